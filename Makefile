@@ -1,0 +1,50 @@
+# What people run. `make help` lists it.
+#
+# The target folder is outside the checkout and shared between checkouts, because RocksDB takes a quarter of an hour to
+# compile. Cargo is always asked for the whole workspace: with a selection it would resolve other features, and compile
+# RocksDB again.
+export CARGO_TARGET_DIR ?= $(HOME)/.cache/undoubt/target
+SHELL := /bin/bash
+BIN := $(CARGO_TARGET_DIR)/debug
+CARGO := cargo
+PYTHON_ENV := $(CARGO_TARGET_DIR)/python
+
+.PHONY: help demo test check fix torture explore build setup python
+
+help: ## Lists the targets.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+demo: build ## One coordinator, three participants, SmallBank, kill -9, recovery, audit. Under a minute once built.
+	@$(BIN)/undoubt demo
+
+test: setup python ## All tests.
+	UNDOUBT_PYTHON=$(PYTHON_ENV)/bin/python $(CARGO) test --workspace --all-targets
+
+check: setup ## What CI checks: formatting and lints. Changes nothing.
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+fix: setup ## Formats, and applies what lints suggest.
+	$(CARGO) fmt --all
+	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+torture: build ## At least 100 kill -9 under load, at random moments and at every crash point.
+	$(BIN)/undoubt torture --kills $${KILLS:-120}
+
+explore: build ## Explores the protocol cores exhaustively.
+	$(BIN)/undoubt-sim explore
+
+build: setup
+	$(CARGO) build --workspace --bins
+
+# RocksDB's bindings are made with libclang, its sources need a C++ compiler.
+setup:
+	@.ci/setup
+
+# For the participant in Python that a test drives.
+python: $(PYTHON_ENV)/ready
+
+$(PYTHON_ENV)/ready: participant/examples/python/requirements.txt
+	python3 -m venv $(PYTHON_ENV)
+	$(PYTHON_ENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@

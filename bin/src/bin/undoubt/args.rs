@@ -1,0 +1,327 @@
+//! The command line.
+
+use crate::document::{SCHEMA, duration};
+use crate::exit::Exit;
+use crate::operation::GRAMMAR;
+use crate::output::Format;
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+use undoubt_vocabulary::TxId;
+
+/// Runs transactions that span several services, and looks after them.
+#[derive(Debug, Parser)]
+#[command(name = "undoubt", version, after_help = Exit::help(), max_term_width = 120)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const ANYWHERE: &str = "Options of every command";
+
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The coordinator to ask.
+    #[arg(
+        long,
+        global = true,
+        help_heading = ANYWHERE,
+        value_name = "URL",
+        env = "UNDOUBT_COORDINATOR",
+        default_value = "http://127.0.0.1:7400"
+    )]
+    pub coordinator: String,
+    /// Tables for people, or JSON for programs: one document a line.
+    #[arg(long, short, global = true, help_heading = ANYWHERE, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    /// How long to keep trying, in all.
+    #[arg(long, global = true, help_heading = ANYWHERE, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub timeout: Duration,
+    /// Tell on standard error what is tried and why it is repeated.
+    #[arg(long, short, global = true, help_heading = ANYWHERE)]
+    pub verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Submit(Submit),
+    /// Shows how a transaction and its branches stand.
+    Status {
+        tx: TxId,
+    },
+    /// Waits until a transaction is decided.
+    Wait {
+        tx: TxId,
+    },
+    /// Shows all that happened to a transaction: when, at which branch, and why.
+    History {
+        tx: TxId,
+    },
+    /// Lists transactions.
+    List(List),
+    /// Follows what happens, to one transaction or to all, until interrupted.
+    Watch {
+        tx: Option<TxId>,
+    },
+    /// Aborts a transaction that is not decided yet.
+    Cancel {
+        tx: TxId,
+    },
+    /// Shows the coordinator: its state, and how much is open.
+    Describe,
+    /// Shows the participants as the coordinator sees them.
+    Participants,
+    /// Asks a participant directly how it is.
+    Participant {
+        /// The participant's address.
+        url: String,
+    },
+    /// Asks a participant directly which branches it holds.
+    Branches {
+        /// The participant's address.
+        url: String,
+        /// Only those that have voted to commit and do not know the decision.
+        #[arg(long)]
+        in_doubt: bool,
+        /// At most this many.
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
+    Resolve(Resolve),
+    Forget(Forget),
+    /// Pauses or resumes driving the transactions that the coordinator recovered from its log.
+    Recovery {
+        #[arg(value_enum)]
+        action: RecoveryAction,
+    },
+    /// Lets the coordinator take no new transactions, finish those in flight, and end.
+    Drain,
+    /// Prints a script that completes this command line in a shell.
+    Completions {
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Runs a transaction: all of its branches commit, or none does.
+///
+/// Give the work of each participant with --on and --raw, or in a file. Work for one participant is one branch, in the
+/// order given.
+#[derive(Debug, Args)]
+#[command(
+    after_long_help = format!("{}\n\nOperations:\n{GRAMMAR}\n\n{SCHEMA}\n\n{LINES}", EXAMPLES),
+    after_help = EXAMPLES,
+    group(ArgGroup::new("work").required(true).multiple(true).args(["on", "raw", "file", "lines"])),
+)]
+pub struct Submit {
+    /// An operation at a key-value participant, like --on bank-a 'add alice -10 floor=0'. May be repeated.
+    #[arg(long, num_args = 2, value_names = ["PARTICIPANT", "OPERATION"])]
+    pub on: Vec<String>,
+    /// Work for any other participant: 0x and hexadecimal, or base64. May be repeated.
+    #[arg(long, num_args = 2, value_names = ["PARTICIPANT", "WORK"])]
+    pub raw: Vec<String>,
+    /// A transaction from a file: TOML if its name ends in .toml, else JSON; - is standard input.
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["on", "raw", "lines", "id"])]
+    pub file: Option<PathBuf>,
+    /// Many transactions from a file, a JSON document a line; - is standard input. Prints a JSON line for each as it
+    /// ends.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-",
+          conflicts_with_all = ["on", "raw", "id", "deadline", "no_wait"])]
+    pub lines: Option<PathBuf>,
+    /// The transaction's id: text, or 0x and hexadecimal. The same id with the same content is the same transaction.
+    #[arg(long)]
+    pub id: Option<TxId>,
+    /// How long the coordinator tries to reach a commit, before it aborts.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub deadline: Option<Duration>,
+    /// Return as soon as the coordinator has taken the transaction over.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// With --lines: at most so many transactions at the same time.
+    #[arg(long, default_value_t = 1_024, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub in_flight: u32,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  undoubt submit --on bank-a 'add alice -10 floor=0' --on bank-b 'add bob 10' --on bank-a 'get alice'
+  undoubt submit --file order.toml --deadline 2s
+  undoubt submit --lines orders.jsonl > results.jsonl";
+
+const LINES: &str = "\
+With --lines every line is such a JSON document, and every line has one line in answer, in the order they end:
+
+  {\"line\": 1, \"tx\": \"order-17\", \"state\": \"committed\", \"abort\": null, \"results\": {\"bank-a\": {\"values\": [\"90\", \"90\"]}}}
+  {\"line\": 2, \"tx\": \"order-18\", \"state\": \"aborted\", \"abort\": {\"reason\": \"condition\", \"participant\": \"bank-a\", ...}, ...}
+  {\"line\": 3, \"tx\": null, \"error\": {\"kind\": \"refused\", \"message\": \"...\"}}
+
+The exit code is that of the gravest of them; see `undoubt --help`. Empty lines are skipped, but counted. Give the
+transactions ids: then the same file can be submitted again after a crash, and nothing happens twice.";
+
+/// Lists transactions: those under way oldest first, ended ones newest first.
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("filter").args(["open", "unacknowledged", "ended", "damaged"])))]
+pub struct List {
+    /// Only those that have not ended.
+    #[arg(long)]
+    pub open: bool,
+    /// Only those that have been decided to commit, where some branch has not acknowledged.
+    #[arg(long)]
+    pub unacknowledged: bool,
+    /// Only those that have ended.
+    #[arg(long)]
+    pub ended: bool,
+    /// Only those where an operator decided otherwise than the coordinator, or nobody knows.
+    #[arg(long)]
+    pub damaged: bool,
+    /// Only those in this state.
+    #[arg(long, value_enum)]
+    pub state: Option<State>,
+    /// Only those begun at least this long ago.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub older_than: Option<Duration>,
+    /// At most this many.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum State {
+    Pending,
+    Committed,
+    Aborted,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RecoveryAction {
+    Pause,
+    Resume,
+}
+
+/// Decides a branch in doubt without its coordinator (a heuristic outcome).
+///
+/// Only for a coordinator that will not come back in time. If it has decided or will decide otherwise, the transaction
+/// ends half done, and is reported as damaged for good. Ask it first, with `undoubt status`.
+#[derive(Debug, Args)]
+pub struct Resolve {
+    pub tx: TxId,
+    /// What to do with the branch.
+    #[arg(value_enum)]
+    pub decision: Decision,
+    /// The address of the participant that holds the branch.
+    #[arg(long, value_name = "URL")]
+    pub participant: String,
+    /// Who decides. Recorded for good.
+    #[arg(long, value_parser = statement)]
+    pub who: String,
+    /// Why. Recorded for good.
+    #[arg(long, value_parser = statement)]
+    pub reason: String,
+    /// Do not ask for confirmation.
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Decision {
+    Commit,
+    Abort,
+}
+
+/// Gives up on a transaction's branches that do not acknowledge, or drops the record of a heuristic outcome.
+///
+/// At the coordinator (with --who and --reason) the branches' outcome is recorded as unknown and the transaction as
+/// damaged, for good. At a participant (with --participant) only the record of a heuristic outcome is dropped.
+#[derive(Debug, Args)]
+pub struct Forget {
+    pub tx: TxId,
+    /// The address of a participant, to forget a heuristic outcome there.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["who", "reason"])]
+    pub participant: Option<String>,
+    /// Who gives up. Recorded for good.
+    #[arg(long, value_parser = statement, required_unless_present = "participant")]
+    pub who: Option<String>,
+    /// Why. Recorded for good.
+    #[arg(long, value_parser = statement, required_unless_present = "participant")]
+    pub reason: Option<String>,
+}
+
+const MAX_STATEMENT_BYTES: usize = 256;
+
+fn statement(text: &str) -> Result<String, String> {
+    match text.trim().len() {
+        0 => Err("it is empty; somebody will want to know".to_owned()),
+        1..=MAX_STATEMENT_BYTES => Ok(text.trim().to_owned()),
+        length => Err(format!("it has {length} bytes, more than the {MAX_STATEMENT_BYTES} allowed; shorten it")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    fn parse(line: &[&str]) -> Result<Command, ErrorKind> {
+        let line = ["undoubt"].iter().chain(line);
+        Arguments::try_parse_from(line).map(|arguments| arguments.command).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn pairs_keep_their_order_and_negative_numbers_are_no_options() {
+        let line = ["submit", "--on", "a", "add x -10 floor=0", "--on", "b", "get y", "--raw", "c", "0x00"];
+        let Ok(Command::Submit(submit)) = parse(&line) else { panic!() };
+        assert_eq!(submit.on, ["a", "add x -10 floor=0", "b", "get y"]);
+        assert_eq!(submit.raw, ["c", "0x00"]);
+    }
+
+    #[test]
+    fn lines_come_from_standard_input_unless_a_file_is_named() {
+        let Ok(Command::Submit(submit)) = parse(&["submit", "--lines"]) else { panic!() };
+        assert_eq!(submit.lines, Some(PathBuf::from("-")));
+        let Ok(Command::Submit(submit)) = parse(&["submit", "--lines", "x.jsonl"]) else { panic!() };
+        assert_eq!(submit.lines, Some(PathBuf::from("x.jsonl")));
+    }
+
+    #[test]
+    fn what_contradicts_itself_or_is_incomplete_is_refused() {
+        for line in [
+            &["submit"][..],
+            &["submit", "--on", "a"],
+            &["submit", "--file", "f", "--on", "a", "get k"],
+            &["submit", "--lines", "f", "--id", "t"],
+            &["submit", "--on", "a", "get k", "--id", ""],
+            &["status"],
+            &["status", "0xabc"],
+            &["list", "--open", "--ended"],
+            &["list", "--older-than", "5"],
+            &["list", "--limit", "0"],
+            &["resolve", "t", "commit", "--participant", "http://a:1", "--who", "me"],
+            &["resolve", "t", "commit", "--participant", "http://a:1", "--who", "me", "--reason", " "],
+            &["forget", "t"],
+            &["forget", "t", "--who", "me", "--reason", "r", "--participant", "http://a:1"],
+            &["--timeout", "soon", "describe"],
+        ] {
+            assert!(parse(line).is_err(), "{line:?}");
+        }
+        assert!(parse(&["forget", "t", "--participant", "http://a:1"]).is_ok());
+        assert!(parse(&["resolve", "t", "abort", "--participant", "a:1", "--who", "me", "--reason", "r"]).is_ok());
+    }
+
+    #[test]
+    fn the_help_of_submit_has_the_grammar_and_the_schema() {
+        let mut command = Arguments::command();
+        let submit = command.find_subcommand_mut("submit").unwrap();
+        let help = submit.render_long_help().to_string();
+        assert!(
+            help.contains("ceiling=NUMBER") && help.contains("\"branches\"") && help.contains("\"line\": 3"),
+            "{help}"
+        );
+    }
+}

@@ -1,0 +1,313 @@
+//! A transaction as a file: JSON or TOML of one shape.
+
+use crate::operation;
+use crate::text::from_string;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::fmt;
+use std::time::Duration;
+use undoubt_client::Transaction;
+use undoubt_client::kv::{Add, KvWork, Operation};
+use undoubt_vocabulary::TxId;
+
+/// How files are written; part of the help.
+pub const SCHEMA: &str = r#"A file holds one transaction. In JSON:
+
+  {
+    "id": "order-17",
+    "deadline": "5s",
+    "branches": {
+      "bank-a": ["add alice -10 floor=0", "get alice"],
+      "bank-b": [{"add": {"key": "bob", "delta": 10}}],
+      "audit":  {"raw": "0x0a0b"}
+    }
+  }
+
+and the same in TOML:
+
+  id = "order-17"
+  deadline = "5s"
+  [branches]
+  bank-a = ["add alice -10 floor=0", "get alice"]
+  bank-b = [{ add = { key = "bob", delta = 10 } }]
+  audit = { raw = "0x0a0b" }
+
+  id        1 to 64 bytes of text, or 0x and hexadecimal. Without one, a new one is drawn.
+  deadline  How long the coordinator tries to reach a commit, like 500ms. Without one, its own default.
+  branches  The work of each participant. For a key-value participant a list of operations, each as text (see above) or
+            as one of the objects below; for others {"raw": WORK}, where WORK is 0x and hexadecimal, or base64.
+
+  {"get": {"key": K}}  {"put": {"key": K, "value": V}}  {"delete": {"key": K}}
+  {"add": {"key": K, "delta": N, "floor": N, "ceiling": N}}           floor and ceiling may be left out
+  {"cas": {"key": K, "expected": V or null, "value": V or null}}      null stands for no value
+
+In these objects K and V are exact: text, where 0x at the start stands for bytes in hexadecimal."#;
+
+/// Reads a transaction from JSON.
+pub fn from_json(text: &str) -> Result<Transaction, String> {
+    let document: Document = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    document.transaction()
+}
+
+/// Reads a transaction from TOML.
+pub fn from_toml(text: &str) -> Result<Transaction, String> {
+    let document: Document = toml::from_str(text).map_err(|error| error.to_string())?;
+    document.transaction()
+}
+
+/// Reads work for a resource manager other than key-value.
+pub fn raw_work(text: &str) -> Result<Bytes, String> {
+    if text.starts_with("0x") {
+        return from_string(text);
+    }
+    let decoded = BASE64_STANDARD.decode(text);
+    decoded.map(Bytes::from).map_err(|error| {
+        format!("raw work is 0x and hexadecimal digits, or base64, and {text:?} is neither ({error}); encode it so")
+    })
+}
+
+/// Reads a duration like `500ms`, `10s` or `1m 30s`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no duration; write one like 500ms, 10s or 1m30s");
+    let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(signed).map_err(|_| wrong())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    id: Option<String>,
+    deadline: Option<String>,
+    branches: Branches,
+}
+
+impl Document {
+    fn transaction(self) -> Result<Transaction, String> {
+        let mut transaction = match self.id {
+            Some(id) => Transaction::with_id(id.parse::<TxId>().map_err(|error| format!("id: {error}"))?),
+            None => Transaction::new(),
+        };
+        if let Some(deadline) = self.deadline {
+            transaction = transaction.timeout(duration(&deadline).map_err(|why| format!("deadline: {why}"))?);
+        }
+        Ok(self.branches.0.into_iter().fold(transaction, |transaction, (participant, work)| match work {
+            Work::Kv(work) => transaction.kv(&participant, work),
+            Work::Raw(work) => transaction.branch(&participant, work),
+        }))
+    }
+}
+
+/// In the order given. A participant may come twice, which a map would hide.
+struct Branches(Vec<(String, Work)>);
+
+enum Work {
+    Kv(KvWork),
+    Raw(Bytes),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawWork {
+    raw: String,
+}
+
+/// An operation, as text or as an object.
+struct Given(Operation);
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+enum Structured {
+    Get {
+        key: String,
+    },
+    Put {
+        key: String,
+        value: String,
+    },
+    Delete {
+        key: String,
+    },
+    Add {
+        key: String,
+        delta: i64,
+        floor: Option<i64>,
+        ceiling: Option<i64>,
+    },
+    // Not `Option`, which would take what is left out for null.
+    Cas {
+        key: String,
+        #[serde(deserialize_with = "nullable")]
+        expected: Option<String>,
+        #[serde(deserialize_with = "nullable")]
+        value: Option<String>,
+    },
+}
+
+fn nullable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Option::deserialize(deserializer)
+}
+
+impl Structured {
+    fn operation(self) -> Result<Operation, String> {
+        let optional = |text: Option<String>| text.as_deref().map(from_string).transpose();
+        Ok(match self {
+            Structured::Get { key } => Operation::Get { key: from_string(&key)? },
+            Structured::Put { key, value } => Operation::Put { key: from_string(&key)?, value: from_string(&value)? },
+            Structured::Delete { key } => Operation::Delete { key: from_string(&key)? },
+            Structured::Add { key, delta, floor, ceiling } => {
+                Operation::Add { key: from_string(&key)?, add: Add { delta, floor, ceiling } }
+            }
+            Structured::Cas { key, expected, value } => Operation::CompareAndSet {
+                key: from_string(&key)?,
+                expected: optional(expected)?,
+                value: optional(value)?,
+            },
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Branches {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Pairs;
+        impl<'de> Visitor<'de> for Pairs {
+            type Value = Branches;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with the work of each participant")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Branches, A::Error> {
+                let mut branches = Vec::new();
+                while let Some(branch) = map.next_entry()? {
+                    branches.push(branch);
+                }
+                Ok(Branches(branches))
+            }
+        }
+        deserializer.deserialize_map(Pairs)
+    }
+}
+
+impl<'de> Deserialize<'de> for Work {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ListOrRaw;
+        impl<'de> Visitor<'de> for ListOrRaw {
+            type Value = Work;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of operations or {\"raw\": WORK}")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Work, A::Error> {
+                let given: Vec<Given> = Vec::deserialize(SeqAccessDeserializer::new(list))?;
+                Ok(Work::Kv(given.into_iter().fold(KvWork::new(), |work, Given(operation)| work.operation(operation))))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Work, A::Error> {
+                let work = RawWork::deserialize(MapAccessDeserializer::new(map))?;
+                raw_work(&work.raw).map(Work::Raw).map_err(A::Error::custom)
+            }
+        }
+        deserializer.deserialize_any(ListOrRaw)
+    }
+}
+
+impl<'de> Deserialize<'de> for Given {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrObject;
+        impl<'de> Visitor<'de> for TextOrObject {
+            type Value = Given;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an operation, as text like \"get alice\" or as an object")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Given, E> {
+                operation::parse(text).map(Given).map_err(E::custom)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Given, A::Error> {
+                let structured = Structured::deserialize(MapAccessDeserializer::new(map))?;
+                structured.operation().map(Given).map_err(A::Error::custom)
+            }
+        }
+        deserializer.deserialize_any(TextOrObject)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn shown(transaction: &Transaction) -> String {
+        format!("{transaction:?}")
+    }
+
+    #[test]
+    fn the_examples_in_the_help_are_one_transaction_in_json_and_toml() {
+        let (json, rest) = SCHEMA.split_once("and the same in TOML:").unwrap();
+        let json = from_json(json.split_once("In JSON:").unwrap().1).unwrap();
+        let toml = from_toml(rest.split_once("  id        1").unwrap().0).unwrap();
+        assert_eq!(shown(&json), shown(&toml));
+        let built = Transaction::with_id("order-17".parse().unwrap())
+            .timeout(Duration::from_secs(5))
+            .kv("bank-a", KvWork::new().add("alice", Add::of(-10).floor(0)).get("alice"))
+            .kv("bank-b", KvWork::new().add("bob", 10))
+            .branch("audit", vec![10, 11]);
+        assert_eq!(shown(&json), shown(&built));
+    }
+
+    #[test]
+    fn operations_as_objects_mean_the_same_as_text() {
+        let objects = r#"{"id":"t","branches":{"a":[{"get":{"key":"k"}},{"put":{"key":"k","value":"0x00"}},
+            {"delete":{"key":"k"}},{"add":{"key":"k","delta":1,"ceiling":2}},
+            {"cas":{"key":"k","expected":null,"value":"absent"}}]}}"#;
+        let text = r#"{"id":"t","branches":{"a":["get k","put k 0x00","delete k","add k 1 ceiling=2",
+            "cas k expected=absent value=\"absent\""]}}"#;
+        assert_eq!(shown(&from_json(objects).unwrap()), shown(&from_json(text).unwrap()));
+    }
+
+    #[test]
+    fn a_participant_given_twice_loses_none_of_its_work() {
+        let twice = r#"{"id":"t","branches":{"a":["get k"],"a":["get l"]}}"#;
+        let once = r#"{"id":"t","branches":{"a":["get k","get l"]}}"#;
+        assert_eq!(shown(&from_json(twice).unwrap()), shown(&from_json(once).unwrap()));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said() {
+        let error = |text| from_json(text).unwrap_err();
+        assert!(error("").contains("EOF"));
+        assert!(error("{}").contains("branches"));
+        assert!(error(r#"{"branches":{},"dead_line":"1s"}"#).contains("dead_line"));
+        assert!(error(r#"{"branches":{"a":["got k"]}}"#).contains("get KEY"));
+        assert!(error(r#"{"branches":{"a":"get k"}}"#).contains("list of operations"));
+        assert!(error(r#"{"branches":{"a":[{"cas":{"key":"k","value":"v"}}]}}"#).contains("expected"));
+        assert!(error(r#"{"branches":{"a":{"raw":"0x0"}}}"#).contains("hexadecimal"));
+        assert!(error(r#"{"branches":{"a":{"raw":"?"}}}"#).contains("base64"));
+        assert!(error(r#"{"branches":{},"deadline":"soon"}"#).contains("500ms"));
+        assert!(error(r#"{"branches":{},"id":""}"#).contains("1 to 64"));
+    }
+
+    #[test]
+    fn durations_have_a_unit_and_are_not_negative() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
+        for wrong in ["", "10", "-1s", "1 fortnight", "9999999999999999999h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn reading_any_text_never_panics(text in any::<String>()) {
+            let _ = (from_json(&text), from_toml(&text), raw_work(&text), duration(&text));
+            let _ = from_json(&format!(r#"{{"branches":{{"a":[{text}]}}}}"#));
+        }
+    }
+}

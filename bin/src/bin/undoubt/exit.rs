@@ -1,0 +1,245 @@
+//! What the process says when it ends: a code for programs, a sentence for people.
+
+use serde_json::json;
+use std::process::ExitCode;
+use undoubt_client::{CancelError, InvalidAddress, OperatorError, QueryError, SubmitError, Unanswered, WaitError};
+
+/// The codes this program exits with. Scripts may rely on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Done,
+    Unexpected,
+    Usage,
+    Aborted,
+    OutcomeUnknown,
+    NotFound,
+    NotReady,
+    Refused,
+    WrongState,
+}
+
+impl Exit {
+    const ALL: [Exit; 9] = [
+        Exit::Done,
+        Exit::Unexpected,
+        Exit::Usage,
+        Exit::Aborted,
+        Exit::OutcomeUnknown,
+        Exit::NotFound,
+        Exit::NotReady,
+        Exit::Refused,
+        Exit::WrongState,
+    ];
+
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::Unexpected => 1,
+            Exit::Usage => 2,
+            Exit::Aborted => 3,
+            Exit::OutcomeUnknown => 4,
+            Exit::NotFound => 5,
+            Exit::NotReady => 6,
+            Exit::Refused => 7,
+            Exit::WrongState => 8,
+        }
+    }
+
+    /// The word for it in JSON, as `error.kind`.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Exit::Done => "done",
+            Exit::Unexpected => "unexpected",
+            Exit::Usage => "usage",
+            Exit::Aborted => "aborted",
+            Exit::OutcomeUnknown => "outcome-unknown",
+            Exit::NotFound => "not-found",
+            Exit::NotReady => "not-ready",
+            Exit::Refused => "refused",
+            Exit::WrongState => "wrong-state",
+        }
+    }
+
+    fn meaning(self) -> &'static str {
+        match self {
+            Exit::Done => "done; the transaction committed",
+            Exit::Unexpected => "an unexpected error",
+            Exit::Usage => "the command line is wrong",
+            Exit::Aborted => "the transaction aborted: nothing of it took effect",
+            Exit::OutcomeUnknown => "the outcome is not known yet: it may commit or abort, or already has",
+            Exit::NotFound => "no trace of that transaction",
+            Exit::NotReady => "not reachable or not ready; nothing was done",
+            Exit::Refused => "the request is invalid: malformed, too large, or an id used before with other content",
+            Exit::WrongState => "too late for that, or the wrong state",
+        }
+    }
+
+    /// Of many transactions, the one to tell of: first those that somebody has to look after.
+    pub fn graver(self, other: Exit) -> Exit {
+        let rank = |exit| match exit {
+            Exit::Done => 0,
+            Exit::Aborted => 1,
+            Exit::NotFound | Exit::WrongState => 2,
+            Exit::Usage | Exit::Refused => 3,
+            Exit::NotReady => 4,
+            Exit::Unexpected => 5,
+            Exit::OutcomeUnknown => 6,
+        };
+        if rank(other) > rank(self) { other } else { self }
+    }
+
+    /// The chapter of the help on exit codes.
+    pub fn help() -> String {
+        let codes = Exit::ALL.map(|exit| format!("  {}  {:<16} {}", exit.code(), exit.kind(), exit.meaning()));
+        format!(
+            "Exit codes (with `--output json`, an error is printed as {{\"error\":{{\"kind\", \"message\"}}}}):\n{}",
+            codes.join("\n")
+        )
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+/// Why a command could not be carried out.
+#[derive(Debug)]
+pub struct Failure {
+    pub exit: Exit,
+    /// What, why, and what to do.
+    pub message: String,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Failure { exit, message: message.into() }
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        json!({ "kind": self.exit.kind(), "message": self.message })
+    }
+
+    fn unreached(cause: &Unanswered, message: String) -> Self {
+        let advice = if cause.cause.contains("refused") {
+            format!(
+                "\n  Nothing listens at {}. Start undoubt-coordinator (or undoubt-participant) there; its --help says how. \
+                 Or give the right address: a coordinator's with --coordinator or UNDOUBT_COORDINATOR.",
+                cause.address
+            )
+        } else {
+            String::new()
+        };
+        Failure::new(Exit::NotReady, message + &advice)
+    }
+}
+
+impl From<SubmitError> for Failure {
+    fn from(error: SubmitError) -> Self {
+        let message = error.to_string();
+        match error {
+            SubmitError::Invalid(_)
+            | SubmitError::Refused { .. }
+            | SubmitError::UnknownParticipant { .. }
+            | SubmitError::IdReused { .. } => Failure::new(Exit::Refused, message),
+            SubmitError::NotAccepted { cause, .. } => Failure::unreached(&cause, message),
+            SubmitError::OutcomeUnknown { .. } | SubmitError::Malformed { .. } | SubmitError::Unexpected { .. } => {
+                Failure::new(Exit::OutcomeUnknown, message)
+            }
+        }
+    }
+}
+
+impl From<QueryError> for Failure {
+    fn from(error: QueryError) -> Self {
+        let message = error.to_string();
+        match error {
+            QueryError::NotFound { .. } => Failure::new(Exit::NotFound, message),
+            QueryError::Refused { .. } => Failure::new(Exit::Refused, message),
+            QueryError::Unanswered(cause) => Failure::unreached(&cause, message),
+            QueryError::Malformed(_) | QueryError::Unexpected { .. } => Failure::new(Exit::Unexpected, message),
+        }
+    }
+}
+
+impl From<WaitError> for Failure {
+    fn from(error: WaitError) -> Self {
+        match error {
+            WaitError::StillPending { .. } => Failure::new(Exit::OutcomeUnknown, error.to_string()),
+            WaitError::Query(error) => error.into(),
+        }
+    }
+}
+
+impl From<CancelError> for Failure {
+    fn from(error: CancelError) -> Self {
+        match error {
+            CancelError::TooLate { .. } => Failure::new(Exit::WrongState, error.to_string()),
+            CancelError::Query(error) => error.into(),
+        }
+    }
+}
+
+impl From<OperatorError> for Failure {
+    fn from(error: OperatorError) -> Self {
+        let message = error.to_string();
+        match error {
+            OperatorError::NotFound { .. } => Failure::new(Exit::NotFound, message),
+            OperatorError::WrongState { .. } => Failure::new(Exit::WrongState, message),
+            OperatorError::Refused { .. } | OperatorError::NotOffered { .. } => Failure::new(Exit::Refused, message),
+            OperatorError::NotReached(cause) => Failure::unreached(&cause, message),
+            OperatorError::Unclear(_) => Failure::new(Exit::OutcomeUnknown, message),
+            OperatorError::Malformed { .. } | OperatorError::Unexpected { .. } => {
+                Failure::new(Exit::Unexpected, message)
+            }
+        }
+    }
+}
+
+impl From<InvalidAddress> for Failure {
+    fn from(error: InvalidAddress) -> Self {
+        Failure::new(Exit::Usage, error.to_string())
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Failure::new(Exit::Unexpected, format!("{error:#}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_distinct_and_in_the_help() {
+        let help = Exit::help();
+        for (at, exit) in Exit::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(exit.code()), at);
+            assert!(help.contains(&format!("{at}  {}", exit.kind())), "{help}");
+        }
+    }
+
+    #[test]
+    fn of_many_results_the_gravest_is_told() {
+        assert_eq!(Exit::Done.graver(Exit::Aborted), Exit::Aborted);
+        assert_eq!(Exit::OutcomeUnknown.graver(Exit::Refused), Exit::OutcomeUnknown);
+        assert_eq!(Exit::Done.graver(Exit::Done), Exit::Done);
+    }
+
+    #[test]
+    fn a_refused_connection_says_what_to_start() {
+        let cause = Unanswered {
+            address: "http://127.0.0.1:7400".to_owned(),
+            after: std::time::Duration::from_secs(1),
+            cause: "tcp connect error: Connection refused (os error 111)".to_owned(),
+            maybe_received: false,
+        };
+        let failure = Failure::from(QueryError::Unanswered(cause));
+        assert_eq!(failure.exit, Exit::NotReady);
+        assert!(failure.message.contains("undoubt-coordinator"), "{}", failure.message);
+        assert!(failure.message.contains("--coordinator"), "{}", failure.message);
+    }
+}

@@ -1,0 +1,186 @@
+//! Looking at transactions: status, wait, history, list, watch, cancel.
+
+use crate::args::{Global, List, State};
+use crate::exit::{Exit, Failure};
+use crate::json::{Event, Standing, Transaction, Transactions, WatchLine};
+use crate::output::{Format, clean, fields, line, or_dash, span, table};
+use crate::submit;
+use futures::StreamExt;
+use std::pin::pin;
+use undoubt_client::{Filter, HistoryEvent, ListQuery, TransactionView, Watched};
+use undoubt_platform::{Clock, SystemClock};
+use undoubt_proto::v1;
+use undoubt_vocabulary::{Outcome, Timestamp, TxId};
+
+pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
+    let view = global.client()?.get(tx).await?;
+    global.output.show(&Transaction::from(&view), || {
+        let branches = view
+            .branches
+            .iter()
+            .map(|branch| [branch.participant.to_string(), branch.state.clone(), or_dash(branch.outcome)]);
+        let table = table(["participant", "state", "outcome"], branches.collect(), "no branches are known any more");
+        let results = Standing::new(&view.tx, &view.known);
+        let standing = submit::describe(&results, None);
+        let facts = fields(&[
+            ("phase", view.phase.clone()),
+            ("begun", began(&view)),
+            ("took", or_dash(view.ended_at.map(|at| span(at.since(view.begun_at))))),
+            ("ticket", view.ticket.to_string()),
+        ]);
+        format!("{standing}{}\n{facts}\n{table}", warning(&view))
+    })?;
+    Ok(Exit::Done)
+}
+
+fn began(view: &TransactionView) -> String {
+    format!("{} ({} ago)", view.begun_at, span(SystemClock.now().since(view.begun_at)))
+}
+
+fn warning(view: &TransactionView) -> &'static str {
+    if view.heuristic_damage {
+        "\nDAMAGED: some branch ended otherwise than decided, or nobody knows how. See `undoubt history`, put the data \
+         right, then `undoubt forget`."
+    } else {
+        ""
+    }
+}
+
+pub async fn wait(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
+    let answer = global.client()?.wait(tx).await?;
+    submit::show(tx, &answer, global)
+}
+
+pub async fn history(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
+    let view = global.client()?.get(tx).await?;
+    let history: Vec<Event> = view.history.iter().map(Into::into).collect();
+    let document = serde_json::json!({ "tx": tx.to_string(), "history": history });
+    global.output.show(&document, || {
+        let rows = view.history.iter().map(|event| event_row(event, view.begun_at)).collect();
+        table(["time", "after", "event", "branch", "why"], rows, "nothing is recorded")
+    })?;
+    Ok(Exit::Done)
+}
+
+fn event_row(event: &HistoryEvent, begun_at: Timestamp) -> [String; 5] {
+    let HistoryEvent { at, participant, detail, .. } = event;
+    let after = format!("{:.1}ms", at.since(begun_at).as_secs_f64() * 1e3);
+    [at.to_string(), after, times(event), or_dash(participant.as_ref()), detail.clone()]
+}
+
+fn times(event: &HistoryEvent) -> String {
+    if event.count > 1 { format!("{} ×{}", event.event, event.count) } else { event.event.clone() }
+}
+
+pub async fn list(arguments: &List, global: &Global) -> Result<Exit, Failure> {
+    let listing = global.client()?.list(&query(arguments)).await?;
+    global.output.show(&Transactions::from(&listing), || {
+        let now = SystemClock.now();
+        let rows = listing.transactions.iter().map(|view| row(view, now)).collect();
+        let table = table(["transaction", "state", "phase", "age", "branches", "why"], rows, "no such transactions");
+        if listing.more { format!("{table}\nThere are more: raise --limit.") } else { table }
+    })?;
+    Ok(Exit::Done)
+}
+
+fn query(arguments: &List) -> ListQuery {
+    let List { open, unacknowledged, ended, damaged, state, older_than, limit } = arguments;
+    let filters = [
+        (open, Filter::Open),
+        (unacknowledged, Filter::Unacknowledged),
+        (ended, Filter::Ended),
+        (damaged, Filter::Damaged),
+    ];
+    ListQuery {
+        filter: filters.into_iter().find(|(wanted, _)| **wanted).map(|(_, filter)| filter).unwrap_or_default(),
+        state: match state {
+            None => v1::State::Unspecified,
+            Some(State::Pending) => v1::State::Pending,
+            Some(State::Committed) => v1::State::Committed,
+            Some(State::Aborted) => v1::State::Aborted,
+        },
+        older_than: older_than.unwrap_or_default(),
+        limit: *limit,
+    }
+}
+
+fn row(view: &TransactionView, now: Timestamp) -> [String; 6] {
+    let (state, why) = match &view.known.decided {
+        None => ("pending", String::new()),
+        Some(Outcome::Committed) => ("committed", String::new()),
+        Some(Outcome::Aborted(reason)) => ("aborted", reason.label().to_owned()),
+    };
+    let branches = view.branches.iter().map(|branch| format!("{} {}", branch.participant, branch.state));
+    [
+        view.tx.to_string(),
+        if view.heuristic_damage { format!("{state}, DAMAGED") } else { state.to_owned() },
+        view.phase.clone(),
+        span(now.since(view.begun_at)),
+        branches.collect::<Vec<_>>().join(", "),
+        why,
+    ]
+}
+
+pub async fn watch(tx: Option<TxId>, global: &Global) -> Result<Exit, Failure> {
+    let client = global.client()?;
+    let mut watched = pin!(client.watch(tx.clone()));
+    while let Some(watched) = watched.next().await {
+        let watched = watched?;
+        match global.output {
+            Format::Json => line(serde_json::to_string(&WatchLine::from(&watched)).map_err(anyhow::Error::from)?)?,
+            Format::Table => line(clean(&watched_line(&watched)))?,
+        }
+    }
+    match (tx, global.output) {
+        // The stream of one transaction ends when the transaction does.
+        (Some(tx), Format::Table) => status(&tx, global).await,
+        (Some(_), Format::Json) | (None, _) => Ok(Exit::Done),
+    }
+}
+
+fn watched_line(watched: &Watched) -> String {
+    match watched {
+        Watched::Interrupted { cause } => format!("(interrupted, events may be missing: {cause})"),
+        Watched::Event { tx, event, lost } => {
+            let lost = if *lost > 0 { format!("({lost} events lost)\n") } else { String::new() };
+            let (participant, what) = (or_dash(event.participant.as_ref()), times(event));
+            format!("{lost}{}  {tx}  {what:<24} {participant:<16} {}", event.at, event.detail).trim_end().to_owned()
+        }
+    }
+}
+
+pub async fn cancel(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
+    let known = global.client()?.cancel(tx).await?;
+    let standing = Standing::new(tx, &known);
+    global.output.show(&standing, || submit::headline(&standing))?;
+    Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(count: u32) -> HistoryEvent {
+        let participant = Some("bank-a".parse().unwrap());
+        HistoryEvent {
+            at: Timestamp(2_500),
+            event: "prepare-sent".to_owned(),
+            participant,
+            detail: String::new(),
+            count,
+        }
+    }
+
+    #[test]
+    fn history_says_how_long_after_the_beginning_and_how_often() {
+        let row = event_row(&event(3), Timestamp(1_000));
+        assert_eq!(row[1..4], ["1.5ms", "prepare-sent ×3", "bank-a"]);
+        assert_eq!(event_row(&event(1), Timestamp(1_000))[2], "prepare-sent");
+    }
+
+    #[test]
+    fn a_watch_tells_of_lost_events() {
+        let watched = Watched::Event { tx: "t".parse().unwrap(), event: event(1), lost: 4 };
+        assert!(watched_line(&watched).starts_with("(4 events lost)\n1970-"), "{}", watched_line(&watched));
+    }
+}

@@ -1,0 +1,363 @@
+//! What `--output json` prints. These names are stable: fields may be added, none is renamed or removed.
+//!
+//! Times are RFC 3339 in UTC; ids and values are text, or `0x` and hexadecimal digits where they are no UTF-8. Absent
+//! things are `null`.
+
+use crate::text;
+use bytes::Bytes;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use undoubt_client::kv::decode_results;
+use undoubt_client::{
+    Answer, BranchView, Branches, CoordinatorView, HeldBranch, Heuristic, HistoryEvent, KnownOutcome, Listing,
+    ParticipantState, ParticipantView, TransactionView, Watched,
+};
+use undoubt_vocabulary::{AbortReason, Outcome, ParticipantName, TxId};
+
+/// How a transaction stands.
+#[derive(Debug, Serialize)]
+pub struct Standing {
+    pub tx: String,
+    /// pending, committed, aborted
+    pub state: &'static str,
+    pub abort: Option<Abort>,
+    /// What each participant read.
+    pub results: BTreeMap<String, BranchResult>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Abort {
+    /// condition, invalid-work, too-large, lock-conflict, lock-timeout, unavailable, late, deadline, read-locks-lost,
+    /// not-executed, cancelled, presumed
+    pub reason: String,
+    /// Who caused it, if one participant did.
+    pub participant: Option<String>,
+    pub message: String,
+    /// Whether the same work may succeed under a new id.
+    pub worth_retrying: bool,
+}
+
+/// `{"values": [...]}` of a key-value participant, one for each operation; `{"raw": "0x…"}` of any other.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BranchResult {
+    Values(Vec<Option<String>>),
+    Raw(String),
+}
+
+/// One line of `submit --lines`: what became of a line of the input, counted from 1.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Line {
+    Known {
+        line: u64,
+        #[serde(flatten)]
+        standing: Standing,
+    },
+    Failed {
+        line: u64,
+        tx: Option<String>,
+        error: serde_json::Value,
+    },
+}
+
+#[derive(Debug, Serialize)]
+pub struct Transaction {
+    #[serde(flatten)]
+    pub standing: Standing,
+    pub ticket: String,
+    pub phase: String,
+    pub begun_at: String,
+    pub ended_at: Option<String>,
+    pub heuristic_damage: bool,
+    pub branches: Vec<Branch>,
+    pub history: Vec<Event>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Branch {
+    pub participant: String,
+    pub state: String,
+    pub outcome: Option<&'static str>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Event {
+    pub at: String,
+    pub event: String,
+    pub participant: Option<String>,
+    pub detail: String,
+    pub count: u32,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Transactions {
+    pub transactions: Vec<Transaction>,
+    pub more: bool,
+}
+
+/// One line of `watch`: an event, or a gap.
+#[derive(Debug, Serialize)]
+pub struct WatchLine {
+    pub tx: Option<String>,
+    #[serde(flatten)]
+    pub event: Option<Event>,
+    pub lost: u64,
+    /// Why the connection broke. Events may be missing.
+    pub interrupted: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Coordinator {
+    pub name: String,
+    pub id: String,
+    pub epoch: u32,
+    pub phase: String,
+    pub open: u64,
+    pub unacknowledged: u64,
+    pub damaged: u64,
+    pub max_open: u64,
+    pub refusing_work_because: Option<String>,
+    pub participants: Vec<Participant>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Participant {
+    pub name: String,
+    pub address: String,
+    pub connected: bool,
+    pub since: String,
+    pub resource: String,
+    pub last_error: Option<String>,
+    pub connection_attempts: u64,
+    pub queued: u64,
+    pub open: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ParticipantSelf {
+    pub name: String,
+    pub resource: String,
+    pub branches_open: u64,
+    pub branches_in_doubt: u64,
+    pub refusing_work_because: Option<String>,
+    pub coordinators: Vec<KnownCoordinator>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct KnownCoordinator {
+    pub id: String,
+    pub epoch: u32,
+    pub fence: String,
+    pub connected: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct HeldBranches {
+    pub branches: Vec<Held>,
+    pub more: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct Held {
+    pub tx: String,
+    pub ticket: String,
+    pub coordinator_id: String,
+    pub state: String,
+    pub begun_at: String,
+    pub heuristic: Option<HeuristicOutcome>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct HeuristicOutcome {
+    pub outcome: &'static str,
+    pub at: String,
+    pub who: String,
+    pub reason: String,
+    pub decision: Option<&'static str>,
+    pub damage: Option<bool>,
+}
+
+impl Standing {
+    pub fn new(tx: &TxId, known: &KnownOutcome) -> Self {
+        Standing::of(tx, known.decided.as_ref(), &known.results)
+    }
+
+    pub fn decided(tx: &TxId, answer: &Answer) -> Self {
+        Standing::of(tx, Some(&answer.outcome), &answer.results)
+    }
+
+    fn of(tx: &TxId, outcome: Option<&Outcome>, results: &BTreeMap<ParticipantName, Bytes>) -> Self {
+        let (state, abort) = match outcome {
+            None => ("pending", None),
+            Some(Outcome::Committed) => ("committed", None),
+            Some(Outcome::Aborted(reason)) => ("aborted", Some(reason.into())),
+        };
+        let results = results.iter().map(|(name, result)| (name.to_string(), result.as_ref().into())).collect();
+        Standing { tx: tx.to_string(), state, abort, results }
+    }
+}
+
+impl From<&AbortReason> for Abort {
+    fn from(reason: &AbortReason) -> Self {
+        let (participant, worth_retrying) = match reason {
+            AbortReason::Refused { by, refusal } => (Some(by), refusal.code.is_transient()),
+            AbortReason::ReadLocksLost { by } | AbortReason::NotExecuted { by } => (Some(by), true),
+            AbortReason::DeadlinePassed { .. } | AbortReason::Presumed => (None, true),
+            AbortReason::Cancelled => (None, false),
+        };
+        let participant = participant.map(ToString::to_string);
+        Abort { reason: reason.label().to_owned(), participant, message: reason.to_string(), worth_retrying }
+    }
+}
+
+impl From<&[u8]> for BranchResult {
+    fn from(result: &[u8]) -> Self {
+        match decode_results(result) {
+            Ok(values) => {
+                BranchResult::Values(values.iter().map(|value| value.as_deref().map(text::to_string)).collect())
+            }
+            Err(_) => BranchResult::Raw(text::hex(result)),
+        }
+    }
+}
+
+impl From<&TransactionView> for Transaction {
+    fn from(view: &TransactionView) -> Self {
+        Transaction {
+            standing: Standing::new(&view.tx, &view.known),
+            ticket: view.ticket.to_string(),
+            phase: view.phase.clone(),
+            begun_at: view.begun_at.to_string(),
+            ended_at: view.ended_at.map(|at| at.to_string()),
+            heuristic_damage: view.heuristic_damage,
+            branches: view.branches.iter().map(Into::into).collect(),
+            history: view.history.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&BranchView> for Branch {
+    fn from(view: &BranchView) -> Self {
+        Branch {
+            participant: view.participant.to_string(),
+            state: view.state.clone(),
+            outcome: view.outcome.map(|outcome| outcome.as_str()),
+        }
+    }
+}
+
+impl From<&HistoryEvent> for Event {
+    fn from(event: &HistoryEvent) -> Self {
+        Event {
+            at: event.at.to_string(),
+            event: event.event.clone(),
+            participant: event.participant.as_ref().map(ToString::to_string),
+            detail: event.detail.clone(),
+            count: event.count,
+        }
+    }
+}
+
+impl From<&Listing> for Transactions {
+    fn from(listing: &Listing) -> Self {
+        Transactions { transactions: listing.transactions.iter().map(Into::into).collect(), more: listing.more }
+    }
+}
+
+impl From<&Watched> for WatchLine {
+    fn from(watched: &Watched) -> Self {
+        match watched {
+            Watched::Event { tx, event, lost } => {
+                WatchLine { tx: Some(tx.to_string()), event: Some(event.into()), lost: *lost, interrupted: None }
+            }
+            Watched::Interrupted { cause } => {
+                WatchLine { tx: None, event: None, lost: 0, interrupted: Some(cause.clone()) }
+            }
+        }
+    }
+}
+
+impl From<&CoordinatorView> for Coordinator {
+    fn from(view: &CoordinatorView) -> Self {
+        Coordinator {
+            name: view.name.clone(),
+            id: view.id.to_string(),
+            epoch: view.epoch.0,
+            phase: view.phase.clone(),
+            open: view.open,
+            unacknowledged: view.unacknowledged,
+            damaged: view.damaged,
+            max_open: view.max_open,
+            refusing_work_because: view.refusing_work_because.clone(),
+            participants: view.participants.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<&ParticipantView> for Participant {
+    fn from(view: &ParticipantView) -> Self {
+        Participant {
+            name: view.name.to_string(),
+            address: view.address.clone(),
+            connected: view.connected,
+            since: view.since.to_string(),
+            resource: view.resource.clone(),
+            last_error: view.last_error.clone(),
+            connection_attempts: view.connection_attempts,
+            queued: view.queued,
+            open: view.open,
+        }
+    }
+}
+
+impl From<&ParticipantState> for ParticipantSelf {
+    fn from(state: &ParticipantState) -> Self {
+        let known = |coordinator: &undoubt_client::KnownCoordinator| KnownCoordinator {
+            id: coordinator.id.to_string(),
+            epoch: coordinator.epoch.0,
+            fence: coordinator.fence.to_string(),
+            connected: coordinator.connected,
+        };
+        ParticipantSelf {
+            name: state.name.to_string(),
+            resource: state.resource.clone(),
+            branches_open: state.branches_open,
+            branches_in_doubt: state.branches_in_doubt,
+            refusing_work_because: state.refusing_work_because.clone(),
+            coordinators: state.coordinators.iter().map(known).collect(),
+        }
+    }
+}
+
+impl From<&Branches> for HeldBranches {
+    fn from(branches: &Branches) -> Self {
+        HeldBranches { branches: branches.branches.iter().map(Into::into).collect(), more: branches.more }
+    }
+}
+
+impl From<&HeldBranch> for Held {
+    fn from(branch: &HeldBranch) -> Self {
+        Held {
+            tx: branch.tx.to_string(),
+            ticket: branch.ticket.to_string(),
+            coordinator_id: branch.coordinator.to_string(),
+            state: branch.state.clone(),
+            begun_at: branch.begun_at.to_string(),
+            heuristic: branch.heuristic.as_ref().map(Into::into),
+        }
+    }
+}
+
+impl From<&Heuristic> for HeuristicOutcome {
+    fn from(heuristic: &Heuristic) -> Self {
+        HeuristicOutcome {
+            outcome: heuristic.outcome.as_str(),
+            at: heuristic.at.to_string(),
+            who: heuristic.who.clone(),
+            reason: heuristic.reason.clone(),
+            decision: heuristic.decision.map(|decision| decision.as_str()),
+            damage: heuristic.is_damage(),
+        }
+    }
+}

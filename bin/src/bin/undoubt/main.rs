@@ -1,0 +1,94 @@
+//! `undoubt`: submits transactions and looks after them.
+//!
+//! One module for each thing it does; `args` is the command line, `exit` what it ends with, `json` what programs read.
+
+mod args;
+mod document;
+mod exit;
+mod inspect;
+mod json;
+mod lines;
+mod operate;
+mod operation;
+mod output;
+mod submit;
+mod text;
+
+use args::{Arguments, Command, Global};
+use clap::{CommandFactory, Parser};
+use exit::{Exit, Failure};
+use output::{Format, json_line};
+use std::io;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+use undoubt_client::{Client, ClientOptions, ParticipantClient};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Arguments { global, command } = Arguments::parse();
+    trace(global.verbose);
+    let exit = match carry_out(command, &global).await {
+        Ok(exit) => exit,
+        Err(failure) => {
+            report(&failure, global.output);
+            failure.exit
+        }
+    };
+    exit.into()
+}
+
+async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
+    match command {
+        Command::Submit(submit) => submit::submit(submit, global).await,
+        Command::Status { tx } => inspect::status(&tx, global).await,
+        Command::Wait { tx } => inspect::wait(&tx, global).await,
+        Command::History { tx } => inspect::history(&tx, global).await,
+        Command::List(list) => inspect::list(&list, global).await,
+        Command::Watch { tx } => inspect::watch(tx, global).await,
+        Command::Cancel { tx } => inspect::cancel(&tx, global).await,
+        Command::Describe => operate::describe(global).await,
+        Command::Participants => operate::participants(global).await,
+        Command::Participant { url } => operate::participant(&url, global).await,
+        Command::Branches { url, in_doubt, limit } => operate::branches(&url, in_doubt, limit, global).await,
+        Command::Resolve(resolve) => operate::resolve(&resolve, global).await,
+        Command::Forget(forget) => operate::forget(&forget, global).await,
+        Command::Recovery { action } => operate::recovery(action, global).await,
+        Command::Drain => operate::drain(global).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "undoubt", &mut script);
+            output::line(String::from_utf8_lossy(&script).trim_end())?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+impl Global {
+    fn options(&self) -> ClientOptions {
+        ClientOptions { deadline: self.timeout, ..ClientOptions::default() }
+    }
+
+    fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::connect(&self.coordinator, self.options())?)
+    }
+
+    fn participant(&self, url: &str) -> Result<ParticipantClient, Failure> {
+        Ok(ParticipantClient::connect(url, self.options())?)
+    }
+}
+
+fn trace(verbose: bool) {
+    let filter = if verbose { EnvFilter::new("undoubt=debug,undoubt_client=debug") } else { EnvFilter::new("off") };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+}
+
+fn report(failure: &Failure, format: Format) {
+    if failure.message.is_empty() {
+        return;
+    }
+    eprintln!("error: {}", output::clean(&failure.message));
+    if format == Format::Json {
+        // If this cannot be written either, the exit code still says it.
+        let _ = json_line(&serde_json::json!({ "error": failure.json() }));
+    }
+}

@@ -1,0 +1,175 @@
+//! Operations on keys, as text: `add alice -10 floor=0`.
+
+use crate::text::{ABSENT, Word, to_word, words};
+use bytes::Bytes;
+use undoubt_client::kv::{Add, Operation};
+
+/// How operations are written; part of the help.
+pub const GRAMMAR: &str = "  get KEY
+  put KEY VALUE
+  delete KEY
+  add KEY NUMBER [floor=NUMBER] [ceiling=NUMBER]     refused if the sum would cross a bound
+  cas KEY expected=VALUE|absent value=VALUE|absent   sets the value if the present one is as expected
+
+Keys and values are text, \"quoted\" where they hold white space or stand for a word like absent (with JSON's escapes),
+or bytes in hexadecimal: 0x6b6579.";
+
+/// Reads one operation. The error says what is wrong and what would be right.
+pub fn parse(text: &str) -> Result<Operation, String> {
+    let words = words(text).map_err(|why| format!("{text:?}: {why}"))?;
+    let wrong = |why: String| format!("{text:?} is no operation: {why}");
+    let Some((verb, arguments)) = words.split_first() else {
+        return Err(wrong("it is empty; write one like \"add alice -10 floor=0\"".to_owned()));
+    };
+    let parsed = match (verb.bare().as_deref(), arguments) {
+        (Some("get"), [key]) => key.bytes().map(|key| Operation::Get { key }),
+        (Some("put"), [key, value]) => put(key, value),
+        (Some("delete"), [key]) => key.bytes().map(|key| Operation::Delete { key }),
+        (Some("add"), [key, delta, bounds @ ..]) => add(key, delta, bounds),
+        (Some("cas"), [key, conditions @ ..]) => compare_and_set(key, conditions),
+        (Some(verb @ ("get" | "put" | "delete" | "add")), _) => {
+            Err(format!("{verb} has {} arguments; write it as one of\n{GRAMMAR}", arguments.len()))
+        }
+        (_, _) => Err(format!("write it as one of\n{GRAMMAR}")),
+    };
+    parsed.map_err(wrong)
+}
+
+fn put(key: &Word, value: &Word) -> Result<Operation, String> {
+    Ok(Operation::Put { key: key.bytes()?, value: value.bytes()? })
+}
+
+fn add(key: &Word, delta: &Word, bounds: &[Word]) -> Result<Operation, String> {
+    let mut add = Add::of(number("the number to add", delta)?);
+    for bound in bounds {
+        let slot = match bound.named() {
+            Some(("floor", value)) => (&mut add.floor, "floor", value),
+            Some(("ceiling", value)) => (&mut add.ceiling, "ceiling", value),
+            Some(_) | None => return Err("after the number there may be floor=NUMBER and ceiling=NUMBER".to_owned()),
+        };
+        let (slot, name, value) = slot;
+        if slot.replace(number(name, &value)?).is_some() {
+            return Err(format!("{name} is given twice; leave one out"));
+        }
+    }
+    Ok(Operation::Add { key: key.bytes()?, add })
+}
+
+fn number(what: &str, word: &Word) -> Result<i64, String> {
+    let text = word.bare().ok_or_else(|| format!("{what} is quoted; leave the quotes out"))?;
+    text.parse().map_err(|_| format!("{what} is {text}, which is no whole number of 64 bits"))
+}
+
+fn compare_and_set(key: &Word, conditions: &[Word]) -> Result<Operation, String> {
+    let usage = "both expected= and value= have to be given, each with a value or the word absent";
+    let (mut expected, mut value) = (None, None);
+    for condition in conditions {
+        let (slot, given) = match condition.named() {
+            Some(("expected", given)) => (&mut expected, given),
+            Some(("value", given)) => (&mut value, given),
+            Some(_) | None => return Err(usage.to_owned()),
+        };
+        let given = if given.bare().as_deref() == Some(ABSENT) { None } else { Some(given.bytes()?) };
+        if slot.replace(given).is_some() {
+            return Err(usage.to_owned());
+        }
+    }
+    match (expected, value) {
+        (Some(expected), Some(value)) => Ok(Operation::CompareAndSet { key: key.bytes()?, expected, value }),
+        (_, _) => Err(usage.to_owned()),
+    }
+}
+
+/// The operation as [`parse`] reads it.
+pub fn to_text(operation: &Operation) -> String {
+    let word = |bytes: &Bytes| to_word(bytes);
+    let optional = |value: &Option<Bytes>| value.as_ref().map_or_else(|| ABSENT.to_owned(), word);
+    match operation {
+        Operation::Get { key } => format!("get {}", word(key)),
+        Operation::Put { key, value } => format!("put {} {}", word(key), word(value)),
+        Operation::Delete { key } => format!("delete {}", word(key)),
+        Operation::Add { key, add: Add { delta, floor, ceiling } } => {
+            let bound = |name, bound: &Option<i64>| bound.map_or_else(String::new, |bound| format!(" {name}={bound}"));
+            format!("add {} {delta}{}{}", word(key), bound("floor", floor), bound("ceiling", ceiling))
+        }
+        Operation::CompareAndSet { key, expected, value } => {
+            format!("cas {} expected={} value={}", word(key), optional(expected), optional(value))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bytes() -> impl Strategy<Value = Bytes> {
+        prop_oneof![
+            "[a-z0-9:/=]{1,8}".prop_map(Bytes::from),
+            any::<String>().prop_map(Bytes::from),
+            Just(Bytes::from("absent")),
+            proptest::collection::vec(any::<u8>(), 0..12).prop_map(Bytes::from),
+        ]
+    }
+
+    fn operation() -> impl Strategy<Value = Operation> {
+        let optional = || proptest::option::of(bytes());
+        prop_oneof![
+            bytes().prop_map(|key| Operation::Get { key }),
+            (bytes(), bytes()).prop_map(|(key, value)| Operation::Put { key, value }),
+            bytes().prop_map(|key| Operation::Delete { key }),
+            (bytes(), any::<i64>(), any::<Option<i64>>(), any::<Option<i64>>())
+                .prop_map(|(key, delta, floor, ceiling)| Operation::Add { key, add: Add { delta, floor, ceiling } }),
+            (bytes(), optional(), optional()).prop_map(|(key, expected, value)| Operation::CompareAndSet {
+                key,
+                expected,
+                value
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn an_operation_survives_being_written_as_text(operation in operation()) {
+            prop_assert_eq!(parse(&to_text(&operation)), Ok(operation));
+        }
+
+        #[test]
+        fn reading_any_text_never_panics(text in any::<String>(), verb in "get|put|delete|add|cas") {
+            let _ = parse(&text);
+            let _ = parse(&format!("{verb} {text}"));
+            let _ = parse(&format!("cas k expected={text} value={text}"));
+        }
+    }
+
+    #[test]
+    fn bounds_may_come_in_any_order_but_once() {
+        let add = Operation::Add { key: "alice".into(), add: Add::of(-10).floor(0).ceiling(9) };
+        assert_eq!(parse("add alice -10 floor=0 ceiling=9"), Ok(add.clone()));
+        assert_eq!(parse("  add alice -10 ceiling=9 floor=0 "), Ok(add));
+        assert!(parse("add alice -10 floor=0 floor=1").unwrap_err().contains("twice"));
+    }
+
+    #[test]
+    fn absent_is_a_word_and_quoted_a_value() {
+        let cas = |expected: Option<&'static str>, value: Option<&'static str>| Operation::CompareAndSet {
+            key: "k".into(),
+            expected: expected.map(Bytes::from),
+            value: value.map(Bytes::from),
+        };
+        assert_eq!(parse("cas k expected=absent value=\"absent\""), Ok(cas(None, Some("absent"))));
+        assert_eq!(parse("cas k value=absent expected=1"), Ok(cas(Some("1"), None)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_what_would_be_right() {
+        for wrong in ["", "get", "get a b", "put a", "frobnicate a", "\"get\" a", "cas k", "add"] {
+            let error = parse(wrong).unwrap_err();
+            assert!(error.contains("write") || error.contains("given"), "{wrong}: {error}");
+        }
+        assert!(parse("add a ten").unwrap_err().contains("no whole number"));
+        assert!(parse("add a 9223372036854775808").unwrap_err().contains("64 bits"));
+        assert!(parse("add a 1 roof=3").unwrap_err().contains("ceiling=NUMBER"));
+        assert!(parse("cas k expected=1 expected=2").unwrap_err().contains("value="));
+    }
+}

@@ -1,0 +1,4 @@
+//! What the binaries share: settings, the start and end of a server process, and groups of processes for demo and tests.
+
+pub mod process;
+pub mod settings;

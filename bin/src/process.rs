@@ -1,0 +1,169 @@
+//! The frame of a server process: tracing, signals, the listener, and what to do when the device is full.
+
+use anyhow::Context;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+use undoubt_platform::CrashPoints;
+
+/// How a server writes its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    Human,
+    Json,
+}
+
+/// Flags that both servers have.
+#[derive(Debug, clap::Args)]
+pub struct ServerArgs {
+    /// Settings as TOML; environment variables and flags overrule it.
+    #[arg(long, short, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Any setting by its name; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = crate::settings::parse_assignment)]
+    pub set: Vec<crate::settings::Given>,
+    /// Its name, kept in the data folder.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// host:port to listen on; port 0 takes any free one.
+    #[arg(long)]
+    pub listen: Option<String>,
+    #[arg(long, value_name = "FOLDER")]
+    pub data_dir: Option<PathBuf>,
+    /// Print the effective settings as TOML, and end.
+    #[arg(long)]
+    pub print_config: bool,
+    /// Write the address it listens on into this file, once it does.
+    #[arg(long, value_name = "FILE")]
+    pub address_file: Option<PathBuf>,
+    #[arg(long, value_enum, default_value = "human", env = "UNDOUBT_LOG_FORMAT")]
+    pub log_format: LogFormat,
+    /// What to log: error, warn, info, debug, trace, or a tracing filter.
+    #[arg(long, default_value = "info", env = "UNDOUBT_LOG")]
+    pub log: String,
+    /// For tests: crash (abort) at this point the given time, `point:count`.
+    #[arg(long, value_name = "POINT:COUNT", env = "UNDOUBT_CRASH_AT", hide = true)]
+    pub crash_at: Option<String>,
+}
+
+impl ServerArgs {
+    /// All flags that are settings, the general ones first.
+    pub fn given(&self) -> Vec<crate::settings::Given> {
+        let mut given = self.set.clone();
+        let mut add = |key: &str, value: Option<String>| given.extend(value.map(|value| (key.to_owned(), value)));
+        add("name", self.name.clone());
+        add("listen", self.listen.clone());
+        add("data_dir", self.data_dir.as_ref().map(|path| path.display().to_string()));
+        given
+    }
+
+    pub fn start_tracing(&self) -> anyhow::Result<()> {
+        let filter = EnvFilter::try_new(&self.log).with_context(|| format!("--log {:?} is not a filter", self.log))?;
+        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Human => builder.init(),
+            LogFormat::Json => builder.json().init(),
+        }
+        Ok(())
+    }
+
+    pub fn crash_points(&self) -> anyhow::Result<CrashPoints> {
+        match &self.crash_at {
+            None => Ok(CrashPoints::default()),
+            Some(spec) => {
+                tracing::warn!(%spec, "this process will crash on purpose");
+                Ok(CrashPoints::from_spec(spec)?)
+            }
+        }
+    }
+
+    /// Binds, and tells where. Again on the same address it returned before, after a restart in place.
+    pub async fn bind(&self, listen: &str) -> anyhow::Result<TcpListener> {
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on {listen}; is the port taken? Choose another with --listen"))?;
+        let address = listener.local_addr()?;
+        tracing::info!(%address, "listening");
+        if let Some(file) = &self.address_file {
+            write_whole(file, &address.to_string())?;
+        }
+        Ok(listener)
+    }
+}
+
+/// Readers see the whole text or no file.
+fn write_whole(file: &Path, text: &str) -> anyhow::Result<()> {
+    let part = file.with_extension("part");
+    std::fs::write(&part, text).with_context(|| format!("cannot write {}", part.display()))?;
+    std::fs::rename(&part, file).with_context(|| format!("cannot write {}", file.display()))
+}
+
+/// Done once SIGTERM or SIGINT has come, for as many as wait for it.
+#[derive(Clone, Debug)]
+pub struct Shutdown(watch::Receiver<bool>);
+
+impl Shutdown {
+    pub fn on_signals() -> anyhow::Result<Shutdown> {
+        let (asked, asked_for) = watch::channel(false);
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("asked to stop");
+            asked.send_replace(true);
+        });
+        Ok(Shutdown(asked_for))
+    }
+
+    pub async fn asked(mut self) {
+        // The sender lives until it has been sent.
+        let _ = self.0.wait_for(|asked| *asked).await;
+    }
+}
+
+/// How often the device is looked at while it is full.
+const ROOM_CHECK_PERIOD: Duration = Duration::from_millis(500);
+
+/// What one run of a server came to.
+#[derive(Debug)]
+pub enum Ran {
+    Ended,
+    DiskFull(anyhow::Error),
+}
+
+/// Runs a server until it ends. When the device was full, nothing acknowledged is lost, but how much of the last write
+/// landed is unknown: so it recovers from its folder as after a crash, as soon as there is room.
+pub async fn run_with_room<F: Future<Output = anyhow::Result<Ran>>>(
+    data_dir: &Path,
+    min_free_bytes: u64,
+    shutdown: Shutdown,
+    mut run: impl FnMut() -> F,
+) -> anyhow::Result<()> {
+    loop {
+        match run().await? {
+            Ran::Ended => return Ok(()),
+            Ran::DiskFull(error) => {
+                tracing::error!(error = format!("{error:#}"), "no room on the device: waiting for it");
+            }
+        }
+        while free_bytes(data_dir)? < min_free_bytes {
+            tokio::select! {
+                () = tokio::time::sleep(ROOM_CHECK_PERIOD) => {}
+                () = shutdown.clone().asked() => return Ok(()),
+            }
+        }
+        tracing::info!("there is room again: recovering");
+    }
+}
+
+fn free_bytes(folder: &Path) -> anyhow::Result<u64> {
+    let found = rustix::fs::statvfs(folder).with_context(|| format!("cannot ask {} for room", folder.display()))?;
+    Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}

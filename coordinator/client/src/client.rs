@@ -1,0 +1,41 @@
+//! The client of a coordinator.
+
+use crate::connection::{Connection, MAX_RESPONSE_BYTES};
+use crate::error::InvalidAddress;
+use crate::options::ClientOptions;
+use tonic::transport::Channel;
+use undoubt_proto::v1::coordinator_client::CoordinatorClient;
+use undoubt_proto::v1::operator_client::OperatorClient;
+
+/// Talks to one coordinator. Cheap to clone; clones share a connection, which is made anew whenever it breaks.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub(crate) connection: Connection,
+}
+
+impl Client {
+    /// Connects with the first call, so the coordinator need not run yet. `http://` may be left out.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn connect(address: &str, options: ClientOptions) -> Result<Self, InvalidAddress> {
+        Ok(Client { connection: Connection::open(address, options)? })
+    }
+
+    /// Talks over a channel made elsewhere, whose own connecting and keep-alive then hold.
+    pub fn with_channel(channel: Channel, options: ClientOptions) -> Self {
+        Client { connection: Connection::over(channel, options) }
+    }
+
+    pub(crate) fn coordinator(&self) -> CoordinatorClient<Channel> {
+        coordinator(&self.connection)
+    }
+
+    pub(crate) fn operator(&self) -> OperatorClient<Channel> {
+        OperatorClient::new(self.connection.channel.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES)
+    }
+}
+
+pub(crate) fn coordinator(connection: &Connection) -> CoordinatorClient<Channel> {
+    CoordinatorClient::new(connection.channel.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES)
+}

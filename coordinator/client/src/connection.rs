@@ -1,0 +1,128 @@
+//! One connection to a coordinator or a participant, and calls on it that are repeated until their deadline.
+
+use crate::error::{InvalidAddress, Unanswered};
+use crate::options::ClientOptions;
+use crate::retry::{Backoff, Verdict, explain, judge};
+use std::hash::Hash;
+use std::sync::Arc;
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Response, Status};
+use undoubt_vocabulary::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_RESULT_BYTES};
+
+/// Every branch's result at its largest, twice over for what surrounds them.
+pub(crate) const MAX_RESPONSE_BYTES: usize = 2 * MAX_BRANCHES_PER_TRANSACTION * MAX_RESULT_BYTES;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) address: Arc<str>,
+    pub(crate) channel: Channel,
+    pub(crate) options: Arc<ClientOptions>,
+}
+
+/// Whether a call may be repeated though an earlier attempt may have taken effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    Always,
+    OnlyIfNotReceived,
+}
+
+/// Why a call has no response.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The other side's definite answer.
+    Answered(Status),
+    Unanswered(Unanswered),
+}
+
+impl Connection {
+    /// Connects when the first call is made. Must be called within a tokio runtime.
+    pub(crate) fn open(address: &str, options: ClientOptions) -> Result<Self, InvalidAddress> {
+        let invalid = |why: &str| InvalidAddress { address: address.to_owned(), why: why.to_owned() };
+        let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+        let endpoint = Endpoint::from_shared(url).map_err(|error| invalid(&error.to_string()))?;
+        if endpoint.uri().scheme_str() != Some("http") {
+            return Err(invalid("only http:// is supported"));
+        }
+        if endpoint.uri().port_u16().is_none() {
+            return Err(invalid("the port is missing"));
+        }
+        let channel = endpoint
+            .connect_timeout(options.connect_timeout)
+            .http2_keep_alive_interval(options.keep_alive_interval)
+            .keep_alive_timeout(options.keep_alive_timeout)
+            .keep_alive_while_idle(true)
+            .connect_lazy();
+        Ok(Connection { address: address.into(), channel, options: Arc::new(options) })
+    }
+
+    pub(crate) fn over(channel: Channel, options: ClientOptions) -> Self {
+        Connection { address: "the given channel".into(), channel, options: Arc::new(options) }
+    }
+
+    /// When a call that begins now gives up.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.options.deadline_from(Instant::now())
+    }
+
+    /// Makes `attempt`s until one is answered for good, or until the deadline.
+    pub(crate) async fn call<T, F>(
+        &self,
+        deadline: Instant,
+        repeat: Repeat,
+        seed: impl Hash,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let began = Instant::now();
+        let mut backoff = Backoff::new(&self.options, seed);
+        let mut maybe_received = false;
+        loop {
+            let until = deadline.min(Instant::now() + self.options.attempt_timeout);
+            let (cause, after) = match timeout_at(until, attempt()).await {
+                Ok(Ok(response)) => return Ok(response.into_inner()),
+                Ok(Err(status)) => match judge(&status) {
+                    Verdict::Final => return Err(Failure::Answered(status)),
+                    Verdict::Again { after, maybe_received: this_one } => {
+                        maybe_received |= this_one;
+                        (explain(&status), after)
+                    }
+                },
+                Err(_elapsed) => {
+                    maybe_received = true;
+                    ("no answer came in time".to_owned(), None)
+                }
+            };
+            let pause = backoff.pause(after);
+            let out_of_time = pause >= deadline.saturating_duration_since(Instant::now());
+            if out_of_time || (maybe_received && repeat == Repeat::OnlyIfNotReceived) {
+                return Err(Failure::Unanswered(Unanswered {
+                    address: self.address.to_string(),
+                    after: began.elapsed(),
+                    cause,
+                    maybe_received,
+                }));
+            }
+            tracing::debug!(address = %self.address, cause, ?pause, "trying again");
+            sleep(pause).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_needs_a_port_and_may_leave_out_http() {
+        let open = |address| Connection::open(address, ClientOptions::default());
+        assert!(open("127.0.0.1:7400").is_ok());
+        assert!(open("http://localhost:7400").is_ok());
+        for bad in ["", "localhost", "http://", "https://localhost:1", "ftp://a:1", "a b:1", "http://a:port", "\0"] {
+            let error = open(bad).unwrap_err().to_string();
+            assert!(error.contains("http://127.0.0.1:7400"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What an application links to submit transactions and look after them.
+//!
+//! ```no_run
+//! use undoubt_client::{Client, ClientOptions, Transaction, kv::{Add, KvWork}};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::connect("http://127.0.0.1:7400", ClientOptions::default())?;
+//! let transfer = Transaction::new()
+//!     .kv("bank-a", KvWork::new().add("alice", Add::of(-10).floor(0)))
+//!     .kv("bank-b", KvWork::new().add("bob", 10));
+//! let answer = client.submit(&transfer).await?;
+//! println!("{}", answer.outcome);
+//! # Ok(()) }
+//! ```
+//!
+//! What holds for every call:
+//!
+//! * A transaction's id makes it idempotent: whatever is submitted again under its id is the same transaction with the
+//!   same outcome. So every call that may be repeated is repeated, with capped and jittered backoff, until
+//!   [`ClientOptions::deadline`]; no call waits longer than that.
+//! * An abort is an outcome, not an error. Errors say what is known, and each variant what to do; the one to take
+//!   seriously is [`SubmitError::OutcomeUnknown`], which is neither a commit nor an abort.
+//! * Nothing here reads the time of day, and only [`Transaction::new`] draws a random number. A simulation gives its
+//!   transactions their ids and its channel with [`Client::with_channel`].
+
+mod client;
+mod connection;
+mod error;
+pub mod kv;
+mod operator;
+mod options;
+mod participant;
+mod query;
+mod retry;
+mod submit;
+mod submit_many;
+#[cfg(test)]
+mod test_server;
+mod transaction;
+mod view;
+mod watch;
+
+pub use client::Client;
+pub use error::{
+    CancelError, InvalidAddress, InvalidTransaction, OperatorError, QueryError, SubmitError, Unanswered, WaitError,
+};
+pub use options::ClientOptions;
+pub use participant::{ParticipantClient, Resolution};
+pub use query::{Filter, ListQuery, Listing};
+pub use submit::Answer;
+pub use submit_many::Submitted;
+pub use transaction::Transaction;
+pub use undoubt_proto::convert::{KnownOutcome, Malformed};
+pub use view::{
+    BranchView, Branches, CoordinatorView, HeldBranch, Heuristic, HistoryEvent, KnownCoordinator, ParticipantState,
+    ParticipantView, TransactionView,
+};
+pub use watch::Watched;

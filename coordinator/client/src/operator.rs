@@ -1,0 +1,94 @@
+//! What an operator asks of a coordinator.
+
+use crate::client::Client;
+use crate::connection::{Failure, Repeat};
+use crate::error::OperatorError;
+use crate::retry::explain;
+use crate::view::CoordinatorView;
+use tonic::Code;
+use undoubt_proto::convert::Malformed;
+use undoubt_proto::v1;
+use undoubt_vocabulary::TxId;
+
+impl Client {
+    pub async fn describe(&self) -> Result<CoordinatorView, OperatorError> {
+        let attempt = || {
+            let mut operator = self.operator();
+            async move { operator.describe(v1::DescribeRequest {}).await }
+        };
+        let response = self.connection.call(self.connection.deadline(), Repeat::Always, "describe", attempt).await;
+        let address = &self.connection.address;
+        response
+            .map_err(|failure| OperatorError::new(address, None, failure))?
+            .try_into()
+            .map_err(|cause| OperatorError::malformed(address, cause))
+    }
+
+    /// Gives up on branches that do not acknowledge: the transaction is recorded as a hazard, for good. Also drops the
+    /// record of an ended one with a heuristic outcome.
+    pub async fn forget(&self, tx: &TxId, who: &str, reason: &str) -> Result<(), OperatorError> {
+        let request = v1::ForgetRequest { tx: tx.to_bytes(), who: who.to_owned(), reason: reason.to_owned() };
+        let attempt = || {
+            let (mut operator, request) = (self.operator(), request.clone());
+            async move { operator.forget(request).await }
+        };
+        let repeat = Repeat::OnlyIfNotReceived;
+        let response = self.connection.call(self.connection.deadline(), repeat, tx, attempt).await;
+        let done: Result<v1::ForgetResponse, _> =
+            response.map_err(|failure| OperatorError::new(&self.connection.address, Some(tx), failure));
+        done.map(drop)
+    }
+
+    /// Stops driving transactions that were recovered from the log.
+    pub async fn pause_recovery(&self) -> Result<(), OperatorError> {
+        let attempt = || {
+            let mut operator = self.operator();
+            async move { operator.pause_recovery(v1::PauseRecoveryRequest {}).await }
+        };
+        let response = self.connection.call(self.connection.deadline(), Repeat::Always, "pause", attempt).await;
+        response.map(drop).map_err(|failure| OperatorError::new(&self.connection.address, None, failure))
+    }
+
+    pub async fn resume_recovery(&self) -> Result<(), OperatorError> {
+        let attempt = || {
+            let mut operator = self.operator();
+            async move { operator.resume_recovery(v1::ResumeRecoveryRequest {}).await }
+        };
+        let response = self.connection.call(self.connection.deadline(), Repeat::Always, "resume", attempt).await;
+        response.map(drop).map_err(|failure| OperatorError::new(&self.connection.address, None, failure))
+    }
+
+    /// The coordinator takes no new transactions, finishes those in flight, then ends.
+    pub async fn drain(&self) -> Result<(), OperatorError> {
+        let attempt = || {
+            let mut operator = self.operator();
+            async move { operator.drain(v1::DrainRequest {}).await }
+        };
+        // Not repeated when unclear: a coordinator that has drained is gone, and would be waited for in vain.
+        let repeat = Repeat::OnlyIfNotReceived;
+        let response = self.connection.call(self.connection.deadline(), repeat, "drain", attempt).await;
+        response.map(drop).map_err(|failure| OperatorError::new(&self.connection.address, None, failure))
+    }
+}
+
+impl OperatorError {
+    pub(crate) fn new(address: &str, tx: Option<&TxId>, failure: Failure) -> Self {
+        let status = match failure {
+            Failure::Answered(status) => status,
+            Failure::Unanswered(cause) if cause.maybe_received => return OperatorError::Unclear(cause),
+            Failure::Unanswered(cause) => return OperatorError::NotReached(cause),
+        };
+        let (address, message) = (address.to_owned(), explain(&status));
+        match (status.code(), tx) {
+            (Code::NotFound, Some(tx)) => OperatorError::NotFound { address, tx: tx.clone() },
+            (Code::FailedPrecondition, _) => OperatorError::WrongState { address, message },
+            (Code::InvalidArgument, _) => OperatorError::Refused { address, message },
+            (Code::Unimplemented, _) => OperatorError::NotOffered { address, message },
+            (code, _) => OperatorError::Unexpected { address, code, message },
+        }
+    }
+
+    pub(crate) fn malformed(address: &str, cause: Malformed) -> Self {
+        OperatorError::Malformed { address: address.to_owned(), cause }
+    }
+}

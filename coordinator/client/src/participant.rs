@@ -1,0 +1,108 @@
+//! What an operator asks of a participant directly, past the coordinator.
+
+use crate::connection::{Connection, MAX_RESPONSE_BYTES, Repeat};
+use crate::error::{InvalidAddress, OperatorError};
+use crate::options::ClientOptions;
+use crate::view::{Branches, ParticipantState};
+use tonic::transport::Channel;
+use undoubt_proto::convert::branch_outcome;
+use undoubt_proto::v1;
+use undoubt_proto::v1::participant_admin_client::ParticipantAdminClient;
+use undoubt_vocabulary::{BranchOutcome, TxId};
+
+/// Talks to one participant. Cheap to clone. A participant need not offer any of this.
+#[derive(Clone, Debug)]
+pub struct ParticipantClient {
+    connection: Connection,
+}
+
+/// What an operator decides alone (R3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    Commit,
+    Abort,
+}
+
+impl ParticipantClient {
+    /// Connects with the first call. `http://` may be left out.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn connect(address: &str, options: ClientOptions) -> Result<Self, InvalidAddress> {
+        Ok(ParticipantClient { connection: Connection::open(address, options)? })
+    }
+
+    pub fn with_channel(channel: Channel, options: ClientOptions) -> Self {
+        ParticipantClient { connection: Connection::over(channel, options) }
+    }
+
+    fn admin(&self) -> ParticipantAdminClient<Channel> {
+        ParticipantAdminClient::new(self.connection.channel.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES)
+    }
+
+    pub async fn describe(&self) -> Result<ParticipantState, OperatorError> {
+        let attempt = || {
+            let mut admin = self.admin();
+            async move { admin.describe(v1::DescribeParticipantRequest {}).await }
+        };
+        let response = self.connection.call(self.connection.deadline(), Repeat::Always, "describe", attempt).await;
+        let address = &self.connection.address;
+        response
+            .map_err(|failure| OperatorError::new(address, None, failure))?
+            .try_into()
+            .map_err(|cause| OperatorError::malformed(address, cause))
+    }
+
+    /// Branches that are not finished, and heuristic outcomes not yet forgotten. At most `limit`; 0 for the
+    /// participant's default.
+    pub async fn branches(&self, in_doubt_only: bool, limit: u32) -> Result<Branches, OperatorError> {
+        let attempt = || {
+            let mut admin = self.admin();
+            async move { admin.list_branches(v1::ListBranchesRequest { in_doubt_only, limit }).await }
+        };
+        let response = self.connection.call(self.connection.deadline(), Repeat::Always, "branches", attempt).await;
+        let address = &self.connection.address;
+        response
+            .map_err(|failure| OperatorError::new(address, None, failure))?
+            .try_into()
+            .map_err(|cause| OperatorError::malformed(address, cause))
+    }
+
+    /// Decides a branch in doubt without its coordinator. If the coordinator decided or will decide otherwise, the
+    /// transaction is neither committed nor aborted as a whole, and is reported as damaged for good.
+    pub async fn resolve(
+        &self,
+        tx: &TxId,
+        resolution: Resolution,
+        who: &str,
+        reason: &str,
+    ) -> Result<BranchOutcome, OperatorError> {
+        let request = v1::ResolveBranchRequest {
+            tx: tx.to_bytes(),
+            commit: resolution == Resolution::Commit,
+            who: who.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let attempt = || {
+            let (mut admin, request) = (self.admin(), request.clone());
+            async move { admin.resolve_branch(request).await }
+        };
+        let repeat = Repeat::OnlyIfNotReceived;
+        let response = self.connection.call(self.connection.deadline(), repeat, tx, attempt).await;
+        let address = &self.connection.address;
+        let response: v1::ResolveBranchResponse =
+            response.map_err(|failure| OperatorError::new(address, Some(tx), failure))?;
+        branch_outcome("outcome", response.outcome).map_err(|cause| OperatorError::malformed(address, cause))
+    }
+
+    /// Drops the record of a heuristic outcome.
+    pub async fn forget(&self, tx: &TxId) -> Result<(), OperatorError> {
+        let attempt = || {
+            let (mut admin, request) = (self.admin(), v1::ForgetBranchRequest { tx: tx.to_bytes() });
+            async move { admin.forget_branch(request).await }
+        };
+        let repeat = Repeat::OnlyIfNotReceived;
+        let response = self.connection.call(self.connection.deadline(), repeat, tx, attempt).await;
+        response.map(drop).map_err(|failure| OperatorError::new(&self.connection.address, Some(tx), failure))
+    }
+}

@@ -1,0 +1,214 @@
+//! Asking a coordinator what it knows, waiting for an outcome, and cancelling.
+
+use crate::client::Client;
+use crate::connection::{Failure, Repeat};
+use crate::error::{CancelError, QueryError, WaitError};
+use crate::retry::{Backoff, explain};
+use crate::submit::{Answer, known};
+use crate::view::TransactionView;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use tonic::{Code, Response, Status};
+use undoubt_proto::convert::KnownOutcome;
+use undoubt_proto::v1;
+use undoubt_vocabulary::TxId;
+
+/// Which transactions, and in what order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Filter {
+    #[default]
+    All,
+    /// Not ended, oldest first.
+    Open,
+    /// Decided to commit, and some branch has not acknowledged.
+    Unacknowledged,
+    /// Ended, newest first.
+    Ended,
+    /// Heuristic outcomes that differ from the decision, or hazards.
+    Damaged,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ListQuery {
+    pub filter: Filter,
+    /// Only those in this state; [`v1::State::Unspecified`] for any.
+    pub state: v1::State,
+    /// Only those begun at least this long ago.
+    pub older_than: Duration,
+    /// At most this many; 0 for the coordinator's default.
+    pub limit: u32,
+}
+
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// Without their histories.
+    pub transactions: Vec<TransactionView>,
+    /// There are more than the limit.
+    pub more: bool,
+}
+
+impl Client {
+    /// What is known of one transaction, with its history.
+    pub async fn get(&self, tx: &TxId) -> Result<TransactionView, QueryError> {
+        let attempt = || {
+            let (mut coordinator, request) = (self.coordinator(), v1::GetRequest { tx: tx.to_bytes() });
+            async move { coordinator.get(request).await }
+        };
+        let response = self.connection.call(self.connection.deadline(), Repeat::Always, tx, attempt).await;
+        Ok(response.map_err(|failure| QueryError::about(tx, failure))?.try_into()?)
+    }
+
+    pub async fn list(&self, query: &ListQuery) -> Result<Listing, QueryError> {
+        use v1::list_request::Filter as Wire;
+        let filter = match query.filter {
+            Filter::All => Wire::Unspecified,
+            Filter::Open => Wire::Open,
+            Filter::Unacknowledged => Wire::Unacknowledged,
+            Filter::Ended => Wire::Ended,
+            Filter::Damaged => Wire::Damaged,
+        };
+        let request = v1::ListRequest {
+            filter: filter.into(),
+            state: query.state.into(),
+            older_than_ms: u64::try_from(query.older_than.as_millis()).unwrap_or(u64::MAX),
+            limit: query.limit,
+        };
+        let attempt = || {
+            let mut coordinator = self.coordinator();
+            async move { coordinator.list(request).await }
+        };
+        let response: v1::ListResponse =
+            self.connection.call(self.connection.deadline(), Repeat::Always, "list", attempt).await?;
+        let transactions = response.transactions.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
+        Ok(Listing { transactions, more: response.more })
+    }
+
+    /// Waits until a transaction is decided, whoever submitted it.
+    pub async fn wait(&self, tx: &TxId) -> Result<Answer, WaitError> {
+        let (began, deadline) = (Instant::now(), self.connection.deadline());
+        let mut backoff = Backoff::new(&self.connection.options, tx);
+        loop {
+            let attempt = || {
+                let timeout_ms = self.patience_ms(deadline);
+                let (mut coordinator, request) =
+                    (self.coordinator(), v1::AwaitRequest { tx: tx.to_bytes(), timeout_ms });
+                async move {
+                    match coordinator.r#await(request).await {
+                        Ok(response) => Ok(response.map(Some)),
+                        Err(status) if status.code() == Code::DeadlineExceeded => Ok(Response::new(None)),
+                        Err(status) => Err(status),
+                    }
+                }
+            };
+            let response: Option<v1::SubmitResponse> = self
+                .connection
+                .call(deadline, Repeat::Always, tx, attempt)
+                .await
+                .map_err(|failure| QueryError::about(tx, failure))?;
+            if let Some(v1::SubmitResponse { outcome }) = response {
+                return Ok(known(outcome).and_then(TryInto::try_into).map_err(QueryError::Malformed)?);
+            }
+            let pause = backoff.pause(None);
+            if pause >= deadline.saturating_duration_since(Instant::now()) {
+                return Err(WaitError::StillPending { tx: tx.clone(), after: began.elapsed() });
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// How long the coordinator may hold an attempt: a little less than this side waits for its answer.
+    fn patience_ms(&self, deadline: Instant) -> u32 {
+        let left = deadline.saturating_duration_since(Instant::now()).min(self.connection.options.attempt_timeout);
+        u32::try_from(left.mul_f64(0.9).as_millis()).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Aborts a transaction that is not decided yet.
+    pub async fn cancel(&self, tx: &TxId) -> Result<KnownOutcome, CancelError> {
+        let attempt = || {
+            let (mut coordinator, request) = (self.coordinator(), v1::CancelRequest { tx: tx.to_bytes() });
+            async move { coordinator.cancel(request).await }
+        };
+        let response: Result<v1::CancelResponse, _> =
+            self.connection.call(self.connection.deadline(), Repeat::Always, tx, attempt).await;
+        match response {
+            Ok(response) => known(response.outcome).map_err(|cause| CancelError::Query(cause.into())),
+            Err(Failure::Answered(status)) if status.code() == Code::FailedPrecondition => {
+                Err(CancelError::TooLate { tx: tx.clone(), message: explain(&status) })
+            }
+            Err(failure) => Err(CancelError::Query(QueryError::about(tx, failure))),
+        }
+    }
+}
+
+impl QueryError {
+    pub(crate) fn about(tx: &TxId, failure: Failure) -> Self {
+        match failure {
+            Failure::Answered(status) if status.code() == Code::NotFound => QueryError::NotFound { tx: tx.clone() },
+            Failure::Answered(_) | Failure::Unanswered(_) => failure.into(),
+        }
+    }
+}
+
+impl From<Failure> for QueryError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Answered(status) => status.into(),
+            Failure::Unanswered(cause) => QueryError::Unanswered(cause),
+        }
+    }
+}
+
+impl From<Status> for QueryError {
+    fn from(status: Status) -> Self {
+        let message = explain(&status);
+        if status.code() == Code::InvalidArgument {
+            QueryError::Refused { message }
+        } else {
+            QueryError::Unexpected { code: status.code(), message }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_server::{Reply, TestServer, quick};
+    use undoubt_vocabulary::Outcome;
+
+    fn tx() -> TxId {
+        "tx".parse().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_ends_with_the_outcome_however_often_it_has_to_ask() {
+        let server = TestServer::one(|attempt| match attempt {
+            0..=3 => Reply::Break(Status::deadline_exceeded("not decided yet")),
+            4 => Reply::Break(Status::unavailable("recovering")),
+            _ => Reply::Commit,
+        });
+        assert_eq!(server.client(quick()).wait(&tx()).await.unwrap().outcome, Outcome::Committed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_for_what_stays_pending_ends_at_the_deadline() {
+        let (server, began) = (TestServer::one(|_| Reply::Break(Status::deadline_exceeded(""))), Instant::now());
+        let error = server.client(quick()).wait(&tx()).await.unwrap_err();
+        assert!(matches!(error, WaitError::StillPending { .. }), "{error}");
+        assert!(began.elapsed() <= quick().deadline);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_the_coordinator_has_no_trace_of_is_not_found() {
+        let server = TestServer::one(|_| Reply::Break(Status::not_found("")));
+        assert!(matches!(server.client(quick()).get(&tx()).await, Err(QueryError::NotFound { .. })));
+        let error = server.client(quick()).cancel(&tx()).await.unwrap_err();
+        assert!(matches!(error, CancelError::Query(QueryError::NotFound { .. })), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cancelling_too_late_says_how_it_ended() {
+        let server = TestServer::one(|_| Reply::Break(Status::failed_precondition("it has committed")));
+        let error = server.client(quick()).cancel(&tx()).await.unwrap_err();
+        assert!(matches!(&error, CancelError::TooLate { message, .. } if message == "it has committed"), "{error}");
+    }
+}

@@ -1,0 +1,154 @@
+//! When to try again, and what a failed attempt tells.
+
+use crate::options::ClientOptions;
+use std::error::Error;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+use tonic::{Code, ConnectError, Status};
+
+/// Tells how long to stay away, in milliseconds.
+pub(crate) const RETRY_AFTER: &str = "retry-after-ms";
+
+/// What to make of an attempt that failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// A definite answer: the same again would be answered the same.
+    Final,
+    /// Worth another try.
+    Again {
+        /// How long the other side asks to stay away.
+        after: Option<Duration>,
+        /// Whether the attempt may have taken effect.
+        maybe_received: bool,
+    },
+}
+
+pub(crate) fn judge(status: &Status) -> Verdict {
+    let again = |maybe_received| Verdict::Again { after: retry_after(status), maybe_received };
+    match status.code() {
+        Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::DataLoss
+        | Code::Unauthenticated => Verdict::Final,
+        Code::ResourceExhausted => again(false),
+        // With a time to come back it was turned away at the door; without, the connection may have broken, or the
+        // coordinator stopped, at any time after it was let in.
+        Code::Unavailable => again(!never_connected(status) && retry_after(status).is_none()),
+        Code::Ok | Code::Cancelled | Code::Unknown | Code::DeadlineExceeded | Code::Aborted | Code::Internal => {
+            again(true)
+        }
+    }
+}
+
+fn retry_after(status: &Status) -> Option<Duration> {
+    status.metadata().get(RETRY_AFTER)?.to_str().ok()?.parse().ok().map(Duration::from_millis)
+}
+
+fn never_connected(status: &Status) -> bool {
+    causes(status).any(|cause| cause.is::<ConnectError>())
+}
+
+fn causes(status: &Status) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(status.source(), |&cause| cause.source())
+}
+
+/// The status for people. The root cause ("connection refused") is what tells them most.
+pub(crate) fn explain(status: &Status) -> String {
+    let said = if status.message().is_empty() { status.code().description() } else { status.message() };
+    match causes(status).last().map(ToString::to_string) {
+        Some(root) if !said.contains(&root) => format!("{said}: {root}"),
+        Some(_) | None => said.to_owned(),
+    }
+}
+
+/// Pauses that double up to a cap. Half of each is jitter, so that clients that failed together do not return together;
+/// it is drawn from the seed (a transaction's id), so that a run can be repeated.
+#[derive(Clone, Debug)]
+pub(crate) struct Backoff {
+    next: Duration,
+    max: Duration,
+    seed: u64,
+    steps: u64,
+}
+
+impl Backoff {
+    pub(crate) fn new(options: &ClientOptions, seed: impl Hash) -> Self {
+        Backoff { next: options.first_backoff, max: options.max_backoff, seed: hash(seed), steps: 0 }
+    }
+
+    /// The next pause; on top of `after` where the other side asked for one.
+    pub(crate) fn pause(&mut self, after: Option<Duration>) -> Duration {
+        let whole = self.next.min(self.max);
+        self.next = whole.saturating_mul(2);
+        self.steps += 1;
+        let share = hash((self.seed, self.steps)) as f64 / u64::MAX as f64;
+        after.unwrap_or_default().saturating_add(whole.mul_f64(0.5 + share / 2.0))
+    }
+}
+
+fn hash(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> ClientOptions {
+        ClientOptions {
+            first_backoff: Duration::from_millis(10),
+            max_backoff: Duration::from_millis(50),
+            ..ClientOptions::default()
+        }
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_cap_and_keep_at_least_half() {
+        let mut backoff = Backoff::new(&options(), "tx");
+        for whole in [10, 20, 40, 50, 50, 50] {
+            let pause = backoff.pause(None);
+            assert!(pause >= Duration::from_millis(whole) / 2 && pause <= Duration::from_millis(whole), "{pause:?}");
+        }
+    }
+
+    #[test]
+    fn two_transactions_pause_differently_and_one_always_the_same() {
+        let pauses = |tx| {
+            let mut backoff = Backoff::new(&options(), tx);
+            (0..4).map(|_| backoff.pause(None)).collect::<Vec<_>>()
+        };
+        assert_eq!(pauses("a"), pauses("a"));
+        assert_ne!(pauses("a"), pauses("b"));
+    }
+
+    #[test]
+    fn a_hint_comes_on_top_however_large() {
+        let mut backoff = Backoff::new(&options(), "tx");
+        assert!(backoff.pause(Some(Duration::from_secs(1))) > Duration::from_secs(1));
+        assert_eq!(backoff.pause(Some(Duration::MAX)), Duration::MAX);
+    }
+
+    #[test]
+    fn refusals_are_final_and_all_else_is_worth_another_try() {
+        assert_eq!(judge(&Status::invalid_argument("")), Verdict::Final);
+        assert_eq!(judge(&Status::already_exists("")), Verdict::Final);
+        assert_eq!(judge(&Status::unavailable("")), Verdict::Again { after: None, maybe_received: true });
+        assert_eq!(judge(&Status::resource_exhausted("")), Verdict::Again { after: None, maybe_received: false });
+    }
+
+    #[test]
+    fn the_hint_is_read_from_the_metadata_and_nonsense_in_it_is_ignored() {
+        let mut status = Status::resource_exhausted("busy");
+        status.metadata_mut().insert(RETRY_AFTER, "70".parse().unwrap());
+        assert_eq!(retry_after(&status), Some(Duration::from_millis(70)));
+        status.metadata_mut().insert(RETRY_AFTER, "soon".parse().unwrap());
+        assert_eq!(retry_after(&status), None);
+    }
+}

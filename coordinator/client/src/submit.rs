@@ -1,0 +1,177 @@
+//! Submitting one transaction.
+
+use crate::client::Client;
+use crate::connection::{Failure, Repeat};
+use crate::error::{SubmitError, Unanswered};
+use crate::kv::{NoKvResults, decode_results};
+use crate::retry::explain;
+use crate::transaction::Transaction;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use tonic::{Code, Status};
+use undoubt_proto::convert::{KnownOutcome, Malformed};
+use undoubt_proto::v1;
+use undoubt_vocabulary::{Outcome, ParticipantName, TxId};
+
+/// How a transaction was decided, and what its branches read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub outcome: Outcome,
+    /// In each participant's own format; only while the coordinator still has it.
+    pub results: BTreeMap<ParticipantName, Bytes>,
+}
+
+impl Answer {
+    /// What a key-value participant read: one entry for each operation. `None` if there is no result of it.
+    pub fn kv(&self, participant: &str) -> Option<Result<Vec<Option<Bytes>>, NoKvResults>> {
+        let (_, result) = self.results.iter().find(|(name, _)| name.as_str() == participant)?;
+        Some(decode_results(result))
+    }
+}
+
+impl TryFrom<KnownOutcome> for Answer {
+    type Error = Malformed;
+
+    fn try_from(known: KnownOutcome) -> Result<Self, Malformed> {
+        Ok(Answer { outcome: known.decided.ok_or(Malformed::Undecided)?, results: known.results })
+    }
+}
+
+impl Client {
+    /// Runs a transaction and waits for its outcome.
+    pub async fn submit(&self, transaction: &Transaction) -> Result<Answer, SubmitError> {
+        let known = self.send(transaction, false).await?;
+        known.try_into().map_err(|cause| SubmitError::Malformed { tx: transaction.id().clone(), cause })
+    }
+
+    /// Hands a transaction over without waiting for its outcome. From then on the coordinator carries it on; until it is
+    /// decided, a crash of the coordinator aborts it.
+    pub async fn accept(&self, transaction: &Transaction) -> Result<KnownOutcome, SubmitError> {
+        self.send(transaction, true).await
+    }
+
+    async fn send(&self, transaction: &Transaction, no_wait: bool) -> Result<KnownOutcome, SubmitError> {
+        let (tx, request) = (transaction.id(), transaction.request(no_wait)?);
+        let attempt = || {
+            let (mut coordinator, request) = (self.coordinator(), request.clone());
+            async move { coordinator.submit(request).await }
+        };
+        let response: Result<v1::SubmitResponse, _> =
+            self.connection.call(self.connection.deadline(), Repeat::Always, tx, attempt).await;
+        match response {
+            Ok(response) => known(response.outcome).map_err(|cause| SubmitError::Malformed { tx: tx.clone(), cause }),
+            Err(Failure::Answered(status)) => Err(SubmitError::answered(tx.clone(), &status)),
+            Err(Failure::Unanswered(cause)) => Err(SubmitError::unanswered(tx.clone(), cause)),
+        }
+    }
+}
+
+pub(crate) fn known(outcome: Option<v1::Outcome>) -> Result<KnownOutcome, Malformed> {
+    outcome.ok_or(Malformed::Missing { field: "outcome" })?.try_into()
+}
+
+impl SubmitError {
+    pub(crate) fn answered(tx: TxId, status: &Status) -> Self {
+        let message = explain(status);
+        match status.code() {
+            Code::InvalidArgument => SubmitError::Refused { tx, message },
+            Code::NotFound => SubmitError::UnknownParticipant { tx, message },
+            Code::AlreadyExists => SubmitError::IdReused { tx, message },
+            code @ (Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::PermissionDenied
+            | Code::ResourceExhausted
+            | Code::FailedPrecondition
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+            | Code::Unauthenticated) => SubmitError::Unexpected { tx, code, message },
+        }
+    }
+
+    pub(crate) fn unanswered(tx: TxId, cause: Unanswered) -> Self {
+        if cause.maybe_received {
+            SubmitError::OutcomeUnknown { tx, cause }
+        } else {
+            SubmitError::NotAccepted { tx, cause }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_server::{Reply, TestServer, quick};
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    fn transaction() -> Transaction {
+        Transaction::with_id("tx".parse().unwrap()).branch("a", "w")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_attempt_carries_the_same_id_and_content() {
+        let server = TestServer::one(|attempt| match attempt {
+            0 => Reply::Break(Status::unavailable("recovering")),
+            1 => Reply::Break(Status::internal("h2 protocol error")),
+            2 => Reply::Silence,
+            _ => Reply::Commit,
+        });
+        let answer = server.client(quick()).submit(&transaction()).await.unwrap();
+        assert_eq!(answer.outcome, Outcome::Committed);
+        let requests = server.requests();
+        assert_eq!(requests.len(), 4);
+        assert!(requests.iter().all(|request| *request == transaction().request(false).unwrap()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_coordinator_is_left_alone_for_as_long_as_it_asks() {
+        let server = TestServer::one(|attempt| if attempt == 0 { Reply::Busy(700) } else { Reply::Commit });
+        let began = Instant::now();
+        server.client(quick()).submit(&transaction()).await.unwrap();
+        assert!(began.elapsed() >= Duration::from_millis(700), "{:?}", began.elapsed());
+        assert_eq!(server.requests().len(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_until_the_deadline_leaves_the_outcome_unknown_and_says_how_to_find_out() {
+        let server = TestServer::one(|_| Reply::Silence);
+        let began = Instant::now();
+        let error = server.client(quick()).submit(&transaction()).await.unwrap_err();
+        assert!(matches!(&error, SubmitError::OutcomeUnknown { tx, .. } if tx.to_string() == "tx"), "{error}");
+        assert!(error.to_string().contains("undoubt wait tx"), "{error}");
+        assert!(began.elapsed() <= quick().deadline, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_no_attempt_was_let_in_nothing_was_done() {
+        let error = TestServer::unreachable().client(quick()).submit(&transaction()).await.unwrap_err();
+        assert!(matches!(error, SubmitError::NotAccepted { .. }), "{error}");
+        assert!(error.to_string().contains("refused"), "{error}");
+        let busy = TestServer::one(|_| Reply::Busy(50)).client(quick()).submit(&transaction()).await.unwrap_err();
+        assert!(matches!(busy, SubmitError::NotAccepted { .. }), "{busy}");
+        let broken = TestServer::one(|_| Reply::Break(Status::unavailable("stopping")));
+        let error = broken.client(quick()).submit(&transaction()).await.unwrap_err();
+        assert!(matches!(error, SubmitError::OutcomeUnknown { .. }), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_is_not_repeated() {
+        let server = TestServer::one(|_| Reply::Break(Status::already_exists("other work")));
+        let error = server.client(quick()).submit(&transaction()).await.unwrap_err();
+        assert!(matches!(error, SubmitError::IdReused { .. }), "{error}");
+        assert_eq!(server.requests().len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_invalid_transaction_is_not_sent() {
+        let server = TestServer::one(|_| Reply::Commit);
+        assert!(matches!(server.client(quick()).submit(&Transaction::new()).await, Err(SubmitError::Invalid(_))));
+        assert_eq!(server.requests().len(), 0);
+    }
+}

@@ -1,0 +1,349 @@
+//! Submitting many transactions over one stream.
+//!
+//! A task takes transactions from the application while there is room, drains whatever is waiting into one batch, and
+//! hands out answers in the order they come. When the stream breaks, it makes another and submits again, under the same
+//! ids, whatever has no answer yet. Every transaction taken is answered exactly once, at the latest when its deadline
+//! passes. An application that does not read its answers stops the whole; dropping the answers ends it.
+
+use crate::client::{Client, coordinator};
+use crate::connection::Connection;
+use crate::error::{SubmitError, Unanswered};
+use crate::retry::{Backoff, RETRY_AFTER, Verdict, explain, judge};
+use crate::submit::{Answer, known};
+use crate::transaction::Transaction;
+use futures::stream::{BoxStream, Fuse};
+use futures::{Stream, StreamExt};
+use prost::Message;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status, Streaming};
+use undoubt_proto::convert::Malformed;
+use undoubt_proto::v1::{self, sequenced_response};
+use undoubt_vocabulary::TxId;
+
+/// Larger batches gain nothing, and would hold back the answers behind them.
+const MAX_BATCH_TRANSACTIONS: usize = 128;
+/// A batch stops growing here. One transaction alone may be larger.
+const MAX_BATCH_BYTES: usize = 1 << 20;
+
+/// What became of one transaction of many.
+#[derive(Debug)]
+pub struct Submitted {
+    /// Its place in the order they were given, from 0.
+    pub sequence: u64,
+    pub tx: TxId,
+    pub result: Result<Answer, SubmitError>,
+    /// From the moment it was taken until its answer.
+    pub took: Duration,
+}
+
+impl Client {
+    /// Submits all transactions of a stream, at most [`crate::ClientOptions::max_in_flight_transactions`] at a time, and
+    /// yields what became of each as it becomes known. Ends once all are answered. Each has a deadline of its own.
+    pub fn submit_many(
+        &self,
+        transactions: impl Stream<Item = Transaction> + Send + 'static,
+    ) -> impl Stream<Item = Submitted> + Send + Unpin + 'static {
+        let (answers, submitted) = mpsc::channel(MAX_BATCH_TRANSACTIONS);
+        let pipeline = Pipeline {
+            connection: self.connection.clone(),
+            transactions: transactions.boxed().fuse(),
+            answers,
+            in_flight: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            resting: BTreeSet::new(),
+            next_sequence: 0,
+            backoff: Backoff::new(&self.connection.options, "stream"),
+        };
+        tokio::spawn(pipeline.run());
+        ReceiverStream::new(submitted)
+    }
+}
+
+struct Pipeline {
+    connection: Connection,
+    transactions: Fuse<BoxStream<'static, Transaction>>,
+    answers: mpsc::Sender<Submitted>,
+    /// By sequence, which is also the order of their deadlines.
+    in_flight: BTreeMap<u64, InFlight>,
+    /// Those to be sent next. What was answered meanwhile is skipped, here and in `resting`.
+    queue: BTreeSet<u64>,
+    /// Those that were told to come back later.
+    resting: BTreeSet<(Instant, u64)>,
+    next_sequence: u64,
+    backoff: Backoff,
+}
+
+struct InFlight {
+    tx: TxId,
+    request: v1::SubmitRequest,
+    taken_at: Instant,
+    backoff: Backoff,
+    /// Sent over the present stream, and not answered.
+    sent: bool,
+    /// An earlier attempt may have taken effect.
+    unclear: bool,
+    cause: String,
+}
+
+/// A stream that is open.
+struct Link {
+    batches: mpsc::Sender<v1::SubmitBatch>,
+    responses: Streaming<v1::SubmitResponseBatch>,
+}
+
+/// Why a stream is no more.
+enum Ended {
+    Broken(Status),
+    /// There is nothing left to do, or nobody reads the answers.
+    Done,
+}
+
+impl Pipeline {
+    async fn run(mut self) {
+        while self.has_work().await {
+            let opened = self.keeping_deadlines(open(self.connection.clone())).await;
+            let ended = match opened {
+                Some(Ok(link)) => self.drive(link).await,
+                Some(Err(status)) => Ended::Broken(status),
+                None => Ended::Done,
+            };
+            let Ended::Broken(status) = ended else { return };
+            let pause = self.broken(&status).await;
+            tracing::debug!(address = %self.connection.address, cause = explain(&status), ?pause, "opening anew");
+            self.keeping_deadlines(sleep(pause)).await;
+        }
+    }
+
+    /// Waits for a first transaction where none is under way.
+    async fn has_work(&mut self) -> bool {
+        while self.in_flight.is_empty() {
+            tokio::select! {
+                biased;
+                () = self.answers.closed() => return false,
+                transaction = self.transactions.next() => match transaction {
+                    Some(transaction) => self.take(transaction).await,
+                    None => return false,
+                },
+            }
+        }
+        !self.answers.is_closed()
+    }
+
+    /// Waits for `future` and answers those whose deadline passes meanwhile. `None` if nobody reads the answers.
+    async fn keeping_deadlines<F: Future>(&mut self, future: F) -> Option<F::Output> {
+        tokio::pin!(future);
+        loop {
+            let deadline = self.first_deadline();
+            tokio::select! {
+                biased;
+                output = &mut future => return Some(output),
+                () = self.answers.closed() => return None,
+                () = at(deadline) => self.expire().await,
+            }
+        }
+    }
+
+    async fn drive(&mut self, mut link: Link) -> Ended {
+        let resting: BTreeSet<_> = self.resting.iter().map(|(_, sequence)| *sequence).collect();
+        self.queue = self.in_flight.keys().filter(|sequence| !resting.contains(sequence)).copied().collect();
+        loop {
+            if self.in_flight.is_empty() && self.transactions.is_done() {
+                return Ended::Done;
+            }
+            let (deadline, wake) = (self.first_deadline(), self.resting.first().map(|(when, _)| *when));
+            let room = self.in_flight.len() < self.connection.options.max_in_flight_transactions.max(1);
+            let may_take = room && !self.transactions.is_done();
+            // Once closed, the responses end too, and say why.
+            let may_send = !self.queue.is_empty() && !link.batches.is_closed();
+            // What is ready is taken before it is sent, so that a batch holds all that is there, and sent before more
+            // answers are read, so that the coordinator does not run dry. Neither can starve the answers: both end
+            // when there is no more room.
+            tokio::select! {
+                biased;
+                () = self.answers.closed() => return Ended::Done,
+                () = at(deadline) => self.expire().await,
+                () = at(wake) => self.wake(),
+                transaction = self.transactions.next(), if may_take => if let Some(transaction) = transaction {
+                    self.take(transaction).await;
+                },
+                permit = link.batches.reserve(), if may_send => if let Ok(permit) = permit {
+                    permit.send(self.next_batch());
+                },
+                batch = link.responses.message() => match batch {
+                    Ok(Some(batch)) => self.receive(batch).await,
+                    Ok(None) => return Ended::Broken(Status::unavailable("the coordinator ended the stream")),
+                    Err(status) => return Ended::Broken(status),
+                },
+            }
+        }
+    }
+
+    async fn take(&mut self, transaction: Transaction) {
+        let (sequence, taken_at, tx) = (self.next_sequence, Instant::now(), transaction.id().clone());
+        self.next_sequence += 1;
+        match transaction.request(false) {
+            Ok(request) => {
+                let backoff = Backoff::new(&self.connection.options, &tx);
+                let cause = "it was not sent yet".to_owned();
+                let new = InFlight { tx, request, taken_at, backoff, sent: false, unclear: false, cause };
+                self.in_flight.insert(sequence, new);
+                self.queue.insert(sequence);
+            }
+            Err(invalid) => {
+                let submitted = Submitted { sequence, tx, result: Err(invalid.into()), took: Duration::ZERO };
+                self.hand_out(submitted).await;
+            }
+        }
+    }
+
+    fn next_batch(&mut self) -> v1::SubmitBatch {
+        let (mut requests, mut bytes) = (Vec::new(), 0);
+        while requests.len() < MAX_BATCH_TRANSACTIONS && bytes < MAX_BATCH_BYTES {
+            let Some(sequence) = self.queue.pop_first() else { break };
+            let Some(waiting) = self.in_flight.get_mut(&sequence) else { continue };
+            waiting.sent = true;
+            bytes += waiting.request.encoded_len();
+            requests.push(v1::SequencedRequest { sequence, request: Some(waiting.request.clone()) });
+        }
+        v1::SubmitBatch { requests }
+    }
+
+    async fn receive(&mut self, batch: v1::SubmitResponseBatch) {
+        self.backoff = Backoff::new(&self.connection.options, "stream");
+        for v1::SequencedResponse { sequence, result } in batch.responses {
+            let Some(waiting) = self.in_flight.get(&sequence) else { continue };
+            let tx = waiting.tx.clone();
+            match result {
+                Some(sequenced_response::Result::Outcome(outcome)) => {
+                    let answer = known(Some(outcome)).and_then(TryInto::try_into);
+                    self.answer(sequence, answer.map_err(|cause| SubmitError::Malformed { tx, cause })).await;
+                }
+                Some(sequenced_response::Result::Error(error)) => self.refused(sequence, tx, error).await,
+                None => {
+                    let cause = Malformed::Missing { field: "responses.result" };
+                    self.answer(sequence, Err(SubmitError::Malformed { tx, cause })).await;
+                }
+            }
+        }
+    }
+
+    async fn refused(&mut self, sequence: u64, tx: TxId, error: v1::SubmitError) {
+        let status = status(error);
+        match judge(&status) {
+            Verdict::Final => self.answer(sequence, Err(SubmitError::answered(tx, &status))).await,
+            Verdict::Again { after, maybe_received } => {
+                let Some(waiting) = self.in_flight.get_mut(&sequence) else { return };
+                waiting.sent = false;
+                waiting.unclear |= maybe_received;
+                waiting.cause = explain(&status);
+                let pause = waiting.backoff.pause(after);
+                match Instant::now().checked_add(pause) {
+                    Some(when) if when < self.connection.options.deadline_from(waiting.taken_at) => {
+                        self.resting.insert((when, sequence));
+                    }
+                    Some(_) | None => self.give_up(sequence).await,
+                }
+            }
+        }
+    }
+
+    fn wake(&mut self) {
+        let now = Instant::now();
+        while let Some(&(when, sequence)) = self.resting.first() {
+            if when > now {
+                break;
+            }
+            self.resting.pop_first();
+            self.queue.insert(sequence);
+        }
+    }
+
+    fn first_deadline(&self) -> Option<Instant> {
+        let (_, first) = self.in_flight.first_key_value()?;
+        Some(self.connection.options.deadline_from(first.taken_at))
+    }
+
+    async fn expire(&mut self) {
+        let now = Instant::now();
+        while self.first_deadline().is_some_and(|deadline| deadline <= now) {
+            let Some(sequence) = self.in_flight.first_key_value().map(|(sequence, _)| *sequence) else { return };
+            self.give_up(sequence).await;
+        }
+    }
+
+    async fn give_up(&mut self, sequence: u64) {
+        let Some(waiting) = self.in_flight.get(&sequence) else { return };
+        let cause = Unanswered {
+            address: self.connection.address.to_string(),
+            after: waiting.taken_at.elapsed(),
+            cause: waiting.cause.clone(),
+            maybe_received: waiting.sent || waiting.unclear,
+        };
+        let error = SubmitError::unanswered(waiting.tx.clone(), cause);
+        self.answer(sequence, Err(error)).await;
+    }
+
+    /// Notes for all under way that the stream is no more, and says how long to stay away. A definite refusal of the
+    /// stream answers them all.
+    async fn broken(&mut self, status: &Status) -> Duration {
+        match judge(status) {
+            Verdict::Final => {
+                for (sequence, tx) in self.in_flight.iter().map(|(s, w)| (*s, w.tx.clone())).collect::<Vec<_>>() {
+                    self.answer(sequence, Err(SubmitError::answered(tx, status))).await;
+                }
+                self.backoff.pause(None)
+            }
+            Verdict::Again { after, .. } => {
+                for waiting in self.in_flight.values_mut() {
+                    waiting.unclear |= std::mem::take(&mut waiting.sent);
+                    waiting.cause = explain(status);
+                }
+                self.backoff.pause(after)
+            }
+        }
+    }
+
+    async fn answer(&mut self, sequence: u64, result: Result<Answer, SubmitError>) {
+        let Some(done) = self.in_flight.remove(&sequence) else { return };
+        self.hand_out(Submitted { sequence, tx: done.tx, result, took: done.taken_at.elapsed() }).await;
+    }
+
+    async fn hand_out(&mut self, submitted: Submitted) {
+        // Nobody reads any more: the next look at `answers.closed()` ends the task.
+        let _ = self.answers.send(submitted).await;
+    }
+}
+
+async fn open(connection: Connection) -> Result<Link, Status> {
+    // One batch under way: what comes meanwhile makes the next one larger.
+    let (batches, outgoing) = mpsc::channel(1);
+    let mut coordinator = coordinator(&connection);
+    let opening = coordinator.submit_many(ReceiverStream::new(outgoing));
+    match tokio::time::timeout(connection.options.attempt_timeout, opening).await {
+        Ok(response) => Ok(Link { batches, responses: response?.into_inner() }),
+        Err(_elapsed) => Err(Status::unavailable("the connection is silent")),
+    }
+}
+
+fn status(error: v1::SubmitError) -> Status {
+    let mut metadata = MetadataMap::new();
+    if error.retry_after_ms > 0 {
+        metadata.insert(RETRY_AFTER, error.retry_after_ms.into());
+    }
+    Status::with_metadata(Code::from_i32(error.code), error.message, metadata)
+}
+
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! A transaction as an application builds it.
+
+use crate::error::InvalidTransaction;
+use crate::kv::KvWork;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use undoubt_proto::v1;
+use undoubt_vocabulary::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_TRANSACTION_BYTES, MAX_WORK_BYTES};
+use undoubt_vocabulary::{InvalidId, ParticipantName, TxId};
+use uuid::Uuid;
+
+/// What is to be done, all or nothing: work for each participant, under one id.
+///
+/// A participant has one branch, whatever order its work is given in: several pieces of key-value work are merged, raw
+/// work cannot be. What is wrong with a transaction is said when it is submitted.
+#[derive(Clone, Debug)]
+pub struct Transaction {
+    id: TxId,
+    branches: BTreeMap<ParticipantName, Work>,
+    timeout: Option<Duration>,
+    /// The first thing that went wrong while building.
+    problem: Option<InvalidTransaction>,
+}
+
+#[derive(Clone, Debug)]
+enum Work {
+    Raw(Bytes),
+    Kv(KvWork),
+}
+
+impl Transaction {
+    /// A new transaction under a new id, the text of a UUID of version 7.
+    #[allow(clippy::new_without_default, reason = "every one is another: a default should be always the same")]
+    pub fn new() -> Self {
+        let id = TxId::new(Uuid::now_v7().to_string()).expect("a UUID's text has 36 bytes, and an id may have 64");
+        Transaction::with_id(id)
+    }
+
+    /// A transaction under an id of the application's own. Draw it once for each thing to be done, and keep it: the
+    /// same id with the same content is the same transaction, with other content it is refused.
+    pub fn with_id(id: TxId) -> Self {
+        Transaction { id, branches: BTreeMap::new(), timeout: None, problem: None }
+    }
+
+    /// Work in a participant's own format.
+    #[must_use]
+    pub fn branch(self, participant: &str, work: impl Into<Bytes>) -> Self {
+        self.enlist(participant, Work::Raw(work.into()))
+    }
+
+    /// Work for a key-value participant.
+    #[must_use]
+    pub fn kv(self, participant: &str, work: KvWork) -> Self {
+        self.enlist(participant, Work::Kv(work))
+    }
+
+    /// How long the coordinator tries to reach a commit, from receipt until the decision; then it aborts. Without, its
+    /// own default holds.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        Transaction { timeout: Some(timeout), ..self }
+    }
+
+    pub fn id(&self) -> &TxId {
+        &self.id
+    }
+
+    /// What was given for a key-value participant so far.
+    pub fn kv_work(&self, participant: &str) -> Option<&KvWork> {
+        self.branches.iter().find(|(name, _)| name.as_str() == participant).and_then(|(_, work)| match work {
+            Work::Kv(work) => Some(work),
+            Work::Raw(_) => None,
+        })
+    }
+
+    fn enlist(mut self, participant: &str, work: Work) -> Self {
+        if let Err(problem) = self.try_enlist(participant, work) {
+            self.problem.get_or_insert(problem);
+        }
+        self
+    }
+
+    fn try_enlist(&mut self, participant: &str, work: Work) -> Result<(), InvalidTransaction> {
+        let participant: ParticipantName =
+            participant.parse().map_err(|e: InvalidId| InvalidTransaction::Participant(e))?;
+        let merged = match (self.branches.remove(&participant), work) {
+            (None, work) => work,
+            (Some(Work::Kv(first)), Work::Kv(second)) => Work::Kv(first.then(second)),
+            (Some(Work::Raw(_)), _) | (Some(_), Work::Raw(_)) => {
+                return Err(InvalidTransaction::NotMergeable { participant });
+            }
+        };
+        self.branches.insert(participant, merged);
+        Ok(())
+    }
+
+    pub(crate) fn request(&self, no_wait: bool) -> Result<v1::SubmitRequest, InvalidTransaction> {
+        if let Some(problem) = &self.problem {
+            return Err(problem.clone());
+        }
+        let (count, max) = (self.branches.len(), MAX_BRANCHES_PER_TRANSACTION);
+        match count {
+            0 => return Err(InvalidTransaction::NoBranches),
+            1..=MAX_BRANCHES_PER_TRANSACTION => {}
+            _ => return Err(InvalidTransaction::TooManyBranches { count, max }),
+        }
+        let branches: Vec<_> = self.branches.iter().map(branch).collect::<Result<_, _>>()?;
+        let length = branches.iter().map(|branch| branch.work.len()).sum();
+        if length > MAX_TRANSACTION_BYTES {
+            return Err(InvalidTransaction::TooLarge { length, max: MAX_TRANSACTION_BYTES });
+        }
+        Ok(v1::SubmitRequest {
+            tx: self.id.to_bytes(),
+            branches,
+            timeout_ms: self.timeout.map_or(0, milliseconds),
+            no_wait,
+        })
+    }
+}
+
+fn branch((participant, work): (&ParticipantName, &Work)) -> Result<v1::BranchWork, InvalidTransaction> {
+    let work = match work {
+        Work::Raw(work) => work.clone(),
+        Work::Kv(work) => {
+            work.encode().map_err(|cause| InvalidTransaction::Kv { participant: participant.clone(), cause })?
+        }
+    };
+    let (length, max) = (work.len(), MAX_WORK_BYTES);
+    if length > max {
+        return Err(InvalidTransaction::WorkTooLarge { participant: participant.clone(), length, max });
+    }
+    Ok(v1::BranchWork { participant: participant.to_string(), work })
+}
+
+/// At least 1, because 0 asks for the coordinator's default.
+fn milliseconds(timeout: Duration) -> u32 {
+    u32::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message;
+    use undoubt_proto::kv as wire;
+
+    #[test]
+    fn works_for_one_participant_become_one_branch_in_the_order_given() {
+        let tx = Transaction::new()
+            .kv("b", KvWork::new().put("x", "1"))
+            .kv("a", KvWork::new().get("y"))
+            .kv("b", KvWork::new().get("x"));
+        let request = tx.request(false).unwrap();
+        assert_eq!(request.branches.iter().map(|b| b.participant.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        let merged = KvWork::new().put("x", "1").get("x").encode().unwrap();
+        assert_eq!(request.branches[1].work, merged);
+        assert_eq!(wire::Work::decode(merged).unwrap().operations.len(), 2);
+    }
+
+    #[test]
+    fn the_order_of_enlisting_does_not_make_it_another_transaction() {
+        let id: TxId = "t".parse().unwrap();
+        let tx = |first: &str, second: &str| Transaction::with_id(id.clone()).branch(first, "w").branch(second, "w");
+        assert_eq!(tx("a", "b").request(false), tx("b", "a").request(false));
+    }
+
+    #[test]
+    fn every_new_transaction_has_an_id_of_its_own() {
+        assert_ne!(Transaction::new().id(), Transaction::new().id());
+    }
+
+    #[test]
+    fn an_invalid_transaction_says_what_is_wrong() {
+        let error = |tx: Transaction| tx.request(false).unwrap_err().to_string();
+        assert!(error(Transaction::new()).contains("no branches"));
+        assert!(error(Transaction::new().branch("bank a", "w")).contains("bank a"));
+        assert!(error(Transaction::new().branch("a", "w").branch("a", "w")).contains("cannot be merged"));
+        assert!(
+            error(Transaction::new().branch("a", "w").kv("a", KvWork::new().get("k"))).contains("cannot be merged")
+        );
+        assert!(error(Transaction::new().kv("a", KvWork::new())).contains("no operations"));
+        assert!(error(Transaction::new().branch("a", vec![0; (1 << 20) + 1])).contains("1048576"));
+        let many = (0..65).fold(Transaction::new(), |tx, n| tx.branch(&format!("p{n}"), "w"));
+        assert!(error(many).contains("65 branches"));
+        let large = (0..5).fold(Transaction::new(), |tx, n| tx.branch(&format!("p{n}"), vec![0; 1 << 20]));
+        assert!(error(large).contains("4194304"));
+    }
+
+    #[test]
+    fn a_timeout_is_never_taken_for_the_default() {
+        let timeout = |timeout| Transaction::new().branch("a", "w").timeout(timeout).request(false).unwrap().timeout_ms;
+        assert_eq!(timeout(Duration::ZERO), 1);
+        assert_eq!(timeout(Duration::from_millis(250)), 250);
+        assert_eq!(timeout(Duration::MAX), u32::MAX);
+    }
+}

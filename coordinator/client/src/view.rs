@@ -1,0 +1,314 @@
+//! What coordinators and participants tell of themselves, in the vocabulary's types.
+
+use std::time::Duration;
+use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
+use undoubt_proto::v1;
+use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, InvalidId, ParticipantName, Ticket, Timestamp, TxId};
+
+use crate::submit::known;
+
+/// What a coordinator knows of a transaction.
+#[derive(Clone, Debug)]
+pub struct TransactionView {
+    pub tx: TxId,
+    pub ticket: Ticket,
+    /// preparing, confirming, delegated, committing, ended ...
+    pub phase: String,
+    pub known: KnownOutcome,
+    pub begun_at: Timestamp,
+    /// `None` while it goes on.
+    pub ended_at: Option<Timestamp>,
+    pub branches: Vec<BranchView>,
+    pub history: Vec<HistoryEvent>,
+    /// Branch outcomes differ from the decision, or nobody knows: an operator should look.
+    pub heuristic_damage: bool,
+}
+
+/// One branch, as its coordinator sees it.
+#[derive(Clone, Debug)]
+pub struct BranchView {
+    pub participant: ParticipantName,
+    /// waiting, prepared, read-only, refused, committed ...
+    pub state: String,
+    /// `None` while it is not known.
+    pub outcome: Option<BranchOutcome>,
+}
+
+/// One thing that happened to a transaction.
+#[derive(Clone, Debug)]
+pub struct HistoryEvent {
+    pub at: Timestamp,
+    pub event: String,
+    /// `None` where it is about the whole transaction.
+    pub participant: Option<ParticipantName>,
+    pub detail: String,
+    /// How often in a row.
+    pub count: u32,
+}
+
+/// What a coordinator says of itself.
+#[derive(Clone, Debug)]
+pub struct CoordinatorView {
+    pub name: String,
+    pub id: CoordinatorId,
+    pub epoch: Epoch,
+    /// recovering, paused, serving, draining
+    pub phase: String,
+    pub open: u64,
+    pub unacknowledged: u64,
+    pub damaged: u64,
+    pub max_open: u64,
+    pub participants: Vec<ParticipantView>,
+    /// `None` while all is well.
+    pub refusing_work_because: Option<String>,
+}
+
+/// A participant, as a coordinator sees it.
+#[derive(Clone, Debug)]
+pub struct ParticipantView {
+    pub name: ParticipantName,
+    pub address: String,
+    pub connected: bool,
+    /// When that began.
+    pub since: Timestamp,
+    pub resource: String,
+    /// Why it is not connected.
+    pub last_error: Option<String>,
+    pub connection_attempts: u64,
+    /// Messages queued to it.
+    pub queued: u64,
+    /// Transactions that wait for its answer.
+    pub open: u64,
+}
+
+/// What a participant says of itself.
+#[derive(Clone, Debug)]
+pub struct ParticipantState {
+    pub name: ParticipantName,
+    /// kv, postgresql ...
+    pub resource: String,
+    pub branches_open: u64,
+    pub branches_in_doubt: u64,
+    pub coordinators: Vec<KnownCoordinator>,
+    /// `None` while all is well.
+    pub refusing_work_because: Option<String>,
+}
+
+/// A coordinator, as a participant sees it.
+#[derive(Clone, Debug)]
+pub struct KnownCoordinator {
+    pub id: CoordinatorId,
+    pub epoch: Epoch,
+    pub fence: Ticket,
+    pub connected: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Branches {
+    /// Oldest first.
+    pub branches: Vec<HeldBranch>,
+    /// There are more than the limit.
+    pub more: bool,
+}
+
+/// A branch that a participant holds.
+#[derive(Clone, Debug)]
+pub struct HeldBranch {
+    pub tx: TxId,
+    pub ticket: Ticket,
+    pub coordinator: CoordinatorId,
+    /// preparing, prepared, read-only, committing, aborting, heuristically-committed, heuristically-aborted
+    pub state: String,
+    pub begun_at: Timestamp,
+    pub heuristic: Option<Heuristic>,
+}
+
+/// An operator decided alone.
+#[derive(Clone, Debug)]
+pub struct Heuristic {
+    pub outcome: BranchOutcome,
+    pub at: Timestamp,
+    pub who: String,
+    pub reason: String,
+    /// The coordinator's decision: committed or aborted. `None` while it is not known.
+    pub decision: Option<BranchOutcome>,
+}
+
+impl Heuristic {
+    /// Whether the operator decided otherwise than the coordinator. `None` while that is not known.
+    pub fn is_damage(&self) -> Option<bool> {
+        let committed = |outcome| matches!(outcome, BranchOutcome::Committed | BranchOutcome::HeuristicallyCommitted);
+        self.decision.map(|decision| committed(decision) != committed(self.outcome))
+    }
+}
+
+impl HeldBranch {
+    pub fn age(&self, now: Timestamp) -> Duration {
+        now.since(self.begun_at)
+    }
+}
+
+impl TryFrom<v1::Transaction> for TransactionView {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Transaction) -> Result<Self, Malformed> {
+        Ok(TransactionView {
+            tx: tx(wire.tx)?,
+            ticket: Ticket(wire.ticket),
+            phase: wire.phase,
+            known: known(wire.outcome)?,
+            begun_at: Timestamp(wire.begun_at_us),
+            ended_at: (wire.ended_at_us != 0).then_some(Timestamp(wire.ended_at_us)),
+            branches: all(wire.branches)?,
+            history: all(wire.history)?,
+            heuristic_damage: wire.heuristic_damage,
+        })
+    }
+}
+
+impl TryFrom<v1::BranchView> for BranchView {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::BranchView) -> Result<Self, Malformed> {
+        Ok(BranchView {
+            participant: name("branches.participant", &wire.participant)?,
+            state: wire.state,
+            outcome: optional_outcome("branches.outcome", wire.outcome)?,
+        })
+    }
+}
+
+impl TryFrom<v1::HistoryEvent> for HistoryEvent {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::HistoryEvent) -> Result<Self, Malformed> {
+        let participant = match wire.participant.as_str() {
+            "" => None,
+            participant => Some(name("history.participant", participant)?),
+        };
+        let at = Timestamp(wire.at_us);
+        Ok(HistoryEvent { at, event: wire.event, participant, detail: wire.detail, count: wire.count.max(1) })
+    }
+}
+
+impl TryFrom<v1::DescribeResponse> for CoordinatorView {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::DescribeResponse) -> Result<Self, Malformed> {
+        Ok(CoordinatorView {
+            name: wire.name,
+            id: coordinator_id(&wire.coordinator_id)?,
+            epoch: Epoch(wire.epoch),
+            phase: wire.phase,
+            open: wire.open,
+            unacknowledged: wire.unacknowledged,
+            damaged: wire.damaged,
+            max_open: wire.max_open,
+            participants: all(wire.participants)?,
+            refusing_work_because: unless_empty(wire.refusing_work_because),
+        })
+    }
+}
+
+impl TryFrom<v1::ParticipantView> for ParticipantView {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::ParticipantView) -> Result<Self, Malformed> {
+        Ok(ParticipantView {
+            name: name("participants.name", &wire.name)?,
+            address: wire.address,
+            connected: wire.connected,
+            since: Timestamp(wire.since_us),
+            resource: wire.resource,
+            last_error: unless_empty(wire.last_error),
+            connection_attempts: wire.connection_attempts,
+            queued: wire.queued,
+            open: wire.open,
+        })
+    }
+}
+
+impl TryFrom<v1::DescribeParticipantResponse> for ParticipantState {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::DescribeParticipantResponse) -> Result<Self, Malformed> {
+        Ok(ParticipantState {
+            name: name("name", &wire.name)?,
+            resource: wire.resource,
+            branches_open: wire.branches_open,
+            branches_in_doubt: wire.branches_in_doubt,
+            coordinators: all(wire.coordinators)?,
+            refusing_work_because: unless_empty(wire.refusing_work_because),
+        })
+    }
+}
+
+impl TryFrom<v1::KnownCoordinator> for KnownCoordinator {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::KnownCoordinator) -> Result<Self, Malformed> {
+        let (epoch, fence) = (Epoch(wire.epoch), Ticket(wire.fence));
+        Ok(KnownCoordinator { id: coordinator_id(&wire.coordinator_id)?, epoch, fence, connected: wire.connected })
+    }
+}
+
+impl TryFrom<v1::ListBranchesResponse> for Branches {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::ListBranchesResponse) -> Result<Self, Malformed> {
+        Ok(Branches { branches: all(wire.branches)?, more: wire.more })
+    }
+}
+
+impl TryFrom<v1::Branch> for HeldBranch {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Branch) -> Result<Self, Malformed> {
+        Ok(HeldBranch {
+            tx: tx(wire.tx)?,
+            ticket: Ticket(wire.ticket),
+            coordinator: coordinator_id(&wire.coordinator_id)?,
+            state: wire.state,
+            begun_at: Timestamp(wire.begun_at_us),
+            heuristic: wire.heuristic.map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
+impl TryFrom<v1::Heuristic> for Heuristic {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Heuristic) -> Result<Self, Malformed> {
+        Ok(Heuristic {
+            outcome: branch_outcome("heuristic.outcome", wire.outcome)?,
+            at: Timestamp(wire.at_us),
+            who: wire.who,
+            reason: wire.reason,
+            decision: optional_outcome("heuristic.decision", wire.decision)?,
+        })
+    }
+}
+
+fn all<W, V: TryFrom<W, Error = Malformed>>(wire: Vec<W>) -> Result<Vec<V>, Malformed> {
+    wire.into_iter().map(TryInto::try_into).collect()
+}
+
+pub(crate) fn tx(bytes: bytes::Bytes) -> Result<TxId, Malformed> {
+    TxId::new(bytes).map_err(|cause| Malformed::Id { field: "tx", cause })
+}
+
+fn name(field: &'static str, name: &str) -> Result<ParticipantName, Malformed> {
+    name.parse().map_err(|cause: InvalidId| Malformed::Id { field, cause })
+}
+
+fn coordinator_id(bytes: &[u8]) -> Result<CoordinatorId, Malformed> {
+    bytes.try_into().map_err(|cause| Malformed::Id { field: "coordinator_id", cause })
+}
+
+fn optional_outcome(field: &'static str, wire: i32) -> Result<Option<BranchOutcome>, Malformed> {
+    if wire == v1::BranchOutcome::Unspecified as i32 { Ok(None) } else { branch_outcome(field, wire).map(Some) }
+}
+
+fn unless_empty(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}

@@ -1,0 +1,36 @@
+//! The coordinator's rules as a pure state machine.
+//!
+//! [`Coordinator`] is told what happens ([`Input`]) and says what is to be done about it ([`Effect`]). It does no I/O,
+//! reads no clock, draws no random number, and two equal coordinators told the same things say the same things. The
+//! service, the simulation and the exhaustive exploration all drive this very type.
+//!
+//! # Contract with whoever drives it
+//!
+//! * Effects are carried out in the order given, before the next input's effects.
+//! * [`Effect::Append`]: once the record is on stable storage (not merely written), [`Input::Appended`] is due. A record
+//!   marked `forced` has somebody waiting for it; one that isn't may ride along with the next that is.
+//! * [`Effect::Send`] may be lost at any time, delayed, repeated or overtaken; [`Input::Connected`] makes the coordinator
+//!   repeat what is still awaited. Nothing is sent to a participant that is not connected.
+//! * [`Effect::Arm`]: [`Input::Fired`] is due after the timer's time. Timers are never disarmed; one that fires late or
+//!   without need is harmless.
+//! * [`Effect::LookUp`] is answered with [`Input::LookedUp`] at once, before any other input.
+//! * Every client that a submission or an await named gets exactly one [`Effect::Answer`], unless the process ends.
+//!
+//! # The rules it keeps
+//!
+//! R1 (the commit decision is stable before anyone hears of it), R4 (who may presume an abort), R6 (a timeout is not a
+//! refusal), R7 (one phase for one branch; read-only branches), R9 (admission), R10 (no outcome is answered before it is
+//! on stable storage), R11 (the fence).
+
+mod coordinator;
+mod effect;
+mod fence;
+mod input;
+mod record;
+mod transaction;
+
+pub use coordinator::{Coordinator, Limits, Phase};
+pub use effect::{Answer, Effect, Note, Rejection, Timer};
+pub use input::{Client, Input, Question, Submission};
+pub use record::{EndedRecord, OpenKind, OpenRecord, Record, Stage};
+pub use transaction::{BranchView, TransactionView};

@@ -1,0 +1,379 @@
+//! One global transaction, from its beginning to the record of its end.
+//!
+//! ```text
+//!             ┌──────────── refusal, deadline, cancel ─────────────┐
+//! Preparing ──┴─▶ Confirming ──▶ LoggingCommit ──▶ Committing ──▶ LoggingEnd ──▶ (retired)
+//!     └── all prepared ─────────────▲                                 ▲  ▲
+//!                    └── all read-only ───────────────────────────────┘  │
+//! LoggingDelegation ──▶ Delegated ──▶ Settling ──────────────────────────┘      (one branch, R7)
+//! ```
+//!
+//! Preparing → Confirming: read-only branches release their locks only once every vote is in. Leaving at the vote, as
+//! the textbook has it, would break two-phase locking, because here the work itself runs within prepare: another
+//! transaction could slip in between the read at one branch and a lock still waited for at another.
+
+mod deciding;
+mod one_phase;
+mod phase_two;
+mod view;
+
+use crate::effect::{Answer, Effect, Note, Timer};
+use crate::fence::Fences;
+use crate::input::{Client, Submission};
+use crate::record::{EndedRecord, OpenKind, OpenRecord, Record, Stage};
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use undoubt_vocabulary::{
+    AbortReason, BranchOutcome, Execution, Outcome, ParticipantName, Prepare, Ticket, Timestamp, ToParticipant, TxId,
+    Vote,
+};
+
+pub use view::{BranchView, TransactionView};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Transaction {
+    pub(crate) tx: TxId,
+    pub(crate) ticket: Ticket,
+    pub(crate) digest: [u8; 32],
+    pub(crate) begun_at: Timestamp,
+    deadline: Timestamp,
+    branches: Vec<Branch>,
+    waiters: BTreeSet<Client>,
+    state: State,
+    /// Came from the log at this coordinator's start.
+    pub(crate) recovered: bool,
+    /// An operator has paused it: nothing is sent for it.
+    pub(crate) held: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Branch {
+    participant: ParticipantName,
+    work: Bytes,
+    vote: BranchVote,
+    result: Bytes,
+    outcome: Option<BranchOutcome>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum BranchVote {
+    Awaited,
+    Prepared,
+    ReadOnly,
+    /// Read-only, and it held its locks until every vote was in.
+    Confirmed,
+    Committed,
+    Refused,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum State {
+    /// Waiting for votes.
+    Preparing,
+    /// Every vote is in; read-only branches are asked whether they held their locks until now.
+    Confirming,
+    /// The commit decision is being forced (R1).
+    LoggingCommit,
+    /// Decided, stable, answered; waiting for acknowledgements.
+    Committing { attempt: u32 },
+    /// One branch: the record that it may commit by itself is being forced.
+    LoggingDelegation,
+    /// One branch: told to commit at once.
+    Delegated,
+    /// One branch that kept silent: told to commit no more and to say what became of it.
+    Settling { attempt: u32 },
+    /// The end is being recorded. `answered`: clients know already, else they hear when it is stable (R10).
+    LoggingEnd { outcome: Outcome, answered: bool },
+    /// The end is recorded.
+    Ended,
+}
+
+/// What can happen to a transaction. Branches are named by their index.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    Voted { branch: usize, vote: Vote },
+    Confirmed { branch: usize, held: bool },
+    Finished { branch: usize, outcome: BranchOutcome },
+    Inquired { branch: usize },
+    Connected { branch: usize },
+    DeadlinePassed,
+    RetryDue { attempt: u32 },
+    Logged { stage: Stage },
+    Cancelled,
+    /// An operator gives up on missing acknowledgements.
+    Forgotten,
+    /// An operator lets a held transaction go on.
+    Resumed,
+}
+
+/// Where a transaction's effects go, and what it may know of the world around it.
+pub(crate) struct Context<'a> {
+    pub(crate) now: Timestamp,
+    pub(crate) effects: &'a mut Vec<Effect>,
+    pub(crate) connected: &'a BTreeSet<ParticipantName>,
+    pub(crate) fences: &'a mut Fences,
+}
+
+impl Context<'_> {
+    fn note(&mut self, tx: &TxId, note: Note) {
+        self.effects.push(Effect::Note { tx: tx.clone(), note });
+    }
+}
+
+impl Transaction {
+    pub(crate) fn begin(submission: Submission, ticket: Ticket, cx: &mut Context<'_>) -> Transaction {
+        let Submission { tx, digest, branches, timeout, client, wait } = submission;
+        let mut transaction = Transaction {
+            tx,
+            ticket,
+            digest,
+            begun_at: cx.now,
+            deadline: cx.now.plus(timeout),
+            branches: branches.into_iter().map(|(participant, work)| Branch::new(participant, work)).collect(),
+            waiters: BTreeSet::new(),
+            state: State::Preparing,
+            recovered: false,
+            held: false,
+        };
+        for branch in &transaction.branches {
+            cx.fences.open(&branch.participant, ticket);
+        }
+        cx.note(&transaction.tx, Note::Begun { branches: transaction.branches.len() });
+        transaction.wait_for(client, wait, cx);
+        if transaction.branches.len() == 1 {
+            transaction.state = State::LoggingDelegation;
+            transaction.append_open(OpenKind::Delegated, cx);
+        } else {
+            (0..transaction.branches.len()).for_each(|branch| transaction.send_prepare(branch, cx));
+        }
+        transaction.arm(Timer::Deadline { after: timeout }, cx);
+        transaction
+    }
+
+    /// Folds a record of the log back into the state that wrote it.
+    pub(crate) fn recover(record: OpenRecord, held: bool, cx: &mut Context<'_>) -> Transaction {
+        let OpenRecord { kind, tx, ticket, begun_at, digest, participants, read_only, results } = record;
+        let branch = |participant: ParticipantName, vote| {
+            let result = results.iter().find(|(name, _)| *name == participant).map(|(_, result)| result.clone());
+            Branch { vote, result: result.unwrap_or_default(), ..Branch::new(participant, Bytes::new()) }
+        };
+        let (state, vote, stage) = match kind {
+            OpenKind::Committed => (State::Committing { attempt: 0 }, BranchVote::Prepared, "committed"),
+            OpenKind::Delegated => (State::Settling { attempt: 0 }, BranchVote::Awaited, "delegated"),
+        };
+        let mut branches: Vec<Branch> = participants.into_iter().map(|name| branch(name, vote)).collect();
+        branches.extend(read_only.into_iter().map(|name| branch(name, BranchVote::Confirmed)));
+        for branch in branches.iter().filter(|branch| branch.vote != BranchVote::Confirmed) {
+            cx.fences.open(&branch.participant, ticket);
+        }
+        let transaction = Transaction {
+            tx,
+            ticket,
+            digest,
+            begun_at,
+            deadline: cx.now,
+            branches,
+            waiters: BTreeSet::new(),
+            state,
+            recovered: true,
+            held,
+        };
+        cx.note(&transaction.tx, Note::Recovered { stage });
+        transaction.arm(Timer::Retry { attempt: 0 }, cx);
+        transaction
+    }
+
+    pub(crate) fn on(&mut self, event: Event, cx: &mut Context<'_>) {
+        self.note(&event, cx);
+        match self.state.clone() {
+            State::Preparing => self.preparing(event, cx),
+            State::Confirming => self.confirming(event, cx),
+            State::LoggingCommit => self.logging_commit(event, cx),
+            State::Committing { attempt } => self.committing(attempt, event, cx),
+            State::LoggingDelegation => self.logging_delegation(event, cx),
+            State::Delegated => self.delegated(event, cx),
+            State::Settling { attempt } => self.settling(attempt, event, cx),
+            State::LoggingEnd { outcome, answered } => self.logging_end(outcome, answered, event, cx),
+            State::Ended => {}
+        }
+    }
+
+    /// Lets a client hear the outcome: at once if it is stable, else when it is.
+    pub(crate) fn wait_for(&mut self, client: Client, wait: bool, cx: &mut Context<'_>) {
+        if let Some(answer) = self.announced() {
+            cx.effects.push(Effect::Answer { client, tx: self.tx.clone(), answer });
+        } else if wait {
+            self.waiters.insert(client);
+        } else {
+            cx.effects.push(Effect::Answer { client, tx: self.tx.clone(), answer: Answer::Pending });
+        }
+    }
+
+    pub(crate) fn waiters(&self) -> usize {
+        self.waiters.len()
+    }
+
+    pub(crate) fn branch_of(&self, participant: &ParticipantName) -> Option<usize> {
+        self.branches.iter().position(|branch| branch.participant == *participant)
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    /// The outcome, if it is stable.
+    fn announced(&self) -> Option<Answer> {
+        match &self.state {
+            State::Committing { .. } | State::LoggingEnd { outcome: Outcome::Committed, answered: true } => {
+                Some(Answer::committed(self.results()))
+            }
+            State::LoggingEnd { outcome: Outcome::Aborted(reason), answered: true } => {
+                Some(Answer::aborted(reason.clone()))
+            }
+            State::Preparing
+            | State::Confirming
+            | State::LoggingCommit
+            | State::LoggingDelegation
+            | State::Delegated
+            | State::Settling { .. }
+            | State::LoggingEnd { answered: false, .. }
+            | State::Ended => None,
+        }
+    }
+
+    fn answer_all(&mut self, answer: &Answer, cx: &mut Context<'_>) {
+        for client in std::mem::take(&mut self.waiters) {
+            cx.effects.push(Effect::Answer { client, tx: self.tx.clone(), answer: answer.clone() });
+        }
+    }
+
+    fn results(&self) -> Vec<(ParticipantName, Bytes)> {
+        let answered = |branch: &&Branch| branch.vote != BranchVote::Awaited && branch.vote != BranchVote::Refused;
+        self.branches.iter().filter(answered).map(|b| (b.participant.clone(), b.result.clone())).collect()
+    }
+
+    fn append_open(&self, kind: OpenKind, cx: &mut Context<'_>) {
+        let left = |branch: &&Branch| branch.vote == BranchVote::Confirmed;
+        let names = |read_only: bool| {
+            let chosen = self.branches.iter().filter(move |branch| left(branch) == read_only);
+            chosen.map(|branch| branch.participant.clone()).collect()
+        };
+        let record = OpenRecord {
+            kind,
+            tx: self.tx.clone(),
+            ticket: self.ticket,
+            begun_at: self.begun_at,
+            digest: self.digest,
+            participants: names(false),
+            read_only: names(true),
+            results: self.results(),
+        };
+        cx.effects.push(Effect::Append { record: Record::Open(record), forced: true });
+    }
+
+    /// Records the end. A result that nobody was told yet is told when the record is stable (R10).
+    fn end(&mut self, outcome: Outcome, answered: bool, cx: &mut Context<'_>) {
+        let default = match outcome {
+            Outcome::Committed => BranchOutcome::Committed,
+            Outcome::Aborted(_) => BranchOutcome::Aborted,
+        };
+        let results = match outcome {
+            Outcome::Committed => self.results(),
+            Outcome::Aborted(_) => Vec::new(),
+        };
+        let record = EndedRecord {
+            tx: self.tx.clone(),
+            ticket: self.ticket,
+            begun_at: self.begun_at,
+            digest: self.digest,
+            outcome: outcome.clone(),
+            branches: self
+                .branches
+                .iter()
+                .map(|branch| (branch.participant.clone(), branch.outcome.unwrap_or(default)))
+                .collect(),
+            results,
+        };
+        cx.effects.push(Effect::Append { record: Record::Ended(record), forced: !answered });
+        self.branches.iter_mut().for_each(|branch| branch.work = Bytes::new());
+        self.state = State::LoggingEnd { outcome, answered };
+    }
+
+    /// Nothing of an abort is forced before the participants hear it: it is presumed anyway (R1).
+    fn abort(&mut self, reason: AbortReason, cx: &mut Context<'_>) {
+        cx.note(&self.tx, Note::Decided { outcome: Outcome::Aborted(reason.clone()) });
+        for branch in 0..self.branches.len() {
+            match self.branches[branch].vote {
+                BranchVote::Awaited | BranchVote::Prepared | BranchVote::ReadOnly => self.send_abort(branch, cx),
+                BranchVote::Confirmed | BranchVote::Committed | BranchVote::Refused => {}
+            }
+        }
+        self.end(Outcome::Aborted(reason), false, cx);
+    }
+
+    fn arm(&self, timer: Timer, cx: &mut Context<'_>) {
+        cx.effects.push(Effect::Arm { tx: self.tx.clone(), ticket: self.ticket, timer });
+    }
+
+    fn send_prepare(&self, branch: usize, cx: &mut Context<'_>) {
+        let execution = if self.branches.len() == 1 { Execution::OnePhase } else { Execution::TwoPhase };
+        let prepare = Prepare {
+            tx: self.tx.clone(),
+            ticket: self.ticket,
+            begun_at: self.begun_at,
+            timeout: self.deadline.since(cx.now).max(Duration::from_millis(1)),
+            execution,
+            work: self.branches[branch].work.clone(),
+        };
+        self.send(branch, ToParticipant::Prepare(prepare), cx);
+    }
+
+    fn send_abort(&self, branch: usize, cx: &mut Context<'_>) {
+        self.send(branch, ToParticipant::Abort { tx: self.tx.clone(), ticket: self.ticket }, cx);
+    }
+
+    fn send_undecided(&self, branch: usize, cx: &mut Context<'_>) {
+        self.send(branch, ToParticipant::Undecided { tx: self.tx.clone(), ticket: self.ticket }, cx);
+    }
+
+    fn send(&self, branch: usize, message: ToParticipant, cx: &mut Context<'_>) {
+        let to = &self.branches[branch].participant;
+        if self.held || !cx.connected.contains(to) {
+            return;
+        }
+        cx.note(&self.tx, Note::Sent { to: to.clone(), message: message.name() });
+        cx.effects.push(Effect::Send { to: to.clone(), message });
+    }
+
+    fn note(&self, event: &Event, cx: &mut Context<'_>) {
+        let name = |branch: &usize| self.branches[*branch].participant.clone();
+        let note = match event {
+            Event::Voted { branch, vote } => Note::vote(&name(branch), vote),
+            Event::Confirmed { branch, held } => Note::Confirmed { from: name(branch), held: *held },
+            Event::Finished { branch, outcome } => Note::Finished { from: name(branch), outcome: *outcome },
+            Event::Inquired { branch } => Note::Inquired { from: name(branch) },
+            Event::DeadlinePassed => match self.state {
+                State::Preparing | State::Confirming | State::Delegated => Note::DeadlinePassed,
+                State::LoggingCommit
+                | State::Committing { .. }
+                | State::LoggingDelegation
+                | State::Settling { .. }
+                | State::LoggingEnd { .. }
+                | State::Ended => return,
+            },
+            Event::Logged { stage: Stage::Delegated } => Note::Logged { stage: "delegated" },
+            Event::Logged { stage: Stage::Committed } => Note::Logged { stage: "committed" },
+            Event::Logged { stage: Stage::Ended } => Note::Logged { stage: "ended" },
+            Event::Forgotten => Note::Forgotten,
+            Event::RetryDue { .. } | Event::Connected { .. } | Event::Cancelled | Event::Resumed => return,
+        };
+        cx.note(&self.tx, note);
+    }
+}
+
+impl Branch {
+    fn new(participant: ParticipantName, work: Bytes) -> Branch {
+        Branch { participant, work, vote: BranchVote::Awaited, result: Bytes::new(), outcome: None }
+    }
+}

@@ -1,0 +1,151 @@
+//! The first phase: collecting votes, until the decision is on its way to stable storage.
+
+use super::{BranchVote, Context, Event, OpenKind, State, Transaction};
+use crate::effect::{Answer, Note, Timer};
+use crate::record::Stage;
+use undoubt_vocabulary::{AbortReason, Outcome, ParticipantName, ToParticipant, Vote};
+
+impl Transaction {
+    pub(super) fn preparing(&mut self, event: Event, cx: &mut Context<'_>) {
+        match event {
+            Event::Voted { branch, vote } => self.take_vote(branch, vote, cx),
+            Event::Connected { branch } if self.branches[branch].vote == BranchVote::Awaited => {
+                self.send_prepare(branch, cx);
+            }
+            Event::DeadlinePassed => self.abort(AbortReason::DeadlinePassed { unanswered: self.unanswered() }, cx),
+            Event::Cancelled => self.abort(AbortReason::Cancelled, cx),
+            Event::Inquired { branch } => self.send_undecided(branch, cx),
+            Event::Connected { .. }
+            | Event::Confirmed { .. }
+            | Event::Finished { .. }
+            | Event::RetryDue { .. }
+            | Event::Logged { .. }
+            | Event::Forgotten
+            | Event::Resumed => {}
+        }
+    }
+
+    fn take_vote(&mut self, branch: usize, vote: Vote, cx: &mut Context<'_>) {
+        if self.branches[branch].vote != BranchVote::Awaited {
+            return;
+        }
+        match vote {
+            Vote::Prepared { result } => self.record_vote(branch, BranchVote::Prepared, result),
+            Vote::ReadOnly { result } => self.record_vote(branch, BranchVote::ReadOnly, result),
+            // Only one-phase work may commit by itself. Whoever does it unasked has broken the protocol, and whatever
+            // is decided now must take the others with it or report the damage: the deadline will decide.
+            Vote::Committed { .. } => return,
+            Vote::Refused(refusal) => {
+                self.branches[branch].vote = BranchVote::Refused;
+                let by = self.branches[branch].participant.clone();
+                return self.abort(AbortReason::Refused { by, refusal }, cx);
+            }
+        }
+        if self.branches.iter().all(|branch| branch.vote != BranchVote::Awaited) {
+            self.every_vote_is_in(cx);
+        }
+    }
+
+    pub(super) fn record_vote(&mut self, branch: usize, vote: BranchVote, result: bytes::Bytes) {
+        self.branches[branch].vote = vote;
+        self.branches[branch].result = result;
+    }
+
+    fn every_vote_is_in(&mut self, cx: &mut Context<'_>) {
+        if self.branches.iter().any(|branch| branch.vote == BranchVote::ReadOnly) {
+            self.state = State::Confirming;
+            (0..self.branches.len()).for_each(|branch| self.ask_to_confirm(branch, cx));
+        } else {
+            self.decide_commit(cx);
+        }
+    }
+
+    fn ask_to_confirm(&self, branch: usize, cx: &mut Context<'_>) {
+        if self.branches[branch].vote == BranchVote::ReadOnly {
+            self.send(branch, ToParticipant::Confirm { tx: self.tx.clone(), ticket: self.ticket }, cx);
+        }
+    }
+
+    fn decide_commit(&mut self, cx: &mut Context<'_>) {
+        cx.note(&self.tx, Note::Decided { outcome: Outcome::Committed });
+        if self.branches.iter().all(|branch| branch.vote == BranchVote::Confirmed) {
+            // Everybody only read and has left: there is nobody to tell.
+            self.end(Outcome::Committed, false, cx);
+        } else {
+            self.state = State::LoggingCommit;
+            self.append_open(OpenKind::Committed, cx);
+        }
+    }
+
+    fn unanswered(&self) -> Vec<ParticipantName> {
+        let silent = |vote: BranchVote| match (vote, &self.state) {
+            (BranchVote::Awaited, _) | (BranchVote::ReadOnly, State::Confirming) => true,
+            (
+                BranchVote::Prepared
+                | BranchVote::ReadOnly
+                | BranchVote::Confirmed
+                | BranchVote::Committed
+                | BranchVote::Refused,
+                _,
+            ) => false,
+        };
+        self.branches.iter().filter(|branch| silent(branch.vote)).map(|branch| branch.participant.clone()).collect()
+    }
+
+    pub(super) fn confirming(&mut self, event: Event, cx: &mut Context<'_>) {
+        match event {
+            Event::Confirmed { branch, held: true } if self.branches[branch].vote == BranchVote::ReadOnly => {
+                self.branches[branch].vote = BranchVote::Confirmed;
+                if self.branches.iter().all(|branch| branch.vote != BranchVote::ReadOnly) {
+                    self.decide_commit(cx);
+                }
+            }
+            // A confirmation that comes twice says `false` the second time, because the branch has left.
+            Event::Confirmed { branch, held: false } if self.branches[branch].vote == BranchVote::ReadOnly => {
+                self.branches[branch].vote = BranchVote::Refused;
+                let by = self.branches[branch].participant.clone();
+                self.abort(AbortReason::ReadLocksLost { by }, cx);
+            }
+            Event::Connected { branch } => self.ask_to_confirm(branch, cx),
+            Event::DeadlinePassed => self.abort(AbortReason::DeadlinePassed { unanswered: self.unanswered() }, cx),
+            Event::Cancelled => self.abort(AbortReason::Cancelled, cx),
+            Event::Inquired { branch } => self.send_undecided(branch, cx),
+            Event::Confirmed { .. }
+            | Event::Voted { .. }
+            | Event::Finished { .. }
+            | Event::RetryDue { .. }
+            | Event::Logged { .. }
+            | Event::Forgotten
+            | Event::Resumed => {}
+        }
+    }
+
+    pub(super) fn logging_commit(&mut self, event: Event, cx: &mut Context<'_>) {
+        match event {
+            Event::Logged { stage: Stage::Committed } => {
+                self.state = State::Committing { attempt: 0 };
+                self.answer_all(&Answer::committed(self.results()), cx);
+                self.branches.iter_mut().for_each(|branch| branch.work = bytes::Bytes::new());
+                for branch in 0..self.branches.len() {
+                    if self.branches[branch].vote == BranchVote::Confirmed {
+                        cx.fences.close(&self.branches[branch].participant, self.ticket);
+                    }
+                }
+                self.send_commits(cx);
+                self.arm(Timer::Retry { attempt: 0 }, cx);
+            }
+            // Nobody may hear of the decision before it is stable (R1).
+            Event::Inquired { branch } => self.send_undecided(branch, cx),
+            Event::Logged { stage: Stage::Delegated | Stage::Ended }
+            | Event::Voted { .. }
+            | Event::Confirmed { .. }
+            | Event::Finished { .. }
+            | Event::Connected { .. }
+            | Event::DeadlinePassed
+            | Event::RetryDue { .. }
+            | Event::Cancelled
+            | Event::Forgotten
+            | Event::Resumed => {}
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A transaction as an operator sees it.
+
+use super::{BranchVote, State, Transaction};
+use bytes::Bytes;
+use undoubt_vocabulary::{BranchOutcome, Outcome, ParticipantName, Ticket, Timestamp, TxId};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransactionView {
+    pub tx: TxId,
+    pub ticket: Ticket,
+    pub begun_at: Timestamp,
+    pub phase: &'static str,
+    /// Only if it is stable.
+    pub outcome: Option<Outcome>,
+    pub results: Vec<(ParticipantName, Bytes)>,
+    pub branches: Vec<BranchView>,
+    /// Decided to commit, and not everybody has acknowledged.
+    pub unacknowledged: bool,
+    pub paused: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BranchView {
+    pub participant: ParticipantName,
+    pub state: &'static str,
+    pub outcome: Option<BranchOutcome>,
+}
+
+impl Transaction {
+    pub(crate) fn view(&self) -> TransactionView {
+        let outcome = match &self.state {
+            State::Committing { .. } => Some(Outcome::Committed),
+            State::LoggingEnd { outcome, answered: true } => Some(outcome.clone()),
+            State::Preparing
+            | State::Confirming
+            | State::LoggingCommit
+            | State::LoggingDelegation
+            | State::Delegated
+            | State::Settling { .. }
+            | State::LoggingEnd { answered: false, .. }
+            | State::Ended => None,
+        };
+        let branch = |branch: &super::Branch| BranchView {
+            participant: branch.participant.clone(),
+            state: branch.vote.as_str(),
+            outcome: branch.outcome,
+        };
+        TransactionView {
+            tx: self.tx.clone(),
+            ticket: self.ticket,
+            begun_at: self.begun_at,
+            phase: self.state.as_str(),
+            results: if outcome.is_some() { self.results() } else { Vec::new() },
+            outcome,
+            branches: self.branches.iter().map(branch).collect(),
+            unacknowledged: self.is_unacknowledged(),
+            paused: self.held,
+        }
+    }
+
+    /// Waiting in the second phase, where only an answer ends the wait.
+    pub(crate) fn is_unacknowledged(&self) -> bool {
+        match self.state {
+            State::Committing { .. } | State::Settling { .. } => true,
+            State::Preparing
+            | State::Confirming
+            | State::LoggingCommit
+            | State::LoggingDelegation
+            | State::Delegated
+            | State::LoggingEnd { .. }
+            | State::Ended => false,
+        }
+    }
+
+    /// Whether a cancellation can still lead to an abort.
+    pub(crate) fn is_cancellable(&self) -> bool {
+        match self.state {
+            State::Preparing | State::Confirming | State::LoggingDelegation | State::Delegated => true,
+            State::LoggingCommit
+            | State::Committing { .. }
+            | State::Settling { .. }
+            | State::LoggingEnd { .. }
+            | State::Ended => false,
+        }
+    }
+}
+
+impl State {
+    fn as_str(&self) -> &'static str {
+        match self {
+            State::Preparing => "preparing",
+            State::Confirming => "confirming",
+            State::LoggingCommit => "logging-commit",
+            State::Committing { .. } => "committing",
+            State::LoggingDelegation => "logging-delegation",
+            State::Delegated => "delegated",
+            State::Settling { .. } => "settling",
+            State::LoggingEnd { outcome: Outcome::Committed, .. } => "ending-committed",
+            State::LoggingEnd { outcome: Outcome::Aborted(_), .. } => "ending-aborted",
+            State::Ended => "ended",
+        }
+    }
+}
+
+impl BranchVote {
+    fn as_str(self) -> &'static str {
+        match self {
+            BranchVote::Awaited => "awaited",
+            BranchVote::Prepared => "prepared",
+            BranchVote::ReadOnly => "read-only",
+            BranchVote::Confirmed => "read-only-left",
+            BranchVote::Committed => "committed",
+            BranchVote::Refused => "refused",
+        }
+    }
+}

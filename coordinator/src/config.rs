@@ -1,0 +1,162 @@
+//! What can be set. Durations end in `_ms` or `_s`, sizes in `_bytes`, counts say of what.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+use undoubt_vocabulary::id::check_name;
+use undoubt_vocabulary::{InvalidId, ParticipantName};
+
+/// A coordinator's configuration. [`Config::check`] says what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// For people, and kept in the data folder: another name on the same folder is refused.
+    pub name: String,
+    /// Where applications, operators and the CLI connect. Port 0: any free one.
+    pub listen: String,
+    pub data_dir: PathBuf,
+    pub participants: Vec<ParticipantAddress>,
+    /// Transactions that are not ended; a submission beyond it is refused.
+    pub max_open_transactions: usize,
+    /// Unanswered requests that one SubmitMany stream may have; more are not read until some are answered.
+    pub max_in_flight_per_stream: usize,
+    /// For submissions that name no timeout.
+    pub default_timeout_ms: u64,
+    /// Longer ones are refused.
+    pub max_timeout_ms: u64,
+    /// First pause before a decision is repeated to a participant that does not acknowledge it; it doubles.
+    pub retry_first_pause_ms: u64,
+    pub retry_max_pause_ms: u64,
+    /// First pause before connecting anew; it doubles.
+    pub reconnect_first_pause_ms: u64,
+    pub reconnect_max_pause_ms: u64,
+    pub connect_timeout_ms: u64,
+    /// A participant that says nothing, not even to a ping, for this long is taken for gone.
+    pub keep_alive_ms: u64,
+    /// How long the record of an ended transaction is kept: its id may not be used again before.
+    pub retention_s: u64,
+    /// How long records that nobody waits for may stay unforced while the coordinator is idle.
+    pub lazy_flush_ms: u64,
+    /// With less room on the device no new transaction is taken.
+    pub min_free_bytes: u64,
+    /// Start without driving what was recovered, until an operator resumes.
+    pub start_paused: bool,
+    /// How long a drain may wait for open transactions before the process ends anyway.
+    pub drain_timeout_ms: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ParticipantAddress {
+    pub name: String,
+    /// `http://host:port`
+    pub address: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            name: "coordinator".into(),
+            listen: "127.0.0.1:7400".into(),
+            data_dir: "undoubt-coordinator".into(),
+            participants: Vec::new(),
+            max_open_transactions: 100_000,
+            max_in_flight_per_stream: 4_096,
+            default_timeout_ms: 10_000,
+            max_timeout_ms: 3_600_000,
+            retry_first_pause_ms: 200,
+            retry_max_pause_ms: 10_000,
+            reconnect_first_pause_ms: 50,
+            reconnect_max_pause_ms: 2_000,
+            connect_timeout_ms: 2_000,
+            keep_alive_ms: 5_000,
+            retention_s: 86_400,
+            lazy_flush_ms: 50,
+            min_free_bytes: 64 << 20,
+            start_paused: false,
+            drain_timeout_ms: 10_000,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error(transparent)]
+    Name(#[from] InvalidId),
+    #[error("participant {0} is configured twice; give each a name of its own")]
+    Twice(String),
+    #[error("{setting} is 0; give it at least 1")]
+    Zero { setting: &'static str },
+    #[error("{smaller} is above {larger}; lower it, or raise the other")]
+    Crossed { smaller: &'static str, larger: &'static str },
+    #[error("participant {name} has the address {address:?}, which is not of the form http://host:port; correct it")]
+    Address { name: String, address: String },
+}
+
+impl Config {
+    pub fn check(&self) -> Result<(), ConfigError> {
+        check_name("a coordinator's name", &self.name)?;
+        let mut names = BTreeSet::new();
+        for ParticipantAddress { name, address } in &self.participants {
+            name.parse::<ParticipantName>()?;
+            if !names.insert(name) {
+                return Err(ConfigError::Twice(name.clone()));
+            }
+            if !crate::address::is_plain_http(address) {
+                return Err(ConfigError::Address { name: name.clone(), address: address.clone() });
+            }
+        }
+        let positive = [
+            ("max_open_transactions", self.max_open_transactions as u64),
+            ("max_in_flight_per_stream", self.max_in_flight_per_stream as u64),
+            ("default_timeout_ms", self.default_timeout_ms),
+            ("retry_first_pause_ms", self.retry_first_pause_ms),
+            ("reconnect_first_pause_ms", self.reconnect_first_pause_ms),
+            ("connect_timeout_ms", self.connect_timeout_ms),
+            ("keep_alive_ms", self.keep_alive_ms),
+            ("lazy_flush_ms", self.lazy_flush_ms),
+        ];
+        if let Some((setting, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err(ConfigError::Zero { setting });
+        }
+        let ordered = [
+            ("default_timeout_ms", self.default_timeout_ms, "max_timeout_ms", self.max_timeout_ms),
+            ("retry_first_pause_ms", self.retry_first_pause_ms, "retry_max_pause_ms", self.retry_max_pause_ms),
+            (
+                "reconnect_first_pause_ms",
+                self.reconnect_first_pause_ms,
+                "reconnect_max_pause_ms",
+                self.reconnect_max_pause_ms,
+            ),
+        ];
+        match ordered.into_iter().find(|(_, small, _, large)| small > large) {
+            Some((smaller, _, larger, _)) => Err(ConfigError::Crossed { smaller, larger }),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn retry_pause(&self, attempt: u32) -> Backoff {
+        Backoff { first_ms: self.retry_first_pause_ms, max_ms: self.retry_max_pause_ms, attempt }
+    }
+
+    pub(crate) fn reconnect_pause(&self, attempt: u32) -> Backoff {
+        Backoff { first_ms: self.reconnect_first_pause_ms, max_ms: self.reconnect_max_pause_ms, attempt }
+    }
+}
+
+/// A pause that doubles with each attempt up to a cap, and is then spread over its upper half, so that many who wait
+/// do not come back together (R6).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backoff {
+    first_ms: u64,
+    max_ms: u64,
+    attempt: u32,
+}
+
+impl Backoff {
+    pub(crate) fn pause(self, random: &dyn undoubt_platform::Random) -> Duration {
+        let full = self.first_ms.saturating_mul(1 << self.attempt.min(32)).min(self.max_ms);
+        Duration::from_millis(full / 2 + random.below(full / 2 + 1))
+    }
+}

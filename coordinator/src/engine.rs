@@ -1,0 +1,201 @@
+//! The one task that owns the core.
+//!
+//! Each round takes all commands that are queued, lets the core answer them, and carries its effects out in bulk: one
+//! write for all records, one hand-over to each session. While a write is under way, records gather for the next.
+
+mod commands;
+mod effects;
+mod links;
+mod writes;
+
+use crate::config::Config;
+use crate::history::Histories;
+use crate::log::{Log, LogError};
+use crate::timers::Timers;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use undoubt_coordinator_core::{Client, Coordinator, Effect, Input, Limits, Phase};
+use undoubt_platform::{Clock, CrashPoints, Random, StoreError};
+use undoubt_vocabulary::{Epoch, ParticipantName};
+
+pub(crate) use commands::{Command, EngineGone, Handle, Replied, Reply, Request, View};
+pub(crate) use links::{Link, LinkState};
+
+/// Commands that may wait for the engine; whoever brings more waits.
+const MAX_QUEUED_COMMANDS: usize = 16_384;
+
+/// Commands taken in one round, so that no round grows without bound.
+const MAX_COMMANDS_PER_ROUND: usize = 4_096;
+
+/// Ended transactions dropped in one round of collection.
+const MAX_COLLECTED_PER_ROUND: usize = 10_000;
+
+/// How often the engine looks after itself: room on the device, retention, fences of idle sessions.
+const HOUSEKEEPING_PERIOD: Duration = Duration::from_millis(250);
+
+pub(crate) struct Engine {
+    core: Coordinator,
+    config: Arc<Config>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    crash: CrashPoints,
+    log: Log,
+    writes: writes::Writes,
+    histories: Histories,
+    timers: Timers,
+    links: BTreeMap<ParticipantName, Link>,
+    clients: BTreeMap<Client, Reply>,
+    next_client: u64,
+    commands: mpsc::Receiver<Command>,
+    /// Why no new transactions are taken, though the core would.
+    refusing: Option<String>,
+    effects: Vec<Effect>,
+    /// Held by whoever waits for the end of a drain; dropped with the engine.
+    drained: Option<tokio::sync::watch::Sender<bool>>,
+}
+
+/// Everything an engine is made of.
+pub(crate) struct Parts {
+    pub(crate) config: Arc<Config>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) crash: CrashPoints,
+    pub(crate) log: Log,
+    pub(crate) epoch: Epoch,
+    pub(crate) participants: Vec<ParticipantName>,
+}
+
+impl Engine {
+    /// Folds the log into a core that is ready to serve.
+    pub(crate) fn recover(
+        parts: Parts,
+        drained: tokio::sync::watch::Sender<bool>,
+    ) -> Result<(Engine, Handle), LogError> {
+        let Parts { config, clock, random, crash, log, epoch, participants } = parts;
+        let (sender, commands) = mpsc::channel(MAX_QUEUED_COMMANDS);
+        let limits = Limits { max_open_transactions: config.max_open_transactions };
+        let mut engine = Engine {
+            core: Coordinator::new(epoch, limits),
+            writes: writes::Writes::new(Duration::from_millis(config.lazy_flush_ms)),
+            histories: Histories::new(),
+            timers: Timers::default(),
+            links: participants.into_iter().map(|name| (name, Link::new(clock.now()))).collect(),
+            clients: BTreeMap::new(),
+            next_client: 0,
+            commands,
+            refusing: None,
+            effects: Vec::new(),
+            drained: Some(drained),
+            config,
+            clock,
+            random,
+            crash,
+            log,
+        };
+        let open = engine.log.open()?;
+        let recovered = open.len();
+        for (record, history) in open {
+            engine.histories.restore(record.tx.clone(), history);
+            engine.put(Input::Recovered(record))?;
+        }
+        let paused = engine.config.start_paused;
+        engine.put(Input::RecoveryDone { paused })?;
+        engine.look_after_room()?;
+        tracing::info!(recovered, epoch = epoch.0, paused, "recovery done: the whole log was read");
+        Ok((engine, Handle::new(sender)))
+    }
+
+    /// Serves until it is told to stop, or storage fails.
+    pub(crate) async fn run(mut self) -> Result<(), LogError> {
+        let mut commands = Vec::with_capacity(MAX_COMMANDS_PER_ROUND);
+        let mut housekeeping = Instant::now() + HOUSEKEEPING_PERIOD;
+        loop {
+            let wake_at = self.timers.next_due().map_or(housekeeping, |due| due.min(housekeeping));
+            tokio::select! {
+                biased;
+                written = self.writes.next() => self.written(written?)?,
+                taken = self.commands.recv_many(&mut commands, MAX_COMMANDS_PER_ROUND) => {
+                    if taken == 0 {
+                        return self.finish().await;
+                    }
+                    for command in commands.drain(..) {
+                        self.command(command)?;
+                    }
+                }
+                () = tokio::time::sleep_until(wake_at) => {}
+            }
+            let now = Instant::now();
+            while let Some((tx, ticket, timer)) = self.timers.take_due(now) {
+                self.put(Input::Fired { tx, ticket, timer })?;
+            }
+            if now >= housekeeping {
+                housekeeping = now + HOUSEKEEPING_PERIOD;
+                self.keep_house()?;
+            }
+            self.flush();
+        }
+    }
+
+    /// One input, with all look-ups it leads to. Effects gather until [`Engine::flush`].
+    fn put(&mut self, input: Input) -> Result<(), LogError> {
+        let now = self.clock.now();
+        let mut effects = std::mem::take(&mut self.effects);
+        self.core.handle(now, input, &mut effects);
+        for effect in effects.drain(..) {
+            self.carry_out(now, effect)?;
+        }
+        self.effects = effects;
+        Ok(())
+    }
+
+    fn keep_house(&mut self) -> Result<(), LogError> {
+        self.look_after_room()?;
+        let now = self.clock.now();
+        let horizon = undoubt_vocabulary::Timestamp(now.0.saturating_sub(self.config.retention_s * 1_000_000));
+        self.writes.add_lazy(self.log.collect(horizon, MAX_COLLECTED_PER_ROUND)?);
+        for (name, link) in &self.links {
+            link.nudge(self.core.fence(name));
+        }
+        if self.core.phase() == Phase::Draining
+            && self.core.open_transactions() == 0
+            && let Some(drained) = &self.drained
+        {
+            drained.send_replace(true);
+        }
+        Ok(())
+    }
+
+    fn look_after_room(&mut self) -> Result<(), LogError> {
+        let free = match self.log.free_bytes() {
+            Ok(free) => free,
+            Err(StoreError::DiskFull { .. }) => Some(0),
+            Err(error) => return Err(error.into()),
+        };
+        let min = self.config.min_free_bytes;
+        let reason = free.filter(|free| *free < min).map(|free| {
+            format!("{free} bytes are free on the device of the data folder, less than min_free_bytes = {min}; free some")
+        });
+        if reason.is_some() != self.refusing.is_some() {
+            match &reason {
+                Some(why) => tracing::error!(%why, "no new transactions are taken"),
+                None => tracing::info!("there is room again: new transactions are taken"),
+            }
+        }
+        self.refusing = reason;
+        Ok(())
+    }
+
+    /// Makes stable what was written.
+    async fn finish(mut self) -> Result<(), LogError> {
+        self.flush();
+        while !self.writes.is_idle() {
+            let written = self.writes.next().await?;
+            self.written(written)?;
+            self.flush();
+        }
+        Ok(())
+    }
+}

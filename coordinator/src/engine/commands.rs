@@ -1,0 +1,256 @@
+//! What others ask of the engine.
+
+use super::{Engine, Link, LinkState};
+use crate::history::Histories;
+use crate::log::{Ended, Log, LogError};
+use crate::queue::Queue;
+use bytes::Bytes;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use undoubt_coordinator_core::{Answer, Client, Coordinator, Input, Phase, Question, Submission};
+use undoubt_vocabulary::{ParticipantName, ToCoordinator, TxId};
+
+pub(crate) enum Command {
+    Submit { request: Request, reply: Reply },
+    Await { tx: TxId, reply: Reply },
+    Cancel { tx: TxId, reply: Reply },
+    Forget { tx: TxId, who: String, reason: String, reply: Reply },
+    Connected { participant: ParticipantName, session: u64, queue: Queue, resource: String },
+    Disconnected { participant: ParticipantName, session: Option<u64>, error: String },
+    Received { participant: ParticipantName, session: u64, messages: Vec<ToCoordinator> },
+    PauseRecovery,
+    ResumeRecovery,
+    Drain,
+    /// Make stable what was written, and end.
+    Stop,
+    /// Looks at the engine between two rounds.
+    Inspect(Box<dyn FnOnce(&View<'_>) + Send>),
+}
+
+/// A submission before it has a client's number.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) tx: TxId,
+    pub(crate) digest: [u8; 32],
+    pub(crate) branches: Vec<(ParticipantName, Bytes)>,
+    pub(crate) timeout: Duration,
+    pub(crate) wait: bool,
+}
+
+/// Where an answer goes. Whoever waited may have gone: then it goes nowhere.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Once(oneshot::Sender<Replied>),
+    /// Bounded by the number of requests that the stream's reader lets be under way.
+    Stream { sequence: u64, to: mpsc::UnboundedSender<(u64, Replied)> },
+}
+
+/// What the engine answers: what the core says, or that it would not even ask it.
+#[derive(Clone, Debug)]
+pub(crate) enum Replied {
+    Core(Answer),
+    NoRoom(String),
+    UnknownParticipant(ParticipantName),
+}
+
+impl Reply {
+    pub(super) fn send(self, answer: Answer) {
+        self.give(Replied::Core(answer));
+    }
+
+    fn give(self, replied: Replied) {
+        match self {
+            Reply::Once(sender) => drop(sender.send(replied)),
+            Reply::Stream { sequence, to } => drop(to.send((sequence, replied))),
+        }
+    }
+}
+
+/// What an inspection may see.
+pub(crate) struct View<'a> {
+    pub(crate) core: &'a Coordinator,
+    pub(crate) links: &'a std::collections::BTreeMap<ParticipantName, Link>,
+    pub(crate) histories: &'a Histories,
+    pub(crate) log: &'a Log,
+    pub(crate) refusing: Option<&'a str>,
+}
+
+/// The engine has stopped, because the coordinator is stopping or its storage failed.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the coordinator is stopping; try again after its restart")]
+pub(crate) struct EngineGone;
+
+/// How others reach the engine.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle(mpsc::Sender<Command>);
+
+impl Handle {
+    pub(super) fn new(sender: mpsc::Sender<Command>) -> Handle {
+        Handle(sender)
+    }
+
+    pub(crate) async fn tell(&self, command: Command) -> Result<(), EngineGone> {
+        self.0.send(command).await.map_err(|_| EngineGone)
+    }
+
+    pub(crate) async fn ask(&self, command: impl FnOnce(Reply) -> Command) -> Result<Replied, EngineGone> {
+        let (sender, receiver) = oneshot::channel();
+        self.tell(command(Reply::Once(sender))).await?;
+        receiver.await.map_err(|_| EngineGone)
+    }
+
+    pub(crate) async fn inspect<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&View<'_>) -> T + Send + 'static,
+    ) -> Result<T, EngineGone> {
+        let (sender, receiver) = oneshot::channel();
+        self.tell(Command::Inspect(Box::new(move |view| drop(sender.send(look(view)))))).await?;
+        receiver.await.map_err(|_| EngineGone)
+    }
+}
+
+impl Engine {
+    pub(super) fn command(&mut self, command: Command) -> Result<(), LogError> {
+        match command {
+            Command::Submit { request, reply } => self.submit(request, reply),
+            Command::Await { tx, reply } => {
+                let client = self.client(reply);
+                self.put(Input::Asked(Question::Await { tx, client }))
+            }
+            Command::Cancel { tx, reply } => {
+                let client = self.client(reply);
+                self.put(Input::Asked(Question::Cancel { tx, client }))
+            }
+            Command::Forget { tx, who, reason, reply } => self.forget(tx, &who, &reason, reply),
+            Command::Connected { participant, session, queue, resource } => {
+                let Some(link) = self.links.get_mut(&participant) else { return Ok(()) };
+                tracing::info!(%participant, %resource, "connected");
+                link.state = LinkState::Connected { session, queue, resource };
+                link.since = self.clock.now();
+                link.outgoing.clear();
+                self.put(Input::Connected { participant })
+            }
+            Command::Disconnected { participant, session, error } => self.disconnected(participant, session, error),
+            Command::Received { participant, session, messages } => {
+                if !self.is_current(&participant, session) {
+                    return Ok(());
+                }
+                for message in messages {
+                    let question = Question::Received { from: participant.clone(), message };
+                    self.put(Input::Asked(question))?;
+                }
+                Ok(())
+            }
+            Command::PauseRecovery => self.put(Input::PauseRecovery),
+            Command::ResumeRecovery => self.put(Input::ResumeRecovery),
+            Command::Drain => {
+                tracing::info!(open = self.core.open_transactions(), "draining: no new transactions are taken");
+                self.put(Input::Drain)
+            }
+            Command::Stop => {
+                self.commands.close();
+                Ok(())
+            }
+            Command::Inspect(look) => {
+                look(&View {
+                    core: &self.core,
+                    links: &self.links,
+                    histories: &self.histories,
+                    log: &self.log,
+                    refusing: self.refusing.as_deref(),
+                });
+                Ok(())
+            }
+        }
+    }
+
+    fn submit(&mut self, request: Request, reply: Reply) -> Result<(), LogError> {
+        let Request { tx, digest, branches, timeout, wait } = request;
+        if let Some((unknown, _)) = branches.iter().find(|(name, _)| !self.links.contains_key(name)) {
+            reply.give(Replied::UnknownParticipant(unknown.clone()));
+            return Ok(());
+        }
+        // What is open or ended already is answered even without room.
+        if let Some(why) = &self.refusing
+            && self.core.view(&tx).is_none()
+            && self.log.ended(&tx)?.is_none()
+        {
+            reply.give(Replied::NoRoom(why.clone()));
+            return Ok(());
+        }
+        let client = self.client(reply);
+        self.put(Input::Asked(Question::Submit(Submission { tx, digest, branches, timeout, client, wait })))
+    }
+
+    fn forget(&mut self, tx: TxId, who: &str, reason: &str, reply: Reply) -> Result<(), LogError> {
+        tracing::warn!(%tx, who, reason, "an operator forgets a transaction");
+        if self.core.view(&tx).is_none()
+            && let Some(ended) = self.log.ended(&tx)?
+            && ended.record.is_damaged()
+        {
+            self.writes.add_forced(Log::forget_damage(&ended));
+        }
+        let by = undoubt_proto::v1::HistoryEvent {
+            at_us: self.clock.now().0,
+            event: "operator".to_owned(),
+            participant: String::new(),
+            detail: format!("forget, by {who}: {reason}"),
+            count: 1,
+        };
+        if self.core.view(&tx).is_some() {
+            self.histories.add(&tx, by);
+        }
+        let client = self.client(reply);
+        self.put(Input::Asked(Question::Forget { tx, client }))
+    }
+
+    fn disconnected(
+        &mut self,
+        participant: ParticipantName,
+        session: Option<u64>,
+        error: String,
+    ) -> Result<(), LogError> {
+        let Some(link) = self.links.get_mut(&participant) else { return Ok(()) };
+        let was_connected = match &link.state {
+            LinkState::Connected { session: current, .. } if Some(*current) != session => return Ok(()),
+            LinkState::Connected { .. } => true,
+            LinkState::Disconnected { .. } => false,
+        };
+        if was_connected {
+            tracing::warn!(%participant, %error, "connection lost");
+            link.since = self.clock.now();
+        }
+        link.attempts = if was_connected { 0 } else { link.attempts + 1 };
+        link.state = LinkState::Disconnected { last_error: error };
+        if was_connected { self.put(Input::Disconnected { participant }) } else { Ok(()) }
+    }
+
+    fn is_current(&self, participant: &ParticipantName, session: u64) -> bool {
+        match self.links.get(participant).map(|link| &link.state) {
+            Some(LinkState::Connected { session: current, .. }) => *current == session,
+            Some(LinkState::Disconnected { .. }) | None => false,
+        }
+    }
+
+    fn client(&mut self, reply: Reply) -> Client {
+        self.next_client += 1;
+        let client = Client(self.next_client);
+        self.clients.insert(client, reply);
+        client
+    }
+}
+
+impl View<'_> {
+    pub(crate) fn phase(&self) -> &'static str {
+        match (self.core.phase(), self.core.recovery_is_paused()) {
+            (Phase::Recovering, _) => "recovering",
+            (Phase::Serving, false) => "serving",
+            (Phase::Serving, true) => "recovery-paused",
+            (Phase::Draining, _) => "draining",
+        }
+    }
+
+    pub(crate) fn ended(&self, tx: &TxId) -> Result<Option<Ended>, LogError> {
+        self.log.ended(tx)
+    }
+}

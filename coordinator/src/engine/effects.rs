@@ -1,0 +1,80 @@
+//! Carrying out what the core wants.
+
+use super::Engine;
+use super::writes::Done;
+use crate::log::{Log, LogError};
+use crate::points;
+use tokio::time::Instant;
+use undoubt_coordinator_core::{Effect, Input, Timer};
+use undoubt_vocabulary::Timestamp;
+
+impl Engine {
+    pub(super) fn carry_out(&mut self, now: Timestamp, effect: Effect) -> Result<(), LogError> {
+        match effect {
+            Effect::Append { record, forced } => {
+                let item = (record.tx().clone(), record.ticket(), record.stage());
+                let history = self.histories.of(record.tx());
+                Log::put(self.writes.batch(item, forced), &record, now, history);
+                if self.writes.is_full() {
+                    self.flush();
+                }
+            }
+            Effect::Send { to, message } => {
+                if let Some(link) = self.links.get_mut(&to) {
+                    link.outgoing.push(message);
+                }
+            }
+            Effect::Answer { client, answer, .. } => {
+                self.crash.reach("before-answer");
+                if let Some(reply) = self.clients.remove(&client) {
+                    reply.send(answer);
+                }
+                self.crash.reach("after-answer");
+            }
+            Effect::Arm { tx, ticket, timer } => {
+                let pause = match timer {
+                    Timer::Deadline { after } => after,
+                    Timer::Retry { attempt } => self.config.retry_pause(attempt).pause(self.random.as_ref()),
+                };
+                self.timers.arm(Instant::now() + pause, tx, ticket, timer);
+            }
+            Effect::LookUp(question) => {
+                let ended = self.log.ended(question.tx())?.map(|ended| ended.record);
+                // The effects of the answer come after those that are still to be carried out of this input; a look-up
+                // is always the last, or alone.
+                self.put(Input::LookedUp { question, ended })?;
+            }
+            Effect::Note { tx, note } => {
+                tracing::debug!(%tx, event = note.event(), participant = ?note.participant(), detail = %note);
+                self.histories.note(now, &tx, &note);
+            }
+            Effect::Retired { tx } => self.histories.forget(&tx),
+        }
+        Ok(())
+    }
+
+    /// Hands on what has gathered: records to the log, messages to the sessions.
+    pub(super) fn flush(&mut self) {
+        for (_, _, stage) in self.writes.start(&self.log) {
+            self.crash.reach(points::before_append(*stage));
+        }
+        for (name, link) in &mut self.links {
+            if !link.outgoing.is_empty() {
+                link.send(self.core.fence(name));
+            }
+        }
+    }
+
+    pub(super) fn written(&mut self, done: Done) -> Result<(), LogError> {
+        match done {
+            Done::FlushDue => {}
+            Done::Stable(items) => {
+                for (tx, ticket, stage) in items {
+                    self.crash.reach(points::after_append(stage));
+                    self.put(Input::Appended { tx, ticket, stage })?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,32 @@
+//! The coordinator: decides, and remembers what it decided.
+//!
+//! The rules are in `undoubt-coordinator-core`; what is here carries out its effects:
+//!
+//! * [`engine`] is one task that owns the core. Whatever happens becomes an input; each round takes all that is queued,
+//!   gathers the effects, and hands them on in bulk.
+//! * [`log`] writes and reads records. One write is under way at a time and everything that queues meanwhile goes with
+//!   the next, so a forced write serves all who wait.
+//! * [`session`] keeps one stream to each participant.
+//! * [`service`] and [`operator`] are what applications and operators talk to.
+//!
+//! [`run`] takes its storage, listener, connector, clock and randomness from outside, so that the simulation runs this
+//! very code.
+
+mod address;
+pub mod config;
+pub mod connect;
+mod engine;
+mod history;
+pub mod log;
+mod operator;
+mod points;
+mod queue;
+mod run;
+mod service;
+mod session;
+mod timers;
+
+pub use config::{Config, ParticipantAddress};
+pub use connect::{Connect, TcpConnect};
+pub use points::CRASH_POINTS;
+pub use run::{Environment, RunError, run};

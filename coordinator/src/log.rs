@@ -1,0 +1,199 @@
+//! The coordinator's log: what is stored, and where.
+//!
+//! | family | key | value |
+//! | --- | --- | --- |
+//! | `meta` | see `undoubt_platform::identity` | format, identity, epoch |
+//! | `open` | transaction id | `OpenTransaction`: what recovery must carry on |
+//! | `ended` | transaction id | `EndedTransaction`, for the retention time |
+//! | `ended_at` | time of the end (µs, big-endian), transaction id | nothing: the order of collection |
+//! | `damaged` | transaction id | nothing: heuristic damage, kept until an operator forgets it |
+
+mod codec;
+
+use bytes::Bytes;
+use std::sync::Arc;
+use undoubt_coordinator_core::{EndedRecord, OpenRecord, Record};
+use undoubt_platform::{Batch, Direction, Durability, Family, Store, StoreError, Written};
+use undoubt_proto::convert::Malformed;
+use undoubt_proto::v1::HistoryEvent;
+use undoubt_vocabulary::{InvalidId, Timestamp, TxId};
+
+pub const META: Family = Family("meta");
+const OPEN: Family = Family("open");
+const ENDED: Family = Family("ended");
+const ENDED_AT: Family = Family("ended_at");
+const DAMAGED: Family = Family("damaged");
+
+/// What a store for this log has to be opened with.
+pub const FAMILIES: &[Family] = &[META, OPEN, ENDED, ENDED_AT, DAMAGED];
+
+/// Records read at a time while scanning.
+const SCAN_PAGE_RECORDS: usize = 1_000;
+
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the record of transaction {tx} in family {family} cannot be read: {why}; restore the folder from a backup")]
+    Unreadable { tx: String, family: &'static str, why: String },
+}
+
+/// An ended transaction with what is stored beside it.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    pub record: EndedRecord,
+    pub ended_at: Timestamp,
+    pub history: Vec<HistoryEvent>,
+}
+
+#[derive(Clone)]
+pub struct Log {
+    store: Arc<dyn Store>,
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log").finish_non_exhaustive()
+    }
+}
+
+impl Log {
+    pub fn new(store: Arc<dyn Store>) -> Log {
+        Log { store }
+    }
+
+    pub fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        self.store.free_bytes()
+    }
+
+    /// Adds a record to a batch.
+    pub fn put(batch: &mut Batch, record: &Record, now: Timestamp, history: &[HistoryEvent]) {
+        let key = record.tx().to_bytes();
+        match record {
+            Record::Open(open) => batch.put(OPEN, key, codec::encode_open(open, history)),
+            Record::Ended(ended) => {
+                batch.delete(OPEN, key.clone());
+                batch.put(ENDED, key.clone(), codec::encode_ended(ended, now, history));
+                if ended.is_damaged() {
+                    batch.put(DAMAGED, key, Bytes::new());
+                } else {
+                    batch.put(ENDED_AT, ended_at_key(now, &key), Bytes::new());
+                }
+            }
+        }
+    }
+
+    pub fn write(&self, batch: Batch, durability: Durability) -> Written {
+        self.store.write(batch, durability)
+    }
+
+    /// Everything recovery must carry on.
+    pub fn open(&self) -> Result<Vec<(OpenRecord, Vec<HistoryEvent>)>, LogError> {
+        let mut found = Vec::new();
+        let mut from = Bytes::new();
+        loop {
+            let page = self.store.scan(OPEN, &from, None, Direction::Forward, SCAN_PAGE_RECORDS)?;
+            for (key, value) in &page {
+                found.push(codec::decode_open(key, value).map_err(|why| unreadable(key, OPEN, &why))?);
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == SCAN_PAGE_RECORDS => from = after(last),
+                Some(_) | None => return Ok(found),
+            }
+        }
+    }
+
+    pub fn ended(&self, tx: &TxId) -> Result<Option<Ended>, LogError> {
+        let value = self.store.get(ENDED, tx.as_bytes())?;
+        value
+            .map(|value| codec::decode_ended(tx.as_bytes(), &value).map_err(|why| unreadable(tx.as_bytes(), ENDED, &why)))
+            .transpose()
+    }
+
+    /// The most recently ended first.
+    pub fn latest(&self, before: Option<&Bytes>, limit: usize) -> Result<Vec<(Bytes, Ended)>, LogError> {
+        let to = before.map(AsRef::as_ref);
+        let page = self.store.scan(ENDED_AT, &[], to, Direction::Backward, limit)?;
+        let mut found = Vec::with_capacity(page.len());
+        for (key, _) in page {
+            if let Some(ended) = self.ended(&tx_of(&key)?)? {
+                found.push((key, ended));
+            }
+        }
+        Ok(found)
+    }
+
+    pub fn damaged(&self, limit: usize) -> Result<Vec<Ended>, LogError> {
+        let page = self.store.scan(DAMAGED, &[], None, Direction::Forward, limit)?;
+        let mut found = Vec::with_capacity(page.len());
+        for (key, _) in page {
+            let tx = TxId::new(key.clone()).map_err(|why| unreadable(&key, DAMAGED, &why.into()))?;
+            found.extend(self.ended(&tx)?);
+        }
+        Ok(found)
+    }
+
+    /// A batch that drops at most `limit` of those that ended before `horizon`, or nothing.
+    pub fn collect(&self, horizon: Timestamp, limit: usize) -> Result<Batch, LogError> {
+        let mut batch = Batch::default();
+        let to = horizon.0.to_be_bytes();
+        for (key, _) in self.store.scan(ENDED_AT, &[], Some(&to), Direction::Forward, limit)? {
+            // A record written again later (a heuristic outcome) has a later key too, or none while it is damaged.
+            let tx = tx_of(&key)?;
+            let current = self.ended(&tx)?.is_some_and(|ended| {
+                ended_at_key(ended.ended_at, tx.as_bytes()) == key && !ended.record.is_damaged()
+            });
+            if current {
+                batch.delete(ENDED, tx.to_bytes());
+            }
+            batch.delete(ENDED_AT, key);
+        }
+        Ok(batch)
+    }
+
+    /// A batch that takes an ended transaction out of the damaged, so that it is collected like others.
+    pub fn forget_damage(ended: &Ended) -> Batch {
+        let mut batch = Batch::default();
+        let key = ended.record.tx.to_bytes();
+        batch.delete(DAMAGED, key.clone());
+        batch.put(ENDED_AT, ended_at_key(ended.ended_at, &key), Bytes::new());
+        batch
+    }
+
+    /// A batch that only makes what was written before it stable.
+    pub fn barrier() -> Batch {
+        let mut batch = Batch::default();
+        batch.put(META, Bytes::from_static(b"barrier"), Bytes::new());
+        batch
+    }
+}
+
+fn ended_at_key(at: Timestamp, tx: &[u8]) -> Bytes {
+    [&at.0.to_be_bytes()[..], tx].concat().into()
+}
+
+fn tx_of(ended_at_key: &Bytes) -> Result<TxId, LogError> {
+    let tx = if ended_at_key.len() > 8 { ended_at_key.slice(8..) } else { Bytes::new() };
+    TxId::new(tx).map_err(|why| unreadable(ended_at_key, ENDED_AT, &why.into()))
+}
+
+fn after(key: &Bytes) -> Bytes {
+    [key.as_ref(), &[0]].concat().into()
+}
+
+fn unreadable(key: &[u8], family: Family, why: &codec::DecodeError) -> LogError {
+    let tx = TxId::new(Bytes::copy_from_slice(key)).map_or_else(|_| format!("{key:02x?}"), |tx| tx.to_string());
+    LogError::Unreadable { tx, family: family.0, why: why.to_string() }
+}
+
+impl From<InvalidId> for codec::DecodeError {
+    fn from(why: InvalidId) -> Self {
+        codec::DecodeError::Id(why)
+    }
+}
+
+impl From<Malformed> for codec::DecodeError {
+    fn from(why: Malformed) -> Self {
+        codec::DecodeError::Content(why)
+    }
+}

@@ -1,0 +1,130 @@
+//! Records as bytes, and back. The messages are in `record.proto`.
+
+use bytes::Bytes;
+use prost::Message;
+use undoubt_coordinator_core::{EndedRecord, OpenKind, OpenRecord};
+use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
+use undoubt_proto::v1::{BranchResult, HistoryEvent};
+use undoubt_proto::{record, v1};
+use undoubt_vocabulary::{InvalidId, ParticipantName, Ticket, Timestamp, TxId};
+
+use super::Ended;
+
+/// Why a record cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DecodeError {
+    #[error("it is not a protobuf message of this kind ({0})")]
+    Encoding(#[from] prost::DecodeError),
+    #[error("{0}")]
+    Id(InvalidId),
+    #[error("{0}")]
+    Content(Malformed),
+    #[error("its {field} has {length} bytes instead of 32")]
+    Digest { field: &'static str, length: usize },
+    #[error("its kind {0} is not known to this version")]
+    Kind(i32),
+    #[error("it says that the transaction is not decided")]
+    Undecided,
+}
+
+pub(super) fn encode_open(open: &OpenRecord, history: &[HistoryEvent]) -> Bytes {
+    let kind = match open.kind {
+        OpenKind::Committed => record::open_transaction::Kind::Commit,
+        OpenKind::Delegated => record::open_transaction::Kind::Delegated,
+    };
+    record::OpenTransaction {
+        kind: kind.into(),
+        ticket: open.ticket.0,
+        begun_at_us: open.begun_at.0,
+        digest: Bytes::copy_from_slice(&open.digest),
+        participants: names(&open.participants),
+        read_only: names(&open.read_only),
+        results: results_to_wire(&open.results),
+        history: history.to_vec(),
+    }
+    .encode_to_vec()
+    .into()
+}
+
+pub(super) fn decode_open(key: &Bytes, value: &Bytes) -> Result<(OpenRecord, Vec<HistoryEvent>), DecodeError> {
+    let wire = record::OpenTransaction::decode(value.clone())?;
+    let kind = match record::open_transaction::Kind::try_from(wire.kind) {
+        Ok(record::open_transaction::Kind::Commit) => OpenKind::Committed,
+        Ok(record::open_transaction::Kind::Delegated) => OpenKind::Delegated,
+        Ok(record::open_transaction::Kind::Unspecified) | Err(_) => return Err(DecodeError::Kind(wire.kind)),
+    };
+    let open = OpenRecord {
+        kind,
+        tx: TxId::new(key.clone())?,
+        ticket: Ticket(wire.ticket),
+        begun_at: Timestamp(wire.begun_at_us),
+        digest: digest(&wire.digest)?,
+        participants: parse_names(&wire.participants)?,
+        read_only: parse_names(&wire.read_only)?,
+        results: results_from_wire(wire.results)?,
+    };
+    Ok((open, wire.history))
+}
+
+pub(super) fn encode_ended(ended: &EndedRecord, now: Timestamp, history: &[HistoryEvent]) -> Bytes {
+    let branch = |(name, outcome): &(ParticipantName, _)| record::EndedBranch {
+        participant: name.to_string(),
+        outcome: v1::BranchOutcome::from(*outcome).into(),
+    };
+    let known =
+        KnownOutcome { decided: Some(ended.outcome.clone()), results: ended.results.iter().cloned().collect() };
+    record::EndedTransaction {
+        outcome: Some(known.into()),
+        ticket: ended.ticket.0,
+        begun_at_us: ended.begun_at.0,
+        ended_at_us: now.0,
+        digest: Bytes::copy_from_slice(&ended.digest),
+        branches: ended.branches.iter().map(branch).collect(),
+        history: history.to_vec(),
+    }
+    .encode_to_vec()
+    .into()
+}
+
+pub(super) fn decode_ended(key: &[u8], value: &Bytes) -> Result<Ended, DecodeError> {
+    let wire = record::EndedTransaction::decode(value.clone())?;
+    let known = KnownOutcome::try_from(wire.outcome.unwrap_or_default())?;
+    let mut branches = Vec::with_capacity(wire.branches.len());
+    for branch in wire.branches {
+        branches.push((branch.participant.parse::<ParticipantName>()?, branch_outcome("outcome", branch.outcome)?));
+    }
+    let record = EndedRecord {
+        tx: TxId::new(Bytes::copy_from_slice(key))?,
+        ticket: Ticket(wire.ticket),
+        begun_at: Timestamp(wire.begun_at_us),
+        digest: digest(&wire.digest)?,
+        outcome: known.decided.ok_or(DecodeError::Undecided)?,
+        branches,
+        results: known.results.into_iter().collect(),
+    };
+    Ok(Ended { record, ended_at: Timestamp(wire.ended_at_us), history: wire.history })
+}
+
+fn names(names: &[ParticipantName]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+fn parse_names(names: &[String]) -> Result<Vec<ParticipantName>, DecodeError> {
+    names.iter().map(|name| Ok(name.parse()?)).collect()
+}
+
+fn results_to_wire(results: &[(ParticipantName, Bytes)]) -> Vec<BranchResult> {
+    let wire = |(name, result): &(ParticipantName, Bytes)| BranchResult {
+        participant: name.to_string(),
+        result: result.clone(),
+    };
+    results.iter().map(wire).collect()
+}
+
+fn results_from_wire(results: Vec<BranchResult>) -> Result<Vec<(ParticipantName, Bytes)>, DecodeError> {
+    results.into_iter().map(|branch| Ok((branch.participant.parse()?, branch.result))).collect()
+}
+
+fn digest(bytes: &Bytes) -> Result<[u8; 32], DecodeError> {
+    bytes.as_ref().try_into().map_err(|_| DecodeError::Digest { field: "digest", length: bytes.len() })
+}

@@ -1,0 +1,112 @@
+//! What operators ask for.
+
+use crate::engine::{Command, Handle, LinkState, View};
+use crate::log::LogError;
+use crate::service::{gone, outcome_of, parse_tx};
+use crate::{Config, ParticipantAddress};
+use std::sync::Arc;
+use tonic::{Request, Response, Status};
+use undoubt_proto::v1;
+use undoubt_proto::v1::operator_server::Operator;
+use undoubt_vocabulary::{CoordinatorId, Epoch};
+
+/// Of a name or a reason.
+const MAX_REASON_BYTES: usize = 256;
+
+/// Damaged transactions that a description counts; beyond it says "at least".
+const MAX_DAMAGED_COUNTED: usize = 10_000;
+
+#[derive(Clone)]
+pub(crate) struct OperatorService {
+    pub(crate) engine: Handle,
+    pub(crate) config: Arc<Config>,
+    pub(crate) id: CoordinatorId,
+    pub(crate) epoch: Epoch,
+    pub(crate) drain: tokio::sync::watch::Sender<bool>,
+}
+
+#[tonic::async_trait]
+impl Operator for OperatorService {
+    async fn describe(&self, _: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
+        let (config, id, epoch) = (self.config.clone(), self.id, self.epoch);
+        let described = self.engine.inspect(move |view| describe(view, &config, id, epoch)).await.map_err(gone)?;
+        described.map(Response::new).map_err(|error| Status::internal(error.to_string()))
+    }
+
+    async fn forget(&self, request: Request<v1::ForgetRequest>) -> Result<Response<v1::ForgetResponse>, Status> {
+        let v1::ForgetRequest { tx, who, reason } = request.into_inner();
+        let tx = parse_tx(tx)?;
+        check_reason("who", &who)?;
+        check_reason("reason", &reason)?;
+        let replied = self.engine.ask(|reply| Command::Forget { tx, who, reason, reply }).await.map_err(gone)?;
+        outcome_of(replied).map(|_| Response::new(v1::ForgetResponse {}))
+    }
+
+    async fn pause_recovery(
+        &self,
+        _: Request<v1::PauseRecoveryRequest>,
+    ) -> Result<Response<v1::PauseRecoveryResponse>, Status> {
+        self.engine.tell(Command::PauseRecovery).await.map_err(gone)?;
+        Ok(Response::new(v1::PauseRecoveryResponse {}))
+    }
+
+    async fn resume_recovery(
+        &self,
+        _: Request<v1::ResumeRecoveryRequest>,
+    ) -> Result<Response<v1::ResumeRecoveryResponse>, Status> {
+        self.engine.tell(Command::ResumeRecovery).await.map_err(gone)?;
+        Ok(Response::new(v1::ResumeRecoveryResponse {}))
+    }
+
+    async fn drain(&self, _: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
+        self.drain.send_replace(true);
+        Ok(Response::new(v1::DrainResponse {}))
+    }
+}
+
+fn check_reason(what: &str, text: &str) -> Result<(), Status> {
+    match text.len() {
+        0 => Err(Status::invalid_argument(format!("{what} is missing; it is recorded for good"))),
+        1..=MAX_REASON_BYTES => Ok(()),
+        given => Err(Status::invalid_argument(format!("{what} has {given} bytes, more than {MAX_REASON_BYTES}"))),
+    }
+}
+
+fn describe(
+    view: &View<'_>,
+    config: &Config,
+    id: CoordinatorId,
+    epoch: Epoch,
+) -> Result<v1::DescribeResponse, LogError> {
+    Ok(v1::DescribeResponse {
+        name: config.name.clone(),
+        coordinator_id: id.0.to_vec().into(),
+        epoch: epoch.0,
+        phase: view.phase().to_owned(),
+        open: view.core.open_transactions() as u64,
+        unacknowledged: view.core.views().filter(|open| open.unacknowledged).count() as u64,
+        damaged: view.log.damaged(MAX_DAMAGED_COUNTED)?.len() as u64,
+        max_open: config.max_open_transactions as u64,
+        participants: config.participants.iter().filter_map(|configured| participant(view, configured)).collect(),
+        refusing_work_because: view.refusing.unwrap_or_default().to_owned(),
+    })
+}
+
+fn participant(view: &View<'_>, configured: &ParticipantAddress) -> Option<v1::ParticipantView> {
+    let (name, link) = view.links.iter().find(|(name, _)| name.as_str() == configured.name)?;
+    let (connected, resource, last_error) = match &link.state {
+        LinkState::Connected { resource, .. } => (true, resource.clone(), String::new()),
+        LinkState::Disconnected { last_error } => (false, String::new(), last_error.clone()),
+    };
+    Some(v1::ParticipantView {
+        name: configured.name.clone(),
+        address: configured.address.clone(),
+        connected,
+        since_us: link.since.0,
+        resource,
+        last_error,
+        connection_attempts: link.attempts,
+        queued: link.queued() as u64,
+        open: view.core.open_with(name) as u64,
+    })
+}

@@ -1,0 +1,53 @@
+//! Where a process can be made to crash: before and after each log write and each send.
+
+use undoubt_coordinator_core::Stage;
+
+/// Every point's name, for those who sweep them.
+pub const CRASH_POINTS: &[&str] = &[
+    "before-append-delegated",
+    "after-append-delegated",
+    "before-append-committed",
+    "after-append-committed",
+    "before-append-ended",
+    "after-append-ended",
+    "before-send-prepare",
+    "after-send-prepare",
+    "before-send-confirm",
+    "after-send-confirm",
+    "before-send-commit",
+    "after-send-commit",
+    "before-send-abort",
+    "after-send-abort",
+    "before-send-settle",
+    "after-send-settle",
+    "before-answer",
+    "after-answer",
+];
+
+pub(crate) fn before_append(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Delegated => "before-append-delegated",
+        Stage::Committed => "before-append-committed",
+        Stage::Ended => "before-append-ended",
+    }
+}
+
+pub(crate) fn after_append(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Delegated => "after-append-delegated",
+        Stage::Committed => "after-append-committed",
+        Stage::Ended => "after-append-ended",
+    }
+}
+
+/// Before and after a message of this name is handed to the stream.
+pub(crate) fn around_send(message: &'static str) -> (&'static str, &'static str) {
+    match message {
+        "prepare" => ("before-send-prepare", "after-send-prepare"),
+        "confirm" => ("before-send-confirm", "after-send-confirm"),
+        "commit" => ("before-send-commit", "after-send-commit"),
+        "abort" => ("before-send-abort", "after-send-abort"),
+        "settle" => ("before-send-settle", "after-send-settle"),
+        _ => ("before-send-other", "after-send-other"),
+    }
+}

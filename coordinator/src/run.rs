@@ -1,0 +1,190 @@
+//! A coordinator's life: recover, serve, drain.
+
+use crate::config::{Config, ConfigError};
+use crate::connect::Connect;
+use crate::engine::{Command, Engine, Parts};
+use crate::log::{Log, LogError, META};
+use crate::operator::OperatorService;
+use crate::service::Service;
+use crate::session;
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio_stream::Stream;
+use tonic::transport::Server;
+use tonic::transport::server::Connected;
+use tonic_health::ServingStatus;
+use undoubt_platform::identity::{establish, next_epoch};
+use undoubt_platform::{Clock, CrashPoints, IdentityError, Kind, Random, Store, StoreError};
+use undoubt_proto::v1::coordinator_server::CoordinatorServer;
+use undoubt_proto::v1::operator_server::OperatorServer;
+use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId, ParticipantName};
+
+/// What a coordinator takes from outside.
+pub struct Environment<I> {
+    /// Opened with [`crate::log::FAMILIES`].
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub connect: Arc<dyn Connect>,
+    /// Connections from applications and operators.
+    pub incoming: I,
+    pub crash: CrashPoints,
+}
+
+impl<I> std::fmt::Debug for Environment<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Environment").finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("the configuration is not usable: {0}")]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Name(#[from] InvalidId),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("the server failed: {0}")]
+    Server(#[from] tonic::transport::Error),
+    #[error("reflection is not available: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    #[error("the engine was cancelled: {0}")]
+    Cancelled(String),
+    #[error("this is start number {0} of the coordinator, more than can be counted; make a new data folder")]
+    TooManyStarts(u64),
+}
+
+impl RunError {
+    /// The device was full. Nothing acknowledged was lost; running again on the same folder recovers once there is room.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            RunError::Log(LogError::Store(error)) => matches!(error, StoreError::DiskFull { .. }),
+            RunError::Identity(IdentityError::Store(error)) => matches!(error, StoreError::DiskFull { .. }),
+            RunError::Log(LogError::Unreadable { .. })
+            | RunError::Identity(_)
+            | RunError::Config(_)
+            | RunError::Name(_)
+            | RunError::Server(_)
+            | RunError::Reflection(_)
+            | RunError::Cancelled(_)
+            | RunError::TooManyStarts(_) => false,
+        }
+    }
+}
+
+/// Serves until `shutdown` is done and what was open has ended (or the drain timeout has passed), or until storage
+/// fails. Recovery is over before health says that it serves.
+pub async fn run<I, IO>(
+    config: Config,
+    environment: Environment<I>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), RunError>
+where
+    I: Stream<Item = io::Result<IO>> + Send,
+    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
+    config.check()?;
+    let Environment { store, clock, random, connect, incoming, crash } = environment;
+    let mut fresh_id = [0; 16];
+    random.fill(&mut fresh_id);
+    let identity = establish(store.as_ref(), META, Kind::Coordinator, &config.name, fresh_id).await?;
+    let start = next_epoch(store.as_ref(), META).await?;
+    let epoch = Epoch(u32::try_from(start).map_err(|_| RunError::TooManyStarts(start))?);
+    let id = CoordinatorId(identity.id);
+    let config = Arc::new(config);
+    let participants: Vec<ParticipantName> =
+        config.participants.iter().map(|participant| participant.name.parse()).collect::<Result<_, _>>()?;
+
+    let (drained, mut is_drained) = watch::channel(false);
+    let parts = Parts {
+        config: config.clone(),
+        clock: clock.clone(),
+        random: random.clone(),
+        crash: crash.clone(),
+        log: Log::new(store),
+        epoch,
+        participants: participants.clone(),
+    };
+    let (engine, handle) = Engine::recover(parts, drained)?;
+    let shared = Arc::new(session::Shared { config: config.clone(), connect, random, crash, id, epoch });
+    let mut sessions = tokio::task::JoinSet::new();
+    for (name, at) in participants.into_iter().zip(&config.participants) {
+        sessions.spawn(session::keep(shared.clone(), name, at.address.clone(), handle.clone()));
+    }
+
+    let (drain, mut drain_asked) = watch::channel(false);
+    let operator = OperatorService { engine: handle.clone(), config: config.clone(), id, epoch, drain };
+    let service = Service { engine: handle.clone(), config: config.clone(), clock };
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_service_status("", ServingStatus::Serving).await;
+    health.set_serving::<CoordinatorServer<Service>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(undoubt_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+
+    let (stop, mut stopped) = watch::channel(false);
+    let server = Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(Duration::from_millis(config.keep_alive_ms)))
+        .http2_keepalive_timeout(Some(Duration::from_millis(config.keep_alive_ms)))
+        .add_service(health_service)
+        .add_service(reflection)
+        .add_service(CoordinatorServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(OperatorServer::new(operator))
+        .serve_with_incoming_shutdown(incoming, async move {
+            // Also when the sender is gone there is nothing left to serve.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        });
+    tokio::pin!(server);
+    let mut engine = tokio::spawn(engine.run());
+    let draining = async {
+        tokio::select! {
+            () = shutdown => {}
+            _ = drain_asked.wait_for(|asked| *asked) => {}
+        }
+        health.set_service_status("", ServingStatus::NotServing).await;
+        health.set_not_serving::<CoordinatorServer<Service>>().await;
+        let drain_timeout = Duration::from_millis(config.drain_timeout_ms);
+        if handle.tell(Command::Drain).await.is_ok()
+            && tokio::time::timeout(drain_timeout, is_drained.wait_for(|done| *done)).await.is_err()
+        {
+            tracing::warn!("the drain timeout has passed; open transactions are carried on after the next start");
+        }
+    };
+    tokio::select! {
+        ended = &mut engine => return engine_result(ended),
+        served = &mut server => served?,
+        () = draining => {}
+    }
+    stop.send_replace(true);
+    // Streams that clients keep open are not waited for: what they were told is durable.
+    let _ = tokio::time::timeout(PARTING_TIMEOUT, server).await;
+    sessions.shutdown().await;
+    // An error means that the engine has ended already; its result says how.
+    let _ = handle.tell(Command::Stop).await;
+    engine_result(engine.await)
+}
+
+fn engine_result(ended: Result<Result<(), LogError>, tokio::task::JoinError>) -> Result<(), RunError> {
+    match ended {
+        Ok(result) => Ok(result?),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(RunError::Cancelled(error.to_string())),
+        },
+    }
+}
+
+/// How long clients get to read their last answers.
+const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// One request: a transaction of the largest size, or a batch of many small ones.
+const MAX_REQUEST_BYTES: usize = 16 << 20;

@@ -1,0 +1,69 @@
+//! Answers as outcomes and gRPC statuses.
+
+use crate::engine::{EngineGone, Replied};
+use std::collections::BTreeMap;
+use tonic::Status;
+use tonic::metadata::MetadataValue;
+use undoubt_coordinator_core::{Answer, Rejection};
+use undoubt_proto::convert::KnownOutcome;
+use undoubt_proto::v1;
+
+/// When to come back, for those who were refused for want of room.
+const RETRY_AFTER_MS: u32 = 100;
+const RETRY_AFTER_KEY: &str = "retry-after-ms";
+
+pub(crate) fn outcome_of(replied: Replied) -> Result<v1::Outcome, Status> {
+    match replied {
+        Replied::Core(Answer::Outcome { outcome, results }) => {
+            Ok(KnownOutcome { decided: Some(outcome), results: results.into_iter().collect() }.into())
+        }
+        Replied::Core(Answer::Pending) => Ok(KnownOutcome { decided: None, results: BTreeMap::new() }.into()),
+        Replied::Core(Answer::Rejected(rejection)) => Err(status_of(&rejection)),
+        Replied::NoRoom(why) => Err(exhausted(&format!("no new transactions are taken: {why}"))),
+        Replied::UnknownParticipant(name) => Err(Status::not_found(format!(
+            "participant {name} is not configured at this coordinator; see `undoubt participants` for those that are"
+        ))),
+    }
+}
+
+fn status_of(rejection: &Rejection) -> Status {
+    let message = rejection.to_string();
+    match rejection {
+        Rejection::Recovering | Rejection::Draining => Status::unavailable(message),
+        Rejection::TooManyOpen { .. } | Rejection::TooManyWaiters { .. } => exhausted(&message),
+        Rejection::OtherContent => Status::already_exists(message),
+        Rejection::NoBranches
+        | Rejection::TooManyBranches { .. }
+        | Rejection::TwoBranches { .. }
+        | Rejection::TooLarge { .. } => Status::invalid_argument(message),
+        Rejection::DeadlinePassed => Status::deadline_exceeded(message),
+        Rejection::NotFound => Status::not_found(message),
+        Rejection::NotDecided | Rejection::TooLate => Status::failed_precondition(message),
+    }
+}
+
+fn exhausted(message: &str) -> Status {
+    let mut status = Status::resource_exhausted(message);
+    status.metadata_mut().insert(RETRY_AFTER_KEY, MetadataValue::from(RETRY_AFTER_MS));
+    status
+}
+
+/// The same as an error of one request of many.
+pub(super) fn error_of(status: &Status) -> v1::SubmitError {
+    let retry_after_ms = status.metadata().get(RETRY_AFTER_KEY).map_or(0, |_| RETRY_AFTER_MS);
+    v1::SubmitError { code: status.code().into(), message: status.message().to_owned(), retry_after_ms }
+}
+
+pub(crate) fn gone(gone: EngineGone) -> Status {
+    Status::unavailable(gone.to_string())
+}
+
+pub(super) fn not_found(what: &str) -> Status {
+    Status::not_found(format!(
+        "there is no trace of this {what}: it was never committed, or it was collected after its retention"
+    ))
+}
+
+pub(super) fn internal(error: impl std::fmt::Display) -> Status {
+    Status::internal(error.to_string())
+}

@@ -1,0 +1,152 @@
+//! Transactions as answers to `Get` and `List`.
+
+use crate::engine::View;
+use crate::log::{Ended, LogError};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tonic::Status;
+use undoubt_coordinator_core::TransactionView;
+use undoubt_proto::convert::KnownOutcome;
+use undoubt_proto::v1;
+use undoubt_proto::v1::list_request::Filter;
+use undoubt_vocabulary::{Outcome, Timestamp, TxId};
+
+const DEFAULT_LIST_LIMIT: u32 = 100;
+const MAX_LIST_LIMIT: u32 = 10_000;
+
+/// Ended transactions read at a time while looking for those that fit.
+const SCAN_PAGE_RECORDS: usize = 256;
+
+/// Ended transactions looked at for one list, so that no question holds up the engine.
+const MAX_RECORDS_SCANNED: usize = 20_000;
+
+pub(super) struct Query {
+    filter: Filter,
+    state: Option<v1::State>,
+    begun_before: Option<Timestamp>,
+    limit: usize,
+}
+
+impl Query {
+    pub(super) fn parse(request: v1::ListRequest, now: Timestamp) -> Result<Query, Status> {
+        let v1::ListRequest { filter, state, older_than_ms, limit } = request;
+        let unknown = |what: &str, value: i32| Status::invalid_argument(format!("{what} {value} is not known"));
+        let filter = Filter::try_from(filter).map_err(|_| unknown("filter", filter))?;
+        let state = v1::State::try_from(state).map_err(|_| unknown("state", state))?;
+        let age = Duration::from_millis(older_than_ms);
+        Ok(Query {
+            filter,
+            state: (state != v1::State::Unspecified).then_some(state),
+            begun_before: (older_than_ms > 0).then(|| Timestamp(now.0.saturating_sub(age.as_micros() as u64))),
+            limit: if limit == 0 { DEFAULT_LIST_LIMIT } else { limit.min(MAX_LIST_LIMIT) } as usize,
+        })
+    }
+
+    fn fits(&self, transaction: &v1::Transaction) -> bool {
+        let state = transaction.outcome.as_ref().map_or(0, |outcome| outcome.state);
+        self.state.is_none_or(|wanted| i32::from(wanted) == state)
+            && self.begun_before.is_none_or(|before| transaction.begun_at_us <= before.0)
+    }
+}
+
+pub(super) fn find(view: &View<'_>, tx: &TxId) -> Result<Option<v1::Transaction>, LogError> {
+    if let Some(open) = view.core.view(tx) {
+        let history = view.histories.of(tx).to_vec();
+        return Ok(Some(v1::Transaction { history, ..from_open(open) }));
+    }
+    Ok(view.ended(tx)?.map(|ended| {
+        let history = ended.history.clone();
+        v1::Transaction { history, ..from_ended(ended) }
+    }))
+}
+
+pub(super) fn list(view: &View<'_>, query: &Query) -> Result<v1::ListResponse, LogError> {
+    let mut transactions: Vec<v1::Transaction> = match query.filter {
+        Filter::Unspecified => {
+            let mut all = open(view, query, |_| true);
+            if all.len() <= query.limit {
+                all.extend(ended(view, query)?);
+            }
+            all
+        }
+        Filter::Open => open(view, query, |_| true),
+        Filter::Unacknowledged => open(view, query, |open| open.unacknowledged),
+        Filter::Ended => ended(view, query)?,
+        Filter::Damaged => {
+            let damaged = view.log.damaged(query.limit + 1)?;
+            damaged.into_iter().map(from_ended).filter(|transaction| query.fits(transaction)).collect()
+        }
+    };
+    let more = transactions.len() > query.limit;
+    transactions.truncate(query.limit);
+    Ok(v1::ListResponse { transactions, more })
+}
+
+fn open(view: &View<'_>, query: &Query, wanted: impl Fn(&TransactionView) -> bool) -> Vec<v1::Transaction> {
+    let mut found: Vec<_> = view.core.views().filter(wanted).map(from_open).filter(|open| query.fits(open)).collect();
+    found.sort_by_key(|open| open.begun_at_us);
+    found.truncate(query.limit + 1);
+    found
+}
+
+fn ended(view: &View<'_>, query: &Query) -> Result<Vec<v1::Transaction>, LogError> {
+    let mut found = Vec::new();
+    let mut before = None;
+    let mut scanned = 0;
+    while found.len() <= query.limit && scanned < MAX_RECORDS_SCANNED {
+        let page = view.log.latest(before.as_ref(), SCAN_PAGE_RECORDS)?;
+        let Some((last, _)) = page.last() else { break };
+        before = Some(last.clone());
+        scanned += page.len();
+        found.extend(page.into_iter().map(|(_, ended)| from_ended(ended)).filter(|ended| query.fits(ended)));
+    }
+    Ok(found)
+}
+
+fn from_open(open: TransactionView) -> v1::Transaction {
+    let TransactionView { tx, ticket, begun_at, phase, outcome, results, branches, paused, .. } = open;
+    let branch = |branch: undoubt_coordinator_core::BranchView| v1::BranchView {
+        participant: branch.participant.to_string(),
+        state: branch.state.to_owned(),
+        outcome: branch.outcome.map_or(0, |outcome| v1::BranchOutcome::from(outcome).into()),
+    };
+    v1::Transaction {
+        tx: tx.to_bytes(),
+        ticket: ticket.0,
+        phase: if paused { format!("{phase} (paused)") } else { phase.to_owned() },
+        outcome: Some(KnownOutcome { decided: outcome, results: results.into_iter().collect() }.into()),
+        begun_at_us: begun_at.0,
+        ended_at_us: 0,
+        branches: branches.into_iter().map(branch).collect(),
+        history: Vec::new(),
+        heuristic_damage: false,
+    }
+}
+
+fn from_ended(ended: Ended) -> v1::Transaction {
+    let damaged = ended.record.is_damaged();
+    let Ended { record, ended_at, .. } = ended;
+    let decided = match &record.outcome {
+        Outcome::Committed => "committed",
+        Outcome::Aborted(_) => "aborted",
+    };
+    let branches = record.branches.iter().map(|(participant, outcome)| v1::BranchView {
+        participant: participant.to_string(),
+        state: decided.to_owned(),
+        outcome: v1::BranchOutcome::from(*outcome).into(),
+    });
+    v1::Transaction {
+        tx: record.tx.to_bytes(),
+        ticket: record.ticket.0,
+        phase: "ended".to_owned(),
+        branches: branches.collect(),
+        begun_at_us: record.begun_at.0,
+        ended_at_us: ended_at.0,
+        history: Vec::new(),
+        heuristic_damage: damaged,
+        outcome: Some(
+            KnownOutcome { decided: Some(record.outcome), results: record.results.into_iter().collect::<BTreeMap<_, _>>() }
+                .into(),
+        ),
+    }
+}

@@ -1,0 +1,205 @@
+//! One stream to each participant, for as long as the coordinator lives.
+//!
+//! A session ends when the stream does, and is opened anew after a capped, jittered pause. What was under way is not
+//! repeated here: the core does that when it hears of the new session.
+
+use crate::config::Config;
+use crate::connect::Connect;
+use crate::engine::{Command, EngineGone, Handle};
+use crate::points::around_send;
+use crate::queue::Queue;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Streaming;
+use undoubt_platform::{CrashPoints, Random};
+use undoubt_proto::v1::participant_client::ParticipantClient;
+use undoubt_proto::v1::{CoordinatorBatch, Hello, ParticipantBatch, Welcome};
+use undoubt_vocabulary::{CoordinatorId, Epoch, ParticipantName, ToCoordinator};
+
+/// Of the conversation in `session.proto`.
+const PROTOCOL_VERSION: u32 = 1;
+
+/// Batches between the queue and the stream: one being sent and one ready.
+const MAX_BATCHES_UNDER_WAY: usize = 2;
+
+/// A batch is closed when it has this many messages or bytes of work; what is left makes the next.
+const MAX_MESSAGES_PER_BATCH: usize = 1_024;
+const MAX_WORK_BYTES_PER_BATCH: usize = 1 << 20;
+
+/// The largest batch that is accepted from a participant: 1,024 votes of moderate results, or one of the largest.
+const MAX_INCOMING_BATCH_BYTES: usize = 64 << 20;
+
+/// What all sessions of a coordinator share.
+pub(crate) struct Shared {
+    pub(crate) config: Arc<Config>,
+    pub(crate) connect: Arc<dyn Connect>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) crash: CrashPoints,
+    pub(crate) id: CoordinatorId,
+    pub(crate) epoch: Epoch,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    #[error("{0}")]
+    Refused(#[from] tonic::Status),
+    #[error("no welcome came within {0} ms")]
+    NoWelcome(u64),
+    #[error("it welcomed as {found:?}, protocol version {version}; check the address in the configuration")]
+    WrongWelcome { found: String, version: u32 },
+    #[error("it ended the session")]
+    Ended,
+    #[error("it sent something unreadable: {0}")]
+    Malformed(#[from] undoubt_proto::convert::Malformed),
+    #[error(transparent)]
+    EngineGone(#[from] EngineGone),
+}
+
+/// Keeps a session to one participant until the engine is gone.
+pub(crate) async fn keep(shared: Arc<Shared>, participant: ParticipantName, address: String, engine: Handle) {
+    let mut session = 0;
+    let mut attempt = 0;
+    loop {
+        session += 1;
+        let queue = Queue::default();
+        let mut welcomed = false;
+        let error = match converse(&shared, &participant, &address, &engine, session, &queue, &mut welcomed).await {
+            Err(SessionError::EngineGone(_)) => return,
+            Err(error) => error,
+            Ok(()) => SessionError::Ended,
+        };
+        queue.close();
+        attempt = if welcomed { 0 } else { attempt + 1 };
+        tracing::debug!(%participant, %error, attempt, "no session");
+        let lost = Command::Disconnected {
+            participant: participant.clone(),
+            session: welcomed.then_some(session),
+            error: error.to_string(),
+        };
+        if engine.tell(lost).await.is_err() {
+            return;
+        }
+        tokio::time::sleep(shared.config.reconnect_pause(attempt).pause(shared.random.as_ref())).await;
+    }
+}
+
+async fn converse(
+    shared: &Shared,
+    participant: &ParticipantName,
+    address: &str,
+    engine: &Handle,
+    session: u64,
+    queue: &Queue,
+    welcomed: &mut bool,
+) -> Result<(), SessionError> {
+    let patience = Duration::from_millis(shared.config.connect_timeout_ms);
+    let late = |_| SessionError::NoWelcome(shared.config.connect_timeout_ms);
+    let channel = timeout(patience, shared.connect.connect(address))
+        .await
+        .map_err(late)?
+        .map_err(|error| SessionError::Connect(root_cause(&error)))?;
+    let mut client = ParticipantClient::new(channel)
+        .max_decoding_message_size(MAX_INCOMING_BATCH_BYTES)
+        .max_encoding_message_size(usize::MAX);
+    let (batches, outgoing) = mpsc::channel(MAX_BATCHES_UNDER_WAY);
+    let hello = Hello {
+        protocol_version: PROTOCOL_VERSION,
+        coordinator_id: shared.id.0.to_vec().into(),
+        coordinator_name: shared.config.name.clone(),
+        epoch: shared.epoch.0,
+        participant_name: participant.to_string(),
+    };
+    let first = CoordinatorBatch { hello: Some(hello), fence: 0, messages: Vec::new() };
+    // The channel was made just now and has room.
+    let _ = batches.try_send(first);
+    let opening = async {
+        let mut incoming = client.session(ReceiverStream::new(outgoing)).await?.into_inner();
+        let first = incoming.message().await?.ok_or(SessionError::Ended)?;
+        Ok::<_, SessionError>((incoming, first))
+    };
+    let (incoming, first) = timeout(patience, opening).await.map_err(late)??;
+    let Welcome { protocol_version, participant_name, resource, .. } = first.welcome.clone().unwrap_or_default();
+    if protocol_version != PROTOCOL_VERSION || participant_name != participant.as_str() {
+        return Err(SessionError::WrongWelcome { found: participant_name, version: protocol_version });
+    }
+    *welcomed = true;
+    let (participant, queue) = (participant.clone(), queue.clone());
+    let connected = Command::Connected { participant: participant.clone(), session, queue: queue.clone(), resource };
+    engine.tell(connected).await?;
+    tokio::select! {
+        ended = receive(engine, &participant, session, first, incoming) => ended,
+        () = send(queue, batches, &shared.crash) => Err(SessionError::Ended),
+    }
+}
+
+async fn receive(
+    engine: &Handle,
+    participant: &ParticipantName,
+    session: u64,
+    first: ParticipantBatch,
+    mut incoming: Streaming<ParticipantBatch>,
+) -> Result<(), SessionError> {
+    let mut batch = first;
+    loop {
+        let messages: Result<Vec<ToCoordinator>, _> = batch.messages.into_iter().map(TryInto::try_into).collect();
+        let messages = messages?;
+        if !messages.is_empty() {
+            engine.tell(Command::Received { participant: participant.clone(), session, messages }).await?;
+        }
+        batch = incoming.message().await?.ok_or(SessionError::Ended)?;
+    }
+}
+
+/// Drains the queue into the stream until either is closed.
+async fn send(queue: Queue, batches: mpsc::Sender<CoordinatorBatch>, crash: &CrashPoints) {
+    while let Some(drained) = queue.drain().await {
+        let mut messages = drained.messages.into_iter().peekable();
+        loop {
+            let mut batch = CoordinatorBatch { hello: None, fence: drained.fence.0, messages: Vec::new() };
+            let mut work_bytes = 0;
+            let mut reached = Vec::new();
+            while batch.messages.len() < MAX_MESSAGES_PER_BATCH && work_bytes < MAX_WORK_BYTES_PER_BATCH {
+                let Some(message) = messages.next() else { break };
+                let (before, after) = around_send(message.name());
+                crash.reach(before);
+                reached.push(after);
+                work_bytes += work_len(&message);
+                batch.messages.push(message.into());
+            }
+            if batches.send(batch).await.is_err() {
+                return;
+            }
+            reached.into_iter().for_each(|point| crash.reach(point));
+            if messages.peek().is_none() {
+                break;
+            }
+        }
+    }
+}
+
+fn work_len(message: &undoubt_vocabulary::ToParticipant) -> usize {
+    use undoubt_vocabulary::ToParticipant;
+    match message {
+        ToParticipant::Prepare(prepare) => prepare.work.len(),
+        ToParticipant::Confirm { .. }
+        | ToParticipant::Commit { .. }
+        | ToParticipant::Abort { .. }
+        | ToParticipant::Settle { .. }
+        | ToParticipant::Undecided { .. }
+        | ToParticipant::Noted { .. } => 0,
+    }
+}
+
+/// The innermost cause says what happened; the outer ones say "transport error".
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,120 @@
+//! One branch, as the participant sees it.
+//!
+//! ```text
+//! Executing ──▶ Prepared ──▶ Committing ──▶ Finished
+//!     │  │          │  └────▶ Aborting ──────▶ │
+//!     │  │          └───────▶ Resolving ──▶ Heuristic
+//!     │  └──▶ ReadOnly ──(confirm, abort)─────▶ │
+//!     └─────(refused, or committed in one phase)▶
+//! ```
+//!
+//! A finished branch is remembered until the fence passes it, so that whatever comes late is recognised (R11).
+
+use crate::branch_id::BranchId;
+use crate::heuristic::Heuristic;
+use crate::input::Operator;
+use bytes::Bytes;
+use undoubt_vocabulary::{Execution, Prepare, Timestamp, Vote};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Branch {
+    pub(crate) id: BranchId,
+    pub(crate) begun_at: Timestamp,
+    pub(crate) state: State,
+    /// It was in doubt at the last sweep already.
+    pub(crate) swept: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum State {
+    /// The resource manager works on it.
+    Executing { execution: Execution, then: Then },
+    /// Voted, in doubt.
+    Prepared { result: Bytes },
+    /// Voted; its locks are in memory.
+    ReadOnly { result: Bytes },
+    Committing,
+    /// `next` came meanwhile: a later attempt of the same transaction.
+    Aborting { next: Option<Prepare> },
+    Resolving { heuristic: Heuristic, operator: Operator },
+    Heuristic { heuristic: Heuristic, noted: bool },
+    Finished(Finished),
+}
+
+/// What to do when the resource manager has done the work.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Then {
+    Vote,
+    /// The transaction was aborted meanwhile.
+    Undo { next: Option<Prepare> },
+}
+
+/// What is remembered of a branch that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Finished {
+    Committed,
+    /// One-phase. The vote is repeated to whoever asks.
+    CommittedAlone { result: Bytes },
+    /// It held its locks until it was asked to confirm, and has left.
+    Left,
+    /// It said no by itself. The vote is repeated to whoever asks.
+    Refused(Vote),
+    Aborted,
+}
+
+impl Branch {
+    pub(crate) fn is_open(&self) -> bool {
+        !matches!(self.state, State::Finished(_))
+    }
+
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        matches!(self.state, State::Prepared { .. })
+    }
+}
+
+impl State {
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            State::Executing { .. } => "preparing",
+            State::Prepared { .. } => "prepared",
+            State::ReadOnly { .. } => "read-only",
+            State::Committing => "committing",
+            State::Aborting { .. } => "aborting",
+            State::Resolving { .. } => "being resolved",
+            State::Heuristic { heuristic, .. } => heuristic.outcome().as_str(),
+            State::Finished(_) => "finished",
+        }
+    }
+}
+
+/// A branch as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BranchView {
+    pub id: BranchId,
+    pub begun_at: Timestamp,
+    pub state: &'static str,
+    pub in_doubt: bool,
+    pub heuristic: Option<Heuristic>,
+}
+
+impl Branch {
+    pub(crate) fn view(&self) -> BranchView {
+        let heuristic = match &self.state {
+            State::Heuristic { heuristic, .. } => Some(heuristic.clone()),
+            State::Executing { .. }
+            | State::Prepared { .. }
+            | State::ReadOnly { .. }
+            | State::Committing
+            | State::Aborting { .. }
+            | State::Resolving { .. }
+            | State::Finished(_) => None,
+        };
+        BranchView {
+            id: self.id.clone(),
+            begun_at: self.begun_at,
+            state: self.state.as_str(),
+            in_doubt: self.is_in_doubt(),
+            heuristic,
+        }
+    }
+}

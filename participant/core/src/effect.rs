@@ -1,0 +1,64 @@
+//! What a participant wants done.
+
+use crate::branch_id::BranchId;
+use crate::heuristic::Heuristic;
+use crate::input::{Operator, Session};
+use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, Prepare, Ticket, ToCoordinator};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Make it durable, then [`crate::Input::EpochRecorded`].
+    RecordEpoch { session: Session, coordinator: CoordinatorId, epoch: Epoch },
+    Welcome { session: Session },
+    /// End this session, and say why.
+    Close { session: Session, why: SessionRefused },
+    Send { session: Session, message: ToCoordinator },
+    /// Do the work and vote; answered with [`crate::Input::Executed`].
+    Execute { branch: BranchId, prepare: Prepare },
+    /// Let an execution under way end soon; it is answered all the same.
+    Cancel { branch: BranchId },
+    /// Answered with [`crate::Input::Committed`].
+    Commit { branch: BranchId },
+    /// Answered with [`crate::Input::Aborted`].
+    Abort { branch: BranchId },
+    /// A read-only branch leaves. Not answered.
+    Release { branch: BranchId },
+    /// Answered with [`crate::Input::Resolved`].
+    Resolve { branch: BranchId, heuristic: Heuristic },
+    /// Store the heuristic outcome again, now with the decision. Not answered.
+    NoteDecision { branch: BranchId, heuristic: Heuristic },
+    /// Not answered.
+    ForgetHeuristic { branch: BranchId },
+    /// What was kept only to recognise this coordinator's attempts below the fence may go. Not answered.
+    Collect { coordinator: CoordinatorId, fence: Ticket },
+    Answer { operator: Operator, answer: Answer },
+}
+
+/// Why a session ends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum SessionRefused {
+    #[error(
+        "epoch {offered} is lower than {known}, which this participant has seen of the same coordinator: a newer incarnation of it is running, stop the older one"
+    )]
+    LowerEpoch { offered: u32, known: u32 },
+    #[error("a newer session of the same coordinator has replaced this one")]
+    Replaced,
+}
+
+/// Answers an operator.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Answer {
+    Resolved(BranchOutcome),
+    Forgotten,
+    Rejected(Rejection),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Rejection {
+    #[error("this participant has no branch of that transaction; list its branches to see what it has")]
+    NoSuchBranch,
+    #[error("the branch is not in doubt but {state}; only a branch in doubt can be resolved")]
+    NotInDoubt { state: &'static str },
+    #[error("the branch is {state}; only a heuristic outcome can be forgotten")]
+    NotHeuristic { state: &'static str },
+}

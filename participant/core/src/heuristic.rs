@@ -1,0 +1,20 @@
+//! An operator's decision about a branch in doubt (R3).
+
+use undoubt_vocabulary::{BranchOutcome, Timestamp};
+
+/// Kept until an operator forgets it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Heuristic {
+    pub commit: bool,
+    pub at: Timestamp,
+    pub who: String,
+    pub reason: String,
+    /// What the coordinator had decided, once that is known: `true` is commit.
+    pub decision: Option<bool>,
+}
+
+impl Heuristic {
+    pub fn outcome(&self) -> BranchOutcome {
+        if self.commit { BranchOutcome::HeuristicallyCommitted } else { BranchOutcome::HeuristicallyAborted }
+    }
+}

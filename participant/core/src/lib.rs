@@ -1,0 +1,33 @@
+//! The participant's rules as pure state machines: no I/O, clock, thread or randomness.
+//!
+//! [`Participant`] is told what happens ([`Input`]) and says what is to be done about it ([`Effect`]). [`lock`] and [`kv`]
+//! hold the rules of the key-value resource manager: who gets a lock, and what work comes to.
+//!
+//! # Contract with whoever drives a [`Participant`]
+//!
+//! * Effects are carried out in the order given.
+//! * The resource manager is asked for one thing of a branch at a time; each of [`Effect::Execute`], [`Effect::Commit`],
+//!   [`Effect::Abort`] and [`Effect::Resolve`] is answered with its own input, however long it takes. It is never
+//!   abandoned midway: work whose end nobody waits for is how branches get orphaned.
+//! * [`Effect::Send`] may be lost; nothing is repeated by itself but inquiries and reports, at [`Input::SweepDue`].
+//!
+//! # The rules it keeps
+//!
+//! R2 (a vote is sent only once the resource manager has made it durable), R3 (how a branch in doubt may end), R5 (epochs),
+//! R11 (the fence; the sweep).
+
+mod branch;
+pub mod branch_id;
+mod effect;
+pub mod heuristic;
+mod input;
+pub mod kv;
+pub mod lock;
+mod participant;
+
+pub use branch::BranchView;
+pub use branch_id::BranchId;
+pub use effect::{Answer, Effect, Rejection, SessionRefused};
+pub use heuristic::Heuristic;
+pub use input::{Input, Operator, Recovered, Session};
+pub use participant::{KnownCoordinator, Limits, Participant};

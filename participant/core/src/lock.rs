@@ -1,0 +1,244 @@
+//! Strict two-phase locks with wait-die (R12).
+//!
+//! A transaction asks once, for all its keys together, and frees them all together when it is over. It is granted what
+//! it wants, waits, or is refused and leaves nothing behind. It waits only if it is older than every transaction it would
+//! wait for, so waiting always points from older to younger: no circle of waiting can form, neither here nor across
+//! participants, which need not talk to each other about it.
+//!
+//! Fair: a grant never passes an earlier conflicting request, so nobody starves. For the same reason a request counts the
+//! conflicting ones queued before it among those it would wait for.
+//!
+//! Pure values: [`LockTable::acquire`] and [`LockTable::release`] say who goes on, and the caller wakes them.
+
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use undoubt_vocabulary::{Timestamp, TxId};
+
+/// Transactions that may wait for locks at the same time (R9).
+pub const MAX_WAITERS: usize = 4_096;
+
+/// How a key is locked. Exclusive is the greater of the two: it includes what shared allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Mode {
+    /// Any number of transactions may read.
+    Shared,
+    /// One transaction reads and writes.
+    Exclusive,
+}
+
+/// A transaction's age; the lower is the older. Every participant sees the same age, as the coordinator tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Age {
+    pub begun_at: Timestamp,
+    /// Settles ties, and is the owner of the locks.
+    pub tx: TxId,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Acquire {
+    Granted,
+    /// A later [`LockTable::release`] will name it.
+    Waiting,
+    /// Wait-die: this older transaction is in the way.
+    Refused {
+        holder: TxId,
+    },
+    /// [`MAX_WAITERS`] wait already.
+    Crowded,
+}
+
+/// Who holds and who waits.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct LockTable {
+    keys: BTreeMap<Bytes, KeyLocks>,
+    claims: BTreeMap<TxId, Claim>,
+    /// In the order in which they came.
+    waiting: BTreeMap<Place, TxId>,
+}
+
+/// Where a request stands in the queue.
+type Place = u64;
+
+/// A key's locks. Kept apart by mode, so that many readers of one key need not look at each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct KeyLocks {
+    shared: Claimants,
+    exclusive: Claimants,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Claimants {
+    holders: BTreeSet<Age>,
+    waiters: BTreeMap<Place, Age>,
+}
+
+impl Claimants {
+    fn remove(&mut self, claim: &Claim) {
+        match claim.place {
+            None => {
+                self.holders.remove(&claim.age);
+            }
+            Some(place) => {
+                self.waiters.remove(&place);
+            }
+        }
+    }
+}
+
+impl KeyLocks {
+    fn of(&mut self, mode: Mode) -> &mut Claimants {
+        match mode {
+            Mode::Shared => &mut self.shared,
+            Mode::Exclusive => &mut self.exclusive,
+        }
+    }
+
+    fn conflicting(&self, mode: Mode) -> impl Iterator<Item = &Claimants> {
+        let shared = match mode {
+            Mode::Shared => None,
+            Mode::Exclusive => Some(&self.shared),
+        };
+        std::iter::once(&self.exclusive).chain(shared)
+    }
+
+    fn waiters(&self) -> impl Iterator<Item = Place> {
+        self.shared.waiters.keys().chain(self.exclusive.waiters.keys()).copied()
+    }
+}
+
+/// All that one transaction holds or waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Claim {
+    age: Age,
+    wanted: BTreeMap<Bytes, Mode>,
+    /// `None` once granted.
+    place: Option<Place>,
+}
+
+impl LockTable {
+    /// Asks for all of `wanted` at once, for the transaction of this age.
+    ///
+    /// # Panics
+    /// If the transaction holds or waits already. Asking in two steps would void wait-die, and two branches under one id
+    /// would free each other's locks.
+    pub fn acquire(&mut self, age: &Age, wanted: &BTreeMap<Bytes, Mode>) -> Acquire {
+        self.assert_new(age);
+        let place = self.waiting.last_key_value().map_or(0, |(last, _)| last + 1);
+        match self.in_the_way(wanted, place).min() {
+            None => {
+                self.hold(age, wanted);
+                Acquire::Granted
+            }
+            Some(oldest) if oldest < age => Acquire::Refused { holder: oldest.tx.clone() },
+            Some(_) if self.waiting.len() >= MAX_WAITERS => Acquire::Crowded,
+            Some(_) => {
+                self.queue(age, wanted, place);
+                Acquire::Waiting
+            }
+        }
+    }
+
+    /// Locks again what a prepared branch held before a crash.
+    ///
+    /// # Panics
+    /// If that conflicts: two prepared branches cannot have held the same lock, so the records are not to be trusted.
+    pub fn lock_recovered(&mut self, age: &Age, wanted: &BTreeMap<Bytes, Mode>) {
+        self.assert_new(age);
+        if let Some(other) = self.in_the_way(wanted, Place::MAX).min() {
+            panic!("two prepared branches, {} and {}, claim the same lock: the records contradict", age.tx, other.tx);
+        }
+        self.hold(age, wanted);
+    }
+
+    /// Frees all that `tx` holds, or ends its waiting. Returns those that are granted by it, in the order in which they
+    /// came. Nothing happens if `tx` is not known.
+    pub fn release(&mut self, tx: &TxId) -> Vec<TxId> {
+        let Some(claim) = self.claims.remove(tx) else { return Vec::new() };
+        if let Some(place) = claim.place {
+            self.waiting.remove(&place);
+        }
+        // Only those who want one of the freed keys can be affected. A grant among them frees nobody else: it stays in
+        // the way of the same transactions as before.
+        let mut affected = BTreeSet::new();
+        for (key, mode) in &claim.wanted {
+            let Some(locks) = self.keys.get_mut(key) else { continue };
+            locks.of(*mode).remove(&claim);
+            affected.extend(locks.waiters());
+            if *locks == KeyLocks::default() {
+                self.keys.remove(key);
+            }
+        }
+        affected.into_iter().filter_map(|place| self.grant_if_free(place)).collect()
+    }
+
+    /// Transactions that hold locks.
+    pub fn holders(&self) -> impl Iterator<Item = &TxId> {
+        self.claims.iter().filter(|(_, claim)| claim.place.is_none()).map(|(tx, _)| tx)
+    }
+
+    /// Transactions that wait for locks.
+    pub fn waiters(&self) -> impl Iterator<Item = &TxId> {
+        self.waiting.values()
+    }
+
+    /// Whether it holds or waits.
+    pub fn knows(&self, tx: &TxId) -> bool {
+        self.claims.contains_key(tx)
+    }
+
+    /// Keys that are locked or waited for.
+    pub fn locked_keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Nobody holds and nobody waits.
+    pub fn is_idle(&self) -> bool {
+        self.claims.is_empty()
+    }
+
+    /// Those that a request at this place of the queue would have to wait for.
+    fn in_the_way(&self, wanted: &BTreeMap<Bytes, Mode>, place: Place) -> impl Iterator<Item = &Age> {
+        wanted
+            .iter()
+            .filter_map(|(key, mode)| Some(self.keys.get(key)?.conflicting(*mode)))
+            .flatten()
+            .flat_map(move |others| others.holders.iter().chain(others.waiters.range(..place).map(|(_, age)| age)))
+    }
+
+    fn hold(&mut self, age: &Age, wanted: &BTreeMap<Bytes, Mode>) {
+        for (key, mode) in wanted {
+            self.keys.entry(key.clone()).or_default().of(*mode).holders.insert(age.clone());
+        }
+        self.claims.insert(age.tx.clone(), Claim { age: age.clone(), wanted: wanted.clone(), place: None });
+    }
+
+    fn queue(&mut self, age: &Age, wanted: &BTreeMap<Bytes, Mode>, place: Place) {
+        for (key, mode) in wanted {
+            self.keys.entry(key.clone()).or_default().of(*mode).waiters.insert(place, age.clone());
+        }
+        self.waiting.insert(place, age.tx.clone());
+        self.claims.insert(age.tx.clone(), Claim { age: age.clone(), wanted: wanted.clone(), place: Some(place) });
+    }
+
+    fn grant_if_free(&mut self, place: Place) -> Option<TxId> {
+        let claim = self.claims.get(self.waiting.get(&place)?)?;
+        if self.in_the_way(&claim.wanted, place).next().is_some() {
+            return None;
+        }
+        let Claim { age, wanted, place: _ } = claim.clone();
+        self.waiting.remove(&place);
+        for (key, mode) in &wanted {
+            self.keys.entry(key.clone()).or_default().of(*mode).waiters.remove(&place);
+        }
+        self.hold(&age, &wanted);
+        Some(age.tx)
+    }
+
+    fn assert_new(&self, age: &Age) {
+        assert!(!self.knows(&age.tx), "{} asks for locks twice; it has to ask for all at once", age.tx);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+//! All branches of one participant: sessions, epochs, the fence, the sweep.
+
+mod messages;
+mod operator;
+mod results;
+
+use crate::branch::{Branch, BranchView, Finished, State};
+use crate::branch_id::BranchId;
+use crate::effect::{Effect, SessionRefused};
+use crate::input::{Input, Recovered, Session};
+use std::collections::BTreeMap;
+use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, ToCoordinator, TxId};
+
+/// Bounds of one participant (R9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// Branches that are not finished; a prepare beyond it is refused.
+    pub max_open_branches: usize,
+}
+
+/// See the crate's documentation for the contract.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Participant {
+    limits: Limits,
+    coordinators: BTreeMap<CoordinatorId, Known>,
+    branches: BTreeMap<TxId, Branch>,
+    /// Every branch by its ticket, for the fence.
+    by_ticket: BTreeMap<(CoordinatorId, Ticket), TxId>,
+    open: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Known {
+    epoch: Epoch,
+    fence: Ticket,
+    session: Option<Session>,
+    /// A hello whose epoch is being recorded.
+    joining: Option<(Session, Epoch)>,
+}
+
+/// What a participant knows of a coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownCoordinator {
+    pub id: CoordinatorId,
+    pub epoch: Epoch,
+    pub fence: Ticket,
+    pub connected: bool,
+}
+
+impl Participant {
+    pub fn new(limits: Limits) -> Participant {
+        Participant {
+            limits,
+            coordinators: BTreeMap::new(),
+            branches: BTreeMap::new(),
+            by_ticket: BTreeMap::new(),
+            open: 0,
+        }
+    }
+
+    pub fn handle(&mut self, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Recovered(recovered) => self.recovered(recovered),
+            Input::Hello { session, coordinator, epoch } => self.hello(session, coordinator, epoch, effects),
+            Input::EpochRecorded { session } => self.epoch_recorded(session, effects),
+            Input::SessionClosed { session } => self.session_closed(session),
+            Input::Fence { session, fence } => self.fence(session, fence, effects),
+            Input::Received { session, message } => self.received(session, message, effects),
+            Input::Executed { branch, vote } => self.executed(&branch, vote, effects),
+            Input::Committed { branch } => self.committed(&branch, effects),
+            Input::Aborted { branch } => self.aborted(&branch, effects),
+            Input::Resolved { branch } => self.resolved(&branch, effects),
+            Input::SweepDue => self.sweep(effects),
+            Input::Resolve { tx, heuristic, operator } => self.resolve(&tx, heuristic, operator, effects),
+            Input::Forget { tx, operator } => self.forget(&tx, operator, effects),
+        }
+    }
+
+    /// Branches that are not finished.
+    pub fn open_branches(&self) -> usize {
+        self.open
+    }
+
+    /// Voted prepared, decision unknown.
+    pub fn branches_in_doubt(&self) -> usize {
+        self.branches.values().filter(|branch| branch.is_in_doubt()).count()
+    }
+
+    /// All branches that are not finished, and heuristic outcomes.
+    pub fn views(&self) -> impl Iterator<Item = BranchView> + '_ {
+        self.branches.values().filter(|branch| branch.is_open()).map(Branch::view)
+    }
+
+    pub fn coordinators(&self) -> impl Iterator<Item = KnownCoordinator> + '_ {
+        self.coordinators.iter().map(|(id, known)| KnownCoordinator {
+            id: *id,
+            epoch: known.epoch,
+            fence: known.fence,
+            connected: known.session.is_some(),
+        })
+    }
+
+    fn recovered(&mut self, recovered: Recovered) {
+        match recovered {
+            Recovered::Coordinator { id, epoch, fence } => {
+                self.coordinators.insert(id, Known { epoch, fence, session: None, joining: None });
+            }
+            Recovered::Prepared { branch, begun_at, result } => {
+                self.insert(branch, begun_at, State::Prepared { result });
+            }
+            Recovered::Committed { branch, result } => {
+                // An open branch of a later attempt under the same id matters more than what an earlier one came to.
+                if !self.branches.get(&branch.tx).is_some_and(Branch::is_open) {
+                    self.insert(branch, Default::default(), State::Finished(Finished::CommittedAlone { result }));
+                }
+            }
+            Recovered::Heuristic { branch, begun_at, heuristic } => {
+                self.insert(branch, begun_at, State::Heuristic { heuristic, noted: false });
+            }
+        }
+    }
+
+    fn hello(&mut self, session: Session, coordinator: CoordinatorId, epoch: Epoch, effects: &mut Vec<Effect>) {
+        let unknown = Known { epoch: Epoch(0), fence: Ticket::default(), session: None, joining: None };
+        let known = self.coordinators.entry(coordinator).or_insert(unknown);
+        let highest = known.joining.map_or(known.epoch, |(_, joining)| joining.max(known.epoch));
+        if epoch < highest {
+            let why = SessionRefused::LowerEpoch { offered: epoch.0, known: highest.0 };
+            return effects.push(Effect::Close { session, why });
+        }
+        let replaced = known.session.take().into_iter().chain(known.joining.take().map(|(session, _)| session));
+        effects.extend(replaced.map(|session| Effect::Close { session, why: SessionRefused::Replaced }));
+        known.joining = Some((session, epoch));
+        if epoch > known.epoch {
+            effects.push(Effect::RecordEpoch { session, coordinator, epoch });
+        } else {
+            self.epoch_recorded(session, effects);
+        }
+    }
+
+    fn epoch_recorded(&mut self, session: Session, effects: &mut Vec<Effect>) {
+        let joining = self.coordinators.iter_mut().find_map(|(id, known)| match known.joining {
+            Some((joining, epoch)) if joining == session => Some((*id, known, epoch)),
+            Some(_) | None => None,
+        });
+        let Some((coordinator, known, epoch)) = joining else { return };
+        *known = Known { epoch, session: Some(session), joining: None, ..*known };
+        effects.push(Effect::Welcome { session });
+        for branch in self.branches.values().filter(|branch| branch.id.coordinator == coordinator) {
+            effects.extend(question_about(branch).map(|message| Effect::Send { session, message }));
+        }
+    }
+
+    fn session_closed(&mut self, session: Session) {
+        for known in self.coordinators.values_mut() {
+            known.session = known.session.filter(|open| *open != session);
+            known.joining = known.joining.filter(|(joining, _)| *joining != session);
+        }
+    }
+
+    /// Everything below the fence is over between the two (R11).
+    fn fence(&mut self, session: Session, fence: Ticket, effects: &mut Vec<Effect>) {
+        let Some((coordinator, known)) = self.of_session(session) else { return };
+        if fence <= known.fence {
+            return;
+        }
+        known.fence = fence;
+        let below = (coordinator, Ticket::default())..(coordinator, fence);
+        let passed: Vec<TxId> = self.by_ticket.range(below).map(|(_, tx)| tx.clone()).collect();
+        let mut durable = false;
+        for tx in passed {
+            let Some(branch) = self.branches.get(&tx) else { continue };
+            match &branch.state {
+                State::Finished(finished) => {
+                    durable |= finished.is_stored();
+                    self.remove(&tx);
+                }
+                // It missed its decision, for the coordinator has none open any more.
+                State::Prepared { .. } | State::ReadOnly { .. } => {
+                    effects.extend(question_about(branch).map(|message| Effect::Send { session, message }));
+                }
+                State::Executing { .. }
+                | State::Committing
+                | State::Aborting { .. }
+                | State::Resolving { .. }
+                | State::Heuristic { .. } => {}
+            }
+        }
+        if durable {
+            effects.push(Effect::Collect { coordinator, fence });
+        }
+    }
+
+    /// Asks about everything that was in doubt at the last sweep already.
+    fn sweep(&mut self, effects: &mut Vec<Effect>) {
+        for branch in self.branches.values_mut() {
+            let Some(message) = question_about(branch) else { continue };
+            let session = self.coordinators.get(&branch.id.coordinator).and_then(|known| known.session);
+            if let (true, Some(session)) = (std::mem::replace(&mut branch.swept, true), session) {
+                effects.push(Effect::Send { session, message });
+            }
+        }
+    }
+
+    fn of_session(&mut self, session: Session) -> Option<(CoordinatorId, &mut Known)> {
+        let mut known = self.coordinators.iter_mut();
+        known.find(|(_, known)| known.session == Some(session)).map(|(id, known)| (*id, known))
+    }
+
+    fn send(&self, to: CoordinatorId, message: ToCoordinator, effects: &mut Vec<Effect>) {
+        if let Some(session) = self.coordinators.get(&to).and_then(|known| known.session) {
+            effects.push(Effect::Send { session, message });
+        }
+    }
+
+    fn insert(&mut self, id: BranchId, begun_at: undoubt_vocabulary::Timestamp, state: State) {
+        self.remove(&id.tx);
+        self.by_ticket.insert((id.coordinator, id.ticket), id.tx.clone());
+        let branch = Branch { id, begun_at, state, swept: false };
+        self.open += usize::from(branch.is_open());
+        self.branches.insert(branch.id.tx.clone(), branch);
+    }
+
+    fn remove(&mut self, tx: &TxId) {
+        if let Some(branch) = self.branches.remove(tx) {
+            self.by_ticket.remove(&(branch.id.coordinator, branch.id.ticket));
+            self.open -= usize::from(branch.is_open());
+        }
+    }
+
+    fn set(&mut self, tx: &TxId, state: State) {
+        if let Some(branch) = self.branches.get_mut(tx) {
+            let was_open = branch.is_open();
+            branch.state = state;
+            self.open = self.open + usize::from(branch.is_open()) - usize::from(was_open);
+        }
+    }
+
+    /// The branch, if it is of this very attempt.
+    fn state_of(&self, id: &BranchId) -> Option<State> {
+        self.branches.get(&id.tx).filter(|branch| branch.id == *id).map(|branch| branch.state.clone())
+    }
+}
+
+/// What a branch has to ask or to report, if anything.
+fn question_about(branch: &Branch) -> Option<ToCoordinator> {
+    let (tx, ticket) = (branch.id.tx.clone(), branch.id.ticket);
+    match &branch.state {
+        State::Prepared { .. } | State::ReadOnly { .. } => Some(ToCoordinator::Inquiry { tx, ticket }),
+        State::Heuristic { noted: true, .. } => None,
+        State::Heuristic { heuristic, .. } => Some(match heuristic.decision {
+            None => ToCoordinator::Inquiry { tx, ticket },
+            Some(_) => ToCoordinator::Finished { tx, ticket, outcome: heuristic.outcome() },
+        }),
+        State::Executing { .. }
+        | State::Committing
+        | State::Aborting { .. }
+        | State::Resolving { .. }
+        | State::Finished(_) => None,
+    }
+}

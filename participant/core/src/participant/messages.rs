@@ -1,0 +1,266 @@
+//! What a coordinator says, and how a branch takes it.
+
+use super::Participant;
+use crate::branch::{Branch, Finished, State, Then};
+use crate::branch_id::BranchId;
+use crate::effect::Effect;
+use crate::heuristic::Heuristic;
+use crate::input::Session;
+use undoubt_vocabulary::{
+    BranchOutcome, CoordinatorId, Execution, Prepare, Refusal, RefusalCode, Ticket, ToCoordinator, ToParticipant, TxId,
+    Vote,
+};
+
+impl Participant {
+    /// Messages of a session that is not, or no longer, its coordinator's one session are ignored.
+    pub(super) fn received(&mut self, session: Session, message: ToParticipant, effects: &mut Vec<Effect>) {
+        let Some((coordinator, known)) = self.of_session(session) else { return };
+        let fence = known.fence;
+        let id = BranchId { tx: message.tx().clone(), ticket: message.ticket(), coordinator };
+        match message {
+            ToParticipant::Prepare(prepare) => self.prepare(id, prepare, fence, effects),
+            ToParticipant::Confirm { .. } => self.confirm(&id, effects),
+            ToParticipant::Commit { .. } => self.commit(&id, fence, effects),
+            ToParticipant::Abort { .. } => self.abort(id, fence, effects),
+            ToParticipant::Settle { .. } => self.settle(id, effects),
+            ToParticipant::Undecided { .. } => {}
+            ToParticipant::Noted { .. } => self.noted(&id),
+        }
+    }
+
+    fn prepare(&mut self, id: BranchId, prepare: Prepare, fence: Ticket, effects: &mut Vec<Effect>) {
+        if id.ticket < fence {
+            let detail = "the transaction was over when this prepare arrived";
+            return self.refuse(&id, RefusalCode::Late, detail, effects);
+        }
+        let Some(branch) = self.branches.get(&id.tx) else { return self.execute(id, prepare, effects) };
+        if branch.id.coordinator != id.coordinator {
+            let detail = "another coordinator uses this transaction id here; choose another id";
+            return self.refuse(&id, RefusalCode::InvalidWork, detail, effects);
+        }
+        match id.ticket.cmp(&branch.id.ticket) {
+            std::cmp::Ordering::Less => {}
+            std::cmp::Ordering::Equal => self.prepare_again(&id, effects),
+            std::cmp::Ordering::Greater => self.prepare_anew(id, prepare, effects),
+        }
+    }
+
+    fn execute(&mut self, id: BranchId, prepare: Prepare, effects: &mut Vec<Effect>) {
+        if self.open >= self.limits.max_open_branches {
+            let max = self.limits.max_open_branches;
+            let detail = format!("{max} branches are open here, the most there may be (max_open_branches)");
+            return self.refuse(&id, RefusalCode::Unavailable, &detail, effects);
+        }
+        let state = State::Executing { execution: prepare.execution, then: Then::Vote };
+        self.insert(id.clone(), prepare.begun_at, state);
+        effects.push(Effect::Execute { branch: id, prepare });
+    }
+
+    /// The same prepare once more: say again what was said.
+    fn prepare_again(&mut self, id: &BranchId, effects: &mut Vec<Effect>) {
+        let Some(state) = self.state_of(id) else { return };
+        let vote = match state {
+            State::Prepared { result } => Vote::Prepared { result },
+            State::ReadOnly { result } => Vote::ReadOnly { result },
+            State::Finished(Finished::CommittedAlone { result }) => Vote::Committed { result },
+            State::Finished(Finished::Refused(vote)) => vote,
+            State::Executing { .. }
+            | State::Committing
+            | State::Aborting { .. }
+            | State::Resolving { .. }
+            | State::Heuristic { .. }
+            | State::Finished(Finished::Committed | Finished::Left | Finished::Aborted) => return,
+        };
+        self.vote(id, vote, effects);
+    }
+
+    /// A later attempt under the same id: the coordinator has aborted the earlier one.
+    fn prepare_anew(&mut self, id: BranchId, prepare: Prepare, effects: &mut Vec<Effect>) {
+        let Some(branch) = self.branches.get(&id.tx) else { return };
+        let earlier = branch.id.clone();
+        match branch.state.clone() {
+            State::Executing { execution, .. } => {
+                self.set(&id.tx, State::Executing { execution, then: Then::Undo { next: Some(prepare) } });
+                effects.push(Effect::Cancel { branch: earlier });
+            }
+            State::Prepared { .. } => {
+                self.set(&id.tx, State::Aborting { next: Some(prepare) });
+                effects.push(Effect::Abort { branch: earlier });
+            }
+            State::ReadOnly { .. } => {
+                effects.push(Effect::Release { branch: earlier });
+                self.execute(id, prepare, effects);
+            }
+            State::Aborting { .. } => self.set(&id.tx, State::Aborting { next: Some(prepare) }),
+            State::Finished(_) => self.execute(id, prepare, effects),
+            State::Committing | State::Resolving { .. } | State::Heuristic { .. } => {
+                let detail = "an earlier attempt under this transaction id is not finished here";
+                self.refuse(&id, RefusalCode::Unavailable, detail, effects);
+            }
+        }
+    }
+
+    fn confirm(&mut self, id: &BranchId, effects: &mut Vec<Effect>) {
+        let held = match self.state_of(id) {
+            Some(State::ReadOnly { .. }) => {
+                effects.push(Effect::Release { branch: id.clone() });
+                self.set(&id.tx, State::Finished(Finished::Left));
+                true
+            }
+            Some(State::Finished(Finished::Left)) => true,
+            None
+            | Some(
+                State::Executing { .. }
+                | State::Prepared { .. }
+                | State::Committing
+                | State::Aborting { .. }
+                | State::Resolving { .. }
+                | State::Heuristic { .. }
+                | State::Finished(
+                    Finished::Committed
+                    | Finished::CommittedAlone { .. }
+                    | Finished::Refused(_)
+                    | Finished::Aborted,
+                ),
+            ) => false,
+        };
+        let message = ToCoordinator::Confirmed { tx: id.tx.clone(), ticket: id.ticket, held };
+        self.send(id.coordinator, message, effects);
+    }
+
+    fn commit(&mut self, id: &BranchId, fence: Ticket, effects: &mut Vec<Effect>) {
+        let outcome = match self.state_of(id) {
+            Some(State::Prepared { .. }) => {
+                self.set(&id.tx, State::Committing);
+                return effects.push(Effect::Commit { branch: id.clone() });
+            }
+            Some(State::Finished(Finished::Committed | Finished::CommittedAlone { .. })) => BranchOutcome::Committed,
+            Some(State::Heuristic { heuristic, .. }) => return self.decided(id, heuristic, true, effects),
+            // Below the fence it was acknowledged once, and is remembered no longer.
+            None if id.ticket < fence => BranchOutcome::Committed,
+            // A vote was given and is gone (S9): whoever decided must know.
+            None => BranchOutcome::Unknown,
+            Some(State::Aborting { .. } | State::Finished(Finished::Aborted | Finished::Refused(_))) => {
+                BranchOutcome::Aborted
+            }
+            Some(
+                State::Executing { .. }
+                | State::ReadOnly { .. }
+                | State::Committing
+                | State::Resolving { .. }
+                | State::Finished(Finished::Left),
+            ) => return,
+        };
+        self.finished(id, outcome, effects);
+    }
+
+    fn abort(&mut self, id: BranchId, fence: Ticket, effects: &mut Vec<Effect>) {
+        match self.state_of(&id) {
+            Some(State::Executing { execution, then: Then::Vote }) => {
+                self.set(&id.tx, State::Executing { execution, then: Then::Undo { next: None } });
+                effects.push(Effect::Cancel { branch: id });
+            }
+            Some(State::Prepared { .. }) => {
+                self.set(&id.tx, State::Aborting { next: None });
+                effects.push(Effect::Abort { branch: id });
+            }
+            Some(State::ReadOnly { .. }) => {
+                self.set(&id.tx, State::Finished(Finished::Aborted));
+                effects.push(Effect::Release { branch: id });
+            }
+            Some(State::Heuristic { heuristic, .. }) => self.decided(&id, heuristic, false, effects),
+            // The prepare may still be on its way: remember that it is late (R11).
+            None if id.ticket >= fence && !self.branches.contains_key(&id.tx) => {
+                self.insert(id, Default::default(), State::Finished(Finished::Aborted));
+            }
+            None
+            | Some(
+                State::Executing { then: Then::Undo { .. }, .. }
+                | State::Committing
+                | State::Aborting { .. }
+                | State::Resolving { .. }
+                | State::Finished(_),
+            ) => {}
+        }
+    }
+
+    /// One phase, and the coordinator heard nothing: from here on it will not commit, unless it has.
+    fn settle(&mut self, id: BranchId, effects: &mut Vec<Effect>) {
+        match self.state_of(&id) {
+            Some(State::Executing { execution: Execution::OnePhase, .. }) => {
+                effects.push(Effect::Cancel { branch: id });
+            }
+            Some(State::Finished(Finished::CommittedAlone { result })) => {
+                self.vote(&id, Vote::Committed { result }, effects);
+            }
+            Some(State::Finished(Finished::Refused(vote))) => self.vote(&id, vote, effects),
+            None => self.settle_unknown(id, effects),
+            Some(State::Finished(Finished::Aborted | Finished::Left)) => {
+                self.finished(&id, BranchOutcome::Aborted, effects);
+            }
+            Some(
+                State::Executing { execution: Execution::TwoPhase, .. }
+                | State::Prepared { .. }
+                | State::ReadOnly { .. }
+                | State::Committing
+                | State::Aborting { .. }
+                | State::Resolving { .. }
+                | State::Heuristic { .. }
+                | State::Finished(Finished::Committed),
+            ) => {}
+        }
+    }
+
+    /// Its prepare never came, or still comes, or waits for an earlier attempt to end.
+    fn settle_unknown(&mut self, id: BranchId, effects: &mut Vec<Effect>) {
+        let other = self.branches.get(&id.tx);
+        let earlier = other.filter(|other| other.id.coordinator == id.coordinator && other.id.ticket < id.ticket);
+        if earlier.is_some_and(Branch::is_open) {
+            // This attempt may be what comes after it, so nothing can be promised yet. There will be another settle.
+            return;
+        }
+        self.finished(&id, BranchOutcome::Aborted, effects);
+        if other.is_none() || earlier.is_some() {
+            self.insert(id, Default::default(), State::Finished(Finished::Aborted));
+        }
+    }
+
+    fn decided(&mut self, id: &BranchId, mut heuristic: Heuristic, commit: bool, effects: &mut Vec<Effect>) {
+        if heuristic.decision.is_none() {
+            heuristic.decision = Some(commit);
+            effects.push(Effect::NoteDecision { branch: id.clone(), heuristic: heuristic.clone() });
+            self.set(&id.tx, State::Heuristic { heuristic: heuristic.clone(), noted: false });
+        }
+        self.finished(id, heuristic.outcome(), effects);
+    }
+
+    fn noted(&mut self, id: &BranchId) {
+        if let Some(State::Heuristic { heuristic, .. }) = self.state_of(id) {
+            self.set(&id.tx, State::Heuristic { heuristic, noted: true });
+        }
+    }
+
+    pub(super) fn vote(&self, id: &BranchId, vote: Vote, effects: &mut Vec<Effect>) {
+        let message = ToCoordinator::Vote { tx: id.tx.clone(), ticket: id.ticket, vote };
+        self.send(id.coordinator, message, effects);
+    }
+
+    pub(super) fn finished(&self, id: &BranchId, outcome: BranchOutcome, effects: &mut Vec<Effect>) {
+        let message = ToCoordinator::Finished { tx: id.tx.clone(), ticket: id.ticket, outcome };
+        self.send(id.coordinator, message, effects);
+    }
+
+    fn refuse(&self, id: &BranchId, code: RefusalCode, detail: &str, effects: &mut Vec<Effect>) {
+        self.vote(id, Vote::Refused(Refusal::new(code, detail)), effects);
+    }
+
+    /// The earlier attempt is gone; if a later one came meanwhile, it starts now.
+    pub(super) fn after_abort(&mut self, id: &BranchId, next: Option<Prepare>, effects: &mut Vec<Effect>) {
+        self.set(&id.tx, State::Finished(Finished::Aborted));
+        if let Some(prepare) = next {
+            let coordinator: CoordinatorId = id.coordinator;
+            let tx: TxId = id.tx.clone();
+            self.execute(BranchId { tx, ticket: prepare.ticket, coordinator }, prepare, effects);
+        }
+    }
+}

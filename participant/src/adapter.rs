@@ -1,0 +1,4 @@
+//! Resources that take part in transactions, one file each.
+
+pub mod heuristic;
+pub mod kv;

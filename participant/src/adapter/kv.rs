@@ -1,0 +1,235 @@
+//! A key-value store as a resource.
+//!
+//! Everything is in one store: data, votes, and what branches came to. So each step of a branch is one batch, and there
+//! is no second record to reconcile (R2). Locks are in memory; a prepared branch's record says what to lock again.
+//!
+//! | step | one write | forced |
+//! | --- | --- | --- |
+//! | prepare | the branch's record | yes |
+//! | commit | its data, its record goes, what it came to | yes |
+//! | one-phase | its data, what it came to with its result | yes |
+//! | abort | its record goes | no: presumed again |
+//! | resolve | its data if committed, its record goes, the heuristic record | yes |
+//!
+//! Locks are freed only after the write is answered, so who gets them next reads what was written. The write of a step
+//! that was answered with an error other than "not applied" leaves the locks as they are: the process stops (R8), and
+//! nobody may act on what is not certain.
+
+mod locks;
+mod prepare;
+mod record;
+mod recovery;
+mod schema;
+mod work;
+
+use crate::resource::{BranchId, Heuristic, Recovered, ResourceError, ResourceManager};
+use bytes::Bytes;
+use locks::Locks;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio_util::sync::CancellationToken;
+use undoubt_platform::{Batch, Durability, Store, StoreError};
+use undoubt_proto::record::Write;
+use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, Prepare, Ticket, Timestamp, TxId, Vote};
+
+pub use schema::{FAMILIES, META};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyValueOptions {
+    /// With less room than this on the device, in bytes, work that writes is refused, so that what is prepared can still
+    /// be committed (R9).
+    pub min_free_bytes: u64,
+}
+
+impl Default for KeyValueOptions {
+    fn default() -> Self {
+        KeyValueOptions { min_free_bytes: 64 << 20 }
+    }
+}
+
+/// A key-value store that votes. Its work and results are those of `kv.proto`.
+pub struct KeyValue {
+    store: Arc<dyn Store>,
+    options: KeyValueOptions,
+    locks: Locks,
+    /// Those that have voted and are not over, by their transaction.
+    branches: Mutex<BTreeMap<TxId, Branch>>,
+    /// The highest seen of each coordinator, so that of two calls under way none stores the lower one over the higher.
+    highest: Mutex<BTreeMap<CoordinatorId, (Epoch, Ticket)>>,
+}
+
+/// A branch that has voted.
+#[derive(Clone, Debug)]
+struct Branch {
+    id: BranchId,
+    begun_at: Timestamp,
+    stage: Stage,
+}
+
+#[derive(Clone, Debug)]
+enum Stage {
+    ReadOnly,
+    Prepared { writes: Arc<[Write]> },
+}
+
+impl fmt::Debug for KeyValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyValue").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl KeyValue {
+    /// Over a store that was opened with [`FAMILIES`].
+    pub fn new(store: Arc<dyn Store>, options: KeyValueOptions) -> Self {
+        KeyValue { store, options, locks: Locks::default(), branches: Mutex::default(), highest: Mutex::default() }
+    }
+
+    fn branches(&self) -> MutexGuard<'_, BTreeMap<TxId, Branch>> {
+        // Nothing between taking and freeing it can panic.
+        self.branches.lock().expect("the map of branches is whole")
+    }
+
+    /// This very attempt, if it has voted and is not over.
+    fn branch(&self, id: &BranchId) -> Option<Branch> {
+        self.branches().get(&id.tx).filter(|known| known.id == *id).cloned()
+    }
+
+    /// Notes what was seen of a coordinator, and tells the highest.
+    fn highest(&self, coordinator: CoordinatorId, epoch: Epoch, fence: Ticket) -> (Epoch, Ticket) {
+        // Nothing between taking and freeing it can panic.
+        let mut all = self.highest.lock().expect("the map of coordinators is whole");
+        let highest = all.entry(coordinator).or_insert((epoch, fence));
+        *highest = (epoch.max(highest.0), fence.max(highest.1));
+        *highest
+    }
+
+    /// The branch is over: its locks are free.
+    fn leave(&self, branch: &BranchId) {
+        self.branches().remove(&branch.tx);
+        self.locks.release(&branch.tx);
+    }
+
+    async fn write(&self, batch: Batch, durability: Durability) -> Result<(), ResourceError> {
+        Ok(self.store.write(batch, durability).await?)
+    }
+}
+
+impl ResourceManager for KeyValue {
+    fn kind(&self) -> &'static str {
+        "kv"
+    }
+
+    async fn recover(&self) -> Result<Recovered, ResourceError> {
+        recovery::recover(self)
+    }
+
+    async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
+        let (highest, _) = self.highest(coordinator, epoch, Ticket::default());
+        let mut batch = Batch::default();
+        record::put_epoch(&mut batch, coordinator, highest);
+        self.write(batch, Durability::Forced).await
+    }
+
+    async fn prepare(
+        &self,
+        branch: BranchId,
+        prepare: Prepare,
+        cancelled: CancellationToken,
+    ) -> Result<Vote, ResourceError> {
+        prepare::prepare(self, branch, prepare, cancelled).await
+    }
+
+    async fn commit(&self, branch: BranchId) -> Result<(), ResourceError> {
+        let Some(Branch { stage: Stage::Prepared { writes }, .. }) = self.branch(&branch) else { return Ok(()) };
+        let mut batch = Batch::default();
+        record::put_data(&mut batch, &writes);
+        record::delete_prepared(&mut batch, &branch);
+        record::put_finished(&mut batch, &branch, BranchOutcome::Committed, Bytes::new());
+        self.write(batch, Durability::Forced).await?;
+        self.leave(&branch);
+        Ok(())
+    }
+
+    async fn abort(&self, branch: BranchId) -> Result<(), ResourceError> {
+        match self.branch(&branch).map(|known| known.stage) {
+            None => {}
+            Some(Stage::ReadOnly) => self.leave(&branch),
+            Some(Stage::Prepared { .. }) => {
+                let mut batch = Batch::default();
+                record::delete_prepared(&mut batch, &branch);
+                self.write(batch, Durability::Lazy).await?;
+                self.leave(&branch);
+            }
+        }
+        Ok(())
+    }
+
+    async fn release(&self, branch: BranchId) -> Result<(), ResourceError> {
+        match self.branch(&branch).map(|known| known.stage) {
+            Some(Stage::ReadOnly) => self.leave(&branch),
+            // What is prepared is never let go without a decision, whoever asks for it.
+            Some(Stage::Prepared { .. }) | None => {}
+        }
+        Ok(())
+    }
+
+    async fn resolve(&self, branch: BranchId, heuristic: Heuristic) -> Result<(), ResourceError> {
+        let Some(Branch { begun_at, stage: Stage::Prepared { writes }, .. }) = self.branch(&branch) else {
+            return Ok(());
+        };
+        let mut batch = Batch::default();
+        if heuristic.commit {
+            record::put_data(&mut batch, &writes);
+        }
+        record::delete_prepared(&mut batch, &branch);
+        record::put_heuristic(&mut batch, &branch, begun_at, heuristic);
+        self.write(batch, Durability::Forced).await?;
+        self.leave(&branch);
+        Ok(())
+    }
+
+    async fn note_decision(&self, branch: BranchId, heuristic: Heuristic) -> Result<(), ResourceError> {
+        let Some(begun_at) = recovery::begun_at_of_heuristic(self, &branch)? else { return Ok(()) };
+        let mut batch = Batch::default();
+        record::put_heuristic(&mut batch, &branch, begun_at, heuristic);
+        self.write(batch, Durability::Forced).await
+    }
+
+    async fn forget_heuristic(&self, branch: BranchId) -> Result<(), ResourceError> {
+        if recovery::begun_at_of_heuristic(self, &branch)?.is_none() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        record::delete_heuristic(&mut batch, &branch);
+        self.write(batch, Durability::Forced).await
+    }
+
+    async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {
+        let (_, highest) = self.highest(coordinator, Epoch(0), fence);
+        let mut batch = Batch::default();
+        record::delete_finished_below(&mut batch, coordinator, highest);
+        record::put_fence(&mut batch, coordinator, highest);
+        self.write(batch, Durability::Lazy).await
+    }
+}
+
+impl From<StoreError> for ResourceError {
+    fn from(error: StoreError) -> Self {
+        let cause = error.to_string();
+        match error {
+            StoreError::QueueFull { .. } | StoreError::BatchTooLarge { .. } => ResourceError::Unavailable { cause },
+            StoreError::Damaged { .. }
+            | StoreError::DiskFull { .. }
+            | StoreError::Io { .. }
+            | StoreError::Stopped { .. }
+            | StoreError::AlreadyOpen { .. }
+            | StoreError::Foreign { .. }
+            | StoreError::UnknownFamilies { .. }
+            | StoreError::NoSuchFamily { .. } => ResourceError::Stopped { cause },
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,122 @@
+//! Records as they are put into batches and read back.
+
+use super::schema::{self, BRANCH, COORDINATOR, CoordinatorKey, DATA, FINISHED, HEURISTIC};
+use crate::adapter::heuristic;
+use crate::resource::{BranchId, Heuristic};
+use bytes::Bytes;
+use prost::Message;
+use undoubt_platform::{Batch, Family};
+use undoubt_proto::convert::{Malformed, branch_outcome};
+use undoubt_proto::record::{FinishedBranch, HeuristicBranch, PreparedBranch, Write};
+use undoubt_proto::v1;
+use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, InvalidId, Ticket, Timestamp, TxId};
+
+/// Why a record cannot be understood. It was written whole, so it was damaged since, or written by a newer version.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum Unreadable {
+    #[error("its key has the wrong form")]
+    Key,
+    #[error("its value has {0} bytes, which is not the length of its number")]
+    NumberLength(usize),
+    #[error("its value is no such record: {0}")]
+    Value(#[from] prost::DecodeError),
+    #[error(transparent)]
+    Id(#[from] InvalidId),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+/// An entry of the family `coordinator`.
+pub(super) enum CoordinatorEntry {
+    Epoch(CoordinatorId, Epoch),
+    Fence(CoordinatorId, Ticket),
+}
+
+pub(super) fn put_data(batch: &mut Batch, writes: &[Write]) {
+    for Write { key, value } in writes {
+        match value {
+            Some(value) => batch.put(DATA, key.clone(), value.clone()),
+            None => batch.delete(DATA, key.clone()),
+        }
+    }
+}
+
+pub(super) fn put_prepared(batch: &mut Batch, tx: &TxId, record: &PreparedBranch) {
+    put(batch, BRANCH, tx.to_bytes(), record);
+}
+
+pub(super) fn delete_prepared(batch: &mut Batch, branch: &BranchId) {
+    batch.delete(BRANCH, branch.tx.to_bytes());
+}
+
+pub(super) fn put_finished(batch: &mut Batch, branch: &BranchId, outcome: BranchOutcome, result: Bytes) {
+    let outcome = v1::BranchOutcome::from(outcome).into();
+    put(batch, FINISHED, schema::finished_key(branch), &FinishedBranch { outcome, result });
+}
+
+pub(super) fn delete_finished_below(batch: &mut Batch, coordinator: CoordinatorId, fence: Ticket) {
+    let first = schema::ticket_key(coordinator, Ticket::default());
+    batch.delete_range(FINISHED, first, schema::ticket_key(coordinator, fence));
+}
+
+pub(super) fn put_heuristic(batch: &mut Batch, branch: &BranchId, begun_at: Timestamp, decided: Heuristic) {
+    let record = HeuristicBranch {
+        ticket: branch.ticket.0,
+        coordinator_id: Bytes::copy_from_slice(&branch.coordinator.0),
+        begun_at_us: begun_at.0,
+        heuristic: Some(heuristic::to_wire(decided)),
+    };
+    put(batch, HEURISTIC, branch.tx.to_bytes(), &record);
+}
+
+pub(super) fn delete_heuristic(batch: &mut Batch, branch: &BranchId) {
+    batch.delete(HEURISTIC, branch.tx.to_bytes());
+}
+
+pub(super) fn put_epoch(batch: &mut Batch, coordinator: CoordinatorId, epoch: Epoch) {
+    batch.put(COORDINATOR, schema::epoch_key(coordinator), epoch.0.to_be_bytes().to_vec());
+}
+
+pub(super) fn put_fence(batch: &mut Batch, coordinator: CoordinatorId, fence: Ticket) {
+    batch.put(COORDINATOR, schema::fence_key(coordinator), fence.0.to_be_bytes().to_vec());
+}
+
+pub(super) fn read_prepared(key: Bytes, value: Bytes) -> Result<(BranchId, PreparedBranch), Unreadable> {
+    let record = PreparedBranch::decode(value)?;
+    Ok((branch_id(key, record.ticket, &record.coordinator_id)?, record))
+}
+
+pub(super) fn read_finished(key: Bytes, value: Bytes) -> Result<(BranchId, BranchOutcome, Bytes), Unreadable> {
+    let branch = schema::read_finished_key(&key).ok_or(Unreadable::Key)??;
+    let record = FinishedBranch::decode(value)?;
+    Ok((branch, branch_outcome("outcome", record.outcome)?, record.result))
+}
+
+pub(super) fn read_heuristic(key: Bytes, value: Bytes) -> Result<(BranchId, Timestamp, Heuristic), Unreadable> {
+    let record = HeuristicBranch::decode(value)?;
+    let decided = record.heuristic.ok_or(Malformed::Missing { field: "heuristic" })?;
+    let branch = branch_id(key, record.ticket, &record.coordinator_id)?;
+    Ok((branch, Timestamp(record.begun_at_us), heuristic::from_wire(decided)?))
+}
+
+pub(super) fn read_coordinator(key: Bytes, value: Bytes) -> Result<CoordinatorEntry, Unreadable> {
+    let wrong_length = || Unreadable::NumberLength(value.len());
+    Ok(match schema::read_coordinator_key(&key).ok_or(Unreadable::Key)? {
+        CoordinatorKey::Epoch(id) => {
+            let number = value[..].try_into().map_err(|_| wrong_length())?;
+            CoordinatorEntry::Epoch(id, Epoch(u32::from_be_bytes(number)))
+        }
+        CoordinatorKey::Fence(id) => {
+            let number = value[..].try_into().map_err(|_| wrong_length())?;
+            CoordinatorEntry::Fence(id, Ticket(u64::from_be_bytes(number)))
+        }
+    })
+}
+
+fn put(batch: &mut Batch, family: Family, key: Bytes, record: &impl Message) {
+    batch.put(family, key, record.encode_to_vec());
+}
+
+fn branch_id(tx: Bytes, ticket: u64, coordinator: &[u8]) -> Result<BranchId, InvalidId> {
+    Ok(BranchId { tx: TxId::new(tx)?, ticket: Ticket(ticket), coordinator: CoordinatorId::try_from(coordinator)? })
+}

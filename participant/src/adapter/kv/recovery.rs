@@ -1,0 +1,99 @@
+//! What a start finds in the store. A record that cannot be read stops it; nothing is skipped (R8).
+
+use super::record::{self, CoordinatorEntry, Unreadable};
+use super::schema::{BRANCH, COORDINATOR, FINISHED, HEURISTIC};
+use super::{Branch, KeyValue, Stage};
+use crate::resource::{BranchId, Recovered, ResourceError};
+use bytes::{Bytes, BytesMut};
+use std::collections::BTreeMap;
+use undoubt_participant_core::lock::{Age, Mode};
+use undoubt_platform::{Direction, Family};
+use undoubt_proto::record::PreparedBranch;
+use undoubt_vocabulary::{Epoch, Ticket, Timestamp, TxId};
+
+/// Records read at a time.
+const SCAN_PAGE_RECORDS: usize = 1_024;
+
+pub(super) fn recover(kv: &KeyValue) -> Result<Recovered, ResourceError> {
+    let mut coordinators = BTreeMap::new();
+    each(kv, COORDINATOR, |key, value| {
+        let (id, highest) = match record::read_coordinator(key, value)? {
+            CoordinatorEntry::Epoch(id, epoch) => (id, kv.highest(id, epoch, Ticket::default())),
+            CoordinatorEntry::Fence(id, fence) => (id, kv.highest(id, Epoch(0), fence)),
+        };
+        coordinators.insert(id, highest);
+        Ok(())
+    })?;
+    let mut recovered = Recovered {
+        coordinators: coordinators.into_iter().map(|(id, (epoch, fence))| (id, epoch, fence)).collect(),
+        ..Recovered::default()
+    };
+    each(kv, BRANCH, |key, value| {
+        let (id, record) = record::read_prepared(key, value)?;
+        recovered.prepared.push((id.clone(), Timestamp(record.begun_at_us), record.result.clone()));
+        resume(kv, id, record);
+        Ok(())
+    })?;
+    each(kv, FINISHED, |key, value| {
+        recovered.finished.push(record::read_finished(key, value)?);
+        Ok(())
+    })?;
+    each(kv, HEURISTIC, |key, value| {
+        recovered.heuristics.push(record::read_heuristic(key, value)?);
+        Ok(())
+    })?;
+    Ok(recovered)
+}
+
+/// When the transaction began whose heuristic outcome is stored; `None` if there is none of this attempt.
+pub(super) fn begun_at_of_heuristic(kv: &KeyValue, branch: &BranchId) -> Result<Option<Timestamp>, ResourceError> {
+    let key = branch.tx.to_bytes();
+    let Some(value) = kv.store.get(HEURISTIC, &key)? else { return Ok(None) };
+    let (stored, begun_at, _) =
+        record::read_heuristic(key.clone(), value).map_err(|cause| unreadable(HEURISTIC, key, &cause))?;
+    Ok((stored == *branch).then_some(begun_at))
+}
+
+/// A prepared branch holds again what it held before: what it read shared, what it writes exclusively.
+fn resume(kv: &KeyValue, id: BranchId, record: PreparedBranch) {
+    let begun_at = Timestamp(record.begun_at_us);
+    let read = record.read_keys.into_iter().map(|key| (key, Mode::Shared));
+    let written = record.writes.iter().map(|write| (write.key.clone(), Mode::Exclusive));
+    kv.locks.lock_recovered(&Age { begun_at, tx: id.tx.clone() }, &read.chain(written).collect());
+    let stage = Stage::Prepared { writes: record.writes.into() };
+    kv.branches().insert(id.tx.clone(), Branch { id, begun_at, stage });
+}
+
+fn each(
+    kv: &KeyValue,
+    family: Family,
+    mut visit: impl FnMut(Bytes, Bytes) -> Result<(), Unreadable>,
+) -> Result<(), ResourceError> {
+    let mut from = Bytes::new();
+    loop {
+        let page = kv.store.scan(family, &from, None, Direction::Forward, SCAN_PAGE_RECORDS)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        from = successor(last);
+        for (key, value) in page {
+            visit(key.clone(), value).map_err(|cause| unreadable(family, key, &cause))?;
+        }
+    }
+}
+
+/// The lowest key above this one.
+fn successor(key: &Bytes) -> Bytes {
+    let mut next = BytesMut::from(&key[..]);
+    next.extend_from_slice(&[0]);
+    next.freeze()
+}
+
+fn unreadable(family: Family, key: Bytes, cause: &Unreadable) -> ResourceError {
+    // A key of any family that is not too long for it reads as a transaction's id: itself, or hexadecimal digits.
+    let key = TxId::new(key.clone()).map_or_else(|_| format!("{key:?}"), |key| key.to_string());
+    let cause = format!(
+        "the record {key} in the family '{}' cannot be read: {cause}. Nothing was skipped. Restore the folder from a \
+         backup, or start the version that wrote it",
+        family.0
+    );
+    ResourceError::Stopped { cause }
+}

@@ -1,0 +1,268 @@
+mod memory;
+pub(crate) mod world;
+
+use super::*;
+use crate::conformance::conformance;
+use futures::future::join_all;
+use memory::MemoryStore;
+use std::time::Duration;
+use undoubt_proto::kv::operation::Kind;
+use undoubt_proto::kv::{Add, Put};
+use undoubt_vocabulary::{Execution, Refusal, RefusalCode};
+use world::{MemoryWorld, RocksWorld, add, get, put, value, work};
+
+const OWNER: CoordinatorId = CoordinatorId([1; 16]);
+const ANOTHER: CoordinatorId = CoordinatorId([2; 16]);
+
+#[tokio::test]
+async fn the_key_value_store_conforms_on_rocksdb() {
+    conformance(&mut RocksWorld::new()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_key_value_store_conforms_where_a_crash_forgets_what_was_not_forced() {
+    conformance(&mut MemoryWorld::new(|kv| kv)).await;
+}
+
+struct Fixture {
+    store: Arc<MemoryStore>,
+    kv: Arc<KeyValue>,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        Self::over(Arc::default()).await
+    }
+
+    async fn over(store: Arc<MemoryStore>) -> Self {
+        let kv = KeyValue::new(store.clone(), KeyValueOptions::default());
+        kv.recover().await.unwrap();
+        Fixture { store, kv: Arc::new(kv) }
+    }
+
+    async fn vote(&self, branch: &BranchId, work: Bytes) -> Result<Vote, ResourceError> {
+        self.execute(Execution::TwoPhase, branch, work).await
+    }
+
+    async fn execute(&self, execution: Execution, id: &BranchId, work: Bytes) -> Result<Vote, ResourceError> {
+        let prepare = Prepare {
+            tx: id.tx.clone(),
+            ticket: id.ticket,
+            begun_at: Timestamp(id.ticket.0),
+            timeout: Duration::from_secs(60),
+            execution,
+            work,
+        };
+        self.kv.prepare(id.clone(), prepare, CancellationToken::new()).await
+    }
+
+    async fn refusal(&self, branch: &BranchId, work: Bytes) -> Refusal {
+        match self.vote(branch, work).await.unwrap() {
+            Vote::Refused(refusal) => refusal,
+            other @ (Vote::Prepared { .. } | Vote::ReadOnly { .. } | Vote::Committed { .. }) => panic!("{other:?}"),
+        }
+    }
+
+    async fn read(&self, key: &str) -> Option<String> {
+        match self.execute(Execution::OnePhase, &branch(OWNER, 1_000_000), get(key)).await.unwrap() {
+            Vote::ReadOnly { result } => value(&result),
+            other @ (Vote::Prepared { .. } | Vote::Committed { .. } | Vote::Refused(_)) => panic!("{other:?}"),
+        }
+    }
+}
+
+fn branch(coordinator: CoordinatorId, ticket: u64) -> BranchId {
+    BranchId { tx: TxId::new(format!("tx-{ticket}")).unwrap(), ticket: Ticket(ticket), coordinator }
+}
+
+fn prepared(vote: Result<Vote, ResourceError>) {
+    assert!(matches!(vote, Ok(Vote::Prepared { .. })), "{vote:?}");
+}
+
+#[tokio::test]
+async fn work_that_cannot_be_read_is_refused_before_anything_is_locked() {
+    let fixture = Fixture::new().await;
+    for unreadable in [&b"\xff\xff\xff"[..], b"\x0a\x03\x0a\x01k"] {
+        let refusal = fixture.refusal(&branch(OWNER, 1), Bytes::copy_from_slice(unreadable)).await;
+        assert_eq!(refusal.code, RefusalCode::InvalidWork, "{refusal}");
+    }
+    let refusal = fixture.refusal(&branch(OWNER, 1), put(&"k".repeat(1_025), "v")).await;
+    assert_eq!(refusal.code, RefusalCode::TooLarge, "{refusal}");
+    assert!(fixture.kv.locks.is_idle());
+}
+
+#[tokio::test]
+async fn without_room_writing_is_refused_while_reading_and_committing_go_on() {
+    let fixture = Fixture::new().await;
+    prepared(fixture.vote(&branch(OWNER, 1), put("k", "v")).await);
+    fixture.store.has_free((64 << 20) - 1);
+    let refusal = fixture.refusal(&branch(OWNER, 2), put("another", "v")).await;
+    assert_eq!(refusal.code, RefusalCode::Unavailable);
+    assert!(refusal.detail.contains("min_free_bytes"), "{refusal}");
+    fixture.kv.commit(branch(OWNER, 1)).await.unwrap();
+    assert_eq!(fixture.read("k").await.as_deref(), Some("v"));
+    fixture.store.has_free(64 << 20);
+    prepared(fixture.vote(&branch(OWNER, 2), put("another", "v")).await);
+}
+
+fn queue_full() -> Option<StoreError> {
+    Some(StoreError::QueueFull { bound: "queue_batches", limit: 1, queued: 1 })
+}
+
+#[tokio::test]
+async fn a_vote_that_could_not_be_queued_is_a_refusal_that_leaves_nothing_behind() {
+    let fixture = Fixture::new().await;
+    fixture.store.fails_writes(queue_full());
+    assert_eq!(fixture.refusal(&branch(OWNER, 1), put("k", "v")).await.code, RefusalCode::Unavailable);
+    assert!(fixture.kv.locks.is_idle());
+}
+
+#[tokio::test]
+async fn a_commit_that_could_not_be_queued_keeps_its_locks_and_can_be_tried_again() {
+    let fixture = Fixture::new().await;
+    prepared(fixture.vote(&branch(OWNER, 1), put("k", "v")).await);
+    fixture.store.fails_writes(queue_full());
+    let commit = fixture.kv.commit(branch(OWNER, 1)).await;
+    assert!(matches!(commit, Err(ResourceError::Unavailable { .. })), "{commit:?}");
+    assert_eq!(fixture.refusal(&branch(OWNER, 2), get("k")).await.code, RefusalCode::LockConflict);
+    fixture.store.fails_writes(None);
+    fixture.kv.commit(branch(OWNER, 1)).await.unwrap();
+    assert_eq!(fixture.read("k").await.as_deref(), Some("v"));
+    assert!(fixture.kv.locks.is_idle());
+}
+
+#[tokio::test]
+async fn storage_that_fails_gives_no_vote_and_frees_no_lock() {
+    let fixture = Fixture::new().await;
+    fixture.store.fails_writes(Some(StoreError::Io { detail: "the device is gone".into() }));
+    let vote = fixture.vote(&branch(OWNER, 1), put("k", "v")).await;
+    assert!(matches!(vote, Err(ResourceError::Stopped { .. })), "{vote:?}");
+    assert_eq!(fixture.refusal(&branch(OWNER, 2), get("k")).await.code, RefusalCode::LockConflict);
+}
+
+#[tokio::test]
+async fn an_id_that_another_coordinator_uses_is_refused_and_the_first_branch_stays() {
+    let fixture = Fixture::new().await;
+    prepared(fixture.vote(&branch(OWNER, 1), put("k", "first")).await);
+    let refusal = fixture.refusal(&branch(ANOTHER, 1), put("another", "second")).await;
+    assert_eq!(refusal.code, RefusalCode::LockConflict);
+    fixture.kv.abort(branch(ANOTHER, 1)).await.unwrap();
+    fixture.kv.commit(branch(ANOTHER, 1)).await.unwrap();
+    assert_eq!(fixture.refusal(&branch(OWNER, 2), get("k")).await.code, RefusalCode::LockConflict);
+    fixture.kv.commit(branch(OWNER, 1)).await.unwrap();
+    assert_eq!(fixture.read("k").await.as_deref(), Some("first"));
+}
+
+#[tokio::test]
+async fn a_late_abort_of_an_earlier_attempt_leaves_the_next_one_alone() {
+    let fixture = Fixture::new().await;
+    let (first, second) = (branch(OWNER, 1), BranchId { ticket: Ticket(2), ..branch(OWNER, 1) });
+    prepared(fixture.vote(&second, put("k", "v")).await);
+    fixture.kv.abort(first).await.unwrap();
+    fixture.kv.commit(second).await.unwrap();
+    assert_eq!(fixture.read("k").await.as_deref(), Some("v"));
+}
+
+#[tokio::test]
+async fn a_prepared_branch_is_not_released_without_a_decision() {
+    let fixture = Fixture::new().await;
+    prepared(fixture.vote(&branch(OWNER, 1), put("k", "v")).await);
+    fixture.kv.release(branch(OWNER, 1)).await.unwrap();
+    assert_eq!(fixture.refusal(&branch(OWNER, 2), get("k")).await.code, RefusalCode::LockConflict);
+}
+
+#[tokio::test]
+async fn what_was_read_stays_locked_across_a_crash_together_with_what_was_written() {
+    let fixture = Fixture::new().await;
+    let read_and_write = work([
+        ("rate", Kind::Get(undoubt_proto::kv::Get {})),
+        ("price", Kind::Put(Put { value: Bytes::from_static(b"7") })),
+    ]);
+    prepared(fixture.vote(&branch(OWNER, 1), read_and_write).await);
+    let fixture = Fixture::over(Arc::new(fixture.store.crashed())).await;
+    assert_eq!(fixture.refusal(&branch(OWNER, 2), put("rate", "2")).await.code, RefusalCode::LockConflict);
+    let read = fixture.vote(&branch(OWNER, 3), get("rate")).await;
+    assert!(matches!(read, Ok(Vote::ReadOnly { .. })), "what was only read may still be read: {read:?}");
+}
+
+#[tokio::test]
+async fn a_branch_takes_one_forced_write_to_prepare_and_one_to_commit_and_an_abort_takes_none() {
+    let fixture = Fixture::new().await;
+    prepared(fixture.vote(&branch(OWNER, 1), put("k", "v")).await);
+    fixture.kv.commit(branch(OWNER, 1)).await.unwrap();
+    assert_eq!(fixture.store.forced_writes(), 2);
+    fixture.execute(Execution::OnePhase, &branch(OWNER, 2), put("k", "v")).await.unwrap();
+    assert_eq!(fixture.store.forced_writes(), 3);
+    prepared(fixture.vote(&branch(OWNER, 3), put("k", "v")).await);
+    fixture.kv.abort(branch(OWNER, 3)).await.unwrap();
+    fixture.vote(&branch(OWNER, 4), get("k")).await.unwrap();
+    fixture.kv.release(branch(OWNER, 4)).await.unwrap();
+    assert_eq!(fixture.store.forced_writes(), 4);
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_stops_recovery_and_is_named() {
+    for (family, key, value) in [
+        (schema::BRANCH, &b"tx-1"[..], &b"\xff"[..]),
+        (schema::BRANCH, b"tx-1", b""),
+        (schema::FINISHED, b"short", b""),
+        (schema::HEURISTIC, b"tx-1", b""),
+        (schema::COORDINATOR, b"epoch/too short", b"\0\0\0\x01"),
+    ] {
+        let store = MemoryStore::default();
+        let mut batch = Batch::default();
+        batch.put(family, key.to_vec(), value.to_vec());
+        store.write(batch, Durability::Forced).await.unwrap();
+        let error = KeyValue::new(Arc::new(store), KeyValueOptions::default()).recover().await.unwrap_err();
+        assert!(matches!(error, ResourceError::Stopped { .. }), "{error:?}");
+        assert!(error.to_string().contains(&format!("in the family '{}' cannot be read", family.0)), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn more_records_than_one_page_are_all_recovered() {
+    const BRANCHES: u64 = 2_500;
+    let fixture = Fixture::new().await;
+    for ticket in 0..BRANCHES {
+        fixture.execute(Execution::OnePhase, &branch(OWNER, ticket), put("k", "v")).await.unwrap();
+    }
+    let recovered = KeyValue::new(fixture.store, KeyValueOptions::default()).recover().await.unwrap();
+    assert_eq!(recovered.finished.len() as u64, BRANCHES);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn transfers_at_the_same_time_neither_make_nor_lose_money_and_leave_no_lock() {
+    const ACCOUNTS: u64 = 5;
+    const TRANSFERS: u64 = 400;
+    let fixture = Arc::new(Fixture::new().await);
+    let names = ["a", "b", "c", "d", "e"];
+    for (ticket, name) in (TRANSFERS..).zip(names) {
+        fixture.execute(Execution::OnePhase, &branch(OWNER, ticket), add(name, 100, None)).await.unwrap();
+    }
+    let transfer = |ticket: u64| {
+        let fixture = fixture.clone();
+        tokio::spawn(async move {
+            let from = names[(ticket % ACCOUNTS) as usize];
+            let to = names[((ticket + 1 + ticket / ACCOUNTS % (ACCOUNTS - 1)) % ACCOUNTS) as usize];
+            let delta = |delta| Kind::Add(Add { delta, floor: Some(0), ceiling: None });
+            let amount = (ticket % 30) as i64;
+            // Those that come later are often older, so they wait; and some are undone after their vote.
+            let id = branch(OWNER, TRANSFERS - 1 - ticket);
+            match fixture.vote(&id, work([(from, delta(-amount)), (to, delta(amount))])).await.unwrap() {
+                Vote::Prepared { .. } if ticket.is_multiple_of(7) => fixture.kv.abort(id).await.unwrap(),
+                Vote::Prepared { .. } => fixture.kv.commit(id).await.unwrap(),
+                Vote::Refused(_) => {}
+                other @ (Vote::ReadOnly { .. } | Vote::Committed { .. }) => panic!("{other:?}"),
+            }
+        })
+    };
+    for ended in join_all((0..TRANSFERS).map(transfer)).await {
+        ended.unwrap();
+    }
+    assert!(fixture.kv.locks.is_idle());
+    let mut sum = 0;
+    for name in names {
+        sum += fixture.read(name).await.unwrap().parse::<i64>().unwrap();
+    }
+    assert_eq!(sum, 500);
+}

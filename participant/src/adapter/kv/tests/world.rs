@@ -1,0 +1,124 @@
+//! Where the suite finds the key-value store: in memory, and in a folder.
+
+use super::memory::MemoryStore;
+use crate::adapter::kv::{FAMILIES, KeyValue, KeyValueOptions};
+use crate::conformance::World;
+use bytes::Bytes;
+use prost::Message;
+use std::sync::Arc;
+use undoubt_platform::{RocksOptions, RocksStore};
+use undoubt_proto::kv::operation::Kind;
+use undoubt_proto::kv::{Add, Get, Operation, Put, Results, Work};
+
+pub(crate) fn work<'a>(operations: impl IntoIterator<Item = (&'a str, Kind)>) -> Bytes {
+    let operation =
+        |(key, kind): (&str, Kind)| Operation { key: Bytes::copy_from_slice(key.as_bytes()), kind: Some(kind) };
+    Work { operations: operations.into_iter().map(operation).collect() }.encode_to_vec().into()
+}
+
+pub(crate) fn put(key: &str, value: &str) -> Bytes {
+    work([(key, Kind::Put(Put { value: Bytes::copy_from_slice(value.as_bytes()) }))])
+}
+
+pub(crate) fn get(key: &str) -> Bytes {
+    work([(key, Kind::Get(Get {}))])
+}
+
+pub(crate) fn add(key: &str, delta: i64, floor: Option<i64>) -> Bytes {
+    work([(key, Kind::Add(Add { delta, floor, ceiling: None }))])
+}
+
+/// The only value in a result.
+pub(crate) fn value(result: &Bytes) -> Option<String> {
+    let mut results = Results::decode(result.clone()).unwrap().results;
+    assert_eq!(results.len(), 1);
+    let value = results.pop()?.value?;
+    Some(String::from_utf8(value.to_vec()).unwrap())
+}
+
+macro_rules! speaks_key_value {
+    () => {
+        fn put(&self, key: &str, value: &str) -> Bytes {
+            put(key, value)
+        }
+
+        fn get(&self, key: &str) -> Bytes {
+            get(key)
+        }
+
+        fn add(&self, key: &str, delta: i64, floor: Option<i64>) -> Bytes {
+            add(key, delta, floor)
+        }
+
+        fn value(&self, result: &Bytes) -> Option<String> {
+            value(result)
+        }
+    };
+}
+
+/// In memory, wrapped into what the test wants it to be.
+pub(crate) struct MemoryWorld<R> {
+    store: Arc<MemoryStore>,
+    wrap: fn(KeyValue) -> R,
+    forces: bool,
+}
+
+impl<R> MemoryWorld<R> {
+    pub(crate) fn new(wrap: fn(KeyValue) -> R) -> Self {
+        MemoryWorld { store: Arc::default(), wrap, forces: true }
+    }
+
+    pub(crate) fn forcing_nothing(wrap: fn(KeyValue) -> R) -> Self {
+        MemoryWorld { forces: false, ..Self::new(wrap) }
+    }
+
+    fn open(&self) -> R {
+        (self.wrap)(KeyValue::new(self.store.clone(), KeyValueOptions::default()))
+    }
+}
+
+impl<R: crate::resource::ResourceManager> World for MemoryWorld<R> {
+    type Resource = R;
+
+    async fn fresh(&mut self) -> R {
+        self.store = Arc::default();
+        self.open()
+    }
+
+    async fn reopen(&mut self) -> R {
+        self.store = if self.forces { Arc::new(self.store.crashed()) } else { Arc::default() };
+        self.open()
+    }
+
+    speaks_key_value!();
+}
+
+pub(super) struct RocksWorld {
+    folder: tempfile::TempDir,
+}
+
+impl RocksWorld {
+    pub(super) fn new() -> Self {
+        RocksWorld { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn open(&self) -> KeyValue {
+        let store = RocksStore::open(self.folder.path(), &FAMILIES, RocksOptions::default()).unwrap();
+        KeyValue::new(Arc::new(store), KeyValueOptions { min_free_bytes: 0 })
+    }
+}
+
+impl World for RocksWorld {
+    type Resource = KeyValue;
+
+    async fn fresh(&mut self) -> KeyValue {
+        self.folder = tempfile::tempdir().unwrap();
+        self.open()
+    }
+
+    async fn reopen(&mut self) -> KeyValue {
+        self.open()
+    }
+
+    speaks_key_value!();
+}

@@ -1,0 +1,70 @@
+//! What can be set. Durations end in `_ms`, sizes in `_bytes`, counts say of what.
+
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use undoubt_vocabulary::InvalidId;
+use undoubt_vocabulary::id::check_name;
+
+/// A participant's configuration. [`Config::check`] says what is wrong with it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// As the coordinator's configuration calls it, and kept in the data folder: another name on it is refused.
+    pub name: String,
+    /// Where coordinators and operators connect. Port 0: any free one.
+    pub listen: String,
+    pub data_dir: PathBuf,
+    /// Branches that are not finished; a prepare beyond it is refused.
+    pub max_open_branches: usize,
+    /// How often what is in doubt asks for its decision.
+    pub sweep_period_ms: u64,
+    /// First pause before the resource is asked again for what it could not do; it doubles.
+    pub retry_first_pause_ms: u64,
+    pub retry_max_pause_ms: u64,
+    /// A coordinator that says nothing, not even to a ping, for this long is taken for gone.
+    pub keep_alive_ms: u64,
+    /// With less room on the device no work that writes is taken.
+    pub min_free_bytes: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            name: "participant".into(),
+            listen: "127.0.0.1:7401".into(),
+            data_dir: "undoubt-participant".into(),
+            max_open_branches: 100_000,
+            sweep_period_ms: 1_000,
+            retry_first_pause_ms: 50,
+            retry_max_pause_ms: 5_000,
+            keep_alive_ms: 5_000,
+            min_free_bytes: 64 << 20,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error(transparent)]
+    Name(#[from] InvalidId),
+    #[error("{setting} is 0; give it at least 1")]
+    Zero { setting: &'static str },
+    #[error("retry_first_pause_ms is above retry_max_pause_ms; lower it, or raise the other")]
+    Crossed,
+}
+
+impl Config {
+    pub fn check(&self) -> Result<(), ConfigError> {
+        check_name("a participant's name", &self.name)?;
+        let positive = [
+            ("max_open_branches", self.max_open_branches as u64),
+            ("sweep_period_ms", self.sweep_period_ms),
+            ("retry_first_pause_ms", self.retry_first_pause_ms),
+            ("keep_alive_ms", self.keep_alive_ms),
+        ];
+        if let Some((setting, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err(ConfigError::Zero { setting });
+        }
+        if self.retry_first_pause_ms > self.retry_max_pause_ms { Err(ConfigError::Crossed) } else { Ok(()) }
+    }
+}

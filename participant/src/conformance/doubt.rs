@@ -1,0 +1,121 @@
+//! Branches in doubt: across crashes, at an operator's hands, and what is remembered of them.
+
+use super::World;
+use super::subject::{ANOTHER_COORDINATOR, Attempt, COORDINATOR, Subject, attempt, attempt_of, done};
+use crate::resource::{Heuristic, Recovered, ResourceManager};
+use undoubt_vocabulary::{Epoch, Ticket, Timestamp};
+
+pub(super) async fn a_prepared_branch_survives_a_crash_with_its_locks<W: World>(world: &mut W) {
+    let subject = Subject::fresh(world).await;
+    let result = subject.prepare(&attempt(1), subject.world.put("k", "new")).await;
+    let (subject, recovered) = subject.crash().await;
+    let in_doubt = (attempt(1).branch, attempt(1).begun_at, result);
+    assert_eq!(recovered.prepared, [in_doubt], "a vote of prepared is forced (R2), with all that belongs to it");
+    subject.assert_locked("k", "what is in doubt is locked again after a crash").await;
+    subject.prepare(&attempt(2), subject.world.put("another", "free")).await;
+    let (subject, recovered) = subject.crash().await;
+    assert_eq!(recovered.prepared.len(), 2, "what is in doubt survives one crash after another");
+    subject.assert_locked("k", "what is in doubt is locked again after a second crash").await;
+}
+
+pub(super) async fn a_branch_in_doubt_commits_after_a_crash<W: World>(world: &mut W) {
+    let subject = Subject::fresh(world).await;
+    subject.prepare(&attempt(1), subject.world.put("k", "new")).await;
+    let (subject, _) = subject.crash().await;
+    subject.commit(&attempt(1)).await;
+    assert_eq!(subject.value("k").await.as_deref(), Some("new"), "a prepared branch can commit after a crash (R2)");
+    let (subject, recovered) = subject.crash().await;
+    assert!(recovered.prepared.is_empty(), "a commit after a crash is forced like any other");
+    assert_eq!(subject.value("k").await.as_deref(), Some("new"), "what was committed after a crash survives another");
+}
+
+pub(super) async fn a_branch_in_doubt_aborts_after_a_crash<W: World>(world: &mut W) {
+    let subject = Subject::fresh(world).await;
+    subject.prepare(&attempt(1), subject.world.put("k", "new")).await;
+    let (subject, _) = subject.crash().await;
+    subject.abort(&attempt(1)).await;
+    assert_eq!(subject.value("k").await, None, "a prepared branch can abort after a crash");
+    // The next forced write makes the abort durable too.
+    subject.carry_out(&attempt(2), subject.world.put("k", "newer")).await;
+    let (subject, recovered) = subject.crash().await;
+    assert!(recovered.prepared.is_empty(), "an abort is kept, at the latest once something after it is");
+    assert_eq!(subject.value("k").await.as_deref(), Some("newer"), "what was aborted does not come back");
+}
+
+pub(super) async fn an_operators_commit_is_done_and_kept_until_it_is_forgotten<W: World>(world: &mut W) {
+    an_operators_decision_is_done_and_kept_until_it_is_forgotten(world, true).await;
+}
+
+pub(super) async fn an_operators_abort_is_done_and_kept_until_it_is_forgotten<W: World>(world: &mut W) {
+    an_operators_decision_is_done_and_kept_until_it_is_forgotten(world, false).await;
+}
+
+async fn an_operators_decision_is_done_and_kept_until_it_is_forgotten<W: World>(world: &mut W, commit: bool) {
+    let subject = Subject::fresh(world).await;
+    let Attempt { branch, begun_at } = attempt(2);
+    subject.carry_out(&attempt(1), subject.world.put("k", "old")).await;
+    subject.prepare(&attempt(2), subject.world.put("k", "new")).await;
+    let alone = Heuristic { commit, at: Timestamp(9), who: "ada".into(), reason: "lost".into(), decision: None };
+    done("resolve", subject.resource.resolve(branch.clone(), alone.clone())).await;
+    let expected = Some(if commit { "new" } else { "old" });
+    assert_eq!(subject.value("k").await.as_deref(), expected, "an operator's decision is done, its locks are free");
+    subject.carry_out(&attempt(3), subject.world.put("k", "later")).await;
+    done("resolve", subject.resource.resolve(branch.clone(), alone.clone())).await;
+
+    let (subject, recovered) = subject.crash().await;
+    let kept = |heuristic: &Heuristic| [(branch.clone(), begun_at, heuristic.clone())];
+    assert_eq!(recovered.heuristics, kept(&alone), "an operator's decision is kept (R3)");
+    assert!(recovered.prepared.is_empty(), "a branch that an operator resolved is no longer in doubt");
+    assert_eq!(subject.value("k").await.as_deref(), Some("later"), "an operator's decision is done only once");
+
+    let compared = Heuristic { decision: Some(!commit), ..alone };
+    done("note_decision", subject.resource.note_decision(branch.clone(), compared.clone())).await;
+    let (subject, recovered) = subject.crash().await;
+    assert_eq!(recovered.heuristics, kept(&compared), "the coordinator's decision is kept beside the operator's (R3)");
+
+    done("forget_heuristic", subject.resource.forget_heuristic(branch.clone())).await;
+    done("forget_heuristic", subject.resource.forget_heuristic(branch.clone())).await;
+    let (_, recovered) = subject.crash().await;
+    assert!(recovered.heuristics.is_empty(), "what an operator forgets is gone");
+}
+
+pub(super) async fn a_fence_drops_what_is_finished_below_it_and_nothing_else<W: World>(world: &mut W) {
+    let subject = Subject::fresh(world).await;
+    let (below, at, above) = (attempt(4), attempt(5), attempt(300));
+    let (elsewhere, in_doubt) = (attempt_of(ANOTHER_COORDINATOR, 4), attempt(3));
+    for finished in [&below, &at, &above, &elsewhere] {
+        subject.carry_out(finished, subject.world.put("k", "v")).await;
+    }
+    subject.prepare(&in_doubt, subject.world.put("held", "v")).await;
+    done("collect", subject.resource.collect(COORDINATOR, Ticket(5))).await;
+    done("collect", subject.resource.collect(COORDINATOR, Ticket(2))).await;
+    // The next forced write makes it durable.
+    subject.prepare(&attempt(301), subject.world.put("another", "v")).await;
+
+    let (subject, recovered) = subject.crash().await;
+    let remembers = |attempt: &Attempt| recovered.finished.iter().any(|(branch, _, _)| *branch == attempt.branch);
+    assert!(!remembers(&below), "what is finished below the fence is dropped");
+    assert!(remembers(&at) && remembers(&above), "what is finished at or above the fence stays");
+    assert!(remembers(&elsewhere), "one coordinator's fence is nothing to another's branches");
+    assert_eq!(fence(&recovered), Some(Ticket(5)), "the highest fence is remembered");
+    let stays = recovered.prepared.iter().any(|(branch, _, _)| *branch == in_doubt.branch);
+    assert!(stays, "a branch that is in doubt below the fence stays until its decision");
+    subject.assert_locked("held", "a branch that is in doubt below the fence keeps its locks").await;
+}
+
+fn fence(recovered: &Recovered) -> Option<Ticket> {
+    recovered.coordinators.iter().find(|(id, _, _)| *id == COORDINATOR).map(|(_, _, fence)| *fence)
+}
+
+pub(super) async fn the_highest_epoch_survives_a_crash<W: World>(world: &mut W) {
+    let subject = Subject::fresh(world).await;
+    done("record_epoch", subject.resource.record_epoch(COORDINATOR, Epoch(1))).await;
+    done("record_epoch", subject.resource.record_epoch(ANOTHER_COORDINATOR, Epoch(7))).await;
+    done("record_epoch", subject.resource.record_epoch(COORDINATOR, Epoch(300))).await;
+    done("record_epoch", subject.resource.record_epoch(COORDINATOR, Epoch(299))).await;
+    let (_, recovered) = subject.crash().await;
+    let mut epochs: Vec<_> = recovered.coordinators.iter().map(|(id, epoch, _)| (*id, *epoch)).collect();
+    epochs.sort();
+    let expected = [(COORDINATOR, Epoch(300)), (ANOTHER_COORDINATOR, Epoch(7))];
+    assert_eq!(epochs, expected, "the highest epoch recorded of each coordinator is forced (R5)");
+}

@@ -1,0 +1,151 @@
+//! The resource under test, and what the rules do with it.
+
+use super::{PATIENCE, World};
+use crate::resource::{BranchId, Recovered, ResourceError, ResourceManager};
+use bytes::Bytes;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use undoubt_vocabulary::{CoordinatorId, Execution, Prepare, Refusal, RefusalCode, Ticket, Timestamp, TxId, Vote};
+
+pub(super) const COORDINATOR: CoordinatorId = CoordinatorId(*b"conformance-one.");
+pub(super) const ANOTHER_COORDINATOR: CoordinatorId = CoordinatorId(*b"conformance-two.");
+
+/// Younger than every other transaction of the suite.
+const YOUNGEST: u64 = 1_000_000;
+
+/// A branch of a transaction that began at the moment of its number: the lower, the older. Its ticket is the number too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Attempt {
+    pub(super) branch: BranchId,
+    pub(super) begun_at: Timestamp,
+}
+
+pub(super) fn attempt(number: u64) -> Attempt {
+    attempt_of(COORDINATOR, number)
+}
+
+pub(super) fn attempt_of(coordinator: CoordinatorId, number: u64) -> Attempt {
+    // At most 53 bytes, of the 64 allowed.
+    let tx = TxId::new(format!("{coordinator}-{number}")).expect("a short id");
+    Attempt { branch: BranchId { tx, ticket: Ticket(number), coordinator }, begun_at: Timestamp(number) }
+}
+
+pub(super) struct Subject<'w, W: World> {
+    pub(super) world: &'w mut W,
+    pub(super) resource: W::Resource,
+}
+
+impl<'w, W: World> Subject<'w, W> {
+    pub(super) async fn fresh(world: &'w mut W) -> Self {
+        let resource = world.fresh().await;
+        let recovered = done("recover", resource.recover()).await;
+        assert_eq!(recovered, Recovered::default(), "a fresh resource has nothing to recover");
+        Subject { world, resource }
+    }
+
+    /// Crashes, opens again, and recovers.
+    pub(super) async fn crash(self) -> (Self, Recovered) {
+        let Subject { world, resource } = self;
+        drop(resource);
+        let resource = world.reopen().await;
+        let recovered = done("recover", resource.recover()).await;
+        (Subject { world, resource }, recovered)
+    }
+
+    /// Prepares in two phases, with all the time it may need.
+    pub(super) async fn vote(&self, attempt: &Attempt, work: Bytes) -> Vote {
+        self.vote_within(PATIENCE, attempt, work, CancellationToken::new()).await
+    }
+
+    pub(super) async fn vote_within(
+        &self,
+        timeout: Duration,
+        attempt: &Attempt,
+        work: Bytes,
+        cancelled: CancellationToken,
+    ) -> Vote {
+        self.execute(Execution::TwoPhase, timeout, attempt, work, cancelled).await
+    }
+
+    pub(super) async fn vote_in_one_phase(&self, attempt: &Attempt, work: Bytes) -> Vote {
+        self.execute(Execution::OnePhase, PATIENCE, attempt, work, CancellationToken::new()).await
+    }
+
+    async fn execute(
+        &self,
+        execution: Execution,
+        timeout: Duration,
+        attempt: &Attempt,
+        work: Bytes,
+        cancelled: CancellationToken,
+    ) -> Vote {
+        let Attempt { branch, begun_at } = attempt.clone();
+        let prepare = Prepare { tx: branch.tx.clone(), ticket: branch.ticket, begun_at, timeout, execution, work };
+        done("prepare", self.resource.prepare(branch, prepare, cancelled)).await
+    }
+
+    /// Prepares, which must succeed.
+    pub(super) async fn prepare(&self, attempt: &Attempt, work: Bytes) -> Bytes {
+        match self.vote(attempt, work).await {
+            Vote::Prepared { result } => result,
+            other @ (Vote::ReadOnly { .. } | Vote::Committed { .. } | Vote::Refused(_)) => {
+                panic!("work that writes, with nobody in its way, is voted prepared, not {other:?}")
+            }
+        }
+    }
+
+    pub(super) async fn commit(&self, attempt: &Attempt) {
+        done("commit", self.resource.commit(attempt.branch.clone())).await;
+    }
+
+    pub(super) async fn abort(&self, attempt: &Attempt) {
+        done("abort", self.resource.abort(attempt.branch.clone())).await;
+    }
+
+    pub(super) async fn release(&self, attempt: &Attempt) {
+        done("release", self.resource.release(attempt.branch.clone())).await;
+    }
+
+    /// Prepares and commits.
+    pub(super) async fn carry_out(&self, attempt: &Attempt, work: Bytes) {
+        self.prepare(attempt, work).await;
+        self.commit(attempt).await;
+    }
+
+    /// The value committed. Fails if anybody is in the way.
+    pub(super) async fn value(&self, key: &str) -> Option<String> {
+        match self.read_as_youngest(key).await {
+            Vote::ReadOnly { result } => self.world.value(&result),
+            other @ (Vote::Prepared { .. } | Vote::Committed { .. } | Vote::Refused(_)) => {
+                panic!("key {key} is free, so reading it in one phase is voted read-only, not {other:?}")
+            }
+        }
+    }
+
+    /// Nobody may read what a prepared branch wrote.
+    pub(super) async fn assert_locked(&self, key: &str, why: &str) {
+        assert_refused(&self.read_as_youngest(key).await, RefusalCode::LockConflict, why);
+    }
+
+    async fn read_as_youngest(&self, key: &str) -> Vote {
+        self.vote_in_one_phase(&attempt(YOUNGEST), self.world.get(key)).await
+    }
+}
+
+pub(super) fn assert_refused(vote: &Vote, expected: RefusalCode, why: &str) {
+    match vote {
+        Vote::Refused(Refusal { code, .. }) => assert_eq!(*code, expected, "{why}"),
+        Vote::Prepared { .. } | Vote::ReadOnly { .. } | Vote::Committed { .. } => {
+            panic!("{why}: expected a refusal ({expected}), not {vote:?}")
+        }
+    }
+}
+
+/// Awaits a call that has to succeed.
+pub(super) async fn done<T>(what: &str, call: impl Future<Output = Result<T, ResourceError>>) -> T {
+    match tokio::time::timeout(2 * PATIENCE, call).await {
+        Ok(Ok(value)) => value,
+        Ok(Err(error)) => panic!("{what} succeeds on a resource that works, but: {error}"),
+        Err(_) => panic!("{what} answers; nothing came for {:?}", 2 * PATIENCE),
+    }
+}

@@ -1,0 +1,152 @@
+//! The suite can fail: each resource manager here breaks one promise, and is found out by the rule that names it.
+
+use super::conformance;
+use crate::adapter::kv::KeyValue;
+use crate::adapter::kv::tests::world::MemoryWorld;
+use crate::resource::{BranchId, Heuristic, Recovered, ResourceError, ResourceManager};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use undoubt_vocabulary::{CoordinatorId, Epoch, Execution, Prepare, Ticket, Vote};
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flaw {
+    ForgetsLocksInACrash,
+    CommitsNothing,
+    AbortsNothing,
+    ReleasesNothing,
+    CommitsWhatItShouldPrepare,
+    WaitsWithoutEnd,
+    IgnoresCancellation,
+    RecordsNoEpoch,
+    RecordsNoHeuristic,
+    NotesNoDecision,
+    ForgetsNoHeuristic,
+    CollectsNothing,
+    CollectsTooMuch,
+}
+
+struct Broken {
+    sound: KeyValue,
+    flaw: Flaw,
+}
+
+impl Broken {
+    fn has(&self, flaw: Flaw) -> bool {
+        self.flaw == flaw
+    }
+}
+
+impl ResourceManager for Broken {
+    fn kind(&self) -> &'static str {
+        "broken"
+    }
+
+    async fn recover(&self) -> Result<Recovered, ResourceError> {
+        let recovered = self.sound.recover().await?;
+        if self.has(Flaw::ForgetsLocksInACrash) {
+            for (branch, _, _) in &recovered.prepared {
+                self.sound.abort(branch.clone()).await?;
+            }
+        }
+        Ok(recovered)
+    }
+
+    async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
+        if self.has(Flaw::RecordsNoEpoch) {
+            return Ok(());
+        }
+        self.sound.record_epoch(coordinator, epoch).await
+    }
+
+    async fn prepare(
+        &self,
+        branch: BranchId,
+        mut prepare: Prepare,
+        mut cancelled: CancellationToken,
+    ) -> Result<Vote, ResourceError> {
+        if self.has(Flaw::WaitsWithoutEnd) {
+            prepare.timeout = Duration::MAX;
+        }
+        if self.has(Flaw::IgnoresCancellation) {
+            cancelled = CancellationToken::new();
+        }
+        if self.has(Flaw::CommitsWhatItShouldPrepare) {
+            prepare.execution = Execution::OnePhase;
+            return Ok(match self.sound.prepare(branch, prepare, cancelled).await? {
+                Vote::Committed { result } => Vote::Prepared { result },
+                other @ (Vote::Prepared { .. } | Vote::ReadOnly { .. } | Vote::Refused(_)) => other,
+            });
+        }
+        self.sound.prepare(branch, prepare, cancelled).await
+    }
+
+    async fn commit(&self, branch: BranchId) -> Result<(), ResourceError> {
+        if self.has(Flaw::CommitsNothing) { self.sound.abort(branch).await } else { self.sound.commit(branch).await }
+    }
+
+    async fn abort(&self, branch: BranchId) -> Result<(), ResourceError> {
+        if self.has(Flaw::AbortsNothing) { self.sound.commit(branch).await } else { self.sound.abort(branch).await }
+    }
+
+    async fn release(&self, branch: BranchId) -> Result<(), ResourceError> {
+        if self.has(Flaw::ReleasesNothing) { Ok(()) } else { self.sound.release(branch).await }
+    }
+
+    async fn resolve(&self, branch: BranchId, heuristic: Heuristic) -> Result<(), ResourceError> {
+        match (self.has(Flaw::RecordsNoHeuristic), heuristic.commit) {
+            (false, _) => self.sound.resolve(branch, heuristic).await,
+            (true, true) => self.sound.commit(branch).await,
+            (true, false) => self.sound.abort(branch).await,
+        }
+    }
+
+    async fn note_decision(&self, branch: BranchId, heuristic: Heuristic) -> Result<(), ResourceError> {
+        if self.has(Flaw::NotesNoDecision) { Ok(()) } else { self.sound.note_decision(branch, heuristic).await }
+    }
+
+    async fn forget_heuristic(&self, branch: BranchId) -> Result<(), ResourceError> {
+        if self.has(Flaw::ForgetsNoHeuristic) { Ok(()) } else { self.sound.forget_heuristic(branch).await }
+    }
+
+    async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {
+        if self.has(Flaw::CollectsNothing) {
+            return Ok(());
+        }
+        let fence = if self.has(Flaw::CollectsTooMuch) { fence.next() } else { fence };
+        self.sound.collect(coordinator, fence).await
+    }
+}
+
+macro_rules! found_out {
+    ($($test:ident: $flaw:ident, $promise:literal;)*) => {$(
+        #[tokio::test(start_paused = true)]
+        #[should_panic(expected = $promise)]
+        async fn $test() {
+            conformance(&mut MemoryWorld::new(|sound| Broken { sound, flaw: Flaw::$flaw })).await;
+        }
+    )*};
+}
+
+found_out! {
+    forgetting_locks_in_a_crash_is_found_out: ForgetsLocksInACrash, "what is in doubt is locked again after a crash";
+    committing_nothing_is_found_out: CommitsNothing, "what was committed is seen";
+    aborting_nothing_is_found_out: AbortsNothing, "what was aborted is not seen";
+    releasing_nothing_is_found_out: ReleasesNothing, "the last reader's leaving frees the lock";
+    committing_too_early_is_found_out: CommitsWhatItShouldPrepare, "what a prepared branch wrote is locked";
+    waiting_without_end_is_found_out: WaitsWithoutEnd, "prepare answers";
+    ignoring_a_cancellation_is_found_out: IgnoresCancellation, "prepare answers";
+    recording_no_epoch_is_found_out: RecordsNoEpoch, "the highest epoch recorded of each coordinator is forced";
+    recording_no_heuristic_is_found_out: RecordsNoHeuristic, "an operator's decision is kept";
+    noting_no_decision_is_found_out: NotesNoDecision, "the coordinator's decision is kept beside";
+    forgetting_no_heuristic_is_found_out: ForgetsNoHeuristic, "what an operator forgets is gone";
+    collecting_nothing_is_found_out: CollectsNothing, "what is finished below the fence is dropped";
+    collecting_too_much_is_found_out: CollectsTooMuch, "what is finished at or above the fence stays";
+}
+
+/// A crash takes everything, as if nothing had been forced.
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "a commit is forced")]
+async fn forcing_nothing_is_found_out() {
+    let mut world = MemoryWorld::forcing_nothing(|sound| sound);
+    conformance(&mut world).await;
+}

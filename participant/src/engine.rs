@@ -1,0 +1,178 @@
+//! The one task that owns the core.
+//!
+//! Each round takes all commands and all finished calls of the resource manager, lets the core answer them, and hands
+//! the effects on. Calls for different branches overlap, so a slow branch holds nobody else back.
+
+mod calls;
+mod commands;
+
+use crate::config::Config;
+use crate::resource::{Recovered, ResourceError, ResourceManager};
+use calls::Done;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use undoubt_participant_core as core;
+use undoubt_participant_core::{Answer, BranchId, Effect, Input, Limits, Operator, Participant, Session};
+use undoubt_platform::{CrashPoints, Random};
+use undoubt_vocabulary::BranchOutcome;
+
+pub(crate) use commands::{Command, EngineGone, Handle, Outgoing, View};
+
+/// Commands that may wait for the engine; whoever brings more waits.
+const MAX_QUEUED_COMMANDS: usize = 4_096;
+
+/// Commands taken in one round.
+const MAX_COMMANDS_PER_ROUND: usize = 256;
+
+pub(crate) struct Engine<R> {
+    core: Participant,
+    resource: Arc<R>,
+    config: Arc<Config>,
+    random: Arc<dyn Random>,
+    crash: CrashPoints,
+    calls: FuturesUnordered<BoxFuture<'static, Result<Done, ResourceError>>>,
+    cancellations: BTreeMap<BranchId, CancellationToken>,
+    /// Bounded by the number of open branches: each has at most one message under way, and one inquiry a sweep.
+    sessions: BTreeMap<Session, mpsc::UnboundedSender<Outgoing>>,
+    operators: BTreeMap<Operator, oneshot::Sender<Answer>>,
+    next_operator: u64,
+    commands: mpsc::Receiver<Command>,
+    effects: Vec<Effect>,
+}
+
+impl<R: ResourceManager> Engine<R> {
+    /// Learns from the resource what survived. When it returns, what is in doubt is locked again.
+    pub(crate) async fn recover(
+        resource: Arc<R>,
+        config: Arc<Config>,
+        random: Arc<dyn Random>,
+        crash: CrashPoints,
+    ) -> Result<(Engine<R>, Handle), ResourceError> {
+        let (sender, commands) = mpsc::channel(MAX_QUEUED_COMMANDS);
+        let mut engine = Engine {
+            core: Participant::new(Limits { max_open_branches: config.max_open_branches }),
+            resource: resource.clone(),
+            config,
+            random,
+            crash,
+            calls: FuturesUnordered::new(),
+            cancellations: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            operators: BTreeMap::new(),
+            next_operator: 0,
+            commands,
+            effects: Vec::new(),
+        };
+        let recovered = resource.recover().await?;
+        let in_doubt = recovered.prepared.len();
+        for input in inputs_of(recovered) {
+            engine.put(Input::Recovered(input));
+        }
+        tracing::info!(in_doubt, resource = resource.kind(), "recovery done: what is in doubt is locked again");
+        Ok((engine, Handle::new(sender)))
+    }
+
+    /// Serves until it is told to stop, or the resource fails.
+    pub(crate) async fn run(mut self) -> Result<(), ResourceError> {
+        let period = Duration::from_millis(self.config.sweep_period_ms);
+        let mut sweep_at = Instant::now() + period;
+        let mut commands = Vec::with_capacity(MAX_COMMANDS_PER_ROUND);
+        loop {
+            tokio::select! {
+                biased;
+                Some(done) = self.calls.next() => self.done(done?),
+                taken = self.commands.recv_many(&mut commands, MAX_COMMANDS_PER_ROUND) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    commands.drain(..).for_each(|command| self.command(command));
+                }
+                () = tokio::time::sleep_until(sweep_at) => {
+                    sweep_at = Instant::now() + period;
+                    self.put(Input::SweepDue);
+                }
+            }
+        }
+        // What the resource manager has begun it may finish; nobody is told any more.
+        for token in self.cancellations.values() {
+            token.cancel();
+        }
+        while let Some(done) = self.calls.next().await {
+            done?;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, input: Input) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.core.handle(input, &mut effects);
+        effects.drain(..).for_each(|effect| self.carry_out(effect));
+        self.effects = effects;
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Welcome { session } => self.out(session, Outgoing::Welcome),
+            Effect::Send { session, message } => self.out(session, Outgoing::Message(message)),
+            Effect::Close { session, why } => {
+                self.out(session, Outgoing::Close(why));
+                self.sessions.remove(&session);
+            }
+            Effect::Cancel { branch } => {
+                if let Some(token) = self.cancellations.get(&branch) {
+                    token.cancel();
+                }
+            }
+            Effect::Answer { operator, answer } => {
+                if let Some(reply) = self.operators.remove(&operator) {
+                    // The operator may have gone; the answer is in the branch's state all the same.
+                    let _ = reply.send(answer);
+                }
+            }
+            Effect::Execute { branch, prepare } => self.execute(branch, prepare),
+            Effect::RecordEpoch { session, coordinator, epoch } => self.record_epoch(session, coordinator, epoch),
+            Effect::Commit { branch } => self.commit(branch),
+            Effect::Abort { branch } => self.abort(branch),
+            Effect::Release { branch } => self.release(branch),
+            Effect::Resolve { branch, heuristic } => self.resolve(branch, heuristic),
+            Effect::NoteDecision { branch, heuristic } => self.note_decision(branch, heuristic),
+            Effect::ForgetHeuristic { branch } => self.forget_heuristic(branch),
+            Effect::Collect { coordinator, fence } => self.collect(coordinator, fence),
+        }
+    }
+
+    fn out(&mut self, session: Session, outgoing: Outgoing) {
+        if let Some(sender) = self.sessions.get(&session) {
+            // A session that has just ended is closed by its own command.
+            let _ = sender.send(outgoing);
+        }
+    }
+}
+
+fn inputs_of(recovered: Recovered) -> impl Iterator<Item = core::Recovered> {
+    let Recovered { coordinators, prepared, finished, heuristics } = recovered;
+    let coordinators =
+        coordinators.into_iter().map(|(id, epoch, fence)| core::Recovered::Coordinator { id, epoch, fence });
+    let prepared = prepared
+        .into_iter()
+        .map(|(branch, begun_at, result)| core::Recovered::Prepared { branch, begun_at, result });
+    let finished = finished.into_iter().filter_map(|(branch, outcome, result)| match outcome {
+        BranchOutcome::Committed => Some(core::Recovered::Committed { branch, result }),
+        // Heuristic outcomes have records of their own; aborts leave none.
+        BranchOutcome::Aborted
+        | BranchOutcome::HeuristicallyCommitted
+        | BranchOutcome::HeuristicallyAborted
+        | BranchOutcome::Unknown => None,
+    });
+    let heuristics = heuristics
+        .into_iter()
+        .map(|(branch, begun_at, heuristic)| core::Recovered::Heuristic { branch, begun_at, heuristic });
+    // What is open comes first: a finished record of an earlier attempt gives way to it.
+    coordinators.chain(prepared).chain(heuristics).chain(finished)
+}

@@ -1,0 +1,108 @@
+//! What others ask of the engine.
+
+use super::Engine;
+use crate::resource::{Heuristic, ResourceManager};
+use tokio::sync::{mpsc, oneshot};
+use undoubt_participant_core::{Answer, Input, Operator, Participant, Session, SessionRefused};
+use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, ToCoordinator, ToParticipant, TxId};
+
+pub(crate) enum Command {
+    Hello { session: Session, coordinator: CoordinatorId, epoch: Epoch, out: mpsc::UnboundedSender<Outgoing> },
+    Batch { session: Session, fence: Ticket, messages: Vec<ToParticipant> },
+    Closed { session: Session },
+    Resolve { tx: TxId, heuristic: Heuristic, reply: oneshot::Sender<Answer> },
+    Forget { tx: TxId, reply: oneshot::Sender<Answer> },
+    /// Looks at the engine between two rounds.
+    Inspect(Box<dyn FnOnce(&View<'_>) + Send>),
+    /// Finish what the resource manager has begun, and end.
+    Stop,
+}
+
+/// What goes out on a session.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    Welcome,
+    Message(ToCoordinator),
+    Close(SessionRefused),
+}
+
+/// What an inspection may see.
+pub(crate) struct View<'a> {
+    pub(crate) core: &'a Participant,
+    pub(crate) resource: &'static str,
+}
+
+/// The engine has stopped, because the participant is stopping or its resource failed.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the participant is stopping; try again after its restart")]
+pub(crate) struct EngineGone;
+
+/// How others reach the engine.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle(mpsc::Sender<Command>);
+
+impl Handle {
+    pub(super) fn new(sender: mpsc::Sender<Command>) -> Handle {
+        Handle(sender)
+    }
+
+    pub(crate) async fn tell(&self, command: Command) -> Result<(), EngineGone> {
+        self.0.send(command).await.map_err(|_| EngineGone)
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Answer>) -> Command,
+    ) -> Result<Answer, EngineGone> {
+        let (sender, receiver) = oneshot::channel();
+        self.tell(command(sender)).await?;
+        receiver.await.map_err(|_| EngineGone)
+    }
+
+    pub(crate) async fn inspect<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&View<'_>) -> T + Send + 'static,
+    ) -> Result<T, EngineGone> {
+        let (sender, receiver) = oneshot::channel();
+        self.tell(Command::Inspect(Box::new(move |view| drop(sender.send(look(view)))))).await?;
+        receiver.await.map_err(|_| EngineGone)
+    }
+}
+
+impl<R: ResourceManager> Engine<R> {
+    pub(super) fn command(&mut self, command: Command) {
+        match command {
+            Command::Hello { session, coordinator, epoch, out } => {
+                self.sessions.insert(session, out);
+                self.put(Input::Hello { session, coordinator, epoch });
+            }
+            Command::Batch { session, fence, messages } => {
+                self.put(Input::Fence { session, fence });
+                for message in messages {
+                    self.put(Input::Received { session, message });
+                }
+            }
+            Command::Closed { session } => {
+                self.sessions.remove(&session);
+                self.put(Input::SessionClosed { session });
+            }
+            Command::Resolve { tx, heuristic, reply } => {
+                let operator = self.operator(reply);
+                self.put(Input::Resolve { tx, heuristic, operator });
+            }
+            Command::Forget { tx, reply } => {
+                let operator = self.operator(reply);
+                self.put(Input::Forget { tx, operator });
+            }
+            Command::Inspect(look) => look(&View { core: &self.core, resource: self.resource.kind() }),
+            Command::Stop => self.commands.close(),
+        }
+    }
+
+    fn operator(&mut self, reply: oneshot::Sender<Answer>) -> Operator {
+        self.next_operator += 1;
+        let operator = Operator(self.next_operator);
+        self.operators.insert(operator, reply);
+        operator
+    }
+}

@@ -1,0 +1,22 @@
+//! The participant: guards a resource, and votes.
+//!
+//! The rules are in `undoubt-participant-core`; what is here carries out its effects:
+//!
+//! * [`resource`] is what a resource has to be able to do, and [`adapter`] has one file for each that we bring.
+//!   [`conformance`] is the suite that an adapter's author runs.
+//! * `engine` is one task that owns the core, and calls the resource manager for many branches at once.
+//! * `session` speaks with a coordinator; `admin` with operators.
+
+pub mod adapter;
+mod admin;
+pub mod config;
+pub mod conformance;
+mod engine;
+mod points;
+pub mod resource;
+mod run;
+mod session;
+
+pub use config::Config;
+pub use points::CRASH_POINTS;
+pub use run::{Environment, RunError, run};

@@ -1,0 +1,31 @@
+//! Where a process can be made to crash: around what the resource manager makes durable, and around each send.
+
+use undoubt_vocabulary::ToCoordinator;
+
+/// Every point's name, for those who sweep them.
+pub const CRASH_POINTS: &[&str] = &[
+    "before-execute",
+    "after-execute",
+    "before-commit",
+    "after-commit",
+    "before-abort",
+    "after-abort",
+    "before-send-vote",
+    "after-send-vote",
+    "before-send-confirmed",
+    "after-send-confirmed",
+    "before-send-finished",
+    "after-send-finished",
+    "before-send-inquiry",
+    "after-send-inquiry",
+];
+
+/// Before and after a message is handed to the stream.
+pub(crate) fn around_send(message: &ToCoordinator) -> (&'static str, &'static str) {
+    match message {
+        ToCoordinator::Vote { .. } => ("before-send-vote", "after-send-vote"),
+        ToCoordinator::Confirmed { .. } => ("before-send-confirmed", "after-send-confirmed"),
+        ToCoordinator::Finished { .. } => ("before-send-finished", "after-send-finished"),
+        ToCoordinator::Inquiry { .. } => ("before-send-inquiry", "after-send-inquiry"),
+    }
+}

@@ -1,0 +1,112 @@
+//! What a resource has to be able to do to take part in transactions.
+//!
+//! A [`ResourceManager`] guards one resource: a store, a database, a queue. The participant's server speaks the protocol
+//! (sessions, tickets, fences, inquiries, repeated messages) and calls the resource manager for what only the resource
+//! can do: lock, check, do the work, and make it durable. So an adapter's author needs to know this page only, and
+//! [`crate::conformance`] tells whether it keeps the contract.
+//!
+//! # The contract
+//! * [`recover`](ResourceManager::recover) comes once and first.
+//! * For one transaction id at most one call is under way at a time, so no call meets its own repetition. Calls for
+//!   different transactions overlap as they like, and so do those for a coordinator: of several epochs or fences the
+//!   highest holds. No future is dropped before it is done.
+//! * A success says that what the call promises is true, durability included. The server answers the coordinator on the
+//!   strength of it (R1, R2).
+//! * Storage that fails stops the process (R8): [`ResourceError::Stopped`]. [`ResourceError::Unavailable`] means that
+//!   nothing happened; the server will try again.
+//! * Time is tokio's, and nothing is drawn at random: the simulation runs adapters too.
+
+use bytes::Bytes;
+use std::future::Future;
+use tokio_util::sync::CancellationToken;
+use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, Prepare, Ticket, Timestamp, Vote};
+
+pub use undoubt_participant_core::branch_id::BranchId;
+pub use undoubt_participant_core::heuristic::Heuristic;
+
+/// A resource that takes part in transactions. The module's page states the contract that holds for all calls.
+pub trait ResourceManager: Send + Sync + 'static {
+    /// What kind of resource this is, for people: "kv", "postgresql".
+    fn kind(&self) -> &'static str;
+
+    /// Called once, before all else: tells what survived. When it returns, the prepared branches hold their locks again.
+    fn recover(&self) -> impl Future<Output = Result<Recovered, ResourceError>> + Send;
+
+    /// Stores the highest epoch seen of a coordinator, forced before it returns (R5).
+    fn record_epoch(
+        &self,
+        coordinator: CoordinatorId,
+        epoch: Epoch,
+    ) -> impl Future<Output = Result<(), ResourceError>> + Send;
+
+    /// Waits for the locks, checks, does the work, and makes the vote durable with all that is needed to commit (R2).
+    ///
+    /// A lock wait ends at `prepare.timeout` or once `cancelled` (R12): the branch is over then. Later than that a
+    /// cancellation may be ignored, and an abort follows. A refusal leaves nothing behind, neither data nor locks.
+    ///
+    /// Two-phase: work that wrote nothing is voted read-only and keeps its locks, in memory only, until
+    /// [`release`](Self::release). One-phase: commits at once, and in the same write stores what the branch came to, with
+    /// its result; the locks are free when it returns. Work that wrote nothing is voted read-only and leaves no trace.
+    fn prepare(
+        &self,
+        branch: BranchId,
+        prepare: Prepare,
+        cancelled: CancellationToken,
+    ) -> impl Future<Output = Result<Vote, ResourceError>> + Send;
+
+    /// Commits a prepared branch: its work becomes visible, what it came to is stored (both in one forced write), its
+    /// locks are freed. May be repeated; the caller has checked that the branch was prepared here.
+    fn commit(&self, branch: BranchId) -> impl Future<Output = Result<(), ResourceError>> + Send;
+
+    /// Undoes a branch, prepared or read-only, and frees its locks. Need not be forced: an abort that a crash forgets is
+    /// presumed again on inquiry. May be repeated, and be for a branch that is not known.
+    fn abort(&self, branch: BranchId) -> impl Future<Output = Result<(), ResourceError>> + Send;
+
+    /// A read-only branch leaves (R7): frees its locks, stores nothing. May be repeated, and be for a branch not known.
+    fn release(&self, branch: BranchId) -> impl Future<Output = Result<(), ResourceError>> + Send;
+
+    /// Ends a prepared branch as an operator decided (R3): commits or undoes it and stores the decision, in one forced
+    /// write, then frees its locks. May be repeated; the caller has checked that the branch was prepared here.
+    fn resolve(&self, branch: BranchId, heuristic: Heuristic)
+    -> impl Future<Output = Result<(), ResourceError>> + Send;
+
+    /// Stores the heuristic outcome anew, now with the coordinator's decision; forced.
+    fn note_decision(
+        &self,
+        branch: BranchId,
+        heuristic: Heuristic,
+    ) -> impl Future<Output = Result<(), ResourceError>> + Send;
+
+    /// Drops a heuristic outcome's record; forced. May be repeated.
+    fn forget_heuristic(&self, branch: BranchId) -> impl Future<Output = Result<(), ResourceError>> + Send;
+
+    /// Every attempt of this coordinator below `fence` is over: drops what was kept only to recognise it, and remembers
+    /// the fence, both in one write that need not be forced. Branches still prepared below it stay.
+    fn collect(
+        &self,
+        coordinator: CoordinatorId,
+        fence: Ticket,
+    ) -> impl Future<Output = Result<(), ResourceError>> + Send;
+}
+
+/// What a resource manager finds when it starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// The highest epoch and the highest fence of each coordinator.
+    pub coordinators: Vec<(CoordinatorId, Epoch, Ticket)>,
+    /// In doubt, locked again; with the time when their transaction began, and the result they voted with.
+    pub prepared: Vec<(BranchId, Timestamp, Bytes)>,
+    /// What branches came to, with the result of those that committed in one phase; at or above their fence.
+    pub finished: Vec<(BranchId, BranchOutcome, Bytes)>,
+    /// With the time when their transaction began.
+    pub heuristics: Vec<(BranchId, Timestamp, Heuristic)>,
+}
+
+/// Why a resource manager did not do what it was told.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResourceError {
+    #[error("the resource cannot do this now: {cause}. Nothing happened; try again later")]
+    Unavailable { cause: String },
+    #[error("the resource failed: {cause}. It is unknown what is stored: this process must stop and recover (R8)")]
+    Stopped { cause: String },
+}

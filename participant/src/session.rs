@@ -1,0 +1,171 @@
+//! The conversation with a coordinator, as `session.proto` has it.
+
+use crate::config::Config;
+use crate::engine::{Command, EngineGone, Handle, Outgoing};
+use crate::points::around_send;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+use undoubt_participant_core::{Session, SessionRefused};
+use undoubt_platform::CrashPoints;
+use undoubt_proto::v1;
+use undoubt_proto::v1::participant_server::Participant;
+use undoubt_vocabulary::limits::MAX_WORK_BYTES;
+use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, ToParticipant};
+
+const PROTOCOL_VERSION: u32 = 1;
+
+/// A stream that does not say hello within this time is closed.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Batches between the engine and the stream: one being sent and one ready.
+const MAX_BATCHES_UNDER_WAY: usize = 2;
+
+/// A batch is closed when it has this many messages; what is left makes the next.
+const MAX_MESSAGES_PER_BATCH: usize = 1_024;
+
+#[derive(Clone)]
+pub(crate) struct SessionService {
+    engine: Handle,
+    config: Arc<Config>,
+    resource: &'static str,
+    crash: CrashPoints,
+    sessions: Arc<AtomicU64>,
+}
+
+type Batches = Pin<Box<dyn Stream<Item = Result<v1::ParticipantBatch, Status>> + Send>>;
+
+impl SessionService {
+    pub(crate) fn new(engine: Handle, config: Arc<Config>, resource: &'static str, crash: CrashPoints) -> Self {
+        SessionService { engine, config, resource, crash, sessions: Arc::default() }
+    }
+
+    fn check(&self, hello: &v1::Hello) -> Result<(CoordinatorId, Epoch), Status> {
+        if hello.protocol_version != PROTOCOL_VERSION {
+            return Err(Status::failed_precondition(format!(
+                "protocol version {} is not the {PROTOCOL_VERSION} that is spoken here; use matching versions",
+                hello.protocol_version
+            )));
+        }
+        if hello.participant_name != self.config.name {
+            return Err(Status::failed_precondition(format!(
+                "this is participant {:?}, not {:?}; correct the coordinator's configuration",
+                self.config.name, hello.participant_name
+            )));
+        }
+        let coordinator = CoordinatorId::try_from(hello.coordinator_id.as_ref())
+            .map_err(|bad| Status::invalid_argument(bad.to_string()))?;
+        Ok((coordinator, Epoch(hello.epoch)))
+    }
+}
+
+#[tonic::async_trait]
+impl Participant for SessionService {
+    type SessionStream = Batches;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<v1::CoordinatorBatch>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let mut incoming = request.into_inner();
+        let first = tokio::time::timeout(HELLO_TIMEOUT, incoming.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("no hello came; a session begins with one"))??
+            .ok_or_else(|| Status::invalid_argument("the stream ended before hello"))?;
+        let hello = first.hello.as_ref().ok_or_else(|| Status::invalid_argument("the first batch has no hello"))?;
+        let (coordinator, epoch) = self.check(hello)?;
+        let session = Session(self.sessions.fetch_add(1, Ordering::Relaxed));
+        let (out, outgoing) = mpsc::unbounded_channel();
+        self.engine.tell(Command::Hello { session, coordinator, epoch, out }).await.map_err(gone)?;
+        let (batches, stream) = mpsc::channel(MAX_BATCHES_UNDER_WAY);
+        let welcome = v1::Welcome {
+            protocol_version: PROTOCOL_VERSION,
+            participant_name: self.config.name.clone(),
+            resource: self.resource.to_owned(),
+            max_work_bytes: MAX_WORK_BYTES as u64,
+        };
+        let (engine, crash) = (self.engine.clone(), self.crash.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                ended = receive(&engine, session, first, incoming) => {
+                    if let Err(status) = ended {
+                        tracing::debug!(%status, "session ended");
+                        // The coordinator may have gone; then nobody wants to know.
+                        let _ = batches.try_send(Err(status));
+                    }
+                }
+                () = send(outgoing, &batches, welcome, &crash) => {}
+            }
+            // The engine may have gone first.
+            let _ = engine.tell(Command::Closed { session }).await;
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+}
+
+async fn receive(
+    engine: &Handle,
+    session: Session,
+    first: v1::CoordinatorBatch,
+    mut incoming: Streaming<v1::CoordinatorBatch>,
+) -> Result<(), Status> {
+    let mut next = Some(first);
+    while let Some(batch) = next {
+        let fence = Ticket(batch.fence);
+        let messages: Result<Vec<ToParticipant>, _> = batch.messages.into_iter().map(TryInto::try_into).collect();
+        let messages = messages.map_err(|bad| Status::invalid_argument(bad.to_string()))?;
+        engine.tell(Command::Batch { session, fence, messages }).await.map_err(gone)?;
+        next = incoming.message().await?;
+    }
+    Ok(())
+}
+
+/// Drains what the engine has queued into batches, until either side is closed.
+async fn send(
+    mut outgoing: mpsc::UnboundedReceiver<Outgoing>,
+    batches: &mpsc::Sender<Result<v1::ParticipantBatch, Status>>,
+    welcome: v1::Welcome,
+    crash: &CrashPoints,
+) {
+    let mut queued = Vec::with_capacity(MAX_MESSAGES_PER_BATCH);
+    while outgoing.recv_many(&mut queued, MAX_MESSAGES_PER_BATCH).await > 0 {
+        let mut batch = v1::ParticipantBatch::default();
+        let mut reached = Vec::new();
+        let mut close = None;
+        for item in queued.drain(..) {
+            match item {
+                Outgoing::Welcome => batch.welcome = Some(welcome.clone()),
+                Outgoing::Message(message) => {
+                    let (before, after) = around_send(&message);
+                    crash.reach(before);
+                    reached.push(after);
+                    batch.messages.push(message.into());
+                }
+                Outgoing::Close(why) => close = Some(why),
+            }
+        }
+        let worth_sending = batch.welcome.is_some() || !batch.messages.is_empty();
+        if worth_sending && batches.send(Ok(batch)).await.is_err() {
+            return;
+        }
+        reached.into_iter().for_each(|point| crash.reach(point));
+        if let Some(why) = close {
+            let status = match why {
+                SessionRefused::LowerEpoch { .. } => Status::failed_precondition(why.to_string()),
+                SessionRefused::Replaced => Status::aborted(why.to_string()),
+            };
+            // The coordinator may have gone; then nobody wants to know.
+            let _ = batches.send(Err(status)).await;
+            return;
+        }
+    }
+}
+
+pub(crate) fn gone(gone: EngineGone) -> Status {
+    Status::unavailable(gone.to_string())
+}

@@ -1,0 +1,20 @@
+//! Compiles the `.proto` files. `protox` does it in Rust, so that no protoc has to be installed.
+
+use prost::Message;
+use std::error::Error;
+use std::path::PathBuf;
+use std::{env, fs};
+
+const FILES: [&str; 4] =
+    ["undoubt/v1/session.proto", "undoubt/v1/transaction.proto", "undoubt/v1/kv.proto", "undoubt/v1/record.proto"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for file in FILES {
+        println!("cargo::rerun-if-changed={file}");
+    }
+    let descriptors = protox::compile(FILES, ["."])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure().bytes(".").include_file("generated.rs").compile_fds(descriptors)?;
+    Ok(())
+}

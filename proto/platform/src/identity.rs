@@ -1,0 +1,149 @@
+//! Whose data a folder holds, and which start of its owner this is.
+//!
+//! Kept in the family `meta`, one key each, so that a folder can be looked into with RocksDB's own tools:
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `format` | version of everything stored: u32, big endian |
+//! | `kind` | `coordinator` or `participant` |
+//! | `name` | the owner's name, UTF-8 |
+//! | `id` | 16 bytes, drawn when the folder was new: tells a wiped folder from the one before it |
+//! | `epoch` | the last start: u64, big endian |
+//!
+//! A folder of another owner, or in a newer format, is refused before anything is read from it or written to it.
+
+use std::fmt;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::store::{Batch, Direction, Durability, Family, Store, StoreError};
+
+/// The version of what this program stores.
+pub const FORMAT: u32 = 1;
+
+const FORMAT_KEY: &str = "format";
+const KIND_KEY: &str = "kind";
+const NAME_KEY: &str = "name";
+const ID_KEY: &str = "id";
+const EPOCH_KEY: &str = "epoch";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Coordinator,
+    Participant,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub kind: Kind,
+    pub name: String,
+    pub id: [u8; 16],
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum IdentityError {
+    #[error(
+        "this data folder has format {found}, but this program knows formats up to {known}. A newer version wrote it: \
+         start that version, or a newer one"
+    )]
+    NewerFormat { found: u32, known: u32 },
+    #[error("this data folder belongs to a {found}, not a {expected}. Give this {expected} a folder of its own")]
+    OtherKind { found: Kind, expected: Kind },
+    #[error(
+        "this data folder belongs to {kind} '{found}', not '{expected}'. Start it under its own name, or choose another \
+         folder: what it has promised holds for that name only"
+    )]
+    OtherName { kind: Kind, found: String, expected: String },
+    #[error(
+        "the stored {key} is missing or malformed, so it is unknown whose folder this is. Restore it from a backup; do \
+         not start with an older copy"
+    )]
+    Malformed { key: &'static str },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Reads whose folder this is and refuses if it is another's; a new folder becomes the caller's, with `fresh_id`, and
+/// that is on stable storage when this returns.
+pub async fn establish(
+    store: &dyn Store,
+    meta: Family,
+    kind: Kind,
+    name: &str,
+    fresh_id: [u8; 16],
+) -> Result<Identity, IdentityError> {
+    if is_new(store, meta)? {
+        let mut batch = Batch::default();
+        batch.put(meta, FORMAT_KEY, FORMAT.to_be_bytes().to_vec());
+        batch.put(meta, KIND_KEY, kind.as_str());
+        batch.put(meta, NAME_KEY, name.to_owned());
+        batch.put(meta, ID_KEY, fresh_id.to_vec());
+        store.write(batch, Durability::Forced).await?;
+    }
+    read_and_compare(store, meta, kind, name)
+}
+
+/// Takes the next epoch: higher than every one taken from this folder before, and on stable storage when this returns.
+pub async fn next_epoch(store: &dyn Store, meta: Family) -> Result<u64, IdentityError> {
+    let malformed = IdentityError::Malformed { key: EPOCH_KEY };
+    let last = match store.get(meta, EPOCH_KEY.as_bytes())? {
+        Some(stored) => u64::from_be_bytes(fixed(&stored, EPOCH_KEY)?),
+        None => 0,
+    };
+    let next = last.checked_add(1).ok_or(malformed)?;
+    let mut batch = Batch::default();
+    batch.put(meta, EPOCH_KEY, next.to_be_bytes().to_vec());
+    store.write(batch, Durability::Forced).await?;
+    Ok(next)
+}
+
+fn is_new(store: &dyn Store, meta: Family) -> Result<bool, StoreError> {
+    Ok(store.scan(meta, &[], None, Direction::Forward, 1)?.is_empty())
+}
+
+fn read_and_compare(store: &dyn Store, meta: Family, kind: Kind, name: &str) -> Result<Identity, IdentityError> {
+    let stored = |key: &'static str| -> Result<Bytes, IdentityError> {
+        store.get(meta, key.as_bytes())?.ok_or(IdentityError::Malformed { key })
+    };
+    let format = u32::from_be_bytes(fixed(&stored(FORMAT_KEY)?, FORMAT_KEY)?);
+    if format > FORMAT {
+        return Err(IdentityError::NewerFormat { found: format, known: FORMAT });
+    }
+    let found_kind = Kind::parse(&stored(KIND_KEY)?).ok_or(IdentityError::Malformed { key: KIND_KEY })?;
+    if found_kind != kind {
+        return Err(IdentityError::OtherKind { found: found_kind, expected: kind });
+    }
+    let found_name =
+        String::from_utf8(stored(NAME_KEY)?.to_vec()).map_err(|_| IdentityError::Malformed { key: NAME_KEY })?;
+    if found_name != name {
+        return Err(IdentityError::OtherName { kind, found: found_name, expected: name.to_owned() });
+    }
+    Ok(Identity { kind, name: found_name, id: fixed(&stored(ID_KEY)?, ID_KEY)? })
+}
+
+fn fixed<const BYTES: usize>(stored: &Bytes, key: &'static str) -> Result<[u8; BYTES], IdentityError> {
+    stored.as_ref().try_into().map_err(|_| IdentityError::Malformed { key })
+}
+
+impl Kind {
+    fn as_str(self) -> &'static str {
+        match self {
+            Kind::Coordinator => "coordinator",
+            Kind::Participant => "participant",
+        }
+    }
+
+    fn parse(stored: &[u8]) -> Option<Kind> {
+        [Kind::Coordinator, Kind::Participant].into_iter().find(|kind| kind.as_str().as_bytes() == stored)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::rocks::{RocksOptions, RocksStore};
+
+const META: Family = Family("meta");
+const ID: [u8; 16] = [7; 16];
+
+fn open(folder: &Path) -> RocksStore {
+    RocksStore::open(folder, &[META], RocksOptions::default()).unwrap()
+}
+
+async fn overwrite(store: &RocksStore, key: &'static str, value: &[u8]) {
+    let mut batch = Batch::default();
+    batch.put(META, key, value.to_vec());
+    store.write(batch, Durability::Forced).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_folder_becomes_the_callers_and_stays_so_under_its_first_id() {
+    let folder = TempDir::new().unwrap();
+    let expected = Identity { kind: Kind::Coordinator, name: "c1".into(), id: ID };
+    for fresh_id in [ID, [8; 16]] {
+        let store = open(folder.path());
+        assert_eq!(establish(&store, META, Kind::Coordinator, "c1", fresh_id).await, Ok(expected.clone()));
+    }
+}
+
+#[tokio::test]
+async fn a_folder_of_another_name_or_kind_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    establish(&store, META, Kind::Coordinator, "x", ID).await.unwrap();
+
+    let other_name = establish(&store, META, Kind::Coordinator, "y", ID).await.unwrap_err();
+    assert!(matches!(other_name, IdentityError::OtherName { .. }));
+    assert!(other_name.to_string().starts_with("this data folder belongs to coordinator 'x', not 'y'"), "{other_name}");
+
+    let other_kind = establish(&store, META, Kind::Participant, "x", ID).await.unwrap_err();
+    assert_eq!(other_kind, IdentityError::OtherKind { found: Kind::Coordinator, expected: Kind::Participant });
+}
+
+#[tokio::test]
+async fn a_newer_format_is_refused_before_anything_else_is_read() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    establish(&store, META, Kind::Participant, "p", ID).await.unwrap();
+    overwrite(&store, FORMAT_KEY, &(FORMAT + 1).to_be_bytes()).await;
+    overwrite(&store, KIND_KEY, b"something new").await;
+    let refusal = establish(&store, META, Kind::Participant, "p", ID).await;
+    assert_eq!(refusal, Err(IdentityError::NewerFormat { found: FORMAT + 1, known: FORMAT }));
+}
+
+#[tokio::test]
+async fn a_missing_or_malformed_part_is_refused_and_not_drawn_anew() {
+    for (key, value) in [(FORMAT_KEY, vec![1]), (KIND_KEY, vec![]), (NAME_KEY, vec![0xff]), (ID_KEY, vec![0; 15])] {
+        let folder = TempDir::new().unwrap();
+        let store = open(folder.path());
+        establish(&store, META, Kind::Participant, "p", ID).await.unwrap();
+        overwrite(&store, key, &value).await;
+        let refusal = establish(&store, META, Kind::Participant, "p", ID).await;
+        assert_eq!(refusal, Err(IdentityError::Malformed { key }));
+
+        let mut batch = Batch::default();
+        batch.delete(META, key);
+        store.write(batch, Durability::Forced).await.unwrap();
+        let refusal = establish(&store, META, Kind::Participant, "p", ID).await;
+        assert_eq!(refusal, Err(IdentityError::Malformed { key }));
+    }
+}
+
+#[tokio::test]
+async fn every_start_takes_a_higher_epoch() {
+    let folder = TempDir::new().unwrap();
+    for expected in 1..=3 {
+        let store = open(folder.path());
+        establish(&store, META, Kind::Coordinator, "c", ID).await.unwrap();
+        assert_eq!(next_epoch(&store, META).await, Ok(expected));
+    }
+}
+
+#[tokio::test]
+async fn an_epoch_that_cannot_grow_or_be_read_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    for stored in [u64::MAX.to_be_bytes().to_vec(), vec![1, 2]] {
+        overwrite(&store, EPOCH_KEY, &stored).await;
+        assert_eq!(next_epoch(&store, META).await, Err(IdentityError::Malformed { key: EPOCH_KEY }));
+    }
+}

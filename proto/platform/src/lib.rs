@@ -1,0 +1,24 @@
+//! What both sides stand on: durable storage, and the seams through which time, randomness and faults come in.
+//!
+//! * [`store`]: the contract of durable storage, which RocksDB and the simulated disk both keep;
+//!   [`conformance`] holds them to it.
+//! * [`rocks`]: that contract over RocksDB, with a group-commit writer and a check of the log before it is trusted (R8).
+//! * [`identity`]: whose data a folder holds, and which start of its owner this is (R5).
+//! * [`crash`], [`clock`], [`random`]: what the simulation replaces.
+//!
+//! Nothing here knows what a transaction is.
+
+pub mod clock;
+pub mod conformance;
+pub mod crash;
+pub mod identity;
+pub mod random;
+pub mod rocks;
+pub mod store;
+
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use crash::CrashPoints;
+pub use identity::{Identity, IdentityError, Kind};
+pub use random::{OsRandom, Random, SeededRandom};
+pub use rocks::{RocksOptions, RocksStore, WriterStats};
+pub use store::{Batch, Direction, Durability, Family, Operation, Store, StoreError, Written};

@@ -1,0 +1,94 @@
+//! Randomness as an argument, so that a run can be repeated from its seed.
+
+use std::sync::{Mutex, PoisonError};
+
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+pub trait Random: Send + Sync {
+    fn fill(&self, bytes: &mut [u8]);
+
+    fn u64(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.fill(&mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
+    /// A number below `bound`, each equally likely; 0 where `bound` is 0.
+    fn below(&self, bound: u64) -> u64 {
+        if bound == 0 {
+            return 0;
+        }
+        // Of the 2^64 numbers, those above the last whole multiple of `bound` would favour the small remainders.
+        let unfair = (u64::MAX % bound + 1) % bound;
+        loop {
+            let number = self.u64();
+            if number <= u64::MAX - unfair {
+                return number % bound;
+            }
+        }
+    }
+}
+
+/// The operating system's randomness, fit for secrets and for ids that must never meet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OsRandom;
+
+impl Random for OsRandom {
+    /// # Panics
+    /// Where the operating system has no randomness to give: an id made without it could meet another.
+    fn fill(&self, bytes: &mut [u8]) {
+        if let Err(error) = getrandom::fill(bytes) {
+            panic!("the operating system gave no randomness ({error}), without which ids may collide: stopping");
+        }
+    }
+}
+
+/// The same numbers for the same seed, on every machine.
+#[derive(Debug)]
+pub struct SeededRandom(Mutex<ChaCha12Rng>);
+
+impl SeededRandom {
+    pub fn new(seed: u64) -> SeededRandom {
+        SeededRandom(Mutex::new(ChaCha12Rng::seed_from_u64(seed)))
+    }
+}
+
+impl Random for SeededRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_seed_gives_one_sequence_and_another_seed_another() {
+        let draw = |seed| {
+            let random = SeededRandom::new(seed);
+            (0..8).map(|_| random.u64()).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(7), draw(7));
+        assert_ne!(draw(7), draw(8));
+    }
+
+    #[test]
+    fn below_reaches_every_number_under_its_bound_and_none_above() {
+        let random = SeededRandom::new(1);
+        let mut counts = [0; 6];
+        for _ in 0..6_000 {
+            counts[usize::try_from(random.below(6)).unwrap()] += 1;
+        }
+        assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
+        assert_eq!(random.below(1), 0);
+        assert_eq!(random.below(0), 0);
+        assert!(random.below(u64::MAX) < u64::MAX);
+    }
+
+    #[test]
+    fn the_operating_system_does_not_repeat_itself() {
+        assert_ne!(OsRandom.u64(), OsRandom.u64());
+    }
+}

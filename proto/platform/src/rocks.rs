@@ -1,0 +1,153 @@
+//! The store over RocksDB.
+//!
+//! One folder, one open store. Opening claims the folder, checks its logs byte by byte (`wal_check`), cuts a torn
+//! tail, and only then lets RocksDB replay them, in the one recovery mode that accepts no flaw. All writes go through
+//! one thread (`writer`), which forces whatever has queued behind the last forced write in one go.
+//!
+//! Dropping the store writes what is queued, forces it and closes the folder.
+
+mod database;
+mod error;
+mod folder;
+mod log_format;
+mod wal_check;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rocksdb::{DB, ReadOptions};
+
+use crate::store::{Batch, Direction, Durability, Family, Store, StoreError, Written};
+use folder::Folder;
+use writer::Writer;
+
+pub use writer::WriterStats;
+
+/// Bounds on memory and on the log. The defaults suit many stores side by side on a small machine.
+#[derive(Clone, Debug)]
+pub struct RocksOptions {
+    /// Memory that one family fills before it is flushed to a file.
+    pub write_buffer_bytes: usize,
+    /// Memory that all families fill together before the fullest is flushed.
+    pub total_write_buffer_bytes: usize,
+    /// Cache of blocks read from files, shared by all families.
+    pub block_cache_bytes: usize,
+    /// Size of all logs together beyond which the oldest families are flushed, so that recovery stays short.
+    pub total_wal_bytes: u64,
+    /// Writes that may wait for the writer.
+    pub queue_batches: usize,
+    /// Keys and values that may wait for the writer.
+    pub queue_bytes: usize,
+}
+
+impl Default for RocksOptions {
+    fn default() -> RocksOptions {
+        const MIB: usize = 1024 * 1024;
+        RocksOptions {
+            write_buffer_bytes: 16 * MIB,
+            total_write_buffer_bytes: 32 * MIB,
+            block_cache_bytes: 16 * MIB,
+            total_wal_bytes: 64 * 1024 * 1024,
+            queue_batches: 65_536,
+            queue_bytes: 32 * MIB,
+        }
+    }
+}
+
+/// A folder of RocksDB, open for as long as this lives.
+#[derive(Debug)]
+pub struct RocksStore {
+    // Dropped in this order: the queue is written out, the database closes, the folder is free for the next.
+    writer: Writer,
+    database: Arc<DB>,
+    folder: Folder,
+}
+
+impl RocksStore {
+    /// Opens the folder at `path` with exactly these `families`; creates what is absent. Refuses a folder that is open
+    /// already, that is damaged, that holds something else, or that has families unknown here.
+    pub fn open(path: &Path, families: &[Family], options: RocksOptions) -> Result<RocksStore, StoreError> {
+        let folder = Folder::claim(path)?;
+        wal_check::check(folder.path())?;
+        let database = Arc::new(database::open(&folder, families, &options)?);
+        folder.establish()?;
+        let writer = Writer::start(
+            writer::Bounds { batches: options.queue_batches, bytes: options.queue_bytes },
+            database::applier(Arc::clone(&database), folder.path()),
+        )?;
+        Ok(RocksStore { writer, database, folder })
+    }
+
+    pub fn stats(&self) -> WriterStats {
+        self.writer.stats()
+    }
+
+    fn place(&self, family: Family) -> String {
+        format!("family '{}' in {}", family.0, self.folder.path().display())
+    }
+}
+
+impl Store for RocksStore {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let handle = database::handle(&self.database, family)?;
+        let value = self
+            .database
+            .get_pinned_cf(handle, key)
+            .map_err(|error| error::translate(&error, || self.place(family)))?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        to: Option<&[u8]>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        let handle = database::handle(&self.database, family)?;
+        if to.is_some_and(|to| to <= from) {
+            return Ok(Vec::new());
+        }
+        let mut bounds = ReadOptions::default();
+        bounds.set_iterate_lower_bound(from);
+        if let Some(to) = to {
+            bounds.set_iterate_upper_bound(to);
+        }
+        let mut cursor = self.database.raw_iterator_cf_opt(handle, bounds);
+        match direction {
+            Direction::Forward => cursor.seek_to_first(),
+            Direction::Backward => cursor.seek_to_last(),
+        }
+        let mut pairs = Vec::new();
+        while pairs.len() < limit
+            && let Some((key, value)) = cursor.item()
+        {
+            pairs.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+            match direction {
+                Direction::Forward => cursor.next(),
+                Direction::Backward => cursor.prev(),
+            }
+        }
+        // A cursor that met damage looks like one at its end until it is asked.
+        cursor.status().map_err(|error| error::translate(&error, || self.place(family)))?;
+        Ok(pairs)
+    }
+
+    fn write(&self, batch: Batch, durability: Durability) -> Written {
+        let known = batch.iter().try_for_each(|change| database::handle(&self.database, change.family()).map(drop));
+        match known {
+            Ok(()) => self.writer.enqueue(batch, durability),
+            Err(error) => Written::ready(Err(error)),
+        }
+    }
+
+    fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        self.folder.free_bytes().map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! RocksDB as this store uses it: how it is opened, and how a group of batches is applied.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
+    DEFAULT_COLUMN_FAMILY_NAME, Options, WriteBatch, WriteOptions,
+};
+
+use super::RocksOptions;
+use super::error::{translate, translate_at_open};
+use super::folder::{CURRENT, Folder};
+use crate::store::{Batch, Durability, Family, Operation, StoreError};
+
+/// Flushes and compactions at a time.
+const BACKGROUND_JOBS: i32 = 2;
+/// RocksDB's own messages, for who looks into a folder.
+const MESSAGE_FILES: usize = 2;
+const MESSAGE_FILE_BYTES: usize = 1024 * 1024;
+const BLOOM_BITS_PER_KEY: f64 = 10.0;
+
+pub(super) fn open(folder: &Folder, families: &[Family], options: &RocksOptions) -> Result<DB, StoreError> {
+    let path = folder.path();
+    let failed = |error: rocksdb::Error| translate_at_open(&error, path);
+    refuse_unknown_families(path, families)?;
+
+    let blocks = block_options(options);
+    let family_options = || {
+        let mut family = Options::default();
+        family.set_write_buffer_size(options.write_buffer_bytes);
+        family.set_compression_type(DBCompressionType::Lz4);
+        family.set_block_based_table_factory(&blocks);
+        family
+    };
+    let names = families.iter().map(|family| family.0).filter(|name| *name != DEFAULT_COLUMN_FAMILY_NAME);
+    let descriptors = std::iter::once(DEFAULT_COLUMN_FAMILY_NAME)
+        .chain(names)
+        .map(|name| ColumnFamilyDescriptor::new(name, family_options()));
+    let database_options = database_options(folder, options).map_err(failed)?;
+    DB::open_cf_descriptors(&database_options, path, descriptors).map_err(failed)
+}
+
+fn database_options(folder: &Folder, options: &RocksOptions) -> Result<Options, rocksdb::Error> {
+    // Each log names its predecessor, and one log at least must exist: so a lost log is refused. The bindings have no
+    // setter for it. Only a creation that was interrupted may have left no log yet.
+    let must_have_log = folder.is_established() || !folder.path().join(CURRENT).exists();
+    let mut database = Options::default().get_options_from_string(format!("track_and_verify_wals={must_have_log}"))?;
+    database.create_if_missing(!folder.is_established());
+    database.create_missing_column_families(true);
+    database.set_paranoid_checks(true);
+    database.set_track_and_verify_wals_in_manifest(true);
+    // The default stops at the first damaged record and drops all behind it in silence; tolerating a corrupted tail
+    // does the same when a damaged length makes a record reach beyond the end of a short log. A torn tail has been cut
+    // by now, so nothing needs to be tolerated.
+    database.set_wal_recovery_mode(DBRecoveryMode::AbsoluteConsistency);
+    database.set_recycle_log_file_num(0);
+    database.set_max_total_wal_size(options.total_wal_bytes);
+    database.set_db_write_buffer_size(options.total_write_buffer_bytes);
+    database.set_max_background_jobs(BACKGROUND_JOBS);
+    database.set_keep_log_file_num(MESSAGE_FILES);
+    database.set_max_log_file_size(MESSAGE_FILE_BYTES);
+    database.set_stats_dump_period_sec(0);
+    database.set_stats_persist_period_sec(0);
+    Ok(database)
+}
+
+fn block_options(options: &RocksOptions) -> BlockBasedOptions {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(&Cache::new_lru_cache(options.block_cache_bytes));
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
+    blocks.set_whole_key_filtering(true);
+    blocks
+}
+
+fn refuse_unknown_families(path: &Path, families: &[Family]) -> Result<(), StoreError> {
+    if !path.join(CURRENT).exists() {
+        return Ok(());
+    }
+    let present = DB::list_cf(&Options::default(), path).map_err(|error| translate_at_open(&error, path))?;
+    let is_known = |name: &String| name == DEFAULT_COLUMN_FAMILY_NAME || families.iter().any(|known| known.0 == name);
+    let unknown: Vec<String> = present.into_iter().filter(|name| !is_known(name)).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::UnknownFamilies { path: path.to_owned(), families: unknown })
+}
+
+pub(super) fn handle(database: &DB, family: Family) -> Result<&ColumnFamily, StoreError> {
+    database.cf_handle(family.0).ok_or(StoreError::NoSuchFamily { family: family.0 })
+}
+
+/// Applies a batch in one write to RocksDB. An empty one that is forced makes durable what was written before.
+pub(super) fn applier(
+    database: Arc<DB>,
+    path: &Path,
+) -> impl FnMut(Batch, Durability) -> Result<(), StoreError> + Send + 'static {
+    let place = path.display().to_string();
+    move |batch, durability| {
+        let forced = durability == Durability::Forced;
+        let outcome = if !batch.is_empty() {
+            let mut options = WriteOptions::default();
+            options.set_sync(forced);
+            database.write_opt(convert(&database, &batch)?, &options)
+        } else if forced {
+            database.flush_wal(true)
+        } else {
+            Ok(())
+        };
+        outcome.map_err(|error| translate(&error, || place.clone()))
+    }
+}
+
+fn convert(database: &DB, batch: &Batch) -> Result<WriteBatch, StoreError> {
+    let mut converted = WriteBatch::default();
+    for change in batch {
+        let family = handle(database, change.family())?;
+        match change {
+            Operation::Put { key, value, .. } => converted.put_cf(family, key, value),
+            Operation::Delete { key, .. } => converted.delete_cf(family, key),
+            Operation::DeleteRange { from, to, .. } => converted.delete_range_cf(family, from, to),
+        }
+    }
+    Ok(converted)
+}

@@ -1,0 +1,39 @@
+//! What RocksDB and the operating system say, in the words of the store's contract.
+
+use std::io;
+use std::path::Path;
+
+use rocksdb::ErrorKind;
+
+use crate::store::StoreError;
+
+/// RocksDB hands its errors over as text, so the cause is read from it. `place` says what was being used.
+pub(super) fn translate(error: &rocksdb::Error, place: impl FnOnce() -> String) -> StoreError {
+    let detail = error.to_string();
+    if detail.contains("No space left on device") || detail.contains("Disk quota exceeded") {
+        return StoreError::DiskFull { detail };
+    }
+    // A file that the manifest lists and the folder lacks is lost data.
+    let file_missing = detail.contains("No such file or directory");
+    if error.kind() == ErrorKind::Corruption || file_missing {
+        return StoreError::Damaged { place: place(), detail };
+    }
+    StoreError::Io { detail }
+}
+
+/// As [`translate`], while opening: RocksDB locks the folder as well, so that its own tools are kept out too.
+pub(super) fn translate_at_open(error: &rocksdb::Error, path: &Path) -> StoreError {
+    let detail = error.as_ref();
+    if detail.contains("lock hold by current process") || detail.contains("While lock file") {
+        return StoreError::AlreadyOpen { path: path.to_owned() };
+    }
+    translate(error, || path.display().to_string())
+}
+
+pub(super) fn translate_io(error: &io::Error, what: &str, path: &Path) -> StoreError {
+    let detail = format!("{what} {}: {error}", path.display());
+    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        return StoreError::DiskFull { detail };
+    }
+    StoreError::Io { detail }
+}

@@ -1,0 +1,128 @@
+//! The folder of a store: who may use it, and whether it is one.
+//!
+//! A file named [`CLAIM`] is locked for as long as the store is open; the operating system frees it when the process
+//! ends, however it ends. Its content tells a store whose creation has finished. Before that, only what an interrupted
+//! creation leaves may be in the folder; after that, RocksDB creates nothing anew, so that a wiped manifest or a lost
+//! log is refused and not taken for a new store.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::error::translate_io;
+use crate::store::StoreError;
+
+pub(super) const CLAIM: &str = "UNDOUBT";
+pub(super) const CURRENT: &str = "CURRENT";
+const ESTABLISHED: &[u8] = b"established\n";
+
+#[derive(Debug)]
+pub(super) struct Folder {
+    path: PathBuf,
+    /// Holds the lock until it is dropped.
+    claim: File,
+    established: bool,
+}
+
+impl Folder {
+    pub(super) fn claim(path: &Path) -> Result<Folder, StoreError> {
+        create(path)?;
+        let claim_path = path.join(CLAIM);
+        if !claim_path.exists() {
+            refuse_foreign(path)?;
+        }
+        let mut claim = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&claim_path)
+            .map_err(|error| translate_io(&error, "opening", &claim_path))?;
+        claim.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => StoreError::AlreadyOpen { path: path.to_owned() },
+            TryLockError::Error(error) => translate_io(&error, "locking", &claim_path),
+        })?;
+        let mut content = Vec::new();
+        claim.read_to_end(&mut content).map_err(|error| translate_io(&error, "reading", &claim_path))?;
+        let established = content == ESTABLISHED;
+        if !established {
+            refuse_foreign(path)?;
+        } else if !path.join(CURRENT).exists() {
+            return Err(StoreError::Damaged {
+                place: path.display().to_string(),
+                detail: format!("the file {CURRENT}, which names the manifest, is missing"),
+            });
+        }
+        Ok(Folder { path: path.to_owned(), claim, established })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether creation finished in an earlier start.
+    pub(super) fn is_established(&self) -> bool {
+        self.established
+    }
+
+    /// Notes that creation has finished. From now on nothing that is missing is created anew.
+    pub(super) fn establish(&self) -> Result<(), StoreError> {
+        if self.established {
+            return Ok(());
+        }
+        let claim_path = self.path.join(CLAIM);
+        self.claim
+            .set_len(0)
+            .and_then(|()| (&self.claim).write_all(ESTABLISHED))
+            .and_then(|()| self.claim.sync_all())
+            .map_err(|error| translate_io(&error, "writing", &claim_path))?;
+        sync_folder(&self.path)
+    }
+
+    pub(super) fn free_bytes(&self) -> Result<u64, StoreError> {
+        let found = rustix::fs::statvfs(&self.path)
+            .map_err(|error| translate_io(&error.into(), "asking for the free space of", &self.path))?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+}
+
+fn create(path: &Path) -> Result<(), StoreError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path).map_err(|error| translate_io(&error, "creating the folder", path))?;
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// A new name in a folder survives a loss of power only once the folder itself is forced.
+pub(super) fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| translate_io(&error, "forcing the folder", path))
+}
+
+fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
+    let entries = fs::read_dir(path).map_err(|error| translate_io(&error, "listing", path))?;
+    for entry in entries {
+        let entry = entry.map_err(|error| translate_io(&error, "listing", path))?;
+        let bytes = entry.metadata().map_err(|error| translate_io(&error, "looking at", &entry.path()))?.len();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !is_left_by_unfinished_creation(&name, bytes) {
+            return Err(StoreError::Foreign { path: path.to_owned(), found: format!("'{name}'") });
+        }
+    }
+    Ok(())
+}
+
+/// A store is handed out only after its creation, so an unfinished one has neither tables nor a log with records.
+fn is_left_by_unfinished_creation(name: &str, bytes: u64) -> bool {
+    const NAMES: [&str; 6] = [CLAIM, CURRENT, "LOCK", "LOG", "IDENTITY", "lost+found"];
+    const PREFIXES: [&str; 3] = ["LOG.old.", "MANIFEST-", "OPTIONS-"];
+    NAMES.contains(&name)
+        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || name.ends_with(".dbtmp")
+        || (name.ends_with(".log") && bytes == 0)
+}

@@ -1,0 +1,157 @@
+//! How transactions and branches ended.
+
+use super::{Malformed, field};
+use crate::v1;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use undoubt_vocabulary::limits::MAX_BRANCHES_PER_TRANSACTION;
+use undoubt_vocabulary::{AbortReason, BranchOutcome, Outcome, ParticipantName};
+use v1::abort_reason::Reason;
+
+/// What a coordinator tells of a transaction: the decision if there is one, and what the branches read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KnownOutcome {
+    /// `None`: not decided yet.
+    pub decided: Option<Outcome>,
+    /// Only of the branches that answered, and only while the coordinator still has it.
+    pub results: BTreeMap<ParticipantName, Bytes>,
+}
+
+impl From<KnownOutcome> for v1::Outcome {
+    fn from(known: KnownOutcome) -> Self {
+        let (state, abort_reason) = match known.decided {
+            None => (v1::State::Pending, None),
+            Some(Outcome::Committed) => (v1::State::Committed, None),
+            Some(Outcome::Aborted(reason)) => (v1::State::Aborted, Some(reason.into())),
+        };
+        let results = known
+            .results
+            .into_iter()
+            .map(|(participant, result)| v1::BranchResult { participant: participant.to_string(), result })
+            .collect();
+        v1::Outcome { state: state.into(), abort_reason, results }
+    }
+}
+
+impl TryFrom<v1::Outcome> for KnownOutcome {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Outcome) -> Result<Self, Malformed> {
+        let decided = match (field::known("outcome.state", wire.state)?, wire.abort_reason) {
+            (v1::State::Unspecified, _) => return Err(Malformed::Missing { field: "outcome.state" }),
+            (v1::State::Pending, None) => None,
+            (v1::State::Committed, None) => Some(Outcome::Committed),
+            (v1::State::Aborted, reason) => {
+                Some(Outcome::Aborted(field::required("outcome.abort_reason", reason)?.try_into()?))
+            }
+            (v1::State::Pending | v1::State::Committed, Some(_)) => {
+                return Err(Malformed::Unexpected { field: "outcome.abort_reason" });
+            }
+        };
+        Ok(KnownOutcome { decided, results: results(wire.results)? })
+    }
+}
+
+fn results(wire: Vec<v1::BranchResult>) -> Result<BTreeMap<ParticipantName, Bytes>, Malformed> {
+    field::at_most("outcome.results", wire.len(), MAX_BRANCHES_PER_TRANSACTION)?;
+    let mut results = BTreeMap::new();
+    for v1::BranchResult { participant, result } in wire {
+        let name = field::participant("outcome.results.participant", &participant)?;
+        if results.insert(name, field::result("outcome.results.result", result)?).is_some() {
+            return Err(Malformed::Repeated { field: "outcome.results", name: participant });
+        }
+    }
+    Ok(results)
+}
+
+impl From<Outcome> for v1::Outcome {
+    fn from(outcome: Outcome) -> Self {
+        KnownOutcome { decided: Some(outcome), results: BTreeMap::new() }.into()
+    }
+}
+
+impl TryFrom<v1::Outcome> for Outcome {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Outcome) -> Result<Self, Malformed> {
+        KnownOutcome::try_from(wire)?.decided.ok_or(Malformed::Undecided)
+    }
+}
+
+impl From<AbortReason> for v1::AbortReason {
+    fn from(reason: AbortReason) -> Self {
+        let reason = match reason {
+            AbortReason::Refused { by, refusal } => {
+                Reason::Refused(v1::RefusedBy { participant: by.to_string(), refusal: Some(refusal.into()) })
+            }
+            AbortReason::DeadlinePassed { unanswered } => Reason::DeadlinePassed(v1::DeadlinePassed {
+                unanswered: unanswered.iter().map(ParticipantName::to_string).collect(),
+            }),
+            AbortReason::ReadLocksLost { by } => Reason::ReadLocksLost(by.to_string()),
+            AbortReason::NotExecuted { by } => Reason::NotExecuted(by.to_string()),
+            AbortReason::Cancelled => Reason::Cancelled(v1::Cancelled {}),
+            AbortReason::Presumed => Reason::Presumed(v1::Presumed {}),
+        };
+        v1::AbortReason { reason: Some(reason) }
+    }
+}
+
+impl TryFrom<v1::AbortReason> for AbortReason {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::AbortReason) -> Result<Self, Malformed> {
+        Ok(match field::required("abort_reason.reason", wire.reason)? {
+            Reason::Refused(v1::RefusedBy { participant, refusal }) => AbortReason::Refused {
+                by: field::participant("abort_reason.refused.participant", &participant)?,
+                refusal: field::required("abort_reason.refused.refusal", refusal)?.try_into()?,
+            },
+            Reason::DeadlinePassed(v1::DeadlinePassed { unanswered }) => {
+                let field = "abort_reason.deadline_passed.unanswered";
+                field::at_most(field, unanswered.len(), MAX_BRANCHES_PER_TRANSACTION)?;
+                let names: Result<_, _> = unanswered.iter().map(|name| field::participant(field, name)).collect();
+                AbortReason::DeadlinePassed { unanswered: names? }
+            }
+            Reason::ReadLocksLost(name) => {
+                AbortReason::ReadLocksLost { by: field::participant("abort_reason.read_locks_lost", &name)? }
+            }
+            Reason::NotExecuted(name) => {
+                AbortReason::NotExecuted { by: field::participant("abort_reason.not_executed", &name)? }
+            }
+            Reason::Cancelled(v1::Cancelled {}) => AbortReason::Cancelled,
+            Reason::Presumed(v1::Presumed {}) => AbortReason::Presumed,
+        })
+    }
+}
+
+impl From<BranchOutcome> for v1::BranchOutcome {
+    fn from(outcome: BranchOutcome) -> Self {
+        match outcome {
+            BranchOutcome::Committed => v1::BranchOutcome::Committed,
+            BranchOutcome::Aborted => v1::BranchOutcome::Aborted,
+            BranchOutcome::HeuristicallyCommitted => v1::BranchOutcome::HeuristicallyCommitted,
+            BranchOutcome::HeuristicallyAborted => v1::BranchOutcome::HeuristicallyAborted,
+            BranchOutcome::Unknown => v1::BranchOutcome::Unknown,
+        }
+    }
+}
+
+impl TryFrom<v1::BranchOutcome> for BranchOutcome {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::BranchOutcome) -> Result<Self, Malformed> {
+        Ok(match wire {
+            v1::BranchOutcome::Unspecified => return Err(Malformed::Missing { field: "branch outcome" }),
+            v1::BranchOutcome::Committed => BranchOutcome::Committed,
+            v1::BranchOutcome::Aborted => BranchOutcome::Aborted,
+            v1::BranchOutcome::HeuristicallyCommitted => BranchOutcome::HeuristicallyCommitted,
+            v1::BranchOutcome::HeuristicallyAborted => BranchOutcome::HeuristicallyAborted,
+            v1::BranchOutcome::Unknown => BranchOutcome::Unknown,
+        })
+    }
+}
+
+/// Reads a branch outcome from its number, as messages and records carry it in the field called `field`.
+pub fn branch_outcome(field: &'static str, value: i32) -> Result<BranchOutcome, Malformed> {
+    let wire: v1::BranchOutcome = field::known(field, value)?;
+    wire.try_into().map_err(|_: Malformed| Malformed::Missing { field })
+}

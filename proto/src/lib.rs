@@ -1,0 +1,23 @@
+//! What is said and what is stored: the `.proto` files, their generated types, and their translation to the vocabulary.
+//!
+//! * [`v1`]: the conversation between coordinator and participant, and what applications and operators say.
+//! * [`kv`]: the work and results of the key-value resource manager.
+//! * [`record`]: what both sides store.
+//! * [`convert`]: the one way between these and [`undoubt_vocabulary`]; whatever comes in is checked there.
+//!
+//! The comments in the `.proto` files are the contract. `tests/golden` holds the bytes of one value of each record and
+//! message: a change of the format shows there.
+
+pub mod convert;
+
+mod generated {
+    #![allow(clippy::all, clippy::wildcard_enum_match_arm, missing_debug_implementations)]
+    include!(concat!(env!("OUT_DIR"), "/generated.rs"));
+}
+
+pub use generated::undoubt::kv::v1 as kv;
+pub use generated::undoubt::record::v1 as record;
+pub use generated::undoubt::v1;
+
+/// Describes every message and service, for gRPC reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

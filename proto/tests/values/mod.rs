@@ -1,0 +1,230 @@
+//! One fixed value of everything that is stored or said in a session; each field is set at least once.
+
+use super::{Sample, sample};
+use bytes::Bytes;
+use undoubt_proto::{kv, record, v1};
+
+const TX: Bytes = Bytes::from_static(b"transfer-1");
+const COORDINATOR: Bytes = Bytes::from_static(b"coordinator-0001");
+/// The third ticket of the second epoch.
+const TICKET: u64 = (2 << 40) + 3;
+/// 2026-01-01T00:00:00Z.
+const BEGUN_AT_US: u64 = 1_767_225_600_000_000;
+const ENDED_AT_US: u64 = BEGUN_AT_US + 2_500;
+
+pub fn records() -> Vec<Sample> {
+    let committed = v1::BranchOutcome::Committed.into();
+    vec![
+        sample(
+            "OpenTransaction",
+            record::OpenTransaction {
+                kind: record::open_transaction::Kind::Commit.into(),
+                ticket: TICKET,
+                begun_at_us: BEGUN_AT_US,
+                digest: Bytes::from_static(b"digest"),
+                participants: vec!["bank-a".into(), "bank-b".into()],
+                results: vec![branch_result()],
+                history: vec![history_event()],
+                read_only: vec!["rates".into()],
+            },
+        ),
+        sample(
+            "OpenTransaction, delegated",
+            record::OpenTransaction {
+                kind: record::open_transaction::Kind::Delegated.into(),
+                ticket: TICKET,
+                participants: vec!["bank-a".into()],
+                ..Default::default()
+            },
+        ),
+        sample(
+            "EndedTransaction",
+            record::EndedTransaction {
+                outcome: Some(v1::Outcome {
+                    state: v1::State::Committed.into(),
+                    abort_reason: None,
+                    results: vec![branch_result()],
+                }),
+                ticket: TICKET,
+                begun_at_us: BEGUN_AT_US,
+                ended_at_us: ENDED_AT_US,
+                digest: Bytes::from_static(b"digest"),
+                branches: vec![record::EndedBranch { participant: "bank-a".into(), outcome: committed }],
+                history: vec![history_event()],
+            },
+        ),
+        aborted("EndedTransaction, refused", refused_by()),
+        aborted(
+            "EndedTransaction, deadline passed",
+            v1::abort_reason::Reason::DeadlinePassed(v1::DeadlinePassed { unanswered: vec!["bank-b".into()] }),
+        ),
+        aborted("EndedTransaction, read locks lost", v1::abort_reason::Reason::ReadLocksLost("bank-a".into())),
+        aborted("EndedTransaction, not executed", v1::abort_reason::Reason::NotExecuted("bank-a".into())),
+        aborted("EndedTransaction, cancelled", v1::abort_reason::Reason::Cancelled(v1::Cancelled {})),
+        aborted("EndedTransaction, presumed", v1::abort_reason::Reason::Presumed(v1::Presumed {})),
+        sample(
+            "PreparedBranch",
+            record::PreparedBranch {
+                ticket: TICKET,
+                coordinator_id: COORDINATOR,
+                begun_at_us: BEGUN_AT_US,
+                read_keys: vec![Bytes::from_static(b"rate")],
+                writes: vec![
+                    record::Write { key: Bytes::from_static(b"alice"), value: Some(Bytes::from_static(b"70")) },
+                    record::Write { key: Bytes::from_static(b"empty"), value: Some(Bytes::new()) },
+                    record::Write { key: Bytes::from_static(b"gone"), value: None },
+                ],
+                result: Bytes::from_static(b"result"),
+            },
+        ),
+        sample("FinishedBranch", record::FinishedBranch { outcome: committed, result: Bytes::from_static(b"result") }),
+        sample(
+            "HeuristicBranch",
+            record::HeuristicBranch {
+                ticket: TICKET,
+                coordinator_id: COORDINATOR,
+                begun_at_us: BEGUN_AT_US,
+                heuristic: Some(v1::Heuristic {
+                    outcome: v1::BranchOutcome::HeuristicallyCommitted.into(),
+                    at_us: ENDED_AT_US,
+                    who: "ada".into(),
+                    reason: "the coordinator is lost".into(),
+                    decision: v1::BranchOutcome::Aborted.into(),
+                }),
+            },
+        ),
+    ]
+}
+
+fn aborted(name: &'static str, reason: v1::abort_reason::Reason) -> Sample {
+    let outcome = v1::Outcome {
+        state: v1::State::Aborted.into(),
+        abort_reason: Some(v1::AbortReason { reason: Some(reason) }),
+        results: vec![],
+    };
+    sample(name, record::EndedTransaction { outcome: Some(outcome), ..Default::default() })
+}
+
+fn refused_by() -> v1::abort_reason::Reason {
+    v1::abort_reason::Reason::Refused(v1::RefusedBy { participant: "bank-a".into(), refusal: Some(refusal()) })
+}
+
+fn refusal() -> v1::Refusal {
+    v1::Refusal { code: v1::RefusalCode::Condition.into(), detail: "below the floor".into() }
+}
+
+fn branch_result() -> v1::BranchResult {
+    v1::BranchResult { participant: "bank-a".into(), result: Bytes::from_static(b"result") }
+}
+
+fn history_event() -> v1::HistoryEvent {
+    v1::HistoryEvent {
+        at_us: BEGUN_AT_US,
+        event: "voted".into(),
+        participant: "bank-a".into(),
+        detail: "prepared".into(),
+        count: 1,
+    }
+}
+
+pub fn session() -> Vec<Sample> {
+    use v1::to_coordinator::Body as FromBranch;
+    use v1::to_participant::Body as ToBranch;
+    let said = |name, body| sample(name, v1::ToParticipant { tx: TX, ticket: TICKET, body: Some(body) });
+    let answered = |name, body| sample(name, v1::ToCoordinator { tx: TX, ticket: TICKET, body: Some(body) });
+    let voted = |name, vote| answered(name, FromBranch::Vote(v1::Vote { vote: Some(vote) }));
+    let finished = |name, outcome: v1::BranchOutcome| {
+        answered(name, FromBranch::Finished(v1::Finished { outcome: outcome.into() }))
+    };
+    let read = Bytes::from_static(b"read");
+    vec![
+        sample(
+            "CoordinatorBatch",
+            v1::CoordinatorBatch {
+                hello: Some(v1::Hello {
+                    protocol_version: 1,
+                    coordinator_id: COORDINATOR,
+                    coordinator_name: "main".into(),
+                    epoch: 2,
+                    participant_name: "bank-a".into(),
+                }),
+                fence: TICKET,
+                messages: vec![v1::ToParticipant {
+                    tx: TX,
+                    ticket: TICKET,
+                    body: Some(ToBranch::Commit(v1::Commit {})),
+                }],
+            },
+        ),
+        sample(
+            "ParticipantBatch",
+            v1::ParticipantBatch {
+                welcome: Some(v1::Welcome {
+                    protocol_version: 1,
+                    participant_name: "bank-a".into(),
+                    resource: "kv".into(),
+                    max_work_bytes: 1 << 20,
+                }),
+                messages: vec![v1::ToCoordinator {
+                    tx: TX,
+                    ticket: TICKET,
+                    body: Some(FromBranch::Inquiry(v1::Inquiry {})),
+                }],
+            },
+        ),
+        said(
+            "prepare",
+            ToBranch::Prepare(v1::Prepare {
+                begun_at_us: BEGUN_AT_US,
+                timeout_ms: 5_000,
+                one_phase: true,
+                work: Bytes::from_static(b"work"),
+            }),
+        ),
+        said("confirm", ToBranch::Confirm(v1::Confirm {})),
+        said("commit", ToBranch::Commit(v1::Commit {})),
+        said("abort", ToBranch::Abort(v1::Abort {})),
+        said("settle", ToBranch::Settle(v1::Settle {})),
+        said("undecided", ToBranch::Undecided(v1::Undecided {})),
+        said("noted", ToBranch::Noted(v1::Noted {})),
+        voted("vote, prepared", v1::vote::Vote::Prepared(read.clone())),
+        voted("vote, read-only", v1::vote::Vote::ReadOnly(read.clone())),
+        voted("vote, committed", v1::vote::Vote::Committed(read)),
+        voted("vote, refused", v1::vote::Vote::Refused(refusal())),
+        answered("confirmed", FromBranch::Confirmed(v1::Confirmed { held: true })),
+        finished("finished, committed", v1::BranchOutcome::Committed),
+        finished("finished, aborted", v1::BranchOutcome::Aborted),
+        finished("finished, heuristically committed", v1::BranchOutcome::HeuristicallyCommitted),
+        finished("finished, heuristically aborted", v1::BranchOutcome::HeuristicallyAborted),
+        finished("finished, unknown", v1::BranchOutcome::Unknown),
+        answered("inquiry", FromBranch::Inquiry(v1::Inquiry {})),
+    ]
+}
+
+pub fn key_value() -> Vec<Sample> {
+    use kv::operation::Kind;
+    let operation = |key: &'static str, kind| kv::Operation { key: key.into(), kind: Some(kind) };
+    let set = Some(Bytes::from_static(b"new"));
+    vec![
+        sample(
+            "Work",
+            kv::Work {
+                operations: vec![
+                    operation("a", Kind::Get(kv::Get {})),
+                    operation("b", Kind::Put(kv::Put { value: Bytes::from_static(b"1") })),
+                    operation("c", Kind::Delete(kv::Delete {})),
+                    operation("d", Kind::Add(kv::Add { delta: -30, floor: Some(0), ceiling: Some(1_000) })),
+                    operation("e", Kind::Add(kv::Add { delta: 30, floor: None, ceiling: None })),
+                    operation("f", Kind::CompareAndSet(kv::CompareAndSet { expected: None, value: set.clone() })),
+                    operation("g", Kind::CompareAndSet(kv::CompareAndSet { expected: set, value: None })),
+                ],
+            },
+        ),
+        sample(
+            "Results",
+            kv::Results {
+                results: vec![kv::Result { value: Some(Bytes::from_static(b"70")) }, kv::Result { value: None }],
+            },
+        ),
+    ]
+}

@@ -1,0 +1,227 @@
+//! Names and numbers that identify things.
+
+use crate::limits::{MAX_NAME_BYTES, MAX_TX_ID_BYTES};
+use bytes::Bytes;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+/// Why some bytes are no id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidId {
+    #[error("{what} is empty; give 1 to {max} bytes")]
+    Empty { what: &'static str, max: usize },
+    #[error("{what} has {length} bytes, more than the {max} allowed; shorten it")]
+    TooLong { what: &'static str, length: usize, max: usize },
+    #[error("{what} {given:?} has a character other than a-z, A-Z, 0-9, '.', '_' and '-'; leave it out")]
+    BadCharacter { what: &'static str, given: String },
+    #[error("{what} {given:?} starts with 0x but is not an even number of hexadecimal digits; correct it")]
+    BadHex { what: &'static str, given: String },
+    #[error("a coordinator's id has 16 bytes, not {length}")]
+    CoordinatorIdLength { length: usize },
+}
+
+/// A global transaction's id: 1 to 64 opaque bytes, chosen by whoever submits it.
+///
+/// The same id with the same content is the same transaction, however often it is submitted. As text it is itself
+/// where it consists of printable ASCII without spaces, else `0x` and hexadecimal digits; [`TxId::from_str`] reads both.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TxId(Bytes);
+
+impl TxId {
+    pub fn new(bytes: impl Into<Bytes>) -> Result<Self, InvalidId> {
+        let bytes = bytes.into();
+        let what = "a transaction id";
+        match bytes.len() {
+            0 => Err(InvalidId::Empty { what, max: MAX_TX_ID_BYTES }),
+            1..=MAX_TX_ID_BYTES => Ok(TxId(bytes)),
+            length => Err(InvalidId::TooLong { what, length, max: MAX_TX_ID_BYTES }),
+        }
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub fn to_bytes(&self) -> Bytes {
+        self.0.clone()
+    }
+}
+
+impl fmt::Display for TxId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) if text.bytes().all(|b| b.is_ascii_graphic()) && !text.starts_with("0x") => f.pad(text),
+            Ok(_) | Err(_) => {
+                write!(f, "0x")?;
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for TxId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for TxId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let Some(digits) = text.strip_prefix("0x") else {
+            return TxId::new(Bytes::copy_from_slice(text.as_bytes()));
+        };
+        let bad = || InvalidId::BadHex { what: "a transaction id", given: text.to_owned() };
+        if digits.len() % 2 != 0 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(bad());
+        }
+        let bytes: Result<Vec<u8>, _> =
+            (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16)).collect();
+        TxId::new(bytes.map_err(|_| bad())?)
+    }
+}
+
+/// A participant's name in the coordinator's configuration: 1 to 64 characters of `a-z A-Z 0-9 . _ -`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ParticipantName(Arc<str>);
+
+impl ParticipantName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ParticipantName {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        check_name("a participant's name", text).map(|()| ParticipantName(text.into()))
+    }
+}
+
+impl fmt::Display for ParticipantName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for ParticipantName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Refuses a name that is not 1 to 64 characters of `a-z A-Z 0-9 . _ -`.
+pub fn check_name(what: &'static str, text: &str) -> Result<(), InvalidId> {
+    if text.is_empty() {
+        return Err(InvalidId::Empty { what, max: MAX_NAME_BYTES });
+    }
+    if text.len() > MAX_NAME_BYTES {
+        return Err(InvalidId::TooLong { what, length: text.len(), max: MAX_NAME_BYTES });
+    }
+    if text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')) {
+        Ok(())
+    } else {
+        Err(InvalidId::BadCharacter { what, given: text.to_owned() })
+    }
+}
+
+/// Identifies a coordinator's log: drawn at random when its data folder is made, so a wiped or swapped log is another
+/// coordinator, whatever name it goes by. Only the owner of this id may presume its transactions aborted (R4).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CoordinatorId(pub [u8; 16]);
+
+impl TryFrom<&[u8]> for CoordinatorId {
+    type Error = InvalidId;
+
+    fn try_from(bytes: &[u8]) -> Result<Self, InvalidId> {
+        bytes.try_into().map(CoordinatorId).map_err(|_| InvalidId::CoordinatorIdLength { length: bytes.len() })
+    }
+}
+
+impl fmt::Display for CoordinatorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for CoordinatorId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Counts the starts of one coordinator, from 1. Durable before it is used; a participant refuses a lower one (R5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Epoch(pub u32);
+
+/// Numbers the attempts of one coordinator in the order they began, across its epochs.
+///
+/// Every message about a transaction carries its ticket. Tickets give an exact fence against late messages that needs
+/// no clock: the coordinator tells a participant the lowest ticket that is still open between them, and whatever is
+/// prepared below it is late (R11).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+impl Ticket {
+    const COUNTER_BITS: u32 = 40;
+
+    /// The first ticket of an epoch: above every ticket of the epochs before.
+    pub fn first_of(epoch: Epoch) -> Ticket {
+        Ticket(u64::from(epoch.0) << Self::COUNTER_BITS)
+    }
+
+    #[must_use]
+    pub fn next(self) -> Ticket {
+        Ticket(self.0 + 1)
+    }
+
+    pub fn epoch(self) -> u64 {
+        self.0 >> Self::COUNTER_BITS
+    }
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch(), self.0 & ((1 << Self::COUNTER_BITS) - 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_transaction_id_survives_being_written_as_text(bytes in proptest::collection::vec(any::<u8>(), 1..=64)) {
+            let id = TxId::new(bytes).unwrap();
+            prop_assert_eq!(id.to_string().parse::<TxId>().unwrap(), id);
+        }
+
+        #[test]
+        fn reading_an_id_from_any_text_never_panics(text in ".*") {
+            let _ = text.parse::<TxId>();
+            let _ = text.parse::<ParticipantName>();
+        }
+    }
+
+    #[test]
+    fn ids_outside_their_limits_are_refused_with_the_limit_named() {
+        assert!(TxId::new(Vec::new()).unwrap_err().to_string().contains("1 to 64"));
+        assert!(TxId::new(vec![0; 65]).unwrap_err().to_string().contains("65 bytes"));
+        assert!("0xabc".parse::<TxId>().is_err());
+        assert!("0xé1".parse::<TxId>().is_err());
+        assert!("bank a".parse::<ParticipantName>().is_err());
+        assert!("".parse::<ParticipantName>().is_err());
+    }
+
+    #[test]
+    fn a_later_epochs_first_ticket_is_above_all_earlier_ones() {
+        let last_of_first = Ticket(Ticket::first_of(Epoch(2)).0 - 1);
+        assert!(last_of_first < Ticket::first_of(Epoch(2)));
+        assert_eq!(last_of_first.epoch(), 1);
+    }
+}

@@ -1,0 +1,15 @@
+//! The words of Undoubt as plain types.
+//!
+//! Both cores speak these types, the wire and the stored records are translations of them, and the exhaustive
+//! exploration passes them around as they are. Nothing here does I/O, reads a clock or draws a random number.
+
+pub mod id;
+pub mod limits;
+pub mod message;
+pub mod outcome;
+pub mod time;
+
+pub use id::{CoordinatorId, Epoch, InvalidId, ParticipantName, Ticket, TxId};
+pub use message::{Execution, Prepare, ToCoordinator, ToParticipant};
+pub use outcome::{AbortReason, BranchOutcome, Outcome, Refusal, RefusalCode, Vote};
+pub use time::Timestamp;

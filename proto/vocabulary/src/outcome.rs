@@ -1,0 +1,185 @@
+//! How branches vote and how transactions end.
+
+use crate::id::ParticipantName;
+use bytes::Bytes;
+use std::fmt;
+
+/// A branch's answer to a prepare.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Vote {
+    /// Durable, with all that is needed to commit after a crash (R2). `result` holds what the work read.
+    Prepared { result: Bytes },
+    /// Nothing was written; the locks are held in memory until the branch is asked to confirm.
+    ReadOnly { result: Bytes },
+    /// Only for one-phase execution: committed, durably.
+    Committed { result: Bytes },
+    /// The branch left nothing behind.
+    Refused(Refusal),
+}
+
+/// Why a branch said no.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Refusal {
+    pub code: RefusalCode,
+    /// For people: what was refused and what to do, at most [`crate::limits::MAX_DETAIL_BYTES`] bytes.
+    pub detail: String,
+}
+
+impl Refusal {
+    pub fn new(code: RefusalCode, detail: impl Into<String>) -> Self {
+        let mut detail = detail.into();
+        if detail.len() > crate::limits::MAX_DETAIL_BYTES {
+            let cut = (0..=crate::limits::MAX_DETAIL_BYTES).rev().find(|&at| detail.is_char_boundary(at));
+            detail.truncate(cut.unwrap_or(0));
+        }
+        Refusal { code, detail }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.detail)
+    }
+}
+
+/// What kind of refusal. Codes below the line may succeed when the same work is submitted again under a new id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RefusalCode {
+    /// A condition of the work does not hold: a floor, a ceiling, a compare-and-set.
+    Condition,
+    /// The work cannot be read or is not allowed.
+    InvalidWork,
+    /// The work or its result is over a limit.
+    TooLarge,
+    // -- worth another try --
+    /// Wait-die: an older transaction holds a lock (R12).
+    LockConflict,
+    /// A lock was not granted before the transaction's deadline.
+    LockTimeout,
+    /// The participant cannot take work now: no disk space, or it is stopping.
+    Unavailable,
+    /// The prepare came after its transaction was over (R11).
+    Late,
+}
+
+impl RefusalCode {
+    /// Whether the same work may succeed when submitted again.
+    pub fn is_transient(self) -> bool {
+        match self {
+            RefusalCode::Condition | RefusalCode::InvalidWork | RefusalCode::TooLarge => false,
+            RefusalCode::LockConflict | RefusalCode::LockTimeout | RefusalCode::Unavailable | RefusalCode::Late => true,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RefusalCode::Condition => "condition",
+            RefusalCode::InvalidWork => "invalid-work",
+            RefusalCode::TooLarge => "too-large",
+            RefusalCode::LockConflict => "lock-conflict",
+            RefusalCode::LockTimeout => "lock-timeout",
+            RefusalCode::Unavailable => "unavailable",
+            RefusalCode::Late => "late",
+        }
+    }
+}
+
+impl fmt::Display for RefusalCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How a transaction was decided.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Outcome {
+    Committed,
+    Aborted(AbortReason),
+}
+
+/// Why a transaction aborted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum AbortReason {
+    Refused { by: ParticipantName, refusal: Refusal },
+    /// The deadline passed before these branches answered.
+    DeadlinePassed { unanswered: Vec<ParticipantName> },
+    /// A read-only branch no longer held its locks when every vote was in.
+    ReadLocksLost { by: ParticipantName },
+    /// A one-phase branch had not committed when its coordinator asked after a silence.
+    NotExecuted { by: ParticipantName },
+    /// A client or an operator cancelled it before the decision.
+    Cancelled,
+    /// The coordinator has its whole log and no commit decision in it (presumed abort).
+    Presumed,
+}
+
+impl AbortReason {
+    /// A short word for tables and for counting.
+    pub fn label(&self) -> &'static str {
+        match self {
+            AbortReason::Refused { refusal, .. } => refusal.code.as_str(),
+            AbortReason::DeadlinePassed { .. } => "deadline",
+            AbortReason::ReadLocksLost { .. } => "read-locks-lost",
+            AbortReason::NotExecuted { .. } => "not-executed",
+            AbortReason::Cancelled => "cancelled",
+            AbortReason::Presumed => "presumed",
+        }
+    }
+}
+
+impl fmt::Display for AbortReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AbortReason::Refused { by, refusal } => write!(f, "{by} refused ({refusal})"),
+            AbortReason::DeadlinePassed { unanswered } => {
+                write!(f, "the deadline passed without an answer from")?;
+                unanswered.iter().try_for_each(|name| write!(f, " {name}"))
+            }
+            AbortReason::ReadLocksLost { by } => write!(f, "{by} lost its read locks before every vote was in"),
+            AbortReason::NotExecuted { by } => write!(f, "{by} had not executed it"),
+            AbortReason::Cancelled => write!(f, "cancelled before the decision"),
+            AbortReason::Presumed => write!(f, "no commit decision is in the coordinator's log"),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::Committed => write!(f, "committed"),
+            Outcome::Aborted(reason) => write!(f, "aborted: {reason}"),
+        }
+    }
+}
+
+/// What became of one branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum BranchOutcome {
+    Committed,
+    Aborted,
+    /// An operator decided alone (R3).
+    HeuristicallyCommitted,
+    /// An operator decided alone (R3).
+    HeuristicallyAborted,
+    /// The participant has no trace of a branch it must have prepared: its storage lost an acknowledged vote. Also an
+    /// operator's statement that nobody will ever know. The transaction's result is a hazard.
+    Unknown,
+}
+
+impl BranchOutcome {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BranchOutcome::Committed => "committed",
+            BranchOutcome::Aborted => "aborted",
+            BranchOutcome::HeuristicallyCommitted => "heuristically-committed",
+            BranchOutcome::HeuristicallyAborted => "heuristically-aborted",
+            BranchOutcome::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for BranchOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}

@@ -1,0 +1,31 @@
+//! Points in time, as values that are handed in.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Microseconds since the Unix epoch (UTC). Taken from a clock at the edge and passed inwards: for people, for
+/// histories, and as a transaction's age. No rule's safety depends on two machines' clocks agreeing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Timestamp(pub u64);
+
+impl Timestamp {
+    /// Time passed from `earlier` to `self`; zero where the clock went backwards.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+
+    pub fn plus(self, duration: Duration) -> Timestamp {
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        Timestamp(self.0.saturating_add(micros))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339 in UTC with microseconds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match i64::try_from(self.0).ok().and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok()) {
+            Some(time) => write!(f, "{time:.6}"),
+            None => write!(f, "{}µs", self.0),
+        }
+    }
+}

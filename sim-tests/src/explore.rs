@@ -1,0 +1,48 @@
+//! Exhaustive exploration: small worlds, and everything that can happen in them.
+//!
+//! A world is one coordinator and a few participants, each the very state machine that ships, with a log, resources with
+//! real locks, sessions, packets in flight, armed timers and waiting clients. From the first world on every possible
+//! next step is taken: a packet arrives, gets lost or arrives twice, a record becomes stable, a resource gets on, a
+//! timer fires, somebody crashes, restarts, dials. In every world the protocol's rules are checked; afterwards, that
+//! from every world the end can be reached without another fault.
+//!
+//! What a step leaves out, and why nothing is missed by it:
+//! * A durable write of a resource and its answer are one step (see [`resource`]). For the log they are two, because
+//!   clients hear of it: a crash may find any part of what was appended written.
+//! * Packets that their receiver would ignore are dropped at once (see [`world`]).
+//! * Repetition by timers and sweeps waits until it can matter (see [`action`]).
+//! * What a participant notices of a dead session makes no difference until the next session comes (see [`step`]).
+//!
+//! A session's packets are unordered here and may be lost one by one, which a stream in production never does: whatever
+//! holds here, holds there.
+
+mod action;
+mod check;
+mod coordinator;
+mod liveness;
+mod mutant;
+mod network;
+mod part;
+mod participant;
+mod report;
+mod resource;
+mod scenario;
+mod search;
+mod serial;
+mod step;
+mod work;
+mod world;
+
+pub use mutant::Mutant;
+pub use report::{Limits, Report, Trace};
+pub use scenario::{Budget, Request, RequestKind, Scenario};
+pub use search::explore;
+
+impl RequestKind {
+    fn verb(&self) -> &'static str {
+        match self {
+            RequestKind::Submit(_) => "submit",
+            RequestKind::Cancel => "cancel",
+        }
+    }
+}

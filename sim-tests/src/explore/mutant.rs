@@ -1,0 +1,32 @@
+//! Bugs planted between the cores and their world, to see that the exploration finds them.
+//!
+//! The cores stay as they are: a mutant drives them wrongly, as a careless driver or resource manager might.
+
+/// One planted bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+pub enum Mutant {
+    /// The commit decision is called stable as soon as it is queued (breaks R1).
+    CommitBeforeStable,
+    /// The record of an abort is called stable as soon as it is queued (breaks R10).
+    AbortAnsweredBeforeStable,
+    /// A branch votes prepared before its record is written (breaks R2).
+    VoteBeforeDurable,
+    /// Prepared branches do not hold their locks after a restart (breaks R2).
+    LocksNotRestored,
+    /// Open records of the log are not folded at the start: everything is presumed aborted (breaks R4).
+    OpenRecordsForgotten,
+    /// A coordinator calls itself recovered before it has read its log (breaks R4).
+    PresumesWhileRecovering,
+    /// A session of a lower epoch is let in (breaks R5).
+    LowerEpochAccepted,
+    /// A read-only branch frees its locks when it votes (breaks two-phase locking).
+    ReadOnlyLeavesAtVote,
+    /// What a participant said in a session that is over is still heard after a new one stands.
+    OldSessionHeard,
+    /// The fence is the next ticket, whatever is still open (breaks R11).
+    FenceRunsAhead,
+    /// Prepared branches never ask (breaks R11).
+    NoSweep,
+    /// Participants do not agree on who is older (breaks R12).
+    AgesDiffer,
+}

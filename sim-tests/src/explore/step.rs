@@ -1,0 +1,284 @@
+//! What an action makes of a world.
+
+use super::action::Action;
+use super::coordinator::{self, CoordinatorHost, appended};
+use super::mutant::Mutant;
+use super::network::{Body, LinkState, Packet};
+use super::participant::{self, ParticipantHost};
+use super::scenario::{RequestKind, Scenario, participant_name};
+use super::world::{RequestState, World};
+use undoubt_coordinator_core::{Answer, Client, Input, Question, Rejection, Timer};
+use undoubt_participant_core::{Input as ParticipantInput, Operator, Session};
+use undoubt_vocabulary::{Epoch, TxId};
+
+/// A rule was broken during the step.
+pub(crate) type Step = Result<(), String>;
+
+impl World {
+    pub(crate) fn step(&mut self, action: &Action, scenario: &Scenario) -> Step {
+        self.act(action, scenario)?;
+        self.drop_unreadable(scenario.mutant == Some(Mutant::OldSessionHeard));
+        Ok(())
+    }
+
+    fn act(&mut self, action: &Action, scenario: &Scenario) -> Step {
+        match action {
+            Action::Ask { request } => self.ask(*request, scenario),
+            Action::Deliver { packet } => {
+                let packet = self.network.change(|packets| packets.remove(*packet));
+                self.deliver(packet, scenario)
+            }
+            Action::Duplicate { packet } => {
+                self.budget.duplicates -= 1;
+                self.deliver(self.network[*packet].clone(), scenario)
+            }
+            Action::Lose { packet } => {
+                self.budget.losses -= 1;
+                self.network.change(|packets| packets.remove(*packet));
+                Ok(())
+            }
+            Action::BecomeStable => self.with_coordinator(scenario, |host, sent| {
+                let Some(process) = &mut host.process else { return Ok(()) };
+                let Some(record) = process.unstable.pop_front() else { return Ok(()) };
+                host.log.write(record.clone());
+                process.handle(appended(&record), &host.log, scenario.mutant, sent)
+            }),
+            Action::Fire { tx, ticket, timer } => {
+                let (tx, ticket, timer) = (tx.clone(), *ticket, *timer);
+                // A deadline stays armed until its transaction is gone: firing again changes nothing.
+                if let Timer::Retry { .. } = timer {
+                    self.coordinator.change(|host| {
+                        host.process.iter_mut().for_each(|process| {
+                            process.timers.remove(&(tx.clone(), ticket, timer));
+                        });
+                    });
+                }
+                self.tell_coordinator(Input::Fired { tx, ticket, timer }, scenario)
+            }
+            Action::Dial { participant } => {
+                let epoch = Epoch(self.coordinator.log.epoch);
+                let link = &mut self.links[*participant];
+                link.session += 1;
+                link.state = LinkState::Dialing;
+                let session = link.session;
+                self.send(Packet { participant: *participant, session, body: Body::Hello { epoch } });
+                Ok(())
+            }
+            Action::NoticeEnd { participant } => self.disconnected(*participant, scenario),
+            Action::Disconnect { participant } => {
+                self.budget.disconnections -= 1;
+                self.disconnected(*participant, scenario)
+            }
+            Action::RecordEpoch { participant } => self.with_participant(*participant, |host, sent| {
+                let Some(process) = &mut host.process else { return Ok(()) };
+                let Some((session, epoch)) = process.joining else { return Ok(()) };
+                host.storage.epoch = Some((participant::COORDINATOR, epoch));
+                let input = ParticipantInput::EpochRecorded { session: Session(session) };
+                process.handle(input, &mut host.storage, sent)
+            }),
+            Action::CarryOn { participant, tx } => self.carry_on(*participant, tx, scenario),
+            Action::GiveUpWaiting { participant, tx } => self.with_participant(*participant, |host, sent| {
+                let Some(process) = &mut host.process else { return Ok(()) };
+                let Some(call) = process.memory.calls.remove(tx) else { return Ok(()) };
+                match (call, process.memory.give_up(tx)) {
+                    (super::resource::Call::Execute { branch, .. }, Some(vote)) => {
+                        process.handle(ParticipantInput::Executed { branch, vote }, &mut host.storage, sent)
+                    }
+                    (_, _) => Ok(()),
+                }
+            }),
+            Action::Sweep { participant } => self.sweep(*participant),
+            Action::Resolve { participant, tx, commit } => {
+                self.budget.heuristics -= 1;
+                let (tx, heuristic) = (tx.clone(), Action::heuristic(*commit));
+                self.tell_participant(*participant, ParticipantInput::Resolve { tx, heuristic, operator: Operator(0) })
+            }
+            Action::CrashCoordinator { written } => {
+                self.budget.crashes -= 1;
+                self.crash_coordinator(*written, scenario);
+                Ok(())
+            }
+            Action::RestartCoordinator => {
+                self.coordinator.change(|host| host.process = Some(coordinator::Process::start(&mut host.log)));
+                if scenario.mutant == Some(Mutant::PresumesWhileRecovering) {
+                    self.tell_coordinator(Input::RecoveryDone { paused: false }, scenario)?;
+                }
+                Ok(())
+            }
+            Action::Recover => self.with_coordinator(scenario, |host, sent| match &mut host.process {
+                Some(process) => process.recover(&host.log, scenario.mutant, sent),
+                None => Ok(()),
+            }),
+            Action::CrashParticipant { participant } => {
+                self.budget.crashes -= 1;
+                self.participants[*participant].change(|host| host.process = None);
+                Ok(())
+            }
+            Action::RestartParticipant { participant } => {
+                self.participants[*participant].change(|host| {
+                    host.process = Some(participant::Process::start(&host.storage, scenario.mutant));
+                });
+                Ok(())
+            }
+        }
+    }
+
+    fn ask(&mut self, request: usize, scenario: &Scenario) -> Step {
+        let client = Client(request as u64);
+        let question = match &scenario.requests[request].kind {
+            RequestKind::Submit(branches) => Question::Submit(scenario.submission(request, branches)),
+            RequestKind::Cancel => Question::Cancel { tx: scenario.requests[request].tx(), client },
+        };
+        self.clients.change(|clients| clients.requests[request] = RequestState::Waiting);
+        self.tell_coordinator(Input::Asked(question), scenario)
+    }
+
+    fn deliver(&mut self, packet: Packet, scenario: &Scenario) -> Step {
+        let Packet { participant, session, body } = packet;
+        match body {
+            Body::Hello { epoch } => {
+                let highest = self.participants[participant].storage.epoch.map_or(epoch, |(_, highest)| highest);
+                let said = if scenario.mutant == Some(Mutant::LowerEpochAccepted) { epoch.max(highest) } else { epoch };
+                self.tell_participant(participant, participant::Process::hello(session, said))?;
+                let process = self.participants[participant].process.as_ref();
+                if epoch < highest && process.is_some_and(|process| process.session == Some(session)) {
+                    return Err(format!("R5: p{participant} let in epoch {}, after epoch {}", epoch.0, highest.0));
+                }
+                Ok(())
+            }
+            Body::Welcome => {
+                self.links[participant].state = LinkState::Up;
+                self.tell_coordinator(Input::Connected { participant: participant_name(participant) }, scenario)
+            }
+            Body::ToParticipant { fence, message } => {
+                let session = Session(session);
+                self.tell_participant(participant, ParticipantInput::Fence { session, fence })?;
+                self.tell_participant(participant, ParticipantInput::Received { session, message })
+            }
+            Body::ToCoordinator(message) => {
+                let from = participant_name(participant);
+                self.tell_coordinator(Input::Asked(Question::Received { from, message }), scenario)
+            }
+        }
+    }
+
+    fn carry_on(&mut self, participant: usize, tx: &TxId, scenario: &Scenario) -> Step {
+        self.with_participant(participant, |host, sent| {
+            let Some(process) = &mut host.process else { return Ok(()) };
+            match process.memory.carry_on(tx, &mut host.storage, participant, scenario.mutant) {
+                Some(input) => process.handle(input, &mut host.storage, sent),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Until something is asked: what came up since the last sweep is asked about at the next one only.
+    fn sweep(&mut self, participant: usize) -> Step {
+        if !self.is_quiet() {
+            self.budget.duplicates -= 1;
+        }
+        let in_flight = self.network.len();
+        self.tell_participant(participant, ParticipantInput::SweepDue)?;
+        if self.network.len() == in_flight {
+            self.tell_participant(participant, ParticipantInput::SweepDue)?;
+        }
+        Ok(())
+    }
+
+    /// The coordinator sees it at once: until it did, it would only send into the void. The participant needs not see
+    /// it at all: what it sends gets lost, and it goes on reading what is still on its way until a new session comes.
+    fn disconnected(&mut self, participant: usize, scenario: &Scenario) -> Step {
+        self.links[participant].state = LinkState::Down;
+        self.tell_coordinator(Input::Disconnected { participant: participant_name(participant) }, scenario)
+    }
+
+    fn crash_coordinator(&mut self, written: usize, scenario: &Scenario) {
+        self.coordinator.change(|host| {
+            let unstable = host.process.take().map(|process| process.unstable).unwrap_or_default();
+            unstable.into_iter().take(written).for_each(|record| host.log.write(record));
+        });
+        self.links.iter_mut().for_each(|link| link.state = LinkState::Down);
+        self.clients.change(|clients| {
+            for (state, request) in clients.requests.iter_mut().zip(&scenario.requests) {
+                if *state == RequestState::Waiting {
+                    *state = if request.persistent { RequestState::ToAsk } else { RequestState::GivenUp };
+                }
+            }
+        });
+    }
+
+    fn tell_coordinator(&mut self, input: Input, scenario: &Scenario) -> Step {
+        self.with_coordinator(scenario, |host, sent| match &mut host.process {
+            Some(process) => process.handle(input, &host.log, scenario.mutant, sent),
+            None => Ok(()),
+        })
+    }
+
+    fn tell_participant(&mut self, participant: usize, input: ParticipantInput) -> Step {
+        self.with_participant(participant, |host, sent| match &mut host.process {
+            Some(process) => process.handle(input, &mut host.storage, sent),
+            None => Ok(()),
+        })
+    }
+
+    fn with_coordinator(
+        &mut self,
+        scenario: &Scenario,
+        act: impl FnOnce(&mut CoordinatorHost, &mut Vec<coordinator::Sent>) -> Step,
+    ) -> Step {
+        let mut sent = Vec::new();
+        self.coordinator.change(|host| act(host, &mut sent))?;
+        for sent in sent {
+            match sent {
+                coordinator::Sent::Message { to, fence, message } => {
+                    let found = (0..scenario.participants).find(|participant| participant_name(*participant) == to);
+                    let Some(participant) = found else { return Err(format!("contract: {to} is not a participant")) };
+                    let link = self.links[participant];
+                    if link.state != LinkState::Up {
+                        return Err(format!("contract: {} is sent to {to}, which is not connected", message.name()));
+                    }
+                    let body = Body::ToParticipant { fence, message };
+                    self.send(Packet { participant, session: link.session, body });
+                }
+                coordinator::Sent::Answer { client, tx, answer } => self.answered(client, tx, answer)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn with_participant(
+        &mut self,
+        participant: usize,
+        act: impl FnOnce(&mut ParticipantHost, &mut Vec<participant::Sent>) -> Step,
+    ) -> Step {
+        let mut sent = Vec::new();
+        self.participants[participant].change(|host| act(host, &mut sent))?;
+        for sent in sent {
+            let (session, body) = match sent {
+                participant::Sent::Welcome { session } => (session, Body::Welcome),
+                participant::Sent::Message { session, message } => (session, Body::ToCoordinator(message)),
+            };
+            self.send(Packet { participant, session, body });
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, client: Client, tx: TxId, answer: Answer) -> Step {
+        let request = client.0 as usize;
+        let before = self.clients.requests[request];
+        if before != RequestState::Waiting {
+            return Err(format!("contract: client {request} is answered though it does not wait"));
+        }
+        let after = match &answer {
+            Answer::Rejected(Rejection::Recovering) => RequestState::ToAsk,
+            Answer::Outcome { .. } | Answer::Pending | Answer::Rejected(_) => RequestState::Answered,
+        };
+        self.clients.change(|clients| {
+            clients.requests[request] = after;
+            let Answer::Outcome { outcome, results } = answer else { return Ok(()) };
+            let now = (outcome, results);
+            let first = clients.told.entry(tx.clone()).or_insert_with(|| now.clone());
+            if *first == now { Ok(()) } else { Err(format!("R10: {tx} was answered as {first:?}, now as {now:?}")) }
+        })
+    }
+}

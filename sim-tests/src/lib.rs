@@ -1,0 +1,3 @@
+//! How we know: exhaustive exploration, worlds, faults, checkers.
+
+pub mod explore;
