@@ -1,4 +1,5 @@
 //! What the binaries share: settings, the start and end of a server process, and groups of processes for demo and tests.
 
+pub mod cluster;
 pub mod process;
 pub mod settings;

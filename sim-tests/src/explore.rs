@@ -35,7 +35,7 @@ mod world;
 
 pub use mutant::Mutant;
 pub use report::{Limits, Report, Trace};
-pub use scenario::{Budget, Request, RequestKind, Scenario};
+pub use scenario::{Budget, Deadlines, Request, RequestKind, Scenario};
 pub use search::explore;
 
 impl RequestKind {

@@ -5,7 +5,7 @@ use crate::fence::Fences;
 use crate::input::{Client, Input, Question, Submission};
 use crate::record::{EndedRecord, Record, Stage};
 use crate::transaction::{Context, Event, Transaction, TransactionView};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use undoubt_vocabulary::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_TRANSACTION_BYTES, MAX_WAITERS_PER_TRANSACTION};
 use undoubt_vocabulary::{
     AbortReason, BranchOutcome, Epoch, Outcome, ParticipantName, Ticket, Timestamp, ToCoordinator, ToParticipant, TxId,
@@ -41,8 +41,17 @@ pub struct Coordinator {
     transactions: BTreeMap<TxId, Transaction>,
     connected: BTreeSet<ParticipantName>,
     fences: Fences,
-    /// Heuristic outcomes of ended transactions whose changed record is being written: whom to thank for them.
-    noting: BTreeMap<TxId, BTreeSet<(ParticipantName, Ticket)>>,
+    /// Ended transactions whose changed record is being written.
+    noting: BTreeMap<TxId, Noting>,
+}
+
+/// Heuristic outcomes that are being added to the record of an ended transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Noting {
+    /// As it was appended last. The next outcome is added to this one, not to what is stable, or it would undo the last.
+    record: EndedRecord,
+    /// Whom to thank for each record that was appended and isn't stable yet, in order.
+    thanks: VecDeque<(ParticipantName, Ticket)>,
 }
 
 impl Coordinator {
@@ -342,14 +351,17 @@ impl Coordinator {
             branches: Vec::new(),
             results: Vec::new(),
         };
+        let ended = self.noting.get(&tx).map(|noting| noting.record.clone()).or(ended);
         if ended.as_ref().is_some_and(|ended| ended.ticket != ticket) && outcome == BranchOutcome::HeuristicallyAborted {
             // An earlier attempt, which was aborted: the operator decided as the coordinator did.
             return effects.push(Effect::Send { to: from, message: ToParticipant::Noted { tx, ticket } });
         }
         let record = ended.unwrap_or_else(presumed).with_branch(from.clone(), outcome);
         effects.push(Effect::Note { tx: tx.clone(), note: Note::Finished { from: from.clone(), outcome } });
-        effects.push(Effect::Append { record: Record::Ended(record), forced: true });
-        self.noting.entry(tx).or_default().insert((from, ticket));
+        effects.push(Effect::Append { record: Record::Ended(record.clone()), forced: true });
+        let noting = self.noting.entry(tx).or_insert_with(|| Noting { record: record.clone(), thanks: VecDeque::new() });
+        noting.record = record;
+        noting.thanks.push_back((from, ticket));
     }
 
     fn presume_abort(&self, from: &ParticipantName, message: &ToCoordinator, effects: &mut Vec<Effect>) {
@@ -379,10 +391,20 @@ impl Coordinator {
 
     fn appended(&mut self, now: Timestamp, tx: &TxId, ticket: Ticket, stage: Stage, effects: &mut Vec<Effect>) {
         self.tell(now, tx, ticket, Event::Logged { stage }, effects);
-        for (to, ticket) in self.noting.remove(tx).into_iter().flatten() {
-            if self.connected.contains(&to) {
-                effects.push(Effect::Send { to, message: ToParticipant::Noted { tx: tx.clone(), ticket } });
-            }
+        if stage == Stage::Ended {
+            self.noted(tx, effects);
+        }
+    }
+
+    /// The oldest of the changed records is stable.
+    fn noted(&mut self, tx: &TxId, effects: &mut Vec<Effect>) {
+        let Some(noting) = self.noting.get_mut(tx) else { return };
+        let thanked = noting.thanks.pop_front();
+        if noting.thanks.is_empty() {
+            self.noting.remove(tx);
+        }
+        if let Some((to, ticket)) = thanked.filter(|(to, _)| self.connected.contains(to)) {
+            effects.push(Effect::Send { to, message: ToParticipant::Noted { tx: tx.clone(), ticket } });
         }
     }
 

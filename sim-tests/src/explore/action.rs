@@ -4,7 +4,7 @@ use super::coordinator::appended;
 use super::network::{Body, LinkState};
 use super::participant::ParticipantHost;
 use super::resource::Call;
-use super::scenario::Scenario;
+use super::scenario::{Deadlines, Scenario};
 use super::world::{RequestState, World};
 use undoubt_coordinator_core::{Input, Timer};
 use undoubt_participant_core::Heuristic;
@@ -180,7 +180,7 @@ impl World {
         let quiet = self.is_quiet();
         for (tx, ticket, timer) in &process.timers {
             let due = match timer {
-                Timer::Deadline { .. } => scenario.deadlines,
+                Timer::Deadline { .. } => self.deadlines_may_pass(scenario),
                 Timer::Retry { .. } => quiet && self.is_unacknowledged(tx),
             };
             if due {
@@ -218,7 +218,7 @@ impl World {
             let tx = tx.clone();
             match call.waits_for_locks() {
                 false => actions.push(Action::CarryOn { participant, tx }),
-                true if scenario.deadlines => actions.push(Action::GiveUpWaiting { participant, tx }),
+                true if self.deadlines_may_pass(scenario) => actions.push(Action::GiveUpWaiting { participant, tx }),
                 true => {}
             }
         }
@@ -250,6 +250,14 @@ impl World {
             && self.network.is_empty()
             && self.links.iter().all(|link| link.state == LinkState::Up)
             && self.participants.iter().all(|host| idle(host))
+    }
+
+    fn deadlines_may_pass(&self, scenario: &Scenario) -> bool {
+        match scenario.deadlines {
+            Deadlines::Never => false,
+            Deadlines::WhenStuck => self.is_quiet(),
+            Deadlines::Always => true,
+        }
     }
 
     fn is_unacknowledged(&self, tx: &TxId) -> bool {

@@ -25,11 +25,20 @@ pub struct Scenario {
     pub about: &'static str,
     pub participants: usize,
     pub requests: Vec<Request>,
-    /// Deadlines may pass and lock waits end by themselves. Without, only progress ends a wait, so a deadlock shows.
-    pub deadlines: bool,
+    pub deadlines: Deadlines,
     /// What it is explored with in the tests.
     pub budget: Budget,
     pub mutant: Option<Mutant>,
+}
+
+/// When a transaction's deadline may pass, and a lock wait may end by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadlines {
+    /// Only progress ends a wait, so a deadlock shows.
+    Never,
+    /// When nothing else can happen. With two transactions anything more is more than can be explored.
+    WhenStuck,
+    Always,
 }
 
 /// Something a client asks, at any time.
@@ -87,7 +96,7 @@ impl Scenario {
 
     fn new(name: &'static str, about: &'static str, participants: usize, requests: Vec<Request>) -> Scenario {
         let budget = Budget { crashes: 1, losses: 1, duplicates: 1, disconnections: 0, heuristics: 0 };
-        Scenario { name, about, participants, requests, deadlines: true, budget, mutant: None }
+        Scenario { name, about, participants, requests, deadlines: Deadlines::Always, budget, mutant: None }
     }
 
     fn with_budget(mut self, change: impl FnOnce(&mut Budget)) -> Scenario {
@@ -119,7 +128,10 @@ impl Scenario {
             Request::submit("T1", &[(0, "get x"), (1, "get y put z")]).once(),
             Request::submit("T2", &[(0, "put x"), (1, "put y")]).once(),
         ];
-        Scenario::new("read-only", "a transaction that reads at one participant, and one that writes there", 2, requests)
+        let about = "a transaction that reads at one participant, and one that writes there";
+        let mut scenario = Scenario::new("read-only", about, 2, requests);
+        scenario.deadlines = Deadlines::WhenStuck;
+        scenario
     }
 
     pub fn submitted_twice() -> Scenario {
@@ -134,7 +146,8 @@ impl Scenario {
             Request::submit("T2", &[(0, "get x put x"), (1, "get x put x")]).once(),
         ];
         let mut scenario = Scenario::new("wait-die", "two transactions want the same locks at two participants", 2, requests);
-        scenario.deadlines = false;
+        scenario.deadlines = Deadlines::Never;
+        scenario.budget.losses = 0;
         scenario
     }
 

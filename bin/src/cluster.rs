@@ -1,0 +1,259 @@
+//! A coordinator and participants as real processes in a temporary place: for the demo, the torture and the tests.
+//!
+//! Everything listens on a free loopback port, and keeps it across restarts. When a [`Cluster`] is dropped its processes
+//! are killed and its folder is removed.
+
+use anyhow::{Context, bail};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+/// How long a process may take to serve, recovery included.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether it does.
+const READY_POLL: Duration = Duration::from_millis(10);
+
+/// Where the programs are.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    pub coordinator: PathBuf,
+    pub participant: PathBuf,
+}
+
+impl Programs {
+    /// Beside the program that is running.
+    pub fn beside_this_one() -> anyhow::Result<Programs> {
+        let this = std::env::current_exe().context("where is this program?")?;
+        let folder = this.parent().context("this program has no folder")?;
+        let programs = Programs {
+            coordinator: folder.join("undoubt-coordinator"),
+            participant: folder.join("undoubt-participant"),
+        };
+        for program in [&programs.coordinator, &programs.participant] {
+            if !program.is_file() {
+                bail!("{} is missing; build it with `make build`", program.display());
+            }
+        }
+        Ok(programs)
+    }
+}
+
+/// Which process of a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    Coordinator,
+    Participant(usize),
+}
+
+#[derive(Debug)]
+pub struct Cluster {
+    folder: TempDir,
+    coordinator: Server,
+    participants: Vec<Server>,
+}
+
+#[derive(Debug)]
+struct Server {
+    name: String,
+    program: PathBuf,
+    arguments: Vec<String>,
+    home: PathBuf,
+    address: Option<String>,
+    child: Option<Child>,
+}
+
+/// What to start.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    pub participants: Vec<String>,
+    /// `--set` assignments for the coordinator.
+    pub coordinator_settings: Vec<String>,
+    /// `--set` assignments for every participant.
+    pub participant_settings: Vec<String>,
+    /// Participants that somebody else runs: name and `http://host:port`.
+    pub foreign_participants: Vec<(String, String)>,
+}
+
+impl Cluster {
+    /// Starts everything, and returns when all of it serves.
+    pub async fn start(programs: &Programs, plan: Plan) -> anyhow::Result<Cluster> {
+        let folder = tempfile::Builder::new().prefix("undoubt-").tempdir().context("no temporary folder")?;
+        let mut participants = Vec::new();
+        for name in &plan.participants {
+            let mut server = Server::new(&programs.participant, name, folder.path(), &plan.participant_settings)?;
+            server.start(None).await?;
+            participants.push(server);
+        }
+        let mut coordinator =
+            Server::new(&programs.coordinator, "coordinator", folder.path(), &plan.coordinator_settings)?;
+        for server in &mut participants {
+            server.wait_until_ready().await?;
+            coordinator.arguments.extend(["--participant".to_owned(), format!("{}={}", server.name, server.url()?)]);
+        }
+        for (name, address) in &plan.foreign_participants {
+            coordinator.arguments.extend(["--participant".to_owned(), format!("{name}={address}")]);
+        }
+        coordinator.start(None).await?;
+        coordinator.wait_until_ready().await?;
+        Ok(Cluster { folder, coordinator, participants })
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `http://host:port`
+    pub fn url(&self, who: Who) -> anyhow::Result<String> {
+        self.server(who).url()
+    }
+
+    pub fn participant_count(&self) -> usize {
+        self.participants.len()
+    }
+
+    /// Where its data is.
+    pub fn data_dir(&self, who: Who) -> PathBuf {
+        self.server(who).home.join("data")
+    }
+
+    /// What it has written to its log so far, the last lines of it.
+    pub fn log_tail(&self, who: Who, lines: usize) -> String {
+        let text = std::fs::read_to_string(self.server(who).home.join("log")).unwrap_or_default();
+        let all: Vec<&str> = text.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
+    /// `kill -9`, and waits until it is dead.
+    pub async fn kill(&mut self, who: Who) -> anyhow::Result<()> {
+        match &mut self.server_mut(who).child {
+            Some(child) => child.kill().await.context("kill -9"),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self, who: Who) -> anyhow::Result<bool> {
+        match &mut self.server_mut(who).child {
+            Some(child) => Ok(child.try_wait()?.is_some()),
+            None => Ok(true),
+        }
+    }
+
+    /// Asks it to stop (SIGTERM) and waits; answers whether it ended well.
+    pub async fn stop(&mut self, who: Who, patience: Duration) -> anyhow::Result<bool> {
+        let Some(child) = &mut self.server_mut(who).child else { return Ok(true) };
+        let Some(pid) = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid as i32)) else { return Ok(true) };
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let status = timeout(patience, child.wait()).await.context("it did not stop in time")??;
+        Ok(status.success())
+    }
+
+    /// Starts a dead process on its own address and data again, and returns when it serves. `crash_at` is a crash point
+    /// and a count.
+    pub async fn restart(&mut self, who: Who, crash_at: Option<&str>) -> anyhow::Result<()> {
+        let server = self.server_mut(who);
+        server.start(crash_at).await?;
+        match crash_at {
+            // It may crash before it serves.
+            Some(_) => Ok(()),
+            None => server.wait_until_ready().await,
+        }
+    }
+
+    /// Waits until it serves.
+    pub async fn wait_until_ready(&mut self, who: Who) -> anyhow::Result<()> {
+        self.server_mut(who).wait_until_ready().await
+    }
+
+    fn server(&self, who: Who) -> &Server {
+        match who {
+            Who::Coordinator => &self.coordinator,
+            Who::Participant(index) => &self.participants[index],
+        }
+    }
+
+    fn server_mut(&mut self, who: Who) -> &mut Server {
+        match who {
+            Who::Coordinator => &mut self.coordinator,
+            Who::Participant(index) => &mut self.participants[index],
+        }
+    }
+}
+
+impl Server {
+    fn new(program: &Path, name: &str, folder: &Path, settings: &[String]) -> anyhow::Result<Server> {
+        let home = folder.join(name);
+        std::fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
+        let mut arguments = vec!["--name".to_owned(), name.to_owned()];
+        arguments.extend(["--data-dir".to_owned(), home.join("data").display().to_string()]);
+        arguments.extend(settings.iter().flat_map(|setting| ["--set".to_owned(), setting.clone()]));
+        Ok(Server { name: name.to_owned(), program: program.to_owned(), arguments, home, address: None, child: None })
+    }
+
+    fn url(&self) -> anyhow::Result<String> {
+        let address = self.address.as_ref().with_context(|| format!("{} has no address yet", self.name))?;
+        Ok(format!("http://{address}"))
+    }
+
+    async fn start(&mut self, crash_at: Option<&str>) -> anyhow::Result<()> {
+        let log = std::fs::File::options().create(true).append(true).open(self.home.join("log"))?;
+        let address_file = self.home.join("address");
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
+        command.args(["--listen", self.address.as_deref().unwrap_or("127.0.0.1:0")]);
+        command.arg("--address-file").arg(&address_file);
+        if let Some(point) = crash_at {
+            command.args(["--crash-at", point]);
+        }
+        self.child = Some(command.spawn().with_context(|| format!("cannot start {}", self.program.display()))?);
+        if self.address.is_none() {
+            let deadline = Instant::now() + READY_TIMEOUT;
+            while !address_file.exists() {
+                self.fail_if_dead_or_late(deadline).await?;
+            }
+            self.address = Some(std::fs::read_to_string(&address_file)?);
+        }
+        Ok(())
+    }
+
+    async fn wait_until_ready(&mut self) -> anyhow::Result<()> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        while !self.serves().await {
+            self.fail_if_dead_or_late(deadline).await?;
+        }
+        Ok(())
+    }
+
+    async fn fail_if_dead_or_late(&mut self, deadline: Instant) -> anyhow::Result<()> {
+        let log = || std::fs::read_to_string(self.home.join("log")).unwrap_or_default();
+        if let Some(child) = &mut self.child
+            && let Some(status) = child.try_wait()?
+        {
+            bail!("{} ended with {status} instead of serving; its log:\n{}", self.name, log());
+        }
+        if Instant::now() > deadline {
+            bail!("{} did not serve within {READY_TIMEOUT:?}; its log:\n{}", self.name, log());
+        }
+        sleep(READY_POLL).await;
+        Ok(())
+    }
+
+    async fn serves(&self) -> bool {
+        let Ok(url) = self.url() else { return false };
+        let Ok(endpoint) = Endpoint::from_shared(url) else { return false };
+        let asked = async {
+            let channel = endpoint.connect().await.ok()?;
+            let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await.ok()?;
+            Some(answer.into_inner().status() == ServingStatus::Serving)
+        };
+        timeout(Duration::from_secs(1), asked).await.ok().flatten().unwrap_or(false)
+    }
+}
