@@ -3,3 +3,4 @@
 pub mod cluster;
 pub mod process;
 pub mod settings;
+pub mod workload;

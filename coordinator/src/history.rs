@@ -15,7 +15,15 @@ const MAX_EVENTS_QUEUED_PER_WATCHER: usize = 4_096;
 #[derive(Debug)]
 pub(crate) struct Histories {
     open: BTreeMap<TxId, Vec<HistoryEvent>>,
-    watchers: broadcast::Sender<(TxId, HistoryEvent)>,
+    watchers: broadcast::Sender<News>,
+}
+
+/// What watchers hear.
+#[derive(Clone, Debug)]
+pub(crate) enum News {
+    Event(TxId, HistoryEvent),
+    /// Nothing more will happen to it.
+    Over(TxId),
 }
 
 impl Histories {
@@ -23,7 +31,7 @@ impl Histories {
         Histories { open: BTreeMap::new(), watchers: broadcast::channel(MAX_EVENTS_QUEUED_PER_WATCHER).0 }
     }
 
-    pub(crate) fn watch(&self) -> broadcast::Receiver<(TxId, HistoryEvent)> {
+    pub(crate) fn watch(&self) -> broadcast::Receiver<News> {
         self.watchers.subscribe()
     }
 
@@ -45,7 +53,7 @@ impl Histories {
     pub(crate) fn add(&mut self, tx: &TxId, event: HistoryEvent) {
         if self.watchers.receiver_count() > 0 {
             // Nobody listening any more is no reason to stop.
-            let _ = self.watchers.send((tx.clone(), event.clone()));
+            let _ = self.watchers.send(News::Event(tx.clone(), event.clone()));
         }
         match self.open.get_mut(tx) {
             Some(events) => push(events, event),
@@ -61,6 +69,9 @@ impl Histories {
 
     pub(crate) fn forget(&mut self, tx: &TxId) {
         self.open.remove(tx);
+        if self.watchers.receiver_count() > 0 {
+            let _ = self.watchers.send(News::Over(tx.clone()));
+        }
     }
 }
 

@@ -7,6 +7,8 @@ mod views;
 
 use crate::config::Config;
 use crate::engine::{Command, Handle, Reply};
+use crate::history::News;
+use crate::log::LogError;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,16 +82,31 @@ impl Coordinator for Service {
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let tx = request.into_inner().tx;
         let tx = if tx.is_empty() { None } else { Some(parse_tx(tx)?) };
-        let events = self.engine.inspect(|view| view.histories.watch()).await.map_err(gone)?;
-        let told = BroadcastStream::new(events).filter_map(move |event| match event {
-            Ok((about, _)) if tx.as_ref().is_some_and(|tx| *tx != about) => None,
-            Ok((about, event)) => {
-                Some(Ok(v1::WatchResponse { tx: about.to_bytes(), event: Some(event), lost: 0 }))
-            }
-            Err(BroadcastStreamRecvError::Lagged(lost)) => {
-                Some(Ok(v1::WatchResponse { tx: Default::default(), event: None, lost }))
-            }
+        let about = tx.clone();
+        let watched = self.engine.inspect(move |view| {
+            let over = match &about {
+                Some(tx) => view.core.view(tx).is_none() && view.ended(tx)?.is_some(),
+                None => false,
+            };
+            Ok::<_, LogError>((view.histories.watch(), over))
         });
+        let (events, over) = watched.await.map_err(gone)?.map_err(answers::internal)?;
+        if over {
+            return Ok(Response::new(Box::pin(tokio_stream::empty())));
+        }
+        let (one, other) = (tx.clone(), tx);
+        let told = BroadcastStream::new(events)
+            .take_while(move |news| !matches!(news, Ok(News::Over(tx)) if one.as_ref() == Some(tx)))
+            .filter_map(move |news| match news {
+                Ok(News::Over(_)) => None,
+                Ok(News::Event(about, _)) if other.as_ref().is_some_and(|tx| *tx != about) => None,
+                Ok(News::Event(about, event)) => {
+                    Some(Ok(v1::WatchResponse { tx: about.to_bytes(), event: Some(event), lost: 0 }))
+                }
+                Err(BroadcastStreamRecvError::Lagged(lost)) => {
+                    Some(Ok(v1::WatchResponse { tx: Default::default(), event: None, lost }))
+                }
+            });
         Ok(Response::new(Box::pin(told)))
     }
 

@@ -29,7 +29,7 @@ pub(crate) fn outcome_of(replied: Replied) -> Result<v1::Outcome, Status> {
 fn status_of(rejection: &Rejection) -> Status {
     let message = rejection.to_string();
     match rejection {
-        Rejection::Recovering | Rejection::Draining => Status::unavailable(message),
+        Rejection::Recovering | Rejection::Draining => not_let_in(Status::unavailable(message)),
         Rejection::TooManyOpen { .. } | Rejection::TooManyWaiters { .. } => exhausted(&message),
         Rejection::OtherContent => Status::already_exists(message),
         Rejection::NoBranches
@@ -43,7 +43,11 @@ fn status_of(rejection: &Rejection) -> Status {
 }
 
 fn exhausted(message: &str) -> Status {
-    let mut status = Status::resource_exhausted(message);
+    not_let_in(Status::resource_exhausted(message))
+}
+
+/// The hint also says that nothing was done with the request.
+fn not_let_in(mut status: Status) -> Status {
     status.metadata_mut().insert(RETRY_AFTER_KEY, MetadataValue::from(RETRY_AFTER_MS));
     status
 }

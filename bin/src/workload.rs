@@ -1,0 +1,225 @@
+//! Load for measuring and for finding faults: benchmarks over key-value participants, driven through the client as any
+//! application would, and an audit of what they left behind.
+//!
+//! ```no_run
+//! use undoubt::workload::{Load, Progress, Workload, audit, run};
+//!
+//! # async fn example() -> anyhow::Result<()> {
+//! let load = Load::new("http://127.0.0.1:7400", vec!["a".into(), "b".into()], Workload::SmallBank);
+//! let mut outcome = run(&load, std::future::pending(), &Progress::ignored()).await?;
+//! let audit = audit(&load, &mut outcome.ledger).await?;
+//! assert!(audit.is_clean(), "{:?}", audit.violations);
+//! # Ok(()) }
+//! ```
+//!
+//! * [`smallbank`] and [`transfers`] say what customers ask for: pure, and the same for the same seed.
+//! * [`bank`] gives it keys and participants; [`driver`] submits it; [`ledger`] remembers it; [`report`] counts it.
+//! * [`mod@audit`] compares the ledger with what the participants hold.
+
+pub mod audit;
+pub mod bank;
+mod batches;
+pub mod driver;
+pub mod hot;
+pub mod ledger;
+pub mod report;
+pub mod smallbank;
+pub mod step;
+pub mod transfers;
+
+pub use audit::{Audit, audit};
+pub use driver::{Outcome, Phase, Progress, run};
+pub use hot::Hot;
+pub use ledger::Ledger;
+pub use report::Report;
+
+use anyhow::ensure;
+use bank::Bank;
+use hot::Customers;
+use smallbank::SmallBank;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use step::{Account, Operation};
+use tokio::sync::watch;
+use transfers::Transfers;
+use undoubt_client::{Client, ClientOptions};
+use uuid::Uuid;
+
+/// A coordinator takes no more over one stream unless configured to.
+pub const MAX_IN_FLIGHT: usize = 4_096;
+pub const MAX_CUSTOMERS: u32 = 1_000_000;
+/// What a resource of the kind these loads are for calls itself.
+const KEY_VALUE: &str = "kv";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workload {
+    SmallBank,
+    /// Each over so many participants.
+    Transfers { branches: u32 },
+}
+
+impl Workload {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Workload::SmallBank => "smallbank",
+            Workload::Transfers { .. } => "transfers",
+        }
+    }
+
+    pub fn branches(self) -> Option<u32> {
+        match self {
+            Workload::SmallBank => None,
+            Workload::Transfers { branches } => Some(branches),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    For(Duration),
+    /// So many operations.
+    Count(u64),
+}
+
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Its address.
+    pub coordinator: String,
+    /// Names of key-value participants, as the coordinator knows them.
+    pub participants: Vec<String>,
+    pub workload: Workload,
+    pub customers: u32,
+    /// Operations under way at the same time, at most.
+    pub in_flight: usize,
+    pub length: Length,
+    pub hot: Hot,
+    /// The same seed asks for the same, in the same order.
+    pub seed: u64,
+    /// Ids and keys begin with it: one name for each run.
+    pub run: String,
+    /// How long the coordinator may try to commit each transaction. `None`: as long as it does by itself.
+    pub timeout: Option<Duration>,
+    /// How long a transaction is submitted again before its outcome counts as unknown, how long the opening of accounts
+    /// may take, and how long an audit waits for outcomes and for balances.
+    pub patience: Duration,
+    /// Whether transactions leave the markers that an audit looks for.
+    pub marks: bool,
+}
+
+impl Load {
+    /// With defaults for all that is not named: 1,000 customers, 256 operations in flight, 10 seconds.
+    pub fn new(coordinator: impl Into<String>, participants: Vec<String>, workload: Workload) -> Self {
+        Load {
+            coordinator: coordinator.into(),
+            participants,
+            workload,
+            customers: 1_000,
+            in_flight: 256,
+            length: Length::For(Duration::from_secs(10)),
+            hot: Hot::default(),
+            seed: 0,
+            run: Uuid::now_v7().to_string(),
+            timeout: None,
+            patience: Duration::from_secs(60),
+            marks: true,
+        }
+    }
+
+    /// Refuses what cannot be run, and says why.
+    pub fn check(&self) -> anyhow::Result<Bank> {
+        let bank = Bank::new(&self.run, &self.participants, self.marks, self.timeout)?;
+        let Load { customers, in_flight, hot, .. } = self;
+        let participants = self.participants.len();
+        ensure!((2..=MAX_CUSTOMERS).contains(customers), "{customers} customers are not possible; give 2 to {MAX_CUSTOMERS}");
+        ensure!(
+            (1..=MAX_IN_FLIGHT).contains(in_flight),
+            "{in_flight} in flight are not possible; give 1 to {MAX_IN_FLIGHT}"
+        );
+        ensure!(hot.percent <= 100, "a share of {} percent is not possible; give 0 to 100", hot.percent);
+        ensure!(
+            hot.customers < *customers,
+            "{} of {customers} customers cannot be hot; leave at least one that is not",
+            hot.customers
+        );
+        if let Workload::Transfers { branches } = self.workload {
+            ensure!(
+                (1..=participants).contains(&(branches as usize)),
+                "{branches} branches are not possible with {participants} participants; give 1 to {participants}"
+            );
+            ensure!(
+                *customers as usize >= 2 * participants,
+                "{customers} customers are too few for transfers over {participants} participants; give two for each"
+            );
+        }
+        Ok(bank)
+    }
+}
+
+impl Progress {
+    /// For those who do not want to see it.
+    pub fn ignored() -> watch::Sender<Progress> {
+        watch::Sender::new(Progress::default())
+    }
+}
+
+/// The key-value participants that a coordinator is connected to.
+pub async fn connected(coordinator: &str) -> anyhow::Result<Vec<String>> {
+    let view = Client::connect(coordinator, ClientOptions::default())?.describe().await?;
+    let usable = view.participants.into_iter().filter(|one| one.connected && one.resource == KEY_VALUE);
+    Ok(usable.map(|participant| participant.name.to_string()).collect())
+}
+
+enum Script {
+    SmallBank(SmallBank),
+    Transfers(Transfers),
+}
+
+impl Script {
+    /// Of a load that was checked.
+    fn new(load: &Load) -> Self {
+        let customers = Customers::new(load.customers, load.hot);
+        match load.workload {
+            Workload::SmallBank => Script::SmallBank(SmallBank::new(customers, load.seed)),
+            Workload::Transfers { branches } => {
+                let participants = u32::try_from(load.participants.len()).unwrap_or(u32::MAX);
+                Script::Transfers(Transfers::new(customers, participants, branches, load.seed))
+            }
+        }
+    }
+
+    fn opening(&self) -> BTreeMap<Account, i64> {
+        match self {
+            Script::SmallBank(bank) => bank.opening(),
+            Script::Transfers(transfers) => transfers.opening(),
+        }
+    }
+
+    fn draw(&self) -> Operation {
+        match self {
+            Script::SmallBank(bank) => bank.draw(),
+            Script::Transfers(transfers) => transfers.draw(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(workload: Workload) -> Load {
+        Load::new("http://127.0.0.1:1", vec!["a".into(), "b".into()], workload)
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_refused_with_what_is_possible() {
+        let smallbank = load(Workload::SmallBank);
+        assert!(smallbank.check().is_ok());
+        let why = |load: Load| load.check().unwrap_err().to_string();
+        assert!(why(Load { customers: 1, ..smallbank.clone() }).contains("2 to 1000000"));
+        assert!(why(Load { in_flight: 0, ..smallbank.clone() }).contains("1 to 4096"));
+        assert!(why(Load { hot: Hot { customers: 1_000, percent: 1 }, ..smallbank.clone() }).contains("hot"));
+        assert!(why(Load { hot: Hot { customers: 1, percent: 101 }, ..smallbank }).contains("0 to 100"));
+        assert!(why(load(Workload::Transfers { branches: 3 })).contains("1 to 2"));
+        assert!(why(Load { customers: 3, ..load(Workload::Transfers { branches: 2 }) }).contains("two for each"));
+    }
+}

@@ -1,0 +1,123 @@
+//! Whether all that was acknowledged happened, and nothing else.
+//!
+//! To be done once the load has ended. Outcomes that are still unknown are asked for first, by submitting the same again
+//! under the same id. Then every account and every marker is read, in transactions, so nothing undecided is seen; and
+//! some transactions are submitted once more, which must not change their outcome. [`findings`] compares, without I/O.
+
+mod findings;
+#[cfg(test)]
+mod tests;
+
+pub use findings::{Audit, Observed, findings};
+
+use crate::workload::Load;
+use crate::workload::bank::balance;
+use crate::workload::batches::{MAX_OPERATIONS_PER_BATCH, carry_out};
+use crate::workload::driver::BATCHES_IN_FLIGHT;
+use crate::workload::ledger::{Ledger, Told, unanswered};
+use crate::workload::step::Account;
+use anyhow::Context;
+use futures::{StreamExt, stream};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+use undoubt_client::Submitted;
+use undoubt_client::kv::KvWork;
+
+/// Transactions that are submitted once more, evenly spread over the run.
+const SAMPLE_TRANSACTIONS: usize = 100;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Audits a run. Outcomes that become known are noted in the ledger. Each part takes [`Load::patience`] at most; an error
+/// means that it could not be done, not that something is wrong.
+pub async fn audit(load: &Load, ledger: &mut Ledger) -> anyhow::Result<Audit> {
+    settle(load, ledger).await.context("cannot find out the outcomes that are unknown")?;
+    let mut observed = read(load, ledger).await.context("cannot read the accounts back")?;
+    observed.again = submit_again(load, ledger, &sample(ledger)).await.context("cannot submit again")?;
+    Ok(findings(ledger, &observed))
+}
+
+async fn settle(load: &Load, ledger: &mut Ledger) -> anyhow::Result<()> {
+    let deadline = Instant::now() + load.patience;
+    loop {
+        let unknown = ledger.unknown();
+        for (number, told) in submit_again(load, ledger, &unknown).await? {
+            ledger.entries[number].told = told;
+        }
+        if ledger.unknown().is_empty() || Instant::now() >= deadline {
+            return Ok(());
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Those without a definite answer are left out.
+async fn submit_again(load: &Load, ledger: &Ledger, numbers: &[usize]) -> anyhow::Result<Vec<(usize, Told)>> {
+    let transactions: Vec<_> = numbers.iter().map(|number| ledger.transaction(*number)).collect();
+    let mut submitted = load.client(load.in_flight)?.submit_many(stream::iter(transactions));
+    let mut told = Vec::new();
+    while let Some(Submitted { sequence, result, .. }) = submitted.next().await {
+        match result {
+            Ok(answer) => {
+                let place = usize::try_from(sequence).context("more transactions than can be counted")?;
+                told.push((numbers[place], Told::from(&answer.outcome)));
+            }
+            Err(error) => unanswered(error)?,
+        }
+    }
+    Ok(told)
+}
+
+fn sample(ledger: &Ledger) -> Vec<usize> {
+    let known = |number: &usize| ledger.entries[*number].told != Told::Unknown;
+    let every = ledger.entries.len().div_ceil(SAMPLE_TRANSACTIONS).max(1);
+    (0..ledger.entries.len()).step_by(every).filter(known).collect()
+}
+
+/// What to look for at a participant.
+#[derive(Clone, Copy)]
+enum Probe {
+    Balance(Account),
+    Marker(usize),
+}
+
+async fn read(load: &Load, ledger: &Ledger) -> anyhow::Result<Observed> {
+    let bank = &ledger.bank;
+    let mut probes: Vec<Vec<Probe>> = vec![Vec::new(); bank.participants().len()];
+    for account in ledger.opened.keys() {
+        probes[bank.home(*account)].push(Probe::Balance(*account));
+    }
+    if bank.marks() {
+        for (number, entry) in ledger.entries.iter().enumerate() {
+            bank.written(&entry.step).into_iter().for_each(|home| probes[home].push(Probe::Marker(number)));
+        }
+    }
+    let mut observed = Observed::default();
+    let client = load.client(BATCHES_IN_FLIGHT)?;
+    for (home, probes) in probes.iter().enumerate() {
+        let participant = &bank.participants()[home];
+        let key = |probe: &Probe| match probe {
+            Probe::Balance(account) => bank.key(*account),
+            Probe::Marker(number) => bank.marker(*number as u64),
+        };
+        let batches = probes.chunks(MAX_OPERATIONS_PER_BATCH).map(|chunk| {
+            let work = chunk.iter().fold(KvWork::new(), |work, probe| work.get(key(probe)));
+            (participant.to_string(), work)
+        });
+        carry_out(&client, batches, Instant::now() + load.patience, |batch, values| {
+            let first = batch * MAX_OPERATIONS_PER_BATCH;
+            for (probe, value) in probes[first..].iter().zip(values) {
+                match *probe {
+                    Probe::Balance(account) => {
+                        observed.balances.insert(account, balance(value.as_deref()));
+                    }
+                    Probe::Marker(number) if value.is_some() => {
+                        observed.markers.insert((number, home));
+                    }
+                    Probe::Marker(_) => {}
+                }
+            }
+        })
+        .await?;
+    }
+    Ok(observed)
+}

@@ -1,0 +1,164 @@
+//! Where accounts live, under which keys, and how a step becomes a transaction.
+//!
+//! A customer's savings and checking account are at different participants, so that most transactions span some. All keys
+//! and ids begin with the name of the run, so that runs do not meet, at the same time or one after the other:
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `<run>/savings/<customer>`, `<run>/checking/<customer>` | the balance |
+//! | `~/<run>-<number>`: transaction `<run>-<number>` took effect here | `1` |
+
+use crate::workload::step::{Account, Action, Kind, Step};
+use anyhow::Context;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use undoubt_client::kv::{Add, KvWork};
+use undoubt_client::{Answer, Transaction};
+use undoubt_vocabulary::{ParticipantName, TxId};
+
+/// Leaves room for the number in a transaction's id, which may have 64 bytes.
+pub const MAX_RUN_NAME_BYTES: usize = 40;
+
+#[derive(Clone, Debug)]
+pub struct Bank {
+    run: String,
+    participants: Vec<ParticipantName>,
+    /// Whether transactions leave markers.
+    marks: bool,
+    timeout: Option<Duration>,
+}
+
+impl Bank {
+    pub fn new(run: &str, participants: &[String], marks: bool, timeout: Option<Duration>) -> anyhow::Result<Self> {
+        let length = run.len();
+        anyhow::ensure!(
+            (1..=MAX_RUN_NAME_BYTES).contains(&length) && run.bytes().all(|byte| byte.is_ascii_graphic()),
+            "{run:?} cannot name a run; give 1 to {MAX_RUN_NAME_BYTES} printable ASCII characters without spaces"
+        );
+        let names: Result<Vec<ParticipantName>, _> = participants.iter().map(|name| name.parse()).collect();
+        let participants = names.context("a participant's name is invalid")?;
+        anyhow::ensure!(!participants.is_empty(), "a load needs participants; name at least one");
+        let distinct: BTreeSet<_> = participants.iter().collect();
+        anyhow::ensure!(distinct.len() == participants.len(), "a participant is named twice; name each once");
+        Ok(Bank { run: run.to_owned(), participants, marks, timeout })
+    }
+
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    pub fn marks(&self) -> bool {
+        self.marks
+    }
+
+    pub fn participants(&self) -> &[ParticipantName] {
+        &self.participants
+    }
+
+    /// Where an account is, as a place among the participants.
+    pub fn home(&self, account: Account) -> usize {
+        let shift = match account.kind {
+            Kind::Savings => 0,
+            Kind::Checking => 1,
+        };
+        (account.customer as usize + shift) % self.participants.len()
+    }
+
+    /// Where a step writes.
+    pub fn written(&self, step: &Step) -> BTreeSet<usize> {
+        step.deltas().map(|(account, _)| self.home(account)).collect()
+    }
+
+    pub fn key(&self, account: Account) -> String {
+        let kind = match account.kind {
+            Kind::Savings => "savings",
+            Kind::Checking => "checking",
+        };
+        format!("{}/{kind}/{}", self.run, account.customer)
+    }
+
+    pub fn tx(&self, number: u64) -> TxId {
+        TxId::new(format!("{}-{number}", self.run)).expect("a run's name has 1 to 40 bytes, a number at most 20")
+    }
+
+    pub fn marker(&self, number: u64) -> String {
+        format!("~/{}", self.tx(number))
+    }
+
+    /// The transaction of that number: always the same for the same step.
+    pub fn transaction(&self, number: u64, step: &Step) -> Transaction {
+        let mut transaction = Transaction::with_id(self.tx(number));
+        if let Some(timeout) = self.timeout {
+            transaction = transaction.timeout(timeout);
+        }
+        for access in step.accesses() {
+            let (key, work) = (self.key(access.account), KvWork::new());
+            let work = match access.action {
+                Action::Read => work.get(key),
+                Action::Add(amount) => work.add(key, amount),
+                Action::Withdraw(amount) => work.add(key, Add::of(-amount).floor(0)),
+                Action::Replace { read, new } => {
+                    work.compare_and_set(key, Some(read.to_string().into()), Some(new.to_string().into()))
+                }
+            };
+            transaction = transaction.kv(self.participants[self.home(access.account)].as_str(), work);
+        }
+        let marked = if self.marks { self.written(step) } else { BTreeSet::new() };
+        marked.into_iter().fold(transaction, |transaction, home| {
+            transaction.kv(self.participants[home].as_str(), KvWork::new().put(self.marker(number), "1"))
+        })
+    }
+
+    /// The balances after a committed step, in its order; `None` where the answer does not tell every one.
+    pub fn balances(&self, step: &Step, answer: &Answer) -> Option<Vec<i64>> {
+        let mut results: Vec<_> = self
+            .participants
+            .iter()
+            .map(|name| answer.kv(name.as_str()).and_then(Result::ok).unwrap_or_default().into_iter())
+            .collect();
+        step.accesses()
+            .iter()
+            .map(|access| balance(results[self.home(access.account)].next().flatten().as_deref()))
+            .collect()
+    }
+}
+
+/// A balance as the key-value participant stores it.
+pub fn balance(value: Option<&[u8]>) -> Option<i64> {
+    std::str::from_utf8(value?).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bank(participants: &[&str]) -> anyhow::Result<Bank> {
+        let names: Vec<String> = participants.iter().map(|name| (*name).to_owned()).collect();
+        Bank::new("run", &names, true, None)
+    }
+
+    #[test]
+    fn a_customers_accounts_are_at_different_participants() {
+        let bank = bank(&["a", "b", "c"]).unwrap();
+        assert!((0..10).all(|customer| bank.home(Account::savings(customer)) != bank.home(Account::checking(customer))));
+    }
+
+    #[test]
+    fn a_marker_is_written_at_every_branch_that_is_written_and_nowhere_else() {
+        let bank = bank(&["a", "b"]).unwrap();
+        let step = Step::new([(Account::savings(0), Action::Withdraw(5)), (Account::checking(0), Action::Read)]);
+        let transaction = bank.transaction(9, &step);
+        let written = KvWork::new().add("run/savings/0", Add::of(-5).floor(0)).put("~/run-9", "1");
+        assert_eq!(transaction.kv_work("a"), Some(&written));
+        assert_eq!(transaction.kv_work("b"), Some(&KvWork::new().get("run/checking/0")));
+    }
+
+    #[test]
+    fn participants_that_cannot_be_told_apart_and_names_that_are_none_are_refused() {
+        assert!(bank(&["a", "a"]).is_err());
+        assert!(bank(&[]).is_err());
+        assert!(bank(&["bank a"]).is_err());
+        assert!(Bank::new(&"x".repeat(41), &["a".to_owned()], true, None).is_err());
+        assert!(Bank::new("", &["a".to_owned()], true, None).is_err());
+    }
+}

@@ -1,0 +1,77 @@
+//! What a run did and was told: the one side of an audit; the other is what the participants hold.
+
+use crate::workload::bank::Bank;
+use crate::workload::step::{Account, Step};
+use std::collections::BTreeMap;
+use undoubt_client::{SubmitError, Transaction};
+use undoubt_vocabulary::Outcome;
+
+/// An outcome as it was acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// No definite answer yet.
+    Unknown,
+    Committed,
+    /// With the reason's label.
+    Aborted(&'static str),
+}
+
+impl From<&Outcome> for Told {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Committed => Told::Committed,
+            Outcome::Aborted(reason) => Told::Aborted(reason.label()),
+        }
+    }
+}
+
+/// What an error leaves open: `Ok` where the same may be submitted again, `Err` where something is wrong with the load or
+/// the coordinator.
+pub fn unanswered(error: SubmitError) -> anyhow::Result<()> {
+    match error {
+        SubmitError::NotAccepted { .. } | SubmitError::OutcomeUnknown { .. } | SubmitError::Unexpected { .. } => Ok(()),
+        error @ (SubmitError::Invalid(_)
+        | SubmitError::Refused { .. }
+        | SubmitError::UnknownParticipant { .. }
+        | SubmitError::IdReused { .. }
+        | SubmitError::Malformed { .. }) => Err(error.into()),
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub step: Step,
+    pub told: Told,
+}
+
+/// Every transaction of a run, by its number. The transaction itself can be built again from it.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    pub bank: Bank,
+    pub opened: BTreeMap<Account, i64>,
+    pub entries: Vec<Entry>,
+}
+
+impl Ledger {
+    pub fn transaction(&self, number: usize) -> Transaction {
+        self.bank.transaction(number as u64, &self.entries[number].step)
+    }
+
+    /// The numbers of all transactions without a definite answer.
+    pub fn unknown(&self) -> Vec<usize> {
+        let numbered = self.entries.iter().enumerate();
+        numbered.filter(|(_, entry)| entry.told == Told::Unknown).map(|(number, _)| number).collect()
+    }
+
+    /// What every account holds if exactly that happened which was acknowledged.
+    pub fn expected(&self) -> BTreeMap<Account, i64> {
+        let mut balances = self.opened.clone();
+        for entry in self.entries.iter().filter(|entry| entry.told == Told::Committed) {
+            for (account, delta) in entry.step.deltas() {
+                let balance = balances.entry(account).or_default();
+                *balance = balance.saturating_add(delta);
+            }
+        }
+        balances
+    }
+}

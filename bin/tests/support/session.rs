@@ -1,0 +1,154 @@
+//! Talking to a participant as a coordinator would, message by message.
+
+use super::PATIENCE;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::{Status, Streaming};
+use undoubt_client::kv::KvWork;
+use undoubt_proto::v1;
+use undoubt_proto::v1::participant_client::ParticipantClient;
+use v1::to_participant::Body;
+
+/// A coordinator's side of a session.
+#[derive(Debug)]
+pub struct Session {
+    out: mpsc::UnboundedSender<v1::CoordinatorBatch>,
+    incoming: Streaming<v1::ParticipantBatch>,
+    heard: Vec<v1::ToCoordinator>,
+}
+
+pub const COORDINATOR_ID: [u8; 16] = *b"a coordinator 16";
+
+pub fn hello(participant: &str, epoch: u32) -> v1::Hello {
+    v1::Hello {
+        protocol_version: 1,
+        coordinator_id: Bytes::from_static(&COORDINATOR_ID),
+        coordinator_name: "test".to_owned(),
+        epoch,
+        participant_name: participant.to_owned(),
+    }
+}
+
+pub fn first(hello: v1::Hello) -> v1::CoordinatorBatch {
+    v1::CoordinatorBatch { hello: Some(hello), ..Default::default() }
+}
+
+impl Session {
+    /// Opens a session with this first batch; the answer is the first one of the participant.
+    pub async fn open(url: &str, first: v1::CoordinatorBatch) -> Result<(Session, v1::ParticipantBatch), Status> {
+        let mut client = ParticipantClient::connect(url.to_owned()).await.unwrap();
+        let (out, batches) = mpsc::unbounded_channel();
+        out.send(first).unwrap();
+        let opening = async {
+            let mut incoming = client.session(UnboundedReceiverStream::new(batches)).await?.into_inner();
+            let first = incoming.message().await?.expect("the participant ended the session without a word");
+            Ok((incoming, first))
+        };
+        let (incoming, first) = timeout(PATIENCE, opening).await.expect("the participant does not answer")?;
+        let heard = first.messages.clone();
+        Ok((Session { out, incoming, heard }, first))
+    }
+
+    /// Opens a session that has to be welcomed.
+    pub async fn welcomed(url: &str, participant: &str, epoch: u32) -> Session {
+        let (session, batch) = Session::open(url, first(hello(participant, epoch))).await.unwrap();
+        let welcome = batch.welcome.expect("no welcome");
+        assert_eq!((welcome.protocol_version, welcome.participant_name.as_str()), (1, participant));
+        session
+    }
+
+    pub fn send_batch(&self, batch: v1::CoordinatorBatch) {
+        // A participant that has ended the session does not read; what comes of it is seen by listening.
+        let _ = self.out.send(batch);
+    }
+
+    pub fn send(&self, tx: &str, ticket: u64, body: Body) {
+        let message = v1::ToParticipant { tx: Bytes::copy_from_slice(tx.as_bytes()), ticket, body: Some(body) };
+        self.send_batch(v1::CoordinatorBatch { messages: vec![message], ..Default::default() });
+    }
+
+    pub fn fence(&self, fence: u64) {
+        self.send_batch(v1::CoordinatorBatch { fence, ..Default::default() });
+    }
+
+    /// The next message about this attempt.
+    pub async fn hear(&mut self, tx: &str, ticket: u64) -> v1::to_coordinator::Body {
+        let fits = |message: &v1::ToCoordinator| message.tx == tx.as_bytes() && message.ticket == ticket;
+        loop {
+            if let Some(at) = self.heard.iter().position(fits) {
+                return self.heard.remove(at).body.expect("a message without a body");
+            }
+            let next = timeout(PATIENCE, self.incoming.message()).await;
+            let next = next.unwrap_or_else(|_| panic!("nothing came about {tx}; came: {:?}", self.heard));
+            self.heard.extend(next.unwrap().expect("the participant ended the session").messages);
+        }
+    }
+
+    /// Asks for a vote.
+    pub async fn prepare(&mut self, tx: &str, ticket: u64, prepare: v1::Prepare) -> v1::vote::Vote {
+        self.send(tx, ticket, Body::Prepare(prepare));
+        self.vote(tx, ticket).await
+    }
+
+    /// The next message about this attempt, which has to be a vote.
+    pub async fn vote(&mut self, tx: &str, ticket: u64) -> v1::vote::Vote {
+        match self.hear(tx, ticket).await {
+            v1::to_coordinator::Body::Vote(v1::Vote { vote: Some(vote) }) => vote,
+            other => panic!("no vote but {other:?}"),
+        }
+    }
+
+    /// The next message about this attempt, which has to say how the branch finished.
+    pub async fn finished(&mut self, tx: &str, ticket: u64) -> v1::BranchOutcome {
+        match self.hear(tx, ticket).await {
+            v1::to_coordinator::Body::Finished(finished) => finished.outcome(),
+            other => panic!("not finished but {other:?}"),
+        }
+    }
+
+    /// The next message about this attempt, which has to confirm or not.
+    pub async fn confirmed(&mut self, tx: &str, ticket: u64) -> bool {
+        match self.hear(tx, ticket).await {
+            v1::to_coordinator::Body::Confirmed(confirmed) => confirmed.held,
+            other => panic!("no confirmation but {other:?}"),
+        }
+    }
+
+    /// How the participant ended the session.
+    pub async fn end(mut self) -> Status {
+        loop {
+            match timeout(PATIENCE, self.incoming.message()).await.expect("the session does not end") {
+                Ok(Some(batch)) => self.heard.extend(batch.messages),
+                Ok(None) => panic!("the session ended without an error"),
+                Err(status) => return status,
+            }
+        }
+    }
+}
+
+/// Work of a transaction that began at this time, and waits for locks up to a minute.
+pub fn prepare(begun_at_us: u64, work: KvWork) -> v1::Prepare {
+    v1::Prepare { begun_at_us, timeout_ms: 60_000, one_phase: false, work: work.encode().unwrap() }
+}
+
+pub fn one_phase(begun_at_us: u64, work: KvWork) -> v1::Prepare {
+    v1::Prepare { one_phase: true, ..prepare(begun_at_us, work) }
+}
+
+#[track_caller]
+pub fn is_prepared(vote: v1::vote::Vote) -> Bytes {
+    match vote {
+        v1::vote::Vote::Prepared(result) => result,
+        other => panic!("not prepared but {other:?}"),
+    }
+}
+
+#[track_caller]
+pub fn is_refused(vote: v1::vote::Vote) -> (v1::RefusalCode, String) {
+    match vote {
+        v1::vote::Vote::Refused(refusal) => (refusal.code(), refusal.detail),
+        other => panic!("not refused but {other:?}"),
+    }
+}
