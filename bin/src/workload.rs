@@ -42,7 +42,7 @@ use std::time::Duration;
 use step::{Account, Operation};
 use tokio::sync::watch;
 use transfers::Transfers;
-use undoubt_client::{Client, ClientOptions};
+use undoubt_client::{Client, OperatorError};
 use uuid::Uuid;
 
 /// A coordinator takes no more over one stream unless configured to.
@@ -55,7 +55,9 @@ const KEY_VALUE: &str = "kv";
 pub enum Workload {
     SmallBank,
     /// Each over so many participants.
-    Transfers { branches: u32 },
+    Transfers {
+        branches: u32,
+    },
 }
 
 impl Workload {
@@ -130,7 +132,10 @@ impl Load {
         let bank = Bank::new(&self.run, &self.participants, self.marks, self.timeout)?;
         let Load { customers, in_flight, hot, .. } = self;
         let participants = self.participants.len();
-        ensure!((2..=MAX_CUSTOMERS).contains(customers), "{customers} customers are not possible; give 2 to {MAX_CUSTOMERS}");
+        ensure!(
+            (2..=MAX_CUSTOMERS).contains(customers),
+            "{customers} customers are not possible; give 2 to {MAX_CUSTOMERS}"
+        );
         ensure!(
             (1..=MAX_IN_FLIGHT).contains(in_flight),
             "{in_flight} in flight are not possible; give 1 to {MAX_IN_FLIGHT}"
@@ -163,8 +168,8 @@ impl Progress {
 }
 
 /// The key-value participants that a coordinator is connected to.
-pub async fn connected(coordinator: &str) -> anyhow::Result<Vec<String>> {
-    let view = Client::connect(coordinator, ClientOptions::default())?.describe().await?;
+pub async fn connected(client: &Client) -> Result<Vec<String>, OperatorError> {
+    let view = client.describe().await?;
     let usable = view.participants.into_iter().filter(|one| one.connected && one.resource == KEY_VALUE);
     Ok(usable.map(|participant| participant.name.to_string()).collect())
 }

@@ -12,7 +12,7 @@ pub use findings::{Audit, Observed, findings};
 
 use crate::workload::Load;
 use crate::workload::bank::balance;
-use crate::workload::batches::{MAX_OPERATIONS_PER_BATCH, carry_out};
+use crate::workload::batches::{carry_out, chunks};
 use crate::workload::driver::BATCHES_IN_FLIGHT;
 use crate::workload::ledger::{Ledger, Told, unanswered};
 use crate::workload::step::Account;
@@ -92,32 +92,29 @@ async fn read(load: &Load, ledger: &Ledger) -> anyhow::Result<Observed> {
         }
     }
     let mut observed = Observed::default();
-    let client = load.client(BATCHES_IN_FLIGHT)?;
-    for (home, probes) in probes.iter().enumerate() {
-        let participant = &bank.participants()[home];
-        let key = |probe: &Probe| match probe {
-            Probe::Balance(account) => bank.key(*account),
-            Probe::Marker(number) => bank.marker(*number as u64),
-        };
-        let batches = probes.chunks(MAX_OPERATIONS_PER_BATCH).map(|chunk| {
-            let work = chunk.iter().fold(KvWork::new(), |work, probe| work.get(key(probe)));
-            (participant.to_string(), work)
+    let (client, chunks) = (load.client(BATCHES_IN_FLIGHT)?, chunks(&probes));
+    let batch = |place: usize| {
+        let (home, probes): (usize, &[Probe]) = chunks[place];
+        let gets = probes.iter().fold(KvWork::new(), |work, probe| match *probe {
+            Probe::Balance(account) => work.get(bank.key(account)),
+            Probe::Marker(number) => work.get(bank.marker(number as u64)),
         });
-        carry_out(&client, batches, Instant::now() + load.patience, |batch, values| {
-            let first = batch * MAX_OPERATIONS_PER_BATCH;
-            for (probe, value) in probes[first..].iter().zip(values) {
-                match *probe {
-                    Probe::Balance(account) => {
-                        observed.balances.insert(account, balance(value.as_deref()));
-                    }
-                    Probe::Marker(number) if value.is_some() => {
-                        observed.markers.insert((number, home));
-                    }
-                    Probe::Marker(_) => {}
+        (bank.participants()[home].to_string(), gets)
+    };
+    carry_out(&client, chunks.len(), batch, load.patience, |place, values| {
+        let (home, probes) = chunks[place];
+        for (probe, value) in probes.iter().zip(values) {
+            match *probe {
+                Probe::Balance(account) => {
+                    observed.balances.insert(account, balance(value.as_deref()));
                 }
+                Probe::Marker(number) if value.is_some() => {
+                    observed.markers.insert((number, home));
+                }
+                Probe::Marker(_) => {}
             }
-        })
-        .await?;
-    }
+        }
+    })
+    .await?;
     Ok(observed)
 }

@@ -140,7 +140,9 @@ mod tests {
     #[test]
     fn a_customers_accounts_are_at_different_participants() {
         let bank = bank(&["a", "b", "c"]).unwrap();
-        assert!((0..10).all(|customer| bank.home(Account::savings(customer)) != bank.home(Account::checking(customer))));
+        assert!(
+            (0..10).all(|customer| bank.home(Account::savings(customer)) != bank.home(Account::checking(customer)))
+        );
     }
 
     #[test]

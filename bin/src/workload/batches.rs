@@ -1,7 +1,7 @@
 //! Large transactions that must get through, for opening accounts and reading them back.
 //!
 //! Each has one participant. What aborts for a reason that may pass, or has no answer, is done again as a new
-//! transaction until the deadline: so it has to be work that may be done twice.
+//! transaction, for as long as patience lasts: so it has to be work that may be done twice.
 
 use crate::workload::ledger::unanswered;
 use anyhow::{Context, bail};
@@ -15,10 +15,19 @@ use undoubt_client::{Client, Submitted, Transaction};
 use undoubt_vocabulary::{AbortReason, Outcome};
 
 /// Keeps a batch and its results well below a mebibyte.
-pub const MAX_OPERATIONS_PER_BATCH: usize = 512;
+const MAX_OPERATIONS_PER_BATCH: usize = 512;
 /// Held in memory at the same time.
 const MAX_BATCHES_AT_ONCE: usize = 256;
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// What there is to do at each participant, by its place, in pieces that fit into one batch.
+pub fn chunks<T>(at_home: &[Vec<T>]) -> Vec<(usize, &[T])> {
+    let mut chunks = Vec::new();
+    for (home, whole) in at_home.iter().enumerate() {
+        chunks.extend(whole.chunks(MAX_OPERATIONS_PER_BATCH).map(|chunk| (home, chunk)));
+    }
+    chunks
+}
 
 struct Batch {
     place: usize,
@@ -26,19 +35,20 @@ struct Batch {
     work: KvWork,
 }
 
-/// Carries out all `batches`, each a participant and its work, and hands out the place of
-/// each among them and what it read: one entry for each operation.
+/// Carries out `count` batches, each a participant and its work, and hands out the place of each and what it read: one
+/// entry for each operation. Batches are made when it is their turn, for all together may not fit into memory.
 pub async fn carry_out(
     client: &Client,
-    batches: impl IntoIterator<Item = (String, KvWork)>,
-    deadline: Instant,
+    count: usize,
+    batch: impl Fn(usize) -> (String, KvWork),
+    patience: Duration,
     mut done: impl FnMut(usize, Vec<Option<Bytes>>),
 ) -> anyhow::Result<()> {
-    let mut batches = batches.into_iter().enumerate().map(|(place, (participant, work))| Batch { place, participant, work });
-    loop {
-        let mut open: Vec<_> = batches.by_ref().take(MAX_BATCHES_AT_ONCE).collect();
-        if open.is_empty() {
-            return Ok(());
+    for first in (0..count).step_by(MAX_BATCHES_AT_ONCE) {
+        let (mut open, deadline) = (Vec::new(), Instant::now() + patience);
+        for place in first..count.min(first + MAX_BATCHES_AT_ONCE) {
+            let (participant, work) = batch(place);
+            open.push(Batch { place, participant, work });
         }
         while let Some(cause) = round(client, &mut open, &mut done).await? {
             if Instant::now() >= deadline {
@@ -47,6 +57,7 @@ pub async fn carry_out(
             sleep(PAUSE).await;
         }
     }
+    Ok(())
 }
 
 /// Submits all that is open, keeps what has to be done again, and says why.

@@ -5,7 +5,7 @@
 //! its id, until [`Load::patience`] ends; so crashes of the coordinator and of participants only cost time.
 
 use crate::workload::bank::Bank;
-use crate::workload::batches::{MAX_OPERATIONS_PER_BATCH, carry_out};
+use crate::workload::batches::{carry_out, chunks};
 use crate::workload::ledger::{Entry, Ledger, Told, unanswered};
 use crate::workload::report::{Counts, End, Report, per_second};
 use crate::workload::smallbank::FollowUp;
@@ -91,13 +91,15 @@ async fn open(load: &Load, bank: &Bank, opened: &BTreeMap<Account, i64>) -> anyh
     for (account, balance) in opened {
         at_home[bank.home(*account)].push((*account, *balance));
     }
-    let batches = bank.participants().iter().zip(&at_home).flat_map(|(participant, accounts)| {
-        accounts.chunks(MAX_OPERATIONS_PER_BATCH).map(|chunk| {
-            let put = |work: KvWork, (account, balance): &(Account, i64)| work.put(bank.key(*account), balance.to_string());
-            (participant.to_string(), chunk.iter().fold(KvWork::new(), put))
-        })
-    });
-    carry_out(&load.client(BATCHES_IN_FLIGHT)?, batches, Instant::now() + load.patience, |_, _| {}).await
+    let chunks = chunks(&at_home);
+    let batch = |place: usize| {
+        let (home, accounts): (usize, &[(Account, i64)]) = chunks[place];
+        let puts = accounts
+            .iter()
+            .fold(KvWork::new(), |work, (account, balance)| work.put(bank.key(*account), balance.to_string()));
+        (bank.participants()[home].to_string(), puts)
+    };
+    carry_out(&load.client(BATCHES_IN_FLIGHT)?, chunks.len(), batch, load.patience, |_, _| {}).await
 }
 
 /// Large as they are, more at a time would gain nothing.

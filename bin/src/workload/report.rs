@@ -145,7 +145,8 @@ mod tests {
     #[test]
     fn every_end_is_counted_once_in_all_and_once_for_its_operation() {
         let mut counts = Counts::new().unwrap();
-        for end in [End::Committed { took: Duration::from_micros(10) }, End::Refused, End::Aborted("late"), End::Unknown]
+        for end in
+            [End::Committed { took: Duration::from_micros(10) }, End::Refused, End::Aborted("late"), End::Unknown]
         {
             counts.count("transfer", end);
         }

@@ -58,8 +58,13 @@ impl Type {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FollowUp {
     /// All of one customer's money goes to another's checking account.
-    Amalgamate { from: u32, to: u32 },
-    WriteCheck { customer: u32 },
+    Amalgamate {
+        from: u32,
+        to: u32,
+    },
+    WriteCheck {
+        customer: u32,
+    },
 }
 
 impl FollowUp {
@@ -105,7 +110,8 @@ impl SmallBank {
     pub fn draw(&self) -> Operation {
         let drawn = self.draw_type();
         let customer = self.customers.draw(&self.random);
-        let read = || Step::new([(Account::savings(customer), Action::Read), (Account::checking(customer), Action::Read)]);
+        let read =
+            || Step::new([(Account::savings(customer), Action::Read), (Account::checking(customer), Action::Read)]);
         let (step, then) = match drawn {
             Type::Balance => (read(), None),
             Type::DepositChecking => (Step::new([(Account::checking(customer), Action::Add(DEPOSIT_CENTS))]), None),

@@ -33,8 +33,11 @@ impl Transfers {
 
     pub fn draw(&self) -> Operation {
         let payer = self.customers.draw(&self.random);
-        let paid: Vec<(u32, i64)> =
-            self.payees(payer).into_iter().map(|payee| (payee, 1 + i64::from(below(MAX_AMOUNT_CENTS, &self.random)))).collect();
+        let paid: Vec<(u32, i64)> = self
+            .payees(payer)
+            .into_iter()
+            .map(|payee| (payee, 1 + i64::from(below(MAX_AMOUNT_CENTS, &self.random))))
+            .collect();
         let total = paid.iter().map(|(_, amount)| amount).sum();
         let payees = paid.into_iter().map(|(payee, amount)| (Account::savings(payee), Action::Add(amount)));
         let step = Step::new([(Account::savings(payer), Action::Withdraw(total))].into_iter().chain(payees));

@@ -44,7 +44,7 @@ impl Session {
         let opening = async {
             let mut incoming = client.session(UnboundedReceiverStream::new(batches)).await?.into_inner();
             let first = incoming.message().await?.expect("the participant ended the session without a word");
-            Ok((incoming, first))
+            Ok::<_, Status>((incoming, first))
         };
         let (incoming, first) = timeout(PATIENCE, opening).await.expect("the participant does not answer")?;
         let heard = first.messages.clone();

@@ -6,7 +6,6 @@ import os
 import signal
 import sqlite3
 import sys
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -154,5 +153,4 @@ async def serve(args):
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
-        asyncio.run(serve(arguments()))
+    asyncio.run(serve(arguments()))

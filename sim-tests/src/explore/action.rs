@@ -4,7 +4,7 @@ use super::coordinator::appended;
 use super::network::{Body, LinkState};
 use super::participant::ParticipantHost;
 use super::resource::Call;
-use super::scenario::{Deadlines, Scenario};
+use super::scenario::{Deadlines, Scenario, Sessions};
 use super::world::{RequestState, World};
 use undoubt_coordinator_core::{Input, Timer};
 use undoubt_participant_core::Heuristic;
@@ -20,6 +20,8 @@ pub(crate) enum Action {
     /// The oldest record that isn't yet is now on stable storage.
     BecomeStable,
     Fire { tx: TxId, ticket: Ticket, timer: Timer },
+    /// A new session from beginning to end, and the end of the one before.
+    Connect { participant: usize },
     Dial { participant: usize },
     /// The coordinator sees that a session is over.
     NoticeEnd { participant: usize },
@@ -52,6 +54,7 @@ impl Action {
             | Action::Deliver { .. }
             | Action::BecomeStable
             | Action::Fire { .. }
+            | Action::Connect { .. }
             | Action::Dial { .. }
             | Action::NoticeEnd { .. }
             | Action::RecordEpoch { .. }
@@ -88,6 +91,7 @@ impl Action {
             Action::Fire { tx, ticket, timer: Timer::Retry { attempt } } => {
                 format!("the coordinator repeats itself about {tx}/{ticket}, attempt {attempt}")
             }
+            Action::Connect { participant } => format!("the coordinator and p{participant} are connected again"),
             Action::Dial { participant } => format!("the coordinator dials p{participant}"),
             Action::NoticeEnd { participant } => format!("the coordinator sees its session to p{participant} closed"),
             Action::Disconnect { participant } => format!("DISCONNECTED: p{participant}"),
@@ -190,19 +194,27 @@ impl World {
         if self.budget.crashes > 0 {
             actions.extend((0..=process.unstable.len()).map(|written| Action::CrashCoordinator { written }));
         }
-        for (participant, link) in self.links.iter().enumerate() {
-            match link.state {
-                LinkState::Down if self.participants[participant].process.is_some() => {
-                    actions.push(Action::Dial { participant });
-                }
-                LinkState::Down => {}
-                LinkState::Dialing | LinkState::Up if !self.session_is_alive(participant) => {
-                    actions.push(Action::NoticeEnd { participant });
-                }
-                LinkState::Dialing | LinkState::Up if self.budget.disconnections > 0 => {
+        (0..self.links.len()).for_each(|participant| self.session_actions(participant, scenario, actions));
+    }
+
+    fn session_actions(&self, participant: usize, scenario: &Scenario, actions: &mut Vec<Action>) {
+        let alive = self.session_is_alive(participant);
+        match (self.links[participant].state, scenario.sessions) {
+            (LinkState::Down, Sessions::AtOnce) => actions.push(Action::Connect { participant }),
+            (LinkState::Dialing | LinkState::Up, Sessions::AtOnce) if !alive => {
+                actions.push(Action::Connect { participant });
+            }
+            (LinkState::Down, Sessions::StepByStep) if self.participants[participant].process.is_some() => {
+                actions.push(Action::Dial { participant });
+            }
+            (LinkState::Down, Sessions::StepByStep) => {}
+            (LinkState::Dialing | LinkState::Up, Sessions::StepByStep) if !alive => {
+                actions.push(Action::NoticeEnd { participant });
+            }
+            (LinkState::Dialing | LinkState::Up, Sessions::AtOnce | Sessions::StepByStep) => {
+                if self.budget.disconnections > 0 {
                     actions.push(Action::Disconnect { participant });
                 }
-                LinkState::Dialing | LinkState::Up => {}
             }
         }
     }

@@ -20,18 +20,25 @@ pub(crate) fn fingerprint(value: &impl Hash) -> u128 {
 #[derive(Clone, Debug)]
 pub(crate) struct Part<T> {
     value: Arc<T>,
-    fingerprint: u128,
+    /// `None` since it was changed, until it is sealed.
+    fingerprint: Option<u128>,
 }
 
 impl<T: Clone + Hash> Part<T> {
     pub(crate) fn new(value: T) -> Part<T> {
-        Part { fingerprint: fingerprint(&value), value: Arc::new(value) }
+        Part { fingerprint: Some(fingerprint(&value)), value: Arc::new(value) }
     }
 
     pub(crate) fn change<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
-        let result = change(Arc::make_mut(&mut self.value));
-        self.fingerprint = fingerprint(&*self.value);
-        result
+        self.fingerprint = None;
+        change(Arc::make_mut(&mut self.value))
+    }
+
+    /// Brings the fingerprint up to date, once all changes of a step are made.
+    pub(crate) fn seal(&mut self) {
+        if self.fingerprint.is_none() {
+            self.fingerprint = Some(fingerprint(&*self.value));
+        }
     }
 }
 
@@ -45,14 +52,15 @@ impl<T> Deref for Part<T> {
 
 impl<T: PartialEq> PartialEq for Part<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.fingerprint == other.fingerprint && (Arc::ptr_eq(&self.value, &other.value) || self.value == other.value)
+        Arc::ptr_eq(&self.value, &other.value) || self.value == other.value
     }
 }
 
 impl<T: Eq> Eq for Part<T> {}
 
-impl<T> Hash for Part<T> {
+impl<T: Hash> Hash for Part<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u128(self.fingerprint);
+        // Not sealed: then the value says it, only more slowly.
+        state.write_u128(self.fingerprint.unwrap_or_else(|| fingerprint(&*self.value)));
     }
 }

@@ -26,6 +26,7 @@ pub struct Scenario {
     pub participants: usize,
     pub requests: Vec<Request>,
     pub deadlines: Deadlines,
+    pub sessions: Sessions,
     /// What it is explored with in the tests.
     pub budget: Budget,
     pub mutant: Option<Mutant>,
@@ -39,6 +40,17 @@ pub enum Deadlines {
     /// When nothing else can happen. With two transactions anything more is more than can be explored.
     WhenStuck,
     Always,
+}
+
+/// How a session begins, and how a process comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sessions {
+    /// At once. What happens between a crash and the first session after it, or between hello and welcome, might as well
+    /// have happened before or after, for nobody hears of the others meanwhile. What goes missing is that such a
+    /// beginning breaks off half way.
+    AtOnce,
+    /// Step by step: down, started, dialing, hello, epoch recorded, welcome.
+    StepByStep,
 }
 
 /// Something a client asks, at any time.
@@ -87,6 +99,7 @@ impl Scenario {
             Scenario::wait_die(),
             Scenario::cancelled(),
             Scenario::heuristic(),
+            Scenario::sessions(),
         ]
     }
 
@@ -96,7 +109,7 @@ impl Scenario {
 
     fn new(name: &'static str, about: &'static str, participants: usize, requests: Vec<Request>) -> Scenario {
         let budget = Budget { crashes: 1, losses: 1, duplicates: 1, disconnections: 0, heuristics: 0 };
-        Scenario { name, about, participants, requests, deadlines: Deadlines::Always, budget, mutant: None }
+        Scenario { name, about, participants, requests, deadlines: Deadlines::Always, sessions: Sessions::AtOnce, budget, mutant: None }
     }
 
     fn with_budget(mut self, change: impl FnOnce(&mut Budget)) -> Scenario {
@@ -161,6 +174,15 @@ impl Scenario {
         let requests = vec![Request::submit("T1", &[(0, "put x"), (1, "put x")]).once()];
         let budget = |budget: &mut Budget| *budget = Budget { crashes: 1, heuristics: 2, ..Budget::default() };
         Scenario::new("heuristic", "operators decide branches in doubt alone", 2, requests).with_budget(budget)
+    }
+
+    pub fn sessions() -> Scenario {
+        let requests = vec![Request::submit("T1", &[(0, "put x")])];
+        let about = "one participant, and sessions that begin step by step and break at any of them";
+        let mut scenario = Scenario::new("sessions", about, 1, requests);
+        scenario.sessions = Sessions::StepByStep;
+        scenario.budget = Budget { crashes: 2, disconnections: 1, ..Budget::default() };
+        scenario
     }
 
     /// The branches of a transaction: participant and work.

@@ -5,7 +5,8 @@ use super::coordinator::{self, CoordinatorHost, appended};
 use super::mutant::Mutant;
 use super::network::{Body, LinkState, Packet};
 use super::participant::{self, ParticipantHost};
-use super::scenario::{RequestKind, Scenario, participant_name};
+use super::resource::Call;
+use super::scenario::{RequestKind, Scenario, Sessions, participant_name};
 use super::world::{RequestState, World};
 use undoubt_coordinator_core::{Answer, Client, Input, Question, Rejection, Timer};
 use undoubt_participant_core::{Input as ParticipantInput, Operator, Session};
@@ -17,7 +18,9 @@ pub(crate) type Step = Result<(), String>;
 impl World {
     pub(crate) fn step(&mut self, action: &Action, scenario: &Scenario) -> Step {
         self.act(action, scenario)?;
+        self.finish_commits(scenario)?;
         self.drop_unreadable(scenario.mutant == Some(Mutant::OldSessionHeard));
+        self.seal();
         Ok(())
     }
 
@@ -55,13 +58,9 @@ impl World {
                 }
                 self.tell_coordinator(Input::Fired { tx, ticket, timer }, scenario)
             }
+            Action::Connect { participant } => self.connect(*participant, scenario),
             Action::Dial { participant } => {
-                let epoch = Epoch(self.coordinator.log.epoch);
-                let link = &mut self.links[*participant];
-                link.session += 1;
-                link.state = LinkState::Dialing;
-                let session = link.session;
-                self.send(Packet { participant: *participant, session, body: Body::Hello { epoch } });
+                self.dial(*participant);
                 Ok(())
             }
             Action::NoticeEnd { participant } => self.disconnected(*participant, scenario),
@@ -69,19 +68,13 @@ impl World {
                 self.budget.disconnections -= 1;
                 self.disconnected(*participant, scenario)
             }
-            Action::RecordEpoch { participant } => self.with_participant(*participant, |host, sent| {
-                let Some(process) = &mut host.process else { return Ok(()) };
-                let Some((session, epoch)) = process.joining else { return Ok(()) };
-                host.storage.epoch = Some((participant::COORDINATOR, epoch));
-                let input = ParticipantInput::EpochRecorded { session: Session(session) };
-                process.handle(input, &mut host.storage, sent)
-            }),
+            Action::RecordEpoch { participant } => self.record_epoch(*participant),
             Action::CarryOn { participant, tx } => self.carry_on(*participant, tx, scenario),
             Action::GiveUpWaiting { participant, tx } => self.with_participant(*participant, |host, sent| {
                 let Some(process) = &mut host.process else { return Ok(()) };
                 let Some(call) = process.memory.calls.remove(tx) else { return Ok(()) };
                 match (call, process.memory.give_up(tx)) {
-                    (super::resource::Call::Execute { branch, .. }, Some(vote)) => {
+                    (Call::Execute { branch, .. }, Some(vote)) => {
                         process.handle(ParticipantInput::Executed { branch, vote }, &mut host.storage, sent)
                     }
                     (_, _) => Ok(()),
@@ -96,15 +89,12 @@ impl World {
             Action::CrashCoordinator { written } => {
                 self.budget.crashes -= 1;
                 self.crash_coordinator(*written, scenario);
-                Ok(())
-            }
-            Action::RestartCoordinator => {
-                self.coordinator.change(|host| host.process = Some(coordinator::Process::start(&mut host.log)));
-                if scenario.mutant == Some(Mutant::PresumesWhileRecovering) {
-                    self.tell_coordinator(Input::RecoveryDone { paused: false }, scenario)?;
+                match scenario.sessions {
+                    Sessions::AtOnce => self.restart_coordinator(scenario),
+                    Sessions::StepByStep => Ok(()),
                 }
-                Ok(())
             }
+            Action::RestartCoordinator => self.restart_coordinator(scenario),
             Action::Recover => self.with_coordinator(scenario, |host, sent| match &mut host.process {
                 Some(process) => process.recover(&host.log, scenario.mutant, sent),
                 None => Ok(()),
@@ -112,12 +102,14 @@ impl World {
             Action::CrashParticipant { participant } => {
                 self.budget.crashes -= 1;
                 self.participants[*participant].change(|host| host.process = None);
+                match scenario.sessions {
+                    Sessions::AtOnce => self.restart_participant(*participant, scenario),
+                    Sessions::StepByStep => {}
+                }
                 Ok(())
             }
             Action::RestartParticipant { participant } => {
-                self.participants[*participant].change(|host| {
-                    host.process = Some(participant::Process::start(&host.storage, scenario.mutant));
-                });
+                self.restart_participant(*participant, scenario);
                 Ok(())
             }
         }
@@ -205,6 +197,75 @@ impl World {
                 }
             }
         });
+    }
+
+    fn restart_coordinator(&mut self, scenario: &Scenario) -> Step {
+        self.coordinator.change(|host| host.process = Some(coordinator::Process::start(&mut host.log)));
+        match scenario.mutant {
+            Some(Mutant::PresumesWhileRecovering) => self.tell_coordinator(Input::RecoveryDone { paused: false }, scenario),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn restart_participant(&mut self, participant: usize, scenario: &Scenario) {
+        self.participants[participant].change(|host| {
+            host.process = Some(participant::Process::start(&host.storage, scenario.mutant));
+        });
+    }
+
+    fn dial(&mut self, participant: usize) {
+        let epoch = Epoch(self.coordinator.log.epoch);
+        let link = &mut self.links[participant];
+        link.session += 1;
+        link.state = LinkState::Dialing;
+        let session = link.session;
+        self.send(Packet { participant, session, body: Body::Hello { epoch } });
+    }
+
+    fn connect(&mut self, participant: usize, scenario: &Scenario) -> Step {
+        if self.links[participant].state != LinkState::Down {
+            self.disconnected(participant, scenario)?;
+        }
+        self.dial(participant);
+        let session = self.links[participant].session;
+        let of_session = |packet: &Packet| packet.participant == participant && packet.session == session;
+        let hello = self.network.iter().position(|packet| of_session(packet) && !packet.body.is_message());
+        for at in hello {
+            let hello = self.network.change(|packets| packets.remove(at));
+            self.deliver(hello, scenario)?;
+        }
+        if self.participants[participant].process.as_ref().is_some_and(|process| process.joining.is_some()) {
+            self.record_epoch(participant)?;
+        }
+        let welcome = self.network.iter().position(|packet| of_session(packet) && packet.body == Body::Welcome);
+        for at in welcome {
+            let welcome = self.network.change(|packets| packets.remove(at));
+            self.deliver(welcome, scenario)?;
+        }
+        Ok(())
+    }
+
+    fn record_epoch(&mut self, participant: usize) -> Step {
+        self.with_participant(participant, |host, sent| {
+            let Some(process) = &mut host.process else { return Ok(()) };
+            let Some((session, epoch)) = process.joining else { return Ok(()) };
+            host.storage.epoch = Some((participant::COORDINATOR, epoch));
+            let input = ParticipantInput::EpochRecorded { session: Session(session) };
+            process.handle(input, &mut host.storage, sent)
+        })
+    }
+
+    /// Until a commit is done nobody can tell whether it was received: a crash loses both alike, and whoever wants its
+    /// locks might as well have come before it was received.
+    fn finish_commits(&mut self, scenario: &Scenario) -> Step {
+        for participant in 0..self.participants.len() {
+            let process = self.participants[participant].process.as_ref();
+            let commits = process.into_iter().flat_map(|process| &process.memory.calls);
+            let commits: Vec<TxId> =
+                commits.filter(|(_, call)| matches!(call, Call::Commit { .. })).map(|(tx, _)| tx.clone()).collect();
+            commits.iter().try_for_each(|tx| self.carry_on(participant, tx, scenario))?;
+        }
+        Ok(())
     }
 
     fn tell_coordinator(&mut self, input: Input, scenario: &Scenario) -> Step {

@@ -71,6 +71,13 @@ impl World {
         }
     }
 
+    pub(crate) fn seal(&mut self) {
+        self.coordinator.seal();
+        self.participants.iter_mut().for_each(Part::seal);
+        self.network.seal();
+        self.clients.seal();
+    }
+
     pub(crate) fn fingerprint(&self) -> u128 {
         fingerprint(self)
     }

@@ -98,6 +98,15 @@ pub enum Command {
     },
     /// Lets the coordinator take no new transactions, finish those in flight, and end.
     Drain,
+    Run(crate::run::Run),
+    /// Shows it all: a coordinator and three participants in a temporary place, a bank under load, kill -9, an audit.
+    Demo {
+        /// The same seed asks for the same.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Kills the processes of a cluster of its own under load, at random moments and at every crash point; then audits.
+    Torture(crate::show::TortureArgs),
     /// Prints a script that completes this command line in a shell.
     Completions {
         shell: clap_complete::Shell,

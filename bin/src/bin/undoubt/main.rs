@@ -11,6 +11,8 @@ mod lines;
 mod operate;
 mod operation;
 mod output;
+mod show;
+mod run;
 mod submit;
 mod text;
 
@@ -53,7 +55,10 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Resolve(resolve) => operate::resolve(&resolve, global).await,
         Command::Forget(forget) => operate::forget(&forget, global).await,
         Command::Recovery { action } => operate::recovery(action, global).await,
+        Command::Demo { seed } => show::run_demo(seed, global).await,
+        Command::Torture(torture) => show::run_torture(&torture, global).await,
         Command::Drain => operate::drain(global).await,
+        Command::Run(run) => run::run_load(&run, global).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "undoubt", &mut script);

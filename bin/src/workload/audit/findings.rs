@@ -125,9 +125,9 @@ fn markers(ledger: &Ledger, observed: &Observed, audit: &mut Audit) {
             audit.markers += 1;
             let (tx, participant) = (ledger.bank.tx(number as u64), &ledger.bank.participants()[home]);
             match (entry.told, observed.markers.contains(&(number, home))) {
-                (Told::Committed, false) => audit.violated(format!(
-                    "{tx}: was acknowledged as committed, but {participant} has no trace of it"
-                )),
+                (Told::Committed, false) => {
+                    audit.violated(format!("{tx}: was acknowledged as committed, but {participant} has no trace of it"))
+                }
                 (Told::Aborted(reason), true) => audit.violated(format!(
                     "{tx}: was acknowledged as aborted ({reason}), but {participant} has committed it"
                 )),

@@ -1,0 +1,135 @@
+//! `undoubt demo` and `undoubt torture`: clusters of their own, killed and audited.
+
+use crate::args::Global;
+use crate::exit::{Exit, Failure};
+use crate::output::{self, Format};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::Duration;
+use tokio::sync::watch;
+use undoubt::cluster::Programs;
+use undoubt::demo::{DemoReport, demo};
+use undoubt::torture::{Torture, TortureReport, torture};
+use undoubt::workload::{Audit, Progress, Report};
+
+#[derive(Debug, clap::Args)]
+pub struct TortureArgs {
+    /// How many times a process is killed.
+    #[arg(long, default_value_t = 120)]
+    kills: usize,
+    /// The same seed kills the same at the same points; moments differ.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=16))]
+    participants: u8,
+    /// Customers of the bank under load.
+    #[arg(long, default_value_t = 500)]
+    customers: u32,
+    #[arg(long, default_value_t = 64)]
+    in_flight: usize,
+}
+
+pub async fn run_demo(seed: u64, global: &Global) -> Result<Exit, Failure> {
+    let bar = spinner();
+    let (progress, mut watched) = watch::channel(Progress::default());
+    let shown = bar.clone();
+    tokio::spawn(async move {
+        while watched.changed().await.is_ok() {
+            let now = *watched.borrow();
+            shown.set_message(format!("{} committed, {} in flight", now.committed, now.in_flight));
+        }
+    });
+    let told = bar.clone();
+    let table = global.output == Format::Table;
+    let say = move |what: &str| told.suspend(|| if table { println!("· {what}") });
+    let report = demo(&Programs::beside_this_one()?, seed, progress, say).await?;
+    bar.finish_and_clear();
+    match global.output {
+        Format::Json => output::json_line(&serde_json::json!(report))?,
+        Format::Table => print_demo(&report)?,
+    }
+    Ok(verdict(report.is_clean()))
+}
+
+pub async fn run_torture(args: &TortureArgs, global: &Global) -> Result<Exit, Failure> {
+    let plan = Torture {
+        kills: args.kills,
+        seed: args.seed,
+        participants: args.participants.into(),
+        customers: args.customers,
+        in_flight: args.in_flight,
+    };
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(args.kills as u64) } else { ProgressBar::hidden() };
+    bar.set_style(ProgressStyle::with_template("{pos}/{len} {wide_bar} {msg}").map_err(anyhow::Error::from)?);
+    let told = bar.clone();
+    let report = torture(&Programs::beside_this_one()?, &plan, move |number, what| {
+        told.set_position(number as u64);
+        told.set_message(what.to_owned());
+    })
+    .await?;
+    bar.finish_and_clear();
+    match global.output {
+        Format::Json => output::json_line(&serde_json::json!(report))?,
+        Format::Table => print_torture(&report)?,
+    }
+    Ok(verdict(report.is_clean()))
+}
+
+fn verdict(clean: bool) -> Exit {
+    if clean { Exit::Done } else { Exit::Unexpected }
+}
+
+fn spinner() -> ProgressBar {
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+fn print_demo(report: &DemoReport) -> Result<(), Failure> {
+    print_load(&report.load)?;
+    print_audit(&report.audit)?;
+    print_rest(report.open_transactions, report.open_branches, report.damaged_transactions, report.is_clean())
+}
+
+fn print_torture(report: &TortureReport) -> Result<(), Failure> {
+    let TortureReport { kills_at_random_moments: random, kills_at_crash_points: at_points, reached, .. } = report;
+    output::line(&format!(
+        "{} kill -9 in {:.0} s: {random} at random moments, {at_points} at {} different crash points",
+        random + at_points,
+        report.elapsed_s,
+        reached.len(),
+    ))?;
+    if !report.not_reached.is_empty() {
+        output::line(&format!("crash points not reached in time: {}", report.not_reached.join(", ")))?;
+    }
+    print_load(&report.load)?;
+    print_audit(&report.audit)?;
+    print_rest(report.open_transactions, report.open_branches, report.damaged_transactions, report.is_clean())
+}
+
+fn print_load(load: &Report) -> Result<(), Failure> {
+    output::line(&format!(
+        "operations: {} committed ({:.0}/s), {} refused, {} aborted, {} unknown; latency p50 {} µs, p99 {} µs, max {} µs",
+        load.tally.committed,
+        load.committed_per_s,
+        load.tally.refused,
+        load.tally.all_aborted(),
+        load.tally.unknown,
+        load.latency_us.p50,
+        load.latency_us.p99,
+        load.latency_us.max,
+    ))
+}
+
+fn print_audit(audit: &Audit) -> Result<(), Failure> {
+    output::line(&format!(
+        "audit: {} acknowledged commits and {} aborts checked at every branch; money expected {}, found {}",
+        audit.commits, audit.aborts, audit.expected, audit.found,
+    ))?;
+    audit.violations.iter().try_for_each(|violation| output::line(&format!("  VIOLATION: {violation}")))
+}
+
+fn print_rest(transactions: u64, branches: u64, damaged: u64, clean: bool) -> Result<(), Failure> {
+    output::line(&format!("left open: {transactions} transactions, {branches} branches; damaged: {damaged}"))?;
+    output::line(if clean { "every promise was kept" } else { "PROMISES WERE BROKEN" })
+}
