@@ -9,7 +9,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 PYTHON_ENV := $(CARGO_TARGET_DIR)/python
 
-.PHONY: help demo test check fix torture explore build setup python
+.PHONY: help demo test check fix torture explore bench build setup python
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -33,6 +33,10 @@ torture: build ## At least 100 kill -9 under load, at random moments and at ever
 
 explore: build ## Explores the protocol cores exhaustively.
 	$(BIN)/undoubt-sim explore
+
+bench: build ## What a lone transaction costs, against two forced writes and two round trips.
+	$(CARGO) build --workspace --examples
+	@$(BIN)/examples/lone
 
 build: setup
 	$(CARGO) build --workspace --bins

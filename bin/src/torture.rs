@@ -166,10 +166,16 @@ fn draw(
         && let Some((of_coordinator, point)) = points.next()
     {
         let who = if of_coordinator { Who::Coordinator } else { some_participant };
-        return (who, Death::AtPoint { point, count: 1 + random.below(30) });
+        let count = if is_rare(point) { 1 } else { 1 + random.below(30) };
+        return (who, Death::AtPoint { point, count });
     }
     let who = if random.below(2) == 0 { Who::Coordinator } else { some_participant };
     (who, Death::AtRandom { after: Duration::from_millis(random.below(300)) })
+}
+
+/// Points that a load reaches only while something is being recovered.
+fn is_rare(point: &str) -> bool {
+    point.ends_with("settle") || point.ends_with("inquiry")
 }
 
 /// Kills it; answers whether it was at the point it should be.

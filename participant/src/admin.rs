@@ -1,5 +1,6 @@
 //! What operators ask of a participant.
 
+use crate::adapter::heuristic::to_wire;
 use crate::config::Config;
 use crate::engine::{Command, Handle, View};
 use crate::resource::Heuristic;
@@ -10,7 +11,7 @@ use undoubt_participant_core::{Answer, BranchView, Rejection};
 use undoubt_platform::Clock;
 use undoubt_proto::v1;
 use undoubt_proto::v1::participant_admin_server::ParticipantAdmin;
-use undoubt_vocabulary::{BranchOutcome, TxId};
+use undoubt_vocabulary::TxId;
 
 const DEFAULT_LIST_LIMIT: u32 = 1_000;
 
@@ -126,18 +127,7 @@ fn list(view: &View<'_>, in_doubt_only: bool, limit: usize) -> v1::ListBranchesR
 }
 
 fn branch(view: BranchView) -> v1::Branch {
-    let heuristic = view.heuristic.map(|heuristic| v1::Heuristic {
-        outcome: v1::BranchOutcome::from(heuristic.outcome()).into(),
-        at_us: heuristic.at.0,
-        who: heuristic.who,
-        reason: heuristic.reason,
-        decision: match heuristic.decision {
-            None => v1::BranchOutcome::Unspecified,
-            Some(true) => BranchOutcome::Committed.into(),
-            Some(false) => BranchOutcome::Aborted.into(),
-        }
-        .into(),
-    });
+    let heuristic = view.heuristic.as_ref().map(to_wire);
     v1::Branch {
         tx: view.id.tx.to_bytes(),
         ticket: view.id.ticket.0,
