@@ -147,13 +147,30 @@ impl Cluster {
         }
     }
 
+    /// Waits until it has ended by itself; answers whether it ended well.
+    pub async fn wait_until_ended(&mut self, who: Who, patience: Duration) -> anyhow::Result<bool> {
+        let Some(child) = &mut self.server_mut(who).child else { return Ok(true) };
+        let status = timeout(patience, child.wait()).await.context("it did not end in time")??;
+        Ok(status.success())
+    }
+
+    /// Changes a setting (`key=value`) from the next start on.
+    pub fn set(&mut self, who: Who, setting: &str) {
+        self.server_mut(who).arguments.extend(["--set".to_owned(), setting.to_owned()]);
+    }
+
+    /// Asks it to stop (SIGTERM).
+    pub fn ask_to_stop(&mut self, who: Who) -> anyhow::Result<()> {
+        let Some(child) = &mut self.server_mut(who).child else { return Ok(()) };
+        let Some(pid) = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid as i32)) else { return Ok(()) };
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        Ok(())
+    }
+
     /// Asks it to stop (SIGTERM) and waits; answers whether it ended well.
     pub async fn stop(&mut self, who: Who, patience: Duration) -> anyhow::Result<bool> {
-        let Some(child) = &mut self.server_mut(who).child else { return Ok(true) };
-        let Some(pid) = child.id().and_then(|pid| rustix::process::Pid::from_raw(pid as i32)) else { return Ok(true) };
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        let status = timeout(patience, child.wait()).await.context("it did not stop in time")??;
-        Ok(status.success())
+        self.ask_to_stop(who)?;
+        self.wait_until_ended(who, patience).await
     }
 
     /// Starts a dead process on its own address and data again, and returns when it serves. `crash_at` is a crash point

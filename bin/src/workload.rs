@@ -97,7 +97,7 @@ pub struct Load {
     pub hot: Hot,
     /// The same seed asks for the same, in the same order.
     pub seed: u64,
-    /// Ids and keys begin with it: one name for each run.
+    /// Ids of transactions and keys of accounts begin with it. Every run needs another, or is answered what the first was.
     pub run: String,
     /// How long the coordinator may try to commit each transaction. `None`: as long as it does by itself.
     pub timeout: Option<Duration>,
@@ -109,13 +109,13 @@ pub struct Load {
 }
 
 impl Load {
-    /// With defaults for all that is not named: 1,000 customers, 256 operations in flight, 10 seconds.
+    /// With defaults for all that is not named: 10,000 customers, 256 operations in flight, 10 seconds.
     pub fn new(coordinator: impl Into<String>, participants: Vec<String>, workload: Workload) -> Self {
         Load {
             coordinator: coordinator.into(),
             participants,
             workload,
-            customers: 1_000,
+            customers: 10_000,
             in_flight: 256,
             length: Length::For(Duration::from_secs(10)),
             hot: Hot::default(),
@@ -222,7 +222,7 @@ mod tests {
         let why = |load: Load| load.check().unwrap_err().to_string();
         assert!(why(Load { customers: 1, ..smallbank.clone() }).contains("2 to 1000000"));
         assert!(why(Load { in_flight: 0, ..smallbank.clone() }).contains("1 to 4096"));
-        assert!(why(Load { hot: Hot { customers: 1_000, percent: 1 }, ..smallbank.clone() }).contains("hot"));
+        assert!(why(Load { hot: Hot { customers: 10_000, percent: 1 }, ..smallbank.clone() }).contains("hot"));
         assert!(why(Load { hot: Hot { customers: 1, percent: 101 }, ..smallbank }).contains("0 to 100"));
         assert!(why(load(Workload::Transfers { branches: 3 })).contains("1 to 2"));
         assert!(why(Load { customers: 3, ..load(Workload::Transfers { branches: 2 }) }).contains("two for each"));

@@ -199,7 +199,8 @@ impl World {
             .await;
             assert_eq!(seat(&read), json!({"seat": name, "for": holder}));
             let balances: Vec<_> = read.kv("bank").unwrap().unwrap().into_iter().skip(1).collect();
-            let expected: Vec<_> = accounts.iter().map(|(_, balance)| balance.map(Into::into)).collect();
+            let expected: Vec<_> =
+                accounts.iter().map(|(_, balance)| balance.map(|text| text.to_owned().into())).collect();
             assert_eq!(balances, expected);
         }
     }

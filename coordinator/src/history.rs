@@ -39,7 +39,14 @@ impl Histories {
         self.open.insert(tx, events);
     }
 
+    pub(crate) fn holds(&self, tx: &TxId) -> bool {
+        self.open.contains_key(tx)
+    }
+
     pub(crate) fn note(&mut self, at: Timestamp, tx: &TxId, note: &Note) {
+        if matches!(note, Note::Begun { .. }) {
+            self.open.entry(tx.clone()).or_default();
+        }
         let event = HistoryEvent {
             at_us: at.0,
             event: note.event().to_owned(),
@@ -50,16 +57,14 @@ impl Histories {
         self.add(tx, event);
     }
 
+    /// Adds to a history that is held here; about anything else only watchers hear.
     pub(crate) fn add(&mut self, tx: &TxId, event: HistoryEvent) {
         if self.watchers.receiver_count() > 0 {
             // Nobody listening any more is no reason to stop.
             let _ = self.watchers.send(News::Event(tx.clone(), event.clone()));
         }
-        match self.open.get_mut(tx) {
-            Some(events) => push(events, event),
-            None => {
-                self.open.insert(tx.clone(), vec![event]);
-            }
+        if let Some(events) = self.open.get_mut(tx) {
+            push(events, event);
         }
     }
 
@@ -111,8 +116,17 @@ mod tests {
     fn retries_in_a_row_are_counted() {
         let mut histories = Histories::new();
         let tx: TxId = "t".parse().unwrap();
+        histories.restore(tx.clone(), Vec::new());
         (1..=3).for_each(|attempt| histories.note(Timestamp(1), &tx, &Note::Retried { attempt }));
         assert_eq!(histories.of(&tx).len(), 1);
         assert_eq!(histories.of(&tx)[0].count, 3);
+    }
+
+    #[test]
+    fn of_what_has_ended_nothing_is_kept() {
+        let mut histories = Histories::new();
+        let tx: TxId = "t".parse().unwrap();
+        histories.note(Timestamp(1), &tx, &Note::Inquired { from: "bank".parse().unwrap() });
+        assert!(!histories.holds(&tx));
     }
 }

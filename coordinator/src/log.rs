@@ -11,7 +11,7 @@
 mod codec;
 
 use bytes::Bytes;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use undoubt_coordinator_core::{EndedRecord, OpenRecord, Record};
 use undoubt_platform::{Batch, Direction, Durability, Family, Store, StoreError, Written};
 use undoubt_proto::convert::Malformed;
@@ -57,7 +57,23 @@ impl std::fmt::Debug for Log {
     }
 }
 
+/// A way to the log that does not keep its store open: a connection that outlives the coordinator must not hold the
+/// folder against its next start.
+#[derive(Clone)]
+pub(crate) struct WeakLog(Weak<dyn Store>);
+
+impl WeakLog {
+    /// `None` once the coordinator has stopped.
+    pub(crate) fn log(&self) -> Option<Log> {
+        self.0.upgrade().map(Log::new)
+    }
+}
+
 impl Log {
+    pub(crate) fn downgrade(&self) -> WeakLog {
+        WeakLog(Arc::downgrade(&self.store))
+    }
+
     pub fn new(store: Arc<dyn Store>) -> Log {
         Log { store }
     }
@@ -110,17 +126,17 @@ impl Log {
             .transpose()
     }
 
-    /// The most recently ended first.
-    pub fn latest(&self, before: Option<&Bytes>, limit: usize) -> Result<Vec<(Bytes, Ended)>, LogError> {
+    /// The most recently ended first, without the damaged. Keys whose record was written again later come without it.
+    pub fn latest(&self, before: Option<&Bytes>, limit: usize) -> Result<Vec<(Bytes, Option<Ended>)>, LogError> {
         let to = before.map(AsRef::as_ref);
         let page = self.store.scan(ENDED_AT, &[], to, Direction::Backward, limit)?;
-        let mut found = Vec::with_capacity(page.len());
-        for (key, _) in page {
-            if let Some(ended) = self.ended(&tx_of(&key)?)? {
-                found.push((key, ended));
-            }
-        }
-        Ok(found)
+        page.into_iter().map(|(key, _)| Ok((key.clone(), self.ended_under(&key)?))).collect()
+    }
+
+    /// The record that this key of `ended_at` stands for, unless it was written again later and has another key now.
+    fn ended_under(&self, key: &Bytes) -> Result<Option<Ended>, LogError> {
+        let tx = tx_of(key)?;
+        Ok(self.ended(&tx)?.filter(|ended| ended_at_key(ended.ended_at, tx.as_bytes()) == *key))
     }
 
     pub fn damaged(&self, limit: usize) -> Result<Vec<Ended>, LogError> {
@@ -139,23 +155,21 @@ impl Log {
         let to = horizon.0.to_be_bytes();
         for (key, _) in self.store.scan(ENDED_AT, &[], Some(&to), Direction::Forward, limit)? {
             // A record written again later (a heuristic outcome) has a later key too, or none while it is damaged.
-            let tx = tx_of(&key)?;
-            let current = self.ended(&tx)?.is_some_and(|ended| {
-                ended_at_key(ended.ended_at, tx.as_bytes()) == key && !ended.record.is_damaged()
-            });
-            if current {
-                batch.delete(ENDED, tx.to_bytes());
+            if let Some(ended) = self.ended_under(&key)? {
+                batch.delete(ENDED, ended.record.tx.to_bytes());
             }
             batch.delete(ENDED_AT, key);
         }
         Ok(batch)
     }
 
-    /// A batch that takes an ended transaction out of the damaged, so that it is collected like others.
+    /// A batch that takes an ended transaction out of the damaged, so that it is collected like others. Its history may
+    /// have changed.
     pub fn forget_damage(ended: &Ended) -> Batch {
         let mut batch = Batch::default();
         let key = ended.record.tx.to_bytes();
         batch.delete(DAMAGED, key.clone());
+        batch.put(ENDED, key.clone(), codec::encode_ended(&ended.record, ended.ended_at, &ended.history));
         batch.put(ENDED_AT, ended_at_key(ended.ended_at, &key), Bytes::new());
         batch
     }

@@ -103,12 +103,13 @@ where
         config.participants.iter().map(|participant| participant.name.parse()).collect::<Result<_, _>>()?;
 
     let (drained, mut is_drained) = watch::channel(false);
+    let log = Log::new(store);
     let parts = Parts {
         config: config.clone(),
         clock: clock.clone(),
         random: random.clone(),
         crash: crash.clone(),
-        log: Log::new(store),
+        log: log.clone(),
         epoch,
         participants: participants.clone(),
     };
@@ -121,7 +122,7 @@ where
 
     let (drain, mut drain_asked) = watch::channel(false);
     let operator = OperatorService { engine: handle.clone(), config: config.clone(), id, epoch, drain };
-    let service = Service { engine: handle.clone(), config: config.clone(), clock };
+    let service = Service { engine: handle.clone(), config: config.clone(), clock, log: log.downgrade() };
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", ServingStatus::Serving).await;
     health.set_serving::<CoordinatorServer<Service>>().await;

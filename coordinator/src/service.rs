@@ -6,9 +6,9 @@ mod requests;
 mod views;
 
 use crate::config::Config;
-use crate::engine::{Command, Handle, Reply};
+use crate::engine::{Command, EngineGone, Handle, Reply};
 use crate::history::News;
-use crate::log::LogError;
+use crate::log::{Log, WeakLog};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,14 @@ pub(crate) struct Service {
     pub(crate) engine: Handle,
     pub(crate) config: Arc<Config>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// To read what has ended, beside the engine.
+    pub(crate) log: WeakLog,
+}
+
+impl Service {
+    fn log(&self) -> Result<Log, Status> {
+        self.log.log().ok_or_else(|| gone(EngineGone))
+    }
 }
 
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -55,8 +63,13 @@ impl Coordinator for Service {
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Transaction>, Status> {
         let tx = parse_tx(request.into_inner().tx)?;
-        let found = self.engine.inspect(move |view| views::find(view, &tx)).await.map_err(gone)?;
-        found.map_err(answers::internal)?.map(Response::new).ok_or_else(|| answers::not_found("transaction"))
+        let wanted = tx.clone();
+        let open = self.engine.inspect(move |view| views::find_open(view, &wanted)).await.map_err(gone)?;
+        let found = match open {
+            Some(open) => Some(open),
+            None => views::find_ended(&self.log()?, &tx).map_err(answers::internal)?,
+        };
+        found.map(Response::new).ok_or_else(|| answers::not_found("transaction"))
     }
 
     async fn r#await(&self, request: Request<v1::AwaitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
@@ -73,8 +86,9 @@ impl Coordinator for Service {
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
         let query = views::Query::parse(request.into_inner(), self.clock.now())?;
-        let listed = self.engine.inspect(move |view| views::list(view, &query)).await.map_err(gone)?;
-        listed.map(Response::new).map_err(answers::internal)
+        let wanted = query.clone();
+        let open = self.engine.inspect(move |view| views::list_open(view, &wanted)).await.map_err(gone)?;
+        views::list(&self.log()?, &query, open).await.map(Response::new).map_err(answers::internal)
     }
 
     type WatchStream = Replies<v1::WatchResponse>;
@@ -84,14 +98,12 @@ impl Coordinator for Service {
         let tx = if tx.is_empty() { None } else { Some(parse_tx(tx)?) };
         let about = tx.clone();
         let watched = self.engine.inspect(move |view| {
-            let over = match &about {
-                Some(tx) => view.core.view(tx).is_none() && view.ended(tx)?.is_some(),
-                None => false,
-            };
-            Ok::<_, LogError>((view.histories.watch(), over))
+            (view.histories.watch(), about.filter(|tx| view.core.view(tx).is_none()))
         });
-        let (events, over) = watched.await.map_err(gone)?.map_err(answers::internal)?;
-        if over {
+        let (events, not_open) = watched.await.map_err(gone)?;
+        if let Some(tx) = not_open
+            && self.log()?.ended(&tx).map_err(answers::internal)?.is_some()
+        {
             return Ok(Response::new(Box::pin(tokio_stream::empty())));
         }
         let (one, other) = (tx.clone(), tx);

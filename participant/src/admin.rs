@@ -114,7 +114,7 @@ fn describe(view: &View<'_>, name: String) -> v1::DescribeParticipantResponse {
         branches_open: view.core.open_branches() as u64,
         branches_in_doubt: view.core.branches_in_doubt() as u64,
         coordinators: coordinators.collect(),
-        refusing_work_because: String::new(),
+        refusing_work_because: view.refusing_work_because.clone().unwrap_or_default(),
     }
 }
 
@@ -127,7 +127,7 @@ fn list(view: &View<'_>, in_doubt_only: bool, limit: usize) -> v1::ListBranchesR
 }
 
 fn branch(view: BranchView) -> v1::Branch {
-    let heuristic = view.heuristic.as_ref().map(to_wire);
+    let heuristic = view.heuristic.map(to_wire);
     v1::Branch {
         tx: view.id.tx.to_bytes(),
         ticket: view.id.ticket.0,

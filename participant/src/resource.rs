@@ -29,6 +29,11 @@ pub trait ResourceManager: Send + Sync + 'static {
     /// What kind of resource this is, for people: "kv", "postgresql".
     fn kind(&self) -> &'static str;
 
+    /// Why it takes no new work at the moment, for people; `None` while all is well.
+    fn refusing_work_because(&self) -> Option<String> {
+        None
+    }
+
     /// Called once, before all else: tells what survived. When it returns, the prepared branches hold their locks again.
     fn recover(&self) -> impl Future<Output = Result<Recovered, ResourceError>> + Send;
 

@@ -72,18 +72,7 @@ pub async fn run(
     let ledger = Ledger { bank, opened, entries: Vec::new() };
     let (give, given) = mpsc::channel(load.in_flight);
     let submitted = load.client(load.in_flight)?.submit_many(ReceiverStream::new(given));
-    let driver = Driver {
-        load,
-        script,
-        ledger,
-        counts: Counts::new()?,
-        under_way: BTreeMap::new(),
-        give,
-        began: Instant::now(),
-        begun: 0,
-        progress,
-    };
-    driver.drive(submitted, stop).await
+    Driver::new(load, script, ledger, give, progress)?.drive(submitted, stop).await
 }
 
 async fn open(load: &Load, bank: &Bank, opened: &BTreeMap<Account, i64>) -> anyhow::Result<()> {
@@ -139,7 +128,18 @@ struct UnderWay {
     before: Duration,
 }
 
-impl Driver<'_> {
+impl<'a> Driver<'a> {
+    fn new(
+        load: &'a Load,
+        script: Script,
+        ledger: Ledger,
+        give: mpsc::Sender<Transaction>,
+        progress: &'a watch::Sender<Progress>,
+    ) -> anyhow::Result<Self> {
+        let (counts, under_way, began) = (Counts::new()?, BTreeMap::new(), Instant::now());
+        Ok(Driver { load, script, ledger, counts, under_way, give, began, begun: 0, progress })
+    }
+
     async fn drive(
         mut self,
         mut submitted: impl Stream<Item = Submitted> + Unpin,
@@ -260,3 +260,6 @@ impl Driver<'_> {
         Outcome { report, ledger: self.ledger }
     }
 }
+
+#[cfg(test)]
+mod tests;

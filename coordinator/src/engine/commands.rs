@@ -2,7 +2,7 @@
 
 use super::{Engine, Link, LinkState};
 use crate::history::Histories;
-use crate::log::{Ended, Log, LogError};
+use crate::log::{Log, LogError};
 use crate::queue::Queue;
 use bytes::Bytes;
 use std::time::Duration;
@@ -166,16 +166,18 @@ impl Engine {
 
     fn submit(&mut self, request: Request, reply: Reply) -> Result<(), LogError> {
         let Request { tx, digest, branches, timeout, wait } = request;
-        if let Some((unknown, _)) = branches.iter().find(|(name, _)| !self.links.contains_key(name)) {
-            reply.give(Replied::UnknownParticipant(unknown.clone()));
-            return Ok(());
-        }
-        // What is open or ended already is answered even without room.
-        if let Some(why) = &self.refusing
+        let unknown = branches.iter().find(|(name, _)| !self.links.contains_key(name));
+        let not_let_in = match (unknown, &self.refusing) {
+            (Some((unknown, _)), _) => Some(Replied::UnknownParticipant(unknown.clone())),
+            (None, Some(why)) => Some(Replied::NoRoom(why.clone())),
+            (None, None) => None,
+        };
+        // What is open or has ended is answered all the same (R10).
+        if let Some(reason) = not_let_in
             && self.core.view(&tx).is_none()
             && self.log.ended(&tx)?.is_none()
         {
-            reply.give(Replied::NoRoom(why.clone()));
+            reply.give(reason);
             return Ok(());
         }
         let client = self.client(reply);
@@ -184,12 +186,6 @@ impl Engine {
 
     fn forget(&mut self, tx: TxId, who: &str, reason: &str, reply: Reply) -> Result<(), LogError> {
         tracing::warn!(%tx, who, reason, "an operator forgets a transaction");
-        if self.core.view(&tx).is_none()
-            && let Some(ended) = self.log.ended(&tx)?
-            && ended.record.is_damaged()
-        {
-            self.writes.add_forced(Log::forget_damage(&ended));
-        }
         let by = undoubt_proto::v1::HistoryEvent {
             at_us: self.clock.now().0,
             event: "operator".to_owned(),
@@ -199,6 +195,11 @@ impl Engine {
         };
         if self.core.view(&tx).is_some() {
             self.histories.add(&tx, by);
+        } else if let Some(mut ended) = self.log.ended(&tx)?
+            && ended.record.is_damaged()
+        {
+            ended.history.push(by);
+            self.writes.add_forced(Log::forget_damage(&ended));
         }
         let client = self.client(reply);
         self.put(Input::Asked(Question::Forget { tx, client }))
@@ -250,7 +251,4 @@ impl View<'_> {
         }
     }
 
-    pub(crate) fn ended(&self, tx: &TxId) -> Result<Option<Ended>, LogError> {
-        self.log.ended(tx)
-    }
 }

@@ -5,7 +5,7 @@ use super::writes::Done;
 use crate::log::{Log, LogError};
 use crate::points;
 use tokio::time::Instant;
-use undoubt_coordinator_core::{Effect, Input, Timer};
+use undoubt_coordinator_core::{Effect, Input, Note, Stage, Timer};
 use undoubt_vocabulary::Timestamp;
 
 impl Engine {
@@ -46,6 +46,11 @@ impl Engine {
             }
             Effect::Note { tx, note } => {
                 tracing::debug!(%tx, event = note.event(), participant = ?note.participant(), detail = %note);
+                if matches!(note, Note::Finished { .. }) && !self.histories.holds(&tx) {
+                    // A heuristic outcome of one that has ended: its record is about to be written again.
+                    let ended = self.log.ended(&tx)?;
+                    self.histories.restore(tx.clone(), ended.map(|ended| ended.history).unwrap_or_default());
+                }
                 self.histories.note(now, &tx, &note);
             }
             Effect::Retired { tx } => self.histories.forget(&tx),
@@ -71,7 +76,11 @@ impl Engine {
             Done::Stable(items) => {
                 for (tx, ticket, stage) in items {
                     self.crash.reach(points::after_append(stage));
-                    self.put(Input::Appended { tx, ticket, stage })?;
+                    self.put(Input::Appended { tx: tx.clone(), ticket, stage })?;
+                    // Written again after its end: there is nothing more to wait for.
+                    if stage == Stage::Ended && self.histories.holds(&tx) && self.core.view(&tx).is_none() {
+                        self.histories.forget(&tx);
+                    }
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Transactions as answers to `Get` and `List`.
 
 use crate::engine::View;
-use crate::log::{Ended, LogError};
+use crate::log::{Ended, Log, LogError};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tonic::Status;
@@ -17,9 +17,10 @@ const MAX_LIST_LIMIT: u32 = 10_000;
 /// Ended transactions read at a time while looking for those that fit.
 const SCAN_PAGE_RECORDS: usize = 256;
 
-/// Ended transactions looked at for one list, so that no question holds up the engine.
+/// Ended transactions looked at for one list, so that no question takes for ever.
 const MAX_RECORDS_SCANNED: usize = 20_000;
 
+#[derive(Clone)]
 pub(super) struct Query {
     filter: Filter,
     state: Option<v1::State>,
@@ -49,57 +50,67 @@ impl Query {
     }
 }
 
-pub(super) fn find(view: &View<'_>, tx: &TxId) -> Result<Option<v1::Transaction>, LogError> {
-    if let Some(open) = view.core.view(tx) {
-        let history = view.histories.of(tx).to_vec();
-        return Ok(Some(v1::Transaction { history, ..from_open(open) }));
-    }
-    Ok(view.ended(tx)?.map(|ended| {
+/// What the engine holds of a transaction.
+pub(super) fn find_open(view: &View<'_>, tx: &TxId) -> Option<v1::Transaction> {
+    let open = view.core.view(tx)?;
+    Some(v1::Transaction { history: view.histories.of(tx).to_vec(), ..from_open(open) })
+}
+
+/// What the log holds of a transaction that has ended.
+pub(super) fn find_ended(log: &Log, tx: &TxId) -> Result<Option<v1::Transaction>, LogError> {
+    Ok(log.ended(tx)?.map(|ended| {
         let history = ended.history.clone();
         v1::Transaction { history, ..from_ended(ended) }
     }))
 }
 
-pub(super) fn list(view: &View<'_>, query: &Query) -> Result<v1::ListResponse, LogError> {
-    let mut transactions: Vec<v1::Transaction> = match query.filter {
-        Filter::Unspecified => {
-            let mut all = open(view, query, |_| true);
-            if all.len() <= query.limit {
-                all.extend(ended(view, query)?);
-            }
-            all
-        }
-        Filter::Open => open(view, query, |_| true),
-        Filter::Unacknowledged => open(view, query, |open| open.unacknowledged),
-        Filter::Ended => ended(view, query)?,
-        Filter::Damaged => {
-            let damaged = view.log.damaged(query.limit + 1)?;
-            damaged.into_iter().map(from_ended).filter(|transaction| query.fits(transaction)).collect()
-        }
+/// Open transactions that fit, oldest first; one more than the limit if there are more.
+pub(super) fn list_open(view: &View<'_>, query: &Query) -> Vec<v1::Transaction> {
+    let wanted = |open: &TransactionView| match query.filter {
+        Filter::Unspecified | Filter::Open => true,
+        Filter::Unacknowledged => open.unacknowledged,
+        Filter::Ended | Filter::Damaged => false,
     };
-    let more = transactions.len() > query.limit;
-    transactions.truncate(query.limit);
-    Ok(v1::ListResponse { transactions, more })
-}
-
-fn open(view: &View<'_>, query: &Query, wanted: impl Fn(&TransactionView) -> bool) -> Vec<v1::Transaction> {
     let mut found: Vec<_> = view.core.views().filter(wanted).map(from_open).filter(|open| query.fits(open)).collect();
     found.sort_by_key(|open| open.begun_at_us);
     found.truncate(query.limit + 1);
     found
 }
 
-fn ended(view: &View<'_>, query: &Query) -> Result<Vec<v1::Transaction>, LogError> {
+/// The answer, with what the log adds. Read outside the engine, which must not wait for it.
+pub(super) async fn list(
+    log: &Log,
+    query: &Query,
+    mut transactions: Vec<v1::Transaction>,
+) -> Result<v1::ListResponse, LogError> {
+    match query.filter {
+        Filter::Open | Filter::Unacknowledged => {}
+        Filter::Unspecified | Filter::Ended => transactions.extend(ended(log, query).await?),
+        Filter::Damaged => {
+            let damaged = log.damaged(query.limit + 1)?;
+            transactions.extend(damaged.into_iter().map(from_ended).filter(|transaction| query.fits(transaction)));
+        }
+    }
+    let more = transactions.len() > query.limit;
+    transactions.truncate(query.limit);
+    Ok(v1::ListResponse { transactions, more })
+}
+
+async fn ended(log: &Log, query: &Query) -> Result<Vec<v1::Transaction>, LogError> {
     let mut found = Vec::new();
     let mut before = None;
     let mut scanned = 0;
     while found.len() <= query.limit && scanned < MAX_RECORDS_SCANNED {
-        let page = view.log.latest(before.as_ref(), SCAN_PAGE_RECORDS)?;
+        let page = log.latest(before.as_ref(), SCAN_PAGE_RECORDS)?;
         let Some((last, _)) = page.last() else { break };
         before = Some(last.clone());
         scanned += page.len();
-        found.extend(page.into_iter().map(|(_, ended)| from_ended(ended)).filter(|ended| query.fits(ended)));
+        found.extend(page.into_iter().filter_map(|(_, ended)| ended).map(from_ended).filter(|ended| query.fits(ended)));
+        tokio::task::yield_now().await;
     }
+    // The damaged are kept apart, because they are not collected.
+    found.extend(log.damaged(query.limit + 1)?.into_iter().map(from_ended).filter(|damaged| query.fits(damaged)));
+    found.sort_by_key(|ended| std::cmp::Reverse(ended.ended_at_us));
     Ok(found)
 }
 

@@ -1,4 +1,4 @@
-"""A participant in Python, written from session.proto and its comments alone. README.md says how to run it."""
+"""A participant in Python, resting on session.proto and its comments alone. README.md says how to run it."""
 
 import argparse
 import asyncio

@@ -80,6 +80,15 @@ impl fmt::Debug for KeyValue {
 }
 
 impl KeyValue {
+    /// Why no work that writes is taken, if there is too little room for it (R9).
+    fn lack_of_room(&self) -> Result<Option<String>, StoreError> {
+        let needed = self.options.min_free_bytes;
+        let free = self.store.free_bytes()?.filter(|free| *free < needed);
+        Ok(free.map(|free| {
+            format!("{free} bytes are free for data, less than the {needed} that min_free_bytes wants kept; free some space")
+        }))
+    }
+
     /// Over a store that was opened with [`FAMILIES`].
     pub fn new(store: Arc<dyn Store>, options: KeyValueOptions) -> Self {
         KeyValue { store, options, locks: Locks::default(), branches: Mutex::default(), highest: Mutex::default() }
@@ -118,6 +127,10 @@ impl KeyValue {
 impl ResourceManager for KeyValue {
     fn kind(&self) -> &'static str {
         "kv"
+    }
+
+    fn refusing_work_because(&self) -> Option<String> {
+        self.lack_of_room().unwrap_or_else(|error| Some(error.to_string()))
     }
 
     async fn recover(&self) -> Result<Recovered, ResourceError> {

@@ -30,6 +30,7 @@ pub(crate) enum Outgoing {
 pub(crate) struct View<'a> {
     pub(crate) core: &'a Participant,
     pub(crate) resource: &'static str,
+    pub(crate) refusing_work_because: Option<String>,
 }
 
 /// The engine has stopped, because the participant is stopping or its resource failed.
@@ -94,7 +95,11 @@ impl<R: ResourceManager> Engine<R> {
                 let operator = self.operator(reply);
                 self.put(Input::Forget { tx, operator });
             }
-            Command::Inspect(look) => look(&View { core: &self.core, resource: self.resource.kind() }),
+            Command::Inspect(look) => look(&View {
+                core: &self.core,
+                resource: self.resource.kind(),
+                refusing_work_because: self.resource.refusing_work_because(),
+            }),
             Command::Stop => self.commands.close(),
         }
     }

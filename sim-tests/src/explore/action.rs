@@ -6,7 +6,7 @@ use super::participant::ParticipantHost;
 use super::resource::Call;
 use super::scenario::{Deadlines, Scenario, Sessions};
 use super::world::{RequestState, World};
-use undoubt_coordinator_core::{Input, Timer};
+use undoubt_coordinator_core::{Input, Phase, Timer};
 use undoubt_participant_core::Heuristic;
 use undoubt_vocabulary::{Ticket, Timestamp, TxId};
 
@@ -175,7 +175,7 @@ impl World {
 
     fn coordinator_actions(&self, scenario: &Scenario, actions: &mut Vec<Action>) {
         let Some(process) = &self.coordinator.process else { return actions.push(Action::RestartCoordinator) };
-        if process.core.phase() == undoubt_coordinator_core::Phase::Recovering {
+        if process.core.phase() == Phase::Recovering {
             actions.push(Action::Recover);
         }
         if !process.unstable.is_empty() {
@@ -253,7 +253,9 @@ impl World {
     /// Only then is anything repeated, or asked by a sweep, for nothing. To repeat it before is no more than a duplicate,
     /// and counts as one; so repetition is bounded by what went wrong.
     pub(crate) fn is_quiet(&self) -> bool {
-        let coordinator = self.coordinator.process.as_ref().is_some_and(|process| process.unstable.is_empty());
+        let coordinator = self.coordinator.process.as_ref().is_some_and(|process| {
+            process.unstable.is_empty() && process.core.phase() != Phase::Recovering
+        });
         let idle = |host: &ParticipantHost| match &host.process {
             Some(process) => process.memory.calls.values().all(Call::waits_for_locks),
             None => false,
@@ -261,6 +263,7 @@ impl World {
         coordinator
             && self.network.is_empty()
             && self.links.iter().all(|link| link.state == LinkState::Up)
+            && (0..self.links.len()).all(|participant| self.session_is_alive(participant))
             && self.participants.iter().all(|host| idle(host))
     }
 

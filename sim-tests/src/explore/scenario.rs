@@ -122,13 +122,15 @@ impl Scenario {
     }
 
     pub fn two_participants() -> Scenario {
-        let requests = vec![Request::submit("T1", &[(0, "put x"), (1, "put x")])];
+        let requests = vec![Request::submit("T1", &[(0, "put x"), (1, "put x")]).once()];
         Scenario::new("two", "two branches that write", 2, requests).with_budget(|budget| budget.disconnections = 1)
     }
 
     pub fn three_participants() -> Scenario {
-        let requests = vec![Request::submit("T1", &[(0, "put x"), (1, "put x"), (2, "put x")])];
-        Scenario::new("three", "three branches that write", 3, requests)
+        let requests = vec![Request::submit("T1", &[(0, "put x"), (1, "put x"), (2, "put x")]).once()];
+        let mut scenario = Scenario::new("three", "three branches that write", 3, requests);
+        scenario.deadlines = Deadlines::WhenStuck;
+        scenario
     }
 
     pub fn one_phase() -> Scenario {
@@ -150,7 +152,9 @@ impl Scenario {
     pub fn submitted_twice() -> Scenario {
         let branches = [(0, "put x"), (1, "get x put x")];
         let requests = vec![Request::submit("T1", &branches), Request::submit("T1", &branches)];
-        Scenario::new("twice", "the same transaction, submitted by two clients who both insist", 2, requests)
+        let mut scenario = Scenario::new("twice", "the same transaction, submitted by two clients who both insist", 2, requests);
+        scenario.deadlines = Deadlines::WhenStuck;
+        scenario
     }
 
     pub fn wait_die() -> Scenario {
@@ -166,7 +170,7 @@ impl Scenario {
 
     pub fn cancelled() -> Scenario {
         let cancel = Request { tx: "T1", kind: RequestKind::Cancel, persistent: false };
-        let requests = vec![Request::submit("T1", &[(0, "put x"), (1, "get x")]), cancel];
+        let requests = vec![Request::submit("T1", &[(0, "put x"), (1, "get x")]).once(), cancel];
         Scenario::new("cancel", "a transaction that somebody cancels", 2, requests)
     }
 

@@ -227,22 +227,25 @@ impl World {
             self.disconnected(participant, scenario)?;
         }
         self.dial(participant);
-        let session = self.links[participant].session;
-        let of_session = |packet: &Packet| packet.participant == participant && packet.session == session;
-        let hello = self.network.iter().position(|packet| of_session(packet) && !packet.body.is_message());
-        for at in hello {
-            let hello = self.network.change(|packets| packets.remove(at));
-            self.deliver(hello, scenario)?;
-        }
+        self.deliver_beginning(participant, scenario)?;
         if self.participants[participant].process.as_ref().is_some_and(|process| process.joining.is_some()) {
             self.record_epoch(participant)?;
         }
-        let welcome = self.network.iter().position(|packet| of_session(packet) && packet.body == Body::Welcome);
-        for at in welcome {
-            let welcome = self.network.change(|packets| packets.remove(at));
-            self.deliver(welcome, scenario)?;
+        self.deliver_beginning(participant, scenario)
+    }
+
+    /// The hello or the welcome of the newest session.
+    fn deliver_beginning(&mut self, participant: usize, scenario: &Scenario) -> Step {
+        let session = self.links[participant].session;
+        let is_beginning =
+            |packet: &Packet| (packet.participant, packet.session) == (participant, session) && !packet.body.is_message();
+        match self.network.iter().position(is_beginning) {
+            Some(at) => {
+                let packet = self.network.change(|packets| packets.remove(at));
+                self.deliver(packet, scenario)
+            }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn record_epoch(&mut self, participant: usize) -> Step {

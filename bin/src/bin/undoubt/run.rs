@@ -29,7 +29,7 @@ pub struct Run {
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub participants: Vec<String>,
     /// Customers. Each has a savings account, and in SmallBank a checking account too.
-    #[arg(long, value_name = "COUNT", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(2..=i64::from(MAX_CUSTOMERS)))]
+    #[arg(long, value_name = "COUNT", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=i64::from(MAX_CUSTOMERS)))]
     pub customers: u32,
     /// At most so many operations at the same time.
     #[arg(long, value_name = "COUNT", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=MAX_IN_FLIGHT as i64))]
@@ -55,6 +55,9 @@ pub struct Run {
     /// How long the coordinator tries to commit each transaction.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub deadline: Option<Duration>,
+    /// Ids of transactions and keys of accounts begin with this. Default: drawn at random.
+    #[arg(long)]
+    pub name: Option<String>,
     /// Leave out the audit, and the markers that it needs.
     #[arg(long)]
     pub no_audit: bool,
@@ -136,6 +139,7 @@ async fn load(arguments: &Run, global: &Global) -> Result<Load, Failure> {
         length: arguments.count.map_or(Length::For(arguments.length), Length::Count),
         hot: Hot { customers: arguments.hot_customers, percent: arguments.hot_share },
         seed: arguments.seed,
+        run: arguments.name.clone().unwrap_or_else(|| load.run.clone()),
         timeout: arguments.deadline,
         marks: !arguments.no_audit,
         patience: load.patience.max(global.timeout),

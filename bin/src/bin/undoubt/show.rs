@@ -93,14 +93,14 @@ fn print_demo(report: &DemoReport) -> Result<(), Failure> {
 
 fn print_torture(report: &TortureReport) -> Result<(), Failure> {
     let TortureReport { kills_at_random_moments: random, kills_at_crash_points: at_points, reached, .. } = report;
-    output::line(&format!(
+    output::line(format!(
         "{} kill -9 in {:.0} s: {random} at random moments, {at_points} at {} different crash points",
         random + at_points,
         report.elapsed_s,
         reached.len(),
     ))?;
     if !report.not_reached.is_empty() {
-        output::line(&format!("crash points not reached in time: {}", report.not_reached.join(", ")))?;
+        output::line(format!("crash points not reached in time: {}", report.not_reached.join(", ")))?;
     }
     print_load(&report.load)?;
     print_audit(&report.audit)?;
@@ -108,7 +108,7 @@ fn print_torture(report: &TortureReport) -> Result<(), Failure> {
 }
 
 fn print_load(load: &Report) -> Result<(), Failure> {
-    output::line(&format!(
+    output::line(format!(
         "operations: {} committed ({:.0}/s), {} refused, {} aborted, {} unknown; latency p50 {} µs, p99 {} µs, max {} µs",
         load.tally.committed,
         load.committed_per_s,
@@ -122,14 +122,14 @@ fn print_load(load: &Report) -> Result<(), Failure> {
 }
 
 fn print_audit(audit: &Audit) -> Result<(), Failure> {
-    output::line(&format!(
+    output::line(format!(
         "audit: {} acknowledged commits and {} aborts checked at every branch; money expected {}, found {}",
         audit.commits, audit.aborts, audit.expected, audit.found,
     ))?;
-    audit.violations.iter().try_for_each(|violation| output::line(&format!("  VIOLATION: {violation}")))
+    audit.violations.iter().try_for_each(|violation| output::line(format!("  VIOLATION: {violation}")))
 }
 
 fn print_rest(transactions: u64, branches: u64, damaged: u64, clean: bool) -> Result<(), Failure> {
-    output::line(&format!("left open: {transactions} transactions, {branches} branches; damaged: {damaged}"))?;
+    output::line(format!("left open: {transactions} transactions, {branches} branches; damaged: {damaged}"))?;
     output::line(if clean { "every promise was kept" } else { "PROMISES WERE BROKEN" })
 }

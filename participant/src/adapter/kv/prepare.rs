@@ -132,12 +132,9 @@ async fn force(kv: &KeyValue, batch: Batch) -> Result<(), Declined> {
 }
 
 fn refuse_without_room(kv: &KeyValue) -> Result<(), Declined> {
-    let needed = kv.options.min_free_bytes;
-    match kv.store.free_bytes() {
-        Ok(Some(free)) if free < needed => Err(unavailable(format!(
-            "{free} bytes are free for data, less than the {needed} that min_free_bytes wants kept; free some space"
-        ))),
-        Ok(Some(_) | None) => Ok(()),
+    match kv.lack_of_room() {
+        Ok(None) => Ok(()),
+        Ok(Some(why)) => Err(unavailable(why)),
         Err(error) => Err(Declined::Failed(error.into())),
     }
 }

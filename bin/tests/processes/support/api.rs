@@ -1,5 +1,6 @@
 //! Talking to a coordinator as any gRPC client would.
 
+use super::until;
 use bytes::{Buf, BufMut, Bytes};
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
@@ -67,10 +68,18 @@ pub async fn submit(cluster: &Cluster, request: v1::SubmitRequest) -> Result<v1:
     Ok(coordinator(cluster).await.submit(request).await?.into_inner().outcome.unwrap())
 }
 
-/// Submits what has to commit, and answers what each participant read.
+/// Submits what has to commit, and answers what each participant read, once all locks are free: the outcome is told
+/// before the participants have heard of it.
 pub async fn commit(cluster: &Cluster, request: v1::SubmitRequest) -> Vec<(String, Vec<Option<Bytes>>)> {
+    let tx = request.tx.clone();
     let outcome = submit(cluster, request).await.unwrap();
     assert_eq!(outcome.state(), v1::State::Committed, "{outcome:?}");
+    until("the transaction has ended", async || {
+        let get = v1::GetRequest { tx: tx.clone() };
+        let seen = coordinator(cluster).await.get(get).await.unwrap().into_inner();
+        (seen.phase == "ended").then_some(())
+    })
+    .await;
     values(&outcome)
 }
 
@@ -79,11 +88,18 @@ pub fn values(outcome: &v1::Outcome) -> Vec<(String, Vec<Option<Bytes>>)> {
     outcome.results.iter().map(read).collect()
 }
 
-/// The value of a key, read in a transaction of its own.
-pub async fn value(cluster: &Cluster, tx: &str, participant: &str, key: &str) -> Option<String> {
-    let key = Bytes::copy_from_slice(key.as_bytes());
-    let read = commit(cluster, request(tx, [branch(participant, KvWork::new().get(key))])).await;
-    read[0].1[0].as_ref().map(|value| String::from_utf8(value.to_vec()).unwrap())
+/// The value of a key, read in a transaction of its own, as soon as nobody has locked it.
+pub async fn value(cluster: &Cluster, participant: &str, key: &str) -> Option<String> {
+    let read = KvWork::new().get(Bytes::copy_from_slice(key.as_bytes()));
+    let read = until("the key can be read", async || {
+        let outcome = submit(cluster, request(&fresh_id(), [branch(participant, read.clone())])).await.unwrap();
+        (outcome.state() == v1::State::Committed).then(|| values(&outcome))
+    });
+    read.await[0].1[0].as_ref().map(|value| String::from_utf8(value.to_vec()).unwrap())
+}
+
+fn fresh_id() -> String {
+    undoubt_client::Transaction::new().id().to_string()
 }
 
 /// Why the transaction aborted.

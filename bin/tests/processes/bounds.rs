@@ -1,12 +1,10 @@
 //! What is bounded at a coordinator, and who is turned away then.
 
-mod support;
-
 use bytes::Bytes;
 use std::time::Duration;
-use support::api::{branch, coordinator, describe, no_wait, refused, request, submit, within_ms};
-use support::cli::undoubt;
-use support::{banks, nobody, start, until};
+use crate::support::api::{branch, coordinator, describe, no_wait, refused, request, submit, within_ms};
+use crate::support::cli::undoubt;
+use crate::support::{banks, nobody, start, until};
 use tokio::time::timeout;
 use tonic::Code;
 use undoubt::cluster::{Cluster, Plan};
@@ -69,7 +67,7 @@ async fn a_transaction_ends_though_its_client_has_gone() {
     let left = within_ms(1_000, stuck("left"));
     let waited = timeout(Duration::from_millis(100), submit(&cluster, left)).await;
     assert!(waited.is_err(), "it was answered: {waited:?}");
-    let look = async || support::api::get(&cluster, "left").await.ok().filter(|seen| seen.phase == "ended");
+    let look = async || crate::support::api::get(&cluster, "left").await.ok().filter(|seen| seen.phase == "ended");
     let seen = until("the transaction has ended", look).await;
     assert_eq!(seen.outcome.unwrap().state(), v1::State::Aborted);
     assert_eq!(describe(&cluster).await.open, 0);

@@ -1,12 +1,10 @@
 //! What a coordinator refuses, with which code, and that nothing is done then.
 
-mod support;
-
 use bytes::Bytes;
 use prost::Message;
-use support::api::{branch, commit, coordinator, describe, get, refused, request, send_bytes, submit, transfer, within_ms};
-use support::cli::{undoubt, undoubt_json};
-use support::{banks, nobody, start};
+use crate::support::api::{branch, commit, coordinator, describe, get, refused, request, send_bytes, submit, transfer, within_ms};
+use crate::support::cli::{undoubt, undoubt_json};
+use crate::support::{banks, nobody, start};
 use tonic::Code;
 use undoubt::cluster::{Cluster, Plan, Who};
 use undoubt_client::kv::KvWork;
@@ -133,6 +131,6 @@ async fn the_command_line_merges_work_and_says_what_is_wrong_with_the_rest() {
     undoubt(&cluster, &["submit", "--id", "0xabc", "--on", "bank-a", "get k"]).await.expect(2, &["hexadecimal"]);
     undoubt(&cluster, &["submit", "--on", "bank a", "get k"]).await.expect(7, &["bank a", "character"]);
     let nowhere = ["submit", "--on", "bank-a", "get k", "--coordinator", "http://127.0.0.1:1", "--timeout", "300ms"];
-    let said = support::cli::run(support::cli::command(&nowhere)).await;
+    let said = crate::support::cli::run(crate::support::cli::command(&nowhere)).await;
     said.expect(6, &["nothing was done", "Start undoubt-coordinator"]);
 }

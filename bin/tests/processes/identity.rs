@@ -1,14 +1,12 @@
 //! The same id is the same transaction (R10): while it runs, after its end, and after kill -9.
 
-mod support;
-
 use bytes::Bytes;
 use std::time::Duration;
-use support::api::{
+use crate::support::api::{
     abort_reason, branch, commit, coordinator, no_wait, refused, request, submit, transfer, value, values, within_ms,
 };
-use support::cli::undoubt;
-use support::{banks, program, start, until};
+use crate::support::cli::undoubt;
+use crate::support::{banks, program, start, until};
 use tonic::{Code, Status};
 use undoubt::cluster::{Cluster, Who};
 use undoubt_client::kv::{Add, KvWork};
@@ -50,7 +48,7 @@ async fn an_ended_transaction_answers_with_its_outcome_and_values_for_ever_and_i
         match round {
             "at once" => {}
             "after a stop" => {
-                assert!(cluster.stop(Who::Coordinator, support::PATIENCE).await.unwrap());
+                assert!(cluster.stop(Who::Coordinator, crate::support::PATIENCE).await.unwrap());
                 cluster.restart(Who::Coordinator, None).await.unwrap();
             }
             _ => kill_and_restart(&mut cluster, Who::Coordinator).await,
@@ -65,7 +63,7 @@ async fn an_ended_transaction_answers_with_its_outcome_and_values_for_ever_and_i
             assert_eq!(values(&waited.outcome.unwrap()), *first, "{round}");
         }
     }
-    assert_eq!(value(&cluster, "look", "bank-a", "n").await.as_deref(), Some("3"));
+    assert_eq!(value(&cluster, "bank-a", "n").await.as_deref(), Some("3"));
 }
 
 #[tokio::test]
@@ -96,7 +94,7 @@ async fn whoever_submits_it_again_while_it_runs_hears_the_one_outcome_with_its_v
         assert_eq!(outcome.state(), v1::State::Committed);
         assert_eq!(values(&outcome)[0].1, [Some("70".into()), Some("70".into())]);
     }
-    assert_eq!(value(&cluster, "look", "bank-b", "bob").await.as_deref(), Some("30"));
+    assert_eq!(value(&cluster, "bank-b", "bob").await.as_deref(), Some("30"));
 }
 
 #[tokio::test]
@@ -125,7 +123,7 @@ async fn the_same_id_with_other_content_is_refused_whatever_became_of_it() {
         undoubt(&cluster, &said).await.expect(7, &["committed", "other content", "new id"]);
         kill_and_restart(&mut cluster, Who::Coordinator).await;
     }
-    assert_eq!(value(&cluster, "look", "bank-a", "alice").await.as_deref(), Some("90"));
+    assert_eq!(value(&cluster, "bank-a", "alice").await.as_deref(), Some("90"));
 }
 
 #[tokio::test]
@@ -148,10 +146,10 @@ async fn an_aborted_id_stays_aborted_with_its_reason_though_it_could_commit_by_n
         }
         kill_and_restart(&mut cluster, who).await;
     }
-    let connected = async || support::api::describe(&cluster).await.participants.iter().all(|p| p.connected).then_some(());
+    let connected = async || crate::support::api::describe(&cluster).await.participants.iter().all(|p| p.connected).then_some(());
     until("all are connected", connected).await;
     commit(&cluster, withdraw("another")).await;
-    assert_eq!(value(&cluster, "look", "bank-a", "alice").await.as_deref(), Some("90"));
+    assert_eq!(value(&cluster, "bank-a", "alice").await.as_deref(), Some("90"));
 }
 
 #[tokio::test]
@@ -178,8 +176,8 @@ async fn a_transaction_that_was_never_answered_is_one_after_a_restart_as_well() 
         let once_more = submit(&cluster, moved).await.unwrap();
         assert_eq!(again, once_more, "{point}");
     }
-    let alice = value(&cluster, "look", "bank-a", "alice").await.unwrap().parse::<i64>().unwrap();
-    let bob = value(&cluster, "look too", "bank-b", "bob").await.unwrap().parse::<i64>().unwrap();
+    let alice = value(&cluster, "bank-a", "alice").await.unwrap().parse::<i64>().unwrap();
+    let bob = value(&cluster, "bank-b", "bob").await.unwrap().parse::<i64>().unwrap();
     // One moves from alice alone, if it was not aborted.
     assert!([70, 60].contains(&alice) && bob == 30, "{alice} {bob}");
 }
@@ -188,7 +186,7 @@ async fn a_transaction_that_was_never_answered_is_one_after_a_restart_as_well() 
 async fn the_outcome_is_told_though_a_participant_is_configured_no_more() {
     let mut cluster = start(banks()).await;
     let first = commit(&cluster, transfer("t", 10)).await;
-    assert!(cluster.stop(Who::Coordinator, support::PATIENCE).await.unwrap());
+    assert!(cluster.stop(Who::Coordinator, crate::support::PATIENCE).await.unwrap());
     let data_dir = cluster.data_dir(Who::Coordinator).display().to_string();
     let folder = tempfile::tempdir().unwrap();
     let address_file = folder.path().join("address");

@@ -1,5 +1,4 @@
 //! What the tests of real processes share.
-#![allow(dead_code, reason = "each test file takes the part it needs")]
 
 pub mod api;
 pub mod cli;

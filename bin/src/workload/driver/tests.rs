@@ -1,0 +1,131 @@
+use super::*;
+use crate::workload::Workload;
+use futures::future::pending;
+use std::collections::VecDeque;
+use undoubt_client::{Answer, SubmitError, Unanswered};
+use undoubt_vocabulary::{AbortReason, Outcome as Decided, ParticipantName, Refusal, RefusalCode};
+
+fn load(workload: Workload, length: Length) -> Load {
+    let names = vec!["a".to_owned(), "b".to_owned()];
+    Load { length, in_flight: 8, run: "run".to_owned(), ..Load::new("http://127.0.0.1:1", names, workload) }
+}
+
+/// Drives a load against answers made up here: `answer` says what becomes of each transaction, by its number.
+async fn drive(
+    load: &Load,
+    mut answer: impl FnMut(u64, Transaction) -> Result<Answer, SubmitError>,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<Outcome> {
+    let (bank, script) = (load.check()?, Script::new(load));
+    let ledger = Ledger { bank, opened: script.opening(), entries: Vec::new() };
+    let (give, given) = mpsc::channel(load.in_flight);
+    let mut numbers = 0..;
+    let submitted = ReceiverStream::new(given).map(move |transaction: Transaction| {
+        let (sequence, tx) = (numbers.next().unwrap(), transaction.id().clone());
+        Submitted { sequence, tx, result: answer(sequence, transaction), took: Duration::from_millis(1) }
+    });
+    let progress = Progress::ignored();
+    tokio::pin!(stop);
+    Driver::new(load, script, ledger, give, &progress)?.drive(submitted.boxed_local(), stop).await
+}
+
+fn committed() -> Answer {
+    Answer { outcome: Decided::Committed, results: BTreeMap::new() }
+}
+
+fn refused(code: RefusalCode) -> Answer {
+    let by: ParticipantName = "a".parse().unwrap();
+    let reason = AbortReason::Refused { by, refusal: Refusal::new(code, "no") };
+    Answer { outcome: Decided::Aborted(reason), results: BTreeMap::new() }
+}
+
+fn unknown(tx: &Transaction) -> SubmitError {
+    let cause = Unanswered {
+        address: "http://127.0.0.1:1".to_owned(),
+        after: Duration::from_secs(60),
+        cause: "silence".to_owned(),
+        maybe_received: true,
+    };
+    SubmitError::OutcomeUnknown { tx: tx.id().clone(), cause }
+}
+
+const TRANSFERS: Workload = Workload::Transfers { branches: 2 };
+
+#[tokio::test]
+async fn every_operation_is_counted_by_how_it_ended_and_the_ledger_has_what_was_told() {
+    let mut answers = VecDeque::from([
+        Ok(committed()),
+        Ok(refused(RefusalCode::Condition)),
+        Ok(refused(RefusalCode::LockConflict)),
+        Err(()),
+    ]);
+    let answer = |_, transaction: Transaction| answers.pop_front().unwrap().map_err(|()| unknown(&transaction));
+    let outcome = drive(&load(TRANSFERS, Length::Count(4)), answer, pending()).await.unwrap();
+    let tally = &outcome.report.tally;
+    assert_eq!((tally.committed, tally.refused, tally.unknown), (1, 1, 1));
+    assert_eq!(tally.aborted, [("lock-conflict", 1)].into());
+    assert_eq!((outcome.report.operations, outcome.report.latency_us.max), (4, 1_000));
+    let told: Vec<Told> = outcome.ledger.entries.iter().map(|entry| entry.told).collect();
+    assert_eq!(told, [Told::Committed, Told::Aborted("condition"), Told::Aborted("lock-conflict"), Told::Unknown]);
+}
+
+#[tokio::test]
+async fn no_more_are_under_way_than_asked_and_all_are_finished_when_stopped() {
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let mut stop = Some(stop);
+    let answer = |number, _| {
+        if number == 20 {
+            stop.take().unwrap().send(()).unwrap();
+        }
+        Ok(committed())
+    };
+    let load = load(TRANSFERS, Length::For(Duration::MAX));
+    let outcome = drive(&load, answer, async move { stopped.await.unwrap() }).await.unwrap();
+    assert!(
+        (21..=21 + 2 * load.in_flight as u64).contains(&outcome.report.operations),
+        "{}",
+        outcome.report.operations
+    );
+    assert!(outcome.ledger.unknown().is_empty());
+}
+
+#[tokio::test]
+async fn an_operation_that_reads_first_writes_what_follows_and_counts_once_with_the_time_of_both() {
+    let load = load(Workload::SmallBank, Length::Count(200));
+    let bank = load.check().unwrap();
+    let answer = |_, transaction: Transaction| {
+        let results = bank.participants().iter().filter_map(|name| {
+            let operations = transaction.kv_work(name.as_str())?.operations().len();
+            Some((name.clone(), balances_of_seven(operations)))
+        });
+        Ok(Answer { results: results.collect(), ..committed() })
+    };
+    let report = drive(&load, answer, pending()).await.unwrap().report;
+    let both: u64 = ["amalgamate", "write-check"].iter().map(|name| report.by_operation[name].committed).sum();
+    assert!(both > 0);
+    assert_eq!((report.tally.committed, report.transactions), (200, 200 + both));
+    assert_eq!(report.latency_us.max / 1_000, 2);
+}
+
+/// Balances of 700 cents, as a key-value participant hands them back.
+fn balances_of_seven(count: usize) -> bytes::Bytes {
+    let one = [0x0a, 0x05, 0x0a, 0x03, b'7', b'0', b'0'];
+    one.repeat(count).into()
+}
+
+#[tokio::test]
+async fn values_that_are_lost_end_the_operation_without_a_second_transaction() {
+    let report =
+        drive(&load(Workload::SmallBank, Length::Count(200)), |_, _| Ok(committed()), pending()).await.unwrap().report;
+    assert_eq!(report.transactions, 200);
+    assert_eq!(report.tally.aborted.keys().copied().collect::<Vec<_>>(), ["values-lost"]);
+}
+
+#[tokio::test]
+async fn an_id_that_was_used_before_ends_the_run_with_an_error() {
+    let answer = |_, transaction: Transaction| {
+        Err(SubmitError::IdReused { tx: transaction.id().clone(), message: "other work".to_owned() })
+    };
+    let error = drive(&load(TRANSFERS, Length::Count(4)), answer, pending()).await.unwrap_err();
+    assert!(error.to_string().contains("run-0"), "{error}");
+}

@@ -1,0 +1,85 @@
+//! Settings from file, environment and flags, and what else is done without a server.
+
+use crate::support::cli::{command, run as run_undoubt};
+use crate::support::program::{Ended, coordinator, participant, run};
+use toml::Table;
+
+async fn printed(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
+    let mut command = coordinator(&[arguments, &["--print-config"]].concat());
+    run({
+        command.envs(environment.iter().copied());
+        command
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_printed_configuration_is_read_back_as_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("coordinator.toml");
+    let given = ["--name", "north", "--set", "retention_s=7", "--start-paused", "--participant", "a=http://127.0.0.1:1"];
+    let first = printed(&given, &[]).await;
+    assert!(first.success, "{first:?}");
+    std::fs::write(&file, &first.out).unwrap();
+    let again = printed(&["--config", file.to_str().unwrap()], &[]).await;
+    assert_eq!(again.out, first.out);
+    let table: Table = first.out.parse().unwrap();
+    assert_eq!((table["name"].as_str(), table["retention_s"].as_integer()), (Some("north"), Some(7)));
+    assert_eq!(table["start_paused"].as_bool(), Some(true));
+
+    let first = run(participant(&["--name", "bank", "--set", "sweep_period_ms=9", "--print-config"])).await;
+    std::fs::write(&file, &first.out).unwrap();
+    let again = run(participant(&["--config", file.to_str().unwrap(), "--print-config"])).await;
+    assert!(again.success && again.out == first.out, "{again:?}");
+}
+
+#[tokio::test]
+async fn flags_overrule_variables_and_variables_overrule_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("coordinator.toml");
+    std::fs::write(&file, "name = \"file\"\nretention_s = 1\nlazy_flush_ms = 11\n").unwrap();
+    let variables = [("UNDOUBT_COORDINATOR_NAME", "variable"), ("UNDOUBT_COORDINATOR_RETENTION_S", "2")];
+    let printed = printed(&["--config", file.to_str().unwrap(), "--name", "flag"], &variables).await;
+    let table: Table = printed.out.parse().unwrap();
+    let number = |key: &str| table[key].as_integer();
+    assert_eq!((table["name"].as_str(), number("retention_s"), number("lazy_flush_ms")), (Some("flag"), Some(2), Some(11)));
+}
+
+#[tokio::test]
+async fn what_is_no_usable_setting_is_named_with_what_would_be_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("coordinator.toml");
+    std::fs::write(&file, "retentoin_s = 1\n").unwrap();
+    let file = file.to_str().unwrap();
+    let cases: [(&[&str], &[&str]); 9] = [
+        (&["--set", "retentoin_s=1"], &["retentoin_s", "retention_s"]),
+        (&["--set", "retention_s=soon"], &["retention_s", "soon"]),
+        (&["--set", "retention_s=-1"], &["retention_s"]),
+        (&["--set", "retention_s"], &["key=value"]),
+        (&["--config", file], &["retentoin_s", file]),
+        (&["--config", "/no/such/file"], &["/no/such/file"]),
+        (&["--name", "a b"], &["a b", "character"]),
+        (&["--participant", "a=127.0.0.1:1"], &["a", "http://host:port"]),
+        (&["--set", "max_open_transactions=0"], &["max_open_transactions", "at least 1"]),
+    ];
+    for (arguments, words) in cases {
+        printed(arguments, &[]).await.refused_with(words);
+    }
+    let twice = ["--participant", "a=http://127.0.0.1:1", "--participant", "a=http://127.0.0.1:2"];
+    printed(&twice, &[]).await.refused_with(&["a", "twice"]);
+    printed(&[], &[("UNDOUBT_COORDINATOR_RETENTION_S", "x")]).await.refused_with(&["UNDOUBT_COORDINATOR_RETENTION_S"]);
+    run(participant(&["--set", "sweep_period_ms=0", "--print-config"])).await.refused_with(&["sweep_period_ms"]);
+    let data_dir = folder.path().join("data").display().to_string();
+    let started = run(participant(&["--data-dir", &data_dir, "--listen", "nowhere:x"])).await;
+    started.refused_with(&["nowhere:x", "--listen"]);
+    let started = run(participant(&["--data-dir", &data_dir, "--crash-at", "nonsense"])).await;
+    started.refused_with(&["nonsense", "count"]);
+}
+
+#[tokio::test]
+async fn completions_are_printed_for_every_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        run_undoubt(command(&["completions", shell])).await.expect(0, &["undoubt", "submit"]);
+    }
+    run_undoubt(command(&["completions", "tcsh"])).await.expect(2, &["tcsh", "bash"]);
+}
