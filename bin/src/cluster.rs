@@ -4,6 +4,7 @@
 //! are killed and its folder is removed.
 
 use anyhow::{Context, bail};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -66,6 +67,7 @@ struct Server {
     program: PathBuf,
     arguments: Vec<String>,
     home: PathBuf,
+    data_dir: PathBuf,
     address: Option<String>,
     child: Option<Child>,
 }
@@ -80,6 +82,8 @@ pub struct Plan {
     pub participant_settings: Vec<String>,
     /// Participants that somebody else runs: name and `http://host:port`.
     pub foreign_participants: Vec<(String, String)>,
+    /// Where the data of a process, by its name, is to be instead of in the cluster's folder.
+    pub data_dirs: BTreeMap<String, PathBuf>,
 }
 
 impl Cluster {
@@ -88,12 +92,18 @@ impl Cluster {
         let folder = tempfile::Builder::new().prefix("undoubt-").tempdir().context("no temporary folder")?;
         let mut participants = Vec::new();
         for name in &plan.participants {
-            let mut server = Server::new(&programs.participant, name, folder.path(), &plan.participant_settings)?;
+            let mut server =
+                Server::new(&programs.participant, name, folder.path(), &plan.participant_settings, &plan.data_dirs)?;
             server.start(None).await?;
             participants.push(server);
         }
-        let mut coordinator =
-            Server::new(&programs.coordinator, "coordinator", folder.path(), &plan.coordinator_settings)?;
+        let mut coordinator = Server::new(
+            &programs.coordinator,
+            "coordinator",
+            folder.path(),
+            &plan.coordinator_settings,
+            &plan.data_dirs,
+        )?;
         for server in &mut participants {
             server.wait_until_ready().await?;
             coordinator.arguments.extend(["--participant".to_owned(), format!("{}={}", server.name, server.url()?)]);
@@ -121,7 +131,7 @@ impl Cluster {
 
     /// Where its data is.
     pub fn data_dir(&self, who: Who) -> PathBuf {
-        self.server(who).home.join("data")
+        self.server(who).data_dir.clone()
     }
 
     /// What it has written to its log so far, the last lines of it.
@@ -206,13 +216,21 @@ impl Cluster {
 }
 
 impl Server {
-    fn new(program: &Path, name: &str, folder: &Path, settings: &[String]) -> anyhow::Result<Server> {
+    fn new(
+        program: &Path,
+        name: &str,
+        folder: &Path,
+        settings: &[String],
+        data_dirs: &BTreeMap<String, PathBuf>,
+    ) -> anyhow::Result<Server> {
         let home = folder.join(name);
         std::fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
+        let data_dir = data_dirs.get(name).cloned().unwrap_or_else(|| home.join("data"));
         let mut arguments = vec!["--name".to_owned(), name.to_owned()];
-        arguments.extend(["--data-dir".to_owned(), home.join("data").display().to_string()]);
+        arguments.extend(["--data-dir".to_owned(), data_dir.display().to_string()]);
         arguments.extend(settings.iter().flat_map(|setting| ["--set".to_owned(), setting.clone()]));
-        Ok(Server { name: name.to_owned(), program: program.to_owned(), arguments, home, address: None, child: None })
+        let (name, program) = (name.to_owned(), program.to_owned());
+        Ok(Server { name, program, arguments, home, data_dir, address: None, child: None })
     }
 
     fn url(&self) -> anyhow::Result<String> {

@@ -2,7 +2,9 @@
 
 use anyhow::Context;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,6 +50,9 @@ pub struct ServerArgs {
     /// For tests: crash (abort) at this point the given time, `point:count`.
     #[arg(long, value_name = "POINT:COUNT", env = "UNDOUBT_CRASH_AT", hide = true)]
     pub crash_at: Option<String>,
+    /// Where it listened first.
+    #[arg(skip)]
+    bound: OnceLock<SocketAddr>,
 }
 
 impl ServerArgs {
@@ -81,12 +86,16 @@ impl ServerArgs {
         }
     }
 
-    /// Binds, and tells where. Again on the same address it returned before, after a restart in place.
+    /// Binds, and tells where. After a recovery in place that is the address of before, even if any free port was asked
+    /// for.
     pub async fn bind(&self, listen: &str) -> anyhow::Result<TcpListener> {
+        let again = self.bound.get().map(SocketAddr::to_string);
+        let listen = again.as_deref().unwrap_or(listen);
         let listener = TcpListener::bind(listen)
             .await
             .with_context(|| format!("cannot listen on {listen}; is the port taken? Choose another with --listen"))?;
         let address = listener.local_addr()?;
+        self.bound.get_or_init(|| address);
         tracing::info!(%address, "listening");
         if let Some(file) = &self.address_file {
             write_whole(file, &address.to_string())?;
@@ -153,10 +162,13 @@ pub async fn run_with_room<F: Future<Output = anyhow::Result<Ran>>>(
                 tracing::error!(error = format!("{error:#}"), "no room on the device: waiting for it");
             }
         }
-        while free_bytes(data_dir)? < min_free_bytes {
+        loop {
             tokio::select! {
                 () = tokio::time::sleep(ROOM_CHECK_PERIOD) => {}
                 () = shutdown.clone().asked() => return Ok(()),
+            }
+            if free_bytes(data_dir)? >= min_free_bytes.max(1) {
+                break;
             }
         }
         tracing::info!("there is room again: recovering");

@@ -1,6 +1,8 @@
 //! A participant in another language keeps its promises: real processes, one branch at the example in Python, one at a
 //! key-value participant. It needs a Python with grpcio; `make test` makes one and says where in `UNDOUBT_PYTHON`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
 use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -49,12 +51,8 @@ async fn a_branch_alone_commits_in_one_phase_and_says_its_result() {
     assert_eq!((&answer.outcome, seat(&answer)), (&Outcome::Committed, json!({"seat": "1A", "for": "alice"})));
     assert_eq!(world.client().submit(&alone).await.unwrap(), answer, "the same id is the same transaction");
 
-    let refused = Transaction::new().branch("seats", work(json!({"reserve": "99Z", "for": "alice"})));
-    let Outcome::Aborted(AbortReason::Refused { refusal, .. }) = world.client().submit(&refused).await.unwrap().outcome
-    else {
-        panic!("there is no such seat")
-    };
-    assert_eq!(refusal.code, RefusalCode::Condition);
+    let nowhere = Transaction::new().branch("seats", work(json!({"reserve": "99Z", "for": "alice"})));
+    assert_eq!(refused(&world.client().submit(&nowhere).await.unwrap()), RefusalCode::Condition);
 
     world.agrees(&[("1A", Some("alice"))], &[]).await;
 }
@@ -70,7 +68,7 @@ async fn a_vote_that_was_durable_and_never_sent_is_inquired_about_and_committed(
     world.seats.start(None).await;
 
     assert_eq!(world.client().wait(booking.id()).await.unwrap().outcome, Outcome::Committed);
-    world.has_inquired(booking.id()).await;
+    world.seats_have_inquired(booking.id()).await;
     world.agrees(&[("12A", Some("alice"))], &[("alice", Some("-10"))]).await;
 }
 
@@ -84,6 +82,13 @@ async fn a_branch_in_doubt_is_aborted_when_its_coordinator_comes_back_without_a_
     let booking = booking("undecided");
     world.client().accept(&booking).await.unwrap();
     world.seats_are_in_doubt(booking.id()).await;
+
+    // Its seat stays locked, also after a crash.
+    world.seats.kill().await;
+    world.seats.start(None).await;
+    let rival = Transaction::new().branch("seats", work(json!({"reserve": "12A", "for": "bob"})));
+    assert_eq!(refused(&world.client().submit(&rival).await.unwrap()), RefusalCode::LockConflict);
+
     world.cluster.kill(Who::Coordinator).await.unwrap();
     world.cluster.restart(BANK, None).await.unwrap();
     world.cluster.restart(Who::Coordinator, None).await.unwrap();
@@ -115,7 +120,7 @@ async fn a_branch_in_doubt_is_committed_when_its_coordinator_comes_back_with_the
     world.cluster.restart(Who::Coordinator, None).await.unwrap();
 
     assert_eq!(world.client().wait(booking.id()).await.unwrap().outcome, Outcome::Committed);
-    world.has_inquired(booking.id()).await;
+    world.seats_have_inquired(booking.id()).await;
     world.agrees(&[("12A", Some("alice"))], &[("alice", Some("-10"))]).await;
 }
 
@@ -166,11 +171,15 @@ impl World {
         .await;
     }
 
-    async fn has_inquired(&self, tx: &TxId) {
-        let history = self.client().get(tx).await.unwrap().history;
-        let by = |event: &HistoryEvent| event.participant.as_ref().is_some_and(|name| name.as_str() == "seats");
-        let inquired = history.iter().any(|event| event.event == "inquired" && by(event));
-        assert!(inquired, "{history:#?}");
+    /// Waits until the coordinator has heard the example ask for the decision.
+    async fn seats_have_inquired(&self, tx: &TxId) {
+        let client = self.client();
+        let by_seats = |event: &HistoryEvent| event.participant.as_ref().is_some_and(|name| name.as_str() == "seats");
+        eventually("an inquiry of the seats", async || {
+            let history = client.get(tx).await.unwrap().history;
+            history.iter().any(|event| event.event == "inquired" && by_seats(event)).then_some(())
+        })
+        .await;
     }
 
     /// In the end nothing is open or in doubt anywhere, and each has what it should.
@@ -284,6 +293,11 @@ fn work(work: Value) -> Vec<u8> {
 fn seat(answer: &Answer) -> Value {
     let results: BTreeMap<&str, _> = answer.results.iter().map(|(name, result)| (name.as_str(), result)).collect();
     serde_json::from_slice(results["seats"]).unwrap()
+}
+
+fn refused(answer: &Answer) -> RefusalCode {
+    let Outcome::Aborted(AbortReason::Refused { refusal, .. }) = &answer.outcome else { panic!("{answer:?}") };
+    refusal.code
 }
 
 /// Asks until there is an answer.

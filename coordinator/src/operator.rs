@@ -59,6 +59,8 @@ impl Operator for OperatorService {
     }
 
     async fn drain(&self, _: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
+        // Whoever hears the answer knows that nothing new is let in.
+        self.engine.tell(Command::Drain).await.map_err(gone)?;
         self.drain.send_replace(true);
         Ok(Response::new(v1::DrainResponse {}))
     }

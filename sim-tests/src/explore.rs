@@ -31,20 +31,13 @@ mod resource;
 mod scenario;
 mod search;
 mod serial;
+mod session;
 mod step;
+mod words;
 mod work;
 mod world;
 
 pub use mutant::Mutant;
 pub use report::{Limits, Report, Trace};
-pub use scenario::{Budget, Deadlines, Request, RequestKind, Scenario, Sessions};
+pub use scenario::{Budget, Crashing, Deadlines, Request, RequestKind, Scenario, Sessions};
 pub use search::explore;
-
-impl RequestKind {
-    fn verb(&self) -> &'static str {
-        match self {
-            RequestKind::Submit(_) => "submit",
-            RequestKind::Cancel => "cancel",
-        }
-    }
-}

@@ -164,8 +164,9 @@ impl<'a> Driver<'a> {
             }
             tokio::select! {
                 biased;
-                done = submitted.next() => self.done(done.context("the client ended before all was answered")?).await?,
+                // Before the answers, of which there may always be more.
                 () = &mut stop, if !stopped => stopped = true,
+                done = submitted.next() => self.done(done.context("the client ended before all was answered")?).await?,
                 () = sleep_until(end), if !over && matches!(self.load.length, Length::For(_)) => {}
             }
         }

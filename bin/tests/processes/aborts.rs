@@ -1,10 +1,10 @@
 //! Why transactions abort, as whoever submitted them hears it.
 
-use bytes::Bytes;
-use prost::Message;
 use crate::support::api::{abort_reason, branch, commit, coordinator, request, submit, value, within_ms};
 use crate::support::cli::{undoubt, undoubt_json};
 use crate::support::{banks, nobody, start};
+use bytes::Bytes;
+use prost::Message;
 use undoubt::cluster::{Cluster, Plan};
 use undoubt_client::kv::{Add, KvWork};
 use undoubt_proto::{kv, v1};
@@ -85,7 +85,8 @@ async fn work_that_cannot_be_read_or_is_over_a_limit_aborts_everywhere_with_its_
     let most = raw((0..1_024).map(|n| operation(format!("{n:0900}").into_bytes(), get())).collect());
     commit(&cluster, request("fits", [v1::BranchWork { participant: "bank-b".to_owned(), work: most }])).await;
     // No work at all is fine as well.
-    commit(&cluster, request("nothing", [v1::BranchWork { participant: "bank-b".to_owned(), work: Bytes::new() }])).await;
+    commit(&cluster, request("nothing", [v1::BranchWork { participant: "bank-b".to_owned(), work: Bytes::new() }]))
+        .await;
 }
 
 #[tokio::test]

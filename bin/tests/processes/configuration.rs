@@ -17,7 +17,8 @@ async fn printed(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
 async fn the_printed_configuration_is_read_back_as_itself() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("coordinator.toml");
-    let given = ["--name", "north", "--set", "retention_s=7", "--start-paused", "--participant", "a=http://127.0.0.1:1"];
+    let given =
+        ["--name", "north", "--set", "retention_s=7", "--start-paused", "--participant", "a=http://127.0.0.1:1"];
     let first = printed(&given, &[]).await;
     assert!(first.success, "{first:?}");
     std::fs::write(&file, &first.out).unwrap();
@@ -42,7 +43,10 @@ async fn flags_overrule_variables_and_variables_overrule_the_file() {
     let printed = printed(&["--config", file.to_str().unwrap(), "--name", "flag"], &variables).await;
     let table: Table = printed.out.parse().unwrap();
     let number = |key: &str| table[key].as_integer();
-    assert_eq!((table["name"].as_str(), number("retention_s"), number("lazy_flush_ms")), (Some("flag"), Some(2), Some(11)));
+    assert_eq!(
+        (table["name"].as_str(), number("retention_s"), number("lazy_flush_ms")),
+        (Some("flag"), Some(2), Some(11))
+    );
 }
 
 #[tokio::test]

@@ -4,8 +4,9 @@ use crate::support::api::{branch, commit, list, no_wait, request, submit, transf
 use crate::support::cli::{Said, undoubt, undoubt_json};
 use crate::support::{PATIENCE, banks, start, until};
 use serde_json::Value;
-use undoubt::cluster::{Cluster, Who};
+use undoubt::cluster::{Cluster, Plan, Who};
 use undoubt_client::kv::KvWork;
+use undoubt_proto::v1;
 use undoubt_proto::v1::list_request::Filter;
 
 const BANK_A: Who = Who::Participant(0);
@@ -54,7 +55,10 @@ async fn a_branch_resolved_against_the_decision_is_reported_as_damage_until_it_i
 
     cluster.restart(Who::Coordinator, None).await.unwrap();
     let found = until_decision_is_known(&cluster, BANK_A).await;
-    assert_eq!((found["heuristic"]["decision"].as_str(), &found["heuristic"]["damage"]), (Some("aborted"), &true.into()));
+    assert_eq!(
+        (found["heuristic"]["decision"].as_str(), &found["heuristic"]["damage"]),
+        (Some("aborted"), &true.into())
+    );
     assert_eq!(found["heuristic"]["reason"], "the coordinator burnt down");
     let url = cluster.url(BANK_A).unwrap();
     undoubt(&cluster, &["branches", &url]).await.expect(0, &["DAMAGED", "Ada", "the coordinator burnt down"]);
@@ -97,7 +101,10 @@ async fn a_branch_resolved_as_was_decided_is_no_damage() {
     assert_eq!(read[0]["state"], "heuristically-aborted");
     cluster.restart(Who::Coordinator, None).await.unwrap();
     let found = until_decision_is_known(&cluster, BANK_A).await;
-    assert_eq!((found["heuristic"]["decision"].as_str(), &found["heuristic"]["damage"]), (Some("aborted"), &false.into()));
+    assert_eq!(
+        (found["heuristic"]["decision"].as_str(), &found["heuristic"]["damage"]),
+        (Some("aborted"), &false.into())
+    );
     let url = cluster.url(BANK_A).unwrap();
     undoubt(&cluster, &["branches", &url]).await.expect(0, &["as decided"]);
     until("bank-b has aborted", async || branches(&cluster, BANK_B).await.is_empty().then_some(())).await;
@@ -147,7 +154,9 @@ async fn giving_up_on_a_participant_that_is_gone_for_good_is_recorded_as_a_hazar
 
     let forget = ["forget", "t", "--who", "Ada", "--reason", "bank-b burnt down"];
     undoubt(&cluster, &forget).await.expect(0, &["forgotten"]);
-    until("it is reported", async || (list(&cluster, Filter::Damaged).await == ["t"]).then_some(())).await;
+    let ended = async || (crate::support::api::get(&cluster, "t").await.unwrap().phase == "ended").then_some(());
+    until("it has ended", ended).await;
+    assert_eq!(list(&cluster, Filter::Damaged).await, ["t"]);
     for round in ["at once", "after kill -9"] {
         let said = undoubt_json(&cluster, &["status", "t"]).await.expect(0, &[]).json();
         assert_eq!((&said["state"], &said["heuristic_damage"]), (&"committed".into(), &true.into()), "{round}");
@@ -205,7 +214,10 @@ async fn the_history_of_what_ended_is_still_whole_after_a_heuristic_outcome_was_
     resolve(&cluster, BANK_B, "t", "abort").await.expect(0, &[]);
     cluster.restart(Who::Coordinator, None).await.unwrap();
     let found = until_decision_is_known(&cluster, BANK_B).await;
-    assert_eq!((found["heuristic"]["decision"].as_str(), &found["heuristic"]["damage"]), (Some("committed"), &true.into()));
+    assert_eq!(
+        (found["heuristic"]["decision"].as_str(), &found["heuristic"]["damage"]),
+        (Some("committed"), &true.into())
+    );
     until("it is recorded", async || {
         let said = undoubt(&cluster, &["status", "t"]).await;
         said.out.contains("heuristically-aborted").then_some(())
@@ -213,4 +225,32 @@ async fn the_history_of_what_ended_is_still_whole_after_a_heuristic_outcome_was_
     .await;
     let words = ["begun", "voted", "decided", "Ada", "bank-b burnt down", "heuristically-aborted"];
     undoubt(&cluster, &["history", "t"]).await.expect(0, &words);
+}
+
+#[tokio::test]
+async fn what_has_ended_is_collected_after_its_retention_and_what_is_damaged_once_it_is_forgotten() {
+    let mut cluster = start(Plan { coordinator_settings: vec!["retention_s=0".to_owned()], ..banks() }).await;
+    cluster.kill(BANK_B).await.unwrap();
+    cluster.restart(BANK_B, Some("before-commit:1")).await.unwrap();
+    cluster.wait_until_ready(BANK_B).await.unwrap();
+    until("bank-b has voted", async || {
+        let outcome = submit(&cluster, transfer("damaged", 10)).await.unwrap();
+        (outcome.state() == v1::State::Committed).then_some(())
+    })
+    .await;
+    assert!(!cluster.wait_until_ended(BANK_B, PATIENCE).await.unwrap());
+    undoubt(&cluster, &["forget", "damaged", "--who", "Ada", "--reason", "it burnt down"]).await.expect(0, &[]);
+    until("it is reported", async || (list(&cluster, Filter::Damaged).await == ["damaged"]).then_some(())).await;
+    let gone = async |tx: &str| {
+        let found = crate::support::api::get(&cluster, tx).await;
+        found.is_err_and(|status| status.code() == tonic::Code::NotFound).then_some(())
+    };
+    for tx in ["plain", "another"] {
+        submit(&cluster, request(tx, [branch("bank-a", KvWork::new().put("k", "v"))])).await.unwrap();
+        until("it is collected", async || gone(tx).await).await;
+    }
+    assert_eq!(list(&cluster, Filter::Damaged).await, ["damaged"]);
+    undoubt(&cluster, &["forget", "damaged", "--who", "Ada", "--reason", "seen"]).await.expect(0, &[]);
+    until("it is collected", async || gone("damaged").await).await;
+    assert_eq!(list(&cluster, Filter::Damaged).await, Vec::<String>::new());
 }

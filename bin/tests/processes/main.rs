@@ -3,12 +3,17 @@
 //!
 //! One program, because each takes half a minute to compile.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
 mod support;
 
 mod aborts;
 mod bounds;
 mod configuration;
+mod folders;
+mod full_disk;
 mod heuristics;
 mod identity;
 mod operators;
 mod refusals;
+mod sessions;

@@ -1,10 +1,12 @@
 //! What a coordinator refuses, with which code, and that nothing is done then.
 
-use bytes::Bytes;
-use prost::Message;
-use crate::support::api::{branch, commit, coordinator, describe, get, refused, request, send_bytes, submit, transfer, within_ms};
+use crate::support::api::{
+    branch, commit, coordinator, describe, get, refused, request, send_bytes, submit, transfer, within_ms,
+};
 use crate::support::cli::{undoubt, undoubt_json};
 use crate::support::{banks, nobody, start};
+use bytes::Bytes;
+use prost::Message;
 use tonic::Code;
 use undoubt::cluster::{Cluster, Plan, Who};
 use undoubt_client::kv::KvWork;
@@ -50,7 +52,11 @@ async fn what_is_malformed_or_over_a_limit_is_refused_by_name_and_leaves_no_trac
     let sum = refusal(&cluster, request("t", sum)).await;
     assert_says(sum, invalid, &[&(5 * MAX_WORK_BYTES).to_string(), &MAX_TRANSACTION_BYTES.to_string()]);
 
-    assert_says(refusal(&cluster, request("", [put("bank-a")])).await, invalid, &["transaction id", "empty", "1 to 64"]);
+    assert_says(
+        refusal(&cluster, request("", [put("bank-a")])).await,
+        invalid,
+        &["transaction id", "empty", "1 to 64"],
+    );
     let long = "x".repeat(65);
     assert_says(refusal(&cluster, request(&long, [put("bank-a")])).await, invalid, &["65 bytes", "64"]);
     assert_says(refusal(&cluster, request("t", [put("")])).await, invalid, &["participant's name", "empty"]);
@@ -71,7 +77,8 @@ async fn a_name_that_is_no_text_is_refused_and_hurts_nobody() {
     let bad: &[u8] = b"\x0a\x01t\x12\x05\x0a\x03a\xff\xfe";
     let (code, message) = refused(send_bytes(&cluster, Who::Coordinator, SUBMIT, Bytes::from_static(bad)).await);
     assert!(message.contains("UTF-8") && message.contains("participant"), "{code:?} {message}");
-    let (code, message) = refused(send_bytes(&cluster, Who::Coordinator, SUBMIT, Bytes::from_static(b"\x0a\x7f")).await);
+    let (code, message) =
+        refused(send_bytes(&cluster, Who::Coordinator, SUBMIT, Bytes::from_static(b"\x0a\x7f")).await);
     assert!(message.contains("decode"), "{code:?} {message}");
     // Fields that are not known here are skipped, as protobuf has it.
     let mut known = transfer("t", 5).encode_to_vec();

@@ -11,6 +11,9 @@
 //!   marked `forced` has somebody waiting for it; one that isn't may ride along with the next that is.
 //! * [`Effect::Send`] may be lost at any time, delayed, repeated or overtaken; [`Input::Connected`] makes the coordinator
 //!   repeat what is still awaited. Nothing is sent to a participant that is not connected.
+//! * [`Input::Disconnected`] ends a session, and [`Input::Connected`] begins the next: after either, no
+//!   [`Question::Received`] of the session before is put in. A read-only vote from before a participant's crash would be
+//!   taken for the vote on the prepare that is repeated to it, though the crash has freed its locks in between.
 //! * [`Effect::Arm`]: [`Input::Fired`] is due after the timer's time. Timers are never disarmed; one that fires late or
 //!   without need is harmless.
 //! * [`Effect::LookUp`] is answered with [`Input::LookedUp`] at once, before any other input.

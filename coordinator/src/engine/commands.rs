@@ -144,7 +144,9 @@ impl Engine {
             Command::PauseRecovery => self.put(Input::PauseRecovery),
             Command::ResumeRecovery => self.put(Input::ResumeRecovery),
             Command::Drain => {
-                tracing::info!(open = self.core.open_transactions(), "draining: no new transactions are taken");
+                if self.core.phase() != Phase::Draining {
+                    tracing::info!(open = self.core.open_transactions(), "draining: no new transactions are taken");
+                }
                 self.put(Input::Drain)
             }
             Command::Stop => {

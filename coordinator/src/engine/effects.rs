@@ -60,9 +60,10 @@ impl Engine {
 
     /// Hands on what has gathered: records to the log, messages to the sessions.
     pub(super) fn flush(&mut self) {
-        for (_, _, stage) in self.writes.start(&self.log) {
+        for (_, _, stage) in self.writes.ready() {
             self.crash.reach(points::before_append(*stage));
         }
+        self.writes.start(&self.log);
         for (name, link) in &mut self.links {
             if !link.outgoing.is_empty() {
                 link.send(self.core.fence(name));

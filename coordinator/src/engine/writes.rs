@@ -74,15 +74,20 @@ impl Writes {
         self.gathering.forced = true;
     }
 
-    /// Starts the next write if none is under way. Answers what it holds.
-    pub(super) fn start(&mut self, log: &Log) -> &[Item] {
+    /// What the next write holds, if it can start now.
+    pub(super) fn ready(&self) -> &[Item] {
+        if self.under_way.is_some() { &[] } else { &self.gathering.items }
+    }
+
+    /// Starts the next write if none is under way.
+    pub(super) fn start(&mut self, log: &Log) {
         if self.under_way.is_some() || self.gathering.batch.is_empty() {
-            return &[];
+            return;
         }
         let Gathering { batch, items, forced } = std::mem::take(&mut self.gathering);
         let durability = if forced { Durability::Forced } else { Durability::Lazy };
         let written = log.write(batch, durability);
-        &self.under_way.insert(UnderWay { written, items, forced }).items
+        self.under_way = Some(UnderWay { written, items, forced });
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -42,7 +42,7 @@ struct Explore {
     /// Plant this bug.
     #[arg(long, value_name = "NAME")]
     mutant: Option<Mutant>,
-    /// Stop looking at new worlds after this many; each takes about 150 bytes, and 2 kB while its layer is explored.
+    /// Stop looking at new worlds after this many; a million takes about 1 GB.
     #[arg(long, default_value_t = 20_000_000)]
     max_states: usize,
 }
@@ -95,5 +95,6 @@ impl Explore {
 }
 
 fn style() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner} {prefix} {msg} [{elapsed}]").unwrap_or_else(|_| ProgressStyle::default_spinner())
+    ProgressStyle::with_template("{spinner} {prefix} {msg} [{elapsed}]")
+        .unwrap_or_else(|_| ProgressStyle::default_spinner())
 }

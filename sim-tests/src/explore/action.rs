@@ -1,43 +1,83 @@
-//! What can happen next, and how it is told.
+//! What can happen next.
 
-use super::coordinator::appended;
+use super::mutant::Mutant;
 use super::network::{Body, LinkState};
 use super::participant::ParticipantHost;
 use super::resource::Call;
-use super::scenario::{Deadlines, Scenario, Sessions};
+use super::scenario::{Crashing, Deadlines, Scenario, Sessions};
 use super::world::{RequestState, World};
-use undoubt_coordinator_core::{Input, Phase, Timer};
+use undoubt_coordinator_core::{Phase, Timer};
 use undoubt_participant_core::Heuristic;
 use undoubt_vocabulary::{Ticket, Timestamp, TxId};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
-    Ask { request: usize },
+    Ask {
+        request: usize,
+    },
     /// By the packet's place among those in flight.
-    Deliver { packet: usize },
-    Duplicate { packet: usize },
-    Lose { packet: usize },
+    Deliver {
+        packet: usize,
+    },
+    Duplicate {
+        packet: usize,
+    },
+    Lose {
+        packet: usize,
+    },
     /// The oldest record that isn't yet is now on stable storage.
     BecomeStable,
-    Fire { tx: TxId, ticket: Ticket, timer: Timer },
+    Fire {
+        tx: TxId,
+        ticket: Ticket,
+        timer: Timer,
+    },
     /// A new session from beginning to end, and the end of the one before.
-    Connect { participant: usize },
-    Dial { participant: usize },
+    Connect {
+        participant: usize,
+    },
+    Dial {
+        participant: usize,
+    },
     /// The coordinator sees that a session is over.
-    NoticeEnd { participant: usize },
-    Disconnect { participant: usize },
-    RecordEpoch { participant: usize },
+    NoticeEnd {
+        participant: usize,
+    },
+    Disconnect {
+        participant: usize,
+    },
+    RecordEpoch {
+        participant: usize,
+    },
     /// The resource manager gets on with a call.
-    CarryOn { participant: usize, tx: TxId },
-    GiveUpWaiting { participant: usize, tx: TxId },
-    Sweep { participant: usize },
-    Resolve { participant: usize, tx: TxId, commit: bool },
+    CarryOn {
+        participant: usize,
+        tx: TxId,
+    },
+    GiveUpWaiting {
+        participant: usize,
+        tx: TxId,
+    },
+    Sweep {
+        participant: usize,
+    },
+    Resolve {
+        participant: usize,
+        tx: TxId,
+        commit: bool,
+    },
     /// The first `written` of the records that weren't stable are found in the log nevertheless.
-    CrashCoordinator { written: usize },
+    CrashCoordinator {
+        written: usize,
+    },
     RestartCoordinator,
     Recover,
-    CrashParticipant { participant: usize },
-    RestartParticipant { participant: usize },
+    CrashParticipant {
+        participant: usize,
+    },
+    RestartParticipant {
+        participant: usize,
+    },
 }
 
 impl Action {
@@ -71,62 +111,6 @@ impl Action {
         let (who, reason) = ("operator".to_owned(), "the coordinator is silent".to_owned());
         Heuristic { commit, at: Timestamp::default(), who, reason, decision: None }
     }
-
-    /// In words, for somebody who sees the world as it was before.
-    pub(crate) fn describe(&self, world: &World, scenario: &Scenario) -> String {
-        let packet = |packet: &usize| world.network[*packet].to_string();
-        match self {
-            Action::Ask { request } => {
-                let asked = &scenario.requests[*request];
-                format!("client {request} asks: {} {}", asked.kind.verb(), asked.tx)
-            }
-            Action::Deliver { packet: at } => format!("arrives: {}", packet(at)),
-            Action::Duplicate { packet: at } => format!("arrives, and will again: {}", packet(at)),
-            Action::Lose { packet: at } => format!("LOST: {}", packet(at)),
-            Action::BecomeStable => match world.coordinator.process.as_ref().and_then(|p| p.unstable.front()) {
-                Some(record) => format!("stable in the log: {}", Stable(record)),
-                None => "nothing becomes stable".to_owned(),
-            },
-            Action::Fire { tx, ticket, timer: Timer::Deadline { .. } } => format!("the deadline of {tx}/{ticket} passes"),
-            Action::Fire { tx, ticket, timer: Timer::Retry { attempt } } => {
-                format!("the coordinator repeats itself about {tx}/{ticket}, attempt {attempt}")
-            }
-            Action::Connect { participant } => format!("the coordinator and p{participant} are connected again"),
-            Action::Dial { participant } => format!("the coordinator dials p{participant}"),
-            Action::NoticeEnd { participant } => format!("the coordinator sees its session to p{participant} closed"),
-            Action::Disconnect { participant } => format!("DISCONNECTED: p{participant}"),
-            Action::RecordEpoch { participant } => format!("p{participant} has recorded the epoch"),
-            Action::CarryOn { participant, tx } => {
-                let process = world.participants[*participant].process.as_ref();
-                let call = process.and_then(|process| process.memory.calls.get(tx)).map_or("nothing", |call| call.name());
-                format!("p{participant}'s resource carries on: {call} {tx}")
-            }
-            Action::GiveUpWaiting { participant, tx } => format!("p{participant} gives up waiting for {tx}'s locks"),
-            Action::Sweep { participant } => format!("p{participant} sweeps"),
-            Action::Resolve { participant, tx, commit } => {
-                format!("OPERATOR {} {tx} at p{participant}", if *commit { "COMMITS" } else { "ABORTS" })
-            }
-            Action::CrashCoordinator { written: 0 } => "CRASH of the coordinator".to_owned(),
-            Action::CrashCoordinator { written } => {
-                format!("CRASH of the coordinator; {written} more records turn out to be written")
-            }
-            Action::RestartCoordinator => "the coordinator starts".to_owned(),
-            Action::Recover => "the coordinator has read its log".to_owned(),
-            Action::CrashParticipant { participant } => format!("CRASH of p{participant}"),
-            Action::RestartParticipant { participant } => format!("p{participant} starts"),
-        }
-    }
-}
-
-struct Stable<'a>(&'a undoubt_coordinator_core::Record);
-
-impl std::fmt::Display for Stable<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match appended(self.0) {
-            Input::Appended { tx, ticket, stage } => write!(f, "{tx}/{ticket} {stage:?}"),
-            other => write!(f, "{other:?}"),
-        }
-    }
 }
 
 impl World {
@@ -135,7 +119,8 @@ impl World {
         let mut actions = Vec::new();
         self.client_actions(&mut actions);
         self.coordinator_actions(scenario, &mut actions);
-        (0..self.participants.len()).for_each(|participant| self.participant_actions(participant, scenario, &mut actions));
+        (0..self.participants.len())
+            .for_each(|participant| self.participant_actions(participant, scenario, &mut actions));
         self.network_actions(&mut actions);
         actions
     }
@@ -191,7 +176,7 @@ impl World {
                 actions.push(Action::Fire { tx: tx.clone(), ticket: *ticket, timer: *timer });
             }
         }
-        if self.budget.crashes > 0 {
+        if self.budget.crashes > 0 && scenario.crashing == Crashing::Anybody {
             actions.extend((0..=process.unstable.len()).map(|written| Action::CrashCoordinator { written }));
         }
         (0..self.links.len()).for_each(|participant| self.session_actions(participant, scenario, actions));
@@ -234,7 +219,8 @@ impl World {
                 true => {}
             }
         }
-        if process.core.open_branches() > 0 && (self.is_quiet() || self.budget.duplicates > 0) {
+        let sweeps = scenario.mutant != Some(Mutant::NoSweep);
+        if sweeps && process.core.open_branches() > 0 && (self.is_quiet() || self.budget.duplicates > 0) {
             actions.push(Action::Sweep { participant });
         }
         if self.budget.heuristics > 0 {
@@ -253,9 +239,11 @@ impl World {
     /// Only then is anything repeated, or asked by a sweep, for nothing. To repeat it before is no more than a duplicate,
     /// and counts as one; so repetition is bounded by what went wrong.
     pub(crate) fn is_quiet(&self) -> bool {
-        let coordinator = self.coordinator.process.as_ref().is_some_and(|process| {
-            process.unstable.is_empty() && process.core.phase() != Phase::Recovering
-        });
+        let coordinator = self
+            .coordinator
+            .process
+            .as_ref()
+            .is_some_and(|process| process.unstable.is_empty() && process.core.phase() != Phase::Recovering);
         let idle = |host: &ParticipantHost| match &host.process {
             Some(process) => process.memory.calls.values().all(Call::waits_for_locks),
             None => false,

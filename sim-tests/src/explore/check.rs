@@ -5,84 +5,78 @@
 
 use super::scenario::{Scenario, participant_name};
 use super::serial;
-use super::work;
 use super::world::World;
+use std::collections::BTreeSet;
 use undoubt_coordinator_core::EndedRecord;
-use undoubt_vocabulary::{Outcome, Ticket, TxId};
+use undoubt_vocabulary::{Outcome, ParticipantName, Ticket, TxId};
 
 pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
-    let transactions: std::collections::BTreeSet<TxId> = scenario.requests.iter().map(|request| request.tx()).collect();
+    let transactions: BTreeSet<TxId> = scenario.requests.iter().map(|request| request.tx()).collect();
     transactions.iter().try_for_each(|tx| one_transaction(world, scenario, tx))?;
     world.participants.iter().enumerate().try_for_each(|(name, host)| prepared_hold_locks(name, host))?;
     serial::check(world, scenario)
 }
 
 fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), String> {
-    let writing: Vec<usize> =
-        scenario.branches_of(tx).iter().filter(|(_, work)| work::writes(work)).map(|(name, _)| *name).collect();
-    let heuristic = world.participants.iter().any(|host| host.storage.heuristics.contains_key(tx));
-    if heuristic {
+    if world.participants.iter().any(|host| host.storage.heuristics.contains_key(tx)) {
         return Ok(());
     }
     let mut committed: Vec<Ticket> =
-        writing.iter().flat_map(|name| world.participants[*name].storage.has_committed(tx)).collect();
+        world.participants.iter().flat_map(|host| host.storage.has_committed(tx)).collect();
     committed.sort();
     committed.dedup();
-    let attempt = match committed.as_slice() {
-        [] => None,
-        [ticket] => Some(*ticket),
+    match committed.as_slice() {
+        [] => {}
+        [ticket] => committed_everywhere(world, scenario, tx, *ticket)?,
         [first, second, ..] => return Err(format!("atomicity: {tx} committed twice, as {first} and as {second}")),
-    };
-    committed_everywhere(world, scenario, tx, attempt, &writing)?;
-    answers_are_true(world, tx, attempt, &writing)?;
+    }
+    answers_are_true(world, scenario, tx, committed.first().copied())?;
     match world.coordinator.log.ended.get(tx) {
-        Some(ended) if ended.is_damaged() => Err(format!("S9: the record of {tx} says that a branch was lost: {}", Branches(ended))),
+        Some(ended) if ended.is_damaged() => Err(format!("S9: a branch is said to be lost: {}", Branches(ended))),
         Some(_) | None => Ok(()),
     }
 }
 
-/// Atomicity: a branch that is committed means that each branch is, or still can be and nothing else. One that committed
-/// twice has overwritten itself.
-fn committed_everywhere(
-    world: &World,
-    scenario: &Scenario,
-    tx: &TxId,
-    attempt: Option<Ticket>,
-    writing: &[usize],
-) -> Result<(), String> {
-    let Some(ticket) = attempt else { return Ok(()) };
-    if scenario.branches_of(tx).len() > 1 && !world.coordinator.log.has_commit(tx, ticket) {
+/// Atomicity: a branch that is committed means that each branch is, or still can be and nothing else; and none is twice.
+fn committed_everywhere(world: &World, scenario: &Scenario, tx: &TxId, ticket: Ticket) -> Result<(), String> {
+    let Some(branches) = world.coordinator.log.commits(tx, ticket) else {
         return Err(format!("R1: {tx}/{ticket} is committed at a branch, and not decided in the log"));
+    };
+    if let Some(name) = lost(world, scenario, tx, ticket, &branches) {
+        return Err(format!("atomicity: {tx}/{ticket} is committed, but not at p{name}, which cannot any more"));
     }
-    for &name in writing {
-        let storage = &world.participants[name].storage;
-        let prepared = storage.prepared.get(tx).is_some_and(|record| record.branch.ticket == ticket);
-        if !prepared && storage.has_committed(tx).next().is_none() {
-            return Err(format!("atomicity: {tx}/{ticket} is committed, but not at p{name}, which cannot any more"));
-        }
-        for versions in storage.history.values() {
-            if versions.iter().filter(|(writer, _)| writer == tx).count() > 1 {
-                return Err(format!("atomicity: {tx}/{ticket} took effect twice at p{name}"));
-            }
-        }
+    let twice = |versions: &Vec<(TxId, Ticket)>| versions.iter().filter(|(writer, _)| writer == tx).count() > 1;
+    match world.participants.iter().position(|host| host.storage.history.values().any(twice)) {
+        Some(name) => Err(format!("atomicity: {tx}/{ticket} took effect twice at p{name}")),
+        None => Ok(()),
     }
-    Ok(())
 }
 
-fn answers_are_true(world: &World, tx: &TxId, attempt: Option<Ticket>, writing: &[usize]) -> Result<(), String> {
+/// A writing branch that neither has committed nor can commit.
+fn lost(world: &World, scenario: &Scenario, tx: &TxId, ticket: Ticket, branches: &[ParticipantName]) -> Option<usize> {
+    (0..world.participants.len()).filter(|name| branches.contains(&participant_name(*name))).find(|name| {
+        let storage = &world.participants[*name].storage;
+        let prepared = storage.prepared.get(tx).is_some_and(|record| record.branch.ticket == ticket);
+        let committed = storage.has_committed(tx).any(|committed| committed == ticket);
+        scenario.writes(tx, *name) && !prepared && !committed
+    })
+}
+
+fn answers_are_true(world: &World, scenario: &Scenario, tx: &TxId, committed: Option<Ticket>) -> Result<(), String> {
+    let log = &world.coordinator.log;
     match world.clients.told.get(tx) {
-        Some((Outcome::Aborted(_), _)) if attempt.is_some() => {
+        Some((Outcome::Aborted(_), _)) if committed.is_some() => {
             Err(format!("R10: a client was told that {tx} aborted, and a branch has committed it"))
         }
-        Some((Outcome::Aborted(_), _)) if world.coordinator.log.open.contains_key(tx) => {
+        Some((Outcome::Aborted(_), _)) if log.open.contains_key(tx) => {
             Err(format!("R10: a client was told that {tx} aborted, and the log holds it open"))
         }
         Some((Outcome::Committed, _)) => {
-            let lost = writing.iter().find(|name| {
-                let storage = &world.participants[**name].storage;
-                !storage.prepared.contains_key(tx) && storage.has_committed(tx).next().is_none()
-            });
-            match lost {
+            let ticket = log.open.get(tx).map(|open| open.ticket).or(log.ended.get(tx).map(|ended| ended.ticket));
+            let Some((ticket, branches)) = ticket.and_then(|ticket| Some((ticket, log.commits(tx, ticket)?))) else {
+                return Err(format!("R10: a client was told that {tx} committed, and the log does not say so"));
+            };
+            match lost(world, scenario, tx, ticket, &branches) {
                 Some(name) => Err(format!("R10: a client was told that {tx} committed, and p{name} has lost it")),
                 None => Ok(()),
             }

@@ -60,6 +60,16 @@ impl Log {
     }
 }
 
+impl Log {
+    /// The branches of this attempt, if the log says that it committed, or that its one branch may have.
+    pub(crate) fn commits(&self, tx: &TxId, ticket: Ticket) -> Option<Vec<ParticipantName>> {
+        let open = self.open.get(tx).filter(|open| open.ticket == ticket);
+        let ended = self.ended.get(tx).filter(|ended| ended.ticket == ticket && ended.outcome == Outcome::Committed);
+        let open = open.map(|open| open.participants.iter().chain(&open.read_only).cloned().collect());
+        open.or(ended.map(|ended| ended.branches.iter().map(|(name, _)| name.clone()).collect()))
+    }
+}
+
 impl Process {
     /// A start that takes the next epoch, before the log is read.
     pub(crate) fn start(log: &mut Log) -> Process {
@@ -69,12 +79,7 @@ impl Process {
     }
 
     /// The whole log is read.
-    pub(crate) fn recover(
-        &mut self,
-        log: &Log,
-        mutant: Option<Mutant>,
-        sent: &mut Vec<Sent>,
-    ) -> Result<(), String> {
+    pub(crate) fn recover(&mut self, log: &Log, mutant: Option<Mutant>, sent: &mut Vec<Sent>) -> Result<(), String> {
         if mutant != Some(Mutant::OpenRecordsForgotten) {
             for record in log.open.values() {
                 self.handle(Input::Recovered(record.clone()), log, mutant, sent)?;
@@ -114,10 +119,12 @@ impl Process {
                 }
             }
             Effect::Send { to, message } => {
-                self.check_sent(&message, log)?;
-                let fence = match mutant {
-                    Some(Mutant::FenceRunsAhead) => message.ticket().next(),
-                    Some(_) | None => self.core.fence(&to),
+                if mutant != Some(Mutant::CommitLostUnnoticed) {
+                    self.check_sent(&message, log)?;
+                }
+                let fence = match (mutant, &message) {
+                    (Some(Mutant::FenceRunsAhead), ToParticipant::Settle { ticket, .. }) => ticket.next(),
+                    (_, _) => self.core.fence(&to),
                 };
                 sent.push(Sent::Message { to, fence, message });
             }
@@ -181,7 +188,7 @@ pub(crate) fn appended(record: &Record) -> Input {
 
 fn called_stable(record: &Record, mutant: Option<Mutant>) -> bool {
     match record.stage() {
-        Stage::Committed => mutant == Some(Mutant::CommitBeforeStable),
+        Stage::Committed => matches!(mutant, Some(Mutant::CommitBeforeStable | Mutant::CommitLostUnnoticed)),
         Stage::Ended => mutant == Some(Mutant::AbortAnsweredBeforeStable),
         Stage::Delegated => false,
     }

@@ -33,7 +33,8 @@ impl Ends {
     /// The nearest world from which the end cannot be reached.
     pub(crate) fn first_without_end(&self) -> Option<u32> {
         let worlds = self.over.len();
-        let steps_of = |world: usize| self.begins[world]..self.begins.get(world + 1).copied().unwrap_or(self.steps.len());
+        let steps_of =
+            |world: usize| self.begins[world]..self.begins.get(world + 1).copied().unwrap_or(self.steps.len());
         let mut into = vec![0_u32; worlds + 1];
         for step in &self.steps {
             into[*step as usize + 1] += 1;

@@ -7,6 +7,8 @@
 pub enum Mutant {
     /// The commit decision is called stable as soon as it is queued (breaks R1).
     CommitBeforeStable,
+    /// The same, and nobody looks at the messages that are sent: only what comes of it can tell.
+    CommitLostUnnoticed,
     /// The record of an abort is called stable as soon as it is queued (breaks R10).
     AbortAnsweredBeforeStable,
     /// A branch votes prepared before its record is written (breaks R2).
@@ -23,7 +25,7 @@ pub enum Mutant {
     ReadOnlyLeavesAtVote,
     /// What a participant said in a session that is over is still heard after a new one stands.
     OldSessionHeard,
-    /// The fence is the next ticket, whatever is still open (breaks R11).
+    /// The fence passes an attempt that is being settled, so what it came to is forgotten (breaks R11).
     FenceRunsAhead,
     /// Prepared branches never ask (breaks R11).
     NoSweep,

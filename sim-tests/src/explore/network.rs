@@ -16,10 +16,15 @@ pub(crate) struct Packet {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Body {
-    Hello { epoch: Epoch },
+    Hello {
+        epoch: Epoch,
+    },
     Welcome,
     /// A batch of one, with the fence as it was when the batch was made.
-    ToParticipant { fence: Ticket, message: ToParticipant },
+    ToParticipant {
+        fence: Ticket,
+        message: ToParticipant,
+    },
     ToCoordinator(ToCoordinator),
 }
 

@@ -141,5 +141,9 @@ fn check_sent(message: &ToCoordinator, storage: &Storage) -> Result<(), String> 
         | ToCoordinator::Finished { .. }
         | ToCoordinator::Inquiry { .. } => true,
     };
-    if durable { Ok(()) } else { Err(format!("R2: {} of {tx}/{ticket} was sent before it was durable", message.name())) }
+    if durable {
+        Ok(())
+    } else {
+        Err(format!("R2: {} of {tx}/{ticket} was sent before it was durable", message.name()))
+    }
 }

@@ -38,7 +38,10 @@ impl fmt::Display for Report {
         let Report { scenario, budget, states, transitions, depth, .. } = self;
         let complete = if self.complete { "" } else { " (cut)" };
         let elapsed = seconds(self.elapsed);
-        write!(f, "{scenario:<10} {budget:<12} {states:>9} states{complete} {transitions:>10} steps  depth {depth:>3}  {elapsed:>6} s")?;
+        write!(
+            f,
+            "{scenario:<10} {budget:<12} {states:>9} states{complete} {transitions:>10} steps  depth {depth:>3}  {elapsed:>6} s"
+        )?;
         match &self.violation {
             Some(trace) => write!(f, "\n{trace}"),
             None => Ok(()),

@@ -206,17 +206,19 @@ impl Memory {
             LocksOf::Granted => self.carry_out(branch, prepare, operations, storage, mutant),
             LocksOf::Waiting if cancelled => self.give_up(&branch.tx),
             LocksOf::Waiting => None,
-            LocksOf::NotAsked => match self.locks.acquire(&age(prepare, participant, mutant), &kv::locks(&operations)) {
-                Acquire::Granted => self.carry_out(branch, prepare, operations, storage, mutant),
-                Acquire::Refused { .. } => refused(RefusalCode::LockConflict),
-                Acquire::Crowded => refused(RefusalCode::Unavailable),
-                Acquire::Waiting => {
-                    if let Some(Call::Execute { locks, .. }) = self.calls.get_mut(&branch.tx) {
-                        *locks = LocksOf::Waiting;
+            LocksOf::NotAsked => {
+                match self.locks.acquire(&age(prepare, participant, mutant), &kv::locks(&operations)) {
+                    Acquire::Granted => self.carry_out(branch, prepare, operations, storage, mutant),
+                    Acquire::Refused { .. } => refused(RefusalCode::LockConflict),
+                    Acquire::Crowded => refused(RefusalCode::Unavailable),
+                    Acquire::Waiting => {
+                        if let Some(Call::Execute { locks, .. }) = self.calls.get_mut(&branch.tx) {
+                            *locks = LocksOf::Waiting;
+                        }
+                        None
                     }
-                    None
                 }
-            },
+            }
         }
     }
 
@@ -262,7 +264,8 @@ impl Memory {
             (Execution::TwoPhase, false) => {
                 let writes = evaluation.writes;
                 let begun_at = prepare.begun_at;
-                let record = PreparedRecord { branch: branch.clone(), begun_at, operations, writes, result: result.clone() };
+                let record =
+                    PreparedRecord { branch: branch.clone(), begun_at, operations, writes, result: result.clone() };
                 if mutant != Some(Mutant::VoteBeforeDurable) {
                     storage.prepared.insert(branch.tx.clone(), record);
                 }

@@ -1,15 +1,16 @@
 //! Which transactions meet which participants, and how much may go wrong.
 
 use super::mutant::Mutant;
-use undoubt_coordinator_core::{Client, Submission};
-use undoubt_vocabulary::{ParticipantName, TxId};
+use super::work;
 use bytes::Bytes;
 use std::time::Duration;
+use undoubt_coordinator_core::{Client, Submission};
+use undoubt_vocabulary::{ParticipantName, TxId};
 
 /// How often each fault may strike in one history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Budget {
-    /// Of the coordinator or of any participant.
+    /// Of whoever may crash in the scenario.
     pub crashes: u8,
     pub losses: u8,
     pub duplicates: u8,
@@ -27,6 +28,7 @@ pub struct Scenario {
     pub requests: Vec<Request>,
     pub deadlines: Deadlines,
     pub sessions: Sessions,
+    pub crashing: Crashing,
     /// What it is explored with in the tests.
     pub budget: Budget,
     pub mutant: Option<Mutant>,
@@ -40,6 +42,13 @@ pub enum Deadlines {
     /// When nothing else can happen. With two transactions anything more is more than can be explored.
     WhenStuck,
     Always,
+}
+
+/// Who may crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crashing {
+    Anybody,
+    Participants,
 }
 
 /// How a session begins, and how a process comes back.
@@ -100,6 +109,7 @@ impl Scenario {
             Scenario::cancelled(),
             Scenario::heuristic(),
             Scenario::sessions(),
+            Scenario::other_content(),
         ]
     }
 
@@ -108,13 +118,18 @@ impl Scenario {
     }
 
     fn new(name: &'static str, about: &'static str, participants: usize, requests: Vec<Request>) -> Scenario {
-        let budget = Budget { crashes: 1, losses: 1, duplicates: 1, disconnections: 0, heuristics: 0 };
-        Scenario { name, about, participants, requests, deadlines: Deadlines::Always, sessions: Sessions::AtOnce, budget, mutant: None }
-    }
-
-    fn with_budget(mut self, change: impl FnOnce(&mut Budget)) -> Scenario {
-        change(&mut self.budget);
-        self
+        let budget = Budget { crashes: 1, losses: 1, ..Budget::default() };
+        Scenario {
+            name,
+            about,
+            participants,
+            requests,
+            deadlines: Deadlines::Always,
+            sessions: Sessions::AtOnce,
+            crashing: Crashing::Anybody,
+            budget,
+            mutant: None,
+        }
     }
 
     pub fn with_mutant(self, mutant: Mutant) -> Scenario {
@@ -123,7 +138,7 @@ impl Scenario {
 
     pub fn two_participants() -> Scenario {
         let requests = vec![Request::submit("T1", &[(0, "put x"), (1, "put x")]).once()];
-        Scenario::new("two", "two branches that write", 2, requests).with_budget(|budget| budget.disconnections = 1)
+        Scenario::new("two", "two branches that write", 2, requests)
     }
 
     pub fn three_participants() -> Scenario {
@@ -146,13 +161,16 @@ impl Scenario {
         let about = "a transaction that reads at one participant, and one that writes there";
         let mut scenario = Scenario::new("read-only", about, 2, requests);
         scenario.deadlines = Deadlines::WhenStuck;
+        scenario.crashing = Crashing::Participants;
+        scenario.budget.losses = 0;
         scenario
     }
 
     pub fn submitted_twice() -> Scenario {
         let branches = [(0, "put x"), (1, "get x put x")];
         let requests = vec![Request::submit("T1", &branches), Request::submit("T1", &branches)];
-        let mut scenario = Scenario::new("twice", "the same transaction, submitted by two clients who both insist", 2, requests);
+        let mut scenario =
+            Scenario::new("twice", "the same transaction, submitted by two clients who both insist", 2, requests);
         scenario.deadlines = Deadlines::WhenStuck;
         scenario
     }
@@ -162,8 +180,10 @@ impl Scenario {
             Request::submit("T1", &[(0, "put x"), (1, "put x")]).once(),
             Request::submit("T2", &[(0, "get x put x"), (1, "get x put x")]).once(),
         ];
-        let mut scenario = Scenario::new("wait-die", "two transactions want the same locks at two participants", 2, requests);
+        let mut scenario =
+            Scenario::new("wait-die", "two transactions want the same locks at two participants", 2, requests);
         scenario.deadlines = Deadlines::Never;
+        scenario.crashing = Crashing::Participants;
         scenario.budget.losses = 0;
         scenario
     }
@@ -176,8 +196,18 @@ impl Scenario {
 
     pub fn heuristic() -> Scenario {
         let requests = vec![Request::submit("T1", &[(0, "put x"), (1, "put x")]).once()];
-        let budget = |budget: &mut Budget| *budget = Budget { crashes: 1, heuristics: 2, ..Budget::default() };
-        Scenario::new("heuristic", "operators decide branches in doubt alone", 2, requests).with_budget(budget)
+        let mut scenario = Scenario::new("heuristic", "operators decide branches in doubt alone", 2, requests);
+        scenario.budget = Budget { heuristics: 2, ..Budget::default() };
+        scenario
+    }
+
+    pub fn other_content() -> Scenario {
+        let first = Request::submit("T1", &[(0, "put x"), (1, "put x")]).once();
+        let second = Request::submit("T1", &[(0, "put x")]).once();
+        let about = "an id that a crash made forgotten, submitted again with other content";
+        let mut scenario = Scenario::new("other", about, 2, vec![first, second]);
+        scenario.budget.losses = 0;
+        scenario
     }
 
     pub fn sessions() -> Scenario {
@@ -185,25 +215,30 @@ impl Scenario {
         let about = "one participant, and sessions that begin step by step and break at any of them";
         let mut scenario = Scenario::new("sessions", about, 1, requests);
         scenario.sessions = Sessions::StepByStep;
-        scenario.budget = Budget { crashes: 2, disconnections: 1, ..Budget::default() };
+        scenario.budget = Budget { crashes: 2, losses: 1, disconnections: 1, ..Budget::default() };
         scenario
     }
 
-    /// The branches of a transaction: participant and work.
-    pub(crate) fn branches_of(&self, tx: &TxId) -> &[(usize, &'static str)] {
-        let submitted = self.requests.iter().find_map(|request| match &request.kind {
-            RequestKind::Submit(branches) if request.tx.as_bytes() == tx.as_bytes() => Some(branches.as_slice()),
-            RequestKind::Submit(_) | RequestKind::Cancel => None,
-        });
-        submitted.unwrap_or(&[])
+    /// Whether the transaction's branch at this participant writes.
+    pub(crate) fn writes(&self, tx: &TxId, participant: usize) -> bool {
+        self.requests.iter().filter(|request| request.tx.as_bytes() == tx.as_bytes()).any(|request| {
+            match &request.kind {
+                RequestKind::Submit(branches) => {
+                    branches.iter().any(|(name, work)| *name == participant && work::writes(work))
+                }
+                RequestKind::Cancel => false,
+            }
+        })
     }
 
     pub(crate) fn submission(&self, request: usize, branches: &[(usize, &'static str)]) -> Submission {
-        let work = |(participant, work): &(usize, &'static str)| (participant_name(*participant), Bytes::from_static(work.as_bytes()));
+        let work = |(participant, work): &(usize, &'static str)| {
+            (participant_name(*participant), Bytes::from_static(work.as_bytes()))
+        };
         Submission {
             tx: self.requests[request].tx(),
-            // One content for each id.
-            digest: [1; 32],
+            // Contents that differ, differ in their branches here.
+            digest: [branches.len() as u8; 32],
             branches: branches.iter().map(work).collect(),
             timeout: Duration::from_secs(1),
             client: Client(request as u64),

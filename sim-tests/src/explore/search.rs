@@ -100,8 +100,8 @@ impl<'a> Search<'a> {
             progress(self.depth, self.nodes.len());
             let from = (self.nodes.len() - layer.len()) as u32;
             let mut next = Vec::new();
-            for (at, world) in (from..).zip(&layer) {
-                if let Err(found) = self.expand(at, world, &mut next) {
+            for (at, world) in (from..).zip(layer) {
+                if let Err(found) = self.expand(at, &world, &mut next) {
                     return Some(self.trace(found));
                 }
             }

@@ -24,7 +24,8 @@ pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
             for reader in &committed {
                 let results = &world.clients.told[*reader].1;
                 let result = results.iter().find(|(participant, _)| *participant == participant_name(name));
-                let read = result.into_iter().flat_map(|(_, result)| work::values(result)).filter(|(read, _)| *read == key);
+                let read =
+                    result.into_iter().flat_map(|(_, result)| work::values(result)).filter(|(read, _)| *read == key);
                 for (_, writer) in read {
                     let next = match &writer {
                         None => 0,
@@ -67,7 +68,9 @@ fn reaches(before: &BTreeSet<(TxId, TxId)>, from: &TxId, to: &TxId) -> bool {
         if at == to {
             return true;
         }
-        open.extend(before.iter().filter(|(first, _)| first == at).map(|(_, second)| second).filter(|next| seen.insert(*next)));
+        open.extend(
+            before.iter().filter(|(first, _)| first == at).map(|(_, second)| second).filter(|next| seen.insert(*next)),
+        );
     }
     false
 }

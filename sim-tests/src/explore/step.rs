@@ -8,9 +8,10 @@ use super::participant::{self, ParticipantHost};
 use super::resource::Call;
 use super::scenario::{RequestKind, Scenario, Sessions, participant_name};
 use super::world::{RequestState, World};
+use std::sync::Arc;
 use undoubt_coordinator_core::{Answer, Client, Input, Question, Rejection, Timer};
 use undoubt_participant_core::{Input as ParticipantInput, Operator, Session};
-use undoubt_vocabulary::{Epoch, TxId};
+use undoubt_vocabulary::TxId;
 
 /// A rule was broken during the step.
 pub(crate) type Step = Result<(), String>;
@@ -29,11 +30,12 @@ impl World {
             Action::Ask { request } => self.ask(*request, scenario),
             Action::Deliver { packet } => {
                 let packet = self.network.change(|packets| packets.remove(*packet));
-                self.deliver(packet, scenario)
+                self.deliver(&packet, scenario)
             }
             Action::Duplicate { packet } => {
                 self.budget.duplicates -= 1;
-                self.deliver(self.network[*packet].clone(), scenario)
+                let packet = Arc::clone(&self.network[*packet]);
+                self.deliver(&packet, scenario)
             }
             Action::Lose { packet } => {
                 self.budget.losses -= 1;
@@ -125,10 +127,10 @@ impl World {
         self.tell_coordinator(Input::Asked(question), scenario)
     }
 
-    fn deliver(&mut self, packet: Packet, scenario: &Scenario) -> Step {
-        let Packet { participant, session, body } = packet;
+    pub(super) fn deliver(&mut self, packet: &Packet, scenario: &Scenario) -> Step {
+        let Packet { participant, session, ref body } = *packet;
         match body {
-            Body::Hello { epoch } => {
+            &Body::Hello { epoch } => {
                 let highest = self.participants[participant].storage.epoch.map_or(epoch, |(_, highest)| highest);
                 let said = if scenario.mutant == Some(Mutant::LowerEpochAccepted) { epoch.max(highest) } else { epoch };
                 self.tell_participant(participant, participant::Process::hello(session, said))?;
@@ -143,12 +145,12 @@ impl World {
                 self.tell_coordinator(Input::Connected { participant: participant_name(participant) }, scenario)
             }
             Body::ToParticipant { fence, message } => {
-                let session = Session(session);
+                let (session, fence, message) = (Session(session), *fence, message.clone());
                 self.tell_participant(participant, ParticipantInput::Fence { session, fence })?;
                 self.tell_participant(participant, ParticipantInput::Received { session, message })
             }
             Body::ToCoordinator(message) => {
-                let from = participant_name(participant);
+                let (from, message) = (participant_name(participant), message.clone());
                 self.tell_coordinator(Input::Asked(Question::Received { from, message }), scenario)
             }
         }
@@ -177,87 +179,6 @@ impl World {
         Ok(())
     }
 
-    /// The coordinator sees it at once: until it did, it would only send into the void. The participant needs not see
-    /// it at all: what it sends gets lost, and it goes on reading what is still on its way until a new session comes.
-    fn disconnected(&mut self, participant: usize, scenario: &Scenario) -> Step {
-        self.links[participant].state = LinkState::Down;
-        self.tell_coordinator(Input::Disconnected { participant: participant_name(participant) }, scenario)
-    }
-
-    fn crash_coordinator(&mut self, written: usize, scenario: &Scenario) {
-        self.coordinator.change(|host| {
-            let unstable = host.process.take().map(|process| process.unstable).unwrap_or_default();
-            unstable.into_iter().take(written).for_each(|record| host.log.write(record));
-        });
-        self.links.iter_mut().for_each(|link| link.state = LinkState::Down);
-        self.clients.change(|clients| {
-            for (state, request) in clients.requests.iter_mut().zip(&scenario.requests) {
-                if *state == RequestState::Waiting {
-                    *state = if request.persistent { RequestState::ToAsk } else { RequestState::GivenUp };
-                }
-            }
-        });
-    }
-
-    fn restart_coordinator(&mut self, scenario: &Scenario) -> Step {
-        self.coordinator.change(|host| host.process = Some(coordinator::Process::start(&mut host.log)));
-        match scenario.mutant {
-            Some(Mutant::PresumesWhileRecovering) => self.tell_coordinator(Input::RecoveryDone { paused: false }, scenario),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    fn restart_participant(&mut self, participant: usize, scenario: &Scenario) {
-        self.participants[participant].change(|host| {
-            host.process = Some(participant::Process::start(&host.storage, scenario.mutant));
-        });
-    }
-
-    fn dial(&mut self, participant: usize) {
-        let epoch = Epoch(self.coordinator.log.epoch);
-        let link = &mut self.links[participant];
-        link.session += 1;
-        link.state = LinkState::Dialing;
-        let session = link.session;
-        self.send(Packet { participant, session, body: Body::Hello { epoch } });
-    }
-
-    fn connect(&mut self, participant: usize, scenario: &Scenario) -> Step {
-        if self.links[participant].state != LinkState::Down {
-            self.disconnected(participant, scenario)?;
-        }
-        self.dial(participant);
-        self.deliver_beginning(participant, scenario)?;
-        if self.participants[participant].process.as_ref().is_some_and(|process| process.joining.is_some()) {
-            self.record_epoch(participant)?;
-        }
-        self.deliver_beginning(participant, scenario)
-    }
-
-    /// The hello or the welcome of the newest session.
-    fn deliver_beginning(&mut self, participant: usize, scenario: &Scenario) -> Step {
-        let session = self.links[participant].session;
-        let is_beginning =
-            |packet: &Packet| (packet.participant, packet.session) == (participant, session) && !packet.body.is_message();
-        match self.network.iter().position(is_beginning) {
-            Some(at) => {
-                let packet = self.network.change(|packets| packets.remove(at));
-                self.deliver(packet, scenario)
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn record_epoch(&mut self, participant: usize) -> Step {
-        self.with_participant(participant, |host, sent| {
-            let Some(process) = &mut host.process else { return Ok(()) };
-            let Some((session, epoch)) = process.joining else { return Ok(()) };
-            host.storage.epoch = Some((participant::COORDINATOR, epoch));
-            let input = ParticipantInput::EpochRecorded { session: Session(session) };
-            process.handle(input, &mut host.storage, sent)
-        })
-    }
-
     /// Until a commit is done nobody can tell whether it was received: a crash loses both alike, and whoever wants its
     /// locks might as well have come before it was received.
     fn finish_commits(&mut self, scenario: &Scenario) -> Step {
@@ -271,14 +192,14 @@ impl World {
         Ok(())
     }
 
-    fn tell_coordinator(&mut self, input: Input, scenario: &Scenario) -> Step {
+    pub(super) fn tell_coordinator(&mut self, input: Input, scenario: &Scenario) -> Step {
         self.with_coordinator(scenario, |host, sent| match &mut host.process {
             Some(process) => process.handle(input, &host.log, scenario.mutant, sent),
             None => Ok(()),
         })
     }
 
-    fn tell_participant(&mut self, participant: usize, input: ParticipantInput) -> Step {
+    pub(super) fn tell_participant(&mut self, participant: usize, input: ParticipantInput) -> Step {
         self.with_participant(participant, |host, sent| match &mut host.process {
             Some(process) => process.handle(input, &mut host.storage, sent),
             None => Ok(()),
@@ -310,7 +231,7 @@ impl World {
         Ok(())
     }
 
-    fn with_participant(
+    pub(super) fn with_participant(
         &mut self,
         participant: usize,
         act: impl FnOnce(&mut ParticipantHost, &mut Vec<participant::Sent>) -> Step,

@@ -8,6 +8,7 @@ use super::resource::Storage;
 use super::scenario::{Budget, Scenario, participant_name};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use undoubt_coordinator_core::{Input, Phase};
 use undoubt_vocabulary::{Epoch, Outcome, ParticipantName, TxId};
 
@@ -18,7 +19,7 @@ pub(crate) struct World {
     pub(crate) participants: Vec<Part<ParticipantHost>>,
     pub(crate) links: Vec<Link>,
     /// In flight; sorted, so that the order of sending makes no difference.
-    pub(crate) network: Part<Vec<Packet>>,
+    pub(crate) network: Part<Vec<Arc<Packet>>>,
     pub(crate) clients: Part<Clients>,
     /// Faults that may still strike.
     pub(crate) budget: Budget,
@@ -115,8 +116,8 @@ impl World {
 
     pub(crate) fn send(&mut self, packet: Packet) {
         self.network.change(|packets| {
-            let at = packets.partition_point(|other| *other < packet);
-            packets.insert(at, packet);
+            let at = packets.partition_point(|other| **other < packet);
+            packets.insert(at, Arc::new(packet));
         });
     }
 
@@ -125,7 +126,7 @@ impl World {
     /// Sound, because the cores ignore it too (participants), or their driver does (coordinator), and nobody else can
     /// see whether it is still on its way.
     pub(crate) fn drop_unreadable(&mut self, old_sessions_are_heard: bool) {
-        let readable = |packet: &Packet| {
+        let readable = |packet: &Arc<Packet>| {
             let link = self.links[packet.participant];
             match &packet.body {
                 Body::Hello { .. } => self.participants[packet.participant].process.is_some(),

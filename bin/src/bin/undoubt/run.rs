@@ -235,10 +235,8 @@ mod tests {
 
     fn parse(line: &[&str]) -> Option<Run> {
         let line = ["undoubt", "run"].iter().chain(line);
-        match Arguments::try_parse_from(line).ok()?.command {
-            Command::Run(run) => Some(run),
-            other => panic!("{other:?}"),
-        }
+        let Command::Run(run) = Arguments::try_parse_from(line).ok()?.command else { panic!("this is no run") };
+        Some(run)
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::args::Global;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Format};
 use indicatif::{ProgressBar, ProgressStyle};
+use std::future::Future;
 use std::io::IsTerminal;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -42,7 +43,8 @@ pub async fn run_demo(seed: u64, global: &Global) -> Result<Exit, Failure> {
     let told = bar.clone();
     let table = global.output == Format::Table;
     let say = move |what: &str| told.suspend(|| if table { println!("· {what}") });
-    let report = demo(&Programs::beside_this_one()?, seed, progress, say).await?;
+    let programs = Programs::beside_this_one()?;
+    let report = unless_interrupted(demo(&programs, seed, progress, say)).await?;
     bar.finish_and_clear();
     match global.output {
         Format::Json => output::json_line(&serde_json::json!(report))?,
@@ -62,10 +64,11 @@ pub async fn run_torture(args: &TortureArgs, global: &Global) -> Result<Exit, Fa
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(args.kills as u64) } else { ProgressBar::hidden() };
     bar.set_style(ProgressStyle::with_template("{pos}/{len} {wide_bar} {msg}").map_err(anyhow::Error::from)?);
     let told = bar.clone();
-    let report = torture(&Programs::beside_this_one()?, &plan, move |number, what| {
+    let programs = Programs::beside_this_one()?;
+    let report = unless_interrupted(torture(&programs, &plan, move |number, what| {
         told.set_position(number as u64);
         told.set_message(what.to_owned());
-    })
+    }))
     .await?;
     bar.finish_and_clear();
     match global.output {
@@ -73,6 +76,17 @@ pub async fn run_torture(args: &TortureArgs, global: &Global) -> Result<Exit, Fa
         Format::Table => print_torture(&report)?,
     }
     Ok(verdict(report.is_clean()))
+}
+
+/// Ctrl-C ends it like an error, so that its processes and its folder are cleared away.
+async fn unless_interrupted<T>(shown: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::select! {
+        ended = shown => ended,
+        asked = tokio::signal::ctrl_c() => {
+            asked?;
+            anyhow::bail!("interrupted; its processes are ended and its folder is removed")
+        }
+    }
 }
 
 fn verdict(clean: bool) -> Exit {

@@ -5,7 +5,6 @@ pub mod cli;
 pub mod program;
 pub mod session;
 
-use std::future::Future;
 use std::time::Duration;
 use undoubt::cluster::{Cluster, Plan, Programs};
 
@@ -40,7 +39,7 @@ pub async fn start(plan: Plan) -> Cluster {
 ///
 /// # Panics
 /// If there is none in time; `what` says what was waited for.
-pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let asking = async {
         loop {
             if let Some(answer) = ask().await {

@@ -94,26 +94,29 @@ impl Session {
 
     /// The next message about this attempt, which has to be a vote.
     pub async fn vote(&mut self, tx: &str, ticket: u64) -> v1::vote::Vote {
-        match self.hear(tx, ticket).await {
-            v1::to_coordinator::Body::Vote(v1::Vote { vote: Some(vote) }) => vote,
-            other => panic!("no vote but {other:?}"),
+        let body = self.hear(tx, ticket).await;
+        if let v1::to_coordinator::Body::Vote(v1::Vote { vote: Some(vote) }) = body {
+            return vote;
         }
+        panic!("no vote but {body:?}")
     }
 
     /// The next message about this attempt, which has to say how the branch finished.
     pub async fn finished(&mut self, tx: &str, ticket: u64) -> v1::BranchOutcome {
-        match self.hear(tx, ticket).await {
-            v1::to_coordinator::Body::Finished(finished) => finished.outcome(),
-            other => panic!("not finished but {other:?}"),
+        let body = self.hear(tx, ticket).await;
+        if let v1::to_coordinator::Body::Finished(finished) = body {
+            return finished.outcome();
         }
+        panic!("not finished but {body:?}")
     }
 
     /// The next message about this attempt, which has to confirm or not.
     pub async fn confirmed(&mut self, tx: &str, ticket: u64) -> bool {
-        match self.hear(tx, ticket).await {
-            v1::to_coordinator::Body::Confirmed(confirmed) => confirmed.held,
-            other => panic!("no confirmation but {other:?}"),
+        let body = self.hear(tx, ticket).await;
+        if let v1::to_coordinator::Body::Confirmed(confirmed) = body {
+            return confirmed.held;
         }
+        panic!("no confirmation but {body:?}")
     }
 
     /// How the participant ended the session.
@@ -139,16 +142,16 @@ pub fn one_phase(begun_at_us: u64, work: KvWork) -> v1::Prepare {
 
 #[track_caller]
 pub fn is_prepared(vote: v1::vote::Vote) -> Bytes {
-    match vote {
-        v1::vote::Vote::Prepared(result) => result,
-        other => panic!("not prepared but {other:?}"),
+    if let v1::vote::Vote::Prepared(result) = vote {
+        return result;
     }
+    panic!("not prepared but {vote:?}")
 }
 
 #[track_caller]
 pub fn is_refused(vote: v1::vote::Vote) -> (v1::RefusalCode, String) {
-    match vote {
-        v1::vote::Vote::Refused(refusal) => (refusal.code(), refusal.detail),
-        other => panic!("not refused but {other:?}"),
+    if let v1::vote::Vote::Refused(refusal) = vote {
+        return (refusal.code(), refusal.detail);
     }
+    panic!("not refused but {vote:?}")
 }

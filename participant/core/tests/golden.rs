@@ -1,0 +1,216 @@
+//! Conversations with a participant, word for word.
+//!
+//! Each is compared with its file in `tests/golden`; `UPDATE_GOLDEN=1` writes the files anew.
+
+#[path = "golden/script.rs"]
+mod script;
+
+use bytes::Bytes;
+use script::{Script, branch, committed_alone, coordinator, prepared, refused, ticket, tx};
+use undoubt_participant_core::{Input, Operator, Recovered, Session};
+use undoubt_vocabulary::Execution::{OnePhase, TwoPhase};
+use undoubt_vocabulary::{Timestamp, ToParticipant, Vote};
+
+fn check(name: &str, text: &str) {
+    let path = format!("{}/tests/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, text).expect("the folder of golden files can be written");
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text, expected, "{path} differs; look at the difference, then run with UPDATE_GOLDEN=1");
+}
+
+#[test]
+fn a_branch_prepares_commits_and_is_forgotten_below_the_fence() {
+    let (mut script, t) = (Script::new(), ticket(1, 0));
+    script.prepare("T1", t, TwoPhase);
+    script.executed("T1", t, prepared());
+    script.commit("T1", t);
+    script.committed("T1", t);
+    script.commit("T1", t);
+    script.fence(t.next());
+    script.commit("T1", t);
+    check("commit", &script.text);
+}
+
+#[test]
+fn an_abort_before_its_prepare_leaves_nothing_behind() {
+    let (mut script, t) = (Script::new(), ticket(1, 0));
+    script.abort("T1", t);
+    script.prepare("T1", t, TwoPhase);
+    script.fence(t.next());
+    script.prepare("T1", t, TwoPhase);
+    check("abort-before-prepare", &script.text);
+}
+
+#[test]
+fn an_abort_during_the_execution_undoes_what_it_comes_to() {
+    let (mut script, t) = (Script::new(), ticket(1, 0));
+    script.prepare("T1", t, TwoPhase);
+    script.abort("T1", t);
+    script.executed("T1", t, prepared());
+    script.aborted("T1", t);
+    check("abort-during-execution", &script.text);
+}
+
+#[test]
+fn a_prepare_below_the_fence_is_late() {
+    let (mut script, t) = (Script::new(), ticket(1, 0));
+    script.fence(t.next());
+    script.prepare("T1", t, TwoPhase);
+    check("late-prepare", &script.text);
+}
+
+#[test]
+fn a_prepare_that_comes_twice_is_answered_twice_and_done_once() {
+    let (mut script, t) = (Script::new(), ticket(1, 0));
+    script.prepare("T1", t, TwoPhase);
+    script.prepare("T1", t, TwoPhase);
+    script.executed("T1", t, prepared());
+    script.prepare("T1", t, TwoPhase);
+    check("prepare-twice", &script.text);
+}
+
+#[test]
+fn a_newer_attempt_replaces_a_prepared_one() {
+    let (mut script, t) = (Script::new(), ticket(1, 0));
+    script.prepare("T1", t, TwoPhase);
+    script.executed("T1", t, prepared());
+    script.prepare("T1", ticket(2, 0), TwoPhase);
+    script.commit("T1", t);
+    script.aborted("T1", t);
+    script.executed("T1", ticket(2, 0), prepared());
+    script.prepare("T1", t, TwoPhase);
+    check("newer-attempt", &script.text);
+}
+
+#[test]
+fn a_settle_does_not_pass_by_an_attempt_that_waits_for_an_earlier_one() {
+    let (mut script, t, later) = (Script::new(), ticket(1, 0), ticket(2, 0));
+    script.prepare("T1", t, TwoPhase);
+    script.executed("T1", t, prepared());
+    script.prepare("T1", later, OnePhase);
+    script.settle("T1", later);
+    script.aborted("T1", t);
+    script.settle("T1", later);
+    script.executed("T1", later, committed_alone());
+    script.settle("T1", later);
+    check("settle-after-newer-attempt", &script.text);
+}
+
+#[test]
+fn a_settle_before_its_prepare_is_remembered_in_place_of_an_earlier_attempt() {
+    let (mut script, t, later) = (Script::new(), ticket(1, 0), ticket(2, 0));
+    script.abort("T1", t);
+    script.settle("T1", later);
+    script.prepare("T1", later, OnePhase);
+    check("settle-before-prepare", &script.text);
+}
+
+#[test]
+fn a_lower_epoch_is_refused() {
+    let mut script = Script::empty();
+    script.hello(1, 2);
+    script.hello(2, 1);
+    script.epoch_recorded(1);
+    script.hello(3, 1);
+    script.hello(4, 2);
+    script.hear(1, ToParticipant::Commit { tx: tx("T1"), ticket: ticket(2, 0) });
+    check("lower-epoch", &script.text);
+}
+
+#[test]
+fn a_heuristic_outcome_is_compared_with_the_decision_and_reported() {
+    let (mut script, t) = (Script::new(), ticket(1, 0));
+    script.prepare("T1", t, TwoPhase);
+    script.executed("T1", t, prepared());
+    script.resolve("T1", false);
+    script.resolved("T1", t);
+    script.commit("T1", t);
+    script.sweep();
+    script.sweep();
+    script.hear(1, ToParticipant::Noted { tx: tx("T1"), ticket: t });
+    script.sweep();
+    script.tell("operator 1 forgets T1", Input::Forget { tx: tx("T1"), operator: Operator(1) });
+    check("heuristic", &script.text);
+}
+
+#[test]
+fn a_commit_of_an_unknown_branch_reports_a_lost_vote() {
+    let (mut script, t) = (Script::new(), ticket(1, 0));
+    script.commit("T1", t);
+    check("unknown-commit", &script.text);
+}
+
+#[test]
+fn a_prepared_branch_asks_after_a_restart_and_until_it_hears() {
+    let (mut script, t) = (Script::empty(), ticket(1, 0));
+    script.recovered("epoch 1", coordinator(1, t));
+    let result = Bytes::from_static(b"x=1");
+    let found = Recovered::Prepared { branch: branch("T1", t), begun_at: Timestamp(1_000_000), result };
+    script.recovered("T1/1.0 prepared", found);
+    script.sweep();
+    script.hello(1, 1);
+    script.hear(1, ToParticipant::Undecided { tx: tx("T1"), ticket: t });
+    script.sweep();
+    script.fence(t.next());
+    script.abort("T1", t);
+    script.aborted("T1", t);
+    check("recovery", &script.text);
+}
+
+/// Every message that makes no sense in a state is ignored there.
+#[test]
+fn what_makes_no_sense_in_a_state_has_no_effect() {
+    let t = ticket(1, 0);
+    let other = ticket(1, 7);
+    let hear = |message| Input::Received { session: Session(1), message };
+    let commit = |ticket| hear(ToParticipant::Commit { tx: tx("T1"), ticket });
+    let abort = |ticket| hear(ToParticipant::Abort { tx: tx("T1"), ticket });
+    let settle = || hear(ToParticipant::Settle { tx: tx("T1"), ticket: t });
+    let undecided = || hear(ToParticipant::Undecided { tx: tx("T1"), ticket: t });
+    let noted = || hear(ToParticipant::Noted { tx: tx("T1"), ticket: t });
+    let old = || Input::Received { session: Session(9), message: ToParticipant::Commit { tx: tx("T1"), ticket: t } };
+    let lowered = || Input::Fence { session: Session(1), fence: ticket(0, 0) };
+
+    let executing = |script: &mut Script| script.prepare("T1", t, TwoPhase);
+    let in_doubt = |script: &mut Script| {
+        executing(script);
+        script.executed("T1", t, prepared());
+    };
+    let committing = |script: &mut Script| {
+        in_doubt(script);
+        script.commit("T1", t);
+    };
+    let aborting = |script: &mut Script| {
+        in_doubt(script);
+        script.abort("T1", t);
+    };
+    let read_only = |script: &mut Script| {
+        executing(script);
+        script.executed("T1", t, Vote::ReadOnly { result: Bytes::new() });
+    };
+    let finished = |script: &mut Script| {
+        executing(script);
+        script.executed("T1", t, refused());
+    };
+    type Lead<'a> = &'a dyn Fn(&mut Script);
+    let pairs: [(&str, Lead, Vec<Input>); 6] = [
+        ("executing", &executing, vec![commit(t), settle(), undecided(), noted(), abort(other), old(), lowered()]),
+        ("in doubt", &in_doubt, vec![settle(), undecided(), noted(), abort(other), old(), lowered()]),
+        ("committing", &committing, vec![commit(t), abort(t), settle(), undecided(), noted(), old(), lowered()]),
+        ("aborting", &aborting, vec![abort(t), settle(), undecided(), noted(), abort(other), old(), lowered()]),
+        ("read-only", &read_only, vec![commit(t), settle(), undecided(), noted(), abort(other), old(), lowered()]),
+        ("finished", &finished, vec![abort(t), undecided(), noted(), abort(other), old(), lowered()]),
+    ];
+    for (state, lead, inputs) in pairs {
+        for input in inputs {
+            let mut script = Script::new();
+            lead(&mut script);
+            let (before, said) = (script.view(), script.text.len());
+            script.tell("", input.clone());
+            assert_eq!(&script.text[said..], "\n", "{state} acts on {input:?}");
+            assert!(script.view() == before, "{state} is changed by {input:?}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Drives a participant and writes down, in words, what it is told and what it wants done.
+
+use bytes::Bytes;
+use std::time::Duration;
+use undoubt_participant_core::{
+    Answer, BranchId, Effect, Heuristic, Input, Limits, Operator, Participant, Recovered, Session,
+};
+use undoubt_vocabulary::{
+    CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, Ticket, Timestamp, ToCoordinator, ToParticipant,
+    TxId, Vote,
+};
+
+const COORDINATOR: CoordinatorId = CoordinatorId([7; 16]);
+
+pub struct Script {
+    participant: Participant,
+    pub text: String,
+}
+
+impl Script {
+    /// A participant with session 1 of epoch 1.
+    pub fn new() -> Script {
+        let mut script = Script::empty();
+        script.hello(1, 1);
+        script.epoch_recorded(1);
+        script
+    }
+
+    pub fn empty() -> Script {
+        Script { participant: Participant::new(Limits { max_open_branches: 8 }), text: String::new() }
+    }
+
+    /// Tells it, and writes the line and the effects.
+    pub fn tell(&mut self, line: &str, input: Input) {
+        self.write(line);
+        let mut effects = Vec::new();
+        self.participant.handle(input, &mut effects);
+        effects.iter().for_each(|effect| self.write(&format!("    {}", words(effect))));
+    }
+
+    pub fn hello(&mut self, session: u64, epoch: u32) {
+        let input = Input::Hello { session: Session(session), coordinator: COORDINATOR, epoch: Epoch(epoch) };
+        self.tell(&format!("session {session}: hello, epoch {epoch}"), input);
+    }
+
+    pub fn epoch_recorded(&mut self, session: u64) {
+        let input = Input::EpochRecorded { session: Session(session) };
+        self.tell(&format!("the epoch of session {session} is durable"), input);
+    }
+
+    pub fn recovered(&mut self, line: &str, recovered: Recovered) {
+        self.tell(&format!("found: {line}"), Input::Recovered(recovered));
+    }
+
+    pub fn fence(&mut self, fence: Ticket) {
+        self.tell(&format!("fence {fence}"), Input::Fence { session: Session(1), fence });
+    }
+
+    pub fn hear(&mut self, session: u64, message: ToParticipant) {
+        let line = format!("session {session}: {} {}/{}", message.name(), message.tx(), message.ticket());
+        self.tell(&line, Input::Received { session: Session(session), message });
+    }
+
+    pub fn prepare(&mut self, id: &str, ticket: Ticket, execution: Execution) {
+        let work = Bytes::from_static(b"work");
+        let (begun_at, timeout) = (Timestamp(1_000_000), Duration::from_secs(5));
+        self.hear(1, ToParticipant::Prepare(Prepare { tx: tx(id), ticket, begun_at, timeout, execution, work }));
+    }
+
+    pub fn commit(&mut self, id: &str, ticket: Ticket) {
+        self.hear(1, ToParticipant::Commit { tx: tx(id), ticket });
+    }
+
+    pub fn abort(&mut self, id: &str, ticket: Ticket) {
+        self.hear(1, ToParticipant::Abort { tx: tx(id), ticket });
+    }
+
+    pub fn settle(&mut self, id: &str, ticket: Ticket) {
+        self.hear(1, ToParticipant::Settle { tx: tx(id), ticket });
+    }
+
+    pub fn executed(&mut self, id: &str, ticket: Ticket, vote: Vote) {
+        let line = format!("executed {id}/{ticket}: {}", vote_words(&vote));
+        self.tell(&line, Input::Executed { branch: branch(id, ticket), vote });
+    }
+
+    pub fn committed(&mut self, id: &str, ticket: Ticket) {
+        self.tell(&format!("committed {id}/{ticket}, durably"), Input::Committed { branch: branch(id, ticket) });
+    }
+
+    pub fn aborted(&mut self, id: &str, ticket: Ticket) {
+        self.tell(&format!("aborted {id}/{ticket}"), Input::Aborted { branch: branch(id, ticket) });
+    }
+
+    pub fn sweep(&mut self) {
+        self.tell("a sweep is due", Input::SweepDue);
+    }
+
+    pub fn resolve(&mut self, id: &str, commit: bool) {
+        let (who, reason) = ("eve".to_owned(), "the coordinator burnt down".to_owned());
+        let heuristic = Heuristic { commit, at: Timestamp(2_000_000), who, reason, decision: None };
+        let input = Input::Resolve { tx: tx(id), heuristic, operator: Operator(1) };
+        self.tell(&format!("operator 1 resolves {id}: {}", if commit { "commit" } else { "abort" }), input);
+    }
+
+    pub fn resolved(&mut self, id: &str, ticket: Ticket) {
+        self.tell(&format!("resolved {id}/{ticket}, durably"), Input::Resolved { branch: branch(id, ticket) });
+    }
+
+    fn write(&mut self, line: &str) {
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    pub fn view(&self) -> Participant {
+        self.participant.clone()
+    }
+}
+
+pub fn tx(id: &str) -> TxId {
+    id.parse().expect("a valid id")
+}
+
+pub fn ticket(epoch: u32, number: u64) -> Ticket {
+    Ticket(Ticket::first_of(Epoch(epoch)).0 + number)
+}
+
+pub fn branch(id: &str, ticket: Ticket) -> BranchId {
+    BranchId { tx: tx(id), ticket, coordinator: COORDINATOR }
+}
+
+pub fn coordinator(epoch: u32, fence: Ticket) -> Recovered {
+    Recovered::Coordinator { id: COORDINATOR, epoch: Epoch(epoch), fence }
+}
+
+pub fn prepared() -> Vote {
+    Vote::Prepared { result: Bytes::from_static(b"x=1") }
+}
+
+pub fn committed_alone() -> Vote {
+    Vote::Committed { result: Bytes::from_static(b"x=1") }
+}
+
+pub fn refused() -> Vote {
+    Vote::Refused(Refusal::new(RefusalCode::LockConflict, "because"))
+}
+
+fn vote_words(vote: &Vote) -> String {
+    match vote {
+        Vote::Prepared { result } => format!("prepared, {result:?}"),
+        Vote::ReadOnly { result } => format!("read-only, {result:?}"),
+        Vote::Committed { result } => format!("committed, {result:?}"),
+        Vote::Refused(refusal) => format!("refused, {refusal}"),
+    }
+}
+
+fn words(effect: &Effect) -> String {
+    let named = |id: &BranchId| format!("{}/{}", id.tx, id.ticket);
+    match effect {
+        Effect::RecordEpoch { session, epoch, .. } => format!("record epoch {} of session {}", epoch.0, session.0),
+        Effect::Welcome { session } => format!("welcome session {}", session.0),
+        Effect::Close { session, why } => format!("close session {}: {why}", session.0),
+        Effect::Send { session, message } => format!("send session {} {}", session.0, sent(message)),
+        Effect::Execute { branch, prepare } => match prepare.execution {
+            Execution::TwoPhase => format!("execute {}", named(branch)),
+            Execution::OnePhase => format!("execute {} in one phase", named(branch)),
+        },
+        Effect::Cancel { branch } => format!("cancel {}", named(branch)),
+        Effect::Commit { branch } => format!("commit {}", named(branch)),
+        Effect::Abort { branch } => format!("abort {}", named(branch)),
+        Effect::Release { branch } => format!("release {}", named(branch)),
+        Effect::Resolve { branch, heuristic } => format!("resolve {}: {}", named(branch), heuristic.outcome()),
+        Effect::NoteDecision { branch, heuristic } => {
+            let decision = if heuristic.decision == Some(true) { "commit" } else { "abort" };
+            format!("note that {}, {}, was decided: {decision}", named(branch), heuristic.outcome())
+        }
+        Effect::ForgetHeuristic { branch } => format!("forget the heuristic outcome of {}", named(branch)),
+        Effect::Collect { fence, .. } => format!("collect below {fence}"),
+        Effect::Answer { operator, answer } => match answer {
+            Answer::Resolved(outcome) => format!("answer operator {}: {outcome}", operator.0),
+            Answer::Forgotten => format!("answer operator {}: forgotten", operator.0),
+            Answer::Rejected(rejection) => format!("answer operator {}: rejected: {rejection}", operator.0),
+        },
+    }
+}
+
+fn sent(message: &ToCoordinator) -> String {
+    let name = format!("{} {}/{}", message.name(), message.tx(), message.ticket());
+    match message {
+        ToCoordinator::Vote { vote, .. } => format!("{name}: {}", vote_words(vote)),
+        ToCoordinator::Confirmed { held, .. } => format!("{name}: held {held}"),
+        ToCoordinator::Finished { outcome, .. } => format!("{name}: {outcome}"),
+        ToCoordinator::Inquiry { .. } => name,
+    }
+}
