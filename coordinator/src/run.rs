@@ -133,7 +133,6 @@ where
 
     let (stop, mut stopped) = watch::channel(false);
     let server = Server::builder()
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(Duration::from_millis(config.keep_alive_ms)))
         .http2_keepalive_timeout(Some(Duration::from_millis(config.keep_alive_ms)))
         .add_service(health_service)

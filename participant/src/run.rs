@@ -85,7 +85,6 @@ where
     let keep_alive = Duration::from_millis(config.keep_alive_ms);
     let (stop, mut stopped) = watch::channel(false);
     let server = Server::builder()
-        .tcp_nodelay(true)
         .http2_keepalive_interval(Some(keep_alive / 2))
         .http2_keepalive_timeout(Some(keep_alive / 2))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)

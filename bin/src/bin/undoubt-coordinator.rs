@@ -4,8 +4,7 @@ use anyhow::Context;
 use clap::Parser;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_stream::wrappers::TcpListenerStream;
-use undoubt::process::{Ran, ServerArgs, Shutdown, run_with_room};
+use undoubt::process::{Ran, ServerArgs, Shutdown, connections, run_with_room};
 use undoubt::settings;
 use undoubt_coordinator::{Config, Environment, TcpConnect, log, run};
 use undoubt_platform::{OsRandom, RocksOptions, RocksStore, StoreError, SystemClock};
@@ -68,7 +67,7 @@ async fn main() -> anyhow::Result<()> {
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom),
             connect: connect.clone(),
-            incoming: TcpListenerStream::new(listener),
+            incoming: connections(listener),
             crash: crash.clone(),
         };
         match run(config.clone(), environment, shutdown.clone().asked()).await {

@@ -3,8 +3,7 @@
 use anyhow::Context;
 use clap::Parser;
 use std::sync::Arc;
-use tokio_stream::wrappers::TcpListenerStream;
-use undoubt::process::{Ran, ServerArgs, Shutdown, run_with_room};
+use undoubt::process::{Ran, ServerArgs, Shutdown, connections, run_with_room};
 use undoubt::settings;
 use undoubt_participant::adapter::kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant::{Config, Environment, run};
@@ -48,7 +47,7 @@ async fn main() -> anyhow::Result<()> {
         let environment = Environment {
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom),
-            incoming: TcpListenerStream::new(listener),
+            incoming: connections(listener),
             crash: crash.clone(),
         };
         match run(config.clone(), resource, environment, shutdown.clone().asked()).await {

@@ -42,7 +42,7 @@ struct Explore {
     /// Plant this bug.
     #[arg(long, value_name = "NAME")]
     mutant: Option<Mutant>,
-    /// Stop looking at new worlds after this many; a million takes about 1 GB.
+    /// Stop looking at new worlds after this many; a million takes about 200 MB.
     #[arg(long, default_value_t = 20_000_000)]
     max_states: usize,
 }

@@ -2,10 +2,10 @@
 
 use super::check::check;
 use super::liveness::Ends;
+use super::part::ByFingerprint;
 use super::report::{Limits, Report, Trace};
 use super::scenario::{Budget, Scenario};
-use super::world::World;
-use std::hash::{BuildHasherDefault, Hasher};
+use super::world::{Pools, World};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -29,27 +29,6 @@ pub fn explore(scenario: &Scenario, budget: Budget, limits: Limits, progress: &m
     }
 }
 
-#[allow(clippy::disallowed_types, reason = "only asked, never iterated; and its hasher has no seed")]
-type Seen = std::collections::HashMap<u128, u32, BuildHasherDefault<Fingerprinted>>;
-
-/// The keys are hashes already.
-#[derive(Default)]
-struct Fingerprinted(u64);
-
-impl Hasher for Fingerprinted {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = bytes.iter().fold(self.0, |hash, byte| hash << 8 | u64::from(*byte));
-    }
-
-    fn write_u128(&mut self, fingerprint: u128) {
-        self.0 = fingerprint as u64;
-    }
-}
-
 /// How a world was first reached: from which, and by which of the actions possible there.
 #[derive(Clone, Copy, Debug)]
 struct Node {
@@ -61,7 +40,8 @@ struct Search<'a> {
     scenario: &'a Scenario,
     budget: Budget,
     limits: Limits,
-    seen: Seen,
+    seen: ByFingerprint<u32>,
+    pools: Pools,
     nodes: Vec<Node>,
     ends: Ends,
     transitions: usize,
@@ -82,7 +62,8 @@ impl<'a> Search<'a> {
             scenario,
             budget,
             limits,
-            seen: Seen::default(),
+            seen: ByFingerprint::default(),
+            pools: Pools::default(),
             nodes: Vec::new(),
             ends: Ends::default(),
             transitions: 0,
@@ -118,7 +99,7 @@ impl<'a> Search<'a> {
         self.ends.begin(world.is_over());
         for (ordinal, action) in (0..).zip(world.actions(self.scenario)) {
             self.transitions += 1;
-            let after = self.after(world, &action).map_err(broken(ordinal))?;
+            let mut after = self.after(world, &action).map_err(broken(ordinal))?;
             let found = match self.seen.get(&after.fingerprint()) {
                 Some(found) => *found,
                 None if self.nodes.len() >= self.limits.max_states => {
@@ -131,6 +112,7 @@ impl<'a> Search<'a> {
                     let found = self.nodes.len() as u32;
                     self.seen.insert(after.fingerprint(), found);
                     self.nodes.push(Node { parent: at, action: ordinal });
+                    after.share(&mut self.pools);
                     next.push(after);
                     found
                 }

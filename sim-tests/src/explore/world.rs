@@ -2,7 +2,7 @@
 
 use super::coordinator::{self, CoordinatorHost, Log};
 use super::network::{Body, Link, LinkState, Packet};
-use super::part::{Part, fingerprint};
+use super::part::{Part, Pool, fingerprint};
 use super::participant::{self, COORDINATOR, ParticipantHost};
 use super::resource::Storage;
 use super::scenario::{Budget, Scenario, participant_name};
@@ -23,6 +23,15 @@ pub(crate) struct World {
     pub(crate) clients: Part<Clients>,
     /// Faults that may still strike.
     pub(crate) budget: Budget,
+}
+
+/// The parts of all worlds of one exploration.
+#[derive(Debug, Default)]
+pub(crate) struct Pools {
+    coordinators: Pool<CoordinatorHost>,
+    participants: Pool<ParticipantHost>,
+    networks: Pool<Vec<Arc<Packet>>>,
+    clients: Pool<Clients>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -77,6 +86,13 @@ impl World {
         self.participants.iter_mut().for_each(Part::seal);
         self.network.seal();
         self.clients.seal();
+    }
+
+    pub(crate) fn share(&mut self, pools: &mut Pools) {
+        pools.coordinators.share(&mut self.coordinator);
+        self.participants.iter_mut().for_each(|part| pools.participants.share(part));
+        pools.networks.share(&mut self.network);
+        pools.clients.share(&mut self.clients);
     }
 
     pub(crate) fn fingerprint(&self) -> u128 {
