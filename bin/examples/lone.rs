@@ -21,11 +21,10 @@ const FAMILY: Family = Family("data");
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let here = std::env::current_exe()?;
-    let folder = here.parent().and_then(|examples| examples.parent()).context("examples are in a folder of their own")?;
-    let programs = Programs {
-        coordinator: folder.join("undoubt-coordinator"),
-        participant: folder.join("undoubt-participant"),
-    };
+    let folder =
+        here.parent().and_then(|examples| examples.parent()).context("examples are in a folder of their own")?;
+    let programs =
+        Programs { coordinator: folder.join("undoubt-coordinator"), participant: folder.join("undoubt-participant") };
     let plan = Plan { participants: vec!["bank-a".to_owned(), "bank-b".to_owned()], ..Plan::default() };
     let cluster = Cluster::start(&programs, plan).await?;
     let client = Client::connect(&cluster.url(Who::Coordinator)?, ClientOptions::default())?;

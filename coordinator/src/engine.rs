@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use undoubt_coordinator_core::{Client, Coordinator, Effect, Input, Limits, Phase};
 use undoubt_platform::{Clock, CrashPoints, Random, StoreError};
-use undoubt_vocabulary::{Epoch, ParticipantName};
+use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
 pub(crate) use commands::{Command, EngineGone, Handle, Replied, Reply, Request, View};
 pub(crate) use links::{Link, LinkState};
@@ -47,7 +47,8 @@ pub(crate) struct Engine {
     histories: Histories,
     timers: Timers,
     links: BTreeMap<ParticipantName, Link>,
-    clients: BTreeMap<Client, Reply>,
+    /// Those who wait for an answer, and about which transaction.
+    clients: BTreeMap<Client, (TxId, Reply)>,
     next_client: u64,
     commands: mpsc::Receiver<Command>,
     /// Why no new transactions are taken, though the core would.
@@ -153,6 +154,7 @@ impl Engine {
 
     fn keep_house(&mut self) -> Result<(), LogError> {
         self.look_after_room()?;
+        self.let_go_of_those_who_left(|_| true)?;
         let now = self.clock.now();
         let horizon = undoubt_vocabulary::Timestamp(now.0.saturating_sub(self.config.retention_s * 1_000_000));
         self.writes.add_lazy(self.log.collect(horizon, MAX_COLLECTED_PER_ROUND)?);
@@ -176,7 +178,9 @@ impl Engine {
         };
         let min = self.config.min_free_bytes;
         let reason = free.filter(|free| *free < min).map(|free| {
-            format!("{free} bytes are free on the device of the data folder, less than min_free_bytes = {min}; free some")
+            format!(
+                "{free} bytes are free on the device of the data folder, less than min_free_bytes = {min}; free some"
+            )
         });
         if reason.is_some() != self.refusing.is_some() {
             match &reason {

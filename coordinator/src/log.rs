@@ -34,7 +34,9 @@ const SCAN_PAGE_RECORDS: usize = 1_000;
 pub enum LogError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the record of transaction {tx} in family {family} cannot be read: {why}; restore the folder from a backup")]
+    #[error(
+        "the record of transaction {tx} in family {family} cannot be read: {why}; restore the folder from a backup"
+    )]
     Unreadable { tx: String, family: &'static str, why: String },
 }
 
@@ -122,7 +124,9 @@ impl Log {
     pub fn ended(&self, tx: &TxId) -> Result<Option<Ended>, LogError> {
         let value = self.store.get(ENDED, tx.as_bytes())?;
         value
-            .map(|value| codec::decode_ended(tx.as_bytes(), &value).map_err(|why| unreadable(tx.as_bytes(), ENDED, &why)))
+            .map(|value| {
+                codec::decode_ended(tx.as_bytes(), &value).map_err(|why| unreadable(tx.as_bytes(), ENDED, &why))
+            })
             .transpose()
     }
 

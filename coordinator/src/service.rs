@@ -97,9 +97,8 @@ impl Coordinator for Service {
         let tx = request.into_inner().tx;
         let tx = if tx.is_empty() { None } else { Some(parse_tx(tx)?) };
         let about = tx.clone();
-        let watched = self.engine.inspect(move |view| {
-            (view.histories.watch(), about.filter(|tx| view.core.view(tx).is_none()))
-        });
+        let watched =
+            self.engine.inspect(move |view| (view.histories.watch(), about.filter(|tx| view.core.view(tx).is_none())));
         let (events, not_open) = watched.await.map_err(gone)?;
         if let Some(tx) = not_open
             && self.log()?.ended(&tx).map_err(answers::internal)?.is_some()

@@ -119,8 +119,7 @@ fn describe(view: &View<'_>, name: String) -> v1::DescribeParticipantResponse {
 }
 
 fn list(view: &View<'_>, in_doubt_only: bool, limit: usize) -> v1::ListBranchesResponse {
-    let mut branches: Vec<BranchView> =
-        view.core.views().filter(|branch| branch.in_doubt || !in_doubt_only).collect();
+    let mut branches: Vec<BranchView> = view.core.views().filter(|branch| branch.in_doubt || !in_doubt_only).collect();
     branches.sort_by_key(|branch| branch.begun_at);
     let more = branches.len() > limit;
     v1::ListBranchesResponse { branches: branches.into_iter().take(limit).map(branch).collect(), more }

@@ -159,9 +159,8 @@ fn inputs_of(recovered: Recovered) -> impl Iterator<Item = core::Recovered> {
     let Recovered { coordinators, prepared, finished, heuristics } = recovered;
     let coordinators =
         coordinators.into_iter().map(|(id, epoch, fence)| core::Recovered::Coordinator { id, epoch, fence });
-    let prepared = prepared
-        .into_iter()
-        .map(|(branch, begun_at, result)| core::Recovered::Prepared { branch, begun_at, result });
+    let prepared =
+        prepared.into_iter().map(|(branch, begun_at, result)| core::Recovered::Prepared { branch, begun_at, result });
     let finished = finished.into_iter().filter_map(|(branch, outcome, result)| match outcome {
         BranchOutcome::Committed => Some(core::Recovered::Committed { branch, result }),
         // Heuristic outcomes have records of their own; aborts leave none.
@@ -170,9 +169,11 @@ fn inputs_of(recovered: Recovered) -> impl Iterator<Item = core::Recovered> {
         | BranchOutcome::HeuristicallyAborted
         | BranchOutcome::Unknown => None,
     });
-    let heuristics = heuristics
-        .into_iter()
-        .map(|(branch, begun_at, heuristic)| core::Recovered::Heuristic { branch, begun_at, heuristic });
+    let heuristics = heuristics.into_iter().map(|(branch, begun_at, heuristic)| core::Recovered::Heuristic {
+        branch,
+        begun_at,
+        heuristic,
+    });
     // What is open comes first: a finished record of an earlier attempt gives way to it.
     coordinators.chain(prepared).chain(heuristics).chain(finished)
 }

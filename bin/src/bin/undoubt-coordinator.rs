@@ -33,8 +33,7 @@ async fn main() -> anyhow::Result<()> {
     if args.start_paused {
         given.push(("start_paused".to_owned(), "true".to_owned()));
     }
-    let mut config: Config =
-        settings::effective(args.server.config.as_deref(), "UNDOUBT_COORDINATOR", &given)?;
+    let mut config: Config = settings::effective(args.server.config.as_deref(), "UNDOUBT_COORDINATOR", &given)?;
     if !args.participant.is_empty() {
         let named = |(name, address): &settings::Given| undoubt_coordinator::ParticipantAddress {
             name: name.clone(),

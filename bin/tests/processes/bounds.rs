@@ -70,7 +70,6 @@ async fn a_transaction_ends_though_its_client_has_gone() {
 }
 
 #[tokio::test]
-#[ignore = "the core keeps a client that gave up among the waiting until the transaction ends"]
 async fn only_those_who_still_wait_count_as_waiting() {
     let cluster = start_with(&[]).await;
     submit(&cluster, no_wait(stuck("t"))).await.unwrap();

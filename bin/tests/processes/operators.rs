@@ -238,7 +238,6 @@ async fn participants_that_cannot_be_reached_are_shown_with_the_reason() {
 }
 
 #[tokio::test]
-#[ignore = "the client's last question is cut off by its own deadline, which it takes for no answer"]
 async fn waiting_for_what_is_not_decided_says_so_when_the_time_is_over() {
     let cluster = start(Plan { foreign_participants: vec![nobody("gone")], ..banks() }).await;
     let put = |participant: &str| branch(participant, KvWork::new().put("k", "v"));

@@ -87,6 +87,7 @@ impl Client {
     pub async fn wait(&self, tx: &TxId) -> Result<Answer, WaitError> {
         let (began, deadline) = (Instant::now(), self.connection.deadline());
         let mut backoff = Backoff::new(&self.connection.options, tx);
+        let mut pending = false;
         loop {
             let attempt = || {
                 let timeout_ms = self.patience_ms(deadline);
@@ -100,17 +101,21 @@ impl Client {
                     }
                 }
             };
-            let response: Option<v1::SubmitResponse> = self
-                .connection
-                .call(deadline, Repeat::Always, tx, attempt)
-                .await
-                .map_err(|failure| QueryError::about(tx, failure))?;
+            let asked = self.connection.call(deadline, Repeat::Always, tx, attempt).await;
+            let still_pending = || WaitError::StillPending { tx: tx.clone(), after: began.elapsed() };
+            let response: Option<v1::SubmitResponse> = match asked {
+                Ok(response) => response,
+                // The last question was cut off by the deadline; what was heard before it still holds.
+                Err(_) if pending && Instant::now() >= deadline => return Err(still_pending()),
+                Err(failure) => return Err(QueryError::about(tx, failure).into()),
+            };
+            pending = true;
             if let Some(v1::SubmitResponse { outcome }) = response {
                 return Ok(known(outcome).and_then(TryInto::try_into).map_err(QueryError::Malformed)?);
             }
             let pause = backoff.pause(None);
             if pause >= deadline.saturating_duration_since(Instant::now()) {
-                return Err(WaitError::StillPending { tx: tx.clone(), after: began.elapsed() });
+                return Err(still_pending());
             }
             sleep(pause).await;
         }

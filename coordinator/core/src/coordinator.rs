@@ -77,7 +77,10 @@ impl Coordinator {
                 assert!(record.ticket < self.next_ticket, "a ticket of the log is not below this epoch's first one");
                 let tx = record.tx.clone();
                 let transaction = Transaction::recover(record, false, &mut self.context(now, effects));
-                assert!(self.transactions.insert(tx, transaction).is_none(), "the log holds one record per transaction");
+                assert!(
+                    self.transactions.insert(tx, transaction).is_none(),
+                    "the log holds one record per transaction"
+                );
             }
             Input::RecoveryDone { paused } => {
                 self.phase = Phase::Serving;
@@ -98,6 +101,11 @@ impl Coordinator {
                     Timer::Retry { attempt } => Event::RetryDue { attempt },
                 };
                 self.tell(now, &tx, ticket, event, effects);
+            }
+            Input::Gone { tx, client } => {
+                if let Some(transaction) = self.transactions.get_mut(&tx) {
+                    transaction.stop_waiting(client);
+                }
             }
             Input::PauseRecovery => self.pause_recovery(),
             Input::ResumeRecovery => self.resume_recovery(now, effects),
@@ -129,6 +137,11 @@ impl Coordinator {
     /// Transactions open with this participant.
     pub fn open_with(&self, participant: &ParticipantName) -> usize {
         self.fences.count(participant)
+    }
+
+    /// Clients that wait for the transaction.
+    pub fn waiters(&self, tx: &TxId) -> usize {
+        self.transactions.get(tx).map_or(0, Transaction::waiters)
     }
 
     pub fn view(&self, tx: &TxId) -> Option<TransactionView> {
@@ -244,11 +257,16 @@ impl Coordinator {
     }
 
     fn wait_for(&mut self, now: Timestamp, tx: &TxId, client: Client, wait: bool, effects: &mut Vec<Effect>) {
-        let Some(transaction) = self.transactions.get_mut(tx) else { return };
-        if wait && transaction.waiters() >= MAX_WAITERS_PER_TRANSACTION {
+        if wait && self.waiters(tx) >= MAX_WAITERS_PER_TRANSACTION {
             let rejection = Rejection::TooManyWaiters { max_waiters: MAX_WAITERS_PER_TRANSACTION };
             return effects.push(Effect::Answer { client, tx: tx.clone(), answer: Answer::Rejected(rejection) });
         }
+        self.let_wait(now, tx, client, wait, effects);
+    }
+
+    /// Whoever changes something waits beyond the bound: a refusal would say that nothing was done.
+    fn let_wait(&mut self, now: Timestamp, tx: &TxId, client: Client, wait: bool, effects: &mut Vec<Effect>) {
+        let Some(transaction) = self.transactions.get_mut(tx) else { return };
         let mut cx = Context { now, effects, connected: &self.connected, fences: &mut self.fences };
         transaction.wait_for(client, wait, &mut cx);
     }
@@ -257,14 +275,10 @@ impl Coordinator {
         let Some(transaction) = self.transactions.get(tx) else { return };
         let (ticket, cancellable) = (transaction.ticket, transaction.is_cancellable());
         if cancellable {
-            self.wait_for(now, tx, client, true, effects);
+            self.let_wait(now, tx, client, true, effects);
             self.tell(now, tx, ticket, Event::Cancelled, effects);
         } else {
-            effects.push(Effect::Answer {
-                client,
-                tx: tx.clone(),
-                answer: Answer::Rejected(Rejection::TooLate),
-            });
+            effects.push(Effect::Answer { client, tx: tx.clone(), answer: Answer::Rejected(Rejection::TooLate) });
         }
     }
 
@@ -272,7 +286,7 @@ impl Coordinator {
         let Some(transaction) = self.transactions.get(tx) else { return };
         if transaction.is_unacknowledged() {
             let ticket = transaction.ticket;
-            self.wait_for(now, tx, client, true, effects);
+            self.let_wait(now, tx, client, true, effects);
             self.tell(now, tx, ticket, Event::Forgotten, effects);
         } else {
             let answer = Answer::Rejected(Rejection::NotDecided);
@@ -311,10 +325,9 @@ impl Coordinator {
     ) {
         let (tx, ticket) = (message.tx().clone(), message.ticket());
         match message {
-            ToCoordinator::Inquiry { .. } => effects.push(Effect::Note {
-                tx: tx.clone(),
-                note: Note::Inquired { from: from.clone() },
-            }),
+            ToCoordinator::Inquiry { .. } => {
+                effects.push(Effect::Note { tx: tx.clone(), note: Note::Inquired { from: from.clone() } })
+            }
             ToCoordinator::Finished {
                 outcome: outcome @ (BranchOutcome::HeuristicallyCommitted | BranchOutcome::HeuristicallyAborted),
                 ..
@@ -352,14 +365,16 @@ impl Coordinator {
             results: Vec::new(),
         };
         let ended = self.noting.get(&tx).map(|noting| noting.record.clone()).or(ended);
-        if ended.as_ref().is_some_and(|ended| ended.ticket != ticket) && outcome == BranchOutcome::HeuristicallyAborted {
+        if ended.as_ref().is_some_and(|ended| ended.ticket != ticket) && outcome == BranchOutcome::HeuristicallyAborted
+        {
             // An earlier attempt, which was aborted: the operator decided as the coordinator did.
             return effects.push(Effect::Send { to: from, message: ToParticipant::Noted { tx, ticket } });
         }
         let record = ended.unwrap_or_else(presumed).with_branch(from.clone(), outcome);
         effects.push(Effect::Note { tx: tx.clone(), note: Note::Finished { from: from.clone(), outcome } });
         effects.push(Effect::Append { record: Record::Ended(record.clone()), forced: true });
-        let noting = self.noting.entry(tx).or_insert_with(|| Noting { record: record.clone(), thanks: VecDeque::new() });
+        let noting =
+            self.noting.entry(tx).or_insert_with(|| Noting { record: record.clone(), thanks: VecDeque::new() });
         noting.record = record;
         noting.thanks.push_back((from, ticket));
     }

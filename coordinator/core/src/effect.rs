@@ -47,7 +47,10 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
     /// On stable storage.
-    Outcome { outcome: Outcome, results: Vec<(ParticipantName, Bytes)> },
+    Outcome {
+        outcome: Outcome,
+        results: Vec<(ParticipantName, Bytes)>,
+    },
     /// Under way, not decided.
     Pending,
     Rejected(Rejection),
@@ -64,7 +67,9 @@ pub enum Rejection {
         "{max_open_transactions} transactions are open, which is the most this coordinator holds (max_open_transactions); try again later, or raise it"
     )]
     TooManyOpen { max_open_transactions: usize },
-    #[error("{max_waiters} clients wait for this transaction already, the most there may be; ask for its status instead")]
+    #[error(
+        "{max_waiters} clients wait for this transaction already, the most there may be; ask for its status instead"
+    )]
     TooManyWaiters { max_waiters: usize },
     #[error("this id was submitted before with other content; use a new id for a new transaction")]
     OtherContent,
@@ -78,7 +83,9 @@ pub enum Rejection {
     TooLarge { given: usize, max: usize },
     #[error("the deadline had passed when the transaction arrived; nothing was done; give it more time")]
     DeadlinePassed,
-    #[error("there is no trace of a transaction with this id: it was never committed, or it was collected after its retention")]
+    #[error(
+        "there is no trace of a transaction with this id: it was never committed, or it was collected after its retention"
+    )]
     NotFound,
     #[error("the transaction is not decided yet, so nothing can be forgotten; cancel it, or wait for its deadline")]
     NotDecided,

@@ -29,12 +29,24 @@ pub struct Submission {
 pub enum Question {
     Submit(Submission),
     /// Somebody wants to hear the outcome.
-    Await { tx: TxId, client: Client },
+    Await {
+        tx: TxId,
+        client: Client,
+    },
     /// Abort it unless it is decided; the client hears how it ended.
-    Cancel { tx: TxId, client: Client },
+    Cancel {
+        tx: TxId,
+        client: Client,
+    },
     /// An operator gives up on the branches that have not acknowledged.
-    Forget { tx: TxId, client: Client },
-    Received { from: ParticipantName, message: ToCoordinator },
+    Forget {
+        tx: TxId,
+        client: Client,
+    },
+    Received {
+        from: ParticipantName,
+        message: ToCoordinator,
+    },
 }
 
 impl Question {
@@ -78,6 +90,11 @@ pub enum Input {
         tx: TxId,
         ticket: Ticket,
         timer: Timer,
+    },
+    /// A client that waited for this transaction does so no longer; it gets no answer.
+    Gone {
+        tx: TxId,
+        client: Client,
     },
     /// Stop driving recovered transactions.
     PauseRecovery,

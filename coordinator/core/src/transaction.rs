@@ -92,14 +92,31 @@ enum State {
 /// What can happen to a transaction. Branches are named by their index.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
-    Voted { branch: usize, vote: Vote },
-    Confirmed { branch: usize, held: bool },
-    Finished { branch: usize, outcome: BranchOutcome },
-    Inquired { branch: usize },
-    Connected { branch: usize },
+    Voted {
+        branch: usize,
+        vote: Vote,
+    },
+    Confirmed {
+        branch: usize,
+        held: bool,
+    },
+    Finished {
+        branch: usize,
+        outcome: BranchOutcome,
+    },
+    Inquired {
+        branch: usize,
+    },
+    Connected {
+        branch: usize,
+    },
     DeadlinePassed,
-    RetryDue { attempt: u32 },
-    Logged { stage: Stage },
+    RetryDue {
+        attempt: u32,
+    },
+    Logged {
+        stage: Stage,
+    },
     Cancelled,
     /// An operator gives up on missing acknowledgements.
     Forgotten,
@@ -208,6 +225,10 @@ impl Transaction {
         } else {
             cx.effects.push(Effect::Answer { client, tx: self.tx.clone(), answer: Answer::Pending });
         }
+    }
+
+    pub(crate) fn stop_waiting(&mut self, client: Client) {
+        self.waiters.remove(&client);
     }
 
     pub(crate) fn waiters(&self) -> usize {

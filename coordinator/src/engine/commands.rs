@@ -8,16 +8,44 @@ use bytes::Bytes;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use undoubt_coordinator_core::{Answer, Client, Coordinator, Input, Phase, Question, Submission};
+use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
 use undoubt_vocabulary::{ParticipantName, ToCoordinator, TxId};
 
 pub(crate) enum Command {
-    Submit { request: Request, reply: Reply },
-    Await { tx: TxId, reply: Reply },
-    Cancel { tx: TxId, reply: Reply },
-    Forget { tx: TxId, who: String, reason: String, reply: Reply },
-    Connected { participant: ParticipantName, session: u64, queue: Queue, resource: String },
-    Disconnected { participant: ParticipantName, session: Option<u64>, error: String },
-    Received { participant: ParticipantName, session: u64, messages: Vec<ToCoordinator> },
+    Submit {
+        request: Request,
+        reply: Reply,
+    },
+    Await {
+        tx: TxId,
+        reply: Reply,
+    },
+    Cancel {
+        tx: TxId,
+        reply: Reply,
+    },
+    Forget {
+        tx: TxId,
+        who: String,
+        reason: String,
+        reply: Reply,
+    },
+    Connected {
+        participant: ParticipantName,
+        session: u64,
+        queue: Queue,
+        resource: String,
+    },
+    Disconnected {
+        participant: ParticipantName,
+        session: Option<u64>,
+        error: String,
+    },
+    Received {
+        participant: ParticipantName,
+        session: u64,
+        messages: Vec<ToCoordinator>,
+    },
     PauseRecovery,
     ResumeRecovery,
     Drain,
@@ -42,7 +70,10 @@ pub(crate) struct Request {
 pub(crate) enum Reply {
     Once(oneshot::Sender<Replied>),
     /// Bounded by the number of requests that the stream's reader lets be under way.
-    Stream { sequence: u64, to: mpsc::UnboundedSender<(u64, Replied)> },
+    Stream {
+        sequence: u64,
+        to: mpsc::UnboundedSender<(u64, Replied)>,
+    },
 }
 
 /// What the engine answers: what the core says, or that it would not even ask it.
@@ -56,6 +87,14 @@ pub(crate) enum Replied {
 impl Reply {
     pub(super) fn send(self, answer: Answer) {
         self.give(Replied::Core(answer));
+    }
+
+    /// Nobody listens any more.
+    fn is_abandoned(&self) -> bool {
+        match self {
+            Reply::Once(sender) => sender.is_closed(),
+            Reply::Stream { to, .. } => to.is_closed(),
+        }
     }
 
     fn give(self, replied: Replied) {
@@ -114,11 +153,11 @@ impl Engine {
         match command {
             Command::Submit { request, reply } => self.submit(request, reply),
             Command::Await { tx, reply } => {
-                let client = self.client(reply);
+                let client = self.client(&tx, reply)?;
                 self.put(Input::Asked(Question::Await { tx, client }))
             }
             Command::Cancel { tx, reply } => {
-                let client = self.client(reply);
+                let client = self.client(&tx, reply)?;
                 self.put(Input::Asked(Question::Cancel { tx, client }))
             }
             Command::Forget { tx, who, reason, reply } => self.forget(tx, &who, &reason, reply),
@@ -182,7 +221,7 @@ impl Engine {
             reply.give(reason);
             return Ok(());
         }
-        let client = self.client(reply);
+        let client = self.client(&tx, reply)?;
         self.put(Input::Asked(Question::Submit(Submission { tx, digest, branches, timeout, client, wait })))
     }
 
@@ -203,7 +242,7 @@ impl Engine {
             ended.history.push(by);
             self.writes.add_forced(Log::forget_damage(&ended));
         }
-        let client = self.client(reply);
+        let client = self.client(&tx, reply)?;
         self.put(Input::Asked(Question::Forget { tx, client }))
     }
 
@@ -235,11 +274,23 @@ impl Engine {
         }
     }
 
-    fn client(&mut self, reply: Reply) -> Client {
+    fn client(&mut self, tx: &TxId, reply: Reply) -> Result<Client, LogError> {
+        if self.core.waiters(tx) >= MAX_WAITERS_PER_TRANSACTION {
+            self.let_go_of_those_who_left(|about| about == tx)?;
+        }
         self.next_client += 1;
         let client = Client(self.next_client);
-        self.clients.insert(client, reply);
-        client
+        self.clients.insert(client, (tx.clone(), reply));
+        Ok(client)
+    }
+
+    /// Clients that gave up do not count as waiting.
+    pub(super) fn let_go_of_those_who_left(&mut self, about: impl Fn(&TxId) -> bool) -> Result<(), LogError> {
+        let left = self.clients.extract_if(.., |_, (tx, reply)| about(tx) && reply.is_abandoned());
+        for (client, (tx, _)) in left.collect::<Vec<_>>() {
+            self.put(Input::Gone { tx, client })?;
+        }
+        Ok(())
     }
 }
 
@@ -252,5 +303,4 @@ impl View<'_> {
             (Phase::Draining, _) => "draining",
         }
     }
-
 }

@@ -26,7 +26,7 @@ impl Engine {
             }
             Effect::Answer { client, answer, .. } => {
                 self.crash.reach("before-answer");
-                if let Some(reply) = self.clients.remove(&client) {
+                if let Some((_, reply)) = self.clients.remove(&client) {
                     reply.send(answer);
                 }
                 self.crash.reach("after-answer");

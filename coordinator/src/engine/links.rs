@@ -14,8 +14,14 @@ pub(crate) struct Link {
 #[derive(Debug)]
 pub(crate) enum LinkState {
     /// `session` tells this stream's end from that of an earlier one.
-    Connected { session: u64, queue: Queue, resource: String },
-    Disconnected { last_error: String },
+    Connected {
+        session: u64,
+        queue: Queue,
+        resource: String,
+    },
+    Disconnected {
+        last_error: String,
+    },
 }
 
 impl Link {

@@ -71,8 +71,7 @@ pub(super) fn encode_ended(ended: &EndedRecord, now: Timestamp, history: &[Histo
         participant: name.to_string(),
         outcome: v1::BranchOutcome::from(*outcome).into(),
     };
-    let known =
-        KnownOutcome { decided: Some(ended.outcome.clone()), results: ended.results.iter().cloned().collect() };
+    let known = KnownOutcome { decided: Some(ended.outcome.clone()), results: ended.results.iter().cloned().collect() };
     record::EndedTransaction {
         outcome: Some(known.into()),
         ticket: ended.ticket.0,

@@ -13,7 +13,9 @@ use undoubt_vocabulary::{InvalidId, ParticipantName, TxId};
 pub(crate) enum BadRequest {
     #[error(transparent)]
     Id(#[from] InvalidId),
-    #[error("the work for {participant} has {given} bytes, more than the {max} allowed for one branch; make it smaller")]
+    #[error(
+        "the work for {participant} has {given} bytes, more than the {max} allowed for one branch; make it smaller"
+    )]
     WorkTooLarge { participant: ParticipantName, given: usize, max: usize },
     #[error("{given} branches are more than the {max} a transaction may have; split it")]
     TooManyBranches { given: usize, max: usize },

@@ -156,8 +156,11 @@ fn from_ended(ended: Ended) -> v1::Transaction {
         history: Vec::new(),
         heuristic_damage: damaged,
         outcome: Some(
-            KnownOutcome { decided: Some(record.outcome), results: record.results.into_iter().collect::<BTreeMap<_, _>>() }
-                .into(),
+            KnownOutcome {
+                decided: Some(record.outcome),
+                results: record.results.into_iter().collect::<BTreeMap<_, _>>(),
+            }
+            .into(),
         ),
     }
 }

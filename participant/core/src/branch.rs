@@ -28,16 +28,31 @@ pub(crate) struct Branch {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum State {
     /// The resource manager works on it.
-    Executing { execution: Execution, then: Then },
+    Executing {
+        execution: Execution,
+        then: Then,
+    },
     /// Voted, in doubt.
-    Prepared { result: Bytes },
+    Prepared {
+        result: Bytes,
+    },
     /// Voted; its locks are in memory.
-    ReadOnly { result: Bytes },
+    ReadOnly {
+        result: Bytes,
+    },
     Committing,
     /// `next` came meanwhile: a later attempt of the same transaction.
-    Aborting { next: Option<Prepare> },
-    Resolving { heuristic: Heuristic, operator: Operator },
-    Heuristic { heuristic: Heuristic, noted: bool },
+    Aborting {
+        next: Option<Prepare>,
+    },
+    Resolving {
+        heuristic: Heuristic,
+        operator: Operator,
+    },
+    Heuristic {
+        heuristic: Heuristic,
+        noted: bool,
+    },
     Finished(Finished),
 }
 
@@ -46,7 +61,9 @@ pub(crate) enum State {
 pub(crate) enum Then {
     Vote,
     /// The transaction was aborted meanwhile.
-    Undo { next: Option<Prepare> },
+    Undo {
+        next: Option<Prepare>,
+    },
 }
 
 /// What is remembered of a branch that is over.
@@ -54,7 +71,9 @@ pub(crate) enum Then {
 pub(crate) enum Finished {
     Committed,
     /// One-phase. The vote is repeated to whoever asks.
-    CommittedAlone { result: Bytes },
+    CommittedAlone {
+        result: Bytes,
+    },
     /// It held its locks until it was asked to confirm, and has left.
     Left,
     /// It said no by itself. The vote is repeated to whoever asks.

@@ -8,30 +8,67 @@ use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, Prepare, Ticket, T
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Make it durable, then [`crate::Input::EpochRecorded`].
-    RecordEpoch { session: Session, coordinator: CoordinatorId, epoch: Epoch },
-    Welcome { session: Session },
+    RecordEpoch {
+        session: Session,
+        coordinator: CoordinatorId,
+        epoch: Epoch,
+    },
+    Welcome {
+        session: Session,
+    },
     /// End this session, and say why.
-    Close { session: Session, why: SessionRefused },
-    Send { session: Session, message: ToCoordinator },
+    Close {
+        session: Session,
+        why: SessionRefused,
+    },
+    Send {
+        session: Session,
+        message: ToCoordinator,
+    },
     /// Do the work and vote; answered with [`crate::Input::Executed`].
-    Execute { branch: BranchId, prepare: Prepare },
+    Execute {
+        branch: BranchId,
+        prepare: Prepare,
+    },
     /// Let an execution under way end soon; it is answered all the same.
-    Cancel { branch: BranchId },
+    Cancel {
+        branch: BranchId,
+    },
     /// Answered with [`crate::Input::Committed`].
-    Commit { branch: BranchId },
+    Commit {
+        branch: BranchId,
+    },
     /// Answered with [`crate::Input::Aborted`].
-    Abort { branch: BranchId },
+    Abort {
+        branch: BranchId,
+    },
     /// A read-only branch leaves. Not answered.
-    Release { branch: BranchId },
+    Release {
+        branch: BranchId,
+    },
     /// Answered with [`crate::Input::Resolved`].
-    Resolve { branch: BranchId, heuristic: Heuristic },
+    Resolve {
+        branch: BranchId,
+        heuristic: Heuristic,
+    },
     /// Store the heuristic outcome again, now with the decision. Not answered.
-    NoteDecision { branch: BranchId, heuristic: Heuristic },
+    NoteDecision {
+        branch: BranchId,
+        heuristic: Heuristic,
+    },
     /// Not answered.
-    ForgetHeuristic { branch: BranchId },
+    ForgetHeuristic {
+        branch: BranchId,
+    },
     /// What was kept only to recognise this coordinator's attempts below the fence may go. Not answered.
-    Collect { coordinator: CoordinatorId, fence: Ticket },
-    Answer { operator: Operator, answer: Answer },
+    Collect {
+        coordinator: CoordinatorId,
+        fence: Ticket,
+    },
+    Answer {
+        operator: Operator,
+        answer: Answer,
+    },
 }
 
 /// Why a session ends.

@@ -16,36 +16,81 @@ pub struct Operator(pub u64);
 /// What survived in the resource, before anything else is put in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Recovered {
-    Coordinator { id: CoordinatorId, epoch: Epoch, fence: Ticket },
+    Coordinator {
+        id: CoordinatorId,
+        epoch: Epoch,
+        fence: Ticket,
+    },
     /// It holds its locks again.
-    Prepared { branch: BranchId, begun_at: Timestamp, result: Bytes },
+    Prepared {
+        branch: BranchId,
+        begun_at: Timestamp,
+        result: Bytes,
+    },
     /// One that committed. `result` matters for one-phase branches only.
-    Committed { branch: BranchId, result: Bytes },
-    Heuristic { branch: BranchId, begun_at: Timestamp, heuristic: Heuristic },
+    Committed {
+        branch: BranchId,
+        result: Bytes,
+    },
+    Heuristic {
+        branch: BranchId,
+        begun_at: Timestamp,
+        heuristic: Heuristic,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
     Recovered(Recovered),
     /// A coordinator opens a session.
-    Hello { session: Session, coordinator: CoordinatorId, epoch: Epoch },
+    Hello {
+        session: Session,
+        coordinator: CoordinatorId,
+        epoch: Epoch,
+    },
     /// The epoch that a hello brought is durable.
-    EpochRecorded { session: Session },
-    SessionClosed { session: Session },
+    EpochRecorded {
+        session: Session,
+    },
+    SessionClosed {
+        session: Session,
+    },
     /// A batch's fence, before its messages.
-    Fence { session: Session, fence: Ticket },
-    Received { session: Session, message: ToParticipant },
+    Fence {
+        session: Session,
+        fence: Ticket,
+    },
+    Received {
+        session: Session,
+        message: ToParticipant,
+    },
     /// The resource manager has voted, durably where the vote needs it.
-    Executed { branch: BranchId, vote: Vote },
+    Executed {
+        branch: BranchId,
+        vote: Vote,
+    },
     /// The commit is durable.
-    Committed { branch: BranchId },
-    Aborted { branch: BranchId },
+    Committed {
+        branch: BranchId,
+    },
+    Aborted {
+        branch: BranchId,
+    },
     /// The operator's decision is durable.
-    Resolved { branch: BranchId },
+    Resolved {
+        branch: BranchId,
+    },
     /// From time to time: ask about what is in doubt.
     SweepDue,
     /// An operator decides alone.
-    Resolve { tx: TxId, heuristic: Heuristic, operator: Operator },
+    Resolve {
+        tx: TxId,
+        heuristic: Heuristic,
+        operator: Operator,
+    },
     /// An operator has seen to a heuristic outcome.
-    Forget { tx: TxId, operator: Operator },
+    Forget {
+        tx: TxId,
+        operator: Operator,
+    },
 }

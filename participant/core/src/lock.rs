@@ -5,6 +5,10 @@
 //! wait for, so waiting always points from older to younger: no circle of waiting can form, neither here nor across
 //! participants, which need not talk to each other about it.
 //!
+//! One exception: anybody may wait for a holder whose decision is known ([`LockTable::leave`]). It waits for nothing itself,
+//! so no circle can close through it. Without this a client would be refused for the sake of its own transaction before,
+//! which it was told had committed and which is just about to free its locks.
+//!
 //! Fair: a grant never passes an earlier conflicting request, so nobody starves. For the same reason a request counts the
 //! conflicting ones queued before it among those it would wait for.
 //!
@@ -53,6 +57,8 @@ pub enum Acquire {
 pub struct LockTable {
     keys: BTreeMap<Bytes, KeyLocks>,
     claims: BTreeMap<TxId, Claim>,
+    /// Holders whose decision is known.
+    leaving: BTreeSet<TxId>,
     /// In the order in which they came.
     waiting: BTreeMap<Place, TxId>,
 }
@@ -125,17 +131,26 @@ impl LockTable {
     pub fn acquire(&mut self, age: &Age, wanted: &BTreeMap<Bytes, Mode>) -> Acquire {
         self.assert_new(age);
         let place = self.waiting.last_key_value().map_or(0, |(last, _)| last + 1);
-        match self.in_the_way(wanted, place).min() {
-            None => {
+        let staying = |other: &&Age| !self.leaving.contains(&other.tx);
+        match self.in_the_way(wanted, place).filter(staying).min() {
+            Some(oldest) if oldest < age => Acquire::Refused { holder: oldest.tx.clone() },
+            None if self.in_the_way(wanted, place).next().is_none() => {
                 self.hold(age, wanted);
                 Acquire::Granted
             }
-            Some(oldest) if oldest < age => Acquire::Refused { holder: oldest.tx.clone() },
-            Some(_) if self.waiting.len() >= MAX_WAITERS => Acquire::Crowded,
-            Some(_) => {
+            Some(_) | None if self.waiting.len() >= MAX_WAITERS => Acquire::Crowded,
+            Some(_) | None => {
                 self.queue(age, wanted, place);
                 Acquire::Waiting
             }
+        }
+    }
+
+    /// The decision about a holder is known: it waits for nothing any more, and is about to release. Nothing happens if it
+    /// holds nothing.
+    pub fn leave(&mut self, tx: &TxId) {
+        if self.claims.get(tx).is_some_and(|claim| claim.place.is_none()) {
+            self.leaving.insert(tx.clone());
         }
     }
 
@@ -155,6 +170,7 @@ impl LockTable {
     /// came. Nothing happens if `tx` is not known.
     pub fn release(&mut self, tx: &TxId) -> Vec<TxId> {
         let Some(claim) = self.claims.remove(tx) else { return Vec::new() };
+        self.leaving.remove(tx);
         if let Some(place) = claim.place {
             self.waiting.remove(&place);
         }

@@ -85,7 +85,9 @@ impl KeyValue {
         let needed = self.options.min_free_bytes;
         let free = self.store.free_bytes()?.filter(|free| *free < needed);
         Ok(free.map(|free| {
-            format!("{free} bytes are free for data, less than the {needed} that min_free_bytes wants kept; free some space")
+            format!(
+                "{free} bytes are free for data, less than the {needed} that min_free_bytes wants kept; free some space"
+            )
         }))
     }
 
@@ -155,6 +157,7 @@ impl ResourceManager for KeyValue {
 
     async fn commit(&self, branch: BranchId) -> Result<(), ResourceError> {
         let Some(Branch { stage: Stage::Prepared { writes }, .. }) = self.branch(&branch) else { return Ok(()) };
+        self.locks.leaving(&branch.tx);
         let mut batch = Batch::default();
         record::put_data(&mut batch, &writes);
         record::delete_prepared(&mut batch, &branch);
@@ -169,6 +172,7 @@ impl ResourceManager for KeyValue {
             None => {}
             Some(Stage::ReadOnly) => self.leave(&branch),
             Some(Stage::Prepared { .. }) => {
+                self.locks.leaving(&branch.tx);
                 let mut batch = Batch::default();
                 record::delete_prepared(&mut batch, &branch);
                 self.write(batch, Durability::Lazy).await?;

@@ -7,11 +7,29 @@ use undoubt_participant_core::{Answer, Input, Operator, Participant, Session, Se
 use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, ToCoordinator, ToParticipant, TxId};
 
 pub(crate) enum Command {
-    Hello { session: Session, coordinator: CoordinatorId, epoch: Epoch, out: mpsc::UnboundedSender<Outgoing> },
-    Batch { session: Session, fence: Ticket, messages: Vec<ToParticipant> },
-    Closed { session: Session },
-    Resolve { tx: TxId, heuristic: Heuristic, reply: oneshot::Sender<Answer> },
-    Forget { tx: TxId, reply: oneshot::Sender<Answer> },
+    Hello {
+        session: Session,
+        coordinator: CoordinatorId,
+        epoch: Epoch,
+        out: mpsc::UnboundedSender<Outgoing>,
+    },
+    Batch {
+        session: Session,
+        fence: Ticket,
+        messages: Vec<ToParticipant>,
+    },
+    Closed {
+        session: Session,
+    },
+    Resolve {
+        tx: TxId,
+        heuristic: Heuristic,
+        reply: oneshot::Sender<Answer>,
+    },
+    Forget {
+        tx: TxId,
+        reply: oneshot::Sender<Answer>,
+    },
     /// Looks at the engine between two rounds.
     Inspect(Box<dyn FnOnce(&View<'_>) + Send>),
     /// Finish what the resource manager has begun, and end.

@@ -35,27 +35,60 @@ pub struct Prepare {
 pub enum ToParticipant {
     Prepare(Prepare),
     /// To a read-only branch, once every vote is in: say whether you still hold your locks, then leave.
-    Confirm { tx: TxId, ticket: Ticket },
-    Commit { tx: TxId, ticket: Ticket },
+    Confirm {
+        tx: TxId,
+        ticket: Ticket,
+    },
+    Commit {
+        tx: TxId,
+        ticket: Ticket,
+    },
     /// Abort is presumed: never acknowledged.
-    Abort { tx: TxId, ticket: Ticket },
+    Abort {
+        tx: TxId,
+        ticket: Ticket,
+    },
     /// To a one-phase branch that kept silent: commit no more, and say what became of you.
-    Settle { tx: TxId, ticket: Ticket },
+    Settle {
+        tx: TxId,
+        ticket: Ticket,
+    },
     /// Answer to an inquiry: not decided yet, keep your locks.
-    Undecided { tx: TxId, ticket: Ticket },
+    Undecided {
+        tx: TxId,
+        ticket: Ticket,
+    },
     /// The coordinator has durably noted a heuristic outcome.
-    Noted { tx: TxId, ticket: Ticket },
+    Noted {
+        tx: TxId,
+        ticket: Ticket,
+    },
 }
 
 /// From a participant to a coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ToCoordinator {
-    Vote { tx: TxId, ticket: Ticket, vote: Vote },
-    Confirmed { tx: TxId, ticket: Ticket, held: bool },
+    Vote {
+        tx: TxId,
+        ticket: Ticket,
+        vote: Vote,
+    },
+    Confirmed {
+        tx: TxId,
+        ticket: Ticket,
+        held: bool,
+    },
     /// Answers a commit or a settle, and reports a heuristic outcome once the decision is known.
-    Finished { tx: TxId, ticket: Ticket, outcome: BranchOutcome },
+    Finished {
+        tx: TxId,
+        ticket: Ticket,
+        outcome: BranchOutcome,
+    },
     /// A branch in doubt asks for the decision.
-    Inquiry { tx: TxId, ticket: Ticket },
+    Inquiry {
+        tx: TxId,
+        ticket: Ticket,
+    },
 }
 
 impl ToParticipant {

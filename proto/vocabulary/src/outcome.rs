@@ -100,13 +100,22 @@ pub enum Outcome {
 /// Why a transaction aborted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AbortReason {
-    Refused { by: ParticipantName, refusal: Refusal },
+    Refused {
+        by: ParticipantName,
+        refusal: Refusal,
+    },
     /// The deadline passed before these branches answered.
-    DeadlinePassed { unanswered: Vec<ParticipantName> },
+    DeadlinePassed {
+        unanswered: Vec<ParticipantName>,
+    },
     /// A read-only branch no longer held its locks when every vote was in.
-    ReadLocksLost { by: ParticipantName },
+    ReadLocksLost {
+        by: ParticipantName,
+    },
     /// A one-phase branch had not committed when its coordinator asked after a silence.
-    NotExecuted { by: ParticipantName },
+    NotExecuted {
+        by: ParticipantName,
+    },
     /// A client or an operator cancelled it before the decision.
     Cancelled,
     /// The coordinator has its whole log and no commit decision in it (presumed abort).

@@ -10,6 +10,10 @@ use undoubt_coordinator_core::{Phase, Timer};
 use undoubt_participant_core::Heuristic;
 use undoubt_vocabulary::{Ticket, Timestamp, TxId};
 
+/// So often the coordinator repeats itself though a sweep could help as well. Beyond it the sweep has to come first, or a
+/// participant that cannot answer before it would let the coordinator count for ever.
+const RETRIES: u32 = 3;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Ask {
@@ -170,7 +174,9 @@ impl World {
         for (tx, ticket, timer) in &process.timers {
             let due = match timer {
                 Timer::Deadline { .. } => self.deadlines_may_pass(scenario),
-                Timer::Retry { .. } => quiet && self.is_unacknowledged(tx),
+                Timer::Retry { attempt } => {
+                    quiet && self.is_unacknowledged(tx) && (*attempt < RETRIES || !self.somebody_is_in_doubt())
+                }
             };
             if due {
                 actions.push(Action::Fire { tx: tx.clone(), ticket: *ticket, timer: *timer });
@@ -261,6 +267,13 @@ impl World {
             Deadlines::WhenStuck => self.is_quiet(),
             Deadlines::Always => true,
         }
+    }
+
+    fn somebody_is_in_doubt(&self) -> bool {
+        self.participants
+            .iter()
+            .filter_map(|host| host.process.as_ref())
+            .any(|process| process.core.branches_in_doubt() > 0)
     }
 
     fn is_unacknowledged(&self, tx: &TxId) -> bool {

@@ -25,12 +25,12 @@ fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), 
         world.participants.iter().flat_map(|host| host.storage.has_committed(tx)).collect();
     committed.sort();
     committed.dedup();
+    answers_are_true(world, scenario, tx, committed.first().copied())?;
     match committed.as_slice() {
         [] => {}
         [ticket] => committed_everywhere(world, scenario, tx, *ticket)?,
         [first, second, ..] => return Err(format!("atomicity: {tx} committed twice, as {first} and as {second}")),
     }
-    answers_are_true(world, scenario, tx, committed.first().copied())?;
     match world.coordinator.log.ended.get(tx) {
         Some(ended) if ended.is_damaged() => Err(format!("S9: a branch is said to be lost: {}", Branches(ended))),
         Some(_) | None => Ok(()),

@@ -11,8 +11,8 @@ mod lines;
 mod operate;
 mod operation;
 mod output;
-mod show;
 mod run;
+mod show;
 mod submit;
 mod text;
 

@@ -42,7 +42,13 @@ pub async fn run_demo(seed: u64, global: &Global) -> Result<Exit, Failure> {
     });
     let told = bar.clone();
     let table = global.output == Format::Table;
-    let say = move |what: &str| told.suspend(|| if table { println!("· {what}") });
+    let say = move |what: &str| {
+        told.suspend(|| {
+            if table {
+                println!("· {what}")
+            }
+        })
+    };
     let programs = Programs::beside_this_one()?;
     let report = unless_interrupted(demo(&programs, seed, progress, say)).await?;
     bar.finish_and_clear();

@@ -89,12 +89,11 @@ impl Transaction {
             }
             // It missed the abort, or its vote was under way: say it again. A prepared branch of a committed
             // transaction is still there only if an operator declared it lost.
-            Event::Inquired { branch } | Event::Voted { branch, vote: Vote::Prepared { .. } | Vote::ReadOnly { .. } } => {
-                match outcome {
-                    Outcome::Committed => self.answer_inquiry_with_commit(branch, cx),
-                    Outcome::Aborted(_) => self.send_abort(branch, cx),
-                }
-            }
+            Event::Inquired { branch }
+            | Event::Voted { branch, vote: Vote::Prepared { .. } | Vote::ReadOnly { .. } } => match outcome {
+                Outcome::Committed => self.answer_inquiry_with_commit(branch, cx),
+                Outcome::Aborted(_) => self.send_abort(branch, cx),
+            },
             // A heuristic outcome that is reported meanwhile is reported again, and finds the stored record then.
             Event::Voted { .. }
             | Event::Finished { .. }

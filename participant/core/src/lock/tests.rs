@@ -42,6 +42,21 @@ fn an_older_transaction_waits_and_a_younger_one_is_refused_and_leaves_nothing_be
 }
 
 #[test]
+fn a_younger_transaction_may_wait_for_a_holder_whose_decision_is_known_but_not_behind_an_older_waiter() {
+    let mut table = LockTable::default();
+    assert_eq!(table.acquire(&age(1, "holder"), &exclusive(&["k"])), Acquire::Granted);
+    table.leave(&tx("holder"));
+    assert_eq!(table.acquire(&age(2, "next"), &exclusive(&["k"])), Acquire::Waiting);
+    assert_eq!(table.acquire(&age(3, "later"), &exclusive(&["k"])), Acquire::Refused { holder: tx("next") });
+    // Who only waits has no decision, and leaving says nothing about it.
+    table.leave(&tx("next"));
+    assert_eq!(table.acquire(&age(3, "later"), &exclusive(&["k"])), Acquire::Refused { holder: tx("next") });
+    assert_eq!(table.release(&tx("holder")), [tx("next")]);
+    assert!(table.release(&tx("next")).is_empty());
+    assert_eq!(table, LockTable::default());
+}
+
+#[test]
 fn a_tie_in_age_is_settled_by_the_id() {
     let mut table = LockTable::default();
     table.acquire(&age(1, "b"), &exclusive(&["k"]));

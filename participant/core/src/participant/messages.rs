@@ -117,10 +117,7 @@ impl Participant {
                 | State::Resolving { .. }
                 | State::Heuristic { .. }
                 | State::Finished(
-                    Finished::Committed
-                    | Finished::CommittedAlone { .. }
-                    | Finished::Refused(_)
-                    | Finished::Aborted,
+                    Finished::Committed | Finished::CommittedAlone { .. } | Finished::Refused(_) | Finished::Aborted,
                 ),
             ) => false,
         };

@@ -8,13 +8,7 @@ use crate::input::Operator;
 use undoubt_vocabulary::TxId;
 
 impl Participant {
-    pub(super) fn resolve(
-        &mut self,
-        tx: &TxId,
-        heuristic: Heuristic,
-        operator: Operator,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn resolve(&mut self, tx: &TxId, heuristic: Heuristic, operator: Operator, effects: &mut Vec<Effect>) {
         let rejection = match self.branches.get(tx) {
             None => Rejection::NoSuchBranch,
             Some(branch) if branch.is_in_doubt() => {
@@ -42,9 +36,7 @@ impl Participant {
                 | State::Committing
                 | State::Aborting { .. }
                 | State::Resolving { .. }
-                | State::Finished(_) => {
-                    Answer::Rejected(Rejection::NotHeuristic { state: branch.state.as_str() })
-                }
+                | State::Finished(_) => Answer::Rejected(Rejection::NotHeuristic { state: branch.state.as_str() }),
             },
         };
         effects.push(Effect::Answer { operator, answer });

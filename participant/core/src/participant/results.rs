@@ -51,9 +51,7 @@ impl Participant {
     }
 
     pub(super) fn aborted(&mut self, id: &BranchId, effects: &mut Vec<Effect>) {
-        let Some(State::Aborting { next }) = self.state_of(id) else {
-            unreachable!("an abort that nobody asked for")
-        };
+        let Some(State::Aborting { next }) = self.state_of(id) else { unreachable!("an abort that nobody asked for") };
         self.after_abort(id, next, effects);
     }
 

@@ -54,6 +54,11 @@ impl Locks {
         self.state().table.lock_recovered(age, wanted);
     }
 
+    /// The decision about this transaction is known: whoever wants its locks may wait, whatever its age.
+    pub(super) fn leaving(&self, tx: &TxId) {
+        self.state().table.leave(tx);
+    }
+
     /// Frees all that this transaction has locked, and wakes those who go on.
     pub(super) fn release(&self, tx: &TxId) {
         let mut state = self.state();
