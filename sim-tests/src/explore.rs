@@ -10,7 +10,7 @@
 //! * A durable write of a resource and its answer are one step (see [`resource`]). For the log they are two, because
 //!   clients hear of it: a crash may find any part of what was appended written.
 //! * Packets that their receiver would ignore are dropped at once (see [`world`]).
-//! * A commit that a resource is told is done at once: until it is done, nobody can tell whether it was received.
+//! * A commit that a resource is told is done at once, where no other transaction can see that it isn't (see [`step`]).
 //! * Sessions begin, and processes start again, at once in most scenarios (see [`Sessions`]).
 //! * Repetition by timers and sweeps waits until it can matter (see [`action`]).
 //! * What a participant notices of a dead session makes no difference until the next session comes (see [`step`]).

@@ -79,8 +79,8 @@ enum State {
     Committing { attempt: u32 },
     /// One branch: the record that it may commit by itself is being forced.
     LoggingDelegation,
-    /// One branch: told to commit at once.
-    Delegated,
+    /// One branch: to be told to commit at once. `sent`: it may have been.
+    Delegated { sent: bool },
     /// One branch that kept silent: told to commit no more and to say what became of it.
     Settling { attempt: u32 },
     /// The end is being recorded. `answered`: clients know already, else they hear when it is stable (R10).
@@ -162,7 +162,9 @@ impl Transaction {
             transaction.state = State::LoggingDelegation;
             transaction.append_open(OpenKind::Delegated, cx);
         } else {
-            (0..transaction.branches.len()).for_each(|branch| transaction.send_prepare(branch, cx));
+            for branch in 0..transaction.branches.len() {
+                transaction.send_prepare(branch, cx);
+            }
         }
         transaction.arm(Timer::Deadline { after: timeout }, cx);
         transaction
@@ -209,7 +211,7 @@ impl Transaction {
             State::LoggingCommit => self.logging_commit(event, cx),
             State::Committing { attempt } => self.committing(attempt, event, cx),
             State::LoggingDelegation => self.logging_delegation(event, cx),
-            State::Delegated => self.delegated(event, cx),
+            State::Delegated { sent } => self.delegated(sent, event, cx),
             State::Settling { attempt } => self.settling(attempt, event, cx),
             State::LoggingEnd { outcome, answered } => self.logging_end(outcome, answered, event, cx),
             State::Ended => {}
@@ -256,7 +258,7 @@ impl Transaction {
             | State::Confirming
             | State::LoggingCommit
             | State::LoggingDelegation
-            | State::Delegated
+            | State::Delegated { .. }
             | State::Settling { .. }
             | State::LoggingEnd { answered: false, .. }
             | State::Ended => None,
@@ -337,7 +339,8 @@ impl Transaction {
         cx.effects.push(Effect::Arm { tx: self.tx.clone(), ticket: self.ticket, timer });
     }
 
-    fn send_prepare(&self, branch: usize, cx: &mut Context<'_>) {
+    /// Answers whether it may arrive.
+    fn send_prepare(&self, branch: usize, cx: &mut Context<'_>) -> bool {
         let execution = if self.branches.len() == 1 { Execution::OnePhase } else { Execution::TwoPhase };
         let prepare = Prepare {
             tx: self.tx.clone(),
@@ -348,6 +351,7 @@ impl Transaction {
             work: self.branches[branch].work.clone(),
         };
         self.send(branch, ToParticipant::Prepare(prepare), cx);
+        self.can_reach(branch, cx)
     }
 
     fn send_abort(&self, branch: usize, cx: &mut Context<'_>) {
@@ -358,11 +362,15 @@ impl Transaction {
         self.send(branch, ToParticipant::Undecided { tx: self.tx.clone(), ticket: self.ticket }, cx);
     }
 
+    fn can_reach(&self, branch: usize, cx: &Context<'_>) -> bool {
+        !self.held && cx.connected.contains(&self.branches[branch].participant)
+    }
+
     fn send(&self, branch: usize, message: ToParticipant, cx: &mut Context<'_>) {
-        let to = &self.branches[branch].participant;
-        if self.held || !cx.connected.contains(to) {
+        if !self.can_reach(branch, cx) {
             return;
         }
+        let to = &self.branches[branch].participant;
         cx.note(&self.tx, Note::Sent { to: to.clone(), message: message.name() });
         cx.effects.push(Effect::Send { to: to.clone(), message });
     }
@@ -375,7 +383,7 @@ impl Transaction {
             Event::Finished { branch, outcome } => Note::Finished { from: name(branch), outcome: *outcome },
             Event::Inquired { branch } => Note::Inquired { from: name(branch) },
             Event::DeadlinePassed => match self.state {
-                State::Preparing | State::Confirming | State::Delegated => Note::DeadlinePassed,
+                State::Preparing | State::Confirming | State::Delegated { .. } => Note::DeadlinePassed,
                 State::LoggingCommit
                 | State::Committing { .. }
                 | State::LoggingDelegation

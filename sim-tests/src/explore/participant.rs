@@ -100,10 +100,11 @@ impl Process {
 
     fn call(&mut self, call: Call) -> Result<(), String> {
         let tx = match &call {
-            Call::Execute { branch, .. }
-            | Call::Commit { branch }
-            | Call::Abort { branch }
-            | Call::Resolve { branch, .. } => branch.tx.clone(),
+            Call::Execute { branch, .. } => branch.tx.clone(),
+            Call::Commit { branch } | Call::Abort { branch } | Call::Resolve { branch, .. } => {
+                self.memory.locks.leave(&branch.tx);
+                branch.tx.clone()
+            }
         };
         match self.memory.calls.insert(tx, call) {
             None => Ok(()),

@@ -138,7 +138,9 @@ impl Scenario {
 
     pub fn two_participants() -> Scenario {
         let requests = vec![Request::submit("T1", &[(0, "put x"), (1, "put x")]).once()];
-        Scenario::new("two", "two branches that write", 2, requests)
+        let mut scenario = Scenario::new("two", "two branches that write", 2, requests);
+        scenario.budget.duplicates = 1;
+        scenario
     }
 
     pub fn three_participants() -> Scenario {
@@ -150,7 +152,10 @@ impl Scenario {
 
     pub fn one_phase() -> Scenario {
         let requests = vec![Request::submit("T1", &[(0, "put x")]), Request::submit("T2", &[(0, "get x put x")])];
-        Scenario::new("one-phase", "two transactions with a single branch each, on one participant", 1, requests)
+        let about = "two transactions with a single branch each, on one participant";
+        let mut scenario = Scenario::new("one-phase", about, 1, requests);
+        scenario.budget.duplicates = 1;
+        scenario
     }
 
     pub fn read_only() -> Scenario {
@@ -229,6 +234,10 @@ impl Scenario {
                 RequestKind::Cancel => false,
             }
         })
+    }
+
+    pub(crate) fn has_several_transactions(&self) -> bool {
+        self.requests.iter().any(|request| request.tx != self.requests[0].tx)
     }
 
     pub(crate) fn submission(&self, request: usize, branches: &[(usize, &'static str)]) -> Submission {

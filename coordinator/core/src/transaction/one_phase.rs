@@ -14,8 +14,8 @@ impl Transaction {
     pub(super) fn logging_delegation(&mut self, event: Event, cx: &mut Context<'_>) {
         match event {
             Event::Logged { stage: Stage::Delegated } => {
-                self.state = State::Delegated;
-                self.send_prepare(0, cx);
+                let sent = self.send_prepare(0, cx);
+                self.state = State::Delegated { sent };
             }
             // Nothing was sent yet, so the abort is certain.
             Event::Cancelled => self.abort(AbortReason::Cancelled, cx),
@@ -35,10 +35,19 @@ impl Transaction {
         }
     }
 
-    pub(super) fn delegated(&mut self, event: Event, cx: &mut Context<'_>) {
+    pub(super) fn delegated(&mut self, sent: bool, event: Event, cx: &mut Context<'_>) {
         match event {
             Event::Voted { vote, .. } => self.take_one_phase_vote(vote, cx),
-            Event::Connected { .. } => self.send_prepare(0, cx),
+            Event::Connected { .. } => {
+                let sent = self.send_prepare(0, cx) || sent;
+                self.state = State::Delegated { sent };
+            }
+            // Nobody was told anything, so the abort is certain.
+            Event::DeadlinePassed if !sent => {
+                let unanswered = vec![self.branches[0].participant.clone()];
+                self.abort(AbortReason::DeadlinePassed { unanswered }, cx);
+            }
+            Event::Cancelled if !sent => self.abort(AbortReason::Cancelled, cx),
             Event::DeadlinePassed | Event::Cancelled => {
                 self.state = State::Settling { attempt: 0 };
                 self.send_settle(cx);

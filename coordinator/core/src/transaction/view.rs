@@ -35,7 +35,7 @@ impl Transaction {
             | State::Confirming
             | State::LoggingCommit
             | State::LoggingDelegation
-            | State::Delegated
+            | State::Delegated { .. }
             | State::Settling { .. }
             | State::LoggingEnd { answered: false, .. }
             | State::Ended => None,
@@ -66,7 +66,7 @@ impl Transaction {
             | State::Confirming
             | State::LoggingCommit
             | State::LoggingDelegation
-            | State::Delegated
+            | State::Delegated { .. }
             | State::LoggingEnd { .. }
             | State::Ended => false,
         }
@@ -75,7 +75,7 @@ impl Transaction {
     /// Whether a cancellation can still lead to an abort.
     pub(crate) fn is_cancellable(&self) -> bool {
         match self.state {
-            State::Preparing | State::Confirming | State::LoggingDelegation | State::Delegated => true,
+            State::Preparing | State::Confirming | State::LoggingDelegation | State::Delegated { .. } => true,
             State::LoggingCommit
             | State::Committing { .. }
             | State::Settling { .. }
@@ -93,7 +93,7 @@ impl State {
             State::LoggingCommit => "logging-commit",
             State::Committing { .. } => "committing",
             State::LoggingDelegation => "logging-delegation",
-            State::Delegated => "delegated",
+            State::Delegated { .. } => "delegated",
             State::Settling { .. } => "settling",
             State::LoggingEnd { outcome: Outcome::Committed, .. } => "ending-committed",
             State::LoggingEnd { outcome: Outcome::Aborted(_), .. } => "ending-aborted",

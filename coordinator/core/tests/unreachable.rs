@@ -1,0 +1,60 @@
+//! The only branch of a transaction is at a participant that cannot be reached.
+
+use bytes::Bytes;
+use std::time::Duration;
+use undoubt_coordinator_core::{
+    Answer, Client, Coordinator, Effect, Input, Limits, Question, Stage, Submission, Timer,
+};
+use undoubt_vocabulary::{AbortReason, Epoch, Outcome, ParticipantName, Ticket, Timestamp, TxId};
+
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+fn put(coordinator: &mut Coordinator, input: Input) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    coordinator.handle(Timestamp(1), input, &mut effects);
+    effects
+}
+
+/// A coordinator whose one branch is delegated on stable storage, with the ticket of the attempt.
+fn delegated(participant: &ParticipantName, tx: &TxId) -> (Coordinator, Ticket) {
+    let mut coordinator = Coordinator::new(Epoch(1), Limits { max_open_transactions: 1 });
+    put(&mut coordinator, Input::RecoveryDone { paused: false });
+    let submission = Submission {
+        tx: tx.clone(),
+        digest: [1; 32],
+        branches: vec![(participant.clone(), Bytes::new())],
+        timeout: TIMEOUT,
+        client: Client(1),
+        wait: true,
+    };
+    put(&mut coordinator, Input::LookedUp { question: Question::Submit(submission), ended: None });
+    let ticket = Ticket::first_of(Epoch(1));
+    put(&mut coordinator, Input::Appended { tx: tx.clone(), ticket, stage: Stage::Delegated });
+    (coordinator, ticket)
+}
+
+fn deadline(tx: &TxId, ticket: Ticket) -> Input {
+    Input::Fired { tx: tx.clone(), ticket, timer: Timer::Deadline { after: TIMEOUT } }
+}
+
+#[test]
+fn what_was_never_sent_is_aborted_at_its_deadline() {
+    let (participant, tx): (ParticipantName, TxId) = ("bank".parse().unwrap(), "t".parse().unwrap());
+    let (mut coordinator, ticket) = delegated(&participant, &tx);
+    put(&mut coordinator, deadline(&tx, ticket));
+    let effects = put(&mut coordinator, Input::Appended { tx: tx.clone(), ticket, stage: Stage::Ended });
+    let outcome = Outcome::Aborted(AbortReason::DeadlinePassed { unanswered: vec![participant] });
+    let answer = Answer::Outcome { outcome, results: Vec::new() };
+    assert!(effects.contains(&Effect::Answer { client: Client(1), tx, answer }), "{effects:?}");
+}
+
+#[test]
+fn what_may_have_been_sent_is_settled_and_not_presumed() {
+    let (participant, tx): (ParticipantName, TxId) = ("bank".parse().unwrap(), "t".parse().unwrap());
+    let (mut coordinator, ticket) = delegated(&participant, &tx);
+    put(&mut coordinator, Input::Connected { participant: participant.clone() });
+    put(&mut coordinator, Input::Disconnected { participant });
+    let effects = put(&mut coordinator, deadline(&tx, ticket));
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Append { .. })), "{effects:?}");
+    assert_eq!(coordinator.view(&tx).unwrap().phase, "settling");
+}
