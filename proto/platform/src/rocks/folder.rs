@@ -24,6 +24,14 @@ pub(super) struct Folder {
     established: bool,
 }
 
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // Closing alone would not free it at once: a child process that is just being started has the file too, until it
+        // runs its own program. Should unlocking fail, closing frees it a moment later.
+        let _ = self.claim.unlock();
+    }
+}
+
 impl Folder {
     pub(super) fn claim(path: &Path) -> Result<Folder, StoreError> {
         create(path)?;
