@@ -100,7 +100,7 @@ impl Transaction {
                     self.decide_commit(cx);
                 }
             }
-            // A confirmation that comes twice says `false` the second time, because the branch has left.
+            // Only a branch that restarted since its vote says so: one that has left since says again that it held them.
             Event::Confirmed { branch, held: false } if self.branches[branch].vote == BranchVote::ReadOnly => {
                 self.branches[branch].vote = BranchVote::Refused;
                 let by = self.branches[branch].participant.clone();
