@@ -1,15 +1,35 @@
 //! How a coordinator reaches its participants. The simulation brings its own way.
 
-use std::future::Future;
-use std::pin::Pin;
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, StreamExt as _};
 use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint, Error};
+use undoubt_proto::v1::participant_client::ParticipantClient;
+use undoubt_proto::v1::{CoordinatorBatch, ParticipantBatch};
 
-pub type Connecting = Pin<Box<dyn Future<Output = Result<Channel, Error>> + Send>>;
+/// What a participant says in a session.
+pub type Incoming = BoxStream<'static, Result<ParticipantBatch, Status>>;
 
-/// Opens a connection to `http://host:port`. Ends within the connect timeout it was made with.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("cannot connect: {}", root_cause(.0))]
+    Transport(#[from] Error),
+    #[error(transparent)]
+    Refused(#[from] Status),
+}
+
+/// Opens sessions.
 pub trait Connect: Send + Sync + 'static {
-    fn connect(&self, address: &str) -> Connecting;
+    /// Connects to `http://host:port` and opens a session, into which `outgoing` flows. The caller bounds how long that
+    /// may take.
+    fn open(
+        &self,
+        address: &str,
+        outgoing: mpsc::Receiver<CoordinatorBatch>,
+    ) -> BoxFuture<'static, Result<Incoming, ConnectError>>;
 }
 
 /// Plain TCP. A peer that does not even answer a ping for `keep_alive` is given up.
@@ -36,9 +56,33 @@ impl TcpConnect {
 /// Flow control of one session, each way.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 
+/// The largest batch that is accepted from a participant: 1,024 votes of moderate results, or one of the largest.
+const MAX_INCOMING_BATCH_BYTES: usize = 64 << 20;
+
 impl Connect for TcpConnect {
-    fn connect(&self, address: &str) -> Connecting {
+    fn open(
+        &self,
+        address: &str,
+        outgoing: mpsc::Receiver<CoordinatorBatch>,
+    ) -> BoxFuture<'static, Result<Incoming, ConnectError>> {
         let endpoint = self.endpoint(address);
-        Box::pin(async move { endpoint?.connect().await })
+        Box::pin(async move { converse(endpoint?.connect().await?, outgoing).await })
     }
+}
+
+/// Opens a session over a channel.
+pub async fn converse(channel: Channel, outgoing: mpsc::Receiver<CoordinatorBatch>) -> Result<Incoming, ConnectError> {
+    let mut client = ParticipantClient::new(channel)
+        .max_decoding_message_size(MAX_INCOMING_BATCH_BYTES)
+        .max_encoding_message_size(usize::MAX);
+    Ok(client.session(ReceiverStream::new(outgoing)).await?.into_inner().boxed())
+}
+
+/// The innermost cause says what happened; the outer ones say "transport error".
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
 }

@@ -105,7 +105,7 @@ impl Engine {
         let paused = engine.config.start_paused;
         engine.put(Input::RecoveryDone { paused })?;
         engine.look_after_room()?;
-        tracing::info!(recovered, epoch = epoch.0, paused, "recovery done: the whole log was read");
+        tracing::info!(target: "undoubt::life", recovered, epoch = epoch.0, paused, "recovery done: the whole log was read");
         Ok((engine, Handle::new(sender)))
     }
 

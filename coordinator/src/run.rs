@@ -17,8 +17,9 @@ use tokio_stream::Stream;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tonic_health::ServingStatus;
+use tower::util::MapResponseLayer;
 use undoubt_platform::identity::{establish, next_epoch};
-use undoubt_platform::{Clock, CrashPoints, IdentityError, Kind, Random, Store, StoreError};
+use undoubt_platform::{Clock, CrashPoints, IdentityError, Kind, Random, Store, StoreError, dated};
 use undoubt_proto::v1::coordinator_server::CoordinatorServer;
 use undoubt_proto::v1::operator_server::OperatorServer;
 use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId, ParticipantName};
@@ -122,7 +123,8 @@ where
 
     let (drain, mut drain_asked) = watch::channel(false);
     let operator = OperatorService { engine: handle.clone(), config: config.clone(), id, epoch, drain };
-    let service = Service { engine: handle.clone(), config: config.clone(), clock, log: log.downgrade() };
+    let service =
+        Service { engine: handle.clone(), config: config.clone(), clock: clock.clone(), log: log.downgrade() };
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_service_status("", ServingStatus::Serving).await;
     health.set_serving::<CoordinatorServer<Service>>().await;
@@ -133,6 +135,7 @@ where
 
     let (stop, mut stopped) = watch::channel(false);
     let server = Server::builder()
+        .layer(MapResponseLayer::new(dated(clock.clone())))
         .http2_keepalive_interval(Some(Duration::from_millis(config.keep_alive_ms)))
         .http2_keepalive_timeout(Some(Duration::from_millis(config.keep_alive_ms)))
         .add_service(health_service)

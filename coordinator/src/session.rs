@@ -4,18 +4,16 @@
 //! repeated here: the core does that when it hears of the new session.
 
 use crate::config::Config;
-use crate::connect::Connect;
+use crate::connect::{Connect, ConnectError, Incoming};
 use crate::engine::{Command, EngineGone, Handle};
 use crate::points::around_send;
 use crate::queue::Queue;
+use futures::StreamExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
 use undoubt_platform::{CrashPoints, Random};
-use undoubt_proto::v1::participant_client::ParticipantClient;
 use undoubt_proto::v1::{CoordinatorBatch, Hello, ParticipantBatch, Welcome};
 use undoubt_vocabulary::{CoordinatorId, Epoch, ParticipantName, ToCoordinator};
 
@@ -29,9 +27,6 @@ const MAX_BATCHES_UNDER_WAY: usize = 2;
 const MAX_MESSAGES_PER_BATCH: usize = 1_024;
 const MAX_WORK_BYTES_PER_BATCH: usize = 1 << 20;
 
-/// The largest batch that is accepted from a participant: 1,024 votes of moderate results, or one of the largest.
-const MAX_INCOMING_BATCH_BYTES: usize = 64 << 20;
-
 /// What all sessions of a coordinator share.
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
@@ -44,11 +39,11 @@ pub(crate) struct Shared {
 
 #[derive(Debug, thiserror::Error)]
 enum SessionError {
-    #[error("cannot connect: {0}")]
-    Connect(String),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     #[error("{0}")]
     Refused(#[from] tonic::Status),
-    #[error("no welcome came within {0} ms")]
+    #[error("no welcome came within {0} ms of connecting")]
     NoWelcome(u64),
     #[error("it welcomed as {found:?}, protocol version {version}; check the address in the configuration")]
     WrongWelcome { found: String, version: u32 },
@@ -99,13 +94,6 @@ async fn converse(
 ) -> Result<(), SessionError> {
     let patience = Duration::from_millis(shared.config.connect_timeout_ms);
     let late = |_| SessionError::NoWelcome(shared.config.connect_timeout_ms);
-    let channel = timeout(patience, shared.connect.connect(address))
-        .await
-        .map_err(late)?
-        .map_err(|error| SessionError::Connect(root_cause(&error)))?;
-    let mut client = ParticipantClient::new(channel)
-        .max_decoding_message_size(MAX_INCOMING_BATCH_BYTES)
-        .max_encoding_message_size(usize::MAX);
     let (batches, outgoing) = mpsc::channel(MAX_BATCHES_UNDER_WAY);
     let hello = Hello {
         protocol_version: PROTOCOL_VERSION,
@@ -118,22 +106,24 @@ async fn converse(
     // The channel was made just now and has room.
     let _ = batches.try_send(first);
     let opening = async {
-        let mut incoming = client.session(ReceiverStream::new(outgoing)).await?.into_inner();
-        let first = incoming.message().await?.ok_or(SessionError::Ended)?;
+        let mut incoming = shared.connect.open(address, outgoing).await?;
+        let first = incoming.next().await.ok_or(SessionError::Ended)??;
         Ok::<_, SessionError>((incoming, first))
     };
-    let (incoming, first) = timeout(patience, opening).await.map_err(late)??;
+    // Once to connect, once to be welcomed.
+    let (incoming, first) = timeout(2 * patience, opening).await.map_err(late)??;
     let Welcome { protocol_version, participant_name, resource, .. } = first.welcome.clone().unwrap_or_default();
     if protocol_version != PROTOCOL_VERSION || participant_name != participant.as_str() {
         return Err(SessionError::WrongWelcome { found: participant_name, version: protocol_version });
     }
+    tracing::trace!(target: "undoubt::wire", to = %participant, session, "welcomed");
     *welcomed = true;
     let (participant, queue) = (participant.clone(), queue.clone());
     let connected = Command::Connected { participant: participant.clone(), session, queue: queue.clone(), resource };
     engine.tell(connected).await?;
     tokio::select! {
         ended = receive(engine, &participant, session, first, incoming) => ended,
-        () = send(queue, batches, &shared.crash) => Err(SessionError::Ended),
+        () = send(&participant, queue, batches, &shared.crash) => Err(SessionError::Ended),
     }
 }
 
@@ -142,21 +132,30 @@ async fn receive(
     participant: &ParticipantName,
     session: u64,
     first: ParticipantBatch,
-    mut incoming: Streaming<ParticipantBatch>,
+    mut incoming: Incoming,
 ) -> Result<(), SessionError> {
     let mut batch = first;
     loop {
         let messages: Result<Vec<ToCoordinator>, _> = batch.messages.into_iter().map(TryInto::try_into).collect();
         let messages = messages?;
+        for message in &messages {
+            tracing::trace!(target: "undoubt::wire", from = %participant, what = message.name(),
+                tx = %message.tx(), ticket = message.ticket().0, "received");
+        }
         if !messages.is_empty() {
             engine.tell(Command::Received { participant: participant.clone(), session, messages }).await?;
         }
-        batch = incoming.message().await?.ok_or(SessionError::Ended)?;
+        batch = incoming.next().await.ok_or(SessionError::Ended)??;
     }
 }
 
 /// Drains the queue into the stream until either is closed.
-async fn send(queue: Queue, batches: mpsc::Sender<CoordinatorBatch>, crash: &CrashPoints) {
+async fn send(
+    participant: &ParticipantName,
+    queue: Queue,
+    batches: mpsc::Sender<CoordinatorBatch>,
+    crash: &CrashPoints,
+) {
     while let Some(drained) = queue.drain().await {
         let mut messages = drained.messages.into_iter().peekable();
         loop {
@@ -168,6 +167,8 @@ async fn send(queue: Queue, batches: mpsc::Sender<CoordinatorBatch>, crash: &Cra
                 let (before, after) = around_send(message.name());
                 crash.reach(before);
                 reached.push(after);
+                tracing::trace!(target: "undoubt::wire", to = %participant, what = message.name(),
+                    tx = %message.tx(), ticket = message.ticket().0, "sent");
                 work_bytes += work_len(&message);
                 batch.messages.push(message.into());
             }
@@ -193,13 +194,4 @@ fn work_len(message: &undoubt_vocabulary::ToParticipant) -> usize {
         | ToParticipant::Undecided { .. }
         | ToParticipant::Noted { .. } => 0,
     }
-}
-
-/// The innermost cause says what happened; the outer ones say "transport error".
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }

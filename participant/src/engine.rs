@@ -74,7 +74,7 @@ impl<R: ResourceManager> Engine<R> {
         for input in inputs_of(recovered) {
             engine.put(Input::Recovered(input));
         }
-        tracing::info!(in_doubt, resource = resource.kind(), "recovery done: what is in doubt is locked again");
+        tracing::info!(target: "undoubt::life", in_doubt, resource = resource.kind(), "recovery done: what is in doubt is locked again");
         Ok((engine, Handle::new(sender)))
     }
 

@@ -15,7 +15,8 @@ use tokio_stream::Stream;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 use tonic_health::ServingStatus;
-use undoubt_platform::{Clock, CrashPoints, Random};
+use tower::util::MapResponseLayer;
+use undoubt_platform::{Clock, CrashPoints, Random, dated};
 use undoubt_proto::v1::participant_admin_server::ParticipantAdminServer;
 use undoubt_proto::v1::participant_server::ParticipantServer;
 
@@ -81,10 +82,11 @@ where
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     let session = SessionService::new(handle.clone(), config.clone(), kind, crash);
-    let admin = AdminService { engine: handle.clone(), config: config.clone(), clock };
+    let admin = AdminService { engine: handle.clone(), config: config.clone(), clock: clock.clone() };
     let keep_alive = Duration::from_millis(config.keep_alive_ms);
     let (stop, mut stopped) = watch::channel(false);
     let server = Server::builder()
+        .layer(MapResponseLayer::new(dated(clock.clone())))
         .http2_keepalive_interval(Some(keep_alive / 2))
         .http2_keepalive_timeout(Some(keep_alive / 2))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)

@@ -119,6 +119,10 @@ async fn receive(
         let fence = Ticket(batch.fence);
         let messages: Result<Vec<ToParticipant>, _> = batch.messages.into_iter().map(TryInto::try_into).collect();
         let messages = messages.map_err(|bad| Status::invalid_argument(bad.to_string()))?;
+        for message in &messages {
+            tracing::trace!(target: "undoubt::wire", what = message.name(), tx = %message.tx(),
+                ticket = message.ticket().0, "received");
+        }
         engine.tell(Command::Batch { session, fence, messages }).await.map_err(gone)?;
         next = incoming.message().await?;
     }
@@ -144,6 +148,8 @@ async fn send(
                     let (before, after) = around_send(&message);
                     crash.reach(before);
                     reached.push(after);
+                    tracing::trace!(target: "undoubt::wire", what = message.name(), tx = %message.tx(),
+                        ticket = message.ticket().0, "sent");
                     batch.messages.push(message.into());
                 }
                 Outgoing::Close(why) => close = Some(why),

@@ -1,3 +1,10 @@
 //! How we know: exhaustive exploration, worlds, faults, checkers.
 
+pub mod check;
+pub mod disk;
 pub mod explore;
+pub mod picture;
+pub mod plan;
+pub mod run;
+pub mod trace;
+pub mod world;

@@ -45,7 +45,7 @@ impl Engine {
                 self.put(Input::LookedUp { question, ended })?;
             }
             Effect::Note { tx, note } => {
-                tracing::debug!(%tx, event = note.event(), participant = ?note.participant(), detail = %note);
+                tracing::debug!(target: "undoubt::note", %tx, event = note.event(), participant = ?note.participant(), detail = %note);
                 if matches!(note, Note::Finished { .. }) && !self.histories.holds(&tx) {
                     // A heuristic outcome of one that has ended: its record is about to be written again.
                     let ended = self.log.ended(&tx)?;
@@ -53,7 +53,10 @@ impl Engine {
                 }
                 self.histories.note(now, &tx, &note);
             }
-            Effect::Retired { tx } => self.histories.forget(&tx),
+            Effect::Retired { tx } => {
+                tracing::debug!(target: "undoubt::note", %tx, event = "retired");
+                self.histories.forget(&tx);
+            }
         }
         Ok(())
     }

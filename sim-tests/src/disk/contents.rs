@@ -1,0 +1,85 @@
+//! What batches come to: an ordered map for each family.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use bytes::Bytes;
+use undoubt_platform::{Direction, Family, Operation, StoreError};
+
+/// What a log holds at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents(BTreeMap<Family, BTreeMap<Bytes, Bytes>>);
+
+impl Contents {
+    /// In their order; none of a family that does not exist.
+    pub fn keys(&self, family: Family) -> impl Iterator<Item = &Bytes> {
+        self.pairs(family).map(|(key, _)| key)
+    }
+
+    /// In the order of their keys; none of a family that does not exist.
+    pub fn pairs(&self, family: Family) -> impl Iterator<Item = (&Bytes, &Bytes)> {
+        self.0.get(&family).into_iter().flatten()
+    }
+
+    pub fn value(&self, family: Family, key: &[u8]) -> Option<&Bytes> {
+        self.0.get(&family)?.get(key)
+    }
+
+    pub(super) fn of<'a>(families: impl IntoIterator<Item = &'a Family>) -> Contents {
+        Contents(families.into_iter().map(|family| (*family, BTreeMap::new())).collect())
+    }
+
+    pub(super) fn apply(&mut self, operations: impl IntoIterator<Item = Operation>) {
+        for operation in operations {
+            let pairs = self.0.entry(operation.family()).or_default();
+            match operation {
+                Operation::Put { key, value, .. } => drop(pairs.insert(key, value)),
+                Operation::Delete { key, .. } => drop(pairs.remove(&key)),
+                Operation::DeleteRange { from, to, .. } => pairs.extract_if(from..to, |_, _| true).for_each(drop),
+            }
+        }
+    }
+
+    /// The keys that `operation` concerns, if these are the contents before it.
+    pub(super) fn touched_by(&self, operation: &Operation) -> Vec<Bytes> {
+        match operation {
+            Operation::Put { key, .. } | Operation::Delete { key, .. } => vec![key.clone()],
+            Operation::DeleteRange { family, from, to } => {
+                let pairs = self.0.get(family).into_iter();
+                pairs.flat_map(|pairs| pairs.range::<Bytes, _>(from..to)).map(|(key, _)| key.clone()).collect()
+            }
+        }
+    }
+
+    pub(super) fn check_family(&self, family: Family) -> Result<(), StoreError> {
+        self.family(family).map(drop)
+    }
+
+    pub(super) fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.family(family)?.get(key).cloned())
+    }
+
+    pub(super) fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        to: Option<&[u8]>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        let pairs = self.family(family)?;
+        if to.is_some_and(|to| to <= from) {
+            return Ok(Vec::new());
+        }
+        let bounds = (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded));
+        let within = pairs.range::<[u8], _>(bounds).map(|(key, value)| (key.clone(), value.clone()));
+        Ok(match direction {
+            Direction::Forward => within.take(limit).collect(),
+            Direction::Backward => within.rev().take(limit).collect(),
+        })
+    }
+
+    fn family(&self, family: Family) -> Result<&BTreeMap<Bytes, Bytes>, StoreError> {
+        self.0.get(&family).ok_or(StoreError::NoSuchFamily { family: family.0 })
+    }
+}

@@ -1,0 +1,154 @@
+//! The store on a simulated disk.
+//!
+//! A write is in the maps and in the page cache when [`Store::write`] returns. Forced ones are answered in groups, as
+//! `RocksStore` does: one sync is under way at a time and covers what was written before it began; what comes meanwhile
+//! waits for the next. As there, the first failure stops the writing for good, and reading goes on.
+//!
+//! Answers leave a process, so they pass its switch: while it is paused they wait, and a sync that ends in a pause counts
+//! only when it goes on. A dead process writes nothing and hears nothing any more.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use undoubt_platform::store::Completion;
+use undoubt_platform::{Batch, Direction, Durability, Family, Store, StoreError, Written};
+
+use super::Disk;
+use super::contents::Contents;
+use super::state::Opening;
+use crate::world::Process;
+
+/// A disk as a process has it open.
+pub struct DiskStore(Arc<Shared>);
+
+struct Shared {
+    disk: Disk,
+    opening: Opening,
+    process: Process,
+    state: Mutex<State>,
+}
+
+struct State {
+    contents: Contents,
+    /// Forced writes that no sync covers yet.
+    waiting: Vec<Completion>,
+    is_syncing: bool,
+    stopped: Option<String>,
+}
+
+impl DiskStore {
+    pub(super) fn new(disk: Disk, opening: Opening, contents: Contents, process: Process) -> DiskStore {
+        let state = State { contents, waiting: Vec::new(), is_syncing: false, stopped: None };
+        DiskStore(Arc::new(Shared { disk, opening, process, state: Mutex::new(state) }))
+    }
+}
+
+impl Store for DiskStore {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.0.state().contents.get(family, key)
+    }
+
+    fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        to: Option<&[u8]>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        self.0.state().contents.scan(family, from, to, direction, limit)
+    }
+
+    /// Needs a tokio runtime around it.
+    fn write(&self, batch: Batch, durability: Durability) -> Written {
+        let (completion, written) = Written::pending();
+        let applied = if self.0.process.is_dead() { Ok(()) } else { self.0.apply(batch, durability) };
+        match (applied, durability) {
+            (Ok(()), Durability::Forced) => self.0.await_sync(completion),
+            (Ok(()), Durability::Lazy) => self.0.answer(completion, Ok(())),
+            (Err(error), Durability::Forced | Durability::Lazy) => self.0.answer(completion, Err(error)),
+        }
+        written
+    }
+
+    fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        Ok(self.0.disk.with(|disk| disk.room))
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
+        let mut state = self.state();
+        batch.iter().try_for_each(|operation| state.contents.check_family(operation.family()))?;
+        if let Some(cause) = &state.stopped {
+            return Err(StoreError::Stopped { cause: cause.clone() });
+        }
+        let random = &self.disk.0.random;
+        let appended = self.disk.with(|disk| disk.append(self.opening, &batch, durability, random));
+        match &appended {
+            Ok(()) => state.contents.apply(batch),
+            Err(error) => state.stop(error),
+        }
+        appended
+    }
+
+    fn await_sync(self: &Arc<Self>, completion: Completion) {
+        let mut state = self.state();
+        state.waiting.push(completion);
+        if !state.is_syncing {
+            state.is_syncing = true;
+            tokio::spawn(Arc::clone(self).sync());
+        }
+    }
+
+    /// Syncs until nobody waits.
+    async fn sync(self: Arc<Self>) {
+        while let Some(group) = self.next_group() {
+            let (frames, latency) = self.disk.with(|disk| disk.begin_sync(&self.disk.0.random));
+            tokio::time::sleep(latency).await;
+            self.process.running().await;
+            let outcome = self.disk.with(|disk| disk.end_sync(self.opening, frames));
+            if let Err(error) = &outcome {
+                self.state().stop(error);
+            }
+            for completion in group {
+                self.answer(completion, outcome.clone());
+            }
+        }
+    }
+
+    fn next_group(&self) -> Option<Vec<Completion>> {
+        let mut state = self.state();
+        state.is_syncing = !state.waiting.is_empty();
+        state.is_syncing.then(|| std::mem::take(&mut state.waiting))
+    }
+
+    /// Once the process runs, so never if it is dead.
+    fn answer(&self, completion: Completion, answer: Result<(), StoreError>) {
+        if self.process.is_running() {
+            return completion.complete(answer);
+        }
+        let process = self.process.clone();
+        tokio::spawn(async move {
+            process.running().await;
+            completion.complete(answer);
+        });
+    }
+}
+
+impl State {
+    fn stop(&mut self, error: &StoreError) {
+        self.stopped.get_or_insert_with(|| error.to_string());
+    }
+}
+
+impl fmt::Debug for DiskStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("DiskStore").field(&self.0.disk).field(&self.0.opening).finish()
+    }
+}

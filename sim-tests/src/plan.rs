@@ -1,0 +1,64 @@
+//! What will happen in a run, written down: a seed expands to a plan, and the run consumes only the plan.
+//!
+//! So a failing plan can be kept as JSON, shrunk (fewer faults, clients, transactions, shorter times) and replayed after
+//! the code has changed. `seed` still feeds the random streams, one per concern, so that leaving one thing out changes
+//! nothing about the others.
+
+mod fault;
+mod host;
+mod words;
+
+pub use fault::{Code, Direction, Fault, Message, Tampering, What, When};
+pub use host::Host;
+
+use crate::world::Mutant;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// Of all random streams: latencies, jitter, ids, workloads.
+    pub seed: u64,
+    pub shape: Shape,
+    pub faults: Vec<Fault>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mutant: Option<Mutant>,
+}
+
+/// How large the world is, and for how long faults may strike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    pub participants: u8,
+    pub clients: u8,
+    /// Each client submits them one after the other; later ones are not begun once the faults are over.
+    pub transactions_per_client: u16,
+    /// Keys of each kind and participant. Few keys meet often.
+    pub keys: u8,
+    /// From the client's submission to the decision.
+    pub timeout_ms: u64,
+    /// A client's longest pause between two transactions.
+    pub think_ms: u64,
+    /// Latency of a message on the network.
+    pub latency_ms: (u64, u64),
+    /// How long the coordinator keeps what has ended.
+    pub retention_s: u64,
+    /// When everything is healed and has to come to an end.
+    pub heal_at_ms: u64,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Shape {
+            participants: 3,
+            clients: 3,
+            transactions_per_client: 30,
+            keys: 4,
+            timeout_ms: 2_000,
+            think_ms: 200,
+            latency_ms: (1, 10),
+            retention_s: 3_600,
+            heal_at_ms: 10_000,
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Faults: when they strike, and what they do.
+
+use super::Host;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// One thing that goes wrong. What lasts ends by itself, at the latest when the world is healed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    pub when: When,
+    pub what: What,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum When {
+    At {
+        ms: u64,
+    },
+    /// When this host's code reaches the named crash point for the count-th time; see `CRASH_POINTS` of coordinator and
+    /// participant. A crash then happens exactly there. `opened`: its store was just opened, recovery begins.
+    Point {
+        host: Host,
+        point: String,
+        count: u32,
+    },
+}
+
+/// What goes wrong, by the codes of the fault catalogue.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum What {
+    /// The process dies (P1-P7, P10). With `power` the machine does: what was not forced is lost, its end may be torn (S3).
+    Crash { host: Host, power: bool, down_ms: u64 },
+    /// The coordinator dies and is not healed either (P8).
+    Gone { host: Host },
+    /// Says and writes nothing for a while, then goes on as if nothing had been (P9).
+    Pause { host: Host, for_ms: u64 },
+    /// The coordinator is paused, the standby takes over its volume, then the old one goes on (P9, zombie).
+    Takeover { zombie_after_ms: u64 },
+    /// Nothing passes; what is on its way is lost (N1). `one_way`: only from the first to the second (N2).
+    Partition { from: Host, to: Host, one_way: bool, for_ms: u64 },
+    /// What is sent arrives only once the link is free again (N7).
+    Clog { from: Host, to: Host, for_ms: u64 },
+    /// One message of a session arrives twice, or late, behind those sent after it (N3, N4).
+    Tamper { participant: u8, direction: Direction, message: Message, count: u32, tampering: Tampering },
+    /// Syncs are answered but nothing is stable; the power fails at the end (S1).
+    LyingSyncs { host: Host, for_ms: u64 },
+    /// The next sync fails (S2).
+    SyncFails { host: Host },
+    /// Loses power, and comes back with an older state of its disk (S4).
+    RolledBack { host: Host, frames: u32 },
+    /// Crashes, and finds a bit flipped in its log, this far into it in thousandths (S5). Repaired after a while.
+    BitFlip { host: Host, at_permille: u16, repaired_after_ms: u64 },
+    /// No room on the device (S6).
+    DiskFull { host: Host, for_ms: u64 },
+    /// (S6)
+    ReadOnlyDisk { host: Host, for_ms: u64 },
+    /// Each sync takes this long (S7).
+    SlowDisk { host: Host, sync_ms: u64, for_ms: u64 },
+    /// Crashes, and finds an empty disk (S8).
+    Wiped { host: Host },
+    /// Crashes, and finds the other's disk (S8). Put right after a while.
+    Swapped { host: Host, with: Host, repaired_after_ms: u64 },
+    /// Crashes, and has lost the vote it gave for one of its prepared branches (S9).
+    VoteLost { participant: u8 },
+    /// The host's clock is off by this from now on (C1).
+    Clock { host: Host, by_ms: i64 },
+    /// An operator decides the oldest branch in doubt alone (O1; O2 if the coordinator decides otherwise).
+    Resolve { participant: u8, commit: bool },
+    /// An operator gives up on what the coordinator cannot finish (O3).
+    Forget,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    ToParticipant,
+    ToCoordinator,
+}
+
+/// The messages of a session, by the names of traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Message {
+    Prepare,
+    Confirm,
+    Commit,
+    Abort,
+    Settle,
+    Vote,
+    Confirmed,
+    Finished,
+    Inquiry,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tampering {
+    /// It arrives, and again this much later.
+    Duplicate { after_ms: u64 },
+    /// It arrives this much later; what was sent after it overtakes it.
+    Delay { by_ms: u64 },
+}
+
+/// A line of the fault catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Code {
+    S1,
+    S2,
+    S3,
+    S4,
+    S5,
+    S6,
+    S7,
+    S8,
+    S9,
+    P1,
+    P2,
+    P3,
+    P4,
+    P5,
+    P6,
+    P7,
+    P8,
+    P9,
+    P10,
+    N1,
+    N2,
+    N3,
+    N4,
+    N5,
+    N6,
+    N7,
+    C1,
+    O1,
+    O2,
+    O3,
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{self:?}"))
+    }
+}
+
+impl What {
+    /// The line of the catalogue.
+    pub fn code(&self) -> Code {
+        match self {
+            What::Crash { host: Host::Participant(_), power: false, .. } => Code::P7,
+            What::Crash { power: true, .. } => Code::S3,
+            What::Crash { .. } => Code::P1,
+            What::Gone { .. } => Code::P8,
+            What::Pause { .. } | What::Takeover { .. } => Code::P9,
+            What::Partition { one_way: false, .. } => Code::N1,
+            What::Partition { one_way: true, .. } => Code::N2,
+            What::Clog { .. } => Code::N7,
+            What::Tamper { tampering: Tampering::Duplicate { .. }, .. } => Code::N3,
+            What::Tamper { tampering: Tampering::Delay { .. }, .. } => Code::N4,
+            What::LyingSyncs { .. } => Code::S1,
+            What::SyncFails { .. } => Code::S2,
+            What::RolledBack { .. } => Code::S4,
+            What::BitFlip { .. } => Code::S5,
+            What::DiskFull { .. } | What::ReadOnlyDisk { .. } => Code::S6,
+            What::SlowDisk { .. } => Code::S7,
+            What::Wiped { .. } | What::Swapped { .. } => Code::S8,
+            What::VoteLost { .. } => Code::S9,
+            What::Clock { .. } => Code::C1,
+            What::Resolve { .. } => Code::O1,
+            What::Forget => Code::O3,
+        }
+    }
+
+    /// How long it lasts, if it does.
+    pub fn lasts_ms(&self) -> Option<u64> {
+        match self {
+            What::Crash { down_ms: ms, .. }
+            | What::Pause { for_ms: ms, .. }
+            | What::Takeover { zombie_after_ms: ms }
+            | What::Partition { for_ms: ms, .. }
+            | What::Clog { for_ms: ms, .. }
+            | What::LyingSyncs { for_ms: ms, .. }
+            | What::BitFlip { repaired_after_ms: ms, .. }
+            | What::DiskFull { for_ms: ms, .. }
+            | What::ReadOnlyDisk { for_ms: ms, .. }
+            | What::SlowDisk { for_ms: ms, .. }
+            | What::Swapped { repaired_after_ms: ms, .. } => Some(*ms),
+            What::Gone { .. }
+            | What::Tamper { .. }
+            | What::SyncFails { .. }
+            | What::RolledBack { .. }
+            | What::Wiped { .. }
+            | What::VoteLost { .. }
+            | What::Clock { .. }
+            | What::Resolve { .. }
+            | What::Forget => None,
+        }
+    }
+
+    /// Whom it concerns.
+    pub fn hosts(&self) -> Vec<Host> {
+        match self {
+            What::Crash { host, .. }
+            | What::Gone { host }
+            | What::Pause { host, .. }
+            | What::LyingSyncs { host, .. }
+            | What::SyncFails { host }
+            | What::RolledBack { host, .. }
+            | What::BitFlip { host, .. }
+            | What::DiskFull { host, .. }
+            | What::ReadOnlyDisk { host, .. }
+            | What::SlowDisk { host, .. }
+            | What::Wiped { host }
+            | What::Clock { host, .. } => vec![*host],
+            What::Swapped { host, with, .. } => vec![*host, *with],
+            What::Partition { from, to, .. } | What::Clog { from, to, .. } => vec![*from, *to],
+            What::Tamper { participant, .. } => vec![Host::Coordinator, Host::Participant(*participant)],
+            What::VoteLost { participant } | What::Resolve { participant, .. } => vec![Host::Participant(*participant)],
+            What::Takeover { .. } | What::Forget => vec![Host::Coordinator],
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Faults in words.
+
+use super::{Direction, Fault, Message, Tampering, What, When};
+use std::fmt;
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.when, self.what)
+    }
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            When::At { ms } => write!(f, "at {}.{:03} s", ms / 1_000, ms % 1_000),
+            When::Point { host, point, count: 1 } => write!(f, "when {host} first reaches {point}"),
+            When::Point { host, point, count } => write!(f, "when {host} reaches {point} for the {count}th time"),
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            What::Crash { host, power: false, down_ms } => write!(f, "{host} crashes and is back after {down_ms} ms"),
+            What::Crash { host, power: true, down_ms } => {
+                write!(f, "{host} loses power and is back after {down_ms} ms")
+            }
+            What::Gone { host } => write!(f, "{host} crashes for good"),
+            What::Pause { host, for_ms } => write!(f, "{host} is paused for {for_ms} ms"),
+            What::Takeover { zombie_after_ms } => {
+                write!(
+                    f,
+                    "the coordinator is paused, the standby takes over, and after {zombie_after_ms} ms it goes on"
+                )
+            }
+            What::Partition { from, to, one_way, for_ms } => {
+                let arrow = if *one_way { "to" } else { "and" };
+                write!(f, "nothing passes from {from} {arrow} {to} for {for_ms} ms")
+            }
+            What::Clog { from, to, for_ms } => {
+                write!(f, "what {from} and {to} send each other is held for {for_ms} ms")
+            }
+            What::Tamper { participant, direction, message, count, tampering } => {
+                let way = match direction {
+                    Direction::ToParticipant => "to",
+                    Direction::ToCoordinator => "from",
+                };
+                write!(f, "{message} number {count} {way} p{participant} {tampering}")
+            }
+            What::LyingSyncs { host, for_ms } => {
+                write!(f, "the disk of {host} lies about syncs for {for_ms} ms, then the power fails")
+            }
+            What::SyncFails { host } => write!(f, "the next sync of {host} fails"),
+            What::RolledBack { host, frames } => {
+                write!(f, "{host} loses power and the last {frames} stable writes of its disk")
+            }
+            What::BitFlip { host, at_permille, repaired_after_ms } => write!(
+                f,
+                "{host} crashes and finds a bit flipped at {at_permille} permille of its log, for {repaired_after_ms} ms"
+            ),
+            What::DiskFull { host, for_ms } => write!(f, "the disk of {host} is full for {for_ms} ms"),
+            What::ReadOnlyDisk { host, for_ms } => write!(f, "the disk of {host} is read-only for {for_ms} ms"),
+            What::SlowDisk { host, sync_ms, for_ms } => {
+                write!(f, "a sync of {host} takes {sync_ms} ms or more for {for_ms} ms")
+            }
+            What::Wiped { host } => write!(f, "{host} crashes and finds an empty disk"),
+            What::Swapped { host, with, repaired_after_ms } => {
+                write!(f, "{host} and {with} crash and find each other's disks for {repaired_after_ms} ms")
+            }
+            What::VoteLost { participant } => write!(f, "p{participant} crashes and has lost a vote it gave"),
+            What::Clock { host, by_ms } => write!(f, "the clock of {host} jumps by {by_ms} ms"),
+            What::Resolve { participant, commit } => {
+                let what = if *commit { "commits" } else { "aborts" };
+                write!(f, "an operator {what} the oldest branch in doubt at p{participant}")
+            }
+            What::Forget => write!(f, "an operator gives up on the oldest transaction that is not acknowledged"),
+        }
+    }
+}
+
+impl fmt::Display for Tampering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Tampering::Duplicate { after_ms } => write!(f, "arrives again {after_ms} ms later"),
+            Tampering::Delay { by_ms } => write!(f, "arrives {by_ms} ms late"),
+        }
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Message::Prepare => "prepare",
+            Message::Confirm => "confirm",
+            Message::Commit => "commit",
+            Message::Abort => "abort",
+            Message::Settle => "settle",
+            Message::Vote => "vote",
+            Message::Confirmed => "confirmed",
+            Message::Finished => "finished",
+            Message::Inquiry => "inquiry",
+        })
+    }
+}

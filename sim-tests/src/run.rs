@@ -1,0 +1,169 @@
+//! What is known about a run once it is over: all that checkers look at.
+
+use crate::plan::{Host, Plan};
+use crate::trace::Entry;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A run that has come to its end, or to the end of everybody's patience.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub plan: Plan,
+    /// Of the whole trace; two runs of one plan have the same.
+    pub hash: u64,
+    pub simulated_us: u64,
+    /// Ends with what was found after the healing.
+    pub trace: Vec<Entry>,
+    /// What clients did, in the order in which they began.
+    pub calls: Vec<Call>,
+    pub finals: Finals,
+    /// Faults that struck, with the states of what they met.
+    pub hits: Vec<(usize, Vec<String>)>,
+    /// How often each crash point was reached.
+    pub reached: BTreeMap<(Host, String), u32>,
+}
+
+/// A participant, by its number.
+pub type Participant = u8;
+
+/// One request of a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Call {
+    pub client: u8,
+    pub tx: String,
+    pub kind: CallKind,
+    pub asked_us: u64,
+    pub told_us: Option<u64>,
+    pub reply: Reply,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum CallKind {
+    /// For the first time, or the very same once more.
+    Submit(Work),
+    /// The same id with other work: has to be refused, and must do nothing.
+    SubmitOther(Work),
+    Cancel,
+    /// Asks what became of it.
+    Ask,
+}
+
+/// What a transaction does at each participant, in order.
+pub type Work = BTreeMap<Participant, Vec<Op>>;
+
+/// The operations that workloads are made of. A branch that writes also leaves a mark: whether it took effect can be
+/// seen on the disk for ever.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Op {
+    /// Accounts start at [`Op::OPENING_BALANCE`] and never fall below 0.
+    Transfer {
+        account: u8,
+        delta: i64,
+    },
+    ReadAccount {
+        account: u8,
+    },
+    /// Reads the register, then writes this transaction's id into it. So each value names its writer, and each write
+    /// which one it replaced.
+    ReadWrite {
+        register: u8,
+    },
+    ReadRegister {
+        register: u8,
+    },
+}
+
+impl Op {
+    pub const OPENING_BALANCE: i64 = 100;
+
+    pub fn writes(&self) -> bool {
+        match self {
+            Op::Transfer { .. } | Op::ReadWrite { .. } => true,
+            Op::ReadAccount { .. } | Op::ReadRegister { .. } => false,
+        }
+    }
+}
+
+/// What a client knows after its request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Reply {
+    /// With what each operation read, in the order of the work: for a [`Op::Transfer`] the balance after it, for a
+    /// [`Op::ReadWrite`] the value before it.
+    Committed(Option<Reads>),
+    /// By the label of the abort's reason.
+    Aborted(String),
+    /// A definite refusal: the request did nothing.
+    Refused(String),
+    /// It may have taken effect or not.
+    Unknown(String),
+}
+
+pub type Reads = BTreeMap<Participant, Vec<Option<String>>>;
+
+/// What was found when all was over.
+#[derive(Clone, Debug, Default)]
+pub struct Finals {
+    /// How long after the healing everything had come to its end; `None` if it hadn't within the bound.
+    pub settled_after_us: Option<u64>,
+    pub participants: BTreeMap<Participant, ParticipantFinal>,
+    /// What the coordinator says of each transaction that was ever submitted.
+    pub outcomes: BTreeMap<String, FinalOutcome>,
+    /// Transactions still open at the coordinator, with their phase.
+    pub open: Vec<(String, String)>,
+    /// Transactions whose acknowledged records a lying disk has destroyed, at any host. Nothing can be promised for them.
+    pub excused: BTreeSet<String>,
+    /// A lying disk has destroyed something that is not about one transaction: an epoch, an identity, a balance.
+    pub excused_altogether: bool,
+    /// Who could not be brought back, on purpose (P8).
+    pub gone: BTreeSet<Host>,
+    /// What a transaction that touches everything came to, after all had ended: it fails where a lock was left behind.
+    pub probe: Option<Reply>,
+    /// What recovery found when every process was started once more, twice; see the checker.
+    pub recoveries: Vec<Recovery>,
+    /// Panics, and processes that refused to start on a healthy disk.
+    pub failures: Vec<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ParticipantFinal {
+    pub accounts: BTreeMap<u8, i64>,
+    pub registers: BTreeMap<u8, String>,
+    /// Transactions whose branch took effect here, by the marks.
+    pub marks: BTreeSet<String>,
+    /// Branches that are not over: transaction, state, whether the coordinator it waits for is the present one.
+    pub open: Vec<OpenBranch>,
+    /// Operators' decisions that are on record: transaction and whether it was to commit.
+    pub heuristics: BTreeMap<String, bool>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenBranch {
+    pub tx: String,
+    pub state: String,
+    /// Its coordinator lost its disk, or is gone for good: nobody will ever decide it (P8, S8).
+    pub orphaned_by_design: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FinalOutcome {
+    Committed {
+        reads: Option<Reads>,
+        /// Some branch ended otherwise, or nobody knows, and the coordinator says so.
+        damaged: bool,
+    },
+    Aborted {
+        damaged: bool,
+    },
+    /// No trace: it never was, or its abort is presumed.
+    NotFound,
+    /// It is not decided yet, or could not be asked.
+    Unknown,
+}
+
+/// One host's store before and after a restart without any work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    pub host: Host,
+    /// What differs although nothing happened, save epochs and the like.
+    pub difference: Option<String>,
+}

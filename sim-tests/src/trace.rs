@@ -1,0 +1,10 @@
+//! What happened in a run: every event with its time and host, in the order in which it happened.
+
+mod event;
+mod recorder;
+mod subscriber;
+mod words;
+
+pub use event::{BranchState, Entry, Event, Phase};
+pub use recorder::Recorder;
+pub(crate) use subscriber::observing;

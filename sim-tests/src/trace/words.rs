@@ -1,0 +1,49 @@
+//! What a coordinator's notes say about how far a transaction is.
+
+use super::Phase;
+
+/// The phase after a note; `None` if it doesn't change.
+pub(super) fn phase_after(before: Option<Phase>, event: &str, detail: &str) -> Option<Phase> {
+    match (event, detail) {
+        ("begun", "1 branches") => Some(Phase::LoggingDelegation),
+        ("begun", _) => Some(Phase::Preparing),
+        ("sent", "confirm") => Some(Phase::Confirming),
+        ("sent", "settle") => Some(Phase::Settling),
+        ("decided", "committed") => match before {
+            Some(Phase::Preparing | Phase::Confirming) => Some(Phase::LoggingCommit),
+            _ => Some(Phase::LoggingEnd),
+        },
+        ("decided", _) => Some(Phase::LoggingEnd),
+        ("logged" | "recovered", "committed") => Some(Phase::Committing),
+        ("logged", "delegated") => Some(Phase::Delegated),
+        ("recovered", "delegated") => Some(Phase::Settling),
+        ("retired", _) => Some(Phase::Ended),
+        _ => None,
+    }
+}
+
+pub(super) fn shown(event: &str, detail: &str, participant: &str) -> String {
+    let participant = participant.trim_start_matches("Some(").trim_end_matches(')');
+    let about = if participant == "None" { "" } else { participant };
+    [event, about, detail].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_is_logged_before_it_is_carried_out_and_an_abort_ends_at_once() {
+        assert_eq!(phase_after(None, "begun", "2 branches"), Some(Phase::Preparing));
+        assert_eq!(phase_after(Some(Phase::Preparing), "decided", "committed"), Some(Phase::LoggingCommit));
+        assert_eq!(phase_after(Some(Phase::LoggingCommit), "logged", "committed"), Some(Phase::Committing));
+        assert_eq!(phase_after(Some(Phase::Preparing), "decided", "aborted: cancelled"), Some(Phase::LoggingEnd));
+        assert_eq!(phase_after(Some(Phase::Preparing), "voted", "prepared"), None);
+    }
+
+    #[test]
+    fn notes_leave_out_what_is_not_there() {
+        assert_eq!(shown("voted", "prepared", "Some(p1)"), "voted p1 prepared");
+        assert_eq!(shown("retired", "", "None"), "retired");
+    }
+}

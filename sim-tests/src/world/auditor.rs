@@ -1,0 +1,178 @@
+//! After the healing: waits until everything has come to its end, and writes down what is found.
+
+use super::client::{connect, options, submit};
+use super::net;
+use super::shared::{Shared, now_us};
+use super::workload;
+use crate::plan::Host;
+use crate::run::{CallKind, FinalOutcome, Reply, Work};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+use undoubt_client::{Client, Filter, ListQuery, ParticipantClient, QueryError};
+use undoubt_vocabulary::{Outcome, TxId};
+
+/// How often it is looked whether all is over.
+const LOOK_PERIOD: Duration = Duration::from_millis(250);
+
+/// After this long, what is not over counts as never over.
+pub(super) const PATIENCE: Duration = Duration::from_secs(40);
+
+/// How often the probe is tried while what is left over gets out of its way.
+const MAX_PROBES: u32 = 5;
+
+pub(super) async fn audit(shared: Arc<Shared>) -> turmoil::Result {
+    let mut healed = shared.healed.subscribe();
+    healed.wait_for(|healed| *healed).await?;
+    let began = now_us();
+    let auditor = Auditor::new(shared.clone());
+    let patience = u64::try_from(PATIENCE.as_micros())?;
+    let settled = loop {
+        if auditor.is_all_over().await {
+            break Some(now_us() - began);
+        }
+        if now_us() - began > patience {
+            break None;
+        }
+        sleep(LOOK_PERIOD).await;
+    };
+    shared.finals().settled_after_us = settled;
+    auditor.note_open().await;
+    auditor.note_outcomes().await;
+    if settled.is_some() {
+        auditor.probe().await?;
+    }
+    Ok(())
+}
+
+struct Auditor {
+    shared: Arc<Shared>,
+    coordinator: Option<Client>,
+    participants: BTreeMap<u8, ParticipantClient>,
+}
+
+impl Auditor {
+    fn new(shared: Arc<Shared>) -> Auditor {
+        let gone = shared.finals().gone.contains(&shared.primary());
+        let participant = |number: u8| {
+            let address = net::address(Host::Participant(number));
+            let channel = net::channel(move || address.clone());
+            (number, ParticipantClient::with_channel(channel, options()))
+        };
+        let participants = (1..=shared.plan.shape.participants).map(participant).collect();
+        Auditor { coordinator: (!gone).then(|| connect(&shared)), participants, shared }
+    }
+
+    /// Clients have their answers, nothing is open at the coordinator, and nobody is in doubt.
+    async fn is_all_over(&self) -> bool {
+        if *self.shared.done.borrow() < self.shared.plan.shape.clients {
+            return false;
+        }
+        let Some(coordinator) = &self.coordinator else { return true };
+        let open = ListQuery { filter: Filter::Open, limit: 1, ..ListQuery::default() };
+        if !coordinator.list(&open).await.is_ok_and(|open| open.transactions.is_empty()) {
+            return false;
+        }
+        let Ok(present) = coordinator.describe().await else { return false };
+        for participant in self.participants.values() {
+            let Ok(held) = participant.branches(false, 0).await else { return false };
+            let open = held.branches.iter().any(|branch| {
+                let reported = branch.heuristic.as_ref().is_some_and(|heuristic| heuristic.decision.is_some());
+                branch.coordinator == present.id && !reported
+            });
+            if open {
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn note_open(&self) {
+        let mut present = None;
+        if let Some(coordinator) = &self.coordinator {
+            let open = ListQuery { filter: Filter::Open, limit: 1_000, ..ListQuery::default() };
+            if let Ok(open) = coordinator.list(&open).await {
+                let open = open.transactions.into_iter().map(|open| (open.tx.to_string(), open.phase)).collect();
+                self.shared.finals().open = open;
+            }
+            present = coordinator.describe().await.ok().map(|view| view.id);
+        }
+        for (number, participant) in &self.participants {
+            let Ok(held) = participant.branches(false, 0).await else { continue };
+            let mut finals = self.shared.finals();
+            let found = finals.participants.entry(*number).or_default();
+            for branch in held.branches {
+                let tx = branch.tx.to_string();
+                match branch.heuristic {
+                    Some(heuristic) => {
+                        let committed = heuristic.outcome == undoubt_vocabulary::BranchOutcome::HeuristicallyCommitted;
+                        found.heuristics.insert(tx, committed);
+                    }
+                    None => found.open.push(crate::run::OpenBranch {
+                        tx,
+                        state: branch.state,
+                        orphaned_by_design: present.is_none_or(|present| present != branch.coordinator),
+                    }),
+                }
+            }
+        }
+    }
+
+    async fn note_outcomes(&self) {
+        let mut works: BTreeMap<String, Work> = BTreeMap::new();
+        for call in self.shared.calls() {
+            match call.kind {
+                CallKind::Submit(work) => drop(works.insert(call.tx, work)),
+                CallKind::SubmitOther(_) | CallKind::Cancel | CallKind::Ask => {}
+            }
+        }
+        for (name, work) in works {
+            let outcome = match (&self.coordinator, name.parse::<TxId>()) {
+                (Some(coordinator), Ok(tx)) => outcome(coordinator, &tx, &work).await,
+                (None, _) | (_, Err(_)) => FinalOutcome::Unknown,
+            };
+            self.shared.finals().outcomes.insert(name, outcome);
+        }
+    }
+
+    /// Locks everything once.
+    async fn probe(&self) -> turmoil::Result {
+        let Some(coordinator) = &self.coordinator else { return Ok(()) };
+        let work = workload::probe(&self.shared.plan.shape);
+        for attempt in 1..=MAX_PROBES {
+            let tx: TxId = format!("probe-{attempt}").parse()?;
+            let reply = submit(&self.shared, coordinator, &tx, &work).await;
+            let committed = match &reply {
+                Reply::Committed(_) => true,
+                Reply::Aborted(_) | Reply::Refused(_) | Reply::Unknown(_) => false,
+            };
+            self.shared.finals().probe = Some(reply);
+            if committed {
+                break;
+            }
+            sleep(LOOK_PERIOD).await;
+        }
+        Ok(())
+    }
+}
+
+async fn outcome(coordinator: &Client, tx: &TxId, work: &Work) -> FinalOutcome {
+    match coordinator.get(tx).await {
+        Ok(view) => match view.known.decided {
+            Some(Outcome::Committed) => FinalOutcome::Committed {
+                reads: workload::reads(work, &view.known.results),
+                damaged: view.heuristic_damage,
+            },
+            Some(Outcome::Aborted(_)) => FinalOutcome::Aborted { damaged: view.heuristic_damage },
+            None => FinalOutcome::Unknown,
+        },
+        Err(QueryError::NotFound { .. }) => FinalOutcome::NotFound,
+        Err(
+            QueryError::Refused { .. }
+            | QueryError::Unanswered(_)
+            | QueryError::Malformed(_)
+            | QueryError::Unexpected { .. },
+        ) => FinalOutcome::Unknown,
+    }
+}

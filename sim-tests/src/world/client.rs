@@ -1,0 +1,170 @@
+//! Applications: the real client library, and a memory of everything that was promised.
+
+use super::net;
+use super::random::random;
+use super::shared::Shared;
+use super::workload;
+use crate::run::{CallKind, Reply, Work};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+use undoubt_client::{Answer, CancelError, Client, ClientOptions, QueryError, SubmitError, WaitError};
+use undoubt_platform::{Random, SeededRandom};
+use undoubt_vocabulary::{Outcome, TxId};
+
+/// How often a client asks again after its library has given up.
+const MAX_ROUNDS: u32 = 30;
+
+/// Submits one transaction after the other, until it has done all or the world is healed.
+pub(super) async fn apply(shared: Arc<Shared>, number: u8) -> turmoil::Result {
+    let client = connect(&shared);
+    let random = random(shared.plan.seed, &format!("client {number}"));
+    let mut application = Application { shared: shared.clone(), number, client, random };
+    for count in 1..=shared.plan.shape.transactions_per_client {
+        let think_ms = application.random.below(shared.plan.shape.think_ms + 1);
+        sleep(Duration::from_millis(think_ms)).await;
+        if *shared.healed.borrow() {
+            break;
+        }
+        let tx: TxId = format!("t{number}-{count}").parse()?;
+        application.one(&tx).await;
+    }
+    shared.done.send_modify(|done| *done += 1);
+    Ok(())
+}
+
+/// To whichever coordinator is the one to talk to.
+pub(super) fn connect(shared: &Arc<Shared>) -> Client {
+    let towards = shared.clone();
+    let channel = net::channel(move || net::address(towards.primary()));
+    Client::with_channel(channel, options())
+}
+
+pub(super) fn options() -> ClientOptions {
+    ClientOptions {
+        deadline: Duration::from_secs(5),
+        attempt_timeout: Duration::from_millis(2_500),
+        connect_timeout: Duration::from_millis(500),
+        first_backoff: Duration::from_millis(20),
+        max_backoff: Duration::from_millis(500),
+        ..ClientOptions::default()
+    }
+}
+
+struct Application {
+    shared: Arc<Shared>,
+    number: u8,
+    client: Client,
+    random: SeededRandom,
+}
+
+impl Application {
+    async fn one(&mut self, tx: &TxId) {
+        let work = workload::draw(&self.random, &self.shared.plan.shape);
+        match self.random.below(100) {
+            0..6 => {
+                let cancel = self.cancel_soon(tx.clone());
+                self.insist(tx, &work).await;
+                // It ends by its own deadline.
+                let _ = cancel.await;
+            }
+            6..12 => {
+                self.insist(tx, &work).await;
+                self.insist(tx, &work).await;
+            }
+            12..15 => {
+                self.insist(tx, &work).await;
+                self.submit_other(tx, &work).await;
+            }
+            15..20 => {
+                self.insist(tx, &work).await;
+                self.ask(tx, &work).await;
+            }
+            _ => self.insist(tx, &work).await,
+        }
+    }
+
+    /// Submits it again and again until the outcome is known.
+    async fn insist(&mut self, tx: &TxId, work: &Work) {
+        for _ in 0..MAX_ROUNDS {
+            let call = self.shared.asked(self.number, &tx.to_string(), CallKind::Submit(work.clone()));
+            let reply = submit(&self.shared, &self.client, tx, work).await;
+            let known = match &reply {
+                Reply::Committed(_) | Reply::Aborted(_) => true,
+                Reply::Refused(_) | Reply::Unknown(_) => false,
+            };
+            self.shared.told(call, reply);
+            if known {
+                return;
+            }
+            sleep(Duration::from_millis(100 + self.random.below(400))).await;
+        }
+    }
+
+    async fn submit_other(&mut self, tx: &TxId, work: &Work) {
+        let other = workload::other(work);
+        let call = self.shared.asked(self.number, &tx.to_string(), CallKind::SubmitOther(other.clone()));
+        let reply = submit(&self.shared, &self.client, tx, &other).await;
+        self.shared.told(call, reply);
+    }
+
+    async fn ask(&mut self, tx: &TxId, work: &Work) {
+        let call = self.shared.asked(self.number, &tx.to_string(), CallKind::Ask);
+        let reply = match self.client.wait(tx).await {
+            Ok(answer) => decided(&answer, work),
+            Err(error @ WaitError::Query(QueryError::NotFound { .. } | QueryError::Refused { .. })) => {
+                Reply::Refused(error.to_string())
+            }
+            Err(error) => Reply::Unknown(error.to_string()),
+        };
+        self.shared.told(call, reply);
+    }
+
+    fn cancel_soon(&mut self, tx: TxId) -> tokio::task::JoinHandle<()> {
+        let (shared, client, number) = (self.shared.clone(), self.client.clone(), self.number);
+        let pause = Duration::from_millis(self.random.below(80));
+        tokio::spawn(async move {
+            sleep(pause).await;
+            let call = shared.asked(number, &tx.to_string(), CallKind::Cancel);
+            let reply = match client.cancel(&tx).await {
+                Ok(known) => match known.decided {
+                    Some(Outcome::Committed) => Reply::Committed(None),
+                    Some(Outcome::Aborted(reason)) => Reply::Aborted(reason.label().to_owned()),
+                    None => Reply::Unknown("it is under way".to_owned()),
+                },
+                Err(
+                    error @ (CancelError::TooLate { .. }
+                    | CancelError::Query(QueryError::NotFound { .. } | QueryError::Refused { .. })),
+                ) => Reply::Refused(error.to_string()),
+                Err(error) => Reply::Unknown(error.to_string()),
+            };
+            shared.told(call, reply);
+        })
+    }
+}
+
+pub(super) async fn submit(shared: &Shared, client: &Client, tx: &TxId, work: &Work) -> Reply {
+    let timeout = Duration::from_millis(shared.plan.shape.timeout_ms);
+    match client.submit(&workload::transaction(tx, work, timeout)).await {
+        Ok(answer) => decided(&answer, work),
+        Err(
+            error @ (SubmitError::Invalid(_)
+            | SubmitError::Refused { .. }
+            | SubmitError::UnknownParticipant { .. }
+            | SubmitError::IdReused { .. }
+            | SubmitError::NotAccepted { .. }),
+        ) => Reply::Refused(error.to_string()),
+        Err(
+            error @ (SubmitError::OutcomeUnknown { .. }
+            | SubmitError::Malformed { .. }
+            | SubmitError::Unexpected { .. }),
+        ) => Reply::Unknown(error.to_string()),
+    }
+}
+
+fn decided(answer: &Answer, work: &Work) -> Reply {
+    match &answer.outcome {
+        Outcome::Committed => Reply::Committed(workload::reads(work, &answer.results)),
+        Outcome::Aborted(reason) => Reply::Aborted(reason.label().to_owned()),
+    }
+}

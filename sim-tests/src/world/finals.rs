@@ -1,0 +1,97 @@
+//! What is on the disks.
+
+use super::shared::Shared;
+use super::workload::balance;
+use crate::disk::Disk;
+use crate::plan::Host;
+use std::fmt::Write as _;
+use undoubt_participant::adapter::kv;
+use undoubt_platform::Family;
+
+const DATA: Family = Family("data");
+const BRANCH: Family = Family("branch");
+
+/// Families whose contents are about one transaction each, by its id at the end of the key.
+const BY_TRANSACTION: [&str; 6] = ["open", "ended", "ended_at", "damaged", "branch", "heuristic"];
+
+/// Completes what the auditor found with what only the disks can tell.
+pub(super) fn read_disks(shared: &Shared) {
+    for host in shared.servers() {
+        let disk = shared.disk(host);
+        if let Host::Participant(number) = host {
+            read_data(shared, number, disk);
+        }
+        excuse(shared, disk);
+    }
+}
+
+fn read_data(shared: &Shared, number: u8, disk: &Disk) {
+    let mut finals = shared.finals();
+    let found = finals.participants.entry(number).or_default();
+    for account in 0..shared.plan.shape.keys {
+        found.accounts.insert(account, balance(None));
+    }
+    for (key, value) in disk.cached().pairs(DATA) {
+        let (key, value) = (String::from_utf8_lossy(key), String::from_utf8_lossy(value));
+        if let Some(tx) = key.strip_prefix("mark/") {
+            found.marks.insert(tx.to_owned());
+        } else if let Some(account) = key.strip_prefix("account/").and_then(|account| account.parse().ok()) {
+            found.accounts.insert(account, balance(Some(&value)));
+        } else if let Some(register) = key.strip_prefix("register/").and_then(|register| register.parse().ok()) {
+            found.registers.insert(register, value.into_owned());
+        }
+    }
+}
+
+/// Notes which transactions lost something that had been acknowledged.
+fn excuse(shared: &Shared, disk: &Disk) {
+    let mut finals = shared.finals();
+    for (family, key) in disk.destroyed() {
+        let text = String::from_utf8_lossy(&key).into_owned();
+        if family.0 == "ended_at" {
+            finals.excused.insert(String::from_utf8_lossy(key.get(8..).unwrap_or_default()).into_owned());
+        } else if BY_TRANSACTION.contains(&family.0) {
+            finals.excused.insert(text);
+        } else if family.0 == "finished" {
+            finals.excused.insert(String::from_utf8_lossy(key.get(24..).unwrap_or_default()).into_owned());
+        } else if let Some(tx) = text.strip_prefix("mark/") {
+            finals.excused.insert(tx.to_owned());
+        } else if family.0 == "meta" && text == "barrier" {
+            // It has no content.
+        } else {
+            finals.excused_altogether = true;
+        }
+    }
+}
+
+/// All that a restart has to leave as it is.
+pub(super) fn compared(host: Host, disk: &Disk) -> String {
+    let families: &[&'static str] =
+        if host.is_coordinator() { &["open", "ended", "damaged"] } else { &["data", "branch", "heuristic"] };
+    let contents = disk.cached();
+    let mut text = String::new();
+    for family in families {
+        for (key, value) in contents.pairs(Family(family)) {
+            // Writing to a string.
+            let _ = writeln!(text, "{family} {} {:?}", String::from_utf8_lossy(key), value);
+        }
+    }
+    text
+}
+
+/// The first line that only one of them has.
+pub(super) fn difference(before: &str, after: &str) -> String {
+    let gone = before.lines().find(|line| !after.lines().any(|other| other == *line));
+    let new = after.lines().find(|line| !before.lines().any(|other| other == *line));
+    let shown = |line: Option<&str>| line.map_or("nothing".to_owned(), |line| line.chars().take(120).collect());
+    format!("gone: {}; new: {}", shown(gone), shown(new))
+}
+
+/// The first branch that is prepared here loses its record.
+pub(super) fn lose_a_vote(disk: &Disk) {
+    debug_assert!(kv::FAMILIES.contains(&BRANCH));
+    let first = disk.cached().keys(BRANCH).next().cloned();
+    if let Some(key) = first {
+        disk.scrub(BRANCH, &key);
+    }
+}

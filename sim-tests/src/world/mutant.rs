@@ -1,0 +1,42 @@
+//! Bugs planted at the seams of the servers, to see that the sweep finds them.
+//!
+//! The servers stay as they are; a mutant stands between them and their disk, their resource or their sessions, and does
+//! what a server with that bug would do. Only the simulation has them.
+
+use serde::{Deserialize, Serialize};
+
+/// One planted bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mutant {
+    /// The coordinator forces nothing: decisions are sent and answered before they are stable (breaks R1, R10).
+    UnforcedDecisions,
+    /// Participants vote before their record is stable (breaks R2).
+    UnforcedVotes,
+    /// A branch that commits in one phase says so before that is stable (breaks R2).
+    UnforcedOnePhase,
+    /// A coordinator's recovery overlooks what is open: everything is presumed aborted (breaks R4).
+    OpenRecordsForgotten,
+    /// A coordinator does not look up what has ended: the same id runs again (breaks R10).
+    OutcomesForgotten,
+    /// Every start of a coordinator has the same epoch, and so the same tickets (breaks R5).
+    EpochReused,
+    /// A participant's recovery overlooks what is prepared: its locks are free (breaks R2).
+    PreparedForgotten,
+    /// A participant commits when it votes (breaks two-phase commit as such).
+    CommitsAtPrepare,
+    /// A participant says that it has aborted a branch, and keeps it (breaks R11).
+    AbortOnlyAcknowledged,
+    /// A coordinator takes a refusal for a vote (breaks two-phase commit as such).
+    RefusalOverlooked,
+    /// A coordinator takes it that read-only branches held their locks until the end (breaks two-phase locking).
+    ReadLocksAssumed,
+    /// A coordinator does not listen to those who ask for a decision (breaks R11).
+    InquiriesIgnored,
+    /// A coordinator says commit once, whether or not it was heard (breaks R6).
+    CommitNotRepeated,
+    /// The fence passes what is still open (breaks R11).
+    FenceRunsAhead,
+    /// An operator's decision is reported as if it had been the coordinator's (breaks R3).
+    HeuristicUnreported,
+}

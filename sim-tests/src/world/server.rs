@@ -1,0 +1,114 @@
+//! The software of the server hosts: the very `run` of coordinator and participant.
+
+use super::net::{self, Network, Sockets};
+use super::process::Process;
+use super::resource::Observed;
+use super::session::Sessions;
+use super::shared::{Order, Shared};
+use super::store::MutantStore;
+use crate::plan::Host;
+use crate::trace::Event;
+use std::future::pending;
+use std::sync::Arc;
+use undoubt_coordinator as coordinator;
+use undoubt_participant as participant;
+use undoubt_participant::adapter::kv::{FAMILIES, KeyValue, KeyValueOptions, META};
+use undoubt_platform::identity::establish;
+use undoubt_platform::{Kind, Random, SeededRandom, Store};
+
+/// Below this much free room servers take no new work.
+const MIN_FREE_BYTES: u64 = 1 << 20;
+
+/// Runs once; whoever supervises starts it anew. Ends only if the process does.
+pub(super) async fn serve(shared: Arc<Shared>, host: Host) -> turmoil::Result {
+    shared.recorder.record(host, Event::Started);
+    let sockets = Sockets::default();
+    let (process, random) = shared.start(host);
+    let network = Network::new(process.clone(), &sockets);
+    let machine = Machine { shared: shared.clone(), host, process, random, network };
+    let ended = match host {
+        Host::Coordinator | Host::Standby => coordinate(machine).await,
+        Host::Participant(_) => participate(machine).await,
+        Host::Client(_) => Ok(()),
+    };
+    let why = ended.err().map_or_else(|| "it was told to".to_owned(), |error| error.to_string());
+    shared.process(host).kill();
+    shared.recorder.record(host, Event::Stopped { why });
+    shared.order(Order::Exited { host });
+    pending().await
+}
+
+/// What a process finds when it starts.
+struct Machine {
+    shared: Arc<Shared>,
+    host: Host,
+    process: Process,
+    random: Arc<SeededRandom>,
+    network: Network,
+}
+
+async fn coordinate(machine: Machine) -> turmoil::Result {
+    let Machine { shared, host, process, random, network } = machine;
+    let store = shared.disk(host).open(coordinator::log::FAMILIES, process)?;
+    shared.reach(host, "opened");
+    let config = coordinator_config(&shared);
+    let sessions = Sessions::new(shared.clone(), network.clone());
+    let environment = coordinator::Environment {
+        store: MutantStore::over(&shared, host, Arc::new(store)),
+        clock: shared.clock(host),
+        random,
+        connect: Arc::new(sessions),
+        incoming: net::incoming(network).await?,
+        crash: shared.crash_points(host),
+    };
+    Ok(coordinator::run(config, environment, pending()).await?)
+}
+
+async fn participate(machine: Machine) -> turmoil::Result {
+    let Machine { shared, host, process, random, network } = machine;
+    let store = shared.disk(host).open(&FAMILIES, process)?;
+    shared.reach(host, "opened");
+    let store: Arc<dyn Store> = MutantStore::over(&shared, host, Arc::new(store));
+    let config = participant::Config {
+        name: host.to_string(),
+        sweep_period_ms: 400,
+        retry_first_pause_ms: 50,
+        retry_max_pause_ms: 500,
+        keep_alive_ms: 2_000,
+        min_free_bytes: MIN_FREE_BYTES,
+        ..participant::Config::default()
+    };
+    let mut fresh_id = [0; 16];
+    random.fill(&mut fresh_id);
+    establish(store.as_ref(), META, Kind::Participant, &config.name, fresh_id).await?;
+    let resource = KeyValue::new(store, KeyValueOptions { min_free_bytes: MIN_FREE_BYTES });
+    let environment = participant::Environment {
+        clock: shared.clock(host),
+        random,
+        incoming: net::incoming(network).await?,
+        crash: shared.crash_points(host),
+    };
+    let resource = Arc::new(Observed::new(resource, shared.clone(), host));
+    Ok(participant::run(config, resource, environment, pending()).await?)
+}
+
+fn coordinator_config(shared: &Shared) -> coordinator::Config {
+    let shape = &shared.plan.shape;
+    let participant = |number| {
+        let host = Host::Participant(number);
+        coordinator::ParticipantAddress { name: host.to_string(), address: net::address(host) }
+    };
+    coordinator::Config {
+        participants: (1..=shape.participants).map(participant).collect(),
+        default_timeout_ms: shape.timeout_ms,
+        retry_first_pause_ms: 100,
+        retry_max_pause_ms: 1_000,
+        reconnect_first_pause_ms: 50,
+        reconnect_max_pause_ms: 500,
+        connect_timeout_ms: 500,
+        keep_alive_ms: 2_000,
+        retention_s: shape.retention_s,
+        min_free_bytes: MIN_FREE_BYTES,
+        ..coordinator::Config::default()
+    }
+}

@@ -1,0 +1,221 @@
+//! Sessions over the simulated network, with somebody in between who repeats and delays messages.
+//!
+//! TCP hides duplicates, late arrivals and changes of order, so they are made above it: where messages enter a session's
+//! stream, and where they leave it. Repeated and late messages reach their receiver only within the same session, as
+//! nothing of a broken connection can arrive in the next one.
+
+use super::mutant::Mutant;
+use super::net::{self, Network};
+use super::shared::Shared;
+use crate::plan::{Direction, Host, Message, Tampering, What};
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use undoubt_coordinator::connect::{ConnectError, Incoming, converse};
+use undoubt_coordinator::{Connect, TcpConnect};
+use undoubt_proto::v1;
+use v1::to_coordinator::Body as FromBranch;
+use v1::to_participant::Body as ToBranch;
+
+/// Batches on their way through.
+const MAX_BATCHES_UNDER_WAY: usize = 64;
+
+pub(super) struct Sessions {
+    between: Arc<Between>,
+    network: Network,
+}
+
+/// Who stands in between, for as long as the coordinator lives.
+struct Between {
+    shared: Arc<Shared>,
+    /// How often each message has passed.
+    passed: Mutex<BTreeMap<(u8, Direction, Message), u32>>,
+    /// For a mutant: commits that were sent.
+    committed: Mutex<BTreeSet<(u8, u64)>>,
+}
+
+impl Sessions {
+    pub(super) fn new(shared: Arc<Shared>, network: Network) -> Sessions {
+        let between = Between { shared, passed: Mutex::default(), committed: Mutex::default() };
+        Sessions { between: Arc::new(between), network }
+    }
+}
+
+impl Connect for Sessions {
+    fn open(
+        &self,
+        address: &str,
+        outgoing: mpsc::Receiver<v1::CoordinatorBatch>,
+    ) -> BoxFuture<'static, Result<Incoming, ConnectError>> {
+        let tcp = TcpConnect { connect_timeout: Duration::from_millis(500), keep_alive: Duration::from_millis(2_000) };
+        let (endpoint, between, network) = (tcp.endpoint(address), self.between.clone(), self.network.clone());
+        let participant = participant_at(address);
+        Box::pin(async move {
+            let channel = net::connect(endpoint?, network).await?;
+            let (sender, tampered) = mpsc::channel(MAX_BATCHES_UNDER_WAY);
+            tokio::spawn(between.clone().outwards(participant, outgoing, sender));
+            let incoming = converse(channel, tampered).await?;
+            let (sender, tampered) = mpsc::channel(MAX_BATCHES_UNDER_WAY);
+            tokio::spawn(between.inwards(participant, incoming, sender));
+            Ok(ReceiverStream::new(tampered).boxed())
+        })
+    }
+}
+
+/// Its number, from `http://p3:7400`.
+fn participant_at(address: &str) -> u8 {
+    let host = address.trim_start_matches("http://").split(':').next().unwrap_or_default();
+    match host.parse() {
+        Ok(Host::Participant(number)) => number,
+        Ok(Host::Coordinator | Host::Standby | Host::Client(_)) | Err(_) => 0,
+    }
+}
+
+impl Between {
+    async fn outwards(
+        self: Arc<Self>,
+        participant: u8,
+        mut from: mpsc::Receiver<v1::CoordinatorBatch>,
+        to: mpsc::Sender<v1::CoordinatorBatch>,
+    ) {
+        while let Some(mut batch) = from.recv().await {
+            if self.shared.mutates(Mutant::FenceRunsAhead) {
+                batch.fence += 3;
+            }
+            let mut kept = Vec::with_capacity(batch.messages.len());
+            for message in std::mem::take(&mut batch.messages) {
+                if self.swallows(participant, &message) {
+                    continue;
+                }
+                let (here, later) = match self.tampering(participant, Direction::ToParticipant, to_branch(&message)) {
+                    None => (Some(message), None),
+                    Some(Tampering::Delay { by_ms }) => (None, Some((message, by_ms))),
+                    Some(Tampering::Duplicate { after_ms }) => (Some(message.clone()), Some((message, after_ms))),
+                };
+                kept.extend(here);
+                if let Some((message, ms)) = later {
+                    let late = v1::CoordinatorBatch { hello: None, fence: batch.fence, messages: vec![message] };
+                    send_later(to.clone(), late, ms);
+                }
+            }
+            batch.messages = kept;
+            if to.send(batch).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn inwards(
+        self: Arc<Self>,
+        participant: u8,
+        mut from: Incoming,
+        to: mpsc::Sender<Result<v1::ParticipantBatch, Status>>,
+    ) {
+        while let Some(batch) = from.next().await {
+            let batch = batch.map(|mut batch| {
+                let mut kept = Vec::with_capacity(batch.messages.len());
+                for message in batch.messages {
+                    let Some(message) = self.misheard(message) else { continue };
+                    let direction = Direction::ToCoordinator;
+                    let (here, later) = match self.tampering(participant, direction, to_coordinator(&message)) {
+                        None => (Some(message), None),
+                        Some(Tampering::Delay { by_ms }) => (None, Some((message, by_ms))),
+                        Some(Tampering::Duplicate { after_ms }) => (Some(message.clone()), Some((message, after_ms))),
+                    };
+                    kept.extend(here);
+                    if let Some((message, ms)) = later {
+                        let late = v1::ParticipantBatch { welcome: None, messages: vec![message] };
+                        send_later(to.clone(), Ok(late), ms);
+                    }
+                }
+                batch.messages = kept;
+                batch
+            });
+            if to.send(batch).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn tampering(&self, participant: u8, direction: Direction, message: Option<Message>) -> Option<Tampering> {
+        let message = message?;
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = passed.entry((participant, direction, message)).or_default();
+        *count += 1;
+        let faults = self.shared.plan.faults.iter();
+        faults.enumerate().find_map(|(index, fault)| match &fault.what {
+            What::Tamper { participant: p, direction: d, message: m, count: c, tampering }
+                if (*p, *d, *m, *c) == (participant, direction, message, *count) && !*self.shared.healed.borrow() =>
+            {
+                self.shared.order(super::shared::Order::Strike { fault: index });
+                Some(*tampering)
+            }
+            _ => None,
+        })
+    }
+
+    /// For mutants: messages that a coordinator with a bug does not send.
+    fn swallows(&self, participant: u8, message: &v1::ToParticipant) -> bool {
+        let is_commit = matches!(message.body, Some(ToBranch::Commit(_)));
+        let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        is_commit && self.shared.mutates(Mutant::CommitNotRepeated) && !committed.insert((participant, message.ticket))
+    }
+
+    /// For mutants: messages as a coordinator with a bug understands them.
+    fn misheard(&self, mut message: v1::ToCoordinator) -> Option<v1::ToCoordinator> {
+        match (&mut message.body, self.shared.plan.mutant) {
+            (Some(FromBranch::Inquiry(_)), Some(Mutant::InquiriesIgnored)) => return None,
+            (Some(FromBranch::Confirmed(confirmed)), Some(Mutant::ReadLocksAssumed)) => confirmed.held = true,
+            (Some(FromBranch::Vote(vote)), Some(Mutant::RefusalOverlooked)) => {
+                if let Some(v1::vote::Vote::Refused(_)) = vote.vote {
+                    vote.vote = Some(v1::vote::Vote::Prepared(bytes::Bytes::new()));
+                }
+            }
+            (Some(FromBranch::Finished(finished)), Some(Mutant::HeuristicUnreported)) => {
+                let plain = match finished.outcome() {
+                    v1::BranchOutcome::HeuristicallyCommitted | v1::BranchOutcome::HeuristicallyAborted => {
+                        v1::BranchOutcome::Committed
+                    }
+                    other => other,
+                };
+                finished.set_outcome(plain);
+            }
+            _ => {}
+        }
+        Some(message)
+    }
+}
+
+/// Dropped if the session is over by then.
+fn send_later<B: Send + 'static>(to: mpsc::Sender<B>, batch: B, ms: u64) {
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        // The session may be over.
+        let _ = to.send(batch).await;
+    });
+}
+
+fn to_branch(message: &v1::ToParticipant) -> Option<Message> {
+    match message.body.as_ref()? {
+        ToBranch::Prepare(_) => Some(Message::Prepare),
+        ToBranch::Confirm(_) => Some(Message::Confirm),
+        ToBranch::Commit(_) => Some(Message::Commit),
+        ToBranch::Abort(_) => Some(Message::Abort),
+        ToBranch::Settle(_) => Some(Message::Settle),
+        ToBranch::Undecided(_) | ToBranch::Noted(_) => None,
+    }
+}
+
+fn to_coordinator(message: &v1::ToCoordinator) -> Option<Message> {
+    match message.body.as_ref()? {
+        FromBranch::Vote(_) => Some(Message::Vote),
+        FromBranch::Confirmed(_) => Some(Message::Confirmed),
+        FromBranch::Finished(_) => Some(Message::Finished),
+        FromBranch::Inquiry(_) => Some(Message::Inquiry),
+    }
+}

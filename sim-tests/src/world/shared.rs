@@ -1,0 +1,283 @@
+//! What hosts and the conductor share: machines with their disks and clocks, orders, and who was promised what.
+
+use super::Process;
+use super::mutant::Mutant;
+use super::random::{random, seed_of};
+use crate::disk::Disk;
+use crate::plan::{Host, Plan, What, When};
+use crate::run::{Call, CallKind, Finals, Reply};
+use crate::trace::{Event, Recorder};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use undoubt_platform::{Clock, CrashPoints, SeededRandom, Timestamp};
+
+/// When simulated time begins: on the first of January 2026.
+pub(super) const EPOCH: Duration = Duration::from_secs(1_767_225_600);
+
+/// What the world has to do once the hosts have had their turn.
+#[derive(Clone, Debug)]
+pub(super) enum Order {
+    /// A fault of the plan waits for its point, which was reached.
+    Strike { fault: usize },
+    /// The process has ended by itself.
+    Exited { host: Host },
+}
+
+/// A simulated machine.
+#[derive(Debug, Default)]
+struct Machine {
+    process: Process,
+    starts: u32,
+    clock_offset_us: Arc<AtomicI64>,
+    /// How often each point was reached.
+    reached: BTreeMap<&'static str, u32>,
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) plan: Plan,
+    pub(super) recorder: Recorder,
+    disks: BTreeMap<Host, Disk>,
+    machines: Mutex<BTreeMap<Host, Machine>>,
+    orders: Mutex<Vec<Order>>,
+    /// Whose disk is in which machine, where it is not its own.
+    swapped: Mutex<BTreeMap<Host, Host>>,
+    /// The coordinator that clients talk to.
+    primary: Mutex<Host>,
+    calls: Mutex<Vec<Call>>,
+    /// Operators' desks in use.
+    desks: Mutex<u32>,
+    finals: Mutex<Finals>,
+    pub(super) healed: watch::Sender<bool>,
+    /// Clients that have nothing more to ask.
+    pub(super) done: watch::Sender<u8>,
+}
+
+impl Shared {
+    pub(super) fn new(plan: Plan, recorder: Recorder) -> Arc<Shared> {
+        let participants = (1..=plan.shape.participants).map(Host::Participant);
+        let disk = |host: Host| {
+            let disk = Disk::new(host.to_string(), seed_of(plan.seed, &format!("disk of {host}")));
+            let recorder = recorder.clone();
+            disk.observed_by(Arc::new(move |event| {
+                recorder.record(host, Event::Disk { what: format!("{event:?}") });
+            }));
+            (host, disk)
+        };
+        let disks = participants.chain([Host::Coordinator]).map(disk).collect();
+        Arc::new(Shared {
+            recorder,
+            disks,
+            machines: Mutex::default(),
+            orders: Mutex::default(),
+            swapped: Mutex::default(),
+            primary: Mutex::new(Host::Coordinator),
+            calls: Mutex::default(),
+            desks: Mutex::default(),
+            finals: Mutex::default(),
+            healed: watch::Sender::new(false),
+            done: watch::Sender::new(0),
+            plan,
+        })
+    }
+
+    pub(super) fn mutates(&self, mutant: Mutant) -> bool {
+        self.plan.mutant == Some(mutant)
+    }
+
+    /// The one in the host's machine. The standby has the coordinator's.
+    pub(super) fn disk(&self, host: Host) -> &Disk {
+        let host = if host == Host::Standby { Host::Coordinator } else { host };
+        let inside = lock(&self.swapped).get(&host).copied().unwrap_or(host);
+        &self.disks[&inside]
+    }
+
+    pub(super) fn swap_disks(&self, one: Host, other: Host) {
+        lock(&self.swapped).extend([(one, other), (other, one)]);
+    }
+
+    pub(super) fn put_disks_right(&self) {
+        lock(&self.swapped).clear();
+    }
+
+    pub(super) fn servers(&self) -> impl Iterator<Item = Host> + '_ {
+        self.disks.keys().copied()
+    }
+
+    pub(super) fn primary(&self) -> Host {
+        *lock(&self.primary)
+    }
+
+    pub(super) fn take_over(&self) {
+        *lock(&self.primary) = Host::Standby;
+    }
+
+    /// A new process on this host, with randomness of its own.
+    pub(super) fn start(&self, host: Host) -> (Process, Arc<SeededRandom>) {
+        let mut machines = lock(&self.machines);
+        let machine = machines.entry(host).or_default();
+        machine.process = Process::default();
+        machine.starts += 1;
+        let random = random(self.plan.seed, &format!("{host}, start {}", machine.starts));
+        (machine.process.clone(), Arc::new(random))
+    }
+
+    pub(super) fn process(&self, host: Host) -> Process {
+        lock(&self.machines).entry(host).or_default().process.clone()
+    }
+
+    pub(super) fn clock(&self, host: Host) -> Arc<dyn Clock> {
+        Arc::new(HostClock(self.clock_offset(host)))
+    }
+
+    pub(super) fn clock_offset(&self, host: Host) -> Arc<AtomicI64> {
+        lock(&self.machines).entry(host).or_default().clock_offset_us.clone()
+    }
+
+    pub(super) fn crash_points(self: &Arc<Self>, host: Host) -> CrashPoints {
+        let shared = self.clone();
+        CrashPoints::observed_by(Arc::new(move |point| shared.reach(host, point)))
+    }
+
+    /// The host's code reaches a point: faults that wait for it strike. A crash takes effect before anything else does.
+    pub(super) fn reach(&self, host: Host, point: &'static str) {
+        let count = {
+            let mut machines = lock(&self.machines);
+            let machine = machines.entry(host).or_default();
+            if machine.process.is_dead() {
+                return;
+            }
+            let count = machine.reached.entry(point).or_default();
+            *count += 1;
+            *count
+        };
+        for (index, fault) in self.plan.faults.iter().enumerate() {
+            let When::Point { host: at, point: name, count: nth } = &fault.when else { continue };
+            if *at != host || name != point || *nth != count {
+                continue;
+            }
+            if kills(&fault.what, host) && !takes_effect_later(point) {
+                self.process(host).kill();
+            }
+            self.order(Order::Strike { fault: index });
+        }
+    }
+
+    pub(super) fn reached(&self) -> BTreeMap<(Host, &'static str), u32> {
+        let machines = lock(&self.machines);
+        let of = |(host, machine): (&Host, &Machine)| {
+            let host = *host;
+            machine.reached.clone().into_iter().map(move |(point, count)| ((host, point), count))
+        };
+        machines.iter().flat_map(of).collect()
+    }
+
+    pub(super) fn next_desk(&self) -> u32 {
+        let mut desks = lock(&self.desks);
+        *desks += 1;
+        *desks
+    }
+
+    pub(super) fn order(&self, order: Order) {
+        lock(&self.orders).push(order);
+    }
+
+    pub(super) fn orders(&self) -> Vec<Order> {
+        std::mem::take(&mut *lock(&self.orders))
+    }
+
+    /// A client begins a request; the answer goes to [`Shared::told`] under the same number.
+    pub(super) fn asked(&self, client: u8, tx: &str, kind: CallKind) -> usize {
+        let what = match &kind {
+            CallKind::Submit(work) => format!("submit at {}", places(work)),
+            CallKind::SubmitOther(work) => format!("submit something else under the same id at {}", places(work)),
+            CallKind::Cancel => "cancel".to_owned(),
+            CallKind::Ask => "ask".to_owned(),
+        };
+        self.recorder.record(Host::Client(client), Event::Asked { tx: tx.to_owned(), what });
+        let mut calls = lock(&self.calls);
+        let (asked_us, reply) = (now_us(), Reply::Unknown("never answered".to_owned()));
+        calls.push(Call { client, tx: tx.to_owned(), kind, asked_us, told_us: None, reply });
+        calls.len() - 1
+    }
+
+    pub(super) fn told(&self, call: usize, reply: Reply) {
+        let mut calls = lock(&self.calls);
+        let call = &mut calls[call];
+        call.told_us = Some(now_us());
+        call.reply = reply;
+        let answer = match &call.reply {
+            Reply::Committed(_) => "committed".to_owned(),
+            Reply::Aborted(why) => format!("aborted: {why}"),
+            Reply::Refused(why) => format!("refused: {why}"),
+            Reply::Unknown(why) => format!("unknown: {why}"),
+        };
+        self.recorder.record(Host::Client(call.client), Event::Told { tx: call.tx.clone(), answer });
+    }
+
+    pub(super) fn calls(&self) -> Vec<Call> {
+        lock(&self.calls).clone()
+    }
+
+    pub(super) fn finals(&self) -> MutexGuard<'_, Finals> {
+        lock(&self.finals)
+    }
+}
+
+fn places(work: &crate::run::Work) -> String {
+    work.keys().map(|number| Host::Participant(*number).to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether this fault ends the process of `host`.
+fn kills(what: &What, host: Host) -> bool {
+    match what {
+        What::Crash { host: at, .. }
+        | What::Gone { host: at }
+        | What::RolledBack { host: at, .. }
+        | What::BitFlip { host: at, .. }
+        | What::Wiped { host: at } => *at == host,
+        What::VoteLost { participant } => Host::Participant(*participant) == host,
+        What::Swapped { host: at, with, .. } => *at == host || *with == host,
+        What::Pause { .. }
+        | What::Takeover { .. }
+        | What::Partition { .. }
+        | What::Clog { .. }
+        | What::Tamper { .. }
+        | What::LyingSyncs { .. }
+        | What::SyncFails { .. }
+        | What::DiskFull { .. }
+        | What::ReadOnlyDisk { .. }
+        | What::SlowDisk { .. }
+        | What::Clock { .. }
+        | What::Resolve { .. }
+        | What::Forget => false,
+    }
+}
+
+/// What was handed to a stream gets out before the process dies.
+fn takes_effect_later(point: &str) -> bool {
+    point.starts_with("after-send") || point == "after-answer"
+}
+
+/// As the running host has it.
+pub(super) fn now_us() -> u64 {
+    turmoil::sim_elapsed().map_or(0, |elapsed| u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Nothing between taking and freeing these locks can panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Simulated time of day, off by what faults made of it.
+struct HostClock(Arc<AtomicI64>);
+
+impl Clock for HostClock {
+    fn now(&self) -> Timestamp {
+        let epoch_us = u64::try_from(EPOCH.as_micros()).unwrap_or(u64::MAX);
+        Timestamp((epoch_us + now_us()).saturating_add_signed(self.0.load(Ordering::Relaxed)))
+    }
+}

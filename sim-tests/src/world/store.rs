@@ -1,0 +1,102 @@
+//! Bugs of servers in how they use their store.
+
+use super::mutant::Mutant;
+use super::shared::Shared;
+use crate::plan::Host;
+use bytes::Bytes;
+use std::sync::Arc;
+use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Store, StoreError, Written};
+
+pub(super) struct MutantStore {
+    store: Arc<dyn Store>,
+    mutant: Mutant,
+    of_coordinator: bool,
+}
+
+impl MutantStore {
+    /// The store itself where there is no mutant.
+    pub(super) fn over(shared: &Shared, host: Host, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        match shared.plan.mutant {
+            Some(mutant) => Arc::new(MutantStore { store, mutant, of_coordinator: host.is_coordinator() }),
+            None => store,
+        }
+    }
+
+    fn hides(&self, family: Family) -> bool {
+        match self.mutant {
+            Mutant::OpenRecordsForgotten => self.of_coordinator && family.0 == "open",
+            Mutant::OutcomesForgotten => self.of_coordinator && family.0 == "ended",
+            Mutant::PreparedForgotten => !self.of_coordinator && family.0 == "branch",
+            Mutant::UnforcedDecisions
+            | Mutant::UnforcedVotes
+            | Mutant::UnforcedOnePhase
+            | Mutant::EpochReused
+            | Mutant::CommitsAtPrepare
+            | Mutant::AbortOnlyAcknowledged
+            | Mutant::RefusalOverlooked
+            | Mutant::ReadLocksAssumed
+            | Mutant::InquiriesIgnored
+            | Mutant::CommitNotRepeated
+            | Mutant::FenceRunsAhead
+            | Mutant::HeuristicUnreported => false,
+        }
+    }
+
+    fn durability(&self, batch: &Batch, wanted: Durability) -> Durability {
+        let puts_in = |name: &str| {
+            batch.iter().any(|operation| matches!(operation, Operation::Put { family, .. } if family.0 == name))
+        };
+        let touches = |name: &str| batch.iter().any(|operation| operation.family().0 == name);
+        let unforced = match self.mutant {
+            Mutant::UnforcedDecisions => self.of_coordinator && (touches("open") || touches("ended")),
+            Mutant::UnforcedVotes => !self.of_coordinator && puts_in("branch"),
+            Mutant::UnforcedOnePhase => !self.of_coordinator && puts_in("finished") && !touches("branch"),
+            Mutant::OpenRecordsForgotten
+            | Mutant::OutcomesForgotten
+            | Mutant::EpochReused
+            | Mutant::PreparedForgotten
+            | Mutant::CommitsAtPrepare
+            | Mutant::AbortOnlyAcknowledged
+            | Mutant::RefusalOverlooked
+            | Mutant::ReadLocksAssumed
+            | Mutant::InquiriesIgnored
+            | Mutant::CommitNotRepeated
+            | Mutant::FenceRunsAhead
+            | Mutant::HeuristicUnreported => false,
+        };
+        if unforced { Durability::Lazy } else { wanted }
+    }
+}
+
+impl Store for MutantStore {
+    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let reuses_epoch = self.mutant == Mutant::EpochReused && self.of_coordinator;
+        if self.hides(family) || (reuses_epoch && family.0 == "meta" && key == b"epoch") {
+            return Ok(None);
+        }
+        self.store.get(family, key)
+    }
+
+    fn scan(
+        &self,
+        family: Family,
+        from: &[u8],
+        to: Option<&[u8]>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        if self.hides(family) {
+            return Ok(Vec::new());
+        }
+        self.store.scan(family, from, to, direction, limit)
+    }
+
+    fn write(&self, batch: Batch, durability: Durability) -> Written {
+        let durability = self.durability(&batch, durability);
+        self.store.write(batch, durability)
+    }
+
+    fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        self.store.free_bytes()
+    }
+}
