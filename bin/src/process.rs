@@ -2,18 +2,18 @@
 
 use anyhow::Context;
 use std::future::Future;
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio_stream::StreamExt;
 use tokio_stream::wrappers::TcpListenerStream;
-use tokio_stream::{Stream, StreamExt};
 use tracing_subscriber::EnvFilter;
 use undoubt_platform::CrashPoints;
+use undoubt_platform::server::{Incoming, boxed};
 
 /// How a server writes its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -110,13 +110,13 @@ impl ServerArgs {
 /// The connections that come in. Nagle's algorithm is off: it would hold a small answer back until the one before is
 /// acknowledged, which takes a peer that delays acknowledgements 40 ms. (The server's own option does not reach
 /// connections that it is handed.)
-pub fn connections(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
-    TcpListenerStream::new(listener).map(|accepted| {
+pub fn connections(listener: TcpListener) -> Incoming {
+    boxed(TcpListenerStream::new(listener).map(|accepted| {
         accepted.and_then(|connection| {
             connection.set_nodelay(true)?;
             Ok(connection)
         })
-    })
+    }))
 }
 
 /// Readers see the whole text or no file.

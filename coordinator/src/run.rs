@@ -8,35 +8,30 @@ use crate::operator::OperatorService;
 use crate::service::Service;
 use crate::session;
 use std::future::Future;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio_stream::Stream;
-use tonic::transport::Server;
-use tonic::transport::server::Connected;
 use tonic_health::ServingStatus;
-use tower::util::MapResponseLayer;
 use undoubt_platform::identity::{establish, next_epoch};
-use undoubt_platform::{Clock, CrashPoints, IdentityError, Kind, Random, Store, StoreError, dated};
+use undoubt_platform::server::{Incoming, Keeping, Offer, ReflectionError, ServerError, serve};
+use undoubt_platform::{Clock, CrashPoints, IdentityError, Kind, Random, Store, StoreError};
 use undoubt_proto::v1::coordinator_server::CoordinatorServer;
 use undoubt_proto::v1::operator_server::OperatorServer;
 use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId, ParticipantName};
 
 /// What a coordinator takes from outside.
-pub struct Environment<I> {
+pub struct Environment {
     /// Opened with [`crate::log::FAMILIES`].
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub connect: Arc<dyn Connect>,
     /// Connections from applications and operators.
-    pub incoming: I,
+    pub incoming: Incoming,
     pub crash: CrashPoints,
 }
 
-impl<I> std::fmt::Debug for Environment<I> {
+impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Environment").finish_non_exhaustive()
     }
@@ -53,9 +48,9 @@ pub enum RunError {
     #[error(transparent)]
     Log(#[from] LogError),
     #[error("the server failed: {0}")]
-    Server(#[from] tonic::transport::Error),
+    Server(#[from] ServerError),
     #[error("reflection is not available: {0}")]
-    Reflection(#[from] tonic_reflection::server::Error),
+    Reflection(#[from] ReflectionError),
     #[error("the engine was cancelled: {0}")]
     Cancelled(String),
     #[error("this is start number {0} of the coordinator, more than can be counted; make a new data folder")]
@@ -82,15 +77,11 @@ impl RunError {
 
 /// Serves until `shutdown` is done and what was open has ended (or the drain timeout has passed), or until storage
 /// fails. Recovery is over before health says that it serves.
-pub async fn run<I, IO>(
+pub async fn run(
     config: Config,
-    environment: Environment<I>,
+    environment: Environment,
     shutdown: impl Future<Output = ()> + Send,
-) -> Result<(), RunError>
-where
-    I: Stream<Item = io::Result<IO>> + Send,
-    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-{
+) -> Result<(), RunError> {
     config.check()?;
     let Environment { store, clock, random, connect, incoming, crash } = environment;
     let mut fresh_id = [0; 16];
@@ -125,28 +116,19 @@ where
     let operator = OperatorService { engine: handle.clone(), config: config.clone(), id, epoch, drain };
     let service =
         Service { engine: handle.clone(), config: config.clone(), clock: clock.clone(), log: log.downgrade() };
-    let (health, health_service) = tonic_health::server::health_reporter();
+    let Offer { mut routes, health } = Offer::new(undoubt_proto::FILE_DESCRIPTOR_SET)?;
     health.set_service_status("", ServingStatus::Serving).await;
     health.set_serving::<CoordinatorServer<Service>>().await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(undoubt_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
-
-    let (stop, mut stopped) = watch::channel(false);
-    let server = Server::builder()
-        .layer(MapResponseLayer::new(dated(clock.clone())))
-        .http2_keepalive_interval(Some(Duration::from_millis(config.keep_alive_ms)))
-        .http2_keepalive_timeout(Some(Duration::from_millis(config.keep_alive_ms)))
-        .add_service(health_service)
-        .add_service(reflection)
+    routes
         .add_service(CoordinatorServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES))
-        .add_service(OperatorServer::new(operator))
-        .serve_with_incoming_shutdown(incoming, async move {
-            // Also when the sender is gone there is nothing left to serve.
-            let _ = stopped.wait_for(|stop| *stop).await;
-        });
-    tokio::pin!(server);
+        .add_service(OperatorServer::new(operator));
+    let (stop, mut stopped) = watch::channel(false);
+    let asked_to_stop = async move {
+        // Also when the sender is gone there is nothing left to serve.
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    let keeping = Keeping { alive: Duration::from_millis(config.keep_alive_ms), window_bytes: None };
+    let mut server = serve(routes.routes(), incoming, keeping, clock, Box::pin(asked_to_stop));
     let mut engine = tokio::spawn(engine.run());
     let draining = async {
         tokio::select! {

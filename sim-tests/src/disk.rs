@@ -104,3 +104,6 @@ impl fmt::Debug for Disk {
         f.debug_tuple("Disk").field(&self.0.name).finish()
     }
 }
+
+#[cfg(test)]
+mod tests;

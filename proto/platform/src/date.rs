@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What a server does with every response before it goes out.
-pub fn dated<B>(clock: Arc<dyn Clock>) -> impl Fn(http::Response<B>) -> http::Response<B> + Clone {
+pub(crate) fn dated<B>(clock: Arc<dyn Clock>) -> impl Fn(http::Response<B>) -> http::Response<B> + Clone {
     move |mut response| {
         let now: SystemTime = UNIX_EPOCH + Duration::from_micros(clock.now().0);
         if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now)) {

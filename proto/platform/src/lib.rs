@@ -4,23 +4,25 @@
 //!   [`conformance`] holds them to it.
 //! * [`rocks`]: that contract over RocksDB, with a group-commit writer and a check of the log before it is trusted (R8).
 //! * [`identity`]: whose data a folder holds, and which start of its owner this is (R5).
-//! * [`crash`], [`clock`], [`random`], [`date`]: what the simulation replaces.
+//! * [`server`]: the frame of a gRPC server over any transport.
+//! * [`crash`], [`clock`], [`random`]: what the simulation replaces.
 //!
 //! Nothing here knows what a transaction is.
 
 pub mod clock;
 pub mod conformance;
 pub mod crash;
-pub mod date;
+mod date;
 pub mod identity;
 pub mod random;
 pub mod rocks;
+pub mod server;
 pub mod store;
 
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use crash::CrashPoints;
-pub use date::dated;
 pub use identity::{Identity, IdentityError, Kind};
 pub use random::{OsRandom, Random, SeededRandom};
 pub use rocks::{RocksOptions, RocksStore, WriterStats};
+pub use server::{Connection, Incoming};
 pub use store::{Batch, Direction, Durability, Family, Operation, Store, StoreError, Written};

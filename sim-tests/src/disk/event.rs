@@ -26,11 +26,11 @@ pub enum DiskEvent {
         landed: usize,
         cause: String,
     },
-    /// The first `frames` frames are stable and were acknowledged.
+    /// The first `frames` frames are stable.
     Synced {
         frames: usize,
     },
-    /// The first `frames` frames were acknowledged, and are no more stable than before (S1).
+    /// The first `frames` frames pass for stable, and are no more so than before (S1).
     LiedAboutSync {
         frames: usize,
     },

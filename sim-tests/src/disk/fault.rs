@@ -2,12 +2,15 @@
 //!
 //! Fractions are between 0 and 1, so that a list of faults holds for any length of log.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use undoubt_platform::Family;
 
 use super::Disk;
 use super::event::DiskEvent;
+use super::platter::Platter;
 
 impl Disk {
     /// S1: from now on syncs are acknowledged without making anything stable; or no longer. The next honest sync makes up
@@ -97,17 +100,17 @@ impl Disk {
     /// S8: an empty disk is in its place.
     pub fn wipe(&self) {
         self.with(|state| {
-            state.replace_platter(Default::default());
+            state.replace_platter(Platter::default());
             state.events.push(DiskEvent::Wiped);
         });
     }
 
     /// S8: each has what the other had, and counts its own as destroyed. Conditions such as full stay where they are.
     pub fn swap(&self, other: &Disk) {
-        if std::sync::Arc::ptr_eq(&self.0, &other.0) {
+        if Arc::ptr_eq(&self.0, &other.0) {
             return;
         }
-        let ours = self.with(|state| state.replace_platter(Default::default()));
+        let ours = self.with(|state| state.replace_platter(Platter::default()));
         let theirs = other.with(|state| {
             let theirs = state.replace_platter(ours);
             state.events.push(DiskEvent::Swapped { with: self.0.name.clone() });
@@ -126,7 +129,7 @@ impl Disk {
             let Some(scrubbed) = state.platter.scrub(family, key) else {
                 return false;
             };
-            let key = bytes::Bytes::copy_from_slice(key);
+            let key = Bytes::copy_from_slice(key);
             if scrubbed.was_acknowledged {
                 state.destroyed.insert((family, key.clone()));
             }

@@ -86,7 +86,7 @@ impl State {
         self.cut(end);
         let frames = self.platter.frames();
         if frames > self.platter.stable
-            && let Err(error) = self.sync(frames)
+            && let Err(error) = self.sync(frames, frames)
         {
             self.drop_what_failed_to_sync();
             return Err(error);
@@ -94,14 +94,14 @@ impl State {
         Ok(contents)
     }
 
-    /// An empty batch adds nothing, and yet a forced one makes stable what is there.
+    /// How many frames there are then. An empty batch adds none.
     pub(super) fn append(
         &mut self,
         opening: Opening,
         batch: &Batch,
         durability: Durability,
         random: &dyn Random,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
         if self.opening != opening {
             return Err(StoreError::Stopped { cause: "the disk was opened again, or taken away".into() });
         }
@@ -109,7 +109,7 @@ impl State {
             return Err(self.write_failed(StoreError::Io { detail: "the file system is read-only".into() }, 0));
         }
         if batch.is_empty() {
-            return Ok(());
+            return Ok(self.platter.frames());
         }
         let (frame, start) = (self.platter.frames(), self.platter.bytes());
         let bytes = self.platter.append(batch);
@@ -125,7 +125,7 @@ impl State {
             }
         }
         self.events.push(DiskEvent::Written { frame, bytes, durability });
-        Ok(())
+        Ok(self.platter.frames())
     }
 
     fn write_failed(&mut self, error: StoreError, landed: usize) -> StoreError {
@@ -140,15 +140,16 @@ impl State {
         (self.platter.frames(), self.sync_base + drawn)
     }
 
-    pub(super) fn end_sync(&mut self, opening: Opening, frames: usize) -> Result<(), StoreError> {
+    /// Makes the first `frames` frames stable, of which the first `promised` are about to be acknowledged.
+    pub(super) fn end_sync(&mut self, opening: Opening, frames: usize, promised: usize) -> Result<(), StoreError> {
         if self.opening != opening {
             let detail = "the disk was opened again, or taken away, before the write was stable".into();
             return Err(StoreError::Io { detail });
         }
-        self.sync(frames)
+        self.sync(frames, promised)
     }
 
-    fn sync(&mut self, frames: usize) -> Result<(), StoreError> {
+    fn sync(&mut self, frames: usize, promised: usize) -> Result<(), StoreError> {
         if self.platter.unsynced_dropped {
             // The system forgets that it failed and would say yes now. Whoever asks has heard of the failure.
             return Err(StoreError::Stopped { cause: "an earlier sync failed".into() });
@@ -158,7 +159,7 @@ impl State {
             self.events.push(DiskEvent::SyncFailed);
             return Err(StoreError::Io { detail: "the sync failed".into() });
         }
-        self.platter.acknowledged = self.platter.acknowledged.max(frames);
+        self.platter.acknowledged = self.platter.acknowledged.max(promised);
         if self.lies_about_syncs {
             self.events.push(DiskEvent::LiedAboutSync { frames });
         } else {

@@ -32,9 +32,15 @@ struct Shared {
 struct State {
     contents: Contents,
     /// Forced writes that no sync covers yet.
-    waiting: Vec<Completion>,
+    waiting: Vec<Waiting>,
     is_syncing: bool,
     stopped: Option<String>,
+}
+
+struct Waiting {
+    completion: Completion,
+    /// How many frames its answer promises to be stable.
+    frames: usize,
 }
 
 impl DiskStore {
@@ -63,10 +69,13 @@ impl Store for DiskStore {
     /// Needs a tokio runtime around it.
     fn write(&self, batch: Batch, durability: Durability) -> Written {
         let (completion, written) = Written::pending();
-        let applied = if self.0.process.is_dead() { Ok(()) } else { self.0.apply(batch, durability) };
-        match (applied, durability) {
-            (Ok(()), Durability::Forced) => self.0.await_sync(completion),
-            (Ok(()), Durability::Lazy) => self.0.answer(completion, Ok(())),
+        if self.0.process.is_dead() {
+            self.0.answer(completion, Ok(()));
+            return written;
+        }
+        match (self.0.apply(batch, durability), durability) {
+            (Ok(frames), Durability::Forced) => self.0.await_sync(Waiting { completion, frames }),
+            (Ok(_), Durability::Lazy) => self.0.answer(completion, Ok(())),
             (Err(error), Durability::Forced | Durability::Lazy) => self.0.answer(completion, Err(error)),
         }
         written
@@ -82,7 +91,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn apply(&self, batch: Batch, durability: Durability) -> Result<(), StoreError> {
+    /// How many frames the disk has then.
+    fn apply(&self, batch: Batch, durability: Durability) -> Result<usize, StoreError> {
         let mut state = self.state();
         batch.iter().try_for_each(|operation| state.contents.check_family(operation.family()))?;
         if let Some(cause) = &state.stopped {
@@ -91,15 +101,15 @@ impl Shared {
         let random = &self.disk.0.random;
         let appended = self.disk.with(|disk| disk.append(self.opening, &batch, durability, random));
         match &appended {
-            Ok(()) => state.contents.apply(batch),
+            Ok(_) => state.contents.apply(batch),
             Err(error) => state.stop(error),
         }
         appended
     }
 
-    fn await_sync(self: &Arc<Self>, completion: Completion) {
+    fn await_sync(self: &Arc<Self>, waiting: Waiting) {
         let mut state = self.state();
-        state.waiting.push(completion);
+        state.waiting.push(waiting);
         if !state.is_syncing {
             state.is_syncing = true;
             tokio::spawn(Arc::clone(self).sync());
@@ -112,17 +122,18 @@ impl Shared {
             let (frames, latency) = self.disk.with(|disk| disk.begin_sync(&self.disk.0.random));
             tokio::time::sleep(latency).await;
             self.process.running().await;
-            let outcome = self.disk.with(|disk| disk.end_sync(self.opening, frames));
+            let promised = group.iter().map(|waiting| waiting.frames).max().unwrap_or(0);
+            let outcome = self.disk.with(|disk| disk.end_sync(self.opening, frames, promised));
             if let Err(error) = &outcome {
                 self.state().stop(error);
             }
-            for completion in group {
-                self.answer(completion, outcome.clone());
+            for waiting in group {
+                self.answer(waiting.completion, outcome.clone());
             }
         }
     }
 
-    fn next_group(&self) -> Option<Vec<Completion>> {
+    fn next_group(&self) -> Option<Vec<Waiting>> {
         let mut state = self.state();
         state.is_syncing = !state.waiting.is_empty();
         state.is_syncing.then(|| std::mem::take(&mut state.waiting))

@@ -1,7 +1,6 @@
 //! The network of one process: turmoil's, behind the process' switch.
 
 use super::Process;
-use futures::Stream;
 use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use std::io;
@@ -10,9 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Endpoint, Uri};
 use turmoil::net::{TcpListener, TcpStream};
+use undoubt_platform::server::{Incoming, boxed};
 
 /// Every server listens here.
 pub(super) const PORT: u16 = 7_400;
@@ -124,20 +123,14 @@ impl AsyncWrite for Guarded {
     }
 }
 
-impl Connected for Guarded {
-    type ConnectInfo = ();
-
-    fn connect_info(&self) {}
-}
-
 /// Connections from others.
-pub(super) async fn incoming(network: Network) -> io::Result<impl Stream<Item = io::Result<Guarded>> + Send> {
+pub(super) async fn incoming(network: Network) -> io::Result<Incoming> {
     let listener = TcpListener::bind(("0.0.0.0", PORT)).await?;
-    Ok(futures::stream::unfold((listener, network), |(listener, network)| async move {
+    Ok(boxed(futures::stream::unfold((listener, network), |(listener, network)| async move {
         network.process.running().await;
         let accepted = listener.accept().await.map(|(stream, _)| network.guard(stream));
         Some((accepted, (listener, network)))
-    }))
+    })))
 }
 
 /// What turns an address into a connection.
