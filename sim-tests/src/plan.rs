@@ -6,6 +6,7 @@
 
 mod fault;
 mod host;
+mod seed;
 mod words;
 
 pub use fault::{Code, Direction, Fault, Message, Tampering, What, When};

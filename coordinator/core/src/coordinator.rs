@@ -364,7 +364,13 @@ impl Coordinator {
             branches: Vec::new(),
             results: Vec::new(),
         };
-        let ended = self.noting.get(&tx).map(|noting| noting.record.clone()).or(ended);
+        let noting = self.noting.get(&tx).map(|noting| noting.record.clone());
+        let reported = (from.clone(), outcome);
+        if noting.is_none() && ended.as_ref().is_some_and(|ended| ended.branches.contains(&reported)) {
+            // It is on record, and stable: a participant that was restarted reports once more.
+            return effects.push(Effect::Send { to: from, message: ToParticipant::Noted { tx, ticket } });
+        }
+        let ended = noting.or(ended);
         if ended.as_ref().is_some_and(|ended| ended.ticket != ticket) && outcome == BranchOutcome::HeuristicallyAborted
         {
             // An earlier attempt, which was aborted: the operator decided as the coordinator did.

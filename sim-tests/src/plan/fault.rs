@@ -145,15 +145,28 @@ impl fmt::Display for Code {
     }
 }
 
-impl What {
+impl Fault {
     /// The line of the catalogue.
     pub fn code(&self) -> Code {
-        match self {
+        let point = match &self.when {
+            When::Point { point, .. } => point.as_str(),
+            When::At { .. } => "",
+        };
+        match &self.what {
+            What::Crash { .. } if point == "opened" => Code::P10,
             What::Crash { host: Host::Participant(_), power: false, .. } => Code::P7,
             What::Crash { power: true, .. } => Code::S3,
-            What::Crash { .. } => Code::P1,
+            What::Crash { .. } => match point {
+                "after-append-committed" | "before-send-commit" | "before-append-committed" => Code::P3,
+                "after-send-commit" => Code::P4,
+                "before-answer" | "after-answer" => Code::P5,
+                "before-append-ended" | "after-append-ended" => Code::P6,
+                "before-send-prepare" | "after-send-prepare" => Code::P1,
+                _ => Code::P2,
+            },
             What::Gone { .. } => Code::P8,
             What::Pause { .. } | What::Takeover { .. } => Code::P9,
+            What::Partition { from: Host::Client(_), .. } | What::Partition { to: Host::Client(_), .. } => Code::N6,
             What::Partition { one_way: false, .. } => Code::N1,
             What::Partition { one_way: true, .. } => Code::N2,
             What::Clog { .. } => Code::N7,
@@ -171,6 +184,15 @@ impl What {
             What::Resolve { .. } => Code::O1,
             What::Forget => Code::O3,
         }
+    }
+}
+
+impl What {
+    /// What is done to the message, if this and `other` tamper with the same one.
+    pub(crate) fn tampering_like(&self, other: &What) -> Option<Tampering> {
+        let What::Tamper { participant, direction, message, count, tampering } = self else { return None };
+        let What::Tamper { participant: p, direction: d, message: m, count: c, .. } = other else { return None };
+        ((participant, direction, message, count) == (p, d, m, c)).then_some(*tampering)
     }
 
     /// How long it lasts, if it does.

@@ -18,15 +18,21 @@ struct State {
     entries: Vec<Entry>,
     /// Every event of every library, as text, where the caller wants them.
     details: Option<Vec<String>>,
+    /// Simulated time between the steps.
+    now_us: u64,
     /// Details do not count for now.
     muted: bool,
     next_message: u64,
-    in_flight: BTreeMap<(u8, Direction), VecDeque<(MessageKey, u64, bool)>>,
+    in_flight: BTreeMap<(u8, Direction), VecDeque<InFlight>>,
     phases: BTreeMap<String, Phase>,
     branches: BTreeMap<(u8, String), BranchState>,
 }
 
+/// Name, transaction, ticket.
 type MessageKey = (String, String, u64);
+
+/// A message with its number, and whether it has arrived.
+type InFlight = (MessageKey, u64, bool);
 
 /// Messages of one direction of a link that are remembered to tell which one arrives.
 const MAX_REMEMBERED_MESSAGES: usize = 256;
@@ -75,7 +81,13 @@ impl Recorder {
 
     /// At the running host's time.
     pub fn record(&self, host: Host, event: Event) {
-        self.record_at(host_time_us().unwrap_or_default(), Some(host), event);
+        let at_us = host_time_us().unwrap_or(self.state().now_us);
+        self.record_at(at_us, Some(host), event);
+    }
+
+    /// A step of the simulation is over.
+    pub(crate) fn set_now(&self, now_us: u64) {
+        self.state().now_us = now_us;
     }
 
     pub fn record_at(&self, at_us: u64, host: Option<Host>, event: Event) {

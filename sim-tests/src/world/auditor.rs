@@ -19,6 +19,9 @@ const LOOK_PERIOD: Duration = Duration::from_millis(250);
 /// After this long, what is not over counts as never over.
 pub(super) const PATIENCE: Duration = Duration::from_secs(40);
 
+/// The auditor's number among the clients.
+const AUDITOR: u8 = 0;
+
 /// How often the probe is tried while what is left over gets out of its way.
 const MAX_PROBES: u32 = 5;
 
@@ -39,10 +42,10 @@ pub(super) async fn audit(shared: Arc<Shared>) -> turmoil::Result {
     };
     shared.finals().settled_after_us = settled;
     auditor.note_open().await;
-    auditor.note_outcomes().await;
     if settled.is_some() {
         auditor.probe().await?;
     }
+    auditor.note_outcomes().await;
     Ok(())
 }
 
@@ -54,7 +57,7 @@ struct Auditor {
 
 impl Auditor {
     fn new(shared: Arc<Shared>) -> Auditor {
-        let gone = shared.finals().gone.contains(&shared.primary());
+        let gone = shared.is_abandoned();
         let participant = |number: u8| {
             let address = net::address(Host::Participant(number));
             let channel = net::channel(move || address.clone());
@@ -142,7 +145,9 @@ impl Auditor {
         let work = workload::probe(&self.shared.plan.shape);
         for attempt in 1..=MAX_PROBES {
             let tx: TxId = format!("probe-{attempt}").parse()?;
+            let call = self.shared.asked(AUDITOR, &tx.to_string(), CallKind::Submit(work.clone()));
             let reply = submit(&self.shared, coordinator, &tx, &work).await;
+            self.shared.told(call, reply.clone());
             let committed = match &reply {
                 Reply::Committed(_) => true,
                 Reply::Aborted(_) | Reply::Refused(_) | Reply::Unknown(_) => false,

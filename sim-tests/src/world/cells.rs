@@ -10,7 +10,7 @@ pub(super) fn states_hit(what: &What, recorder: &Recorder) -> Vec<String> {
     let mut states = Vec::new();
     for host in &hosts {
         match host {
-            Host::Coordinator | Host::Standby => states.extend(phases.iter().map(|phase| word(phase))),
+            Host::Coordinator | Host::Standby => states.extend(phases.iter().map(word)),
             Host::Participant(number) => {
                 states.extend(branches.iter().filter(|(at, _)| at == number).map(|(_, state)| word(state)));
             }

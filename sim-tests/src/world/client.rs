@@ -94,7 +94,7 @@ impl Application {
                 Reply::Refused(_) | Reply::Unknown(_) => false,
             };
             self.shared.told(call, reply);
-            if known {
+            if known || (*self.shared.healed.borrow() && self.shared.is_abandoned()) {
                 return;
             }
             sleep(Duration::from_millis(100 + self.random.below(400))).await;

@@ -144,6 +144,7 @@ impl<'a> Conductor<'a> {
     }
 
     fn carry_out_what_is_due(&mut self) {
+        self.shared.recorder.set_now(self.now_us());
         for order in self.shared.orders() {
             match order {
                 Order::Strike { fault } => self.strike(fault),
@@ -300,10 +301,8 @@ impl<'a> Conductor<'a> {
         self.record(None, Event::Healed);
         let late: Vec<Act> = std::mem::take(&mut self.agenda).into_values().collect();
         for act in late {
-            match act {
-                Act::Strike(_) => {}
-                // Somebody has to take over where the old one was lost.
-                act => self.act(act),
+            if !matches!(act, Act::Strike(_)) {
+                self.act(act);
             }
         }
         for host in self.shared.servers().collect::<Vec<_>>() {

@@ -6,7 +6,7 @@
 
 use super::mutant::Mutant;
 use super::net::{self, Network};
-use super::shared::Shared;
+use super::shared::{Order, Shared};
 use crate::plan::{Direction, Host, Message, Tampering, What};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
@@ -147,16 +147,14 @@ impl Between {
         let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
         let count = passed.entry((participant, direction, message)).or_default();
         *count += 1;
-        let faults = self.shared.plan.faults.iter();
-        faults.enumerate().find_map(|(index, fault)| match &fault.what {
-            What::Tamper { participant: p, direction: d, message: m, count: c, tampering }
-                if (*p, *d, *m, *c) == (participant, direction, message, *count) && !*self.shared.healed.borrow() =>
-            {
-                self.shared.order(super::shared::Order::Strike { fault: index });
-                Some(*tampering)
-            }
-            _ => None,
-        })
+        let now =
+            What::Tamper { participant, direction, message, count: *count, tampering: Tampering::Delay { by_ms: 0 } };
+        let healed = *self.shared.healed.borrow();
+        let (index, tampering) = self.shared.plan.faults.iter().enumerate().find_map(|(index, fault)| {
+            fault.what.tampering_like(&now).filter(|_| !healed).map(|tampering| (index, tampering))
+        })?;
+        self.shared.order(Order::Strike { fault: index });
+        Some(tampering)
     }
 
     /// For mutants: messages that a coordinator with a bug does not send.
@@ -177,13 +175,11 @@ impl Between {
                 }
             }
             (Some(FromBranch::Finished(finished)), Some(Mutant::HeuristicUnreported)) => {
-                let plain = match finished.outcome() {
-                    v1::BranchOutcome::HeuristicallyCommitted | v1::BranchOutcome::HeuristicallyAborted => {
-                        v1::BranchOutcome::Committed
-                    }
-                    other => other,
-                };
-                finished.set_outcome(plain);
+                if let v1::BranchOutcome::HeuristicallyCommitted | v1::BranchOutcome::HeuristicallyAborted =
+                    finished.outcome()
+                {
+                    finished.set_outcome(v1::BranchOutcome::Committed);
+                }
             }
             _ => {}
         }

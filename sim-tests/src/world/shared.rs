@@ -111,6 +111,11 @@ impl Shared {
         *lock(&self.primary)
     }
 
+    /// There is no coordinator any more, nor will there be.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.finals().gone.contains(&self.primary())
+    }
+
     pub(super) fn take_over(&self) {
         *lock(&self.primary) = Host::Standby;
     }
@@ -154,6 +159,9 @@ impl Shared {
             *count += 1;
             *count
         };
+        if *self.healed.borrow() {
+            return;
+        }
         for (index, fault) in self.plan.faults.iter().enumerate() {
             let When::Point { host: at, point: name, count: nth } = &fault.when else { continue };
             if *at != host || name != point || *nth != count {

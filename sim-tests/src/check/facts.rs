@@ -1,0 +1,196 @@
+//! What a run says about each transaction, put together for the checkers.
+
+use crate::plan::What;
+use crate::run::{Call, CallKind, FinalOutcome, Op, Participant, Reads, Reply, Run, Work};
+use crate::trace::Event;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One transaction and all that clients asked and heard about it.
+#[derive(Clone, Debug)]
+pub(super) struct Transaction<'a> {
+    pub(super) tx: &'a str,
+    run: &'a Run,
+    calls: Vec<&'a Call>,
+}
+
+/// All that were submitted.
+pub(super) fn transactions(run: &Run) -> BTreeMap<&str, Transaction<'_>> {
+    let mut all: BTreeMap<&str, Transaction> = BTreeMap::new();
+    for call in &run.calls {
+        let tx = call.tx.as_str();
+        all.entry(tx).or_insert_with(|| Transaction { tx, run, calls: Vec::new() }).calls.push(call);
+    }
+    all.retain(|_, transaction| transaction.calls.iter().any(|call| submitted(call).is_some()));
+    all
+}
+
+fn submitted(call: &Call) -> Option<&Work> {
+    match &call.kind {
+        CallKind::Submit(work) | CallKind::SubmitOther(work) => Some(work),
+        CallKind::Cancel | CallKind::Ask => None,
+    }
+}
+
+impl<'a> Transaction<'a> {
+    pub(super) fn calls(&self) -> impl Iterator<Item = &'a Call> + '_ {
+        self.calls.iter().copied()
+    }
+
+    /// What it was to do; `None` if every submission was refused.
+    ///
+    /// Two contents may compete for an id only while no outcome of the first was told: its attempt may have left no
+    /// trace. Then the one that was told committed counts, else the one whose marks are there, else the first.
+    pub(super) fn work(&self) -> Option<&'a Work> {
+        let counts = |call: &&&Call| match call.kind {
+            CallKind::Submit(_) => !matches!(call.reply, Reply::Refused(_)),
+            CallKind::SubmitOther(_) => !matches!(call.reply, Reply::Refused(_)) && !self.has_to_be_refused(call),
+            CallKind::Cancel | CallKind::Ask => false,
+        };
+        let candidates: Vec<&Call> = self.calls.iter().filter(counts).copied().collect();
+        let committed = candidates.iter().find(|call| matches!(call.reply, Reply::Committed(_)));
+        let marked = || candidates.iter().find(|call| submitted(call).is_some_and(|work| self.marks_are_of(work)));
+        committed.or_else(marked).or(candidates.first()).and_then(|call| submitted(call))
+    }
+
+    /// Whether it is other work under an id whose outcome a client knew already.
+    pub(super) fn has_to_be_refused(&self, other: &Call) -> bool {
+        matches!(other.kind, CallKind::SubmitOther(_))
+            && self.calls.iter().any(|call| {
+                matches!(call.kind, CallKind::Submit(_))
+                    && matches!(call.reply, Reply::Committed(_) | Reply::Aborted(_))
+                    && call.told_us.is_some_and(|told_us| told_us < other.asked_us)
+            })
+    }
+
+    fn marks_are_of(&self, work: &Work) -> bool {
+        let marked: BTreeSet<Participant> = self.marked().collect();
+        !marked.is_empty() && writers(work).collect::<BTreeSet<_>>() == marked
+    }
+
+    /// Every content under this id, whether it counts or not.
+    pub(super) fn contents(&self) -> impl Iterator<Item = &'a Work> + '_ {
+        self.calls().filter_map(submitted)
+    }
+
+    pub(super) fn marked(&self) -> impl Iterator<Item = Participant> + '_ {
+        let finals = self.run.finals.participants.iter();
+        finals.filter(|(_, found)| found.marks.contains(self.tx)).map(|(participant, _)| *participant)
+    }
+
+    /// Whether its branch took effect; `None` while that is open, or if the participant could not be looked at.
+    pub(super) fn took_effect(&self, participant: Participant) -> Option<bool> {
+        let found = self.run.finals.participants.get(&participant)?;
+        let marked = found.marks.contains(self.tx);
+        let open = found.open.iter().any(|branch| branch.tx == self.tx && !is_resolved(&branch.state));
+        (marked || !open).then_some(marked)
+    }
+
+    /// What an operator decided alone at this participant: `true` is commit.
+    pub(super) fn heuristic(&self, participant: Participant) -> Option<bool> {
+        self.run.finals.participants.get(&participant)?.heuristics.get(self.tx).copied()
+    }
+
+    pub(super) fn has_heuristics(&self) -> bool {
+        self.run.finals.participants.keys().any(|participant| self.heuristic(*participant).is_some())
+    }
+
+    /// A lying disk has destroyed acknowledged records of it, or of all.
+    pub(super) fn is_excused(&self) -> bool {
+        self.run.finals.excused_altogether || self.run.finals.excused.contains(self.tx)
+    }
+
+    pub(super) fn outcome(&self) -> &'a FinalOutcome {
+        self.run.finals.outcomes.get(self.tx).unwrap_or(&FinalOutcome::Unknown)
+    }
+
+    /// When a client asked for it first.
+    pub(super) fn asked_us(&self) -> u64 {
+        self.calls.iter().filter(|call| submitted(call).is_some()).map(|call| call.asked_us).min().unwrap_or(0)
+    }
+
+    /// When a client was told first that it committed.
+    pub(super) fn told_committed_us(&self) -> Option<u64> {
+        self.told_us(|reply| matches!(reply, Reply::Committed(_)))
+    }
+
+    /// When a client was told first that it aborted.
+    pub(super) fn told_aborted_us(&self) -> Option<u64> {
+        self.told_us(|reply| matches!(reply, Reply::Aborted(_)))
+    }
+
+    fn told_us(&self, what: impl Fn(&Reply) -> bool) -> Option<u64> {
+        self.calls.iter().filter(|call| what(&call.reply)).filter_map(|call| call.told_us).min()
+    }
+
+    /// All results that were told: by clients' calls in their order, then by the coordinator in the end.
+    pub(super) fn tellings(&self) -> impl Iterator<Item = &'a Reads> + '_ {
+        let told = self.calls.iter().filter_map(|call| match &call.reply {
+            Reply::Committed(reads) => reads.as_ref(),
+            Reply::Aborted(_) | Reply::Refused(_) | Reply::Unknown(_) => None,
+        });
+        let finally = match self.outcome() {
+            FinalOutcome::Committed { reads, .. } => reads.as_ref(),
+            FinalOutcome::Aborted { .. } | FinalOutcome::NotFound | FinalOutcome::Unknown => None,
+        };
+        told.chain(finally)
+    }
+
+    /// Its operations at a participant, each with what it read.
+    ///
+    /// A branch that committed alone and kept silent has lost its results: then there are none.
+    pub(super) fn read_at(&self, participant: Participant) -> Vec<(&'a Op, Option<&'a str>)> {
+        let ops = self.work().and_then(|work| work.get(&participant));
+        let results = self.tellings().filter_map(|reads| reads.get(&participant)).find(|results| !results.is_empty());
+        match (ops, results) {
+            (Some(ops), Some(results)) => ops.iter().zip(results.iter().map(Option::as_deref)).collect(),
+            (Some(_) | None, Some(_) | None) => Vec::new(),
+        }
+    }
+
+    /// Whether the coordinator may have collected what it knew: after its retention an id is as good as new.
+    pub(super) fn may_be_collected(&self) -> bool {
+        retention_passed(self.run, self.asked_us(), self.run.simulated_us)
+    }
+}
+
+pub(super) fn retention_passed(run: &Run, since_us: u64, now_us: u64) -> bool {
+    now_us.saturating_sub(since_us) > run.plan.shape.retention_s.saturating_mul(1_000_000)
+}
+
+pub(super) fn writers(work: &Work) -> impl Iterator<Item = Participant> + '_ {
+    work.iter().filter(|(_, ops)| ops.iter().any(Op::writes)).map(|(participant, _)| *participant)
+}
+
+/// An operator has ended the branch; it is kept only as a record of that.
+pub(super) fn is_resolved(state: &str) -> bool {
+    state.starts_with("heuristically")
+}
+
+/// It stays away on purpose (P8): nobody can ask it, and nothing it owned comes to an end.
+pub(super) fn coordinator_is_gone(run: &Run) -> bool {
+    run.finals.gone.iter().any(|host| host.is_coordinator())
+}
+
+/// Whether an operator gave up on what the coordinator could not finish (O3).
+pub(super) fn operator_forgot(run: &Run) -> bool {
+    run.trace.iter().any(|entry| {
+        let Event::Fault { index, .. } = entry.event else { return false };
+        run.plan.faults.get(index).is_some_and(|fault| fault.what == What::Forget)
+    })
+}
+
+/// `p1, p2`
+pub(super) fn names(participants: impl IntoIterator<Item = Participant>) -> String {
+    participants.into_iter().map(|participant| format!("p{participant}")).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) fn describe(outcome: &FinalOutcome) -> &'static str {
+    match outcome {
+        FinalOutcome::Committed { damaged: false, .. } => "committed",
+        FinalOutcome::Committed { damaged: true, .. } => "committed, damaged",
+        FinalOutcome::Aborted { damaged: false } => "aborted",
+        FinalOutcome::Aborted { damaged: true } => "aborted, damaged",
+        FinalOutcome::NotFound => "not found",
+        FinalOutcome::Unknown => "unknown",
+    }
+}

@@ -1,0 +1,39 @@
+//! Recovery finds what was there, and finds the same once more; and nothing fails by itself.
+//!
+//! * `difference`: nothing excuses it. The restarts come after the healing, when disks are honest, so even what a lying
+//!   disk left has to be read alike every time.
+//! * `failure`: nothing excuses a panic; a refusal to start is listed only if the disk was healthy.
+
+use super::Violation;
+use crate::run::Run;
+
+pub fn check(run: &Run) -> Vec<Violation> {
+    let differences = run.finals.recoveries.iter().filter_map(|recovery| {
+        let difference = recovery.difference.as_ref()?;
+        let what = format!("{} was started again without any work, and differs: {difference}", recovery.host);
+        Some(Violation::new("recovery.difference", what))
+    });
+    let failures = run.finals.failures.iter().map(|failure| Violation::new("recovery.failure", failure));
+    differences.chain(failures).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::fixture::{healthy, rules};
+
+    #[test]
+    fn a_store_that_changes_without_work_is_found_although_disks_have_lied() {
+        let mut run = healthy();
+        run.finals.excused_altogether = true;
+        run.finals.recoveries[0].difference = Some("t1 is missing".into());
+        assert_eq!(rules(check, &run), ["recovery.difference"]);
+    }
+
+    #[test]
+    fn a_panic_is_found() {
+        let mut run = healthy();
+        run.finals.failures.push("p1 panicked: a vote without a branch".into());
+        assert_eq!(rules(check, &run), ["recovery.failure"]);
+    }
+}

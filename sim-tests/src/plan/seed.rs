@@ -1,0 +1,230 @@
+//! From a seed to a plan, swarm-style: each run draws first how large its world is and which kinds of faults are on at
+//! all, then faults of those kinds. So some runs have one kind of trouble in depth, and others a bit of everything.
+
+use super::{Direction, Fault, Host, Message, Plan, Shape, Tampering, What, When};
+use crate::world::random::random;
+use undoubt_platform::{Random as _, SeededRandom};
+
+/// Faults of one run, at most.
+const MAX_FAULTS: u64 = 7;
+
+/// A kind of fault, and how often a run has it on, in percent.
+type Kind = (u64, fn(&Dice, &Shape) -> Fault);
+
+const KINDS: [Kind; 21] = [
+    (50, |dice, shape| dice.soon(shape, dice.crash(dice.server(shape)))),
+    (50, Dice::crash_at_point),
+    (15, Dice::crash_in_recovery),
+    (12, |dice, shape| dice.soon(shape, What::Pause { host: dice.server(shape), for_ms: dice.between(100, 4_000) })),
+    (8, |dice, shape| dice.soon(shape, What::Takeover { zombie_after_ms: dice.between(200, 4_000) })),
+    (25, |dice, shape| {
+        let (from, to) = dice.link(shape);
+        dice.anywhen(shape, What::Partition { from, to, one_way: false, for_ms: dice.between(50, 4_000) })
+    }),
+    (15, |dice, shape| {
+        let (one, other) = dice.link(shape);
+        let (from, to) = if dice.chance(50) { (one, other) } else { (other, one) };
+        dice.anywhen(shape, What::Partition { from, to, one_way: true, for_ms: dice.between(50, 4_000) })
+    }),
+    (15, |dice, shape| {
+        let (from, to) = dice.link(shape);
+        dice.anywhen(shape, What::Clog { from, to, for_ms: dice.between(20, 3_000) })
+    }),
+    (30, |dice, shape| dice.soon(shape, dice.tamper(shape))),
+    (12, |dice, shape| dice.anywhen(shape, What::SyncFails { host: dice.server(shape) })),
+    (10, |dice, shape| {
+        let (host, sync_ms) = (dice.server(shape), dice.between(20, 600));
+        dice.soon(shape, What::SlowDisk { host, sync_ms, for_ms: dice.between(500, 5_000) })
+    }),
+    (10, |dice, shape| dice.soon(shape, What::DiskFull { host: dice.server(shape), for_ms: dice.between(200, 4_000) })),
+    (6, |dice, shape| {
+        dice.soon(shape, What::ReadOnlyDisk { host: dice.server(shape), for_ms: dice.between(200, 3_000) })
+    }),
+    (8, |dice, shape| {
+        let host = dice.server(shape);
+        let repaired_after_ms = dice.between(1_000, 4_000);
+        let at_permille = u16::try_from(dice.between(0, 999)).unwrap_or_default();
+        dice.soon(shape, What::BitFlip { host, at_permille, repaired_after_ms })
+    }),
+    (4, |dice, shape| {
+        let (host, with) = (Host::Coordinator, dice.participant(shape));
+        let with = if dice.chance(50) { with } else { Host::Participant(1) };
+        dice.soon(shape, What::Swapped { host, with, repaired_after_ms: dice.between(800, 3_000) })
+    }),
+    (15, |dice, shape| {
+        let by_ms = i64::try_from(dice.between(0, 20_000)).unwrap_or_default() - 10_000;
+        dice.soon(shape, What::Clock { host: dice.server(shape), by_ms })
+    }),
+    (8, |dice, shape| {
+        let (participant, commit) = (dice.number(shape), dice.chance(50));
+        dice.soon(shape, What::Resolve { participant, commit })
+    }),
+    (5, |dice, shape| dice.soon(shape, What::Forget)),
+    (3, |dice, shape| dice.soon(shape, What::Gone { host: Host::Coordinator })),
+    (5, |dice, shape| {
+        dice.soon(shape, What::LyingSyncs { host: dice.server(shape), for_ms: dice.between(200, 3_000) })
+    }),
+    (5, Dice::destroy),
+];
+
+impl Plan {
+    /// What this seed stands for.
+    pub fn of_seed(seed: u64) -> Plan {
+        let dice = Dice(random(seed, "plan"));
+        let shape = dice.shape();
+        let mut on: Vec<&Kind> = KINDS.iter().filter(|(percent, _)| dice.chance(*percent)).collect();
+        if on.is_empty() {
+            on.push(&KINDS[1]);
+        }
+        let count = 1 + dice.0.below(MAX_FAULTS);
+        let faults = (0..count)
+            .map(|_| {
+                let (_, draw) = on[usize::try_from(dice.0.below(on.len() as u64)).unwrap_or_default()];
+                draw(&dice, &shape)
+            })
+            .collect();
+        Plan { seed, shape, faults, mutant: None }
+    }
+}
+
+struct Dice(SeededRandom);
+
+impl Dice {
+    fn between(&self, from: u64, to: u64) -> u64 {
+        from + self.0.below(to - from + 1)
+    }
+
+    fn chance(&self, percent: u64) -> bool {
+        self.0.below(100) < percent
+    }
+
+    fn small(&self, from: u64, to: u64) -> u8 {
+        u8::try_from(self.between(from, to)).unwrap_or(u8::MAX)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape {
+            participants: self.small(2, 4),
+            clients: self.small(2, 4),
+            transactions_per_client: u16::from(self.small(25, 45)),
+            keys: self.small(2, 6),
+            timeout_ms: self.between(400, 3_000),
+            think_ms: self.between(100, 350),
+            latency_ms: (1, self.between(5, 30)),
+            heal_at_ms: self.between(8_000, 12_000),
+            ..Shape::default()
+        }
+    }
+
+    fn number(&self, shape: &Shape) -> u8 {
+        self.small(1, shape.participants.into())
+    }
+
+    fn participant(&self, shape: &Shape) -> Host {
+        Host::Participant(self.number(shape))
+    }
+
+    fn server(&self, shape: &Shape) -> Host {
+        if self.chance(45) { Host::Coordinator } else { self.participant(shape) }
+    }
+
+    fn link(&self, shape: &Shape) -> (Host, Host) {
+        if self.chance(75) {
+            (Host::Coordinator, self.participant(shape))
+        } else {
+            (Host::Client(self.small(1, shape.clients.into())), Host::Coordinator)
+        }
+    }
+
+    /// At some time while there is load.
+    fn soon(&self, shape: &Shape, what: What) -> Fault {
+        Fault { when: When::At { ms: self.between(200, shape.heal_at_ms * 3 / 4) }, what }
+    }
+
+    /// At some time, or when some server reaches some point.
+    fn anywhen(&self, shape: &Shape, what: What) -> Fault {
+        let when =
+            if self.chance(50) { self.soon(shape, What::Forget).when } else { self.point_of(self.server(shape)) };
+        Fault { when, what }
+    }
+
+    fn point_of(&self, host: Host) -> When {
+        let points =
+            if host.is_coordinator() { undoubt_coordinator::CRASH_POINTS } else { undoubt_participant::CRASH_POINTS };
+        let point = points[usize::try_from(self.0.below(points.len() as u64)).unwrap_or_default()];
+        // Some points are reached by few transactions.
+        let most = match point {
+            "before-append-delegated" | "after-append-delegated" => 8,
+            _ if point.contains("settle") || point.contains("inquiry") => 2,
+            _ if point.contains("confirm") || point.contains("abort") => 10,
+            _ => 40,
+        };
+        When::Point { host, point: point.to_owned(), count: u32::from(self.small(1, most)) }
+    }
+
+    fn crash(&self, host: Host) -> What {
+        What::Crash { host, power: self.chance(50), down_ms: self.between(10, 4_000) }
+    }
+
+    fn crash_at_point(&self, shape: &Shape) -> Fault {
+        let host = self.server(shape);
+        Fault { when: self.point_of(host), what: self.crash(host) }
+    }
+
+    /// At the second start or a later one: something else must have ended the first.
+    fn crash_in_recovery(&self, shape: &Shape) -> Fault {
+        let host = self.server(shape);
+        let when = When::Point { host, point: "opened".to_owned(), count: u32::from(self.small(2, 4)) };
+        Fault { when, what: self.crash(host) }
+    }
+
+    fn tamper(&self, shape: &Shape) -> What {
+        use Message::{Abort, Commit, Confirm, Confirmed, Finished, Inquiry, Prepare, Settle, Vote};
+        let (direction, messages): (_, &[Message]) = if self.chance(60) {
+            (Direction::ToParticipant, &[Prepare, Prepare, Commit, Commit, Abort, Confirm, Settle])
+        } else {
+            (Direction::ToCoordinator, &[Vote, Vote, Finished, Confirmed, Inquiry])
+        };
+        let message = messages[usize::try_from(self.0.below(messages.len() as u64)).unwrap_or_default()];
+        let ms = self.between(1, 3_000);
+        let tampering =
+            if self.chance(50) { Tampering::Duplicate { after_ms: ms } } else { Tampering::Delay { by_ms: ms } };
+        What::Tamper { participant: self.number(shape), direction, message, count: self.small(1, 20).into(), tampering }
+    }
+
+    /// A disk loses what was stable.
+    fn destroy(&self, shape: &Shape) -> Fault {
+        let host = self.server(shape);
+        let what = match self.0.below(3) {
+            0 => What::RolledBack { host, frames: u32::from(self.small(1, 12)) },
+            1 => What::Wiped { host },
+            _ => What::VoteLost { participant: self.number(shape) },
+        };
+        self.soon(shape, what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn a_seed_always_stands_for_the_same_plan_and_survives_being_written_down() {
+        for seed in 0..50 {
+            let plan = Plan::of_seed(seed);
+            assert_eq!(plan, Plan::of_seed(seed));
+            let json = serde_json::to_string(&plan).unwrap();
+            assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), plan, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_thousand_seeds_have_faults_of_every_code_that_plans_can_hold() {
+        let codes: BTreeSet<String> =
+            (0..1_000).flat_map(|seed| Plan::of_seed(seed).faults).map(|fault| fault.code().to_string()).collect();
+        for code in "S1 S2 S3 S4 S5 S6 S7 S8 S9 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N6 N7 C1 O1 O3".split(' ') {
+            assert!(codes.contains(code), "no seed has {code}");
+        }
+    }
+}
