@@ -42,7 +42,7 @@ fn main() {
                 t.elapsed(),
                 run.finals.settled_after_us,
                 run.finals.excused.len(),
-                run.finals.excused_altogether
+                run.finals.excused_epochs
             );
         }
         if !v.is_empty() {

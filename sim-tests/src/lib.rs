@@ -6,5 +6,6 @@ pub mod explore;
 pub mod picture;
 pub mod plan;
 pub mod run;
+pub mod scenario;
 pub mod trace;
 pub mod world;

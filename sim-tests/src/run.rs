@@ -112,8 +112,10 @@ pub struct Finals {
     pub open: Vec<(String, String)>,
     /// Transactions whose acknowledged records a lying disk has destroyed, at any host. Nothing can be promised for them.
     pub excused: BTreeSet<String>,
-    /// A lying disk has destroyed something that is not about one transaction: an epoch, an identity, a balance.
-    pub excused_altogether: bool,
+    /// A lying disk has destroyed an identity, an epoch or a fence.
+    pub excused_epochs: bool,
+    /// A lying disk has destroyed a balance or a register.
+    pub excused_data: bool,
     /// Who could not be brought back, on purpose (P8).
     pub gone: BTreeSet<Host>,
     /// What a transaction that touches everything came to, after all had ended: it fails where a lock was left behind.
@@ -122,6 +124,13 @@ pub struct Finals {
     pub recoveries: Vec<Recovery>,
     /// Panics, and processes that refused to start on a healthy disk.
     pub failures: Vec<String>,
+}
+
+impl Finals {
+    /// Whether balances and registers, and who read them when, can be held against anybody.
+    pub fn excuses_data(&self) -> bool {
+        self.excused_data || self.excused_epochs
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

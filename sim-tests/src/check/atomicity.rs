@@ -179,7 +179,7 @@ mod tests {
         assert!(excused.is_empty());
         let excused = broken(|run| {
             unmark(run, 2);
-            run.finals.excused_altogether = true;
+            run.finals.excused_epochs = true;
         });
         assert!(excused.is_empty());
     }

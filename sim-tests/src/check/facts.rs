@@ -96,7 +96,7 @@ impl<'a> Transaction<'a> {
 
     /// A lying disk has destroyed acknowledged records of it, or of all.
     pub(super) fn is_excused(&self) -> bool {
-        self.run.finals.excused_altogether || self.run.finals.excused.contains(self.tx)
+        self.run.finals.excused_epochs || self.run.finals.excused.contains(self.tx)
     }
 
     pub(super) fn outcome(&self) -> &'a FinalOutcome {

@@ -7,7 +7,7 @@
 //!
 //! Unknown outcomes count as committed if their mark is there. Left out, though their versions keep their place: what a
 //! lying disk destroyed, and what an operator decided alone, since both may have let go of locks before the decision.
-//! `excused_altogether` excuses all: locks that are kept on a disk may be among what was destroyed.
+//! A destroyed balance or epoch excuses all: locks that are kept on a disk may be among what was destroyed.
 
 mod cycle;
 mod history;
@@ -67,7 +67,7 @@ pub(super) struct Anomaly {
 }
 
 pub fn check(run: &Run) -> Vec<Violation> {
-    if run.finals.excused_altogether {
+    if run.finals.excuses_data() {
         return Vec::new();
     }
     found(run).into_iter().map(Violation::from).collect()

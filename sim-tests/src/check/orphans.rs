@@ -13,7 +13,7 @@ use super::facts;
 use crate::run::{OpenBranch, Participant, Reply, Run};
 
 pub fn check(run: &Run) -> Vec<Violation> {
-    if run.finals.excused_altogether {
+    if run.finals.excused_epochs {
         return Vec::new();
     }
     let left = open(run).filter(|(_, branch)| !branch.orphaned_by_design);
@@ -98,7 +98,7 @@ mod tests {
         let lost = |altogether: bool| {
             broken(|run| {
                 leave("prepared", false)(run);
-                run.finals.excused_altogether = altogether;
+                run.finals.excused_epochs = altogether;
                 run.finals.excused.insert("t1".into());
             })
         };

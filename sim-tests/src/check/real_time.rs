@@ -11,7 +11,7 @@ use super::isolation::found_in_real_time;
 use crate::run::Run;
 
 pub fn check(run: &Run) -> Vec<Violation> {
-    if run.finals.excused_altogether {
+    if run.finals.excuses_data() {
         return Vec::new();
     }
     found_in_real_time(run).into_iter().map(Violation::from).collect()
@@ -76,7 +76,7 @@ mod tests {
         run.finals.participants.get_mut(&1).unwrap().heuristics.insert("t1".into(), true);
         assert_eq!(rules(check, &run), [""; 0]);
         let mut run = stale();
-        run.finals.excused_altogether = true;
+        run.finals.excused_data = true;
         assert_eq!(rules(check, &run), [""; 0]);
     }
 }

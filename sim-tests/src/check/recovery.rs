@@ -25,7 +25,7 @@ mod tests {
     #[test]
     fn a_store_that_changes_without_work_is_found_although_disks_have_lied() {
         let mut run = healthy();
-        run.finals.excused_altogether = true;
+        run.finals.excused_epochs = true;
         run.finals.recoveries[0].difference = Some("t1 is missing".into());
         assert_eq!(rules(check, &run), ["recovery.difference"]);
     }

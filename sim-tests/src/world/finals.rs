@@ -58,8 +58,10 @@ fn excuse(shared: &Shared, disk: &Disk) {
             finals.excused.insert(tx.to_owned());
         } else if family.0 == "meta" && text == "barrier" {
             // It has no content.
+        } else if family.0 == "data" {
+            finals.excused_data = true;
         } else {
-            finals.excused_altogether = true;
+            finals.excused_epochs = true;
         }
     }
 }

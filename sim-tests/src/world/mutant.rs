@@ -29,8 +29,8 @@ pub enum Mutant {
     AbortOnlyAcknowledged,
     /// A coordinator takes a refusal for a vote (breaks two-phase commit as such).
     RefusalOverlooked,
-    /// A coordinator takes it that read-only branches held their locks until the end (breaks two-phase locking).
-    ReadLocksAssumed,
+    /// A read-only branch frees its locks when it votes (breaks two-phase locking, R7).
+    ReadLocksFreedAtVote,
     /// A coordinator does not listen to those who ask for a decision (breaks R11).
     InquiriesIgnored,
     /// A coordinator says commit once, whether or not it was heard (breaks R6).

@@ -67,6 +67,8 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
         self.note(&branch, state);
         if self.shared.mutates(Mutant::CommitsAtPrepare) && state == BranchState::Prepared {
             self.resource.commit(branch).await?;
+        } else if self.shared.mutates(Mutant::ReadLocksFreedAtVote) && state == BranchState::ReadOnly {
+            self.resource.release(branch).await?;
         }
         Ok(vote)
     }

@@ -168,7 +168,6 @@ impl Between {
     fn misheard(&self, mut message: v1::ToCoordinator) -> Option<v1::ToCoordinator> {
         match (&mut message.body, self.shared.plan.mutant) {
             (Some(FromBranch::Inquiry(_)), Some(Mutant::InquiriesIgnored)) => return None,
-            (Some(FromBranch::Confirmed(confirmed)), Some(Mutant::ReadLocksAssumed)) => confirmed.held = true,
             (Some(FromBranch::Vote(vote)), Some(Mutant::RefusalOverlooked)) => {
                 if let Some(v1::vote::Vote::Refused(_)) = vote.vote {
                     vote.vote = Some(v1::vote::Vote::Prepared(bytes::Bytes::new()));

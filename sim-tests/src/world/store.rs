@@ -34,7 +34,7 @@ impl MutantStore {
             | Mutant::CommitsAtPrepare
             | Mutant::AbortOnlyAcknowledged
             | Mutant::RefusalOverlooked
-            | Mutant::ReadLocksAssumed
+            | Mutant::ReadLocksFreedAtVote
             | Mutant::InquiriesIgnored
             | Mutant::CommitNotRepeated
             | Mutant::FenceRunsAhead
@@ -58,7 +58,7 @@ impl MutantStore {
             | Mutant::CommitsAtPrepare
             | Mutant::AbortOnlyAcknowledged
             | Mutant::RefusalOverlooked
-            | Mutant::ReadLocksAssumed
+            | Mutant::ReadLocksFreedAtVote
             | Mutant::InquiriesIgnored
             | Mutant::CommitNotRepeated
             | Mutant::FenceRunsAhead
