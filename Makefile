@@ -9,7 +9,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 PYTHON_ENV := $(CARGO_TARGET_DIR)/python
 
-.PHONY: help demo test check fix torture explore bench build setup python
+.PHONY: help demo test check fix torture explore sweep bench build setup python
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -17,7 +17,9 @@ help: ## Lists the targets.
 demo: build ## One coordinator, three participants, SmallBank, kill -9, recovery, audit. Under a minute once built.
 	@$(BIN)/undoubt demo
 
+# Whether runs are deterministic comes first: all that simulation tells rests on it.
 test: setup python ## All tests.
+	$(CARGO) test --workspace --test determinism
 	UNDOUBT_PYTHON=$(PYTHON_ENV)/bin/python $(CARGO) test --workspace --all-targets
 
 check: setup ## What CI checks: formatting and lints. Changes nothing.
@@ -33,6 +35,9 @@ torture: build ## At least 100 kill -9 under load, at random moments and at ever
 
 explore: build ## Explores the protocol cores exhaustively.
 	$(BIN)/undoubt-sim explore
+
+sweep: build ## Simulates SEEDS=300 worlds under faults, from seed FIRST=1 on.
+	$(BIN)/undoubt-sim sweep --seeds $${SEEDS:-300} --first $${FIRST:-1}
 
 bench: build ## What a lone transaction costs, against two forced writes and two round trips.
 	$(CARGO) build --workspace --examples

@@ -2,10 +2,13 @@
 
 pub mod check;
 pub mod disk;
+pub mod divergence;
 pub mod explore;
 pub mod picture;
 pub mod plan;
 pub mod run;
 pub mod scenario;
+pub mod shrink;
+pub mod sweep;
 pub mod trace;
 pub mod world;

@@ -146,7 +146,7 @@ impl fmt::Display for Code {
 }
 
 impl Fault {
-    /// The line of the catalogue.
+    /// The line of the catalogue, by what happens, and for crashes also by when.
     pub fn code(&self) -> Code {
         let point = match &self.when {
             When::Point { point, .. } => point.as_str(),
@@ -157,16 +157,19 @@ impl Fault {
             What::Crash { host: Host::Participant(_), power: false, .. } => Code::P7,
             What::Crash { power: true, .. } => Code::S3,
             What::Crash { .. } => match point {
-                "after-append-committed" | "before-send-commit" | "before-append-committed" => Code::P3,
-                "after-send-commit" => Code::P4,
+                "before-append-committed" => Code::P2,
+                "after-append-committed" => Code::P3,
+                "before-send-commit" | "after-send-commit" => Code::P4,
                 "before-answer" | "after-answer" => Code::P5,
                 "before-append-ended" | "after-append-ended" => Code::P6,
-                "before-send-prepare" | "after-send-prepare" => Code::P1,
-                _ => Code::P2,
+                _ => Code::P1,
             },
             What::Gone { .. } => Code::P8,
             What::Pause { .. } | What::Takeover { .. } => Code::P9,
-            What::Partition { from: Host::Client(_), .. } | What::Partition { to: Host::Client(_), .. } => Code::N6,
+            What::Partition { from: Host::Client(_), .. }
+            | What::Partition { to: Host::Client(_), .. }
+            | What::Clog { from: Host::Client(_), .. }
+            | What::Clog { to: Host::Client(_), .. } => Code::N6,
             What::Partition { one_way: false, .. } => Code::N1,
             What::Partition { one_way: true, .. } => Code::N2,
             What::Clog { .. } => Code::N7,

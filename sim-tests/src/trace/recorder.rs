@@ -102,9 +102,9 @@ impl Recorder {
             (Event::Branch { tx, state }, Some(Host::Participant(at))) => {
                 branches.insert((at, tx.clone()), *state);
             }
-            (Event::Crashed { .. }, Some(host)) if host.is_coordinator() => phases.clear(),
-            (Event::Crashed { .. }, Some(Host::Participant(number))) => {
-                // What is prepared outlives the crash.
+            (Event::Crashed { .. } | Event::Stopped { .. }, Some(host)) if host.is_coordinator() => phases.clear(),
+            (Event::Crashed { .. } | Event::Stopped { .. }, Some(Host::Participant(number))) => {
+                // What is prepared outlives the process.
                 branches.retain(|(at, _), state| *at != number || *state == BranchState::Prepared);
             }
             _ => {}

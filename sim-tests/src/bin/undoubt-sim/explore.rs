@@ -1,26 +1,12 @@
 //! `undoubt-sim explore`: what can happen, exhaustively.
 
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
 use undoubt_sim_tests::explore::{Budget, Limits, Mutant, Scenario, explore};
 
-/// Proves it: explores what can happen to Undoubt's state machines.
-#[derive(Parser)]
-#[command(version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Follow every interleaving and every fault within a budget through small worlds.
-    Explore(Explore),
-}
-
 #[derive(Args)]
-struct Explore {
+pub(crate) struct Explore {
     /// Only this scenario; all of them by default.
     #[arg(long)]
     scenario: Option<String>,
@@ -47,14 +33,8 @@ struct Explore {
     max_states: usize,
 }
 
-fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Explore(command) => command.run(),
-    }
-}
-
 impl Explore {
-    fn run(self) -> ExitCode {
+    pub(crate) fn run(self) -> ExitCode {
         let scenarios = match &self.scenario {
             None => Scenario::all(),
             Some(name) => match Scenario::named(name) {

@@ -1,0 +1,68 @@
+//! Where a plan comes from: a seed or a file.
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use std::fs;
+use std::path::{Path, PathBuf};
+use undoubt_sim_tests::plan::Plan;
+use undoubt_sim_tests::sweep::plan_of;
+use undoubt_sim_tests::world::Mutant;
+
+#[derive(Args)]
+pub(crate) struct Source {
+    #[command(flatten)]
+    which: Which,
+    /// Plant this bug.
+    #[arg(long, value_name = "NAME")]
+    mutant: Option<Mutant>,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// A plan as JSON, such as a failing sweep writes it.
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The plan that this seed expands to.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+impl Source {
+    pub(crate) fn plan(&self) -> anyhow::Result<Plan> {
+        let plan = match (&self.which.file, self.which.seed) {
+            (Some(file), _) => read(file)?,
+            (None, seed) => plan_of(seed.context("neither a file nor a seed is given")?, self.mutant),
+        };
+        Ok(Plan { mutant: self.mutant.or(plan.mutant), ..plan })
+    }
+
+    /// The one command that does it again.
+    pub(crate) fn command(&self) -> String {
+        match (&self.which.file, self.which.seed) {
+            (Some(file), _) => replay_of_file(file, self.mutant),
+            (None, seed) => replay_of_seed(seed.unwrap_or_default(), self.mutant),
+        }
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<Plan> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{} is no plan", file.display()))
+}
+
+pub(crate) fn replay_of_seed(seed: u64, mutant: Option<Mutant>) -> String {
+    format!("undoubt-sim replay --seed {seed}{}", planted(mutant))
+}
+
+pub(crate) fn replay_of_file(file: &Path, mutant: Option<Mutant>) -> String {
+    format!("undoubt-sim replay {}{}", file.display(), planted(mutant))
+}
+
+fn planted(mutant: Option<Mutant>) -> String {
+    mutant.map(|mutant| format!(" --mutant {}", name(mutant))).unwrap_or_default()
+}
+
+pub(crate) fn name(mutant: Mutant) -> String {
+    mutant.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+}

@@ -1,0 +1,172 @@
+//! The table of faults and protocol states: which fault met what.
+//!
+//! A fault meets the states of all transactions at a coordinator, and of all branches at a participant, that it concerns.
+//! Some cells cannot be: [`IMPOSSIBLE`] says why. All others should be hit sooner or later, and those that never were are
+//! where nothing is known.
+
+use crate::plan::Code;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Nothing was under way.
+pub const IDLE: &str = "idle";
+
+/// How far transactions are at a coordinator; see `trace::Phase`.
+pub const PHASES: [&str; 8] = [
+    "preparing",
+    "confirming",
+    "logging-commit",
+    // A branch of this name has a phase of this name as well: they share a column.
+    "committing",
+    "logging-delegation",
+    "delegated",
+    "settling",
+    "logging-end",
+];
+
+/// How far branches are at a participant; see `trace::BranchState`.
+pub const BRANCHES: [&str; 6] = ["executing", "prepared", "read-only", "committing", "aborting", "resolving"];
+
+/// Nobody is in these any more, so no fault can meet them.
+pub const OVER: [&str; 2] = ["ended", "over"];
+
+/// The table's columns.
+pub fn states() -> impl Iterator<Item = &'static str> {
+    [IDLE].into_iter().chain(PHASES).chain(BRANCHES.into_iter().filter(|state| !PHASES.contains(state)))
+}
+
+/// The table's lines: what the simulation tells apart.
+pub const CODES: [Code; 28] = [
+    Code::S1,
+    Code::S2,
+    Code::S3,
+    Code::S4,
+    Code::S5,
+    Code::S6,
+    Code::S7,
+    Code::S8,
+    Code::S9,
+    Code::P1,
+    Code::P2,
+    Code::P3,
+    Code::P4,
+    Code::P5,
+    Code::P6,
+    Code::P7,
+    Code::P8,
+    Code::P9,
+    Code::P10,
+    Code::N1,
+    Code::N2,
+    Code::N3,
+    Code::N4,
+    Code::N6,
+    Code::N7,
+    Code::C1,
+    Code::O1,
+    Code::O3,
+];
+
+/// Lines of the catalogue that have no line here, and why.
+pub const LEFT_OUT: [(Code, &str); 2] = [
+    (Code::N5, "compensations belong to sagas, which there are none of yet"),
+    (Code::O2, "whether an operator decided wrongly shows only once the coordinator has decided: counted as O1"),
+];
+
+/// Cells that cannot be.
+#[derive(Clone, Copy, Debug)]
+pub struct Impossible {
+    pub codes: &'static [Code],
+    pub states: &'static [&'static str],
+    pub why: &'static str,
+}
+
+pub const IMPOSSIBLE: [Impossible; 3] = [
+    Impossible {
+        codes: &[Code::P1, Code::P2, Code::P3, Code::P4, Code::P5, Code::P6, Code::P8, Code::N6, Code::O3],
+        states: &["executing", "prepared", "read-only", "aborting", "resolving"],
+        why: "it happens at a coordinator, which has transactions and no branches",
+    },
+    Impossible {
+        codes: &[Code::P7, Code::S9, Code::O1],
+        states: &[
+            "preparing",
+            "confirming",
+            "logging-commit",
+            "logging-delegation",
+            "delegated",
+            "settling",
+            "logging-end",
+        ],
+        why: "it happens at a participant, which has branches and no transactions",
+    },
+    Impossible {
+        codes: &[Code::P10],
+        states: &["executing", "read-only", "aborting", "resolving"],
+        why: "only what is prepared outlives the crash before it, and recovery has only begun",
+    },
+];
+
+/// Why this cell cannot be, if so.
+pub fn why_impossible(code: Code, state: &str) -> Option<&'static str> {
+    let one = IMPOSSIBLE.iter().find(|one| one.codes.contains(&code) && one.states.contains(&state));
+    one.map(|one| one.why)
+}
+
+/// A fault meets a state.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Cell {
+    pub fault: Code,
+    pub state: String,
+}
+
+/// How often each cell was hit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Table(BTreeMap<Code, BTreeMap<String, u64>>);
+
+impl Table {
+    pub(super) fn hit(&mut self, code: Code, state: &str) {
+        *self.0.entry(code).or_default().entry(state.to_owned()).or_default() += 1;
+    }
+
+    pub(super) fn add(&mut self, other: &Table) {
+        for (code, states) in &other.0 {
+            for (state, hits) in states {
+                *self.0.entry(*code).or_default().entry(state.clone()).or_default() += hits;
+            }
+        }
+    }
+
+    pub fn hits(&self, code: Code, state: &str) -> u64 {
+        self.0.get(&code).and_then(|states| states.get(state)).copied().unwrap_or_default()
+    }
+
+    /// Cells that can be.
+    pub fn possible() -> usize {
+        all().filter(|(code, state)| why_impossible(*code, state).is_none()).count()
+    }
+
+    pub(super) fn never_hit(&self) -> Vec<Cell> {
+        let missing =
+            all().filter(|(code, state)| why_impossible(*code, state).is_none() && self.hits(*code, state) == 0);
+        missing.map(|(fault, state)| Cell { fault, state: state.to_owned() }).collect()
+    }
+
+    /// Also what has no line or column.
+    pub(super) fn hit_against_reason(&self) -> Vec<Cell> {
+        let hit = self.0.iter().flat_map(|(code, states)| states.keys().map(|state| (*code, state)));
+        let wrong = hit.filter(|(code, state)| {
+            let known = CODES.contains(code) && states().any(|known| known == state.as_str());
+            !known || why_impossible(*code, state).is_some()
+        });
+        wrong.map(|(fault, state)| Cell { fault, state: state.clone() }).collect()
+    }
+}
+
+fn all() -> impl Iterator<Item = (Code, &'static str)> {
+    CODES.into_iter().flat_map(|code| states().map(move |state| (code, state)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! Sweeps: worlds under faults, scenarios, and planted bugs that have to be found.
+
+use clap::ValueEnum as _;
+use undoubt_sim_tests::scenario;
+use undoubt_sim_tests::sweep::{Sweep, examine};
+use undoubt_sim_tests::world::Mutant;
+
+/// So that every rule has something to be broken by.
+const MIN_MEAN_COMMITTED: f64 = 40.0;
+
+/// Within so many seeds, every planted bug has to be found.
+const MAX_SEEDS_PER_MUTANT: u64 = 1_000;
+
+#[test]
+fn three_hundred_seeds_break_no_rule() {
+    let report = Sweep { keep_going: true, ..Sweep::new(1, 300) }.run(&mut |_| {});
+    println!("{} cells were never hit", report.cells_never_hit.len());
+    println!("crash points never reached: {:?}", report.points_never_reached);
+    println!("{:?}, {:?}", report.committed, report.speed);
+    let broken = report.failed.iter().map(|failed| {
+        let what = failed.broken.iter().map(|broken| format!("\n  {broken}")).collect::<String>();
+        format!("\nundoubt-sim replay --seed {}{what}", failed.seed)
+    });
+    assert!(report.failed.is_empty(), "{}", broken.collect::<String>());
+    assert_eq!(report.seeds, 300);
+    assert!(report.committed.mean >= MIN_MEAN_COMMITTED, "too little happens: {:?}", report.committed);
+    assert_eq!(report.cells_hit_against_reason, [], "the table of impossible cells is wrong");
+}
+
+#[test]
+fn every_scenario_ends_well() {
+    let scenarios = scenario::all();
+    assert!(!scenarios.is_empty());
+    for scenario in scenarios {
+        let examined = examine(&scenario.plan);
+        let (name, about) = (scenario.name, scenario.about);
+        assert_eq!(examined.broken, [], "{name}: {about}\nundoubt-sim scenarios {name}");
+        let struck = examined.run.map_or(0, |run| run.hits.len());
+        assert_eq!(struck, scenario.plan.faults.len(), "{name}: not every fault found its occasion");
+    }
+}
+
+#[test]
+fn every_planted_bug_is_found() {
+    let mut not_found = Vec::new();
+    for mutant in Mutant::value_variants() {
+        let report = Sweep { mutant: Some(*mutant), ..Sweep::new(1, MAX_SEEDS_PER_MUTANT) }.run(&mut |_| {});
+        match report.failed.first() {
+            Some(failed) => println!("{mutant:?}: after {} seeds, as {}", report.seeds, failed.broken[0]),
+            None => not_found.push(mutant),
+        }
+    }
+    assert!(not_found.is_empty(), "{not_found:?} were not found in {MAX_SEEDS_PER_MUTANT} seeds");
+}
