@@ -8,24 +8,29 @@
 //!
 //! What a step leaves out, and why nothing is missed by it:
 //! * A durable write of a resource and its answer are one step (see [`resource`]). For the log they are two, because
-//!   clients hear of it: a crash may find any part of what was appended written.
+//!   clients hear of it. A crash may find any part of what was not forced written, there and here (see [`storage`]).
 //! * Packets that their receiver would ignore are dropped at once (see [`world`]).
-//! * A commit that a resource is told is done at once, where no other transaction can see that it isn't (see [`step`]).
+//! * A commit that a resource is told is done at once, where no other transaction can see that it isn't: until it is done
+//!   nobody can tell whether it was received, for a crash loses both alike.
 //! * Sessions begin, and processes start again, at once in most scenarios (see [`Sessions`]).
 //! * Repetition by timers and sweeps waits until it can matter (see [`action`]).
-//! * What a participant notices of a dead session makes no difference until the next session comes (see [`step`]).
+//! * What a participant notices of a dead session makes no difference until the next session comes (see [`session`]).
+//! * Of worlds that differ only in the names of interchangeable participants one is explored (see [`symmetry`]).
 //!
 //! A session's packets are unordered here and may be lost one by one, which a stream in production never does: whatever
 //! holds here, holds there.
 
 mod action;
+mod cells;
 mod check;
 mod coordinator;
 mod liveness;
+mod machines;
 mod mutant;
 mod network;
 mod part;
 mod participant;
+mod renaming;
 mod report;
 mod resource;
 mod scenario;
@@ -33,11 +38,15 @@ mod search;
 mod serial;
 mod session;
 mod step;
+mod storage;
+mod symmetry;
 mod words;
 mod work;
 mod world;
 
+pub use cells::Cells;
 pub use mutant::Mutant;
 pub use report::{Limits, Report, Trace};
 pub use scenario::{Budget, Crashing, Deadlines, Request, RequestKind, Scenario, Sessions};
 pub use search::explore;
+pub use words::Told;

@@ -1,8 +1,9 @@
 //! Explores the small worlds, and sees that planted bugs are found.
 
+use clap::ValueEnum;
 use undoubt_sim_tests::explore::{Budget, Limits, Mutant, Report, Scenario, explore};
 
-const LIMITS: Limits = Limits { max_states: 3_000_000 };
+const LIMITS: Limits = Limits { max_states: 3_000_000, symmetry: true };
 
 fn nothing_breaks(scenario: Scenario) {
     let report = explore(&scenario, scenario.budget, LIMITS, &mut |_, _| {});
@@ -22,6 +23,11 @@ fn three_branches_end_alike_whatever_happens() {
 }
 
 #[test]
+fn four_branches_end_alike_whatever_happens() {
+    nothing_breaks(Scenario::four_participants());
+}
+
+#[test]
 fn a_single_branch_commits_once_and_its_outcome_is_told_truly() {
     nothing_breaks(Scenario::one_phase());
 }
@@ -29,6 +35,11 @@ fn a_single_branch_commits_once_and_its_outcome_is_told_truly() {
 #[test]
 fn a_reader_and_a_writer_are_serializable() {
     nothing_breaks(Scenario::read_only());
+}
+
+#[test]
+fn a_transaction_that_only_reads_sees_all_or_nothing_of_a_writer() {
+    nothing_breaks(Scenario::nothing_but_reads());
 }
 
 #[test]
@@ -42,13 +53,28 @@ fn conflicting_transactions_never_deadlock() {
 }
 
 #[test]
+fn conflicting_transactions_both_end_when_deadlines_pass() {
+    nothing_breaks(Scenario::conflict());
+}
+
+#[test]
 fn a_cancellation_ends_in_one_outcome() {
     nothing_breaks(Scenario::cancelled());
 }
 
 #[test]
+fn an_abort_that_a_crash_takes_back_is_presumed_again() {
+    nothing_breaks(Scenario::taken_back());
+}
+
+#[test]
 fn heuristic_outcomes_are_all_on_record() {
     nothing_breaks(Scenario::heuristic());
+}
+
+#[test]
+fn a_heuristic_outcome_stays_on_record_when_its_id_is_submitted_again() {
+    nothing_breaks(Scenario::decided_and_submitted_again());
 }
 
 #[test]
@@ -62,91 +88,114 @@ fn sessions_that_break_off_anywhere_do_no_harm() {
 }
 
 #[test]
+fn sessions_of_two_participants_that_break_off_anywhere_do_no_harm() {
+    nothing_breaks(Scenario::sessions_of_two());
+}
+
+#[test]
+fn a_paused_recovery_and_a_drain_lose_nothing() {
+    nothing_breaks(Scenario::operated());
+}
+
+#[test]
+fn a_commit_that_an_operator_forgets_still_reaches_its_branches() {
+    nothing_breaks(Scenario::forgotten());
+}
+
+#[test]
+fn a_single_branch_that_an_operator_gives_up_leaves_a_record_that_nobody_knows() {
+    nothing_breaks(Scenario::forgotten_alone());
+}
+
+#[test]
 fn what_does_not_fit_the_limit_is_said_to_be_left_out() {
     let scenario = Scenario::two_participants();
-    let report = explore(&scenario, scenario.budget, Limits { max_states: 100 }, &mut |_, _| {});
+    let report = explore(&scenario, scenario.budget, Limits { max_states: 100, ..LIMITS }, &mut |_, _| {});
     assert!(!report.complete && report.violation.is_none(), "{report}");
 }
 
-/// The report of the planted bug, which must have been found, for this reason.
-fn found(mutant: Mutant, scenario: Scenario, budget: Budget, reason: &str) -> Report {
-    let scenario = scenario.with_mutant(mutant);
-    let report = explore(&scenario, budget, LIMITS, &mut |_, _| {});
-    println!("{mutant:?}: {report}");
-    let broken = report.violation.as_ref().map(|trace| trace.broken.as_str());
-    assert!(broken.is_some_and(|broken| broken.starts_with(reason)), "{mutant:?} was not found as {reason}: {report}");
-    report
-}
-
-const NO_FAULTS: Budget = Budget { crashes: 0, losses: 0, duplicates: 0, disconnections: 0, heuristics: 0 };
+const NO_FAULTS: Budget =
+    Budget { crashes: 0, losses: 0, duplicates: 0, disconnections: 0, heuristics: 0, operations: 0 };
 const ONE_CRASH: Budget = Budget { crashes: 1, ..NO_FAULTS };
 const ONE_LOSS: Budget = Budget { losses: 1, ..NO_FAULTS };
 
 #[test]
-fn a_commit_that_is_sent_before_it_is_stable_is_found() {
-    found(Mutant::CommitBeforeStable, Scenario::two_participants(), NO_FAULTS, "R1");
+fn with_and_without_symmetry_the_verdict_and_the_worlds_up_to_renaming_are_the_same() {
+    let one_heuristic = Budget { heuristics: 1, ..NO_FAULTS };
+    for (scenario, budget, renamings) in [
+        (Scenario::two_participants(), ONE_CRASH, 2),
+        (Scenario::three_participants(), ONE_CRASH, 6),
+        (Scenario::four_participants(), NO_FAULTS, 24),
+        (Scenario::wait_die(), NO_FAULTS, 2),
+        (Scenario::heuristic(), Budget { crashes: 1, ..one_heuristic }, 2),
+        (Scenario::operated(), Budget { operations: 1, ..ONE_CRASH }, 2),
+        (Scenario::two_participants().with_mutant(Mutant::NoSweep), ONE_LOSS, 2),
+    ] {
+        let merged = explore(&scenario, budget, LIMITS, &mut |_, _| {});
+        let each = explore(&scenario, budget, Limits { symmetry: false, ..LIMITS }, &mut |_, _| {});
+        println!("{merged}\n{each}");
+        assert_eq!((merged.renamings, each.renamings), (renamings, renamings));
+        assert_eq!(merged.states, each.orbits, "{each}");
+        assert!(each.states > merged.states && each.states <= merged.states * renamings, "{each}");
+        assert_eq!(merged.depth, each.depth);
+        let broken = |report: &Report| report.violation.as_ref().map(|trace| trace.broken.clone());
+        assert_eq!(broken(&merged), broken(&each));
+    }
+}
+
+/// Where a planted bug is to be found, and as what.
+fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
+    let quick = |scenario: Scenario| (scenario.clone(), scenario.budget);
+    let (two, read_only, wait_die) = (Scenario::two_participants(), Scenario::read_only(), Scenario::wait_die());
+    let ((scenario, budget), reason) = match mutant {
+        Mutant::CommitBeforeStable => ((two, NO_FAULTS), "R1"),
+        Mutant::CommitLostUnnoticed => ((two, NO_FAULTS), "R10"),
+        Mutant::EndBeforeStable => ((two, NO_FAULTS), "R10"),
+        Mutant::VoteBeforeDurable => ((two, NO_FAULTS), "R2"),
+        Mutant::LocksNotRestored => ((two, ONE_CRASH), "R2"),
+        Mutant::OpenRecordsForgotten => ((two, ONE_CRASH), "R4"),
+        Mutant::PausedStartForgets => (quick(Scenario::operated()), "R4"),
+        Mutant::PresumesWhileRecovering => ((two, ONE_CRASH), "R4"),
+        Mutant::LowerEpochAccepted => (quick(Scenario::sessions()), "R5"),
+        Mutant::EpochUnrecorded => (quick(Scenario::sessions()), "R5"),
+        Mutant::ReadOnlyLeavesAtVote => ((read_only, NO_FAULTS), "isolation"),
+        Mutant::OldSessionHeard => ((read_only, ONE_CRASH), "isolation"),
+        Mutant::FenceRunsAhead => ((Scenario::one_phase(), NO_FAULTS), "R10"),
+        Mutant::NoSweep => ((two, ONE_LOSS), "termination"),
+        Mutant::AbortForcedInPart => ((Scenario::taken_back(), ONE_CRASH), "R11"),
+        Mutant::AgesDiffer => ((wait_die, NO_FAULTS), "termination"),
+        Mutant::AnybodyWaits => ((wait_die, NO_FAULTS), "termination"),
+        Mutant::LeavingUntold => ((wait_die, NO_FAULTS), "R12"),
+        Mutant::DecisionUnrecorded => (quick(Scenario::heuristic()), "R3"),
+        Mutant::ForgettingErases => ((Scenario::forgotten(), NO_FAULTS), "R10"),
+        Mutant::DrainForgets => (quick(Scenario::operated()), "R10"),
+        Mutant::NeverResumes => (quick(Scenario::operated()), "termination"),
+    };
+    (scenario, budget, reason)
 }
 
 #[test]
-fn a_commit_that_is_called_stable_too_early_is_found_by_what_clients_were_told() {
-    found(Mutant::CommitLostUnnoticed, Scenario::two_participants(), NO_FAULTS, "R10");
+fn every_planted_bug_is_found_for_its_reason() {
+    for mutant in Mutant::value_variants() {
+        let (scenario, budget, reason) = planted(*mutant);
+        let report = explore(&scenario.with_mutant(*mutant), budget, LIMITS, &mut |_, _| {});
+        println!("{mutant:?}: {report}\n");
+        let broken = report.violation.as_ref().map(|trace| trace.broken.as_str());
+        assert!(
+            broken.is_some_and(|broken| broken.starts_with(reason)),
+            "{mutant:?} is not found as {reason}: {report}"
+        );
+    }
 }
 
 #[test]
-fn an_abort_that_is_answered_before_it_is_stable_is_found() {
-    found(Mutant::AbortAnsweredBeforeStable, Scenario::two_participants(), NO_FAULTS, "R10");
-}
-
-#[test]
-fn a_vote_before_its_record_is_durable_is_found() {
-    found(Mutant::VoteBeforeDurable, Scenario::two_participants(), NO_FAULTS, "R2");
-}
-
-#[test]
-fn locks_that_are_not_restored_are_found() {
-    found(Mutant::LocksNotRestored, Scenario::two_participants(), ONE_CRASH, "R2");
-}
-
-#[test]
-fn a_recovery_that_forgets_open_records_is_found() {
-    found(Mutant::OpenRecordsForgotten, Scenario::two_participants(), ONE_CRASH, "R4");
-}
-
-#[test]
-fn an_abort_that_is_presumed_before_the_log_is_read_is_found() {
-    found(Mutant::PresumesWhileRecovering, Scenario::two_participants(), ONE_CRASH, "R4");
-}
-
-#[test]
-fn a_session_of_a_lower_epoch_is_found() {
-    let scenario = Scenario::sessions();
-    let budget = scenario.budget;
-    found(Mutant::LowerEpochAccepted, scenario, budget, "R5");
-}
-
-#[test]
-fn a_reader_that_leaves_at_its_vote_is_found() {
-    found(Mutant::ReadOnlyLeavesAtVote, Scenario::read_only(), NO_FAULTS, "isolation");
-}
-
-#[test]
-fn a_vote_of_a_session_that_is_over_is_found_to_break_isolation() {
-    found(Mutant::OldSessionHeard, Scenario::read_only(), ONE_CRASH, "isolation");
-}
-
-#[test]
-fn a_fence_that_runs_ahead_is_found() {
-    found(Mutant::FenceRunsAhead, Scenario::one_phase(), NO_FAULTS, "R10");
-}
-
-#[test]
-fn a_branch_that_never_asks_is_found_to_wait_for_ever() {
-    found(Mutant::NoSweep, Scenario::two_participants(), ONE_LOSS, "termination");
-}
-
-#[test]
-fn participants_that_disagree_on_ages_are_found_to_deadlock() {
-    let report = found(Mutant::AgesDiffer, Scenario::wait_die(), NO_FAULTS, "termination");
+fn a_trace_numbers_its_steps_says_who_does_what_and_ends_with_the_broken_rule() {
+    let scenario = Scenario::two_participants().with_mutant(Mutant::CommitBeforeStable);
+    let report = explore(&scenario, NO_FAULTS, LIMITS, &mut |_, _| {});
     let trace = report.violation.map(|trace| trace.to_string()).unwrap_or_default();
-    assert!(trace.lines().count() > 3 && trace.contains("client 0 asks: submit T1"), "not readable: {trace}");
+    println!("{trace}");
+    let lines: Vec<&str> = trace.lines().collect();
+    assert_eq!(lines[0], "   1. client 0     asks: submit T1");
+    assert_eq!(lines[1], "                    -> sends p0 prepare T1/1.0, fence 1.0");
+    assert_eq!(lines.last(), Some(&"  => R1: commit of T1/1.0 is sent before its record is stable"));
 }

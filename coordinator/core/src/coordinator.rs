@@ -52,6 +52,9 @@ struct Noting {
     record: EndedRecord,
     /// Whom to thank for each record that was appended and isn't stable yet, in order.
     thanks: VecDeque<(ParticipantName, Ticket)>,
+    /// Came meanwhile under this id, of which nothing was stored before. A new attempt would end in a record of its own,
+    /// in place of this one; so they wait for it, and are answered by it.
+    submissions: Vec<Submission>,
 }
 
 impl Coordinator {
@@ -105,6 +108,9 @@ impl Coordinator {
             Input::Gone { tx, client } => {
                 if let Some(transaction) = self.transactions.get_mut(&tx) {
                     transaction.stop_waiting(client);
+                }
+                if let Some(noting) = self.noting.get_mut(&tx) {
+                    noting.submissions.retain(|submission| submission.client != client);
                 }
             }
             Input::PauseRecovery => self.pause_recovery(),
@@ -188,7 +194,10 @@ impl Coordinator {
         let answer = |client, tx, answer| Effect::Answer { client, tx, answer };
         let known = |ended: EndedRecord| Answer::Outcome { outcome: ended.outcome, results: ended.results };
         match (question, ended) {
-            (Question::Submit(submission), None) => self.submitted(now, submission, effects),
+            (Question::Submit(submission), None) => match self.noting.get_mut(&submission.tx) {
+                Some(noting) => noting.let_wait(submission, effects),
+                None => self.submitted(now, submission, effects),
+            },
             (Question::Submit(Submission { tx, client, digest, .. }), Some(ended)) => {
                 let same = ended.digest == digest || ended.digest == DIGEST_UNKNOWN;
                 let reply = if same { known(ended) } else { Answer::Rejected(Rejection::OtherContent) };
@@ -379,8 +388,11 @@ impl Coordinator {
         let record = ended.unwrap_or_else(presumed).with_branch(from.clone(), outcome);
         effects.push(Effect::Note { tx: tx.clone(), note: Note::Finished { from: from.clone(), outcome } });
         effects.push(Effect::Append { record: Record::Ended(record.clone()), forced: true });
-        let noting =
-            self.noting.entry(tx).or_insert_with(|| Noting { record: record.clone(), thanks: VecDeque::new() });
+        let noting = self.noting.entry(tx).or_insert_with(|| Noting {
+            record: record.clone(),
+            thanks: VecDeque::new(),
+            submissions: Vec::new(),
+        });
         noting.record = record;
         noting.thanks.push_back((from, ticket));
     }
@@ -421,9 +433,11 @@ impl Coordinator {
     fn noted(&mut self, tx: &TxId, effects: &mut Vec<Effect>) {
         let Some(noting) = self.noting.get_mut(tx) else { return };
         let thanked = noting.thanks.pop_front();
+        let waited = std::mem::take(&mut noting.submissions);
         if noting.thanks.is_empty() {
             self.noting.remove(tx);
         }
+        effects.extend(waited.into_iter().map(|submission| Effect::LookUp(Question::Submit(submission))));
         if let Some((to, ticket)) = thanked.filter(|(to, _)| self.connected.contains(to)) {
             effects.push(Effect::Send { to, message: ToParticipant::Noted { tx: tx.clone(), ticket } });
         }
@@ -444,6 +458,17 @@ impl Coordinator {
         for (tx, ticket) in held {
             self.tell(now, &tx, ticket, Event::Resumed, effects);
         }
+    }
+}
+
+impl Noting {
+    fn let_wait(&mut self, submission: Submission, effects: &mut Vec<Effect>) {
+        if self.submissions.len() < MAX_WAITERS_PER_TRANSACTION {
+            return self.submissions.push(submission);
+        }
+        let rejection = Rejection::TooManyWaiters { max_waiters: MAX_WAITERS_PER_TRANSACTION };
+        let Submission { client, tx, .. } = submission;
+        effects.push(Effect::Answer { client, tx, answer: Answer::Rejected(rejection) });
     }
 }
 

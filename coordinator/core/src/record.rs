@@ -82,11 +82,16 @@ impl EndedRecord {
         self.branches.iter().any(|(_, branch)| damages(&self.outcome, *branch))
     }
 
-    /// Adds a branch's heuristic outcome that became known after the end (R3). A transaction without a record was
-    /// presumed aborted; `absent` makes its record.
+    /// Adds a branch's heuristic outcome that became known after the end (R3). Branches keep their order; those of a
+    /// transaction that was presumed aborted, whose record names none, come in the order of their names.
     pub fn with_branch(mut self, participant: ParticipantName, outcome: BranchOutcome) -> EndedRecord {
-        self.branches.retain(|(name, _)| *name != participant);
-        self.branches.push((participant, outcome));
+        match self.branches.iter_mut().find(|(name, _)| *name == participant) {
+            Some((_, known)) => *known = outcome,
+            None => {
+                let at = self.branches.partition_point(|(name, _)| *name < participant);
+                self.branches.insert(at, (participant, outcome));
+            }
+        }
         self
     }
 }

@@ -183,6 +183,9 @@ impl Transaction {
         };
         let mut branches: Vec<Branch> = participants.into_iter().map(|name| branch(name, vote)).collect();
         branches.extend(read_only.into_iter().map(|name| branch(name, BranchVote::Confirmed)));
+        // In the order of their results, which is the order in which clients were told them (R10).
+        let place = |branch: &Branch| results.iter().position(|(name, _)| *name == branch.participant);
+        branches.sort_by_key(|branch| place(branch).unwrap_or(usize::MAX));
         for branch in branches.iter().filter(|branch| branch.vote != BranchVote::Confirmed) {
             cx.fences.open(&branch.participant, ticket);
         }

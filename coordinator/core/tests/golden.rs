@@ -124,6 +124,29 @@ fn a_commit_in_the_log_is_carried_on() {
 }
 
 #[test]
+fn a_recovered_commit_tells_its_results_in_the_order_in_which_it_told_them_before() {
+    let t = ticket(1, 0);
+    let results = [("a", "x=1"), ("b", "y=2")];
+    let record = OpenRecord {
+        kind: OpenKind::Committed,
+        tx: tx("T1"),
+        ticket: t,
+        begun_at: Timestamp(1_000_000),
+        digest: [1; 32],
+        participants: vec![participant("b")],
+        read_only: vec![participant("a")],
+        results: results.map(|(name, result)| (participant(name), Bytes::from_static(result.as_bytes()))).to_vec(),
+    };
+    let mut script = Script::recovering(2, &[record]);
+    script.tell("the log is read", Input::RecoveryDone { paused: false });
+    script.submit(1, "T1", 1, &["a", "b"]);
+    script.connect("b");
+    script.finished("b", "T1", t, BranchOutcome::Committed);
+    script.stable();
+    check("recovery-read-only", &script.text);
+}
+
+#[test]
 fn the_same_id_again_gets_the_same_outcome() {
     let (mut script, t) = (Script::new(), ticket(1, 0));
     script.submit(1, "T1", 1, &["a", "b"]);
@@ -156,6 +179,30 @@ fn two_heuristic_outcomes_after_the_end_are_both_kept_before_either_is_thanked_f
     script.stable();
     script.stable();
     check("heuristics-after-the-end", &script.text);
+}
+
+#[test]
+fn a_submission_during_the_report_of_a_heuristic_outcome_is_answered_by_its_record() {
+    let (mut script, t) = (Script::new(), ticket(1, 0));
+    script.finished("a", "T1", t, BranchOutcome::HeuristicallyCommitted);
+    script.submit(1, "T1", 1, &["a", "b"]);
+    script.stable();
+    check("submitted-during-a-report", &script.text);
+}
+
+#[test]
+fn a_commit_of_nothing_but_reads_is_told_nobody_before_it_is_stable() {
+    let (mut script, t) = (Script::new(), ticket(1, 0));
+    script.submit(1, "T1", 1, &["a", "b"]);
+    for name in ["a", "b"] {
+        script.vote(name, "T1", t, read_only("x=1"));
+    }
+    for name in ["a", "b"] {
+        script.hear(name, ToCoordinator::Confirmed { tx: tx("T1"), ticket: t, held: true });
+    }
+    script.hear("a", ToCoordinator::Inquiry { tx: tx("T1"), ticket: t });
+    script.stable();
+    check("all-read-only", &script.text);
 }
 
 /// Every message and timer that makes no sense in a state is ignored there: no effect but notes, and the same answers to

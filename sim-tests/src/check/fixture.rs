@@ -6,6 +6,7 @@ use crate::run::{
     Call, CallKind, FinalOutcome, Finals, Op, Participant, ParticipantFinal, Reads, Recovery, Reply, Run, Work,
 };
 use crate::trace::{BranchState, Entry, Event, Phase};
+use std::collections::BTreeMap;
 
 pub(crate) const PARTICIPANTS: u8 = 3;
 pub(crate) const KEYS: u8 = 2;
@@ -31,7 +32,16 @@ impl Default for Fixture {
             ..Finals::default()
         };
         let plan = Plan { seed: 1, shape, faults: Vec::new(), mutant: None };
-        let run = Run { plan, hash: 0, simulated_us: 0, trace: Vec::new(), calls: Vec::new(), finals };
+        let run = Run {
+            plan,
+            hash: 0,
+            simulated_us: 0,
+            trace: Vec::new(),
+            calls: Vec::new(),
+            finals,
+            hits: Vec::new(),
+            reached: BTreeMap::new(),
+        };
         Fixture { run, now_us: 0, ticket: 1 << 40 }
     }
 }

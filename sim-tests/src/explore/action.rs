@@ -1,14 +1,12 @@
 //! What can happen next.
 
 use super::mutant::Mutant;
-use super::network::{Body, LinkState};
-use super::participant::ParticipantHost;
+use super::network::{LinkState, Packet};
 use super::resource::Call;
-use super::scenario::{Crashing, Deadlines, Scenario, Sessions};
-use super::world::{RequestState, World};
+use super::scenario::{Crashing, Deadlines, RequestKind, Scenario, Sessions};
+use super::world::{RequestState, Seat, World};
 use undoubt_coordinator_core::{Phase, Timer};
-use undoubt_participant_core::Heuristic;
-use undoubt_vocabulary::{Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{Ticket, TxId};
 
 /// So often the coordinator repeats itself though a sweep could help as well. Beyond it the sweep has to come first, or a
 /// participant that cannot answer before it would let the coordinator count for ever.
@@ -21,12 +19,15 @@ pub(crate) enum Action {
     },
     /// By the packet's place among those in flight.
     Deliver {
+        participant: usize,
         packet: usize,
     },
     Duplicate {
+        participant: usize,
         packet: usize,
     },
     Lose {
+        participant: usize,
         packet: usize,
     },
     /// The oldest record that isn't yet is now on stable storage.
@@ -58,26 +59,39 @@ pub(crate) enum Action {
         participant: usize,
         tx: TxId,
     },
-    GiveUpWaiting {
+    /// An execution ends without its locks.
+    GiveUp {
         participant: usize,
         tx: TxId,
     },
     Sweep {
         participant: usize,
     },
+    /// An operator decides a branch in doubt.
     Resolve {
         participant: usize,
         tx: TxId,
         commit: bool,
     },
+    /// An operator pauses the recovery.
+    Pause,
+    Resume,
+    /// An operator drains the coordinator.
+    Drain,
+    /// A drained coordinator ends, and starts again.
+    Stop,
     /// The first `written` of the records that weren't stable are found in the log nevertheless.
     CrashCoordinator {
         written: usize,
     },
     RestartCoordinator,
-    Recover,
+    Recover {
+        paused: bool,
+    },
+    /// The first `kept` of the writes that weren't forced are found nevertheless.
     CrashParticipant {
         participant: usize,
+        kept: usize,
     },
     RestartParticipant {
         participant: usize,
@@ -92,6 +106,9 @@ impl Action {
             | Action::Lose { .. }
             | Action::Disconnect { .. }
             | Action::Resolve { .. }
+            | Action::Pause
+            | Action::Drain
+            | Action::Recover { paused: true }
             | Action::CrashCoordinator { .. }
             | Action::CrashParticipant { .. } => true,
             Action::Ask { .. }
@@ -103,141 +120,36 @@ impl Action {
             | Action::NoticeEnd { .. }
             | Action::RecordEpoch { .. }
             | Action::CarryOn { .. }
-            | Action::GiveUpWaiting { .. }
+            | Action::GiveUp { .. }
             | Action::Sweep { .. }
+            | Action::Resume
+            | Action::Stop
             | Action::RestartCoordinator
-            | Action::Recover
+            | Action::Recover { paused: false }
             | Action::RestartParticipant { .. } => false,
         }
-    }
-
-    pub(crate) fn heuristic(commit: bool) -> Heuristic {
-        let (who, reason) = ("operator".to_owned(), "the coordinator is silent".to_owned());
-        Heuristic { commit, at: Timestamp::default(), who, reason, decision: None }
     }
 }
 
 impl World {
-    /// All that can happen now. Faults last.
+    /// All that can happen now.
     pub(crate) fn actions(&self, scenario: &Scenario) -> Vec<Action> {
-        let mut actions = Vec::new();
-        self.client_actions(&mut actions);
-        self.coordinator_actions(scenario, &mut actions);
-        (0..self.participants.len())
-            .for_each(|participant| self.participant_actions(participant, scenario, &mut actions));
-        self.network_actions(&mut actions);
-        actions
-    }
-
-    fn client_actions(&self, actions: &mut Vec<Action>) {
-        for (request, state) in self.clients.requests.iter().enumerate() {
-            if self.coordinator.process.is_some() && *state == RequestState::ToAsk {
-                actions.push(Action::Ask { request });
-            }
-        }
-    }
-
-    fn network_actions(&self, actions: &mut Vec<Action>) {
-        for (at, packet) in self.network.iter().enumerate() {
-            // Two equal packets: it is all the same which of them is next.
-            if at > 0 && self.network[at - 1] == *packet {
-                continue;
-            }
-            let before_welcome = match packet.body {
-                Body::ToCoordinator(_) => {
-                    let link = self.links[packet.participant];
-                    link.session == packet.session && link.state != LinkState::Up
-                }
-                Body::Hello { .. } | Body::Welcome | Body::ToParticipant { .. } => false,
-            };
-            if !before_welcome {
-                actions.push(Action::Deliver { packet: at });
-            }
-            if packet.body.is_message() && self.budget.losses > 0 {
-                actions.push(Action::Lose { packet: at });
-            }
-            if packet.body.is_message() && !before_welcome && self.budget.duplicates > 0 {
-                actions.push(Action::Duplicate { packet: at });
-            }
-        }
-    }
-
-    fn coordinator_actions(&self, scenario: &Scenario, actions: &mut Vec<Action>) {
-        let Some(process) = &self.coordinator.process else { return actions.push(Action::RestartCoordinator) };
-        if process.core.phase() == Phase::Recovering {
-            actions.push(Action::Recover);
-        }
-        if !process.unstable.is_empty() {
-            actions.push(Action::BecomeStable);
-        }
         let quiet = self.is_quiet();
-        for (tx, ticket, timer) in &process.timers {
-            let due = match timer {
-                Timer::Deadline { .. } => self.deadlines_may_pass(scenario),
-                Timer::Retry { attempt } => {
-                    quiet && self.is_unacknowledged(tx) && (*attempt < RETRIES || !self.somebody_is_in_doubt())
-                }
-            };
-            if due {
-                actions.push(Action::Fire { tx: tx.clone(), ticket: *ticket, timer: *timer });
-            }
-        }
-        if self.budget.crashes > 0 && scenario.crashing == Crashing::Anybody {
-            actions.extend((0..=process.unstable.len()).map(|written| Action::CrashCoordinator { written }));
-        }
-        (0..self.links.len()).for_each(|participant| self.session_actions(participant, scenario, actions));
-    }
-
-    fn session_actions(&self, participant: usize, scenario: &Scenario, actions: &mut Vec<Action>) {
-        let alive = self.session_is_alive(participant);
-        match (self.links[participant].state, scenario.sessions) {
-            (LinkState::Down, Sessions::AtOnce) => actions.push(Action::Connect { participant }),
-            (LinkState::Dialing | LinkState::Up, Sessions::AtOnce) if !alive => {
-                actions.push(Action::Connect { participant });
-            }
-            (LinkState::Down, Sessions::StepByStep) if self.participants[participant].process.is_some() => {
-                actions.push(Action::Dial { participant });
-            }
-            (LinkState::Down, Sessions::StepByStep) => {}
-            (LinkState::Dialing | LinkState::Up, Sessions::StepByStep) if !alive => {
-                actions.push(Action::NoticeEnd { participant });
-            }
-            (LinkState::Dialing | LinkState::Up, Sessions::AtOnce | Sessions::StepByStep) => {
-                if self.budget.disconnections > 0 {
-                    actions.push(Action::Disconnect { participant });
-                }
-            }
-        }
-    }
-
-    fn participant_actions(&self, participant: usize, scenario: &Scenario, actions: &mut Vec<Action>) {
-        let Some(process) = &self.participants[participant].process else {
-            return actions.push(Action::RestartParticipant { participant });
+        let deadlines_may_pass = match scenario.deadlines {
+            Deadlines::Never => false,
+            Deadlines::WhenStuck => quiet,
+            Deadlines::Always => true,
         };
-        if process.joining.is_some() {
-            actions.push(Action::RecordEpoch { participant });
+        let mut now = Now { world: self, scenario, quiet, deadlines_may_pass, actions: Vec::with_capacity(32) };
+        now.clients();
+        now.coordinator();
+        now.operator();
+        for (participant, seat) in self.seats.iter().enumerate() {
+            now.session(participant, seat);
+            now.participant(participant, seat);
+            now.packets(participant, seat);
         }
-        for (tx, call) in &process.memory.calls {
-            let tx = tx.clone();
-            match call.waits_for_locks() {
-                false => actions.push(Action::CarryOn { participant, tx }),
-                true if self.deadlines_may_pass(scenario) => actions.push(Action::GiveUpWaiting { participant, tx }),
-                true => {}
-            }
-        }
-        let sweeps = scenario.mutant != Some(Mutant::NoSweep);
-        if sweeps && process.core.open_branches() > 0 && (self.is_quiet() || self.budget.duplicates > 0) {
-            actions.push(Action::Sweep { participant });
-        }
-        if self.budget.heuristics > 0 {
-            for tx in process.in_doubt() {
-                actions.push(Action::Resolve { participant, tx: tx.clone(), commit: true });
-                actions.push(Action::Resolve { participant, tx, commit: false });
-            }
-        }
-        if self.budget.crashes > 0 {
-            actions.push(Action::CrashParticipant { participant });
-        }
+        now.actions
     }
 
     /// Nothing can happen but that a timer fires: nothing is in flight or being done, and everybody is connected.
@@ -249,35 +161,176 @@ impl World {
             .coordinator
             .process
             .as_ref()
-            .is_some_and(|process| process.unstable.is_empty() && process.core.phase() != Phase::Recovering);
-        let idle = |host: &ParticipantHost| match &host.process {
-            Some(process) => process.memory.calls.values().all(Call::waits_for_locks),
-            None => false,
+            .is_some_and(|process| process.unstable.is_empty() && process.is_serving());
+        let idle = |seat: &Seat| {
+            seat.packets.is_empty()
+                && seat.link.state == LinkState::Up
+                && seat.session_is_alive()
+                && seat.host.process.iter().all(|process| process.memory.calls.values().all(Call::waits_for_locks))
         };
-        coordinator
-            && self.network.is_empty()
-            && self.links.iter().all(|link| link.state == LinkState::Up)
-            && (0..self.links.len()).all(|participant| self.session_is_alive(participant))
-            && self.participants.iter().all(|host| idle(host))
-    }
-
-    fn deadlines_may_pass(&self, scenario: &Scenario) -> bool {
-        match scenario.deadlines {
-            Deadlines::Never => false,
-            Deadlines::WhenStuck => self.is_quiet(),
-            Deadlines::Always => true,
-        }
+        coordinator && self.seats.iter().all(idle)
     }
 
     fn somebody_is_in_doubt(&self) -> bool {
-        self.participants
+        self.seats
             .iter()
-            .filter_map(|host| host.process.as_ref())
+            .filter_map(|seat| seat.host.process.as_ref())
             .any(|process| process.core.branches_in_doubt() > 0)
     }
+}
 
-    fn is_unacknowledged(&self, tx: &TxId) -> bool {
-        let process = self.coordinator.process.as_ref();
-        process.and_then(|process| process.core.view(tx)).is_some_and(|view| view.unacknowledged)
+/// What can happen in one world, as it is gathered.
+struct Now<'a> {
+    world: &'a World,
+    scenario: &'a Scenario,
+    quiet: bool,
+    deadlines_may_pass: bool,
+    actions: Vec<Action>,
+}
+
+impl Now<'_> {
+    fn clients(&mut self) {
+        let Some(process) = &self.world.coordinator.process else { return };
+        for (request, state) in self.world.clients.requests.iter().enumerate() {
+            let asked = &self.scenario.requests[request];
+            let worthwhile = match asked.kind {
+                RequestKind::Submit(_) | RequestKind::Cancel => true,
+                // At any other time nothing would come of it.
+                RequestKind::Forget => process.core.view(&asked.tx()).is_some_and(|view| view.unacknowledged),
+            };
+            if *state == RequestState::ToAsk && worthwhile {
+                self.actions.push(Action::Ask { request });
+            }
+        }
+    }
+
+    fn coordinator(&mut self) {
+        let world = self.world;
+        let Some(process) = &world.coordinator.process else { return self.actions.push(Action::RestartCoordinator) };
+        if !process.is_serving() {
+            self.actions.push(Action::Recover { paused: false });
+        }
+        if !process.unstable.is_empty() {
+            self.actions.push(Action::BecomeStable);
+        }
+        for (tx, ticket, timer) in &process.timers {
+            let due = match timer {
+                Timer::Deadline { .. } => self.deadlines_may_pass,
+                Timer::Retry { attempt } => {
+                    let waits = |view: &undoubt_coordinator_core::TransactionView| view.unacknowledged && !view.paused;
+                    self.quiet
+                        && (*attempt < RETRIES || !world.somebody_is_in_doubt())
+                        && process.core.view(tx).as_ref().is_some_and(waits)
+                }
+            };
+            if due {
+                self.actions.push(Action::Fire { tx: tx.clone(), ticket: *ticket, timer: *timer });
+            }
+        }
+        if world.budget.crashes > 0 && self.scenario.crashing == Crashing::Anybody {
+            self.actions.extend((0..=process.unstable.len()).map(|written| Action::CrashCoordinator { written }));
+        }
+    }
+
+    fn operator(&mut self) {
+        let Some(process) = &self.world.coordinator.process else { return };
+        let (core, log) = (&process.core, &self.world.coordinator.log);
+        let may_operate = self.world.budget.operations > 0;
+        match core.phase() {
+            Phase::Recovering if may_operate && !log.open.is_empty() => {
+                self.actions.push(Action::Recover { paused: true });
+            }
+            Phase::Serving if may_operate => self.actions.push(Action::Drain),
+            Phase::Draining => self.actions.push(Action::Stop),
+            Phase::Recovering | Phase::Serving => {}
+        }
+        if process.is_serving() && core.recovery_is_paused() {
+            self.actions.push(Action::Resume);
+        }
+        // At the first start there was nothing to recover.
+        if process.is_serving() && !core.recovery_is_paused() && may_operate && log.epoch > 1 {
+            self.actions.push(Action::Pause);
+        }
+    }
+
+    fn session(&mut self, participant: usize, seat: &Seat) {
+        if self.world.coordinator.process.is_none() {
+            return;
+        }
+        let alive = seat.session_is_alive();
+        match (seat.link.state, self.scenario.sessions) {
+            (LinkState::Down, Sessions::AtOnce) => self.actions.push(Action::Connect { participant }),
+            (LinkState::Dialing | LinkState::Up, Sessions::AtOnce) if !alive => {
+                self.actions.push(Action::Connect { participant });
+            }
+            (LinkState::Down, Sessions::StepByStep) if seat.host.process.is_some() => {
+                self.actions.push(Action::Dial { participant });
+            }
+            (LinkState::Down, Sessions::StepByStep) => {}
+            (LinkState::Dialing | LinkState::Up, Sessions::StepByStep) if !alive => {
+                self.actions.push(Action::NoticeEnd { participant });
+            }
+            (LinkState::Dialing | LinkState::Up, Sessions::AtOnce | Sessions::StepByStep) => {
+                if self.world.budget.disconnections > 0 {
+                    self.actions.push(Action::Disconnect { participant });
+                }
+            }
+        }
+    }
+
+    fn participant(&mut self, participant: usize, seat: &Seat) {
+        let Some(process) = &seat.host.process else {
+            return self.actions.push(Action::RestartParticipant { participant });
+        };
+        let budget = self.world.budget;
+        if process.joining.is_some() {
+            self.actions.push(Action::RecordEpoch { participant });
+        }
+        for (tx, call) in &process.memory.calls {
+            if call.may_carry_on() {
+                self.actions.push(Action::CarryOn { participant, tx: tx.clone() });
+            }
+            if call.may_stop() || (call.waits_for_locks() && self.deadlines_may_pass) {
+                self.actions.push(Action::GiveUp { participant, tx: tx.clone() });
+            }
+        }
+        let sweeps = self.scenario.mutant != Some(Mutant::NoSweep);
+        if sweeps && process.core.open_branches() > 0 && (self.quiet || budget.duplicates > 0) {
+            self.actions.push(Action::Sweep { participant });
+        }
+        if budget.heuristics > 0 {
+            for tx in process.in_doubt() {
+                self.actions.push(Action::Resolve { participant, tx: tx.clone(), commit: true });
+                self.actions.push(Action::Resolve { participant, tx, commit: false });
+            }
+        }
+        if budget.crashes > 0 {
+            let unforced = seat.host.storage.unforced.len();
+            self.actions.extend((0..=unforced).map(|kept| Action::CrashParticipant { participant, kept }));
+        }
+    }
+
+    fn packets(&mut self, participant: usize, seat: &Seat) {
+        let mut before: Option<&Packet> = None;
+        for (at, packet) in seat.packets.iter().enumerate() {
+            // Two equal packets: it is all the same which of them is next.
+            if before.replace(packet) == Some(packet) {
+                continue;
+            }
+            let is_message = packet.body.is_message();
+            let before_welcome = is_message
+                && !packet.body.is_for_participant()
+                && seat.link.session == packet.session
+                && seat.link.state != LinkState::Up;
+            if !before_welcome {
+                self.actions.push(Action::Deliver { participant, packet: at });
+            }
+            if is_message && self.world.budget.losses > 0 {
+                self.actions.push(Action::Lose { participant, packet: at });
+            }
+            if is_message && !before_welcome && self.world.budget.duplicates > 0 {
+                self.actions.push(Action::Duplicate { participant, packet: at });
+            }
+        }
     }
 }

@@ -9,18 +9,23 @@ pub enum Mutant {
     CommitBeforeStable,
     /// The same, and nobody looks at the messages that are sent: only what comes of it can tell.
     CommitLostUnnoticed,
-    /// The record of an abort is called stable as soon as it is queued (breaks R10).
-    AbortAnsweredBeforeStable,
+    /// The record of an end is called stable as soon as it is queued (breaks R10; and R3, where it tells of an operator's
+    /// decision).
+    EndBeforeStable,
     /// A branch votes prepared before its record is written (breaks R2).
     VoteBeforeDurable,
     /// Prepared branches do not hold their locks after a restart (breaks R2).
     LocksNotRestored,
     /// Open records of the log are not folded at the start: everything is presumed aborted (breaks R4).
     OpenRecordsForgotten,
+    /// The same, but only if recovery starts paused (breaks R4).
+    PausedStartForgets,
     /// A coordinator calls itself recovered before it has read its log (breaks R4).
     PresumesWhileRecovering,
     /// A session of a lower epoch is let in (breaks R5).
     LowerEpochAccepted,
+    /// A session is let in before its epoch is on stable storage (breaks R5).
+    EpochUnrecorded,
     /// A read-only branch frees its locks when it votes (breaks two-phase locking).
     ReadOnlyLeavesAtVote,
     /// What a participant said in a session that is over is still heard after a new one stands.
@@ -29,6 +34,20 @@ pub enum Mutant {
     FenceRunsAhead,
     /// Prepared branches never ask (breaks R11).
     NoSweep,
+    /// A crash takes back of an abort that its locks were freed, but not that its branch is over (breaks R11).
+    AbortForcedInPart,
     /// Participants do not agree on who is older (breaks R12).
     AgesDiffer,
+    /// Who is younger waits for anybody, not only for those who are leaving (breaks R12).
+    AnybodyWaits,
+    /// The lock table is not told who is leaving, so the next transaction is refused for its sake (breaks R12).
+    LeavingUntold,
+    /// An operator's decision is answered before it is on stable storage (breaks R3).
+    DecisionUnrecorded,
+    /// An operator's forgetting erases the decision before the end is recorded (breaks R10).
+    ForgettingErases,
+    /// The end of a drain erases what is still open (breaks R10).
+    DrainForgets,
+    /// Resuming a paused recovery lets nothing go on.
+    NeverResumes,
 }

@@ -1,20 +1,20 @@
-//! What is between coordinator and participants.
+//! What is between the coordinator and a participant.
 //!
 //! A session is a stream of its own; a new one never carries what an older one did. Within a session any packet may be
 //! next, which is harsher than the ordered stream that production has; only a welcome comes before all else.
 
+use super::part::Part;
 use std::fmt;
 use undoubt_vocabulary::{Epoch, Ticket, ToCoordinator, ToParticipant, Vote};
 
-/// One packet in flight.
+/// One packet in flight. Sorted by session first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Packet {
-    pub(crate) participant: usize,
     pub(crate) session: u64,
-    pub(crate) body: Body,
+    pub(crate) body: Part<Body>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Body {
     Hello {
         epoch: Epoch,
@@ -36,6 +36,23 @@ impl Body {
             Body::ToParticipant { .. } | Body::ToCoordinator(_) => true,
         }
     }
+
+    /// The message's name, as people know it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Body::Hello { .. } => "hello",
+            Body::Welcome => "welcome",
+            Body::ToParticipant { message, .. } => message.name(),
+            Body::ToCoordinator(message) => message.name(),
+        }
+    }
+
+    pub(crate) fn is_for_participant(&self) -> bool {
+        match self {
+            Body::Hello { .. } | Body::ToParticipant { .. } => true,
+            Body::Welcome | Body::ToCoordinator(_) => false,
+        }
+    }
 }
 
 /// The coordinator's end of the connection to one participant.
@@ -54,22 +71,18 @@ pub(crate) enum LinkState {
     Up,
 }
 
-impl fmt::Display for Packet {
+impl fmt::Display for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Packet { participant, session, body } = self;
-        match body {
-            Body::Hello { epoch } => write!(f, "hello of epoch {} to p{participant}", epoch.0)?,
-            Body::Welcome => write!(f, "welcome of p{participant}")?,
+        match self {
+            Body::Hello { epoch } => write!(f, "hello, epoch {}", epoch.0),
+            Body::Welcome => write!(f, "welcome"),
             Body::ToParticipant { fence, message } => {
-                let (name, tx, ticket) = (message.name(), message.tx(), message.ticket());
-                write!(f, "{name} {tx}/{ticket} to p{participant}, fence {fence}")?;
+                write!(f, "{} {}/{}, fence {fence}", message.name(), message.tx(), message.ticket())
             }
             Body::ToCoordinator(message) => {
-                let (name, tx, ticket) = (message.name(), message.tx(), message.ticket());
-                write!(f, "{name} {tx}/{ticket}{} of p{participant}", Detail(message))?;
+                write!(f, "{} {}/{}{}", message.name(), message.tx(), message.ticket(), Detail(message))
             }
         }
-        write!(f, " [session {session}]")
     }
 }
 
@@ -78,13 +91,13 @@ struct Detail<'a>(&'a ToCoordinator);
 impl fmt::Display for Detail<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            ToCoordinator::Vote { vote: Vote::Prepared { .. }, .. } => write!(f, " (prepared)"),
-            ToCoordinator::Vote { vote: Vote::ReadOnly { .. }, .. } => write!(f, " (read-only)"),
-            ToCoordinator::Vote { vote: Vote::Committed { .. }, .. } => write!(f, " (committed)"),
-            ToCoordinator::Vote { vote: Vote::Refused(refusal), .. } => write!(f, " (refused: {})", refusal.code),
-            ToCoordinator::Confirmed { held: true, .. } => write!(f, " (held)"),
-            ToCoordinator::Confirmed { held: false, .. } => write!(f, " (lost)"),
-            ToCoordinator::Finished { outcome, .. } => write!(f, " ({outcome})"),
+            ToCoordinator::Vote { vote: Vote::Prepared { .. }, .. } => write!(f, ": prepared"),
+            ToCoordinator::Vote { vote: Vote::ReadOnly { .. }, .. } => write!(f, ": read-only"),
+            ToCoordinator::Vote { vote: Vote::Committed { .. }, .. } => write!(f, ": committed"),
+            ToCoordinator::Vote { vote: Vote::Refused(refusal), .. } => write!(f, ": refused, {}", refusal.code),
+            ToCoordinator::Confirmed { held: true, .. } => write!(f, ": held"),
+            ToCoordinator::Confirmed { held: false, .. } => write!(f, ": lost"),
+            ToCoordinator::Finished { outcome, .. } => write!(f, ": {outcome}"),
             ToCoordinator::Inquiry { .. } => Ok(()),
         }
     }

@@ -9,40 +9,56 @@
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// Longer than most of what is hashed.
+const GATHERED_BYTES: usize = 1_024;
 
 pub(crate) fn fingerprint(value: &impl Hash) -> u128 {
-    let mut hasher = Xxh3Default::new();
-    value.hash(&mut hasher);
-    hasher.digest128()
+    let mut gathered = Gathered(Vec::with_capacity(GATHERED_BYTES));
+    value.hash(&mut gathered);
+    xxh3_128(&gathered.0)
 }
 
-#[derive(Clone, Debug)]
+/// Hashing all bytes at once is faster than hashing them as they come.
+struct Gathered(Vec<u8>);
+
+impl Hasher for Gathered {
+    fn finish(&self) -> u64 {
+        xxh3_128(&self.0) as u64
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+#[derive(Debug)]
 pub(crate) struct Part<T> {
     value: Arc<T>,
-    /// `None` since it was changed, until it is sealed.
-    fingerprint: Option<u128>,
+    fingerprint: u128,
 }
 
-impl<T: Clone + Hash> Part<T> {
+impl<T: Hash> Part<T> {
     pub(crate) fn new(value: T) -> Part<T> {
-        Part { fingerprint: Some(fingerprint(&value)), value: Arc::new(value) }
+        Part { fingerprint: fingerprint(&value), value: Arc::new(value) }
     }
 
-    pub(crate) fn change<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R {
-        self.fingerprint = None;
-        change(Arc::make_mut(&mut self.value))
+    pub(crate) fn fingerprint(&self) -> u128 {
+        self.fingerprint
     }
 
-    /// Brings the fingerprint up to date, once all changes of a step are made.
-    pub(crate) fn seal(&mut self) {
-        if self.fingerprint.is_none() {
-            self.fingerprint = Some(fingerprint(&*self.value));
-        }
+    pub(crate) fn change<R>(&mut self, change: impl FnOnce(&mut T) -> R) -> R
+    where
+        T: Clone,
+    {
+        let result = change(Arc::make_mut(&mut self.value));
+        self.fingerprint = fingerprint(&*self.value);
+        result
     }
 }
 
-/// One copy of each value of a part: worlds are many, the states of one machine are few.
+/// One copy of each value: worlds are many, the states of one machine are few.
 #[derive(Debug)]
 pub(crate) struct Pool<T>(ByFingerprint<Arc<T>>);
 
@@ -52,13 +68,11 @@ impl<T> Default for Pool<T> {
     }
 }
 
-impl<T> Pool<T> {
-    /// Replaces a sealed part's value by the copy that is kept.
-    pub(crate) fn share(&mut self, part: &mut Part<T>) {
-        if let Some(fingerprint) = part.fingerprint {
-            let kept = self.0.entry(fingerprint).or_insert_with(|| Arc::clone(&part.value));
-            part.value = Arc::clone(kept);
-        }
+impl<T: Hash> Pool<T> {
+    pub(crate) fn part(&mut self, value: T) -> Part<T> {
+        let fingerprint = fingerprint(&value);
+        let kept = self.0.entry(fingerprint).or_insert_with(|| Arc::new(value));
+        Part { value: Arc::clone(kept), fingerprint }
     }
 }
 
@@ -91,17 +105,41 @@ impl<T> Deref for Part<T> {
     }
 }
 
-impl<T: PartialEq> PartialEq for Part<T> {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.value, &other.value) || self.value == other.value
+impl<T> Clone for Part<T> {
+    fn clone(&self) -> Self {
+        Part { value: Arc::clone(&self.value), fingerprint: self.fingerprint }
     }
 }
 
-impl<T: Eq> Eq for Part<T> {}
+impl<T> PartialEq for Part<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+}
 
-impl<T: Hash> Hash for Part<T> {
+impl<T> Eq for Part<T> {}
+
+/// By fingerprint: an order like any other.
+impl<T> Ord for Part<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.fingerprint.cmp(&other.fingerprint)
+    }
+}
+
+impl<T> PartialOrd for Part<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Hash for Part<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Not sealed: then the value says it, only more slowly.
-        state.write_u128(self.fingerprint.unwrap_or_else(|| fingerprint(&*self.value)));
+        state.write_u128(self.fingerprint);
+    }
+}
+
+impl<T: std::fmt::Display> std::fmt::Display for Part<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.value.fmt(f)
     }
 }

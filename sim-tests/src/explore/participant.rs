@@ -1,11 +1,12 @@
 //! Drives one participant's core: the contract of [`undoubt_participant_core`] in small.
 
 use super::mutant::Mutant;
-use super::resource::{Call, LocksOf, Memory, Storage};
-use undoubt_participant_core::{Effect, Input, Limits, Participant, Session};
-use undoubt_vocabulary::{CoordinatorId, Epoch, ToCoordinator, TxId, Vote};
-
-pub(crate) const COORDINATOR: CoordinatorId = CoordinatorId([7; 16]);
+use super::network::Body;
+use super::part::Part;
+use super::resource::{Call, LocksOf, Memory, Resource};
+use super::storage::{COORDINATOR, Storage};
+use undoubt_participant_core::{Answer, Effect, Heuristic, Input, Limits, Operator, Participant, Session};
+use undoubt_vocabulary::{BranchOutcome, Epoch, Ticket, Timestamp, ToCoordinator, TxId, Vote};
 
 /// One participant's machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -25,15 +26,82 @@ pub(crate) struct Process {
     pub(crate) session: Option<u64>,
 }
 
+/// What can happen to a participant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Act {
+    Received {
+        session: u64,
+        body: Part<Body>,
+    },
+    RecordEpoch,
+    CarryOn {
+        tx: TxId,
+    },
+    GiveUp {
+        tx: TxId,
+    },
+    Sweep,
+    Resolve {
+        tx: TxId,
+        commit: bool,
+    },
+    Crash {
+        kept: usize,
+    },
+    Restart,
+    /// All that was written is on stable storage.
+    BecomeStable,
+}
+
 /// What a participant puts on the wire, by its session.
-#[derive(Debug)]
-pub(crate) enum Sent {
-    Welcome { session: u64 },
-    Message { session: u64, message: ToCoordinator },
+#[derive(Clone, Debug)]
+pub(crate) struct Sent {
+    pub(crate) session: u64,
+    pub(crate) body: Part<Body>,
+}
+
+/// How the host differs from a good one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Manner {
+    pub(crate) mutant: Option<Mutant>,
+    pub(crate) sees_ages_upside_down: bool,
+    /// Where no other transaction can see that it isn't: see [`super`].
+    pub(crate) commits_at_once: bool,
+}
+
+impl ParticipantHost {
+    /// What it sent; and the rule that was broken, if any was.
+    pub(crate) fn act(&mut self, act: &Act, manner: Manner, sent: &mut Vec<Sent>) -> Result<(), String> {
+        match act {
+            Act::Crash { kept } => {
+                self.storage.crash(*kept, manner.mutant);
+                self.process = None;
+                return Ok(());
+            }
+            Act::Restart => {
+                self.process = Some(Process::start(&self.storage, manner.mutant));
+                return Ok(());
+            }
+            Act::BecomeStable => {
+                self.storage.unforced.clear();
+                return Ok(());
+            }
+            Act::Received { .. }
+            | Act::RecordEpoch
+            | Act::CarryOn { .. }
+            | Act::GiveUp { .. }
+            | Act::Sweep
+            | Act::Resolve { .. } => {}
+        }
+        let Some(process) = &mut self.process else { return Ok(()) };
+        let mut running = Running { process, storage: &mut self.storage, manner, sent };
+        running.act(act)?;
+        if manner.commits_at_once { running.finish_commits() } else { Ok(()) }
+    }
 }
 
 impl Process {
-    pub(crate) fn start(storage: &Storage, mutant: Option<Mutant>) -> Process {
+    fn start(storage: &Storage, mutant: Option<Mutant>) -> Process {
         let mut core = Participant::new(Limits { max_open_branches: 16 });
         let mut effects = Vec::new();
         for recovered in storage.recovered() {
@@ -43,108 +111,178 @@ impl Process {
         Process { core, memory: Memory::recovered(storage, mutant), joining: None, session: None }
     }
 
-    /// Handles the input and carries out its effects, in order. What it sent; and the rule that a message broke when it
-    /// was sent, if any did.
-    pub(crate) fn handle(&mut self, input: Input, storage: &mut Storage, sent: &mut Vec<Sent>) -> Result<(), String> {
-        let mut effects = Vec::new();
-        self.core.handle(input, &mut effects);
-        effects.into_iter().try_for_each(|effect| self.carry_out(effect, storage, sent))
-    }
-
-    fn carry_out(&mut self, effect: Effect, storage: &mut Storage, sent: &mut Vec<Sent>) -> Result<(), String> {
-        match effect {
-            Effect::RecordEpoch { session, epoch, .. } => self.joining = Some((session.0, epoch)),
-            Effect::Welcome { session } => {
-                self.joining = None;
-                self.session = Some(session.0);
-                sent.push(Sent::Welcome { session: session.0 });
-                let stored = storage.epoch.map(|(_, epoch)| epoch);
-                if self.core.coordinators().any(|known| Some(known.epoch) != stored) {
-                    return Err("R5: a session was let in before its epoch was durable".to_owned());
-                }
-            }
-            Effect::Close { session, .. } => {
-                self.session = self.session.filter(|open| *open != session.0);
-                self.joining = self.joining.filter(|(joining, _)| *joining != session.0);
-            }
-            Effect::Send { session, message } => {
-                check_sent(&message, storage)?;
-                sent.push(Sent::Message { session: session.0, message });
-            }
-            Effect::Execute { branch, prepare } => {
-                self.call(Call::Execute { branch, prepare, locks: LocksOf::NotAsked, cancelled: false })?;
-            }
-            Effect::Cancel { branch } => {
-                if let Some(Call::Execute { cancelled, .. }) = self.memory.calls.get_mut(&branch.tx) {
-                    *cancelled = true;
-                }
-            }
-            Effect::Commit { branch } => self.call(Call::Commit { branch })?,
-            Effect::Abort { branch } => self.call(Call::Abort { branch })?,
-            Effect::Resolve { branch, heuristic } => self.call(Call::Resolve { branch, heuristic })?,
-            Effect::Release { branch } => self.memory.release(&branch.tx),
-            Effect::NoteDecision { branch, heuristic } => {
-                if let Some((_, _, stored)) = storage.heuristics.get_mut(&branch.tx) {
-                    *stored = heuristic;
-                }
-            }
-            Effect::ForgetHeuristic { branch } => {
-                storage.heuristics.remove(&branch.tx);
-            }
-            // It need not be forced. One that is lost leaves records and an old fence together, as if it came later.
-            Effect::Collect { fence, .. } => storage.collect(fence),
-            Effect::Answer { .. } => {}
-        }
-        Ok(())
-    }
-
-    fn call(&mut self, call: Call) -> Result<(), String> {
-        let tx = match &call {
-            Call::Execute { branch, .. } => branch.tx.clone(),
-            Call::Commit { branch } | Call::Abort { branch } | Call::Resolve { branch, .. } => {
-                self.memory.locks.leave(&branch.tx);
-                branch.tx.clone()
-            }
-        };
-        match self.memory.calls.insert(tx, call) {
-            None => Ok(()),
-            Some(earlier) => Err(format!("contract: the resource is asked while it is at {}", earlier.name())),
-        }
-    }
-
-    pub(crate) fn hello(session: u64, epoch: Epoch) -> Input {
-        Input::Hello { session: Session(session), coordinator: COORDINATOR, epoch }
-    }
-
     /// Transactions whose branch an operator may resolve.
     pub(crate) fn in_doubt(&self) -> impl Iterator<Item = TxId> + '_ {
         self.core.views().filter(|view| view.in_doubt).map(|view| view.id.tx)
     }
 }
 
+struct Running<'a> {
+    process: &'a mut Process,
+    storage: &'a mut Storage,
+    manner: Manner,
+    sent: &'a mut Vec<Sent>,
+}
+
+impl Running<'_> {
+    fn act(&mut self, act: &Act) -> Result<(), String> {
+        match act {
+            Act::Received { session, body } => match &**body {
+                Body::Hello { epoch } => self.hello(*session, *epoch),
+                Body::ToParticipant { fence, message } => {
+                    let (session, fence, message) = (Session(*session), *fence, message.clone());
+                    self.put(Input::Fence { session, fence })?;
+                    self.put(Input::Received { session, message })
+                }
+                Body::Welcome | Body::ToCoordinator(_) => Ok(()),
+            },
+            Act::RecordEpoch => {
+                let Some((session, epoch)) = self.process.joining else { return Ok(()) };
+                if self.manner.mutant != Some(Mutant::EpochUnrecorded) {
+                    self.storage.record_epoch(epoch);
+                }
+                self.put(Input::EpochRecorded { session: Session(session) })
+            }
+            Act::CarryOn { tx } => self.carry_on(tx),
+            Act::GiveUp { tx } => match self.process.memory.give_up(tx) {
+                Some(input) => self.put(input),
+                None => Ok(()),
+            },
+            Act::Sweep => self.sweep(),
+            Act::Resolve { tx, commit } => {
+                let (tx, heuristic) = (tx.clone(), heuristic(*commit));
+                self.put(Input::Resolve { tx, heuristic, operator: Operator(0) })
+            }
+            Act::Crash { .. } | Act::Restart | Act::BecomeStable => Ok(()),
+        }
+    }
+
+    fn hello(&mut self, session: u64, epoch: Epoch) -> Result<(), String> {
+        let highest = self.storage.epoch.unwrap_or(epoch);
+        let said = if self.manner.mutant == Some(Mutant::LowerEpochAccepted) { epoch.max(highest) } else { epoch };
+        self.put(Input::Hello { session: Session(session), coordinator: COORDINATOR, epoch: said })?;
+        if epoch < highest && self.process.session == Some(session) {
+            return Err(format!("R5: epoch {} is let in, after epoch {}", epoch.0, highest.0));
+        }
+        Ok(())
+    }
+
+    /// Until something is asked: what came up since the last sweep is asked about at the next one only.
+    fn sweep(&mut self) -> Result<(), String> {
+        self.put(Input::SweepDue)?;
+        if self.sent.is_empty() { self.put(Input::SweepDue) } else { Ok(()) }
+    }
+
+    fn carry_on(&mut self, tx: &TxId) -> Result<(), String> {
+        let Manner { mutant, sees_ages_upside_down, .. } = self.manner;
+        let (memory, storage) = (&mut self.process.memory, &mut *self.storage);
+        match (Resource { memory, storage, mutant, sees_ages_upside_down }).carry_on(tx)? {
+            Some(input) => self.put(input),
+            None => Ok(()),
+        }
+    }
+
+    fn finish_commits(&mut self) -> Result<(), String> {
+        let calls = self.process.memory.calls.iter();
+        let commits = calls.filter(|(_, call)| matches!(call, Call::Commit { .. })).map(|(tx, _)| tx.clone());
+        let commits: Vec<TxId> = commits.collect();
+        commits.iter().try_for_each(|tx| self.carry_on(tx))
+    }
+
+    /// Carries out the effects in order.
+    fn put(&mut self, input: Input) -> Result<(), String> {
+        let mut effects = Vec::new();
+        self.process.core.handle(input, &mut effects);
+        effects.into_iter().try_for_each(|effect| self.carry_out(effect))
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Result<(), String> {
+        let process = &mut *self.process;
+        match effect {
+            Effect::RecordEpoch { session, epoch, .. } => process.joining = Some((session.0, epoch)),
+            Effect::Welcome { session } => {
+                process.joining = None;
+                process.session = Some(session.0);
+                self.send(session, Body::Welcome);
+                if self.process.core.coordinators().any(|known| Some(known.epoch) != self.storage.epoch) {
+                    return Err("R5: a session is let in before its epoch is durable".to_owned());
+                }
+            }
+            Effect::Close { session, .. } => {
+                process.session = process.session.filter(|open| *open != session.0);
+                process.joining = process.joining.filter(|(joining, _)| *joining != session.0);
+            }
+            Effect::Send { session, message } => {
+                check_sent(&message, self.storage)?;
+                self.send(session, Body::ToCoordinator(message));
+            }
+            Effect::Execute { branch, prepare } => {
+                self.call(Call::Execute { branch, prepare, locks: LocksOf::NotAsked, cancelled: false })?;
+            }
+            Effect::Cancel { branch } => process.memory.cancel(&branch.tx),
+            Effect::Commit { branch } => self.call(Call::Commit { branch })?,
+            Effect::Abort { branch } => self.call(Call::Abort { branch })?,
+            Effect::Resolve { branch, heuristic } => self.resolve(Call::Resolve { branch, heuristic })?,
+            Effect::Release { branch } => process.memory.release_reader(&branch),
+            Effect::NoteDecision { branch, heuristic } => self.storage.note_decision(&branch, heuristic),
+            Effect::ForgetHeuristic { .. } => return Err("contract: nobody asked to forget it".to_owned()),
+            Effect::Collect { fence, .. } => self.storage.collect(fence),
+            Effect::Answer { answer, .. } => return self.check_answer(&answer),
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, call: Call) -> Result<(), String> {
+        self.process.memory.call(call, self.manner.mutant)
+    }
+
+    fn resolve(&mut self, call: Call) -> Result<(), String> {
+        let branch = call.branch().clone();
+        self.call(call)?;
+        if self.manner.mutant == Some(Mutant::DecisionUnrecorded) {
+            return self.put(Input::Resolved { branch });
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, session: Session, body: Body) {
+        self.sent.push(Sent { session: session.0, body: Part::new(body) });
+    }
+
+    /// R3: what an operator decided is durable when that is answered.
+    fn check_answer(&self, answer: &Answer) -> Result<(), String> {
+        let mut decided = self.process.core.views().filter(|view| view.heuristic.is_some());
+        let missing = decided.find(|view| !self.storage.heuristics.contains_key(&view.id.tx));
+        match (answer, missing) {
+            (Answer::Resolved(_), Some(view)) => {
+                Err(format!("R3: the decision about {} is answered before it is durable", view.id.tx))
+            }
+            (Answer::Resolved(_) | Answer::Forgotten | Answer::Rejected(_), _) => Ok(()),
+        }
+    }
+}
+
+pub(crate) fn heuristic(commit: bool) -> Heuristic {
+    let (who, reason) = ("operator".to_owned(), "the coordinator is silent".to_owned());
+    Heuristic { commit, at: Timestamp::default(), who, reason, decision: None }
+}
+
 /// R2: what a branch says of itself is durable by then.
 fn check_sent(message: &ToCoordinator, storage: &Storage) -> Result<(), String> {
-    let (tx, ticket) = (message.tx(), message.ticket());
+    let (tx, ticket): (&TxId, Ticket) = (message.tx(), message.ticket());
     let durable = match message {
-        ToCoordinator::Vote { vote: Vote::Prepared { .. }, .. } => {
-            storage.prepared.get(tx).is_some_and(|record| record.branch.ticket == ticket)
-        }
+        ToCoordinator::Vote { vote: Vote::Prepared { .. }, .. } => storage.is_prepared(tx, ticket),
         ToCoordinator::Vote { vote: Vote::Committed { .. }, .. } => {
-            storage.committed.get(tx).is_some_and(|(branch, _)| branch.ticket == ticket)
+            storage.finished.contains_key(&(ticket, tx.clone()))
         }
-        ToCoordinator::Finished { outcome: undoubt_vocabulary::BranchOutcome::Committed, .. } => {
-            storage.has_committed(tx).any(|committed| committed == ticket)
-                // A read-only branch of the committed transaction: nothing was to be written.
-                || !storage.prepared.contains_key(tx)
+        ToCoordinator::Finished { outcome: BranchOutcome::Committed, .. } => {
+            // A read-only branch of the committed transaction: nothing was to be written.
+            storage.has_committed(tx).contains(&ticket) || !storage.prepared.contains_key(tx)
         }
         ToCoordinator::Vote { vote: Vote::ReadOnly { .. } | Vote::Refused(_), .. }
         | ToCoordinator::Confirmed { .. }
         | ToCoordinator::Finished { .. }
         | ToCoordinator::Inquiry { .. } => true,
     };
-    if durable {
-        Ok(())
-    } else {
-        Err(format!("R2: {} of {tx}/{ticket} was sent before it was durable", message.name()))
-    }
+    if durable { Ok(()) } else { Err(format!("R2: {} of {tx}/{ticket} is sent before it is durable", message.name())) }
 }

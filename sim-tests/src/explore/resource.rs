@@ -1,4 +1,4 @@
-//! A resource manager in small: what it stores, and what it holds in memory.
+//! A resource manager in small, as the key-value resource does it: locks, work, and what is asked of it.
 //!
 //! Locks and work are those of the key-value resource ([`lock`], [`kv`]). A durable write and its answer are one step:
 //! a crash between them is the same as a crash right after the answer was sent, for whatever a crashed process has sent
@@ -8,41 +8,20 @@
 //! [`kv`]: undoubt_participant_core::kv
 
 use super::mutant::Mutant;
+use super::storage::{PreparedRecord, Storage, Unforced};
 use super::work;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use undoubt_participant_core::lock::{Acquire, Age, LockTable};
-use undoubt_participant_core::{BranchId, Heuristic, Input, Recovered, kv};
-use undoubt_vocabulary::{
-    CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, Ticket, Timestamp, TxId, Vote,
-};
-
-/// What survives a crash.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Storage {
-    pub(crate) epoch: Option<(CoordinatorId, Epoch)>,
-    pub(crate) fence: Ticket,
-    pub(crate) values: BTreeMap<Bytes, Bytes>,
-    pub(crate) prepared: BTreeMap<TxId, PreparedRecord>,
-    pub(crate) committed: BTreeMap<TxId, (BranchId, Bytes)>,
-    pub(crate) heuristics: BTreeMap<TxId, (BranchId, Timestamp, Heuristic)>,
-    /// Who wrote each key, in order. No resource has this; it is what the checks go by.
-    pub(crate) history: BTreeMap<Bytes, Vec<(TxId, Ticket)>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct PreparedRecord {
-    pub(crate) branch: BranchId,
-    pub(crate) begun_at: Timestamp,
-    pub(crate) operations: Vec<kv::Operation>,
-    pub(crate) writes: BTreeMap<Bytes, Option<Bytes>>,
-    pub(crate) result: Bytes,
-}
+use undoubt_participant_core::lock::{Acquire, Age, LockTable, Mode};
+use undoubt_participant_core::{BranchId, Heuristic, Input, kv};
+use undoubt_vocabulary::{Execution, Prepare, Refusal, RefusalCode, Timestamp, TxId, Vote};
 
 /// What a crash wipes out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Memory {
     pub(crate) locks: LockTable,
+    /// Those that have voted read-only and hold their locks.
+    pub(crate) readers: BTreeSet<BranchId>,
     /// What is asked and not yet answered; at most one call a transaction.
     pub(crate) calls: BTreeMap<TxId, Call>,
 }
@@ -70,9 +49,35 @@ impl Call {
         matches!(self, Call::Execute { locks: LocksOf::Waiting, cancelled: false, .. })
     }
 
+    /// It was cancelled before it had its locks. If it has not begun, it may not have noticed.
+    pub(crate) fn may_stop(&self) -> bool {
+        matches!(self, Call::Execute { locks: LocksOf::NotAsked | LocksOf::Waiting, cancelled: true, .. })
+    }
+
+    pub(crate) fn may_carry_on(&self) -> bool {
+        !matches!(self, Call::Execute { locks: LocksOf::Waiting, .. })
+    }
+
+    /// The decision is known, and its locks are about to be freed.
+    fn is_leaving(&self) -> bool {
+        match self {
+            Call::Commit { .. } | Call::Abort { .. } => true,
+            Call::Execute { .. } | Call::Resolve { .. } => false,
+        }
+    }
+
+    pub(crate) fn branch(&self) -> &BranchId {
+        match self {
+            Call::Execute { branch, .. }
+            | Call::Commit { branch }
+            | Call::Abort { branch }
+            | Call::Resolve { branch, .. } => branch,
+        }
+    }
+
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Call::Execute { .. } => "execute",
+            Call::Execute { .. } => "prepare",
             Call::Commit { .. } => "commit",
             Call::Abort { .. } => "abort",
             Call::Resolve { .. } => "resolve",
@@ -80,69 +85,61 @@ impl Call {
     }
 }
 
-impl Storage {
-    /// What the participant is told at its start.
-    pub(crate) fn recovered(&self) -> Vec<Recovered> {
-        let coordinator = self.epoch.map(|(id, epoch)| Recovered::Coordinator { id, epoch, fence: self.fence });
-        let prepared = self.prepared.values().map(|record| Recovered::Prepared {
-            branch: record.branch.clone(),
-            begun_at: record.begun_at,
-            result: record.result.clone(),
-        });
-        let committed = self
-            .committed
-            .values()
-            .map(|(branch, result)| Recovered::Committed { branch: branch.clone(), result: result.clone() });
-        let heuristics = self.heuristics.values().map(|(branch, begun_at, heuristic)| Recovered::Heuristic {
-            branch: branch.clone(),
-            begun_at: *begun_at,
-            heuristic: heuristic.clone(),
-        });
-        coordinator.into_iter().chain(prepared).chain(committed).chain(heuristics).collect()
-    }
-
-    pub(crate) fn collect(&mut self, fence: Ticket) {
-        self.fence = fence;
-        self.committed.retain(|_, (branch, _)| branch.ticket >= fence);
-    }
-
-    pub(crate) fn has_committed(&self, tx: &TxId) -> impl Iterator<Item = Ticket> {
-        let tickets: BTreeSet<Ticket> =
-            self.history.values().flatten().filter(|(writer, _)| writer == tx).map(|(_, ticket)| *ticket).collect();
-        tickets.into_iter()
-    }
-
-    fn apply(&mut self, branch: &BranchId, writes: &BTreeMap<Bytes, Option<Bytes>>) {
-        for (key, value) in writes {
-            match value {
-                Some(value) => self.values.insert(key.clone(), value.clone()),
-                None => self.values.remove(key),
-            };
-            self.history.entry(key.clone()).or_default().push((branch.tx.clone(), branch.ticket));
-        }
-    }
-
-    fn commit(&mut self, branch: &BranchId) {
-        if let Some(record) = self.prepared.remove(&branch.tx) {
-            self.apply(branch, &record.writes);
-        }
-    }
+/// What there is for one step of a resource.
+pub(crate) struct Resource<'a> {
+    pub(crate) memory: &'a mut Memory,
+    pub(crate) storage: &'a mut Storage,
+    pub(crate) mutant: Option<Mutant>,
+    /// The participant sees ages upside down; only a mutant does.
+    pub(crate) sees_ages_upside_down: bool,
 }
 
 impl Memory {
     /// Memory at a start: prepared branches hold their locks again.
     pub(crate) fn recovered(storage: &Storage, mutant: Option<Mutant>) -> Memory {
         let mut memory = Memory::default();
+        let mut lock = |record: &PreparedRecord| {
+            let age = Age { begun_at: record.begun_at, tx: record.branch.tx.clone() };
+            memory.locks.lock_recovered(&age, &record.locks);
+        };
         if mutant != Some(Mutant::LocksNotRestored) {
-            for record in storage.prepared.values() {
-                let age = Age { begun_at: record.begun_at, tx: record.branch.tx.clone() };
-                memory.locks.lock_recovered(&age, &kv::locks(&record.operations));
+            storage.prepared.values().for_each(&mut lock);
+        }
+        // Nothing but a mutant's is left of what was not forced.
+        for write in &storage.unforced {
+            if let Unforced::Abort(record) = write {
+                lock(record);
             }
         }
         memory
     }
 
-    pub(crate) fn release(&mut self, tx: &TxId) {
+    /// A new call, which its branch waits for.
+    pub(crate) fn call(&mut self, call: Call, mutant: Option<Mutant>) -> Result<(), String> {
+        let tx = call.branch().tx.clone();
+        if call.is_leaving() && mutant != Some(Mutant::LeavingUntold) {
+            self.locks.leave(&tx);
+        }
+        match self.calls.insert(tx, call) {
+            None => Ok(()),
+            Some(earlier) => Err(format!("contract: the resource is asked while it is at {}", earlier.name())),
+        }
+    }
+
+    pub(crate) fn cancel(&mut self, tx: &TxId) {
+        if let Some(Call::Execute { cancelled, .. }) = self.calls.get_mut(tx) {
+            *cancelled = true;
+        }
+    }
+
+    /// What is prepared is never let go without a decision.
+    pub(crate) fn release_reader(&mut self, branch: &BranchId) {
+        if self.readers.remove(branch) {
+            self.release(&branch.tx);
+        }
+    }
+
+    fn release(&mut self, tx: &TxId) {
         for granted in self.locks.release(tx) {
             if let Some(Call::Execute { locks, .. }) = self.calls.get_mut(&granted) {
                 *locks = LocksOf::Granted;
@@ -150,133 +147,137 @@ impl Memory {
         }
     }
 
+    /// An execution ends without its locks: it was cancelled, or waited long enough.
+    pub(crate) fn give_up(&mut self, tx: &TxId) -> Option<Input> {
+        let Some(Call::Execute { branch, cancelled, .. }) = self.calls.remove(tx) else { return None };
+        self.release(tx);
+        let code = if cancelled { RefusalCode::Late } else { RefusalCode::LockTimeout };
+        Some(Input::Executed { branch, vote: refused(code) })
+    }
+}
+
+impl Resource<'_> {
     /// The call gets as far as it can; what the participant hears of it, if it is over.
-    pub(crate) fn carry_on(
-        &mut self,
-        tx: &TxId,
-        storage: &mut Storage,
-        participant: usize,
-        mutant: Option<Mutant>,
-    ) -> Option<Input> {
-        let input = match self.calls.get(tx)?.clone() {
-            Call::Execute { branch, prepare, locks, cancelled } => {
-                let vote = self.execute(&branch, &prepare, locks, cancelled, storage, participant, mutant)?;
-                Input::Executed { branch, vote }
-            }
+    pub(crate) fn carry_on(&mut self, tx: &TxId) -> Result<Option<Input>, String> {
+        let Some(call) = self.memory.calls.get(tx).cloned() else { return Ok(None) };
+        let input = match call {
+            Call::Execute { branch, prepare, locks, .. } => match self.execute(&branch, &prepare, locks)? {
+                Some(vote) => Input::Executed { branch, vote },
+                None => return Ok(None),
+            },
             Call::Commit { branch } => {
-                storage.commit(&branch);
-                storage.committed.insert(branch.tx.clone(), (branch.clone(), Bytes::new()));
-                self.release(tx);
+                self.end(&branch, |storage| storage.commit(&branch));
                 Input::Committed { branch }
             }
             Call::Abort { branch } => {
-                storage.prepared.remove(tx);
-                self.release(tx);
+                self.end(&branch, |storage| storage.abort(&branch));
                 Input::Aborted { branch }
             }
             Call::Resolve { branch, heuristic } => {
-                let begun_at = storage.prepared.get(tx).map(|record| record.begun_at).unwrap_or_default();
-                if heuristic.commit {
-                    storage.commit(&branch);
-                }
-                storage.prepared.remove(tx);
-                storage.heuristics.insert(tx.clone(), (branch.clone(), begun_at, heuristic));
-                self.release(tx);
+                self.end(&branch, |storage| storage.resolve(&branch, heuristic));
                 Input::Resolved { branch }
             }
         };
-        self.calls.remove(tx);
-        Some(input)
+        self.memory.calls.remove(tx);
+        Ok(Some(input))
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn execute(
-        &mut self,
-        branch: &BranchId,
-        prepare: &Prepare,
-        locks: LocksOf,
-        cancelled: bool,
-        storage: &mut Storage,
-        participant: usize,
-        mutant: Option<Mutant>,
-    ) -> Option<Vote> {
-        let operations = work::operations(&prepare.work, branch);
-        let refused = |code| Some(Vote::Refused(Refusal::new(code, "")));
-        match locks {
-            LocksOf::Granted => self.carry_out(branch, prepare, operations, storage, mutant),
-            LocksOf::Waiting if cancelled => self.give_up(&branch.tx),
-            LocksOf::Waiting => None,
-            LocksOf::NotAsked => {
-                match self.locks.acquire(&age(prepare, participant, mutant), &kv::locks(&operations)) {
-                    Acquire::Granted => self.carry_out(branch, prepare, operations, storage, mutant),
-                    Acquire::Refused { .. } => refused(RefusalCode::LockConflict),
-                    Acquire::Crowded => refused(RefusalCode::Unavailable),
-                    Acquire::Waiting => {
-                        if let Some(Call::Execute { locks, .. }) = self.calls.get_mut(&branch.tx) {
-                            *locks = LocksOf::Waiting;
-                        }
-                        None
-                    }
-                }
-            }
+    /// Nothing happens if the branch is not prepared.
+    fn end(&mut self, branch: &BranchId, write: impl FnOnce(&mut Storage)) {
+        if self.storage.is_prepared(&branch.tx, branch.ticket) {
+            write(self.storage);
+            self.memory.release(&branch.tx);
         }
     }
 
-    /// A lock wait is over without the lock.
-    pub(crate) fn give_up(&mut self, tx: &TxId) -> Option<Vote> {
-        self.release(tx);
-        Some(Vote::Refused(Refusal::new(RefusalCode::LockTimeout, "")))
+    fn execute(&mut self, branch: &BranchId, prepare: &Prepare, locks: LocksOf) -> Result<Option<Vote>, String> {
+        let operations = work::operations(&prepare.work, branch);
+        let wanted = kv::locks(&operations);
+        match locks {
+            LocksOf::Granted => Ok(Some(self.vote(branch, prepare, &operations, wanted))),
+            LocksOf::Waiting => Ok(None),
+            LocksOf::NotAsked => match self.acquire(prepare, &wanted)? {
+                Acquire::Granted => Ok(Some(self.vote(branch, prepare, &operations, wanted))),
+                Acquire::Refused { .. } => Ok(Some(refused(RefusalCode::LockConflict))),
+                Acquire::Crowded => Ok(Some(refused(RefusalCode::Unavailable))),
+                Acquire::Waiting => {
+                    if let Some(Call::Execute { locks, .. }) = self.memory.calls.get_mut(&branch.tx) {
+                        *locks = LocksOf::Waiting;
+                    }
+                    Ok(None)
+                }
+            },
+        }
     }
 
-    fn carry_out(
+    fn acquire(&mut self, prepare: &Prepare, wanted: &BTreeMap<Bytes, Mode>) -> Result<Acquire, String> {
+        let table = &mut self.memory.locks;
+        if self.mutant == Some(Mutant::AnybodyWaits) {
+            let holders: Vec<TxId> = table.holders().cloned().collect();
+            holders.iter().for_each(|holder| table.leave(holder));
+        }
+        let acquired = table.acquire(&age(prepare, self.sees_ages_upside_down), wanted);
+        match &acquired {
+            Acquire::Refused { holder } if self.memory.calls.get(holder).is_some_and(Call::is_leaving) => {
+                Err(format!("R12: {} is refused for the sake of {holder}, which is leaving", prepare.tx))
+            }
+            Acquire::Refused { .. } | Acquire::Granted | Acquire::Waiting | Acquire::Crowded => Ok(acquired),
+        }
+    }
+
+    /// It holds its locks.
+    fn vote(
         &mut self,
         branch: &BranchId,
         prepare: &Prepare,
-        operations: Vec<kv::Operation>,
-        storage: &mut Storage,
-        mutant: Option<Mutant>,
-    ) -> Option<Vote> {
-        let evaluation = match kv::evaluate(&operations, |key| storage.values.get(key).cloned()) {
+        operations: &[kv::Operation],
+        locks: BTreeMap<Bytes, Mode>,
+    ) -> Vote {
+        let (tx, values) = (&branch.tx, &self.storage.values);
+        let evaluation = match kv::evaluate(operations, |key| values.get(key).cloned()) {
             Ok(evaluation) => evaluation,
             Err(refusal) => {
-                self.release(&branch.tx);
-                return Some(Vote::Refused(refusal));
+                self.memory.release(tx);
+                return Vote::Refused(refusal);
             }
         };
-        let result = work::result(&operations, &evaluation);
+        let result = work::result(operations, &evaluation);
         match (prepare.execution, evaluation.is_read_only()) {
             (Execution::TwoPhase, true) => {
-                if mutant == Some(Mutant::ReadOnlyLeavesAtVote) {
-                    self.release(&branch.tx);
+                if self.mutant == Some(Mutant::ReadOnlyLeavesAtVote) {
+                    self.memory.release(tx);
+                } else {
+                    self.memory.readers.insert(branch.clone());
                 }
-                Some(Vote::ReadOnly { result })
+                Vote::ReadOnly { result }
             }
             (Execution::OnePhase, true) => {
-                self.release(&branch.tx);
-                Some(Vote::ReadOnly { result })
+                self.memory.release(tx);
+                Vote::ReadOnly { result }
             }
             (Execution::OnePhase, false) => {
-                storage.apply(branch, &evaluation.writes);
-                storage.committed.insert(branch.tx.clone(), (branch.clone(), result.clone()));
-                self.release(&branch.tx);
-                Some(Vote::Committed { result })
+                self.storage.commit_alone(branch, &evaluation.writes, result.clone());
+                self.memory.release(tx);
+                Vote::Committed { result }
             }
             (Execution::TwoPhase, false) => {
-                let writes = evaluation.writes;
-                let begun_at = prepare.begun_at;
-                let record =
-                    PreparedRecord { branch: branch.clone(), begun_at, operations, writes, result: result.clone() };
-                if mutant != Some(Mutant::VoteBeforeDurable) {
-                    storage.prepared.insert(branch.tx.clone(), record);
+                let (branch, begun_at, writes) = (branch.clone(), prepare.begun_at, evaluation.writes);
+                let record = PreparedRecord { branch, begun_at, locks, writes, result: result.clone() };
+                if self.mutant != Some(Mutant::VoteBeforeDurable) {
+                    self.storage.prepare(record);
                 }
-                Some(Vote::Prepared { result })
+                Vote::Prepared { result }
             }
         }
     }
 }
 
-fn age(prepare: &Prepare, participant: usize, mutant: Option<Mutant>) -> Age {
-    let begun_at = if mutant == Some(Mutant::AgesDiffer) && participant % 2 == 1 {
+fn refused(code: RefusalCode) -> Vote {
+    Vote::Refused(Refusal::new(code, ""))
+}
+
+fn age(prepare: &Prepare, upside_down: bool) -> Age {
+    let begun_at = if upside_down {
         // The first byte that differs between `T1` and `T2` is the last.
         let last = prepare.tx.as_bytes().last().copied().unwrap_or_default();
         Timestamp(u64::from(u8::MAX - last))

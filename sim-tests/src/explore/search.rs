@@ -1,13 +1,16 @@
 //! Breadth first through everything that can happen.
 
+use super::action::Action;
+use super::cells::{Cells, phases};
 use super::check::check;
 use super::liveness::Ends;
-use super::part::ByFingerprint;
+use super::machines::Machines;
+use super::part::{ByFingerprint, fingerprint};
 use super::report::{Limits, Report, Trace};
 use super::scenario::{Budget, Scenario};
-use super::world::{Pools, World};
+use super::world::World;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::sync::Arc;
 
 /// Explores every history of the scenario within the budget, up to the first that breaks a rule: the shortest one.
 ///
@@ -21,10 +24,13 @@ pub fn explore(scenario: &Scenario, budget: Budget, limits: Limits, progress: &m
         scenario: scenario.name,
         budget,
         states: search.nodes.len(),
+        orbits: if limits.symmetry { search.nodes.len() } else { search.orbits.len() },
+        renamings: search.machines.symmetry.renamings.len(),
         transitions: search.transitions,
         depth: search.depth,
         complete: search.complete,
         elapsed: started.elapsed(),
+        cells: search.cells,
         violation,
     }
 }
@@ -37,16 +43,19 @@ struct Node {
 }
 
 struct Search<'a> {
-    scenario: &'a Scenario,
     budget: Budget,
     limits: Limits,
+    machines: Machines<'a>,
     seen: ByFingerprint<u32>,
-    pools: Pools,
+    /// Up to renaming; only counted where the search does not go by it anyway.
+    orbits: ByFingerprint<()>,
     nodes: Vec<Node>,
     ends: Ends,
     transitions: usize,
     depth: usize,
     complete: bool,
+    cells: Cells,
+    phases: ByFingerprint<Arc<[&'static str]>>,
 }
 
 /// What is left of one history.
@@ -59,23 +68,25 @@ struct Found {
 impl<'a> Search<'a> {
     fn new(scenario: &'a Scenario, budget: Budget, limits: Limits) -> Search<'a> {
         Search {
-            scenario,
             budget,
             limits,
+            machines: Machines::new(scenario),
             seen: ByFingerprint::default(),
-            pools: Pools::default(),
+            orbits: ByFingerprint::default(),
             nodes: Vec::new(),
             ends: Ends::default(),
             transitions: 0,
             depth: 0,
             complete: true,
+            cells: Cells::default(),
+            phases: ByFingerprint::default(),
         }
     }
 
     fn run(&mut self, progress: &mut dyn FnMut(usize, usize)) -> Option<Trace> {
-        let first = World::new(self.scenario, self.budget);
-        self.seen.insert(first.fingerprint(), 0);
-        self.nodes.push(Node { parent: 0, action: 0 });
+        let first = World::new(self.budget, &mut self.machines);
+        let id = self.id(&first);
+        self.found(id, Node { parent: 0, action: 0 });
         let mut layer = vec![first];
         while !layer.is_empty() {
             progress(self.depth, self.nodes.len());
@@ -96,11 +107,15 @@ impl<'a> Search<'a> {
 
     fn expand(&mut self, at: u32, world: &World, next: &mut Vec<World>) -> Result<(), Found> {
         let broken = |action: u16| move |rule| Found { at, action: Some(action), rule };
-        self.ends.begin(world.is_over());
-        for (ordinal, action) in (0..).zip(world.actions(self.scenario)) {
+        let scenario = self.machines.scenario;
+        let phases = self.phases(world);
+        self.ends.begin(world.is_over(scenario));
+        for (ordinal, action) in (0..).zip(world.actions(scenario)) {
             self.transitions += 1;
-            let mut after = self.after(world, &action).map_err(broken(ordinal))?;
-            let found = match self.seen.get(&after.fingerprint()) {
+            self.cells.struck(world, &action, &phases);
+            let after = self.after(world, &action).map_err(broken(ordinal))?;
+            let id = self.id(&after);
+            let found = match self.seen.get(&id) {
                 Some(found) => *found,
                 None if self.nodes.len() >= self.limits.max_states => {
                     self.complete = false;
@@ -108,13 +123,9 @@ impl<'a> Search<'a> {
                     continue;
                 }
                 None => {
-                    check(&after, self.scenario).map_err(broken(ordinal))?;
-                    let found = self.nodes.len() as u32;
-                    self.seen.insert(after.fingerprint(), found);
-                    self.nodes.push(Node { parent: at, action: ordinal });
-                    after.share(&mut self.pools);
+                    check(&after, scenario).map_err(broken(ordinal))?;
                     next.push(after);
-                    found
+                    self.found(id, Node { parent: at, action: ordinal })
                 }
             };
             if !action.is_fault() && found != at {
@@ -124,10 +135,36 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
+    /// What tells a world from others.
+    fn id(&mut self, world: &World) -> u128 {
+        if self.limits.symmetry {
+            return self.machines.symmetry.fingerprint(world);
+        }
+        let id = fingerprint(world);
+        if !self.seen.contains_key(&id) {
+            self.orbits.insert(self.machines.symmetry.fingerprint(world), ());
+        }
+        id
+    }
+
+    fn found(&mut self, id: u128, node: Node) -> u32 {
+        let found = self.nodes.len() as u32;
+        self.seen.insert(id, found);
+        self.nodes.push(node);
+        found
+    }
+
+    fn phases(&mut self, world: &World) -> Arc<[&'static str]> {
+        let host = &world.coordinator;
+        let known = self.phases.entry(host.fingerprint());
+        Arc::clone(known.or_insert_with(|| phases(host).into_iter().collect::<Vec<_>>().into()))
+    }
+
     /// A core that panics has broken a rule too.
-    fn after(&self, world: &World, action: &super::action::Action) -> Result<World, String> {
+    fn after(&mut self, world: &World, action: &Action) -> Result<World, String> {
         let mut after = world.clone();
-        let step = catch_unwind(AssertUnwindSafe(|| after.step(action, self.scenario)));
+        let machines = &mut self.machines;
+        let step = catch_unwind(AssertUnwindSafe(|| after.step(action, machines)));
         match step {
             Ok(step) => step.map(|()| after),
             Err(panic) => {
@@ -139,7 +176,7 @@ impl<'a> Search<'a> {
     }
 
     /// Walks the history again to tell it.
-    fn trace(&self, found: Found) -> Trace {
+    fn trace(&mut self, found: Found) -> Trace {
         let mut path: Vec<u16> = found.action.into_iter().collect();
         let mut at = found.at;
         while at != 0 {
@@ -147,20 +184,17 @@ impl<'a> Search<'a> {
             path.push(node.action);
             at = node.parent;
         }
-        let mut world = World::new(self.scenario, self.budget);
+        let scenario = self.machines.scenario;
+        let mut world = World::new(self.budget, &mut self.machines);
         let mut steps = Vec::new();
         for ordinal in path.into_iter().rev() {
-            let action = world.actions(self.scenario).swap_remove(usize::from(ordinal));
-            steps.push(action.describe(&world, self.scenario));
-            if let Ok(after) = self.after(&world, &action) {
+            let action = world.actions(scenario).swap_remove(usize::from(ordinal));
+            let after = self.after(&world, &action).ok();
+            steps.push(action.tell(&world, after.as_ref(), scenario));
+            if let Some(after) = after {
                 world = after;
             }
         }
         Trace { steps, broken: found.rule }
     }
-}
-
-/// Elapsed time as the reports write it.
-pub(crate) fn seconds(elapsed: Duration) -> String {
-    format!("{:.2}", elapsed.as_secs_f64())
 }

@@ -18,8 +18,8 @@ pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
         return Ok(());
     }
     let mut before = BTreeSet::new();
-    for (name, host) in world.participants.iter().enumerate() {
-        for (key, versions) in versions(host, world) {
+    for (name, seat) in world.seats.iter().enumerate() {
+        for (key, versions) in versions(&seat.host, world) {
             before.extend(versions.windows(2).map(|pair| (pair[0].clone(), pair[1].clone())));
             for reader in &committed {
                 let results = &world.clients.told[*reader].1;

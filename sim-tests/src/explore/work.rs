@@ -1,4 +1,5 @@
-//! What branches do in the exploration: reads and writes of a few keys, as text such as `get x put y`.
+//! What branches do in the exploration: reads and writes of a few keys, as text such as `get x put y`;
+//! `refuse x` never holds.
 //!
 //! What is put is the writing attempt's name, so that a value read tells whose it is.
 
@@ -10,14 +11,17 @@ use undoubt_vocabulary::TxId;
 /// The operations of the work of this branch.
 ///
 /// # Panics
-/// If the scenario's text is not made of `get KEY` and `put KEY`.
+/// If the scenario's text is not made of these.
 pub(crate) fn operations(work: &[u8], branch: &BranchId) -> Vec<Operation> {
     let text = std::str::from_utf8(work).expect("a scenario's work is text");
     let words: Vec<&str> = text.split_whitespace().collect();
     let operation = |pair: &[&str]| match pair {
         ["get", key] => Operation::Get { key: bytes(key) },
         ["put", key] => Operation::Put { key: bytes(key), value: bytes(&format!("{}/{}", branch.tx, branch.ticket)) },
-        _ => panic!("a scenario's work is made of `get KEY` and `put KEY`, not {text:?}"),
+        ["refuse", key] => {
+            Operation::CompareAndSet { key: bytes(key), expected: Some(bytes("what nobody wrote")), value: None }
+        }
+        _ => panic!("a scenario's work is made of `get KEY`, `put KEY` and `refuse KEY`, not {text:?}"),
     };
     words.chunks(2).map(operation).collect()
 }

@@ -1,37 +1,33 @@
 //! The whole: machines, what is between them, and what clients were told.
 
 use super::coordinator::{self, CoordinatorHost, Log};
+use super::machines::Machines;
 use super::network::{Body, Link, LinkState, Packet};
-use super::part::{Part, Pool, fingerprint};
-use super::participant::{self, COORDINATOR, ParticipantHost};
-use super::resource::Storage;
-use super::scenario::{Budget, Scenario, participant_name};
+use super::part::Part;
+use super::participant::{self, ParticipantHost};
+use super::scenario::{Budget, RequestKind, Scenario, participant_name};
+use super::storage::Storage;
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use undoubt_coordinator_core::{Input, Phase};
 use undoubt_vocabulary::{Epoch, Outcome, ParticipantName, TxId};
 
 /// One state of a scenario. Two equal worlds have equal futures.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct World {
     pub(crate) coordinator: Part<CoordinatorHost>,
-    pub(crate) participants: Vec<Part<ParticipantHost>>,
-    pub(crate) links: Vec<Link>,
-    /// In flight; sorted, so that the order of sending makes no difference.
-    pub(crate) network: Part<Vec<Arc<Packet>>>,
+    pub(crate) seats: Vec<Seat>,
     pub(crate) clients: Part<Clients>,
     /// Faults that may still strike.
     pub(crate) budget: Budget,
 }
 
-/// The parts of all worlds of one exploration.
-#[derive(Debug, Default)]
-pub(crate) struct Pools {
-    coordinators: Pool<CoordinatorHost>,
-    participants: Pool<ParticipantHost>,
-    networks: Pool<Vec<Arc<Packet>>>,
-    clients: Pool<Clients>,
+/// A participant, and what is between it and the coordinator. Nothing in it tells which participant it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Seat {
+    pub(crate) host: Part<ParticipantHost>,
+    pub(crate) link: Link,
+    /// In flight, either way; sorted, so that the order of sending makes no difference.
+    pub(crate) packets: Part<Vec<Packet>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,87 +50,67 @@ pub(crate) enum RequestState {
 
 impl World {
     /// Everybody is up and connected, and nothing was asked.
-    pub(crate) fn new(scenario: &Scenario, budget: Budget) -> World {
-        let mut log = Log::default();
-        let mut coordinator = coordinator::Process::start(&mut log);
-        coordinator.recover(&log, None, &mut Vec::new()).expect("an empty log has nothing to recover");
-        for participant in 0..scenario.participants {
-            let connected = Input::Connected { participant: participant_name(participant) };
-            coordinator.handle(connected, &log, None, &mut Vec::new()).expect("nothing is open");
+    pub(crate) fn new(budget: Budget, machines: &mut Machines<'_>) -> World {
+        let scenario = machines.scenario;
+        let mut host = CoordinatorHost { log: Log::default(), process: None };
+        let mut sent = Vec::new();
+        let connected = (0..scenario.participants).map(|participant| coordinator::Act::Connected { participant });
+        for act in [coordinator::Act::Restart, coordinator::Act::Recover { paused: false }].into_iter().chain(connected)
+        {
+            host.act(&act, scenario, &mut sent).expect("an empty log has nothing to recover");
         }
-        let epoch = Epoch(log.epoch);
-        let participant = |_| {
-            let mut storage = Storage { epoch: Some((COORDINATOR, epoch)), ..Storage::default() };
-            let mut process = participant::Process::start(&storage, None);
-            let hello = participant::Process::hello(1, epoch);
-            process.handle(hello, &mut storage, &mut Vec::new()).expect("the first session is let in");
-            Part::new(ParticipantHost { storage, process: Some(process) })
-        };
+        let epoch = Epoch(host.log.epoch);
+        let coordinator = Part::new(host);
+        machines.symmetry.begin(&coordinator);
+
+        let host =
+            Part::new(ParticipantHost { storage: Storage { epoch: Some(epoch), ..Storage::default() }, process: None });
+        let started = machines.participant(0, &host, &participant::Act::Restart).after;
+        let hello = participant::Act::Received { session: 1, body: Part::new(Body::Hello { epoch }) };
+        let host = machines.participant(0, &started, &hello).after;
+        let link = Link { session: 1, state: LinkState::Up };
+        let seat = Seat { host, link, packets: Part::new(Vec::new()) };
+
         let requests = vec![RequestState::ToAsk; scenario.requests.len()];
-        World {
-            coordinator: Part::new(CoordinatorHost { log, process: Some(coordinator) }),
-            participants: (0..scenario.participants).map(participant).collect(),
-            links: vec![Link { session: 1, state: LinkState::Up }; scenario.participants],
-            network: Part::new(Vec::new()),
-            clients: Part::new(Clients { requests, told: BTreeMap::new() }),
-            budget,
-        }
-    }
-
-    pub(crate) fn seal(&mut self) {
-        self.coordinator.seal();
-        self.participants.iter_mut().for_each(Part::seal);
-        self.network.seal();
-        self.clients.seal();
-    }
-
-    pub(crate) fn share(&mut self, pools: &mut Pools) {
-        pools.coordinators.share(&mut self.coordinator);
-        self.participants.iter_mut().for_each(|part| pools.participants.share(part));
-        pools.networks.share(&mut self.network);
-        pools.clients.share(&mut self.clients);
-    }
-
-    pub(crate) fn fingerprint(&self) -> u128 {
-        fingerprint(self)
+        let clients = Part::new(Clients { requests, told: BTreeMap::new() });
+        World { coordinator, seats: vec![seat; scenario.participants], clients, budget }
     }
 
     /// Everything has ended: clients have their answers, nobody holds a lock or is in doubt, every heuristic outcome is
     /// on record. Late packets may still be on their way; whatever they cause has to end again.
-    pub(crate) fn is_over(&self) -> bool {
-        let clients = self.clients.requests.iter().all(|request| match request {
+    pub(crate) fn is_over(&self, scenario: &Scenario) -> bool {
+        let clients = self.clients.requests.iter().zip(&scenario.requests).all(|(state, request)| match state {
             RequestState::Answered | RequestState::GivenUp => true,
-            RequestState::ToAsk | RequestState::Waiting => false,
+            // An operator has no reason to forget what has ended.
+            RequestState::ToAsk => matches!(request.kind, RequestKind::Forget),
+            RequestState::Waiting => false,
         });
         let coordinator = self.coordinator.process.as_ref().is_some_and(|process| {
-            process.core.phase() == Phase::Serving
-                && process.core.open_transactions() == 0
-                && process.unstable.is_empty()
+            process.is_serving() && process.core.open_transactions() == 0 && process.unstable.is_empty()
         });
-        let participants = self.participants.iter().enumerate().all(|(name, host)| {
-            let idle = host.process.as_ref().is_some_and(|process| {
-                process.memory.calls.is_empty()
-                    && process.memory.locks.is_idle()
-                    && process.core.views().all(|view| view.heuristic.is_some())
-            });
-            idle && host.storage.prepared.is_empty() && self.heuristics_are_on_record(name)
-        });
-        clients && coordinator && participants
+        clients && coordinator && self.seats.iter().enumerate().all(|(number, seat)| self.is_at_rest(number, seat))
     }
 
-    fn heuristics_are_on_record(&self, participant: usize) -> bool {
-        let ended = &self.coordinator.log.ended;
-        self.participants[participant].storage.heuristics.iter().all(|(tx, (_, _, heuristic))| {
-            let reported = (participant_name(participant), heuristic.outcome());
-            ended.get(tx).is_some_and(|ended| ended.branches.contains(&reported))
+    fn is_at_rest(&self, number: usize, seat: &Seat) -> bool {
+        let idle = seat.host.process.as_ref().is_some_and(|process| {
+            process.memory.calls.is_empty()
+                && process.memory.locks.is_idle()
+                && process.core.views().all(|view| view.heuristic.is_some())
+        });
+        idle && seat.host.storage.prepared.is_empty() && self.heuristics_are_on_record(number, seat)
+    }
+
+    /// R3. Of an attempt that another followed under the same id it has to be on record only if the operator decided
+    /// otherwise than the coordinator, which had forgotten the attempt, and so aborted it.
+    fn heuristics_are_on_record(&self, number: usize, seat: &Seat) -> bool {
+        let log = &self.coordinator.log;
+        seat.host.storage.heuristics.iter().all(|(tx, record)| {
+            let Some(ended) = log.ended.get(tx) else { return false };
+            let (ticket, decided) = (record.branch.ticket, &record.heuristic);
+            let differs = decided.commit != log.has_commit(tx, ticket);
+            let on_record = ended.branches.contains(&(participant_name(number), decided.outcome()));
+            if differs { on_record && ended.is_damaged() } else { on_record || ended.ticket != ticket }
         })
-    }
-
-    pub(crate) fn send(&mut self, packet: Packet) {
-        self.network.change(|packets| {
-            let at = packets.partition_point(|other| **other < packet);
-            packets.insert(at, Arc::new(packet));
-        });
     }
 
     /// Drops what would be ignored when it arrived: packets of sessions that are over at their receiver.
@@ -142,36 +118,45 @@ impl World {
     /// Sound, because the cores ignore it too (participants), or their driver does (coordinator), and nobody else can
     /// see whether it is still on its way.
     pub(crate) fn drop_unreadable(&mut self, old_sessions_are_heard: bool) {
-        let readable = |packet: &Arc<Packet>| {
-            let link = self.links[packet.participant];
-            match &packet.body {
-                Body::Hello { .. } => self.participants[packet.participant].process.is_some(),
-                Body::ToParticipant { .. } => {
-                    let process = self.participants[packet.participant].process.as_ref();
-                    process.is_some_and(|process| process.session == Some(packet.session))
-                }
-                Body::ToCoordinator(_) if old_sessions_are_heard => self.coordinator.process.is_some(),
+        let coordinator_is_up = self.coordinator.process.is_some();
+        for seat in &mut self.seats {
+            let process = seat.host.process.as_ref();
+            let (is_up, session, link) = (process.is_some(), process.and_then(|process| process.session), seat.link);
+            let readable = |packet: &Packet| match *packet.body {
+                Body::Hello { .. } => is_up,
+                Body::ToParticipant { .. } => session == Some(packet.session),
+                Body::ToCoordinator(_) if old_sessions_are_heard => coordinator_is_up,
                 Body::Welcome | Body::ToCoordinator(_) => {
                     link.state != LinkState::Down && link.session == packet.session
                 }
+            };
+            if !seat.packets.iter().all(readable) {
+                seat.packets.change(|packets| packets.retain(readable));
             }
-        };
-        if !self.network.iter().all(readable) {
-            let kept = self.network.iter().filter(|packet| readable(packet)).cloned().collect();
-            self.network.change(|packets| *packets = kept);
         }
+    }
+}
+
+impl Seat {
+    pub(crate) fn send(&mut self, session: u64, body: Part<Body>) {
+        self.packets.change(|packets| {
+            let packet = Packet { session, body };
+            let at = packets.partition_point(|other| *other < packet);
+            packets.insert(at, packet);
+        });
     }
 
     /// Whether the coordinator's newest session to this participant can still become or stay one.
-    pub(crate) fn session_is_alive(&self, participant: usize) -> bool {
-        let session = self.links[participant].session;
-        let Some(process) = &self.participants[participant].process else { return false };
+    pub(crate) fn session_is_alive(&self) -> bool {
+        let session = self.link.session;
+        let Some(process) = &self.host.process else { return false };
         process.session == Some(session)
             || process.joining.is_some_and(|(joining, _)| joining == session)
-            || self.network.iter().any(|packet| {
-                packet.participant == participant
-                    && packet.session == session
-                    && matches!(packet.body, Body::Hello { .. })
-            })
+            || self.packets.iter().any(|packet| packet.session == session && matches!(*packet.body, Body::Hello { .. }))
+    }
+
+    /// The hello or the welcome of the newest session.
+    pub(crate) fn beginning(&self) -> Option<usize> {
+        self.packets.iter().position(|packet| packet.session == self.link.session && !packet.body.is_message())
     }
 }

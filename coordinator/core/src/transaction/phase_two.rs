@@ -91,7 +91,9 @@ impl Transaction {
             // transaction is still there only if an operator declared it lost.
             Event::Inquired { branch }
             | Event::Voted { branch, vote: Vote::Prepared { .. } | Vote::ReadOnly { .. } } => match outcome {
-                Outcome::Committed => self.answer_inquiry_with_commit(branch, cx),
+                Outcome::Committed if answered => self.answer_inquiry_with_commit(branch, cx),
+                // Everybody only read: nobody may hear of the commit before this record is stable (R1).
+                Outcome::Committed => self.send_undecided(branch, cx),
                 Outcome::Aborted(_) => self.send_abort(branch, cx),
             },
             // A heuristic outcome that is reported meanwhile is reported again, and finds the stored record then.

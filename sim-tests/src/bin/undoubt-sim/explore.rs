@@ -1,15 +1,25 @@
 //! `undoubt-sim explore`: what can happen, exhaustively.
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
-use undoubt_sim_tests::explore::{Budget, Limits, Mutant, Scenario, explore};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use undoubt_sim_tests::explore::{Budget, Cells, Limits, Mutant, Report, Scenario, explore};
 
 #[derive(Args)]
 pub(crate) struct Explore {
     /// Only this scenario; all of them by default.
     #[arg(long)]
     scenario: Option<String>,
+    /// Say what the scenarios are about, and end.
+    #[arg(long)]
+    list: bool,
+    /// Explore with the budgets of the tests, which are smaller.
+    #[arg(long)]
+    quick: bool,
     /// How often a process may crash [default: the scenario's].
     #[arg(long, value_name = "N")]
     crashes: Option<u8>,
@@ -25,12 +35,21 @@ pub(crate) struct Explore {
     /// How often an operator may decide alone [default: the scenario's].
     #[arg(long, value_name = "N")]
     heuristics: Option<u8>,
+    /// How often an operator may pause, or drain [default: the scenario's].
+    #[arg(long, value_name = "N")]
+    operations: Option<u8>,
     /// Plant this bug.
     #[arg(long, value_name = "NAME")]
     mutant: Option<Mutant>,
+    /// Look at every world, also at those that differ only in the names of interchangeable participants.
+    #[arg(long)]
+    no_symmetry: bool,
     /// Stop looking at new worlds after this many; a million takes about 200 MB.
     #[arg(long, default_value_t = 20_000_000)]
     max_states: usize,
+    /// Scenarios explored at a time [default: one for each core].
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
 }
 
 impl Explore {
@@ -46,21 +65,65 @@ impl Explore {
                 }
             },
         };
-        let mut sound = true;
-        for scenario in scenarios {
-            let scenario = Scenario { mutant: self.mutant, ..scenario };
-            let bar = ProgressBar::new_spinner().with_style(style());
-            bar.set_prefix(scenario.name);
-            let limits = Limits { max_states: self.max_states };
-            let report = explore(&scenario, self.budget(scenario.budget), limits, &mut |depth, states| {
-                bar.set_message(format!("depth {depth}, {states} states"));
-                bar.tick();
-            });
-            bar.finish_and_clear();
-            println!("{report}");
-            sound &= report.violation.is_none();
+        if self.list {
+            scenarios.iter().for_each(|scenario| println!("{:<10}  {}", scenario.name, scenario.about));
+            return ExitCode::SUCCESS;
         }
-        if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        let cells = self.explore_all(&scenarios);
+        match cells {
+            Some(cells) => {
+                println!("\n{cells}");
+                ExitCode::SUCCESS
+            }
+            None => ExitCode::FAILURE,
+        }
+    }
+
+    /// Several at a time, reported in their order. What struck; `None` if a rule was broken.
+    fn explore_all(&self, scenarios: &[Scenario]) -> Option<Cells> {
+        let bars = MultiProgress::new();
+        let (next, (done, reports)) = (AtomicUsize::new(0), mpsc::channel());
+        let jobs = self.jobs.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+        std::thread::scope(|threads| {
+            for _ in 0..jobs {
+                let (done, next, bars) = (done.clone(), &next, &bars);
+                threads.spawn(move || {
+                    while let Some((at, scenario)) =
+                        scenarios.iter().enumerate().nth(next.fetch_add(1, Ordering::Relaxed))
+                    {
+                        // Nobody is gone before all are done.
+                        let _ = done.send((at, self.explore(scenario, bars)));
+                    }
+                });
+            }
+            drop(done);
+            let (mut cells, mut sound) = (Cells::default(), true);
+            let (mut waiting, mut shown) = (BTreeMap::new(), 0);
+            for (at, report) in reports {
+                waiting.insert(at, report);
+                while let Some(report) = waiting.remove(&shown) {
+                    bars.suspend(|| println!("{report}"));
+                    cells.add(&report.cells);
+                    sound &= report.violation.is_none();
+                    shown += 1;
+                }
+            }
+            sound.then_some(cells)
+        })
+    }
+
+    fn explore(&self, scenario: &Scenario, bars: &MultiProgress) -> Report {
+        let scenario = Scenario { mutant: self.mutant, ..scenario.clone() };
+        let bar = bars.add(ProgressBar::new_spinner().with_style(style()));
+        bar.set_prefix(scenario.name);
+        let limits = Limits { max_states: self.max_states, symmetry: !self.no_symmetry };
+        let given = if self.quick { scenario.budget } else { scenario.thorough };
+        let report = explore(&scenario, self.budget(given), limits, &mut |depth, states| {
+            bar.set_message(format!("depth {depth}, {states} states"));
+            bar.tick();
+        });
+        bar.finish_and_clear();
+        report
     }
 
     fn budget(&self, given: Budget) -> Budget {
@@ -70,6 +133,7 @@ impl Explore {
             duplicates: self.duplicates.unwrap_or(given.duplicates),
             disconnections: self.disconnections.unwrap_or(given.disconnections),
             heuristics: self.heuristics.unwrap_or(given.heuristics),
+            operations: self.operations.unwrap_or(given.operations),
         }
     }
 }

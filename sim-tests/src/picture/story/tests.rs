@@ -2,13 +2,23 @@ use super::*;
 use crate::plan::{Direction, Plan, Shape};
 use crate::run::{Finals, OpenBranch, ParticipantFinal};
 use crate::trace::{BranchState, Entry};
+use std::collections::BTreeMap;
 
 const P1: Host = Host::Participant(1);
 
 fn run(trace: Vec<(u64, Host, Event)>, finals: Finals) -> Run {
     let plan = Plan { seed: 1, shape: Shape::default(), faults: Vec::new(), mutant: None };
     let trace = trace.into_iter().map(|(at_us, host, event)| Entry { at_us, host: Some(host), event }).collect();
-    Run { plan, hash: 0, simulated_us: 100_000, trace, calls: Vec::new(), finals }
+    Run {
+        plan,
+        hash: 0,
+        simulated_us: 100_000,
+        trace,
+        calls: Vec::new(),
+        finals,
+        hits: Vec::new(),
+        reached: BTreeMap::new(),
+    }
 }
 
 fn branch(state: BranchState) -> Event {

@@ -4,6 +4,7 @@ use crate::plan::{Direction, Fault, Host, Plan, Shape, What, When};
 use crate::run::{Call, CallKind, FinalOutcome, Finals, Op, OpenBranch, ParticipantFinal, Reply, Run};
 use crate::trace::{BranchState, Entry, Event, Phase};
 use Host::{Client, Coordinator, Participant};
+use std::collections::BTreeMap;
 
 #[derive(Default)]
 pub(super) struct Sample {
@@ -20,7 +21,16 @@ impl Sample {
         trace.sort_by_key(|entry| entry.at_us);
         let plan = Plan { seed: 42, shape: Shape::default(), faults: self.faults.clone(), mutant: None };
         let simulated_us = trace.last().map_or(0, |entry| entry.at_us + 1_000);
-        Run { plan, hash: 0, simulated_us, trace, calls: self.calls.clone(), finals: self.finals.clone() }
+        Run {
+            plan,
+            hash: 0,
+            simulated_us,
+            trace,
+            calls: self.calls.clone(),
+            finals: self.finals.clone(),
+            hits: Vec::new(),
+            reached: BTreeMap::new(),
+        }
     }
 
     pub fn add(&mut self, at_us: u64, host: impl Into<Option<Host>>, event: Event) {

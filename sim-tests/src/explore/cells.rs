@@ -1,0 +1,113 @@
+//! Which faults struck while what was going on: a fault that never struck there was never survived there either.
+
+use super::action::Action;
+use super::coordinator::CoordinatorHost;
+use super::world::World;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// What the coordinator may be doing about a transaction, in order; and what else there is.
+const PHASES: [&str; 13] = [
+    "down",
+    "reading-log",
+    "nothing-open",
+    "preparing",
+    "confirming",
+    "logging-commit",
+    "committing",
+    "logging-delegation",
+    "delegated",
+    "settling",
+    "ending-committed",
+    "ending-aborted",
+    "paused",
+];
+
+/// How often each fault struck in each phase.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cells(BTreeMap<Fault, BTreeMap<&'static str, usize>>);
+
+/// A kind of fault, and the message that it hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Fault(&'static str, &'static str);
+
+impl Cells {
+    pub(crate) fn struck(&mut self, world: &World, action: &Action, phases: &[&'static str]) {
+        let Some(fault) = fault(world, action) else { return };
+        let counts = self.0.entry(fault).or_default();
+        phases.iter().for_each(|phase| *counts.entry(phase).or_default() += 1);
+    }
+
+    pub fn add(&mut self, other: &Cells) {
+        for (fault, counts) in &other.0 {
+            let sums = self.0.entry(*fault).or_default();
+            counts.iter().for_each(|(phase, count)| *sums.entry(phase).or_default() += count);
+        }
+    }
+}
+
+/// What is going on, for all transactions that are open.
+pub(crate) fn phases(coordinator: &CoordinatorHost) -> BTreeSet<&'static str> {
+    let Some(process) = &coordinator.process else { return BTreeSet::from(["down"]) };
+    if !process.is_serving() {
+        return BTreeSet::from(["reading-log"]);
+    }
+    let open: BTreeSet<&'static str> =
+        process.core.views().map(|view| if view.paused { "paused" } else { view.phase }).collect();
+    if open.is_empty() { BTreeSet::from(["nothing-open"]) } else { open }
+}
+
+fn fault(world: &World, action: &Action) -> Option<Fault> {
+    let message = |participant: &usize, packet: &usize| world.seats[*participant].packets[*packet].body.name();
+    Some(match action {
+        Action::CrashCoordinator { written: 0 } => Fault("crash", "coordinator"),
+        Action::CrashCoordinator { .. } => Fault("crash", "coordinator, with records found written"),
+        Action::CrashParticipant { participant, kept } => {
+            let unforced = world.seats[*participant].host.storage.unforced.len();
+            let lost = if *kept < unforced { "participant, with writes taken back" } else { "participant" };
+            Fault("crash", lost)
+        }
+        Action::Lose { participant, packet } => Fault("loss", message(participant, packet)),
+        Action::Duplicate { participant, packet } => Fault("duplicate", message(participant, packet)),
+        Action::Disconnect { .. } => Fault("disconnection", ""),
+        Action::Resolve { commit: true, .. } => Fault("operator", "commits a branch"),
+        Action::Resolve { commit: false, .. } => Fault("operator", "aborts a branch"),
+        Action::Pause => Fault("operator", "pauses"),
+        Action::Recover { paused: true } => Fault("operator", "starts paused"),
+        Action::Drain => Fault("operator", "drains"),
+        Action::Ask { .. }
+        | Action::Deliver { .. }
+        | Action::BecomeStable
+        | Action::Fire { .. }
+        | Action::Connect { .. }
+        | Action::Dial { .. }
+        | Action::NoticeEnd { .. }
+        | Action::RecordEpoch { .. }
+        | Action::CarryOn { .. }
+        | Action::GiveUp { .. }
+        | Action::Sweep { .. }
+        | Action::Resume
+        | Action::Stop
+        | Action::RestartCoordinator
+        | Action::Recover { paused: false }
+        | Action::RestartParticipant { .. } => return None,
+    })
+}
+
+impl fmt::Display for Cells {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:<46}", "struck while the coordinator is")?;
+        PHASES.iter().try_for_each(|phase| write!(f, " {phase:>8}"))?;
+        for (Fault(kind, what), counts) in &self.0 {
+            write!(f, "\n{:<46}", format!("{kind} {what}"))?;
+            for phase in PHASES {
+                let width = phase.len().max(8);
+                match counts.get(phase) {
+                    Some(count) => write!(f, " {count:>width$}")?,
+                    None => write!(f, " {:>width$}", "-")?,
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,177 @@
+//! What a participant's resource has written, and what a crash leaves of it.
+//!
+//! As the key-value resource has it: votes, commits and operators' decisions are forced, aborts and collections are not.
+//! A crash leaves a prefix of what was written, which reaches at least to the last forced write. So an abort may be
+//! taken back, and its branch is in doubt again.
+
+use super::mutant::Mutant;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use undoubt_participant_core::lock::Mode;
+use undoubt_participant_core::{BranchId, Heuristic, Recovered};
+use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, Timestamp, TxId};
+
+/// There is one.
+pub(crate) const COORDINATOR: CoordinatorId = CoordinatorId([7; 16]);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Storage {
+    pub(crate) epoch: Option<Epoch>,
+    pub(crate) fence: Ticket,
+    pub(crate) values: BTreeMap<Bytes, Bytes>,
+    pub(crate) prepared: BTreeMap<TxId, PreparedRecord>,
+    /// What committed, with its result if it did so in one phase.
+    pub(crate) finished: BTreeMap<(Ticket, TxId), Bytes>,
+    pub(crate) heuristics: BTreeMap<TxId, HeuristicRecord>,
+    /// Who wrote each key, in order. No resource has this; it is what the checks go by.
+    pub(crate) history: BTreeMap<Bytes, Vec<(TxId, Ticket)>>,
+    /// The writes that a crash may take back, the latest last: what was there before each.
+    pub(crate) unforced: Vec<Unforced>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PreparedRecord {
+    pub(crate) branch: BranchId,
+    pub(crate) begun_at: Timestamp,
+    pub(crate) locks: BTreeMap<Bytes, Mode>,
+    pub(crate) writes: BTreeMap<Bytes, Option<Bytes>>,
+    pub(crate) result: Bytes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct HeuristicRecord {
+    pub(crate) branch: BranchId,
+    pub(crate) begun_at: Timestamp,
+    pub(crate) heuristic: Heuristic,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Unforced {
+    Abort(PreparedRecord),
+    Collection {
+        fence: Ticket,
+        finished: BTreeMap<(Ticket, TxId), Bytes>,
+    },
+    /// Forced, but nobody waits for it, so whatever comes of it may come before it is stable.
+    NotedDecision(HeuristicRecord),
+}
+
+impl Storage {
+    pub(crate) fn record_epoch(&mut self, epoch: Epoch) {
+        self.unforced.clear();
+        self.epoch = self.epoch.max(Some(epoch));
+    }
+
+    pub(crate) fn prepare(&mut self, record: PreparedRecord) {
+        self.unforced.clear();
+        self.prepared.insert(record.branch.tx.clone(), record);
+    }
+
+    pub(crate) fn commit_alone(&mut self, branch: &BranchId, writes: &BTreeMap<Bytes, Option<Bytes>>, result: Bytes) {
+        self.unforced.clear();
+        self.apply(branch, writes);
+        self.finished.insert((branch.ticket, branch.tx.clone()), result);
+    }
+
+    pub(crate) fn commit(&mut self, branch: &BranchId) {
+        if let Some(record) = self.take_prepared(branch) {
+            self.commit_alone(branch, &record.writes, Bytes::new());
+        }
+    }
+
+    pub(crate) fn abort(&mut self, branch: &BranchId) {
+        if let Some(record) = self.take_prepared(branch) {
+            self.unforced.push(Unforced::Abort(record));
+        }
+    }
+
+    pub(crate) fn resolve(&mut self, branch: &BranchId, heuristic: Heuristic) {
+        if let Some(record) = self.take_prepared(branch) {
+            self.unforced.clear();
+            if heuristic.commit {
+                self.apply(branch, &record.writes);
+            }
+            let record = HeuristicRecord { branch: branch.clone(), begun_at: record.begun_at, heuristic };
+            self.heuristics.insert(branch.tx.clone(), record);
+        }
+    }
+
+    pub(crate) fn note_decision(&mut self, branch: &BranchId, heuristic: Heuristic) {
+        if let Some(record) = self.heuristics.get_mut(&branch.tx).filter(|record| record.branch == *branch) {
+            self.unforced.push(Unforced::NotedDecision(record.clone()));
+            record.heuristic = heuristic;
+        }
+    }
+
+    pub(crate) fn collect(&mut self, fence: Ticket) {
+        let kept = self.finished.split_off(&(fence, TxId::new(vec![0]).expect("one byte is an id")));
+        let finished = std::mem::replace(&mut self.finished, kept);
+        let before = std::mem::replace(&mut self.fence, fence);
+        self.unforced.push(Unforced::Collection { fence: before, finished });
+    }
+
+    /// The first `kept` of the writes that were not forced are found nevertheless.
+    pub(crate) fn crash(&mut self, kept: usize, mutant: Option<Mutant>) {
+        let lost = self.unforced.split_off(kept);
+        self.unforced.clear();
+        for write in lost.into_iter().rev() {
+            match write {
+                // Stays where it is, for its locks only: see `Memory::recovered`.
+                Unforced::Abort(_) if mutant == Some(Mutant::AbortForcedInPart) => self.unforced.push(write),
+                Unforced::Abort(record) => {
+                    self.prepared.insert(record.branch.tx.clone(), record);
+                }
+                Unforced::Collection { fence, finished } => {
+                    self.fence = fence;
+                    self.finished.extend(finished);
+                }
+                Unforced::NotedDecision(record) => {
+                    self.heuristics.insert(record.branch.tx.clone(), record);
+                }
+            }
+        }
+    }
+
+    /// What the participant is told at its start. What is open comes before what is finished.
+    pub(crate) fn recovered(&self) -> Vec<Recovered> {
+        let coordinator = self.epoch.map(|epoch| Recovered::Coordinator { id: COORDINATOR, epoch, fence: self.fence });
+        let prepared =
+            self.prepared.values().cloned().map(|PreparedRecord { branch, begun_at, result, .. }| {
+                Recovered::Prepared { branch, begun_at, result }
+            });
+        let heuristics = self.heuristics.values().cloned();
+        let heuristics = heuristics.map(|HeuristicRecord { branch, begun_at, heuristic }| Recovered::Heuristic {
+            branch,
+            begun_at,
+            heuristic,
+        });
+        let finished = self.finished.iter().map(|((ticket, tx), result)| Recovered::Committed {
+            branch: BranchId { tx: tx.clone(), ticket: *ticket, coordinator: COORDINATOR },
+            result: result.clone(),
+        });
+        coordinator.into_iter().chain(prepared).chain(heuristics).chain(finished).collect()
+    }
+
+    /// The attempts under this id that have taken effect.
+    pub(crate) fn has_committed(&self, tx: &TxId) -> BTreeSet<Ticket> {
+        self.history.values().flatten().filter(|(writer, _)| writer == tx).map(|(_, ticket)| *ticket).collect()
+    }
+
+    pub(crate) fn is_prepared(&self, tx: &TxId, ticket: Ticket) -> bool {
+        self.prepared.get(tx).is_some_and(|record| record.branch.ticket == ticket)
+    }
+
+    fn take_prepared(&mut self, branch: &BranchId) -> Option<PreparedRecord> {
+        if self.is_prepared(&branch.tx, branch.ticket) { self.prepared.remove(&branch.tx) } else { None }
+    }
+
+    fn apply(&mut self, branch: &BranchId, writes: &BTreeMap<Bytes, Option<Bytes>>) {
+        for (key, value) in writes {
+            match value {
+                Some(value) => self.values.insert(key.clone(), value.clone()),
+                None => self.values.remove(key),
+            };
+            self.history.entry(key.clone()).or_default().push((branch.tx.clone(), branch.ticket));
+        }
+    }
+}
