@@ -259,7 +259,7 @@ impl Seats {
 }
 
 fn spawn(python: &Path, folder: &Path, listen: &str, crash_after_vote: Option<u32>) -> Child {
-    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/../participant/examples/python/participant.py");
+    let program = "../participant/examples/python/participant.py";
     let mut command = Command::new(python);
     command.args([program, "--name", "seats", "--listen", listen]);
     command.arg("--data").arg(folder.join("seats.db")).arg("--address-file").arg(folder.join("address"));

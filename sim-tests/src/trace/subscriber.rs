@@ -90,7 +90,7 @@ impl Subscriber for Listener {
         event.record(&mut fields);
         let (host, target) = (self.host(), event.metadata().target());
         if self.details && !is_ours(event.metadata()) {
-            return self.recorder.detail(format!("{host:?} {target} {}", fields.text()));
+            return self.recorder.detail(&format!("{host:?} {target} {}", fields.text()));
         }
         let Some(host) = host else { return };
         match target {
