@@ -115,7 +115,7 @@ fn faults(story: &Story<'_>) -> String {
         span(shape.heal_at_ms.saturating_mul(1_000)),
         span(story.end_us),
     );
-    let items = plan.faults.iter().take(MAX_FAULTS).map(|fault| format!("<li>{}</li>", text(&words::fault(fault))));
+    let items = plan.faults.iter().take(MAX_FAULTS).map(|fault| format!("<li>{}</li>", text(&fault.to_string())));
     let items: String = items.collect();
     let more = match plan.faults.len().saturating_sub(MAX_FAULTS) {
         0 => String::new(),

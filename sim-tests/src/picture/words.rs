@@ -1,9 +1,7 @@
 //! What happened, in words.
 
-mod fault;
 mod found;
 
-pub(super) use fault::fault;
 pub(super) use found::found;
 
 use crate::trace::{BranchState, Event, Phase};
@@ -46,10 +44,6 @@ pub(super) fn span(us: u64) -> String {
         1_000_000..600_000_000 => format!("{}.{} s", us / 1_000_000, us % 1_000_000 / 100_000),
         600_000_000.. => format!("{} min", us / 60_000_000),
     }
-}
-
-pub(super) fn millis(ms: u64) -> String {
-    span(ms.saturating_mul(1_000))
 }
 
 /// What one entry of a trace says, without time and host.
