@@ -34,9 +34,11 @@ impl fmt::Display for What {
                     "the coordinator is paused, the standby takes over, and after {zombie_after_ms} ms it goes on"
                 )
             }
-            What::Partition { from, to, one_way, for_ms } => {
-                let arrow = if *one_way { "to" } else { "and" };
-                write!(f, "nothing passes from {from} {arrow} {to} for {for_ms} ms")
+            What::Partition { from, to, one_way: true, for_ms } => {
+                write!(f, "nothing passes from {from} to {to} for {for_ms} ms")
+            }
+            What::Partition { from, to, one_way: false, for_ms } => {
+                write!(f, "nothing passes between {from} and {to} for {for_ms} ms")
             }
             What::Clog { from, to, for_ms } => {
                 write!(f, "what {from} and {to} send each other is held for {for_ms} ms")
