@@ -71,6 +71,7 @@ fn abort_reason() -> impl Strategy<Value = AbortReason> {
         vec(name(), 0..=64).prop_map(|unanswered| AbortReason::DeadlinePassed { unanswered }),
         name().prop_map(|by| AbortReason::ReadLocksLost { by }),
         name().prop_map(|by| AbortReason::NotExecuted { by }),
+        name().prop_map(|on| AbortReason::GivenUp { on }),
         Just(AbortReason::Cancelled),
         Just(AbortReason::Presumed),
     ]

@@ -81,6 +81,11 @@ impl Disk {
         self.with(|state| state.platter.contents(state.platter.reopened()))
     }
 
+    /// Nothing was written since it was new or wiped.
+    pub fn is_empty(&self) -> bool {
+        self.with(|state| state.platter.frames() == 0)
+    }
+
     /// The keys of everything that was acknowledged as durable and then destroyed: of values and of deletions.
     pub fn destroyed(&self) -> BTreeSet<(Family, Bytes)> {
         self.with(|state| state.destroyed.clone())

@@ -163,6 +163,8 @@ pub enum FinalOutcome {
     Aborted {
         damaged: bool,
     },
+    /// An operator gave up on the only branch, which alone knows.
+    GivenUp,
     /// No trace: it never was, or its abort is presumed.
     NotFound,
     /// It is not decided yet, or could not be asked.

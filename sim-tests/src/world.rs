@@ -44,7 +44,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// How much simulated time passes between two looks at the network.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(10);
 
 /// Segments that a connection may have in flight; more is an error of turmoil's.
 const TCP_CAPACITY_SEGMENTS: usize = 4_096;

@@ -101,6 +101,6 @@ fn may_pass(reason: &AbortReason) -> bool {
         | AbortReason::ReadLocksLost { .. }
         | AbortReason::NotExecuted { .. }
         | AbortReason::Presumed => true,
-        AbortReason::Cancelled => false,
+        AbortReason::GivenUp { .. } | AbortReason::Cancelled => false,
     }
 }

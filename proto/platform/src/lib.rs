@@ -4,7 +4,7 @@
 //!   [`conformance`] holds them to it.
 //! * [`rocks`]: that contract over RocksDB, with a group-commit writer and a check of the log before it is trusted (R8).
 //! * [`identity`]: whose data a folder holds, and which start of its owner this is (R5).
-//! * [`server`]: the frame of a gRPC server over any transport.
+//! * [`server`], [`dial`]: the frame of a gRPC server, and clients, over any transport.
 //! * [`crash`], [`clock`], [`random`]: what the simulation replaces.
 //!
 //! Nothing here knows what a transaction is.
@@ -13,6 +13,7 @@ pub mod clock;
 pub mod conformance;
 pub mod crash;
 mod date;
+pub mod dial;
 pub mod identity;
 pub mod random;
 pub mod rocks;

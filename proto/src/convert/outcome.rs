@@ -89,6 +89,7 @@ impl From<AbortReason> for v1::AbortReason {
             }),
             AbortReason::ReadLocksLost { by } => Reason::ReadLocksLost(by.to_string()),
             AbortReason::NotExecuted { by } => Reason::NotExecuted(by.to_string()),
+            AbortReason::GivenUp { on } => Reason::GivenUp(on.to_string()),
             AbortReason::Cancelled => Reason::Cancelled(v1::Cancelled {}),
             AbortReason::Presumed => Reason::Presumed(v1::Presumed {}),
         };
@@ -117,6 +118,7 @@ impl TryFrom<v1::AbortReason> for AbortReason {
             Reason::NotExecuted(name) => {
                 AbortReason::NotExecuted { by: field::participant("abort_reason.not_executed", &name)? }
             }
+            Reason::GivenUp(name) => AbortReason::GivenUp { on: field::participant("abort_reason.given_up", &name)? },
             Reason::Cancelled(v1::Cancelled {}) => AbortReason::Cancelled,
             Reason::Presumed(v1::Presumed {}) => AbortReason::Presumed,
         })

@@ -60,6 +60,7 @@ pub fn records() -> Vec<Sample> {
         ),
         aborted("EndedTransaction, read locks lost", v1::abort_reason::Reason::ReadLocksLost("bank-a".into())),
         aborted("EndedTransaction, not executed", v1::abort_reason::Reason::NotExecuted("bank-a".into())),
+        aborted("EndedTransaction, given up", v1::abort_reason::Reason::GivenUp("bank-a".into())),
         aborted("EndedTransaction, cancelled", v1::abort_reason::Reason::Cancelled(v1::Cancelled {})),
         aborted("EndedTransaction, presumed", v1::abort_reason::Reason::Presumed(v1::Presumed {})),
         sample(

@@ -116,6 +116,10 @@ pub enum AbortReason {
     NotExecuted {
         by: ParticipantName,
     },
+    /// An operator gave up on a one-phase branch, which alone knows whether it committed. Reported as damage.
+    GivenUp {
+        on: ParticipantName,
+    },
     /// A client or an operator cancelled it before the decision.
     Cancelled,
     /// The coordinator has its whole log and no commit decision in it (presumed abort).
@@ -130,6 +134,7 @@ impl AbortReason {
             AbortReason::DeadlinePassed { .. } => "deadline",
             AbortReason::ReadLocksLost { .. } => "read-locks-lost",
             AbortReason::NotExecuted { .. } => "not-executed",
+            AbortReason::GivenUp { .. } => "given-up",
             AbortReason::Cancelled => "cancelled",
             AbortReason::Presumed => "presumed",
         }
@@ -146,6 +151,9 @@ impl fmt::Display for AbortReason {
             }
             AbortReason::ReadLocksLost { by } => write!(f, "{by} lost its read locks before every vote was in"),
             AbortReason::NotExecuted { by } => write!(f, "{by} had not executed it"),
+            AbortReason::GivenUp { on } => {
+                write!(f, "an operator gave up on {on}, which alone knows whether it committed")
+            }
             AbortReason::Cancelled => write!(f, "cancelled before the decision"),
             AbortReason::Presumed => write!(f, "no commit decision is in the coordinator's log"),
         }

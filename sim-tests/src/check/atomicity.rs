@@ -72,7 +72,7 @@ fn decision(transaction: &Transaction<'_>) -> Option<bool> {
         FinalOutcome::Committed { .. } => Some(true),
         FinalOutcome::Aborted { .. } => Some(false),
         FinalOutcome::NotFound => (!transaction.may_be_collected()).then_some(false),
-        FinalOutcome::Unknown => None,
+        FinalOutcome::GivenUp | FinalOutcome::Unknown => None,
     }
 }
 
@@ -80,10 +80,11 @@ fn damage(run: &Run, transaction: &Transaction<'_>, work: &Work) -> Option<Viola
     let tx = transaction.tx;
     let reported = match transaction.outcome() {
         FinalOutcome::Committed { damaged, .. } | FinalOutcome::Aborted { damaged } => *damaged,
+        FinalOutcome::GivenUp => true,
         FinalOutcome::NotFound | FinalOutcome::Unknown => false,
     };
     if reported {
-        let founded = transaction.has_heuristics() || facts::operator_forgot(run);
+        let founded = transaction.has_heuristics() || facts::operator_gave_up(run, tx);
         let what = format!("{tx} is said to be damaged, and no operator decided anything about it");
         return (!founded).then(|| Violation::of("atomicity.damage-unfounded", tx, what));
     }
@@ -142,7 +143,7 @@ fn other_accepted(transaction: &Transaction<'_>) -> Vec<Violation> {
 mod tests {
     use super::*;
     use crate::check::fixture::{Fixture, other_work_of, rules, transfer};
-    use crate::plan::{Fault, Host, What, When};
+    use crate::plan::Host;
     use crate::trace::{Entry, Event};
 
     fn broken(change: impl FnOnce(&mut Run)) -> Vec<&'static str> {
@@ -231,11 +232,19 @@ mod tests {
     fn an_operator_who_gave_up_is_damage_enough() {
         let found = broken(|run| {
             outcome(run, DAMAGED);
-            run.plan.faults.push(Fault { when: When::At { ms: 1 }, what: What::Forget });
-            let event = Event::Fault { index: 0, what: "forget".into(), ends_at_us: None };
-            run.trace.push(Entry { at_us: 1_000, host: None, event });
+            gave_up(run, "t1");
         });
         assert!(found.is_empty());
+        let found = broken(|run| {
+            outcome(run, DAMAGED);
+            gave_up(run, "t2");
+        });
+        assert_eq!(found, ["atomicity.damage-unfounded"]);
+    }
+
+    fn gave_up(run: &mut Run, tx: &str) {
+        let event = Event::Noted { tx: tx.into(), phase: None, note: "forgotten".into() };
+        run.trace.push(Entry { at_us: 1_000, host: Some(Host::Coordinator), event });
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! What a run says about each transaction, put together for the checkers.
 
-use crate::plan::What;
 use crate::run::{Call, CallKind, FinalOutcome, Op, Participant, Reads, Reply, Run, Work};
 use crate::trace::Event;
 use std::collections::{BTreeMap, BTreeSet};
@@ -130,7 +129,9 @@ impl<'a> Transaction<'a> {
         });
         let finally = match self.outcome() {
             FinalOutcome::Committed { reads, .. } => reads.as_ref(),
-            FinalOutcome::Aborted { .. } | FinalOutcome::NotFound | FinalOutcome::Unknown => None,
+            FinalOutcome::Aborted { .. } | FinalOutcome::GivenUp | FinalOutcome::NotFound | FinalOutcome::Unknown => {
+                None
+            }
         };
         told.chain(finally)
     }
@@ -171,12 +172,11 @@ pub(super) fn coordinator_is_gone(run: &Run) -> bool {
     run.finals.gone.iter().any(|host| host.is_coordinator())
 }
 
-/// Whether an operator gave up on what the coordinator could not finish (O3).
-pub(super) fn operator_forgot(run: &Run) -> bool {
-    run.trace.iter().any(|entry| {
-        let Event::Fault { index, .. } = entry.event else { return false };
-        run.plan.faults.get(index).is_some_and(|fault| fault.what == What::Forget)
-    })
+/// Whether an operator gave up on what the coordinator could not finish of this transaction (O3).
+pub(super) fn operator_gave_up(run: &Run, tx: &str) -> bool {
+    run.trace
+        .iter()
+        .any(|entry| matches!(&entry.event, Event::Noted { tx: of, note, .. } if of == tx && note == "forgotten"))
 }
 
 /// `p1, p2`
@@ -190,6 +190,7 @@ pub(super) fn describe(outcome: &FinalOutcome) -> &'static str {
         FinalOutcome::Committed { damaged: true, .. } => "committed, damaged",
         FinalOutcome::Aborted { damaged: false } => "aborted",
         FinalOutcome::Aborted { damaged: true } => "aborted, damaged",
+        FinalOutcome::GivenUp => "given up by an operator",
         FinalOutcome::NotFound => "not found",
         FinalOutcome::Unknown => "unknown",
     }

@@ -76,6 +76,7 @@ impl Renaming {
             }
             AbortReason::ReadLocksLost { by } => AbortReason::ReadLocksLost { by: self.name(&by) },
             AbortReason::NotExecuted { by } => AbortReason::NotExecuted { by: self.name(&by) },
+            AbortReason::GivenUp { on } => AbortReason::GivenUp { on: self.name(&on) },
             AbortReason::Cancelled => AbortReason::Cancelled,
             AbortReason::Presumed => AbortReason::Presumed,
         })

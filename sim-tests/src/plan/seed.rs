@@ -8,6 +8,9 @@ use undoubt_platform::{Random as _, SeededRandom};
 /// Faults of one run, at most.
 const MAX_FAULTS: u64 = 7;
 
+/// Reached while the resource manager is at work.
+const POINTS_IN_CALLS: [&str; 3] = ["executing", "aborting", "resolving"];
+
 /// A kind of fault, and how often a run has it on, in percent.
 type Kind = (u64, fn(&Dice, &Shape) -> Fault);
 
@@ -15,8 +18,8 @@ const KINDS: [Kind; 21] = [
     (50, |dice, shape| dice.soon(shape, dice.crash(dice.server(shape)))),
     (50, Dice::crash_at_point),
     (15, Dice::crash_in_recovery),
-    (12, |dice, shape| dice.soon(shape, What::Pause { host: dice.server(shape), for_ms: dice.between(100, 4_000) })),
-    (8, |dice, shape| dice.soon(shape, What::Takeover { zombie_after_ms: dice.between(200, 4_000) })),
+    (12, |dice, shape| dice.anywhen(shape, What::Pause { host: dice.server(shape), for_ms: dice.between(100, 4_000) })),
+    (8, |dice, shape| dice.anywhen(shape, What::Takeover { zombie_after_ms: dice.between(200, 4_000) })),
     (25, |dice, shape| {
         let (from, to) = dice.link(shape);
         dice.anywhen(shape, What::Partition { from, to, one_way: false, for_ms: dice.between(50, 4_000) })
@@ -30,39 +33,38 @@ const KINDS: [Kind; 21] = [
         let (from, to) = dice.link(shape);
         dice.anywhen(shape, What::Clog { from, to, for_ms: dice.between(20, 3_000) })
     }),
-    (30, |dice, shape| dice.soon(shape, dice.tamper(shape))),
+    (30, |dice, shape| dice.anywhen(shape, dice.tamper(shape))),
     (12, |dice, shape| dice.anywhen(shape, What::SyncFails { host: dice.server(shape) })),
     (10, |dice, shape| {
         let (host, sync_ms) = (dice.server(shape), dice.between(20, 600));
-        dice.soon(shape, What::SlowDisk { host, sync_ms, for_ms: dice.between(500, 5_000) })
+        dice.anywhen(shape, What::SlowDisk { host, sync_ms, for_ms: dice.between(500, 5_000) })
     }),
-    (10, |dice, shape| dice.soon(shape, What::DiskFull { host: dice.server(shape), for_ms: dice.between(200, 4_000) })),
+    (10, |dice, shape| {
+        dice.anywhen(shape, What::DiskFull { host: dice.server(shape), for_ms: dice.between(200, 4_000) })
+    }),
     (6, |dice, shape| {
-        dice.soon(shape, What::ReadOnlyDisk { host: dice.server(shape), for_ms: dice.between(200, 3_000) })
+        dice.anywhen(shape, What::ReadOnlyDisk { host: dice.server(shape), for_ms: dice.between(200, 3_000) })
     }),
     (8, |dice, shape| {
         let host = dice.server(shape);
         let repaired_after_ms = dice.between(1_000, 4_000);
         let at_permille = u16::try_from(dice.between(0, 999)).unwrap_or_default();
-        dice.soon(shape, What::BitFlip { host, at_permille, repaired_after_ms })
+        dice.anywhen(shape, What::BitFlip { host, at_permille, repaired_after_ms })
     }),
     (4, |dice, shape| {
         let (host, with) = (Host::Coordinator, dice.participant(shape));
         let with = if dice.chance(50) { with } else { Host::Participant(1) };
-        dice.soon(shape, What::Swapped { host, with, repaired_after_ms: dice.between(800, 3_000) })
+        dice.anywhen(shape, What::Swapped { host, with, repaired_after_ms: dice.between(800, 3_000) })
     }),
     (15, |dice, shape| {
         let by_ms = i64::try_from(dice.between(0, 20_000)).unwrap_or_default() - 10_000;
-        dice.soon(shape, What::Clock { host: dice.server(shape), by_ms })
+        dice.anywhen(shape, What::Clock { host: dice.server(shape), by_ms })
     }),
-    (8, |dice, shape| {
-        let (participant, commit) = (dice.number(shape), dice.chance(50));
-        dice.soon(shape, What::Resolve { participant, commit })
-    }),
-    (5, |dice, shape| dice.soon(shape, What::Forget)),
-    (3, |dice, shape| dice.soon(shape, What::Gone { host: Host::Coordinator })),
+    (8, |dice, shape| dice.anywhen(shape, dice.resolve(dice.number(shape)))),
+    (5, |dice, shape| dice.anywhen(shape, What::Forget)),
+    (3, |dice, shape| dice.anywhen(shape, What::Gone { host: Host::Coordinator })),
     (5, |dice, shape| {
-        dice.soon(shape, What::LyingSyncs { host: dice.server(shape), for_ms: dice.between(200, 3_000) })
+        dice.anywhen(shape, What::LyingSyncs { host: dice.server(shape), for_ms: dice.between(200, 3_000) })
     }),
     (5, Dice::destroy),
 ];
@@ -77,12 +79,10 @@ impl Plan {
             on.push(&KINDS[1]);
         }
         let count = 1 + dice.0.below(MAX_FAULTS);
-        let faults = (0..count)
-            .map(|_| {
-                let (_, draw) = on[usize::try_from(dice.0.below(on.len() as u64)).unwrap_or_default()];
-                draw(&dice, &shape)
-            })
-            .collect();
+        let draw = |_| dice.pick(&on).1(&dice, &shape);
+        let mut faults: Vec<Fault> = (0..count).map(draw).collect();
+        let causes: Vec<Fault> = faults.iter().filter_map(|fault| dice.cause_of(&shape, &fault.when)).collect();
+        faults.extend(causes);
         Plan { seed, shape, faults, mutant: None }
     }
 }
@@ -102,6 +102,10 @@ impl Dice {
         u8::try_from(self.between(from, to)).unwrap_or(u8::MAX)
     }
 
+    fn pick<'a, T>(&self, among: &'a [T]) -> &'a T {
+        &among[usize::try_from(self.0.below(among.len() as u64)).unwrap_or_default()]
+    }
+
     fn shape(&self) -> Shape {
         Shape {
             participants: self.small(2, 4),
@@ -109,7 +113,7 @@ impl Dice {
             transactions_per_client: u16::from(self.small(25, 45)),
             keys: self.small(2, 6),
             timeout_ms: self.between(400, 3_000),
-            think_ms: self.between(100, 350),
+            think_ms: self.between(130, 450),
             latency_ms: (1, self.between(5, 30)),
             heal_at_ms: self.between(8_000, 12_000),
             ..Shape::default()
@@ -141,25 +145,54 @@ impl Dice {
         Fault { when: When::At { ms: self.between(200, shape.heal_at_ms * 3 / 4) }, what }
     }
 
-    /// At some time, or when some server reaches some point.
+    /// At some time, or when a server that it concerns reaches some point.
     fn anywhen(&self, shape: &Shape, what: What) -> Fault {
-        let when =
-            if self.chance(50) { self.soon(shape, What::Forget).when } else { self.point_of(self.server(shape)) };
-        Fault { when, what }
+        if self.chance(50) {
+            return self.soon(shape, what);
+        }
+        let servers: Vec<Host> = what.hosts().into_iter().filter(|host| !matches!(host, Host::Client(_))).collect();
+        Fault { when: self.point_of(*self.pick(&servers)), what }
+    }
+
+    /// Some points are reached only if something else goes wrong before.
+    fn cause_of(&self, shape: &Shape, when: &When) -> Option<Fault> {
+        let When::Point { host, point, .. } = when else { return None };
+        match (host, point.as_str()) {
+            (Host::Participant(number), "resolving") => {
+                // Something has to be in doubt, for an operator to decide.
+                Some(Fault { when: self.vote_of(*host), what: self.resolve(*number) })
+            }
+            (Host::Coordinator, "before-send-settle" | "after-send-settle") => {
+                let to = self.participant(shape);
+                let what = What::Partition { from: *host, to, one_way: false, for_ms: shape.timeout_ms + 500 };
+                Some(self.soon(shape, what))
+            }
+            _ => None,
+        }
     }
 
     fn point_of(&self, host: Host) -> When {
-        let points =
-            if host.is_coordinator() { undoubt_coordinator::CRASH_POINTS } else { undoubt_participant::CRASH_POINTS };
-        let point = points[usize::try_from(self.0.below(points.len() as u64)).unwrap_or_default()];
+        let point = if host.is_coordinator() {
+            *self.pick(undoubt_coordinator::CRASH_POINTS)
+        } else if self.chance(80) {
+            *self.pick(undoubt_participant::CRASH_POINTS)
+        } else {
+            *self.pick(&POINTS_IN_CALLS)
+        };
         // Some points are reached by few transactions.
         let most = match point {
             "before-append-delegated" | "after-append-delegated" => 8,
             _ if point.contains("settle") || point.contains("inquiry") => 2,
+            "resolving" => 1,
+            "aborting" => 10,
             _ if point.contains("confirm") || point.contains("abort") => 10,
             _ => 40,
         };
         When::Point { host, point: point.to_owned(), count: u32::from(self.small(1, most)) }
+    }
+
+    fn vote_of(&self, host: Host) -> When {
+        When::Point { host, point: "after-send-vote".to_owned(), count: u32::from(self.small(1, 10)) }
     }
 
     fn crash(&self, host: Host) -> What {
@@ -185,11 +218,15 @@ impl Dice {
         } else {
             (Direction::ToCoordinator, &[Vote, Vote, Finished, Confirmed, Inquiry])
         };
-        let message = messages[usize::try_from(self.0.below(messages.len() as u64)).unwrap_or_default()];
+        let message = *self.pick(messages);
         let ms = self.between(1, 3_000);
         let tampering =
             if self.chance(50) { Tampering::Duplicate { after_ms: ms } } else { Tampering::Delay { by_ms: ms } };
         What::Tamper { participant: self.number(shape), direction, message, count: self.small(1, 20).into(), tampering }
+    }
+
+    fn resolve(&self, participant: u8) -> What {
+        What::Resolve { participant, commit: self.chance(50) }
     }
 
     /// A disk loses what was stable.
@@ -200,7 +237,7 @@ impl Dice {
             1 => What::Wiped { host },
             _ => What::VoteLost { participant: self.number(shape) },
         };
-        self.soon(shape, what)
+        self.anywhen(shape, what)
     }
 }
 

@@ -81,7 +81,7 @@ pub struct Impossible {
     pub why: &'static str,
 }
 
-pub const IMPOSSIBLE: [Impossible; 3] = [
+pub const IMPOSSIBLE: [Impossible; 5] = [
     Impossible {
         codes: &[Code::P1, Code::P2, Code::P3, Code::P4, Code::P5, Code::P6, Code::P8, Code::N6, Code::O3],
         states: &["executing", "prepared", "read-only", "aborting", "resolving"],
@@ -102,8 +102,26 @@ pub const IMPOSSIBLE: [Impossible; 3] = [
     },
     Impossible {
         codes: &[Code::P10],
-        states: &["executing", "read-only", "aborting", "resolving"],
+        states: &["executing", "read-only", "aborting", "resolving", "committing"],
         why: "only what is prepared outlives the crash before it, and recovery has only begun",
+    },
+    Impossible {
+        codes: &[Code::P10],
+        states: &[
+            "preparing",
+            "confirming",
+            "logging-commit",
+            "logging-delegation",
+            "delegated",
+            "settling",
+            "logging-end",
+        ],
+        why: "recovery has only begun: no transaction is in memory yet",
+    },
+    Impossible {
+        codes: &[Code::P2, Code::P3, Code::P4, Code::P6],
+        states: &["idle"],
+        why: "it happens while the coordinator does something for a transaction",
     },
 ];
 

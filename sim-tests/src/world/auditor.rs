@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 use undoubt_client::{Client, Filter, ListQuery, ParticipantClient, QueryError};
-use undoubt_vocabulary::{Outcome, TxId};
+use undoubt_vocabulary::{AbortReason, Outcome, TxId};
 
 /// How often it is looked whether all is over.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
@@ -169,6 +169,7 @@ async fn outcome(coordinator: &Client, tx: &TxId, work: &Work) -> FinalOutcome {
                 reads: workload::reads(work, &view.known.results),
                 damaged: view.heuristic_damage,
             },
+            Some(Outcome::Aborted(AbortReason::GivenUp { .. })) => FinalOutcome::GivenUp,
             Some(Outcome::Aborted(_)) => FinalOutcome::Aborted { damaged: view.heuristic_damage },
             None => FinalOutcome::Unknown,
         },

@@ -1,5 +1,6 @@
 //! Lets time pass, and makes happen what the plan says.
 
+use super::cells::states_hit;
 use super::shared::{Order, Shared};
 use super::{operator, random};
 use crate::disk::Disk;
@@ -147,7 +148,7 @@ impl<'a> Conductor<'a> {
         self.shared.recorder.set_now(self.now_us());
         for order in self.shared.orders() {
             match order {
-                Order::Strike { fault } => self.strike(fault),
+                Order::Strike { fault, met } => self.strike(fault, met),
                 Order::Exited { host } => {
                     if self.sim.is_host_running(host.to_string()) && self.shared.process(host).is_dead() {
                         self.crash(host);
@@ -165,7 +166,10 @@ impl<'a> Conductor<'a> {
 
     fn act(&mut self, act: Act) {
         match act {
-            Act::Strike(index) => self.strike(index),
+            Act::Strike(index) => {
+                let met = states_hit(&self.shared.plan.faults[index].what, &self.shared.recorder);
+                self.strike(index, met);
+            }
             Act::Start(host) => self.start(host),
             Act::Resume(host) => {
                 self.shared.process(host).resume();
@@ -184,7 +188,7 @@ impl<'a> Conductor<'a> {
         }
     }
 
-    fn strike(&mut self, index: usize) {
+    fn strike(&mut self, index: usize, met: Vec<String>) {
         let Fault { what, .. } = self.shared.plan.faults[index].clone();
         let by_itself = matches!(what, What::Tamper { .. });
         if std::mem::replace(&mut self.struck[index], true) || (*self.shared.healed.borrow() && !by_itself) {
@@ -192,7 +196,7 @@ impl<'a> Conductor<'a> {
         }
         let now_us = self.now_us();
         let lasts = what.lasts_ms().map(|ms| now_us + ms * 1_000);
-        self.hits.push(Hit { fault: index, states: super::cells::states_hit(&what, &self.shared.recorder) });
+        self.hits.push(Hit { fault: index, states: met });
         self.record(None, Event::Fault { index, what: what.to_string(), ends_at_us: lasts });
         self.make_happen(&what, &self.shared.plan.faults[index].when.clone());
     }
@@ -203,6 +207,7 @@ impl<'a> Conductor<'a> {
             When::At { .. } => None,
         };
         let point_of = |at: Host| point.clone().filter(|(host, _)| *host == at).map(|(_, point)| point);
+        self.shared.take_hold(what);
         match what.clone() {
             What::Crash { host, power, down_ms } => {
                 self.kill(host, point_of(host), power);
@@ -213,12 +218,13 @@ impl<'a> Conductor<'a> {
                 self.shared.finals().gone.insert(host);
             }
             What::Pause { host, for_ms } => {
-                self.pause(host);
+                self.record(Some(host), Event::Paused);
                 self.after(for_ms, Act::Resume(host));
             }
             What::Takeover { zombie_after_ms } => {
                 if self.shared.primary() == Host::Coordinator {
-                    self.pause(Host::Coordinator);
+                    self.shared.process(Host::Coordinator).pause();
+                    self.record(Some(Host::Coordinator), Event::Paused);
                     self.shared.take_over();
                     self.start(Host::Standby);
                     self.after(zombie_after_ms, Act::Resume(Host::Coordinator));
@@ -237,10 +243,7 @@ impl<'a> Conductor<'a> {
             }
             // Whoever stands between the two has done it already.
             What::Tamper { .. } => {}
-            What::LyingSyncs { host, for_ms } => {
-                self.shared.disk(host).lie_about_syncs(true);
-                self.after(for_ms, Act::LiesEnd(host));
-            }
+            What::LyingSyncs { host, for_ms } => self.after(for_ms, Act::LiesEnd(host)),
             What::SyncFails { host } => self.shared.disk(host).fail_next_sync(),
             What::RolledBack { host, frames } => {
                 self.kill(host, point_of(host), true);
@@ -253,19 +256,9 @@ impl<'a> Conductor<'a> {
                 self.after(RESTART_AFTER_MS, Act::Start(host));
                 self.after(repaired_after_ms, Act::Mend(host));
             }
-            What::DiskFull { host, for_ms } => {
-                self.shared.disk(host).set_full(true);
-                self.after(for_ms, Act::Mend(host));
-            }
-            What::ReadOnlyDisk { host, for_ms } => {
-                self.shared.disk(host).set_read_only(true);
-                self.after(for_ms, Act::Mend(host));
-            }
-            What::SlowDisk { host, sync_ms, for_ms } => {
-                let base = Duration::from_millis(sync_ms);
-                self.shared.disk(host).set_sync_latency(base, base / 2);
-                self.after(for_ms, Act::Mend(host));
-            }
+            What::DiskFull { host, for_ms }
+            | What::ReadOnlyDisk { host, for_ms }
+            | What::SlowDisk { host, for_ms, .. } => self.after(for_ms, Act::Mend(host)),
             What::Wiped { host } => {
                 self.kill(host, point_of(host), true);
                 self.shared.disk(host).wipe();
@@ -274,7 +267,10 @@ impl<'a> Conductor<'a> {
             What::Swapped { host, with, repaired_after_ms } => {
                 self.kill(host, point_of(host), false);
                 self.kill(with, point_of(with), false);
-                self.shared.swap_disks(host, with);
+                // A server makes an empty disk its own: nobody would notice, nor get it back.
+                if [host, with].into_iter().all(|host| !self.shared.disk(host).is_empty()) {
+                    self.shared.swap_disks(host, with);
+                }
                 self.after(repaired_after_ms, Act::PutDisksRight);
                 self.after(RESTART_AFTER_MS, Act::Start(host));
                 self.after(RESTART_AFTER_MS, Act::Start(with));
@@ -316,11 +312,6 @@ impl<'a> Conductor<'a> {
         disk.set_read_only(false);
         disk.set_sync_latency(Duration::from_millis(1), Duration::from_millis(1));
         disk.repair();
-    }
-
-    fn pause(&mut self, host: Host) {
-        self.shared.process(host).pause();
-        self.record(Some(host), Event::Paused);
     }
 
     /// The process, or with `power` the machine, is gone from this moment on.

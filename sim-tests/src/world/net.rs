@@ -2,7 +2,6 @@
 
 use super::Process;
 use futures::future::BoxFuture;
-use hyper_util::rt::TokioIo;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +10,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::{Channel, Endpoint, Uri};
 use turmoil::net::{TcpListener, TcpStream};
+use undoubt_platform::Connection;
+use undoubt_platform::dial::{self, Dial};
 use undoubt_platform::server::{Incoming, boxed};
 
 /// Every server listens here.
@@ -133,19 +134,28 @@ pub(super) async fn incoming(network: Network) -> io::Result<Incoming> {
     })))
 }
 
-/// What turns an address into a connection.
-fn connector(
-    network: Network,
-) -> impl tower::Service<Uri, Response = TokioIo<Guarded>, Error = io::Error, Future: Send> + Send + 'static {
-    tower::service_fn(move |uri: Uri| {
-        let network = network.clone();
-        async move {
+impl Dial for Network {
+    fn dial(&self, address: Uri) -> BoxFuture<'static, io::Result<Connection>> {
+        let network = self.clone();
+        Box::pin(async move {
             network.process.running().await;
-            let host = uri.host().unwrap_or_default().to_owned();
-            let stream = TcpStream::connect((host.as_str(), uri.port_u16().unwrap_or(PORT))).await?;
-            Ok(TokioIo::new(network.guard(stream)))
-        }
-    })
+            let host = address.host().unwrap_or_default().to_owned();
+            let stream = TcpStream::connect((host.as_str(), address.port_u16().unwrap_or(PORT))).await?;
+            Ok(Connection::over(network.guard(stream)))
+        })
+    }
+}
+
+/// To wherever `address` points at the moment.
+struct Towards<A> {
+    network: Network,
+    address: A,
+}
+
+impl<A: Fn() -> String + Send + Sync + 'static> Dial for Towards<A> {
+    fn dial(&self, _: Uri) -> BoxFuture<'static, io::Result<Connection>> {
+        self.network.dial((self.address)().parse().expect("hosts have plain names"))
+    }
 }
 
 /// Without this, a library would forget reset streams after some time by the machine's clock.
@@ -154,22 +164,17 @@ fn without_real_time(endpoint: Endpoint) -> Endpoint {
 }
 
 pub(super) async fn connect(endpoint: Endpoint, network: Network) -> Result<Channel, tonic::transport::Error> {
-    without_real_time(endpoint).connect_with_connector(connector(network)).await
+    dial::connect(without_real_time(endpoint), Arc::new(network)).await
 }
 
 /// A client's channel, which connects, and connects anew, whenever it is needed; each time to where `address` points.
-pub(super) fn channel(address: impl Fn() -> String + Send + 'static) -> Channel {
+pub(super) fn channel(address: impl Fn() -> String + Send + Sync + 'static) -> Channel {
     let endpoint = Endpoint::from_static("http://server:7400")
         .connect_timeout(Duration::from_millis(500))
         .http2_keep_alive_interval(Duration::from_millis(1_000))
         .keep_alive_timeout(Duration::from_millis(1_000))
         .keep_alive_while_idle(true);
-    let mut connector = connector(Network::of_client());
-    let towards = tower::service_fn(move |_: Uri| {
-        let address: Uri = address().parse().expect("hosts have plain names");
-        tower::Service::call(&mut connector, address)
-    });
-    without_real_time(endpoint).connect_with_connector_lazy(towards)
+    dial::connect_lazily(without_real_time(endpoint), Arc::new(Towards { network: Network::of_client(), address }))
 }
 
 pub(super) fn address(host: impl std::fmt::Display) -> String {

@@ -57,6 +57,7 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
         cancelled: CancellationToken,
     ) -> Result<Vote, ResourceError> {
         self.note(&branch, BranchState::Executing);
+        self.shared.reach(self.host, "executing");
         let two_phase = prepare.execution == Execution::TwoPhase;
         let vote = self.resource.prepare(branch.clone(), prepare, cancelled).await?;
         let state = match &vote {
@@ -82,6 +83,7 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
 
     async fn abort(&self, branch: BranchId) -> Result<(), ResourceError> {
         self.note(&branch, BranchState::Aborting);
+        self.shared.reach(self.host, "aborting");
         if !self.shared.mutates(Mutant::AbortOnlyAcknowledged) {
             self.resource.abort(branch.clone()).await?;
         }
@@ -97,6 +99,7 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
 
     async fn resolve(&self, branch: BranchId, heuristic: Heuristic) -> Result<(), ResourceError> {
         self.note(&branch, BranchState::Resolving);
+        self.shared.reach(self.host, "resolving");
         self.resource.resolve(branch.clone(), heuristic).await?;
         self.note(&branch, BranchState::Over);
         Ok(())

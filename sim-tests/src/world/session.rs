@@ -4,6 +4,7 @@
 //! stream, and where they leave it. Repeated and late messages reach their receiver only within the same session, as
 //! nothing of a broken connection can arrive in the next one.
 
+use super::cells::states_hit;
 use super::mutant::Mutant;
 use super::net::{self, Network};
 use super::shared::{Order, Shared};
@@ -153,7 +154,8 @@ impl Between {
         let (index, tampering) = self.shared.plan.faults.iter().enumerate().find_map(|(index, fault)| {
             fault.what.tampering_like(&now).filter(|_| !healed).map(|tampering| (index, tampering))
         })?;
-        self.shared.order(Order::Strike { fault: index });
+        let met = states_hit(&now, &self.shared.recorder);
+        self.shared.order(Order::Strike { fault: index, met });
         Some(tampering)
     }
 

@@ -1,6 +1,7 @@
 //! What hosts and the conductor share: machines with their disks and clocks, orders, and who was promised what.
 
 use super::Process;
+use super::cells::states_hit;
 use super::mutant::Mutant;
 use super::random::{random, seed_of};
 use crate::disk::Disk;
@@ -20,8 +21,8 @@ pub(super) const EPOCH: Duration = Duration::from_secs(1_767_225_600);
 /// What the world has to do once the hosts have had their turn.
 #[derive(Clone, Debug)]
 pub(super) enum Order {
-    /// A fault of the plan waits for its point, which was reached.
-    Strike { fault: usize },
+    /// A fault of the plan waits for its point, which was reached, and met these states there.
+    Strike { fault: usize, met: Vec<String> },
     /// The process has ended by itself.
     Exited { host: Host },
 }
@@ -167,10 +168,43 @@ impl Shared {
             if *at != host || name != point || *nth != count {
                 continue;
             }
-            if kills(&fault.what, host) && !takes_effect_later(point) {
-                self.process(host).kill();
+            let met = states_hit(&fault.what, &self.recorder);
+            if !takes_effect_later(point) {
+                if kills(&fault.what, host) {
+                    self.process(host).kill();
+                }
+                self.take_hold(&fault.what);
             }
-            self.order(Order::Strike { fault: index });
+            self.order(Order::Strike { fault: index, met });
+        }
+    }
+
+    /// What a fault does to a process or its disk without anybody else's help. Doing it twice is like doing it once.
+    pub(super) fn take_hold(&self, what: &What) {
+        match what {
+            What::Pause { host, .. } => self.process(*host).pause(),
+            What::LyingSyncs { host, .. } => self.disk(*host).lie_about_syncs(true),
+            What::DiskFull { host, .. } => self.disk(*host).set_full(true),
+            What::ReadOnlyDisk { host, .. } => self.disk(*host).set_read_only(true),
+            What::SlowDisk { host, sync_ms, .. } => {
+                let base = Duration::from_millis(*sync_ms);
+                self.disk(*host).set_sync_latency(base, base / 2);
+            }
+            What::Crash { .. }
+            | What::Gone { .. }
+            | What::Takeover { .. }
+            | What::Partition { .. }
+            | What::Clog { .. }
+            | What::Tamper { .. }
+            | What::SyncFails { .. }
+            | What::RolledBack { .. }
+            | What::BitFlip { .. }
+            | What::Wiped { .. }
+            | What::Swapped { .. }
+            | What::VoteLost { .. }
+            | What::Clock { .. }
+            | What::Resolve { .. }
+            | What::Forget => {}
         }
     }
 

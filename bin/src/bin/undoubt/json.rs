@@ -204,6 +204,7 @@ impl From<&AbortReason> for Abort {
             AbortReason::Refused { by, refusal } => (Some(by), refusal.code.is_transient()),
             AbortReason::ReadLocksLost { by } | AbortReason::NotExecuted { by } => (Some(by), true),
             AbortReason::DeadlinePassed { .. } | AbortReason::Presumed => (None, true),
+            AbortReason::GivenUp { on } => (Some(on), false),
             AbortReason::Cancelled => (None, false),
         };
         let participant = participant.map(ToString::to_string);

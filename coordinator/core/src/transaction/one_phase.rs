@@ -117,9 +117,10 @@ impl Transaction {
                 self.record_vote(0, BranchVote::Committed, Bytes::new());
                 Outcome::Committed
             }
-            BranchOutcome::Aborted | BranchOutcome::HeuristicallyAborted | BranchOutcome::Unknown => {
+            BranchOutcome::Aborted | BranchOutcome::HeuristicallyAborted => {
                 Outcome::Aborted(AbortReason::NotExecuted { by })
             }
+            BranchOutcome::Unknown => Outcome::Aborted(AbortReason::GivenUp { on: by }),
         };
         self.branches[0].outcome = Some(outcome);
         self.decide(decision.clone(), cx);

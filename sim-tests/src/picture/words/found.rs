@@ -78,6 +78,7 @@ fn final_outcome(outcome: &FinalOutcome) -> &'static str {
         FinalOutcome::Committed { damaged: true, .. } => "committed, with damage",
         FinalOutcome::Aborted { damaged: false } => "aborted",
         FinalOutcome::Aborted { damaged: true } => "aborted, with damage",
+        FinalOutcome::GivenUp => "given up by an operator",
         FinalOutcome::NotFound => "not found",
         FinalOutcome::Unknown => "unknown",
     }
