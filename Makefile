@@ -9,7 +9,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 PYTHON_ENV := $(CARGO_TARGET_DIR)/python
 
-.PHONY: help demo test check fix torture explore sweep bench build simulator setup python
+.PHONY: help demo test check fix torture explore sweep compare bench build simulator setup python
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -38,6 +38,9 @@ explore: simulator ## Explores the protocol cores exhaustively.
 
 sweep: simulator ## Simulates SEEDS=300 worlds under faults, from seed FIRST=1 on.
 	$(BIN)/undoubt-sim sweep --seeds $${SEEDS:-300} --first $${FIRST:-1}
+
+compare: simulator ## Two-phase commit and sagas side by side under the same failures, over SEEDS=15 seeds.
+	$(BIN)/undoubt-sim compare --seeds $${SEEDS:-15}
 
 bench: build ## What a lone transaction costs, against two forced writes and two round trips.
 	$(CARGO) build --workspace --examples

@@ -5,7 +5,7 @@
 //! there, money is conserved, nothing is in doubt, nothing is open.
 
 use crate::cluster::{Cluster, Plan, Programs, Who};
-use crate::workload::{Audit, Length, Load, Progress, Report, Workload, audit, run};
+use crate::workload::{Audit, Length, Load, Mode, Progress, Report, Workload, audit, run};
 use anyhow::Context;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -30,6 +30,7 @@ pub struct Torture {
     pub participants: usize,
     pub customers: u32,
     pub in_flight: usize,
+    pub mode: Mode,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -85,6 +86,7 @@ pub async fn torture(
         length: Length::For(Duration::from_secs(24 * 3_600)),
         seed: torture.seed,
         timeout: Some(Duration::from_secs(2)),
+        mode: torture.mode,
         patience: Duration::from_secs(120),
         ..Load::new(cluster.url(Who::Coordinator)?, names, Workload::SmallBank)
     };

@@ -12,7 +12,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! * [`smallbank`] and [`transfers`] say what customers ask for: pure, and the same for the same seed.
+//! * [`smallbank`], [`transfers`] and `trips` say what customers ask for: pure, and the same for the same seed.
 //! * [`bank`] gives it keys and participants; [`driver`] submits it; [`ledger`] remembers it; [`report`] counts it.
 //! * [`mod@audit`] compares the ledger with what the participants hold.
 
@@ -26,6 +26,7 @@ pub mod report;
 pub mod smallbank;
 pub mod step;
 pub mod transfers;
+mod trips;
 
 pub use audit::{Audit, audit};
 pub use driver::{Outcome, Phase, Progress, run};
@@ -42,6 +43,7 @@ use std::time::Duration;
 use step::{Account, Operation};
 use tokio::sync::watch;
 use transfers::Transfers;
+use trips::Trips;
 use undoubt_client::{Client, OperatorError};
 use uuid::Uuid;
 
@@ -58,6 +60,20 @@ pub enum Workload {
     Transfers {
         branches: u32,
     },
+    /// Bookings of a flight, a hotel and a car, some of which are sold out.
+    Trips,
+}
+
+/// How transactions are carried out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    #[default]
+    TwoPhase,
+    Saga,
+    /// The coordinator chooses.
+    Auto,
+    /// A third each.
+    Mixed,
 }
 
 impl Workload {
@@ -65,12 +81,13 @@ impl Workload {
         match self {
             Workload::SmallBank => "smallbank",
             Workload::Transfers { .. } => "transfers",
+            Workload::Trips => "trips",
         }
     }
 
     pub fn branches(self) -> Option<u32> {
         match self {
-            Workload::SmallBank => None,
+            Workload::SmallBank | Workload::Trips => None,
             Workload::Transfers { branches } => Some(branches),
         }
     }
@@ -90,6 +107,7 @@ pub struct Load {
     /// Names of key-value participants, as the coordinator knows them.
     pub participants: Vec<String>,
     pub workload: Workload,
+    pub mode: Mode,
     pub customers: u32,
     /// Operations under way at the same time, at most.
     pub in_flight: usize,
@@ -115,6 +133,7 @@ impl Load {
             coordinator: coordinator.into(),
             participants,
             workload,
+            mode: Mode::default(),
             customers: 10_000,
             in_flight: 256,
             length: Length::For(Duration::from_secs(10)),
@@ -129,7 +148,7 @@ impl Load {
 
     /// Refuses what cannot be run, and says why.
     pub fn check(&self) -> anyhow::Result<Bank> {
-        let bank = Bank::new(&self.run, &self.participants, self.marks, self.timeout)?;
+        let bank = Bank::new(&self.run, &self.participants, self.marks, self.timeout)?.in_mode(self.mode);
         let Load { customers, in_flight, hot, .. } = self;
         let participants = self.participants.len();
         ensure!(
@@ -146,15 +165,22 @@ impl Load {
             "{} of {customers} customers cannot be hot; leave at least one that is not",
             hot.customers
         );
-        if let Workload::Transfers { branches } = self.workload {
-            ensure!(
-                (1..=participants).contains(&(branches as usize)),
-                "{branches} branches are not possible with {participants} participants; give 1 to {participants}"
-            );
-            ensure!(
-                *customers as usize >= 2 * participants,
-                "{customers} customers are too few for transfers over {participants} participants; give two for each"
-            );
+        let enough = *customers as usize >= 2 * participants;
+        match self.workload {
+            Workload::SmallBank => {}
+            Workload::Transfers { branches } => {
+                ensure!(
+                    (1..=participants).contains(&(branches as usize)),
+                    "{branches} branches are not possible with {participants} participants; give 1 to {participants}"
+                );
+                ensure!(
+                    enough,
+                    "{customers} customers are too few for transfers over {participants} participants; give two for each"
+                );
+            }
+            Workload::Trips => {
+                ensure!(enough, "{customers} offers are too few for {participants} participants; give two for each");
+            }
         }
         Ok(bank)
     }
@@ -177,16 +203,18 @@ pub async fn connected(client: &Client) -> Result<Vec<String>, OperatorError> {
 enum Script {
     SmallBank(SmallBank),
     Transfers(Transfers),
+    Trips(Trips),
 }
 
 impl Script {
     /// Of a load that was checked.
     fn new(load: &Load) -> Self {
         let customers = Customers::new(load.customers, load.hot);
+        let participants = u32::try_from(load.participants.len()).unwrap_or(u32::MAX);
         match load.workload {
+            Workload::Trips => Script::Trips(Trips::new(customers, participants, load.seed)),
             Workload::SmallBank => Script::SmallBank(SmallBank::new(customers, load.seed)),
             Workload::Transfers { branches } => {
-                let participants = u32::try_from(load.participants.len()).unwrap_or(u32::MAX);
                 Script::Transfers(Transfers::new(customers, participants, branches, load.seed))
             }
         }
@@ -195,6 +223,7 @@ impl Script {
     fn opening(&self) -> BTreeMap<Account, i64> {
         match self {
             Script::SmallBank(bank) => bank.opening(),
+            Script::Trips(trips) => trips.opening(),
             Script::Transfers(transfers) => transfers.opening(),
         }
     }
@@ -202,6 +231,7 @@ impl Script {
     fn draw(&self) -> Operation {
         match self {
             Script::SmallBank(bank) => bank.draw(),
+            Script::Trips(trips) => trips.draw(),
             Script::Transfers(transfers) => transfers.draw(),
         }
     }

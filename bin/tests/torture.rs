@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use undoubt::cluster::Programs;
 use undoubt::torture::{Torture, torture};
+use undoubt::workload::Mode;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_promise_is_broken_by_kill_9_at_every_crash_point_and_at_random_moments() {
@@ -11,7 +12,8 @@ async fn no_promise_is_broken_by_kill_9_at_every_crash_point_and_at_random_momen
         participant: PathBuf::from(env!("CARGO_BIN_EXE_undoubt-participant")),
     };
     let points = undoubt_coordinator::CRASH_POINTS.len() + undoubt_participant::CRASH_POINTS.len();
-    let plan = Torture { kills: 2 * points, seed: 7, participants: 3, customers: 500, in_flight: 64 };
+    let plan =
+        Torture { kills: 2 * points, seed: 7, participants: 3, customers: 500, in_flight: 64, mode: Mode::Mixed };
     let report = torture(&programs, &plan, |_, _| {}).await.expect("the torture runs to its end");
     println!(
         "{} kills at random moments, {} at crash points; not reached: {:?}; {} commits audited",

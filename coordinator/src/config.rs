@@ -25,6 +25,12 @@ pub struct Config {
     pub default_timeout_ms: u64,
     /// Longer ones are refused.
     pub max_timeout_ms: u64,
+    /// Transactions in auto mode of this value or more go through two-phase commit or not at all. Without: none do.
+    pub two_phase_from_value: Option<u64>,
+    /// After so many two-phase commits in a row that a participant did not answer in time, auto turns to sagas.
+    pub breaker_threshold: u32,
+    /// How long it does, until one two-phase commit tries the participant again.
+    pub breaker_pause_ms: u64,
     /// First pause before a decision is repeated to a participant that does not acknowledge it; it doubles.
     pub retry_first_pause_ms: u64,
     pub retry_max_pause_ms: u64,
@@ -36,6 +42,8 @@ pub struct Config {
     pub keep_alive_ms: u64,
     /// How long the record of an ended transaction is kept: its id may not be used again before.
     pub retention_s: u64,
+    /// How long whoever wanted to be called back is called, counted from the outcome.
+    pub callback_give_up_s: u64,
     /// How long records that nobody waits for may stay unforced while the coordinator is idle.
     pub lazy_flush_ms: u64,
     /// With less room on the device no new transaction is taken.
@@ -65,6 +73,9 @@ impl Default for Config {
             max_in_flight_per_stream: 4_096,
             default_timeout_ms: 10_000,
             max_timeout_ms: 3_600_000,
+            two_phase_from_value: None,
+            breaker_threshold: 3,
+            breaker_pause_ms: 10_000,
             retry_first_pause_ms: 200,
             retry_max_pause_ms: 10_000,
             reconnect_first_pause_ms: 50,
@@ -72,6 +83,7 @@ impl Default for Config {
             connect_timeout_ms: 2_000,
             keep_alive_ms: 5_000,
             retention_s: 86_400,
+            callback_give_up_s: 86_400,
             lazy_flush_ms: 50,
             min_free_bytes: 64 << 20,
             start_paused: false,
@@ -112,6 +124,8 @@ impl Config {
             ("max_in_flight_per_stream", self.max_in_flight_per_stream as u64),
             ("default_timeout_ms", self.default_timeout_ms),
             ("retry_first_pause_ms", self.retry_first_pause_ms),
+            ("breaker_threshold", self.breaker_threshold.into()),
+            ("breaker_pause_ms", self.breaker_pause_ms),
             ("reconnect_first_pause_ms", self.reconnect_first_pause_ms),
             ("connect_timeout_ms", self.connect_timeout_ms),
             ("keep_alive_ms", self.keep_alive_ms),
@@ -155,6 +169,12 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
+    /// Before the next attempt of a saga's step, after so many.
+    pub(crate) fn of_step(first: Duration, max: Duration, attempts: u32) -> Backoff {
+        let ms = |pause: Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        Backoff { first_ms: ms(first), max_ms: ms(max), attempt: attempts.saturating_sub(1) }
+    }
+
     pub(crate) fn pause(self, random: &dyn undoubt_platform::Random) -> Duration {
         let full = self.first_ms.saturating_mul(1 << self.attempt.min(32)).min(self.max_ms);
         Duration::from_millis(full / 2 + random.below(full / 2 + 1))

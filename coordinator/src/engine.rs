@@ -77,7 +77,11 @@ impl Engine {
     ) -> Result<(Engine, Handle), LogError> {
         let Parts { config, clock, random, crash, log, epoch, participants } = parts;
         let (sender, commands) = mpsc::channel(MAX_QUEUED_COMMANDS);
-        let limits = Limits { max_open_transactions: config.max_open_transactions };
+        let limits = Limits {
+            max_open_transactions: config.max_open_transactions,
+            breaker_threshold: config.breaker_threshold,
+            breaker_pause: Duration::from_millis(config.breaker_pause_ms),
+        };
         let mut engine = Engine {
             core: Coordinator::new(epoch, limits),
             writes: writes::Writes::new(Duration::from_millis(config.lazy_flush_ms)),
@@ -98,9 +102,9 @@ impl Engine {
         };
         let open = engine.log.open()?;
         let recovered = open.len();
-        for (record, history) in open {
-            engine.histories.restore(record.tx.clone(), history);
-            engine.put(Input::Recovered(record))?;
+        for (unfinished, history) in open {
+            engine.histories.restore(unfinished.tx().clone(), history);
+            engine.put(Input::Recovered(unfinished))?;
         }
         let paused = engine.config.start_paused;
         engine.put(Input::RecoveryDone { paused })?;

@@ -44,7 +44,7 @@ impl Histories {
     }
 
     pub(crate) fn note(&mut self, at: Timestamp, tx: &TxId, note: &Note) {
-        if matches!(note, Note::Begun { .. }) {
+        if matches!(note, Note::Begun { .. } | Note::SagaBegun { .. } | Note::Chosen { .. }) {
             self.open.entry(tx.clone()).or_default();
         }
         let event = HistoryEvent {

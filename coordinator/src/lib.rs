@@ -13,6 +13,7 @@
 //! very code.
 
 mod address;
+mod callback;
 pub mod config;
 pub mod connect;
 mod engine;

@@ -6,13 +6,14 @@
 //! | `open` | transaction id | `OpenTransaction`: what recovery must carry on |
 //! | `ended` | transaction id | `EndedTransaction`, for the retention time |
 //! | `ended_at` | time of the end (µs, big-endian), transaction id | nothing: the order of collection |
+//! | `callback` | transaction id | the URL that is to hear its outcome |
 //! | `damaged` | transaction id | nothing: heuristic damage, kept until an operator forgets it |
 
 mod codec;
 
 use bytes::Bytes;
 use std::sync::{Arc, Weak};
-use undoubt_coordinator_core::{EndedRecord, OpenRecord, Record};
+use undoubt_coordinator_core::{EndedRecord, Record, Unfinished};
 use undoubt_platform::{Batch, Direction, Durability, Family, Store, StoreError, Written};
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::v1::HistoryEvent;
@@ -23,9 +24,10 @@ const OPEN: Family = Family("open");
 const ENDED: Family = Family("ended");
 const ENDED_AT: Family = Family("ended_at");
 const DAMAGED: Family = Family("damaged");
+const CALLBACK: Family = Family("callback");
 
 /// What a store for this log has to be opened with.
-pub const FAMILIES: &[Family] = &[META, OPEN, ENDED, ENDED_AT, DAMAGED];
+pub const FAMILIES: &[Family] = &[META, OPEN, ENDED, ENDED_AT, DAMAGED, CALLBACK];
 
 /// Records read at a time while scanning.
 const SCAN_PAGE_RECORDS: usize = 1_000;
@@ -89,6 +91,7 @@ impl Log {
         let key = record.tx().to_bytes();
         match record {
             Record::Open(open) => batch.put(OPEN, key, codec::encode_open(open, history)),
+            Record::Saga(saga) => batch.put(OPEN, key, codec::encode_saga(saga, history)),
             Record::Ended(ended) => {
                 batch.delete(OPEN, key.clone());
                 batch.put(ENDED, key.clone(), codec::encode_ended(ended, now, history));
@@ -106,7 +109,7 @@ impl Log {
     }
 
     /// Everything recovery must carry on.
-    pub fn open(&self) -> Result<Vec<(OpenRecord, Vec<HistoryEvent>)>, LogError> {
+    pub fn open(&self) -> Result<Vec<(Unfinished, Vec<HistoryEvent>)>, LogError> {
         let mut found = Vec::new();
         let mut from = Bytes::new();
         loop {
@@ -176,6 +179,37 @@ impl Log {
         batch.put(ENDED, key.clone(), codec::encode_ended(&ended.record, ended.ended_at, &ended.history));
         batch.put(ENDED_AT, ended_at_key(ended.ended_at, &key), Bytes::new());
         batch
+    }
+
+    /// A batch that remembers who is to hear of a transaction's outcome.
+    pub(crate) fn promise(tx: &TxId, url: &str) -> Batch {
+        let mut batch = Batch::default();
+        batch.put(CALLBACK, tx.to_bytes(), Bytes::copy_from_slice(url.as_bytes()));
+        batch
+    }
+
+    /// A batch that forgets it, once it was heard.
+    pub(crate) fn kept(tx: &TxId) -> Batch {
+        let mut batch = Batch::default();
+        batch.delete(CALLBACK, tx.to_bytes());
+        batch
+    }
+
+    /// Who is still to hear of what.
+    pub(crate) fn callbacks(&self) -> Result<Vec<(TxId, String)>, LogError> {
+        let mut found = Vec::new();
+        let mut from = Bytes::new();
+        loop {
+            let page = self.store.scan(CALLBACK, &from, None, Direction::Forward, SCAN_PAGE_RECORDS)?;
+            for (key, url) in &page {
+                let tx = TxId::new(key.clone()).map_err(|why| unreadable(key, CALLBACK, &why.into()))?;
+                found.push((tx, String::from_utf8_lossy(url).into_owned()));
+            }
+            match page.last() {
+                Some((last, _)) if page.len() == SCAN_PAGE_RECORDS => from = after(last),
+                Some(_) | None => return Ok(found),
+            }
+        }
     }
 
     /// A batch that only makes what was written before it stable.

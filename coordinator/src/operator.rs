@@ -6,9 +6,10 @@ use crate::service::{gone, outcome_of, parse_tx};
 use crate::{Config, ParticipantAddress};
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
+use undoubt_coordinator_core::StepResolution;
 use undoubt_proto::v1;
 use undoubt_proto::v1::operator_server::Operator;
-use undoubt_vocabulary::{CoordinatorId, Epoch};
+use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId};
 
 /// Of a name or a reason.
 const MAX_REASON_BYTES: usize = 256;
@@ -40,6 +41,28 @@ impl Operator for OperatorService {
         check_reason("reason", &reason)?;
         let replied = self.engine.ask(|reply| Command::Forget { tx, who, reason, reply }).await.map_err(gone)?;
         outcome_of(replied).map(|_| Response::new(v1::ForgetResponse {}))
+    }
+
+    async fn resolve_step(
+        &self,
+        request: Request<v1::ResolveStepRequest>,
+    ) -> Result<Response<v1::ResolveStepResponse>, Status> {
+        let v1::ResolveStepRequest { tx, step, resolution, who, reason } = request.into_inner();
+        let tx = parse_tx(tx)?;
+        let step = step.parse().map_err(|bad: InvalidId| Status::invalid_argument(format!("step: {bad}")))?;
+        let resolution = match v1::StepResolution::try_from(resolution) {
+            Ok(v1::StepResolution::Retry) => StepResolution::Retry,
+            Ok(v1::StepResolution::Skip) => StepResolution::Skip,
+            Ok(v1::StepResolution::Done) => StepResolution::Done,
+            Ok(v1::StepResolution::Unspecified) | Err(_) => {
+                return Err(Status::invalid_argument("resolution is missing or unknown; say retry, skip or done"));
+            }
+        };
+        check_reason("who", &who)?;
+        check_reason("reason", &reason)?;
+        let asked = self.engine.ask(|reply| Command::ResolveStep { tx, step, resolution, who, reason, reply });
+        let outcome = outcome_of(asked.await.map_err(gone)?)?;
+        Ok(Response::new(v1::ResolveStepResponse { outcome: Some(outcome) }))
     }
 
     async fn pause_recovery(

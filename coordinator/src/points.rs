@@ -10,6 +10,12 @@ pub const CRASH_POINTS: &[&str] = &[
     "after-append-committed",
     "before-append-ended",
     "after-append-ended",
+    "before-append-begun",
+    "after-append-begun",
+    "before-append-stepped",
+    "after-append-stepped",
+    "before-append-turned",
+    "after-append-turned",
     "before-send-prepare",
     "after-send-prepare",
     "before-send-confirm",
@@ -20,6 +26,12 @@ pub const CRASH_POINTS: &[&str] = &[
     "after-send-abort",
     "before-send-settle",
     "after-send-settle",
+    "before-send-act",
+    "after-send-act",
+    "before-send-compensate",
+    "after-send-compensate",
+    "before-send-close",
+    "after-send-close",
     "before-answer",
     "after-answer",
 ];
@@ -29,6 +41,9 @@ pub(crate) fn before_append(stage: Stage) -> &'static str {
         Stage::Delegated => "before-append-delegated",
         Stage::Committed => "before-append-committed",
         Stage::Ended => "before-append-ended",
+        Stage::Begun => "before-append-begun",
+        Stage::Stepped => "before-append-stepped",
+        Stage::Turned => "before-append-turned",
     }
 }
 
@@ -37,6 +52,9 @@ pub(crate) fn after_append(stage: Stage) -> &'static str {
         Stage::Delegated => "after-append-delegated",
         Stage::Committed => "after-append-committed",
         Stage::Ended => "after-append-ended",
+        Stage::Begun => "after-append-begun",
+        Stage::Stepped => "after-append-stepped",
+        Stage::Turned => "after-append-turned",
     }
 }
 
@@ -48,6 +66,9 @@ pub(crate) fn around_send(message: &'static str) -> (&'static str, &'static str)
         "commit" => ("before-send-commit", "after-send-commit"),
         "abort" => ("before-send-abort", "after-send-abort"),
         "settle" => ("before-send-settle", "after-send-settle"),
+        "act" => ("before-send-act", "after-send-act"),
+        "compensate" => ("before-send-compensate", "after-send-compensate"),
+        "close" => ("before-send-close", "after-send-close"),
         _ => ("before-send-other", "after-send-other"),
     }
 }

@@ -1,5 +1,6 @@
 //! A coordinator's life: recover, serve, drain.
 
+use crate::callback::Callbacks;
 use crate::config::{Config, ConfigError};
 use crate::connect::Connect;
 use crate::engine::{Command, Engine, Parts};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tonic_health::ServingStatus;
+use undoubt_platform::dial::Dial;
 use undoubt_platform::identity::{establish, next_epoch};
 use undoubt_platform::server::{Incoming, Keeping, Offer, ReflectionError, ServerError, serve};
 use undoubt_platform::{Clock, CrashPoints, IdentityError, Kind, Random, Store, StoreError};
@@ -26,6 +28,8 @@ pub struct Environment {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub connect: Arc<dyn Connect>,
+    /// To call back whoever wants to hear of an outcome.
+    pub dial: Arc<dyn Dial>,
     /// Connections from applications and operators.
     pub incoming: Incoming,
     pub crash: CrashPoints,
@@ -83,7 +87,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     config.check()?;
-    let Environment { store, clock, random, connect, incoming, crash } = environment;
+    let Environment { store, clock, random, connect, dial, incoming, crash } = environment;
     let mut fresh_id = [0; 16];
     random.fill(&mut fresh_id);
     let identity = establish(store.as_ref(), META, Kind::Coordinator, &config.name, fresh_id).await?;
@@ -106,7 +110,8 @@ pub async fn run(
         participants: participants.clone(),
     };
     let (engine, handle) = Engine::recover(parts, drained)?;
-    let shared = Arc::new(session::Shared { config: config.clone(), connect, random, crash, id, epoch });
+    let shared =
+        Arc::new(session::Shared { config: config.clone(), connect, random: random.clone(), crash, id, epoch });
     let mut sessions = tokio::task::JoinSet::new();
     for (name, at) in participants.into_iter().zip(&config.participants) {
         sessions.spawn(session::keep(shared.clone(), name, at.address.clone(), handle.clone()));
@@ -114,8 +119,15 @@ pub async fn run(
 
     let (drain, mut drain_asked) = watch::channel(false);
     let operator = OperatorService { engine: handle.clone(), config: config.clone(), id, epoch, drain };
-    let service =
-        Service { engine: handle.clone(), config: config.clone(), clock: clock.clone(), log: log.downgrade() };
+    let callbacks = Arc::new(Callbacks::new(log.clone(), handle.clone(), dial, random.clone(), config.clone()));
+    callbacks.resume()?;
+    let service = Service {
+        engine: handle.clone(),
+        config: config.clone(),
+        clock: clock.clone(),
+        log: log.downgrade(),
+        callbacks: Arc::downgrade(&callbacks),
+    };
     let Offer { mut routes, health } = Offer::new(undoubt_proto::FILE_DESCRIPTOR_SET)?;
     health.set_service_status("", ServingStatus::Serving).await;
     health.set_serving::<CoordinatorServer<Service>>().await;

@@ -5,12 +5,13 @@ mod many;
 mod requests;
 mod views;
 
+use crate::callback::Callbacks;
 use crate::config::Config;
 use crate::engine::{Command, EngineGone, Handle, Reply};
 use crate::history::News;
 use crate::log::{Log, WeakLog};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
@@ -33,9 +34,15 @@ pub(crate) struct Service {
     pub(crate) clock: Arc<dyn Clock>,
     /// To read what has ended, beside the engine.
     pub(crate) log: WeakLog,
+    /// Belongs to whoever runs the coordinator.
+    pub(crate) callbacks: Weak<Callbacks>,
 }
 
 impl Service {
+    fn callbacks(&self) -> Result<Arc<Callbacks>, Status> {
+        self.callbacks.upgrade().ok_or_else(|| gone(EngineGone))
+    }
+
     fn log(&self) -> Result<Log, Status> {
         self.log.log().ok_or_else(|| gone(EngineGone))
     }
@@ -46,9 +53,19 @@ type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[tonic::async_trait]
 impl Coordinator for Service {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
-        let request = requests::parse(request.into_inner(), &self.config).map_err(Status::from)?;
+        let (request, callback) = requests::parse(request.into_inner(), &self.config).map_err(Status::from)?;
+        let tx = request.tx.clone();
+        if let Some(url) = &callback {
+            self.callbacks()?.promise(&tx, url).await.map_err(answers::internal)?;
+        }
         let replied = self.engine.ask(|reply| Command::Submit { request, reply }).await.map_err(gone)?;
-        Ok(Response::new(v1::SubmitResponse { outcome: Some(outcome_of(replied)?) }))
+        let outcome = outcome_of(replied);
+        match (&outcome, callback) {
+            (Ok(_), Some(url)) => self.callbacks()?.follow(tx, url),
+            (Err(_), Some(_)) => self.callbacks()?.withdraw(&tx).await.map_err(answers::internal)?,
+            (Ok(_) | Err(_), None) => {}
+        }
+        Ok(Response::new(v1::SubmitResponse { outcome: Some(outcome?) }))
     }
 
     type SubmitManyStream = Replies<v1::SubmitResponseBatch>;

@@ -112,14 +112,17 @@ async fn converse(
     };
     // Once to connect, once to be welcomed.
     let (incoming, first) = timeout(2 * patience, opening).await.map_err(late)??;
-    let Welcome { protocol_version, participant_name, resource, .. } = first.welcome.clone().unwrap_or_default();
+    let Welcome { protocol_version, participant_name, resource, cannot_prepare, .. } =
+        first.welcome.clone().unwrap_or_default();
     if protocol_version != PROTOCOL_VERSION || participant_name != participant.as_str() {
         return Err(SessionError::WrongWelcome { found: participant_name, version: protocol_version });
     }
     tracing::trace!(target: "undoubt::wire", to = %participant, session, "welcomed");
     *welcomed = true;
     let (participant, queue) = (participant.clone(), queue.clone());
-    let connected = Command::Connected { participant: participant.clone(), session, queue: queue.clone(), resource };
+    let (queued, can_prepare) = (queue.clone(), !cannot_prepare);
+    let connected =
+        Command::Connected { participant: participant.clone(), session, queue: queued, resource, can_prepare };
     engine.tell(connected).await?;
     tokio::select! {
         ended = receive(engine, &participant, session, first, incoming) => ended,
@@ -187,11 +190,13 @@ fn work_len(message: &undoubt_vocabulary::ToParticipant) -> usize {
     use undoubt_vocabulary::ToParticipant;
     match message {
         ToParticipant::Prepare(prepare) => prepare.work.len(),
+        ToParticipant::Run(run) => run.work.len() + run.inputs.iter().map(bytes::Bytes::len).sum::<usize>(),
         ToParticipant::Confirm { .. }
         | ToParticipant::Commit { .. }
         | ToParticipant::Abort { .. }
         | ToParticipant::Settle { .. }
         | ToParticipant::Undecided { .. }
-        | ToParticipant::Noted { .. } => 0,
+        | ToParticipant::Noted { .. }
+        | ToParticipant::Close { .. } => 0,
     }
 }

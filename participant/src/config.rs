@@ -14,7 +14,7 @@ pub struct Config {
     /// Where coordinators and operators connect. Port 0: any free one.
     pub listen: String,
     pub data_dir: PathBuf,
-    /// Branches that are not finished; a prepare beyond it is refused.
+    /// Branches that are not finished and steps under way; a prepare or an action beyond it is refused.
     pub max_open_branches: usize,
     /// How often what is in doubt asks for its decision.
     pub sweep_period_ms: u64,

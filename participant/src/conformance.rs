@@ -5,11 +5,14 @@
 //! it. Nothing in it depends on speed but one lock wait, which is meant to run out; a call that does not answer at all
 //! within [`PATIENCE`] fails.
 //!
-//! What the server does for every resource manager (tickets, fences, messages that come twice) is not asked for here.
+//! What the server does for every resource manager (tickets, fences, messages that come twice) is not asked for here; but
+//! sagas run behind the server's own rules, for their barriers are both: decided there, stored by the resource manager.
 
 mod commit;
 mod doubt;
 mod lock;
+mod saga;
+mod server;
 mod subject;
 
 use crate::resource::ResourceManager;
@@ -41,6 +44,11 @@ pub trait World {
     /// Work that adds to a number, absent counting as 0, and is refused where the sum is below the floor.
     fn add(&self, key: &str, delta: i64, floor: Option<i64>) -> Bytes;
 
+    /// Work of a step's action that sets a value and leaves a semantic lock; `None` where the resource has none.
+    fn put_pending(&self, _key: &str, _value: &str) -> Option<Bytes> {
+        None
+    }
+
     /// The value in the result of a [`get`](Self::get) or [`add`](Self::add).
     fn value(&self, result: &Bytes) -> Option<String>;
 }
@@ -69,6 +77,18 @@ pub async fn conformance<W: World>(world: &mut W) {
     doubt::an_operators_abort_is_done_and_kept_until_it_is_forgotten(world).await;
     doubt::a_fence_drops_what_is_finished_below_it_and_nothing_else(world).await;
     doubt::the_highest_epoch_survives_a_crash(world).await;
+    saga::a_barrier_and_its_work_are_stored_together(world).await;
+    saga::an_action_that_comes_twice_runs_once_and_is_answered_the_same(world).await;
+    saga::an_action_that_only_reads_is_remembered_too(world).await;
+    saga::a_compensation_that_comes_twice_undoes_once(world).await;
+    saga::a_compensation_before_its_action_is_empty_and_the_action_changes_nothing(world).await;
+    saga::a_refused_action_leaves_nothing_behind_and_may_succeed_later(world).await;
+    saga::a_refused_compensation_leaves_the_action_in_effect(world).await;
+    saga::steps_of_one_saga_are_independent(world).await;
+    saga::a_branch_prepared_under_the_same_id_keeps_its_locks(world).await;
+    saga::an_actions_wait_for_locks_ends_when_it_has_to(world).await;
+    saga::semantic_locks_last_until_their_saga_or_their_step_is_over(world).await;
+    saga::a_fence_drops_the_barriers_below_it_and_nothing_else(world).await;
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod calls;
 mod commands;
+mod steps;
 
 use crate::config::Config;
 use crate::resource::{Recovered, ResourceError, ResourceManager};
@@ -18,7 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant_core as core;
-use undoubt_participant_core::{Answer, BranchId, Effect, Input, Limits, Operator, Participant, Session};
+use undoubt_participant_core::{Answer, BranchId, Effect, Input, Limits, Operator, Participant, Session, StepId};
 use undoubt_platform::{CrashPoints, Random};
 use undoubt_vocabulary::BranchOutcome;
 
@@ -38,6 +39,7 @@ pub(crate) struct Engine<R> {
     crash: CrashPoints,
     calls: FuturesUnordered<BoxFuture<'static, Result<Done, ResourceError>>>,
     cancellations: BTreeMap<BranchId, CancellationToken>,
+    actions: BTreeMap<StepId, CancellationToken>,
     /// Bounded by the number of open branches: each has at most one message under way, and one inquiry a sweep.
     sessions: BTreeMap<Session, mpsc::UnboundedSender<Outgoing>>,
     operators: BTreeMap<Operator, oneshot::Sender<Answer>>,
@@ -63,6 +65,7 @@ impl<R: ResourceManager> Engine<R> {
             crash,
             calls: FuturesUnordered::new(),
             cancellations: BTreeMap::new(),
+            actions: BTreeMap::new(),
             sessions: BTreeMap::new(),
             operators: BTreeMap::new(),
             next_operator: 0,
@@ -100,7 +103,7 @@ impl<R: ResourceManager> Engine<R> {
             }
         }
         // What the resource manager has begun it may finish; nobody is told any more.
-        for token in self.cancellations.values() {
+        for token in self.cancellations.values().chain(self.actions.values()) {
             token.cancel();
         }
         while let Some(done) = self.calls.next().await {
@@ -143,6 +146,15 @@ impl<R: ResourceManager> Engine<R> {
             Effect::Resolve { branch, heuristic } => self.resolve(branch, heuristic),
             Effect::NoteDecision { branch, heuristic } => self.note_decision(branch, heuristic),
             Effect::ForgetHeuristic { branch } => self.forget_heuristic(branch),
+            Effect::RunAction { step, run } => self.act(step, run),
+            Effect::CancelAction { step } => {
+                if let Some(token) = self.actions.get(&step) {
+                    token.cancel();
+                }
+            }
+            Effect::Compensate { step, run } => self.compensate(step, run),
+            Effect::StoreEmpty { step } => self.store_empty(step),
+            Effect::CloseSaga { coordinator, ticket, tx } => self.close_saga(coordinator, ticket, tx),
             Effect::Collect { coordinator, fence } => self.collect(coordinator, fence),
         }
     }
@@ -155,8 +167,9 @@ impl<R: ResourceManager> Engine<R> {
     }
 }
 
-fn inputs_of(recovered: Recovered) -> impl Iterator<Item = core::Recovered> {
-    let Recovered { coordinators, prepared, finished, heuristics } = recovered;
+/// What survived, in the order in which a core has to hear of it.
+pub(crate) fn inputs_of(recovered: Recovered) -> impl Iterator<Item = core::Recovered> {
+    let Recovered { coordinators, prepared, finished, heuristics, steps } = recovered;
     let coordinators =
         coordinators.into_iter().map(|(id, epoch, fence)| core::Recovered::Coordinator { id, epoch, fence });
     let prepared =
@@ -174,6 +187,10 @@ fn inputs_of(recovered: Recovered) -> impl Iterator<Item = core::Recovered> {
         begun_at,
         heuristic,
     });
+    let steps = steps.into_iter().map(|(step, state)| core::Recovered::Step { step, state });
     // What is open comes first: a finished record of an earlier attempt gives way to it.
-    coordinators.chain(prepared).chain(heuristics).chain(finished)
+    coordinators.chain(prepared).chain(heuristics).chain(finished).chain(steps)
 }
+
+#[cfg(test)]
+mod tests;

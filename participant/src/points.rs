@@ -1,6 +1,6 @@
 //! Where a process can be made to crash: around what the resource manager makes durable, and around each send.
 
-use undoubt_vocabulary::ToCoordinator;
+use undoubt_vocabulary::{Half, ToCoordinator};
 
 /// Every point's name, for those who sweep them.
 pub const CRASH_POINTS: &[&str] = &[
@@ -10,6 +10,10 @@ pub const CRASH_POINTS: &[&str] = &[
     "after-commit",
     "before-abort",
     "after-abort",
+    "before-act",
+    "after-act",
+    "before-compensate",
+    "after-compensate",
     "before-send-vote",
     "after-send-vote",
     "before-send-confirmed",
@@ -18,6 +22,12 @@ pub const CRASH_POINTS: &[&str] = &[
     "after-send-finished",
     "before-send-inquiry",
     "after-send-inquiry",
+    "before-send-acted",
+    "after-send-acted",
+    "before-send-compensated",
+    "after-send-compensated",
+    "before-send-closed",
+    "after-send-closed",
 ];
 
 /// Before and after a message is handed to the stream.
@@ -27,5 +37,8 @@ pub(crate) fn around_send(message: &ToCoordinator) -> (&'static str, &'static st
         ToCoordinator::Confirmed { .. } => ("before-send-confirmed", "after-send-confirmed"),
         ToCoordinator::Finished { .. } => ("before-send-finished", "after-send-finished"),
         ToCoordinator::Inquiry { .. } => ("before-send-inquiry", "after-send-inquiry"),
+        ToCoordinator::Ran { half: Half::Action, .. } => ("before-send-acted", "after-send-acted"),
+        ToCoordinator::Ran { half: Half::Compensation, .. } => ("before-send-compensated", "after-send-compensated"),
+        ToCoordinator::Closed { .. } => ("before-send-closed", "after-send-closed"),
     }
 }

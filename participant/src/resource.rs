@@ -7,22 +7,31 @@
 //!
 //! # The contract
 //! * [`recover`](ResourceManager::recover) comes once and first.
-//! * For one transaction id at most one call is under way at a time, so no call meets its own repetition. Calls for
-//!   different transactions overlap as they like, and so do those for a coordinator: of several epochs or fences the
+//! * For one transaction id at most one call for a branch is under way at a time, and for one step of a saga at most one
+//!   call, so no call meets its own repetition. A saga is closed while no call for its steps is under way. All else
+//!   overlaps as it likes: branches of different transactions, steps, a branch and steps under one transaction id, and
+//!   calls for a coordinator: of several epochs or fences the
 //!   highest holds. No future is dropped before it is done.
 //! * A success says that what the call promises is true, durability included. The server answers the coordinator on the
 //!   strength of it (R1, R2).
 //! * Storage that fails stops the process (R8): [`ResourceError::Stopped`]. [`ResourceError::Unavailable`] means that
 //!   nothing happened; the server will try again.
+//! * A resource manager that cannot prepare ([`can_prepare`](ResourceManager::can_prepare)) takes part in sagas and in
+//!   one-phase transactions all the same. For a saga it has to keep each step's barrier: a record of what became of the
+//!   step, in the same local transaction as its work. What is a repetition, empty or late the server decides (promise 8
+//!   of `session.proto`); the resource manager only stores what it is handed, and tells it again after a restart.
 //! * Time is tokio's, and nothing is drawn at random: the simulation runs adapters too.
 
 use bytes::Bytes;
 use std::future::Future;
 use tokio_util::sync::CancellationToken;
-use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, Prepare, Ticket, Timestamp, Vote};
+use undoubt_vocabulary::{
+    BranchOutcome, CoordinatorId, Epoch, Prepare, RunStep, StepOutcome, Ticket, Timestamp, TxId, Vote,
+};
 
 pub use undoubt_participant_core::branch_id::BranchId;
 pub use undoubt_participant_core::heuristic::Heuristic;
+pub use undoubt_participant_core::step::{StepId, StepState};
 
 /// A resource that takes part in transactions. The module's page states the contract that holds for all calls.
 pub trait ResourceManager: Send + Sync + 'static {
@@ -32,6 +41,11 @@ pub trait ResourceManager: Send + Sync + 'static {
     /// Why it takes no new work at the moment, for people; `None` while all is well.
     fn refusing_work_because(&self) -> Option<String> {
         None
+    }
+
+    /// Whether it can vote prepared. Of one that cannot, the server refuses two-phase work itself.
+    fn can_prepare(&self) -> bool {
+        true
     }
 
     /// Called once, before all else: tells what survived. When it returns, the prepared branches hold their locks again.
@@ -85,12 +99,48 @@ pub trait ResourceManager: Send + Sync + 'static {
     /// Drops a heuristic outcome's record; forced. May be repeated.
     fn forget_heuristic(&self, branch: BranchId) -> impl Future<Output = Result<(), ResourceError>> + Send;
 
-    /// Every attempt of this coordinator below `fence` is over: drops what was kept only to recognise it, and remembers
-    /// the fence, both in one write that need not be forced. Branches still prepared below it stay.
+    /// Every attempt of this coordinator below `fence` is over: drops what was kept only to recognise it, barriers of steps
+    /// and their semantic locks among it, and remembers the fence, all in one write that need not be forced. Branches still
+    /// prepared below it stay.
     fn collect(
         &self,
         coordinator: CoordinatorId,
         fence: Ticket,
+    ) -> impl Future<Output = Result<(), ResourceError>> + Send;
+
+    /// A step's action: waits for the locks, checks, does the work, and stores with it that it is in effect
+    /// ([`StepState::Acted`]), its result and which semantic locks it leaves, all in one forced write. The locks are free
+    /// when it returns. Work that only reads stores its barrier too.
+    ///
+    /// A lock wait ends at `run.timeout` or once `cancelled`. Later than that a cancellation may be ignored. A refusal
+    /// leaves nothing behind: neither data nor locks nor a barrier. The locks are the step's own: a branch that is
+    /// prepared under the same transaction id keeps its.
+    fn act(
+        &self,
+        step: StepId,
+        run: RunStep,
+        cancelled: CancellationToken,
+    ) -> impl Future<Output = Result<StepOutcome, ResourceError>> + Send;
+
+    /// Undoes a step whose action is in effect: does the compensation's work, stores that it is undone
+    /// ([`StepState::Compensated`]) and drops the step's semantic locks, all in one forced write. The locks are free when
+    /// it returns. The last of `run.inputs` is the action's result.
+    ///
+    /// Returns [`StepOutcome::Done`], whose result nobody reads, or a refusal, which leaves all as it was. What is open
+    /// has to end, so it is not refused for want of room.
+    fn compensate(&self, step: StepId, run: RunStep)
+    -> impl Future<Output = Result<StepOutcome, ResourceError>> + Send;
+
+    /// A compensation came whose action is not in effect: stores that ([`StepState::Empty`]), forced.
+    fn store_empty(&self, step: StepId) -> impl Future<Output = Result<(), ResourceError>> + Send;
+
+    /// The saga is over: drops the semantic locks of all its steps, and from their barriers that there were any, in one
+    /// forced write. May be repeated, and be for a saga that has none.
+    fn close_saga(
+        &self,
+        coordinator: CoordinatorId,
+        ticket: Ticket,
+        tx: TxId,
     ) -> impl Future<Output = Result<(), ResourceError>> + Send;
 }
 
@@ -105,6 +155,8 @@ pub struct Recovered {
     pub finished: Vec<(BranchId, BranchOutcome, Bytes)>,
     /// With the time when their transaction began.
     pub heuristics: Vec<(BranchId, Timestamp, Heuristic)>,
+    /// Barriers of sagas' steps; at or above their fence.
+    pub steps: Vec<(StepId, StepState)>,
 }
 
 /// Why a resource manager did not do what it was told.

@@ -61,13 +61,12 @@ pub async fn run<R: ResourceManager>(
     config.check()?;
     let Environment { clock, random, incoming, crash } = environment;
     let config = Arc::new(config);
-    let kind = resource.kind();
-    let (engine, handle) = Engine::recover(resource, config.clone(), random, crash.clone()).await?;
+    let (engine, handle) = Engine::recover(resource.clone(), config.clone(), random, crash.clone()).await?;
 
     let Offer { mut routes, health } = Offer::new(undoubt_proto::FILE_DESCRIPTOR_SET)?;
     health.set_service_status("", ServingStatus::Serving).await;
     health.set_serving::<ParticipantServer<SessionService>>().await;
-    let session = SessionService::new(handle.clone(), config.clone(), kind, crash);
+    let session = SessionService::new(handle.clone(), config.clone(), &*resource, crash);
     let session = ParticipantServer::new(session)
         .max_decoding_message_size(MAX_INCOMING_BATCH_BYTES)
         .max_encoding_message_size(usize::MAX);

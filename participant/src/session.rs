@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::engine::{Command, EngineGone, Handle, Outgoing};
 use crate::points::around_send;
+use crate::resource::ResourceManager;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +35,7 @@ pub(crate) struct SessionService {
     engine: Handle,
     config: Arc<Config>,
     resource: &'static str,
+    can_prepare: bool,
     crash: CrashPoints,
     sessions: Arc<AtomicU64>,
 }
@@ -41,8 +43,14 @@ pub(crate) struct SessionService {
 type Batches = Pin<Box<dyn Stream<Item = Result<v1::ParticipantBatch, Status>> + Send>>;
 
 impl SessionService {
-    pub(crate) fn new(engine: Handle, config: Arc<Config>, resource: &'static str, crash: CrashPoints) -> Self {
-        SessionService { engine, config, resource, crash, sessions: Arc::default() }
+    pub(crate) fn new<R: ResourceManager>(
+        engine: Handle,
+        config: Arc<Config>,
+        resource: &R,
+        crash: CrashPoints,
+    ) -> Self {
+        let (resource, can_prepare) = (resource.kind(), resource.can_prepare());
+        SessionService { engine, config, resource, can_prepare, crash, sessions: Arc::default() }
     }
 
     fn check(&self, hello: &v1::Hello) -> Result<(CoordinatorId, Epoch), Status> {
@@ -88,6 +96,7 @@ impl Participant for SessionService {
             participant_name: self.config.name.clone(),
             resource: self.resource.to_owned(),
             max_work_bytes: MAX_WORK_BYTES as u64,
+            cannot_prepare: !self.can_prepare,
         };
         let (engine, crash) = (self.engine.clone(), self.crash.clone());
         tokio::spawn(async move {

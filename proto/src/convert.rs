@@ -10,6 +10,7 @@
 mod field;
 mod message;
 mod outcome;
+mod saga;
 mod vote;
 
 pub use outcome::{KnownOutcome, branch_outcome};

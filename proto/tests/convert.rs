@@ -13,8 +13,8 @@ use undoubt_proto::convert::{KnownOutcome, Malformed};
 use undoubt_proto::v1;
 use undoubt_vocabulary::limits::{MAX_DETAIL_BYTES, MAX_RESULT_BYTES, MAX_WORK_BYTES};
 use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, Execution, Outcome, ParticipantName, Prepare, Refusal, RefusalCode, Ticket, Timestamp,
-    ToCoordinator, ToParticipant, TxId, Vote,
+    AbortReason, BranchOutcome, Execution, Half, Outcome, ParticipantName, Prepare, Refusal, RefusalCode, RunStep,
+    StepIndex, StepOutcome, Ticket, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
 };
 
 fn bytes() -> impl Strategy<Value = Bytes> {
@@ -99,6 +99,37 @@ fn prepare() -> impl Strategy<Value = Prepare> {
     )
 }
 
+fn step() -> impl Strategy<Value = StepIndex> {
+    any::<u16>().prop_map(StepIndex)
+}
+
+fn half() -> impl Strategy<Value = Half> {
+    prop_oneof![Just(Half::Action), Just(Half::Compensation)]
+}
+
+fn step_outcome() -> impl Strategy<Value = StepOutcome> {
+    prop_oneof![
+        (bytes(), any::<bool>()).prop_map(|(result, pending)| StepOutcome::Done { result, pending }),
+        Just(StepOutcome::Empty),
+        refusal().prop_map(StepOutcome::Refused),
+    ]
+}
+
+fn run_step() -> impl Strategy<Value = RunStep> {
+    ((tx(), ticket(), step(), half()), any::<u32>(), any::<u64>(), any::<u32>(), bytes(), vec(bytes(), 0..=64))
+        .prop_map(|((tx, ticket, step, half), attempt, begun_at, timeout, work, inputs)| RunStep {
+            tx,
+            ticket,
+            step,
+            half,
+            attempt,
+            begun_at: Timestamp(begun_at),
+            timeout: Duration::from_millis(timeout.into()),
+            work,
+            inputs,
+        })
+}
+
 fn to_participant() -> impl Strategy<Value = ToParticipant> {
     prop_oneof![
         prepare().prop_map(ToParticipant::Prepare),
@@ -108,6 +139,8 @@ fn to_participant() -> impl Strategy<Value = ToParticipant> {
         (tx(), ticket()).prop_map(|(tx, ticket)| ToParticipant::Settle { tx, ticket }),
         (tx(), ticket()).prop_map(|(tx, ticket)| ToParticipant::Undecided { tx, ticket }),
         (tx(), ticket()).prop_map(|(tx, ticket)| ToParticipant::Noted { tx, ticket }),
+        run_step().prop_map(ToParticipant::Run),
+        (tx(), ticket()).prop_map(|(tx, ticket)| ToParticipant::Close { tx, ticket }),
     ]
 }
 
@@ -121,6 +154,17 @@ fn to_coordinator() -> impl Strategy<Value = ToCoordinator> {
             outcome
         }),
         (tx(), ticket()).prop_map(|(tx, ticket)| ToCoordinator::Inquiry { tx, ticket }),
+        (tx(), ticket(), step(), half(), any::<u32>(), step_outcome()).prop_map(
+            |(tx, ticket, step, half, attempt, outcome)| ToCoordinator::Ran {
+                tx,
+                ticket,
+                step,
+                half,
+                attempt,
+                outcome
+            }
+        ),
+        (tx(), ticket()).prop_map(|(tx, ticket)| ToCoordinator::Closed { tx, ticket }),
     ]
 }
 

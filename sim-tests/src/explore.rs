@@ -13,6 +13,7 @@
 //! * A commit that a resource is told is done at once, where no other transaction can see that it isn't: until it is done
 //!   nobody can tell whether it was received, for a crash loses both alike.
 //! * Sessions begin, and processes start again, at once in most scenarios (see [`Sessions`]).
+//! * A step of a saga takes its locks, its effect and its barrier in one step, as they are one forced write.
 //! * Repetition by timers and sweeps waits until it can matter (see [`action`]).
 //! * What a participant notices of a dead session makes no difference until the next session comes (see [`session`]).
 //! * Of worlds that differ only in the names of interchangeable participants one is explored (see [`symmetry`]).
@@ -47,6 +48,6 @@ mod world;
 pub use cells::Cells;
 pub use mutant::Mutant;
 pub use report::{Limits, Report, Trace};
-pub use scenario::{Budget, Crashing, Deadlines, Request, RequestKind, Scenario, Sessions};
+pub use scenario::{Budget, Crashing, Deadlines, Request, RequestKind, SagaStep, Scenario, Sessions};
 pub use search::explore;
 pub use words::Told;

@@ -1,6 +1,7 @@
 //! How we know: exhaustive exploration, worlds, faults, checkers.
 
 pub mod check;
+pub mod compare;
 pub mod disk;
 pub mod divergence;
 pub mod explore;

@@ -12,6 +12,7 @@ mod words;
 pub use fault::{Code, Direction, Fault, Message, Tampering, What, When};
 pub use host::Host;
 
+use crate::run::Mode;
 use crate::world::Mutant;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,12 @@ pub struct Shape {
     pub retention_s: u64,
     /// When everything is healed and has to come to an end.
     pub heal_at_ms: u64,
+    /// Transactions that are sagas, and as many that leave the choice to the coordinator; the rest is two-phase commit.
+    #[serde(default)]
+    pub sagas_percent: u8,
+    /// All transactions in this mode, whatever they do. Sagas then touch what others audit, and anomalies show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Mode>,
 }
 
 impl Default for Shape {
@@ -60,6 +67,8 @@ impl Default for Shape {
             latency_ms: (1, 10),
             retention_s: 3_600,
             heal_at_ms: 10_000,
+            sagas_percent: 0,
+            only: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::plan::{Host, Plan};
 use crate::trace::Entry;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A run that has come to its end, or to the end of everybody's patience.
@@ -48,12 +48,45 @@ pub enum CallKind {
     Ask,
 }
 
+/// How a transaction is submitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    TwoPhase,
+    Saga,
+    /// A saga with counter-measures against missing isolation: semantic locks that all respect.
+    GuardedSaga,
+    /// The coordinator chooses.
+    Auto,
+}
+
+impl Mode {
+    /// The first letter of a transaction's id says it.
+    pub fn of(tx: &str) -> Mode {
+        match tx.as_bytes().first() {
+            Some(b's') => Mode::Saga,
+            Some(b'g') => Mode::GuardedSaga,
+            Some(b'a') => Mode::Auto,
+            Some(_) | None => Mode::TwoPhase,
+        }
+    }
+
+    pub fn letter(self) -> char {
+        match self {
+            Mode::TwoPhase => 't',
+            Mode::Saga => 's',
+            Mode::GuardedSaga => 'g',
+            Mode::Auto => 'a',
+        }
+    }
+}
+
 /// What a transaction does at each participant, in order.
 pub type Work = BTreeMap<Participant, Vec<Op>>;
 
 /// The operations that workloads are made of. A branch that writes also leaves a mark: whether it took effect can be
 /// seen on the disk for ever.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Op {
     /// Accounts start at [`Op::OPENING_BALANCE`] and never fall below 0.
     Transfer {
@@ -96,6 +129,13 @@ pub enum Reply {
     Refused(String),
     /// It may have taken effect or not.
     Unknown(String),
+}
+
+impl Reply {
+    /// An operator gave up on the only branch: nobody will ever know.
+    pub fn given_up() -> Reply {
+        Reply::Unknown("an operator gave up on it".to_owned())
+    }
 }
 
 pub type Reads = BTreeMap<Participant, Vec<Option<String>>>;

@@ -1,5 +1,7 @@
 //! Every fault of the catalogue by itself, each as a sentence.
 
+mod sagas;
+
 use crate::plan::{Code, Direction, Fault, Host, Message, Plan, Shape, Tampering, What, When};
 
 /// A run whose trouble has a name.
@@ -18,7 +20,7 @@ const P2: Host = Host::Participant(2);
 
 /// All of them, in the order of the catalogue.
 pub fn all() -> Vec<Scenario> {
-    [storage(), processes(), network(), people()].concat()
+    [storage(), processes(), network(), people(), sagas::sagas()].concat()
 }
 
 pub fn named(name: &str) -> Option<Scenario> {
@@ -391,12 +393,12 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn names_are_unique_and_every_code_of_two_phase_commit_has_a_scenario() {
+    fn names_are_unique_and_every_code_has_a_scenario() {
         let all = all();
         let names: BTreeSet<_> = all.iter().map(|scenario| scenario.name).collect();
         assert_eq!(names.len(), all.len());
         let codes: BTreeSet<String> = all.iter().flat_map(|scenario| scenario.codes).map(ToString::to_string).collect();
-        let wanted = "S1 S2 S3 S4 S5 S6 S7 S8 S9 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N6 N7 C1 O1 O2 O3";
+        let wanted = "S1 S2 S3 S4 S5 S6 S7 S8 S9 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N5 N6 N7 C1 O1 O2 O3 G1 G2";
         assert_eq!(codes, wanted.split(' ').map(str::to_owned).collect());
     }
 }

@@ -108,6 +108,72 @@ fn a_single_branch_that_an_operator_gives_up_leaves_a_record_that_nobody_knows()
 }
 
 #[test]
+fn a_saga_is_done_or_undone_whatever_happens() {
+    nothing_breaks(Scenario::saga());
+}
+
+#[test]
+fn steps_side_by_side_are_done_or_undone_and_leave_no_semantic_lock() {
+    nothing_breaks(Scenario::side_by_side());
+}
+
+#[test]
+fn nothing_is_undone_once_the_pivot_is_in_effect() {
+    nothing_breaks(Scenario::pivot());
+}
+
+#[test]
+fn a_refused_step_takes_the_others_back() {
+    nothing_breaks(Scenario::refused_step());
+}
+
+#[test]
+fn a_cancelled_saga_ends_in_one_outcome() {
+    nothing_breaks(Scenario::cancelled_saga());
+}
+
+#[test]
+fn the_same_saga_has_one_outcome() {
+    nothing_breaks(Scenario::saga_submitted_twice());
+}
+
+#[test]
+fn a_paused_recovery_and_a_drain_lose_no_saga() {
+    nothing_breaks(Scenario::operated_saga());
+}
+
+#[test]
+fn sessions_that_break_off_anywhere_do_a_saga_no_harm() {
+    nothing_breaks(Scenario::saga_over_sessions());
+}
+
+#[test]
+fn a_saga_that_waits_for_locks_goes_on_in_the_end() {
+    nothing_breaks(Scenario::saga_among_locks());
+}
+
+#[test]
+fn an_attempt_that_goes_on_as_a_saga_takes_effect_one_way_only() {
+    nothing_breaks(Scenario::auto());
+}
+
+#[test]
+fn an_attempt_that_goes_on_as_a_saga_with_a_pivot_takes_effect_one_way_only() {
+    nothing_breaks(Scenario::auto_with_pivot());
+}
+
+#[test]
+fn one_id_that_goes_both_ways_takes_effect_one_way_only() {
+    nothing_breaks(Scenario::auto_and_saga());
+}
+
+#[test]
+fn participants_of_a_saga_are_not_interchangeable() {
+    let report = explore(&Scenario::side_by_side(), NO_FAULTS, LIMITS, &mut |_, _| {});
+    assert_eq!(report.renamings, 1);
+}
+
+#[test]
 fn what_does_not_fit_the_limit_is_said_to_be_left_out() {
     let scenario = Scenario::two_participants();
     let report = explore(&scenario, scenario.budget, Limits { max_states: 100, ..LIMITS }, &mut |_, _| {});
@@ -170,6 +236,15 @@ fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
         Mutant::ForgettingErases => ((Scenario::forgotten(), NO_FAULTS), "R10"),
         Mutant::DrainForgets => (quick(Scenario::operated()), "R10"),
         Mutant::NeverResumes => (quick(Scenario::operated()), "termination"),
+        Mutant::BegunBeforeStable => ((Scenario::saga(), NO_FAULTS), "saga: action"),
+        Mutant::BegunLostUnnoticed => ((Scenario::auto(), NO_FAULTS), "saga: a step"),
+        Mutant::TurnedBeforeStable => ((Scenario::saga(), NO_FAULTS), "saga: compensation"),
+        Mutant::ProgressBeforeStable => ((Scenario::pivot(), NO_FAULTS), "saga: action"),
+        Mutant::SagasForgotten => ((Scenario::saga(), ONE_CRASH), "R4"),
+        Mutant::BarriersForgotten => ((Scenario::saga(), ONE_CRASH), "barrier"),
+        Mutant::CompensationUnmarked => ((Scenario::refused_step(), ONE_CRASH), "barrier"),
+        Mutant::EmptyUnstored => ((Scenario::saga(), NO_FAULTS), "R2"),
+        Mutant::MarksLeft => ((Scenario::side_by_side(), NO_FAULTS), "R2"),
     };
     (scenario, budget, reason)
 }

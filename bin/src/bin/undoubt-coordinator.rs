@@ -7,6 +7,7 @@ use std::time::Duration;
 use undoubt::process::{Ran, ServerArgs, Shutdown, connections, run_with_room};
 use undoubt::settings;
 use undoubt_coordinator::{Config, Environment, TcpConnect, log, run};
+use undoubt_platform::dial::TcpDial;
 use undoubt_platform::{OsRandom, RocksOptions, RocksStore, StoreError, SystemClock};
 
 /// Decides transactions across services: two-phase commit with a write-ahead log in RocksDB.
@@ -66,6 +67,7 @@ async fn main() -> anyhow::Result<()> {
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom),
             connect: connect.clone(),
+            dial: Arc::new(TcpDial),
             incoming: connections(listener),
             crash: crash.clone(),
         };

@@ -8,12 +8,13 @@
 //! | `<run>/savings/<customer>`, `<run>/checking/<customer>` | the balance |
 //! | `~/<run>-<number>`: transaction `<run>-<number>` took effect here | `1` |
 
+use crate::workload::Mode;
 use crate::workload::step::{Account, Action, Kind, Step};
 use anyhow::Context;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use undoubt_client::kv::{Add, KvWork};
-use undoubt_client::{Answer, Transaction};
+use undoubt_client::{self as client, Answer, Transaction};
 use undoubt_vocabulary::{ParticipantName, TxId};
 
 /// Leaves room for the number in a transaction's id, which may have 64 bytes.
@@ -26,6 +27,7 @@ pub struct Bank {
     /// Whether transactions leave markers.
     marks: bool,
     timeout: Option<Duration>,
+    mode: Mode,
 }
 
 impl Bank {
@@ -40,7 +42,11 @@ impl Bank {
         anyhow::ensure!(!participants.is_empty(), "a load needs participants; name at least one");
         let distinct: BTreeSet<_> = participants.iter().collect();
         anyhow::ensure!(distinct.len() == participants.len(), "a participant is named twice; name each once");
-        Ok(Bank { run: run.to_owned(), participants, marks, timeout })
+        Ok(Bank { run: run.to_owned(), participants, marks, timeout, mode: Mode::default() })
+    }
+
+    pub fn in_mode(self, mode: Mode) -> Self {
+        Bank { mode, ..self }
     }
 
     pub fn run(&self) -> &str {
@@ -91,8 +97,28 @@ impl Bank {
         if let Some(timeout) = self.timeout {
             transaction = transaction.timeout(timeout);
         }
+        let mode = match self.mode {
+            Mode::Mixed => [Mode::TwoPhase, Mode::Saga, Mode::Auto][usize::try_from(number % 3).unwrap_or_default()],
+            Mode::TwoPhase | Mode::Saga | Mode::Auto => self.mode,
+        };
+        match mode {
+            Mode::TwoPhase | Mode::Mixed => {
+                let works = self.works(number, step).into_iter();
+                works.fold(transaction, |transaction, (home, work)| {
+                    transaction.kv(self.participants[home].as_str(), work)
+                })
+            }
+            Mode::Saga => self.steps(number, step).into_iter().fold(transaction, Transaction::step),
+            Mode::Auto => self.steps(number, step).into_iter().fold(transaction, Transaction::step).auto(),
+        }
+    }
+
+    /// The work at each participant, with its marker.
+    fn works(&self, number: u64, step: &Step) -> BTreeMap<usize, KvWork> {
+        let mut works: BTreeMap<usize, KvWork> = BTreeMap::new();
         for access in step.accesses() {
-            let (key, work) = (self.key(access.account), KvWork::new());
+            let key = self.key(access.account);
+            let work = works.remove(&self.home(access.account)).unwrap_or_default();
             let work = match access.action {
                 Action::Read => work.get(key),
                 Action::Add(amount) => work.add(key, amount),
@@ -101,12 +127,45 @@ impl Bank {
                     work.compare_and_set(key, Some(read.to_string().into()), Some(new.to_string().into()))
                 }
             };
-            transaction = transaction.kv(self.participants[self.home(access.account)].as_str(), work);
+            works.insert(self.home(access.account), work);
         }
         let marked = if self.marks { self.written(step) } else { BTreeSet::new() };
-        marked.into_iter().fold(transaction, |transaction, home| {
-            transaction.kv(self.participants[home].as_str(), KvWork::new().put(self.marker(number), "1"))
-        })
+        for home in marked {
+            let work = works.remove(&home).unwrap_or_default();
+            works.insert(home, work.put(self.marker(number), "1"));
+        }
+        works
+    }
+
+    /// The same as a saga, with a step for each participant: first those that take something, which can be given back;
+    /// then those that only give, which could not be taken back once it is spent. The first of these is the pivot.
+    fn steps(&self, number: u64, step: &Step) -> Vec<client::Step> {
+        let at = |home: usize| step.accesses().iter().filter(move |access| self.home(access.account) == home);
+        let only_gives = |home| {
+            at(home).all(|access| match access.action {
+                Action::Add(amount) => amount > 0,
+                Action::Read | Action::Withdraw(_) | Action::Replace { .. } => false,
+            })
+        };
+        let (gives, takes): (Vec<_>, Vec<_>) =
+            self.works(number, step).into_iter().partition(|(home, _)| only_gives(*home));
+        let new = |home: usize, work: KvWork| {
+            let name = self.participants[home].as_str();
+            client::Step::kv(name, name, work)
+        };
+        let takes = takes.into_iter().map(|(home, work)| {
+            let back = at(home).fold(KvWork::new(), |back, access| match access.delta() {
+                Some(delta) => back.add(self.key(access.account), -delta),
+                None => back.get(self.key(access.account)),
+            });
+            let marked = self.marks && at(home).any(|access| access.delta().is_some());
+            new(home, work).undo_kv(if marked { back.delete(self.marker(number)) } else { back })
+        });
+        let gives = gives
+            .into_iter()
+            .enumerate()
+            .map(|(place, (home, work))| if place == 0 { new(home, work).pivot() } else { new(home, work) });
+        takes.chain(gives).collect()
     }
 
     /// The balances after a committed step, in its order; `None` where the answer does not tell every one.
@@ -153,6 +212,19 @@ mod tests {
         let written = KvWork::new().add("run/savings/0", Add::of(-5).floor(0)).put("~/run-9", "1");
         assert_eq!(transaction.kv_work("a"), Some(&written));
         assert_eq!(transaction.kv_work("b"), Some(&KvWork::new().get("run/checking/0")));
+    }
+
+    #[test]
+    fn as_a_saga_it_first_takes_what_can_be_given_back() {
+        let bank = bank(&["a", "b"]).unwrap().in_mode(Mode::Saga);
+        let step = Step::new([(Account::savings(1), Action::Add(5)), (Account::savings(0), Action::Withdraw(5))]);
+        let saga = bank.transaction(9, &step);
+        assert_eq!(saga.steps().iter().map(client::Step::name).collect::<Vec<_>>(), ["a", "b"]);
+        let back = KvWork::new().add("run/savings/0", 5).delete("~/run-9");
+        let take = KvWork::new().add("run/savings/0", Add::of(-5).floor(0)).put("~/run-9", "1");
+        assert_eq!(saga.steps()[0], client::Step::kv("a", "a", take).undo_kv(back));
+        let give = KvWork::new().add("run/savings/1", 5).put("~/run-9", "1");
+        assert_eq!(saga.steps()[1], client::Step::kv("b", "b", give).pivot());
     }
 
     #[test]

@@ -57,11 +57,12 @@ async fn a_condition_that_does_not_hold_aborts_everywhere_with_its_reason() {
 async fn work_that_cannot_be_read_or_is_over_a_limit_aborts_everywhere_with_its_reason() {
     let cluster = start(banks()).await;
     let raw = |operations: Vec<kv::Operation>| Bytes::from(kv::Work { operations }.encode_to_vec());
-    let operation = |key: Vec<u8>, kind| kv::Operation { key: key.into(), kind: Some(kind) };
+    let operation =
+        |key: Vec<u8>, kind| kv::Operation { key: key.into(), kind: Some(kind), ..kv::Operation::default() };
     let get = || kv::operation::Kind::Get(kv::Get {});
-    let put = |length: usize| kv::operation::Kind::Put(kv::Put { value: vec![b'v'; length].into() });
+    let put = |length: usize| kv::operation::Kind::Put(kv::Put { value: vec![b'v'; length].into(), value_from: None });
     let (invalid, large) = (RefusalCode::InvalidWork, RefusalCode::TooLarge);
-    let no_kind = kv::Operation { key: "k".into(), kind: None };
+    let no_kind = kv::Operation { key: "k".into(), ..kv::Operation::default() };
     let cases = [
         ("no protobuf", Bytes::from_static(b"\xff\xff\xff"), invalid, &["undoubt.kv.v1.Work", "kv.proto"][..]),
         ("no kind", raw(vec![no_kind]), invalid, &["kind"]),
@@ -96,7 +97,7 @@ async fn bytes_that_are_no_text_come_back_as_they_went_in() {
     let (key, value) = (Bytes::from_static(b"\x00\xff\"\n"), Bytes::from_static(b"\xfe\x00\xff"));
     let work = |n: u8| KvWork::new().put(key.clone(), value.clone()).get(key.clone()).put(vec![n], "");
     let branches = vec![branch("bank-a", work(0)), branch("bank-b", work(255))];
-    let sent = v1::SubmitRequest { tx: id.clone(), branches, timeout_ms: 0, no_wait: false };
+    let sent = v1::SubmitRequest { tx: id.clone(), branches, ..v1::SubmitRequest::default() };
     let read = commit(&cluster, sent).await;
     assert_eq!(read[0].1, [Some(value.clone()), Some(value.clone()), Some(Bytes::new())]);
     let seen = coordinator(&cluster).await.get(v1::GetRequest { tx: id.clone() }).await.unwrap().into_inner();

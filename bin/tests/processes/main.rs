@@ -16,4 +16,5 @@ mod heuristics;
 mod identity;
 mod operators;
 mod refusals;
+mod sagas;
 mod sessions;

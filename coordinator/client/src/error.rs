@@ -3,7 +3,7 @@
 use crate::kv::InvalidKv;
 use std::time::Duration;
 use undoubt_proto::convert::Malformed;
-use undoubt_vocabulary::{InvalidId, ParticipantName, TxId};
+use undoubt_vocabulary::{InvalidId, InvalidSaga, ParticipantName, TxId};
 
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{address:?} is no address to connect to: {why}; write it like http://127.0.0.1:7400")]
@@ -32,6 +32,12 @@ pub enum InvalidTransaction {
     TooLarge { length: usize, max: usize },
     #[error("the work for {participant} is invalid: {cause}")]
     Kv { participant: ParticipantName, cause: InvalidKv },
+    #[error("the transaction has branches and steps; give branches for two-phase commit, or steps for a saga or auto")]
+    Mixed,
+    #[error("step {step} names {named}, and there is no such step; correct the name")]
+    NoSuchStep { step: String, named: String },
+    #[error("the saga cannot be carried out: {0}")]
+    Saga(InvalidSaga),
 }
 
 /// A call ended without a definite answer.

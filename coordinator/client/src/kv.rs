@@ -61,19 +61,62 @@ impl Operation {
     }
 }
 
-impl From<&Operation> for wire::Operation {
-    fn from(operation: &Operation) -> Self {
+/// What an earlier step of the saga read or made: the value in its results at this place. A compensation may also refer
+/// to the results of its own step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    step: String,
+    operation: u32,
+}
+
+impl Reference {
+    /// `operation` counts from 0.
+    pub fn to(step: &str, operation: u32) -> Self {
+        Reference { step: step.to_owned(), operation }
+    }
+
+    fn resolve(&self, inputs: &[&str]) -> Result<wire::Reference, InvalidKv> {
+        let input = inputs.iter().position(|input| *input == self.step).and_then(|at| u32::try_from(at).ok());
+        let input = input.ok_or_else(|| InvalidKv::NoSuchInput { step: self.step.clone() })?;
+        Ok(wire::Reference { input, operation: self.operation })
+    }
+}
+
+/// What an operation may have besides itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Extras {
+    key_suffix_from: Option<Reference>,
+    value_from: Option<Reference>,
+    expected_from: Option<Reference>,
+    pend: bool,
+    respect_pending: bool,
+}
+
+impl Extras {
+    fn references(&self) -> impl Iterator<Item = &Reference> {
+        [&self.key_suffix_from, &self.value_from, &self.expected_from].into_iter().flatten()
+    }
+
+    fn to_wire(&self, operation: &Operation, inputs: &[&str]) -> Result<wire::Operation, InvalidKv> {
         use wire::operation::Kind;
+        let resolve = |from: &Option<Reference>| from.as_ref().map(|from| from.resolve(inputs)).transpose();
+        let (value_from, expected_from) = (resolve(&self.value_from)?, resolve(&self.expected_from)?);
         let kind = match operation.clone() {
             Operation::Get { .. } => Kind::Get(wire::Get {}),
-            Operation::Put { value, .. } => Kind::Put(wire::Put { value }),
+            Operation::Put { value, .. } => Kind::Put(wire::Put { value, value_from }),
             Operation::Delete { .. } => Kind::Delete(wire::Delete {}),
             Operation::Add { add: Add { delta, floor, ceiling }, .. } => Kind::Add(wire::Add { delta, floor, ceiling }),
             Operation::CompareAndSet { expected, value, .. } => {
-                Kind::CompareAndSet(wire::CompareAndSet { expected, value })
+                Kind::CompareAndSet(wire::CompareAndSet { expected, value, expected_from, value_from })
             }
         };
-        wire::Operation { key: operation.key().clone(), kind: Some(kind) }
+        Ok(wire::Operation {
+            key: operation.key().clone(),
+            kind: Some(kind),
+            key_suffix_from: resolve(&self.key_suffix_from)?,
+            pend: self.pend,
+            respect_pending: self.respect_pending,
+        })
     }
 }
 
@@ -113,6 +156,8 @@ impl From<i64> for Add {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KvWork {
     operations: Vec<Operation>,
+    /// As many as operations.
+    extras: Vec<Extras>,
 }
 
 impl KvWork {
@@ -123,7 +168,61 @@ impl KvWork {
     #[must_use]
     pub fn operation(mut self, operation: Operation) -> Self {
         self.operations.push(operation);
+        self.extras.push(Extras::default());
         self
+    }
+
+    /// Appends to the key of the last operation what an earlier step left. Only in a saga.
+    #[must_use]
+    pub fn key_suffix_from(self, from: Reference) -> Self {
+        self.with(|extras| extras.key_suffix_from = Some(from))
+    }
+
+    /// The last operation, a put or a compare-and-set, takes its value from an earlier step. Only in a saga.
+    #[must_use]
+    pub fn value_from(self, from: Reference) -> Self {
+        self.with(|extras| extras.value_from = Some(from))
+    }
+
+    /// The last operation, a compare-and-set, expects what an earlier step saw (reread value). Only in a saga.
+    #[must_use]
+    pub fn expected_from(self, from: Reference) -> Self {
+        self.with(|extras| extras.expected_from = Some(from))
+    }
+
+    /// A semantic lock: the last operation marks its key as pending until the saga ends, or undoes this step. Only in a
+    /// saga's action.
+    #[must_use]
+    pub fn pend(self) -> Self {
+        self.with(|extras| extras.pend = true)
+    }
+
+    /// The last operation is refused while an unfinished saga has marked its key as pending. Not for steps after a pivot:
+    /// two sagas could wait for each other for ever.
+    #[must_use]
+    pub fn respect_pending(self) -> Self {
+        self.with(|extras| extras.respect_pending = true)
+    }
+
+    /// Every operation with a semantic lock, and respecting those of others. For steps that can be undone.
+    #[must_use]
+    pub fn guarded(mut self) -> Self {
+        for extras in &mut self.extras {
+            (extras.pend, extras.respect_pending) = (true, true);
+        }
+        self
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Extras)) -> Self {
+        if let Some(last) = self.extras.last_mut() {
+            change(last);
+        }
+        self
+    }
+
+    /// Steps whose results it refers to, in the order it names them.
+    pub(crate) fn referred_steps(&self) -> Vec<&str> {
+        self.extras.iter().flat_map(Extras::references).map(|reference| reference.step.as_str()).collect()
     }
 
     #[must_use]
@@ -156,6 +255,7 @@ impl KvWork {
     #[must_use]
     pub fn then(mut self, other: KvWork) -> Self {
         self.operations.extend(other.operations);
+        self.extras.extend(other.extras);
         self
     }
 
@@ -165,6 +265,11 @@ impl KvWork {
 
     /// The bytes a branch carries.
     pub fn encode(&self) -> Result<Bytes, InvalidKv> {
+        self.encode_with(&[])
+    }
+
+    /// The bytes a step carries whose inputs are the results of these steps.
+    pub(crate) fn encode_with(&self, inputs: &[&str]) -> Result<Bytes, InvalidKv> {
         let count = self.operations.len();
         if count == 0 {
             return Err(InvalidKv::NoOperations);
@@ -173,8 +278,10 @@ impl KvWork {
             return Err(InvalidKv::TooManyOperations { count });
         }
         self.operations.iter().try_for_each(Operation::check)?;
-        let work = wire::Work { operations: self.operations.iter().map(Into::into).collect() };
-        Ok(work.encode_to_vec().into())
+        let pairs = self.operations.iter().zip(&self.extras);
+        let operations =
+            pairs.map(|(operation, extras)| extras.to_wire(operation, inputs)).collect::<Result<_, _>>()?;
+        Ok(wire::Work { operations }.encode_to_vec().into())
     }
 }
 
@@ -190,6 +297,8 @@ pub enum InvalidKv {
     NoOperations,
     #[error("it has {count} operations, more than the {MAX_OPERATIONS_PER_BRANCH} allowed; split the transaction")]
     TooManyOperations { count: usize },
+    #[error("it refers to step {step}, which is no earlier step of a saga that it is part of; correct the name")]
+    NoSuchInput { step: String },
     #[error("a key is empty; keys have 1 to {MAX_KEY_BYTES} bytes")]
     EmptyKey,
     #[error("a key has {length} bytes, more than the {MAX_KEY_BYTES} allowed; shorten it")]
@@ -218,7 +327,7 @@ mod tests {
         assert_eq!(keys, ["a", "b", "c", "d", "e"]);
         let add = wire::Add { delta: -3, floor: Some(0), ceiling: Some(9) };
         assert_eq!(wire.operations[3].kind, Some(wire::operation::Kind::Add(add)));
-        let cas = wire::CompareAndSet { expected: None, value: Some("x".into()) };
+        let cas = wire::CompareAndSet { value: Some("x".into()), ..wire::CompareAndSet::default() };
         assert_eq!(wire.operations[4].kind, Some(wire::operation::Kind::CompareAndSet(cas)));
     }
 

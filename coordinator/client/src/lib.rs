@@ -32,6 +32,7 @@ mod options;
 mod participant;
 mod query;
 mod retry;
+mod saga;
 mod submit;
 mod submit_many;
 #[cfg(test)]
@@ -44,13 +45,16 @@ pub use client::Client;
 pub use error::{
     CancelError, InvalidAddress, InvalidTransaction, OperatorError, QueryError, SubmitError, Unanswered, WaitError,
 };
+pub use operator::StepResolution;
 pub use options::ClientOptions;
 pub use participant::{ParticipantClient, Resolution};
 pub use query::{Filter, ListQuery, Listing};
+pub use saga::Step;
 pub use submit::Answer;
 pub use submit_many::Submitted;
 pub use transaction::Transaction;
 pub use undoubt_proto::convert::{KnownOutcome, Malformed};
+pub use undoubt_vocabulary::{RetryPolicy, StepName};
 pub use view::{
     BranchView, Branches, CoordinatorView, HeldBranch, Heuristic, HistoryEvent, KnownCoordinator, ParticipantState,
     ParticipantView, TransactionView,

@@ -4,11 +4,23 @@ use crate::client::Client;
 use crate::connection::{Failure, Repeat};
 use crate::error::OperatorError;
 use crate::retry::explain;
+use crate::submit::known;
 use crate::view::CoordinatorView;
 use tonic::Code;
-use undoubt_proto::convert::Malformed;
+use undoubt_proto::convert::{KnownOutcome, Malformed};
 use undoubt_proto::v1;
 use undoubt_vocabulary::TxId;
+
+/// How a stuck step of a saga ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepResolution {
+    /// Try it again, with all its attempts.
+    Retry,
+    /// Go on without it: nobody vouches for its effect, and the saga is reported as damaged.
+    Skip,
+    /// It has been done by other means.
+    Done,
+}
 
 impl Client {
     pub async fn describe(&self) -> Result<CoordinatorView, OperatorError> {
@@ -37,6 +49,39 @@ impl Client {
         let done: Result<v1::ForgetResponse, _> =
             response.map_err(|failure| OperatorError::new(&self.connection.address, Some(tx), failure));
         done.map(drop)
+    }
+
+    /// Ends a saga's step that is stuck, and tells how the saga stands then.
+    pub async fn resolve_step(
+        &self,
+        tx: &TxId,
+        step: &str,
+        resolution: StepResolution,
+        who: &str,
+        reason: &str,
+    ) -> Result<KnownOutcome, OperatorError> {
+        let resolution = match resolution {
+            StepResolution::Retry => v1::StepResolution::Retry,
+            StepResolution::Skip => v1::StepResolution::Skip,
+            StepResolution::Done => v1::StepResolution::Done,
+        };
+        let request = v1::ResolveStepRequest {
+            tx: tx.to_bytes(),
+            step: step.to_owned(),
+            resolution: resolution.into(),
+            who: who.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let attempt = || {
+            let (mut operator, request) = (self.operator(), request.clone());
+            async move { operator.resolve_step(request).await }
+        };
+        let repeat = Repeat::OnlyIfNotReceived;
+        let address = &self.connection.address;
+        let response = self.connection.call(self.connection.deadline(), repeat, tx, attempt).await;
+        let response: v1::ResolveStepResponse =
+            response.map_err(|failure| OperatorError::new(address, Some(tx), failure))?;
+        known(response.outcome).map_err(|cause| OperatorError::malformed(address, cause))
     }
 
     /// Stops driving transactions that were recovered from the log.

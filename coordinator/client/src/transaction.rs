@@ -2,6 +2,7 @@
 
 use crate::error::InvalidTransaction;
 use crate::kv::KvWork;
+use crate::saga::{self, Step};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use undoubt_vocabulary::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_TRANSACTION_B
 use undoubt_vocabulary::{InvalidId, ParticipantName, TxId};
 use uuid::Uuid;
 
-/// What is to be done, all or nothing: work for each participant, under one id.
+/// What is to be done, all or nothing, under one id: branches for two-phase commit, or steps for a saga.
 ///
 /// A participant has one branch, whatever order its work is given in: several pieces of key-value work are merged, raw
 /// work cannot be. What is wrong with a transaction is said when it is submitted.
@@ -18,9 +19,19 @@ use uuid::Uuid;
 pub struct Transaction {
     id: TxId,
     branches: BTreeMap<ParticipantName, Work>,
+    steps: Vec<Step>,
+    auto: Option<Auto>,
     timeout: Option<Duration>,
+    callback: Option<String>,
     /// The first thing that went wrong while building.
     problem: Option<InvalidTransaction>,
+}
+
+/// The coordinator chooses between two-phase commit and the saga.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Auto {
+    two_phase_only: bool,
+    value: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -40,7 +51,8 @@ impl Transaction {
     /// A transaction under an id of the application's own. Draw it once for each thing to be done, and keep it: the
     /// same id with the same content is the same transaction, with other content it is refused.
     pub fn with_id(id: TxId) -> Self {
-        Transaction { id, branches: BTreeMap::new(), timeout: None, problem: None }
+        let (branches, steps) = (BTreeMap::new(), Vec::new());
+        Transaction { id, branches, steps, auto: None, timeout: None, callback: None, problem: None }
     }
 
     /// Work in a participant's own format.
@@ -55,6 +67,35 @@ impl Transaction {
         self.enlist(participant, Work::Kv(work))
     }
 
+    /// A step of a saga; see [`Step`] for their order.
+    #[must_use]
+    pub fn step(mut self, step: Step) -> Self {
+        self.steps.push(step);
+        self
+    }
+
+    /// Lets the coordinator choose: two-phase commit of the steps' actions where that can be, else the saga.
+    #[must_use]
+    pub fn auto(self) -> Self {
+        let auto = self.auto.or(Some(Auto::default()));
+        Transaction { auto, ..self }
+    }
+
+    /// Like [`auto`](Self::auto), but two-phase commit or not at all.
+    #[must_use]
+    pub fn two_phase_only(self) -> Self {
+        let auto = Some(Auto { two_phase_only: true, ..self.auto.unwrap_or_default() });
+        Transaction { auto, ..self }
+    }
+
+    /// Like [`auto`](Self::auto), and says what it is worth: the coordinator may be configured to let transactions of a
+    /// high value go through two-phase commit only.
+    #[must_use]
+    pub fn value(self, value: u64) -> Self {
+        let auto = Some(Auto { value, ..self.auto.unwrap_or_default() });
+        Transaction { auto, ..self }
+    }
+
     /// How long the coordinator tries to reach a commit, from receipt until the decision; then it aborts. Without, its
     /// own default holds.
     #[must_use]
@@ -62,8 +103,20 @@ impl Transaction {
         Transaction { timeout: Some(timeout), ..self }
     }
 
+    /// For [`Client::accept`](crate::Client::accept): `http://host:port/path`, which hears the outcome by a POST, at least
+    /// once, also after restarts.
+    #[must_use]
+    pub fn callback(self, url: &str) -> Self {
+        Transaction { callback: Some(url.to_owned()), ..self }
+    }
+
     pub fn id(&self) -> &TxId {
         &self.id
+    }
+
+    /// In the order given; none in two-phase commit.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
     }
 
     /// What was given for a key-value participant so far.
@@ -99,6 +152,26 @@ impl Transaction {
         if let Some(problem) = &self.problem {
             return Err(problem.clone());
         }
+        let timeout_ms = self.timeout.map_or(0, milliseconds);
+        let callback = self.callback.clone().unwrap_or_default();
+        if !self.steps.is_empty() {
+            if !self.branches.is_empty() {
+                return Err(InvalidTransaction::Mixed);
+            }
+            let mode = if self.auto.is_some() { v1::Mode::Auto } else { v1::Mode::Saga };
+            let Auto { two_phase_only, value } = self.auto.unwrap_or_default();
+            return Ok(v1::SubmitRequest {
+                tx: self.id.to_bytes(),
+                timeout_ms,
+                no_wait,
+                mode: mode.into(),
+                steps: saga::to_wire(&self.steps, self.auto.is_none())?,
+                two_phase_only,
+                value,
+                callback,
+                ..v1::SubmitRequest::default()
+            });
+        }
         let (count, max) = (self.branches.len(), MAX_BRANCHES_PER_TRANSACTION);
         match count {
             0 => return Err(InvalidTransaction::NoBranches),
@@ -110,12 +183,7 @@ impl Transaction {
         if length > MAX_TRANSACTION_BYTES {
             return Err(InvalidTransaction::TooLarge { length, max: MAX_TRANSACTION_BYTES });
         }
-        Ok(v1::SubmitRequest {
-            tx: self.id.to_bytes(),
-            branches,
-            timeout_ms: self.timeout.map_or(0, milliseconds),
-            no_wait,
-        })
+        Ok(v1::SubmitRequest { tx: self.id.to_bytes(), branches, timeout_ms, no_wait, ..v1::SubmitRequest::default() })
     }
 }
 

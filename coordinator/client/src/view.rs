@@ -3,7 +3,9 @@
 use std::time::Duration;
 use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
 use undoubt_proto::v1;
-use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, InvalidId, ParticipantName, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{
+    BranchOutcome, CoordinatorId, Epoch, InvalidId, ParticipantName, StepName, Ticket, Timestamp, TxId,
+};
 
 use crate::submit::known;
 
@@ -22,12 +24,17 @@ pub struct TransactionView {
     pub history: Vec<HistoryEvent>,
     /// Branch outcomes differ from the decision, or nobody knows: an operator should look.
     pub heuristic_damage: bool,
+    /// Branches and results are named by its steps, and an abort means that all was undone.
+    pub saga: bool,
 }
 
 /// One branch, as its coordinator sees it.
 #[derive(Clone, Debug)]
 pub struct BranchView {
+    /// Of a saga that has ended: the step's name.
     pub participant: ParticipantName,
+    /// Of a saga.
+    pub step: Option<StepName>,
     /// waiting, prepared, read-only, refused, committed ...
     pub state: String,
     /// `None` while it is not known.
@@ -159,6 +166,7 @@ impl TryFrom<v1::Transaction> for TransactionView {
             known: known(wire.outcome)?,
             begun_at: Timestamp(wire.begun_at_us),
             ended_at: (wire.ended_at_us != 0).then_some(Timestamp(wire.ended_at_us)),
+            saga: wire.saga,
             branches: all(wire.branches)?,
             history: all(wire.history)?,
             heuristic_damage: wire.heuristic_damage,
@@ -172,6 +180,7 @@ impl TryFrom<v1::BranchView> for BranchView {
     fn try_from(wire: v1::BranchView) -> Result<Self, Malformed> {
         Ok(BranchView {
             participant: name("branches.participant", &wire.participant)?,
+            step: if wire.step.is_empty() { None } else { Some(name("branches.step", &wire.step)?) },
             state: wire.state,
             outcome: optional_outcome("branches.outcome", wire.outcome)?,
         })

@@ -1,12 +1,13 @@
 //! What a coordinator wants done.
 
-use crate::input::{Client, Question};
+use crate::input::{Client, Question, StepResolution};
 use crate::record::Record;
 use bytes::Bytes;
 use std::fmt;
 use std::time::Duration;
 use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, Outcome, ParticipantName, RefusalCode, Ticket, ToParticipant, TxId, Vote,
+    AbortReason, BranchOutcome, Half, InvalidSaga, Outcome, ParticipantName, RefusalCode, StepIndex, StepName,
+    StepOutcome, Ticket, ToParticipant, TxId, Vote,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -91,6 +92,18 @@ pub enum Rejection {
     NotDecided,
     #[error("it is too late to cancel: the transaction is being committed")]
     TooLate,
+    #[error(transparent)]
+    InvalidSaga(#[from] InvalidSaga),
+    #[error("it can be carried out neither way: {why}")]
+    NeitherWay { why: String },
+    #[error("a saga is not forgotten: each of its steps is done or undone; resolve the one that is stuck")]
+    UseResolveStep,
+    #[error("the transaction is no saga, so it has no steps; a branch is resolved at its participant")]
+    NotASaga,
+    #[error("the saga has no step {step}; its status lists them")]
+    NoSuchStep { step: StepName },
+    #[error("step {step} is not stuck, so there is nothing to resolve; the saga goes on by itself")]
+    NotStuck { step: StepName },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,29 +113,106 @@ pub enum Timer {
     /// Repeat what is not acknowledged; the driver makes the pause from the number of attempts so far: exponential,
     /// jittered, capped (R6).
     Retry { attempt: u32 },
+    /// A step's attempt that is not answered by then counts as failed.
+    Attempt { step: StepIndex, half: Half, attempt: u32, after: Duration },
+    /// Try a step again; the driver makes the pause from the number of attempts so far, from 1: exponential from
+    /// `first_pause`, capped by `max_pause`, jittered over its upper half.
+    StepRetry { step: StepIndex, half: Half, attempt: u32, first_pause: Duration, max_pause: Duration },
 }
 
 /// One line of a transaction's history.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Note {
-    Begun { branches: usize },
-    Recovered { stage: &'static str },
-    Sent { to: ParticipantName, message: &'static str },
-    Voted { from: ParticipantName, vote: &'static str, code: Option<RefusalCode> },
-    Confirmed { from: ParticipantName, held: bool },
-    Decided { outcome: Outcome },
-    Logged { stage: &'static str },
-    Finished { from: ParticipantName, outcome: BranchOutcome },
-    Inquired { from: ParticipantName },
+    Begun {
+        branches: usize,
+    },
+    SagaBegun {
+        steps: usize,
+    },
+    /// Which way auto goes, and why.
+    Chosen {
+        saga: bool,
+        why: String,
+    },
+    Recovered {
+        stage: &'static str,
+    },
+    Sent {
+        to: ParticipantName,
+        message: &'static str,
+    },
+    Voted {
+        from: ParticipantName,
+        vote: &'static str,
+        code: Option<RefusalCode>,
+    },
+    Confirmed {
+        from: ParticipantName,
+        held: bool,
+    },
+    Decided {
+        outcome: Outcome,
+    },
+    Logged {
+        stage: &'static str,
+    },
+    Finished {
+        from: ParticipantName,
+        outcome: BranchOutcome,
+    },
+    Inquired {
+        from: ParticipantName,
+    },
     DeadlinePassed,
-    Retried { attempt: u32 },
+    Retried {
+        attempt: u32,
+    },
     Forgotten,
+    /// An attempt of a step was sent.
+    Run {
+        to: ParticipantName,
+        step: StepName,
+        half: Half,
+        attempt: u32,
+    },
+    /// What became of it.
+    Ran {
+        from: ParticipantName,
+        step: StepName,
+        half: Half,
+        outcome: &'static str,
+        code: Option<RefusalCode>,
+    },
+    Unanswered {
+        by: ParticipantName,
+        step: StepName,
+        half: Half,
+        attempt: u32,
+    },
+    /// A saga goes back from here on.
+    Turned {
+        reason: AbortReason,
+    },
+    /// Only an operator can go on with this step.
+    Stuck {
+        step: StepName,
+        half: Half,
+    },
+    Resolved {
+        step: StepName,
+        resolution: StepResolution,
+    },
+    /// No semantic lock is left there.
+    Closed {
+        from: ParticipantName,
+    },
 }
 
 impl Note {
     pub fn event(&self) -> &'static str {
         match self {
-            Note::Begun { .. } => "begun",
+            Note::Begun { .. } | Note::SagaBegun { .. } => "begun",
+            Note::Chosen { .. } => "chosen",
             Note::Recovered { .. } => "recovered",
             Note::Sent { .. } => "sent",
             Note::Voted { .. } => "voted",
@@ -134,6 +224,14 @@ impl Note {
             Note::DeadlinePassed => "deadline-passed",
             Note::Retried { .. } => "retried",
             Note::Forgotten => "forgotten",
+            Note::Run { .. } => "sent",
+            Note::Ran { half: Half::Action, .. } => "acted",
+            Note::Ran { half: Half::Compensation, .. } => "compensated",
+            Note::Unanswered { .. } => "unanswered",
+            Note::Turned { .. } => "turned-back",
+            Note::Stuck { .. } => "stuck",
+            Note::Resolved { .. } => "resolved",
+            Note::Closed { .. } => "closed",
         }
     }
 
@@ -143,8 +241,17 @@ impl Note {
             | Note::Voted { from: name, .. }
             | Note::Confirmed { from: name, .. }
             | Note::Finished { from: name, .. }
-            | Note::Inquired { from: name } => Some(name),
+            | Note::Inquired { from: name }
+            | Note::Run { to: name, .. }
+            | Note::Ran { from: name, .. }
+            | Note::Unanswered { by: name, .. }
+            | Note::Closed { from: name } => Some(name),
             Note::Begun { .. }
+            | Note::SagaBegun { .. }
+            | Note::Chosen { .. }
+            | Note::Turned { .. }
+            | Note::Stuck { .. }
+            | Note::Resolved { .. }
             | Note::Recovered { .. }
             | Note::Decided { .. }
             | Note::Logged { .. }
@@ -163,6 +270,16 @@ impl Note {
         };
         Note::Voted { from: from.clone(), vote, code }
     }
+
+    pub(crate) fn ran(from: &ParticipantName, step: &StepName, half: Half, outcome: &StepOutcome) -> Note {
+        let (outcome, code) = match outcome {
+            StepOutcome::Done { pending: false, .. } => ("done", None),
+            StepOutcome::Done { pending: true, .. } => ("done, with semantic locks", None),
+            StepOutcome::Empty => ("empty", None),
+            StepOutcome::Refused(refusal) => ("refused", Some(refusal.code)),
+        };
+        Note::Ran { from: from.clone(), step: step.clone(), half, outcome, code }
+    }
 }
 
 impl fmt::Display for Note {
@@ -170,6 +287,9 @@ impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Note::Begun { branches } => write!(f, "{branches} branches"),
+            Note::SagaBegun { steps } => write!(f, "saga of {steps} steps"),
+            Note::Chosen { saga: true, why } => write!(f, "saga: {why}"),
+            Note::Chosen { saga: false, why } => write!(f, "two-phase commit: {why}"),
             Note::Recovered { stage } | Note::Logged { stage } => f.write_str(stage),
             Note::Sent { message, .. } => f.write_str(message),
             Note::Voted { vote, code: None, .. } => f.write_str(vote),
@@ -179,7 +299,15 @@ impl fmt::Display for Note {
             Note::Decided { outcome } => write!(f, "{outcome}"),
             Note::Finished { outcome, .. } => write!(f, "{outcome}"),
             Note::Retried { attempt } => write!(f, "attempt {attempt}"),
-            Note::Inquired { .. } | Note::DeadlinePassed | Note::Forgotten => Ok(()),
+            Note::Run { step, half, attempt, .. } | Note::Unanswered { step, half, attempt, .. } => {
+                write!(f, "{half} of {step}, attempt {attempt}")
+            }
+            Note::Ran { step, outcome, code: None, .. } => write!(f, "{step}: {outcome}"),
+            Note::Ran { step, outcome, code: Some(code), .. } => write!(f, "{step}: {outcome}: {code}"),
+            Note::Turned { reason } => write!(f, "{reason}"),
+            Note::Stuck { step, half } => write!(f, "{half} of {step}"),
+            Note::Resolved { step, resolution } => write!(f, "{step}: {resolution}"),
+            Note::Inquired { .. } | Note::DeadlinePassed | Note::Forgotten | Note::Closed { .. } => Ok(()),
         }
     }
 }

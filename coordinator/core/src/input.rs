@@ -1,10 +1,11 @@
 //! What a coordinator is told.
 
 use crate::effect::Timer;
-use crate::record::{EndedRecord, OpenRecord, Stage};
+use crate::record::{EndedRecord, Stage, Unfinished};
 use bytes::Bytes;
+use std::fmt;
 use std::time::Duration;
-use undoubt_vocabulary::{ParticipantName, Ticket, ToCoordinator, TxId};
+use undoubt_vocabulary::{ParticipantName, SagaStep, StepName, Ticket, ToCoordinator, TxId};
 
 /// Somebody who waits for an answer. The driver draws the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,12 +17,63 @@ pub struct Submission {
     pub tx: TxId,
     /// Collision-free hash of the content: the same id with another digest is refused (R10).
     pub digest: [u8; 32],
-    pub branches: Vec<(ParticipantName, Bytes)>,
-    /// From now until the decision.
+    pub content: Content,
+    /// From now until the decision; of a saga, until its pivot is done, or without a pivot all of it.
     pub timeout: Duration,
     pub client: Client,
     /// Answer when the outcome is known; else as soon as the transaction is accepted.
     pub wait: bool,
+}
+
+/// What is to be done, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Content {
+    TwoPhase(Vec<(ParticipantName, Bytes)>),
+    Saga(Vec<SagaStep>),
+    /// Two-phase commit of the steps' actions where that can be, else the saga.
+    Auto {
+        steps: Vec<SagaStep>,
+        /// Why it must not be a saga, whatever else would speak for one.
+        two_phase_only: Option<&'static str>,
+    },
+}
+
+impl Content {
+    /// Whoever takes part; once for each branch or step.
+    pub fn participants(&self) -> impl Iterator<Item = &ParticipantName> {
+        let (branches, steps): (&[_], &[SagaStep]) = match self {
+            Content::TwoPhase(branches) => (branches, &[]),
+            Content::Saga(steps) | Content::Auto { steps, .. } => (&[], steps),
+        };
+        branches.iter().map(|(name, _)| name).chain(steps.iter().map(|step| &step.participant))
+    }
+}
+
+/// How an operator ends a step that is stuck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StepResolution {
+    /// Try it again, with all its attempts.
+    Retry,
+    /// Go on without it: nobody vouches for its effect.
+    Skip,
+    /// It has been done by other means.
+    Done,
+}
+
+impl StepResolution {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            StepResolution::Retry => "retry",
+            StepResolution::Skip => "skip",
+            StepResolution::Done => "done",
+        }
+    }
+}
+
+impl fmt::Display for StepResolution {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
 
 /// Something that may concern a transaction that has ended, so that its stored record decides.
@@ -43,6 +95,13 @@ pub enum Question {
         tx: TxId,
         client: Client,
     },
+    /// An operator ends a stuck step.
+    ResolveStep {
+        tx: TxId,
+        step: StepName,
+        resolution: StepResolution,
+        client: Client,
+    },
     Received {
         from: ParticipantName,
         message: ToCoordinator,
@@ -53,7 +112,10 @@ impl Question {
     pub fn tx(&self) -> &TxId {
         match self {
             Question::Submit(submission) => &submission.tx,
-            Question::Await { tx, .. } | Question::Cancel { tx, .. } | Question::Forget { tx, .. } => tx,
+            Question::Await { tx, .. }
+            | Question::Cancel { tx, .. }
+            | Question::Forget { tx, .. }
+            | Question::ResolveStep { tx, .. } => tx,
             Question::Received { message, .. } => message.tx(),
         }
     }
@@ -62,7 +124,7 @@ impl Question {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
     /// One unfinished transaction found in the log, before [`Input::RecoveryDone`].
-    Recovered(OpenRecord),
+    Recovered(Unfinished),
     /// The whole log was read: from here on an unknown transaction is an aborted one (R4).
     RecoveryDone {
         paused: bool,
@@ -76,6 +138,8 @@ pub enum Input {
     /// A session with this participant stands; whatever was sent before may be lost.
     Connected {
         participant: ParticipantName,
+        /// It can take part in two-phase commit. Steers auto only.
+        can_prepare: bool,
     },
     Disconnected {
         participant: ParticipantName,

@@ -8,7 +8,8 @@
 //!
 //! * Effects are carried out in the order given, before the next input's effects.
 //! * [`Effect::Append`]: once the record is on stable storage (not merely written), [`Input::Appended`] is due. A record
-//!   marked `forced` has somebody waiting for it; one that isn't may ride along with the next that is.
+//!   marked `forced` has somebody waiting for it; one that isn't may ride along with the next that is. Each append of a
+//!   transaction is answered once, in the order of the appends; a later record takes the place of an earlier one.
 //! * [`Effect::Send`] may be lost at any time, delayed, repeated or overtaken; [`Input::Connected`] makes the coordinator
 //!   repeat what is still awaited. Nothing is sent to a participant that is not connected.
 //! * [`Input::Disconnected`] ends a session, and [`Input::Connected`] begins the next: after either, no
@@ -19,21 +20,31 @@
 //! * [`Effect::LookUp`] is answered with [`Input::LookedUp`] at once, before any other input.
 //! * Every client that a submission or an await named gets exactly one [`Effect::Answer`], unless the process ends.
 //!
+//! # Two ways
+//!
+//! Two-phase commit, and sagas. Auto chooses between them, and lets a two-phase commit that was not answered go on as a
+//! saga: under the same id, with a new ticket.
+//!
 //! # The rules it keeps
 //!
 //! R1 (the commit decision is stable before anyone hears of it), R4 (who may presume an abort), R6 (a timeout is not a
 //! refusal), R7 (one phase for one branch; read-only branches), R9 (admission), R10 (no outcome is answered before it is
 //! on stable storage), R11 (the fence).
 
+mod breaker;
+mod choice;
+mod context;
 mod coordinator;
 mod effect;
 mod fence;
 mod input;
+mod open;
 mod record;
+mod saga;
 mod transaction;
 
 pub use coordinator::{Coordinator, Limits, Phase};
 pub use effect::{Answer, Effect, Note, Rejection, Timer};
-pub use input::{Client, Input, Question, Submission};
-pub use record::{EndedRecord, OpenKind, OpenRecord, Record, Stage};
+pub use input::{Client, Content, Input, Question, StepResolution, Submission};
+pub use record::{EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Stage, Unfinished};
 pub use transaction::{BranchView, TransactionView};

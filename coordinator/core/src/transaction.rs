@@ -13,22 +13,25 @@
 //! transaction could slip in between the read at one branch and a lock still waited for at another.
 
 mod deciding;
+mod fallback;
 mod one_phase;
 mod phase_two;
 mod view;
 
+use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
-use crate::fence::Fences;
-use crate::input::{Client, Submission};
+use crate::input::Client;
+use crate::open::{Admitted, Told};
 use crate::record::{EndedRecord, OpenKind, OpenRecord, Record, Stage};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, Execution, Outcome, ParticipantName, Prepare, Ticket, Timestamp, ToParticipant, TxId,
-    Vote,
+    AbortReason, BranchOutcome, Execution, Outcome, ParticipantName, Prepare, Ticket, Timestamp, ToCoordinator,
+    ToParticipant, TxId, Vote,
 };
 
+pub(crate) use fallback::Fallback;
 pub use view::{BranchView, TransactionView};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +44,8 @@ pub(crate) struct Transaction {
     branches: Vec<Branch>,
     waiters: BTreeSet<Client>,
     state: State,
+    /// What to do instead, should participants keep silent.
+    fallback: Option<Fallback>,
     /// Came from the log at this coordinator's start.
     pub(crate) recovered: bool,
     /// An operator has paused it: nothing is sent for it.
@@ -85,6 +90,8 @@ enum State {
     Settling { attempt: u32 },
     /// The end is being recorded. `answered`: clients know already, else they hear when it is stable (R10).
     LoggingEnd { outcome: Outcome, answered: bool },
+    /// Aborted for want of an answer, and to go on as a saga; what is in the log decides about neither.
+    FallenBack(AbortReason),
     /// The end is recorded.
     Ended,
 }
@@ -124,23 +131,15 @@ pub(crate) enum Event {
     Resumed,
 }
 
-/// Where a transaction's effects go, and what it may know of the world around it.
-pub(crate) struct Context<'a> {
-    pub(crate) now: Timestamp,
-    pub(crate) effects: &'a mut Vec<Effect>,
-    pub(crate) connected: &'a BTreeSet<ParticipantName>,
-    pub(crate) fences: &'a mut Fences,
-}
-
-impl Context<'_> {
-    fn note(&mut self, tx: &TxId, note: Note) {
-        self.effects.push(Effect::Note { tx: tx.clone(), note });
-    }
-}
-
 impl Transaction {
-    pub(crate) fn begin(submission: Submission, ticket: Ticket, cx: &mut Context<'_>) -> Transaction {
-        let Submission { tx, digest, branches, timeout, client, wait } = submission;
+    pub(crate) fn begin(
+        admitted: Admitted,
+        branches: Vec<(ParticipantName, Bytes)>,
+        fallback: Option<Fallback>,
+        (client, wait): (Client, bool),
+        cx: &mut Context<'_>,
+    ) -> Transaction {
+        let Admitted { tx, ticket, digest, timeout } = admitted;
         let mut transaction = Transaction {
             tx,
             ticket,
@@ -150,11 +149,12 @@ impl Transaction {
             branches: branches.into_iter().map(|(participant, work)| Branch::new(participant, work)).collect(),
             waiters: BTreeSet::new(),
             state: State::Preparing,
+            fallback,
             recovered: false,
             held: false,
         };
         for branch in &transaction.branches {
-            cx.fences.open(&branch.participant, ticket);
+            cx.peers.fences.open(&branch.participant, ticket);
         }
         cx.note(&transaction.tx, Note::Begun { branches: transaction.branches.len() });
         transaction.wait_for(client, wait, cx);
@@ -171,7 +171,7 @@ impl Transaction {
     }
 
     /// Folds a record of the log back into the state that wrote it.
-    pub(crate) fn recover(record: OpenRecord, held: bool, cx: &mut Context<'_>) -> Transaction {
+    pub(crate) fn recover(record: OpenRecord, cx: &mut Context<'_>) -> Transaction {
         let OpenRecord { kind, tx, ticket, begun_at, digest, participants, read_only, results } = record;
         let branch = |participant: ParticipantName, vote| {
             let result = results.iter().find(|(name, _)| *name == participant).map(|(_, result)| result.clone());
@@ -187,7 +187,7 @@ impl Transaction {
         let place = |branch: &Branch| results.iter().position(|(name, _)| *name == branch.participant);
         branches.sort_by_key(|branch| place(branch).unwrap_or(usize::MAX));
         for branch in branches.iter().filter(|branch| branch.vote != BranchVote::Confirmed) {
-            cx.fences.open(&branch.participant, ticket);
+            cx.peers.fences.open(&branch.participant, ticket);
         }
         let transaction = Transaction {
             tx,
@@ -198,16 +198,19 @@ impl Transaction {
             branches,
             waiters: BTreeSet::new(),
             state,
+            fallback: None,
             recovered: true,
-            held,
+            held: false,
         };
         cx.note(&transaction.tx, Note::Recovered { stage });
         transaction.arm(Timer::Retry { attempt: 0 }, cx);
         transaction
     }
 
-    pub(crate) fn on(&mut self, event: Event, cx: &mut Context<'_>) {
+    pub(crate) fn on(&mut self, told: Told, cx: &mut Context<'_>) {
+        let Some(event) = self.event(told) else { return };
         self.note(&event, cx);
+        self.tell_breakers(&event, cx);
         match self.state.clone() {
             State::Preparing => self.preparing(event, cx),
             State::Confirming => self.confirming(event, cx),
@@ -217,8 +220,32 @@ impl Transaction {
             State::Delegated { sent } => self.delegated(sent, event, cx),
             State::Settling { attempt } => self.settling(attempt, event, cx),
             State::LoggingEnd { outcome, answered } => self.logging_end(outcome, answered, event, cx),
-            State::Ended => {}
+            State::FallenBack(_) | State::Ended => {}
         }
+    }
+
+    /// What it means here. `None`: nothing.
+    fn event(&self, told: Told) -> Option<Event> {
+        Some(match told {
+            Told::Heard { from, message } => {
+                let branch = self.branch_of(&from)?;
+                match message {
+                    ToCoordinator::Vote { vote, .. } => Event::Voted { branch, vote },
+                    ToCoordinator::Confirmed { held, .. } => Event::Confirmed { branch, held },
+                    ToCoordinator::Finished { outcome, .. } => Event::Finished { branch, outcome },
+                    ToCoordinator::Inquiry { .. } => Event::Inquired { branch },
+                    ToCoordinator::Ran { .. } | ToCoordinator::Closed { .. } => return None,
+                }
+            }
+            Told::Connected { participant } => Event::Connected { branch: self.branch_of(&participant)? },
+            Told::Fired(Timer::Deadline { .. }) => Event::DeadlinePassed,
+            Told::Fired(Timer::Retry { attempt }) => Event::RetryDue { attempt },
+            Told::Fired(Timer::Attempt { .. } | Timer::StepRetry { .. }) => return None,
+            Told::Logged(stage) => Event::Logged { stage },
+            Told::Cancelled => Event::Cancelled,
+            Told::Forgotten => Event::Forgotten,
+            Told::Resumed => Event::Resumed,
+        })
     }
 
     /// Lets a client hear the outcome: at once if it is stable, else when it is.
@@ -264,6 +291,7 @@ impl Transaction {
             | State::Delegated { .. }
             | State::Settling { .. }
             | State::LoggingEnd { answered: false, .. }
+            | State::FallenBack(_)
             | State::Ended => None,
         }
     }
@@ -309,6 +337,7 @@ impl Transaction {
             Outcome::Aborted(_) => Vec::new(),
         };
         let record = EndedRecord {
+            saga: false,
             tx: self.tx.clone(),
             ticket: self.ticket,
             begun_at: self.begun_at,
@@ -328,18 +357,25 @@ impl Transaction {
 
     /// Nothing of an abort is forced before the participants hear it: it is presumed anyway (R1).
     fn abort(&mut self, reason: AbortReason, cx: &mut Context<'_>) {
-        cx.note(&self.tx, Note::Decided { outcome: Outcome::Aborted(reason.clone()) });
+        let falls_back = self.falls_back(&reason);
+        if !falls_back {
+            cx.note(&self.tx, Note::Decided { outcome: Outcome::Aborted(reason.clone()) });
+        }
         for branch in 0..self.branches.len() {
             match self.branches[branch].vote {
                 BranchVote::Awaited | BranchVote::Prepared | BranchVote::ReadOnly => self.send_abort(branch, cx),
                 BranchVote::Confirmed | BranchVote::Committed | BranchVote::Refused => {}
             }
         }
-        self.end(Outcome::Aborted(reason), false, cx);
+        if falls_back {
+            self.state = State::FallenBack(reason);
+        } else {
+            self.end(Outcome::Aborted(reason), false, cx);
+        }
     }
 
     fn arm(&self, timer: Timer, cx: &mut Context<'_>) {
-        cx.effects.push(Effect::Arm { tx: self.tx.clone(), ticket: self.ticket, timer });
+        cx.arm(&self.tx, self.ticket, timer);
     }
 
     /// Answers whether it may arrive.
@@ -366,7 +402,7 @@ impl Transaction {
     }
 
     fn can_reach(&self, branch: usize, cx: &Context<'_>) -> bool {
-        !self.held && cx.connected.contains(&self.branches[branch].participant)
+        !self.held && cx.peers.connected.contains(&self.branches[branch].participant)
     }
 
     fn send(&self, branch: usize, message: ToParticipant, cx: &mut Context<'_>) {
@@ -392,11 +428,13 @@ impl Transaction {
                 | State::LoggingDelegation
                 | State::Settling { .. }
                 | State::LoggingEnd { .. }
+                | State::FallenBack(_)
                 | State::Ended => return,
             },
             Event::Logged { stage: Stage::Delegated } => Note::Logged { stage: "delegated" },
             Event::Logged { stage: Stage::Committed } => Note::Logged { stage: "committed" },
             Event::Logged { stage: Stage::Ended } => Note::Logged { stage: "ended" },
+            Event::Logged { stage: Stage::Begun | Stage::Stepped | Stage::Turned } => return,
             Event::Forgotten => Note::Forgotten,
             Event::RetryDue { .. } | Event::Connected { .. } | Event::Cancelled | Event::Resumed => return,
         };

@@ -2,13 +2,17 @@
 //!
 //! Each is compared with its file in `tests/golden`; `UPDATE_GOLDEN=1` writes the files anew.
 
+#[path = "golden/auto.rs"]
+mod auto;
+#[path = "golden/sagas.rs"]
+mod sagas;
 #[path = "golden/script.rs"]
 mod script;
 
 use bytes::Bytes;
 use script::{Script, participant, prepared, read_only, refused, ticket, tx};
 use std::time::Duration;
-use undoubt_coordinator_core::{Client, Input, OpenKind, OpenRecord, Question, Stage, Timer};
+use undoubt_coordinator_core::{Client, Input, OpenKind, OpenRecord, Question, Stage, Timer, Unfinished};
 use undoubt_vocabulary::{BranchOutcome, RefusalCode, Timestamp, ToCoordinator, Vote};
 
 const DEADLINE: Timer = Timer::Deadline { after: Duration::from_secs(5) };
@@ -110,7 +114,7 @@ fn a_commit_in_the_log_is_carried_on() {
         read_only: Vec::new(),
         results: vec![(participant("a"), Bytes::from_static(b"x=1"))],
     };
-    let mut script = Script::recovering(2, &[record]);
+    let mut script = Script::recovering(2, &[Unfinished::TwoPhase(record)]);
     script.connect("a");
     script.hear("a", ToCoordinator::Inquiry { tx: tx("T1"), ticket: t });
     script.submit(1, "T1", 1, &["a", "b"]);
@@ -138,7 +142,7 @@ fn a_recovered_commit_tells_its_results_in_the_order_in_which_it_told_them_befor
         read_only: vec![participant("a")],
         results: results.map(|(name, result)| (participant(name), Bytes::from_static(result.as_bytes()))).to_vec(),
     };
-    let mut script = Script::recovering(2, &[record]);
+    let mut script = Script::recovering(2, &[Unfinished::TwoPhase(record)]);
     script.tell("the log is read", Input::RecoveryDone { paused: false });
     script.submit(1, "T1", 1, &["a", "b"]);
     script.connect("b");

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Answer, Client, Coordinator, Effect, Input, Limits, Question, Stage, Submission, Timer,
+    Answer, Client, Content, Coordinator, Effect, Input, Limits, Question, Stage, Submission, Timer,
 };
 use undoubt_vocabulary::{AbortReason, Epoch, Outcome, ParticipantName, Ticket, Timestamp, TxId};
 
 const TIMEOUT: Duration = Duration::from_secs(1);
+const LIMITS: Limits = Limits { max_open_transactions: 1, breaker_threshold: 0, breaker_pause: Duration::from_secs(1) };
 
 fn put(coordinator: &mut Coordinator, input: Input) -> Vec<Effect> {
     let mut effects = Vec::new();
@@ -17,12 +18,12 @@ fn put(coordinator: &mut Coordinator, input: Input) -> Vec<Effect> {
 
 /// A coordinator whose one branch is delegated on stable storage, with the ticket of the attempt.
 fn delegated(participant: &ParticipantName, tx: &TxId) -> (Coordinator, Ticket) {
-    let mut coordinator = Coordinator::new(Epoch(1), Limits { max_open_transactions: 1 });
+    let mut coordinator = Coordinator::new(Epoch(1), LIMITS);
     put(&mut coordinator, Input::RecoveryDone { paused: false });
     let submission = Submission {
         tx: tx.clone(),
         digest: [1; 32],
-        branches: vec![(participant.clone(), Bytes::new())],
+        content: Content::TwoPhase(vec![(participant.clone(), Bytes::new())]),
         timeout: TIMEOUT,
         client: Client(1),
         wait: true,
@@ -52,7 +53,7 @@ fn what_was_never_sent_is_aborted_at_its_deadline() {
 fn what_may_have_been_sent_is_settled_and_not_presumed() {
     let (participant, tx): (ParticipantName, TxId) = ("bank".parse().unwrap(), "t".parse().unwrap());
     let (mut coordinator, ticket) = delegated(&participant, &tx);
-    put(&mut coordinator, Input::Connected { participant: participant.clone() });
+    put(&mut coordinator, Input::Connected { participant: participant.clone(), can_prepare: true });
     put(&mut coordinator, Input::Disconnected { participant });
     let effects = put(&mut coordinator, deadline(&tx, ticket));
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Append { .. })), "{effects:?}");

@@ -4,12 +4,13 @@ use super::{Engine, Link, LinkState};
 use crate::history::Histories;
 use crate::log::{Log, LogError};
 use crate::queue::Queue;
-use bytes::Bytes;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use undoubt_coordinator_core::{Answer, Client, Coordinator, Input, Phase, Question, Submission};
+use undoubt_coordinator_core::{
+    Answer, Client, Content, Coordinator, Input, Phase, Question, StepResolution, Submission,
+};
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
-use undoubt_vocabulary::{ParticipantName, ToCoordinator, TxId};
+use undoubt_vocabulary::{ParticipantName, StepName, Timestamp, ToCoordinator, TxId};
 
 pub(crate) enum Command {
     Submit {
@@ -30,11 +31,20 @@ pub(crate) enum Command {
         reason: String,
         reply: Reply,
     },
+    ResolveStep {
+        tx: TxId,
+        step: StepName,
+        resolution: StepResolution,
+        who: String,
+        reason: String,
+        reply: Reply,
+    },
     Connected {
         participant: ParticipantName,
         session: u64,
         queue: Queue,
         resource: String,
+        can_prepare: bool,
     },
     Disconnected {
         participant: ParticipantName,
@@ -60,7 +70,7 @@ pub(crate) enum Command {
 pub(crate) struct Request {
     pub(crate) tx: TxId,
     pub(crate) digest: [u8; 32],
-    pub(crate) branches: Vec<(ParticipantName, Bytes)>,
+    pub(crate) content: Content,
     pub(crate) timeout: Duration,
     pub(crate) wait: bool,
 }
@@ -161,13 +171,22 @@ impl Engine {
                 self.put(Input::Asked(Question::Cancel { tx, client }))
             }
             Command::Forget { tx, who, reason, reply } => self.forget(tx, &who, &reason, reply),
-            Command::Connected { participant, session, queue, resource } => {
+            Command::ResolveStep { tx, step, resolution, who, reason, reply } => {
+                tracing::warn!(%tx, %step, ?resolution, who, reason, "an operator ends a stuck step");
+                if self.core.view(&tx).is_some() {
+                    let did = format!("{resolution:?} {step}, by {who}: {reason}");
+                    self.histories.add(&tx, by_operator(self.clock.now(), did));
+                }
+                let client = self.client(&tx, reply)?;
+                self.put(Input::Asked(Question::ResolveStep { tx, step, resolution, client }))
+            }
+            Command::Connected { participant, session, queue, resource, can_prepare } => {
                 let Some(link) = self.links.get_mut(&participant) else { return Ok(()) };
                 tracing::info!(%participant, %resource, "connected");
                 link.state = LinkState::Connected { session, queue, resource };
                 link.since = self.clock.now();
                 link.outgoing.clear();
-                self.put(Input::Connected { participant })
+                self.put(Input::Connected { participant, can_prepare })
             }
             Command::Disconnected { participant, session, error } => self.disconnected(participant, session, error),
             Command::Received { participant, session, messages } => {
@@ -206,10 +225,10 @@ impl Engine {
     }
 
     fn submit(&mut self, request: Request, reply: Reply) -> Result<(), LogError> {
-        let Request { tx, digest, branches, timeout, wait } = request;
-        let unknown = branches.iter().find(|(name, _)| !self.links.contains_key(name));
+        let Request { tx, digest, content, timeout, wait } = request;
+        let unknown = content.participants().find(|name| !self.links.contains_key(*name));
         let not_let_in = match (unknown, &self.refusing) {
-            (Some((unknown, _)), _) => Some(Replied::UnknownParticipant(unknown.clone())),
+            (Some(unknown), _) => Some(Replied::UnknownParticipant(unknown.clone())),
             (None, Some(why)) => Some(Replied::NoRoom(why.clone())),
             (None, None) => None,
         };
@@ -222,18 +241,12 @@ impl Engine {
             return Ok(());
         }
         let client = self.client(&tx, reply)?;
-        self.put(Input::Asked(Question::Submit(Submission { tx, digest, branches, timeout, client, wait })))
+        self.put(Input::Asked(Question::Submit(Submission { tx, digest, content, timeout, client, wait })))
     }
 
     fn forget(&mut self, tx: TxId, who: &str, reason: &str, reply: Reply) -> Result<(), LogError> {
         tracing::warn!(%tx, who, reason, "an operator forgets a transaction");
-        let by = undoubt_proto::v1::HistoryEvent {
-            at_us: self.clock.now().0,
-            event: "operator".to_owned(),
-            participant: String::new(),
-            detail: format!("forget, by {who}: {reason}"),
-            count: 1,
-        };
+        let by = by_operator(self.clock.now(), format!("forget, by {who}: {reason}"));
         if self.core.view(&tx).is_some() {
             self.histories.add(&tx, by);
         } else if let Some(mut ended) = self.log.ended(&tx)?
@@ -292,6 +305,11 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+fn by_operator(now: Timestamp, detail: String) -> undoubt_proto::v1::HistoryEvent {
+    let (event, participant) = ("operator".to_owned(), String::new());
+    undoubt_proto::v1::HistoryEvent { at_us: now.0, event, participant, detail, count: 1 }
 }
 
 impl View<'_> {

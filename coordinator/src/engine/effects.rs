@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::writes::Done;
+use crate::config::Backoff;
 use crate::log::{Log, LogError};
 use crate::points;
 use tokio::time::Instant;
@@ -35,6 +36,10 @@ impl Engine {
                 let pause = match timer {
                     Timer::Deadline { after } => after,
                     Timer::Retry { attempt } => self.config.retry_pause(attempt).pause(self.random.as_ref()),
+                    Timer::Attempt { after, .. } => after,
+                    Timer::StepRetry { attempt, first_pause, max_pause, .. } => {
+                        Backoff::of_step(first_pause, max_pause, attempt).pause(self.random.as_ref())
+                    }
                 };
                 self.timers.arm(Instant::now() + pause, tx, ticket, timer);
             }

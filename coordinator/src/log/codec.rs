@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use prost::Message;
-use undoubt_coordinator_core::{EndedRecord, OpenKind, OpenRecord};
+use undoubt_coordinator_core::{EndedRecord, OpenKind, OpenRecord, Progress, SagaRecord, Unfinished};
 use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
 use undoubt_proto::v1::{BranchResult, HistoryEvent};
 use undoubt_proto::{record, v1};
-use undoubt_vocabulary::{InvalidId, ParticipantName, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{InvalidId, ParticipantName, SagaStep, Ticket, Timestamp, TxId};
 
 use super::Ended;
 
@@ -23,6 +23,8 @@ pub(super) enum DecodeError {
     Digest { field: &'static str, length: usize },
     #[error("its kind {0} is not known to this version")]
     Kind(i32),
+    #[error("it has {steps} steps and the progress of {progress}")]
+    Progress { steps: usize, progress: usize },
     #[error("it says that the transaction is not decided")]
     Undecided,
 }
@@ -41,16 +43,18 @@ pub(super) fn encode_open(open: &OpenRecord, history: &[HistoryEvent]) -> Bytes 
         read_only: names(&open.read_only),
         results: results_to_wire(&open.results),
         history: history.to_vec(),
+        saga: None,
     }
     .encode_to_vec()
     .into()
 }
 
-pub(super) fn decode_open(key: &Bytes, value: &Bytes) -> Result<(OpenRecord, Vec<HistoryEvent>), DecodeError> {
+pub(super) fn decode_open(key: &Bytes, value: &Bytes) -> Result<(Unfinished, Vec<HistoryEvent>), DecodeError> {
     let wire = record::OpenTransaction::decode(value.clone())?;
     let kind = match record::open_transaction::Kind::try_from(wire.kind) {
         Ok(record::open_transaction::Kind::Commit) => OpenKind::Committed,
         Ok(record::open_transaction::Kind::Delegated) => OpenKind::Delegated,
+        Ok(record::open_transaction::Kind::Saga) => return decode_saga(key, wire),
         Ok(record::open_transaction::Kind::Unspecified) | Err(_) => return Err(DecodeError::Kind(wire.kind)),
     };
     let open = OpenRecord {
@@ -63,7 +67,69 @@ pub(super) fn decode_open(key: &Bytes, value: &Bytes) -> Result<(OpenRecord, Vec
         read_only: parse_names(&wire.read_only)?,
         results: results_from_wire(wire.results)?,
     };
-    Ok((open, wire.history))
+    Ok((Unfinished::TwoPhase(open), wire.history))
+}
+
+pub(super) fn encode_saga(saga: &SagaRecord, history: &[HistoryEvent]) -> Bytes {
+    let state = record::SagaState {
+        steps: saga.steps.iter().cloned().map(v1::SagaStep::from).collect(),
+        deadline_us: saga.deadline.0,
+        turned: saga.turned.clone().map(v1::AbortReason::from),
+        progress: saga.progress.iter().map(progress_to_wire).collect(),
+    };
+    record::OpenTransaction {
+        kind: record::open_transaction::Kind::Saga.into(),
+        ticket: saga.ticket.0,
+        begun_at_us: saga.begun_at.0,
+        digest: Bytes::copy_from_slice(&saga.digest),
+        history: history.to_vec(),
+        saga: Some(state),
+        ..record::OpenTransaction::default()
+    }
+    .encode_to_vec()
+    .into()
+}
+
+fn decode_saga(key: &Bytes, wire: record::OpenTransaction) -> Result<(Unfinished, Vec<HistoryEvent>), DecodeError> {
+    let state = wire.saga.ok_or(Malformed::Missing { field: "saga" })?;
+    let steps: Vec<SagaStep> = state.steps.into_iter().map(SagaStep::try_from).collect::<Result<_, _>>()?;
+    if steps.len() != state.progress.len() {
+        return Err(DecodeError::Progress { steps: steps.len(), progress: state.progress.len() });
+    }
+    let saga = SagaRecord {
+        tx: TxId::new(key.clone())?,
+        ticket: Ticket(wire.ticket),
+        begun_at: Timestamp(wire.begun_at_us),
+        digest: digest(&wire.digest)?,
+        deadline: Timestamp(state.deadline_us),
+        steps,
+        turned: state.turned.map(TryInto::try_into).transpose()?,
+        progress: state.progress.into_iter().map(progress_from_wire).collect(),
+    };
+    Ok((Unfinished::Saga(saga), wire.history))
+}
+
+fn progress_to_wire(progress: &Progress) -> record::StepProgress {
+    use record::step_progress::State;
+    let state = match progress {
+        Progress::Pending => None,
+        Progress::Done { result, pending } => {
+            Some(State::Done(record::StepDone { result: result.clone(), pending: *pending }))
+        }
+        Progress::Undone => Some(State::Undone(record::StepUndone {})),
+        Progress::Skipped => Some(State::Skipped(record::StepSkipped {})),
+    };
+    record::StepProgress { state }
+}
+
+fn progress_from_wire(wire: record::StepProgress) -> Progress {
+    use record::step_progress::State;
+    match wire.state {
+        None => Progress::Pending,
+        Some(State::Done(record::StepDone { result, pending })) => Progress::Done { result, pending },
+        Some(State::Undone(record::StepUndone {})) => Progress::Undone,
+        Some(State::Skipped(record::StepSkipped {})) => Progress::Skipped,
+    }
 }
 
 pub(super) fn encode_ended(ended: &EndedRecord, now: Timestamp, history: &[HistoryEvent]) -> Bytes {
@@ -80,6 +146,7 @@ pub(super) fn encode_ended(ended: &EndedRecord, now: Timestamp, history: &[Histo
         digest: Bytes::copy_from_slice(&ended.digest),
         branches: ended.branches.iter().map(branch).collect(),
         history: history.to_vec(),
+        saga: ended.saga,
     }
     .encode_to_vec()
     .into()
@@ -93,6 +160,7 @@ pub(super) fn decode_ended(key: &[u8], value: &Bytes) -> Result<Ended, DecodeErr
         branches.push((branch.participant.parse::<ParticipantName>()?, branch_outcome("outcome", branch.outcome)?));
     }
     let record = EndedRecord {
+        saga: wire.saga,
         tx: TxId::new(Bytes::copy_from_slice(key))?,
         ticket: Ticket(wire.ticket),
         begun_at: Timestamp(wire.begun_at_us),

@@ -35,10 +35,17 @@ fn status_of(rejection: &Rejection) -> Status {
         Rejection::NoBranches
         | Rejection::TooManyBranches { .. }
         | Rejection::TwoBranches { .. }
-        | Rejection::TooLarge { .. } => Status::invalid_argument(message),
+        | Rejection::TooLarge { .. }
+        | Rejection::InvalidSaga(_)
+        | Rejection::NeitherWay { .. }
+        | Rejection::NoSuchStep { .. } => Status::invalid_argument(message),
         Rejection::DeadlinePassed => Status::deadline_exceeded(message),
         Rejection::NotFound => Status::not_found(message),
-        Rejection::NotDecided | Rejection::TooLate => Status::failed_precondition(message),
+        Rejection::NotDecided
+        | Rejection::TooLate
+        | Rejection::UseResolveStep
+        | Rejection::NotASaga
+        | Rejection::NotStuck { .. } => Status::failed_precondition(message),
     }
 }
 

@@ -55,7 +55,10 @@ async fn pump(
                 let mut refused = Vec::new();
                 for v1::SequencedRequest { sequence, request } in batch.requests {
                     match requests::parse(request.unwrap_or_default(), config) {
-                        Ok(request) => {
+                        Ok((_, Some(_))) => {
+                            refused.push(error(sequence, &requests::BadRequest::CallbackInStream.into()));
+                        }
+                        Ok((request, None)) => {
                             let reply = stream_reply(sequence, &answered);
                             engine.tell(Command::Submit { request, reply }).await.map_err(answers::gone)?;
                             in_flight += 1;

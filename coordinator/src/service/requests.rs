@@ -1,13 +1,18 @@
 //! Reading what comes in. Whatever is wrong is refused before anything is done.
 
+use crate::callback::{self, BadUrl};
 use crate::config::Config;
 use crate::engine::Request;
 use bytes::Bytes;
+use prost::Message as _;
 use std::time::Duration;
 use tonic::Status;
+use tonic::transport::Uri;
+use undoubt_coordinator_core::Content;
+use undoubt_proto::convert::Malformed;
 use undoubt_proto::v1;
 use undoubt_vocabulary::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_WORK_BYTES};
-use undoubt_vocabulary::{InvalidId, ParticipantName, TxId};
+use undoubt_vocabulary::{InvalidId, InvalidSaga, ParticipantName, SagaStep, TxId, saga};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadRequest {
@@ -21,6 +26,18 @@ pub(crate) enum BadRequest {
     TooManyBranches { given: usize, max: usize },
     #[error("timeout_ms {given} is more than the {max} allowed (max_timeout_ms); give it less")]
     TimeoutTooLong { given: u32, max: u64 },
+    #[error("mode {0} is not known here; leave it out, or update this coordinator")]
+    Mode(i32),
+    #[error("{given} are given, and {mode} takes {wanted}; give those, or choose another mode")]
+    OtherMode { given: &'static str, mode: &'static str, wanted: &'static str },
+    #[error("step {index}: {cause}")]
+    Step { index: usize, cause: Malformed },
+    #[error("{0}; nothing was done")]
+    Saga(#[from] InvalidSaga),
+    #[error(transparent)]
+    Callback(#[from] BadUrl),
+    #[error("a callback is for single submissions; submit it by itself, or leave the callback out")]
+    CallbackInStream,
 }
 
 impl From<BadRequest> for Status {
@@ -33,9 +50,58 @@ pub(crate) fn parse_tx(tx: Bytes) -> Result<TxId, Status> {
     TxId::new(tx).map_err(|bad| Status::from(BadRequest::from(bad)))
 }
 
-pub(super) fn parse(request: v1::SubmitRequest, config: &Config) -> Result<Request, BadRequest> {
-    let v1::SubmitRequest { tx, branches, timeout_ms, no_wait } = request;
+/// The request, and who is to hear its outcome.
+pub(super) fn parse(request: v1::SubmitRequest, config: &Config) -> Result<(Request, Option<Uri>), BadRequest> {
+    let v1::SubmitRequest { tx, branches, timeout_ms, no_wait, mode, steps, two_phase_only, value, callback } = request;
     let tx = TxId::new(tx)?;
+    let known = v1::Mode::try_from(mode).map_err(|_| BadRequest::Mode(mode))?;
+    let content = match known {
+        v1::Mode::Unspecified | v1::Mode::TwoPhase if !steps.is_empty() => {
+            return Err(BadRequest::OtherMode { given: "steps", mode: "two-phase commit", wanted: "branches" });
+        }
+        v1::Mode::Saga | v1::Mode::Auto if !branches.is_empty() => {
+            return Err(BadRequest::OtherMode { given: "branches", mode: "a saga or auto", wanted: "steps" });
+        }
+        v1::Mode::Unspecified | v1::Mode::TwoPhase => Content::TwoPhase(parse_branches(branches)?),
+        v1::Mode::Saga => {
+            let steps = parse_steps(steps)?;
+            saga::check(&steps)?;
+            Content::Saga(steps)
+        }
+        v1::Mode::Auto => Content::Auto {
+            steps: parse_steps(steps)?,
+            two_phase_only: if two_phase_only {
+                Some("it was asked for")
+            } else {
+                config
+                    .two_phase_from_value
+                    .filter(|from| value >= *from)
+                    .map(|_| "its value is high (two_phase_from_value)")
+            },
+        },
+    };
+    let timeout_ms = match timeout_ms {
+        0 => config.default_timeout_ms,
+        given if u64::from(given) > config.max_timeout_ms => {
+            return Err(BadRequest::TimeoutTooLong { given, max: config.max_timeout_ms });
+        }
+        given => given.into(),
+    };
+    let callback = if callback.is_empty() { None } else { Some(callback::parse(&callback)?) };
+    if callback.is_some() && !no_wait {
+        return Err(BadRequest::OtherMode { given: "a callback", mode: "waiting", wanted: "none: add no_wait" });
+    }
+    let digest = digest(&content);
+    let request = Request { tx, digest, content, timeout: Duration::from_millis(timeout_ms), wait: !no_wait };
+    Ok((request, callback))
+}
+
+fn parse_steps(steps: Vec<v1::SagaStep>) -> Result<Vec<SagaStep>, BadRequest> {
+    let step = |(index, step)| SagaStep::try_from(step).map_err(|cause| BadRequest::Step { index, cause });
+    steps.into_iter().enumerate().map(step).collect()
+}
+
+fn parse_branches(branches: Vec<v1::BranchWork>) -> Result<Vec<(ParticipantName, Bytes)>, BadRequest> {
     if branches.len() > MAX_BRANCHES_PER_TRANSACTION {
         return Err(BadRequest::TooManyBranches { given: branches.len(), max: MAX_BRANCHES_PER_TRANSACTION });
     }
@@ -47,26 +113,33 @@ pub(super) fn parse(request: v1::SubmitRequest, config: &Config) -> Result<Reque
         }
         parsed.push((participant, work));
     }
-    let timeout_ms = match timeout_ms {
-        0 => config.default_timeout_ms,
-        given if u64::from(given) > config.max_timeout_ms => {
-            return Err(BadRequest::TimeoutTooLong { given, max: config.max_timeout_ms });
-        }
-        given => given.into(),
-    };
-    let digest = digest(&parsed);
-    Ok(Request { tx, digest, branches: parsed, timeout: Duration::from_millis(timeout_ms), wait: !no_wait })
+    Ok(parsed)
 }
 
-/// Of what makes two submissions the same (R10): who does what. The order of the branches and the timeout do not count.
-fn digest(branches: &[(ParticipantName, Bytes)]) -> [u8; 32] {
-    let mut ordered: Vec<_> = branches.iter().collect();
-    ordered.sort();
+/// Of what makes two submissions the same (R10): who does what, in which mode. The order of branches does not count, nor
+/// do timeouts and how often a step is tried.
+fn digest(content: &Content) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
-    for (participant, work) in ordered {
-        for part in [participant.as_str().as_bytes(), work.as_ref()] {
-            hasher.update(&(part.len() as u64).to_be_bytes());
-            hasher.update(part);
+    let mut part = |part: &[u8]| {
+        hasher.update(&(part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    };
+    match content {
+        Content::TwoPhase(branches) => {
+            let mut ordered: Vec<_> = branches.iter().collect();
+            ordered.sort();
+            for (participant, work) in ordered {
+                part(participant.as_str().as_bytes());
+                part(work);
+            }
+        }
+        Content::Saga(steps) | Content::Auto { steps, .. } => {
+            let mode = if matches!(content, Content::Saga(_)) { "saga" } else { "auto" };
+            part(mode.as_bytes());
+            for step in steps {
+                let step = v1::SagaStep { retry: None, ..v1::SagaStep::from(step.clone()) };
+                part(&step.encode_to_vec());
+            }
         }
     }
     *hasher.finalize().as_bytes()
@@ -82,10 +155,50 @@ mod tests {
 
     #[test]
     fn the_digest_tells_content_apart_but_not_order() {
+        let digest = |branches: &[_]| digest(&Content::TwoPhase(branches.to_vec()));
         let one = digest(&[branch("a", "x"), branch("b", "y")]);
         assert_eq!(one, digest(&[branch("b", "y"), branch("a", "x")]));
         assert_ne!(one, digest(&[branch("a", "xb"), branch("b", "y")]));
         assert_ne!(one, digest(&[branch("a", "x"), branch("by", "")]));
         assert_ne!(one, digest(&[branch("a", "x")]));
+    }
+
+    #[test]
+    fn a_mode_that_does_not_fit_and_a_saga_that_cannot_be_undone_are_refused() {
+        let config = Config::default();
+        let step = v1::SagaStep { name: "a".into(), participant: "bank".into(), ..v1::SagaStep::default() };
+        let saga = v1::SubmitRequest {
+            tx: "t".into(),
+            mode: v1::Mode::Saga.into(),
+            steps: vec![step.clone()],
+            ..v1::SubmitRequest::default()
+        };
+        let error = |request| parse(request, &config).unwrap_err().to_string();
+        assert!(error(saga.clone()).contains("steps[0].compensation"));
+        let branch = v1::BranchWork { participant: "bank".into(), work: Bytes::new() };
+        assert!(error(v1::SubmitRequest { branches: vec![branch], ..saga.clone() }).contains("branches are given"));
+        assert!(error(v1::SubmitRequest { mode: 0, ..saga.clone() }).contains("steps are given"));
+        assert!(error(v1::SubmitRequest { mode: 77, ..saga.clone() }).contains("mode 77"));
+        let undoable = v1::SagaStep { compensation: Some(Bytes::new()), ..step };
+        assert!(parse(v1::SubmitRequest { steps: vec![undoable], ..saga }, &config).is_ok());
+    }
+
+    #[test]
+    fn how_often_a_step_is_tried_does_not_make_it_another_saga() {
+        let step = |name: &str, max_attempts| SagaStep {
+            name: name.parse().unwrap(),
+            participant: "bank".parse().unwrap(),
+            action: Bytes::new(),
+            compensation: Some(Bytes::new()),
+            after: Vec::new(),
+            uses: Vec::new(),
+            pivot: false,
+            retry: undoubt_vocabulary::RetryPolicy { max_attempts, ..Default::default() },
+        };
+        let saga = |name, attempts| digest(&Content::Saga(vec![step(name, attempts)]));
+        assert_eq!(saga("a", 1), saga("a", 2));
+        assert_ne!(saga("a", 1), saga("b", 1));
+        let auto = digest(&Content::Auto { steps: vec![step("a", 1)], two_phase_only: None });
+        assert_ne!(saga("a", 1), auto);
     }
 }

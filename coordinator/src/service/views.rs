@@ -115,9 +115,10 @@ async fn ended(log: &Log, query: &Query) -> Result<Vec<v1::Transaction>, LogErro
 }
 
 fn from_open(open: TransactionView) -> v1::Transaction {
-    let TransactionView { tx, ticket, begun_at, phase, outcome, results, branches, paused, .. } = open;
+    let TransactionView { tx, ticket, begun_at, saga, phase, outcome, results, branches, paused, .. } = open;
     let branch = |branch: undoubt_coordinator_core::BranchView| v1::BranchView {
         participant: branch.participant.to_string(),
+        step: branch.step.map(|step| step.to_string()).unwrap_or_default(),
         state: branch.state.to_owned(),
         outcome: branch.outcome.map_or(0, |outcome| v1::BranchOutcome::from(outcome).into()),
     };
@@ -131,18 +132,22 @@ fn from_open(open: TransactionView) -> v1::Transaction {
         branches: branches.into_iter().map(branch).collect(),
         history: Vec::new(),
         heuristic_damage: false,
+        saga,
     }
 }
 
 fn from_ended(ended: Ended) -> v1::Transaction {
     let damaged = ended.record.is_damaged();
     let Ended { record, ended_at, .. } = ended;
-    let decided = match &record.outcome {
-        Outcome::Committed => "committed",
-        Outcome::Aborted(_) => "aborted",
+    let decided = match (&record.outcome, record.saga) {
+        (Outcome::Committed, false) => "committed",
+        (Outcome::Aborted(_), false) => "aborted",
+        (Outcome::Committed, true) => "done",
+        (Outcome::Aborted(_), true) => "undone",
     };
     let branches = record.branches.iter().map(|(participant, outcome)| v1::BranchView {
         participant: participant.to_string(),
+        step: if record.saga { participant.to_string() } else { String::new() },
         state: decided.to_owned(),
         outcome: v1::BranchOutcome::from(*outcome).into(),
     });
@@ -155,6 +160,7 @@ fn from_ended(ended: Ended) -> v1::Transaction {
         ended_at_us: ended_at.0,
         history: Vec::new(),
         heuristic_damage: damaged,
+        saga: record.saga,
         outcome: Some(
             KnownOutcome {
                 decided: Some(record.outcome),

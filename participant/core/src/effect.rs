@@ -3,7 +3,8 @@
 use crate::branch_id::BranchId;
 use crate::heuristic::Heuristic;
 use crate::input::{Operator, Session};
-use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, Prepare, Ticket, ToCoordinator};
+use crate::step::StepId;
+use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, Prepare, RunStep, Ticket, ToCoordinator, TxId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
@@ -59,6 +60,31 @@ pub enum Effect {
     /// Not answered.
     ForgetHeuristic {
         branch: BranchId,
+    },
+    /// Do the action and store its barrier; answered with [`crate::Input::ActionRan`].
+    RunAction {
+        step: StepId,
+        run: RunStep,
+    },
+    /// Let an action under way end soon; it is answered all the same.
+    CancelAction {
+        step: StepId,
+    },
+    /// Undo the action, whose result is the last of the inputs, and store that in its barrier; answered with
+    /// [`crate::Input::CompensationRan`].
+    Compensate {
+        step: StepId,
+        run: RunStep,
+    },
+    /// Store that the compensation of something that never ran came; answered with [`crate::Input::EmptyStored`].
+    StoreEmpty {
+        step: StepId,
+    },
+    /// Drop the saga's semantic locks; answered with [`crate::Input::SagaClosed`].
+    CloseSaga {
+        coordinator: CoordinatorId,
+        ticket: Ticket,
+        tx: TxId,
     },
     /// What was kept only to recognise this coordinator's attempts below the fence may go. Not answered.
     Collect {

@@ -2,8 +2,9 @@
 
 use crate::branch_id::BranchId;
 use crate::heuristic::Heuristic;
+use crate::step::{StepId, StepState};
 use bytes::Bytes;
-use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, Timestamp, ToParticipant, TxId, Vote};
+use undoubt_vocabulary::{CoordinatorId, Epoch, StepOutcome, Ticket, Timestamp, ToParticipant, TxId, Vote};
 
 /// One stream from a coordinator. The driver draws the number, never the same twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +37,11 @@ pub enum Recovered {
         branch: BranchId,
         begun_at: Timestamp,
         heuristic: Heuristic,
+    },
+    /// The barrier of a saga's step.
+    Step {
+        step: StepId,
+        state: StepState,
     },
 }
 
@@ -79,6 +85,26 @@ pub enum Input {
     /// The operator's decision is durable.
     Resolved {
         branch: BranchId,
+    },
+    /// The action is in effect with its barrier, durably, or was refused.
+    ActionRan {
+        step: StepId,
+        outcome: StepOutcome,
+    },
+    /// The action is undone with its barrier, durably, or undoing it was refused.
+    CompensationRan {
+        step: StepId,
+        outcome: StepOutcome,
+    },
+    /// The empty compensation is durable.
+    EmptyStored {
+        step: StepId,
+    },
+    /// The saga has no semantic locks here any more, durably.
+    SagaClosed {
+        coordinator: CoordinatorId,
+        ticket: Ticket,
+        tx: TxId,
     },
     /// From time to time: ask about what is in doubt.
     SweepDue,

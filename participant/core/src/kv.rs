@@ -9,9 +9,11 @@ mod text;
 use crate::lock::Mode;
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use text::{shown, shown_value};
+use text::shown_value;
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
 use undoubt_vocabulary::{Refusal, RefusalCode};
+
+pub use text::shown;
 
 /// Operations of one branch.
 pub const MAX_OPERATIONS: usize = 1_024;

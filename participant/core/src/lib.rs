@@ -6,15 +6,17 @@
 //! # Contract with whoever drives a [`Participant`]
 //!
 //! * Effects are carried out in the order given.
-//! * The resource manager is asked for one thing of a branch at a time; each of [`Effect::Execute`], [`Effect::Commit`],
-//!   [`Effect::Abort`] and [`Effect::Resolve`] is answered with its own input, however long it takes. It is never
-//!   abandoned midway: work whose end nobody waits for is how branches get orphaned.
+//! * The resource manager is asked for one thing of a branch or a step at a time, and to close a saga only while none of
+//!   its steps is under way. Each of [`Effect::Execute`], [`Effect::Commit`], [`Effect::Abort`], [`Effect::Resolve`],
+//!   [`Effect::RunAction`], [`Effect::Compensate`], [`Effect::StoreEmpty`] and [`Effect::CloseSaga`] is answered with its
+//!   own input, however long it takes. It is never abandoned midway: work whose end nobody waits for is how branches get
+//!   orphaned.
 //! * [`Effect::Send`] may be lost; nothing is repeated by itself but inquiries and reports, at [`Input::SweepDue`].
 //!
 //! # The rules it keeps
 //!
 //! R2 (a vote is sent only once the resource manager has made it durable), R3 (how a branch in doubt may end), R5 (epochs),
-//! R11 (the fence; the sweep).
+//! R6 (barriers make a saga's steps safe to repeat), R11 (the fence; the sweep).
 
 mod branch;
 pub mod branch_id;
@@ -24,6 +26,8 @@ mod input;
 pub mod kv;
 pub mod lock;
 mod participant;
+mod saga;
+pub mod step;
 
 pub use branch::BranchView;
 pub use branch_id::BranchId;
@@ -31,3 +35,4 @@ pub use effect::{Answer, Effect, Rejection, SessionRefused};
 pub use heuristic::Heuristic;
 pub use input::{Input, Operator, Recovered, Session};
 pub use participant::{KnownCoordinator, Limits, Participant};
+pub use step::{StepId, StepState};

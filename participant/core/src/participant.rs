@@ -1,20 +1,23 @@
-//! All branches of one participant: sessions, epochs, the fence, the sweep.
+//! All branches and steps of one participant: sessions, epochs, the fence, the sweep.
 
+mod close;
 mod messages;
 mod operator;
 mod results;
+mod steps;
 
 use crate::branch::{Branch, BranchView, Finished, State};
 use crate::branch_id::BranchId;
 use crate::effect::{Effect, SessionRefused};
 use crate::input::{Input, Recovered, Session};
+use crate::saga::Sagas;
 use std::collections::BTreeMap;
 use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, ToCoordinator, TxId};
 
 /// Bounds of one participant (R9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
-    /// Branches that are not finished; a prepare beyond it is refused.
+    /// Branches that are not finished and steps under way; a prepare or an action beyond it is refused.
     pub max_open_branches: usize,
 }
 
@@ -27,6 +30,7 @@ pub struct Participant {
     /// Every branch by its ticket, for the fence.
     by_ticket: BTreeMap<(CoordinatorId, Ticket), TxId>,
     open: usize,
+    sagas: Sagas,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +59,7 @@ impl Participant {
             branches: BTreeMap::new(),
             by_ticket: BTreeMap::new(),
             open: 0,
+            sagas: Sagas::default(),
         }
     }
 
@@ -70,6 +75,10 @@ impl Participant {
             Input::Committed { branch } => self.committed(&branch, effects),
             Input::Aborted { branch } => self.aborted(&branch, effects),
             Input::Resolved { branch } => self.resolved(&branch, effects),
+            Input::ActionRan { step, outcome } => self.action_ran(step, outcome, effects),
+            Input::CompensationRan { step, outcome } => self.compensation_ran(step, outcome, effects),
+            Input::EmptyStored { step } => self.empty_stored(step, effects),
+            Input::SagaClosed { coordinator, ticket, tx } => self.saga_closed((coordinator, ticket, tx), effects),
             Input::SweepDue => self.sweep(effects),
             Input::Resolve { tx, heuristic, operator } => self.resolve(&tx, heuristic, operator, effects),
             Input::Forget { tx, operator } => self.forget(&tx, operator, effects),
@@ -79,6 +88,11 @@ impl Participant {
     /// Branches that are not finished.
     pub fn open_branches(&self) -> usize {
         self.open
+    }
+
+    /// Steps of sagas that the resource manager works on.
+    pub fn steps_under_way(&self) -> usize {
+        self.sagas.under_way()
     }
 
     /// Voted prepared, decision unknown.
@@ -117,6 +131,7 @@ impl Participant {
             Recovered::Heuristic { branch, begun_at, heuristic } => {
                 self.insert(branch, begun_at, State::Heuristic { heuristic, noted: false });
             }
+            Recovered::Step { step, state } => self.sagas.set(&step, state.into()),
         }
     }
 
@@ -167,7 +182,7 @@ impl Participant {
         known.fence = fence;
         let below = (coordinator, Ticket::default())..(coordinator, fence);
         let passed: Vec<TxId> = self.by_ticket.range(below).map(|(_, tx)| tx.clone()).collect();
-        let mut durable = false;
+        let mut durable = self.sagas.forget_below(coordinator, fence);
         for tx in passed {
             let Some(branch) = self.branches.get(&tx) else { continue };
             match &branch.state {
@@ -200,6 +215,16 @@ impl Participant {
                 effects.push(Effect::Send { session, message });
             }
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.open + self.sagas.under_way() >= self.limits.max_open_branches
+    }
+
+    /// Why no more is taken.
+    fn full(&self) -> String {
+        let max = self.limits.max_open_branches;
+        format!("{max} branches and steps are open here, the most there may be (max_open_branches)")
     }
 
     fn of_session(&mut self, session: Session) -> Option<(CoordinatorId, &mut Known)> {

@@ -4,6 +4,8 @@
 
 #[path = "golden/script.rs"]
 mod script;
+#[path = "golden/steps.rs"]
+mod steps;
 
 use bytes::Bytes;
 use script::{Script, branch, committed_alone, coordinator, prepared, refused, ticket, tx};

@@ -1,4 +1,4 @@
-"""The numbered promises of session.proto, kept in one SQLite file.
+"""The promises 1 to 7 of session.proto, kept in one SQLite file. It takes no part in sagas.
 
 A branch is one row, from its vote until the fence passes it. That row is the vote, the lock, and all that a commit
 needs; it is in the same file as the seats. So a crash loses none of them, and there is nothing to rebuild after it.
@@ -126,7 +126,7 @@ class Branches:
                     self._put(key, ticket, "aborted")
                 aborted = m.Finished(outcome=m.BRANCH_OUTCOME_ABORTED)
                 return say(finished=aborted) if body == "settle" else None
-            case "undecided" | "noted":
+            case "undecided" | "noted" | "run" | "close":
                 return None
 
     def _vote(self, key, ticket, prepare):

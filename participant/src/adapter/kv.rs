@@ -1,37 +1,48 @@
 //! A key-value store as a resource.
 //!
-//! Everything is in one store: data, votes, and what branches came to. So each step of a branch is one batch, and there
-//! is no second record to reconcile (R2). Locks are in memory; a prepared branch's record says what to lock again.
+//! Everything is in one store: data, votes, what branches came to, and the barriers of sagas' steps. So each change is
+//! one batch, and there is no second record to reconcile (R2). Locks are in memory; a prepared branch's record says
+//! what to lock again.
 //!
-//! | step | one write | forced |
+//! | change | one write | forced |
 //! | --- | --- | --- |
 //! | prepare | the branch's record | yes |
 //! | commit | its data, its record goes, what it came to | yes |
 //! | one-phase | its data, what it came to with its result | yes |
 //! | abort | its record goes | no: presumed again |
+//! | action | its data, its barrier, its marks of what is pending | yes |
+//! | compensation | its data, its barrier, its marks go | yes |
+//! | close | the saga's marks go, also from its barriers | yes |
 //! | resolve | its data if committed, its record goes, the heuristic record | yes |
 //!
-//! Locks are freed only after the write is answered, so who gets them next reads what was written. The write of a step
-//! that was answered with an error other than "not applied" leaves the locks as they are: the process stops (R8), and
-//! nobody may act on what is not certain.
+//! Locks are freed only after the write is answered, so who gets them next reads what was written. A write that was
+//! answered with an error other than "not applied" leaves the locks as they are: the process stops (R8), and nobody may
+//! act on what is not certain.
 
+mod attempt;
 mod locks;
+mod pending;
 mod prepare;
 mod record;
 mod recovery;
+mod reference;
 mod schema;
+mod step;
 mod work;
 
-use crate::resource::{BranchId, Heuristic, Recovered, ResourceError, ResourceManager};
+use crate::resource::{BranchId, Heuristic, Recovered, ResourceError, ResourceManager, StepId};
 use bytes::Bytes;
 use locks::Locks;
+use pending::Marks;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 use undoubt_platform::{Batch, Durability, Store, StoreError};
 use undoubt_proto::record::Write;
-use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, Prepare, Ticket, Timestamp, TxId, Vote};
+use undoubt_vocabulary::{
+    BranchOutcome, CoordinatorId, Epoch, Prepare, RunStep, StepOutcome, Ticket, Timestamp, TxId, Vote,
+};
 
 pub use schema::{FAMILIES, META};
 
@@ -53,6 +64,7 @@ pub struct KeyValue {
     store: Arc<dyn Store>,
     options: KeyValueOptions,
     locks: Locks,
+    marks: Marks,
     /// Those that have voted and are not over, by their transaction.
     branches: Mutex<BTreeMap<TxId, Branch>>,
     /// The highest seen of each coordinator, so that of two calls under way none stores the lower one over the higher.
@@ -93,7 +105,14 @@ impl KeyValue {
 
     /// Over a store that was opened with [`FAMILIES`].
     pub fn new(store: Arc<dyn Store>, options: KeyValueOptions) -> Self {
-        KeyValue { store, options, locks: Locks::default(), branches: Mutex::default(), highest: Mutex::default() }
+        KeyValue {
+            store,
+            options,
+            locks: Locks::default(),
+            marks: Marks::default(),
+            branches: Mutex::default(),
+            highest: Mutex::default(),
+        }
     }
 
     fn branches(&self) -> MutexGuard<'_, BTreeMap<TxId, Branch>> {
@@ -226,8 +245,36 @@ impl ResourceManager for KeyValue {
         let (_, highest) = self.highest(coordinator, Epoch(0), fence);
         let mut batch = Batch::default();
         record::delete_finished_below(&mut batch, coordinator, highest);
+        record::delete_steps_below(&mut batch, coordinator, highest);
         record::put_fence(&mut batch, coordinator, highest);
-        self.write(batch, Durability::Lazy).await
+        let over = self.marks.take_below(coordinator, highest);
+        over.iter().flat_map(|(_, keys)| keys).for_each(|key| record::delete_mark(&mut batch, key));
+        let collected = self.write(batch, Durability::Lazy).await;
+        if collected.is_err() {
+            self.marks.put_back(over);
+        }
+        collected
+    }
+
+    async fn act(
+        &self,
+        step: StepId,
+        run: RunStep,
+        cancelled: CancellationToken,
+    ) -> Result<StepOutcome, ResourceError> {
+        step::act(self, &step, run, cancelled).await
+    }
+
+    async fn compensate(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
+        step::compensate(self, &step, run).await
+    }
+
+    async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {
+        step::store_empty(self, &step).await
+    }
+
+    async fn close_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) -> Result<(), ResourceError> {
+        pending::close_saga(self, coordinator, ticket, &tx).await
     }
 }
 

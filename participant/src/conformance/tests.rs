@@ -3,10 +3,12 @@
 use super::conformance;
 use crate::adapter::kv::KeyValue;
 use crate::adapter::kv::tests::world::MemoryWorld;
-use crate::resource::{BranchId, Heuristic, Recovered, ResourceError, ResourceManager};
+use crate::resource::{BranchId, Heuristic, Recovered, ResourceError, ResourceManager, StepId, StepState};
+use bytes::Bytes;
+use std::sync::Mutex;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use undoubt_vocabulary::{CoordinatorId, Epoch, Execution, Prepare, Ticket, Vote};
+use undoubt_vocabulary::{CoordinatorId, Epoch, Execution, Prepare, RunStep, StepOutcome, Ticket, TxId, Vote};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Flaw {
@@ -23,16 +25,42 @@ enum Flaw {
     ForgetsNoHeuristic,
     CollectsNothing,
     CollectsTooMuch,
+    ActsWithoutBarrier,
+    StoresBarriersApart,
+    StoresBarriersOfRefusals,
+    ForgetsResultsOfActions,
+    KeepsLocksOfActions,
+    FreesLocksOfBranches,
+    IgnoresCancellationOfActions,
+    CompensatesNothing,
+    CompensatesWithoutBarrier,
+    StoresNoEmptyCompensation,
+    ClosesNoSaga,
 }
 
 struct Broken {
     sound: KeyValue,
     flaw: Flaw,
+    prepared: Mutex<Vec<BranchId>>,
 }
 
 impl Broken {
     fn has(&self, flaw: Flaw) -> bool {
         self.flaw == flaw
+    }
+
+    /// Work that stores nothing but itself.
+    async fn bare(&self, step: &StepId, run: RunStep, execution: Execution) -> Result<StepOutcome, ResourceError> {
+        let StepId { coordinator, ticket, tx, .. } = step.clone();
+        let RunStep { begun_at, timeout, work, .. } = run;
+        let prepare = Prepare { tx: tx.clone(), ticket, begun_at, timeout, execution, work };
+        let vote = self.sound.prepare(BranchId { tx, ticket, coordinator }, prepare, CancellationToken::new()).await?;
+        Ok(match vote {
+            Vote::Committed { result } | Vote::ReadOnly { result } | Vote::Prepared { result } => {
+                StepOutcome::Done { result, pending: false }
+            }
+            Vote::Refused(refusal) => StepOutcome::Refused(refusal),
+        })
     }
 }
 
@@ -42,10 +70,17 @@ impl ResourceManager for Broken {
     }
 
     async fn recover(&self) -> Result<Recovered, ResourceError> {
-        let recovered = self.sound.recover().await?;
+        let mut recovered = self.sound.recover().await?;
         if self.has(Flaw::ForgetsLocksInACrash) {
             for (branch, _, _) in &recovered.prepared {
                 self.sound.abort(branch.clone()).await?;
+            }
+        }
+        if self.has(Flaw::ForgetsResultsOfActions) {
+            for (_, state) in &mut recovered.steps {
+                if let StepState::Acted { result, .. } = state {
+                    *result = Bytes::new();
+                }
             }
         }
         Ok(recovered)
@@ -64,6 +99,7 @@ impl ResourceManager for Broken {
         mut prepare: Prepare,
         mut cancelled: CancellationToken,
     ) -> Result<Vote, ResourceError> {
+        self.prepared.lock().unwrap().push(branch.clone());
         if self.has(Flaw::WaitsWithoutEnd) {
             prepare.timeout = Duration::MAX;
         }
@@ -115,6 +151,60 @@ impl ResourceManager for Broken {
         let fence = if self.has(Flaw::CollectsTooMuch) { fence.next() } else { fence };
         self.sound.collect(coordinator, fence).await
     }
+
+    async fn act(
+        &self,
+        step: StepId,
+        run: RunStep,
+        mut cancelled: CancellationToken,
+    ) -> Result<StepOutcome, ResourceError> {
+        let empty = RunStep { work: Bytes::new(), ..run.clone() };
+        if self.has(Flaw::ActsWithoutBarrier) {
+            return self.bare(&step, run, Execution::OnePhase).await;
+        }
+        if self.has(Flaw::StoresBarriersApart) {
+            let outcome = self.bare(&step, run, Execution::OnePhase).await?;
+            tokio::task::yield_now().await;
+            self.sound.act(step, empty, cancelled).await?;
+            return Ok(outcome);
+        }
+        if self.has(Flaw::IgnoresCancellationOfActions) {
+            cancelled = CancellationToken::new();
+        }
+        let outcome = self.sound.act(step.clone(), run.clone(), cancelled.clone()).await?;
+        if self.has(Flaw::StoresBarriersOfRefusals) && matches!(outcome, StepOutcome::Refused(_)) {
+            self.sound.act(step.clone(), empty, cancelled).await?;
+        }
+        if self.has(Flaw::KeepsLocksOfActions) {
+            self.bare(&step, run, Execution::TwoPhase).await?;
+        }
+        if self.has(Flaw::FreesLocksOfBranches) {
+            let same = |branch: &&BranchId| branch.tx == step.tx;
+            let branch = self.prepared.lock().unwrap().iter().find(same).cloned();
+            if let Some(branch) = branch {
+                self.sound.abort(branch).await?;
+            }
+        }
+        Ok(outcome)
+    }
+
+    async fn compensate(&self, step: StepId, mut run: RunStep) -> Result<StepOutcome, ResourceError> {
+        if self.has(Flaw::CompensatesWithoutBarrier) {
+            return self.bare(&step, run, Execution::OnePhase).await;
+        }
+        if self.has(Flaw::CompensatesNothing) {
+            run.work = Bytes::new();
+        }
+        self.sound.compensate(step, run).await
+    }
+
+    async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {
+        if self.has(Flaw::StoresNoEmptyCompensation) { Ok(()) } else { self.sound.store_empty(step).await }
+    }
+
+    async fn close_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) -> Result<(), ResourceError> {
+        if self.has(Flaw::ClosesNoSaga) { Ok(()) } else { self.sound.close_saga(coordinator, ticket, tx).await }
+    }
 }
 
 macro_rules! found_out {
@@ -122,7 +212,7 @@ macro_rules! found_out {
         #[tokio::test(start_paused = true)]
         #[should_panic(expected = $promise)]
         async fn $test() {
-            conformance(&mut MemoryWorld::new(|sound| Broken { sound, flaw: Flaw::$flaw })).await;
+            conformance(&mut MemoryWorld::new(|sound| Broken { sound, flaw: Flaw::$flaw, prepared: Mutex::default() })).await;
         }
     )*};
 }
@@ -141,6 +231,17 @@ found_out! {
     forgetting_no_heuristic_is_found_out: ForgetsNoHeuristic, "what an operator forgets is gone";
     collecting_nothing_is_found_out: CollectsNothing, "what is finished below the fence is dropped";
     collecting_too_much_is_found_out: CollectsTooMuch, "what is finished at or above the fence stays";
+    acting_without_a_barrier_is_found_out: ActsWithoutBarrier, "an action and its barrier are stored together";
+    storing_barriers_apart_is_found_out: StoresBarriersApart, "an action and its barrier are stored together";
+    storing_barriers_of_refusals_is_found_out: StoresBarriersOfRefusals, "a refused action leaves no barrier";
+    forgetting_results_of_actions_is_found_out: ForgetsResultsOfActions, "a crash does not change an action's answer";
+    keeping_locks_of_actions_is_found_out: KeepsLocksOfActions, "key k is free";
+    freeing_locks_of_branches_is_found_out: FreesLocksOfBranches, "an action leaves the locks of a branch";
+    ignoring_that_an_action_is_called_off_is_found_out: IgnoresCancellationOfActions, "act answers";
+    compensating_nothing_is_found_out: CompensatesNothing, "a compensation and its barrier are stored together";
+    compensating_without_a_barrier_is_found_out: CompensatesWithoutBarrier, "a compensation and its barrier are stored together";
+    storing_no_empty_compensation_is_found_out: StoresNoEmptyCompensation, "an action after its compensation is late";
+    closing_no_saga_is_found_out: ClosesNoSaga, "a saga's semantic locks end with it";
 }
 
 /// A crash takes everything, as if nothing had been forced.

@@ -1,7 +1,7 @@
 //! Calls of the resource manager.
 //!
-//! A call is never dropped midway. One that cannot be done now is repeated until it can; only a prepare gives up, by
-//! refusing.
+//! A call is never dropped midway. One that cannot be done now is repeated until it can; only a prepare and
+//! a step's action give up, by refusing.
 
 use super::Engine;
 use crate::config::Config;
@@ -11,28 +11,29 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use undoubt_participant_core::{BranchId, Input, Session};
+use undoubt_participant_core::{BranchId, Input, Session, StepId};
 use undoubt_platform::Random;
-use undoubt_vocabulary::{CoordinatorId, Epoch, Prepare, Refusal, RefusalCode, Ticket, Vote};
+use undoubt_vocabulary::{CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, StepOutcome, Ticket, Vote};
 
 /// What a finished call means to the core.
 pub(super) enum Done {
     Executed { branch: BranchId, vote: Vote },
+    Acted { step: StepId, outcome: StepOutcome },
     Input(Input),
     Nothing,
 }
 
 /// How calls that cannot be done now are repeated.
-struct Patience {
+pub(super) struct Patience {
     config: Arc<Config>,
     random: Arc<dyn Random>,
 }
 
 impl Patience {
     /// Calls until it is done; pauses double up to their cap and are spread over their upper half (R6).
-    async fn until_done<F>(&self, mut call: impl FnMut() -> F) -> Result<(), ResourceError>
+    pub(super) async fn until_done<T, F>(&self, mut call: impl FnMut() -> F) -> Result<T, ResourceError>
     where
-        F: Future<Output = Result<(), ResourceError>>,
+        F: Future<Output = Result<T, ResourceError>>,
     {
         let mut attempt = 0_u32;
         loop {
@@ -57,6 +58,10 @@ impl<R: ResourceManager> Engine<R> {
                 self.cancellations.remove(&branch);
                 self.put(Input::Executed { branch, vote });
             }
+            Done::Acted { step, outcome } => {
+                self.actions.remove(&step);
+                self.put(Input::ActionRan { step, outcome });
+            }
             Done::Input(input) => self.put(input),
             Done::Nothing => {}
         }
@@ -68,6 +73,9 @@ impl<R: ResourceManager> Engine<R> {
         let (resource, crash) = (self.resource.clone(), self.crash.clone());
         let call = async move {
             crash.reach("before-execute");
+            if prepare.execution == Execution::TwoPhase && !resource.can_prepare() {
+                return Ok(Done::Executed { branch, vote: cannot_prepare(resource.kind()) });
+            }
             let vote = match resource.prepare(branch.clone(), prepare, token).await {
                 Ok(vote) => vote,
                 Err(ResourceError::Unavailable { cause }) => {
@@ -149,11 +157,17 @@ impl<R: ResourceManager> Engine<R> {
         });
     }
 
-    fn call<F>(&mut self, call: impl FnOnce(Patience) -> F)
+    pub(super) fn call<F>(&mut self, call: impl FnOnce(Patience) -> F)
     where
         F: Future<Output = Result<Done, ResourceError>> + Send + 'static,
     {
         let patience = Patience { config: self.config.clone(), random: self.random.clone() };
         self.calls.push(call(patience).boxed());
     }
+}
+
+fn cannot_prepare(kind: &str) -> Vote {
+    let detail =
+        format!("a resource of kind {kind} cannot prepare; use a saga, or give the transaction this branch alone");
+    Vote::Refused(Refusal::new(RefusalCode::InvalidWork, detail))
 }

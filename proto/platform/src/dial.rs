@@ -7,12 +7,28 @@ use futures::future::BoxFuture;
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::sync::Arc;
+use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint, Error, Uri};
 use tower::util::BoxCloneService;
 
 /// Opens connections.
 pub trait Dial: Send + Sync + 'static {
     fn dial(&self, address: Uri) -> BoxFuture<'static, io::Result<Connection>>;
+}
+
+/// Plain TCP.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TcpDial;
+
+impl Dial for TcpDial {
+    fn dial(&self, address: Uri) -> BoxFuture<'static, io::Result<Connection>> {
+        Box::pin(async move {
+            let host = address.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+            let stream = TcpStream::connect((host, address.port_u16().unwrap_or(80))).await?;
+            stream.set_nodelay(true)?;
+            Ok(Connection::over(stream))
+        })
+    }
 }
 
 /// A channel that is connected.

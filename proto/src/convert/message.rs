@@ -1,6 +1,6 @@
 //! The messages of a session.
 
-use super::{Malformed, branch_outcome, field};
+use super::{Malformed, branch_outcome, field, saga};
 use crate::v1;
 use std::time::Duration;
 use undoubt_vocabulary::limits::MAX_WORK_BYTES;
@@ -25,6 +25,8 @@ impl From<ToParticipant> for v1::ToParticipant {
             ToParticipant::Settle { tx, ticket } => wire(tx, ticket, ToBranch::Settle(v1::Settle {})),
             ToParticipant::Undecided { tx, ticket } => wire(tx, ticket, ToBranch::Undecided(v1::Undecided {})),
             ToParticipant::Noted { tx, ticket } => wire(tx, ticket, ToBranch::Noted(v1::Noted {})),
+            ToParticipant::Run(run) => wire(run.tx.clone(), run.ticket, ToBranch::Run(run.into())),
+            ToParticipant::Close { tx, ticket } => wire(tx, ticket, ToBranch::Close(v1::CloseSaga {})),
         }
     }
 }
@@ -42,6 +44,8 @@ impl TryFrom<v1::ToParticipant> for ToParticipant {
             ToBranch::Settle(v1::Settle {}) => ToParticipant::Settle { tx, ticket },
             ToBranch::Undecided(v1::Undecided {}) => ToParticipant::Undecided { tx, ticket },
             ToBranch::Noted(v1::Noted {}) => ToParticipant::Noted { tx, ticket },
+            ToBranch::Run(body) => ToParticipant::Run(saga::run_step(tx, ticket, body)?),
+            ToBranch::Close(v1::CloseSaga {}) => ToParticipant::Close { tx, ticket },
         })
     }
 }
@@ -67,7 +71,7 @@ fn prepare(tx: TxId, ticket: Ticket, body: v1::Prepare) -> Result<Prepare, Malfo
     })
 }
 
-fn milliseconds(duration: Duration) -> u32 {
+pub(super) fn milliseconds(duration: Duration) -> u32 {
     u32::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
 }
 
@@ -88,6 +92,10 @@ impl From<ToCoordinator> for v1::ToCoordinator {
                 wire(tx, ticket, FromBranch::Finished(v1::Finished { outcome }))
             }
             ToCoordinator::Inquiry { tx, ticket } => wire(tx, ticket, FromBranch::Inquiry(v1::Inquiry {})),
+            ToCoordinator::Ran { tx, ticket, step, half, attempt, outcome } => {
+                wire(tx, ticket, FromBranch::Ran(saga::step_ran(step, half, attempt, outcome)))
+            }
+            ToCoordinator::Closed { tx, ticket } => wire(tx, ticket, FromBranch::Closed(v1::SagaClosed {})),
         }
     }
 }
@@ -104,6 +112,8 @@ impl TryFrom<v1::ToCoordinator> for ToCoordinator {
                 ToCoordinator::Finished { tx, ticket, outcome: branch_outcome("finished.outcome", outcome)? }
             }
             FromBranch::Inquiry(v1::Inquiry {}) => ToCoordinator::Inquiry { tx, ticket },
+            FromBranch::Ran(body) => saga::ran(tx, ticket, body)?,
+            FromBranch::Closed(v1::SagaClosed {}) => ToCoordinator::Closed { tx, ticket },
         })
     }
 }

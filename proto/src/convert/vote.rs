@@ -56,6 +56,7 @@ impl From<RefusalCode> for v1::RefusalCode {
             RefusalCode::LockTimeout => v1::RefusalCode::LockTimeout,
             RefusalCode::Unavailable => v1::RefusalCode::Unavailable,
             RefusalCode::Late => v1::RefusalCode::Late,
+            RefusalCode::Pending => v1::RefusalCode::Pending,
         }
     }
 }
@@ -71,5 +72,6 @@ fn refusal_code(value: i32) -> Result<RefusalCode, Malformed> {
         v1::RefusalCode::LockTimeout => RefusalCode::LockTimeout,
         v1::RefusalCode::Unavailable => RefusalCode::Unavailable,
         v1::RefusalCode::Late => RefusalCode::Late,
+        v1::RefusalCode::Pending => RefusalCode::Pending,
     })
 }

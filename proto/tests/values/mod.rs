@@ -12,6 +12,37 @@ const TICKET: u64 = (2 << 40) + 3;
 const BEGUN_AT_US: u64 = 1_767_225_600_000_000;
 const ENDED_AT_US: u64 = BEGUN_AT_US + 2_500;
 
+fn saga_state() -> record::SagaState {
+    use record::step_progress::State;
+    let step = |name: &str, compensation| v1::SagaStep {
+        name: name.into(),
+        participant: "bank-a".into(),
+        action: Bytes::from_static(b"do"),
+        compensation,
+        after: vec![0],
+        uses: vec![0],
+        pivot: true,
+        retry: Some(v1::RetryPolicy {
+            max_attempts: 5,
+            first_pause_ms: 100,
+            max_pause_ms: 5_000,
+            attempt_timeout_ms: 3_000,
+        }),
+    };
+    let progress = [
+        None,
+        Some(State::Done(record::StepDone { result: Bytes::from_static(b"result"), pending: true })),
+        Some(State::Undone(record::StepUndone {})),
+        Some(State::Skipped(record::StepSkipped {})),
+    ];
+    record::SagaState {
+        steps: vec![step("take", Some(Bytes::from_static(b"undo"))), step("give", None)],
+        deadline_us: ENDED_AT_US,
+        turned: Some(v1::AbortReason { reason: Some(v1::abort_reason::Reason::Cancelled(v1::Cancelled {})) }),
+        progress: progress.into_iter().map(|state| record::StepProgress { state }).collect(),
+    }
+}
+
 pub fn records() -> Vec<Sample> {
     let committed = v1::BranchOutcome::Committed.into();
     vec![
@@ -24,6 +55,7 @@ pub fn records() -> Vec<Sample> {
                 digest: Bytes::from_static(b"digest"),
                 participants: vec!["bank-a".into(), "bank-b".into()],
                 results: vec![branch_result()],
+                saga: None,
                 history: vec![history_event()],
                 read_only: vec!["rates".into()],
             },
@@ -34,6 +66,17 @@ pub fn records() -> Vec<Sample> {
                 kind: record::open_transaction::Kind::Delegated.into(),
                 ticket: TICKET,
                 participants: vec!["bank-a".into()],
+                ..Default::default()
+            },
+        ),
+        sample(
+            "OpenTransaction, saga",
+            record::OpenTransaction {
+                kind: record::open_transaction::Kind::Saga.into(),
+                ticket: TICKET,
+                begun_at_us: BEGUN_AT_US,
+                digest: Bytes::from_static(b"digest"),
+                saga: Some(saga_state()),
                 ..Default::default()
             },
         ),
@@ -50,6 +93,7 @@ pub fn records() -> Vec<Sample> {
                 ended_at_us: ENDED_AT_US,
                 digest: Bytes::from_static(b"digest"),
                 branches: vec![record::EndedBranch { participant: "bank-a".into(), outcome: committed }],
+                saga: false,
                 history: vec![history_event()],
             },
         ),
@@ -78,6 +122,15 @@ pub fn records() -> Vec<Sample> {
                 result: Bytes::from_static(b"result"),
             },
         ),
+        sample(
+            "StepBarrier",
+            record::StepBarrier {
+                state: record::step_barrier::State::Acted.into(),
+                result: Bytes::from_static(b"result"),
+                pending: vec![Bytes::from_static(b"alice")],
+            },
+        ),
+        sample("PendingMark", record::PendingMark { coordinator_id: COORDINATOR, ticket: TICKET, step: 1, tx: TX }),
         sample("FinishedBranch", record::FinishedBranch { outcome: committed, result: Bytes::from_static(b"result") }),
         sample(
             "HeuristicBranch",
@@ -165,6 +218,7 @@ pub fn session() -> Vec<Sample> {
                     participant_name: "bank-a".into(),
                     resource: "kv".into(),
                     max_work_bytes: 1 << 20,
+                    cannot_prepare: false,
                 }),
                 messages: vec![v1::ToCoordinator {
                     tx: TX,
@@ -204,7 +258,7 @@ pub fn session() -> Vec<Sample> {
 
 pub fn key_value() -> Vec<Sample> {
     use kv::operation::Kind;
-    let operation = |key: &'static str, kind| kv::Operation { key: key.into(), kind: Some(kind) };
+    let operation = |key: &'static str, kind| kv::Operation { key: key.into(), kind: Some(kind), ..Default::default() };
     let set = Some(Bytes::from_static(b"new"));
     vec![
         sample(
@@ -212,12 +266,12 @@ pub fn key_value() -> Vec<Sample> {
             kv::Work {
                 operations: vec![
                     operation("a", Kind::Get(kv::Get {})),
-                    operation("b", Kind::Put(kv::Put { value: Bytes::from_static(b"1") })),
+                    operation("b", Kind::Put(kv::Put { value: Bytes::from_static(b"1"), value_from: None })),
                     operation("c", Kind::Delete(kv::Delete {})),
                     operation("d", Kind::Add(kv::Add { delta: -30, floor: Some(0), ceiling: Some(1_000) })),
                     operation("e", Kind::Add(kv::Add { delta: 30, floor: None, ceiling: None })),
-                    operation("f", Kind::CompareAndSet(kv::CompareAndSet { expected: None, value: set.clone() })),
-                    operation("g", Kind::CompareAndSet(kv::CompareAndSet { expected: set, value: None })),
+                    operation("f", Kind::CompareAndSet(kv::CompareAndSet { value: set.clone(), ..Default::default() })),
+                    operation("g", Kind::CompareAndSet(kv::CompareAndSet { expected: set, ..Default::default() })),
                 ],
             },
         ),

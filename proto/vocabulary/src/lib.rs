@@ -7,9 +7,11 @@ pub mod id;
 pub mod limits;
 pub mod message;
 pub mod outcome;
+pub mod saga;
 pub mod time;
 
 pub use id::{CoordinatorId, Epoch, InvalidId, ParticipantName, Ticket, TxId};
 pub use message::{Execution, Prepare, ToCoordinator, ToParticipant};
 pub use outcome::{AbortReason, BranchOutcome, Outcome, Refusal, RefusalCode, Vote};
+pub use saga::{Half, InvalidSaga, RetryPolicy, RunStep, SagaStep, StepIndex, StepName, StepOutcome};
 pub use time::Timestamp;

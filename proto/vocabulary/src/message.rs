@@ -3,6 +3,7 @@
 
 use crate::id::{Ticket, TxId};
 use crate::outcome::{BranchOutcome, Vote};
+use crate::saga::{Half, RunStep, StepIndex, StepOutcome};
 use crate::time::Timestamp;
 use bytes::Bytes;
 use std::time::Duration;
@@ -63,6 +64,13 @@ pub enum ToParticipant {
         tx: TxId,
         ticket: Ticket,
     },
+    /// Run one half of a saga's step.
+    Run(RunStep),
+    /// The saga is over: its semantic locks end. Answered with [`ToCoordinator::Closed`].
+    Close {
+        tx: TxId,
+        ticket: Ticket,
+    },
 }
 
 /// From a participant to a coordinator.
@@ -89,30 +97,48 @@ pub enum ToCoordinator {
         tx: TxId,
         ticket: Ticket,
     },
+    /// Answers [`ToParticipant::Run`].
+    Ran {
+        tx: TxId,
+        ticket: Ticket,
+        step: StepIndex,
+        half: Half,
+        attempt: u32,
+        outcome: StepOutcome,
+    },
+    /// No semantic lock of this saga is left here, durably.
+    Closed {
+        tx: TxId,
+        ticket: Ticket,
+    },
 }
 
 impl ToParticipant {
     pub fn tx(&self) -> &TxId {
         match self {
             ToParticipant::Prepare(prepare) => &prepare.tx,
+            ToParticipant::Run(run) => &run.tx,
             ToParticipant::Confirm { tx, .. }
             | ToParticipant::Commit { tx, .. }
             | ToParticipant::Abort { tx, .. }
             | ToParticipant::Settle { tx, .. }
             | ToParticipant::Undecided { tx, .. }
-            | ToParticipant::Noted { tx, .. } => tx,
+            | ToParticipant::Noted { tx, .. }
+            | ToParticipant::Close { tx, .. } => tx,
         }
     }
 
     pub fn ticket(&self) -> Ticket {
         match self {
             ToParticipant::Prepare(prepare) => prepare.ticket,
+            ToParticipant::Run(run) => run.ticket,
             ToParticipant::Confirm { ticket, .. }
             | ToParticipant::Commit { ticket, .. }
             | ToParticipant::Abort { ticket, .. }
             | ToParticipant::Settle { ticket, .. }
             | ToParticipant::Undecided { ticket, .. }
-            | ToParticipant::Noted { ticket, .. } => *ticket,
+            | ToParticipant::Noted { ticket, .. }
+            | ToParticipant::Close { ticket, .. } => *ticket,
         }
     }
 
@@ -126,6 +152,9 @@ impl ToParticipant {
             ToParticipant::Settle { .. } => "settle",
             ToParticipant::Undecided { .. } => "undecided",
             ToParticipant::Noted { .. } => "noted",
+            ToParticipant::Run(RunStep { half: Half::Action, .. }) => "act",
+            ToParticipant::Run(RunStep { half: Half::Compensation, .. }) => "compensate",
+            ToParticipant::Close { .. } => "close",
         }
     }
 }
@@ -136,7 +165,9 @@ impl ToCoordinator {
             ToCoordinator::Vote { tx, .. }
             | ToCoordinator::Confirmed { tx, .. }
             | ToCoordinator::Finished { tx, .. }
-            | ToCoordinator::Inquiry { tx, .. } => tx,
+            | ToCoordinator::Inquiry { tx, .. }
+            | ToCoordinator::Ran { tx, .. }
+            | ToCoordinator::Closed { tx, .. } => tx,
         }
     }
 
@@ -145,7 +176,9 @@ impl ToCoordinator {
             ToCoordinator::Vote { ticket, .. }
             | ToCoordinator::Confirmed { ticket, .. }
             | ToCoordinator::Finished { ticket, .. }
-            | ToCoordinator::Inquiry { ticket, .. } => *ticket,
+            | ToCoordinator::Inquiry { ticket, .. }
+            | ToCoordinator::Ran { ticket, .. }
+            | ToCoordinator::Closed { ticket, .. } => *ticket,
         }
     }
 
@@ -156,6 +189,9 @@ impl ToCoordinator {
             ToCoordinator::Confirmed { .. } => "confirmed",
             ToCoordinator::Finished { .. } => "finished",
             ToCoordinator::Inquiry { .. } => "inquiry",
+            ToCoordinator::Ran { half: Half::Action, .. } => "acted",
+            ToCoordinator::Ran { half: Half::Compensation, .. } => "compensated",
+            ToCoordinator::Closed { .. } => "closed",
         }
     }
 }

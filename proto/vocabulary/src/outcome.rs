@@ -58,8 +58,10 @@ pub enum RefusalCode {
     LockTimeout,
     /// The participant cannot take work now: no disk space, or it is stopping.
     Unavailable,
-    /// The prepare came after its transaction was over (R11).
+    /// The prepare came after its transaction was over (R11), or a step's action after its compensation.
     Late,
+    /// The work respects semantic locks, and an unfinished saga holds one.
+    Pending,
 }
 
 impl RefusalCode {
@@ -67,7 +69,11 @@ impl RefusalCode {
     pub fn is_transient(self) -> bool {
         match self {
             RefusalCode::Condition | RefusalCode::InvalidWork | RefusalCode::TooLarge => false,
-            RefusalCode::LockConflict | RefusalCode::LockTimeout | RefusalCode::Unavailable | RefusalCode::Late => true,
+            RefusalCode::LockConflict
+            | RefusalCode::LockTimeout
+            | RefusalCode::Unavailable
+            | RefusalCode::Late
+            | RefusalCode::Pending => true,
         }
     }
 
@@ -80,6 +86,7 @@ impl RefusalCode {
             RefusalCode::LockTimeout => "lock-timeout",
             RefusalCode::Unavailable => "unavailable",
             RefusalCode::Late => "late",
+            RefusalCode::Pending => "pending",
         }
     }
 }

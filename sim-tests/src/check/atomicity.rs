@@ -6,6 +6,7 @@
 //!   commit and a lost decision is presumed an abort. A branch that is still open has not taken sides (`orphans`
 //!   tells). Where an operator decided alone, the others have to agree all the same; his branch may differ if that is
 //!   reported.
+//!   Nor does a saga whose coordinator is gone for good: it is left half done, and nobody was told an outcome.
 //! * `damage-unreported`: excused by a lying disk that may have lost the operator's record, and if the coordinator is
 //!   gone: there is nobody to report it.
 //! * `damage-unfounded`: a lost vote (S9) and an operator who gave up on a branch (O3) are damage too.
@@ -50,7 +51,7 @@ fn all_or_nothing(transaction: &Transaction<'_>, work: &Work) -> Option<Violatio
     };
     let (there, missing) = (at(true), at(false));
     let outcome = transaction.outcome();
-    if !there.is_empty() && !missing.is_empty() {
+    if !there.is_empty() && !missing.is_empty() && !transaction.is_unfinished_saga() {
         let (there, missing, outcome) = (names(there), names(missing), describe(outcome));
         let what = format!("{tx} took effect at {there} and not at {missing}; its outcome is {outcome}");
         return Some(Violation::of("atomicity.partial", tx, what));

@@ -110,16 +110,24 @@ fn all_accounts(run: &Run, audit: &Transaction<'_>, participant: Participant) ->
 
 /// What a transaction adds to the total of these participants, in the parts that are seen together; zeros left out.
 fn imbalances(transaction: &Transaction<'_>, audited: &BTreeSet<Participant>) -> Vec<i64> {
-    let mut changes: BTreeMap<Participant, i64> = BTreeMap::new();
-    let work = transaction.work().into_iter().flat_map(deltas);
-    for ((participant, _), delta) in work.filter(|((participant, _), _)| audited.contains(participant)) {
-        // What a lying disk has lost may have been seen before.
-        if transaction.is_excused() || transaction.took_effect(participant) != Some(false) {
-            *changes.entry(participant).or_default() += delta;
+    let changes = |work: &Work| {
+        let mut changes: BTreeMap<Participant, i64> = BTreeMap::new();
+        for ((participant, _), delta) in deltas(work).filter(|((participant, _), _)| audited.contains(participant)) {
+            // What a lying disk has lost may have been seen before.
+            if transaction.is_excused() || transaction.took_effect(participant) != Some(false) {
+                *changes.entry(participant).or_default() += delta;
+            }
         }
-    }
-    let apart = transaction.is_excused() || transaction.has_heuristics();
-    let parts = if apart { changes.into_values().collect() } else { vec![changes.into_values().sum()] };
+        changes.into_values()
+    };
+    let parts: Vec<i64> = if transaction.is_excused() {
+        // Once its outcome was lost, other work under its id may have been done as well.
+        transaction.contents().collect::<BTreeSet<_>>().into_iter().flat_map(changes).collect()
+    } else if transaction.has_heuristics() {
+        transaction.work().into_iter().flat_map(changes).collect()
+    } else {
+        vec![transaction.work().into_iter().flat_map(changes).sum()]
+    };
     parts.into_iter().filter(|change| *change != 0).collect()
 }
 

@@ -7,12 +7,12 @@
 //! * `effect`: excused by a lying disk too, and at a participant where an operator decided otherwise (whether that is
 //!   reported is for `atomicity`), and where the branch is still open (that is for `orphans`).
 //! * `refused`: a definite refusal did nothing; excused by nothing, but another submission of the id may have done it.
-//! * `results`: nothing excuses answers that do not fit the question. A branch that commits alone loses its results if
+//! * `results`: nothing excuses answers that do not fit the question, or one of the questions. A branch that commits alone loses its results if
 //!   its coordinator has to ask what became of it, so none at all is no violation.
 
 use super::Violation;
 use super::facts::{self, Transaction, describe, names, transactions};
-use crate::run::{FinalOutcome, Participant, Reads, Reply, Run};
+use crate::run::{FinalOutcome, Participant, Reads, Reply, Run, Work};
 
 pub fn check(run: &Run) -> Vec<Violation> {
     let mut broken = Vec::new();
@@ -110,8 +110,13 @@ fn refused(transaction: &Transaction<'_>) -> Option<Violation> {
 fn results(transaction: &Transaction<'_>) -> Option<Violation> {
     let tx = transaction.tx;
     let work = transaction.work()?;
+    // Where its outcome was lost, other work under its id may have been done and told as well.
+    let mut candidates: Vec<&Work> =
+        if transaction.is_excused() { transaction.contents().collect() } else { Vec::new() };
+    candidates.push(work);
     let (participant, results) = transaction.tellings().flatten().find(|(participant, results)| {
-        !results.is_empty() && work.get(participant).is_none_or(|ops| ops.len() != results.len())
+        let fits = |work: &&Work| work.get(participant).is_some_and(|ops| ops.len() == results.len());
+        !results.is_empty() && !candidates.iter().any(fits)
     })?;
     let asked = work.get(participant).map_or(0, Vec::len);
     let what = format!("{tx} has {asked} operations at p{participant}, and {} results were told", results.len());

@@ -1,6 +1,6 @@
 //! What a run says about each transaction, put together for the checkers.
 
-use crate::run::{Call, CallKind, FinalOutcome, Op, Participant, Reads, Reply, Run, Work};
+use crate::run::{Call, CallKind, FinalOutcome, Mode, Op, Participant, Reads, Reply, Run, Work};
 use crate::trace::Event;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -100,6 +100,12 @@ impl<'a> Transaction<'a> {
 
     pub(super) fn outcome(&self) -> &'a FinalOutcome {
         self.run.finals.outcomes.get(self.tx).unwrap_or(&FinalOutcome::Unknown)
+    }
+
+    /// It may have been carried out as a saga, and its coordinator went for good before it had ended (P8).
+    pub(super) fn is_unfinished_saga(&self) -> bool {
+        let told = self.told_committed_us().or(self.told_aborted_us());
+        Mode::of(self.tx) != Mode::TwoPhase && coordinator_is_gone(self.run) && told.is_none()
     }
 
     /// When a client asked for it first.

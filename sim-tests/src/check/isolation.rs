@@ -44,6 +44,11 @@ pub enum AnomalyKind {
 }
 
 impl AnomalyKind {
+    /// Without its checker.
+    pub fn name(self) -> &'static str {
+        self.rule().split_once('.').map_or("", |(_, name)| name)
+    }
+
     fn rule(self) -> &'static str {
         match self {
             AnomalyKind::DirtyWrite => "isolation.dirty-write",

@@ -85,7 +85,9 @@ pub fn in_doubt(run: &Run) -> Vec<InDoubt> {
             | BranchState::ReadOnly
             | BranchState::Committing
             | BranchState::Aborting
-            | BranchState::Resolving => {}
+            | BranchState::Resolving
+            | BranchState::Acting
+            | BranchState::Compensating => {}
         }
     }
     let left = since.into_iter();

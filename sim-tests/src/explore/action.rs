@@ -1,12 +1,13 @@
 //! What can happen next.
 
+use super::coordinator::Process;
 use super::mutant::Mutant;
 use super::network::{LinkState, Packet};
-use super::resource::Call;
+use super::resource::{Call, Caller};
 use super::scenario::{Crashing, Deadlines, RequestKind, Scenario, Sessions};
 use super::world::{RequestState, Seat, World};
 use undoubt_coordinator_core::{Phase, Timer};
-use undoubt_vocabulary::{Ticket, TxId};
+use undoubt_vocabulary::{StepName, Ticket, TxId};
 
 /// So often the coordinator repeats itself though a sweep could help as well. Beyond it the sweep has to come first, or a
 /// participant that cannot answer before it would let the coordinator count for ever.
@@ -57,12 +58,12 @@ pub(crate) enum Action {
     /// The resource manager gets on with a call.
     CarryOn {
         participant: usize,
-        tx: TxId,
+        caller: Caller,
     },
     /// An execution ends without its locks.
     GiveUp {
         participant: usize,
-        tx: TxId,
+        caller: Caller,
     },
     Sweep {
         participant: usize,
@@ -72,6 +73,11 @@ pub(crate) enum Action {
         participant: usize,
         tx: TxId,
         commit: bool,
+    },
+    /// An operator has a stuck step tried again. Somebody always does.
+    TryAgain {
+        tx: TxId,
+        step: StepName,
     },
     /// An operator pauses the recovery.
     Pause,
@@ -122,6 +128,7 @@ impl Action {
             | Action::CarryOn { .. }
             | Action::GiveUp { .. }
             | Action::Sweep { .. }
+            | Action::TryAgain { .. }
             | Action::Resume
             | Action::Stop
             | Action::RestartCoordinator
@@ -137,7 +144,7 @@ impl World {
         let quiet = self.is_quiet();
         let deadlines_may_pass = match scenario.deadlines {
             Deadlines::Never => false,
-            Deadlines::WhenStuck => quiet,
+            Deadlines::WhenStuck | Deadlines::OfTwoPhase => quiet,
             Deadlines::Always => true,
         };
         let mut now = Now { world: self, scenario, quiet, deadlines_may_pass, actions: Vec::with_capacity(32) };
@@ -194,7 +201,7 @@ impl Now<'_> {
         for (request, state) in self.world.clients.requests.iter().enumerate() {
             let asked = &self.scenario.requests[request];
             let worthwhile = match asked.kind {
-                RequestKind::Submit(_) | RequestKind::Cancel => true,
+                RequestKind::Submit(_) | RequestKind::Saga(_) | RequestKind::Auto(_) | RequestKind::Cancel => true,
                 // At any other time nothing would come of it.
                 RequestKind::Forget => process.core.view(&asked.tx()).is_some_and(|view| view.unacknowledged),
             };
@@ -215,12 +222,17 @@ impl Now<'_> {
         }
         for (tx, ticket, timer) in &process.timers {
             let due = match timer {
-                Timer::Deadline { .. } => self.deadlines_may_pass,
-                Timer::Retry { attempt } => {
-                    let waits = |view: &undoubt_coordinator_core::TransactionView| view.unacknowledged && !view.paused;
-                    self.quiet
-                        && (*attempt < RETRIES || !world.somebody_is_in_doubt())
-                        && process.core.view(tx).as_ref().is_some_and(waits)
+                Timer::Deadline { .. } => self.deadlines_may_pass || self.is_always_due(process, tx),
+                // A pause is no repetition: what it is for can go on no other way. Once it was refused often enough, it is
+                // tried again only when whoever is in its way has gone, so that attempts do not count up for ever.
+                Timer::StepRetry { attempt, .. } => {
+                    let worthwhile = *attempt < RETRIES || self.quiet && !world.somebody_is_in_doubt();
+                    worthwhile && process.is_useful(tx, *timer)
+                }
+                Timer::Attempt { attempt, .. } | Timer::Retry { attempt } => {
+                    let in_time = matches!(timer, Timer::Attempt { .. }) && world.budget.duplicates > 0;
+                    (in_time || self.quiet && (*attempt < RETRIES || !world.somebody_is_in_doubt()))
+                        && process.is_useful(tx, *timer)
                 }
             };
             if due {
@@ -232,12 +244,19 @@ impl Now<'_> {
         }
     }
 
+    fn is_always_due(&self, process: &Process, tx: &TxId) -> bool {
+        match self.scenario.deadlines {
+            Deadlines::OfTwoPhase => process.core.view(tx).is_some_and(|view| !view.saga),
+            Deadlines::Never | Deadlines::WhenStuck | Deadlines::Always => false,
+        }
+    }
+
     fn operator(&mut self) {
         let Some(process) = &self.world.coordinator.process else { return };
         let (core, log) = (&process.core, &self.world.coordinator.log);
         let may_operate = self.world.budget.operations > 0;
         match core.phase() {
-            Phase::Recovering if may_operate && !log.open.is_empty() => {
+            Phase::Recovering if may_operate && log.unfinished().next().is_some() => {
                 self.actions.push(Action::Recover { paused: true });
             }
             Phase::Serving if may_operate => self.actions.push(Action::Drain),
@@ -246,6 +265,9 @@ impl Now<'_> {
         }
         if process.is_serving() && core.recovery_is_paused() {
             self.actions.push(Action::Resume);
+        }
+        if self.quiet && !self.world.somebody_is_in_doubt() {
+            self.actions.extend(process.stuck().map(|(tx, step)| Action::TryAgain { tx, step }));
         }
         // At the first start there was nothing to recover.
         if process.is_serving() && !core.recovery_is_paused() && may_operate && log.epoch > 1 {
@@ -286,12 +308,12 @@ impl Now<'_> {
         if process.joining.is_some() {
             self.actions.push(Action::RecordEpoch { participant });
         }
-        for (tx, call) in &process.memory.calls {
+        for (caller, call) in &process.memory.calls {
             if call.may_carry_on() {
-                self.actions.push(Action::CarryOn { participant, tx: tx.clone() });
+                self.actions.push(Action::CarryOn { participant, caller: caller.clone() });
             }
             if call.may_stop() || (call.waits_for_locks() && self.deadlines_may_pass) {
-                self.actions.push(Action::GiveUp { participant, tx: tx.clone() });
+                self.actions.push(Action::GiveUp { participant, caller: caller.clone() });
             }
         }
         let sweeps = self.scenario.mutant != Some(Mutant::NoSweep);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What the coordinator may be doing about a transaction, in order; and what else there is.
-const PHASES: [&str; 13] = [
+const PHASES: [&str; 20] = [
     "down",
     "reading-log",
     "nothing-open",
@@ -20,6 +20,13 @@ const PHASES: [&str; 13] = [
     "settling",
     "ending-committed",
     "ending-aborted",
+    "beginning",
+    "running",
+    "turning back",
+    "compensating",
+    "stuck",
+    "closing",
+    "ending",
     "paused",
 ];
 
@@ -86,6 +93,7 @@ fn fault(world: &World, action: &Action) -> Option<Fault> {
         | Action::CarryOn { .. }
         | Action::GiveUp { .. }
         | Action::Sweep { .. }
+        | Action::TryAgain { .. }
         | Action::Resume
         | Action::Stop
         | Action::RestartCoordinator

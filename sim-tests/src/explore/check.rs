@@ -3,7 +3,10 @@
 //! Rules about messages are checked when they are sent ([`super::coordinator`], [`super::participant`]); here is what can
 //! be read off a world as it stands.
 
+mod sagas;
+
 use super::participant::ParticipantHost;
+use super::resource::Caller;
 use super::scenario::{RequestKind, Scenario, participant_name};
 use super::serial;
 use super::world::{RequestState, World};
@@ -34,7 +37,10 @@ fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), 
         return Ok(());
     }
     let committed: BTreeSet<Ticket> = world.seats.iter().flat_map(|seat| seat.host.storage.has_committed(tx)).collect();
-    answers_are_true(world, scenario, tx, committed.first().copied())?;
+    sagas::check(world, tx, &committed)?;
+    if !world.coordinator.log.is_saga(tx) {
+        answers_are_true(world, scenario, tx, committed.first().copied())?;
+    }
     match (committed.first(), committed.last()) {
         (Some(first), Some(last)) if first != last => {
             return Err(format!("atomicity: {tx} committed twice, as {first} and as {last}"));
@@ -118,7 +124,8 @@ fn locks_are_held_rightly(number: usize, host: &ParticipantHost) -> Result<(), S
     if locks.is_idle() {
         return Ok(());
     }
-    let open: BTreeSet<TxId> = process.core.views().map(|view| view.id.tx).collect();
+    let steps = process.memory.calls.keys().filter(|caller| matches!(caller, Caller::Step(_))).map(Caller::owner);
+    let open: BTreeSet<TxId> = process.core.views().map(|view| view.id.tx).chain(steps).collect();
     match locks.holders().chain(locks.waiters()).find(|tx| !open.contains(tx)) {
         Some(tx) => Err(format!("R11: p{number} keeps locks of {tx}, whose branch is over there")),
         None => Ok(()),

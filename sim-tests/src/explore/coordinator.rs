@@ -2,18 +2,27 @@
 
 mod log;
 mod rules;
+mod timers;
 
 use super::mutant::Mutant;
 use super::network::Body;
 use super::part::Part;
-use super::scenario::{RequestKind, Scenario, participant_name, participant_number};
+use super::scenario::{self, RequestKind, Scenario, participant_name, participant_number};
+use bytes::Bytes;
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 use undoubt_coordinator_core::{
-    Answer, Client, Coordinator, Effect, Input, Limits, Phase, Question, Record, Stage, Timer,
+    Answer, Client, Content, Coordinator, Effect, Input, Limits, Phase, Question, Record, Stage, StepResolution, Timer,
+    Unfinished,
 };
-use undoubt_vocabulary::{Epoch, Ticket, Timestamp, ToParticipant, TxId};
+use undoubt_vocabulary::{Epoch, StepName, Ticket, Timestamp, ToParticipant, TxId};
 
 pub(crate) use log::Log;
+
+const LIMITS: Limits = Limits { max_open_transactions: 16, breaker_threshold: 0, breaker_pause: Duration::ZERO };
+
+/// Somebody at the command line.
+const OPERATOR: Client = Client(u64::MAX);
 
 /// The coordinator's machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +64,11 @@ pub(crate) enum Act {
         ticket: Ticket,
         timer: Timer,
     },
+    /// An operator has a stuck step tried again.
+    TryAgain {
+        tx: TxId,
+        step: StepName,
+    },
     Pause,
     Resume,
     Drain,
@@ -86,6 +100,7 @@ impl CoordinatorHost {
                 self.end(usize::MAX);
                 if scenario.mutant == Some(Mutant::DrainForgets) {
                     self.log.open.clear();
+                    self.log.sagas.clear();
                 }
             }
             Act::Restart => {
@@ -104,7 +119,7 @@ impl CoordinatorHost {
             }
             Act::Fire { tx, ticket, timer } => {
                 // A deadline stays armed until its transaction is gone: firing again changes nothing.
-                if let (Timer::Retry { .. }, Some(process)) = (timer, &mut self.process) {
+                if let (false, Some(process)) = (matches!(timer, Timer::Deadline { .. }), &mut self.process) {
                     process.timers.remove(&(tx.clone(), *ticket, *timer));
                 }
                 return self.put(Input::Fired { tx: tx.clone(), ticket: *ticket, timer: *timer }, scenario, sent);
@@ -124,10 +139,19 @@ impl CoordinatorHost {
                 }
             }
             Act::Connected { participant } => {
-                return self.put(Input::Connected { participant: participant_name(*participant) }, scenario, sent);
+                return self.put(
+                    Input::Connected { participant: participant_name(*participant), can_prepare: true },
+                    scenario,
+                    sent,
+                );
             }
             Act::Disconnected { participant } => {
                 return self.put(Input::Disconnected { participant: participant_name(*participant) }, scenario, sent);
+            }
+            Act::TryAgain { tx, step } => {
+                let (tx, step, resolution) = (tx.clone(), step.clone(), StepResolution::Retry);
+                let question = Question::ResolveStep { tx, step, resolution, client: OPERATOR };
+                return self.put(Input::Asked(question), scenario, sent);
             }
             Act::Pause => return self.put(Input::PauseRecovery, scenario, sent),
             Act::Resume if scenario.mutant == Some(Mutant::NeverResumes) => {}
@@ -149,9 +173,12 @@ impl CoordinatorHost {
             Some(_) | None => false,
         };
         if !forgets {
-            let open: Vec<_> = self.log.open.values().cloned().collect();
-            for record in open {
-                self.put(Input::Recovered(record), scenario, sent)?;
+            let forgotten = |unfinished: &Unfinished| {
+                scenario.mutant == Some(Mutant::SagasForgotten) && matches!(unfinished, Unfinished::Saga(_))
+            };
+            let unfinished: Vec<Unfinished> = self.log.unfinished().filter(|open| !forgotten(open)).collect();
+            for open in unfinished {
+                self.put(Input::Recovered(open), scenario, sent)?;
             }
         }
         self.put(Input::RecoveryDone { paused }, scenario, sent)
@@ -164,7 +191,9 @@ impl CoordinatorHost {
         let Some(process) = &mut self.process else { return Ok(()) };
         let mut effects = Vec::new();
         process.core.handle(now, input, &mut effects);
-        effects.into_iter().try_for_each(|effect| self.carry_out(effect, scenario, sent))
+        effects.into_iter().try_for_each(|effect| self.carry_out(effect, scenario, sent))?;
+        self.process.iter_mut().for_each(Process::drop_idle_timers);
+        Ok(())
     }
 
     fn carry_out(&mut self, effect: Effect, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
@@ -179,7 +208,7 @@ impl CoordinatorHost {
                 }
             }
             Effect::Send { to, message } => {
-                if mutant != Some(Mutant::CommitLostUnnoticed) {
+                if !matches!(mutant, Some(Mutant::CommitLostUnnoticed | Mutant::BegunLostUnnoticed)) {
                     rules::check_message(process, &message, &self.log)?;
                 }
                 let fence = match (mutant, &message) {
@@ -193,11 +222,12 @@ impl CoordinatorHost {
             }
             Effect::Answer { client, tx, answer } => {
                 rules::check_answer(&tx, &answer, &self.log)?;
+                if client == OPERATOR {
+                    return Ok(());
+                }
                 sent.push(Sent::Answer { request: client.0 as usize, tx, answer });
             }
-            Effect::Arm { tx, ticket, timer } => {
-                process.timers.insert((tx, ticket, timer));
-            }
+            Effect::Arm { tx, ticket, timer } => process.arm(tx, ticket, timer),
             Effect::LookUp(question) => {
                 let ended = self.log.ended.get(question.tx()).cloned();
                 return self.put(Input::LookedUp { question, ended }, scenario, sent);
@@ -214,7 +244,7 @@ impl Process {
     /// A start that takes the next epoch, before the log is read.
     fn start(log: &mut Log) -> Process {
         log.epoch += 1;
-        let core = Coordinator::new(Epoch(log.epoch), Limits { max_open_transactions: 16 });
+        let core = Coordinator::new(Epoch(log.epoch), LIMITS);
         Process { core, unstable: VecDeque::new(), timers: BTreeSet::new() }
     }
 
@@ -229,7 +259,21 @@ impl Process {
 fn question(request: usize, scenario: &Scenario) -> Question {
     let (tx, client) = (scenario.requests[request].tx(), Client(request as u64));
     match &scenario.requests[request].kind {
-        RequestKind::Submit(branches) => Question::Submit(scenario.submission(request, branches)),
+        RequestKind::Submit(branches) => {
+            let work = |(participant, work): &(usize, &'static str)| {
+                (participant_name(*participant), Bytes::from_static(work.as_bytes()))
+            };
+            let content = Content::TwoPhase(branches.iter().map(work).collect());
+            Question::Submit(scenario.submission(request, branches.len(), content))
+        }
+        RequestKind::Saga(steps) => {
+            let content = Content::Saga(scenario::saga_steps(steps));
+            Question::Submit(scenario.submission(request, steps.len(), content))
+        }
+        RequestKind::Auto(steps) => {
+            let content = Content::Auto { steps: scenario::saga_steps(steps), two_phase_only: None };
+            Question::Submit(scenario.submission(request, steps.len(), content))
+        }
         RequestKind::Cancel => Question::Cancel { tx, client },
         RequestKind::Forget => Question::Forget { tx, client },
     }
@@ -243,6 +287,9 @@ fn called_stable(record: &Record, mutant: Option<Mutant>) -> bool {
     match record.stage() {
         Stage::Committed => matches!(mutant, Some(Mutant::CommitBeforeStable | Mutant::CommitLostUnnoticed)),
         Stage::Ended => mutant == Some(Mutant::EndBeforeStable),
+        Stage::Begun => matches!(mutant, Some(Mutant::BegunBeforeStable | Mutant::BegunLostUnnoticed)),
+        Stage::Turned => mutant == Some(Mutant::TurnedBeforeStable),
+        Stage::Stepped => mutant == Some(Mutant::ProgressBeforeStable),
         Stage::Delegated => false,
     }
 }

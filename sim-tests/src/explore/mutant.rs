@@ -50,4 +50,22 @@ pub enum Mutant {
     DrainForgets,
     /// Resuming a paused recovery lets nothing go on.
     NeverResumes,
+    /// The record that a saga begins is called stable as soon as it is queued.
+    BegunBeforeStable,
+    /// The same, and nobody looks at the messages that are sent: what is in effect is known to nobody after a crash.
+    BegunLostUnnoticed,
+    /// The record that a saga turns back is called stable as soon as it is queued.
+    TurnedBeforeStable,
+    /// A saga's progress is called stable as soon as it is queued: its pivot is sent too early.
+    ProgressBeforeStable,
+    /// Open records of sagas are not folded at the start.
+    SagasForgotten,
+    /// Barriers are forgotten at a participant's restart (breaks R6).
+    BarriersForgotten,
+    /// A compensation does not write its barrier (breaks R6).
+    CompensationUnmarked,
+    /// That a compensation was empty is answered and not stored (breaks R6).
+    EmptyUnstored,
+    /// A saga is called closed with its semantic locks in place.
+    MarksLeft,
 }

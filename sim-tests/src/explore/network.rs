@@ -5,7 +5,7 @@
 
 use super::part::Part;
 use std::fmt;
-use undoubt_vocabulary::{Epoch, Ticket, ToCoordinator, ToParticipant, Vote};
+use undoubt_vocabulary::{Epoch, RunStep, StepOutcome, Ticket, ToCoordinator, ToParticipant, Vote};
 
 /// One packet in flight. Sorted by session first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,7 +77,20 @@ impl fmt::Display for Body {
             Body::Hello { epoch } => write!(f, "hello, epoch {}", epoch.0),
             Body::Welcome => write!(f, "welcome"),
             Body::ToParticipant { fence, message } => {
-                write!(f, "{} {}/{}, fence {fence}", message.name(), message.tx(), message.ticket())
+                let (name, tx, ticket) = (message.name(), message.tx(), message.ticket());
+                match message {
+                    ToParticipant::Run(RunStep { step, attempt, .. }) => {
+                        write!(f, "{name} step {} of {tx}/{ticket}, attempt {attempt}, fence {fence}", step.0)
+                    }
+                    ToParticipant::Prepare(_)
+                    | ToParticipant::Confirm { .. }
+                    | ToParticipant::Commit { .. }
+                    | ToParticipant::Abort { .. }
+                    | ToParticipant::Settle { .. }
+                    | ToParticipant::Undecided { .. }
+                    | ToParticipant::Noted { .. }
+                    | ToParticipant::Close { .. } => write!(f, "{name} {tx}/{ticket}, fence {fence}"),
+                }
             }
             Body::ToCoordinator(message) => {
                 write!(f, "{} {}/{}{}", message.name(), message.tx(), message.ticket(), Detail(message))
@@ -98,7 +111,16 @@ impl fmt::Display for Detail<'_> {
             ToCoordinator::Confirmed { held: true, .. } => write!(f, ": held"),
             ToCoordinator::Confirmed { held: false, .. } => write!(f, ": lost"),
             ToCoordinator::Finished { outcome, .. } => write!(f, ": {outcome}"),
-            ToCoordinator::Inquiry { .. } => Ok(()),
+            ToCoordinator::Ran { step, attempt, outcome, .. } => {
+                write!(f, ": step {}, attempt {attempt}, ", step.0)?;
+                match outcome {
+                    StepOutcome::Done { pending: false, .. } => write!(f, "done"),
+                    StepOutcome::Done { pending: true, .. } => write!(f, "done, with semantic locks"),
+                    StepOutcome::Empty => write!(f, "there was nothing to undo"),
+                    StepOutcome::Refused(refusal) => write!(f, "refused, {}", refusal.code),
+                }
+            }
+            ToCoordinator::Inquiry { .. } | ToCoordinator::Closed { .. } => Ok(()),
         }
     }
 }

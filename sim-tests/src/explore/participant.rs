@@ -3,9 +3,11 @@
 use super::mutant::Mutant;
 use super::network::Body;
 use super::part::Part;
-use super::resource::{Call, LocksOf, Memory, Resource};
+use super::resource::{Call, Caller, LocksOf, Memory, Resource};
 use super::storage::{COORDINATOR, Storage};
-use undoubt_participant_core::{Answer, Effect, Heuristic, Input, Limits, Operator, Participant, Session};
+use undoubt_participant_core::{
+    Answer, BranchId, Effect, Heuristic, Input, Limits, Operator, Participant, Session, StepId,
+};
 use undoubt_vocabulary::{BranchOutcome, Epoch, Ticket, Timestamp, ToCoordinator, TxId, Vote};
 
 /// One participant's machine.
@@ -35,10 +37,10 @@ pub(crate) enum Act {
     },
     RecordEpoch,
     CarryOn {
-        tx: TxId,
+        caller: Caller,
     },
     GiveUp {
-        tx: TxId,
+        caller: Caller,
     },
     Sweep,
     Resolve {
@@ -104,7 +106,7 @@ impl Process {
     fn start(storage: &Storage, mutant: Option<Mutant>) -> Process {
         let mut core = Participant::new(Limits { max_open_branches: 16 });
         let mut effects = Vec::new();
-        for recovered in storage.recovered() {
+        for recovered in storage.recovered(mutant) {
             core.handle(Input::Recovered(recovered), &mut effects);
         }
         assert!(effects.is_empty(), "recovery has no effects");
@@ -143,8 +145,8 @@ impl Running<'_> {
                 }
                 self.put(Input::EpochRecorded { session: Session(session) })
             }
-            Act::CarryOn { tx } => self.carry_on(tx),
-            Act::GiveUp { tx } => match self.process.memory.give_up(tx) {
+            Act::CarryOn { caller } => self.carry_on(caller),
+            Act::GiveUp { caller } => match self.process.memory.give_up(caller) {
                 Some(input) => self.put(input),
                 None => Ok(()),
             },
@@ -173,10 +175,10 @@ impl Running<'_> {
         if self.sent.is_empty() { self.put(Input::SweepDue) } else { Ok(()) }
     }
 
-    fn carry_on(&mut self, tx: &TxId) -> Result<(), String> {
+    fn carry_on(&mut self, caller: &Caller) -> Result<(), String> {
         let Manner { mutant, sees_ages_upside_down, .. } = self.manner;
         let (memory, storage) = (&mut self.process.memory, &mut *self.storage);
-        match (Resource { memory, storage, mutant, sees_ages_upside_down }).carry_on(tx)? {
+        match (Resource { memory, storage, mutant, sees_ages_upside_down }).carry_on(caller)? {
             Some(input) => self.put(input),
             None => Ok(()),
         }
@@ -184,9 +186,9 @@ impl Running<'_> {
 
     fn finish_commits(&mut self) -> Result<(), String> {
         let calls = self.process.memory.calls.iter();
-        let commits = calls.filter(|(_, call)| matches!(call, Call::Commit { .. })).map(|(tx, _)| tx.clone());
-        let commits: Vec<TxId> = commits.collect();
-        commits.iter().try_for_each(|tx| self.carry_on(tx))
+        let commits = calls.filter(|(_, call)| matches!(call, Call::Commit { .. }));
+        let commits: Vec<Caller> = commits.map(|(caller, _)| caller.clone()).collect();
+        commits.iter().try_for_each(|caller| self.carry_on(caller))
     }
 
     /// Carries out the effects in order.
@@ -219,15 +221,24 @@ impl Running<'_> {
             Effect::Execute { branch, prepare } => {
                 self.call(Call::Execute { branch, prepare, locks: LocksOf::NotAsked, cancelled: false })?;
             }
-            Effect::Cancel { branch } => process.memory.cancel(&branch.tx),
+            Effect::Cancel { branch } => process.memory.cancel(&Caller::Branch(branch.tx)),
             Effect::Commit { branch } => self.call(Call::Commit { branch })?,
             Effect::Abort { branch } => self.call(Call::Abort { branch })?,
-            Effect::Resolve { branch, heuristic } => self.resolve(Call::Resolve { branch, heuristic })?,
+            Effect::Resolve { branch, heuristic } => self.resolve(branch, heuristic)?,
             Effect::Release { branch } => process.memory.release_reader(&branch),
             Effect::NoteDecision { branch, heuristic } => self.storage.note_decision(&branch, heuristic),
             Effect::ForgetHeuristic { .. } => return Err("contract: nobody asked to forget it".to_owned()),
             Effect::Collect { fence, .. } => self.storage.collect(fence),
             Effect::Answer { answer, .. } => return self.check_answer(&answer),
+            Effect::RunAction { step, run } => {
+                self.call(Call::Act { step, run, locks: LocksOf::NotAsked, cancelled: false })?;
+            }
+            Effect::CancelAction { step } => process.memory.cancel(&Caller::Step(step)),
+            Effect::Compensate { step, run } => {
+                self.call(Call::Compensate { step, run, locks: LocksOf::NotAsked })?;
+            }
+            Effect::StoreEmpty { step } => self.call(Call::StoreEmpty { step })?,
+            Effect::CloseSaga { ticket, tx, .. } => self.call(Call::CloseSaga { ticket, tx })?,
         }
         Ok(())
     }
@@ -236,9 +247,8 @@ impl Running<'_> {
         self.process.memory.call(call, self.manner.mutant)
     }
 
-    fn resolve(&mut self, call: Call) -> Result<(), String> {
-        let branch = call.branch().clone();
-        self.call(call)?;
+    fn resolve(&mut self, branch: BranchId, heuristic: Heuristic) -> Result<(), String> {
+        self.call(Call::Resolve { branch: branch.clone(), heuristic })?;
         if self.manner.mutant == Some(Mutant::DecisionUnrecorded) {
             return self.put(Input::Resolved { branch });
         }
@@ -279,6 +289,11 @@ fn check_sent(message: &ToCoordinator, storage: &Storage) -> Result<(), String> 
             // A read-only branch of the committed transaction: nothing was to be written.
             storage.has_committed(tx).contains(&ticket) || !storage.prepared.contains_key(tx)
         }
+        ToCoordinator::Ran { step, half, outcome, .. } => {
+            let step = StepId { coordinator: COORDINATOR, ticket, step: *step, tx: tx.clone() };
+            storage.has_come_to(&step, *half, outcome)
+        }
+        ToCoordinator::Closed { .. } => !storage.pending().any(|step| step.ticket == ticket && step.tx == *tx),
         ToCoordinator::Vote { vote: Vote::ReadOnly { .. } | Vote::Refused(_), .. }
         | ToCoordinator::Confirmed { .. }
         | ToCoordinator::Finished { .. }

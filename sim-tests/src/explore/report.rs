@@ -50,7 +50,7 @@ impl fmt::Display for Report {
         let elapsed = self.elapsed.as_secs_f64();
         write!(
             f,
-            "{scenario:<10} {budget:<12} {states:>9} states{complete} {transitions:>10} steps  depth {depth:>3}  \
+            "{scenario:<12} {budget:<12} {states:>9} states{complete} {transitions:>10} steps  depth {depth:>3}  \
              {elapsed:>6.2} s",
         )?;
         if *renamings > 1 {

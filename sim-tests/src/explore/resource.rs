@@ -7,14 +7,19 @@
 //! [`lock`]: undoubt_participant_core::lock
 //! [`kv`]: undoubt_participant_core::kv
 
+mod call;
+mod step;
+
 use super::mutant::Mutant;
 use super::storage::{PreparedRecord, Storage, Unforced};
 use super::work;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_participant_core::lock::{Acquire, Age, LockTable, Mode};
-use undoubt_participant_core::{BranchId, Heuristic, Input, kv};
-use undoubt_vocabulary::{Execution, Prepare, Refusal, RefusalCode, Timestamp, TxId, Vote};
+use undoubt_participant_core::{BranchId, Input, kv};
+use undoubt_vocabulary::{Execution, Prepare, Refusal, RefusalCode, StepOutcome, Timestamp, TxId, Vote};
+
+pub(crate) use call::{Call, Caller, LocksOf};
 
 /// What a crash wipes out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -22,67 +27,8 @@ pub(crate) struct Memory {
     pub(crate) locks: LockTable,
     /// Those that have voted read-only and hold their locks.
     pub(crate) readers: BTreeSet<BranchId>,
-    /// What is asked and not yet answered; at most one call a transaction.
-    pub(crate) calls: BTreeMap<TxId, Call>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Call {
-    Execute { branch: BranchId, prepare: Prepare, locks: LocksOf, cancelled: bool },
-    Commit { branch: BranchId },
-    Abort { branch: BranchId },
-    Resolve { branch: BranchId, heuristic: Heuristic },
-}
-
-/// How far an execution is with its locks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum LocksOf {
-    NotAsked,
-    Waiting,
-    /// It had to wait and holds them now.
-    Granted,
-}
-
-impl Call {
-    /// Nothing but another's release or its own end can move it.
-    pub(crate) fn waits_for_locks(&self) -> bool {
-        matches!(self, Call::Execute { locks: LocksOf::Waiting, cancelled: false, .. })
-    }
-
-    /// It was cancelled before it had its locks. If it has not begun, it may not have noticed.
-    pub(crate) fn may_stop(&self) -> bool {
-        matches!(self, Call::Execute { locks: LocksOf::NotAsked | LocksOf::Waiting, cancelled: true, .. })
-    }
-
-    pub(crate) fn may_carry_on(&self) -> bool {
-        !matches!(self, Call::Execute { locks: LocksOf::Waiting, .. })
-    }
-
-    /// The decision is known, and its locks are about to be freed.
-    fn is_leaving(&self) -> bool {
-        match self {
-            Call::Commit { .. } | Call::Abort { .. } => true,
-            Call::Execute { .. } | Call::Resolve { .. } => false,
-        }
-    }
-
-    pub(crate) fn branch(&self) -> &BranchId {
-        match self {
-            Call::Execute { branch, .. }
-            | Call::Commit { branch }
-            | Call::Abort { branch }
-            | Call::Resolve { branch, .. } => branch,
-        }
-    }
-
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Call::Execute { .. } => "prepare",
-            Call::Commit { .. } => "commit",
-            Call::Abort { .. } => "abort",
-            Call::Resolve { .. } => "resolve",
-        }
-    }
+    /// What is asked and not yet answered.
+    pub(crate) calls: BTreeMap<Caller, Call>,
 }
 
 /// What there is for one step of a resource.
@@ -114,20 +60,20 @@ impl Memory {
         memory
     }
 
-    /// A new call, which its branch waits for.
+    /// A new call, which its caller waits for.
     pub(crate) fn call(&mut self, call: Call, mutant: Option<Mutant>) -> Result<(), String> {
-        let tx = call.branch().tx.clone();
+        let caller = call.caller();
         if call.is_leaving() && mutant != Some(Mutant::LeavingUntold) {
-            self.locks.leave(&tx);
+            self.locks.leave(&caller.owner());
         }
-        match self.calls.insert(tx, call) {
+        match self.calls.insert(caller, call) {
             None => Ok(()),
             Some(earlier) => Err(format!("contract: the resource is asked while it is at {}", earlier.name())),
         }
     }
 
-    pub(crate) fn cancel(&mut self, tx: &TxId) {
-        if let Some(Call::Execute { cancelled, .. }) = self.calls.get_mut(tx) {
+    pub(crate) fn cancel(&mut self, caller: &Caller) {
+        if let Some(Call::Execute { cancelled, .. } | Call::Act { cancelled, .. }) = self.calls.get_mut(caller) {
             *cancelled = true;
         }
     }
@@ -139,27 +85,50 @@ impl Memory {
         }
     }
 
+    fn waits(&mut self, caller: &Caller) {
+        if let Some(call) = self.calls.get_mut(caller) {
+            call.set_locks(LocksOf::Waiting);
+        }
+    }
+
+    fn is_leaving(&self, holder: &TxId) -> bool {
+        self.calls.iter().any(|(caller, call)| caller.owner() == *holder && call.is_leaving())
+    }
+
     fn release(&mut self, tx: &TxId) {
         for granted in self.locks.release(tx) {
-            if let Some(Call::Execute { locks, .. }) = self.calls.get_mut(&granted) {
-                *locks = LocksOf::Granted;
+            if let Some((_, call)) = self.calls.iter_mut().find(|(caller, _)| caller.owner() == granted) {
+                call.set_locks(LocksOf::Granted);
+                if call.is_leaving() {
+                    self.locks.leave(&granted);
+                }
             }
         }
     }
 
     /// An execution ends without its locks: it was cancelled, or waited long enough.
-    pub(crate) fn give_up(&mut self, tx: &TxId) -> Option<Input> {
-        let Some(Call::Execute { branch, cancelled, .. }) = self.calls.remove(tx) else { return None };
-        self.release(tx);
-        let code = if cancelled { RefusalCode::Late } else { RefusalCode::LockTimeout };
-        Some(Input::Executed { branch, vote: refused(code) })
+    pub(crate) fn give_up(&mut self, caller: &Caller) -> Option<Input> {
+        let call = self.calls.remove(caller)?;
+        self.release(&caller.owner());
+        let code = if call.is_cancelled() { RefusalCode::Late } else { RefusalCode::LockTimeout };
+        let outcome = StepOutcome::Refused(Refusal::new(code, ""));
+        match call {
+            Call::Execute { branch, .. } => Some(Input::Executed { branch, vote: refused(code) }),
+            Call::Act { step, .. } => Some(Input::ActionRan { step, outcome }),
+            Call::Compensate { step, .. } => Some(Input::CompensationRan { step, outcome }),
+            Call::Commit { .. }
+            | Call::Abort { .. }
+            | Call::Resolve { .. }
+            | Call::StoreEmpty { .. }
+            | Call::CloseSaga { .. } => None,
+        }
     }
 }
 
 impl Resource<'_> {
     /// The call gets as far as it can; what the participant hears of it, if it is over.
-    pub(crate) fn carry_on(&mut self, tx: &TxId) -> Result<Option<Input>, String> {
-        let Some(call) = self.memory.calls.get(tx).cloned() else { return Ok(None) };
+    pub(crate) fn carry_on(&mut self, caller: &Caller) -> Result<Option<Input>, String> {
+        let Some(call) = self.memory.calls.get(caller).cloned() else { return Ok(None) };
         let input = match call {
             Call::Execute { branch, prepare, locks, .. } => match self.execute(&branch, &prepare, locks)? {
                 Some(vote) => Input::Executed { branch, vote },
@@ -177,8 +146,21 @@ impl Resource<'_> {
                 self.end(&branch, |storage| storage.resolve(&branch, heuristic));
                 Input::Resolved { branch }
             }
+            Call::Act { step, run, locks, .. } => match self.act(&step, &run, locks)? {
+                Some(outcome) => Input::ActionRan { step, outcome },
+                None => return Ok(None),
+            },
+            Call::Compensate { step, run, locks } => match self.compensate(&step, &run, locks)? {
+                Some(outcome) => Input::CompensationRan { step, outcome },
+                None => return Ok(None),
+            },
+            Call::StoreEmpty { step } => {
+                self.store_empty(&step)?;
+                Input::EmptyStored { step }
+            }
+            Call::CloseSaga { ticket, tx } => self.close_saga(ticket, tx),
         };
-        self.memory.calls.remove(tx);
+        self.memory.calls.remove(caller);
         Ok(Some(input))
     }
 
@@ -201,9 +183,7 @@ impl Resource<'_> {
                 Acquire::Refused { .. } => Ok(Some(refused(RefusalCode::LockConflict))),
                 Acquire::Crowded => Ok(Some(refused(RefusalCode::Unavailable))),
                 Acquire::Waiting => {
-                    if let Some(Call::Execute { locks, .. }) = self.memory.calls.get_mut(&branch.tx) {
-                        *locks = LocksOf::Waiting;
-                    }
+                    self.memory.waits(&Caller::Branch(branch.tx.clone()));
                     Ok(None)
                 }
             },
@@ -218,7 +198,7 @@ impl Resource<'_> {
         }
         let acquired = table.acquire(&age(prepare, self.sees_ages_upside_down), wanted);
         match &acquired {
-            Acquire::Refused { holder } if self.memory.calls.get(holder).is_some_and(Call::is_leaving) => {
+            Acquire::Refused { holder } if self.memory.is_leaving(holder) => {
                 Err(format!("R12: {} is refused for the sake of {holder}, which is leaving", prepare.tx))
             }
             Acquire::Refused { .. } | Acquire::Granted | Acquire::Waiting | Acquire::Crowded => Ok(acquired),

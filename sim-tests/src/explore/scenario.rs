@@ -1,13 +1,17 @@
 //! Which transactions meet which participants, and how much may go wrong.
 
 mod list;
+mod saga;
+mod sagas;
 
 use super::mutant::Mutant;
 use super::work;
 use bytes::Bytes;
+pub use saga::SagaStep;
+pub(crate) use saga::saga_steps;
 use std::fmt;
 use std::time::Duration;
-use undoubt_coordinator_core::{Client, Submission};
+use undoubt_coordinator_core::{Client, Content, Submission};
 use undoubt_vocabulary::{ParticipantName, TxId};
 
 /// How often each fault may strike in one history.
@@ -49,6 +53,9 @@ pub enum Deadlines {
     /// When nothing else can happen. With two transactions anything more is more than can be explored.
     WhenStuck,
     Always,
+    /// Of two-phase commit always, of a saga when nothing else can happen: both ways of one transaction, any time, are
+    /// more than can be explored.
+    OfTwoPhase,
 }
 
 /// Who may crash.
@@ -82,6 +89,9 @@ pub struct Request {
 pub enum RequestKind {
     /// Each branch's participant and its work, see [`super::work`]. In the order of the participants.
     Submit(Vec<(usize, &'static str)>),
+    Saga(Vec<SagaStep>),
+    /// Two-phase commit of the steps' actions, if that can be.
+    Auto(Vec<SagaStep>),
     Cancel,
     /// An operator gives up on branches that do not acknowledge.
     Forget,
@@ -106,7 +116,18 @@ impl Request {
             RequestKind::Submit(branches) => {
                 branches.iter().find(|(name, _)| *name == participant).map(|(_, work)| *work)
             }
+            RequestKind::Saga(steps) | RequestKind::Auto(steps) => {
+                steps.iter().find(|step| step.participant == participant).map(|step| step.action)
+            }
             RequestKind::Cancel | RequestKind::Forget => None,
+        }
+    }
+
+    /// A saga's steps have numbers, and their participants know them.
+    fn knows_steps(&self) -> bool {
+        match &self.kind {
+            RequestKind::Saga(_) | RequestKind::Auto(_) => true,
+            RequestKind::Submit(_) | RequestKind::Cancel | RequestKind::Forget => false,
         }
     }
 }
@@ -132,18 +153,19 @@ impl Scenario {
 
     /// Whether two participants have the same to do whatever is asked.
     pub(crate) fn are_alike(&self, one: usize, other: usize) -> bool {
-        self.requests.iter().all(|request| request.work(one) == request.work(other))
+        let alike = |request: &Request| match (request.work(one), request.work(other)) {
+            (Some(_), Some(_)) if request.knows_steps() => false,
+            (one, other) => one == other,
+        };
+        self.requests.iter().all(alike)
     }
 
-    pub(crate) fn submission(&self, request: usize, branches: &[(usize, &'static str)]) -> Submission {
-        let work = |(participant, work): &(usize, &'static str)| {
-            (participant_name(*participant), Bytes::from_static(work.as_bytes()))
-        };
+    pub(crate) fn submission(&self, request: usize, branches: usize, content: Content) -> Submission {
         Submission {
             tx: self.requests[request].tx(),
             // Contents that differ, differ in their branches here.
-            digest: [branches.len() as u8; 32],
-            branches: branches.iter().map(work).collect(),
+            digest: [branches as u8; 32],
+            content,
             timeout: Duration::from_secs(1),
             client: Client(request as u64),
             wait: true,

@@ -9,7 +9,7 @@ use super::network::{Body, LinkState, Packet};
 use super::participant;
 use super::scenario::{Scenario, Sessions};
 use super::world::{RequestState, World};
-use undoubt_coordinator_core::{Answer, Rejection};
+use undoubt_coordinator_core::{Answer, Rejection, Timer};
 use undoubt_vocabulary::TxId;
 
 /// A rule was broken during the step.
@@ -44,6 +44,9 @@ impl World {
             }
             Action::BecomeStable => self.coordinator(coordinator::Act::BecomeStable, machines),
             Action::Fire { tx, ticket, timer } => {
+                if matches!(timer, Timer::Attempt { .. }) && !self.is_quiet() {
+                    self.budget.duplicates -= 1;
+                }
                 let (tx, ticket, timer) = (tx.clone(), *ticket, *timer);
                 self.coordinator(coordinator::Act::Fire { tx, ticket, timer }, machines)
             }
@@ -60,11 +63,14 @@ impl World {
             Action::RecordEpoch { participant } => {
                 self.participant(*participant, participant::Act::RecordEpoch, machines)
             }
-            Action::CarryOn { participant, tx } => {
-                self.participant(*participant, participant::Act::CarryOn { tx: tx.clone() }, machines)
+            Action::CarryOn { participant, caller } => {
+                self.participant(*participant, participant::Act::CarryOn { caller: caller.clone() }, machines)
             }
-            Action::GiveUp { participant, tx } => {
-                self.participant(*participant, participant::Act::GiveUp { tx: tx.clone() }, machines)
+            Action::GiveUp { participant, caller } => {
+                self.participant(*participant, participant::Act::GiveUp { caller: caller.clone() }, machines)
+            }
+            Action::TryAgain { tx, step } => {
+                self.coordinator(coordinator::Act::TryAgain { tx: tx.clone(), step: step.clone() }, machines)
             }
             Action::Sweep { participant } => {
                 if !self.is_quiet() {

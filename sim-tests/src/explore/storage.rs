@@ -4,12 +4,16 @@
 //! A crash leaves a prefix of what was written, which reaches at least to the last forced write. So an abort may be
 //! taken back, and its branch is in doubt again.
 
+mod barrier;
+
 use super::mutant::Mutant;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_participant_core::lock::Mode;
-use undoubt_participant_core::{BranchId, Heuristic, Recovered};
+use undoubt_participant_core::{BranchId, Heuristic, Recovered, StepId, StepState};
 use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, Timestamp, TxId};
+
+pub(crate) use barrier::Came;
 
 /// There is one.
 pub(crate) const COORDINATOR: CoordinatorId = CoordinatorId([7; 16]);
@@ -25,6 +29,10 @@ pub(crate) struct Storage {
     pub(crate) heuristics: BTreeMap<TxId, HeuristicRecord>,
     /// Who wrote each key, in order. No resource has this; it is what the checks go by.
     pub(crate) history: BTreeMap<Bytes, Vec<(TxId, Ticket)>>,
+    /// The barriers of sagas' steps.
+    pub(crate) steps: BTreeMap<StepId, StepState>,
+    /// What came of each step, for ever. Again for the checks only.
+    pub(crate) came: BTreeMap<StepId, Came>,
     /// The writes that a crash may take back, the latest last: what was there before each.
     pub(crate) unforced: Vec<Unforced>,
 }
@@ -51,6 +59,7 @@ pub(crate) enum Unforced {
     Collection {
         fence: Ticket,
         finished: BTreeMap<(Ticket, TxId), Bytes>,
+        steps: BTreeMap<StepId, StepState>,
     },
     /// Forced, but nobody waits for it, so whatever comes of it may come before it is stable.
     NotedDecision(HeuristicRecord),
@@ -106,8 +115,10 @@ impl Storage {
     pub(crate) fn collect(&mut self, fence: Ticket) {
         let kept = self.finished.split_off(&(fence, TxId::new(vec![0]).expect("one byte is an id")));
         let finished = std::mem::replace(&mut self.finished, kept);
+        let kept = self.steps.split_off(&StepId::first_of(COORDINATOR, fence));
+        let steps = std::mem::replace(&mut self.steps, kept);
         let before = std::mem::replace(&mut self.fence, fence);
-        self.unforced.push(Unforced::Collection { fence: before, finished });
+        self.unforced.push(Unforced::Collection { fence: before, finished, steps });
     }
 
     /// The first `kept` of the writes that were not forced are found nevertheless.
@@ -121,8 +132,9 @@ impl Storage {
                 Unforced::Abort(record) => {
                     self.prepared.insert(record.branch.tx.clone(), record);
                 }
-                Unforced::Collection { fence, finished } => {
+                Unforced::Collection { fence, finished, steps } => {
                     self.fence = fence;
+                    self.steps.extend(steps);
                     self.finished.extend(finished);
                 }
                 Unforced::NotedDecision(record) => {
@@ -133,7 +145,7 @@ impl Storage {
     }
 
     /// What the participant is told at its start. What is open comes before what is finished.
-    pub(crate) fn recovered(&self) -> Vec<Recovered> {
+    pub(crate) fn recovered(&self, mutant: Option<Mutant>) -> Vec<Recovered> {
         let coordinator = self.epoch.map(|epoch| Recovered::Coordinator { id: COORDINATOR, epoch, fence: self.fence });
         let prepared =
             self.prepared.values().cloned().map(|PreparedRecord { branch, begun_at, result, .. }| {
@@ -149,7 +161,9 @@ impl Storage {
             branch: BranchId { tx: tx.clone(), ticket: *ticket, coordinator: COORDINATOR },
             result: result.clone(),
         });
-        coordinator.into_iter().chain(prepared).chain(heuristics).chain(finished).collect()
+        let steps = self.steps.iter().filter(|_| mutant != Some(Mutant::BarriersForgotten));
+        let steps = steps.map(|(step, state)| Recovered::Step { step: step.clone(), state: state.clone() });
+        coordinator.into_iter().chain(prepared).chain(heuristics).chain(finished).chain(steps).collect()
     }
 
     /// The attempts under this id that have taken effect.

@@ -108,6 +108,7 @@ impl Act {
             Act::Asked { .. }
             | Act::BecomeStable
             | Act::Fire { .. }
+            | Act::TryAgain { .. }
             | Act::Pause
             | Act::Resume
             | Act::Drain

@@ -55,6 +55,15 @@ impl Action {
             Action::Fire { tx, ticket, timer: Timer::Deadline { .. } } => {
                 ("time".to_owned(), format!("the deadline of {tx}/{ticket} passes"))
             }
+            Action::Fire { tx, ticket, timer: Timer::Attempt { step, half, attempt, .. } } => {
+                let step = step.0;
+                ("time".to_owned(), format!("attempt {attempt} of the {half} of step {step} of {tx}/{ticket} lapses"))
+            }
+            Action::Fire { tx, ticket, timer: Timer::StepRetry { step, half, attempt, .. } } => {
+                let step = step.0;
+                let what = format!("to try the {half} of step {step} of {tx}/{ticket} again, after attempt {attempt}");
+                ("time".to_owned(), what)
+            }
             Action::Fire { tx, ticket, timer: Timer::Retry { attempt } } => {
                 ("time".to_owned(), format!("to repeat what {tx}/{ticket} still waits for, attempt {attempt}"))
             }
@@ -67,10 +76,13 @@ impl Action {
                 ("NETWORK".to_owned(), format!("breaks the session with p{participant}"))
             }
             Action::RecordEpoch { participant } => at(participant, "has recorded the epoch".to_owned()),
-            Action::CarryOn { participant, tx } => {
-                at(participant, format!("its resource carries on: {} {tx}", self.call(world)))
+            Action::CarryOn { participant, caller } => {
+                at(participant, format!("its resource carries on: {} {caller}", self.call(world)))
             }
-            Action::GiveUp { participant, tx } => at(participant, format!("gives up before it has {tx}'s locks")),
+            Action::GiveUp { participant, caller } => {
+                at(participant, format!("gives up before it has the locks of {caller}"))
+            }
+            Action::TryAgain { tx, step } => operator(format!("has step {step} of {tx} tried again")),
             Action::Sweep { participant } => at(participant, "sweeps".to_owned()),
             Action::Resolve { participant, tx, commit: true } => operator(format!("commits {tx} at p{participant}")),
             Action::Resolve { participant, tx, commit: false } => operator(format!("aborts {tx} at p{participant}")),
@@ -95,9 +107,9 @@ impl Action {
     }
 
     fn call(&self, world: &World) -> &'static str {
-        let Action::CarryOn { participant, tx } = self else { return "nothing" };
+        let Action::CarryOn { participant, caller } = self else { return "nothing" };
         let process = world.seats[*participant].host.process.as_ref();
-        process.and_then(|process| process.memory.calls.get(tx)).map_or("nothing", |call| call.name())
+        process.and_then(|process| process.memory.calls.get(caller)).map_or("nothing", |call| call.name())
     }
 }
 
@@ -146,6 +158,8 @@ impl RequestKind {
     fn verb(&self) -> &'static str {
         match self {
             RequestKind::Submit(_) => "submit",
+            RequestKind::Saga(_) => "submit as a saga",
+            RequestKind::Auto(_) => "submit, as two-phase commit or a saga,",
             RequestKind::Cancel => "cancel",
             RequestKind::Forget => "forget",
         }

@@ -1,5 +1,6 @@
 //! What branches do in the exploration: reads and writes of a few keys, as text such as `get x put y`;
-//! `refuse x` never holds.
+//! `refuse x` never holds, and
+//! a step that says `pend x` leaves a semantic lock.
 //!
 //! What is put is the writing attempt's name, so that a value read tells whose it is.
 
@@ -17,17 +18,23 @@ pub(crate) fn operations(work: &[u8], branch: &BranchId) -> Vec<Operation> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let operation = |pair: &[&str]| match pair {
         ["get", key] => Operation::Get { key: bytes(key) },
-        ["put", key] => Operation::Put { key: bytes(key), value: bytes(&format!("{}/{}", branch.tx, branch.ticket)) },
+        ["put" | "pend", key] => {
+            Operation::Put { key: bytes(key), value: bytes(&format!("{}/{}", branch.tx, branch.ticket)) }
+        }
         ["refuse", key] => {
             Operation::CompareAndSet { key: bytes(key), expected: Some(bytes("what nobody wrote")), value: None }
         }
-        _ => panic!("a scenario's work is made of `get KEY`, `put KEY` and `refuse KEY`, not {text:?}"),
+        _ => panic!("a scenario's work is made of `get KEY`, `put KEY`, `pend KEY` and `refuse KEY`, not {text:?}"),
     };
     words.chunks(2).map(operation).collect()
 }
 
 pub(crate) fn writes(work: &str) -> bool {
-    work.contains("put ")
+    work.contains("put ") || work.contains("pend ")
+}
+
+pub(crate) fn pends(work: &[u8]) -> bool {
+    work.starts_with(b"pend ")
 }
 
 /// What the branch hands back: `KEY=VALUE` for each operation.

@@ -88,6 +88,7 @@ impl World {
         let coordinator = self.coordinator.process.as_ref().is_some_and(|process| {
             process.is_serving() && process.core.open_transactions() == 0 && process.unstable.is_empty()
         });
+        let coordinator = coordinator && self.coordinator.log.unfinished().next().is_none();
         clients && coordinator && self.seats.iter().enumerate().all(|(number, seat)| self.is_at_rest(number, seat))
     }
 
@@ -97,7 +98,10 @@ impl World {
                 && process.memory.locks.is_idle()
                 && process.core.views().all(|view| view.heuristic.is_some())
         });
-        idle && seat.host.storage.prepared.is_empty() && self.heuristics_are_on_record(number, seat)
+        let storage = &seat.host.storage;
+        idle && storage.prepared.is_empty()
+            && storage.pending().next().is_none()
+            && self.heuristics_are_on_record(number, seat)
     }
 
     /// R3. Of an attempt that another followed under the same id it has to be on record only if the operator decided

@@ -228,9 +228,10 @@ fn concerned(what: &What) -> Vec<Host> {
         What::Partition { from, to, .. } | What::Clog { from, to, .. } => vec![*from, *to],
         What::Swapped { host, with, .. } => vec![*host, *with],
         What::Takeover { .. } => vec![Host::Coordinator, Host::Standby],
-        What::Tamper { participant, .. } | What::VoteLost { participant } | What::Resolve { participant, .. } => {
-            vec![Host::Participant(*participant)]
-        }
+        What::Tamper { participant, .. }
+        | What::VoteLost { participant }
+        | What::Resolve { participant, .. }
+        | What::CompensationsRefused { participant, .. } => vec![Host::Participant(*participant)],
         What::Forget => vec![Host::Coordinator],
     }
 }

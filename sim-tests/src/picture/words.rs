@@ -115,6 +115,12 @@ pub(super) fn phase_name(phase: Phase) -> &'static str {
         Phase::Delegated => "delegated",
         Phase::Settling => "settling",
         Phase::LoggingEnd => "logging the end",
+        Phase::LoggingBeginning => "logging the beginning",
+        Phase::Acting => "acting",
+        Phase::LoggingTurn => "logging the turn",
+        Phase::Compensating => "compensating",
+        Phase::Stuck => "stuck",
+        Phase::Closing => "closing",
         Phase::Ended => "ended",
     }
 }
@@ -127,6 +133,8 @@ pub(super) fn state_name(state: BranchState) -> &'static str {
         BranchState::Committing => "committing",
         BranchState::Aborting => "aborting",
         BranchState::Resolving => "resolving",
+        BranchState::Acting => "acting",
+        BranchState::Compensating => "compensating",
         BranchState::Over => "over",
     }
 }

@@ -71,6 +71,8 @@ pub enum What {
     Resolve { participant: u8, commit: bool },
     /// An operator gives up on what the coordinator cannot finish (O3).
     Forget,
+    /// Compensations are refused (G1): longer than sagas try, so that an operator has to look at them.
+    CompensationsRefused { participant: u8, for_ms: u64 },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -89,10 +91,16 @@ pub enum Message {
     Commit,
     Abort,
     Settle,
+    Act,
+    Compensate,
+    Close,
     Vote,
     Confirmed,
     Finished,
     Inquiry,
+    Acted,
+    Compensated,
+    Closed,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,6 +145,8 @@ pub enum Code {
     O1,
     O2,
     O3,
+    G1,
+    G2,
 }
 
 impl fmt::Display for Code {
@@ -174,6 +184,7 @@ impl Fault {
             What::Partition { one_way: true, .. } => Code::N2,
             What::Clog { .. } => Code::N7,
             What::Tamper { tampering: Tampering::Duplicate { .. }, .. } => Code::N3,
+            What::Tamper { message: Message::Act, tampering: Tampering::Delay { .. }, .. } => Code::N5,
             What::Tamper { tampering: Tampering::Delay { .. }, .. } => Code::N4,
             What::LyingSyncs { .. } => Code::S1,
             What::SyncFails { .. } => Code::S2,
@@ -186,6 +197,7 @@ impl Fault {
             What::Clock { .. } => Code::C1,
             What::Resolve { .. } => Code::O1,
             What::Forget => Code::O3,
+            What::CompensationsRefused { .. } => Code::G1,
         }
     }
 }
@@ -211,7 +223,8 @@ impl What {
             | What::DiskFull { for_ms: ms, .. }
             | What::ReadOnlyDisk { for_ms: ms, .. }
             | What::SlowDisk { for_ms: ms, .. }
-            | What::Swapped { repaired_after_ms: ms, .. } => Some(*ms),
+            | What::Swapped { repaired_after_ms: ms, .. }
+            | What::CompensationsRefused { for_ms: ms, .. } => Some(*ms),
             What::Gone { .. }
             | What::Tamper { .. }
             | What::SyncFails { .. }
@@ -242,7 +255,9 @@ impl What {
             What::Swapped { host, with, .. } => vec![*host, *with],
             What::Partition { from, to, .. } | What::Clog { from, to, .. } => vec![*from, *to],
             What::Tamper { participant, .. } => vec![Host::Coordinator, Host::Participant(*participant)],
-            What::VoteLost { participant } | What::Resolve { participant, .. } => vec![Host::Participant(*participant)],
+            What::VoteLost { participant }
+            | What::Resolve { participant, .. }
+            | What::CompensationsRefused { participant, .. } => vec![Host::Participant(*participant)],
             What::Takeover { .. } | What::Forget => vec![Host::Coordinator],
         }
     }

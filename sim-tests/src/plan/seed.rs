@@ -9,12 +9,12 @@ use undoubt_platform::{Random as _, SeededRandom};
 const MAX_FAULTS: u64 = 7;
 
 /// Reached while the resource manager is at work.
-const POINTS_IN_CALLS: [&str; 3] = ["executing", "aborting", "resolving"];
+const POINTS_IN_CALLS: [&str; 5] = ["executing", "aborting", "resolving", "acting", "compensating"];
 
 /// A kind of fault, and how often a run has it on, in percent.
 type Kind = (u64, fn(&Dice, &Shape) -> Fault);
 
-const KINDS: [Kind; 21] = [
+const KINDS: [Kind; 22] = [
     (50, |dice, shape| dice.soon(shape, dice.crash(dice.server(shape)))),
     (50, Dice::crash_at_point),
     (15, Dice::crash_in_recovery),
@@ -62,6 +62,10 @@ const KINDS: [Kind; 21] = [
     }),
     (8, |dice, shape| dice.anywhen(shape, dice.resolve(dice.number(shape)))),
     (5, |dice, shape| dice.anywhen(shape, What::Forget)),
+    (6, |dice, shape| {
+        let (participant, for_ms) = (dice.number(shape), dice.between(500, 6_000));
+        dice.soon(shape, What::CompensationsRefused { participant, for_ms })
+    }),
     (3, |dice, shape| dice.anywhen(shape, What::Gone { host: Host::Coordinator })),
     (5, |dice, shape| {
         dice.anywhen(shape, What::LyingSyncs { host: dice.server(shape), for_ms: dice.between(200, 3_000) })
@@ -116,6 +120,7 @@ impl Dice {
             think_ms: self.between(130, 450),
             latency_ms: (1, self.between(5, 30)),
             heal_at_ms: self.between(8_000, 12_000),
+            sagas_percent: if self.chance(70) { self.small(10, 40) } else { 0 },
             ..Shape::default()
         }
     }
@@ -182,9 +187,11 @@ impl Dice {
         // Some points are reached by few transactions.
         let most = match point {
             "before-append-delegated" | "after-append-delegated" => 8,
+            _ if point.contains("turned") || point.contains("compensate") || point.contains("close") => 4,
             _ if point.contains("settle") || point.contains("inquiry") => 2,
             "resolving" => 1,
-            "aborting" => 10,
+            "aborting" | "acting" => 10,
+            "compensating" => 3,
             _ if point.contains("confirm") || point.contains("abort") => 10,
             _ => 40,
         };
@@ -212,11 +219,17 @@ impl Dice {
     }
 
     fn tamper(&self, shape: &Shape) -> What {
-        use Message::{Abort, Commit, Confirm, Confirmed, Finished, Inquiry, Prepare, Settle, Vote};
+        use Message::{
+            Abort, Act, Acted, Close, Closed, Commit, Compensate, Compensated, Confirm, Confirmed, Finished, Inquiry,
+            Prepare, Settle, Vote,
+        };
         let (direction, messages): (_, &[Message]) = if self.chance(60) {
-            (Direction::ToParticipant, &[Prepare, Prepare, Commit, Commit, Abort, Confirm, Settle])
+            (
+                Direction::ToParticipant,
+                &[Prepare, Prepare, Commit, Commit, Abort, Confirm, Settle, Act, Act, Compensate, Close],
+            )
         } else {
-            (Direction::ToCoordinator, &[Vote, Vote, Finished, Confirmed, Inquiry])
+            (Direction::ToCoordinator, &[Vote, Vote, Finished, Confirmed, Inquiry, Acted, Compensated, Closed])
         };
         let message = *self.pick(messages);
         let ms = self.between(1, 3_000);
@@ -260,7 +273,9 @@ mod tests {
     fn a_thousand_seeds_have_faults_of_every_code_that_plans_can_hold() {
         let codes: BTreeSet<String> =
             (0..1_000).flat_map(|seed| Plan::of_seed(seed).faults).map(|fault| fault.code().to_string()).collect();
-        for code in "S1 S2 S3 S4 S5 S6 S7 S8 S9 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N6 N7 C1 O1 O3".split(' ') {
+        for code in
+            "S1 S2 S3 S4 S5 S6 S7 S8 S9 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N5 N6 N7 C1 O1 O3 G1".split(' ')
+        {
             assert!(codes.contains(code), "no seed has {code}");
         }
     }

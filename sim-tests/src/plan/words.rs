@@ -76,6 +76,9 @@ impl fmt::Display for What {
                 let what = if *commit { "commits" } else { "aborts" };
                 write!(f, "an operator {what} the oldest branch in doubt at p{participant}")
             }
+            What::CompensationsRefused { participant, for_ms } => {
+                write!(f, "p{participant} refuses to compensate anything for {for_ms} ms")
+            }
             What::Forget => write!(f, "an operator gives up on the oldest transaction that is not acknowledged"),
         }
     }
@@ -98,10 +101,16 @@ impl fmt::Display for Message {
             Message::Commit => "commit",
             Message::Abort => "abort",
             Message::Settle => "settle",
+            Message::Act => "act",
+            Message::Compensate => "compensate",
+            Message::Close => "close",
             Message::Vote => "vote",
             Message::Confirmed => "confirmed",
             Message::Finished => "finished",
             Message::Inquiry => "inquiry",
+            Message::Acted => "acted",
+            Message::Compensated => "compensated",
+            Message::Closed => "closed",
         })
     }
 }

@@ -76,7 +76,8 @@ pub(super) fn lasting(mut what: What, to: u64) -> What {
         | What::DiskFull { for_ms: ms, .. }
         | What::ReadOnlyDisk { for_ms: ms, .. }
         | What::SlowDisk { for_ms: ms, .. }
-        | What::Swapped { repaired_after_ms: ms, .. } => *ms = to,
+        | What::Swapped { repaired_after_ms: ms, .. }
+        | What::CompensationsRefused { for_ms: ms, .. } => *ms = to,
         What::Gone { .. }
         | What::Tamper { .. }
         | What::SyncFails { .. }

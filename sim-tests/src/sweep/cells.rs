@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 pub const IDLE: &str = "idle";
 
 /// How far transactions are at a coordinator; see `trace::Phase`.
-pub const PHASES: [&str; 8] = [
+pub const PHASES: [&str; 14] = [
     "preparing",
     "confirming",
     "logging-commit",
@@ -22,10 +22,17 @@ pub const PHASES: [&str; 8] = [
     "delegated",
     "settling",
     "logging-end",
+    "logging-beginning",
+    "acting",
+    "logging-turn",
+    "compensating",
+    "stuck",
+    "closing",
 ];
 
 /// How far branches are at a participant; see `trace::BranchState`.
-pub const BRANCHES: [&str; 6] = ["executing", "prepared", "read-only", "committing", "aborting", "resolving"];
+pub const BRANCHES: [&str; 8] =
+    ["executing", "prepared", "read-only", "committing", "aborting", "resolving", "acting", "compensating"];
 
 /// Nobody is in these any more, so no fault can meet them.
 pub const OVER: [&str; 2] = ["ended", "over"];
@@ -36,7 +43,7 @@ pub fn states() -> impl Iterator<Item = &'static str> {
 }
 
 /// The table's lines: what the simulation tells apart.
-pub const CODES: [Code; 28] = [
+pub const CODES: [Code; 30] = [
     Code::S1,
     Code::S2,
     Code::S3,
@@ -60,16 +67,18 @@ pub const CODES: [Code; 28] = [
     Code::N2,
     Code::N3,
     Code::N4,
+    Code::N5,
     Code::N6,
     Code::N7,
     Code::C1,
     Code::O1,
     Code::O3,
+    Code::G1,
 ];
 
 /// Lines of the catalogue that have no line here, and why.
 pub const LEFT_OUT: [(Code, &str); 2] = [
-    (Code::N5, "compensations belong to sagas, which there are none of yet"),
+    (Code::G2, "others read and write mid-saga in every run with sagas; what they see is counted by the comparison"),
     (Code::O2, "whether an operator decided wrongly shows only once the coordinator has decided: counted as O1"),
 ];
 
@@ -88,7 +97,7 @@ pub const IMPOSSIBLE: [Impossible; 5] = [
         why: "it happens at a coordinator, which has transactions and no branches",
     },
     Impossible {
-        codes: &[Code::P7, Code::S9, Code::O1],
+        codes: &[Code::P7, Code::S9, Code::O1, Code::G1],
         states: &[
             "preparing",
             "confirming",
@@ -97,12 +106,16 @@ pub const IMPOSSIBLE: [Impossible; 5] = [
             "delegated",
             "settling",
             "logging-end",
+            "logging-beginning",
+            "logging-turn",
+            "stuck",
+            "closing",
         ],
         why: "it happens at a participant, which has branches and no transactions",
     },
     Impossible {
         codes: &[Code::P10],
-        states: &["executing", "read-only", "aborting", "resolving", "committing"],
+        states: &["executing", "read-only", "aborting", "resolving", "committing", "acting", "compensating"],
         why: "only what is prepared outlives the crash before it, and recovery has only begun",
     },
     Impossible {
@@ -115,6 +128,10 @@ pub const IMPOSSIBLE: [Impossible; 5] = [
             "delegated",
             "settling",
             "logging-end",
+            "logging-beginning",
+            "logging-turn",
+            "stuck",
+            "closing",
         ],
         why: "recovery has only begun: no transaction is in memory yet",
     },

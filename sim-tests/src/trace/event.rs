@@ -96,6 +96,16 @@ pub enum Phase {
     Delegated,
     Settling,
     LoggingEnd,
+    /// A saga: the record of its beginning is being written.
+    LoggingBeginning,
+    /// A saga: actions are under way.
+    Acting,
+    /// A saga: the record that it goes back is being written.
+    LoggingTurn,
+    Compensating,
+    Stuck,
+    /// A saga that is decided, with semantic locks to be ended.
+    Closing,
     Ended,
 }
 
@@ -109,5 +119,22 @@ pub enum BranchState {
     Committing,
     Aborting,
     Resolving,
+    /// A saga's step: its action is under way.
+    Acting,
+    Compensating,
     Over,
+}
+
+impl BranchState {
+    /// It holds its locks beyond the end of its process.
+    pub fn is_stable(self) -> bool {
+        match self {
+            BranchState::Prepared | BranchState::Committing | BranchState::Aborting | BranchState::Resolving => true,
+            BranchState::Executing
+            | BranchState::ReadOnly
+            | BranchState::Acting
+            | BranchState::Compensating
+            | BranchState::Over => false,
+        }
+    }
 }

@@ -5,6 +5,13 @@ use super::Phase;
 /// The phase after a note; `None` if it doesn't change.
 pub(super) fn phase_after(before: Option<Phase>, event: &str, detail: &str) -> Option<Phase> {
     match (event, detail) {
+        ("begun", saga) if saga.starts_with("saga") => Some(Phase::LoggingBeginning),
+        ("logged" | "recovered", "begun") => Some(Phase::Acting),
+        ("turned-back", _) => Some(Phase::LoggingTurn),
+        ("logged" | "recovered", "turned") => Some(Phase::Compensating),
+        ("stuck", _) => Some(Phase::Stuck),
+        ("resolved", _) => Some(Phase::Acting),
+        ("sent", "close") => Some(Phase::Closing),
         ("begun", "1 branches") => Some(Phase::LoggingDelegation),
         ("begun", _) => Some(Phase::Preparing),
         ("sent", "confirm") => Some(Phase::Confirming),
@@ -39,6 +46,14 @@ mod tests {
         assert_eq!(phase_after(Some(Phase::LoggingCommit), "logged", "committed"), Some(Phase::Committing));
         assert_eq!(phase_after(Some(Phase::Preparing), "decided", "aborted: cancelled"), Some(Phase::LoggingEnd));
         assert_eq!(phase_after(Some(Phase::Preparing), "voted", "prepared"), None);
+    }
+
+    #[test]
+    fn a_saga_is_logged_before_it_acts_and_again_before_it_compensates() {
+        assert_eq!(phase_after(None, "begun", "saga of 2 steps"), Some(Phase::LoggingBeginning));
+        assert_eq!(phase_after(Some(Phase::LoggingBeginning), "logged", "begun"), Some(Phase::Acting));
+        assert_eq!(phase_after(Some(Phase::Acting), "turned-back", "cancelled"), Some(Phase::LoggingTurn));
+        assert_eq!(phase_after(Some(Phase::LoggingTurn), "logged", "turned"), Some(Phase::Compensating));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
-use undoubt_client::{Client, Filter, ListQuery, ParticipantClient, QueryError};
+use undoubt_client::{Client, Filter, ListQuery, ParticipantClient, QueryError, StepResolution, TransactionView};
 use undoubt_vocabulary::{AbortReason, Outcome, TxId};
 
 /// How often it is looked whether all is over.
@@ -69,12 +69,14 @@ impl Auditor {
 
     /// Clients have their answers, nothing is open at the coordinator, and nobody is in doubt.
     async fn is_all_over(&self) -> bool {
-        if *self.shared.done.borrow() < self.shared.plan.shape.clients {
-            return false;
+        let clients_are_done = *self.shared.done.borrow() >= self.shared.plan.shape.clients;
+        let Some(coordinator) = &self.coordinator else { return clients_are_done };
+        let open = ListQuery { filter: Filter::Open, limit: 100, ..ListQuery::default() };
+        let Ok(open) = coordinator.list(&open).await else { return false };
+        for saga in open.transactions.iter().filter(|open| open.phase == "stuck") {
+            self.unstick(coordinator, saga).await;
         }
-        let Some(coordinator) = &self.coordinator else { return true };
-        let open = ListQuery { filter: Filter::Open, limit: 1, ..ListQuery::default() };
-        if !coordinator.list(&open).await.is_ok_and(|open| open.transactions.is_empty()) {
+        if !clients_are_done || !open.transactions.is_empty() {
             return false;
         }
         let Ok(present) = coordinator.describe().await else { return false };
@@ -89,6 +91,16 @@ impl Auditor {
             }
         }
         true
+    }
+
+    /// An operator has put right what was in the way, and lets stuck steps try again.
+    async fn unstick(&self, coordinator: &Client, saga: &TransactionView) {
+        for step in saga.branches.iter().filter(|step| step.state == "stuck") {
+            let Some(name) = step.step.as_ref().map(ToString::to_string) else { continue };
+            let why = "it is healed";
+            // It may be on its way again already.
+            let _ = coordinator.resolve_step(&saga.tx, &name, StepResolution::Retry, "operator", why).await;
+        }
     }
 
     async fn note_open(&self) {

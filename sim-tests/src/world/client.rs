@@ -4,13 +4,13 @@ use super::net;
 use super::random::random;
 use super::shared::Shared;
 use super::workload;
-use crate::run::{CallKind, Reply, Work};
+use crate::run::{CallKind, Mode, Reply, Work};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 use undoubt_client::{Answer, CancelError, Client, ClientOptions, QueryError, SubmitError, WaitError};
 use undoubt_platform::{Random, SeededRandom};
-use undoubt_vocabulary::{Outcome, TxId};
+use undoubt_vocabulary::{AbortReason, Outcome, TxId};
 
 /// How often a client asks again after its library has given up.
 const MAX_ROUNDS: u32 = 30;
@@ -26,8 +26,9 @@ pub(super) async fn apply(shared: Arc<Shared>, number: u8) -> turmoil::Result {
         if *shared.healed.borrow() {
             break;
         }
-        let tx: TxId = format!("t{number}-{count}").parse()?;
-        application.one(&tx).await;
+        let mode = application.mode();
+        let tx: TxId = format!("{}{number}-{count}", mode.letter()).parse()?;
+        application.one(&tx, mode).await;
     }
     shared.done.send_modify(|done| *done += 1);
     Ok(())
@@ -59,8 +60,27 @@ struct Application {
 }
 
 impl Application {
-    async fn one(&mut self, tx: &TxId) {
-        let work = workload::draw(&self.random, &self.shared.plan.shape);
+    fn mode(&self) -> Mode {
+        if let Some(only) = self.shared.plan.shape.only {
+            return only;
+        }
+        let percent = u64::from(self.shared.plan.shape.sagas_percent);
+        match self.random.below(100) {
+            dice if dice < percent / 2 => Mode::GuardedSaga,
+            dice if dice < percent => Mode::Saga,
+            dice if dice < 2 * percent => Mode::Auto,
+            _ => Mode::TwoPhase,
+        }
+    }
+
+    async fn one(&mut self, tx: &TxId, mode: Mode) {
+        let shape = &self.shared.plan.shape;
+        let work = match mode {
+            Mode::Saga | Mode::GuardedSaga | Mode::Auto if shape.only.is_none() => {
+                workload::draw_saga(&self.random, shape)
+            }
+            Mode::TwoPhase | Mode::Saga | Mode::GuardedSaga | Mode::Auto => workload::draw(&self.random, shape),
+        };
         match self.random.below(100) {
             0..6 => {
                 let cancel = self.cancel_soon(tx.clone());
@@ -91,7 +111,7 @@ impl Application {
             let reply = submit(&self.shared, &self.client, tx, work).await;
             let known = match &reply {
                 Reply::Committed(_) | Reply::Aborted(_) => true,
-                Reply::Refused(_) | Reply::Unknown(_) => false,
+                Reply::Refused(_) | Reply::Unknown(_) => reply == Reply::given_up(),
             };
             self.shared.told(call, reply);
             if known || (*self.shared.healed.borrow() && self.shared.is_abandoned()) {
@@ -129,7 +149,7 @@ impl Application {
             let reply = match client.cancel(&tx).await {
                 Ok(known) => match known.decided {
                     Some(Outcome::Committed) => Reply::Committed(None),
-                    Some(Outcome::Aborted(reason)) => Reply::Aborted(reason.label().to_owned()),
+                    Some(Outcome::Aborted(reason)) => aborted(&reason),
                     None => Reply::Unknown("it is under way".to_owned()),
                 },
                 Err(
@@ -165,6 +185,18 @@ pub(super) async fn submit(shared: &Shared, client: &Client, tx: &TxId, work: &W
 fn decided(answer: &Answer, work: &Work) -> Reply {
     match &answer.outcome {
         Outcome::Committed => Reply::Committed(workload::reads(work, &answer.results)),
-        Outcome::Aborted(reason) => Reply::Aborted(reason.label().to_owned()),
+        Outcome::Aborted(reason) => aborted(reason),
+    }
+}
+
+fn aborted(reason: &AbortReason) -> Reply {
+    match reason {
+        AbortReason::GivenUp { .. } => Reply::given_up(),
+        AbortReason::Refused { .. }
+        | AbortReason::DeadlinePassed { .. }
+        | AbortReason::ReadLocksLost { .. }
+        | AbortReason::NotExecuted { .. }
+        | AbortReason::Cancelled
+        | AbortReason::Presumed => Reply::Aborted(reason.label().to_owned()),
     }
 }

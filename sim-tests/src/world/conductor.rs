@@ -39,6 +39,7 @@ enum Act {
     /// It lied until now, and the power fails.
     LiesEnd(Host),
     PutDisksRight,
+    CompensateAgain(Host),
 }
 
 pub(super) struct Conductor<'a> {
@@ -185,6 +186,7 @@ impl<'a> Conductor<'a> {
                 self.after(RESTART_AFTER_MS, Act::Start(host));
             }
             Act::PutDisksRight => self.shared.put_disks_right(),
+            Act::CompensateAgain(host) => self.shared.compensates_again(host),
         }
     }
 
@@ -286,6 +288,9 @@ impl<'a> Conductor<'a> {
             }
             What::Resolve { participant, commit } => {
                 operator::resolve(&mut self.sim, &self.shared, participant, commit)
+            }
+            What::CompensationsRefused { participant, for_ms } => {
+                self.after(for_ms, Act::CompensateAgain(Host::Participant(participant)));
             }
             What::Forget => operator::forget(&mut self.sim, &self.shared),
         }

@@ -28,7 +28,7 @@ pub(super) fn read_disks(shared: &Shared) {
 fn read_data(shared: &Shared, number: u8, disk: &Disk) {
     let mut finals = shared.finals();
     let found = finals.participants.entry(number).or_default();
-    for account in 0..shared.plan.shape.keys {
+    for account in 0..2 * shared.plan.shape.keys {
         found.accounts.insert(account, balance(None));
     }
     for (key, value) in disk.cached().pairs(DATA) {
@@ -54,6 +54,8 @@ fn excuse(shared: &Shared, disk: &Disk) {
             finals.excused.insert(text);
         } else if family.0 == "finished" {
             finals.excused.insert(String::from_utf8_lossy(key.get(24..).unwrap_or_default()).into_owned());
+        } else if family.0 == "step" {
+            finals.excused.insert(String::from_utf8_lossy(key.get(26..).unwrap_or_default()).into_owned());
         } else if let Some(tx) = text.strip_prefix("mark/") {
             finals.excused.insert(tx.to_owned());
         } else if family.0 == "meta" && text == "barrier" {
@@ -69,7 +71,7 @@ fn excuse(shared: &Shared, disk: &Disk) {
 /// All that a restart has to leave as it is.
 pub(super) fn compared(host: Host, disk: &Disk) -> String {
     let families: &[&'static str] =
-        if host.is_coordinator() { &["open", "ended", "damaged"] } else { &["data", "branch", "heuristic"] };
+        if host.is_coordinator() { &["open", "ended", "damaged"] } else { &["data", "branch", "heuristic", "pending"] };
     let contents = disk.cached();
     let mut text = String::new();
     for family in families {

@@ -39,4 +39,12 @@ pub enum Mutant {
     FenceRunsAhead,
     /// An operator's decision is reported as if it had been the coordinator's (breaks R3).
     HeuristicUnreported,
+    /// A participant's recovery overlooks the barriers of steps: what is repeated runs again.
+    BarriersForgotten,
+    /// A participant says that it has compensated, and does nothing.
+    CompensationsOnlyAnswered,
+    /// A coordinator says once that a step is to be compensated, whether or not it was heard (breaks R6).
+    CompensationsNotRepeated,
+    /// A coordinator forces nothing of a saga, neither its beginning nor that it turned back nor its end.
+    UnforcedSagas,
 }

@@ -4,10 +4,13 @@ use super::mutant::Mutant;
 use super::shared::Shared;
 use crate::plan::Host;
 use crate::trace::{BranchState, Event};
+use bytes::Bytes;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-use undoubt_participant::resource::{BranchId, Heuristic, Recovered, ResourceError, ResourceManager};
-use undoubt_vocabulary::{CoordinatorId, Epoch, Execution, Prepare, Ticket, Vote};
+use undoubt_participant::resource::{BranchId, Heuristic, Recovered, ResourceError, ResourceManager, StepId};
+use undoubt_vocabulary::{
+    CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId, Vote,
+};
 
 #[derive(Debug)]
 pub(super) struct Observed<R> {
@@ -27,6 +30,13 @@ impl<R> Observed<R> {
         }
         self.shared.recorder.record(self.host, Event::Branch { tx: branch.tx.to_string(), state });
     }
+
+    fn note_step(&self, step: &StepId, state: BranchState) {
+        if self.shared.process(self.host).is_dead() {
+            return;
+        }
+        self.shared.recorder.record(self.host, Event::Branch { tx: step.tx.to_string(), state });
+    }
 }
 
 impl<R: ResourceManager> ResourceManager for Observed<R> {
@@ -38,8 +48,15 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
         self.resource.refusing_work_because()
     }
 
+    fn can_prepare(&self) -> bool {
+        self.resource.can_prepare()
+    }
+
     async fn recover(&self) -> Result<Recovered, ResourceError> {
-        let recovered = self.resource.recover().await?;
+        let mut recovered = self.resource.recover().await?;
+        if self.shared.mutates(Mutant::BarriersForgotten) {
+            recovered.steps.clear();
+        }
         for (branch, ..) in &recovered.prepared {
             self.note(branch, BranchState::Prepared);
         }
@@ -111,6 +128,43 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
 
     async fn forget_heuristic(&self, branch: BranchId) -> Result<(), ResourceError> {
         self.resource.forget_heuristic(branch).await
+    }
+
+    async fn act(
+        &self,
+        step: StepId,
+        run: RunStep,
+        cancelled: CancellationToken,
+    ) -> Result<StepOutcome, ResourceError> {
+        self.note_step(&step, BranchState::Acting);
+        self.shared.reach(self.host, "acting");
+        let outcome = self.resource.act(step.clone(), run, cancelled).await?;
+        self.note_step(&step, BranchState::Over);
+        Ok(outcome)
+    }
+
+    async fn compensate(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
+        if self.shared.refuses_compensations(self.host) {
+            let why = "it does not compensate at the moment";
+            return Ok(StepOutcome::Refused(Refusal::new(RefusalCode::Condition, why)));
+        }
+        self.note_step(&step, BranchState::Compensating);
+        self.shared.reach(self.host, "compensating");
+        if self.shared.mutates(Mutant::CompensationsOnlyAnswered) {
+            self.note_step(&step, BranchState::Over);
+            return Ok(StepOutcome::Done { result: Bytes::new(), pending: false });
+        }
+        let outcome = self.resource.compensate(step.clone(), run).await?;
+        self.note_step(&step, BranchState::Over);
+        Ok(outcome)
+    }
+
+    async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {
+        self.resource.store_empty(step).await
+    }
+
+    async fn close_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) -> Result<(), ResourceError> {
+        self.resource.close_saga(coordinator, ticket, tx).await
     }
 
     async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {

@@ -53,11 +53,13 @@ async fn coordinate(machine: Machine) -> turmoil::Result {
     shared.reach(host, "opened");
     let config = coordinator_config(&shared);
     let sessions = Sessions::new(shared.clone(), network.clone());
+    let dial = Arc::new(network.clone());
     let environment = coordinator::Environment {
         store: MutantStore::over(&shared, host, Arc::new(store)),
         clock: shared.clock(host),
         random,
         connect: Arc::new(sessions),
+        dial,
         incoming: net::incoming(network).await?,
         crash: shared.crash_points(host),
     };

@@ -36,13 +36,13 @@ struct Between {
     shared: Arc<Shared>,
     /// How often each message has passed.
     passed: Mutex<BTreeMap<(u8, Direction, Message), u32>>,
-    /// For a mutant: commits that were sent.
-    committed: Mutex<BTreeSet<(u8, u64)>>,
+    /// For mutants: what is said once only, and was.
+    said: Mutex<BTreeSet<(u8, u64)>>,
 }
 
 impl Sessions {
     pub(super) fn new(shared: Arc<Shared>, network: Network) -> Sessions {
-        let between = Between { shared, passed: Mutex::default(), committed: Mutex::default() };
+        let between = Between { shared, passed: Mutex::default(), said: Mutex::default() };
         Sessions { between: Arc::new(between), network }
     }
 }
@@ -161,9 +161,12 @@ impl Between {
 
     /// For mutants: messages that a coordinator with a bug does not send.
     fn swallows(&self, participant: u8, message: &v1::ToParticipant) -> bool {
-        let is_commit = matches!(message.body, Some(ToBranch::Commit(_)));
-        let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
-        is_commit && self.shared.mutates(Mutant::CommitNotRepeated) && !committed.insert((participant, message.ticket))
+        let said_once = match &message.body {
+            Some(ToBranch::Commit(_)) => self.shared.mutates(Mutant::CommitNotRepeated),
+            Some(ToBranch::Run(run)) => run.compensation && self.shared.mutates(Mutant::CompensationsNotRepeated),
+            Some(_) | None => false,
+        };
+        said_once && !self.said.lock().unwrap_or_else(PoisonError::into_inner).insert((participant, message.ticket))
     }
 
     /// For mutants: messages as a coordinator with a bug understands them.
@@ -204,6 +207,9 @@ fn to_branch(message: &v1::ToParticipant) -> Option<Message> {
         ToBranch::Commit(_) => Some(Message::Commit),
         ToBranch::Abort(_) => Some(Message::Abort),
         ToBranch::Settle(_) => Some(Message::Settle),
+        ToBranch::Run(run) if run.compensation => Some(Message::Compensate),
+        ToBranch::Run(_) => Some(Message::Act),
+        ToBranch::Close(_) => Some(Message::Close),
         ToBranch::Undecided(_) | ToBranch::Noted(_) => None,
     }
 }
@@ -214,5 +220,8 @@ fn to_coordinator(message: &v1::ToCoordinator) -> Option<Message> {
         FromBranch::Confirmed(_) => Some(Message::Confirmed),
         FromBranch::Finished(_) => Some(Message::Finished),
         FromBranch::Inquiry(_) => Some(Message::Inquiry),
+        FromBranch::Ran(ran) if ran.compensation => Some(Message::Compensated),
+        FromBranch::Ran(_) => Some(Message::Acted),
+        FromBranch::Closed(_) => Some(Message::Closed),
     }
 }

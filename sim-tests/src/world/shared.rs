@@ -8,7 +8,7 @@ use crate::disk::Disk;
 use crate::plan::{Host, Plan, What, When};
 use crate::run::{Call, CallKind, Finals, Reply};
 use crate::trace::{Event, Recorder};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -48,6 +48,8 @@ pub(super) struct Shared {
     swapped: Mutex<BTreeMap<Host, Host>>,
     /// The coordinator that clients talk to.
     primary: Mutex<Host>,
+    /// Participants that refuse compensations at the moment.
+    uncompensating: Mutex<BTreeSet<Host>>,
     calls: Mutex<Vec<Call>>,
     /// Operators' desks in use.
     desks: Mutex<u32>,
@@ -76,6 +78,7 @@ impl Shared {
             orders: Mutex::default(),
             swapped: Mutex::default(),
             primary: Mutex::new(Host::Coordinator),
+            uncompensating: Mutex::default(),
             calls: Mutex::default(),
             desks: Mutex::default(),
             finals: Mutex::default(),
@@ -94,6 +97,14 @@ impl Shared {
         let host = if host == Host::Standby { Host::Coordinator } else { host };
         let inside = lock(&self.swapped).get(&host).copied().unwrap_or(host);
         &self.disks[&inside]
+    }
+
+    pub(super) fn refuses_compensations(&self, host: Host) -> bool {
+        lock(&self.uncompensating).contains(&host)
+    }
+
+    pub(super) fn compensates_again(&self, host: Host) {
+        lock(&self.uncompensating).remove(&host);
     }
 
     pub(super) fn swap_disks(&self, one: Host, other: Host) {
@@ -205,6 +216,9 @@ impl Shared {
             | What::Clock { .. }
             | What::Resolve { .. }
             | What::Forget => {}
+            What::CompensationsRefused { participant, .. } => {
+                lock(&self.uncompensating).insert(Host::Participant(*participant));
+            }
         }
     }
 
@@ -295,7 +309,8 @@ fn kills(what: &What, host: Host) -> bool {
         | What::SlowDisk { .. }
         | What::Clock { .. }
         | What::Resolve { .. }
-        | What::Forget => false,
+        | What::Forget
+        | What::CompensationsRefused { .. } => false,
     }
 }
 

@@ -38,7 +38,11 @@ impl MutantStore {
             | Mutant::InquiriesIgnored
             | Mutant::CommitNotRepeated
             | Mutant::FenceRunsAhead
-            | Mutant::HeuristicUnreported => false,
+            | Mutant::HeuristicUnreported
+            | Mutant::BarriersForgotten
+            | Mutant::CompensationsOnlyAnswered
+            | Mutant::CompensationsNotRepeated
+            | Mutant::UnforcedSagas => false,
         }
     }
 
@@ -51,6 +55,7 @@ impl MutantStore {
             Mutant::UnforcedDecisions => self.of_coordinator && (touches("open") || touches("ended")),
             Mutant::UnforcedVotes => !self.of_coordinator && puts_in("branch"),
             Mutant::UnforcedOnePhase => !self.of_coordinator && puts_in("finished") && !touches("branch"),
+            Mutant::UnforcedSagas => self.of_coordinator && touches_saga(batch),
             Mutant::OpenRecordsForgotten
             | Mutant::OutcomesForgotten
             | Mutant::EpochReused
@@ -62,7 +67,10 @@ impl MutantStore {
             | Mutant::InquiriesIgnored
             | Mutant::CommitNotRepeated
             | Mutant::FenceRunsAhead
-            | Mutant::HeuristicUnreported => false,
+            | Mutant::HeuristicUnreported
+            | Mutant::BarriersForgotten
+            | Mutant::CompensationsOnlyAnswered
+            | Mutant::CompensationsNotRepeated => false,
         };
         if unforced { Durability::Lazy } else { wanted }
     }
@@ -99,4 +107,12 @@ impl Store for MutantStore {
     fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
         self.store.free_bytes()
     }
+}
+
+/// The id of a saga begins with its letter.
+fn touches_saga(batch: &Batch) -> bool {
+    batch.iter().any(|operation| match operation {
+        Operation::Put { family, key, .. } => ["open", "ended"].contains(&family.0) && key.starts_with(b"s"),
+        Operation::Delete { .. } | Operation::DeleteRange { .. } => false,
+    })
 }

@@ -1,12 +1,12 @@
 //! What clients do: drawn from a stream of their own.
 
 use crate::plan::{Host, Shape};
-use crate::run::{Op, Reads, Work};
+use crate::run::{Mode, Op, Reads, Work};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use undoubt_client::Transaction;
-use undoubt_client::kv::{Add, KvWork, decode_results};
+use undoubt_client::kv::{Add, KvWork, Reference, decode_results};
+use undoubt_client::{RetryPolicy, Step, Transaction};
 use undoubt_platform::Random;
 use undoubt_vocabulary::{ParticipantName, TxId};
 
@@ -48,6 +48,28 @@ pub(super) fn draw(random: &dyn Random, shape: &Shape) -> Work {
             .map(|at| (at, vec![Op::ReadRegister { register: key() }, Op::ReadAccount { account: key() }]))
             .collect(),
     }
+}
+
+/// A saga at random, on accounts of its own: what sagas have half done, audits under two-phase commit must not see.
+///
+/// What takes can be undone. What gives cannot, since it may have been spent: the first to do so is the pivot, and others
+/// come after it.
+pub(super) fn draw_saga(random: &dyn Random, shape: &Shape) -> Work {
+    let account = || shape.keys + u8::try_from(random.below(shape.keys.into())).unwrap_or_default();
+    let amount = || i64::try_from(random.below(30)).unwrap_or_default() + 1;
+    let (takes, gives) = match random.below(100) {
+        0..45 => (1, 1),
+        45..65 => (2, 1),
+        65..75 => (1, 2),
+        75..85 => (0, 2),
+        _ => (2 + random.below(2), 0),
+    };
+    let places = places(random, shape, takes + gives).into_iter().enumerate();
+    let ops = places.map(|(index, at)| {
+        let delta = if (index as u64) < takes { -amount() } else { 2 * amount() };
+        (at, vec![Op::Transfer { account: account(), delta }])
+    });
+    ops.collect()
 }
 
 /// Other work at the same places, for a client that uses an id twice.
@@ -95,9 +117,59 @@ pub(super) fn mark_key(tx: &str) -> String {
 
 pub(super) fn transaction(tx: &TxId, work: &Work, timeout: Duration) -> Transaction {
     let transaction = Transaction::with_id(tx.clone()).timeout(timeout);
-    work.iter().fold(transaction, |transaction, (at, ops)| {
-        transaction.kv(&Host::Participant(*at).to_string(), kv_work(tx, ops))
-    })
+    match Mode::of(&tx.to_string()) {
+        Mode::TwoPhase => work.iter().fold(transaction, |transaction, (at, ops)| {
+            transaction.kv(&Host::Participant(*at).to_string(), kv_work(tx, ops))
+        }),
+        Mode::Saga => steps(tx, work, false).into_iter().fold(transaction, Transaction::step),
+        Mode::GuardedSaga => steps(tx, work, true).into_iter().fold(transaction, Transaction::step),
+        Mode::Auto => steps(tx, work, false).into_iter().fold(transaction, Transaction::step).auto(),
+    }
+}
+
+/// A step for each participant, by its name: first what can be undone, side by side if the id is even, then the rest.
+fn steps(tx: &TxId, work: &Work, guarded: bool) -> Vec<Step> {
+    let retry = RetryPolicy {
+        max_attempts: 3,
+        first_pause: Duration::from_millis(40),
+        max_pause: Duration::from_millis(300),
+        attempt_timeout: Duration::from_millis(600),
+    };
+    let only_gives = |ops: &[Op]| ops.iter().all(|op| matches!(op, Op::Transfer { delta, .. } if *delta > 0));
+    let (rest, undoable): (Vec<_>, Vec<_>) = work.iter().partition(|(_, ops)| only_gives(ops));
+    let side_by_side = tx.as_bytes().last().is_some_and(|last| last % 2 == 0);
+    let names: Vec<String> = undoable.iter().map(|(at, _)| Host::Participant(**at).to_string()).collect();
+    let step = |at: &u8, ops: &[Op]| {
+        let name = Host::Participant(*at).to_string();
+        let work = kv_work(tx, ops);
+        // From the pivot on two sagas could wait for each other's locks for ever.
+        Step::kv(&name, &name, if guarded && !only_gives(ops) { work.guarded() } else { work }).retry(retry)
+    };
+    let undoable = undoable.iter().map(|(at, ops)| {
+        let step = step(at, ops).undo_kv(undone(tx, **at, ops));
+        if side_by_side { step.after(&[]) } else { step }
+    });
+    let rest = rest.iter().enumerate().map(|(index, (at, ops))| match index {
+        0 => step(at, ops).pivot().after(&names.iter().map(String::as_str).collect::<Vec<_>>()),
+        _ => step(at, ops),
+    });
+    undoable.chain(rest).collect()
+}
+
+/// Takes back what [`kv_work`] did, its mark included. A register gets back what was read from it.
+fn undone(tx: &TxId, at: u8, ops: &[Op]) -> KvWork {
+    let own = Host::Participant(at).to_string();
+    let mut place = 0;
+    let back = ops.iter().fold(KvWork::new(), |kv, op| {
+        let read_at = place;
+        place += if matches!(op, Op::ReadWrite { .. }) { 2 } else { 1 };
+        match op {
+            Op::Transfer { account, delta } => kv.add(account_key(*account), -delta),
+            Op::ReadWrite { register } => kv.put(register_key(*register), "").value_from(Reference::to(&own, read_at)),
+            Op::ReadAccount { .. } | Op::ReadRegister { .. } => kv,
+        }
+    });
+    back.delete(mark_key(&tx.to_string()))
 }
 
 fn kv_work(tx: &TxId, ops: &[Op]) -> KvWork {

@@ -65,7 +65,7 @@ pub enum Command {
     Watch {
         tx: Option<TxId>,
     },
-    /// Aborts a transaction that is not decided yet.
+    /// Aborts a transaction that is not decided yet; undoes a saga that is not past its pivot.
     Cancel {
         tx: TxId,
     },
@@ -91,6 +91,7 @@ pub enum Command {
     },
     Resolve(Resolve),
     Forget(Forget),
+    ResolveStep(ResolveStep),
     /// Pauses or resumes driving the transactions that the coordinator recovered from its log.
     Recovery {
         #[arg(value_enum)]
@@ -147,6 +148,10 @@ pub struct Submit {
     /// Return as soon as the coordinator has taken the transaction over.
     #[arg(long)]
     pub no_wait: bool,
+    /// With --no-wait: a URL like http://127.0.0.1:8080/done that is to hear the outcome, by a POST of JSON. It is called
+    /// until it answers, also after restarts of the coordinator.
+    #[arg(long, value_name = "URL", requires = "no_wait")]
+    pub callback: Option<String>,
     /// With --lines: at most so many transactions at the same time.
     #[arg(long, default_value_t = 1_024, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub in_flight: u32,
@@ -236,6 +241,30 @@ pub struct Resolve {
 pub enum Decision {
     Commit,
     Abort,
+}
+
+/// Ends a saga's step that is stuck: it was refused as often as its policy allows, and must not be undone, or could not be.
+#[derive(Debug, Args)]
+pub struct ResolveStep {
+    pub tx: TxId,
+    /// The step's name; see `undoubt status`.
+    pub step: String,
+    /// Try it again; go on without it, which is reported as damage for good; or take it for done by other means.
+    #[arg(value_enum)]
+    pub resolution: Resolution,
+    /// Who decides. Recorded for good.
+    #[arg(long, value_parser = statement)]
+    pub who: String,
+    /// Why. Recorded for good.
+    #[arg(long, value_parser = statement)]
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Resolution {
+    Retry,
+    Skip,
+    Done,
 }
 
 /// Gives up on a transaction's branches that do not acknowledge, or drops the record of a heuristic outcome.

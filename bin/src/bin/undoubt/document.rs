@@ -10,8 +10,8 @@ use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
 use std::time::Duration;
-use undoubt_client::Transaction;
 use undoubt_client::kv::{Add, KvWork, Operation};
+use undoubt_client::{RetryPolicy, Step, Transaction};
 use undoubt_vocabulary::TxId;
 
 /// How files are written; part of the help.
@@ -40,6 +40,26 @@ and the same in TOML:
   deadline  How long the coordinator tries to reach a commit, like 500ms. Without one, its own default.
   branches  The work of each participant. For a key-value participant a list of operations, each as text (see above) or
             as one of the objects below; for others {"raw": WORK}, where WORK is 0x and hexadecimal, or base64.
+
+A saga has steps instead of branches, which run in this order, and are undone in reverse if one fails:
+
+  {
+    "mode": "saga",
+    "steps": [
+      {"name": "flight", "at": "airline", "do": ["add seats -1 floor=0"], "undo": ["add seats 1"]},
+      {"name": "hotel", "at": "hotels", "do": ["put room/7 taken"], "undo": ["delete room/7"], "after": []},
+      {"name": "pay", "at": "bank", "do": ["add alice -300 floor=0"], "after": ["flight", "hotel"], "pivot": true},
+      {"name": "tell", "at": "post", "do": ["put mail paid"], "attempts": 20}
+    ]
+  }
+
+  mode      "saga", or "auto": two-phase commit where that can be, else the saga. Without one: two-phase commit.
+  do, undo  Like the work of a branch. From the pivot on, the point of no return, there is nothing to undo.
+  after     Steps that have to be done before; without it, the one before this in the list.
+  attempts, attempt_timeout, first_pause, max_pause
+            How often and how fast it is tried. After so many a step before the pivot turns the saga back.
+  value     With auto: what it is worth. The coordinator may send what is worth much through two-phase commit only.
+  two_phase_only   With auto: true for two-phase commit or nothing.
 
   {"get": {"key": K}}  {"put": {"key": K, "value": V}}  {"delete": {"key": K}}
   {"add": {"key": K, "delta": N, "floor": N, "ceiling": N}}           floor and ceiling may be left out
@@ -82,7 +102,72 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 struct Document {
     id: Option<String>,
     deadline: Option<String>,
-    branches: Branches,
+    mode: Option<Mode>,
+    branches: Option<Branches>,
+    steps: Option<Vec<GivenStep>>,
+    value: Option<u64>,
+    #[serde(default)]
+    two_phase_only: bool,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Mode {
+    TwoPhase,
+    Saga,
+    Auto,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GivenStep {
+    name: String,
+    at: String,
+    #[serde(rename = "do")]
+    action: Work,
+    #[serde(rename = "undo")]
+    compensation: Option<Work>,
+    after: Option<Vec<String>>,
+    #[serde(default)]
+    uses: Vec<String>,
+    #[serde(default)]
+    pivot: bool,
+    attempts: Option<u32>,
+    attempt_timeout: Option<String>,
+    first_pause: Option<String>,
+    max_pause: Option<String>,
+}
+
+impl GivenStep {
+    fn step(self) -> Result<Step, String> {
+        let mut retry = RetryPolicy::default();
+        let spans = [
+            ("attempt_timeout", &self.attempt_timeout, &mut retry.attempt_timeout),
+            ("first_pause", &self.first_pause, &mut retry.first_pause),
+            ("max_pause", &self.max_pause, &mut retry.max_pause),
+        ];
+        for (field, given, span) in spans {
+            if let Some(given) = given {
+                *span = duration(given).map_err(|why| format!("step {}: {field}: {why}", self.name))?;
+            }
+        }
+        retry.max_attempts = self.attempts.unwrap_or(retry.max_attempts);
+        let step = match self.action {
+            Work::Kv(work) => Step::kv(&self.name, &self.at, work),
+            Work::Raw(work) => Step::raw(&self.name, &self.at, work),
+        };
+        let step = match self.compensation {
+            Some(Work::Kv(work)) => step.undo_kv(work),
+            Some(Work::Raw(work)) => step.undo_raw(work),
+            None => step,
+        };
+        let step = match &self.after {
+            Some(after) => step.after(&after.iter().map(String::as_str).collect::<Vec<_>>()),
+            None => step,
+        };
+        let step = step.uses(&self.uses.iter().map(String::as_str).collect::<Vec<_>>()).retry(retry);
+        Ok(if self.pivot { step.pivot() } else { step })
+    }
 }
 
 impl Document {
@@ -94,11 +179,32 @@ impl Document {
         if let Some(deadline) = self.deadline {
             transaction = transaction.timeout(duration(&deadline).map_err(|why| format!("deadline: {why}"))?);
         }
-        Ok(self.branches.0.into_iter().fold(transaction, |transaction, (participant, work)| match work {
-            Work::Kv(work) => transaction.kv(&participant, work),
-            Work::Raw(work) => transaction.branch(&participant, work),
-        }))
+        let transaction = match (self.mode.unwrap_or(Mode::TwoPhase), self.branches, self.steps) {
+            (Mode::TwoPhase, Some(branches), None) => {
+                return Ok(branches.0.into_iter().fold(transaction, |transaction, (participant, work)| match work {
+                    Work::Kv(work) => transaction.kv(&participant, work),
+                    Work::Raw(work) => transaction.branch(&participant, work),
+                }));
+            }
+            (Mode::TwoPhase, None, None) => return Err("it has no branches; give the participants their work".into()),
+            (Mode::TwoPhase, _, Some(_)) => return Err("steps need \"mode\": \"saga\" or \"auto\"; add it".into()),
+            (Mode::Saga | Mode::Auto, Some(_), _) => {
+                return Err("branches are for two-phase commit; give steps, or leave the mode out".into());
+            }
+            (Mode::Saga | Mode::Auto, None, None) => return Err("it has no steps; give it at least one".into()),
+            (Mode::Saga, None, Some(steps)) => add_steps(transaction, steps)?,
+            (Mode::Auto, None, Some(steps)) => add_steps(transaction, steps)?.auto(),
+        };
+        let transaction = match self.value {
+            Some(value) => transaction.value(value),
+            None => transaction,
+        };
+        Ok(if self.two_phase_only { transaction.two_phase_only() } else { transaction })
     }
+}
+
+fn add_steps(transaction: Transaction, steps: Vec<GivenStep>) -> Result<Transaction, String> {
+    steps.into_iter().try_fold(transaction, |transaction, step| Ok(transaction.step(step.step()?)))
 }
 
 /// In the order given. A participant may come twice, which a map would hide.
@@ -116,7 +222,10 @@ struct RawWork {
 }
 
 /// An operation, as text or as an object.
-struct Given(Operation);
+enum Given {
+    Plain(Operation),
+    Text(String),
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
@@ -204,7 +313,11 @@ impl<'de> Deserialize<'de> for Work {
 
             fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Work, A::Error> {
                 let given: Vec<Given> = Vec::deserialize(SeqAccessDeserializer::new(list))?;
-                Ok(Work::Kv(given.into_iter().fold(KvWork::new(), |work, Given(operation)| work.operation(operation))))
+                let work = given.into_iter().try_fold(KvWork::new(), |work, given| match given {
+                    Given::Plain(operation) => Ok(work.operation(operation)),
+                    Given::Text(text) => operation::append(work, &text),
+                });
+                work.map(Work::Kv).map_err(A::Error::custom)
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Work, A::Error> {
@@ -227,12 +340,12 @@ impl<'de> Deserialize<'de> for Given {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Given, E> {
-                operation::parse(text).map(Given).map_err(E::custom)
+                Ok(Given::Text(text.to_owned()))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Given, A::Error> {
                 let structured = Structured::deserialize(MapAccessDeserializer::new(map))?;
-                structured.operation().map(Given).map_err(A::Error::custom)
+                structured.operation().map(Given::Plain).map_err(A::Error::custom)
             }
         }
         deserializer.deserialize_any(TextOrObject)

@@ -7,10 +7,10 @@ use crate::output::{Format, clean, fields, line, or_dash, span, table};
 use crate::submit;
 use futures::StreamExt;
 use std::pin::pin;
-use undoubt_client::{Filter, HistoryEvent, ListQuery, TransactionView, Watched};
+use undoubt_client::{BranchView, Filter, HistoryEvent, ListQuery, TransactionView, Watched};
 use undoubt_platform::{Clock, SystemClock};
 use undoubt_proto::v1;
-use undoubt_vocabulary::{Outcome, Timestamp, TxId};
+use undoubt_vocabulary::{Outcome, ParticipantName, Timestamp, TxId};
 
 pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
     let view = global.client()?.get(tx).await?;
@@ -18,11 +18,13 @@ pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
         let branches = view
             .branches
             .iter()
-            .map(|branch| [branch.participant.to_string(), branch.state.clone(), or_dash(branch.outcome)]);
-        let table = table(["participant", "state", "outcome"], branches.collect(), "no branches are known any more");
+            .map(|branch| [name(branch).to_string(), branch.state.clone(), or_dash(branch.outcome)]);
+        let kind = if view.saga { "step" } else { "participant" };
+        let table = table([kind, "state", "outcome"], branches.collect(), "no branches are known any more");
         let results = Standing::new(&view.tx, &view.known);
         let standing = submit::describe(&results, None);
         let facts = fields(&[
+            ("mode", if view.saga { "saga" } else { "two-phase commit" }.to_owned()),
             ("phase", view.phase.clone()),
             ("begun", began(&view)),
             ("took", or_dash(view.ended_at.map(|at| span(at.since(view.begun_at))))),
@@ -31,6 +33,11 @@ pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
         format!("{standing}{}\n{facts}\n{table}", warning(&view))
     })?;
     Ok(Exit::Done)
+}
+
+/// Of a saga, which step it is.
+fn name(branch: &BranchView) -> &ParticipantName {
+    branch.step.as_ref().unwrap_or(&branch.participant)
 }
 
 fn began(view: &TransactionView) -> String {
@@ -110,7 +117,7 @@ fn row(view: &TransactionView, now: Timestamp) -> [String; 6] {
         Some(Outcome::Committed) => ("committed", String::new()),
         Some(Outcome::Aborted(reason)) => ("aborted", reason.label().to_owned()),
     };
-    let branches = view.branches.iter().map(|branch| format!("{} {}", branch.participant, branch.state));
+    let branches = view.branches.iter().map(|branch| format!("{} {}", name(branch), branch.state));
     [
         view.tx.to_string(),
         if view.heuristic_damage { format!("{state}, DAMAGED") } else { state.to_owned() },

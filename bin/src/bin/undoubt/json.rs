@@ -21,7 +21,7 @@ pub struct Standing {
     /// pending, committed, aborted
     pub state: &'static str,
     pub abort: Option<Abort>,
-    /// What each participant read.
+    /// What each participant, or each step of a saga, read.
     pub results: BTreeMap<String, BranchResult>,
 }
 
@@ -70,6 +70,8 @@ pub struct Transaction {
     pub begun_at: String,
     pub ended_at: Option<String>,
     pub heuristic_damage: bool,
+    /// Branches and results are named by its steps.
+    pub saga: bool,
     pub branches: Vec<Branch>,
     pub history: Vec<Event>,
 }
@@ -77,6 +79,8 @@ pub struct Transaction {
 #[derive(Debug, Serialize)]
 pub struct Branch {
     pub participant: String,
+    /// Of a saga.
+    pub step: Option<String>,
     pub state: String,
     pub outcome: Option<&'static str>,
 }
@@ -232,6 +236,7 @@ impl From<&TransactionView> for Transaction {
             begun_at: view.begun_at.to_string(),
             ended_at: view.ended_at.map(|at| at.to_string()),
             heuristic_damage: view.heuristic_damage,
+            saga: view.saga,
             branches: view.branches.iter().map(Into::into).collect(),
             history: view.history.iter().map(Into::into).collect(),
         }
@@ -242,6 +247,7 @@ impl From<&BranchView> for Branch {
     fn from(view: &BranchView) -> Self {
         Branch {
             participant: view.participant.to_string(),
+            step: view.step.as_ref().map(ToString::to_string),
             state: view.state.clone(),
             outcome: view.outcome.map(|outcome| outcome.as_str()),
         }

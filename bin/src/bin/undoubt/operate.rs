@@ -1,12 +1,13 @@
 //! What operators do: looking at coordinator and participants, and deciding where no machine may.
 
-use crate::args::{Decision, Forget, Global, RecoveryAction, Resolve};
+use crate::args::{self, Decision, Forget, Global, RecoveryAction, Resolve, ResolveStep};
 use crate::exit::{Exit, Failure};
-use crate::json::{Coordinator, HeldBranches, ParticipantSelf};
+use crate::json::{Coordinator, HeldBranches, ParticipantSelf, Standing};
 use crate::output::{Format, fields, line, or_dash, span, table};
+use crate::submit;
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
-use undoubt_client::{CoordinatorView, HeldBranch, ParticipantView, Resolution};
+use undoubt_client::{CoordinatorView, HeldBranch, ParticipantView, Resolution, StepResolution};
 use undoubt_platform::{Clock, SystemClock};
 use undoubt_vocabulary::Timestamp;
 
@@ -107,6 +108,19 @@ fn branch_row(branch: &HeldBranch, now: Timestamp) -> [String; 5] {
     });
     let (age, coordinator) = (span(branch.age(now)), branch.coordinator.to_string());
     [branch.tx.to_string(), branch.state.clone(), age, coordinator, or_dash(heuristic)]
+}
+
+pub async fn resolve_step(arguments: &ResolveStep, global: &Global) -> Result<Exit, Failure> {
+    let ResolveStep { tx, step, resolution, who, reason } = arguments;
+    let resolution = match resolution {
+        args::Resolution::Retry => StepResolution::Retry,
+        args::Resolution::Skip => StepResolution::Skip,
+        args::Resolution::Done => StepResolution::Done,
+    };
+    let known = global.client()?.resolve_step(tx, step, resolution, who, reason).await?;
+    let standing = Standing::new(tx, &known);
+    global.output.show(&standing, || submit::headline(&standing))?;
+    Ok(Exit::Done)
 }
 
 pub async fn resolve(arguments: &Resolve, global: &Global) -> Result<Exit, Failure> {

@@ -2,7 +2,7 @@
 
 use crate::text::{ABSENT, Word, to_word, words};
 use bytes::Bytes;
-use undoubt_client::kv::{Add, Operation};
+use undoubt_client::kv::{Add, KvWork, Operation, Reference};
 
 /// How operations are written; part of the help.
 pub const GRAMMAR: &str = "  get KEY
@@ -11,12 +11,67 @@ pub const GRAMMAR: &str = "  get KEY
   add KEY NUMBER [floor=NUMBER] [ceiling=NUMBER]     refused if the sum would cross a bound
   cas KEY expected=VALUE|absent value=VALUE|absent   sets the value if the present one is as expected
 
+After any of them, in a saga: key-from=STEP.N appends to the key what step STEP left as its result number N (from 0),
+value-from=STEP.N and expected-from=STEP.N take a value from there, pend marks the key as pending until the saga ends,
+and anywhere respect-pending refuses while an unfinished saga has marked the key.
+
 Keys and values are text, \"quoted\" where they hold white space or stand for a word like absent (with JSON's escapes),
 or bytes in hexadecimal: 0x6b6579.";
 
-/// Reads one operation. The error says what is wrong and what would be right.
-pub fn parse(text: &str) -> Result<Operation, String> {
-    let words = words(text).map_err(|why| format!("{text:?}: {why}"))?;
+/// Reads one operation, and appends it to `work`. The error says what is wrong and what would be right.
+pub fn append(work: KvWork, text: &str) -> Result<KvWork, String> {
+    let mut words = words(text).map_err(|why| format!("{text:?}: {why}"))?;
+    let mut extras = Vec::new();
+    while let Some(extra) = words.last().and_then(Extra::read) {
+        extras.push(extra.map_err(|why| format!("{text:?}: {why}"))?);
+        words.pop();
+    }
+    Ok(extras.into_iter().rev().fold(work.operation(parse(text, &words)?), |work, extra| extra.apply(work)))
+}
+
+/// What an operation may have besides itself.
+enum Extra {
+    Pend,
+    RespectPending,
+    KeyFrom(Reference),
+    ValueFrom(Reference),
+    ExpectedFrom(Reference),
+}
+
+impl Extra {
+    /// `None` if the word is none.
+    fn read(word: &Word) -> Option<Result<Extra, String>> {
+        match word.named() {
+            Some(("key-from", from)) => Some(reference(&from).map(Extra::KeyFrom)),
+            Some(("value-from", from)) => Some(reference(&from).map(Extra::ValueFrom)),
+            Some(("expected-from", from)) => Some(reference(&from).map(Extra::ExpectedFrom)),
+            Some(_) => None,
+            None => match word.bare().as_deref() {
+                Some("pend") => Some(Ok(Extra::Pend)),
+                Some("respect-pending") => Some(Ok(Extra::RespectPending)),
+                Some(_) | None => None,
+            },
+        }
+    }
+
+    fn apply(self, work: KvWork) -> KvWork {
+        match self {
+            Extra::Pend => work.pend(),
+            Extra::RespectPending => work.respect_pending(),
+            Extra::KeyFrom(from) => work.key_suffix_from(from),
+            Extra::ValueFrom(from) => work.value_from(from),
+            Extra::ExpectedFrom(from) => work.expected_from(from),
+        }
+    }
+}
+
+fn reference(word: &Word) -> Result<Reference, String> {
+    let text = word.bare().unwrap_or_default();
+    let read = text.rsplit_once('.').and_then(|(step, operation)| Some(Reference::to(step, operation.parse().ok()?)));
+    read.ok_or_else(|| format!("{text:?} is no result of a step; write STEP.N, where N counts from 0"))
+}
+
+fn parse(text: &str, words: &[Word]) -> Result<Operation, String> {
     let wrong = |why: String| format!("{text:?} is no operation: {why}");
     let Some((verb, arguments)) = words.split_first() else {
         return Err(wrong("it is empty; write one like \"add alice -10 floor=0\"".to_owned()));
@@ -103,6 +158,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn parse(text: &str) -> Result<Operation, String> {
+        append(KvWork::new(), text).map(|work| work.operations()[0].clone())
+    }
+
     fn bytes() -> impl Strategy<Value = Bytes> {
         prop_oneof![
             "[a-z0-9:/=]{1,8}".prop_map(Bytes::from),
@@ -131,6 +190,8 @@ mod tests {
     proptest! {
         #[test]
         fn an_operation_survives_being_written_as_text(operation in operation()) {
+            // As the last word of a key or a value these would be taken for more than that.
+            prop_assume!(!["pend", "respect-pending"].contains(&to_text(&operation).rsplit(' ').next().unwrap_or_default()));
             prop_assert_eq!(parse(&to_text(&operation)), Ok(operation));
         }
 
@@ -148,6 +209,16 @@ mod tests {
         assert_eq!(parse("add alice -10 floor=0 ceiling=9"), Ok(add.clone()));
         assert_eq!(parse("  add alice -10 ceiling=9 floor=0 "), Ok(add));
         assert!(parse("add alice -10 floor=0 floor=1").unwrap_err().contains("twice"));
+    }
+
+    #[test]
+    fn what_an_operation_has_besides_itself_comes_last() {
+        let read = |text| append(KvWork::new(), text);
+        let put = KvWork::new().put("seat/", "").key_suffix_from(Reference::to("flight", 0));
+        assert_eq!(read("put seat/ \"\" key-from=flight.0"), Ok(put.clone()));
+        assert_eq!(read("put seat/ \"\" key-from=flight.0 pend"), Ok(put.pend()));
+        assert_eq!(read("get x respect-pending"), Ok(KvWork::new().get("x").respect_pending()));
+        assert!(read("get x key-from=flight").unwrap_err().contains("STEP.N"));
     }
 
     #[test]

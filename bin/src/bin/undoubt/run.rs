@@ -12,7 +12,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use undoubt::workload::report::Tally;
 use undoubt::workload::{
-    Audit, Hot, Length, Load, MAX_CUSTOMERS, MAX_IN_FLIGHT, Phase, Progress, Report, Workload, audit, connected, run,
+    Audit, Hot, Length, Load, MAX_CUSTOMERS, MAX_IN_FLIGHT, Mode, Phase, Progress, Report, Workload, audit, connected,
+    run,
 };
 
 /// Puts a load on the coordinator, measures it, and audits that nothing was lost.
@@ -25,6 +26,9 @@ use undoubt::workload::{
 pub struct Run {
     #[arg(value_enum)]
     pub workload: Choice,
+    /// How transactions are carried out.
+    #[arg(long, value_enum, default_value = "two-phase")]
+    pub mode: How,
     /// Key-value participants to use, by name. Default: all the coordinator is connected to.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub participants: Vec<String>,
@@ -66,6 +70,7 @@ pub struct Run {
 const EXAMPLES: &str = "\
 Examples:
   undoubt run smallbank
+  undoubt run trips --mode saga --customers 300
   undoubt run smallbank --customers 100000 --hot-customers 100 --hot-share 50 --for 1m
   undoubt run transfers --branches 3 --participants a,b,c --count 100000 --in-flight 1024 --output json
 
@@ -77,6 +82,28 @@ pub enum Choice {
     Smallbank,
     /// From one account to others, elsewhere.
     Transfers,
+    /// Trips of a flight, a hotel and a car, some of which are sold out; a customer is something on offer.
+    Trips,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum How {
+    TwoPhase,
+    Saga,
+    Auto,
+    /// A third each.
+    Mixed,
+}
+
+impl From<How> for Mode {
+    fn from(how: How) -> Mode {
+        match how {
+            How::TwoPhase => Mode::TwoPhase,
+            How::Saga => Mode::Saga,
+            How::Auto => Mode::Auto,
+            How::Mixed => Mode::Mixed,
+        }
+    }
 }
 
 /// What `--output json` prints.
@@ -131,9 +158,11 @@ async fn load(arguments: &Run, global: &Global) -> Result<Load, Failure> {
     let workload = match arguments.workload {
         Choice::Smallbank => Workload::SmallBank,
         Choice::Transfers => Workload::Transfers { branches: arguments.branches },
+        Choice::Trips => Workload::Trips,
     };
     let load = Load::new(&global.coordinator, participants, workload);
     Ok(Load {
+        mode: arguments.mode.into(),
         customers: arguments.customers,
         in_flight: arguments.in_flight.into(),
         length: arguments.count.map_or(Length::For(arguments.length), Length::Count),

@@ -3,6 +3,7 @@
 use crate::args::Global;
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Format};
+use crate::run::How;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::future::Future;
 use std::io::IsTerminal;
@@ -28,6 +29,9 @@ pub struct TortureArgs {
     customers: u32,
     #[arg(long, default_value_t = 64)]
     in_flight: usize,
+    /// How transactions are carried out.
+    #[arg(long, value_enum, default_value = "mixed")]
+    mode: How,
 }
 
 pub async fn run_demo(seed: u64, global: &Global) -> Result<Exit, Failure> {
@@ -66,6 +70,7 @@ pub async fn run_torture(args: &TortureArgs, global: &Global) -> Result<Exit, Fa
         participants: args.participants.into(),
         customers: args.customers,
         in_flight: args.in_flight,
+        mode: args.mode.into(),
     };
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(args.kills as u64) } else { ProgressBar::hidden() };
     bar.set_style(ProgressStyle::with_template("{pos}/{len} {wide_bar} {msg}").map_err(anyhow::Error::from)?);

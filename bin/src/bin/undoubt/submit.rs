@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 use std::{fs, io};
 use undoubt_client::kv::KvWork;
-use undoubt_client::{Answer, Client, ClientOptions, Transaction};
+use undoubt_client::{Answer, Client, ClientOptions, Step, Transaction};
 use undoubt_vocabulary::Outcome;
 
 /// The largest transaction in its longest form, as hexadecimal in JSON, with room to spare.
@@ -61,7 +61,8 @@ pub fn describe(standing: &Standing, transaction: Option<&Transaction>) -> Strin
         match result {
             BranchResult::Raw(raw) => rows.push(row(String::new(), raw.clone())),
             BranchResult::Values(values) => {
-                let operations = transaction.and_then(|tx| tx.kv_work(participant)).map_or(&[][..], KvWork::operations);
+                let work = transaction.and_then(|tx| tx.kv_work(participant).or_else(|| kv_action(tx, participant)));
+                let operations = work.map_or(&[][..], KvWork::operations);
                 let what = |at: usize| operations.get(at).map_or_else(|| (at + 1).to_string(), operation::to_text);
                 let value = |value: &Option<String>| value.clone().unwrap_or_else(|| text::ABSENT.to_owned());
                 rows.extend(values.iter().enumerate().map(|(at, read)| row(what(at), value(read))));
@@ -73,6 +74,10 @@ pub fn describe(standing: &Standing, transaction: Option<&Transaction>) -> Strin
         return headline;
     }
     format!("{headline}\n{}", output::table(["participant", "operation", "value after it"], rows, ""))
+}
+
+fn kv_action<'a>(transaction: &'a Transaction, step: &str) -> Option<&'a KvWork> {
+    transaction.steps().iter().find(|found| found.name() == step).and_then(Step::kv_action)
 }
 
 pub fn headline(standing: &Standing) -> String {
@@ -94,10 +99,13 @@ fn transaction(arguments: &Submit) -> Result<Transaction, Failure> {
         (None, None) => Transaction::new(),
     };
     for pair in arguments.on.chunks_exact(2) {
-        transaction = transaction.kv(&pair[0], KvWork::new().operation(operation::parse(&pair[1]).map_err(usage)?));
+        transaction = transaction.kv(&pair[0], operation::append(KvWork::new(), &pair[1]).map_err(usage)?);
     }
     for pair in arguments.raw.chunks_exact(2) {
         transaction = transaction.branch(&pair[0], document::raw_work(&pair[1]).map_err(usage)?);
+    }
+    if let Some(url) = &arguments.callback {
+        transaction = transaction.callback(url);
     }
     Ok(match arguments.deadline {
         Some(deadline) => transaction.timeout(deadline),

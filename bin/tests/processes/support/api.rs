@@ -46,7 +46,7 @@ pub fn branch(participant: &str, work: KvWork) -> v1::BranchWork {
 
 pub fn request(tx: &str, branches: impl IntoIterator<Item = v1::BranchWork>) -> v1::SubmitRequest {
     let tx = Bytes::copy_from_slice(tx.as_bytes());
-    v1::SubmitRequest { tx, branches: branches.into_iter().collect(), timeout_ms: 0, no_wait: false }
+    v1::SubmitRequest { tx, branches: branches.into_iter().collect(), ..v1::SubmitRequest::default() }
 }
 
 /// Moves money from `alice` at bank-a to `bob` at bank-b, and reads both.

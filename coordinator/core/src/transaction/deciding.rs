@@ -77,7 +77,7 @@ impl Transaction {
         }
     }
 
-    fn unanswered(&self) -> Vec<ParticipantName> {
+    pub(super) fn unanswered(&self) -> Vec<ParticipantName> {
         let silent = |vote: BranchVote| match (vote, &self.state) {
             (BranchVote::Awaited, _) | (BranchVote::ReadOnly, State::Confirming) => true,
             (
@@ -128,7 +128,7 @@ impl Transaction {
                 self.branches.iter_mut().for_each(|branch| branch.work = bytes::Bytes::new());
                 for branch in 0..self.branches.len() {
                     if self.branches[branch].vote == BranchVote::Confirmed {
-                        cx.fences.close(&self.branches[branch].participant, self.ticket);
+                        cx.peers.fences.close(&self.branches[branch].participant, self.ticket);
                     }
                 }
                 self.send_commits(cx);
@@ -136,7 +136,7 @@ impl Transaction {
             }
             // Nobody may hear of the decision before it is stable (R1).
             Event::Inquired { branch } => self.send_undecided(branch, cx),
-            Event::Logged { stage: Stage::Delegated | Stage::Ended }
+            Event::Logged { .. }
             | Event::Voted { .. }
             | Event::Confirmed { .. }
             | Event::Finished { .. }

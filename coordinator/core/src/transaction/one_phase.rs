@@ -23,7 +23,7 @@ impl Transaction {
                 let unanswered = vec![self.branches[0].participant.clone()];
                 self.abort(AbortReason::DeadlinePassed { unanswered }, cx);
             }
-            Event::Logged { stage: Stage::Committed | Stage::Ended }
+            Event::Logged { .. }
             | Event::Voted { .. }
             | Event::Confirmed { .. }
             | Event::Finished { .. }

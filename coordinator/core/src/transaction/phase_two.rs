@@ -56,7 +56,7 @@ impl Transaction {
             return;
         }
         self.branches[branch].outcome = Some(outcome);
-        cx.fences.close(&self.branches[branch].participant, self.ticket);
+        cx.peers.fences.close(&self.branches[branch].participant, self.ticket);
         self.end_if_acknowledged(cx);
     }
 
@@ -112,7 +112,7 @@ impl Transaction {
 
     fn retire(&mut self, cx: &mut Context<'_>) {
         for branch in &self.branches {
-            cx.fences.close(&branch.participant, self.ticket);
+            cx.peers.fences.close(&branch.participant, self.ticket);
         }
         for (index, branch) in self.branches.iter().enumerate() {
             match branch.outcome {
@@ -122,6 +122,7 @@ impl Transaction {
                 Some(BranchOutcome::Committed | BranchOutcome::Aborted | BranchOutcome::Unknown) | None => {}
             }
         }
+        cx.peers.breakers.over(self.ticket, cx.now);
         self.state = State::Ended;
         cx.effects.push(Effect::Retired { tx: self.tx.clone() });
     }

@@ -2,13 +2,15 @@
 
 use super::{BranchVote, State, Transaction};
 use bytes::Bytes;
-use undoubt_vocabulary::{BranchOutcome, Outcome, ParticipantName, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{BranchOutcome, Outcome, ParticipantName, StepName, Ticket, Timestamp, TxId};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionView {
     pub tx: TxId,
     pub ticket: Ticket,
     pub begun_at: Timestamp,
+    /// Then there is one branch for each step, and results are named by the steps.
+    pub saga: bool,
     pub phase: &'static str,
     /// Only if it is stable.
     pub outcome: Option<Outcome>,
@@ -22,6 +24,8 @@ pub struct TransactionView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BranchView {
     pub participant: ParticipantName,
+    /// Of a saga: which step.
+    pub step: Option<StepName>,
     pub state: &'static str,
     pub outcome: Option<BranchOutcome>,
 }
@@ -38,10 +42,12 @@ impl Transaction {
             | State::Delegated { .. }
             | State::Settling { .. }
             | State::LoggingEnd { answered: false, .. }
+            | State::FallenBack(_)
             | State::Ended => None,
         };
         let branch = |branch: &super::Branch| BranchView {
             participant: branch.participant.clone(),
+            step: None,
             state: branch.vote.as_str(),
             outcome: branch.outcome,
         };
@@ -49,6 +55,7 @@ impl Transaction {
             tx: self.tx.clone(),
             ticket: self.ticket,
             begun_at: self.begun_at,
+            saga: false,
             phase: self.state.as_str(),
             results: if outcome.is_some() { self.results() } else { Vec::new() },
             outcome,
@@ -68,6 +75,7 @@ impl Transaction {
             | State::LoggingDelegation
             | State::Delegated { .. }
             | State::LoggingEnd { .. }
+            | State::FallenBack(_)
             | State::Ended => false,
         }
     }
@@ -80,6 +88,7 @@ impl Transaction {
             | State::Committing { .. }
             | State::Settling { .. }
             | State::LoggingEnd { .. }
+            | State::FallenBack(_)
             | State::Ended => false,
         }
     }
@@ -97,6 +106,7 @@ impl State {
             State::Settling { .. } => "settling",
             State::LoggingEnd { outcome: Outcome::Committed, .. } => "ending-committed",
             State::LoggingEnd { outcome: Outcome::Aborted(_), .. } => "ending-aborted",
+            State::FallenBack(_) => "falling-back",
             State::Ended => "ended",
         }
     }

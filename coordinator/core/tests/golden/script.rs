@@ -4,16 +4,20 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Answer, Client, Coordinator, Effect, EndedRecord, Input, Limits, OpenRecord, Question, Record, Submission, Timer,
+    Answer, Client, Content, Coordinator, Effect, EndedRecord, Input, Limits, OpenRecord, Question, Record, SagaRecord,
+    StepResolution, Submission, Timer, Unfinished,
 };
 use undoubt_vocabulary::{
-    BranchOutcome, Epoch, Execution, Outcome, ParticipantName, Refusal, RefusalCode, Ticket, Timestamp, ToCoordinator,
-    ToParticipant, TxId, Vote,
+    BranchOutcome, Epoch, Execution, Half, Outcome, ParticipantName, Refusal, RefusalCode, RunStep, SagaStep,
+    StepIndex, StepOutcome, Ticket, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
 };
+
+/// Step, half and attempt.
+pub type Run = (u16, Half, u32);
 
 pub struct Script {
     coordinator: Coordinator,
-    epoch: u32,
+    now: Timestamp,
     ended: BTreeMap<TxId, EndedRecord>,
     unstable: VecDeque<Record>,
     pub text: String,
@@ -30,12 +34,14 @@ impl Script {
     }
 
     /// A coordinator that starts in this epoch and finds these records in its log.
-    pub fn recovering(epoch: u32, log: &[OpenRecord]) -> Script {
-        let coordinator = Coordinator::new(Epoch(epoch), Limits { max_open_transactions: 8 });
+    pub fn recovering(epoch: u32, log: &[Unfinished]) -> Script {
+        let limits = Limits { max_open_transactions: 8, breaker_threshold: 2, breaker_pause: Duration::from_secs(10) };
+        let coordinator = Coordinator::new(Epoch(epoch), limits);
+        let now = Timestamp(1_000_000 * u64::from(epoch));
         let (ended, unstable, text) = (BTreeMap::new(), VecDeque::new(), String::new());
-        let mut script = Script { coordinator, epoch, ended, unstable, text };
+        let mut script = Script { coordinator, now, ended, unstable, text };
         for record in log {
-            let found = format!("found in the log: {}", open(record));
+            let found = format!("found in the log: {}", unfinished(record));
             script.tell(&found, Input::Recovered(record.clone()));
         }
         script
@@ -49,7 +55,7 @@ impl Script {
 
     fn handle(&mut self, input: Input) {
         let mut effects = Vec::new();
-        self.coordinator.handle(Timestamp(1_000_000 * u64::from(self.epoch)), input, &mut effects);
+        self.coordinator.handle(self.now, input, &mut effects);
         for effect in effects {
             if let Some(line) = words(&effect) {
                 self.write(&format!("    {line}"));
@@ -70,20 +76,85 @@ impl Script {
     }
 
     pub fn connect(&mut self, name: &str) {
-        self.tell(&format!("{name} is connected"), Input::Connected { participant: participant(name) });
+        let input = Input::Connected { participant: participant(name), can_prepare: true };
+        self.tell(&format!("{name} is connected"), input);
+    }
+
+    pub fn connect_unable(&mut self, name: &str) {
+        let input = Input::Connected { participant: participant(name), can_prepare: false };
+        self.tell(&format!("{name} is connected, and cannot prepare"), input);
+    }
+
+    pub fn wait(&mut self, seconds: u64) {
+        self.now = self.now.plus(Duration::from_secs(seconds));
+        self.write(&format!("{seconds} seconds pass"));
     }
 
     pub fn submit(&mut self, client: u64, id: &str, content: u8, branches: &[&str]) {
+        let line = format!("client {client} submits {id} for {}, content {content}", branches.join(" "));
+        let work = branches.iter().map(|name| (participant(name), Bytes::from_static(b"work"))).collect();
+        self.submit_content(&line, client, id, content, Content::TwoPhase(work));
+    }
+
+    pub fn submit_saga(&mut self, client: u64, id: &str, steps: &[SagaStep]) {
+        let line = format!("client {client} submits {id} as a saga of {}", names(steps));
+        self.submit_content(&line, client, id, 1, Content::Saga(steps.to_vec()));
+    }
+
+    pub fn submit_auto(&mut self, client: u64, id: &str, steps: &[SagaStep], two_phase_only: Option<&'static str>) {
+        let only = if two_phase_only.is_some() { ", never as a saga" } else { "" };
+        let line = format!("client {client} submits {id}, either way, of {}{only}", names(steps));
+        self.submit_content(&line, client, id, 1, Content::Auto { steps: steps.to_vec(), two_phase_only });
+    }
+
+    fn submit_content(&mut self, line: &str, client: u64, id: &str, digest: u8, content: Content) {
         let submission = Submission {
             tx: tx(id),
-            digest: [content; 32],
-            branches: branches.iter().map(|name| (participant(name), Bytes::from_static(b"work"))).collect(),
+            digest: [digest; 32],
+            content,
             timeout: Duration::from_secs(5),
             client: Client(client),
             wait: true,
         };
-        let line = format!("client {client} submits {id} for {}, content {content}", branches.join(" "));
-        self.tell(&line, Input::Asked(Question::Submit(submission)));
+        self.tell(line, Input::Asked(Question::Submit(submission)));
+    }
+
+    pub fn cancel(&mut self, client: u64, id: &str) {
+        let question = Question::Cancel { tx: tx(id), client: Client(client) };
+        self.tell(&format!("client {client} cancels {id}"), Input::Asked(question));
+    }
+
+    pub fn forget(&mut self, client: u64, id: &str) {
+        let question = Question::Forget { tx: tx(id), client: Client(client) };
+        self.tell(&format!("client {client} would forget {id}"), Input::Asked(question));
+    }
+
+    pub fn resolve(&mut self, client: u64, id: &str, step: &str, resolution: StepResolution) {
+        let line = format!("client {client} resolves {step} of {id}: {resolution}");
+        let question =
+            Question::ResolveStep { tx: tx(id), step: participant(step), resolution, client: Client(client) };
+        self.tell(&line, Input::Asked(question));
+    }
+
+    pub fn show(&mut self, id: &str) {
+        let view = self.coordinator.view(&tx(id)).expect("it is open");
+        let branch = |branch: &undoubt_coordinator_core::BranchView| {
+            let name = branch.step.as_ref().unwrap_or(&branch.participant);
+            let outcome = branch.outcome.map(|outcome| format!(" ({outcome})")).unwrap_or_default();
+            format!("{name} {}{outcome}", branch.state)
+        };
+        let branches: Vec<String> = view.branches.iter().map(branch).collect();
+        let fences: Vec<String> =
+            ["a", "b"].iter().map(|name| format!("{name} {}", self.coordinator.fence(&participant(name)))).collect();
+        let line = format!("    = {}: {}; fences {}", view.phase, branches.join(", "), fences.join(", "));
+        self.write(&line);
+    }
+
+    /// Every record that was appended until now is on stable storage.
+    pub fn all_stable(&mut self) {
+        for _ in 0..self.unstable.len() {
+            self.stable();
+        }
     }
 
     /// The oldest record that was appended is on stable storage.
@@ -107,6 +178,23 @@ impl Script {
 
     pub fn vote(&mut self, from: &str, id: &str, ticket: Ticket, vote: Vote) {
         self.hear(from, ToCoordinator::Vote { tx: tx(id), ticket, vote });
+    }
+
+    pub fn ran(&mut self, from: &str, id: &str, ticket: Ticket, (step, half, attempt): Run, outcome: StepOutcome) {
+        let step = StepIndex(step);
+        self.hear(from, ToCoordinator::Ran { tx: tx(id), ticket, step, half, attempt, outcome });
+    }
+
+    pub fn acted(&mut self, from: &str, id: &str, ticket: Ticket, step: u16, result: &'static str) {
+        self.ran(from, id, ticket, (step, Half::Action, 1), done(result));
+    }
+
+    pub fn compensated(&mut self, from: &str, id: &str, ticket: Ticket, step: u16) {
+        self.ran(from, id, ticket, (step, Half::Compensation, 1), done(""));
+    }
+
+    pub fn closed(&mut self, from: &str, id: &str, ticket: Ticket) {
+        self.hear(from, ToCoordinator::Closed { tx: tx(id), ticket });
     }
 
     pub fn finished(&mut self, from: &str, id: &str, ticket: Ticket, outcome: BranchOutcome) {
@@ -147,6 +235,14 @@ pub fn refused(code: RefusalCode) -> Vote {
     Vote::Refused(Refusal::new(code, "because"))
 }
 
+pub fn done(result: &'static str) -> StepOutcome {
+    StepOutcome::Done { result: Bytes::from_static(result.as_bytes()), pending: false }
+}
+
+fn names(steps: &[SagaStep]) -> String {
+    steps.iter().map(|step| format!("{} at {}", step.name, step.participant)).collect::<Vec<_>>().join(", ")
+}
+
 fn said(message: &ToCoordinator) -> String {
     let name = format!("{} {}/{}", message.name(), message.tx(), message.ticket());
     match message {
@@ -158,7 +254,16 @@ fn said(message: &ToCoordinator) -> String {
         },
         ToCoordinator::Confirmed { held, .. } => format!("{name}: held {held}"),
         ToCoordinator::Finished { outcome, .. } => format!("{name}: {outcome}"),
-        ToCoordinator::Inquiry { .. } => name,
+        ToCoordinator::Ran { step, attempt, outcome, .. } => {
+            let outcome = match outcome {
+                StepOutcome::Done { result, pending: false } => format!("done, {result:?}"),
+                StepOutcome::Done { result, pending: true } => format!("done with locks, {result:?}"),
+                StepOutcome::Empty => "empty".to_owned(),
+                StepOutcome::Refused(refusal) => format!("refused, {refusal}"),
+            };
+            format!("{name} step {} attempt {attempt}: {outcome}", step.0)
+        }
+        ToCoordinator::Inquiry { .. } | ToCoordinator::Closed { .. } => name,
     }
 }
 
@@ -166,6 +271,7 @@ fn said(message: &ToCoordinator) -> String {
 fn words(effect: &Effect) -> Option<String> {
     Some(match effect {
         Effect::Append { record: Record::Open(record), forced } => format!("append{} {}", force(*forced), open(record)),
+        Effect::Append { record: Record::Saga(record), forced } => format!("append{} {}", force(*forced), saga(record)),
         Effect::Append { record: Record::Ended(record), forced } => {
             format!("append{} {}", force(*forced), ended(record))
         }
@@ -173,7 +279,7 @@ fn words(effect: &Effect) -> Option<String> {
         Effect::Answer { client, tx, answer } => format!("answer client {} about {tx}: {}", client.0, answered(answer)),
         Effect::Arm { tx, ticket, timer } => format!("arm {timer:?} of {tx}/{ticket}"),
         Effect::LookUp(question) => format!("look up {}", question.tx()),
-        Effect::Note { note: undoubt_coordinator_core::Note::Sent { .. }, .. } => return None,
+        Effect::Note { note, .. } if note.event() == "sent" => return None,
         Effect::Note { note, .. } => {
             let by = note.participant().map(|name| format!(" {name}")).unwrap_or_default();
             format!("note {}{by} {note}", note.event()).trim_end().to_owned()
@@ -186,15 +292,29 @@ fn force(forced: bool) -> &'static str {
     if forced { ", forced:" } else { ", lazily:" }
 }
 
+fn unfinished(record: &Unfinished) -> String {
+    match record {
+        Unfinished::TwoPhase(record) => open(record),
+        Unfinished::Saga(record) => saga(record),
+    }
+}
+
+fn saga(record: &SagaRecord) -> String {
+    let SagaRecord { tx, ticket, turned, progress, .. } = record;
+    let turned = turned.as_ref().map(|reason| format!(" turned, {reason}")).unwrap_or_default();
+    format!("Saga {tx}/{ticket}{turned}; {progress:?}")
+}
+
 fn open(record: &OpenRecord) -> String {
     let OpenRecord { kind, tx, ticket, participants, read_only, results, .. } = record;
     format!("{kind:?} {tx}/{ticket} of {participants:?}, read-only {read_only:?}, results {results:?}")
 }
 
 fn ended(record: &EndedRecord) -> String {
-    let EndedRecord { tx, ticket, outcome, branches, results, .. } = record;
+    let EndedRecord { saga, tx, ticket, outcome, branches, results, .. } = record;
+    let way = if *saga { " as a saga" } else { "" };
     let damaged = if record.is_damaged() { ", DAMAGED" } else { "" };
-    format!("Ended {tx}/{ticket} {outcome}; {branches:?}, results {results:?}{damaged}")
+    format!("Ended {tx}/{ticket}{way} {outcome}; {branches:?}, results {results:?}{damaged}")
 }
 
 fn sent(message: &ToParticipant) -> String {
@@ -204,12 +324,16 @@ fn sent(message: &ToParticipant) -> String {
             Execution::TwoPhase => format!("{name} within {:?}", prepare.timeout),
             Execution::OnePhase => format!("{name} in one phase, within {:?}", prepare.timeout),
         },
+        ToParticipant::Run(RunStep { step, attempt, work, inputs, .. }) => {
+            format!("{name} step {} attempt {attempt}: {work:?} with {inputs:?}", step.0)
+        }
         ToParticipant::Confirm { .. }
         | ToParticipant::Commit { .. }
         | ToParticipant::Abort { .. }
         | ToParticipant::Settle { .. }
         | ToParticipant::Undecided { .. }
-        | ToParticipant::Noted { .. } => name,
+        | ToParticipant::Noted { .. }
+        | ToParticipant::Close { .. } => name,
     }
 }
 

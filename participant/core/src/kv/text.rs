@@ -6,8 +6,8 @@ use std::fmt::Write;
 /// Of a longer key or value only the beginning is shown, so that a refusal's explanation keeps all its parts.
 const SHOWN_BYTES: usize = 40;
 
-/// Quoted where it is printable ASCII, else in hexadecimal digits.
-pub(super) fn shown(bytes: &[u8]) -> String {
+/// A key as people read it: quoted where it is printable ASCII, else in hexadecimal digits.
+pub fn shown(bytes: &[u8]) -> String {
     let head = &bytes[..bytes.len().min(SHOWN_BYTES)];
     let printable = head.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
     let mut text = match std::str::from_utf8(head) {

@@ -6,6 +6,7 @@ use crate::branch_id::BranchId;
 use crate::effect::Effect;
 use crate::heuristic::Heuristic;
 use crate::input::Session;
+use crate::step::StepId;
 use undoubt_vocabulary::{
     BranchOutcome, CoordinatorId, Execution, Prepare, Refusal, RefusalCode, Ticket, ToCoordinator, ToParticipant, TxId,
     Vote,
@@ -25,6 +26,11 @@ impl Participant {
             ToParticipant::Settle { .. } => self.settle(id, effects),
             ToParticipant::Undecided { .. } => {}
             ToParticipant::Noted { .. } => self.noted(&id),
+            ToParticipant::Run(run) => {
+                let step = StepId { coordinator, ticket: run.ticket, step: run.step, tx: id.tx };
+                self.run_step(step, run, fence, effects);
+            }
+            ToParticipant::Close { .. } => self.close((coordinator, id.ticket, id.tx), fence, effects),
         }
     }
 
@@ -46,10 +52,8 @@ impl Participant {
     }
 
     fn execute(&mut self, id: BranchId, prepare: Prepare, effects: &mut Vec<Effect>) {
-        if self.open >= self.limits.max_open_branches {
-            let max = self.limits.max_open_branches;
-            let detail = format!("{max} branches are open here, the most there may be (max_open_branches)");
-            return self.refuse(&id, RefusalCode::Unavailable, &detail, effects);
+        if self.is_full() {
+            return self.refuse(&id, RefusalCode::Unavailable, &self.full(), effects);
         }
         let state = State::Executing { execution: prepare.execution, then: Then::Vote };
         self.insert(id.clone(), prepare.begun_at, state);

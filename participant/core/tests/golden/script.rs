@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_participant_core::{
-    Answer, BranchId, Effect, Heuristic, Input, Limits, Operator, Participant, Recovered, Session,
+    Answer, BranchId, Effect, Heuristic, Input, Limits, Operator, Participant, Recovered, Session, StepId,
 };
 use undoubt_vocabulary::{
-    CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, Ticket, Timestamp, ToCoordinator, ToParticipant,
-    TxId, Vote,
+    CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, StepOutcome, Ticket, Timestamp, ToCoordinator,
+    ToParticipant, TxId, Vote,
 };
 
-const COORDINATOR: CoordinatorId = CoordinatorId([7; 16]);
+pub const COORDINATOR: CoordinatorId = CoordinatorId([7; 16]);
 
 pub struct Script {
     participant: Participant,
@@ -57,7 +57,10 @@ impl Script {
     }
 
     pub fn hear(&mut self, session: u64, message: ToParticipant) {
-        let line = format!("session {session}: {} {}/{}", message.name(), message.tx(), message.ticket());
+        let mut line = format!("session {session}: {} {}/{}", message.name(), message.tx(), message.ticket());
+        if let ToParticipant::Run(run) = &message {
+            line.push_str(&format!("/{}, attempt {}", run.step.0, run.attempt));
+        }
         self.tell(&line, Input::Received { session: Session(session), message });
     }
 
@@ -154,8 +157,18 @@ fn vote_words(vote: &Vote) -> String {
     }
 }
 
+pub fn outcome_words(outcome: &StepOutcome) -> String {
+    match outcome {
+        StepOutcome::Done { result, pending: false } => format!("done, {result:?}"),
+        StepOutcome::Done { result, pending: true } => format!("done, {result:?}, pending"),
+        StepOutcome::Empty => "empty".to_owned(),
+        StepOutcome::Refused(refusal) => format!("refused, {refusal}"),
+    }
+}
+
 fn words(effect: &Effect) -> String {
     let named = |id: &BranchId| format!("{}/{}", id.tx, id.ticket);
+    let step_named = |id: &StepId| format!("{}/{}/{}", id.tx, id.ticket, id.step.0);
     match effect {
         Effect::RecordEpoch { session, epoch, .. } => format!("record epoch {} of session {}", epoch.0, session.0),
         Effect::Welcome { session } => format!("welcome session {}", session.0),
@@ -175,6 +188,13 @@ fn words(effect: &Effect) -> String {
             format!("note that {}, {}, was decided: {decision}", named(branch), heuristic.outcome())
         }
         Effect::ForgetHeuristic { branch } => format!("forget the heuristic outcome of {}", named(branch)),
+        Effect::RunAction { step, run } => format!("run action {}, attempt {}", step_named(step), run.attempt),
+        Effect::CancelAction { step } => format!("cancel action {}", step_named(step)),
+        Effect::Compensate { step, run } => {
+            format!("compensate {}, attempt {}, inputs {:?}", step_named(step), run.attempt, run.inputs)
+        }
+        Effect::StoreEmpty { step } => format!("store that {} is empty", step_named(step)),
+        Effect::CloseSaga { ticket, tx, .. } => format!("close saga {tx}/{ticket}"),
         Effect::Collect { fence, .. } => format!("collect below {fence}"),
         Effect::Answer { operator, answer } => match answer {
             Answer::Resolved(outcome) => format!("answer operator {}: {outcome}", operator.0),
@@ -190,6 +210,9 @@ fn sent(message: &ToCoordinator) -> String {
         ToCoordinator::Vote { vote, .. } => format!("{name}: {}", vote_words(vote)),
         ToCoordinator::Confirmed { held, .. } => format!("{name}: held {held}"),
         ToCoordinator::Finished { outcome, .. } => format!("{name}: {outcome}"),
-        ToCoordinator::Inquiry { .. } => name,
+        ToCoordinator::Inquiry { .. } | ToCoordinator::Closed { .. } => name,
+        ToCoordinator::Ran { step, attempt, outcome, .. } => {
+            format!("{name}/{}, attempt {attempt}: {}", step.0, outcome_words(outcome))
+        }
     }
 }

@@ -1,30 +1,18 @@
 //! From work to a vote.
 
+use super::attempt::{Declined, evaluate, force, refuse_without_room};
 use super::locks::over;
-use super::{Branch, KeyValue, Stage, record, schema, work};
+use super::work::{self, Place, Work};
+use super::{Branch, KeyValue, Stage, pending, record};
 use crate::resource::{BranchId, ResourceError};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
-use undoubt_participant_core::kv::{self, Evaluation, Operation};
+use undoubt_participant_core::kv::Evaluation;
 use undoubt_participant_core::lock::{Age, Mode};
-use undoubt_platform::{Batch, Durability};
+use undoubt_platform::Batch;
 use undoubt_proto::record::{PreparedBranch, Write};
-use undoubt_vocabulary::{BranchOutcome, Execution, Prepare, Refusal, RefusalCode, Timestamp, Vote};
-
-/// Why there is no other vote.
-enum Declined {
-    /// Votes refused; nothing is left behind.
-    Refused(Refusal),
-    /// There is no vote at all: the process stops with its locks held.
-    Failed(ResourceError),
-}
-
-impl From<Refusal> for Declined {
-    fn from(refusal: Refusal) -> Self {
-        Declined::Refused(refusal)
-    }
-}
+use undoubt_vocabulary::{BranchOutcome, Execution, Prepare, Timestamp, Vote};
 
 pub(super) async fn prepare(
     kv: &KeyValue,
@@ -40,8 +28,8 @@ pub(super) async fn prepare(
 }
 
 async fn vote(kv: &KeyValue, id: BranchId, prepare: Prepare, cancelled: &CancellationToken) -> Result<Vote, Declined> {
-    let operations = work::decode(prepare.work)?;
-    let wanted = kv::locks(&operations);
+    let work = work::decode(prepare.work, Place::Branch)?;
+    let wanted = work.locks();
     if wanted.values().any(|mode| *mode == Mode::Exclusive) {
         refuse_without_room(kv)?;
     }
@@ -52,7 +40,7 @@ async fn vote(kv: &KeyValue, id: BranchId, prepare: Prepare, cancelled: &Cancell
     kv.locks.lock(&age, &wanted, prepare.timeout, cancelled).await?;
 
     let tx = id.tx.clone();
-    let voted = under_locks(kv, id, prepare.begun_at, prepare.execution, &operations, wanted).await;
+    let voted = under_locks(kv, id, prepare.begun_at, prepare.execution, &work, wanted).await;
     if let Err(Declined::Refused(_)) = voted {
         kv.locks.release(&tx);
     }
@@ -64,10 +52,11 @@ async fn under_locks(
     id: BranchId,
     begun_at: Timestamp,
     execution: Execution,
-    operations: &[Operation],
+    work: &Work,
     locks: BTreeMap<Bytes, Mode>,
 ) -> Result<Vote, Declined> {
-    let Evaluation { writes, results } = evaluate(kv, operations)?;
+    pending::refuse_marked(kv, None, &work.respect)?;
+    let Evaluation { writes, results } = evaluate(kv, &work.operations)?;
     let result = work::encode(results);
     let writes: Vec<Write> = writes.into_iter().map(|(key, value)| Write { key, value }).collect();
     let mut batch = Batch::default();
@@ -105,40 +94,6 @@ async fn under_locks(
     }
 }
 
-fn evaluate(kv: &KeyValue, operations: &[Operation]) -> Result<Evaluation, Declined> {
-    let mut failed = None;
-    let evaluation = kv::evaluate(operations, |key| {
-        kv.store.get(schema::DATA, key).unwrap_or_else(|error| {
-            failed = Some(error);
-            None
-        })
-    });
-    match failed {
-        None => Ok(evaluation?),
-        Some(error) => Err(Declined::Failed(error.into())),
-    }
-}
-
 fn remember(kv: &KeyValue, branch: Branch) {
     kv.branches().insert(branch.id.tx.clone(), branch);
-}
-
-/// A write that was not applied is a refusal: nobody is bound yet.
-async fn force(kv: &KeyValue, batch: Batch) -> Result<(), Declined> {
-    kv.write(batch, Durability::Forced).await.map_err(|error| match error {
-        ResourceError::Unavailable { cause } => unavailable(cause),
-        ResourceError::Stopped { .. } => Declined::Failed(error),
-    })
-}
-
-fn refuse_without_room(kv: &KeyValue) -> Result<(), Declined> {
-    match kv.lack_of_room() {
-        Ok(None) => Ok(()),
-        Ok(Some(why)) => Err(unavailable(why)),
-        Err(error) => Err(Declined::Failed(error.into())),
-    }
-}
-
-fn unavailable(detail: String) -> Declined {
-    Refusal::new(RefusalCode::Unavailable, detail).into()
 }

@@ -1,15 +1,16 @@
 //! Records as they are put into batches and read back.
 
-use super::schema::{self, BRANCH, COORDINATOR, CoordinatorKey, DATA, FINISHED, HEURISTIC};
+use super::schema::{self, BRANCH, COORDINATOR, CoordinatorKey, DATA, FINISHED, HEURISTIC, PENDING, STEP};
 use crate::adapter::heuristic;
-use crate::resource::{BranchId, Heuristic};
+use crate::resource::{BranchId, Heuristic, StepId};
 use bytes::Bytes;
 use prost::Message;
 use undoubt_platform::{Batch, Family};
 use undoubt_proto::convert::{Malformed, branch_outcome};
-use undoubt_proto::record::{FinishedBranch, HeuristicBranch, PreparedBranch, Write};
+use undoubt_proto::record::step_barrier::State;
+use undoubt_proto::record::{FinishedBranch, HeuristicBranch, PendingMark, PreparedBranch, StepBarrier, Write};
 use undoubt_proto::v1;
-use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, InvalidId, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, InvalidId, StepIndex, Ticket, Timestamp, TxId};
 
 /// Why a record cannot be understood. It was written whole, so it was damaged since, or written by a newer version.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -59,6 +60,29 @@ pub(super) fn delete_finished_below(batch: &mut Batch, coordinator: CoordinatorI
     batch.delete_range(FINISHED, first, schema::ticket_key(coordinator, fence));
 }
 
+pub(super) fn put_step(batch: &mut Batch, step: &StepId, state: State, result: Bytes, pending: Vec<Bytes>) {
+    put(batch, STEP, schema::step_key(step), &StepBarrier { state: state.into(), result, pending });
+}
+
+pub(super) fn delete_steps_below(batch: &mut Batch, coordinator: CoordinatorId, fence: Ticket) {
+    let first = schema::ticket_key(coordinator, Ticket::default());
+    batch.delete_range(STEP, first, schema::ticket_key(coordinator, fence));
+}
+
+pub(super) fn put_mark(batch: &mut Batch, key: &Bytes, step: &StepId) {
+    let mark = PendingMark {
+        coordinator_id: Bytes::copy_from_slice(&step.coordinator.0),
+        ticket: step.ticket.0,
+        step: step.step.0.into(),
+        tx: step.tx.to_bytes(),
+    };
+    put(batch, PENDING, key.clone(), &mark);
+}
+
+pub(super) fn delete_mark(batch: &mut Batch, key: &Bytes) {
+    batch.delete(PENDING, key.clone());
+}
+
 pub(super) fn put_heuristic(batch: &mut Batch, branch: &BranchId, begun_at: Timestamp, decided: Heuristic) {
     let record = HeuristicBranch {
         ticket: branch.ticket.0,
@@ -90,6 +114,28 @@ pub(super) fn read_finished(key: Bytes, value: Bytes) -> Result<(BranchId, Branc
     let branch = schema::read_finished_key(&key).ok_or(Unreadable::Key)??;
     let record = FinishedBranch::decode(value)?;
     Ok((branch, branch_outcome("outcome", record.outcome)?, record.result))
+}
+
+pub(super) fn read_step(key: Bytes, value: Bytes) -> Result<(StepId, State, StepBarrier), Unreadable> {
+    let step = schema::read_step_key(&key).ok_or(Unreadable::Key)??;
+    let barrier = StepBarrier::decode(value)?;
+    let unknown = Malformed::UnknownValue { field: "state", value: barrier.state };
+    match State::try_from(barrier.state) {
+        Ok(State::Unspecified) | Err(_) => Err(unknown.into()),
+        Ok(state @ (State::Acted | State::Compensated | State::Empty)) => Ok((step, state, barrier)),
+    }
+}
+
+/// Whose mark it is.
+pub(super) fn read_mark(value: Bytes) -> Result<StepId, Unreadable> {
+    let mark = PendingMark::decode(value)?;
+    let too_high = |_| Malformed::UnknownValue { field: "step", value: mark.step.cast_signed() };
+    Ok(StepId {
+        coordinator: CoordinatorId::try_from(&mark.coordinator_id[..])?,
+        ticket: Ticket(mark.ticket),
+        step: StepIndex(u16::try_from(mark.step).map_err(too_high)?),
+        tx: TxId::new(mark.tx)?,
+    })
 }
 
 pub(super) fn read_heuristic(key: Bytes, value: Bytes) -> Result<(BranchId, Timestamp, Heuristic), Unreadable> {

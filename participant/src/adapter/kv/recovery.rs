@@ -1,14 +1,15 @@
 //! What a start finds in the store. A record that cannot be read stops it; nothing is skipped (R8).
 
 use super::record::{self, CoordinatorEntry, Unreadable};
-use super::schema::{BRANCH, COORDINATOR, FINISHED, HEURISTIC};
+use super::schema::{BRANCH, COORDINATOR, FINISHED, HEURISTIC, PENDING, STEP};
 use super::{Branch, KeyValue, Stage};
-use crate::resource::{BranchId, Recovered, ResourceError};
+use crate::resource::{BranchId, Recovered, ResourceError, StepId, StepState};
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use undoubt_participant_core::lock::{Age, Mode};
 use undoubt_platform::{Direction, Family};
-use undoubt_proto::record::PreparedBranch;
+use undoubt_proto::record::step_barrier::State;
+use undoubt_proto::record::{PreparedBranch, StepBarrier};
 use undoubt_vocabulary::{Epoch, Ticket, Timestamp, TxId};
 
 /// Records read at a time.
@@ -38,6 +39,12 @@ pub(super) fn recover(kv: &KeyValue) -> Result<Recovered, ResourceError> {
         recovered.finished.push(record::read_finished(key, value)?);
         Ok(())
     })?;
+    each(kv, STEP, |key, value| {
+        let (step, state, barrier) = record::read_step(key, value)?;
+        recovered.steps.push(resume_step(kv, step, state, barrier));
+        Ok(())
+    })?;
+    each(kv, PENDING, |_, value| record::read_mark(value).map(drop))?;
     each(kv, HEURISTIC, |key, value| {
         recovered.heuristics.push(record::read_heuristic(key, value)?);
         Ok(())
@@ -64,6 +71,18 @@ fn resume(kv: &KeyValue, id: BranchId, record: PreparedBranch) {
     kv.branches().insert(id.tx.clone(), Branch { id, begun_at, stage });
 }
 
+fn resume_step(kv: &KeyValue, step: StepId, state: State, barrier: StepBarrier) -> (StepId, StepState) {
+    let StepBarrier { state: _, result, pending } = barrier;
+    let state = match state {
+        State::Acted => StepState::Acted { result, pending: !pending.is_empty() },
+        State::Compensated => StepState::Compensated,
+        State::Empty => StepState::Empty,
+        State::Unspecified => unreachable!("it was refused when it was read"),
+    };
+    kv.marks.put(step.clone(), pending.into_iter().collect());
+    (step, state)
+}
+
 fn each(
     kv: &KeyValue,
     family: Family,
@@ -87,7 +106,7 @@ fn successor(key: &Bytes) -> Bytes {
     next.freeze()
 }
 
-fn unreadable(family: Family, key: Bytes, cause: &Unreadable) -> ResourceError {
+pub(super) fn unreadable(family: Family, key: Bytes, cause: &Unreadable) -> ResourceError {
     // A key of any family that is not too long for it reads as a transaction's id: itself, or hexadecimal digits.
     let key = TxId::new(key.clone()).map_or_else(|_| format!("{key:?}"), |key| key.to_string());
     let cause = format!(

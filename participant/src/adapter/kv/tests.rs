@@ -1,4 +1,5 @@
-mod memory;
+pub(crate) mod memory;
+mod steps;
 pub(crate) mod world;
 
 use super::*;
@@ -6,10 +7,11 @@ use crate::conformance::conformance;
 use futures::future::join_all;
 use memory::MemoryStore;
 use std::time::Duration;
+use undoubt_platform::{RocksOptions, RocksStore};
 use undoubt_proto::kv::operation::Kind;
 use undoubt_proto::kv::{Add, Put};
 use undoubt_vocabulary::{Execution, Refusal, RefusalCode};
-use world::{MemoryWorld, RocksWorld, add, get, put, value, work};
+use world::{MemoryWorld, RocksWorld, add, get, put, put_of, value, work};
 
 const OWNER: CoordinatorId = CoordinatorId([1; 16]);
 const ANOTHER: CoordinatorId = CoordinatorId([2; 16]);
@@ -175,10 +177,7 @@ async fn a_prepared_branch_is_not_released_without_a_decision() {
 #[tokio::test]
 async fn what_was_read_stays_locked_across_a_crash_together_with_what_was_written() {
     let fixture = Fixture::new().await;
-    let read_and_write = work([
-        ("rate", Kind::Get(undoubt_proto::kv::Get {})),
-        ("price", Kind::Put(Put { value: Bytes::from_static(b"7") })),
-    ]);
+    let read_and_write = work([("rate", Kind::Get(undoubt_proto::kv::Get {})), ("price", put_of("7"))]);
     prepared(fixture.vote(&branch(OWNER, 1), read_and_write).await);
     let fixture = Fixture::over(Arc::new(fixture.store.crashed())).await;
     assert_eq!(fixture.refusal(&branch(OWNER, 2), put("rate", "2")).await.code, RefusalCode::LockConflict);
@@ -207,6 +206,9 @@ async fn a_record_that_cannot_be_read_stops_recovery_and_is_named() {
         (schema::BRANCH, &b"tx-1"[..], &b"\xff"[..]),
         (schema::BRANCH, b"tx-1", b""),
         (schema::FINISHED, b"short", b""),
+        (schema::STEP, b"short", b""),
+        (schema::STEP, b"coordinator-id-1ticket-1\0\0tx", b""),
+        (schema::PENDING, b"key", b""),
         (schema::HEURISTIC, b"tx-1", b""),
         (schema::COORDINATOR, b"epoch/too short", b"\0\0\0\x01"),
     ] {
@@ -218,6 +220,20 @@ async fn a_record_that_cannot_be_read_stops_recovery_and_is_named() {
         assert!(matches!(error, ResourceError::Stopped { .. }), "{error:?}");
         assert!(error.to_string().contains(&format!("in the family '{}' cannot be read", family.0)), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_folder_from_before_there_were_sagas_is_opened_and_keeps_what_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = FAMILIES.into_iter().filter(|family| ![schema::STEP, schema::PENDING].contains(family));
+    let before: Vec<_> = before.collect();
+    let open = |families: &[_]| {
+        let store = RocksStore::open(folder.path(), families, RocksOptions::default()).unwrap();
+        KeyValue::new(Arc::new(store), KeyValueOptions { min_free_bytes: 0 })
+    };
+    open(&before).record_epoch(OWNER, Epoch(7)).await.unwrap();
+    let recovered = open(&FAMILIES).recover().await.unwrap();
+    assert_eq!(recovered.coordinators, [(OWNER, Epoch(7), Ticket(0))]);
 }
 
 #[tokio::test]

@@ -1,18 +1,65 @@
 //! Work and results between their protobuf form (`kv.proto`) and the typed operations.
 
+use super::reference::Inputs;
 use bytes::Bytes;
 use prost::Message;
+use std::collections::{BTreeMap, BTreeSet};
 use undoubt_participant_core::kv::{self, Operation};
+use undoubt_participant_core::lock::Mode;
 use undoubt_proto::kv as wire;
 use undoubt_vocabulary::{Refusal, RefusalCode};
 
+/// Where the work belongs, which decides what it may ask for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place<'a> {
+    Branch,
+    Action { inputs: &'a [Bytes] },
+    Compensation { inputs: &'a [Bytes] },
+}
+
+/// Work within its limits, with all references resolved.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) operations: Vec<Operation>,
+    /// Keys to be marked as pending.
+    pub(super) pend: BTreeSet<Bytes>,
+    /// Keys that no other saga may have marked.
+    pub(super) respect: BTreeSet<Bytes>,
+}
+
+impl Work {
+    /// All locks it needs. Who sets a mark has its key alone, so that nobody else sets one.
+    pub(super) fn locks(&self) -> BTreeMap<Bytes, Mode> {
+        let mut locks = kv::locks(&self.operations);
+        locks.extend(self.pend.iter().map(|key| (key.clone(), Mode::Exclusive)));
+        locks
+    }
+}
+
 /// Reads work and holds it to its limits.
-pub(super) fn decode(bytes: Bytes) -> Result<Vec<Operation>, Refusal> {
-    let work = wire::Work::decode(bytes)
+pub(super) fn decode(bytes: Bytes, place: Place<'_>) -> Result<Work, Refusal> {
+    let encoded = wire::Work::decode(bytes)
         .map_err(|error| invalid(format!("the work is no undoubt.kv.v1.Work ({error}); encode it as kv.proto says")))?;
-    let operations: Vec<Operation> = work.operations.into_iter().map(operation).collect::<Result<_, _>>()?;
-    kv::check(&operations)?;
-    Ok(operations)
+    let mut inputs = Inputs::of(place);
+    let mut work = Work { operations: Vec::new(), pend: BTreeSet::new(), respect: BTreeSet::new() };
+    for operation in encoded.operations {
+        let (pend, respect) = (operation.pend, operation.respect_pending);
+        let operation = read(operation, &mut inputs)?;
+        if pend {
+            match place {
+                Place::Action { .. } => work.pend.insert(operation.key().clone()),
+                Place::Branch | Place::Compensation { .. } => {
+                    return Err(invalid("only the action of a saga's step can mark a key as pending".into()));
+                }
+            };
+        }
+        if respect {
+            work.respect.insert(operation.key().clone());
+        }
+        work.operations.push(operation);
+    }
+    kv::check(&work.operations)?;
+    Ok(work)
 }
 
 pub(super) fn encode(results: Vec<Option<Bytes>>) -> Bytes {
@@ -20,20 +67,29 @@ pub(super) fn encode(results: Vec<Option<Bytes>>) -> Bytes {
     wire::Results { results }.encode_to_vec().into()
 }
 
-fn operation(wire::Operation { key, kind }: wire::Operation) -> Result<Operation, Refusal> {
+fn read(operation: wire::Operation, inputs: &mut Inputs<'_>) -> Result<Operation, Refusal> {
     use wire::operation::Kind;
+    let wire::Operation { key, kind, key_suffix_from, pend: _, respect_pending: _ } = operation;
+    let key = inputs.key(key, key_suffix_from)?;
     let missing = || invalid("an operation has no kind that is known here; set one, or update this participant".into());
     Ok(match kind.ok_or_else(missing)? {
         Kind::Get(wire::Get {}) => Operation::Get { key },
-        Kind::Put(wire::Put { value }) => Operation::Put { key, value },
+        Kind::Put(wire::Put { value, value_from }) => match inputs.value(value, value_from)? {
+            Some(value) => Operation::Put { key, value },
+            None => Operation::Delete { key },
+        },
         Kind::Delete(wire::Delete {}) => Operation::Delete { key },
         Kind::Add(wire::Add { delta, floor, ceiling }) => Operation::Add { key, delta, floor, ceiling },
-        Kind::CompareAndSet(wire::CompareAndSet { expected, value }) => {
-            Operation::CompareAndSet { key, expected, value }
+        Kind::CompareAndSet(wire::CompareAndSet { expected, value, expected_from, value_from }) => {
+            Operation::CompareAndSet {
+                key,
+                expected: inputs.optional(expected, expected_from)?,
+                value: inputs.optional(value, value_from)?,
+            }
         }
     })
 }
 
-fn invalid(detail: String) -> Refusal {
+pub(super) fn invalid(detail: String) -> Refusal {
     Refusal::new(RefusalCode::InvalidWork, detail)
 }

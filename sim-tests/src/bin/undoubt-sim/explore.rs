@@ -66,7 +66,7 @@ impl Explore {
             },
         };
         if self.list {
-            scenarios.iter().for_each(|scenario| println!("{:<10}  {}", scenario.name, scenario.about));
+            scenarios.iter().for_each(|scenario| println!("{:<12}  {}", scenario.name, scenario.about));
             return ExitCode::SUCCESS;
         }
         let cells = self.explore_all(&scenarios);

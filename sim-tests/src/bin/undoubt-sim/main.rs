@@ -2,6 +2,7 @@
 //!
 //! Ends with 0 if all is sound, with 1 if something is broken, and with 2 if it was not used rightly.
 
+mod compare;
 mod explore;
 mod failure;
 mod hash;
@@ -38,6 +39,8 @@ enum Command {
     Scenarios(scenarios::Scenarios),
     /// See how many seeds it takes to find each planted bug.
     Mutants(mutants::Mutants),
+    /// Set two-phase commit and sagas side by side under the same failures.
+    Compare(compare::Compare),
     /// Print what identifies each seed's run: two runs of a seed have the same hash, or something leaked in.
     Hash(hash::Hash),
 }
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Shrink(command) => command.run(),
         Command::Scenarios(command) => command.run(),
         Command::Mutants(command) => command.run(),
+        Command::Compare(command) => command.run(),
         Command::Hash(command) => command.run(),
     };
     match done {

@@ -4,6 +4,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use std::fs;
 use std::path::{Path, PathBuf};
+use undoubt_sim_tests::compare;
 use undoubt_sim_tests::plan::Plan;
 use undoubt_sim_tests::sweep::plan_of;
 use undoubt_sim_tests::world::Mutant;
@@ -26,24 +27,39 @@ struct Which {
     /// The plan that this seed expands to.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// A cell of the comparison, as `undoubt-sim compare` names it: FAILURE/MODE/SEED.
+    #[arg(long, value_name = "CELL")]
+    compared: Option<String>,
 }
 
 impl Source {
     pub(crate) fn plan(&self) -> anyhow::Result<Plan> {
-        let plan = match (&self.which.file, self.which.seed) {
-            (Some(file), _) => read(file)?,
-            (None, seed) => plan_of(seed.context("neither a file nor a seed is given")?, self.mutant),
+        let plan = match (&self.which.file, self.which.seed, &self.which.compared) {
+            (Some(file), _, _) => read(file)?,
+            (None, _, Some(cell)) => compared(cell)?,
+            (None, seed, None) => plan_of(seed.context("neither a file nor a seed is given")?, self.mutant),
         };
         Ok(Plan { mutant: self.mutant.or(plan.mutant), ..plan })
     }
 
     /// The one command that does it again.
     pub(crate) fn command(&self) -> String {
-        match (&self.which.file, self.which.seed) {
-            (Some(file), _) => replay_of_file(file, self.mutant),
-            (None, seed) => replay_of_seed(seed.unwrap_or_default(), self.mutant),
+        match (&self.which.file, self.which.seed, &self.which.compared) {
+            (Some(file), _, _) => replay_of_file(file, self.mutant),
+            (None, _, Some(cell)) => format!("undoubt-sim replay --compared '{cell}'"),
+            (None, seed, None) => replay_of_seed(seed.unwrap_or_default(), self.mutant),
         }
     }
+}
+
+fn compared(cell: &str) -> anyhow::Result<Plan> {
+    let mut parts = cell.rsplitn(3, '/');
+    let (seed, mode, failure) = (parts.next(), parts.next(), parts.next());
+    let plan = || {
+        let mode = serde_json::from_value(serde_json::Value::String(mode?.to_owned())).ok()?;
+        compare::plan(failure?, mode, seed?.parse().ok()?)
+    };
+    plan().with_context(|| format!("{cell:?} is no cell of the comparison; copy one from `undoubt-sim compare`"))
 }
 
 fn read(file: &Path) -> anyhow::Result<Plan> {

@@ -1,27 +1,57 @@
 //! What survives a crash of the coordinator.
 
 use std::collections::BTreeMap;
-use undoubt_coordinator_core::{EndedRecord, OpenKind, OpenRecord, Record};
+use undoubt_coordinator_core::{EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Unfinished};
 use undoubt_vocabulary::{Outcome, ParticipantName, Ticket, TxId};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Log {
     pub(crate) epoch: u32,
     pub(crate) open: BTreeMap<TxId, OpenRecord>,
+    pub(crate) sagas: BTreeMap<TxId, SagaRecord>,
     pub(crate) ended: BTreeMap<TxId, EndedRecord>,
 }
 
 impl Log {
+    /// A later record takes the place of an earlier one.
     pub(crate) fn write(&mut self, record: Record) {
+        self.open.remove(record.tx());
+        self.sagas.remove(record.tx());
         match record {
             Record::Open(open) => {
                 self.open.insert(open.tx.clone(), open);
             }
+            Record::Saga(saga) => {
+                self.sagas.insert(saga.tx.clone(), saga);
+            }
             Record::Ended(ended) => {
-                self.open.remove(&ended.tx);
                 self.ended.insert(ended.tx.clone(), ended);
             }
         }
+    }
+
+    /// What recovery has to carry on.
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = Unfinished> + '_ {
+        let sagas = self.sagas.values().cloned().map(Unfinished::Saga);
+        self.open.values().cloned().map(Unfinished::TwoPhase).chain(sagas)
+    }
+
+    /// Its latest record is a saga's.
+    pub(crate) fn is_saga(&self, tx: &TxId) -> bool {
+        self.sagas.contains_key(tx) || self.ended.get(tx).is_some_and(|ended| ended.saga)
+    }
+
+    /// The record of this saga, while it is open.
+    pub(crate) fn saga(&self, tx: &TxId, ticket: Ticket) -> Option<&SagaRecord> {
+        self.sagas.get(tx).filter(|saga| saga.ticket == ticket)
+    }
+
+    /// Whether it is on stable storage that each step of this saga is done.
+    pub(crate) fn has_done(&self, tx: &TxId, ticket: Ticket) -> bool {
+        let done = |progress: &Progress| matches!(progress, Progress::Done { .. });
+        let open = |saga: &SagaRecord| saga.turned.is_none() && saga.progress.iter().all(done);
+        let ended = |ended: &EndedRecord| ended.saga && ended.ticket == ticket && ended.outcome == Outcome::Committed;
+        self.saga(tx, ticket).is_some_and(open) || self.ended.get(tx).is_some_and(ended)
     }
 
     /// Whether a commit decision of this attempt is on stable storage.

@@ -1,8 +1,8 @@
 //! What a coordinator may say, and when.
 
 use super::{Log, Process};
-use undoubt_coordinator_core::{Answer, Phase};
-use undoubt_vocabulary::{Outcome, ToParticipant, TxId};
+use undoubt_coordinator_core::{Answer, Phase, Progress, SagaRecord};
+use undoubt_vocabulary::{Half, Outcome, RunStep, ToParticipant, TxId};
 
 /// R1, R4, and an operator's pause.
 pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Log) -> Result<(), String> {
@@ -21,13 +21,36 @@ pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Lo
         ToParticipant::Abort { .. } if process.core.phase() == Phase::Recovering => {
             Err(format!("R4: abort of {tx}/{ticket} is presumed before the log is read"))
         }
+        ToParticipant::Run(run) => may_run(run, log.saga(tx, ticket))
+            .map_err(|why| format!("saga: {} of step {} of {tx}/{ticket} is sent {why}", run.half, run.step.0)),
+        ToParticipant::Close { .. } if !log.has_done(tx, ticket) => {
+            Err(format!("saga: close of {tx}/{ticket} is sent before it is on record that it is done"))
+        }
         ToParticipant::Prepare(_)
         | ToParticipant::Confirm { .. }
         | ToParticipant::Commit { .. }
         | ToParticipant::Abort { .. }
         | ToParticipant::Settle { .. }
         | ToParticipant::Undecided { .. }
-        | ToParticipant::Noted { .. } => Ok(()),
+        | ToParticipant::Noted { .. }
+        | ToParticipant::Close { .. } => Ok(()),
+    }
+}
+
+/// Nothing before the saga's beginning is stable; the pivot only once the steps before it are on record as done, and a
+/// compensation only once it is on record that the saga goes back.
+fn may_run(run: &RunStep, stable: Option<&SagaRecord>) -> Result<(), &'static str> {
+    let Some(saga) = stable else { return Err("before it is on record that the saga begins") };
+    let step = &saga.steps[usize::from(run.step.0)];
+    let before_is_done =
+        || step.after.iter().all(|before| matches!(saga.progress[usize::from(before.0)], Progress::Done { .. }));
+    match (run.half, &saga.turned) {
+        (Half::Action, Some(_)) => Err("though it is on record that the saga goes back"),
+        (Half::Action, None) if step.pivot && !before_is_done() => {
+            Err("before it is on record that what comes before the pivot is done")
+        }
+        (Half::Compensation, None) => Err("before it is on record that the saga goes back"),
+        (Half::Action, None) | (Half::Compensation, Some(_)) => Ok(()),
     }
 }
 

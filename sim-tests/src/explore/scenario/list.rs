@@ -2,15 +2,16 @@
 
 use super::{Budget, Crashing, Deadlines, Request, RequestKind, Scenario, Sessions};
 
-const NONE: Budget = Budget { crashes: 0, losses: 0, duplicates: 0, disconnections: 0, heuristics: 0, operations: 0 };
-const CRASH: Budget = Budget { crashes: 1, ..NONE };
-const TWO_CRASHES: Budget = Budget { crashes: 2, ..NONE };
-const CRASH_AND_LOSS: Budget = Budget { losses: 1, ..CRASH };
-const ONE_OF_EACH: Budget = Budget { duplicates: 1, ..CRASH_AND_LOSS };
+pub(super) const NONE: Budget =
+    Budget { crashes: 0, losses: 0, duplicates: 0, disconnections: 0, heuristics: 0, operations: 0 };
+pub(super) const CRASH: Budget = Budget { crashes: 1, ..NONE };
+pub(super) const TWO_CRASHES: Budget = Budget { crashes: 2, ..NONE };
+pub(super) const CRASH_AND_LOSS: Budget = Budget { losses: 1, ..CRASH };
+pub(super) const ONE_OF_EACH: Budget = Budget { duplicates: 1, ..CRASH_AND_LOSS };
 
 impl Scenario {
     pub fn all() -> Vec<Scenario> {
-        vec![
+        let mut all = vec![
             Scenario::two_participants(),
             Scenario::three_participants(),
             Scenario::four_participants(),
@@ -30,10 +31,17 @@ impl Scenario {
             Scenario::operated(),
             Scenario::forgotten(),
             Scenario::forgotten_alone(),
-        ]
+        ];
+        all.extend(Scenario::sagas());
+        all
     }
 
-    fn new(name: &'static str, about: &'static str, participants: usize, requests: Vec<Request>) -> Scenario {
+    pub(super) fn new(
+        name: &'static str,
+        about: &'static str,
+        participants: usize,
+        requests: Vec<Request>,
+    ) -> Scenario {
         Scenario {
             name,
             about,
@@ -48,19 +56,19 @@ impl Scenario {
         }
     }
 
-    fn explored_with(self, budget: Budget, thorough: Budget) -> Scenario {
+    pub(super) fn explored_with(self, budget: Budget, thorough: Budget) -> Scenario {
         Scenario { budget, thorough, ..self }
     }
 
-    fn deadlines(self, deadlines: Deadlines) -> Scenario {
+    pub(super) fn deadlines(self, deadlines: Deadlines) -> Scenario {
         Scenario { deadlines, ..self }
     }
 
-    fn only_participants_crash(self) -> Scenario {
+    pub(super) fn only_participants_crash(self) -> Scenario {
         Scenario { crashing: Crashing::Participants, ..self }
     }
 
-    fn step_by_step(self) -> Scenario {
+    pub(super) fn step_by_step(self) -> Scenario {
         Scenario { sessions: Sessions::StepByStep, ..self }
     }
 
@@ -217,14 +225,14 @@ fn conflicting() -> Vec<Request> {
 }
 
 /// The client asks once.
-fn submit(tx: &'static str, branches: &[(usize, &'static str)]) -> Request {
+pub(super) fn submit(tx: &'static str, branches: &[(usize, &'static str)]) -> Request {
     ask(tx, RequestKind::Submit(branches.to_vec()))
 }
 
-fn ask(tx: &'static str, kind: RequestKind) -> Request {
+pub(super) fn ask(tx: &'static str, kind: RequestKind) -> Request {
     Request { tx, kind, persistent: false }
 }
 
-fn insist(request: Request) -> Request {
+pub(super) fn insist(request: Request) -> Request {
     Request { persistent: true, ..request }
 }

@@ -158,6 +158,8 @@ fn tone(state: BranchState) -> &'static str {
         BranchState::Committing => "committing",
         BranchState::Aborting => "aborting",
         BranchState::Resolving => "resolving",
+        BranchState::Acting => "executing",
+        BranchState::Compensating => "aborting",
         BranchState::Over => "executing",
     }
 }

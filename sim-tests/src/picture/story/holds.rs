@@ -62,17 +62,7 @@ impl<'a> Holds<'a> {
     /// What was in its memory only is lost. A vote of prepared isn't: it is on the disk.
     pub fn process_ended(&mut self, host: Host, at_us: u64) {
         self.process_ended.insert(host, at_us);
-        let in_memory = |hold: &Hold| match hold.states.last() {
-            Some((BranchState::Executing | BranchState::ReadOnly, _)) | None => true,
-            Some((
-                BranchState::Prepared
-                | BranchState::Committing
-                | BranchState::Aborting
-                | BranchState::Resolving
-                | BranchState::Over,
-                _,
-            )) => false,
-        };
+        let in_memory = |hold: &Hold| hold.states.last().is_none_or(|(state, _)| !state.is_stable());
         let lost: Vec<_> =
             self.open.iter().filter(|((at, _), hold)| *at == host && in_memory(hold)).map(|(key, _)| *key).collect();
         for key in lost {

@@ -11,13 +11,28 @@ use undoubt_proto::kv::operation::Kind;
 use undoubt_proto::kv::{Add, Get, Operation, Put, Results, Work};
 
 pub(crate) fn work<'a>(operations: impl IntoIterator<Item = (&'a str, Kind)>) -> Bytes {
-    let operation =
-        |(key, kind): (&str, Kind)| Operation { key: Bytes::copy_from_slice(key.as_bytes()), kind: Some(kind) };
-    Work { operations: operations.into_iter().map(operation).collect() }.encode_to_vec().into()
+    encoded(operations.into_iter().map(|(key, kind)| operation(key, kind)))
+}
+
+pub(crate) fn operation(key: &str, kind: Kind) -> Operation {
+    Operation { key: Bytes::copy_from_slice(key.as_bytes()), kind: Some(kind), ..Operation::default() }
+}
+
+pub(crate) fn encoded(operations: impl IntoIterator<Item = Operation>) -> Bytes {
+    Work { operations: operations.into_iter().collect() }.encode_to_vec().into()
 }
 
 pub(crate) fn put(key: &str, value: &str) -> Bytes {
-    work([(key, Kind::Put(Put { value: Bytes::copy_from_slice(value.as_bytes()) }))])
+    work([(key, put_of(value))])
+}
+
+pub(crate) fn put_of(value: &str) -> Kind {
+    Kind::Put(Put { value: Bytes::copy_from_slice(value.as_bytes()), value_from: None })
+}
+
+/// With a semantic lock.
+pub(crate) fn put_pending(key: &str, value: &str) -> Bytes {
+    encoded([Operation { pend: true, ..operation(key, put_of(value)) }])
 }
 
 pub(crate) fn get(key: &str) -> Bytes {
@@ -48,6 +63,10 @@ macro_rules! speaks_key_value {
 
         fn add(&self, key: &str, delta: i64, floor: Option<i64>) -> Bytes {
             add(key, delta, floor)
+        }
+
+        fn put_pending(&self, key: &str, value: &str) -> Option<Bytes> {
+            Some(put_pending(key, value))
         }
 
         fn value(&self, result: &Bytes) -> Option<String> {

@@ -1,0 +1,63 @@
+//! Auto: two-phase commit where that can be, else the saga.
+
+use crate::context::Peers;
+use std::collections::BTreeSet;
+use undoubt_vocabulary::{SagaStep, Timestamp, saga};
+
+/// Which way, and why, for the history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    TwoPhase {
+        why: String,
+        /// The steps can be carried out as a saga, should nobody answer.
+        may_fall_back: bool,
+    },
+    Saga {
+        why: String,
+    },
+}
+
+/// `Err` says why neither way can be gone.
+pub(crate) fn choose(
+    steps: &[SagaStep],
+    two_phase_only: Option<&'static str>,
+    peers: &Peers,
+    now: Timestamp,
+) -> Result<Choice, String> {
+    let impossible = why_not_two_phase(steps, peers);
+    if let Some(reason) = two_phase_only {
+        return match impossible {
+            Some(why) => Err(format!("two-phase commit cannot be, {why}; nor a saga, {reason}")),
+            None => Ok(Choice::TwoPhase { why: reason.to_owned(), may_fall_back: false }),
+        };
+    }
+    let as_saga = saga::check(steps);
+    match (impossible.or_else(|| why_rather_not(steps, peers, now)), as_saga) {
+        (None, sound) => {
+            Ok(Choice::TwoPhase { why: "every participant can prepare".to_owned(), may_fall_back: sound.is_ok() })
+        }
+        (Some(why), Ok(())) => Ok(Choice::Saga { why }),
+        (Some(why), Err(fault)) => Err(format!("two-phase commit cannot be, {why}; nor a saga, {fault}")),
+    }
+}
+
+fn why_not_two_phase(steps: &[SagaStep], peers: &Peers) -> Option<String> {
+    let mut seen = BTreeSet::new();
+    steps.iter().find_map(|step| {
+        let SagaStep { name, participant, uses, .. } = step;
+        if !seen.insert(participant) {
+            Some(format!("participant {participant} has two steps"))
+        } else if !uses.is_empty() {
+            Some(format!("step {name} uses results of others"))
+        } else if peers.unable.contains(participant) {
+            Some(format!("participant {participant} cannot prepare"))
+        } else {
+            None
+        }
+    })
+}
+
+fn why_rather_not(steps: &[SagaStep], peers: &Peers, now: Timestamp) -> Option<String> {
+    let open = steps.iter().find(|step| peers.breakers.is_open(&step.participant, now))?;
+    Some(format!("participant {} has let too many transactions wait", open.participant))
+}

@@ -1,0 +1,33 @@
+//! What a transaction may know of the world around it, and where its effects go.
+
+use crate::breaker::Breakers;
+use crate::effect::{Effect, Note, Timer};
+use crate::fence::Fences;
+use std::collections::BTreeSet;
+use undoubt_vocabulary::{ParticipantName, Ticket, Timestamp, TxId};
+
+/// What a coordinator knows of its participants.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Peers {
+    pub(crate) connected: BTreeSet<ParticipantName>,
+    /// Those that said, when they connected last, that they cannot prepare.
+    pub(crate) unable: BTreeSet<ParticipantName>,
+    pub(crate) fences: Fences,
+    pub(crate) breakers: Breakers,
+}
+
+pub(crate) struct Context<'a> {
+    pub(crate) now: Timestamp,
+    pub(crate) effects: &'a mut Vec<Effect>,
+    pub(crate) peers: &'a mut Peers,
+}
+
+impl Context<'_> {
+    pub(crate) fn note(&mut self, tx: &TxId, note: Note) {
+        self.effects.push(Effect::Note { tx: tx.clone(), note });
+    }
+
+    pub(crate) fn arm(&mut self, tx: &TxId, ticket: Ticket, timer: Timer) {
+        self.effects.push(Effect::Arm { tx: tx.clone(), ticket, timer });
+    }
+}

@@ -1,0 +1,149 @@
+//! What is taken on, and which way it goes.
+
+use super::{Coordinator, Phase};
+use crate::choice::{Choice, choose};
+use crate::context::Context;
+use crate::effect::{Answer, Effect, Note, Rejection};
+use crate::input::{Client, Content, Submission};
+use crate::open::{Admitted, Open};
+use crate::saga::Saga;
+use crate::transaction::{Fallback, Transaction};
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::time::Duration;
+use undoubt_vocabulary::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_TRANSACTION_BYTES, MAX_WAITERS_PER_TRANSACTION};
+use undoubt_vocabulary::{ParticipantName, SagaStep, Timestamp, TxId, saga};
+
+/// What is begun.
+enum Way {
+    TwoPhase { branches: Vec<(ParticipantName, Bytes)>, fallback: Option<Fallback> },
+    Saga(Vec<SagaStep>),
+}
+
+impl Coordinator {
+    pub(super) fn submitted(&mut self, now: Timestamp, submission: Submission, effects: &mut Vec<Effect>) {
+        let Submission { tx, digest, content, timeout, client, wait } = submission;
+        let reject = |tx, rejection| Effect::Answer { client, tx, answer: Answer::Rejected(rejection) };
+        if let Err(rejection) = self.admit(&content, timeout.is_zero()) {
+            return effects.push(reject(tx, rejection));
+        }
+        let (way, chosen) = match self.way(now, content, timeout) {
+            Ok(way) => way,
+            Err(why) => return effects.push(reject(tx, Rejection::NeitherWay { why })),
+        };
+        let ticket = self.new_ticket();
+        effects.extend(chosen.map(|note| Effect::Note { tx: tx.clone(), note }));
+        let admitted = Admitted { tx: tx.clone(), ticket, digest, timeout };
+        let mut cx = Context { now, effects, peers: &mut self.peers };
+        let open = match way {
+            Way::TwoPhase { branches, fallback } => {
+                Open::TwoPhase(Transaction::begin(admitted, branches, fallback, (client, wait), &mut cx))
+            }
+            Way::Saga(steps) => {
+                let mut saga = Saga::begin(admitted, steps, None, &mut cx);
+                saga.wait_for(client, wait, &mut cx);
+                Open::Saga(saga)
+            }
+        };
+        self.transactions.insert(tx, open);
+    }
+
+    fn admit(&self, content: &Content, no_time: bool) -> Result<(), Rejection> {
+        if self.phase == Phase::Draining {
+            return Err(Rejection::Draining);
+        }
+        match content {
+            Content::TwoPhase(branches) => {
+                check_size(branches.len(), branches.iter().map(|(_, work)| work.len()).sum())?;
+                let mut names = BTreeSet::new();
+                if let Some((participant, _)) = branches.iter().find(|(name, _)| !names.insert(name)) {
+                    return Err(Rejection::TwoBranches { participant: participant.clone() });
+                }
+            }
+            Content::Saga(steps) => saga::check(steps)?,
+            Content::Auto { steps, .. } => {
+                let bytes = |step: &SagaStep| step.action.len() + step.compensation.as_ref().map_or(0, Bytes::len);
+                check_size(steps.len(), steps.iter().map(bytes).sum())?;
+            }
+        }
+        if no_time {
+            return Err(Rejection::DeadlinePassed);
+        }
+        let max_open_transactions = self.limits.max_open_transactions;
+        if self.transactions.len() >= max_open_transactions {
+            return Err(Rejection::TooManyOpen { max_open_transactions });
+        }
+        Ok(())
+    }
+
+    /// Which way it goes, and what the history says of a choice. `Err`: there is none.
+    fn way(&mut self, now: Timestamp, content: Content, timeout: Duration) -> Result<(Way, Option<Note>), String> {
+        let (steps, two_phase_only) = match content {
+            Content::TwoPhase(branches) => return Ok((Way::TwoPhase { branches, fallback: None }, None)),
+            Content::Saga(steps) => return Ok((Way::Saga(steps), None)),
+            Content::Auto { steps, two_phase_only } => (steps, two_phase_only),
+        };
+        Ok(match choose(&steps, two_phase_only, &self.peers, now)? {
+            Choice::Saga { why } => (Way::Saga(steps), Some(Note::Chosen { saga: true, why })),
+            Choice::TwoPhase { why, may_fall_back } => {
+                for step in &steps {
+                    self.peers.breakers.pass(&step.participant, self.next_ticket, now);
+                }
+                let branches = steps.iter().map(|step| (step.participant.clone(), step.action.clone())).collect();
+                let fallback = may_fall_back.then_some(Fallback { steps, timeout });
+                (Way::TwoPhase { branches, fallback }, Some(Note::Chosen { saga: false, why }))
+            }
+        })
+    }
+
+    pub(super) fn submitted_again(&mut self, now: Timestamp, submission: Submission, effects: &mut Vec<Effect>) {
+        let Submission { tx, digest, client, wait, .. } = submission;
+        let same = self.transactions.get(&tx).is_some_and(|open| *open.digest() == digest);
+        if same {
+            self.wait_for(now, &tx, client, wait, effects);
+        } else {
+            effects.push(Effect::Answer { client, tx, answer: Answer::Rejected(Rejection::OtherContent) });
+        }
+    }
+
+    pub(super) fn wait_for(
+        &mut self,
+        now: Timestamp,
+        tx: &TxId,
+        client: Client,
+        wait: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        if wait && self.waiters(tx) >= MAX_WAITERS_PER_TRANSACTION {
+            let rejection = Rejection::TooManyWaiters { max_waiters: MAX_WAITERS_PER_TRANSACTION };
+            return effects.push(Effect::Answer { client, tx: tx.clone(), answer: Answer::Rejected(rejection) });
+        }
+        self.let_wait(now, tx, client, wait, effects);
+    }
+
+    /// Whoever changes something waits beyond the bound: a refusal would say that nothing was done.
+    pub(super) fn let_wait(
+        &mut self,
+        now: Timestamp,
+        tx: &TxId,
+        client: Client,
+        wait: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(open) = self.transactions.get_mut(tx) else { return };
+        open.wait_for(client, wait, &mut Context { now, effects, peers: &mut self.peers });
+    }
+}
+
+fn check_size(given: usize, bytes: usize) -> Result<(), Rejection> {
+    let max = MAX_BRANCHES_PER_TRANSACTION;
+    if given == 0 {
+        Err(Rejection::NoBranches)
+    } else if given > max {
+        Err(Rejection::TooManyBranches { given, max })
+    } else if bytes > MAX_TRANSACTION_BYTES {
+        Err(Rejection::TooLarge { given: bytes, max: MAX_TRANSACTION_BYTES })
+    } else {
+        Ok(())
+    }
+}

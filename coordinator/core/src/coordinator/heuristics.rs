@@ -1,0 +1,95 @@
+//! Heuristic outcomes that become known after the end (R3).
+
+use super::{Coordinator, DIGEST_UNKNOWN};
+use crate::effect::{Answer, Effect, Note, Rejection};
+use crate::input::{Question, Submission};
+use crate::record::{EndedRecord, Record};
+use std::collections::VecDeque;
+use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
+use undoubt_vocabulary::{
+    AbortReason, BranchOutcome, Outcome, ParticipantName, Ticket, Timestamp, ToParticipant, TxId,
+};
+
+/// Heuristic outcomes that are being added to the record of an ended transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Noting {
+    /// As it was appended last. The next outcome is added to this one, not to what is stable, or it would undo the last.
+    record: EndedRecord,
+    /// Whom to thank for each record that was appended and isn't stable yet, in order.
+    thanks: VecDeque<(ParticipantName, Ticket)>,
+    /// Came meanwhile under this id, of which nothing was stored before. A new attempt would end in a record of its own,
+    /// in place of this one; so they wait for it, and are answered by it.
+    pub(super) submissions: Vec<Submission>,
+}
+
+impl Coordinator {
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn keep_heuristic(
+        &mut self,
+        now: Timestamp,
+        from: ParticipantName,
+        tx: TxId,
+        ticket: Ticket,
+        outcome: BranchOutcome,
+        ended: Option<EndedRecord>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let presumed = || EndedRecord {
+            saga: false,
+            tx: tx.clone(),
+            ticket,
+            begun_at: now,
+            digest: DIGEST_UNKNOWN,
+            outcome: Outcome::Aborted(AbortReason::Presumed),
+            branches: Vec::new(),
+            results: Vec::new(),
+        };
+        let noting = self.noting.get(&tx).map(|noting| noting.record.clone());
+        let reported = (from.clone(), outcome);
+        if noting.is_none() && ended.as_ref().is_some_and(|ended| ended.branches.contains(&reported)) {
+            // It is on record, and stable: a participant that was restarted reports once more.
+            return effects.push(Effect::Send { to: from, message: ToParticipant::Noted { tx, ticket } });
+        }
+        let ended = noting.or(ended);
+        if ended.as_ref().is_some_and(|ended| ended.ticket != ticket) && outcome == BranchOutcome::HeuristicallyAborted
+        {
+            // An earlier attempt, which was aborted: the operator decided as the coordinator did.
+            return effects.push(Effect::Send { to: from, message: ToParticipant::Noted { tx, ticket } });
+        }
+        let record = ended.unwrap_or_else(presumed).with_branch(from.clone(), outcome);
+        effects.push(Effect::Note { tx: tx.clone(), note: Note::Finished { from: from.clone(), outcome } });
+        effects.push(Effect::Append { record: Record::Ended(record.clone()), forced: true });
+        let noting = self.noting.entry(tx).or_insert_with(|| Noting {
+            record: record.clone(),
+            thanks: VecDeque::new(),
+            submissions: Vec::new(),
+        });
+        noting.record = record;
+        noting.thanks.push_back((from, ticket));
+    }
+
+    /// The oldest of the changed records is stable.
+    pub(super) fn noted(&mut self, tx: &TxId, effects: &mut Vec<Effect>) {
+        let Some(noting) = self.noting.get_mut(tx) else { return };
+        let thanked = noting.thanks.pop_front();
+        let waited = std::mem::take(&mut noting.submissions);
+        if noting.thanks.is_empty() {
+            self.noting.remove(tx);
+        }
+        effects.extend(waited.into_iter().map(|submission| Effect::LookUp(Question::Submit(submission))));
+        if let Some((to, ticket)) = thanked.filter(|(to, _)| self.peers.connected.contains(to)) {
+            effects.push(Effect::Send { to, message: ToParticipant::Noted { tx: tx.clone(), ticket } });
+        }
+    }
+}
+
+impl Noting {
+    pub(super) fn let_wait(&mut self, submission: Submission, effects: &mut Vec<Effect>) {
+        if self.submissions.len() < MAX_WAITERS_PER_TRANSACTION {
+            return self.submissions.push(submission);
+        }
+        let rejection = Rejection::TooManyWaiters { max_waiters: MAX_WAITERS_PER_TRANSACTION };
+        let Submission { client, tx, .. } = submission;
+        effects.push(Effect::Answer { client, tx, answer: Answer::Rejected(rejection) });
+    }
+}

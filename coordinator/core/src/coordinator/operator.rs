@@ -1,0 +1,77 @@
+//! What clients and operators want changed of an open transaction.
+
+use super::{Coordinator, Phase};
+use crate::context::Context;
+use crate::effect::{Answer, Effect, Rejection};
+use crate::input::{Client, StepResolution};
+use crate::open::{Open, Told};
+use undoubt_vocabulary::{StepName, Ticket, Timestamp, TxId};
+
+impl Coordinator {
+    pub(super) fn cancel(&mut self, now: Timestamp, tx: &TxId, client: Client, effects: &mut Vec<Effect>) {
+        let Some(open) = self.transactions.get(tx) else { return };
+        let ticket = open.ticket();
+        if open.is_cancellable() {
+            self.let_wait(now, tx, client, true, effects);
+            self.tell(now, tx, ticket, Told::Cancelled, effects);
+        } else {
+            effects.push(Effect::Answer { client, tx: tx.clone(), answer: Answer::Rejected(Rejection::TooLate) });
+        }
+    }
+
+    pub(super) fn forget(&mut self, now: Timestamp, tx: &TxId, client: Client, effects: &mut Vec<Effect>) {
+        let Some(open) = self.transactions.get(tx) else { return };
+        let rejection = match open {
+            Open::TwoPhase(transaction) if transaction.is_unacknowledged() => {
+                let ticket = transaction.ticket;
+                self.let_wait(now, tx, client, true, effects);
+                return self.tell(now, tx, ticket, Told::Forgotten, effects);
+            }
+            Open::TwoPhase(_) => Rejection::NotDecided,
+            Open::Saga(_) => Rejection::UseResolveStep,
+        };
+        effects.push(Effect::Answer { client, tx: tx.clone(), answer: Answer::Rejected(rejection) });
+    }
+
+    pub(super) fn resolve_step(
+        &mut self,
+        now: Timestamp,
+        tx: &TxId,
+        step: &StepName,
+        resolution: StepResolution,
+        client: Client,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(open) = self.transactions.get_mut(tx) else { return };
+        let resolved = match open {
+            Open::TwoPhase(_) => Err(Rejection::NotASaga),
+            Open::Saga(saga) => {
+                saga.resolve(step, resolution, client, &mut Context { now, effects, peers: &mut self.peers })
+            }
+        };
+        if let Err(rejection) = resolved {
+            effects.push(Effect::Answer { client, tx: tx.clone(), answer: Answer::Rejected(rejection) });
+        }
+    }
+
+    pub(super) fn pause_recovery(&mut self) {
+        self.recovery_paused = true;
+        self.transactions.values_mut().for_each(Open::hold_if_recovered);
+    }
+
+    pub(super) fn resume_recovery(&mut self, now: Timestamp, effects: &mut Vec<Effect>) {
+        self.recovery_paused = false;
+        if self.phase == Phase::Recovering {
+            // Sagas of the log go on once all of it is read.
+            return;
+        }
+        let released: Vec<(TxId, Ticket)> = self
+            .transactions
+            .values_mut()
+            .filter_map(|open| open.release().then(|| (open.tx().clone(), open.ticket())))
+            .collect();
+        for (tx, ticket) in released {
+            self.tell(now, &tx, ticket, Told::Resumed, effects);
+        }
+    }
+}

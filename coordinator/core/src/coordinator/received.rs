@@ -1,0 +1,98 @@
+//! Messages from participants.
+
+use super::Coordinator;
+use crate::effect::{Answer, Effect, Note, Rejection};
+use crate::input::{Question, Submission};
+use crate::open::Told;
+use crate::record::EndedRecord;
+use undoubt_vocabulary::{BranchOutcome, Outcome, ParticipantName, Timestamp, ToCoordinator, ToParticipant, Vote};
+
+impl Coordinator {
+    /// A message about a transaction that is open here.
+    pub(super) fn received(
+        &mut self,
+        now: Timestamp,
+        from: ParticipantName,
+        message: ToCoordinator,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (tx, ticket) = (message.tx().clone(), message.ticket());
+        let Some(open) = self.transactions.get(&tx) else { return };
+        // An earlier attempt under this id cannot have committed, else this one would not have begun (R10).
+        if !open.involves(&from) || ticket < open.ticket() {
+            return self.presume_abort(&from, &message, effects);
+        }
+        self.tell(now, &tx, ticket, Told::Heard { from, message }, effects);
+    }
+
+    /// A message about a transaction that is not open here: it committed, or it aborted, or it never was (R4).
+    pub(super) fn received_about_ended(
+        &mut self,
+        now: Timestamp,
+        from: ParticipantName,
+        message: ToCoordinator,
+        ended: Option<EndedRecord>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let (tx, ticket) = (message.tx().clone(), message.ticket());
+        match message {
+            ToCoordinator::Inquiry { .. } => {
+                effects.push(Effect::Note { tx: tx.clone(), note: Note::Inquired { from: from.clone() } })
+            }
+            ToCoordinator::Finished {
+                outcome: outcome @ (BranchOutcome::HeuristicallyCommitted | BranchOutcome::HeuristicallyAborted),
+                ..
+            } => return self.keep_heuristic(now, from, tx, ticket, outcome, ended, effects),
+            ToCoordinator::Vote { vote: Vote::Prepared { .. } | Vote::ReadOnly { .. }, .. } => {}
+            ToCoordinator::Vote { vote: Vote::Committed { .. } | Vote::Refused(_), .. }
+            | ToCoordinator::Confirmed { .. }
+            | ToCoordinator::Finished { .. }
+            | ToCoordinator::Ran { .. }
+            | ToCoordinator::Closed { .. } => return,
+        }
+        let message = match ended.filter(|ended| ended.ticket == ticket).map(|ended| ended.outcome) {
+            Some(Outcome::Committed) => ToParticipant::Commit { tx, ticket },
+            Some(Outcome::Aborted(_)) | None => ToParticipant::Abort { tx, ticket },
+        };
+        effects.push(Effect::Send { to: from, message });
+    }
+
+    fn presume_abort(&self, from: &ParticipantName, message: &ToCoordinator, effects: &mut Vec<Effect>) {
+        let (tx, ticket) = (message.tx().clone(), message.ticket());
+        match message {
+            ToCoordinator::Inquiry { .. }
+            | ToCoordinator::Vote { vote: Vote::Prepared { .. } | Vote::ReadOnly { .. }, .. } => {
+                effects.push(Effect::Send { to: from.clone(), message: ToParticipant::Abort { tx, ticket } });
+            }
+            ToCoordinator::Vote { vote: Vote::Committed { .. } | Vote::Refused(_), .. }
+            | ToCoordinator::Confirmed { .. }
+            | ToCoordinator::Finished { .. }
+            | ToCoordinator::Ran { .. }
+            | ToCoordinator::Closed { .. } => {}
+        }
+    }
+}
+
+/// "Not yet": only a coordinator that has read its whole log may say more (R4).
+pub(super) fn refuse_while_recovering(question: Question, effects: &mut Vec<Effect>) {
+    let reject = |client, tx| Effect::Answer { client, tx, answer: Answer::Rejected(Rejection::Recovering) };
+    match question {
+        Question::Submit(Submission { client, tx, .. })
+        | Question::Await { tx, client }
+        | Question::Cancel { tx, client }
+        | Question::Forget { tx, client }
+        | Question::ResolveStep { tx, client, .. } => effects.push(reject(client, tx)),
+        Question::Received { from, message: ToCoordinator::Inquiry { tx, ticket } } => {
+            effects.push(Effect::Send { to: from, message: ToParticipant::Undecided { tx, ticket } });
+        }
+        Question::Received {
+            message:
+                ToCoordinator::Vote { .. }
+                | ToCoordinator::Confirmed { .. }
+                | ToCoordinator::Finished { .. }
+                | ToCoordinator::Ran { .. }
+                | ToCoordinator::Closed { .. },
+            ..
+        } => {}
+    }
+}

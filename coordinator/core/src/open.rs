@@ -1,0 +1,140 @@
+//! A transaction that is open, whichever way it is carried out.
+
+use crate::context::Context;
+use crate::effect::Timer;
+use crate::input::Client;
+use crate::record::Stage;
+use crate::saga::Saga;
+use crate::transaction::{Transaction, TransactionView};
+use std::time::Duration;
+use undoubt_vocabulary::{ParticipantName, Ticket, ToCoordinator, TxId};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Open {
+    TwoPhase(Transaction),
+    Saga(Saga),
+}
+
+/// What every submission has once it is admitted.
+#[derive(Clone, Debug)]
+pub(crate) struct Admitted {
+    pub(crate) tx: TxId,
+    pub(crate) ticket: Ticket,
+    pub(crate) digest: [u8; 32],
+    pub(crate) timeout: Duration,
+}
+
+/// What an open transaction is told.
+#[derive(Clone, Debug)]
+pub(crate) enum Told {
+    Heard {
+        from: ParticipantName,
+        message: ToCoordinator,
+    },
+    Connected {
+        participant: ParticipantName,
+    },
+    Fired(Timer),
+    Logged(Stage),
+    Cancelled,
+    /// An operator gives up on missing acknowledgements.
+    Forgotten,
+    /// An operator lets a held transaction go on, or a recovered one goes on by itself.
+    Resumed,
+}
+
+impl Open {
+    pub(crate) fn on(&mut self, told: Told, cx: &mut Context<'_>) {
+        match self {
+            Open::TwoPhase(transaction) => transaction.on(told, cx),
+            Open::Saga(saga) => saga.on(told, cx),
+        }
+    }
+
+    pub(crate) fn tx(&self) -> &TxId {
+        match self {
+            Open::TwoPhase(transaction) => &transaction.tx,
+            Open::Saga(saga) => &saga.tx,
+        }
+    }
+
+    pub(crate) fn ticket(&self) -> Ticket {
+        match self {
+            Open::TwoPhase(transaction) => transaction.ticket,
+            Open::Saga(saga) => saga.ticket,
+        }
+    }
+
+    pub(crate) fn digest(&self) -> &[u8; 32] {
+        match self {
+            Open::TwoPhase(transaction) => &transaction.digest,
+            Open::Saga(saga) => &saga.digest,
+        }
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        match self {
+            Open::TwoPhase(transaction) => transaction.is_ended(),
+            Open::Saga(saga) => saga.is_ended(),
+        }
+    }
+
+    pub(crate) fn involves(&self, participant: &ParticipantName) -> bool {
+        match self {
+            Open::TwoPhase(transaction) => transaction.branch_of(participant).is_some(),
+            Open::Saga(saga) => saga.involves(participant),
+        }
+    }
+
+    /// Whether a cancellation can still lead to an abort, or has been overtaken by one.
+    pub(crate) fn is_cancellable(&self) -> bool {
+        match self {
+            Open::TwoPhase(transaction) => transaction.is_cancellable(),
+            Open::Saga(saga) => saga.is_cancellable(),
+        }
+    }
+
+    /// An operator has paused what came from the log.
+    pub(crate) fn hold_if_recovered(&mut self) {
+        match self {
+            Open::TwoPhase(transaction) => transaction.held |= transaction.recovered,
+            Open::Saga(saga) => saga.held |= saga.recovered,
+        }
+    }
+
+    /// Answers whether it was held.
+    pub(crate) fn release(&mut self) -> bool {
+        match self {
+            Open::TwoPhase(transaction) => std::mem::take(&mut transaction.held),
+            Open::Saga(saga) => std::mem::take(&mut saga.held),
+        }
+    }
+
+    pub(crate) fn wait_for(&mut self, client: Client, wait: bool, cx: &mut Context<'_>) {
+        match self {
+            Open::TwoPhase(transaction) => transaction.wait_for(client, wait, cx),
+            Open::Saga(saga) => saga.wait_for(client, wait, cx),
+        }
+    }
+
+    pub(crate) fn stop_waiting(&mut self, client: Client) {
+        match self {
+            Open::TwoPhase(transaction) => transaction.stop_waiting(client),
+            Open::Saga(saga) => saga.stop_waiting(client),
+        }
+    }
+
+    pub(crate) fn waiters(&self) -> usize {
+        match self {
+            Open::TwoPhase(transaction) => transaction.waiters(),
+            Open::Saga(saga) => saga.waiters(),
+        }
+    }
+
+    pub(crate) fn view(&self) -> TransactionView {
+        match self {
+            Open::TwoPhase(transaction) => transaction.view(),
+            Open::Saga(saga) => saga.view(),
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! One saga, from the record of its beginning to that of its end.
+//!
+//! ```text
+//! Beginning ──▶ Forward ── every step done ─────┬──────────▶ Ending ──▶ (retired)
+//!     │            │                            └▶ Deciding ─▶ Closing ─▲      (semantic locks to be closed)
+//!     │            └── refusal, deadline, cancel ──▶ Turning ──▶ Back ──┴─▶ as above, every step undone
+//!     └───────────────── nothing was sent: straight to the end ─────────▲
+//! ```
+//!
+//! What a crash may leave in doubt is kept small by three rules. Nothing is sent before the saga is on record. No
+//! compensation is sent before it is on record that the saga goes back. And a pivot, or a step that uses others'
+//! results, is sent only once it is on record that the steps before it are done: so whoever reads the log knows whether
+//! the pivot may be in effect, and has the results that each compensation is to be given. All other progress is
+//! recorded behind the saga's back, because barriers make it safe to run a step again.
+
+mod attempts;
+mod beginning;
+mod ending;
+mod logging;
+mod order;
+mod resolving;
+mod turning;
+mod view;
+
+use crate::context::Context;
+use crate::effect::{Answer, Effect, Note, Timer};
+use crate::input::{Client, StepResolution};
+use crate::open::Told;
+use crate::record::Stage;
+use bytes::Bytes;
+use logging::Written;
+use std::collections::{BTreeSet, VecDeque};
+use undoubt_vocabulary::{
+    AbortReason, Half, Outcome, ParticipantName, SagaStep, Ticket, Timestamp, ToCoordinator, TxId,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Saga {
+    pub(crate) tx: TxId,
+    pub(crate) ticket: Ticket,
+    pub(crate) digest: [u8; 32],
+    begun_at: Timestamp,
+    deadline: Timestamp,
+    steps: Vec<Step>,
+    /// Set: it goes back, for this reason.
+    turned: Option<AbortReason>,
+    /// The deadline passed while it could not turn back.
+    overdue: bool,
+    state: State,
+    /// Appended and not stable yet, oldest first.
+    unstable: VecDeque<(Stage, Written)>,
+    /// The attempt in whose place it came.
+    former: Option<Former>,
+    waiters: BTreeSet<Client>,
+    /// Came from the log at this coordinator's start.
+    pub(crate) recovered: bool,
+    /// Nothing is sent for it: the log is still being read, or an operator has paused it.
+    pub(crate) held: bool,
+}
+
+/// An attempt by two-phase commit under the same id. Its ticket is over once this saga's beginning is stable.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Former {
+    pub(crate) ticket: Ticket,
+    pub(crate) participants: Vec<ParticipantName>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Step {
+    definition: SagaStep,
+    at: At,
+    /// A stable record says so, where it is done or skipped.
+    on_record: bool,
+    /// Its participant has yet to say that no semantic lock is left.
+    to_be_closed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum At {
+    /// Its action is not in effect, and not on its way.
+    Waiting,
+    /// Its action may be in effect: what the log leaves open, or what was under way when the saga turned back.
+    Doubtful,
+    Running(Run),
+    Done {
+        result: Bytes,
+        pending: bool,
+    },
+    Undone,
+    Skipped,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Run {
+    half: Half,
+    /// From 1.
+    attempt: u32,
+    refusals: u32,
+    /// The action may be in effect: it was sent, and that was not answered by a refusal.
+    in_effect: bool,
+    waits_for: WaitsFor,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum WaitsFor {
+    Answer,
+    Pause,
+    /// Refused too often, where there is no way but on.
+    Operator,
+    /// The operator has spoken, and that is being recorded.
+    Record(StepResolution),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum State {
+    /// The record of its beginning is being forced. Nothing is sent.
+    Beginning,
+    Forward,
+    /// The record that it goes back is being forced.
+    Turning,
+    Back,
+    /// The record that every step is settled is being forced: semantic locks wait for it.
+    Deciding,
+    /// Decided, stable, answered; semantic locks are being closed.
+    Closing {
+        attempt: u32,
+    },
+    /// The end is being recorded. `answered`: clients know already, else they hear when it is stable (R10).
+    Ending {
+        answered: bool,
+    },
+    Ended,
+}
+
+impl Saga {
+    pub(crate) fn on(&mut self, told: Told, cx: &mut Context<'_>) {
+        match told {
+            Told::Heard { from, message } => match message {
+                ToCoordinator::Ran { step, half, attempt, outcome, .. } => {
+                    self.ran(&from, step, half, attempt, outcome, cx);
+                }
+                ToCoordinator::Closed { .. } => self.closed(&from, cx),
+                // Two-phase commit's words: they belong to an earlier attempt, or to nobody.
+                ToCoordinator::Vote { .. }
+                | ToCoordinator::Confirmed { .. }
+                | ToCoordinator::Finished { .. }
+                | ToCoordinator::Inquiry { .. } => {}
+            },
+            Told::Connected { participant } => self.send_again(Some(&participant), cx),
+            Told::Fired(timer) => match timer {
+                Timer::Deadline { .. } => self.deadline_passed(cx),
+                Timer::Retry { attempt } => self.close_again(attempt, cx),
+                Timer::Attempt { step, half, attempt, .. } => self.lapsed(timer, step, half, attempt, cx),
+                Timer::StepRetry { step, half, attempt, .. } => self.pause_over(step, half, attempt, cx),
+            },
+            Told::Logged(stage) => self.logged(stage, cx),
+            Told::Cancelled => {
+                if self.may_turn() {
+                    self.turn(AbortReason::Cancelled, cx);
+                }
+            }
+            Told::Resumed => self.resumed(cx),
+            Told::Forgotten => {}
+        }
+    }
+
+    fn resumed(&mut self, cx: &mut Context<'_>) {
+        self.send_again(None, cx);
+        if self.overdue && self.may_turn() {
+            self.deadline_passed(cx);
+        } else if self.is_settled() {
+            // Only the log can have brought it so far without its end having been decided.
+            self.finish(true, cx);
+        } else {
+            self.advance(cx);
+        }
+    }
+
+    /// Repeats what is awaited from this participant, or from all.
+    fn send_again(&mut self, to: Option<&ParticipantName>, cx: &mut Context<'_>) {
+        let wanted = |participant: &ParticipantName| to.is_none_or(|to| to == participant);
+        for step in 0..self.steps.len() {
+            if wanted(&self.steps[step].definition.participant) {
+                self.send_run(step, cx);
+            }
+        }
+        for participant in self.unclosed().iter().filter(|participant| wanted(participant)) {
+            self.send_close(participant, cx);
+        }
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    pub(crate) fn involves(&self, participant: &ParticipantName) -> bool {
+        self.steps.iter().any(|step| step.definition.participant == *participant)
+    }
+
+    fn participants(&self) -> BTreeSet<ParticipantName> {
+        self.steps.iter().map(|step| step.definition.participant.clone()).collect()
+    }
+
+    /// Lets a client hear the outcome: at once if it is stable, else when it is.
+    pub(crate) fn wait_for(&mut self, client: Client, wait: bool, cx: &mut Context<'_>) {
+        if self.is_announced() {
+            self.answer(client, self.outcome_answer(), cx);
+        } else if wait {
+            self.waiters.insert(client);
+        } else {
+            self.answer(client, Answer::Pending, cx);
+        }
+    }
+
+    pub(crate) fn stop_waiting(&mut self, client: Client) {
+        self.waiters.remove(&client);
+        self.stop_waiting_for_record(client);
+    }
+
+    pub(crate) fn waiters(&self) -> usize {
+        self.waiters.len()
+    }
+
+    fn answer(&self, client: Client, answer: Answer, cx: &mut Context<'_>) {
+        cx.effects.push(Effect::Answer { client, tx: self.tx.clone(), answer });
+    }
+
+    fn outcome(&self) -> Outcome {
+        self.turned.clone().map_or(Outcome::Committed, Outcome::Aborted)
+    }
+
+    fn note(&self, note: Note, cx: &mut Context<'_>) {
+        cx.note(&self.tx, note);
+    }
+}

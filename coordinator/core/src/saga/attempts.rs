@@ -1,0 +1,212 @@
+//! Running one half of a step, until it is answered or there is no sense in trying.
+//!
+//! A refusal says that nothing is in effect; silence says nothing (R6). So before the pivot a step that fails too often
+//! turns the saga back, whichever it was. Where there is no way but on, one that is refused for good too often waits for
+//! an operator; one that is not answered, or told to come back, is asked for ever.
+
+use super::{At, Run, Saga, State, WaitsFor};
+use crate::context::Context;
+use crate::effect::{Effect, Note, Timer};
+use crate::record::Progress;
+use crate::saga::logging::Written;
+use bytes::Bytes;
+use undoubt_vocabulary::{
+    AbortReason, Half, ParticipantName, Refusal, RunStep, SagaStep, StepIndex, StepOutcome, ToParticipant,
+};
+
+impl Saga {
+    pub(super) fn start(&mut self, step: usize, half: Half, cx: &mut Context<'_>) {
+        let in_effect = self.steps[step].at.may_be_in_effect();
+        let waits_for = WaitsFor::Answer;
+        self.attempt(step, Run { half, attempt: 1, refusals: 0, in_effect, waits_for }, cx);
+    }
+
+    pub(super) fn attempt(&mut self, step: usize, mut run: Run, cx: &mut Context<'_>) {
+        run.waits_for = WaitsFor::Answer;
+        self.steps[step].at = At::Running(run);
+        self.send_run(step, cx);
+        let after = self.steps[step].definition.retry.attempt_timeout;
+        let timer = Timer::Attempt { step: index(step), half: run.half, attempt: run.attempt, after };
+        cx.arm(&self.tx, self.ticket, timer);
+    }
+
+    /// Sends what awaits its answer, if it can be sent.
+    pub(super) fn send_run(&mut self, step: usize, cx: &mut Context<'_>) {
+        let Some(run) = self.run(step).filter(|run| run.waits_for == WaitsFor::Answer) else { return };
+        let SagaStep { name, participant, action, compensation, retry, uses, .. } = &self.steps[step].definition;
+        if self.held || !cx.peers.connected.contains(participant) {
+            return;
+        }
+        let work = match run.half {
+            Half::Action => action.clone(),
+            Half::Compensation => {
+                assert!(self.turned.is_some() && self.state == State::Back, "it is not on record that it goes back");
+                compensation.clone().expect("a step that may be undone has a compensation, or the saga is not sound")
+            }
+        };
+        let message = ToParticipant::Run(RunStep {
+            tx: self.tx.clone(),
+            ticket: self.ticket,
+            step: index(step),
+            half: run.half,
+            attempt: run.attempt,
+            begun_at: self.begun_at,
+            timeout: retry.attempt_timeout,
+            work,
+            inputs: uses.iter().map(|used| self.steps[usize::from(used.0)].at.result()).collect(),
+        });
+        let note = Note::Run { to: participant.clone(), step: name.clone(), half: run.half, attempt: run.attempt };
+        self.note(note, cx);
+        cx.effects.push(Effect::Send { to: participant.clone(), message });
+        self.steps[step].at = At::Running(Run { in_effect: true, ..run });
+    }
+
+    pub(super) fn ran(
+        &mut self,
+        from: &ParticipantName,
+        step: StepIndex,
+        half: Half,
+        attempt: u32,
+        outcome: StepOutcome,
+        cx: &mut Context<'_>,
+    ) {
+        let place = usize::from(step.0);
+        let Some(known) = self.steps.get(place).filter(|step| step.definition.participant == *from) else { return };
+        self.note(Note::ran(from, &known.definition.name, half, &outcome), cx);
+        match (half, outcome) {
+            (Half::Action, StepOutcome::Done { result, pending }) => self.acted(place, result, pending, cx),
+            (Half::Compensation, StepOutcome::Done { .. } | StepOutcome::Empty) => self.compensated(place, cx),
+            (_, StepOutcome::Refused(refusal)) => {
+                if self.is_waiting(place, half, attempt, WaitsFor::Answer) {
+                    self.failed(place, Some(refusal), cx);
+                }
+            }
+            // Only a compensation can find nothing to do.
+            (Half::Action, StepOutcome::Empty) => {}
+        }
+    }
+
+    /// Whichever attempt it was, it is in effect.
+    fn acted(&mut self, step: usize, result: Bytes, pending: bool, cx: &mut Context<'_>) {
+        match (&self.steps[step].at, self.state) {
+            (At::Running(Run { half: Half::Action, .. }), State::Forward) => {
+                self.steps[step].at = At::Done { result, pending };
+                let awaited = self.after(step).any(|after| self.waits_for_record(after));
+                self.settled(step, awaited, cx);
+            }
+            // It is to be undone now, but is doubtful no more.
+            (At::Doubtful, State::Turning | State::Back) => self.steps[step].at = At::Done { result, pending },
+            (At::Waiting | At::Doubtful | At::Running(_) | At::Done { .. } | At::Undone | At::Skipped, _) => {}
+        }
+    }
+
+    fn compensated(&mut self, step: usize, cx: &mut Context<'_>) {
+        if self.run(step).is_some_and(|run| run.half == Half::Compensation) {
+            self.steps[step].at = At::Undone;
+            self.settled(step, false, cx);
+        }
+    }
+
+    /// Nobody waits for the record, unless a step does.
+    fn settled(&mut self, step: usize, awaited: bool, cx: &mut Context<'_>) {
+        if self.is_settled() {
+            self.finish(false, cx);
+        } else {
+            self.append(Written::Step(step), awaited, cx);
+            self.advance(cx);
+        }
+    }
+
+    /// The attempt's time is over.
+    pub(super) fn lapsed(&mut self, timer: Timer, step: StepIndex, half: Half, attempt: u32, cx: &mut Context<'_>) {
+        let place = usize::from(step.0);
+        if !self.is_waiting(place, half, attempt, WaitsFor::Answer) {
+            return;
+        }
+        if self.held {
+            // Silence counts only where somebody was asked, or could have been.
+            return cx.arm(&self.tx, self.ticket, timer);
+        }
+        let SagaStep { name, participant, .. } = &self.steps[place].definition;
+        let note = Note::Unanswered { by: participant.clone(), step: name.clone(), half, attempt };
+        self.note(note, cx);
+        self.failed(place, None, cx);
+    }
+
+    fn failed(&mut self, step: usize, refusal: Option<Refusal>, cx: &mut Context<'_>) {
+        let Some(mut run) = self.run(step) else { return };
+        let SagaStep { name, participant, retry, pivot, .. } = self.steps[step].definition.clone();
+        let definite = refusal.as_ref().is_some_and(|refusal| !refusal.code.is_transient());
+        if refusal.is_some() {
+            run.in_effect = false;
+        }
+        if definite {
+            run.refusals = run.refusals.saturating_add(1);
+        }
+        run.waits_for = WaitsFor::Pause;
+        self.steps[step].at = At::Running(run);
+        let may_turn = run.half == Half::Action && self.may_turn();
+        if may_turn && (definite || run.attempt >= retry.max_attempts || (pivot && self.overdue)) {
+            let reason = match refusal {
+                Some(refusal) => AbortReason::Refused { by: participant, refusal },
+                None => AbortReason::DeadlinePassed { unanswered: vec![participant] },
+            };
+            return self.turn(reason, cx);
+        }
+        if !may_turn && definite && run.refusals >= retry.max_attempts {
+            self.steps[step].at = At::Running(Run { waits_for: WaitsFor::Operator, ..run });
+            return self.note(Note::Stuck { step: name, half: run.half }, cx);
+        }
+        let timer = Timer::StepRetry {
+            step: index(step),
+            half: run.half,
+            attempt: run.attempt,
+            first_pause: retry.first_pause,
+            max_pause: retry.max_pause,
+        };
+        cx.arm(&self.tx, self.ticket, timer);
+    }
+
+    pub(super) fn pause_over(&mut self, step: StepIndex, half: Half, attempt: u32, cx: &mut Context<'_>) {
+        let step = usize::from(step.0);
+        if let Some(run) = self.run(step).filter(|_| self.is_waiting(step, half, attempt, WaitsFor::Pause)) {
+            self.attempt(step, Run { attempt: attempt.saturating_add(1), ..run }, cx);
+        }
+    }
+
+    fn is_waiting(&self, step: usize, half: Half, attempt: u32, waits_for: WaitsFor) -> bool {
+        let same = |run: Run| run.half == half && run.attempt == attempt && run.waits_for == waits_for;
+        self.run(step).is_some_and(same)
+    }
+
+    pub(super) fn run(&self, step: usize) -> Option<Run> {
+        match self.steps.get(step)?.at {
+            At::Running(run) => Some(run),
+            At::Waiting | At::Doubtful | At::Done { .. } | At::Undone | At::Skipped => None,
+        }
+    }
+}
+
+impl At {
+    /// Empty for what was skipped.
+    pub(super) fn result(&self) -> Bytes {
+        match self {
+            At::Done { result, .. } => result.clone(),
+            At::Waiting | At::Doubtful | At::Running(_) | At::Undone | At::Skipped => Bytes::new(),
+        }
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        match self {
+            At::Waiting | At::Doubtful => Progress::Pending,
+            At::Running(run) => run.progress(),
+            At::Done { result, pending } => Progress::Done { result: result.clone(), pending: *pending },
+            At::Undone => Progress::Undone,
+            At::Skipped => Progress::Skipped,
+        }
+    }
+}
+
+fn index(step: usize) -> StepIndex {
+    StepIndex(u16::try_from(step).expect("a sound saga has no more steps than a transaction may have branches"))
+}

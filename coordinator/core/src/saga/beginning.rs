@@ -1,0 +1,105 @@
+//! How a saga begins: submitted, in the place of another attempt, or from the log.
+
+use super::{At, Former, Saga, State, Step};
+use crate::context::Context;
+use crate::effect::{Note, Timer};
+use crate::open::Admitted;
+use crate::record::{Progress, SagaRecord};
+use crate::saga::logging::Written;
+use std::collections::{BTreeSet, VecDeque};
+use undoubt_vocabulary::SagaStep;
+
+impl Saga {
+    /// The definition is [sound](undoubt_vocabulary::saga::check).
+    pub(crate) fn begin(
+        admitted: Admitted,
+        steps: Vec<SagaStep>,
+        former: Option<Former>,
+        cx: &mut Context<'_>,
+    ) -> Saga {
+        let Admitted { tx, ticket, digest, timeout } = admitted;
+        let step = |definition| Step { definition, at: At::Waiting, on_record: false, to_be_closed: false };
+        let mut saga = Saga {
+            tx,
+            ticket,
+            digest,
+            begun_at: cx.now,
+            deadline: cx.now.plus(timeout),
+            steps: steps.into_iter().map(step).collect(),
+            turned: None,
+            overdue: false,
+            state: State::Beginning,
+            unstable: VecDeque::new(),
+            former,
+            waiters: BTreeSet::new(),
+            recovered: false,
+            held: false,
+        };
+        saga.open_fences(cx);
+        saga.note(Note::SagaBegun { steps: saga.steps.len() }, cx);
+        saga.append(Written::Begun, true, cx);
+        cx.arm(&saga.tx, saga.ticket, Timer::Deadline { after: timeout });
+        saga
+    }
+
+    /// Folds a record of the log back into the state that wrote it. Goes on when it is told to.
+    pub(crate) fn recover(record: SagaRecord, cx: &mut Context<'_>) -> Saga {
+        let SagaRecord { tx, ticket, begun_at, digest, deadline, steps, turned, progress } = record;
+        assert_eq!(steps.len(), progress.len(), "the record of saga {tx} has not one progress for each step");
+        let step = |(definition, progress): (SagaStep, Progress)| {
+            let at = match progress {
+                Progress::Pending => At::Doubtful,
+                Progress::Done { result, pending } => At::Done { result, pending },
+                Progress::Undone => At::Undone,
+                Progress::Skipped => At::Skipped,
+            };
+            Step { on_record: at != At::Doubtful, definition, at, to_be_closed: false }
+        };
+        let mut saga = Saga {
+            tx,
+            ticket,
+            digest,
+            begun_at,
+            deadline,
+            steps: steps.into_iter().zip(progress).map(step).collect(),
+            state: if turned.is_some() { State::Back } else { State::Forward },
+            turned,
+            overdue: false,
+            unstable: VecDeque::new(),
+            former: None,
+            waiters: BTreeSet::new(),
+            recovered: true,
+            held: true,
+        };
+        saga.open_fences(cx);
+        let stage = if saga.turned.is_some() { "turned" } else { "begun" };
+        saga.note(Note::Recovered { stage }, cx);
+        if saga.turned.is_none() {
+            saga.rule_out_what_was_never_sent();
+            cx.arm(&saga.tx, saga.ticket, Timer::Deadline { after: saga.deadline.since(cx.now) });
+        }
+        saga
+    }
+
+    /// What is sent only once the steps before it are on record was not sent if they aren't, nor was what comes after it.
+    fn rule_out_what_was_never_sent(&mut self) {
+        loop {
+            let never_sent = |step: &usize| {
+                let before = || self.before(*step);
+                self.steps[*step].at == At::Doubtful
+                    && (before().any(|before| self.steps[before].at == At::Waiting)
+                        || (self.waits_for_record(*step) && before().any(|before| !self.steps[before].on_record)))
+            };
+            match (0..self.steps.len()).find(never_sent) {
+                Some(step) => self.steps[step].at = At::Waiting,
+                None => return,
+            }
+        }
+    }
+
+    fn open_fences(&self, cx: &mut Context<'_>) {
+        for participant in self.participants() {
+            cx.peers.fences.open(&participant, self.ticket);
+        }
+    }
+}

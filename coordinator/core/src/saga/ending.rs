@@ -1,0 +1,161 @@
+//! The end: decided, stable, answered, and no semantic lock left behind.
+
+use super::{At, Saga, State, Step};
+use crate::context::Context;
+use crate::effect::{Answer, Effect, Note, Timer};
+use crate::record::{EndedRecord, Record};
+use crate::saga::logging::Written;
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use undoubt_vocabulary::{BranchOutcome, ParticipantName, StepName, ToParticipant};
+
+impl Saga {
+    /// Every step is settled. `on_record`: a stable record says so, which is the decision.
+    pub(super) fn finish(&mut self, on_record: bool, cx: &mut Context<'_>) {
+        assert!(self.is_settled(), "a saga ends when every step is settled");
+        self.note(Note::Decided { outcome: self.outcome() }, cx);
+        if !self.steps.iter().any(Step::may_hold_locks) {
+            self.end(false, cx);
+        } else if on_record {
+            self.close(cx);
+        } else {
+            self.state = State::Deciding;
+            self.append(Written::Decided, true, cx);
+        }
+    }
+
+    pub(super) fn close(&mut self, cx: &mut Context<'_>) {
+        for step in &mut self.steps {
+            step.to_be_closed = step.may_hold_locks();
+        }
+        self.state = State::Closing { attempt: 0 };
+        self.answer_all(cx);
+        self.send_closes(cx);
+        cx.arm(&self.tx, self.ticket, Timer::Retry { attempt: 0 });
+    }
+
+    /// Participants where semantic locks may be left, while they are being closed.
+    pub(super) fn unclosed(&self) -> BTreeSet<ParticipantName> {
+        let open = self.steps.iter().filter(|step| step.to_be_closed);
+        open.map(|step| step.definition.participant.clone()).collect()
+    }
+
+    fn send_closes(&self, cx: &mut Context<'_>) {
+        for participant in self.unclosed() {
+            self.send_close(&participant, cx);
+        }
+    }
+
+    pub(super) fn send_close(&self, to: &ParticipantName, cx: &mut Context<'_>) {
+        if !self.held && cx.peers.connected.contains(to) {
+            let message = ToParticipant::Close { tx: self.tx.clone(), ticket: self.ticket };
+            self.note(Note::Sent { to: to.clone(), message: message.name() }, cx);
+            cx.effects.push(Effect::Send { to: to.clone(), message });
+        }
+    }
+
+    /// After the decision there is no giving up (R6).
+    pub(super) fn close_again(&mut self, due: u32, cx: &mut Context<'_>) {
+        if self.state != (State::Closing { attempt: due }) {
+            return;
+        }
+        let attempt = due.saturating_add(1);
+        self.note(Note::Retried { attempt }, cx);
+        self.state = State::Closing { attempt };
+        self.send_closes(cx);
+        cx.arm(&self.tx, self.ticket, Timer::Retry { attempt });
+    }
+
+    pub(super) fn closed(&mut self, from: &ParticipantName, cx: &mut Context<'_>) {
+        if !self.unclosed().contains(from) {
+            return;
+        }
+        self.note(Note::Closed { from: from.clone() }, cx);
+        for step in self.steps.iter_mut().filter(|step| step.definition.participant == *from) {
+            step.to_be_closed = false;
+        }
+        if self.unclosed().is_empty() {
+            self.end(true, cx);
+        }
+    }
+
+    fn end(&mut self, answered: bool, cx: &mut Context<'_>) {
+        let record = EndedRecord {
+            saga: true,
+            tx: self.tx.clone(),
+            ticket: self.ticket,
+            begun_at: self.begun_at,
+            digest: self.digest,
+            outcome: self.outcome(),
+            branches: self.steps.iter().map(|step| (step.definition.name.clone(), step.outcome())).collect(),
+            results: self.results(),
+        };
+        self.state = State::Ending { answered };
+        self.append_record(Record::Ended(record), Written::Ended, !answered, cx);
+    }
+
+    pub(super) fn retire(&mut self, answered: bool, cx: &mut Context<'_>) {
+        if !answered {
+            self.answer_all(cx);
+        }
+        for participant in self.participants() {
+            cx.peers.fences.close(&participant, self.ticket);
+        }
+        self.state = State::Ended;
+        cx.effects.push(Effect::Retired { tx: self.tx.clone() });
+    }
+
+    /// The outcome is stable.
+    pub(super) fn is_announced(&self) -> bool {
+        match self.state {
+            State::Closing { .. } | State::Ending { answered: true } => true,
+            State::Beginning
+            | State::Forward
+            | State::Turning
+            | State::Back
+            | State::Deciding
+            | State::Ending { answered: false }
+            | State::Ended => false,
+        }
+    }
+
+    pub(super) fn outcome_answer(&self) -> Answer {
+        Answer::Outcome { outcome: self.outcome(), results: self.results() }
+    }
+
+    fn answer_all(&mut self, cx: &mut Context<'_>) {
+        for client in std::mem::take(&mut self.waiters) {
+            self.answer(client, self.outcome_answer(), cx);
+        }
+    }
+
+    /// Of a saga that was carried out, by its steps.
+    pub(super) fn results(&self) -> Vec<(StepName, Bytes)> {
+        let result = |step: &Step| match (&step.at, &self.turned) {
+            (At::Done { result, .. }, None) => Some((step.definition.name.clone(), result.clone())),
+            (At::Done { .. }, Some(_)) => None,
+            (At::Waiting | At::Doubtful | At::Running(_) | At::Undone | At::Skipped, _) => None,
+        };
+        self.steps.iter().filter_map(result).collect()
+    }
+}
+
+impl Step {
+    /// Nobody vouches for a skipped step, so neither for its locks.
+    fn may_hold_locks(&self) -> bool {
+        match self.at {
+            At::Done { pending, .. } => pending,
+            At::Skipped => true,
+            At::Waiting | At::Doubtful | At::Running(_) | At::Undone => false,
+        }
+    }
+
+    fn outcome(&self) -> BranchOutcome {
+        match self.at {
+            At::Done { .. } => BranchOutcome::Committed,
+            At::Undone => BranchOutcome::Aborted,
+            At::Skipped => BranchOutcome::Unknown,
+            At::Waiting | At::Doubtful | At::Running(_) => unreachable!("a saga ends when every step is settled"),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What is recorded of a saga, and what each record allows once it is stable.
+
+use super::{Former, Saga, State};
+use crate::context::Context;
+use crate::effect::{Effect, Note};
+use crate::input::Client;
+use crate::record::{Record, SagaRecord, Stage};
+
+/// What a record was written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Written {
+    Begun,
+    /// This step is settled.
+    Step(usize),
+    Turned,
+    /// An operator has resolved this step.
+    Resolved {
+        step: usize,
+        /// Who wants to hear of it.
+        client: Option<Client>,
+    },
+    Decided,
+    Ended,
+}
+
+impl Saga {
+    pub(super) fn append(&mut self, written: Written, forced: bool, cx: &mut Context<'_>) {
+        let record = SagaRecord {
+            tx: self.tx.clone(),
+            ticket: self.ticket,
+            begun_at: self.begun_at,
+            digest: self.digest,
+            deadline: self.deadline,
+            steps: self.steps.iter().map(|step| step.definition.clone()).collect(),
+            turned: self.turned.clone(),
+            progress: self.steps.iter().map(|step| step.at.progress()).collect(),
+        };
+        self.append_record(Record::Saga(record), written, forced, cx);
+    }
+
+    pub(super) fn append_record(&mut self, record: Record, written: Written, forced: bool, cx: &mut Context<'_>) {
+        self.unstable.push_back((record.stage(), written));
+        cx.effects.push(Effect::Append { record, forced });
+    }
+
+    /// Records become stable in the order in which they were appended.
+    pub(super) fn logged(&mut self, stage: Stage, cx: &mut Context<'_>) {
+        if self.unstable.front().is_none_or(|(awaited, _)| *awaited != stage) {
+            return;
+        }
+        let Some((_, written)) = self.unstable.pop_front() else { return };
+        if let Some(stage) = written.noted_as() {
+            self.note(Note::Logged { stage }, cx);
+        }
+        match written {
+            Written::Begun => {
+                self.release_former(cx);
+                if self.state == State::Beginning {
+                    self.state = State::Forward;
+                    self.advance(cx);
+                }
+            }
+            Written::Step(step) => {
+                self.steps[step].on_record = true;
+                self.advance(cx);
+            }
+            Written::Turned => {
+                self.state = State::Back;
+                self.advance(cx);
+            }
+            Written::Resolved { step, client } => self.resolution_is_stable(step, client, cx),
+            Written::Decided => self.close(cx),
+            Written::Ended => match self.state {
+                State::Ending { answered } => self.retire(answered, cx),
+                State::Beginning
+                | State::Forward
+                | State::Turning
+                | State::Back
+                | State::Deciding
+                | State::Closing { .. }
+                | State::Ended => unreachable!("the end was appended, and the saga does not wait for it"),
+            },
+        }
+    }
+
+    /// The attempt in whose place this saga came has ended, durably.
+    fn release_former(&mut self, cx: &mut Context<'_>) {
+        let Some(Former { ticket, participants }) = self.former.take() else { return };
+        for participant in participants {
+            cx.peers.fences.close(&participant, ticket);
+        }
+    }
+
+    pub(super) fn stop_waiting_for_record(&mut self, gone: Client) {
+        for (_, written) in &mut self.unstable {
+            match written {
+                Written::Resolved { client, .. } if *client == Some(gone) => *client = None,
+                Written::Begun
+                | Written::Step(_)
+                | Written::Turned
+                | Written::Resolved { .. }
+                | Written::Decided
+                | Written::Ended => {}
+            }
+        }
+    }
+}
+
+impl Written {
+    /// The history says nothing of what nobody waits for.
+    fn noted_as(self) -> Option<&'static str> {
+        match self {
+            Written::Begun => Some("begun"),
+            Written::Turned => Some("turned"),
+            Written::Resolved { .. } => Some("resolved"),
+            Written::Decided => Some("decided"),
+            Written::Ended => Some("ended"),
+            Written::Step(_) => None,
+        }
+    }
+}

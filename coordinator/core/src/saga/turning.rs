@@ -1,0 +1,57 @@
+//! Turning back.
+
+use super::{At, Run, Saga, State};
+use crate::context::Context;
+use crate::effect::Note;
+use crate::saga::logging::Written;
+use undoubt_vocabulary::{AbortReason, Half, ParticipantName};
+
+impl Saga {
+    /// Whether a cancellation leads to an abort, or is overtaken by one.
+    pub(crate) fn is_cancellable(&self) -> bool {
+        self.turned.is_some() || self.may_turn()
+    }
+
+    pub(super) fn deadline_passed(&mut self, cx: &mut Context<'_>) {
+        self.overdue = true;
+        if !self.held && self.may_turn() {
+            self.note(Note::DeadlinePassed, cx);
+            self.turn(AbortReason::DeadlinePassed { unanswered: self.unanswered() }, cx);
+        }
+    }
+
+    /// Participants of steps under way; where there are none, of all that is to be done.
+    fn unanswered(&self) -> Vec<ParticipantName> {
+        let running = |at: &At| matches!(at, At::Running(_));
+        let any = self.steps.iter().any(|step| running(&step.at));
+        let mut names: Vec<ParticipantName> = Vec::new();
+        for step in &self.steps {
+            let name = &step.definition.participant;
+            let awaited = if any { running(&step.at) } else { !step.at.is_settled(Half::Action) };
+            if awaited && !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
+    }
+
+    pub(super) fn turn(&mut self, reason: AbortReason, cx: &mut Context<'_>) {
+        assert!(self.may_turn(), "the pivot may be in effect, or the end is decided");
+        self.note(Note::Turned { reason: reason.clone() }, cx);
+        self.turned = Some(reason);
+        self.state = State::Turning;
+        for step in &mut self.steps {
+            match &step.at {
+                At::Running(Run { in_effect: true, .. }) => step.at = At::Doubtful,
+                At::Waiting | At::Running(Run { in_effect: false, .. }) => step.at = At::Undone,
+                At::Doubtful | At::Done { .. } | At::Undone | At::Skipped => {}
+            }
+        }
+        if self.is_settled() {
+            // Nothing is to be undone, so nothing is sent that would have to wait for the record.
+            self.finish(false, cx);
+        } else {
+            self.append(Written::Turned, true, cx);
+        }
+    }
+}

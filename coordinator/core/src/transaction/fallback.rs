@@ -1,0 +1,110 @@
+//! Auto's second way: an attempt by two-phase commit that nobody answered goes on as a saga.
+//!
+//! The saga has a ticket of its own. The record of its beginning is at once the durable abort of the attempt, since that
+//! is presumed (R1): whoever inquires with the attempt's ticket hears abort, before and after a crash. Until that record
+//! is stable the attempt's ticket stays open in the fence.
+
+use super::{Context, Event, State, Transaction};
+use crate::effect::Note;
+use crate::open::Admitted;
+use crate::saga::{Former, Saga};
+use std::time::Duration;
+use undoubt_vocabulary::{AbortReason, Refusal, RefusalCode, SagaStep, Ticket};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Fallback {
+    pub(crate) steps: Vec<SagaStep>,
+    /// Once more from the saga's beginning.
+    pub(crate) timeout: Duration,
+}
+
+impl Transaction {
+    pub(super) fn falls_back(&self, reason: &AbortReason) -> bool {
+        let undecided = match self.state {
+            State::Preparing | State::Confirming => true,
+            // A single branch commits by itself, as a step would: the saga could do no better.
+            State::LoggingDelegation
+            | State::Delegated { .. }
+            | State::Settling { .. }
+            | State::LoggingCommit
+            | State::Committing { .. }
+            | State::LoggingEnd { .. }
+            | State::FallenBack(_)
+            | State::Ended => false,
+        };
+        let unanswered = match reason {
+            AbortReason::DeadlinePassed { .. }
+            | AbortReason::Refused { refusal: Refusal { code: RefusalCode::Unavailable, .. }, .. } => true,
+            AbortReason::Refused { .. }
+            | AbortReason::ReadLocksLost { .. }
+            | AbortReason::NotExecuted { .. }
+            | AbortReason::GivenUp { .. }
+            | AbortReason::Cancelled
+            | AbortReason::Presumed => false,
+        };
+        self.fallback.is_some() && undecided && unanswered
+    }
+
+    pub(crate) fn has_fallen_back(&self) -> bool {
+        match self.state {
+            State::FallenBack(_) => true,
+            State::Preparing
+            | State::Confirming
+            | State::LoggingDelegation
+            | State::Delegated { .. }
+            | State::Settling { .. }
+            | State::LoggingCommit
+            | State::Committing { .. }
+            | State::LoggingEnd { .. }
+            | State::Ended => false,
+        }
+    }
+
+    /// The saga that takes the place of an attempt that has fallen back, with those who wait for it.
+    pub(crate) fn go_on_as_saga(&mut self, ticket: Ticket, cx: &mut Context<'_>) -> Saga {
+        let State::FallenBack(reason) = &self.state else {
+            unreachable!("only an attempt that has fallen back goes on as a saga");
+        };
+        let Fallback { steps, timeout } = self.fallback.take().expect("only what has a second way falls back");
+        cx.note(&self.tx, Note::Chosen { saga: true, why: format!("two-phase commit was aborted, {reason}") });
+        cx.peers.breakers.over(self.ticket, cx.now);
+        let former = Former {
+            ticket: self.ticket,
+            participants: self.branches.iter().map(|branch| branch.participant.clone()).collect(),
+        };
+        let admitted = Admitted { tx: self.tx.clone(), ticket, digest: self.digest, timeout };
+        let mut saga = Saga::begin(admitted, steps, Some(former), cx);
+        for client in std::mem::take(&mut self.waiters) {
+            saga.wait_for(client, true, cx);
+        }
+        saga
+    }
+
+    /// Two-phase commits teach the breakers who answers, however they were chosen.
+    pub(super) fn tell_breakers(&self, event: &Event, cx: &mut Context<'_>) {
+        match event {
+            Event::Voted { branch, .. } | Event::Confirmed { branch, .. } | Event::Finished { branch, .. } => {
+                cx.peers.breakers.answered(&self.branches[*branch].participant);
+            }
+            Event::DeadlinePassed => match self.state {
+                State::Preparing | State::Confirming | State::Delegated { .. } => {
+                    self.unanswered().iter().for_each(|silent| cx.peers.breakers.silent(silent, cx.now));
+                }
+                State::LoggingDelegation
+                | State::Settling { .. }
+                | State::LoggingCommit
+                | State::Committing { .. }
+                | State::LoggingEnd { .. }
+                | State::FallenBack(_)
+                | State::Ended => {}
+            },
+            Event::Inquired { .. }
+            | Event::Connected { .. }
+            | Event::RetryDue { .. }
+            | Event::Logged { .. }
+            | Event::Cancelled
+            | Event::Forgotten
+            | Event::Resumed => {}
+        }
+    }
+}

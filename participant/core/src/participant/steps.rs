@@ -1,0 +1,167 @@
+//! The barrier: what becomes of a step's messages, by what is known of the step.
+
+use super::Participant;
+use crate::effect::Effect;
+use crate::saga::Closing;
+use crate::step::{Refused, State, StepId};
+use bytes::Bytes;
+use undoubt_vocabulary::{Half, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, ToCoordinator};
+
+impl Participant {
+    pub(super) fn run_step(&mut self, id: StepId, run: RunStep, fence: Ticket, effects: &mut Vec<Effect>) {
+        if id.ticket < fence {
+            return self.late(&id, &run, "the saga was over when this arrived", effects);
+        }
+        match run.half {
+            Half::Action => self.act(id, run, effects),
+            Half::Compensation => self.compensate(id, run, effects),
+        }
+    }
+
+    fn act(&mut self, id: StepId, run: RunStep, effects: &mut Vec<Effect>) {
+        match self.sagas.state_of(&id) {
+            None => self.begin_action(id, run, effects),
+            Some(State::Refused(Refused { attempt, .. })) if run.attempt > attempt => {
+                self.begin_action(id, run, effects);
+            }
+            Some(State::Refused(Refused { refusal, .. })) => {
+                self.ran(&id, Half::Action, run.attempt, StepOutcome::Refused(refusal), effects);
+            }
+            Some(State::Acting { attempt, then: None }) => {
+                self.sagas.set(&id, State::Acting { attempt: attempt.max(run.attempt), then: None });
+            }
+            Some(State::Acted { result, pending, .. }) => {
+                self.ran(&id, Half::Action, run.attempt, StepOutcome::Done { result, pending }, effects);
+            }
+            Some(State::Compensated | State::Empty) => {
+                self.late(&id, &run, "the step's compensation came before this action", effects);
+            }
+            // Its compensation is under way, so nobody waits for the action any more.
+            Some(State::Acting { then: Some(_), .. } | State::Compensating { .. } | State::Emptying { .. }) => {}
+        }
+    }
+
+    fn compensate(&mut self, id: StepId, run: RunStep, effects: &mut Vec<Effect>) {
+        match self.sagas.state_of(&id) {
+            None | Some(State::Refused(_)) => {
+                let (state, effect) =
+                    (State::Emptying { attempt: run.attempt }, Effect::StoreEmpty { step: id.clone() });
+                self.begin(id, run, state, |_| effect, effects);
+            }
+            Some(State::Acting { attempt, then }) => {
+                if then.is_none() {
+                    effects.push(Effect::CancelAction { step: id.clone() });
+                }
+                let latest = then.filter(|then| then.attempt >= run.attempt).unwrap_or(run);
+                self.sagas.set(&id, State::Acting { attempt, then: Some(latest) });
+            }
+            Some(State::Acted { refused: Some(Refused { attempt, refusal }), .. }) if run.attempt <= attempt => {
+                self.ran(&id, Half::Compensation, run.attempt, StepOutcome::Refused(refusal), effects);
+            }
+            Some(State::Acted { result, pending, .. }) => {
+                let state = State::Compensating { result: result.clone(), pending, attempt: run.attempt };
+                let step = id.clone();
+                let effect = |mut run: RunStep| {
+                    run.inputs.push(result);
+                    Effect::Compensate { step, run }
+                };
+                self.begin(id, run, state, effect, effects);
+            }
+            Some(State::Compensating { result, pending, attempt }) => {
+                let attempt = attempt.max(run.attempt);
+                self.sagas.set(&id, State::Compensating { result, pending, attempt });
+            }
+            Some(State::Emptying { attempt }) => {
+                self.sagas.set(&id, State::Emptying { attempt: attempt.max(run.attempt) });
+            }
+            Some(State::Compensated) => self.ran(&id, Half::Compensation, run.attempt, undone(), effects),
+            Some(State::Empty) => self.ran(&id, Half::Compensation, run.attempt, StepOutcome::Empty, effects),
+        }
+    }
+
+    fn begin_action(&mut self, id: StepId, run: RunStep, effects: &mut Vec<Effect>) {
+        if self.is_full() {
+            // Remembered like any refusal: the coordinator relies on it that this attempt leaves nothing behind.
+            let refusal = Refusal::new(RefusalCode::Unavailable, self.full());
+            let refused = Refused { attempt: run.attempt, refusal: refusal.clone() };
+            self.sagas.set(&id, State::Refused(refused));
+            return self.ran(&id, Half::Action, run.attempt, StepOutcome::Refused(refusal), effects);
+        }
+        let (state, step) = (State::Acting { attempt: run.attempt, then: None }, id.clone());
+        self.begin(id, run, state, |run| Effect::RunAction { step, run }, effects);
+    }
+
+    /// Asks the resource manager for it, unless the saga is closed.
+    fn begin(
+        &mut self,
+        id: StepId,
+        run: RunStep,
+        state: State,
+        effect: impl FnOnce(RunStep) -> Effect,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.sagas.get(&id.saga()).is_some_and(|saga| saga.closing != Closing::Open) {
+            return self.late(&id, &run, "the saga was closed when this arrived", effects);
+        }
+        self.sagas.set(&id, state);
+        effects.push(effect(run));
+    }
+
+    pub(super) fn action_ran(&mut self, id: StepId, outcome: StepOutcome, effects: &mut Vec<Effect>) {
+        let Some(State::Acting { attempt, then }) = self.sagas.state_of(&id) else {
+            unreachable!("the resource manager answers an action once, and the step waits for it")
+        };
+        let state = match outcome.clone() {
+            StepOutcome::Done { result, pending } => State::Acted { result, pending, refused: None },
+            StepOutcome::Refused(refusal) => State::Refused(Refused { attempt, refusal }),
+            StepOutcome::Empty => unreachable!("only a compensation can be empty"),
+        };
+        self.sagas.set(&id, state);
+        match then {
+            None => self.ran(&id, Half::Action, attempt, outcome, effects),
+            Some(compensation) => self.compensate(id.clone(), compensation, effects),
+        }
+        self.at_rest(id.saga(), effects);
+    }
+
+    pub(super) fn compensation_ran(&mut self, id: StepId, outcome: StepOutcome, effects: &mut Vec<Effect>) {
+        let Some(State::Compensating { result, pending, attempt }) = self.sagas.state_of(&id) else {
+            unreachable!("the resource manager answers a compensation once, and the step waits for it")
+        };
+        let (state, outcome) = match outcome {
+            // What it read is nobody's: a repetition could not tell it again.
+            StepOutcome::Done { .. } => (State::Compensated, undone()),
+            StepOutcome::Empty => (State::Empty, StepOutcome::Empty),
+            StepOutcome::Refused(refusal) => {
+                let refused = Some(Refused { attempt, refusal: refusal.clone() });
+                (State::Acted { result, pending, refused }, StepOutcome::Refused(refusal))
+            }
+        };
+        self.sagas.set(&id, state);
+        self.ran(&id, Half::Compensation, attempt, outcome, effects);
+        self.at_rest(id.saga(), effects);
+    }
+
+    pub(super) fn empty_stored(&mut self, id: StepId, effects: &mut Vec<Effect>) {
+        let Some(State::Emptying { attempt }) = self.sagas.state_of(&id) else {
+            unreachable!("an empty compensation that nobody asked for")
+        };
+        self.sagas.set(&id, State::Empty);
+        self.ran(&id, Half::Compensation, attempt, StepOutcome::Empty, effects);
+        self.at_rest(id.saga(), effects);
+    }
+
+    fn late(&self, id: &StepId, run: &RunStep, detail: &str, effects: &mut Vec<Effect>) {
+        let refusal = Refusal::new(RefusalCode::Late, detail);
+        self.ran(id, run.half, run.attempt, StepOutcome::Refused(refusal), effects);
+    }
+
+    fn ran(&self, id: &StepId, half: Half, attempt: u32, outcome: StepOutcome, effects: &mut Vec<Effect>) {
+        let StepId { coordinator, ticket, step, tx } = id.clone();
+        self.send(coordinator, ToCoordinator::Ran { tx, ticket, step, half, attempt, outcome }, effects);
+    }
+}
+
+fn undone() -> StepOutcome {
+    StepOutcome::Done { result: Bytes::new(), pending: false }
+}

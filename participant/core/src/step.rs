@@ -1,0 +1,107 @@
+//! One step of a saga, as the participant sees it.
+//!
+//! ```text
+//!              ┌───────────── action done ───────────▶ Acted ◀──(refused)── Compensating ──▶ Compensated
+//! ──▶ Acting ──┤                                         └───(compensation)──────▲
+//!              └─(refused)─▶ Refused ──(compensation)─▶ Emptying ──▶ Empty
+//! ```
+//!
+//! What is known of a step is its barrier: it says whether a message is new, a repetition, empty or late. It is
+//! remembered until the fence passes the saga. Refusals are remembered too, though nothing stores them: what was refused
+//! must not be done because its message comes twice. A restart may forget them, for no message outlives its session.
+
+use bytes::Bytes;
+use undoubt_vocabulary::{CoordinatorId, Refusal, RunStep, StepIndex, Ticket, TxId};
+
+/// One step of one saga. In the order of its coordinator's tickets, which is the order of fences.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StepId {
+    pub coordinator: CoordinatorId,
+    pub ticket: Ticket,
+    pub step: StepIndex,
+    pub tx: TxId,
+}
+
+impl StepId {
+    /// Where the steps of a ticket begin.
+    pub fn first_of(coordinator: CoordinatorId, ticket: Ticket) -> StepId {
+        let tx = TxId::new(&[0][..]).expect("one byte is an id, and the lowest");
+        StepId { coordinator, ticket, step: StepIndex(0), tx }
+    }
+}
+
+/// A step's barrier, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum StepState {
+    /// The action is in effect. `pending`: with semantic locks, which end with the saga or the step's compensation.
+    Acted { result: Bytes, pending: bool },
+    /// It was in effect, and has been undone.
+    Compensated,
+    /// Its compensation came, and it had not been in effect. It never will be.
+    Empty,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum State {
+    /// The resource manager works on the action. `then`: its compensation came meanwhile.
+    Acting {
+        attempt: u32,
+        then: Option<RunStep>,
+    },
+    /// Nothing is in effect.
+    Refused(Refused),
+    /// `refused`: the compensation that was tried last.
+    Acted {
+        result: Bytes,
+        pending: bool,
+        refused: Option<Refused>,
+    },
+    /// The resource manager works on the compensation.
+    Compensating {
+        result: Bytes,
+        pending: bool,
+        attempt: u32,
+    },
+    /// That nothing is to be undone is being stored.
+    Emptying {
+        attempt: u32,
+    },
+    Compensated,
+    Empty,
+}
+
+/// The highest attempt that was refused, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Refused {
+    pub(crate) attempt: u32,
+    pub(crate) refusal: Refusal,
+}
+
+impl State {
+    /// The resource manager is at work on it.
+    pub(crate) fn is_under_way(&self) -> bool {
+        match self {
+            State::Acting { .. } | State::Compensating { .. } | State::Emptying { .. } => true,
+            State::Refused(_) | State::Acted { .. } | State::Compensated | State::Empty => false,
+        }
+    }
+
+    pub(crate) fn is_pending(&self) -> bool {
+        matches!(self, State::Acted { pending: true, .. })
+    }
+
+    /// Whether the resource keeps a barrier of it.
+    pub(crate) fn is_stored(&self) -> bool {
+        matches!(self, State::Acted { .. } | State::Compensated | State::Empty)
+    }
+}
+
+impl From<StepState> for State {
+    fn from(stored: StepState) -> State {
+        match stored {
+            StepState::Acted { result, pending } => State::Acted { result, pending, refused: None },
+            StepState::Compensated => State::Compensated,
+            StepState::Empty => State::Empty,
+        }
+    }
+}

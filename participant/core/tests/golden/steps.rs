@@ -1,0 +1,272 @@
+//! What becomes of a saga's steps.
+
+use super::check;
+use crate::script::{COORDINATOR, Script, coordinator, outcome_words, prepared, ticket, tx};
+use bytes::Bytes;
+use std::time::Duration;
+use undoubt_participant_core::{Input, Recovered, StepId, StepState};
+use undoubt_vocabulary::{
+    Execution, Half, Refusal, RefusalCode, RunStep, StepIndex, StepOutcome, Ticket, Timestamp, ToParticipant,
+};
+
+fn step(ticket: Ticket, step: u16) -> StepId {
+    StepId { coordinator: COORDINATOR, ticket, step: StepIndex(step), tx: tx("S1") }
+}
+
+fn run(ticket: Ticket, step: u16, half: Half, attempt: u32) -> RunStep {
+    RunStep {
+        tx: tx("S1"),
+        ticket,
+        step: StepIndex(step),
+        half,
+        attempt,
+        begun_at: Timestamp(1_000_000),
+        timeout: Duration::from_secs(5),
+        work: Bytes::from_static(b"work"),
+        inputs: Vec::new(),
+    }
+}
+
+fn did() -> StepOutcome {
+    StepOutcome::Done { result: Bytes::from_static(b"x=1"), pending: false }
+}
+
+fn did_pending() -> StepOutcome {
+    StepOutcome::Done { result: Bytes::from_static(b"x=1"), pending: true }
+}
+
+fn refused() -> StepOutcome {
+    StepOutcome::Refused(Refusal::new(RefusalCode::LockConflict, "because"))
+}
+
+/// All of saga S1, whose ticket is 1.0.
+impl Script {
+    fn act(&mut self, index: u16, attempt: u32) {
+        self.hear(1, ToParticipant::Run(run(ticket(1, 0), index, Half::Action, attempt)));
+    }
+
+    fn compensate(&mut self, index: u16, attempt: u32) {
+        self.hear(1, ToParticipant::Run(run(ticket(1, 0), index, Half::Compensation, attempt)));
+    }
+
+    fn close(&mut self) {
+        self.hear(1, ToParticipant::Close { tx: tx("S1"), ticket: ticket(1, 0) });
+    }
+
+    fn acted(&mut self, index: u16, outcome: StepOutcome) {
+        let line = format!("action S1/{}/{index} ran: {}", ticket(1, 0), outcome_words(&outcome));
+        self.tell(&line, Input::ActionRan { step: step(ticket(1, 0), index), outcome });
+    }
+
+    fn compensated(&mut self, index: u16, outcome: StepOutcome) {
+        let line = format!("compensation S1/{}/{index} ran: {}", ticket(1, 0), outcome_words(&outcome));
+        self.tell(&line, Input::CompensationRan { step: step(ticket(1, 0), index), outcome });
+    }
+
+    fn emptied(&mut self, index: u16) {
+        let line = format!("that S1/{}/{index} is empty is durable", ticket(1, 0));
+        self.tell(&line, Input::EmptyStored { step: step(ticket(1, 0), index) });
+    }
+
+    fn closed(&mut self) {
+        let (ticket, tx) = (ticket(1, 0), tx("S1"));
+        let line = format!("the end of saga {tx}/{ticket} is durable");
+        self.tell(&line, Input::SagaClosed { coordinator: COORDINATOR, ticket, tx });
+    }
+}
+
+#[test]
+fn an_action_that_comes_again_is_done_once_and_answered_each_time() {
+    let mut script = Script::new();
+    script.act(0, 1);
+    script.act(0, 1);
+    script.act(0, 3);
+    script.act(0, 2);
+    script.acted(0, did());
+    script.act(0, 1);
+    script.act(0, 4);
+    check("step-twice", &script.text);
+}
+
+#[test]
+fn a_refused_action_runs_again_at_a_higher_attempt_only() {
+    let mut script = Script::new();
+    script.act(0, 2);
+    script.acted(0, refused());
+    script.act(0, 1);
+    script.act(0, 2);
+    script.act(0, 3);
+    script.acted(0, did());
+    check("step-refused", &script.text);
+}
+
+#[test]
+fn a_compensation_undoes_what_is_in_effect_once_and_is_given_its_result() {
+    let mut script = Script::new();
+    script.act(0, 1);
+    script.acted(0, did_pending());
+    script.compensate(0, 1);
+    script.compensate(0, 1);
+    script.act(0, 1);
+    script.compensated(0, refused());
+    script.compensate(0, 1);
+    script.act(0, 1);
+    script.compensate(0, 2);
+    script.compensate(0, 3);
+    script.compensated(0, did());
+    script.compensate(0, 1);
+    script.act(0, 9);
+    check("step-compensated", &script.text);
+}
+
+#[test]
+fn a_compensation_before_its_action_is_empty_and_the_action_is_late() {
+    let mut script = Script::new();
+    script.compensate(0, 1);
+    script.act(0, 1);
+    script.compensate(0, 2);
+    script.emptied(0);
+    script.compensate(0, 1);
+    script.act(0, 2);
+    check("step-empty", &script.text);
+}
+
+#[test]
+fn a_compensation_waits_for_the_end_of_an_action_under_way_and_undoes_it() {
+    let mut script = Script::new();
+    script.act(0, 1);
+    script.compensate(0, 1);
+    script.compensate(0, 2);
+    script.compensate(0, 1);
+    script.act(0, 2);
+    script.acted(0, did());
+    script.compensated(0, did());
+    check("step-overtaken", &script.text);
+}
+
+#[test]
+fn a_compensation_of_an_action_that_is_refused_in_the_end_is_empty() {
+    let mut script = Script::new();
+    script.act(0, 1);
+    script.compensate(0, 1);
+    script.acted(0, refused());
+    script.emptied(0);
+    script.act(0, 2);
+    check("step-overtaken-refused", &script.text);
+}
+
+#[test]
+fn a_saga_closes_when_nothing_of_it_is_under_way_and_nothing_begins_after() {
+    let mut script = Script::new();
+    script.act(0, 1);
+    script.acted(0, did_pending());
+    script.act(1, 1);
+    script.close();
+    script.close();
+    script.act(2, 1);
+    script.acted(1, refused());
+    script.close();
+    script.closed();
+    script.close();
+    script.act(0, 1);
+    script.act(1, 2);
+    script.compensate(0, 1);
+    check("saga-closes", &script.text);
+}
+
+#[test]
+fn a_saga_without_semantic_locks_closes_at_once() {
+    let mut script = Script::new();
+    script.close();
+    script.act(0, 1);
+    script.fence(ticket(1, 1));
+    script.close();
+    check("saga-closes-at-once", &script.text);
+}
+
+#[test]
+fn barriers_below_the_fence_are_dropped_and_what_comes_later_is_late() {
+    let mut script = Script::new();
+    script.act(0, 1);
+    script.acted(0, did());
+    script.act(1, 1);
+    script.fence(ticket(1, 0));
+    script.fence(ticket(1, 1));
+    script.act(0, 1);
+    script.compensate(0, 1);
+    script.acted(1, did());
+    script.fence(ticket(1, 2));
+    check("step-below-fence", &script.text);
+}
+
+#[test]
+fn a_refusal_alone_leaves_nothing_to_drop_below_the_fence() {
+    let mut script = Script::new();
+    script.act(0, 1);
+    script.acted(0, refused());
+    script.fence(ticket(1, 1));
+    check("step-refused-below-fence", &script.text);
+}
+
+#[test]
+fn barriers_survive_a_restart() {
+    let (mut script, t) = (Script::empty(), ticket(1, 0));
+    script.recovered("epoch 1", coordinator(1, t));
+    let acted = StepState::Acted { result: Bytes::from_static(b"x=1"), pending: true };
+    script.recovered("S1/1.0/0 acted, pending", Recovered::Step { step: step(t, 0), state: acted });
+    script.recovered("S1/1.0/1 compensated", Recovered::Step { step: step(t, 1), state: StepState::Compensated });
+    script.recovered("S1/1.0/2 empty", Recovered::Step { step: step(t, 2), state: StepState::Empty });
+    script.hello(1, 1);
+    for index in 0..3 {
+        script.act(index, 1);
+    }
+    for index in 1..3 {
+        script.compensate(index, 1);
+    }
+    script.close();
+    script.closed();
+    script.fence(t.next());
+    check("step-recovery", &script.text);
+}
+
+#[test]
+fn a_session_that_was_replaced_starts_nothing_and_the_next_one_hears_the_answer() {
+    let mut script = Script::new();
+    script.act(0, 1);
+    script.hello(2, 1);
+    script.hear(1, ToParticipant::Run(run(ticket(1, 0), 1, Half::Action, 1)));
+    script.acted(0, did());
+    check("step-session", &script.text);
+}
+
+#[test]
+fn steps_under_way_count_as_open_and_a_compensation_is_never_refused_for_them() {
+    let mut script = Script::new();
+    script.act(0, 1);
+    script.acted(0, did());
+    for index in 1..9 {
+        script.act(index, 1);
+    }
+    script.act(9, 1);
+    script.prepare("T1", ticket(1, 1), Execution::TwoPhase);
+    script.compensate(0, 1);
+    script.compensated(0, did());
+    script.acted(1, refused());
+    script.act(9, 1);
+    script.act(9, 2);
+    check("step-limit", &script.text);
+}
+
+#[test]
+fn a_branch_and_a_saga_under_one_id_know_nothing_of_each_other() {
+    let mut script = Script::new();
+    script.act(0, 1);
+    script.prepare("S1", ticket(1, 1), Execution::TwoPhase);
+    script.executed("S1", ticket(1, 1), prepared());
+    script.acted(0, did());
+    script.compensate(0, 1);
+    script.commit("S1", ticket(1, 1));
+    script.compensated(0, did());
+    script.committed("S1", ticket(1, 1));
+    check("step-beside-branch", &script.text);
+}

@@ -1,0 +1,128 @@
+//! Semantic locks: marks on what a saga has touched, until it is over or undoes it.
+//!
+//! The marks are in the store; here is kept which step has set which, so that they go with their step, their saga, or
+//! the fence. A mark names one step. Where two steps of a saga marked the same key, undoing the one hands the mark over
+//! to the other.
+//!
+//! Who is about to delete marks takes them from here first, in the moment in which the write is queued: by the time
+//! another saga can set a mark on that key, nobody deletes it by mistake.
+
+use super::KeyValue;
+use super::attempt::Declined;
+use super::record;
+use super::recovery::unreadable;
+use super::schema::{self, PENDING, STEP};
+use crate::resource::{ResourceError, StepId};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard};
+use undoubt_participant_core::kv::shown;
+use undoubt_platform::{Batch, Durability};
+use undoubt_vocabulary::{CoordinatorId, Refusal, RefusalCode, Ticket, TxId};
+
+/// The keys each step has marked.
+#[derive(Debug, Default)]
+pub(super) struct Marks(Mutex<BTreeMap<StepId, BTreeSet<Bytes>>>);
+
+impl Marks {
+    pub(super) fn put(&self, step: StepId, keys: BTreeSet<Bytes>) {
+        if !keys.is_empty() {
+            self.all().insert(step, keys);
+        }
+    }
+
+    pub(super) fn of(&self, step: &StepId) -> BTreeSet<Bytes> {
+        self.all().get(step).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn take(&self, step: &StepId) -> BTreeSet<Bytes> {
+        self.all().remove(step).unwrap_or_default()
+    }
+
+    /// Another step of the same saga that has marked this key.
+    pub(super) fn heir(&self, step: &StepId, key: &Bytes) -> Option<StepId> {
+        let all = self.all();
+        let mut saga = all.range(of_ticket(step.coordinator, step.ticket));
+        saga.find(|(other, keys)| other.tx == step.tx && *other != step && keys.contains(key))
+            .map(|(other, _)| other.clone())
+    }
+
+    pub(super) fn take_below(&self, coordinator: CoordinatorId, fence: Ticket) -> Vec<(StepId, BTreeSet<Bytes>)> {
+        let below = StepId::first_of(coordinator, Ticket::default())..StepId::first_of(coordinator, fence);
+        self.all().extract_if(below, |_, _| true).collect()
+    }
+
+    fn take_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: &TxId) -> Vec<(StepId, BTreeSet<Bytes>)> {
+        self.all().extract_if(of_ticket(coordinator, ticket), |step, _| step.tx == *tx).collect()
+    }
+
+    pub(super) fn put_back(&self, taken: Vec<(StepId, BTreeSet<Bytes>)>) {
+        self.all().extend(taken);
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<StepId, BTreeSet<Bytes>>> {
+        // Nothing between taking and freeing it can panic.
+        self.0.lock().expect("the map of marks is whole")
+    }
+}
+
+fn of_ticket(coordinator: CoordinatorId, ticket: Ticket) -> Range<StepId> {
+    StepId::first_of(coordinator, ticket)..StepId::first_of(coordinator, ticket.next())
+}
+
+/// Refuses what a saga other than that of `own` has marked. The keys have to be locked.
+pub(super) fn refuse_marked<'a>(
+    kv: &KeyValue,
+    own: Option<&StepId>,
+    keys: impl IntoIterator<Item = &'a Bytes>,
+) -> Result<(), Declined> {
+    let is_own = |by: &StepId| {
+        own.is_some_and(|own| (own.coordinator, own.ticket, &own.tx) == (by.coordinator, by.ticket, &by.tx))
+    };
+    for key in keys {
+        let mark = kv.store.get(PENDING, key).map_err(|error| Declined::Failed(error.into()))?;
+        let Some(mark) = mark else { continue };
+        let by = record::read_mark(mark).map_err(|cause| Declined::Failed(unreadable(PENDING, key.clone(), &cause)))?;
+        if !is_own(&by) {
+            let (key, tx) = (shown(key), by.tx);
+            let detail = format!("key {key} is pending: the saga {tx} has touched it and is not over; try again later");
+            return Err(Refusal::new(RefusalCode::Pending, detail).into());
+        }
+    }
+    Ok(())
+}
+
+/// The saga is over: its marks go, in one forced write with what its barriers say of them.
+pub(super) async fn close_saga(
+    kv: &KeyValue,
+    coordinator: CoordinatorId,
+    ticket: Ticket,
+    tx: &TxId,
+) -> Result<(), ResourceError> {
+    let taken = kv.marks.take_saga(coordinator, ticket, tx);
+    if taken.is_empty() {
+        return Ok(());
+    }
+    let closed = async {
+        let mut batch = Batch::default();
+        for (step, keys) in &taken {
+            keys.iter().for_each(|key| record::delete_mark(&mut batch, key));
+            clear_barrier(kv, &mut batch, step)?;
+        }
+        kv.write(batch, Durability::Forced).await
+    };
+    let closed = closed.await;
+    if closed.is_err() {
+        kv.marks.put_back(taken);
+    }
+    closed
+}
+
+fn clear_barrier(kv: &KeyValue, batch: &mut Batch, step: &StepId) -> Result<(), ResourceError> {
+    let key = schema::step_key(step);
+    let Some(value) = kv.store.get(STEP, &key)? else { return Ok(()) };
+    let (_, state, barrier) = record::read_step(key.clone(), value).map_err(|cause| unreadable(STEP, key, &cause))?;
+    record::put_step(batch, step, state, barrier.result, Vec::new());
+    Ok(())
+}

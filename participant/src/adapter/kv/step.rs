@@ -1,0 +1,134 @@
+//! Steps of sagas: a local transaction each, with the step's barrier in the same write.
+//!
+//! A step owns its locks under a name of its own, for a branch of the same transaction may have voted here and must keep
+//! its locks when the step frees these. Once a step has its locks it waits for nothing any more, so anybody may wait
+//! for it.
+
+use super::attempt::{Declined, evaluate, force, refuse_without_room};
+use super::work::{self, Place};
+use super::{KeyValue, pending, record};
+use crate::resource::{ResourceError, StepId};
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use tokio_util::sync::CancellationToken;
+use undoubt_participant_core::kv::Evaluation;
+use undoubt_participant_core::lock::{Age, Mode};
+use undoubt_platform::{Batch, Durability};
+use undoubt_proto::record::Write;
+use undoubt_proto::record::step_barrier::State;
+use undoubt_vocabulary::{Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId};
+
+pub(super) async fn act(
+    kv: &KeyValue,
+    step: &StepId,
+    run: RunStep,
+    cancelled: CancellationToken,
+) -> Result<StepOutcome, ResourceError> {
+    outcome_of(action(kv, step, run, &cancelled).await)
+}
+
+async fn action(
+    kv: &KeyValue,
+    step: &StepId,
+    run: RunStep,
+    cancelled: &CancellationToken,
+) -> Result<StepOutcome, Declined> {
+    let work = work::decode(run.work.clone(), Place::Action { inputs: &run.inputs })?;
+    // Also an action that only reads writes its barrier.
+    refuse_without_room(kv)?;
+    if cancelled.is_cancelled() {
+        return Err(Refusal::new(RefusalCode::Late, "the step was called off before its action began").into());
+    }
+    let locks = work.locks();
+    let done = async {
+        pending::refuse_marked(kv, Some(step), work.pend.union(&work.respect))?;
+        let (writes, result) = come_to(evaluate(kv, &work.operations)?);
+        let pending = !work.pend.is_empty();
+        let mut batch = Batch::default();
+        record::put_data(&mut batch, &writes);
+        record::put_step(&mut batch, step, State::Acted, result.clone(), work.pend.iter().cloned().collect());
+        work.pend.iter().for_each(|key| record::put_mark(&mut batch, key, step));
+        force(kv, batch).await?;
+        kv.marks.put(step.clone(), work.pend);
+        Ok(StepOutcome::Done { result, pending })
+    };
+    under_locks(kv, step, &run, &locks, cancelled, done).await
+}
+
+pub(super) async fn compensate(kv: &KeyValue, step: &StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
+    outcome_of(compensation(kv, step, run).await)
+}
+
+async fn compensation(kv: &KeyValue, step: &StepId, run: RunStep) -> Result<StepOutcome, Declined> {
+    let work = work::decode(run.work.clone(), Place::Compensation { inputs: &run.inputs })?;
+    let mut locks = work.locks();
+    // Who looks at a mark holds its key's lock.
+    locks.extend(kv.marks.of(step).into_iter().map(|key| (key, Mode::Exclusive)));
+    let done = async {
+        pending::refuse_marked(kv, Some(step), &work.respect)?;
+        let (writes, _) = come_to(evaluate(kv, &work.operations)?);
+        let mut batch = Batch::default();
+        record::put_data(&mut batch, &writes);
+        record::put_step(&mut batch, step, State::Compensated, Bytes::new(), Vec::new());
+        let marked = kv.marks.take(step);
+        for key in &marked {
+            match kv.marks.heir(step, key) {
+                None => record::delete_mark(&mut batch, key),
+                Some(heir) => record::put_mark(&mut batch, key, &heir),
+            }
+        }
+        // What is open finishes: a write that was not applied is tried again, not refused.
+        if let Err(error) = kv.write(batch, Durability::Forced).await {
+            kv.marks.put(step.clone(), marked);
+            return Err(Declined::Failed(error));
+        }
+        Ok(StepOutcome::Done { result: Bytes::new(), pending: false })
+    };
+    under_locks(kv, step, &run, &locks, &CancellationToken::new(), done).await
+}
+
+pub(super) async fn store_empty(kv: &KeyValue, step: &StepId) -> Result<(), ResourceError> {
+    let mut batch = Batch::default();
+    record::put_step(&mut batch, step, State::Empty, Bytes::new(), Vec::new());
+    kv.write(batch, Durability::Forced).await
+}
+
+async fn under_locks(
+    kv: &KeyValue,
+    step: &StepId,
+    run: &RunStep,
+    wanted: &BTreeMap<Bytes, Mode>,
+    cancelled: &CancellationToken,
+    work: impl Future<Output = Result<StepOutcome, Declined>>,
+) -> Result<StepOutcome, Declined> {
+    let owner = owner(step);
+    let age = Age { begun_at: run.begun_at, tx: owner.clone() };
+    kv.locks.lock(&age, wanted, run.timeout, cancelled).await?;
+    kv.locks.leaving(&owner);
+    let outcome = work.await;
+    match &outcome {
+        Err(Declined::Failed(ResourceError::Stopped { .. })) => {}
+        Ok(_) | Err(Declined::Refused(_) | Declined::Failed(ResourceError::Unavailable { .. })) => {
+            kv.locks.release(&owner);
+        }
+    }
+    outcome
+}
+
+/// Who owns the locks of a step.
+fn owner(StepId { coordinator, ticket: Ticket(ticket), step, tx: _ }: &StepId) -> TxId {
+    let name = [&coordinator.0[..], &ticket.to_be_bytes(), &step.0.to_be_bytes()].concat();
+    TxId::new(name).expect("26 bytes are an id")
+}
+
+fn come_to(Evaluation { writes, results }: Evaluation) -> (Vec<Write>, Bytes) {
+    (writes.into_iter().map(|(key, value)| Write { key, value }).collect(), work::encode(results))
+}
+
+fn outcome_of(ran: Result<StepOutcome, Declined>) -> Result<StepOutcome, ResourceError> {
+    match ran {
+        Ok(outcome) => Ok(outcome),
+        Err(Declined::Refused(refusal)) => Ok(StepOutcome::Refused(refusal)),
+        Err(Declined::Failed(error)) => Err(error),
+    }
+}

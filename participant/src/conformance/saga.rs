@@ -1,0 +1,252 @@
+//! Steps of sagas: the barrier and the work are one.
+
+use super::server::{Server, Step, step};
+use super::subject::{ANOTHER_COORDINATOR, COORDINATOR, Subject, attempt, done};
+use super::{PATIENCE, World};
+use crate::resource::{ResourceManager, StepState};
+use futures::future::join;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use undoubt_vocabulary::{Half, Refusal, RefusalCode, StepOutcome, Ticket};
+
+pub(super) async fn an_action_that_comes_twice_runs_once_and_is_answered_the_same<W: World>(world: &mut W) {
+    let mut server = Server::fresh(world).await;
+    let work = server.subject.world.add("k", 5, None);
+    let first = server.done(&step(1, 0), work.clone()).await;
+    let StepOutcome::Done { result, pending: false } = &first else { panic!("it leaves no semantic lock: {first:?}") };
+    assert_eq!(server.subject.world.value(result).as_deref(), Some("5"), "the answer carries what the work read");
+    assert_eq!(server.act(&step(1, 0), 1, work.clone()).await, first, "a repeated action is answered the same");
+    assert_eq!(server.subject.value("k").await.as_deref(), Some("5"), "an action is seen at once, its locks are free");
+    for _ in 0..2 {
+        server = server.crash().await;
+        assert_eq!(server.act(&step(1, 0), 2, work.clone()).await, first, "a crash does not change an action's answer");
+        assert_eq!(server.subject.value("k").await.as_deref(), Some("5"), "an action runs once, whatever crashes");
+    }
+}
+
+pub(super) async fn an_action_that_only_reads_is_remembered_too<W: World>(world: &mut W) {
+    let mut server = Server::fresh(world).await;
+    server.subject.carry_out(&attempt(1), server.subject.world.put("k", "old")).await;
+    let first = server.done(&step(2, 0), server.subject.world.get("k")).await;
+    server.subject.carry_out(&attempt(3), server.subject.world.put("k", "new")).await;
+    let mut server = server.crash().await;
+    let again = server.act(&step(2, 0), 1, server.subject.world.get("k")).await;
+    assert_eq!(again, first, "what an action read is answered again, not read again");
+}
+
+pub(super) async fn a_compensation_that_comes_twice_undoes_once<W: World>(world: &mut W) {
+    let mut server = Server::fresh(world).await;
+    server.done(&step(1, 0), server.subject.world.add("k", 5, None)).await;
+    let undo = server.subject.world.add("k", -3, None);
+    let first = server.compensate(&step(1, 0), 1, undo.clone()).await;
+    assert!(matches!(first, StepOutcome::Done { .. }), "a compensation with nobody in its way is done, not {first:?}");
+    assert_eq!(server.compensate(&step(1, 0), 1, undo.clone()).await, first, "it is answered the same");
+    assert_eq!(
+        server.subject.value("k").await.as_deref(),
+        Some("2"),
+        "a compensation does its work, its locks are free"
+    );
+    let mut server = server.crash().await;
+    assert_eq!(server.compensate(&step(1, 0), 2, undo).await, first, "a crash does not change a compensation's answer");
+    assert_eq!(server.subject.value("k").await.as_deref(), Some("2"), "a compensation undoes once, whatever crashes");
+    late_action_changes_nothing(&mut server, Some("2")).await;
+}
+
+pub(super) async fn a_compensation_before_its_action_is_empty_and_the_action_changes_nothing<W: World>(world: &mut W) {
+    let mut server = Server::fresh(world).await;
+    let undo = server.subject.world.add("k", -3, None);
+    for round in 1..3 {
+        let outcome = server.compensate(&step(1, 0), round, undo.clone()).await;
+        assert_eq!(outcome, StepOutcome::Empty, "a compensation whose action never ran is empty");
+    }
+    late_action_changes_nothing(&mut server, None).await;
+    let mut server = server.crash().await;
+    late_action_changes_nothing(&mut server, None).await;
+    let outcome = server.compensate(&step(1, 0), 3, undo).await;
+    assert_eq!(outcome, StepOutcome::Empty, "what was empty is empty after a crash");
+    assert_eq!(server.subject.value("k").await, None, "an empty compensation changes nothing");
+}
+
+async fn late_action_changes_nothing<W: World>(server: &mut Server<'_, W>, expected: Option<&str>) {
+    let outcome = server.act(&step(1, 0), 9, server.subject.world.put("k", "late")).await;
+    assert_refused(&outcome, RefusalCode::Late, "an action after its compensation is late, also after a crash");
+    assert_eq!(server.subject.value("k").await.as_deref(), expected, "a late action changes nothing");
+}
+
+pub(super) async fn a_refused_action_leaves_nothing_behind_and_may_succeed_later<W: World>(world: &mut W) {
+    let mut server = Server::fresh(world).await;
+    let work = server.subject.world.add("k", -5, Some(0));
+    let refused = server.act(&step(1, 0), 1, work.clone()).await;
+    assert_refused(&refused, RefusalCode::Condition, "a sum below its floor is refused");
+    assert_eq!(server.act(&step(1, 0), 1, work.clone()).await, refused, "the same attempt is answered the same");
+    assert_eq!(server.subject.value("k").await, None, "a refused action leaves neither data nor locks");
+    let (subject, recovered) = server.subject.crash().await;
+    assert!(recovered.steps.is_empty(), "a refused action leaves no barrier");
+    subject.carry_out(&attempt(2), subject.world.add("k", 7, None)).await;
+    let mut server = Server::restart(subject).await;
+    server.done(&step(1, 0), work).await;
+    assert_eq!(server.subject.value("k").await.as_deref(), Some("2"), "what was refused once may succeed later");
+}
+
+pub(super) async fn a_refused_compensation_leaves_the_action_in_effect<W: World>(world: &mut W) {
+    let mut server = Server::fresh(world).await;
+    server.done(&step(1, 0), server.subject.world.put("k", "5")).await;
+    let undo = server.subject.world.add("k", -7, Some(0));
+    let refused = server.compensate(&step(1, 0), 1, undo.clone()).await;
+    assert_refused(&refused, RefusalCode::Condition, "a compensation below its floor is refused");
+    let (subject, recovered) = server.subject.crash().await;
+    let is_acted = |state: &StepState| matches!(state, StepState::Acted { .. });
+    assert!(recovered.steps.iter().any(|(_, state)| is_acted(state)), "what was not undone is still in effect");
+    let mut server = Server::restart(subject).await;
+    assert_eq!(server.subject.value("k").await.as_deref(), Some("5"), "a refused compensation changes nothing");
+    server.subject.carry_out(&attempt(2), server.subject.world.put("k", "8")).await;
+    let outcome = server.compensate(&step(1, 0), 2, undo).await;
+    assert!(matches!(outcome, StepOutcome::Done { .. }), "what was refused once may be undone later: {outcome:?}");
+    assert_eq!(server.subject.value("k").await.as_deref(), Some("1"), "a compensation undoes when it can");
+}
+
+/// A crash in the midst of a call finds either both or none.
+pub(super) async fn a_barrier_and_its_work_are_stored_together<W: World>(world: &mut W) {
+    const MOMENTS: usize = 4;
+    let one = step(1, 0);
+    for moment in 0..MOMENTS {
+        let subject = Subject::fresh(world).await;
+        let run = one.run(Half::Action, 1, subject.world.put("k", "done"));
+        cut_short(moment, subject.resource.act(one.id.clone(), run, CancellationToken::new())).await;
+        let (subject, recovered) = subject.crash().await;
+        let stored = recovered.steps.iter().any(|(id, _)| *id == one.id);
+        let seen = subject.value("k").await.is_some();
+        assert_eq!(stored, seen, "an action and its barrier are stored together or not at all");
+    }
+    for moment in 0..MOMENTS {
+        let mut server = Server::fresh(world).await;
+        let StepOutcome::Done { result, .. } = server.done(&one, server.subject.world.put("k", "done")).await else {
+            unreachable!("it has to be done")
+        };
+        let subject = server.subject;
+        let mut run = one.run(Half::Compensation, 1, subject.world.put("k", "undone"));
+        run.inputs.push(result);
+        cut_short(moment, subject.resource.compensate(one.id.clone(), run)).await;
+        let (subject, recovered) = subject.crash().await;
+        let undone = recovered.steps.contains(&(one.id.clone(), StepState::Compensated));
+        let seen = subject.value("k").await.as_deref() == Some("undone");
+        assert_eq!(undone, seen, "a compensation and its barrier are stored together or not at all");
+    }
+}
+
+async fn cut_short(moment: usize, call: impl Future<Output = impl Sized>) {
+    let mut call = std::pin::pin!(call);
+    for _ in 0..=moment {
+        if futures::poll!(call.as_mut()).is_ready() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+pub(super) async fn steps_of_one_saga_are_independent<W: World>(world: &mut W) {
+    let mut server = Server::fresh(world).await;
+    let (one, two, three) = (step(1, 0), step(1, 1), step(1, 2));
+    server.done(&one, server.subject.world.add("k", 1, None)).await;
+    server.done(&two, server.subject.world.add("k", 10, None)).await;
+    let undo = server.subject.world.add("k", -1, None);
+    server.compensate(&one, 1, undo.clone()).await;
+    assert_eq!(server.compensate(&three, 1, undo).await, StepOutcome::Empty, "each step has a barrier of its own");
+    let (subject, mut recovered) = server.subject.crash().await;
+    recovered.steps.sort_by_key(|(id, _)| id.step);
+    let states: Vec<_> = recovered.steps.into_iter().map(|(_, state)| state).collect();
+    let independent = matches!(&states[..], [StepState::Compensated, StepState::Acted { .. }, StepState::Empty]);
+    assert!(independent, "what became of one step is nothing to another: {states:?}");
+    assert_eq!(subject.value("k").await.as_deref(), Some("10"), "undoing one step leaves another alone");
+}
+
+pub(super) async fn a_branch_prepared_under_the_same_id_keeps_its_locks<W: World>(world: &mut W) {
+    let mut server = Server::fresh(world).await;
+    let branch = attempt(1);
+    server.subject.prepare(&branch, server.subject.world.put("k", "branch")).await;
+    let mut beside = step(2, 0);
+    beside.id.tx = branch.branch.tx.clone();
+    server.done(&beside, server.subject.world.put("another", "step")).await;
+    server.subject.assert_locked("k", "an action leaves the locks of a branch under the same id alone").await;
+    let undo = server.subject.world.put("another", "undone");
+    server.compensate(&beside, 1, undo).await;
+    server.subject.assert_locked("k", "a compensation leaves the locks of a branch under the same id alone").await;
+    server.subject.commit(&branch).await;
+    assert_eq!(server.subject.value("k").await.as_deref(), Some("branch"), "the branch commits as if nothing had been");
+}
+
+pub(super) async fn an_actions_wait_for_locks_ends_when_it_has_to<W: World>(world: &mut W) {
+    let subject = Subject::fresh(world).await;
+    subject.prepare(&attempt(2), subject.world.put("k", "younger")).await;
+    let older = step(1, 0);
+    let mut run = older.run(Half::Action, 1, subject.world.put("k", "older"));
+    run.timeout = Duration::from_millis(20);
+    let outcome = done("act", subject.resource.act(older.id.clone(), run.clone(), CancellationToken::new())).await;
+    assert_refused(&outcome, RefusalCode::LockTimeout, "an action's lock that does not become free in time is refused");
+    run.timeout = PATIENCE.saturating_mul(100);
+    let cancelled = CancellationToken::new();
+    let waiting = done("act", subject.resource.act(older.id.clone(), run, cancelled.clone()));
+    let (outcome, ()) = join(waiting, async { cancelled.cancel() }).await;
+    assert!(matches!(outcome, StepOutcome::Refused(_)), "an action that is called off is refused, not {outcome:?}");
+    subject.commit(&attempt(2)).await;
+    assert_eq!(subject.value("k").await.as_deref(), Some("younger"), "an action that stopped waiting left nothing");
+}
+
+pub(super) async fn semantic_locks_last_until_their_saga_or_their_step_is_over<W: World>(world: &mut W) {
+    let mut server = Server::fresh(world).await;
+    let Some(work) = server.subject.world.put_pending("k", "one") else { return };
+    let (closed, undone) = (step(1, 0), step(2, 0));
+    assert!(is_pending(&server.done(&closed, work.clone()).await), "work that leaves a semantic lock says so");
+    let another = server.subject.world.put_pending("another", "two").unwrap_or(work.clone());
+    assert!(is_pending(&server.done(&undone, another).await), "work that leaves a semantic lock says so");
+    let mut server = server.crash().await;
+    assert!(is_pending(&server.act(&closed, 1, work.clone()).await), "semantic locks survive a crash");
+    server.close(&closed).await;
+    server.close(&closed).await;
+    let undo = server.subject.world.put("another", "undone");
+    server.compensate(&undone, 1, undo).await;
+    server.close(&undone).await;
+    let (_, recovered) = server.subject.crash().await;
+    let state = |step: &Step| {
+        let mut states = recovered.steps.iter();
+        states.find(|(id, _)| *id == step.id).map(|(_, state)| state.clone())
+    };
+    let Some(StepState::Acted { pending, .. }) = state(&closed) else { panic!("what was closed stays in effect") };
+    assert!(!pending, "a saga's semantic locks end with it, durably");
+    assert_eq!(state(&undone), Some(StepState::Compensated), "a step's semantic locks end with its compensation");
+}
+
+fn is_pending(outcome: &StepOutcome) -> bool {
+    matches!(outcome, StepOutcome::Done { pending: true, .. })
+}
+
+pub(super) async fn a_fence_drops_the_barriers_below_it_and_nothing_else<W: World>(world: &mut W) {
+    let mut server = Server::fresh(world).await;
+    for saga in [3, 4, 5, 300] {
+        server.done(&step(saga, 0), server.subject.world.put("k", "v")).await;
+    }
+    let undo = server.subject.world.put("k", "v");
+    server.compensate(&step(3, 0), 1, undo.clone()).await;
+    server.compensate(&step(2, 0), 1, undo).await;
+    let mut elsewhere = step(4, 0);
+    elsewhere.id.coordinator = ANOTHER_COORDINATOR;
+    let run = elsewhere.run(Half::Action, 1, server.subject.world.put("k", "v"));
+    done("act", server.subject.resource.act(elsewhere.id.clone(), run, CancellationToken::new())).await;
+    server.fence(Ticket(5)).await;
+    // The next forced write makes it durable.
+    server.done(&step(301, 0), server.subject.world.put("another", "v")).await;
+    let (_, recovered) = server.subject.crash().await;
+    let mut kept: Vec<_> = recovered.steps.iter().map(|(id, _)| (id.coordinator == COORDINATOR, id.ticket.0)).collect();
+    kept.sort();
+    let expected = [(false, 4), (true, 5), (true, 300), (true, 301)];
+    assert_eq!(kept, expected, "barriers below the fence are dropped, those of its own coordinator only");
+}
+
+fn assert_refused(outcome: &StepOutcome, expected: RefusalCode, why: &str) {
+    match outcome {
+        StepOutcome::Refused(Refusal { code, .. }) => assert_eq!(*code, expected, "{why}"),
+        StepOutcome::Done { .. } | StepOutcome::Empty => {
+            panic!("{why}: expected a refusal ({expected}), not {outcome:?}")
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The resource under test behind the participant's rules. What is a repetition, empty or late is decided there; whether
+//! it is decided right after a crash depends on what the resource manager has stored.
+
+use super::subject::{Attempt, COORDINATOR, Subject, attempt, done};
+use super::{PATIENCE, World};
+use crate::engine::inputs_of;
+use crate::resource::{Recovered, ResourceManager, StepId};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use tokio_util::sync::CancellationToken;
+use undoubt_participant_core::{Effect, Input, Limits, Participant, Session};
+use undoubt_vocabulary::{
+    Epoch, Half, RunStep, StepIndex, StepOutcome, Ticket, Timestamp, ToCoordinator, ToParticipant,
+};
+
+const SESSION: Session = Session(1);
+
+/// A step of the saga with this number, which began at the moment of its number and has it as its ticket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) id: StepId,
+    begun_at: Timestamp,
+}
+
+pub(super) fn step(saga: u64, index: u16) -> Step {
+    let Attempt { branch, begun_at } = attempt(saga);
+    let (coordinator, ticket, tx) = (branch.coordinator, branch.ticket, branch.tx);
+    Step { id: StepId { coordinator, ticket, step: StepIndex(index), tx }, begun_at }
+}
+
+impl Step {
+    pub(super) fn run(&self, half: Half, attempt: u32, work: Bytes) -> RunStep {
+        let StepId { coordinator: _, ticket, step, tx } = self.id.clone();
+        let (begun_at, timeout, inputs) = (self.begun_at, PATIENCE, Vec::new());
+        RunStep { tx, ticket, step, half, attempt, begun_at, timeout, work, inputs }
+    }
+}
+
+pub(super) struct Server<'w, W: World> {
+    pub(super) subject: Subject<'w, W>,
+    core: Participant,
+    answers: VecDeque<ToCoordinator>,
+}
+
+impl<'w, W: World> Server<'w, W> {
+    pub(super) async fn fresh(world: &'w mut W) -> Self {
+        Self::over(Subject::fresh(world).await, Recovered::default()).await
+    }
+
+    pub(super) async fn crash(self) -> Self {
+        Self::restart(self.subject).await
+    }
+
+    pub(super) async fn restart(subject: Subject<'w, W>) -> Self {
+        let (subject, recovered) = subject.crash().await;
+        Self::over(subject, recovered).await
+    }
+
+    async fn over(subject: Subject<'w, W>, recovered: Recovered) -> Self {
+        let core = Participant::new(Limits { max_open_branches: 100 });
+        let mut server = Server { subject, core, answers: VecDeque::new() };
+        for survived in inputs_of(recovered) {
+            server.tell(Input::Recovered(survived)).await;
+        }
+        server.tell(Input::Hello { session: SESSION, coordinator: COORDINATOR, epoch: Epoch(1) }).await;
+        server
+    }
+
+    pub(super) async fn act(&mut self, step: &Step, attempt: u32, work: Bytes) -> StepOutcome {
+        self.run(step.run(Half::Action, attempt, work)).await
+    }
+
+    pub(super) async fn compensate(&mut self, step: &Step, attempt: u32, work: Bytes) -> StepOutcome {
+        self.run(step.run(Half::Compensation, attempt, work)).await
+    }
+
+    /// The action, which must succeed.
+    pub(super) async fn done(&mut self, step: &Step, work: Bytes) -> StepOutcome {
+        let outcome = self.act(step, 1, work).await;
+        assert!(
+            matches!(outcome, StepOutcome::Done { .. }),
+            "an action with nobody in its way is done, not {outcome:?}"
+        );
+        outcome
+    }
+
+    pub(super) async fn close(&mut self, step: &Step) {
+        let (tx, ticket) = (step.id.tx.clone(), step.id.ticket);
+        self.tell(Input::Received { session: SESSION, message: ToParticipant::Close { tx: tx.clone(), ticket } }).await;
+        assert_eq!(self.answers.pop_front(), Some(ToCoordinator::Closed { tx, ticket }), "a close is answered");
+    }
+
+    pub(super) async fn fence(&mut self, fence: Ticket) {
+        self.tell(Input::Fence { session: SESSION, fence }).await;
+    }
+
+    async fn run(&mut self, run: RunStep) -> StepOutcome {
+        self.tell(Input::Received { session: SESSION, message: ToParticipant::Run(run.clone()) }).await;
+        match self.answers.pop_front() {
+            Some(ToCoordinator::Ran { half, attempt, outcome, .. }) if (half, attempt) == (run.half, run.attempt) => {
+                outcome
+            }
+            other => panic!("a step is answered, not {other:?}"),
+        }
+    }
+
+    /// Carries out whatever follows from it.
+    async fn tell(&mut self, input: Input) {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
+            let mut effects = Vec::new();
+            self.core.handle(input, &mut effects);
+            for effect in effects {
+                inputs.extend(self.carry_out(effect).await);
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, effect: Effect) -> Option<Input> {
+        let resource = &self.subject.resource;
+        match effect {
+            Effect::RecordEpoch { session, coordinator, epoch } => {
+                done("record_epoch", resource.record_epoch(coordinator, epoch)).await;
+                Some(Input::EpochRecorded { session })
+            }
+            Effect::RunAction { step, run } => {
+                let outcome = done("act", resource.act(step.clone(), run, CancellationToken::new())).await;
+                Some(Input::ActionRan { step, outcome })
+            }
+            Effect::Compensate { step, run } => {
+                let outcome = done("compensate", resource.compensate(step.clone(), run)).await;
+                Some(Input::CompensationRan { step, outcome })
+            }
+            Effect::StoreEmpty { step } => {
+                done("store_empty", resource.store_empty(step.clone())).await;
+                Some(Input::EmptyStored { step })
+            }
+            Effect::CloseSaga { coordinator, ticket, tx } => {
+                done("close_saga", resource.close_saga(coordinator, ticket, tx.clone())).await;
+                Some(Input::SagaClosed { coordinator, ticket, tx })
+            }
+            Effect::Collect { coordinator, fence } => {
+                done("collect", resource.collect(coordinator, fence)).await;
+                None
+            }
+            Effect::Send { message, .. } => {
+                self.answers.push_back(message);
+                None
+            }
+            Effect::Welcome { .. } => None,
+            Effect::Close { .. }
+            | Effect::Execute { .. }
+            | Effect::Cancel { .. }
+            | Effect::Commit { .. }
+            | Effect::Abort { .. }
+            | Effect::Release { .. }
+            | Effect::Resolve { .. }
+            | Effect::NoteDecision { .. }
+            | Effect::ForgetHeuristic { .. }
+            | Effect::CancelAction { .. }
+            | Effect::Answer { .. } => unreachable!("one session, and steps one after the other"),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Calls of the resource manager for the steps of sagas.
+
+use super::Engine;
+use super::calls::Done;
+use crate::resource::{ResourceError, ResourceManager};
+use futures::FutureExt as _;
+use tokio_util::sync::CancellationToken;
+use undoubt_participant_core::{Input, StepId};
+use undoubt_vocabulary::{CoordinatorId, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId};
+
+impl<R: ResourceManager> Engine<R> {
+    pub(super) fn act(&mut self, step: StepId, run: RunStep) {
+        let token = CancellationToken::new();
+        self.actions.insert(step.clone(), token.clone());
+        let (resource, crash) = (self.resource.clone(), self.crash.clone());
+        let call = async move {
+            crash.reach("before-act");
+            let outcome = match resource.act(step.clone(), run, token).await {
+                Ok(outcome) => outcome,
+                Err(ResourceError::Unavailable { cause }) => {
+                    StepOutcome::Refused(Refusal::new(RefusalCode::Unavailable, cause))
+                }
+                Err(stopped @ ResourceError::Stopped { .. }) => return Err(stopped),
+            };
+            crash.reach("after-act");
+            Ok(Done::Acted { step, outcome })
+        };
+        self.calls.push(call.boxed());
+    }
+
+    pub(super) fn compensate(&mut self, step: StepId, run: RunStep) {
+        let (resource, crash) = (self.resource.clone(), self.crash.clone());
+        self.call(move |patience| async move {
+            crash.reach("before-compensate");
+            let outcome = patience.until_done(|| resource.compensate(step.clone(), run.clone())).await?;
+            crash.reach("after-compensate");
+            Ok(Done::Input(Input::CompensationRan { step, outcome }))
+        });
+    }
+
+    pub(super) fn store_empty(&mut self, step: StepId) {
+        let (resource, crash) = (self.resource.clone(), self.crash.clone());
+        self.call(move |patience| async move {
+            crash.reach("before-compensate");
+            patience.until_done(|| resource.store_empty(step.clone())).await?;
+            crash.reach("after-compensate");
+            Ok(Done::Input(Input::EmptyStored { step }))
+        });
+    }
+
+    pub(super) fn close_saga(&mut self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) {
+        let resource = self.resource.clone();
+        self.call(move |patience| async move {
+            patience.until_done(|| resource.close_saga(coordinator, ticket, tx.clone())).await?;
+            Ok(Done::Input(Input::SagaClosed { coordinator, ticket, tx }))
+        });
+    }
+}

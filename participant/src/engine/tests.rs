@@ -1,0 +1,202 @@
+//! Steps on their way through the engine, over a key-value store in memory.
+
+use super::*;
+use crate::adapter::kv::tests::memory::MemoryStore;
+use crate::adapter::kv::tests::world::put;
+use crate::adapter::kv::{KeyValue, KeyValueOptions};
+use crate::resource::Heuristic;
+use bytes::Bytes;
+use std::sync::Mutex;
+use undoubt_platform::{SeededRandom, StoreError};
+use undoubt_vocabulary::{
+    CoordinatorId, Epoch, Execution, Half, Prepare, RefusalCode, RunStep, StepIndex, StepOutcome, Ticket, Timestamp,
+    ToCoordinator, ToParticipant, TxId, Vote,
+};
+
+const COORDINATOR: CoordinatorId = CoordinatorId([1; 16]);
+const SESSION: Session = Session(1);
+
+struct Running {
+    engine: Handle,
+    outgoing: mpsc::UnboundedReceiver<Outgoing>,
+    points: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Running {
+    async fn over(resource: impl ResourceManager) -> Running {
+        let points: Arc<Mutex<Vec<&'static str>>> = Arc::default();
+        let seen = points.clone();
+        let crash = CrashPoints::observed_by(Arc::new(move |point| seen.lock().unwrap().push(point)));
+        let (config, random) = (Arc::new(Config::default()), Arc::new(SeededRandom::new(1)));
+        let (engine, handle) = Engine::recover(Arc::new(resource), config, random, crash).await.unwrap();
+        tokio::spawn(engine.run());
+        let (out, mut outgoing) = mpsc::unbounded_channel();
+        let (session, coordinator, epoch) = (SESSION, COORDINATOR, Epoch(1));
+        handle.tell(Command::Hello { session, coordinator, epoch, out }).await.unwrap();
+        assert!(matches!(outgoing.recv().await, Some(Outgoing::Welcome)));
+        Running { engine: handle, outgoing, points }
+    }
+
+    async fn tell(&self, message: ToParticipant) {
+        let (session, fence, messages) = (SESSION, Ticket(0), vec![message]);
+        self.engine.tell(Command::Batch { session, fence, messages }).await.unwrap();
+    }
+
+    async fn answer(&mut self) -> ToCoordinator {
+        match self.outgoing.recv().await {
+            Some(Outgoing::Message(message)) => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn run(&mut self, half: Half, work: Bytes) -> StepOutcome {
+        self.tell(run(half, work)).await;
+        let answer = self.answer().await;
+        let ToCoordinator::Ran { outcome, .. } = answer else { panic!("{answer:?}") };
+        outcome
+    }
+}
+
+fn tx() -> TxId {
+    "S1".parse().unwrap()
+}
+
+fn run(half: Half, work: Bytes) -> ToParticipant {
+    let (ticket, step, attempt) = (Ticket(5), StepIndex(0), 1);
+    let (begun_at, timeout, inputs) = (Timestamp(1), Duration::from_secs(5), Vec::new());
+    ToParticipant::Run(RunStep { tx: tx(), ticket, step, half, attempt, begun_at, timeout, work, inputs })
+}
+
+fn done() -> StepOutcome {
+    StepOutcome::Done { result: Bytes::new(), pending: false }
+}
+
+fn queue_full() -> Option<StoreError> {
+    Some(StoreError::QueueFull { bound: "queue_batches", limit: 1, queued: 1 })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_is_done_and_undone_between_its_crash_points() {
+    let store = Arc::new(MemoryStore::default());
+    let mut running = Running::over(KeyValue::new(store, KeyValueOptions::default())).await;
+    assert!(matches!(running.run(Half::Action, put("k", "v")).await, StepOutcome::Done { .. }));
+    assert_eq!(running.run(Half::Compensation, put("k", "undone")).await, done());
+    let expected = ["before-act", "after-act", "before-compensate", "after-compensate"];
+    assert_eq!(*running.points.lock().unwrap(), expected);
+    running.tell(ToParticipant::Close { tx: tx(), ticket: Ticket(5) }).await;
+    assert_eq!(running.answer().await, ToCoordinator::Closed { tx: tx(), ticket: Ticket(5) });
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_action_that_cannot_be_done_now_is_refused_and_a_compensation_is_tried_until_it_can() {
+    let store = Arc::new(MemoryStore::default());
+    let mut running = Running::over(KeyValue::new(store.clone(), KeyValueOptions::default())).await;
+    store.fails_writes(queue_full());
+    let StepOutcome::Refused(refusal) = running.run(Half::Action, put("k", "v")).await else { panic!("not refused") };
+    assert_eq!(refusal.code, RefusalCode::Unavailable);
+    running.tell(run(Half::Compensation, put("k", "undone"))).await;
+    let early = tokio::time::timeout(Duration::from_secs(60), running.answer()).await;
+    assert!(early.is_err(), "nothing is answered that is not stored: {early:?}");
+    store.fails_writes(None);
+    let ToCoordinator::Ran { outcome, .. } = running.answer().await else { panic!("not answered") };
+    assert_eq!(outcome, StepOutcome::Empty);
+}
+
+/// A key-value store that takes part in sagas and in one-phase transactions only.
+struct CannotPrepare(KeyValue);
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_cannot_prepare_is_asked_for_one_phase_and_for_steps_only() {
+    let store = Arc::new(MemoryStore::default());
+    let mut running = Running::over(CannotPrepare(KeyValue::new(store, KeyValueOptions::default()))).await;
+    let prepare = |ticket, execution| {
+        let (begun_at, timeout, work) = (Timestamp(1), Duration::from_secs(5), put("k", "v"));
+        let tx = format!("T{ticket}").parse().unwrap();
+        ToParticipant::Prepare(Prepare { tx, ticket: Ticket(ticket), begun_at, timeout, execution, work })
+    };
+    running.tell(prepare(1, Execution::TwoPhase)).await;
+    let ToCoordinator::Vote { vote: Vote::Refused(refusal), .. } = running.answer().await else {
+        panic!("not refused")
+    };
+    assert_eq!(refusal.code, RefusalCode::InvalidWork, "{refusal}");
+    running.tell(prepare(2, Execution::OnePhase)).await;
+    let ToCoordinator::Vote { vote: Vote::Committed { .. }, .. } = running.answer().await else { panic!("not done") };
+    assert!(matches!(running.run(Half::Action, put("k", "v")).await, StepOutcome::Done { .. }));
+}
+
+impl ResourceManager for CannotPrepare {
+    fn kind(&self) -> &'static str {
+        self.0.kind()
+    }
+
+    fn can_prepare(&self) -> bool {
+        false
+    }
+
+    async fn recover(&self) -> Result<Recovered, ResourceError> {
+        self.0.recover().await
+    }
+
+    async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
+        self.0.record_epoch(coordinator, epoch).await
+    }
+
+    async fn prepare(
+        &self,
+        branch: BranchId,
+        prepare: Prepare,
+        cancelled: CancellationToken,
+    ) -> Result<Vote, ResourceError> {
+        assert_eq!(prepare.execution, Execution::OnePhase, "it is not asked for what it cannot do");
+        self.0.prepare(branch, prepare, cancelled).await
+    }
+
+    async fn commit(&self, branch: BranchId) -> Result<(), ResourceError> {
+        unreachable!("{branch:?} is not prepared")
+    }
+
+    async fn abort(&self, branch: BranchId) -> Result<(), ResourceError> {
+        unreachable!("{branch:?} is not prepared")
+    }
+
+    async fn release(&self, branch: BranchId) -> Result<(), ResourceError> {
+        unreachable!("{branch:?} is not prepared")
+    }
+
+    async fn resolve(&self, branch: BranchId, _: Heuristic) -> Result<(), ResourceError> {
+        unreachable!("{branch:?} is not prepared")
+    }
+
+    async fn note_decision(&self, branch: BranchId, _: Heuristic) -> Result<(), ResourceError> {
+        unreachable!("{branch:?} is not prepared")
+    }
+
+    async fn forget_heuristic(&self, branch: BranchId) -> Result<(), ResourceError> {
+        unreachable!("{branch:?} is not prepared")
+    }
+
+    async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {
+        self.0.collect(coordinator, fence).await
+    }
+
+    async fn act(
+        &self,
+        step: StepId,
+        run: RunStep,
+        cancelled: CancellationToken,
+    ) -> Result<StepOutcome, ResourceError> {
+        self.0.act(step, run, cancelled).await
+    }
+
+    async fn compensate(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
+        self.0.compensate(step, run).await
+    }
+
+    async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {
+        self.0.store_empty(step).await
+    }
+
+    async fn close_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) -> Result<(), ResourceError> {
+        self.0.close_saga(coordinator, ticket, tx).await
+    }
+}

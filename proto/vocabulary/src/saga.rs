@@ -1,0 +1,269 @@
+//! Sagas: steps that commit one by one, each with what undoes it (Garcia-Molina and Salem, "Sagas", 1987).
+
+use crate::id::{ParticipantName, Ticket, TxId};
+use crate::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_TRANSACTION_BYTES};
+use crate::outcome::Refusal;
+use crate::time::Timestamp;
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+/// A step's name, unique within its saga. Same alphabet and length as a participant's.
+pub type StepName = ParticipantName;
+
+/// A step by its place in its saga's definition, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StepIndex(pub u16);
+
+/// Which half of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Half {
+    Action,
+    Compensation,
+}
+
+impl Half {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Half::Action => "action",
+            Half::Compensation => "compensation",
+        }
+    }
+}
+
+impl fmt::Display for Half {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One half of one step, to be run as a local transaction. What makes it idempotent, its barrier, is stored in that
+/// same local transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RunStep {
+    pub tx: TxId,
+    pub ticket: Ticket,
+    pub step: StepIndex,
+    pub half: Half,
+    /// Counts from 1. A higher one may be run again after a refusal; the same one, or a lower one, is a repetition.
+    pub attempt: u32,
+    /// When the saga began: its age in wait-die (R12).
+    pub begun_at: Timestamp,
+    /// How long it may wait for locks, counted from receipt.
+    pub timeout: Duration,
+    /// Opaque to all but the resource manager.
+    pub work: Bytes,
+    /// Results of the steps that this one [`uses`](SagaStep::uses), in that order.
+    pub inputs: Vec<Bytes>,
+}
+
+/// What became of one half of a step.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum StepOutcome {
+    /// In effect, durably. `pending`: it left semantic locks, which end with the saga.
+    Done { result: Bytes, pending: bool },
+    /// Empty compensation: its action never ran, and never will.
+    Empty,
+    /// It left nothing behind.
+    Refused(Refusal),
+}
+
+/// How often and how fast a step is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RetryPolicy {
+    /// At least 1. After as many a step before the pivot turns the saga back. Any other is stuck once it was refused so
+    /// often, transient refusals not counted.
+    pub max_attempts: u32,
+    /// Doubles with each attempt, up to `max_pause`; spread over its upper half.
+    pub first_pause: Duration,
+    pub max_pause: Duration,
+    /// An attempt that is not answered for so long counts as failed.
+    pub attempt_timeout: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        RetryPolicy {
+            max_attempts: 5,
+            first_pause: Duration::from_millis(100),
+            max_pause: Duration::from_secs(5),
+            attempt_timeout: Duration::from_secs(3),
+        }
+    }
+}
+
+/// A step as it was submitted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SagaStep {
+    pub name: StepName,
+    pub participant: ParticipantName,
+    pub action: Bytes,
+    /// Undoes the action. A step needs one unless it is the pivot or comes after it.
+    pub compensation: Option<Bytes>,
+    /// Steps that have to be done before this one begins. Steps without an order between them run side by side.
+    pub after: Vec<StepIndex>,
+    /// Steps before this one whose results its action and its compensation are given.
+    pub uses: Vec<StepIndex>,
+    /// The point of no return: once it is done the saga goes forward only.
+    pub pivot: bool,
+    pub retry: RetryPolicy,
+}
+
+/// Why a definition is no saga, and where.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("{path}: {what}")]
+pub struct InvalidSaga {
+    /// `steps[2].uses[0]`
+    pub path: String,
+    pub what: String,
+}
+
+/// Refuses a definition that could not be carried out, or not be undone.
+pub fn check(steps: &[SagaStep]) -> Result<(), InvalidSaga> {
+    let fault = |path: String, what: String| Err(InvalidSaga { path, what });
+    if steps.is_empty() {
+        return fault("steps".into(), "a saga needs at least one step; give it one".into());
+    }
+    let (count, max) = (steps.len(), MAX_BRANCHES_PER_TRANSACTION);
+    if count > max {
+        return fault("steps".into(), format!("{count} steps are more than the {max} a saga may have; split it"));
+    }
+    let bytes: usize =
+        steps.iter().map(|step| step.action.len() + step.compensation.as_ref().map_or(0, Bytes::len)).sum();
+    if bytes > MAX_TRANSACTION_BYTES {
+        let what = format!("the work of all steps has {bytes} bytes, more than the {MAX_TRANSACTION_BYTES} allowed");
+        return fault("steps".into(), what);
+    }
+    let mut names = BTreeSet::new();
+    for (index, step) in steps.iter().enumerate() {
+        let at = |field: &str| format!("steps[{index}].{field}");
+        if !names.insert(&step.name) {
+            return fault(at("name"), format!("another step is called {} as well; give it its own name", step.name));
+        }
+        for (place, other) in step.after.iter().enumerate() {
+            let path = at(&format!("after[{place}]"));
+            if usize::from(other.0) >= steps.len() {
+                return fault(path, format!("there is no step {}; the last one is {}", other.0, steps.len() - 1));
+            }
+        }
+        if step.retry.max_attempts == 0 {
+            return fault(at("retry.max_attempts"), "0 attempts would never run it; give at least 1".into());
+        }
+        if step.retry.attempt_timeout.is_zero() {
+            return fault(at("retry.attempt_timeout"), "0 leaves no time for an answer; give at least 1 ms".into());
+        }
+    }
+    if let Some(index) = (0..steps.len()).find(|index| ancestors(steps, *index).contains(index)) {
+        let what =
+            format!("step {} waits for itself, over the steps it comes after; break the cycle", steps[index].name);
+        return fault(format!("steps[{index}].after"), what);
+    }
+    for (index, step) in steps.iter().enumerate() {
+        let before = ancestors(steps, index);
+        for (place, used) in step.uses.iter().enumerate() {
+            if !before.contains(&usize::from(used.0)) {
+                let what =
+                    format!("step {} does not come before this one; only results of earlier steps can be used", used.0);
+                return fault(format!("steps[{index}].uses[{place}]"), what);
+            }
+        }
+    }
+    check_pivot(steps)
+}
+
+fn check_pivot(steps: &[SagaStep]) -> Result<(), InvalidSaga> {
+    let mut pivots = (0..steps.len()).filter(|index| steps[*index].pivot);
+    let pivot = pivots.next();
+    if let (Some(pivot), Some(second)) = (pivot, pivots.next()) {
+        let what = format!("step {} is the pivot already; a saga has one point of no return", steps[pivot].name);
+        return Err(InvalidSaga { path: format!("steps[{second}].pivot"), what });
+    }
+    for (index, step) in steps.iter().enumerate() {
+        let is_after = pivot.is_some_and(|pivot| ancestors(steps, index).contains(&pivot));
+        let is_before = pivot.is_none_or(|pivot| ancestors(steps, pivot).contains(&index));
+        let fault =
+            |field: &str, what: &str| Err(InvalidSaga { path: format!("steps[{index}].{field}"), what: what.into() });
+        match (step.pivot || is_after, &step.compensation) {
+            (true, Some(_)) => {
+                return fault("compensation", "nothing is undone from the pivot on; leave the compensation out");
+            }
+            (false, None) => {
+                return fault(
+                    "compensation",
+                    "it may have to be undone: give it a compensation, or make it the pivot or a step after it",
+                );
+            }
+            (true, None) | (false, Some(_)) => {}
+        }
+        if !step.pivot && !is_after && !is_before {
+            return fault("after", "it has no order with the pivot: put it before the pivot, or after it");
+        }
+    }
+    Ok(())
+}
+
+/// All steps that have to be done before this one. Contains the step itself if it waits for itself.
+pub fn ancestors(steps: &[SagaStep], index: usize) -> BTreeSet<usize> {
+    let mut found = BTreeSet::new();
+    let mut waiting: Vec<usize> = steps[index].after.iter().map(|step| usize::from(step.0)).collect();
+    while let Some(next) = waiting.pop() {
+        if next < steps.len() && found.insert(next) {
+            waiting.extend(steps[next].after.iter().map(|step| usize::from(step.0)));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(name: &str, after: &[u16]) -> SagaStep {
+        SagaStep {
+            name: name.parse().unwrap(),
+            participant: "bank".parse().unwrap(),
+            action: Bytes::from_static(b"do"),
+            compensation: Some(Bytes::from_static(b"undo")),
+            after: after.iter().copied().map(StepIndex).collect(),
+            uses: Vec::new(),
+            pivot: false,
+            retry: RetryPolicy::default(),
+        }
+    }
+
+    fn pivot(name: &str, after: &[u16]) -> SagaStep {
+        SagaStep { pivot: true, ..retriable(name, after) }
+    }
+
+    fn retriable(name: &str, after: &[u16]) -> SagaStep {
+        SagaStep { compensation: None, ..step(name, after) }
+    }
+
+    fn path(steps: &[SagaStep]) -> String {
+        check(steps).map_or_else(|fault| fault.path, |()| String::new())
+    }
+
+    #[test]
+    fn sequences_graphs_and_pivots_are_fine() {
+        assert_eq!(path(&[step("a", &[])]), "");
+        assert_eq!(path(&[step("a", &[]), step("b", &[0]), pivot("c", &[1]), retriable("d", &[2])]), "");
+        assert_eq!(path(&[step("a", &[]), step("b", &[]), pivot("c", &[0, 1]), retriable("d", &[2])]), "");
+    }
+
+    #[test]
+    fn each_fault_is_named_with_its_place() {
+        assert_eq!(path(&[]), "steps");
+        assert_eq!(path(&[step("a", &[]), step("a", &[])]), "steps[1].name");
+        assert_eq!(path(&[step("a", &[1])]), "steps[0].after[0]");
+        assert_eq!(path(&[step("a", &[1]), step("b", &[0])]), "steps[0].after");
+        assert_eq!(path(&[retriable("a", &[])]), "steps[0].compensation");
+        assert_eq!(path(&[pivot("a", &[]), step("b", &[0])]), "steps[1].compensation");
+        assert_eq!(path(&[pivot("a", &[]), pivot("b", &[0])]), "steps[1].pivot");
+        assert_eq!(path(&[step("a", &[]), pivot("b", &[])]), "steps[0].after");
+        let unknown = SagaStep { uses: vec![StepIndex(1)], ..step("a", &[]) };
+        assert_eq!(path(&[unknown, step("b", &[])]), "steps[0].uses[0]");
+        let never = SagaStep { retry: RetryPolicy { max_attempts: 0, ..RetryPolicy::default() }, ..step("a", &[]) };
+        assert_eq!(path(&[never]), "steps[0].retry.max_attempts");
+    }
+}

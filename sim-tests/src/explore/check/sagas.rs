@@ -1,0 +1,114 @@
+//! What must hold of sagas in every world. That a step takes effect once, and is undone once, the barriers are held to
+//! where they are written: see [`super::super::storage`].
+
+use super::World;
+use std::collections::{BTreeMap, BTreeSet};
+use undoubt_coordinator_core::SagaRecord;
+use undoubt_vocabulary::{Outcome, StepIndex, Ticket, TxId};
+
+use crate::explore::storage::Came;
+
+/// `committed`: the attempts by two-phase commit that are in effect.
+pub(super) fn check(world: &World, tx: &TxId, committed: &BTreeSet<Ticket>) -> Result<(), String> {
+    let mut in_effect: BTreeMap<Ticket, BTreeSet<StepIndex>> = BTreeMap::new();
+    let mut gone: BTreeSet<Ticket> = BTreeSet::new();
+    for (step, came) in world.seats.iter().flat_map(|seat| seat.host.storage.came_of(tx)) {
+        match came {
+            Came::InEffect => {
+                in_effect.entry(step.ticket).or_default().insert(step.step);
+            }
+            Came::Undone | Came::Nothing => {
+                gone.insert(step.ticket);
+            }
+        }
+    }
+    let attempts: BTreeSet<Ticket> = in_effect.keys().chain(committed).copied().collect();
+    if attempts.len() > 1 {
+        let names: Vec<String> = attempts.iter().map(Ticket::to_string).collect();
+        return Err(format!("atomicity: {tx} is in effect as {}", names.join(" and as ")));
+    }
+    for (ticket, steps) in &in_effect {
+        known(world, tx, *ticket, steps)?;
+        if gone.contains(ticket) {
+            pivot_is_not_in_effect(world.coordinator.log.saga(tx, *ticket), steps)?;
+        }
+    }
+    is_carried_on(world, tx)?;
+    answers_are_true(world, tx, in_effect.values().next())
+}
+
+/// What is in effect the log knows of: the saga is open, or is done and each of its steps is in effect.
+fn known(world: &World, tx: &TxId, ticket: Ticket, steps: &BTreeSet<StepIndex>) -> Result<(), String> {
+    let log = &world.coordinator.log;
+    let ended = log.ended.get(tx).filter(|ended| ended.saga && ended.ticket == ticket);
+    match ended {
+        Some(ended) if ended.outcome != Outcome::Committed => {
+            Err(format!("atomicity: {tx}/{ticket} has ended, all undone, and a step of it is in effect"))
+        }
+        Some(ended) if ended.branches.len() != steps.len() => {
+            Err(format!("atomicity: {tx}/{ticket} has ended, all done, and a step of it is not in effect"))
+        }
+        Some(_) => Ok(()),
+        None if log.saga(tx, ticket).is_some() => Ok(()),
+        None => Err(format!("saga: a step of {tx}/{ticket} is in effect, and the log knows nothing of it")),
+    }
+}
+
+/// The point of no return.
+fn pivot_is_not_in_effect(saga: Option<&SagaRecord>, in_effect: &BTreeSet<StepIndex>) -> Result<(), String> {
+    let Some(saga) = saga else { return Ok(()) };
+    let is_pivot = |step: &&StepIndex| saga.steps[usize::from(step.0)].pivot;
+    match in_effect.iter().find(is_pivot) {
+        Some(_) => {
+            Err(format!("pivot: the pivot of {}/{} is in effect, and a step is compensated", saga.tx, saga.ticket))
+        }
+        None => Ok(()),
+    }
+}
+
+/// R4: what the log holds open, whoever has read it carries on.
+fn is_carried_on(world: &World, tx: &TxId) -> Result<(), String> {
+    let Some(process) = world.coordinator.process.as_ref().filter(|process| process.is_serving()) else {
+        return Ok(());
+    };
+    if world.coordinator.log.sagas.contains_key(tx) && process.core.view(tx).is_none() {
+        return Err(format!("R4: the log holds {tx} open, and whoever has read it does not carry it on"));
+    }
+    Ok(())
+}
+
+/// R10. What was told before the saga took its place belongs to nobody: two-phase commit tells its outcome once.
+fn answers_are_true(world: &World, tx: &TxId, in_effect: Option<&BTreeSet<StepIndex>>) -> Result<(), String> {
+    let log = &world.coordinator.log;
+    let Some((told, _)) = world.clients.told.get(tx) else { return Ok(()) };
+    let open = log.sagas.get(tx);
+    let ended = log.ended.get(tx).filter(|ended| ended.saga);
+    if open.is_none() && ended.is_none() {
+        return match (told, in_effect) {
+            (Outcome::Aborted(_), Some(_)) => {
+                Err(format!("R10: a client was told that {tx} aborted, and it is in effect"))
+            }
+            (Outcome::Aborted(_) | Outcome::Committed, _) => Ok(()),
+        };
+    }
+    if let Some(ended) = ended.filter(|ended| ended.outcome != *told) {
+        return Err(format!("R10: a client was told of {tx}: {told}; and it ended: {}", ended.outcome));
+    }
+    let steps = open.map(|open| open.steps.len()).or(ended.map(|ended| ended.branches.len())).unwrap_or_default();
+    let ticket = open.map(|open| open.ticket).or(ended.map(|ended| ended.ticket)).unwrap_or_default();
+    match told {
+        Outcome::Committed if !log.has_done(tx, ticket) => {
+            Err(format!("R10: a client was told that {tx} is done, and the log does not say so"))
+        }
+        Outcome::Committed if in_effect.map_or(0, BTreeSet::len) != steps => {
+            Err(format!("R10: a client was told that {tx} is done, and a step is not in effect"))
+        }
+        Outcome::Aborted(_) if open.is_some() => {
+            Err(format!("R10: a client was told that {tx} is undone, and the log holds it open"))
+        }
+        Outcome::Aborted(_) if in_effect.is_some() => {
+            Err(format!("R10: a client was told that {tx} is undone, and a step is in effect"))
+        }
+        Outcome::Committed | Outcome::Aborted(_) => Ok(()),
+    }
+}

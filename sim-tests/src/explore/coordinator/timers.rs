@@ -1,0 +1,55 @@
+//! Armed timers: those that can do nothing any more are dropped, as firing would change nothing.
+
+use super::Process;
+use undoubt_coordinator_core::{Timer, TransactionView};
+use undoubt_vocabulary::{Half, StepIndex, StepName, Ticket, TxId};
+
+impl Process {
+    /// A step waits for one thing at a time, so its last timer is the one that counts.
+    pub(super) fn arm(&mut self, tx: TxId, ticket: Ticket, timer: Timer) {
+        if let Some(step) = step(timer) {
+            self.timers.retain(|(other, of, armed)| *other != tx || *of != ticket || self::step(*armed) != Some(step));
+        }
+        self.timers.insert((tx, ticket, timer));
+    }
+
+    pub(super) fn drop_idle_timers(&mut self) {
+        let core = &self.core;
+        self.timers.retain(|(tx, _, timer)| match step(*timer) {
+            Some(_) => core.view(tx).is_some_and(|view| is_awaited(&view, *timer)),
+            None => true,
+        });
+    }
+
+    /// Whether anything comes of it when it fires now.
+    pub(crate) fn is_useful(&self, tx: &TxId, timer: Timer) -> bool {
+        self.core.view(tx).is_some_and(|view| !view.paused && is_awaited(&view, timer))
+    }
+
+    /// Steps that wait for an operator.
+    pub(crate) fn stuck(&self) -> impl Iterator<Item = (TxId, StepName)> + '_ {
+        self.core.views().flat_map(|view| {
+            let stuck = view.branches.into_iter().filter(|branch| branch.state == "stuck");
+            let steps: Vec<StepName> = stuck.filter_map(|branch| branch.step).collect();
+            steps.into_iter().map(move |step| (view.tx.clone(), step))
+        })
+    }
+}
+
+fn step(timer: Timer) -> Option<StepIndex> {
+    match timer {
+        Timer::Attempt { step, .. } | Timer::StepRetry { step, .. } => Some(step),
+        Timer::Deadline { .. } | Timer::Retry { .. } => None,
+    }
+}
+
+fn is_awaited(view: &TransactionView, timer: Timer) -> bool {
+    let state = |step: StepIndex| view.branches.get(usize::from(step.0)).map(|branch| branch.state);
+    match timer {
+        Timer::Attempt { step, half: Half::Action, .. } => state(step) == Some("acting"),
+        Timer::Attempt { step, half: Half::Compensation, .. } => state(step) == Some("compensating"),
+        Timer::StepRetry { step, .. } => state(step) == Some("waiting-to-retry"),
+        Timer::Retry { .. } => view.unacknowledged || view.phase == "closing",
+        Timer::Deadline { .. } => true,
+    }
+}

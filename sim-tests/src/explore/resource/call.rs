@@ -1,0 +1,137 @@
+//! What a participant asks of its resource, and who waits for it.
+
+use std::fmt;
+use undoubt_participant_core::{BranchId, Heuristic, StepId};
+use undoubt_vocabulary::{Prepare, RunStep, Ticket, TxId};
+
+/// Whatever waits for a call; it asks for one thing at a time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Caller {
+    Branch(TxId),
+    Step(StepId),
+    /// A saga that is to be closed.
+    Saga(Ticket, TxId),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Call {
+    Execute { branch: BranchId, prepare: Prepare, locks: LocksOf, cancelled: bool },
+    Commit { branch: BranchId },
+    Abort { branch: BranchId },
+    Resolve { branch: BranchId, heuristic: Heuristic },
+    Act { step: StepId, run: RunStep, locks: LocksOf, cancelled: bool },
+    Compensate { step: StepId, run: RunStep, locks: LocksOf },
+    StoreEmpty { step: StepId },
+    CloseSaga { ticket: Ticket, tx: TxId },
+}
+
+/// How far an execution is with its locks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum LocksOf {
+    NotAsked,
+    Waiting,
+    /// It had to wait and holds them now.
+    Granted,
+}
+
+impl Call {
+    /// Nothing but another's release or its own end can move it.
+    pub(crate) fn waits_for_locks(&self) -> bool {
+        self.locks() == Some(LocksOf::Waiting) && !self.is_cancelled()
+    }
+
+    /// It was cancelled before it had its locks. If it has not begun, it may not have noticed.
+    pub(crate) fn may_stop(&self) -> bool {
+        matches!(self.locks(), Some(LocksOf::NotAsked | LocksOf::Waiting)) && self.is_cancelled()
+    }
+
+    pub(crate) fn may_carry_on(&self) -> bool {
+        self.locks() != Some(LocksOf::Waiting)
+    }
+
+    fn locks(&self) -> Option<LocksOf> {
+        match self {
+            Call::Execute { locks, .. } | Call::Act { locks, .. } | Call::Compensate { locks, .. } => Some(*locks),
+            Call::Commit { .. }
+            | Call::Abort { .. }
+            | Call::Resolve { .. }
+            | Call::StoreEmpty { .. }
+            | Call::CloseSaga { .. } => None,
+        }
+    }
+
+    pub(super) fn set_locks(&mut self, now: LocksOf) {
+        match self {
+            Call::Execute { locks, .. } | Call::Act { locks, .. } | Call::Compensate { locks, .. } => *locks = now,
+            Call::Commit { .. }
+            | Call::Abort { .. }
+            | Call::Resolve { .. }
+            | Call::StoreEmpty { .. }
+            | Call::CloseSaga { .. } => {}
+        }
+    }
+
+    pub(super) fn is_cancelled(&self) -> bool {
+        matches!(self, Call::Execute { cancelled: true, .. } | Call::Act { cancelled: true, .. })
+    }
+
+    /// The decision is known, and its locks are about to be freed.
+    pub(super) fn is_leaving(&self) -> bool {
+        match self {
+            Call::Commit { .. } | Call::Abort { .. } => true,
+            // A step that has its locks waits for nothing any more.
+            Call::Act { locks, .. } | Call::Compensate { locks, .. } => *locks == LocksOf::Granted,
+            Call::Execute { .. } | Call::Resolve { .. } | Call::StoreEmpty { .. } | Call::CloseSaga { .. } => false,
+        }
+    }
+
+    pub(super) fn caller(&self) -> Caller {
+        match self {
+            Call::Execute { branch, .. }
+            | Call::Commit { branch }
+            | Call::Abort { branch }
+            | Call::Resolve { branch, .. } => Caller::Branch(branch.tx.clone()),
+            Call::Act { step, .. } | Call::Compensate { step, .. } | Call::StoreEmpty { step } => {
+                Caller::Step(step.clone())
+            }
+            Call::CloseSaga { ticket, tx } => Caller::Saga(*ticket, tx.clone()),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Call::Execute { .. } => "prepare",
+            Call::Commit { .. } => "commit",
+            Call::Abort { .. } => "abort",
+            Call::Resolve { .. } => "resolve",
+            Call::Act { .. } => "act",
+            Call::Compensate { .. } => "compensate",
+            Call::StoreEmpty { .. } => "note as empty",
+            Call::CloseSaga { .. } => "close",
+        }
+    }
+}
+
+impl Caller {
+    /// Who owns its locks. A step has a name of its own, for a branch of the same transaction may hold locks here; it is
+    /// the younger of the two.
+    pub(crate) fn owner(&self) -> TxId {
+        match self {
+            Caller::Branch(tx) | Caller::Saga(_, tx) => tx.clone(),
+            Caller::Step(step) => {
+                let name = format!("{}/{}#{}", step.tx, step.ticket, step.step.0);
+                TxId::new(name.into_bytes()).expect("a scenario's ids are short")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Caller::Branch(tx) => write!(f, "{tx}"),
+            Caller::Step(StepId { tx, ticket, step, .. }) => write!(f, "step {} of {tx}/{ticket}", step.0),
+            Caller::Saga(ticket, tx) => write!(f, "{tx}/{ticket}"),
+        }
+    }
+}

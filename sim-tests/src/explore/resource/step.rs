@@ -1,0 +1,85 @@
+//! Steps of sagas: a local transaction each, as the key-value resource has it.
+//!
+//! A step holds its locks only while it writes, and writing and answering are one, so they are taken and freed at once,
+//! unless it has to wait for them.
+
+use super::{Caller, LocksOf, Resource};
+use crate::explore::mutant::Mutant;
+use crate::explore::storage::{COORDINATOR, Storage};
+use crate::explore::work;
+use bytes::Bytes;
+use undoubt_participant_core::lock::{Acquire, Age};
+use undoubt_participant_core::{BranchId, Input, StepId, kv};
+use undoubt_vocabulary::{Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId};
+
+impl Resource<'_> {
+    /// `None`: it waits for its locks.
+    pub(super) fn act(&mut self, step: &StepId, run: &RunStep, locks: LocksOf) -> Result<Option<StepOutcome>, String> {
+        let result = Bytes::from(format!("{}/{}#{}", step.tx, step.ticket, step.step.0));
+        let pending = work::pends(&run.work);
+        self.under_locks(step, run, locks, |storage, _| {
+            storage.act(step, result.clone(), pending)?;
+            Ok(StepOutcome::Done { result, pending })
+        })
+    }
+
+    pub(super) fn compensate(
+        &mut self,
+        step: &StepId,
+        run: &RunStep,
+        locks: LocksOf,
+    ) -> Result<Option<StepOutcome>, String> {
+        self.under_locks(step, run, locks, |storage, mutant| {
+            storage.compensate(step, run.inputs.last(), mutant)?;
+            Ok(StepOutcome::Done { result: Bytes::new(), pending: false })
+        })
+    }
+
+    pub(super) fn store_empty(&mut self, step: &StepId) -> Result<(), String> {
+        if self.mutant == Some(Mutant::EmptyUnstored) { Ok(()) } else { self.storage.store_empty(step) }
+    }
+
+    pub(super) fn close_saga(&mut self, ticket: Ticket, tx: TxId) -> Input {
+        if self.mutant != Some(Mutant::MarksLeft) {
+            self.storage.close_saga(ticket, &tx);
+        }
+        Input::SagaClosed { coordinator: COORDINATOR, ticket, tx }
+    }
+
+    fn under_locks(
+        &mut self,
+        step: &StepId,
+        run: &RunStep,
+        locks: LocksOf,
+        write: impl FnOnce(&mut Storage, Option<Mutant>) -> Result<StepOutcome, String>,
+    ) -> Result<Option<StepOutcome>, String> {
+        if run.inputs.iter().any(Bytes::is_empty) {
+            return Err(format!(
+                "contract: step {} of {}/{} is not given what it uses",
+                run.step.0, run.tx, run.ticket
+            ));
+        }
+        let (tx, caller) = (step.tx.clone(), Caller::Step(step.clone()));
+        let owner = caller.owner();
+        let operations = work::operations(&run.work, &BranchId { tx, ticket: step.ticket, coordinator: COORDINATOR });
+        if locks == LocksOf::NotAsked {
+            let age = Age { begun_at: run.begun_at, tx: owner.clone() };
+            let refused = |code| Ok(Some(StepOutcome::Refused(Refusal::new(code, ""))));
+            match self.memory.locks.acquire(&age, &kv::locks(&operations)) {
+                Acquire::Granted => {}
+                Acquire::Refused { .. } => return refused(RefusalCode::LockConflict),
+                Acquire::Crowded => return refused(RefusalCode::Unavailable),
+                Acquire::Waiting => {
+                    self.memory.waits(&caller);
+                    return Ok(None);
+                }
+            }
+        }
+        let outcome = match kv::evaluate(&operations, |key| self.storage.values.get(key).cloned()) {
+            Ok(_) => write(self.storage, self.mutant)?,
+            Err(refusal) => StepOutcome::Refused(refusal),
+        };
+        self.memory.release(&owner);
+        Ok(Some(outcome))
+    }
+}

@@ -1,0 +1,109 @@
+//! Steps of sagas: each writes what it does together with its barrier, forced.
+
+use super::{Mutant, Storage};
+use bytes::Bytes;
+use undoubt_participant_core::{StepId, StepState};
+use undoubt_vocabulary::{Half, StepOutcome, Ticket, TxId};
+
+/// What came of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Came {
+    InEffect,
+    Undone,
+    /// Its compensation came first.
+    Nothing,
+}
+
+impl Storage {
+    pub(crate) fn act(&mut self, step: &StepId, result: Bytes, pending: bool) -> Result<(), String> {
+        match self.came.insert(step.clone(), Came::InEffect) {
+            None => {}
+            Some(Came::InEffect) => return broken(step, "its action takes effect twice"),
+            Some(Came::Undone | Came::Nothing) => {
+                return broken(step, "its action takes effect after its compensation");
+            }
+        }
+        self.barrier(step, StepState::Acted { result, pending });
+        Ok(())
+    }
+
+    /// `handed`: what the action is said to have come to.
+    pub(crate) fn compensate(
+        &mut self,
+        step: &StepId,
+        handed: Option<&Bytes>,
+        mutant: Option<Mutant>,
+    ) -> Result<(), String> {
+        match self.came.insert(step.clone(), Came::Undone) {
+            Some(Came::InEffect) => {}
+            Some(Came::Undone) => return broken(step, "its compensation takes effect twice"),
+            None | Some(Came::Nothing) => return broken(step, "it is undone though it is not in effect"),
+        }
+        let known = match self.steps.get(step) {
+            Some(StepState::Acted { result, .. }) => Some(result),
+            Some(StepState::Compensated | StepState::Empty) | None => None,
+        };
+        if known != handed {
+            return Err(format!("contract: the compensation of {} is not given what its action came to", named(step)));
+        }
+        if mutant != Some(Mutant::CompensationUnmarked) {
+            self.barrier(step, StepState::Compensated);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn store_empty(&mut self, step: &StepId) -> Result<(), String> {
+        match self.came.insert(step.clone(), Came::Nothing) {
+            None | Some(Came::Nothing) => {}
+            Some(Came::InEffect) => return broken(step, "it is in effect, and its compensation does nothing"),
+            Some(Came::Undone) => return broken(step, "it was undone, and is said never to have been in effect"),
+        }
+        self.barrier(step, StepState::Empty);
+        Ok(())
+    }
+
+    pub(crate) fn close_saga(&mut self, closed: Ticket, of: &TxId) {
+        for (StepId { ticket, tx, .. }, state) in &mut self.steps {
+            match state {
+                StepState::Acted { pending, .. } if *ticket == closed && tx == of => *pending = false,
+                StepState::Acted { .. } | StepState::Compensated | StepState::Empty => {}
+            }
+        }
+        self.unforced.clear();
+    }
+
+    /// Steps that hold semantic locks.
+    pub(crate) fn pending(&self) -> impl Iterator<Item = &StepId> {
+        self.steps.iter().filter(|(_, state)| matches!(state, StepState::Acted { pending: true, .. })).map(|(id, _)| id)
+    }
+
+    /// What came of the steps of this transaction, whatever the attempt.
+    pub(crate) fn came_of<'a>(&'a self, tx: &'a TxId) -> impl Iterator<Item = (&'a StepId, Came)> {
+        self.came.iter().filter(move |(step, _)| step.tx == *tx).map(|(step, came)| (step, *came))
+    }
+
+    /// What is said of a step is true, durably.
+    pub(crate) fn has_come_to(&self, step: &StepId, half: Half, outcome: &StepOutcome) -> bool {
+        let came = self.came.get(step).copied();
+        match (half, outcome) {
+            (Half::Action, StepOutcome::Done { .. }) => came == Some(Came::InEffect),
+            (Half::Compensation, StepOutcome::Done { .. }) => came == Some(Came::Undone),
+            (Half::Compensation, StepOutcome::Empty) => came == Some(Came::Nothing),
+            (Half::Action, StepOutcome::Empty) => false,
+            (Half::Action | Half::Compensation, StepOutcome::Refused(_)) => true,
+        }
+    }
+
+    fn barrier(&mut self, step: &StepId, state: StepState) {
+        self.unforced.clear();
+        self.steps.insert(step.clone(), state);
+    }
+}
+
+fn broken(step: &StepId, what: &str) -> Result<(), String> {
+    Err(format!("barrier: of {}, {what}", named(step)))
+}
+
+fn named(StepId { tx, ticket, step, .. }: &StepId) -> String {
+    format!("step {} of {tx}/{ticket}", step.0)
+}
