@@ -82,6 +82,8 @@ fn shapes() -> Vec<Vec<SagaStep>> {
         vec![step("a", &[], &[], false, true), step("b", &[0], &[0], false, true), step("a2", &[1], &[], false, true)],
         vec![step("a", &[], &[], false, true), step("b", &[], &[], false, true), step("c", &[0, 1], &[], true, false)],
         vec![step("a", &[], &[], false, true), step("b", &[0], &[], true, false), step("c", &[1], &[1], false, false)],
+        vec![step("a", &[], &[], false, true), step("b", &[0], &[], true, false), step("c", &[1], &[], false, false)],
+        vec![step("a", &[], &[], true, false), step("b", &[0], &[], false, false), step("c", &[1], &[], false, false)],
     ]
 }
 
@@ -90,7 +92,7 @@ impl Walk {
         let mut walk = Walk {
             seed,
             sabotage,
-            steps: shapes().swap_remove((seed % 3) as usize),
+            steps: shapes().swap_remove((seed % 5) as usize),
             coordinator: Coordinator::new(Epoch(1), LIMITS),
             epoch: 1,
             now: 1,

@@ -11,7 +11,7 @@ use crate::record::Progress;
 use crate::saga::logging::Written;
 use bytes::Bytes;
 use undoubt_vocabulary::{
-    AbortReason, Half, ParticipantName, Refusal, RunStep, SagaStep, StepIndex, StepOutcome, ToParticipant,
+    AbortReason, Half, ParticipantName, Refusal, RefusalCode, RunStep, SagaStep, StepIndex, StepOutcome, ToParticipant,
 };
 
 impl Saga {
@@ -136,7 +136,7 @@ impl Saga {
     fn failed(&mut self, step: usize, refusal: Option<Refusal>, cx: &mut Context<'_>) {
         let Some(mut run) = self.run(step) else { return };
         let SagaStep { name, participant, retry, pivot, .. } = self.steps[step].definition.clone();
-        let definite = refusal.as_ref().is_some_and(|refusal| !refusal.code.is_transient());
+        let definite = refusal.as_ref().is_some_and(|refusal| is_definite(refusal.code));
         if refusal.is_some() {
             run.in_effect = false;
         }
@@ -205,6 +205,11 @@ impl At {
             At::Skipped => Progress::Skipped,
         }
     }
+}
+
+/// Whether the same step would be refused again. What came too late may succeed under a new id, never as this step.
+fn is_definite(code: RefusalCode) -> bool {
+    code == RefusalCode::Late || !code.is_transient()
 }
 
 fn index(step: usize) -> StepIndex {

@@ -44,6 +44,8 @@ impl Saga {
             match &step.at {
                 At::Running(Run { in_effect: true, .. }) => step.at = At::Doubtful,
                 At::Waiting | At::Running(Run { in_effect: false, .. }) => step.at = At::Undone,
+                // It comes after the pivot, which is not in effect: so it was never sent, though the log could not say so.
+                At::Doubtful if step.definition.compensation.is_none() => step.at = At::Undone,
                 At::Doubtful | At::Done { .. } | At::Undone | At::Skipped => {}
             }
         }

@@ -261,6 +261,22 @@ fn a_pivot_is_asked_for_ever_and_turns_back_only_once_it_is_refused() {
     check("saga-pivot-silent", &script.text);
 }
 
+/// The log does not say whether the pivot was reached. Once it is refused, what comes after it was not either.
+#[test]
+fn a_pivot_that_is_refused_after_a_recovery_turns_back_and_nothing_after_it_is_compensated() {
+    let steps = [step("a", &[]), pivot("b", &[0]), retriable("a3", &[1])];
+    let progress = [is_done("x=1"), Progress::Pending, Progress::Pending];
+    let (t, mut script) = (ticket(1, 0), Script::recovering(2, &[record(None, &steps, &progress)]));
+    script.connect("a");
+    script.connect("b");
+    script.tell("the log is read", Input::RecoveryDone { paused: false });
+    script.ran("b", "T1", t, (1, ACTION, 1), refused(RefusalCode::Condition));
+    script.all_stable();
+    script.compensated("a", "T1", t, 0);
+    script.all_stable();
+    check("saga-recovery-pivot-refused", &script.text);
+}
+
 #[test]
 fn a_pivot_that_waits_after_a_refusal_can_be_cancelled() {
     let (mut script, t) = begun(&[step("a", &[]), pivot("b", &[0])]);
