@@ -3,7 +3,7 @@
 //! That somebody is to be called is stable before the transaction is accepted, and is forgotten only once the callee has
 //! answered with a status of 2xx, so it survives restarts on both sides. The callee may hear the same more than once:
 //! the transaction's id tells. It is called again, with capped and jittered pauses, until `callback_give_up_s` have
-//! passed since the outcome is known.
+//! passed since the outcome was known, or since a restart after it.
 
 use crate::config::Config;
 use crate::engine::{Command, EngineGone, Handle, Replied};
@@ -14,16 +14,20 @@ use hyper::Request;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tonic::transport::Uri;
 use undoubt_coordinator_core::{Answer, Rejection};
 use undoubt_platform::dial::Dial;
 use undoubt_platform::{Durability, Random};
 use undoubt_vocabulary::{AbortReason, Outcome, TxId};
+
+/// Promises that are not kept yet. A call that nobody takes waits for `callback_give_up_s`.
+const MAX_PROMISES: usize = 10_000;
 
 /// Calls under way at the same time, at most.
 const MAX_CALLS_UNDER_WAY: usize = 64;
@@ -68,16 +72,46 @@ enum CallError {
     Late,
 }
 
-/// Clones share who is called.
-#[derive(Clone)]
+/// Why it is not promised to call. Nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotPromised {
+    #[error("{MAX_PROMISES} callbacks are waiting to be heard, the most there may be; try again later, or ask instead")]
+    TooMany,
+    #[error("another submission of this id is being taken at this moment; try again")]
+    BeingTaken,
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// All promises of one coordinator. With it end all calls, and let go of the log.
 pub(crate) struct Callbacks {
-    pub(crate) log: Log,
-    pub(crate) engine: Handle,
-    pub(crate) dial: Arc<dyn Dial>,
-    pub(crate) random: Arc<dyn Random>,
-    pub(crate) config: Arc<Config>,
-    under_way: Arc<Semaphore>,
-    followed: Arc<Mutex<BTreeSet<TxId>>>,
+    caller: Arc<Caller>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+struct Caller {
+    log: Log,
+    engine: Handle,
+    dial: Arc<dyn Dial>,
+    random: Arc<dyn Random>,
+    config: Arc<Config>,
+    under_way: Semaphore,
+    promises: Mutex<BTreeMap<TxId, Stage>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It is not known yet whether the transaction is let in.
+    BeingTaken,
+    Kept,
+}
+
+/// A promise that is being made. Dropped without another word it is kept: the transaction may have been let in.
+pub(crate) struct Promise {
+    callbacks: Arc<Callbacks>,
+    tx: TxId,
+    /// `None`: an earlier submission of the same id was promised a call already, and that stands.
+    url: Option<Uri>,
 }
 
 pub(crate) fn parse(url: &str) -> Result<Uri, BadUrl> {
@@ -97,15 +131,16 @@ impl Callbacks {
         random: Arc<dyn Random>,
         config: Arc<Config>,
     ) -> Callbacks {
-        let under_way = Arc::new(Semaphore::new(MAX_CALLS_UNDER_WAY));
-        Callbacks { log, engine, dial, random, config, under_way, followed: Arc::default() }
+        let (under_way, promises) = (Semaphore::new(MAX_CALLS_UNDER_WAY), Mutex::default());
+        let caller = Arc::new(Caller { log, engine, dial, random, config, under_way, promises });
+        Callbacks { caller, tasks: Mutex::default() }
     }
 
     /// Takes up again what was promised before the last stop.
     pub(crate) fn resume(&self) -> Result<(), LogError> {
-        for (tx, url) in self.log.callbacks()? {
+        for (tx, url) in self.caller.log.callbacks()? {
             match parse(&url) {
-                Ok(url) => self.follow(tx, url),
+                Ok(url) => self.keep(tx, url),
                 Err(bad) => tracing::error!(%tx, %bad, "a stored callback cannot be used and is left"),
             }
         }
@@ -113,36 +148,71 @@ impl Callbacks {
     }
 
     /// Stable once this is done.
-    pub(crate) async fn promise(&self, tx: &TxId, url: &Uri) -> Result<(), LogError> {
-        Ok(self.log.write(Log::promise(tx, &url.to_string()), Durability::Forced).await?)
-    }
-
-    /// The transaction was not let in after all.
-    pub(crate) async fn withdraw(&self, tx: &TxId) -> Result<(), LogError> {
-        Ok(self.log.write(Log::kept(tx), Durability::Lazy).await?)
+    pub(crate) async fn promise(self: &Arc<Self>, tx: &TxId, url: Uri) -> Result<Promise, NotPromised> {
+        let mut promise = Promise { callbacks: self.clone(), tx: tx.clone(), url: None };
+        {
+            let mut promises = lock(&self.caller.promises);
+            match promises.get(tx) {
+                Some(Stage::Kept) => return Ok(promise),
+                Some(Stage::BeingTaken) => return Err(NotPromised::BeingTaken),
+                None if promises.len() >= MAX_PROMISES => return Err(NotPromised::TooMany),
+                None => drop(promises.insert(tx.clone(), Stage::BeingTaken)),
+            }
+        }
+        let stored = self.caller.log.write(Log::promise(tx, &url.to_string()), Durability::Forced);
+        promise.url = Some(url);
+        if let Err(error) = stored.await {
+            promise.withdraw().await?;
+            return Err(LogError::from(error).into());
+        }
+        Ok(promise)
     }
 
     /// Waits for the outcome, and calls until it is heard.
-    pub(crate) fn follow(&self, tx: TxId, url: Uri) {
-        if !self.followed().insert(tx.clone()) {
-            return;
-        }
-        let callbacks = self.clone();
-        tokio::spawn(async move {
-            if let Ok(outcome) = callbacks.outcome(&tx).await
-                && let Err(error) = callbacks.tell(&tx, &url, &outcome).await
+    fn keep(&self, tx: TxId, url: Uri) {
+        lock(&self.caller.promises).insert(tx.clone(), Stage::Kept);
+        let caller = self.caller.clone();
+        let mut tasks = lock(&self.tasks);
+        // Those that are done.
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move {
+            if let Ok(outcome) = caller.outcome(&tx).await
+                && let Err(error) = caller.tell(&tx, &url, &outcome).await
             {
                 tracing::error!(%tx, %url, %error, "that it was called back cannot be recorded");
             }
-            callbacks.followed().remove(&tx);
+            lock(&caller.promises).remove(&tx);
         });
     }
+}
 
-    fn followed(&self) -> MutexGuard<'_, BTreeSet<TxId>> {
-        // Nothing between taking and freeing this lock can panic.
-        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+impl Promise {
+    /// The transaction was not let in.
+    pub(crate) async fn withdraw(mut self) -> Result<(), LogError> {
+        if self.url.take().is_none() {
+            return Ok(());
+        }
+        let caller = &self.callbacks.caller;
+        let forgotten = caller.log.write(Log::kept(&self.tx), Durability::Lazy).await;
+        lock(&caller.promises).remove(&self.tx);
+        Ok(forgotten?)
     }
+}
 
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if let Some(url) = self.url.take() {
+            self.callbacks.keep(self.tx.clone(), url);
+        }
+    }
+}
+
+/// Nothing between taking and freeing these locks can panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Caller {
     async fn outcome(&self, tx: &TxId) -> Result<Outcome, EngineGone> {
         let mut attempt = 0;
         loop {

@@ -42,7 +42,7 @@ pub struct Config {
     pub keep_alive_ms: u64,
     /// How long the record of an ended transaction is kept: its id may not be used again before.
     pub retention_s: u64,
-    /// How long whoever wanted to be called back is called, counted from the outcome.
+    /// How long whoever wanted to be called back is called, counted from the outcome, or from a restart after it.
     pub callback_give_up_s: u64,
     /// How long records that nobody waits for may stay unforced while the coordinator is idle.
     pub lazy_flush_ms: u64,

@@ -54,16 +54,14 @@ type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Coordinator for Service {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
         let (request, callback) = requests::parse(request.into_inner(), &self.config).map_err(Status::from)?;
-        let tx = request.tx.clone();
-        if let Some(url) = &callback {
-            self.callbacks()?.promise(&tx, url).await.map_err(answers::internal)?;
-        }
+        let promise = match callback {
+            Some(url) => Some(self.callbacks()?.promise(&request.tx, url).await.map_err(answers::not_promised)?),
+            None => None,
+        };
         let replied = self.engine.ask(|reply| Command::Submit { request, reply }).await.map_err(gone)?;
         let outcome = outcome_of(replied);
-        match (&outcome, callback) {
-            (Ok(_), Some(url)) => self.callbacks()?.follow(tx, url),
-            (Err(_), Some(_)) => self.callbacks()?.withdraw(&tx).await.map_err(answers::internal)?,
-            (Ok(_) | Err(_), None) => {}
+        if let (Err(_), Some(promise)) = (&outcome, promise) {
+            promise.withdraw().await.map_err(answers::internal)?;
         }
         Ok(Response::new(v1::SubmitResponse { outcome: Some(outcome?) }))
     }

@@ -179,6 +179,10 @@ async fn whoever_did_not_wait_is_called_back_until_he_answers_also_after_a_resta
     let url = format!("http://{}/done", listener.local_addr().unwrap());
     submit(&cluster, &files, &transfer("later", 10), &["--no-wait", "--callback", &url]).await.expect(0, &["pending"]);
     answer(&listener, "500 Not Now").await;
+    // A submission that is refused takes nothing from the one that was accepted.
+    let other = transfer("later", 11);
+    let elsewhere = ["--no-wait", "--callback", "http://127.0.0.1:1/"];
+    submit(&cluster, &files, &other, &elsewhere).await.expect(7, &["other content"]);
     cluster.kill(Who::Coordinator).await.unwrap();
     cluster.restart(Who::Coordinator, None).await.unwrap();
     let heard = answer(&listener, "200 OK").await;

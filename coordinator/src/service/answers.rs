@@ -1,5 +1,6 @@
 //! Answers as outcomes and gRPC statuses.
 
+use crate::callback::NotPromised;
 use crate::engine::{EngineGone, Replied};
 use std::collections::BTreeMap;
 use tonic::Status;
@@ -63,6 +64,14 @@ fn not_let_in(mut status: Status) -> Status {
 pub(super) fn error_of(status: &Status) -> v1::SubmitError {
     let retry_after_ms = status.metadata().get(RETRY_AFTER_KEY).map_or(0, |_| RETRY_AFTER_MS);
     v1::SubmitError { code: status.code().into(), message: status.message().to_owned(), retry_after_ms }
+}
+
+pub(super) fn not_promised(why: NotPromised) -> Status {
+    match why {
+        NotPromised::TooMany => exhausted(&why.to_string()),
+        NotPromised::BeingTaken => not_let_in(Status::unavailable(why.to_string())),
+        NotPromised::Log(error) => internal(error),
+    }
 }
 
 pub(crate) fn gone(gone: EngineGone) -> Status {
