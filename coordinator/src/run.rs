@@ -8,10 +8,14 @@ use crate::log::{Log, LogError, META};
 use crate::operator::OperatorService;
 use crate::service::Service;
 use crate::session;
+use futures::FutureExt as _;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinError;
 use tonic_health::ServingStatus;
 use undoubt_platform::dial::Dial;
 use undoubt_platform::identity::{establish, next_epoch};
@@ -141,7 +145,8 @@ pub async fn run(
     };
     let keeping = Keeping { alive: Duration::from_millis(config.keep_alive_ms), window_bytes: None };
     let mut server = serve(routes.routes(), incoming, keeping, clock, Box::pin(asked_to_stop));
-    let mut engine = tokio::spawn(engine.run());
+    // Caught here, because a runtime that catches a panic may end its other tasks in the midst of what they do.
+    let mut engine = tokio::spawn(AssertUnwindSafe(engine.run()).catch_unwind());
     let draining = async {
         tokio::select! {
             () = shutdown => {}
@@ -170,13 +175,11 @@ pub async fn run(
     engine_result(engine.await)
 }
 
-fn engine_result(ended: Result<Result<(), LogError>, tokio::task::JoinError>) -> Result<(), RunError> {
+fn engine_result(ended: Result<thread::Result<Result<(), LogError>>, JoinError>) -> Result<(), RunError> {
     match ended {
-        Ok(result) => Ok(result?),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(RunError::Cancelled(error.to_string())),
-        },
+        Ok(Ok(result)) => Ok(result?),
+        Ok(Err(panic)) => resume_unwind(panic),
+        Err(error) => Err(RunError::Cancelled(error.to_string())),
     }
 }
 

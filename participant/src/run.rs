@@ -5,10 +5,14 @@ use crate::config::{Config, ConfigError};
 use crate::engine::{Command, Engine};
 use crate::resource::{ResourceError, ResourceManager};
 use crate::session::SessionService;
+use futures::FutureExt as _;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::task::JoinError;
 use tonic_health::ServingStatus;
 use undoubt_platform::server::{Incoming, Keeping, Offer, ReflectionError, ServerError, serve};
 use undoubt_platform::{Clock, CrashPoints, Random};
@@ -80,7 +84,8 @@ pub async fn run<R: ResourceManager>(
     let alive = Duration::from_millis(config.keep_alive_ms) / 2;
     let keeping = Keeping { alive, window_bytes: Some(STREAM_WINDOW_BYTES) };
     let mut server = serve(routes.routes(), incoming, keeping, clock, Box::pin(asked_to_stop));
-    let mut engine = tokio::spawn(engine.run());
+    // Caught here, because a runtime that catches a panic may end its other tasks in the midst of what they do.
+    let mut engine = tokio::spawn(AssertUnwindSafe(engine.run()).catch_unwind());
     tokio::select! {
         ended = &mut engine => return engine_result(ended),
         served = &mut server => served?,
@@ -96,13 +101,11 @@ pub async fn run<R: ResourceManager>(
     result
 }
 
-fn engine_result(ended: Result<Result<(), ResourceError>, tokio::task::JoinError>) -> Result<(), RunError> {
+fn engine_result(ended: Result<thread::Result<Result<(), ResourceError>>, JoinError>) -> Result<(), RunError> {
     match ended {
-        Ok(result) => Ok(result?),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(RunError::Cancelled(error.to_string())),
-        },
+        Ok(Ok(result)) => Ok(result?),
+        Ok(Err(panic)) => resume_unwind(panic),
+        Err(error) => Err(RunError::Cancelled(error.to_string())),
     }
 }
 

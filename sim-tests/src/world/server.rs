@@ -8,7 +8,9 @@ use super::shared::{Order, Shared};
 use super::store::MutantStore;
 use crate::plan::Host;
 use crate::trace::Event;
+use futures::FutureExt as _;
 use std::future::pending;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use undoubt_coordinator as coordinator;
 use undoubt_participant as participant;
@@ -26,12 +28,24 @@ pub(super) async fn serve(shared: Arc<Shared>, host: Host) -> turmoil::Result {
     let (process, random) = shared.start(host);
     let network = Network::new(process.clone(), &sockets);
     let machine = Machine { shared: shared.clone(), host, process, random, network };
-    let ended = match host {
-        Host::Coordinator | Host::Standby => coordinate(machine).await,
-        Host::Participant(_) => participate(machine).await,
-        Host::Client(_) => Ok(()),
+    let living = async {
+        match host {
+            Host::Coordinator | Host::Standby => coordinate(machine).await,
+            Host::Participant(_) => participate(machine).await,
+            Host::Client(_) => Ok(()),
+        }
     };
-    let why = ended.err().map_or_else(|| "it was told to".to_owned(), |error| error.to_string());
+    let why = match AssertUnwindSafe(living).catch_unwind().await {
+        Ok(Ok(())) => "it was told to".to_owned(),
+        Ok(Err(error)) => error.to_string(),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            let what = format!("{host} panicked: {}", text.unwrap_or_default());
+            shared.finals().failures.push(what.clone());
+            what
+        }
+    };
     shared.process(host).kill();
     shared.recorder.record(host, Event::Stopped { why });
     shared.order(Order::Exited { host });
