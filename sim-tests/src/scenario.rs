@@ -48,6 +48,22 @@ fn power(host: Host, down_ms: u64) -> What {
     What::Crash { host, power: true, down_ms }
 }
 
+/// What is sent to a participant, and by it.
+const TO_IT: Direction = Direction::ToParticipant;
+const FROM_IT: Direction = Direction::ToCoordinator;
+
+fn tamper(participant: u8, direction: Direction, message: Message, count: u32, tampering: Tampering) -> What {
+    What::Tamper { participant, direction, message, count, tampering }
+}
+
+fn again(after_ms: u64) -> Tampering {
+    Tampering::Duplicate { after_ms }
+}
+
+fn late(by_ms: u64) -> Tampering {
+    Tampering::Delay { by_ms }
+}
+
 fn storage() -> Vec<Scenario> {
     use Code::{S1, S2, S3, S4, S5, S6, S7, S8, S9};
     vec![
@@ -271,16 +287,6 @@ fn network() -> Vec<Scenario> {
     use Code::{N1, N2, N3, N4, N6, N7};
     let cut = |from, to, for_ms| What::Partition { from, to, one_way: false, for_ms };
     let cut_one_way = |from, to, for_ms| What::Partition { from, to, one_way: true, for_ms };
-    let tamper = |participant, direction, message, count, tampering| What::Tamper {
-        participant,
-        direction,
-        message,
-        count,
-        tampering,
-    };
-    let again = |ms| Tampering::Duplicate { after_ms: ms };
-    let late = |ms| Tampering::Delay { by_ms: ms };
-    let (to, from) = (Direction::ToParticipant, Direction::ToCoordinator);
     vec![
         scenario(
             "cut-off-at-each-phase",
@@ -303,12 +309,12 @@ fn network() -> Vec<Scenario> {
             "prepares, commits, votes and acknowledgements arrive twice, some long after all is over",
             &[N3],
             vec![
-                at(0, tamper(1, to, Message::Prepare, 3, again(5))),
-                at(0, tamper(1, to, Message::Prepare, 6, again(1_500))),
-                at(0, tamper(2, to, Message::Commit, 2, again(5))),
-                at(0, tamper(2, to, Message::Commit, 4, again(1_500))),
-                at(0, tamper(1, from, Message::Vote, 5, again(1_000))),
-                at(0, tamper(2, from, Message::Finished, 3, again(1_000))),
+                at(0, tamper(1, TO_IT, Message::Prepare, 3, again(5))),
+                at(0, tamper(1, TO_IT, Message::Prepare, 6, again(1_500))),
+                at(0, tamper(2, TO_IT, Message::Commit, 2, again(5))),
+                at(0, tamper(2, TO_IT, Message::Commit, 4, again(1_500))),
+                at(0, tamper(1, FROM_IT, Message::Vote, 5, again(1_000))),
+                at(0, tamper(2, FROM_IT, Message::Finished, 3, again(1_000))),
             ],
         ),
         scenario(
@@ -316,8 +322,8 @@ fn network() -> Vec<Scenario> {
             "a prepare comes after the abort of its transaction, when the deadline has passed: it leaves no lock behind",
             &[N4],
             vec![
-                at(0, tamper(1, to, Message::Prepare, 4, late(2_500))),
-                at(0, tamper(2, to, Message::Prepare, 7, late(2_500))),
+                at(0, tamper(1, TO_IT, Message::Prepare, 4, late(2_500))),
+                at(0, tamper(2, TO_IT, Message::Prepare, 7, late(2_500))),
             ],
         ),
         scenario(

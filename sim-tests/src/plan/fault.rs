@@ -212,6 +212,10 @@ impl What {
 
     /// How long it lasts, if it does.
     pub fn lasts_ms(&self) -> Option<u64> {
+        self.clone().lasts_ms_mut().copied()
+    }
+
+    pub(crate) fn lasts_ms_mut(&mut self) -> Option<&mut u64> {
         match self {
             What::Crash { down_ms: ms, .. }
             | What::Pause { for_ms: ms, .. }
@@ -224,7 +228,7 @@ impl What {
             | What::ReadOnlyDisk { for_ms: ms, .. }
             | What::SlowDisk { for_ms: ms, .. }
             | What::Swapped { repaired_after_ms: ms, .. }
-            | What::CompensationsRefused { for_ms: ms, .. } => Some(*ms),
+            | What::CompensationsRefused { for_ms: ms, .. } => Some(ms),
             What::Gone { .. }
             | What::Tamper { .. }
             | What::SyncFails { .. }

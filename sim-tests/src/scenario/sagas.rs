@@ -1,7 +1,7 @@
 //! What befalls sagas.
 
-use super::{COORDINATOR, P1, P2, Scenario, at, crash, scenario, when};
-use crate::plan::{Code, Direction, Message, Tampering, What};
+use super::{COORDINATOR, FROM_IT, P1, P2, Scenario, TO_IT, again, at, crash, late, scenario, tamper, when};
+use crate::plan::{Code, Message, What};
 
 /// Half of the transactions are sagas, and of the rest half leave the choice to the coordinator.
 fn of_sagas(scenario: Scenario) -> Scenario {
@@ -12,25 +12,15 @@ fn of_sagas(scenario: Scenario) -> Scenario {
 
 pub(super) fn sagas() -> Vec<Scenario> {
     use Code::{G1, G2, N3, N5, P1 as CRASHES, P7};
-    let (to, from) = (Direction::ToParticipant, Direction::ToCoordinator);
-    let tamper = |participant, direction, message, count, tampering| What::Tamper {
-        participant,
-        direction,
-        message,
-        count,
-        tampering,
-    };
-    let late = |by_ms| Tampering::Delay { by_ms };
-    let again = |after_ms| Tampering::Duplicate { after_ms };
     let all = vec![
         scenario(
             "a-compensation-before-its-action",
             "actions arrive after their compensations: the compensation is empty, and the late action does nothing",
             &[N5],
             vec![
-                at(0, tamper(1, to, Message::Act, 3, late(4_000))),
-                at(0, tamper(2, to, Message::Act, 4, late(4_000))),
-                at(0, tamper(3, to, Message::Act, 5, late(4_000))),
+                at(0, tamper(1, TO_IT, Message::Act, 3, late(4_000))),
+                at(0, tamper(2, TO_IT, Message::Act, 4, late(4_000))),
+                at(0, tamper(3, TO_IT, Message::Act, 5, late(4_000))),
             ],
         ),
         scenario(
@@ -38,12 +28,12 @@ pub(super) fn sagas() -> Vec<Scenario> {
             "actions, compensations and answers about them arrive twice, some long after all is over",
             &[N3],
             vec![
-                at(0, tamper(1, to, Message::Act, 2, again(5))),
-                at(0, tamper(1, to, Message::Act, 5, again(1_500))),
-                at(0, tamper(2, to, Message::Compensate, 1, again(5))),
-                at(0, tamper(1, to, Message::Compensate, 1, again(1_500))),
-                at(0, tamper(2, from, Message::Acted, 3, again(900))),
-                at(0, tamper(1, from, Message::Compensated, 1, again(900))),
+                at(0, tamper(1, TO_IT, Message::Act, 2, again(5))),
+                at(0, tamper(1, TO_IT, Message::Act, 5, again(1_500))),
+                at(0, tamper(2, TO_IT, Message::Compensate, 1, again(5))),
+                at(0, tamper(1, TO_IT, Message::Compensate, 1, again(1_500))),
+                at(0, tamper(2, FROM_IT, Message::Acted, 3, again(900))),
+                at(0, tamper(1, FROM_IT, Message::Compensated, 1, again(900))),
             ],
         ),
         scenario(

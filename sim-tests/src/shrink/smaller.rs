@@ -65,28 +65,8 @@ pub(super) fn fitting(mut plan: Plan) -> Plan {
 
 /// The same for so long. What does not last stays as it is.
 pub(super) fn lasting(mut what: What, to: u64) -> What {
-    match &mut what {
-        What::Crash { down_ms: ms, .. }
-        | What::Pause { for_ms: ms, .. }
-        | What::Takeover { zombie_after_ms: ms }
-        | What::Partition { for_ms: ms, .. }
-        | What::Clog { for_ms: ms, .. }
-        | What::LyingSyncs { for_ms: ms, .. }
-        | What::BitFlip { repaired_after_ms: ms, .. }
-        | What::DiskFull { for_ms: ms, .. }
-        | What::ReadOnlyDisk { for_ms: ms, .. }
-        | What::SlowDisk { for_ms: ms, .. }
-        | What::Swapped { repaired_after_ms: ms, .. }
-        | What::CompensationsRefused { for_ms: ms, .. } => *ms = to,
-        What::Gone { .. }
-        | What::Tamper { .. }
-        | What::SyncFails { .. }
-        | What::RolledBack { .. }
-        | What::Wiped { .. }
-        | What::VoteLost { .. }
-        | What::Clock { .. }
-        | What::Resolve { .. }
-        | What::Forget => {}
+    if let Some(ms) = what.lasts_ms_mut() {
+        *ms = to;
     }
     what
 }

@@ -6,12 +6,12 @@ use super::shared::{Shared, now_us};
 use super::workload;
 use crate::plan::Host;
 use crate::run::{CallKind, FinalOutcome, Reply, Work};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 use undoubt_client::{Client, Filter, ListQuery, ParticipantClient, QueryError, StepResolution, TransactionView};
-use undoubt_vocabulary::{AbortReason, Outcome, TxId};
+use undoubt_vocabulary::{AbortReason, Outcome, StepName, TxId};
 
 /// How often it is looked whether all is over.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
@@ -31,8 +31,9 @@ pub(super) async fn audit(shared: Arc<Shared>) -> turmoil::Result {
     let began = now_us();
     let auditor = Auditor::new(shared.clone());
     let patience = u64::try_from(PATIENCE.as_micros())?;
+    let mut tried_again = BTreeSet::new();
     let settled = loop {
-        if auditor.is_all_over().await {
+        if auditor.is_all_over(&mut tried_again).await {
             break Some(now_us() - began);
         }
         if now_us() - began > patience {
@@ -47,6 +48,21 @@ pub(super) async fn audit(shared: Arc<Shared>) -> turmoil::Result {
     }
     auditor.note_outcomes().await;
     Ok(())
+}
+
+/// An operator has put right what was in the way, and lets stuck steps try again. Those that are stuck even so he does
+/// without: what a lying disk brought back from the dead is refused as late for ever.
+async fn unstick(coordinator: &Client, saga: &TransactionView, tried_again: &mut BTreeSet<(TxId, StepName)>) {
+    let stuck = saga.branches.iter().filter(|step| step.state == "stuck");
+    for step in stuck.filter_map(|step| step.step.clone()) {
+        let name = step.to_string();
+        let how = match tried_again.insert((saga.tx.clone(), step)) {
+            true => StepResolution::Retry,
+            false => StepResolution::Skip,
+        };
+        // It may be on its way again already.
+        let _ = coordinator.resolve_step(&saga.tx, &name, how, "operator", "it is healed").await;
+    }
 }
 
 struct Auditor {
@@ -68,13 +84,13 @@ impl Auditor {
     }
 
     /// Clients have their answers, nothing is open at the coordinator, and nobody is in doubt.
-    async fn is_all_over(&self) -> bool {
+    async fn is_all_over(&self, tried_again: &mut BTreeSet<(TxId, StepName)>) -> bool {
         let clients_are_done = *self.shared.done.borrow() >= self.shared.plan.shape.clients;
         let Some(coordinator) = &self.coordinator else { return clients_are_done };
         let open = ListQuery { filter: Filter::Open, limit: 100, ..ListQuery::default() };
         let Ok(open) = coordinator.list(&open).await else { return false };
         for saga in open.transactions.iter().filter(|open| open.phase == "stuck") {
-            self.unstick(coordinator, saga).await;
+            unstick(coordinator, saga, tried_again).await;
         }
         if !clients_are_done || !open.transactions.is_empty() {
             return false;
@@ -91,16 +107,6 @@ impl Auditor {
             }
         }
         true
-    }
-
-    /// An operator has put right what was in the way, and lets stuck steps try again.
-    async fn unstick(&self, coordinator: &Client, saga: &TransactionView) {
-        for step in saga.branches.iter().filter(|step| step.state == "stuck") {
-            let Some(name) = step.step.as_ref().map(ToString::to_string) else { continue };
-            let why = "it is healed";
-            // It may be on its way again already.
-            let _ = coordinator.resolve_step(&saga.tx, &name, StepResolution::Retry, "operator", why).await;
-        }
     }
 
     async fn note_open(&self) {
