@@ -5,6 +5,7 @@ use crate::options::ClientOptions;
 use crate::retry::{Backoff, Verdict, explain, judge};
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
@@ -71,6 +72,22 @@ impl Connection {
         deadline: Instant,
         repeat: Repeat,
         seed: impl Hash,
+        attempt: impl FnMut() -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        self.call_with_grace(deadline, Duration::ZERO, repeat, seed, attempt).await
+    }
+
+    /// As [`Self::call`], for questions that the other side itself answers by the deadline: the attempt under way then has
+    /// `grace` for its answer to arrive, or else a busy machine would look like one that does not answer.
+    pub(crate) async fn call_with_grace<T, F>(
+        &self,
+        deadline: Instant,
+        grace: Duration,
+        repeat: Repeat,
+        seed: impl Hash,
         mut attempt: impl FnMut() -> F,
     ) -> Result<T, Failure>
     where
@@ -80,7 +97,7 @@ impl Connection {
         let mut backoff = Backoff::new(&self.options, seed);
         let mut maybe_received = false;
         loop {
-            let until = deadline.min(Instant::now() + self.options.attempt_timeout);
+            let until = deadline.min(Instant::now() + self.options.attempt_timeout) + grace;
             let (cause, after) = match timeout_at(until, attempt()).await {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) => match judge(&status) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long calls may take and how they are repeated. Every call ends at [`ClientOptions::deadline`].
+/// Only [`crate::Client::wait`] gives the last answer a moment more to arrive.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
     /// How long a call goes on, repetitions included, before it gives up.

@@ -13,6 +13,9 @@ use undoubt_proto::convert::KnownOutcome;
 use undoubt_proto::v1;
 use undoubt_vocabulary::TxId;
 
+/// How long the coordinator's "not decided yet" may take to arrive once the waiting is over.
+const ANSWER_GRACE: Duration = Duration::from_secs(2);
+
 /// Which transactions, and in what order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Filter {
@@ -101,7 +104,7 @@ impl Client {
                     }
                 }
             };
-            let asked = self.connection.call(deadline, Repeat::Always, tx, attempt).await;
+            let asked = self.connection.call_with_grace(deadline, ANSWER_GRACE, Repeat::Always, tx, attempt).await;
             let still_pending = || WaitError::StillPending { tx: tx.clone(), after: began.elapsed() };
             let response: Option<v1::SubmitResponse> = match asked {
                 Ok(response) => response,
@@ -121,10 +124,10 @@ impl Client {
         }
     }
 
-    /// How long the coordinator may hold an attempt: a little less than this side waits for its answer.
+    /// How long the coordinator may hold an attempt; its answer has [`ANSWER_GRACE`] beyond that.
     fn patience_ms(&self, deadline: Instant) -> u32 {
         let left = deadline.saturating_duration_since(Instant::now()).min(self.connection.options.attempt_timeout);
-        u32::try_from(left.mul_f64(0.9).as_millis()).unwrap_or(u32::MAX).max(1)
+        u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1)
     }
 
     /// Aborts a transaction that is not decided yet.
