@@ -4,7 +4,9 @@
 //! real locks, sessions, packets in flight, armed timers and waiting clients. From the first world on every possible
 //! next step is taken: a packet arrives, gets lost or arrives twice, a record becomes stable, a resource gets on, a
 //! timer fires, somebody crashes, restarts, dials. In every world the protocol's rules are checked; afterwards, that
-//! from every world the end can be reached without another fault.
+//! from every world the end can be reached without another fault. Where a saga is stuck, that takes an operator who has the
+//! step tried again, skips it, or has done it by other means (see [`operator`]). No such word is lost once it was answered,
+//! and nothing but such a word excuses a saga that is said to be done, or undone, and is not.
 //!
 //! What a step leaves out, and why nothing is missed by it:
 //! * A durable write of a resource and its answer are one step (see [`resource`]). For the log they are two, because
@@ -13,7 +15,9 @@
 //! * A commit that a resource is told is done at once, where no other transaction can see that it isn't: until it is done
 //!   nobody can tell whether it was received, for a crash loses both alike.
 //! * Sessions begin, and processes start again, at once in most scenarios (see [`Sessions`]).
-//! * A step of a saga takes its locks, its effect and its barrier in one step, as they are one forced write.
+//! * A step of a saga takes its locks, its effect, its barrier and its semantic locks in one step, as they are one forced
+//!   write. Whoever is kept out by another saga's semantic lock tries again when that is gone; a few times also before.
+//! * The coordinator's clock only moves on when the pause of an open breaker is over, once in a process' life.
 //! * Repetition by timers and sweeps waits until it can matter (see [`action`]).
 //! * What a participant notices of a dead session makes no difference until the next session comes (see [`session`]).
 //! * Of worlds that differ only in the names of interchangeable participants one is explored (see [`symmetry`]).
@@ -29,6 +33,7 @@ mod liveness;
 mod machines;
 mod mutant;
 mod network;
+mod operator;
 mod part;
 mod participant;
 mod renaming;

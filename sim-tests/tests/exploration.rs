@@ -153,6 +153,67 @@ fn a_saga_that_waits_for_locks_goes_on_in_the_end() {
 }
 
 #[test]
+fn a_step_stuck_past_the_pivot_is_resolved_as_an_operator_says() {
+    nothing_breaks(Scenario::stuck_past_the_pivot());
+}
+
+#[test]
+fn a_stuck_compensation_is_resolved_as_an_operator_says_and_leaves_no_semantic_lock() {
+    nothing_breaks(Scenario::stuck_on_the_way_back());
+}
+
+#[test]
+fn two_compensations_refused_for_good_wait_for_an_operator_each() {
+    nothing_breaks(Scenario::stuck_for_good());
+}
+
+#[test]
+fn a_compensation_refused_for_a_while_needs_no_operator() {
+    nothing_breaks(Scenario::stuck_for_a_while());
+}
+
+#[test]
+fn what_an_operator_says_of_a_stuck_step_outlives_pauses_and_drains() {
+    nothing_breaks(Scenario::stuck_and_operated());
+}
+
+#[test]
+fn two_sagas_that_want_each_others_semantic_locks_both_end() {
+    nothing_breaks(Scenario::crossing_sagas());
+}
+
+#[test]
+fn a_saga_past_its_pivot_waits_for_a_semantic_lock_until_it_is_gone() {
+    nothing_breaks(Scenario::heeding_saga());
+}
+
+#[test]
+fn a_saga_behind_a_stuck_one_goes_on_once_an_operator_has_resolved_that() {
+    nothing_breaks(Scenario::behind_a_stuck_saga());
+}
+
+#[test]
+fn two_sagas_that_mind_each_others_semantic_locks_past_their_pivots_never_end() {
+    let report = explore(&Scenario::marks_past_the_pivot(), NO_FAULTS, LIMITS, &mut |_, _| {});
+    assert!(report.violation.as_ref().is_some_and(|trace| trace.broken.starts_with("termination")), "{report}");
+}
+
+#[test]
+fn auto_is_a_saga_where_a_participant_cannot_prepare_even_if_that_is_learned_late() {
+    nothing_breaks(Scenario::auto_unable());
+}
+
+#[test]
+fn a_breaker_that_opens_leaves_one_way_in_effect() {
+    nothing_breaks(Scenario::auto_spared());
+}
+
+#[test]
+fn a_breaker_lets_two_phase_commit_through_once_its_pause_is_over() {
+    nothing_breaks(Scenario::auto_probing());
+}
+
+#[test]
 fn an_attempt_that_goes_on_as_a_saga_takes_effect_one_way_only() {
     nothing_breaks(Scenario::auto());
 }
@@ -245,6 +306,12 @@ fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
         Mutant::CompensationUnmarked => ((Scenario::refused_step(), ONE_CRASH), "barrier"),
         Mutant::EmptyUnstored => ((Scenario::saga(), NO_FAULTS), "R2"),
         Mutant::MarksLeft => ((Scenario::side_by_side(), NO_FAULTS), "R2"),
+        Mutant::WordUnrecorded => ((Scenario::stuck_past_the_pivot(), NO_FAULTS), "operator"),
+        Mutant::WordsForgotten => ((Scenario::stuck_on_the_way_back(), ONE_CRASH), "saga: compensation"),
+        Mutant::RefusedThoughDone => ((Scenario::stuck_on_the_way_back(), NO_FAULTS), "barrier"),
+        Mutant::MarksIgnored => ((Scenario::crossing_sagas(), NO_FAULTS), "marks"),
+        Mutant::AbilityAssumed => ((Scenario::auto_unable(), NO_FAULTS), "auto"),
+        Mutant::TimeStandsStill => (quick(Scenario::auto_probing()), "auto"),
     };
     (scenario, budget, reason)
 }

@@ -32,13 +32,22 @@ pub(crate) fn choose(
         };
     }
     let as_saga = saga::check(steps);
-    match (impossible.or_else(|| why_rather_not(steps, peers, now)), as_saga) {
-        (None, sound) => {
-            Ok(Choice::TwoPhase { why: "every participant can prepare".to_owned(), may_fall_back: sound.is_ok() })
-        }
-        (Some(why), Ok(())) => Ok(Choice::Saga { why }),
-        (Some(why), Err(fault)) => Err(format!("two-phase commit cannot be, {why}; nor a saga, {fault}")),
+    if let Some(why) = impossible {
+        return match as_saga {
+            Ok(()) => Ok(Choice::Saga { why }),
+            Err(fault) => Err(format!("two-phase commit cannot be, {why}; nor a saga, {fault}")),
+        };
     }
+    Ok(match (why_rather_not(steps, peers, now), as_saga) {
+        (None, as_saga) => {
+            Choice::TwoPhase { why: "every participant can prepare".to_owned(), may_fall_back: as_saga.is_ok() }
+        }
+        (Some(why), Ok(())) => Choice::Saga { why },
+        // To be spared is a convenience, and no reason to be refused.
+        (Some(spared), Err(fault)) => {
+            Choice::TwoPhase { why: format!("{spared}, but it cannot be a saga, {fault}"), may_fall_back: false }
+        }
+    })
 }
 
 fn why_not_two_phase(steps: &[SagaStep], peers: &Peers) -> Option<String> {

@@ -71,6 +71,8 @@ struct Step {
     at: At,
     /// A stable record says so, where it is done or skipped.
     on_record: bool,
+    /// It was undone on an operator's word, perhaps, which says nothing of its semantic locks.
+    locks_unknown: bool,
     /// Its participant has yet to say that no semantic lock is left.
     to_be_closed: bool,
 }

@@ -3,11 +3,13 @@
 use super::coordinator::Process;
 use super::mutant::Mutant;
 use super::network::{LinkState, Packet};
+use super::operator::Word;
 use super::resource::{Call, Caller};
 use super::scenario::{Crashing, Deadlines, RequestKind, Scenario, Sessions};
+use super::work;
 use super::world::{RequestState, Seat, World};
-use undoubt_coordinator_core::{Phase, Timer};
-use undoubt_vocabulary::{StepName, Ticket, TxId};
+use undoubt_coordinator_core::{Phase, StepResolution, Timer};
+use undoubt_vocabulary::{Half, StepIndex, Ticket, TxId};
 
 /// So often the coordinator repeats itself though a sweep could help as well. Beyond it the sweep has to come first, or a
 /// participant that cannot answer before it would let the coordinator count for ever.
@@ -74,11 +76,10 @@ pub(crate) enum Action {
         tx: TxId,
         commit: bool,
     },
-    /// An operator has a stuck step tried again. Somebody always does.
-    TryAgain {
-        tx: TxId,
-        step: StepName,
-    },
+    /// An operator resolves a stuck step. Somebody always does.
+    ResolveStep(Word),
+    /// The pause of the breakers that are open is over.
+    EndPause,
     /// An operator pauses the recovery.
     Pause,
     Resume,
@@ -128,7 +129,8 @@ impl Action {
             | Action::CarryOn { .. }
             | Action::GiveUp { .. }
             | Action::Sweep { .. }
-            | Action::TryAgain { .. }
+            | Action::ResolveStep(_)
+            | Action::EndPause
             | Action::Resume
             | Action::Stop
             | Action::RestartCoordinator
@@ -205,7 +207,8 @@ impl Now<'_> {
                 // At any other time nothing would come of it.
                 RequestKind::Forget => process.core.view(&asked.tx()).is_some_and(|view| view.unacknowledged),
             };
-            if *state == RequestState::ToAsk && worthwhile {
+            let has_come = asked.after.is_none_or(|before| self.world.clients.requests[before].is_over());
+            if *state == RequestState::ToAsk && has_come && worthwhile {
                 self.actions.push(Action::Ask { request });
             }
         }
@@ -225,8 +228,9 @@ impl Now<'_> {
                 Timer::Deadline { .. } => self.deadlines_may_pass || self.is_always_due(process, tx),
                 // A pause is no repetition: what it is for can go on no other way. Once it was refused often enough, it is
                 // tried again only when whoever is in its way has gone, so that attempts do not count up for ever.
-                Timer::StepRetry { attempt, .. } => {
-                    let worthwhile = *attempt < RETRIES || self.quiet && !world.somebody_is_in_doubt();
+                Timer::StepRetry { step, half, attempt, .. } => {
+                    let in_vain = || world.somebody_is_in_doubt() || self.is_kept_out(tx, *ticket, *step, *half);
+                    let worthwhile = *attempt < RETRIES || self.quiet && !in_vain();
                     worthwhile && process.is_useful(tx, *timer)
                 }
                 Timer::Attempt { attempt, .. } | Timer::Retry { attempt } => {
@@ -239,6 +243,9 @@ impl Now<'_> {
                 self.actions.push(Action::Fire { tx: tx.clone(), ticket: *ticket, timer: *timer });
             }
         }
+        if process.may_end_pause(self.scenario) {
+            self.actions.push(Action::EndPause);
+        }
         if world.budget.crashes > 0 && self.scenario.crashing == Crashing::Anybody {
             self.actions.extend((0..=process.unstable.len()).map(|written| Action::CrashCoordinator { written }));
         }
@@ -249,6 +256,13 @@ impl Now<'_> {
             Deadlines::OfTwoPhase => process.core.view(tx).is_some_and(|view| !view.saga),
             Deadlines::Never | Deadlines::WhenStuck | Deadlines::Always => false,
         }
+    }
+
+    /// By another saga's semantic lock.
+    fn is_kept_out(&self, tx: &TxId, ticket: Ticket, step: StepIndex, half: Half) -> bool {
+        let Some((participant, work)) = self.scenario.step(tx, step, half) else { return false };
+        let storage = &self.world.seats[participant].host.storage;
+        storage.is_marked_against(tx, ticket, &work::heeds(work.as_bytes()))
     }
 
     fn operator(&mut self) {
@@ -266,8 +280,13 @@ impl Now<'_> {
         if process.is_serving() && core.recovery_is_paused() {
             self.actions.push(Action::Resume);
         }
-        if self.quiet && !self.world.somebody_is_in_doubt() {
-            self.actions.extend(process.stuck().map(|(tx, step)| Action::TryAgain { tx, step }));
+        let resolutions = match self.scenario.resolutions {
+            [] if self.quiet && !self.world.somebody_is_in_doubt() => &[StepResolution::Retry],
+            resolutions => resolutions,
+        };
+        for (tx, step) in process.stuck() {
+            let word = |resolution: &StepResolution| Word { tx: tx.clone(), step, resolution: *resolution };
+            self.actions.extend(resolutions.iter().map(word).map(Action::ResolveStep));
         }
         // At the first start there was nothing to recover.
         if process.is_serving() && !core.recovery_is_paused() && may_operate && log.epoch > 1 {

@@ -2,9 +2,11 @@
 
 use super::action::Action;
 use super::coordinator::CoordinatorHost;
+use super::operator::Word;
 use super::world::World;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use undoubt_coordinator_core::StepResolution;
 
 /// What the coordinator may be doing about a transaction, in order; and what else there is.
 const PHASES: [&str; 20] = [
@@ -82,6 +84,11 @@ fn fault(world: &World, action: &Action) -> Option<Fault> {
         Action::Pause => Fault("operator", "pauses"),
         Action::Recover { paused: true } => Fault("operator", "starts paused"),
         Action::Drain => Fault("operator", "drains"),
+        Action::ResolveStep(Word { resolution: StepResolution::Retry, .. }) => {
+            Fault("operator", "has a step tried again")
+        }
+        Action::ResolveStep(Word { resolution: StepResolution::Skip, .. }) => Fault("operator", "skips a step"),
+        Action::ResolveStep(Word { resolution: StepResolution::Done, .. }) => Fault("operator", "has done a step"),
         Action::Ask { .. }
         | Action::Deliver { .. }
         | Action::BecomeStable
@@ -93,7 +100,7 @@ fn fault(world: &World, action: &Action) -> Option<Fault> {
         | Action::CarryOn { .. }
         | Action::GiveUp { .. }
         | Action::Sweep { .. }
-        | Action::TryAgain { .. }
+        | Action::EndPause
         | Action::Resume
         | Action::Stop
         | Action::RestartCoordinator

@@ -22,6 +22,10 @@ pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
     }
     for (number, seat) in world.seats.iter().enumerate() {
         locks_are_held_rightly(number, &seat.host)?;
+        marks_are_held_rightly(number, &seat.host, world)?;
+    }
+    if let Some(word) = world.clients.words.lost(&world.coordinator.log) {
+        return Err(format!("operator: {word} was answered, and the log does not know of it"));
     }
     serial::check(world, scenario)
 }
@@ -49,7 +53,8 @@ fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), 
         (None, _) => {}
     }
     match ended {
-        Some(ended) if ended.is_damaged() && !hazard => {
+        // Of a saga: see there.
+        Some(ended) if ended.is_damaged() && !hazard && !ended.saga => {
             Err(format!("S9: a branch is said to be lost: {}", Branches(ended)))
         }
         Some(_) | None => Ok(()),
@@ -130,6 +135,23 @@ fn locks_are_held_rightly(number: usize, host: &ParticipantHost) -> Result<(), S
         Some(tx) => Err(format!("R11: p{number} keeps locks of {tx}, whose branch is over there")),
         None => Ok(()),
     }
+}
+
+/// A key is marked by one saga at a time, and by none that has ended.
+fn marks_are_held_rightly(number: usize, host: &ParticipantHost, world: &World) -> Result<(), String> {
+    let marks = &host.storage.marks;
+    for (step, keys) in marks {
+        let (tx, ticket) = (&step.tx, step.ticket);
+        if host.storage.is_marked_against(tx, ticket, keys) {
+            return Err(format!(
+                "marks: {tx}/{ticket} and another saga hold semantic locks on the same key at p{number}"
+            ));
+        }
+        if world.coordinator.log.ended.get(tx).is_some_and(|ended| ended.ticket == ticket) {
+            return Err(format!("marks: {tx}/{ticket} has ended, and has left a semantic lock at p{number}"));
+        }
+    }
+    Ok(())
 }
 
 struct Branches<'a>(&'a EndedRecord);

@@ -1,28 +1,26 @@
 //! Drives the coordinator's core: the contract of [`undoubt_coordinator_core`] in small.
 
+mod asked;
 mod log;
 mod rules;
 mod timers;
 
 use super::mutant::Mutant;
 use super::network::Body;
+use super::operator::Word;
 use super::part::Part;
-use super::scenario::{self, RequestKind, Scenario, participant_name, participant_number};
-use bytes::Bytes;
+use super::scenario::{self, Scenario, participant_name, participant_number};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Effect, Input, Limits, Phase, Question, Record, Stage, StepResolution, Timer,
-    Unfinished,
+    Answer, Coordinator, Effect, Input, Limits, Note, Phase, Question, Record, Stage, Timer, Unfinished,
 };
-use undoubt_vocabulary::{Epoch, StepName, Ticket, Timestamp, ToParticipant, TxId};
+use undoubt_vocabulary::{Epoch, Ticket, Timestamp, ToParticipant, TxId};
 
 pub(crate) use log::Log;
 
-const LIMITS: Limits = Limits { max_open_transactions: 16, breaker_threshold: 0, breaker_pause: Duration::ZERO };
-
-/// Somebody at the command line.
-const OPERATOR: Client = Client(u64::MAX);
+/// So many moments are there in an epoch at most.
+const MOMENTS: u64 = 10;
 
 /// The coordinator's machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +37,10 @@ pub(crate) struct Process {
     pub(crate) unstable: VecDeque<Record>,
     /// Armed timers of transactions that are still held.
     pub(crate) timers: BTreeSet<(TxId, Ticket, Timer)>,
+    /// The pauses of breakers that are over.
+    pub(crate) clock: u8,
+    /// When a participant let a two-phase commit run into its deadline last.
+    pub(crate) silent_at: Option<u8>,
 }
 
 /// What can happen to a coordinator.
@@ -64,11 +66,10 @@ pub(crate) enum Act {
         ticket: Ticket,
         timer: Timer,
     },
-    /// An operator has a stuck step tried again.
-    TryAgain {
-        tx: TxId,
-        step: StepName,
-    },
+    /// An operator resolves a stuck step.
+    ResolveStep(Word),
+    /// The pause of the breakers that are open is over.
+    EndPause,
     Pause,
     Resume,
     Drain,
@@ -89,6 +90,7 @@ pub(crate) enum Act {
 pub(crate) enum Sent {
     Message { to: usize, body: Part<Body> },
     Answer { request: usize, tx: TxId, answer: Answer },
+    Resolved { word: Word, answer: Answer },
 }
 
 impl CoordinatorHost {
@@ -104,7 +106,7 @@ impl CoordinatorHost {
                 }
             }
             Act::Restart => {
-                self.process = Some(Process::start(&mut self.log));
+                self.process = Some(Process::start(&mut self.log, scenario));
                 if scenario.mutant == Some(Mutant::PresumesWhileRecovering) {
                     return self.put(Input::RecoveryDone { paused: false }, scenario, sent);
                 }
@@ -119,14 +121,20 @@ impl CoordinatorHost {
             }
             Act::Fire { tx, ticket, timer } => {
                 // A deadline stays armed until its transaction is gone: firing again changes nothing.
-                if let (false, Some(process)) = (matches!(timer, Timer::Deadline { .. }), &mut self.process) {
-                    process.timers.remove(&(tx.clone(), *ticket, *timer));
+                if let Some(process) = &mut self.process {
+                    match timer {
+                        Timer::Deadline { .. } if process.is_unanswered(tx) => process.silent_at = Some(process.clock),
+                        Timer::Deadline { .. } => {}
+                        Timer::Retry { .. } | Timer::Attempt { .. } | Timer::StepRetry { .. } => {
+                            process.timers.remove(&(tx.clone(), *ticket, *timer));
+                        }
+                    }
                 }
                 return self.put(Input::Fired { tx: tx.clone(), ticket: *ticket, timer: *timer }, scenario, sent);
             }
             Act::Recover { paused } => return self.recover(*paused, scenario, sent),
             Act::Asked { request } => {
-                let question = question(*request, scenario);
+                let question = asked::question(*request, scenario);
                 if let (Question::Forget { tx, .. }, Some(Mutant::ForgettingErases)) = (&question, scenario.mutant) {
                     self.log.open.remove(tx);
                 }
@@ -139,20 +147,16 @@ impl CoordinatorHost {
                 }
             }
             Act::Connected { participant } => {
-                return self.put(
-                    Input::Connected { participant: participant_name(*participant), can_prepare: true },
-                    scenario,
-                    sent,
-                );
+                let can_prepare =
+                    !scenario.unable.contains(participant) || scenario.mutant == Some(Mutant::AbilityAssumed);
+                let participant = participant_name(*participant);
+                return self.put(Input::Connected { participant, can_prepare }, scenario, sent);
             }
             Act::Disconnected { participant } => {
                 return self.put(Input::Disconnected { participant: participant_name(*participant) }, scenario, sent);
             }
-            Act::TryAgain { tx, step } => {
-                let (tx, step, resolution) = (tx.clone(), step.clone(), StepResolution::Retry);
-                let question = Question::ResolveStep { tx, step, resolution, client: OPERATOR };
-                return self.put(Input::Asked(question), scenario, sent);
-            }
+            Act::ResolveStep(word) => return self.resolve_step(word, scenario, sent),
+            Act::EndPause => self.process.iter_mut().for_each(|process| process.clock += 1),
             Act::Pause => return self.put(Input::PauseRecovery, scenario, sent),
             Act::Resume if scenario.mutant == Some(Mutant::NeverResumes) => {}
             Act::Resume => return self.put(Input::ResumeRecovery, scenario, sent),
@@ -177,18 +181,33 @@ impl CoordinatorHost {
                 scenario.mutant == Some(Mutant::SagasForgotten) && matches!(unfinished, Unfinished::Saga(_))
             };
             let unfinished: Vec<Unfinished> = self.log.unfinished().filter(|open| !forgotten(open)).collect();
-            for open in unfinished {
+            for mut open in unfinished {
+                if let (Unfinished::Saga(saga), Some(Mutant::WordsForgotten)) = (&mut open, scenario.mutant) {
+                    log::forget_words(saga);
+                }
                 self.put(Input::Recovered(open), scenario, sent)?;
             }
         }
         self.put(Input::RecoveryDone { paused }, scenario, sent)
     }
 
+    fn resolve_step(&mut self, word: &Word, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
+        let (tx, step, resolution) = (word.tx.clone(), scenario::step_name(word.step), word.resolution);
+        let question = Question::ResolveStep { tx, step, resolution, client: word.client() };
+        self.put(Input::Asked(question), scenario, sent)?;
+        let queued = self.process.as_ref().and_then(|process| process.unstable.back()).map(appended);
+        match queued.filter(|_| scenario.mutant == Some(Mutant::WordUnrecorded)) {
+            Some(input) => self.put(input, scenario, sent),
+            None => Ok(()),
+        }
+    }
+
     /// Carries out the effects in order.
     fn put(&mut self, input: Input, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
-        // Ages within an epoch are told apart by the ids alone, so that no clock grows the world.
-        let now = Timestamp(u64::from(self.log.epoch));
+        // Ages at one moment are told apart by the ids alone, so that no clock grows the world.
         let Some(process) = &mut self.process else { return Ok(()) };
+        let moment = if scenario.mutant == Some(Mutant::TimeStandsStill) { 0 } else { process.clock };
+        let now = Timestamp(u64::from(self.log.epoch) * MOMENTS + u64::from(moment));
         let mut effects = Vec::new();
         process.core.handle(now, input, &mut effects);
         effects.into_iter().try_for_each(|effect| self.carry_out(effect, scenario, sent))?;
@@ -218,14 +237,15 @@ impl CoordinatorHost {
                 let Some(to) = participant_number(&to).filter(|to| *to < scenario.participants) else {
                     return Err(format!("contract: {to} is not a participant"));
                 };
+                rules::check_ability(&message, to, scenario)?;
                 sent.push(Sent::Message { to, body: Part::new(Body::ToParticipant { fence, message }) });
             }
             Effect::Answer { client, tx, answer } => {
                 rules::check_answer(&tx, &answer, &self.log)?;
-                if client == OPERATOR {
-                    return Ok(());
-                }
-                sent.push(Sent::Answer { request: client.0 as usize, tx, answer });
+                sent.push(match Word::of(client, &tx) {
+                    Some(word) => Sent::Resolved { word, answer },
+                    None => Sent::Answer { request: client.0 as usize, tx, answer },
+                });
             }
             Effect::Arm { tx, ticket, timer } => process.arm(tx, ticket, timer),
             Effect::LookUp(question) => {
@@ -234,6 +254,9 @@ impl CoordinatorHost {
             }
             // A timer of a transaction that is no longer held does nothing when it fires.
             Effect::Retired { tx } => process.timers.retain(|(armed, _, _)| *armed != tx),
+            Effect::Note { tx, note: Note::Chosen { saga: true, .. } } if scenario.breakers => {
+                return rules::check_spared(process, &tx);
+            }
             Effect::Note { .. } => {}
         }
         Ok(())
@@ -242,10 +265,15 @@ impl CoordinatorHost {
 
 impl Process {
     /// A start that takes the next epoch, before the log is read.
-    fn start(log: &mut Log) -> Process {
+    fn start(log: &mut Log, scenario: &Scenario) -> Process {
         log.epoch += 1;
-        let core = Coordinator::new(Epoch(log.epoch), LIMITS);
-        Process { core, unstable: VecDeque::new(), timers: BTreeSet::new() }
+        let limits = Limits {
+            max_open_transactions: 16,
+            breaker_threshold: u32::from(scenario.breakers),
+            breaker_pause: Duration::from_micros(1),
+        };
+        let core = Coordinator::new(Epoch(log.epoch), limits);
+        Process { core, unstable: VecDeque::new(), timers: BTreeSet::new(), clock: 0, silent_at: None }
     }
 
     pub(crate) fn is_serving(&self) -> bool {
@@ -253,29 +281,6 @@ impl Process {
             Phase::Recovering => false,
             Phase::Serving | Phase::Draining => true,
         }
-    }
-}
-
-fn question(request: usize, scenario: &Scenario) -> Question {
-    let (tx, client) = (scenario.requests[request].tx(), Client(request as u64));
-    match &scenario.requests[request].kind {
-        RequestKind::Submit(branches) => {
-            let work = |(participant, work): &(usize, &'static str)| {
-                (participant_name(*participant), Bytes::from_static(work.as_bytes()))
-            };
-            let content = Content::TwoPhase(branches.iter().map(work).collect());
-            Question::Submit(scenario.submission(request, branches.len(), content))
-        }
-        RequestKind::Saga(steps) => {
-            let content = Content::Saga(scenario::saga_steps(steps));
-            Question::Submit(scenario.submission(request, steps.len(), content))
-        }
-        RequestKind::Auto(steps) => {
-            let content = Content::Auto { steps: scenario::saga_steps(steps), two_phase_only: None };
-            Question::Submit(scenario.submission(request, steps.len(), content))
-        }
-        RequestKind::Cancel => Question::Cancel { tx, client },
-        RequestKind::Forget => Question::Forget { tx, client },
     }
 }
 

@@ -68,4 +68,16 @@ pub enum Mutant {
     EmptyUnstored,
     /// A saga is called closed with its semantic locks in place.
     MarksLeft,
+    /// What an operator says of a stuck step is called stable as soon as it is queued.
+    WordUnrecorded,
+    /// What operators have said of steps is not read from the log at the start.
+    WordsForgotten,
+    /// A compensation is called refused though it is in effect (breaks R6).
+    RefusedThoughDone,
+    /// A saga does not mind another's semantic locks.
+    MarksIgnored,
+    /// Every participant is taken for one that can prepare.
+    AbilityAssumed,
+    /// The coordinator's clock stands still.
+    TimeStandsStill,
 }

@@ -1,18 +1,21 @@
 //! Which transactions meet which participants, and how much may go wrong.
 
+mod auto;
 mod list;
+mod marks;
 mod saga;
 mod sagas;
+mod stuck;
 
 use super::mutant::Mutant;
 use super::work;
 use bytes::Bytes;
 pub use saga::SagaStep;
-pub(crate) use saga::saga_steps;
+pub(crate) use saga::{saga_steps, step_name};
 use std::fmt;
 use std::time::Duration;
-use undoubt_coordinator_core::{Client, Content, Submission};
-use undoubt_vocabulary::{ParticipantName, TxId};
+use undoubt_coordinator_core::{Client, Content, StepResolution, Submission};
+use undoubt_vocabulary::{Half, ParticipantName, StepIndex, TxId};
 
 /// How often each fault may strike in one history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -38,6 +41,13 @@ pub struct Scenario {
     pub deadlines: Deadlines,
     pub sessions: Sessions,
     pub crashing: Crashing,
+    /// What an operator says of a stuck step, at any time. If that is nothing, it is tried again when nothing else can
+    /// happen.
+    pub resolutions: &'static [StepResolution],
+    /// Participants that take part in no two-phase commit.
+    pub unable: &'static [usize],
+    /// One silence opens a participant's breaker, for a pause that may be over at any time, once in a process' life.
+    pub breakers: bool,
     /// What the tests explore it with.
     pub budget: Budget,
     /// What `undoubt-sim explore` explores it with.
@@ -83,6 +93,8 @@ pub struct Request {
     pub kind: RequestKind,
     /// If the coordinator crashes before it answers, the client asks again.
     pub persistent: bool,
+    /// Asked only once that one has its answer, or will have none.
+    pub after: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -95,6 +107,15 @@ pub enum RequestKind {
     Cancel,
     /// An operator gives up on branches that do not acknowledge.
     Forget,
+}
+
+impl RequestKind {
+    fn steps(&self) -> &[SagaStep] {
+        match self {
+            RequestKind::Saga(steps) | RequestKind::Auto(steps) => steps,
+            RequestKind::Submit(_) | RequestKind::Cancel | RequestKind::Forget => &[],
+        }
+    }
 }
 
 pub(crate) fn participant_name(participant: usize) -> ParticipantName {
@@ -116,18 +137,9 @@ impl Request {
             RequestKind::Submit(branches) => {
                 branches.iter().find(|(name, _)| *name == participant).map(|(_, work)| *work)
             }
-            RequestKind::Saga(steps) | RequestKind::Auto(steps) => {
-                steps.iter().find(|step| step.participant == participant).map(|step| step.action)
+            RequestKind::Saga(_) | RequestKind::Auto(_) | RequestKind::Cancel | RequestKind::Forget => {
+                self.kind.steps().iter().find(|step| step.participant == participant).map(|step| step.action)
             }
-            RequestKind::Cancel | RequestKind::Forget => None,
-        }
-    }
-
-    /// A saga's steps have numbers, and their participants know them.
-    fn knows_steps(&self) -> bool {
-        match &self.kind {
-            RequestKind::Saga(_) | RequestKind::Auto(_) => true,
-            RequestKind::Submit(_) | RequestKind::Cancel | RequestKind::Forget => false,
         }
     }
 }
@@ -147,17 +159,30 @@ impl Scenario {
         of_tx.filter_map(|request| request.work(participant)).any(work::writes)
     }
 
+    /// The half of a step, as it was submitted under this id.
+    pub(crate) fn step(&self, tx: &TxId, step: StepIndex, half: Half) -> Option<(usize, &'static str)> {
+        let steps = self.requests.iter().filter(|request| request.tx.as_bytes() == tx.as_bytes());
+        let step = steps.flat_map(|request| request.kind.steps().get(usize::from(step.0))).next()?;
+        let work = match half {
+            Half::Action => step.action,
+            Half::Compensation => step.compensation?,
+        };
+        Some((step.participant, work))
+    }
+
     pub(crate) fn has_several_transactions(&self) -> bool {
         self.requests.iter().any(|request| request.tx != self.requests[0].tx)
     }
 
     /// Whether two participants have the same to do whatever is asked.
     pub(crate) fn are_alike(&self, one: usize, other: usize) -> bool {
+        let able = |participant: usize| !self.unable.contains(&participant);
         let alike = |request: &Request| match (request.work(one), request.work(other)) {
-            (Some(_), Some(_)) if request.knows_steps() => false,
+            // Steps have numbers, and their participants know them.
+            (Some(_), Some(_)) if !request.kind.steps().is_empty() => false,
             (one, other) => one == other,
         };
-        self.requests.iter().all(alike)
+        able(one) == able(other) && self.requests.iter().all(alike)
     }
 
     pub(crate) fn submission(&self, request: usize, branches: usize, content: Content) -> Submission {

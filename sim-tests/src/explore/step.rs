@@ -6,6 +6,7 @@ use super::coordinator::{self, Sent};
 use super::machines::Machines;
 use super::mutant::Mutant;
 use super::network::{Body, LinkState, Packet};
+use super::operator::Word;
 use super::participant;
 use super::scenario::{Scenario, Sessions};
 use super::world::{RequestState, World};
@@ -69,9 +70,11 @@ impl World {
             Action::GiveUp { participant, caller } => {
                 self.participant(*participant, participant::Act::GiveUp { caller: caller.clone() }, machines)
             }
-            Action::TryAgain { tx, step } => {
-                self.coordinator(coordinator::Act::TryAgain { tx: tx.clone(), step: step.clone() }, machines)
+            Action::ResolveStep(word) => {
+                self.clients.change(|clients| clients.words.say(word.clone()));
+                self.coordinator(coordinator::Act::ResolveStep(word.clone()), machines)
             }
+            Action::EndPause => self.coordinator(coordinator::Act::EndPause, machines),
             Action::Sweep { participant } => {
                 if !self.is_quiet() {
                     self.budget.duplicates -= 1;
@@ -159,6 +162,7 @@ impl World {
                     seat.send(seat.link.session, body.clone());
                 }
                 Sent::Answer { request, tx, answer } => self.answered(*request, tx, answer, machines.scenario)?,
+                Sent::Resolved { word, answer } => self.resolved(word, answer, machines.scenario)?,
             }
         }
         stepped.broken.map_or(Ok(()), |rule| Err(rule.to_string()))
@@ -187,9 +191,23 @@ impl World {
             Answer::Rejected(Rejection::Recovering) => RequestState::ToAsk,
             Answer::Outcome { .. } | Answer::Pending | Answer::Rejected(_) => RequestState::Answered,
         };
+        self.clients.change(|clients| clients.requests[request] = after);
+        self.told(tx, answer, scenario)
+    }
+
+    /// An operator hears that what he said of a step is on record.
+    fn resolved(&mut self, word: &Word, answer: &Answer, scenario: &Scenario) -> Step {
+        if let Answer::Rejected(why) = answer {
+            return Err(format!("contract: the operator's {word} is rejected, {why}"));
+        }
+        self.clients.change(|clients| clients.words.answer(word));
+        self.told(&word.tx, answer, scenario)
+    }
+
+    /// R10: an outcome is the same whoever hears of it.
+    fn told(&mut self, tx: &TxId, answer: &Answer, scenario: &Scenario) -> Step {
         let hazard = is_hazard(self, scenario, tx);
         self.clients.change(|clients| {
-            clients.requests[request] = after;
             let Answer::Outcome { outcome, results } = answer else { return Ok(()) };
             let now = (outcome.clone(), results.clone());
             let first = clients.told.entry(tx.clone()).or_insert_with(|| now.clone());

@@ -13,7 +13,7 @@ use undoubt_participant_core::lock::Mode;
 use undoubt_participant_core::{BranchId, Heuristic, Recovered, StepId, StepState};
 use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, Timestamp, TxId};
 
-pub(crate) use barrier::Came;
+pub(crate) use barrier::{Came, Marks};
 
 /// There is one.
 pub(crate) const COORDINATOR: CoordinatorId = CoordinatorId([7; 16]);
@@ -31,6 +31,8 @@ pub(crate) struct Storage {
     pub(crate) history: BTreeMap<Bytes, Vec<(TxId, Ticket)>>,
     /// The barriers of sagas' steps.
     pub(crate) steps: BTreeMap<StepId, StepState>,
+    /// The keys on which steps hold semantic locks.
+    pub(crate) marks: Marks,
     /// What came of each step, for ever. Again for the checks only.
     pub(crate) came: BTreeMap<StepId, Came>,
     /// The writes that a crash may take back, the latest last: what was there before each.
@@ -60,6 +62,7 @@ pub(crate) enum Unforced {
         fence: Ticket,
         finished: BTreeMap<(Ticket, TxId), Bytes>,
         steps: BTreeMap<StepId, StepState>,
+        marks: Marks,
     },
     /// Forced, but nobody waits for it, so whatever comes of it may come before it is stable.
     NotedDecision(HeuristicRecord),
@@ -117,8 +120,10 @@ impl Storage {
         let finished = std::mem::replace(&mut self.finished, kept);
         let kept = self.steps.split_off(&StepId::first_of(COORDINATOR, fence));
         let steps = std::mem::replace(&mut self.steps, kept);
+        let kept = self.marks.split_off(&StepId::first_of(COORDINATOR, fence));
+        let marks = std::mem::replace(&mut self.marks, kept);
         let before = std::mem::replace(&mut self.fence, fence);
-        self.unforced.push(Unforced::Collection { fence: before, finished, steps });
+        self.unforced.push(Unforced::Collection { fence: before, finished, steps, marks });
     }
 
     /// The first `kept` of the writes that were not forced are found nevertheless.
@@ -132,8 +137,9 @@ impl Storage {
                 Unforced::Abort(record) => {
                     self.prepared.insert(record.branch.tx.clone(), record);
                 }
-                Unforced::Collection { fence, finished, steps } => {
+                Unforced::Collection { fence, finished, steps, marks } => {
                     self.fence = fence;
+                    self.marks.extend(marks);
                     self.steps.extend(steps);
                     self.finished.extend(finished);
                 }

@@ -108,7 +108,8 @@ impl Act {
             Act::Asked { .. }
             | Act::BecomeStable
             | Act::Fire { .. }
-            | Act::TryAgain { .. }
+            | Act::ResolveStep(_)
+            | Act::EndPause
             | Act::Pause
             | Act::Resume
             | Act::Drain

@@ -82,7 +82,8 @@ impl Action {
             Action::GiveUp { participant, caller } => {
                 at(participant, format!("gives up before it has the locks of {caller}"))
             }
-            Action::TryAgain { tx, step } => operator(format!("has step {step} of {tx} tried again")),
+            Action::ResolveStep(word) => operator(format!("says: {word}")),
+            Action::EndPause => ("time".to_owned(), "passes: the pause of open breakers is over".to_owned()),
             Action::Sweep { participant } => at(participant, "sweeps".to_owned()),
             Action::Resolve { participant, tx, commit: true } => operator(format!("commits {tx} at p{participant}")),
             Action::Resolve { participant, tx, commit: false } => operator(format!("aborts {tx} at p{participant}")),

@@ -1,10 +1,11 @@
-//! What branches do in the exploration: reads and writes of a few keys, as text such as `get x put y`;
-//! `refuse x` never holds, and
-//! a step that says `pend x` leaves a semantic lock.
+//! What branches do in the exploration: reads and writes of a few keys, as text such as `get x put y`; `refuse x` never
+//! holds, and `balk x` does from a step's second attempt on. A step that says `pend x` leaves a semantic lock, one that
+//! says `heed x` is refused while another saga holds one.
 //!
 //! What is put is the writing attempt's name, so that a value read tells whose it is.
 
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use undoubt_participant_core::BranchId;
 use undoubt_participant_core::kv::{Evaluation, Operation};
 use undoubt_vocabulary::TxId;
@@ -18,23 +19,42 @@ pub(crate) fn operations(work: &[u8], branch: &BranchId) -> Vec<Operation> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let operation = |pair: &[&str]| match pair {
         ["get", key] => Operation::Get { key: bytes(key) },
-        ["put" | "pend", key] => {
+        ["put" | "pend" | "heed" | "balk", key] => {
             Operation::Put { key: bytes(key), value: bytes(&format!("{}/{}", branch.tx, branch.ticket)) }
         }
         ["refuse", key] => {
             Operation::CompareAndSet { key: bytes(key), expected: Some(bytes("what nobody wrote")), value: None }
         }
-        _ => panic!("a scenario's work is made of `get KEY`, `put KEY`, `pend KEY` and `refuse KEY`, not {text:?}"),
+        _ => {
+            panic!("a scenario's work is made of get, put, pend, heed, balk and refuse, each with a key, not {text:?}")
+        }
     };
     words.chunks(2).map(operation).collect()
 }
 
 pub(crate) fn writes(work: &str) -> bool {
-    work.contains("put ") || work.contains("pend ")
+    ["put ", "pend ", "heed ", "balk "].iter().any(|word| work.contains(word))
 }
 
-pub(crate) fn pends(work: &[u8]) -> bool {
-    work.starts_with(b"pend ")
+/// The keys on which the step leaves semantic locks.
+pub(crate) fn pends(work: &[u8]) -> BTreeSet<Bytes> {
+    keys_of(work, &["pend"])
+}
+
+/// The keys on which it stands no semantic lock of another saga.
+pub(crate) fn heeds(work: &[u8]) -> BTreeSet<Bytes> {
+    keys_of(work, &["pend", "heed"])
+}
+
+/// Whether this attempt of a step is refused for good, though a later one will not be.
+pub(crate) fn balks(work: &[u8], attempt: u32) -> bool {
+    attempt == 1 && !keys_of(work, &["balk"]).is_empty()
+}
+
+fn keys_of(work: &[u8], of: &[&str]) -> BTreeSet<Bytes> {
+    let text = String::from_utf8_lossy(work);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.chunks(2).filter(|pair| of.contains(&pair[0])).filter_map(|pair| pair.get(1)).map(|key| bytes(key)).collect()
 }
 
 /// What the branch hands back: `KEY=VALUE` for each operation.

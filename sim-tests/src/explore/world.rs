@@ -3,6 +3,7 @@
 use super::coordinator::{self, CoordinatorHost, Log};
 use super::machines::Machines;
 use super::network::{Body, Link, LinkState, Packet};
+use super::operator::Words;
 use super::part::Part;
 use super::participant::{self, ParticipantHost};
 use super::scenario::{Budget, RequestKind, Scenario, participant_name};
@@ -35,6 +36,8 @@ pub(crate) struct Clients {
     pub(crate) requests: Vec<RequestState>,
     /// The first outcome anybody was told.
     pub(crate) told: BTreeMap<TxId, Told>,
+    /// What operators have said of stuck steps.
+    pub(crate) words: Words,
 }
 
 pub(crate) type Told = (Outcome, Vec<(ParticipantName, Bytes)>);
@@ -46,6 +49,15 @@ pub(crate) enum RequestState {
     Answered,
     /// The coordinator crashed before it answered, and the client left it at that.
     GivenUp,
+}
+
+impl RequestState {
+    pub(crate) fn is_over(self) -> bool {
+        match self {
+            RequestState::Answered | RequestState::GivenUp => true,
+            RequestState::ToAsk | RequestState::Waiting => false,
+        }
+    }
 }
 
 impl World {
@@ -72,7 +84,7 @@ impl World {
         let seat = Seat { host, link, packets: Part::new(Vec::new()) };
 
         let requests = vec![RequestState::ToAsk; scenario.requests.len()];
-        let clients = Part::new(Clients { requests, told: BTreeMap::new() });
+        let clients = Part::new(Clients { requests, told: BTreeMap::new(), words: Words::default() });
         World { coordinator, seats: vec![seat; scenario.participants], clients, budget }
     }
 

@@ -18,7 +18,13 @@ impl Saga {
         cx: &mut Context<'_>,
     ) -> Saga {
         let Admitted { tx, ticket, digest, timeout } = admitted;
-        let step = |definition| Step { definition, at: At::Waiting, on_record: false, to_be_closed: false };
+        let step = |definition| Step {
+            definition,
+            at: At::Waiting,
+            on_record: false,
+            locks_unknown: false,
+            to_be_closed: false,
+        };
         let mut saga = Saga {
             tx,
             ticket,
@@ -53,7 +59,9 @@ impl Saga {
                 Progress::Undone => At::Undone,
                 Progress::Skipped => At::Skipped,
             };
-            Step { on_record: at != At::Doubtful, definition, at, to_be_closed: false }
+            // The record does not tell on whose word it is undone.
+            let locks_unknown = at == At::Undone;
+            Step { on_record: at != At::Doubtful, definition, at, locks_unknown, to_be_closed: false }
         };
         let mut saga = Saga {
             tx,

@@ -141,12 +141,14 @@ impl Saga {
 }
 
 impl Step {
-    /// Nobody vouches for a skipped step, so neither for its locks.
+    /// Nobody vouches for a skipped step, so neither for its locks; and who has undone a step by other means has not freed
+    /// those that its participant holds.
     fn may_hold_locks(&self) -> bool {
         match self.at {
             At::Done { pending, .. } => pending,
             At::Skipped => true,
-            At::Waiting | At::Doubtful | At::Running(_) | At::Undone => false,
+            At::Undone => self.locks_unknown,
+            At::Waiting | At::Doubtful | At::Running(_) => false,
         }
     }
 

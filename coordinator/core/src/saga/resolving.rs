@@ -60,6 +60,7 @@ impl Saga {
     }
 
     fn settle_on_record(&mut self, step: usize, at: At) {
+        self.steps[step].locks_unknown = at == At::Undone;
         self.steps[step].at = at;
         self.steps[step].on_record = true;
     }

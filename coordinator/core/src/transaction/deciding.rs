@@ -3,14 +3,14 @@
 use super::{BranchVote, Context, Event, OpenKind, State, Transaction};
 use crate::effect::{Answer, Note, Timer};
 use crate::record::Stage;
-use undoubt_vocabulary::{AbortReason, Outcome, ParticipantName, ToParticipant, Vote};
+use undoubt_vocabulary::{AbortReason, Outcome, ParticipantName, Refusal, RefusalCode, ToParticipant, Vote};
 
 impl Transaction {
     pub(super) fn preparing(&mut self, event: Event, cx: &mut Context<'_>) {
         match event {
             Event::Voted { branch, vote } => self.take_vote(branch, vote, cx),
             Event::Connected { branch } if self.branches[branch].vote == BranchVote::Awaited => {
-                self.send_prepare(branch, cx);
+                self.prepare_if_able(branch, cx);
             }
             Event::DeadlinePassed => self.abort(AbortReason::DeadlinePassed { unanswered: self.unanswered() }, cx),
             Event::Cancelled => self.abort(AbortReason::Cancelled, cx),
@@ -23,6 +23,16 @@ impl Transaction {
             | Event::Forgotten
             | Event::Resumed => {}
         }
+    }
+
+    /// When the way was chosen it was not connected, so nobody knew whether it can prepare.
+    fn prepare_if_able(&mut self, branch: usize, cx: &mut Context<'_>) {
+        let by = self.branches[branch].participant.clone();
+        if self.fallback.is_some() && cx.peers.unable.contains(&by) {
+            let refusal = Refusal::new(RefusalCode::Unavailable, "it cannot prepare");
+            return self.abort(AbortReason::Refused { by, refusal }, cx);
+        }
+        self.send_prepare(branch, cx);
     }
 
     fn take_vote(&mut self, branch: usize, vote: Vote, cx: &mut Context<'_>) {

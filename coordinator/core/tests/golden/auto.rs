@@ -4,7 +4,7 @@ use super::check;
 use super::sagas::{refused, step};
 use crate::script::{self, Script, prepared, ticket, tx};
 use std::time::Duration;
-use undoubt_coordinator_core::Timer;
+use undoubt_coordinator_core::{Input, Timer};
 use undoubt_vocabulary::{BranchOutcome, Half, RefusalCode, SagaStep, StepIndex, ToCoordinator};
 
 const DEADLINE: Timer = Timer::Deadline { after: Duration::from_secs(5) };
@@ -112,4 +112,34 @@ fn a_breaker_opens_and_lets_one_probe_through_and_closes_when_that_is_answered()
     script.all_stable();
     script.submit_auto(1, "closed", &steps(), None);
     check("auto-breaker", &script.text);
+}
+
+#[test]
+fn an_open_breaker_keeps_nobody_from_two_phase_commit_who_has_no_other_way() {
+    let mut script = Script::new();
+    for number in 0..2 {
+        let id = format!("P{number}");
+        script.submit(1, &id, 1, &["a", "b"]);
+        script.vote("a", &id, ticket(1, number), prepared(""));
+        script.fire(&id, ticket(1, number), DEADLINE);
+        script.all_stable();
+    }
+    let [a, b] = steps();
+    let for_good = [a.clone(), SagaStep { compensation: None, ..b.clone() }];
+    script.submit_auto(1, "T1", &[a, b], None);
+    script.submit_auto(2, "T2", &for_good, None);
+    script.fire("T2", ticket(1, 3), DEADLINE);
+    check("auto-breaker-one-way", &script.text);
+}
+
+#[test]
+fn an_attempt_goes_on_as_a_saga_once_a_participant_connects_that_cannot_prepare() {
+    let mut script = Script::recovering(2, &[]);
+    script.tell("the log is read", Input::RecoveryDone { paused: false });
+    script.submit_auto(1, "T1", &steps(), None);
+    script.submit_auto(2, "T2", &steps(), Some("its value is high"));
+    script.connect("a");
+    script.connect_unable("b");
+    script.all_stable();
+    check("auto-unable-later", &script.text);
 }

@@ -306,6 +306,27 @@ fn a_compensation_that_is_refused_too_often_waits_for_an_operator() {
     check("saga-compensation-stuck", &script.text);
 }
 
+/// Done at the participant with a semantic lock, and what undoes it is refused for good.
+fn stuck_with_locks() -> (Script, Ticket) {
+    let (mut script, t) = begun(&[step("a", &[]), step("b", &[])]);
+    let with_locks = StepOutcome::Done { result: Bytes::from_static(b"x=1"), pending: true };
+    script.ran("a", "T1", t, (0, ACTION, 1), with_locks);
+    script.ran("b", "T1", t, (1, ACTION, 1), refused(RefusalCode::Condition));
+    script.all_stable();
+    script.refuse_all("a", t, 0, COMPENSATION);
+    script.resolve(3, "T1", "a", StepResolution::Done);
+    (script, t)
+}
+
+#[test]
+fn semantic_locks_of_what_an_operator_has_undone_are_closed() {
+    let (mut script, t) = stuck_with_locks();
+    script.all_stable();
+    script.closed("a", "T1", t);
+    script.all_stable();
+    check("saga-undone-by-operator", &script.text);
+}
+
 #[test]
 fn semantic_locks_are_closed_once_the_decision_is_stable_and_before_the_end() {
     let (mut script, t) = begun(&[step("a", &[]), step("b", &[])]);
@@ -375,6 +396,18 @@ fn a_saga_in_the_log_goes_back_and_nothing_is_sent_while_recovery_is_paused() {
     script.compensated("a", "T1", t, 0);
     script.all_stable();
     check("saga-recovery-back", &script.text);
+}
+
+/// The record does not tell on whose word the step is undone: an operator's says nothing of its semantic locks.
+#[test]
+fn a_saga_in_the_log_with_every_step_undone_has_its_locks_closed_before_its_end() {
+    let log = record(Some(AbortReason::Cancelled), &[step("a", &[])], &[Progress::Undone]);
+    let mut script = Script::recovering(2, &[log]);
+    script.tell("the log is read", Input::RecoveryDone { paused: false });
+    script.connect("a");
+    script.closed("a", "T1", ticket(1, 0));
+    script.all_stable();
+    check("saga-recovery-undone", &script.text);
 }
 
 #[test]

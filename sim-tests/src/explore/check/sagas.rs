@@ -3,8 +3,8 @@
 
 use super::World;
 use std::collections::{BTreeMap, BTreeSet};
-use undoubt_coordinator_core::SagaRecord;
-use undoubt_vocabulary::{Outcome, StepIndex, Ticket, TxId};
+use undoubt_coordinator_core::{EndedRecord, SagaRecord, StepResolution};
+use undoubt_vocabulary::{BranchOutcome, Outcome, StepIndex, Ticket, TxId};
 
 use crate::explore::storage::Came;
 
@@ -27,8 +27,11 @@ pub(super) fn check(world: &World, tx: &TxId, committed: &BTreeSet<Ticket>) -> R
         let names: Vec<String> = attempts.iter().map(Ticket::to_string).collect();
         return Err(format!("atomicity: {tx} is in effect as {}", names.join(" and as ")));
     }
+    if let Some(ended) = world.coordinator.log.ended.get(tx).filter(|ended| ended.saga) {
+        has_ended_as_said(world, ended, in_effect.get(&ended.ticket))?;
+    }
     for (ticket, steps) in &in_effect {
-        known(world, tx, *ticket, steps)?;
+        known(world, tx, *ticket)?;
         if gone.contains(ticket) {
             pivot_is_not_in_effect(world.coordinator.log.saga(tx, *ticket), steps)?;
         }
@@ -37,21 +40,43 @@ pub(super) fn check(world: &World, tx: &TxId, committed: &BTreeSet<Ticket>) -> R
     answers_are_true(world, tx, in_effect.values().next())
 }
 
-/// What is in effect the log knows of: the saga is open, or is done and each of its steps is in effect.
-fn known(world: &World, tx: &TxId, ticket: Ticket, steps: &BTreeSet<StepIndex>) -> Result<(), String> {
+/// What is in effect the log knows of.
+fn known(world: &World, tx: &TxId, ticket: Ticket) -> Result<(), String> {
     let log = &world.coordinator.log;
-    let ended = log.ended.get(tx).filter(|ended| ended.saga && ended.ticket == ticket);
-    match ended {
-        Some(ended) if ended.outcome != Outcome::Committed => {
-            Err(format!("atomicity: {tx}/{ticket} has ended, all undone, and a step of it is in effect"))
-        }
-        Some(ended) if ended.branches.len() != steps.len() => {
-            Err(format!("atomicity: {tx}/{ticket} has ended, all done, and a step of it is not in effect"))
-        }
-        Some(_) => Ok(()),
-        None if log.saga(tx, ticket).is_some() => Ok(()),
-        None => Err(format!("saga: a step of {tx}/{ticket} is in effect, and the log knows nothing of it")),
+    let ended = log.ended.get(tx).is_some_and(|ended| ended.saga && ended.ticket == ticket);
+    if ended || log.saga(tx, ticket).is_some() {
+        return Ok(());
     }
+    Err(format!("saga: a step of {tx}/{ticket} is in effect, and the log knows nothing of it"))
+}
+
+/// Done means that each step is in effect, undone that none is; but of a step that an operator settled.
+fn has_ended_as_said(
+    world: &World,
+    EndedRecord { tx, ticket, outcome, branches, .. }: &EndedRecord,
+    in_effect: Option<&BTreeSet<StepIndex>>,
+) -> Result<(), String> {
+    let words = &world.clients.words;
+    for (step, (_, recorded)) in (0..).map(StepIndex).zip(branches) {
+        let is_in_effect = in_effect.is_some_and(|steps| steps.contains(&step));
+        let skipped = *recorded == BranchOutcome::Unknown;
+        if skipped && !words.says(tx, step, StepResolution::Skip) {
+            return Err(format!("operator: step {} of {tx}/{ticket} is skipped, and no operator said so", step.0));
+        }
+        if words.settle(tx, step) {
+            continue;
+        }
+        match outcome {
+            Outcome::Aborted(_) if is_in_effect => {
+                return Err(format!("atomicity: {tx}/{ticket} has ended, all undone, and a step of it is in effect"));
+            }
+            Outcome::Committed if !is_in_effect => {
+                return Err(format!("atomicity: {tx}/{ticket} has ended, all done, and a step of it is not in effect"));
+            }
+            Outcome::Aborted(_) | Outcome::Committed => {}
+        }
+    }
+    Ok(())
 }
 
 /// The point of no return.
@@ -91,22 +116,19 @@ fn answers_are_true(world: &World, tx: &TxId, in_effect: Option<&BTreeSet<StepIn
             (Outcome::Aborted(_) | Outcome::Committed, _) => Ok(()),
         };
     }
-    if let Some(ended) = ended.filter(|ended| ended.outcome != *told) {
-        return Err(format!("R10: a client was told of {tx}: {told}; and it ended: {}", ended.outcome));
-    }
-    let steps = open.map(|open| open.steps.len()).or(ended.map(|ended| ended.branches.len())).unwrap_or_default();
     let ticket = open.map(|open| open.ticket).or(ended.map(|ended| ended.ticket)).unwrap_or_default();
+    if log.outcome(tx, ticket).as_ref() != Some(told) {
+        return Err(format!("R10: a client was told of {tx}: {told}; and the log does not say so"));
+    }
+    let Some(open) = open else { return Ok(()) };
+    let settled = |step: &StepIndex| world.clients.words.settle(tx, *step);
+    let is_in_effect = |step: &StepIndex| in_effect.is_some_and(|steps| steps.contains(step));
+    let mut steps = (0..).map(StepIndex).take(open.steps.len()).filter(|step| !settled(step));
     match told {
-        Outcome::Committed if !log.has_done(tx, ticket) => {
-            Err(format!("R10: a client was told that {tx} is done, and the log does not say so"))
-        }
-        Outcome::Committed if in_effect.map_or(0, BTreeSet::len) != steps => {
+        Outcome::Committed if !steps.all(|step| is_in_effect(&step)) => {
             Err(format!("R10: a client was told that {tx} is done, and a step is not in effect"))
         }
-        Outcome::Aborted(_) if open.is_some() => {
-            Err(format!("R10: a client was told that {tx} is undone, and the log holds it open"))
-        }
-        Outcome::Aborted(_) if in_effect.is_some() => {
+        Outcome::Aborted(_) if steps.any(|step| is_in_effect(&step)) => {
             Err(format!("R10: a client was told that {tx} is undone, and a step is in effect"))
         }
         Outcome::Committed | Outcome::Aborted(_) => Ok(()),

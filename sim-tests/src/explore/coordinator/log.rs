@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use undoubt_coordinator_core::{EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Unfinished};
-use undoubt_vocabulary::{Outcome, ParticipantName, Ticket, TxId};
+use undoubt_vocabulary::{Half, Outcome, ParticipantName, StepIndex, Ticket, TxId};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Log {
@@ -46,12 +46,22 @@ impl Log {
         self.sagas.get(tx).filter(|saga| saga.ticket == ticket)
     }
 
-    /// Whether it is on stable storage that each step of this saga is done.
-    pub(crate) fn has_done(&self, tx: &TxId, ticket: Ticket) -> bool {
-        let done = |progress: &Progress| matches!(progress, Progress::Done { .. });
-        let open = |saga: &SagaRecord| saga.turned.is_none() && saga.progress.iter().all(done);
-        let ended = |ended: &EndedRecord| ended.saga && ended.ticket == ticket && ended.outcome == Outcome::Committed;
-        self.saga(tx, ticket).is_some_and(open) || self.ended.get(tx).is_some_and(ended)
+    /// How this saga comes out, if it is on stable storage that each of its steps is settled.
+    pub(crate) fn outcome(&self, tx: &TxId, ticket: Ticket) -> Option<Outcome> {
+        let settled = |saga: &&SagaRecord| {
+            let all = |half| saga.progress.iter().all(|progress| is_settled(progress, half));
+            if saga.turned.is_some() { all(Half::Compensation) } else { all(Half::Action) }
+        };
+        let open = self.saga(tx, ticket).filter(settled);
+        let ended = self.ended.get(tx).filter(|ended| ended.saga && ended.ticket == ticket);
+        let turned = |saga: &SagaRecord| saga.turned.clone().map_or(Outcome::Committed, Outcome::Aborted);
+        open.map(turned).or(ended.map(|ended| ended.outcome.clone()))
+    }
+
+    /// Whether there is something about this step that a crash does not take back.
+    pub(crate) fn has_settled(&self, tx: &TxId, step: StepIndex) -> bool {
+        let open = |saga: &SagaRecord| saga.progress[usize::from(step.0)] != Progress::Pending;
+        self.sagas.get(tx).is_some_and(open) || self.ended.get(tx).is_some_and(|ended| ended.saga)
     }
 
     /// Whether a commit decision of this attempt is on stable storage.
@@ -68,4 +78,22 @@ impl Log {
         let open = open.map(|open| open.participants.iter().chain(&open.read_only).cloned().collect());
         open.or(ended.map(|ended| ended.branches.iter().map(|(name, _)| name.clone()).collect()))
     }
+}
+
+/// There is nothing left to do for it on this way.
+pub(super) fn is_settled(progress: &Progress, half: Half) -> bool {
+    match (half, progress) {
+        (_, Progress::Skipped) => true,
+        (Half::Action, Progress::Done { .. }) => true,
+        (Half::Compensation, Progress::Undone) => true,
+        (Half::Action, Progress::Undone | Progress::Pending) => false,
+        (Half::Compensation, Progress::Done { .. } | Progress::Pending) => false,
+    }
+}
+
+/// What no participant has said is not known.
+pub(super) fn forget_words(saga: &mut SagaRecord) {
+    saga.progress.iter_mut().filter(|progress| **progress == Progress::Skipped).for_each(|progress| {
+        *progress = Progress::Pending;
+    });
 }

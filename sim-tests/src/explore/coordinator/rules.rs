@@ -1,8 +1,10 @@
 //! What a coordinator may say, and when.
 
+use super::log::is_settled;
 use super::{Log, Process};
+use crate::explore::scenario::Scenario;
 use undoubt_coordinator_core::{Answer, Phase, Progress, SagaRecord};
-use undoubt_vocabulary::{Half, Outcome, RunStep, ToParticipant, TxId};
+use undoubt_vocabulary::{Execution, Half, Outcome, Prepare, RunStep, ToParticipant, TxId};
 
 /// R1, R4, and an operator's pause.
 pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Log) -> Result<(), String> {
@@ -23,8 +25,8 @@ pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Lo
         }
         ToParticipant::Run(run) => may_run(run, log.saga(tx, ticket))
             .map_err(|why| format!("saga: {} of step {} of {tx}/{ticket} is sent {why}", run.half, run.step.0)),
-        ToParticipant::Close { .. } if !log.has_done(tx, ticket) => {
-            Err(format!("saga: close of {tx}/{ticket} is sent before it is on record that it is done"))
+        ToParticipant::Close { .. } if log.outcome(tx, ticket).is_none() => {
+            Err(format!("saga: close of {tx}/{ticket} is sent before it is on record that all is done, or undone"))
         }
         ToParticipant::Prepare(_)
         | ToParticipant::Confirm { .. }
@@ -37,6 +39,33 @@ pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Lo
     }
 }
 
+/// Whoever is connected has said whether it can prepare.
+pub(super) fn check_ability(message: &ToParticipant, to: usize, scenario: &Scenario) -> Result<(), String> {
+    match message {
+        ToParticipant::Prepare(Prepare { tx, execution: Execution::TwoPhase, .. }) if scenario.unable.contains(&to) => {
+            Err(format!("auto: prepare of {tx} is sent to p{to}, which has said that it cannot"))
+        }
+        ToParticipant::Prepare(_)
+        | ToParticipant::Confirm { .. }
+        | ToParticipant::Commit { .. }
+        | ToParticipant::Abort { .. }
+        | ToParticipant::Settle { .. }
+        | ToParticipant::Undecided { .. }
+        | ToParticipant::Noted { .. }
+        | ToParticipant::Run(_)
+        | ToParticipant::Close { .. } => Ok(()),
+    }
+}
+
+/// Two-phase commit is spared only somebody who was silent a moment ago, or is being probed.
+pub(super) fn check_spared(process: &Process, tx: &TxId) -> Result<(), String> {
+    let is_probed = process.core.views().any(|view| !view.saga);
+    if is_probed || process.silent_at == Some(process.clock) {
+        return Ok(());
+    }
+    Err(format!("auto: {tx} is a saga because of a silence that is long over"))
+}
+
 /// Nothing before the saga's beginning is stable; the pivot only once the steps before it are on record as done, and a
 /// compensation only once it is on record that the saga goes back.
 fn may_run(run: &RunStep, stable: Option<&SagaRecord>) -> Result<(), &'static str> {
@@ -44,6 +73,9 @@ fn may_run(run: &RunStep, stable: Option<&SagaRecord>) -> Result<(), &'static st
     let step = &saga.steps[usize::from(run.step.0)];
     let before_is_done =
         || step.after.iter().all(|before| matches!(saga.progress[usize::from(before.0)], Progress::Done { .. }));
+    if is_settled(&saga.progress[usize::from(run.step.0)], run.half) {
+        return Err("though it is on record that nothing is left to do for it");
+    }
     match (run.half, &saga.turned) {
         (Half::Action, Some(_)) => Err("though it is on record that the saga goes back"),
         (Half::Action, None) if step.pivot && !before_is_done() => {
@@ -59,7 +91,9 @@ fn may_run(run: &RunStep, stable: Option<&SagaRecord>) -> Result<(), &'static st
 pub(super) fn check_answer(tx: &TxId, answer: &Answer, log: &Log) -> Result<(), String> {
     match answer {
         Answer::Outcome { outcome: outcome @ Outcome::Aborted(_), .. } => {
-            let stable = log.ended.get(tx).is_some_and(|ended| ended.outcome == *outcome);
+            let settled = || log.sagas.get(tx).and_then(|saga| log.outcome(tx, saga.ticket));
+            let stable =
+                log.ended.get(tx).is_some_and(|ended| ended.outcome == *outcome) || settled().as_ref() == Some(outcome);
             if stable { Ok(()) } else { Err(format!("R10: the abort of {tx} is answered before it is stable")) }
         }
         Answer::Outcome { outcome: Outcome::Committed, .. } | Answer::Pending | Answer::Rejected(_) => Ok(()),

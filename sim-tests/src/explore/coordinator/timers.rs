@@ -1,8 +1,9 @@
 //! Armed timers: those that can do nothing any more are dropped, as firing would change nothing.
 
 use super::Process;
+use crate::explore::scenario::Scenario;
 use undoubt_coordinator_core::{Timer, TransactionView};
-use undoubt_vocabulary::{Half, StepIndex, StepName, Ticket, TxId};
+use undoubt_vocabulary::{Half, StepIndex, Ticket, TxId};
 
 impl Process {
     /// A step waits for one thing at a time, so its last timer is the one that counts.
@@ -27,12 +28,22 @@ impl Process {
     }
 
     /// Steps that wait for an operator.
-    pub(crate) fn stuck(&self) -> impl Iterator<Item = (TxId, StepName)> + '_ {
-        self.core.views().flat_map(|view| {
-            let stuck = view.branches.into_iter().filter(|branch| branch.state == "stuck");
-            let steps: Vec<StepName> = stuck.filter_map(|branch| branch.step).collect();
-            steps.into_iter().map(move |step| (view.tx.clone(), step))
-        })
+    pub(crate) fn stuck(&self) -> Vec<(TxId, StepIndex)> {
+        let stuck = self.core.views().filter(|view| view.phase == "stuck").flat_map(|view| {
+            let steps = (0..).map(StepIndex).zip(view.branches).filter(|(_, branch)| branch.state == "stuck");
+            steps.map(|(step, _)| (view.tx.clone(), step)).collect::<Vec<_>>()
+        });
+        stuck.collect()
+    }
+
+    /// Breakers are open, perhaps, and their pause has not been over in this process' life.
+    pub(crate) fn may_end_pause(&self, scenario: &Scenario) -> bool {
+        scenario.breakers && self.clock == 0 && self.silent_at.is_some()
+    }
+
+    /// Whether somebody has let it wait, should its deadline pass now.
+    pub(super) fn is_unanswered(&self, tx: &TxId) -> bool {
+        self.core.view(tx).is_some_and(|view| matches!(view.phase, "preparing" | "confirming" | "delegated"))
     }
 }
 

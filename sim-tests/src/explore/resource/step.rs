@@ -10,15 +10,16 @@ use crate::explore::work;
 use bytes::Bytes;
 use undoubt_participant_core::lock::{Acquire, Age};
 use undoubt_participant_core::{BranchId, Input, StepId, kv};
-use undoubt_vocabulary::{Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId};
+use undoubt_vocabulary::{Half, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId};
 
 impl Resource<'_> {
     /// `None`: it waits for its locks.
     pub(super) fn act(&mut self, step: &StepId, run: &RunStep, locks: LocksOf) -> Result<Option<StepOutcome>, String> {
         let result = Bytes::from(format!("{}/{}#{}", step.tx, step.ticket, step.step.0));
-        let pending = work::pends(&run.work);
+        let marked = work::pends(&run.work);
         self.under_locks(step, run, locks, |storage, _| {
-            storage.act(step, result.clone(), pending)?;
+            let pending = !marked.is_empty();
+            storage.act(step, result.clone(), marked)?;
             Ok(StepOutcome::Done { result, pending })
         })
     }
@@ -64,22 +65,34 @@ impl Resource<'_> {
         let operations = work::operations(&run.work, &BranchId { tx, ticket: step.ticket, coordinator: COORDINATOR });
         if locks == LocksOf::NotAsked {
             let age = Age { begun_at: run.begun_at, tx: owner.clone() };
-            let refused = |code| Ok(Some(StepOutcome::Refused(Refusal::new(code, ""))));
             match self.memory.locks.acquire(&age, &kv::locks(&operations)) {
                 Acquire::Granted => {}
-                Acquire::Refused { .. } => return refused(RefusalCode::LockConflict),
-                Acquire::Crowded => return refused(RefusalCode::Unavailable),
+                Acquire::Refused { .. } => return Ok(Some(refused(RefusalCode::LockConflict))),
+                Acquire::Crowded => return Ok(Some(refused(RefusalCode::Unavailable))),
                 Acquire::Waiting => {
                     self.memory.waits(&caller);
                     return Ok(None);
                 }
             }
         }
+        let heeds = work::heeds(&run.work);
+        let is_marked = self.storage.is_marked_against(&step.tx, step.ticket, &heeds);
         let outcome = match kv::evaluate(&operations, |key| self.storage.values.get(key).cloned()) {
-            Ok(_) => write(self.storage, self.mutant)?,
             Err(refusal) => StepOutcome::Refused(refusal),
+            Ok(_) if is_marked && self.mutant != Some(Mutant::MarksIgnored) => refused(RefusalCode::Pending),
+            Ok(_) if work::balks(&run.work, run.attempt) => {
+                if (self.mutant, run.half) == (Some(Mutant::RefusedThoughDone), Half::Compensation) {
+                    write(self.storage, self.mutant)?;
+                }
+                refused(RefusalCode::Condition)
+            }
+            Ok(_) => write(self.storage, self.mutant)?,
         };
         self.memory.release(&owner);
         Ok(Some(outcome))
     }
+}
+
+fn refused(code: RefusalCode) -> StepOutcome {
+    StepOutcome::Refused(Refusal::new(code, ""))
 }

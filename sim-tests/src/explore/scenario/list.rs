@@ -1,10 +1,12 @@
 //! The scenarios. Each is small enough for everything in it to be explored.
 
 use super::{Budget, Crashing, Deadlines, Request, RequestKind, Scenario, Sessions};
+use undoubt_coordinator_core::StepResolution;
 
 pub(super) const NONE: Budget =
     Budget { crashes: 0, losses: 0, duplicates: 0, disconnections: 0, heuristics: 0, operations: 0 };
 pub(super) const CRASH: Budget = Budget { crashes: 1, ..NONE };
+pub(super) const LOSS: Budget = Budget { losses: 1, ..NONE };
 pub(super) const TWO_CRASHES: Budget = Budget { crashes: 2, ..NONE };
 pub(super) const CRASH_AND_LOSS: Budget = Budget { losses: 1, ..CRASH };
 pub(super) const ONE_OF_EACH: Budget = Budget { duplicates: 1, ..CRASH_AND_LOSS };
@@ -33,6 +35,9 @@ impl Scenario {
             Scenario::forgotten_alone(),
         ];
         all.extend(Scenario::sagas());
+        all.extend(Scenario::stuck_sagas());
+        all.extend(Scenario::sagas_that_meet());
+        all.extend(Scenario::autos());
         all
     }
 
@@ -50,6 +55,9 @@ impl Scenario {
             deadlines: Deadlines::Always,
             sessions: Sessions::AtOnce,
             crashing: Crashing::Anybody,
+            resolutions: &[],
+            unable: &[],
+            breakers: false,
             budget: CRASH_AND_LOSS,
             thorough: CRASH_AND_LOSS,
             mutant: None,
@@ -66,6 +74,18 @@ impl Scenario {
 
     pub(super) fn only_participants_crash(self) -> Scenario {
         Scenario { crashing: Crashing::Participants, ..self }
+    }
+
+    pub(super) fn resolved_by(self, resolutions: &'static [StepResolution]) -> Scenario {
+        Scenario { resolutions, ..self }
+    }
+
+    pub(super) fn that_cannot_prepare(self, unable: &'static [usize]) -> Scenario {
+        Scenario { unable, ..self }
+    }
+
+    pub(super) fn with_breakers(self) -> Scenario {
+        Scenario { breakers: true, ..self }
     }
 
     pub(super) fn step_by_step(self) -> Scenario {
@@ -230,7 +250,11 @@ pub(super) fn submit(tx: &'static str, branches: &[(usize, &'static str)]) -> Re
 }
 
 pub(super) fn ask(tx: &'static str, kind: RequestKind) -> Request {
-    Request { tx, kind, persistent: false }
+    Request { tx, kind, persistent: false, after: None }
+}
+
+pub(super) fn then(after: usize, request: Request) -> Request {
+    Request { after: Some(after), ..request }
 }
 
 pub(super) fn insist(request: Request) -> Request {

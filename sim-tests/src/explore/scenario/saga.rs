@@ -3,7 +3,7 @@
 use super::participant_name;
 use bytes::Bytes;
 use std::time::Duration;
-use undoubt_vocabulary::{RetryPolicy, StepIndex};
+use undoubt_vocabulary::{RetryPolicy, StepIndex, StepName};
 
 /// A step and its two halves; see [`crate::explore::work`] for what they do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +23,8 @@ pub struct SagaStep {
 pub(crate) fn saga_steps(steps: &[SagaStep]) -> Vec<undoubt_vocabulary::SagaStep> {
     let text = |text: &'static str| Bytes::from_static(text.as_bytes());
     let places = |places: &[u16]| places.iter().copied().map(StepIndex).collect();
-    let step = |(place, step): (usize, &SagaStep)| undoubt_vocabulary::SagaStep {
-        name: format!("s{place}").parse().expect("a valid name"),
+    let step = |(place, step): (u16, &SagaStep)| undoubt_vocabulary::SagaStep {
+        name: step_name(StepIndex(place)),
         participant: participant_name(step.participant),
         action: text(step.action),
         compensation: step.compensation.map(text),
@@ -39,5 +39,9 @@ pub(crate) fn saga_steps(steps: &[SagaStep]) -> Vec<undoubt_vocabulary::SagaStep
             attempt_timeout: Duration::from_secs(1),
         },
     };
-    steps.iter().enumerate().map(step).collect()
+    (0..).zip(steps).map(step).collect()
+}
+
+pub(crate) fn step_name(step: StepIndex) -> StepName {
+    format!("s{}", step.0).parse().expect("a valid name")
 }

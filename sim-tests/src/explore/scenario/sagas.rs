@@ -1,4 +1,4 @@
-//! The scenarios of sagas, and of two-phase commit that goes on as one.
+//! The scenarios of sagas that are alone.
 
 use super::list::{CRASH, CRASH_AND_LOSS, ONE_OF_EACH, TWO_CRASHES, ask, insist, submit};
 use super::{Budget, Deadlines, RequestKind, SagaStep, Scenario};
@@ -15,9 +15,6 @@ impl Scenario {
             Scenario::operated_saga(),
             Scenario::saga_over_sessions(),
             Scenario::saga_among_locks(),
-            Scenario::auto(),
-            Scenario::auto_with_pivot(),
-            Scenario::auto_and_saga(),
         ]
     }
 
@@ -82,7 +79,7 @@ impl Scenario {
     }
 
     pub fn saga_among_locks() -> Scenario {
-        let steps = vec![pivot(0, &[]), SagaStep { pivot: false, ..pivot(1, &[0]) }];
+        let steps = vec![pivot(0, &[]), last(1, "put x", &[0])];
         let requests = vec![submit("T1", &[(0, "put x"), (1, "put x")]), ask("T2", RequestKind::Saga(steps))];
         let about = "a saga that must go on where an older transaction holds the locks, until an operator helps";
         Scenario::new("saga-locks", about, 2, requests)
@@ -90,47 +87,31 @@ impl Scenario {
             .only_participants_crash()
             .explored_with(CRASH, CRASH_AND_LOSS)
     }
-
-    pub fn auto() -> Scenario {
-        let steps = vec![step(0, "put x"), SagaStep { after: &[0], ..step(1, "put x") }];
-        let requests = vec![ask("T1", RequestKind::Auto(steps))];
-        Scenario::new("auto", "two-phase commit that goes on as a saga when nobody answers in time", 2, requests)
-            .deadlines(Deadlines::OfTwoPhase)
-            .explored_with(CRASH, CRASH_AND_LOSS)
-    }
-
-    pub fn auto_with_pivot() -> Scenario {
-        let steps = vec![step(0, "put x"), pivot(1, &[0])];
-        let requests = vec![insist(ask("T1", RequestKind::Auto(steps)))];
-        Scenario::new("auto-pivot", "the same with a pivot, and a client who insists", 2, requests)
-            .deadlines(Deadlines::WhenStuck)
-            .explored_with(CRASH_AND_LOSS, Budget { crashes: 2, ..CRASH_AND_LOSS })
-    }
-
-    pub fn auto_and_saga() -> Scenario {
-        let steps = || vec![step(0, "put x"), step(1, "put x")];
-        let requests =
-            vec![insist(ask("T1", RequestKind::Auto(steps()))), insist(ask("T1", RequestKind::Saga(steps())))];
-        let about = "two clients submit the same, and after a crash it may go the other way";
-        Scenario::new("auto-again", about, 2, requests)
-            .deadlines(Deadlines::WhenStuck)
-            .explored_with(CRASH, CRASH_AND_LOSS)
-    }
 }
 
-fn step(participant: usize, action: &'static str) -> SagaStep {
+pub(super) fn step(participant: usize, action: &'static str) -> SagaStep {
     let (after, uses) = (&[][..], &[][..]);
     SagaStep { participant, action, compensation: Some("put x"), after, uses, pivot: false, max_attempts: 1 }
 }
 
-fn twice(step: SagaStep) -> SagaStep {
+pub(super) fn twice(step: SagaStep) -> SagaStep {
     SagaStep { max_attempts: 2, ..step }
 }
 
-fn pivot(participant: usize, after: &'static [u16]) -> SagaStep {
+pub(super) fn pivot(participant: usize, after: &'static [u16]) -> SagaStep {
     SagaStep { compensation: None, after, pivot: true, ..step(participant, "put x") }
 }
 
+/// A step that must go on.
+pub(super) fn last(participant: usize, action: &'static str, after: &'static [u16]) -> SagaStep {
+    SagaStep { action, pivot: false, ..pivot(participant, after) }
+}
+
+/// A step that takes this to undo it.
+pub(super) fn undone_by(compensation: &'static str, step: SagaStep) -> SagaStep {
+    SagaStep { compensation: Some(compensation), ..step }
+}
+
 fn with_pivot() -> Vec<SagaStep> {
-    vec![step(0, "put x"), pivot(1, &[0]), SagaStep { pivot: false, ..pivot(0, &[1]) }]
+    vec![step(0, "put x"), pivot(1, &[0]), last(0, "put x", &[1])]
 }

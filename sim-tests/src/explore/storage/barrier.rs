@@ -1,7 +1,8 @@
-//! Steps of sagas: each writes what it does together with its barrier, forced.
+//! Steps of sagas: each writes what it does together with its barrier and its semantic locks, forced.
 
 use super::{Mutant, Storage};
 use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
 use undoubt_participant_core::{StepId, StepState};
 use undoubt_vocabulary::{Half, StepOutcome, Ticket, TxId};
 
@@ -14,8 +15,11 @@ pub(crate) enum Came {
     Nothing,
 }
 
+/// Whose semantic locks there are, and on which keys.
+pub(crate) type Marks = BTreeMap<StepId, BTreeSet<Bytes>>;
+
 impl Storage {
-    pub(crate) fn act(&mut self, step: &StepId, result: Bytes, pending: bool) -> Result<(), String> {
+    pub(crate) fn act(&mut self, step: &StepId, result: Bytes, marked: BTreeSet<Bytes>) -> Result<(), String> {
         match self.came.insert(step.clone(), Came::InEffect) {
             None => {}
             Some(Came::InEffect) => return broken(step, "its action takes effect twice"),
@@ -23,7 +27,10 @@ impl Storage {
                 return broken(step, "its action takes effect after its compensation");
             }
         }
-        self.barrier(step, StepState::Acted { result, pending });
+        self.barrier(step, StepState::Acted { result, pending: !marked.is_empty() });
+        if !marked.is_empty() {
+            self.marks.insert(step.clone(), marked);
+        }
         Ok(())
     }
 
@@ -46,8 +53,13 @@ impl Storage {
         if known != handed {
             return Err(format!("contract: the compensation of {} is not given what its action came to", named(step)));
         }
-        if mutant != Some(Mutant::CompensationUnmarked) {
-            self.barrier(step, StepState::Compensated);
+        match mutant {
+            // What it did is durable, and nothing says so.
+            Some(Mutant::CompensationUnmarked | Mutant::RefusedThoughDone) => {}
+            Some(_) | None => {
+                self.marks.remove(step);
+                self.barrier(step, StepState::Compensated);
+            }
         }
         Ok(())
     }
@@ -69,12 +81,19 @@ impl Storage {
                 StepState::Acted { .. } | StepState::Compensated | StepState::Empty => {}
             }
         }
+        self.marks.retain(|step, _| step.ticket != closed || step.tx != *of);
         self.unforced.clear();
     }
 
     /// Steps that hold semantic locks.
     pub(crate) fn pending(&self) -> impl Iterator<Item = &StepId> {
-        self.steps.iter().filter(|(_, state)| matches!(state, StepState::Acted { pending: true, .. })).map(|(id, _)| id)
+        self.marks.keys()
+    }
+
+    /// Another saga than this attempt holds a semantic lock on one of the keys.
+    pub(crate) fn is_marked_against(&self, tx: &TxId, ticket: Ticket, keys: &BTreeSet<Bytes>) -> bool {
+        let foreign = |step: &StepId| step.ticket != ticket || step.tx != *tx;
+        self.marks.iter().any(|(step, marked)| foreign(step) && !marked.is_disjoint(keys))
     }
 
     /// What came of the steps of this transaction, whatever the attempt.
