@@ -1,5 +1,9 @@
 //! What happened to each open transaction, and telling it to whoever watches.
+//!
+//! Each record of a transaction holds its history so far. So a history is kept as it is stored, and each event is put into
+//! that form once.
 
+use crate::log::history_event;
 use std::collections::BTreeMap;
 use tokio::sync::broadcast;
 use undoubt_coordinator_core::Note;
@@ -14,8 +18,26 @@ const MAX_EVENTS_QUEUED_PER_WATCHER: usize = 4_096;
 
 #[derive(Debug)]
 pub(crate) struct Histories {
-    open: BTreeMap<TxId, Vec<HistoryEvent>>,
+    open: BTreeMap<TxId, History>,
     watchers: broadcast::Sender<News>,
+}
+
+/// What happened to one transaction.
+#[derive(Debug, Default)]
+struct History {
+    /// As in a record.
+    stored: Vec<u8>,
+    events: usize,
+    last: Option<Last>,
+}
+
+/// The last event, which counts up when it comes again.
+#[derive(Debug)]
+struct Last {
+    note: Note,
+    count: u32,
+    /// Where it begins in what is stored.
+    at: usize,
 }
 
 /// What watchers hear.
@@ -36,40 +58,39 @@ impl Histories {
     }
 
     pub(crate) fn restore(&mut self, tx: TxId, events: Vec<HistoryEvent>) {
-        self.open.insert(tx, events);
+        self.open.insert(tx, History::of(events));
     }
 
     pub(crate) fn holds(&self, tx: &TxId) -> bool {
         self.open.contains_key(tx)
     }
 
-    pub(crate) fn note(&mut self, at: Timestamp, tx: &TxId, note: &Note) {
-        if matches!(note, Note::Begun { .. } | Note::SagaBegun { .. } | Note::Chosen { .. }) {
-            self.open.entry(tx.clone()).or_default();
-        }
-        let event = HistoryEvent {
-            at_us: at.0,
-            event: note.event().to_owned(),
-            participant: note.participant().map(ToString::to_string).unwrap_or_default(),
-            detail: note.to_string(),
-            count: 1,
-        };
-        self.add(tx, event);
-    }
-
-    /// Adds to a history that is held here; about anything else only watchers hear.
-    pub(crate) fn add(&mut self, tx: &TxId, event: HistoryEvent) {
+    pub(crate) fn note(&mut self, at: Timestamp, tx: TxId, note: Note) {
         if self.watchers.receiver_count() > 0 {
-            // Nobody listening any more is no reason to stop.
-            let _ = self.watchers.send(News::Event(tx.clone(), event.clone()));
+            self.tell(&tx, event_of(at, &note));
         }
-        if let Some(events) = self.open.get_mut(tx) {
-            push(events, event);
+        if matches!(note, Note::Begun { .. } | Note::SagaBegun { .. } | Note::Chosen { .. }) {
+            self.open.entry(tx).or_default().note(at, note);
+        } else if let Some(history) = self.open.get_mut(&tx) {
+            history.note(at, note);
         }
     }
 
-    pub(crate) fn of(&self, tx: &TxId) -> &[HistoryEvent] {
-        self.open.get(tx).map_or(&[], Vec::as_slice)
+    /// Adds what the core knows nothing of.
+    pub(crate) fn add(&mut self, tx: &TxId, event: HistoryEvent) {
+        if let Some(history) = self.open.get_mut(tx) {
+            history.add(&event);
+        }
+        self.tell(tx, event);
+    }
+
+    /// As it is stored.
+    pub(crate) fn stored(&self, tx: &TxId) -> &[u8] {
+        self.open.get(tx).map_or(&[], |history| &history.stored)
+    }
+
+    pub(crate) fn of(&self, tx: &TxId) -> Vec<HistoryEvent> {
+        history_event::read(self.stored(tx))
     }
 
     pub(crate) fn forget(&mut self, tx: &TxId) {
@@ -78,21 +99,60 @@ impl Histories {
             let _ = self.watchers.send(News::Over(tx.clone()));
         }
     }
+
+    fn tell(&self, tx: &TxId, event: HistoryEvent) {
+        // Nobody listening any more is no reason to stop.
+        let _ = self.watchers.send(News::Event(tx.clone(), event));
+    }
 }
 
-/// Appends an event. A retry of what came just before is counted, not repeated.
-fn push(events: &mut Vec<HistoryEvent>, event: HistoryEvent) {
-    let alike = |a: &HistoryEvent, b: &HistoryEvent| {
-        a.event == b.event && a.participant == b.participant && (a.detail == b.detail || a.event == "retried")
-    };
-    match events.last_mut() {
-        Some(last) if alike(last, &event) => {
-            *last = HistoryEvent { count: last.count.saturating_add(1), ..event };
-        }
-        Some(_) | None => events.push(event),
+impl History {
+    fn of(events: Vec<HistoryEvent>) -> History {
+        let mut history = History::default();
+        events.iter().for_each(|event| history.add(event));
+        history
     }
-    if events.len() > MAX_EVENTS_PER_TRANSACTION {
-        events.remove(MAX_EVENTS_PER_TRANSACTION / 2);
+
+    /// A retry of what came just before is counted, not repeated.
+    fn note(&mut self, at: Timestamp, note: Note) {
+        let last = self.last.take().filter(|last| alike(&last.note, &note));
+        let (count, begins) = last.map_or((1, self.stored.len()), |last| (last.count.saturating_add(1), last.at));
+        if count == 1 {
+            self.events += 1;
+        }
+        self.stored.truncate(begins);
+        history_event::put_note(&mut self.stored, at, &note, count);
+        self.last = Some(Last { note, count, at: begins });
+        self.shorten();
+    }
+
+    fn add(&mut self, event: &HistoryEvent) {
+        history_event::put(&mut self.stored, event);
+        self.events += 1;
+        self.last = None;
+        self.shorten();
+    }
+
+    fn shorten(&mut self) {
+        if self.events > MAX_EVENTS_PER_TRANSACTION {
+            let mut events = history_event::read(&self.stored);
+            events.remove(MAX_EVENTS_PER_TRANSACTION / 2);
+            *self = History::of(events);
+        }
+    }
+}
+
+fn alike(a: &Note, b: &Note) -> bool {
+    a == b || matches!((a, b), (Note::Retried { .. }, Note::Retried { .. }))
+}
+
+fn event_of(at: Timestamp, note: &Note) -> HistoryEvent {
+    HistoryEvent {
+        at_us: at.0,
+        event: note.event().to_owned(),
+        participant: note.participant().map(ToString::to_string).unwrap_or_default(),
+        detail: note.to_string(),
+        count: 1,
     }
 }
 
@@ -100,14 +160,17 @@ fn push(events: &mut Vec<HistoryEvent>, event: HistoryEvent) {
 mod tests {
     use super::*;
 
+    fn tx() -> TxId {
+        "t".parse().unwrap()
+    }
+
     #[test]
     fn a_long_history_keeps_its_beginning_and_its_end() {
         let mut histories = Histories::new();
-        let tx: TxId = "t".parse().unwrap();
         for n in 0..1_000 {
-            histories.note(Timestamp(n), &tx, &Note::Begun { branches: n as usize });
+            histories.note(Timestamp(n), tx(), Note::Begun { branches: n as usize });
         }
-        let events = histories.of(&tx);
+        let events = histories.of(&tx());
         assert_eq!(events.len(), MAX_EVENTS_PER_TRANSACTION);
         assert_eq!((events[0].at_us, events[MAX_EVENTS_PER_TRANSACTION - 1].at_us), (0, 999));
     }
@@ -115,18 +178,28 @@ mod tests {
     #[test]
     fn retries_in_a_row_are_counted() {
         let mut histories = Histories::new();
-        let tx: TxId = "t".parse().unwrap();
-        histories.restore(tx.clone(), Vec::new());
-        (1..=3).for_each(|attempt| histories.note(Timestamp(1), &tx, &Note::Retried { attempt }));
-        assert_eq!(histories.of(&tx).len(), 1);
-        assert_eq!(histories.of(&tx)[0].count, 3);
+        histories.restore(tx(), Vec::new());
+        (1..=3).for_each(|attempt| histories.note(Timestamp(1), tx(), Note::Retried { attempt }));
+        let events = histories.of(&tx());
+        assert_eq!((events.len(), events[0].count), (1, 3));
+        histories.note(Timestamp(2), tx(), Note::Inquired { from: "bank".parse().unwrap() });
+        histories.note(Timestamp(3), tx(), Note::Retried { attempt: 4 });
+        assert_eq!(histories.of(&tx()).iter().map(|event| event.count).collect::<Vec<_>>(), [3, 1, 1]);
+    }
+
+    #[test]
+    fn a_note_is_stored_as_the_event_that_watchers_hear() {
+        let note = Note::Inquired { from: "bank".parse().unwrap() };
+        let mut histories = Histories::new();
+        histories.restore(tx(), Vec::new());
+        histories.note(Timestamp(7), tx(), note.clone());
+        assert_eq!(histories.of(&tx()), [event_of(Timestamp(7), &note)]);
     }
 
     #[test]
     fn of_what_has_ended_nothing_is_kept() {
         let mut histories = Histories::new();
-        let tx: TxId = "t".parse().unwrap();
-        histories.note(Timestamp(1), &tx, &Note::Inquired { from: "bank".parse().unwrap() });
-        assert!(!histories.holds(&tx));
+        histories.note(Timestamp(1), tx(), Note::Inquired { from: "bank".parse().unwrap() });
+        assert!(!histories.holds(&tx()));
     }
 }

@@ -10,6 +10,7 @@
 //! | `damaged` | transaction id | nothing: heuristic damage, kept until an operator forgets it |
 
 mod codec;
+pub(crate) mod history_event;
 
 use bytes::Bytes;
 use std::sync::{Arc, Weak};
@@ -86,8 +87,8 @@ impl Log {
         self.store.free_bytes()
     }
 
-    /// Adds a record to a batch.
-    pub fn put(batch: &mut Batch, record: &Record, now: Timestamp, history: &[HistoryEvent]) {
+    /// Adds a record to a batch, with its history as [`history_event`] puts it together.
+    pub(crate) fn put(batch: &mut Batch, record: &Record, now: Timestamp, history: &[u8]) {
         let key = record.tx().to_bytes();
         match record {
             Record::Open(open) => batch.put(OPEN, key, codec::encode_open(open, history)),
@@ -175,8 +176,10 @@ impl Log {
     pub fn forget_damage(ended: &Ended) -> Batch {
         let mut batch = Batch::default();
         let key = ended.record.tx.to_bytes();
+        let mut history = Vec::new();
+        ended.history.iter().for_each(|event| history_event::put(&mut history, event));
         batch.delete(DAMAGED, key.clone());
-        batch.put(ENDED, key.clone(), codec::encode_ended(&ended.record, ended.ended_at, &ended.history));
+        batch.put(ENDED, key.clone(), codec::encode_ended(&ended.record, ended.ended_at, &history));
         batch.put(ENDED_AT, ended_at_key(ended.ended_at, &key), Bytes::new());
         batch
     }

@@ -195,33 +195,18 @@ impl Coordinator {
     fn tell(&mut self, now: Timestamp, tx: &TxId, ticket: Ticket, told: Told, effects: &mut Vec<Effect>) {
         let Some(open) = self.transactions.get_mut(tx).filter(|open| open.ticket() == ticket) else { return };
         let mut cx = Context { now, effects, peers: &mut self.peers };
-        open.on(told, &mut cx);
-        if open.is_ended() {
+        if advance(open, told, &mut self.next_ticket, &mut cx) {
             self.transactions.remove(tx);
-        } else {
-            self.fall_back(now, tx, effects);
         }
-    }
-
-    /// Lets a saga take the place of an attempt by two-phase commit that nobody answered, if it is to go on as one.
-    fn fall_back(&mut self, now: Timestamp, tx: &TxId, effects: &mut Vec<Effect>) {
-        let Some(open) = self.transactions.get_mut(tx) else { return };
-        let saga = match open {
-            Open::TwoPhase(transaction) if transaction.has_fallen_back() => {
-                let ticket = self.next_ticket;
-                self.next_ticket = ticket.next();
-                transaction.go_on_as_saga(ticket, &mut Context { now, effects, peers: &mut self.peers })
-            }
-            Open::TwoPhase(_) | Open::Saga(_) => return,
-        };
-        *open = Open::Saga(saga);
     }
 
     fn asked(&mut self, now: Timestamp, question: Question, effects: &mut Vec<Effect>) {
         if self.phase == Phase::Recovering {
             return received::refuse_while_recovering(question, effects);
         }
-        if !self.transactions.contains_key(question.tx()) {
+        // Messages are many, and find their transaction by themselves.
+        let finds_it = matches!(question, Question::Received { .. });
+        if !finds_it && !self.transactions.contains_key(question.tx()) {
             return effects.push(Effect::LookUp(question));
         }
         match question {
@@ -266,4 +251,19 @@ impl Coordinator {
             }
         }
     }
+}
+
+/// Lets an attempt go on. A saga takes its place if nobody answered it and it is to go on as one. Answers whether it is over.
+fn advance(open: &mut Open, told: Told, next_ticket: &mut Ticket, cx: &mut Context<'_>) -> bool {
+    open.on(told, cx);
+    let saga = match open {
+        Open::TwoPhase(transaction) if transaction.has_fallen_back() => {
+            let ticket = *next_ticket;
+            *next_ticket = ticket.next();
+            transaction.go_on_as_saga(ticket, cx)
+        }
+        Open::TwoPhase(_) | Open::Saga(_) => return open.is_ended(),
+    };
+    *open = Open::Saga(saga);
+    false
 }

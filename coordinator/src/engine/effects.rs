@@ -14,7 +14,7 @@ impl Engine {
         match effect {
             Effect::Append { record, forced } => {
                 let item = (record.tx().clone(), record.ticket(), record.stage());
-                let history = self.histories.of(record.tx());
+                let history = self.histories.stored(record.tx());
                 Log::put(self.writes.batch(item, forced), &record, now, history);
                 if self.writes.is_full() {
                     self.flush();
@@ -56,7 +56,7 @@ impl Engine {
                     let ended = self.log.ended(&tx)?;
                     self.histories.restore(tx.clone(), ended.map(|ended| ended.history).unwrap_or_default());
                 }
-                self.histories.note(now, &tx, &note);
+                self.histories.note(now, tx, note);
             }
             Effect::Retired { tx } => {
                 tracing::debug!(target: "undoubt::note", %tx, event = "retired");

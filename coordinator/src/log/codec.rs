@@ -29,12 +29,12 @@ pub(super) enum DecodeError {
     Undecided,
 }
 
-pub(super) fn encode_open(open: &OpenRecord, history: &[HistoryEvent]) -> Bytes {
+pub(super) fn encode_open(open: &OpenRecord, history: &[u8]) -> Bytes {
     let kind = match open.kind {
         OpenKind::Committed => record::open_transaction::Kind::Commit,
         OpenKind::Delegated => record::open_transaction::Kind::Delegated,
     };
-    record::OpenTransaction {
+    let record = record::OpenTransaction {
         kind: kind.into(),
         ticket: open.ticket.0,
         begun_at_us: open.begun_at.0,
@@ -42,11 +42,10 @@ pub(super) fn encode_open(open: &OpenRecord, history: &[HistoryEvent]) -> Bytes 
         participants: names(&open.participants),
         read_only: names(&open.read_only),
         results: results_to_wire(&open.results),
-        history: history.to_vec(),
+        history: Vec::new(),
         saga: None,
-    }
-    .encode_to_vec()
-    .into()
+    };
+    with_history(&record, history)
 }
 
 pub(super) fn decode_open(key: &Bytes, value: &Bytes) -> Result<(Unfinished, Vec<HistoryEvent>), DecodeError> {
@@ -70,24 +69,22 @@ pub(super) fn decode_open(key: &Bytes, value: &Bytes) -> Result<(Unfinished, Vec
     Ok((Unfinished::TwoPhase(open), wire.history))
 }
 
-pub(super) fn encode_saga(saga: &SagaRecord, history: &[HistoryEvent]) -> Bytes {
+pub(super) fn encode_saga(saga: &SagaRecord, history: &[u8]) -> Bytes {
     let state = record::SagaState {
         steps: saga.steps.iter().cloned().map(v1::SagaStep::from).collect(),
         deadline_us: saga.deadline.0,
         turned: saga.turned.clone().map(v1::AbortReason::from),
         progress: saga.progress.iter().map(progress_to_wire).collect(),
     };
-    record::OpenTransaction {
+    let record = record::OpenTransaction {
         kind: record::open_transaction::Kind::Saga.into(),
         ticket: saga.ticket.0,
         begun_at_us: saga.begun_at.0,
         digest: Bytes::copy_from_slice(&saga.digest),
-        history: history.to_vec(),
         saga: Some(state),
         ..record::OpenTransaction::default()
-    }
-    .encode_to_vec()
-    .into()
+    };
+    with_history(&record, history)
 }
 
 fn decode_saga(key: &Bytes, wire: record::OpenTransaction) -> Result<(Unfinished, Vec<HistoryEvent>), DecodeError> {
@@ -132,24 +129,23 @@ fn progress_from_wire(wire: record::StepProgress) -> Progress {
     }
 }
 
-pub(super) fn encode_ended(ended: &EndedRecord, now: Timestamp, history: &[HistoryEvent]) -> Bytes {
+pub(super) fn encode_ended(ended: &EndedRecord, now: Timestamp, history: &[u8]) -> Bytes {
     let branch = |(name, outcome): &(ParticipantName, _)| record::EndedBranch {
         participant: name.to_string(),
         outcome: v1::BranchOutcome::from(*outcome).into(),
     };
     let known = KnownOutcome { decided: Some(ended.outcome.clone()), results: ended.results.iter().cloned().collect() };
-    record::EndedTransaction {
+    let record = record::EndedTransaction {
         outcome: Some(known.into()),
         ticket: ended.ticket.0,
         begun_at_us: ended.begun_at.0,
         ended_at_us: now.0,
         digest: Bytes::copy_from_slice(&ended.digest),
         branches: ended.branches.iter().map(branch).collect(),
-        history: history.to_vec(),
+        history: Vec::new(),
         saga: ended.saga,
-    }
-    .encode_to_vec()
-    .into()
+    };
+    with_history(&record, history)
 }
 
 pub(super) fn decode_ended(key: &[u8], value: &Bytes) -> Result<Ended, DecodeError> {
@@ -170,6 +166,14 @@ pub(super) fn decode_ended(key: &[u8], value: &Bytes) -> Result<Ended, DecodeErr
         results: known.results.into_iter().collect(),
     };
     Ok(Ended { record, ended_at: Timestamp(wire.ended_at_us), history: wire.history })
+}
+
+/// A record with a history in the form of [`history_event`](super::history_event) behind it.
+fn with_history(record: &impl Message, history: &[u8]) -> Bytes {
+    let mut bytes = Vec::with_capacity(record.encoded_len() + history.len());
+    record.encode_raw(&mut bytes);
+    bytes.extend_from_slice(history);
+    bytes.into()
 }
 
 fn names(names: &[ParticipantName]) -> Vec<String> {

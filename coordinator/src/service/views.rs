@@ -53,7 +53,7 @@ impl Query {
 /// What the engine holds of a transaction.
 pub(super) fn find_open(view: &View<'_>, tx: &TxId) -> Option<v1::Transaction> {
     let open = view.core.view(tx)?;
-    Some(v1::Transaction { history: view.histories.of(tx).to_vec(), ..from_open(open) })
+    Some(v1::Transaction { history: view.histories.of(tx), ..from_open(open) })
 }
 
 /// What the log holds of a transaction that has ended.

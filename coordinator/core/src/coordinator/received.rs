@@ -1,6 +1,7 @@
 //! Messages from participants.
 
-use super::Coordinator;
+use super::{Coordinator, advance};
+use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Rejection};
 use crate::input::{Question, Submission};
 use crate::open::Told;
@@ -8,7 +9,7 @@ use crate::record::EndedRecord;
 use undoubt_vocabulary::{BranchOutcome, Outcome, ParticipantName, Timestamp, ToCoordinator, ToParticipant, Vote};
 
 impl Coordinator {
-    /// A message about a transaction that is open here.
+    /// A message, maybe about a transaction that is not open here.
     pub(super) fn received(
         &mut self,
         now: Timestamp,
@@ -17,12 +18,19 @@ impl Coordinator {
         effects: &mut Vec<Effect>,
     ) {
         let (tx, ticket) = (message.tx().clone(), message.ticket());
-        let Some(open) = self.transactions.get(&tx) else { return };
+        let Some(open) = self.transactions.get_mut(&tx) else {
+            return effects.push(Effect::LookUp(Question::Received { from, message }));
+        };
         // An earlier attempt under this id cannot have committed, else this one would not have begun (R10).
         if !open.involves(&from) || ticket < open.ticket() {
             return self.presume_abort(&from, &message, effects);
         }
-        self.tell(now, &tx, ticket, Told::Heard { from, message }, effects);
+        if ticket == open.ticket() {
+            let mut cx = Context { now, effects, peers: &mut self.peers };
+            if advance(open, Told::Heard { from, message }, &mut self.next_ticket, &mut cx) {
+                self.transactions.remove(&tx);
+            }
+        }
     }
 
     /// A message about a transaction that is not open here: it committed, or it aborted, or it never was (R4).

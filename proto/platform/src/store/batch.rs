@@ -8,6 +8,7 @@ use super::Family;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     operations: Vec<Operation>,
+    payload_bytes: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,11 +32,11 @@ pub enum Operation {
 
 impl Batch {
     pub fn put(&mut self, family: Family, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.operations.push(Operation::Put { family, key: key.into(), value: value.into() });
+        self.push(Operation::Put { family, key: key.into(), value: value.into() });
     }
 
     pub fn delete(&mut self, family: Family, key: impl Into<Bytes>) {
-        self.operations.push(Operation::Delete { family, key: key.into() });
+        self.push(Operation::Delete { family, key: key.into() });
     }
 
     /// Deletes the keys in `[from, to)`. A range that holds no key by its bounds adds nothing: RocksDB would take it for
@@ -43,12 +44,13 @@ impl Batch {
     pub fn delete_range(&mut self, family: Family, from: impl Into<Bytes>, to: impl Into<Bytes>) {
         let (from, to) = (from.into(), to.into());
         if from < to {
-            self.operations.push(Operation::DeleteRange { family, from, to });
+            self.push(Operation::DeleteRange { family, from, to });
         }
     }
 
     pub fn append(&mut self, mut other: Batch) {
         self.operations.append(&mut other.operations);
+        self.payload_bytes += other.payload_bytes;
     }
 
     pub fn is_empty(&self) -> bool {
@@ -66,7 +68,12 @@ impl Batch {
 
     /// Bytes of all keys and values: what a bound on memory counts.
     pub fn payload_bytes(&self) -> usize {
-        self.operations.iter().map(Operation::payload_bytes).sum()
+        self.payload_bytes
+    }
+
+    fn push(&mut self, operation: Operation) {
+        self.payload_bytes += operation.payload_bytes();
+        self.operations.push(operation);
     }
 }
 
