@@ -42,9 +42,9 @@ sweep: simulator ## Simulates SEEDS=300 worlds under faults, from seed FIRST=1 o
 compare: simulator ## Two-phase commit and sagas side by side under the same failures, over SEEDS=15 seeds.
 	$(BIN)/undoubt-sim compare --seeds $${SEEDS:-15}
 
-bench: build ## What a lone transaction costs, against two forced writes and two round trips.
-	$(CARGO) build --workspace --examples
-	@$(BIN)/examples/lone
+bench: build ## What transactions cost, beside floors and peers. PARTS="headline lone" for some; PEERS=1 installs peers first.
+	@[ -z "$(PEERS)" ] || .ci/peers
+	@$(BIN)/undoubt-bench $(PARTS) --out $${OUT:-undoubt-bench-report}
 
 build: setup
 	$(CARGO) build --workspace --bins

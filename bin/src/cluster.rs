@@ -125,6 +125,11 @@ impl Cluster {
         self.server(who).url()
     }
 
+    /// The number of its process, while it lives.
+    pub fn pid(&self, who: Who) -> Option<u32> {
+        self.server(who).child.as_ref().and_then(Child::id)
+    }
+
     pub fn participant_count(&self) -> usize {
         self.participants.len()
     }

@@ -1,8 +1,13 @@
 //! What the binaries share: settings, the start and end of a server process, and groups of processes for demo and tests.
 
+pub mod bench;
 pub mod cluster;
 pub mod demo;
 pub mod process;
 pub mod settings;
 pub mod torture;
 pub mod workload;
+
+/// Transactions are many small pieces of memory that pass from thread to thread. RocksDB uses it too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

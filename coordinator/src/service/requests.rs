@@ -53,7 +53,7 @@ pub(crate) fn parse_tx(tx: Bytes) -> Result<TxId, Status> {
 /// The request, and who is to hear its outcome.
 pub(super) fn parse(request: v1::SubmitRequest, config: &Config) -> Result<(Request, Option<Uri>), BadRequest> {
     let v1::SubmitRequest { tx, branches, timeout_ms, no_wait, mode, steps, two_phase_only, value, callback } = request;
-    let tx = TxId::new(tx)?;
+    let tx = TxId::new(own(&tx))?;
     let known = v1::Mode::try_from(mode).map_err(|_| BadRequest::Mode(mode))?;
     let content = match known {
         v1::Mode::Unspecified | v1::Mode::TwoPhase if !steps.is_empty() => {
@@ -97,7 +97,11 @@ pub(super) fn parse(request: v1::SubmitRequest, config: &Config) -> Result<(Requ
 }
 
 fn parse_steps(steps: Vec<v1::SagaStep>) -> Result<Vec<SagaStep>, BadRequest> {
-    let step = |(index, step)| SagaStep::try_from(step).map_err(|cause| BadRequest::Step { index, cause });
+    let step = |(index, step)| {
+        let step = SagaStep::try_from(step).map_err(|cause| BadRequest::Step { index, cause })?;
+        let (action, compensation) = (own(&step.action), step.compensation.as_ref().map(own));
+        Ok(SagaStep { action, compensation, ..step })
+    };
     steps.into_iter().enumerate().map(step).collect()
 }
 
@@ -111,9 +115,14 @@ fn parse_branches(branches: Vec<v1::BranchWork>) -> Result<Vec<(ParticipantName,
         if work.len() > MAX_WORK_BYTES {
             return Err(BadRequest::WorkTooLarge { participant, given: work.len(), max: MAX_WORK_BYTES });
         }
-        parsed.push((participant, work));
+        parsed.push((participant, own(&work)));
     }
     Ok(parsed)
+}
+
+/// A part of what was read keeps all of it in memory, and a transaction may stay for long.
+fn own(part: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(part)
 }
 
 /// Of what makes two submissions the same (R10): who does what, in which mode. The order of branches does not count, nor

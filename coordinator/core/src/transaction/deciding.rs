@@ -59,6 +59,8 @@ impl Transaction {
     pub(super) fn record_vote(&mut self, branch: usize, vote: BranchVote, result: bytes::Bytes) {
         self.branches[branch].vote = vote;
         self.branches[branch].result = result;
+        // Whoever has voted is not asked again.
+        self.branches[branch].work = bytes::Bytes::new();
     }
 
     fn every_vote_is_in(&mut self, cx: &mut Context<'_>) {

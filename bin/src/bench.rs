@@ -1,0 +1,161 @@
+//! What transactions cost: measured beside the floors under them and the peers beside them, in one run.
+
+pub mod echo;
+mod endurance;
+mod finding;
+mod floor;
+mod headline;
+mod held_up;
+mod load;
+mod lone;
+mod open_loop;
+pub mod page;
+mod peer;
+mod stage;
+mod stand_in;
+mod sweep;
+mod usage;
+
+pub use finding::{Finding, Goal};
+
+use crate::cluster::Programs;
+use stage::Stage;
+use std::time::Duration;
+use tokio::process::Command;
+
+/// How long and how often is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    pub measured: Duration,
+    pub rounds: usize,
+    /// Transactions of the long run.
+    pub endurance: u64,
+}
+
+/// What was found so far; whoever listens hears each figure as it comes.
+pub struct Report<'a> {
+    found: Found,
+    say: &'a mut dyn FnMut(&Told<'_>),
+}
+
+/// All that came of a benchmark.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    pub findings: Vec<Finding>,
+    /// What could not be measured here, and why.
+    pub skipped: Vec<(String, String)>,
+}
+
+/// What a listener hears.
+#[derive(Debug)]
+pub enum Told<'a> {
+    Found(&'a Finding),
+    Skipped { what: &'a str, why: &'a str },
+}
+
+impl std::fmt::Debug for Report<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Report").field("found", &self.found).finish_non_exhaustive()
+    }
+}
+
+impl Report<'_> {
+    fn add(&mut self, finding: Finding) {
+        (self.say)(&Told::Found(&finding));
+        self.found.findings.push(finding);
+    }
+
+    fn skip(&mut self, what: &str, why: String) {
+        (self.say)(&Told::Skipped { what, why: &why });
+        self.found.skipped.push((what.to_owned(), why));
+    }
+}
+
+/// A part of the benchmark, which can be run alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Floors,
+    Headline,
+    Lone,
+    Participants,
+    Modes,
+    InFlight,
+    Contention,
+    Payloads,
+    OpenLoop,
+    Slow,
+    Memory,
+    Recovery,
+    Peers,
+    Endurance,
+}
+
+impl Part {
+    pub const ALL: [Part; 14] = [
+        Part::Floors,
+        Part::Headline,
+        Part::Lone,
+        Part::Participants,
+        Part::Modes,
+        Part::InFlight,
+        Part::Contention,
+        Part::Payloads,
+        Part::OpenLoop,
+        Part::Slow,
+        Part::Memory,
+        Part::Recovery,
+        Part::Peers,
+        Part::Endurance,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Floors => "floors",
+            Part::Headline => "headline",
+            Part::Lone => "lone",
+            Part::Participants => "participants",
+            Part::Modes => "modes",
+            Part::InFlight => "in-flight",
+            Part::Contention => "contention",
+            Part::Payloads => "payloads",
+            Part::OpenLoop => "open-loop",
+            Part::Slow => "slow",
+            Part::Memory => "memory",
+            Part::Recovery => "recovery",
+            Part::Peers => "peers",
+            Part::Endurance => "endurance",
+        }
+    }
+}
+
+/// Runs parts of the benchmark. `echo` is the command that serves [`echo`].
+pub async fn bench(
+    programs: Programs,
+    echo: Command,
+    parts: &[Part],
+    effort: Effort,
+    say: &mut dyn FnMut(&Told<'_>),
+) -> anyhow::Result<Found> {
+    let stage = Stage::new(programs, echo).await?;
+    let mut report = Report { found: Found::default(), say };
+    for part in parts {
+        let report = &mut report;
+        match part {
+            Part::Floors => floor::floors(&stage, effort, report).await?,
+            Part::Headline => headline::headline(&stage, effort, report).await?,
+            Part::Lone => lone::lone(&stage, effort, report).await?,
+            Part::Participants => sweep::participants(&stage, effort, report).await?,
+            Part::Modes => sweep::modes(&stage, effort, report).await?,
+            Part::InFlight => sweep::in_flight(&stage, effort, report).await?,
+            Part::Contention => sweep::contention(&stage, effort, report).await?,
+            Part::Payloads => sweep::payloads(&stage, effort, report).await?,
+            Part::OpenLoop => open_loop::open_loop(&stage, effort, report).await?,
+            Part::Slow => held_up::slow(&stage, effort, report).await?,
+            Part::Memory => held_up::memory(&stage, report).await?,
+            Part::Recovery => held_up::recovery(&stage, report).await?,
+            Part::Peers => peer::peers(&stage, effort, report).await?,
+            Part::Endurance => endurance::endurance(&stage, effort, effort.endurance, report).await?,
+        }
+    }
+    Ok(report.found)
+}

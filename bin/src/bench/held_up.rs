@@ -1,0 +1,172 @@
+//! What is held up: a slow participant among fast ones, memory of what waits, recovery of what was unfinished.
+
+use super::finding::{Finding, Goal};
+use super::load::{self, Length, Pace, Shape};
+use super::stage::{Stage, names, usages, wait_until_connected};
+use super::stand_in::{Manner, StandIn};
+use super::{Effort, Report};
+use crate::cluster::{Cluster, Plan, Who};
+use anyhow::ensure;
+use futures::StreamExt;
+use std::time::Duration;
+use tokio::time::Instant;
+use undoubt_client::kv::KvWork;
+use undoubt_client::{Client, ClientOptions, ParticipantClient, Transaction};
+
+const SLOW_BY: Duration = Duration::from_millis(100);
+
+/// Unfinished transactions that a start has to deal with.
+const UNFINISHED: [usize; 3] = [1_000, 10_000, 100_000];
+
+/// Transactions in flight while memory is measured.
+const HELD: usize = 50_000;
+
+/// How long all may take that is waited for here.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Transactions that do not involve the slow participant keep their rate.
+pub async fn slow(stage: &Stage, effort: Effort, report: &mut Report<'_>) -> anyhow::Result<()> {
+    let slow = StandIn::start("slow", Manner { delay: SLOW_BY, votes: true, acknowledges: true }).await?;
+    let cluster = stage.cluster_of(with_stand_in(&slow, Vec::new())).await?;
+    let coordinator = cluster.url(Who::Coordinator)?;
+    let length = Length { warm_up: Duration::from_millis(500), measured: effort.measured };
+    let fast = || Shape::new(&stage.run_name(), &names(2));
+    let pace = Pace::Closed { in_flight: 256 };
+    let mut shares = Vec::new();
+    for _ in 0..effort.rounds {
+        let alone = load::run(&coordinator, &fast(), pace, length).await?;
+        let with_slow = ["bank-1".to_owned(), "slow".to_owned()];
+        let (hindered, fast) = (Shape::new(&stage.run_name(), &with_slow), fast());
+        let (beside, held) = tokio::try_join!(
+            load::run(&coordinator, &fast, pace, length),
+            load::run(&coordinator, &hindered, Pace::Closed { in_flight: 64 }, length),
+        )?;
+        ensure!(held.committed > 0, "nothing came through the slow participant");
+        shares.push(beside.per_s() / alone.per_s());
+    }
+    report.add(
+        Finding::of_rounds("2pc/slow-participant/others-keep", shares, "of their rate").goal(Goal::AtLeast(0.9)).note(
+            format!("64 more transactions wait {} ms for every answer of a third participant", SLOW_BY.as_millis()),
+        ),
+    );
+    Ok(())
+}
+
+/// What one transaction in flight costs the coordinator.
+pub async fn memory(stage: &Stage, report: &mut Report<'_>) -> anyhow::Result<()> {
+    let silent = StandIn::start("silent", Manner::default()).await?;
+    let cluster = stage.cluster_of(with_stand_in(&silent, Vec::new())).await?;
+    // What is allocated once is there before it is measured.
+    hold(&cluster, "first", &["silent"], 1_000).await?;
+    let before = usages(&cluster)?.coordinator.resident_bytes;
+    hold(&cluster, "held", &["silent"], HELD).await?;
+    let after = usages(&cluster)?.coordinator.resident_bytes;
+    let each = after.saturating_sub(before) as f64 / HELD as f64;
+    report.add(
+        Finding::new("2pc/memory-in-flight", each, "B/tx")
+            .goal(Goal::AtMost(4_096.0))
+            .note(format!("the coordinator's resident memory, {HELD} transactions waiting for votes")),
+    );
+    Ok(())
+}
+
+/// From the start of a process until it serves, with so much unfinished in its log.
+pub async fn recovery(stage: &Stage, report: &mut Report<'_>) -> anyhow::Result<()> {
+    for count in UNFINISHED {
+        let silent = StandIn::start("silent", Manner { votes: true, ..Manner::default() }).await?;
+        let settings = vec!["max_open_transactions=200000".to_owned()];
+        let mut cluster = stage.cluster_of(with_stand_in(&silent, settings)).await?;
+        // Decided, and never acknowledged by one of two participants.
+        hold(&cluster, "decided", &["bank-1", "silent"], count).await?;
+        until(&cluster, "all are decided", |view| view.unacknowledged >= count as u64).await?;
+        let (served, told) = restart(&mut cluster, &silent).await?;
+        let goal = (count == 100_000).then_some(Goal::AtMost(5_000.0));
+        let finding = Finding::new(format!("recovery/coordinator/unfinished={count}/serves-after"), served, "ms");
+        report.add(if let Some(goal) = goal { finding.goal(goal) } else { finding });
+        report.add(
+            Finding::new(format!("recovery/coordinator/unfinished={count}/all-ended-after"), told, "ms")
+                .note("every decision was told and acknowledged"),
+        );
+        drop(cluster);
+        in_doubt(stage, count, report).await?;
+    }
+    Ok(())
+}
+
+/// Branches in doubt at a participant, whose coordinator waits for another's vote.
+async fn in_doubt(stage: &Stage, count: usize, report: &mut Report<'_>) -> anyhow::Result<()> {
+    let silent = StandIn::start("silent", Manner::default()).await?;
+    let settings = vec!["max_open_transactions=200000".to_owned()];
+    let mut cluster = stage.cluster_of(with_stand_in(&silent, settings)).await?;
+    hold(&cluster, "doubt", &["bank-1", "silent"], count).await?;
+    let participant = ParticipantClient::connect(&cluster.url(Who::Participant(0))?, ClientOptions::default())?;
+    let deadline = Instant::now() + PATIENCE;
+    while participant.describe().await?.branches_in_doubt < count as u64 {
+        ensure!(Instant::now() < deadline, "not all branches were prepared in time");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    cluster.kill(Who::Coordinator).await?;
+    cluster.kill(Who::Participant(0)).await?;
+    let began = Instant::now();
+    cluster.restart(Who::Participant(0), None).await?;
+    let served = ms(began.elapsed());
+    let goal = (count == 100_000).then_some(Goal::AtMost(5_000.0));
+    let finding = Finding::new(format!("recovery/participant/in-doubt={count}/serves-after"), served, "ms");
+    report.add(if let Some(goal) = goal { finding.goal(goal) } else { finding });
+    Ok(())
+}
+
+fn with_stand_in(stand_in: &StandIn, coordinator_settings: Vec<String>) -> Plan {
+    let foreign_participants = vec![(stand_in.name.clone(), stand_in.url.clone())];
+    Plan { participants: names(2), foreign_participants, coordinator_settings, ..Plan::default() }
+}
+
+/// Submits so many that nobody waits for, and returns when all are accepted.
+async fn hold(cluster: &Cluster, run: &str, participants: &[&str], count: usize) -> anyhow::Result<()> {
+    let client = Client::connect(&cluster.url(Who::Coordinator)?, ClientOptions::default())?;
+    let transactions = (0..count).map(|number| {
+        let id = format!("{run}-{number}").parse().expect("a run's name is short, and so is a number");
+        let transaction = Transaction::with_id(id).timeout(Duration::from_secs(3_000));
+        let work = || KvWork::new().put(format!("{run}/{number}"), "0123456789abcdef");
+        participants.iter().fold(transaction, |all, participant| all.kv(participant, work()))
+    });
+    let accepting = futures::stream::iter(transactions).map(|transaction| {
+        let client = client.clone();
+        async move { client.accept(&transaction).await }
+    });
+    let mut accepted = accepting.buffer_unordered(256);
+    while let Some(accepted) = accepted.next().await {
+        accepted?;
+    }
+    Ok(())
+}
+
+async fn until(
+    cluster: &Cluster,
+    what: &str,
+    holds: impl Fn(&undoubt_client::CoordinatorView) -> bool,
+) -> anyhow::Result<()> {
+    let client = Client::connect(&cluster.url(Who::Coordinator)?, ClientOptions::default())?;
+    let deadline = Instant::now() + PATIENCE;
+    while !holds(&client.describe().await?) {
+        ensure!(Instant::now() < deadline, "it took longer than {PATIENCE:?} until {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
+/// Kills the coordinator and starts it again. Answers after how many ms it served, and after how many nothing was open.
+async fn restart(cluster: &mut Cluster, silent: &StandIn) -> anyhow::Result<(f64, f64)> {
+    cluster.kill(Who::Coordinator).await?;
+    silent.now(Manner { delay: Duration::ZERO, votes: true, acknowledges: true });
+    let began = Instant::now();
+    cluster.restart(Who::Coordinator, None).await?;
+    let served = ms(began.elapsed());
+    wait_until_connected(cluster).await?;
+    until(cluster, "all that was recovered has ended", |view| view.open == 0).await?;
+    Ok((served, ms(began.elapsed())))
+}
+
+fn ms(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}

@@ -1,0 +1,226 @@
+//! The load of a benchmark: transactions of one shape, in a closed or an open loop, through the client library.
+//!
+//! In a closed loop as many as asked are kept under way. In an open loop they are due at a steady rate whatever becomes
+//! of them, and latency counts from the moment one was due: what waits to be sent waits too (no coordinated omission).
+
+use anyhow::Context;
+use futures::{Stream, StreamExt};
+use hdrhistogram::Histogram;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+use undoubt_client::kv::{Add, KvWork};
+use undoubt_client::{Client, ClientOptions, Step, SubmitError, Submitted, Transaction};
+use undoubt_vocabulary::{AbortReason, Outcome};
+
+/// Longer latencies count as this.
+const MAX_LATENCY_US: u64 = 600_000_000;
+
+/// Counters that transactions add to, one after the other, so that those under way never meet.
+const COUNTERS: u64 = 100_000;
+
+/// How transactions are carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    TwoPhase,
+    /// One step at each participant, one after the other.
+    Saga,
+    Auto,
+}
+
+/// What every transaction does: at each of its participants it adds to a counter, or replaces a value.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    pub participants: Vec<String>,
+    pub mode: Mode,
+    /// Counters to choose from; few of them are contention.
+    pub counters: u64,
+    /// With a payload each branch puts so many bytes under its counter's key instead.
+    pub payload_bytes: Option<usize>,
+    /// Ids and keys begin with it.
+    pub run: String,
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// So many under way.
+    Closed { in_flight: usize },
+    /// So many a second, and at most so many under way.
+    Open { per_s: f64, in_flight: usize },
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Length {
+    /// Not counted.
+    pub warm_up: Duration,
+    pub measured: Duration,
+}
+
+/// What became of the transactions that were answered while it was measured.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    pub elapsed: Duration,
+    pub committed: u64,
+    /// By the label of their reason.
+    pub aborted: BTreeMap<&'static str, u64>,
+    /// Refused for a bound, or without an answer in time.
+    pub failed: BTreeMap<String, u64>,
+    /// Of the committed, in µs.
+    pub latency: Histogram<u64>,
+}
+
+impl Shape {
+    pub fn new(run: &str, participants: &[String]) -> Shape {
+        Shape {
+            participants: participants.to_vec(),
+            mode: Mode::TwoPhase,
+            counters: COUNTERS,
+            payload_bytes: None,
+            run: run.to_owned(),
+            timeout: Duration::from_secs(10),
+        }
+    }
+
+    fn transaction(&self, number: u64) -> Transaction {
+        let id = format!("{}-{number}", self.run).parse().expect("a run's name is short, and so is a number");
+        // Neighbours are far from each other, so that no range of keys is favoured.
+        let counter = number.wrapping_mul(7_919) % self.counters;
+        let key = || format!("{}/{counter:06}", self.run);
+        let work = |by: i64| match self.payload_bytes {
+            Some(bytes) => KvWork::new().put(key(), vec![b'x'; bytes]),
+            None => KvWork::new().add(key(), Add::of(by)),
+        };
+        let transaction = Transaction::with_id(id).timeout(self.timeout);
+        match self.mode {
+            Mode::TwoPhase => {
+                self.participants.iter().fold(transaction, |all, participant| all.kv(participant, work(1)))
+            }
+            Mode::Saga | Mode::Auto => {
+                let steps = self.participants.iter().enumerate();
+                let saga = steps.fold(transaction, |all, (index, participant)| {
+                    all.step(Step::kv(&format!("s{index}"), participant, work(1)).undo_kv(work(-1)))
+                });
+                if self.mode == Mode::Auto { saga.auto() } else { saga }
+            }
+        }
+    }
+}
+
+impl Measured {
+    fn new() -> anyhow::Result<Measured> {
+        let latency = Histogram::new_with_bounds(1, MAX_LATENCY_US, 3).context("bounds of a histogram")?;
+        let (aborted, failed) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Measured { elapsed: Duration::ZERO, committed: 0, aborted, failed, latency })
+    }
+
+    pub fn per_s(&self) -> f64 {
+        self.committed as f64 / self.elapsed.as_secs_f64()
+    }
+
+    /// In µs.
+    pub fn quantile_us(&self, quantile: f64) -> f64 {
+        self.latency.value_at_quantile(quantile) as f64
+    }
+
+    /// Latencies, and what did not commit, in a line.
+    pub fn summary(&self) -> String {
+        let ms = |quantile| self.quantile_us(quantile) / 1e3;
+        let mut text = format!("p50 {:.1} ms, p99 {:.1} ms", ms(0.5), ms(0.99));
+        let others = self.aborted.iter().map(|(label, count)| ((*label).to_owned(), *count));
+        for (label, count) in others.chain(self.failed.clone()) {
+            text.push_str(&format!(", {count} {label}"));
+        }
+        text
+    }
+
+    fn count(&mut self, result: &Result<undoubt_client::Answer, SubmitError>, took: Duration) {
+        match result {
+            Ok(answer) => match &answer.outcome {
+                Outcome::Committed => {
+                    self.committed += 1;
+                    self.latency.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+                }
+                Outcome::Aborted(reason) => *self.aborted.entry(AbortReason::label(reason)).or_default() += 1,
+            },
+            Err(error) => *self.failed.entry(what_failed(error)).or_default() += 1,
+        }
+    }
+}
+
+fn what_failed(error: &SubmitError) -> String {
+    let text = error.to_string();
+    text.split([':', ';', ',']).next().unwrap_or_default().chars().filter(|letter| !letter.is_ascii_digit()).collect()
+}
+
+/// Runs the load to its end; what is under way then is waited for, but not counted.
+pub async fn run(coordinator: &str, shape: &Shape, pace: Pace, length: Length) -> anyhow::Result<Measured> {
+    let in_flight = match pace {
+        Pace::Closed { in_flight } | Pace::Open { in_flight, .. } => in_flight,
+    };
+    let options = ClientOptions {
+        deadline: shape.timeout + Duration::from_secs(20),
+        max_in_flight_transactions: in_flight,
+        ..ClientOptions::default()
+    };
+    let client = Client::connect(coordinator, options)?;
+    let began = Instant::now();
+    let (from, until) = (began + length.warm_up, began + length.warm_up + length.measured);
+    let due: Arc<Mutex<VecDeque<Instant>>> = Arc::default();
+    let transactions = schedule(shape.clone(), pace, began, until, due.clone());
+    let mut submitted = client.submit_many(transactions);
+    let mut measured = Measured::new()?;
+    // When each was due, by its number; answers come in any order.
+    let (mut first, mut open) = (0_u64, VecDeque::new());
+    while let Some(Submitted { sequence, result, took, .. }) = submitted.next().await {
+        let now = Instant::now();
+        let took = match pace {
+            Pace::Closed { .. } => took,
+            Pace::Open { .. } => {
+                open.extend(due.lock().unwrap_or_else(PoisonError::into_inner).drain(..).map(Some));
+                let place = usize::try_from(sequence - first)?;
+                let was_due = open[place].take().context("an answer came twice")?;
+                while open.front().is_some_and(Option::is_none) {
+                    open.pop_front();
+                    first += 1;
+                }
+                now.duration_since(was_due)
+            }
+        };
+        if now >= from && now < until {
+            measured.count(&result, took);
+        }
+    }
+    measured.elapsed = length.measured;
+    Ok(measured)
+}
+
+/// The transactions, as they become due.
+fn schedule(
+    shape: Shape,
+    pace: Pace,
+    began: Instant,
+    until: Instant,
+    due: Arc<Mutex<VecDeque<Instant>>>,
+) -> impl Stream<Item = Transaction> + Send {
+    futures::stream::unfold((shape, 0_u64), move |(shape, number)| {
+        let due = due.clone();
+        async move {
+            let at = match pace {
+                Pace::Closed { .. } => Instant::now(),
+                Pace::Open { per_s, .. } => began + Duration::from_secs_f64(number as f64 / per_s),
+            };
+            if at >= until {
+                return None;
+            }
+            if let Pace::Open { .. } = pace {
+                if at > Instant::now() {
+                    sleep_until(at).await;
+                }
+                due.lock().unwrap_or_else(PoisonError::into_inner).push_back(at);
+            }
+            Some((shape.transaction(number), (shape, number + 1)))
+        }
+    })
+}

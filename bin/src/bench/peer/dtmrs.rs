@@ -1,0 +1,160 @@
+//! The peer `dtmrs`: sagas of two steps over HTTP, its log in PostgreSQL. Its steps do nothing, so that what is measured is
+//! the manager alone; ours do their work durably in the same figure.
+
+use super::postgres::Postgres;
+use anyhow::{Context, ensure};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::SendRequest;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+const DATABASE: &str = "dtmrs";
+
+/// Connections that submit, one saga at a time each.
+const CLIENTS: usize = 64;
+
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+#[derive(Debug)]
+pub struct Dtmrs {
+    address: String,
+    /// Of the service whose steps do nothing.
+    service: String,
+    tasks: JoinSet<()>,
+    _process: Child,
+}
+
+/// Where it is: beside the other programs' folder, where `make bench PEERS=1` puts it, or on the path.
+pub fn program() -> Option<PathBuf> {
+    let this = std::env::current_exe().ok()?;
+    let installed = this.parent().and_then(Path::parent)?.join("peers/bin/dtmrs");
+    let on_path = std::env::var_os("PATH")?;
+    let mut all = std::iter::once(installed).chain(std::env::split_paths(&on_path).map(|folder| folder.join("dtmrs")));
+    all.find(|path| path.is_file())
+}
+
+impl Dtmrs {
+    pub async fn start(program: &Path, postgres: &Postgres) -> anyhow::Result<Dtmrs> {
+        postgres.ask("postgres", &format!("CREATE DATABASE {DATABASE}")).await?;
+        let free = || anyhow::Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string());
+        let (address, grpc) = (free()?, free()?);
+        let mut command = Command::new(program);
+        command.env("DTMRS_DB", postgres.url(DATABASE)).env("DTMRS_ADDR", &address).env("DTMRS_GRPC_ADDR", grpc);
+        command.env("RUST_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+        let process = command.spawn().context("starting dtmrs")?;
+        let mut tasks = JoinSet::new();
+        let service = serve_steps(&mut tasks).await?;
+        let deadline = Instant::now() + START_TIMEOUT;
+        while TcpStream::connect(&address).await.is_err() {
+            ensure!(Instant::now() < deadline, "dtmrs did not listen within {START_TIMEOUT:?}");
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(Dtmrs { address, service, tasks, _process: process })
+    }
+
+    /// Sagas of two steps a second that came to their end while others were submitted.
+    pub async fn sagas_per_s(&mut self, postgres: &Postgres, run: &str, measured: Duration) -> anyhow::Result<f64> {
+        let warm_up = Duration::from_secs(1);
+        let until = Instant::now() + warm_up + measured;
+        let mut clients = JoinSet::new();
+        for client in 0..CLIENTS {
+            let (address, service, name) = (self.address.clone(), self.service.clone(), format!("{run}-{client}"));
+            clients.spawn(async move { submit_until(&address, &service, &name, until).await });
+        }
+        let done = async || -> anyhow::Result<f64> {
+            Ok(postgres
+                .ask(DATABASE, "SELECT count(*) FROM trans_global WHERE status = 'succeed'")
+                .await?
+                .trim()
+                .parse()?)
+        };
+        sleep(warm_up).await;
+        let (before, began) = (done().await?, Instant::now());
+        sleep(measured).await;
+        let (after, took) = (done().await?, began.elapsed());
+        while let Some(client) = clients.join_next().await {
+            client??;
+        }
+        Ok((after - before) / took.as_secs_f64())
+    }
+}
+
+impl Drop for Dtmrs {
+    fn drop(&mut self) {
+        self.tasks.abort_all();
+    }
+}
+
+async fn submit_until(address: &str, service: &str, name: &str, until: Instant) -> anyhow::Result<()> {
+    let (mut connection, driving) =
+        hyper::client::conn::http1::handshake(TokioIo::new(connect(address).await?)).await?;
+    let driving = tokio::spawn(driving);
+    let mut number = 0_u64;
+    while Instant::now() < until {
+        number += 1;
+        let step =
+            |what: &str| format!(r#"{{"action":"http://{service}/{what}","compensate":"http://{service}/un{what}"}}"#);
+        let saga = format!(r#"{{"gid":"{name}-{number}","steps":[{},{}]}}"#, step("take"), step("give"));
+        submit(&mut connection, address, saga).await?;
+    }
+    drop(connection);
+    // The connection ends with whoever used it.
+    let _ = driving.await;
+    Ok(())
+}
+
+async fn submit(connection: &mut SendRequest<Full<Bytes>>, address: &str, saga: String) -> anyhow::Result<()> {
+    let request = Request::post("/api/dtmsvr/submit")
+        .header("host", address)
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(saga)))?;
+    connection.ready().await?;
+    let response = connection.send_request(request).await?;
+    let status = response.status();
+    let told = response.into_body().collect().await?.to_bytes();
+    ensure!(
+        status.is_success() && String::from_utf8_lossy(&told).contains("SUCCESS"),
+        "dtmrs answered {status}: {}",
+        String::from_utf8_lossy(&told)
+    );
+    Ok(())
+}
+
+async fn connect(address: &str) -> anyhow::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Answers every step at once that it is done.
+async fn serve_steps(tasks: &mut JoinSet<()>) -> anyhow::Result<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?.to_string();
+    tasks.spawn(async move {
+        let mut connections = JoinSet::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            // Without it answers are held back; that would slow the peer down.
+            let _ = stream.set_nodelay(true);
+            connections.spawn(async move {
+                let done = service_fn(|request: Request<Incoming>| async move {
+                    // What a step was sent is of no interest, but has to be read.
+                    let _ = request.into_body().collect().await;
+                    Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(br#"{"dtm_result":"SUCCESS"}"#))))
+                });
+                // The caller hangs up when it is done.
+                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), done).await;
+            });
+        }
+    });
+    Ok(address)
+}

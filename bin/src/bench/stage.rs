@@ -1,0 +1,125 @@
+//! Where a benchmark takes place: real processes in a temporary folder, and an echo beside them.
+
+use super::load::{self, Length, Measured, Pace, Shape};
+use super::usage::{self, Usage};
+use crate::cluster::{Cluster, Plan, Programs, Who};
+use anyhow::Context;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tonic::transport::Channel;
+use undoubt_client::{Client, ClientOptions};
+
+/// How long servers may take until they are connected to each other.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub struct Stage {
+    folder: TempDir,
+    programs: Programs,
+    echo: Channel,
+    _echo: Child,
+    runs: AtomicU64,
+}
+
+/// CPU time that each kind of process used for a load.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cpu {
+    pub coordinator: Duration,
+    pub participants: Duration,
+    pub load: Duration,
+}
+
+impl Cpu {
+    pub fn all(&self) -> Duration {
+        self.coordinator + self.participants + self.load
+    }
+}
+
+impl Stage {
+    /// `echo` is the command that serves [`super::echo`] and prints its address.
+    pub async fn new(programs: Programs, mut echo: Command) -> anyhow::Result<Stage> {
+        let folder = tempfile::Builder::new().prefix("undoubt-bench-").tempdir().context("no temporary folder")?;
+        let mut child =
+            echo.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().context("starting the echo")?;
+        let output = child.stdout.take().context("the echo has no output")?;
+        let address = BufReader::new(output).lines().next_line().await?.context("the echo told no address")?;
+        let echo = super::floor::connect(&format!("http://{address}")).await?;
+        Ok(Stage { folder, programs, echo, _echo: child, runs: AtomicU64::new(0) })
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub fn echo(&self) -> &Channel {
+        &self.echo
+    }
+
+    /// A name for ids and keys that no other run of this stage has.
+    pub fn run_name(&self) -> String {
+        format!("b{}", self.runs.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A coordinator and so many participants, all connected.
+    pub async fn cluster(&self, participants: usize) -> anyhow::Result<Cluster> {
+        self.cluster_of(Plan { participants: names(participants), ..Plan::default() }).await
+    }
+
+    pub async fn cluster_of(&self, plan: Plan) -> anyhow::Result<Cluster> {
+        let cluster = Cluster::start(&self.programs, plan).await?;
+        wait_until_connected(&cluster).await?;
+        Ok(cluster)
+    }
+}
+
+/// What the participants of [`Stage::cluster`] are called.
+pub fn names(participants: usize) -> Vec<String> {
+    (1..=participants).map(|number| format!("bank-{number}")).collect()
+}
+
+pub async fn wait_until_connected(cluster: &Cluster) -> anyhow::Result<()> {
+    let client = Client::connect(&cluster.url(Who::Coordinator)?, ClientOptions::default())?;
+    let all = async {
+        while !client.describe().await?.participants.iter().all(|participant| participant.connected) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(CONNECT_TIMEOUT, all).await.context("the servers did not connect to each other")?
+}
+
+/// Runs a load and tells what CPU time it cost, warm-up included.
+pub async fn measure(cluster: &Cluster, shape: &Shape, pace: Pace, length: Length) -> anyhow::Result<(Measured, Cpu)> {
+    let before = usages(cluster)?;
+    let measured = load::run(&cluster.url(Who::Coordinator)?, shape, pace, length).await?;
+    let after = usages(cluster)?;
+    let used = |who: fn(&Usages) -> Duration| who(&after).saturating_sub(who(&before));
+    let cpu = Cpu {
+        coordinator: used(|all| all.coordinator.cpu),
+        participants: used(|all| all.participants.iter().map(|usage| usage.cpu).sum()),
+        load: used(|all| all.load.cpu),
+    };
+    Ok((measured, cpu))
+}
+
+#[derive(Clone, Debug)]
+pub struct Usages {
+    pub coordinator: Usage,
+    pub participants: Vec<Usage>,
+    pub load: Usage,
+}
+
+pub fn usages(cluster: &Cluster) -> anyhow::Result<Usages> {
+    let of = |who| usage::of(cluster.pid(who));
+    let participants = (0..cluster.participant_count()).map(|index| of(Who::Participant(index)));
+    Ok(Usages {
+        coordinator: of(Who::Coordinator)?,
+        participants: participants.collect::<anyhow::Result<_>>()?,
+        load: usage::of(None)?,
+    })
+}

@@ -1,0 +1,97 @@
+//! `undoubt-bench`: measures what transactions cost, with real processes and real forced writes.
+
+use anyhow::Context;
+use clap::Parser;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use undoubt::bench::page::{goal_text, html, number};
+use undoubt::bench::{Effort, Found, Part, Told, bench, echo};
+use undoubt::cluster::Programs;
+
+/// Measures what transactions cost, beside the floors under them, in one run.
+///
+/// Prints a table, and writes findings.jsonl (a line for each figure) and report.html (with charts). Exit codes: 0 all
+/// goals met, 1 some missed, 2 wrong usage or it could not be measured.
+#[derive(Debug, Parser)]
+#[command(name = "undoubt-bench", version)]
+struct Arguments {
+    /// Only these parts.
+    #[arg(value_parser = part)]
+    parts: Vec<Part>,
+    /// How long each figure is measured, in seconds.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
+    /// How often; the median counts.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+    /// Transactions of the long run. Default: an hour of 500 a second.
+    #[arg(long, default_value_t = 1_800_000)]
+    endurance: u64,
+    /// Where the report goes.
+    #[arg(long, default_value = "undoubt-bench-report")]
+    out: PathBuf,
+    /// Serves the echo that is measured against.
+    #[arg(long, hide = true)]
+    echo: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether all goals are met.
+async fn run(arguments: Arguments) -> anyhow::Result<bool> {
+    if arguments.echo {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        println!("{}", listener.local_addr()?);
+        echo::serve(listener).await?;
+        return Ok(true);
+    }
+    let Arguments { parts, seconds, rounds, endurance, out, .. } = arguments;
+    fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    let mut echo = Command::new(std::env::current_exe().context("where is this program?")?);
+    echo.arg("--echo");
+    let effort = Effort { measured: Duration::from_secs(seconds), rounds: rounds.into(), endurance };
+    let parts = if parts.is_empty() { Part::ALL.to_vec() } else { parts };
+    let found = bench(Programs::beside_this_one()?, echo, &parts, effort, &mut tell).await?;
+    let lines: Vec<String> = found.findings.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+    fs::write(out.join("findings.jsonl"), lines.join("\n") + "\n")?;
+    fs::write(out.join("report.html"), html(&found)?)?;
+    let missed = found.findings.iter().filter(|finding| finding.met == Some(false)).count();
+    let Found { skipped, .. } = &found;
+    println!(
+        "\n{missed} goals missed, {} parts skipped; the report is {}",
+        skipped.len(),
+        out.join("report.html").display()
+    );
+    Ok(missed == 0)
+}
+
+fn tell(told: &Told<'_>) {
+    let finding = match told {
+        Told::Found(finding) => finding,
+        Told::Skipped { what, why } => return println!("SKIPPED {what}: {why}"),
+    };
+    let spread = finding.spread.map(|(low, high)| format!("{}..{}", number(low), number(high))).unwrap_or_default();
+    let verdict = if finding.met == Some(true) { "met" } else { "MISSED" };
+    let goal = finding.goal.map(|goal| format!(" ({}: {verdict})", goal_text(goal))).unwrap_or_default();
+    let note = if finding.note.is_empty() { String::new() } else { format!("  {}", finding.note) };
+    println!("{:<52}{:>10} {:<10} {spread}{goal}{note}", finding.name, number(finding.value), finding.unit);
+}
+
+fn part(name: &str) -> Result<Part, String> {
+    let names = || Part::ALL.map(Part::name).join(", ");
+    Part::ALL.into_iter().find(|part| part.name() == name).ok_or_else(|| format!("parts are {}", names()))
+}
