@@ -16,9 +16,6 @@ impl Engine {
                 let item = (record.tx().clone(), record.ticket(), record.stage());
                 let history = self.histories.stored(record.tx());
                 Log::put(self.writes.batch(item, forced), &record, now, history);
-                if self.writes.is_full() {
-                    self.flush();
-                }
             }
             Effect::Send { to, message } => {
                 if let Some(link) = self.links.get_mut(&to) {
