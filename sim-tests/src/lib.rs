@@ -13,3 +13,7 @@ pub mod shrink;
 pub mod sweep;
 pub mod trace;
 pub mod world;
+
+/// A simulated world is many small pieces of memory, and one thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
