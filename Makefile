@@ -14,7 +14,7 @@ PYTHON_ENV := $(CARGO_TARGET_DIR)/python
 help: ## Lists the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
 
-demo: build ## One coordinator, three participants, SmallBank, kill -9, recovery, audit. Under a minute once built.
+demo: build ## One coordinator, three participants, two-phase commit, then sagas, kill -9, recovery, audit. Under a minute once built.
 	@$(BIN)/undoubt demo
 
 # Whether runs are deterministic comes first: all that simulation tells rests on it.

@@ -12,8 +12,8 @@ mod commit;
 mod doubt;
 mod lock;
 mod saga;
-mod server;
-mod subject;
+pub(crate) mod server;
+pub(crate) mod subject;
 
 use crate::resource::ResourceManager;
 use bytes::Bytes;

@@ -8,14 +8,14 @@ mod findings;
 #[cfg(test)]
 mod tests;
 
-pub use findings::{Audit, Observed, findings};
+pub use findings::{Audit, Observed, findings, in_part};
 
-use crate::workload::Load;
 use crate::workload::bank::balance;
 use crate::workload::batches::{carry_out, chunks};
 use crate::workload::driver::BATCHES_IN_FLIGHT;
-use crate::workload::ledger::{Ledger, Told, unanswered};
+use crate::workload::ledger::{Entry, Ledger, Told, unanswered};
 use crate::workload::step::Account;
+use crate::workload::{Load, Script};
 use anyhow::Context;
 use futures::{StreamExt, stream};
 use std::time::Duration;
@@ -34,6 +34,15 @@ pub async fn audit(load: &Load, ledger: &mut Ledger) -> anyhow::Result<Audit> {
     let mut observed = read(load, ledger).await.context("cannot read the accounts back")?;
     observed.again = submit_again(load, ledger, &sample(ledger)).await.context("cannot submit again")?;
     Ok(findings(ledger, &observed))
+}
+
+/// How many of a run's first `count` transactions are in effect at some of the participants that they write and not at
+/// others, at this moment. For workloads of operations that take one transaction each.
+pub async fn half_done(load: &Load, count: u64) -> anyhow::Result<u64> {
+    let (bank, script) = (load.check()?, Script::new(load));
+    let entries = (0..count).map(|_| Entry { step: script.draw().step, told: Told::Unknown }).collect();
+    let ledger = Ledger { bank, opened: script.opening(), entries };
+    Ok(in_part(&ledger, &read(load, &ledger).await?))
 }
 
 async fn settle(load: &Load, ledger: &mut Ledger) -> anyhow::Result<()> {

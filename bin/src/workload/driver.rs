@@ -47,6 +47,13 @@ pub struct Progress {
     pub in_flight: usize,
 }
 
+impl Progress {
+    /// Operations that were begun.
+    pub fn begun(&self) -> u64 {
+        self.committed + self.refused + self.aborted + self.unknown + self.in_flight as u64
+    }
+}
+
 #[derive(Debug)]
 pub struct Outcome {
     pub report: Report,

@@ -26,6 +26,8 @@ pub enum InvalidTransaction {
          participant's work into one branch"
     )]
     NotMergeable { participant: ParticipantName },
+    #[error("{participant} was given no key-value work with which it could keep the outcome; give that first")]
+    NoWorkForOutcome { participant: String },
     #[error("the work for {participant} has {length} bytes, more than the {max} allowed; split the transaction")]
     WorkTooLarge { participant: ParticipantName, length: usize, max: usize },
     #[error("the transaction's work has {length} bytes in all, more than the {max} allowed; split it")]

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost::Message;
 use undoubt_proto::kv as wire;
+use undoubt_vocabulary::TxId;
 
 pub const MAX_KEY_BYTES: usize = 1_024;
 pub const MAX_VALUE_BYTES: usize = 65_536;
@@ -75,6 +76,14 @@ impl Reference {
         Reference { step: step.to_owned(), operation }
     }
 
+    pub fn step(&self) -> &str {
+        &self.step
+    }
+
+    pub fn operation(&self) -> u32 {
+        self.operation
+    }
+
     fn resolve(&self, inputs: &[&str]) -> Result<wire::Reference, InvalidKv> {
         let input = inputs.iter().position(|input| *input == self.step).and_then(|at| u32::try_from(at).ok());
         let input = input.ok_or_else(|| InvalidKv::NoSuchInput { step: self.step.clone() })?;
@@ -84,12 +93,12 @@ impl Reference {
 
 /// What an operation may have besides itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Extras {
-    key_suffix_from: Option<Reference>,
-    value_from: Option<Reference>,
-    expected_from: Option<Reference>,
-    pend: bool,
-    respect_pending: bool,
+pub struct Extras {
+    pub key_suffix_from: Option<Reference>,
+    pub value_from: Option<Reference>,
+    pub expected_from: Option<Reference>,
+    pub pend: bool,
+    pub respect_pending: bool,
 }
 
 impl Extras {
@@ -220,6 +229,10 @@ impl KvWork {
         self
     }
 
+    pub(crate) fn keep_outcome(&mut self, key: &Bytes, outcome: &str, tx: &TxId) {
+        *self = std::mem::take(self).put(key.clone(), format!("{outcome} {tx}"));
+    }
+
     /// Steps whose results it refers to, in the order it names them.
     pub(crate) fn referred_steps(&self) -> Vec<&str> {
         self.extras.iter().flat_map(Extras::references).map(|reference| reference.step.as_str()).collect()
@@ -261,6 +274,11 @@ impl KvWork {
 
     pub fn operations(&self) -> &[Operation] {
         &self.operations
+    }
+
+    /// As many as there are operations.
+    pub fn extras(&self) -> &[Extras] {
+        &self.extras
     }
 
     /// The bytes a branch carries.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use undoubt_proto::v1;
 use undoubt_vocabulary::limits::MAX_WORK_BYTES;
-use undoubt_vocabulary::{InvalidId, ParticipantName, RetryPolicy, SagaStep, StepIndex, StepName, saga};
+use undoubt_vocabulary::{InvalidId, ParticipantName, RetryPolicy, SagaStep, StepIndex, StepName, TxId, saga};
 
 /// One step: a local transaction at one participant, and what undoes it.
 ///
@@ -105,6 +105,19 @@ impl Step {
             Work::Kv(work) => Some(work),
             Work::Raw(_) => None,
         }
+    }
+
+    /// Keeps what becomes of it in the participant's store. Answers whether its work can.
+    pub(crate) fn keep_outcome(&mut self, key: &Bytes, tx: &TxId) -> bool {
+        match (&mut self.action, &mut self.compensation) {
+            (Work::Kv(action), None) => action.keep_outcome(key, "committed", tx),
+            (Work::Kv(action), Some(Work::Kv(compensation))) => {
+                action.keep_outcome(key, "acted", tx);
+                compensation.keep_outcome(key, "compensated", tx);
+            }
+            (Work::Raw(_), _) | (_, Some(Work::Raw(_))) => return false,
+        }
+        true
     }
 
     /// What is used, each step once, in the order in which it is first named.

@@ -110,6 +110,38 @@ impl Transaction {
         Transaction { callback: Some(url.to_owned()), ..self }
     }
 
+    /// Keeps what becomes of the transaction in a key-value participant's own store, under this key, for whoever reads
+    /// there instead of asking the coordinator. Give it after the work: all that the participant has been given until
+    /// then writes the key too, in the same local transaction.
+    ///
+    /// | value | means |
+    /// | --- | --- |
+    /// | `committed ID` | It is committed, or is a saga that is past its pivot: nothing undoes it any more. |
+    /// | `acted ID` | A saga's step is in effect there, and may yet be undone. |
+    /// | `compensated ID` | The saga goes back, and that step is undone. |
+    ///
+    /// Neither an abort of two-phase commit nor a saga that turned back before it came there leaves a trace. Only the pivot
+    /// and steps after it leave `committed`: without any there, `acted` is the last word of a saga that succeeds.
+    #[must_use]
+    pub fn outcome_at(mut self, participant: &str, key: impl Into<Bytes>) -> Self {
+        let key = key.into();
+        let mut kept = false;
+        for (_, work) in self.branches.iter_mut().filter(|(name, _)| name.as_str() == participant) {
+            if let Work::Kv(work) = work {
+                work.keep_outcome(&key, "committed", &self.id);
+                kept = true;
+            }
+        }
+        for step in self.steps.iter_mut().filter(|step| step.participant() == participant) {
+            kept |= step.keep_outcome(&key, &self.id);
+        }
+        if !kept {
+            let participant = participant.to_owned();
+            self.problem.get_or_insert(InvalidTransaction::NoWorkForOutcome { participant });
+        }
+        self
+    }
+
     pub fn id(&self) -> &TxId {
         &self.id
     }
@@ -183,7 +215,8 @@ impl Transaction {
         if length > MAX_TRANSACTION_BYTES {
             return Err(InvalidTransaction::TooLarge { length, max: MAX_TRANSACTION_BYTES });
         }
-        Ok(v1::SubmitRequest { tx: self.id.to_bytes(), branches, timeout_ms, no_wait, ..v1::SubmitRequest::default() })
+        let tx = self.id.to_bytes();
+        Ok(v1::SubmitRequest { tx, branches, timeout_ms, no_wait, callback, ..v1::SubmitRequest::default() })
     }
 }
 
@@ -252,6 +285,35 @@ mod tests {
         assert!(error(many).contains("65 branches"));
         let large = (0..5).fold(Transaction::new(), |tx, n| tx.branch(&format!("p{n}"), vec![0; 1 << 20]));
         assert!(error(large).contains("4194304"));
+    }
+
+    #[test]
+    fn the_outcome_is_kept_with_all_work_of_the_participant_and_only_where_there_is_some() {
+        let id: TxId = "t".parse().unwrap();
+        let branches = || Transaction::with_id(id.clone()).kv("a", KvWork::new().get("x")).branch("raw", "w");
+        let kept = branches().kv("b", KvWork::new().get("y")).outcome_at("a", "order");
+        assert_eq!(kept.kv_work("a"), Some(&KvWork::new().get("x").put("order", "committed t")));
+        assert_eq!(kept.kv_work("b"), Some(&KvWork::new().get("y")));
+        for nowhere in ["b", "raw", "a b"] {
+            let error = branches().outcome_at(nowhere, "order").request(false).unwrap_err().to_string();
+            assert!(error.contains(nowhere) && error.contains("give that first"), "{error}");
+        }
+
+        let step = |name, at| Step::kv(name, at, KvWork::new().get("x"));
+        let undone = step("take", "a").undo_kv(KvWork::new().get("z"));
+        let saga = Transaction::with_id(id).step(undone).step(step("give", "a").pivot()).outcome_at("a", "order");
+        let take = Step::kv("take", "a", KvWork::new().get("x").put("order", "acted t"));
+        let give = Step::kv("give", "a", KvWork::new().get("x").put("order", "committed t")).pivot();
+        let back = KvWork::new().get("z").put("order", "compensated t");
+        assert_eq!(saga.steps(), [take.undo_kv(back), give]);
+    }
+
+    #[test]
+    fn a_callback_is_asked_for_in_either_mode() {
+        let called = |tx: Transaction| tx.callback("http://a/done").request(true).unwrap().callback;
+        let step = Step::kv("pay", "a", KvWork::new().get("x")).pivot();
+        assert_eq!(called(Transaction::new().branch("a", "w")), "http://a/done");
+        assert_eq!(called(Transaction::new().step(step)), "http://a/done");
     }
 
     #[test]

@@ -17,37 +17,37 @@ const SESSION: Session = Session(1);
 
 /// A step of the saga with this number, which began at the moment of its number and has it as its ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Step {
-    pub(super) id: StepId,
+pub(crate) struct Step {
+    pub(crate) id: StepId,
     begun_at: Timestamp,
 }
 
-pub(super) fn step(saga: u64, index: u16) -> Step {
+pub(crate) fn step(saga: u64, index: u16) -> Step {
     let Attempt { branch, begun_at } = attempt(saga);
     let (coordinator, ticket, tx) = (branch.coordinator, branch.ticket, branch.tx);
     Step { id: StepId { coordinator, ticket, step: StepIndex(index), tx }, begun_at }
 }
 
 impl Step {
-    pub(super) fn run(&self, half: Half, attempt: u32, work: Bytes) -> RunStep {
+    pub(crate) fn run(&self, half: Half, attempt: u32, work: Bytes) -> RunStep {
         let StepId { coordinator: _, ticket, step, tx } = self.id.clone();
         let (begun_at, timeout, inputs) = (self.begun_at, PATIENCE, Vec::new());
         RunStep { tx, ticket, step, half, attempt, begun_at, timeout, work, inputs }
     }
 }
 
-pub(super) struct Server<'w, W: World> {
-    pub(super) subject: Subject<'w, W>,
+pub(crate) struct Server<'w, W: World> {
+    pub(crate) subject: Subject<'w, W>,
     core: Participant,
     answers: VecDeque<ToCoordinator>,
 }
 
 impl<'w, W: World> Server<'w, W> {
-    pub(super) async fn fresh(world: &'w mut W) -> Self {
+    pub(crate) async fn fresh(world: &'w mut W) -> Self {
         Self::over(Subject::fresh(world).await, Recovered::default()).await
     }
 
-    pub(super) async fn crash(self) -> Self {
+    pub(crate) async fn crash(self) -> Self {
         Self::restart(self.subject).await
     }
 
@@ -90,11 +90,12 @@ impl<'w, W: World> Server<'w, W> {
         assert_eq!(self.answers.pop_front(), Some(ToCoordinator::Closed { tx, ticket }), "a close is answered");
     }
 
-    pub(super) async fn fence(&mut self, fence: Ticket) {
+    pub(crate) async fn fence(&mut self, fence: Ticket) {
         self.tell(Input::Fence { session: SESSION, fence }).await;
     }
 
-    async fn run(&mut self, run: RunStep) -> StepOutcome {
+    /// Sends it, and answers what is answered.
+    pub(crate) async fn run(&mut self, run: RunStep) -> StepOutcome {
         self.tell(Input::Received { session: SESSION, message: ToParticipant::Run(run.clone()) }).await;
         match self.answers.pop_front() {
             Some(ToCoordinator::Ran { half, attempt, outcome, .. }) if (half, attempt) == (run.half, run.attempt) => {

@@ -30,9 +30,9 @@ pub(super) fn attempt_of(coordinator: CoordinatorId, number: u64) -> Attempt {
     Attempt { branch: BranchId { tx, ticket: Ticket(number), coordinator }, begun_at: Timestamp(number) }
 }
 
-pub(super) struct Subject<'w, W: World> {
-    pub(super) world: &'w mut W,
-    pub(super) resource: W::Resource,
+pub(crate) struct Subject<'w, W: World> {
+    pub(crate) world: &'w mut W,
+    pub(crate) resource: W::Resource,
 }
 
 impl<'w, W: World> Subject<'w, W> {

@@ -100,7 +100,8 @@ pub enum Command {
     /// Lets the coordinator take no new transactions, finish those in flight, and end.
     Drain,
     Run(crate::run::Run),
-    /// Shows it all: a coordinator and three participants in a temporary place, a bank under load, kill -9, an audit.
+    /// Shows it all: a coordinator and three participants in a temporary place, two-phase commit and then sagas under load,
+    /// kill -9, an audit of each.
     Demo {
         /// The same seed asks for the same.
         #[arg(long, default_value_t = 1)]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 use undoubt_client::kv::{Add, KvWork, Operation};
@@ -40,6 +41,9 @@ and the same in TOML:
   deadline  How long the coordinator tries to reach a commit, like 500ms. Without one, its own default.
   branches  The work of each participant. For a key-value participant a list of operations, each as text (see above) or
             as one of the objects below; for others {"raw": WORK}, where WORK is 0x and hexadecimal, or base64.
+  outcome_at  Where to keep what becomes of it, like {"bank-a": "order/17"}: a key at a key-value participant that has
+            work, which is written with that work. It gets "committed ID"; in a saga's step that can be undone
+            "acted ID", and "compensated ID" when it is. What two-phase commit aborts leaves nothing.
 
 A saga has steps instead of branches, which run in this order, and are undone in reverse if one fails:
 
@@ -108,6 +112,8 @@ struct Document {
     value: Option<u64>,
     #[serde(default)]
     two_phase_only: bool,
+    #[serde(default)]
+    outcome_at: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -171,7 +177,14 @@ impl GivenStep {
 }
 
 impl Document {
-    fn transaction(self) -> Result<Transaction, String> {
+    fn transaction(mut self) -> Result<Transaction, String> {
+        let kept = std::mem::take(&mut self.outcome_at);
+        kept.iter().try_fold(self.work()?, |transaction, (participant, key)| {
+            Ok(transaction.outcome_at(participant, from_string(key).map_err(|why| format!("outcome_at: {why}"))?))
+        })
+    }
+
+    fn work(self) -> Result<Transaction, String> {
         let mut transaction = match self.id {
             Some(id) => Transaction::with_id(id.parse::<TxId>().map_err(|error| format!("id: {error}"))?),
             None => Transaction::new(),
@@ -390,6 +403,13 @@ mod tests {
         let twice = r#"{"id":"t","branches":{"a":["get k"],"a":["get l"]}}"#;
         let once = r#"{"id":"t","branches":{"a":["get k","get l"]}}"#;
         assert_eq!(shown(&from_json(twice).unwrap()), shown(&from_json(once).unwrap()));
+    }
+
+    #[test]
+    fn the_outcome_is_kept_where_the_file_says() {
+        let kept = r#"{"id":"t","branches":{"a":["get k"]},"outcome_at":{"a":"0x6f"}}"#;
+        let written = r#"{"id":"t","branches":{"a":["get k","put o \"committed t\""]}}"#;
+        assert_eq!(shown(&from_json(kept).unwrap()), shown(&from_json(written).unwrap()));
     }
 
     #[test]

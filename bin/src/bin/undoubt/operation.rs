@@ -2,7 +2,7 @@
 
 use crate::text::{ABSENT, Word, to_word, words};
 use bytes::Bytes;
-use undoubt_client::kv::{Add, KvWork, Operation, Reference};
+use undoubt_client::kv::{Add, Extras, KvWork, Operation, Reference};
 
 /// How operations are written; part of the help.
 pub const GRAMMAR: &str = "  get KEY
@@ -30,6 +30,7 @@ pub fn append(work: KvWork, text: &str) -> Result<KvWork, String> {
 }
 
 /// What an operation may have besides itself.
+#[derive(Debug)]
 enum Extra {
     Pend,
     RespectPending,
@@ -135,9 +136,13 @@ fn compare_and_set(key: &Word, conditions: &[Word]) -> Result<Operation, String>
     }
 }
 
-/// The operation as [`parse`] reads it.
-pub fn to_text(operation: &Operation) -> String {
-    let word = |bytes: &Bytes| to_word(bytes);
+/// Each operation as [`append`] reads it.
+pub fn texts(work: &KvWork) -> Vec<String> {
+    let pairs = work.operations().iter().zip(work.extras());
+    pairs.map(|(operation, extras)| to_text(operation) + &extras_text(extras)).collect()
+}
+
+fn to_text(operation: &Operation) -> String {
     let optional = |value: &Option<Bytes>| value.as_ref().map_or_else(|| ABSENT.to_owned(), word);
     match operation {
         Operation::Get { key } => format!("get {}", word(key)),
@@ -153,6 +158,22 @@ pub fn to_text(operation: &Operation) -> String {
     }
 }
 
+fn extras_text(Extras { key_suffix_from, value_from, expected_from, pend, respect_pending }: &Extras) -> String {
+    let references = [("key-from", key_suffix_from), ("value-from", value_from), ("expected-from", expected_from)];
+    let references = references.into_iter().filter_map(|(name, from)| from.as_ref().map(|from| (name, from)));
+    let references = references.map(|(name, from)| format!(" {name}={}.{}", from.step(), from.operation()));
+    let flags = [("pend", *pend), ("respect-pending", *respect_pending)];
+    let flags = flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| format!(" {name}"));
+    references.chain(flags).collect()
+}
+
+/// A key or a value, quoted where it would be taken for more than that.
+fn word(bytes: &Bytes) -> String {
+    let word = to_word(bytes);
+    let more = words(&word).is_ok_and(|read| read.iter().any(|word| Extra::read(word).is_some()));
+    if more { serde_json::Value::from(word).to_string() } else { word }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,7 +187,7 @@ mod tests {
         prop_oneof![
             "[a-z0-9:/=]{1,8}".prop_map(Bytes::from),
             any::<String>().prop_map(Bytes::from),
-            Just(Bytes::from("absent")),
+            "absent|(respect-)?pend(ing)?|(key|value|expected)-from=(a\\.0)?".prop_map(Bytes::from),
             proptest::collection::vec(any::<u8>(), 0..12).prop_map(Bytes::from),
         ]
     }
@@ -187,12 +208,23 @@ mod tests {
         ]
     }
 
+    fn extras() -> impl Strategy<Value = Vec<Extra>> {
+        let reference = || ("[a-zA-Z0-9._-]{1,8}", any::<u32>()).prop_map(|(step, at)| Reference::to(&step, at));
+        let extra = prop_oneof![
+            Just(()).prop_map(|()| Extra::Pend),
+            Just(()).prop_map(|()| Extra::RespectPending),
+            reference().prop_map(Extra::KeyFrom),
+            reference().prop_map(Extra::ValueFrom),
+            reference().prop_map(Extra::ExpectedFrom),
+        ];
+        proptest::collection::vec(extra, 0..5)
+    }
+
     proptest! {
         #[test]
-        fn an_operation_survives_being_written_as_text(operation in operation()) {
-            // As the last word of a key or a value these would be taken for more than that.
-            prop_assume!(!["pend", "respect-pending"].contains(&to_text(&operation).rsplit(' ').next().unwrap_or_default()));
-            prop_assert_eq!(parse(&to_text(&operation)), Ok(operation));
+        fn an_operation_survives_being_written_as_text(operation in operation(), extras in extras()) {
+            let work = extras.into_iter().fold(KvWork::new().operation(operation), |work, extra| extra.apply(work));
+            prop_assert_eq!(append(KvWork::new(), &texts(&work)[0]), Ok(work));
         }
 
         #[test]
@@ -216,8 +248,10 @@ mod tests {
         let read = |text| append(KvWork::new(), text);
         let put = KvWork::new().put("seat/", "").key_suffix_from(Reference::to("flight", 0));
         assert_eq!(read("put seat/ \"\" key-from=flight.0"), Ok(put.clone()));
-        assert_eq!(read("put seat/ \"\" key-from=flight.0 pend"), Ok(put.pend()));
+        assert_eq!(read("put seat/ \"\" key-from=flight.0 pend"), Ok(put.clone().pend()));
         assert_eq!(read("get x respect-pending"), Ok(KvWork::new().get("x").respect_pending()));
+        assert_eq!(read("put x \"pend\""), Ok(KvWork::new().put("x", "pend")));
+        assert_eq!(texts(&put.pend()), ["put seat/ \"\" key-from=flight.0 pend"]);
         assert!(read("get x key-from=flight").unwrap_err().contains("STEP.N"));
     }
 

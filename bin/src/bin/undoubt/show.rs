@@ -10,7 +10,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 use tokio::sync::watch;
 use undoubt::cluster::Programs;
-use undoubt::demo::{DemoReport, demo};
+use undoubt::demo::{Demo, DemoReport, demo};
 use undoubt::torture::{Torture, TortureReport, torture};
 use undoubt::workload::{Audit, Progress, Report};
 
@@ -54,7 +54,7 @@ pub async fn run_demo(seed: u64, global: &Global) -> Result<Exit, Failure> {
         })
     };
     let programs = Programs::beside_this_one()?;
-    let report = unless_interrupted(demo(&programs, seed, progress, say)).await?;
+    let report = unless_interrupted(demo(&programs, Demo { seed, ..Demo::default() }, progress, say)).await?;
     bar.finish_and_clear();
     match global.output {
         Format::Json => output::json_line(&serde_json::json!(report))?,
@@ -111,9 +111,16 @@ fn spinner() -> ProgressBar {
 }
 
 fn print_demo(report: &DemoReport) -> Result<(), Failure> {
+    let sagas = &report.sagas;
+    output::line("two-phase commit")?;
     print_load(&report.load)?;
-    print_audit(&report.audit)?;
-    print_rest(report.open_transactions, report.open_branches, report.damaged_transactions, report.is_clean())
+    print_audit(&report.audit, "money")?;
+    print_left(report.open_transactions, report.open_branches, report.damaged_transactions)?;
+    output::line("sagas")?;
+    print_load(&sagas.load)?;
+    print_audit(&sagas.audit, "places")?;
+    print_left(sagas.open_transactions, sagas.open_branches, sagas.damaged_transactions)?;
+    print_verdict(report.is_clean())
 }
 
 fn print_torture(report: &TortureReport) -> Result<(), Failure> {
@@ -128,8 +135,9 @@ fn print_torture(report: &TortureReport) -> Result<(), Failure> {
         output::line(format!("crash points not reached in time: {}", report.not_reached.join(", ")))?;
     }
     print_load(&report.load)?;
-    print_audit(&report.audit)?;
-    print_rest(report.open_transactions, report.open_branches, report.damaged_transactions, report.is_clean())
+    print_audit(&report.audit, "money")?;
+    print_left(report.open_transactions, report.open_branches, report.damaged_transactions)?;
+    print_verdict(report.is_clean())
 }
 
 fn print_load(load: &Report) -> Result<(), Failure> {
@@ -146,15 +154,18 @@ fn print_load(load: &Report) -> Result<(), Failure> {
     ))
 }
 
-fn print_audit(audit: &Audit) -> Result<(), Failure> {
+fn print_audit(audit: &Audit, what: &str) -> Result<(), Failure> {
     output::line(format!(
-        "audit: {} acknowledged commits and {} aborts checked at every branch; money expected {}, found {}",
+        "audit: {} acknowledged commits and {} aborts checked at every branch; {what} expected {}, found {}",
         audit.commits, audit.aborts, audit.expected, audit.found,
     ))?;
     audit.violations.iter().try_for_each(|violation| output::line(format!("  VIOLATION: {violation}")))
 }
 
-fn print_rest(transactions: u64, branches: u64, damaged: u64, clean: bool) -> Result<(), Failure> {
-    output::line(format!("left open: {transactions} transactions, {branches} branches; damaged: {damaged}"))?;
+fn print_left(transactions: u64, branches: u64, damaged: u64) -> Result<(), Failure> {
+    output::line(format!("left open: {transactions} transactions, {branches} branches; damaged: {damaged}"))
+}
+
+fn print_verdict(clean: bool) -> Result<(), Failure> {
     output::line(if clean { "every promise was kept" } else { "PROMISES WERE BROKEN" })
 }

@@ -62,8 +62,8 @@ pub fn describe(standing: &Standing, transaction: Option<&Transaction>) -> Strin
             BranchResult::Raw(raw) => rows.push(row(String::new(), raw.clone())),
             BranchResult::Values(values) => {
                 let work = transaction.and_then(|tx| tx.kv_work(participant).or_else(|| kv_action(tx, participant)));
-                let operations = work.map_or(&[][..], KvWork::operations);
-                let what = |at: usize| operations.get(at).map_or_else(|| (at + 1).to_string(), operation::to_text);
+                let operations = work.map(operation::texts).unwrap_or_default();
+                let what = |at: usize| operations.get(at).cloned().unwrap_or_else(|| (at + 1).to_string());
                 let value = |value: &Option<String>| value.clone().unwrap_or_else(|| text::ABSENT.to_owned());
                 rows.extend(values.iter().enumerate().map(|(at, read)| row(what(at), value(read))));
             }
@@ -142,13 +142,15 @@ mod tests {
 
     #[test]
     fn values_stand_beside_the_operations_that_read_them() {
-        let transaction = Transaction::with_id("t".parse().unwrap()).kv("a", KvWork::new().add("alice", -10).get("x"));
+        let work = KvWork::new().add("alice", -10).get("x").respect_pending();
+        let transaction = Transaction::with_id("t".parse().unwrap()).kv("a", work);
         let mut standing =
             Standing::decided(transaction.id(), &Answer { outcome: Outcome::Committed, results: Default::default() });
         standing.results.insert("a".to_owned(), BranchResult::Values(vec![Some("90".to_owned()), None]));
         let shown = describe(&standing, Some(&transaction));
         assert!(shown.starts_with("committed  t\n"), "{shown}");
-        assert!(shown.contains("add alice -10") && shown.contains("90") && shown.contains("absent"), "{shown}");
+        assert!(shown.contains("add alice -10") && shown.contains("90"), "{shown}");
+        assert!(shown.contains("get x respect-pending") && shown.contains("absent"), "{shown}");
     }
 
     #[test]

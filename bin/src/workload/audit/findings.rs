@@ -69,6 +69,17 @@ pub fn findings(ledger: &Ledger, observed: &Observed) -> Audit {
     audit
 }
 
+/// How many transactions left markers at some of the participants that they write, and not at others.
+pub fn in_part(ledger: &Ledger, observed: &Observed) -> u64 {
+    let mut in_part = 0;
+    for (number, entry) in ledger.entries.iter().enumerate() {
+        let homes = ledger.bank.written(&entry.step);
+        let marked = homes.iter().filter(|home| observed.markers.contains(&(number, **home))).count();
+        in_part += u64::from((1..homes.len()).contains(&marked));
+    }
+    in_part
+}
+
 fn unknown(ledger: &Ledger, audit: &mut Audit) {
     for number in ledger.unknown() {
         audit.unknown += 1;

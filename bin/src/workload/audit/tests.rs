@@ -41,6 +41,15 @@ fn what_agrees_is_clean_and_says_how_much_was_checked() {
 }
 
 #[test]
+fn half_done_is_what_left_a_marker_at_some_branches_and_not_at_others() {
+    let mut observed = faultless();
+    assert_eq!(in_part(&ledger(), &observed), 0);
+    observed.markers.remove(&(0, 1));
+    observed.markers.insert((2, 0));
+    assert_eq!(in_part(&ledger(), &observed), 2);
+}
+
+#[test]
 fn money_that_appears_or_vanishes_is_found() {
     let found = violations(&ledger(), |observed| {
         observed.balances.insert(Account::savings(1), Some(121));

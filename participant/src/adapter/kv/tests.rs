@@ -1,5 +1,6 @@
 pub(crate) mod memory;
 mod steps;
+mod undone;
 pub(crate) mod world;
 
 use super::*;
