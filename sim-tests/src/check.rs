@@ -5,12 +5,14 @@
 //! reported (R3), a coordinator that is gone on purpose (P8), a retention that has passed.
 
 pub mod atomicity;
+pub mod choice;
 pub mod conservation;
 pub mod durability;
 mod facts;
 #[cfg(test)]
 mod fixture;
 pub mod isolation;
+pub mod operators;
 pub mod orphans;
 pub mod real_time;
 pub mod recovery;
@@ -34,7 +36,7 @@ pub struct Violation {
 pub type Checker = fn(&Run) -> Vec<Violation>;
 
 /// All checkers by name; every rule starts with the name of its checker.
-pub const CHECKERS: [(&str, Checker); 9] = [
+pub const CHECKERS: [(&str, Checker); 11] = [
     ("atomicity", atomicity::check),
     ("stability", stability::check),
     ("durability", durability::check),
@@ -44,6 +46,8 @@ pub const CHECKERS: [(&str, Checker); 9] = [
     ("recovery", recovery::check),
     ("isolation", isolation::check),
     ("real-time", real_time::check),
+    ("operators", operators::check),
+    ("choice", choice::check),
 ];
 
 pub fn check_all(run: &Run) -> Vec<Violation> {

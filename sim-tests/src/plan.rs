@@ -9,7 +9,7 @@ mod host;
 mod seed;
 mod words;
 
-pub use fault::{Code, Direction, Fault, Message, Tampering, What, When};
+pub use fault::{Code, Direction, Fault, HowResolved, Message, Tampering, What, When};
 pub use host::Host;
 
 use crate::run::Mode;
@@ -53,6 +53,20 @@ pub struct Shape {
     /// All transactions in this mode, whatever they do. Sagas then touch what others audit, and anomalies show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<Mode>,
+    /// This participant's resource manager cannot prepare.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cannot_prepare: Option<u8>,
+    /// When auto spares a participant; by default as coordinators come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<Breaker>,
+}
+
+/// The circuit breakers of a coordinator; see its configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Breaker {
+    pub threshold: u32,
+    pub pause_ms: u64,
 }
 
 impl Default for Shape {
@@ -69,6 +83,8 @@ impl Default for Shape {
             heal_at_ms: 10_000,
             sagas_percent: 0,
             only: None,
+            cannot_prepare: None,
+            breaker: None,
         }
     }
 }

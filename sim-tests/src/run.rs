@@ -1,6 +1,6 @@
 //! What is known about a run once it is over: all that checkers look at.
 
-use crate::plan::{Host, Plan};
+use crate::plan::{Host, HowResolved, Plan};
 use crate::trace::Entry;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -156,6 +156,10 @@ pub struct Finals {
     pub excused_epochs: bool,
     /// A lying disk has destroyed a balance or a register.
     pub excused_data: bool,
+    /// Steps that sagas ended without, as the coordinator's records have it.
+    pub done_without: BTreeMap<String, BTreeMap<Participant, HowResolved>>,
+    /// Steps of sagas that operators passed over.
+    pub passed_over: Vec<PassedOver>,
     /// Who could not be brought back, on purpose (P8).
     pub gone: BTreeSet<Host>,
     /// What a transaction that touches everything came to, after all had ended: it fails where a lock was left behind.
@@ -171,6 +175,17 @@ impl Finals {
     pub fn excuses_data(&self) -> bool {
         self.excused_data || self.excused_epochs
     }
+}
+
+/// An operator ended a stuck step that was not carried out, nor undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedOver {
+    pub tx: String,
+    pub participant: Participant,
+    /// Skipped, or said to be done.
+    pub how: HowResolved,
+    /// He was told that it is on record; otherwise he never heard, and it may be or not.
+    pub certain: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 mod sagas;
 
 use crate::plan::{Code, Direction, Fault, Host, Message, Plan, Shape, Tampering, What, When};
+use crate::run::Run;
+use crate::trace::Event;
 
 /// A run whose trouble has a name.
 #[derive(Clone, Debug)]
@@ -12,6 +14,22 @@ pub struct Scenario {
     pub about: &'static str,
     pub codes: &'static [Code],
     pub plan: Plan,
+    /// What it is about has to come about: notes of the coordinator, in this order.
+    pub shows: &'static [Shown],
+}
+
+/// A note about a transaction whose id begins so, of a text that begins so.
+pub type Shown = (&'static str, &'static str);
+
+impl Scenario {
+    /// The first of what it should show that did not come about.
+    pub fn misses(&self, run: &Run) -> Option<&'static Shown> {
+        let mut notes = run.trace.iter().filter_map(|entry| {
+            let Event::Noted { tx, note, .. } = &entry.event else { return None };
+            Some((tx, note))
+        });
+        self.shows.iter().find(|(id, text)| !notes.any(|(tx, note)| tx.starts_with(id) && note.starts_with(text)))
+    }
 }
 
 const COORDINATOR: Host = Host::Coordinator;
@@ -29,7 +47,7 @@ pub fn named(name: &str) -> Option<Scenario> {
 
 fn scenario(name: &'static str, about: &'static str, codes: &'static [Code], faults: Vec<Fault>) -> Scenario {
     let shape = Shape { participants: 3, clients: 3, heal_at_ms: 6_000, think_ms: 100, ..Shape::default() };
-    Scenario { name, about, codes, plan: Plan { seed: 7, shape, faults, mutant: None } }
+    Scenario { name, about, codes, plan: Plan { seed: 7, shape, faults, mutant: None }, shows: &[] }
 }
 
 fn at(ms: u64, what: What) -> Fault {
@@ -404,7 +422,8 @@ mod tests {
         let names: BTreeSet<_> = all.iter().map(|scenario| scenario.name).collect();
         assert_eq!(names.len(), all.len());
         let codes: BTreeSet<String> = all.iter().flat_map(|scenario| scenario.codes).map(ToString::to_string).collect();
-        let wanted = "S1 S2 S3 S4 S5 S6 S7 S8 S9 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N5 N6 N7 C1 O1 O2 O3 G1 G2";
+        let wanted =
+            "S1 S2 S3 S4 S5 S6 S7 S8 S9 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N5 N6 N7 C1 O1 O2 O3 O4 G1 G2 G3 G4";
         assert_eq!(codes, wanted.split(' ').map(str::to_owned).collect());
     }
 }

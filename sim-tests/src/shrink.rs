@@ -1,7 +1,7 @@
 //! From a plan that breaks a rule to a small one that still breaks it.
 //!
 //! Plans are made smaller in every way they have, and whatever still breaks the same rule is kept: fewer faults, clients,
-//! transactions, participants and keys; less time until the healing; shorter faults. This goes on until nothing helps any
+//! transactions, participants and keys; no peculiar servers; less time until the healing; shorter faults. This goes on until nothing helps any
 //! more, or until the runs that were granted are used up.
 
 mod smaller;
@@ -9,7 +9,7 @@ mod smaller;
 mod tests;
 
 use crate::plan::Plan;
-use smaller::{LENGTHS, SIZES, Size, fitting, lasting};
+use smaller::{LENGTHS, PLAIN, SIZES, Size, fitting, lasting};
 
 /// Runs granted where nobody says otherwise; about half a minute.
 pub const DEFAULT_MAX_RUNS: usize = 250;
@@ -31,6 +31,7 @@ pub fn shrink(plan: &Plan, rule: &str, max_runs: usize, mut oracle: impl FnMut(&
     loop {
         let before = shrinker.best.clone();
         shrinker.fewer_faults();
+        PLAIN.iter().for_each(|plainer| shrinker.plainer(plainer));
         SIZES.iter().for_each(|size| shrinker.smaller(size));
         shrinker.shorter_faults();
         LENGTHS.iter().for_each(|size| shrinker.smaller(size));
@@ -82,6 +83,12 @@ impl Shrinker<'_> {
             }
             piece /= 2;
         }
+    }
+
+    fn plainer(&mut self, plainer: &fn(&mut Plan)) {
+        let mut plain = self.best.clone();
+        plainer(&mut plain);
+        self.attempt(plain);
     }
 
     fn shorter_faults(&mut self) {

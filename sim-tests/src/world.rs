@@ -13,7 +13,8 @@
 //! | `conductor` | lets time pass and makes faults happen |
 //! | `operator` | people who decide alone |
 //! | `auditor`, `finals` | what is found when all is over |
-//! | `mutant`, `store`, `resource` | planted bugs |
+//! | `resource`, `temper` | what participants guard, and how it treats its callers |
+//! | `mutant`, `store` | planted bugs |
 
 mod auditor;
 mod cells;
@@ -30,6 +31,7 @@ mod server;
 mod session;
 mod shared;
 mod store;
+mod temper;
 mod workload;
 
 pub use mutant::Mutant;

@@ -35,6 +35,8 @@ fn every_scenario_ends_well() {
         let examined = examine(&scenario.plan);
         let (name, about) = (scenario.name, scenario.about);
         assert_eq!(examined.broken, [], "{name}: {about}\nundoubt-sim scenarios {name}");
+        let missed = examined.run.as_ref().and_then(|run| scenario.misses(run));
+        assert_eq!(missed, None, "{name}: what it is about has not come about");
         let struck = examined.run.map_or(0, |run| run.hits.len());
         assert_eq!(struck, scenario.plan.faults.len(), "{name}: not every fault found its occasion");
     }

@@ -160,6 +160,7 @@ impl Participant {
         });
         let Some((coordinator, known, epoch)) = joining else { return };
         *known = Known { epoch, session: Some(session), joining: None, ..*known };
+        self.sagas.count_attempts_anew(coordinator);
         effects.push(Effect::Welcome { session });
         for branch in self.branches.values().filter(|branch| branch.id.coordinator == coordinator) {
             effects.extend(question_about(branch).map(|message| Effect::Send { session, message }));

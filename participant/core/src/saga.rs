@@ -73,6 +73,14 @@ impl Sagas {
         }
     }
 
+    /// For a new session, which no message of the one before outlives. A coordinator that has restarted counts its attempts
+    /// from 1 again: compared with those of its former life, none of them would be tried.
+    pub(crate) fn count_attempts_anew(&mut self, coordinator: CoordinatorId) {
+        let first = StepId::first_of(coordinator, Ticket::default()).saga();
+        let own = self.all.range_mut(first..).take_while(|((owner, ..), _)| *owner == coordinator);
+        own.flat_map(|(_, saga)| saga.steps.values_mut()).for_each(State::count_attempts_anew);
+    }
+
     /// Forgets what is not under way below the fence. Says whether the resource has anything to forget of it.
     pub(crate) fn forget_below(&mut self, coordinator: CoordinatorId, fence: Ticket) -> bool {
         let first = |ticket| StepId::first_of(coordinator, ticket).saga();

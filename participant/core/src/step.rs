@@ -8,7 +8,8 @@
 //!
 //! What is known of a step is its barrier: it says whether a message is new, a repetition, empty or late. It is
 //! remembered until the fence passes the saga. Refusals are remembered too, though nothing stores them: what was refused
-//! must not be done because its message comes twice. A restart may forget them, for no message outlives its session.
+//! must not be done because its message comes twice. A new session or a restart may forget them, for no message outlives
+//! its session.
 
 use bytes::Bytes;
 use undoubt_vocabulary::{CoordinatorId, Refusal, RunStep, StepIndex, Ticket, TxId};
@@ -83,6 +84,20 @@ impl State {
         match self {
             State::Acting { .. } | State::Compensating { .. } | State::Emptying { .. } => true,
             State::Refused(_) | State::Acted { .. } | State::Compensated | State::Empty => false,
+        }
+    }
+
+    /// Whatever comes from here on is a new attempt, save the first one of what is under way.
+    pub(crate) fn count_attempts_anew(&mut self) {
+        match self {
+            State::Acting { attempt, then } => {
+                *attempt = 1;
+                then.iter_mut().for_each(|compensation| compensation.attempt = 1);
+            }
+            State::Compensating { attempt, .. } | State::Emptying { attempt } => *attempt = 1,
+            State::Refused(Refused { attempt, .. }) => *attempt = 0,
+            State::Acted { refused, .. } => *refused = None,
+            State::Compensated | State::Empty => {}
         }
     }
 

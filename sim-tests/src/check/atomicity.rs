@@ -5,11 +5,12 @@
 //! * `partial`, `outcome`: excused for a transaction whose records a lying disk destroyed, since a lost vote cannot
 //!   commit and a lost decision is presumed an abort. A branch that is still open has not taken sides (`orphans`
 //!   tells). Where an operator decided alone, the others have to agree all the same; his branch may differ if that is
-//!   reported.
+//!   reported. A step that an operator passed over is not held against the others; see [`super::operators`].
 //!   Nor does a saga whose coordinator is gone for good: it is left half done, and nobody was told an outcome.
 //! * `damage-unreported`: excused by a lying disk that may have lost the operator's record, and if the coordinator is
 //!   gone: there is nobody to report it.
-//! * `damage-unfounded`: a lost vote (S9) and an operator who gave up on a branch (O3) are damage too.
+//! * `damage-unfounded`: a lost vote (S9), an operator who gave up on a branch (O3) and a step that was skipped (O4) are
+//!   damage too.
 //! * `other-work`, `other-accepted`: other work under an id whose outcome is known does nothing (R10). Excused if a
 //!   lying disk or the end of the retention made the coordinator forget the id.
 //! * `nobody-asked`: nothing excuses an effect that nobody asked for.
@@ -46,7 +47,10 @@ fn one(run: &Run, transaction: &Transaction<'_>) -> Vec<Violation> {
 fn all_or_nothing(transaction: &Transaction<'_>, work: &Work) -> Option<Violation> {
     let tx = transaction.tx;
     let at = |effect: bool| -> Vec<Participant> {
-        let decided = facts::writers(work).filter(|participant| transaction.heuristic(*participant).is_none());
+        let alone = |participant: &Participant| {
+            transaction.heuristic(*participant).is_some() || transaction.is_passed_over(*participant)
+        };
+        let decided = facts::writers(work).filter(|participant| !alone(participant));
         decided.filter(|participant| transaction.took_effect(*participant) == Some(effect)).collect()
     };
     let (there, missing) = (at(true), at(false));
@@ -85,7 +89,7 @@ fn damage(run: &Run, transaction: &Transaction<'_>, work: &Work) -> Option<Viola
         FinalOutcome::NotFound | FinalOutcome::Unknown => false,
     };
     if reported {
-        let founded = transaction.has_heuristics() || facts::operator_gave_up(run, tx);
+        let founded = transaction.has_heuristics() || transaction.has_skipped() || facts::operator_gave_up(run, tx);
         let what = format!("{tx} is said to be damaged, and no operator decided anything about it");
         return (!founded).then(|| Violation::of("atomicity.damage-unfounded", tx, what));
     }
@@ -97,6 +101,11 @@ fn damage(run: &Run, transaction: &Transaction<'_>, work: &Work) -> Option<Viola
         transaction.heuristic(*participant).is_some() && transaction.took_effect(*participant) == Some(!decision)
     };
     let damaged: Vec<Participant> = facts::writers(work).filter(differs).collect();
+    if transaction.has_skipped() {
+        let what =
+            format!("an operator skipped a step of {tx}, and its outcome is just {}", describe(transaction.outcome()));
+        return Some(Violation::of("atomicity.damage-unreported", tx, what));
+    }
     (!damaged.is_empty()).then(|| {
         let (outcome, damaged) = (describe(transaction.outcome()), names(damaged));
         let what = format!("an operator decided {tx} otherwise at {damaged}, and its outcome is just {outcome}");

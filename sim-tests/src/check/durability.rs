@@ -5,7 +5,7 @@
 //!   presumed, and about anything once its retention has passed; "unknown" is for `termination`.
 //! * `outcome` says nothing about what an operator gave up, which is reported as damage (O3).
 //! * `effect`: excused by a lying disk too, and at a participant where an operator decided otherwise (whether that is
-//!   reported is for `atomicity`), and where the branch is still open (that is for `orphans`).
+//!   reported is for `atomicity`) or passed over a step (for `operators`), and where the branch is still open (that is for `orphans`).
 //! * `refused`: a definite refusal did nothing; excused by nothing, but another submission of the id may have done it.
 //! * `results`: nothing excuses answers that do not fit the question, or one of the questions. A branch that commits alone loses its results if
 //!   its coordinator has to ask what became of it, so none at all is no violation.
@@ -75,6 +75,7 @@ fn effects(transaction: &Transaction<'_>) -> Option<Violation> {
     let against = |participant: &Participant| {
         transaction.took_effect(*participant) == Some(!committed)
             && transaction.heuristic(*participant) != Some(!committed)
+            && !transaction.is_passed_over(*participant)
     };
     let wrong: Vec<Participant> = facts::writers(transaction.work()?).filter(against).collect();
     (!wrong.is_empty()).then(|| {

@@ -1,5 +1,6 @@
 //! What a run says about each transaction, put together for the checkers.
 
+use crate::plan::HowResolved;
 use crate::run::{Call, CallKind, FinalOutcome, Mode, Op, Participant, Reads, Reply, Run, Work};
 use crate::trace::Event;
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,6 +92,33 @@ impl<'a> Transaction<'a> {
 
     pub(super) fn has_heuristics(&self) -> bool {
         self.run.finals.participants.keys().any(|participant| self.heuristic(*participant).is_some())
+    }
+
+    /// An operator passed over its step at this participant: by the coordinator's record, or by his own word where no
+    /// record can say it.
+    pub(super) fn is_passed_over(&self, participant: Participant) -> bool {
+        let finals = &self.run.finals;
+        let on_record = finals.done_without.get(self.tx).is_some_and(|without| without.contains_key(&participant));
+        let by_his_word = match self.outcome() {
+            FinalOutcome::Committed { .. } => None,
+            // Of what was undone it is not recorded who did it.
+            FinalOutcome::Aborted { .. } => Some(HowResolved::Done),
+            FinalOutcome::GivenUp | FinalOutcome::NotFound | FinalOutcome::Unknown => {
+                return on_record || self.claims(participant).next().is_some();
+            }
+        };
+        on_record || self.claims(participant).any(|how| Some(how) == by_his_word)
+    }
+
+    fn claims(&self, participant: Participant) -> impl Iterator<Item = HowResolved> + '_ {
+        let claims = self.run.finals.passed_over.iter();
+        claims.filter(move |claim| claim.tx == self.tx && claim.participant == participant).map(|claim| claim.how)
+    }
+
+    /// Its record says that a step was skipped: nobody knows what became of that.
+    pub(super) fn has_skipped(&self) -> bool {
+        let without = self.run.finals.done_without.get(self.tx);
+        without.is_some_and(|without| without.values().any(|how| *how == HowResolved::Skip))
     }
 
     /// A lying disk has destroyed acknowledged records of it, or of all.

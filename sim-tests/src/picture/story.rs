@@ -231,8 +231,10 @@ fn concerned(what: &What) -> Vec<Host> {
         What::Tamper { participant, .. }
         | What::VoteLost { participant }
         | What::Resolve { participant, .. }
-        | What::CompensationsRefused { participant, .. } => vec![Host::Participant(*participant)],
-        What::Forget => vec![Host::Coordinator],
+        | What::CompensationsRefused { participant, .. }
+        | What::ActionsRefused { participant, .. }
+        | What::SlowPrepares { participant, .. } => vec![Host::Participant(*participant)],
+        What::Forget | What::ResolveStuck { .. } => vec![Host::Coordinator],
     }
 }
 

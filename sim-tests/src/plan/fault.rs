@@ -73,6 +73,24 @@ pub enum What {
     Forget,
     /// Compensations are refused (G1): longer than sagas try, so that an operator has to look at them.
     CompensationsRefused { participant: u8, for_ms: u64 },
+    /// Actions are refused for good: before the pivot and at it a saga goes back, after it there is no way but on (G3).
+    ActionsRefused { participant: u8, for_ms: u64 },
+    /// Prepares take this much longer, while steps are as fast as ever (G4).
+    SlowPrepares { participant: u8, by_ms: u64, for_ms: u64 },
+    /// An operator ends every step that is stuck (O4).
+    ResolveStuck { how: HowResolved },
+}
+
+/// What an operator does about a stuck step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HowResolved {
+    /// It is tried again.
+    Retry,
+    /// It is passed over, and the saga reported as damaged.
+    Skip,
+    /// It is said to have been done by other means.
+    Done,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -145,8 +163,11 @@ pub enum Code {
     O1,
     O2,
     O3,
+    O4,
     G1,
     G2,
+    G3,
+    G4,
 }
 
 impl fmt::Display for Code {
@@ -198,6 +219,9 @@ impl Fault {
             What::Resolve { .. } => Code::O1,
             What::Forget => Code::O3,
             What::CompensationsRefused { .. } => Code::G1,
+            What::ActionsRefused { .. } => Code::G3,
+            What::SlowPrepares { .. } => Code::G4,
+            What::ResolveStuck { .. } => Code::O4,
         }
     }
 }
@@ -228,7 +252,9 @@ impl What {
             | What::ReadOnlyDisk { for_ms: ms, .. }
             | What::SlowDisk { for_ms: ms, .. }
             | What::Swapped { repaired_after_ms: ms, .. }
-            | What::CompensationsRefused { for_ms: ms, .. } => Some(ms),
+            | What::CompensationsRefused { for_ms: ms, .. }
+            | What::ActionsRefused { for_ms: ms, .. }
+            | What::SlowPrepares { for_ms: ms, .. } => Some(ms),
             What::Gone { .. }
             | What::Tamper { .. }
             | What::SyncFails { .. }
@@ -237,7 +263,8 @@ impl What {
             | What::VoteLost { .. }
             | What::Clock { .. }
             | What::Resolve { .. }
-            | What::Forget => None,
+            | What::Forget
+            | What::ResolveStuck { .. } => None,
         }
     }
 
@@ -261,8 +288,10 @@ impl What {
             What::Tamper { participant, .. } => vec![Host::Coordinator, Host::Participant(*participant)],
             What::VoteLost { participant }
             | What::Resolve { participant, .. }
-            | What::CompensationsRefused { participant, .. } => vec![Host::Participant(*participant)],
-            What::Takeover { .. } | What::Forget => vec![Host::Coordinator],
+            | What::CompensationsRefused { participant, .. }
+            | What::ActionsRefused { participant, .. }
+            | What::SlowPrepares { participant, .. } => vec![Host::Participant(*participant)],
+            What::Takeover { .. } | What::Forget | What::ResolveStuck { .. } => vec![Host::Coordinator],
         }
     }
 }

@@ -1,6 +1,8 @@
 //! From a seed to a plan, swarm-style: each run draws first how large its world is and which kinds of faults are on at
 //! all, then faults of those kinds. So some runs have one kind of trouble in depth, and others a bit of everything.
 
+mod sagas;
+
 use super::{Direction, Fault, Host, Message, Plan, Shape, Tampering, What, When};
 use crate::world::random::random;
 use undoubt_platform::{Random as _, SeededRandom};
@@ -87,7 +89,7 @@ impl Plan {
         let mut faults: Vec<Fault> = (0..count).map(draw).collect();
         let causes: Vec<Fault> = faults.iter().filter_map(|fault| dice.cause_of(&shape, &fault.when)).collect();
         faults.extend(causes);
-        Plan { seed, shape, faults, mutant: None }
+        sagas::troubled(Plan { seed, shape, faults, mutant: None })
     }
 }
 
@@ -270,11 +272,21 @@ mod tests {
     }
 
     #[test]
+    fn some_seeds_have_participants_that_cannot_prepare_or_that_auto_spares_sooner() {
+        let shapes: Vec<Shape> = (0..1_000).map(|seed| Plan::of_seed(seed).shape).collect();
+        let unable = shapes.iter().filter(|shape| shape.cannot_prepare.is_some()).count();
+        assert!((50..200).contains(&unable), "{unable}");
+        assert!(shapes.iter().any(|shape| shape.breaker.is_some_and(|breaker| breaker.threshold == 1)));
+        assert!(shapes.iter().all(|shape| shape.sagas_percent > 0 || shape.peculiarities().is_empty()));
+    }
+
+    #[test]
     fn a_thousand_seeds_have_faults_of_every_code_that_plans_can_hold() {
         let codes: BTreeSet<String> =
             (0..1_000).flat_map(|seed| Plan::of_seed(seed).faults).map(|fault| fault.code().to_string()).collect();
         for code in
-            "S1 S2 S3 S4 S5 S6 S7 S8 S9 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N5 N6 N7 C1 O1 O3 G1".split(' ')
+            "S1 S2 S3 S4 S5 S6 S7 S8 S9 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N5 N6 N7 C1 O1 O3 O4 G1 G3 G4"
+                .split(' ')
         {
             assert!(codes.contains(code), "no seed has {code}");
         }

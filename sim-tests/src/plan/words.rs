@@ -1,6 +1,6 @@
 //! Faults in words.
 
-use super::{Direction, Fault, Message, Tampering, What, When};
+use super::{Breaker, Direction, Fault, HowResolved, Message, Shape, Tampering, What, When};
 use std::fmt;
 
 impl fmt::Display for Fault {
@@ -79,8 +79,30 @@ impl fmt::Display for What {
             What::CompensationsRefused { participant, for_ms } => {
                 write!(f, "p{participant} refuses to compensate anything for {for_ms} ms")
             }
+            What::ActionsRefused { participant, for_ms } => {
+                write!(f, "p{participant} refuses every action for {for_ms} ms")
+            }
+            What::SlowPrepares { participant, by_ms, for_ms } => {
+                write!(f, "p{participant} takes {by_ms} ms longer to prepare for {for_ms} ms")
+            }
+            What::ResolveStuck { how: HowResolved::Retry } => write!(f, "an operator has every stuck step tried again"),
+            What::ResolveStuck { how: HowResolved::Skip } => write!(f, "an operator passes over every stuck step"),
+            What::ResolveStuck { how: HowResolved::Done } => {
+                write!(f, "an operator says that every stuck step is done")
+            }
             What::Forget => write!(f, "an operator gives up on the oldest transaction that is not acknowledged"),
         }
+    }
+}
+
+impl Shape {
+    /// What is unusual about its servers from the start; one sentence each.
+    pub fn peculiarities(&self) -> Vec<String> {
+        let unable = self.cannot_prepare.map(|number| format!("p{number} cannot prepare"));
+        let breaker = self.breaker.map(|Breaker { threshold, pause_ms }| {
+            format!("auto spares whoever has let {threshold} transactions wait, for {pause_ms} ms")
+        });
+        unable.into_iter().chain(breaker).collect()
     }
 }
 

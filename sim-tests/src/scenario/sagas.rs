@@ -1,7 +1,7 @@
 //! What befalls sagas.
 
 use super::{COORDINATOR, FROM_IT, P1, P2, Scenario, TO_IT, again, at, crash, late, scenario, tamper, when};
-use crate::plan::{Code, Message, What};
+use crate::plan::{Breaker, Code, HowResolved, Message, Shape, What};
 
 /// Half of the transactions are sagas, and of the rest half leave the choice to the coordinator.
 fn of_sagas(scenario: Scenario) -> Scenario {
@@ -11,8 +11,20 @@ fn of_sagas(scenario: Scenario) -> Scenario {
 }
 
 pub(super) fn sagas() -> Vec<Scenario> {
+    let all = [common(), operators(), choices()].concat();
+    all.into_iter().map(of_sagas).collect()
+}
+
+/// In a world of another shape.
+fn peculiar(scenario: Scenario, shape: fn(&mut Shape)) -> Scenario {
+    let mut scenario = scenario;
+    shape(&mut scenario.plan.shape);
+    scenario
+}
+
+fn common() -> Vec<Scenario> {
     use Code::{G1, G2, N3, N5, P1 as CRASHES, P7};
-    let all = vec![
+    vec![
         scenario(
             "a-compensation-before-its-action",
             "actions arrive after their compensations: the compensation is empty, and the late action does nothing",
@@ -68,6 +80,106 @@ pub(super) fn sagas() -> Vec<Scenario> {
                 when(P1, "after-compensate", 1, crash(P1, 500)),
             ],
         ),
-    ];
-    all.into_iter().map(of_sagas).collect()
+    ]
+}
+
+fn operators() -> Vec<Scenario> {
+    use Code::{G1, G3, O4};
+    let visit = |ms, how| at(ms, What::ResolveStuck { how });
+    vec![
+        Scenario {
+            shows: &[
+                ("", "stuck action of"),
+                ("", "resolved p3: retry"),
+                ("", "stuck action of p3"),
+                ("", "resolved p3: skip"),
+                ("", "stuck action of p3"),
+                ("", "resolved p3: done"),
+            ],
+            ..scenario(
+                "a-step-after-the-pivot-is-refused",
+                "there is no way but on, and no way on: operators try again in vain, skip, and say that it is done",
+                &[G3, O4],
+                vec![
+                    at(200, What::ActionsRefused { participant: 3, for_ms: 5_700 }),
+                    visit(1_800, HowResolved::Retry),
+                    visit(3_200, HowResolved::Skip),
+                    visit(4_800, HowResolved::Done),
+                ],
+            )
+        },
+        scenario(
+            "a-step-is-tried-again-after-a-restart",
+            "operators retry in vain, the coordinator restarts, and then one word is enough: no former refusal counts",
+            &[G3, O4],
+            vec![
+                at(200, What::ActionsRefused { participant: 3, for_ms: 5_700 }),
+                visit(1_800, HowResolved::Retry),
+                visit(2_600, HowResolved::Retry),
+                visit(3_400, HowResolved::Retry),
+                visit(4_200, HowResolved::Retry),
+                at(5_000, crash(COORDINATOR, 300)),
+            ],
+        ),
+        peculiar(
+            Scenario {
+                shows: &[
+                    ("", "stuck compensation of p3"),
+                    ("", "resolved p3: skip"),
+                    ("", "stuck compensation of p3"),
+                    ("", "resolved p3: done"),
+                ],
+                ..scenario(
+                    "a-compensation-is-passed-over",
+                    "a compensation is refused for good: operators pass it over, what was done stays, and a skip is reported",
+                    &[G1, O4],
+                    vec![
+                        at(300, What::CompensationsRefused { participant: 3, for_ms: 5_500 }),
+                        visit(2_500, HowResolved::Skip),
+                        visit(5_000, HowResolved::Done),
+                    ],
+                )
+            },
+            |shape| shape.transactions_per_client = 60,
+        ),
+    ]
+}
+
+fn choices() -> Vec<Scenario> {
+    use Code::{G2, G4, P1 as CRASHES};
+    let unable = Scenario {
+        shows: &[
+            ("t", "voted p3 refused: invalid-work"),
+            ("a", "chosen saga: participant p3 cannot prepare"),
+            ("a", "logged ended"),
+        ],
+        ..scenario(
+            "a-participant-cannot-prepare",
+            "auto takes the saga where somebody cannot prepare, also after a restart; two-phase commits are refused",
+            &[G2, CRASHES],
+            vec![at(2_500, crash(COORDINATOR, 500))],
+        )
+    };
+    let spared = Scenario {
+        shows: &[
+            ("a", "chosen two-phase commit"),
+            ("", "deadline-passed"),
+            ("a", "chosen saga: participant p1 has let too many transactions wait"),
+            ("a", "chosen two-phase commit"),
+            ("a", "voted p1"),
+        ],
+        ..scenario(
+            "auto-spares-whoever-lets-it-wait",
+            "prepares at p1 run into their deadlines: auto takes the saga there, and returns once a probe is answered",
+            &[G4],
+            vec![at(300, What::SlowPrepares { participant: 1, by_ms: 1_500, for_ms: 3_000 })],
+        )
+    };
+    vec![
+        peculiar(unable, |shape| shape.cannot_prepare = Some(3)),
+        peculiar(spared, |shape| {
+            shape.timeout_ms = 600;
+            shape.breaker = Some(Breaker { threshold: 2, pause_ms: 700 });
+        }),
+    ]
 }

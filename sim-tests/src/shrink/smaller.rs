@@ -43,8 +43,13 @@ pub(super) const SIZES: [Size; 4] = [
 pub(super) const LENGTHS: [Size; 1] =
     [Size { get: |plan| plan.shape.heal_at_ms, set: |plan, to| plan.shape.heal_at_ms = to, least: 200, grain: 100 }];
 
-/// Without the faults of those who do not take part any more.
+/// What servers are peculiar in from the start, taken away one after the other.
+pub(super) const PLAIN: [fn(&mut Plan); 2] =
+    [|plan| plan.shape.cannot_prepare = None, |plan| plan.shape.breaker = None];
+
+/// Without the faults and peculiarities of those who do not take part any more.
 pub(super) fn fitting(mut plan: Plan) -> Plan {
+    plan.shape.cannot_prepare = plan.shape.cannot_prepare.filter(|number| *number <= plan.shape.participants);
     let shape = plan.shape.clone();
     let takes_over = plan.faults.iter().any(|fault| matches!(fault.what, What::Takeover { .. }));
     let takes_part = |host: Host| match host {

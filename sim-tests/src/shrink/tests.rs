@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::{Fault, Host, Shape, What, When};
+use crate::plan::{Breaker, Fault, Host, Shape, What, When};
 
 fn at(ms: u64, what: What) -> Fault {
     Fault { when: When::At { ms }, what }
@@ -44,6 +44,17 @@ fn all_that_does_not_matter_is_left_out() {
     assert_eq!(faults.len(), 2, "{faults:?}");
     assert!(has_crash_of_at_least(&shrunk.plan, 400) && !has_crash_of_at_least(&shrunk.plan, 500), "{faults:?}");
     assert_eq!(faults[1], at(2_222, pause(1, 10)));
+}
+
+#[test]
+fn a_peculiarity_stays_only_where_it_matters_and_its_participant_is_there() {
+    let mut plan = large();
+    plan.shape.cannot_prepare = Some(3);
+    plan.shape.breaker = Some(Breaker { threshold: 1, pause_ms: 500 });
+    let shrunk = shrink(&plan, "rule", 1_000, |plan| broken(plan.shape.breaker.is_some()));
+    assert_eq!((shrunk.plan.shape.cannot_prepare, shrunk.plan.shape.breaker.is_some()), (None, true));
+    let shrunk = shrink(&plan, "rule", 1_000, |plan| broken(plan.shape.cannot_prepare.is_some()));
+    assert_eq!((shrunk.plan.shape.cannot_prepare, shrunk.plan.shape.participants), (Some(3), 3));
 }
 
 #[test]

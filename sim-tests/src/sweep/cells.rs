@@ -43,7 +43,7 @@ pub fn states() -> impl Iterator<Item = &'static str> {
 }
 
 /// The table's lines: what the simulation tells apart.
-pub const CODES: [Code; 30] = [
+pub const CODES: [Code; 33] = [
     Code::S1,
     Code::S2,
     Code::S3,
@@ -73,7 +73,10 @@ pub const CODES: [Code; 30] = [
     Code::C1,
     Code::O1,
     Code::O3,
+    Code::O4,
     Code::G1,
+    Code::G3,
+    Code::G4,
 ];
 
 /// Lines of the catalogue that have no line here, and why.
@@ -92,12 +95,12 @@ pub struct Impossible {
 
 pub const IMPOSSIBLE: [Impossible; 5] = [
     Impossible {
-        codes: &[Code::P1, Code::P2, Code::P3, Code::P4, Code::P5, Code::P6, Code::P8, Code::N6, Code::O3],
+        codes: &[Code::P1, Code::P2, Code::P3, Code::P4, Code::P5, Code::P6, Code::P8, Code::N6, Code::O3, Code::O4],
         states: &["executing", "prepared", "read-only", "aborting", "resolving"],
         why: "it happens at a coordinator, which has transactions and no branches",
     },
     Impossible {
-        codes: &[Code::P7, Code::S9, Code::O1, Code::G1],
+        codes: &[Code::P7, Code::S9, Code::O1, Code::G1, Code::G3, Code::G4],
         states: &[
             "preparing",
             "confirming",

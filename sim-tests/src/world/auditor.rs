@@ -4,14 +4,16 @@ use super::client::{connect, options, submit};
 use super::net;
 use super::shared::{Shared, now_us};
 use super::workload;
-use crate::plan::Host;
+use crate::plan::{Host, HowResolved};
 use crate::run::{CallKind, FinalOutcome, Reply, Work};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
-use undoubt_client::{Client, Filter, ListQuery, ParticipantClient, QueryError, StepResolution, TransactionView};
-use undoubt_vocabulary::{AbortReason, Outcome, StepName, TxId};
+use undoubt_client::{
+    BranchView, Client, Filter, ListQuery, ParticipantClient, QueryError, StepResolution, TransactionView,
+};
+use undoubt_vocabulary::{AbortReason, BranchOutcome, InvalidId, Outcome, StepName, TxId};
 
 /// How often it is looked whether all is over.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
@@ -150,21 +152,57 @@ impl Auditor {
         }
         for (name, work) in works {
             let outcome = match (&self.coordinator, name.parse::<TxId>()) {
-                (Some(coordinator), Ok(tx)) => outcome(coordinator, &tx, &work).await,
+                (Some(coordinator), Ok(tx)) => self.outcome(coordinator, &tx, &work).await,
                 (None, _) | (_, Err(_)) => FinalOutcome::Unknown,
             };
             self.shared.finals().outcomes.insert(name, outcome);
         }
     }
 
-    /// Locks everything once.
+    async fn outcome(&self, coordinator: &Client, tx: &TxId, work: &Work) -> FinalOutcome {
+        match coordinator.get(tx).await {
+            Ok(view) => {
+                let without = done_without(&view);
+                if !without.is_empty() {
+                    self.shared.finals().done_without.insert(tx.to_string(), without);
+                }
+                match view.known.decided {
+                    Some(Outcome::Committed) => FinalOutcome::Committed {
+                        reads: workload::reads(work, &view.known.results),
+                        damaged: view.heuristic_damage,
+                    },
+                    Some(Outcome::Aborted(AbortReason::GivenUp { .. })) => FinalOutcome::GivenUp,
+                    Some(Outcome::Aborted(_)) => FinalOutcome::Aborted { damaged: view.heuristic_damage },
+                    None => FinalOutcome::Unknown,
+                }
+            }
+            Err(QueryError::NotFound { .. }) => FinalOutcome::NotFound,
+            Err(
+                QueryError::Refused { .. }
+                | QueryError::Unanswered(_)
+                | QueryError::Malformed(_)
+                | QueryError::Unexpected { .. },
+            ) => FinalOutcome::Unknown,
+        }
+    }
+
+    /// Locks everything once. What is noted is the last word, or the first that was no commit.
     async fn probe(&self) -> turmoil::Result {
         let Some(coordinator) = &self.coordinator else { return Ok(()) };
-        let work = workload::probe(&self.shared.plan.shape);
+        for (number, work) in workload::probes(&self.shared.plan.shape).iter().enumerate() {
+            if !self.probe_with(coordinator, number, work).await? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it committed in the end.
+    async fn probe_with(&self, coordinator: &Client, number: usize, work: &Work) -> Result<bool, InvalidId> {
         for attempt in 1..=MAX_PROBES {
-            let tx: TxId = format!("probe-{attempt}").parse()?;
+            let tx: TxId = format!("probe-{}-{attempt}", number + 1).parse()?;
             let call = self.shared.asked(AUDITOR, &tx.to_string(), CallKind::Submit(work.clone()));
-            let reply = submit(&self.shared, coordinator, &tx, &work).await;
+            let reply = submit(&self.shared, coordinator, &tx, work).await;
             self.shared.told(call, reply.clone());
             let committed = match &reply {
                 Reply::Committed(_) => true,
@@ -172,31 +210,31 @@ impl Auditor {
             };
             self.shared.finals().probe = Some(reply);
             if committed {
-                break;
+                return Ok(true);
             }
             sleep(LOOK_PERIOD).await;
         }
-        Ok(())
+        Ok(false)
     }
 }
 
-async fn outcome(coordinator: &Client, tx: &TxId, work: &Work) -> FinalOutcome {
-    match coordinator.get(tx).await {
-        Ok(view) => match view.known.decided {
-            Some(Outcome::Committed) => FinalOutcome::Committed {
-                reads: workload::reads(work, &view.known.results),
-                damaged: view.heuristic_damage,
-            },
-            Some(Outcome::Aborted(AbortReason::GivenUp { .. })) => FinalOutcome::GivenUp,
-            Some(Outcome::Aborted(_)) => FinalOutcome::Aborted { damaged: view.heuristic_damage },
-            None => FinalOutcome::Unknown,
-        },
-        Err(QueryError::NotFound { .. }) => FinalOutcome::NotFound,
-        Err(
-            QueryError::Refused { .. }
-            | QueryError::Unanswered(_)
-            | QueryError::Malformed(_)
-            | QueryError::Unexpected { .. },
-        ) => FinalOutcome::Unknown,
-    }
+/// Steps that a saga ended without, by its record: nobody knows of one that was skipped, and one that was done by other
+/// means has no results.
+fn done_without(saga: &TransactionView) -> BTreeMap<u8, HowResolved> {
+    let done = matches!(saga.known.decided, Some(Outcome::Committed));
+    let how = |step: &BranchView| {
+        let without_results = || saga.known.results.get(&step.participant).is_some_and(|result| result.is_empty());
+        match step.outcome? {
+            BranchOutcome::Unknown => Some(HowResolved::Skip),
+            BranchOutcome::Committed => (done && without_results()).then_some(HowResolved::Done),
+            BranchOutcome::Aborted | BranchOutcome::HeuristicallyCommitted | BranchOutcome::HeuristicallyAborted => {
+                None
+            }
+        }
+    };
+    let one = |step: &BranchView| match step.participant.as_str().parse() {
+        Ok(Host::Participant(number)) => Some((number, how(step)?)),
+        Ok(Host::Coordinator | Host::Standby | Host::Client(_)) | Err(_) => None,
+    };
+    if saga.saga { saga.branches.iter().filter_map(one).collect() } else { BTreeMap::new() }
 }

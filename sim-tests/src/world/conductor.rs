@@ -39,7 +39,8 @@ enum Act {
     /// It lied until now, and the power fails.
     LiesEnd(Host),
     PutDisksRight,
-    CompensateAgain(Host),
+    /// This fault has upset a resource until now.
+    Calm(usize),
 }
 
 pub(super) struct Conductor<'a> {
@@ -186,7 +187,7 @@ impl<'a> Conductor<'a> {
                 self.after(RESTART_AFTER_MS, Act::Start(host));
             }
             Act::PutDisksRight => self.shared.put_disks_right(),
-            Act::CompensateAgain(host) => self.shared.compensates_again(host),
+            Act::Calm(index) => self.shared.change_temper(&self.shared.plan.faults[index].what, false),
         }
     }
 
@@ -200,10 +201,10 @@ impl<'a> Conductor<'a> {
         let lasts = what.lasts_ms().map(|ms| now_us + ms * 1_000);
         self.hits.push(Hit { fault: index, states: met });
         self.record(None, Event::Fault { index, what: what.to_string(), ends_at_us: lasts });
-        self.make_happen(&what, &self.shared.plan.faults[index].when.clone());
+        self.make_happen(index, &what, &self.shared.plan.faults[index].when.clone());
     }
 
-    fn make_happen(&mut self, what: &What, when: &When) {
+    fn make_happen(&mut self, index: usize, what: &What, when: &When) {
         let point = match when {
             When::Point { host, point, .. } => Some((*host, point.clone())),
             When::At { .. } => None,
@@ -289,9 +290,10 @@ impl<'a> Conductor<'a> {
             What::Resolve { participant, commit } => {
                 operator::resolve(&mut self.sim, &self.shared, participant, commit)
             }
-            What::CompensationsRefused { participant, for_ms } => {
-                self.after(for_ms, Act::CompensateAgain(Host::Participant(participant)));
-            }
+            What::CompensationsRefused { for_ms, .. }
+            | What::ActionsRefused { for_ms, .. }
+            | What::SlowPrepares { for_ms, .. } => self.after(for_ms, Act::Calm(index)),
+            What::ResolveStuck { how } => operator::resolve_stuck(&mut self.sim, &self.shared, how),
             What::Forget => operator::forget(&mut self.sim, &self.shared),
         }
     }

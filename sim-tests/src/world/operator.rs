@@ -2,10 +2,13 @@
 
 use super::net;
 use super::shared::Shared;
-use crate::plan::Host;
+use crate::plan::{Host, HowResolved};
+use crate::run::PassedOver;
 use std::sync::Arc;
 use std::time::Duration;
-use undoubt_client::{Client, ClientOptions, Filter, ListQuery, ParticipantClient, Resolution};
+use undoubt_client::{
+    Client, ClientOptions, Filter, ListQuery, OperatorError, ParticipantClient, Resolution, StepResolution,
+};
 
 /// Operators do not wait long.
 fn options() -> ClientOptions {
@@ -44,6 +47,47 @@ pub(super) fn forget(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>) {
         if let Some(open) = open.transactions.first() {
             // It may have been acknowledged meanwhile.
             let _ = coordinator.forget(&open.tx, "operator", "it took too long").await;
+        }
+        Ok(())
+    });
+}
+
+/// Ends every step that is stuck, and remembers what was passed over.
+pub(super) fn resolve_stuck(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, how: HowResolved) {
+    let (name, shared) = (desk(shared), shared.clone());
+    sim.client(name, async move {
+        let towards = shared.clone();
+        let coordinator = Client::with_channel(net::channel(move || net::address(towards.primary())), options());
+        let query = ListQuery { filter: Filter::Open, limit: 100, ..ListQuery::default() };
+        let Ok(open) = coordinator.list(&query).await else { return Ok(()) };
+        let (way, passes_over) = match how {
+            HowResolved::Retry => (StepResolution::Retry, false),
+            HowResolved::Skip => (StepResolution::Skip, true),
+            HowResolved::Done => (StepResolution::Done, true),
+        };
+        for saga in open.transactions {
+            let stuck = saga.branches.iter().filter(|step| step.state == "stuck");
+            for (step, participant) in stuck.filter_map(|step| Some((step.step.clone()?, &step.participant))) {
+                let told = coordinator.resolve_step(&saga.tx, step.as_str(), way, "operator", "it is stuck").await;
+                let certain = match told {
+                    // Of a saga that is over the same is told to whoever comes late.
+                    Ok(known) => known.decided.is_none(),
+                    Err(OperatorError::Unclear(_) | OperatorError::Malformed { .. }) => false,
+                    // It went on meanwhile, or nobody was there.
+                    Err(
+                        OperatorError::NotFound { .. }
+                        | OperatorError::WrongState { .. }
+                        | OperatorError::Refused { .. }
+                        | OperatorError::NotOffered { .. }
+                        | OperatorError::NotReached(_),
+                    ) => continue,
+                    Err(OperatorError::Unexpected { .. }) => false,
+                };
+                if let (true, Ok(Host::Participant(participant))) = (passes_over, participant.as_str().parse()) {
+                    let tx = saga.tx.to_string();
+                    shared.finals().passed_over.push(PassedOver { tx, participant, how, certain });
+                }
+            }
         }
         Ok(())
     });

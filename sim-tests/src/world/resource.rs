@@ -6,11 +6,17 @@ use crate::plan::Host;
 use crate::trace::{BranchState, Event};
 use bytes::Bytes;
 use std::sync::Arc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{BranchId, Heuristic, Recovered, ResourceError, ResourceManager, StepId};
 use undoubt_vocabulary::{
     CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId, Vote,
 };
+
+/// For good.
+fn refused(why: &str) -> StepOutcome {
+    StepOutcome::Refused(Refusal::new(RefusalCode::Condition, why))
+}
 
 #[derive(Debug)]
 pub(super) struct Observed<R> {
@@ -49,7 +55,8 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
     }
 
     fn can_prepare(&self) -> bool {
-        self.resource.can_prepare()
+        let unable = self.shared.plan.shape.cannot_prepare.map(Host::Participant);
+        self.resource.can_prepare() && unable != Some(self.host)
     }
 
     async fn recover(&self) -> Result<Recovered, ResourceError> {
@@ -76,6 +83,11 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
         self.note(&branch, BranchState::Executing);
         self.shared.reach(self.host, "executing");
         let two_phase = prepare.execution == Execution::TwoPhase;
+        let slow = self.shared.temper(self.host).prepares_after;
+        if !slow.is_zero() {
+            // Whoever cancels it need not wait.
+            let _ = timeout(slow, cancelled.cancelled()).await;
+        }
         let vote = self.resource.prepare(branch.clone(), prepare, cancelled).await?;
         let state = match &vote {
             Vote::Prepared { .. } => BranchState::Prepared,
@@ -136,6 +148,9 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
         run: RunStep,
         cancelled: CancellationToken,
     ) -> Result<StepOutcome, ResourceError> {
+        if self.shared.temper(self.host).refuses_actions {
+            return Ok(refused("it does not act at the moment"));
+        }
         self.note_step(&step, BranchState::Acting);
         self.shared.reach(self.host, "acting");
         let outcome = self.resource.act(step.clone(), run, cancelled).await?;
@@ -144,9 +159,8 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
     }
 
     async fn compensate(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
-        if self.shared.refuses_compensations(self.host) {
-            let why = "it does not compensate at the moment";
-            return Ok(StepOutcome::Refused(Refusal::new(RefusalCode::Condition, why)));
+        if self.shared.temper(self.host).refuses_compensations {
+            return Ok(refused("it does not compensate at the moment"));
         }
         self.note_step(&step, BranchState::Compensating);
         self.shared.reach(self.host, "compensating");

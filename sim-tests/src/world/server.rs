@@ -114,6 +114,7 @@ fn coordinator_config(shared: &Shared) -> coordinator::Config {
         let host = Host::Participant(number);
         coordinator::ParticipantAddress { name: host.to_string(), address: net::address(host) }
     };
+    let preset = coordinator::Config::default();
     coordinator::Config {
         participants: (1..=shape.participants).map(participant).collect(),
         default_timeout_ms: shape.timeout_ms,
@@ -125,6 +126,8 @@ fn coordinator_config(shared: &Shared) -> coordinator::Config {
         keep_alive_ms: 2_000,
         retention_s: shape.retention_s,
         min_free_bytes: MIN_FREE_BYTES,
-        ..coordinator::Config::default()
+        breaker_threshold: shape.breaker.map_or(preset.breaker_threshold, |breaker| breaker.threshold),
+        breaker_pause_ms: shape.breaker.map_or(preset.breaker_pause_ms, |breaker| breaker.pause_ms),
+        ..preset
     }
 }

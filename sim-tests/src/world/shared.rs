@@ -4,11 +4,12 @@ use super::Process;
 use super::cells::states_hit;
 use super::mutant::Mutant;
 use super::random::{random, seed_of};
+use super::temper::Temper;
 use crate::disk::Disk;
 use crate::plan::{Host, Plan, What, When};
 use crate::run::{Call, CallKind, Finals, Reply};
 use crate::trace::{Event, Recorder};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -48,8 +49,7 @@ pub(super) struct Shared {
     swapped: Mutex<BTreeMap<Host, Host>>,
     /// The coordinator that clients talk to.
     primary: Mutex<Host>,
-    /// Participants that refuse compensations at the moment.
-    uncompensating: Mutex<BTreeSet<Host>>,
+    tempers: Mutex<BTreeMap<Host, Temper>>,
     calls: Mutex<Vec<Call>>,
     /// Operators' desks in use.
     desks: Mutex<u32>,
@@ -78,7 +78,7 @@ impl Shared {
             orders: Mutex::default(),
             swapped: Mutex::default(),
             primary: Mutex::new(Host::Coordinator),
-            uncompensating: Mutex::default(),
+            tempers: Mutex::default(),
             calls: Mutex::default(),
             desks: Mutex::default(),
             finals: Mutex::default(),
@@ -99,12 +99,15 @@ impl Shared {
         &self.disks[&inside]
     }
 
-    pub(super) fn refuses_compensations(&self, host: Host) -> bool {
-        lock(&self.uncompensating).contains(&host)
+    /// Of the resource there.
+    pub(super) fn temper(&self, host: Host) -> Temper {
+        lock(&self.tempers).get(&host).copied().unwrap_or_default()
     }
 
-    pub(super) fn compensates_again(&self, host: Host) {
-        lock(&self.uncompensating).remove(&host);
+    pub(super) fn change_temper(&self, what: &What, begins: bool) {
+        if let Some(participant) = Temper::changed_by(what) {
+            lock(&self.tempers).entry(Host::Participant(participant)).or_default().change(what, begins);
+        }
     }
 
     pub(super) fn swap_disks(&self, one: Host, other: Host) {
@@ -215,9 +218,10 @@ impl Shared {
             | What::VoteLost { .. }
             | What::Clock { .. }
             | What::Resolve { .. }
-            | What::Forget => {}
-            What::CompensationsRefused { participant, .. } => {
-                lock(&self.uncompensating).insert(Host::Participant(*participant));
+            | What::Forget
+            | What::ResolveStuck { .. } => {}
+            What::CompensationsRefused { .. } | What::ActionsRefused { .. } | What::SlowPrepares { .. } => {
+                self.change_temper(what, true);
             }
         }
     }
@@ -310,7 +314,10 @@ fn kills(what: &What, host: Host) -> bool {
         | What::Clock { .. }
         | What::Resolve { .. }
         | What::Forget
-        | What::CompensationsRefused { .. } => false,
+        | What::CompensationsRefused { .. }
+        | What::ActionsRefused { .. }
+        | What::SlowPrepares { .. }
+        | What::ResolveStuck { .. } => false,
     }
 }
 

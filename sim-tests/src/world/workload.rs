@@ -77,13 +77,15 @@ pub(super) fn other(work: &Work) -> Work {
     work.keys().map(|at| (*at, vec![Op::Transfer { account: 0, delta: 1_000 }])).collect()
 }
 
-/// Touches everything, so that it meets any lock that was left behind.
-pub(super) fn probe(shape: &Shape) -> Work {
+/// Together they touch everything, so that they meet any lock that was left behind. Who cannot prepare is alone.
+pub(super) fn probes(shape: &Shape) -> Vec<Work> {
     let ops = |_| {
         let accounts = (0..shape.keys).map(|account| Op::Transfer { account, delta: 0 });
         accounts.chain((0..shape.keys).map(|register| Op::ReadWrite { register })).collect()
     };
-    (1..=shape.participants).map(|at| (at, ops(at))).collect()
+    let (alone, together): (Work, Work) =
+        (1..=shape.participants).map(|at| (at, ops(at))).partition(|(at, _)| shape.cannot_prepare == Some(*at));
+    [together, alone].into_iter().filter(|work| !work.is_empty()).collect()
 }
 
 fn within_one(at: u8, from: u8, keys: u8, amount: i64) -> Work {

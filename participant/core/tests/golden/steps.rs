@@ -101,6 +101,25 @@ fn a_refused_action_runs_again_at_a_higher_attempt_only() {
 }
 
 #[test]
+fn a_coordinator_that_has_restarted_is_refused_nothing_for_attempts_of_its_former_life() {
+    let mut script = Script::new();
+    script.act(0, 3);
+    script.acted(0, refused());
+    script.act(1, 1);
+    script.acted(1, did());
+    script.compensate(1, 3);
+    script.compensated(1, refused());
+    script.act(2, 3);
+    script.hello(2, 2);
+    script.epoch_recorded(2);
+    script.acted(2, refused());
+    for (index, half, attempt) in [(0, Half::Action, 1), (1, Half::Compensation, 1), (2, Half::Action, 2)] {
+        script.hear(2, ToParticipant::Run(run(ticket(1, 0), index, half, attempt)));
+    }
+    check("step-attempts-anew", &script.text);
+}
+
+#[test]
 fn a_compensation_undoes_what_is_in_effect_once_and_is_given_its_result() {
     let mut script = Script::new();
     script.act(0, 1);

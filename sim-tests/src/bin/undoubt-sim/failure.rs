@@ -83,8 +83,9 @@ pub(crate) fn draw(run: &Run, broken: &[Broken], command: &str, file: &PathBuf) 
 /// The size of a plan's world.
 pub(crate) fn world(plan: &Plan) -> String {
     let shape = &plan.shape;
+    let peculiar: String = shape.peculiarities().iter().map(|one| format!("; {one}")).collect();
     format!(
-        "{}, {} with {} each, {} of each kind at each participant; healed after {}.{:03} s",
+        "{}, {} with {} each, {} of each kind at each participant; healed after {}.{:03} s{peculiar}",
         count(shape.participants.into(), "participant"),
         count(shape.clients.into(), "client"),
         count(shape.transactions_per_client.into(), "transaction"),

@@ -36,6 +36,8 @@ struct Verdict {
     broken: Vec<Broken>,
     /// Faults that found no occasion.
     never_struck: Vec<String>,
+    /// What it is about has not come about.
+    missing: Option<String>,
 }
 
 impl Scenarios {
@@ -67,11 +69,14 @@ impl Scenarios {
         let hits = examined.run.iter().flat_map(|run| &run.hits).map(|(fault, _)| *fault).collect::<Vec<_>>();
         let faults = scenario.plan.faults.iter().enumerate();
         let idle = faults.filter(|(index, _)| !hits.contains(index)).map(|(_, fault)| fault.to_string());
+        let missed = examined.run.as_ref().and_then(|run| scenario.misses(run));
+        let missing = missed.map(|(tx, note)| format!("{tx}...: {note}"));
         let verdict = Verdict {
             name: scenario.name,
             about: scenario.about,
             codes: codes(scenario),
-            sound: examined.broken.is_empty(),
+            sound: examined.broken.is_empty() && missing.is_none(),
+            missing,
             never_struck: idle.collect(),
             broken: examined.broken,
         };
@@ -95,7 +100,10 @@ impl Verdict {
         for fault in &self.never_struck {
             told += &format!("\n  never struck: {fault}");
         }
-        if !self.sound {
+        if let Some(note) = &self.missing {
+            told += &format!("\n  never noted: {note}");
+        }
+        if !self.broken.is_empty() {
             told = format!("{told}\n{}", told_broken(&self.broken, 0));
         }
         told

@@ -1,0 +1,159 @@
+//! What operators make of stuck steps: just that is what a saga ends with, no more and no less.
+//!
+//! A step is stuck because half of it was refused for good, so nothing of that half is in effect. An operator who passes
+//! it over, by skipping it or by saying that it is done, changes no data here: where the saga was done the step is not in
+//! effect, where it was undone it still is. [`super::atomicity`] and [`super::durability`] leave such steps to this.
+//!
+//! * `effect`: a step that was passed over is as its refusals left it.
+//! * `unfounded`: nobody but an operator passes over a step.
+//! * `lost`: what an operator was told is on record stays so. Not so for an undone saga's step that is said to be done:
+//!   the record knows it only as undone.
+//! * All are excused for what a lying disk destroyed, and where no coordinator is left to ask.
+
+use super::Violation;
+use super::facts::{Transaction, describe, transactions};
+use crate::plan::HowResolved;
+use crate::run::{FinalOutcome, Participant, Run};
+use std::collections::BTreeMap;
+
+pub fn check(run: &Run) -> Vec<Violation> {
+    let sound = transactions(run).into_values().filter(|transaction| !transaction.is_excused());
+    sound.flat_map(|transaction| one(run, &transaction)).collect()
+}
+
+fn one(run: &Run, transaction: &Transaction<'_>) -> Vec<Violation> {
+    let tx = transaction.tx;
+    let done = match transaction.outcome() {
+        FinalOutcome::Committed { .. } => true,
+        FinalOutcome::Aborted { .. } => false,
+        FinalOutcome::GivenUp | FinalOutcome::NotFound | FinalOutcome::Unknown => return Vec::new(),
+    };
+    let nothing = BTreeMap::new();
+    let record = run.finals.done_without.get(tx).unwrap_or(&nothing);
+    let claims = || run.finals.passed_over.iter().filter(|claim| claim.tx == tx);
+    let mut broken = Vec::new();
+    for (participant, how) in record {
+        if !claims().any(|claim| claim.participant == *participant && claim.how == *how) {
+            let what =
+                format!("the record of {tx} says {} of the step at p{participant}, and no operator did", word(*how));
+            broken.push(Violation::of("operators.unfounded", tx, what));
+        }
+        broken.extend(effect(transaction, *participant, done));
+    }
+    for claim in claims().filter(|claim| claim.certain && !record.contains_key(&claim.participant)) {
+        if done || claim.how == HowResolved::Skip {
+            let (how, at) = (word(claim.how), claim.participant);
+            let what =
+                format!("an operator was told that the step of {tx} at p{at} is {how}, and its record does not say so");
+            broken.push(Violation::of("operators.lost", tx, what));
+        } else {
+            broken.extend(effect(transaction, claim.participant, done));
+        }
+    }
+    broken
+}
+
+fn effect(transaction: &Transaction<'_>, participant: Participant, done: bool) -> Option<Violation> {
+    let tx = transaction.tx;
+    (transaction.took_effect(participant) == Some(done)).then(|| {
+        let (outcome, effect) = (describe(transaction.outcome()), if done { "in effect" } else { "not in effect" });
+        let what = format!("{tx} is {outcome}; an operator passed over its step at p{participant}, and it is {effect}");
+        Violation::of("operators.effect", tx, what)
+    })
+}
+
+fn word(how: HowResolved) -> &'static str {
+    match how {
+        HowResolved::Retry => "tried again",
+        HowResolved::Skip => "skipped",
+        HowResolved::Done => "done by other means",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::fixture::{Fixture, rules, transfer};
+    use crate::check::{atomicity, durability};
+    use crate::run::PassedOver;
+
+    /// A saga of two steps, whose second an operator has passed over.
+    fn skipped() -> Run {
+        let mut run = Fixture::default().commit("s1", transfer(1, 2, 10)).run();
+        let found = run.finals.participants.get_mut(&2).unwrap();
+        found.marks.clear();
+        found.accounts.insert(0, 100);
+        run.finals.outcomes.insert("s1".into(), FinalOutcome::Committed { reads: None, damaged: true });
+        run.finals.done_without.insert("s1".into(), BTreeMap::from([(2, HowResolved::Skip)]));
+        let claim = PassedOver { tx: "s1".into(), participant: 2, how: HowResolved::Skip, certain: true };
+        run.finals.passed_over.push(claim);
+        run
+    }
+
+    fn broken(change: impl FnOnce(&mut Run)) -> Vec<&'static str> {
+        let mut run = skipped();
+        change(&mut run);
+        crate::check::check_all(&run).into_iter().map(|broken| broken.rule).collect()
+    }
+
+    #[test]
+    fn a_saga_may_end_without_a_step_that_an_operator_passed_over() {
+        assert_eq!(broken(|_| {}), [""; 0]);
+    }
+
+    #[test]
+    fn the_other_steps_have_to_be_there_all_the_same() {
+        let mut run = skipped();
+        run.finals.participants.get_mut(&1).unwrap().marks.clear();
+        assert_eq!(rules(atomicity::check, &run), ["atomicity.outcome"]);
+        assert_eq!(rules(durability::check, &run), ["durability.effect"]);
+    }
+
+    #[test]
+    fn a_skipped_step_that_took_effect_is_found() {
+        let found = broken(|run| {
+            let found = run.finals.participants.get_mut(&2).unwrap();
+            found.marks.insert("s1".into());
+            found.accounts.insert(0, 110);
+        });
+        assert_eq!(found, ["operators.effect"]);
+    }
+
+    #[test]
+    fn nobody_but_an_operator_passes_over_a_step_and_his_word_is_kept() {
+        assert_eq!(broken(|run| run.finals.passed_over.clear()), ["operators.unfounded"]);
+        assert_eq!(broken(|run| run.finals.passed_over[0].how = HowResolved::Done), ["operators.unfounded"]);
+        let lost = broken(|run| {
+            run.finals.done_without.clear();
+            run.finals.outcomes.insert("s1".into(), FinalOutcome::Committed { reads: None, damaged: false });
+        });
+        assert_eq!(lost, ["atomicity.outcome", "durability.effect", "operators.lost"]);
+    }
+
+    #[test]
+    fn a_skipped_step_is_damage_and_has_to_be_reported() {
+        let silent = FinalOutcome::Committed { reads: None, damaged: false };
+        let found = broken(|run| drop(run.finals.outcomes.insert("s1".into(), silent)));
+        assert_eq!(found, ["atomicity.damage-unreported"]);
+    }
+
+    #[test]
+    fn a_compensation_that_was_passed_over_leaves_its_action_in_effect() {
+        let undone = |run: &mut Run, how| {
+            *run = Fixture::default().abort("s1", transfer(1, 2, 10)).run();
+            let found = run.finals.participants.get_mut(&2).unwrap();
+            found.marks.insert("s1".into());
+            found.accounts.insert(0, 110);
+            let claim = PassedOver { tx: "s1".into(), participant: 2, how, certain: true };
+            run.finals.passed_over.push(claim);
+        };
+        assert_eq!(broken(|run| undone(run, HowResolved::Done)), [""; 0]);
+        let gone = broken(|run| {
+            undone(run, HowResolved::Done);
+            let found = run.finals.participants.get_mut(&2).unwrap();
+            found.marks.clear();
+            found.accounts.insert(0, 100);
+        });
+        assert_eq!(gone, ["operators.effect"]);
+    }
+}

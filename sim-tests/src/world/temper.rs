@@ -1,0 +1,55 @@
+//! How a participant's resource treats its callers at the moment, as faults have it.
+
+use crate::plan::What;
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Temper {
+    pub(super) refuses_actions: bool,
+    pub(super) refuses_compensations: bool,
+    /// Before anything of a prepare is done.
+    pub(super) prepares_after: Duration,
+}
+
+impl Temper {
+    /// Whose temper a fault changes.
+    pub(super) fn changed_by(what: &What) -> Option<u8> {
+        match what {
+            What::ActionsRefused { participant, .. }
+            | What::CompensationsRefused { participant, .. }
+            | What::SlowPrepares { participant, .. } => Some(*participant),
+            What::Crash { .. }
+            | What::Gone { .. }
+            | What::Pause { .. }
+            | What::Takeover { .. }
+            | What::Partition { .. }
+            | What::Clog { .. }
+            | What::Tamper { .. }
+            | What::LyingSyncs { .. }
+            | What::SyncFails { .. }
+            | What::RolledBack { .. }
+            | What::BitFlip { .. }
+            | What::DiskFull { .. }
+            | What::ReadOnlyDisk { .. }
+            | What::SlowDisk { .. }
+            | What::Wiped { .. }
+            | What::Swapped { .. }
+            | What::VoteLost { .. }
+            | What::Clock { .. }
+            | What::Resolve { .. }
+            | What::Forget
+            | What::ResolveStuck { .. } => None,
+        }
+    }
+
+    /// The fault begins or, with `false`, ends. Those of one kind do not add up: the first end ends them all.
+    pub(super) fn change(&mut self, what: &What, begins: bool) {
+        if let What::ActionsRefused { .. } = what {
+            self.refuses_actions = begins;
+        } else if let What::CompensationsRefused { .. } = what {
+            self.refuses_compensations = begins;
+        } else if let What::SlowPrepares { by_ms, .. } = what {
+            self.prepares_after = if begins { Duration::from_millis(*by_ms) } else { Duration::ZERO };
+        }
+    }
+}
