@@ -127,7 +127,7 @@ mod tests {
             run.finals.done_without.clear();
             run.finals.outcomes.insert("s1".into(), FinalOutcome::Committed { reads: None, damaged: false });
         });
-        assert_eq!(lost, ["atomicity.outcome", "durability.effect", "operators.lost"]);
+        assert_eq!(lost, ["atomicity.partial", "durability.effect", "operators.lost"]);
     }
 
     #[test]
