@@ -72,7 +72,7 @@ impl Report<'_> {
 }
 
 /// A part of the benchmark, which can be run alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
     Floors,
     Headline,
@@ -88,44 +88,6 @@ pub enum Part {
     Recovery,
     Peers,
     Endurance,
-}
-
-impl Part {
-    pub const ALL: [Part; 14] = [
-        Part::Floors,
-        Part::Headline,
-        Part::Lone,
-        Part::Participants,
-        Part::Modes,
-        Part::InFlight,
-        Part::Contention,
-        Part::Payloads,
-        Part::OpenLoop,
-        Part::Slow,
-        Part::Memory,
-        Part::Recovery,
-        Part::Peers,
-        Part::Endurance,
-    ];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Part::Floors => "floors",
-            Part::Headline => "headline",
-            Part::Lone => "lone",
-            Part::Participants => "participants",
-            Part::Modes => "modes",
-            Part::InFlight => "in-flight",
-            Part::Contention => "contention",
-            Part::Payloads => "payloads",
-            Part::OpenLoop => "open-loop",
-            Part::Slow => "slow",
-            Part::Memory => "memory",
-            Part::Recovery => "recovery",
-            Part::Peers => "peers",
-            Part::Endurance => "endurance",
-        }
-    }
 }
 
 /// Runs parts of the benchmark. `echo` is the command that serves [`echo`].

@@ -67,7 +67,7 @@ impl Histories {
 
     pub(crate) fn note(&mut self, at: Timestamp, tx: TxId, note: Note) {
         if self.watchers.receiver_count() > 0 {
-            self.tell(&tx, event_of(at, &note));
+            self.tell(&tx, history_event::event_of(at, &note, 1));
         }
         if matches!(note, Note::Begun { .. } | Note::SagaBegun { .. } | Note::Chosen { .. }) {
             self.open.entry(tx).or_default().note(at, note);
@@ -146,16 +146,6 @@ fn alike(a: &Note, b: &Note) -> bool {
     a == b || matches!((a, b), (Note::Retried { .. }, Note::Retried { .. }))
 }
 
-fn event_of(at: Timestamp, note: &Note) -> HistoryEvent {
-    HistoryEvent {
-        at_us: at.0,
-        event: note.event().to_owned(),
-        participant: note.participant().map(ToString::to_string).unwrap_or_default(),
-        detail: note.to_string(),
-        count: 1,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,7 +183,7 @@ mod tests {
         let mut histories = Histories::new();
         histories.restore(tx(), Vec::new());
         histories.note(Timestamp(7), tx(), note.clone());
-        assert_eq!(histories.of(&tx()), [event_of(Timestamp(7), &note)]);
+        assert_eq!(histories.of(&tx()), [history_event::event_of(Timestamp(7), &note, 1)]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `undoubt-bench`: measures what transactions cost, with real processes and real forced writes.
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,7 +20,7 @@ use undoubt::cluster::Programs;
 #[command(name = "undoubt-bench", version)]
 struct Arguments {
     /// Only these parts.
-    #[arg(value_parser = part)]
+    #[arg(value_enum)]
     parts: Vec<Part>,
     /// How long each figure is measured, in seconds.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
@@ -64,7 +64,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let mut echo = Command::new(std::env::current_exe().context("where is this program?")?);
     echo.arg("--echo");
     let effort = Effort { measured: Duration::from_secs(seconds), rounds: rounds.into(), endurance };
-    let parts = if parts.is_empty() { Part::ALL.to_vec() } else { parts };
+    let parts = if parts.is_empty() { Part::value_variants().to_vec() } else { parts };
     let found = bench(Programs::beside_this_one()?, echo, &parts, effort, &mut tell).await?;
     let lines: Vec<String> = found.findings.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
     fs::write(out.join("findings.jsonl"), lines.join("\n") + "\n")?;
@@ -89,9 +89,4 @@ fn tell(told: &Told<'_>) {
     let goal = finding.goal.map(|goal| format!(" ({}: {verdict})", goal_text(goal))).unwrap_or_default();
     let note = if finding.note.is_empty() { String::new() } else { format!("  {}", finding.note) };
     println!("{:<52}{:>10} {:<10} {spread}{goal}{note}", finding.name, number(finding.value), finding.unit);
-}
-
-fn part(name: &str) -> Result<Part, String> {
-    let names = || Part::ALL.map(Part::name).join(", ");
-    Part::ALL.into_iter().find(|part| part.name() == name).ok_or_else(|| format!("parts are {}", names()))
 }

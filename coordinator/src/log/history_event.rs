@@ -29,16 +29,18 @@ pub(crate) fn put_note(stored: &mut Vec<u8>, at: Timestamp, note: &Note, count: 
             stored.extend_from_slice(&body.bytes[..body.len]);
         }
         // It is longer than most.
-        Err(fmt::Error) => put(
-            stored,
-            &HistoryEvent {
-                at_us: at.0,
-                event: note.event().to_owned(),
-                participant: note.participant().map(ToString::to_string).unwrap_or_default(),
-                detail: note.to_string(),
-                count,
-            },
-        ),
+        Err(fmt::Error) => put(stored, &event_of(at, note, count)),
+    }
+}
+
+/// What a note says, as others are told.
+pub(crate) fn event_of(at: Timestamp, note: &Note, count: u32) -> HistoryEvent {
+    HistoryEvent {
+        at_us: at.0,
+        event: note.event().to_owned(),
+        participant: note.participant().map(ToString::to_string).unwrap_or_default(),
+        detail: note.to_string(),
+        count,
     }
 }
 
@@ -112,13 +114,7 @@ mod tests {
             for note in [Note::DeadlinePassed, Note::Inquired { from: "bank".parse().unwrap() }, chosen] {
                 let (mut quick, mut slow) = (Vec::new(), Vec::new());
                 put_note(&mut quick, Timestamp(1_700_000_000_000_000), &note, 300);
-                let event = HistoryEvent {
-                    at_us: 1_700_000_000_000_000,
-                    event: note.event().to_owned(),
-                    participant: note.participant().map(ToString::to_string).unwrap_or_default(),
-                    detail: note.to_string(),
-                    count: 300,
-                };
+                let event = event_of(Timestamp(1_700_000_000_000_000), &note, 300);
                 put(&mut slow, &event);
                 assert_eq!(quick, slow, "{note}");
                 assert_eq!(read(&quick), [event]);

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 const DATABASE: &str = "dtmrs";
 
@@ -24,6 +24,8 @@ const DATABASE: &str = "dtmrs";
 const CLIENTS: usize = 64;
 
 const START_TIMEOUT: Duration = Duration::from_secs(20);
+
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 #[derive(Debug)]
 pub struct Dtmrs {
@@ -105,7 +107,8 @@ async fn submit_until(address: &str, service: &str, name: &str, until: Instant) 
         let step =
             |what: &str| format!(r#"{{"action":"http://{service}/{what}","compensate":"http://{service}/un{what}"}}"#);
         let saga = format!(r#"{{"gid":"{name}-{number}","steps":[{},{}]}}"#, step("take"), step("give"));
-        submit(&mut connection, address, saga).await?;
+        let submitting = submit(&mut connection, address, saga);
+        timeout(ANSWER_TIMEOUT, submitting).await.context("dtmrs did not answer in time; look at its log")??;
     }
     drop(connection);
     // The connection ends with whoever used it.
