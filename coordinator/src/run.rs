@@ -132,7 +132,7 @@ pub async fn run(
         log: log.downgrade(),
         callbacks: Arc::downgrade(&callbacks),
     };
-    let Offer { mut routes, health } = Offer::new(undoubt_proto::FILE_DESCRIPTOR_SET)?;
+    let Offer { mut routes, health } = Offer::new()?;
     health.set_service_status("", ServingStatus::Serving).await;
     health.set_serving::<CoordinatorServer<Service>>().await;
     routes

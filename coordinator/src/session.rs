@@ -117,7 +117,7 @@ async fn converse(
     if protocol_version != PROTOCOL_VERSION || participant_name != participant.as_str() {
         return Err(SessionError::WrongWelcome { found: participant_name, version: protocol_version });
     }
-    tracing::trace!(target: "undoubt::wire", to = %participant, session, "welcomed");
+    tracing::debug!(target: "undoubt::wire", to = %participant, session, "welcomed");
     *welcomed = true;
     let (participant, queue) = (participant.clone(), queue.clone());
     let (queued, can_prepare) = (queue.clone(), !cannot_prepare);
@@ -142,7 +142,7 @@ async fn receive(
         let messages: Result<Vec<ToCoordinator>, _> = batch.messages.into_iter().map(TryInto::try_into).collect();
         let messages = messages?;
         for message in &messages {
-            tracing::trace!(target: "undoubt::wire", from = %participant, what = message.name(),
+            tracing::debug!(target: "undoubt::wire", from = %participant, what = message.name(),
                 tx = %message.tx(), ticket = message.ticket().0, "received");
         }
         if !messages.is_empty() {
@@ -170,7 +170,7 @@ async fn send(
                 let (before, after) = around_send(message.name());
                 crash.reach(before);
                 reached.push(after);
-                tracing::trace!(target: "undoubt::wire", to = %participant, what = message.name(),
+                tracing::debug!(target: "undoubt::wire", to = %participant, what = message.name(),
                     tx = %message.tx(), ticket = message.ticket().0, "sent");
                 work_bytes += work_len(&message);
                 batch.messages.push(message.into());

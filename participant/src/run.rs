@@ -67,7 +67,7 @@ pub async fn run<R: ResourceManager>(
     let config = Arc::new(config);
     let (engine, handle) = Engine::recover(resource.clone(), config.clone(), random, crash.clone()).await?;
 
-    let Offer { mut routes, health } = Offer::new(undoubt_proto::FILE_DESCRIPTOR_SET)?;
+    let Offer { mut routes, health } = Offer::new()?;
     health.set_service_status("", ServingStatus::Serving).await;
     health.set_serving::<ParticipantServer<SessionService>>().await;
     let session = SessionService::new(handle.clone(), config.clone(), &*resource, crash);

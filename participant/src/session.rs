@@ -129,7 +129,7 @@ async fn receive(
         let messages: Result<Vec<ToParticipant>, _> = batch.messages.into_iter().map(TryInto::try_into).collect();
         let messages = messages.map_err(|bad| Status::invalid_argument(bad.to_string()))?;
         for message in &messages {
-            tracing::trace!(target: "undoubt::wire", what = message.name(), tx = %message.tx(),
+            tracing::debug!(target: "undoubt::wire", what = message.name(), tx = %message.tx(),
                 ticket = message.ticket().0, "received");
         }
         engine.tell(Command::Batch { session, fence, messages }).await.map_err(gone)?;
@@ -157,7 +157,7 @@ async fn send(
                     let (before, after) = around_send(&message);
                     crash.reach(before);
                     reached.push(after);
-                    tracing::trace!(target: "undoubt::wire", what = message.name(), tx = %message.tx(),
+                    tracing::debug!(target: "undoubt::wire", what = message.name(), tx = %message.tx(),
                         ticket = message.ticket().0, "sent");
                     batch.messages.push(message.into());
                 }

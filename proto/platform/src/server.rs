@@ -10,7 +10,7 @@ use futures::stream::{BoxStream, Stream, StreamExt as _};
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -20,7 +20,6 @@ use tonic_health::server::HealthReporter;
 use tower::util::MapResponseLayer;
 
 pub use tonic::transport::Error as ServerError;
-pub use tonic_reflection::server::Error as ReflectionError;
 
 /// Connections that come in, in the order in which they do.
 pub type Incoming = BoxStream<'static, io::Result<Connection>>;
@@ -95,16 +94,29 @@ pub struct Offer {
     pub health: HealthReporter,
 }
 
+/// The descriptions of the services that were compiled in cannot be read.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ReflectionError(String);
+
+/// Reading descriptions takes milliseconds, and a simulation starts servers by the dozen.
+static REFLECTION: LazyLock<Result<RoutesBuilder, ReflectionError>> = LazyLock::new(|| {
+    let service = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(undoubt_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .map_err(|error| ReflectionError(error.to_string()))?;
+    let mut routes = RoutesBuilder::default();
+    routes.add_service(service);
+    Ok(routes)
+});
+
 impl Offer {
-    /// `descriptors` is the encoded description of the services that will be added.
-    pub fn new(descriptors: &'static [u8]) -> Result<Offer, ReflectionError> {
+    /// Health and reflection; what else there is comes to `routes`.
+    pub fn new() -> Result<Offer, ReflectionError> {
+        let mut routes = REFLECTION.clone()?;
         let (health, health_service) = tonic_health::server::health_reporter();
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(descriptors)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()?;
-        let mut routes = RoutesBuilder::default();
-        routes.add_service(health_service).add_service(reflection);
+        routes.add_service(health_service);
         Ok(Offer { routes, health })
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
+use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
 use tracing::{Metadata, Subscriber};
 
@@ -53,6 +54,11 @@ impl Subscriber for Listener {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         // Not `never` for the others: one process may run both kinds of listeners.
         if is_ours(metadata) || is_node(metadata) { Interest::always() } else { Interest::sometimes() }
+    }
+
+    /// What nobody listens to is then not even asked about: connections tell much at the level of traces.
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(if self.details { LevelFilter::TRACE } else { LevelFilter::DEBUG })
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {

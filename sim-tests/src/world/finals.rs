@@ -93,7 +93,7 @@ pub(super) fn difference(before: &str, after: &str) -> String {
 
 /// The first branch that is prepared here loses its record.
 pub(super) fn lose_a_vote(disk: &Disk) {
-    debug_assert!(kv::FAMILIES.contains(&BRANCH));
+    assert!(kv::FAMILIES.contains(&BRANCH));
     let first = disk.cached().keys(BRANCH).next().cloned();
     if let Some(key) = first {
         disk.scrub(BRANCH, &key);
