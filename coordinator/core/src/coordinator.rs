@@ -179,8 +179,9 @@ impl Coordinator {
             self.peers.unable.insert(participant.clone());
         }
         let involved = self.transactions.values().filter(|open| open.involves(&participant));
-        let open: Vec<(TxId, Ticket)> = involved.map(|open| (open.tx().clone(), open.ticket())).collect();
-        for (tx, ticket) in open {
+        // The oldest first: of two that meet at a lock it is the one that may wait.
+        let open: BTreeMap<Ticket, TxId> = involved.map(|open| (open.ticket(), open.tx().clone())).collect();
+        for (ticket, tx) in open {
             self.tell(now, &tx, ticket, Told::Connected { participant: participant.clone() }, effects);
         }
     }

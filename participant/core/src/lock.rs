@@ -16,7 +16,8 @@
 
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use undoubt_vocabulary::{Timestamp, TxId};
+use std::sync::Arc;
+use undoubt_vocabulary::{Digested, Timestamp, TxId};
 
 /// Transactions that may wait for locks at the same time (R9).
 pub const MAX_WAITERS: usize = 4_096;
@@ -55,7 +56,7 @@ pub enum Acquire {
 /// Who holds and who waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LockTable {
-    keys: BTreeMap<Bytes, KeyLocks>,
+    keys: BTreeMap<Digested, KeyLocks>,
     claims: BTreeMap<TxId, Claim>,
     /// Holders whose decision is known.
     leaving: BTreeSet<TxId>,
@@ -113,11 +114,18 @@ impl KeyLocks {
     }
 }
 
+/// Each key once.
+type Wanted = Arc<[(Digested, Mode)]>;
+
+fn wanted_of(keys: &BTreeMap<Bytes, Mode>) -> Wanted {
+    keys.iter().map(|(key, mode)| (key.clone().into(), *mode)).collect()
+}
+
 /// All that one transaction holds or waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Claim {
     age: Age,
-    wanted: BTreeMap<Bytes, Mode>,
+    wanted: Wanted,
     /// `None` once granted.
     place: Option<Place>,
 }
@@ -130,6 +138,7 @@ impl LockTable {
     /// would free each other's locks.
     pub fn acquire(&mut self, age: &Age, wanted: &BTreeMap<Bytes, Mode>) -> Acquire {
         self.assert_new(age);
+        let wanted = &wanted_of(wanted);
         let place = self.waiting.last_key_value().map_or(0, |(last, _)| last + 1);
         let staying = |other: &&Age| !self.leaving.contains(&other.tx);
         match self.in_the_way(wanted, place).filter(staying).min() {
@@ -160,6 +169,7 @@ impl LockTable {
     /// If that conflicts: two prepared branches cannot have held the same lock, so the records are not to be trusted.
     pub fn lock_recovered(&mut self, age: &Age, wanted: &BTreeMap<Bytes, Mode>) {
         self.assert_new(age);
+        let wanted = &wanted_of(wanted);
         if let Some(other) = self.in_the_way(wanted, Place::MAX).min() {
             panic!("two prepared branches, {} and {}, claim the same lock: the records contradict", age.tx, other.tx);
         }
@@ -177,7 +187,7 @@ impl LockTable {
         // Only those who want one of the freed keys can be affected. A grant among them frees nobody else: it stays in
         // the way of the same transactions as before.
         let mut affected = BTreeSet::new();
-        for (key, mode) in &claim.wanted {
+        for (key, mode) in &*claim.wanted {
             let Some(locks) = self.keys.get_mut(key) else { continue };
             locks.of(*mode).remove(&claim);
             affected.extend(locks.waiters());
@@ -214,7 +224,7 @@ impl LockTable {
     }
 
     /// Those that a request at this place of the queue would have to wait for.
-    fn in_the_way(&self, wanted: &BTreeMap<Bytes, Mode>, place: Place) -> impl Iterator<Item = &Age> {
+    fn in_the_way(&self, wanted: &Wanted, place: Place) -> impl Iterator<Item = &Age> {
         wanted
             .iter()
             .filter_map(|(key, mode)| Some(self.keys.get(key)?.conflicting(*mode)))
@@ -222,15 +232,15 @@ impl LockTable {
             .flat_map(move |others| others.holders.iter().chain(others.waiters.range(..place).map(|(_, age)| age)))
     }
 
-    fn hold(&mut self, age: &Age, wanted: &BTreeMap<Bytes, Mode>) {
-        for (key, mode) in wanted {
+    fn hold(&mut self, age: &Age, wanted: &Wanted) {
+        for (key, mode) in &**wanted {
             self.keys.entry(key.clone()).or_default().of(*mode).holders.insert(age.clone());
         }
         self.claims.insert(age.tx.clone(), Claim { age: age.clone(), wanted: wanted.clone(), place: None });
     }
 
-    fn queue(&mut self, age: &Age, wanted: &BTreeMap<Bytes, Mode>, place: Place) {
-        for (key, mode) in wanted {
+    fn queue(&mut self, age: &Age, wanted: &Wanted, place: Place) {
+        for (key, mode) in &**wanted {
             self.keys.entry(key.clone()).or_default().of(*mode).waiters.insert(place, age.clone());
         }
         self.waiting.insert(place, age.tx.clone());
@@ -244,7 +254,7 @@ impl LockTable {
         }
         let Claim { age, wanted, place: _ } = claim.clone();
         self.waiting.remove(&place);
-        for (key, mode) in &wanted {
+        for (key, mode) in &*wanted {
             self.keys.entry(key.clone()).or_default().of(*mode).waiters.remove(&place);
         }
         self.hold(&age, &wanted);

@@ -26,8 +26,7 @@ pub struct StepId {
 impl StepId {
     /// Where the steps of a ticket begin.
     pub fn first_of(coordinator: CoordinatorId, ticket: Ticket) -> StepId {
-        let tx = TxId::new(&[0][..]).expect("one byte is an id, and the lowest");
-        StepId { coordinator, ticket, step: StepIndex(0), tx }
+        StepId { coordinator, ticket, step: StepIndex(0), tx: TxId::LOWEST }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Names and numbers that identify things.
 
+use crate::digested::Digested;
 use crate::limits::{MAX_NAME_BYTES, MAX_TX_ID_BYTES};
 use bytes::Bytes;
 use std::fmt;
@@ -25,36 +26,41 @@ pub enum InvalidId {
 ///
 /// The same id with the same content is the same transaction, however often it is submitted. As text it is itself
 /// where it consists of printable ASCII without spaces, else `0x` and hexadecimal digits; [`TxId::from_str`] reads both.
+///
+/// Everything is kept by it, so it is [`Digested`]: its order is not that of its bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TxId(Bytes);
+pub struct TxId(Digested);
 
 impl TxId {
+    /// No id: where a map's ids begin, whatever they are.
+    pub const LOWEST: TxId = TxId(Digested::LOWEST);
+
     pub fn new(bytes: impl Into<Bytes>) -> Result<Self, InvalidId> {
         let bytes = bytes.into();
         let what = "a transaction id";
         match bytes.len() {
             0 => Err(InvalidId::Empty { what, max: MAX_TX_ID_BYTES }),
-            1..=MAX_TX_ID_BYTES => Ok(TxId(bytes)),
+            1..=MAX_TX_ID_BYTES => Ok(TxId(bytes.into())),
             length => Err(InvalidId::TooLong { what, length, max: MAX_TX_ID_BYTES }),
         }
     }
 
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_bytes()
     }
 
     pub fn to_bytes(&self) -> Bytes {
-        self.0.clone()
+        self.0.as_bytes().clone()
     }
 }
 
 impl fmt::Display for TxId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match std::str::from_utf8(&self.0) {
+        match std::str::from_utf8(self.as_bytes()) {
             Ok(text) if text.bytes().all(|b| b.is_ascii_graphic()) && !text.starts_with("0x") => f.pad(text),
             Ok(_) | Err(_) => {
                 write!(f, "0x")?;
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
         }
     }

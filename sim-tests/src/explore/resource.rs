@@ -256,11 +256,15 @@ fn refused(code: RefusalCode) -> Vote {
     Vote::Refused(Refusal::new(code, ""))
 }
 
+fn tx(id: &'static str) -> TxId {
+    TxId::new(id.as_bytes()).expect("two bytes are an id")
+}
+
 fn age(prepare: &Prepare, upside_down: bool) -> Age {
     let begun_at = if upside_down {
-        // The first byte that differs between `T1` and `T2` is the last.
-        let last = prepare.tx.as_bytes().last().copied().unwrap_or_default();
-        Timestamp(u64::from(u8::MAX - last))
+        // `T1` and `T2` begin at the same time: what is the older for others, by its id, is the younger here.
+        let other = if prepare.tx.as_bytes() == b"T1" { "T2" } else { "T1" };
+        Timestamp(u64::from(prepare.tx < tx(other)))
     } else {
         prepare.begun_at
     };

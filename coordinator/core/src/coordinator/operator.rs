@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::effect::{Answer, Effect, Rejection};
 use crate::input::{Client, StepResolution};
 use crate::open::{Open, Told};
+use std::collections::BTreeMap;
 use undoubt_vocabulary::{StepName, Ticket, Timestamp, TxId};
 
 impl Coordinator {
@@ -65,12 +66,9 @@ impl Coordinator {
             // Sagas of the log go on once all of it is read.
             return;
         }
-        let released: Vec<(TxId, Ticket)> = self
-            .transactions
-            .values_mut()
-            .filter_map(|open| open.release().then(|| (open.tx().clone(), open.ticket())))
-            .collect();
-        for (tx, ticket) in released {
+        let held = self.transactions.values_mut().filter_map(|open| open.release().then_some(open));
+        let released: BTreeMap<Ticket, TxId> = held.map(|open| (open.ticket(), open.tx().clone())).collect();
+        for (ticket, tx) in released {
             self.tell(now, &tx, ticket, Told::Resumed, effects);
         }
     }

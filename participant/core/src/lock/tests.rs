@@ -59,9 +59,12 @@ fn a_younger_transaction_may_wait_for_a_holder_whose_decision_is_known_but_not_b
 #[test]
 fn a_tie_in_age_is_settled_by_the_id() {
     let mut table = LockTable::default();
-    table.acquire(&age(1, "b"), &exclusive(&["k"]));
-    assert_eq!(table.acquire(&age(1, "c"), &exclusive(&["k"])), Acquire::Refused { holder: tx("b") });
-    assert_eq!(table.acquire(&age(1, "a"), &exclusive(&["k"])), Acquire::Waiting);
+    let mut ids = ["a", "b", "c"];
+    ids.sort_by_key(|id| tx(id));
+    let [first, second, third] = ids;
+    table.acquire(&age(1, second), &exclusive(&["k"]));
+    assert_eq!(table.acquire(&age(1, third), &exclusive(&["k"])), Acquire::Refused { holder: tx(second) });
+    assert_eq!(table.acquire(&age(1, first), &exclusive(&["k"])), Acquire::Waiting);
 }
 
 #[test]
