@@ -13,12 +13,16 @@ use undoubt_vocabulary::{Timestamp, TxId};
 /// Beyond this many the middle is not kept: the beginning and the end tell what happened.
 const MAX_EVENTS_PER_TRANSACTION: usize = 256;
 
+/// What two branches or steps that go well take.
+const USUAL_BYTES: usize = 512;
+
 /// Events a watcher may be behind before it loses some.
 const MAX_EVENTS_QUEUED_PER_WATCHER: usize = 4_096;
 
 #[derive(Debug)]
 pub(crate) struct Histories {
-    open: BTreeMap<TxId, History>,
+    /// Boxed, so that the map moves little as it changes.
+    open: BTreeMap<TxId, Box<History>>,
     watchers: broadcast::Sender<News>,
 }
 
@@ -58,7 +62,7 @@ impl Histories {
     }
 
     pub(crate) fn restore(&mut self, tx: TxId, events: Vec<HistoryEvent>) {
-        self.open.insert(tx, History::of(events));
+        self.open.insert(tx, Box::new(History::of(events)));
     }
 
     pub(crate) fn holds(&self, tx: &TxId) -> bool {
@@ -70,7 +74,7 @@ impl Histories {
             self.tell(&tx, history_event::event_of(at, &note, 1));
         }
         if matches!(note, Note::Begun { .. } | Note::SagaBegun { .. } | Note::Chosen { .. }) {
-            self.open.entry(tx).or_default().note(at, note);
+            self.open.entry(tx).or_insert_with(|| Box::new(History::begun())).note(at, note);
         } else if let Some(history) = self.open.get_mut(&tx) {
             history.note(at, note);
         }
@@ -107,6 +111,10 @@ impl Histories {
 }
 
 impl History {
+    fn begun() -> History {
+        History { stored: Vec::with_capacity(USUAL_BYTES), ..History::default() }
+    }
+
     fn of(events: Vec<HistoryEvent>) -> History {
         let mut history = History::default();
         events.iter().for_each(|event| history.add(event));

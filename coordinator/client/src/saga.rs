@@ -139,7 +139,7 @@ pub(crate) fn to_wire(steps: &[Step], check_whole: bool) -> Result<Vec<v1::SagaS
     if check_whole {
         saga::check(&resolved).map_err(InvalidTransaction::Saga)?;
     }
-    Ok(resolved.into_iter().map(v1::SagaStep::from).collect())
+    Ok(resolved.iter().map(v1::SagaStep::from).collect())
 }
 
 fn resolve(steps: &[Step], index: usize, step: &Step) -> Result<SagaStep, InvalidTransaction> {

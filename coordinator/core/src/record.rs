@@ -1,6 +1,7 @@
 //! What a coordinator writes to its log.
 
 use bytes::Bytes;
+use std::sync::Arc;
 use undoubt_vocabulary::{AbortReason, BranchOutcome, Outcome, ParticipantName, SagaStep, Ticket, Timestamp, TxId};
 
 /// Which record of a transaction.
@@ -56,7 +57,7 @@ pub struct SagaRecord {
     pub digest: [u8; 32],
     /// When it turns back, unless it is past its pivot.
     pub deadline: Timestamp,
-    pub steps: Vec<SagaStep>,
+    pub steps: Vec<Arc<SagaStep>>,
     /// Set: it goes back, for this reason.
     pub turned: Option<AbortReason>,
     /// One for each step.

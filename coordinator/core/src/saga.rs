@@ -30,6 +30,7 @@ use crate::record::Stage;
 use bytes::Bytes;
 use logging::Written;
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use undoubt_vocabulary::{
     AbortReason, Half, Outcome, ParticipantName, SagaStep, Ticket, Timestamp, ToCoordinator, TxId,
 };
@@ -67,7 +68,8 @@ pub(crate) struct Former {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Step {
-    definition: SagaStep,
+    /// Shared with its records.
+    definition: Arc<SagaStep>,
     at: At,
     /// A stable record says so, where it is done or skipped.
     on_record: bool,

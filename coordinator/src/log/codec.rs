@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message;
+use std::sync::Arc;
 use undoubt_coordinator_core::{EndedRecord, OpenKind, OpenRecord, Progress, SagaRecord, Unfinished};
 use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
 use undoubt_proto::v1::{BranchResult, HistoryEvent};
@@ -71,7 +72,7 @@ pub(super) fn decode_open(key: &Bytes, value: &Bytes) -> Result<(Unfinished, Vec
 
 pub(super) fn encode_saga(saga: &SagaRecord, history: &[u8]) -> Bytes {
     let state = record::SagaState {
-        steps: saga.steps.iter().cloned().map(v1::SagaStep::from).collect(),
+        steps: saga.steps.iter().map(|step| v1::SagaStep::from(&**step)).collect(),
         deadline_us: saga.deadline.0,
         turned: saga.turned.clone().map(v1::AbortReason::from),
         progress: saga.progress.iter().map(progress_to_wire).collect(),
@@ -89,7 +90,8 @@ pub(super) fn encode_saga(saga: &SagaRecord, history: &[u8]) -> Bytes {
 
 fn decode_saga(key: &Bytes, wire: record::OpenTransaction) -> Result<(Unfinished, Vec<HistoryEvent>), DecodeError> {
     let state = wire.saga.ok_or(Malformed::Missing { field: "saga" })?;
-    let steps: Vec<SagaStep> = state.steps.into_iter().map(SagaStep::try_from).collect::<Result<_, _>>()?;
+    let steps = state.steps.into_iter().map(|step| SagaStep::try_from(step).map(Arc::new));
+    let steps = steps.collect::<Result<Vec<_>, _>>()?;
     if steps.len() != state.progress.len() {
         return Err(DecodeError::Progress { steps: steps.len(), progress: state.progress.len() });
     }

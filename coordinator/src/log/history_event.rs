@@ -3,7 +3,7 @@
 
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint};
-use std::fmt::{self, Display, Write};
+use std::fmt::{self, Write};
 use undoubt_coordinator_core::Note;
 use undoubt_proto::record::EndedTransaction;
 use undoubt_proto::v1::HistoryEvent;
@@ -19,9 +19,11 @@ pub(crate) fn put(stored: &mut Vec<u8>, event: &HistoryEvent) {
 /// Appends what [`put`] would for a note, without making an event of it first.
 pub(crate) fn put_note(stored: &mut Vec<u8>, at: Timestamp, note: &Note, count: u32) {
     let mut body = Body { bytes: [0; MAX_QUICK_BYTES], len: 0 };
-    let written = body.number(1, at.0).and_then(|()| body.text(2, &note.event()));
-    let written = written.and_then(|()| note.participant().map_or(Ok(()), |name| body.text(3, name)));
-    let written = written.and_then(|()| body.text(4, note)).and_then(|()| body.number(5, count.into()));
+    let written = body.number(1, at.0).and_then(|()| body.text(2, |body| body.write_str(note.event())));
+    let written = written
+        .and_then(|()| note.participant().map_or(Ok(()), |name| body.text(3, |body| body.write_str(name.as_str()))));
+    let written =
+        written.and_then(|()| body.text(4, |body| write!(body, "{note}"))).and_then(|()| body.number(5, count.into()));
     match written {
         Ok(()) => {
             encode_key(HISTORY, WireType::LengthDelimited, stored);
@@ -74,11 +76,11 @@ impl Body {
     }
 
     /// As protobuf has it, what is empty is left out.
-    fn text(&mut self, field: u8, text: &impl Display) -> fmt::Result {
+    fn text(&mut self, field: u8, write: impl FnOnce(&mut Self) -> fmt::Result) -> fmt::Result {
         let begins = self.len;
         self.push(field << 3 | WireType::LengthDelimited as u8)?;
         self.push(0)?;
-        write!(self, "{text}")?;
+        write(self)?;
         match self.len - begins - 2 {
             0 => self.len = begins,
             length @ 1..=MAX_TEXT_BYTES => self.bytes[begins + 1] = length as u8,

@@ -146,7 +146,7 @@ fn digest(content: &Content) -> [u8; 32] {
             let mode = if matches!(content, Content::Saga(_)) { "saga" } else { "auto" };
             part(mode.as_bytes());
             for step in steps {
-                let step = v1::SagaStep { retry: None, ..v1::SagaStep::from(step.clone()) };
+                let step = v1::SagaStep { retry: None, ..v1::SagaStep::from(step) };
                 part(&step.encode_to_vec());
             }
         }

@@ -63,6 +63,16 @@ pub struct RocksStore {
     writer: Writer,
     database: Arc<DB>,
     folder: Folder,
+    /// For looking up one key; making them anew costs as much as many a look-up.
+    reading: Reading,
+}
+
+struct Reading(ReadOptions);
+
+impl std::fmt::Debug for Reading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Reading")
+    }
 }
 
 impl RocksStore {
@@ -77,7 +87,7 @@ impl RocksStore {
             writer::Bounds { batches: options.queue_batches, bytes: options.queue_bytes },
             database::applier(Arc::clone(&database), folder.path()),
         )?;
-        Ok(RocksStore { writer, database, folder })
+        Ok(RocksStore { writer, database, folder, reading: Reading(ReadOptions::default()) })
     }
 
     pub fn stats(&self) -> WriterStats {
@@ -94,7 +104,7 @@ impl Store for RocksStore {
         let handle = database::handle(&self.database, family)?;
         let value = self
             .database
-            .get_pinned_cf(handle, key)
+            .get_pinned_cf_opt(handle, key, &self.reading.0)
             .map_err(|error| error::translate(&error, || self.place(family)))?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }

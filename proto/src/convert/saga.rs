@@ -74,16 +74,16 @@ fn step_index(field: &'static str, value: u32) -> Result<StepIndex, Malformed> {
     u16::try_from(value).map(StepIndex).map_err(too_many)
 }
 
-impl From<SagaStep> for v1::SagaStep {
-    fn from(step: SagaStep) -> Self {
-        let indices = |steps: Vec<StepIndex>| steps.into_iter().map(|step| step.0.into()).collect();
+impl From<&SagaStep> for v1::SagaStep {
+    fn from(step: &SagaStep) -> Self {
+        let indices = |steps: &[StepIndex]| steps.iter().map(|step| step.0.into()).collect();
         v1::SagaStep {
             name: step.name.to_string(),
             participant: step.participant.to_string(),
-            action: step.action,
-            compensation: step.compensation,
-            after: indices(step.after),
-            uses: indices(step.uses),
+            action: step.action.clone(),
+            compensation: step.compensation.clone(),
+            after: indices(&step.after),
+            uses: indices(&step.uses),
             pivot: step.pivot,
             retry: Some(step.retry.into()),
         }

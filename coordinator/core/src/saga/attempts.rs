@@ -33,7 +33,7 @@ impl Saga {
     /// Sends what awaits its answer, if it can be sent.
     pub(super) fn send_run(&mut self, step: usize, cx: &mut Context<'_>) {
         let Some(run) = self.run(step).filter(|run| run.waits_for == WaitsFor::Answer) else { return };
-        let SagaStep { name, participant, action, compensation, retry, uses, .. } = &self.steps[step].definition;
+        let SagaStep { name, participant, action, compensation, retry, uses, .. } = &*self.steps[step].definition;
         if self.held || !cx.peers.connected.contains(participant) {
             return;
         }
@@ -127,7 +127,7 @@ impl Saga {
             // Silence counts only where somebody was asked, or could have been.
             return cx.arm(&self.tx, self.ticket, timer);
         }
-        let SagaStep { name, participant, .. } = &self.steps[place].definition;
+        let SagaStep { name, participant, .. } = &*self.steps[place].definition;
         let note = Note::Unanswered { by: participant.clone(), step: name.clone(), half, attempt };
         self.note(note, cx);
         self.failed(place, None, cx);
@@ -135,7 +135,8 @@ impl Saga {
 
     fn failed(&mut self, step: usize, refusal: Option<Refusal>, cx: &mut Context<'_>) {
         let Some(mut run) = self.run(step) else { return };
-        let SagaStep { name, participant, retry, pivot, .. } = self.steps[step].definition.clone();
+        let definition = self.steps[step].definition.clone();
+        let SagaStep { name, participant, retry, pivot, .. } = &*definition;
         let definite = refusal.as_ref().is_some_and(|refusal| is_definite(refusal.code));
         if refusal.is_some() {
             run.in_effect = false;
@@ -146,16 +147,16 @@ impl Saga {
         run.waits_for = WaitsFor::Pause;
         self.steps[step].at = At::Running(run);
         let may_turn = run.half == Half::Action && self.may_turn();
-        if may_turn && (definite || run.attempt >= retry.max_attempts || (pivot && self.overdue)) {
+        if may_turn && (definite || run.attempt >= retry.max_attempts || (*pivot && self.overdue)) {
             let reason = match refusal {
-                Some(refusal) => AbortReason::Refused { by: participant, refusal },
-                None => AbortReason::DeadlinePassed { unanswered: vec![participant] },
+                Some(refusal) => AbortReason::Refused { by: participant.clone(), refusal },
+                None => AbortReason::DeadlinePassed { unanswered: vec![participant.clone()] },
             };
             return self.turn(reason, cx);
         }
         if !may_turn && definite && run.refusals >= retry.max_attempts {
             self.steps[step].at = At::Running(Run { waits_for: WaitsFor::Operator, ..run });
-            return self.note(Note::Stuck { step: name, half: run.half }, cx);
+            return self.note(Note::Stuck { step: name.clone(), half: run.half }, cx);
         }
         let timer = Timer::StepRetry {
             step: index(step),

@@ -7,6 +7,7 @@ use crate::open::Admitted;
 use crate::record::{Progress, SagaRecord};
 use crate::saga::logging::Written;
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use undoubt_vocabulary::SagaStep;
 
 impl Saga {
@@ -19,7 +20,7 @@ impl Saga {
     ) -> Saga {
         let Admitted { tx, ticket, digest, timeout } = admitted;
         let step = |definition| Step {
-            definition,
+            definition: Arc::new(definition),
             at: At::Waiting,
             on_record: false,
             locks_unknown: false,
@@ -52,7 +53,7 @@ impl Saga {
     pub(crate) fn recover(record: SagaRecord, cx: &mut Context<'_>) -> Saga {
         let SagaRecord { tx, ticket, begun_at, digest, deadline, steps, turned, progress } = record;
         assert_eq!(steps.len(), progress.len(), "the record of saga {tx} has not one progress for each step");
-        let step = |(definition, progress): (SagaStep, Progress)| {
+        let step = |(definition, progress): (Arc<SagaStep>, Progress)| {
             let at = match progress {
                 Progress::Pending => At::Doubtful,
                 Progress::Done { result, pending } => At::Done { result, pending },

@@ -64,7 +64,7 @@ impl Saga {
 
     /// It is sent only once the steps before it are on record as done; see the module's rules.
     pub(super) fn waits_for_record(&self, step: usize) -> bool {
-        let SagaStep { pivot, uses, .. } = &self.steps[step].definition;
+        let SagaStep { pivot, uses, .. } = &*self.steps[step].definition;
         *pivot || !uses.is_empty()
     }
 

@@ -3,6 +3,7 @@
 use super::check;
 use crate::script::{Run, Script, done, participant, ticket, tx};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 use undoubt_coordinator_core::{Input, Progress, SagaRecord, StepResolution, Timer, Unfinished};
 use undoubt_vocabulary::{
@@ -87,7 +88,7 @@ fn record(turned: Option<AbortReason>, steps: &[SagaStep], progress: &[Progress]
         begun_at: Timestamp(1_000_000),
         digest: [1; 32],
         deadline: Timestamp(6_000_000),
-        steps: steps.to_vec(),
+        steps: steps.iter().cloned().map(Arc::new).collect(),
         turned,
         progress: progress.to_vec(),
     })

@@ -19,6 +19,8 @@ const BACKGROUND_JOBS: i32 = 2;
 const MESSAGE_FILES: usize = 2;
 const MESSAGE_FILE_BYTES: usize = 1024 * 1024;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
+/// Of the memory that a family fills before it is flushed.
+const MEMTABLE_BLOOM_RATIO: f64 = 0.05;
 
 pub(super) fn open(folder: &Folder, families: &[Family], options: &RocksOptions) -> Result<DB, StoreError> {
     let path = folder.path();
@@ -31,6 +33,9 @@ pub(super) fn open(folder: &Folder, families: &[Family], options: &RocksOptions)
         family.set_write_buffer_size(options.write_buffer_bytes);
         family.set_compression_type(DBCompressionType::Lz4);
         family.set_block_based_table_factory(&blocks);
+        // Most look-ups are for what is new, and so is not there.
+        family.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
+        family.set_memtable_whole_key_filtering(true);
         family
     };
     let names = families.iter().map(|family| family.0).filter(|name| *name != DEFAULT_COLUMN_FAMILY_NAME);

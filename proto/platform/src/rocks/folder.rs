@@ -8,6 +8,10 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::error::translate_io;
 use crate::store::StoreError;
@@ -16,12 +20,16 @@ pub(super) const CLAIM: &str = "UNDOUBT";
 pub(super) const CURRENT: &str = "CURRENT";
 const ESTABLISHED: &[u8] = b"established\n";
 
+/// Little can be written in this time, compared with what is kept free.
+const FREE_BYTES_HOLD: Duration = Duration::from_millis(10);
+
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
     /// Holds the lock until it is dropped.
     claim: File,
     established: bool,
+    free_bytes: Mutex<Option<(Instant, u64)>>,
 }
 
 impl Drop for Folder {
@@ -61,7 +69,7 @@ impl Folder {
                 detail: format!("the file {CURRENT}, which names the manifest, is missing"),
             });
         }
-        Ok(Folder { path: path.to_owned(), claim, established })
+        Ok(Folder { path: path.to_owned(), claim, established, free_bytes: Mutex::default() })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -87,10 +95,20 @@ impl Folder {
         sync_folder(&self.path)
     }
 
+    /// As found at most [`FREE_BYTES_HOLD`] ago: everybody who brings work asks.
     pub(super) fn free_bytes(&self) -> Result<u64, StoreError> {
+        let now = Instant::now();
+        let mut last = self.free_bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, bytes)) = *last
+            && now.duration_since(at) < FREE_BYTES_HOLD
+        {
+            return Ok(bytes);
+        }
         let found = rustix::fs::statvfs(&self.path)
             .map_err(|error| translate_io(&error.into(), "asking for the free space of", &self.path))?;
-        Ok(found.f_bavail.saturating_mul(found.f_frsize))
+        let bytes = found.f_bavail.saturating_mul(found.f_frsize);
+        *last = Some((now, bytes));
+        Ok(bytes)
     }
 }
 
