@@ -7,15 +7,15 @@ use crate::engine::{Command, Engine, Parts};
 use crate::log::{Log, LogError, META};
 use crate::operator::OperatorService;
 use crate::service::Service;
-use crate::session;
+use crate::session::{self, Superseded};
 use futures::FutureExt as _;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinError;
+use tokio::task::{JoinError, JoinSet};
 use tonic_health::ServingStatus;
 use undoubt_platform::dial::Dial;
 use undoubt_platform::identity::{establish, next_epoch};
@@ -61,6 +61,8 @@ pub enum RunError {
     Reflection(#[from] ReflectionError),
     #[error("the engine was cancelled: {0}")]
     Cancelled(String),
+    #[error(transparent)]
+    Superseded(#[from] Superseded),
     #[error("this is start number {0} of the coordinator, more than can be counted; make a new data folder")]
     TooManyStarts(u64),
 }
@@ -78,6 +80,7 @@ impl RunError {
             | RunError::Server(_)
             | RunError::Reflection(_)
             | RunError::Cancelled(_)
+            | RunError::Superseded(_)
             | RunError::TooManyStarts(_) => false,
         }
     }
@@ -116,7 +119,7 @@ pub async fn run(
     let (engine, handle) = Engine::recover(parts, drained)?;
     let shared =
         Arc::new(session::Shared { config: config.clone(), connect, random: random.clone(), crash, id, epoch });
-    let mut sessions = tokio::task::JoinSet::new();
+    let mut sessions = JoinSet::new();
     for (name, at) in participants.into_iter().zip(&config.participants) {
         sessions.spawn(session::keep(shared.clone(), name, at.address.clone(), handle.clone()));
     }
@@ -164,6 +167,8 @@ pub async fn run(
     tokio::select! {
         ended = &mut engine => return engine_result(ended),
         served = &mut server => served?,
+        // Clients are cut off at once, so that they look for whoever is the coordinator now.
+        superseded = superseded(&mut sessions) => return Err(superseded.into()),
         () = draining => {}
     }
     stop.send_replace(true);
@@ -173,6 +178,15 @@ pub async fn run(
     // An error means that the engine has ended already; its result says how.
     let _ = handle.tell(Command::Stop).await;
     engine_result(engine.await)
+}
+
+async fn superseded(sessions: &mut JoinSet<Result<(), Superseded>>) -> Superseded {
+    while let Some(ended) = sessions.join_next().await {
+        if let Ok(Err(superseded)) = ended {
+            return superseded;
+        }
+    }
+    pending().await
 }
 
 fn engine_result(ended: Result<thread::Result<Result<(), LogError>>, JoinError>) -> Result<(), RunError> {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use undoubt_platform::{CrashPoints, Random};
+use undoubt_proto::KNOWN_EPOCH;
 use undoubt_proto::v1::{CoordinatorBatch, Hello, ParticipantBatch, Welcome};
 use undoubt_vocabulary::{CoordinatorId, Epoch, ParticipantName, ToCoordinator};
 
@@ -55,8 +56,42 @@ enum SessionError {
     EngineGone(#[from] EngineGone),
 }
 
-/// Keeps a session to one participant until the engine is gone.
-pub(crate) async fn keep(shared: Arc<Shared>, participant: ParticipantName, address: String, engine: Handle) {
+/// A participant knows this coordinator with a higher epoch: another process has, or had, its log (R5).
+#[derive(Clone, Debug, thiserror::Error)]
+#[error(
+    "participant {by} knows this coordinator with epoch {}, and this is only epoch {}: another process has taken over, \
+     or the data folder is an old copy; use the newest folder, and let one process have it",
+    .known.0, .own.0
+)]
+pub struct Superseded {
+    pub by: ParticipantName,
+    pub known: Epoch,
+    pub own: Epoch,
+}
+
+impl SessionError {
+    fn known_epoch(&self) -> Option<Epoch> {
+        match self {
+            SessionError::Refused(status) | SessionError::Connect(ConnectError::Refused(status)) => {
+                status.metadata().get(KNOWN_EPOCH)?.to_str().ok()?.parse().ok().map(Epoch)
+            }
+            SessionError::Connect(ConnectError::Transport(_))
+            | SessionError::NoWelcome(_)
+            | SessionError::WrongWelcome { .. }
+            | SessionError::Ended
+            | SessionError::Malformed(_)
+            | SessionError::EngineGone(_) => None,
+        }
+    }
+}
+
+/// Keeps a session to one participant until the engine is gone, or somebody else is the coordinator.
+pub(crate) async fn keep(
+    shared: Arc<Shared>,
+    participant: ParticipantName,
+    address: String,
+    engine: Handle,
+) -> Result<(), Superseded> {
     let mut session = 0;
     let mut attempt = 0;
     loop {
@@ -64,11 +99,14 @@ pub(crate) async fn keep(shared: Arc<Shared>, participant: ParticipantName, addr
         let queue = Queue::default();
         let mut welcomed = false;
         let error = match converse(&shared, &participant, &address, &engine, session, &queue, &mut welcomed).await {
-            Err(SessionError::EngineGone(_)) => return,
+            Err(SessionError::EngineGone(_)) => return Ok(()),
             Err(error) => error,
             Ok(()) => SessionError::Ended,
         };
         queue.close();
+        if let Some(known) = error.known_epoch().filter(|known| *known > shared.epoch) {
+            return Err(Superseded { by: participant, known, own: shared.epoch });
+        }
         attempt = if welcomed { 0 } else { attempt + 1 };
         tracing::debug!(%participant, %error, attempt, "no session");
         let lost = Command::Disconnected {
@@ -77,7 +115,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, participant: ParticipantName, addr
             error: error.to_string(),
         };
         if engine.tell(lost).await.is_err() {
-            return;
+            return Ok(());
         }
         tokio::time::sleep(shared.config.reconnect_pause(attempt).pause(shared.random.as_ref())).await;
     }

@@ -14,8 +14,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use undoubt_participant_core::{Session, SessionRefused};
 use undoubt_platform::CrashPoints;
-use undoubt_proto::v1;
 use undoubt_proto::v1::participant_server::Participant;
+use undoubt_proto::{KNOWN_EPOCH, v1};
 use undoubt_vocabulary::limits::MAX_WORK_BYTES;
 use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, ToParticipant};
 
@@ -171,7 +171,11 @@ async fn send(
         reached.into_iter().for_each(|point| crash.reach(point));
         if let Some(why) = close {
             let status = match why {
-                SessionRefused::LowerEpoch { .. } => Status::failed_precondition(why.to_string()),
+                SessionRefused::LowerEpoch { known, .. } => {
+                    let mut status = Status::failed_precondition(why.to_string());
+                    status.metadata_mut().insert(KNOWN_EPOCH, known.into());
+                    status
+                }
                 SessionRefused::Replaced => Status::aborted(why.to_string()),
             };
             // The coordinator may have gone; then nobody wants to know.

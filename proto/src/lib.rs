@@ -19,5 +19,8 @@ pub use generated::undoubt::kv::v1 as kv;
 pub use generated::undoubt::record::v1 as record;
 pub use generated::undoubt::v1;
 
+/// Metadata of the status that refuses a lower epoch: the highest epoch known, in decimal digits (`session.proto`).
+pub const KNOWN_EPOCH: &str = "undoubt-known-epoch";
+
 /// Describes every message and service, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -79,6 +79,7 @@ async fn a_lower_epoch_is_refused_and_stays_refused_after_kill_9() {
         let lower = Session::open(&url, first(hello("bank", 4))).await.unwrap_err();
         assert_eq!(lower.code(), Code::FailedPrecondition, "{lower:?}");
         assert!(lower.message().contains("epoch 4") && lower.message().contains('5'), "{lower:?}");
+        assert_eq!(lower.metadata().get("undoubt-known-epoch").unwrap(), "5");
         kill_and_restart(&mut cluster).await;
     }
     Session::welcomed(&url, "bank", 5).await;

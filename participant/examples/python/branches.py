@@ -31,7 +31,9 @@ class Unreadable(Exception):
 
 
 class LowerEpoch(Exception):
-    pass
+    def __init__(self, epoch, known):
+        super().__init__(f"epoch {epoch} is over: this coordinator was here with epoch {known}")
+        self.known = known
 
 
 def stored(number):
@@ -54,7 +56,7 @@ class Branches:
         """Promise 7: a lower epoch is refused, a higher one stored."""
         known = self.db.execute("SELECT epoch FROM coordinators WHERE id = ?", [coordinator]).fetchone()
         if known and epoch < known["epoch"]:
-            raise LowerEpoch(f"epoch {epoch} is over: this coordinator was here with epoch {known['epoch']}")
+            raise LowerEpoch(epoch, known["epoch"])
         with self.db:
             self.db.execute(
                 "INSERT INTO coordinators VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET epoch = ?2",

@@ -55,8 +55,11 @@ class Participant(services.ParticipantServicer):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a session begins with hello, and a 16-byte id in it")
         try:
             session = self.join(first.hello, context)
-        except (ValueError, LowerEpoch) as refused:
+        except ValueError as refused:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(refused))
+        except LowerEpoch as refused:
+            known = (("undoubt-known-epoch", str(refused.known)),)
+            await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(refused), known)
         welcome = m.Welcome(
             protocol_version=PROTOCOL_VERSION,
             participant_name=self.name,
