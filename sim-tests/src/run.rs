@@ -166,6 +166,8 @@ pub struct Finals {
     pub probe: Option<Reply>,
     /// What recovery found when every process was started once more, twice; see the checker.
     pub recoveries: Vec<Recovery>,
+    /// Clients were still asking when the run was broken off.
+    pub out_of_patience: bool,
     /// Panics, and processes that refused to start on a healthy disk.
     pub failures: Vec<String>,
 }

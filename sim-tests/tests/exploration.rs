@@ -224,6 +224,11 @@ fn an_attempt_that_goes_on_as_a_saga_with_a_pivot_takes_effect_one_way_only() {
 }
 
 #[test]
+fn what_an_operator_commits_is_not_done_again_by_the_saga_that_takes_its_place() {
+    nothing_breaks(Scenario::auto_decided());
+}
+
+#[test]
 fn one_id_that_goes_both_ways_takes_effect_one_way_only() {
     nothing_breaks(Scenario::auto_and_saga());
 }

@@ -4,7 +4,8 @@
 //! it over, by skipping it or by saying that it is done, changes no data here: where the saga was done the step is not in
 //! effect, where it was undone it still is. [`super::atomicity`] and [`super::durability`] leave such steps to this.
 //!
-//! * `effect`: a step that was passed over is as its refusals left it.
+//! * `effect`: a step that was passed over is as its refusals left it. Excused where an operator has committed a branch of
+//!   the same transaction, which is why the step was refused.
 //! * `unfounded`: nobody but an operator passes over a step.
 //! * `lost`: what an operator was told is on record stays so. Not so for an undone saga's step that is said to be done:
 //!   the record knows it only as undone.
@@ -55,7 +56,8 @@ fn one(run: &Run, transaction: &Transaction<'_>) -> Vec<Violation> {
 
 fn effect(transaction: &Transaction<'_>, participant: Participant, done: bool) -> Option<Violation> {
     let tx = transaction.tx;
-    (transaction.took_effect(participant) == Some(done)).then(|| {
+    let is_committed_alone = transaction.heuristic(participant) == Some(true);
+    (!is_committed_alone && transaction.took_effect(participant) == Some(done)).then(|| {
         let (outcome, effect) = (describe(transaction.outcome()), if done { "in effect" } else { "not in effect" });
         let what = format!("{tx} is {outcome}; an operator passed over its step at p{participant}, and it is {effect}");
         Violation::of("operators.effect", tx, what)
@@ -107,6 +109,17 @@ mod tests {
         run.finals.participants.get_mut(&1).unwrap().marks.clear();
         assert_eq!(rules(atomicity::check, &run), ["atomicity.outcome"]);
         assert_eq!(rules(durability::check, &run), ["durability.effect"]);
+    }
+
+    #[test]
+    fn a_step_whose_work_an_operator_had_committed_before_is_in_effect() {
+        let found = broken(|run| {
+            let found = run.finals.participants.get_mut(&2).unwrap();
+            found.marks.insert("s1".into());
+            found.accounts.insert(0, 110);
+            found.heuristics.insert("s1".into(), true);
+        });
+        assert_eq!(found, [""; 0]);
     }
 
     #[test]

@@ -3,18 +3,22 @@
 //! * `settled`, `open`, `outcome`: excused if the coordinator is gone (P8), which owned it all, or if a lying disk
 //!   destroyed an epoch or an identity (see [`super::orphans`]). Orphans of a lost coordinator never settle; what the
 //!   present one holds has to end all the same.
-//! * `answered`: a client gives up at its own deadline, so nothing excuses a call without an end.
+//! * `answered`, `patience`: a client gives up at its own deadline and asks again until it hears an outcome. Excused for
+//!   sagas where a lost coordinator's branch keeps its locks: past its pivot a saga tries its steps for ever.
 
 use super::Violation;
 use super::facts::{self, transactions};
 use super::orphans::is_blocked_by_design;
 use crate::plan::Host;
-use crate::run::{FinalOutcome, Participant, Reply, Run};
+use crate::run::{Call, FinalOutcome, Mode, Participant, Reply, Run};
 use crate::trace::{BranchState, Event};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub fn check(run: &Run) -> Vec<Violation> {
     let mut broken = unanswered(run);
+    if run.finals.out_of_patience && !waits_by_design(run) {
+        broken.push(Violation::new("termination.patience", "clients were still asking when all patience was gone"));
+    }
     if run.finals.excused_epochs {
         return broken;
     }
@@ -35,12 +39,22 @@ pub fn check(run: &Run) -> Vec<Violation> {
 }
 
 fn unanswered(run: &Run) -> Vec<Violation> {
+    let blocked = is_blocked_by_design(run);
     let left = run.calls.iter().filter(|call| call.told_us.is_none());
+    let left = left.filter(|call| !blocked || Mode::of(&call.tx) == Mode::TwoPhase);
     left.map(|call| {
         let what = format!("client{} never heard anything about {}", call.client, call.tx);
         Violation::of("termination.answered", &call.tx, what).at(call.asked_us)
     })
     .collect()
+}
+
+/// Whoever still asks, asks about a saga that an orphan's lock may be in the way of.
+fn waits_by_design(run: &Run) -> bool {
+    let unknown = |call: &&Call| call.told_us.is_none() || matches!(call.reply, Reply::Unknown(_));
+    let last: BTreeMap<u8, &Call> = run.calls.iter().map(|call| (call.client, call)).collect();
+    let mut asking = last.values().copied().filter(unknown);
+    is_blocked_by_design(run) && asking.all(|call| Mode::of(&call.tx) != Mode::TwoPhase)
 }
 
 /// How long a branch kept its locks after its vote.

@@ -31,8 +31,14 @@ pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
 }
 
 fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), String> {
+    let twice = |versions: &Vec<(TxId, Ticket)>| versions.iter().filter(|(writer, _)| writer == tx).count() > 1;
+    let twice = world.seats.iter().position(|seat| seat.host.storage.history.values().any(twice));
     if world.seats.iter().any(|seat| seat.host.storage.heuristics.contains_key(tx)) {
-        return Ok(());
+        let decided = twice.filter(|number| world.seats[*number].host.storage.heuristics.contains_key(tx));
+        return match decided {
+            Some(number) => Err(format!("R3: {tx} took effect at p{number} by an operator's word, and once more")),
+            None => Ok(()),
+        };
     }
     let hazard = is_hazard(world, scenario, tx);
     let ended = world.coordinator.log.ended.get(tx);
@@ -49,7 +55,7 @@ fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), 
         (Some(first), Some(last)) if first != last => {
             return Err(format!("atomicity: {tx} committed twice, as {first} and as {last}"));
         }
-        (Some(ticket), _) => committed_everywhere(world, scenario, tx, *ticket)?,
+        (Some(ticket), _) => committed_everywhere(world, scenario, tx, *ticket, twice)?,
         (None, _) => {}
     }
     match ended {
@@ -70,15 +76,20 @@ pub(crate) fn is_hazard(world: &World, scenario: &Scenario, tx: &TxId) -> bool {
 }
 
 /// Atomicity: a branch that is committed means that each branch is, or still can be and nothing else; and none is twice.
-fn committed_everywhere(world: &World, scenario: &Scenario, tx: &TxId, ticket: Ticket) -> Result<(), String> {
+fn committed_everywhere(
+    world: &World,
+    scenario: &Scenario,
+    tx: &TxId,
+    ticket: Ticket,
+    twice: Option<usize>,
+) -> Result<(), String> {
     let Some(branches) = world.coordinator.log.commits(tx, ticket) else {
         return Err(format!("R1: {tx}/{ticket} is committed at a branch, and not decided in the log"));
     };
     if let Some(number) = lost(world, scenario, tx, ticket, &branches) {
         return Err(format!("atomicity: {tx}/{ticket} is committed, but not at p{number}, which cannot any more"));
     }
-    let twice = |versions: &Vec<(TxId, Ticket)>| versions.iter().filter(|(writer, _)| writer == tx).count() > 1;
-    match world.seats.iter().position(|seat| seat.host.storage.history.values().any(twice)) {
+    match twice {
         Some(number) => Err(format!("atomicity: {tx}/{ticket} took effect twice at p{number}")),
         None => Ok(()),
     }

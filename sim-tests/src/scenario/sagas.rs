@@ -23,8 +23,15 @@ fn peculiar(scenario: Scenario, shape: fn(&mut Shape)) -> Scenario {
 }
 
 fn common() -> Vec<Scenario> {
-    use Code::{G1, G2, N3, N5, P1 as CRASHES, P7};
+    use Code::{G1, G2, N3, N5, P1 as CRASHES, P7, P9};
+    let superseded = scenario(
+        "a-zombie-that-writes-nothing",
+        "a paused coordinator goes on and tries a step for ever: it ends once a participant tells it of the standby",
+        &[P9, CRASHES],
+        vec![at(1_300, crash(P1, 2_500)), at(2_000, What::Takeover { zombie_after_ms: 10 })],
+    );
     vec![
+        superseded,
         scenario(
             "a-compensation-before-its-action",
             "actions arrive after their compensations: the compensation is empty, and the late action does nothing",
@@ -146,7 +153,7 @@ fn operators() -> Vec<Scenario> {
 }
 
 fn choices() -> Vec<Scenario> {
-    use Code::{G2, G4, P1 as CRASHES};
+    use Code::{G2, G4, O1, P1 as CRASHES};
     let unable = Scenario {
         shows: &[
             ("t", "voted p3 refused: invalid-work"),
@@ -175,7 +182,18 @@ fn choices() -> Vec<Scenario> {
             vec![at(300, What::SlowPrepares { participant: 1, by_ms: 1_500, for_ms: 3_000 })],
         )
     };
+    let decided = scenario(
+        "an-operator-commits-what-becomes-a-saga",
+        "an operator commits a branch whose attempt then goes on as a saga: its work is not done twice",
+        &[G4, O1],
+        vec![
+            at(500, What::SlowPrepares { participant: 3, by_ms: 1_800, for_ms: 3_000 }),
+            at(1_200, What::Resolve { participant: 1, commit: true }),
+            at(2_400, What::Resolve { participant: 2, commit: true }),
+        ],
+    );
     vec![
+        decided,
         peculiar(unable, |shape| shape.cannot_prepare = Some(3)),
         peculiar(spared, |shape| {
             shape.timeout_ms = 600;

@@ -1,18 +1,16 @@
 //! After the healing: waits until everything has come to its end, and writes down what is found.
 
 use super::client::{connect, options, submit};
-use super::net;
 use super::shared::{Shared, now_us};
 use super::workload;
+use super::{net, operator};
 use crate::plan::{Host, HowResolved};
 use crate::run::{CallKind, FinalOutcome, Reply, Work};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
-use undoubt_client::{
-    BranchView, Client, Filter, ListQuery, ParticipantClient, QueryError, StepResolution, TransactionView,
-};
+use undoubt_client::{BranchView, Client, Filter, ListQuery, ParticipantClient, QueryError, TransactionView};
 use undoubt_vocabulary::{AbortReason, BranchOutcome, InvalidId, Outcome, StepName, TxId};
 
 /// How often it is looked whether all is over.
@@ -52,21 +50,6 @@ pub(super) async fn audit(shared: Arc<Shared>) -> turmoil::Result {
     Ok(())
 }
 
-/// An operator has put right what was in the way, and lets stuck steps try again. Those that are stuck even so he does
-/// without: what a lying disk brought back from the dead is refused as late for ever.
-async fn unstick(coordinator: &Client, saga: &TransactionView, tried_again: &mut BTreeSet<(TxId, StepName)>) {
-    let stuck = saga.branches.iter().filter(|step| step.state == "stuck");
-    for step in stuck.filter_map(|step| step.step.clone()) {
-        let name = step.to_string();
-        let how = match tried_again.insert((saga.tx.clone(), step)) {
-            true => StepResolution::Retry,
-            false => StepResolution::Skip,
-        };
-        // It may be on its way again already.
-        let _ = coordinator.resolve_step(&saga.tx, &name, how, "operator", "it is healed").await;
-    }
-}
-
 struct Auditor {
     shared: Arc<Shared>,
     coordinator: Option<Client>,
@@ -85,6 +68,37 @@ impl Auditor {
         Auditor { coordinator: (!gone).then(|| connect(&shared)), participants, shared }
     }
 
+    /// An operator has put right what was in the way, and lets stuck steps try again. Those that are stuck even so he does
+    /// without: what a lying disk brought back from the dead is refused as late for ever. What another operator has
+    /// committed alone he knows to be done.
+    async fn unstick(
+        &self,
+        coordinator: &Client,
+        saga: &TransactionView,
+        tried_again: &mut BTreeSet<(TxId, StepName)>,
+    ) {
+        for step in saga.branches.iter().filter(|step| step.state == "stuck") {
+            let Some(name) = step.step.clone() else { continue };
+            let how = match tried_again.insert((saga.tx.clone(), name)) {
+                true => HowResolved::Retry,
+                false if self.is_committed_alone(&saga.tx, step).await => HowResolved::Done,
+                false => HowResolved::Skip,
+            };
+            operator::end_step(&self.shared, coordinator, &saga.tx, step, how).await;
+        }
+    }
+
+    async fn is_committed_alone(&self, tx: &TxId, step: &BranchView) -> bool {
+        let Ok(Host::Participant(number)) = step.participant.as_str().parse() else { return false };
+        let Some(participant) = self.participants.get(&number) else { return false };
+        let Ok(held) = participant.branches(false, 0).await else { return false };
+        let mut branches = held.branches.iter().filter(|branch| branch.tx == *tx);
+        branches.any(|branch| {
+            let heuristic = branch.heuristic.as_ref();
+            heuristic.is_some_and(|heuristic| heuristic.outcome == BranchOutcome::HeuristicallyCommitted)
+        })
+    }
+
     /// Clients have their answers, nothing is open at the coordinator, and nobody is in doubt.
     async fn is_all_over(&self, tried_again: &mut BTreeSet<(TxId, StepName)>) -> bool {
         let clients_are_done = *self.shared.done.borrow() >= self.shared.plan.shape.clients;
@@ -92,7 +106,7 @@ impl Auditor {
         let open = ListQuery { filter: Filter::Open, limit: 100, ..ListQuery::default() };
         let Ok(open) = coordinator.list(&open).await else { return false };
         for saga in open.transactions.iter().filter(|open| open.phase == "stuck") {
-            unstick(coordinator, saga, tried_again).await;
+            self.unstick(coordinator, saga, tried_again).await;
         }
         if !clients_are_done || !open.transactions.is_empty() {
             return false;

@@ -90,7 +90,8 @@ impl<'a> Conductor<'a> {
                 return Ok(());
             }
             if self.now_ms() > heal_at_ms + u64::try_from(patience.as_millis()).unwrap_or(u64::MAX) {
-                return Err("clients were still waiting when all patience was gone".to_owned());
+                self.shared.finals().out_of_patience = true;
+                return Ok(());
             }
         }
     }

@@ -7,8 +7,9 @@ use crate::run::PassedOver;
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt_client::{
-    Client, ClientOptions, Filter, ListQuery, OperatorError, ParticipantClient, Resolution, StepResolution,
+    BranchView, Client, ClientOptions, Filter, ListQuery, OperatorError, ParticipantClient, Resolution, StepResolution,
 };
+use undoubt_vocabulary::TxId;
 
 /// Operators do not wait long.
 fn options() -> ClientOptions {
@@ -60,35 +61,45 @@ pub(super) fn resolve_stuck(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, ho
         let coordinator = Client::with_channel(net::channel(move || net::address(towards.primary())), options());
         let query = ListQuery { filter: Filter::Open, limit: 100, ..ListQuery::default() };
         let Ok(open) = coordinator.list(&query).await else { return Ok(()) };
-        let (way, passes_over) = match how {
-            HowResolved::Retry => (StepResolution::Retry, false),
-            HowResolved::Skip => (StepResolution::Skip, true),
-            HowResolved::Done => (StepResolution::Done, true),
-        };
         for saga in open.transactions {
-            let stuck = saga.branches.iter().filter(|step| step.state == "stuck");
-            for (step, participant) in stuck.filter_map(|step| Some((step.step.clone()?, &step.participant))) {
-                let told = coordinator.resolve_step(&saga.tx, step.as_str(), way, "operator", "it is stuck").await;
-                let certain = match told {
-                    // Of a saga that is over the same is told to whoever comes late.
-                    Ok(known) => known.decided.is_none(),
-                    Err(OperatorError::Unclear(_) | OperatorError::Malformed { .. }) => false,
-                    // It went on meanwhile, or nobody was there.
-                    Err(
-                        OperatorError::NotFound { .. }
-                        | OperatorError::WrongState { .. }
-                        | OperatorError::Refused { .. }
-                        | OperatorError::NotOffered { .. }
-                        | OperatorError::NotReached(_),
-                    ) => continue,
-                    Err(OperatorError::Unexpected { .. }) => false,
-                };
-                if let (true, Ok(Host::Participant(participant))) = (passes_over, participant.as_str().parse()) {
-                    let tx = saga.tx.to_string();
-                    shared.finals().passed_over.push(PassedOver { tx, participant, how, certain });
-                }
+            for step in saga.branches.iter().filter(|step| step.state == "stuck") {
+                end_step(&shared, &coordinator, &saga.tx, step, how).await;
             }
         }
         Ok(())
     });
+}
+
+/// Ends a stuck step of a saga, and remembers if it was passed over.
+pub(super) async fn end_step(
+    shared: &Arc<Shared>,
+    coordinator: &Client,
+    saga: &TxId,
+    step: &BranchView,
+    how: HowResolved,
+) {
+    let (way, passes_over) = match how {
+        HowResolved::Retry => (StepResolution::Retry, false),
+        HowResolved::Skip => (StepResolution::Skip, true),
+        HowResolved::Done => (StepResolution::Done, true),
+    };
+    let Some(name) = &step.step else { return };
+    let certain = match coordinator.resolve_step(saga, name.as_str(), way, "operator", "it is stuck").await {
+        // Of a saga that is over the same is told to whoever comes late.
+        Ok(known) => known.decided.is_none(),
+        Err(OperatorError::Unclear(_) | OperatorError::Malformed { .. }) => false,
+        // It went on meanwhile, or nobody was there.
+        Err(
+            OperatorError::NotFound { .. }
+            | OperatorError::WrongState { .. }
+            | OperatorError::Refused { .. }
+            | OperatorError::NotOffered { .. }
+            | OperatorError::NotReached(_),
+        ) => return,
+        Err(OperatorError::Unexpected { .. }) => false,
+    };
+    if let (true, Ok(Host::Participant(participant))) = (passes_over, step.participant.as_str().parse()) {
+        let tx = saga.to_string();
+        shared.finals().passed_over.push(PassedOver { tx, participant, how, certain });
+    }
 }

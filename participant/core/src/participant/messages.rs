@@ -155,7 +155,7 @@ impl Participant {
         self.finished(id, outcome, effects);
     }
 
-    fn abort(&mut self, id: BranchId, fence: Ticket, effects: &mut Vec<Effect>) {
+    pub(super) fn abort(&mut self, id: BranchId, fence: Ticket, effects: &mut Vec<Effect>) {
         match self.state_of(&id) {
             Some(State::Executing { execution, then: Then::Vote }) => {
                 self.set(&id.tx, State::Executing { execution, then: Then::Undo { next: None } });

@@ -1,6 +1,8 @@
 //! The barrier: what becomes of a step's messages, by what is known of the step.
 
 use super::Participant;
+use crate::branch::State as Branch;
+use crate::branch_id::BranchId;
 use crate::effect::Effect;
 use crate::saga::Closing;
 use crate::step::{Refused, State, StepId};
@@ -80,15 +82,44 @@ impl Participant {
     }
 
     fn begin_action(&mut self, id: StepId, run: RunStep, effects: &mut Vec<Effect>) {
-        if self.is_full() {
+        self.abort_attempt_before(&id, effects);
+        let why_not = if self.is_committed_by_an_operator(&id) {
+            let detail = "an operator has committed this transaction's branch here before it became a saga: it is done";
+            Some(Refusal::new(RefusalCode::Condition, detail))
+        } else {
+            self.is_full().then(|| Refusal::new(RefusalCode::Unavailable, self.full()))
+        };
+        if let Some(refusal) = why_not {
             // Remembered like any refusal: the coordinator relies on it that this attempt leaves nothing behind.
-            let refusal = Refusal::new(RefusalCode::Unavailable, self.full());
             let refused = Refused { attempt: run.attempt, refusal: refusal.clone() };
             self.sagas.set(&id, State::Refused(refused));
             return self.ran(&id, Half::Action, run.attempt, StepOutcome::Refused(refusal), effects);
         }
         let (state, step) = (State::Acting { attempt: run.attempt, then: None }, id.clone());
         self.begin(id, run, state, |run| Effect::RunAction { step, run }, effects);
+    }
+
+    /// Two-phase commit that goes on as a saga was aborted, whether or not its abort was heard.
+    fn abort_attempt_before(&mut self, step: &StepId, effects: &mut Vec<Effect>) {
+        let branch = self.branches.get(&step.tx).map(|branch| branch.id.clone());
+        let is_earlier = |branch: &BranchId| branch.coordinator == step.coordinator && branch.ticket < step.ticket;
+        if let Some(branch) = branch.filter(is_earlier) {
+            self.abort(branch, Ticket::default(), effects);
+        }
+    }
+
+    /// Of two-phase commit that goes on as a saga. Its work would be done twice.
+    fn is_committed_by_an_operator(&self, id: &StepId) -> bool {
+        let branch = self.branches.get(&id.tx).filter(|branch| branch.id.coordinator == id.coordinator);
+        branch.is_some_and(|branch| match &branch.state {
+            Branch::Heuristic { heuristic, .. } | Branch::Resolving { heuristic, .. } => heuristic.commit,
+            Branch::Executing { .. }
+            | Branch::Prepared { .. }
+            | Branch::ReadOnly { .. }
+            | Branch::Committing
+            | Branch::Aborting { .. }
+            | Branch::Finished(_) => false,
+        })
     }
 
     /// Asks the resource manager for it, unless the saga is closed.

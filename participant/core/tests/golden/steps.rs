@@ -289,3 +289,41 @@ fn a_branch_and_a_saga_under_one_id_know_nothing_of_each_other() {
     script.committed("S1", ticket(1, 1));
     check("step-beside-branch", &script.text);
 }
+
+#[test]
+fn what_an_operator_has_committed_is_not_done_again_by_the_saga_that_takes_its_place() {
+    let mut script = Script::new();
+    script.prepare("S1", ticket(0, 9), Execution::TwoPhase);
+    script.executed("S1", ticket(0, 9), prepared());
+    script.resolve("S1", true);
+    script.act(0, 1);
+    script.resolved("S1", ticket(0, 9));
+    script.act(0, 2);
+    script.compensate(0, 1);
+    script.emptied(0);
+    check("step-after-heuristic-commit", &script.text);
+}
+
+#[test]
+fn what_an_operator_has_aborted_the_saga_that_takes_its_place_does() {
+    let mut script = Script::new();
+    script.prepare("S1", ticket(0, 9), Execution::TwoPhase);
+    script.executed("S1", ticket(0, 9), prepared());
+    script.resolve("S1", false);
+    script.resolved("S1", ticket(0, 9));
+    script.act(0, 1);
+    script.acted(0, did());
+    check("step-after-heuristic-abort", &script.text);
+}
+
+#[test]
+fn an_action_of_the_saga_that_takes_its_place_aborts_a_branch_in_doubt() {
+    let mut script = Script::new();
+    script.prepare("S1", ticket(0, 9), Execution::TwoPhase);
+    script.executed("S1", ticket(0, 9), prepared());
+    script.act(0, 1);
+    script.resolve("S1", true);
+    script.aborted("S1", ticket(0, 9));
+    script.acted(0, did());
+    check("step-after-branch-in-doubt", &script.text);
+}

@@ -9,6 +9,7 @@ impl Scenario {
         vec![
             Scenario::auto(),
             Scenario::auto_with_pivot(),
+            Scenario::auto_decided(),
             Scenario::auto_and_saga(),
             Scenario::auto_unable(),
             Scenario::auto_spared(),
@@ -30,6 +31,15 @@ impl Scenario {
         Scenario::new("auto-pivot", "the same with a pivot, and a client who insists", 2, requests)
             .deadlines(Deadlines::WhenStuck)
             .explored_with(CRASH_AND_LOSS, Budget { crashes: 2, ..CRASH_AND_LOSS })
+    }
+
+    pub fn auto_decided() -> Scenario {
+        let steps = vec![step(0, "put x"), SagaStep { after: &[0], ..step(1, "put x") }];
+        let about = "operators decide branches of an attempt that may go on as a saga";
+        let budget = Budget { heuristics: 1, losses: 1, ..NONE };
+        Scenario::new("auto-decided", about, 2, vec![ask("T1", RequestKind::Auto(steps))])
+            .deadlines(Deadlines::OfTwoPhase)
+            .explored_with(budget, Budget { crashes: 1, ..budget })
     }
 
     pub fn auto_and_saga() -> Scenario {
