@@ -215,7 +215,7 @@ async fn a_prepared_branch_keeps_its_lock_through_kill_9_until_it_hears_the_deci
     assert!(detail.contains('t'), "{detail}");
     session.send("older", 13, Body::Prepare(prepare(4, put("k", "x"))));
     session.send("t", 10, Body::Undecided(v1::Undecided {}));
-    let waiting = v1::Prepare { timeout_ms: 1, ..prepare(4, put("k", "y")) };
+    let waiting = v1::Prepare { timeout_ms: 1, ..prepare(3, put("k", "y")) };
     let (code, _) = is_refused(session.prepare("impatient", 14, waiting).await);
     assert_eq!(code, RefusalCode::LockTimeout);
     // Still in doubt, it asks again from time to time.

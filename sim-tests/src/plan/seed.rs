@@ -119,7 +119,7 @@ impl Dice {
             transactions_per_client: u16::from(self.small(25, 45)),
             keys: self.small(2, 6),
             timeout_ms: self.between(400, 3_000),
-            think_ms: self.between(300, 900),
+            think_ms: self.between(80, 1_000),
             latency_ms: (1, self.between(5, 30)),
             heal_at_ms: self.between(8_000, 12_000),
             sagas_percent: if self.chance(70) { self.small(10, 40) } else { 0 },
