@@ -63,7 +63,7 @@ pub struct RocksStore {
     writer: Writer,
     database: Arc<DB>,
     folder: Folder,
-    /// For looking up one key; making them anew costs as much as many a look-up.
+    /// For looking up one key. Kept, not made anew each time.
     reading: Reading,
 }
 

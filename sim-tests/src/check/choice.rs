@@ -5,6 +5,7 @@
 //!   that has just started may learn it only from the refusal.
 //! * `spared`: a breaker is open only after as many deadlines as its threshold says, and none of its participant's
 //!   answers between them. Who was silent at a deadline is not noted, so each of its transaction's participants counts.
+//!   What is said of a transaction that has ended answers nothing.
 //! * Nothing excuses any of them: they are about what one process knows.
 
 use super::Violation;
@@ -61,6 +62,7 @@ fn spared(run: &Run) -> Vec<Violation> {
     let transactions = transactions(run);
     let threshold = run.plan.shape.breaker.map_or(PRESET_THRESHOLD, |breaker| breaker.threshold);
     let mut silences: BTreeMap<(Host, Participant), u32> = BTreeMap::new();
+    let mut ended: BTreeSet<&str> = BTreeSet::new();
     let mut broken = Vec::new();
     for entry in &run.trace {
         let Some(host) = entry.host else { continue };
@@ -69,7 +71,13 @@ fn spared(run: &Run) -> Vec<Violation> {
         }
         let Event::Noted { tx, note, .. } = &entry.event else { continue };
         if let Some(participant) = answering(note) {
-            silences.remove(&(host, participant));
+            if !ended.contains(tx.as_str()) {
+                silences.remove(&(host, participant));
+            }
+        } else if note == "retired" {
+            ended.insert(tx);
+        } else if note.starts_with("begun") {
+            ended.remove(tx.as_str());
         } else if note == "deadline-passed" {
             for participant in
                 transactions.get(tx.as_str()).into_iter().flat_map(Transaction::contents).flat_map(|work| work.keys())
@@ -161,5 +169,11 @@ mod tests {
         assert_eq!(noted(&[passed, passed, ("a2", "voted p1 prepared"), spared]), ["choice.spared"]);
         assert_eq!(noted(&[passed, passed, ("a2", "voted p2 prepared"), spared]), [""; 0]);
         assert_eq!(noted(&[passed, passed, ("", "started"), spared]), ["choice.spared"]);
+        let late = ("a1", "finished p1 heuristically-aborted");
+        assert_eq!(noted(&[passed, passed, ("a1", "retired"), late, spared]), [""; 0]);
+        assert_eq!(
+            noted(&[passed, passed, ("a1", "retired"), ("a1", "begun 2 branches"), late, spared]),
+            ["choice.spared"]
+        );
     }
 }

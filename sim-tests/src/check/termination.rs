@@ -152,6 +152,7 @@ pub fn blocked(run: &Run) -> Vec<Blocked> {
 mod tests {
     use super::*;
     use crate::check::fixture::{healthy, rules};
+    use crate::run::OpenBranch;
     use crate::trace::Entry;
 
     fn broken(change: impl FnOnce(&mut Run)) -> Vec<&'static str> {
@@ -184,6 +185,29 @@ mod tests {
             Entry { at_us: 80, host: None, event: Event::Healed },
         ];
         run
+    }
+
+    /// The last call of a client about `tx` came to nothing, and everybody went home.
+    fn still_asked(tx: &'static str, orphan: bool) -> Vec<&'static str> {
+        broken(|run| {
+            let last = run.calls.last_mut().unwrap();
+            (last.tx, last.told_us) = (tx.to_owned(), None);
+            run.finals.out_of_patience = true;
+            if orphan {
+                let branch = OpenBranch { tx: "t0".into(), state: "prepared".into(), orphaned_by_design: true };
+                run.finals.participants.get_mut(&1).unwrap().open.push(branch);
+            }
+        })
+    }
+
+    #[test]
+    fn a_client_that_asks_in_vain_is_found_unless_an_orphan_may_be_in_the_way_of_its_saga() {
+        for (tx, orphan) in [("t9", false), ("t9", true), ("s9", false)] {
+            let found = still_asked(tx, orphan);
+            assert!(found.contains(&"termination.answered") && found.contains(&"termination.patience"), "{found:?}");
+        }
+        let found = still_asked("s9", true);
+        assert!(!found.contains(&"termination.answered") && !found.contains(&"termination.patience"), "{found:?}");
     }
 
     #[test]
