@@ -55,7 +55,7 @@ fn at(ms: u64, what: What) -> Fault {
 }
 
 fn when(host: Host, point: &str, count: u32, what: What) -> Fault {
-    Fault { when: When::Point { host, point: point.to_owned(), count }, what }
+    Fault { when: When::Point { host, point: point.to_owned(), count, during: None }, what }
 }
 
 fn crash(host: Host, down_ms: u64) -> What {

@@ -65,7 +65,7 @@ async fn main() -> anyhow::Result<()> {
         let environment = Environment {
             store: Arc::new(store),
             clock: Arc::new(SystemClock),
-            random: Arc::new(OsRandom),
+            random: Arc::new(OsRandom::new()),
             connect: connect.clone(),
             dial: Arc::new(TcpDial),
             incoming: connections(listener),

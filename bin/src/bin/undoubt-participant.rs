@@ -46,7 +46,7 @@ async fn main() -> anyhow::Result<()> {
         let listener = args.server.bind(&config.listen).await?;
         let environment = Environment {
             clock: Arc::new(SystemClock),
-            random: Arc::new(OsRandom),
+            random: Arc::new(OsRandom::new()),
             incoming: connections(listener),
             crash: crash.clone(),
         };
@@ -64,7 +64,7 @@ async fn open(config: &Config) -> anyhow::Result<Arc<RocksStore>> {
     let store = RocksStore::open(&config.data_dir, &FAMILIES, RocksOptions::default())
         .context("the data folder cannot be opened")?;
     let mut fresh_id = [0; 16];
-    OsRandom.fill(&mut fresh_id);
+    OsRandom::new().fill(&mut fresh_id);
     establish(&store, META, Kind::Participant, &config.name, fresh_id).await?;
     Ok(Arc::new(store))
 }

@@ -157,8 +157,8 @@ impl Coordinator {
         assert_eq!(self.phase, Phase::Recovering, "records are folded before the log is known to be whole");
         let mut cx = Context { now, effects, peers: &mut self.peers };
         let open = match unfinished {
-            Unfinished::TwoPhase(record) => Open::TwoPhase(Transaction::recover(record, &mut cx)),
-            Unfinished::Saga(record) => Open::Saga(Saga::recover(record, &mut cx)),
+            Unfinished::TwoPhase(record) => Open::TwoPhase(Box::new(Transaction::recover(record, &mut cx))),
+            Unfinished::Saga(record) => Open::Saga(Box::new(Saga::recover(record, &mut cx))),
         };
         assert!(open.ticket() < self.next_ticket, "a ticket of the log is not below this epoch's first one");
         let other = self.transactions.insert(open.tx().clone(), open);
@@ -265,6 +265,6 @@ fn advance(open: &mut Open, told: Told, next_ticket: &mut Ticket, cx: &mut Conte
         }
         Open::TwoPhase(_) | Open::Saga(_) => return open.is_ended(),
     };
-    *open = Open::Saga(saga);
+    *open = Open::Saga(Box::new(saga));
     false
 }

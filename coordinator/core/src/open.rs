@@ -11,8 +11,8 @@ use undoubt_vocabulary::{ParticipantName, Ticket, ToCoordinator, TxId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Open {
-    TwoPhase(Transaction),
-    Saga(Saga),
+    TwoPhase(Box<Transaction>),
+    Saga(Box<Saga>),
 }
 
 /// What every submission has once it is admitted.

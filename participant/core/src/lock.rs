@@ -76,8 +76,8 @@ struct KeyLocks {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Claimants {
-    holders: BTreeSet<Age>,
-    waiters: BTreeMap<Place, Age>,
+    holders: BTreeSet<Arc<Age>>,
+    waiters: BTreeMap<Place, Arc<Age>>,
 }
 
 impl Claimants {
@@ -118,13 +118,13 @@ impl KeyLocks {
 type Wanted = Arc<[(Digested, Mode)]>;
 
 fn wanted_of(keys: &BTreeMap<Bytes, Mode>) -> Wanted {
-    keys.iter().map(|(key, mode)| (key.clone().into(), *mode)).collect()
+    keys.iter().map(|(key, mode)| (Digested::from(&**key), *mode)).collect()
 }
 
 /// All that one transaction holds or waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Claim {
-    age: Age,
+    age: Arc<Age>,
     wanted: Wanted,
     /// `None` once granted.
     place: Option<Place>,
@@ -144,7 +144,7 @@ impl LockTable {
         match self.in_the_way(wanted, place).filter(staying).min() {
             Some(oldest) if oldest < age => Acquire::Refused { holder: oldest.tx.clone() },
             None if self.in_the_way(wanted, place).next().is_none() => {
-                self.hold(age, wanted);
+                self.hold(&Arc::new(age.clone()), wanted);
                 Acquire::Granted
             }
             Some(_) | None if self.waiting.len() >= MAX_WAITERS => Acquire::Crowded,
@@ -173,7 +173,7 @@ impl LockTable {
         if let Some(other) = self.in_the_way(wanted, Place::MAX).min() {
             panic!("two prepared branches, {} and {}, claim the same lock: the records contradict", age.tx, other.tx);
         }
-        self.hold(age, wanted);
+        self.hold(&Arc::new(age.clone()), wanted);
     }
 
     /// Frees all that `tx` holds, or ends its waiting. Returns those that are granted by it, in the order in which they
@@ -230,9 +230,10 @@ impl LockTable {
             .filter_map(|(key, mode)| Some(self.keys.get(key)?.conflicting(*mode)))
             .flatten()
             .flat_map(move |others| others.holders.iter().chain(others.waiters.range(..place).map(|(_, age)| age)))
+            .map(|age| &**age)
     }
 
-    fn hold(&mut self, age: &Age, wanted: &Wanted) {
+    fn hold(&mut self, age: &Arc<Age>, wanted: &Wanted) {
         for (key, mode) in &**wanted {
             self.keys.entry(key.clone()).or_default().of(*mode).holders.insert(age.clone());
         }
@@ -240,6 +241,7 @@ impl LockTable {
     }
 
     fn queue(&mut self, age: &Age, wanted: &Wanted, place: Place) {
+        let age = &Arc::new(age.clone());
         for (key, mode) in &**wanted {
             self.keys.entry(key.clone()).or_default().of(*mode).waiters.insert(place, age.clone());
         }
@@ -258,7 +260,7 @@ impl LockTable {
             self.keys.entry(key.clone()).or_default().of(*mode).waiters.remove(&place);
         }
         self.hold(&age, &wanted);
-        Some(age.tx)
+        Some(age.tx.clone())
     }
 
     fn assert_new(&self, age: &Age) {

@@ -26,7 +26,7 @@ pub struct Limits {
 pub struct Participant {
     limits: Limits,
     coordinators: BTreeMap<CoordinatorId, Known>,
-    branches: BTreeMap<TxId, Branch>,
+    branches: BTreeMap<TxId, Box<Branch>>,
     /// Every branch by its ticket, for the fence.
     by_ticket: BTreeMap<(CoordinatorId, Ticket), TxId>,
     open: usize,
@@ -102,7 +102,7 @@ impl Participant {
 
     /// All branches that are not finished, and heuristic outcomes.
     pub fn views(&self) -> impl Iterator<Item = BranchView> + '_ {
-        self.branches.values().filter(|branch| branch.is_open()).map(Branch::view)
+        self.branches.values().filter(|branch| branch.is_open()).map(|branch| branch.view())
     }
 
     pub fn coordinators(&self) -> impl Iterator<Item = KnownCoordinator> + '_ {
@@ -124,12 +124,14 @@ impl Participant {
             }
             Recovered::Committed { branch, result } => {
                 // An open branch of a later attempt under the same id matters more than what an earlier one came to.
-                if !self.branches.get(&branch.tx).is_some_and(Branch::is_open) {
+                if !self.branches.get(&branch.tx).is_some_and(|branch| branch.is_open()) {
                     self.insert(branch, Default::default(), State::Finished(Finished::CommittedAlone { result }));
                 }
             }
             Recovered::Heuristic { branch, begun_at, heuristic } => {
-                self.insert(branch, begun_at, State::Heuristic { heuristic, noted: false });
+                // By now its coordinator may have forgotten the commit, and would presume abort.
+                let noted = heuristic.is_reported();
+                self.insert(branch, begun_at, State::Heuristic { heuristic, noted });
             }
             Recovered::Step { step, state } => self.sagas.set(&step, state.into()),
         }
@@ -161,9 +163,19 @@ impl Participant {
         let Some((coordinator, known, epoch)) = joining else { return };
         *known = Known { epoch, session: Some(session), joining: None, ..*known };
         self.sagas.count_attempts_anew(coordinator);
+        self.report_damage_anew(coordinator);
         effects.push(Effect::Welcome { session });
         for branch in self.branches.values().filter(|branch| branch.id.coordinator == coordinator) {
             effects.extend(question_about(branch).map(|message| Effect::Send { session, message }));
+        }
+    }
+
+    /// The disk on which the coordinator noted it may have lied (S1), or be an old copy (S4).
+    fn report_damage_anew(&mut self, coordinator: CoordinatorId) {
+        for branch in self.branches.values_mut().filter(|branch| branch.id.coordinator == coordinator) {
+            if let State::Heuristic { heuristic, noted } = &mut branch.state {
+                *noted = *noted && !heuristic.is_damage();
+            }
         }
     }
 
@@ -244,7 +256,7 @@ impl Participant {
         self.by_ticket.insert((id.coordinator, id.ticket), id.tx.clone());
         let branch = Branch { id, begun_at, state, swept: false };
         self.open += usize::from(branch.is_open());
-        self.branches.insert(branch.id.tx.clone(), branch);
+        self.branches.insert(branch.id.tx.clone(), Box::new(branch));
     }
 
     fn remove(&mut self, tx: &TxId) {

@@ -26,7 +26,7 @@ pub struct StepId {
 impl StepId {
     /// Where the steps of a ticket begin.
     pub fn first_of(coordinator: CoordinatorId, ticket: Ticket) -> StepId {
-        StepId { coordinator, ticket, step: StepIndex(0), tx: TxId::LOWEST }
+        StepId { coordinator, ticket, step: StepIndex(0), tx: TxId::lowest() }
     }
 }
 

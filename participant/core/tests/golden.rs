@@ -9,7 +9,7 @@ mod steps;
 
 use bytes::Bytes;
 use script::{Script, branch, committed_alone, coordinator, prepared, refused, ticket, tx};
-use undoubt_participant_core::{Input, Operator, Recovered, Session};
+use undoubt_participant_core::{Heuristic, Input, Operator, Recovered, Session};
 use undoubt_vocabulary::Execution::{OnePhase, TwoPhase};
 use undoubt_vocabulary::{Timestamp, ToParticipant, Vote};
 
@@ -134,8 +134,30 @@ fn a_heuristic_outcome_is_compared_with_the_decision_and_reported() {
     script.sweep();
     script.hear(1, ToParticipant::Noted { tx: tx("T1"), ticket: t });
     script.sweep();
+    // Its log may have lost what it noted.
+    script.hello(2, 1);
+    script.hear(2, ToParticipant::Noted { tx: tx("T1"), ticket: t });
+    script.sweep();
     script.tell("operator 1 forgets T1", Input::Forget { tx: tx("T1"), operator: Operator(1) });
     check("heuristic", &script.text);
+}
+
+#[test]
+fn a_heuristic_outcome_that_agreed_with_the_decision_is_not_reported_after_a_restart() {
+    let (mut script, t) = (Script::empty(), ticket(1, 0));
+    script.recovered("epoch 1", coordinator(1, t));
+    let found = |commit, decision| {
+        let (who, reason) = ("eve".to_owned(), "the coordinator burnt down".to_owned());
+        Heuristic { commit, at: Timestamp(2_000_000), who, reason, decision }
+    };
+    let of = |id, heuristic| Recovered::Heuristic { branch: branch(id, t), begun_at: Timestamp(1_000_000), heuristic };
+    script.recovered("T1/1.0 committed by an operator, as was decided", of("T1", found(true, Some(true))));
+    script.recovered("T2/1.0 committed by an operator, against what was decided", of("T2", found(true, Some(false))));
+    script.recovered("T3/1.0 committed by an operator, nobody knows whether rightly", of("T3", found(true, None)));
+    script.hello(1, 1);
+    script.sweep();
+    script.sweep();
+    check("heuristic-recovery", &script.text);
 }
 
 #[test]

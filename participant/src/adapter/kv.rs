@@ -66,7 +66,7 @@ pub struct KeyValue {
     locks: Locks,
     marks: Marks,
     /// Those that have voted and are not over, by their transaction.
-    branches: Mutex<BTreeMap<TxId, Branch>>,
+    branches: Mutex<BTreeMap<TxId, Arc<Branch>>>,
     /// The highest seen of each coordinator, so that of two calls under way none stores the lower one over the higher.
     highest: Mutex<BTreeMap<CoordinatorId, (Epoch, Ticket)>>,
 }
@@ -115,13 +115,13 @@ impl KeyValue {
         }
     }
 
-    fn branches(&self) -> MutexGuard<'_, BTreeMap<TxId, Branch>> {
+    fn branches(&self) -> MutexGuard<'_, BTreeMap<TxId, Arc<Branch>>> {
         // Nothing between taking and freeing it can panic.
         self.branches.lock().expect("the map of branches is whole")
     }
 
     /// This very attempt, if it has voted and is not over.
-    fn branch(&self, id: &BranchId) -> Option<Branch> {
+    fn branch(&self, id: &BranchId) -> Option<Arc<Branch>> {
         self.branches().get(&id.tx).filter(|known| known.id == *id).cloned()
     }
 
@@ -175,7 +175,9 @@ impl ResourceManager for KeyValue {
     }
 
     async fn commit(&self, branch: BranchId) -> Result<(), ResourceError> {
-        let Some(Branch { stage: Stage::Prepared { writes }, .. }) = self.branch(&branch) else { return Ok(()) };
+        let Some(Stage::Prepared { writes }) = self.branch(&branch).map(|known| known.stage.clone()) else {
+            return Ok(());
+        };
         self.locks.leaving(&branch.tx);
         let mut batch = Batch::default();
         record::put_data(&mut batch, &writes);
@@ -187,7 +189,7 @@ impl ResourceManager for KeyValue {
     }
 
     async fn abort(&self, branch: BranchId) -> Result<(), ResourceError> {
-        match self.branch(&branch).map(|known| known.stage) {
+        match self.branch(&branch).map(|known| known.stage.clone()) {
             None => {}
             Some(Stage::ReadOnly) => self.leave(&branch),
             Some(Stage::Prepared { .. }) => {
@@ -202,7 +204,7 @@ impl ResourceManager for KeyValue {
     }
 
     async fn release(&self, branch: BranchId) -> Result<(), ResourceError> {
-        match self.branch(&branch).map(|known| known.stage) {
+        match self.branch(&branch).map(|known| known.stage.clone()) {
             Some(Stage::ReadOnly) => self.leave(&branch),
             // What is prepared is never let go without a decision, whoever asks for it.
             Some(Stage::Prepared { .. }) | None => {}
@@ -211,15 +213,14 @@ impl ResourceManager for KeyValue {
     }
 
     async fn resolve(&self, branch: BranchId, heuristic: Heuristic) -> Result<(), ResourceError> {
-        let Some(Branch { begun_at, stage: Stage::Prepared { writes }, .. }) = self.branch(&branch) else {
-            return Ok(());
-        };
+        let Some(known) = self.branch(&branch) else { return Ok(()) };
+        let Stage::Prepared { writes } = &known.stage else { return Ok(()) };
         let mut batch = Batch::default();
         if heuristic.commit {
-            record::put_data(&mut batch, &writes);
+            record::put_data(&mut batch, writes);
         }
         record::delete_prepared(&mut batch, &branch);
-        record::put_heuristic(&mut batch, &branch, begun_at, heuristic);
+        record::put_heuristic(&mut batch, &branch, known.begun_at, heuristic);
         self.write(batch, Durability::Forced).await?;
         self.leave(&branch);
         Ok(())

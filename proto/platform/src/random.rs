@@ -30,17 +30,27 @@ pub trait Random: Send + Sync {
     }
 }
 
-/// The operating system's randomness, fit for secrets and for ids that must never meet.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct OsRandom;
+/// Different in every process, and fit for secrets and for ids that must never meet: seeded by the operating system, which
+/// is not asked again.
+#[derive(Debug)]
+pub struct OsRandom(Mutex<ChaCha12Rng>);
 
-impl Random for OsRandom {
+impl OsRandom {
     /// # Panics
     /// Where the operating system has no randomness to give: an id made without it could meet another.
-    fn fill(&self, bytes: &mut [u8]) {
-        if let Err(error) = getrandom::fill(bytes) {
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> OsRandom {
+        let mut seed = <ChaCha12Rng as SeedableRng>::Seed::default();
+        if let Err(error) = getrandom::fill(&mut seed) {
             panic!("the operating system gave no randomness ({error}), without which ids may collide: stopping");
         }
+        OsRandom(Mutex::new(ChaCha12Rng::from_seed(seed)))
+    }
+}
+
+impl Random for OsRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(bytes);
     }
 }
 
@@ -89,6 +99,8 @@ mod tests {
 
     #[test]
     fn the_operating_system_does_not_repeat_itself() {
-        assert_ne!(OsRandom.u64(), OsRandom.u64());
+        let random = OsRandom::new();
+        assert_ne!(random.u64(), random.u64());
+        assert_ne!(OsRandom::new().u64(), OsRandom::new().u64());
     }
 }

@@ -33,10 +33,12 @@ pub struct TxId(Digested);
 
 impl TxId {
     /// No id: where a map's ids begin, whatever they are.
-    pub const LOWEST: TxId = TxId(Digested::LOWEST);
+    pub fn lowest() -> TxId {
+        TxId(Digested::lowest())
+    }
 
-    pub fn new(bytes: impl Into<Bytes>) -> Result<Self, InvalidId> {
-        let bytes = bytes.into();
+    pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, InvalidId> {
+        let bytes = bytes.as_ref();
         let what = "a transaction id";
         match bytes.len() {
             0 => Err(InvalidId::Empty { what, max: MAX_TX_ID_BYTES }),
@@ -50,7 +52,7 @@ impl TxId {
     }
 
     pub fn to_bytes(&self) -> Bytes {
-        self.0.as_bytes().clone()
+        Bytes::copy_from_slice(self.as_bytes())
     }
 }
 
@@ -77,7 +79,7 @@ impl FromStr for TxId {
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let Some(digits) = text.strip_prefix("0x") else {
-            return TxId::new(Bytes::copy_from_slice(text.as_bytes()));
+            return TxId::new(text);
         };
         let bad = || InvalidId::BadHex { what: "a transaction id", given: text.to_owned() };
         if digits.len() % 2 != 0 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {

@@ -86,7 +86,7 @@ impl Failure {
                     Mode::Saga | Mode::GuardedSaga => saga,
                 };
                 let count = 12 + u32::try_from(seed % 16).unwrap_or_default();
-                When::Point { host, point: point.to_owned(), count }
+                When::Point { host, point: point.to_owned(), count, during: None }
             }
         };
         let faults = (self.what)().map(|what| Fault { when, what }).into_iter().collect();

@@ -20,9 +20,9 @@ impl Disk {
     }
 
     /// S2: the next sync to end fails, also one that is under way, or that of an opening. The store stops. What was not
-    /// stable still reads, but never becomes stable: it is gone when the disk is opened again.
-    pub fn fail_next_sync(&self) {
-        self.with(|state| state.fails_next_sync = true);
+    /// stable still reads, but never becomes stable: it is gone when the disk is opened again. Or not, after all.
+    pub fn fail_next_sync(&self, fails: bool) {
+        self.with(|state| state.fails_next_sync = fails);
     }
 
     /// S3: power fails. What is stable stays, and of the bytes behind it the share `keep`: some frames, and probably a torn

@@ -116,7 +116,7 @@ impl Storage {
     }
 
     pub(crate) fn collect(&mut self, fence: Ticket) {
-        let kept = self.finished.split_off(&(fence, TxId::LOWEST));
+        let kept = self.finished.split_off(&(fence, TxId::lowest()));
         let finished = std::mem::replace(&mut self.finished, kept);
         let kept = self.steps.split_off(&StepId::first_of(COORDINATOR, fence));
         let steps = std::mem::replace(&mut self.steps, kept);

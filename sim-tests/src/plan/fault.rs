@@ -20,10 +20,14 @@ pub enum When {
     },
     /// When this host's code reaches the named crash point for the count-th time; see `CRASH_POINTS` of coordinator and
     /// participant. A crash then happens exactly there. `opened`: its store was just opened, recovery begins.
+    /// With `during`, only those times count when some transaction at a coordinator, some branch at a participant is in
+    /// the state of this name.
     Point {
         host: Host,
         point: String,
         count: u32,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        during: Option<String>,
     },
 }
 

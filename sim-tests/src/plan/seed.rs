@@ -13,12 +13,37 @@ const MAX_FAULTS: u64 = 7;
 /// Reached while the resource manager is at work.
 const POINTS_IN_CALLS: [&str; 5] = ["executing", "aborting", "resolving", "acting", "compensating"];
 
+/// Where the coordinator decides, tells whom it concerns, and is done (P2-P6).
+const POINTS_AROUND_THE_DECISION: [&str; 8] = [
+    "before-append-committed",
+    "after-append-committed",
+    "before-send-commit",
+    "after-send-commit",
+    "before-answer",
+    "after-answer",
+    "before-append-ended",
+    "after-append-ended",
+];
+
+/// Few transactions are in these at a time: what happens while one is has to be sought.
+const RARE_PHASES: [&str; 8] = [
+    "logging-delegation",
+    "delegated",
+    "settling",
+    "logging-beginning",
+    "logging-turn",
+    "compensating",
+    "stuck",
+    "closing",
+];
+
 /// A kind of fault, and how often a run has it on, in percent.
 type Kind = (u64, fn(&Dice, &Shape) -> Fault);
 
-const KINDS: [Kind; 22] = [
+const KINDS: [Kind; 23] = [
     (50, |dice, shape| dice.soon(shape, dice.crash(dice.server(shape)))),
     (50, Dice::crash_at_point),
+    (40, Dice::crash_around_the_decision),
     (15, Dice::crash_in_recovery),
     (12, |dice, shape| dice.anywhen(shape, What::Pause { host: dice.server(shape), for_ms: dice.between(100, 4_000) })),
     (8, |dice, shape| dice.anywhen(shape, What::Takeover { zombie_after_ms: dice.between(200, 4_000) })),
@@ -66,13 +91,13 @@ const KINDS: [Kind; 22] = [
     (5, |dice, shape| dice.anywhen(shape, What::Forget)),
     (6, |dice, shape| {
         let (participant, for_ms) = (dice.number(shape), dice.between(500, 6_000));
-        dice.soon(shape, What::CompensationsRefused { participant, for_ms })
+        dice.anywhen(shape, What::CompensationsRefused { participant, for_ms })
     }),
     (3, |dice, shape| dice.anywhen(shape, What::Gone { host: Host::Coordinator })),
-    (5, |dice, shape| {
+    (8, |dice, shape| {
         dice.anywhen(shape, What::LyingSyncs { host: dice.server(shape), for_ms: dice.between(200, 3_000) })
     }),
-    (5, Dice::destroy),
+    (12, Dice::destroy),
 ];
 
 impl Plan {
@@ -87,7 +112,7 @@ impl Plan {
         let count = 1 + dice.0.below(MAX_FAULTS);
         let draw = |_| dice.pick(&on).1(&dice, &shape);
         let mut faults: Vec<Fault> = (0..count).map(draw).collect();
-        let causes: Vec<Fault> = faults.iter().filter_map(|fault| dice.cause_of(&shape, &fault.when)).collect();
+        let causes: Vec<Fault> = faults.iter().flat_map(|fault| dice.causes_of(&shape, &fault.when)).collect();
         faults.extend(causes);
         sagas::troubled(Plan { seed, shape, faults, mutant: None })
     }
@@ -162,26 +187,31 @@ impl Dice {
     }
 
     /// Some points are reached only if something else goes wrong before.
-    fn cause_of(&self, shape: &Shape, when: &When) -> Option<Fault> {
-        let When::Point { host, point, .. } = when else { return None };
-        match (host, point.as_str()) {
+    fn causes_of(&self, shape: &Shape, when: &When) -> Vec<Fault> {
+        let When::Point { host, point, during, .. } = when else { return Vec::new() };
+        let cut_off = |from, to| What::Partition { from, to, one_way: false, for_ms: shape.timeout_ms + 500 };
+        match (host, during.as_deref().unwrap_or(point)) {
+            // An operator decides what is in doubt, and finds it so only if the decision does not get through.
             (Host::Participant(number), "resolving") => {
-                // Something has to be in doubt, for an operator to decide.
-                Some(Fault { when: self.vote_of(*host), what: self.resolve(*number) })
+                let voted = self.vote_of(*host);
+                let cut_off = Fault { when: voted.clone(), what: cut_off(Host::Coordinator, *host) };
+                vec![cut_off, Fault { when: voted, what: self.resolve(*number) }]
             }
-            (Host::Coordinator, "before-send-settle" | "after-send-settle") => {
-                let to = self.participant(shape);
-                let what = What::Partition { from: *host, to, one_way: false, for_ms: shape.timeout_ms + 500 };
-                Some(self.soon(shape, what))
+            (Host::Coordinator, "before-send-settle" | "after-send-settle" | "settling") => {
+                vec![self.soon(shape, cut_off(*host, self.participant(shape)))]
             }
-            _ => None,
+            (Host::Coordinator, "logging-turn" | "compensating" | "stuck") => {
+                let what = What::ActionsRefused { participant: self.number(shape), for_ms: 3_000 };
+                vec![self.soon(shape, what)]
+            }
+            _ => Vec::new(),
         }
     }
 
     fn point_of(&self, host: Host) -> When {
         let point = if host.is_coordinator() {
             *self.pick(undoubt_coordinator::CRASH_POINTS)
-        } else if self.chance(80) {
+        } else if self.chance(70) {
             *self.pick(undoubt_participant::CRASH_POINTS)
         } else {
             *self.pick(&POINTS_IN_CALLS)
@@ -197,11 +227,11 @@ impl Dice {
             _ if point.contains("confirm") || point.contains("abort") => 10,
             _ => 40,
         };
-        When::Point { host, point: point.to_owned(), count: u32::from(self.small(1, most)) }
+        When::Point { host, point: point.to_owned(), count: u32::from(self.small(1, most)), during: None }
     }
 
     fn vote_of(&self, host: Host) -> When {
-        When::Point { host, point: "after-send-vote".to_owned(), count: u32::from(self.small(1, 10)) }
+        When::Point { host, point: "after-send-vote".to_owned(), count: u32::from(self.small(1, 10)), during: None }
     }
 
     fn crash(&self, host: Host) -> What {
@@ -213,10 +243,19 @@ impl Dice {
         Fault { when: self.point_of(host), what: self.crash(host) }
     }
 
+    fn crash_around_the_decision(&self, _: &Shape) -> Fault {
+        let (host, point) = (Host::Coordinator, (*self.pick(&POINTS_AROUND_THE_DECISION)).to_owned());
+        let beside = self.chance(50).then(|| (*self.pick(&RARE_PHASES)).to_owned());
+        let most = if beside.is_some() { 3 } else { 40 };
+        let when = When::Point { host, point, count: u32::from(self.small(1, most)), during: beside };
+        // Without power it would count as S3.
+        Fault { when, what: What::Crash { host, power: false, down_ms: self.between(10, 4_000) } }
+    }
+
     /// At the second start or a later one: something else must have ended the first.
     fn crash_in_recovery(&self, shape: &Shape) -> Fault {
         let host = self.server(shape);
-        let when = When::Point { host, point: "opened".to_owned(), count: u32::from(self.small(2, 4)) };
+        let when = When::Point { host, point: "opened".to_owned(), count: u32::from(self.small(2, 4)), during: None };
         Fault { when, what: self.crash(host) }
     }
 

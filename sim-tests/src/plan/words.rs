@@ -13,8 +13,13 @@ impl fmt::Display for When {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             When::At { ms } => write!(f, "at {}.{:03} s", ms / 1_000, ms % 1_000),
-            When::Point { host, point, count: 1 } => write!(f, "when {host} first reaches {point}"),
-            When::Point { host, point, count } => write!(f, "when {host} reaches {point} for the {count}th time"),
+            When::Point { host, point, count, during } => {
+                match count {
+                    1 => write!(f, "when {host} first reaches {point}")?,
+                    _ => write!(f, "when {host} reaches {point} for the {count}th time")?,
+                }
+                during.as_ref().map_or(Ok(()), |state| write!(f, " while something there is {state}"))
+            }
         }
     }
 }

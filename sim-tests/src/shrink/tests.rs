@@ -97,7 +97,7 @@ fn faults_of_those_who_do_not_take_part_any_more_are_never_run() {
     plan.faults.push(at(100, What::Takeover { zombie_after_ms: 500 }));
     plan.faults.push(at(900, What::Pause { host: Host::Standby, for_ms: 100 }));
     plan.faults.push(Fault {
-        when: When::Point { host: Host::Client(4), point: "nowhere".into(), count: 1 },
+        when: When::Point { host: Host::Client(4), point: "nowhere".into(), count: 1, during: None },
         what: What::Forget,
     });
     shrink(&plan, "rule", 1_000, |plan| {

@@ -248,7 +248,7 @@ impl<'a> Conductor<'a> {
             // Whoever stands between the two has done it already.
             What::Tamper { .. } => {}
             What::LyingSyncs { host, for_ms } => self.after(for_ms, Act::LiesEnd(host)),
-            What::SyncFails { host } => self.shared.disk(host).fail_next_sync(),
+            What::SyncFails { host } => self.shared.disk(host).fail_next_sync(true),
             What::RolledBack { host, frames } => {
                 self.kill(host, point_of(host), true);
                 self.shared.disk(host).roll_back(usize::try_from(frames).unwrap_or(usize::MAX));
@@ -311,6 +311,7 @@ impl<'a> Conductor<'a> {
         }
         for host in self.shared.servers().collect::<Vec<_>>() {
             self.mend(host);
+            self.shared.disk(host).fail_next_sync(false);
         }
     }
 

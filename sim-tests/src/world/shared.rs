@@ -1,7 +1,7 @@
 //! What hosts and the conductor share: machines with their disks and clocks, orders, and who was promised what.
 
 use super::Process;
-use super::cells::states_hit;
+use super::cells::{stands, states_hit};
 use super::mutant::Mutant;
 use super::random::{random, seed_of};
 use super::temper::Temper;
@@ -36,6 +36,8 @@ struct Machine {
     clock_offset_us: Arc<AtomicI64>,
     /// How often each point was reached.
     reached: BTreeMap<&'static str, u32>,
+    /// How often each fault that waits for a point during a state found that state there.
+    found: BTreeMap<usize, u32>,
 }
 
 #[derive(Debug)]
@@ -178,8 +180,16 @@ impl Shared {
             return;
         }
         for (index, fault) in self.plan.faults.iter().enumerate() {
-            let When::Point { host: at, point: name, count: nth } = &fault.when else { continue };
-            if *at != host || name != point || *nth != count {
+            let When::Point { host: at, point: name, count: nth, during } = &fault.when else { continue };
+            if *at != host || name != point {
+                continue;
+            }
+            let count = match during {
+                None => count,
+                Some(state) if stands(host, state, &self.recorder) => self.find(host, index),
+                Some(_) => continue,
+            };
+            if *nth != count {
                 continue;
             }
             let met = states_hit(&fault.what, &self.recorder);
@@ -191,6 +201,13 @@ impl Shared {
             }
             self.order(Order::Strike { fault: index, met });
         }
+    }
+
+    fn find(&self, host: Host, fault: usize) -> u32 {
+        let mut machines = lock(&self.machines);
+        let found = machines.entry(host).or_default().found.entry(fault).or_default();
+        *found += 1;
+        *found
     }
 
     /// What a fault does to a process or its disk without anybody else's help. Doing it twice is like doing it once.

@@ -37,12 +37,12 @@ impl Coordinator {
         let mut cx = Context { now, effects, peers: &mut self.peers };
         let open = match way {
             Way::TwoPhase { branches, fallback } => {
-                Open::TwoPhase(Transaction::begin(admitted, branches, fallback, (client, wait), &mut cx))
+                Open::TwoPhase(Box::new(Transaction::begin(admitted, branches, fallback, (client, wait), &mut cx)))
             }
             Way::Saga(steps) => {
                 let mut saga = Saga::begin(admitted, steps, None, &mut cx);
                 saga.wait_for(client, wait, &mut cx);
-                Open::Saga(saga)
+                Open::Saga(Box::new(saga))
             }
         };
         self.transactions.insert(tx, open);

@@ -1,7 +1,7 @@
 //! What a coordinator says, and how a branch takes it.
 
 use super::Participant;
-use crate::branch::{Branch, Finished, State, Then};
+use crate::branch::{Finished, State, Then};
 use crate::branch_id::BranchId;
 use crate::effect::Effect;
 use crate::heuristic::Heuristic;
@@ -216,7 +216,7 @@ impl Participant {
     fn settle_unknown(&mut self, id: BranchId, effects: &mut Vec<Effect>) {
         let other = self.branches.get(&id.tx);
         let earlier = other.filter(|other| other.id.coordinator == id.coordinator && other.id.ticket < id.ticket);
-        if earlier.is_some_and(Branch::is_open) {
+        if earlier.is_some_and(|earlier| earlier.is_open()) {
             // This attempt may be what comes after it, so nothing can be promised yet. There will be another settle.
             return;
         }

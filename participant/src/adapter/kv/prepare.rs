@@ -7,6 +7,7 @@ use super::{Branch, KeyValue, Stage, pending, record};
 use crate::resource::{BranchId, ResourceError};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant_core::kv::Evaluation;
 use undoubt_participant_core::lock::{Age, Mode};
@@ -95,5 +96,5 @@ async fn under_locks(
 }
 
 fn remember(kv: &KeyValue, branch: Branch) {
-    kv.branches().insert(branch.id.tx.clone(), branch);
+    kv.branches().insert(branch.id.tx.clone(), Arc::new(branch));
 }

@@ -6,6 +6,7 @@ use super::{Branch, KeyValue, Stage};
 use crate::resource::{BranchId, Recovered, ResourceError, StepId, StepState};
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use undoubt_participant_core::lock::{Age, Mode};
 use undoubt_platform::{Direction, Family};
 use undoubt_proto::record::step_barrier::State;
@@ -68,7 +69,7 @@ fn resume(kv: &KeyValue, id: BranchId, record: PreparedBranch) {
     let written = record.writes.iter().map(|write| (write.key.clone(), Mode::Exclusive));
     kv.locks.lock_recovered(&Age { begun_at, tx: id.tx.clone() }, &read.chain(written).collect());
     let stage = Stage::Prepared { writes: record.writes.into() };
-    kv.branches().insert(id.tx.clone(), Branch { id, begun_at, stage });
+    kv.branches().insert(id.tx.clone(), Arc::new(Branch { id, begun_at, stage }));
 }
 
 fn resume_step(kv: &KeyValue, step: StepId, state: State, barrier: StepBarrier) -> (StepId, StepState) {

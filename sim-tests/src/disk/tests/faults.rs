@@ -43,7 +43,7 @@ async fn what_an_opening_was_lied_to_about_is_booked_too() {
 async fn a_failed_sync_stops_the_store_and_what_was_not_stable_is_gone_at_the_next_opening() {
     let (disk, store) = new_disk();
     forced(&store, "stable").await.unwrap();
-    disk.fail_next_sync();
+    disk.fail_next_sync(true);
     let failed = forced(&store, "failed");
     tokio::time::sleep(SYNC / 2).await;
     let waiting = forced(&store, "waiting");
@@ -63,7 +63,7 @@ async fn an_opening_whose_sync_fails_is_refused_once_and_finds_only_what_was_sta
     let (disk, store) = new_disk();
     forced(&store, "stable").await.unwrap();
     lazy(&store, "lazy");
-    disk.fail_next_sync();
+    disk.fail_next_sync(true);
     assert!(matches!(disk.open(&FAMILIES, Process::default()), Err(StoreError::Io { .. })));
     assert_eq!(keys(&open(&disk)), ["stable"]);
 }

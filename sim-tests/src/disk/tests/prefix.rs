@@ -169,7 +169,7 @@ impl Checked {
             Step::Wait { micros } => tokio::time::sleep(Duration::from_micros(*micros)).await,
             Step::Pause => self.process.pause(),
             Step::Resume => self.process.resume(),
-            Step::FailNextSync => self.disk.fail_next_sync(),
+            Step::FailNextSync => self.disk.fail_next_sync(true),
             Step::Room { bytes } => self.disk.set_room(Some(*bytes)),
             Step::Restart { power_lost } => self.restart(*power_lost)?,
         }

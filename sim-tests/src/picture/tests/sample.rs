@@ -144,7 +144,7 @@ pub(super) fn failing_run() -> Run {
     run.pass(131_000, 135_000, Participant(1), Coordinator, "finished", tx);
 
     run.faults.push(Fault {
-        when: When::Point { host: Participant(2), point: "vote-stable".to_owned(), count: 3 },
+        when: When::Point { host: Participant(2), point: "vote-stable".to_owned(), count: 3, during: None },
         what: What::Crash { host: Participant(2), power: true, down_ms: 300 },
     });
     let what = "p2 loses power".to_owned();

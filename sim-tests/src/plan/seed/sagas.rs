@@ -2,7 +2,7 @@
 //! same with it and without it.
 
 use super::Dice;
-use crate::plan::{Breaker, Fault, HowResolved, Plan, Shape, What, When};
+use crate::plan::{Breaker, Direction, Fault, Host, HowResolved, Message, Plan, Shape, Tampering, What, When};
 use crate::world::random::random;
 
 /// In percent.
@@ -11,6 +11,9 @@ const BREAKER: u64 = 50;
 const SLOW_PREPARES: u64 = 25;
 const ACTIONS_REFUSED: u64 = 30;
 const OPERATORS: u64 = 70;
+/// Of these operators, who comes at some point of the coordinator's code.
+const OPERATORS_AT_A_POINT: u64 = 30;
+const LATE_ACTIONS: u64 = 30;
 
 /// Operators who look after stuck steps while one fault lasts.
 const MAX_OPERATORS: u64 = 3;
@@ -21,6 +24,7 @@ pub(super) fn troubled(plan: Plan) -> Plan {
         return plan;
     }
     let dice = Dice(random(plan.seed, "plan of sagas"));
+    let drawn = plan.faults.len();
     let shape = &mut plan.shape;
     shape.cannot_prepare = dice.chance(CANNOT_PREPARE).then(|| dice.number(shape));
     shape.breaker = dice
@@ -29,18 +33,36 @@ pub(super) fn troubled(plan: Plan) -> Plan {
     if dice.chance(SLOW_PREPARES) {
         let (participant, by_ms) = (dice.number(shape), dice.between(shape.timeout_ms / 2, 2 * shape.timeout_ms));
         let what = What::SlowPrepares { participant, by_ms, for_ms: dice.between(1_000, 6_000) };
-        plan.faults.push(dice.soon(shape, what));
+        plan.faults.push(dice.anywhen(shape, what));
     }
     if dice.chance(ACTIONS_REFUSED) {
         let what = What::ActionsRefused { participant: dice.number(shape), for_ms: dice.between(1_000, 7_000) };
+        plan.faults.push(dice.anywhen(shape, what));
+    }
+    if dice.chance(LATE_ACTIONS) {
+        let what = dice.late_action(shape);
         plan.faults.push(dice.soon(shape, what));
     }
+    let causes: Vec<Fault> =
+        plan.faults[drawn..].iter().flat_map(|fault| dice.causes_of(&plan.shape, &fault.when)).collect();
+    plan.faults.extend(causes);
     let operators: Vec<Fault> = plan.faults.iter().flat_map(|fault| dice.operators(&plan.shape, fault)).collect();
     plan.faults.extend(operators);
     plan
 }
 
 impl Dice {
+    /// So late that its compensation may overtake it (N5).
+    fn late_action(&self, shape: &Shape) -> What {
+        What::Tamper {
+            participant: self.number(shape),
+            direction: Direction::ToParticipant,
+            message: Message::Act,
+            count: self.small(1, 12).into(),
+            tampering: Tampering::Delay { by_ms: self.between(shape.timeout_ms / 2, 3_000) },
+        }
+    }
+
     /// Whom stuck steps call on the scene.
     fn operators(&self, shape: &Shape, fault: &Fault) -> Vec<Fault> {
         let (What::ActionsRefused { for_ms, .. } | What::CompensationsRefused { for_ms, .. }) = &fault.what else {
@@ -48,13 +70,17 @@ impl Dice {
         };
         let begins_ms = match &fault.when {
             When::At { ms } => *ms,
-            When::Point { .. } => 0,
+            When::Point { .. } => shape.heal_at_ms / 4,
         };
         let count = if self.chance(OPERATORS) { self.between(1, MAX_OPERATORS) } else { 0 };
         let one = |_| {
-            let ms = (begins_ms + self.between(400, for_ms + 1_000)).min(shape.heal_at_ms.saturating_sub(1));
             let how = *self.pick(&[HowResolved::Retry, HowResolved::Skip, HowResolved::Done]);
-            Fault { when: When::At { ms }, what: What::ResolveStuck { how } }
+            let what = What::ResolveStuck { how };
+            if self.chance(OPERATORS_AT_A_POINT) {
+                return Fault { when: self.point_of(Host::Coordinator), what };
+            }
+            let ms = (begins_ms + self.between(400, for_ms + 1_000)).min(shape.heal_at_ms.saturating_sub(1));
+            Fault { when: When::At { ms }, what }
         };
         (0..count).map(one).collect()
     }

@@ -107,7 +107,7 @@ fn reasons_are_about_cells_that_there_are() {
 #[test]
 fn a_crash_of_the_coordinator_is_told_apart_by_where_it_happens() {
     let crash = |host, point: &str| {
-        let when = When::Point { host, point: point.to_owned(), count: 1 };
+        let when = When::Point { host, point: point.to_owned(), count: 1, during: None };
         Fault { when, what: What::Crash { host, power: false, down_ms: 1 } }.code()
     };
     assert_eq!(crash(Host::Coordinator, "after-send-prepare"), Code::P1);
