@@ -139,9 +139,9 @@ pub const IMPOSSIBLE: [Impossible; 5] = [
         why: "recovery has only begun: no transaction is in memory yet",
     },
     Impossible {
-        codes: &[Code::P2, Code::P3, Code::P4, Code::P6],
+        codes: &[Code::P2, Code::P3],
         states: &["idle"],
-        why: "it happens while the coordinator does something for a transaction",
+        why: "a transaction is deciding (what has ended may still be told, and noted, to have committed)",
     },
 ];
 
