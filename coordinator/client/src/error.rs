@@ -69,13 +69,13 @@ pub enum SubmitError {
     IdReused { tx: TxId, message: String },
     /// None of this call's attempts was let in, so none of them did anything.
     #[error("transaction {tx} was not accepted: {cause}; nothing was done, submit it again later under the same id")]
-    NotAccepted { tx: TxId, cause: Unanswered },
+    NotAccepted { tx: TxId, cause: Box<Unanswered> },
     /// It may have committed, may have aborted, or may still do either.
     #[error(
         "the outcome of transaction {tx} is unknown: {cause}; it may have committed or not. To find out, submit the \
          same again under the same id, or ask with `undoubt wait {tx}`"
     )]
-    OutcomeUnknown { tx: TxId, cause: Unanswered },
+    OutcomeUnknown { tx: TxId, cause: Box<Unanswered> },
     #[error(
         "the coordinator's answer about transaction {tx} makes no sense: {cause}; its outcome is unknown. Use client \
          and coordinator of the same version"

@@ -95,6 +95,7 @@ impl SubmitError {
     }
 
     pub(crate) fn unanswered(tx: TxId, cause: Unanswered) -> Self {
+        let cause = Box::new(cause);
         if cause.maybe_received {
             SubmitError::OutcomeUnknown { tx, cause }
         } else {

@@ -14,11 +14,6 @@ pub struct Heuristic {
 }
 
 impl Heuristic {
-    /// Whether the coordinator is known to have decided otherwise.
-    pub fn is_damage(&self) -> bool {
-        self.decision.is_some_and(|decision| decision != self.commit)
-    }
-
     /// Whether it is certain that the coordinator has heard of it: it waits for everybody who is to commit.
     pub fn is_reported(&self) -> bool {
         self.commit && self.decision == Some(true)

@@ -163,7 +163,7 @@ impl Participant {
         let Some((coordinator, known, epoch)) = joining else { return };
         *known = Known { epoch, session: Some(session), joining: None, ..*known };
         self.sagas.count_attempts_anew(coordinator);
-        self.report_damage_anew(coordinator);
+        self.report_heuristics_anew(coordinator);
         effects.push(Effect::Welcome { session });
         for branch in self.branches.values().filter(|branch| branch.id.coordinator == coordinator) {
             effects.extend(question_about(branch).map(|message| Effect::Send { session, message }));
@@ -171,10 +171,10 @@ impl Participant {
     }
 
     /// The disk on which the coordinator noted it may have lied (S1), or be an old copy (S4).
-    fn report_damage_anew(&mut self, coordinator: CoordinatorId) {
+    fn report_heuristics_anew(&mut self, coordinator: CoordinatorId) {
         for branch in self.branches.values_mut().filter(|branch| branch.id.coordinator == coordinator) {
             if let State::Heuristic { heuristic, noted } = &mut branch.state {
-                *noted = *noted && !heuristic.is_damage();
+                *noted = heuristic.is_reported();
             }
         }
     }

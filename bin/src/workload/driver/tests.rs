@@ -40,12 +40,12 @@ fn refused(code: RefusalCode) -> Answer {
 }
 
 fn unknown(tx: &Transaction) -> SubmitError {
-    let cause = Unanswered {
+    let cause = Box::new(Unanswered {
         address: "http://127.0.0.1:1".to_owned(),
         after: Duration::from_secs(60),
         cause: "silence".to_owned(),
         maybe_received: true,
-    };
+    });
     SubmitError::OutcomeUnknown { tx: tx.id().clone(), cause }
 }
 
