@@ -18,7 +18,7 @@ pub(crate) struct Mutants {
     #[arg(long, value_name = "SEED", default_value_t = 1)]
     first: u64,
     /// Give up on a bug after so many.
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..))]
     max_seeds: u64,
     /// Seeds that run at a time [default: one for each core].
     #[arg(long, value_name = "N")]

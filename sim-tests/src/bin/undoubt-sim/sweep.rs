@@ -17,7 +17,7 @@ const MAX_KEPT: usize = 3;
 #[derive(Args)]
 pub(crate) struct Sweep {
     /// How many.
-    #[arg(long, value_name = "N", default_value_t = 300)]
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     seeds: u64,
     /// The first one.
     #[arg(long, value_name = "SEED", default_value_t = 1)]
