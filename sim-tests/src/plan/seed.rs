@@ -298,6 +298,7 @@ impl Dice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Code;
     use std::collections::BTreeSet;
 
     #[test]
@@ -317,6 +318,17 @@ mod tests {
         assert!((50..200).contains(&unable), "{unable}");
         assert!(shapes.iter().any(|shape| shape.breaker.is_some_and(|breaker| breaker.threshold == 1)));
         assert!(shapes.iter().all(|shape| shape.sagas_percent > 0 || shape.peculiarities().is_empty()));
+    }
+
+    #[test]
+    fn every_point_around_the_decision_is_one_and_tells_crashes_apart() {
+        let host = Host::Coordinator;
+        for point in POINTS_AROUND_THE_DECISION {
+            assert!(undoubt_coordinator::CRASH_POINTS.contains(&point), "{point}");
+            let when = When::Point { host, point: point.to_owned(), count: 1, during: None };
+            let crash = Fault { when, what: What::Crash { host, power: false, down_ms: 1 } };
+            assert!((Code::P2..=Code::P6).contains(&crash.code()), "{point}");
+        }
     }
 
     #[test]

@@ -122,21 +122,6 @@ fn a_crash_of_the_coordinator_is_told_apart_by_where_it_happens() {
 }
 
 #[test]
-fn every_point_that_tells_crashes_apart_is_one() {
-    let told_apart = [
-        "before-append-committed",
-        "after-append-committed",
-        "before-send-commit",
-        "after-send-commit",
-        "before-answer",
-        "after-answer",
-        "before-append-ended",
-        "after-append-ended",
-    ];
-    assert!(told_apart.iter().all(|point| undoubt_coordinator::CRASH_POINTS.contains(point)));
-}
-
-#[test]
 fn what_was_never_hit_is_told_and_so_is_what_should_not_have_been() {
     let mut table = Table::default();
     assert_eq!(table.never_hit().len(), Table::possible());
