@@ -20,7 +20,8 @@ impl Disk {
     }
 
     /// S2: the next sync to end fails, also one that is under way, or that of an opening. The store stops. What was not
-    /// stable still reads, but never becomes stable: it is gone when the disk is opened again. Or not, after all.
+    /// stable still reads, but never becomes stable: it is gone when the disk is opened again. With
+    /// `false`, it no longer will.
     pub fn fail_next_sync(&self, fails: bool) {
         self.with(|state| state.fails_next_sync = fails);
     }

@@ -248,7 +248,7 @@ impl Dice {
         let beside = self.chance(50).then(|| (*self.pick(&RARE_PHASES)).to_owned());
         let most = if beside.is_some() { 3 } else { 40 };
         let when = When::Point { host, point, count: u32::from(self.small(1, most)), during: beside };
-        // Without power it would count as S3.
+        // A loss of power would count as S3.
         Fault { when, what: What::Crash { host, power: false, down_ms: self.between(10, 4_000) } }
     }
 
@@ -323,6 +323,7 @@ mod tests {
     #[test]
     fn every_point_around_the_decision_is_one_and_tells_crashes_apart() {
         let host = Host::Coordinator;
+        assert!(RARE_PHASES.iter().all(|phase| crate::sweep::cells::PHASES.contains(phase)));
         for point in POINTS_AROUND_THE_DECISION {
             assert!(undoubt_coordinator::CRASH_POINTS.contains(&point), "{point}");
             let when = When::Point { host, point: point.to_owned(), count: 1, during: None };
