@@ -6,11 +6,14 @@
 
 mod fault;
 mod host;
+pub mod points;
 mod seed;
+mod sound;
 mod words;
 
 pub use fault::{Code, Direction, Fault, HowResolved, Message, Tampering, What, When};
 pub use host::Host;
+pub use sound::Unsound;
 
 use crate::run::Mode;
 use crate::world::Mutant;
@@ -59,6 +62,18 @@ pub struct Shape {
     /// When auto spares a participant; by default as coordinators come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<Breaker>,
+}
+
+impl Plan {
+    /// Whether this host takes part.
+    pub fn has(&self, host: Host) -> bool {
+        match host {
+            Host::Coordinator => true,
+            Host::Standby => self.faults.iter().any(|fault| matches!(fault.what, What::Takeover { .. })),
+            Host::Participant(number) => (1..=self.shape.participants).contains(&number),
+            Host::Client(number) => (1..=self.shape.clients).contains(&number),
+        }
+    }
 }
 
 /// The circuit breakers of a coordinator; see its configuration.

@@ -1,15 +1,15 @@
 //! From a plan that breaks a rule to a small one that still breaks it.
 //!
 //! Plans are made smaller in every way they have, and whatever still breaks the same rule is kept: fewer faults, clients,
-//! transactions, participants and keys; no peculiar servers; less time until the healing; shorter faults. This goes on until nothing helps any
-//! more, or until the runs that were granted are used up.
+//! transactions, participants and keys; no peculiar servers; less time until the healing; faults that wait for less and
+//! are shorter. This goes on until nothing helps any more, or until the runs that were granted are used up.
 
 mod smaller;
 #[cfg(test)]
 mod tests;
 
 use crate::plan::Plan;
-use smaller::{LENGTHS, PLAIN, SIZES, Size, fitting, lasting};
+use smaller::{LENGTHS, PLAIN, SIZES, Size, count_of, fitting, lasting, set_count, whatever_is_under_way};
 
 /// Runs granted where nobody says otherwise; about half a minute.
 pub const DEFAULT_MAX_RUNS: usize = 250;
@@ -33,6 +33,7 @@ pub fn shrink(plan: &Plan, rule: &str, max_runs: usize, mut oracle: impl FnMut(&
         shrinker.fewer_faults();
         PLAIN.iter().for_each(|plainer| shrinker.plainer(plainer));
         SIZES.iter().for_each(|size| shrinker.smaller(size));
+        shrinker.simpler_points();
         shrinker.shorter_faults();
         LENGTHS.iter().for_each(|size| shrinker.smaller(size));
         if shrinker.out_of_runs || shrinker.best == before {
@@ -89,6 +90,19 @@ impl Shrinker<'_> {
         let mut plain = self.best.clone();
         plainer(&mut plain);
         self.attempt(plain);
+    }
+
+    fn simpler_points(&mut self) {
+        for index in 0..self.best.faults.len() {
+            if let Some(simpler) = self.best.faults.get(index).and_then(whatever_is_under_way) {
+                let mut plan = self.best.clone();
+                plan.faults[index] = simpler;
+                self.attempt(plan);
+            }
+            if let Some(now) = self.best.faults.get(index).and_then(count_of) {
+                self.halve(now, 1, 1, &|plan, count| set_count(&mut plan.faults[index], count));
+            }
+        }
     }
 
     fn shorter_faults(&mut self) {

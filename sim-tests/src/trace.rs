@@ -2,9 +2,11 @@
 
 mod event;
 mod recorder;
+mod states;
 mod subscriber;
 mod words;
 
 pub use event::{BranchState, Entry, Event, Phase};
 pub use recorder::Recorder;
+pub use states::{BRANCHES, IDLE, OVER, PHASES};
 pub(crate) use subscriber::observing;

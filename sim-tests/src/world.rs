@@ -37,7 +37,7 @@ mod workload;
 pub use mutant::Mutant;
 pub use process::Process;
 
-use crate::plan::{Host, Plan, What};
+use crate::plan::{Host, Plan};
 use crate::run::Run;
 use crate::trace::{Entry, Recorder, observing};
 use conductor::Conductor;
@@ -101,7 +101,7 @@ fn live(shared: &Arc<Shared>) -> Lived {
         .min_message_latency(Duration::from_millis(shape.latency_ms.0))
         .max_message_latency(Duration::from_millis(shape.latency_ms.1))
         .build();
-    let takes_over = shared.plan.faults.iter().any(|fault| matches!(fault.what, What::Takeover { .. }));
+    let takes_over = shared.plan.has(Host::Standby);
     let servers = shared.servers().chain(takes_over.then_some(Host::Standby)).collect::<Vec<_>>();
     for host in servers {
         let shared = shared.clone();

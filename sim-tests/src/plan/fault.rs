@@ -1,6 +1,7 @@
 //! Faults: when they strike, and what they do.
 
 use super::Host;
+use super::points::OPENED;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -18,10 +19,9 @@ pub enum When {
     At {
         ms: u64,
     },
-    /// When this host's code reaches the named crash point for the count-th time; see `CRASH_POINTS` of coordinator and
-    /// participant. A crash then happens exactly there. `opened`: its store was just opened, recovery begins.
+    /// When this host's code reaches the named point for the count-th time. A crash then happens exactly there.
     /// With `during`, only those times count when some transaction at a coordinator, some branch at a participant is in
-    /// the state of this name.
+    /// the state of this name, or nothing is in any (`idle`). [`points`](super::points) has the names.
     Point {
         host: Host,
         point: String,
@@ -188,7 +188,7 @@ impl Fault {
             When::At { .. } => "",
         };
         match &self.what {
-            What::Crash { .. } if point == "opened" => Code::P10,
+            What::Crash { .. } if point == OPENED => Code::P10,
             What::Crash { host: Host::Participant(_), power: false, .. } => Code::P7,
             What::Crash { power: true, .. } => Code::S3,
             What::Crash { .. } => match point {

@@ -3,15 +3,14 @@
 
 mod sagas;
 
+use super::points::{IN_CALLS, OPENED};
 use super::{Direction, Fault, Host, Message, Plan, Shape, Tampering, What, When};
+use crate::trace::IDLE;
 use crate::world::random::random;
 use undoubt_platform::{Random as _, SeededRandom};
 
 /// Faults of one run, at most.
 const MAX_FAULTS: u64 = 7;
-
-/// Reached while the resource manager is at work.
-const POINTS_IN_CALLS: [&str; 5] = ["executing", "aborting", "resolving", "acting", "compensating"];
 
 /// Where the coordinator decides, tells whom it concerns, and is done (P2-P6).
 const POINTS_AROUND_THE_DECISION: [&str; 8] = [
@@ -200,9 +199,22 @@ impl Dice {
             (Host::Coordinator, "before-send-settle" | "after-send-settle" | "settling") => {
                 vec![self.soon(shape, cut_off(*host, self.participant(shape)))]
             }
-            (Host::Coordinator, "logging-turn" | "compensating" | "stuck") => {
-                let what = What::ActionsRefused { participant: self.number(shape), for_ms: 3_000 };
-                vec![self.soon(shape, what)]
+            (Host::Coordinator, "compensating" | "stuck") => {
+                vec![self.soon(shape, What::ActionsRefused { participant: self.number(shape), for_ms: 4_000 })]
+            }
+            // A saga's turn and a decision are written together only if another write held both up.
+            (Host::Coordinator, "logging-turn") => {
+                let (when, for_ms) = (When::At { ms: self.between(200, 1_000) }, shape.heal_at_ms);
+                let refused = What::ActionsRefused { participant: self.number(shape), for_ms };
+                let slow = What::SlowDisk { host: *host, sync_ms: self.between(50, 300), for_ms };
+                [refused, slow].map(|what| Fault { when: when.clone(), what }).into()
+            }
+            // What an operator decided is told, and noted, after the end.
+            (Host::Coordinator, IDLE) => {
+                let number = self.number(shape);
+                let voted = self.vote_of(Host::Participant(number));
+                let cut_off = Fault { when: voted.clone(), what: cut_off(*host, Host::Participant(number)) };
+                vec![cut_off, Fault { when: voted, what: self.resolve(number) }]
             }
             _ => Vec::new(),
         }
@@ -214,7 +226,7 @@ impl Dice {
         } else if self.chance(70) {
             *self.pick(undoubt_participant::CRASH_POINTS)
         } else {
-            *self.pick(&POINTS_IN_CALLS)
+            *self.pick(&IN_CALLS)
         };
         // Some points are reached by few transactions.
         let most = match point {
@@ -245,8 +257,14 @@ impl Dice {
 
     fn crash_around_the_decision(&self, _: &Shape) -> Fault {
         let (host, point) = (Host::Coordinator, (*self.pick(&POINTS_AROUND_THE_DECISION)).to_owned());
-        let beside = self.chance(50).then(|| (*self.pick(&RARE_PHASES)).to_owned());
-        let most = if beside.is_some() { 3 } else { 40 };
+        let told_late = point.ends_with("append-ended") && self.chance(20);
+        let beside = if told_late { Some(IDLE) } else { self.chance(50).then(|| *self.pick(&RARE_PHASES)) };
+        let most = match beside {
+            Some("logging-turn") => 1,
+            Some(_) => 3,
+            None => 40,
+        };
+        let beside = beside.map(str::to_owned);
         let when = When::Point { host, point, count: u32::from(self.small(1, most)), during: beside };
         // A loss of power would count as S3.
         Fault { when, what: What::Crash { host, power: false, down_ms: self.between(10, 4_000) } }
@@ -255,7 +273,7 @@ impl Dice {
     /// At the second start or a later one: something else must have ended the first.
     fn crash_in_recovery(&self, shape: &Shape) -> Fault {
         let host = self.server(shape);
-        let when = When::Point { host, point: "opened".to_owned(), count: u32::from(self.small(2, 4)), during: None };
+        let when = When::Point { host, point: OPENED.to_owned(), count: u32::from(self.small(2, 4)), during: None };
         Fault { when, what: self.crash(host) }
     }
 
@@ -323,7 +341,7 @@ mod tests {
     #[test]
     fn every_point_around_the_decision_is_one_and_tells_crashes_apart() {
         let host = Host::Coordinator;
-        assert!(RARE_PHASES.iter().all(|phase| crate::sweep::cells::PHASES.contains(phase)));
+        assert!(RARE_PHASES.iter().all(|phase| crate::trace::PHASES.contains(phase)));
         for point in POINTS_AROUND_THE_DECISION {
             assert!(undoubt_coordinator::CRASH_POINTS.contains(&point), "{point}");
             let when = When::Point { host, point: point.to_owned(), count: 1, during: None };

@@ -1,6 +1,7 @@
 //! Faults in words.
 
 use super::{Breaker, Direction, Fault, HowResolved, Message, Shape, Tampering, What, When};
+use crate::trace::IDLE;
 use std::fmt;
 
 impl fmt::Display for Fault {
@@ -16,12 +17,27 @@ impl fmt::Display for When {
             When::Point { host, point, count, during } => {
                 match count {
                     1 => write!(f, "when {host} first reaches {point}")?,
-                    _ => write!(f, "when {host} reaches {point} for the {count}th time")?,
+                    _ => write!(f, "when {host} reaches {point} for the {} time", ordinal(*count))?,
                 }
-                during.as_ref().map_or(Ok(()), |state| write!(f, " while something there is {state}"))
+                match during.as_deref() {
+                    None => Ok(()),
+                    Some(IDLE) => f.write_str(" while nothing is under way there"),
+                    Some(state) => write!(f, " while something there is {state}"),
+                }
             }
         }
     }
+}
+
+fn ordinal(count: u32) -> String {
+    let ending = match (count % 100, count % 10) {
+        (11..=13, _) => "th",
+        (_, 1) => "st",
+        (_, 2) => "nd",
+        (_, 3) => "rd",
+        (_, _) => "th",
+    };
+    format!("{count}{ending}")
 }
 
 impl fmt::Display for What {

@@ -1,6 +1,6 @@
 //! In which ways a plan can be smaller.
 
-use crate::plan::{Fault, Host, Plan, What, When};
+use crate::plan::{Fault, Plan, What, When};
 
 /// One number of a plan's shape.
 pub(super) struct Size {
@@ -47,25 +47,42 @@ pub(super) const LENGTHS: [Size; 1] =
 pub(super) const PLAIN: [fn(&mut Plan); 2] =
     [|plan| plan.shape.cannot_prepare = None, |plan| plan.shape.breaker = None];
 
-/// Without the faults and peculiarities of those who do not take part any more.
+/// Without the faults and peculiarities of those who do not take part any more, and without faults that come too late.
 pub(super) fn fitting(mut plan: Plan) -> Plan {
     plan.shape.cannot_prepare = plan.shape.cannot_prepare.filter(|number| *number <= plan.shape.participants);
-    let shape = plan.shape.clone();
-    let takes_over = plan.faults.iter().any(|fault| matches!(fault.what, What::Takeover { .. }));
-    let takes_part = |host: Host| match host {
-        Host::Coordinator => true,
-        Host::Standby => takes_over,
-        Host::Participant(number) => number <= shape.participants,
-        Host::Client(number) => number <= shape.clients,
-    };
+    let world = plan.clone();
     plan.faults.retain(|Fault { when, what }| {
-        let awaited = match when {
-            When::At { .. } => None,
-            When::Point { host, .. } => Some(*host),
+        let (in_time, awaited) = match when {
+            When::At { ms } => (*ms < world.shape.heal_at_ms, None),
+            When::Point { host, .. } => (true, Some(*host)),
         };
-        what.hosts().into_iter().chain(awaited).all(takes_part)
+        in_time && what.hosts().into_iter().chain(awaited).all(|host| world.has(host))
     });
     plan
+}
+
+/// How often the fault's point has to be reached first.
+pub(super) fn count_of(fault: &Fault) -> Option<u64> {
+    match &fault.when {
+        When::At { .. } => None,
+        When::Point { count, .. } => Some((*count).into()),
+    }
+}
+
+pub(super) fn set_count(fault: &mut Fault, to: u64) {
+    match &mut fault.when {
+        When::At { .. } => {}
+        When::Point { count, .. } => *count = u32::try_from(to).unwrap_or(u32::MAX),
+    }
+}
+
+/// Waits for the point only, whatever is under way; `None` if it does so already.
+pub(super) fn whatever_is_under_way(fault: &Fault) -> Option<Fault> {
+    let mut fault = fault.clone();
+    match &mut fault.when {
+        When::At { .. } => None,
+        When::Point { during, .. } => during.take().map(|_| fault),
+    }
 }
 
 /// The same for so long. What does not last stays as it is.

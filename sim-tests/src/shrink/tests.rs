@@ -110,3 +110,20 @@ fn faults_of_those_who_do_not_take_part_any_more_are_never_run() {
         broken(plan.shape.keys >= 2)
     });
 }
+
+#[test]
+fn a_fault_waits_for_no_more_than_matters() {
+    let waits = |during: Option<&str>, count| {
+        let during = during.map(str::to_owned);
+        let when = When::Point { host: Host::Coordinator, point: "before-answer".into(), count, during };
+        Plan { faults: vec![Fault { when, what: pause(1, 10) }], ..large() }
+    };
+    let counts = |plan: &Plan| match plan.faults.first().map(|fault| &fault.when) {
+        Some(When::Point { count, during, .. }) => (*count, during.clone()),
+        Some(When::At { .. }) | None => (0, None),
+    };
+    let shrunk = shrink(&waits(Some("stuck"), 9), "rule", 1_000, |plan| broken(counts(plan).0 >= 5));
+    assert_eq!(counts(&shrunk.plan), (5, None));
+    let shrunk = shrink(&waits(Some("stuck"), 9), "rule", 1_000, |plan| broken(counts(plan).1.is_some()));
+    assert_eq!(counts(&shrunk.plan), (1, Some("stuck".to_owned())));
+}

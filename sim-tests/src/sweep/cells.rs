@@ -5,37 +5,9 @@
 //! where nothing is known.
 
 use crate::plan::Code;
+use crate::trace::{BRANCHES, IDLE, PHASES};
 use serde::Serialize;
 use std::collections::BTreeMap;
-
-/// Nothing was under way.
-pub const IDLE: &str = "idle";
-
-/// How far transactions are at a coordinator; see `trace::Phase`.
-pub const PHASES: [&str; 14] = [
-    "preparing",
-    "confirming",
-    "logging-commit",
-    // A branch of this name has a phase of this name as well: they share a column.
-    "committing",
-    "logging-delegation",
-    "delegated",
-    "settling",
-    "logging-end",
-    "logging-beginning",
-    "acting",
-    "logging-turn",
-    "compensating",
-    "stuck",
-    "closing",
-];
-
-/// How far branches are at a participant; see `trace::BranchState`.
-pub const BRANCHES: [&str; 8] =
-    ["executing", "prepared", "read-only", "committing", "aborting", "resolving", "acting", "compensating"];
-
-/// Nobody is in these any more, so no fault can meet them.
-pub const OVER: [&str; 2] = ["ended", "over"];
 
 /// The table's columns.
 pub fn states() -> impl Iterator<Item = &'static str> {

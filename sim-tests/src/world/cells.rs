@@ -1,19 +1,20 @@
 //! Which fault met what: a cell of the table of faults and protocol states.
 
 use crate::plan::{Host, What};
-use crate::trace::Recorder;
+use crate::trace::{IDLE, Recorder};
 
 /// The states of all that this fault concerns, at the moment when it strikes.
 pub(super) fn states_hit(what: &What, recorder: &Recorder) -> Vec<String> {
     let mut states: Vec<String> = what.hosts().into_iter().flat_map(|host| states_at(host, recorder)).collect();
     states.sort();
     states.dedup();
-    if states.is_empty() { vec!["idle".to_owned()] } else { states }
+    if states.is_empty() { vec![IDLE.to_owned()] } else { states }
 }
 
-/// Whether anything is in this state there.
+/// Whether anything is in this state there; [`IDLE`]: whether nothing is in any.
 pub(super) fn stands(host: Host, state: &str, recorder: &Recorder) -> bool {
-    states_at(host, recorder).iter().any(|standing| standing == state)
+    let standing = states_at(host, recorder);
+    if state == IDLE { standing.is_empty() } else { standing.iter().any(|one| one == state) }
 }
 
 fn states_at(host: Host, recorder: &Recorder) -> Vec<String> {

@@ -7,6 +7,7 @@ use super::session::Sessions;
 use super::shared::{Order, Shared};
 use super::store::MutantStore;
 use crate::plan::Host;
+use crate::plan::points::OPENED;
 use crate::trace::Event;
 use futures::FutureExt as _;
 use std::future::pending;
@@ -64,7 +65,7 @@ struct Machine {
 async fn coordinate(machine: Machine) -> turmoil::Result {
     let Machine { shared, host, process, random, network } = machine;
     let store = shared.disk(host).open(coordinator::log::FAMILIES, process)?;
-    shared.reach(host, "opened");
+    shared.reach(host, OPENED);
     let config = coordinator_config(&shared);
     let sessions = Sessions::new(shared.clone(), network.clone());
     let dial = Arc::new(network.clone());
@@ -83,7 +84,7 @@ async fn coordinate(machine: Machine) -> turmoil::Result {
 async fn participate(machine: Machine) -> turmoil::Result {
     let Machine { shared, host, process, random, network } = machine;
     let store = shared.disk(host).open(&FAMILIES, process)?;
-    shared.reach(host, "opened");
+    shared.reach(host, OPENED);
     let store: Arc<dyn Store> = MutantStore::over(&shared, host, Arc::new(store));
     let config = participant::Config {
         name: host.to_string(),

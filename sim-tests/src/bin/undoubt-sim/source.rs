@@ -64,7 +64,8 @@ fn compared(cell: &str) -> anyhow::Result<Plan> {
 
 fn read(file: &Path) -> anyhow::Result<Plan> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{} is no plan", file.display()))
+    let plan: Plan = serde_json::from_str(&text).with_context(|| format!("{} is no plan", file.display()))?;
+    plan.sound().with_context(|| format!("{} cannot be carried out as it says", file.display()))
 }
 
 pub(crate) fn replay_of_seed(seed: u64, mutant: Option<Mutant>) -> String {

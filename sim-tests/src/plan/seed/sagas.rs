@@ -14,6 +14,8 @@ const OPERATORS: u64 = 70;
 /// Of these operators, who comes at some point of the coordinator's code.
 const OPERATORS_AT_A_POINT: u64 = 30;
 const LATE_ACTIONS: u64 = 30;
+/// Of these, at a participant that stops amid an abort.
+const LATE_AMID_AN_ABORT: u64 = 20;
 
 /// Operators who look after stuck steps while one fault lasts.
 const MAX_OPERATORS: u64 = 3;
@@ -40,8 +42,12 @@ pub(super) fn troubled(plan: Plan) -> Plan {
         plan.faults.push(dice.anywhen(shape, what));
     }
     if dice.chance(LATE_ACTIONS) {
-        let what = dice.late_action(shape);
+        let participant = dice.number(shape);
+        let what = dice.late_action(shape, participant);
         plan.faults.push(dice.soon(shape, what));
+        if dice.chance(LATE_AMID_AN_ABORT) {
+            plan.faults.push(dice.paused_amid_an_abort(participant));
+        }
     }
     let causes: Vec<Fault> =
         plan.faults[drawn..].iter().flat_map(|fault| dice.causes_of(&plan.shape, &fault.when)).collect();
@@ -53,14 +59,22 @@ pub(super) fn troubled(plan: Plan) -> Plan {
 
 impl Dice {
     /// So late that its compensation may overtake it (N5).
-    fn late_action(&self, shape: &Shape) -> What {
+    fn late_action(&self, shape: &Shape, participant: u8) -> What {
         What::Tamper {
-            participant: self.number(shape),
+            participant,
             direction: Direction::ToParticipant,
             message: Message::Act,
             count: self.small(1, 12).into(),
             tampering: Tampering::Delay { by_ms: self.between(shape.timeout_ms / 2, 3_000) },
         }
+    }
+
+    /// An abort takes no time, unless its process stops.
+    fn paused_amid_an_abort(&self, participant: u8) -> Fault {
+        let host = Host::Participant(participant);
+        let (point, count) = ("aborting".to_owned(), self.small(1, 8).into());
+        let when = When::Point { host, point, count, during: None };
+        Fault { when, what: What::Pause { host, for_ms: self.between(1_000, 4_000) } }
     }
 
     /// Whom stuck steps call on the scene.

@@ -1,0 +1,28 @@
+//! What a fault can wait for: points in the code of servers, and the states of what they are at.
+
+use super::Host;
+use crate::trace::{BRANCHES, IDLE, PHASES};
+
+/// The store was just opened, recovery begins.
+pub const OPENED: &str = "opened";
+
+/// Reached while a participant's resource manager is at work.
+pub const IN_CALLS: [&str; 5] = ["executing", "aborting", "resolving", "acting", "compensating"];
+
+/// What this host's code can reach. Clients have no points.
+pub fn points_of(host: Host) -> Vec<&'static str> {
+    match host {
+        Host::Coordinator | Host::Standby => [undoubt_coordinator::CRASH_POINTS, &[OPENED]].concat(),
+        Host::Participant(_) => [undoubt_participant::CRASH_POINTS, &IN_CALLS, &[OPENED]].concat(),
+        Host::Client(_) => Vec::new(),
+    }
+}
+
+/// What can be under way at this host.
+pub fn states_of(host: Host) -> Vec<&'static str> {
+    match host {
+        Host::Coordinator | Host::Standby => [&[IDLE], PHASES.as_slice()].concat(),
+        Host::Participant(_) => [&[IDLE], BRANCHES.as_slice()].concat(),
+        Host::Client(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,185 @@
+//! Whether a plan can be carried out as it says. Plans are also written and changed by hand.
+
+use super::points::{points_of, states_of};
+use super::{Fault, Host, Plan, Shape, Tampering, What, When};
+
+/// A world's most participants, and its most clients.
+const MAX_HOSTS_OF_A_KIND: u8 = 8;
+
+/// The longest of all times, simulated.
+const MAX_MS: u64 = 600_000;
+
+/// What is wrong with a plan, one sentence each.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("; "))]
+pub struct Unsound(pub Vec<String>);
+
+impl Plan {
+    /// As it is, or what is wrong with it: a fault that names nobody, or what there is not, would never strike.
+    pub fn sound(self) -> Result<Plan, Unsound> {
+        let of_faults = |(index, fault)| {
+            let number = index + 1;
+            wrong_with_fault(&self, fault).into_iter().map(move |wrong| format!("fault {number}: {wrong}"))
+        };
+        let mut wrong: Vec<String> = wrong_with_shape(&self.shape)
+            .into_iter()
+            .chain(self.faults.iter().enumerate().flat_map(of_faults))
+            .collect();
+        wrong.dedup();
+        if wrong.is_empty() { Ok(self) } else { Err(Unsound(wrong)) }
+    }
+}
+
+fn wrong_with_shape(shape: &Shape) -> Vec<String> {
+    let within = |name: &str, value: u64, least: u64, most: u64| {
+        (!(least..=most).contains(&value)).then(|| format!("{name} is {value}, and has to be from {least} to {most}"))
+    };
+    let (fastest, slowest) = shape.latency_ms;
+    let checks = [
+        within("participants", shape.participants.into(), 1, MAX_HOSTS_OF_A_KIND.into()),
+        within("clients", shape.clients.into(), 1, MAX_HOSTS_OF_A_KIND.into()),
+        // Sagas have as many keys again.
+        within("keys", shape.keys.into(), 1, 100),
+        within("timeout_ms", shape.timeout_ms, 1, MAX_MS),
+        within("think_ms", shape.think_ms, 0, MAX_MS),
+        within("retention_s", shape.retention_s, 1, u64::from(u32::MAX)),
+        within("heal_at_ms", shape.heal_at_ms, 1, MAX_MS),
+        within("latency_ms, the second", slowest, fastest, 60_000),
+        within("sagas_percent", shape.sagas_percent.into(), 0, 50),
+        shape.cannot_prepare.and_then(|number| within("cannot_prepare", number.into(), 1, shape.participants.into())),
+    ];
+    checks.into_iter().flatten().collect()
+}
+
+fn wrong_with_fault(plan: &Plan, fault: &Fault) -> Vec<String> {
+    let mut wrong: Vec<String> = fault.what.hosts().into_iter().filter_map(|host| absent(plan, host)).collect();
+    match &fault.when {
+        When::At { ms } if *ms >= plan.shape.heal_at_ms => {
+            wrong.push(format!("it would strike at {ms} ms, and all is healed at {} ms", plan.shape.heal_at_ms));
+        }
+        When::At { .. } => {}
+        When::Point { host, point, count, during } => {
+            wrong.extend(absent(plan, *host));
+            wrong.extend(unknown("point", *host, point, &points_of(*host)));
+            wrong.extend(during.as_ref().and_then(|state| unknown("state", *host, state, &states_of(*host))));
+            wrong.extend((*count == 0).then(|| "count is 0, and times are counted from 1".to_owned()));
+        }
+    }
+    wrong.extend(wrong_with_what(&fault.what));
+    wrong
+}
+
+fn wrong_with_what(what: &What) -> Option<String> {
+    if what.lasts_ms().is_some_and(|ms| ms > MAX_MS) {
+        return Some(format!("it lasts longer than {MAX_MS} ms"));
+    }
+    match what {
+        What::BitFlip { at_permille: 1_000.., .. } => Some("at_permille has to be below 1000".to_owned()),
+        What::Clock { by_ms, .. } if by_ms.unsigned_abs() > MAX_MS => {
+            Some(format!("the clock jumps by more than {MAX_MS} ms"))
+        }
+        What::SlowDisk { sync_ms, .. } if *sync_ms > MAX_MS => Some(format!("a sync takes longer than {MAX_MS} ms")),
+        What::SlowPrepares { by_ms, .. } if *by_ms > MAX_MS => Some(format!("by_ms is more than {MAX_MS}")),
+        What::Tamper { count: 0, .. } => Some("count is 0, and messages are counted from 1".to_owned()),
+        What::Tamper { tampering: Tampering::Delay { by_ms: ms } | Tampering::Duplicate { after_ms: ms }, .. }
+            if *ms > MAX_MS =>
+        {
+            Some(format!("the message comes later than {MAX_MS} ms"))
+        }
+        What::Partition { from, to, .. } | What::Clog { from, to, .. } if from == to => {
+            Some(format!("{from} has no link to itself"))
+        }
+        What::Swapped { host, with, .. } if host == with => Some(format!("{host} has one disk only")),
+        What::Partition { .. }
+        | What::Clog { .. }
+        | What::Swapped { .. }
+        | What::BitFlip { .. }
+        | What::Clock { .. }
+        | What::SlowDisk { .. }
+        | What::SlowPrepares { .. }
+        | What::Tamper { .. }
+        | What::Crash { .. }
+        | What::Gone { .. }
+        | What::Pause { .. }
+        | What::Takeover { .. }
+        | What::LyingSyncs { .. }
+        | What::SyncFails { .. }
+        | What::RolledBack { .. }
+        | What::DiskFull { .. }
+        | What::ReadOnlyDisk { .. }
+        | What::Wiped { .. }
+        | What::VoteLost { .. }
+        | What::Resolve { .. }
+        | What::Forget
+        | What::CompensationsRefused { .. }
+        | What::ActionsRefused { .. }
+        | What::ResolveStuck { .. } => None,
+    }
+}
+
+fn absent(plan: &Plan, host: Host) -> Option<String> {
+    (!plan.has(host)).then(|| match host {
+        Host::Standby => "there is no standby in a world without a takeover".to_owned(),
+        Host::Coordinator | Host::Participant(_) | Host::Client(_) => format!("there is no {host} in this world"),
+    })
+}
+
+fn unknown(kind: &str, host: Host, name: &str, known: &[&str]) -> Option<String> {
+    (!known.contains(&name)).then(|| match known {
+        [] => format!("{host} has no {kind}s that could be waited for"),
+        [..] => format!("{host} has no {kind} {name:?}; it has {}", known.join(", ")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::{FAILURES, MODES};
+    use crate::scenario;
+
+    fn wrong_with(faults: Vec<Fault>) -> String {
+        Plan { seed: 1, shape: Shape::default(), faults, mutant: None }.sound().unwrap_err().to_string()
+    }
+
+    fn pause(participant: u8) -> What {
+        What::Pause { host: Host::Participant(participant), for_ms: 10 }
+    }
+
+    fn at_point(host: Host, point: &str, during: Option<&str>) -> Fault {
+        let when = When::Point { host, point: point.to_owned(), count: 1, during: during.map(str::to_owned) };
+        Fault { when, what: pause(1) }
+    }
+
+    #[test]
+    fn every_plan_of_ours_is_sound() {
+        for plan in (0..2_000).map(Plan::of_seed).chain(scenario::all().into_iter().map(|scenario| scenario.plan)) {
+            assert_eq!(plan.clone().sound(), Ok(plan));
+        }
+        for plan in FAILURES.iter().flat_map(|failure| MODES.map(|mode| failure.plan(mode, 1))) {
+            assert_eq!(plan.clone().sound(), Ok(plan));
+        }
+    }
+
+    #[test]
+    fn what_would_never_strike_is_refused_with_the_names_that_there_are() {
+        let wrong = wrong_with(vec![at_point(Host::Coordinator, "before-supper", None)]);
+        assert!(wrong.contains("fault 1: coordinator has no point \"before-supper\""), "{wrong}");
+        assert!(wrong.contains("before-append-committed"), "{wrong}");
+        let wrong = wrong_with(vec![at_point(Host::Participant(1), "opened", Some("preparing"))]);
+        assert!(wrong.contains("p1 has no state \"preparing\"; it has idle, executing"), "{wrong}");
+        let wrong = wrong_with(vec![at_point(Host::Client(1), "opened", None)]);
+        assert!(wrong.contains("client1 has no points"), "{wrong}");
+        let late = Fault { when: When::At { ms: 10_000 }, what: pause(1) };
+        assert!(wrong_with(vec![late]).contains("healed"));
+        let nobody = Fault { when: When::At { ms: 1 }, what: pause(9) };
+        assert!(wrong_with(vec![nobody]).contains("there is no p9"));
+        assert!(wrong_with(vec![at_point(Host::Standby, "opened", None)]).contains("without a takeover"));
+    }
+
+    #[test]
+    fn all_that_is_wrong_with_a_world_is_said_at_once() {
+        let shape = Shape { participants: 0, keys: 0, latency_ms: (5, 2), cannot_prepare: Some(4), ..Shape::default() };
+        let Unsound(wrong) = Plan { seed: 1, shape, faults: Vec::new(), mutant: None }.sound().unwrap_err();
+        assert_eq!(wrong.len(), 4, "{wrong:?}");
+    }
+}

@@ -1,0 +1,30 @@
+//! The names of states, as plans and the table of faults and states have them.
+
+/// Nothing was under way.
+pub const IDLE: &str = "idle";
+
+/// How far transactions are at a coordinator; see [`Phase`](super::Phase).
+pub const PHASES: [&str; 14] = [
+    "preparing",
+    "confirming",
+    "logging-commit",
+    // A branch of this name has a phase of this name as well: they share a column.
+    "committing",
+    "logging-delegation",
+    "delegated",
+    "settling",
+    "logging-end",
+    "logging-beginning",
+    "acting",
+    "logging-turn",
+    "compensating",
+    "stuck",
+    "closing",
+];
+
+/// How far branches are at a participant; see [`BranchState`](super::BranchState).
+pub const BRANCHES: [&str; 8] =
+    ["executing", "prepared", "read-only", "committing", "aborting", "resolving", "acting", "compensating"];
+
+/// Nobody is in these any more, so no fault can meet them.
+pub const OVER: [&str; 2] = ["ended", "over"];
