@@ -15,6 +15,7 @@
 //! Pure values: [`LockTable::acquire`] and [`LockTable::release`] say who goes on, and the caller wakes them.
 
 use bytes::Bytes;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use undoubt_vocabulary::{Digested, Timestamp, TxId};
@@ -58,8 +59,6 @@ pub enum Acquire {
 pub struct LockTable {
     keys: BTreeMap<Digested, KeyLocks>,
     claims: BTreeMap<TxId, Claim>,
-    /// Holders whose decision is known.
-    leaving: BTreeSet<TxId>,
     /// In the order in which they came.
     waiting: BTreeMap<Place, TxId>,
 }
@@ -128,6 +127,8 @@ struct Claim {
     wanted: Wanted,
     /// `None` once granted.
     place: Option<Place>,
+    /// It holds, and its decision is known.
+    leaving: bool,
 }
 
 impl LockTable {
@@ -140,13 +141,14 @@ impl LockTable {
         self.assert_new(age);
         let wanted = &wanted_of(wanted);
         let place = self.waiting.last_key_value().map_or(0, |(last, _)| last + 1);
-        let staying = |other: &&Age| !self.leaving.contains(&other.tx);
-        match self.in_the_way(wanted, place).filter(staying).min() {
+        let mut in_the_way = self.in_the_way(wanted, place).peekable();
+        if in_the_way.peek().is_none() {
+            drop(in_the_way);
+            self.hold(&Arc::new(age.clone()), wanted);
+            return Acquire::Granted;
+        }
+        match in_the_way.filter(|other| !self.is_leaving(&other.tx)).min() {
             Some(oldest) if oldest < age => Acquire::Refused { holder: oldest.tx.clone() },
-            None if self.in_the_way(wanted, place).next().is_none() => {
-                self.hold(&Arc::new(age.clone()), wanted);
-                Acquire::Granted
-            }
             Some(_) | None if self.waiting.len() >= MAX_WAITERS => Acquire::Crowded,
             Some(_) | None => {
                 self.queue(age, wanted, place);
@@ -158,8 +160,8 @@ impl LockTable {
     /// The decision about a holder is known: it waits for nothing any more, and is about to release. Nothing happens if it
     /// holds nothing.
     pub fn leave(&mut self, tx: &TxId) {
-        if self.claims.get(tx).is_some_and(|claim| claim.place.is_none()) {
-            self.leaving.insert(tx.clone());
+        if let Some(claim) = self.claims.get_mut(tx) {
+            claim.leaving |= claim.place.is_none();
         }
     }
 
@@ -180,7 +182,6 @@ impl LockTable {
     /// came. Nothing happens if `tx` is not known.
     pub fn release(&mut self, tx: &TxId) -> Vec<TxId> {
         let Some(claim) = self.claims.remove(tx) else { return Vec::new() };
-        self.leaving.remove(tx);
         if let Some(place) = claim.place {
             self.waiting.remove(&place);
         }
@@ -188,11 +189,11 @@ impl LockTable {
         // the way of the same transactions as before.
         let mut affected = BTreeSet::new();
         for (key, mode) in &*claim.wanted {
-            let Some(locks) = self.keys.get_mut(key) else { continue };
-            locks.of(*mode).remove(&claim);
-            affected.extend(locks.waiters());
-            if *locks == KeyLocks::default() {
-                self.keys.remove(key);
+            let Entry::Occupied(mut locks) = self.keys.entry(key.clone()) else { continue };
+            locks.get_mut().of(*mode).remove(&claim);
+            affected.extend(locks.get().waiters());
+            if *locks.get() == KeyLocks::default() {
+                locks.remove();
             }
         }
         affected.into_iter().filter_map(|place| self.grant_if_free(place)).collect()
@@ -218,6 +219,10 @@ impl LockTable {
         self.keys.len()
     }
 
+    fn is_leaving(&self, tx: &TxId) -> bool {
+        self.claims.get(tx).is_some_and(|claim| claim.leaving)
+    }
+
     /// Nobody holds and nobody waits.
     pub fn is_idle(&self) -> bool {
         self.claims.is_empty()
@@ -237,7 +242,7 @@ impl LockTable {
         for (key, mode) in &**wanted {
             self.keys.entry(key.clone()).or_default().of(*mode).holders.insert(age.clone());
         }
-        self.claims.insert(age.tx.clone(), Claim { age: age.clone(), wanted: wanted.clone(), place: None });
+        self.claim(age, wanted, None);
     }
 
     fn queue(&mut self, age: &Age, wanted: &Wanted, place: Place) {
@@ -246,7 +251,12 @@ impl LockTable {
             self.keys.entry(key.clone()).or_default().of(*mode).waiters.insert(place, age.clone());
         }
         self.waiting.insert(place, age.tx.clone());
-        self.claims.insert(age.tx.clone(), Claim { age: age.clone(), wanted: wanted.clone(), place: Some(place) });
+        self.claim(age, wanted, Some(place));
+    }
+
+    fn claim(&mut self, age: &Arc<Age>, wanted: &Wanted, place: Option<Place>) {
+        let claim = Claim { age: age.clone(), wanted: wanted.clone(), place, leaving: false };
+        self.claims.insert(age.tx.clone(), claim);
     }
 
     fn grant_if_free(&mut self, place: Place) -> Option<TxId> {
@@ -254,7 +264,7 @@ impl LockTable {
         if self.in_the_way(&claim.wanted, place).next().is_some() {
             return None;
         }
-        let Claim { age, wanted, place: _ } = claim.clone();
+        let Claim { age, wanted, place: _, leaving: _ } = claim.clone();
         self.waiting.remove(&place);
         for (key, mode) in &*wanted {
             self.keys.entry(key.clone()).or_default().of(*mode).waiters.remove(&place);
