@@ -9,7 +9,8 @@ use std::fmt::Write;
 
 const CHART_SIZE: (u32, u32) = (560, 300);
 
-/// Figures of one kind that differ in one number: `2pc/participants=` … `/rate`.
+/// Figures of one kind that differ in one number: `2pc/participants=` … `/rate`. All are finite, as a chart needs them: where
+/// nothing committed, its cost is not.
 type Series<'a> = Vec<(f64, &'a Finding)>;
 
 pub fn html(Found { findings, skipped }: &Found) -> anyhow::Result<String> {
@@ -66,7 +67,9 @@ fn series_of(findings: &[Finding]) -> BTreeMap<(&str, &str), Series<'_>> {
     for finding in findings {
         let Some((before, rest)) = finding.name.split_once('=') else { continue };
         let (size, after) = rest.split_once('/').unwrap_or((rest, ""));
-        if let Ok(size) = size.trim_end_matches(['%', 'x']).parse() {
+        let (low, high) = finding.spread.unwrap_or_default();
+        let finite = [finding.value, low, high].iter().all(|value| value.is_finite());
+        if let (true, Ok(size)) = (finite, size.trim_end_matches(['%', 'x']).parse()) {
             all.entry((before, after)).or_default().push((size, finding));
         }
     }
@@ -126,7 +129,9 @@ mod tests {
     #[test]
     fn what_was_measured_at_several_sizes_is_drawn_and_all_is_in_the_table() {
         let sized = |size: u32| Finding::of_rounds(format!("a/n={size}/rate"), vec![1.0, f64::from(size)], "tx/s");
-        let findings = vec![sized(1), sized(8), sized(64), Finding::new("b<c", 3.0, "x").goal(Goal::AtLeast(4.0))];
+        let idle = Finding::of_rounds("a/n=512/rate".to_owned(), vec![1.0, f64::INFINITY], "tx/s");
+        let findings =
+            vec![sized(1), sized(8), sized(64), idle, Finding::new("b<c", 3.0, "x").goal(Goal::AtLeast(4.0))];
         let skipped = vec![("peer".to_owned(), "absent".to_owned())];
         let page = html(&Found { findings, skipped }).unwrap();
         assert_eq!(page.matches("<svg").count(), 1);
