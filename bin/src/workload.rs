@@ -126,6 +126,11 @@ pub struct Load {
     pub marks: bool,
 }
 
+/// Sixteen digits, so that ids and keys are no longer than those of most applications.
+fn fresh_name() -> String {
+    Uuid::now_v7().simple().to_string().split_off(16)
+}
+
 impl Load {
     /// With defaults for all that is not named: 10,000 customers, 256 operations in flight, 10 seconds.
     pub fn new(coordinator: impl Into<String>, participants: Vec<String>, workload: Workload) -> Self {
@@ -139,7 +144,7 @@ impl Load {
             length: Length::For(Duration::from_secs(10)),
             hot: Hot::default(),
             seed: 0,
-            run: Uuid::now_v7().to_string(),
+            run: fresh_name(),
             timeout: None,
             patience: Duration::from_secs(60),
             marks: true,
