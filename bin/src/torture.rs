@@ -75,7 +75,9 @@ pub async fn torture(
     let names: Vec<String> = (1..=torture.participants).map(|number| format!("bank-{number}")).collect();
     let plan = Plan {
         participants: names.clone(),
-        coordinator_settings: vec!["reconnect_max_pause_ms=200".into(), "retry_max_pause_ms=1000".into()],
+        coordinator_settings: ["reconnect_max_pause_ms=200", "retry_first_pause_ms=200", "retry_max_pause_ms=1000"]
+            .map(String::from)
+            .into(),
         participant_settings: vec!["sweep_period_ms=200".into()],
         ..Plan::default()
     };

@@ -31,7 +31,9 @@ pub struct Config {
     pub breaker_threshold: u32,
     /// How long it does, until one two-phase commit tries the participant again.
     pub breaker_pause_ms: u64,
-    /// First pause before a decision is repeated to a participant that does not acknowledge it; it doubles.
+    /// First pause before a decision is repeated to a participant that does not acknowledge it; it doubles. What a
+    /// broken session lost is told again with the next one: this is for what is lost otherwise. Longer than an answer takes
+    /// under full load, lest repetitions add to it.
     pub retry_first_pause_ms: u64,
     pub retry_max_pause_ms: u64,
     /// First pause before connecting anew; it doubles.
@@ -76,7 +78,7 @@ impl Default for Config {
             two_phase_from_value: None,
             breaker_threshold: 3,
             breaker_pause_ms: 10_000,
-            retry_first_pause_ms: 200,
+            retry_first_pause_ms: 2_000,
             retry_max_pause_ms: 10_000,
             reconnect_first_pause_ms: 50,
             reconnect_max_pause_ms: 2_000,
