@@ -126,7 +126,7 @@ pub struct Load {
     pub marks: bool,
 }
 
-/// Sixteen digits, so that ids and keys are no longer than those of most applications.
+/// Sixteen digits: ids made of it are no longer than a UUID's text, and so are kept in place.
 fn fresh_name() -> String {
     Uuid::now_v7().simple().to_string().split_off(16)
 }

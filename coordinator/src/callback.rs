@@ -226,7 +226,7 @@ impl Caller {
                 | Replied::NoRoom(_)
                 | Replied::UnknownParticipant(_) => {}
             }
-            sleep(self.config.retry_pause(attempt).pause(self.random.as_ref())).await;
+            sleep(self.config.callback_pause(attempt).pause(self.random.as_ref())).await;
             attempt += 1;
         }
     }
@@ -235,7 +235,7 @@ impl Caller {
         let until = Instant::now() + Duration::from_secs(self.config.callback_give_up_s);
         let mut attempt = 0;
         while let Err(error) = self.call(tx, url, outcome).await {
-            let pause = self.config.retry_pause(attempt).pause(self.random.as_ref());
+            let pause = self.config.callback_pause(attempt).pause(self.random.as_ref());
             attempt += 1;
             if Instant::now() + pause > until {
                 tracing::error!(%tx, %url, %error, attempt, "given up calling back (callback_give_up_s)");

@@ -44,6 +44,9 @@ pub struct Config {
     pub keep_alive_ms: u64,
     /// How long the record of an ended transaction is kept: its id may not be used again before.
     pub retention_s: u64,
+    /// First pause before whoever wanted to be called back is called again; it doubles.
+    pub callback_first_pause_ms: u64,
+    pub callback_max_pause_ms: u64,
     /// How long whoever wanted to be called back is called, counted from the outcome, or from a restart after it.
     pub callback_give_up_s: u64,
     /// How long records that nobody waits for may stay unforced while the coordinator is idle.
@@ -85,6 +88,8 @@ impl Default for Config {
             connect_timeout_ms: 2_000,
             keep_alive_ms: 5_000,
             retention_s: 86_400,
+            callback_first_pause_ms: 200,
+            callback_max_pause_ms: 10_000,
             callback_give_up_s: 86_400,
             lazy_flush_ms: 50,
             min_free_bytes: 64 << 20,
@@ -126,6 +131,7 @@ impl Config {
             ("max_in_flight_per_stream", self.max_in_flight_per_stream as u64),
             ("default_timeout_ms", self.default_timeout_ms),
             ("retry_first_pause_ms", self.retry_first_pause_ms),
+            ("callback_first_pause_ms", self.callback_first_pause_ms),
             ("breaker_threshold", self.breaker_threshold.into()),
             ("breaker_pause_ms", self.breaker_pause_ms),
             ("reconnect_first_pause_ms", self.reconnect_first_pause_ms),
@@ -139,6 +145,12 @@ impl Config {
         let ordered = [
             ("default_timeout_ms", self.default_timeout_ms, "max_timeout_ms", self.max_timeout_ms),
             ("retry_first_pause_ms", self.retry_first_pause_ms, "retry_max_pause_ms", self.retry_max_pause_ms),
+            (
+                "callback_first_pause_ms",
+                self.callback_first_pause_ms,
+                "callback_max_pause_ms",
+                self.callback_max_pause_ms,
+            ),
             (
                 "reconnect_first_pause_ms",
                 self.reconnect_first_pause_ms,
@@ -154,6 +166,10 @@ impl Config {
 
     pub(crate) fn retry_pause(&self, attempt: u32) -> Backoff {
         Backoff { first_ms: self.retry_first_pause_ms, max_ms: self.retry_max_pause_ms, attempt }
+    }
+
+    pub(crate) fn callback_pause(&self, attempt: u32) -> Backoff {
+        Backoff { first_ms: self.callback_first_pause_ms, max_ms: self.callback_max_pause_ms, attempt }
     }
 
     pub(crate) fn reconnect_pause(&self, attempt: u32) -> Backoff {

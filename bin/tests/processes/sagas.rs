@@ -171,8 +171,7 @@ async fn auto_takes_two_phase_commit_where_that_can_be_and_a_saga_where_it_canno
 
 #[tokio::test]
 async fn whoever_did_not_wait_is_called_back_until_he_answers_also_after_a_restart() {
-    let often = ["retry_first_pause_ms=200", "retry_max_pause_ms=200"].map(String::from).into();
-    let plan = Plan { coordinator_settings: often, ..banks() };
+    let plan = Plan { coordinator_settings: vec!["callback_max_pause_ms=200".into()], ..banks() };
     let mut cluster = start(plan).await;
     undoubt(&cluster, &["submit", "--on", "bank-a", "put alice 100"]).await.expect(0, &["committed"]);
     let files = Files::new();

@@ -135,7 +135,9 @@ fn unknown(kind: &str, host: Host, name: &str, known: &[&str]) -> Option<String>
 mod tests {
     use super::*;
     use crate::compare::{FAILURES, MODES};
+    use crate::plan::points::IN_CALLS;
     use crate::scenario;
+    use crate::world::simulate;
 
     fn wrong_with(faults: Vec<Fault>) -> String {
         Plan { seed: 1, shape: Shape::default(), faults, mutant: None }.sound().unwrap_err().to_string()
@@ -161,6 +163,16 @@ mod tests {
     }
 
     #[test]
+    fn every_point_that_a_server_reaches_can_be_waited_for() {
+        let reached: Vec<(Host, String)> =
+            (1..6).flat_map(|seed| simulate(&Plan::of_seed(seed)).reached.into_keys()).collect();
+        for (host, point) in &reached {
+            assert!(points_of(*host).contains(&point.as_str()), "{host} reaches {point}");
+        }
+        assert!(IN_CALLS.iter().any(|call| reached.iter().any(|(_, point)| point == call)), "{reached:?}");
+    }
+
+    #[test]
     fn what_would_never_strike_is_refused_with_the_names_that_there_are() {
         let wrong = wrong_with(vec![at_point(Host::Coordinator, "before-supper", None)]);
         assert!(wrong.contains("fault 1: coordinator has no point \"before-supper\""), "{wrong}");
@@ -174,6 +186,18 @@ mod tests {
         let nobody = Fault { when: When::At { ms: 1 }, what: pause(9) };
         assert!(wrong_with(vec![nobody]).contains("there is no p9"));
         assert!(wrong_with(vec![at_point(Host::Standby, "opened", None)]).contains("without a takeover"));
+        let p1 = Host::Participant(1);
+        for (what, why) in [
+            (What::Clock { host: p1, by_ms: i64::MIN }, "jumps by more"),
+            (What::Pause { host: p1, for_ms: u64::MAX }, "lasts longer"),
+            (What::SlowDisk { host: p1, sync_ms: u64::MAX, for_ms: 10 }, "takes longer"),
+            (What::Clog { from: p1, to: p1, for_ms: 10 }, "no link to itself"),
+            (What::Swapped { host: p1, with: p1, repaired_after_ms: 10 }, "one disk only"),
+            (What::BitFlip { host: p1, at_permille: 1_000, repaired_after_ms: 10 }, "below 1000"),
+        ] {
+            let wrong = wrong_with(vec![Fault { when: When::At { ms: 1 }, what }]);
+            assert!(wrong.contains(why), "{wrong}");
+        }
     }
 
     #[test]
