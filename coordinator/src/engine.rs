@@ -103,7 +103,7 @@ impl Engine {
         let open = engine.log.open()?;
         let recovered = open.len();
         for (unfinished, history) in open {
-            engine.histories.restore(unfinished.tx().clone(), history);
+            engine.histories.restore(unfinished.tx().clone(), &history);
             engine.put(Input::Recovered(unfinished))?;
         }
         let paused = engine.config.start_paused;

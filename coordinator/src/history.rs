@@ -3,18 +3,14 @@
 //! Each record of a transaction holds its history so far. So a history is kept as it is stored, and each event is put into
 //! that form once.
 
-use crate::log::history_event;
-use std::collections::BTreeMap;
+use crate::log::stored_history::{self, Line, StoredHistory};
 use tokio::sync::broadcast;
 use undoubt_coordinator_core::Note;
 use undoubt_proto::v1::HistoryEvent;
-use undoubt_vocabulary::{Timestamp, TxId};
+use undoubt_vocabulary::{DigestMap, ParticipantName, Timestamp, TxId};
 
 /// Beyond this many the middle is not kept: the beginning and the end tell what happened.
 const MAX_EVENTS_PER_TRANSACTION: usize = 256;
-
-/// What two branches or steps that go well take.
-const USUAL_BYTES: usize = 512;
 
 /// Events a watcher may be behind before it loses some.
 const MAX_EVENTS_QUEUED_PER_WATCHER: usize = 4_096;
@@ -22,26 +18,17 @@ const MAX_EVENTS_QUEUED_PER_WATCHER: usize = 4_096;
 #[derive(Debug)]
 pub(crate) struct Histories {
     /// Boxed, so that the map moves little as it changes.
-    open: BTreeMap<TxId, Box<History>>,
+    open: DigestMap<TxId, Box<History>>,
     watchers: broadcast::Sender<News>,
 }
 
 /// What happened to one transaction.
 #[derive(Debug, Default)]
 struct History {
-    /// As in a record.
-    stored: Vec<u8>,
+    stored: StoredHistory,
     events: usize,
-    last: Option<Last>,
-}
-
-/// The last event, which counts up when it comes again.
-#[derive(Debug)]
-struct Last {
-    note: Note,
-    count: u32,
-    /// Where it begins in what is stored.
-    at: usize,
+    /// The last event, which counts up when it comes again.
+    last: Option<(Note, u32)>,
 }
 
 /// What watchers hear.
@@ -54,14 +41,14 @@ pub(crate) enum News {
 
 impl Histories {
     pub(crate) fn new() -> Histories {
-        Histories { open: BTreeMap::new(), watchers: broadcast::channel(MAX_EVENTS_QUEUED_PER_WATCHER).0 }
+        Histories { open: DigestMap::new(), watchers: broadcast::channel(MAX_EVENTS_QUEUED_PER_WATCHER).0 }
     }
 
     pub(crate) fn watch(&self) -> broadcast::Receiver<News> {
         self.watchers.subscribe()
     }
 
-    pub(crate) fn restore(&mut self, tx: TxId, events: Vec<HistoryEvent>) {
+    pub(crate) fn restore(&mut self, tx: TxId, events: &[HistoryEvent]) {
         self.open.insert(tx, Box::new(History::of(events)));
     }
 
@@ -71,30 +58,31 @@ impl Histories {
 
     pub(crate) fn note(&mut self, at: Timestamp, tx: TxId, note: Note) {
         if self.watchers.receiver_count() > 0 {
-            self.tell(&tx, history_event::event_of(at, &note, 1));
+            self.tell(&tx, event_of(at, &note));
         }
         if matches!(note, Note::Begun { .. } | Note::SagaBegun { .. } | Note::Chosen { .. }) {
-            self.open.entry(tx).or_insert_with(|| Box::new(History::begun())).note(at, note);
+            self.open.get_or_insert_with(tx, || Box::new(History::begun())).note(at, note);
         } else if let Some(history) = self.open.get_mut(&tx) {
             history.note(at, note);
         }
     }
 
-    /// Adds what the core knows nothing of.
-    pub(crate) fn add(&mut self, tx: &TxId, event: HistoryEvent) {
+    /// Adds what the core knows nothing of: an operator's doing.
+    pub(crate) fn add(&mut self, at: Timestamp, tx: &TxId, detail: String) {
         if let Some(history) = self.open.get_mut(tx) {
-            history.add(&event);
+            history.put(Line { at, event: OPERATOR, participant: None, detail: &detail, count: 1 });
+            history.last = None;
         }
-        self.tell(tx, event);
+        self.tell(tx, by_operator(at, detail));
     }
 
     /// As it is stored.
     pub(crate) fn stored(&self, tx: &TxId) -> &[u8] {
-        self.open.get(tx).map_or(&[], |history| &history.stored)
+        self.open.get(tx).map_or(&[], |history| history.stored.as_bytes())
     }
 
     pub(crate) fn of(&self, tx: &TxId) -> Vec<HistoryEvent> {
-        history_event::read(self.stored(tx))
+        read(self.stored(tx))
     }
 
     pub(crate) fn forget(&mut self, tx: &TxId) {
@@ -112,42 +100,60 @@ impl Histories {
 
 impl History {
     fn begun() -> History {
-        History { stored: Vec::with_capacity(USUAL_BYTES), ..History::default() }
+        History { stored: StoredHistory::begun(), ..History::default() }
     }
 
-    fn of(events: Vec<HistoryEvent>) -> History {
-        let mut history = History::default();
-        events.iter().for_each(|event| history.add(event));
-        history
+    fn of(events: &[HistoryEvent]) -> History {
+        History { stored: StoredHistory::of(events), events: events.len(), last: None }
     }
 
     /// A retry of what came just before is counted, not repeated.
     fn note(&mut self, at: Timestamp, note: Note) {
-        let last = self.last.take().filter(|last| alike(&last.note, &note));
-        let (count, begins) = last.map_or((1, self.stored.len()), |last| (last.count.saturating_add(1), last.at));
-        if count == 1 {
-            self.events += 1;
-        }
-        self.stored.truncate(begins);
-        history_event::put_note(&mut self.stored, at, &note, count);
-        self.last = Some(Last { note, count, at: begins });
-        self.shorten();
+        let count = match self.last.take() {
+            Some((last, count)) if alike(&last, &note) => {
+                self.stored.take_back();
+                self.events -= 1;
+                count.saturating_add(1)
+            }
+            Some(_) | None => 1,
+        };
+        let detail = note.detail();
+        self.put(Line { at, event: note.event(), participant: note.participant().map(ParticipantName::as_str), detail: &detail, count });
+        self.last = Some((note, count));
     }
 
-    fn add(&mut self, event: &HistoryEvent) {
-        history_event::put(&mut self.stored, event);
-        self.events += 1;
-        self.last = None;
-        self.shorten();
-    }
-
-    fn shorten(&mut self) {
-        if self.events > MAX_EVENTS_PER_TRANSACTION {
-            let mut events = history_event::read(&self.stored);
+    fn put(&mut self, line: Line<'_>) {
+        if self.events == MAX_EVENTS_PER_TRANSACTION {
+            let mut events = read(self.stored.as_bytes());
             events.remove(MAX_EVENTS_PER_TRANSACTION / 2);
-            *self = History::of(events);
+            *self = History::of(&events);
         }
+        self.stored.put(line);
+        self.events += 1;
     }
+}
+
+/// The event of what operators do.
+const OPERATOR: &str = "operator";
+
+/// What others are told of an operator's doing.
+pub(crate) fn by_operator(at: Timestamp, detail: String) -> HistoryEvent {
+    HistoryEvent { at_us: at.0, event: OPERATOR.to_owned(), participant: String::new(), detail, count: 1 }
+}
+
+/// What a note says, as others are told.
+fn event_of(at: Timestamp, note: &Note) -> HistoryEvent {
+    HistoryEvent {
+        at_us: at.0,
+        event: note.event().to_owned(),
+        participant: note.participant().map(ToString::to_string).unwrap_or_default(),
+        detail: note.to_string(),
+        count: 1,
+    }
+}
+
+fn read(stored: &[u8]) -> Vec<HistoryEvent> {
+    stored_history::read(stored).expect("it was put together here")
 }
 
 fn alike(a: &Note, b: &Note) -> bool {
@@ -176,7 +182,7 @@ mod tests {
     #[test]
     fn retries_in_a_row_are_counted() {
         let mut histories = Histories::new();
-        histories.restore(tx(), Vec::new());
+        histories.restore(tx(), &[]);
         (1..=3).for_each(|attempt| histories.note(Timestamp(1), tx(), Note::Retried { attempt }));
         let events = histories.of(&tx());
         assert_eq!((events.len(), events[0].count), (1, 3));
@@ -189,9 +195,9 @@ mod tests {
     fn a_note_is_stored_as_the_event_that_watchers_hear() {
         let note = Note::Inquired { from: "bank".parse().unwrap() };
         let mut histories = Histories::new();
-        histories.restore(tx(), Vec::new());
+        histories.restore(tx(), &[]);
         histories.note(Timestamp(7), tx(), note.clone());
-        assert_eq!(histories.of(&tx()), [history_event::event_of(Timestamp(7), &note, 1)]);
+        assert_eq!(histories.of(&tx()), [event_of(Timestamp(7), &note)]);
     }
 
     #[test]

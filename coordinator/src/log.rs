@@ -10,10 +10,11 @@
 //! | `damaged` | transaction id | nothing: heuristic damage, kept until an operator forgets it |
 
 mod codec;
-pub(crate) mod history_event;
+pub(crate) mod stored_history;
 
 use bytes::Bytes;
 use std::sync::{Arc, Weak};
+use stored_history::StoredHistory;
 use undoubt_coordinator_core::{EndedRecord, Record, Unfinished};
 use undoubt_platform::{Batch, Direction, Durability, Family, Store, StoreError, Written};
 use undoubt_proto::convert::Malformed;
@@ -87,7 +88,7 @@ impl Log {
         self.store.free_bytes()
     }
 
-    /// Adds a record to a batch, with its history as [`history_event`] puts it together.
+    /// Adds a record to a batch, with its history as [`stored_history`] has it.
     pub(crate) fn put(batch: &mut Batch, record: &Record, now: Timestamp, history: &[u8]) {
         let key = record.tx().to_bytes();
         match record {
@@ -176,10 +177,9 @@ impl Log {
     pub fn forget_damage(ended: &Ended) -> Batch {
         let mut batch = Batch::default();
         let key = ended.record.tx.to_bytes();
-        let mut history = Vec::new();
-        ended.history.iter().for_each(|event| history_event::put(&mut history, event));
+        let history = StoredHistory::of(&ended.history);
         batch.delete(DAMAGED, key.clone());
-        batch.put(ENDED, key.clone(), codec::encode_ended(&ended.record, ended.ended_at, &history));
+        batch.put(ENDED, key.clone(), codec::encode_ended(&ended.record, ended.ended_at, history.as_bytes()));
         batch.put(ENDED_AT, ended_at_key(ended.ended_at, &key), Bytes::new());
         batch
     }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use undoubt_participant_core as core;
 use undoubt_participant_core::{Answer, BranchId, Effect, Input, Limits, Operator, Participant, Session, StepId};
 use undoubt_platform::{CrashPoints, Random};
-use undoubt_vocabulary::BranchOutcome;
+use undoubt_vocabulary::{BranchOutcome, CoordinatorId, DigestMap, Ticket};
 
 pub(crate) use commands::{Command, EngineGone, Handle, Outgoing, View};
 
@@ -31,6 +31,10 @@ const MAX_QUEUED_COMMANDS: usize = 4_096;
 /// Commands taken in one round.
 const MAX_COMMANDS_PER_ROUND: usize = 256;
 
+/// Fences move with every batch of messages. What they leave behind is dropped this much later, all at once: a store would
+/// otherwise have a range to drop for every few branches.
+const COLLECT_AFTER: Duration = Duration::from_millis(100);
+
 pub(crate) struct Engine<R> {
     core: Participant,
     resource: Arc<R>,
@@ -38,12 +42,15 @@ pub(crate) struct Engine<R> {
     random: Arc<dyn Random>,
     crash: CrashPoints,
     calls: FuturesUnordered<BoxFuture<'static, Result<Done, ResourceError>>>,
-    cancellations: BTreeMap<BranchId, CancellationToken>,
+    cancellations: DigestMap<BranchId, CancellationToken>,
     actions: BTreeMap<StepId, CancellationToken>,
     /// Bounded by the number of open branches: each has at most one message under way, and one inquiry a sweep.
     sessions: BTreeMap<Session, mpsc::UnboundedSender<Outgoing>>,
     operators: BTreeMap<Operator, oneshot::Sender<Answer>>,
     next_operator: u64,
+    /// Coordinators whose fences have left something behind.
+    collectable: BTreeMap<CoordinatorId, Ticket>,
+    collect_at: Option<Instant>,
     commands: mpsc::Receiver<Command>,
     effects: Vec<Effect>,
 }
@@ -64,11 +71,13 @@ impl<R: ResourceManager> Engine<R> {
             random,
             crash,
             calls: FuturesUnordered::new(),
-            cancellations: BTreeMap::new(),
+            cancellations: DigestMap::new(),
             actions: BTreeMap::new(),
             sessions: BTreeMap::new(),
             operators: BTreeMap::new(),
             next_operator: 0,
+            collectable: BTreeMap::new(),
+            collect_at: None,
             commands,
             effects: Vec::new(),
         };
@@ -87,6 +96,7 @@ impl<R: ResourceManager> Engine<R> {
         let mut sweep_at = Instant::now() + period;
         let mut commands = Vec::with_capacity(MAX_COMMANDS_PER_ROUND);
         loop {
+            let wake_at = self.collect_at.map_or(sweep_at, |collect_at| collect_at.min(sweep_at));
             tokio::select! {
                 biased;
                 Some(done) = self.calls.next() => self.done(done?),
@@ -96,14 +106,20 @@ impl<R: ResourceManager> Engine<R> {
                     }
                     commands.drain(..).for_each(|command| self.command(command));
                 }
-                () = tokio::time::sleep_until(sweep_at) => {
-                    sweep_at = Instant::now() + period;
-                    self.put(Input::SweepDue);
+                () = tokio::time::sleep_until(wake_at) => {
+                    let now = Instant::now();
+                    if sweep_at <= now {
+                        sweep_at = now + period;
+                        self.put(Input::SweepDue);
+                    }
+                    if self.collect_at.is_some_and(|collect_at| collect_at <= now) {
+                        self.collect();
+                    }
                 }
             }
         }
         // What the resource manager has begun it may finish; nobody is told any more.
-        for token in self.cancellations.values().chain(self.actions.values()) {
+        for token in self.cancellations.in_any_order().map(|(_, token)| token).chain(self.actions.values()) {
             token.cancel();
         }
         while let Some(done) = self.calls.next().await {
@@ -155,7 +171,10 @@ impl<R: ResourceManager> Engine<R> {
             Effect::Compensate { step, run } => self.compensate(step, run),
             Effect::StoreEmpty { step } => self.store_empty(step),
             Effect::CloseSaga { coordinator, ticket, tx } => self.close_saga(coordinator, ticket, tx),
-            Effect::Collect { coordinator, fence } => self.collect(coordinator, fence),
+            Effect::Collect { coordinator, fence } => {
+                self.collectable.insert(coordinator, fence);
+                self.collect_at.get_or_insert_with(|| Instant::now() + COLLECT_AFTER);
+            }
         }
     }
 

@@ -8,7 +8,8 @@ use undoubt::process::{Ran, ServerArgs, Shutdown, connections, run_with_room};
 use undoubt::settings;
 use undoubt_coordinator::{Config, Environment, RunError, TcpConnect, log, run};
 use undoubt_platform::dial::TcpDial;
-use undoubt_platform::{OsRandom, RocksOptions, RocksStore, StoreError, SystemClock};
+use undoubt_platform::{OsRandom, Random, RocksOptions, RocksStore, StoreError, SystemClock};
+use undoubt_vocabulary::seed_digests;
 
 /// Decides transactions across services: two-phase commit with a write-ahead log in RocksDB.
 ///
@@ -48,6 +49,7 @@ async fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     args.server.start_tracing()?;
+    seed_digests(OsRandom::new().u64())?;
     let crash = args.server.crash_points()?;
     let shutdown = Shutdown::on_signals()?;
     let connect = Arc::new(TcpConnect {

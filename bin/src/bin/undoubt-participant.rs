@@ -9,6 +9,7 @@ use undoubt_participant::adapter::kv::{FAMILIES, KeyValue, KeyValueOptions, META
 use undoubt_participant::{Config, Environment, run};
 use undoubt_platform::identity::establish;
 use undoubt_platform::{Kind, OsRandom, Random, RocksOptions, RocksStore, Store, StoreError, SystemClock};
+use undoubt_vocabulary::seed_digests;
 
 /// Guards a key-value store on RocksDB and votes on transactions.
 ///
@@ -32,6 +33,7 @@ async fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     args.server.start_tracing()?;
+    seed_digests(OsRandom::new().u64())?;
     let crash = args.server.crash_points()?;
     let shutdown = Shutdown::on_signals()?;
     let (data_dir, min_free_bytes) = (config.data_dir.clone(), config.min_free_bytes);

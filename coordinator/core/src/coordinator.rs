@@ -17,7 +17,7 @@ use crate::transaction::{Transaction, TransactionView};
 use heuristics::Noting;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use undoubt_vocabulary::{Epoch, ParticipantName, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{DigestMap, Epoch, ParticipantName, Ticket, Timestamp, TxId};
 
 /// The content of a transaction that left nothing but a heuristic outcome is not known.
 const DIGEST_UNKNOWN: [u8; 32] = [0; 32];
@@ -49,10 +49,10 @@ pub struct Coordinator {
     phase: Phase,
     recovery_paused: bool,
     next_ticket: Ticket,
-    transactions: BTreeMap<TxId, Open>,
+    transactions: DigestMap<TxId, Open>,
     peers: Peers,
     /// Ended transactions whose changed record is being written.
-    noting: BTreeMap<TxId, Noting>,
+    noting: DigestMap<TxId, Noting>,
 }
 
 impl Coordinator {
@@ -63,14 +63,14 @@ impl Coordinator {
             phase: Phase::Recovering,
             recovery_paused: false,
             next_ticket: Ticket::first_of(epoch),
-            transactions: BTreeMap::new(),
+            transactions: DigestMap::new(),
             peers: Peers {
                 connected: BTreeSet::new(),
                 unable: BTreeSet::new(),
                 fences: Fences::default(),
                 breakers: Breakers::new(limits.breaker_threshold, limits.breaker_pause),
             },
-            noting: BTreeMap::new(),
+            noting: DigestMap::new(),
         }
     }
 
@@ -149,7 +149,7 @@ impl Coordinator {
     }
 
     pub fn views(&self) -> impl Iterator<Item = TransactionView> + '_ {
-        self.transactions.values().map(Open::view)
+        self.transactions.iter().map(|(_, open)| open.view())
     }
 
     /// Folds a record of the log back into what wrote it. Nothing but timers comes of it before the log is read.
@@ -178,7 +178,8 @@ impl Coordinator {
         } else {
             self.peers.unable.insert(participant.clone());
         }
-        let involved = self.transactions.values().filter(|open| open.involves(&participant));
+        let all = self.transactions.in_any_order().map(|(_, open)| open);
+        let involved = all.filter(|open| open.involves(&participant));
         // The oldest first: of two that meet at a lock it is the one that may wait.
         let open: BTreeMap<Ticket, TxId> = involved.map(|open| (open.ticket(), open.tx().clone())).collect();
         for (ticket, tx) in open {

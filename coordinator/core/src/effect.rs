@@ -3,6 +3,7 @@
 use crate::input::{Client, Question, StepResolution};
 use crate::record::Record;
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 use undoubt_vocabulary::{
@@ -235,6 +236,36 @@ impl Note {
         }
     }
 
+    /// The rest of it, without event and participant. Of what happens often it is a fixed text.
+    pub fn detail(&self) -> Cow<'static, str> {
+        match self {
+            Note::Begun { branches: 2 } => "2 branches".into(),
+            Note::Begun { branches } => format!("{branches} branches").into(),
+            Note::SagaBegun { steps } => format!("saga of {steps} steps").into(),
+            Note::Chosen { saga: true, why } => format!("saga: {why}").into(),
+            Note::Chosen { saga: false, why } => format!("two-phase commit: {why}").into(),
+            Note::Recovered { stage } | Note::Logged { stage } => (*stage).into(),
+            Note::Sent { message, .. } => (*message).into(),
+            Note::Voted { vote, code: None, .. } => (*vote).into(),
+            Note::Voted { vote, code: Some(code), .. } => format!("{vote}: {code}").into(),
+            Note::Confirmed { held: true, .. } => "read locks held".into(),
+            Note::Confirmed { held: false, .. } => "read locks lost".into(),
+            Note::Decided { outcome: Outcome::Committed } => "committed".into(),
+            Note::Decided { outcome: outcome @ Outcome::Aborted(_) } => outcome.to_string().into(),
+            Note::Finished { outcome, .. } => outcome.as_str().into(),
+            Note::Retried { attempt } => format!("attempt {attempt}").into(),
+            Note::Run { step, half, attempt, .. } | Note::Unanswered { step, half, attempt, .. } => {
+                format!("{half} of {step}, attempt {attempt}").into()
+            }
+            Note::Ran { step, outcome, code: None, .. } => format!("{step}: {outcome}").into(),
+            Note::Ran { step, outcome, code: Some(code), .. } => format!("{step}: {outcome}: {code}").into(),
+            Note::Turned { reason } => reason.to_string().into(),
+            Note::Stuck { step, half } => format!("{half} of {step}").into(),
+            Note::Resolved { step, resolution } => format!("{step}: {resolution}").into(),
+            Note::Inquired { .. } | Note::DeadlinePassed | Note::Forgotten | Note::Closed { .. } => "".into(),
+        }
+    }
+
     pub fn participant(&self) -> Option<&ParticipantName> {
         match self {
             Note::Sent { to: name, .. }
@@ -285,30 +316,7 @@ impl Note {
 impl fmt::Display for Note {
     /// The detail, without event and participant.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Note::Begun { branches } => write!(f, "{branches} branches"),
-            Note::SagaBegun { steps } => write!(f, "saga of {steps} steps"),
-            Note::Chosen { saga: true, why } => write!(f, "saga: {why}"),
-            Note::Chosen { saga: false, why } => write!(f, "two-phase commit: {why}"),
-            Note::Recovered { stage } | Note::Logged { stage } => f.write_str(stage),
-            Note::Sent { message, .. } => f.write_str(message),
-            Note::Voted { vote, code: None, .. } => f.write_str(vote),
-            Note::Voted { vote, code: Some(code), .. } => write!(f, "{vote}: {code}"),
-            Note::Confirmed { held: true, .. } => f.write_str("read locks held"),
-            Note::Confirmed { held: false, .. } => f.write_str("read locks lost"),
-            Note::Decided { outcome } => write!(f, "{outcome}"),
-            Note::Finished { outcome, .. } => write!(f, "{outcome}"),
-            Note::Retried { attempt } => write!(f, "attempt {attempt}"),
-            Note::Run { step, half, attempt, .. } | Note::Unanswered { step, half, attempt, .. } => {
-                write!(f, "{half} of {step}, attempt {attempt}")
-            }
-            Note::Ran { step, outcome, code: None, .. } => write!(f, "{step}: {outcome}"),
-            Note::Ran { step, outcome, code: Some(code), .. } => write!(f, "{step}: {outcome}: {code}"),
-            Note::Turned { reason } => write!(f, "{reason}"),
-            Note::Stuck { step, half } => write!(f, "{half} of {step}"),
-            Note::Resolved { step, resolution } => write!(f, "{step}: {resolution}"),
-            Note::Inquired { .. } | Note::DeadlinePassed | Note::Forgotten | Note::Closed { .. } => Ok(()),
-        }
+        f.write_str(&self.detail())
     }
 }
 

@@ -1,7 +1,7 @@
 //! What others ask of the engine.
 
 use super::{Engine, Link, LinkState};
-use crate::history::Histories;
+use crate::history::{Histories, by_operator};
 use crate::log::{Log, LogError};
 use crate::queue::Queue;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use undoubt_coordinator_core::{
     Answer, Client, Content, Coordinator, Input, Phase, Question, StepResolution, Submission,
 };
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
-use undoubt_vocabulary::{ParticipantName, StepName, Timestamp, ToCoordinator, TxId};
+use undoubt_vocabulary::{ParticipantName, StepName, ToCoordinator, TxId};
 
 pub(crate) enum Command {
     Submit {
@@ -175,7 +175,7 @@ impl Engine {
                 tracing::warn!(%tx, %step, ?resolution, who, reason, "an operator ends a stuck step");
                 if self.core.view(&tx).is_some() {
                     let did = format!("{resolution:?} {step}, by {who}: {reason}");
-                    self.histories.add(&tx, by_operator(self.clock.now(), did));
+                    self.histories.add(self.clock.now(), &tx, did);
                 }
                 let client = self.client(&tx, reply)?;
                 self.put(Input::Asked(Question::ResolveStep { tx, step, resolution, client }))
@@ -246,13 +246,13 @@ impl Engine {
 
     fn forget(&mut self, tx: TxId, who: &str, reason: &str, reply: Reply) -> Result<(), LogError> {
         tracing::warn!(%tx, who, reason, "an operator forgets a transaction");
-        let by = by_operator(self.clock.now(), format!("forget, by {who}: {reason}"));
+        let did = format!("forget, by {who}: {reason}");
         if self.core.view(&tx).is_some() {
-            self.histories.add(&tx, by);
+            self.histories.add(self.clock.now(), &tx, did);
         } else if let Some(mut ended) = self.log.ended(&tx)?
             && ended.record.is_damaged()
         {
-            ended.history.push(by);
+            ended.history.push(by_operator(self.clock.now(), did));
             self.writes.add_forced(Log::forget_damage(&ended));
         }
         let client = self.client(&tx, reply)?;
@@ -305,11 +305,6 @@ impl Engine {
         }
         Ok(())
     }
-}
-
-fn by_operator(now: Timestamp, detail: String) -> undoubt_proto::v1::HistoryEvent {
-    let (event, participant) = ("operator".to_owned(), String::new());
-    undoubt_proto::v1::HistoryEvent { at_us: now.0, event, participant, detail, count: 1 }
 }
 
 impl View<'_> {

@@ -51,7 +51,8 @@ impl Engine {
                 if matches!(note, Note::Finished { .. }) && !self.histories.holds(&tx) {
                     // A heuristic outcome of one that has ended: its record is about to be written again.
                     let ended = self.log.ended(&tx)?;
-                    self.histories.restore(tx.clone(), ended.map(|ended| ended.history).unwrap_or_default());
+                    let history = ended.map(|ended| ended.history).unwrap_or_default();
+                    self.histories.restore(tx.clone(), &history);
                 }
                 self.histories.note(now, tx, note);
             }

@@ -10,6 +10,7 @@ use undoubt_proto::{record, v1};
 use undoubt_vocabulary::{InvalidId, ParticipantName, SagaStep, Ticket, Timestamp, TxId};
 
 use super::Ended;
+use super::stored_history::{UnreadableLine, events_of};
 
 /// Why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +29,8 @@ pub(super) enum DecodeError {
     Progress { steps: usize, progress: usize },
     #[error("it says that the transaction is not decided")]
     Undecided,
+    #[error(transparent)]
+    History(#[from] UnreadableLine),
 }
 
 pub(super) fn encode_open(open: &OpenRecord, history: &[u8]) -> Bytes {
@@ -45,6 +48,7 @@ pub(super) fn encode_open(open: &OpenRecord, history: &[u8]) -> Bytes {
         results: results_to_wire(&open.results),
         history: Vec::new(),
         saga: None,
+        happened: Vec::new(),
     };
     with_history(&record, history)
 }
@@ -67,7 +71,7 @@ pub(super) fn decode_open(key: &Bytes, value: &Bytes) -> Result<(Unfinished, Vec
         read_only: parse_names(&wire.read_only)?,
         results: results_from_wire(wire.results)?,
     };
-    Ok((Unfinished::TwoPhase(open), wire.history))
+    Ok((Unfinished::TwoPhase(open), history_of(wire.history, wire.happened)?))
 }
 
 pub(super) fn encode_saga(saga: &SagaRecord, history: &[u8]) -> Bytes {
@@ -105,7 +109,7 @@ fn decode_saga(key: &Bytes, wire: record::OpenTransaction) -> Result<(Unfinished
         turned: state.turned.map(TryInto::try_into).transpose()?,
         progress: state.progress.into_iter().map(progress_from_wire).collect(),
     };
-    Ok((Unfinished::Saga(saga), wire.history))
+    Ok((Unfinished::Saga(saga), history_of(wire.history, wire.happened)?))
 }
 
 fn progress_to_wire(progress: &Progress) -> record::StepProgress {
@@ -146,6 +150,7 @@ pub(super) fn encode_ended(ended: &EndedRecord, now: Timestamp, history: &[u8]) 
         branches: ended.branches.iter().map(branch).collect(),
         history: Vec::new(),
         saga: ended.saga,
+        happened: Vec::new(),
     };
     with_history(&record, history)
 }
@@ -167,10 +172,20 @@ pub(super) fn decode_ended(key: &[u8], value: &Bytes) -> Result<Ended, DecodeErr
         branches,
         results: known.results.into_iter().collect(),
     };
-    Ok(Ended { record, ended_at: Timestamp(wire.ended_at_us), history: wire.history })
+    let history = history_of(wire.history, wire.happened)?;
+    Ok(Ended { record, ended_at: Timestamp(wire.ended_at_us), history })
 }
 
-/// A record with a history in the form of [`history_event`](super::history_event) behind it.
+/// What format 1 told, and what is told since.
+fn history_of(
+    mut former: Vec<HistoryEvent>,
+    happened: Vec<record::Happened>,
+) -> Result<Vec<HistoryEvent>, DecodeError> {
+    former.append(&mut events_of(happened)?);
+    Ok(former)
+}
+
+/// A record with a history in the form of [`stored_history`](super::stored_history) behind it.
 fn with_history(record: &impl Message, history: &[u8]) -> Bytes {
     let mut bytes = Vec::with_capacity(record.encoded_len() + history.len());
     record.encode_raw(&mut bytes);

@@ -1,12 +1,26 @@
 //! Which attempt of which transaction.
 
-use undoubt_vocabulary::{CoordinatorId, Ticket, TxId};
+use std::hash::{Hash, Hasher};
+use undoubt_vocabulary::{CoordinatorId, Digest, Ticket, TxId};
 
 /// One participant's part of one attempt of a global transaction.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BranchId {
     pub tx: TxId,
     pub ticket: Ticket,
     /// Whose decision ends it.
     pub coordinator: CoordinatorId,
+}
+
+impl Digest for BranchId {
+    /// Attempts under one transaction id are few, and tell apart by themselves.
+    fn digest(&self) -> u64 {
+        self.tx.digest() ^ self.ticket.0
+    }
+}
+
+impl Hash for BranchId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.digest());
+    }
 }

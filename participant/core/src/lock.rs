@@ -15,10 +15,10 @@
 //! Pure values: [`LockTable::acquire`] and [`LockTable::release`] say who goes on, and the caller wakes them.
 
 use bytes::Bytes;
-use std::collections::btree_map::Entry;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use undoubt_vocabulary::{Digested, Timestamp, TxId};
+use undoubt_vocabulary::{DigestMap, Digested, Timestamp, TxId};
 
 /// Transactions that may wait for locks at the same time (R9).
 pub const MAX_WAITERS: usize = 4_096;
@@ -33,11 +33,24 @@ pub enum Mode {
 }
 
 /// A transaction's age; the lower is the older. Every participant sees the same age, as the coordinator tells it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Age {
     pub begun_at: Timestamp,
     /// Settles ties, and is the owner of the locks.
     pub tx: TxId,
+}
+
+impl Ord for Age {
+    /// Ids are compared by their bytes, for their own order is not the same at every participant.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.begun_at.cmp(&other.begun_at).then_with(|| self.tx.as_bytes().cmp(other.tx.as_bytes()))
+    }
+}
+
+impl PartialOrd for Age {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// The answer to a request.
@@ -57,8 +70,8 @@ pub enum Acquire {
 /// Who holds and who waits.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LockTable {
-    keys: BTreeMap<Digested, KeyLocks>,
-    claims: BTreeMap<TxId, Claim>,
+    keys: DigestMap<Digested, KeyLocks>,
+    claims: DigestMap<TxId, Claim>,
     /// In the order in which they came.
     waiting: BTreeMap<Place, TxId>,
 }
@@ -69,47 +82,59 @@ type Place = u64;
 /// A key's locks. Kept apart by mode, so that many readers of one key need not look at each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct KeyLocks {
-    shared: Claimants,
-    exclusive: Claimants,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Claimants {
-    holders: BTreeSet<Arc<Age>>,
-    waiters: BTreeMap<Place, Arc<Age>>,
-}
-
-impl Claimants {
-    fn remove(&mut self, claim: &Claim) {
-        match claim.place {
-            None => {
-                self.holders.remove(&claim.age);
-            }
-            Some(place) => {
-                self.waiters.remove(&place);
-            }
-        }
-    }
+    writer: Option<Arc<Age>>,
+    readers: BTreeSet<Arc<Age>>,
+    waiting_to_write: BTreeMap<Place, Arc<Age>>,
+    waiting_to_read: BTreeMap<Place, Arc<Age>>,
 }
 
 impl KeyLocks {
-    fn of(&mut self, mode: Mode) -> &mut Claimants {
+    fn hold(&mut self, mode: Mode, age: Arc<Age>) {
         match mode {
-            Mode::Shared => &mut self.shared,
-            Mode::Exclusive => &mut self.exclusive,
+            Mode::Shared => {
+                self.readers.insert(age);
+            }
+            Mode::Exclusive => {
+                let other = self.writer.replace(age);
+                assert!(other.is_none(), "{:?} still writes what is granted to another", other.map(|age| age.tx.clone()));
+            }
         }
     }
 
-    fn conflicting(&self, mode: Mode) -> impl Iterator<Item = &Claimants> {
-        let shared = match mode {
+    fn waiting(&mut self, mode: Mode) -> &mut BTreeMap<Place, Arc<Age>> {
+        match mode {
+            Mode::Shared => &mut self.waiting_to_read,
+            Mode::Exclusive => &mut self.waiting_to_write,
+        }
+    }
+
+    fn remove(&mut self, mode: Mode, claim: &Claim) {
+        match (claim.place, mode) {
+            (Some(place), mode) => drop(self.waiting(mode).remove(&place)),
+            (None, Mode::Exclusive) => self.writer = None,
+            (None, Mode::Shared) => drop(self.readers.remove(&claim.age)),
+        }
+    }
+
+    /// Those that a request at this place of the queue would have to wait for.
+    fn in_the_way(&self, mode: Mode, place: Place) -> impl Iterator<Item = &Arc<Age>> {
+        let writers = self.writer.iter().chain(self.waiting_to_write.range(..place).map(|(_, age)| age));
+        let readers = match mode {
             Mode::Shared => None,
-            Mode::Exclusive => Some(&self.shared),
+            Mode::Exclusive => {
+                Some(self.readers.iter().chain(self.waiting_to_read.range(..place).map(|(_, age)| age)))
+            }
         };
-        std::iter::once(&self.exclusive).chain(shared)
+        writers.chain(readers.into_iter().flatten())
     }
 
     fn waiters(&self) -> impl Iterator<Item = Place> {
-        self.shared.waiters.keys().chain(self.exclusive.waiters.keys()).copied()
+        self.waiting_to_read.keys().chain(self.waiting_to_write.keys()).copied()
+    }
+
+    fn is_free(&self) -> bool {
+        let Self { writer, readers, waiting_to_write, waiting_to_read } = self;
+        writer.is_none() && readers.is_empty() && waiting_to_write.is_empty() && waiting_to_read.is_empty()
     }
 }
 
@@ -189,11 +214,11 @@ impl LockTable {
         // the way of the same transactions as before.
         let mut affected = BTreeSet::new();
         for (key, mode) in &*claim.wanted {
-            let Entry::Occupied(mut locks) = self.keys.entry(key.clone()) else { continue };
-            locks.get_mut().of(*mode).remove(&claim);
-            affected.extend(locks.get().waiters());
-            if *locks.get() == KeyLocks::default() {
-                locks.remove();
+            let Some(locks) = self.keys.get_mut(key) else { continue };
+            locks.remove(*mode, &claim);
+            affected.extend(locks.waiters());
+            if locks.is_free() {
+                self.keys.remove(key);
             }
         }
         affected.into_iter().filter_map(|place| self.grant_if_free(place)).collect()
@@ -232,23 +257,26 @@ impl LockTable {
     fn in_the_way(&self, wanted: &Wanted, place: Place) -> impl Iterator<Item = &Age> {
         wanted
             .iter()
-            .filter_map(|(key, mode)| Some(self.keys.get(key)?.conflicting(*mode)))
+            .filter_map(move |(key, mode)| Some(self.keys.get(key)?.in_the_way(*mode, place)))
             .flatten()
-            .flat_map(move |others| others.holders.iter().chain(others.waiters.range(..place).map(|(_, age)| age)))
             .map(|age| &**age)
     }
 
     fn hold(&mut self, age: &Arc<Age>, wanted: &Wanted) {
         for (key, mode) in &**wanted {
-            self.keys.entry(key.clone()).or_default().of(*mode).holders.insert(age.clone());
+            self.locks_of(key).hold(*mode, age.clone());
         }
         self.claim(age, wanted, None);
+    }
+
+    fn locks_of(&mut self, key: &Digested) -> &mut KeyLocks {
+        self.keys.get_or_insert_with(key.clone(), KeyLocks::default)
     }
 
     fn queue(&mut self, age: &Age, wanted: &Wanted, place: Place) {
         let age = &Arc::new(age.clone());
         for (key, mode) in &**wanted {
-            self.keys.entry(key.clone()).or_default().of(*mode).waiters.insert(place, age.clone());
+            self.locks_of(key).waiting(*mode).insert(place, age.clone());
         }
         self.waiting.insert(place, age.tx.clone());
         self.claim(age, wanted, Some(place));
@@ -267,7 +295,7 @@ impl LockTable {
         let Claim { age, wanted, place: _, leaving: _ } = claim.clone();
         self.waiting.remove(&place);
         for (key, mode) in &*wanted {
-            self.keys.entry(key.clone()).or_default().of(*mode).waiters.remove(&place);
+            self.locks_of(key).waiting(*mode).remove(&place);
         }
         self.hold(&age, &wanted);
         Some(age.tx.clone())

@@ -12,7 +12,7 @@ use crate::effect::{Effect, SessionRefused};
 use crate::input::{Input, Recovered, Session};
 use crate::saga::Sagas;
 use std::collections::BTreeMap;
-use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, ToCoordinator, TxId};
+use undoubt_vocabulary::{CoordinatorId, DigestMap, Epoch, Ticket, ToCoordinator, TxId};
 
 /// Bounds of one participant (R9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,7 +26,7 @@ pub struct Limits {
 pub struct Participant {
     limits: Limits,
     coordinators: BTreeMap<CoordinatorId, Known>,
-    branches: BTreeMap<TxId, Box<Branch>>,
+    branches: DigestMap<TxId, Box<Branch>>,
     /// Every branch by its ticket, for the fence.
     by_ticket: BTreeMap<(CoordinatorId, Ticket), TxId>,
     open: usize,
@@ -56,7 +56,7 @@ impl Participant {
         Participant {
             limits,
             coordinators: BTreeMap::new(),
-            branches: BTreeMap::new(),
+            branches: DigestMap::new(),
             by_ticket: BTreeMap::new(),
             open: 0,
             sagas: Sagas::default(),
@@ -97,12 +97,12 @@ impl Participant {
 
     /// Voted prepared, decision unknown.
     pub fn branches_in_doubt(&self) -> usize {
-        self.branches.values().filter(|branch| branch.is_in_doubt()).count()
+        self.branches.in_any_order().filter(|(_, branch)| branch.is_in_doubt()).count()
     }
 
     /// All branches that are not finished, and heuristic outcomes.
     pub fn views(&self) -> impl Iterator<Item = BranchView> + '_ {
-        self.branches.values().filter(|branch| branch.is_open()).map(|branch| branch.view())
+        self.branches.iter().map(|(_, branch)| branch).filter(|branch| branch.is_open()).map(|branch| branch.view())
     }
 
     pub fn coordinators(&self) -> impl Iterator<Item = KnownCoordinator> + '_ {
@@ -165,7 +165,7 @@ impl Participant {
         self.sagas.count_attempts_anew(coordinator);
         self.report_heuristics_anew(coordinator);
         effects.push(Effect::Welcome { session });
-        for branch in self.branches.values().filter(|branch| branch.id.coordinator == coordinator) {
+        for (_, branch) in self.branches.iter().filter(|(_, branch)| branch.id.coordinator == coordinator) {
             effects.extend(question_about(branch).map(|message| Effect::Send { session, message }));
         }
     }

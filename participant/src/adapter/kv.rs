@@ -41,7 +41,7 @@ use tokio_util::sync::CancellationToken;
 use undoubt_platform::{Batch, Durability, Store, StoreError};
 use undoubt_proto::record::Write;
 use undoubt_vocabulary::{
-    BranchOutcome, CoordinatorId, Epoch, Prepare, RunStep, StepOutcome, Ticket, Timestamp, TxId, Vote,
+    BranchOutcome, CoordinatorId, DigestMap, Epoch, Prepare, RunStep, StepOutcome, Ticket, Timestamp, TxId, Vote,
 };
 
 pub use schema::{FAMILIES, META};
@@ -66,9 +66,20 @@ pub struct KeyValue {
     locks: Locks,
     marks: Marks,
     /// Those that have voted and are not over, by their transaction.
-    branches: Mutex<BTreeMap<TxId, Arc<Branch>>>,
-    /// The highest seen of each coordinator, so that of two calls under way none stores the lower one over the higher.
-    highest: Mutex<BTreeMap<CoordinatorId, (Epoch, Ticket)>>,
+    branches: Mutex<DigestMap<TxId, Arc<Branch>>>,
+    /// So that of two calls under way none stores the lower epoch or fence over the higher.
+    coordinators: Mutex<BTreeMap<CoordinatorId, Known>>,
+}
+
+/// What is known of a coordinator.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// The highest seen.
+    epoch: Epoch,
+    fence: Ticket,
+    /// Since the start, all that was kept below this ticket has been dropped: the next range begins here. Ranges that all
+    /// began at the first ticket would have to be told apart by the store again and again.
+    collected: Ticket,
 }
 
 /// A branch that has voted.
@@ -111,11 +122,11 @@ impl KeyValue {
             locks: Locks::default(),
             marks: Marks::default(),
             branches: Mutex::default(),
-            highest: Mutex::default(),
+            coordinators: Mutex::default(),
         }
     }
 
-    fn branches(&self) -> MutexGuard<'_, BTreeMap<TxId, Arc<Branch>>> {
+    fn branches(&self) -> MutexGuard<'_, DigestMap<TxId, Arc<Branch>>> {
         // Nothing between taking and freeing it can panic.
         self.branches.lock().expect("the map of branches is whole")
     }
@@ -125,13 +136,17 @@ impl KeyValue {
         self.branches().get(&id.tx).filter(|known| known.id == *id).cloned()
     }
 
-    /// Notes what was seen of a coordinator, and tells the highest.
-    fn highest(&self, coordinator: CoordinatorId, epoch: Epoch, fence: Ticket) -> (Epoch, Ticket) {
+    /// Notes what was seen of a coordinator or done for it, and tells all that is known.
+    fn note(&self, coordinator: CoordinatorId, seen: Known) -> Known {
         // Nothing between taking and freeing it can panic.
-        let mut all = self.highest.lock().expect("the map of coordinators is whole");
-        let highest = all.entry(coordinator).or_insert((epoch, fence));
-        *highest = (epoch.max(highest.0), fence.max(highest.1));
-        *highest
+        let mut all = self.coordinators.lock().expect("the map of coordinators is whole");
+        let known = all.entry(coordinator).or_default();
+        *known = Known {
+            epoch: seen.epoch.max(known.epoch),
+            fence: seen.fence.max(known.fence),
+            collected: seen.collected.max(known.collected),
+        };
+        *known
     }
 
     /// The branch is over: its locks are free.
@@ -159,9 +174,9 @@ impl ResourceManager for KeyValue {
     }
 
     async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
-        let (highest, _) = self.highest(coordinator, epoch, Ticket::default());
+        let known = self.note(coordinator, Known { epoch, ..Known::default() });
         let mut batch = Batch::default();
-        record::put_epoch(&mut batch, coordinator, highest);
+        record::put_epoch(&mut batch, coordinator, known.epoch);
         self.write(batch, Durability::Forced).await
     }
 
@@ -243,18 +258,23 @@ impl ResourceManager for KeyValue {
     }
 
     async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {
-        let (_, highest) = self.highest(coordinator, Epoch(0), fence);
+        let Known { fence, collected, epoch: _ } = self.note(coordinator, Known { fence, ..Known::default() });
         let mut batch = Batch::default();
-        record::delete_finished_below(&mut batch, coordinator, highest);
-        record::delete_steps_below(&mut batch, coordinator, highest);
-        record::put_fence(&mut batch, coordinator, highest);
-        let over = self.marks.take_below(coordinator, highest);
+        record::delete_finished(&mut batch, coordinator, collected..fence);
+        record::delete_steps(&mut batch, coordinator, collected..fence);
+        record::put_fence(&mut batch, coordinator, fence);
+        let over = self.marks.take_below(coordinator, fence);
         over.iter().flat_map(|(_, keys)| keys).for_each(|key| record::delete_mark(&mut batch, key));
-        let collected = self.write(batch, Durability::Lazy).await;
-        if collected.is_err() {
-            self.marks.put_back(over);
+        match self.write(batch, Durability::Lazy).await {
+            Ok(()) => {
+                self.note(coordinator, Known { collected: fence, ..Known::default() });
+                Ok(())
+            }
+            Err(error) => {
+                self.marks.put_back(over);
+                Err(error)
+            }
         }
-        collected
     }
 
     async fn act(

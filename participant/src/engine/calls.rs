@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant_core::{BranchId, Input, Session, StepId};
 use undoubt_platform::Random;
-use undoubt_vocabulary::{CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, StepOutcome, Ticket, Vote};
+use undoubt_vocabulary::{CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, StepOutcome, Vote};
 
 /// What a finished call means to the core.
 pub(super) enum Done {
@@ -149,12 +149,15 @@ impl<R: ResourceManager> Engine<R> {
         });
     }
 
-    pub(super) fn collect(&mut self, coordinator: CoordinatorId, fence: Ticket) {
-        let resource = self.resource.clone();
-        self.call(move |patience| async move {
-            patience.until_done(|| resource.collect(coordinator, fence)).await?;
-            Ok(Done::Nothing)
-        });
+    pub(super) fn collect(&mut self) {
+        self.collect_at = None;
+        for (coordinator, fence) in std::mem::take(&mut self.collectable) {
+            let resource = self.resource.clone();
+            self.call(move |patience| async move {
+                patience.until_done(|| resource.collect(coordinator, fence)).await?;
+                Ok(Done::Nothing)
+            });
+        }
     }
 
     pub(super) fn call<F>(&mut self, call: impl FnOnce(Patience) -> F)

@@ -19,8 +19,12 @@ use thiserror::Error;
 
 use crate::store::{Batch, Direction, Durability, Family, Store, StoreError};
 
-/// The version of what this program stores.
-pub const FORMAT: u32 = 1;
+/// The version of what this program stores. It reads what earlier ones stored; a folder becomes of this one when it is
+/// opened.
+///
+/// * 1: the first.
+/// * 2: histories in short lines (`Happened` of `record.proto`).
+pub const FORMAT: u32 = 2;
 
 const FORMAT_KEY: &str = "format";
 const KIND_KEY: &str = "kind";
@@ -81,7 +85,14 @@ pub async fn establish(
         batch.put(meta, ID_KEY, fresh_id.to_vec());
         store.write(batch, Durability::Forced).await?;
     }
-    read_and_compare(store, meta, kind, name)
+    let (identity, format) = read_and_compare(store, meta, kind, name)?;
+    if format < FORMAT {
+        // Before anything is stored that the version before could not read.
+        let mut batch = Batch::default();
+        batch.put(meta, FORMAT_KEY, FORMAT.to_be_bytes().to_vec());
+        store.write(batch, Durability::Forced).await?;
+    }
+    Ok(identity)
 }
 
 /// Takes the next epoch: higher than every one taken from this folder before, and on stable storage when this returns.
@@ -102,7 +113,7 @@ fn is_new(store: &dyn Store, meta: Family) -> Result<bool, StoreError> {
     Ok(store.scan(meta, &[], None, Direction::Forward, 1)?.is_empty())
 }
 
-fn read_and_compare(store: &dyn Store, meta: Family, kind: Kind, name: &str) -> Result<Identity, IdentityError> {
+fn read_and_compare(store: &dyn Store, meta: Family, kind: Kind, name: &str) -> Result<(Identity, u32), IdentityError> {
     let stored = |key: &'static str| -> Result<Bytes, IdentityError> {
         store.get(meta, key.as_bytes())?.ok_or(IdentityError::Malformed { key })
     };
@@ -119,7 +130,7 @@ fn read_and_compare(store: &dyn Store, meta: Family, kind: Kind, name: &str) -> 
     if found_name != name {
         return Err(IdentityError::OtherName { kind, found: found_name, expected: name.to_owned() });
     }
-    Ok(Identity { kind, name: found_name, id: fixed(&stored(ID_KEY)?, ID_KEY)? })
+    Ok((Identity { kind, name: found_name, id: fixed(&stored(ID_KEY)?, ID_KEY)? }, format))
 }
 
 fn fixed<const BYTES: usize>(stored: &Bytes, key: &'static str) -> Result<[u8; BYTES], IdentityError> {

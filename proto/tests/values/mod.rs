@@ -57,6 +57,7 @@ pub fn records() -> Vec<Sample> {
                 results: vec![branch_result()],
                 saga: None,
                 history: vec![history_event()],
+                happened: happened(),
                 read_only: vec!["rates".into()],
             },
         ),
@@ -95,6 +96,7 @@ pub fn records() -> Vec<Sample> {
                 branches: vec![record::EndedBranch { participant: "bank-a".into(), outcome: committed }],
                 saga: false,
                 history: vec![history_event()],
+                happened: happened(),
             },
         ),
         aborted("EndedTransaction, refused", refused_by()),
@@ -169,6 +171,27 @@ fn refusal() -> v1::Refusal {
 
 fn branch_result() -> v1::BranchResult {
     v1::BranchResult { participant: "bank-a".into(), result: Bytes::from_static(b"result") }
+}
+
+fn happened() -> Vec<record::Happened> {
+    use record::happened::{Detail, Event, Who};
+    let text = |text: &str| text.to_owned();
+    vec![
+        record::Happened {
+            later_us: BEGUN_AT_US.cast_signed(),
+            event: Some(Event::EventPhrase(1)),
+            who: Some(Who::Participant(text("bank-a"))),
+            detail: Some(Detail::DetailPhrase(6)),
+            count: 0,
+        },
+        record::Happened {
+            later_us: -2,
+            event: Some(Event::EventText(text("operator"))),
+            who: Some(Who::ParticipantAgain(0)),
+            detail: Some(Detail::DetailText(text("forget, by root"))),
+            count: 3,
+        },
+    ]
 }
 
 fn history_event() -> v1::HistoryEvent {

@@ -1,7 +1,10 @@
 //! Bytes that are looked up often.
 
+use crate::digest_map::Digest;
 use smallvec::SmallVec;
-use xxhash_rust::xxh3::xxh3_64;
+use std::hash::{Hash, Hasher};
+use std::sync::OnceLock;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// As many as a UUID's text has.
 const MAX_INLINE_BYTES: usize = 36;
@@ -9,8 +12,8 @@ const MAX_INLINE_BYTES: usize = 36;
 /// Few bytes with a digest of them in front, so that maps can tell two apart without fetching either. They are kept in place,
 /// so that threads that have the same bytes share nothing.
 ///
-/// The order is total and the same everywhere, and of no other meaning: it goes by the digest first.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// The order is total, and of no other meaning: it goes by the digest first, and so by the process' seed ([`seed_digests`]).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Digested {
     digest: u64,
     bytes: SmallVec<[u8; MAX_INLINE_BYTES]>,
@@ -27,9 +30,36 @@ impl Digested {
     }
 }
 
+/// What digests of this process begin with.
+static SEED: OnceLock<u64> = OnceLock::new();
+
+/// The process has digests already, which another seed would contradict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("digests have been made already; give the seed before anything else")]
+pub struct SeededTooLate;
+
+/// Makes all digests of this process depend on `seed`, so that who chooses ids cannot make them meet on purpose and slow
+/// down whoever keeps them. A server that faces others does so first of all; without it, digests are the same everywhere.
+pub fn seed_digests(seed: u64) -> Result<(), SeededTooLate> {
+    SEED.set(seed).map_err(|_| SeededTooLate)
+}
+
+impl Digest for Digested {
+    fn digest(&self) -> u64 {
+        self.digest
+    }
+}
+
+impl Hash for Digested {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.digest);
+    }
+}
+
 impl From<&[u8]> for Digested {
     fn from(bytes: &[u8]) -> Self {
-        Digested { digest: xxh3_64(bytes), bytes: SmallVec::from_slice(bytes) }
+        let seed = *SEED.get_or_init(|| 0);
+        Digested { digest: xxh3_64_with_seed(bytes, seed), bytes: SmallVec::from_slice(bytes) }
     }
 }
 

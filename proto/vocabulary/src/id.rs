@@ -1,11 +1,12 @@
 //! Names and numbers that identify things.
 
+use crate::digest_map::Digest;
 use crate::digested::Digested;
 use crate::limits::{MAX_NAME_BYTES, MAX_TX_ID_BYTES};
 use bytes::Bytes;
+use smol_str::SmolStr;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
 /// Why some bytes are no id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +57,12 @@ impl TxId {
     }
 }
 
+impl Digest for TxId {
+    fn digest(&self) -> u64 {
+        self.0.digest()
+    }
+}
+
 impl fmt::Display for TxId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match std::str::from_utf8(self.as_bytes()) {
@@ -93,7 +100,7 @@ impl FromStr for TxId {
 
 /// A participant's name in the coordinator's configuration: 1 to 64 characters of `a-z A-Z 0-9 . _ -`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ParticipantName(Arc<str>);
+pub struct ParticipantName(SmolStr);
 
 impl ParticipantName {
     pub fn as_str(&self) -> &str {
@@ -162,7 +169,7 @@ impl fmt::Debug for CoordinatorId {
 }
 
 /// Counts the starts of one coordinator, from 1. Durable before it is used; a participant refuses a lower one (R5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch(pub u32);
 
 /// Numbers the attempts of one coordinator in the order they began, across its epochs.

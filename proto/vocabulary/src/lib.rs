@@ -3,6 +3,7 @@
 //! Both cores speak these types, the wire and the stored records are translations of them, and the exhaustive
 //! exploration passes them around as they are. Nothing here does I/O, reads a clock or draws a random number.
 
+pub mod digest_map;
 pub mod digested;
 pub mod id;
 pub mod limits;
@@ -11,7 +12,8 @@ pub mod outcome;
 pub mod saga;
 pub mod time;
 
-pub use digested::Digested;
+pub use digest_map::{Digest, DigestMap};
+pub use digested::{Digested, SeededTooLate, seed_digests};
 pub use id::{CoordinatorId, Epoch, InvalidId, ParticipantName, Ticket, TxId};
 pub use message::{Execution, Prepare, ToCoordinator, ToParticipant};
 pub use outcome::{AbortReason, BranchOutcome, Outcome, Refusal, RefusalCode, Vote};

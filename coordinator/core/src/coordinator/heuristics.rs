@@ -59,7 +59,7 @@ impl Coordinator {
         let record = ended.unwrap_or_else(presumed).with_branch(from.clone(), outcome);
         effects.push(Effect::Note { tx: tx.clone(), note: Note::Finished { from: from.clone(), outcome } });
         effects.push(Effect::Append { record: Record::Ended(record.clone()), forced: true });
-        let noting = self.noting.entry(tx).or_insert_with(|| Noting {
+        let noting = self.noting.get_or_insert_with(tx, || Noting {
             record: record.clone(),
             thanks: VecDeque::new(),
             submissions: Vec::new(),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant_core::lock::{Acquire, Age, LockTable, MAX_WAITERS, Mode};
-use undoubt_vocabulary::{Refusal, RefusalCode, TxId};
+use undoubt_vocabulary::{DigestMap, Refusal, RefusalCode, TxId};
 
 /// The mutex is held for a look at the table only, never across a wait or a write.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(super) struct Locks(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     table: LockTable,
-    waiting: BTreeMap<TxId, oneshot::Sender<()>>,
+    waiting: DigestMap<TxId, oneshot::Sender<()>>,
 }
 
 impl Locks {

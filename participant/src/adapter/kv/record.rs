@@ -5,6 +5,7 @@ use crate::adapter::heuristic;
 use crate::resource::{BranchId, Heuristic, StepId};
 use bytes::Bytes;
 use prost::Message;
+use std::ops::Range;
 use undoubt_platform::{Batch, Family};
 use undoubt_proto::convert::{Malformed, branch_outcome};
 use undoubt_proto::record::step_barrier::State;
@@ -55,18 +56,18 @@ pub(super) fn put_finished(batch: &mut Batch, branch: &BranchId, outcome: Branch
     put(batch, FINISHED, schema::finished_key(branch), &FinishedBranch { outcome, result });
 }
 
-pub(super) fn delete_finished_below(batch: &mut Batch, coordinator: CoordinatorId, fence: Ticket) {
-    let first = schema::ticket_key(coordinator, Ticket::default());
-    batch.delete_range(FINISHED, first, schema::ticket_key(coordinator, fence));
+pub(super) fn delete_finished(batch: &mut Batch, coordinator: CoordinatorId, tickets: Range<Ticket>) {
+    let key = |ticket| schema::ticket_key(coordinator, ticket);
+    batch.delete_range(FINISHED, key(tickets.start), key(tickets.end));
 }
 
 pub(super) fn put_step(batch: &mut Batch, step: &StepId, state: State, result: Bytes, pending: Vec<Bytes>) {
     put(batch, STEP, schema::step_key(step), &StepBarrier { state: state.into(), result, pending });
 }
 
-pub(super) fn delete_steps_below(batch: &mut Batch, coordinator: CoordinatorId, fence: Ticket) {
-    let first = schema::ticket_key(coordinator, Ticket::default());
-    batch.delete_range(STEP, first, schema::ticket_key(coordinator, fence));
+pub(super) fn delete_steps(batch: &mut Batch, coordinator: CoordinatorId, tickets: Range<Ticket>) {
+    let key = |ticket| schema::ticket_key(coordinator, ticket);
+    batch.delete_range(STEP, key(tickets.start), key(tickets.end));
 }
 
 pub(super) fn put_mark(batch: &mut Batch, key: &Bytes, step: &StepId) {

@@ -54,6 +54,16 @@ async fn a_newer_format_is_refused_before_anything_else_is_read() {
 }
 
 #[tokio::test]
+async fn a_folder_of_an_earlier_format_becomes_one_of_this() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    let first = establish(&store, META, Kind::Participant, "p", ID).await.unwrap();
+    overwrite(&store, FORMAT_KEY, &(FORMAT - 1).to_be_bytes()).await;
+    assert_eq!(establish(&store, META, Kind::Participant, "p", [8; 16]).await, Ok(first));
+    assert_eq!(store.get(META, FORMAT_KEY.as_bytes()).unwrap().unwrap()[..], FORMAT.to_be_bytes());
+}
+
+#[tokio::test]
 async fn a_missing_or_malformed_part_is_refused_and_not_drawn_anew() {
     for (key, value) in [(FORMAT_KEY, vec![1]), (KIND_KEY, vec![]), (NAME_KEY, vec![0xff]), (ID_KEY, vec![0; 15])] {
         let folder = TempDir::new().unwrap();

@@ -1,0 +1,72 @@
+//! Words of histories that come again and again, and the numbers that stand for them in records.
+//!
+//! A number means its word for good: new ones are added at the end, and none is ever taken away. The most frequent come
+//! first, for they are looked for in this order.
+
+const PHRASES: [&str; 42] = [
+    "sent",
+    "voted",
+    "logged",
+    "finished",
+    "prepare",
+    "commit",
+    "prepared",
+    "committed",
+    "begun",
+    "decided",
+    "2 branches",
+    "ended",
+    "acted",
+    "stepped",
+    "abort",
+    "refused",
+    "aborted",
+    "retried",
+    "1 branches",
+    "3 branches",
+    "chosen",
+    "recovered",
+    "confirmed",
+    "inquired",
+    "deadline-passed",
+    "forgotten",
+    "compensated",
+    "unanswered",
+    "turned-back",
+    "stuck",
+    "resolved",
+    "closed",
+    "read-only",
+    "confirm",
+    "settle",
+    "close",
+    "undecided",
+    "noted",
+    "delegated",
+    "turned",
+    "read locks held",
+    "refused: lock-conflict",
+];
+
+pub(super) fn number_of(text: &str) -> Option<u32> {
+    let place = PHRASES.iter().position(|phrase| *phrase == text)?;
+    u32::try_from(place).ok()
+}
+
+pub(super) fn text_of(number: u32) -> Option<&'static str> {
+    PHRASES.get(usize::try_from(number).ok()?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_their_meaning() {
+        let fixed = [(0, "sent"), (7, "committed"), (11, "ended"), (24, "deadline-passed"), (41, "refused: lock-conflict")];
+        for (number, text) in fixed {
+            assert_eq!((text_of(number), number_of(text)), (Some(text), Some(number)));
+        }
+        assert_eq!((text_of(42), number_of("something else")), (None, None));
+    }
+}
