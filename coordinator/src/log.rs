@@ -90,17 +90,17 @@ impl Log {
 
     /// Adds a record to a batch, with its history as [`stored_history`] has it.
     pub(crate) fn put(batch: &mut Batch, record: &Record, now: Timestamp, history: &[u8]) {
-        let key = record.tx().to_bytes();
+        let key = record.tx().as_bytes();
         match record {
-            Record::Open(open) => batch.put(OPEN, key, codec::encode_open(open, history)),
-            Record::Saga(saga) => batch.put(OPEN, key, codec::encode_saga(saga, history)),
+            Record::Open(open) => batch.put_with(OPEN, key, |bytes| codec::encode_open(open, history, bytes)),
+            Record::Saga(saga) => batch.put_with(OPEN, key, |bytes| codec::encode_saga(saga, history, bytes)),
             Record::Ended(ended) => {
-                batch.delete(OPEN, key.clone());
-                batch.put(ENDED, key.clone(), codec::encode_ended(ended, now, history));
+                batch.delete(OPEN, key);
+                put_ended(batch, ended, now, history);
                 if ended.is_damaged() {
-                    batch.put(DAMAGED, key, Bytes::new());
+                    batch.put(DAMAGED, key, []);
                 } else {
-                    batch.put(ENDED_AT, ended_at_key(now, &key), Bytes::new());
+                    batch.put(ENDED_AT, ended_at_key(now, key), []);
                 }
             }
         }
@@ -165,7 +165,7 @@ impl Log {
         for (key, _) in self.store.scan(ENDED_AT, &[], Some(&to), Direction::Forward, limit)? {
             // A record written again later (a heuristic outcome) has a later key too, or none while it is damaged.
             if let Some(ended) = self.ended_under(&key)? {
-                batch.delete(ENDED, ended.record.tx.to_bytes());
+                batch.delete(ENDED, ended.record.tx.as_bytes());
             }
             batch.delete(ENDED_AT, key);
         }
@@ -176,25 +176,25 @@ impl Log {
     /// have changed.
     pub fn forget_damage(ended: &Ended) -> Batch {
         let mut batch = Batch::default();
-        let key = ended.record.tx.to_bytes();
+        let key = ended.record.tx.as_bytes();
         let history = StoredHistory::of(&ended.history);
-        batch.delete(DAMAGED, key.clone());
-        batch.put(ENDED, key.clone(), codec::encode_ended(&ended.record, ended.ended_at, history.as_bytes()));
-        batch.put(ENDED_AT, ended_at_key(ended.ended_at, &key), Bytes::new());
+        batch.delete(DAMAGED, key);
+        put_ended(&mut batch, &ended.record, ended.ended_at, history.as_bytes());
+        batch.put(ENDED_AT, ended_at_key(ended.ended_at, key), []);
         batch
     }
 
     /// A batch that remembers who is to hear of a transaction's outcome.
     pub(crate) fn promise(tx: &TxId, url: &str) -> Batch {
         let mut batch = Batch::default();
-        batch.put(CALLBACK, tx.to_bytes(), Bytes::copy_from_slice(url.as_bytes()));
+        batch.put(CALLBACK, tx.as_bytes(), url);
         batch
     }
 
     /// A batch that forgets it, once it was heard.
     pub(crate) fn kept(tx: &TxId) -> Batch {
         let mut batch = Batch::default();
-        batch.delete(CALLBACK, tx.to_bytes());
+        batch.delete(CALLBACK, tx.as_bytes());
         batch
     }
 
@@ -218,9 +218,13 @@ impl Log {
     /// A batch that only makes what was written before it stable.
     pub fn barrier() -> Batch {
         let mut batch = Batch::default();
-        batch.put(META, Bytes::from_static(b"barrier"), Bytes::new());
+        batch.put(META, "barrier", []);
         batch
     }
+}
+
+fn put_ended(batch: &mut Batch, ended: &EndedRecord, at: Timestamp, history: &[u8]) {
+    batch.put_with(ENDED, ended.tx.as_bytes(), |bytes| codec::encode_ended(ended, at, history, bytes));
 }
 
 fn ended_at_key(at: Timestamp, tx: &[u8]) -> Bytes {

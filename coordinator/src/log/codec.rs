@@ -33,7 +33,7 @@ pub(super) enum DecodeError {
     History(#[from] UnreadableLine),
 }
 
-pub(super) fn encode_open(open: &OpenRecord, history: &[u8]) -> Bytes {
+pub(super) fn encode_open(open: &OpenRecord, history: &[u8], bytes: &mut Vec<u8>) {
     let kind = match open.kind {
         OpenKind::Committed => record::open_transaction::Kind::Commit,
         OpenKind::Delegated => record::open_transaction::Kind::Delegated,
@@ -50,7 +50,7 @@ pub(super) fn encode_open(open: &OpenRecord, history: &[u8]) -> Bytes {
         saga: None,
         happened: Vec::new(),
     };
-    with_history(&record, history)
+    put(&record, history, bytes);
 }
 
 pub(super) fn decode_open(key: &Bytes, value: &Bytes) -> Result<(Unfinished, Vec<HistoryEvent>), DecodeError> {
@@ -74,7 +74,7 @@ pub(super) fn decode_open(key: &Bytes, value: &Bytes) -> Result<(Unfinished, Vec
     Ok((Unfinished::TwoPhase(open), history_of(wire.history, wire.happened)?))
 }
 
-pub(super) fn encode_saga(saga: &SagaRecord, history: &[u8]) -> Bytes {
+pub(super) fn encode_saga(saga: &SagaRecord, history: &[u8], bytes: &mut Vec<u8>) {
     let state = record::SagaState {
         steps: saga.steps.iter().map(|step| v1::SagaStep::from(&**step)).collect(),
         deadline_us: saga.deadline.0,
@@ -89,7 +89,7 @@ pub(super) fn encode_saga(saga: &SagaRecord, history: &[u8]) -> Bytes {
         saga: Some(state),
         ..record::OpenTransaction::default()
     };
-    with_history(&record, history)
+    put(&record, history, bytes);
 }
 
 fn decode_saga(key: &Bytes, wire: record::OpenTransaction) -> Result<(Unfinished, Vec<HistoryEvent>), DecodeError> {
@@ -135,7 +135,7 @@ fn progress_from_wire(wire: record::StepProgress) -> Progress {
     }
 }
 
-pub(super) fn encode_ended(ended: &EndedRecord, now: Timestamp, history: &[u8]) -> Bytes {
+pub(super) fn encode_ended(ended: &EndedRecord, now: Timestamp, history: &[u8], bytes: &mut Vec<u8>) {
     let branch = |(name, outcome): &(ParticipantName, _)| record::EndedBranch {
         participant: name.to_string(),
         outcome: v1::BranchOutcome::from(*outcome).into(),
@@ -152,7 +152,7 @@ pub(super) fn encode_ended(ended: &EndedRecord, now: Timestamp, history: &[u8]) 
         saga: ended.saga,
         happened: Vec::new(),
     };
-    with_history(&record, history)
+    put(&record, history, bytes);
 }
 
 pub(super) fn decode_ended(key: &[u8], value: &Bytes) -> Result<Ended, DecodeError> {
@@ -186,11 +186,9 @@ fn history_of(
 }
 
 /// A record with a history in the form of [`stored_history`](super::stored_history) behind it.
-fn with_history(record: &impl Message, history: &[u8]) -> Bytes {
-    let mut bytes = Vec::with_capacity(record.encoded_len() + history.len());
-    record.encode_raw(&mut bytes);
+fn put(record: &impl Message, history: &[u8], bytes: &mut Vec<u8>) {
+    record.encode_raw(bytes);
     bytes.extend_from_slice(history);
-    bytes.into()
 }
 
 fn names(names: &[ParticipantName]) -> Vec<String> {

@@ -171,7 +171,7 @@ fn free_space_is_told_or_unbounded(store: &impl Store) {
     assert!(free.is_none_or(|bytes| bytes > 0), "a store that takes writes has room");
 }
 
-fn put(family: Family, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Batch {
+fn put(family: Family, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Batch {
     let mut batch = Batch::default();
     batch.put(family, key, value);
     batch

@@ -1,7 +1,7 @@
 //! What batches come to: an ordered map for each family.
 
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 
 use bytes::Bytes;
 use undoubt_platform::{Direction, Family, Operation, StoreError};
@@ -29,24 +29,28 @@ impl Contents {
         Contents(families.into_iter().map(|family| (*family, BTreeMap::new())).collect())
     }
 
-    pub(super) fn apply(&mut self, operations: impl IntoIterator<Item = Operation>) {
+    pub(super) fn apply<'a>(&mut self, operations: impl IntoIterator<Item = Operation<'a>>) {
         for operation in operations {
             let pairs = self.0.entry(operation.family()).or_default();
             match operation {
-                Operation::Put { key, value, .. } => drop(pairs.insert(key, value)),
-                Operation::Delete { key, .. } => drop(pairs.remove(&key)),
-                Operation::DeleteRange { from, to, .. } => pairs.extract_if(from..to, |_, _| true).for_each(drop),
+                Operation::Put { key, value, .. } => {
+                    drop(pairs.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+                }
+                Operation::Delete { key, .. } => drop(pairs.remove(key)),
+                Operation::DeleteRange { from, to, .. } => {
+                    pairs.extract_if(range(from, to), |_, _| true).for_each(drop);
+                }
             }
         }
     }
 
     /// The keys that `operation` concerns, if these are the contents before it.
-    pub(super) fn touched_by(&self, operation: &Operation) -> Vec<Bytes> {
+    pub(super) fn touched_by(&self, operation: &Operation<'_>) -> Vec<Bytes> {
         match operation {
-            Operation::Put { key, .. } | Operation::Delete { key, .. } => vec![key.clone()],
+            Operation::Put { key, .. } | Operation::Delete { key, .. } => vec![Bytes::copy_from_slice(key)],
             Operation::DeleteRange { family, from, to } => {
                 let pairs = self.0.get(family).into_iter();
-                pairs.flat_map(|pairs| pairs.range::<Bytes, _>(from..to)).map(|(key, _)| key.clone()).collect()
+                pairs.flat_map(|pairs| pairs.range(range(from, to))).map(|(key, _)| key.clone()).collect()
             }
         }
     }
@@ -82,4 +86,8 @@ impl Contents {
     fn family(&self, family: Family) -> Result<&BTreeMap<Bytes, Bytes>, StoreError> {
         self.0.get(&family).ok_or(StoreError::NoSuchFamily { family: family.0 })
     }
+}
+
+fn range(from: &[u8], to: &[u8]) -> Range<Bytes> {
+    Bytes::copy_from_slice(from)..Bytes::copy_from_slice(to)
 }

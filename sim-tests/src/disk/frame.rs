@@ -34,7 +34,7 @@ pub(super) struct Flaw {
 }
 
 /// Appends a frame of `operations` as the log's frame of that `number`.
-pub(super) fn append<'a>(log: &mut Vec<u8>, number: usize, operations: impl IntoIterator<Item = &'a Operation>) {
+pub(super) fn append<'a>(log: &mut Vec<u8>, number: usize, operations: impl IntoIterator<Item = Operation<'a>>) {
     let start = log.len();
     log.put_bytes(0, HEADER_BYTES);
     for operation in operations {
@@ -48,7 +48,7 @@ pub(super) fn append<'a>(log: &mut Vec<u8>, number: usize, operations: impl Into
     own.put_u32_le(header_checksum(checked, number));
 }
 
-fn append_operation(log: &mut Vec<u8>, operation: &Operation) {
+fn append_operation(log: &mut Vec<u8>, operation: Operation<'_>) {
     let (tag, first, second) = match operation {
         Operation::Put { key, value, .. } => (PUT, key, Some(value)),
         Operation::Delete { key, .. } => (DELETE, key, None),
@@ -56,7 +56,7 @@ fn append_operation(log: &mut Vec<u8>, operation: &Operation) {
     };
     log.put_u8(tag);
     let name = operation.family().0.as_bytes();
-    for field in [Some(name), Some(first), second.map(AsRef::as_ref)].into_iter().flatten() {
+    for field in [Some(name), Some(first), second].into_iter().flatten() {
         log.put_u32_le(length(field.len()));
         log.put_slice(field);
     }

@@ -60,7 +60,7 @@ impl Platter {
     }
 
     /// The length of the new frame.
-    pub(super) fn append<'a>(&mut self, operations: impl IntoIterator<Item = &'a Operation>) -> usize {
+    pub(super) fn append<'a>(&mut self, operations: impl IntoIterator<Item = Operation<'a>>) -> usize {
         let start = self.log.len();
         frame::append(&mut self.log, self.ends.len(), operations);
         self.ends.push(self.log.len());
@@ -96,7 +96,7 @@ impl Platter {
         let mut reader = Reader::new(log.into(), &self.families);
         let mut contents = Contents::of(&self.families);
         for batch in &mut reader {
-            contents.apply(batch?);
+            contents.apply(batch?.iter());
         }
         Ok((contents, reader.offset()))
     }
@@ -104,7 +104,7 @@ impl Platter {
     /// What the first `frames` frames come to, whether or not bits are flipped.
     pub(super) fn contents(&self, frames: usize) -> Contents {
         let mut contents = Contents::of(&self.families);
-        self.batches().take(frames).for_each(|batch| contents.apply(batch));
+        self.batches().take(frames).for_each(|batch| contents.apply(batch.iter()));
         contents
     }
 
@@ -117,10 +117,10 @@ impl Platter {
         let mut contents = Contents::of(&self.families);
         for (number, batch) in self.batches().take(self.acknowledged).enumerate() {
             if number < first {
-                contents.apply(batch);
+                contents.apply(batch.iter());
                 continue;
             }
-            for operation in batch {
+            for operation in batch.iter() {
                 let family = operation.family();
                 touched.extend(contents.touched_by(&operation).into_iter().map(|key| (family, key)));
                 contents.apply([operation]);
@@ -131,9 +131,9 @@ impl Platter {
 
     /// Rewrites the log without any value put under this key; every frame keeps its number. `None` if there is no value.
     pub(super) fn scrub(&mut self, family: Family, key: &[u8]) -> Option<Scrubbed> {
-        let puts = |operation: &Operation| matches!(operation, Operation::Put { family: of, key: other, .. } if *of == family && other == key);
+        let puts = |operation: &Operation<'_>| matches!(operation, Operation::Put { family: of, key: other, .. } if *of == family && *other == key);
         let batches: Vec<Batch> = self.batches().collect();
-        let first = batches.iter().position(|batch| batch.iter().any(puts))?;
+        let first = batches.iter().position(|batch| batch.iter().any(|operation| puts(&operation)))?;
         let torn = self.log.split_off(self.end_of(self.frames()));
         self.log.clear();
         self.ends.clear();

@@ -112,7 +112,7 @@ impl State {
             return Ok(self.platter.frames());
         }
         let (frame, start) = (self.platter.frames(), self.platter.bytes());
-        let bytes = self.platter.append(batch);
+        let bytes = self.platter.append(batch.iter());
         match self.room.map(|room| room.checked_sub(bytes as u64)) {
             None => {}
             Some(Some(rest)) => self.room = Some(rest),

@@ -101,7 +101,7 @@ impl Shared {
         let random = &self.disk.0.random;
         let appended = self.disk.with(|disk| disk.append(self.opening, &batch, durability, random));
         match &appended {
-            Ok(_) => state.contents.apply(batch),
+            Ok(_) => state.contents.apply(batch.iter()),
             Err(error) => state.stop(error),
         }
         appended

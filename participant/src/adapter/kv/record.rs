@@ -37,18 +37,18 @@ pub(super) enum CoordinatorEntry {
 pub(super) fn put_data(batch: &mut Batch, writes: &[Write]) {
     for Write { key, value } in writes {
         match value {
-            Some(value) => batch.put(DATA, key.clone(), value.clone()),
-            None => batch.delete(DATA, key.clone()),
+            Some(value) => batch.put(DATA, key, value),
+            None => batch.delete(DATA, key),
         }
     }
 }
 
 pub(super) fn put_prepared(batch: &mut Batch, tx: &TxId, record: &PreparedBranch) {
-    put(batch, BRANCH, tx.to_bytes(), record);
+    put(batch, BRANCH, tx.as_bytes(), record);
 }
 
 pub(super) fn delete_prepared(batch: &mut Batch, branch: &BranchId) {
-    batch.delete(BRANCH, branch.tx.to_bytes());
+    batch.delete(BRANCH, branch.tx.as_bytes());
 }
 
 pub(super) fn put_finished(batch: &mut Batch, branch: &BranchId, outcome: BranchOutcome, result: Bytes) {
@@ -77,11 +77,11 @@ pub(super) fn put_mark(batch: &mut Batch, key: &Bytes, step: &StepId) {
         step: step.step.0.into(),
         tx: step.tx.to_bytes(),
     };
-    put(batch, PENDING, key.clone(), &mark);
+    put(batch, PENDING, key, &mark);
 }
 
 pub(super) fn delete_mark(batch: &mut Batch, key: &Bytes) {
-    batch.delete(PENDING, key.clone());
+    batch.delete(PENDING, key);
 }
 
 pub(super) fn put_heuristic(batch: &mut Batch, branch: &BranchId, begun_at: Timestamp, decided: Heuristic) {
@@ -91,19 +91,19 @@ pub(super) fn put_heuristic(batch: &mut Batch, branch: &BranchId, begun_at: Time
         begun_at_us: begun_at.0,
         heuristic: Some(heuristic::to_wire(decided)),
     };
-    put(batch, HEURISTIC, branch.tx.to_bytes(), &record);
+    put(batch, HEURISTIC, branch.tx.as_bytes(), &record);
 }
 
 pub(super) fn delete_heuristic(batch: &mut Batch, branch: &BranchId) {
-    batch.delete(HEURISTIC, branch.tx.to_bytes());
+    batch.delete(HEURISTIC, branch.tx.as_bytes());
 }
 
 pub(super) fn put_epoch(batch: &mut Batch, coordinator: CoordinatorId, epoch: Epoch) {
-    batch.put(COORDINATOR, schema::epoch_key(coordinator), epoch.0.to_be_bytes().to_vec());
+    batch.put(COORDINATOR, schema::epoch_key(coordinator), epoch.0.to_be_bytes());
 }
 
 pub(super) fn put_fence(batch: &mut Batch, coordinator: CoordinatorId, fence: Ticket) {
-    batch.put(COORDINATOR, schema::fence_key(coordinator), fence.0.to_be_bytes().to_vec());
+    batch.put(COORDINATOR, schema::fence_key(coordinator), fence.0.to_be_bytes());
 }
 
 pub(super) fn read_prepared(key: Bytes, value: Bytes) -> Result<(BranchId, PreparedBranch), Unreadable> {
@@ -160,8 +160,8 @@ pub(super) fn read_coordinator(key: Bytes, value: Bytes) -> Result<CoordinatorEn
     })
 }
 
-fn put(batch: &mut Batch, family: Family, key: Bytes, record: &impl Message) {
-    batch.put(family, key, record.encode_to_vec());
+fn put(batch: &mut Batch, family: Family, key: impl AsRef<[u8]>, record: &impl Message) {
+    batch.put_with(family, key, |bytes| record.encode_raw(bytes));
 }
 
 fn branch_id(tx: Bytes, ticket: u64, coordinator: &[u8]) -> Result<BranchId, InvalidId> {

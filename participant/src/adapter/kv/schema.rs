@@ -15,7 +15,7 @@
 //! What is finished and what is known of steps is in the order of tickets, so that a fence drops each as one range.
 
 use crate::resource::{BranchId, StepId};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use undoubt_platform::Family;
 use undoubt_vocabulary::{CoordinatorId, InvalidId, StepIndex, Ticket, TxId};
 
@@ -95,7 +95,5 @@ pub(super) fn read_coordinator_key(key: &[u8]) -> Option<CoordinatorKey> {
 }
 
 fn joined(parts: &[&[u8]]) -> Bytes {
-    let mut key = BytesMut::new();
-    parts.iter().for_each(|part| key.extend_from_slice(part));
-    key.freeze()
+    parts.concat().into()
 }

@@ -120,7 +120,7 @@ pub(super) fn applier(
 
 fn convert(database: &DB, batch: &Batch) -> Result<WriteBatch, StoreError> {
     let mut converted = WriteBatch::default();
-    for change in batch {
+    for change in batch.iter() {
         let family = handle(database, change.family())?;
         match change {
             Operation::Put { key, value, .. } => converted.put_cf(family, key, value),

@@ -1,83 +1,135 @@
 //! What one write changes, all of it or nothing.
 
-use bytes::Bytes;
-
 use super::Family;
+use std::fmt;
 
 /// Changes that are applied together, in the order in which they were added.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+///
+/// All keys and values are in one piece of memory: a write has many small ones, and another thread lets them go.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Batch {
-    operations: Vec<Operation>,
-    payload_bytes: usize,
+    bytes: Vec<u8>,
+    added: Vec<Added>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Operation {
+/// An operation whose one or two fields are the next of the batch's bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Added {
+    family: Family,
+    kind: Kind,
+    first_bytes: usize,
+    second_bytes: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Put,
+    Delete,
+    DeleteRange,
+}
+
+/// One change of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation<'a> {
     Put {
         family: Family,
-        key: Bytes,
-        value: Bytes,
+        key: &'a [u8],
+        value: &'a [u8],
     },
     Delete {
         family: Family,
-        key: Bytes,
+        key: &'a [u8],
     },
     /// Deletes the keys in `[from, to)`; `from` is below `to`.
     DeleteRange {
         family: Family,
-        from: Bytes,
-        to: Bytes,
+        from: &'a [u8],
+        to: &'a [u8],
     },
 }
 
 impl Batch {
-    pub fn put(&mut self, family: Family, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.push(Operation::Put { family, key: key.into(), value: value.into() });
+    pub fn put(&mut self, family: Family, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.put_with(family, key, |bytes| bytes.extend_from_slice(value.as_ref()));
     }
 
-    pub fn delete(&mut self, family: Family, key: impl Into<Bytes>) {
-        self.push(Operation::Delete { family, key: key.into() });
+    /// Puts what `value` appends: so a record need not be encoded elsewhere first.
+    pub fn put_with(&mut self, family: Family, key: impl AsRef<[u8]>, value: impl FnOnce(&mut Vec<u8>)) {
+        let key = key.as_ref();
+        self.bytes.extend_from_slice(key);
+        let begins = self.bytes.len();
+        value(&mut self.bytes);
+        let second_bytes = self.bytes.len().checked_sub(begins).expect("a value is appended, and nothing taken away");
+        self.added.push(Added { family, kind: Kind::Put, first_bytes: key.len(), second_bytes });
+    }
+
+    pub fn delete(&mut self, family: Family, key: impl AsRef<[u8]>) {
+        let key = key.as_ref();
+        self.bytes.extend_from_slice(key);
+        self.added.push(Added { family, kind: Kind::Delete, first_bytes: key.len(), second_bytes: 0 });
     }
 
     /// Deletes the keys in `[from, to)`. A range that holds no key by its bounds adds nothing: RocksDB would take it for
     /// an error.
-    pub fn delete_range(&mut self, family: Family, from: impl Into<Bytes>, to: impl Into<Bytes>) {
-        let (from, to) = (from.into(), to.into());
+    pub fn delete_range(&mut self, family: Family, from: impl AsRef<[u8]>, to: impl AsRef<[u8]>) {
+        let (from, to) = (from.as_ref(), to.as_ref());
         if from < to {
-            self.push(Operation::DeleteRange { family, from, to });
+            self.bytes.extend_from_slice(from);
+            self.bytes.extend_from_slice(to);
+            let (first_bytes, second_bytes) = (from.len(), to.len());
+            self.added.push(Added { family, kind: Kind::DeleteRange, first_bytes, second_bytes });
         }
     }
 
-    pub fn append(&mut self, mut other: Batch) {
-        self.operations.append(&mut other.operations);
-        self.payload_bytes += other.payload_bytes;
+    pub fn append(&mut self, other: Batch) {
+        if self.is_empty() {
+            *self = other;
+        } else {
+            self.bytes.extend_from_slice(&other.bytes);
+            self.added.extend_from_slice(&other.added);
+        }
+    }
+
+    /// Adds one operation of another batch.
+    pub fn add(&mut self, operation: Operation<'_>) {
+        match operation {
+            Operation::Put { family, key, value } => self.put(family, key, value),
+            Operation::Delete { family, key } => self.delete(family, key),
+            Operation::DeleteRange { family, from, to } => self.delete_range(family, from, to),
+        }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.operations.is_empty()
+        self.added.is_empty()
     }
 
     /// The number of operations.
     pub fn len(&self) -> usize {
-        self.operations.len()
+        self.added.len()
     }
 
-    pub fn iter(&self) -> std::slice::Iter<'_, Operation> {
-        self.operations.iter()
+    pub fn iter(&self) -> impl Iterator<Item = Operation<'_>> {
+        let mut rest = &self.bytes[..];
+        self.added.iter().map(move |Added { family, kind, first_bytes, second_bytes }| {
+            let (first, behind) = rest.split_at(*first_bytes);
+            let (second, behind) = behind.split_at(*second_bytes);
+            rest = behind;
+            let family = *family;
+            match kind {
+                Kind::Put => Operation::Put { family, key: first, value: second },
+                Kind::Delete => Operation::Delete { family, key: first },
+                Kind::DeleteRange => Operation::DeleteRange { family, from: first, to: second },
+            }
+        })
     }
 
     /// Bytes of all keys and values: what a bound on memory counts.
     pub fn payload_bytes(&self) -> usize {
-        self.payload_bytes
-    }
-
-    fn push(&mut self, operation: Operation) {
-        self.payload_bytes += operation.payload_bytes();
-        self.operations.push(operation);
+        self.bytes.len()
     }
 }
 
-impl Operation {
+impl Operation<'_> {
     pub fn family(&self) -> Family {
         match self {
             Operation::Put { family, .. }
@@ -85,30 +137,43 @@ impl Operation {
             | Operation::DeleteRange { family, .. } => *family,
         }
     }
+}
 
-    fn payload_bytes(&self) -> usize {
-        match self {
-            Operation::Put { key, value, .. } => key.len() + value.len(),
-            Operation::Delete { key, .. } => key.len(),
-            Operation::DeleteRange { from, to, .. } => from.len() + to.len(),
-        }
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
     }
 }
 
-impl<'a> IntoIterator for &'a Batch {
-    type Item = &'a Operation;
-    type IntoIter = std::slice::Iter<'a, Operation>;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
-    }
-}
+    const FAMILY: Family = Family("family");
 
-impl IntoIterator for Batch {
-    type Item = Operation;
-    type IntoIter = std::vec::IntoIter<Operation>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.operations.into_iter()
+    #[test]
+    fn operations_come_back_as_they_were_added_also_from_batches_that_were_joined() {
+        let mut batch = Batch::default();
+        batch.put(FAMILY, "key", "value");
+        batch.put_with(FAMILY, "", |value| value.extend_from_slice(b"appended"));
+        let mut other = Batch::default();
+        other.delete(FAMILY, "gone");
+        other.delete_range(FAMILY, "a", "b");
+        other.delete_range(FAMILY, "b", "b");
+        batch.append(other);
+        let found: Vec<Operation<'_>> = batch.iter().collect();
+        assert_eq!(
+            found,
+            [
+                Operation::Put { family: FAMILY, key: b"key", value: b"value" },
+                Operation::Put { family: FAMILY, key: b"", value: b"appended" },
+                Operation::Delete { family: FAMILY, key: b"gone" },
+                Operation::DeleteRange { family: FAMILY, from: b"a", to: b"b" },
+            ]
+        );
+        assert_eq!((batch.len(), batch.payload_bytes()), (4, 22));
+        let mut again = Batch::default();
+        batch.iter().for_each(|operation| again.add(operation));
+        assert_eq!(again, batch);
     }
 }

@@ -52,7 +52,7 @@ fn log() -> (Vec<u8>, Vec<Batch>, Vec<usize>) {
     let batches: Vec<Batch> = (0..FRAMES).map(batch).collect();
     let (mut log, mut ends) = (Vec::new(), Vec::new());
     for (number, batch) in batches.iter().enumerate() {
-        append(&mut log, number, batch);
+        append(&mut log, number, batch.iter());
         ends.push(log.len());
     }
     (log, batches, ends)

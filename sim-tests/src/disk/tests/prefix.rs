@@ -249,13 +249,13 @@ impl Checked {
 /// The keys that a batch concerns behind this history. What it puts and deletes again is among what it puts.
 fn touched(history: &[Batch], batch: &Batch) -> BTreeSet<(Family, Bytes)> {
     let mut touched = BTreeSet::new();
-    for operation in batch {
+    for operation in batch.iter() {
         let family = operation.family();
         match operation {
-            Operation::Put { key, .. } | Operation::Delete { key, .. } => drop(touched.insert((family, key.clone()))),
+            Operation::Put { key, .. } | Operation::Delete { key, .. } => drop(touched.insert((family, Bytes::copy_from_slice(key)))),
             Operation::DeleteRange { from, to, .. } => {
                 let before = replayed(history, family).into_iter().map(|(key, _)| (family, key));
-                touched.extend(before.filter(|(_, key)| from <= key && key < to));
+                touched.extend(before.filter(|(_, key)| *from <= key[..] && key[..] < *to));
             }
         }
     }
@@ -265,14 +265,14 @@ fn touched(history: &[Batch], batch: &Batch) -> BTreeSet<(Family, Bytes)> {
 /// What batches come to in a family, told as plainly as can be.
 fn replayed(history: &[Batch], of: Family) -> Vec<(Bytes, Bytes)> {
     let mut pairs: Vec<(Bytes, Bytes)> = Vec::new();
-    for operation in history.iter().flatten().filter(|operation| operation.family() == of) {
+    for operation in history.iter().flat_map(Batch::iter).filter(|operation| operation.family() == of) {
         match operation {
             Operation::Put { key, value, .. } => {
                 pairs.retain(|(other, _)| other != key);
-                pairs.push((key.clone(), value.clone()));
+                pairs.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
             }
             Operation::Delete { key, .. } => pairs.retain(|(other, _)| other != key),
-            Operation::DeleteRange { from, to, .. } => pairs.retain(|(other, _)| other < from || other >= to),
+            Operation::DeleteRange { from, to, .. } => pairs.retain(|(other, _)| other[..] < *from || other[..] >= *to),
         }
     }
     pairs.sort();
