@@ -118,7 +118,13 @@ impl History {
             Some(_) | None => 1,
         };
         let detail = note.detail();
-        self.put(Line { at, event: note.event(), participant: note.participant().map(ParticipantName::as_str), detail: &detail, count });
+        self.put(Line {
+            at,
+            event: note.event(),
+            participant: note.participant().map(ParticipantName::as_str),
+            detail: &detail,
+            count,
+        });
         self.last = Some((note, count));
     }
 

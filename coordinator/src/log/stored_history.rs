@@ -207,7 +207,9 @@ mod tests {
     #[test]
     fn the_history_of_two_branches_that_go_well_fits_what_is_set_aside_for_it() {
         let mut told = vec![event(1_700_000_000_000_000, "begun", "", "2 branches", 1)];
-        for (what, detail) in [("sent", "prepare"), ("voted", "prepared"), ("sent", "commit"), ("finished", "committed")] {
+        for (what, detail) in
+            [("sent", "prepare"), ("voted", "prepared"), ("sent", "commit"), ("finished", "committed")]
+        {
             told.extend(["bank-1", "bank-2"].map(|bank| event(1_700_000_000_000_000 + 20_000, what, bank, detail, 1)));
         }
         told.push(event(1_700_000_000_030_000, "decided", "", "committed", 1));

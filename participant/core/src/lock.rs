@@ -96,7 +96,11 @@ impl KeyLocks {
             }
             Mode::Exclusive => {
                 let other = self.writer.replace(age);
-                assert!(other.is_none(), "{:?} still writes what is granted to another", other.map(|age| age.tx.clone()));
+                assert!(
+                    other.is_none(),
+                    "{:?} still writes what is granted to another",
+                    other.map(|age| age.tx.clone())
+                );
             }
         }
     }
@@ -121,9 +125,7 @@ impl KeyLocks {
         let writers = self.writer.iter().chain(self.waiting_to_write.range(..place).map(|(_, age)| age));
         let readers = match mode {
             Mode::Shared => None,
-            Mode::Exclusive => {
-                Some(self.readers.iter().chain(self.waiting_to_read.range(..place).map(|(_, age)| age)))
-            }
+            Mode::Exclusive => Some(self.readers.iter().chain(self.waiting_to_read.range(..place).map(|(_, age)| age))),
         };
         writers.chain(readers.into_iter().flatten())
     }

@@ -155,8 +155,10 @@ impl KeyValue {
         self.locks.release(&branch.tx);
     }
 
-    async fn write(&self, batch: Batch, durability: Durability) -> Result<(), ResourceError> {
-        Ok(self.store.write(batch, durability).await?)
+    /// Queues the batch before it returns; what is awaited is only the answer.
+    fn write(&self, batch: Batch, durability: Durability) -> impl Future<Output = Result<(), ResourceError>> + use<> {
+        let written = self.store.write(batch, durability);
+        async move { Ok(written.await?) }
     }
 }
 
@@ -186,7 +188,7 @@ impl ResourceManager for KeyValue {
         prepare: Prepare,
         cancelled: CancellationToken,
     ) -> Result<Vote, ResourceError> {
-        prepare::prepare(self, branch, prepare, cancelled).await
+        prepare::prepare(self, &branch, &prepare, &cancelled).await
     }
 
     async fn commit(&self, branch: BranchId) -> Result<(), ResourceError> {

@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_meaning() {
-        let fixed = [(0, "sent"), (7, "committed"), (11, "ended"), (24, "deadline-passed"), (41, "refused: lock-conflict")];
+        let fixed =
+            [(0, "sent"), (7, "committed"), (11, "ended"), (24, "deadline-passed"), (41, "refused: lock-conflict")];
         for (number, text) in fixed {
             assert_eq!((text_of(number), number_of(text)), (Some(text), Some(number)));
         }

@@ -35,11 +35,14 @@ pub(super) fn evaluate(kv: &KeyValue, operations: &[Operation]) -> Result<Evalua
 }
 
 /// A write that was not applied is a refusal: nobody is bound yet.
-pub(super) async fn force(kv: &KeyValue, batch: Batch) -> Result<(), Declined> {
-    kv.write(batch, Durability::Forced).await.map_err(|error| match error {
-        ResourceError::Unavailable { cause } => unavailable(cause),
-        ResourceError::Stopped { .. } => Declined::Failed(error),
-    })
+pub(super) fn force(kv: &KeyValue, batch: Batch) -> impl Future<Output = Result<(), Declined>> + use<> {
+    let written = kv.write(batch, Durability::Forced);
+    async move {
+        written.await.map_err(|error| match error {
+            ResourceError::Unavailable { cause } => unavailable(cause),
+            ResourceError::Stopped { .. } => Declined::Failed(error),
+        })
+    }
 }
 
 pub(super) fn refuse_without_room(kv: &KeyValue) -> Result<(), Declined> {

@@ -30,19 +30,32 @@ impl Locks {
         timeout: Duration,
         cancelled: &CancellationToken,
     ) -> Result<(), Refusal> {
-        let Some(granted) = self.ask(age, wanted)? else { return Ok(()) };
+        match self.ask(age, wanted)? {
+            Some(granted) => self.wait(&age.tx, granted, timeout, cancelled).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for what [`Locks::ask`] did not grant at once.
+    pub(super) async fn wait(
+        &self,
+        tx: &TxId,
+        granted: oneshot::Receiver<()>,
+        timeout: Duration,
+        cancelled: &CancellationToken,
+    ) -> Result<(), Refusal> {
         // In this order, so that the same run ends the same way each time.
         let refusal = tokio::select! {
             biased;
             Ok(()) = granted => return Ok(()),
-            () = cancelled.cancelled() => over(&age.tx),
+            () = cancelled.cancelled() => over(tx),
             () = tokio::time::sleep(timeout) => {
                 let detail = format!("its locks were not free within {} ms; try again", timeout.as_millis());
                 Refusal::new(RefusalCode::LockTimeout, detail)
             }
         };
         // The grant may have come at the last moment: then this frees what was granted.
-        self.release(&age.tx);
+        self.release(tx);
         Err(refusal)
     }
 
@@ -72,7 +85,11 @@ impl Locks {
     }
 
     /// `None`: granted at once.
-    fn ask(&self, age: &Age, wanted: &BTreeMap<Bytes, Mode>) -> Result<Option<oneshot::Receiver<()>>, Refusal> {
+    pub(super) fn ask(
+        &self,
+        age: &Age,
+        wanted: &BTreeMap<Bytes, Mode>,
+    ) -> Result<Option<oneshot::Receiver<()>>, Refusal> {
         let mut state = self.state();
         if state.table.knows(&age.tx) {
             let detail =

@@ -284,3 +284,21 @@ async fn transfers_at_the_same_time_neither_make_nor_lose_money_and_leave_no_loc
     }
     assert_eq!(sum, 500);
 }
+
+#[tokio::test]
+async fn a_branch_on_its_way_takes_little_room() {
+    let fixture = Fixture::new().await;
+    let prepare = Prepare {
+        tx: "t".parse().unwrap(),
+        ticket: Ticket(1),
+        begun_at: Timestamp(1),
+        timeout: Duration::from_secs(60),
+        execution: Execution::TwoPhase,
+        work: Bytes::new(),
+    };
+    let id = branch(OWNER, 1);
+    let preparing = fixture.kv.prepare(id.clone(), prepare, CancellationToken::new());
+    let committing = fixture.kv.commit(id);
+    let sizes = (size_of_val(&preparing), size_of_val(&committing));
+    assert!(sizes.0 <= 1_024 && sizes.1 <= 512, "{sizes:?}");
+}

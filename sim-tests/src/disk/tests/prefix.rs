@@ -252,7 +252,9 @@ fn touched(history: &[Batch], batch: &Batch) -> BTreeSet<(Family, Bytes)> {
     for operation in batch.iter() {
         let family = operation.family();
         match operation {
-            Operation::Put { key, .. } | Operation::Delete { key, .. } => drop(touched.insert((family, Bytes::copy_from_slice(key)))),
+            Operation::Put { key, .. } | Operation::Delete { key, .. } => {
+                drop(touched.insert((family, Bytes::copy_from_slice(key))))
+            }
             Operation::DeleteRange { from, to, .. } => {
                 let before = replayed(history, family).into_iter().map(|(key, _)| (family, key));
                 touched.extend(before.filter(|(_, key)| *from <= key[..] && key[..] < *to));
