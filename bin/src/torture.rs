@@ -179,7 +179,7 @@ fn draw(
 
 /// Points that a load reaches only while something is being recovered.
 fn is_rare(point: &str) -> bool {
-    point.ends_with("settle") || point.ends_with("inquiry")
+    ["settle", "inquiry", "undecided", "noted"].iter().any(|rare| point.ends_with(rare))
 }
 
 /// Kills it; answers whether it was at the point it should be.

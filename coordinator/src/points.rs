@@ -1,6 +1,7 @@
 //! Where a process can be made to crash: before and after each log write and each send.
 
 use undoubt_coordinator_core::Stage;
+use undoubt_vocabulary::{Half, ToParticipant};
 
 /// Every point's name, for those who sweep them.
 pub const CRASH_POINTS: &[&str] = &[
@@ -32,6 +33,10 @@ pub const CRASH_POINTS: &[&str] = &[
     "after-send-compensate",
     "before-send-close",
     "after-send-close",
+    "before-send-undecided",
+    "after-send-undecided",
+    "before-send-noted",
+    "after-send-noted",
     "before-answer",
     "after-answer",
 ];
@@ -58,17 +63,20 @@ pub(crate) fn after_append(stage: Stage) -> &'static str {
     }
 }
 
-/// Before and after a message of this name is handed to the stream.
-pub(crate) fn around_send(message: &'static str) -> (&'static str, &'static str) {
+/// Before and after a message is handed to the stream.
+pub(crate) fn around_send(message: &ToParticipant) -> (&'static str, &'static str) {
     match message {
-        "prepare" => ("before-send-prepare", "after-send-prepare"),
-        "confirm" => ("before-send-confirm", "after-send-confirm"),
-        "commit" => ("before-send-commit", "after-send-commit"),
-        "abort" => ("before-send-abort", "after-send-abort"),
-        "settle" => ("before-send-settle", "after-send-settle"),
-        "act" => ("before-send-act", "after-send-act"),
-        "compensate" => ("before-send-compensate", "after-send-compensate"),
-        "close" => ("before-send-close", "after-send-close"),
-        _ => ("before-send-other", "after-send-other"),
+        ToParticipant::Prepare(_) => ("before-send-prepare", "after-send-prepare"),
+        ToParticipant::Confirm { .. } => ("before-send-confirm", "after-send-confirm"),
+        ToParticipant::Commit { .. } => ("before-send-commit", "after-send-commit"),
+        ToParticipant::Abort { .. } => ("before-send-abort", "after-send-abort"),
+        ToParticipant::Settle { .. } => ("before-send-settle", "after-send-settle"),
+        ToParticipant::Undecided { .. } => ("before-send-undecided", "after-send-undecided"),
+        ToParticipant::Noted { .. } => ("before-send-noted", "after-send-noted"),
+        ToParticipant::Run(run) => match run.half {
+            Half::Action => ("before-send-act", "after-send-act"),
+            Half::Compensation => ("before-send-compensate", "after-send-compensate"),
+        },
+        ToParticipant::Close { .. } => ("before-send-close", "after-send-close"),
     }
 }

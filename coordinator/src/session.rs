@@ -205,7 +205,7 @@ async fn send(
             let mut reached = Vec::new();
             while batch.messages.len() < MAX_MESSAGES_PER_BATCH && work_bytes < MAX_WORK_BYTES_PER_BATCH {
                 let Some(message) = messages.next() else { break };
-                let (before, after) = around_send(message.name());
+                let (before, after) = around_send(&message);
                 crash.reach(before);
                 reached.push(after);
                 tracing::debug!(target: "undoubt::wire", to = %participant, what = message.name(),

@@ -9,13 +9,10 @@ pub const OPENED: &str = "opened";
 /// Reached while a participant's resource manager is at work.
 pub const IN_CALLS: [&str; 5] = ["executing", "aborting", "resolving", "acting", "compensating"];
 
-/// Around messages that the coordinator's `CRASH_POINTS` have no name for: "undecided" and "noted". Seeds do not draw them.
-const UNNAMED: [&str; 2] = ["before-send-other", "after-send-other"];
-
 /// What this host's code can reach. Clients have no points.
 pub fn points_of(host: Host) -> Vec<&'static str> {
     match host {
-        Host::Coordinator | Host::Standby => [undoubt_coordinator::CRASH_POINTS, &UNNAMED, &[OPENED]].concat(),
+        Host::Coordinator | Host::Standby => [undoubt_coordinator::CRASH_POINTS, &[OPENED]].concat(),
         Host::Participant(_) => [undoubt_participant::CRASH_POINTS, &IN_CALLS, &[OPENED]].concat(),
         Host::Client(_) => Vec::new(),
     }

@@ -210,7 +210,7 @@ impl Dice {
                 [refused, slow].map(|what| Fault { when: when.clone(), what }).into()
             }
             // What an operator decided is told, and noted, after the end.
-            (Host::Coordinator, IDLE) => {
+            (Host::Coordinator, IDLE | "before-send-noted" | "after-send-noted") => {
                 let number = self.number(shape);
                 let voted = self.vote_of(Host::Participant(number));
                 let cut_off = Fault { when: voted.clone(), what: cut_off(*host, Host::Participant(number)) };
@@ -232,7 +232,8 @@ impl Dice {
         let most = match point {
             "before-append-delegated" | "after-append-delegated" => 8,
             _ if point.contains("turned") || point.contains("compensate") || point.contains("close") => 4,
-            _ if point.contains("settle") || point.contains("inquiry") => 2,
+            _ if point.contains("settle") || point.contains("inquiry") || point.contains("undecided") => 2,
+            _ if point.contains("noted") => 1,
             "resolving" => 1,
             "aborting" | "acting" => 10,
             "compensating" => 3,
