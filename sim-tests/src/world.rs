@@ -128,3 +128,6 @@ fn live(shared: &Arc<Shared>) -> Lived {
     let (hash, trace, details) = shared.recorder.take();
     Lived { simulated_us: conductor.now_us(), hits: std::mem::take(&mut conductor.hits), hash, trace, details }
 }
+
+#[cfg(test)]
+mod tests;

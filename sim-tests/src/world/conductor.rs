@@ -99,14 +99,13 @@ impl<'a> Conductor<'a> {
     /// Starts every server once more, twice, without giving it work, and tells what changed on its disk.
     pub(super) fn compare_recoveries(&mut self, compared: impl Fn(Host, &Disk) -> String) -> Vec<Recovery> {
         let hosts: Vec<Host> = self.shared.servers().filter(|host| !self.is_gone(*host)).collect();
-        let of = |host: Host| if host == Host::Coordinator { self.shared.primary() } else { host };
-        let running: Vec<Host> = hosts.iter().map(|host| of(*host)).collect();
+        let running: Vec<Host> = hosts.iter().map(|host| self.shared.user_of_disk(*host)).collect();
         let mut found = Vec::new();
         self.let_be(QUIET_MS, &mut found);
         let mut before: Vec<String> = hosts.iter().map(|host| compared(*host, self.shared.disk(*host))).collect();
         for _ in 0..2 {
             for host in &running {
-                self.kill(*host, None, false);
+                self.kill(*host, None);
                 self.start(*host);
             }
             self.let_be(QUIET_MS, &mut found);
@@ -183,9 +182,8 @@ impl<'a> Conductor<'a> {
             Act::Release { from, to } => self.sim.release(from.to_string(), to.to_string()),
             Act::Mend(host) => self.mend(host),
             Act::LiesEnd(host) => {
-                self.kill(host, None, true);
+                self.lose_power(host, None, RESTART_AFTER_MS);
                 self.shared.disk(host).lie_about_syncs(false);
-                self.after(RESTART_AFTER_MS, Act::Start(host));
             }
             Act::PutDisksRight => self.shared.put_disks_right(),
             Act::Calm(index) => self.shared.change_temper(&self.shared.plan.faults[index].what, false),
@@ -213,12 +211,13 @@ impl<'a> Conductor<'a> {
         let point_of = |at: Host| point.clone().filter(|(host, _)| *host == at).map(|(_, point)| point);
         self.shared.take_hold(what);
         match what.clone() {
-            What::Crash { host, power, down_ms } => {
-                self.kill(host, point_of(host), power);
+            What::Crash { host, power: false, down_ms } => {
+                self.kill(host, point_of(host));
                 self.after(down_ms, Act::Start(host));
             }
+            What::Crash { host, power: true, down_ms } => self.lose_power(host, point_of(host), down_ms),
             What::Gone { host } => {
-                self.kill(host, point_of(host), false);
+                self.kill(host, point_of(host));
                 self.shared.finals().gone.insert(host);
             }
             What::Pause { host, for_ms } => {
@@ -250,40 +249,34 @@ impl<'a> Conductor<'a> {
             What::LyingSyncs { host, for_ms } => self.after(for_ms, Act::LiesEnd(host)),
             What::SyncFails { host } => self.shared.disk(host).fail_next_sync(true),
             What::RolledBack { host, frames } => {
-                self.kill(host, point_of(host), true);
+                self.lose_power(host, point_of(host), RESTART_AFTER_MS);
                 self.shared.disk(host).roll_back(usize::try_from(frames).unwrap_or(usize::MAX));
-                self.after(RESTART_AFTER_MS, Act::Start(host));
             }
             What::BitFlip { host, at_permille, repaired_after_ms } => {
-                self.kill(host, point_of(host), false);
+                self.kill_users(host, point_of(host), false, RESTART_AFTER_MS);
                 self.shared.disk(host).flip_bit(f64::from(at_permille) / 1_000.0);
-                self.after(RESTART_AFTER_MS, Act::Start(host));
                 self.after(repaired_after_ms, Act::Mend(host));
             }
             What::DiskFull { host, for_ms }
             | What::ReadOnlyDisk { host, for_ms }
             | What::SlowDisk { host, for_ms, .. } => self.after(for_ms, Act::Mend(host)),
             What::Wiped { host } => {
-                self.kill(host, point_of(host), true);
+                self.lose_power(host, point_of(host), RESTART_AFTER_MS);
                 self.shared.disk(host).wipe();
-                self.after(RESTART_AFTER_MS, Act::Start(host));
             }
             What::Swapped { host, with, repaired_after_ms } => {
-                self.kill(host, point_of(host), false);
-                self.kill(with, point_of(with), false);
+                self.kill_users(host, point_of(host), false, RESTART_AFTER_MS);
+                self.kill_users(with, point_of(with), false, RESTART_AFTER_MS);
                 // A server makes an empty disk its own: nobody would notice, nor get it back.
                 if [host, with].into_iter().all(|host| !self.shared.disk(host).is_empty()) {
                     self.shared.swap_disks(host, with);
                 }
                 self.after(repaired_after_ms, Act::PutDisksRight);
-                self.after(RESTART_AFTER_MS, Act::Start(host));
-                self.after(RESTART_AFTER_MS, Act::Start(with));
             }
             What::VoteLost { participant } => {
                 let host = Host::Participant(participant);
-                self.kill(host, point_of(host), false);
+                self.kill_users(host, point_of(host), false, RESTART_AFTER_MS);
                 super::finals::lose_a_vote(self.shared.disk(host));
-                self.after(RESTART_AFTER_MS, Act::Start(host));
             }
             What::Clock { host, by_ms } => {
                 self.shared.clock_offset(host).fetch_add(by_ms * 1_000, Ordering::Relaxed);
@@ -323,16 +316,35 @@ impl<'a> Conductor<'a> {
         disk.repair();
     }
 
-    /// The process, or with `power` the machine, is gone from this moment on.
-    fn kill(&mut self, host: Host, point: Option<String>, power: bool) {
+    /// The process is gone from this moment on.
+    fn kill(&mut self, host: Host, point: Option<String>) {
+        self.end(host, Event::Crashed { point, power: false });
+    }
+
+    /// The machine is off, and its disk keeps some of what was not stable.
+    fn lose_power(&mut self, host: Host, point: Option<String>, down_ms: u64) {
+        self.kill_users(host, point, true, down_ms);
+        let keep = self.random.below(1_001) as f64 / 1_000.0;
+        self.shared.disk(host).lose_power(keep);
+    }
+
+    /// Before something happens to the host's disk: the process goes, and whoever has taken the disk over goes with it.
+    /// An open store reads on from memory, and would vouch for what the disk no longer holds.
+    fn kill_users(&mut self, host: Host, point: Option<String>, power: bool, down_ms: u64) {
+        self.end(host, Event::Crashed { point, power });
+        self.after(down_ms, Act::Start(host));
+        let user = self.shared.user_of_disk(host);
+        if user != host {
+            self.end(user, Event::Crashed { point: None, power });
+            self.after(down_ms, Act::Start(user));
+        }
+    }
+
+    fn end(&mut self, host: Host, crashed: Event) {
         self.shared.process(host).kill();
         if self.sim.is_host_running(host.to_string()) {
-            self.record(Some(host), Event::Crashed { point, power });
+            self.record(Some(host), crashed);
             self.crash(host);
-        }
-        if power {
-            let keep = self.random.below(1_001) as f64 / 1_000.0;
-            self.shared.disk(host).lose_power(keep);
         }
     }
 

@@ -101,6 +101,11 @@ impl Shared {
         &self.disks[&inside]
     }
 
+    /// Who serves from the host's own disk: the standby, once it has taken over.
+    pub(super) fn user_of_disk(&self, host: Host) -> Host {
+        if host == Host::Coordinator { self.primary() } else { host }
+    }
+
     /// Of the resource there.
     pub(super) fn temper(&self, host: Host) -> Temper {
         lock(&self.tempers).get(&host).copied().unwrap_or_default()
