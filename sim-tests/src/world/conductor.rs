@@ -267,10 +267,7 @@ impl<'a> Conductor<'a> {
             What::Swapped { host, with, repaired_after_ms } => {
                 self.kill_users(host, point_of(host), false, RESTART_AFTER_MS);
                 self.kill_users(with, point_of(with), false, RESTART_AFTER_MS);
-                // A server makes an empty disk its own: nobody would notice, nor get it back.
-                if [host, with].into_iter().all(|host| !self.shared.disk(host).is_empty()) {
-                    self.shared.swap_disks(host, with);
-                }
+                self.shared.swap_disks(host, with);
                 self.after(repaired_after_ms, Act::PutDisksRight);
             }
             What::VoteLost { participant } => {

@@ -64,7 +64,7 @@ struct Machine {
 
 async fn coordinate(machine: Machine) -> turmoil::Result {
     let Machine { shared, host, process, random, network } = machine;
-    let store = shared.disk(host).open(coordinator::log::FAMILIES, process)?;
+    let store = shared.disk_to_open(host)?.open(coordinator::log::FAMILIES, process)?;
     shared.reach(host, OPENED);
     let config = coordinator_config(&shared);
     let sessions = Sessions::new(shared.clone(), network.clone());
@@ -83,7 +83,7 @@ async fn coordinate(machine: Machine) -> turmoil::Result {
 
 async fn participate(machine: Machine) -> turmoil::Result {
     let Machine { shared, host, process, random, network } = machine;
-    let store = shared.disk(host).open(&FAMILIES, process)?;
+    let store = shared.disk_to_open(host)?.open(&FAMILIES, process)?;
     shared.reach(host, OPENED);
     let store: Arc<dyn Store> = MutantStore::over(&shared, host, Arc::new(store));
     let config = participant::Config {

@@ -94,11 +94,23 @@ impl Shared {
         self.plan.mutant == Some(mutant)
     }
 
-    /// The one in the host's machine. The standby has the coordinator's.
+    /// The one in the host's machine.
     pub(super) fn disk(&self, host: Host) -> &Disk {
-        let host = if host == Host::Standby { Host::Coordinator } else { host };
-        let inside = lock(&self.swapped).get(&host).copied().unwrap_or(host);
+        let own = own_disk(host);
+        let inside = lock(&self.swapped).get(&own).copied().unwrap_or(own);
         &self.disks[&inside]
+    }
+
+    /// For its server to open. A server makes an empty disk its own: were that another's, nobody would notice, nor get
+    /// it back.
+    pub(super) fn disk_to_open(&self, host: Host) -> Result<&Disk, String> {
+        let disk = self.disk(host);
+        let is_anothers = lock(&self.swapped).contains_key(&own_disk(host));
+        if is_anothers && disk.is_empty() {
+            Err(format!("{host} has an empty disk that is not its own"))
+        } else {
+            Ok(disk)
+        }
     }
 
     /// Who serves from the host's own disk: the standby, once it has taken over.
@@ -307,6 +319,11 @@ impl Shared {
     pub(super) fn finals(&self) -> MutexGuard<'_, Finals> {
         lock(&self.finals)
     }
+}
+
+/// By the host whose it is: the standby has the coordinator's.
+fn own_disk(host: Host) -> Host {
+    if host == Host::Standby { Host::Coordinator } else { host }
 }
 
 fn places(work: &crate::run::Work) -> String {

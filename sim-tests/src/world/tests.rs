@@ -54,3 +54,16 @@ fn the_end_of_a_zombies_process_is_not_that_of_its_successor() {
     assert_eq!(times(&run, Host::Standby, |event| matches!(event, Event::Crashed { .. })), [0; 0]);
     assert_eq!(broken(&run), [""; 0]);
 }
+
+#[test]
+fn a_disk_that_is_wiped_in_anothers_machine_is_its_owners_again_and_empty() {
+    for (wiped, owner) in [(P1, COORDINATOR), (COORDINATOR, P1)] {
+        let swapped = What::Swapped { host: COORDINATOR, with: P1, repaired_after_ms: 1_500 };
+        let run = run(&[(1_000, swapped), (1_500, What::Wiped { host: wiped })]);
+        let notices = |event: &Event| matches!(event, Event::Stopped { why } if why.contains("empty disk"));
+        assert!(!times(&run, wiped, notices).is_empty(), "{wiped} does not make it its own");
+        let serves = times(&run, owner, |event| *event == Event::Serving);
+        assert!(serves.last().is_some_and(|at_us| *at_us > 2_500_000), "{owner} serves again");
+        assert_eq!(broken(&run), [""; 0], "{wiped}");
+    }
+}
