@@ -8,7 +8,8 @@
 //!   reported. A step that an operator passed over is not held against the others; see [`super::operators`].
 //!   Nor does a saga whose coordinator is gone for good: it is left half done, and nobody was told an outcome.
 //! * `damage-unreported`: excused by a lying disk that may have lost the operator's record, and if the coordinator is
-//!   gone: there is nobody to report it.
+//!   gone: there is nobody to report it. Nor is an abort alone damage where an operator passed over the step: only
+//!   sagas have steps, so the attempt was aborted, just as he said. What is in effect there is for `operators`.
 //! * `damage-unfounded`: a lost vote (S9), an operator who gave up on a branch (O3) and a step that was skipped (O4) are
 //!   damage too.
 //! * `other-work`, `other-accepted`: other work under an id whose outcome is known does nothing (R10). Excused if a
@@ -98,7 +99,9 @@ fn damage(run: &Run, transaction: &Transaction<'_>, work: &Work) -> Option<Viola
     }
     let decision = decision(transaction)?;
     let differs = |participant: &Participant| {
-        transaction.heuristic(*participant).is_some() && transaction.took_effect(*participant) == Some(!decision)
+        let harmless = |commit: bool| !commit && transaction.is_passed_over(*participant);
+        let heuristic = transaction.heuristic(*participant);
+        heuristic.is_some_and(|commit| !harmless(commit)) && transaction.took_effect(*participant) == Some(!decision)
     };
     let damaged: Vec<Participant> = facts::writers(work).filter(differs).collect();
     if transaction.has_skipped() {
@@ -153,8 +156,10 @@ fn other_accepted(transaction: &Transaction<'_>) -> Vec<Violation> {
 mod tests {
     use super::*;
     use crate::check::fixture::{Fixture, other_work_of, rules, transfer};
-    use crate::plan::Host;
+    use crate::plan::{Host, HowResolved};
+    use crate::run::PassedOver;
     use crate::trace::{Entry, Event};
+    use std::collections::BTreeMap;
 
     fn broken(change: impl FnOnce(&mut Run)) -> Vec<&'static str> {
         let mut run = Fixture::default().commit("t1", transfer(1, 2, 10)).abort("t2", transfer(2, 1, 5)).run();
@@ -236,6 +241,39 @@ mod tests {
         assert!(gone.is_empty());
         assert!(broken(|run| resolve(run, 2, true)).is_empty());
         assert_eq!(broken(|run| outcome(run, DAMAGED)), ["atomicity.damage-unfounded"]);
+    }
+
+    /// The step of `t1` at p2 is said to be done, after an operator had decided the branch of its attempt alone.
+    fn passed_over(commit: bool, outcome: FinalOutcome) -> Vec<&'static str> {
+        broken(|run| {
+            let done = matches!(outcome, FinalOutcome::Committed { .. });
+            if done {
+                unmark(run, 2);
+                run.finals.done_without.insert("t1".into(), BTreeMap::from([(2, HowResolved::Done)]));
+            } else {
+                unmark(run, 1);
+            }
+            resolve(run, 2, commit);
+            run.finals.outcomes.insert("t1".into(), outcome);
+            let claim = PassedOver { tx: "t1".into(), participant: 2, how: HowResolved::Done, certain: true };
+            run.finals.passed_over.push(claim);
+        })
+    }
+
+    #[test]
+    fn an_abort_alone_is_no_damage_where_what_is_in_effect_is_a_step_that_was_passed_over() {
+        let committed = || FinalOutcome::Committed { reads: None, damaged: false };
+        let aborted = || FinalOutcome::Aborted { damaged: false };
+        assert_eq!([committed(), aborted()].map(|outcome| passed_over(false, outcome)), [[""; 0], [""; 0]]);
+        assert_eq!(passed_over(true, aborted()), ["atomicity.damage-unreported"]);
+        let of_another = broken(|run| {
+            unmark(run, 1);
+            resolve(run, 2, false);
+            outcome(run, aborted());
+            let claim = PassedOver { tx: "t1".into(), participant: 1, how: HowResolved::Done, certain: true };
+            run.finals.passed_over.push(claim);
+        });
+        assert_eq!(of_another, ["atomicity.damage-unreported"]);
     }
 
     #[test]
