@@ -49,7 +49,7 @@ pub async fn rocks_writes(store: &RocksStore, batch: usize, measured: Duration) 
     while began.elapsed() < measured {
         let mut records = Batch::default();
         for _ in 0..batch {
-            records.put(FAMILY, (count % 100_000).to_be_bytes().to_vec(), vec![7_u8; RECORD_BYTES]);
+            records.put(FAMILY, (count % 100_000).to_be_bytes(), vec![7_u8; RECORD_BYTES]);
             count += 1;
         }
         store.write(records, Durability::Forced).await?;
@@ -61,7 +61,7 @@ pub async fn rocks_writes(store: &RocksStore, batch: usize, measured: Duration) 
 pub async fn rocks_write(store: &RocksStore, number: u64) -> anyhow::Result<Duration> {
     let began = Instant::now();
     let mut records = Batch::default();
-    records.put(FAMILY, number.to_be_bytes().to_vec(), vec![7_u8; RECORD_BYTES]);
+    records.put(FAMILY, number.to_be_bytes(), vec![7_u8; RECORD_BYTES]);
     store.write(records, Durability::Forced).await?;
     Ok(began.elapsed())
 }

@@ -6,6 +6,7 @@ use crate::support::{PATIENCE, banks, start};
 use std::path::{Path, PathBuf};
 use tokio::io::AsyncBufReadExt as _;
 use undoubt::cluster::{Cluster, Who};
+use undoubt_platform::identity::FORMAT;
 use undoubt_platform::{Batch, Durability, RocksOptions, RocksStore, Store};
 use undoubt_proto::v1;
 
@@ -104,11 +105,12 @@ async fn a_folder_in_a_newer_format_is_refused() {
     for ((who, meta), families) in [(Who::Coordinator, coordinator), (BANK_A, participant)].into_iter().zip(families) {
         let store = RocksStore::open(&cluster.data_dir(who), families, RocksOptions::default()).unwrap();
         let mut batch = Batch::default();
-        batch.put(meta, "format", 2_u32.to_be_bytes().to_vec());
+        batch.put(meta, "format", (FORMAT + 1).to_be_bytes());
         store.write(batch, Durability::Forced).await.unwrap();
     }
+    let (found, known) = (format!("format {}", FORMAT + 1), format!("up to {FORMAT}"));
     for (who, name) in [(Who::Coordinator, "coordinator"), (BANK_A, "bank-a")] {
-        run_on(&cluster, who, name, &[]).await.refused_with(&["format 2", "up to 1", "newer version"]);
+        run_on(&cluster, who, name, &[]).await.refused_with(&[&found, &known, "newer version"]);
     }
 }
 

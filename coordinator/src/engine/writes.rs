@@ -159,7 +159,7 @@ mod tests {
         for number in 0..RECORDS {
             let tx: TxId = format!("t{number}").parse().unwrap();
             let batch = writes.batch((tx, Ticket(number), Stage::Ended), number % 2 == 0);
-            batch.put(Family("open"), number.to_be_bytes().to_vec(), vec![0; 1 << 20]);
+            batch.put(Family("open"), number.to_be_bytes(), vec![0; 1 << 20]);
         }
         let sizes: Vec<usize> = writes.gathering.iter().map(|gathering| gathering.batch.payload_bytes()).collect();
         assert!(sizes.iter().all(|size| *size <= MAX_BATCH_BYTES + (1 << 20) + 8), "{sizes:?}");

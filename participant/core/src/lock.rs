@@ -114,9 +114,13 @@ impl KeyLocks {
 
     fn remove(&mut self, mode: Mode, claim: &Claim) {
         match (claim.place, mode) {
-            (Some(place), mode) => drop(self.waiting(mode).remove(&place)),
+            (Some(place), mode) => {
+                self.waiting(mode).remove(&place);
+            }
             (None, Mode::Exclusive) => self.writer = None,
-            (None, Mode::Shared) => drop(self.readers.remove(&claim.age)),
+            (None, Mode::Shared) => {
+                self.readers.remove(&claim.age);
+            }
         }
     }
 

@@ -56,8 +56,8 @@ async fn batches_apply_in_call_order_whether_or_not_they_are_awaited(store: &imp
     const WRITES: u32 = 200;
     for number in 0..WRITES {
         let durability = if number % 3 == 0 { Durability::Forced } else { Durability::Lazy };
-        let mut batch = put(LEFT, "last", number.to_be_bytes().to_vec());
-        batch.put(RIGHT, number.to_be_bytes().to_vec(), "written");
+        let mut batch = put(LEFT, "last", number.to_be_bytes());
+        batch.put(RIGHT, number.to_be_bytes(), "written");
         drop(store.write(batch, durability));
     }
     write(store, put(LEFT, "end", "reached"), Durability::Lazy).await;
@@ -97,7 +97,7 @@ async fn any_bytes_make_a_key_and_a_value(store: &impl Store) {
     ];
     let mut batch = Batch::default();
     for (key, value) in pairs {
-        batch.put(LEFT, key.to_vec(), value.to_vec());
+        batch.put(LEFT, key, value);
     }
     write(store, batch, Durability::Forced).await;
     for (key, value) in pairs {

@@ -79,17 +79,17 @@ pub async fn establish(
 ) -> Result<Identity, IdentityError> {
     if is_new(store, meta)? {
         let mut batch = Batch::default();
-        batch.put(meta, FORMAT_KEY, FORMAT.to_be_bytes().to_vec());
+        batch.put(meta, FORMAT_KEY, FORMAT.to_be_bytes());
         batch.put(meta, KIND_KEY, kind.as_str());
-        batch.put(meta, NAME_KEY, name.to_owned());
-        batch.put(meta, ID_KEY, fresh_id.to_vec());
+        batch.put(meta, NAME_KEY, name);
+        batch.put(meta, ID_KEY, fresh_id);
         store.write(batch, Durability::Forced).await?;
     }
     let (identity, format) = read_and_compare(store, meta, kind, name)?;
     if format < FORMAT {
         // Before anything is stored that the version before could not read.
         let mut batch = Batch::default();
-        batch.put(meta, FORMAT_KEY, FORMAT.to_be_bytes().to_vec());
+        batch.put(meta, FORMAT_KEY, FORMAT.to_be_bytes());
         store.write(batch, Durability::Forced).await?;
     }
     Ok(identity)
@@ -104,7 +104,7 @@ pub async fn next_epoch(store: &dyn Store, meta: Family) -> Result<u64, Identity
     };
     let next = last.checked_add(1).ok_or(malformed)?;
     let mut batch = Batch::default();
-    batch.put(meta, EPOCH_KEY, next.to_be_bytes().to_vec());
+    batch.put(meta, EPOCH_KEY, next.to_be_bytes());
     store.write(batch, Durability::Forced).await?;
     Ok(next)
 }

@@ -34,7 +34,7 @@ impl Contents {
             let pairs = self.0.entry(operation.family()).or_default();
             match operation {
                 Operation::Put { key, value, .. } => {
-                    drop(pairs.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
+                    pairs.insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
                 }
                 Operation::Delete { key, .. } => drop(pairs.remove(key)),
                 Operation::DeleteRange { from, to, .. } => {

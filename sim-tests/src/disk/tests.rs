@@ -165,7 +165,7 @@ fn open(disk: &Disk) -> DiskStore {
 
 fn put(key: &str, value: &str) -> Batch {
     let mut batch = Batch::default();
-    batch.put(DATA, key.to_owned(), value.to_owned());
+    batch.put(DATA, key, value);
     batch
 }
 

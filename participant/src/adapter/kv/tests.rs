@@ -215,7 +215,7 @@ async fn a_record_that_cannot_be_read_stops_recovery_and_is_named() {
     ] {
         let store = MemoryStore::default();
         let mut batch = Batch::default();
-        batch.put(family, key.to_vec(), value.to_vec());
+        batch.put(family, key, value);
         store.write(batch, Durability::Forced).await.unwrap();
         let error = KeyValue::new(Arc::new(store), KeyValueOptions::default()).recover().await.unwrap_err();
         assert!(matches!(error, ResourceError::Stopped { .. }), "{error:?}");

@@ -14,7 +14,7 @@ fn open(folder: &Path) -> RocksStore {
 
 async fn overwrite(store: &RocksStore, key: &'static str, value: &[u8]) {
     let mut batch = Batch::default();
-    batch.put(META, key, value.to_vec());
+    batch.put(META, key, value);
     store.write(batch, Durability::Forced).await.unwrap();
 }
 

@@ -24,7 +24,7 @@ fn open(folder: &Path) -> RocksStore {
 
 fn put(family: Family, key: &[u8], value: &[u8]) -> Batch {
     let mut batch = Batch::default();
-    batch.put(family, key.to_vec(), value.to_vec());
+    batch.put(family, key, value);
     batch
 }
 

@@ -178,10 +178,10 @@ impl Checked {
 
     fn write(&mut self, changes: &[Change], durability: Durability) {
         let mut batch = Batch::default();
-        batch.put(COUNTER, self.next_number.to_be_bytes().to_vec(), "");
+        batch.put(COUNTER, self.next_number.to_be_bytes(), "");
         for change in changes {
             match change {
-                Change::Put(key) => batch.put(DATA, vec![*key], self.next_number.to_be_bytes().to_vec()),
+                Change::Put(key) => batch.put(DATA, vec![*key], self.next_number.to_be_bytes()),
                 Change::Delete(key) => batch.delete(DATA, vec![*key]),
                 Change::DeleteRange(from, to) => batch.delete_range(DATA, vec![*from], vec![*to]),
             }
@@ -253,7 +253,7 @@ fn touched(history: &[Batch], batch: &Batch) -> BTreeSet<(Family, Bytes)> {
         let family = operation.family();
         match operation {
             Operation::Put { key, .. } | Operation::Delete { key, .. } => {
-                drop(touched.insert((family, Bytes::copy_from_slice(key))))
+                touched.insert((family, Bytes::copy_from_slice(key)));
             }
             Operation::DeleteRange { from, to, .. } => {
                 let before = replayed(history, family).into_iter().map(|(key, _)| (family, key));

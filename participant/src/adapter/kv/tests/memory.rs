@@ -71,13 +71,13 @@ impl Store for MemoryStore {
         if let Some(error) = &state.failing_with {
             return Written::ready(Err(error.clone()));
         }
-        for change in batch {
+        for change in batch.iter() {
             match change {
                 Operation::Put { family, key, value } => {
-                    state.now.insert((family.0, key), value);
+                    state.now.insert((family.0, Bytes::copy_from_slice(key)), Bytes::copy_from_slice(value));
                 }
                 Operation::Delete { family, key } => {
-                    state.now.remove(&(family.0, key));
+                    state.now.remove(&(family.0, Bytes::copy_from_slice(key)));
                 }
                 Operation::DeleteRange { family, from, to } => {
                     state.now.retain(|(name, key), _| *name != family.0 || *key < from || *key >= to);

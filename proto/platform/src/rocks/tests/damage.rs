@@ -194,7 +194,7 @@ async fn a_flipped_bit_in_a_table_is_refused_or_told_on_reading_and_never_an_abs
     let store = open(folder.path());
     let mut batch = Batch::default();
     for key in 0..KEYS {
-        batch.put(FAMILY, key.to_be_bytes().to_vec(), content(key).to_vec());
+        batch.put(FAMILY, key.to_be_bytes(), content(key));
     }
     store.write(batch, Durability::Forced).await.unwrap();
     drop(store);
