@@ -10,7 +10,7 @@ mod steps;
 use crate::config::Config;
 use crate::resource::{Recovered, ResourceError, ResourceManager};
 use calls::Done;
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -99,13 +99,7 @@ impl<R: ResourceManager> Engine<R> {
             let wake_at = self.collect_at.map_or(sweep_at, |collect_at| collect_at.min(sweep_at));
             tokio::select! {
                 biased;
-                Some(done) = self.calls.next() => {
-                    self.done(done?);
-                    // One write answers many.
-                    while let Some(Some(done)) = self.calls.next().now_or_never() {
-                        self.done(done?);
-                    }
-                }
+                Some(done) = self.calls.next() => self.done(done?),
                 taken = self.commands.recv_many(&mut commands, MAX_COMMANDS_PER_ROUND) => {
                     if taken == 0 {
                         break;
