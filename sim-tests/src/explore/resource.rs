@@ -256,15 +256,11 @@ fn refused(code: RefusalCode) -> Vote {
     Vote::Refused(Refusal::new(code, ""))
 }
 
-fn tx(id: &'static str) -> TxId {
-    TxId::new(id.as_bytes()).expect("two bytes are an id")
-}
-
 fn age(prepare: &Prepare, upside_down: bool) -> Age {
     let begun_at = if upside_down {
         // `T1` and `T2` begin at the same time: what is the older for others, by its id, is the younger here.
         let other = if prepare.tx.as_bytes() == b"T1" { "T2" } else { "T1" };
-        Timestamp(u64::from(prepare.tx < tx(other)))
+        Timestamp(u64::from(prepare.tx.as_bytes() < other.as_bytes()))
     } else {
         prepare.begun_at
     };
