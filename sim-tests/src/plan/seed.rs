@@ -39,7 +39,7 @@ const RARE_PHASES: [&str; 8] = [
 /// A kind of fault, and how often a run has it on, in percent.
 type Kind = (u64, fn(&Dice, &Shape) -> Fault);
 
-const KINDS: [Kind; 23] = [
+const KINDS: [Kind; 24] = [
     (50, |dice, shape| dice.soon(shape, dice.crash(dice.server(shape)))),
     (50, Dice::crash_at_point),
     (40, Dice::crash_around_the_decision),
@@ -60,6 +60,7 @@ const KINDS: [Kind; 23] = [
         dice.anywhen(shape, What::Clog { from, to, for_ms: dice.between(20, 3_000) })
     }),
     (30, |dice, shape| dice.anywhen(shape, dice.tamper(shape))),
+    (25, |dice, shape| dice.soon(shape, dice.hold_up(shape))),
     (12, |dice, shape| dice.anywhen(shape, What::SyncFails { host: dice.server(shape) })),
     (10, |dice, shape| {
         let (host, sync_ms) = (dice.server(shape), dice.between(20, 600));
@@ -296,6 +297,17 @@ impl Dice {
         let tampering =
             if self.chance(50) { Tampering::Duplicate { after_ms: ms } } else { Tampering::Delay { by_ms: ms } };
         What::Tamper { participant: self.number(shape), direction, message, count: self.small(1, 20).into(), tampering }
+    }
+
+    /// One branch is executed long after the others, and yet in time: whatever they let go too early, others can take.
+    fn hold_up(&self, shape: &Shape) -> What {
+        What::Tamper {
+            participant: self.number(shape),
+            direction: Direction::ToParticipant,
+            message: Message::Prepare,
+            count: self.small(1, 10).into(),
+            tampering: Tampering::Delay { by_ms: self.between(shape.timeout_ms / 4, shape.timeout_ms * 3 / 4) },
+        }
     }
 
     fn resolve(&self, participant: u8) -> What {
