@@ -106,16 +106,16 @@ impl<R: ResourceManager> Engine<R> {
                     }
                     commands.drain(..).for_each(|command| self.command(command));
                 }
-                () = tokio::time::sleep_until(wake_at) => {
-                    let now = Instant::now();
-                    if sweep_at <= now {
-                        sweep_at = now + period;
-                        self.put(Input::SweepDue);
-                    }
-                    if self.collect_at.is_some_and(|collect_at| collect_at <= now) {
-                        self.collect();
-                    }
-                }
+                () = tokio::time::sleep_until(wake_at) => {}
+            }
+            // After each round, as a load that never lets up would keep the timer from its turn.
+            let now = Instant::now();
+            if sweep_at <= now {
+                sweep_at = now + period;
+                self.put(Input::SweepDue);
+            }
+            if self.collect_at.is_some_and(|collect_at| collect_at <= now) {
+                self.collect();
             }
         }
         // What the resource manager has begun it may finish; nobody is told any more.
