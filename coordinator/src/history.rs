@@ -19,6 +19,8 @@ const MAX_EVENTS_QUEUED_PER_WATCHER: usize = 4_096;
 pub(crate) struct Histories {
     /// Boxed, so that the map moves little as it changes.
     open: DigestMap<TxId, Box<History>>,
+    /// Where the last one was found: what comes next is mostly about the same transaction.
+    last_place: usize,
     watchers: broadcast::Sender<News>,
 }
 
@@ -41,7 +43,11 @@ pub(crate) enum News {
 
 impl Histories {
     pub(crate) fn new() -> Histories {
-        Histories { open: DigestMap::new(), watchers: broadcast::channel(MAX_EVENTS_QUEUED_PER_WATCHER).0 }
+        Histories {
+            open: DigestMap::new(),
+            last_place: 0,
+            watchers: broadcast::channel(MAX_EVENTS_QUEUED_PER_WATCHER).0,
+        }
     }
 
     pub(crate) fn watch(&self) -> broadcast::Receiver<News> {
@@ -56,20 +62,40 @@ impl Histories {
         self.open.contains_key(tx)
     }
 
-    pub(crate) fn note(&mut self, at: Timestamp, tx: TxId, note: Note) {
+    /// Gives the note back if nothing is held of the transaction, and it does not begin with it.
+    pub(crate) fn note(&mut self, at: Timestamp, tx: &TxId, note: Note) -> Result<(), Note> {
         if self.watchers.receiver_count() > 0 {
-            self.tell(&tx, event_of(at, &note));
+            self.tell(tx, event_of(at, &note));
         }
-        if matches!(note, Note::Begun { .. } | Note::SagaBegun { .. } | Note::Chosen { .. }) {
-            self.open.get_or_insert_with(tx, || Box::new(History::begun())).note(at, note);
-        } else if let Some(history) = self.open.get_mut(&tx) {
-            history.note(at, note);
+        let history = if matches!(note, Note::Begun { .. } | Note::SagaBegun { .. } | Note::Chosen { .. }) {
+            self.open.get_or_insert_with(tx.clone(), || Box::new(History::begun()))
+        } else if let Some(history) = self.find(tx) {
+            history
+        } else {
+            return Err(note);
+        };
+        history.note(at, note);
+        Ok(())
+    }
+
+    /// One that has ended goes on with a note that was given back.
+    pub(crate) fn reopen(&mut self, at: Timestamp, tx: TxId, events: &[HistoryEvent], note: Note) {
+        let mut history = Box::new(History::of(events));
+        history.note(at, note);
+        self.open.insert(tx, history);
+    }
+
+    fn find(&mut self, tx: &TxId) -> Option<&mut Box<History>> {
+        let is_there = self.open.at_mut(self.last_place).is_some_and(|(last, _)| last == tx);
+        if !is_there {
+            self.last_place = self.open.place(tx)?;
         }
+        self.open.at_mut(self.last_place).map(|(_, history)| history)
     }
 
     /// Adds what the core knows nothing of: an operator's doing.
     pub(crate) fn add(&mut self, at: Timestamp, tx: &TxId, detail: String) {
-        if let Some(history) = self.open.get_mut(tx) {
+        if let Some(history) = self.find(tx) {
             history.put(Line { at, event: OPERATOR, participant: None, detail: &detail, count: 1 });
             history.last = None;
         }
@@ -77,12 +103,12 @@ impl Histories {
     }
 
     /// As it is stored.
-    pub(crate) fn stored(&self, tx: &TxId) -> &[u8] {
-        self.open.get(tx).map_or(&[], |history| history.stored.as_bytes())
+    pub(crate) fn stored(&mut self, tx: &TxId) -> &[u8] {
+        self.find(tx).map_or(&[], |history| history.stored.as_bytes())
     }
 
     pub(crate) fn of(&self, tx: &TxId) -> Vec<HistoryEvent> {
-        read(self.stored(tx))
+        self.open.get(tx).map_or_else(Vec::new, |history| read(history.stored.as_bytes()))
     }
 
     pub(crate) fn forget(&mut self, tx: &TxId) {
@@ -178,7 +204,7 @@ mod tests {
     fn a_long_history_keeps_its_beginning_and_its_end() {
         let mut histories = Histories::new();
         for n in 0..1_000 {
-            histories.note(Timestamp(n), tx(), Note::Begun { branches: n as usize });
+            histories.note(Timestamp(n), &tx(), Note::Begun { branches: n as usize }).unwrap();
         }
         let events = histories.of(&tx());
         assert_eq!(events.len(), MAX_EVENTS_PER_TRANSACTION);
@@ -189,11 +215,11 @@ mod tests {
     fn retries_in_a_row_are_counted() {
         let mut histories = Histories::new();
         histories.restore(tx(), &[]);
-        (1..=3).for_each(|attempt| histories.note(Timestamp(1), tx(), Note::Retried { attempt }));
+        (1..=3).for_each(|attempt| histories.note(Timestamp(1), &tx(), Note::Retried { attempt }).unwrap());
         let events = histories.of(&tx());
         assert_eq!((events.len(), events[0].count), (1, 3));
-        histories.note(Timestamp(2), tx(), Note::Inquired { from: "bank".parse().unwrap() });
-        histories.note(Timestamp(3), tx(), Note::Retried { attempt: 4 });
+        histories.note(Timestamp(2), &tx(), Note::Inquired { from: "bank".parse().unwrap() }).unwrap();
+        histories.note(Timestamp(3), &tx(), Note::Retried { attempt: 4 }).unwrap();
         assert_eq!(histories.of(&tx()).iter().map(|event| event.count).collect::<Vec<_>>(), [3, 1, 1]);
     }
 
@@ -202,14 +228,40 @@ mod tests {
         let note = Note::Inquired { from: "bank".parse().unwrap() };
         let mut histories = Histories::new();
         histories.restore(tx(), &[]);
-        histories.note(Timestamp(7), tx(), note.clone());
+        histories.note(Timestamp(7), &tx(), note.clone()).unwrap();
         assert_eq!(histories.of(&tx()), [event_of(Timestamp(7), &note)]);
     }
 
     #[test]
-    fn of_what_has_ended_nothing_is_kept() {
+    fn of_what_has_ended_nothing_is_kept_unless_it_is_opened_again() {
         let mut histories = Histories::new();
-        histories.note(Timestamp(1), tx(), Note::Inquired { from: "bank".parse().unwrap() });
+        let note = Note::Inquired { from: "bank".parse().unwrap() };
+        assert_eq!(histories.note(Timestamp(1), &tx(), note.clone()), Err(note.clone()));
         assert!(!histories.holds(&tx()));
+        histories.reopen(Timestamp(7), tx(), &[event_of(Timestamp(3), &note)], note.clone());
+        assert_eq!(histories.of(&tx()), [3, 7].map(|at| event_of(Timestamp(at), &note)));
+    }
+
+    #[test]
+    fn notes_about_many_at_once_each_find_their_own() {
+        let tx = |number: usize| -> TxId { format!("t{number}").parse().unwrap() };
+        let asked_by = |number: usize| Note::Inquired { from: format!("p{number}").parse().unwrap() };
+        let mut histories = Histories::new();
+        let begin = |histories: &mut Histories, number| {
+            histories.note(Timestamp(0), &tx(number), Note::Begun { branches: number }).unwrap();
+        };
+        (0..9).for_each(|number| begin(&mut histories, number));
+        for step in 0..100_usize {
+            let (again, told) = (step % 9, step * 7 % 9);
+            histories.forget(&tx(again));
+            begin(&mut histories, again);
+            histories.note(Timestamp(1), &tx(told), asked_by(told)).unwrap();
+            for number in 0..9 {
+                let stored = read(histories.stored(&tx(number)));
+                assert_eq!(stored, histories.of(&tx(number)));
+                let own = [Note::Begun { branches: number }, asked_by(number)].map(|note| note.to_string());
+                assert!(stored.iter().all(|event| own.contains(&event.detail)), "{number} after step {step}");
+            }
+        }
     }
 }

@@ -14,6 +14,7 @@ mod lock;
 mod saga;
 pub(crate) mod server;
 pub(crate) mod subject;
+mod together;
 
 use crate::resource::ResourceManager;
 use bytes::Bytes;
@@ -77,6 +78,9 @@ pub async fn conformance<W: World>(world: &mut W) {
     doubt::an_operators_abort_is_done_and_kept_until_it_is_forgotten(world).await;
     doubt::a_fence_drops_what_is_finished_below_it_and_nothing_else(world).await;
     doubt::the_highest_epoch_survives_a_crash(world).await;
+    together::branches_that_come_together_are_each_voted_and_committed(world).await;
+    together::branches_prepared_together_survive_a_crash(world).await;
+    together::what_keeps_one_branch_waiting_keeps_no_other(world).await;
     saga::a_barrier_and_its_work_are_stored_together(world).await;
     saga::an_action_that_comes_twice_runs_once_and_is_answered_the_same(world).await;
     saga::an_action_that_only_reads_is_remembered_too(world).await;

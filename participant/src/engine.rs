@@ -1,14 +1,15 @@
 //! The one task that owns the core.
 //!
-//! Each round takes all commands and all finished calls of the resource manager, lets the core answer them, and hands
-//! the effects on. Calls for different branches overlap, so a slow branch holds nobody else back.
+//! Each round takes all commands or a finished call of the resource manager, lets the core answer them, and hands the
+//! effects on. What a round prepares and commits goes to the resource manager together. Calls overlap, so a slow branch
+//! holds nobody else back.
 
 mod calls;
 mod commands;
 mod steps;
 
 use crate::config::Config;
-use crate::resource::{Recovered, ResourceError, ResourceManager};
+use crate::resource::{Cancellations, Recovered, ResourceError, ResourceManager};
 use calls::Done;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use undoubt_participant_core as core;
 use undoubt_participant_core::{Answer, BranchId, Effect, Input, Limits, Operator, Participant, Session, StepId};
 use undoubt_platform::{CrashPoints, Random};
-use undoubt_vocabulary::{BranchOutcome, CoordinatorId, DigestMap, Ticket};
+use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Prepare, Ticket};
 
 pub(crate) use commands::{Command, EngineGone, Handle, Outgoing, View};
 
@@ -42,7 +43,11 @@ pub(crate) struct Engine<R> {
     random: Arc<dyn Random>,
     crash: CrashPoints,
     calls: FuturesUnordered<BoxFuture<'static, Result<Done, ResourceError>>>,
-    cancellations: DigestMap<BranchId, CancellationToken>,
+    cancellations: Cancellations,
+    /// What this round has to prepare.
+    preparing: Vec<(BranchId, Prepare)>,
+    /// What this round has to commit.
+    committing: Vec<BranchId>,
     actions: BTreeMap<StepId, CancellationToken>,
     /// Bounded by the number of open branches: each has at most one message under way, and one inquiry a sweep.
     sessions: BTreeMap<Session, mpsc::UnboundedSender<Outgoing>>,
@@ -71,7 +76,9 @@ impl<R: ResourceManager> Engine<R> {
             random,
             crash,
             calls: FuturesUnordered::new(),
-            cancellations: DigestMap::new(),
+            cancellations: Cancellations::default(),
+            preparing: Vec::new(),
+            committing: Vec::new(),
             actions: BTreeMap::new(),
             sessions: BTreeMap::new(),
             operators: BTreeMap::new(),
@@ -96,6 +103,8 @@ impl<R: ResourceManager> Engine<R> {
         let mut sweep_at = Instant::now() + period;
         let mut commands = Vec::with_capacity(MAX_COMMANDS_PER_ROUND);
         loop {
+            self.prepare_all();
+            self.commit_all();
             let wake_at = self.collect_at.map_or(sweep_at, |collect_at| collect_at.min(sweep_at));
             tokio::select! {
                 biased;
@@ -119,9 +128,8 @@ impl<R: ResourceManager> Engine<R> {
             }
         }
         // What the resource manager has begun it may finish; nobody is told any more.
-        for token in self.cancellations.in_any_order().map(|(_, token)| token).chain(self.actions.values()) {
-            token.cancel();
-        }
+        self.cancellations.cancel_all();
+        self.actions.values().for_each(CancellationToken::cancel);
         while let Some(done) = self.calls.next().await {
             done?;
         }
@@ -144,9 +152,10 @@ impl<R: ResourceManager> Engine<R> {
                 self.sessions.remove(&session);
             }
             Effect::Cancel { branch } => {
-                if let Some(token) = self.cancellations.get(&branch) {
-                    token.cancel();
+                if self.preparing.iter().any(|(preparing, _)| *preparing == branch) {
+                    self.cancellations.token(&branch);
                 }
+                self.cancellations.cancel(&branch);
             }
             Effect::Answer { operator, answer } => {
                 if let Some(reply) = self.operators.remove(&operator) {
@@ -154,9 +163,9 @@ impl<R: ResourceManager> Engine<R> {
                     let _ = reply.send(answer);
                 }
             }
-            Effect::Execute { branch, prepare } => self.execute(branch, prepare),
+            Effect::Execute { branch, prepare } => self.preparing.push((branch, prepare)),
             Effect::RecordEpoch { session, coordinator, epoch } => self.record_epoch(session, coordinator, epoch),
-            Effect::Commit { branch } => self.commit(branch),
+            Effect::Commit { branch } => self.committing.push(branch),
             Effect::Abort { branch } => self.abort(branch),
             Effect::Release { branch } => self.release(branch),
             Effect::Resolve { branch, heuristic } => self.resolve(branch, heuristic),

@@ -23,10 +23,14 @@
 //! * Time is tokio's, and nothing is drawn at random: the simulation runs adapters too.
 
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use std::future::Future;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use undoubt_vocabulary::{
-    BranchOutcome, CoordinatorId, Epoch, Prepare, RunStep, StepOutcome, Ticket, Timestamp, TxId, Vote,
+    BranchOutcome, CoordinatorId, DigestMap, Epoch, Prepare, Refusal, RefusalCode, RunStep, StepOutcome, Ticket,
+    Timestamp, TxId, Vote,
 };
 
 pub use undoubt_participant_core::branch_id::BranchId;
@@ -108,6 +112,30 @@ pub trait ResourceManager: Send + Sync + 'static {
         fence: Ticket,
     ) -> impl Future<Output = Result<(), ResourceError>> + Send;
 
+    /// Prepares branches that came together, each as [`prepare`](Self::prepare) does: for a resource to which many at once
+    /// are cheaper than each by itself. Each future tells the votes of some of the branches, all of them together tell
+    /// all; what keeps one branch waiting keeps no other. Who has to wait for locks asks for a token. An error of a
+    /// future stops the process: what is not available is a refusal here.
+    fn prepare_all(
+        self: &Arc<Self>,
+        calls: Vec<(BranchId, Prepare)>,
+        cancellations: &mut Cancellations,
+    ) -> Vec<Preparing>
+    where
+        Self: Sized,
+    {
+        prepare_each(self, calls, cancellations)
+    }
+
+    /// Commits branches that came together, each as [`commit`](Self::commit) does. Each future commits the branches
+    /// beside it, all or none; if they cannot be committed now, the server commits them one by one.
+    fn commit_all(self: &Arc<Self>, branches: Vec<BranchId>) -> Vec<Committing>
+    where
+        Self: Sized,
+    {
+        commit_each(self, branches)
+    }
+
     /// A step's action: waits for the locks, checks, does the work, and stores with it that it is in effect
     /// ([`StepState::Acted`]), its result and which semantic locks it leaves, all in one forced write. The locks are free
     /// when it returns. Work that only reads stores its barrier too.
@@ -142,6 +170,79 @@ pub trait ResourceManager: Send + Sync + 'static {
         ticket: Ticket,
         tx: TxId,
     ) -> impl Future<Output = Result<(), ResourceError>> + Send;
+}
+
+/// What became of some branches.
+pub type Votes = Vec<(BranchId, Vote)>;
+
+/// Some of the branches that are prepared together.
+pub type Preparing = BoxFuture<'static, Result<Votes, ResourceError>>;
+
+/// Some of the branches that are committed together: which, and when they are.
+pub type Committing = (Vec<BranchId>, BoxFuture<'static, Result<(), ResourceError>>);
+
+/// Prepares each branch by itself.
+pub fn prepare_each<R: ResourceManager>(
+    resource: &Arc<R>,
+    calls: Vec<(BranchId, Prepare)>,
+    cancellations: &mut Cancellations,
+) -> Vec<Preparing> {
+    let one = |(branch, prepare): (BranchId, Prepare)| {
+        let (resource, token) = (resource.clone(), cancellations.token(&branch));
+        async move {
+            let vote = match resource.prepare(branch.clone(), prepare, token).await {
+                Ok(vote) => vote,
+                Err(ResourceError::Unavailable { cause }) => {
+                    Vote::Refused(Refusal::new(RefusalCode::Unavailable, cause))
+                }
+                Err(stopped @ ResourceError::Stopped { .. }) => return Err(stopped),
+            };
+            Ok(vec![(branch, vote)])
+        }
+        .boxed()
+    };
+    calls.into_iter().map(one).collect()
+}
+
+/// Commits each branch by itself.
+pub fn commit_each<R: ResourceManager>(resource: &Arc<R>, branches: Vec<BranchId>) -> Vec<Committing> {
+    let one = |branch: BranchId| {
+        let (resource, committed) = (resource.clone(), branch.clone());
+        (vec![branch], async move { resource.commit(committed).await }.boxed())
+    };
+    branches.into_iter().map(one).collect()
+}
+
+/// How waits for locks are ended before their time. Few branches have to wait, and only those get a token.
+#[derive(Debug, Default)]
+pub struct Cancellations(DigestMap<BranchId, CancellationToken>);
+
+impl Cancellations {
+    /// What ends this branch's wait.
+    pub fn token(&mut self, branch: &BranchId) -> CancellationToken {
+        self.0.get_or_insert_with(branch.clone(), CancellationToken::new).clone()
+    }
+
+    /// The branch need not even begin to wait.
+    pub fn is_cancelled(&self, branch: &BranchId) -> bool {
+        self.0.get(branch).is_some_and(CancellationToken::is_cancelled)
+    }
+
+    /// Ends the wait of a branch that has a token.
+    pub(crate) fn cancel(&self, branch: &BranchId) {
+        if let Some(token) = self.0.get(branch) {
+            token.cancel();
+        }
+    }
+
+    /// The branch waits no more.
+    pub(crate) fn remove(&mut self, branch: &BranchId) {
+        self.0.remove(branch);
+    }
+
+    pub(crate) fn cancel_all(&self) {
+        self.0.in_any_order().for_each(|(_, token)| token.cancel());
+    }
 }
 
 /// What a resource manager finds when it starts.

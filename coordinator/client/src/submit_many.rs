@@ -12,8 +12,9 @@ use crate::retry::{Backoff, RETRY_AFTER, Verdict, explain, judge};
 use crate::submit::{Answer, known};
 use crate::transaction::Transaction;
 use futures::stream::{BoxStream, Fuse};
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use prost::Message;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -87,7 +88,7 @@ struct InFlight {
     sent: bool,
     /// An earlier attempt may have taken effect.
     unclear: bool,
-    cause: String,
+    cause: Cow<'static, str>,
 }
 
 /// A stream that is open.
@@ -170,6 +171,7 @@ impl Pipeline {
                 () = at(wake) => self.wake(),
                 transaction = self.transactions.next(), if may_take => if let Some(transaction) = transaction {
                     self.take(transaction).await;
+                    self.take_ready().await;
                 },
                 permit = link.batches.reserve(), if may_send => if let Ok(permit) = permit {
                     permit.send(self.next_batch());
@@ -183,13 +185,23 @@ impl Pipeline {
         }
     }
 
+    /// All that is there already, without looking at everything else between one and the next.
+    async fn take_ready(&mut self) {
+        let room = self.connection.options.max_in_flight_transactions.saturating_sub(self.in_flight.len());
+        for _ in 0..room.min(MAX_BATCH_TRANSACTIONS) {
+            // `next` is asked again, with somebody to wake, once this has found nothing.
+            let Some(Some(transaction)) = self.transactions.next().now_or_never() else { return };
+            self.take(transaction).await;
+        }
+    }
+
     async fn take(&mut self, transaction: Transaction) {
         let (sequence, taken_at, tx) = (self.next_sequence, Instant::now(), transaction.id().clone());
         self.next_sequence += 1;
         match transaction.request(false) {
             Ok(request) => {
                 let backoff = Backoff::new(&self.connection.options, &tx);
-                let cause = "it was not sent yet".to_owned();
+                let cause = "it was not sent yet".into();
                 let new = InFlight { tx, request, taken_at, backoff, sent: false, unclear: false, cause };
                 self.in_flight.insert(sequence, new);
                 self.queue.insert(sequence);
@@ -240,7 +252,7 @@ impl Pipeline {
                 let Some(waiting) = self.in_flight.get_mut(&sequence) else { return };
                 waiting.sent = false;
                 waiting.unclear |= maybe_received;
-                waiting.cause = explain(&status);
+                waiting.cause = explain(&status).into();
                 let pause = waiting.backoff.pause(after);
                 match Instant::now().checked_add(pause) {
                     Some(when) if when < self.connection.options.deadline_from(waiting.taken_at) => {
@@ -281,7 +293,7 @@ impl Pipeline {
         let cause = Unanswered {
             address: self.connection.address.to_string(),
             after: waiting.taken_at.elapsed(),
-            cause: waiting.cause.clone(),
+            cause: waiting.cause.clone().into_owned(),
             maybe_received: waiting.sent || waiting.unclear,
         };
         let error = SubmitError::unanswered(waiting.tx.clone(), cause);
@@ -301,7 +313,7 @@ impl Pipeline {
             Verdict::Again { after, .. } => {
                 for waiting in self.in_flight.values_mut() {
                     waiting.unclear |= std::mem::take(&mut waiting.sent);
-                    waiting.cause = explain(status);
+                    waiting.cause = explain(status).into();
                 }
                 self.backoff.pause(after)
             }

@@ -48,13 +48,12 @@ impl Engine {
             }
             Effect::Note { tx, note } => {
                 tracing::debug!(target: "undoubt::note", %tx, event = note.event(), participant = ?note.participant(), detail = %note);
-                if matches!(note, Note::Finished { .. }) && !self.histories.holds(&tx) {
+                if let Err(note @ Note::Finished { .. }) = self.histories.note(now, &tx, note) {
                     // A heuristic outcome of one that has ended: its record is about to be written again.
                     let ended = self.log.ended(&tx)?;
                     let history = ended.map(|ended| ended.history).unwrap_or_default();
-                    self.histories.restore(tx.clone(), &history);
+                    self.histories.reopen(now, tx, &history, note);
                 }
-                self.histories.note(now, tx, note);
             }
             Effect::Retired { tx } => {
                 tracing::debug!(target: "undoubt::note", %tx, event = "retired");

@@ -20,6 +20,7 @@
 //! act on what is not certain.
 
 mod attempt;
+mod commit;
 mod locks;
 mod pending;
 mod prepare;
@@ -30,8 +31,9 @@ mod schema;
 mod step;
 mod work;
 
-use crate::resource::{BranchId, Heuristic, Recovered, ResourceError, ResourceManager, StepId};
-use bytes::Bytes;
+use crate::resource::{
+    BranchId, Cancellations, Committing, Heuristic, Preparing, Recovered, ResourceError, ResourceManager, StepId,
+};
 use locks::Locks;
 use pending::Marks;
 use std::collections::BTreeMap;
@@ -41,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 use undoubt_platform::{Batch, Durability, Store, StoreError};
 use undoubt_proto::record::Write;
 use undoubt_vocabulary::{
-    BranchOutcome, CoordinatorId, DigestMap, Epoch, Prepare, RunStep, StepOutcome, Ticket, Timestamp, TxId, Vote,
+    CoordinatorId, DigestMap, Epoch, Prepare, RunStep, StepOutcome, Ticket, Timestamp, TxId, Vote,
 };
 
 pub use schema::{FAMILIES, META};
@@ -191,18 +193,25 @@ impl ResourceManager for KeyValue {
         prepare::prepare(self, &branch, &prepare, &cancelled).await
     }
 
+    fn prepare_all(
+        self: &Arc<Self>,
+        calls: Vec<(BranchId, Prepare)>,
+        cancellations: &mut Cancellations,
+    ) -> Vec<Preparing> {
+        prepare::prepare_all(self, calls, cancellations)
+    }
+
     async fn commit(&self, branch: BranchId) -> Result<(), ResourceError> {
-        let Some(Stage::Prepared { writes }) = self.branch(&branch).map(|known| known.stage.clone()) else {
-            return Ok(());
-        };
-        self.locks.leaving(&branch.tx);
         let mut batch = Batch::default();
-        record::put_data(&mut batch, &writes);
-        record::delete_prepared(&mut batch, &branch);
-        record::put_finished(&mut batch, &branch, BranchOutcome::Committed, Bytes::new());
-        self.write(batch, Durability::Forced).await?;
-        self.leave(&branch);
+        if commit::put(self, &mut batch, &branch) {
+            self.write(batch, Durability::Forced).await?;
+            self.leave(&branch);
+        }
         Ok(())
+    }
+
+    fn commit_all(self: &Arc<Self>, branches: Vec<BranchId>) -> Vec<Committing> {
+        commit::commit_all(self, branches)
     }
 
     async fn abort(&self, branch: BranchId) -> Result<(), ResourceError> {

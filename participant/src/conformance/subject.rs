@@ -3,6 +3,7 @@
 use super::{PATIENCE, World};
 use crate::resource::{BranchId, Recovered, ResourceError, ResourceManager};
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_vocabulary::{CoordinatorId, Execution, Prepare, Refusal, RefusalCode, Ticket, Timestamp, TxId, Vote};
@@ -32,12 +33,12 @@ pub(super) fn attempt_of(coordinator: CoordinatorId, number: u64) -> Attempt {
 
 pub(crate) struct Subject<'w, W: World> {
     pub(crate) world: &'w mut W,
-    pub(crate) resource: W::Resource,
+    pub(crate) resource: Arc<W::Resource>,
 }
 
 impl<'w, W: World> Subject<'w, W> {
     pub(super) async fn fresh(world: &'w mut W) -> Self {
-        let resource = world.fresh().await;
+        let resource = Arc::new(world.fresh().await);
         let recovered = done("recover", resource.recover()).await;
         assert_eq!(recovered, Recovered::default(), "a fresh resource has nothing to recover");
         Subject { world, resource }
@@ -47,7 +48,7 @@ impl<'w, W: World> Subject<'w, W> {
     pub(super) async fn crash(self) -> (Self, Recovered) {
         let Subject { world, resource } = self;
         drop(resource);
-        let resource = world.reopen().await;
+        let resource = Arc::new(world.reopen().await);
         let recovered = done("recover", resource.recover()).await;
         (Subject { world, resource }, recovered)
     }
@@ -79,8 +80,7 @@ impl<'w, W: World> Subject<'w, W> {
         work: Bytes,
         cancelled: CancellationToken,
     ) -> Vote {
-        let Attempt { branch, begun_at } = attempt.clone();
-        let prepare = Prepare { tx: branch.tx.clone(), ticket: branch.ticket, begun_at, timeout, execution, work };
+        let (branch, prepare) = call(execution, timeout, attempt, work);
         done("prepare", self.resource.prepare(branch, prepare, cancelled)).await
     }
 
@@ -130,6 +130,13 @@ impl<'w, W: World> Subject<'w, W> {
     async fn read_as_youngest(&self, key: &str) -> Vote {
         self.vote_in_one_phase(&attempt(YOUNGEST), self.world.get(key)).await
     }
+}
+
+/// What the server hands on.
+pub(super) fn call(execution: Execution, timeout: Duration, attempt: &Attempt, work: Bytes) -> (BranchId, Prepare) {
+    let Attempt { branch, begun_at } = attempt.clone();
+    let prepare = Prepare { tx: branch.tx.clone(), ticket: branch.ticket, begun_at, timeout, execution, work };
+    (branch, prepare)
 }
 
 pub(super) fn assert_refused(vote: &Vote, expected: RefusalCode, why: &str) {

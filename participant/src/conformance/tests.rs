@@ -3,9 +3,13 @@
 use super::conformance;
 use crate::adapter::kv::KeyValue;
 use crate::adapter::kv::tests::world::MemoryWorld;
-use crate::resource::{BranchId, Heuristic, Recovered, ResourceError, ResourceManager, StepId, StepState};
+use crate::resource::{
+    BranchId, Cancellations, Committing, Heuristic, Preparing, Recovered, ResourceError, ResourceManager, StepId,
+    StepState, Votes, commit_each, prepare_each,
+};
 use bytes::Bytes;
-use std::sync::Mutex;
+use futures::FutureExt as _;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_vocabulary::{CoordinatorId, Epoch, Execution, Prepare, RunStep, StepOutcome, Ticket, TxId, Vote};
@@ -19,6 +23,9 @@ enum Flaw {
     CommitsWhatItShouldPrepare,
     WaitsWithoutEnd,
     IgnoresCancellation,
+    LosesOneOfMany,
+    PreparesManyInTurn,
+    CommitsOneOfMany,
     RecordsNoEpoch,
     RecordsNoHeuristic,
     NotesNoDecision,
@@ -118,6 +125,35 @@ impl ResourceManager for Broken {
 
     async fn commit(&self, branch: BranchId) -> Result<(), ResourceError> {
         if self.has(Flaw::CommitsNothing) { self.sound.abort(branch).await } else { self.sound.commit(branch).await }
+    }
+
+    fn prepare_all(
+        self: &Arc<Self>,
+        mut calls: Vec<(BranchId, Prepare)>,
+        cancellations: &mut Cancellations,
+    ) -> Vec<Preparing> {
+        if self.has(Flaw::LosesOneOfMany) {
+            calls.pop();
+        }
+        let each = prepare_each(self, calls, cancellations);
+        if !self.has(Flaw::PreparesManyInTurn) {
+            return each;
+        }
+        let in_turn = async {
+            let mut votes = Votes::new();
+            for preparing in each {
+                votes.extend(preparing.await?);
+            }
+            Ok(votes)
+        };
+        vec![in_turn.boxed()]
+    }
+
+    fn commit_all(self: &Arc<Self>, mut branches: Vec<BranchId>) -> Vec<Committing> {
+        if self.has(Flaw::CommitsOneOfMany) {
+            branches.truncate(2);
+        }
+        commit_each(self, branches)
     }
 
     async fn abort(&self, branch: BranchId) -> Result<(), ResourceError> {
@@ -225,6 +261,9 @@ found_out! {
     committing_too_early_is_found_out: CommitsWhatItShouldPrepare, "what a prepared branch wrote is locked";
     waiting_without_end_is_found_out: WaitsWithoutEnd, "prepare answers";
     ignoring_a_cancellation_is_found_out: IgnoresCancellation, "prepare answers";
+    losing_one_of_many_is_found_out: LosesOneOfMany, "each of the branches that come together is voted";
+    preparing_many_in_turn_is_found_out: PreparesManyInTurn, "what keeps one branch waiting keeps no other";
+    committing_one_of_many_is_found_out: CommitsOneOfMany, "key b is free";
     recording_no_epoch_is_found_out: RecordsNoEpoch, "the highest epoch recorded of each coordinator is forced";
     recording_no_heuristic_is_found_out: RecordsNoHeuristic, "an operator's decision is kept";
     noting_no_decision_is_found_out: NotesNoDecision, "the coordinator's decision is kept beside";

@@ -5,19 +5,19 @@
 
 use super::Engine;
 use crate::config::Config;
-use crate::resource::{Heuristic, ResourceError, ResourceManager};
+use crate::resource::{Heuristic, ResourceError, ResourceManager, Votes};
 use futures::FutureExt as _;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 use undoubt_participant_core::{BranchId, Input, Session, StepId};
 use undoubt_platform::Random;
-use undoubt_vocabulary::{CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, StepOutcome, Vote};
+use undoubt_vocabulary::{CoordinatorId, Epoch, Execution, Refusal, RefusalCode, StepOutcome, Vote};
 
 /// What a finished call means to the core.
 pub(super) enum Done {
-    Executed { branch: BranchId, vote: Vote },
+    Executed(Votes),
+    Committed(Vec<BranchId>),
     Acted { step: StepId, outcome: StepOutcome },
     Input(Input),
     Nothing,
@@ -54,9 +54,14 @@ impl Patience {
 impl<R: ResourceManager> Engine<R> {
     pub(super) fn done(&mut self, done: Done) {
         match done {
-            Done::Executed { branch, vote } => {
-                self.cancellations.remove(&branch);
-                self.put(Input::Executed { branch, vote });
+            Done::Executed(votes) => {
+                for (branch, vote) in votes {
+                    self.cancellations.remove(&branch);
+                    self.put(Input::Executed { branch, vote });
+                }
+            }
+            Done::Committed(branches) => {
+                branches.into_iter().for_each(|branch| self.put(Input::Committed { branch }));
             }
             Done::Acted { step, outcome } => {
                 self.actions.remove(&step);
@@ -67,36 +72,52 @@ impl<R: ResourceManager> Engine<R> {
         }
     }
 
-    pub(super) fn execute(&mut self, branch: BranchId, prepare: Prepare) {
-        let token = CancellationToken::new();
-        self.cancellations.insert(branch.clone(), token.clone());
-        let (resource, crash) = (self.resource.clone(), self.crash.clone());
-        let call = async move {
-            crash.reach("before-execute");
-            if prepare.execution == Execution::TwoPhase && !resource.can_prepare() {
-                return Ok(Done::Executed { branch, vote: cannot_prepare(resource.kind()) });
-            }
-            let vote = match resource.prepare(branch.clone(), prepare, token).await {
-                Ok(vote) => vote,
-                Err(ResourceError::Unavailable { cause }) => {
-                    Vote::Refused(Refusal::new(RefusalCode::Unavailable, cause))
-                }
-                Err(stopped @ ResourceError::Stopped { .. }) => return Err(stopped),
+    /// Hands on what this round has to prepare.
+    pub(super) fn prepare_all(&mut self) {
+        if self.preparing.is_empty() {
+            return;
+        }
+        let mut calls = std::mem::take(&mut self.preparing);
+        calls.iter().for_each(|_| self.crash.reach("before-execute"));
+        if !self.resource.can_prepare() {
+            let unable = calls.extract_if(.., |(_, prepare)| prepare.execution == Execution::TwoPhase);
+            let refusal = |(branch, _)| (branch, cannot_prepare(self.resource.kind()));
+            let refused = unable.map(refusal).collect();
+            self.calls.push(std::future::ready(Ok(Done::Executed(refused))).boxed());
+        }
+        for votes in self.resource.prepare_all(calls, &mut self.cancellations) {
+            let crash = self.crash.clone();
+            let call = async move {
+                let votes = votes.await?;
+                votes.iter().for_each(|_| crash.reach("after-execute"));
+                Ok(Done::Executed(votes))
             };
-            crash.reach("after-execute");
-            Ok(Done::Executed { branch, vote })
-        };
-        self.calls.push(call.boxed());
+            self.calls.push(call.boxed());
+        }
     }
 
-    pub(super) fn commit(&mut self, branch: BranchId) {
-        let (resource, crash) = (self.resource.clone(), self.crash.clone());
-        self.call(move |patience| async move {
-            crash.reach("before-commit");
-            patience.until_done(|| resource.commit(branch.clone())).await?;
-            crash.reach("after-commit");
-            Ok(Done::Input(Input::Committed { branch }))
-        });
+    /// Hands on what this round has to commit.
+    pub(super) fn commit_all(&mut self) {
+        if self.committing.is_empty() {
+            return;
+        }
+        let branches = std::mem::take(&mut self.committing);
+        branches.iter().for_each(|_| self.crash.reach("before-commit"));
+        for (branches, committed) in self.resource.commit_all(branches) {
+            let (resource, crash) = (self.resource.clone(), self.crash.clone());
+            self.call(move |patience| async move {
+                match committed.await {
+                    Err(ResourceError::Unavailable { .. }) => {
+                        for branch in &branches {
+                            patience.until_done(|| resource.commit(branch.clone())).await?;
+                        }
+                    }
+                    done => done?,
+                }
+                branches.iter().for_each(|_| crash.reach("after-commit"));
+                Ok(Done::Committed(branches))
+            });
+        }
     }
 
     pub(super) fn abort(&mut self, branch: BranchId) {

@@ -42,6 +42,11 @@ impl Running {
         self.engine.tell(Command::Batch { session, fence, messages }).await.unwrap();
     }
 
+    async fn tell_all(&self, messages: Vec<ToParticipant>) {
+        let (session, fence) = (SESSION, Ticket(0));
+        self.engine.tell(Command::Batch { session, fence, messages }).await.unwrap();
+    }
+
     async fn answer(&mut self) -> ToCoordinator {
         match self.outgoing.recv().await {
             Some(Outgoing::Message(message)) => message,
@@ -102,6 +107,76 @@ async fn an_action_that_cannot_be_done_now_is_refused_and_a_compensation_is_trie
     assert_eq!(outcome, StepOutcome::Empty);
 }
 
+fn prepare(ticket: u64, execution: Execution, work: Bytes) -> ToParticipant {
+    let (begun_at, timeout) = (Timestamp(ticket), Duration::from_secs(600));
+    let tx = format!("T{ticket}").parse().unwrap();
+    ToParticipant::Prepare(Prepare { tx, ticket: Ticket(ticket), begun_at, timeout, execution, work })
+}
+
+fn commit(ticket: u64) -> ToParticipant {
+    ToParticipant::Commit { tx: format!("T{ticket}").parse().unwrap(), ticket: Ticket(ticket) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn commits_that_came_together_and_cannot_be_done_now_are_all_done_in_the_end() {
+    let store = Arc::new(MemoryStore::default());
+    let mut running = Running::over(KeyValue::new(store.clone(), KeyValueOptions::default())).await;
+    let prepares = [1, 2].map(|ticket| prepare(ticket, Execution::TwoPhase, put(&format!("k{ticket}"), "v")));
+    running.tell_all(prepares.into()).await;
+    for _ in 0..2 {
+        let answer = running.answer().await;
+        assert!(matches!(answer, ToCoordinator::Vote { vote: Vote::Prepared { .. }, .. }), "{answer:?}");
+    }
+    store.fails_writes(queue_full());
+    running.tell_all(vec![commit(1), commit(2)]).await;
+    let early = tokio::time::timeout(Duration::from_secs(60), running.answer()).await;
+    assert!(early.is_err(), "nothing is answered that is not stored: {early:?}");
+    store.fails_writes(None);
+    for ticket in [1, 2] {
+        let answer = running.answer().await;
+        assert_eq!((answer.tx(), answer.ticket()), (&format!("T{ticket}").parse().unwrap(), Ticket(ticket)));
+    }
+    let points = running.points.lock().unwrap().clone();
+    assert_eq!(points.iter().filter(|point| **point == "after-commit").count(), 2, "{points:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn branches_that_came_together_and_cannot_be_written_are_refused_and_hold_nothing() {
+    let store = Arc::new(MemoryStore::default());
+    let mut running = Running::over(KeyValue::new(store.clone(), KeyValueOptions::default())).await;
+    store.fails_writes(queue_full());
+    let prepares = [1, 2].map(|ticket| prepare(ticket, Execution::TwoPhase, put(&format!("k{ticket}"), "v")));
+    running.tell_all(prepares.into()).await;
+    for _ in 0..2 {
+        let ToCoordinator::Vote { vote: Vote::Refused(refusal), .. } = running.answer().await else {
+            panic!("not refused")
+        };
+        assert_eq!(refusal.code, RefusalCode::Unavailable);
+    }
+    store.fails_writes(None);
+    for ticket in [3, 4] {
+        running.tell(prepare(ticket, Execution::OnePhase, put(&format!("k{}", ticket - 2), "v"))).await;
+        let answer = running.answer().await;
+        assert!(matches!(answer, ToCoordinator::Vote { vote: Vote::Committed { .. }, .. }), "{answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_branch_that_is_aborted_in_the_round_of_its_prepare_does_not_wait_for_locks() {
+    let store = Arc::new(MemoryStore::default());
+    let mut running = Running::over(KeyValue::new(store, KeyValueOptions::default())).await;
+    running.tell(prepare(2, Execution::TwoPhase, put("k", "younger"))).await;
+    assert!(matches!(running.answer().await, ToCoordinator::Vote { vote: Vote::Prepared { .. }, .. }));
+    let abort = ToParticipant::Abort { tx: "T1".parse().unwrap(), ticket: Ticket(1) };
+    running.tell_all(vec![prepare(1, Execution::TwoPhase, put("k", "older")), abort]).await;
+    // Whoever is asked twice has looked at finished calls in between.
+    for _ in 0..2 {
+        running.engine.inspect(|_| ()).await.unwrap();
+    }
+    let points = running.points.lock().unwrap().clone();
+    assert_eq!(points.iter().filter(|point| **point == "after-execute").count(), 2, "{points:?}");
+}
+
 /// A key-value store that takes part in sagas and in one-phase transactions only.
 struct CannotPrepare(KeyValue);
 
@@ -109,17 +184,12 @@ struct CannotPrepare(KeyValue);
 async fn a_resource_that_cannot_prepare_is_asked_for_one_phase_and_for_steps_only() {
     let store = Arc::new(MemoryStore::default());
     let mut running = Running::over(CannotPrepare(KeyValue::new(store, KeyValueOptions::default()))).await;
-    let prepare = |ticket, execution| {
-        let (begun_at, timeout, work) = (Timestamp(1), Duration::from_secs(5), put("k", "v"));
-        let tx = format!("T{ticket}").parse().unwrap();
-        ToParticipant::Prepare(Prepare { tx, ticket: Ticket(ticket), begun_at, timeout, execution, work })
-    };
-    running.tell(prepare(1, Execution::TwoPhase)).await;
+    running.tell(prepare(1, Execution::TwoPhase, put("k", "v"))).await;
     let ToCoordinator::Vote { vote: Vote::Refused(refusal), .. } = running.answer().await else {
         panic!("not refused")
     };
     assert_eq!(refusal.code, RefusalCode::InvalidWork, "{refusal}");
-    running.tell(prepare(2, Execution::OnePhase)).await;
+    running.tell(prepare(2, Execution::OnePhase, put("k", "v"))).await;
     let ToCoordinator::Vote { vote: Vote::Committed { .. }, .. } = running.answer().await else { panic!("not done") };
     assert!(matches!(running.run(Half::Action, put("k", "v")).await, StepOutcome::Done { .. }));
 }

@@ -31,6 +31,16 @@ impl<K: Digest, V> DigestMap<K, V> {
         self.0.get_mut(key)
     }
 
+    /// Where the key is now. Any change of the map may move it.
+    pub fn place(&self, key: &K) -> Option<usize> {
+        self.0.get_index_of(key)
+    }
+
+    /// What is at a place.
+    pub fn at_mut(&mut self, place: usize) -> Option<(&K, &mut V)> {
+        self.0.get_index_mut(place)
+    }
+
     pub fn contains_key(&self, key: &K) -> bool {
         self.0.contains_key(key)
     }

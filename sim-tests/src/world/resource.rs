@@ -5,10 +5,15 @@ use super::shared::Shared;
 use crate::plan::Host;
 use crate::trace::{BranchState, Event};
 use bytes::Bytes;
+use futures::FutureExt as _;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use undoubt_participant::resource::{BranchId, Heuristic, Recovered, ResourceError, ResourceManager, StepId};
+use undoubt_participant::resource::{
+    BranchId, Cancellations, Committing, Heuristic, Preparing, Recovered, ResourceError, ResourceManager, StepId,
+    prepare_each,
+};
 use undoubt_vocabulary::{
     CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId, Vote,
 };
@@ -20,14 +25,14 @@ fn refused(why: &str) -> StepOutcome {
 
 #[derive(Debug)]
 pub(super) struct Observed<R> {
-    resource: R,
+    resource: Arc<R>,
     shared: Arc<Shared>,
     host: Host,
 }
 
 impl<R> Observed<R> {
     pub(super) fn new(resource: R, shared: Arc<Shared>, host: Host) -> Observed<R> {
-        Observed { resource, shared, host }
+        Observed { resource: Arc::new(resource), shared, host }
     }
 
     fn note(&self, branch: &BranchId, state: BranchState) {
@@ -35,6 +40,25 @@ impl<R> Observed<R> {
             return;
         }
         self.shared.recorder.record(self.host, Event::Branch { tx: branch.tx.to_string(), state });
+    }
+
+    /// Notes what a vote came to, and does what is planted there.
+    async fn voted(&self, branch: &BranchId, vote: &Vote, two_phase: bool) -> Result<(), ResourceError>
+    where
+        R: ResourceManager,
+    {
+        let state = match vote {
+            Vote::Prepared { .. } => BranchState::Prepared,
+            Vote::ReadOnly { .. } if two_phase => BranchState::ReadOnly,
+            Vote::ReadOnly { .. } | Vote::Committed { .. } | Vote::Refused(_) => BranchState::Over,
+        };
+        self.note(branch, state);
+        if self.shared.mutates(Mutant::CommitsAtPrepare) && state == BranchState::Prepared {
+            self.resource.commit(branch.clone()).await?;
+        } else if self.shared.mutates(Mutant::ReadLocksFreedAtVote) && state == BranchState::ReadOnly {
+            self.resource.release(branch.clone()).await?;
+        }
+        Ok(())
     }
 
     fn note_step(&self, step: &StepId, state: BranchState) {
@@ -89,18 +113,39 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
             let _ = timeout(slow, cancelled.cancelled()).await;
         }
         let vote = self.resource.prepare(branch.clone(), prepare, cancelled).await?;
-        let state = match &vote {
-            Vote::Prepared { .. } => BranchState::Prepared,
-            Vote::ReadOnly { .. } if two_phase => BranchState::ReadOnly,
-            Vote::ReadOnly { .. } | Vote::Committed { .. } | Vote::Refused(_) => BranchState::Over,
-        };
-        self.note(&branch, state);
-        if self.shared.mutates(Mutant::CommitsAtPrepare) && state == BranchState::Prepared {
-            self.resource.commit(branch).await?;
-        } else if self.shared.mutates(Mutant::ReadLocksFreedAtVote) && state == BranchState::ReadOnly {
-            self.resource.release(branch).await?;
-        }
+        self.voted(&branch, &vote, two_phase).await?;
         Ok(vote)
+    }
+
+    fn prepare_all(
+        self: &Arc<Self>,
+        calls: Vec<(BranchId, Prepare)>,
+        cancellations: &mut Cancellations,
+    ) -> Vec<Preparing> {
+        if !self.shared.temper(self.host).prepares_after.is_zero() {
+            return prepare_each(self, calls, cancellations);
+        }
+        let mut in_two_phases = BTreeSet::new();
+        for (branch, prepare) in &calls {
+            self.note(branch, BranchState::Executing);
+            self.shared.reach(self.host, "executing");
+            if prepare.execution == Execution::TwoPhase {
+                in_two_phases.insert(branch.clone());
+            }
+        }
+        let in_two_phases = Arc::new(in_two_phases);
+        let observed = |preparing: Preparing| {
+            let (observed, in_two_phases) = (self.clone(), in_two_phases.clone());
+            async move {
+                let votes = preparing.await?;
+                for (branch, vote) in &votes {
+                    observed.voted(branch, vote, in_two_phases.contains(branch)).await?;
+                }
+                Ok(votes)
+            }
+            .boxed()
+        };
+        self.resource.prepare_all(calls, cancellations).into_iter().map(observed).collect()
     }
 
     async fn commit(&self, branch: BranchId) -> Result<(), ResourceError> {
@@ -108,6 +153,20 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
         self.resource.commit(branch.clone()).await?;
         self.note(&branch, BranchState::Over);
         Ok(())
+    }
+
+    fn commit_all(self: &Arc<Self>, branches: Vec<BranchId>) -> Vec<Committing> {
+        branches.iter().for_each(|branch| self.note(branch, BranchState::Committing));
+        let observed = |(branches, committed): Committing| {
+            let (observed, over) = (self.clone(), branches.clone());
+            let committed = async move {
+                committed.await?;
+                over.iter().for_each(|branch| observed.note(branch, BranchState::Over));
+                Ok(())
+            };
+            (branches, committed.boxed())
+        };
+        self.resource.commit_all(branches).into_iter().map(observed).collect()
     }
 
     async fn abort(&self, branch: BranchId) -> Result<(), ResourceError> {

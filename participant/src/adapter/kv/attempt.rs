@@ -4,7 +4,7 @@ use super::{KeyValue, schema};
 use crate::resource::ResourceError;
 use undoubt_participant_core::kv::{self, Evaluation, Operation};
 use undoubt_platform::{Batch, Durability};
-use undoubt_vocabulary::{Refusal, RefusalCode};
+use undoubt_vocabulary::{Refusal, RefusalCode, Vote};
 
 /// Why the work was not done.
 pub(super) enum Declined {
@@ -12,6 +12,16 @@ pub(super) enum Declined {
     Refused(Refusal),
     /// There is no answer at all. Where storage failed, the process stops with its locks held.
     Failed(ResourceError),
+}
+
+impl Declined {
+    /// As the coordinator is told.
+    pub(super) fn vote(self) -> Result<Vote, ResourceError> {
+        match self {
+            Declined::Refused(refusal) => Ok(Vote::Refused(refusal)),
+            Declined::Failed(error) => Err(error),
+        }
+    }
 }
 
 impl From<Refusal> for Declined {

@@ -1,94 +1,202 @@
 //! From work to a vote.
 
-use super::attempt::{Declined, evaluate, force, refuse_without_room};
+use super::attempt::{Declined, evaluate, refuse_without_room};
 use super::locks::over;
 use super::work::{self, Place, Work};
 use super::{Branch, KeyValue, Stage, pending, record};
-use crate::resource::{BranchId, ResourceError};
+use crate::resource::{BranchId, Cancellations, Preparing, ResourceError, Votes};
 use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::ready;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant_core::kv::Evaluation;
 use undoubt_participant_core::lock::{Age, Mode};
-use undoubt_platform::Batch;
+use undoubt_platform::{Batch, Durability};
 use undoubt_proto::record::{PreparedBranch, Write};
-use undoubt_vocabulary::{BranchOutcome, Execution, Prepare, Timestamp, Vote};
+use undoubt_vocabulary::{BranchOutcome, Execution, Prepare, Refusal, RefusalCode, Vote};
 
-/// By reference all the way: many branches wait for their write at a time, each with what is kept for it.
+/// A group is written once it has this many bytes of keys and values; what is left makes the next.
+const MAX_GROUP_BYTES: usize = 1 << 20;
+
+/// One branch by itself. By reference all the way: many branches may wait at a time, each with what is kept for it.
 pub(super) async fn prepare(
     kv: &KeyValue,
     id: &BranchId,
     prepare: &Prepare,
     cancelled: &CancellationToken,
 ) -> Result<Vote, ResourceError> {
-    match vote(kv, id, prepare, cancelled).await {
-        Ok(vote) => Ok(vote),
-        Err(Declined::Refused(refusal)) => Ok(Vote::Refused(refusal)),
-        Err(Declined::Failed(error)) => Err(error),
+    if cancelled.is_cancelled() {
+        return Ok(Vote::Refused(over(&id.tx)));
+    }
+    match begin(kv, id, prepare) {
+        Ok((begun, granted)) => go_on(kv, id, prepare, begun, granted, cancelled).await,
+        Err(declined) => declined.vote(),
     }
 }
 
-async fn vote(
-    kv: &KeyValue,
-    id: &BranchId,
-    prepare: &Prepare,
-    cancelled: &CancellationToken,
-) -> Result<Vote, Declined> {
+/// Branches that came together, in one write. Those that have to wait for locks go on by themselves.
+pub(super) fn prepare_all(
+    kv: &Arc<KeyValue>,
+    calls: Vec<(BranchId, Prepare)>,
+    cancellations: &mut Cancellations,
+) -> Vec<Preparing> {
+    let mut futures = Vec::new();
+    let mut refused = Votes::new();
+    let mut group = Group::default();
+    for (id, prepare) in calls {
+        if cancellations.is_cancelled(&id) {
+            let vote = Vote::Refused(over(&id.tx));
+            refused.push((id, vote));
+            continue;
+        }
+        let added = match begin(kv, &id, &prepare) {
+            Ok((begun, None)) => group.add(kv, &id, &prepare, begun),
+            Ok((begun, Some(granted))) => {
+                let (kv, cancelled) = (kv.clone(), cancellations.token(&id));
+                let call = async move {
+                    let vote = go_on(&kv, &id, &prepare, begun, Some(granted), &cancelled).await?;
+                    Ok(vec![(id, vote)])
+                };
+                futures.push(call.boxed());
+                continue;
+            }
+            Err(declined) => Err(declined),
+        };
+        match added.map_err(Declined::vote) {
+            Ok(()) => {}
+            Err(Ok(vote)) => refused.push((id, vote)),
+            Err(Err(error)) => futures.push(ready(Err(error)).boxed()),
+        }
+        if group.batch.payload_bytes() >= MAX_GROUP_BYTES {
+            futures.push(std::mem::take(&mut group).write(kv));
+        }
+    }
+    if !group.branches.is_empty() {
+        futures.push(group.write(kv));
+    }
+    if !refused.is_empty() {
+        futures.push(ready(Ok(refused)).boxed());
+    }
+    futures
+}
+
+/// Work that was read, and the locks it asked for.
+struct Begun {
+    work: Work,
+    wanted: BTreeMap<Bytes, Mode>,
+}
+
+/// Reads the work and asks for its locks. With what to wait for, where they are not granted at once.
+fn begin(kv: &KeyValue, id: &BranchId, prepare: &Prepare) -> Result<(Begun, Option<oneshot::Receiver<()>>), Declined> {
     let work = work::decode(prepare.work.clone(), Place::Branch)?;
     let wanted = work.locks();
     if wanted.values().any(|mode| *mode == Mode::Exclusive) {
         refuse_without_room(kv)?;
     }
-    if cancelled.is_cancelled() {
-        return Err(over(&id.tx).into());
-    }
     let age = Age { begun_at: prepare.begun_at, tx: id.tx.clone() };
-    if let Some(granted) = kv.locks.ask(&age, &wanted)? {
-        // Few have to wait, and only those take room for it.
-        Box::pin(kv.locks.wait(&age.tx, granted, prepare.timeout, cancelled)).await?;
-    }
-    let ready = ready(kv, id, prepare, &work, wanted);
-    drop((age, work));
-    let voted = match ready {
-        Ok(ready) => written(kv, id, prepare.begun_at, ready).await,
-        Err(declined) => Err(declined),
-    };
-    if let Err(Declined::Refused(_)) = voted {
-        kv.locks.release(&id.tx);
-    }
-    voted
+    let granted = kv.locks.ask(&age, &wanted)?;
+    Ok((Begun { work, wanted }, granted))
 }
 
-/// What the work came to, with what has to be written before it is so.
-struct Ready {
-    vote: Vote,
-    batch: Batch,
-    /// It stays, until it hears the decision.
-    stays: Option<Stage>,
-}
-
-/// Evaluates the work, under its locks.
-fn ready(
+/// Waits for its locks if it has to, and writes its vote.
+async fn go_on(
     kv: &KeyValue,
     id: &BranchId,
     prepare: &Prepare,
-    work: &Work,
+    begun: Begun,
+    granted: Option<oneshot::Receiver<()>>,
+    cancelled: &CancellationToken,
+) -> Result<Vote, ResourceError> {
+    if let Some(granted) = granted {
+        // Only those who wait take room for it.
+        let granted = Box::pin(kv.locks.wait(&id.tx, granted, prepare.timeout, cancelled)).await;
+        if let Err(refusal) = granted {
+            return Ok(Vote::Refused(refusal));
+        }
+    }
+    let mut group = Group::default();
+    if let Err(declined) = group.add(kv, id, prepare, begun) {
+        return declined.vote();
+    }
+    let Group { batch, mut branches } = group;
+    if !batch.is_empty() {
+        let written = kv.write(batch, Durability::Forced).await;
+        refuse_if_not_written(&mut branches, written)?;
+    }
+    let (_, vote) = settle(kv, branches).pop().expect("it has one branch");
+    Ok(vote)
+}
+
+/// Branches that share a write.
+#[derive(Default)]
+struct Group {
+    batch: Batch,
+    branches: Vec<Ready>,
+}
+
+/// What a branch's work came to, once that is written.
+struct Ready {
+    vote: Vote,
+    branch: Branch,
+    /// Until it hears the decision.
+    stays: bool,
+}
+
+impl Group {
+    /// Evaluates the work under its locks. A refusal frees them.
+    fn add(&mut self, kv: &KeyValue, id: &BranchId, prepare: &Prepare, begun: Begun) -> Result<(), Declined> {
+        let evaluated =
+            pending::refuse_marked(kv, None, &begun.work.respect).and_then(|()| evaluate(kv, &begun.work.operations));
+        match evaluated {
+            Ok(evaluation) => {
+                self.branches.push(self::evaluated(&mut self.batch, id, prepare, evaluation, begun.wanted));
+                Ok(())
+            }
+            Err(Declined::Refused(refusal)) => {
+                kv.locks.release(&id.tx);
+                Err(refusal.into())
+            }
+            Err(failed @ Declined::Failed(_)) => Err(failed),
+        }
+    }
+
+    /// Queues the write before it returns.
+    fn write(self, kv: &Arc<KeyValue>) -> Preparing {
+        let Group { batch, mut branches } = self;
+        if batch.is_empty() {
+            return ready(Ok(settle(kv, branches))).boxed();
+        }
+        let (kv, written) = (kv.clone(), kv.write(batch, Durability::Forced));
+        async move {
+            refuse_if_not_written(&mut branches, written.await)?;
+            Ok(settle(&kv, branches))
+        }
+        .boxed()
+    }
+}
+
+/// Puts into the batch what has to be written before the vote may be told.
+fn evaluated(
+    batch: &mut Batch,
+    id: &BranchId,
+    prepare: &Prepare,
+    evaluation: Evaluation,
     locks: BTreeMap<Bytes, Mode>,
-) -> Result<Ready, Declined> {
-    pending::refuse_marked(kv, None, &work.respect)?;
-    let Evaluation { writes, results } = evaluate(kv, &work.operations)?;
+) -> Ready {
+    let Evaluation { writes, results } = evaluation;
     let result = work::encode(results);
     let writes: Vec<Write> = writes.into_iter().map(|(key, value)| Write { key, value }).collect();
-    let mut batch = Batch::default();
-    let (vote, stays) = match (prepare.execution, writes.is_empty()) {
-        (Execution::OnePhase, true) => (Vote::ReadOnly { result }, None),
+    let (vote, stage, stays) = match (prepare.execution, writes.is_empty()) {
+        (Execution::OnePhase, true) => (Vote::ReadOnly { result }, Stage::ReadOnly, false),
         (Execution::OnePhase, false) => {
-            record::put_data(&mut batch, &writes);
-            record::put_finished(&mut batch, id, BranchOutcome::Committed, result.clone());
-            (Vote::Committed { result }, None)
+            record::put_data(batch, &writes);
+            record::put_finished(batch, id, BranchOutcome::Committed, result.clone());
+            (Vote::Committed { result }, Stage::ReadOnly, false)
         }
-        (Execution::TwoPhase, true) => (Vote::ReadOnly { result }, Some(Stage::ReadOnly)),
+        (Execution::TwoPhase, true) => (Vote::ReadOnly { result }, Stage::ReadOnly, true),
         (Execution::TwoPhase, false) => {
             let shared = locks.into_iter().filter(|(_, mode)| *mode == Mode::Shared);
             let record = PreparedBranch {
@@ -99,23 +207,42 @@ fn ready(
                 writes,
                 result: result.clone(),
             };
-            record::put_prepared(&mut batch, &id.tx, &record);
-            (Vote::Prepared { result }, Some(Stage::Prepared { writes: record.writes.into() }))
+            record::put_prepared(batch, &id.tx, &record);
+            (Vote::Prepared { result }, Stage::Prepared { writes: record.writes.into() }, true)
         }
     };
-    Ok(Ready { vote, batch, stays })
+    Ready { vote, branch: Branch { id: id.clone(), begun_at: prepare.begun_at, stage }, stays }
 }
 
-async fn written(kv: &KeyValue, id: &BranchId, begun_at: Timestamp, ready: Ready) -> Result<Vote, Declined> {
-    let Ready { vote, batch, stays } = ready;
-    if !batch.is_empty() {
-        force(kv, batch).await?;
-    }
-    match stays {
-        Some(stage) => {
-            kv.branches().insert(id.tx.clone(), Arc::new(Branch { id: id.clone(), begun_at, stage }));
+/// A write that was not applied is a refusal of all who needed it: nobody is bound yet.
+fn refuse_if_not_written(branches: &mut [Ready], written: Result<(), ResourceError>) -> Result<(), ResourceError> {
+    let cause = match written {
+        Ok(()) => return Ok(()),
+        Err(ResourceError::Unavailable { cause }) => cause,
+        Err(stopped @ ResourceError::Stopped { .. }) => return Err(stopped),
+    };
+    for Ready { vote, stays, .. } in branches {
+        match vote {
+            Vote::Prepared { .. } | Vote::Committed { .. } => {
+                *vote = Vote::Refused(Refusal::new(RefusalCode::Unavailable, cause.clone()));
+                *stays = false;
+            }
+            Vote::ReadOnly { .. } | Vote::Refused(_) => {}
         }
-        None => kv.locks.release(&id.tx),
     }
-    Ok(vote)
+    Ok(())
+}
+
+/// Who stays is known from now on, who is over has no locks any more.
+fn settle(kv: &KeyValue, branches: Vec<Ready>) -> Votes {
+    let settle = |Ready { vote, branch, stays }: Ready| {
+        let id = branch.id.clone();
+        if stays {
+            kv.branches().insert(id.tx.clone(), Arc::new(branch));
+        } else {
+            kv.locks.release(&id.tx);
+        }
+        (id, vote)
+    };
+    branches.into_iter().map(settle).collect()
 }

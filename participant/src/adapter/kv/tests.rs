@@ -5,6 +5,7 @@ pub(crate) mod world;
 
 use super::*;
 use crate::conformance::conformance;
+use bytes::Bytes;
 use futures::future::join_all;
 use memory::MemoryStore;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! The group-commit writer.
 //!
-//! One thread takes everything that has queued, applies it as one batch, forces it if any of it was to be forced, and
+//! One thread takes everything that has queued, applies it in one write, forces it if any of it was to be forced, and
 //! answers all. While it does so the next group queues; nobody waits for company, and no lock is held across a forced
 //! write. So a lone write is as fast as the device, and many at once share its forced writes.
 //!
@@ -56,6 +56,8 @@ struct Shared {
 struct Queue {
     jobs: Vec<Job>,
     bytes: usize,
+    /// The writer waits for something to do. Waking a thread that does not wait would cost a system call for each write.
+    idle: bool,
     closing: bool,
     stopped: Option<String>,
 }
@@ -68,10 +70,11 @@ struct Job {
 }
 
 impl Writer {
-    /// `apply` makes one group durable as asked; an empty batch that is forced makes durable all that came before.
+    /// `apply` makes one group durable as asked, all of it or nothing; an empty one that is forced makes durable all that
+    /// came before.
     pub(super) fn start(
         bounds: Bounds,
-        apply: impl FnMut(Batch, Durability) -> Result<(), StoreError> + Send + 'static,
+        apply: impl FnMut(&[Batch], Durability) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<Writer, StoreError> {
         let shared = Arc::new(Shared {
             bounds,
@@ -98,7 +101,9 @@ impl Writer {
             None => {
                 queue.bytes += bytes;
                 queue.jobs.push(Job { batch, durability, completion });
-                self.shared.changed.notify_one();
+                if std::mem::take(&mut queue.idle) {
+                    self.shared.changed.notify_one();
+                }
             }
         }
         written
@@ -154,7 +159,10 @@ impl Shared {
     fn next_group(&self) -> Option<Vec<Job>> {
         let mut queue = self
             .changed
-            .wait_while(self.lock(), |queue| queue.jobs.is_empty() && !queue.closing)
+            .wait_while(self.lock(), |queue| {
+                queue.idle = queue.jobs.is_empty() && !queue.closing;
+                queue.idle
+            })
             .unwrap_or_else(PoisonError::into_inner);
         queue.bytes = 0;
         let jobs = std::mem::take(&mut queue.jobs);
@@ -190,19 +198,15 @@ impl Drop for StopAtEnd<'_> {
     }
 }
 
-fn run(shared: &Shared, mut apply: impl FnMut(Batch, Durability) -> Result<(), StoreError>) {
+fn run(shared: &Shared, mut apply: impl FnMut(&[Batch], Durability) -> Result<(), StoreError>) {
     let _stop = StopAtEnd(shared);
     let mut all_forced = true;
     while let Some(group) = shared.next_group() {
         let forced = group.iter().any(|job| job.durability == Durability::Forced);
         let durability = if forced { Durability::Forced } else { Durability::Lazy };
-        let mut merged = Batch::default();
-        let mut completions = Vec::with_capacity(group.len());
-        for job in group {
-            merged.append(job.batch);
-            completions.push(job.completion);
-        }
-        let outcome = apply(merged, durability);
+        let (batches, completions): (Vec<Batch>, Vec<Completion>) =
+            group.into_iter().map(|job| (job.batch, job.completion)).unzip();
+        let outcome = apply(&batches, durability);
         match &outcome {
             Ok(()) => shared.count(completions.len(), forced),
             Err(error) => shared.stop(error.to_string()),
@@ -217,7 +221,7 @@ fn run(shared: &Shared, mut apply: impl FnMut(Batch, Durability) -> Result<(), S
     }
     if !all_forced {
         // Nobody was promised this, so nobody is there to hear of a failure: the next start finds a shorter log.
-        let _ = apply(Batch::default(), Durability::Forced);
+        let _ = apply(&[], Durability::Forced);
     }
 }
 

@@ -19,8 +19,8 @@ struct Stage {
 fn stage(bounds: Bounds) -> Stage {
     let (arrive, arrived) = mpsc::channel();
     let (outcomes, outcome) = mpsc::channel();
-    let writer = Writer::start(bounds, move |batch, durability| {
-        arrive.send((batch.len(), durability)).unwrap();
+    let writer = Writer::start(bounds, move |batches, durability| {
+        arrive.send((batches.iter().map(Batch::len).sum(), durability)).unwrap();
         outcome.recv().unwrap_or(Ok(()))
     });
     Stage { outcomes, writer: writer.unwrap(), arrived }
