@@ -7,7 +7,7 @@ use crate::trace::{BRANCHES, IDLE, PHASES};
 pub const OPENED: &str = "opened";
 
 /// Reached while a participant's resource manager is at work.
-pub const IN_CALLS: [&str; 5] = ["executing", "aborting", "resolving", "acting", "compensating"];
+pub const IN_CALLS: [&str; 6] = ["executing", "committing", "aborting", "resolving", "acting", "compensating"];
 
 /// What this host's code can reach. Clients have no points.
 pub fn points_of(host: Host) -> Vec<&'static str> {

@@ -183,7 +183,19 @@ impl Dice {
             return self.soon(shape, what);
         }
         let servers: Vec<Host> = what.hosts().into_iter().filter(|host| !matches!(host, Host::Client(_))).collect();
-        Fault { when: self.point_of(*self.pick(&servers)), what }
+        let host = *self.pick(&servers);
+        let beside_the_rare = host == Host::Coordinator && self.chance(15);
+        Fault { when: if beside_the_rare { self.beside_the_rare() } else { self.point_of(host) }, what }
+    }
+
+    /// At a point that is often reached, while something is in a state that few are in.
+    fn beside_the_rare(&self) -> When {
+        When::Point {
+            host: Host::Coordinator,
+            point: (*self.pick(&POINTS_AROUND_THE_DECISION)).to_owned(),
+            count: self.small(1, 3).into(),
+            during: Some((*self.pick(&RARE_PHASES)).to_owned()),
+        }
     }
 
     /// Some points are reached only if something else goes wrong before.
@@ -197,8 +209,24 @@ impl Dice {
                 let cut_off = Fault { when: voted.clone(), what: cut_off(Host::Coordinator, *host) };
                 vec![cut_off, Fault { when: voted, what: self.resolve(*number) }]
             }
-            (Host::Coordinator, "before-send-settle" | "after-send-settle" | "settling") => {
+            (Host::Coordinator, "before-send-settle" | "after-send-settle") => {
                 vec![self.soon(shape, cut_off(*host, self.participant(shape)))]
+            }
+            // The question what became of it takes long enough for something to happen beside it.
+            (Host::Coordinator, "settling") => {
+                let (participant, count) = (self.number(shape), self.small(1, 4).into());
+                let handed_over = "after-append-delegated".to_owned();
+                let when = When::Point { host: *host, point: handed_over, count, during: None };
+                let slowly = What::Tamper {
+                    participant,
+                    direction: Direction::ToParticipant,
+                    message: Message::Settle,
+                    count: 1,
+                    tampering: Tampering::Delay { by_ms: self.between(1_000, 3_000) },
+                };
+                [cut_off(*host, Host::Participant(participant)), slowly]
+                    .map(|what| Fault { when: when.clone(), what })
+                    .into()
             }
             (Host::Coordinator, "compensating" | "stuck") => {
                 vec![self.soon(shape, What::ActionsRefused { participant: self.number(shape), for_ms: 4_000 })]
@@ -259,7 +287,7 @@ impl Dice {
 
     fn crash_around_the_decision(&self, _: &Shape) -> Fault {
         let (host, point) = (Host::Coordinator, (*self.pick(&POINTS_AROUND_THE_DECISION)).to_owned());
-        let told_late = point.ends_with("append-ended") && self.chance(20);
+        let told_late = (point.ends_with("append-ended") || point.ends_with("send-commit")) && self.chance(20);
         let beside = if told_late { Some(IDLE) } else { self.chance(50).then(|| *self.pick(&RARE_PHASES)) };
         let most = match beside {
             Some("logging-turn") => 1,

@@ -150,13 +150,17 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
 
     async fn commit(&self, branch: BranchId) -> Result<(), ResourceError> {
         self.note(&branch, BranchState::Committing);
+        self.shared.reach(self.host, "committing");
         self.resource.commit(branch.clone()).await?;
         self.note(&branch, BranchState::Over);
         Ok(())
     }
 
     fn commit_all(self: &Arc<Self>, branches: Vec<BranchId>) -> Vec<Committing> {
-        branches.iter().for_each(|branch| self.note(branch, BranchState::Committing));
+        for branch in &branches {
+            self.note(branch, BranchState::Committing);
+            self.shared.reach(self.host, "committing");
+        }
         let observed = |(branches, committed): Committing| {
             let (observed, over) = (self.clone(), branches.clone());
             let committed = async move {
