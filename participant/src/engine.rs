@@ -11,6 +11,7 @@ mod steps;
 use crate::config::Config;
 use crate::resource::{Cancellations, Recovered, ResourceError, ResourceManager};
 use calls::Done;
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::BTreeMap;
@@ -103,8 +104,7 @@ impl<R: ResourceManager> Engine<R> {
         let mut sweep_at = Instant::now() + period;
         let mut commands = Vec::with_capacity(MAX_COMMANDS_PER_ROUND);
         loop {
-            self.prepare_all();
-            self.commit_all();
+            self.hand_on()?;
             let wake_at = self.collect_at.map_or(sweep_at, |collect_at| collect_at.min(sweep_at));
             tokio::select! {
                 biased;
@@ -132,6 +132,18 @@ impl<R: ResourceManager> Engine<R> {
         self.actions.values().for_each(CancellationToken::cancel);
         while let Some(done) = self.calls.next().await {
             done?;
+        }
+        Ok(())
+    }
+
+    /// Hands on what has gathered. Whoever leaves does so before others ask for its locks.
+    fn hand_on(&mut self) -> Result<(), ResourceError> {
+        while !self.committing.is_empty() || !self.preparing.is_empty() {
+            self.commit_all();
+            while let Some(Some(done)) = self.calls.next().now_or_never() {
+                self.done(done?);
+            }
+            self.prepare_all();
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::adapter::kv::tests::memory::MemoryStore;
-use crate::adapter::kv::tests::world::put;
+use crate::adapter::kv::tests::world::{get, put};
 use crate::adapter::kv::{KeyValue, KeyValueOptions};
 use crate::resource::Heuristic;
 use bytes::Bytes;
@@ -138,6 +138,30 @@ async fn commits_that_came_together_and_cannot_be_done_now_are_all_done_in_the_e
     }
     let points = running.points.lock().unwrap().clone();
     assert_eq!(points.iter().filter(|point| **point == "after-commit").count(), 2, "{points:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_in_a_round_is_out_of_the_way_of_those_who_come_in_it() {
+    let store = Arc::new(MemoryStore::default());
+    let mut running = Running::over(KeyValue::new(store, KeyValueOptions::default())).await;
+    for (ticket, work) in [(1, put("a", "v")), (2, put("b", "v")), (3, get("c"))] {
+        running.tell(prepare(ticket, Execution::TwoPhase, work)).await;
+        assert!(matches!(running.answer().await, ToCoordinator::Vote { .. }));
+    }
+    let abort = ToParticipant::Abort { tx: "T2".parse().unwrap(), ticket: Ticket(2) };
+    let confirm = ToParticipant::Confirm { tx: "T3".parse().unwrap(), ticket: Ticket(3) };
+    let mut messages = vec![commit(1), abort, confirm];
+    messages.extend(
+        [(4, "a"), (5, "b"), (6, "c")].map(|(ticket, key)| prepare(ticket, Execution::TwoPhase, put(key, "younger"))),
+    );
+    running.tell_all(messages).await;
+    let mut prepared = Vec::new();
+    while prepared.len() < 3 {
+        if let ToCoordinator::Vote { tx, vote, .. } = running.answer().await {
+            assert!(matches!(vote, Vote::Prepared { .. }), "{tx} need not give way to who has left: {vote:?}");
+            prepared.push(tx);
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]
