@@ -77,9 +77,33 @@ pub trait ResourceManager: Send + Sync + 'static {
         cancelled: CancellationToken,
     ) -> impl Future<Output = Result<Vote, ResourceError>> + Send;
 
+    /// Prepares branches that came together, each as [`prepare`](Self::prepare) does: for a resource to which many at once
+    /// are cheaper than each by itself. Each future tells the votes of some of the branches, all of them together tell
+    /// all; what keeps one branch waiting keeps no other. Who has to wait for locks asks for a token. An error of a
+    /// future stops the process: what is not available is a refusal here.
+    fn prepare_all(
+        self: &Arc<Self>,
+        calls: Vec<(BranchId, Prepare)>,
+        cancellations: &mut Cancellations,
+    ) -> Vec<Preparing>
+    where
+        Self: Sized,
+    {
+        prepare_each(self, calls, cancellations)
+    }
+
     /// Commits a prepared branch: its work becomes visible, what it came to is stored (both in one forced write), its
     /// locks are freed. May be repeated; the caller has checked that the branch was prepared here.
     fn commit(&self, branch: BranchId) -> impl Future<Output = Result<(), ResourceError>> + Send;
+
+    /// Commits branches that came together, each as [`commit`](Self::commit) does. Each future commits the branches
+    /// beside it, all or none; if they cannot be committed now, the server commits them one by one.
+    fn commit_all(self: &Arc<Self>, branches: Vec<BranchId>) -> Vec<Committing>
+    where
+        Self: Sized,
+    {
+        commit_each(self, branches)
+    }
 
     /// Undoes a branch, prepared or read-only, and frees its locks. Need not be forced: an abort that a crash forgets is
     /// presumed again on inquiry. May be repeated, and be for a branch that is not known.
@@ -111,30 +135,6 @@ pub trait ResourceManager: Send + Sync + 'static {
         coordinator: CoordinatorId,
         fence: Ticket,
     ) -> impl Future<Output = Result<(), ResourceError>> + Send;
-
-    /// Prepares branches that came together, each as [`prepare`](Self::prepare) does: for a resource to which many at once
-    /// are cheaper than each by itself. Each future tells the votes of some of the branches, all of them together tell
-    /// all; what keeps one branch waiting keeps no other. Who has to wait for locks asks for a token. An error of a
-    /// future stops the process: what is not available is a refusal here.
-    fn prepare_all(
-        self: &Arc<Self>,
-        calls: Vec<(BranchId, Prepare)>,
-        cancellations: &mut Cancellations,
-    ) -> Vec<Preparing>
-    where
-        Self: Sized,
-    {
-        prepare_each(self, calls, cancellations)
-    }
-
-    /// Commits branches that came together, each as [`commit`](Self::commit) does. Each future commits the branches
-    /// beside it, all or none; if they cannot be committed now, the server commits them one by one.
-    fn commit_all(self: &Arc<Self>, branches: Vec<BranchId>) -> Vec<Committing>
-    where
-        Self: Sized,
-    {
-        commit_each(self, branches)
-    }
 
     /// A step's action: waits for the locks, checks, does the work, and stores with it that it is in effect
     /// ([`StepState::Acted`]), its result and which semantic locks it leaves, all in one forced write. The locks are free
