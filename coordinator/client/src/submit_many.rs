@@ -3,7 +3,9 @@
 //! A task takes transactions from the application while there is room, drains whatever is waiting into one batch, and
 //! hands out answers in the order they come. When the stream breaks, it makes another and submits again, under the same
 //! ids, whatever has no answer yet. Every transaction taken is answered exactly once, at the latest when its deadline
-//! passes. An application that does not read its answers stops the whole; dropping the answers ends it.
+//! passes. What is refused for want of room comes back later, and meanwhile fewer are sent. An application that does not read its answers stops the whole; dropping the answers ends it.
+
+mod window;
 
 use crate::client::{Client, coordinator};
 use crate::connection::Connection;
@@ -25,6 +27,7 @@ use tonic::{Code, Status, Streaming};
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::v1::{self, sequenced_response};
 use undoubt_vocabulary::TxId;
+use window::Window;
 
 /// Larger batches gain nothing, and would hold back the answers behind them.
 const MAX_BATCH_TRANSACTIONS: usize = 128;
@@ -57,6 +60,9 @@ impl Client {
             in_flight: BTreeMap::new(),
             queue: BTreeSet::new(),
             resting: BTreeSet::new(),
+            sent: 0,
+            window: Window::new(self.connection.options.max_in_flight_transactions),
+            try_more_at: None,
             next_sequence: 0,
             backoff: Backoff::new(&self.connection.options, "stream"),
         };
@@ -75,6 +81,11 @@ struct Pipeline {
     queue: BTreeSet<u64>,
     /// Those that were told to come back later.
     resting: BTreeSet<(Instant, u64)>,
+    /// How many of those under way are with the coordinator, and how many may be.
+    sent: usize,
+    window: Window,
+    /// When a few more are tried, should none be answered until then.
+    try_more_at: Option<Instant>,
     next_sequence: u64,
     backoff: Backoff,
 }
@@ -159,8 +170,10 @@ impl Pipeline {
             let (deadline, wake) = (self.first_deadline(), self.resting.first().map(|(when, _)| *when));
             let room = self.in_flight.len() < self.connection.options.max_in_flight_transactions.max(1);
             let may_take = room && !self.transactions.is_done();
+            let held_back = !self.queue.is_empty() && self.window.room(self.sent) == 0;
+            let try_more_at = self.try_more_at.filter(|_| held_back && !self.window.is_wide_open());
             // Once closed, the responses end too, and say why.
-            let may_send = !self.queue.is_empty() && !link.batches.is_closed();
+            let may_send = !self.queue.is_empty() && self.window.room(self.sent) > 0 && !link.batches.is_closed();
             // What is ready is taken before it is sent, so that a batch holds all that is there, and sent before more
             // answers are read, so that the coordinator does not run dry. Neither can starve the answers: both end
             // when there is no more room.
@@ -169,6 +182,7 @@ impl Pipeline {
                 () = self.answers.closed() => return Ended::Done,
                 () = at(deadline) => self.expire().await,
                 () = at(wake) => self.wake(),
+                () = at(try_more_at) => self.try_more(),
                 transaction = self.transactions.next(), if may_take => if let Some(transaction) = transaction {
                     self.take(transaction).await;
                     self.take_ready().await;
@@ -215,10 +229,11 @@ impl Pipeline {
 
     fn next_batch(&mut self) -> v1::SubmitBatch {
         let (mut requests, mut bytes) = (Vec::new(), 0);
-        while requests.len() < MAX_BATCH_TRANSACTIONS && bytes < MAX_BATCH_BYTES {
+        let most = MAX_BATCH_TRANSACTIONS.min(self.window.room(self.sent));
+        while requests.len() < most && bytes < MAX_BATCH_BYTES {
             let Some(sequence) = self.queue.pop_first() else { break };
             let Some(waiting) = self.in_flight.get_mut(&sequence) else { continue };
-            waiting.sent = true;
+            self.sent += usize::from(!std::mem::replace(&mut waiting.sent, true));
             bytes += waiting.request.encoded_len();
             requests.push(v1::SequencedRequest { sequence, request: Some(waiting.request.clone()) });
         }
@@ -232,6 +247,7 @@ impl Pipeline {
             let tx = waiting.tx.clone();
             match result {
                 Some(sequenced_response::Result::Outcome(outcome)) => {
+                    self.window.answered();
                     let answer = known(Some(outcome)).and_then(TryInto::try_into);
                     self.answer(sequence, answer.map_err(|cause| SubmitError::Malformed { tx, cause })).await;
                 }
@@ -250,10 +266,14 @@ impl Pipeline {
             Verdict::Final => self.answer(sequence, Err(SubmitError::answered(tx, &status))).await,
             Verdict::Again { after, maybe_received } => {
                 let Some(waiting) = self.in_flight.get_mut(&sequence) else { return };
-                waiting.sent = false;
+                self.sent -= usize::from(std::mem::take(&mut waiting.sent));
                 waiting.unclear |= maybe_received;
                 waiting.cause = explain(&status).into();
                 let pause = waiting.backoff.pause(after);
+                if !maybe_received {
+                    self.window.refused(self.sent);
+                    self.try_more_at = Instant::now().checked_add(pause);
+                }
                 match Instant::now().checked_add(pause) {
                     Some(when) if when < self.connection.options.deadline_from(waiting.taken_at) => {
                         self.resting.insert((when, sequence));
@@ -273,6 +293,11 @@ impl Pipeline {
             self.resting.pop_first();
             self.queue.insert(sequence);
         }
+    }
+
+    fn try_more(&mut self) {
+        self.window.try_more(self.sent);
+        self.try_more_at = Instant::now().checked_add(self.connection.options.max_backoff);
     }
 
     fn first_deadline(&self) -> Option<Instant> {
@@ -315,6 +340,7 @@ impl Pipeline {
                     waiting.unclear |= std::mem::take(&mut waiting.sent);
                     waiting.cause = explain(status).into();
                 }
+                self.sent = 0;
                 self.backoff.pause(after)
             }
         }
@@ -322,6 +348,7 @@ impl Pipeline {
 
     async fn answer(&mut self, sequence: u64, result: Result<Answer, SubmitError>) {
         let Some(done) = self.in_flight.remove(&sequence) else { return };
+        self.sent -= usize::from(done.sent);
         self.hand_out(Submitted { sequence, tx: done.tx, result, took: done.taken_at.elapsed() }).await;
     }
 

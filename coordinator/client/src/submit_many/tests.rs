@@ -50,6 +50,24 @@ async fn one_that_is_turned_away_comes_back_after_the_hint_and_holds_up_nobody()
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_there_is_no_room_the_others_do_not_knock() {
+    let began = Instant::now();
+    let no_room_at_first = move |_, sequence| match sequence {
+        0..=3 => Reply::Silence,
+        _ if began.elapsed() < Duration::from_secs(1) => Reply::Busy(10),
+        _ => Reply::Commit,
+    };
+    let server = TestServer::many(no_room_at_first);
+    let options = ClientOptions { deadline: Duration::from_secs(30), ..quick() };
+    let submitting = server.client(options).submit_many(stream::iter(transactions(104)));
+    let submitted: Vec<Submitted> = submitting.take(100).collect().await;
+    assert_eq!(sequences(&submitted), (4..104).collect::<Vec<_>>());
+    let requests = server.requests().len();
+    // Each once in vain in the first batch, and once to be committed; now and then one that looks whether there is room.
+    assert!(requests < 300, "{requests} requests for 100 transactions");
+}
+
+#[tokio::test(start_paused = true)]
 async fn silence_ends_at_each_ones_deadline_with_an_unknown_outcome() {
     let server = TestServer::many(|_, _| Reply::Silence);
     let submitted = submit(&server, quick(), transactions(3)).await;
