@@ -84,7 +84,7 @@ struct Pipeline {
     /// How many of those under way are with the coordinator, and how many may be.
     sent: usize,
     window: Window,
-    /// When a few more are tried, should none be answered until then.
+    /// When one more is tried, should none be answered until then.
     try_more_at: Option<Instant>,
     next_sequence: u64,
     backoff: Backoff,

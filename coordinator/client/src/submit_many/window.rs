@@ -47,12 +47,9 @@ impl Window {
         }
     }
 
-    /// Nothing was refused for a while, and what is there may stay for long: a few more may be tried.
+    /// Nothing was refused for a while, and what is there may stay for long: one more may be tried.
     pub(super) fn try_more(&mut self, sent: usize) {
-        if self.room(sent) == 0 {
-            self.size = sent.min(self.max);
-            self.open();
-        }
+        self.size = self.size.max(sent + 1).min(self.max);
     }
 
     pub(super) fn is_wide_open(&self) -> bool {
@@ -85,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_answered_a_few_more_are_tried_now_and_then() {
+    fn where_nothing_is_answered_one_more_is_tried_now_and_then() {
         let mut window = Window::new(100);
         window.refused(10);
         assert!(!window.is_wide_open());
