@@ -3,7 +3,8 @@
 //! A task takes transactions from the application while there is room, drains whatever is waiting into one batch, and
 //! hands out answers in the order they come. When the stream breaks, it makes another and submits again, under the same
 //! ids, whatever has no answer yet. Every transaction taken is answered exactly once, at the latest when its deadline
-//! passes. What is refused for want of room comes back later, and meanwhile fewer are sent. An application that does not read its answers stops the whole; dropping the answers ends it.
+//! passes. What is refused for want of room comes back later, and meanwhile fewer are sent. An application that does not
+//! read its answers stops the whole; dropping the answers ends it.
 
 mod window;
 
@@ -170,10 +171,11 @@ impl Pipeline {
             let (deadline, wake) = (self.first_deadline(), self.resting.first().map(|(when, _)| *when));
             let room = self.in_flight.len() < self.connection.options.max_in_flight_transactions.max(1);
             let may_take = room && !self.transactions.is_done();
-            let held_back = !self.queue.is_empty() && self.window.room(self.sent) == 0;
-            let try_more_at = self.try_more_at.filter(|_| held_back && !self.window.is_wide_open());
+            let held_back = self.window.room(self.sent) == 0;
+            let (something_to_send, may_open) = (!self.queue.is_empty(), !self.window.is_wide_open());
+            let try_more_at = self.try_more_at.filter(|_| something_to_send && held_back && may_open);
             // Once closed, the responses end too, and say why.
-            let may_send = !self.queue.is_empty() && self.window.room(self.sent) > 0 && !link.batches.is_closed();
+            let may_send = something_to_send && !held_back && !link.batches.is_closed();
             // What is ready is taken before it is sent, so that a batch holds all that is there, and sent before more
             // answers are read, so that the coordinator does not run dry. Neither can starve the answers: both end
             // when there is no more room.
@@ -269,12 +271,12 @@ impl Pipeline {
                 self.sent -= usize::from(std::mem::take(&mut waiting.sent));
                 waiting.unclear |= maybe_received;
                 waiting.cause = explain(&status).into();
-                let pause = waiting.backoff.pause(after);
+                let again_at = Instant::now().checked_add(waiting.backoff.pause(after));
                 if !maybe_received {
                     self.window.refused(self.sent);
-                    self.try_more_at = Instant::now().checked_add(pause);
+                    self.try_more_at = again_at;
                 }
-                match Instant::now().checked_add(pause) {
+                match again_at {
                     Some(when) if when < self.connection.options.deadline_from(waiting.taken_at) => {
                         self.resting.insert((when, sequence));
                     }
