@@ -48,6 +48,9 @@ use undoubt_vocabulary::{
 
 pub use schema::{FAMILIES, META};
 
+/// Branches that share a write are written once they have this many bytes of keys and values; what is left makes the next.
+const MAX_GROUP_BYTES: usize = 1 << 20;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyValueOptions {
     /// With less room than this on the device, in bytes, work that writes is refused, so that what is prepared can still

@@ -2,7 +2,7 @@
 
 use super::subject::{Attempt, Subject, assert_refused, attempt, call, done};
 use super::{PATIENCE, World};
-use crate::resource::{BranchId, Cancellations, ResourceError, ResourceManager, Votes};
+use crate::resource::{BranchId, Cancellations, Preparing, ResourceError, ResourceManager, Votes};
 use bytes::Bytes;
 use futures::future::join_all;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -104,12 +104,12 @@ fn preparing<W: World>(
     subject: &Subject<'_, W>,
     calls: &[(Attempt, Bytes)],
     cancellations: &mut Cancellations,
-) -> FuturesUnordered<crate::resource::Preparing> {
+) -> FuturesUnordered<Preparing> {
     let calls = calls.iter().map(|(attempt, work)| call(Execution::TwoPhase, NO_END, attempt, work.clone()));
     subject.resource.prepare_all(calls.collect(), cancellations).into_iter().collect()
 }
 
-async fn votes(preparing: FuturesUnordered<crate::resource::Preparing>) -> BTreeMap<BranchId, Vote> {
+async fn votes(preparing: FuturesUnordered<Preparing>) -> BTreeMap<BranchId, Vote> {
     let told = async { Ok(preparing.collect::<Vec<Result<Votes, ResourceError>>>().await) };
     let told = done("prepare", told).await;
     told.into_iter().flat_map(|votes| votes.expect("it works")).collect()

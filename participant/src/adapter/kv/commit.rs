@@ -1,15 +1,12 @@
 //! A prepared branch's work comes into effect.
 
-use super::{KeyValue, Stage, record};
+use super::{KeyValue, MAX_GROUP_BYTES, Stage, record};
 use crate::resource::{BranchId, Committing};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use std::sync::Arc;
 use undoubt_platform::{Batch, Durability};
 use undoubt_vocabulary::BranchOutcome;
-
-/// A group is written once it has this many bytes of keys and values; what is left makes the next.
-const MAX_GROUP_BYTES: usize = 1 << 20;
 
 /// Branches that share a write.
 #[derive(Default)]

@@ -3,7 +3,7 @@
 use super::attempt::{Declined, evaluate, refuse_without_room};
 use super::locks::over;
 use super::work::{self, Place, Work};
-use super::{Branch, KeyValue, Stage, pending, record};
+use super::{Branch, KeyValue, MAX_GROUP_BYTES, Stage, pending, record};
 use crate::resource::{BranchId, Cancellations, Preparing, ResourceError, Votes};
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -18,9 +18,6 @@ use undoubt_platform::{Batch, Durability};
 use undoubt_proto::record::{PreparedBranch, Write};
 use undoubt_vocabulary::{BranchOutcome, Execution, Prepare, Refusal, RefusalCode, Vote};
 
-/// A group is written once it has this many bytes of keys and values; what is left makes the next.
-const MAX_GROUP_BYTES: usize = 1 << 20;
-
 /// One branch by itself. By reference all the way: many branches may wait at a time, each with what is kept for it.
 pub(super) async fn prepare(
     kv: &KeyValue,
@@ -32,7 +29,7 @@ pub(super) async fn prepare(
         return Ok(Vote::Refused(over(&id.tx)));
     }
     match begin(kv, id, prepare) {
-        Ok((begun, granted)) => go_on(kv, id, prepare, begun, granted, cancelled).await,
+        Ok(begun) => go_on(kv, id, prepare, begun, cancelled).await,
         Err(declined) => declined.vote(),
     }
 }
@@ -53,22 +50,22 @@ pub(super) fn prepare_all(
             continue;
         }
         let added = match begin(kv, &id, &prepare) {
-            Ok((begun, None)) => group.add(kv, &id, &prepare, begun),
-            Ok((begun, Some(granted))) => {
+            Ok(begun) if begun.granted.is_some() => {
                 let (kv, cancelled) = (kv.clone(), cancellations.token(&id));
                 let call = async move {
-                    let vote = go_on(&kv, &id, &prepare, begun, Some(granted), &cancelled).await?;
+                    let vote = go_on(&kv, &id, &prepare, begun, &cancelled).await?;
                     Ok(vec![(id, vote)])
                 };
                 futures.push(call.boxed());
                 continue;
             }
+            Ok(begun) => group.add(kv, &id, &prepare, begun),
             Err(declined) => Err(declined),
         };
-        match added.map_err(Declined::vote) {
+        match added {
             Ok(()) => {}
-            Err(Ok(vote)) => refused.push((id, vote)),
-            Err(Err(error)) => futures.push(ready(Err(error)).boxed()),
+            Err(Declined::Refused(refusal)) => refused.push((id, Vote::Refused(refusal))),
+            Err(Declined::Failed(error)) => futures.push(ready(Err(error)).boxed()),
         }
         if group.batch.payload_bytes() >= MAX_GROUP_BYTES {
             futures.push(std::mem::take(&mut group).write(kv));
@@ -87,10 +84,12 @@ pub(super) fn prepare_all(
 struct Begun {
     work: Work,
     wanted: BTreeMap<Bytes, Mode>,
+    /// What to wait for, where they were not granted at once.
+    granted: Option<oneshot::Receiver<()>>,
 }
 
-/// Reads the work and asks for its locks. With what to wait for, where they are not granted at once.
-fn begin(kv: &KeyValue, id: &BranchId, prepare: &Prepare) -> Result<(Begun, Option<oneshot::Receiver<()>>), Declined> {
+/// Reads the work and asks for its locks.
+fn begin(kv: &KeyValue, id: &BranchId, prepare: &Prepare) -> Result<Begun, Declined> {
     let work = work::decode(prepare.work.clone(), Place::Branch)?;
     let wanted = work.locks();
     if wanted.values().any(|mode| *mode == Mode::Exclusive) {
@@ -98,7 +97,7 @@ fn begin(kv: &KeyValue, id: &BranchId, prepare: &Prepare) -> Result<(Begun, Opti
     }
     let age = Age { begun_at: prepare.begun_at, tx: id.tx.clone() };
     let granted = kv.locks.ask(&age, &wanted)?;
-    Ok((Begun { work, wanted }, granted))
+    Ok(Begun { work, wanted, granted })
 }
 
 /// Waits for its locks if it has to, and writes its vote.
@@ -106,11 +105,10 @@ async fn go_on(
     kv: &KeyValue,
     id: &BranchId,
     prepare: &Prepare,
-    begun: Begun,
-    granted: Option<oneshot::Receiver<()>>,
+    mut begun: Begun,
     cancelled: &CancellationToken,
 ) -> Result<Vote, ResourceError> {
-    if let Some(granted) = granted {
+    if let Some(granted) = begun.granted.take() {
         // Only those who wait take room for it.
         let granted = Box::pin(kv.locks.wait(&id.tx, granted, prepare.timeout, cancelled)).await;
         if let Err(refusal) = granted {
@@ -121,11 +119,7 @@ async fn go_on(
     if let Err(declined) = group.add(kv, id, prepare, begun) {
         return declined.vote();
     }
-    let Group { batch, mut branches } = group;
-    if !batch.is_empty() {
-        let written = kv.write(batch, Durability::Forced).await;
-        refuse_if_not_written(&mut branches, written)?;
-    }
+    let branches = group.written(kv).await?;
     let (_, vote) = settle(kv, branches).pop().expect("it has one branch");
     Ok(vote)
 }
@@ -139,10 +133,10 @@ struct Group {
 
 /// What a branch's work came to, once that is written.
 struct Ready {
+    id: BranchId,
     vote: Vote,
-    branch: Branch,
-    /// Until it hears the decision.
-    stays: bool,
+    /// What stays until it hears the decision; the others are over.
+    stays: Option<Branch>,
 }
 
 impl Group {
@@ -152,7 +146,7 @@ impl Group {
             pending::refuse_marked(kv, None, &begun.work.respect).and_then(|()| evaluate(kv, &begun.work.operations));
         match evaluated {
             Ok(evaluation) => {
-                self.branches.push(self::evaluated(&mut self.batch, id, prepare, evaluation, begun.wanted));
+                self.branches.push(to_be_written(&mut self.batch, id, prepare, evaluation, begun.wanted));
                 Ok(())
             }
             Err(Declined::Refused(refusal)) => {
@@ -163,23 +157,26 @@ impl Group {
         }
     }
 
-    /// Queues the write before it returns.
     fn write(self, kv: &Arc<KeyValue>) -> Preparing {
+        let (kv, written) = (kv.clone(), self.written(kv));
+        async move { Ok(settle(&kv, written.await?)) }.boxed()
+    }
+
+    /// Queues the write before it returns; what is awaited is only the answer.
+    fn written(self, kv: &KeyValue) -> impl Future<Output = Result<Vec<Ready>, ResourceError>> + use<> {
         let Group { batch, mut branches } = self;
-        if batch.is_empty() {
-            return ready(Ok(settle(kv, branches))).boxed();
-        }
-        let (kv, written) = (kv.clone(), kv.write(batch, Durability::Forced));
+        let written = (!batch.is_empty()).then(|| kv.write(batch, Durability::Forced));
         async move {
-            refuse_if_not_written(&mut branches, written.await)?;
-            Ok(settle(&kv, branches))
+            if let Some(written) = written {
+                refuse_if_not_written(&mut branches, written.await)?;
+            }
+            Ok(branches)
         }
-        .boxed()
     }
 }
 
 /// Puts into the batch what has to be written before the vote may be told.
-fn evaluated(
+fn to_be_written(
     batch: &mut Batch,
     id: &BranchId,
     prepare: &Prepare,
@@ -189,14 +186,14 @@ fn evaluated(
     let Evaluation { writes, results } = evaluation;
     let result = work::encode(results);
     let writes: Vec<Write> = writes.into_iter().map(|(key, value)| Write { key, value }).collect();
-    let (vote, stage, stays) = match (prepare.execution, writes.is_empty()) {
-        (Execution::OnePhase, true) => (Vote::ReadOnly { result }, Stage::ReadOnly, false),
+    let (vote, stage) = match (prepare.execution, writes.is_empty()) {
+        (Execution::OnePhase, true) => (Vote::ReadOnly { result }, None),
         (Execution::OnePhase, false) => {
             record::put_data(batch, &writes);
             record::put_finished(batch, id, BranchOutcome::Committed, result.clone());
-            (Vote::Committed { result }, Stage::ReadOnly, false)
+            (Vote::Committed { result }, None)
         }
-        (Execution::TwoPhase, true) => (Vote::ReadOnly { result }, Stage::ReadOnly, true),
+        (Execution::TwoPhase, true) => (Vote::ReadOnly { result }, Some(Stage::ReadOnly)),
         (Execution::TwoPhase, false) => {
             let shared = locks.into_iter().filter(|(_, mode)| *mode == Mode::Shared);
             let record = PreparedBranch {
@@ -208,10 +205,11 @@ fn evaluated(
                 result: result.clone(),
             };
             record::put_prepared(batch, &id.tx, &record);
-            (Vote::Prepared { result }, Stage::Prepared { writes: record.writes.into() }, true)
+            (Vote::Prepared { result }, Some(Stage::Prepared { writes: record.writes.into() }))
         }
     };
-    Ready { vote, branch: Branch { id: id.clone(), begun_at: prepare.begun_at, stage }, stays }
+    let stays = stage.map(|stage| Branch { id: id.clone(), begun_at: prepare.begun_at, stage });
+    Ready { id: id.clone(), vote, stays }
 }
 
 /// A write that was not applied is a refusal of all who needed it: nobody is bound yet.
@@ -225,7 +223,7 @@ fn refuse_if_not_written(branches: &mut [Ready], written: Result<(), ResourceErr
         match vote {
             Vote::Prepared { .. } | Vote::Committed { .. } => {
                 *vote = Vote::Refused(Refusal::new(RefusalCode::Unavailable, cause.clone()));
-                *stays = false;
+                *stays = None;
             }
             Vote::ReadOnly { .. } | Vote::Refused(_) => {}
         }
@@ -235,12 +233,10 @@ fn refuse_if_not_written(branches: &mut [Ready], written: Result<(), ResourceErr
 
 /// Who stays is known from now on, who is over has no locks any more.
 fn settle(kv: &KeyValue, branches: Vec<Ready>) -> Votes {
-    let settle = |Ready { vote, branch, stays }: Ready| {
-        let id = branch.id.clone();
-        if stays {
-            kv.branches().insert(id.tx.clone(), Arc::new(branch));
-        } else {
-            kv.locks.release(&id.tx);
+    let settle = |Ready { id, vote, stays }: Ready| {
+        match stays {
+            Some(branch) => drop(kv.branches().insert(id.tx.clone(), Arc::new(branch))),
+            None => kv.locks.release(&id.tx),
         }
         (id, vote)
     };
