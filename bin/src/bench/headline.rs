@@ -6,6 +6,7 @@ use super::load::{Length, Pace, Shape};
 use super::stage::{Stage, measure, names};
 use super::{Effort, Report};
 use std::time::Duration;
+use undoubt_platform::RocksStore;
 
 /// A transaction over two participants is submitted, prepared twice and committed twice.
 const CALLS: f64 = 5.0;
@@ -13,13 +14,25 @@ const CALLS: f64 = 5.0;
 /// Under way at a time, where the most is wanted.
 const IN_FLIGHT: usize = 4_096;
 
+/// There and back: submitted and answered, and twice each prepared and voted, committed and acknowledged.
+const EXCHANGES: f64 = 5.0;
+
+/// Of the decision and the end at the coordinator, of the vote and the commit at each participant.
+const RECORDS: f64 = 6.0;
+
+/// How many messages and records the floor's travel together.
+const FLOOR_BATCH: usize = 128;
+
 pub async fn headline(stage: &Stage, effort: Effort, report: &mut Report<'_>) -> anyhow::Result<()> {
     let cluster = stage.cluster(2).await?;
     let length = Length { warm_up: Duration::from_secs(1), measured: effort.measured };
-    let (mut echoes, mut rates, mut ratios, mut cpus) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let store = floor::store(stage)?;
+    let (mut echoes, mut rates, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut cpus, mut floors, mut over_floor) = (Vec::new(), Vec::new(), Vec::new());
     let mut parts = String::new();
     for _ in 0..effort.rounds {
         let echo = floor::unary(stage.echo(), 256, effort.measured).await?;
+        let floor = floor_us(stage, &store, effort.measured / 2).await?;
         let shape = Shape::new(&stage.run_name(), &names(2));
         let (measured, cpu) = measure(&cluster, &shape, Pace::Closed { in_flight: IN_FLIGHT }, length).await?;
         let all = length.warm_up + length.measured;
@@ -31,6 +44,8 @@ pub async fn headline(stage: &Stage, effort: Effort, report: &mut Report<'_>) ->
             each(cpu.load)
         );
         cpus.push(each(cpu.all()));
+        floors.push(floor);
+        over_floor.push(each(cpu.all()) / floor);
         echoes.push(echo);
         rates.push(measured.per_s());
         ratios.push(measured.per_s() / (echo / CALLS));
@@ -43,5 +58,21 @@ pub async fn headline(stage: &Stage, effort: Effort, report: &mut Report<'_>) ->
             .note("rate over (echoes at 256 in flight / 5 calls)"),
     );
     report.add(Finding::of_rounds("2pc/participants=2/cpu", cpus, "µs/tx").note(parts));
+    report.add(Finding::of_rounds("floor/2pc/participants=2/cpu", floors, "µs/tx").note(format!(
+        "{EXCHANGES} messages there and back on a stream and {RECORDS} forced records, {FLOOR_BATCH} at a time"
+    )));
+    report.add(Finding::of_rounds("2pc/participants=2/cpu-over-floor", over_floor, "x"));
     Ok(())
+}
+
+/// CPU time of the messages and records that a transaction cannot do without, at their cheapest: what two cores have to spend
+/// even if deciding, voting and locking were free.
+async fn floor_us(stage: &Stage, store: &RocksStore, measured: Duration) -> anyhow::Result<f64> {
+    let before = stage.echo_cpu()?;
+    let exchanges = floor::streamed(stage.echo(), FLOOR_BATCH, measured).await? * measured.as_secs_f64();
+    let between = stage.echo_cpu()?;
+    let records = floor::rocks_writes(store, FLOOR_BATCH, measured).await? * measured.as_secs_f64();
+    let after = stage.echo_cpu()?;
+    let us = |from: Duration, to: Duration| to.saturating_sub(from).as_secs_f64() * 1e6;
+    Ok(EXCHANGES * us(before, between) / exchanges + RECORDS * us(between, after) / records)
 }

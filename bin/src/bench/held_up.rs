@@ -13,7 +13,11 @@ use tokio::time::Instant;
 use undoubt_client::kv::KvWork;
 use undoubt_client::{Client, ClientOptions, ParticipantClient, Transaction};
 
-const SLOW_BY: Duration = Duration::from_millis(100);
+/// How long a slow participant takes for each answer.
+const SLOW_BY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
+
+/// Transactions that wait for the slow participant at a time.
+const HINDERED: usize = 64;
 
 /// Unfinished transactions that a start has to deal with.
 const UNFINISHED: [usize; 3] = [1_000, 10_000, 100_000];
@@ -26,29 +30,35 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Transactions that do not involve the slow participant keep their rate.
 pub async fn slow(stage: &Stage, effort: Effort, report: &mut Report<'_>) -> anyhow::Result<()> {
-    let slow = StandIn::start("slow", Manner { delay: SLOW_BY, votes: true, acknowledges: true }).await?;
+    let slow = StandIn::start("slow", Manner::default()).await?;
     let cluster = stage.cluster_of(with_stand_in(&slow, Vec::new())).await?;
     let coordinator = cluster.url(Who::Coordinator)?;
     let length = Length { warm_up: Duration::from_millis(500), measured: effort.measured };
-    let fast = || Shape::new(&stage.run_name(), &names(2));
     let pace = Pace::Closed { in_flight: 256 };
-    let mut shares = Vec::new();
-    for _ in 0..effort.rounds {
-        let alone = load::run(&coordinator, &fast(), pace, length).await?;
-        let with_slow = ["bank-1".to_owned(), "slow".to_owned()];
-        let (hindered, fast) = (Shape::new(&stage.run_name(), &with_slow), fast());
-        let (beside, held) = tokio::try_join!(
-            load::run(&coordinator, &fast, pace, length),
-            load::run(&coordinator, &hindered, Pace::Closed { in_flight: 64 }, length),
-        )?;
-        ensure!(held.committed > 0, "nothing came through the slow participant");
-        shares.push(beside.per_s() / alone.per_s());
+    let fast = || Shape::new(&stage.run_name(), &names(2));
+    for delay in SLOW_BY {
+        slow.now(Manner { delay, votes: true, acknowledges: true });
+        let mut shares = Vec::new();
+        for _ in 0..effort.rounds {
+            let alone = load::run(&coordinator, &fast(), pace, length).await?;
+            let with_slow = ["bank-1".to_owned(), "slow".to_owned()];
+            let (hindered, fast) = (Shape::new(&stage.run_name(), &with_slow), fast());
+            let (beside, held) = tokio::try_join!(
+                load::run(&coordinator, &fast, pace, length),
+                load::run(&coordinator, &hindered, Pace::Closed { in_flight: HINDERED }, length),
+            )?;
+            ensure!(held.committed > 0, "nothing came through the slow participant");
+            shares.push(beside.per_s() / alone.per_s());
+        }
+        let delay_ms = delay.as_millis();
+        report.add(
+            Finding::of_rounds(format!("2pc/slow-participant={delay_ms}ms/others-keep"), shares, "of their rate")
+                .goal(Goal::AtLeast(0.9))
+                .note(format!(
+                    "{HINDERED} more transactions wait {delay_ms} ms for every answer of a third participant"
+                )),
+        );
     }
-    report.add(
-        Finding::of_rounds("2pc/slow-participant/others-keep", shares, "of their rate").goal(Goal::AtLeast(0.9)).note(
-            format!("64 more transactions wait {} ms for every answer of a third participant", SLOW_BY.as_millis()),
-        ),
-    );
     Ok(())
 }
 

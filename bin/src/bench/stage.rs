@@ -22,7 +22,7 @@ pub struct Stage {
     folder: TempDir,
     programs: Programs,
     echo: Channel,
-    _echo: Child,
+    echo_process: Child,
     runs: AtomicU64,
 }
 
@@ -49,7 +49,7 @@ impl Stage {
         let output = child.stdout.take().context("the echo has no output")?;
         let address = BufReader::new(output).lines().next_line().await?.context("the echo told no address")?;
         let echo = super::floor::connect(&format!("http://{address}")).await?;
-        Ok(Stage { folder, programs, echo, _echo: child, runs: AtomicU64::new(0) })
+        Ok(Stage { folder, programs, echo, echo_process: child, runs: AtomicU64::new(0) })
     }
 
     pub fn folder(&self) -> &Path {
@@ -58,6 +58,12 @@ impl Stage {
 
     pub fn echo(&self) -> &Channel {
         &self.echo
+    }
+
+    /// CPU time so far of this process and the echo's.
+    pub fn echo_cpu(&self) -> anyhow::Result<Duration> {
+        let echo = self.echo_process.id().context("the echo has ended")?;
+        Ok(usage::of(None)?.cpu + usage::of(Some(echo))?.cpu)
     }
 
     /// A name for ids and keys that no other run of this stage has.
