@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tonic_health::ServingStatus;
 use undoubt_platform::dial::Dial;
-use undoubt_platform::identity::{establish, next_epoch};
+use undoubt_platform::identity::{establish, next_epoch, note_superseded};
 use undoubt_platform::server::{Incoming, Keeping, Offer, ReflectionError, ServerError, serve};
 use undoubt_platform::{Clock, CrashPoints, IdentityError, Kind, Random, Store, StoreError};
 use undoubt_proto::v1::coordinator_server::CoordinatorServer;
@@ -106,7 +106,7 @@ pub async fn run(
         config.participants.iter().map(|participant| participant.name.parse()).collect::<Result<_, _>>()?;
 
     let (drained, mut is_drained) = watch::channel(false);
-    let log = Log::new(store);
+    let log = Log::new(store.clone());
     let parts = Parts {
         config: config.clone(),
         clock: clock.clone(),
@@ -168,7 +168,11 @@ pub async fn run(
         ended = &mut engine => return engine_result(ended),
         served = &mut server => served?,
         // Clients are cut off at once, so that they look for whoever is the coordinator now.
-        superseded = superseded(&mut sessions) => return Err(superseded.into()),
+        superseded = superseded(&mut sessions) => {
+            // No later start from this folder may count up to what participants know.
+            note_superseded(store.as_ref(), META, superseded.known.0.into()).await?;
+            return Err(superseded.into());
+        }
         () = draining => {}
     }
     stop.send_replace(true);

@@ -6,6 +6,7 @@
 
 mod calls;
 mod commands;
+mod in_turn;
 mod steps;
 
 use crate::config::Config;
@@ -14,6 +15,7 @@ use calls::Done;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
+use in_turn::InTurn;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +52,7 @@ pub(crate) struct Engine<R> {
     /// What this round has to commit.
     committing: Vec<BranchId>,
     actions: BTreeMap<StepId, CancellationToken>,
+    in_turn: InTurn,
     /// Bounded by the number of open branches: each has at most one message under way, and one inquiry a sweep.
     sessions: BTreeMap<Session, mpsc::UnboundedSender<Outgoing>>,
     operators: BTreeMap<Operator, oneshot::Sender<Answer>>,
@@ -81,6 +84,7 @@ impl<R: ResourceManager> Engine<R> {
             preparing: Vec::new(),
             committing: Vec::new(),
             actions: BTreeMap::new(),
+            in_turn: InTurn::default(),
             sessions: BTreeMap::new(),
             operators: BTreeMap::new(),
             next_operator: 0,
@@ -127,11 +131,14 @@ impl<R: ResourceManager> Engine<R> {
                 self.collect();
             }
         }
-        // What the resource manager has begun it may finish; nobody is told any more.
+        // What the resource manager has begun it may finish, and so may what takes turns; nobody else is told any more.
         self.cancellations.cancel_all();
         self.actions.values().for_each(CancellationToken::cancel);
         while let Some(done) = self.calls.next().await {
-            done?;
+            let done = done?;
+            if let Done::InTurn { .. } = done {
+                self.done(done);
+            }
         }
         Ok(())
     }
@@ -156,6 +163,7 @@ impl<R: ResourceManager> Engine<R> {
     }
 
     fn carry_out(&mut self, effect: Effect) {
+        let Some(effect) = self.in_turn.pass(effect) else { return };
         match effect {
             Effect::Welcome { session } => self.out(session, Outgoing::Welcome),
             Effect::Send { session, message } => self.out(session, Outgoing::Message(message)),
@@ -182,7 +190,7 @@ impl<R: ResourceManager> Engine<R> {
             Effect::Release { branch } => self.release(branch),
             Effect::Resolve { branch, heuristic } => self.resolve(branch, heuristic),
             Effect::NoteDecision { branch, heuristic } => self.note_decision(branch, heuristic),
-            Effect::ForgetHeuristic { branch } => self.forget_heuristic(branch),
+            Effect::ForgetHeuristic { branch, operator } => self.forget_heuristic(branch, operator),
             Effect::RunAction { step, run } => self.act(step, run),
             Effect::CancelAction { step } => {
                 if let Some(token) = self.actions.get(&step) {

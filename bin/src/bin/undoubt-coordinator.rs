@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use undoubt::process::{Ran, ServerArgs, Shutdown, connections, run_with_room};
 use undoubt::settings;
-use undoubt_coordinator::{Config, Environment, RunError, TcpConnect, log, run};
+use undoubt_coordinator::{Config, Environment, TcpConnect, log, run};
 use undoubt_platform::dial::TcpDial;
 use undoubt_platform::{OsRandom, Random, RocksOptions, RocksStore, StoreError, SystemClock};
 use undoubt_vocabulary::seed_digests;
@@ -76,12 +76,6 @@ async fn main() -> anyhow::Result<()> {
         match run(config.clone(), environment, shutdown.clone().asked()).await {
             Ok(()) => Ok(Ran::Ended),
             Err(error) if error.is_disk_full() => Ok(Ran::DiskFull(error.into())),
-            Err(RunError::Superseded(why)) => {
-                // Whoever restarts what has ended would do so, and each start counts an epoch: soon it would be believed.
-                tracing::error!(%why, "this coordinator serves nothing any more, and waits to be stopped");
-                shutdown.clone().asked().await;
-                Err(why.into())
-            }
             Err(error) => Err(error.into()),
         }
     })

@@ -57,9 +57,10 @@ pub enum Effect {
         branch: BranchId,
         heuristic: Heuristic,
     },
-    /// Not answered.
+    /// Answered with [`crate::Input::Forgotten`].
     ForgetHeuristic {
         branch: BranchId,
+        operator: Operator,
     },
     /// Do the action and store its barrier; answered with [`crate::Input::ActionRan`].
     RunAction {

@@ -86,6 +86,10 @@ pub enum Input {
     Resolved {
         branch: BranchId,
     },
+    /// The operator's decision is forgotten, durably.
+    Forgotten {
+        operator: Operator,
+    },
     /// The action is in effect with its barrier, durably, or was refused.
     ActionRan {
         step: StepId,

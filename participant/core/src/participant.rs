@@ -8,7 +8,7 @@ mod steps;
 
 use crate::branch::{Branch, BranchView, Finished, State};
 use crate::branch_id::BranchId;
-use crate::effect::{Effect, SessionRefused};
+use crate::effect::{Answer, Effect, SessionRefused};
 use crate::input::{Input, Recovered, Session};
 use crate::saga::Sagas;
 use std::collections::BTreeMap;
@@ -75,6 +75,7 @@ impl Participant {
             Input::Committed { branch } => self.committed(&branch, effects),
             Input::Aborted { branch } => self.aborted(&branch, effects),
             Input::Resolved { branch } => self.resolved(&branch, effects),
+            Input::Forgotten { operator } => effects.push(Effect::Answer { operator, answer: Answer::Forgotten }),
             Input::ActionRan { step, outcome } => self.action_ran(step, outcome, effects),
             Input::CompensationRan { step, outcome } => self.compensation_ran(step, outcome, effects),
             Input::EmptyStored { step } => self.empty_stored(step, effects),

@@ -139,6 +139,7 @@ fn a_heuristic_outcome_is_compared_with_the_decision_and_reported() {
     script.hear(2, ToParticipant::Noted { tx: tx("T1"), ticket: t });
     script.sweep();
     script.tell("operator 1 forgets T1", Input::Forget { tx: tx("T1"), operator: Operator(1) });
+    script.tell("T1 is forgotten, durably", Input::Forgotten { operator: Operator(1) });
     check("heuristic", &script.text);
 }
 

@@ -10,16 +10,24 @@ use futures::FutureExt as _;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
-use undoubt_participant_core::{BranchId, Input, Session, StepId};
+use undoubt_participant_core::{BranchId, Input, Operator, Session, StepId};
 use undoubt_platform::Random;
-use undoubt_vocabulary::{CoordinatorId, Epoch, Execution, Refusal, RefusalCode, StepOutcome, Vote};
+use undoubt_vocabulary::{CoordinatorId, Epoch, Execution, Refusal, RefusalCode, StepOutcome, TxId, Vote};
 
 /// What a finished call means to the core.
 pub(super) enum Done {
     Executed(Votes),
     Committed(Vec<BranchId>),
-    Acted { step: StepId, outcome: StepOutcome },
+    Acted {
+        step: StepId,
+        outcome: StepOutcome,
+    },
     Input(Input),
+    /// What comes next for the transaction may go on.
+    InTurn {
+        tx: TxId,
+        input: Option<Input>,
+    },
     Nothing,
 }
 
@@ -68,6 +76,10 @@ impl<R: ResourceManager> Engine<R> {
                 self.put(Input::ActionRan { step, outcome });
             }
             Done::Input(input) => self.put(input),
+            Done::InTurn { tx, input } => {
+                self.in_turn.end(&tx).into_iter().for_each(|effect| self.carry_out(effect));
+                input.into_iter().for_each(|input| self.put(input));
+            }
             Done::Nothing => {}
         }
     }
@@ -131,10 +143,11 @@ impl<R: ResourceManager> Engine<R> {
     }
 
     pub(super) fn release(&mut self, branch: BranchId) {
+        self.in_turn.begin(branch.tx.clone());
         let resource = self.resource.clone();
         self.call(move |patience| async move {
             patience.until_done(|| resource.release(branch.clone())).await?;
-            Ok(Done::Nothing)
+            Ok(Done::InTurn { tx: branch.tx, input: None })
         });
     }
 
@@ -155,18 +168,20 @@ impl<R: ResourceManager> Engine<R> {
     }
 
     pub(super) fn note_decision(&mut self, branch: BranchId, heuristic: Heuristic) {
+        self.in_turn.begin(branch.tx.clone());
         let resource = self.resource.clone();
         self.call(move |patience| async move {
             patience.until_done(|| resource.note_decision(branch.clone(), heuristic.clone())).await?;
-            Ok(Done::Nothing)
+            Ok(Done::InTurn { tx: branch.tx, input: None })
         });
     }
 
-    pub(super) fn forget_heuristic(&mut self, branch: BranchId) {
+    pub(super) fn forget_heuristic(&mut self, branch: BranchId, operator: Operator) {
+        self.in_turn.begin(branch.tx.clone());
         let resource = self.resource.clone();
         self.call(move |patience| async move {
             patience.until_done(|| resource.forget_heuristic(branch.clone())).await?;
-            Ok(Done::Nothing)
+            Ok(Done::InTurn { tx: branch.tx, input: Some(Input::Forgotten { operator }) })
         });
     }
 

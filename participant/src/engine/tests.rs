@@ -20,6 +20,7 @@ struct Running {
     engine: Handle,
     outgoing: mpsc::UnboundedReceiver<Outgoing>,
     points: Arc<Mutex<Vec<&'static str>>>,
+    ended: tokio::task::JoinHandle<Result<(), ResourceError>>,
 }
 
 impl Running {
@@ -29,12 +30,12 @@ impl Running {
         let crash = CrashPoints::observed_by(Arc::new(move |point| seen.lock().unwrap().push(point)));
         let (config, random) = (Arc::new(Config::default()), Arc::new(SeededRandom::new(1)));
         let (engine, handle) = Engine::recover(Arc::new(resource), config, random, crash).await.unwrap();
-        tokio::spawn(engine.run());
+        let ended = tokio::spawn(engine.run());
         let (out, mut outgoing) = mpsc::unbounded_channel();
         let (session, coordinator, epoch) = (SESSION, COORDINATOR, Epoch(1));
         handle.tell(Command::Hello { session, coordinator, epoch, out }).await.unwrap();
         assert!(matches!(outgoing.recv().await, Some(Outgoing::Welcome)));
-        Running { engine: handle, outgoing, points }
+        Running { engine: handle, outgoing, points, ended }
     }
 
     async fn tell(&self, message: ToParticipant) {
@@ -199,6 +200,30 @@ async fn a_branch_that_is_aborted_in_the_round_of_its_prepare_does_not_wait_for_
     }
     let points = running.points.lock().unwrap().clone();
     assert_eq!(points.iter().filter(|point| **point == "after-execute").count(), 2, "{points:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_that_is_still_being_noted_does_not_come_after_its_forgetting() {
+    let store = Arc::new(MemoryStore::default());
+    let mut running = Running::over(KeyValue::new(store.clone(), KeyValueOptions::default())).await;
+    running.tell(prepare(1, Execution::TwoPhase, put("k", "v"))).await;
+    assert!(matches!(running.answer().await, ToCoordinator::Vote { vote: Vote::Prepared { .. }, .. }));
+    let (who, reason) = ("ann".to_owned(), "it hung".to_owned());
+    let heuristic = Heuristic { commit: false, at: Timestamp(2), who, reason, decision: None };
+    let tx: TxId = "T1".parse().unwrap();
+    let resolved = running.engine.ask(|reply| Command::Resolve { tx: tx.clone(), heuristic, reply }).await;
+    assert_eq!(resolved.unwrap(), Answer::Resolved(BranchOutcome::HeuristicallyAborted));
+    store.fails_writes(queue_full());
+    running.tell(commit(1)).await;
+    // Long enough that it is tried again only after a long pause.
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    store.fails_writes(None);
+    let forgotten = running.engine.ask(|reply| Command::Forget { tx, reply }).await;
+    assert_eq!(forgotten.unwrap(), Answer::Forgotten);
+    running.engine.tell(Command::Stop).await.unwrap();
+    running.ended.await.unwrap().unwrap();
+    let reopened = KeyValue::new(store, KeyValueOptions::default());
+    assert_eq!(reopened.recover().await.unwrap().heuristics, [], "what was forgotten has come back");
 }
 
 /// A key-value store that takes part in sagas and in one-phase transactions only.

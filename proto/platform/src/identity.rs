@@ -9,6 +9,7 @@
 //! | `name` | the owner's name, UTF-8 |
 //! | `id` | 16 bytes, drawn when the folder was new: tells a wiped folder from the one before it |
 //! | `epoch` | the last start: u64, big endian |
+//! | `superseded` | the highest start that others have known, where it was none of this folder's: u64, big endian |
 //!
 //! A folder of another owner, or in a newer format, is refused before anything is read from it or written to it.
 
@@ -31,6 +32,7 @@ const KIND_KEY: &str = "kind";
 const NAME_KEY: &str = "name";
 const ID_KEY: &str = "id";
 const EPOCH_KEY: &str = "epoch";
+const SUPERSEDED_KEY: &str = "superseded";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -64,6 +66,12 @@ pub enum IdentityError {
          not start with an older copy"
     )]
     Malformed { key: &'static str },
+    #[error(
+        "this data folder has counted {counted} starts, but others have met start {known} of its owner: it is an old copy, or \
+         has lost what was stable, and does not know what was decided since. Use the newest folder. If there is none, begin \
+         with an empty one, and decide by hand what participants still hold in doubt for this one"
+    )]
+    Superseded { counted: u64, known: u64 },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -96,17 +104,35 @@ pub async fn establish(
 }
 
 /// Takes the next epoch: higher than every one taken from this folder before, and on stable storage when this returns.
+///
+/// A folder whose owner was told of a higher one than it ever took is refused, however often it is started: counting on, it
+/// would come to be believed.
 pub async fn next_epoch(store: &dyn Store, meta: Family) -> Result<u64, IdentityError> {
-    let malformed = IdentityError::Malformed { key: EPOCH_KEY };
-    let last = match store.get(meta, EPOCH_KEY.as_bytes())? {
-        Some(stored) => u64::from_be_bytes(fixed(&stored, EPOCH_KEY)?),
-        None => 0,
-    };
-    let next = last.checked_add(1).ok_or(malformed)?;
+    let counted = number(store, meta, EPOCH_KEY)?;
+    let known = number(store, meta, SUPERSEDED_KEY)?;
+    if known > counted {
+        return Err(IdentityError::Superseded { counted, known });
+    }
+    let next = counted.checked_add(1).ok_or(IdentityError::Malformed { key: EPOCH_KEY })?;
     let mut batch = Batch::default();
     batch.put(meta, EPOCH_KEY, next.to_be_bytes());
     store.write(batch, Durability::Forced).await?;
     Ok(next)
+}
+
+/// Others know the folder's owner with the epoch `known`. That is on stable storage when this returns.
+pub async fn note_superseded(store: &dyn Store, meta: Family, known: u64) -> Result<(), IdentityError> {
+    let mut batch = Batch::default();
+    batch.put(meta, SUPERSEDED_KEY, known.max(number(store, meta, SUPERSEDED_KEY)?).to_be_bytes());
+    Ok(store.write(batch, Durability::Forced).await?)
+}
+
+/// 0 if there is none.
+fn number(store: &dyn Store, meta: Family, key: &'static str) -> Result<u64, IdentityError> {
+    match store.get(meta, key.as_bytes())? {
+        Some(stored) => Ok(u64::from_be_bytes(fixed(&stored, key)?)),
+        None => Ok(0),
+    }
 }
 
 fn is_new(store: &dyn Store, meta: Family) -> Result<bool, StoreError> {

@@ -22,13 +22,13 @@ impl Participant {
     }
 
     pub(super) fn forget(&mut self, tx: &TxId, operator: Operator, effects: &mut Vec<Effect>) {
-        let answer = match self.branches.get(tx) {
-            None => Answer::Rejected(Rejection::NoSuchBranch),
+        let rejection = match self.branches.get(tx) {
+            None => Rejection::NoSuchBranch,
             Some(branch) => match branch.state {
                 State::Heuristic { .. } => {
-                    effects.push(Effect::ForgetHeuristic { branch: branch.id.clone() });
+                    effects.push(Effect::ForgetHeuristic { branch: branch.id.clone(), operator });
                     self.remove(tx);
-                    Answer::Forgotten
+                    return;
                 }
                 State::Executing { .. }
                 | State::Prepared { .. }
@@ -36,9 +36,9 @@ impl Participant {
                 | State::Committing
                 | State::Aborting { .. }
                 | State::Resolving { .. }
-                | State::Finished(_) => Answer::Rejected(Rejection::NotHeuristic { state: branch.state.as_str() }),
+                | State::Finished(_) => Rejection::NotHeuristic { state: branch.state.as_str() },
             },
         };
-        effects.push(Effect::Answer { operator, answer });
+        effects.push(Effect::Answer { operator, answer: Answer::Rejected(rejection) });
     }
 }

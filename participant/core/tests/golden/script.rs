@@ -187,7 +187,9 @@ fn words(effect: &Effect) -> String {
             let decision = if heuristic.decision == Some(true) { "commit" } else { "abort" };
             format!("note that {}, {}, was decided: {decision}", named(branch), heuristic.outcome())
         }
-        Effect::ForgetHeuristic { branch } => format!("forget the heuristic outcome of {}", named(branch)),
+        Effect::ForgetHeuristic { branch, operator } => {
+            format!("forget the heuristic outcome of {} for operator {}", named(branch), operator.0)
+        }
         Effect::RunAction { step, run } => format!("run action {}, attempt {}", step_named(step), run.attempt),
         Effect::CancelAction { step } => format!("cancel action {}", step_named(step)),
         Effect::Compensate { step, run } => {

@@ -92,6 +92,29 @@ async fn every_start_takes_a_higher_epoch() {
 }
 
 #[tokio::test]
+async fn a_folder_that_has_missed_starts_of_its_owner_is_refused_for_good() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    establish(&store, META, Kind::Coordinator, "c", ID).await.unwrap();
+    assert_eq!(next_epoch(&store, META).await, Ok(1));
+    for known in [3, 2] {
+        note_superseded(&store, META, known).await.unwrap();
+        for _ in 0..4 {
+            assert_eq!(next_epoch(&store, META).await, Err(IdentityError::Superseded { counted: 1, known: 3 }));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_was_told_of_its_own_start_goes_on() {
+    let folder = TempDir::new().unwrap();
+    let store = open(folder.path());
+    assert_eq!(next_epoch(&store, META).await, Ok(1));
+    note_superseded(&store, META, 1).await.unwrap();
+    assert_eq!(next_epoch(&store, META).await, Ok(2));
+}
+
+#[tokio::test]
 async fn an_epoch_that_cannot_grow_or_be_read_is_refused() {
     let folder = TempDir::new().unwrap();
     let store = open(folder.path());

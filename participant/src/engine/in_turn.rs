@@ -1,0 +1,64 @@
+//! Calls for branches that are none any more to the core. What it wants next for the same transaction is held back until they
+//! are done, so that no two calls for a transaction's branch meet (contract of [`crate::resource`]).
+
+use std::collections::VecDeque;
+use undoubt_participant_core::Effect;
+use undoubt_vocabulary::{DigestMap, TxId};
+
+/// By transaction, what is held back while its call is under way.
+#[derive(Debug, Default)]
+pub(super) struct InTurn(DigestMap<TxId, VecDeque<Effect>>);
+
+impl InTurn {
+    /// Hands the effect on, or holds it back.
+    pub(super) fn pass(&mut self, effect: Effect) -> Option<Effect> {
+        let held = match branch_of(&effect) {
+            // Mostly nothing is held, and nothing has to be looked up.
+            Some(tx) if !self.0.is_empty() => self.0.get_mut(tx),
+            Some(_) | None => None,
+        };
+        match held {
+            Some(held) => {
+                held.push_back(effect);
+                None
+            }
+            None => Some(effect),
+        }
+    }
+
+    /// # Panics
+    /// If such a call is under way for the transaction already: it would have been held back.
+    pub(super) fn begin(&mut self, tx: TxId) {
+        assert!(self.0.insert(tx, VecDeque::new()).is_none(), "two calls for one transaction's branch meet");
+    }
+
+    /// What was held back meanwhile, in its order.
+    pub(super) fn end(&mut self, tx: &TxId) -> VecDeque<Effect> {
+        self.0.remove(tx).unwrap_or_default()
+    }
+}
+
+/// The transaction whose branch the effect has a call for.
+fn branch_of(effect: &Effect) -> Option<&TxId> {
+    match effect {
+        Effect::Execute { branch, .. }
+        | Effect::Cancel { branch }
+        | Effect::Commit { branch }
+        | Effect::Abort { branch }
+        | Effect::Release { branch }
+        | Effect::Resolve { branch, .. }
+        | Effect::NoteDecision { branch, .. }
+        | Effect::ForgetHeuristic { branch, .. } => Some(&branch.tx),
+        Effect::RecordEpoch { .. }
+        | Effect::Welcome { .. }
+        | Effect::Close { .. }
+        | Effect::Send { .. }
+        | Effect::RunAction { .. }
+        | Effect::CancelAction { .. }
+        | Effect::Compensate { .. }
+        | Effect::StoreEmpty { .. }
+        | Effect::CloseSaga { .. }
+        | Effect::Collect { .. }
+        | Effect::Answer { .. } => None,
+    }
+}
