@@ -303,7 +303,8 @@ impl KvWork {
     }
 }
 
-/// Reads what a key-value branch handed back: one entry for each operation, in order; `None` where there is no value.
+/// Reads what a key-value branch handed back: one entry for each operation, in order. A value is what was read, or the sum
+/// made; `None` where there is none, and where the operation brought along what it left. A saga's step tells that too.
 pub fn decode_results(result: &[u8]) -> Result<Vec<Option<Bytes>>, NoKvResults> {
     let results = wire::Results::decode(result).map_err(|error| NoKvResults { cause: error.to_string() })?;
     Ok(results.results.into_iter().map(|result| result.value).collect())

@@ -22,7 +22,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What a key-value participant read: one entry for each operation. `None` if there is no result of it.
+    /// What a key-value participant told, as [`decode_results`] reads it. `None` if there is no result of it.
     pub fn kv(&self, participant: &str) -> Option<Result<Vec<Option<Bytes>>, NoKvResults>> {
         let (_, result) = self.results.iter().find(|(name, _)| name.as_str() == participant)?;
         Some(decode_results(result))

@@ -60,8 +60,26 @@ pub enum Operation {
 pub struct Evaluation {
     /// What to store for each key; `None`: delete.
     pub writes: BTreeMap<Bytes, Option<Bytes>>,
-    /// For each operation in order, the value after it.
+    /// For each operation in order, what it [tells](Tell).
     pub results: Vec<Option<Bytes>>,
+}
+
+/// What operations tell of the values after them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tell {
+    /// What was read and what was added up: what whoever asked could not know.
+    Learnt,
+    /// Also what an operation brought along.
+    All,
+}
+
+impl Tell {
+    fn brought(self, value: Option<Bytes>) -> Option<Bytes> {
+        match self {
+            Tell::Learnt => None,
+            Tell::All => value,
+        }
+    }
 }
 
 impl Evaluation {
@@ -143,15 +161,19 @@ pub fn locks(operations: &[Operation]) -> BTreeMap<Bytes, Mode> {
 }
 
 /// Carries out the work on what `read` tells, which has to stay true while the locks are held.
-pub fn evaluate(operations: &[Operation], mut read: impl FnMut(&[u8]) -> Option<Bytes>) -> Result<Evaluation, Refusal> {
+pub fn evaluate(
+    operations: &[Operation],
+    tell: Tell,
+    mut read: impl FnMut(&[u8]) -> Option<Bytes>,
+) -> Result<Evaluation, Refusal> {
     let mut evaluation = Evaluation::default();
     let mut result_bytes = 0;
     for operation in operations {
         let key = operation.key();
         let present = evaluation.writes.get(key).cloned().unwrap_or_else(|| read(key));
-        let after = match operation {
+        let told = match operation {
             Operation::Get { .. } => present,
-            Operation::Put { value, .. } => evaluation.write(key, Some(value.clone())),
+            Operation::Put { value, .. } => tell.brought(evaluation.write(key, Some(value.clone()))),
             Operation::Delete { .. } => evaluation.write(key, None),
             Operation::Add { delta, floor, ceiling, .. } => {
                 let sum = number::add(key, present.as_ref(), *delta, *floor, *ceiling)?;
@@ -161,16 +183,16 @@ pub fn evaluate(operations: &[Operation], mut read: impl FnMut(&[u8]) -> Option<
                 if present != *expected {
                     return Err(differs(key, expected.as_ref(), present.as_ref()));
                 }
-                evaluation.write(key, value.clone())
+                tell.brought(evaluation.write(key, value.clone()))
             }
         };
-        result_bytes += RESULT_FRAME_BYTES + after.as_ref().map_or(0, Bytes::len);
+        result_bytes += RESULT_FRAME_BYTES + told.as_ref().map_or(0, Bytes::len);
         if result_bytes > MAX_RESULT_BYTES {
             let detail =
-                format!("the values read are together more than the {MAX_RESULT_BYTES} bytes allowed; read fewer");
+                format!("the values told are together more than the {MAX_RESULT_BYTES} bytes allowed; split the work");
             return Err(Refusal::new(RefusalCode::TooLarge, detail));
         }
-        evaluation.results.push(after);
+        evaluation.results.push(told);
     }
     Ok(evaluation)
 }

@@ -214,7 +214,7 @@ impl Resource<'_> {
         locks: BTreeMap<Bytes, Mode>,
     ) -> Vote {
         let (tx, values) = (&branch.tx, &self.storage.values);
-        let evaluation = match kv::evaluate(operations, |key| values.get(key).cloned()) {
+        let evaluation = match kv::evaluate(operations, kv::Tell::All, |key| values.get(key).cloned()) {
             Ok(evaluation) => evaluation,
             Err(refusal) => {
                 self.memory.release(tx);

@@ -171,6 +171,8 @@ With --lines every line is such a JSON document, and every line has one line in 
   {\"line\": 2, \"tx\": \"order-18\", \"state\": \"aborted\", \"abort\": {\"reason\": \"condition\", \"participant\": \"bank-a\", ...}, ...}
   {\"line\": 3, \"tx\": null, \"error\": {\"kind\": \"refused\", \"message\": \"...\"}}
 
+Values are what was read and what was added up; null where there was none, or where the work brought along what it left.
+
 The exit code is that of the gravest of them; see `undoubt --help`. Empty lines are skipped, but counted. Give the
 transactions ids: then the same file can be submitted again after a crash, and nothing happens twice.";
 

@@ -1,6 +1,6 @@
 //! Operations on keys, as text: `add alice -10 floor=0`.
 
-use crate::text::{ABSENT, Word, to_word, words};
+use crate::text::{self, ABSENT, Word, to_word, words};
 use bytes::Bytes;
 use undoubt_client::kv::{Add, Extras, KvWork, Operation, Reference};
 
@@ -165,6 +165,17 @@ fn extras_text(Extras { key_suffix_from, value_from, expected_from, pend, respec
     let flags = [("pend", *pend), ("respect-pending", *respect_pending)];
     let flags = flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| format!(" {name}"));
     references.chain(flags).collect()
+}
+
+/// The value that the operation at this place brings along and leaves: branches do not tell it again.
+pub fn brought(work: &KvWork, at: usize) -> Option<String> {
+    let (operation, extras) = (work.operations().get(at)?, work.extras().get(at)?);
+    let value = match operation {
+        Operation::Put { value, .. } => Some(value),
+        Operation::CompareAndSet { value, .. } => value.as_ref(),
+        Operation::Get { .. } | Operation::Delete { .. } | Operation::Add { .. } => None,
+    };
+    value.filter(|_| extras.value_from.is_none()).map(|value| text::to_string(value))
 }
 
 /// A key or a value, quoted where it would be taken for more than that.

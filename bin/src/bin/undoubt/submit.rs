@@ -64,8 +64,13 @@ pub fn describe(standing: &Standing, transaction: Option<&Transaction>) -> Strin
                 let work = transaction.and_then(|tx| tx.kv_work(participant).or_else(|| kv_action(tx, participant)));
                 let operations = work.map(operation::texts).unwrap_or_default();
                 let what = |at: usize| operations.get(at).cloned().unwrap_or_else(|| (at + 1).to_string());
-                let value = |value: &Option<String>| value.clone().unwrap_or_else(|| text::ABSENT.to_owned());
-                rows.extend(values.iter().enumerate().map(|(at, read)| row(what(at), value(read))));
+                let left = |at: usize| match work {
+                    Some(work) => operation::brought(work, at).unwrap_or_else(|| text::ABSENT.to_owned()),
+                    // There was none, or the work brought it along.
+                    None => "-".to_owned(),
+                };
+                let value = |at: usize, told: &Option<String>| told.clone().unwrap_or_else(|| left(at));
+                rows.extend(values.iter().enumerate().map(|(at, told)| row(what(at), value(at, told))));
             }
         }
     }
@@ -142,15 +147,18 @@ mod tests {
 
     #[test]
     fn values_stand_beside_the_operations_that_read_them() {
-        let work = KvWork::new().add("alice", -10).get("x").respect_pending();
+        let work = KvWork::new().add("alice", -10).get("x").respect_pending().put("y", "brought");
         let transaction = Transaction::with_id("t".parse().unwrap()).kv("a", work);
         let mut standing =
             Standing::decided(transaction.id(), &Answer { outcome: Outcome::Committed, results: Default::default() });
-        standing.results.insert("a".to_owned(), BranchResult::Values(vec![Some("90".to_owned()), None]));
+        standing.results.insert("a".to_owned(), BranchResult::Values(vec![Some("90".to_owned()), None, None]));
         let shown = describe(&standing, Some(&transaction));
         assert!(shown.starts_with("committed  t\n"), "{shown}");
         assert!(shown.contains("add alice -10") && shown.contains("90"), "{shown}");
         assert!(shown.contains("get x respect-pending") && shown.contains("absent"), "{shown}");
+        assert_eq!(shown.matches("brought").count(), 2, "as given, and as left: {shown}");
+        let elsewhere = describe(&standing, None);
+        assert!(!elsewhere.contains("absent"), "whoever does not know the work cannot tell: {elsewhere}");
     }
 
     #[test]

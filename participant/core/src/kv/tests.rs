@@ -25,7 +25,7 @@ fn swap(key: &'static str, expected: Option<&'static str>, value: Option<&'stati
 
 /// On data in which only `alice` has a value.
 fn with_alice(value: &'static str, operations: &[Operation]) -> Result<Evaluation, Refusal> {
-    evaluate(operations, |key| (key == b"alice").then(|| bytes(value)))
+    evaluate(operations, Tell::All, |key| (key == b"alice").then(|| bytes(value)))
 }
 
 fn refusal(value: &'static str, operation: Operation) -> String {
@@ -40,6 +40,19 @@ fn an_operation_sees_what_those_before_it_did() {
     let results = ["100", "70", "70", "", "", "x"].map(|value| (!value.is_empty()).then(|| bytes(value)));
     assert_eq!(evaluation.results, results);
     assert_eq!(evaluation.writes, BTreeMap::from([(bytes("alice"), None), (bytes("bob"), Some(bytes("x")))]));
+}
+
+#[test]
+fn what_was_brought_along_need_not_be_told_again() {
+    let value = Bytes::from(vec![0; MAX_VALUE_BYTES]);
+    let mut work = vec![Operation::Put { key: bytes("k"), value: value.clone() }; MAX_OPERATIONS - 3];
+    work.extend([get("alice"), add("alice", 1, None, None), swap("bob", None, Some("new"))]);
+    let evaluation = evaluate(&work, Tell::Learnt, |key| (key == b"alice").then(|| bytes("100"))).unwrap();
+    let (brought, learnt) = evaluation.results.split_at(MAX_OPERATIONS - 3);
+    assert!(brought.iter().all(Option::is_none));
+    assert_eq!(learnt, [Some(bytes("100")), Some(bytes("101")), None]);
+    assert_eq!(evaluation.writes[&bytes("k")], Some(value));
+    assert_eq!(evaluation.writes[&bytes("bob")], Some(bytes("new")));
 }
 
 #[test]
@@ -127,7 +140,7 @@ fn work_at_its_limits_passes_and_above_is_refused_with_the_limit_named() {
 fn results_that_would_not_fit_into_a_vote_are_refused() {
     let value = Bytes::from(vec![0; MAX_VALUE_BYTES]);
     let fitting = MAX_RESULT_BYTES / (MAX_VALUE_BYTES + RESULT_FRAME_BYTES);
-    let read = |count| evaluate(&vec![get("k"); count], |_| Some(value.clone()));
+    let read = |count| evaluate(&vec![get("k"); count], Tell::All, |_| Some(value.clone()));
     assert!(read(fitting).is_ok());
     assert_eq!(read(fitting + 1).unwrap_err().code, RefusalCode::TooLarge);
 }
@@ -166,7 +179,7 @@ proptest! {
         work in vec(operation(), 0..8),
     ) {
         let locks = locks(&work);
-        let together = evaluate(&work, |key| {
+        let together = evaluate(&work, Tell::All, |key| {
             assert!(locks.contains_key(key), "read without a lock");
             data.get(key).cloned()
         });
@@ -174,7 +187,7 @@ proptest! {
         let mut stored = data.clone();
         let mut results = Vec::new();
         let one_by_one = work.iter().try_for_each(|operation| {
-            let step = evaluate(std::slice::from_ref(operation), |key| stored.get(key).cloned())?;
+            let step = evaluate(std::slice::from_ref(operation), Tell::All, |key| stored.get(key).cloned())?;
             for (key, value) in step.writes {
                 match value {
                     Some(value) => stored.insert(key, value),

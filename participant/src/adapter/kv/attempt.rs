@@ -2,7 +2,7 @@
 
 use super::{KeyValue, schema};
 use crate::resource::ResourceError;
-use undoubt_participant_core::kv::{self, Evaluation, Operation};
+use undoubt_participant_core::kv::{self, Evaluation, Operation, Tell};
 use undoubt_platform::{Batch, Durability};
 use undoubt_vocabulary::{Refusal, RefusalCode, Vote};
 
@@ -30,9 +30,9 @@ impl From<Refusal> for Declined {
     }
 }
 
-pub(super) fn evaluate(kv: &KeyValue, operations: &[Operation]) -> Result<Evaluation, Declined> {
+pub(super) fn evaluate(kv: &KeyValue, operations: &[Operation], tell: Tell) -> Result<Evaluation, Declined> {
     let mut failed = None;
-    let evaluation = kv::evaluate(operations, |key| {
+    let evaluation = kv::evaluate(operations, tell, |key| {
         kv.store.get(schema::DATA, key).unwrap_or_else(|error| {
             failed = Some(error);
             None

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use undoubt_participant_core::kv::Evaluation;
+use undoubt_participant_core::kv::{Evaluation, Tell};
 use undoubt_participant_core::lock::{Age, Mode};
 use undoubt_platform::{Batch, Durability};
 use undoubt_proto::record::{PreparedBranch, Write};
@@ -142,8 +142,8 @@ struct Ready {
 impl Group {
     /// Evaluates the work under its locks. A refusal frees them.
     fn add(&mut self, kv: &KeyValue, id: &BranchId, prepare: &Prepare, begun: Begun) -> Result<(), Declined> {
-        let evaluated =
-            pending::refuse_marked(kv, None, &begun.work.respect).and_then(|()| evaluate(kv, &begun.work.operations));
+        let evaluated = pending::refuse_marked(kv, None, &begun.work.respect)
+            .and_then(|()| evaluate(kv, &begun.work.operations, Tell::Learnt));
         match evaluated {
             Ok(evaluation) => {
                 self.branches.push(to_be_written(&mut self.batch, id, prepare, evaluation, begun.wanted));

@@ -11,7 +11,7 @@ use crate::resource::{ResourceError, StepId};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
-use undoubt_participant_core::kv::Evaluation;
+use undoubt_participant_core::kv::{Evaluation, Tell};
 use undoubt_participant_core::lock::{Age, Mode};
 use undoubt_platform::{Batch, Durability};
 use undoubt_proto::record::Write;
@@ -42,7 +42,8 @@ async fn action(
     let locks = work.locks();
     let done = async {
         pending::refuse_marked(kv, Some(step), work.pend.union(&work.respect))?;
-        let (writes, result) = come_to(evaluate(kv, &work.operations)?);
+        // Later steps may refer to whatever it left.
+        let (writes, result) = come_to(evaluate(kv, &work.operations, Tell::All)?);
         let pending = !work.pend.is_empty();
         let mut batch = Batch::default();
         record::put_data(&mut batch, &writes);
@@ -66,7 +67,7 @@ async fn compensation(kv: &KeyValue, step: &StepId, run: RunStep) -> Result<Step
     locks.extend(kv.marks.of(step).into_iter().map(|key| (key, Mode::Exclusive)));
     let done = async {
         pending::refuse_marked(kv, Some(step), &work.respect)?;
-        let (writes, _) = come_to(evaluate(kv, &work.operations)?);
+        let (writes, _) = come_to(evaluate(kv, &work.operations, Tell::Learnt)?);
         let mut batch = Batch::default();
         record::put_data(&mut batch, &writes);
         record::put_step(&mut batch, step, State::Compensated, Bytes::new(), Vec::new());

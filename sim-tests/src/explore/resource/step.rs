@@ -77,7 +77,7 @@ impl Resource<'_> {
         }
         let heeds = work::heeds(&run.work);
         let is_marked = self.storage.is_marked_against(&step.tx, step.ticket, &heeds);
-        let outcome = match kv::evaluate(&operations, |key| self.storage.values.get(key).cloned()) {
+        let outcome = match kv::evaluate(&operations, kv::Tell::All, |key| self.storage.values.get(key).cloned()) {
             Err(refusal) => StepOutcome::Refused(refusal),
             Ok(_) if is_marked && self.mutant != Some(Mutant::MarksIgnored) => refused(RefusalCode::Pending),
             Ok(_) if work::balks(&run.work, run.attempt) => {
