@@ -4,6 +4,7 @@ use super::finding::{Finding, Goal};
 use super::load::{self, Length, Pace, Shape};
 use super::stage::{Stage, names, usages, wait_until_connected};
 use super::stand_in::{Manner, StandIn};
+use super::usage::Usage;
 use super::{Effort, Report};
 use crate::cluster::{Cluster, Plan, Who};
 use anyhow::ensure;
@@ -24,6 +25,9 @@ const UNFINISHED: [usize; 3] = [1_000, 10_000, 100_000];
 
 /// Transactions in flight while memory is measured.
 const HELD: usize = 50_000;
+
+/// Transactions in flight before that.
+const FIRST: usize = 1_000;
 
 /// How long all may take that is waited for here.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -62,21 +66,31 @@ pub async fn slow(stage: &Stage, effort: Effort, report: &mut Report<'_>) -> any
     Ok(())
 }
 
-/// What one transaction in flight costs the coordinator.
+/// What one transaction in flight costs each server: two participants have voted and keep its locks, a third has not.
 pub async fn memory(stage: &Stage, report: &mut Report<'_>) -> anyhow::Result<()> {
     let silent = StandIn::start("silent", Manner::default()).await?;
     let cluster = stage.cluster_of(with_stand_in(&silent, Vec::new())).await?;
+    let all = ["bank-1", "bank-2", "silent"];
     // What is allocated once is there before it is measured.
-    hold(&cluster, "first", &["silent"], 1_000).await?;
-    let before = usages(&cluster)?.coordinator.resident_bytes;
-    hold(&cluster, "held", &["silent"], HELD).await?;
-    let after = usages(&cluster)?.coordinator.resident_bytes;
-    let each = after.saturating_sub(before) as f64 / HELD as f64;
-    report.add(
-        Finding::new("2pc/memory-in-flight", each, "B/tx")
-            .goal(Goal::AtMost(4_096.0))
-            .note(format!("the coordinator's resident memory, {HELD} transactions waiting for votes")),
-    );
+    hold(&cluster, "first", &all, FIRST).await?;
+    until_in_doubt(&cluster, &[0, 1], FIRST).await?;
+    let before = usages(&cluster)?;
+    hold(&cluster, "held", &all, HELD).await?;
+    until_in_doubt(&cluster, &[0, 1], FIRST + HELD).await?;
+    let after = usages(&cluster)?;
+    let each =
+        |before: Usage, after: Usage| after.resident_bytes.saturating_sub(before.resident_bytes) as f64 / HELD as f64;
+    let coordinator = each(before.coordinator, after.coordinator);
+    let participants: Vec<f64> =
+        before.participants.iter().zip(&after.participants).map(|(before, after)| each(*before, *after)).collect();
+    let most = participants.iter().copied().fold(0.0, f64::max);
+    let held = format!("resident, {HELD} transactions prepared at two participants, and waiting for a third");
+    for (who, bytes) in [("coordinator", coordinator), ("participant", most)] {
+        let finding = Finding::new(format!("2pc/memory-in-flight/{who}"), bytes, "B/tx");
+        report.add(finding.goal(Goal::AtMost(4_096.0)).note(held.clone()));
+    }
+    let all = coordinator + participants.iter().sum::<f64>();
+    report.add(Finding::new("2pc/memory-in-flight/all-three", all, "B/tx"));
     Ok(())
 }
 
@@ -109,12 +123,7 @@ async fn in_doubt(stage: &Stage, count: usize, report: &mut Report<'_>) -> anyho
     let settings = vec!["max_open_transactions=200000".to_owned()];
     let mut cluster = stage.cluster_of(with_stand_in(&silent, settings)).await?;
     hold(&cluster, "doubt", &["bank-1", "silent"], count).await?;
-    let participant = ParticipantClient::connect(&cluster.url(Who::Participant(0))?, ClientOptions::default())?;
-    let deadline = Instant::now() + PATIENCE;
-    while participant.describe().await?.branches_in_doubt < count as u64 {
-        ensure!(Instant::now() < deadline, "not all branches were prepared in time");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until_in_doubt(&cluster, &[0], count).await?;
     cluster.kill(Who::Coordinator).await?;
     cluster.kill(Who::Participant(0)).await?;
     let began = Instant::now();
@@ -147,6 +156,20 @@ async fn hold(cluster: &Cluster, run: &str, participants: &[&str], count: usize)
     let mut accepted = accepting.buffer_unordered(256);
     while let Some(accepted) = accepted.next().await {
         accepted?;
+    }
+    Ok(())
+}
+
+/// Returns once each of these participants, by its place, has so many branches in doubt.
+async fn until_in_doubt(cluster: &Cluster, participants: &[usize], count: usize) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    for index in participants {
+        let participant =
+            ParticipantClient::connect(&cluster.url(Who::Participant(*index))?, ClientOptions::default())?;
+        while participant.describe().await?.branches_in_doubt < count as u64 {
+            ensure!(Instant::now() < deadline, "not all branches were prepared in time");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
     }
     Ok(())
 }
