@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use std::future::Future;
+use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -14,6 +15,11 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tracing_subscriber::EnvFilter;
 use undoubt_platform::CrashPoints;
 use undoubt_platform::server::{Incoming, boxed};
+
+/// Whether a person reads the standard error, on something that has colours, and wants them (<https://no-color.org>).
+pub fn has_colours() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty())
+}
 
 /// How a server writes its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -71,7 +77,8 @@ impl ServerArgs {
 
     pub fn start_tracing(&self) -> anyhow::Result<()> {
         let filter = EnvFilter::try_new(&self.log).with_context(|| format!("--log {:?} is not a filter", self.log))?;
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        let builder =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(has_colours());
         match self.log_format {
             LogFormat::Human => builder.init(),
             LogFormat::Json => builder.json().init(),

@@ -23,6 +23,7 @@ use output::{Format, json_line};
 use std::io;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
+use undoubt::process::has_colours;
 use undoubt_client::{Client, ClientOptions, ParticipantClient};
 
 #[tokio::main]
@@ -85,7 +86,7 @@ impl Global {
 
 fn trace(verbose: bool) {
     let filter = if verbose { EnvFilter::new("undoubt=debug,undoubt_client=debug") } else { EnvFilter::new("off") };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(has_colours()).init();
 }
 
 fn report(failure: &Failure, format: Format) {

@@ -22,6 +22,7 @@ impl Ended {
             assert!(self.err.contains(word), "{word:?} is not in {}", self.err);
         }
         assert!(!self.err.contains("panicked"), "{}", self.err);
+        assert!(!self.err.contains('\u{1b}'), "colours where no person reads: {:?}", self.err);
     }
 }
 
