@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use undoubt_participant_core::Effect;
 use undoubt_vocabulary::{DigestMap, TxId};
 
-/// By transaction, what is held back while its call is under way.
+/// By transaction, what is held back while its call is under way: little, since the core wants nothing more once a call is
+/// held back that it waits for.
 #[derive(Debug, Default)]
 pub(super) struct InTurn(DigestMap<TxId, VecDeque<Effect>>);
 
