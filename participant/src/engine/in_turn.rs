@@ -1,5 +1,6 @@
-//! Calls for branches that are none any more to the core. What it wants next for the same transaction is held back until they
-//! are done, so that no two calls for a transaction's branch meet (contract of [`crate::resource`]).
+//! Calls that the core goes on without: it does not remember that they are under way. What it wants next for the same
+//! transaction is held back until they are done, so that no two calls for a transaction's branch meet (contract of
+//! [`crate::resource`]).
 
 use std::collections::VecDeque;
 use undoubt_participant_core::Effect;
