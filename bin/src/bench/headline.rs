@@ -8,14 +8,12 @@ use super::{Effort, Report};
 use std::time::Duration;
 use undoubt_platform::RocksStore;
 
-/// A transaction over two participants is submitted, prepared twice and committed twice.
+/// There and back: a transaction over two participants is submitted and answered, and twice each prepared and voted,
+/// committed and acknowledged.
 const CALLS: f64 = 5.0;
 
 /// Under way at a time, where the most is wanted.
 const IN_FLIGHT: usize = 4_096;
-
-/// There and back: submitted and answered, and twice each prepared and voted, committed and acknowledged.
-const EXCHANGES: f64 = 5.0;
 
 /// Of the decision and the end at the coordinator, of the vote and the commit at each participant.
 const RECORDS: f64 = 6.0;
@@ -59,7 +57,7 @@ pub async fn headline(stage: &Stage, effort: Effort, report: &mut Report<'_>) ->
     );
     report.add(Finding::of_rounds("2pc/participants=2/cpu", cpus, "µs/tx").note(parts));
     report.add(Finding::of_rounds("floor/2pc/participants=2/cpu", floors, "µs/tx").note(format!(
-        "{EXCHANGES} messages there and back on a stream and {RECORDS} forced records, {FLOOR_BATCH} at a time"
+        "{CALLS} messages there and back on a stream and {RECORDS} forced records, {FLOOR_BATCH} at a time"
     )));
     report.add(Finding::of_rounds("2pc/participants=2/cpu-over-floor", over_floor, "x"));
     Ok(())
@@ -69,10 +67,10 @@ pub async fn headline(stage: &Stage, effort: Effort, report: &mut Report<'_>) ->
 /// even if deciding, voting and locking were free.
 async fn floor_us(stage: &Stage, store: &RocksStore, measured: Duration) -> anyhow::Result<f64> {
     let before = stage.echo_cpu()?;
-    let exchanges = floor::streamed(stage.echo(), FLOOR_BATCH, measured).await? * measured.as_secs_f64();
+    let calls = floor::streamed(stage.echo(), FLOOR_BATCH, measured).await? * measured.as_secs_f64();
     let between = stage.echo_cpu()?;
     let records = floor::rocks_writes(store, FLOOR_BATCH, measured).await? * measured.as_secs_f64();
     let after = stage.echo_cpu()?;
     let us = |from: Duration, to: Duration| to.saturating_sub(from).as_secs_f64() * 1e6;
-    Ok(EXCHANGES * us(before, between) / exchanges + RECORDS * us(between, after) / records)
+    Ok(CALLS * us(before, between) / calls + RECORDS * us(between, after) / records)
 }

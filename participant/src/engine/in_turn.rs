@@ -14,12 +14,11 @@ pub(super) struct InTurn(DigestMap<TxId, VecDeque<Effect>>);
 impl InTurn {
     /// Hands the effect on, or holds it back.
     pub(super) fn pass(&mut self, effect: Effect) -> Option<Effect> {
-        let held = match branch_of(&effect) {
-            // Mostly nothing is held, and nothing has to be looked up.
-            Some(tx) if !self.0.is_empty() => self.0.get_mut(tx),
-            Some(_) | None => None,
-        };
-        match held {
+        // Mostly no such call is under way, and nothing has to be looked up.
+        if self.0.is_empty() {
+            return Some(effect);
+        }
+        match branch_of(&effect).and_then(|tx| self.0.get_mut(tx)) {
             Some(held) => {
                 held.push_back(effect);
                 None

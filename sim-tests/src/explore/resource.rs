@@ -214,6 +214,7 @@ impl Resource<'_> {
         locks: BTreeMap<Bytes, Mode>,
     ) -> Vote {
         let (tx, values) = (&branch.tx, &self.storage.values);
+        // All, unlike the shipped resource: in results here, no value stands for one that was never written.
         let evaluation = match kv::evaluate(operations, kv::Tell::All, |key| values.get(key).cloned()) {
             Ok(evaluation) => evaluation,
             Err(refusal) => {

@@ -106,6 +106,18 @@ async fn a_step_uses_what_earlier_ones_read_as_keys_and_as_values() {
 }
 
 #[tokio::test]
+async fn a_step_tells_what_it_brought_along_and_later_ones_use_it_and_a_branch_does_not_tell_it() {
+    let fixture = Fixture::new().await;
+    let work = || encoded([operation("k", put_of("v")), operation("k", Kind::Get(Get {}))]);
+    let told = fixture.act(&step(1, 0), work()).await;
+    assert_eq!(told, results(&[Some("v"), Some("v")]));
+    acted(fixture.act_with(&step(2, 0), encoded([operation("copy", put_from(from(0, 0)))]), &[told]).await);
+    assert_eq!(fixture.read("copy").await.as_deref(), Some("v"));
+    let vote = fixture.vote(&branch(OWNER, 3), work()).await.unwrap();
+    assert_eq!(vote, Vote::Prepared { result: results(&[None, Some("v")]) });
+}
+
+#[tokio::test]
 async fn a_value_is_reread_and_set_only_if_it_is_still_what_an_earlier_step_saw() {
     let fixture = Fixture::new().await;
     let seen = [results(&[Some("old"), None])];
