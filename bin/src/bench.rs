@@ -11,6 +11,8 @@ mod lone;
 mod open_loop;
 pub mod page;
 mod peer;
+pub mod readers;
+pub mod reading;
 mod stage;
 mod stand_in;
 mod sweep;
@@ -20,8 +22,8 @@ pub use finding::{Finding, Goal};
 
 use crate::cluster::Programs;
 use stage::Stage;
+use std::path::PathBuf;
 use std::time::Duration;
-use tokio::process::Command;
 
 /// How long and how often is measured.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,8 @@ pub struct Effort {
     pub rounds: usize,
     /// Transactions of the long run.
     pub endurance: u64,
+    /// Clients that read large answers at once.
+    pub readers: usize,
 }
 
 /// What was found so far; whoever listens hears each figure as it comes.
@@ -85,20 +89,21 @@ pub enum Part {
     OpenLoop,
     Slow,
     Memory,
+    Readers,
     Recovery,
     Peers,
     Endurance,
 }
 
-/// Runs parts of the benchmark. `echo` is the command that serves [`echo`].
+/// Runs parts of the benchmark. `helper` is the program that does what has to be done in another process; see `Stage`.
 pub async fn bench(
     programs: Programs,
-    echo: Command,
+    helper: PathBuf,
     parts: &[Part],
     effort: Effort,
     say: &mut dyn FnMut(&Told<'_>),
 ) -> anyhow::Result<Found> {
-    let stage = Stage::new(programs, echo).await?;
+    let stage = Stage::new(programs, helper).await?;
     let mut report = Report { found: Found::default(), say };
     for part in parts {
         let report = &mut report;
@@ -114,6 +119,7 @@ pub async fn bench(
             Part::OpenLoop => open_loop::open_loop(&stage, effort, report).await?,
             Part::Slow => held_up::slow(&stage, effort, report).await?,
             Part::Memory => held_up::memory(&stage, report).await?,
+            Part::Readers => readers::readers(&stage, effort, report).await?,
             Part::Recovery => held_up::recovery(&stage, report).await?,
             Part::Peers => peer::peers(&stage, effort, report).await?,
             Part::Endurance => endurance::endurance(&stage, effort, effort.endurance, report).await?,

@@ -53,6 +53,9 @@ pub struct Config {
     pub lazy_flush_ms: u64,
     /// With less room on the device no new transaction is taken.
     pub min_free_bytes: u64,
+    /// An operator accepts that the data folder has lost what was decided up to this start of the coordinator, which
+    /// participants have met and the folder does not know; a folder that is refused for that names the number. 0: nothing.
+    pub accept_loss_up_to_epoch: u64,
     /// Start without driving what was recovered, until an operator resumes.
     pub start_paused: bool,
     /// How long a drain may wait for open transactions before the process ends anyway.
@@ -93,6 +96,7 @@ impl Default for Config {
             callback_give_up_s: 86_400,
             lazy_flush_ms: 50,
             min_free_bytes: 64 << 20,
+            accept_loss_up_to_epoch: 0,
             start_paused: false,
             drain_timeout_ms: 10_000,
         }

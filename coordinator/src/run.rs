@@ -98,7 +98,7 @@ pub async fn run(
     let mut fresh_id = [0; 16];
     random.fill(&mut fresh_id);
     let identity = establish(store.as_ref(), META, Kind::Coordinator, &config.name, fresh_id).await?;
-    let start = next_epoch(store.as_ref(), META).await?;
+    let start = next_epoch(store.as_ref(), META, config.accept_loss_up_to_epoch).await?;
     let epoch = Epoch(u32::try_from(start).map_err(|_| RunError::TooManyStarts(start))?);
     let id = CoordinatorId(identity.id);
     let config = Arc::new(config);
@@ -164,18 +164,25 @@ pub async fn run(
             tracing::warn!("the drain timeout has passed; open transactions are carried on after the next start");
         }
     };
-    tokio::select! {
+    let superseded = tokio::select! {
         ended = &mut engine => return engine_result(ended),
-        served = &mut server => served?,
-        // Clients are cut off at once, so that they look for whoever is the coordinator now.
-        superseded = superseded(&mut sessions) => {
-            // No later start from this folder may count up to what participants know.
-            note_superseded(store.as_ref(), META, superseded.known.0.into()).await?;
-            return Err(superseded.into());
+        served = &mut server => {
+            served?;
+            None
         }
-        () = draining => {}
-    }
+        superseded = superseded(&mut sessions) => Some(superseded),
+        () = draining => None,
+    };
     stop.send_replace(true);
+    if let Some(superseded) = superseded {
+        // No later start from this folder may count up to what participants know.
+        note_superseded(store.as_ref(), META, superseded.known.0.into()).await?;
+        // Clients hear why at once, and look for whoever is the coordinator now.
+        handle.ends_because(&superseded.to_string());
+        engine.abort();
+        let _ = tokio::time::timeout(PARTING_TIMEOUT, server).await;
+        return Err(superseded.into());
+    }
     // Streams that clients keep open are not waited for: what they were told is durable.
     let _ = tokio::time::timeout(PARTING_TIMEOUT, server).await;
     sessions.shutdown().await;

@@ -40,11 +40,11 @@ pub(crate) struct Service {
 
 impl Service {
     fn callbacks(&self) -> Result<Arc<Callbacks>, Status> {
-        self.callbacks.upgrade().ok_or_else(|| gone(EngineGone))
+        self.callbacks.upgrade().ok_or_else(|| gone(EngineGone::default()))
     }
 
     fn log(&self) -> Result<Log, Status> {
-        self.log.log().ok_or_else(|| gone(EngineGone))
+        self.log.log().ok_or_else(|| gone(EngineGone::default()))
     }
 }
 

@@ -154,6 +154,8 @@ pub struct Finals {
     pub excused: BTreeSet<String>,
     /// A lying disk has destroyed an identity, an epoch or a fence.
     pub excused_epochs: bool,
+    /// An operator had to accept that the coordinator's disk had lost what participants knew of.
+    pub accepted_loss: bool,
     /// A lying disk has destroyed a balance or a register.
     pub excused_data: bool,
     /// Steps that sagas ended without, as the coordinator's records have it.

@@ -1,6 +1,8 @@
 //! Sweeps: worlds under faults, scenarios, and planted bugs that have to be found.
 
 use clap::ValueEnum as _;
+use std::path::Path;
+use undoubt_sim_tests::plan::Plan;
 use undoubt_sim_tests::scenario;
 use undoubt_sim_tests::sweep::{Sweep, examine};
 use undoubt_sim_tests::world::Mutant;
@@ -39,6 +41,22 @@ fn every_scenario_ends_well() {
         assert_eq!(missed, None, "{name}: what it is about has not come about");
         let struck = examined.run.map_or(0, |run| run.hits.len());
         assert_eq!(struck, scenario.plan.faults.len(), "{name}: not every fault found its occasion");
+    }
+}
+
+/// Plans that broke a rule once, shrunk; a file's name says what happens.
+#[test]
+fn plans_that_broke_a_rule_once_break_none() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("plans");
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    for path in paths {
+        let plan: Plan = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let examined = examine(&plan);
+        assert_eq!(examined.broken, [], "undoubt-sim replay {}", path.display());
+        let struck = examined.run.map_or(0, |run| run.hits.len());
+        assert_eq!(struck, plan.faults.len(), "{}: not every fault found its occasion", path.display());
     }
 }
 

@@ -1,10 +1,11 @@
 //! Where a benchmark takes place: real processes in a temporary folder, and an echo beside them.
 
 use super::load::{self, Length, Measured, Pace, Shape};
+use super::reading::{Read, Reading};
 use super::usage::{self, Usage};
 use crate::cluster::{Cluster, Plan, Programs, Who};
-use anyhow::Context;
-use std::path::Path;
+use anyhow::{Context, ensure};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -21,6 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Stage {
     folder: TempDir,
     programs: Programs,
+    helper: PathBuf,
     echo: Channel,
     echo_process: Child,
     runs: AtomicU64,
@@ -41,15 +43,18 @@ impl Cpu {
 }
 
 impl Stage {
-    /// `echo` is the command that serves [`super::echo`] and prints its address.
-    pub async fn new(programs: Programs, mut echo: Command) -> anyhow::Result<Stage> {
+    /// `helper` is a program that serves [`super::echo`] and prints its address when it is given `--echo`, and lets clients
+    /// read ([`super::reading`]) and prints what came of it when it is given
+    /// `--read` and what to read, both as JSON.
+    pub async fn new(programs: Programs, helper: PathBuf) -> anyhow::Result<Stage> {
         let folder = tempfile::Builder::new().prefix("undoubt-bench-").tempdir().context("no temporary folder")?;
-        let mut child =
-            echo.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true).spawn().context("starting the echo")?;
+        let mut echo = Command::new(&helper);
+        echo.arg("--echo").stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = echo.spawn().context("starting the echo")?;
         let output = child.stdout.take().context("the echo has no output")?;
         let address = BufReader::new(output).lines().next_line().await?.context("the echo told no address")?;
         let echo = super::floor::connect(&format!("http://{address}")).await?;
-        Ok(Stage { folder, programs, echo, echo_process: child, runs: AtomicU64::new(0) })
+        Ok(Stage { folder, programs, helper, echo, echo_process: child, runs: AtomicU64::new(0) })
     }
 
     pub fn folder(&self) -> &Path {
@@ -64,6 +69,15 @@ impl Stage {
     pub fn echo_cpu(&self) -> anyhow::Result<Duration> {
         let echo = self.echo_process.id().context("the echo has ended")?;
         Ok(usage::of(None)?.cpu + usage::of(Some(echo))?.cpu)
+    }
+
+    /// Lets clients read, in a process of their own.
+    pub async fn read(&self, reading: &Reading) -> anyhow::Result<Read> {
+        let mut command = Command::new(&self.helper);
+        command.arg("--read").arg(serde_json::to_string(reading)?).stdin(Stdio::null()).kill_on_drop(true);
+        let output = command.stderr(Stdio::inherit()).output().await.context("starting the readers")?;
+        ensure!(output.status.success(), "the readers ended with {}", output.status);
+        serde_json::from_slice(&output.stdout).context("what the readers told")
     }
 
     /// A name for ids and keys that no other run of this stage has.

@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct Usage {
     pub cpu: Duration,
     pub resident_bytes: u64,
+    /// The most that was ever resident.
+    pub peak_bytes: u64,
 }
 
 /// Linux counts CPU time in hundredths of a second for whoever reads `/proc`.
@@ -29,8 +31,10 @@ pub fn of(pid: Option<u32>) -> anyhow::Result<Usage> {
     };
     let ticks = field(11)? + field(12)?;
     let status = read("status")?;
-    let resident =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("/proc/PID/status has no VmRSS")?;
-    let kib: u64 = resident.trim().trim_end_matches("kB").trim().parse().context("VmRSS has another form")?;
-    Ok(Usage { cpu: TICK * ticks, resident_bytes: kib * 1024 })
+    let bytes = |what: &str| -> anyhow::Result<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
+        let kib = line.with_context(|| format!("/proc/{name}/status has no {what}"))?.trim().trim_end_matches("kB");
+        Ok(1024 * kib.trim().parse::<u64>().with_context(|| format!("{what} has another form"))?)
+    };
+    Ok(Usage { cpu: TICK * ticks, resident_bytes: bytes("VmRSS")?, peak_bytes: bytes("VmHWM")? })
 }

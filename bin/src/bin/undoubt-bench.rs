@@ -2,14 +2,14 @@
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::process::Command;
 use undoubt::bench::page::{goal_text, html, number};
-use undoubt::bench::{Effort, Found, Part, Told, bench, echo};
+use undoubt::bench::{Effort, Found, Part, Told, bench, echo, reading};
 use undoubt::cluster::Programs;
 
 /// Measures what transactions cost, beside the floors under them, in one run.
@@ -31,12 +31,18 @@ struct Arguments {
     /// Transactions of the long run. Default: an hour of 500 a second.
     #[arg(long, default_value_t = 1_800_000)]
     endurance: u64,
+    /// Clients that read at once, each on a connection of its own, in the part `readers`.
+    #[arg(long, default_value_t = 5_000)]
+    readers: usize,
     /// Where the report goes.
     #[arg(long, default_value = "undoubt-bench-report")]
     out: PathBuf,
     /// Serves the echo that is measured against.
     #[arg(long, hide = true)]
     echo: bool,
+    /// Lets clients read.
+    #[arg(long, hide = true, value_name = "JSON")]
+    read: Option<String>,
 }
 
 #[tokio::main]
@@ -59,13 +65,18 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         echo::serve(listener).await?;
         return Ok(true);
     }
-    let Arguments { parts, seconds, rounds, endurance, out, .. } = arguments;
+    if let Some(reading) = &arguments.read {
+        let read = reading::read(&serde_json::from_str(reading)?).await?;
+        println!("{}", serde_json::to_string(&read)?);
+        return Ok(true);
+    }
+    allow_many_connections()?;
+    let Arguments { parts, seconds, rounds, endurance, readers, out, .. } = arguments;
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
-    let mut echo = Command::new(std::env::current_exe().context("where is this program?")?);
-    echo.arg("--echo");
-    let effort = Effort { measured: Duration::from_secs(seconds), rounds: rounds.into(), endurance };
+    let helper = std::env::current_exe().context("where is this program?")?;
+    let effort = Effort { measured: Duration::from_secs(seconds), rounds: rounds.into(), endurance, readers };
     let parts = if parts.is_empty() { Part::value_variants().to_vec() } else { parts };
-    let found = bench(Programs::beside_this_one()?, echo, &parts, effort, &mut tell).await?;
+    let found = bench(Programs::beside_this_one()?, helper, &parts, effort, &mut tell).await?;
     let lines: Vec<String> = found.findings.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
     fs::write(out.join("findings.jsonl"), lines.join("\n") + "\n")?;
     fs::write(out.join("report.html"), html(&found)?)?;
@@ -77,6 +88,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         out.join("report.html").display()
     );
     Ok(missed == 0)
+}
+
+/// Readers and servers, which inherit it, need a file for each connection.
+fn allow_many_connections() -> anyhow::Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).context("raising the limit of open files")
 }
 
 fn tell(told: &Told<'_>) {

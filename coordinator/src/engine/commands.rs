@@ -4,6 +4,7 @@ use super::{Engine, Link, LinkState};
 use crate::history::{Histories, by_operator};
 use crate::log::{Log, LogError};
 use crate::queue::Queue;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use undoubt_coordinator_core::{
@@ -125,27 +126,40 @@ pub(crate) struct View<'a> {
 }
 
 /// The engine has stopped, because the coordinator is stopping or its storage failed.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the coordinator is stopping; try again after its restart")]
-pub(crate) struct EngineGone;
+#[derive(Clone, Debug, Default, thiserror::Error)]
+#[error("the coordinator is stopping; {}", .0.as_deref().unwrap_or("try again after its restart"))]
+pub(crate) struct EngineGone(Option<Arc<str>>);
 
 /// How others reach the engine.
 #[derive(Clone, Debug)]
-pub(crate) struct Handle(mpsc::Sender<Command>);
+pub(crate) struct Handle {
+    commands: mpsc::Sender<Command>,
+    /// Why the engine ends, if it does not end for the sake of a restart.
+    why: Arc<OnceLock<Arc<str>>>,
+}
 
 impl Handle {
-    pub(super) fn new(sender: mpsc::Sender<Command>) -> Handle {
-        Handle(sender)
+    pub(super) fn new(commands: mpsc::Sender<Command>) -> Handle {
+        Handle { commands, why: Arc::default() }
+    }
+
+    /// Whoever waits for the engine when it ends hears this.
+    pub(crate) fn ends_because(&self, why: &str) {
+        self.why.get_or_init(|| why.into());
+    }
+
+    fn gone(&self) -> EngineGone {
+        EngineGone(self.why.get().cloned())
     }
 
     pub(crate) async fn tell(&self, command: Command) -> Result<(), EngineGone> {
-        self.0.send(command).await.map_err(|_| EngineGone)
+        self.commands.send(command).await.map_err(|_| self.gone())
     }
 
     pub(crate) async fn ask(&self, command: impl FnOnce(Reply) -> Command) -> Result<Replied, EngineGone> {
         let (sender, receiver) = oneshot::channel();
         self.tell(command(Reply::Once(sender))).await?;
-        receiver.await.map_err(|_| EngineGone)
+        receiver.await.map_err(|_| self.gone())
     }
 
     pub(crate) async fn inspect<T: Send + 'static>(
@@ -154,7 +168,7 @@ impl Handle {
     ) -> Result<T, EngineGone> {
         let (sender, receiver) = oneshot::channel();
         self.tell(Command::Inspect(Box::new(move |view| drop(sender.send(look(view)))))).await?;
-        receiver.await.map_err(|_| EngineGone)
+        receiver.await.map_err(|_| self.gone())
     }
 }
 

@@ -68,8 +68,10 @@ pub enum IdentityError {
     Malformed { key: &'static str },
     #[error(
         "this data folder has counted {counted} starts, but others have met start {known} of its owner: it is an old copy, or \
-         has lost what was stable, and does not know what was decided since. Use the newest folder. If there is none, begin \
-         with an empty one, and decide by hand what participants still hold in doubt for this one"
+         has lost what was stable, and does not know what was decided since. Use the newest folder. If there is none, see \
+         that no other process has a newer one, decide by hand what participants hold in doubt, and start this one with \
+         accept_loss_up_to_epoch = {known}: what it does not know then counts as aborted, even if clients were told \
+         otherwise, and may be run again under the same id"
     )]
     Superseded { counted: u64, known: u64 },
     #[error(transparent)]
@@ -106,14 +108,23 @@ pub async fn establish(
 /// Takes the next epoch: higher than every one taken from this folder before, and on stable storage when this returns.
 ///
 /// A folder whose owner was told of a higher one than it ever took is refused, however often it is started: counting on, it
-/// would come to be believed.
-pub async fn next_epoch(store: &dyn Store, meta: Family) -> Result<u64, IdentityError> {
+/// would come to be believed. An operator who accepts what it has lost, up to the epoch `accepted`, lets it go on above all
+/// that others know; 0 accepts nothing.
+pub async fn next_epoch(store: &dyn Store, meta: Family, accepted: u64) -> Result<u64, IdentityError> {
     let counted = number(store, meta, EPOCH_KEY)?;
     let known = number(store, meta, SUPERSEDED_KEY)?;
-    if known > counted {
+    if known > counted.max(accepted) {
         return Err(IdentityError::Superseded { counted, known });
     }
-    let next = counted.checked_add(1).ok_or(IdentityError::Malformed { key: EPOCH_KEY })?;
+    if known > counted {
+        tracing::warn!(
+            counted,
+            known,
+            "an operator accepts that this folder has lost what was decided since start {counted} of its owner, which \
+             others have met up to start {known}"
+        );
+    }
+    let next = counted.max(known).checked_add(1).ok_or(IdentityError::Malformed { key: EPOCH_KEY })?;
     let mut batch = Batch::default();
     batch.put(meta, EPOCH_KEY, next.to_be_bytes());
     store.write(batch, Durability::Forced).await?;

@@ -2,6 +2,7 @@
 //!
 //! * `difference`: nothing excuses it. The restarts come after the healing, when disks are honest, so even what a lying
 //!   disk left has to be read alike every time.
+//! * `refused`: a coordinator whose disk kept its epochs is not refused for want of them.
 //! * `failure`: nothing excuses a panic; a refusal to start is listed only if the disk was healthy.
 
 use super::Violation;
@@ -14,7 +15,12 @@ pub fn check(run: &Run) -> Vec<Violation> {
         Some(Violation::new("recovery.difference", what))
     });
     let failures = run.finals.failures.iter().map(|failure| Violation::new("recovery.failure", failure));
-    differences.chain(failures).collect()
+    let refused = run.finals.accepted_loss && !run.finals.excused_epochs;
+    let refused = refused.then(|| {
+        let what = "the coordinator was taken for an old copy though its disk has lost no epoch";
+        Violation::new("recovery.refused", what)
+    });
+    differences.chain(failures).chain(refused).collect()
 }
 
 #[cfg(test)]
@@ -28,6 +34,15 @@ mod tests {
         run.finals.excused_epochs = true;
         run.finals.recoveries[0].difference = Some("t1 is missing".into());
         assert_eq!(rules(check, &run), ["recovery.difference"]);
+    }
+
+    #[test]
+    fn a_coordinator_that_is_refused_is_found_unless_its_disk_has_lost_an_epoch() {
+        let mut run = healthy();
+        run.finals.accepted_loss = true;
+        assert_eq!(rules(check, &run), ["recovery.refused"]);
+        run.finals.excused_epochs = true;
+        assert_eq!(rules(check, &run), [""; 0]);
     }
 
     #[test]

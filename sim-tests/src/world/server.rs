@@ -17,7 +17,7 @@ use undoubt_coordinator as coordinator;
 use undoubt_participant as participant;
 use undoubt_participant::adapter::kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_platform::identity::establish;
-use undoubt_platform::{Kind, Random, SeededRandom, Store};
+use undoubt_platform::{IdentityError, Kind, Random, SeededRandom, Store};
 
 /// Below this much free room servers take no new work.
 const MIN_FREE_BYTES: u64 = 1 << 20;
@@ -38,7 +38,12 @@ pub(super) async fn serve(shared: Arc<Shared>, host: Host) -> turmoil::Result {
     };
     let why = match AssertUnwindSafe(living).catch_unwind().await {
         Ok(Ok(())) => "it was told to".to_owned(),
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(error)) => {
+            if let Some(known) = refused_as_superseded(error.as_ref()) {
+                shared.accept_loss(host, known);
+            }
+            error.to_string()
+        }
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -51,6 +56,12 @@ pub(super) async fn serve(shared: Arc<Shared>, host: Host) -> turmoil::Result {
     shared.recorder.record(host, Event::Stopped { why });
     shared.order(Order::Exited { host });
     pending().await
+}
+
+/// The epoch that others know, where a coordinator's disk does not and is refused for that.
+fn refused_as_superseded(error: &(dyn std::error::Error + 'static)) -> Option<u64> {
+    let error = error.downcast_ref::<coordinator::RunError>()?;
+    if let coordinator::RunError::Identity(IdentityError::Superseded { known, .. }) = error { Some(*known) } else { None }
 }
 
 /// What a process finds when it starts.
@@ -127,6 +138,7 @@ fn coordinator_config(shared: &Shared) -> coordinator::Config {
         keep_alive_ms: 2_000,
         retention_s: shape.retention_s,
         min_free_bytes: MIN_FREE_BYTES,
+        accept_loss_up_to_epoch: shared.accepted_epoch(),
         breaker_threshold: shape.breaker.map_or(preset.breaker_threshold, |breaker| breaker.threshold),
         breaker_pause_ms: shape.breaker.map_or(preset.breaker_pause_ms, |breaker| breaker.pause_ms),
         ..preset
