@@ -147,9 +147,10 @@ async fn in_doubt(stage: &Stage, count: usize, report: &mut Report<'_>) -> anyho
 
 /// A start has to be quicker than all that it finds unfinished was made.
 fn over_made(name: &str, served_ms: f64, made_ms: f64) -> Finding {
-    Finding::new(name, served_ms / made_ms, "x")
-        .goal(Goal::AtMost(1.0))
-        .note(format!("time to serve with {MOST_UNFINISHED} unfinished, over the {:.1} s it took to make them", made_ms / 1e3))
+    Finding::new(name, served_ms / made_ms, "x").goal(Goal::AtMost(1.0)).note(format!(
+        "time to serve with {MOST_UNFINISHED} unfinished, over the {:.1} s it took to make them",
+        made_ms / 1e3
+    ))
 }
 
 fn with_stand_in(stand_in: &StandIn, coordinator_settings: Vec<String>) -> Plan {

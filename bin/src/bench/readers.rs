@@ -80,9 +80,11 @@ fn tell(report: &mut Report<'_>, reading: &Reading, read: &Read, measured: Durat
         reading.clients
     )));
     let share = read.served as f64 / reading.clients as f64;
-    report.add(Finding::new("readers/served", share, "of the clients")
+    report.add(
+        Finding::new("readers/served", share, "of the clients")
             .goal(Goal::AtLeast(MIN_SERVED))
-            .note("they had at least one answer"));
+            .note("they had at least one answer"),
+    );
 }
 
 fn report_small(report: &mut Report<'_>, alone: &Measured, beside: &Measured) {

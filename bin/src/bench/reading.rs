@@ -143,7 +143,8 @@ impl Client {
         let tx = Transaction::new().id().to_bytes();
         let branches = vec![self.branch.clone()];
         let message = SubmitRequest { tx, branches, timeout_ms: TIMEOUT_MS, ..SubmitRequest::default() };
-        let failed = |error: &dyn std::fmt::Display| format!("the connection failed: {}", beginning(&error.to_string()));
+        let failed =
+            |error: &dyn std::fmt::Display| format!("the connection failed: {}", beginning(&error.to_string()));
         let request = http::Request::builder()
             .method(Method::POST)
             .uri(self.uri.clone())
@@ -188,5 +189,11 @@ fn status_of(headers: &HeaderMap) -> Option<Result<(), String>> {
 
 /// Enough of a message to tell kinds apart, without what differs from one to the next.
 fn beginning(message: &str) -> String {
-    message.split([':', ';', ',']).next().unwrap_or_default().chars().filter(|letter| !letter.is_ascii_digit()).collect()
+    message
+        .split([':', ';', ','])
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .filter(|letter| !letter.is_ascii_digit())
+        .collect()
 }

@@ -80,7 +80,8 @@ async fn a_coordinator_on_an_old_copy_of_its_log_ends_once_a_participant_has_sai
     run(coordinator(&arguments)).await.refused_with(&told);
     // Each start that counts would bring it nearer to what participants know.
     for _ in 0..3 {
-        let remembered = ["has counted 2 starts", "met start 3", "old copy", "newest folder", "accept_loss_up_to_epoch = 3"];
+        let remembered =
+            ["has counted 2 starts", "met start 3", "old copy", "newest folder", "accept_loss_up_to_epoch = 3"];
         run(coordinator(&arguments)).await.refused_with(&remembered);
     }
     commit(&cluster, transfer("u", 10)).await;

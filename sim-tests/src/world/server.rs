@@ -61,7 +61,11 @@ pub(super) async fn serve(shared: Arc<Shared>, host: Host) -> turmoil::Result {
 /// The epoch that others know, where a coordinator's disk does not and is refused for that.
 fn refused_as_superseded(error: &(dyn std::error::Error + 'static)) -> Option<u64> {
     let error = error.downcast_ref::<coordinator::RunError>()?;
-    if let coordinator::RunError::Identity(IdentityError::Superseded { known, .. }) = error { Some(*known) } else { None }
+    if let coordinator::RunError::Identity(IdentityError::Superseded { known, .. }) = error {
+        Some(*known)
+    } else {
+        None
+    }
 }
 
 /// What a process finds when it starts.

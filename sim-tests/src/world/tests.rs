@@ -54,7 +54,8 @@ fn a_coordinator_that_has_forgotten_its_starts_is_refused_until_an_operator_acce
     let faults = [(300, crash.clone()), (600, crash.clone()), (900, crash), (1_200, forgets)];
     let faults = faults.into_iter().map(|(ms, what)| Fault { when: When::At { ms }, what }).collect();
     let run = simulate(&Plan { seed: 7, shape, faults, mutant: None });
-    let refused = times(&run, COORDINATOR, |event| matches!(event, Event::Stopped { why } if why.contains("has counted")));
+    let refused =
+        times(&run, COORDINATOR, |event| matches!(event, Event::Stopped { why } if why.contains("has counted")));
     assert!(!refused.is_empty(), "nobody has refused it");
     assert!(run.finals.accepted_loss);
     assert_eq!(broken(&run), [""; 0]);
