@@ -62,6 +62,17 @@ pub struct Shape {
     /// When auto spares a participant; by default as coordinators come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<Breaker>,
+    /// Values of registers and marks are padded to this, so that work, results and records are large; the servers' bounds
+    /// in bytes are lowered then, so that they are met. 0: values are as short as they come.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub value_bytes: u32,
+    /// Of the transactions by two-phase commit, those that read as much as a branch may answer.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub large_reads_percent: u8,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Plan {
@@ -100,6 +111,8 @@ impl Default for Shape {
             only: None,
             cannot_prepare: None,
             breaker: None,
+            value_bytes: 0,
+            large_reads_percent: 0,
         }
     }
 }

@@ -302,7 +302,7 @@ fn processes() -> Vec<Scenario> {
 }
 
 fn network() -> Vec<Scenario> {
-    use Code::{N1, N2, N3, N4, N6, N7};
+    use Code::{N1, N2, N3, N4, N6, N7, N8};
     let cut = |from, to, for_ms| What::Partition { from, to, one_way: false, for_ms };
     let cut_one_way = |from, to, for_ms| What::Partition { from, to, one_way: true, for_ms };
     vec![
@@ -342,6 +342,17 @@ fn network() -> Vec<Scenario> {
             vec![
                 at(0, tamper(1, TO_IT, Message::Prepare, 4, late(2_500))),
                 at(0, tamper(2, TO_IT, Message::Prepare, 7, late(2_500))),
+            ],
+        ),
+        scenario(
+            "an-answer-is-lost-with-its-connection",
+            "votes, a commit's acknowledgement and a decision are lost together with their connection: the next one brings them",
+            &[N8],
+            vec![
+                at(0, tamper(1, FROM_IT, Message::Vote, 3, Tampering::Lost)),
+                at(0, tamper(2, FROM_IT, Message::Vote, 6, Tampering::Lost)),
+                at(0, tamper(1, FROM_IT, Message::Finished, 8, Tampering::Lost)),
+                at(0, tamper(2, TO_IT, Message::Commit, 9, Tampering::Lost)),
             ],
         ),
         scenario(

@@ -47,7 +47,8 @@ pub enum What {
     Partition { from: Host, to: Host, one_way: bool, for_ms: u64 },
     /// What is sent arrives only once the link is free again (N7).
     Clog { from: Host, to: Host, for_ms: u64 },
-    /// One message of a session arrives twice, or late, behind those sent after it (N3, N4).
+    /// One message of a session arrives twice, or late, behind those sent after it, or is lost with its connection (N3,
+    /// N4, N8).
     Tamper { participant: u8, direction: Direction, message: Message, count: u32, tampering: Tampering },
     /// Syncs are answered but nothing is stable; the power fails at the end (S1).
     LyingSyncs { host: Host, for_ms: u64 },
@@ -132,6 +133,8 @@ pub enum Tampering {
     Duplicate { after_ms: u64 },
     /// It arrives this much later; what was sent after it overtakes it.
     Delay { by_ms: u64 },
+    /// It never arrives, and its connection ends with it.
+    Lost,
 }
 
 /// A line of the fault catalogue.
@@ -163,6 +166,7 @@ pub enum Code {
     N5,
     N6,
     N7,
+    N8,
     C1,
     O1,
     O2,
@@ -211,6 +215,7 @@ impl Fault {
             What::Tamper { tampering: Tampering::Duplicate { .. }, .. } => Code::N3,
             What::Tamper { message: Message::Act, tampering: Tampering::Delay { .. }, .. } => Code::N5,
             What::Tamper { tampering: Tampering::Delay { .. }, .. } => Code::N4,
+            What::Tamper { tampering: Tampering::Lost, .. } => Code::N8,
             What::LyingSyncs { .. } => Code::S1,
             What::SyncFails { .. } => Code::S2,
             What::RolledBack { .. } => Code::S4,

@@ -1,6 +1,7 @@
 //! From a seed to a plan, swarm-style: each run draws first how large its world is and which kinds of faults are on at
 //! all, then faults of those kinds. So some runs have one kind of trouble in depth, and others a bit of everything.
 
+mod large;
 mod sagas;
 
 use super::points::{IN_CALLS, OPENED};
@@ -114,7 +115,7 @@ impl Plan {
         let mut faults: Vec<Fault> = (0..count).map(draw).collect();
         let causes: Vec<Fault> = faults.iter().flat_map(|fault| dice.causes_of(&shape, &fault.when)).collect();
         faults.extend(causes);
-        sagas::troubled(Plan { seed, shape, faults, mutant: None })
+        large::laden(sagas::troubled(Plan { seed, shape, faults, mutant: None }))
     }
 }
 
@@ -376,7 +377,10 @@ mod tests {
         let unable = shapes.iter().filter(|shape| shape.cannot_prepare.is_some()).count();
         assert!((50..200).contains(&unable), "{unable}");
         assert!(shapes.iter().any(|shape| shape.breaker.is_some_and(|breaker| breaker.threshold == 1)));
-        assert!(shapes.iter().all(|shape| shape.sagas_percent > 0 || shape.peculiarities().is_empty()));
+        let large = shapes.iter().filter(|shape| shape.value_bytes > 0).count();
+        assert!((50..200).contains(&large), "{large}");
+        let plain = |shape: &&Shape| shape.sagas_percent == 0 && shape.value_bytes == 0;
+        assert!(shapes.iter().filter(plain).all(|shape| shape.peculiarities().is_empty()));
     }
 
     #[test]
@@ -396,7 +400,7 @@ mod tests {
         let codes: BTreeSet<String> =
             (0..1_000).flat_map(|seed| Plan::of_seed(seed).faults).map(|fault| fault.code().to_string()).collect();
         for code in
-            "S1 S2 S3 S4 S5 S6 S7 S8 S9 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N5 N6 N7 C1 O1 O3 O4 G1 G3 G4"
+            "S1 S2 S3 S4 S5 S6 S7 S8 S9 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N5 N6 N7 N8 C1 O1 O3 O4 G1 G3 G4"
                 .split(' ')
         {
             assert!(codes.contains(code), "no seed has {code}");

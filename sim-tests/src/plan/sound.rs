@@ -9,6 +9,9 @@ const MAX_HOSTS_OF_A_KIND: u8 = 8;
 /// The longest of all times, simulated.
 const MAX_MS: u64 = 600_000;
 
+/// The longest value that a participant keeps.
+const MAX_VALUE_BYTES: u64 = 64 << 10;
+
 /// What is wrong with a plan, one sentence each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("; "))]
@@ -46,6 +49,8 @@ fn wrong_with_shape(shape: &Shape) -> Vec<String> {
         within("heal_at_ms", shape.heal_at_ms, 1, MAX_MS),
         within("latency_ms, the second", slowest, fastest, 60_000),
         within("sagas_percent", shape.sagas_percent.into(), 0, 50),
+        within("value_bytes", shape.value_bytes.into(), 0, MAX_VALUE_BYTES),
+        within("large_reads_percent", shape.large_reads_percent.into(), 0, 100),
         shape.cannot_prepare.and_then(|number| within("cannot_prepare", number.into(), 1, shape.participants.into())),
     ];
     checks.into_iter().flatten().collect()

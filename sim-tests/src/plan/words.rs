@@ -123,7 +123,11 @@ impl Shape {
         let breaker = self.breaker.map(|Breaker { threshold, pause_ms }| {
             format!("auto spares whoever has let {threshold} transactions wait, for {pause_ms} ms")
         });
-        unable.into_iter().chain(breaker).collect()
+        let large = (self.value_bytes > 0).then(|| {
+            let Shape { value_bytes, large_reads_percent, .. } = self;
+            format!("values have {value_bytes} bytes, and {large_reads_percent} % of the transactions read many of them")
+        });
+        unable.into_iter().chain(breaker).chain(large).collect()
     }
 }
 
@@ -132,6 +136,7 @@ impl fmt::Display for Tampering {
         match self {
             Tampering::Duplicate { after_ms } => write!(f, "arrives again {after_ms} ms later"),
             Tampering::Delay { by_ms } => write!(f, "arrives {by_ms} ms late"),
+            Tampering::Lost => write!(f, "is lost, and its connection with it"),
         }
     }
 }

@@ -12,7 +12,7 @@ pub(super) struct Size {
 }
 
 /// How large the world is.
-pub(super) const SIZES: [Size; 4] = [
+pub(super) const SIZES: [Size; 5] = [
     Size {
         get: |plan| plan.shape.transactions_per_client.into(),
         set: |plan, to| plan.shape.transactions_per_client = u16::try_from(to).unwrap_or(u16::MAX),
@@ -37,6 +37,12 @@ pub(super) const SIZES: [Size; 4] = [
         least: 1,
         grain: 1,
     },
+    Size {
+        get: |plan| plan.shape.value_bytes.into(),
+        set: |plan, to| plan.shape.value_bytes = u32::try_from(to).unwrap_or(u32::MAX),
+        least: 0,
+        grain: 1_000,
+    },
 ];
 
 /// How long it lasts.
@@ -44,8 +50,11 @@ pub(super) const LENGTHS: [Size; 1] =
     [Size { get: |plan| plan.shape.heal_at_ms, set: |plan, to| plan.shape.heal_at_ms = to, least: 200, grain: 100 }];
 
 /// What servers are peculiar in from the start, taken away one after the other.
-pub(super) const PLAIN: [fn(&mut Plan); 2] =
-    [|plan| plan.shape.cannot_prepare = None, |plan| plan.shape.breaker = None];
+pub(super) const PLAIN: [fn(&mut Plan); 3] = [
+    |plan| plan.shape.cannot_prepare = None,
+    |plan| plan.shape.breaker = None,
+    |plan| (plan.shape.value_bytes, plan.shape.large_reads_percent) = (0, 0),
+];
 
 /// Without the faults and peculiarities of those who do not take part any more, and without faults that come too late.
 pub(super) fn fitting(mut plan: Plan) -> Plan {

@@ -15,7 +15,7 @@ pub fn states() -> impl Iterator<Item = &'static str> {
 }
 
 /// The table's lines: what the simulation tells apart.
-pub const CODES: [Code; 33] = [
+pub const CODES: [Code; 34] = [
     Code::S1,
     Code::S2,
     Code::S3,
@@ -42,6 +42,7 @@ pub const CODES: [Code; 33] = [
     Code::N5,
     Code::N6,
     Code::N7,
+    Code::N8,
     Code::C1,
     Code::O1,
     Code::O3,

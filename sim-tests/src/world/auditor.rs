@@ -182,7 +182,7 @@ impl Auditor {
                 }
                 match view.known.decided {
                     Some(Outcome::Committed) => FinalOutcome::Committed {
-                        reads: workload::reads(work, &view.known.results),
+                        reads: workload::reads(work, &view.known.results, &self.shared.plan.shape),
                         damaged: view.heuristic_damage,
                     },
                     Some(Outcome::Aborted(AbortReason::GivenUp { .. })) => FinalOutcome::GivenUp,

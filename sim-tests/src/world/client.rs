@@ -4,6 +4,7 @@ use super::net;
 use super::random::random;
 use super::shared::Shared;
 use super::workload;
+use crate::plan::Shape;
 use crate::run::{CallKind, Mode, Reply, Work};
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,7 +132,7 @@ impl Application {
     async fn ask(&mut self, tx: &TxId, work: &Work) {
         let call = self.shared.asked(self.number, &tx.to_string(), CallKind::Ask);
         let reply = match self.client.wait(tx).await {
-            Ok(answer) => decided(&answer, work),
+            Ok(answer) => decided(&answer, work, &self.shared.plan.shape),
             Err(error @ WaitError::Query(QueryError::NotFound { .. } | QueryError::Refused { .. })) => {
                 Reply::Refused(error.to_string())
             }
@@ -164,9 +165,9 @@ impl Application {
 }
 
 pub(super) async fn submit(shared: &Shared, client: &Client, tx: &TxId, work: &Work) -> Reply {
-    let timeout = Duration::from_millis(shared.plan.shape.timeout_ms);
-    match client.submit(&workload::transaction(tx, work, timeout)).await {
-        Ok(answer) => decided(&answer, work),
+    let shape = &shared.plan.shape;
+    match client.submit(&workload::transaction(tx, work, shape)).await {
+        Ok(answer) => decided(&answer, work, shape),
         Err(
             error @ (SubmitError::Invalid(_)
             | SubmitError::Refused { .. }
@@ -182,9 +183,9 @@ pub(super) async fn submit(shared: &Shared, client: &Client, tx: &TxId, work: &W
     }
 }
 
-fn decided(answer: &Answer, work: &Work) -> Reply {
+fn decided(answer: &Answer, work: &Work, shape: &Shape) -> Reply {
     match &answer.outcome {
-        Outcome::Committed => Reply::Committed(workload::reads(work, &answer.results)),
+        Outcome::Committed => Reply::Committed(workload::reads(work, &answer.results, shape)),
         Outcome::Aborted(reason) => aborted(reason),
     }
 }

@@ -1,7 +1,7 @@
 //! What is on the disks.
 
 use super::shared::Shared;
-use super::workload::balance;
+use super::workload::{balance, word_of};
 use crate::disk::Disk;
 use crate::plan::Host;
 use std::fmt::Write as _;
@@ -28,6 +28,7 @@ pub(super) fn read_disks(shared: &Shared) {
 fn read_data(shared: &Shared, number: u8, disk: &Disk) {
     let mut finals = shared.finals();
     let found = finals.participants.entry(number).or_default();
+    let mut torn = Vec::new();
     for account in 0..2 * shared.plan.shape.keys {
         found.accounts.insert(account, balance(None));
     }
@@ -35,12 +36,17 @@ fn read_data(shared: &Shared, number: u8, disk: &Disk) {
         let (key, value) = (String::from_utf8_lossy(key), String::from_utf8_lossy(value));
         if let Some(tx) = key.strip_prefix("mark/") {
             found.marks.insert(tx.to_owned());
+            let word = word_of(&value, &shared.plan.shape);
+            if !word.is_empty() {
+                torn.push(format!("the mark of {tx} at p{number} is {word:?}"));
+            }
         } else if let Some(account) = key.strip_prefix("account/").and_then(|account| account.parse().ok()) {
             found.accounts.insert(account, balance(Some(&value)));
         } else if let Some(register) = key.strip_prefix("register/").and_then(|register| register.parse().ok()) {
-            found.registers.insert(register, value.into_owned());
+            found.registers.insert(register, word_of(&value, &shared.plan.shape));
         }
     }
+    finals.failures.extend(torn);
 }
 
 /// Notes which transactions lost something that had been acknowledged.

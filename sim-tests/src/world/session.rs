@@ -89,12 +89,17 @@ impl Between {
                 batch.fence += 3;
             }
             let mut kept = Vec::with_capacity(batch.messages.len());
+            let mut lost = false;
             for message in std::mem::take(&mut batch.messages) {
-                if self.swallows(participant, &message) {
+                if lost || self.swallows(participant, &message) {
                     continue;
                 }
                 let (here, later) = match self.tampering(participant, Direction::ToParticipant, to_branch(&message)) {
                     None => (Some(message), None),
+                    Some(Tampering::Lost) => {
+                        lost = true;
+                        (None, None)
+                    }
                     Some(Tampering::Delay { by_ms }) => (None, Some((message, by_ms))),
                     Some(Tampering::Duplicate { after_ms }) => (Some(message.clone()), Some((message, after_ms))),
                 };
@@ -105,7 +110,7 @@ impl Between {
                 }
             }
             batch.messages = kept;
-            if to.send(batch).await.is_err() {
+            if to.send(batch).await.is_err() || lost {
                 return;
             }
         }
@@ -117,14 +122,22 @@ impl Between {
         mut from: Incoming,
         to: mpsc::Sender<Result<v1::ParticipantBatch, Status>>,
     ) {
+        let mut lost = false;
         while let Some(batch) = from.next().await {
             let batch = batch.map(|mut batch| {
                 let mut kept = Vec::with_capacity(batch.messages.len());
                 for message in batch.messages {
+                    if lost {
+                        break;
+                    }
                     let Some(message) = self.misheard(message) else { continue };
                     let direction = Direction::ToCoordinator;
                     let (here, later) = match self.tampering(participant, direction, to_coordinator(&message)) {
                         None => (Some(message), None),
+                        Some(Tampering::Lost) => {
+                            lost = true;
+                            (None, None)
+                        }
                         Some(Tampering::Delay { by_ms }) => (None, Some((message, by_ms))),
                         Some(Tampering::Duplicate { after_ms }) => (Some(message.clone()), Some((message, after_ms))),
                     };
@@ -137,7 +150,7 @@ impl Between {
                 batch.messages = kept;
                 batch
             });
-            if to.send(batch).await.is_err() {
+            if to.send(batch).await.is_err() || lost {
                 return;
             }
         }

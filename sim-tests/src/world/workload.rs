@@ -10,8 +10,15 @@ use undoubt_client::{RetryPolicy, Step, Transaction};
 use undoubt_platform::Random;
 use undoubt_vocabulary::{ParticipantName, TxId};
 
+/// Registers that a large read reads, one after the other and over again: with the largest values as much as a branch may
+/// answer.
+const LARGE_READS: u8 = 15;
+
 /// A transaction at random.
 pub(super) fn draw(random: &dyn Random, shape: &Shape) -> Work {
+    if shape.large_reads_percent > 0 && random.below(100) < shape.large_reads_percent.into() {
+        return large_read(random, shape);
+    }
     let key = || u8::try_from(random.below(shape.keys.into())).unwrap_or_default();
     match random.below(100) {
         0..40 => {
@@ -48,6 +55,13 @@ pub(super) fn draw(random: &dyn Random, shape: &Shape) -> Work {
             .map(|at| (at, vec![Op::ReadRegister { register: key() }, Op::ReadAccount { account: key() }]))
             .collect(),
     }
+}
+
+/// All that one or two participants may answer.
+fn large_read(random: &dyn Random, shape: &Shape) -> Work {
+    let ops = || (0..LARGE_READS).map(|place| Op::ReadRegister { register: place % shape.keys }).collect();
+    let count = 1 + random.below(2);
+    places(random, shape, count).into_iter().map(|at| (at, ops())).collect()
 }
 
 /// A saga at random, on accounts of its own: what sagas have half done, audits under two-phase commit must not see.
@@ -117,20 +131,36 @@ pub(super) fn mark_key(tx: &str) -> String {
     format!("mark/{tx}")
 }
 
-pub(super) fn transaction(tx: &TxId, work: &Work, timeout: Duration) -> Transaction {
-    let transaction = Transaction::with_id(tx.clone()).timeout(timeout);
+/// What is stored under a register or a mark: a word, padded to the world's size of values.
+fn padded(word: &str, shape: &Shape) -> Vec<u8> {
+    let mut value = word.as_bytes().to_vec();
+    value.resize(value.len().max(shape.value_bytes as usize), PADDING);
+    value
+}
+
+/// The word of a [`padded`] value. One that is not whole is no word of anybody's.
+pub(super) fn word_of(value: &str, shape: &Shape) -> String {
+    let word = value.trim_end_matches(char::from(PADDING));
+    let is_whole = value.len() == word.len().max(shape.value_bytes as usize);
+    if is_whole { word.to_owned() } else { format!("{word}, of which {} bytes are left", value.len()) }
+}
+
+const PADDING: u8 = b' ';
+
+pub(super) fn transaction(tx: &TxId, work: &Work, shape: &Shape) -> Transaction {
+    let transaction = Transaction::with_id(tx.clone()).timeout(Duration::from_millis(shape.timeout_ms));
     match Mode::of(&tx.to_string()) {
         Mode::TwoPhase => work.iter().fold(transaction, |transaction, (at, ops)| {
-            transaction.kv(&Host::Participant(*at).to_string(), kv_work(tx, ops))
+            transaction.kv(&Host::Participant(*at).to_string(), kv_work(tx, ops, shape))
         }),
-        Mode::Saga => steps(tx, work, false).into_iter().fold(transaction, Transaction::step),
-        Mode::GuardedSaga => steps(tx, work, true).into_iter().fold(transaction, Transaction::step),
-        Mode::Auto => steps(tx, work, false).into_iter().fold(transaction, Transaction::step).auto(),
+        Mode::Saga => steps(tx, work, shape, false).into_iter().fold(transaction, Transaction::step),
+        Mode::GuardedSaga => steps(tx, work, shape, true).into_iter().fold(transaction, Transaction::step),
+        Mode::Auto => steps(tx, work, shape, false).into_iter().fold(transaction, Transaction::step).auto(),
     }
 }
 
 /// A step for each participant, by its name: first what can be undone, side by side if the id is even, then the rest.
-fn steps(tx: &TxId, work: &Work, guarded: bool) -> Vec<Step> {
+fn steps(tx: &TxId, work: &Work, shape: &Shape, guarded: bool) -> Vec<Step> {
     let retry = RetryPolicy {
         max_attempts: 3,
         first_pause: Duration::from_millis(40),
@@ -143,7 +173,7 @@ fn steps(tx: &TxId, work: &Work, guarded: bool) -> Vec<Step> {
     let names: Vec<String> = undoable.iter().map(|(at, _)| Host::Participant(**at).to_string()).collect();
     let step = |at: &u8, ops: &[Op]| {
         let name = Host::Participant(*at).to_string();
-        let work = kv_work(tx, ops);
+        let work = kv_work(tx, ops, shape);
         // From the pivot on two sagas could wait for each other's locks for ever.
         Step::kv(&name, &name, if guarded && !only_gives(ops) { work.guarded() } else { work }).retry(retry)
     };
@@ -174,31 +204,31 @@ fn undone(tx: &TxId, at: u8, ops: &[Op]) -> KvWork {
     back.delete(mark_key(&tx.to_string()))
 }
 
-fn kv_work(tx: &TxId, ops: &[Op]) -> KvWork {
+fn kv_work(tx: &TxId, ops: &[Op], shape: &Shape) -> KvWork {
     let name = tx.to_string();
     let kv = ops.iter().fold(KvWork::new(), |kv, op| match op {
         // Accounts are stored as what they differ from their opening balance, so nothing has to be opened.
         Op::Transfer { account, delta } => kv.add(account_key(*account), Add::of(*delta).floor(-Op::OPENING_BALANCE)),
         Op::ReadAccount { account } => kv.get(account_key(*account)),
         Op::ReadWrite { register } => {
-            kv.get(register_key(*register)).put(register_key(*register), name.clone().into_bytes())
+            kv.get(register_key(*register)).put(register_key(*register), padded(&name, shape))
         }
         Op::ReadRegister { register } => kv.get(register_key(*register)),
     });
-    if ops.iter().any(Op::writes) { kv.put(mark_key(&name), "") } else { kv }
+    if ops.iter().any(Op::writes) { kv.put(mark_key(&name), padded("", shape)) } else { kv }
 }
 
 /// What a committed transaction read; `None` if the results are not all there.
-pub(super) fn reads(work: &Work, results: &BTreeMap<ParticipantName, Bytes>) -> Option<Reads> {
+pub(super) fn reads(work: &Work, results: &BTreeMap<ParticipantName, Bytes>, shape: &Shape) -> Option<Reads> {
     let of = |(at, ops): (&u8, &Vec<Op>)| {
         let name = Host::Participant(*at).to_string();
         let (_, bytes) = results.iter().find(|(participant, _)| participant.as_str() == name)?;
-        Some((*at, read_ops(ops, decode_results(bytes).ok()?)?))
+        Some((*at, read_ops(ops, decode_results(bytes).ok()?, shape)?))
     };
     work.iter().map(of).collect()
 }
 
-fn read_ops(ops: &[Op], values: Vec<Option<Bytes>>) -> Option<Vec<Option<String>>> {
+fn read_ops(ops: &[Op], values: Vec<Option<Bytes>>, shape: &Shape) -> Option<Vec<Option<String>>> {
     let mut values = values.into_iter();
     let text = |value: Option<Bytes>| value.map(|value| String::from_utf8_lossy(&value).into_owned());
     ops.iter()
@@ -208,9 +238,9 @@ fn read_ops(ops: &[Op], values: Vec<Option<Bytes>>) -> Option<Vec<Option<String>
                 Op::Transfer { .. } | Op::ReadAccount { .. } => Some(balance(value.as_deref()).to_string()),
                 Op::ReadWrite { .. } => {
                     values.next()?;
-                    value
+                    value.map(|value| word_of(&value, shape))
                 }
-                Op::ReadRegister { .. } => value,
+                Op::ReadRegister { .. } => value.map(|value| word_of(&value, shape)),
             })
         })
         .collect()
@@ -219,4 +249,21 @@ fn read_ops(ops: &[Op], values: Vec<Option<Bytes>>) -> Option<Vec<Option<String>
 /// What is stored of an account, as its balance.
 pub(super) fn balance(stored: Option<&str>) -> i64 {
     Op::OPENING_BALANCE + stored.and_then(|stored| stored.parse::<i64>().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_padded_value_tells_its_word_and_one_that_is_not_whole_tells_none() {
+        let large = Shape { value_bytes: 100, ..Shape::default() };
+        let text = |value: &[u8]| String::from_utf8(value.to_vec()).unwrap();
+        for shape in [Shape::default(), large.clone()] {
+            for word in ["t1-1", ""] {
+                assert_eq!(word_of(&text(&padded(word, &shape)), &shape), word);
+            }
+        }
+        assert_eq!(word_of(&text(&padded("t1-1", &large)[..99]), &large), "t1-1, of which 99 bytes are left");
+    }
 }
