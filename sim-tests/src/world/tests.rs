@@ -49,7 +49,7 @@ fn what_happens_to_a_disk_ends_whoever_has_taken_it_over() {
 #[test]
 fn a_coordinator_that_has_forgotten_its_starts_is_refused_until_an_operator_accepts_the_loss() {
     let crash = What::Crash { host: COORDINATOR, power: false, down_ms: 10 };
-    let forgets = What::RolledBack { host: COORDINATOR, frames: 6 };
+    let forgets = What::RolledBack { host: COORDINATOR, frames: 2 };
     let shape = Shape { think_ms: 10_000, ..Shape::default() };
     let faults = [(300, crash.clone()), (600, crash.clone()), (900, crash), (1_200, forgets)];
     let faults = faults.into_iter().map(|(ms, what)| Fault { when: When::At { ms }, what }).collect();
