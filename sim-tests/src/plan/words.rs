@@ -125,7 +125,9 @@ impl Shape {
         });
         let large = (self.value_bytes > 0).then(|| {
             let Shape { value_bytes, large_reads_percent, .. } = self;
-            format!("values have {value_bytes} bytes, and {large_reads_percent} % of the transactions read many of them")
+            format!(
+                "values have {value_bytes} bytes, and {large_reads_percent} % of the transactions read many of them"
+            )
         });
         unable.into_iter().chain(breaker).chain(large).collect()
     }

@@ -20,8 +20,9 @@ pub(super) fn laden(plan: Plan) -> Plan {
         plan.shape.large_reads_percent = dice.small(5, 40);
     }
     if dice.chance(LOST_ANSWERS) {
-        let lost: Vec<Fault> =
-            (0..dice.between(1, MAX_LOST_ANSWERS)).map(|_| dice.soon(&plan.shape, dice.lost_answer(&plan.shape))).collect();
+        let lost: Vec<Fault> = (0..dice.between(1, MAX_LOST_ANSWERS))
+            .map(|_| dice.soon(&plan.shape, dice.lost_answer(&plan.shape)))
+            .collect();
         plan.faults.extend(lost);
     }
     plan
