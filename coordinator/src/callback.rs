@@ -222,7 +222,7 @@ impl Caller {
                 Replied::Core(Answer::Rejected(Rejection::NotFound)) => {
                     return Ok(Outcome::Aborted(AbortReason::Presumed));
                 }
-                Replied::Core(Answer::Pending | Answer::Rejected(_))
+                Replied::Core(Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_))
                 | Replied::NoRoom(_)
                 | Replied::UnknownParticipant(_) => {}
             }

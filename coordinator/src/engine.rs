@@ -3,6 +3,7 @@
 //! Each round takes all commands that are queued, lets the core answer them, and carries its effects out in bulk: one
 //! write for all records, one hand-over to each session. While a write is under way, records gather for the next.
 
+mod attention;
 mod commands;
 mod effects;
 mod links;
@@ -50,6 +51,8 @@ pub(crate) struct Engine {
     /// Those who wait for an answer, and about which transaction.
     clients: BTreeMap<Client, (TxId, Reply)>,
     next_client: u64,
+    /// While an operator's question is put to the core: what he wants done, who he is, and why.
+    operator_is_doing: Option<String>,
     commands: mpsc::Receiver<Command>,
     /// Why no new transactions are taken, though the core would.
     refusing: Option<String>,
@@ -90,6 +93,7 @@ impl Engine {
             links: participants.into_iter().map(|name| (name, Link::new(clock.now()))).collect(),
             clients: BTreeMap::new(),
             next_client: 0,
+            operator_is_doing: None,
             commands,
             refusing: None,
             effects: Vec::new(),

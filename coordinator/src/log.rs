@@ -158,6 +158,11 @@ impl Log {
         Ok(found)
     }
 
+    /// Whether it is damaged, and no operator has seen to it yet.
+    pub fn is_kept_as_damaged(&self, tx: &TxId) -> Result<bool, LogError> {
+        Ok(self.store.get(DAMAGED, tx.as_bytes())?.is_some())
+    }
+
     /// A batch that drops at most `limit` of those that ended before `horizon`, or nothing.
     pub fn collect(&self, horizon: Timestamp, limit: usize) -> Result<Batch, LogError> {
         let mut batch = Batch::default();

@@ -3,17 +3,20 @@
 use crate::adapter::heuristic::to_wire;
 use crate::config::Config;
 use crate::engine::{Command, Handle, View};
-use crate::resource::Heuristic;
+use crate::resource::{Heuristic, Mark, Release};
 use crate::session::gone;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
-use undoubt_participant_core::{Answer, BranchView, Rejection};
+use undoubt_participant_core::{Answer, BranchView, Rejection, StepView};
 use undoubt_platform::Clock;
 use undoubt_proto::v1;
 use undoubt_proto::v1::participant_admin_server::ParticipantAdmin;
-use undoubt_vocabulary::TxId;
+use undoubt_vocabulary::{CoordinatorId, TxId};
 
 const DEFAULT_LIST_LIMIT: u32 = 1_000;
+
+/// Semantic locks in one answer: with keys of 1 KiB, about 1.2 MB.
+const MAX_MARKS_LISTED: usize = 1_000;
 
 /// Of a name or a reason.
 const MAX_REASON_BYTES: usize = 256;
@@ -53,16 +56,17 @@ impl ParticipantAdmin for AdminService {
         let tx = parse_tx(tx)?;
         check_reason("who", &who)?;
         check_reason("reason", &reason)?;
-        tracing::warn!(%tx, commit, who, reason, "an operator decides a branch in doubt");
-        let heuristic = Heuristic { commit, at: self.clock.now(), who, reason, decision: None };
-        let answer = self.engine.ask(|reply| Command::Resolve { tx, heuristic, reply }).await.map_err(gone)?;
-        match answer {
+        let heuristic =
+            Heuristic { commit, at: self.clock.now(), who: who.clone(), reason: reason.clone(), decision: None };
+        let asked = self.engine.ask(|reply| Command::Resolve { tx: tx.clone(), heuristic, reply });
+        match asked.await.map_err(gone)? {
             Answer::Resolved(outcome) => {
+                tracing::warn!(%tx, %outcome, who, reason, "an operator has decided a branch without its coordinator");
                 let outcome = v1::BranchOutcome::from(outcome).into();
                 Ok(Response::new(v1::ResolveBranchResponse { outcome }))
             }
             Answer::Rejected(rejection) => Err(status_of(&rejection)),
-            Answer::Forgotten => Err(Status::internal("the answer does not fit the question")),
+            Answer::Forgotten | Answer::Released => Err(Status::internal("the answer does not fit the question")),
         }
     }
 
@@ -75,7 +79,42 @@ impl ParticipantAdmin for AdminService {
         match answer {
             Answer::Forgotten => Ok(Response::new(v1::ForgetBranchResponse {})),
             Answer::Rejected(rejection) => Err(status_of(&rejection)),
-            Answer::Resolved(_) => Err(Status::internal("the answer does not fit the question")),
+            Answer::Resolved(_) | Answer::Released => Err(Status::internal("the answer does not fit the question")),
+        }
+    }
+
+    async fn list_marks(
+        &self,
+        request: Request<v1::ListMarksRequest>,
+    ) -> Result<Response<v1::ListMarksResponse>, Status> {
+        let v1::ListMarksRequest { after, limit } = request.into_inner();
+        let limit = if limit == 0 { MAX_MARKS_LISTED } else { (limit as usize).min(MAX_MARKS_LISTED) };
+        let found = self.engine.marks(after, limit + 1).await.map_err(gone)?;
+        let mut marks = found.map_err(|error| Status::internal(error.to_string()))?;
+        let more = marks.len() > limit;
+        marks.truncate(limit);
+        Ok(Response::new(v1::ListMarksResponse { marks: marks.into_iter().map(mark).collect(), more }))
+    }
+
+    async fn release_marks(
+        &self,
+        request: Request<v1::ReleaseMarksRequest>,
+    ) -> Result<Response<v1::ReleaseMarksResponse>, Status> {
+        let v1::ReleaseMarksRequest { coordinator_id, tx, who, reason } = request.into_inner();
+        let tx = parse_tx(tx)?;
+        let coordinator = CoordinatorId::try_from(&coordinator_id[..])
+            .map_err(|bad| Status::invalid_argument(format!("coordinator_id: {bad}")))?;
+        check_reason("who", &who)?;
+        check_reason("reason", &reason)?;
+        let release = Release { at: self.clock.now(), who: who.clone(), reason: reason.clone() };
+        let asked = self.engine.ask(|reply| Command::ReleaseMarks { coordinator, tx: tx.clone(), release, reply });
+        match asked.await.map_err(gone)? {
+            Answer::Released => {
+                tracing::warn!(%tx, %coordinator, who, reason, "an operator has released a saga's semantic locks");
+                Ok(Response::new(v1::ReleaseMarksResponse {}))
+            }
+            Answer::Rejected(rejection) => Err(status_of(&rejection)),
+            Answer::Resolved(_) | Answer::Forgotten => Err(Status::internal("the answer does not fit the question")),
         }
     }
 }
@@ -94,10 +133,11 @@ fn check_reason(what: &str, text: &str) -> Result<(), Status> {
 
 fn status_of(rejection: &Rejection) -> Status {
     match rejection {
-        Rejection::NoSuchBranch => Status::not_found(rejection.to_string()),
-        Rejection::NotInDoubt { .. } | Rejection::NotHeuristic { .. } => {
-            Status::failed_precondition(rejection.to_string())
-        }
+        Rejection::NoSuchBranch | Rejection::NoSuchMarks => Status::not_found(rejection.to_string()),
+        Rejection::NotInDoubt { .. }
+        | Rejection::NotHeuristic { .. }
+        | Rejection::OnlyReads
+        | Rejection::StepUnderWay => Status::failed_precondition(rejection.to_string()),
     }
 }
 
@@ -121,8 +161,35 @@ fn describe(view: &View<'_>, name: String) -> v1::DescribeParticipantResponse {
 fn list(view: &View<'_>, in_doubt_only: bool, limit: usize) -> v1::ListBranchesResponse {
     let mut branches: Vec<BranchView> = view.core.views().filter(|branch| branch.in_doubt || !in_doubt_only).collect();
     branches.sort_by_key(|branch| branch.begun_at);
-    let more = branches.len() > limit;
-    v1::ListBranchesResponse { branches: branches.into_iter().take(limit).map(branch).collect(), more }
+    let mut steps: Vec<StepView> = view.core.step_views().filter(|_| !in_doubt_only).collect();
+    steps.sort_by_key(|step| step.begun_at);
+    v1::ListBranchesResponse {
+        more: branches.len() > limit || steps.len() > limit,
+        branches: branches.into_iter().take(limit).map(branch).collect(),
+        steps: steps.into_iter().take(limit).map(step).collect(),
+    }
+}
+
+fn step(StepView { id, begun_at, state }: StepView) -> v1::StepUnderWay {
+    v1::StepUnderWay {
+        tx: id.tx.to_bytes(),
+        ticket: id.ticket.0,
+        coordinator_id: id.coordinator.0.to_vec().into(),
+        step: id.step.0.into(),
+        state: state.to_owned(),
+        begun_at_us: begun_at.0,
+    }
+}
+
+fn mark(Mark { key, by, begun_at }: Mark) -> v1::Mark {
+    v1::Mark {
+        key,
+        tx: by.tx.to_bytes(),
+        ticket: by.ticket.0,
+        coordinator_id: by.coordinator.0.to_vec().into(),
+        step: by.step.0.into(),
+        begun_at_us: begun_at.0,
+    }
 }
 
 fn branch(view: BranchView) -> v1::Branch {

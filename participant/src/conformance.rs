@@ -92,6 +92,7 @@ pub async fn conformance<W: World>(world: &mut W) {
     saga::a_branch_prepared_under_the_same_id_keeps_its_locks(world).await;
     saga::an_actions_wait_for_locks_ends_when_it_has_to(world).await;
     saga::semantic_locks_last_until_their_saga_or_their_step_is_over(world).await;
+    saga::semantic_locks_are_listed_until_an_operator_releases_those_of_a_saga(world).await;
     saga::a_fence_drops_the_barriers_below_it_and_nothing_else(world).await;
 }
 

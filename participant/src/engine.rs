@@ -200,6 +200,9 @@ impl<R: ResourceManager> Engine<R> {
             Effect::Compensate { step, run } => self.compensate(step, run),
             Effect::StoreEmpty { step } => self.store_empty(step),
             Effect::CloseSaga { coordinator, ticket, tx } => self.close_saga(coordinator, ticket, tx),
+            Effect::ReleaseMarks { coordinator, ticket, tx, release } => {
+                self.release_marks(coordinator, ticket, tx, release);
+            }
             Effect::Collect { coordinator, fence } => {
                 self.collectable.insert(coordinator, fence);
                 self.collect_at.get_or_insert_with(|| Instant::now() + COLLECT_AFTER);

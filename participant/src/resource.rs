@@ -8,7 +8,7 @@
 //! # The contract
 //! * [`recover`](ResourceManager::recover) comes once and first.
 //! * For one transaction id at most one call for a branch is under way at a time, and for one step of a saga at most one
-//!   call, so no call meets its own repetition. A saga is closed while no call for its steps is under way. All else
+//!   call, so no call meets its own repetition. A saga is closed, or its semantic locks are released, while no other call for it is under way. All else
 //!   overlaps as it likes: branches of different transactions, steps, a branch and steps under one transaction id, and
 //!   calls for a coordinator: of several epochs or fences the
 //!   highest holds. No future is dropped before it is done.
@@ -35,6 +35,7 @@ use undoubt_vocabulary::{
 
 pub use undoubt_participant_core::branch_id::BranchId;
 pub use undoubt_participant_core::heuristic::Heuristic;
+pub use undoubt_participant_core::release::Release;
 pub use undoubt_participant_core::step::{StepId, StepState};
 
 /// A resource that takes part in transactions. The module's page states the contract that holds for all calls.
@@ -170,6 +171,29 @@ pub trait ResourceManager: Send + Sync + 'static {
         ticket: Ticket,
         tx: TxId,
     ) -> impl Future<Output = Result<(), ResourceError>> + Send;
+
+    /// Drops a saga's semantic locks before it is over, as [`close_saga`](Self::close_saga) does, on an operator's word, which is
+    /// stored with the barriers. Called while no call for the saga's steps is under way.
+    fn release_marks(
+        &self,
+        coordinator: CoordinatorId,
+        ticket: Ticket,
+        tx: TxId,
+        release: Release,
+    ) -> impl Future<Output = Result<(), ResourceError>> + Send;
+
+    /// The semantic locks there are, in the order of their keys: from the first key above `after` on, at most `limit`.
+    fn marks(&self, after: Bytes, limit: usize) -> impl Future<Output = Result<Vec<Mark>, ResourceError>> + Send;
+}
+
+/// A semantic lock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// What is marked, in the resource's own form.
+    pub key: Bytes,
+    pub by: StepId,
+    /// When the saga began, by its coordinator's clock; 0 if that is not known.
+    pub begun_at: Timestamp,
 }
 
 /// What became of some branches.

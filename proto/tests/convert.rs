@@ -14,7 +14,7 @@ use undoubt_proto::v1;
 use undoubt_vocabulary::limits::{MAX_DETAIL_BYTES, MAX_RESULT_BYTES, MAX_WORK_BYTES};
 use undoubt_vocabulary::{
     AbortReason, BranchOutcome, Execution, Half, Outcome, ParticipantName, Prepare, Refusal, RefusalCode, RunStep,
-    StepIndex, StepOutcome, Ticket, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
+    StepIndex, StepOutcome, StuckStep, Ticket, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
 };
 
 fn bytes() -> impl Strategy<Value = Bytes> {
@@ -69,6 +69,7 @@ fn abort_reason() -> impl Strategy<Value = AbortReason> {
     prop_oneof![
         (name(), refusal()).prop_map(|(by, refusal)| AbortReason::Refused { by, refusal }),
         vec(name(), 0..=64).prop_map(|unanswered| AbortReason::DeadlinePassed { unanswered }),
+        (name(), any::<u32>()).prop_map(|(by, attempts)| AbortReason::Unanswered { by, attempts }),
         name().prop_map(|by| AbortReason::ReadLocksLost { by }),
         name().prop_map(|by| AbortReason::NotExecuted { by }),
         name().prop_map(|on| AbortReason::GivenUp { on }),
@@ -81,9 +82,18 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![Just(Outcome::Committed), abort_reason().prop_map(Outcome::Aborted)]
 }
 
+fn stuck() -> impl Strategy<Value = StuckStep> {
+    (name(), name(), any::<bool>(), refusal()).prop_map(|(step, participant, compensation, refusal)| {
+        let half = if compensation { Half::Compensation } else { Half::Action };
+        StuckStep { step, participant, half, refusal }
+    })
+}
+
 fn known_outcome() -> impl Strategy<Value = KnownOutcome> {
-    (option::of(outcome()), btree_map(name(), bytes(), 0..=64))
-        .prop_map(|(decided, results)| KnownOutcome { decided, results })
+    (option::of(outcome()), btree_map(name(), bytes(), 0..=64)).prop_flat_map(|(decided, results)| {
+        let stuck = if decided.is_none() { option::of(stuck()).boxed() } else { Just(None).boxed() };
+        stuck.prop_map(move |stuck| KnownOutcome { decided: decided.clone(), results: results.clone(), stuck })
+    })
 }
 
 fn prepare() -> impl Strategy<Value = Prepare> {

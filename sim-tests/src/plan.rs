@@ -11,7 +11,7 @@ mod seed;
 mod sound;
 mod words;
 
-pub use fault::{Code, Direction, Fault, HowResolved, Message, Tampering, What, When};
+pub use fault::{Code, Direction, Fault, HowEnded, HowResolved, Message, Tampering, What, When};
 pub use host::Host;
 pub use sound::Unsound;
 

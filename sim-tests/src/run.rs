@@ -181,13 +181,15 @@ impl Finals {
     }
 }
 
-/// An operator ended a stuck step that was not carried out, nor undone.
+/// An operator ended a step that was not carried out, nor undone; or that was not stuck, and may be either.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassedOver {
     pub tx: String,
     pub participant: Participant,
     /// Skipped, or said to be done.
     pub how: HowResolved,
+    /// It was stuck: nothing of it was in effect that its refusals had not left so.
+    pub stuck: bool,
     /// He was told that it is on record; otherwise he never heard, and it may be or not.
     pub certain: bool,
 }

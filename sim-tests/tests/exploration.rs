@@ -193,9 +193,51 @@ fn a_saga_behind_a_stuck_one_goes_on_once_an_operator_has_resolved_that() {
 }
 
 #[test]
-fn two_sagas_that_mind_each_others_semantic_locks_past_their_pivots_never_end() {
-    let report = explore(&Scenario::marks_past_the_pivot(), NO_FAULTS, LIMITS, &mut |_, _| {});
+fn two_sagas_that_mind_each_others_semantic_locks_past_their_pivots_end_once_an_operator_skips_a_step() {
+    nothing_breaks(Scenario::marks_past_the_pivot());
+}
+
+#[test]
+fn two_sagas_that_mind_each_others_semantic_locks_past_their_pivots_never_end_by_themselves() {
+    let unaided = Scenario { interferes: &[], ..Scenario::marks_past_the_pivot() };
+    let report = explore(&unaided, NO_FAULTS, LIMITS, &mut |_, _| {});
     assert!(report.violation.as_ref().is_some_and(|trace| trace.broken.starts_with("termination")), "{report}");
+}
+
+#[test]
+fn two_sagas_that_mind_each_others_semantic_locks_past_their_pivots_end_once_an_operator_releases_some() {
+    let released = Scenario { interferes: &[], releases_marks: true, ..Scenario::marks_past_the_pivot() };
+    nothing_breaks(released);
+}
+
+#[test]
+fn releasing_a_sagas_semantic_locks_at_any_time_leaves_it_to_end_as_it_would() {
+    nothing_breaks(Scenario::released());
+}
+
+#[test]
+fn steps_that_are_not_stuck_are_ended_as_an_operator_says() {
+    nothing_breaks(Scenario::ended_ahead());
+}
+
+#[test]
+fn steps_of_a_saga_that_goes_back_are_ended_as_an_operator_says() {
+    nothing_breaks(Scenario::ended_on_the_way_back());
+}
+
+#[test]
+fn a_forgotten_saga_ends_and_its_record_is_true_of_what_it_calls_known() {
+    nothing_breaks(Scenario::forgotten_saga());
+}
+
+#[test]
+fn a_saga_forgotten_on_its_way_back_ends_and_its_record_is_true_of_what_it_calls_known() {
+    nothing_breaks(Scenario::forgotten_on_the_way_back());
+}
+
+#[test]
+fn a_saga_can_be_forgotten_while_it_is_held() {
+    nothing_breaks(Scenario::forgotten_and_operated());
 }
 
 #[test]
@@ -315,6 +357,8 @@ fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
         Mutant::WordsForgotten => ((Scenario::stuck_on_the_way_back(), ONE_CRASH), "saga: compensation"),
         Mutant::RefusedThoughDone => ((Scenario::stuck_on_the_way_back(), NO_FAULTS), "barrier"),
         Mutant::MarksIgnored => ((Scenario::crossing_sagas(), NO_FAULTS), "marks"),
+        Mutant::ReleaseLeavesMarks => ((Scenario::released(), NO_FAULTS), "marks"),
+        Mutant::ForgettingUnheard => ((Scenario::forgotten_saga(), NO_FAULTS), "operator"),
         Mutant::AbilityAssumed => ((Scenario::auto_unable(), NO_FAULTS), "auto"),
         Mutant::TimeStandsStill => (quick(Scenario::auto_probing()), "auto"),
     };

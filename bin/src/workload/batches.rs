@@ -98,6 +98,7 @@ fn may_pass(reason: &AbortReason) -> bool {
     match reason {
         AbortReason::Refused { refusal, .. } => refusal.code.is_transient(),
         AbortReason::DeadlinePassed { .. }
+        | AbortReason::Unanswered { .. }
         | AbortReason::ReadLocksLost { .. }
         | AbortReason::NotExecuted { .. }
         | AbortReason::Presumed => true,

@@ -29,7 +29,10 @@ impl From<&Outcome> for Told {
 /// the coordinator.
 pub fn unanswered(error: SubmitError) -> anyhow::Result<()> {
     match error {
-        SubmitError::NotAccepted { .. } | SubmitError::OutcomeUnknown { .. } | SubmitError::Unexpected { .. } => Ok(()),
+        SubmitError::NotAccepted { .. }
+        | SubmitError::OutcomeUnknown { .. }
+        | SubmitError::Stuck { .. }
+        | SubmitError::Unexpected { .. } => Ok(()),
         error @ (SubmitError::Invalid(_)
         | SubmitError::Refused { .. }
         | SubmitError::UnknownParticipant { .. }

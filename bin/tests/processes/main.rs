@@ -11,6 +11,7 @@ mod aborts;
 mod bounds;
 mod configuration;
 mod demo;
+mod ending;
 mod folders;
 mod full_disk;
 mod heuristics;

@@ -124,7 +124,7 @@ async fn a_step_that_is_stuck_is_seen_and_ended_by_an_operator() {
     let resolve = |how: &'static str| ["resolve-step", "told", "tell", how, "--who", "me", "--reason", "it has to"];
     undoubt(&cluster, &["resolve-step", "told", "pay", "skip", "--who", "me", "--reason", "x"])
         .await
-        .expect(8, &["not stuck"]);
+        .expect(8, &["nothing left to resolve"]);
     undoubt(&cluster, &["cancel", "told"]).await.expect(8, &["too late"]);
     undoubt(&cluster, &resolve("retry")).await.expect(0, &[]);
     until("it is stuck again", stuck).await;

@@ -3,7 +3,7 @@
 use crate::kv::InvalidKv;
 use std::time::Duration;
 use undoubt_proto::convert::Malformed;
-use undoubt_vocabulary::{InvalidId, InvalidSaga, ParticipantName, TxId};
+use undoubt_vocabulary::{InvalidId, InvalidSaga, ParticipantName, StuckStep, TxId};
 
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{address:?} is no address to connect to: {why}; write it like http://127.0.0.1:7400")]
@@ -76,6 +76,11 @@ pub enum SubmitError {
          same again under the same id, or ask with `undoubt wait {tx}`"
     )]
     OutcomeUnknown { tx: TxId, cause: Box<Unanswered> },
+    /// The saga is not decided, and goes on once an operator has ended a step.
+    #[error(
+        "transaction {tx} is stuck: {stuck}; it goes on once an operator has ended that with `undoubt resolve-step`"
+    )]
+    Stuck { tx: TxId, stuck: Box<StuckStep> },
     #[error(
         "the coordinator's answer about transaction {tx} makes no sense: {cause}; its outcome is unknown. Use client \
          and coordinator of the same version"
@@ -108,6 +113,10 @@ pub enum QueryError {
 pub enum WaitError {
     #[error("transaction {tx} is still undecided after {after:.1?}; wait longer, or cancel it")]
     StillPending { tx: TxId, after: Duration },
+    #[error(
+        "transaction {tx} is stuck: {stuck}; it goes on once an operator has ended that with `undoubt resolve-step`"
+    )]
+    Stuck { tx: TxId, stuck: Box<StuckStep> },
     #[error(transparent)]
     Query(#[from] QueryError),
 }

@@ -54,9 +54,9 @@ pub use submit::Answer;
 pub use submit_many::Submitted;
 pub use transaction::Transaction;
 pub use undoubt_proto::convert::{KnownOutcome, Malformed};
-pub use undoubt_vocabulary::{RetryPolicy, StepName};
+pub use undoubt_vocabulary::{RetryPolicy, StepName, StuckStep};
 pub use view::{
-    BranchView, Branches, CoordinatorView, HeldBranch, Heuristic, HistoryEvent, KnownCoordinator, ParticipantState,
-    ParticipantView, TransactionView,
+    BranchView, Branches, CoordinatorView, HeldBranch, HeldStep, Heuristic, HistoryEvent, KnownCoordinator, Mark,
+    Marks, ParticipantState, ParticipantView, TransactionView,
 };
 pub use watch::Watched;

@@ -11,10 +11,10 @@ use undoubt_proto::convert::{KnownOutcome, Malformed};
 use undoubt_proto::v1;
 use undoubt_vocabulary::TxId;
 
-/// How a stuck step of a saga ends.
+/// How an operator ends a step of a saga.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepResolution {
-    /// Try it again, with all its attempts.
+    /// Try it again, with all its attempts. Only of a step that is stuck.
     Retry,
     /// Go on without it: nobody vouches for its effect, and the saga is reported as damaged.
     Skip,
@@ -36,8 +36,8 @@ impl Client {
             .map_err(|cause| OperatorError::malformed(address, cause))
     }
 
-    /// Gives up on branches that do not acknowledge: the transaction is recorded as a hazard, for good. Also drops the
-    /// record of an ended one with a heuristic outcome.
+    /// Gives a transaction up: what is not known of its branches or steps is recorded as such, for good. Of an ended one
+    /// that is damaged, says that somebody has seen to it.
     pub async fn forget(&self, tx: &TxId, who: &str, reason: &str) -> Result<(), OperatorError> {
         let request = v1::ForgetRequest { tx: tx.to_bytes(), who: who.to_owned(), reason: reason.to_owned() };
         let attempt = || {
@@ -51,7 +51,7 @@ impl Client {
         done.map(drop)
     }
 
-    /// Ends a saga's step that is stuck, and tells how the saga stands then.
+    /// Ends a saga's step that is not settled, and tells how the saga stands then. What was sent before may still take effect.
     pub async fn resolve_step(
         &self,
         tx: &TxId,

@@ -3,12 +3,13 @@
 use crate::connection::{Connection, MAX_RESPONSE_BYTES, Repeat};
 use crate::error::{InvalidAddress, OperatorError};
 use crate::options::ClientOptions;
-use crate::view::{Branches, ParticipantState};
+use crate::view::{Branches, Marks, ParticipantState};
+use bytes::Bytes;
 use tonic::transport::Channel;
 use undoubt_proto::convert::branch_outcome;
 use undoubt_proto::v1;
 use undoubt_proto::v1::participant_admin_client::ParticipantAdminClient;
-use undoubt_vocabulary::{BranchOutcome, TxId};
+use undoubt_vocabulary::{BranchOutcome, CoordinatorId, TxId};
 
 /// Talks to one participant. Cheap to clone. A participant need not offer any of this.
 #[derive(Clone, Debug)]
@@ -93,6 +94,43 @@ impl ParticipantClient {
         let response: v1::ResolveBranchResponse =
             response.map_err(|failure| OperatorError::new(address, Some(tx), failure))?;
         branch_outcome("outcome", response.outcome).map_err(|cause| OperatorError::malformed(address, cause))
+    }
+
+    /// Semantic locks, from the first key above `after` on. At most `limit`; 0 for as many as the participant tells at once.
+    pub async fn marks(&self, after: Bytes, limit: u32) -> Result<Marks, OperatorError> {
+        let attempt = || {
+            let (mut admin, request) = (self.admin(), v1::ListMarksRequest { after: after.clone(), limit });
+            async move { admin.list_marks(request).await }
+        };
+        let response = self.connection.call(self.connection.deadline(), Repeat::Always, "marks", attempt).await;
+        let address = &self.connection.address;
+        response
+            .map_err(|failure| OperatorError::new(address, None, failure))?
+            .try_into()
+            .map_err(|cause| OperatorError::malformed(address, cause))
+    }
+
+    /// Drops the semantic locks of a saga before it is over: it is isolated no more.
+    pub async fn release_marks(
+        &self,
+        coordinator: CoordinatorId,
+        tx: &TxId,
+        who: &str,
+        reason: &str,
+    ) -> Result<(), OperatorError> {
+        let request = v1::ReleaseMarksRequest {
+            coordinator_id: coordinator.0.to_vec().into(),
+            tx: tx.to_bytes(),
+            who: who.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let attempt = || {
+            let (mut admin, request) = (self.admin(), request.clone());
+            async move { admin.release_marks(request).await }
+        };
+        let repeat = Repeat::OnlyIfNotReceived;
+        let response = self.connection.call(self.connection.deadline(), repeat, tx, attempt).await;
+        response.map(drop).map_err(|failure| OperatorError::new(&self.connection.address, Some(tx), failure))
     }
 
     /// Drops the record of a heuristic outcome.

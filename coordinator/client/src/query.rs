@@ -114,7 +114,11 @@ impl Client {
             };
             pending = true;
             if let Some(v1::SubmitResponse { outcome }) = response {
-                return Ok(known(outcome).and_then(TryInto::try_into).map_err(QueryError::Malformed)?);
+                let known = known(outcome).map_err(QueryError::Malformed)?;
+                if let Some(stuck) = known.stuck {
+                    return Err(WaitError::Stuck { tx: tx.clone(), stuck: Box::new(stuck) });
+                }
+                return Ok(known.try_into().map_err(QueryError::Malformed)?);
             }
             let pause = backoff.pause(None);
             if pause >= deadline.saturating_duration_since(Instant::now()) {

@@ -40,8 +40,7 @@ impl TryFrom<KnownOutcome> for Answer {
 impl Client {
     /// Runs a transaction and waits for its outcome.
     pub async fn submit(&self, transaction: &Transaction) -> Result<Answer, SubmitError> {
-        let known = self.send(transaction, false).await?;
-        known.try_into().map_err(|cause| SubmitError::Malformed { tx: transaction.id().clone(), cause })
+        decided(transaction.id(), self.send(transaction, false).await?)
     }
 
     /// Hands a transaction over without waiting for its outcome. From then on the coordinator carries it on; until it is
@@ -64,6 +63,14 @@ impl Client {
             Err(Failure::Unanswered(cause)) => Err(SubmitError::unanswered(tx.clone(), cause)),
         }
     }
+}
+
+/// The answer to whoever waits for it.
+pub(crate) fn decided(tx: &TxId, known: KnownOutcome) -> Result<Answer, SubmitError> {
+    if let Some(stuck) = known.stuck {
+        return Err(SubmitError::Stuck { tx: tx.clone(), stuck: Box::new(stuck) });
+    }
+    known.try_into().map_err(|cause| SubmitError::Malformed { tx: tx.clone(), cause })
 }
 
 pub(crate) fn known(outcome: Option<v1::Outcome>) -> Result<KnownOutcome, Malformed> {

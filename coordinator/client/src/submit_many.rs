@@ -12,7 +12,7 @@ use crate::client::{Client, coordinator};
 use crate::connection::Connection;
 use crate::error::{SubmitError, Unanswered};
 use crate::retry::{Backoff, RETRY_AFTER, Verdict, explain, judge};
-use crate::submit::{Answer, known};
+use crate::submit::{Answer, decided, known};
 use crate::transaction::Transaction;
 use futures::stream::{BoxStream, Fuse};
 use futures::{FutureExt, Stream, StreamExt};
@@ -250,8 +250,11 @@ impl Pipeline {
             match result {
                 Some(sequenced_response::Result::Outcome(outcome)) => {
                     self.window.answered();
-                    let answer = known(Some(outcome)).and_then(TryInto::try_into);
-                    self.answer(sequence, answer.map_err(|cause| SubmitError::Malformed { tx, cause })).await;
+                    let answer = match known(Some(outcome)) {
+                        Ok(known) => decided(&tx, known),
+                        Err(cause) => Err(SubmitError::Malformed { tx, cause }),
+                    };
+                    self.answer(sequence, answer).await;
                 }
                 Some(sequenced_response::Result::Error(error)) => self.refused(sequence, tx, error).await,
                 None => {

@@ -1,5 +1,6 @@
 //! What coordinators and participants tell of themselves, in the vocabulary's types.
 
+use bytes::Bytes;
 use std::time::Duration;
 use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
 use undoubt_proto::v1;
@@ -39,6 +40,8 @@ pub struct BranchView {
     pub state: String,
     /// `None` while it is not known.
     pub outcome: Option<BranchOutcome>,
+    /// Of a step with no way but on: what its participant said last, while it is refused.
+    pub detail: Option<String>,
 }
 
 /// One thing that happened to a transaction.
@@ -114,8 +117,45 @@ pub struct KnownCoordinator {
 pub struct Branches {
     /// Oldest first.
     pub branches: Vec<HeldBranch>,
+    /// Of sagas, oldest first.
+    pub steps: Vec<HeldStep>,
     /// There are more than the limit.
     pub more: bool,
+}
+
+/// A step of a saga that a participant works on.
+#[derive(Clone, Debug)]
+pub struct HeldStep {
+    pub tx: TxId,
+    pub ticket: Ticket,
+    pub coordinator: CoordinatorId,
+    /// Its place in the saga, from 0.
+    pub step: u16,
+    /// acting, compensating ...
+    pub state: String,
+    /// When the saga began, by its coordinator's clock.
+    pub begun_at: Timestamp,
+}
+
+/// Some of a participant's semantic locks, in the order of their keys.
+#[derive(Clone, Debug)]
+pub struct Marks {
+    pub marks: Vec<Mark>,
+    /// There are more: ask for those after the last key.
+    pub more: bool,
+}
+
+/// A semantic lock: what is marked, and by which step of which saga.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    pub key: Bytes,
+    pub tx: TxId,
+    pub ticket: Ticket,
+    pub coordinator: CoordinatorId,
+    /// Its place in the saga, from 0.
+    pub step: u16,
+    /// When the saga began, by its coordinator's clock. `None`: an older version set the mark.
+    pub begun_at: Option<Timestamp>,
 }
 
 /// A branch that a participant holds.
@@ -183,6 +223,7 @@ impl TryFrom<v1::BranchView> for BranchView {
             step: if wire.step.is_empty() { None } else { Some(name("branches.step", &wire.step)?) },
             state: wire.state,
             outcome: optional_outcome("branches.outcome", wire.outcome)?,
+            detail: unless_empty(wire.detail),
         })
     }
 }
@@ -265,8 +306,50 @@ impl TryFrom<v1::ListBranchesResponse> for Branches {
     type Error = Malformed;
 
     fn try_from(wire: v1::ListBranchesResponse) -> Result<Self, Malformed> {
-        Ok(Branches { branches: all(wire.branches)?, more: wire.more })
+        Ok(Branches { branches: all(wire.branches)?, steps: all(wire.steps)?, more: wire.more })
     }
+}
+
+impl TryFrom<v1::StepUnderWay> for HeldStep {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::StepUnderWay) -> Result<Self, Malformed> {
+        Ok(HeldStep {
+            tx: tx(wire.tx)?,
+            ticket: Ticket(wire.ticket),
+            coordinator: coordinator_id(&wire.coordinator_id)?,
+            step: step("steps.step", wire.step)?,
+            state: wire.state,
+            begun_at: Timestamp(wire.begun_at_us),
+        })
+    }
+}
+
+impl TryFrom<v1::ListMarksResponse> for Marks {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::ListMarksResponse) -> Result<Self, Malformed> {
+        Ok(Marks { marks: all(wire.marks)?, more: wire.more })
+    }
+}
+
+impl TryFrom<v1::Mark> for Mark {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Mark) -> Result<Self, Malformed> {
+        Ok(Mark {
+            key: wire.key,
+            tx: tx(wire.tx)?,
+            ticket: Ticket(wire.ticket),
+            coordinator: coordinator_id(&wire.coordinator_id)?,
+            step: step("marks.step", wire.step)?,
+            begun_at: (wire.begun_at_us != 0).then_some(Timestamp(wire.begun_at_us)),
+        })
+    }
+}
+
+fn step(field: &'static str, number: u32) -> Result<u16, Malformed> {
+    u16::try_from(number).map_err(|_| Malformed::UnknownValue { field, value: number.cast_signed() })
 }
 
 impl TryFrom<v1::Branch> for HeldBranch {

@@ -238,15 +238,21 @@ impl Coordinator {
                 let reply = if same { known(ended) } else { Answer::Rejected(Rejection::OtherContent) };
                 effects.push(answer(client, tx, reply));
             }
-            (
-                Question::Await { tx, client }
-                | Question::Cancel { tx, client }
-                | Question::Forget { tx, client }
-                | Question::ResolveStep { tx, client, .. },
-                ended,
-            ) => {
+            (Question::Await { tx, client } | Question::Cancel { tx, client }, ended) => {
                 let reply = ended.map_or(Answer::Rejected(Rejection::NotFound), known);
                 effects.push(answer(client, tx, reply));
+            }
+            (Question::Forget { tx, client }, ended) => {
+                let reply = match ended {
+                    None => Answer::Rejected(Rejection::NotFound),
+                    Some(ended) if ended.is_damaged() => known(ended),
+                    Some(_) => Answer::Rejected(Rejection::NothingToForget),
+                };
+                effects.push(answer(client, tx, reply));
+            }
+            (Question::ResolveStep { tx, step, client, .. }, ended) => {
+                let rejection = ended.map_or(Rejection::NotFound, |ended| operator::too_late_for(step, &ended));
+                effects.push(answer(client, tx, Answer::Rejected(rejection)));
             }
             (Question::Received { from, message }, ended) => {
                 self.received_about_ended(now, from, message, ended, effects);

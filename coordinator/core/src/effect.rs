@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, Half, InvalidSaga, Outcome, ParticipantName, RefusalCode, StepIndex, StepName,
-    StepOutcome, Ticket, ToParticipant, TxId, Vote,
+    AbortReason, BranchOutcome, Half, InvalidSaga, Outcome, ParticipantName, Refusal, RefusalCode, StepIndex, StepName,
+    StepOutcome, StuckStep, Ticket, ToParticipant, TxId, Vote,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -55,6 +55,8 @@ pub enum Answer {
     },
     /// Under way, not decided.
     Pending,
+    /// Under way, and it goes on only once an operator has ended this step.
+    Stuck(StuckStep),
     Rejected(Rejection),
 }
 
@@ -89,7 +91,9 @@ pub enum Rejection {
         "there is no trace of a transaction with this id: it was never committed, or it was collected after its retention"
     )]
     NotFound,
-    #[error("the transaction is not decided yet, so nothing can be forgotten; cancel it, or wait for its deadline")]
+    #[error(
+        "the transaction is not decided yet, so nothing can be forgotten; cancel it first, or wait for its deadline"
+    )]
     NotDecided,
     #[error("it is too late to cancel: the transaction is being committed")]
     TooLate,
@@ -97,14 +101,18 @@ pub enum Rejection {
     InvalidSaga(#[from] InvalidSaga),
     #[error("it can be carried out neither way: {why}")]
     NeitherWay { why: String },
-    #[error("a saga is not forgotten: each of its steps is done or undone; resolve the one that is stuck")]
-    UseResolveStep,
     #[error("the transaction is no saga, so it has no steps; a branch is resolved at its participant")]
     NotASaga,
     #[error("the saga has no step {step}; its status lists them")]
     NoSuchStep { step: StepName },
-    #[error("step {step} is not stuck, so there is nothing to resolve; the saga goes on by itself")]
-    NotStuck { step: StepName },
+    #[error(
+        "step {step} is not stuck but {state}, so there is nothing to try again; `skip` and `done` end it all the same"
+    )]
+    NotStuck { step: StepName, state: &'static str },
+    #[error("step {step} is {state}, so there is nothing left to resolve")]
+    StepSettled { step: StepName, state: &'static str },
+    #[error("the transaction has ended, and nothing of it is damaged, so there is nothing to forget")]
+    NothingToForget,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -195,9 +203,15 @@ pub enum Note {
         reason: AbortReason,
     },
     /// Only an operator can go on with this step.
-    Stuck {
+    Stuck(StuckStep),
+    /// There is no way but on, and as many attempts as its policy has were refused for a while or not answered. It is tried
+    /// on for ever.
+    HeldUp {
+        by: ParticipantName,
         step: StepName,
         half: Half,
+        /// `None`: the last attempt was not answered.
+        refusal: Option<Refusal>,
     },
     Resolved {
         step: StepName,
@@ -230,7 +244,8 @@ impl Note {
             Note::Ran { half: Half::Compensation, .. } => "compensated",
             Note::Unanswered { .. } => "unanswered",
             Note::Turned { .. } => "turned-back",
-            Note::Stuck { .. } => "stuck",
+            Note::Stuck(_) => "stuck",
+            Note::HeldUp { .. } => "held-up",
             Note::Resolved { .. } => "resolved",
             Note::Closed { .. } => "closed",
         }
@@ -260,7 +275,9 @@ impl Note {
             Note::Ran { step, outcome, code: None, .. } => format!("{step}: {outcome}").into(),
             Note::Ran { step, outcome, code: Some(code), .. } => format!("{step}: {outcome}: {code}").into(),
             Note::Turned { reason } => reason.to_string().into(),
-            Note::Stuck { step, half } => format!("{half} of {step}").into(),
+            Note::Stuck(StuckStep { step, half, refusal, .. })
+            | Note::HeldUp { step, half, refusal: Some(refusal), .. } => format!("{half} of {step}: {refusal}").into(),
+            Note::HeldUp { step, half, refusal: None, .. } => format!("{half} of {step}: no answer").into(),
             Note::Resolved { step, resolution } => format!("{step}: {resolution}").into(),
             Note::Inquired { .. } | Note::DeadlinePassed | Note::Forgotten | Note::Closed { .. } => "".into(),
         }
@@ -276,12 +293,13 @@ impl Note {
             | Note::Run { to: name, .. }
             | Note::Ran { from: name, .. }
             | Note::Unanswered { by: name, .. }
+            | Note::Stuck(StuckStep { participant: name, .. })
+            | Note::HeldUp { by: name, .. }
             | Note::Closed { from: name } => Some(name),
             Note::Begun { .. }
             | Note::SagaBegun { .. }
             | Note::Chosen { .. }
             | Note::Turned { .. }
-            | Note::Stuck { .. }
             | Note::Resolved { .. }
             | Note::Recovered { .. }
             | Note::Decided { .. }

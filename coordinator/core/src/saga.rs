@@ -16,6 +16,7 @@
 mod attempts;
 mod beginning;
 mod ending;
+mod forgetting;
 mod logging;
 mod order;
 mod resolving;
@@ -24,7 +25,7 @@ mod view;
 
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
-use crate::input::{Client, StepResolution};
+use crate::input::Client;
 use crate::open::Told;
 use crate::record::Stage;
 use bytes::Bytes;
@@ -32,7 +33,7 @@ use logging::Written;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use undoubt_vocabulary::{
-    AbortReason, Half, Outcome, ParticipantName, SagaStep, Ticket, Timestamp, ToCoordinator, TxId,
+    AbortReason, Half, Outcome, ParticipantName, Refusal, SagaStep, StuckStep, Ticket, Timestamp, ToCoordinator, TxId,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +54,8 @@ pub(crate) struct Saga {
     /// The attempt in whose place it came.
     former: Option<Former>,
     waiters: BTreeSet<Client>,
+    /// An operator has given it up.
+    forgotten: bool,
     /// Came from the log at this coordinator's start.
     pub(crate) recovered: bool,
     /// Nothing is sent for it: the log is still being read, or an operator has paused it.
@@ -75,6 +78,10 @@ struct Step {
     on_record: bool,
     /// It was undone on an operator's word, perhaps, which says nothing of its semantic locks.
     locks_unknown: bool,
+    /// An operator's word has settled it and is being recorded; until then nothing is built upon it.
+    word_unrecorded: bool,
+    /// What its participant said last, where there is no way but on and the step is not settled.
+    refused: Option<Refusal>,
     /// Its participant has yet to say that no semantic lock is left.
     to_be_closed: bool,
 }
@@ -111,8 +118,8 @@ enum WaitsFor {
     Pause,
     /// Refused too often, where there is no way but on.
     Operator,
-    /// The operator has spoken, and that is being recorded.
-    Record(StepResolution),
+    /// The operator lets it be tried again, and that is being recorded.
+    Record,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -164,6 +171,7 @@ impl Saga {
                 }
             }
             Told::Resumed => self.resumed(cx),
+            // See `Saga::forget`.
             Told::Forgotten => {}
         }
     }
@@ -173,8 +181,8 @@ impl Saga {
         if self.overdue && self.may_turn() {
             self.deadline_passed(cx);
         } else if self.is_settled() {
-            // Only the log can have brought it so far without its end having been decided.
-            self.finish(true, cx);
+            // The log has brought it so far, or an operator's word that is being recorded.
+            self.finish(self.unstable.is_empty(), cx);
         } else {
             self.advance(cx);
         }
@@ -209,6 +217,8 @@ impl Saga {
     pub(crate) fn wait_for(&mut self, client: Client, wait: bool, cx: &mut Context<'_>) {
         if self.is_announced() {
             self.answer(client, self.outcome_answer(), cx);
+        } else if let Some(stuck) = self.stuck() {
+            self.answer(client, Answer::Stuck(stuck), cx);
         } else if wait {
             self.waiters.insert(client);
         } else {
@@ -223,6 +233,19 @@ impl Saga {
 
     pub(crate) fn waiters(&self) -> usize {
         self.waiters.len()
+    }
+
+    /// A step that waits for an operator, if there is one.
+    fn stuck(&self) -> Option<StuckStep> {
+        (0..self.steps.len()).find_map(|step| self.stuck_at(step))
+    }
+
+    fn stuck_at(&self, step: usize) -> Option<StuckStep> {
+        let Run { half, .. } = self.run(step).filter(|run| run.waits_for == WaitsFor::Operator)?;
+        let Step { definition, refused, .. } = &self.steps[step];
+        let refusal = refused.clone()?;
+        let (step, participant) = (definition.name.clone(), definition.participant.clone());
+        Some(StuckStep { step, participant, half, refusal })
     }
 
     fn answer(&self, client: Client, answer: Answer, cx: &mut Context<'_>) {

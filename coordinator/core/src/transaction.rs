@@ -259,6 +259,11 @@ impl Transaction {
         }
     }
 
+    /// Lets a client hear once the end is stable, though the outcome may be already.
+    pub(crate) fn wait_for_end(&mut self, client: Client) {
+        self.waiters.insert(client);
+    }
+
     pub(crate) fn stop_waiting(&mut self, client: Client) {
         self.waiters.remove(&client);
     }
@@ -350,7 +355,8 @@ impl Transaction {
                 .collect(),
             results,
         };
-        cx.effects.push(Effect::Append { record: Record::Ended(record), forced: !answered });
+        let forced = !answered || !self.waiters.is_empty();
+        cx.effects.push(Effect::Append { record: Record::Ended(record), forced });
         self.branches.iter_mut().for_each(|branch| branch.work = Bytes::new());
         self.state = State::LoggingEnd { outcome, answered };
     }

@@ -146,7 +146,7 @@ impl Walk {
                 }
                 Effect::Send { to, message } => self.sent.push((to, message)),
                 Effect::Answer { answer: Answer::Outcome { outcome, .. }, .. } => self.hear(outcome),
-                Effect::Answer { answer: Answer::Pending | Answer::Rejected(_), .. } => {}
+                Effect::Answer { answer: Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_), .. } => {}
                 Effect::Arm { ticket, timer, .. } => self.timers.push((ticket, timer)),
                 Effect::LookUp(question) => {
                     let ended = match &self.stable {
@@ -337,7 +337,11 @@ impl Walk {
             }
             match self.draw(8) {
                 0 if self.draw(8) == 0 => self.fire(),
-                1 => self.resolve(),
+                // Whoever was told that it is stuck waits anew.
+                1 => {
+                    self.resolve();
+                    self.submit();
+                }
                 2..=3 => self.persist(),
                 4..=5 => self.deliver(),
                 _ => self.answer(),

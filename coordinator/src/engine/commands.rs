@@ -186,13 +186,9 @@ impl Engine {
             }
             Command::Forget { tx, who, reason, reply } => self.forget(tx, &who, &reason, reply),
             Command::ResolveStep { tx, step, resolution, who, reason, reply } => {
-                tracing::warn!(%tx, %step, ?resolution, who, reason, "an operator ends a stuck step");
-                if self.core.view(&tx).is_some() {
-                    let did = format!("{resolution:?} {step}, by {who}: {reason}");
-                    self.histories.add(self.clock.now(), &tx, did);
-                }
+                let doing = format!("{resolution} {step}, by {who}: {reason}");
                 let client = self.client(&tx, reply)?;
-                self.put(Input::Asked(Question::ResolveStep { tx, step, resolution, client }))
+                self.put_for_operator(Question::ResolveStep { tx, step, resolution, client }, doing)
             }
             Command::Connected { participant, session, queue, resource, can_prepare } => {
                 let Some(link) = self.links.get_mut(&participant) else { return Ok(()) };
@@ -259,18 +255,25 @@ impl Engine {
     }
 
     fn forget(&mut self, tx: TxId, who: &str, reason: &str, reply: Reply) -> Result<(), LogError> {
-        tracing::warn!(%tx, who, reason, "an operator forgets a transaction");
-        let did = format!("forget, by {who}: {reason}");
-        if self.core.view(&tx).is_some() {
-            self.histories.add(self.clock.now(), &tx, did);
-        } else if let Some(mut ended) = self.log.ended(&tx)?
-            && ended.record.is_damaged()
+        let doing = format!("forget, by {who}: {reason}");
+        if self.core.view(&tx).is_none()
+            && self.log.is_kept_as_damaged(&tx)?
+            && let Some(mut ended) = self.log.ended(&tx)?
         {
-            ended.history.push(by_operator(self.clock.now(), did));
+            tracing::warn!(%tx, "an operator has seen to the damage: {doing}");
+            ended.history.push(by_operator(self.clock.now(), doing.clone()));
             self.writes.add_forced(Log::forget_damage(&ended));
         }
         let client = self.client(&tx, reply)?;
-        self.put(Input::Asked(Question::Forget { tx, client }))
+        self.put_for_operator(Question::Forget { tx, client }, doing)
+    }
+
+    /// What was done is told in the history and in the log; what was refused leaves no trace in either.
+    fn put_for_operator(&mut self, question: Question, doing: String) -> Result<(), LogError> {
+        self.operator_is_doing = Some(doing);
+        let put = self.put(Input::Asked(question));
+        self.operator_is_doing = None;
+        put
     }
 
     fn disconnected(

@@ -1,7 +1,7 @@
 //! Carrying out what the core wants.
 
-use super::Engine;
 use super::writes::Done;
+use super::{Engine, attention};
 use crate::config::Backoff;
 use crate::log::{Log, LogError};
 use crate::points;
@@ -13,6 +13,7 @@ impl Engine {
     pub(super) fn carry_out(&mut self, now: Timestamp, effect: Effect) -> Result<(), LogError> {
         match effect {
             Effect::Append { record, forced } => {
+                attention::ended(&record);
                 let item = (record.tx().clone(), record.ticket(), record.stage());
                 let history = self.histories.stored(record.tx());
                 Log::put(self.writes.batch(item, forced), &record, now, history);
@@ -48,6 +49,13 @@ impl Engine {
             }
             Effect::Note { tx, note } => {
                 tracing::debug!(target: "undoubt::note", %tx, event = note.event(), participant = ?note.participant(), detail = %note);
+                attention::noted(&tx, &note);
+                if matches!(note, Note::Resolved { .. } | Note::Forgotten)
+                    && let Some(doing) = self.operator_is_doing.take()
+                {
+                    tracing::warn!(%tx, "an operator ends what waits: {doing}");
+                    self.histories.add(now, &tx, doing);
+                }
                 if let Err(note @ Note::Finished { .. }) = self.histories.note(now, &tx, note) {
                     // A heuristic outcome of one that has ended: its record is about to be written again.
                     let ended = self.log.ended(&tx)?;

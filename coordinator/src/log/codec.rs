@@ -140,7 +140,8 @@ pub(super) fn encode_ended(ended: &EndedRecord, now: Timestamp, history: &[u8], 
         participant: name.to_string(),
         outcome: v1::BranchOutcome::from(*outcome).into(),
     };
-    let known = KnownOutcome { decided: Some(ended.outcome.clone()), results: ended.results.iter().cloned().collect() };
+    let results = ended.results.iter().cloned().collect();
+    let known = KnownOutcome { decided: Some(ended.outcome.clone()), results, stuck: None };
     let record = record::EndedTransaction {
         outcome: Some(known.into()),
         ticket: ended.ticket.0,

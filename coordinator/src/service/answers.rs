@@ -8,6 +8,7 @@ use tonic::metadata::MetadataValue;
 use undoubt_coordinator_core::{Answer, Rejection};
 use undoubt_proto::convert::KnownOutcome;
 use undoubt_proto::v1;
+use undoubt_vocabulary::StuckStep;
 
 /// When to come back, for those who were refused for want of room.
 const RETRY_AFTER_MS: u32 = 100;
@@ -16,15 +17,20 @@ const RETRY_AFTER_KEY: &str = "retry-after-ms";
 pub(crate) fn outcome_of(replied: Replied) -> Result<v1::Outcome, Status> {
     match replied {
         Replied::Core(Answer::Outcome { outcome, results }) => {
-            Ok(KnownOutcome { decided: Some(outcome), results: results.into_iter().collect() }.into())
+            Ok(KnownOutcome { decided: Some(outcome), results: results.into_iter().collect(), stuck: None }.into())
         }
-        Replied::Core(Answer::Pending) => Ok(KnownOutcome { decided: None, results: BTreeMap::new() }.into()),
+        Replied::Core(Answer::Pending) => Ok(undecided(None)),
+        Replied::Core(Answer::Stuck(stuck)) => Ok(undecided(Some(stuck))),
         Replied::Core(Answer::Rejected(rejection)) => Err(status_of(&rejection)),
         Replied::NoRoom(why) => Err(exhausted(&format!("no new transactions are taken: {why}"))),
         Replied::UnknownParticipant(name) => Err(Status::not_found(format!(
             "participant {name} is not configured at this coordinator; see `undoubt participants` for those that are"
         ))),
     }
+}
+
+fn undecided(stuck: Option<StuckStep>) -> v1::Outcome {
+    KnownOutcome { decided: None, results: BTreeMap::new(), stuck }.into()
 }
 
 fn status_of(rejection: &Rejection) -> Status {
@@ -44,7 +50,8 @@ fn status_of(rejection: &Rejection) -> Status {
         Rejection::NotFound => Status::not_found(message),
         Rejection::NotDecided
         | Rejection::TooLate
-        | Rejection::UseResolveStep
+        | Rejection::NothingToForget
+        | Rejection::StepSettled { .. }
         | Rejection::NotASaga
         | Rejection::NotStuck { .. } => Status::failed_precondition(message),
     }

@@ -9,7 +9,7 @@ use undoubt_coordinator_core::TransactionView;
 use undoubt_proto::convert::KnownOutcome;
 use undoubt_proto::v1;
 use undoubt_proto::v1::list_request::Filter;
-use undoubt_vocabulary::{Outcome, Timestamp, TxId};
+use undoubt_vocabulary::{BranchOutcome, Timestamp, TxId};
 
 const DEFAULT_LIST_LIMIT: u32 = 100;
 const MAX_LIST_LIMIT: u32 = 10_000;
@@ -115,18 +115,19 @@ async fn ended(log: &Log, query: &Query) -> Result<Vec<v1::Transaction>, LogErro
 }
 
 fn from_open(open: TransactionView) -> v1::Transaction {
-    let TransactionView { tx, ticket, begun_at, saga, phase, outcome, results, branches, paused, .. } = open;
+    let TransactionView { tx, ticket, begun_at, saga, phase, outcome, results, branches, paused, stuck, .. } = open;
     let branch = |branch: undoubt_coordinator_core::BranchView| v1::BranchView {
         participant: branch.participant.to_string(),
         step: branch.step.map(|step| step.to_string()).unwrap_or_default(),
         state: branch.state.to_owned(),
         outcome: branch.outcome.map_or(0, |outcome| v1::BranchOutcome::from(outcome).into()),
+        detail: branch.detail.unwrap_or_default(),
     };
     v1::Transaction {
         tx: tx.to_bytes(),
         ticket: ticket.0,
         phase: if paused { format!("{phase} (paused)") } else { phase.to_owned() },
-        outcome: Some(KnownOutcome { decided: outcome, results: results.into_iter().collect() }.into()),
+        outcome: Some(KnownOutcome { decided: outcome, results: results.into_iter().collect(), stuck }.into()),
         begun_at_us: begun_at.0,
         ended_at_us: 0,
         branches: branches.into_iter().map(branch).collect(),
@@ -139,17 +140,20 @@ fn from_open(open: TransactionView) -> v1::Transaction {
 fn from_ended(ended: Ended) -> v1::Transaction {
     let damaged = ended.record.is_damaged();
     let Ended { record, ended_at, .. } = ended;
-    let decided = match (&record.outcome, record.saga) {
-        (Outcome::Committed, false) => "committed",
-        (Outcome::Aborted(_), false) => "aborted",
-        (Outcome::Committed, true) => "done",
-        (Outcome::Aborted(_), true) => "undone",
+    let (committed, aborted) = if record.saga { ("done", "undone") } else { ("committed", "aborted") };
+    let state = |outcome: BranchOutcome| match outcome {
+        BranchOutcome::Committed => committed,
+        BranchOutcome::Aborted => aborted,
+        BranchOutcome::HeuristicallyCommitted | BranchOutcome::HeuristicallyAborted | BranchOutcome::Unknown => {
+            outcome.as_str()
+        }
     };
     let branches = record.branches.iter().map(|(participant, outcome)| v1::BranchView {
         participant: participant.to_string(),
         step: if record.saga { participant.to_string() } else { String::new() },
-        state: decided.to_owned(),
+        state: state(*outcome).to_owned(),
         outcome: v1::BranchOutcome::from(*outcome).into(),
+        detail: String::new(),
     });
     v1::Transaction {
         tx: record.tx.to_bytes(),
@@ -165,6 +169,7 @@ fn from_ended(ended: Ended) -> v1::Transaction {
             KnownOutcome {
                 decided: Some(record.outcome),
                 results: record.results.into_iter().collect::<BTreeMap<_, _>>(),
+                stuck: None,
             }
             .into(),
         ),

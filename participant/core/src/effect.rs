@@ -3,6 +3,7 @@
 use crate::branch_id::BranchId;
 use crate::heuristic::Heuristic;
 use crate::input::{Operator, Session};
+use crate::release::Release;
 use crate::step::StepId;
 use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, Prepare, RunStep, Ticket, ToCoordinator, TxId};
 
@@ -87,6 +88,13 @@ pub enum Effect {
         ticket: Ticket,
         tx: TxId,
     },
+    /// Drop the saga's semantic locks on an operator's word; answered with [`crate::Input::MarksReleased`].
+    ReleaseMarks {
+        coordinator: CoordinatorId,
+        ticket: Ticket,
+        tx: TxId,
+        release: Release,
+    },
     /// What was kept only to recognise this coordinator's attempts below the fence may go. Not answered.
     Collect {
         coordinator: CoordinatorId,
@@ -114,6 +122,8 @@ pub enum SessionRefused {
 pub enum Answer {
     Resolved(BranchOutcome),
     Forgotten,
+    /// The semantic locks are gone.
+    Released,
     Rejected(Rejection),
 }
 
@@ -125,4 +135,10 @@ pub enum Rejection {
     NotInDoubt { state: &'static str },
     #[error("the branch is {state}; only a heuristic outcome can be forgotten")]
     NotHeuristic { state: &'static str },
+    #[error("a branch that only reads has nothing to commit; abort it, which frees its locks")]
+    OnlyReads,
+    #[error("this participant has no semantic locks of that coordinator's saga; list them to see what it has")]
+    NoSuchMarks,
+    #[error("a step of that saga is being worked on here; try again once it is done, `undoubt branches` shows it")]
+    StepUnderWay,
 }

@@ -2,6 +2,7 @@
 
 use crate::branch_id::BranchId;
 use crate::heuristic::Heuristic;
+use crate::release::Release;
 use crate::step::{StepId, StepState};
 use bytes::Bytes;
 use undoubt_vocabulary::{CoordinatorId, Epoch, StepOutcome, Ticket, Timestamp, ToParticipant, TxId, Vote};
@@ -110,6 +111,12 @@ pub enum Input {
         ticket: Ticket,
         tx: TxId,
     },
+    /// The saga's semantic locks are gone on an operator's word, durably.
+    MarksReleased {
+        coordinator: CoordinatorId,
+        ticket: Ticket,
+        tx: TxId,
+    },
     /// From time to time: ask about what is in doubt.
     SweepDue,
     /// An operator decides alone.
@@ -121,6 +128,13 @@ pub enum Input {
     /// An operator has seen to a heuristic outcome.
     Forget {
         tx: TxId,
+        operator: Operator,
+    },
+    /// An operator releases the semantic locks of this coordinator's saga.
+    ReleaseMarks {
+        coordinator: CoordinatorId,
+        tx: TxId,
+        release: Release,
         operator: Operator,
     },
 }

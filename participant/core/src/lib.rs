@@ -6,10 +6,10 @@
 //! # Contract with whoever drives a [`Participant`]
 //!
 //! * Effects are carried out in the order given.
-//! * The resource manager is asked for one thing of a branch or a step at a time, and to close a saga only while none of
-//!   its steps is under way. Each of [`Effect::Execute`], [`Effect::Commit`], [`Effect::Abort`], [`Effect::Resolve`],
-//!   [`Effect::RunAction`], [`Effect::Compensate`], [`Effect::StoreEmpty`] and [`Effect::CloseSaga`] is answered with its
-//!   own input, however long it takes. It is never abandoned midway: work whose end nobody waits for is how branches get
+//! * The resource manager is asked for one thing of a branch or a step at a time, and to close a saga, or to release
+//!   its semantic locks, only while nothing else of it is under way. Each of [`Effect::Execute`], [`Effect::Commit`], [`Effect::Abort`], [`Effect::Resolve`],
+//!   [`Effect::RunAction`], [`Effect::Compensate`], [`Effect::StoreEmpty`], [`Effect::CloseSaga`] and
+//!   [`Effect::ReleaseMarks`] is answered with its own input, however long it takes. It is never abandoned midway: work whose end nobody waits for is how branches get
 //!   orphaned.
 //! * [`Effect::Send`] may be lost; nothing is repeated by itself but inquiries and reports, at [`Input::SweepDue`].
 //!
@@ -26,6 +26,7 @@ mod input;
 pub mod kv;
 pub mod lock;
 mod participant;
+pub mod release;
 mod saga;
 pub mod step;
 
@@ -35,4 +36,5 @@ pub use effect::{Answer, Effect, Rejection, SessionRefused};
 pub use heuristic::Heuristic;
 pub use input::{Input, Operator, Recovered, Session};
 pub use participant::{KnownCoordinator, Limits, Participant};
-pub use step::{StepId, StepState};
+pub use release::Release;
+pub use step::{StepId, StepState, StepView};

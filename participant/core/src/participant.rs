@@ -1,6 +1,7 @@
 //! All branches and steps of one participant: sessions, epochs, the fence, the sweep.
 
 mod close;
+mod marks;
 mod messages;
 mod operator;
 mod results;
@@ -11,6 +12,7 @@ use crate::branch_id::BranchId;
 use crate::effect::{Answer, Effect, SessionRefused};
 use crate::input::{Input, Recovered, Session};
 use crate::saga::Sagas;
+use crate::step::StepView;
 use std::collections::BTreeMap;
 use undoubt_vocabulary::{CoordinatorId, DigestMap, Epoch, Ticket, ToCoordinator, TxId};
 
@@ -80,9 +82,13 @@ impl Participant {
             Input::CompensationRan { step, outcome } => self.compensation_ran(step, outcome, effects),
             Input::EmptyStored { step } => self.empty_stored(step, effects),
             Input::SagaClosed { coordinator, ticket, tx } => self.saga_closed((coordinator, ticket, tx), effects),
+            Input::MarksReleased { coordinator, ticket, tx } => self.marks_released((coordinator, ticket, tx), effects),
             Input::SweepDue => self.sweep(effects),
             Input::Resolve { tx, heuristic, operator } => self.resolve(&tx, heuristic, operator, effects),
             Input::Forget { tx, operator } => self.forget(&tx, operator, effects),
+            Input::ReleaseMarks { coordinator, tx, release, operator } => {
+                self.release_marks(coordinator, &tx, &release, operator, effects);
+            }
         }
     }
 
@@ -104,6 +110,11 @@ impl Participant {
     /// All branches that are not finished, and heuristic outcomes.
     pub fn views(&self) -> impl Iterator<Item = BranchView> + '_ {
         self.branches.iter().map(|(_, branch)| branch).filter(|branch| branch.is_open()).map(|branch| branch.view())
+    }
+
+    /// Steps of sagas that the resource manager works on.
+    pub fn step_views(&self) -> impl Iterator<Item = StepView> + '_ {
+        self.sagas.views()
     }
 
     pub fn coordinators(&self) -> impl Iterator<Item = KnownCoordinator> + '_ {

@@ -1,8 +1,9 @@
 //! What a participant has of sagas: their steps, and whether they are closed.
 
-use crate::step::{State, StepId};
+use crate::input::Operator;
+use crate::step::{State, StepId, StepView};
 use std::collections::BTreeMap;
-use undoubt_vocabulary::{CoordinatorId, StepIndex, Ticket, TxId};
+use undoubt_vocabulary::{CoordinatorId, StepIndex, Ticket, Timestamp, TxId};
 
 /// A saga, in the order of its coordinator's tickets, which is the order of fences.
 pub(crate) type SagaKey = (CoordinatorId, Ticket, TxId);
@@ -17,6 +18,10 @@ pub(crate) struct Sagas {
 pub(crate) struct Saga {
     pub(crate) steps: BTreeMap<StepIndex, State>,
     pub(crate) closing: Closing,
+    /// For whom its semantic locks are being dropped before it is over.
+    pub(crate) releasing: Option<Operator>,
+    /// By its coordinator's clock; 0 if nothing of it came since the start.
+    begun_at: Timestamp,
 }
 
 /// Once it is asked to close, nothing of a saga begins any more.
@@ -33,7 +38,11 @@ pub(crate) enum Closing {
 
 impl Saga {
     pub(crate) fn is_under_way(&self) -> bool {
-        self.closing == Closing::UnderWay || self.steps.values().any(State::is_under_way)
+        self.closing == Closing::UnderWay || self.releasing.is_some() || self.steps.values().any(State::is_under_way)
+    }
+
+    pub(crate) fn holds_marks(&self) -> bool {
+        self.steps.values().any(State::is_pending)
     }
 }
 
@@ -62,15 +71,56 @@ impl Sagas {
         self.all.entry(key).or_default().closing = closing;
     }
 
-    /// Its semantic locks have ended.
+    pub(crate) fn set_releasing(&mut self, key: &SagaKey, releasing: Option<Operator>) {
+        if let Some(saga) = self.all.get_mut(key) {
+            saga.releasing = releasing;
+        }
+    }
+
+    pub(crate) fn note_beginning(&mut self, key: &SagaKey, begun_at: Timestamp) {
+        if let Some(saga) = self.all.get_mut(key) {
+            saga.begun_at = begun_at;
+        }
+    }
+
+    /// Its semantic locks have ended, and nothing of it begins any more.
     pub(crate) fn closed(&mut self, key: SagaKey) {
-        let saga = self.all.entry(key).or_default();
-        saga.closing = Closing::Closed;
-        for state in saga.steps.values_mut() {
+        self.set_closing(key.clone(), Closing::Closed);
+        self.drop_marks(&key);
+    }
+
+    pub(crate) fn drop_marks(&mut self, key: &SagaKey) {
+        for state in self.all.get_mut(key).into_iter().flat_map(|saga| saga.steps.values_mut()) {
             if let State::Acted { pending, .. } = state {
                 *pending = false;
             }
         }
+    }
+
+    /// All that is known of this coordinator's saga, whichever attempt it is.
+    pub(crate) fn of<'a>(
+        &'a self,
+        coordinator: CoordinatorId,
+        tx: &'a TxId,
+    ) -> impl Iterator<Item = (&'a SagaKey, &'a Saga)> + 'a {
+        let first = StepId::first_of(coordinator, Ticket::default()).saga();
+        let own = self.all.range(first..).take_while(move |((owner, ..), _)| *owner == coordinator);
+        own.filter(move |((_, _, other), _)| other == tx)
+    }
+
+    /// Steps that the resource manager works on.
+    pub(crate) fn views(&self) -> impl Iterator<Item = StepView> + '_ {
+        let steps = |(key, saga): (&SagaKey, &Saga)| {
+            let ((coordinator, ticket, tx), begun_at) = (key.clone(), saga.begun_at);
+            let at_work = saga.steps.iter().filter(|(_, state)| state.is_under_way());
+            let view = |(step, state): (&StepIndex, &State)| StepView {
+                id: StepId { coordinator, ticket, step: *step, tx: tx.clone() },
+                begun_at,
+                state: state.as_str(),
+            };
+            at_work.map(view).collect::<Vec<_>>()
+        };
+        self.all.iter().flat_map(steps)
     }
 
     /// For a new session, which no message of the one before outlives. A coordinator that has restarted counts its attempts

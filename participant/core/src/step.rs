@@ -12,7 +12,7 @@
 //! its session.
 
 use bytes::Bytes;
-use undoubt_vocabulary::{CoordinatorId, Refusal, RunStep, StepIndex, Ticket, TxId};
+use undoubt_vocabulary::{CoordinatorId, Refusal, RunStep, StepIndex, Ticket, Timestamp, TxId};
 
 /// One step of one saga. In the order of its coordinator's tickets, which is the order of fences.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,7 +77,28 @@ pub(crate) struct Refused {
     pub(crate) refusal: Refusal,
 }
 
+/// A step under way, as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepView {
+    pub id: StepId,
+    /// When its saga began, by its coordinator's clock.
+    pub begun_at: Timestamp,
+    pub state: &'static str,
+}
+
 impl State {
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            State::Acting { .. } => "acting",
+            State::Refused(_) => "refused",
+            State::Acted { .. } => "done",
+            State::Compensating { .. } => "compensating",
+            State::Emptying { .. } => "compensating nothing",
+            State::Compensated => "undone",
+            State::Empty => "never done",
+        }
+    }
+
     /// The resource manager is at work on it.
     pub(crate) fn is_under_way(&self) -> bool {
         match self {

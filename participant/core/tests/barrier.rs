@@ -138,6 +138,7 @@ impl World {
             | Effect::NoteDecision { .. }
             | Effect::ForgetHeuristic { .. }
             | Effect::Collect { .. }
+            | Effect::ReleaseMarks { .. }
             | Effect::Answer { .. } => unreachable!("nothing but a saga's steps"),
         }
     }

@@ -12,7 +12,7 @@
 //! | abort | its record goes | no: presumed again |
 //! | action | its data, its barrier, its marks of what is pending | yes |
 //! | compensation | its data, its barrier, its marks go | yes |
-//! | close | the saga's marks go, also from its barriers | yes |
+//! | close, release | the saga's marks go, also from its barriers | yes |
 //! | resolve | its data if committed, its record goes, the heuristic record | yes |
 //!
 //! Locks are freed only after the write is answered, so who gets them next reads what was written. A write that was
@@ -32,8 +32,10 @@ mod step;
 mod work;
 
 use crate::resource::{
-    BranchId, Cancellations, Committing, Heuristic, Preparing, Recovered, ResourceError, ResourceManager, StepId,
+    BranchId, Cancellations, Committing, Heuristic, Mark, Preparing, Recovered, Release, ResourceError,
+    ResourceManager, StepId,
 };
+use bytes::Bytes;
 use locks::Locks;
 use pending::Marks;
 use std::collections::BTreeMap;
@@ -309,7 +311,21 @@ impl ResourceManager for KeyValue {
     }
 
     async fn close_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) -> Result<(), ResourceError> {
-        pending::close_saga(self, coordinator, ticket, &tx).await
+        pending::close_saga(self, coordinator, ticket, &tx, None).await
+    }
+
+    async fn release_marks(
+        &self,
+        coordinator: CoordinatorId,
+        ticket: Ticket,
+        tx: TxId,
+        release: Release,
+    ) -> Result<(), ResourceError> {
+        pending::close_saga(self, coordinator, ticket, &tx, Some(release)).await
+    }
+
+    async fn marks(&self, after: Bytes, limit: usize) -> Result<Vec<Mark>, ResourceError> {
+        pending::list(self, &after, limit)
     }
 }
 

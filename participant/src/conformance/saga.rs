@@ -216,6 +216,27 @@ pub(super) async fn semantic_locks_last_until_their_saga_or_their_step_is_over<W
     assert_eq!(state(&undone), Some(StepState::Compensated), "a step's semantic locks end with its compensation");
 }
 
+pub(super) async fn semantic_locks_are_listed_until_an_operator_releases_those_of_a_saga<W: World>(world: &mut W) {
+    let mut server = Server::fresh(world).await;
+    let Some(work) = server.subject.world.put_pending("k", "one") else { return };
+    let (released, kept) = (step(1, 0), step(2, 0));
+    server.done(&released, work.clone()).await;
+    let another = server.subject.world.put_pending("another", "two").unwrap_or(work.clone());
+    server.done(&kept, another).await;
+    let mut server = server.crash().await;
+    let mut owners = server.owners_of_marks().await;
+    owners.sort();
+    assert_eq!(owners, [released.id.clone(), kept.id.clone()], "what is marked is listed with its owner");
+    server.release(&released).await;
+    let mut server = server.crash().await;
+    assert_eq!(
+        server.owners_of_marks().await,
+        [kept.id],
+        "an operator's release drops one saga's semantic locks, durably"
+    );
+    assert!(!is_pending(&server.act(&released, 1, work).await), "what was released stays in effect, without its locks");
+}
+
 fn is_pending(outcome: &StepOutcome) -> bool {
     matches!(outcome, StepOutcome::Done { pending: true, .. })
 }

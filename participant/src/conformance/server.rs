@@ -4,11 +4,11 @@
 use super::subject::{Attempt, COORDINATOR, Subject, attempt, done};
 use super::{PATIENCE, World};
 use crate::engine::inputs_of;
-use crate::resource::{Recovered, ResourceManager, StepId};
+use crate::resource::{Mark, Recovered, Release, ResourceManager, StepId};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use tokio_util::sync::CancellationToken;
-use undoubt_participant_core::{Effect, Input, Limits, Participant, Session};
+use undoubt_participant_core::{Answer, Effect, Input, Limits, Operator, Participant, Session};
 use undoubt_vocabulary::{
     Epoch, Half, RunStep, StepIndex, StepOutcome, Ticket, Timestamp, ToCoordinator, ToParticipant,
 };
@@ -40,6 +40,8 @@ pub(crate) struct Server<'w, W: World> {
     pub(crate) subject: Subject<'w, W>,
     core: Participant,
     answers: VecDeque<ToCoordinator>,
+    /// What an operator was told last.
+    told: Option<Answer>,
 }
 
 impl<'w, W: World> Server<'w, W> {
@@ -58,7 +60,7 @@ impl<'w, W: World> Server<'w, W> {
 
     async fn over(subject: Subject<'w, W>, recovered: Recovered) -> Self {
         let core = Participant::new(Limits { max_open_branches: 100 });
-        let mut server = Server { subject, core, answers: VecDeque::new() };
+        let mut server = Server { subject, core, answers: VecDeque::new(), told: None };
         for survived in inputs_of(recovered) {
             server.tell(Input::Recovered(survived)).await;
         }
@@ -88,6 +90,25 @@ impl<'w, W: World> Server<'w, W> {
         let (tx, ticket) = (step.id.tx.clone(), step.id.ticket);
         self.tell(Input::Received { session: SESSION, message: ToParticipant::Close { tx: tx.clone(), ticket } }).await;
         assert_eq!(self.answers.pop_front(), Some(ToCoordinator::Closed { tx, ticket }), "a close is answered");
+    }
+
+    /// An operator releases the saga's semantic locks.
+    pub(super) async fn release(&mut self, step: &Step) {
+        let release = Release { at: Timestamp(1), who: "operator".to_owned(), reason: "it is gone".to_owned() };
+        let (coordinator, tx, operator) = (COORDINATOR, step.id.tx.clone(), Operator(1));
+        self.tell(Input::ReleaseMarks { coordinator, tx, release, operator }).await;
+        assert_eq!(self.told.take(), Some(Answer::Released), "an operator's release is answered");
+    }
+
+    /// Whose semantic locks are listed, one page after the other.
+    pub(super) async fn owners_of_marks(&self) -> Vec<StepId> {
+        let (mut owners, mut after) = (Vec::new(), Bytes::new());
+        loop {
+            let page = done("marks", self.subject.resource.marks(after.clone(), 1)).await;
+            let Some(Mark { key, by, .. }) = page.into_iter().next() else { return owners };
+            owners.push(by);
+            after = key;
+        }
     }
 
     pub(crate) async fn fence(&mut self, fence: Ticket) {
@@ -140,6 +161,14 @@ impl<'w, W: World> Server<'w, W> {
                 done("close_saga", resource.close_saga(coordinator, ticket, tx.clone())).await;
                 Some(Input::SagaClosed { coordinator, ticket, tx })
             }
+            Effect::ReleaseMarks { coordinator, ticket, tx, release } => {
+                done("release_marks", resource.release_marks(coordinator, ticket, tx.clone(), release)).await;
+                Some(Input::MarksReleased { coordinator, ticket, tx })
+            }
+            Effect::Answer { answer, .. } => {
+                self.told = Some(answer);
+                None
+            }
             Effect::Collect { coordinator, fence } => {
                 done("collect", resource.collect(coordinator, fence)).await;
                 None
@@ -158,8 +187,7 @@ impl<'w, W: World> Server<'w, W> {
             | Effect::Resolve { .. }
             | Effect::NoteDecision { .. }
             | Effect::ForgetHeuristic { .. }
-            | Effect::CancelAction { .. }
-            | Effect::Answer { .. } => unreachable!("one session, and steps one after the other"),
+            | Effect::CancelAction { .. } => unreachable!("one session, and steps one after the other"),
         }
     }
 }

@@ -4,8 +4,8 @@ use super::conformance;
 use crate::adapter::kv::KeyValue;
 use crate::adapter::kv::tests::world::MemoryWorld;
 use crate::resource::{
-    BranchId, Cancellations, Committing, Heuristic, Preparing, Recovered, ResourceError, ResourceManager, StepId,
-    StepState, Votes, commit_each, prepare_each,
+    BranchId, Cancellations, Committing, Heuristic, Mark, Preparing, Recovered, Release, ResourceError,
+    ResourceManager, StepId, StepState, Votes, commit_each, prepare_each,
 };
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -43,6 +43,8 @@ enum Flaw {
     CompensatesWithoutBarrier,
     StoresNoEmptyCompensation,
     ClosesNoSaga,
+    ReleasesNoMarks,
+    ListsNoMarks,
 }
 
 struct Broken {
@@ -241,6 +243,23 @@ impl ResourceManager for Broken {
     async fn close_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) -> Result<(), ResourceError> {
         if self.has(Flaw::ClosesNoSaga) { Ok(()) } else { self.sound.close_saga(coordinator, ticket, tx).await }
     }
+
+    async fn release_marks(
+        &self,
+        coordinator: CoordinatorId,
+        ticket: Ticket,
+        tx: TxId,
+        release: Release,
+    ) -> Result<(), ResourceError> {
+        if self.has(Flaw::ReleasesNoMarks) {
+            return Ok(());
+        }
+        self.sound.release_marks(coordinator, ticket, tx, release).await
+    }
+
+    async fn marks(&self, after: Bytes, limit: usize) -> Result<Vec<Mark>, ResourceError> {
+        if self.has(Flaw::ListsNoMarks) { Ok(Vec::new()) } else { self.sound.marks(after, limit).await }
+    }
 }
 
 macro_rules! found_out {
@@ -281,6 +300,8 @@ found_out! {
     compensating_without_a_barrier_is_found_out: CompensatesWithoutBarrier, "a compensation and its barrier are stored together";
     storing_no_empty_compensation_is_found_out: StoresNoEmptyCompensation, "an action after its compensation is late";
     closing_no_saga_is_found_out: ClosesNoSaga, "a saga's semantic locks end with it";
+    releasing_no_marks_is_found_out: ReleasesNoMarks, "an operator's release drops one saga's semantic locks";
+    listing_no_marks_is_found_out: ListsNoMarks, "what is marked is listed with its owner";
 }
 
 /// A crash takes everything, as if nothing had been forced.

@@ -1,7 +1,8 @@
 //! What others ask of the engine.
 
 use super::Engine;
-use crate::resource::{Heuristic, ResourceManager};
+use crate::resource::{Heuristic, Mark, Release, ResourceError, ResourceManager};
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use undoubt_participant_core::{Answer, Input, Operator, Participant, Session, SessionRefused};
 use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, ToCoordinator, ToParticipant, TxId};
@@ -29,6 +30,17 @@ pub(crate) enum Command {
     Forget {
         tx: TxId,
         reply: oneshot::Sender<Answer>,
+    },
+    ReleaseMarks {
+        coordinator: CoordinatorId,
+        tx: TxId,
+        release: Release,
+        reply: oneshot::Sender<Answer>,
+    },
+    ListMarks {
+        after: Bytes,
+        limit: usize,
+        reply: oneshot::Sender<Result<Vec<Mark>, ResourceError>>,
     },
     /// Looks at the engine between two rounds.
     Inspect(Box<dyn FnOnce(&View<'_>) + Send>),
@@ -78,6 +90,16 @@ impl Handle {
         receiver.await.map_err(|_| EngineGone)
     }
 
+    pub(crate) async fn marks(
+        &self,
+        after: Bytes,
+        limit: usize,
+    ) -> Result<Result<Vec<Mark>, ResourceError>, EngineGone> {
+        let (reply, receiver) = oneshot::channel();
+        self.tell(Command::ListMarks { after, limit, reply }).await?;
+        receiver.await.map_err(|_| EngineGone)
+    }
+
     pub(crate) async fn inspect<T: Send + 'static>(
         &self,
         look: impl FnOnce(&View<'_>) -> T + Send + 'static,
@@ -113,6 +135,11 @@ impl<R: ResourceManager> Engine<R> {
                 let operator = self.operator(reply);
                 self.put(Input::Forget { tx, operator });
             }
+            Command::ReleaseMarks { coordinator, tx, release, reply } => {
+                let operator = self.operator(reply);
+                self.put(Input::ReleaseMarks { coordinator, tx, release, operator });
+            }
+            Command::ListMarks { after, limit, reply } => self.list_marks(after, limit, reply),
             Command::Inspect(look) => look(&View {
                 core: &self.core,
                 resource: self.resource.kind(),

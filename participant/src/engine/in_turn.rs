@@ -59,6 +59,7 @@ fn branch_of(effect: &Effect) -> Option<&TxId> {
         | Effect::Compensate { .. }
         | Effect::StoreEmpty { .. }
         | Effect::CloseSaga { .. }
+        | Effect::ReleaseMarks { .. }
         | Effect::Collect { .. }
         | Effect::Answer { .. } => None,
     }

@@ -2,10 +2,12 @@
 
 use super::Engine;
 use super::calls::Done;
-use crate::resource::{ResourceError, ResourceManager};
+use crate::resource::{Mark, ResourceError, ResourceManager};
+use bytes::Bytes;
 use futures::FutureExt as _;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use undoubt_participant_core::{Input, StepId};
+use undoubt_participant_core::{Input, Release, StepId};
 use undoubt_vocabulary::{CoordinatorId, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId};
 
 impl<R: ResourceManager> Engine<R> {
@@ -53,6 +55,29 @@ impl<R: ResourceManager> Engine<R> {
         self.call(move |patience| async move {
             patience.until_done(|| resource.close_saga(coordinator, ticket, tx.clone())).await?;
             Ok(Done::Input(Input::SagaClosed { coordinator, ticket, tx }))
+        });
+    }
+
+    pub(super) fn release_marks(&mut self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId, release: Release) {
+        let resource = self.resource.clone();
+        self.call(move |patience| async move {
+            let call = || resource.release_marks(coordinator, ticket, tx.clone(), release.clone());
+            patience.until_done(call).await?;
+            Ok(Done::Input(Input::MarksReleased { coordinator, ticket, tx }))
+        });
+    }
+
+    /// Whoever asked may have gone.
+    pub(super) fn list_marks(
+        &mut self,
+        after: Bytes,
+        limit: usize,
+        reply: oneshot::Sender<Result<Vec<Mark>, ResourceError>>,
+    ) {
+        let resource = self.resource.clone();
+        self.call(move |_| async move {
+            drop(reply.send(resource.marks(after, limit).await));
+            Ok(Done::Nothing)
         });
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::adapter::kv::tests::memory::MemoryStore;
 use crate::adapter::kv::tests::world::{get, put};
 use crate::adapter::kv::{KeyValue, KeyValueOptions};
-use crate::resource::Heuristic;
+use crate::resource::{Heuristic, Mark, Release};
 use bytes::Bytes;
 use std::sync::Mutex;
 use undoubt_platform::{SeededRandom, StoreError};
@@ -317,5 +317,19 @@ impl ResourceManager for CannotPrepare {
 
     async fn close_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) -> Result<(), ResourceError> {
         self.0.close_saga(coordinator, ticket, tx).await
+    }
+
+    async fn release_marks(
+        &self,
+        coordinator: CoordinatorId,
+        ticket: Ticket,
+        tx: TxId,
+        release: Release,
+    ) -> Result<(), ResourceError> {
+        self.0.release_marks(coordinator, ticket, tx, release).await
+    }
+
+    async fn marks(&self, after: Bytes, limit: usize) -> Result<Vec<Mark>, ResourceError> {
+        self.0.marks(after, limit).await
     }
 }

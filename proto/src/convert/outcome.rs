@@ -5,7 +5,7 @@ use crate::v1;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use undoubt_vocabulary::limits::MAX_BRANCHES_PER_TRANSACTION;
-use undoubt_vocabulary::{AbortReason, BranchOutcome, Outcome, ParticipantName};
+use undoubt_vocabulary::{AbortReason, BranchOutcome, Outcome, ParticipantName, StuckStep};
 use v1::abort_reason::Reason;
 
 /// What a coordinator tells of a transaction: the decision if there is one, and what the branches read.
@@ -15,6 +15,8 @@ pub struct KnownOutcome {
     pub decided: Option<Outcome>,
     /// Only of the branches that answered, and only while the coordinator still has it.
     pub results: BTreeMap<ParticipantName, Bytes>,
+    /// Not decided, and an operator has to end this step before it goes on.
+    pub stuck: Option<StuckStep>,
 }
 
 impl From<KnownOutcome> for v1::Outcome {
@@ -29,7 +31,7 @@ impl From<KnownOutcome> for v1::Outcome {
             .into_iter()
             .map(|(participant, result)| v1::BranchResult { participant: participant.to_string(), result })
             .collect();
-        v1::Outcome { state: state.into(), abort_reason, results }
+        v1::Outcome { state: state.into(), abort_reason, results, stuck: known.stuck.map(v1::StuckStep::from) }
     }
 }
 
@@ -48,7 +50,12 @@ impl TryFrom<v1::Outcome> for KnownOutcome {
                 return Err(Malformed::Unexpected { field: "outcome.abort_reason" });
             }
         };
-        Ok(KnownOutcome { decided, results: results(wire.results)? })
+        let stuck = match (wire.stuck, &decided) {
+            (Some(stuck), None) => Some(stuck.try_into()?),
+            (Some(_), Some(_)) => return Err(Malformed::Unexpected { field: "outcome.stuck" }),
+            (None, _) => None,
+        };
+        Ok(KnownOutcome { decided, results: results(wire.results)?, stuck })
     }
 }
 
@@ -66,7 +73,7 @@ fn results(wire: Vec<v1::BranchResult>) -> Result<BTreeMap<ParticipantName, Byte
 
 impl From<Outcome> for v1::Outcome {
     fn from(outcome: Outcome) -> Self {
-        KnownOutcome { decided: Some(outcome), results: BTreeMap::new() }.into()
+        KnownOutcome { decided: Some(outcome), results: BTreeMap::new(), stuck: None }.into()
     }
 }
 
@@ -87,6 +94,9 @@ impl From<AbortReason> for v1::AbortReason {
             AbortReason::DeadlinePassed { unanswered } => Reason::DeadlinePassed(v1::DeadlinePassed {
                 unanswered: unanswered.iter().map(ParticipantName::to_string).collect(),
             }),
+            AbortReason::Unanswered { by, attempts } => {
+                Reason::Unanswered(v1::UnansweredBy { participant: by.to_string(), attempts })
+            }
             AbortReason::ReadLocksLost { by } => Reason::ReadLocksLost(by.to_string()),
             AbortReason::NotExecuted { by } => Reason::NotExecuted(by.to_string()),
             AbortReason::GivenUp { on } => Reason::GivenUp(on.to_string()),
@@ -112,6 +122,10 @@ impl TryFrom<v1::AbortReason> for AbortReason {
                 let names: Result<_, _> = unanswered.iter().map(|name| field::participant(field, name)).collect();
                 AbortReason::DeadlinePassed { unanswered: names? }
             }
+            Reason::Unanswered(v1::UnansweredBy { participant, attempts }) => AbortReason::Unanswered {
+                by: field::participant("abort_reason.unanswered.participant", &participant)?,
+                attempts,
+            },
             Reason::ReadLocksLost(name) => {
                 AbortReason::ReadLocksLost { by: field::participant("abort_reason.read_locks_lost", &name)? }
             }

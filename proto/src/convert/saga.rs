@@ -7,7 +7,7 @@ use bytes::Bytes;
 use std::time::Duration;
 use undoubt_vocabulary::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_WORK_BYTES};
 use undoubt_vocabulary::{
-    Half, RetryPolicy, RunStep, SagaStep, StepIndex, StepOutcome, Ticket, Timestamp, ToCoordinator, TxId,
+    Half, RetryPolicy, RunStep, SagaStep, StepIndex, StepOutcome, StuckStep, Ticket, Timestamp, ToCoordinator, TxId,
 };
 use v1::step_ran::Outcome;
 
@@ -72,6 +72,30 @@ fn half(compensation: bool) -> Half {
 fn step_index(field: &'static str, value: u32) -> Result<StepIndex, Malformed> {
     let too_many = |_| Malformed::TooMany { field, count: value as usize, max: MAX_BRANCHES_PER_TRANSACTION };
     u16::try_from(value).map(StepIndex).map_err(too_many)
+}
+
+impl From<StuckStep> for v1::StuckStep {
+    fn from(stuck: StuckStep) -> Self {
+        v1::StuckStep {
+            step: stuck.step.to_string(),
+            participant: stuck.participant.to_string(),
+            compensation: stuck.half == Half::Compensation,
+            refusal: Some(stuck.refusal.into()),
+        }
+    }
+}
+
+impl TryFrom<v1::StuckStep> for StuckStep {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::StuckStep) -> Result<Self, Malformed> {
+        Ok(StuckStep {
+            step: field::participant("stuck.step", &wire.step)?,
+            participant: field::participant("stuck.participant", &wire.participant)?,
+            half: half(wire.compensation),
+            refusal: field::required("stuck.refusal", wire.refusal)?.try_into()?,
+        })
+    }
 }
 
 impl From<&SagaStep> for v1::SagaStep {

@@ -19,6 +19,8 @@ pub enum InvalidId {
     BadCharacter { what: &'static str, given: String },
     #[error("{what} {given:?} starts with 0x but is not an even number of hexadecimal digits; correct it")]
     BadHex { what: &'static str, given: String },
+    #[error("{given:?} is no id of a coordinator, which has 32 hexadecimal digits; `undoubt describe` shows it")]
+    CoordinatorIdText { given: String },
     #[error("a coordinator's id has 16 bytes, not {length}")]
     CoordinatorIdLength { length: usize },
 }
@@ -156,6 +158,21 @@ impl TryFrom<&[u8]> for CoordinatorId {
     }
 }
 
+/// Reads what [`Display`](fmt::Display) writes.
+impl FromStr for CoordinatorId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let invalid = || InvalidId::CoordinatorIdText { given: text.to_owned() };
+        let digits = text.as_bytes();
+        if digits.len() != 32 || !digits.iter().all(u8::is_ascii_hexdigit) {
+            return Err(invalid());
+        }
+        let number = u128::from_str_radix(text, 16).map_err(|_| invalid())?;
+        Ok(CoordinatorId(number.to_be_bytes()))
+    }
+}
+
 impl fmt::Display for CoordinatorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -231,6 +248,15 @@ mod tests {
         assert!("0xé1".parse::<TxId>().is_err());
         assert!("bank a".parse::<ParticipantName>().is_err());
         assert!("".parse::<ParticipantName>().is_err());
+    }
+
+    #[test]
+    fn a_coordinators_id_survives_being_written_as_text_and_nothing_else_is_one() {
+        let id = CoordinatorId(*b"\0one.coordinator");
+        assert_eq!(id.to_string().parse::<CoordinatorId>().unwrap(), id);
+        for text in ["", "+0000000000000000000000000000000", "00", "zz000000000000000000000000000000"] {
+            assert!(text.parse::<CoordinatorId>().unwrap_err().to_string().contains("32 hexadecimal"), "{text}");
+        }
     }
 
     #[test]

@@ -17,5 +17,5 @@ pub use digested::{Digested, SeededTooLate, seed_digests};
 pub use id::{CoordinatorId, Epoch, InvalidId, ParticipantName, Ticket, TxId};
 pub use message::{Execution, Prepare, ToCoordinator, ToParticipant};
 pub use outcome::{AbortReason, BranchOutcome, Outcome, Refusal, RefusalCode, Vote};
-pub use saga::{Half, InvalidSaga, RetryPolicy, RunStep, SagaStep, StepIndex, StepName, StepOutcome};
+pub use saga::{Half, InvalidSaga, RetryPolicy, RunStep, SagaStep, StepIndex, StepName, StepOutcome, StuckStep};
 pub use time::Timestamp;

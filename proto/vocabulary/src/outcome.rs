@@ -115,6 +115,11 @@ pub enum AbortReason {
     DeadlinePassed {
         unanswered: Vec<ParticipantName>,
     },
+    /// A saga's step was tried as often as its policy allows, and this participant did not answer the last attempt.
+    Unanswered {
+        by: ParticipantName,
+        attempts: u32,
+    },
     /// A read-only branch no longer held its locks when every vote was in.
     ReadLocksLost {
         by: ParticipantName,
@@ -123,7 +128,8 @@ pub enum AbortReason {
     NotExecuted {
         by: ParticipantName,
     },
-    /// An operator gave up on a one-phase branch, which alone knows whether it committed. Reported as damage.
+    /// An operator gave up on a one-phase branch, which alone knows whether it committed; or on a saga, at the step of this
+    /// participant among others. Reported as damage where anything took effect, or may have.
     GivenUp {
         on: ParticipantName,
     },
@@ -139,6 +145,7 @@ impl AbortReason {
         match self {
             AbortReason::Refused { refusal, .. } => refusal.code.as_str(),
             AbortReason::DeadlinePassed { .. } => "deadline",
+            AbortReason::Unanswered { .. } => "unanswered",
             AbortReason::ReadLocksLost { .. } => "read-locks-lost",
             AbortReason::NotExecuted { .. } => "not-executed",
             AbortReason::GivenUp { .. } => "given-up",
@@ -156,10 +163,14 @@ impl fmt::Display for AbortReason {
                 write!(f, "the deadline passed without an answer from")?;
                 unanswered.iter().try_for_each(|name| write!(f, " {name}"))
             }
+            AbortReason::Unanswered { by, attempts: 1 } => write!(f, "{by} did not answer the only attempt in time"),
+            AbortReason::Unanswered { by, attempts } => {
+                write!(f, "{by} did not answer the last of {attempts} attempts in time")
+            }
             AbortReason::ReadLocksLost { by } => write!(f, "{by} lost its read locks before every vote was in"),
             AbortReason::NotExecuted { by } => write!(f, "{by} had not executed it"),
             AbortReason::GivenUp { on } => {
-                write!(f, "an operator gave up on {on}, which alone knows whether it committed")
+                write!(f, "an operator gave up on {on}, which alone knows what took effect there")
             }
             AbortReason::Cancelled => write!(f, "cancelled before the decision"),
             AbortReason::Presumed => write!(f, "no commit decision is in the coordinator's log"),

@@ -38,6 +38,23 @@ impl fmt::Display for Half {
     }
 }
 
+/// A step that waits for an operator: one half of it was refused for good, and the saga has no other way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StuckStep {
+    pub step: StepName,
+    pub participant: ParticipantName,
+    pub half: Half,
+    /// What its participant said last.
+    pub refusal: Refusal,
+}
+
+impl fmt::Display for StuckStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let StuckStep { step, participant, half, refusal } = self;
+        write!(f, "the {half} of step {step} was refused for good by {participant} ({refusal})")
+    }
+}
+
 /// One half of one step, to be run as a local transaction. What makes it idempotent, its barrier, is stored in that
 /// same local transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

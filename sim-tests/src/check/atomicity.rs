@@ -255,7 +255,8 @@ mod tests {
             }
             resolve(run, 2, commit);
             run.finals.outcomes.insert("t1".into(), outcome);
-            let claim = PassedOver { tx: "t1".into(), participant: 2, how: HowResolved::Done, certain: true };
+            let claim =
+                PassedOver { tx: "t1".into(), participant: 2, how: HowResolved::Done, stuck: true, certain: true };
             run.finals.passed_over.push(claim);
         })
     }
@@ -270,7 +271,8 @@ mod tests {
             unmark(run, 1);
             resolve(run, 2, false);
             outcome(run, aborted());
-            let claim = PassedOver { tx: "t1".into(), participant: 1, how: HowResolved::Done, certain: true };
+            let claim =
+                PassedOver { tx: "t1".into(), participant: 1, how: HowResolved::Done, stuck: true, certain: true };
             run.finals.passed_over.push(claim);
         });
         assert_eq!(of_another, ["atomicity.damage-unreported"]);

@@ -4,17 +4,18 @@
 //! it over, by skipping it or by saying that it is done, changes no data here: where the saga was done the step is not in
 //! effect, where it was undone it still is. [`super::atomicity`] and [`super::durability`] leave such steps to this.
 //!
-//! * `effect`: a step that was passed over is as its refusals left it. Excused where an operator has committed a branch of
+//! * `effect`: a step that was passed over while it was stuck is as its refusals left it. One that was not stuck, and what
+//!   was left of a saga that was given up, may be in effect or not. Excused where an operator has committed a branch of
 //!   the same transaction, which is why the step was refused.
-//! * `unfounded`: nobody but an operator passes over a step.
+//! * `unfounded`: nobody but an operator passes over a step, or gives a saga up.
 //! * `lost`: what an operator was told is on record stays so. Not so for an undone saga's step that is said to be done:
 //!   the record knows it only as undone.
 //! * All are excused for what a lying disk destroyed, and where no coordinator is left to ask.
 
 use super::Violation;
-use super::facts::{Transaction, describe, transactions};
+use super::facts::{self, Transaction, describe, transactions};
 use crate::plan::HowResolved;
-use crate::run::{FinalOutcome, Participant, Run};
+use crate::run::{FinalOutcome, Participant, PassedOver, Run};
 use std::collections::BTreeMap;
 
 pub fn check(run: &Run) -> Vec<Violation> {
@@ -32,14 +33,22 @@ fn one(run: &Run, transaction: &Transaction<'_>) -> Vec<Violation> {
     let nothing = BTreeMap::new();
     let record = run.finals.done_without.get(tx).unwrap_or(&nothing);
     let claims = || run.finals.passed_over.iter().filter(|claim| claim.tx == tx);
+    let gave_up = facts::operator_gave_up(run, tx);
+    // What was not stuck when it was ended may be in effect or not.
+    let is_as_refused = |participant: Participant| {
+        !gave_up && claims().filter(|claim| claim.participant == participant).all(|claim| claim.stuck)
+    };
     let mut broken = Vec::new();
     for (participant, how) in record {
-        if !claims().any(|claim| claim.participant == *participant && claim.how == *how) {
+        let founded = |claim: &PassedOver| claim.participant == *participant && (claim.how == *how || !claim.stuck);
+        if !claims().any(founded) && !gave_up {
             let what =
                 format!("the record of {tx} says {} of the step at p{participant}, and no operator did", word(*how));
             broken.push(Violation::of("operators.unfounded", tx, what));
         }
-        broken.extend(effect(transaction, *participant, done));
+        if is_as_refused(*participant) {
+            broken.extend(effect(transaction, *participant, done));
+        }
     }
     for claim in claims().filter(|claim| claim.certain && !record.contains_key(&claim.participant)) {
         if done || claim.how == HowResolved::Skip {
@@ -47,7 +56,7 @@ fn one(run: &Run, transaction: &Transaction<'_>) -> Vec<Violation> {
             let what =
                 format!("an operator was told that the step of {tx} at p{at} is {how}, and its record does not say so");
             broken.push(Violation::of("operators.lost", tx, what));
-        } else {
+        } else if is_as_refused(claim.participant) {
             broken.extend(effect(transaction, claim.participant, done));
         }
     }
@@ -77,7 +86,6 @@ mod tests {
     use super::*;
     use crate::check::fixture::{Fixture, rules, transfer};
     use crate::check::{atomicity, durability};
-    use crate::run::PassedOver;
 
     /// A saga of two steps, whose second an operator has passed over.
     fn skipped() -> Run {
@@ -87,7 +95,7 @@ mod tests {
         found.accounts.insert(0, 100);
         run.finals.outcomes.insert("s1".into(), FinalOutcome::Committed { reads: None, damaged: true });
         run.finals.done_without.insert("s1".into(), BTreeMap::from([(2, HowResolved::Skip)]));
-        let claim = PassedOver { tx: "s1".into(), participant: 2, how: HowResolved::Skip, certain: true };
+        let claim = PassedOver { tx: "s1".into(), participant: 2, how: HowResolved::Skip, stuck: true, certain: true };
         run.finals.passed_over.push(claim);
         run
     }
@@ -101,6 +109,17 @@ mod tests {
     #[test]
     fn a_saga_may_end_without_a_step_that_an_operator_passed_over() {
         assert_eq!(broken(|_| {}), [""; 0]);
+    }
+
+    #[test]
+    fn a_step_that_was_not_stuck_when_it_was_skipped_may_be_in_effect() {
+        let found = broken(|run| {
+            run.finals.passed_over[0].stuck = false;
+            let found = run.finals.participants.get_mut(&2).unwrap();
+            found.marks.insert("s1".into());
+            found.accounts.insert(0, 110);
+        });
+        assert_eq!(found, [""; 0]);
     }
 
     #[test]
@@ -157,7 +176,7 @@ mod tests {
             let found = run.finals.participants.get_mut(&2).unwrap();
             found.marks.insert("s1".into());
             found.accounts.insert(0, 110);
-            let claim = PassedOver { tx: "s1".into(), participant: 2, how, certain: true };
+            let claim = PassedOver { tx: "s1".into(), participant: 2, how, stuck: true, certain: true };
             run.finals.passed_over.push(claim);
         };
         assert_eq!(broken(|run| undone(run, HowResolved::Done)), [""; 0]);

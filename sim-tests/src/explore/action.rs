@@ -8,6 +8,7 @@ use super::resource::{Call, Caller};
 use super::scenario::{Crashing, Deadlines, RequestKind, Scenario, Sessions};
 use super::work;
 use super::world::{RequestState, Seat, World};
+use std::collections::BTreeSet;
 use undoubt_coordinator_core::{Phase, StepResolution, Timer};
 use undoubt_vocabulary::{Half, StepIndex, Ticket, TxId};
 
@@ -76,8 +77,13 @@ pub(crate) enum Action {
         tx: TxId,
         commit: bool,
     },
-    /// An operator resolves a stuck step. Somebody always does.
+    /// An operator resolves a step, stuck or not. Of stuck ones somebody always does.
     ResolveStep(Word),
+    /// An operator releases the semantic locks of a saga.
+    ReleaseMarks {
+        participant: usize,
+        tx: TxId,
+    },
     /// The pause of the breakers that are open is over.
     EndPause,
     /// An operator pauses the recovery.
@@ -130,6 +136,7 @@ impl Action {
             | Action::GiveUp { .. }
             | Action::Sweep { .. }
             | Action::ResolveStep(_)
+            | Action::ReleaseMarks { .. }
             | Action::EndPause
             | Action::Resume
             | Action::Stop
@@ -205,7 +212,9 @@ impl Now<'_> {
             let worthwhile = match asked.kind {
                 RequestKind::Submit(_) | RequestKind::Saga(_) | RequestKind::Auto(_) | RequestKind::Cancel => true,
                 // At any other time nothing would come of it.
-                RequestKind::Forget => process.core.view(&asked.tx()).is_some_and(|view| view.unacknowledged),
+                RequestKind::Forget => {
+                    process.core.view(&asked.tx()).is_some_and(|view| view.saga || view.unacknowledged)
+                }
             };
             let has_come = asked.after.is_none_or(|before| self.world.clients.requests[before].is_over());
             if *state == RequestState::ToAsk && has_come && worthwhile {
@@ -288,6 +297,10 @@ impl Now<'_> {
             let word = |resolution: &StepResolution| Word { tx: tx.clone(), step, resolution: *resolution };
             self.actions.extend(resolutions.iter().map(word).map(Action::ResolveStep));
         }
+        for (tx, step) in process.unsettled() {
+            let word = |resolution: &StepResolution| Word { tx: tx.clone(), step, resolution: *resolution };
+            self.actions.extend(self.scenario.interferes.iter().map(word).map(Action::ResolveStep));
+        }
         // At the first start there was nothing to recover.
         if process.is_serving() && !core.recovery_is_paused() && may_operate && log.epoch > 1 {
             self.actions.push(Action::Pause);
@@ -338,6 +351,12 @@ impl Now<'_> {
         let sweeps = self.scenario.mutant != Some(Mutant::NoSweep);
         if sweeps && process.core.open_branches() > 0 && (self.quiet || budget.duplicates > 0) {
             self.actions.push(Action::Sweep { participant });
+        }
+        if self.scenario.releases_marks {
+            let marking: BTreeSet<&TxId> = seat.host.storage.pending().map(|step| &step.tx).collect();
+            for tx in marking.into_iter().filter(|tx| !process.is_at_work_on(tx)) {
+                self.actions.push(Action::ReleaseMarks { participant, tx: tx.clone() });
+            }
         }
         if budget.heuristics > 0 {
             for tx in process.in_doubt() {

@@ -89,6 +89,7 @@ fn fault(world: &World, action: &Action) -> Option<Fault> {
         }
         Action::ResolveStep(Word { resolution: StepResolution::Skip, .. }) => Fault("operator", "skips a step"),
         Action::ResolveStep(Word { resolution: StepResolution::Done, .. }) => Fault("operator", "has done a step"),
+        Action::ReleaseMarks { .. } => Fault("operator", "releases semantic locks"),
         Action::Ask { .. }
         | Action::Deliver { .. }
         | Action::BecomeStable

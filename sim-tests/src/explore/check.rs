@@ -7,7 +7,7 @@ mod sagas;
 
 use super::participant::ParticipantHost;
 use super::resource::Caller;
-use super::scenario::{RequestKind, Scenario, participant_name};
+use super::scenario::{Request, RequestKind, Scenario, participant_name};
 use super::serial;
 use super::world::{RequestState, World};
 use std::collections::BTreeSet;
@@ -22,7 +22,10 @@ pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
     }
     for (number, seat) in world.seats.iter().enumerate() {
         locks_are_held_rightly(number, &seat.host)?;
-        marks_are_held_rightly(number, &seat.host, world)?;
+        marks_are_held_rightly(number, &seat.host, world, scenario)?;
+    }
+    for (state, request) in world.clients.requests.iter().zip(&scenario.requests) {
+        is_forgotten_for_good(world, *state, request)?;
     }
     if let Some(word) = world.clients.words.lost(&world.coordinator.log) {
         return Err(format!("operator: {word} was answered, and the log does not know of it"));
@@ -42,12 +45,12 @@ fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), 
     }
     let hazard = is_hazard(world, scenario, tx);
     let ended = world.coordinator.log.ended.get(tx);
-    if hazard && ended.is_some_and(|ended| ended.outcome != Outcome::Committed) {
+    if hazard && ended.is_some_and(|ended| !ended.saga && ended.outcome != Outcome::Committed) {
         // An operator gave up on a single branch; whatever it came to, the record says that nobody knows.
         return Ok(());
     }
     let committed: BTreeSet<Ticket> = world.seats.iter().flat_map(|seat| seat.host.storage.has_committed(tx)).collect();
-    sagas::check(world, tx, &committed)?;
+    sagas::check(world, tx, &committed, is_forgotten(world, scenario, tx))?;
     if !world.coordinator.log.is_saga(tx) {
         answers_are_true(world, scenario, tx, committed.first().copied())?;
     }
@@ -69,10 +72,24 @@ fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), 
 
 /// An operator has forgotten it, and its record says that nobody knows.
 pub(crate) fn is_hazard(world: &World, scenario: &Scenario, tx: &TxId) -> bool {
-    let forgotten = world.clients.requests.iter().zip(&scenario.requests).any(|(state, request)| {
+    is_forgotten(world, scenario, tx) && world.coordinator.log.ended.get(tx).is_some_and(EndedRecord::is_damaged)
+}
+
+/// An operator has given it up.
+pub(crate) fn is_forgotten(world: &World, scenario: &Scenario, tx: &TxId) -> bool {
+    world.clients.requests.iter().zip(&scenario.requests).any(|(state, request)| {
         matches!(request.kind, RequestKind::Forget) && request.tx() == *tx && *state != RequestState::ToAsk
-    });
-    forgotten && world.coordinator.log.ended.get(tx).is_some_and(EndedRecord::is_damaged)
+    })
+}
+
+/// An operator is answered once no crash can bring it back.
+fn is_forgotten_for_good(world: &World, state: RequestState, request: &Request) -> Result<(), String> {
+    let (log, tx) = (&world.coordinator.log, request.tx());
+    let answered = matches!(request.kind, RequestKind::Forget) && state == RequestState::Answered;
+    if answered && (log.open.contains_key(&tx) || log.sagas.contains_key(&tx)) {
+        return Err(format!("operator: {tx} is said to be forgotten, and the log holds it open"));
+    }
+    Ok(())
 }
 
 /// Atomicity: a branch that is committed means that each branch is, or still can be and nothing else; and none is twice.
@@ -148,8 +165,14 @@ fn locks_are_held_rightly(number: usize, host: &ParticipantHost) -> Result<(), S
     }
 }
 
-/// A key is marked by one saga at a time, and by none that has ended.
-fn marks_are_held_rightly(number: usize, host: &ParticipantHost, world: &World) -> Result<(), String> {
+/// A key is marked by one saga at a time, and by none that has ended; but for one that was forgotten, where the fence drops
+/// them.
+fn marks_are_held_rightly(
+    number: usize,
+    host: &ParticipantHost,
+    world: &World,
+    scenario: &Scenario,
+) -> Result<(), String> {
     let marks = &host.storage.marks;
     for (step, keys) in marks {
         let (tx, ticket) = (&step.tx, step.ticket);
@@ -158,7 +181,8 @@ fn marks_are_held_rightly(number: usize, host: &ParticipantHost, world: &World) 
                 "marks: {tx}/{ticket} and another saga hold semantic locks on the same key at p{number}"
             ));
         }
-        if world.coordinator.log.ended.get(tx).is_some_and(|ended| ended.ticket == ticket) {
+        let has_ended = world.coordinator.log.ended.get(tx).is_some_and(|ended| ended.ticket == ticket);
+        if has_ended && !is_forgotten(world, scenario, tx) {
             return Err(format!("marks: {tx}/{ticket} has ended, and has left a semantic lock at p{number}"));
         }
     }

@@ -138,6 +138,12 @@ impl CoordinatorHost {
                 if let (Question::Forget { tx, .. }, Some(Mutant::ForgettingErases)) = (&question, scenario.mutant) {
                     self.log.open.remove(tx);
                 }
+                if let (Question::Forget { tx, client }, Some(Mutant::ForgettingUnheard)) = (&question, scenario.mutant)
+                {
+                    let (tx, answer) = (tx.clone(), Answer::Pending);
+                    sent.push(Sent::Answer { request: client.0 as usize, tx, answer });
+                    return Ok(());
+                }
                 return self.put(Input::Asked(question), scenario, sent);
             }
             Act::Received { from, body } => {

@@ -68,6 +68,10 @@ pub enum Mutant {
     EmptyUnstored,
     /// A saga is called closed with its semantic locks in place.
     MarksLeft,
+    /// A saga's semantic locks are called released with all of them in place.
+    ReleaseLeavesMarks,
+    /// The coordinator's core is not told that a saga is forgotten, and the operator is answered all the same.
+    ForgettingUnheard,
     /// What an operator says of a stuck step is called stable as soon as it is queued.
     WordUnrecorded,
     /// What operators have said of steps is not read from the log at the start.

@@ -6,7 +6,7 @@ use super::part::Part;
 use super::resource::{Call, Caller, LocksOf, Memory, Resource};
 use super::storage::{COORDINATOR, Storage};
 use undoubt_participant_core::{
-    Answer, BranchId, Effect, Heuristic, Input, Limits, Operator, Participant, Session, StepId,
+    Answer, BranchId, Effect, Heuristic, Input, Limits, Operator, Participant, Release, Session, StepId,
 };
 use undoubt_vocabulary::{BranchOutcome, Epoch, Ticket, Timestamp, ToCoordinator, TxId, Vote};
 
@@ -46,6 +46,10 @@ pub(crate) enum Act {
     Resolve {
         tx: TxId,
         commit: bool,
+    },
+    /// An operator releases the semantic locks of a saga.
+    ReleaseMarks {
+        tx: TxId,
     },
     Crash {
         kept: usize,
@@ -93,6 +97,7 @@ impl ParticipantHost {
             | Act::CarryOn { .. }
             | Act::GiveUp { .. }
             | Act::Sweep
+            | Act::ReleaseMarks { .. }
             | Act::Resolve { .. } => {}
         }
         let Some(process) = &mut self.process else { return Ok(()) };
@@ -116,6 +121,17 @@ impl Process {
     /// Transactions whose branch an operator may resolve.
     pub(crate) fn in_doubt(&self) -> impl Iterator<Item = TxId> + '_ {
         self.core.views().filter(|view| view.in_doubt).map(|view| view.id.tx)
+    }
+}
+
+impl Process {
+    /// Whether the resource is at work on a step of this saga, or on its semantic locks.
+    pub(crate) fn is_at_work_on(&self, saga: &TxId) -> bool {
+        self.memory.calls.keys().any(|caller| match caller {
+            Caller::Step(step) => step.tx == *saga,
+            Caller::Saga(_, tx) => tx == saga,
+            Caller::Branch(_) => false,
+        })
     }
 }
 
@@ -154,6 +170,11 @@ impl Running<'_> {
             Act::Resolve { tx, commit } => {
                 let (tx, heuristic) = (tx.clone(), heuristic(*commit));
                 self.put(Input::Resolve { tx, heuristic, operator: Operator(0) })
+            }
+            Act::ReleaseMarks { tx } => {
+                let release = Release { at: Timestamp(0), who: String::new(), reason: String::new() };
+                let (coordinator, tx, operator) = (COORDINATOR, tx.clone(), Operator(0));
+                self.put(Input::ReleaseMarks { coordinator, tx, release, operator })
             }
             Act::Crash { .. } | Act::Restart | Act::BecomeStable => Ok(()),
         }
@@ -239,6 +260,7 @@ impl Running<'_> {
             }
             Effect::StoreEmpty { step } => self.call(Call::StoreEmpty { step })?,
             Effect::CloseSaga { ticket, tx, .. } => self.call(Call::CloseSaga { ticket, tx })?,
+            Effect::ReleaseMarks { ticket, tx, .. } => self.call(Call::ReleaseMarks { ticket, tx })?,
         }
         Ok(())
     }
@@ -267,7 +289,7 @@ impl Running<'_> {
             (Answer::Resolved(_), Some(view)) => {
                 Err(format!("R3: the decision about {} is answered before it is durable", view.id.tx))
             }
-            (Answer::Resolved(_) | Answer::Forgotten | Answer::Rejected(_), _) => Ok(()),
+            (Answer::Resolved(_) | Answer::Forgotten | Answer::Released | Answer::Rejected(_), _) => Ok(()),
         }
     }
 }

@@ -59,7 +59,8 @@ impl Renaming {
             Answer::Outcome { outcome, results } => {
                 Answer::Outcome { outcome: self.outcome(outcome), results: self.list(results) }
             }
-            Answer::Pending | Answer::Rejected(_) => answer.clone(),
+            // Of sagas, whose participants are not interchangeable.
+            Answer::Stuck(_) | Answer::Pending | Answer::Rejected(_) => answer.clone(),
         }
     }
 
@@ -75,6 +76,7 @@ impl Renaming {
                 unanswered.sort();
                 AbortReason::DeadlinePassed { unanswered }
             }
+            AbortReason::Unanswered { by, attempts } => AbortReason::Unanswered { by: self.name(&by), attempts },
             AbortReason::ReadLocksLost { by } => AbortReason::ReadLocksLost { by: self.name(&by) },
             AbortReason::NotExecuted { by } => AbortReason::NotExecuted { by: self.name(&by) },
             AbortReason::GivenUp { on } => AbortReason::GivenUp { on: self.name(&on) },

@@ -120,7 +120,8 @@ impl Memory {
             | Call::Abort { .. }
             | Call::Resolve { .. }
             | Call::StoreEmpty { .. }
-            | Call::CloseSaga { .. } => None,
+            | Call::CloseSaga { .. }
+            | Call::ReleaseMarks { .. } => None,
         }
     }
 }
@@ -159,6 +160,7 @@ impl Resource<'_> {
                 Input::EmptyStored { step }
             }
             Call::CloseSaga { ticket, tx } => self.close_saga(ticket, tx),
+            Call::ReleaseMarks { ticket, tx } => self.release_marks(ticket, tx),
         };
         self.memory.calls.remove(caller);
         Ok(Some(input))

@@ -1,6 +1,7 @@
 //! Which transactions meet which participants, and how much may go wrong.
 
 mod auto;
+mod ended;
 mod list;
 mod marks;
 mod saga;
@@ -44,6 +45,10 @@ pub struct Scenario {
     /// What an operator says of a stuck step, at any time. If that is nothing, it is tried again when nothing else can
     /// happen.
     pub resolutions: &'static [StepResolution],
+    /// What an operator says, at any time, of a step that is neither stuck nor settled.
+    pub interferes: &'static [StepResolution],
+    /// An operator may release the semantic locks of a saga, at any time.
+    pub releases_marks: bool,
     /// Participants that take part in no two-phase commit.
     pub unable: &'static [usize],
     /// One silence opens a participant's breaker, for a pause that may be over at any time, once in a process' life.
@@ -105,7 +110,7 @@ pub enum RequestKind {
     /// Two-phase commit of the steps' actions, if that can be.
     Auto(Vec<SagaStep>),
     Cancel,
-    /// An operator gives up on branches that do not acknowledge.
+    /// An operator gives up on branches that do not acknowledge, or on a saga.
     Forget,
 }
 

@@ -74,6 +74,9 @@ impl World {
                 self.clients.change(|clients| clients.words.say(word.clone()));
                 self.coordinator(coordinator::Act::ResolveStep(word.clone()), machines)
             }
+            Action::ReleaseMarks { participant, tx } => {
+                self.participant(*participant, participant::Act::ReleaseMarks { tx: tx.clone() }, machines)
+            }
             Action::EndPause => self.coordinator(coordinator::Act::EndPause, machines),
             Action::Sweep { participant } => {
                 if !self.is_quiet() {
@@ -189,7 +192,7 @@ impl World {
         }
         let after = match answer {
             Answer::Rejected(Rejection::Recovering) => RequestState::ToAsk,
-            Answer::Outcome { .. } | Answer::Pending | Answer::Rejected(_) => RequestState::Answered,
+            Answer::Outcome { .. } | Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_) => RequestState::Answered,
         };
         self.clients.change(|clients| clients.requests[request] = after);
         self.told(tx, answer, scenario)

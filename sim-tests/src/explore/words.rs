@@ -83,6 +83,9 @@ impl Action {
                 at(participant, format!("gives up before it has the locks of {caller}"))
             }
             Action::ResolveStep(word) => operator(format!("says: {word}")),
+            Action::ReleaseMarks { participant, tx } => {
+                operator(format!("releases the semantic locks of {tx} at p{participant}"))
+            }
             Action::EndPause => ("time".to_owned(), "passes: the pause of open breakers is over".to_owned()),
             Action::Sweep { participant } => at(participant, "sweeps".to_owned()),
             Action::Resolve { participant, tx, commit: true } => operator(format!("commits {tx} at p{participant}")),

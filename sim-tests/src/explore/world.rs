@@ -1,5 +1,6 @@
 //! The whole: machines, what is between them, and what clients were told.
 
+use super::check::is_forgotten;
 use super::coordinator::{self, CoordinatorHost, Log};
 use super::machines::Machines;
 use super::network::{Body, Link, LinkState, Packet};
@@ -101,10 +102,12 @@ impl World {
             process.is_serving() && process.core.open_transactions() == 0 && process.unstable.is_empty()
         });
         let coordinator = coordinator && self.coordinator.log.unfinished().next().is_none();
-        clients && coordinator && self.seats.iter().enumerate().all(|(number, seat)| self.is_at_rest(number, seat))
+        clients
+            && coordinator
+            && self.seats.iter().enumerate().all(|(number, seat)| self.is_at_rest(number, seat, scenario))
     }
 
-    fn is_at_rest(&self, number: usize, seat: &Seat) -> bool {
+    fn is_at_rest(&self, number: usize, seat: &Seat, scenario: &Scenario) -> bool {
         let idle = seat.host.process.as_ref().is_some_and(|process| {
             process.memory.calls.is_empty()
                 && process.memory.locks.is_idle()
@@ -112,7 +115,8 @@ impl World {
         });
         let storage = &seat.host.storage;
         idle && storage.prepared.is_empty()
-            && storage.pending().next().is_none()
+            // What a forgotten saga has marked goes with the next fence.
+            && storage.pending().all(|step| is_forgotten(self, scenario, &step.tx))
             && self.heuristics_are_on_record(number, seat)
     }
 

@@ -233,8 +233,9 @@ fn concerned(what: &What) -> Vec<Host> {
         | What::Resolve { participant, .. }
         | What::CompensationsRefused { participant, .. }
         | What::ActionsRefused { participant, .. }
-        | What::SlowPrepares { participant, .. } => vec![Host::Participant(*participant)],
-        What::Forget | What::ResolveStuck { .. } => vec![Host::Coordinator],
+        | What::SlowPrepares { participant, .. }
+        | What::ReleaseMarks { participant } => vec![Host::Participant(*participant)],
+        What::Forget | What::ResolveStuck { .. } | What::EndSaga { .. } => vec![Host::Coordinator],
     }
 }
 

@@ -84,6 +84,22 @@ pub enum What {
     SlowPrepares { participant: u8, by_ms: u64, for_ms: u64 },
     /// An operator ends every step that is stuck (O4).
     ResolveStuck { how: HowResolved },
+    /// An operator ends the oldest saga that is open, though it may not be stuck (O5).
+    EndSaga { how: HowEnded },
+    /// An operator releases the semantic locks of the first saga that has some at this participant (O6).
+    ReleaseMarks { participant: u8 },
+}
+
+/// How an operator ends a saga.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HowEnded {
+    /// All that is not settled is skipped.
+    Skip,
+    /// All that is not settled is said to have been done by other means.
+    Done,
+    /// It is given up.
+    Forget,
 }
 
 /// What an operator does about a stuck step.
@@ -172,6 +188,8 @@ pub enum Code {
     O2,
     O3,
     O4,
+    O5,
+    O6,
     G1,
     G2,
     G3,
@@ -231,6 +249,8 @@ impl Fault {
             What::ActionsRefused { .. } => Code::G3,
             What::SlowPrepares { .. } => Code::G4,
             What::ResolveStuck { .. } => Code::O4,
+            What::EndSaga { .. } => Code::O5,
+            What::ReleaseMarks { .. } => Code::O6,
         }
     }
 }
@@ -273,7 +293,9 @@ impl What {
             | What::Clock { .. }
             | What::Resolve { .. }
             | What::Forget
-            | What::ResolveStuck { .. } => None,
+            | What::ResolveStuck { .. }
+            | What::EndSaga { .. }
+            | What::ReleaseMarks { .. } => None,
         }
     }
 
@@ -299,8 +321,11 @@ impl What {
             | What::Resolve { participant, .. }
             | What::CompensationsRefused { participant, .. }
             | What::ActionsRefused { participant, .. }
-            | What::SlowPrepares { participant, .. } => vec![Host::Participant(*participant)],
-            What::Takeover { .. } | What::Forget | What::ResolveStuck { .. } => vec![Host::Coordinator],
+            | What::SlowPrepares { participant, .. }
+            | What::ReleaseMarks { participant } => vec![Host::Participant(*participant)],
+            What::Takeover { .. } | What::Forget | What::ResolveStuck { .. } | What::EndSaga { .. } => {
+                vec![Host::Coordinator]
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ mod large;
 mod sagas;
 
 use super::points::{IN_CALLS, OPENED};
-use super::{Direction, Fault, Host, Message, Plan, Shape, Tampering, What, When};
+use super::{Direction, Fault, Host, HowEnded, Message, Plan, Shape, Tampering, What, When};
 use crate::trace::IDLE;
 use crate::world::random::random;
 use undoubt_platform::{Random as _, SeededRandom};
@@ -40,7 +40,7 @@ const RARE_PHASES: [&str; 8] = [
 /// A kind of fault, and how often a run has it on, in percent.
 type Kind = (u64, fn(&Dice, &Shape) -> Fault);
 
-const KINDS: [Kind; 24] = [
+const KINDS: [Kind; 26] = [
     (50, |dice, shape| dice.soon(shape, dice.crash(dice.server(shape)))),
     (50, Dice::crash_at_point),
     (40, Dice::crash_around_the_decision),
@@ -90,6 +90,11 @@ const KINDS: [Kind; 24] = [
     }),
     (8, |dice, shape| dice.anywhen(shape, dice.resolve(dice.number(shape)))),
     (5, |dice, shape| dice.anywhen(shape, What::Forget)),
+    (6, |dice, shape| {
+        let how = *dice.pick(&[HowEnded::Skip, HowEnded::Done, HowEnded::Forget]);
+        dice.anywhen(shape, What::EndSaga { how })
+    }),
+    (4, |dice, shape| dice.anywhen(shape, What::ReleaseMarks { participant: dice.number(shape) })),
     (6, |dice, shape| {
         let (participant, for_ms) = (dice.number(shape), dice.between(500, 6_000));
         dice.anywhen(shape, What::CompensationsRefused { participant, for_ms })
@@ -400,7 +405,7 @@ mod tests {
         let codes: BTreeSet<String> =
             (0..1_000).flat_map(|seed| Plan::of_seed(seed).faults).map(|fault| fault.code().to_string()).collect();
         for code in
-            "S1 S2 S3 S4 S5 S6 S7 S8 S9 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N5 N6 N7 N8 C1 O1 O3 O4 G1 G3 G4"
+            "S1 S2 S3 S4 S5 S6 S7 S8 S9 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N5 N6 N7 N8 C1 O1 O3 O4 O5 O6 G1 G3 G4"
                 .split(' ')
         {
             assert!(codes.contains(code), "no seed has {code}");

@@ -118,7 +118,9 @@ fn wrong_with_what(what: &What) -> Option<String> {
         | What::Forget
         | What::CompensationsRefused { .. }
         | What::ActionsRefused { .. }
-        | What::ResolveStuck { .. } => None,
+        | What::ResolveStuck { .. }
+        | What::EndSaga { .. }
+        | What::ReleaseMarks { .. } => None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Faults in words.
 
-use super::{Breaker, Direction, Fault, HowResolved, Message, Shape, Tampering, What, When};
+use super::{Breaker, Direction, Fault, HowEnded, HowResolved, Message, Shape, Tampering, What, When};
 use crate::trace::IDLE;
 use std::fmt;
 
@@ -110,6 +110,14 @@ impl fmt::Display for What {
             What::ResolveStuck { how: HowResolved::Skip } => write!(f, "an operator passes over every stuck step"),
             What::ResolveStuck { how: HowResolved::Done } => {
                 write!(f, "an operator says that every stuck step is done")
+            }
+            What::EndSaga { how: HowEnded::Skip } => write!(f, "an operator skips all that the oldest saga has to do"),
+            What::EndSaga { how: HowEnded::Done } => {
+                write!(f, "an operator says that all is done that the oldest saga has to do")
+            }
+            What::EndSaga { how: HowEnded::Forget } => write!(f, "an operator gives up on the oldest saga"),
+            What::ReleaseMarks { participant } => {
+                write!(f, "an operator releases a saga's semantic locks at p{participant}")
             }
             What::Forget => write!(f, "an operator gives up on the oldest transaction that is not acknowledged"),
         }

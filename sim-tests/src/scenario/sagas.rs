@@ -1,7 +1,7 @@
 //! What befalls sagas.
 
 use super::{COORDINATOR, FROM_IT, P1, P2, Scenario, TO_IT, again, at, crash, late, scenario, tamper, when};
-use crate::plan::{Breaker, Code, HowResolved, Message, Shape, What};
+use crate::plan::{Breaker, Code, HowEnded, HowResolved, Message, Shape, What};
 
 /// Half of the transactions are sagas, and of the rest half leave the choice to the coordinator.
 fn of_sagas(scenario: Scenario) -> Scenario {
@@ -11,7 +11,7 @@ fn of_sagas(scenario: Scenario) -> Scenario {
 }
 
 pub(super) fn sagas() -> Vec<Scenario> {
-    let all = [common(), operators(), choices()].concat();
+    let all = [common(), operators(), ended(), choices()].concat();
     all.into_iter().map(of_sagas).collect()
 }
 
@@ -96,11 +96,11 @@ fn operators() -> Vec<Scenario> {
     vec![
         Scenario {
             shows: &[
-                ("", "stuck action of"),
+                ("", "stuck p"),
                 ("", "resolved p3: retry"),
-                ("", "stuck action of p3"),
+                ("", "stuck p3 action of p3"),
                 ("", "resolved p3: skip"),
-                ("", "stuck action of p3"),
+                ("", "stuck p3 action of p3"),
                 ("", "resolved p3: done"),
             ],
             ..scenario(
@@ -131,9 +131,9 @@ fn operators() -> Vec<Scenario> {
         peculiar(
             Scenario {
                 shows: &[
-                    ("", "stuck compensation of p3"),
+                    ("", "stuck p3 compensation of p3"),
                     ("", "resolved p3: skip"),
-                    ("", "stuck compensation of p3"),
+                    ("", "stuck p3 compensation of p3"),
                     ("", "resolved p3: done"),
                 ],
                 ..scenario(
@@ -148,6 +148,41 @@ fn operators() -> Vec<Scenario> {
                 )
             },
             |shape| shape.transactions_per_client = 60,
+        ),
+    ]
+}
+
+/// Sagas that are not stuck, and wait for something that may never come.
+fn ended() -> Vec<Scenario> {
+    use Code::{N1, O5, O6};
+    let end = |ms, how| at(ms, What::EndSaga { how });
+    let away = |participant| What::Partition { from: COORDINATOR, to: participant, one_way: false, for_ms: 4_000 };
+    vec![
+        Scenario {
+            shows: &[("", "resolved p"), ("", "forgotten")],
+            ..scenario(
+                "operators-end-what-is-not-stuck",
+                "steps are not answered: operators skip them, call them done, and give a saga up; what comes late harms nothing",
+                &[N1, O5],
+                vec![
+                    at(400, away(P1)),
+                    end(900, HowEnded::Skip),
+                    end(1_500, HowEnded::Done),
+                    end(2_100, HowEnded::Forget),
+                    end(2_700, HowEnded::Forget),
+                ],
+            )
+        },
+        scenario(
+            "an-operator-releases-semantic-locks",
+            "semantic locks of sagas that wait are released: others go on, and so do the sagas",
+            &[N1, O6],
+            vec![
+                at(400, away(P1)),
+                at(900, What::ReleaseMarks { participant: 2 }),
+                at(1_500, What::ReleaseMarks { participant: 3 }),
+                at(2_100, What::ReleaseMarks { participant: 2 }),
+            ],
         ),
     ]
 }

@@ -15,7 +15,7 @@ pub fn states() -> impl Iterator<Item = &'static str> {
 }
 
 /// The table's lines: what the simulation tells apart.
-pub const CODES: [Code; 34] = [
+pub const CODES: [Code; 36] = [
     Code::S1,
     Code::S2,
     Code::S3,
@@ -47,6 +47,8 @@ pub const CODES: [Code; 34] = [
     Code::O1,
     Code::O3,
     Code::O4,
+    Code::O5,
+    Code::O6,
     Code::G1,
     Code::G3,
     Code::G4,
@@ -68,12 +70,24 @@ pub struct Impossible {
 
 pub const IMPOSSIBLE: [Impossible; 5] = [
     Impossible {
-        codes: &[Code::P1, Code::P2, Code::P3, Code::P4, Code::P5, Code::P6, Code::P8, Code::N6, Code::O3, Code::O4],
+        codes: &[
+            Code::P1,
+            Code::P2,
+            Code::P3,
+            Code::P4,
+            Code::P5,
+            Code::P6,
+            Code::P8,
+            Code::N6,
+            Code::O3,
+            Code::O4,
+            Code::O5,
+        ],
         states: &["executing", "prepared", "read-only", "aborting", "resolving"],
         why: "it happens at a coordinator, which has transactions and no branches",
     },
     Impossible {
-        codes: &[Code::P7, Code::S9, Code::O1, Code::G1, Code::G3, Code::G4],
+        codes: &[Code::P7, Code::S9, Code::O1, Code::O6, Code::G1, Code::G3, Code::G4],
         states: &[
             "preparing",
             "confirming",

@@ -240,10 +240,11 @@ fn done_without(saga: &TransactionView) -> BTreeMap<u8, HowResolved> {
         let without_results = || saga.known.results.get(&step.participant).is_some_and(|result| result.is_empty());
         match step.outcome? {
             BranchOutcome::Unknown => Some(HowResolved::Skip),
-            BranchOutcome::Committed => (done && without_results()).then_some(HowResolved::Done),
-            BranchOutcome::Aborted | BranchOutcome::HeuristicallyCommitted | BranchOutcome::HeuristicallyAborted => {
-                None
-            }
+            BranchOutcome::Committed if done => without_results().then_some(HowResolved::Done),
+            BranchOutcome::Aborted if !done => None,
+            // It was given up: left in effect, or never done.
+            BranchOutcome::Committed | BranchOutcome::Aborted => Some(HowResolved::Skip),
+            BranchOutcome::HeuristicallyCommitted | BranchOutcome::HeuristicallyAborted => None,
         }
     };
     let one = |step: &BranchView| match step.participant.as_str().parse() {

@@ -16,6 +16,9 @@ use undoubt_vocabulary::{AbortReason, Outcome, TxId};
 /// How often a client asks again after its library has given up.
 const MAX_ROUNDS: u32 = 30;
 
+/// How long a client leaves a stuck saga alone: as long as a coordinator that said nothing would have had.
+const AFTER_STUCK: Duration = Duration::from_secs(5);
+
 /// Submits one transaction after the other, until it has done all or the world is healed.
 pub(super) async fn apply(shared: Arc<Shared>, number: u8) -> turmoil::Result {
     let client = connect(&shared);
@@ -175,6 +178,11 @@ pub(super) async fn submit(shared: &Shared, client: &Client, tx: &TxId, work: &W
             | SubmitError::IdReused { .. }
             | SubmitError::NotAccepted { .. }),
         ) => Reply::Refused(error.to_string()),
+        Err(error @ SubmitError::Stuck { .. }) => {
+            // There is no sense in asking again before an operator has had a look.
+            sleep(AFTER_STUCK).await;
+            Reply::Unknown(error.to_string())
+        }
         Err(
             error @ (SubmitError::OutcomeUnknown { .. }
             | SubmitError::Malformed { .. }
@@ -195,6 +203,7 @@ fn aborted(reason: &AbortReason) -> Reply {
         AbortReason::GivenUp { .. } => Reply::given_up(),
         AbortReason::Refused { .. }
         | AbortReason::DeadlinePassed { .. }
+        | AbortReason::Unanswered { .. }
         | AbortReason::ReadLocksLost { .. }
         | AbortReason::NotExecuted { .. }
         | AbortReason::Cancelled

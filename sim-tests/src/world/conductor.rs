@@ -285,6 +285,8 @@ impl<'a> Conductor<'a> {
             | What::ActionsRefused { for_ms, .. }
             | What::SlowPrepares { for_ms, .. } => self.after(for_ms, Act::Calm(index)),
             What::ResolveStuck { how } => operator::resolve_stuck(&mut self.sim, &self.shared, how),
+            What::EndSaga { how } => operator::end_saga(&mut self.sim, &self.shared, how),
+            What::ReleaseMarks { participant } => operator::release_marks(&mut self.sim, &self.shared, participant),
             What::Forget => operator::forget(&mut self.sim, &self.shared),
         }
     }

@@ -2,8 +2,9 @@
 
 use super::net;
 use super::shared::Shared;
-use crate::plan::{Host, HowResolved};
+use crate::plan::{Host, HowEnded, HowResolved};
 use crate::run::PassedOver;
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt_client::{
@@ -53,6 +54,46 @@ pub(super) fn forget(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>) {
     });
 }
 
+/// Ends the oldest saga that is open, whatever it waits for.
+pub(super) fn end_saga(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, how: HowEnded) {
+    let (name, shared) = (desk(shared), shared.clone());
+    sim.client(name, async move {
+        let towards = shared.clone();
+        let coordinator = Client::with_channel(net::channel(move || net::address(towards.primary())), options());
+        let query = ListQuery { filter: Filter::Open, limit: 100, ..ListQuery::default() };
+        let Ok(open) = coordinator.list(&query).await else { return Ok(()) };
+        let Some(saga) = open.transactions.iter().find(|open| open.saga) else { return Ok(()) };
+        let how = match how {
+            HowEnded::Skip => HowResolved::Skip,
+            HowEnded::Done => HowResolved::Done,
+            HowEnded::Forget => {
+                // It may have ended meanwhile.
+                let _ = coordinator.forget(&saga.tx, "operator", "it took too long").await;
+                return Ok(());
+            }
+        };
+        for step in &saga.branches {
+            end_step(&shared, &coordinator, &saga.tx, step, how).await;
+        }
+        Ok(())
+    });
+}
+
+/// Releases the semantic locks of the first saga that has some.
+pub(super) fn release_marks(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, participant: u8) {
+    sim.client(desk(shared), async move {
+        let address = net::address(Host::Participant(participant));
+        let channel = net::channel(move || address.clone());
+        let participant = ParticipantClient::with_channel(channel, options());
+        let Ok(held) = participant.marks(Bytes::new(), 1).await else { return Ok(()) };
+        if let Some(mark) = held.marks.first() {
+            // It may have ended meanwhile, or be worked on.
+            let _ = participant.release_marks(mark.coordinator, &mark.tx, "operator", "it took too long").await;
+        }
+        Ok(())
+    });
+}
+
 /// Ends every step that is stuck, and remembers what was passed over.
 pub(super) fn resolve_stuck(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, how: HowResolved) {
     let (name, shared) = (desk(shared), shared.clone());
@@ -70,7 +111,7 @@ pub(super) fn resolve_stuck(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, ho
     });
 }
 
-/// Ends a stuck step of a saga, and remembers if it was passed over.
+/// Ends a step of a saga, and remembers if it was passed over.
 pub(super) async fn end_step(
     shared: &Arc<Shared>,
     coordinator: &Client,
@@ -100,6 +141,8 @@ pub(super) async fn end_step(
     };
     if let (true, Ok(Host::Participant(participant))) = (passes_over, step.participant.as_str().parse()) {
         let tx = saga.to_string();
-        shared.finals().passed_over.push(PassedOver { tx, participant, how, certain });
+        // It may have gone on since it was looked at.
+        let stuck = step.state == "stuck";
+        shared.finals().passed_over.push(PassedOver { tx, participant, how, stuck, certain });
     }
 }

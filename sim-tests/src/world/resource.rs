@@ -11,8 +11,8 @@ use std::sync::Arc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
-    BranchId, Cancellations, Committing, Heuristic, Preparing, Recovered, ResourceError, ResourceManager, StepId,
-    prepare_each,
+    BranchId, Cancellations, Committing, Heuristic, Mark, Preparing, Recovered, Release, ResourceError,
+    ResourceManager, StepId, prepare_each,
 };
 use undoubt_vocabulary::{
     CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId, Vote,
@@ -242,6 +242,20 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
 
     async fn close_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) -> Result<(), ResourceError> {
         self.resource.close_saga(coordinator, ticket, tx).await
+    }
+
+    async fn release_marks(
+        &self,
+        coordinator: CoordinatorId,
+        ticket: Ticket,
+        tx: TxId,
+        release: Release,
+    ) -> Result<(), ResourceError> {
+        self.resource.release_marks(coordinator, ticket, tx, release).await
+    }
+
+    async fn marks(&self, after: Bytes, limit: usize) -> Result<Vec<Mark>, ResourceError> {
+        self.resource.marks(after, limit).await
     }
 
     async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {

@@ -269,7 +269,9 @@ impl Shared {
             | What::Clock { .. }
             | What::Resolve { .. }
             | What::Forget
-            | What::ResolveStuck { .. } => {}
+            | What::ResolveStuck { .. }
+            | What::EndSaga { .. }
+            | What::ReleaseMarks { .. } => {}
             What::CompensationsRefused { .. } | What::ActionsRefused { .. } | What::SlowPrepares { .. } => {
                 self.change_temper(what, true);
             }
@@ -372,7 +374,9 @@ fn kills(what: &What, host: Host) -> bool {
         | What::CompensationsRefused { .. }
         | What::ActionsRefused { .. }
         | What::SlowPrepares { .. }
-        | What::ResolveStuck { .. } => false,
+        | What::ResolveStuck { .. }
+        | What::EndSaga { .. }
+        | What::ReleaseMarks { .. } => false,
     }
 }
 

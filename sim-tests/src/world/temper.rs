@@ -38,7 +38,9 @@ impl Temper {
             | What::Clock { .. }
             | What::Resolve { .. }
             | What::Forget
-            | What::ResolveStuck { .. } => None,
+            | What::ResolveStuck { .. }
+            | What::EndSaga { .. }
+            | What::ReleaseMarks { .. } => None,
         }
     }
 

@@ -7,7 +7,7 @@ use crate::output::Format;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
-use undoubt_vocabulary::TxId;
+use undoubt_vocabulary::{CoordinatorId, TxId};
 
 /// Runs transactions that span several services, and looks after them.
 #[derive(Debug, Parser)]
@@ -78,7 +78,7 @@ pub enum Command {
         /// The participant's address.
         url: String,
     },
-    /// Asks a participant directly which branches it holds.
+    /// Asks a participant directly what it holds: branches, steps it works on, and semantic locks, which may refuse others.
     Branches {
         /// The participant's address.
         url: String,
@@ -92,6 +92,7 @@ pub enum Command {
     Resolve(Resolve),
     Forget(Forget),
     ResolveStep(ResolveStep),
+    ReleaseMarks(ReleaseMarks),
     /// Pauses or resumes driving the transactions that the coordinator recovered from its log.
     Recovery {
         #[arg(value_enum)]
@@ -246,13 +247,18 @@ pub enum Decision {
     Abort,
 }
 
-/// Ends a saga's step that is stuck: it was refused as often as its policy allows, and must not be undone, or could not be.
+/// Ends a step of a saga that is not settled, whatever it waits for.
+///
+/// The saga goes on as if the step were done, or undone where it goes back. What was sent before may still take effect at the
+/// participant, and nobody looks after it. A step that uses its result is given none. A skipped step is reported as damage
+/// for good.
 #[derive(Debug, Args)]
 pub struct ResolveStep {
     pub tx: TxId,
     /// The step's name; see `undoubt status`.
     pub step: String,
-    /// Try it again; go on without it, which is reported as damage for good; or take it for done by other means.
+    /// Try it again, if it is stuck; go on without it, which is reported as damage for good; or take it for done by other
+    /// means.
     #[arg(value_enum)]
     pub resolution: Resolution,
     /// Who decides. Recorded for good.
@@ -261,6 +267,34 @@ pub struct ResolveStep {
     /// Why. Recorded for good.
     #[arg(long, value_parser = statement)]
     pub reason: String,
+    /// Do not ask for confirmation.
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Drops the semantic locks of one saga at a participant before the saga is over; also if its coordinator is lost.
+///
+/// The saga is isolated no more: others change what it has marked, and if it is undone later, that may be refused, or undo what
+/// others did. It goes on as it was. Where its coordinator can be reached, end the saga there instead: `undoubt cancel`,
+/// `resolve-step` or `forget`.
+#[derive(Debug, Args)]
+pub struct ReleaseMarks {
+    pub tx: TxId,
+    /// The address of the participant; `undoubt branches` shows its semantic locks.
+    #[arg(long, value_name = "URL")]
+    pub participant: String,
+    /// Whose saga it is, as `undoubt branches` shows it.
+    #[arg(long, value_name = "ID")]
+    pub coordinator_id: CoordinatorId,
+    /// Who decides. Logged and stored.
+    #[arg(long, value_parser = statement)]
+    pub who: String,
+    /// Why. Logged and stored.
+    #[arg(long, value_parser = statement)]
+    pub reason: String,
+    /// Do not ask for confirmation.
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -270,10 +304,12 @@ pub enum Resolution {
     Done,
 }
 
-/// Gives up on a transaction's branches that do not acknowledge, or drops the record of a heuristic outcome.
+/// Gives a transaction up, whatever it waits for, or drops the record of a heuristic outcome.
 ///
-/// At the coordinator (with --who and --reason) the branches' outcome is recorded as unknown and the transaction as
-/// damaged, for good. At a participant (with --participant) only the record of a heuristic outcome is dropped.
+/// At the coordinator (with --who and --reason): of two-phase commit, the outcome of branches that do not acknowledge is recorded
+/// as unknown; undecided ones have to be cancelled first. Of a saga, nothing is done or undone any more: what may be in effect
+/// is recorded as unknown, and what is done stays. Where anything is unknown or half done, the transaction is reported as
+/// damaged for good. A damaged one that has ended is marked as seen to. At a participant (with --participant) only the record of a heuristic outcome is dropped.
 #[derive(Debug, Args)]
 pub struct Forget {
     pub tx: TxId,
@@ -286,6 +322,9 @@ pub struct Forget {
     /// Why. Recorded for good.
     #[arg(long, value_parser = statement, required_unless_present = "participant")]
     pub reason: Option<String>,
+    /// Do not ask for confirmation.
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 const MAX_STATEMENT_BYTES: usize = 256;

@@ -16,10 +16,11 @@ pub enum Exit {
     NotReady,
     Refused,
     WrongState,
+    Stuck,
 }
 
 impl Exit {
-    const ALL: [Exit; 9] = [
+    const ALL: [Exit; 10] = [
         Exit::Done,
         Exit::Unexpected,
         Exit::Usage,
@@ -29,6 +30,7 @@ impl Exit {
         Exit::NotReady,
         Exit::Refused,
         Exit::WrongState,
+        Exit::Stuck,
     ];
 
     pub fn code(self) -> u8 {
@@ -42,6 +44,7 @@ impl Exit {
             Exit::NotReady => 6,
             Exit::Refused => 7,
             Exit::WrongState => 8,
+            Exit::Stuck => 9,
         }
     }
 
@@ -57,6 +60,7 @@ impl Exit {
             Exit::NotReady => "not-ready",
             Exit::Refused => "refused",
             Exit::WrongState => "wrong-state",
+            Exit::Stuck => "stuck",
         }
     }
 
@@ -71,6 +75,7 @@ impl Exit {
             Exit::NotReady => "not reachable or not ready; nothing was done",
             Exit::Refused => "the request is invalid: malformed, too large, or an id used before with other content",
             Exit::WrongState => "too late for that, or the wrong state",
+            Exit::Stuck => "a saga waits for an operator: a step was refused for good, and there is no other way",
         }
     }
 
@@ -84,6 +89,7 @@ impl Exit {
             Exit::NotReady => 4,
             Exit::Unexpected => 5,
             Exit::OutcomeUnknown => 6,
+            Exit::Stuck => 7,
         };
         if rank(other) > rank(self) { other } else { self }
     }
@@ -144,6 +150,7 @@ impl From<SubmitError> for Failure {
             | SubmitError::UnknownParticipant { .. }
             | SubmitError::IdReused { .. } => Failure::new(Exit::Refused, message),
             SubmitError::NotAccepted { cause, .. } => Failure::unreached(&cause, message),
+            SubmitError::Stuck { .. } => Failure::new(Exit::Stuck, message),
             SubmitError::OutcomeUnknown { .. } | SubmitError::Malformed { .. } | SubmitError::Unexpected { .. } => {
                 Failure::new(Exit::OutcomeUnknown, message)
             }
@@ -167,6 +174,7 @@ impl From<WaitError> for Failure {
     fn from(error: WaitError) -> Self {
         match error {
             WaitError::StillPending { .. } => Failure::new(Exit::OutcomeUnknown, error.to_string()),
+            WaitError::Stuck { .. } => Failure::new(Exit::Stuck, error.to_string()),
             WaitError::Query(error) => error.into(),
         }
     }

@@ -15,10 +15,8 @@ use undoubt_vocabulary::{Outcome, ParticipantName, Timestamp, TxId};
 pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
     let view = global.client()?.get(tx).await?;
     global.output.show(&Transaction::from(&view), || {
-        let branches = view
-            .branches
-            .iter()
-            .map(|branch| [name(branch).to_string(), branch.state.clone(), or_dash(branch.outcome)]);
+        let branches =
+            view.branches.iter().map(|branch| [name(branch).to_string(), state(branch), or_dash(branch.outcome)]);
         let kind = if view.saga { "step" } else { "participant" };
         let table = table([kind, "state", "outcome"], branches.collect(), "no branches are known any more");
         let results = Standing::new(&view.tx, &view.known);
@@ -38,6 +36,11 @@ pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
 /// Of a saga, which step it is.
 fn name(branch: &BranchView) -> &ParticipantName {
     branch.step.as_ref().unwrap_or(&branch.participant)
+}
+
+/// With what its participant said last, where a step cannot go on.
+fn state(branch: &BranchView) -> String {
+    branch.detail.as_ref().map_or_else(|| branch.state.clone(), |said| format!("{}: {}", branch.state, clean(said)))
 }
 
 fn began(view: &TransactionView) -> String {
@@ -160,7 +163,7 @@ pub async fn cancel(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
     let known = global.client()?.cancel(tx).await?;
     let standing = Standing::new(tx, &known);
     global.output.show(&standing, || submit::headline(&standing))?;
-    Ok(Exit::Done)
+    Ok(if known.stuck.is_some() { Exit::Stuck } else { Exit::Done })
 }
 
 #[cfg(test)]

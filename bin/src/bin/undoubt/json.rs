@@ -9,8 +9,8 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use undoubt_client::kv::decode_results;
 use undoubt_client::{
-    Answer, BranchView, Branches, CoordinatorView, HeldBranch, Heuristic, HistoryEvent, KnownOutcome, Listing,
-    ParticipantState, ParticipantView, TransactionView, Watched,
+    Answer, BranchView, Branches, CoordinatorView, HeldBranch, HeldStep, Heuristic, HistoryEvent, KnownOutcome,
+    Listing, Mark, ParticipantState, ParticipantView, TransactionView, Watched,
 };
 use undoubt_vocabulary::{AbortReason, Outcome, ParticipantName, TxId};
 
@@ -27,8 +27,8 @@ pub struct Standing {
 
 #[derive(Debug, Serialize)]
 pub struct Abort {
-    /// condition, invalid-work, too-large, lock-conflict, lock-timeout, unavailable, late, deadline, read-locks-lost,
-    /// not-executed, cancelled, presumed
+    /// condition, invalid-work, too-large, lock-conflict, lock-timeout, unavailable, late, pending, deadline, unanswered,
+    /// read-locks-lost, not-executed, given-up, cancelled, presumed
     pub reason: String,
     /// Who caused it, if one participant did.
     pub participant: Option<String>,
@@ -83,6 +83,8 @@ pub struct Branch {
     pub step: Option<String>,
     pub state: String,
     pub outcome: Option<&'static str>,
+    /// Of a step with no way but on: what its participant said last, while it is refused.
+    pub detail: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -159,7 +161,35 @@ pub struct KnownCoordinator {
 #[derive(Debug, Serialize)]
 pub struct HeldBranches {
     pub branches: Vec<Held>,
+    /// Steps of sagas that are being worked on.
+    pub steps: Vec<StepUnderWay>,
+    /// Semantic locks.
+    pub marks: Vec<SemanticLock>,
     pub more: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct StepUnderWay {
+    pub tx: String,
+    pub ticket: String,
+    pub coordinator_id: String,
+    /// Its place in the saga, from 0.
+    pub step: u16,
+    pub state: String,
+    pub begun_at: String,
+}
+
+#[derive(Debug, Serialize)]
+pub struct SemanticLock {
+    pub key: String,
+    /// Whose: the saga.
+    pub tx: String,
+    pub ticket: String,
+    pub coordinator_id: String,
+    /// The step's place in the saga, from 0.
+    pub step: u16,
+    /// When the saga began.
+    pub begun_at: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -206,7 +236,9 @@ impl From<&AbortReason> for Abort {
     fn from(reason: &AbortReason) -> Self {
         let (participant, worth_retrying) = match reason {
             AbortReason::Refused { by, refusal } => (Some(by), refusal.code.is_transient()),
-            AbortReason::ReadLocksLost { by } | AbortReason::NotExecuted { by } => (Some(by), true),
+            AbortReason::Unanswered { by, .. }
+            | AbortReason::ReadLocksLost { by }
+            | AbortReason::NotExecuted { by } => (Some(by), true),
             AbortReason::DeadlinePassed { .. } | AbortReason::Presumed => (None, true),
             AbortReason::GivenUp { on } => (Some(on), false),
             AbortReason::Cancelled => (None, false),
@@ -250,6 +282,7 @@ impl From<&BranchView> for Branch {
             step: view.step.as_ref().map(ToString::to_string),
             state: view.state.clone(),
             outcome: view.outcome.map(|outcome| outcome.as_str()),
+            detail: view.detail.clone(),
         }
     }
 }
@@ -337,9 +370,40 @@ impl From<&ParticipantState> for ParticipantSelf {
     }
 }
 
-impl From<&Branches> for HeldBranches {
-    fn from(branches: &Branches) -> Self {
-        HeldBranches { branches: branches.branches.iter().map(Into::into).collect(), more: branches.more }
+impl HeldBranches {
+    pub fn new(held: &Branches, marks: &[Mark], more: bool) -> Self {
+        HeldBranches {
+            branches: held.branches.iter().map(Into::into).collect(),
+            steps: held.steps.iter().map(Into::into).collect(),
+            marks: marks.iter().map(Into::into).collect(),
+            more,
+        }
+    }
+}
+
+impl From<&HeldStep> for StepUnderWay {
+    fn from(step: &HeldStep) -> Self {
+        StepUnderWay {
+            tx: step.tx.to_string(),
+            ticket: step.ticket.to_string(),
+            coordinator_id: step.coordinator.to_string(),
+            step: step.step,
+            state: step.state.clone(),
+            begun_at: step.begun_at.to_string(),
+        }
+    }
+}
+
+impl From<&Mark> for SemanticLock {
+    fn from(mark: &Mark) -> Self {
+        SemanticLock {
+            key: text::to_string(&mark.key),
+            tx: mark.tx.to_string(),
+            ticket: mark.ticket.to_string(),
+            coordinator_id: mark.coordinator.to_string(),
+            step: mark.step,
+            begun_at: mark.begun_at.map(|at| at.to_string()),
+        }
     }
 }
 

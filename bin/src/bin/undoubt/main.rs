@@ -56,6 +56,7 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Resolve(resolve) => operate::resolve(&resolve, global).await,
         Command::Forget(forget) => operate::forget(&forget, global).await,
         Command::ResolveStep(resolve) => operate::resolve_step(&resolve, global).await,
+        Command::ReleaseMarks(release) => operate::release_marks(&release, global).await,
         Command::Recovery { action } => operate::recovery(action, global).await,
         Command::Demo { seed } => show::run_demo(seed, global).await,
         Command::Torture(torture) => show::run_torture(&torture, global).await,

@@ -1,13 +1,15 @@
 //! What operators do: looking at coordinator and participants, and deciding where no machine may.
 
-use crate::args::{self, Decision, Forget, Global, RecoveryAction, Resolve, ResolveStep};
+use crate::args::{self, Decision, Forget, Global, RecoveryAction, ReleaseMarks, Resolve, ResolveStep};
 use crate::exit::{Exit, Failure};
 use crate::json::{Coordinator, HeldBranches, ParticipantSelf, Standing};
 use crate::output::{Format, fields, line, or_dash, span, table};
-use crate::submit;
+use crate::{submit, text};
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
-use undoubt_client::{CoordinatorView, HeldBranch, ParticipantView, Resolution, StepResolution};
+use undoubt_client::{
+    CoordinatorView, HeldBranch, HeldStep, Mark, ParticipantClient, ParticipantView, Resolution, StepResolution,
+};
 use undoubt_platform::{Clock, SystemClock};
 use undoubt_vocabulary::Timestamp;
 
@@ -87,14 +89,56 @@ pub async fn participant(url: &str, global: &Global) -> Result<Exit, Failure> {
 }
 
 pub async fn branches(url: &str, in_doubt: bool, limit: u32, global: &Global) -> Result<Exit, Failure> {
-    let held = global.participant(url)?.branches(in_doubt, limit).await?;
-    global.output.show(&HeldBranches::from(&held), || {
+    let participant = global.participant(url)?;
+    let held = participant.branches(in_doubt, limit).await?;
+    // Those in doubt hold locks, but no semantic ones.
+    let (marks, more_marks) = if in_doubt { (Vec::new(), false) } else { marks(&participant, limit).await? };
+    let more = held.more || more_marks;
+    global.output.show(&HeldBranches::new(&held, &marks, more), || {
         let now = SystemClock.now();
         let rows = held.branches.iter().map(|branch| branch_row(branch, now)).collect();
-        let table = table(["transaction", "state", "age", "coordinator", "heuristic"], rows, "no such branches");
-        if held.more { format!("{table}\nThere are more: raise --limit.") } else { table }
+        let mut shown =
+            vec![table(["transaction", "state", "age", "coordinator", "heuristic"], rows, "no such branches")];
+        if !held.steps.is_empty() {
+            let rows = held.steps.iter().map(|step| step_row(step, now)).collect();
+            shown.push(table(["saga", "step", "state", "age", "coordinator"], rows, ""));
+        }
+        if !marks.is_empty() {
+            let rows = marks.iter().map(|mark| mark_row(mark, now)).collect();
+            shown.push(table(["semantic lock", "saga", "step", "age", "coordinator"], rows, ""));
+        }
+        if more {
+            shown.push("There are more: raise --limit.".to_owned());
+        }
+        shown.join("\n")
     })?;
     Ok(Exit::Done)
+}
+
+/// At most `limit` semantic locks, and whether there are more.
+async fn marks(participant: &ParticipantClient, limit: u32) -> Result<(Vec<Mark>, bool), Failure> {
+    let mut found: Vec<Mark> = Vec::new();
+    loop {
+        let left = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(found.len());
+        let after = found.last().map(|mark| mark.key.clone()).unwrap_or_default();
+        let page = participant.marks(after, u32::try_from(left).unwrap_or(u32::MAX)).await?;
+        let is_last = page.marks.is_empty() || !page.more;
+        found.extend(page.marks);
+        if is_last || found.len() >= limit as usize {
+            return Ok((found, !is_last));
+        }
+    }
+}
+
+fn step_row(step: &HeldStep, now: Timestamp) -> [String; 5] {
+    let (age, coordinator) = (span(now.since(step.begun_at)), step.coordinator.to_string());
+    [step.tx.to_string(), step.step.to_string(), step.state.clone(), age, coordinator]
+}
+
+fn mark_row(mark: &Mark, now: Timestamp) -> [String; 5] {
+    let age = or_dash(mark.begun_at.map(|begun_at| span(now.since(begun_at))));
+    let key = text::to_string(&mark.key);
+    [key, mark.tx.to_string(), mark.step.to_string(), age, mark.coordinator.to_string()]
 }
 
 fn branch_row(branch: &HeldBranch, now: Timestamp) -> [String; 5] {
@@ -111,12 +155,19 @@ fn branch_row(branch: &HeldBranch, now: Timestamp) -> [String; 5] {
 }
 
 pub async fn resolve_step(arguments: &ResolveStep, global: &Global) -> Result<Exit, Failure> {
-    let ResolveStep { tx, step, resolution, who, reason } = arguments;
-    let resolution = match resolution {
-        args::Resolution::Retry => StepResolution::Retry,
-        args::Resolution::Skip => StepResolution::Skip,
-        args::Resolution::Done => StepResolution::Done,
+    let ResolveStep { tx, step, resolution, who, reason, yes } = arguments;
+    let late = "What was sent before may still take effect at its participant, and nobody looks after it.";
+    let (resolution, word, price) = match resolution {
+        args::Resolution::Retry => (StepResolution::Retry, "retry", String::new()),
+        args::Resolution::Skip => {
+            let damage = "Nobody vouches for the step, and the transaction is reported as damaged for good.";
+            (StepResolution::Skip, "skip", format!("{damage}\n{late}"))
+        }
+        args::Resolution::Done => (StepResolution::Done, "done", late.to_owned()),
     };
+    if !price.is_empty() {
+        say_the_price(*yes, word, &format!("take step {step} of {tx} for {word}"), &price)?;
+    }
     let known = global.client()?.resolve_step(tx, step, resolution, who, reason).await?;
     let standing = Standing::new(tx, &known);
     global.output.show(&standing, || submit::headline(&standing))?;
@@ -146,11 +197,17 @@ fn confirm(word: &str, what: &str) -> Result<(), Failure> {
             format!("to {what} needs to be confirmed, and standard input is no terminal; add --yes if it is meant");
         return Err(Failure::new(Exit::Usage, why));
     }
+    ask(word, what, "If the coordinator decides otherwise, the transaction ends half done, for good.")
+}
+
+/// Tells people what it costs, and has them write the word. A program has said who and why, and that is its word.
+fn say_the_price(yes: bool, word: &str, what: &str, price: &str) -> Result<(), Failure> {
+    if yes || !io::stdin().is_terminal() { Ok(()) } else { ask(word, what, price) }
+}
+
+fn ask(word: &str, what: &str, price: &str) -> Result<(), Failure> {
     let cannot = |error: io::Error| Failure::new(Exit::Unexpected, format!("cannot ask for confirmation: {error}"));
-    eprint!(
-        "About to {what}.\nIf the coordinator decides otherwise, the transaction ends half done, for good.\n\
-         Write {word} to go ahead: "
-    );
+    eprint!("About to {what}.\n{price}\nWrite {word} to go ahead: ");
     io::stderr().flush().map_err(cannot)?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).map_err(cannot)?;
@@ -158,15 +215,27 @@ fn confirm(word: &str, what: &str) -> Result<(), Failure> {
 }
 
 pub async fn forget(arguments: &Forget, global: &Global) -> Result<Exit, Failure> {
-    let Forget { tx, participant, who, reason } = arguments;
+    let Forget { tx, participant, who, reason, yes } = arguments;
     match participant {
         Some(url) => global.participant(url)?.forget(tx).await?,
         None => {
+            let price = "Nothing is done or undone for it any more. What is not known to be done or undone is recorded as unknown, and the\n\
+                         transaction as damaged, for good. What was sent before may still take effect.";
+            say_the_price(*yes, "forget", &format!("give up on {tx}"), price)?;
             let (who, reason) = (who.as_deref().unwrap_or_default(), reason.as_deref().unwrap_or_default());
             global.client()?.forget(tx, who, reason).await?;
         }
     }
     done(global, &format!("forgotten  {tx}"))
+}
+
+pub async fn release_marks(arguments: &ReleaseMarks, global: &Global) -> Result<Exit, Failure> {
+    let ReleaseMarks { tx, participant, coordinator_id, who, reason, yes } = arguments;
+    let price = "The saga is isolated no more: others change what it has marked, and undoing it later may be refused, or undo what\n\
+                 others did.";
+    say_the_price(*yes, "release", &format!("release the semantic locks of {tx} at {participant}"), price)?;
+    global.participant(participant)?.release_marks(*coordinator_id, tx, who, reason).await?;
+    done(global, &format!("released  {tx}"))
 }
 
 pub async fn recovery(action: RecoveryAction, global: &Global) -> Result<Exit, Failure> {

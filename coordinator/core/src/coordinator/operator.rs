@@ -5,6 +5,7 @@ use crate::context::Context;
 use crate::effect::{Answer, Effect, Rejection};
 use crate::input::{Client, StepResolution};
 use crate::open::{Open, Told};
+use crate::record::EndedRecord;
 use std::collections::BTreeMap;
 use undoubt_vocabulary::{StepName, Ticket, Timestamp, TxId};
 
@@ -21,17 +22,19 @@ impl Coordinator {
     }
 
     pub(super) fn forget(&mut self, now: Timestamp, tx: &TxId, client: Client, effects: &mut Vec<Effect>) {
-        let Some(open) = self.transactions.get(tx) else { return };
-        let rejection = match open {
+        let Some(open) = self.transactions.get_mut(tx) else { return };
+        match open {
             Open::TwoPhase(transaction) if transaction.is_unacknowledged() => {
+                transaction.wait_for_end(client);
                 let ticket = transaction.ticket;
-                self.let_wait(now, tx, client, true, effects);
-                return self.tell(now, tx, ticket, Told::Forgotten, effects);
+                self.tell(now, tx, ticket, Told::Forgotten, effects);
             }
-            Open::TwoPhase(_) => Rejection::NotDecided,
-            Open::Saga(_) => Rejection::UseResolveStep,
-        };
-        effects.push(Effect::Answer { client, tx: tx.clone(), answer: Answer::Rejected(rejection) });
+            Open::TwoPhase(_) => {
+                let answer = Answer::Rejected(Rejection::NotDecided);
+                effects.push(Effect::Answer { client, tx: tx.clone(), answer });
+            }
+            Open::Saga(saga) => saga.forget(client, &mut Context { now, effects, peers: &mut self.peers }),
+        }
     }
 
     pub(super) fn resolve_step(
@@ -71,5 +74,16 @@ impl Coordinator {
         for (ticket, tx) in released {
             self.tell(now, &tx, ticket, Told::Resumed, effects);
         }
+    }
+}
+
+/// Why a step of a transaction that has ended cannot be resolved.
+pub(super) fn too_late_for(step: StepName, ended: &EndedRecord) -> Rejection {
+    if !ended.saga {
+        Rejection::NotASaga
+    } else if ended.branches.iter().any(|(name, _)| *name == step) {
+        Rejection::StepSettled { step, state: "over: its saga has ended" }
+    } else {
+        Rejection::NoSuchStep { step }
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{At, Run, Saga, State, WaitsFor};
 use crate::context::Context;
-use crate::effect::{Effect, Note, Timer};
+use crate::effect::{Answer, Effect, Note, Timer};
 use crate::record::Progress;
 use crate::saga::logging::Written;
 use bytes::Bytes;
@@ -150,13 +150,23 @@ impl Saga {
         if may_turn && (definite || run.attempt >= retry.max_attempts || (*pivot && self.overdue)) {
             let reason = match refusal {
                 Some(refusal) => AbortReason::Refused { by: participant.clone(), refusal },
+                None if run.attempt >= retry.max_attempts => {
+                    AbortReason::Unanswered { by: participant.clone(), attempts: run.attempt }
+                }
                 None => AbortReason::DeadlinePassed { unanswered: vec![participant.clone()] },
             };
             return self.turn(reason, cx);
         }
-        if !may_turn && definite && run.refusals >= retry.max_attempts {
-            self.steps[step].at = At::Running(Run { waits_for: WaitsFor::Operator, ..run });
-            return self.note(Note::Stuck { step: name.clone(), half: run.half }, cx);
+        if !may_turn {
+            self.steps[step].refused.clone_from(&refusal);
+            if definite && run.refusals >= retry.max_attempts {
+                self.steps[step].at = At::Running(Run { waits_for: WaitsFor::Operator, ..run });
+                return self.is_stuck(step, cx);
+            }
+            if run.attempt == retry.max_attempts {
+                let (by, step, half) = (participant.clone(), name.clone(), run.half);
+                self.note(Note::HeldUp { by, step, half, refusal }, cx);
+            }
         }
         let timer = Timer::StepRetry {
             step: index(step),
@@ -166,6 +176,15 @@ impl Saga {
             max_pause: retry.max_pause,
         };
         cx.arm(&self.tx, self.ticket, timer);
+    }
+
+    /// Whoever waits for the outcome hears why there is none.
+    fn is_stuck(&mut self, step: usize, cx: &mut Context<'_>) {
+        let stuck = self.stuck_at(step).expect("it was refused, and waits for an operator");
+        self.note(Note::Stuck(stuck.clone()), cx);
+        for client in std::mem::take(&mut self.waiters) {
+            self.answer(client, Answer::Stuck(stuck.clone()), cx);
+        }
     }
 
     pub(super) fn pause_over(&mut self, step: StepIndex, half: Half, attempt: u32, cx: &mut Context<'_>) {
@@ -199,8 +218,7 @@ impl At {
 
     pub(super) fn progress(&self) -> Progress {
         match self {
-            At::Waiting | At::Doubtful => Progress::Pending,
-            At::Running(run) => run.progress(),
+            At::Waiting | At::Doubtful | At::Running(_) => Progress::Pending,
             At::Done { result, pending } => Progress::Done { result: result.clone(), pending: *pending },
             At::Undone => Progress::Undone,
             At::Skipped => Progress::Skipped,

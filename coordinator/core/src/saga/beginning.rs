@@ -24,6 +24,8 @@ impl Saga {
             at: At::Waiting,
             on_record: false,
             locks_unknown: false,
+            word_unrecorded: false,
+            refused: None,
             to_be_closed: false,
         };
         let mut saga = Saga {
@@ -39,6 +41,7 @@ impl Saga {
             unstable: VecDeque::new(),
             former,
             waiters: BTreeSet::new(),
+            forgotten: false,
             recovered: false,
             held: false,
         };
@@ -62,7 +65,16 @@ impl Saga {
             };
             // The record does not tell on whose word it is undone.
             let locks_unknown = at == At::Undone;
-            Step { on_record: at != At::Doubtful, definition, at, locks_unknown, to_be_closed: false }
+            let on_record = at != At::Doubtful;
+            Step {
+                definition,
+                at,
+                on_record,
+                locks_unknown,
+                word_unrecorded: false,
+                refused: None,
+                to_be_closed: false,
+            }
         };
         let mut saga = Saga {
             tx,
@@ -77,6 +89,7 @@ impl Saga {
             unstable: VecDeque::new(),
             former: None,
             waiters: BTreeSet::new(),
+            forgotten: false,
             recovered: true,
             held: true,
         };

@@ -79,7 +79,7 @@ impl Saga {
         }
     }
 
-    fn end(&mut self, answered: bool, cx: &mut Context<'_>) {
+    pub(super) fn end(&mut self, answered: bool, cx: &mut Context<'_>) {
         let record = EndedRecord {
             saga: true,
             tx: self.tx.clone(),
@@ -91,13 +91,12 @@ impl Saga {
             results: self.results(),
         };
         self.state = State::Ending { answered };
-        self.append_record(Record::Ended(record), Written::Ended, !answered, cx);
+        self.append_record(Record::Ended(record), Written::Ended, !answered || self.forgotten, cx);
     }
 
-    pub(super) fn retire(&mut self, answered: bool, cx: &mut Context<'_>) {
-        if !answered {
-            self.answer_all(cx);
-        }
+    pub(super) fn retire(&mut self, cx: &mut Context<'_>) {
+        self.answer_all(cx);
+        self.close_what_was_forgotten(cx);
         for participant in self.participants() {
             cx.peers.fences.close(&participant, self.ticket);
         }
@@ -143,7 +142,7 @@ impl Saga {
 impl Step {
     /// Nobody vouches for a skipped step, so neither for its locks; and who has undone a step by other means has not freed
     /// those that its participant holds.
-    fn may_hold_locks(&self) -> bool {
+    pub(super) fn may_hold_locks(&self) -> bool {
         match self.at {
             At::Done { pending, .. } => pending,
             At::Skipped => true,

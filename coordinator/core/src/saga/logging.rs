@@ -65,13 +65,19 @@ impl Saga {
                 self.advance(cx);
             }
             Written::Turned => {
-                self.state = State::Back;
-                self.advance(cx);
+                if self.state == State::Turning {
+                    self.state = State::Back;
+                    self.advance(cx);
+                }
             }
             Written::Resolved { step, client } => self.resolution_is_stable(step, client, cx),
-            Written::Decided => self.close(cx),
+            Written::Decided => {
+                if self.state == State::Deciding {
+                    self.close(cx);
+                }
+            }
             Written::Ended => match self.state {
-                State::Ending { answered } => self.retire(answered, cx),
+                State::Ending { .. } => self.retire(cx),
                 State::Beginning
                 | State::Forward
                 | State::Turning

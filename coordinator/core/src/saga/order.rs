@@ -1,6 +1,6 @@
 //! What may run when, and whether the saga may still turn back.
 
-use super::{At, Run, Saga, State};
+use super::{At, Run, Saga, State, Step};
 use crate::context::Context;
 use undoubt_vocabulary::{Half, SagaStep};
 
@@ -27,11 +27,11 @@ impl Saga {
     fn is_ready(&self, step: usize, half: Half) -> bool {
         match (half, &self.steps[step].at) {
             (Half::Action, At::Waiting | At::Doubtful) => self.before(step).all(|before| {
-                self.steps[before].at.is_settled(Half::Action)
-                    && (self.steps[before].on_record || !self.waits_for_record(step))
+                let known = &self.steps[before];
+                known.is_passed(Half::Action) && (known.on_record || !self.waits_for_record(step))
             }),
             (Half::Compensation, At::Done { .. } | At::Doubtful) => {
-                self.after(step).all(|after| self.steps[after].at.is_settled(Half::Compensation))
+                self.after(step).all(|after| self.steps[after].is_passed(Half::Compensation))
             }
             (Half::Action, At::Running(_) | At::Done { .. } | At::Undone | At::Skipped)
             | (Half::Compensation, At::Running(_) | At::Undone | At::Skipped) => false,
@@ -85,6 +85,13 @@ impl Saga {
             | State::Ended => false,
         };
         undecided && self.pivot().is_none_or(|pivot| !self.steps[pivot].at.may_be_in_effect())
+    }
+}
+
+impl Step {
+    /// Others may go on from here.
+    fn is_passed(&self, half: Half) -> bool {
+        self.at.is_settled(half) && !self.word_unrecorded
     }
 }
 

@@ -1,10 +1,12 @@
-//! An operator ends what the saga cannot end by itself: a step that is stuck.
+//! An operator ends what the saga does not end by itself: any step that is not settled.
+//!
+//! Skipping a step, or calling it done, is the operator's word, and its price is his: what was sent before may still take
+//! effect at the participant, since nobody can call it back. Whatever comes late of it changes nothing here.
 
 use super::{At, Run, Saga, WaitsFor};
 use crate::context::Context;
 use crate::effect::{Answer, Note, Rejection};
 use crate::input::{Client, StepResolution};
-use crate::record::Progress;
 use crate::saga::logging::Written;
 use bytes::Bytes;
 use undoubt_vocabulary::{Half, StepName};
@@ -20,17 +22,39 @@ impl Saga {
     ) -> Result<(), Rejection> {
         let step = self.steps.iter().position(|step| step.definition.name == *name);
         let step = step.ok_or_else(|| Rejection::NoSuchStep { step: name.clone() })?;
-        let stuck = self.run(step).filter(|run| run.waits_for == WaitsFor::Operator);
-        let run = stuck.ok_or_else(|| Rejection::NotStuck { step: name.clone() })?;
+        let (at, half) = (&self.steps[step].at, self.half_to_do());
+        if !self.is_undecided() || at.is_settled(half) {
+            return Err(Rejection::StepSettled { step: name.clone(), state: at.as_str() });
+        }
+        let settled = match resolution {
+            StepResolution::Retry => None,
+            StepResolution::Skip => Some(At::Skipped),
+            StepResolution::Done => Some(at.done_by_other_means(half)),
+        };
+        match (settled, self.run(step)) {
+            (Some(at), _) => {
+                let locks_unknown = at == At::Undone;
+                let known = &mut self.steps[step];
+                (known.at, known.locks_unknown, known.word_unrecorded) = (at, locks_unknown, true);
+            }
+            (None, Some(run)) if run.waits_for == WaitsFor::Operator => {
+                self.steps[step].at = At::Running(Run { waits_for: WaitsFor::Record, ..run });
+            }
+            (None, _) => return Err(Rejection::NotStuck { step: name.clone(), state: at.as_str() }),
+        }
         self.note(Note::Resolved { step: name.clone(), resolution }, cx);
-        self.steps[step].at = At::Running(Run { waits_for: WaitsFor::Record(resolution), ..run });
         self.append(Written::Resolved { step, client: Some(client) }, true, cx);
         Ok(())
     }
 
     pub(super) fn resolution_is_stable(&mut self, step: usize, client: Option<Client>, cx: &mut Context<'_>) {
-        if let Some(run) = self.run(step) {
-            self.carry_on(step, run, cx);
+        if self.steps[step].word_unrecorded {
+            self.steps[step].word_unrecorded = false;
+            self.steps[step].on_record = true;
+        } else if let Some(run) = self.run(step).filter(|run| run.waits_for == WaitsFor::Record) {
+            // Participants run it again only under a higher number.
+            let attempt = run.attempt.saturating_add(1);
+            self.attempt(step, Run { attempt, refusals: 0, ..run }, cx);
         }
         if self.is_settled() {
             // Whatever was settled since that record was written has been appended behind it.
@@ -45,42 +69,19 @@ impl Saga {
         }
     }
 
-    fn carry_on(&mut self, step: usize, run: Run, cx: &mut Context<'_>) {
-        match run.waits_for {
-            WaitsFor::Record(StepResolution::Retry) => {
-                // Participants run it again only under a higher number.
-                let attempt = run.attempt.saturating_add(1);
-                self.attempt(step, Run { attempt, refusals: 0, ..run }, cx);
-            }
-            WaitsFor::Record(StepResolution::Skip) => self.settle_on_record(step, At::Skipped),
-            WaitsFor::Record(StepResolution::Done) => self.settle_on_record(step, run.done_by_other_means()),
-            // It was answered late, after all.
-            WaitsFor::Answer | WaitsFor::Pause | WaitsFor::Operator => {}
-        }
-    }
-
-    fn settle_on_record(&mut self, step: usize, at: At) {
-        self.steps[step].locks_unknown = at == At::Undone;
-        self.steps[step].at = at;
-        self.steps[step].on_record = true;
+    /// Which half of its steps it has to get done.
+    pub(super) fn half_to_do(&self) -> Half {
+        if self.turned.is_some() { Half::Compensation } else { Half::Action }
     }
 }
 
-impl Run {
-    fn done_by_other_means(self) -> At {
-        match self.half {
-            Half::Action => At::Done { result: Bytes::new(), pending: false },
+impl At {
+    /// What the step is, on an operator's word that this half is done. If the action may be in effect here as well, it may
+    /// have left semantic locks.
+    fn done_by_other_means(&self, half: Half) -> At {
+        match half {
+            Half::Action => At::Done { result: Bytes::new(), pending: self.may_be_in_effect() },
             Half::Compensation => At::Undone,
-        }
-    }
-
-    pub(super) fn progress(self) -> Progress {
-        match self.waits_for {
-            WaitsFor::Record(StepResolution::Skip) => Progress::Skipped,
-            WaitsFor::Record(StepResolution::Done) => self.done_by_other_means().progress(),
-            WaitsFor::Record(StepResolution::Retry) | WaitsFor::Answer | WaitsFor::Pause | WaitsFor::Operator => {
-                Progress::Pending
-            }
         }
     }
 }

@@ -46,6 +46,8 @@ impl Saga {
                 At::Waiting | At::Running(Run { in_effect: false, .. }) => step.at = At::Undone,
                 // It comes after the pivot, which is not in effect: so it was never sent, though the log could not say so.
                 At::Doubtful if step.definition.compensation.is_none() => step.at = At::Undone,
+                // An operator has said so before its time; it cannot be undone, and the record tells of it.
+                At::Done { .. } if step.definition.compensation.is_none() => step.at = At::Skipped,
                 At::Doubtful | At::Done { .. } | At::Undone | At::Skipped => {}
             }
         }

@@ -11,6 +11,7 @@ impl Saga {
             step: Some(step.definition.name.clone()),
             state: step.at.as_str(),
             outcome: step.at.outcome(self.is_undecided()),
+            detail: step.refused.as_ref().filter(|_| matches!(step.at, At::Running(_))).map(ToString::to_string),
         };
         let announced = self.is_announced();
         TransactionView {
@@ -23,6 +24,7 @@ impl Saga {
             results: if announced { self.results() } else { Vec::new() },
             branches: self.steps.iter().map(branch).collect(),
             unacknowledged: false,
+            stuck: self.stuck(),
             paused: self.held,
         }
     }
@@ -51,7 +53,7 @@ impl Saga {
 }
 
 impl At {
-    fn as_str(&self) -> &'static str {
+    pub(super) fn as_str(&self) -> &'static str {
         match self {
             At::Waiting => "waiting",
             At::Doubtful => "in-doubt",
@@ -59,7 +61,7 @@ impl At {
             At::Running(Run { waits_for: WaitsFor::Answer, half: Half::Compensation, .. }) => "compensating",
             At::Running(Run { waits_for: WaitsFor::Pause, .. }) => "waiting-to-retry",
             At::Running(Run { waits_for: WaitsFor::Operator, .. }) => "stuck",
-            At::Running(Run { waits_for: WaitsFor::Record(_), .. }) => "resolving",
+            At::Running(Run { waits_for: WaitsFor::Record, .. }) => "resolving",
             At::Done { pending: false, .. } => "done",
             At::Done { pending: true, .. } => "done-with-locks",
             At::Undone => "undone",

@@ -35,7 +35,9 @@ impl Transaction {
         let unanswered = match reason {
             AbortReason::DeadlinePassed { .. }
             | AbortReason::Refused { refusal: Refusal { code: RefusalCode::Unavailable, .. }, .. } => true,
+            // Only sagas' steps have attempts.
             AbortReason::Refused { .. }
+            | AbortReason::Unanswered { .. }
             | AbortReason::ReadLocksLost { .. }
             | AbortReason::NotExecuted { .. }
             | AbortReason::GivenUp { .. }

@@ -78,7 +78,7 @@ impl Transaction {
     pub(super) fn logging_end(&mut self, outcome: Outcome, answered: bool, event: Event, cx: &mut Context<'_>) {
         match event {
             Event::Logged { stage: Stage::Ended } => {
-                if !answered {
+                if !self.waiters.is_empty() {
                     let answer = match &outcome {
                         Outcome::Committed => Answer::committed(self.results()),
                         Outcome::Aborted(reason) => Answer::aborted(reason.clone()),

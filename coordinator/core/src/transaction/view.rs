@@ -2,7 +2,7 @@
 
 use super::{BranchVote, State, Transaction};
 use bytes::Bytes;
-use undoubt_vocabulary::{BranchOutcome, Outcome, ParticipantName, StepName, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{BranchOutcome, Outcome, ParticipantName, StepName, StuckStep, Ticket, Timestamp, TxId};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionView {
@@ -19,6 +19,8 @@ pub struct TransactionView {
     /// Decided to commit, and not everybody has acknowledged.
     pub unacknowledged: bool,
     pub paused: bool,
+    /// Of a saga: a step that waits for an operator.
+    pub stuck: Option<StuckStep>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct BranchView {
     pub step: Option<StepName>,
     pub state: &'static str,
     pub outcome: Option<BranchOutcome>,
+    /// Of a step with no way but on: what its participant said last, while it is refused.
+    pub detail: Option<String>,
 }
 
 impl Transaction {
@@ -50,6 +54,7 @@ impl Transaction {
             step: None,
             state: branch.vote.as_str(),
             outcome: branch.outcome,
+            detail: None,
         };
         TransactionView {
             tx: self.tx.clone(),
@@ -62,6 +67,7 @@ impl Transaction {
             branches: self.branches.iter().map(branch).collect(),
             unacknowledged: self.is_unacknowledged(),
             paused: self.held,
+            stuck: None,
         }
     }
 
@@ -80,13 +86,16 @@ impl Transaction {
         }
     }
 
-    /// Whether a cancellation can still lead to an abort.
+    /// Whether a cancellation can still lead to an abort, or waits with others for what a single branch has come to.
     pub(crate) fn is_cancellable(&self) -> bool {
         match self.state {
-            State::Preparing | State::Confirming | State::LoggingDelegation | State::Delegated { .. } => true,
+            State::Preparing
+            | State::Confirming
+            | State::LoggingDelegation
+            | State::Delegated { .. }
+            | State::Settling { .. } => true,
             State::LoggingCommit
             | State::Committing { .. }
-            | State::Settling { .. }
             | State::LoggingEnd { .. }
             | State::FallenBack(_)
             | State::Ended => false,

@@ -212,7 +212,7 @@ fn stuck() -> (Script, Ticket) {
 #[test]
 fn a_stuck_step_is_tried_again_by_an_operator() {
     let (mut script, t) = stuck();
-    script.forget(3, "T1");
+    script.submit_saga(4, "T1", &[step("a", &[]), pivot("b", &[0]), retriable("a3", &[1])]);
     script.resolve(3, "T1", "b", StepResolution::Retry);
     script.resolve(3, "T1", "c", StepResolution::Retry);
     script.resolve(3, "T1", "a3", StepResolution::Retry);
@@ -241,6 +241,69 @@ fn a_stuck_step_that_was_done_by_other_means_ends_the_saga() {
     script.resolve(3, "T1", "a3", StepResolution::Done);
     script.all_stable();
     check("saga-stuck-done", &script.text);
+}
+
+#[test]
+fn a_step_that_is_not_answered_is_ended_by_an_operator_and_what_comes_late_of_it_changes_nothing() {
+    let (mut script, t) = begun(&[step("a", &[]), pivot("b", &[0]), retriable("a3", &[1])]);
+    script.resolve(2, "T1", "a", StepResolution::Retry);
+    script.resolve(2, "T1", "a", StepResolution::Done);
+    script.resolve(2, "T1", "a", StepResolution::Skip);
+    script.acted("a", "T1", t, 0, "late");
+    script.stable();
+    script.resolve(3, "T1", "b", StepResolution::Skip);
+    script.show("T1");
+    script.stable();
+    script.resolve(4, "T1", "a3", StepResolution::Done);
+    script.acted("b", "T1", t, 1, "late");
+    script.all_stable();
+    script.closed("a", "T1", t);
+    script.closed("b", "T1", t);
+    script.all_stable();
+    script.resolve(5, "T1", "a3", StepResolution::Skip);
+    check("saga-ended-by-operator", &script.text);
+}
+
+#[test]
+fn a_saga_is_forgotten_before_its_pivot_after_it_and_while_it_goes_back() {
+    let mut text = String::new();
+    for stage in 0..4 {
+        let (mut script, t) = begun(&[step("a", &[]), pivot("b", &[0]), retriable("a3", &[1])]);
+        if stage > 0 {
+            script.acted("a", "T1", t, 0, "x=1");
+            script.all_stable();
+        }
+        match stage {
+            2 => script.acted("b", "T1", t, 1, "y=2"),
+            3 => {
+                script.ran("b", "T1", t, (1, ACTION, 1), refused(RefusalCode::Condition));
+                script.all_stable();
+            }
+            _ => {}
+        }
+        script.forget(2, "T1");
+        script.forget(3, "T1");
+        script.acted("a", "T1", t, 0, "late");
+        script.all_stable();
+        text.push_str(&script.text);
+    }
+    check("saga-forgotten", &text);
+}
+
+#[test]
+fn a_saga_that_waits_to_close_its_locks_is_forgotten_without_damage() {
+    let (mut script, t) = begun(&[step("a", &[])]);
+    let with_locks = StepOutcome::Done { result: Bytes::from_static(b"x=1"), pending: true };
+    script.ran("a", "T1", t, (0, ACTION, 1), with_locks);
+    script.forget(2, "T1");
+    script.all_stable();
+    let (mut closing, t) = begun(&[step("a", &[])]);
+    let with_locks = StepOutcome::Done { result: Bytes::from_static(b"x=1"), pending: true };
+    closing.ran("a", "T1", t, (0, ACTION, 1), with_locks);
+    closing.all_stable();
+    closing.forget(2, "T1");
+    closing.all_stable();
+    check("saga-forgotten-closing", &(script.text + &closing.text));
 }
 
 #[test]

@@ -342,6 +342,7 @@ fn answered(answer: &Answer) -> String {
         Answer::Outcome { outcome: Outcome::Committed, results } => format!("committed, results {results:?}"),
         Answer::Outcome { outcome, .. } => outcome.to_string(),
         Answer::Pending => "pending".to_owned(),
+        Answer::Stuck(stuck) => format!("stuck: {stuck}"),
         Answer::Rejected(rejection) => format!("rejected: {rejection}"),
     }
 }

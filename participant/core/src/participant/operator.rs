@@ -1,11 +1,11 @@
 //! What operators do (R3).
 
 use super::Participant;
-use crate::branch::State;
+use crate::branch::{Finished, State};
 use crate::effect::{Answer, Effect, Rejection};
 use crate::heuristic::Heuristic;
 use crate::input::Operator;
-use undoubt_vocabulary::TxId;
+use undoubt_vocabulary::{BranchOutcome, TxId};
 
 impl Participant {
     pub(super) fn resolve(&mut self, tx: &TxId, heuristic: Heuristic, operator: Operator, effects: &mut Vec<Effect>) {
@@ -16,6 +16,15 @@ impl Participant {
                 self.set(tx, State::Resolving { heuristic: heuristic.clone(), operator });
                 return effects.push(Effect::Resolve { branch, heuristic });
             }
+            // Its vote bound it to nothing but its locks; asked to confirm, it says that it has lost them.
+            Some(branch) if matches!(branch.state, State::ReadOnly { .. }) && !heuristic.commit => {
+                let branch = branch.id.clone();
+                self.set(tx, State::Finished(Finished::Aborted));
+                effects.push(Effect::Release { branch });
+                let answer = Answer::Resolved(BranchOutcome::Aborted);
+                return effects.push(Effect::Answer { operator, answer });
+            }
+            Some(branch) if matches!(branch.state, State::ReadOnly { .. }) => Rejection::OnlyReads,
             Some(branch) => Rejection::NotInDoubt { state: branch.state.as_str() },
         };
         effects.push(Effect::Answer { operator, answer: Answer::Rejected(rejection) });

@@ -131,10 +131,16 @@ impl Participant {
         effect: impl FnOnce(RunStep) -> Effect,
         effects: &mut Vec<Effect>,
     ) {
-        if self.sagas.get(&id.saga()).is_some_and(|saga| saga.closing != Closing::Open) {
+        let saga = self.sagas.get(&id.saga());
+        if saga.is_some_and(|saga| saga.closing != Closing::Open) {
             return self.late(&id, &run, "the saga was closed when this arrived", effects);
         }
+        if saga.is_some_and(|saga| saga.releasing.is_some()) {
+            // Nothing of a saga begins while its semantic locks are being released; unanswered, it comes again.
+            return;
+        }
         self.sagas.set(&id, state);
+        self.sagas.note_beginning(&id.saga(), run.begun_at);
         effects.push(effect(run));
     }
 

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_participant_core::{
-    Answer, BranchId, Effect, Heuristic, Input, Limits, Operator, Participant, Recovered, Session, StepId,
+    Answer, BranchId, Effect, Heuristic, Input, Limits, Operator, Participant, Recovered, Release, Session,
+    StepId,
 };
 use undoubt_vocabulary::{
     CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, StepOutcome, Ticket, Timestamp, ToCoordinator,
@@ -106,6 +107,17 @@ impl Script {
         self.tell(&format!("operator 1 resolves {id}: {}", if commit { "commit" } else { "abort" }), input);
     }
 
+    pub fn release(&mut self, id: &str) {
+        let release = Release { at: Timestamp(2_000_000), who: "eve".to_owned(), reason: "it burnt down".to_owned() };
+        let input = Input::ReleaseMarks { coordinator: COORDINATOR, tx: tx(id), release, operator: Operator(1) };
+        self.tell(&format!("operator 1 releases the semantic locks of {id}"), input);
+    }
+
+    pub fn released(&mut self, id: &str, ticket: Ticket) {
+        let input = Input::MarksReleased { coordinator: COORDINATOR, ticket, tx: tx(id) };
+        self.tell(&format!("the semantic locks of {id}/{ticket} are gone, durably"), input);
+    }
+
     pub fn resolved(&mut self, id: &str, ticket: Ticket) {
         self.tell(&format!("resolved {id}/{ticket}, durably"), Input::Resolved { branch: branch(id, ticket) });
     }
@@ -197,10 +209,12 @@ fn words(effect: &Effect) -> String {
         }
         Effect::StoreEmpty { step } => format!("store that {} is empty", step_named(step)),
         Effect::CloseSaga { ticket, tx, .. } => format!("close saga {tx}/{ticket}"),
+        Effect::ReleaseMarks { ticket, tx, .. } => format!("release the semantic locks of {tx}/{ticket}"),
         Effect::Collect { fence, .. } => format!("collect below {fence}"),
         Effect::Answer { operator, answer } => match answer {
             Answer::Resolved(outcome) => format!("answer operator {}: {outcome}", operator.0),
             Answer::Forgotten => format!("answer operator {}: forgotten", operator.0),
+            Answer::Released => format!("answer operator {}: released", operator.0),
             Answer::Rejected(rejection) => format!("answer operator {}: rejected: {rejection}", operator.0),
         },
     }

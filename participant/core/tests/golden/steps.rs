@@ -327,3 +327,22 @@ fn an_action_of_the_saga_that_takes_its_place_aborts_a_branch_in_doubt() {
     script.acted(0, did());
     check("step-after-branch-in-doubt", &script.text);
 }
+
+#[test]
+fn an_operator_releases_the_semantic_locks_of_a_saga_which_goes_on() {
+    let mut script = Script::new();
+    script.release("S1");
+    script.act(0, 1);
+    script.release("S1");
+    script.acted(0, did_pending());
+    script.act(1, 1);
+    script.acted(1, did());
+    script.release("S1");
+    // What comes meanwhile comes again.
+    script.compensate(1, 1);
+    script.release("S1");
+    script.close();
+    script.released("S1", ticket(1, 0));
+    script.release("S1");
+    check("step-marks-released", &script.text);
+}

@@ -10,15 +10,16 @@
 use super::KeyValue;
 use super::attempt::Declined;
 use super::record;
-use super::recovery::unreadable;
+use super::recovery::{successor, unreadable};
 use super::schema::{self, PENDING, STEP};
-use crate::resource::{ResourceError, StepId};
+use crate::resource::{Mark, Release, ResourceError, StepId};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
 use undoubt_participant_core::kv::shown;
-use undoubt_platform::{Batch, Durability};
+use undoubt_platform::{Batch, Direction, Durability};
+use undoubt_proto::record::{MarksReleased, StepBarrier};
 use undoubt_vocabulary::{CoordinatorId, Refusal, RefusalCode, Ticket, TxId};
 
 /// The keys each step has marked.
@@ -83,7 +84,8 @@ pub(super) fn refuse_marked<'a>(
     for key in keys {
         let mark = kv.store.get(PENDING, key).map_err(|error| Declined::Failed(error.into()))?;
         let Some(mark) = mark else { continue };
-        let by = record::read_mark(mark).map_err(|cause| Declined::Failed(unreadable(PENDING, key.clone(), &cause)))?;
+        let (by, _) =
+            record::read_mark(mark).map_err(|cause| Declined::Failed(unreadable(PENDING, key.clone(), &cause)))?;
         if !is_own(&by) {
             let (key, tx) = (shown(key), by.tx);
             let detail = format!("key {key} is pending: the saga {tx} has touched it and is not over; try again later");
@@ -93,13 +95,15 @@ pub(super) fn refuse_marked<'a>(
     Ok(())
 }
 
-/// The saga is over: its marks go, in one forced write with what its barriers say of them.
+/// The saga is over, or an operator has released its marks: they go, in one forced write with what its barriers say of them.
 pub(super) async fn close_saga(
     kv: &KeyValue,
     coordinator: CoordinatorId,
     ticket: Ticket,
     tx: &TxId,
+    release: Option<Release>,
 ) -> Result<(), ResourceError> {
+    let released = release.map(|Release { at, who, reason }| MarksReleased { at_us: at.0, who, reason });
     let taken = kv.marks.take_saga(coordinator, ticket, tx);
     if taken.is_empty() {
         return Ok(());
@@ -108,7 +112,7 @@ pub(super) async fn close_saga(
         let mut batch = Batch::default();
         for (step, keys) in &taken {
             keys.iter().for_each(|key| record::delete_mark(&mut batch, key));
-            clear_barrier(kv, &mut batch, step)?;
+            clear_barrier(kv, &mut batch, step, released.clone())?;
         }
         kv.write(batch, Durability::Forced).await
     };
@@ -119,10 +123,26 @@ pub(super) async fn close_saga(
     closed
 }
 
-fn clear_barrier(kv: &KeyValue, batch: &mut Batch, step: &StepId) -> Result<(), ResourceError> {
+fn clear_barrier(
+    kv: &KeyValue,
+    batch: &mut Batch,
+    step: &StepId,
+    released: Option<MarksReleased>,
+) -> Result<(), ResourceError> {
     let key = schema::step_key(step);
     let Some(value) = kv.store.get(STEP, &key)? else { return Ok(()) };
-    let (_, state, barrier) = record::read_step(key.clone(), value).map_err(|cause| unreadable(STEP, key, &cause))?;
-    record::put_step(batch, step, state, barrier.result, Vec::new());
+    let (_, _, barrier) = record::read_step(key.clone(), value).map_err(|cause| unreadable(STEP, key, &cause))?;
+    let released = released.or(barrier.released);
+    record::put_barrier(batch, step, &StepBarrier { pending: Vec::new(), released, ..barrier });
     Ok(())
+}
+
+/// The marks in the store, from the first key above `after` on.
+pub(super) fn list(kv: &KeyValue, after: &Bytes, limit: usize) -> Result<Vec<Mark>, ResourceError> {
+    let page = kv.store.scan(PENDING, &successor(after), None, Direction::Forward, limit)?;
+    let mark = |(key, value): (Bytes, Bytes)| {
+        let (by, begun_at) = record::read_mark(value).map_err(|cause| unreadable(PENDING, key.clone(), &cause))?;
+        Ok(Mark { key, by, begun_at })
+    };
+    page.into_iter().map(mark).collect()
 }

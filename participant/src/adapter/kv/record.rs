@@ -62,7 +62,11 @@ pub(super) fn delete_finished(batch: &mut Batch, coordinator: CoordinatorId, tic
 }
 
 pub(super) fn put_step(batch: &mut Batch, step: &StepId, state: State, result: Bytes, pending: Vec<Bytes>) {
-    put(batch, STEP, schema::step_key(step), &StepBarrier { state: state.into(), result, pending });
+    put_barrier(batch, step, &StepBarrier { state: state.into(), result, pending, released: None });
+}
+
+pub(super) fn put_barrier(batch: &mut Batch, step: &StepId, barrier: &StepBarrier) {
+    put(batch, STEP, schema::step_key(step), barrier);
 }
 
 pub(super) fn delete_steps(batch: &mut Batch, coordinator: CoordinatorId, tickets: Range<Ticket>) {
@@ -70,12 +74,13 @@ pub(super) fn delete_steps(batch: &mut Batch, coordinator: CoordinatorId, ticket
     batch.delete_range(STEP, key(tickets.start), key(tickets.end));
 }
 
-pub(super) fn put_mark(batch: &mut Batch, key: &Bytes, step: &StepId) {
+pub(super) fn put_mark(batch: &mut Batch, key: &Bytes, step: &StepId, begun_at: Timestamp) {
     let mark = PendingMark {
         coordinator_id: Bytes::copy_from_slice(&step.coordinator.0),
         ticket: step.ticket.0,
         step: step.step.0.into(),
         tx: step.tx.to_bytes(),
+        begun_at_us: begun_at.0,
     };
     put(batch, PENDING, key, &mark);
 }
@@ -127,16 +132,18 @@ pub(super) fn read_step(key: Bytes, value: Bytes) -> Result<(StepId, State, Step
     }
 }
 
-/// Whose mark it is.
-pub(super) fn read_mark(value: Bytes) -> Result<StepId, Unreadable> {
+/// Whose mark it is, and when that saga began.
+pub(super) fn read_mark(value: Bytes) -> Result<(StepId, Timestamp), Unreadable> {
     let mark = PendingMark::decode(value)?;
     let too_high = |_| Malformed::UnknownValue { field: "step", value: mark.step.cast_signed() };
-    Ok(StepId {
+    let begun_at = Timestamp(mark.begun_at_us);
+    let by = StepId {
         coordinator: CoordinatorId::try_from(&mark.coordinator_id[..])?,
         ticket: Ticket(mark.ticket),
         step: StepIndex(u16::try_from(mark.step).map_err(too_high)?),
         tx: TxId::new(mark.tx)?,
-    })
+    };
+    Ok((by, begun_at))
 }
 
 pub(super) fn read_heuristic(key: Bytes, value: Bytes) -> Result<(BranchId, Timestamp, Heuristic), Unreadable> {

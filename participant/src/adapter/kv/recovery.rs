@@ -73,7 +73,7 @@ fn resume(kv: &KeyValue, id: BranchId, record: PreparedBranch) {
 }
 
 fn resume_step(kv: &KeyValue, step: StepId, state: State, barrier: StepBarrier) -> (StepId, StepState) {
-    let StepBarrier { state: _, result, pending } = barrier;
+    let StepBarrier { state: _, result, pending, released: _ } = barrier;
     let state = match state {
         State::Acted => StepState::Acted { result, pending: !pending.is_empty() },
         State::Compensated => StepState::Compensated,
@@ -101,7 +101,7 @@ fn each(
 }
 
 /// The lowest key above this one.
-fn successor(key: &Bytes) -> Bytes {
+pub(super) fn successor(key: &Bytes) -> Bytes {
     let mut next = BytesMut::from(&key[..]);
     next.extend_from_slice(&[0]);
     next.freeze()

@@ -48,7 +48,7 @@ async fn action(
         let mut batch = Batch::default();
         record::put_data(&mut batch, &writes);
         record::put_step(&mut batch, step, State::Acted, result.clone(), work.pend.iter().cloned().collect());
-        work.pend.iter().for_each(|key| record::put_mark(&mut batch, key, step));
+        work.pend.iter().for_each(|key| record::put_mark(&mut batch, key, step, run.begun_at));
         force(kv, batch).await?;
         kv.marks.put(step.clone(), work.pend);
         Ok(StepOutcome::Done { result, pending })
@@ -75,7 +75,7 @@ async fn compensation(kv: &KeyValue, step: &StepId, run: RunStep) -> Result<Step
         for key in &marked {
             match kv.marks.heir(step, key) {
                 None => record::delete_mark(&mut batch, key),
-                Some(heir) => record::put_mark(&mut batch, key, &heir),
+                Some(heir) => record::put_mark(&mut batch, key, &heir, run.begun_at),
             }
         }
         // What is open finishes: a write that was not applied is tried again, not refused.

@@ -9,7 +9,8 @@ use undoubt_vocabulary::{BranchOutcome, Outcome, StepIndex, Ticket, TxId};
 use crate::explore::storage::Came;
 
 /// `committed`: the attempts by two-phase commit that are in effect.
-pub(super) fn check(world: &World, tx: &TxId, committed: &BTreeSet<Ticket>) -> Result<(), String> {
+/// `forgotten`: an operator has given it up.
+pub(super) fn check(world: &World, tx: &TxId, committed: &BTreeSet<Ticket>, forgotten: bool) -> Result<(), String> {
     let mut in_effect: BTreeMap<Ticket, BTreeSet<StepIndex>> = BTreeMap::new();
     let mut gone: BTreeSet<Ticket> = BTreeSet::new();
     for (step, came) in world.seats.iter().flat_map(|seat| seat.host.storage.came_of(tx)) {
@@ -28,7 +29,11 @@ pub(super) fn check(world: &World, tx: &TxId, committed: &BTreeSet<Ticket>) -> R
         return Err(format!("atomicity: {tx} is in effect as {}", names.join(" and as ")));
     }
     if let Some(ended) = world.coordinator.log.ended.get(tx).filter(|ended| ended.saga) {
-        has_ended_as_said(world, ended, in_effect.get(&ended.ticket))?;
+        if forgotten {
+            tells_what_is_known(world, ended, in_effect.get(&ended.ticket))?;
+        } else {
+            has_ended_as_said(world, ended, in_effect.get(&ended.ticket))?;
+        }
     }
     for (ticket, steps) in &in_effect {
         known(world, tx, *ticket)?;
@@ -74,6 +79,27 @@ fn has_ended_as_said(
                 return Err(format!("atomicity: {tx}/{ticket} has ended, all done, and a step of it is not in effect"));
             }
             Outcome::Aborted(_) | Outcome::Committed => {}
+        }
+    }
+    Ok(())
+}
+
+/// The record of a saga that was given up is true of each step that it does not call unknown.
+fn tells_what_is_known(
+    world: &World,
+    EndedRecord { tx, ticket, branches, .. }: &EndedRecord,
+    in_effect: Option<&BTreeSet<StepIndex>>,
+) -> Result<(), String> {
+    for (step, (_, recorded)) in (0..).map(StepIndex).zip(branches) {
+        let is_in_effect = in_effect.is_some_and(|steps| steps.contains(&step));
+        let is_true = match recorded {
+            BranchOutcome::Committed => is_in_effect,
+            BranchOutcome::Aborted => !is_in_effect,
+            BranchOutcome::Unknown => true,
+            BranchOutcome::HeuristicallyCommitted | BranchOutcome::HeuristicallyAborted => false,
+        };
+        if !is_true && !world.clients.words.settle(tx, step) {
+            return Err(format!("operator: {tx}/{ticket} was given up, and step {} is called {recorded}", step.0));
         }
     }
     Ok(())

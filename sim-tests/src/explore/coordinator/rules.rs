@@ -3,7 +3,7 @@
 use super::log::is_settled;
 use super::{Log, Process};
 use crate::explore::scenario::Scenario;
-use undoubt_coordinator_core::{Answer, Phase, Progress, SagaRecord};
+use undoubt_coordinator_core::{Answer, Phase, SagaRecord};
 use undoubt_vocabulary::{Execution, Half, Outcome, Prepare, RunStep, ToParticipant, TxId};
 
 /// R1, R4, and an operator's pause.
@@ -72,7 +72,7 @@ fn may_run(run: &RunStep, stable: Option<&SagaRecord>) -> Result<(), &'static st
     let Some(saga) = stable else { return Err("before it is on record that the saga begins") };
     let step = &saga.steps[usize::from(run.step.0)];
     let before_is_done =
-        || step.after.iter().all(|before| matches!(saga.progress[usize::from(before.0)], Progress::Done { .. }));
+        || step.after.iter().all(|before| is_settled(&saga.progress[usize::from(before.0)], Half::Action));
     if is_settled(&saga.progress[usize::from(run.step.0)], run.half) {
         return Err("though it is on record that nothing is left to do for it");
     }
@@ -96,6 +96,9 @@ pub(super) fn check_answer(tx: &TxId, answer: &Answer, log: &Log) -> Result<(), 
                 log.ended.get(tx).is_some_and(|ended| ended.outcome == *outcome) || settled().as_ref() == Some(outcome);
             if stable { Ok(()) } else { Err(format!("R10: the abort of {tx} is answered before it is stable")) }
         }
-        Answer::Outcome { outcome: Outcome::Committed, .. } | Answer::Pending | Answer::Rejected(_) => Ok(()),
+        Answer::Outcome { outcome: Outcome::Committed, .. }
+        | Answer::Pending
+        | Answer::Stuck(_)
+        | Answer::Rejected(_) => Ok(()),
     }
 }

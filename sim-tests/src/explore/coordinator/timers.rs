@@ -36,6 +36,18 @@ impl Process {
         stuck.collect()
     }
 
+    /// Steps that an operator may settle, though they are not stuck.
+    pub(crate) fn unsettled(&self) -> Vec<(TxId, StepIndex)> {
+        let is_unsettled =
+            |state: &str| matches!(state, "waiting" | "in-doubt" | "acting" | "compensating" | "waiting-to-retry");
+        let sagas = self.core.views().filter(|view| view.saga && self.is_serving());
+        let unsettled = sagas.flat_map(|view| {
+            let steps = (0..).map(StepIndex).zip(view.branches).filter(|(_, branch)| is_unsettled(branch.state));
+            steps.map(|(step, _)| (view.tx.clone(), step)).collect::<Vec<_>>()
+        });
+        unsettled.collect()
+    }
+
     /// Breakers are open, perhaps, and their pause has not been over in this process' life.
     pub(crate) fn may_end_pause(&self, scenario: &Scenario) -> bool {
         scenario.breakers && self.clock == 0 && self.silent_at.is_some()

@@ -9,7 +9,7 @@ use undoubt_vocabulary::{Prepare, RunStep, Ticket, TxId};
 pub(crate) enum Caller {
     Branch(TxId),
     Step(StepId),
-    /// A saga that is to be closed.
+    /// A saga that is to be closed, or whose semantic locks are to be released.
     Saga(Ticket, TxId),
 }
 
@@ -23,6 +23,7 @@ pub(crate) enum Call {
     Compensate { step: StepId, run: RunStep, locks: LocksOf },
     StoreEmpty { step: StepId },
     CloseSaga { ticket: Ticket, tx: TxId },
+    ReleaseMarks { ticket: Ticket, tx: TxId },
 }
 
 /// How far an execution is with its locks.
@@ -56,7 +57,8 @@ impl Call {
             | Call::Abort { .. }
             | Call::Resolve { .. }
             | Call::StoreEmpty { .. }
-            | Call::CloseSaga { .. } => None,
+            | Call::CloseSaga { .. }
+            | Call::ReleaseMarks { .. } => None,
         }
     }
 
@@ -67,7 +69,8 @@ impl Call {
             | Call::Abort { .. }
             | Call::Resolve { .. }
             | Call::StoreEmpty { .. }
-            | Call::CloseSaga { .. } => {}
+            | Call::CloseSaga { .. }
+            | Call::ReleaseMarks { .. } => {}
         }
     }
 
@@ -81,7 +84,11 @@ impl Call {
             Call::Commit { .. } | Call::Abort { .. } => true,
             // A step that has its locks waits for nothing any more.
             Call::Act { locks, .. } | Call::Compensate { locks, .. } => *locks == LocksOf::Granted,
-            Call::Execute { .. } | Call::Resolve { .. } | Call::StoreEmpty { .. } | Call::CloseSaga { .. } => false,
+            Call::Execute { .. }
+            | Call::Resolve { .. }
+            | Call::StoreEmpty { .. }
+            | Call::CloseSaga { .. }
+            | Call::ReleaseMarks { .. } => false,
         }
     }
 
@@ -94,7 +101,7 @@ impl Call {
             Call::Act { step, .. } | Call::Compensate { step, .. } | Call::StoreEmpty { step } => {
                 Caller::Step(step.clone())
             }
-            Call::CloseSaga { ticket, tx } => Caller::Saga(*ticket, tx.clone()),
+            Call::CloseSaga { ticket, tx } | Call::ReleaseMarks { ticket, tx } => Caller::Saga(*ticket, tx.clone()),
         }
     }
 
@@ -108,6 +115,7 @@ impl Call {
             Call::Compensate { .. } => "compensate",
             Call::StoreEmpty { .. } => "note as empty",
             Call::CloseSaga { .. } => "close",
+            Call::ReleaseMarks { .. } => "release",
         }
     }
 }

@@ -47,6 +47,13 @@ impl Resource<'_> {
         Input::SagaClosed { coordinator: COORDINATOR, ticket, tx }
     }
 
+    pub(super) fn release_marks(&mut self, ticket: Ticket, tx: TxId) -> Input {
+        if self.mutant != Some(Mutant::ReleaseLeavesMarks) {
+            self.storage.close_saga(ticket, &tx);
+        }
+        Input::MarksReleased { coordinator: COORDINATOR, ticket, tx }
+    }
+
     fn under_locks(
         &mut self,
         step: &StepId,

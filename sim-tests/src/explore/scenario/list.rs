@@ -36,6 +36,7 @@ impl Scenario {
         ];
         all.extend(Scenario::sagas());
         all.extend(Scenario::stuck_sagas());
+        all.extend(Scenario::sagas_ended_by_an_operator());
         all.extend(Scenario::sagas_that_meet());
         all.extend(Scenario::autos());
         all
@@ -56,6 +57,8 @@ impl Scenario {
             sessions: Sessions::AtOnce,
             crashing: Crashing::Anybody,
             resolutions: &[],
+            interferes: &[],
+            releases_marks: false,
             unable: &[],
             breakers: false,
             budget: CRASH_AND_LOSS,
@@ -78,6 +81,10 @@ impl Scenario {
 
     pub(super) fn resolved_by(self, resolutions: &'static [StepResolution]) -> Scenario {
         Scenario { resolutions, ..self }
+    }
+
+    pub(super) fn interfered_with(self, interferes: &'static [StepResolution]) -> Scenario {
+        Scenario { interferes, ..self }
     }
 
     pub(super) fn that_cannot_prepare(self, unable: &'static [usize]) -> Scenario {

@@ -7,7 +7,13 @@ use undoubt_coordinator_core::StepResolution;
 
 impl Scenario {
     pub(super) fn sagas_that_meet() -> Vec<Scenario> {
-        vec![Scenario::crossing_sagas(), Scenario::heeding_saga(), Scenario::behind_a_stuck_saga()]
+        vec![
+            Scenario::crossing_sagas(),
+            Scenario::heeding_saga(),
+            Scenario::behind_a_stuck_saga(),
+            Scenario::marks_past_the_pivot(),
+            Scenario::released(),
+        ]
     }
 
     pub fn crossing_sagas() -> Scenario {
@@ -40,12 +46,14 @@ impl Scenario {
             .explored_with(CRASH, CRASH_AND_LOSS)
     }
 
-    /// No scenario like the others: it shows what semantic locks past a pivot lead to.
+    /// What semantic locks past a pivot lead to. Without the operator it does not end.
     pub fn marks_past_the_pivot() -> Scenario {
         let saga = |own, other| vec![step(own, "pend x"), pivot(own, &[0]), last(other, "heed x", &[1])];
-        let about = "each of two sagas past their pivots waits for the other's semantic lock, for ever";
+        let about =
+            "each of two sagas past their pivots waits for the other's semantic lock, until an operator ends one";
         Scenario::new("marks-late", about, 2, saga_and_saga(saga(0, 1), saga(1, 0)))
             .deadlines(Deadlines::Never)
+            .interfered_with(&[StepResolution::Skip])
             .explored_with(NONE, NONE)
     }
 }

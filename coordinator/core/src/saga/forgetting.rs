@@ -1,0 +1,66 @@
+//! An operator gives the saga up, whatever it waits for. The price is his: what is not settled stays as it is, and nobody
+//! looks after it any more.
+
+use super::{At, Run, Saga, State};
+use crate::context::Context;
+use crate::effect::Note;
+use crate::input::Client;
+use std::collections::BTreeSet;
+use undoubt_vocabulary::{AbortReason, Half, ParticipantName};
+
+impl Saga {
+    /// The client hears once the end is on stable storage. If the outcome was decided before, only the closing of semantic
+    /// locks is given up, which is no damage: participants drop them with the fence, or when an operator releases them.
+    pub(crate) fn forget(&mut self, client: Client, cx: &mut Context<'_>) {
+        self.waiters.insert(client);
+        match self.state {
+            State::Beginning | State::Forward | State::Turning | State::Back => {
+                self.note(Note::Forgotten, cx);
+                if self.may_turn() {
+                    self.turned = Some(AbortReason::GivenUp { on: self.given_up_on() });
+                }
+                for step in &mut self.steps {
+                    step.at = step.at.given_up();
+                }
+                self.forgotten = true;
+                self.note(Note::Decided { outcome: self.outcome() }, cx);
+                self.end(false, cx);
+            }
+            State::Deciding | State::Closing { .. } => {
+                let answered = self.is_announced();
+                self.note(Note::Forgotten, cx);
+                self.forgotten = true;
+                self.end(answered, cx);
+            }
+            // Its end is being recorded.
+            State::Ending { .. } | State::Ended => {}
+        }
+    }
+
+    /// Tells whom it can reach that the saga is over: others need not wait for the fence.
+    pub(super) fn close_what_was_forgotten(&self, cx: &mut Context<'_>) {
+        if !self.forgotten {
+            return;
+        }
+        let left: BTreeSet<&ParticipantName> =
+            self.steps.iter().filter(|step| step.may_hold_locks()).map(|step| &step.definition.participant).collect();
+        left.into_iter().for_each(|participant| self.send_close(participant, cx));
+    }
+
+    /// The participant of a step that is not settled.
+    fn given_up_on(&self) -> ParticipantName {
+        let unsettled = self.steps.iter().find(|step| !step.at.is_settled(Half::Action));
+        unsettled.unwrap_or(&self.steps[0]).definition.participant.clone()
+    }
+}
+
+impl At {
+    /// What the record of the end says of it: nothing more than is known.
+    fn given_up(&self) -> At {
+        match self {
+            At::Waiting | At::Running(Run { half: Half::Action, in_effect: false, .. }) => At::Undone,
+            At::Doubtful | At::Running(_) => At::Skipped,
+            At::Done { .. } | At::Undone | At::Skipped => self.clone(),
+        }
+    }
+}

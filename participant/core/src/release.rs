@@ -1,0 +1,12 @@
+//! An operator's word that a saga's semantic locks may go before the saga is over.
+
+use undoubt_vocabulary::Timestamp;
+
+/// Who released them, and why. The price: others see, and change, what the saga may still undo.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Release {
+    /// By the participant's clock.
+    pub at: Timestamp,
+    pub who: String,
+    pub reason: String,
+}
