@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_participant_core::{
-    Answer, BranchId, Effect, Heuristic, Input, Limits, Operator, Participant, Recovered, Release, Session,
-    StepId,
+    Answer, BranchId, Effect, Heuristic, Input, Limits, Operator, Participant, Recovered, Release, Session, StepId,
 };
 use undoubt_vocabulary::{
     CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, StepOutcome, Ticket, Timestamp, ToCoordinator,
