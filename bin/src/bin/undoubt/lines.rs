@@ -160,7 +160,8 @@ impl Tally {
             | Exit::NotFound
             | Exit::NotReady
             | Exit::Refused
-            | Exit::WrongState => self.failed += 1,
+            | Exit::WrongState
+            | Exit::Stuck => self.failed += 1,
         }
         self.bar.inc(1);
         let Tally { committed, aborted, failed, .. } = self;
