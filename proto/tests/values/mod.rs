@@ -88,6 +88,7 @@ pub fn records() -> Vec<Sample> {
                     state: v1::State::Committed.into(),
                     abort_reason: None,
                     results: vec![branch_result()],
+                    stuck: None,
                 }),
                 ticket: TICKET,
                 begun_at_us: BEGUN_AT_US,
@@ -130,9 +131,10 @@ pub fn records() -> Vec<Sample> {
                 state: record::step_barrier::State::Acted.into(),
                 result: Bytes::from_static(b"result"),
                 pending: vec![Bytes::from_static(b"alice")],
+                released: None,
             },
         ),
-        sample("PendingMark", record::PendingMark { coordinator_id: COORDINATOR, ticket: TICKET, step: 1, tx: TX }),
+        sample("PendingMark", record::PendingMark { coordinator_id: COORDINATOR, ticket: TICKET, step: 1, tx: TX, begun_at_us: 0 }),
         sample("FinishedBranch", record::FinishedBranch { outcome: committed, result: Bytes::from_static(b"result") }),
         sample(
             "HeuristicBranch",
@@ -157,6 +159,7 @@ fn aborted(name: &'static str, reason: v1::abort_reason::Reason) -> Sample {
         state: v1::State::Aborted.into(),
         abort_reason: Some(v1::AbortReason { reason: Some(reason) }),
         results: vec![],
+        stuck: None,
     };
     sample(name, record::EndedTransaction { outcome: Some(outcome), ..Default::default() })
 }
