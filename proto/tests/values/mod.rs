@@ -134,7 +134,10 @@ pub fn records() -> Vec<Sample> {
                 released: None,
             },
         ),
-        sample("PendingMark", record::PendingMark { coordinator_id: COORDINATOR, ticket: TICKET, step: 1, tx: TX, begun_at_us: 0 }),
+        sample(
+            "PendingMark",
+            record::PendingMark { coordinator_id: COORDINATOR, ticket: TICKET, step: 1, tx: TX, begun_at_us: 0 },
+        ),
         sample("FinishedBranch", record::FinishedBranch { outcome: committed, result: Bytes::from_static(b"result") }),
         sample(
             "HeuristicBranch",
