@@ -289,27 +289,31 @@ fn what_is_at_its_limit_passes_and_what_is_above_is_refused_with_the_limit_named
 #[test]
 fn an_outcome_that_contradicts_itself_is_refused() {
     let presumed = || Some(v1::AbortReason::from(AbortReason::Presumed));
-    let wire = |state: v1::State, abort_reason| v1::Outcome { state: state.into(), abort_reason, results: vec![] };
+    let wire =
+        |state: v1::State, abort_reason| v1::Outcome { state: state.into(), abort_reason, ..v1::Outcome::default() };
     let read = |state, reason| KnownOutcome::try_from(wire(state, reason));
     let reason = "outcome.abort_reason";
     assert_eq!(read(v1::State::Committed, presumed()), Err(Malformed::Unexpected { field: reason }));
     assert_eq!(read(v1::State::Pending, presumed()), Err(Malformed::Unexpected { field: reason }));
     assert_eq!(read(v1::State::Aborted, None), Err(Malformed::Missing { field: reason }));
     assert_eq!(read(v1::State::Unspecified, None), Err(Malformed::Missing { field: "outcome.state" }));
+    let stuck = Some(v1::StuckStep { step: "a".into(), participant: "b".into(), ..Default::default() });
+    let decided = v1::Outcome { stuck, ..wire(v1::State::Committed, None) };
+    assert_eq!(KnownOutcome::try_from(decided), Err(Malformed::Unexpected { field: "outcome.stuck" }));
 }
 
 #[test]
 fn a_participant_that_is_named_twice_in_the_results_is_refused() {
     let twice = v1::BranchResult { participant: "bank-a".into(), result: Bytes::new() };
     let wire =
-        v1::Outcome { state: v1::State::Committed.into(), abort_reason: None, results: vec![twice.clone(), twice] };
+        v1::Outcome { state: v1::State::Committed.into(), results: vec![twice.clone(), twice], ..Default::default() };
     let error = Malformed::Repeated { field: "outcome.results", name: "bank-a".into() };
     assert_eq!(KnownOutcome::try_from(wire), Err(error));
 }
 
 #[test]
 fn an_undecided_transaction_has_no_outcome() {
-    let pending = v1::Outcome { state: v1::State::Pending.into(), abort_reason: None, results: vec![] };
+    let pending = v1::Outcome { state: v1::State::Pending.into(), ..v1::Outcome::default() };
     assert_eq!(KnownOutcome::try_from(pending.clone()).unwrap().decided, None);
     assert_eq!(Outcome::try_from(pending), Err(Malformed::Undecided));
 }

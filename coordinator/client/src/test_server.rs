@@ -149,7 +149,7 @@ impl Double {
 }
 
 fn committed() -> v1::Outcome {
-    v1::Outcome { state: v1::State::Committed.into(), abort_reason: None, results: Vec::new() }
+    v1::Outcome { state: v1::State::Committed.into(), ..v1::Outcome::default() }
 }
 
 type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
