@@ -1,6 +1,7 @@
 //! The frame of a server process: tracing, signals, the listener, and what to do when the device is full.
 
 use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::future::Future;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
@@ -114,14 +115,41 @@ impl ServerArgs {
     }
 }
 
+/// Files of the data folder and connections to others, beside those that come in.
+const FILES_BESIDE_CONNECTIONS: u64 = 512;
+
+/// Lets this process open as many files as it may, and returns how many connections it can keep of those that it is set
+/// to. Fewer are told in the log.
+pub fn raise_open_files(max_connections: usize) -> usize {
+    let files = Resource::Nofile;
+    let before = getrlimit(files);
+    if let Err(error) = setrlimit(files, Rlimit { current: before.maximum, maximum: before.maximum }) {
+        tracing::warn!(%error, "the limit of open files cannot be raised to what the system allows at most");
+    }
+    // None is no limit.
+    let Some(limit) = getrlimit(files).current else { return max_connections };
+    let spare = limit.saturating_sub(FILES_BESIDE_CONNECTIONS).max(limit / 2);
+    let possible = usize::try_from(spare).unwrap_or(usize::MAX).min(max_connections);
+    if possible < max_connections {
+        tracing::warn!(
+            limit,
+            max_connections,
+            possible,
+            "fewer connections than max_connections can be kept; raise the limit of open files (ulimit -n)"
+        );
+    }
+    possible
+}
+
 /// The connections that come in. Nagle's algorithm is off: it would hold a small answer back until the one before is
 /// acknowledged, which takes a peer that delays acknowledgements 40 ms. (The server's own option does not reach
 /// connections that it is handed.)
 pub fn connections(listener: TcpListener) -> Incoming {
     boxed(TcpListenerStream::new(listener).map(|accepted| {
-        accepted.and_then(|connection| {
-            connection.set_nodelay(true)?;
-            Ok(connection)
+        accepted.inspect(|connection| {
+            if let Err(error) = connection.set_nodelay(true) {
+                tracing::debug!(%error, "a connection's small answers may be held back");
+            }
         })
     }))
 }

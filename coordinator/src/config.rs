@@ -17,6 +17,8 @@ pub struct Config {
     pub listen: String,
     pub data_dir: PathBuf,
     pub participants: Vec<ParticipantAddress>,
+    /// Connections from applications and operators that may be open at a time; one too many is closed at once.
+    pub max_connections: usize,
     /// Transactions that are not ended; a submission beyond it is refused.
     pub max_open_transactions: usize,
     /// Unanswered requests that one SubmitMany stream may have; more are not read until some are answered.
@@ -77,6 +79,7 @@ impl Default for Config {
             listen: "127.0.0.1:7400".into(),
             data_dir: "undoubt-coordinator".into(),
             participants: Vec::new(),
+            max_connections: 8_192,
             max_open_transactions: 100_000,
             max_in_flight_per_stream: 4_096,
             default_timeout_ms: 10_000,
@@ -131,6 +134,7 @@ impl Config {
             }
         }
         let positive = [
+            ("max_connections", self.max_connections as u64),
             ("max_open_transactions", self.max_open_transactions as u64),
             ("max_in_flight_per_stream", self.max_in_flight_per_stream as u64),
             ("default_timeout_ms", self.default_timeout_ms),

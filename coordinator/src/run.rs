@@ -146,7 +146,11 @@ pub async fn run(
         // Also when the sender is gone there is nothing left to serve.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    let keeping = Keeping { alive: Duration::from_millis(config.keep_alive_ms), window_bytes: None };
+    let keeping = Keeping {
+        max_connections: config.max_connections,
+        alive: Duration::from_millis(config.keep_alive_ms),
+        window_bytes: None,
+    };
     let mut server = serve(routes.routes(), incoming, keeping, clock, Box::pin(asked_to_stop));
     // Caught here, because a runtime that catches a panic may end its other tasks in the midst of what they do.
     let mut engine = tokio::spawn(AssertUnwindSafe(engine.run()).catch_unwind());

@@ -14,6 +14,8 @@ pub struct Config {
     /// Where coordinators and operators connect. Port 0: any free one.
     pub listen: String,
     pub data_dir: PathBuf,
+    /// Connections from coordinators and operators that may be open at a time; one too many is closed at once.
+    pub max_connections: usize,
     /// Branches that are not finished and steps under way; a prepare or an action beyond it is refused.
     pub max_open_branches: usize,
     /// How often what is in doubt asks for its decision.
@@ -33,6 +35,7 @@ impl Default for Config {
             name: "participant".into(),
             listen: "127.0.0.1:7401".into(),
             data_dir: "undoubt-participant".into(),
+            max_connections: 512,
             max_open_branches: 100_000,
             sweep_period_ms: 1_000,
             retry_first_pause_ms: 50,
@@ -57,6 +60,7 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         check_name("a participant's name", &self.name)?;
         let positive = [
+            ("max_connections", self.max_connections as u64),
             ("max_open_branches", self.max_open_branches as u64),
             ("sweep_period_ms", self.sweep_period_ms),
             ("retry_first_pause_ms", self.retry_first_pause_ms),

@@ -82,7 +82,7 @@ pub async fn run<R: ResourceManager>(
         let _ = stopped.wait_for(|stop| *stop).await;
     };
     let alive = Duration::from_millis(config.keep_alive_ms) / 2;
-    let keeping = Keeping { alive, window_bytes: Some(STREAM_WINDOW_BYTES) };
+    let keeping = Keeping { max_connections: config.max_connections, alive, window_bytes: Some(STREAM_WINDOW_BYTES) };
     let mut server = serve(routes.routes(), incoming, keeping, clock, Box::pin(asked_to_stop));
     // Caught here, because a runtime that catches a panic may end its other tasks in the midst of what they do.
     let mut engine = tokio::spawn(AssertUnwindSafe(engine.run()).catch_unwind());

@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::Parser;
 use std::sync::Arc;
 use std::time::Duration;
-use undoubt::process::{Ran, ServerArgs, Shutdown, connections, run_with_room};
+use undoubt::process::{Ran, ServerArgs, Shutdown, connections, raise_open_files, run_with_room};
 use undoubt::settings;
 use undoubt_coordinator::{Config, Environment, TcpConnect, log, run};
 use undoubt_platform::dial::TcpDial;
@@ -49,6 +49,7 @@ async fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     args.server.start_tracing()?;
+    config.max_connections = raise_open_files(config.max_connections);
     seed_digests(OsRandom::new().u64())?;
     let crash = args.server.crash_points()?;
     let shutdown = Shutdown::on_signals()?;

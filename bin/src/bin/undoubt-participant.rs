@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::Parser;
 use std::sync::Arc;
-use undoubt::process::{Ran, ServerArgs, Shutdown, connections, run_with_room};
+use undoubt::process::{Ran, ServerArgs, Shutdown, connections, raise_open_files, run_with_room};
 use undoubt::settings;
 use undoubt_participant::adapter::kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant::{Config, Environment, run};
@@ -25,7 +25,7 @@ struct Args {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let config: Config =
+    let mut config: Config =
         settings::effective(args.server.config.as_deref(), "UNDOUBT_PARTICIPANT", &args.server.given())?;
     config.check().context("the configuration is not usable")?;
     if args.server.print_config {
@@ -33,6 +33,7 @@ async fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     args.server.start_tracing()?;
+    config.max_connections = raise_open_files(config.max_connections);
     seed_digests(OsRandom::new().u64())?;
     let crash = args.server.crash_points()?;
     let shutdown = Shutdown::on_signals()?;

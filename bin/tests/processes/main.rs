@@ -10,6 +10,7 @@ mod support;
 mod aborts;
 mod bounds;
 mod configuration;
+mod connections;
 mod demo;
 mod ending;
 mod folders;
