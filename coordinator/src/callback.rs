@@ -223,6 +223,7 @@ impl Caller {
                     return Ok(Outcome::Aborted(AbortReason::Presumed));
                 }
                 Replied::Core(Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_))
+                | Replied::Again(_)
                 | Replied::NoRoom(_)
                 | Replied::UnknownParticipant(_) => {}
             }

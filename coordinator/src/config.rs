@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
+use undoubt_platform::server::DEFAULT_ROOM_BYTES;
 use undoubt_vocabulary::id::check_name;
 use undoubt_vocabulary::{InvalidId, ParticipantName};
 
@@ -19,6 +20,11 @@ pub struct Config {
     pub participants: Vec<ParticipantAddress>,
     /// Connections from applications and operators that may be open at a time; one too many is closed at once.
     pub max_connections: usize,
+    /// Requests of which a part is missing may take so much memory, on all connections together; more wait, and are turned
+    /// away after a while. One connection may have a quarter of it, and small ones do not count.
+    pub max_request_room_bytes: u32,
+    /// The same of answers that are not sent yet.
+    pub max_answer_room_bytes: u32,
     /// Transactions that are not ended; a submission beyond it is refused.
     pub max_open_transactions: usize,
     /// Unanswered requests that one SubmitMany stream may have; more are not read until some are answered.
@@ -80,6 +86,8 @@ impl Default for Config {
             data_dir: "undoubt-coordinator".into(),
             participants: Vec::new(),
             max_connections: 8_192,
+            max_request_room_bytes: DEFAULT_ROOM_BYTES,
+            max_answer_room_bytes: DEFAULT_ROOM_BYTES,
             max_open_transactions: 100_000,
             max_in_flight_per_stream: 4_096,
             default_timeout_ms: 10_000,
@@ -135,6 +143,8 @@ impl Config {
         }
         let positive = [
             ("max_connections", self.max_connections as u64),
+            ("max_request_room_bytes", self.max_request_room_bytes.into()),
+            ("max_answer_room_bytes", self.max_answer_room_bytes.into()),
             ("max_open_transactions", self.max_open_transactions as u64),
             ("max_in_flight_per_stream", self.max_in_flight_per_stream as u64),
             ("default_timeout_ms", self.default_timeout_ms),

@@ -19,7 +19,9 @@ use tokio::task::{JoinError, JoinSet};
 use tonic_health::ServingStatus;
 use undoubt_platform::dial::Dial;
 use undoubt_platform::identity::{establish, next_epoch, note_superseded};
-use undoubt_platform::server::{Incoming, Keeping, Offer, ReflectionError, ServerError, serve};
+use undoubt_platform::server::{
+    DEFAULT_ROOM_BYTES, Incoming, Keeping, Offer, ReflectionError, ServerError, serve, share_bytes,
+};
 use undoubt_platform::{Clock, CrashPoints, IdentityError, Kind, Random, Store, StoreError};
 use undoubt_proto::v1::coordinator_server::CoordinatorServer;
 use undoubt_proto::v1::operator_server::OperatorServer;
@@ -149,7 +151,11 @@ pub async fn run(
     let keeping = Keeping {
         max_connections: config.max_connections,
         alive: Duration::from_millis(config.keep_alive_ms),
-        window_bytes: None,
+        stream_window_bytes: STREAM_WINDOW_BYTES,
+        connection_window_bytes: CONNECTION_WINDOW_BYTES,
+        max_message_bytes: MAX_REQUEST_BYTES,
+        max_request_room_bytes: config.max_request_room_bytes,
+        max_answer_room_bytes: config.max_answer_room_bytes,
     };
     let mut server = serve(routes.routes(), incoming, keeping, clock, Box::pin(asked_to_stop));
     // Caught here, because a runtime that catches a panic may end its other tasks in the midst of what they do.
@@ -217,3 +223,10 @@ const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One request: a transaction of the largest size, or a batch of many small ones.
 const MAX_REQUEST_BYTES: usize = 16 << 20;
+
+const _: () = assert!(MAX_REQUEST_BYTES <= share_bytes(DEFAULT_ROOM_BYTES) as usize);
+
+/// What a client may send of one request, and of all on a connection, before it is asked for more. It counts for each of
+/// `max_connections`.
+const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 2 * STREAM_WINDOW_BYTES;

@@ -7,7 +7,7 @@ mod views;
 
 use crate::callback::Callbacks;
 use crate::config::Config;
-use crate::engine::{Command, EngineGone, Handle, Reply};
+use crate::engine::{Command, EngineGone, Handle, Replied, View};
 use crate::history::News;
 use crate::log::{Log, WeakLog};
 use std::pin::Pin;
@@ -18,8 +18,10 @@ use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 use undoubt_platform::Clock;
+use undoubt_platform::server::AnswerRoom;
 use undoubt_proto::v1;
 use undoubt_proto::v1::coordinator_server::Coordinator;
+use undoubt_vocabulary::TxId;
 
 pub(crate) use answers::{gone, outcome_of};
 pub(crate) use requests::parse_tx;
@@ -46,6 +48,20 @@ impl Service {
     fn log(&self) -> Result<Log, Status> {
         self.log.log().ok_or_else(|| gone(EngineGone::default()))
     }
+
+    /// The outcome that was replied, asked for again until there is room for it.
+    async fn told(
+        &self,
+        (mut replied, mut room): (Replied, AnswerRoom),
+        tx: TxId,
+    ) -> Result<(v1::Outcome, AnswerRoom), Status> {
+        while let Replied::Again(_) = replied {
+            room.grow().await.map_err(|no_room| answers::decided_but(&no_room))?;
+            let again = self.engine.ask_in(room, |reply| Command::Await { tx: tx.clone(), reply });
+            (replied, room) = again.await.map_err(gone)?;
+        }
+        Ok((outcome_of(replied)?, room))
+    }
 }
 
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -53,17 +69,20 @@ type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 #[tonic::async_trait]
 impl Coordinator for Service {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
+        let room = AnswerRoom::of(request.extensions());
         let (request, callback) = requests::parse(request.into_inner(), &self.config).map_err(Status::from)?;
+        let tx = request.tx.clone();
         let promise = match callback {
             Some(url) => Some(self.callbacks()?.promise(&request.tx, url).await.map_err(answers::not_promised)?),
             None => None,
         };
-        let replied = self.engine.ask(|reply| Command::Submit { request, reply }).await.map_err(gone)?;
-        let outcome = outcome_of(replied);
-        if let (Err(_), Some(promise)) = (&outcome, promise) {
+        let asked = self.engine.ask_in(room, |reply| Command::Submit { request, reply });
+        let replied = asked.await.map_err(gone)?;
+        if let Some(promise) = promise.filter(|_| replied.0.is_refusal()) {
             promise.withdraw().await.map_err(answers::internal)?;
         }
-        Ok(Response::new(v1::SubmitResponse { outcome: Some(outcome?) }))
+        let (outcome, room) = self.told(replied, tx).await?;
+        Ok(room.respond(v1::SubmitResponse { outcome: Some(outcome) }))
     }
 
     type SubmitManyStream = Replies<v1::SubmitResponseBatch>;
@@ -72,38 +91,64 @@ impl Coordinator for Service {
         &self,
         request: Request<Streaming<v1::SubmitBatch>>,
     ) -> Result<Response<Self::SubmitManyStream>, Status> {
-        let answers = many::serve(self.engine.clone(), self.config.clone(), request.into_inner());
+        let room = AnswerRoom::of(request.extensions());
+        let answers = many::serve(self.engine.clone(), self.config.clone(), request.into_inner(), room);
         Ok(Response::new(Box::pin(answers)))
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Transaction>, Status> {
+        let mut room = AnswerRoom::of(request.extensions());
         let tx = parse_tx(request.into_inner().tx)?;
-        let wanted = tx.clone();
-        let open = self.engine.inspect(move |view| views::find_open(view, &wanted)).await.map_err(gone)?;
-        let found = match open {
-            Some(open) => Some(open),
-            None => views::find_ended(&self.log()?, &tx).map_err(answers::internal)?,
-        };
-        found.map(Response::new).ok_or_else(|| answers::not_found("transaction"))
+        loop {
+            let (wanted, mut taken) = (tx.clone(), room);
+            let look = move |view: &View<'_>| {
+                let open = views::find_open(view, &wanted).map(|open| taken.fit(open));
+                (open, taken)
+            };
+            let (open, back) = self.engine.inspect(look).await.map_err(gone)?;
+            room = back;
+            let found = match open {
+                Some(open) => open,
+                None => {
+                    let ended = views::find_ended(&self.log()?, &tx).map_err(answers::internal)?;
+                    room.fit(ended.ok_or_else(|| answers::not_found("transaction"))?)
+                }
+            };
+            match found {
+                Some(transaction) => return Ok(room.respond(transaction)),
+                None => room.grow().await?,
+            }
+        }
     }
 
     async fn r#await(&self, request: Request<v1::AwaitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
+        let room = AnswerRoom::of(request.extensions());
         let v1::AwaitRequest { tx, timeout_ms } = request.into_inner();
         let tx = parse_tx(tx)?;
         let patience = Duration::from_millis(if timeout_ms == 0 { DEFAULT_AWAIT_MS } else { timeout_ms }.into());
-        let asked = self.engine.ask(|reply| Command::Await { tx, reply });
+        let asked = self.engine.ask_in(room, |reply| Command::Await { tx: tx.clone(), reply });
         let replied = tokio::time::timeout(patience, asked)
             .await
             .map_err(|_| Status::deadline_exceeded("the transaction is not decided yet; ask again"))?
             .map_err(gone)?;
-        Ok(Response::new(v1::SubmitResponse { outcome: Some(outcome_of(replied)?) }))
+        let (outcome, room) = self.told(replied, tx).await?;
+        Ok(room.respond(v1::SubmitResponse { outcome: Some(outcome) }))
     }
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
+        let mut room = AnswerRoom::of(request.extensions());
         let query = views::Query::parse(request.into_inner(), self.clock.now())?;
-        let wanted = query.clone();
-        let open = self.engine.inspect(move |view| views::list_open(view, &wanted)).await.map_err(gone)?;
-        views::list(&self.log()?, &query, open).await.map(Response::new).map_err(answers::internal)
+        loop {
+            // While it is put together it takes room as it will in the end.
+            room.expect(query.most_bytes()).await?;
+            let wanted = query.clone();
+            let open = self.engine.inspect(move |view| views::list_open(view, &wanted)).await.map_err(gone)?;
+            let list = views::list(&self.log()?, &query, open).await.map_err(answers::internal)?;
+            match room.fit(list) {
+                Some(list) => return Ok(room.respond(list)),
+                None => room.grow().await?,
+            }
+        }
     }
 
     type WatchStream = Replies<v1::WatchResponse>;
@@ -137,17 +182,13 @@ impl Coordinator for Service {
     }
 
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
+        let room = AnswerRoom::of(request.extensions());
         let tx = parse_tx(request.into_inner().tx)?;
-        let replied = self.engine.ask(|reply| Command::Cancel { tx, reply }).await.map_err(gone)?;
-        let outcome = outcome_of(replied)?;
+        let asked = self.engine.ask_in(room, |reply| Command::Cancel { tx: tx.clone(), reply });
+        let (outcome, room) = self.told(asked.await.map_err(gone)?, tx).await?;
         if outcome.state == i32::from(v1::State::Committed) {
             return Err(Status::failed_precondition("it is too late to cancel: the transaction has committed"));
         }
-        Ok(Response::new(v1::CancelResponse { outcome: Some(outcome) }))
+        Ok(room.respond(v1::CancelResponse { outcome: Some(outcome) }))
     }
-}
-
-/// Tells where the answer of one request of many goes.
-fn stream_reply(sequence: u64, to: &tokio::sync::mpsc::UnboundedSender<(u64, crate::engine::Replied)>) -> Reply {
-    Reply::Stream { sequence, to: to.clone() }
 }

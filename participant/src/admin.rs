@@ -9,11 +9,16 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use undoubt_participant_core::{Answer, BranchView, Rejection, StepView};
 use undoubt_platform::Clock;
+use undoubt_platform::server::AnswerRoom;
 use undoubt_proto::v1;
 use undoubt_proto::v1::participant_admin_server::ParticipantAdmin;
 use undoubt_vocabulary::{CoordinatorId, TxId};
 
 const DEFAULT_LIST_LIMIT: u32 = 1_000;
+const MAX_LIST_LIMIT: u32 = 10_000;
+
+/// About what a branch takes in a list.
+const BYTES_PER_BRANCH: usize = 512;
 
 /// Semantic locks in one answer: with keys of 1 KiB, about 1.2 MB.
 const MAX_MARKS_LISTED: usize = 1_000;
@@ -42,10 +47,12 @@ impl ParticipantAdmin for AdminService {
         &self,
         request: Request<v1::ListBranchesRequest>,
     ) -> Result<Response<v1::ListBranchesResponse>, Status> {
+        let mut room = AnswerRoom::of(request.extensions());
         let v1::ListBranchesRequest { in_doubt_only, limit } = request.into_inner();
-        let limit = if limit == 0 { DEFAULT_LIST_LIMIT } else { limit } as usize;
-        let listed = self.engine.inspect(move |view| list(view, in_doubt_only, limit)).await;
-        listed.map(Response::new).map_err(gone)
+        let limit = if limit == 0 { DEFAULT_LIST_LIMIT } else { limit.min(MAX_LIST_LIMIT) } as usize;
+        room.expect(limit * BYTES_PER_BRANCH).await?;
+        let listed = self.engine.inspect(move |view| list(view, in_doubt_only, limit)).await.map_err(gone)?;
+        Ok(room.respond(listed))
     }
 
     async fn resolve_branch(

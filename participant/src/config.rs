@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use undoubt_platform::server::DEFAULT_ROOM_BYTES;
 use undoubt_vocabulary::InvalidId;
 use undoubt_vocabulary::id::check_name;
 
@@ -16,6 +17,11 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Connections from coordinators and operators that may be open at a time; one too many is closed at once.
     pub max_connections: usize,
+    /// Batches and requests of which a part is missing may take so much memory, on all connections together; more wait, and are turned
+    /// away after a while. One connection may have a quarter of it, and small ones do not count.
+    pub max_request_room_bytes: u32,
+    /// The same of answers that are not sent yet.
+    pub max_answer_room_bytes: u32,
     /// Branches that are not finished and steps under way; a prepare or an action beyond it is refused.
     pub max_open_branches: usize,
     /// How often what is in doubt asks for its decision.
@@ -36,6 +42,8 @@ impl Default for Config {
             listen: "127.0.0.1:7401".into(),
             data_dir: "undoubt-participant".into(),
             max_connections: 512,
+            max_request_room_bytes: DEFAULT_ROOM_BYTES,
+            max_answer_room_bytes: DEFAULT_ROOM_BYTES,
             max_open_branches: 100_000,
             sweep_period_ms: 1_000,
             retry_first_pause_ms: 50,
@@ -61,6 +69,8 @@ impl Config {
         check_name("a participant's name", &self.name)?;
         let positive = [
             ("max_connections", self.max_connections as u64),
+            ("max_request_room_bytes", self.max_request_room_bytes.into()),
+            ("max_answer_room_bytes", self.max_answer_room_bytes.into()),
             ("max_open_branches", self.max_open_branches as u64),
             ("sweep_period_ms", self.sweep_period_ms),
             ("retry_first_pause_ms", self.retry_first_pause_ms),

@@ -81,8 +81,15 @@ pub async fn run<R: ResourceManager>(
         // Also when the sender is gone there is nothing left to serve.
         let _ = stopped.wait_for(|stop| *stop).await;
     };
-    let alive = Duration::from_millis(config.keep_alive_ms) / 2;
-    let keeping = Keeping { max_connections: config.max_connections, alive, window_bytes: Some(STREAM_WINDOW_BYTES) };
+    let keeping = Keeping {
+        max_connections: config.max_connections,
+        alive: Duration::from_millis(config.keep_alive_ms) / 2,
+        stream_window_bytes: STREAM_WINDOW_BYTES,
+        connection_window_bytes: CONNECTION_WINDOW_BYTES,
+        max_message_bytes: MAX_INCOMING_BATCH_BYTES,
+        max_request_room_bytes: config.max_request_room_bytes,
+        max_answer_room_bytes: config.max_answer_room_bytes,
+    };
     let mut server = serve(routes.routes(), incoming, keeping, clock, Box::pin(asked_to_stop));
     // Caught here, because a runtime that catches a panic may end its other tasks in the midst of what they do.
     let mut engine = tokio::spawn(AssertUnwindSafe(engine.run()).catch_unwind());
@@ -109,5 +116,6 @@ fn engine_result(ended: Result<thread::Result<Result<(), ResourceError>>, JoinEr
     }
 }
 
-/// Flow control of one session, each way.
-const STREAM_WINDOW_BYTES: u32 = 4 << 20;
+/// What a coordinator may send in a session before it is asked for more. It counts for each of `max_connections`.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES;

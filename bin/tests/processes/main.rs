@@ -17,6 +17,7 @@ mod folders;
 mod full_disk;
 mod heuristics;
 mod identity;
+mod memory;
 mod operators;
 mod outcomes;
 mod refusals;

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use undoubt_coordinator_core::{
     Answer, Client, Content, Coordinator, Input, Phase, Question, StepResolution, Submission,
 };
+use undoubt_platform::server::AnswerRoom;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
 use undoubt_vocabulary::{ParticipantName, StepName, ToCoordinator, TxId};
 
@@ -79,11 +80,15 @@ pub(crate) struct Request {
 /// Where an answer goes. Whoever waited may have gone: then it goes nowhere.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    Once(oneshot::Sender<Replied>),
-    /// Bounded by the number of requests that the stream's reader lets be under way.
+    Once {
+        room: AnswerRoom,
+        to: oneshot::Sender<(Replied, AnswerRoom)>,
+    },
+    /// Bounded by the number of requests that the stream's reader lets be under way, and by the room of their answers.
     Stream {
         sequence: u64,
-        to: mpsc::UnboundedSender<(u64, Replied)>,
+        room: AnswerRoom,
+        to: mpsc::UnboundedSender<(u64, Replied, AnswerRoom)>,
     },
 }
 
@@ -91,28 +96,53 @@ pub(crate) enum Reply {
 #[derive(Clone, Debug)]
 pub(crate) enum Replied {
     Core(Answer),
+    /// There is an answer to tell, but no room for it: wait for room, and ask for it again.
+    Again(TxId),
     NoRoom(String),
     UnknownParticipant(ParticipantName),
 }
 
+impl Replied {
+    /// Whether there is nothing to tell of the transaction, because it was not taken.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Replied::Core(Answer::Rejected(_)) | Replied::NoRoom(_) | Replied::UnknownParticipant(_) => true,
+            Replied::Core(Answer::Outcome { .. } | Answer::Pending | Answer::Stuck(_)) | Replied::Again(_) => false,
+        }
+    }
+}
+
 impl Reply {
-    pub(super) fn send(self, answer: Answer) {
-        self.give(Replied::Core(answer));
+    /// Answers what was asked about a transaction.
+    pub(super) fn send(mut self, tx: TxId, answer: Answer) {
+        let bytes = bytes_of(&answer);
+        let (Reply::Once { room, .. } | Reply::Stream { room, .. }) = &mut self;
+        let replied = if room.has_room(bytes) { Replied::Core(answer) } else { Replied::Again(tx) };
+        self.give(replied);
     }
 
     /// Nobody listens any more.
     fn is_abandoned(&self) -> bool {
         match self {
-            Reply::Once(sender) => sender.is_closed(),
+            Reply::Once { to, .. } => to.is_closed(),
             Reply::Stream { to, .. } => to.is_closed(),
         }
     }
 
     fn give(self, replied: Replied) {
         match self {
-            Reply::Once(sender) => drop(sender.send(replied)),
-            Reply::Stream { sequence, to } => drop(to.send((sequence, replied))),
+            Reply::Once { room, to } => drop(to.send((replied, room))),
+            Reply::Stream { sequence, room, to } => drop(to.send((sequence, replied, room))),
         }
+    }
+}
+
+/// About what an answer takes of memory beside its outcome.
+fn bytes_of(answer: &Answer) -> usize {
+    const BESIDE_A_RESULT: usize = 64;
+    match answer {
+        Answer::Outcome { results, .. } => results.iter().map(|(_, result)| result.len() + BESIDE_A_RESULT).sum(),
+        Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_) => 0,
     }
 }
 
@@ -157,9 +187,21 @@ impl Handle {
     }
 
     pub(crate) async fn ask(&self, command: impl FnOnce(Reply) -> Command) -> Result<Replied, EngineGone> {
-        let (sender, receiver) = oneshot::channel();
-        self.tell(command(Reply::Once(sender))).await?;
-        receiver.await.map_err(|_| self.gone())
+        Ok(self.ask_in(AnswerRoom::boundless(), command).await?.0)
+    }
+
+    /// Asks for an answer that takes room, if there is some at once. Once the engine has what was asked, the request
+    /// itself does not count any more.
+    pub(crate) async fn ask_in(
+        &self,
+        room: AnswerRoom,
+        command: impl FnOnce(Reply) -> Command,
+    ) -> Result<(Replied, AnswerRoom), EngineGone> {
+        let (to, replied) = oneshot::channel();
+        let request = room.another();
+        self.tell(command(Reply::Once { room, to })).await?;
+        request.request_is_taken();
+        replied.await.map_err(|_| self.gone())
     }
 
     pub(crate) async fn inspect<T: Send + 'static>(

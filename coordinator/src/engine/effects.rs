@@ -25,8 +25,8 @@ impl Engine {
             }
             Effect::Answer { client, answer, .. } => {
                 self.crash.reach("before-answer");
-                if let Some((_, reply)) = self.clients.remove(&client) {
-                    reply.send(answer);
+                if let Some((tx, reply)) = self.clients.remove(&client) {
+                    reply.send(tx, answer);
                 }
                 self.crash.reach("after-answer");
             }

@@ -22,6 +22,7 @@ pub(crate) fn outcome_of(replied: Replied) -> Result<v1::Outcome, Status> {
         Replied::Core(Answer::Pending) => Ok(undecided(None)),
         Replied::Core(Answer::Stuck(stuck)) => Ok(undecided(Some(stuck))),
         Replied::Core(Answer::Rejected(rejection)) => Err(status_of(&rejection)),
+        Replied::Again(_) => Err(decided_but(&Status::resource_exhausted("there is no room for the answer"))),
         Replied::NoRoom(why) => Err(exhausted(&format!("no new transactions are taken: {why}"))),
         Replied::UnknownParticipant(name) => Err(Status::not_found(format!(
             "participant {name} is not configured at this coordinator; see `undoubt participants` for those that are"
@@ -59,6 +60,14 @@ fn status_of(rejection: &Rejection) -> Status {
 
 fn exhausted(message: &str) -> Status {
     not_let_in(Status::resource_exhausted(message))
+}
+
+/// For what was done, and can be told later. RESOURCE_EXHAUSTED says that nothing was done.
+pub(super) fn decided_but(no_room: &Status) -> Status {
+    Status::unavailable(format!(
+        "the outcome is known, and asking again under the same id tells it: {}",
+        no_room.message()
+    ))
 }
 
 /// The hint also says that nothing was done with the request.

@@ -1,92 +1,201 @@
 //! Many submissions on one stream.
 //!
 //! Requests are read as long as fewer than `max_in_flight_per_stream` of this stream are unanswered; then reading waits,
-//! and HTTP/2 flow control holds the client back. Answers that are ready together go out together.
+//! and HTTP/2 flow control holds the client back. Answers that are ready together go out together. An answer for which
+//! the connection has no room is dropped, and asked for again once there is.
 
-use super::{answers, requests, stream_reply};
+use super::{answers, requests};
 use crate::config::Config;
-use crate::engine::{Command, Handle, Replied};
+use crate::engine::{Command, Handle, Replied, Reply};
+use futures::future::{BoxFuture, pending};
+use prost::Message as _;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::mpsc;
-use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Status, Streaming};
+use undoubt_platform::server::AnswerRoom;
 use undoubt_proto::v1;
+use undoubt_vocabulary::TxId;
 use v1::sequenced_response::Result as Sequenced;
 
-/// Answers in one batch.
+/// A batch is closed when it has this many answers or bytes.
 const MAX_ANSWERS_PER_BATCH: usize = 1_024;
+const MAX_BYTES_PER_BATCH: usize = 256 << 10;
 
 /// Batches of answers that wait for the client to read.
 const MAX_BATCHES_UNDER_WAY: usize = 2;
+
+/// An answer of the engine to one request of many, and the room that it has.
+pub(crate) type Sequence = (u64, Replied, AnswerRoom);
+
+/// Answers that go out together, and the room they have.
+struct Batch {
+    responses: Vec<v1::SequencedResponse>,
+    room: AnswerRoom,
+    bytes: usize,
+}
+
+impl Batch {
+    fn new(room: AnswerRoom) -> Batch {
+        Batch { responses: Vec::new(), room, bytes: 0 }
+    }
+}
+
+type Batches = mpsc::Sender<Result<Batch, Status>>;
 
 pub(super) fn serve(
     engine: Handle,
     config: Arc<Config>,
     incoming: Streaming<v1::SubmitBatch>,
+    room: AnswerRoom,
 ) -> impl Stream<Item = Result<v1::SubmitResponseBatch, Status>> + Send {
     let (out, batches) = mpsc::channel(MAX_BATCHES_UNDER_WAY);
     tokio::spawn(async move {
-        if let Err(status) = pump(engine, &config, incoming, &out).await {
+        let (answered, answers) = mpsc::unbounded_channel();
+        let batch = Batch::new(room.another());
+        let pump = Pump { engine, room, answered, in_flight: 0, batch, again: VecDeque::new(), out: out.clone() };
+        if let Err(status) = pump.run(&config, incoming, answers).await {
             // The client may have gone; then nobody wants to know.
             let _ = out.send(Err(status)).await;
         }
     });
-    ReceiverStream::new(batches)
+    ReceiverStream::new(batches).map(|batch| {
+        let Batch { responses, room, .. } = batch?;
+        room.hand_over();
+        Ok(v1::SubmitResponseBatch { responses })
+    })
 }
 
-async fn pump(
+struct Pump {
     engine: Handle,
-    config: &Config,
-    mut incoming: Streaming<v1::SubmitBatch>,
-    out: &mpsc::Sender<Result<v1::SubmitResponseBatch, Status>>,
-) -> Result<(), Status> {
-    let (answered, mut answers) = mpsc::unbounded_channel::<(u64, Replied)>();
-    let mut in_flight = 0_usize;
-    let mut reading = true;
-    let mut ready = Vec::new();
-    while reading || in_flight > 0 {
-        tokio::select! {
-            batch = incoming.message(), if reading && in_flight < config.max_in_flight_per_stream => {
-                let Some(batch) = batch? else {
-                    reading = false;
-                    continue;
-                };
-                let mut refused = Vec::new();
-                for v1::SequencedRequest { sequence, request } in batch.requests {
-                    match requests::parse(request.unwrap_or_default(), config) {
-                        Ok((_, Some(_))) => {
-                            refused.push(error(sequence, &requests::BadRequest::CallbackInStream.into()));
+    room: AnswerRoom,
+    answered: mpsc::UnboundedSender<Sequence>,
+    in_flight: usize,
+    /// Those that are about to go out.
+    batch: Batch,
+    /// Those for which there was no room.
+    again: VecDeque<(u64, TxId, AnswerRoom)>,
+    out: Batches,
+}
+
+/// The client has gone.
+struct Gone;
+
+impl Pump {
+    async fn run(
+        mut self,
+        config: &Config,
+        mut incoming: Streaming<v1::SubmitBatch>,
+        mut answers: mpsc::UnboundedReceiver<Sequence>,
+    ) -> Result<(), Status> {
+        let mut reading = true;
+        let mut ready = Vec::new();
+        let mut growing: BoxFuture<'static, (u64, TxId, Result<AnswerRoom, Status>)> = Box::pin(pending());
+        let mut is_growing = false;
+        while reading || self.in_flight > 0 {
+            if !is_growing && let Some((sequence, tx, mut room)) = self.again.pop_front() {
+                growing = Box::pin(async move {
+                    let grown = room.grow().await;
+                    (sequence, tx, grown.map(|()| room))
+                });
+                is_growing = true;
+            }
+            let done = tokio::select! {
+                batch = incoming.message(), if reading && self.in_flight < config.max_in_flight_per_stream => {
+                    match batch? {
+                        Some(batch) => self.take(batch, config).await?,
+                        None => {
+                            reading = false;
+                            Ok(())
                         }
-                        Ok((request, None)) => {
-                            let reply = stream_reply(sequence, &answered);
-                            engine.tell(Command::Submit { request, reply }).await.map_err(answers::gone)?;
-                            in_flight += 1;
-                        }
-                        Err(bad) => refused.push(error(sequence, &bad.into())),
                     }
                 }
-                if !refused.is_empty() && out.send(Ok(v1::SubmitResponseBatch { responses: refused })).await.is_err() {
-                    return Ok(());
+                _ = answers.recv_many(&mut ready, MAX_ANSWERS_PER_BATCH) => self.answer(&mut ready).await,
+                (sequence, tx, grown) = &mut growing, if is_growing => {
+                    is_growing = false;
+                    match grown {
+                        Ok(room) => {
+                            let reply = self.reply(sequence, room);
+                            self.engine.tell(Command::Await { tx, reply }).await.map_err(answers::gone)?;
+                            Ok(())
+                        }
+                        Err(status) => {
+                            self.in_flight -= 1;
+                            self.put(error(sequence, &answers::decided_but(&status)), self.room.another()).await
+                        }
+                    }
                 }
+                () = self.out.closed() => Err(Gone),
+            };
+            if let Err(Gone) = done {
+                return Ok(());
             }
-            count = answers.recv_many(&mut ready, MAX_ANSWERS_PER_BATCH) => {
-                in_flight -= count;
-                let responses = ready.drain(..).map(|(sequence, replied)| response(sequence, replied)).collect();
-                if out.send(Ok(v1::SubmitResponseBatch { responses })).await.is_err() {
-                    return Ok(());
-                }
+            if self.send().await.is_err() {
+                return Ok(());
             }
-            () = out.closed() => return Ok(()),
         }
+        Ok(())
     }
-    Ok(())
-}
 
-fn response(sequence: u64, replied: Replied) -> v1::SequencedResponse {
-    match answers::outcome_of(replied) {
-        Ok(outcome) => v1::SequencedResponse { sequence, result: Some(Sequenced::Outcome(outcome)) },
-        Err(status) => error(sequence, &status),
+    fn reply(&self, sequence: u64, room: AnswerRoom) -> Reply {
+        Reply::Stream { sequence, room, to: self.answered.clone() }
+    }
+
+    async fn take(&mut self, batch: v1::SubmitBatch, config: &Config) -> Result<Result<(), Gone>, Status> {
+        for v1::SequencedRequest { sequence, request } in batch.requests {
+            let refused = match requests::parse(request.unwrap_or_default(), config) {
+                Ok((_, Some(_))) => error(sequence, &requests::BadRequest::CallbackInStream.into()),
+                Ok((request, None)) => {
+                    let reply = self.reply(sequence, self.room.another());
+                    self.engine.tell(Command::Submit { request, reply }).await.map_err(answers::gone)?;
+                    self.in_flight += 1;
+                    continue;
+                }
+                Err(bad) => error(sequence, &bad.into()),
+            };
+            if let Err(gone) = self.put(refused, self.room.another()).await {
+                return Ok(Err(gone));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    async fn answer(&mut self, ready: &mut Vec<Sequence>) -> Result<(), Gone> {
+        for (sequence, replied, room) in ready.drain(..) {
+            let response = match replied {
+                Replied::Again(tx) => {
+                    self.again.push_back((sequence, tx, room));
+                    continue;
+                }
+                replied @ (Replied::Core(_) | Replied::NoRoom(_) | Replied::UnknownParticipant(_)) => {
+                    match answers::outcome_of(replied) {
+                        Ok(outcome) => v1::SequencedResponse { sequence, result: Some(Sequenced::Outcome(outcome)) },
+                        Err(status) => error(sequence, &status),
+                    }
+                }
+            };
+            self.in_flight -= 1;
+            self.put(response, room).await?;
+        }
+        Ok(())
+    }
+
+    async fn put(&mut self, response: v1::SequencedResponse, room: AnswerRoom) -> Result<(), Gone> {
+        self.batch.bytes += response.encoded_len();
+        self.batch.responses.push(response);
+        self.batch.room.absorb(room);
+        let is_full = self.batch.responses.len() == MAX_ANSWERS_PER_BATCH || self.batch.bytes >= MAX_BYTES_PER_BATCH;
+        if is_full { self.send().await } else { Ok(()) }
+    }
+
+    async fn send(&mut self) -> Result<(), Gone> {
+        if self.batch.responses.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::replace(&mut self.batch, Batch::new(self.room.another()));
+        self.out.send(Ok(batch)).await.map_err(|_| Gone)
     }
 }
 

@@ -14,6 +14,9 @@ use undoubt_vocabulary::{BranchOutcome, Timestamp, TxId};
 const DEFAULT_LIST_LIMIT: u32 = 100;
 const MAX_LIST_LIMIT: u32 = 10_000;
 
+/// About what a transaction takes in a list.
+const BYTES_PER_ROW: usize = 512;
+
 /// Ended transactions read at a time while looking for those that fit.
 const SCAN_PAGE_RECORDS: usize = 256;
 
@@ -41,6 +44,11 @@ impl Query {
             begun_before: (older_than_ms > 0).then(|| Timestamp(now.0.saturating_sub(age.as_micros() as u64))),
             limit: if limit == 0 { DEFAULT_LIST_LIMIT } else { limit.min(MAX_LIST_LIMIT) } as usize,
         })
+    }
+
+    /// About what the answer takes at most.
+    pub(super) fn most_bytes(&self) -> usize {
+        self.limit * BYTES_PER_ROW
     }
 
     fn fits(&self, transaction: &v1::Transaction) -> bool {

@@ -4,18 +4,15 @@
 
 use crate::clock::Clock;
 use http::header::{DATE, HeaderValue};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// What a server does with every response before it goes out.
-pub(crate) fn dated<B>(clock: Arc<dyn Clock>) -> impl Fn(http::Response<B>) -> http::Response<B> + Clone {
-    move |mut response| {
-        let now: SystemTime = UNIX_EPOCH + Duration::from_micros(clock.now().0);
-        if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now)) {
-            response.headers_mut().insert(DATE, date);
-        }
-        response
+/// The response with the time of a clock.
+pub(crate) fn dated<B>(mut response: http::Response<B>, clock: &dyn Clock) -> http::Response<B> {
+    let now: SystemTime = UNIX_EPOCH + Duration::from_micros(clock.now().0);
+    if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now)) {
+        response.headers_mut().insert(DATE, date);
     }
+    response
 }
 
 #[cfg(test)]
@@ -33,7 +30,7 @@ mod tests {
 
     #[test]
     fn responses_tell_the_time_of_the_given_clock() {
-        let response = dated(Arc::new(Stopped))(http::Response::new(()));
+        let response = dated(http::Response::new(()), &Stopped);
         assert_eq!(response.headers()[DATE], "Sun, 06 Nov 1994 08:49:37 GMT");
     }
 }

@@ -4,21 +4,31 @@
 //! over whatever transport.
 
 mod accept;
+mod answers;
 mod connection;
+mod exchange;
+mod frame;
+mod limits;
+mod requests;
+mod room;
 #[cfg(test)]
 mod tests;
 
 use crate::clock::Clock;
-use crate::date::dated;
+use exchange::Rooms;
+use frame::FrameLayer;
 use futures::future::BoxFuture;
+use limits::{MAX_HEADER_LIST_BYTES, MAX_STREAMS_PER_CONNECTION};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::server::HealthReporter;
-use tower::util::MapResponseLayer;
 
 pub use accept::{Incoming, boxed};
 pub use connection::{Connection, Duplex};
+pub use exchange::AnswerRoom;
+pub use limits::{DEFAULT_ROOM_BYTES, share_bytes};
 pub use tonic::transport::Error as ServerError;
 
 /// What a server offers, with health and reflection beside it.
@@ -62,8 +72,15 @@ pub struct Keeping {
     pub max_connections: usize,
     /// A peer that is silent this long is asked for a sign of life, and given up after as long again.
     pub alive: Duration,
-    /// Flow control of one stream and of one connection, where the default is too small.
-    pub window_bytes: Option<u32>,
+    /// What a client may send of one request, and of all on a connection, before it is asked for more.
+    pub stream_window_bytes: u32,
+    pub connection_window_bytes: u32,
+    /// The largest message of a request.
+    pub max_message_bytes: usize,
+    /// What all connections together may hold of messages that are not whole, beside what each has for itself.
+    pub max_request_room_bytes: u32,
+    /// The same of answers that are not sent.
+    pub max_answer_room_bytes: u32,
 }
 
 /// A client that has not greeted within this time of connecting is given up: before that there are no pings.
@@ -77,13 +94,17 @@ pub fn serve(
     clock: Arc<dyn Clock>,
     stop: BoxFuture<'static, ()>,
 ) -> BoxFuture<'static, Result<(), ServerError>> {
-    let incoming = accept::orderly(incoming, keeping.max_connections, GREETING_TIMEOUT);
+    let rooms = Rooms::new(keeping.max_request_room_bytes, keeping.max_answer_room_bytes);
+    let incoming = accept::orderly(incoming, keeping.max_connections, GREETING_TIMEOUT, rooms);
+    let under_way = Arc::new(AtomicUsize::new(0));
     let server = tonic::transport::Server::builder()
-        .layer(MapResponseLayer::new(dated(clock)))
+        .layer(FrameLayer { clock, max_message_bytes: keeping.max_message_bytes, under_way })
         .http2_keepalive_interval(Some(keeping.alive))
         .http2_keepalive_timeout(Some(keeping.alive))
-        .initial_stream_window_size(keeping.window_bytes)
-        .initial_connection_window_size(keeping.window_bytes)
+        .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        .initial_stream_window_size(keeping.stream_window_bytes)
+        .initial_connection_window_size(keeping.connection_window_bytes)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, stop);
     Box::pin(server)

@@ -1,6 +1,7 @@
 //! Which connections are let in: so many at a time, and none by force when the system has no room for more.
 
 use super::connection::Connection;
+use super::exchange::Rooms;
 use futures::stream::{BoxStream, Stream, StreamExt as _};
 use std::future::pending;
 use std::io;
@@ -34,12 +35,14 @@ pub(super) fn orderly(
     incoming: Incoming,
     max_connections: usize,
     greeting_timeout: Duration,
+    rooms: Rooms,
 ) -> impl Stream<Item = io::Result<Connection>> + Send {
     let door = Door {
         incoming,
         places: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
         max_connections,
         greeting_timeout,
+        rooms,
         pause: FIRST_PAUSE,
         failing: Trouble::default(),
         crowded: Trouble::default(),
@@ -52,6 +55,7 @@ struct Door {
     places: Arc<Semaphore>,
     max_connections: usize,
     greeting_timeout: Duration,
+    rooms: Rooms,
     pause: Duration,
     failing: Trouble,
     crowded: Trouble,
@@ -77,7 +81,7 @@ impl Door {
                 Ok(connection) => {
                     self.pause = FIRST_PAUSE;
                     match self.places.clone().try_acquire_owned() {
-                        Ok(place) => return Some(connection.kept(place, self.greeting_timeout)),
+                        Ok(place) => return Some(connection.kept(place, self.greeting_timeout, self.rooms.parts())),
                         Err(_none_free) => self.turn_away(connection),
                     }
                 }
@@ -154,6 +158,11 @@ mod tests {
         boxed(futures::stream::repeat_with(accepts))
     }
 
+    /// One at a time.
+    fn let_in(incoming: Incoming) -> impl Stream<Item = io::Result<Connection>> + Send {
+        orderly(incoming, 1, FOREVER, Rooms::new(1, 1))
+    }
+
     fn full() -> io::Error {
         io::Error::from_raw_os_error(24)
     }
@@ -168,8 +177,8 @@ mod tests {
             if *attempts < 50 { Err(full()) } else { Ok(duplex(1).0) }
         });
         let began = Instant::now();
-        let mut let_in = Box::pin(orderly(incoming, 1, FOREVER));
-        assert!(let_in.next().await.unwrap().is_ok(), "it goes on once there is room");
+        let mut accepted = Box::pin(let_in(incoming));
+        assert!(accepted.next().await.unwrap().is_ok(), "it goes on once there is room");
         assert_eq!(*attempts.lock().unwrap(), 50);
         assert!(began.elapsed() > 40 * MAX_PAUSE, "{:?}", began.elapsed());
     }
@@ -182,7 +191,7 @@ mod tests {
             false => Ok(duplex(1).0),
         });
         let began = Instant::now();
-        Box::pin(orderly(incoming, 1, FOREVER)).next().await.unwrap().unwrap();
+        Box::pin(let_in(incoming)).next().await.unwrap().unwrap();
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 
@@ -190,19 +199,19 @@ mod tests {
     async fn one_too_many_is_closed_at_once_and_a_place_that_is_left_is_taken() {
         let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
         let receiver = futures::stream::unfold(receiver, |mut all| async { Some((all.recv().await?, all)) });
-        let mut let_in = Box::pin(orderly(boxed(receiver.map(Ok)), 1, FOREVER));
+        let mut accepted = Box::pin(let_in(boxed(receiver.map(Ok))));
         let (first, _client) = duplex(1);
         sender.send(first).unwrap();
-        let kept = let_in.next().await.unwrap().unwrap();
+        let kept = accepted.next().await.unwrap().unwrap();
         let (second, mut turned_away) = duplex(1);
         sender.send(second).unwrap();
         tokio::select! {
-            _ = let_in.next() => panic!("it was let in"),
+            _ = accepted.next() => panic!("it was let in"),
             closed = async { while turned_away.write_all(b"x").await.is_ok() {} } => closed,
         }
         drop(kept);
         let (third, _client) = duplex(1);
         sender.send(third).unwrap();
-        let_in.next().await.unwrap().unwrap();
+        accepted.next().await.unwrap().unwrap();
     }
 }

@@ -1,5 +1,7 @@
-//! One connection: bytes both ways, and a watch over peers that say or take nothing.
+//! One connection: bytes both ways, and a watch over clients that say nothing or read nothing.
 
+use super::exchange::Parts;
+use super::room::Flow;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
@@ -7,11 +9,15 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use tonic::transport::server::Connected;
 
 /// What a client of HTTP/2 says first.
 const PREFACE_BYTES: usize = 24;
+
+/// A client that takes room from others has to read its answers: within this time all of them, or so many bytes.
+pub(super) const READING_TIMEOUT: Duration = Duration::from_secs(30);
+const LEAST_READ_BYTES: u64 = 512 << 10;
 
 /// Bytes both ways.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -21,28 +27,78 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 /// One connection.
 pub struct Connection {
     duplex: Box<dyn Duplex>,
-    watch: Option<Greeting>,
+    kept: Option<Kept>,
+}
+
+/// What a server keeps of a connection.
+struct Kept {
+    parts: Parts,
+    watch: Watch,
+    alarm: Pin<Box<Sleep>>,
     /// Its place among those that may be open.
-    _place: Option<OwnedSemaphorePermit>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What the client has to do before the alarm.
+enum Watch {
+    /// To greet. Once it has, pings tell whether it is alive; before, HTTP/2 has none.
+    Greeting { missing_bytes: usize },
+    /// To read, if it takes room from others.
+    Reading(Flow),
 }
 
 impl Connection {
-    /// A connection that nobody watches yet.
+    /// A connection that nobody watches.
     pub fn over(duplex: impl Duplex + 'static) -> Connection {
-        Connection { duplex: Box::new(duplex), watch: None, _place: None }
+        Connection { duplex: Box::new(duplex), kept: None }
     }
 
-    /// The same, as a server keeps it: it counts as `place`, and ends if the client has not greeted within `patience`.
-    pub(super) fn kept(self, place: OwnedSemaphorePermit, patience: Duration) -> Connection {
-        let greeting = Greeting { missing_bytes: PREFACE_BYTES, late: Box::pin(sleep(patience)) };
-        Connection { watch: Some(greeting), _place: Some(place), ..self }
+    /// The same, as a server keeps it. It ends if the client has not greeted within `patience`.
+    pub(super) fn kept(self, place: OwnedSemaphorePermit, patience: Duration, parts: Parts) -> Connection {
+        let watch = Watch::Greeting { missing_bytes: PREFACE_BYTES };
+        Connection { kept: Some(Kept { parts, watch, alarm: Box::pin(sleep(patience)), _place: place }), ..self }
     }
 }
 
-/// The wait for the preface. Once that is there, pings tell who is alive; before it, HTTP/2 has none.
-struct Greeting {
-    missing_bytes: usize,
-    late: Pin<Box<Sleep>>,
+impl Kept {
+    fn read(&mut self, bytes: usize) {
+        let Watch::Greeting { missing_bytes } = &mut self.watch else { return };
+        *missing_bytes = missing_bytes.saturating_sub(bytes);
+        if *missing_bytes == 0 {
+            self.look_after_reading();
+        }
+    }
+
+    fn look_after_reading(&mut self) {
+        self.watch = Watch::Reading(self.parts.answers.flow());
+        self.alarm.as_mut().reset(Instant::now() + READING_TIMEOUT);
+    }
+
+    /// Returns why the connection has to end, if it has to.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Option<io::Error> {
+        while self.alarm.as_mut().poll(cx).is_ready() {
+            match self.watch {
+                Watch::Greeting { .. } => return Some(timed_out("the client did not greet in time")),
+                Watch::Reading(before) if does_not_read(before, self.parts.answers.flow()) => {
+                    tracing::warn!(
+                        "a client does not read its answers, and takes room from others: its connection is closed"
+                    );
+                    return Some(timed_out("the client did not read its answers in time"));
+                }
+                Watch::Reading(_) => self.look_after_reading(),
+            }
+        }
+        None
+    }
+}
+
+fn does_not_read(before: Flow, now: Flow) -> bool {
+    let takes_room = before.common > 0 && now.common > 0;
+    takes_room && now.moved - before.moved < before.waiting.min(LEAST_READ_BYTES)
+}
+
+fn timed_out(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, why)
 }
 
 impl fmt::Debug for Connection {
@@ -52,21 +108,22 @@ impl fmt::Debug for Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = ();
+    type ConnectInfo = Option<Parts>;
 
-    fn connect_info(&self) {}
+    fn connect_info(&self) -> Option<Parts> {
+        self.kept.as_ref().map(|kept| kept.parts.clone())
+    }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = Pin::new(&mut *self.duplex).poll_read(cx, buf);
-        let Some(greeting) = &mut self.watch else { return read };
-        greeting.missing_bytes = greeting.missing_bytes.saturating_sub(buf.filled().len() - before);
-        if greeting.missing_bytes == 0 {
-            self.watch = None;
-        } else if greeting.late.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client did not greet in time")));
+        if let Some(kept) = &mut self.kept {
+            kept.read(buf.filled().len() - before);
+            if let Some(why) = kept.poll_end(cx) {
+                return Poll::Ready(Err(why));
+            }
         }
         read
     }

@@ -1,0 +1,116 @@
+//! Clients that make a server hold memory: answers that nobody reads, requests that never end.
+
+use crate::support::api::{branch, commit, request, transfer};
+use crate::support::{banks, start, until};
+use bytes::Bytes;
+use h2::SendStream;
+use h2::client::{ResponseFuture, SendRequest};
+use prost::Message as _;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use undoubt::cluster::{Cluster, Who};
+use undoubt_client::kv::KvWork;
+use undoubt_proto::v1;
+
+const MIB: u64 = 1 << 20;
+
+/// A line of what the system knows of a process, in bytes.
+fn memory(cluster: &Cluster, who: Who, line: &str) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{}/status", cluster.pid(who).unwrap())).unwrap();
+    let found = text.lines().find_map(|each| each.strip_prefix(line)).unwrap();
+    found.trim_start_matches(':').trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
+}
+
+/// A client of HTTP/2 that does nothing by itself.
+async fn client(cluster: &Cluster, who: Who) -> SendRequest<Bytes> {
+    let url = cluster.url(who).unwrap();
+    let stream = TcpStream::connect(url.trim_start_matches("http://")).await.unwrap();
+    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(async move { drop(connection.await) });
+    requests
+}
+
+fn begin(requests: &mut SendRequest<Bytes>, path: &str) -> (ResponseFuture, SendStream<Bytes>) {
+    let request = http::Request::post(format!("http://server{path}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(())
+        .unwrap();
+    requests.send_request(request, false).unwrap()
+}
+
+fn framed(length: usize, message: &[u8]) -> Bytes {
+    [&[0][..], &u32::try_from(length).unwrap().to_be_bytes(), message].concat().into()
+}
+
+/// As many requests as the server lets one connection have.
+const MOST_REQUESTS: usize = 256;
+
+#[tokio::test]
+async fn answers_that_nobody_reads_stay_within_the_room_for_them() {
+    let cluster = start(banks()).await;
+    let large = |key: usize| (format!("k{key}"), vec![b'x'; 60_000]);
+    let (mut puts, mut gets) = (KvWork::new(), KvWork::new());
+    for key in 0..8 {
+        let (key, value) = large(key);
+        puts = puts.put(key.clone(), value);
+        gets = gets.get(key);
+    }
+    commit(&cluster, request("puts", [branch("bank-a", puts), branch("bank-b", KvWork::new().put("k", "v"))])).await;
+    commit(&cluster, request("gets", [branch("bank-a", gets), branch("bank-b", KvWork::new().get("k"))])).await;
+    let before = memory(&cluster, Who::Coordinator, "VmRSS");
+    let wanted = v1::GetRequest { tx: "gets".into() }.encode_to_vec();
+    let mut unread = Vec::new();
+    for _ in 0..8 {
+        let mut requests = client(&cluster, Who::Coordinator).await;
+        for _ in 0..MOST_REQUESTS {
+            // The first ones may come before the server's settings.
+            let Ok(ready) = timeout(Duration::from_secs(5), requests.clone().ready()).await else { break };
+            requests = ready.unwrap();
+            let (response, mut stream) = begin(&mut requests, "/undoubt.v1.Coordinator/Get");
+            stream.send_data(framed(wanted.len(), &wanted), true).unwrap();
+            unread.push((response, stream));
+        }
+    }
+    assert!(unread.len() > 1_000, "{}", unread.len());
+    for n in 0..20 {
+        commit(&cluster, transfer(&format!("beside-{n}"), 1)).await;
+    }
+    let most = memory(&cluster, Who::Coordinator, "VmHWM");
+    // A gigabyte, were all of them held.
+    assert!(most - before < 400 * MIB, "from {before} to {most}");
+    drop(unread);
+    commit(&cluster, transfer("after", 1)).await;
+}
+
+#[tokio::test]
+async fn requests_that_never_end_stay_within_the_room_for_them() {
+    const LENGTH: usize = 15_900_000;
+    let cluster = start(banks()).await;
+    for (who, path) in
+        [(Who::Coordinator, "/undoubt.v1.Coordinator/Submit"), (Who::Participant(0), "/undoubt.v1.Participant/Session")]
+    {
+        let before = memory(&cluster, who, "VmRSS");
+        let mut unfinished = Vec::new();
+        for _ in 0..20 {
+            let mut requests = client(&cluster, who).await;
+            for _ in 0..4 {
+                requests = requests.ready().await.unwrap();
+                let (response, mut stream) = begin(&mut requests, path);
+                stream.send_data(framed(LENGTH, &vec![0; LENGTH - 1]), false).unwrap();
+                unfinished.push((response, stream));
+            }
+        }
+        until("small ones have gone on", async || {
+            for n in 0..20 {
+                commit(&cluster, transfer(&format!("beside-{path}-{n}"), 1)).await;
+            }
+            Some(())
+        })
+        .await;
+        let most = memory(&cluster, who, "VmHWM");
+        // More than a gigabyte, were all of them held.
+        assert!(most - before < 400 * MIB, "from {before} to {most}");
+    }
+}
