@@ -35,7 +35,7 @@ async fn a_server_without_files_to_open_says_so_once_and_accepts_again_when_it_m
         let before = getrlimit(Resource::Nofile);
         // Every number below is taken, so that no further file can be opened.
         let next_free = (0..).find(|number_of_file| !open_files(number).contains(number_of_file));
-        prlimit(pid, Resource::Nofile, Rlimit { current: next_free, ..before.clone() }).unwrap();
+        prlimit(pid, Resource::Nofile, Rlimit { current: next_free, ..before }).unwrap();
         let waiting = connect(&cluster, who).await;
         until("it says that it accepts none", async || {
             (told(&cluster, who, "no connection can be accepted") > 0).then_some(())
