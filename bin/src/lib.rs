@@ -1,5 +1,7 @@
 //! What the binaries share: settings, the start and end of a server process, and groups of processes for demo and tests.
 
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
+
 pub mod bench;
 pub mod cluster;
 pub mod demo;

@@ -2,10 +2,12 @@
 
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::fmt;
 use std::future::Future;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -13,13 +15,42 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::TcpListenerStream;
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::FormatFields;
+use tracing_subscriber::fmt::format::{self, Writer};
 use undoubt_platform::CrashPoints;
 use undoubt_platform::server::{Incoming, boxed};
+use undoubt_platform::terminal::complain;
+use undoubt_vocabulary::printable::clean;
 
 /// Whether a person reads the standard error, on something that has colours, and wants them (<https://no-color.org>).
 pub fn has_colours() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty())
+}
+
+/// How fields are written in a log for people: what others wrote must not steer the terminal, nor look like another line.
+pub fn log_fields() -> impl for<'writer> FormatFields<'writer> {
+    let field = |writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug| {
+        let value = format!("{value:?}").replace('\n', "\\n");
+        match field.name() {
+            "message" => write!(writer, "{}", clean(&value)),
+            name => write!(writer, "{name}={}", clean(&value)),
+        }
+    };
+    format::debug_fn(field).delimited(" ")
+}
+
+/// The end of a program that did what it was to do, or tells why not: all causes in one line, never a stack.
+pub fn ended(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// How a server writes its log.
@@ -78,10 +109,14 @@ impl ServerArgs {
 
     pub fn start_tracing(&self) -> anyhow::Result<()> {
         let filter = EnvFilter::try_new(&self.log).with_context(|| format!("--log {:?} is not a filter", self.log))?;
-        let builder =
-            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(has_colours());
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_ansi(has_colours())
+            // It would be told on standard error, which is what cannot be written, with a panic.
+            .log_internal_errors(false);
         match self.log_format {
-            LogFormat::Human => builder.init(),
+            LogFormat::Human => builder.fmt_fields(log_fields()).init(),
             LogFormat::Json => builder.json().init(),
         }
         Ok(())
@@ -228,4 +263,42 @@ pub async fn run_with_room<F: Future<Output = anyhow::Result<Ran>>>(
 fn free_bytes(folder: &Path) -> anyhow::Result<u64> {
     let found = rustix::fs::statvfs(folder).with_context(|| format!("cannot ask {} for room", folder.display()))?;
     Ok(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_others_wrote_neither_steers_the_terminal_nor_looks_like_another_line_of_the_log() {
+        let written = Written::default();
+        let writer = written.clone();
+        let log =
+            tracing_subscriber::fmt().with_ansi(false).fmt_fields(log_fields()).with_writer(move || writer.clone());
+        tracing::subscriber::with_default(log.finish(), || {
+            tracing::info!(error = %"no\nINFO all is well\u{9b}2J", count = 3, name = "a b", "said {}", "\u{1b}[2J");
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.matches('\n').count(), 1, "{text:?}");
+        assert!(!text.trim_end().contains(char::is_control), "{text:?}");
+        for part in ["error=no\\nINFO all is well", "count=3", "name=\"a b\"", "said \\u{1b}[2J"] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
 }

@@ -114,6 +114,7 @@ fn describe(
         max_open: config.max_open_transactions as u64,
         participants: config.participants.iter().filter_map(|configured| participant(view, configured)).collect(),
         refusing_work_because: view.refusing.unwrap_or_default().to_owned(),
+        default_timeout_ms: config.default_timeout_ms,
     })
 }
 

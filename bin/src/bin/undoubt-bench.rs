@@ -1,8 +1,11 @@
 //! `undoubt-bench`: measures what transactions cost, with real processes and real forced writes.
 
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
+
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::fmt::Display;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +14,7 @@ use tokio::net::TcpListener;
 use undoubt::bench::page::{goal_text, html, number};
 use undoubt::bench::{Effort, Found, Part, Told, bench, echo, reading};
 use undoubt::cluster::Programs;
+use undoubt_platform::terminal::{complain, say};
 
 /// Measures what transactions cost, beside the floors under them, in one run.
 ///
@@ -51,7 +55,7 @@ async fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            complain(format_args!("error: {error:#}"));
             ExitCode::from(2)
         }
     }
@@ -61,13 +65,13 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     if arguments.echo {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        println!("{}", listener.local_addr()?);
+        say(listener.local_addr()?)?;
         echo::serve(listener).await?;
         return Ok(true);
     }
     if let Some(reading) = &arguments.read {
         let read = reading::read(&serde_json::from_str(reading)?).await?;
-        println!("{}", serde_json::to_string(&read)?);
+        say(serde_json::to_string(&read)?)?;
         return Ok(true);
     }
     allow_many_connections()?;
@@ -82,11 +86,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     fs::write(out.join("report.html"), html(&found)?)?;
     let missed = found.findings.iter().filter(|finding| finding.met == Some(false)).count();
     let Found { skipped, .. } = &found;
-    println!(
+    print(format_args!(
         "\n{missed} goals missed, {} parts skipped; the report is {}",
         skipped.len(),
         out.join("report.html").display()
-    );
+    ));
     Ok(missed == 0)
 }
 
@@ -99,11 +103,17 @@ fn allow_many_connections() -> anyhow::Result<()> {
 fn tell(told: &Told<'_>) {
     let finding = match told {
         Told::Found(finding) => finding,
-        Told::Skipped { what, why } => return println!("SKIPPED {what}: {why}"),
+        Told::Skipped { what, why } => return print(format_args!("SKIPPED {what}: {why}")),
     };
     let spread = finding.spread.map(|(low, high)| format!("{}..{}", number(low), number(high))).unwrap_or_default();
     let verdict = if finding.met == Some(true) { "met" } else { "MISSED" };
     let goal = finding.goal.map(|goal| format!(" ({}: {verdict})", goal_text(goal))).unwrap_or_default();
     let note = if finding.note.is_empty() { String::new() } else { format!("  {}", finding.note) };
-    println!("{:<52}{:>10} {:<10} {spread}{goal}{note}", finding.name, number(finding.value), finding.unit);
+    let (name, value, unit) = (finding.name.as_str(), number(finding.value), finding.unit);
+    print(format_args!("{name:<52}{value:>10} {unit:<10} {spread}{goal}{note}"));
+}
+
+/// What cannot be printed is in the report, too.
+fn print(text: impl Display) {
+    let _ = say(text);
 }

@@ -1,5 +1,7 @@
 //! Runs a coordinator.
 
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
+
 use anyhow::Context;
 use clap::Parser;
 use std::sync::Arc;
@@ -8,6 +10,7 @@ use undoubt::process::{Ran, ServerArgs, Shutdown, connections, raise_open_files,
 use undoubt::settings;
 use undoubt_coordinator::{Config, Environment, TcpConnect, log, run};
 use undoubt_platform::dial::TcpDial;
+use undoubt_platform::terminal::{say, unless_reader_left};
 use undoubt_platform::{OsRandom, Random, RocksOptions, RocksStore, StoreError, SystemClock};
 use undoubt_vocabulary::seed_digests;
 
@@ -45,7 +48,7 @@ async fn main() -> anyhow::Result<()> {
     }
     config.check().context("the configuration is not usable")?;
     if args.server.print_config {
-        print!("{}", settings::to_toml(&config)?);
+        unless_reader_left(say(settings::to_toml(&config)?.trim_end()))?;
         return Ok(());
     }
     args.server.start_tracing()?;

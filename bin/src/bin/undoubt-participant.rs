@@ -1,5 +1,7 @@
 //! Runs a participant that guards a key-value store.
 
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
+
 use anyhow::Context;
 use clap::Parser;
 use std::sync::Arc;
@@ -8,6 +10,7 @@ use undoubt::settings;
 use undoubt_participant::adapter::kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant::{Config, Environment, run};
 use undoubt_platform::identity::establish;
+use undoubt_platform::terminal::{say, unless_reader_left};
 use undoubt_platform::{Kind, OsRandom, Random, RocksOptions, RocksStore, Store, StoreError, SystemClock};
 use undoubt_vocabulary::seed_digests;
 
@@ -29,7 +32,7 @@ async fn main() -> anyhow::Result<()> {
         settings::effective(args.server.config.as_deref(), "UNDOUBT_PARTICIPANT", &args.server.given())?;
     config.check().context("the configuration is not usable")?;
     if args.server.print_config {
-        print!("{}", settings::to_toml(&config)?);
+        unless_reader_left(say(settings::to_toml(&config)?.trim_end()))?;
         return Ok(());
     }
     args.server.start_tracing()?;

@@ -37,6 +37,7 @@ pub fn unanswered(error: SubmitError) -> anyhow::Result<()> {
         | SubmitError::Refused { .. }
         | SubmitError::UnknownParticipant { .. }
         | SubmitError::IdReused { .. }
+        | SubmitError::NotOffered { .. }
         | SubmitError::Malformed { .. }) => Err(error.into()),
     }
 }

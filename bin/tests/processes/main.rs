@@ -9,6 +9,7 @@ mod support;
 
 mod aborts;
 mod bounds;
+mod command_line;
 mod configuration;
 mod connections;
 mod demo;

@@ -1,7 +1,7 @@
 //! One connection to a coordinator or a participant, and calls on it that are repeated until their deadline.
 
 use crate::error::{InvalidAddress, Unanswered};
-use crate::options::ClientOptions;
+use crate::options::{ClientOptions, Patience};
 use crate::retry::{Backoff, Verdict, explain, judge};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -42,6 +42,12 @@ impl Connection {
         let invalid = |why: &str| InvalidAddress { address: address.to_owned(), why: why.to_owned() };
         let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
         let endpoint = Endpoint::from_shared(url).map_err(|error| invalid(&error.to_string()))?;
+        if endpoint.uri().authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            // Nor may it be shown: there may be a password in it.
+            let (address, why) =
+                ("http://…@…".to_owned(), "a user and a password have no use here; leave them out".to_owned());
+            return Err(InvalidAddress { address, why });
+        }
         if endpoint.uri().scheme_str() != Some("http") {
             return Err(invalid("only http:// is supported"));
         }
@@ -77,14 +83,15 @@ impl Connection {
     where
         F: Future<Output = Result<Response<T>, Status>>,
     {
-        self.call_with_grace(deadline, Duration::ZERO, repeat, seed, attempt).await
+        self.call_patiently(Patience::until(deadline), Duration::ZERO, repeat, seed, attempt).await
     }
 
-    /// As [`Self::call`], for questions that the other side itself answers by the deadline: the attempt under way then has
-    /// `grace` for its answer to arrive, or else a busy machine would look like one that does not answer.
-    pub(crate) async fn call_with_grace<T, F>(
+    /// As [`Self::call`], with more patience once somebody may have heard. For questions that the other side itself answers
+    /// by the deadline, the attempt under way then has `grace` for its answer to arrive, or else a busy machine would look
+    /// like one that does not answer.
+    pub(crate) async fn call_patiently<T, F>(
         &self,
-        deadline: Instant,
+        patience: Patience,
         grace: Duration,
         repeat: Repeat,
         seed: impl Hash,
@@ -97,7 +104,7 @@ impl Connection {
         let mut backoff = Backoff::new(&self.options, seed);
         let mut maybe_received = false;
         loop {
-            let until = deadline.min(Instant::now() + self.options.attempt_timeout) + grace;
+            let until = patience.heard.min(Instant::now() + self.options.attempt_timeout) + grace;
             let (cause, after) = match timeout_at(until, attempt()).await {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) => match judge(&status) {
@@ -113,6 +120,7 @@ impl Connection {
                 }
             };
             let pause = backoff.pause(after);
+            let deadline = patience.deadline(maybe_received);
             let out_of_time = pause >= deadline.saturating_duration_since(Instant::now());
             if out_of_time || (maybe_received && repeat == Repeat::OnlyIfNotReceived) {
                 return Err(Failure::Unanswered(Unanswered {
@@ -131,6 +139,12 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn credentials_in_an_address_are_refused_and_not_shown() {
+        let error = Connection::open("http://me:secret@127.0.0.1:1", ClientOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("leave them out") && !error.contains("secret"), "{error}");
+    }
 
     #[tokio::test]
     async fn an_address_needs_a_port_and_may_leave_out_http() {

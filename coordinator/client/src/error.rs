@@ -67,6 +67,11 @@ pub enum SubmitError {
          very same"
     )]
     IdReused { tx: TxId, message: String },
+    /// It is no coordinator, or does not let this client in.
+    #[error(
+        "transaction {tx} was not taken, for {address} offers this to nobody like you: {message}; ask a coordinator"
+    )]
+    NotOffered { tx: TxId, address: String, message: String },
     /// None of this call's attempts was let in, so none of them did anything.
     #[error("transaction {tx} was not accepted: {cause}; nothing was done, submit it again later under the same id")]
     NotAccepted { tx: TxId, cause: Box<Unanswered> },
@@ -100,6 +105,9 @@ pub enum QueryError {
     NotFound { tx: TxId },
     #[error("the coordinator refused the request: {message}")]
     Refused { message: String },
+    /// It is no coordinator, or does not let this client in.
+    #[error("what was asked is not offered to you there: {message}; ask a coordinator")]
+    NotOffered { message: String },
     #[error("{0}; see whether the coordinator runs there, then ask again")]
     Unanswered(#[from] Unanswered),
     #[error("the coordinator's answer makes no sense: {0}; use client and coordinator of the same version")]
@@ -126,6 +134,12 @@ pub enum WaitError {
 pub enum CancelError {
     #[error("transaction {tx} cannot be cancelled any more: {message}")]
     TooLate { tx: TxId, message: String },
+    /// It is asked for, unless nobody heard of it. A saga takes as long as its compensations do.
+    #[error(
+        "transaction {tx} was asked to be cancelled, and its end was not heard of: {cause}; if it was heard, it goes on \
+         being undone. See `undoubt status {tx}`, or wait with `undoubt wait {tx}`"
+    )]
+    NotOver { tx: TxId, cause: Box<Unanswered> },
     #[error(transparent)]
     Query(#[from] QueryError),
 }

@@ -17,7 +17,8 @@
 //!
 //! * A transaction's id makes it idempotent: whatever is submitted again under its id is the same transaction with the
 //!   same outcome. So every call that may be repeated is repeated, with capped and jittered backoff, until
-//!   [`ClientOptions::deadline`]; no call waits longer than that.
+//!   [`ClientOptions::deadline`]. No call waits longer than that, but for an outcome that takes longer by the transaction's
+//!   own deadline: then until that has passed, and the answer had time to arrive.
 //! * An abort is an outcome, not an error. Errors say what is known, and each variant what to do; the one to take
 //!   seriously is [`SubmitError::OutcomeUnknown`], which is neither a commit nor an abort.
 //! * Nothing here reads the time of day, and only [`Transaction::new`] draws a random number. A simulation gives its

@@ -6,6 +6,7 @@ use crate::error::OperatorError;
 use crate::retry::explain;
 use crate::submit::known;
 use crate::view::CoordinatorView;
+use std::sync::Arc;
 use tonic::Code;
 use undoubt_proto::convert::{KnownOutcome, Malformed};
 use undoubt_proto::v1;
@@ -31,9 +32,17 @@ impl Client {
         let response = self.connection.call(self.connection.deadline(), Repeat::Always, "describe", attempt).await;
         let address = &self.connection.address;
         response
-            .map_err(|failure| OperatorError::new(address, None, failure))?
+            .map_err(|failure| OperatorError::asking(address, failure))?
             .try_into()
             .map_err(|cause| OperatorError::malformed(address, cause))
+    }
+
+    /// Learns what deadline the coordinator gives to transactions that name none. From then on their outcomes are waited for
+    /// as long.
+    pub async fn learn_default_timeout(&mut self) -> Result<(), OperatorError> {
+        let default_timeout = self.describe().await?.default_timeout;
+        Arc::make_mut(&mut self.connection.options).default_timeout = default_timeout;
+        Ok(())
     }
 
     /// Gives a transaction up: what is not known of its branches or steps is recorded as such, for good. Of an ended one
@@ -117,6 +126,14 @@ impl Client {
 }
 
 impl OperatorError {
+    /// Of what only asks: whether it was heard or not, nothing was done.
+    pub(crate) fn asking(address: &str, failure: Failure) -> Self {
+        match failure {
+            Failure::Unanswered(cause) => OperatorError::NotReached(cause),
+            Failure::Answered(_) => OperatorError::new(address, None, failure),
+        }
+    }
+
     pub(crate) fn new(address: &str, tx: Option<&TxId>, failure: Failure) -> Self {
         let status = match failure {
             Failure::Answered(status) => status,

@@ -49,7 +49,7 @@ impl ParticipantClient {
         let response = self.connection.call(self.connection.deadline(), Repeat::Always, "describe", attempt).await;
         let address = &self.connection.address;
         response
-            .map_err(|failure| OperatorError::new(address, None, failure))?
+            .map_err(|failure| OperatorError::asking(address, failure))?
             .try_into()
             .map_err(|cause| OperatorError::malformed(address, cause))
     }
@@ -64,7 +64,7 @@ impl ParticipantClient {
         let response = self.connection.call(self.connection.deadline(), Repeat::Always, "branches", attempt).await;
         let address = &self.connection.address;
         response
-            .map_err(|failure| OperatorError::new(address, None, failure))?
+            .map_err(|failure| OperatorError::asking(address, failure))?
             .try_into()
             .map_err(|cause| OperatorError::malformed(address, cause))
     }
@@ -105,7 +105,7 @@ impl ParticipantClient {
         let response = self.connection.call(self.connection.deadline(), Repeat::Always, "marks", attempt).await;
         let address = &self.connection.address;
         response
-            .map_err(|failure| OperatorError::new(address, None, failure))?
+            .map_err(|failure| OperatorError::asking(address, failure))?
             .try_into()
             .map_err(|cause| OperatorError::malformed(address, cause))
     }

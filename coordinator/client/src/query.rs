@@ -3,6 +3,7 @@
 use crate::client::Client;
 use crate::connection::{Failure, Repeat};
 use crate::error::{CancelError, QueryError, WaitError};
+use crate::options::Patience;
 use crate::retry::{Backoff, explain};
 use crate::submit::{Answer, known};
 use crate::view::TransactionView;
@@ -104,7 +105,10 @@ impl Client {
                     }
                 }
             };
-            let asked = self.connection.call_with_grace(deadline, ANSWER_GRACE, Repeat::Always, tx, attempt).await;
+            let asked = self
+                .connection
+                .call_patiently(Patience::until(deadline), ANSWER_GRACE, Repeat::Always, tx, attempt)
+                .await;
             let still_pending = || WaitError::StillPending { tx: tx.clone(), after: began.elapsed() };
             let response: Option<v1::SubmitResponse> = match asked {
                 Ok(response) => response,
@@ -134,7 +138,7 @@ impl Client {
         u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1)
     }
 
-    /// Aborts a transaction that is not decided yet.
+    /// Aborts a transaction that is not decided yet, and waits until it is over: a saga until all is undone.
     pub async fn cancel(&self, tx: &TxId) -> Result<KnownOutcome, CancelError> {
         let attempt = || {
             let (mut coordinator, request) = (self.coordinator(), v1::CancelRequest { tx: tx.to_bytes() });
@@ -146,6 +150,10 @@ impl Client {
             Ok(response) => known(response.outcome).map_err(|cause| CancelError::Query(cause.into())),
             Err(Failure::Answered(status)) if status.code() == Code::FailedPrecondition => {
                 Err(CancelError::TooLate { tx: tx.clone(), message: explain(&status) })
+            }
+            // It takes until all is undone, and goes on whether anybody waits or not.
+            Err(Failure::Unanswered(cause)) if cause.maybe_received => {
+                Err(CancelError::NotOver { tx: tx.clone(), cause: Box::new(cause) })
             }
             Err(failure) => Err(CancelError::Query(QueryError::about(tx, failure))),
         }
@@ -173,10 +181,13 @@ impl From<Failure> for QueryError {
 impl From<Status> for QueryError {
     fn from(status: Status) -> Self {
         let message = explain(&status);
-        if status.code() == Code::InvalidArgument {
+        let code = status.code();
+        if code == Code::InvalidArgument {
             QueryError::Refused { message }
+        } else if matches!(code, Code::Unimplemented | Code::PermissionDenied | Code::Unauthenticated) {
+            QueryError::NotOffered { message }
         } else {
-            QueryError::Unexpected { code: status.code(), message }
+            QueryError::Unexpected { code, message }
         }
     }
 }
@@ -215,6 +226,15 @@ mod tests {
         assert!(matches!(server.client(quick()).get(&tx()).await, Err(QueryError::NotFound { .. })));
         let error = server.client(quick()).cancel(&tx()).await.unwrap_err();
         assert!(matches!(error, CancelError::Query(QueryError::NotFound { .. })), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_cancel_whose_end_is_not_heard_in_time_may_have_been_heard() {
+        let server = TestServer::one(|_| Reply::Silence);
+        let error = server.client(quick()).cancel(&tx()).await.unwrap_err();
+        assert!(matches!(error, CancelError::NotOver { .. }), "{error}");
+        let error = TestServer::unreachable().client(quick()).cancel(&tx()).await.unwrap_err();
+        assert!(matches!(error, CancelError::Query(QueryError::Unanswered(_))), "{error}");
     }
 
     #[tokio::test(start_paused = true)]

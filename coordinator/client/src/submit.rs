@@ -4,10 +4,13 @@ use crate::client::Client;
 use crate::connection::{Failure, Repeat};
 use crate::error::{SubmitError, Unanswered};
 use crate::kv::{NoKvResults, decode_results};
+use crate::options::Patience;
 use crate::retry::explain;
 use crate::transaction::Transaction;
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
 use tonic::{Code, Status};
 use undoubt_proto::convert::{KnownOutcome, Malformed};
 use undoubt_proto::v1;
@@ -55,11 +58,14 @@ impl Client {
             let (mut coordinator, request) = (self.coordinator(), request.clone());
             async move { coordinator.submit(request).await }
         };
+        let (options, now) = (&self.connection.options, Instant::now());
+        let patience =
+            if no_wait { Patience::until(options.deadline_from(now)) } else { options.patience(transaction, now) };
         let response: Result<v1::SubmitResponse, _> =
-            self.connection.call(self.connection.deadline(), Repeat::Always, tx, attempt).await;
+            self.connection.call_patiently(patience, Duration::ZERO, Repeat::Always, tx, attempt).await;
         match response {
             Ok(response) => known(response.outcome).map_err(|cause| SubmitError::Malformed { tx: tx.clone(), cause }),
-            Err(Failure::Answered(status)) => Err(SubmitError::answered(tx.clone(), &status)),
+            Err(Failure::Answered(status)) => Err(SubmitError::answered(&self.connection.address, tx.clone(), &status)),
             Err(Failure::Unanswered(cause)) => Err(SubmitError::unanswered(tx.clone(), cause)),
         }
     }
@@ -78,9 +84,12 @@ pub(crate) fn known(outcome: Option<v1::Outcome>) -> Result<KnownOutcome, Malfor
 }
 
 impl SubmitError {
-    pub(crate) fn answered(tx: TxId, status: &Status) -> Self {
+    pub(crate) fn answered(address: &str, tx: TxId, status: &Status) -> Self {
         let message = explain(status);
         match status.code() {
+            Code::Unimplemented | Code::PermissionDenied | Code::Unauthenticated => {
+                SubmitError::NotOffered { tx, address: address.to_owned(), message }
+            }
             Code::InvalidArgument => SubmitError::Refused { tx, message },
             Code::NotFound => SubmitError::UnknownParticipant { tx, message },
             Code::AlreadyExists => SubmitError::IdReused { tx, message },
@@ -88,16 +97,13 @@ impl SubmitError {
             | Code::Cancelled
             | Code::Unknown
             | Code::DeadlineExceeded
-            | Code::PermissionDenied
             | Code::ResourceExhausted
             | Code::FailedPrecondition
             | Code::Aborted
             | Code::OutOfRange
-            | Code::Unimplemented
             | Code::Internal
             | Code::Unavailable
-            | Code::DataLoss
-            | Code::Unauthenticated) => SubmitError::Unexpected { tx, code, message },
+            | Code::DataLoss) => SubmitError::Unexpected { tx, code, message },
         }
     }
 
@@ -115,8 +121,6 @@ impl SubmitError {
 mod tests {
     use super::*;
     use crate::test_server::{Reply, TestServer, quick};
-    use std::time::Duration;
-    use tokio::time::Instant;
 
     fn transaction() -> Transaction {
         Transaction::with_id("tx".parse().unwrap()).branch("a", "w")
@@ -154,6 +158,35 @@ mod tests {
         assert!(matches!(&error, SubmitError::OutcomeUnknown { tx, .. } if tx.to_string() == "tx"), "{error}");
         assert!(error.to_string().contains("undoubt wait tx"), "{error}");
         assert!(began.elapsed() <= quick().deadline, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outcome_is_waited_for_as_long_as_it_may_take() {
+        let step = crate::saga::Step::raw("s", "a", "w").pivot();
+        let saga = Transaction::with_id("tx".parse().unwrap()).step(step);
+        let named = |transaction: Transaction| transaction.timeout(Duration::from_secs(14));
+        let known = ClientOptions { default_timeout: Some(Duration::from_secs(14)), ..quick() };
+        for (transaction, options, least_s) in [
+            (named(transaction()), quick(), 14),
+            (transaction(), known, 14),
+            (named(saga.clone()), quick(), 28),
+            (transaction(), quick(), 1),
+        ] {
+            let began = Instant::now();
+            let server = TestServer::one(|_| Reply::Silence);
+            let error = server.client(options.clone()).submit(&transaction).await.unwrap_err();
+            assert!(matches!(error, SubmitError::OutcomeUnknown { .. }), "{error}");
+            let (took, least) = (began.elapsed(), Duration::from_secs(least_s));
+            assert!(took >= least && took <= least + Duration::from_secs(6), "{took:?} instead of {least:?}");
+            let began = Instant::now();
+            let error = TestServer::unreachable().client(options.clone()).submit(&transaction).await.unwrap_err();
+            assert!(matches!(error, SubmitError::NotAccepted { .. }), "{error}");
+            server.client(options).accept(&transaction).await.unwrap_err();
+            assert!(
+                began.elapsed() <= 2 * quick().deadline,
+                "nobody has heard of it, or its outcome is not waited for"
+            );
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ mod window;
 use crate::client::{Client, coordinator};
 use crate::connection::Connection;
 use crate::error::{SubmitError, Unanswered};
+use crate::options::Patience;
 use crate::retry::{Backoff, RETRY_AFTER, Verdict, explain, judge};
 use crate::submit::{Answer, decided, known};
 use crate::transaction::Transaction;
@@ -59,6 +60,7 @@ impl Client {
             transactions: transactions.boxed().fuse(),
             answers,
             in_flight: BTreeMap::new(),
+            due: BTreeSet::new(),
             queue: BTreeSet::new(),
             resting: BTreeSet::new(),
             sent: 0,
@@ -76,8 +78,10 @@ struct Pipeline {
     connection: Connection,
     transactions: Fuse<BoxStream<'static, Transaction>>,
     answers: mpsc::Sender<Submitted>,
-    /// By sequence, which is also the order of their deadlines.
+    /// By sequence.
     in_flight: BTreeMap<u64, InFlight>,
+    /// When each is looked at next: at its deadline, or before.
+    due: BTreeSet<(Instant, u64)>,
     /// Those to be sent next. What was answered meanwhile is skipped, here and in `resting`.
     queue: BTreeSet<u64>,
     /// Those that were told to come back later.
@@ -95,12 +99,26 @@ struct InFlight {
     tx: TxId,
     request: v1::SubmitRequest,
     taken_at: Instant,
+    patience: Patience,
+    /// Its place in [`Pipeline::due`].
+    due: Instant,
     backoff: Backoff,
     /// Sent over the present stream, and not answered.
     sent: bool,
     /// An earlier attempt may have taken effect.
     unclear: bool,
     cause: Cow<'static, str>,
+}
+
+impl InFlight {
+    /// An attempt may have taken effect.
+    fn maybe_received(&self) -> bool {
+        self.sent || self.unclear
+    }
+
+    fn deadline(&self) -> Instant {
+        self.patience.deadline(self.maybe_received())
+    }
 }
 
 /// A stream that is open.
@@ -218,8 +236,12 @@ impl Pipeline {
             Ok(request) => {
                 let backoff = Backoff::new(&self.connection.options, &tx);
                 let cause = "it was not sent yet".into();
-                let new = InFlight { tx, request, taken_at, backoff, sent: false, unclear: false, cause };
+                let patience = self.connection.options.patience(&transaction, taken_at);
+                let due = patience.unheard;
+                let new =
+                    InFlight { tx, request, taken_at, patience, due, backoff, sent: false, unclear: false, cause };
                 self.in_flight.insert(sequence, new);
+                self.due.insert((due, sequence));
                 self.queue.insert(sequence);
             }
             Err(invalid) => {
@@ -236,6 +258,7 @@ impl Pipeline {
             let Some(sequence) = self.queue.pop_first() else { break };
             let Some(waiting) = self.in_flight.get_mut(&sequence) else { continue };
             self.sent += usize::from(!std::mem::replace(&mut waiting.sent, true));
+            waiting.cause = "no answer came in time".into();
             bytes += waiting.request.encoded_len();
             requests.push(v1::SequencedRequest { sequence, request: Some(waiting.request.clone()) });
         }
@@ -268,7 +291,10 @@ impl Pipeline {
     async fn refused(&mut self, sequence: u64, tx: TxId, error: v1::SubmitError) {
         let status = status(error);
         match judge(&status) {
-            Verdict::Final => self.answer(sequence, Err(SubmitError::answered(tx, &status))).await,
+            Verdict::Final => {
+                let refused = SubmitError::answered(&self.connection.address, tx, &status);
+                self.answer(sequence, Err(refused)).await;
+            }
             Verdict::Again { after, maybe_received } => {
                 let Some(waiting) = self.in_flight.get_mut(&sequence) else { return };
                 self.sent -= usize::from(std::mem::take(&mut waiting.sent));
@@ -280,7 +306,7 @@ impl Pipeline {
                     self.try_more_at = again_at;
                 }
                 match again_at {
-                    Some(when) if when < self.connection.options.deadline_from(waiting.taken_at) => {
+                    Some(when) if when < waiting.deadline() => {
                         self.resting.insert((when, sequence));
                     }
                     Some(_) | None => self.give_up(sequence).await,
@@ -306,15 +332,22 @@ impl Pipeline {
     }
 
     fn first_deadline(&self) -> Option<Instant> {
-        let (_, first) = self.in_flight.first_key_value()?;
-        Some(self.connection.options.deadline_from(first.taken_at))
+        self.due.first().map(|(when, _)| *when)
     }
 
     async fn expire(&mut self) {
         let now = Instant::now();
-        while self.first_deadline().is_some_and(|deadline| deadline <= now) {
-            let Some(sequence) = self.in_flight.first_key_value().map(|(sequence, _)| *sequence) else { return };
-            self.give_up(sequence).await;
+        while let Some(&(when, sequence)) = self.due.first()
+            && when <= now
+        {
+            self.due.pop_first();
+            let Some(waiting) = self.in_flight.get_mut(&sequence) else { continue };
+            waiting.due = waiting.deadline();
+            if waiting.due <= now {
+                self.give_up(sequence).await;
+            } else {
+                self.due.insert((waiting.due, sequence));
+            }
         }
     }
 
@@ -324,7 +357,7 @@ impl Pipeline {
             address: self.connection.address.to_string(),
             after: waiting.taken_at.elapsed(),
             cause: waiting.cause.clone().into_owned(),
-            maybe_received: waiting.sent || waiting.unclear,
+            maybe_received: waiting.maybe_received(),
         };
         let error = SubmitError::unanswered(waiting.tx.clone(), cause);
         self.answer(sequence, Err(error)).await;
@@ -336,7 +369,8 @@ impl Pipeline {
         match judge(status) {
             Verdict::Final => {
                 for (sequence, tx) in self.in_flight.iter().map(|(s, w)| (*s, w.tx.clone())).collect::<Vec<_>>() {
-                    self.answer(sequence, Err(SubmitError::answered(tx, status))).await;
+                    let refused = SubmitError::answered(&self.connection.address, tx, status);
+                    self.answer(sequence, Err(refused)).await;
                 }
                 self.backoff.pause(None)
             }
@@ -353,6 +387,7 @@ impl Pipeline {
 
     async fn answer(&mut self, sequence: u64, result: Result<Answer, SubmitError>) {
         let Some(done) = self.in_flight.remove(&sequence) else { return };
+        self.due.remove(&(done.due, sequence));
         self.sent -= usize::from(done.sent);
         self.hand_out(Submitted { sequence, tx: done.tx, result, took: done.taken_at.elapsed() }).await;
     }

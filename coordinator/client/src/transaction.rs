@@ -146,6 +146,11 @@ impl Transaction {
         &self.id
     }
 
+    /// How long the coordinator tries to reach a commit, if that was given.
+    pub fn own_timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
     /// In the order given; none in two-phase commit.
     pub fn steps(&self) -> &[Step] {
         &self.steps

@@ -71,6 +71,8 @@ pub struct CoordinatorView {
     pub participants: Vec<ParticipantView>,
     /// `None` while all is well.
     pub refusing_work_because: Option<String>,
+    /// The deadline of transactions that name none; `None` of coordinators that do not tell.
+    pub default_timeout: Option<Duration>,
 }
 
 /// A participant, as a coordinator sees it.
@@ -256,6 +258,7 @@ impl TryFrom<v1::DescribeResponse> for CoordinatorView {
             max_open: wire.max_open,
             participants: all(wire.participants)?,
             refusing_work_because: unless_empty(wire.refusing_work_because),
+            default_timeout: Some(wire.default_timeout_ms).filter(|ms| *ms > 0).map(Duration::from_millis),
         })
     }
 }

@@ -4,6 +4,7 @@
 //! one branch. A test of real processes sets one from a text such as `decision-logged:17`; the simulation observes them
 //! all and crashes its simulated host by itself.
 
+use crate::terminal::complain;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,7 +35,7 @@ impl CrashPoints {
         let remaining = AtomicU64::new(count);
         Ok(CrashPoints::observed_by(Arc::new(move |point| {
             if point == name && remaining.fetch_sub(1, Ordering::Relaxed) == 1 {
-                eprintln!("crash point {point} reached for time {count}: aborting");
+                complain(format_args!("crash point {point} reached for time {count}: aborting"));
                 std::process::abort();
             }
         })))

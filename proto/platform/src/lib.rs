@@ -6,8 +6,11 @@
 //! * [`identity`]: whose data a folder holds, and which start of its owner this is (R5).
 //! * [`server`], [`dial`]: the frame of a gRPC server, and clients, over any transport.
 //! * [`crash`], [`clock`], [`random`]: what the simulation replaces.
+//! * [`terminal`]: saying something without a panic where nobody listens.
 //!
 //! Nothing here knows what a transaction is.
+
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
 
 pub mod clock;
 pub mod conformance;
@@ -19,6 +22,7 @@ pub mod random;
 pub mod rocks;
 pub mod server;
 pub mod store;
+pub mod terminal;
 
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use crash::CrashPoints;

@@ -3,6 +3,7 @@
 use crate::digest_map::Digest;
 use crate::digested::Digested;
 use crate::limits::{MAX_NAME_BYTES, MAX_TX_ID_BYTES};
+use crate::printable::is_seen;
 use bytes::Bytes;
 use smol_str::SmolStr;
 use std::fmt;
@@ -28,7 +29,8 @@ pub enum InvalidId {
 /// A global transaction's id: 1 to 64 opaque bytes, chosen by whoever submits it.
 ///
 /// The same id with the same content is the same transaction, however often it is submitted. As text it is itself
-/// where it consists of printable ASCII without spaces, else `0x` and hexadecimal digits; [`TxId::from_str`] reads both.
+/// where it is UTF-8 of which every character can be seen ([`is_seen`](crate::printable::is_seen)) and does not begin with
+/// `0x`; else it is `0x` and hexadecimal digits. [`TxId::from_str`] reads both, and gives back the very bytes.
 ///
 /// Everything is kept by it, so it is [`Digested`]: its order is not that of its bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,7 +70,7 @@ impl Digest for TxId {
 impl fmt::Display for TxId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match std::str::from_utf8(self.as_bytes()) {
-            Ok(text) if text.bytes().all(|b| b.is_ascii_graphic()) && !text.starts_with("0x") => f.pad(text),
+            Ok(text) if is_seen(text) && !text.starts_with("0x") => f.pad(text),
             Ok(_) | Err(_) => {
                 write!(f, "0x")?;
                 self.as_bytes().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -224,6 +226,7 @@ impl fmt::Display for Ticket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::printable::steers;
     use proptest::prelude::*;
 
     proptest! {
@@ -234,10 +237,28 @@ mod tests {
         }
 
         #[test]
+        fn a_transaction_id_of_any_text_survives_and_never_steers_a_terminal(text in ".{1,16}|[0-9a-fx]{1,8}") {
+            let id = TxId::new(&text).unwrap();
+            prop_assert_eq!(id.to_string().parse::<TxId>().unwrap(), id.clone());
+            prop_assert!(!id.to_string().contains(|c: char| c.is_whitespace() || steers(c)), "{}", id);
+            prop_assert!(id.to_string() == text || id.to_string().starts_with("0x"));
+        }
+
+        #[test]
         fn reading_an_id_from_any_text_never_panics(text in ".*") {
             let _ = text.parse::<TxId>();
             let _ = text.parse::<ParticipantName>();
         }
+    }
+
+    #[test]
+    fn an_id_that_can_be_read_is_shown_as_it_was_given() {
+        for text in ["order-17", "Überweisung/17", "注文17", "a\"b"] {
+            assert_eq!(TxId::new(text).unwrap().to_string(), text);
+        }
+        assert_eq!(TxId::new("a b").unwrap().to_string(), "0x612062");
+        assert_eq!(TxId::new("\u{1b}[2J").unwrap().to_string(), "0x1b5b324a");
+        assert_eq!(TxId::new("0x41").unwrap().to_string(), "0x30783431");
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod id;
 pub mod limits;
 pub mod message;
 pub mod outcome;
+pub mod printable;
 pub mod saga;
 pub mod time;
 

@@ -193,6 +193,7 @@ impl Auditor {
             Err(QueryError::NotFound { .. }) => FinalOutcome::NotFound,
             Err(
                 QueryError::Refused { .. }
+                | QueryError::NotOffered { .. }
                 | QueryError::Unanswered(_)
                 | QueryError::Malformed(_)
                 | QueryError::Unexpected { .. },

@@ -176,6 +176,7 @@ pub(super) async fn submit(shared: &Shared, client: &Client, tx: &TxId, work: &W
             | SubmitError::Refused { .. }
             | SubmitError::UnknownParticipant { .. }
             | SubmitError::IdReused { .. }
+            | SubmitError::NotOffered { .. }
             | SubmitError::NotAccepted { .. }),
         ) => Reply::Refused(error.to_string()),
         Err(error @ SubmitError::Stuck { .. }) => {

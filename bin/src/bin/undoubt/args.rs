@@ -36,8 +36,9 @@ pub struct Global {
     /// Tables for people, or JSON for programs: one document a line.
     #[arg(long, short, global = true, help_heading = ANYWHERE, value_enum, default_value_t = Format::Table)]
     pub output: Format,
-    /// How long to keep trying, in all.
-    #[arg(long, global = true, help_heading = ANYWHERE, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    /// How long to keep trying, in all. The outcome of what was submitted is waited for as long as the transaction's own
+    /// deadline says, if that is longer; a saga's twice, since what follows its pivot, or the way back, comes on top.
+    #[arg(long, global = true, help_heading = ANYWHERE, value_name = "DURATION", default_value = "10s", value_parser = some_time)]
     pub timeout: Duration,
     /// Tell on standard error what is tried and why it is repeated.
     #[arg(long, short, global = true, help_heading = ANYWHERE)]
@@ -152,10 +153,11 @@ pub struct Submit {
     pub no_wait: bool,
     /// With --no-wait: a URL like http://127.0.0.1:8080/done that is to hear the outcome, by a POST of JSON. It is called
     /// until it answers, also after restarts of the coordinator.
-    #[arg(long, value_name = "URL", requires = "no_wait")]
+    #[arg(long, value_name = "URL", requires = "no_wait", conflicts_with = "lines")]
     pub callback: Option<String>,
     /// With --lines: at most so many transactions at the same time.
-    #[arg(long, default_value_t = 1_024, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, default_value_t = 1_024, value_name = "COUNT", requires = "lines",
+          value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub in_flight: u32,
 }
 
@@ -174,8 +176,9 @@ With --lines every line is such a JSON document, and every line has one line in 
 
 Values are what was read and what was added up; null where there was none, or where the work brought along what it left.
 
-The exit code is that of the gravest of them; see `undoubt --help`. Empty lines are skipped, but counted. Give the
-transactions ids: then the same file can be submitted again after a crash, and nothing happens twice.";
+The exit code is that of the gravest of them; see `undoubt --help`. Empty lines are skipped, but counted. All lines are
+submitted, whether anybody reads the answers or not. Give the transactions ids: then the same file can be submitted
+again after a crash, and nothing happens twice.";
 
 /// Lists transactions: those under way oldest first, ended ones newest first.
 #[derive(Debug, Args)]
@@ -327,6 +330,14 @@ pub struct Forget {
     pub yes: bool,
 }
 
+/// Without any, nothing could be tried, and what came of it would be unknown.
+fn some_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("it is no time at all; give at least 1ms".to_owned()),
+        some => Ok(some),
+    }
+}
+
 const MAX_STATEMENT_BYTES: usize = 256;
 
 fn statement(text: &str) -> Result<String, String> {
@@ -387,6 +398,9 @@ mod tests {
             &["forget", "t"],
             &["forget", "t", "--who", "me", "--reason", "r", "--participant", "http://a:1"],
             &["--timeout", "soon", "describe"],
+            &["--timeout", "0s", "describe"],
+            &["submit", "--lines", "f", "--callback", "http://a:1/"],
+            &["submit", "--on", "a", "get k", "--in-flight", "3"],
         ] {
             assert!(parse(line).is_err(), "{line:?}");
         }

@@ -2,6 +2,7 @@
 
 use crate::operation;
 use crate::text::from_string;
+use crate::tree::{self, Unreadable};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -69,18 +70,19 @@ A saga has steps instead of branches, which run in this order, and are undone in
   {"add": {"key": K, "delta": N, "floor": N, "ceiling": N}}           floor and ceiling may be left out
   {"cas": {"key": K, "expected": V or null, "value": V or null}}      null stands for no value
 
-In these objects K and V are exact: text, where 0x at the start stands for bytes in hexadecimal."#;
+In these objects K and V are exact: text, where 0x at the start stands for bytes in hexadecimal. TOML has no null: write the
+operation as text there.
+
+Both forms accept and refuse the same. A name that is unknown or given twice is refused, wherever it stands."#;
 
 /// Reads a transaction from JSON.
-pub fn from_json(text: &str) -> Result<Transaction, String> {
-    let document: Document = serde_json::from_str(text).map_err(|error| error.to_string())?;
-    document.transaction()
+pub fn from_json(text: &str) -> Result<Transaction, Unreadable> {
+    tree::from_json::<Document>(text)?.transaction().map_err(Unreadable::whole)
 }
 
 /// Reads a transaction from TOML.
-pub fn from_toml(text: &str) -> Result<Transaction, String> {
-    let document: Document = toml::from_str(text).map_err(|error| error.to_string())?;
-    document.transaction()
+pub fn from_toml(text: &str) -> Result<Transaction, Unreadable> {
+    tree::from_toml::<Document>(text)?.transaction().map_err(Unreadable::whole)
 }
 
 /// Reads work for a resource manager other than key-value.
@@ -107,7 +109,7 @@ struct Document {
     id: Option<String>,
     deadline: Option<String>,
     mode: Option<Mode>,
-    branches: Option<Branches>,
+    branches: Option<BTreeMap<String, Work>>,
     steps: Option<Vec<GivenStep>>,
     value: Option<u64>,
     #[serde(default)]
@@ -194,7 +196,7 @@ impl Document {
         }
         let transaction = match (self.mode.unwrap_or(Mode::TwoPhase), self.branches, self.steps) {
             (Mode::TwoPhase, Some(branches), None) => {
-                return Ok(branches.0.into_iter().fold(transaction, |transaction, (participant, work)| match work {
+                return Ok(branches.into_iter().fold(transaction, |transaction, (participant, work)| match work {
                     Work::Kv(work) => transaction.kv(&participant, work),
                     Work::Raw(work) => transaction.branch(&participant, work),
                 }));
@@ -220,9 +222,6 @@ fn add_steps(transaction: Transaction, steps: Vec<GivenStep>) -> Result<Transact
     steps.into_iter().try_fold(transaction, |transaction, step| Ok(transaction.step(step.step()?)))
 }
 
-/// In the order given. A participant may come twice, which a map would hide.
-struct Branches(Vec<(String, Work)>);
-
 enum Work {
     Kv(KvWork),
     Raw(Bytes),
@@ -234,11 +233,8 @@ struct RawWork {
     raw: String,
 }
 
-/// An operation, as text or as an object.
-enum Given {
-    Plain(Operation),
-    Text(String),
-}
+/// One operation, given as text or as an object.
+struct Given(KvWork);
 
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
@@ -292,28 +288,6 @@ impl Structured {
     }
 }
 
-impl<'de> Deserialize<'de> for Branches {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Pairs;
-        impl<'de> Visitor<'de> for Pairs {
-            type Value = Branches;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with the work of each participant")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Branches, A::Error> {
-                let mut branches = Vec::new();
-                while let Some(branch) = map.next_entry()? {
-                    branches.push(branch);
-                }
-                Ok(Branches(branches))
-            }
-        }
-        deserializer.deserialize_map(Pairs)
-    }
-}
-
 impl<'de> Deserialize<'de> for Work {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ListOrRaw;
@@ -326,11 +300,7 @@ impl<'de> Deserialize<'de> for Work {
 
             fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Work, A::Error> {
                 let given: Vec<Given> = Vec::deserialize(SeqAccessDeserializer::new(list))?;
-                let work = given.into_iter().try_fold(KvWork::new(), |work, given| match given {
-                    Given::Plain(operation) => Ok(work.operation(operation)),
-                    Given::Text(text) => operation::append(work, &text),
-                });
-                work.map(Work::Kv).map_err(A::Error::custom)
+                Ok(Work::Kv(given.into_iter().fold(KvWork::new(), |work, Given(one)| work.then(one))))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Work, A::Error> {
@@ -353,12 +323,19 @@ impl<'de> Deserialize<'de> for Given {
             }
 
             fn visit_str<E: Error>(self, text: &str) -> Result<Given, E> {
-                Ok(Given::Text(text.to_owned()))
+                operation::append(KvWork::new(), text).map(Given).map_err(E::custom)
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Given, A::Error> {
-                let structured = Structured::deserialize(MapAccessDeserializer::new(map))?;
-                structured.operation().map(Given::Plain).map_err(A::Error::custom)
+                let object: serde_json::Map<_, _> = Deserialize::deserialize(MapAccessDeserializer::new(map))?;
+                if object.len() != 1 {
+                    let names: Vec<&str> = object.keys().map(String::as_str).collect();
+                    let why = "an object is one operation, like {\"get\": {\"key\": \"alice\"}}, and this one has";
+                    return Err(A::Error::custom(format!("{why} {} of them: {}", names.len(), names.join(", "))));
+                }
+                let structured = Structured::deserialize(serde_json::Value::Object(object));
+                let operation = structured.map_err(A::Error::custom)?.operation().map_err(A::Error::custom)?;
+                Ok(Given(KvWork::new().operation(operation)))
             }
         }
         deserializer.deserialize_any(TextOrObject)
@@ -366,81 +343,4 @@ impl<'de> Deserialize<'de> for Given {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn shown(transaction: &Transaction) -> String {
-        format!("{transaction:?}")
-    }
-
-    #[test]
-    fn the_examples_in_the_help_are_one_transaction_in_json_and_toml() {
-        let (json, rest) = SCHEMA.split_once("and the same in TOML:").unwrap();
-        let json = from_json(json.split_once("In JSON:").unwrap().1).unwrap();
-        let toml = from_toml(rest.split_once("  id        1").unwrap().0).unwrap();
-        assert_eq!(shown(&json), shown(&toml));
-        let built = Transaction::with_id("order-17".parse().unwrap())
-            .timeout(Duration::from_secs(5))
-            .kv("bank-a", KvWork::new().add("alice", Add::of(-10).floor(0)).get("alice"))
-            .kv("bank-b", KvWork::new().add("bob", 10))
-            .branch("audit", vec![10, 11]);
-        assert_eq!(shown(&json), shown(&built));
-    }
-
-    #[test]
-    fn operations_as_objects_mean_the_same_as_text() {
-        let objects = r#"{"id":"t","branches":{"a":[{"get":{"key":"k"}},{"put":{"key":"k","value":"0x00"}},
-            {"delete":{"key":"k"}},{"add":{"key":"k","delta":1,"ceiling":2}},
-            {"cas":{"key":"k","expected":null,"value":"absent"}}]}}"#;
-        let text = r#"{"id":"t","branches":{"a":["get k","put k 0x00","delete k","add k 1 ceiling=2",
-            "cas k expected=absent value=\"absent\""]}}"#;
-        assert_eq!(shown(&from_json(objects).unwrap()), shown(&from_json(text).unwrap()));
-    }
-
-    #[test]
-    fn a_participant_given_twice_loses_none_of_its_work() {
-        let twice = r#"{"id":"t","branches":{"a":["get k"],"a":["get l"]}}"#;
-        let once = r#"{"id":"t","branches":{"a":["get k","get l"]}}"#;
-        assert_eq!(shown(&from_json(twice).unwrap()), shown(&from_json(once).unwrap()));
-    }
-
-    #[test]
-    fn the_outcome_is_kept_where_the_file_says() {
-        let kept = r#"{"id":"t","branches":{"a":["get k"]},"outcome_at":{"a":"0x6f"}}"#;
-        let written = r#"{"id":"t","branches":{"a":["get k","put o \"committed t\""]}}"#;
-        assert_eq!(shown(&from_json(kept).unwrap()), shown(&from_json(written).unwrap()));
-    }
-
-    #[test]
-    fn what_is_wrong_with_a_file_is_said() {
-        let error = |text| from_json(text).unwrap_err();
-        assert!(error("").contains("EOF"));
-        assert!(error("{}").contains("branches"));
-        assert!(error(r#"{"branches":{},"dead_line":"1s"}"#).contains("dead_line"));
-        assert!(error(r#"{"branches":{"a":["got k"]}}"#).contains("get KEY"));
-        assert!(error(r#"{"branches":{"a":"get k"}}"#).contains("list of operations"));
-        assert!(error(r#"{"branches":{"a":[{"cas":{"key":"k","value":"v"}}]}}"#).contains("expected"));
-        assert!(error(r#"{"branches":{"a":{"raw":"0x0"}}}"#).contains("hexadecimal"));
-        assert!(error(r#"{"branches":{"a":{"raw":"?"}}}"#).contains("base64"));
-        assert!(error(r#"{"branches":{},"deadline":"soon"}"#).contains("500ms"));
-        assert!(error(r#"{"branches":{},"id":""}"#).contains("1 to 64"));
-    }
-
-    #[test]
-    fn durations_have_a_unit_and_are_not_negative() {
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
-        for wrong in ["", "10", "-1s", "1 fortnight", "9999999999999999999h"] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn reading_any_text_never_panics(text in any::<String>()) {
-            let _ = (from_json(&text), from_toml(&text), raw_work(&text), duration(&text));
-            let _ = from_json(&format!(r#"{{"branches":{{"a":[{text}]}}}}"#));
-        }
-    }
-}
+mod tests;

@@ -1,8 +1,10 @@
 //! What the process says when it ends: a code for programs, a sentence for people.
 
 use serde_json::json;
+use std::io;
 use std::process::ExitCode;
 use undoubt_client::{CancelError, InvalidAddress, OperatorError, QueryError, SubmitError, Unanswered, WaitError};
+use undoubt_platform::terminal::{complain, unless_reader_left};
 
 /// The codes this program exits with. Scripts may rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,13 +72,33 @@ impl Exit {
             Exit::Unexpected => "an unexpected error",
             Exit::Usage => "the command line is wrong",
             Exit::Aborted => "the transaction aborted: nothing of it took effect",
-            Exit::OutcomeUnknown => "the outcome is not known yet: it may commit or abort, or already has",
+            Exit::OutcomeUnknown => "not over or not known in time: what was asked for may happen yet, or already has",
             Exit::NotFound => "no trace of that transaction",
             Exit::NotReady => "not reachable or not ready; nothing was done",
-            Exit::Refused => "the request is invalid: malformed, too large, or an id used before with other content",
+            Exit::Refused => {
+                "the request is invalid: malformed, too large, an id used before with other content, or not offered there"
+            }
             Exit::WrongState => "too late for that, or the wrong state",
             Exit::Stuck => "a saga waits for an operator: a step was refused for good, and there is no other way",
         }
+    }
+
+    /// The end of a command that did something: the code says what came of it, whether that could be printed or not.
+    pub fn told(self, printed: io::Result<()>) -> Exit {
+        if let Err(error) = unless_reader_left(printed) {
+            let (code, kind) = (self.code(), self.kind());
+            complain(format_args!(
+                "warning: cannot write to standard output: {error}. The exit code holds: {code}, {kind}"
+            ));
+        }
+        self
+    }
+
+    /// The end of a command that was to show something, and nothing else.
+    pub fn shown(printed: io::Result<()>) -> Result<Exit, Failure> {
+        unless_reader_left(printed).map(|()| Exit::Done).map_err(|error| {
+            Failure::new(Exit::Unexpected, format!("cannot write to standard output: {error}; make room, or close it"))
+        })
     }
 
     /// Of many transactions, the one to tell of: first those that somebody has to look after.
@@ -141,19 +163,37 @@ impl Failure {
     }
 }
 
-impl From<SubmitError> for Failure {
-    fn from(error: SubmitError) -> Self {
-        let message = error.to_string();
+impl From<&SubmitError> for Exit {
+    fn from(error: &SubmitError) -> Self {
         match error {
             SubmitError::Invalid(_)
             | SubmitError::Refused { .. }
             | SubmitError::UnknownParticipant { .. }
-            | SubmitError::IdReused { .. } => Failure::new(Exit::Refused, message),
-            SubmitError::NotAccepted { cause, .. } => Failure::unreached(&cause, message),
-            SubmitError::Stuck { .. } => Failure::new(Exit::Stuck, message),
+            | SubmitError::NotOffered { .. }
+            | SubmitError::IdReused { .. } => Exit::Refused,
+            SubmitError::NotAccepted { .. } => Exit::NotReady,
+            SubmitError::Stuck { .. } => Exit::Stuck,
             SubmitError::OutcomeUnknown { .. } | SubmitError::Malformed { .. } | SubmitError::Unexpected { .. } => {
-                Failure::new(Exit::OutcomeUnknown, message)
+                Exit::OutcomeUnknown
             }
+        }
+    }
+}
+
+impl From<SubmitError> for Failure {
+    fn from(error: SubmitError) -> Self {
+        let (exit, message) = (Exit::from(&error), error.to_string());
+        match error {
+            SubmitError::NotAccepted { cause, .. } => Failure::unreached(&cause, message),
+            SubmitError::Invalid(_)
+            | SubmitError::Refused { .. }
+            | SubmitError::UnknownParticipant { .. }
+            | SubmitError::NotOffered { .. }
+            | SubmitError::IdReused { .. }
+            | SubmitError::Stuck { .. }
+            | SubmitError::OutcomeUnknown { .. }
+            | SubmitError::Malformed { .. }
+            | SubmitError::Unexpected { .. } => Failure::new(exit, message),
         }
     }
 }
@@ -163,7 +203,7 @@ impl From<QueryError> for Failure {
         let message = error.to_string();
         match error {
             QueryError::NotFound { .. } => Failure::new(Exit::NotFound, message),
-            QueryError::Refused { .. } => Failure::new(Exit::Refused, message),
+            QueryError::Refused { .. } | QueryError::NotOffered { .. } => Failure::new(Exit::Refused, message),
             QueryError::Unanswered(cause) => Failure::unreached(&cause, message),
             QueryError::Malformed(_) | QueryError::Unexpected { .. } => Failure::new(Exit::Unexpected, message),
         }
@@ -184,6 +224,7 @@ impl From<CancelError> for Failure {
     fn from(error: CancelError) -> Self {
         match error {
             CancelError::TooLate { .. } => Failure::new(Exit::WrongState, error.to_string()),
+            CancelError::NotOver { .. } => Failure::new(Exit::OutcomeUnknown, error.to_string()),
             CancelError::Query(error) => error.into(),
         }
     }
@@ -213,13 +254,15 @@ impl From<InvalidAddress> for Failure {
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        Failure::new(Exit::Unexpected, format!("{error:#}"))
+        let refused = error.chain().find_map(|cause| cause.downcast_ref::<SubmitError>());
+        Failure::new(refused.map_or(Exit::Unexpected, Exit::from), format!("{error:#}"))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::ErrorKind;
 
     #[test]
     fn every_code_is_distinct_and_in_the_help() {
@@ -228,6 +271,15 @@ mod tests {
             assert_eq!(usize::from(exit.code()), at);
             assert!(help.contains(&format!("{at}  {}", exit.kind())), "{help}");
         }
+    }
+
+    #[test]
+    fn what_was_done_is_told_by_the_code_whether_it_could_be_printed_or_not() {
+        let broken = || Err(io::Error::from(ErrorKind::BrokenPipe));
+        let full = || Err(io::Error::from(ErrorKind::StorageFull));
+        assert_eq!((Exit::Aborted.told(broken()), Exit::Aborted.told(full())), (Exit::Aborted, Exit::Aborted));
+        assert_eq!(Exit::shown(broken()).unwrap(), Exit::Done);
+        assert_eq!(Exit::shown(full()).unwrap_err().exit, Exit::Unexpected);
     }
 
     #[test]

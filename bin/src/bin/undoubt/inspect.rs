@@ -3,7 +3,7 @@
 use crate::args::{Global, List, State};
 use crate::exit::{Exit, Failure};
 use crate::json::{Event, Standing, Transaction, Transactions, WatchLine};
-use crate::output::{Format, clean, fields, line, or_dash, span, table};
+use crate::output::{Format, fields, json_line, line, or_dash, span, table};
 use crate::submit;
 use futures::StreamExt;
 use std::pin::pin;
@@ -14,7 +14,7 @@ use undoubt_vocabulary::{Outcome, ParticipantName, Timestamp, TxId};
 
 pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
     let view = global.client()?.get(tx).await?;
-    global.output.show(&Transaction::from(&view), || {
+    Exit::shown(global.output.show(&Transaction::from(&view), || {
         let branches =
             view.branches.iter().map(|branch| [name(branch).to_string(), state(branch), or_dash(branch.outcome)]);
         let kind = if view.saga { "step" } else { "participant" };
@@ -29,8 +29,7 @@ pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
             ("ticket", view.ticket.to_string()),
         ]);
         format!("{standing}{}\n{facts}\n{table}", warning(&view))
-    })?;
-    Ok(Exit::Done)
+    }))
 }
 
 /// Of a saga, which step it is.
@@ -58,18 +57,17 @@ fn warning(view: &TransactionView) -> &'static str {
 
 pub async fn wait(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
     let answer = global.client()?.wait(tx).await?;
-    submit::show(tx, &answer, global)
+    Ok(submit::show(tx, &answer, global))
 }
 
 pub async fn history(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
     let view = global.client()?.get(tx).await?;
     let history: Vec<Event> = view.history.iter().map(Into::into).collect();
     let document = serde_json::json!({ "tx": tx.to_string(), "history": history });
-    global.output.show(&document, || {
+    Exit::shown(global.output.show(&document, || {
         let rows = view.history.iter().map(|event| event_row(event, view.begun_at)).collect();
         table(["time", "after", "event", "branch", "why"], rows, "nothing is recorded")
-    })?;
-    Ok(Exit::Done)
+    }))
 }
 
 fn event_row(event: &HistoryEvent, begun_at: Timestamp) -> [String; 5] {
@@ -84,13 +82,12 @@ fn times(event: &HistoryEvent) -> String {
 
 pub async fn list(arguments: &List, global: &Global) -> Result<Exit, Failure> {
     let listing = global.client()?.list(&query(arguments)).await?;
-    global.output.show(&Transactions::from(&listing), || {
+    Exit::shown(global.output.show(&Transactions::from(&listing), || {
         let now = SystemClock.now();
         let rows = listing.transactions.iter().map(|view| row(view, now)).collect();
         let table = table(["transaction", "state", "phase", "age", "branches", "why"], rows, "no such transactions");
         if listing.more { format!("{table}\nThere are more: raise --limit.") } else { table }
-    })?;
-    Ok(Exit::Done)
+    }))
 }
 
 fn query(arguments: &List) -> ListQuery {
@@ -136,9 +133,12 @@ pub async fn watch(tx: Option<TxId>, global: &Global) -> Result<Exit, Failure> {
     let mut watched = pin!(client.watch(tx.clone()));
     while let Some(watched) = watched.next().await {
         let watched = watched?;
-        match global.output {
-            Format::Json => line(serde_json::to_string(&WatchLine::from(&watched)).map_err(anyhow::Error::from)?)?,
-            Format::Table => line(clean(&watched_line(&watched)))?,
+        let printed = match global.output {
+            Format::Json => json_line(&WatchLine::from(&watched)),
+            Format::Table => line(watched_line(&watched)),
+        };
+        if printed.is_err() {
+            return Exit::shown(printed);
         }
     }
     match (tx, global.output) {
@@ -162,8 +162,8 @@ fn watched_line(watched: &Watched) -> String {
 pub async fn cancel(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
     let known = global.client()?.cancel(tx).await?;
     let standing = Standing::new(tx, &known);
-    global.output.show(&standing, || submit::headline(&standing))?;
-    Ok(if known.stuck.is_some() { Exit::Stuck } else { Exit::Done })
+    let exit = if known.stuck.is_some() { Exit::Stuck } else { Exit::Done };
+    Ok(exit.told(global.output.show(&standing, || submit::headline(&standing))))
 }
 
 #[cfg(test)]

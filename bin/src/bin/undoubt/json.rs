@@ -1,7 +1,7 @@
 //! What `--output json` prints. These names are stable: fields may be added, none is renamed or removed.
 //!
-//! Times are RFC 3339 in UTC; ids and values are text, or `0x` and hexadecimal digits where they are no UTF-8. Absent
-//! things are `null`.
+//! Times are RFC 3339 in UTC. Values are text, or `0x` and hexadecimal digits where they are no UTF-8; so are ids, and also
+//! where they hold what cannot be seen. The command line reads back what it prints. Absent things are `null`.
 
 use crate::text;
 use bytes::Bytes;

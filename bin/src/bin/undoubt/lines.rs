@@ -5,11 +5,11 @@ use crate::document;
 use crate::exit::{Exit, Failure};
 use crate::json::{Line, Standing};
 use crate::output::json_line;
-use crate::submit::{MAX_DOCUMENT_BYTES, exit};
+use crate::submit::{MAX_DOCUMENT_BYTES, exit, open};
+use crate::tree::{self, Unreadable};
 use futures::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,16 +24,17 @@ const MAX_LINES_AHEAD: usize = 256;
 /// A line of the input, counted from 1.
 struct Given {
     number: u64,
-    transaction: Result<Transaction, String>,
+    transaction: Result<Transaction, Failure>,
 }
 
 pub async fn submit(path: &Path, in_flight: u32, global: &Global) -> Result<Exit, Failure> {
     let cannot = |error: io::Error| Failure::new(Exit::Usage, format!("cannot read {}: {error}", path.display()));
-    let input: Box<dyn Read + Send> =
-        if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(File::open(path).map_err(cannot)?) };
+    let input = open(path).map_err(cannot)?;
     let in_flight = usize::try_from(in_flight).unwrap_or(usize::MAX);
     let options = ClientOptions { max_in_flight_transactions: in_flight, ..global.options() };
-    let client = Client::connect(&global.coordinator, options)?;
+    let mut client = Client::connect(&global.coordinator, options)?;
+    // If it cannot be asked, each of the transactions will say why.
+    let _ = client.learn_default_timeout().await;
 
     let mut given = read_ahead(input);
     let (bad, mut unreadable) = mpsc::channel(MAX_LINES_AHEAD);
@@ -41,44 +42,41 @@ pub async fn submit(path: &Path, in_flight: u32, global: &Global) -> Result<Exit
     let transactions = {
         let (numbers, mut sequence) = (numbers.clone(), 0);
         stream::poll_fn(move |context| given.poll_recv(context)).filter_map(move |Given { number, transaction }| {
-            let readable = match &transaction {
-                Ok(_) => {
-                    numbers.lock().unwrap_or_else(PoisonError::into_inner).insert(sequence, number);
-                    sequence += 1;
-                    None
-                }
-                Err(why) => {
-                    Some(Line::Failed { line: number, tx: None, error: Failure::new(Exit::Refused, why).json() })
-                }
-            };
+            if transaction.is_ok() {
+                numbers.lock().unwrap_or_else(PoisonError::into_inner).insert(sequence, number);
+                sequence += 1;
+            }
             let bad = bad.clone();
             async move {
-                if let Some(line) = readable {
-                    // Nobody listens any more only when the program ends.
-                    let _ = bad.send(line).await;
+                match transaction {
+                    Ok(transaction) => Some(transaction),
+                    Err(failure) => {
+                        // Nobody listens any more only when the program ends.
+                        let _ = bad.send((number, failure)).await;
+                        None
+                    }
                 }
-                transaction.ok()
             }
         })
     };
     let mut submitted = client.submit_many(transactions);
-    let mut tally = Tally::new();
+    let (mut tally, mut printed) = (Tally::new(), Ok(()));
     loop {
-        tokio::select! {
-            Some(line) = unreadable.recv() => {
-                tally.count(Exit::Refused);
-                json_line(&line)?;
+        let (exit, line) = tokio::select! {
+            Some((line, failure)) = unreadable.recv() => {
+                (failure.exit, Line::Failed { line, tx: None, error: failure.json() })
             }
             Some(done) = submitted.next() => {
                 let number = numbers.lock().unwrap_or_else(PoisonError::into_inner).remove(&done.sequence);
-                let (exit, line) = told(number.unwrap_or_default(), done);
-                tally.count(exit);
-                json_line(&line)?;
+                told(number.unwrap_or_default(), done)
             }
             else => break,
-        }
+        };
+        tally.count(exit);
+        // All are submitted, whether anybody reads what becomes of them or not.
+        printed = printed.and_then(|()| json_line(&line));
     }
-    Ok(tally.finish())
+    Ok(tally.finish().told(printed))
 }
 
 fn told(line: u64, done: Submitted) -> (Exit, Line) {
@@ -96,39 +94,43 @@ fn read_ahead(input: Box<dyn Read + Send>) -> mpsc::Receiver<Given> {
     let (lines, given) = mpsc::channel(MAX_LINES_AHEAD);
     thread::spawn(move || {
         let mut input = BufReader::new(input);
-        let mut number = 0;
-        loop {
-            number += 1;
-            let transaction = match next_line(&mut input) {
-                Ok(None) => return,
-                Ok(Some(line)) if line.trim_ascii().is_empty() => continue,
-                Ok(Some(line)) => parse(&line),
-                Err(error) => {
-                    let _ = lines.blocking_send(Given { number, transaction: Err(error.to_string()) });
-                    return;
-                }
-            };
-            if lines.blocking_send(Given { number, transaction }).is_err() {
-                return;
-            }
-        }
+        // An error: nobody listens any more, since the program ends.
+        let _ = (1..).try_for_each(|number| read_one(&mut input, number, &lines).ok_or(()));
     });
     given
 }
 
-fn next_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
-    let mut line = Vec::new();
-    let length = input.take(MAX_DOCUMENT_BYTES).read_until(b'\n', &mut line)?;
-    if length as u64 == MAX_DOCUMENT_BYTES && line.last() != Some(&b'\n') {
-        let why = format!("the line is longer than {MAX_DOCUMENT_BYTES} bytes; the rest of the input was not read");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
+/// Reads a line and hands it on. `None` if there are no more.
+fn read_one(input: &mut impl BufRead, number: u64, lines: &mpsc::Sender<Given>) -> Option<()> {
+    let give = |transaction| lines.blocking_send(Given { number, transaction }).ok();
+    match next_line(input) {
+        Ok(line) if line.is_empty() => None,
+        Ok(line) if line.len() as u64 > MAX_DOCUMENT_BYTES => {
+            let why = format!(
+                "line {number}: it is longer than {MAX_DOCUMENT_BYTES} bytes, more than any transaction may be"
+            );
+            give(Err(Failure::new(Exit::Refused, why)))?;
+            input.skip_until(b'\n').ok().map(drop)
+        }
+        Ok(line) if line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&line).trim_ascii().is_empty() => Some(()),
+        Ok(line) => give(parse(&line).map_err(|why| Failure::new(Exit::Refused, why.in_line(number)))),
+        Err(error) => {
+            let why = format!("line {number}: it cannot be read, nor what follows: {error}");
+            give(Err(Failure::new(Exit::Usage, why)))?;
+            None
+        }
     }
-    Ok((length > 0).then_some(line))
 }
 
-fn parse(line: &[u8]) -> Result<Transaction, String> {
-    let text = std::str::from_utf8(line).map_err(|error| format!("the line is no UTF-8: {error}"))?;
-    document::from_json(text)
+/// The next line, with its end; or as much of it as shows that it is too long. Empty at the end of the input.
+fn next_line(input: &mut impl BufRead) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    input.take(MAX_DOCUMENT_BYTES + 1).read_until(b'\n', &mut line)?;
+    Ok(line)
+}
+
+fn parse(line: &[u8]) -> Result<Transaction, Unreadable> {
+    document::from_json(tree::text(line)?)
 }
 
 /// Counts how transactions ended, and shows it while standard error is a terminal.
@@ -193,8 +195,41 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_refused_instead_of_filling_memory() {
-        let mut endless = BufReader::new(io::repeat(b'x'));
-        assert!(next_line(&mut endless).unwrap_err().to_string().contains("16777216 bytes"));
+        let mut given = read_ahead(Box::new(io::repeat(b'x')));
+        let first = given.blocking_recv().unwrap().transaction.unwrap_err();
+        assert!(first.message.starts_with("line 1: ") && first.message.contains("16777216 bytes"), "{first:?}");
+    }
+
+    #[test]
+    fn after_a_line_that_is_too_long_the_next_is_read() {
+        let good: &[u8] = b"\n{\"branches\":{\"a\":[\"get k\"]}}";
+        let mut given = read_ahead(Box::new(io::repeat(b'x').take(MAX_DOCUMENT_BYTES + 9).chain(good)));
+        assert!(given.blocking_recv().unwrap().transaction.is_err());
+        let next = given.blocking_recv().unwrap();
+        assert!(next.number == 2 && next.transaction.is_ok());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_line_names_the_line_of_the_file_once() {
+        let why = |text: &'static str| {
+            let mut given = read_ahead(Box::new(text.as_bytes()));
+            std::iter::from_fn(|| given.blocking_recv())
+                .filter_map(|given| given.transaction.err())
+                .next()
+                .unwrap()
+                .message
+        };
+        let syntax = why("\n{\"branches\":{\"a\":[\"get k\"]}}\r\n{\"id\" 5}");
+        assert!(syntax.starts_with("line 3, column 7: ") && syntax.matches("line").count() == 1, "{syntax}");
+        let meaning = why("\u{feff}\n{\"branches\":{\"a\":[\"got k\"]}}");
+        assert!(meaning.starts_with("line 2, branches.a[0]: "), "{meaning}");
+        assert!(why("{\"branches\":{\"a\":[\"get k\"]}} {}").starts_with("line 1, column 31: trailing"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_belongs_to_no_line() {
+        let text = "\u{feff}{\"branches\":{\"a\":[\"get k\"]}}\r\n\r\n{\"branches\":{\"a\":[\"get k\"]}}\r\n";
+        assert_eq!(all(text.as_bytes()), [(1, true), (3, true)]);
     }
 
     proptest! {

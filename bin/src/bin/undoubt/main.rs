@@ -2,12 +2,15 @@
 //!
 //! One module for each thing it does; `args` is the command line, `exit` what it ends with, `json` what programs read.
 
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
+
 mod args;
 mod document;
 mod exit;
 mod inspect;
 mod json;
 mod lines;
+mod misuse;
 mod operate;
 mod operation;
 mod output;
@@ -15,6 +18,7 @@ mod run;
 mod show;
 mod submit;
 mod text;
+mod tree;
 
 use args::{Arguments, Command, Global};
 use clap::{CommandFactory, Parser};
@@ -23,12 +27,16 @@ use output::{Format, json_line};
 use std::io;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
-use undoubt::process::has_colours;
+use undoubt::process::{has_colours, log_fields};
 use undoubt_client::{Client, ClientOptions, ParticipantClient};
+use undoubt_platform::terminal::{complain, say};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Arguments { global, command } = Arguments::parse();
+    let Arguments { global, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misuse::end(&error, std::env::args_os()).into(),
+    };
     trace(global.verbose);
     let exit = match carry_out(command, &global).await {
         Ok(exit) => exit,
@@ -65,8 +73,7 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "undoubt", &mut script);
-            output::line(String::from_utf8_lossy(&script).trim_end())?;
-            Ok(Exit::Done)
+            Exit::shown(say(String::from_utf8_lossy(&script).trim_end()))
         }
     }
 }
@@ -87,14 +94,12 @@ impl Global {
 
 fn trace(verbose: bool) {
     let filter = if verbose { EnvFilter::new("undoubt=debug,undoubt_client=debug") } else { EnvFilter::new("off") };
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(has_colours()).init();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(has_colours());
+    builder.log_internal_errors(false).fmt_fields(log_fields()).init();
 }
 
 fn report(failure: &Failure, format: Format) {
-    if failure.message.is_empty() {
-        return;
-    }
-    eprintln!("error: {}", output::clean(&failure.message));
+    complain(format_args!("error: {}", failure.message));
     if format == Format::Json {
         // If this cannot be written either, the exit code still says it.
         let _ = json_line(&serde_json::json!({ "error": failure.json() }));

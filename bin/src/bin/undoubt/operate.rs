@@ -3,7 +3,7 @@
 use crate::args::{self, Decision, Forget, Global, RecoveryAction, ReleaseMarks, Resolve, ResolveStep};
 use crate::exit::{Exit, Failure};
 use crate::json::{Coordinator, HeldBranches, ParticipantSelf, Standing};
-use crate::output::{Format, fields, line, or_dash, span, table};
+use crate::output::{fields, or_dash, span, table};
 use crate::{submit, text};
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
@@ -12,10 +12,11 @@ use undoubt_client::{
 };
 use undoubt_platform::{Clock, SystemClock};
 use undoubt_vocabulary::Timestamp;
+use undoubt_vocabulary::printable::clean;
 
 pub async fn describe(global: &Global) -> Result<Exit, Failure> {
     let view = global.client()?.describe().await?;
-    global.output.show(&Coordinator::from(&view), || {
+    Exit::shown(global.output.show(&Coordinator::from(&view), || {
         fields(&[
             ("coordinator", view.name.clone()),
             ("id", view.id.to_string()),
@@ -27,8 +28,7 @@ pub async fn describe(global: &Global) -> Result<Exit, Failure> {
             ("participants", connected(&view)),
             ("takes work", takes_work(view.refusing_work_because.as_deref())),
         ])
-    })?;
-    Ok(Exit::Done)
+    }))
 }
 
 fn connected(view: &CoordinatorView) -> String {
@@ -43,13 +43,12 @@ fn takes_work(refusing_because: Option<&str>) -> String {
 pub async fn participants(global: &Global) -> Result<Exit, Failure> {
     let view = global.client()?.describe().await?;
     let document = json!({ "participants": Coordinator::from(&view).participants });
-    global.output.show(&document, || {
+    Exit::shown(global.output.show(&document, || {
         let now = SystemClock.now();
         let rows = view.participants.iter().map(|participant| participant_row(participant, now)).collect();
         let header = ["participant", "address", "connection", "since", "resource", "queued", "open", "last error"];
         table(header, rows, "the coordinator has no participants configured")
-    })?;
-    Ok(Exit::Done)
+    }))
 }
 
 fn participant_row(view: &ParticipantView, now: Timestamp) -> [String; 8] {
@@ -69,7 +68,7 @@ fn participant_row(view: &ParticipantView, now: Timestamp) -> [String; 8] {
 
 pub async fn participant(url: &str, global: &Global) -> Result<Exit, Failure> {
     let state = global.participant(url)?.describe().await?;
-    global.output.show(&ParticipantSelf::from(&state), || {
+    Exit::shown(global.output.show(&ParticipantSelf::from(&state), || {
         let facts = fields(&[
             ("participant", state.name.to_string()),
             ("resource", state.resource.clone()),
@@ -84,8 +83,7 @@ pub async fn participant(url: &str, global: &Global) -> Result<Exit, Failure> {
         });
         let table = table(["coordinator", "epoch", "fence", ""], rows.collect(), "no coordinator has ever connected");
         format!("{facts}\n{table}")
-    })?;
-    Ok(Exit::Done)
+    }))
 }
 
 pub async fn branches(url: &str, in_doubt: bool, limit: u32, global: &Global) -> Result<Exit, Failure> {
@@ -94,7 +92,7 @@ pub async fn branches(url: &str, in_doubt: bool, limit: u32, global: &Global) ->
     // Those in doubt hold locks, but no semantic ones.
     let (marks, more_marks) = if in_doubt { (Vec::new(), false) } else { marks(&participant, limit).await? };
     let more = held.more || more_marks;
-    global.output.show(&HeldBranches::new(&held, &marks, more), || {
+    Exit::shown(global.output.show(&HeldBranches::new(&held, &marks, more), || {
         let now = SystemClock.now();
         let rows = held.branches.iter().map(|branch| branch_row(branch, now)).collect();
         let mut shown =
@@ -111,8 +109,7 @@ pub async fn branches(url: &str, in_doubt: bool, limit: u32, global: &Global) ->
             shown.push("There are more: raise --limit.".to_owned());
         }
         shown.join("\n")
-    })?;
-    Ok(Exit::Done)
+    }))
 }
 
 /// At most `limit` semantic locks, and whether there are more.
@@ -170,8 +167,7 @@ pub async fn resolve_step(arguments: &ResolveStep, global: &Global) -> Result<Ex
     }
     let known = global.client()?.resolve_step(tx, step, resolution, who, reason).await?;
     let standing = Standing::new(tx, &known);
-    global.output.show(&standing, || submit::headline(&standing))?;
-    Ok(Exit::Done)
+    Ok(Exit::Done.told(global.output.show(&standing, || submit::headline(&standing))))
 }
 
 pub async fn resolve(arguments: &Resolve, global: &Global) -> Result<Exit, Failure> {
@@ -184,10 +180,10 @@ pub async fn resolve(arguments: &Resolve, global: &Global) -> Result<Exit, Failu
         confirm(word, &format!("{word} the branch of {tx} at {participant} without its coordinator"))?;
     }
     let outcome = global.participant(participant)?.resolve(tx, resolution, who, reason).await?;
-    global.output.show(&json!({ "tx": tx.to_string(), "outcome": outcome.as_str() }), || {
+    let document = json!({ "tx": tx.to_string(), "outcome": outcome.as_str() });
+    Ok(Exit::Done.told(global.output.show(&document, || {
         format!("{outcome}  {tx}\nCompare it with the decision once that is known: `undoubt branches {participant}`.")
-    })?;
-    Ok(Exit::Done)
+    })))
 }
 
 /// Has the operator write the word that says what will happen.
@@ -207,8 +203,9 @@ fn say_the_price(yes: bool, word: &str, what: &str, price: &str) -> Result<(), F
 
 fn ask(word: &str, what: &str, price: &str) -> Result<(), Failure> {
     let cannot = |error: io::Error| Failure::new(Exit::Unexpected, format!("cannot ask for confirmation: {error}"));
-    eprint!("About to {what}.\n{price}\nWrite {word} to go ahead: ");
-    io::stderr().flush().map_err(cannot)?;
+    let asked = format!("About to {what}.\n{price}\nWrite {word} to go ahead: ");
+    let mut terminal = io::stderr();
+    terminal.write_all(clean(&asked).as_bytes()).and_then(|()| terminal.flush()).map_err(cannot)?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).map_err(cannot)?;
     if answer.trim() == word { Ok(()) } else { Err(Failure::new(Exit::Usage, "not confirmed; nothing was done")) }
@@ -258,9 +255,5 @@ pub async fn drain(global: &Global) -> Result<Exit, Failure> {
 }
 
 fn done(global: &Global, told: &str) -> Result<Exit, Failure> {
-    match global.output {
-        Format::Table => line(told)?,
-        Format::Json => line(json!({ "done": true }))?,
-    }
-    Ok(Exit::Done)
+    Ok(Exit::Done.told(global.output.show(&json!({ "done": true }), || told.to_owned())))
 }

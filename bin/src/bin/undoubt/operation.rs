@@ -2,6 +2,7 @@
 
 use crate::text::{self, ABSENT, Word, to_word, words};
 use bytes::Bytes;
+use std::mem::discriminant;
 use undoubt_client::kv::{Add, Extras, KvWork, Operation, Reference};
 
 /// How operations are written; part of the help.
@@ -23,7 +24,11 @@ pub fn append(work: KvWork, text: &str) -> Result<KvWork, String> {
     let mut words = words(text).map_err(|why| format!("{text:?}: {why}"))?;
     let mut extras = Vec::new();
     while let Some(extra) = words.last().and_then(Extra::read) {
-        extras.push(extra.map_err(|why| format!("{text:?}: {why}"))?);
+        let extra = extra.map_err(|why| format!("{text:?}: {why}"))?;
+        if extras.iter().any(|given| discriminant(given) == discriminant(&extra)) {
+            return Err(format!("{text:?}: {} is given twice; leave one out", extra.name()));
+        }
+        extras.push(extra);
         words.pop();
     }
     Ok(extras.into_iter().rev().fold(work.operation(parse(text, &words)?), |work, extra| extra.apply(work)))
@@ -52,6 +57,16 @@ impl Extra {
                 Some("respect-pending") => Some(Ok(Extra::RespectPending)),
                 Some(_) | None => None,
             },
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Extra::Pend => "pend",
+            Extra::RespectPending => "respect-pending",
+            Extra::KeyFrom(_) => "key-from",
+            Extra::ValueFrom(_) => "value-from",
+            Extra::ExpectedFrom(_) => "expected-from",
         }
     }
 
@@ -264,6 +279,7 @@ mod tests {
         assert_eq!(read("put x \"pend\""), Ok(KvWork::new().put("x", "pend")));
         assert_eq!(texts(&put.pend()), ["put seat/ \"\" key-from=flight.0 pend"]);
         assert!(read("get x key-from=flight").unwrap_err().contains("STEP.N"));
+        assert!(read("get x key-from=a.0 key-from=b.0").unwrap_err().contains("key-from is given twice"));
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Printing: tables for people, JSON for programs.
 
-use crate::exit::{Exit, Failure};
 use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
 use serde::Serialize;
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use std::io;
 use std::time::Duration;
+use undoubt_platform::terminal;
+use undoubt_vocabulary::printable::{clean, steers};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -16,8 +17,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// Prints a document in the form asked for.
-    pub fn show(self, document: &impl Serialize, table: impl FnOnce() -> String) -> Result<(), Failure> {
+    /// Prints a document in the form asked for. What it means for the exit code if that fails, `exit` knows.
+    pub fn show(self, document: &impl Serialize, table: impl FnOnce() -> String) -> io::Result<()> {
         match self {
             Format::Table => line(table()),
             Format::Json => json_line(document),
@@ -25,21 +26,20 @@ impl Format {
     }
 }
 
-pub fn json_line(document: &impl Serialize) -> Result<(), Failure> {
-    line(serde_json::to_string(document).map_err(anyhow::Error::from)?)
+/// Prints a document for programs. JSON's own escapes keep it from steering a terminal.
+pub fn json_line(document: &impl Serialize) -> io::Result<()> {
+    let json = serde_json::to_string(document)?;
+    if !json.contains(steers) {
+        return terminal::say(json);
+    }
+    // Outside of strings there is none, and none needs more than four digits.
+    let escaped = |c: char| if steers(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    terminal::say(json.chars().map(escaped).collect::<String>())
 }
 
-/// Prints to standard output. A reader who has enough (`| head`) ends the command without an error.
-pub fn line(text: impl Display) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    let written = writeln!(out, "{text}").and_then(|()| out.flush());
-    written.map_err(|error| {
-        if error.kind() == ErrorKind::BrokenPipe {
-            Failure::new(Exit::Done, "")
-        } else {
-            Failure::new(Exit::Unexpected, format!("cannot write to standard output: {error}"))
-        }
-    })
+/// Prints text for people.
+pub fn line(text: impl Display) -> io::Result<()> {
+    terminal::say(clean(&text.to_string()))
 }
 
 /// One line under the header, and nothing that gets in the way of copying.
@@ -54,7 +54,7 @@ pub fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>, nothing:
     table.load_style(STYLE).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(header);
     for row in rows {
-        table.add_row(row.map(|cell| clean(&cell)));
+        table.add_row(row.map(|cell| clean(&cell).into_owned()));
     }
     table.trim_fmt()
 }
@@ -64,12 +64,6 @@ pub fn fields(fields: &[(&str, String)]) -> String {
     let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let lines = fields.iter().map(|(name, value)| format!("{name:<width$}  {}", clean(value)));
     lines.collect::<Vec<_>>().join("\n")
-}
-
-/// What others wrote must not steer the terminal.
-pub fn clean(text: &str) -> String {
-    let shown = |c: char| if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(shown).collect()
 }
 
 /// A duration to the precision that people care for: `250ms`, `12.3s`, `5m 4s`, `2h 5m`.
@@ -97,11 +91,6 @@ mod tests {
         let shown = table(["tx", "state"], vec![["a".to_owned(), "committed".to_owned()]], "none");
         assert!(shown.contains("committed"), "{shown}");
         assert_eq!(table(["tx", "state"], Vec::new(), "none"), "none");
-    }
-
-    #[test]
-    fn what_others_wrote_does_not_steer_the_terminal() {
-        assert_eq!(clean("a\u{1b}[2Jb"), "a\\u{1b}[2Jb");
     }
 
     #[test]

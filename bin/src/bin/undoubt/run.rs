@@ -51,11 +51,11 @@ pub struct Run {
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub hot_customers: u32,
     /// How much of the demand falls on them.
-    #[arg(long, value_name = "PERCENT", default_value_t = 90, value_parser = clap::value_parser!(u8).range(..=100))]
+    #[arg(long, value_name = "PERCENT", default_value_t = 90, requires = "hot_customers", value_parser = clap::value_parser!(u8).range(..=100))]
     pub hot_share: u8,
-    /// For transfers: how many participants each spans.
-    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
-    pub branches: u32,
+    /// For transfers: how many participants each spans. Default: 2.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub branches: Option<u32>,
     /// How long the coordinator tries to commit each transaction.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub deadline: Option<Duration>,
@@ -130,8 +130,9 @@ pub async fn run_load(arguments: &Run, global: &Global) -> Result<Exit, Failure>
         never = show(seen, load.length) => match never {},
     };
     let document = Document { report: &report, audit: audit.as_ref() };
-    global.output.show(&document, || describe(&document))?;
-    Ok(if audit.is_none_or(|audit| audit.is_clean()) { Exit::Done } else { Exit::Unexpected })
+    let printed = global.output.show(&document, || describe(&document));
+    let exit = if audit.is_none_or(|audit| audit.is_clean()) { Exit::Done } else { Exit::Unexpected };
+    Ok(exit.told(printed))
 }
 
 /// Done with the interrupt of that number.
@@ -144,10 +145,9 @@ async fn interrupts(number: u32) {
 }
 
 async fn load(arguments: &Run, global: &Global) -> Result<Load, Failure> {
-    let participants = match arguments.participants.as_slice() {
-        [] => connected(&global.client()?).await?,
-        named => named.to_vec(),
-    };
+    // Asked also where names are given: that nobody answers is told at once.
+    let connected = connected(&global.client()?).await?;
+    let participants = if arguments.participants.is_empty() { connected } else { arguments.participants.clone() };
     if participants.is_empty() {
         let why = format!(
             "the coordinator at {} is connected to no key-value participant; see `undoubt participants`",
@@ -155,10 +155,13 @@ async fn load(arguments: &Run, global: &Global) -> Result<Load, Failure> {
         );
         return Err(Failure::new(Exit::NotReady, why));
     }
-    let workload = match arguments.workload {
-        Choice::Smallbank => Workload::SmallBank,
-        Choice::Transfers => Workload::Transfers { branches: arguments.branches },
-        Choice::Trips => Workload::Trips,
+    let workload = match (arguments.workload, arguments.branches) {
+        (Choice::Transfers, branches) => Workload::Transfers { branches: branches.unwrap_or(2) },
+        (Choice::Smallbank, None) => Workload::SmallBank,
+        (Choice::Trips, None) => Workload::Trips,
+        (Choice::Smallbank | Choice::Trips, Some(_)) => {
+            return Err(Failure::new(Exit::Usage, "--branches is for transfers only; leave it out"));
+        }
     };
     let load = Load::new(&global.coordinator, participants, workload);
     Ok(Load {

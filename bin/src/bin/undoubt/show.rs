@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use undoubt::cluster::Programs;
 use undoubt::demo::{Demo, DemoReport, demo};
 use undoubt::torture::{Torture, TortureReport, torture};
-use undoubt::workload::{Audit, Progress, Report};
+use undoubt::workload::{Audit, MAX_CUSTOMERS, MAX_IN_FLIGHT, Progress, Report};
 
 #[derive(Debug, clap::Args)]
 pub struct TortureArgs {
@@ -25,10 +25,10 @@ pub struct TortureArgs {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(2..=16))]
     participants: u8,
     /// Customers of the bank under load.
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(2..=i64::from(MAX_CUSTOMERS)))]
     customers: u32,
-    #[arg(long, default_value_t = 64)]
-    in_flight: usize,
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=MAX_IN_FLIGHT as i64))]
+    in_flight: u16,
     /// How transactions are carried out.
     #[arg(long, value_enum, default_value = "mixed")]
     mode: How,
@@ -49,18 +49,15 @@ pub async fn run_demo(seed: u64, global: &Global) -> Result<Exit, Failure> {
     let say = move |what: &str| {
         told.suspend(|| {
             if table {
-                println!("· {what}")
+                // Whoever does not read this may still read the exit code.
+                let _ = output::line(format_args!("· {what}"));
             }
         })
     };
     let programs = Programs::beside_this_one()?;
     let report = unless_interrupted(demo(&programs, Demo { seed, ..Demo::default() }, progress, say)).await?;
     bar.finish_and_clear();
-    match global.output {
-        Format::Json => output::json_line(&serde_json::json!(report))?,
-        Format::Table => print_demo(&report)?,
-    }
-    Ok(verdict(report.is_clean()))
+    Ok(verdict(report.is_clean()).told(global.output.show(&report, || describe_demo(&report))))
 }
 
 pub async fn run_torture(args: &TortureArgs, global: &Global) -> Result<Exit, Failure> {
@@ -69,7 +66,7 @@ pub async fn run_torture(args: &TortureArgs, global: &Global) -> Result<Exit, Fa
         seed: args.seed,
         participants: args.participants.into(),
         customers: args.customers,
-        in_flight: args.in_flight,
+        in_flight: args.in_flight.into(),
         mode: args.mode.into(),
     };
     let bar = if std::io::stderr().is_terminal() { ProgressBar::new(args.kills as u64) } else { ProgressBar::hidden() };
@@ -82,11 +79,7 @@ pub async fn run_torture(args: &TortureArgs, global: &Global) -> Result<Exit, Fa
     }))
     .await?;
     bar.finish_and_clear();
-    match global.output {
-        Format::Json => output::json_line(&serde_json::json!(report))?,
-        Format::Table => print_torture(&report)?,
-    }
-    Ok(verdict(report.is_clean()))
+    Ok(verdict(report.is_clean()).told(global.output.show(&report, || describe_torture(&report))))
 }
 
 /// Ctrl-C ends it like an error, so that its processes and its folder are cleared away.
@@ -110,38 +103,44 @@ fn spinner() -> ProgressBar {
     bar
 }
 
-fn print_demo(report: &DemoReport) -> Result<(), Failure> {
+fn describe_demo(report: &DemoReport) -> String {
     let sagas = &report.sagas;
-    output::line("two-phase commit")?;
-    print_load(&report.load)?;
-    print_audit(&report.audit, "money")?;
-    print_left(report.open_transactions, report.open_branches, report.damaged_transactions)?;
-    output::line("sagas")?;
-    print_load(&sagas.load)?;
-    print_audit(&sagas.audit, "places")?;
-    print_left(sagas.open_transactions, sagas.open_branches, sagas.damaged_transactions)?;
-    print_verdict(report.is_clean())
+    let parts = [
+        "two-phase commit".to_owned(),
+        load(&report.load),
+        audit(&report.audit, "money"),
+        left(report.open_transactions, report.open_branches, report.damaged_transactions),
+        "sagas".to_owned(),
+        load(&sagas.load),
+        audit(&sagas.audit, "places"),
+        left(sagas.open_transactions, sagas.open_branches, sagas.damaged_transactions),
+        in_words(report.is_clean()).to_owned(),
+    ];
+    parts.join("\n")
 }
 
-fn print_torture(report: &TortureReport) -> Result<(), Failure> {
+fn describe_torture(report: &TortureReport) -> String {
     let TortureReport { kills_at_random_moments: random, kills_at_crash_points: at_points, reached, .. } = report;
-    output::line(format!(
+    let mut parts = vec![format!(
         "{} kill -9 in {:.0} s: {random} at random moments, {at_points} at {} different crash points",
         random + at_points,
         report.elapsed_s,
         reached.len(),
-    ))?;
+    )];
     if !report.not_reached.is_empty() {
-        output::line(format!("crash points not reached in time: {}", report.not_reached.join(", ")))?;
+        parts.push(format!("crash points not reached in time: {}", report.not_reached.join(", ")));
     }
-    print_load(&report.load)?;
-    print_audit(&report.audit, "money")?;
-    print_left(report.open_transactions, report.open_branches, report.damaged_transactions)?;
-    print_verdict(report.is_clean())
+    parts.extend([
+        load(&report.load),
+        audit(&report.audit, "money"),
+        left(report.open_transactions, report.open_branches, report.damaged_transactions),
+        in_words(report.is_clean()).to_owned(),
+    ]);
+    parts.join("\n")
 }
 
-fn print_load(load: &Report) -> Result<(), Failure> {
-    output::line(format!(
+fn load(load: &Report) -> String {
+    format!(
         "operations: {} committed ({:.0}/s), {} refused, {} aborted, {} unknown; latency p50 {} µs, p99 {} µs, max {} µs",
         load.tally.committed,
         load.committed_per_s,
@@ -151,21 +150,21 @@ fn print_load(load: &Report) -> Result<(), Failure> {
         load.latency_us.p50,
         load.latency_us.p99,
         load.latency_us.max,
-    ))
+    )
 }
 
-fn print_audit(audit: &Audit, what: &str) -> Result<(), Failure> {
-    output::line(format!(
+fn audit(audit: &Audit, what: &str) -> String {
+    let checked = format!(
         "audit: {} acknowledged commits and {} aborts checked at every branch; {what} expected {}, found {}",
         audit.commits, audit.aborts, audit.expected, audit.found,
-    ))?;
-    audit.violations.iter().try_for_each(|violation| output::line(format!("  VIOLATION: {violation}")))
+    );
+    audit.violations.iter().fold(checked, |text, violation| text + &format!("\n  VIOLATION: {violation}"))
 }
 
-fn print_left(transactions: u64, branches: u64, damaged: u64) -> Result<(), Failure> {
-    output::line(format!("left open: {transactions} transactions, {branches} branches; damaged: {damaged}"))
+fn left(transactions: u64, branches: u64, damaged: u64) -> String {
+    format!("left open: {transactions} transactions, {branches} branches; damaged: {damaged}")
 }
 
-fn print_verdict(clean: bool) -> Result<(), Failure> {
-    output::line(if clean { "every promise was kept" } else { "PROMISES WERE BROKEN" })
+fn in_words(clean: bool) -> &'static str {
+    if clean { "every promise was kept" } else { "PROMISES WERE BROKEN" }
 }

@@ -3,40 +3,43 @@
 use crate::args::{Global, Submit};
 use crate::exit::{Exit, Failure};
 use crate::json::{BranchResult, Standing};
-use crate::output::clean;
-use crate::{document, lines, operation, output, text};
-use std::io::Read;
+use crate::{document, lines, operation, output, text, tree};
+use std::io::{IsTerminal, Read};
 use std::path::Path;
-use std::time::Duration;
 use std::{fs, io};
 use undoubt_client::kv::KvWork;
-use undoubt_client::{Answer, Client, ClientOptions, Step, Transaction};
+use undoubt_client::{Answer, OperatorError, Step, SubmitError, Transaction};
+use undoubt_platform::terminal::complain;
 use undoubt_vocabulary::Outcome;
 
 /// The largest transaction in its longest form, as hexadecimal in JSON, with room to spare.
 pub const MAX_DOCUMENT_BYTES: u64 = 16 << 20;
-
-/// How long the answer may take to arrive once a transaction's own deadline has passed.
-const AFTER_DEADLINE: Duration = Duration::from_secs(5);
 
 pub async fn submit(arguments: Submit, global: &Global) -> Result<Exit, Failure> {
     if let Some(path) = &arguments.lines {
         return lines::submit(path, arguments.in_flight, global).await;
     }
     let transaction = transaction(&arguments)?;
-    let enough = arguments.deadline.map_or(Duration::ZERO, |deadline| deadline.saturating_add(AFTER_DEADLINE));
-    let options = ClientOptions { deadline: global.timeout.max(enough), ..global.options() };
-    let client = Client::connect(&global.coordinator, options)?;
+    let mut client = global.client()?;
     if arguments.no_wait {
         let known = client.accept(&transaction).await?;
         let standing = Standing::new(transaction.id(), &known);
-        global.output.show(&standing, || headline(&standing))?;
-        return Ok(known.decided.as_ref().map_or(Exit::Done, exit));
+        let printed = global.output.show(&standing, || headline(&standing));
+        return Ok(known.decided.as_ref().map_or(Exit::Done, exit).told(printed));
+    }
+    if transaction.own_timeout().is_none() {
+        match client.learn_default_timeout().await {
+            Err(OperatorError::NotReached(cause)) => {
+                let (tx, cause) = (transaction.id().clone(), Box::new(cause));
+                return Err(SubmitError::NotAccepted { tx, cause }.into());
+            }
+            // It need not tell.
+            Ok(()) | Err(_) => {}
+        }
     }
     let answer = client.submit(&transaction).await?;
     let standing = Standing::decided(transaction.id(), &answer);
-    global.output.show(&standing, || describe(&standing, Some(&transaction)))?;
-    Ok(exit(&answer.outcome))
+    Ok(exit(&answer.outcome).told(global.output.show(&standing, || describe(&standing, Some(&transaction)))))
 }
 
 pub fn exit(outcome: &Outcome) -> Exit {
@@ -47,10 +50,9 @@ pub fn exit(outcome: &Outcome) -> Exit {
 }
 
 /// Shows a decided transaction that was submitted elsewhere.
-pub fn show(tx: &undoubt_vocabulary::TxId, answer: &Answer, global: &Global) -> Result<Exit, Failure> {
+pub fn show(tx: &undoubt_vocabulary::TxId, answer: &Answer, global: &Global) -> Exit {
     let standing = Standing::decided(tx, answer);
-    global.output.show(&standing, || describe(&standing, None))?;
-    Ok(exit(&answer.outcome))
+    exit(&answer.outcome).told(global.output.show(&standing, || describe(&standing, None)))
 }
 
 /// The transaction's fate, and what was read.
@@ -90,9 +92,9 @@ pub fn headline(standing: &Standing) -> String {
     match abort {
         None => format!("{state}  {tx}"),
         Some(abort) if abort.worth_retrying => {
-            format!("{state}  {tx}: {}. The same work may succeed under a new id.", clean(&abort.message))
+            format!("{state}  {tx}: {}. The same work may succeed under a new id.", abort.message)
         }
-        Some(abort) => format!("{state}  {tx}: {}", clean(&abort.message)),
+        Some(abort) => format!("{state}  {tx}: {}", abort.message),
     }
 }
 
@@ -120,24 +122,33 @@ fn transaction(arguments: &Submit) -> Result<Transaction, Failure> {
 
 fn from_file(path: &Path) -> Result<Transaction, Failure> {
     let name = path.display();
-    let text = read(path).map_err(|error| Failure::new(Exit::Usage, format!("cannot read {name}: {error}")))?;
+    let bytes = read(path).map_err(|error| Failure::new(Exit::Usage, format!("cannot read {name}: {error}")))?;
     let toml = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
-    let read = if toml { document::from_toml(&text) } else { document::from_json(&text) };
-    read.map_err(|why| {
+    let read = tree::text(&bytes);
+    read.and_then(if toml { document::from_toml } else { document::from_json }).map_err(|why| {
         let help = "`undoubt submit --help` shows how such a file is written";
         Failure::new(Exit::Refused, format!("{name}: {why}\n{help}"))
     })
 }
 
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    let file: Box<dyn Read> =
-        if path == Path::new("-") { Box::new(io::stdin()) } else { Box::new(fs::File::open(path)?) };
-    if file.take(MAX_DOCUMENT_BYTES + 1).read_to_string(&mut text)? as u64 > MAX_DOCUMENT_BYTES {
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if open(path)?.take(MAX_DOCUMENT_BYTES + 1).read_to_end(&mut bytes)? as u64 > MAX_DOCUMENT_BYTES {
         let why = format!("it is larger than {MAX_DOCUMENT_BYTES} bytes, more than any transaction may be");
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
-    Ok(text)
+    Ok(bytes)
+}
+
+/// A file, or standard input under the name `-`.
+pub fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
+    if path != Path::new("-") {
+        return Ok(Box::new(fs::File::open(path)?));
+    }
+    if io::stdin().is_terminal() {
+        complain("reading from this terminal; Ctrl-D ends the input");
+    }
+    Ok(Box::new(io::stdin()))
 }
 
 #[cfg(test)]

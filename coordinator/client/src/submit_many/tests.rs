@@ -79,6 +79,21 @@ async fn silence_ends_at_each_ones_deadline_with_an_unknown_outcome() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_is_waited_for_as_long_as_its_own_deadline_says() {
+    let server = TestServer::many(|_, _| Reply::Silence);
+    let mut all = transactions(3);
+    all[0] = all[0].clone().timeout(Duration::from_secs(14));
+    let submitted = submit(&server, quick(), all.clone()).await;
+    assert_eq!(sequences(&submitted[..2]), [1, 2]);
+    assert_eq!((submitted[2].sequence, submitted[2].took >= Duration::from_secs(14)), (0, true));
+    assert!(submitted[2].result.as_ref().unwrap_err().to_string().contains("no answer came in time"));
+    let began = Instant::now();
+    let unheard = submit(&TestServer::unreachable(), quick(), all).await;
+    assert!(unheard.iter().all(|done| matches!(done.result, Err(SubmitError::NotAccepted { .. }))));
+    assert!(began.elapsed() < 2 * quick().deadline, "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_nobody_can_be_reached_nothing_counts_as_accepted() {
     let server = TestServer::unreachable();
     let submitted = submit(&server, quick(), transactions(2)).await;
@@ -111,5 +126,5 @@ async fn a_stream_refused_for_good_answers_all_with_the_refusal() {
     let server = TestServer::many(|_, _| Reply::Break(Status::permission_denied("not you")));
     let submitted = submit(&server, quick(), transactions(3)).await;
     assert_eq!(sequences(&submitted), [0, 1, 2]);
-    assert!(submitted.iter().all(|done| matches!(done.result, Err(SubmitError::Unexpected { .. }))));
+    assert!(submitted.iter().all(|done| matches!(done.result, Err(SubmitError::NotOffered { .. }))));
 }

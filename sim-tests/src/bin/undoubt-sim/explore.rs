@@ -1,5 +1,6 @@
 //! `undoubt-sim explore`: what can happen, exhaustively.
 
+use crate::output::line;
 use clap::Args;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
@@ -7,6 +8,7 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use undoubt_platform::terminal::complain;
 use undoubt_sim_tests::explore::{Budget, Cells, Limits, Mutant, Report, Scenario, explore};
 
 #[derive(Args)]
@@ -60,19 +62,21 @@ impl Explore {
                 Some(scenario) => vec![scenario],
                 None => {
                     let names: Vec<&str> = Scenario::all().iter().map(|scenario| scenario.name).collect();
-                    eprintln!("there is no scenario {name:?}; choose one of {}", names.join(", "));
+                    complain(format_args!("error: there is no scenario {name:?}; choose one of {}", names.join(", ")));
                     return ExitCode::from(2);
                 }
             },
         };
         if self.list {
-            scenarios.iter().for_each(|scenario| println!("{:<12}  {}", scenario.name, scenario.about));
+            for scenario in &scenarios {
+                let _ = line(format_args!("{:<12}  {}", scenario.name, scenario.about));
+            }
             return ExitCode::SUCCESS;
         }
         let cells = self.explore_all(&scenarios);
         match cells {
             Some(cells) => {
-                println!("\n{cells}");
+                let _ = line(format_args!("\n{cells}"));
                 ExitCode::SUCCESS
             }
             None => ExitCode::FAILURE,
@@ -102,7 +106,7 @@ impl Explore {
             for (at, report) in reports {
                 waiting.insert(at, report);
                 while let Some(report) = waiting.remove(&shown) {
-                    bars.suspend(|| println!("{report}"));
+                    let _ = bars.suspend(|| line(&report));
                     cells.add(&report.cells);
                     sound &= report.violation.is_none();
                     shown += 1;

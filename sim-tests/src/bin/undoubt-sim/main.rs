@@ -2,6 +2,8 @@
 //!
 //! Ends with 0 if all is sound, with 1 if something is broken, and with 2 if it was not used rightly.
 
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
+
 mod compare;
 mod explore;
 mod failure;
@@ -16,6 +18,7 @@ mod sweep;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use undoubt_platform::terminal::complain;
 
 /// Proves it: explores what can happen to Undoubt's state machines, and simulates its servers under every fault.
 #[derive(Parser)]
@@ -60,7 +63,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("{error:#}");
+            complain(format_args!("error: {error:#}"));
             ExitCode::from(2)
         }
     }

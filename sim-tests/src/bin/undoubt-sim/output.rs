@@ -4,7 +4,7 @@ use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use undoubt_platform::terminal;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
@@ -23,13 +23,13 @@ impl Format {
     }
 }
 
-/// Prints to standard output. A reader who has enough (`| head`) is no error.
+/// Prints to standard output. If that cannot be written, the exit code still says what was found; a reader who has enough
+/// (`| head`) needs not even be told.
 pub(crate) fn line(text: impl Display) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
+    if let Err(error) = terminal::unless_reader_left(terminal::say(text)) {
+        terminal::complain(format_args!("warning: cannot write to standard output: {error}. The exit code holds"));
     }
+    Ok(())
 }
 
 /// One line under the header, and nothing that gets in the way of copying.
