@@ -27,15 +27,12 @@ pub async fn submit(arguments: Submit, global: &Global) -> Result<Exit, Failure>
         let printed = global.output.show(&standing, || headline(&standing));
         return Ok(known.decided.as_ref().map_or(Exit::Done, exit).told(printed));
     }
-    if transaction.own_timeout().is_none() {
-        match client.learn_default_timeout().await {
-            Err(OperatorError::NotReached(cause)) => {
-                let (tx, cause) = (transaction.id().clone(), Box::new(cause));
-                return Err(SubmitError::NotAccepted { tx, cause }.into());
-            }
-            // It need not tell.
-            Ok(()) | Err(_) => {}
-        }
+    // Whoever answers otherwise need not tell.
+    if transaction.own_timeout().is_none()
+        && let Err(OperatorError::NotReached(cause)) = client.learn_default_timeout().await
+    {
+        let (tx, cause) = (transaction.id().clone(), Box::new(cause));
+        return Err(SubmitError::NotAccepted { tx, cause }.into());
     }
     let answer = client.submit(&transaction).await?;
     let standing = Standing::decided(transaction.id(), &answer);
