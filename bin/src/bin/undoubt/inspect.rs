@@ -39,7 +39,7 @@ fn name(branch: &BranchView) -> &ParticipantName {
 
 /// With what its participant said last, where a step cannot go on.
 fn state(branch: &BranchView) -> String {
-    branch.detail.as_ref().map_or_else(|| branch.state.clone(), |said| format!("{}: {}", branch.state, clean(said)))
+    branch.detail.as_ref().map_or_else(|| branch.state.clone(), |said| format!("{}: {said}", branch.state))
 }
 
 fn began(view: &TransactionView) -> String {
