@@ -120,6 +120,7 @@ impl SubmitError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::ClientOptions;
     use crate::test_server::{Reply, TestServer, quick};
 
     fn transaction() -> Transaction {
