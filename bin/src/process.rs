@@ -1,15 +1,16 @@
-//! The frame of a server process: tracing, signals, the listener, and what to do when the device is full.
+//! The frame of a server process: tracing, signals, the listener, what to do when the device is full ([`run_with_room`]), and
+//! how it ends ([`Failed`]).
+
+mod failed;
+mod room;
 
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fmt;
-use std::future::Future;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::OnceLock;
-use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -22,8 +23,11 @@ use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{self, Writer};
 use undoubt_platform::CrashPoints;
 use undoubt_platform::server::{Incoming, boxed};
-use undoubt_platform::terminal::complain;
+use undoubt_platform::terminal::{say, unless_reader_left};
 use undoubt_vocabulary::printable::clean;
+
+pub use failed::{EXIT_CODES, Failed, Failure, OrFailed, exit};
+pub use room::{Ran, run_with_room};
 
 /// Whether a person reads the standard error, on something that has colours, and wants them (<https://no-color.org>).
 pub fn has_colours() -> bool {
@@ -40,17 +44,6 @@ pub fn log_fields() -> impl for<'writer> FormatFields<'writer> {
         }
     };
     format::debug_fn(field).delimited(" ")
-}
-
-/// The end of a program that did what it was to do, or tells why not: all causes in one line, never a stack.
-pub fn ended(result: anyhow::Result<()>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            complain(format_args!("error: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
 }
 
 /// How a server writes its log.
@@ -113,13 +106,20 @@ impl ServerArgs {
             .with_env_filter(filter)
             .with_writer(std::io::stderr)
             .with_ansi(has_colours())
-            // It would be told on standard error, which is what cannot be written, with a panic.
+            // A log that cannot be written, on a full device say, ends no server: telling of it on the same standard error
+            // would panic.
             .log_internal_errors(false);
         match self.log_format {
             LogFormat::Human => builder.fmt_fields(log_fields()).init(),
             LogFormat::Json => builder.json().init(),
         }
         Ok(())
+    }
+
+    /// Prints the effective settings.
+    pub fn print<C: serde::Serialize>(&self, config: &C) -> anyhow::Result<()> {
+        let text = crate::settings::to_toml(config)?;
+        unless_reader_left(say(text.trim_end())).context("cannot write the settings to the standard output")
     }
 
     pub fn crash_points(&self) -> anyhow::Result<CrashPoints> {
@@ -134,17 +134,18 @@ impl ServerArgs {
 
     /// Binds, and tells where. After a recovery in place that is the address of before, even if any free port was asked
     /// for.
-    pub async fn bind(&self, listen: &str) -> anyhow::Result<TcpListener> {
+    pub async fn bind(&self, listen: &str) -> Result<TcpListener, Failed> {
         let again = self.bound.get().map(SocketAddr::to_string);
         let listen = again.as_deref().unwrap_or(listen);
         let listener = TcpListener::bind(listen)
             .await
-            .with_context(|| format!("cannot listen on {listen}; is the port taken? Choose another with --listen"))?;
-        let address = listener.local_addr()?;
+            .with_context(|| format!("cannot listen on {listen}; is the port taken? Choose another with --listen"))
+            .or_failed(Failure::Address)?;
+        let address = listener.local_addr().or_failed(Failure::Address)?;
         self.bound.get_or_init(|| address);
         tracing::info!(%address, "listening");
         if let Some(file) = &self.address_file {
-            write_whole(file, &address.to_string())?;
+            write_whole(file, &address.to_string()).or_failed(Failure::Configuration)?;
         }
         Ok(listener)
     }
@@ -201,10 +202,22 @@ fn write_whole(file: &Path, text: &str) -> anyhow::Result<()> {
 pub struct Shutdown(watch::Receiver<bool>);
 
 impl Shutdown {
+    /// Listens to signals from now on. SIGHUP, which a closed terminal sends and others send to have settings read again,
+    /// ends nothing: it is told once that settings are read at the start only.
     pub fn on_signals() -> anyhow::Result<Shutdown> {
         let (asked, asked_for) = watch::channel(false);
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        tokio::spawn(async move {
+            if hang_up.recv().await.is_some() {
+                tracing::info!(
+                    "SIGHUP is ignored: settings are read at the start only; restart to have them read again"
+                );
+            }
+            // Listening goes on, for else the next one would end the process.
+            while hang_up.recv().await.is_some() {}
+        });
         tokio::spawn(async move {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -220,49 +233,6 @@ impl Shutdown {
         // The sender lives until it has been sent.
         let _ = self.0.wait_for(|asked| *asked).await;
     }
-}
-
-/// How often the device is looked at while it is full.
-const ROOM_CHECK_PERIOD: Duration = Duration::from_millis(500);
-
-/// What one run of a server came to.
-#[derive(Debug)]
-pub enum Ran {
-    Ended,
-    DiskFull(anyhow::Error),
-}
-
-/// Runs a server until it ends. When the device was full, nothing acknowledged is lost, but how much of the last write
-/// landed is unknown: so it recovers from its folder as after a crash, as soon as there is room.
-pub async fn run_with_room<F: Future<Output = anyhow::Result<Ran>>>(
-    data_dir: &Path,
-    min_free_bytes: u64,
-    shutdown: Shutdown,
-    mut run: impl FnMut() -> F,
-) -> anyhow::Result<()> {
-    loop {
-        match run().await? {
-            Ran::Ended => return Ok(()),
-            Ran::DiskFull(error) => {
-                tracing::error!(error = format!("{error:#}"), "no room on the device: waiting for it");
-            }
-        }
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(ROOM_CHECK_PERIOD) => {}
-                () = shutdown.clone().asked() => return Ok(()),
-            }
-            if free_bytes(data_dir)? >= min_free_bytes.max(1) {
-                break;
-            }
-        }
-        tracing::info!("there is room again: recovering");
-    }
-}
-
-fn free_bytes(folder: &Path) -> anyhow::Result<u64> {
-    let found = rustix::fs::statvfs(folder).with_context(|| format!("cannot ask {} for room", folder.display()))?;
-    Ok(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //! flags.
 //!
 //! Every setting has a variable of its own: `UNDOUBT_COORDINATOR_LISTEN`, say. Its text, like that of a flag, is read as
-//! TOML where the setting is not a text itself.
+//! TOML where the setting is not a text itself. A setting that may be absent is `"none"` then; so every setting is among
+//! the defaults, and is known, printed and checked like all others.
 
 use anyhow::{Context, bail};
 use serde::Serialize;
@@ -13,8 +14,11 @@ use toml::{Table, Value};
 /// Text for one setting, as it comes from a variable or a flag.
 pub type Given = (String, String);
 
-/// The effective configuration. `flags` are `key=value`; unknown keys are refused wherever they come from, except that
-/// variables are only looked up for known keys.
+/// What a setting is that may be absent, and is.
+const NONE: &str = "none";
+
+/// The effective configuration. `flags` are `key=value`. Unknown keys are refused wherever they come from, also from
+/// variables that begin with the prefix and an underscore.
 pub fn effective<C: Default + Serialize + DeserializeOwned>(
     file: Option<&Path>,
     prefix: &str,
@@ -27,12 +31,14 @@ pub fn effective<C: Default + Serialize + DeserializeOwned>(
         let file: Table = text.parse().with_context(|| format!("{} is not TOML", path.display()))?;
         table.extend(file);
     }
-    for key in defaults.keys() {
-        let variable = format!("{prefix}_{}", key.to_uppercase());
-        if let Ok(text) = std::env::var(&variable) {
-            let value = read(&defaults, key, &text).with_context(|| format!("in the variable {variable}"))?;
-            table.insert(key.clone(), value);
-        }
+    for (variable, text) in std::env::vars_os() {
+        let Some(variable) = variable.to_str() else { continue };
+        let Some(name) = variable.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_')) else { continue };
+        let wrong = || format!("in the variable {variable}");
+        let text = text.into_string().ok().context("it is not UTF-8").with_context(wrong)?;
+        let key = name.to_lowercase();
+        let value = read(&defaults, &key, &text).with_context(wrong)?;
+        table.insert(key, value);
     }
     for (key, text) in flags {
         let value = read(&defaults, key, text).with_context(|| format!("in the flag for {key}"))?;
@@ -60,18 +66,23 @@ fn read(defaults: &Table, key: &str, text: &str) -> anyhow::Result<Value> {
         let known: Vec<&str> = defaults.keys().map(String::as_str).collect();
         bail!("there is no setting {key:?}; there are: {}", known.join(", "));
     };
-    if default.is_str() {
+    let may_be_absent = default.as_str() == Some(NONE);
+    if text == NONE && may_be_absent || default.is_str() && !may_be_absent {
         return Ok(Value::String(text.to_owned()));
     }
+    let wanted = if may_be_absent { "value, or none" } else { default.type_str() };
     let line = format!("value = {text}");
-    let mut table: Table = line.parse().with_context(|| format!("{text:?} is not a {}", default.type_str()))?;
-    table.remove("value").with_context(|| format!("{text:?} is not a {}", default.type_str()))
+    let mut table: Table = line.parse().with_context(|| format!("{text:?} is not a {wanted}"))?;
+    // Text with a line break would set more than one.
+    let value = table.remove("value").filter(|_| table.is_empty());
+    value.with_context(|| format!("{text:?} is not a {wanted}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use undoubt_coordinator::Config;
+    use undoubt_platform::range::Ranged;
 
     fn given(key: &str, value: &str) -> Given {
         (key.to_owned(), value.to_owned())
@@ -104,5 +115,58 @@ mod tests {
         let config = Config::default();
         std::fs::write(&file, to_toml(&config).unwrap()).unwrap();
         assert_eq!(effective::<Config>(Some(&file), "UNDOUBT_TEST_NONE", &[]).unwrap(), config);
+    }
+
+    #[test]
+    fn a_setting_that_may_be_absent_is_set_and_taken_back() {
+        let set = |value| effective::<Config>(None, "UNDOUBT_TEST_NONE", &[given("two_phase_from_value", value)]);
+        assert_eq!(set("7").unwrap().two_phase_from_value, Some(7));
+        assert_eq!(set("none").unwrap().two_phase_from_value, None);
+        for wrong in ["-1", "soon", "\"7\"", "7\nname = \"x\""] {
+            assert!(format!("{:#}", set(wrong).unwrap_err()).contains("two_phase_from_value"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn text_with_a_line_break_sets_nothing_beside() {
+        let two = effective::<Config>(None, "UNDOUBT_TEST_NONE", &[given("retention_s", "7\nstart_paused = true")]);
+        assert!(two.is_err());
+    }
+
+    /// Every number of a server's settings has an entry in its table.
+    fn numbers_without_a_range<C: Default + Serialize>(ranges: &[Ranged]) -> Vec<String> {
+        let settings = Table::try_from(C::default()).unwrap();
+        let unbounded = |key: &&String| !ranges.iter().any(|range| range.setting == key.as_str());
+        settings.iter().filter(|(_, value)| value.is_integer()).map(|(key, _)| key).filter(unbounded).cloned().collect()
+    }
+
+    #[test]
+    fn every_number_has_a_range_and_its_ends_are_taken_while_what_lies_beyond_is_refused_by_name() {
+        use undoubt_participant::Config as OfParticipant;
+        assert_eq!(numbers_without_a_range::<Config>(&Config::default().ranges()), [""; 0]);
+        assert_eq!(numbers_without_a_range::<OfParticipant>(&OfParticipant::default().ranges()), [""; 0]);
+        fn check<C: Default + Serialize + DeserializeOwned>(ranges: Vec<Ranged>, check: impl Fn(&C) -> Option<String>) {
+            for Ranged { setting, value: _, min, max } in ranges {
+                let set = |value: u64| {
+                    let read = effective::<C>(None, "UNDOUBT_TEST_NONE", &[given(setting, &value.to_string())]);
+                    read.map_or_else(|error| Some(format!("{error:#}")), |config| check(&config))
+                };
+                for within in [min, max] {
+                    // Another setting may have to be above or below it.
+                    let refused = set(within);
+                    assert!(
+                        refused.as_ref().is_none_or(|why| why.contains("is above")),
+                        "{setting}={within}: {refused:?}"
+                    );
+                }
+                for beyond in [min.checked_sub(1), max.checked_add(1), Some(1 << 63), Some(u64::MAX)] {
+                    let Some(beyond) = beyond else { continue };
+                    let refusal = set(beyond).unwrap_or_else(|| panic!("{setting}={beyond} is taken"));
+                    assert!(refusal.contains(setting), "{setting}={beyond}: {refusal}");
+                }
+            }
+        }
+        check::<Config>(Config::default().ranges(), |config| config.check().err().map(|error| error.to_string()));
+        check::<OfParticipant>(OfParticipant::default().ranges(), |config| config.check().err().map(|e| e.to_string()));
     }
 }

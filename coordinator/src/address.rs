@@ -1,7 +1,49 @@
-//! Addresses of participants.
+//! Addresses that this server calls: of participants, and of those who want to be called back.
 
-/// Whether the text is `http://host:port`.
-pub(crate) fn is_plain_http(address: &str) -> bool {
-    let Ok(uri) = address.parse::<tonic::transport::Uri>() else { return false };
-    uri.scheme_str() == Some("http") && uri.host().is_some() && uri.port_u16().is_some() && uri.path() == "/"
+use tonic::transport::Uri;
+
+/// What is wrong with an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// It holds a user or a password. It must not be repeated in an error or a log.
+    Credentials,
+    Form,
+}
+
+/// Checks that the text is `http://host:port`.
+pub(crate) fn check(address: &str) -> Result<(), Flaw> {
+    match parse(address)?.path() {
+        "/" => Ok(()),
+        _ => Err(Flaw::Form),
+    }
+}
+
+/// Reads `http://host:port`, with any path behind it.
+pub(crate) fn parse(url: &str) -> Result<Uri, Flaw> {
+    if has_credentials(url) {
+        return Err(Flaw::Credentials);
+    }
+    let plain = |uri: &Uri| uri.scheme_str() == Some("http") && uri.host().is_some() && uri.port_u16().is_some();
+    url.parse::<Uri>().ok().filter(plain).ok_or(Flaw::Form)
+}
+
+/// Whether there is an `@` before the path, also in what is no URL otherwise.
+fn has_credentials(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_at_sign_belongs_to_credentials_before_the_path_only() {
+        for url in ["http://user:pw@host:1/", "http://user@host:1", "user:pw@host", "https://u:p@h/x"] {
+            assert_eq!(parse(url), Err(Flaw::Credentials), "{url}");
+        }
+        assert!(parse("http://host:1/path/a@b?to=c@d").is_ok());
+        assert_eq!(check("http://host:1/path"), Err(Flaw::Form));
+        assert_eq!(check("http://host:1"), Ok(()));
+    }
 }

@@ -1,39 +1,30 @@
 //! Calling back: whoever submitted a transaction and did not wait hears how it ended, by an HTTP POST.
 //!
 //! That somebody is to be called is stable before the transaction is accepted, and is forgotten only once the callee has
-//! answered with a status of 2xx, so it survives restarts on both sides. The callee may hear the same more than once:
-//! the transaction's id tells. It is called again, with capped and jittered pauses, until `callback_give_up_s` have
-//! passed since the outcome was known, or since a restart after it.
+//! answered definitely, so it survives restarts on both sides. The callee may hear the same more than once: the
+//! transaction's id tells. What its answers mean is in `call`. Without a definite one it is called again, with capped and
+//! jittered pauses, until `callback_give_up_s` have passed since the outcome was known, or since a restart after it. Several
+//! submissions of one id may each name somebody else, and all of them are called.
 
+mod call;
+mod promises;
+mod share;
+
+use crate::address::{self, Flaw};
 use crate::config::Config;
 use crate::engine::{Command, EngineGone, Handle, Replied};
 use crate::log::{Log, LogError};
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::Request;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
-use serde::Serialize;
-use std::collections::BTreeMap;
+use promises::{Full, Promises, Stage};
+use share::Shares;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tonic::transport::Uri;
 use undoubt_coordinator_core::{Answer, Rejection};
 use undoubt_platform::dial::Dial;
-use undoubt_platform::{Durability, Random};
+use undoubt_platform::{Durability, Random, Written};
 use undoubt_vocabulary::{AbortReason, Outcome, TxId};
-
-/// Promises that are not kept yet. A call that nobody takes waits for `callback_give_up_s`.
-const MAX_PROMISES: usize = 10_000;
-
-/// Calls under way at the same time, at most.
-const MAX_CALLS_UNDER_WAY: usize = 64;
-
-/// One call, with connecting.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Of a URL.
 const MAX_URL_BYTES: usize = 2_048;
@@ -44,39 +35,18 @@ pub(crate) enum BadUrl {
     Form { given: String },
     #[error("the callback's URL has {given} bytes, more than the {MAX_URL_BYTES} allowed; shorten it")]
     TooLong { given: usize },
-}
-
-/// What is posted, as JSON.
-#[derive(Debug, Serialize)]
-struct News<'a> {
-    /// Text, or `0x` and hexadecimal digits.
-    tx: String,
-    /// committed, aborted
-    state: &'static str,
-    /// Of an abort.
-    reason: Option<&'a str>,
-    message: Option<String>,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum CallError {
-    #[error("cannot connect: {0}")]
-    Connect(#[from] std::io::Error),
-    #[error("{0}")]
-    Http(#[from] hyper::Error),
-    #[error("{0}")]
-    Request(#[from] hyper::http::Error),
-    #[error("it answered with status {0}")]
-    Status(u16),
-    #[error("it did not answer in time")]
-    Late,
+    #[error(
+        "the callback's URL names a user or a password, and none is sent; take it out, and let the path or the query hold \
+         what the callee recognises the call by"
+    )]
+    Credentials,
 }
 
 /// Why it is not promised to call. Nothing was done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NotPromised {
-    #[error("{MAX_PROMISES} callbacks are waiting to be heard, the most there may be; try again later, or ask instead")]
-    TooMany,
+    #[error(transparent)]
+    Full(#[from] Full),
     #[error("another submission of this id is being taken at this moment; try again")]
     BeingTaken,
     #[error(transparent)]
@@ -95,22 +65,15 @@ struct Caller {
     dial: Arc<dyn Dial>,
     random: Arc<dyn Random>,
     config: Arc<Config>,
-    under_way: Semaphore,
-    promises: Mutex<BTreeMap<TxId, Stage>>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
-    /// It is not known yet whether the transaction is let in.
-    BeingTaken,
-    Kept,
+    shares: Shares,
+    promises: Mutex<Promises>,
 }
 
 /// A promise that is being made. Dropped without another word it is kept: the transaction may have been let in.
 pub(crate) struct Promise {
     callbacks: Arc<Callbacks>,
     tx: TxId,
-    /// `None`: an earlier submission of the same id was promised a call already, and that stands.
+    /// `None`: an earlier submission of the same id was promised this very call already, and that stands.
     url: Option<Uri>,
 }
 
@@ -118,9 +81,15 @@ pub(crate) fn parse(url: &str) -> Result<Uri, BadUrl> {
     if url.len() > MAX_URL_BYTES {
         return Err(BadUrl::TooLong { given: url.len() });
     }
-    let parsed = url.parse::<Uri>().ok();
-    let plain = |uri: &Uri| uri.scheme_str() == Some("http") && uri.host().is_some() && uri.port_u16().is_some();
-    parsed.filter(plain).ok_or_else(|| BadUrl::Form { given: url.to_owned() })
+    address::parse(url).map_err(|flaw| match flaw {
+        Flaw::Credentials => BadUrl::Credentials,
+        Flaw::Form => BadUrl::Form { given: url.to_owned() },
+    })
+}
+
+/// A URL as logs show it: its query may hold a secret.
+fn shown(url: &Uri) -> String {
+    format!("http://{}{}", share::destination(url), url.path())
 }
 
 impl Callbacks {
@@ -131,35 +100,39 @@ impl Callbacks {
         random: Arc<dyn Random>,
         config: Arc<Config>,
     ) -> Callbacks {
-        let (under_way, promises) = (Semaphore::new(MAX_CALLS_UNDER_WAY), Mutex::default());
-        let caller = Arc::new(Caller { log, engine, dial, random, config, under_way, promises });
+        let (shares, promises) = (Shares::new(), Mutex::default());
+        let caller = Arc::new(Caller { log, engine, dial, random, config, shares, promises });
         Callbacks { caller, tasks: Mutex::default() }
     }
 
     /// Takes up again what was promised before the last stop.
     pub(crate) fn resume(&self) -> Result<(), LogError> {
+        let mut usable = Vec::new();
         for (tx, url) in self.caller.log.callbacks()? {
             match parse(&url) {
-                Ok(url) => self.keep(tx, url),
+                Ok(url) => usable.push((tx, url)),
                 Err(bad) => tracing::error!(%tx, %bad, "a stored callback cannot be used and is left"),
             }
         }
+        // All of a transaction are known before the first of them is heard and forgotten.
+        usable.iter().for_each(|(tx, url)| self.caller.promises().set(tx, url, Stage::Kept));
+        usable.into_iter().for_each(|(tx, url)| self.keep(tx, url));
         Ok(())
     }
 
     /// Stable once this is done.
     pub(crate) async fn promise(self: &Arc<Self>, tx: &TxId, url: Uri) -> Result<Promise, NotPromised> {
         let mut promise = Promise { callbacks: self.clone(), tx: tx.clone(), url: None };
-        {
-            let mut promises = lock(&self.caller.promises);
-            match promises.get(tx) {
+        let stored = {
+            let mut promises = self.caller.promises();
+            match promises.stage(tx, &url) {
                 Some(Stage::Kept) => return Ok(promise),
                 Some(Stage::BeingTaken) => return Err(NotPromised::BeingTaken),
-                None if promises.len() >= MAX_PROMISES => return Err(NotPromised::TooMany),
-                None => drop(promises.insert(tx.clone(), Stage::BeingTaken)),
+                None => promises.check_room(tx, &url)?,
             }
-        }
-        let stored = self.caller.log.write(Log::promise(tx, &url.to_string()), Durability::Forced);
+            promises.set(tx, &url, Stage::BeingTaken);
+            self.caller.store(&promises, tx, Durability::Forced)
+        };
         promise.url = Some(url);
         if let Err(error) = stored.await {
             promise.withdraw().await?;
@@ -170,18 +143,18 @@ impl Callbacks {
 
     /// Waits for the outcome, and calls until it is heard.
     fn keep(&self, tx: TxId, url: Uri) {
-        lock(&self.caller.promises).insert(tx.clone(), Stage::Kept);
+        self.caller.promises().set(&tx, &url, Stage::Kept);
         let caller = self.caller.clone();
         let mut tasks = lock(&self.tasks);
         // Those that are done.
         while tasks.try_join_next().is_some() {}
         tasks.spawn(async move {
-            if let Ok(outcome) = caller.outcome(&tx).await
-                && let Err(error) = caller.tell(&tx, &url, &outcome).await
-            {
-                tracing::error!(%tx, %url, %error, "that it was called back cannot be recorded");
+            // Else the coordinator stops, and calls after its next start.
+            let Ok(outcome) = caller.outcome(&tx).await else { return };
+            caller.tell(&tx, &url, &outcome).await;
+            if let Err(error) = caller.forget(&tx, &url).await {
+                tracing::error!(%tx, url = %shown(&url), %error, "that it was called back cannot be recorded");
             }
-            lock(&caller.promises).remove(&tx);
         });
     }
 }
@@ -189,13 +162,10 @@ impl Callbacks {
 impl Promise {
     /// The transaction was not let in.
     pub(crate) async fn withdraw(mut self) -> Result<(), LogError> {
-        if self.url.take().is_none() {
-            return Ok(());
+        match self.url.take() {
+            Some(url) => self.callbacks.caller.forget(&self.tx, &url).await,
+            None => Ok(()),
         }
-        let caller = &self.callbacks.caller;
-        let forgotten = caller.log.write(Log::kept(&self.tx), Durability::Lazy).await;
-        lock(&caller.promises).remove(&self.tx);
-        Ok(forgotten?)
     }
 }
 
@@ -213,6 +183,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Caller {
+    fn promises(&self) -> MutexGuard<'_, Promises> {
+        lock(&self.promises)
+    }
+
+    /// Queues a write of all that are to be called about a transaction. The promises are locked, so writes come in the order
+    /// of what they say.
+    fn store(&self, promises: &Promises, tx: &TxId, durability: Durability) -> Written {
+        self.log.write(Log::promised(tx, &promises.urls(tx)), durability)
+    }
+
+    /// The call was heard, given up, or not promised after all.
+    async fn forget(&self, tx: &TxId, url: &Uri) -> Result<(), LogError> {
+        let forgotten = {
+            let mut promises = self.promises();
+            promises.remove(tx, url);
+            self.store(&promises, tx, Durability::Lazy)
+        };
+        Ok(forgotten.await?)
+    }
+
     async fn outcome(&self, tx: &TxId) -> Result<Outcome, EngineGone> {
         let mut attempt = 0;
         loop {
@@ -232,56 +222,32 @@ impl Caller {
         }
     }
 
-    async fn tell(&self, tx: &TxId, url: &Uri, outcome: &Outcome) -> Result<(), LogError> {
+    /// Calls until there is a definite answer, or the time is over.
+    async fn tell(&self, tx: &TxId, url: &Uri, outcome: &Outcome) {
         let until = Instant::now() + Duration::from_secs(self.config.callback_give_up_s);
-        let mut attempt = 0;
-        while let Err(error) = self.call(tx, url, outcome).await {
+        let mut attempt = 0_u32;
+        loop {
+            let Some(turn) = self.shares.turn(url).await else { return };
+            let called = call::call(self.dial.as_ref(), tx, url, outcome).await;
+            drop(turn);
+            let Err(error) = called else { return };
             let pause = self.config.callback_pause(attempt).pause(self.random.as_ref());
             attempt += 1;
-            if Instant::now() + pause > until {
-                tracing::error!(%tx, %url, %error, attempt, "given up calling back (callback_give_up_s)");
-                break;
+            let url = shown(url);
+            if error.is_final() {
+                return tracing::error!(%tx, url, %error, attempt, "calling back is given up; ask for the outcome instead");
             }
-            tracing::warn!(%tx, %url, %error, attempt, ?pause, "calling back failed; it is tried again");
+            if Instant::now() + pause > until {
+                return tracing::error!(%tx, url, %error, attempt, "given up calling back (callback_give_up_s)");
+            }
+            // With growing pauses: a callee that is away for a day is not told of ten thousand times.
+            if attempt.is_power_of_two() {
+                let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+                tracing::warn!(%tx, url, %error, attempt, pause_ms, "calling back failed; it is tried again");
+            }
             sleep(pause).await;
         }
-        Ok(self.log.write(Log::kept(tx), Durability::Lazy).await?)
     }
-
-    async fn call(&self, tx: &TxId, url: &Uri, outcome: &Outcome) -> Result<(), CallError> {
-        let Ok(_permit) = self.under_way.acquire().await else { return Err(CallError::Late) };
-        match timeout(CALL_TIMEOUT, self.post(url, news(tx, outcome))).await {
-            Ok(Ok(status)) if (200..300).contains(&status) => Ok(()),
-            Ok(Ok(status)) => Err(CallError::Status(status)),
-            Ok(Err(error)) => Err(error),
-            Err(_elapsed) => Err(CallError::Late),
-        }
-    }
-
-    async fn post(&self, url: &Uri, body: Bytes) -> Result<u16, CallError> {
-        let connection = TokioIo::new(self.dial.dial(url.clone()).await?);
-        let (mut sender, connection) = http1::handshake(connection).await?;
-        let driving = tokio::spawn(connection);
-        let authority = url.authority().map(ToString::to_string).unwrap_or_default();
-        let path = url.path_and_query().map_or("/", |path| path.as_str());
-        let request = Request::post(path)
-            .header("host", authority)
-            .header("content-type", "application/json")
-            .body(Full::new(body))?;
-        let response = sender.send_request(request).await;
-        driving.abort();
-        Ok(response?.status().as_u16())
-    }
-}
-
-fn news(tx: &TxId, outcome: &Outcome) -> Bytes {
-    let (state, reason) = match outcome {
-        Outcome::Committed => ("committed", None),
-        Outcome::Aborted(reason) => ("aborted", Some(reason)),
-    };
-    let (label, message) = (reason.map(AbortReason::label), reason.map(ToString::to_string));
-    let news = News { tx: tx.to_string(), state, reason: label, message };
-    serde_json::to_vec(&news).expect("text and nothing else is written as JSON").into()
 }
 
 #[cfg(test)]
@@ -298,10 +264,12 @@ mod tests {
     }
 
     #[test]
-    fn the_news_say_how_it_ended_and_why() {
-        let tx: TxId = "t".parse().unwrap();
-        assert_eq!(news(&tx, &Outcome::Committed), r#"{"tx":"t","state":"committed","reason":null,"message":null}"#);
-        let aborted = String::from_utf8(news(&tx, &Outcome::Aborted(AbortReason::Cancelled)).to_vec()).unwrap();
-        assert!(aborted.contains(r#""state":"aborted","reason":"cancelled""#), "{aborted}");
+    fn credentials_are_refused_and_neither_they_nor_a_query_are_shown() {
+        let refusal = parse("http://user:secret@a:1/done").unwrap_err().to_string();
+        assert!(
+            refusal.contains("password") && refusal.contains("take it out") && !refusal.contains("secret"),
+            "{refusal}"
+        );
+        assert_eq!(shown(&parse("http://a:1/done?token=secret").unwrap()), "http://a:1/done");
     }
 }

@@ -1,12 +1,20 @@
 //! What can be set. Durations end in `_ms` or `_s`, sizes in `_bytes`, counts say of what.
 
+use crate::address::{self, Flaw};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
+use undoubt_platform::range::{CENTURY_S, DAY_MS, OutOfRange, Ranged, YEAR_MS, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
 use undoubt_vocabulary::id::check_name;
 use undoubt_vocabulary::{InvalidId, ParticipantName};
+
+/// Records that nobody waits for are lost by a loss of power for so long at most.
+const MAX_LAZY_FLUSH_MS: u64 = 3_600_000;
+
+/// No device has more.
+const MAX_MIN_FREE_BYTES: u64 = 1 << 60;
 
 /// A coordinator's configuration. [`Config::check`] says what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,7 +41,8 @@ pub struct Config {
     pub default_timeout_ms: u64,
     /// Longer ones are refused.
     pub max_timeout_ms: u64,
-    /// Transactions in auto mode of this value or more go through two-phase commit or not at all. Without: none do.
+    /// Transactions in auto mode of this value or more go through two-phase commit or not at all. With `"none"`, none do.
+    #[serde(with = "none_or_number")]
     pub two_phase_from_value: Option<u64>,
     /// After so many two-phase commits in a row that a participant did not answer in time, auto turns to sagas.
     pub breaker_threshold: u32,
@@ -120,12 +129,16 @@ pub enum ConfigError {
     Name(#[from] InvalidId),
     #[error("participant {0} is configured twice; give each a name of its own")]
     Twice(String),
-    #[error("{setting} is 0; give it at least 1")]
-    Zero { setting: &'static str },
+    #[error(transparent)]
+    Range(#[from] OutOfRange),
+    #[error("data_dir is empty; name a folder")]
+    NoFolder,
     #[error("{smaller} is above {larger}; lower it, or raise the other")]
     Crossed { smaller: &'static str, larger: &'static str },
     #[error("participant {name} has the address {address:?}, which is not of the form http://host:port; correct it")]
     Address { name: String, address: String },
+    #[error("the address of participant {name} names a user or a password, and none is sent; take it out")]
+    Credentials { name: String },
 }
 
 impl Config {
@@ -137,29 +150,15 @@ impl Config {
             if !names.insert(name) {
                 return Err(ConfigError::Twice(name.clone()));
             }
-            if !crate::address::is_plain_http(address) {
-                return Err(ConfigError::Address { name: name.clone(), address: address.clone() });
-            }
+            address::check(address).map_err(|flaw| match flaw {
+                Flaw::Credentials => ConfigError::Credentials { name: name.clone() },
+                Flaw::Form => ConfigError::Address { name: name.clone(), address: address.clone() },
+            })?;
         }
-        let positive = [
-            ("max_connections", self.max_connections as u64),
-            ("max_request_room_bytes", self.max_request_room_bytes.into()),
-            ("max_answer_room_bytes", self.max_answer_room_bytes.into()),
-            ("max_open_transactions", self.max_open_transactions as u64),
-            ("max_in_flight_per_stream", self.max_in_flight_per_stream as u64),
-            ("default_timeout_ms", self.default_timeout_ms),
-            ("retry_first_pause_ms", self.retry_first_pause_ms),
-            ("callback_first_pause_ms", self.callback_first_pause_ms),
-            ("breaker_threshold", self.breaker_threshold.into()),
-            ("breaker_pause_ms", self.breaker_pause_ms),
-            ("reconnect_first_pause_ms", self.reconnect_first_pause_ms),
-            ("connect_timeout_ms", self.connect_timeout_ms),
-            ("keep_alive_ms", self.keep_alive_ms),
-            ("lazy_flush_ms", self.lazy_flush_ms),
-        ];
-        if let Some((setting, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
-            return Err(ConfigError::Zero { setting });
+        if self.data_dir.as_os_str().is_empty() {
+            return Err(ConfigError::NoFolder);
         }
+        check_ranges(&self.ranges())?;
         let ordered = [
             ("default_timeout_ms", self.default_timeout_ms, "max_timeout_ms", self.max_timeout_ms),
             ("retry_first_pause_ms", self.retry_first_pause_ms, "retry_max_pause_ms", self.retry_max_pause_ms),
@@ -180,6 +179,36 @@ impl Config {
             Some((smaller, _, larger, _)) => Err(ConfigError::Crossed { smaller, larger }),
             None => Ok(()),
         }
+    }
+
+    /// What each number may be. (`two_phase_from_value` may be any.)
+    pub fn ranges(&self) -> Vec<Ranged> {
+        let count = |setting, value: usize, max| ranged(setting, value as u64, 1, max);
+        let pause = |setting, value| ranged(setting, value, 1, DAY_MS);
+        vec![
+            ranged("max_connections", self.max_connections as u64, 1, 1_000_000),
+            ranged("max_request_room_bytes", self.max_request_room_bytes.into(), 1, u32::MAX.into()),
+            ranged("max_answer_room_bytes", self.max_answer_room_bytes.into(), 1, u32::MAX.into()),
+            count("max_open_transactions", self.max_open_transactions, 10_000_000),
+            count("max_in_flight_per_stream", self.max_in_flight_per_stream, 1_000_000),
+            ranged("default_timeout_ms", self.default_timeout_ms, 1, YEAR_MS),
+            ranged("max_timeout_ms", self.max_timeout_ms, 1, YEAR_MS),
+            ranged("breaker_threshold", self.breaker_threshold.into(), 1, u32::MAX.into()),
+            pause("breaker_pause_ms", self.breaker_pause_ms),
+            pause("retry_first_pause_ms", self.retry_first_pause_ms),
+            pause("retry_max_pause_ms", self.retry_max_pause_ms),
+            pause("reconnect_first_pause_ms", self.reconnect_first_pause_ms),
+            pause("reconnect_max_pause_ms", self.reconnect_max_pause_ms),
+            ranged("connect_timeout_ms", self.connect_timeout_ms, 1, DAY_MS),
+            ranged("keep_alive_ms", self.keep_alive_ms, 10, DAY_MS),
+            ranged("retention_s", self.retention_s, 0, CENTURY_S),
+            pause("callback_first_pause_ms", self.callback_first_pause_ms),
+            pause("callback_max_pause_ms", self.callback_max_pause_ms),
+            ranged("callback_give_up_s", self.callback_give_up_s, 0, CENTURY_S),
+            ranged("lazy_flush_ms", self.lazy_flush_ms, 1, MAX_LAZY_FLUSH_MS),
+            ranged("min_free_bytes", self.min_free_bytes, 0, MAX_MIN_FREE_BYTES),
+            ranged("drain_timeout_ms", self.drain_timeout_ms, 0, DAY_MS),
+        ]
     }
 
     pub(crate) fn retry_pause(&self, attempt: u32) -> Backoff {
@@ -214,5 +243,71 @@ impl Backoff {
     pub(crate) fn pause(self, random: &dyn undoubt_platform::Random) -> Duration {
         let full = self.first_ms.saturating_mul(1 << self.attempt.min(32)).min(self.max_ms);
         Duration::from_millis(full / 2 + random.below(full / 2 + 1))
+    }
+}
+
+/// A number that may be absent, written as `"none"` then: so the setting has a value like every other, and can be seen and
+/// set wherever they can.
+mod none_or_number {
+    use serde::de::{self, Visitor};
+    use serde::{Deserializer, Serializer};
+    use std::fmt;
+
+    const NONE: &str = "none";
+
+    #[expect(clippy::ref_option, reason = "serde hands it over so")]
+    pub(super) fn serialize<S: Serializer>(number: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+        match number {
+            Some(number) => serializer.serialize_u64(*number),
+            None => serializer.serialize_str(NONE),
+        }
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+        deserializer.deserialize_any(NoneOrNumber)
+    }
+
+    struct NoneOrNumber;
+
+    impl Visitor<'_> for NoneOrNumber {
+        type Value = Option<u64>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a number from 0, or \"{NONE}\"")
+        }
+
+        fn visit_u64<E: de::Error>(self, number: u64) -> Result<Option<u64>, E> {
+            Ok(Some(number))
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<Option<u64>, E> {
+            let positive =
+                u64::try_from(number).map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))?;
+            Ok(Some(positive))
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Option<u64>, E> {
+            if text == NONE { Ok(None) } else { Err(E::invalid_value(de::Unexpected::Str(text), &self)) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_with_credentials_is_refused_without_repeating_them() {
+        let participant = |address: &str| Config {
+            participants: vec![ParticipantAddress { name: "a".into(), address: address.into() }],
+            ..Config::default()
+        };
+        assert!(participant("http://127.0.0.1:1").check().is_ok());
+        let refusal = participant("http://user:secret@127.0.0.1:1").check().unwrap_err().to_string();
+        assert!(refusal.contains("participant a") && refusal.contains("take it out"), "{refusal}");
+        assert!(!refusal.contains("secret"), "{refusal}");
+        // One that is of another wrong form as well.
+        let refusal = participant("user:secret@host").check().unwrap_err().to_string();
+        assert!(!refusal.contains("secret"), "{refusal}");
     }
 }

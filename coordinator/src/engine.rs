@@ -4,6 +4,7 @@
 //! write for all records, one hand-over to each session. While a write is under way, records gather for the next.
 
 mod attention;
+mod carried_on;
 mod commands;
 mod effects;
 mod links;
@@ -12,6 +13,7 @@ mod writes;
 use crate::config::Config;
 use crate::history::Histories;
 use crate::log::{Log, LogError};
+use crate::retention::Retention;
 use crate::timers::Timers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,8 +21,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use undoubt_coordinator_core::{Client, Coordinator, Effect, Input, Limits, Phase};
-use undoubt_platform::{Clock, CrashPoints, Random, StoreError};
+use undoubt_platform::{Clock, CrashPoints, Random, Room, StoreError};
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
+
+use carried_on::CarriedOn;
 
 pub(crate) use commands::{Command, EngineGone, Handle, Replied, Reply, Request, View};
 pub(crate) use links::{Link, LinkState};
@@ -46,6 +50,8 @@ pub(crate) struct Engine {
     log: Log,
     writes: writes::Writes,
     histories: Histories,
+    carried_on: CarriedOn,
+    retention: Retention,
     timers: Timers,
     links: BTreeMap<ParticipantName, Link>,
     /// Those who wait for an answer, and about which transaction.
@@ -80,6 +86,8 @@ impl Engine {
     ) -> Result<(Engine, Handle), LogError> {
         let Parts { config, clock, random, crash, log, epoch, participants } = parts;
         let (sender, commands) = mpsc::channel(MAX_QUEUED_COMMANDS);
+        let retained = Duration::from_secs(config.retention_s);
+        let retention = Retention::new(retained, log.oldest_end()?, Instant::now(), clock.now());
         let limits = Limits {
             max_open_transactions: config.max_open_transactions,
             breaker_threshold: config.breaker_threshold,
@@ -89,6 +97,8 @@ impl Engine {
             core: Coordinator::new(epoch, limits),
             writes: writes::Writes::new(Duration::from_millis(config.lazy_flush_ms)),
             histories: Histories::new(),
+            carried_on: CarriedOn::default(),
+            retention,
             timers: Timers::default(),
             links: participants.into_iter().map(|name| (name, Link::new(clock.now()))).collect(),
             clients: BTreeMap::new(),
@@ -107,12 +117,18 @@ impl Engine {
         let open = engine.log.open()?;
         let recovered = open.len();
         for (unfinished, history) in open {
+            engine.carried_on.add(&unfinished);
             engine.histories.restore(unfinished.tx().clone(), &history);
             engine.put(Input::Recovered(unfinished))?;
         }
         let paused = engine.config.start_paused;
         engine.put(Input::RecoveryDone { paused })?;
         engine.look_after_room()?;
+        engine.carried_on.tell();
+        for name in engine.core.with_open().filter(|name| !engine.links.contains_key(*name)) {
+            let open = engine.core.open_with(name);
+            tracing::warn!(participant = %name, open, "{}", crate::operator::NOT_CONFIGURED);
+        }
         tracing::info!(target: "undoubt::life", recovered, epoch = epoch.0, paused, "recovery done: the whole log was read");
         Ok((engine, Handle::new(sender)))
     }
@@ -163,9 +179,9 @@ impl Engine {
     fn keep_house(&mut self) -> Result<(), LogError> {
         self.look_after_room()?;
         self.let_go_of_those_who_left(|_| true)?;
-        let now = self.clock.now();
-        let horizon = undoubt_vocabulary::Timestamp(now.0.saturating_sub(self.config.retention_s * 1_000_000));
+        let horizon = self.retention.horizon(Instant::now(), self.clock.now());
         self.writes.add_lazy(self.log.collect(horizon, MAX_COLLECTED_PER_ROUND)?);
+        self.carried_on.remind(Instant::now());
         for (name, link) in &self.links {
             link.nudge(self.core.fence(name));
         }
@@ -179,17 +195,12 @@ impl Engine {
     }
 
     fn look_after_room(&mut self) -> Result<(), LogError> {
-        let free = match self.log.free_bytes() {
-            Ok(free) => free,
-            Err(StoreError::DiskFull { .. }) => Some(0),
+        let room = match self.log.room() {
+            Ok(room) => room,
+            Err(StoreError::DiskFull { .. }) => Room::NONE,
             Err(error) => return Err(error.into()),
         };
-        let min = self.config.min_free_bytes;
-        let reason = free.filter(|free| *free < min).map(|free| {
-            format!(
-                "{free} bytes are free on the device of the data folder, less than min_free_bytes = {min}; free some"
-            )
-        });
+        let reason = room.lack(self.config.min_free_bytes);
         if reason.is_some() != self.refusing.is_some() {
             match &reason {
                 Some(why) => tracing::error!(%why, "no new transactions are taken"),
@@ -202,6 +213,7 @@ impl Engine {
 
     /// Makes stable what was written.
     async fn finish(mut self) -> Result<(), LogError> {
+        self.writes.hurry();
         self.flush();
         while !self.writes.is_idle() {
             let written = self.writes.next().await?;

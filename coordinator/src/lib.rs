@@ -22,6 +22,7 @@ pub mod log;
 mod operator;
 mod points;
 mod queue;
+mod retention;
 mod run;
 mod service;
 mod session;

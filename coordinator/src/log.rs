@@ -6,7 +6,7 @@
 //! | `open` | transaction id | `OpenTransaction`: what recovery must carry on |
 //! | `ended` | transaction id | `EndedTransaction`, for the retention time |
 //! | `ended_at` | time of the end (µs, big-endian), transaction id | nothing: the order of collection |
-//! | `callback` | transaction id | the URL that is to hear its outcome |
+//! | `callback` | transaction id | the URLs that are to hear its outcome, one in a line |
 //! | `damaged` | transaction id | nothing: heuristic damage, kept until an operator forgets it |
 
 mod codec;
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use std::sync::{Arc, Weak};
 use stored_history::StoredHistory;
 use undoubt_coordinator_core::{EndedRecord, Record, Unfinished};
-use undoubt_platform::{Batch, Direction, Durability, Family, Store, StoreError, Written};
+use undoubt_platform::{Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::v1::HistoryEvent;
 use undoubt_vocabulary::{InvalidId, Timestamp, TxId};
@@ -30,6 +30,9 @@ const CALLBACK: Family = Family("callback");
 
 /// What a store for this log has to be opened with.
 pub const FAMILIES: &[Family] = &[META, OPEN, ENDED, ENDED_AT, DAMAGED, CALLBACK];
+
+/// No URL holds it.
+const BETWEEN_URLS: &str = "\n";
 
 /// Records read at a time while scanning.
 const SCAN_PAGE_RECORDS: usize = 1_000;
@@ -84,8 +87,8 @@ impl Log {
         Log { store }
     }
 
-    pub fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        self.store.free_bytes()
+    pub fn room(&self) -> Result<Room, StoreError> {
+        self.store.room()
     }
 
     /// Adds a record to a batch, with its history as [`stored_history`] has it.
@@ -163,6 +166,12 @@ impl Log {
         Ok(self.store.get(DAMAGED, tx.as_bytes())?.is_some())
     }
 
+    /// When the first of those that are kept for their retention ended.
+    pub(crate) fn oldest_end(&self) -> Result<Option<Timestamp>, LogError> {
+        let first = self.store.scan(ENDED_AT, &[], None, Direction::Forward, 1)?;
+        Ok(first.first().and_then(|(key, _)| key.first_chunk()).map(|at| Timestamp(u64::from_be_bytes(*at))))
+    }
+
     /// A batch that drops at most `limit` of those that ended before `horizon`, or nothing.
     pub fn collect(&self, horizon: Timestamp, limit: usize) -> Result<Batch, LogError> {
         let mut batch = Batch::default();
@@ -189,29 +198,27 @@ impl Log {
         batch
     }
 
-    /// A batch that remembers who is to hear of a transaction's outcome.
-    pub(crate) fn promise(tx: &TxId, url: &str) -> Batch {
+    /// A batch that remembers all who are to hear of a transaction's outcome, or that nobody is.
+    pub(crate) fn promised(tx: &TxId, urls: &[String]) -> Batch {
         let mut batch = Batch::default();
-        batch.put(CALLBACK, tx.as_bytes(), url);
+        if urls.is_empty() {
+            batch.delete(CALLBACK, tx.as_bytes());
+        } else {
+            batch.put(CALLBACK, tx.as_bytes(), urls.join(BETWEEN_URLS));
+        }
         batch
     }
 
-    /// A batch that forgets it, once it was heard.
-    pub(crate) fn kept(tx: &TxId) -> Batch {
-        let mut batch = Batch::default();
-        batch.delete(CALLBACK, tx.as_bytes());
-        batch
-    }
-
-    /// Who is still to hear of what.
+    /// Who is still to hear of what; a transaction may be there several times.
     pub(crate) fn callbacks(&self) -> Result<Vec<(TxId, String)>, LogError> {
         let mut found = Vec::new();
         let mut from = Bytes::new();
         loop {
             let page = self.store.scan(CALLBACK, &from, None, Direction::Forward, SCAN_PAGE_RECORDS)?;
-            for (key, url) in &page {
+            for (key, urls) in &page {
                 let tx = TxId::new(key.clone()).map_err(|why| unreadable(key, CALLBACK, &why.into()))?;
-                found.push((tx, String::from_utf8_lossy(url).into_owned()));
+                let urls = String::from_utf8_lossy(urls);
+                found.extend(urls.split(BETWEEN_URLS).map(|url| (tx.clone(), url.to_owned())));
             }
             match page.last() {
                 Some((last, _)) if page.len() == SCAN_PAGE_RECORDS => from = after(last),

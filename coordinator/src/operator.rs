@@ -14,6 +14,10 @@ use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId};
 /// Of a name or a reason.
 const MAX_REASON_BYTES: usize = 256;
 
+/// Of a participant that was taken out of the settings too early.
+pub(crate) const NOT_CONFIGURED: &str =
+    "it is not configured, and its open transactions wait for it; add it again until they have ended";
+
 /// Damaged transactions that a description counts; beyond it says "at least".
 const MAX_DAMAGED_COUNTED: usize = 10_000;
 
@@ -103,6 +107,7 @@ fn describe(
     id: CoordinatorId,
     epoch: Epoch,
 ) -> Result<v1::DescribeResponse, LogError> {
+    let configured = config.participants.iter().filter_map(|configured| participant(view, configured));
     Ok(v1::DescribeResponse {
         name: config.name.clone(),
         coordinator_id: id.0.to_vec().into(),
@@ -112,7 +117,7 @@ fn describe(
         unacknowledged: view.core.views().filter(|open| open.unacknowledged).count() as u64,
         damaged: view.log.damaged(MAX_DAMAGED_COUNTED)?.len() as u64,
         max_open: config.max_open_transactions as u64,
-        participants: config.participants.iter().filter_map(|configured| participant(view, configured)).collect(),
+        participants: configured.chain(taken_out(view)).collect(),
         refusing_work_because: view.refusing.unwrap_or_default().to_owned(),
         default_timeout_ms: config.default_timeout_ms,
     })
@@ -134,5 +139,15 @@ fn participant(view: &View<'_>, configured: &ParticipantAddress) -> Option<v1::P
         connection_attempts: link.attempts,
         queued: link.queued() as u64,
         open: view.core.open_with(name) as u64,
+    })
+}
+
+/// Participants that are not configured any more though transactions are open with them.
+fn taken_out<'v>(view: &'v View<'_>) -> impl Iterator<Item = v1::ParticipantView> + 'v {
+    view.core.with_open().filter(|name| !view.links.contains_key(*name)).map(|name| v1::ParticipantView {
+        name: name.to_string(),
+        last_error: NOT_CONFIGURED.to_owned(),
+        open: view.core.open_with(name) as u64,
+        ..v1::ParticipantView::default()
     })
 }

@@ -3,7 +3,7 @@
 use crate::callback::Callbacks;
 use crate::config::{Config, ConfigError};
 use crate::connect::Connect;
-use crate::engine::{Command, Engine, Parts};
+use crate::engine::{Command, Engine, Handle, Parts, View};
 use crate::log::{Log, LogError, META};
 use crate::operator::OperatorService;
 use crate::service::Service;
@@ -22,7 +22,7 @@ use undoubt_platform::identity::{establish, next_epoch, note_superseded};
 use undoubt_platform::server::{
     DEFAULT_ROOM_BYTES, Incoming, Keeping, Offer, ReflectionError, ServerError, serve, share_bytes,
 };
-use undoubt_platform::{Clock, CrashPoints, IdentityError, Kind, Random, Store, StoreError};
+use undoubt_platform::{Clock, CrashPoints, IdentityError, Kind, Random, Store};
 use undoubt_proto::v1::coordinator_server::CoordinatorServer;
 use undoubt_proto::v1::operator_server::OperatorServer;
 use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId, ParticipantName};
@@ -67,25 +67,6 @@ pub enum RunError {
     Superseded(#[from] Superseded),
     #[error("this is start number {0} of the coordinator, more than can be counted; make a new data folder")]
     TooManyStarts(u64),
-}
-
-impl RunError {
-    /// The device was full. Nothing acknowledged was lost; running again on the same folder recovers once there is room.
-    pub fn is_disk_full(&self) -> bool {
-        match self {
-            RunError::Log(LogError::Store(error)) => matches!(error, StoreError::DiskFull { .. }),
-            RunError::Identity(IdentityError::Store(error)) => matches!(error, StoreError::DiskFull { .. }),
-            RunError::Log(LogError::Unreadable { .. })
-            | RunError::Identity(_)
-            | RunError::Config(_)
-            | RunError::Name(_)
-            | RunError::Server(_)
-            | RunError::Reflection(_)
-            | RunError::Cancelled(_)
-            | RunError::Superseded(_)
-            | RunError::TooManyStarts(_) => false,
-        }
-    }
 }
 
 /// Serves until `shutdown` is done and what was open has ended (or the drain timeout has passed), or until storage
@@ -171,7 +152,7 @@ pub async fn run(
         if handle.tell(Command::Drain).await.is_ok()
             && tokio::time::timeout(drain_timeout, is_drained.wait_for(|done| *done)).await.is_err()
         {
-            tracing::warn!("the drain timeout has passed; open transactions are carried on after the next start");
+            tell_what_stays_open(&handle).await;
         }
     };
     let superseded = tokio::select! {
@@ -198,7 +179,27 @@ pub async fn run(
     sessions.shutdown().await;
     // An error means that the engine has ended already; its result says how.
     let _ = handle.tell(Command::Stop).await;
-    engine_result(engine.await)
+    match tokio::time::timeout(STOP_TIMEOUT, engine).await {
+        Ok(ended) => engine_result(ended),
+        Err(_elapsed) => {
+            tracing::error!("the device does not answer; what was not answered yet may be lost, as in a crash");
+            Ok(())
+        }
+    }
+}
+
+async fn tell_what_stays_open(engine: &Handle) {
+    let look = |view: &View<'_>| {
+        let some: Vec<String> = view.core.views().take(MAX_NAMED_AT_STOP).map(|open| open.tx.to_string()).collect();
+        (view.core.open_transactions(), some.join(", "))
+    };
+    if let Ok((open, some)) = engine.inspect(look).await {
+        tracing::warn!(
+            open,
+            some,
+            "the drain timeout has passed; open transactions are carried on after the next start"
+        );
+    }
 }
 
 async fn superseded(sessions: &mut JoinSet<Result<(), Superseded>>) -> Superseded {
@@ -217,6 +218,12 @@ fn engine_result(ended: Result<thread::Result<Result<(), LogError>>, JoinError>)
         Err(error) => Err(RunError::Cancelled(error.to_string())),
     }
 }
+
+/// How long the last write may take.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Open transactions whose ids are told at the stop.
+const MAX_NAMED_AT_STOP: usize = 5;
 
 /// How long clients get to read their last answers.
 const PARTING_TIMEOUT: Duration = Duration::from_secs(1);

@@ -2,9 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use undoubt_platform::range::{DAY_MS, OutOfRange, Ranged, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
 use undoubt_vocabulary::InvalidId;
 use undoubt_vocabulary::id::check_name;
+
+/// No device has more.
+const MAX_MIN_FREE_BYTES: u64 = 1 << 60;
 
 /// A participant's configuration. [`Config::check`] says what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,8 +62,10 @@ impl Default for Config {
 pub enum ConfigError {
     #[error(transparent)]
     Name(#[from] InvalidId),
-    #[error("{setting} is 0; give it at least 1")]
-    Zero { setting: &'static str },
+    #[error(transparent)]
+    Range(#[from] OutOfRange),
+    #[error("data_dir is empty; name a folder")]
+    NoFolder,
     #[error("retry_first_pause_ms is above retry_max_pause_ms; lower it, or raise the other")]
     Crossed,
 }
@@ -67,18 +73,26 @@ pub enum ConfigError {
 impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         check_name("a participant's name", &self.name)?;
-        let positive = [
-            ("max_connections", self.max_connections as u64),
-            ("max_request_room_bytes", self.max_request_room_bytes.into()),
-            ("max_answer_room_bytes", self.max_answer_room_bytes.into()),
-            ("max_open_branches", self.max_open_branches as u64),
-            ("sweep_period_ms", self.sweep_period_ms),
-            ("retry_first_pause_ms", self.retry_first_pause_ms),
-            ("keep_alive_ms", self.keep_alive_ms),
-        ];
-        if let Some((setting, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
-            return Err(ConfigError::Zero { setting });
+        if self.data_dir.as_os_str().is_empty() {
+            return Err(ConfigError::NoFolder);
         }
+        check_ranges(&self.ranges())?;
         if self.retry_first_pause_ms > self.retry_max_pause_ms { Err(ConfigError::Crossed) } else { Ok(()) }
+    }
+
+    /// What each number may be.
+    pub fn ranges(&self) -> Vec<Ranged> {
+        let pause = |setting, value| ranged(setting, value, 1, DAY_MS);
+        vec![
+            ranged("max_connections", self.max_connections as u64, 1, 1_000_000),
+            ranged("max_request_room_bytes", self.max_request_room_bytes.into(), 1, u32::MAX.into()),
+            ranged("max_answer_room_bytes", self.max_answer_room_bytes.into(), 1, u32::MAX.into()),
+            ranged("max_open_branches", self.max_open_branches as u64, 1, 10_000_000),
+            pause("sweep_period_ms", self.sweep_period_ms),
+            pause("retry_first_pause_ms", self.retry_first_pause_ms),
+            pause("retry_max_pause_ms", self.retry_max_pause_ms),
+            ranged("keep_alive_ms", self.keep_alive_ms, 10, DAY_MS),
+            ranged("min_free_bytes", self.min_free_bytes, 0, MAX_MIN_FREE_BYTES),
+        ]
     }
 }

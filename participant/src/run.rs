@@ -51,6 +51,9 @@ pub enum RunError {
 /// The largest batch that is accepted from a coordinator.
 const MAX_INCOMING_BATCH_BYTES: usize = 64 << 20;
 
+/// How long what the resource has begun may take once it is to stop.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long peers get to read their last messages.
 const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -102,7 +105,13 @@ pub async fn run<R: ResourceManager>(
     stop.send_replace(true);
     // An error means that the engine has ended already; its result says how.
     let _ = handle.tell(Command::Stop).await;
-    let result = engine_result(engine.await);
+    let result = match tokio::time::timeout(STOP_TIMEOUT, engine).await {
+        Ok(ended) => engine_result(ended),
+        Err(_elapsed) => {
+            tracing::error!("the resource does not answer; what was not answered yet is carried on as after a crash");
+            Ok(())
+        }
+    };
     // Sessions stay open as long as coordinators live; they are not waited for.
     let _ = tokio::time::timeout(PARTING_TIMEOUT, server).await;
     result

@@ -4,13 +4,17 @@
 
 use anyhow::Context;
 use clap::Parser;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use undoubt::process::{Ran, ServerArgs, Shutdown, connections, raise_open_files, run_with_room};
+use undoubt::process::{
+    EXIT_CODES, Failed, Failure, OrFailed as _, Ran, ServerArgs, Shutdown, connections, exit, raise_open_files,
+    run_with_room,
+};
 use undoubt::settings;
-use undoubt_coordinator::{Config, Environment, TcpConnect, log, run};
+use undoubt_coordinator::log::LogError;
+use undoubt_coordinator::{Config, Environment, RunError, TcpConnect, log, run};
 use undoubt_platform::dial::TcpDial;
-use undoubt_platform::terminal::{say, unless_reader_left};
 use undoubt_platform::{OsRandom, Random, RocksOptions, RocksStore, StoreError, SystemClock};
 use undoubt_vocabulary::seed_digests;
 
@@ -19,7 +23,7 @@ use undoubt_vocabulary::seed_digests;
 /// Settings come from defaults, a TOML file, environment variables (UNDOUBT_COORDINATOR_<SETTING>) and flags; the later
 /// overrule the earlier. SIGTERM drains: no new transactions, open ones are finished.
 #[derive(Debug, Parser)]
-#[command(name = "undoubt-coordinator", version)]
+#[command(name = "undoubt-coordinator", version, after_help = EXIT_CODES)]
 struct Args {
     #[command(flatten)]
     server: ServerArgs,
@@ -32,8 +36,52 @@ struct Args {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
+async fn main() -> ExitCode {
+    exit(serve(Args::parse()).await)
+}
+
+async fn serve(args: Args) -> Result<(), Failed> {
+    let mut config = config(&args).or_failed(Failure::Configuration)?;
+    if args.server.print_config {
+        return Ok(args.server.print(&config)?);
+    }
+    args.server.start_tracing().or_failed(Failure::Configuration)?;
+    config.max_connections = raise_open_files(config.max_connections);
+    seed_digests(OsRandom::new().u64()).map_err(anyhow::Error::from)?;
+    let crash = args.server.crash_points().or_failed(Failure::Configuration)?;
+    let shutdown = Shutdown::on_signals()?;
+    let connect = Arc::new(TcpConnect {
+        connect_timeout: Duration::from_millis(config.connect_timeout_ms),
+        keep_alive: Duration::from_millis(config.keep_alive_ms),
+    });
+    let (data_dir, min_free_bytes) = (config.data_dir.clone(), config.min_free_bytes);
+    run_with_room(&data_dir, min_free_bytes, shutdown.clone(), || async {
+        let store = match RocksStore::open(&config.data_dir, log::FAMILIES, RocksOptions::default()) {
+            Ok(store) => Arc::new(store),
+            Err(full @ StoreError::DiskFull { .. }) => return Ok(Ran::DiskFull(full.into())),
+            Err(error) => return Err(error).context("the data folder cannot be opened").or_failed(Failure::Folder),
+        };
+        let listener = args.server.bind(&config.listen).await?;
+        let environment = Environment {
+            store: store.clone(),
+            clock: Arc::new(SystemClock),
+            random: Arc::new(OsRandom::new()),
+            connect: connect.clone(),
+            dial: Arc::new(TcpDial),
+            incoming: connections(listener),
+            crash: crash.clone(),
+        };
+        match run(config.clone(), environment, shutdown.clone().asked()).await {
+            Ok(()) => Ok(Ran::Ended),
+            // Whatever error came first, the store knows why it stopped.
+            Err(error) if store.ran_out_of_room() => Ok(Ran::DiskFull(error.into())),
+            Err(error) => Err(Failed::new(kind_of(&error), error)),
+        }
+    })
+    .await
+}
+
+fn config(args: &Args) -> anyhow::Result<Config> {
     let mut given = args.server.given();
     if args.start_paused {
         given.push(("start_paused".to_owned(), "true".to_owned()));
@@ -47,41 +95,16 @@ async fn main() -> anyhow::Result<()> {
         config.participants = args.participant.iter().map(named).collect();
     }
     config.check().context("the configuration is not usable")?;
-    if args.server.print_config {
-        unless_reader_left(say(settings::to_toml(&config)?.trim_end()))?;
-        return Ok(());
+    Ok(config)
+}
+
+fn kind_of(error: &RunError) -> Failure {
+    match error {
+        RunError::Config(_) | RunError::Name(_) => Failure::Configuration,
+        RunError::Identity(error) => Failure::of_identity(error),
+        RunError::Log(LogError::Store(error)) => Failure::of_store(error),
+        RunError::Log(LogError::Unreadable { .. }) | RunError::TooManyStarts(_) => Failure::Folder,
+        RunError::Superseded(_) => Failure::Superseded,
+        RunError::Server(_) | RunError::Reflection(_) | RunError::Cancelled(_) => Failure::Other,
     }
-    args.server.start_tracing()?;
-    config.max_connections = raise_open_files(config.max_connections);
-    seed_digests(OsRandom::new().u64())?;
-    let crash = args.server.crash_points()?;
-    let shutdown = Shutdown::on_signals()?;
-    let connect = Arc::new(TcpConnect {
-        connect_timeout: Duration::from_millis(config.connect_timeout_ms),
-        keep_alive: Duration::from_millis(config.keep_alive_ms),
-    });
-    let (data_dir, min_free_bytes) = (config.data_dir.clone(), config.min_free_bytes);
-    run_with_room(&data_dir, min_free_bytes, shutdown.clone(), || async {
-        let store = match RocksStore::open(&config.data_dir, log::FAMILIES, RocksOptions::default()) {
-            Ok(store) => store,
-            Err(full @ StoreError::DiskFull { .. }) => return Ok(Ran::DiskFull(full.into())),
-            Err(error) => return Err(error).context("the data folder cannot be opened"),
-        };
-        let listener = args.server.bind(&config.listen).await?;
-        let environment = Environment {
-            store: Arc::new(store),
-            clock: Arc::new(SystemClock),
-            random: Arc::new(OsRandom::new()),
-            connect: connect.clone(),
-            dial: Arc::new(TcpDial),
-            incoming: connections(listener),
-            crash: crash.clone(),
-        };
-        match run(config.clone(), environment, shutdown.clone().asked()).await {
-            Ok(()) => Ok(Ran::Ended),
-            Err(error) if error.is_disk_full() => Ok(Ran::DiskFull(error.into())),
-            Err(error) => Err(error.into()),
-        }
-    })
-    .await
 }

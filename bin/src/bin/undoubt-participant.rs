@@ -4,14 +4,17 @@
 
 use anyhow::Context;
 use clap::Parser;
+use std::process::ExitCode;
 use std::sync::Arc;
-use undoubt::process::{Ran, ServerArgs, Shutdown, connections, raise_open_files, run_with_room};
+use undoubt::process::{
+    EXIT_CODES, Failed, Failure, OrFailed as _, Ran, ServerArgs, Shutdown, connections, exit, raise_open_files,
+    run_with_room,
+};
 use undoubt::settings;
 use undoubt_participant::adapter::kv::{FAMILIES, KeyValue, KeyValueOptions, META};
-use undoubt_participant::{Config, Environment, run};
+use undoubt_participant::{Config, Environment, RunError, run};
 use undoubt_platform::identity::establish;
-use undoubt_platform::terminal::{say, unless_reader_left};
-use undoubt_platform::{Kind, OsRandom, Random, RocksOptions, RocksStore, Store, StoreError, SystemClock};
+use undoubt_platform::{Kind, OsRandom, Random, RocksOptions, RocksStore, StoreError, SystemClock};
 use undoubt_vocabulary::seed_digests;
 
 /// Guards a key-value store on RocksDB and votes on transactions.
@@ -19,34 +22,41 @@ use undoubt_vocabulary::seed_digests;
 /// Settings come from defaults, a TOML file, environment variables (UNDOUBT_PARTICIPANT_<SETTING>) and flags; the later
 /// overrule the earlier. SIGTERM ends it; branches in doubt keep their locks across the restart.
 #[derive(Debug, Parser)]
-#[command(name = "undoubt-participant", version)]
+#[command(name = "undoubt-participant", version, after_help = EXIT_CODES)]
 struct Args {
     #[command(flatten)]
     server: ServerArgs,
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let args = Args::parse();
-    let mut config: Config =
-        settings::effective(args.server.config.as_deref(), "UNDOUBT_PARTICIPANT", &args.server.given())?;
-    config.check().context("the configuration is not usable")?;
+async fn main() -> ExitCode {
+    exit(serve(Args::parse()).await)
+}
+
+async fn serve(args: Args) -> Result<(), Failed> {
+    let mut config = config(&args).or_failed(Failure::Configuration)?;
     if args.server.print_config {
-        unless_reader_left(say(settings::to_toml(&config)?.trim_end()))?;
-        return Ok(());
+        return Ok(args.server.print(&config)?);
     }
-    args.server.start_tracing()?;
+    args.server.start_tracing().or_failed(Failure::Configuration)?;
     config.max_connections = raise_open_files(config.max_connections);
-    seed_digests(OsRandom::new().u64())?;
-    let crash = args.server.crash_points()?;
+    seed_digests(OsRandom::new().u64()).map_err(anyhow::Error::from)?;
+    let crash = args.server.crash_points().or_failed(Failure::Configuration)?;
     let shutdown = Shutdown::on_signals()?;
     let (data_dir, min_free_bytes) = (config.data_dir.clone(), config.min_free_bytes);
     run_with_room(&data_dir, min_free_bytes, shutdown.clone(), || async {
-        let store = match open(&config).await {
-            Ok(store) => store,
-            Err(error) if is_disk_full(&error) => return Ok(Ran::DiskFull(error)),
-            Err(error) => return Err(error),
+        let store = match RocksStore::open(&config.data_dir, &FAMILIES, RocksOptions::default()) {
+            Ok(store) => Arc::new(store),
+            Err(full @ StoreError::DiskFull { .. }) => return Ok(Ran::DiskFull(full.into())),
+            Err(error) => return Err(error).context("the data folder cannot be opened").or_failed(Failure::Folder),
         };
+        let mut fresh_id = [0; 16];
+        OsRandom::new().fill(&mut fresh_id);
+        match establish(store.as_ref(), META, Kind::Participant, &config.name, fresh_id).await {
+            Ok(_) => {}
+            Err(error) if store.ran_out_of_room() => return Ok(Ran::DiskFull(error.into())),
+            Err(error) => return Err(Failed::new(Failure::of_identity(&error), error)),
+        }
         let resource =
             Arc::new(KeyValue::new(store.clone(), KeyValueOptions { min_free_bytes: config.min_free_bytes }));
         let listener = args.server.bind(&config.listen).await?;
@@ -58,27 +68,25 @@ async fn main() -> anyhow::Result<()> {
         };
         match run(config.clone(), resource, environment, shutdown.clone().asked()).await {
             Ok(()) => Ok(Ran::Ended),
-            // Whatever stopped the store is told by the store: a full device is the one case to wait for.
-            Err(error) if lacks_room(store.as_ref(), config.min_free_bytes) => Ok(Ran::DiskFull(error.into())),
-            Err(error) => Err(error.into()),
+            // Whatever error came first, the store knows why it stopped.
+            Err(error) if store.ran_out_of_room() => Ok(Ran::DiskFull(error.into())),
+            Err(error) => Err(Failed::new(kind_of(&error), error)),
         }
     })
     .await
 }
 
-async fn open(config: &Config) -> anyhow::Result<Arc<RocksStore>> {
-    let store = RocksStore::open(&config.data_dir, &FAMILIES, RocksOptions::default())
-        .context("the data folder cannot be opened")?;
-    let mut fresh_id = [0; 16];
-    OsRandom::new().fill(&mut fresh_id);
-    establish(&store, META, Kind::Participant, &config.name, fresh_id).await?;
-    Ok(Arc::new(store))
+fn config(args: &Args) -> anyhow::Result<Config> {
+    let config: Config =
+        settings::effective(args.server.config.as_deref(), "UNDOUBT_PARTICIPANT", &args.server.given())?;
+    config.check().context("the configuration is not usable")?;
+    Ok(config)
 }
 
-fn is_disk_full(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| matches!(cause.downcast_ref(), Some(StoreError::DiskFull { .. })))
-}
-
-fn lacks_room(store: &dyn Store, min_free_bytes: u64) -> bool {
-    store.free_bytes().is_ok_and(|free| free.is_some_and(|free| free < min_free_bytes))
+fn kind_of(error: &RunError) -> Failure {
+    match error {
+        RunError::Config(_) => Failure::Configuration,
+        RunError::Resource(_) => Failure::Storage,
+        RunError::Server(_) | RunError::Reflection(_) | RunError::Cancelled(_) => Failure::Other,
+    }
 }

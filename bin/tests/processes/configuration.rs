@@ -2,7 +2,7 @@
 
 use crate::support::cli::{command, run as run_undoubt};
 use crate::support::program::{Ended, coordinator, participant, run};
-use toml::Table;
+use toml::{Table, Value};
 
 async fn printed(arguments: &[&str], environment: &[(&str, &str)]) -> Ended {
     let mut command = coordinator(&[arguments, &["--print-config"]].concat());
@@ -86,4 +86,77 @@ async fn completions_are_printed_for_every_shell() {
         run_undoubt(command(&["completions", shell])).await.expect(0, &["undoubt", "submit"]);
     }
     run_undoubt(command(&["completions", "tcsh"])).await.expect(2, &["tcsh", "bash"]);
+}
+
+/// A value for each setting that differs from its default.
+fn other_value(key: &str, default: &Value) -> Value {
+    match default {
+        Value::String(text) if text == "none" => Value::Integer(7),
+        Value::String(text) if key == "listen" => Value::String(text.replace("127.0.0.1", "127.0.0.2")),
+        Value::String(_) => Value::String("other".to_owned()),
+        Value::Integer(number) => Value::Integer(number + 1),
+        Value::Boolean(set) => Value::Boolean(!set),
+        Value::Array(_) => {
+            "value = [{ name = \"a\", address = \"http://127.0.0.1:1\" }]".parse::<Table>().unwrap()["value"].clone()
+        }
+        other => panic!("{key} is {other}"),
+    }
+}
+
+#[tokio::test]
+async fn every_setting_is_set_by_file_variable_and_flag_and_is_printed() {
+    type Start = fn(&[&str]) -> tokio::process::Command;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("settings.toml");
+    let file_name = file.to_str().unwrap();
+    for (start, prefix) in [(coordinator as Start, "UNDOUBT_COORDINATOR"), (participant, "UNDOUBT_PARTICIPANT")] {
+        let defaults: Table = run(start(&["--print-config"])).await.out.parse().unwrap();
+        assert!(prefix != "UNDOUBT_COORDINATOR" || defaults.contains_key("two_phase_from_value"));
+        for (key, default) in &defaults {
+            let wanted = other_value(key, default);
+            let text = wanted.as_str().map_or_else(|| wanted.to_string(), str::to_owned);
+            std::fs::write(&file, format!("{key} = {wanted}\n")).unwrap();
+            let by_file = run(start(&["--config", file_name, "--print-config"])).await;
+            let by_flag = run(start(&["--set", &format!("{key}={text}"), "--print-config"])).await;
+            let mut by_variable = start(&["--print-config"]);
+            by_variable.env(format!("{prefix}_{}", key.to_uppercase()), &text);
+            for ended in [by_file, by_flag, run(by_variable).await] {
+                assert!(ended.success, "{key}: {ended:?}");
+                assert_eq!(ended.out.parse::<Table>().unwrap()[key], wanted, "{key}");
+            }
+        }
+        let mut unknown = start(&["--print-config"]);
+        unknown.env(format!("{prefix}_RETENTOIN_S"), "1");
+        run(unknown).await.refused_with(&[&format!("{prefix}_RETENTOIN_S"), "there are"]);
+    }
+}
+
+#[tokio::test]
+async fn servers_start_with_every_number_at_its_least_and_at_its_most() {
+    type Start = fn(&[&str]) -> tokio::process::Command;
+    let folder = tempfile::tempdir().unwrap();
+    let ranges = [undoubt_coordinator::Config::default().ranges(), undoubt_participant::Config::default().ranges()];
+    for ((start, ranges), name) in [coordinator as Start, participant].into_iter().zip(ranges).zip(["c", "p"]) {
+        for (which, least) in [("least", true), ("most", false)] {
+            let home = folder.path().join(format!("{name}-{which}"));
+            std::fs::create_dir(&home).unwrap();
+            let (data, log) = (home.join("data").display().to_string(), home.join("log"));
+            let set = |range: &undoubt_platform::range::Ranged| {
+                format!("{}={}", range.setting, if least { range.min } else { range.max })
+            };
+            let settings: Vec<String> = ranges.iter().flat_map(|range| ["--set".to_owned(), set(range)]).collect();
+            let mut arguments = vec!["--listen", "127.0.0.1:0", "--data-dir", &data];
+            arguments.extend(settings.iter().map(String::as_str));
+            let mut server = start(&arguments).stderr(std::fs::File::create(&log).unwrap()).spawn().unwrap();
+            let text = || std::fs::read_to_string(&log).unwrap();
+            crate::support::until("it serves", async || text().contains("recovery done").then_some(())).await;
+            // Until it has looked after itself a few times.
+            for _ in 0..5 {
+                assert!(server.try_wait().unwrap().is_none(), "{which}: {}", text());
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+            assert!(!text().contains("panicked"), "{which}: {}", text());
+            server.kill().await.unwrap();
+        }
+    }
 }

@@ -39,7 +39,12 @@ async fn a_folder_of_somebody_else_is_refused_with_whose_it_is() {
     let wrong_kind = cluster.data_dir(BANK_A).display().to_string();
     let arguments = ["--data-dir", &wrong_kind, "--name", "coordinator", "--listen", "127.0.0.1:0"];
     let wrong_kind = crate::support::program::run(crate::support::program::coordinator(&arguments)).await;
-    wrong_kind.refused_with(&[&cluster.data_dir(BANK_A).display().to_string()]);
+    wrong_kind.refused_with(&[&cluster.data_dir(BANK_A).display().to_string(), "participant 'bank-a'"]);
+    assert_eq!(wrong_kind.code, Some(3));
+    let wrong_kind = cluster.data_dir(Who::Coordinator).display().to_string();
+    let arguments = ["--data-dir", &wrong_kind, "--name", "bank-a", "--listen", "127.0.0.1:0"];
+    let wrong_kind = crate::support::program::run(crate::support::program::participant(&arguments)).await;
+    wrong_kind.refused_with(&["coordinator 'coordinator'", "Nothing was changed"]);
 
     let letter = cluster.folder().join("letters");
     std::fs::create_dir(&letter).unwrap();
@@ -47,6 +52,11 @@ async fn a_folder_of_somebody_else_is_refused_with_whose_it_is() {
     let arguments = ["--data-dir", letter.to_str().unwrap(), "--listen", "127.0.0.1:0"];
     let foreign = crate::support::program::run(crate::support::program::participant(&arguments)).await;
     foreign.refused_with(&["letter.txt", "Nothing was changed"]);
+    let file = letter.join("letter.txt").display().to_string();
+    let arguments = ["--data-dir", &file, "--listen", "127.0.0.1:0"];
+    let no_folder = crate::support::program::run(crate::support::program::participant(&arguments)).await;
+    no_folder.refused_with(&["letter.txt is not a folder"]);
+    assert_eq!(no_folder.code, Some(3));
     assert_eq!(std::fs::read_dir(&letter).unwrap().count(), 1);
 
     // None of this has harmed them.
@@ -77,7 +87,9 @@ async fn a_coordinator_on_an_old_copy_of_its_log_ends_once_a_participant_has_sai
     let arguments =
         ["--data-dir", &folder, "--name", "coordinator", "--listen", "127.0.0.1:0", "--participant", &bank_a];
     let told = ["bank-a knows this coordinator with epoch 3", "only epoch 2", "old copy"];
-    run(coordinator(&arguments)).await.refused_with(&told);
+    let superseded = run(coordinator(&arguments)).await;
+    superseded.refused_with(&told);
+    assert_eq!(superseded.code, Some(4));
     // Each start that counts would bring it nearer to what participants know.
     for _ in 0..3 {
         let remembered =

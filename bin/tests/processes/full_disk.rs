@@ -31,9 +31,12 @@ struct Device(TempDir);
 impl Device {
     /// A file system of 256 MiB, or `None` (and why on standard error) where it cannot be mounted.
     fn mount() -> Option<Device> {
+        Device::mount_with("size=256m")
+    }
+
+    fn mount_with(options: &str) -> Option<Device> {
         let folder = TempDir::new().unwrap();
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=256m", "tmpfs"]).arg(folder.path()).output();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder.path()).output();
         match mounted {
             Ok(output) if output.status.success() => Some(Device(folder)),
             other => {
@@ -72,8 +75,21 @@ impl Device {
         while file.write_all(&[7]).is_ok() {}
     }
 
+    /// Until no more than so many files can be made.
+    fn fill_files_up_to(&self, left: u64) {
+        let folder = self.0.path().join("files");
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut number = 0;
+        while statvfs(self.0.path()).unwrap().f_favail > left {
+            number += 1;
+            File::create(folder.join(number.to_string())).unwrap();
+        }
+    }
+
     fn make_room(&self) {
-        std::fs::remove_file(self.filler()).unwrap();
+        // One of them was filled up.
+        let _ = std::fs::remove_file(self.filler());
+        let _ = std::fs::remove_dir_all(self.0.path().join("files"));
     }
 }
 
@@ -137,7 +153,17 @@ async fn a_participant_short_of_room_refuses_what_writes_and_finishes_what_is_op
 #[tokio::test]
 async fn a_participant_whose_device_is_full_waits_for_room_and_recovers_with_all_it_voted_for() {
     let Some(device) = Device::mount() else { return };
-    let mut cluster = start_on(&device, "bank-b").await;
+    votes_fills_and_recovers(&device, Device::fill).await;
+}
+
+#[tokio::test]
+async fn a_participant_that_can_make_no_more_files_waits_for_room_just_so() {
+    let Some(device) = Device::mount_with("size=256m,nr_inodes=120") else { return };
+    votes_fills_and_recovers(&device, |device| device.fill_files_up_to(0)).await;
+}
+
+async fn votes_fills_and_recovers(device: &Device, fill: impl Fn(&Device)) {
+    let mut cluster = start_on(device, "bank-b").await;
     cluster.kill(BANK_A).await.unwrap();
     let large = |n: usize| {
         let puts = (0..15).fold(KvWork::new(), |work, at| work.put(format!("{n} {at}"), vec![b'v'; 65_536]));
@@ -152,7 +178,7 @@ async fn a_participant_whose_device_is_full_waits_for_room_and_recovers_with_all
         undoubt_client::ParticipantClient::connect(&bank_b, undoubt_client::ClientOptions::default()).unwrap();
     let voted = async || (participant.describe().await.unwrap().branches_in_doubt == LARGE as u64).then_some(());
     until("bank-b has voted for all", voted).await;
-    device.fill();
+    fill(device);
     cluster.restart(BANK_A, None).await.unwrap();
     let waits = async || cluster.log_tail(BANK_B, 50).contains("waiting for it").then_some(());
     until("bank-b has hit the end of its device", waits).await;
@@ -161,6 +187,7 @@ async fn a_participant_whose_device_is_full_waits_for_room_and_recovers_with_all
         // Decided, and told: whatever bank-b does now.
         assert_eq!(submit(&cluster, large(n)).await.unwrap().state(), v1::State::Committed);
     }
+    assert!(!cluster.log_tail(BANK_B, 50).contains("there is room again"), "{}", cluster.log_tail(BANK_B, 50));
     device.make_room();
     for n in 0..LARGE {
         has_ended(&cluster, &format!("t-{n}")).await;
@@ -228,4 +255,84 @@ async fn a_coordinator_whose_device_is_full_waits_for_room_and_forgets_nothing_i
         assert_eq!(counted.as_deref(), expected, "t-{n}: {:?}", first.state());
     }
     assert!(!cluster.has_ended(Who::Coordinator).unwrap());
+}
+
+#[tokio::test]
+async fn servers_that_are_short_of_files_say_so_and_take_no_new_work() {
+    for name in ["coordinator", "bank-b"] {
+        let Some(device) = Device::mount_with("size=256m,nr_inodes=100") else { return };
+        let cluster = start_on(&device, name).await;
+        commit(&cluster, put_both("before")).await;
+        device.fill_files_up_to(20);
+        let refused = async || {
+            let told = match submit(&cluster, put_both("new")).await {
+                Err(status) => status.message().to_owned(),
+                Ok(outcome) if outcome.state() == v1::State::Aborted => {
+                    crate::support::api::abort_reason(outcome).to_string()
+                }
+                Ok(_) => return None,
+            };
+            assert!(told.contains("20 files") && told.contains("inodes"), "{told}");
+            Some(())
+        };
+        until("it refuses work", refused).await;
+        device.make_room();
+        until("it takes work", async || {
+            let outcome = submit(&cluster, put_both("after")).await.ok()?;
+            (outcome.state() == v1::State::Committed).then_some(())
+        })
+        .await;
+    }
+}
+
+/// Values that do not compress.
+fn noise(seed: u64, bytes: usize) -> Vec<u8> {
+    use undoubt_platform::Random as _;
+    let mut noise = vec![0; bytes];
+    undoubt_platform::SeededRandom::new(seed).fill(&mut noise);
+    noise
+}
+
+/// What is read by transactions is kept by this process on a device of 100 MiB, until it takes no more. Then nothing is
+/// done, and it comes back by itself.
+async fn fills_up_and_comes_back(name: &str, of_one_branch: bool) {
+    let Some(device) = Device::mount_with("size=100m") else { return };
+    let data_dirs = device.data_of(name);
+    let settings = vec!["retention_s=3".to_owned()];
+    let cluster = start(Plan { coordinator_settings: settings, data_dirs, ..banks() }).await;
+    let big = (0..8).fold(KvWork::new(), |work, at| work.put(format!("big {at}"), noise(at, 65_536)));
+    commit(&cluster, request("big", [branch("bank-b", big)])).await;
+    let reads = |n: u64| {
+        let reads = (0..8).fold(KvWork::new(), |work, at| work.get(format!("big {at}"))).put("n", format!("{n}"));
+        let other = (!of_one_branch).then(|| branch("bank-a", KvWork::new().put("n", "v")));
+        within_ms(60_000, request(&format!("t-{n}"), std::iter::once(branch("bank-b", reads)).chain(other)))
+    };
+    let takes = async |n: u64| {
+        let answer = submit(&cluster, reads(n)).await;
+        matches!(answer, Ok(outcome) if outcome.state() == v1::State::Committed)
+    };
+    let mut n = 0;
+    until("it takes no more", async || {
+        n += 1;
+        (!takes(n).await).then_some(())
+    })
+    .await;
+    let refused = device.free_bytes();
+    // Nothing is asked of it meanwhile.
+    until("room is given back", async || (device.free_bytes() > refused + 16 * MIB).then_some(())).await;
+    until("it takes work again", async || {
+        n += 1;
+        takes(n).await.then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_coordinator_whose_device_is_full_of_what_has_expired_comes_back_by_itself() {
+    fills_up_and_comes_back("coordinator", false).await;
+}
+
+#[tokio::test]
+async fn a_participant_whose_device_is_full_of_what_it_remembers_for_others_comes_back_by_itself() {
+    fills_up_and_comes_back("bank-b", true).await;
 }

@@ -9,6 +9,7 @@ mod support;
 
 mod aborts;
 mod bounds;
+mod callbacks;
 mod command_line;
 mod configuration;
 mod connections;
@@ -18,6 +19,7 @@ mod folders;
 mod full_disk;
 mod heuristics;
 mod identity;
+mod life;
 mod memory;
 mod operators;
 mod outcomes;

@@ -139,6 +139,11 @@ impl Coordinator {
         self.peers.fences.count(participant)
     }
 
+    /// Participants that transactions are open with, also such as are not configured any more.
+    pub fn with_open(&self) -> impl Iterator<Item = &ParticipantName> {
+        self.peers.fences.all()
+    }
+
     /// Clients that wait for the transaction.
     pub fn waiters(&self, tx: &TxId) -> usize {
         self.transactions.get(tx).map_or(0, Open::waiters)

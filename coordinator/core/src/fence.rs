@@ -34,6 +34,11 @@ impl Fences {
         self.open.get(participant).and_then(BTreeSet::first).copied().unwrap_or(next)
     }
 
+    /// All that something is open with.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &ParticipantName> {
+        self.open.iter().filter(|(_, tickets)| !tickets.is_empty()).map(|(name, _)| name)
+    }
+
     pub(crate) fn count(&self, participant: &ParticipantName) -> usize {
         self.open.get(participant).map_or(0, BTreeSet::len)
     }

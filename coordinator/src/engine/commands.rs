@@ -234,7 +234,7 @@ impl Engine {
             }
             Command::Connected { participant, session, queue, resource, can_prepare } => {
                 let Some(link) = self.links.get_mut(&participant) else { return Ok(()) };
-                tracing::info!(%participant, %resource, "connected");
+                tracing::info!(%participant, %resource, failed_attempts = link.attempts, "connected");
                 link.state = LinkState::Connected { session, queue, resource };
                 link.since = self.clock.now();
                 link.outgoing.clear();
@@ -257,6 +257,8 @@ impl Engine {
                 if self.core.phase() != Phase::Draining {
                     tracing::info!(open = self.core.open_transactions(), "draining: no new transactions are taken");
                 }
+                // What ends is to be stable soon, so that the drain does not wait for it.
+                self.writes.hurry();
                 self.put(Input::Drain)
             }
             Command::Stop => {
@@ -333,9 +335,12 @@ impl Engine {
         if was_connected {
             tracing::warn!(%participant, %error, "connection lost");
             link.since = self.clock.now();
+            link.attempts = 0;
+            link.state = LinkState::Disconnected { last_error: error };
+        } else if link.failed(error.clone()) {
+            let attempts = link.attempts;
+            tracing::warn!(%participant, %error, attempts, open = self.core.open_with(&participant), "no connection");
         }
-        link.attempts = if was_connected { 0 } else { link.attempts + 1 };
-        link.state = LinkState::Disconnected { last_error: error };
         if was_connected { self.put(Input::Disconnected { participant }) } else { Ok(()) }
     }
 

@@ -48,7 +48,7 @@ impl Engine {
                 self.put(Input::LookedUp { question, ended })?;
             }
             Effect::Note { tx, note } => {
-                tracing::debug!(target: "undoubt::note", %tx, event = note.event(), participant = ?note.participant(), detail = %note);
+                tracing::debug!(target: "undoubt::note", %tx, event = note.event(), participant = note.participant().map(tracing::field::display), detail = %note);
                 attention::noted(&tx, &note);
                 if matches!(note, Note::Resolved { .. } | Note::Forgotten)
                     && let Some(doing) = self.operator_is_doing.take()
@@ -66,6 +66,7 @@ impl Engine {
             Effect::Retired { tx } => {
                 tracing::debug!(target: "undoubt::note", %tx, event = "retired");
                 self.histories.forget(&tx);
+                self.carried_on.remove(&tx);
             }
         }
         Ok(())

@@ -59,6 +59,11 @@ impl Writes {
         }
     }
 
+    /// From now on nothing waits unforced: the coordinator is about to stop.
+    pub(super) fn hurry(&mut self) {
+        self.flush_interval = Duration::ZERO;
+    }
+
     /// Where a record is to be put.
     pub(super) fn batch(&mut self, item: Item, forced: bool) -> &mut Batch {
         let last = self.last();

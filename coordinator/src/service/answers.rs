@@ -84,7 +84,7 @@ pub(super) fn error_of(status: &Status) -> v1::SubmitError {
 
 pub(super) fn not_promised(why: NotPromised) -> Status {
     match why {
-        NotPromised::TooMany => exhausted(&why.to_string()),
+        NotPromised::Full(full) => exhausted(&full.to_string()),
         NotPromised::BeingTaken => not_let_in(Status::unavailable(why.to_string())),
         NotPromised::Log(error) => internal(error),
     }

@@ -112,13 +112,7 @@ impl fmt::Debug for KeyValue {
 impl KeyValue {
     /// Why no work that writes is taken, if there is too little room for it (R9).
     fn lack_of_room(&self) -> Result<Option<String>, StoreError> {
-        let needed = self.options.min_free_bytes;
-        let free = self.store.free_bytes()?.filter(|free| *free < needed);
-        Ok(free.map(|free| {
-            format!(
-                "{free} bytes are free for data, less than the {needed} that min_free_bytes wants kept; free some space"
-            )
-        }))
+        Ok(self.store.room()?.lack(self.options.min_free_bytes))
     }
 
     /// Over a store that was opened with [`FAMILIES`].
@@ -341,6 +335,8 @@ impl From<StoreError> for ResourceError {
             | StoreError::AlreadyOpen { .. }
             | StoreError::Foreign { .. }
             | StoreError::UnknownFamilies { .. }
+            | StoreError::OfAnother { .. }
+            | StoreError::NoFolder { .. }
             | StoreError::NoSuchFamily { .. } => ResourceError::Stopped { cause },
         }
     }

@@ -51,10 +51,10 @@ impl Patience {
             };
             let full = self.config.retry_first_pause_ms.saturating_mul(1 << attempt.min(32));
             let full = full.min(self.config.retry_max_pause_ms);
-            let pause = Duration::from_millis(full / 2 + self.random.below(full / 2 + 1));
+            let pause_ms = full / 2 + self.random.below(full / 2 + 1);
             attempt = attempt.saturating_add(1);
-            tracing::warn!(%cause, attempt, ?pause, "the resource cannot do this now; it is asked again");
-            tokio::time::sleep(pause).await;
+            tracing::warn!(%cause, attempt, pause_ms, "the resource cannot do this now; it is asked again");
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         }
     }
 }

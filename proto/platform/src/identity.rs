@@ -27,9 +27,12 @@ use crate::store::{Batch, Direction, Durability, Family, Store, StoreError};
 /// * 2: histories in short lines (`Happened` of `record.proto`).
 pub const FORMAT: u32 = 2;
 
+/// The family in which both servers keep it.
+pub(crate) const META_NAME: &str = "meta";
+
 const FORMAT_KEY: &str = "format";
-const KIND_KEY: &str = "kind";
-const NAME_KEY: &str = "name";
+pub(crate) const KIND_KEY: &str = "kind";
+pub(crate) const NAME_KEY: &str = "name";
 const ID_KEY: &str = "id";
 const EPOCH_KEY: &str = "epoch";
 const SUPERSEDED_KEY: &str = "superseded";

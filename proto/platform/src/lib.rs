@@ -5,6 +5,7 @@
 //! * [`rocks`]: that contract over RocksDB, with a group-commit writer and a check of the log before it is trusted (R8).
 //! * [`identity`]: whose data a folder holds, and which start of its owner this is (R5).
 //! * [`server`], [`dial`]: the frame of a gRPC server, and clients, over any transport.
+//! * [`range`]: what a setting that is a number may be.
 //! * [`crash`], [`clock`], [`random`]: what the simulation replaces.
 //! * [`terminal`]: saying something without a panic where nobody listens.
 //!
@@ -19,6 +20,7 @@ mod date;
 pub mod dial;
 pub mod identity;
 pub mod random;
+pub mod range;
 pub mod rocks;
 pub mod server;
 pub mod store;
@@ -30,4 +32,4 @@ pub use identity::{Identity, IdentityError, Kind};
 pub use random::{OsRandom, Random, SeededRandom};
 pub use rocks::{RocksOptions, RocksStore, WriterStats};
 pub use server::{Connection, Incoming};
-pub use store::{Batch, Direction, Durability, Family, Operation, Store, StoreError, Written};
+pub use store::{Batch, Direction, Durability, Family, Operation, Room, Store, StoreError, Written};

@@ -4,23 +4,29 @@
 //! tail, and only then lets RocksDB replay them, in the one recovery mode that accepts no flaw. All writes go through
 //! one thread (`writer`), which forces whatever has queued behind the last forced write in one go.
 //!
+//! What was deleted gives its room back while the store is open (`reclaim`).
+//!
 //! Dropping the store writes what is queued, forces it and closes the folder.
 
 mod database;
 mod error;
 mod folder;
 mod log_format;
+mod reclaim;
 mod wal_check;
 mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use rocksdb::{DB, ReadOptions};
 
-use crate::store::{Batch, Direction, Durability, Family, Store, StoreError, Written};
+use crate::store::{Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
 use folder::Folder;
+use reclaim::{Deletions, Reclaimer};
 use writer::Writer;
 
 pub use writer::WriterStats;
@@ -34,8 +40,11 @@ pub struct RocksOptions {
     pub total_write_buffer_bytes: usize,
     /// Cache of blocks read from files, shared by all families.
     pub block_cache_bytes: usize,
-    /// Size of all logs together beyond which the oldest families are flushed, so that recovery stays short.
+    /// Size of all logs together beyond which the oldest families are flushed, so that recovery stays short. On a small
+    /// device it is less (`database::total_wal_bytes`).
     pub total_wal_bytes: u64,
+    /// Between two looks at what was deleted and could give its room back.
+    pub reclaim_period: Duration,
     /// Writes that may wait for the writer.
     pub queue_batches: usize,
     /// Keys and values that may wait for the writer.
@@ -50,6 +59,7 @@ impl Default for RocksOptions {
             total_write_buffer_bytes: 32 * MIB,
             block_cache_bytes: 16 * MIB,
             total_wal_bytes: 64 * 1024 * 1024,
+            reclaim_period: reclaim::PERIOD,
             queue_batches: 65_536,
             queue_bytes: 32 * MIB,
         }
@@ -61,10 +71,14 @@ impl Default for RocksOptions {
 pub struct RocksStore {
     // Dropped in this order: the queue is written out, the database closes, the folder is free for the next.
     writer: Writer,
+    /// Only kept for its end.
+    _reclaimer: Reclaimer,
     database: Arc<DB>,
     folder: Folder,
     /// For looking up one key. Kept, not made anew each time.
     reading: Reading,
+    /// A write has met the end of the device.
+    ran_out_of_room: Arc<AtomicBool>,
 }
 
 struct Reading(ReadOptions);
@@ -83,11 +97,30 @@ impl RocksStore {
         wal_check::check(folder.path())?;
         let database = Arc::new(database::open(&folder, families, &options)?);
         folder.establish()?;
+        let deletions = Arc::new(Deletions::default());
+        let ran_out_of_room = Arc::new(AtomicBool::new(false));
+        let mut apply = database::applier(Arc::clone(&database), folder.path());
+        let (noted, full) = (Arc::clone(&deletions), Arc::clone(&ran_out_of_room));
         let writer = Writer::start(
             writer::Bounds { batches: options.queue_batches, bytes: options.queue_bytes },
-            database::applier(Arc::clone(&database), folder.path()),
+            move |batches, durability| {
+                let outcome = apply(batches, durability);
+                match &outcome {
+                    Ok(()) => noted.note(batches),
+                    Err(error) => full.store(matches!(error, StoreError::DiskFull { .. }), Ordering::Relaxed),
+                }
+                outcome
+            },
         )?;
-        Ok(RocksStore { writer, database, folder, reading: Reading(ReadOptions::default()) })
+        let reclaimer = Reclaimer::start(Arc::clone(&database), deletions, options.reclaim_period)?;
+        let reading = Reading(ReadOptions::default());
+        Ok(RocksStore { writer, _reclaimer: reclaimer, database, folder, reading, ran_out_of_room })
+    }
+
+    /// Whether this store stopped because the device was full, whatever error whoever wrote later was told. Nothing that
+    /// was answered is lost; open the folder again once there is room.
+    pub fn ran_out_of_room(&self) -> bool {
+        self.ran_out_of_room.load(Ordering::Relaxed)
     }
 
     pub fn stats(&self) -> WriterStats {
@@ -154,8 +187,8 @@ impl Store for RocksStore {
         }
     }
 
-    fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        self.folder.free_bytes().map(Some)
+    fn room(&self) -> Result<Room, StoreError> {
+        self.folder.room()
     }
 }
 

@@ -10,12 +10,14 @@
 
 mod batch;
 mod error;
+mod room;
 mod written;
 
 use bytes::Bytes;
 
 pub use batch::{Batch, Operation};
 pub use error::StoreError;
+pub use room::Room;
 pub use written::{Completion, Written};
 
 /// A named part of a store with keys of its own.
@@ -55,6 +57,6 @@ pub trait Store: Send + Sync + 'static {
     /// the store is opened again, except for the errors that say it was not applied.
     fn write(&self, batch: Batch, durability: Durability) -> Written;
 
-    /// Bytes free for new data; `None` where nothing bounds it.
-    fn free_bytes(&self) -> Result<Option<u64>, StoreError>;
+    /// How much more can be stored. What is deleted gives its room back while the store is open, some time later.
+    fn room(&self) -> Result<Room, StoreError>;
 }

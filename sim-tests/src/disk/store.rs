@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use undoubt_platform::store::Completion;
-use undoubt_platform::{Batch, Direction, Durability, Family, Store, StoreError, Written};
+use undoubt_platform::{Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
 
 use super::Disk;
 use super::contents::Contents;
@@ -81,8 +81,8 @@ impl Store for DiskStore {
         written
     }
 
-    fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        Ok(self.0.disk.with(|disk| disk.room))
+    fn room(&self) -> Result<Room, StoreError> {
+        Ok(Room { bytes: self.0.disk.with(|disk| disk.room), files: None })
     }
 }
 

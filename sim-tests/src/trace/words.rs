@@ -30,9 +30,7 @@ pub(super) fn phase_after(before: Option<Phase>, event: &str, detail: &str) -> O
 }
 
 pub(super) fn shown(event: &str, detail: &str, participant: &str) -> String {
-    let participant = participant.trim_start_matches("Some(").trim_end_matches(')');
-    let about = if participant == "None" { "" } else { participant };
-    [event, about, detail].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    [event, participant, detail].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -58,7 +56,7 @@ mod tests {
 
     #[test]
     fn notes_leave_out_what_is_not_there() {
-        assert_eq!(shown("voted", "prepared", "Some(p1)"), "voted p1 prepared");
-        assert_eq!(shown("retired", "", "None"), "retired");
+        assert_eq!(shown("voted", "prepared", "p1"), "voted p1 prepared");
+        assert_eq!(shown("retired", "", ""), "retired");
     }
 }

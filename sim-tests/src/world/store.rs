@@ -5,7 +5,7 @@ use super::shared::Shared;
 use crate::plan::Host;
 use bytes::Bytes;
 use std::sync::Arc;
-use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Store, StoreError, Written};
+use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Room, Store, StoreError, Written};
 
 pub(super) struct MutantStore {
     store: Arc<dyn Store>,
@@ -104,8 +104,8 @@ impl Store for MutantStore {
         self.store.write(batch, durability)
     }
 
-    fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        self.store.free_bytes()
+    fn room(&self) -> Result<Room, StoreError> {
+        self.store.room()
     }
 }
 

@@ -9,6 +9,7 @@ use undoubt::cluster::{Cluster, Who};
 #[derive(Debug)]
 pub struct Ended {
     pub success: bool,
+    pub code: Option<i32>,
     pub out: String,
     pub err: String,
 }
@@ -22,6 +23,8 @@ impl Ended {
             assert!(self.err.contains(word), "{word:?} is not in {}", self.err);
         }
         assert!(!self.err.contains("panicked"), "{}", self.err);
+        let told: Vec<&str> = self.err.lines().filter(|line| line.starts_with("error: ")).collect();
+        assert!(told.len() == 1 && !self.err.contains("Stack backtrace"), "not one sentence: {}", self.err);
         assert!(!self.err.contains('\u{1b}'), "colours where no person reads: {:?}", self.err);
     }
 }
@@ -42,6 +45,8 @@ fn server(program: &str, arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    // Which must not change what people read.
+    command.env("RUST_BACKTRACE", "1");
     command
 }
 
@@ -49,7 +54,8 @@ fn server(program: &str, arguments: &[&str]) -> Command {
 pub async fn run(mut command: Command) -> Ended {
     let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("it did not end by itself").unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Ended { success: output.status.success(), out: text(&output.stdout), err: text(&output.stderr) }
+    let (success, code) = (output.status.success(), output.status.code());
+    Ended { success, code, out: text(&output.stdout), err: text(&output.stderr) }
 }
 
 /// Runs a server on the data of a process of the cluster that is down.

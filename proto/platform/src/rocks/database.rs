@@ -11,6 +11,7 @@ use rocksdb::{
 use super::RocksOptions;
 use super::error::{translate, translate_at_open};
 use super::folder::{CURRENT, Folder};
+use crate::identity::{KIND_KEY, META_NAME, NAME_KEY};
 use crate::store::{Batch, Durability, Family, Operation, StoreError};
 
 /// Flushes and compactions at a time.
@@ -18,6 +19,11 @@ const BACKGROUND_JOBS: i32 = 2;
 /// RocksDB's own messages, for who looks into a folder.
 const MESSAGE_FILES: usize = 2;
 const MESSAGE_FILE_BYTES: usize = 1024 * 1024;
+/// Size of a manifest beyond which a new one is begun.
+const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
+/// Of a device that all logs together may take, and what they may always take.
+const WAL_SHARE_OF_DEVICE: u64 = 16;
+const MIN_TOTAL_WAL_BYTES: u64 = 4 * 1024 * 1024;
 /// Of a put in RocksDB's own form, at most, with its share of the header: so that a batch need not grow as it is filled.
 const ENTRY_OVERHEAD_BYTES: usize = 24;
 /// For the cache's table; a block of data is about as large, unpacked.
@@ -65,7 +71,8 @@ fn database_options(folder: &Folder, options: &RocksOptions) -> Result<Options, 
     // by now, so nothing needs to be tolerated.
     database.set_wal_recovery_mode(DBRecoveryMode::AbsoluteConsistency);
     database.set_recycle_log_file_num(0);
-    database.set_max_total_wal_size(options.total_wal_bytes);
+    database.set_max_total_wal_size(total_wal_bytes(folder, options));
+    database.set_max_manifest_file_size(MANIFEST_BYTES);
     database.set_db_write_buffer_size(options.total_write_buffer_bytes);
     database.set_max_background_jobs(BACKGROUND_JOBS);
     database.set_keep_log_file_num(MESSAGE_FILES);
@@ -73,6 +80,13 @@ fn database_options(folder: &Folder, options: &RocksOptions) -> Result<Options, 
     database.set_stats_dump_period_sec(0);
     database.set_stats_persist_period_sec(0);
     Ok(database)
+}
+
+/// As asked for, but no more than a share of the device: a log is let go only once all that it holds is in tables, so what
+/// was deleted keeps its room until then.
+fn total_wal_bytes(folder: &Folder, options: &RocksOptions) -> u64 {
+    let of_device = folder.device_bytes().map_or(u64::MAX, |bytes| bytes / WAL_SHARE_OF_DEVICE);
+    options.total_wal_bytes.min(of_device.max(MIN_TOTAL_WAL_BYTES))
 }
 
 fn block_options(options: &RocksOptions) -> BlockBasedOptions {
@@ -94,12 +108,27 @@ fn refuse_unknown_families(path: &Path, families: &[Family]) -> Result<(), Store
         return Ok(());
     }
     let present = DB::list_cf(&Options::default(), path).map_err(|error| translate_at_open(&error, path))?;
-    let is_known = |name: &String| name == DEFAULT_COLUMN_FAMILY_NAME || families.iter().any(|known| known.0 == name);
-    let unknown: Vec<String> = present.into_iter().filter(|name| !is_known(name)).collect();
+    let is_known =
+        |name: &&String| *name == DEFAULT_COLUMN_FAMILY_NAME || families.iter().any(|known| known.0 == **name);
+    let unknown: Vec<String> = present.iter().filter(|name| !is_known(name)).cloned().collect();
     if unknown.is_empty() {
         return Ok(());
     }
+    // A newer version would have all that this one has.
+    if families.iter().any(|family| !present.iter().any(|name| family.0 == *name))
+        && let Some(owner) = owner(path)
+    {
+        return Err(StoreError::OfAnother { path: path.to_owned(), owner });
+    }
     Err(StoreError::UnknownFamilies { path: path.to_owned(), families: unknown })
+}
+
+/// Whose folder it is, read without changing anything; `None` where that cannot be told.
+fn owner(path: &Path) -> Option<String> {
+    let database = DB::open_cf_for_read_only(&Options::default(), path, [META_NAME], false).ok()?;
+    let stored = |key: &str| database.get_cf(database.cf_handle(META_NAME)?, key).ok()?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Some(format!("{} '{}'", text(stored(KIND_KEY)?), text(stored(NAME_KEY)?)))
 }
 
 pub(super) fn handle(database: &DB, family: Family) -> Result<&ColumnFamily, StoreError> {

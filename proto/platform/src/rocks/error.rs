@@ -18,7 +18,7 @@ pub(super) fn translate(error: &rocksdb::Error, place: impl FnOnce() -> String) 
     if error.kind() == ErrorKind::Corruption || file_missing {
         return StoreError::Damaged { place: place(), detail };
     }
-    StoreError::Io { detail }
+    StoreError::Io { detail: with_advice(detail) }
 }
 
 /// As [`translate`], while opening: RocksDB locks the folder as well, so that its own tools are kept out too.
@@ -35,5 +35,13 @@ pub(super) fn translate_io(error: &io::Error, what: &str, path: &Path) -> StoreE
     if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
         return StoreError::DiskFull { detail };
     }
-    StoreError::Io { detail }
+    StoreError::Io { detail: with_advice(detail) }
+}
+
+/// A process that may have no more files is not short of room: waiting mends nothing.
+fn with_advice(detail: String) -> String {
+    if detail.contains("Too many open files") {
+        return format!("{detail}; raise the limit of open files (`ulimit -n`, or LimitNOFILE of its service)");
+    }
+    detail
 }

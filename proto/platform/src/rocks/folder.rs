@@ -14,14 +14,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::error::translate_io;
-use crate::store::StoreError;
+use crate::store::{Room, StoreError};
 
 pub(super) const CLAIM: &str = "UNDOUBT";
 pub(super) const CURRENT: &str = "CURRENT";
 const ESTABLISHED: &[u8] = b"established\n";
 
 /// Little can be written in this time, compared with what is kept free.
-const FREE_BYTES_HOLD: Duration = Duration::from_millis(10);
+const ROOM_HOLD: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -29,7 +29,7 @@ pub(super) struct Folder {
     /// Holds the lock until it is dropped.
     claim: File,
     established: bool,
-    free_bytes: Mutex<Option<(Instant, u64)>>,
+    room: Mutex<Option<(Instant, Room)>>,
 }
 
 impl Drop for Folder {
@@ -69,7 +69,7 @@ impl Folder {
                 detail: format!("the file {CURRENT}, which names the manifest, is missing"),
             });
         }
-        Ok(Folder { path: path.to_owned(), claim, established, free_bytes: Mutex::default() })
+        Ok(Folder { path: path.to_owned(), claim, established, room: Mutex::default() })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -95,26 +95,40 @@ impl Folder {
         sync_folder(&self.path)
     }
 
-    /// As found at most [`FREE_BYTES_HOLD`] ago: everybody who brings work asks.
-    pub(super) fn free_bytes(&self) -> Result<u64, StoreError> {
+    /// As found at most [`ROOM_HOLD`] ago: everybody who brings work asks.
+    pub(super) fn room(&self) -> Result<Room, StoreError> {
         let now = Instant::now();
-        let mut last = self.free_bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, bytes)) = *last
-            && now.duration_since(at) < FREE_BYTES_HOLD
+        let mut last = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((at, room)) = *last
+            && now.duration_since(at) < ROOM_HOLD
         {
-            return Ok(bytes);
+            return Ok(room);
         }
-        let found = rustix::fs::statvfs(&self.path)
-            .map_err(|error| translate_io(&error.into(), "asking for the free space of", &self.path))?;
-        let bytes = found.f_bavail.saturating_mul(found.f_frsize);
-        *last = Some((now, bytes));
-        Ok(bytes)
+        let found = self.statvfs()?;
+        // A file system that makes its file entries as they are needed counts none.
+        let files = (found.f_files > 0).then_some(found.f_favail);
+        let room = Room { bytes: Some(found.f_bavail.saturating_mul(found.f_frsize)), files };
+        *last = Some((now, room));
+        Ok(room)
+    }
+
+    /// Size of the device, free or not.
+    pub(super) fn device_bytes(&self) -> Result<u64, StoreError> {
+        self.statvfs().map(|found| found.f_blocks.saturating_mul(found.f_frsize))
+    }
+
+    fn statvfs(&self) -> Result<rustix::fs::StatVfs, StoreError> {
+        rustix::fs::statvfs(&self.path)
+            .map_err(|error| translate_io(&error.into(), "asking for the free space of", &self.path))
     }
 }
 
 fn create(path: &Path) -> Result<(), StoreError> {
     if path.is_dir() {
         return Ok(());
+    }
+    if path.exists() {
+        return Err(StoreError::NoFolder { path: path.to_owned() });
     }
     fs::create_dir_all(path).map_err(|error| translate_io(&error, "creating the folder", path))?;
     match path.parent() {

@@ -1,6 +1,7 @@
 mod damage;
 mod full_disk;
 mod killed;
+mod reclaim;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -56,6 +56,15 @@ pub enum StoreError {
     )]
     UnknownFamilies { path: PathBuf, families: Vec<String> },
 
+    #[error(
+        "{path} is the data folder of {owner}, which keeps other things than what was started here. Nothing was changed. \
+         Name the right folder"
+    )]
+    OfAnother { path: PathBuf, owner: String },
+
+    #[error("{path} is not a folder. Name a folder for the data, or one that can be made")]
+    NoFolder { path: PathBuf },
+
     #[error("the store was opened without the family '{family}'. This is a defect of the program: please report it")]
     NoSuchFamily { family: &'static str },
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
-use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Store, StoreError, Written};
+use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Room, Store, StoreError, Written};
 
 type Data = BTreeMap<(&'static str, Bytes), Bytes>;
 
@@ -91,7 +91,7 @@ impl Store for MemoryStore {
         Written::ready(Ok(()))
     }
 
-    fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        Ok(self.state().free_bytes)
+    fn room(&self) -> Result<Room, StoreError> {
+        Ok(Room { bytes: self.state().free_bytes, files: None })
     }
 }

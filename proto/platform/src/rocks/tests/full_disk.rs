@@ -38,17 +38,19 @@ async fn a_full_disk_stops_the_store_and_what_was_answered_is_there_once_there_i
 async fn fill_and_recover(mounted: &Path) {
     let data = mounted.join("data");
     let store = open(&data);
-    let free_at_first = store.free_bytes().unwrap().unwrap();
+    let free_at_first = store.room().unwrap().bytes.unwrap();
     let mut answered = 0_u32;
     let failure = loop {
-        match store.write(put(FAMILY, &answered.to_be_bytes(), &noise(answered)), Durability::Forced).await {
+        match store.write(put(FAMILY, &answered.to_be_bytes(), &noise(answered, VALUE_BYTES)), Durability::Forced).await
+        {
             Ok(()) => answered += 1,
             Err(error) => break error,
         }
         assert!(answered < 10_000, "the disk never fills");
     };
     assert!(matches!(failure, StoreError::DiskFull { .. }), "{failure}");
-    assert!(answered > 10 && store.free_bytes().unwrap().unwrap() < free_at_first);
+    assert!(answered > 10 && store.room().unwrap().bytes.unwrap() < free_at_first);
+    assert!(store.ran_out_of_room(), "also whoever writes later can find out why");
     let later = store.write(put(FAMILY, b"later", b"value"), Durability::Forced).await;
     assert!(matches!(later, Err(StoreError::Stopped { .. })), "{later:?}");
     drop(store);
@@ -59,7 +61,7 @@ async fn fill_and_recover(mounted: &Path) {
     for key in 0..answered {
         assert_eq!(
             store.get(FAMILY, &key.to_be_bytes()).unwrap(),
-            Some(noise(key).into()),
+            Some(noise(key, VALUE_BYTES).into()),
             "write {key} of {answered}"
         );
     }
@@ -68,8 +70,8 @@ async fn fill_and_recover(mounted: &Path) {
 }
 
 /// Does not compress.
-fn noise(seed: u32) -> Vec<u8> {
-    let mut bytes = vec![0; VALUE_BYTES];
+pub(super) fn noise(seed: u32, bytes: usize) -> Vec<u8> {
+    let mut bytes = vec![0; bytes];
     crate::random::Random::fill(&crate::random::SeededRandom::new(u64::from(seed)), &mut bytes);
     bytes
 }

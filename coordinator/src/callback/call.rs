@@ -1,0 +1,130 @@
+//! One call: an HTTP POST of the news, and what its answer means.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Request;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use std::time::Duration;
+use tokio::time::timeout;
+use tonic::transport::Uri;
+use undoubt_platform::dial::Dial;
+use undoubt_vocabulary::{AbortReason, Outcome, TxId};
+
+/// One call, with connecting.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is posted, as JSON.
+#[derive(Debug, Serialize)]
+struct News<'a> {
+    /// Text, or `0x` and hexadecimal digits.
+    tx: String,
+    /// committed, aborted
+    state: &'static str,
+    /// Of an abort.
+    reason: Option<&'a str>,
+    message: Option<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    #[error("cannot connect: {0}")]
+    Connect(#[from] std::io::Error),
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+    #[error("{0}")]
+    Request(#[from] hyper::http::Error),
+    #[error("it answered with status {0}")]
+    Status(u16),
+    #[error("it answered with status {0}, a redirect, which is not followed; name the address that it leads to")]
+    Redirected(u16),
+    #[error("it answered with status {0}, which another call would not change")]
+    Refused(u16),
+    #[error("it did not answer within {} s", CALL_TIMEOUT.as_secs())]
+    Late,
+}
+
+impl CallError {
+    /// Whether calling again is pointless.
+    pub(super) fn is_final(&self) -> bool {
+        match self {
+            CallError::Redirected(_) | CallError::Refused(_) => true,
+            CallError::Connect(_)
+            | CallError::Http(_)
+            | CallError::Request(_)
+            | CallError::Status(_)
+            | CallError::Late => false,
+        }
+    }
+}
+
+/// What a status means. 2xx is heard. 3xx and 4xx are definite, save for those that ask to come back: 408 (timeout), 425
+/// (too early), 429 (too many).
+fn meaning(status: u16) -> Result<(), CallError> {
+    match status {
+        200..300 => Ok(()),
+        300..400 => Err(CallError::Redirected(status)),
+        408 | 425 | 429 => Err(CallError::Status(status)),
+        400..500 => Err(CallError::Refused(status)),
+        _ => Err(CallError::Status(status)),
+    }
+}
+
+/// Calls once.
+pub(super) async fn call(dial: &dyn Dial, tx: &TxId, url: &Uri, outcome: &Outcome) -> Result<(), CallError> {
+    match timeout(CALL_TIMEOUT, post(dial, url, news(tx, outcome))).await {
+        Ok(answer) => meaning(answer?),
+        Err(_elapsed) => Err(CallError::Late),
+    }
+}
+
+async fn post(dial: &dyn Dial, url: &Uri, body: Bytes) -> Result<u16, CallError> {
+    let connection = TokioIo::new(dial.dial(url.clone()).await?);
+    let (mut sender, connection) = http1::handshake(connection).await?;
+    let driving = tokio::spawn(connection);
+    let authority = url.authority().map(ToString::to_string).unwrap_or_default();
+    let path = url.path_and_query().map_or("/", |path| path.as_str());
+    let request = Request::post(path)
+        .header("host", authority)
+        .header("content-type", "application/json")
+        .body(Full::new(body))?;
+    let response = sender.send_request(request).await;
+    driving.abort();
+    Ok(response?.status().as_u16())
+}
+
+fn news(tx: &TxId, outcome: &Outcome) -> Bytes {
+    let (state, reason) = match outcome {
+        Outcome::Committed => ("committed", None),
+        Outcome::Aborted(reason) => ("aborted", Some(reason)),
+    };
+    let (label, message) = (reason.map(AbortReason::label), reason.map(ToString::to_string));
+    let news = News { tx: tx.to_string(), state, reason: label, message };
+    serde_json::to_vec(&news).expect("text and nothing else is written as JSON").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_news_say_how_it_ended_and_why() {
+        let tx: TxId = "t".parse().unwrap();
+        assert_eq!(news(&tx, &Outcome::Committed), r#"{"tx":"t","state":"committed","reason":null,"message":null}"#);
+        let aborted = String::from_utf8(news(&tx, &Outcome::Aborted(AbortReason::Cancelled)).to_vec()).unwrap();
+        assert!(aborted.contains(r#""state":"aborted","reason":"cancelled""#), "{aborted}");
+    }
+
+    #[test]
+    fn definite_answers_are_final_and_others_lead_to_another_call() {
+        assert!(meaning(200).is_ok() && meaning(204).is_ok());
+        for status in [301, 302, 307, 308, 400, 401, 404, 410] {
+            assert!(meaning(status).unwrap_err().is_final(), "{status}");
+        }
+        for status in [100, 408, 425, 429, 500, 503, 599] {
+            assert!(!meaning(status).unwrap_err().is_final(), "{status}");
+        }
+        assert!(meaning(302).unwrap_err().to_string().contains("not followed"));
+    }
+}

@@ -1,0 +1,60 @@
+//! What an earlier process left open, and this one carries on: it is told at the start, while it lasts, and when it is over.
+
+use std::time::Duration;
+use tokio::time::Instant;
+use undoubt_coordinator_core::Unfinished;
+use undoubt_vocabulary::{DigestMap, Timestamp, TxId};
+
+/// First pause before those that are still open are told again; it doubles.
+const FIRST_REMINDER: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Default)]
+pub(super) struct CarriedOn {
+    /// With the time when they began.
+    open: DigestMap<TxId, Timestamp>,
+    count: usize,
+    remind: Option<(Instant, Duration)>,
+}
+
+impl CarriedOn {
+    pub(super) fn add(&mut self, unfinished: &Unfinished) {
+        let (tx, begun_at) = match unfinished {
+            Unfinished::TwoPhase(open) => (&open.tx, open.begun_at),
+            Unfinished::Saga(saga) => (&saga.tx, saga.begun_at),
+        };
+        self.open.insert(tx.clone(), begun_at);
+        self.count += 1;
+    }
+
+    /// Tells what was found, if anything was.
+    pub(super) fn tell(&mut self) {
+        self.remind = Some((Instant::now() + FIRST_REMINDER, FIRST_REMINDER));
+        self.tell_open("transactions that were open at the last stop are carried on");
+    }
+
+    /// Tells what is still open of it, with growing pauses.
+    pub(super) fn remind(&mut self, now: Instant) {
+        if let Some((at, pause)) = &mut self.remind
+            && *at <= now
+        {
+            *pause *= 2;
+            *at = now + *pause;
+            self.tell_open("transactions that were open at the last stop are still open; `undoubt list` and `undoubt participants` tell what they wait for");
+        }
+    }
+
+    pub(super) fn remove(&mut self, tx: &TxId) {
+        if self.count > 0 && self.open.remove(tx).is_some() && self.open.is_empty() {
+            tracing::info!(count = self.count, "all transactions that were open at the last stop have ended");
+            self.count = 0;
+        }
+    }
+
+    fn tell_open(&self, what: &str) {
+        if let Some((oldest, begun_at)) =
+            self.open.in_any_order().min_by_key(|(tx, begun_at)| (**begun_at, (*tx).clone()))
+        {
+            tracing::warn!(open = self.open.len(), %oldest, %begun_at, "{what}");
+        }
+    }
+}
