@@ -207,6 +207,7 @@ impl Config {
             ranged("callback_give_up_s", self.callback_give_up_s, 0, CENTURY_S),
             ranged("lazy_flush_ms", self.lazy_flush_ms, 1, MAX_LAZY_FLUSH_MS),
             ranged("min_free_bytes", self.min_free_bytes, 0, MAX_MIN_FREE_BYTES),
+            ranged("accept_loss_up_to_epoch", self.accept_loss_up_to_epoch, 0, u32::MAX.into()),
             ranged("drain_timeout_ms", self.drain_timeout_ms, 0, DAY_MS),
         ]
     }
