@@ -264,8 +264,10 @@ async fn servers_that_are_short_of_files_say_so_and_take_no_new_work() {
         let cluster = start_on(&device, name).await;
         commit(&cluster, put_both("before")).await;
         device.fill_files_up_to(20);
+        let mut n = 0;
         let refused = async || {
-            let told = match submit(&cluster, put_both("new")).await {
+            n += 1;
+            let told = match submit(&cluster, put_both(&format!("new-{n}"))).await {
                 Err(status) => status.message().to_owned(),
                 Ok(outcome) if outcome.state() == v1::State::Aborted => {
                     crate::support::api::abort_reason(outcome).to_string()
@@ -299,9 +301,14 @@ async fn fills_up_and_comes_back(name: &str, of_one_branch: bool) {
     let Some(device) = Device::mount_with("size=100m") else { return };
     let data_dirs = device.data_of(name);
     let settings = vec!["retention_s=3".to_owned()];
-    let cluster = start(Plan { coordinator_settings: settings, data_dirs, ..banks() }).await;
+    let mut cluster = start(Plan { coordinator_settings: settings, data_dirs, ..banks() }).await;
     let big = (0..8).fold(KvWork::new(), |work, at| work.put(format!("big {at}"), noise(at, 65_536)));
     commit(&cluster, request("big", [branch("bank-b", big)])).await;
+    if of_one_branch {
+        // What bank-b remembers for the coordinator is needed for as long as something older is open between the two.
+        cluster.kill(BANK_A).await.unwrap();
+        submit(&cluster, no_wait(put_both("older"))).await.unwrap();
+    }
     let reads = |n: u64| {
         let reads = (0..8).fold(KvWork::new(), |work, at| work.get(format!("big {at}"))).put("n", format!("{n}"));
         let other = (!of_one_branch).then(|| branch("bank-a", KvWork::new().put("n", "v")));
@@ -318,6 +325,9 @@ async fn fills_up_and_comes_back(name: &str, of_one_branch: bool) {
     })
     .await;
     let refused = device.free_bytes();
+    if of_one_branch {
+        cluster.restart(BANK_A, None).await.unwrap();
+    }
     // Nothing is asked of it meanwhile.
     until("room is given back", async || (device.free_bytes() > refused + 16 * MIB).then_some(())).await;
     until("it takes work again", async || {

@@ -1,6 +1,6 @@
 //! How servers start, what they say while something is wrong, and how they end.
 
-use crate::support::api::{commit, describe, transfer};
+use crate::support::api::{commit, describe, submit, transfer};
 use crate::support::cli::undoubt;
 use crate::support::program::{coordinator, participant, run};
 use crate::support::{PATIENCE, banks, nobody, start, until};
@@ -51,10 +51,11 @@ async fn a_hang_up_ends_no_server_and_is_told_once() {
 async fn what_is_not_forced_yet_does_not_keep_a_server_from_stopping() {
     let settings = vec!["lazy_flush_ms=3600000".to_owned(), "drain_timeout_ms=3600000".to_owned()];
     let mut cluster = start(Plan { coordinator_settings: settings, ..banks() }).await;
-    commit(&cluster, transfer("t", 1)).await;
+    // It is answered, and its end waits for company.
+    submit(&cluster, transfer("t", 1)).await.unwrap();
     assert!(cluster.stop(Who::Coordinator, PATIENCE).await.unwrap());
     cluster.restart(Who::Coordinator, None).await.unwrap();
-    undoubt(&cluster, &["get", "t"]).await.expect(0, &["committed"]);
+    undoubt(&cluster, &["status", "t"]).await.expect(0, &["committed"]);
 }
 
 #[tokio::test]
@@ -155,7 +156,7 @@ async fn logs_in_json_have_no_forms_of_a_programming_language() {
     ];
     let _coordinator = coordinator(&arguments).stderr(File::create(&log).unwrap()).spawn().unwrap();
     until("it serves", async || std::fs::read_to_string(&log).unwrap().contains("recovery done").then_some(())).await;
-    until("it commits", async || crate::support::api::submit(&cluster, transfer("t", 1)).await.ok()).await;
+    until("it commits", async || submit(&cluster, transfer("t", 1)).await.ok()).await;
     until("it has ended", async || std::fs::read_to_string(&log).unwrap().contains("retired").then_some(())).await;
     let text = std::fs::read_to_string(&log).unwrap();
     assert!(!text.contains("Some(") && !text.contains("None"), "{text}");
