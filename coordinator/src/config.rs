@@ -13,6 +13,9 @@ use undoubt_vocabulary::{InvalidId, ParticipantName};
 /// Records that nobody waits for are lost by a loss of power for so long at most.
 const MAX_LAZY_FLUSH_MS: u64 = 3_600_000;
 
+/// One connection has a quarter of it, and that has to hold the largest request.
+const MIN_ROOM_BYTES: u64 = 64 << 20;
+
 /// No device has more.
 const MAX_MIN_FREE_BYTES: u64 = 1 << 60;
 
@@ -187,8 +190,8 @@ impl Config {
         let pause = |setting, value| ranged(setting, value, 1, DAY_MS);
         vec![
             ranged("max_connections", self.max_connections as u64, 1, 1_000_000),
-            ranged("max_request_room_bytes", self.max_request_room_bytes.into(), 1, u32::MAX.into()),
-            ranged("max_answer_room_bytes", self.max_answer_room_bytes.into(), 1, u32::MAX.into()),
+            ranged("max_request_room_bytes", self.max_request_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
+            ranged("max_answer_room_bytes", self.max_answer_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
             count("max_open_transactions", self.max_open_transactions, 10_000_000),
             count("max_in_flight_per_stream", self.max_in_flight_per_stream, 1_000_000),
             ranged("default_timeout_ms", self.default_timeout_ms, 1, YEAR_MS),

@@ -7,6 +7,9 @@ use undoubt_platform::server::DEFAULT_ROOM_BYTES;
 use undoubt_vocabulary::InvalidId;
 use undoubt_vocabulary::id::check_name;
 
+/// One connection has a quarter of it, and that has to hold the largest request.
+const MIN_ROOM_BYTES: u64 = 64 << 20;
+
 /// No device has more.
 const MAX_MIN_FREE_BYTES: u64 = 1 << 60;
 
@@ -85,8 +88,8 @@ impl Config {
         let pause = |setting, value| ranged(setting, value, 1, DAY_MS);
         vec![
             ranged("max_connections", self.max_connections as u64, 1, 1_000_000),
-            ranged("max_request_room_bytes", self.max_request_room_bytes.into(), 1, u32::MAX.into()),
-            ranged("max_answer_room_bytes", self.max_answer_room_bytes.into(), 1, u32::MAX.into()),
+            ranged("max_request_room_bytes", self.max_request_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
+            ranged("max_answer_room_bytes", self.max_answer_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
             ranged("max_open_branches", self.max_open_branches as u64, 1, 10_000_000),
             pause("sweep_period_ms", self.sweep_period_ms),
             pause("retry_first_pause_ms", self.retry_first_pause_ms),
