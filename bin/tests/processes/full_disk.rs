@@ -314,14 +314,14 @@ async fn fills_up_and_comes_back(name: &str, of_one_branch: bool) {
         let other = (!of_one_branch).then(|| branch("bank-a", KvWork::new().put("n", "v")));
         within_ms(60_000, request(&format!("t-{n}"), std::iter::once(branch("bank-b", reads)).chain(other)))
     };
-    let takes = async |n: u64| {
-        let answer = submit(&cluster, reads(n)).await;
+    let takes = async |cluster: &Cluster, n: u64| {
+        let answer = submit(cluster, reads(n)).await;
         matches!(answer, Ok(outcome) if outcome.state() == v1::State::Committed)
     };
     let mut n = 0;
     until("it takes no more", async || {
         n += 1;
-        (!takes(n).await).then_some(())
+        (!takes(&cluster, n).await).then_some(())
     })
     .await;
     let refused = device.free_bytes();
@@ -332,7 +332,7 @@ async fn fills_up_and_comes_back(name: &str, of_one_branch: bool) {
     until("room is given back", async || (device.free_bytes() > refused + 16 * MIB).then_some(())).await;
     until("it takes work again", async || {
         n += 1;
-        takes(n).await.then_some(())
+        takes(&cluster, n).await.then_some(())
     })
     .await;
 }
