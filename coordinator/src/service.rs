@@ -17,6 +17,7 @@ use tokio_stream::wrappers::BroadcastStream;
 use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
+use undoubt_coordinator_core::{Answer, Rejection};
 use undoubt_platform::Clock;
 use undoubt_platform::server::AnswerRoom;
 use undoubt_proto::v1;
@@ -59,6 +60,9 @@ impl Service {
             room.grow().await.map_err(|no_room| answers::decided_but(&no_room))?;
             let again = self.engine.ask_in(room, |reply| Command::Await { tx: tx.clone(), reply });
             (replied, room) = again.await.map_err(gone)?;
+            if let Replied::Core(Answer::Rejected(Rejection::NotFound)) = replied {
+                return Err(answers::collected());
+            }
         }
         Ok((outcome_of(replied)?, room))
     }

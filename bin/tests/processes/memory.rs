@@ -1,11 +1,13 @@
 //! Clients that make a server hold memory: answers that nobody reads, requests that never end.
 
-use crate::support::api::{branch, commit, request, transfer};
+use crate::support::api::{branch, commit, coordinator, request, transfer};
 use crate::support::{banks, start, until};
 use bytes::Bytes;
+use futures::future::join_all;
 use h2::SendStream;
 use h2::client::{ResponseFuture, SendRequest};
 use prost::Message as _;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -47,18 +49,66 @@ fn framed(length: usize, message: &[u8]) -> Bytes {
 /// As many requests as the server lets one connection have.
 const MOST_REQUESTS: usize = 256;
 
+const VALUES: usize = 8;
+const VALUE_BYTES: usize = 60_000;
+
+/// Stores what makes a large answer.
+async fn store(cluster: &Cluster) {
+    let puts = (0..VALUES).fold(KvWork::new(), |all, key| all.put(format!("k{key}"), vec![b'x'; VALUE_BYTES]));
+    commit(cluster, request("puts", [branch("bank-a", puts), branch("bank-b", KvWork::new().put("k", "v"))])).await;
+}
+
+/// A transaction whose answer is large.
+fn gets(tx: &str) -> v1::SubmitRequest {
+    let gets = (0..VALUES).fold(KvWork::new(), |all, key| all.get(format!("k{key}")));
+    request(tx, [branch("bank-a", gets), branch("bank-b", KvWork::new().get("k"))])
+}
+
+fn read_bytes(outcome: &v1::Outcome) -> usize {
+    outcome.results.iter().map(|result| result.result.len()).sum()
+}
+
+#[tokio::test]
+async fn answers_that_find_no_room_at_once_come_all_the_same() {
+    const MANY: usize = 200;
+    let cluster = start(banks()).await;
+    store(&cluster).await;
+    let client = coordinator(&cluster).await;
+    // Together they are several times what one connection may have.
+    let asked =
+        (0..MANY).map(|n| v1::SequencedRequest { sequence: n as u64, request: Some(gets(&format!("many-{n}"))) });
+    let batch = v1::SubmitBatch { requests: asked.collect() };
+    let mut answers = client.clone().submit_many(tokio_stream::once(batch)).await.unwrap().into_inner();
+    let mut answered = BTreeSet::new();
+    while let Some(batch) = answers.message().await.unwrap() {
+        for v1::SequencedResponse { sequence, result } in batch.responses {
+            let Some(v1::sequenced_response::Result::Outcome(outcome)) = result else { panic!("{result:?}") };
+            assert!(read_bytes(&outcome) > VALUES * VALUE_BYTES);
+            answered.insert(sequence);
+        }
+    }
+    assert_eq!(answered.len(), MANY);
+    let submits = (0..MANY).map(|n| {
+        let mut client = client.clone();
+        async move { client.submit(gets(&format!("one-{n}"))).await.unwrap().into_inner().outcome.unwrap() }
+    });
+    for outcome in join_all(submits).await {
+        assert!(read_bytes(&outcome) > VALUES * VALUE_BYTES);
+    }
+    let found = (0..MANY).map(|n| {
+        let (mut client, tx) = (client.clone(), format!("many-{n}").into());
+        async move { client.get(v1::GetRequest { tx }).await.unwrap().into_inner().outcome.unwrap() }
+    });
+    for outcome in join_all(found).await {
+        assert!(read_bytes(&outcome) > VALUES * VALUE_BYTES);
+    }
+}
+
 #[tokio::test]
 async fn answers_that_nobody_reads_stay_within_the_room_for_them() {
     let cluster = start(banks()).await;
-    let large = |key: usize| (format!("k{key}"), vec![b'x'; 60_000]);
-    let (mut puts, mut gets) = (KvWork::new(), KvWork::new());
-    for key in 0..8 {
-        let (key, value) = large(key);
-        puts = puts.put(key.clone(), value);
-        gets = gets.get(key);
-    }
-    commit(&cluster, request("puts", [branch("bank-a", puts), branch("bank-b", KvWork::new().put("k", "v"))])).await;
-    commit(&cluster, request("gets", [branch("bank-a", gets), branch("bank-b", KvWork::new().get("k"))])).await;
+    store(&cluster).await;
+    commit(&cluster, gets("gets")).await;
     let before = memory(&cluster, Who::Coordinator, "VmRSS");
     let wanted = v1::GetRequest { tx: "gets".into() }.encode_to_vec();
     let mut unread = Vec::new();

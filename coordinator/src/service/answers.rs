@@ -70,6 +70,14 @@ pub(super) fn decided_but(no_room: &Status) -> Status {
     ))
 }
 
+/// For what was decided, and whose answer waited for room until its record was gone.
+pub(super) fn collected() -> Status {
+    Status::data_loss(
+        "the transaction was decided, but its record was collected (retention_s) before there was room for its answer; \
+         read less at a time, or raise retention_s",
+    )
+}
+
 /// The hint also says that nothing was done with the request.
 fn not_let_in(mut status: Status) -> Status {
     status.metadata_mut().insert(RETRY_AFTER_KEY, MetadataValue::from(RETRY_AFTER_MS));

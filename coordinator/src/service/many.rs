@@ -9,12 +9,13 @@ use crate::config::Config;
 use crate::engine::{Command, Handle, Replied, Reply};
 use futures::future::{BoxFuture, pending};
 use prost::Message as _;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Status, Streaming};
+use undoubt_coordinator_core::{Answer, Rejection};
 use undoubt_platform::server::AnswerRoom;
 use undoubt_proto::v1;
 use undoubt_vocabulary::TxId;
@@ -55,7 +56,16 @@ pub(super) fn serve(
     tokio::spawn(async move {
         let (answered, answers) = mpsc::unbounded_channel();
         let batch = Batch::new(room.another());
-        let pump = Pump { engine, room, answered, in_flight: 0, batch, again: VecDeque::new(), out: out.clone() };
+        let pump = Pump {
+            engine,
+            room,
+            answered,
+            in_flight: 0,
+            batch,
+            again: VecDeque::new(),
+            asked: BTreeSet::new(),
+            out: out.clone(),
+        };
         if let Err(status) = pump.run(&config, incoming, answers).await {
             // The client may have gone; then nobody wants to know.
             let _ = out.send(Err(status)).await;
@@ -77,6 +87,8 @@ struct Pump {
     batch: Batch,
     /// Those for which there was no room.
     again: VecDeque<(u64, TxId, AnswerRoom)>,
+    /// Those that have been asked for again.
+    asked: BTreeSet<u64>,
     out: Batches,
 }
 
@@ -118,6 +130,7 @@ impl Pump {
                     match grown {
                         Ok(room) => {
                             let reply = self.reply(sequence, room);
+                            self.asked.insert(sequence);
                             self.engine.tell(Command::Await { tx, reply }).await.map_err(answers::gone)?;
                             Ok(())
                         }
@@ -164,10 +177,14 @@ impl Pump {
 
     async fn answer(&mut self, ready: &mut Vec<Sequence>) -> Result<(), Gone> {
         for (sequence, replied, room) in ready.drain(..) {
+            let was_decided = self.asked.remove(&sequence);
             let response = match replied {
                 Replied::Again(tx) => {
                     self.again.push_back((sequence, tx, room));
                     continue;
+                }
+                Replied::Core(Answer::Rejected(Rejection::NotFound)) if was_decided => {
+                    error(sequence, &answers::collected())
                 }
                 replied @ (Replied::Core(_) | Replied::NoRoom(_) | Replied::UnknownParticipant(_)) => {
                     match answers::outcome_of(replied) {
