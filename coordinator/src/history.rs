@@ -4,6 +4,7 @@
 //! that form once.
 
 use crate::log::stored_history::{self, Line, StoredHistory};
+use std::collections::{BTreeMap, VecDeque};
 use tokio::sync::broadcast;
 use undoubt_coordinator_core::Note;
 use undoubt_proto::v1::HistoryEvent;
@@ -19,10 +20,26 @@ const MAX_EVENTS_QUEUED_PER_WATCHER: usize = 4_096;
 pub(crate) struct Histories {
     /// Boxed, so that the map moves little as it changes.
     open: DigestMap<TxId, Box<History>>,
+    earlier: Earlier,
     /// Where the last one was found: what comes next is mostly about the same transaction.
     last_place: usize,
     watchers: broadcast::Sender<News>,
 }
+
+/// What participants told of attempts that left nothing here, under ids of which nothing is open. Such an attempt was lost
+/// with a coordinator that crashed before its decision; often it is heard of just before the id is submitted again. In memory
+/// only, and bounded: the oldest goes first.
+#[derive(Debug, Default)]
+struct Earlier {
+    heard: BTreeMap<TxId, Vec<HistoryEvent>>,
+    /// As they were heard of first.
+    order: VecDeque<TxId>,
+}
+
+/// Ids of which it is remembered what was heard of earlier attempts.
+const MAX_EARLIER_TRANSACTIONS: usize = 4_096;
+
+const MAX_EARLIER_EVENTS_PER_TRANSACTION: usize = 16;
 
 /// What happened to one transaction.
 #[derive(Debug, Default)]
@@ -45,6 +62,7 @@ impl Histories {
     pub(crate) fn new() -> Histories {
         Histories {
             open: DigestMap::new(),
+            earlier: Earlier::default(),
             last_place: 0,
             watchers: broadcast::channel(MAX_EVENTS_QUEUED_PER_WATCHER).0,
         }
@@ -68,14 +86,23 @@ impl Histories {
             self.tell(tx, event_of(at, &note));
         }
         let history = if matches!(note, Note::Begun { .. } | Note::SagaBegun { .. } | Note::Chosen { .. }) {
-            self.open.get_or_insert_with(tx.clone(), || Box::new(History::begun()))
+            let earlier = &mut self.earlier;
+            self.open.get_or_insert_with(tx.clone(), || Box::new(History::begun(earlier.take(tx))))
         } else if let Some(history) = self.find(tx) {
             history
+        } else if matches!(note, Note::Earlier { .. }) {
+            self.earlier.remember(tx, event_of(at, &note));
+            return Ok(());
         } else {
             return Err(note);
         };
         history.note(at, note);
         Ok(())
+    }
+
+    /// What was heard of earlier attempts under this id since it ended.
+    pub(crate) fn heard_since_its_end(&self, tx: &TxId) -> Vec<HistoryEvent> {
+        self.earlier.heard.get(tx).cloned().unwrap_or_default()
     }
 
     /// One that has ended goes on with a note that was given back.
@@ -124,9 +151,33 @@ impl Histories {
     }
 }
 
+impl Earlier {
+    fn remember(&mut self, tx: &TxId, event: HistoryEvent) {
+        let heard = self.heard.entry(tx.clone()).or_insert_with(|| {
+            self.order.push_back(tx.clone());
+            Vec::new()
+        });
+        let known = |other: &HistoryEvent| (&other.participant, &other.detail) == (&event.participant, &event.detail);
+        if heard.len() < MAX_EARLIER_EVENTS_PER_TRANSACTION && !heard.iter().any(known) {
+            heard.push(event);
+        }
+        if self.order.len() > MAX_EARLIER_TRANSACTIONS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.heard.remove(&oldest);
+        }
+    }
+
+    fn take(&mut self, tx: &TxId) -> Vec<HistoryEvent> {
+        if self.heard.is_empty() { Vec::new() } else { self.heard.remove(tx).unwrap_or_default() }
+    }
+}
+
 impl History {
-    fn begun() -> History {
-        History { stored: StoredHistory::begun(), ..History::default() }
+    fn begun(earlier: Vec<HistoryEvent>) -> History {
+        let mut history = History { stored: StoredHistory::begun(), events: earlier.len(), last: None };
+        earlier.iter().for_each(|event| history.stored.add(event));
+        history
     }
 
     fn of(events: &[HistoryEvent]) -> History {
@@ -240,6 +291,38 @@ mod tests {
         assert!(!histories.holds(&tx()));
         histories.reopen(Timestamp(7), tx(), &[event_of(Timestamp(3), &note)], note.clone());
         assert_eq!(histories.of(&tx()), [3, 7].map(|at| event_of(Timestamp(at), &note)));
+    }
+
+    fn earlier(number: u64) -> Note {
+        Note::Earlier { from: "bank".parse().unwrap(), ticket: undoubt_vocabulary::Ticket(number), message: "inquiry" }
+    }
+
+    #[test]
+    fn what_is_heard_of_an_attempt_that_was_lost_is_told_by_the_next_one_and_by_one_that_has_ended() {
+        let mut histories = Histories::new();
+        for again in 1..=3 {
+            histories.note(Timestamp(again), &tx(), earlier(7)).unwrap();
+        }
+        assert_eq!(histories.heard_since_its_end(&tx()), [event_of(Timestamp(1), &earlier(7))], "told once");
+        let begun = Note::Begun { branches: 2 };
+        histories.note(Timestamp(4), &tx(), begun.clone()).unwrap();
+        histories.note(Timestamp(5), &tx(), earlier(8)).unwrap();
+        let told = [(1, earlier(7)), (4, begun), (5, earlier(8))].map(|(at, note)| event_of(Timestamp(at), &note));
+        assert_eq!(histories.of(&tx()), told);
+        assert_eq!(histories.heard_since_its_end(&tx()), []);
+    }
+
+    #[test]
+    fn what_is_heard_of_lost_attempts_takes_bounded_room() {
+        let mut histories = Histories::new();
+        let tx = |number: usize| -> TxId { format!("t{number}").parse().unwrap() };
+        for number in 0..2 * MAX_EARLIER_TRANSACTIONS {
+            (0..20).for_each(|ticket| histories.note(Timestamp(1), &tx(number), earlier(ticket)).unwrap());
+        }
+        assert_eq!(histories.earlier.heard.len(), MAX_EARLIER_TRANSACTIONS);
+        assert_eq!(histories.earlier.order.len(), MAX_EARLIER_TRANSACTIONS);
+        let newest = histories.heard_since_its_end(&tx(2 * MAX_EARLIER_TRANSACTIONS - 1));
+        assert_eq!(newest.len(), MAX_EARLIER_EVENTS_PER_TRANSACTION);
     }
 
     #[test]

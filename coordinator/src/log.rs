@@ -138,27 +138,26 @@ impl Log {
             .transpose()
     }
 
-    /// The most recently ended first, without the damaged. Keys whose record was written again later come without it.
-    pub fn latest(&self, before: Option<&Bytes>, limit: usize) -> Result<Vec<(Bytes, Option<Ended>)>, LogError> {
+    /// At most `limit` keys of what has ended, without the damaged: the latest first, before this key.
+    pub fn latest(&self, before: Option<&Bytes>, limit: usize) -> Result<Vec<Bytes>, LogError> {
         let to = before.map(AsRef::as_ref);
         let page = self.store.scan(ENDED_AT, &[], to, Direction::Backward, limit)?;
-        page.into_iter().map(|(key, _)| Ok((key.clone(), self.ended_under(&key)?))).collect()
+        Ok(page.into_iter().map(|(key, _)| key).collect())
     }
 
     /// The record that this key of `ended_at` stands for, unless it was written again later and has another key now.
-    fn ended_under(&self, key: &Bytes) -> Result<Option<Ended>, LogError> {
+    pub fn ended_under(&self, key: &Bytes) -> Result<Option<Ended>, LogError> {
         let tx = tx_of(key)?;
         Ok(self.ended(&tx)?.filter(|ended| ended_at_key(ended.ended_at, tx.as_bytes()) == *key))
     }
 
-    pub fn damaged(&self, limit: usize) -> Result<Vec<Ended>, LogError> {
-        let page = self.store.scan(DAMAGED, &[], None, Direction::Forward, limit)?;
-        let mut found = Vec::with_capacity(page.len());
-        for (key, _) in page {
-            let tx = TxId::new(key.clone()).map_err(|why| unreadable(&key, DAMAGED, &why.into()))?;
-            found.extend(self.ended(&tx)?);
-        }
-        Ok(found)
+    /// At most `limit` ids of the damaged, in their order, after this one.
+    pub fn damaged(&self, behind: Option<&TxId>, limit: usize) -> Result<Vec<TxId>, LogError> {
+        let from = behind.map_or_else(Bytes::new, |tx| after(&tx.to_bytes()));
+        let page = self.store.scan(DAMAGED, &from, None, Direction::Forward, limit)?;
+        let id =
+            |(key, _): (Bytes, Bytes)| TxId::new(key.clone()).map_err(|why| unreadable(&key, DAMAGED, &why.into()));
+        page.into_iter().map(id).collect()
     }
 
     /// Whether it is damaged, and no operator has seen to it yet.

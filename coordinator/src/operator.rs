@@ -115,7 +115,7 @@ fn describe(
         phase: view.phase().to_owned(),
         open: view.core.open_transactions() as u64,
         unacknowledged: view.core.views().filter(|open| open.unacknowledged).count() as u64,
-        damaged: view.log.damaged(MAX_DAMAGED_COUNTED)?.len() as u64,
+        damaged: view.log.damaged(None, MAX_DAMAGED_COUNTED)?.len() as u64,
         max_open: config.max_open_transactions as u64,
         participants: configured.chain(taken_out(view)).collect(),
         refusing_work_because: view.refusing.unwrap_or_default().to_owned(),

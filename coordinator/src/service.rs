@@ -1,21 +1,22 @@
 //! What applications ask for: submitting transactions and following them.
 
 mod answers;
+mod listing;
 mod many;
+#[cfg(test)]
+mod memory;
 mod requests;
 mod views;
+mod watching;
 
 use crate::callback::Callbacks;
 use crate::config::Config;
 use crate::engine::{Command, EngineGone, Handle, Replied, View};
-use crate::history::News;
 use crate::log::{Log, WeakLog};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
-use tokio_stream::wrappers::BroadcastStream;
-use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
-use tokio_stream::{Stream, StreamExt};
+use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 use undoubt_coordinator_core::{Answer, Rejection};
 use undoubt_platform::Clock;
@@ -106,15 +107,19 @@ impl Coordinator for Service {
         loop {
             let (wanted, mut taken) = (tx.clone(), room);
             let look = move |view: &View<'_>| {
-                let open = views::find_open(view, &wanted).map(|open| taken.fit(open));
+                let open = match views::find_open(view, &wanted) {
+                    Some(open) => Ok(taken.fit(open)),
+                    None => Err(view.histories.heard_since_its_end(&wanted)),
+                };
                 (open, taken)
             };
             let (open, back) = self.engine.inspect(look).await.map_err(gone)?;
             room = back;
+            // What is not open any more is in the log by now: it leaves the engine once its end is stable.
             let found = match open {
-                Some(open) => open,
-                None => {
-                    let ended = views::find_ended(&self.log()?, &tx).map_err(answers::internal)?;
+                Ok(open) => open,
+                Err(heard_since) => {
+                    let ended = views::find_ended(&self.log()?, &tx, heard_since).map_err(answers::internal)?;
                     room.fit(ended.ok_or_else(|| answers::not_found("transaction"))?)
                 }
             };
@@ -141,13 +146,13 @@ impl Coordinator for Service {
 
     async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
         let mut room = AnswerRoom::of(request.extensions());
-        let query = views::Query::parse(request.into_inner(), self.clock.now())?;
+        let query = listing::Query::parse(request.into_inner(), self.clock.now())?;
         loop {
             // While it is put together it takes room as it will in the end.
             room.expect(query.most_bytes()).await?;
             let wanted = query.clone();
-            let open = self.engine.inspect(move |view| views::list_open(view, &wanted)).await.map_err(gone)?;
-            let list = views::list(&self.log()?, &query, open).await.map_err(answers::internal)?;
+            let page = self.engine.inspect(move |view| listing::Page::of_open(view, wanted)).await.map_err(gone)?;
+            let list = page.finish(&self.log()?).await.map_err(answers::internal)?;
             match room.fit(list) {
                 Some(list) => return Ok(room.respond(list)),
                 None => room.grow().await?,
@@ -160,28 +165,7 @@ impl Coordinator for Service {
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let tx = request.into_inner().tx;
         let tx = if tx.is_empty() { None } else { Some(parse_tx(tx)?) };
-        let about = tx.clone();
-        let watched =
-            self.engine.inspect(move |view| (view.histories.watch(), about.filter(|tx| view.core.view(tx).is_none())));
-        let (events, not_open) = watched.await.map_err(gone)?;
-        if let Some(tx) = not_open
-            && self.log()?.ended(&tx).map_err(answers::internal)?.is_some()
-        {
-            return Ok(Response::new(Box::pin(tokio_stream::empty())));
-        }
-        let (one, other) = (tx.clone(), tx);
-        let told = BroadcastStream::new(events)
-            .take_while(move |news| !matches!(news, Ok(News::Over(tx)) if one.as_ref() == Some(tx)))
-            .filter_map(move |news| match news {
-                Ok(News::Over(_)) => None,
-                Ok(News::Event(about, _)) if other.as_ref().is_some_and(|tx| *tx != about) => None,
-                Ok(News::Event(about, event)) => {
-                    Some(Ok(v1::WatchResponse { tx: about.to_bytes(), event: Some(event), lost: 0 }))
-                }
-                Err(BroadcastStreamRecvError::Lagged(lost)) => {
-                    Some(Ok(v1::WatchResponse { tx: Default::default(), event: None, lost }))
-                }
-            });
+        let told = watching::watch(self.engine.clone(), &self.log, tx).await?;
         Ok(Response::new(Box::pin(told)))
     }
 

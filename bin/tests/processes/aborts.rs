@@ -60,7 +60,8 @@ async fn work_that_cannot_be_read_or_is_over_a_limit_aborts_everywhere_with_its_
     let operation =
         |key: Vec<u8>, kind| kv::Operation { key: key.into(), kind: Some(kind), ..kv::Operation::default() };
     let get = || kv::operation::Kind::Get(kv::Get {});
-    let put = |length: usize| kv::operation::Kind::Put(kv::Put { value: vec![b'v'; length].into(), value_from: None });
+    let put =
+        |length: usize| kv::operation::Kind::Put(kv::Put { value: vec![b'v'; length].into(), ..kv::Put::default() });
     let (invalid, large) = (RefusalCode::InvalidWork, RefusalCode::TooLarge);
     let no_kind = kv::Operation { key: "k".into(), ..kv::Operation::default() };
     let cases = [

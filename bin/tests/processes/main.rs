@@ -26,3 +26,4 @@ mod outcomes;
 mod refusals;
 mod sagas;
 mod sessions;
+mod views;

@@ -74,3 +74,18 @@ async fn a_saga_keeps_what_became_of_its_steps_to_the_end() {
     let whole = async || (kept(&cluster, "half").await.as_deref() == Some("committed half")).then_some(());
     until("the last step is in effect", whole).await;
 }
+
+#[tokio::test]
+async fn where_auto_goes_by_two_phase_commit_the_outcome_and_the_answer_say_so() {
+    let cluster = start(banks()).await;
+    let mut document = saga("either", 5);
+    document["mode"] = json!("auto");
+    document["steps"].as_array_mut().unwrap().pop();
+    document["steps"][0]["do"] = json!(["add alice 5", "put mark 1 pend"]);
+    document["steps"][1]["do"] = json!(["add bob 5"]);
+    let said = submit(&cluster, &document, &[]).await;
+    said.expect(0, &["committed", "add alice 5", "put mark 1 pend", "add bob 5", "committed either"]);
+    undoubt(&cluster, &["history", "either"]).await.expect(0, &["two-phase commit: every participant can prepare"]);
+    assert_eq!(kept(&cluster, "either").await.as_deref(), Some("committed either"));
+    undoubt(&cluster, &["submit", "--on", "bank-a", "get mark respect-pending"]).await.expect(0, &["committed"]);
+}

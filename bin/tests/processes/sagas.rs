@@ -86,6 +86,17 @@ async fn a_saga_that_could_not_be_undone_is_refused_with_the_path_to_the_fault()
         ),
         ("late-undo", json!([step("a", json!({"pivot": true})), step("b", undo.clone())]), "steps[1].compensation"),
         ("no-use", json!([step("a", json!({"undo": ["get x"], "uses": ["b"]})), step("b", undo)]), "steps[0].uses[0]"),
+        (
+            "pend-in-undo",
+            json!([step("a", json!({"undo": ["get x", "delete x pend"]})), step("b", json!({"pivot": true}))]),
+            "steps[0].compensation[1]: pend",
+        ),
+        (
+            "no-result",
+            json!([step("a", json!({"pivot": true})), step("b", json!({"do": ["put x value-from=a.7"]}))]),
+            "steps[1].action[0]: a.7",
+        ),
+        ("none", json!([]), "no steps"),
         ("no-name", json!([step("a", json!({"pivot": true, "after": ["z"]}))]), "names z"),
     ] {
         submit(&cluster, &files, &saga(id, steps), &[]).await.expect(7, &[path]);

@@ -36,8 +36,14 @@ pub enum InvalidTransaction {
     Kv { participant: ParticipantName, cause: InvalidKv },
     #[error("the transaction has branches and steps; give branches for two-phase commit, or steps for a saga or auto")]
     Mixed,
+    #[error(
+        "auto chooses between two-phase commit and a saga of the same steps, and there are none; give steps, or leave it out"
+    )]
+    AutoWithoutSteps,
     #[error("step {step} names {named}, and there is no such step; correct the name")]
     NoSuchStep { step: String, named: String },
+    #[error("{path}: {cause}")]
+    StepWork { path: String, cause: InvalidKv },
     #[error("the saga cannot be carried out: {0}")]
     Saga(InvalidSaga),
 }

@@ -45,14 +45,26 @@ impl Operation {
         }
     }
 
-    fn check(&self) -> Result<(), InvalidKv> {
+    /// Whether its result may hold a value, in a saga's step: what is there after it.
+    fn may_leave_a_value(&self, extras: &Extras) -> bool {
+        match self {
+            Operation::Get { .. } | Operation::Put { .. } | Operation::Add { .. } => true,
+            Operation::CompareAndSet { value, .. } => value.is_some() || extras.value_from.is_some(),
+            Operation::Delete { .. } => false,
+        }
+    }
+
+    fn check(&self, extras: &Extras) -> Result<(), InvalidKv> {
+        extras.check(self)?;
         match self.key().len() {
+            // What is appended to it is not known yet.
+            0 if extras.key_suffix_from.is_some() => {}
             0 => return Err(InvalidKv::EmptyKey),
             1..=MAX_KEY_BYTES => {}
             length => return Err(InvalidKv::KeyTooLong { length }),
         }
         let longest = match self {
-            Operation::Put { value, .. } => value.len(),
+            Operation::Put { value, .. } => value.len().max(extras.value_in_branch.as_ref().map_or(0, Bytes::len)),
             Operation::CompareAndSet { expected, value, .. } => {
                 expected.iter().chain(value).map(Bytes::len).max().unwrap_or(0)
             }
@@ -99,9 +111,30 @@ pub struct Extras {
     pub expected_from: Option<Reference>,
     pub pend: bool,
     pub respect_pending: bool,
+    /// Of a put: its value where it is part of a branch, which commits or leaves nothing.
+    pub value_in_branch: Option<Bytes>,
 }
 
 impl Extras {
+    fn check(&self, operation: &Operation) -> Result<(), InvalidKv> {
+        let (takes_value, gives_value, takes_expected, gives_expected) = match operation {
+            Operation::Put { value, .. } => (true, !value.is_empty(), false, false),
+            Operation::CompareAndSet { expected, value, .. } => (true, value.is_some(), true, expected.is_some()),
+            Operation::Get { .. } | Operation::Delete { .. } | Operation::Add { .. } => (false, false, false, false),
+        };
+        for (given, what, takes, gives) in [
+            (&self.value_from, "value-from", takes_value, gives_value),
+            (&self.expected_from, "expected-from", takes_expected, gives_expected),
+        ] {
+            match given {
+                Some(_) if !takes => return Err(InvalidKv::NothingToGive { what }),
+                Some(_) if gives => return Err(InvalidKv::GivenTwice { what }),
+                Some(_) | None => {}
+            }
+        }
+        Ok(())
+    }
+
     fn references(&self) -> impl Iterator<Item = &Reference> {
         [&self.key_suffix_from, &self.value_from, &self.expected_from].into_iter().flatten()
     }
@@ -112,7 +145,9 @@ impl Extras {
         let (value_from, expected_from) = (resolve(&self.value_from)?, resolve(&self.expected_from)?);
         let kind = match operation.clone() {
             Operation::Get { .. } => Kind::Get(wire::Get {}),
-            Operation::Put { value, .. } => Kind::Put(wire::Put { value, value_from }),
+            Operation::Put { value, .. } => {
+                Kind::Put(wire::Put { value, value_from, value_in_branch: self.value_in_branch.clone() })
+            }
             Operation::Delete { .. } => Kind::Delete(wire::Delete {}),
             Operation::Add { add: Add { delta, floor, ceiling }, .. } => Kind::Add(wire::Add { delta, floor, ceiling }),
             Operation::CompareAndSet { expected, value, .. } => {
@@ -161,6 +196,15 @@ impl From<i64> for Add {
     }
 }
 
+/// Where work stands in a saga, which decides what it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SagaHalf {
+    ActionThatCanBeUndone,
+    Pivot,
+    AfterPivot,
+    Compensation,
+}
+
 /// A branch's operations, in order. Each sees what those before it did; all take effect or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KvWork {
@@ -199,18 +243,25 @@ impl KvWork {
         self.with(|extras| extras.expected_from = Some(from))
     }
 
-    /// A semantic lock: the last operation marks its key as pending until the saga ends, or undoes this step. Only in a
-    /// saga's action.
+    /// A semantic lock: the last operation marks its key as pending until the saga ends, or undoes this step, and is refused
+    /// while another saga's mark is there. In a saga only for actions before the pivot. In two-phase commit, whose locks
+    /// keep others off until it has ended, it sets no mark.
     #[must_use]
     pub fn pend(self) -> Self {
         self.with(|extras| extras.pend = true)
     }
 
-    /// The last operation is refused while an unfinished saga has marked its key as pending. Not for steps after a pivot:
-    /// two sagas could wait for each other for ever.
+    /// The last operation is refused while an unfinished saga has marked its key as pending. Not for steps after a pivot nor
+    /// for compensations: two sagas could wait for each other for ever.
     #[must_use]
     pub fn respect_pending(self) -> Self {
         self.with(|extras| extras.respect_pending = true)
+    }
+
+    /// The last operation, a put, brings this value where two-phase commit carries it out: with auto it may go either way.
+    #[must_use]
+    pub fn value_in_branch(self, value: impl Into<Bytes>) -> Self {
+        self.with(|extras| extras.value_in_branch = Some(value.into()))
     }
 
     /// Every operation with a semantic lock, and respecting those of others. For steps that can be undone.
@@ -231,6 +282,56 @@ impl KvWork {
 
     pub(crate) fn keep_outcome(&mut self, key: &Bytes, outcome: &str, tx: &TxId) {
         *self = std::mem::take(self).put(key.clone(), format!("{outcome} {tx}"));
+    }
+
+    /// Of an action that can be undone, unless two-phase commit carries it out.
+    pub(crate) fn keep_acted(&mut self, key: &Bytes, tx: &TxId) {
+        self.keep_outcome(key, "acted", tx);
+        *self = std::mem::take(self).value_in_branch(format!("committed {tx}"));
+    }
+
+    /// For what is a step whatever happens.
+    pub(crate) fn without_branch_values(mut self) -> Self {
+        self.extras.iter_mut().for_each(|extras| extras.value_in_branch = None);
+        self
+    }
+
+    /// What is wrong with it as one half of a saga's step, and with which operation. `action_of` is the work of the
+    /// action of a step, if it is known here.
+    pub(crate) fn check_in_saga<'a>(
+        &self,
+        half: SagaHalf,
+        action_of: impl Fn(&str) -> Option<&'a KvWork>,
+    ) -> Result<(), (usize, InvalidKv)> {
+        for (at, extras) in self.extras.iter().enumerate() {
+            let fault = match half {
+                _ if extras.pend && half != SagaHalf::ActionThatCanBeUndone => Some(InvalidKv::PendTooLate),
+                SagaHalf::ActionThatCanBeUndone | SagaHalf::Pivot => None,
+                SagaHalf::Compensation | SagaHalf::AfterPivot => {
+                    extras.respect_pending.then_some(InvalidKv::RespectTooLate)
+                }
+            };
+            let unknown = || {
+                let known = |from: &&Reference| action_of(&from.step).map(|work| (work, from.operation as usize));
+                extras.references().find_map(|from| {
+                    let (work, operation) = known(&from)?;
+                    work.is_no_value(operation).map(|why| InvalidKv::NoSuchValue { from: from.clone(), why })
+                })
+            };
+            if let Some(fault) = fault.or_else(unknown) {
+                return Err((at, fault));
+            }
+        }
+        Ok(())
+    }
+
+    /// Why the result at this place has no value.
+    fn is_no_value(&self, operation: usize) -> Option<&'static str> {
+        match self.operations.get(operation) {
+            None => Some("that step has no operation with that number, counted from 0"),
+            Some(found) if !found.may_leave_a_value(&self.extras[operation]) => Some("it never leaves a value"),
+            Some(_) => None,
+        }
     }
 
     /// Steps whose results it refers to, in the order it names them.
@@ -295,10 +396,10 @@ impl KvWork {
         if count > MAX_OPERATIONS_PER_BRANCH {
             return Err(InvalidKv::TooManyOperations { count });
         }
-        self.operations.iter().try_for_each(Operation::check)?;
-        let pairs = self.operations.iter().zip(&self.extras);
+        let pairs = || self.operations.iter().zip(&self.extras);
+        pairs().try_for_each(|(operation, extras)| operation.check(extras))?;
         let operations =
-            pairs.map(|(operation, extras)| extras.to_wire(operation, inputs)).collect::<Result<_, _>>()?;
+            pairs().map(|(operation, extras)| extras.to_wire(operation, inputs)).collect::<Result<_, _>>()?;
         Ok(wire::Work { operations }.encode_to_vec().into())
     }
 }
@@ -318,6 +419,21 @@ pub enum InvalidKv {
     TooManyOperations { count: usize },
     #[error("it refers to step {step}, which is no earlier step of a saga that it is part of; correct the name")]
     NoSuchInput { step: String },
+    #[error("{}.{} cannot be referred to: {why}; refer to one that leaves a value", from.step, from.operation)]
+    NoSuchValue { from: Reference, why: &'static str },
+    #[error(
+        "pend marks what may yet be undone, so it is for actions before the pivot, and not for what undoes them; leave it out"
+    )]
+    PendTooLate,
+    #[error(
+        "respect-pending may be refused for as long as another saga takes, and from the pivot on, or while going back, \
+         there is no other way: leave it out, or let a step before the pivot respect what is pending"
+    )]
+    RespectTooLate,
+    #[error("{what} is for {}; leave it out", if *what == "value-from" { "put and cas" } else { "cas" })]
+    NothingToGive { what: &'static str },
+    #[error("{what} stands beside the value that it would give; leave one of the two out")]
+    GivenTwice { what: &'static str },
     #[error("a key is empty; keys have 1 to {MAX_KEY_BYTES} bytes")]
     EmptyKey,
     #[error("a key has {length} bytes, more than the {MAX_KEY_BYTES} allowed; shorten it")]
@@ -360,6 +476,20 @@ mod tests {
         assert!(error(KvWork::new().compare_and_set("k", Some(vec![0; 65_537].into()), None)).contains("65536"));
         let many = (0..1_025).fold(KvWork::new(), |work, _| work.get("k"));
         assert!(error(many).contains("1024"));
+    }
+
+    #[test]
+    fn what_an_operation_has_besides_itself_has_to_fit_it() {
+        let (from, inputs) = (|| Reference::to("a", 0), ["a"]);
+        let error = |work: KvWork| work.encode_with(&inputs).unwrap_err().to_string();
+        assert!(error(KvWork::new().get("k").value_from(from())).contains("put and cas"));
+        assert!(error(KvWork::new().put("k", "").expected_from(from())).contains("for cas"));
+        assert!(error(KvWork::new().put("k", "v").value_from(from())).contains("leave one of the two out"));
+        let cas = |expected: Option<Bytes>| KvWork::new().compare_and_set("k", expected, None).expected_from(from());
+        assert!(error(cas(Some("1".into()))).contains("expected-from"));
+        assert!(cas(None).value_from(from()).encode_with(&inputs).is_ok());
+        assert!(KvWork::new().put("", "v").key_suffix_from(from()).encode_with(&inputs).is_ok());
+        assert!(error(KvWork::new().put("", "v")).contains("1 to 1024"));
     }
 
     #[test]

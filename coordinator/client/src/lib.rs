@@ -28,6 +28,7 @@ mod client;
 mod connection;
 mod error;
 pub mod kv;
+mod listing;
 mod operator;
 mod options;
 mod participant;
@@ -46,10 +47,10 @@ pub use client::Client;
 pub use error::{
     CancelError, InvalidAddress, InvalidTransaction, OperatorError, QueryError, SubmitError, Unanswered, WaitError,
 };
+pub use listing::{Cursor, Filter, InvalidCursor, ListQuery, Listing};
 pub use operator::StepResolution;
 pub use options::ClientOptions;
 pub use participant::{ParticipantClient, Resolution};
-pub use query::{Filter, ListQuery, Listing};
 pub use saga::Step;
 pub use submit::Answer;
 pub use submit_many::Submitted;

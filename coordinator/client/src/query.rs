@@ -17,40 +17,6 @@ use undoubt_vocabulary::TxId;
 /// How long the coordinator's "not decided yet" may take to arrive once the waiting is over.
 const ANSWER_GRACE: Duration = Duration::from_secs(2);
 
-/// Which transactions, and in what order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Filter {
-    #[default]
-    All,
-    /// Not ended, oldest first.
-    Open,
-    /// Decided to commit, and some branch has not acknowledged.
-    Unacknowledged,
-    /// Ended, newest first.
-    Ended,
-    /// Heuristic outcomes that differ from the decision, or hazards.
-    Damaged,
-}
-
-#[derive(Clone, Debug, Default)]
-pub struct ListQuery {
-    pub filter: Filter,
-    /// Only those in this state; [`v1::State::Unspecified`] for any.
-    pub state: v1::State,
-    /// Only those begun at least this long ago.
-    pub older_than: Duration,
-    /// At most this many; 0 for the coordinator's default.
-    pub limit: u32,
-}
-
-#[derive(Clone, Debug)]
-pub struct Listing {
-    /// Without their histories.
-    pub transactions: Vec<TransactionView>,
-    /// There are more than the limit.
-    pub more: bool,
-}
-
 impl Client {
     /// What is known of one transaction, with its history.
     pub async fn get(&self, tx: &TxId) -> Result<TransactionView, QueryError> {
@@ -60,31 +26,6 @@ impl Client {
         };
         let response = self.connection.call(self.connection.deadline(), Repeat::Always, tx, attempt).await;
         Ok(response.map_err(|failure| QueryError::about(tx, failure))?.try_into()?)
-    }
-
-    pub async fn list(&self, query: &ListQuery) -> Result<Listing, QueryError> {
-        use v1::list_request::Filter as Wire;
-        let filter = match query.filter {
-            Filter::All => Wire::Unspecified,
-            Filter::Open => Wire::Open,
-            Filter::Unacknowledged => Wire::Unacknowledged,
-            Filter::Ended => Wire::Ended,
-            Filter::Damaged => Wire::Damaged,
-        };
-        let request = v1::ListRequest {
-            filter: filter.into(),
-            state: query.state.into(),
-            older_than_ms: u64::try_from(query.older_than.as_millis()).unwrap_or(u64::MAX),
-            limit: query.limit,
-        };
-        let attempt = || {
-            let mut coordinator = self.coordinator();
-            async move { coordinator.list(request).await }
-        };
-        let response: v1::ListResponse =
-            self.connection.call(self.connection.deadline(), Repeat::Always, "list", attempt).await?;
-        let transactions = response.transactions.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
-        Ok(Listing { transactions, more: response.more })
     }
 
     /// Waits until a transaction is decided, whoever submitted it.

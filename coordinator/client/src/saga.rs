@@ -1,12 +1,14 @@
 //! Steps of a saga, as an application builds them.
 
 use crate::error::InvalidTransaction;
-use crate::kv::KvWork;
+use crate::kv::{KvWork, SagaHalf};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use undoubt_proto::v1;
 use undoubt_vocabulary::limits::MAX_WORK_BYTES;
-use undoubt_vocabulary::{InvalidId, ParticipantName, RetryPolicy, SagaStep, StepIndex, StepName, TxId, saga};
+use undoubt_vocabulary::{
+    InvalidId, InvalidSaga, ParticipantName, RetryPolicy, SagaStep, StepIndex, StepName, TxId, saga,
+};
 
 /// One step: a local transaction at one participant, and what undoes it.
 ///
@@ -112,7 +114,7 @@ impl Step {
         match (&mut self.action, &mut self.compensation) {
             (Work::Kv(action), None) => action.keep_outcome(key, "committed", tx),
             (Work::Kv(action), Some(Work::Kv(compensation))) => {
-                action.keep_outcome(key, "acted", tx);
+                action.keep_acted(key, tx);
                 compensation.keep_outcome(key, "compensated", tx);
             }
             (Work::Raw(_), _) | (_, Some(Work::Raw(_))) => return false,
@@ -132,17 +134,72 @@ impl Step {
     }
 }
 
-/// All steps in their wire form, checked as the coordinator will check them.
-pub(crate) fn to_wire(steps: &[Step], check_whole: bool) -> Result<Vec<v1::SagaStep>, InvalidTransaction> {
+/// All steps in their wire form, checked as the coordinator will check them; with auto they may be no saga.
+pub(crate) fn to_wire(steps: &[Step], is_saga: bool) -> Result<Vec<v1::SagaStep>, InvalidTransaction> {
     let resolved: Vec<SagaStep> =
-        steps.iter().enumerate().map(|(index, step)| resolve(steps, index, step)).collect::<Result<_, _>>()?;
-    if check_whole {
+        steps.iter().enumerate().map(|(index, step)| resolve(steps, index, step, is_saga)).collect::<Result<_, _>>()?;
+    check_policies(&resolved)?;
+    if is_saga {
         saga::check(&resolved).map_err(InvalidTransaction::Saga)?;
     }
+    check_work(steps, &resolved)?;
     Ok(resolved.iter().map(v1::SagaStep::from).collect())
 }
 
-fn resolve(steps: &[Step], index: usize, step: &Step) -> Result<SagaStep, InvalidTransaction> {
+/// On the wire 0 asks for the default, so it is refused here.
+fn check_policies(steps: &[SagaStep]) -> Result<(), InvalidTransaction> {
+    for (index, SagaStep { retry, .. }) in steps.iter().enumerate() {
+        let fault = |field: &str, what: &str| {
+            Err(InvalidTransaction::Saga(InvalidSaga {
+                path: format!("steps[{index}].{field}"),
+                what: what.to_owned(),
+            }))
+        };
+        if retry.max_attempts == 0 {
+            return fault("retry.max_attempts", "0 attempts would never run it; give at least 1");
+        }
+        if retry.attempt_timeout.is_zero() {
+            return fault("retry.attempt_timeout", "0 leaves no time for an answer; give at least 1 ms");
+        }
+        if retry.first_pause.is_zero() || retry.max_pause.is_zero() {
+            return fault("retry", "a pause of 0 would repeat it without end; give at least 1 ms");
+        }
+        if retry.first_pause > retry.max_pause {
+            return fault("retry.first_pause", "it is longer than max_pause, which bounds it; make that longer");
+        }
+    }
+    Ok(())
+}
+
+/// Refuses work that could never be done, where it stands. The coordinator does not know what work means.
+fn check_work(steps: &[Step], resolved: &[SagaStep]) -> Result<(), InvalidTransaction> {
+    let action_of = |name: &str| steps.iter().find(|step| step.name == name).and_then(Step::kv_action);
+    for (index, step) in steps.iter().enumerate() {
+        let is_after = || saga::ancestors(resolved, index).iter().any(|before| resolved[*before].pivot);
+        let action = if step.pivot {
+            SagaHalf::Pivot
+        } else if is_after() {
+            SagaHalf::AfterPivot
+        } else {
+            SagaHalf::ActionThatCanBeUndone
+        };
+        let halves = [
+            ("action", Some(&step.action), action),
+            ("compensation", step.compensation.as_ref(), SagaHalf::Compensation),
+        ];
+        for (name, work, half) in halves {
+            if let Some(Work::Kv(work)) = work {
+                work.check_in_saga(half, action_of).map_err(|(operation, cause)| InvalidTransaction::StepWork {
+                    path: format!("steps[{index}].{name}[{operation}]"),
+                    cause,
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn resolve(steps: &[Step], index: usize, step: &Step, is_saga: bool) -> Result<SagaStep, InvalidTransaction> {
     let name =
         |text: &str| text.parse::<ParticipantName>().map_err(|bad: InvalidId| InvalidTransaction::Participant(bad));
     let place = |wanted: &str| {
@@ -160,7 +217,7 @@ fn resolve(steps: &[Step], index: usize, step: &Step) -> Result<SagaStep, Invali
         let participant = name(&step.participant)?;
         let work = match work {
             Work::Raw(work) => work.clone(),
-            Work::Kv(work) => work
+            Work::Kv(work) => if is_saga { work.clone().without_branch_values() } else { work.clone() }
                 .encode_with(&inputs)
                 .map_err(|cause| InvalidTransaction::Kv { participant: participant.clone(), cause })?,
         };
@@ -216,5 +273,49 @@ mod tests {
         let own = KvWork::new().get("x").key_suffix_from(Reference::to("a", 0));
         assert!(error(&[Step::kv("a", "bank", own).pivot()]).contains("a"));
         assert!(error(&[step("a b")]).contains("a b"));
+    }
+
+    #[test]
+    fn work_that_could_never_be_done_is_refused_with_the_path_to_it() {
+        let error = |steps: &[Step]| to_wire(steps, true).unwrap_err().to_string();
+        let get = || KvWork::new().get("x");
+        let from = |step, operation| get().put("y", "").value_from(Reference::to(step, operation));
+        let refused = |steps: &[Step], path: &str, why: &str| {
+            let error = error(steps);
+            assert!(error.starts_with(path) && error.contains(why), "{error}");
+        };
+        let pivot = |work| Step::kv("p", "bank", work).pivot();
+        let last = |work| Step::kv("z", "bank", work);
+        refused(&[step("a").undo_kv(get().pend())], "steps[0].compensation[0]", "pend");
+        refused(&[step("a").undo_kv(get().respect_pending())], "steps[0].compensation[0]", "respect-pending");
+        refused(&[step("a"), pivot(get().pend())], "steps[1].action[0]", "pend");
+        refused(&[pivot(get()), last(get().get("y").pend())], "steps[1].action[1]", "pend");
+        refused(&[pivot(get()), last(get().respect_pending())], "steps[1].action[0]", "respect-pending");
+        refused(&[step("a"), pivot(get()), last(from("a", 1))], "steps[2].action[1]", "no operation");
+        let removes = Step::kv("a", "bank", KvWork::new().delete("x")).undo_kv(from("a", 0));
+        refused(&[removes], "steps[0].compensation[1]", "never leaves a value");
+        let guarded = Step::kv("a", "bank", get().guarded()).undo_kv(from("a", 0));
+        assert!(to_wire(&[guarded, pivot(get().respect_pending()), last(from("a", 0))], true).is_ok());
+        let elsewhere = Step::raw("r", "other", "w").undo_raw("w");
+        assert!(to_wire(&[elsewhere, step("b").undo_kv(from("r", 77))], true).is_ok(), "others' results are not known");
+    }
+
+    #[test]
+    fn a_policy_that_contradicts_itself_is_refused_in_either_mode() {
+        let step = |retry| [step("a").retry(retry)];
+        let default = RetryPolicy::default();
+        let (none, long) = (std::time::Duration::ZERO, std::time::Duration::from_secs(60));
+        for retry in [
+            RetryPolicy { max_attempts: 0, ..default },
+            RetryPolicy { attempt_timeout: none, ..default },
+            RetryPolicy { first_pause: none, ..default },
+            RetryPolicy { first_pause: long, ..default },
+        ] {
+            for whole in [false, true] {
+                let error = to_wire(&step(retry), whole).unwrap_err().to_string();
+                assert!(error.contains("steps[0].retry"), "{error}");
+            }
+        }
+        assert!(to_wire(&step(RetryPolicy { first_pause: long, max_pause: long, ..default }), true).is_ok());
     }
 }

@@ -39,11 +39,14 @@ pub(crate) fn quick() -> ClientOptions {
 }
 
 type Script = dyn Fn(u64, u64) -> Reply + Send + Sync;
+type Lists = dyn Fn(v1::ListRequest) -> Result<v1::ListResponse, Status> + Send + Sync;
 
 #[derive(Clone)]
 struct Double {
     /// The attempt or the stream, and the sequence.
     script: Arc<Script>,
+    lists: Option<Arc<Lists>>,
+    watched: Vec<v1::WatchResponse>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -67,8 +70,24 @@ impl TestServer {
 
     /// Answers requests of streams, numbered from 0, by their sequence.
     pub(crate) fn many(script: impl Fn(u64, u64) -> Reply + Send + Sync + 'static) -> Self {
+        TestServer::serving(Double::new(Arc::new(script)))
+    }
+
+    /// Answers requests for lists.
+    pub(crate) fn lists(
+        lists: impl Fn(v1::ListRequest) -> Result<v1::ListResponse, Status> + Send + Sync + 'static,
+    ) -> Self {
+        let script = Arc::new(|_, _| Reply::Silence);
+        TestServer::serving(Double { lists: Some(Arc::new(lists)), ..Double::new(script) })
+    }
+
+    /// Tells this to whoever watches.
+    pub(crate) fn watched(watched: Vec<v1::WatchResponse>) -> Self {
+        TestServer::serving(Double { watched, ..Double::new(Arc::new(|_, _| Reply::Commit)) })
+    }
+
+    fn serving(double: Double) -> Self {
         let (connections, incoming) = mpsc::channel(1);
-        let double = Double { script: Arc::new(script), seen: Arc::default() };
         let seen = double.seen.clone();
         let server = Server::builder().add_service(CoordinatorServer::new(double));
         tokio::spawn(server.serve_with_incoming(ReceiverStream::new(incoming)));
@@ -104,6 +123,10 @@ impl TestServer {
 }
 
 impl Double {
+    fn new(script: Arc<Script>) -> Double {
+        Double { script, lists: None, watched: Vec::new(), seen: Arc::default() }
+    }
+
     fn next_call(&self) -> u64 {
         let mut seen = self.seen.lock().unwrap();
         seen.calls += 1;
@@ -190,12 +213,16 @@ impl Coordinator for Double {
         Ok(Response::new(v1::SubmitResponse { outcome: Some(outcome) }))
     }
 
-    async fn list(&self, _: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
-        Err(Status::unimplemented("not needed"))
+    async fn list(&self, request: Request<v1::ListRequest>) -> Result<Response<v1::ListResponse>, Status> {
+        let lists = self.lists.as_ref().ok_or_else(|| Status::unimplemented("not needed"))?;
+        lists(request.into_inner()).map(Response::new)
     }
 
     /// One event, then what the script says.
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        if !self.watched.is_empty() {
+            return Ok(Response::new(Box::pin(stream::iter(self.watched.clone().into_iter().map(Ok)))));
+        }
         let (tx, call) = (request.into_inner().tx, self.next_call());
         let tx = if tx.is_empty() { "any".into() } else { tx };
         let event = v1::HistoryEvent { at_us: call, event: "begun".to_owned(), ..v1::HistoryEvent::default() };

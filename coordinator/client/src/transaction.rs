@@ -117,7 +117,7 @@ impl Transaction {
     /// | value | means |
     /// | --- | --- |
     /// | `committed ID` | It is committed, or is a saga that is past its pivot: nothing undoes it any more. |
-    /// | `acted ID` | A saga's step is in effect there, and may yet be undone. |
+    /// | `acted ID` | A saga's step is in effect there, and may yet be undone. Not where auto went by two-phase commit. |
     /// | `compensated ID` | The saga goes back, and that step is undone. |
     ///
     /// Neither an abort of two-phase commit nor a saga that turned back before it came there leaves a trace. Only the pivot
@@ -209,6 +209,9 @@ impl Transaction {
                 ..v1::SubmitRequest::default()
             });
         }
+        if self.auto.is_some() {
+            return Err(InvalidTransaction::AutoWithoutSteps);
+        }
         let (count, max) = (self.branches.len(), MAX_BRANCHES_PER_TRANSACTION);
         match count {
             0 => return Err(InvalidTransaction::NoBranches),
@@ -279,6 +282,7 @@ mod tests {
     fn an_invalid_transaction_says_what_is_wrong() {
         let error = |tx: Transaction| tx.request(false).unwrap_err().to_string();
         assert!(error(Transaction::new()).contains("no branches"));
+        assert!(error(Transaction::new().branch("a", "w").auto()).contains("give steps"));
         assert!(error(Transaction::new().branch("bank a", "w")).contains("bank a"));
         assert!(error(Transaction::new().branch("a", "w").branch("a", "w")).contains("cannot be merged"));
         assert!(
@@ -307,10 +311,21 @@ mod tests {
         let step = |name, at| Step::kv(name, at, KvWork::new().get("x"));
         let undone = step("take", "a").undo_kv(KvWork::new().get("z"));
         let saga = Transaction::with_id(id).step(undone).step(step("give", "a").pivot()).outcome_at("a", "order");
-        let take = Step::kv("take", "a", KvWork::new().get("x").put("order", "acted t"));
+        let acted = KvWork::new().get("x").put("order", "acted t").value_in_branch("committed t");
+        let take = Step::kv("take", "a", acted);
         let give = Step::kv("give", "a", KvWork::new().get("x").put("order", "committed t")).pivot();
         let back = KvWork::new().get("z").put("order", "compensated t");
         assert_eq!(saga.steps(), [take.undo_kv(back), give]);
+        let taken = |tx: &Transaction| {
+            let action = tx.request(false).unwrap().steps[0].action.clone();
+            let Some(wire::operation::Kind::Put(put)) = wire::Work::decode(action).unwrap().operations[1].kind.clone()
+            else {
+                panic!("the key is put last");
+            };
+            (put.value, put.value_in_branch)
+        };
+        assert_eq!(taken(&saga), ("acted t".into(), None));
+        assert_eq!(taken(&saga.auto()), ("acted t".into(), Some("committed t".into())), "it may go either way");
     }
 
     #[test]

@@ -17,11 +17,15 @@ pub enum Watched {
     Event {
         tx: TxId,
         event: HistoryEvent,
-        /// Events lost before this one, because they were not read fast enough.
-        lost: u64,
+    },
+    /// Events were lost here, because they were not read fast enough. Of whichever transaction, so perhaps of others only.
+    Lost {
+        events: u64,
     },
     /// The connection broke and will be made anew. Events may be missing.
-    Interrupted { cause: String },
+    Interrupted {
+        cause: String,
+    },
 }
 
 impl Client {
@@ -29,7 +33,7 @@ impl Client {
     /// or until it cannot be reached within [`crate::ClientOptions::deadline`]; an error is its last item.
     pub fn watch(&self, tx: Option<TxId>) -> impl Stream<Item = Result<Watched, QueryError>> + Send + 'static {
         let backoff = Backoff::new(&self.connection.options, &tx);
-        let watcher = Watcher { client: self.clone(), tx, events: None, fresh: backoff.clone(), backoff };
+        let watcher = Watcher { client: self.clone(), tx, events: None, next: None, fresh: backoff.clone(), backoff };
         stream::unfold(Some(watcher), |watcher| async {
             let mut watcher = watcher?;
             match watcher.next().await {
@@ -45,12 +49,17 @@ struct Watcher {
     client: Client,
     tx: Option<TxId>,
     events: Option<Streaming<v1::WatchResponse>>,
+    /// Came with what was told last.
+    next: Option<Watched>,
     fresh: Backoff,
     backoff: Backoff,
 }
 
 impl Watcher {
     async fn next(&mut self) -> Result<Option<Watched>, QueryError> {
+        if let Some(next) = self.next.take() {
+            return Ok(Some(next));
+        }
         let events = match &mut self.events {
             Some(events) => events,
             None => {
@@ -61,7 +70,7 @@ impl Watcher {
         let cause = match events.message().await {
             Ok(Some(response)) => {
                 self.backoff = self.fresh.clone();
-                return Ok(Some(watched(response)?));
+                return Ok(Some(self.told(response)?));
             }
             Ok(None) if self.tx.is_some() => return Ok(None),
             Ok(None) => "the coordinator ended the stream".to_owned(),
@@ -73,6 +82,20 @@ impl Watcher {
         self.events = None;
         sleep(self.backoff.pause(None)).await;
         Ok(Some(Watched::Interrupted { cause }))
+    }
+
+    /// What a response says: events lost, an event, or first the one and then the other.
+    fn told(&mut self, response: v1::WatchResponse) -> Result<Watched, Malformed> {
+        let v1::WatchResponse { tx: about, event, lost } = response;
+        let event = event.map(|event| Ok(Watched::Event { tx: tx(about)?, event: event.try_into()? })).transpose()?;
+        match (event, lost) {
+            (None, 0) => Err(Malformed::Missing { field: "event" }),
+            (Some(event), 0) => Ok(event),
+            (event, events) => {
+                self.next = event;
+                Ok(Watched::Lost { events })
+            }
+        }
     }
 }
 
@@ -88,11 +111,6 @@ async fn open(client: &Client, tx: Option<&TxId>) -> Result<Streaming<v1::WatchR
         Some(tx) => QueryError::about(tx, failure),
         None => failure.into(),
     })
-}
-
-fn watched(response: v1::WatchResponse) -> Result<Watched, Malformed> {
-    let event = response.event.ok_or(Malformed::Missing { field: "event" })?;
-    Ok(Watched::Event { tx: tx(response.tx)?, event: event.try_into()?, lost: response.lost })
 }
 
 #[cfg(test)]
@@ -116,6 +134,21 @@ mod tests {
         };
         assert!(cause.contains("stopping"));
         assert_eq!(event.at.0, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_lost_events_is_told_how_many_and_goes_on() {
+        let event = v1::HistoryEvent { event: "begun".to_owned(), ..v1::HistoryEvent::default() };
+        let server = TestServer::watched(vec![
+            v1::WatchResponse { lost: 7, ..v1::WatchResponse::default() },
+            v1::WatchResponse { tx: "tx".into(), event: Some(event), lost: 2 },
+        ]);
+        let watched: Vec<_> = server.client(quick()).watch(Some("tx".parse().unwrap())).collect().await;
+        let [Ok(Watched::Lost { events: 7 }), Ok(Watched::Lost { events: 2 }), Ok(Watched::Event { .. })] =
+            watched.as_slice()
+        else {
+            panic!("{watched:?}");
+        };
     }
 
     #[tokio::test(start_paused = true)]

@@ -35,16 +35,21 @@ impl Breakers {
 
     pub(crate) fn is_open(&self, participant: &ParticipantName, now: Timestamp) -> bool {
         match self.known.get(participant) {
-            Some(Breaker::Open { until }) => now < *until,
+            Some(Breaker::Open { until }) => !self.is_over(*until, now),
             Some(Breaker::Probing { .. }) => true,
             Some(Breaker::Closed { .. }) | None => false,
         }
     }
 
+    /// Also where the clock was set back: a pause is not longer than it is.
+    fn is_over(&self, until: Timestamp, now: Timestamp) -> bool {
+        until <= now || until.since(now) > self.pause
+    }
+
     /// This attempt goes by two-phase commit. Where the pause is over it is the probe.
     pub(crate) fn pass(&mut self, participant: &ParticipantName, by: Ticket, now: Timestamp) {
         match self.known.get(participant) {
-            Some(Breaker::Open { until }) if *until <= now => {
+            Some(Breaker::Open { until }) if self.is_over(*until, now) => {
                 self.known.insert(participant.clone(), Breaker::Probing { by });
             }
             Some(Breaker::Open { .. } | Breaker::Closed { .. } | Breaker::Probing { .. }) | None => {}

@@ -238,8 +238,9 @@ impl Coordinator {
                 Some(noting) => noting.let_wait(submission, effects),
                 None => self.submitted(now, submission, effects),
             },
-            (Question::Submit(Submission { tx, client, digest, .. }), Some(ended)) => {
-                let same = ended.digest == digest || ended.digest == DIGEST_UNKNOWN;
+            (Question::Submit(submission), Some(ended)) => {
+                let same = submission.has(&ended.digest) || ended.digest == DIGEST_UNKNOWN;
+                let Submission { tx, client, .. } = submission;
                 let reply = if same { known(ended) } else { Answer::Rejected(Rejection::OtherContent) };
                 effects.push(answer(client, tx, reply));
             }

@@ -172,6 +172,12 @@ pub enum Note {
     Inquired {
         from: ParticipantName,
     },
+    /// A participant told of an earlier attempt under this id, which nothing here was left of: it was aborted.
+    Earlier {
+        from: ParticipantName,
+        ticket: Ticket,
+        message: &'static str,
+    },
     DeadlinePassed,
     Retried {
         attempt: u32,
@@ -236,6 +242,7 @@ impl Note {
             Note::Logged { .. } => "logged",
             Note::Finished { .. } => "finished",
             Note::Inquired { .. } => "inquired",
+            Note::Earlier { .. } => "earlier-attempt",
             Note::DeadlinePassed => "deadline-passed",
             Note::Retried { .. } => "retried",
             Note::Forgotten => "forgotten",
@@ -269,6 +276,7 @@ impl Note {
             Note::Decided { outcome: outcome @ Outcome::Aborted(_) } => outcome.to_string().into(),
             Note::Finished { outcome, .. } => outcome.as_str().into(),
             Note::Retried { attempt } => format!("attempt {attempt}").into(),
+            Note::Earlier { ticket, message, .. } => format!("{message} of ticket {ticket}, answered by abort").into(),
             Note::Run { step, half, attempt, .. } | Note::Unanswered { step, half, attempt, .. } => {
                 format!("{half} of {step}, attempt {attempt}").into()
             }
@@ -290,6 +298,7 @@ impl Note {
             | Note::Confirmed { from: name, .. }
             | Note::Finished { from: name, .. }
             | Note::Inquired { from: name }
+            | Note::Earlier { from: name, .. }
             | Note::Run { to: name, .. }
             | Note::Ran { from: name, .. }
             | Note::Unanswered { by: name, .. }

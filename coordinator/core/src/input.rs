@@ -17,12 +17,21 @@ pub struct Submission {
     pub tx: TxId,
     /// Collision-free hash of the content: the same id with another digest is refused (R10).
     pub digest: [u8; 32],
+    /// What an earlier version would have made of this very content, where that differs: its records still stand.
+    pub former_digest: Option<[u8; 32]>,
     pub content: Content,
     /// From now until the decision; of a saga, until its pivot is done, or without a pivot all of it.
     pub timeout: Duration,
     pub client: Client,
     /// Answer when the outcome is known; else as soon as the transaction is accepted.
     pub wait: bool,
+}
+
+impl Submission {
+    /// Whether its content is that of a record with this digest.
+    pub(crate) fn has(&self, digest: &[u8; 32]) -> bool {
+        self.digest == *digest || self.former_digest.as_ref() == Some(digest)
+    }
 }
 
 /// What is to be done, and how.

@@ -28,7 +28,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use undoubt_vocabulary::{
     AbortReason, BranchOutcome, Execution, Outcome, ParticipantName, Prepare, Ticket, Timestamp, ToCoordinator,
-    ToParticipant, TxId, Vote,
+    ToParticipant, TxId, Vote, time_left,
 };
 
 pub(crate) use fallback::Fallback;
@@ -391,7 +391,7 @@ impl Transaction {
             tx: self.tx.clone(),
             ticket: self.ticket,
             begun_at: self.begun_at,
-            timeout: self.deadline.since(cx.now).max(Duration::from_millis(1)),
+            timeout: time_left(self.begun_at, self.deadline, cx.now).max(Duration::from_millis(1)),
             execution,
             work: self.branches[branch].work.clone(),
         };

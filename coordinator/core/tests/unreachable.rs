@@ -23,6 +23,7 @@ fn delegated(participant: &ParticipantName, tx: &TxId) -> (Coordinator, Ticket) 
     let submission = Submission {
         tx: tx.clone(),
         digest: [1; 32],
+        former_digest: None,
         content: Content::TwoPhase(vec![(participant.clone(), Bytes::new())]),
         timeout: TIMEOUT,
         client: Client(1),

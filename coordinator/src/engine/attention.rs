@@ -38,6 +38,7 @@ pub(super) fn noted(tx: &TxId, note: &Note) {
         | Note::Logged { .. }
         | Note::Finished { .. }
         | Note::Inquired { .. }
+        | Note::Earlier { .. }
         | Note::DeadlinePassed
         | Note::Retried { .. }
         | Note::Forgotten

@@ -72,6 +72,7 @@ pub(crate) enum Command {
 pub(crate) struct Request {
     pub(crate) tx: TxId,
     pub(crate) digest: [u8; 32],
+    pub(crate) former_digest: Option<[u8; 32]>,
     pub(crate) content: Content,
     pub(crate) timeout: Duration,
     pub(crate) wait: bool,
@@ -169,7 +170,7 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    pub(super) fn new(commands: mpsc::Sender<Command>) -> Handle {
+    pub(crate) fn new(commands: mpsc::Sender<Command>) -> Handle {
         Handle { commands, why: Arc::default() }
     }
 
@@ -178,7 +179,7 @@ impl Handle {
         self.why.get_or_init(|| why.into());
     }
 
-    fn gone(&self) -> EngineGone {
+    pub(crate) fn gone(&self) -> EngineGone {
         EngineGone(self.why.get().cloned())
     }
 
@@ -279,7 +280,7 @@ impl Engine {
     }
 
     fn submit(&mut self, request: Request, reply: Reply) -> Result<(), LogError> {
-        let Request { tx, digest, content, timeout, wait } = request;
+        let Request { tx, digest, former_digest, content, timeout, wait } = request;
         let unknown = content.participants().find(|name| !self.links.contains_key(*name));
         let not_let_in = match (unknown, &self.refusing) {
             (Some(unknown), _) => Some(Replied::UnknownParticipant(unknown.clone())),
@@ -295,7 +296,8 @@ impl Engine {
             return Ok(());
         }
         let client = self.client(&tx, reply)?;
-        self.put(Input::Asked(Question::Submit(Submission { tx, digest, content, timeout, client, wait })))
+        let submission = Submission { tx, digest, former_digest, content, timeout, client, wait };
+        self.put(Input::Asked(Question::Submit(submission)))
     }
 
     fn forget(&mut self, tx: TxId, who: &str, reason: &str, reply: Reply) -> Result<(), LogError> {

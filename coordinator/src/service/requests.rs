@@ -30,6 +30,10 @@ pub(crate) enum BadRequest {
     Mode(i32),
     #[error("{given} are given, and {mode} takes {wanted}; give those, or choose another mode")]
     OtherMode { given: &'static str, mode: &'static str, wanted: &'static str },
+    #[error("{given} is given, which is for auto, where the coordinator chooses; choose auto, or leave it out")]
+    ForAutoOnly { given: &'static str },
+    #[error("steps: there are none, and auto chooses between ways to carry them out; give it one at least")]
+    NoSteps,
     #[error("step {index}: {cause}")]
     Step { index: usize, cause: Malformed },
     #[error("{0}; nothing was done")]
@@ -55,6 +59,10 @@ pub(super) fn parse(request: v1::SubmitRequest, config: &Config) -> Result<(Requ
     let v1::SubmitRequest { tx, branches, timeout_ms, no_wait, mode, steps, two_phase_only, value, callback } = request;
     let tx = TxId::new(own(&tx))?;
     let known = v1::Mode::try_from(mode).map_err(|_| BadRequest::Mode(mode))?;
+    if known != v1::Mode::Auto && (two_phase_only || value != 0) {
+        let given = if two_phase_only { "two_phase_only" } else { "a value" };
+        return Err(BadRequest::ForAutoOnly { given });
+    }
     let content = match known {
         v1::Mode::Unspecified | v1::Mode::TwoPhase if !steps.is_empty() => {
             return Err(BadRequest::OtherMode { given: "steps", mode: "two-phase commit", wanted: "branches" });
@@ -68,6 +76,7 @@ pub(super) fn parse(request: v1::SubmitRequest, config: &Config) -> Result<(Requ
             saga::check(&steps)?;
             Content::Saga(steps)
         }
+        v1::Mode::Auto if steps.is_empty() => return Err(BadRequest::NoSteps),
         v1::Mode::Auto => Content::Auto {
             steps: parse_steps(steps)?,
             two_phase_only: if two_phase_only {
@@ -91,8 +100,9 @@ pub(super) fn parse(request: v1::SubmitRequest, config: &Config) -> Result<(Requ
     if callback.is_some() && !no_wait {
         return Err(BadRequest::OtherMode { given: "a callback", mode: "waiting", wanted: "none: add no_wait" });
     }
-    let digest = digest(&content);
-    let request = Request { tx, digest, content, timeout: Duration::from_millis(timeout_ms), wait: !no_wait };
+    let (digest, former_digest) = digests(&content);
+    let request =
+        Request { tx, digest, former_digest, content, timeout: Duration::from_millis(timeout_ms), wait: !no_wait };
     Ok((request, callback))
 }
 
@@ -125,31 +135,40 @@ fn own(part: &Bytes) -> Bytes {
     Bytes::copy_from_slice(part)
 }
 
-/// Of what makes two submissions the same (R10): who does what, in which mode. The order of branches does not count, nor
-/// do timeouts and how often a step is tried.
-fn digest(content: &Content) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    let mut part = |part: &[u8]| {
-        hasher.update(&(part.len() as u64).to_be_bytes());
-        hasher.update(part);
-    };
+/// The digest of what makes two submissions the same (R10): who does what, in which mode, after what. The order of branches
+/// does not count, nor in which words a step says what it comes after, nor do timeouts and how often a step is tried. With it
+/// that of former versions, where it differs, to which the order of those words counted.
+fn digests(content: &Content) -> ([u8; 32], Option<[u8; 32]>) {
     match content {
         Content::TwoPhase(branches) => {
             let mut ordered: Vec<_> = branches.iter().collect();
             ordered.sort();
-            for (participant, work) in ordered {
-                part(participant.as_str().as_bytes());
-                part(work);
-            }
+            let parts = ordered.into_iter().flat_map(|(name, work)| [name.as_str().as_bytes(), work.as_ref()]);
+            (digest_of(parts), None)
         }
         Content::Saga(steps) | Content::Auto { steps, .. } => {
             let mode = if matches!(content, Content::Saga(_)) { "saga" } else { "auto" };
-            part(mode.as_bytes());
-            for step in steps {
-                let step = v1::SagaStep { retry: None, ..v1::SagaStep::from(step) };
-                part(&step.encode_to_vec());
-            }
+            let former = digest_of_steps(mode, steps.iter().map(v1::SagaStep::from));
+            let plain = (0..steps.len()).map(|index| v1::SagaStep {
+                after: saga::directly_before(steps, index).into_iter().map(|step| step.0.into()).collect(),
+                ..v1::SagaStep::from(&steps[index])
+            });
+            let digest = digest_of_steps(mode, plain);
+            (digest, Some(former).filter(|former| *former != digest))
         }
+    }
+}
+
+fn digest_of_steps(mode: &str, steps: impl Iterator<Item = v1::SagaStep>) -> [u8; 32] {
+    let steps: Vec<_> = steps.map(|step| v1::SagaStep { retry: None, ..step }.encode_to_vec()).collect();
+    digest_of(std::iter::once(mode.as_bytes()).chain(steps.iter().map(Vec::as_slice)))
+}
+
+fn digest_of<'a>(parts: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_be_bytes());
+        hasher.update(part);
     }
     *hasher.finalize().as_bytes()
 }
@@ -164,7 +183,7 @@ mod tests {
 
     #[test]
     fn the_digest_tells_content_apart_but_not_order() {
-        let digest = |branches: &[_]| digest(&Content::TwoPhase(branches.to_vec()));
+        let digest = |branches: &[_]| digests(&Content::TwoPhase(branches.to_vec())).0;
         let one = digest(&[branch("a", "x"), branch("b", "y")]);
         assert_eq!(one, digest(&[branch("b", "y"), branch("a", "x")]));
         assert_ne!(one, digest(&[branch("a", "xb"), branch("b", "y")]));
@@ -188,26 +207,52 @@ mod tests {
         assert!(error(v1::SubmitRequest { branches: vec![branch], ..saga.clone() }).contains("branches are given"));
         assert!(error(v1::SubmitRequest { mode: 0, ..saga.clone() }).contains("steps are given"));
         assert!(error(v1::SubmitRequest { mode: 77, ..saga.clone() }).contains("mode 77"));
+        assert!(error(v1::SubmitRequest { two_phase_only: true, ..saga.clone() }).contains("two_phase_only"));
+        assert!(error(v1::SubmitRequest { value: 7, ..saga.clone() }).contains("a value"));
+        for mode in [v1::Mode::Saga, v1::Mode::Auto] {
+            let none = v1::SubmitRequest { steps: Vec::new(), mode: mode.into(), ..saga.clone() };
+            assert!(error(none).starts_with("steps: "));
+        }
         let undoable = v1::SagaStep { compensation: Some(Bytes::new()), ..step };
         assert!(parse(v1::SubmitRequest { steps: vec![undoable], ..saga }, &config).is_ok());
     }
 
-    #[test]
-    fn how_often_a_step_is_tried_does_not_make_it_another_saga() {
-        let step = |name: &str, max_attempts| SagaStep {
+    fn step(name: &str, after: &[u16], max_attempts: u32) -> SagaStep {
+        SagaStep {
             name: name.parse().unwrap(),
             participant: "bank".parse().unwrap(),
             action: Bytes::new(),
             compensation: Some(Bytes::new()),
-            after: Vec::new(),
+            after: after.iter().copied().map(undoubt_vocabulary::StepIndex).collect(),
             uses: Vec::new(),
             pivot: false,
             retry: undoubt_vocabulary::RetryPolicy { max_attempts, ..Default::default() },
-        };
-        let saga = |name, attempts| digest(&Content::Saga(vec![step(name, attempts)]));
+        }
+    }
+
+    #[test]
+    fn how_often_a_step_is_tried_does_not_make_it_another_saga() {
+        let saga = |name, attempts| digests(&Content::Saga(vec![step(name, &[], attempts)])).0;
         assert_eq!(saga("a", 1), saga("a", 2));
         assert_ne!(saga("a", 1), saga("b", 1));
-        let auto = digest(&Content::Auto { steps: vec![step("a", 1)], two_phase_only: None });
+        let auto = digests(&Content::Auto { steps: vec![step("a", &[], 1)], two_phase_only: None }).0;
         assert_ne!(saga("a", 1), auto);
+    }
+
+    #[test]
+    fn in_which_words_a_step_says_what_it_comes_after_does_not_make_it_another_saga() {
+        let first = || vec![step("a", &[], 1), step("b", &[], 1), step("c", &[0], 1)];
+        let saga = |after| digests(&Content::Saga([first(), vec![step("d", after, 1)]].concat()));
+        let plain = saga(&[1, 2]);
+        assert_eq!(plain.1, None, "what is said plainly is told as it always was");
+        for same in [&[2, 1][..], &[1, 1, 2], &[0, 1, 2]] {
+            let (digest, former) = saga(same);
+            assert_eq!(digest, plain.0, "{same:?}");
+            assert_ne!(former.unwrap(), digest, "{same:?}: a record of before is still known");
+        }
+        assert_ne!(saga(&[0, 1]).0, plain.0);
+        assert_ne!(saga(&[2]).0, plain.0);
+        // Auto may be given what is no saga.
+        digests(&Content::Auto { steps: vec![step("a", &[0, 1, 9], 1), step("b", &[0, 9], 1)], two_phase_only: None });
     }
 }

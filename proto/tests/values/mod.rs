@@ -295,7 +295,7 @@ pub fn key_value() -> Vec<Sample> {
             kv::Work {
                 operations: vec![
                     operation("a", Kind::Get(kv::Get {})),
-                    operation("b", Kind::Put(kv::Put { value: Bytes::from_static(b"1"), value_from: None })),
+                    operation("b", Kind::Put(kv::Put { value: Bytes::from_static(b"1"), ..kv::Put::default() })),
                     operation("c", Kind::Delete(kv::Delete {})),
                     operation("d", Kind::Add(kv::Add { delta: -30, floor: Some(0), ceiling: Some(1_000) })),
                     operation("e", Kind::Add(kv::Add { delta: 30, floor: None, ceiling: None })),

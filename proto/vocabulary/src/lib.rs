@@ -19,4 +19,4 @@ pub use id::{CoordinatorId, Epoch, InvalidId, ParticipantName, Ticket, TxId};
 pub use message::{Execution, Prepare, ToCoordinator, ToParticipant};
 pub use outcome::{AbortReason, BranchOutcome, Outcome, Refusal, RefusalCode, Vote};
 pub use saga::{Half, InvalidSaga, RetryPolicy, RunStep, SagaStep, StepIndex, StepName, StepOutcome, StuckStep};
-pub use time::Timestamp;
+pub use time::{Timestamp, time_left};

@@ -89,8 +89,8 @@ pub enum StepOutcome {
 /// How often and how fast a step is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RetryPolicy {
-    /// At least 1. After as many a step before the pivot turns the saga back. Any other is stuck once it was refused so
-    /// often, transient refusals not counted.
+    /// At least 1. After as many that were not answered, or refused for now, a step before the pivot turns the saga back; a
+    /// refusal for good turns it back at once. Where there is no way but on, it is stuck once it was refused for good so often.
     pub max_attempts: u32,
     /// Doubles with each attempt, up to `max_pause`; spread over its upper half.
     pub first_pause: Duration,
@@ -230,6 +230,21 @@ pub fn ancestors(steps: &[SagaStep], index: usize) -> BTreeSet<usize> {
         }
     }
     found
+}
+
+/// The steps that a step [comes after](SagaStep::after), in their order and each once, without those that come before another of
+/// them. Two definitions in which these are the same mean the same order.
+pub fn directly_before(steps: &[SagaStep], index: usize) -> Vec<StepIndex> {
+    let after: BTreeSet<StepIndex> = steps[index].after.iter().copied().collect();
+    let before = |step: &StepIndex| {
+        let place = usize::from(step.0);
+        if place < steps.len() { ancestors(steps, place) } else { BTreeSet::new() }
+    };
+    let all_before: Vec<_> = after.iter().map(|step| (*step, before(step))).collect();
+    let is_implied = |step: StepIndex| {
+        all_before.iter().any(|(other, before)| *other != step && before.contains(&usize::from(step.0)))
+    };
+    after.into_iter().filter(|step| !is_implied(*step)).collect()
 }
 
 #[cfg(test)]

@@ -20,6 +20,11 @@ impl Timestamp {
     }
 }
 
+/// The time that is left until a deadline: never more than there was at the beginning, though the clock may have been set back.
+pub fn time_left(begun_at: Timestamp, deadline: Timestamp, now: Timestamp) -> Duration {
+    deadline.since(now).min(deadline.since(begun_at))
+}
+
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC with microseconds.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,5 +32,16 @@ impl fmt::Display for Timestamp {
             Some(time) => write!(f, "{time:.6}"),
             None => write!(f, "{}µs", self.0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_adds_nothing_to_the_time_left() {
+        let left = |now| time_left(Timestamp(100), Timestamp(104), Timestamp(now)).as_micros();
+        assert_eq!([left(102), left(100), left(7), left(104), left(9_000)], [2, 4, 4, 0, 0]);
     }
 }

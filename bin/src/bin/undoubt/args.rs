@@ -7,6 +7,7 @@ use crate::output::Format;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
+use undoubt_client::Cursor;
 use undoubt_vocabulary::{CoordinatorId, TxId};
 
 /// Runs transactions that span several services, and looks after them.
@@ -205,6 +206,9 @@ pub struct List {
     /// At most this many.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
+    /// Goes on where an earlier list, with the same options, ended: it tells a cursor if there is more.
+    #[arg(long, value_name = "CURSOR")]
+    pub after: Option<Cursor>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

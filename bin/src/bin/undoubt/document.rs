@@ -43,8 +43,8 @@ and the same in TOML:
   branches  The work of each participant. For a key-value participant a list of operations, each as text (see above) or
             as one of the objects below; for others {"raw": WORK}, where WORK is 0x and hexadecimal, or base64.
   outcome_at  Where to keep what becomes of it, like {"bank-a": "order/17"}: a key at a key-value participant that has
-            work, which is written with that work. It gets "committed ID"; in a saga's step that can be undone
-            "acted ID", and "compensated ID" when it is. What two-phase commit aborts leaves nothing.
+            work, which is written with that work. It gets "committed ID"; in a step that can be undone, where it is
+            carried out as a saga, "acted ID", and "compensated ID" when it is. What two-phase commit aborts leaves nothing.
 
 A saga has steps instead of branches, which run in this order, and are undone in reverse if one fails:
 
@@ -62,7 +62,9 @@ A saga has steps instead of branches, which run in this order, and are undone in
   do, undo  Like the work of a branch. From the pivot on, the point of no return, there is nothing to undo.
   after     Steps that have to be done before; without it, the one before this in the list.
   attempts, attempt_timeout, first_pause, max_pause
-            How often and how fast it is tried. After so many a step before the pivot turns the saga back.
+            How often and how fast it is tried. A step before the pivot turns the saga back when it is refused for good, or
+            after so many attempts that were refused for now or not answered. From the pivot on, and in `undo`, so many
+            refusals for good leave it stuck.
   value     With auto: what it is worth. The coordinator may send what is worth much through two-phase commit only.
   two_phase_only   With auto: true for two-phase commit or nothing.
 
@@ -102,6 +104,8 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     Duration::try_from(signed).map_err(|_| wrong())
 }
+
+const NO_STEPS: &str = "it has no steps; give it at least one";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -159,6 +163,9 @@ impl GivenStep {
                 *span = duration(given).map_err(|why| format!("step {}: {field}: {why}", self.name))?;
             }
         }
+        if self.max_pause.is_none() {
+            retry.max_pause = retry.max_pause.max(retry.first_pause);
+        }
         retry.max_attempts = self.attempts.unwrap_or(retry.max_attempts);
         let step = match self.action {
             Work::Kv(work) => Step::kv(&self.name, &self.at, work),
@@ -194,7 +201,15 @@ impl Document {
         if let Some(deadline) = self.deadline {
             transaction = transaction.timeout(duration(&deadline).map_err(|why| format!("deadline: {why}"))?);
         }
-        let transaction = match (self.mode.unwrap_or(Mode::TwoPhase), self.branches, self.steps) {
+        let mode = self.mode.unwrap_or(Mode::TwoPhase);
+        if !matches!(mode, Mode::Auto) {
+            let needless = [("two_phase_only", self.two_phase_only), ("value", self.value.is_some())];
+            if let Some((field, _)) = needless.into_iter().find(|(_, given)| *given) {
+                let why = "is for \"mode\": \"auto\", where the coordinator chooses, and would change nothing here";
+                return Err(format!("{field} {why}; say \"mode\": \"auto\", or leave it out"));
+            }
+        }
+        let transaction = match (mode, self.branches, self.steps) {
             (Mode::TwoPhase, Some(branches), None) => {
                 return Ok(branches.into_iter().fold(transaction, |transaction, (participant, work)| match work {
                     Work::Kv(work) => transaction.kv(&participant, work),
@@ -206,7 +221,8 @@ impl Document {
             (Mode::Saga | Mode::Auto, Some(_), _) => {
                 return Err("branches are for two-phase commit; give steps, or leave the mode out".into());
             }
-            (Mode::Saga | Mode::Auto, None, None) => return Err("it has no steps; give it at least one".into()),
+            (Mode::Saga | Mode::Auto, None, None) => return Err(NO_STEPS.into()),
+            (Mode::Saga | Mode::Auto, None, Some(steps)) if steps.is_empty() => return Err(NO_STEPS.into()),
             (Mode::Saga, None, Some(steps)) => add_steps(transaction, steps)?,
             (Mode::Auto, None, Some(steps)) => add_steps(transaction, steps)?.auto(),
         };

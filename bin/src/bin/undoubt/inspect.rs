@@ -66,9 +66,15 @@ pub async fn history(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
     let document = serde_json::json!({ "tx": tx.to_string(), "history": history });
     Exit::shown(global.output.show(&document, || {
         let rows = view.history.iter().map(|event| event_row(event, view.begun_at)).collect();
-        table(["time", "after", "event", "branch", "why"], rows, "nothing is recorded")
+        let table = table(["time", "after", "event", "branch", "why"], rows, "nothing is recorded");
+        if view.history.len() >= FULL_HISTORY_EVENTS { format!("{table}\n{CUT}") } else { table }
     }))
 }
+
+/// A coordinator keeps no more of one transaction.
+const FULL_HISTORY_EVENTS: usize = 256;
+
+const CUT: &str = "A history keeps its beginning and its end: events may be missing in the middle.";
 
 fn event_row(event: &HistoryEvent, begun_at: Timestamp) -> [String; 5] {
     let HistoryEvent { at, participant, detail, .. } = event;
@@ -86,12 +92,15 @@ pub async fn list(arguments: &List, global: &Global) -> Result<Exit, Failure> {
         let now = SystemClock.now();
         let rows = listing.transactions.iter().map(|view| row(view, now)).collect();
         let table = table(["transaction", "state", "phase", "age", "branches", "why"], rows, "no such transactions");
-        if listing.more { format!("{table}\nThere are more: raise --limit.") } else { table }
+        match &listing.cursor {
+            Some(cursor) => format!("{table}\nThere may be more: go on with --after {cursor}"),
+            None => table,
+        }
     }))
 }
 
 fn query(arguments: &List) -> ListQuery {
-    let List { open, unacknowledged, ended, damaged, state, older_than, limit } = arguments;
+    let List { open, unacknowledged, ended, damaged, state, older_than, limit, after } = arguments;
     let filters = [
         (open, Filter::Open),
         (unacknowledged, Filter::Unacknowledged),
@@ -108,6 +117,7 @@ fn query(arguments: &List) -> ListQuery {
         },
         older_than: older_than.unwrap_or_default(),
         limit: *limit,
+        after: after.clone(),
     }
 }
 
@@ -151,10 +161,10 @@ pub async fn watch(tx: Option<TxId>, global: &Global) -> Result<Exit, Failure> {
 fn watched_line(watched: &Watched) -> String {
     match watched {
         Watched::Interrupted { cause } => format!("(interrupted, events may be missing: {cause})"),
-        Watched::Event { tx, event, lost } => {
-            let lost = if *lost > 0 { format!("({lost} events lost)\n") } else { String::new() };
+        Watched::Lost { events } => format!("(events lost, because they were read too slowly: {events})"),
+        Watched::Event { tx, event } => {
             let (participant, what) = (or_dash(event.participant.as_ref()), times(event));
-            format!("{lost}{}  {tx}  {what:<24} {participant:<16} {}", event.at, event.detail).trim_end().to_owned()
+            format!("{}  {tx}  {what:<24} {participant:<16} {}", event.at, event.detail).trim_end().to_owned()
         }
     }
 }
@@ -190,7 +200,8 @@ mod tests {
 
     #[test]
     fn a_watch_tells_of_lost_events() {
-        let watched = Watched::Event { tx: "t".parse().unwrap(), event: event(1), lost: 4 };
-        assert!(watched_line(&watched).starts_with("(4 events lost)\n1970-"), "{}", watched_line(&watched));
+        assert!(watched_line(&Watched::Lost { events: 4 }).contains("lost"));
+        let told = watched_line(&Watched::Event { tx: "t".parse().unwrap(), event: event(1) });
+        assert!(told.starts_with("1970-"), "{told}");
     }
 }

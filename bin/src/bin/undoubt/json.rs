@@ -98,8 +98,11 @@ pub struct Event {
 
 #[derive(Debug, Serialize)]
 pub struct Transactions {
+    /// Their results are left out: `status` tells those of one.
     pub transactions: Vec<Transaction>,
     pub more: bool,
+    /// For `--after`, if there is more.
+    pub cursor: Option<String>,
 }
 
 /// One line of `watch`: an event, or a gap.
@@ -301,16 +304,21 @@ impl From<&HistoryEvent> for Event {
 
 impl From<&Listing> for Transactions {
     fn from(listing: &Listing) -> Self {
-        Transactions { transactions: listing.transactions.iter().map(Into::into).collect(), more: listing.more }
+        Transactions {
+            transactions: listing.transactions.iter().map(Into::into).collect(),
+            more: listing.more,
+            cursor: listing.cursor.as_ref().map(ToString::to_string),
+        }
     }
 }
 
 impl From<&Watched> for WatchLine {
     fn from(watched: &Watched) -> Self {
         match watched {
-            Watched::Event { tx, event, lost } => {
-                WatchLine { tx: Some(tx.to_string()), event: Some(event.into()), lost: *lost, interrupted: None }
+            Watched::Event { tx, event } => {
+                WatchLine { tx: Some(tx.to_string()), event: Some(event.into()), lost: 0, interrupted: None }
             }
+            Watched::Lost { events } => WatchLine { tx: None, event: None, lost: *events, interrupted: None },
             Watched::Interrupted { cause } => {
                 WatchLine { tx: None, event: None, lost: 0, interrupted: Some(cause.clone()) }
             }

@@ -12,9 +12,10 @@ pub const GRAMMAR: &str = "  get KEY
   add KEY NUMBER [floor=NUMBER] [ceiling=NUMBER]     refused if the sum would cross a bound
   cas KEY expected=VALUE|absent value=VALUE|absent   sets the value if the present one is as expected
 
-After any of them, in a saga: key-from=STEP.N appends to the key what step STEP left as its result number N (from 0),
-value-from=STEP.N and expected-from=STEP.N take a value from there, pend marks the key as pending until the saga ends,
-and anywhere respect-pending refuses while an unfinished saga has marked the key.
+After any of them, in a saga: key-from=STEP.N appends to the key what step STEP left as its result number N (from 0).
+`put KEY value-from=STEP.N` takes the value from there; `cas` takes value-from and expected-from in place of value and
+expected. Before the pivot, in `do`: pend marks the key as pending until the saga ends. There, in the pivot, and anywhere in
+two-phase commit: respect-pending refuses while an unfinished saga has marked the key.
 
 Keys and values are text, \"quoted\" where they hold white space or stand for a word like absent (with JSON's escapes),
 or bytes in hexadecimal: 0x6b6579.";
@@ -31,7 +32,8 @@ pub fn append(work: KvWork, text: &str) -> Result<KvWork, String> {
         extras.push(extra);
         words.pop();
     }
-    Ok(extras.into_iter().rev().fold(work.operation(parse(text, &words)?), |work, extra| extra.apply(work)))
+    let operation = parse(text, &words, &extras)?;
+    Ok(extras.into_iter().rev().fold(work.operation(operation), |work, extra| extra.apply(work)))
 }
 
 /// What an operation may have besides itself.
@@ -87,7 +89,7 @@ fn reference(word: &Word) -> Result<Reference, String> {
     read.ok_or_else(|| format!("{text:?} is no result of a step; write STEP.N, where N counts from 0"))
 }
 
-fn parse(text: &str, words: &[Word]) -> Result<Operation, String> {
+fn parse(text: &str, words: &[Word], extras: &[Extra]) -> Result<Operation, String> {
     let wrong = |why: String| format!("{text:?} is no operation: {why}");
     let Some((verb, arguments)) = words.split_first() else {
         return Err(wrong("it is empty; write one like \"add alice -10 floor=0\"".to_owned()));
@@ -95,9 +97,12 @@ fn parse(text: &str, words: &[Word]) -> Result<Operation, String> {
     let parsed = match (verb.bare().as_deref(), arguments) {
         (Some("get"), [key]) => key.bytes().map(|key| Operation::Get { key }),
         (Some("put"), [key, value]) => put(key, value),
+        (Some("put"), [key]) if extras.iter().any(|extra| matches!(extra, Extra::ValueFrom(_))) => {
+            key.bytes().map(|key| Operation::Put { key, value: Bytes::new() })
+        }
         (Some("delete"), [key]) => key.bytes().map(|key| Operation::Delete { key }),
         (Some("add"), [key, delta, bounds @ ..]) => add(key, delta, bounds),
-        (Some("cas"), [key, conditions @ ..]) => compare_and_set(key, conditions),
+        (Some("cas"), [key, conditions @ ..]) => compare_and_set(key, conditions, extras),
         (Some(verb @ ("get" | "put" | "delete" | "add")), _) => {
             Err(format!("{verb} has {} arguments; write it as one of\n{GRAMMAR}", arguments.len()))
         }
@@ -131,7 +136,7 @@ fn number(what: &str, word: &Word) -> Result<i64, String> {
     text.parse().map_err(|_| format!("{what} is {text}, which is no whole number of 64 bits"))
 }
 
-fn compare_and_set(key: &Word, conditions: &[Word]) -> Result<Operation, String> {
+fn compare_and_set(key: &Word, conditions: &[Word], extras: &[Extra]) -> Result<Operation, String> {
     let usage = "both expected= and value= have to be given, each with a value or the word absent";
     let (mut expected, mut value) = (None, None);
     for condition in conditions {
@@ -145,6 +150,13 @@ fn compare_and_set(key: &Word, conditions: &[Word]) -> Result<Operation, String>
             return Err(usage.to_owned());
         }
     }
+    // What is taken from elsewhere is not given.
+    if extras.iter().any(|extra| matches!(extra, Extra::ExpectedFrom(_))) {
+        expected.get_or_insert(None);
+    }
+    if extras.iter().any(|extra| matches!(extra, Extra::ValueFrom(_))) {
+        value.get_or_insert(None);
+    }
     match (expected, value) {
         (Some(expected), Some(value)) => Ok(Operation::CompareAndSet { key: key.bytes()?, expected, value }),
         (_, _) => Err(usage.to_owned()),
@@ -154,13 +166,19 @@ fn compare_and_set(key: &Word, conditions: &[Word]) -> Result<Operation, String>
 /// Each operation as [`append`] reads it.
 pub fn texts(work: &KvWork) -> Vec<String> {
     let pairs = work.operations().iter().zip(work.extras());
-    pairs.map(|(operation, extras)| to_text(operation) + &extras_text(extras)).collect()
+    pairs.map(|(operation, extras)| to_text(operation, extras) + &extras_text(extras)).collect()
 }
 
-fn to_text(operation: &Operation) -> String {
-    let optional = |value: &Option<Bytes>| value.as_ref().map_or_else(|| ABSENT.to_owned(), word);
+fn to_text(operation: &Operation, extras: &Extras) -> String {
+    let optional = |name: &str, value: &Option<Bytes>, from: &Option<Reference>| match (value, from) {
+        (None, Some(_)) => String::new(),
+        (value, _) => format!(" {name}={}", value.as_ref().map_or_else(|| ABSENT.to_owned(), word)),
+    };
     match operation {
         Operation::Get { key } => format!("get {}", word(key)),
+        Operation::Put { key, value } if value.is_empty() && extras.value_from.is_some() => {
+            format!("put {}", word(key))
+        }
         Operation::Put { key, value } => format!("put {} {}", word(key), word(value)),
         Operation::Delete { key } => format!("delete {}", word(key)),
         Operation::Add { key, add: Add { delta, floor, ceiling } } => {
@@ -168,12 +186,14 @@ fn to_text(operation: &Operation) -> String {
             format!("add {} {delta}{}{}", word(key), bound("floor", floor), bound("ceiling", ceiling))
         }
         Operation::CompareAndSet { key, expected, value } => {
-            format!("cas {} expected={} value={}", word(key), optional(expected), optional(value))
+            let expected = optional("expected", expected, &extras.expected_from);
+            format!("cas {}{expected}{}", word(key), optional("value", value, &extras.value_from))
         }
     }
 }
 
-fn extras_text(Extras { key_suffix_from, value_from, expected_from, pend, respect_pending }: &Extras) -> String {
+fn extras_text(extras: &Extras) -> String {
+    let Extras { key_suffix_from, value_from, expected_from, pend, respect_pending, value_in_branch: _ } = extras;
     let references = [("key-from", key_suffix_from), ("value-from", value_from), ("expected-from", expected_from)];
     let references = references.into_iter().filter_map(|(name, from)| from.as_ref().map(|from| (name, from)));
     let references = references.map(|(name, from)| format!(" {name}={}.{}", from.step(), from.operation()));
@@ -186,7 +206,8 @@ fn extras_text(Extras { key_suffix_from, value_from, expected_from, pend, respec
 pub fn brought(work: &KvWork, at: usize) -> Option<String> {
     let (operation, extras) = (work.operations().get(at)?, work.extras().get(at)?);
     let value = match operation {
-        Operation::Put { value, .. } => Some(value),
+        // Steps of sagas tell theirs.
+        Operation::Put { value, .. } => extras.value_in_branch.as_ref().or(Some(value)),
         Operation::CompareAndSet { value, .. } => value.as_ref(),
         Operation::Get { .. } | Operation::Delete { .. } | Operation::Add { .. } => None,
     };
@@ -278,6 +299,13 @@ mod tests {
         assert_eq!(read("get x respect-pending"), Ok(KvWork::new().get("x").respect_pending()));
         assert_eq!(read("put x \"pend\""), Ok(KvWork::new().put("x", "pend")));
         assert_eq!(texts(&put.pend()), ["put seat/ \"\" key-from=flight.0 pend"]);
+        let taken = KvWork::new().put("x", "").value_from(Reference::to("a", 1));
+        assert_eq!(read("put x value-from=a.1"), Ok(taken.clone()));
+        assert_eq!(texts(&taken), ["put x value-from=a.1"]);
+        let cas = KvWork::new().compare_and_set("x", None, Some("1".into())).expected_from(Reference::to("a", 0));
+        assert_eq!(read("cas x value=1 expected-from=a.0"), Ok(cas.clone()));
+        assert_eq!(texts(&cas), ["cas x value=1 expected-from=a.0"]);
+        assert!(read("put x pend").unwrap_err().contains("arguments"));
         assert!(read("get x key-from=flight").unwrap_err().contains("STEP.N"));
         assert!(read("get x key-from=a.0 key-from=b.0").unwrap_err().contains("key-from is given twice"));
     }

@@ -60,7 +60,8 @@ pub fn describe(standing: &Standing, transaction: Option<&Transaction>) -> Strin
         match result {
             BranchResult::Raw(raw) => rows.push(row(String::new(), raw.clone())),
             BranchResult::Values(values) => {
-                let work = transaction.and_then(|tx| tx.kv_work(participant).or_else(|| kv_action(tx, participant)));
+                let work =
+                    transaction.and_then(|tx| tx.kv_work(participant).or_else(|| kv_action(tx, standing, participant)));
                 let operations = work.map(operation::texts).unwrap_or_default();
                 let what = |at: usize| operations.get(at).cloned().unwrap_or_else(|| (at + 1).to_string());
                 let left = |at: usize| match work {
@@ -80,8 +81,12 @@ pub fn describe(standing: &Standing, transaction: Option<&Transaction>) -> Strin
     format!("{headline}\n{}", output::table(["participant", "operation", "value after it"], rows, ""))
 }
 
-fn kv_action<'a>(transaction: &'a Transaction, step: &str) -> Option<&'a KvWork> {
-    transaction.steps().iter().find(|found| found.name() == step).and_then(Step::kv_action)
+/// Steps name the results of a saga. Where auto went by two-phase commit their participants do, each of which has one.
+fn kv_action<'a>(transaction: &'a Transaction, standing: &Standing, name: &str) -> Option<&'a KvWork> {
+    let steps = || transaction.steps().iter();
+    let named_by_steps = standing.results.keys().all(|result| steps().any(|step| step.name() == result));
+    let name_of = |step: &'a Step| if named_by_steps { step.name() } else { step.participant() };
+    steps().find(|step| name_of(step) == name).and_then(Step::kv_action)
 }
 
 pub fn headline(standing: &Standing) -> String {
@@ -167,6 +172,28 @@ mod tests {
         assert_eq!(shown.matches("brought").count(), 2, "as given, and as left: {shown}");
         let elsewhere = describe(&standing, None);
         assert!(!elsewhere.contains("absent"), "whoever does not know the work cannot tell: {elsewhere}");
+    }
+
+    #[test]
+    fn steps_that_two_phase_commit_carried_out_stand_beside_what_they_left_too() {
+        let step = |name, at| Step::kv(name, at, KvWork::new().add("x", 1)).undo_kv(KvWork::new().add("x", -1));
+        let id: undoubt_vocabulary::TxId = "t".parse().unwrap();
+        let auto = Transaction::with_id(id).step(step("take", "a")).step(step("give", "b")).auto().outcome_at("a", "o");
+        let shown = |results: [(&str, Vec<Option<&str>>); 2]| {
+            let answer = Answer { outcome: Outcome::Committed, results: Default::default() };
+            let mut standing = Standing::decided(auto.id(), &answer);
+            for (name, values) in results {
+                let values = values.into_iter().map(|value| value.map(str::to_owned)).collect();
+                standing.results.insert(name.to_owned(), BranchResult::Values(values));
+            }
+            describe(&standing, Some(&auto))
+        };
+        let by_two_phase = shown([("a", vec![Some("1"), None]), ("b", vec![Some("1")])]);
+        assert_eq!(by_two_phase.matches("add x 1").count(), 2, "{by_two_phase}");
+        assert!(by_two_phase.contains("committed t"), "{by_two_phase}");
+        let by_saga = shown([("take", vec![Some("1"), Some("acted t")]), ("give", vec![Some("1")])]);
+        assert_eq!(by_saga.matches("add x 1").count(), 2, "{by_saga}");
+        assert!(!by_saga.contains("committed t"), "{by_saga}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl Coordinator {
         };
         // An earlier attempt under this id cannot have committed, else this one would not have begun (R10).
         if !open.involves(&from) || ticket < open.ticket() {
-            return self.presume_abort(&from, &message, effects);
+            return presume_abort(from, message, effects);
         }
         if ticket == open.ticket() {
             let mut cx = Context { now, effects, peers: &mut self.peers };
@@ -43,14 +43,20 @@ impl Coordinator {
         effects: &mut Vec<Effect>,
     ) {
         let (tx, ticket) = (message.tx().clone(), message.ticket());
+        if let ToCoordinator::Finished {
+            outcome: outcome @ (BranchOutcome::HeuristicallyCommitted | BranchOutcome::HeuristicallyAborted),
+            ..
+        } = message
+        {
+            return self.keep_heuristic(now, from, tx, ticket, outcome, ended, effects);
+        }
+        let Some(ended) = ended.filter(|ended| ended.ticket == ticket) else {
+            return presume_abort(from, message, effects);
+        };
         match message {
             ToCoordinator::Inquiry { .. } => {
                 effects.push(Effect::Note { tx: tx.clone(), note: Note::Inquired { from: from.clone() } })
             }
-            ToCoordinator::Finished {
-                outcome: outcome @ (BranchOutcome::HeuristicallyCommitted | BranchOutcome::HeuristicallyAborted),
-                ..
-            } => return self.keep_heuristic(now, from, tx, ticket, outcome, ended, effects),
             ToCoordinator::Vote { vote: Vote::Prepared { .. } | Vote::ReadOnly { .. }, .. } => {}
             ToCoordinator::Vote { vote: Vote::Committed { .. } | Vote::Refused(_), .. }
             | ToCoordinator::Confirmed { .. }
@@ -58,26 +64,29 @@ impl Coordinator {
             | ToCoordinator::Ran { .. }
             | ToCoordinator::Closed { .. } => return,
         }
-        let message = match ended.filter(|ended| ended.ticket == ticket).map(|ended| ended.outcome) {
-            Some(Outcome::Committed) => ToParticipant::Commit { tx, ticket },
-            Some(Outcome::Aborted(_)) | None => ToParticipant::Abort { tx, ticket },
+        let message = match ended.outcome {
+            Outcome::Committed => ToParticipant::Commit { tx, ticket },
+            Outcome::Aborted(_) => ToParticipant::Abort { tx, ticket },
         };
         effects.push(Effect::Send { to: from, message });
     }
+}
 
-    fn presume_abort(&self, from: &ParticipantName, message: &ToCoordinator, effects: &mut Vec<Effect>) {
-        let (tx, ticket) = (message.tx().clone(), message.ticket());
-        match message {
-            ToCoordinator::Inquiry { .. }
-            | ToCoordinator::Vote { vote: Vote::Prepared { .. } | Vote::ReadOnly { .. }, .. } => {
-                effects.push(Effect::Send { to: from.clone(), message: ToParticipant::Abort { tx, ticket } });
-            }
-            ToCoordinator::Vote { vote: Vote::Committed { .. } | Vote::Refused(_), .. }
-            | ToCoordinator::Confirmed { .. }
-            | ToCoordinator::Finished { .. }
-            | ToCoordinator::Ran { .. }
-            | ToCoordinator::Closed { .. } => {}
+/// About an attempt of which nothing is left here: it was aborted. Whoever waits for that is told, and so is the history.
+fn presume_abort(from: ParticipantName, message: ToCoordinator, effects: &mut Vec<Effect>) {
+    let (tx, ticket) = (message.tx().clone(), message.ticket());
+    match message {
+        ToCoordinator::Inquiry { .. }
+        | ToCoordinator::Vote { vote: Vote::Prepared { .. } | Vote::ReadOnly { .. }, .. } => {
+            let note = Note::Earlier { from: from.clone(), ticket, message: message.name() };
+            effects.push(Effect::Note { tx: tx.clone(), note });
+            effects.push(Effect::Send { to: from, message: ToParticipant::Abort { tx, ticket } });
         }
+        ToCoordinator::Vote { vote: Vote::Committed { .. } | Vote::Refused(_), .. }
+        | ToCoordinator::Confirmed { .. }
+        | ToCoordinator::Finished { .. }
+        | ToCoordinator::Ran { .. }
+        | ToCoordinator::Closed { .. } => {}
     }
 }
 

@@ -8,7 +8,7 @@ use crate::record::{Progress, SagaRecord};
 use crate::saga::logging::Written;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use undoubt_vocabulary::SagaStep;
+use undoubt_vocabulary::{SagaStep, time_left};
 
 impl Saga {
     /// The definition is [sound](undoubt_vocabulary::saga::check).
@@ -98,7 +98,7 @@ impl Saga {
         saga.note(Note::Recovered { stage }, cx);
         if saga.turned.is_none() {
             saga.rule_out_what_was_never_sent();
-            cx.arm(&saga.tx, saga.ticket, Timer::Deadline { after: saga.deadline.since(cx.now) });
+            cx.arm(&saga.tx, saga.ticket, Timer::Deadline { after: time_left(saga.begun_at, saga.deadline, cx.now) });
         }
         saga
     }

@@ -44,14 +44,19 @@ pub(super) fn decode(bytes: Bytes, place: Place<'_>) -> Result<Work, Refusal> {
     let mut work = Work { operations: Vec::new(), pend: BTreeSet::new(), respect: BTreeSet::new() };
     for operation in encoded.operations {
         let (pend, respect) = (operation.pend, operation.respect_pending);
-        let operation = read(operation, &mut inputs)?;
+        let operation = read(operation, place, &mut inputs)?;
         if pend {
             match place {
-                Place::Action { .. } => work.pend.insert(operation.key().clone()),
-                Place::Branch | Place::Compensation { .. } => {
+                Place::Action { .. } => drop(work.pend.insert(operation.key().clone())),
+                // Its locks keep others off until it has ended, so it needs no mark; but those of others count.
+                Place::Branch => {
+                    work.pend.insert(operation.key().clone());
+                    work.respect.insert(operation.key().clone());
+                }
+                Place::Compensation { .. } => {
                     return Err(invalid("only the action of a saga's step can mark a key as pending".into()));
                 }
-            };
+            }
         }
         if respect {
             work.respect.insert(operation.key().clone());
@@ -67,17 +72,23 @@ pub(super) fn encode(results: Vec<Option<Bytes>>) -> Bytes {
     wire::Results { results }.encode_to_vec().into()
 }
 
-fn read(operation: wire::Operation, inputs: &mut Inputs<'_>) -> Result<Operation, Refusal> {
+fn read(operation: wire::Operation, place: Place<'_>, inputs: &mut Inputs<'_>) -> Result<Operation, Refusal> {
     use wire::operation::Kind;
     let wire::Operation { key, kind, key_suffix_from, pend: _, respect_pending: _ } = operation;
     let key = inputs.key(key, key_suffix_from)?;
     let missing = || invalid("an operation has no kind that is known here; set one, or update this participant".into());
     Ok(match kind.ok_or_else(missing)? {
         Kind::Get(wire::Get {}) => Operation::Get { key },
-        Kind::Put(wire::Put { value, value_from }) => match inputs.value(value, value_from)? {
-            Some(value) => Operation::Put { key, value },
-            None => Operation::Delete { key },
-        },
+        Kind::Put(wire::Put { value, value_from, value_in_branch }) => {
+            let value = match (place, value_in_branch) {
+                (Place::Branch, Some(value)) => value,
+                (Place::Branch, None) | (Place::Action { .. } | Place::Compensation { .. }, _) => value,
+            };
+            match inputs.value(value, value_from)? {
+                Some(value) => Operation::Put { key, value },
+                None => Operation::Delete { key },
+            }
+        }
         Kind::Delete(wire::Delete {}) => Operation::Delete { key },
         Kind::Add(wire::Add { delta, floor, ceiling }) => Operation::Add { key, delta, floor, ceiling },
         Kind::CompareAndSet(wire::CompareAndSet { expected, value, expected_from, value_from }) => {

@@ -146,6 +146,8 @@ fn what_is_wrong_with_a_file_is_said() {
     assert!(error("").contains("empty"));
     assert!(error("{").contains("EOF"));
     assert!(error("{}").contains("branches"));
+    assert!(error(r#"{"mode":"saga","steps":[]}"#).contains("no steps"));
+    assert!(error(r#"{"mode":"auto","steps":[]}"#).contains("no steps"));
     assert!(error(r#"{"branches":{},"dead_line":"1s"}"#).contains("dead_line"));
     assert!(error(r#"{"branches":{"a":["got k"]}}"#).contains("get KEY"));
     assert!(error(r#"{"branches":{"a":"get k"}}"#).contains("list of operations"));
@@ -202,6 +204,21 @@ fn sound() -> impl Strategy<Value = serde_json::Value> {
         json!({"id": "t", "mode": "auto", "steps": steps.into_iter().enumerate().map(step).collect::<Vec<_>>()})
     });
     prop_oneof![branches, steps]
+}
+
+#[test]
+fn what_a_mode_would_ignore_is_refused_with_it() {
+    let steps = r#""steps":[{"name":"a","at":"p","do":["get k"],"pivot":true}]"#;
+    let branches = r#""branches":{"a":["get k"]}"#;
+    for (mode, work) in [("saga", steps), ("two-phase", branches)] {
+        for needless in [r#""two_phase_only":true"#, r#""value":7"#] {
+            let error = from_json(&format!(r#"{{"mode":"{mode}",{needless},{work}}}"#)).unwrap_err().to_string();
+            assert!(error.contains(r#""mode": "auto""#), "{error}");
+        }
+        assert!(from_json(&format!(r#"{{"mode":"{mode}","two_phase_only":false,{work}}}"#)).is_ok());
+    }
+    let auto = format!(r#"{{"mode":"auto","two_phase_only":true,"value":7,{steps}}}"#);
+    assert!(from_json(&auto).is_ok());
 }
 
 proptest! {

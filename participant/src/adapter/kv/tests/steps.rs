@@ -83,7 +83,7 @@ fn results(values: &[Option<&'static str>]) -> Bytes {
 }
 
 fn put_from(reference: Option<Reference>) -> Kind {
-    Kind::Put(Put { value: Bytes::new(), value_from: reference })
+    Kind::Put(Put { value_from: reference, ..Put::default() })
 }
 
 fn suffixed(key: &str, reference: Option<Reference>, kind: Kind) -> Bytes {
@@ -148,7 +148,7 @@ async fn a_compensation_restores_what_its_own_action_read() {
 async fn a_reference_to_what_is_not_there_is_refused_with_its_place() {
     let fixture = Fixture::new().await;
     let inputs = [results(&[None, Some("v")]), Bytes::from_static(b"\xff")];
-    let both = Kind::Put(Put { value: Bytes::from_static(b"v"), value_from: from(0, 1) });
+    let both = Kind::Put(Put { value: Bytes::from_static(b"v"), value_from: from(0, 1), value_in_branch: None });
     let long = suffixed(&"k".repeat(1_024), from(0, 1), Kind::Get(Get {}));
     for (work, code, told) in [
         (work([("k", put_from(from(2, 0)))]), RefusalCode::InvalidWork, "input 2 is referred to, but there are 2"),
@@ -171,11 +171,34 @@ async fn a_reference_to_what_is_not_there_is_refused_with_its_place() {
 #[tokio::test]
 async fn only_an_action_can_leave_a_semantic_lock() {
     let fixture = Fixture::new().await;
-    let refusal = fixture.refusal(&branch(OWNER, 1), put_pending("k", "v")).await;
-    assert_eq!(refusal.code, RefusalCode::InvalidWork, "{refusal}");
+    let whole = fixture.execute(Execution::OnePhase, &branch(OWNER, 1), put_pending("k", "v")).await.unwrap();
+    assert!(matches!(whole, Vote::Committed { .. }), "a branch is over as a whole: {whole:?}");
+    assert!(!fixture.is_pending("k").await, "and leaves no mark");
     let result = fixture.act(&step(2, 0), put("k", "v")).await;
     let refusal = refused(fixture.undo(&step(2, 0), put_pending("k", "v"), &[result]).await);
     assert_eq!(refusal.code, RefusalCode::InvalidWork, "{refusal}");
+}
+
+#[tokio::test]
+async fn a_branch_that_would_mark_a_key_waits_for_the_mark_of_a_saga() {
+    let fixture = Fixture::new().await;
+    fixture.act(&step(1, 0), put_pending("k", "v")).await;
+    assert_eq!(fixture.refusal(&branch(OWNER, 9), put_pending("k", "w")).await.code, RefusalCode::Pending);
+    fixture.close(1).await;
+    assert!(matches!(fixture.vote(&branch(OWNER, 9), put_pending("k", "w")).await.unwrap(), Vote::Prepared { .. }));
+}
+
+#[tokio::test]
+async fn a_put_can_say_whether_a_branch_or_a_step_carried_it_out() {
+    let fixture = Fixture::new().await;
+    let either = || {
+        let value_in_branch = Some(Bytes::from_static(b"committed"));
+        work([("k", Kind::Put(Put { value: Bytes::from_static(b"acted"), value_in_branch, value_from: None }))])
+    };
+    fixture.act(&step(1, 0), either()).await;
+    assert_eq!(fixture.read("k").await.as_deref(), Some("acted"));
+    fixture.execute(Execution::OnePhase, &branch(OWNER, 2), either()).await.unwrap();
+    assert_eq!(fixture.read("k").await.as_deref(), Some("committed"));
 }
 
 #[tokio::test]

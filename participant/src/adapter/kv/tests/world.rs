@@ -27,7 +27,7 @@ pub(crate) fn put(key: &str, value: &str) -> Bytes {
 }
 
 pub(crate) fn put_of(value: &str) -> Kind {
-    Kind::Put(Put { value: Bytes::copy_from_slice(value.as_bytes()), value_from: None })
+    Kind::Put(Put { value: Bytes::copy_from_slice(value.as_bytes()), ..Put::default() })
 }
 
 /// With a semantic lock.

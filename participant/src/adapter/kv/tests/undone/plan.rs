@@ -156,7 +156,7 @@ fn named(slot: u8, by: Option<u8>, place: usize, kind: Kind) -> Operation {
 }
 
 fn restore(value_from: Option<Reference>) -> Kind {
-    Kind::Put(Put { value: Bytes::new(), value_from })
+    Kind::Put(Put { value_from, ..Put::default() })
 }
 
 /// The first result of some step before this place; the first step has none.
