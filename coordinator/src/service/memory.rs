@@ -4,7 +4,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Mutex;
-use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Store, StoreError, Written};
+use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Room, Store, StoreError, Written};
 
 /// A store without a disk.
 #[derive(Default)]
@@ -50,7 +50,7 @@ impl Store for Memory {
         Written::ready(Ok(()))
     }
 
-    fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        Ok(None)
+    fn room(&self) -> Result<Room, StoreError> {
+        Ok(Room { bytes: None, files: None })
     }
 }
