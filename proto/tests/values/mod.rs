@@ -105,6 +105,10 @@ pub fn records() -> Vec<Sample> {
             "EndedTransaction, deadline passed",
             v1::abort_reason::Reason::DeadlinePassed(v1::DeadlinePassed { unanswered: vec!["bank-b".into()] }),
         ),
+        aborted(
+            "EndedTransaction, unanswered",
+            v1::abort_reason::Reason::Unanswered(v1::UnansweredBy { participant: "bank-b".into(), attempts: 3 }),
+        ),
         aborted("EndedTransaction, read locks lost", v1::abort_reason::Reason::ReadLocksLost("bank-a".into())),
         aborted("EndedTransaction, not executed", v1::abort_reason::Reason::NotExecuted("bank-a".into())),
         aborted("EndedTransaction, given up", v1::abort_reason::Reason::GivenUp("bank-a".into())),
@@ -132,6 +136,25 @@ pub fn records() -> Vec<Sample> {
                 result: Bytes::from_static(b"result"),
                 pending: vec![Bytes::from_static(b"alice")],
                 released: None,
+            },
+        ),
+        sample(
+            "StepBarrier, released",
+            record::StepBarrier {
+                state: record::step_barrier::State::Acted.into(),
+                result: Bytes::from_static(b"result"),
+                pending: vec![],
+                released: Some(record::MarksReleased { at_us: ENDED_AT_US, who: "Ada".into(), reason: "gone".into() }),
+            },
+        ),
+        sample(
+            "PendingMark, with the beginning of its saga",
+            record::PendingMark {
+                coordinator_id: COORDINATOR,
+                ticket: TICKET,
+                step: 1,
+                tx: TX,
+                begun_at_us: BEGUN_AT_US,
             },
         ),
         sample(
