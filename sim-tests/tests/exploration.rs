@@ -357,7 +357,7 @@ fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
         Mutant::WordsForgotten => ((Scenario::stuck_on_the_way_back(), ONE_CRASH), "saga: compensation"),
         Mutant::RefusedThoughDone => ((Scenario::stuck_on_the_way_back(), NO_FAULTS), "barrier"),
         Mutant::MarksIgnored => ((Scenario::crossing_sagas(), NO_FAULTS), "marks"),
-        Mutant::ReleaseLeavesMarks => ((Scenario::released(), NO_FAULTS), "marks"),
+        Mutant::ReleaseLeavesMarks => ((Scenario::released(), NO_FAULTS), "R2"),
         Mutant::ForgettingUnheard => ((Scenario::forgotten_saga(), NO_FAULTS), "operator"),
         Mutant::AbilityAssumed => ((Scenario::auto_unable(), NO_FAULTS), "auto"),
         Mutant::TimeStandsStill => (quick(Scenario::auto_probing()), "auto"),

@@ -114,7 +114,7 @@ async fn a_compensation_that_is_never_answered_is_given_up_while_recovery_is_pau
     cluster.restart(BANK_B, None).await.unwrap();
     cluster.kill(Who::Coordinator).await.unwrap();
     cluster.restart(Who::Coordinator, None).await.unwrap();
-    undoubt(&cluster, &["list", "--damaged"]).await.expect(0, &["t", "aborted, DAMAGED", "take done"]);
+    undoubt(&cluster, &["list", "--damaged"]).await.expect(0, &["t", "aborted, DAMAGED", "take unknown"]);
     assert_eq!(value(&cluster, "bank-b", "taken").await.as_deref(), Some("yes"));
 }
 

@@ -45,7 +45,8 @@ pub struct Scenario {
     /// What an operator says of a stuck step, at any time. If that is nothing, it is tried again when nothing else can
     /// happen.
     pub resolutions: &'static [StepResolution],
-    /// What an operator says, at any time, of a step that is neither stuck nor settled.
+    /// What an operator says of a step that is neither stuck nor settled: at any time, or with several transactions when
+    /// nothing else can happen.
     pub interferes: &'static [StepResolution],
     /// An operator may release the semantic locks of a saga, at any time.
     pub releases_marks: bool,

@@ -19,8 +19,10 @@ impl Saga {
                 if self.may_turn() {
                     self.turned = Some(AbortReason::GivenUp { on: self.given_up_on() });
                 }
+                // A coordinator before this one may have sent compensations that the log knows nothing of.
+                let undoing = self.recovered && self.state == State::Back;
                 for step in &mut self.steps {
-                    step.at = step.at.given_up();
+                    step.at = step.at.given_up(undoing);
                 }
                 self.forgotten = true;
                 self.note(Note::Decided { outcome: self.outcome() }, cx);
@@ -56,9 +58,10 @@ impl Saga {
 
 impl At {
     /// What the record of the end says of it: nothing more than is known.
-    fn given_up(&self) -> At {
+    fn given_up(&self, undoing: bool) -> At {
         match self {
             At::Waiting | At::Running(Run { half: Half::Action, in_effect: false, .. }) => At::Undone,
+            At::Done { .. } if undoing => At::Skipped,
             At::Doubtful | At::Running(_) => At::Skipped,
             At::Done { .. } | At::Undone | At::Skipped => self.clone(),
         }

@@ -2,17 +2,18 @@
 
 use super::Participant;
 use crate::effect::Effect;
-use crate::saga::{Closing, SagaKey};
+use crate::saga::{Closing, Saga, SagaKey};
 use crate::step::{State, StepId};
 use undoubt_vocabulary::{Ticket, ToCoordinator};
 
 impl Participant {
     /// Waits for what is under way, so that nothing of the saga can leave a semantic lock after its end.
     pub(super) fn close(&mut self, key: SagaKey, fence: Ticket, effects: &mut Vec<Effect>) {
-        if key.1 < fence {
+        let saga = self.sagas.get(&key);
+        // Of one that was given up the fence may have passed while a step is still under way.
+        if key.1 < fence && !saga.is_some_and(Saga::is_under_way) {
             return self.closed(key, effects);
         }
-        let saga = self.sagas.get(&key);
         match saga.map_or(Closing::Open, |saga| saga.closing) {
             Closing::Open => {
                 let (coordinator, ticket, tx) = &key;

@@ -60,7 +60,7 @@ impl Scenario {
 
     /// One whose semantic locks an operator releases, beside one that minds them.
     pub fn released() -> Scenario {
-        let marking = vec![step(0, "pend x"), SagaStep { after: &[0], ..step(0, "refuse y") }];
+        let marking = vec![step(0, "pend x"), SagaStep { after: &[0], ..step(0, "put y") }];
         let heeding = vec![pivot(0, &[]), last(0, "heed x", &[0])];
         let requests = vec![ask("T1", RequestKind::Saga(marking)), ask("T2", RequestKind::Saga(heeding))];
         let about = "an operator releases the semantic locks of a saga at any time";
