@@ -24,10 +24,8 @@ use tonic::transport::Uri;
 use undoubt_coordinator_core::{Answer, Rejection};
 use undoubt_platform::dial::Dial;
 use undoubt_platform::{Durability, Random, Written};
+use undoubt_vocabulary::limits::MAX_URL_BYTES;
 use undoubt_vocabulary::{AbortReason, Outcome, TxId};
-
-/// Of a URL.
-const MAX_URL_BYTES: usize = 2_048;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadUrl {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use undoubt_platform::range::{CENTURY_S, DAY_MS, OutOfRange, Ranged, YEAR_MS, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
 use undoubt_vocabulary::id::check_name;
+use undoubt_vocabulary::limits::{MAX_TRANSACTION_BYTES, MAX_TRANSACTION_RESULT_BYTES};
 use undoubt_vocabulary::{InvalidId, ParticipantName};
 
 /// Records that nobody waits for are lost by a loss of power for so long at most.
@@ -38,6 +39,11 @@ pub struct Config {
     pub max_answer_room_bytes: u32,
     /// Transactions that are not ended; a submission beyond it is refused.
     pub max_open_transactions: usize,
+    /// The work of all transactions that are not ended; a submission beyond it is refused.
+    pub max_open_bytes: usize,
+    /// What branches and steps of open transactions have handed back. At half of it submissions are refused; beyond it
+    /// whoever would gather more is aborted or turns back, worth another try.
+    pub max_gathered_bytes: usize,
     /// Unanswered requests that one SubmitMany stream may have; more are not read until some are answered.
     pub max_in_flight_per_stream: usize,
     /// For submissions that name no timeout.
@@ -101,6 +107,8 @@ impl Default for Config {
             max_request_room_bytes: DEFAULT_ROOM_BYTES,
             max_answer_room_bytes: DEFAULT_ROOM_BYTES,
             max_open_transactions: 100_000,
+            max_open_bytes: 256 << 20,
+            max_gathered_bytes: 128 << 20,
             max_in_flight_per_stream: 4_096,
             default_timeout_ms: 10_000,
             max_timeout_ms: 3_600_000,
@@ -193,6 +201,14 @@ impl Config {
             ranged("max_request_room_bytes", self.max_request_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
             ranged("max_answer_room_bytes", self.max_answer_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
             count("max_open_transactions", self.max_open_transactions, 10_000_000),
+            ranged("max_open_bytes", self.max_open_bytes as u64, MAX_TRANSACTION_BYTES as u64, MAX_OPEN_BYTES),
+            // At half of it others are turned away, and one that is open still finds room.
+            ranged(
+                "max_gathered_bytes",
+                self.max_gathered_bytes as u64,
+                2 * MAX_TRANSACTION_RESULT_BYTES as u64,
+                MAX_OPEN_BYTES,
+            ),
             count("max_in_flight_per_stream", self.max_in_flight_per_stream, 1_000_000),
             ranged("default_timeout_ms", self.default_timeout_ms, 1, YEAR_MS),
             ranged("max_timeout_ms", self.max_timeout_ms, 1, YEAR_MS),
@@ -227,6 +243,9 @@ impl Config {
         Backoff { first_ms: self.reconnect_first_pause_ms, max_ms: self.reconnect_max_pause_ms, attempt }
     }
 }
+
+/// The most that may be set for work and results in memory.
+const MAX_OPEN_BYTES: u64 = 1 << 40;
 
 /// A pause that doubles with each attempt up to a cap, and is then spread over its upper half, so that many who wait
 /// do not come back together (R6).

@@ -9,6 +9,7 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint, Error};
 use undoubt_proto::v1::participant_client::ParticipantClient;
 use undoubt_proto::v1::{CoordinatorBatch, ParticipantBatch};
+use undoubt_vocabulary::limits::MAX_PARTICIPANT_BATCH_BYTES;
 
 /// What a participant says in a session.
 pub type Incoming = BoxStream<'static, Result<ParticipantBatch, Status>>;
@@ -56,9 +57,6 @@ impl TcpConnect {
 /// Flow control of one session, each way.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 
-/// The largest batch that is accepted from a participant: 1,024 votes of moderate results, or one of the largest.
-const MAX_INCOMING_BATCH_BYTES: usize = 64 << 20;
-
 impl Connect for TcpConnect {
     fn open(
         &self,
@@ -73,7 +71,7 @@ impl Connect for TcpConnect {
 /// Opens a session over a channel.
 pub async fn converse(channel: Channel, outgoing: mpsc::Receiver<CoordinatorBatch>) -> Result<Incoming, ConnectError> {
     let mut client = ParticipantClient::new(channel)
-        .max_decoding_message_size(MAX_INCOMING_BATCH_BYTES)
+        .max_decoding_message_size(MAX_PARTICIPANT_BATCH_BYTES)
         .max_encoding_message_size(usize::MAX);
     Ok(client.session(ReceiverStream::new(outgoing)).await?.into_inner().boxed())
 }

@@ -1,7 +1,8 @@
 //! The one task that owns the core.
 //!
 //! Each round takes all commands that are queued, lets the core answer them, and carries its effects out in bulk: one
-//! write for all records, one hand-over to each session. While a write is under way, records gather for the next.
+//! write for all records, one hand-over to each session. While a write is under way, records gather for the next; while
+//! too much has gathered, no commands are taken, and whoever brings more waits.
 
 mod attention;
 mod carried_on;
@@ -12,7 +13,7 @@ mod writes;
 
 use crate::config::Config;
 use crate::history::Histories;
-use crate::log::{Log, LogError};
+use crate::log::{Apart, Found, Log, LogError};
 use crate::retention::Retention;
 use crate::timers::Timers;
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use undoubt_platform::{Clock, CrashPoints, Random, Room, StoreError};
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
 use carried_on::CarriedOn;
+use commands::Queued;
 
 pub(crate) use commands::{Command, EngineGone, Handle, Replied, Reply, Request, View};
 pub(crate) use links::{Link, LinkState};
@@ -48,6 +50,7 @@ pub(crate) struct Engine {
     random: Arc<dyn Random>,
     crash: CrashPoints,
     log: Log,
+    apart: Apart,
     writes: writes::Writes,
     histories: Histories,
     carried_on: CarriedOn,
@@ -59,10 +62,12 @@ pub(crate) struct Engine {
     next_client: u64,
     /// While an operator's question is put to the core: what he wants done, who he is, and why.
     operator_is_doing: Option<String>,
-    commands: mpsc::Receiver<Command>,
+    commands: mpsc::Receiver<Queued>,
     /// Why no new transactions are taken, though the core would.
     refusing: Option<String>,
     effects: Vec<Effect>,
+    /// Records that were too large to be written, which the core has yet to hear.
+    not_appended: Vec<Input>,
     /// Held by whoever waits for the end of a drain; dropped with the engine.
     drained: Option<tokio::sync::watch::Sender<bool>>,
 }
@@ -85,17 +90,20 @@ impl Engine {
         drained: tokio::sync::watch::Sender<bool>,
     ) -> Result<(Engine, Handle), LogError> {
         let Parts { config, clock, random, crash, log, epoch, participants } = parts;
-        let (sender, commands) = mpsc::channel(MAX_QUEUED_COMMANDS);
+        let (handle, commands) = Handle::new(MAX_QUEUED_COMMANDS);
         let retained = Duration::from_secs(config.retention_s);
         let retention = Retention::new(retained, log.oldest_end()?, Instant::now(), clock.now());
         let limits = Limits {
             max_open_transactions: config.max_open_transactions,
+            max_open_bytes: config.max_open_bytes,
+            max_gathered_bytes: config.max_gathered_bytes,
             breaker_threshold: config.breaker_threshold,
             breaker_pause: Duration::from_millis(config.breaker_pause_ms),
         };
         let mut engine = Engine {
             core: Coordinator::new(epoch, limits),
-            writes: writes::Writes::new(Duration::from_millis(config.lazy_flush_ms)),
+            apart: Apart::default(),
+            writes: writes::Writes::new(Duration::from_millis(config.lazy_flush_ms), log.max_batch_bytes()),
             histories: Histories::new(),
             carried_on: CarriedOn::default(),
             retention,
@@ -107,6 +115,7 @@ impl Engine {
             commands,
             refusing: None,
             effects: Vec::new(),
+            not_appended: Vec::new(),
             drained: Some(drained),
             config,
             clock,
@@ -114,9 +123,10 @@ impl Engine {
             crash,
             log,
         };
-        let open = engine.log.open()?;
+        let (open, apart) = engine.log.open_and_apart()?;
+        engine.apart = apart;
         let recovered = open.len();
-        for (unfinished, history) in open {
+        for Found { unfinished, history } in open {
             engine.carried_on.add(&unfinished);
             engine.histories.restore(unfinished.tx().clone(), &history);
             engine.put(Input::Recovered(unfinished))?;
@@ -130,7 +140,7 @@ impl Engine {
             tracing::warn!(participant = %name, open, "{}", crate::operator::NOT_CONFIGURED);
         }
         tracing::info!(target: "undoubt::life", recovered, epoch = epoch.0, paused, "recovery done: the whole log was read");
-        Ok((engine, Handle::new(sender)))
+        Ok((engine, handle))
     }
 
     /// Serves until it is told to stop, or storage fails.
@@ -142,11 +152,11 @@ impl Engine {
             tokio::select! {
                 biased;
                 written = self.writes.next() => self.written(written?)?,
-                taken = self.commands.recv_many(&mut commands, MAX_COMMANDS_PER_ROUND) => {
+                taken = self.commands.recv_many(&mut commands, MAX_COMMANDS_PER_ROUND), if !self.writes.are_full() => {
                     if taken == 0 {
                         return self.finish().await;
                     }
-                    for command in commands.drain(..) {
+                    for Queued { command, .. } in commands.drain(..) {
                         self.command(command)?;
                     }
                 }
@@ -173,7 +183,10 @@ impl Engine {
             self.carry_out(now, effect)?;
         }
         self.effects = effects;
-        Ok(())
+        match self.not_appended.pop() {
+            Some(input) => self.put(input),
+            None => Ok(()),
+        }
     }
 
     fn keep_house(&mut self) -> Result<(), LogError> {
@@ -223,3 +236,6 @@ impl Engine {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

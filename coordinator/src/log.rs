@@ -7,10 +7,15 @@
 //! | `ended` | transaction id | `EndedTransaction`, for the retention time |
 //! | `ended_at` | time of the end (µs, big-endian), transaction id | nothing: the order of collection |
 //! | `callback` | transaction id | the URLs that are to hear its outcome, one in a line |
+//! | `result` | ticket (big-endian), name of a branch or a step | what it handed back, if that is large |
+//! | `definition` | ticket (big-endian) | `SagaDefinition`: the steps of an open saga, if they are large |
 //! | `damaged` | transaction id | nothing: heuristic damage, kept until an operator forgets it |
 
+mod apart;
 mod codec;
 pub(crate) mod stored_history;
+
+pub(crate) use apart::Apart;
 
 use bytes::Bytes;
 use std::sync::{Arc, Weak};
@@ -19,7 +24,7 @@ use undoubt_coordinator_core::{EndedRecord, Record, Unfinished};
 use undoubt_platform::{Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::v1::HistoryEvent;
-use undoubt_vocabulary::{InvalidId, Timestamp, TxId};
+use undoubt_vocabulary::{InvalidId, ParticipantName, Timestamp, TxId};
 
 pub const META: Family = Family("meta");
 const OPEN: Family = Family("open");
@@ -27,9 +32,11 @@ const ENDED: Family = Family("ended");
 const ENDED_AT: Family = Family("ended_at");
 const DAMAGED: Family = Family("damaged");
 const CALLBACK: Family = Family("callback");
+const RESULT: Family = Family("result");
+const DEFINITION: Family = Family("definition");
 
 /// What a store for this log has to be opened with.
-pub const FAMILIES: &[Family] = &[META, OPEN, ENDED, ENDED_AT, DAMAGED, CALLBACK];
+pub const FAMILIES: &[Family] = &[META, OPEN, ENDED, ENDED_AT, DAMAGED, CALLBACK, RESULT, DEFINITION];
 
 /// No URL holds it.
 const BETWEEN_URLS: &str = "\n";
@@ -52,6 +59,15 @@ pub enum LogError {
 pub struct Ended {
     pub record: EndedRecord,
     pub ended_at: Timestamp,
+    pub history: Vec<HistoryEvent>,
+    /// Branches or steps whose results are stored apart. Lists come without those.
+    apart: Vec<ParticipantName>,
+}
+
+/// A transaction that recovery must carry on.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub unfinished: Unfinished,
     pub history: Vec<HistoryEvent>,
 }
 
@@ -87,19 +103,30 @@ impl Log {
         Log { store }
     }
 
+    pub(crate) fn max_batch_bytes(&self) -> usize {
+        self.store.max_batch_bytes()
+    }
+
     pub fn room(&self) -> Result<Room, StoreError> {
         self.store.room()
     }
 
     /// Adds a record to a batch, with its history as [`stored_history`] has it.
-    pub(crate) fn put(batch: &mut Batch, record: &Record, now: Timestamp, history: &[u8]) {
+    pub(crate) fn put(batch: &mut Batch, record: &Record, now: Timestamp, history: &[u8], apart: &mut Apart) {
         let key = record.tx().as_bytes();
         match record {
-            Record::Open(open) => batch.put_with(OPEN, key, |bytes| codec::encode_open(open, history, bytes)),
-            Record::Saga(saga) => batch.put_with(OPEN, key, |bytes| codec::encode_saga(saga, history, bytes)),
+            Record::Open(open) => {
+                let results = apart.of_open(batch, open);
+                batch.put_with(OPEN, key, |bytes| codec::encode_open(open, &results, history, bytes));
+            }
+            Record::Saga(saga) => {
+                let (results, definition) = apart.of_saga(batch, saga);
+                batch.put_with(OPEN, key, |bytes| codec::encode_saga(saga, &results, definition, history, bytes));
+            }
             Record::Ended(ended) => {
+                let results = apart.of_ended(batch, ended);
                 batch.delete(OPEN, key);
-                put_ended(batch, ended, now, history);
+                put_ended(batch, ended, &results, now, history);
                 if ended.is_damaged() {
                     batch.put(DAMAGED, key, []);
                 } else {
@@ -114,28 +141,57 @@ impl Log {
     }
 
     /// Everything recovery must carry on.
-    pub fn open(&self) -> Result<Vec<(Unfinished, Vec<HistoryEvent>)>, LogError> {
-        let mut found = Vec::new();
+    pub fn open(&self) -> Result<Vec<Found>, LogError> {
+        Ok(self.open_and_apart()?.0)
+    }
+
+    /// The same, and what is stored apart of it.
+    pub(crate) fn open_and_apart(&self) -> Result<(Vec<Found>, Apart), LogError> {
+        let (mut found, mut apart) = (Vec::new(), Apart::default());
         let mut from = Bytes::new();
         loop {
             let page = self.store.scan(OPEN, &from, None, Direction::Forward, SCAN_PAGE_RECORDS)?;
             for (key, value) in &page {
-                found.push(codec::decode_open(key, value).map_err(|why| unreadable(key, OPEN, &why))?);
+                let (open, stored) =
+                    codec::decode_open(&*self.store, key, value).map_err(|why| unreadable(key, OPEN, why))?;
+                apart.add(open.unfinished.ticket(), stored);
+                found.push(open);
             }
             match page.last() {
                 Some((last, _)) if page.len() == SCAN_PAGE_RECORDS => from = after(last),
-                Some(_) | None => return Ok(found),
+                Some(_) | None => return Ok((found, apart)),
             }
         }
     }
 
     pub fn ended(&self, tx: &TxId) -> Result<Option<Ended>, LogError> {
-        let value = self.store.get(ENDED, tx.as_bytes())?;
-        value
-            .map(|value| {
-                codec::decode_ended(tx.as_bytes(), &value).map_err(|why| unreadable(tx.as_bytes(), ENDED, &why))
-            })
-            .transpose()
+        let Some(mut ended) = self.ended_without_large_results(tx)? else { return Ok(None) };
+        for name in &ended.apart {
+            let missing = || codec::DecodeError::NotBeside { what: format!("the result of {name}"), family: RESULT.0 };
+            let result = apart::result(&*self.store, ended.record.ticket, name)?;
+            let result = result.ok_or_else(missing).map_err(|why| unreadable(tx.as_bytes(), ENDED, why))?;
+            match ended.record.results.iter_mut().find(|(known, _)| known == name) {
+                Some((_, known)) => *known = result,
+                None => ended.record.results.push((name.clone(), result)),
+            }
+        }
+        Ok(Some(ended))
+    }
+
+    /// Results that are stored apart are empty.
+    fn ended_without_large_results(&self, tx: &TxId) -> Result<Option<Ended>, LogError> {
+        let decode =
+            |value| codec::decode_ended(tx.as_bytes(), &value).map_err(|why| unreadable(tx.as_bytes(), ENDED, why));
+        self.store.get(ENDED, tx.as_bytes())?.map(decode).transpose()
+    }
+
+    /// Before the record of a transaction that has ended is written again: its results are stored already.
+    pub(crate) fn recall(&self, ended: &EndedRecord, apart: &mut Apart) -> Result<(), LogError> {
+        if let Some(stored) = self.ended_without_large_results(&ended.tx)?.filter(|stored| !stored.apart.is_empty()) {
+            let results = stored.apart.into_iter().collect();
+            apart.add(stored.record.ticket, apart::Stored { results, ..apart::Stored::default() });
+        }
+        Ok(())
     }
 
     /// At most `limit` keys of what has ended, without the damaged: the latest first, before this key.
@@ -148,15 +204,14 @@ impl Log {
     /// The record that this key of `ended_at` stands for, unless it was written again later and has another key now.
     pub fn ended_under(&self, key: &Bytes) -> Result<Option<Ended>, LogError> {
         let tx = tx_of(key)?;
-        Ok(self.ended(&tx)?.filter(|ended| ended_at_key(ended.ended_at, tx.as_bytes()) == *key))
+        Ok(self.ended_without_large_results(&tx)?.filter(|ended| ended_at_key(ended.ended_at, tx.as_bytes()) == *key))
     }
 
     /// At most `limit` ids of the damaged, in their order, after this one.
     pub fn damaged(&self, behind: Option<&TxId>, limit: usize) -> Result<Vec<TxId>, LogError> {
         let from = behind.map_or_else(Bytes::new, |tx| after(&tx.to_bytes()));
         let page = self.store.scan(DAMAGED, &from, None, Direction::Forward, limit)?;
-        let id =
-            |(key, _): (Bytes, Bytes)| TxId::new(key.clone()).map_err(|why| unreadable(&key, DAMAGED, &why.into()));
+        let id = |(key, _): (Bytes, Bytes)| TxId::new(key.clone()).map_err(|why| unreadable(&key, DAMAGED, why.into()));
         page.into_iter().map(id).collect()
     }
 
@@ -179,6 +234,7 @@ impl Log {
             // A record written again later (a heuristic outcome) has a later key too, or none while it is damaged.
             if let Some(ended) = self.ended_under(&key)? {
                 batch.delete(ENDED, ended.record.tx.as_bytes());
+                ended.apart.iter().for_each(|name| batch.delete(RESULT, apart::result_key(ended.record.ticket, name)));
             }
             batch.delete(ENDED_AT, key);
         }
@@ -192,7 +248,7 @@ impl Log {
         let key = ended.record.tx.as_bytes();
         let history = StoredHistory::of(&ended.history);
         batch.delete(DAMAGED, key);
-        put_ended(&mut batch, &ended.record, ended.ended_at, history.as_bytes());
+        put_ended(&mut batch, &ended.record, &ended.apart, ended.ended_at, history.as_bytes());
         batch.put(ENDED_AT, ended_at_key(ended.ended_at, key), []);
         batch
     }
@@ -215,7 +271,7 @@ impl Log {
         loop {
             let page = self.store.scan(CALLBACK, &from, None, Direction::Forward, SCAN_PAGE_RECORDS)?;
             for (key, urls) in &page {
-                let tx = TxId::new(key.clone()).map_err(|why| unreadable(key, CALLBACK, &why.into()))?;
+                let tx = TxId::new(key.clone()).map_err(|why| unreadable(key, CALLBACK, why.into()))?;
                 let urls = String::from_utf8_lossy(urls);
                 found.extend(urls.split(BETWEEN_URLS).map(|url| (tx.clone(), url.to_owned())));
             }
@@ -234,8 +290,8 @@ impl Log {
     }
 }
 
-fn put_ended(batch: &mut Batch, ended: &EndedRecord, at: Timestamp, history: &[u8]) {
-    batch.put_with(ENDED, ended.tx.as_bytes(), |bytes| codec::encode_ended(ended, at, history, bytes));
+fn put_ended(batch: &mut Batch, ended: &EndedRecord, apart: &[ParticipantName], at: Timestamp, history: &[u8]) {
+    batch.put_with(ENDED, ended.tx.as_bytes(), |bytes| codec::encode_ended(ended, apart, at, history, bytes));
 }
 
 fn ended_at_key(at: Timestamp, tx: &[u8]) -> Bytes {
@@ -244,14 +300,17 @@ fn ended_at_key(at: Timestamp, tx: &[u8]) -> Bytes {
 
 fn tx_of(ended_at_key: &Bytes) -> Result<TxId, LogError> {
     let tx = if ended_at_key.len() > 8 { ended_at_key.slice(8..) } else { Bytes::new() };
-    TxId::new(tx).map_err(|why| unreadable(ended_at_key, ENDED_AT, &why.into()))
+    TxId::new(tx).map_err(|why| unreadable(ended_at_key, ENDED_AT, why.into()))
 }
 
 fn after(key: &Bytes) -> Bytes {
     [key.as_ref(), &[0]].concat().into()
 }
 
-fn unreadable(key: &[u8], family: Family, why: &codec::DecodeError) -> LogError {
+fn unreadable(key: &[u8], family: Family, why: codec::DecodeError) -> LogError {
+    if let codec::DecodeError::Store(error) = why {
+        return error.into();
+    }
     let tx = TxId::new(Bytes::copy_from_slice(key)).map_or_else(|_| format!("{key:02x?}"), |tx| tx.to_string());
     LogError::Unreadable { tx, family: family.0, why: why.to_string() }
 }

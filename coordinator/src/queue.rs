@@ -4,9 +4,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use undoubt_vocabulary::{Ticket, ToParticipant};
 
-/// Messages from the engine to one session. Bounded by the number of open transactions, each of which has at most one
-/// message under way to a participant. The session drains all of it at once: what queued while the last batch went out
-/// makes the next one.
+/// A message's own memory and the most that its encoding adds, without work and inputs.
+const MESSAGE_BYTES: usize = 192;
+
+/// Of each input.
+const INPUT_BYTES: usize = 6;
+
+/// A session may always have so much waiting.
+const MIN_ALLOWED_BYTES: usize = 64 << 20;
+
+/// Messages from the engine to one session. The session drains all of it at once: what queued while the last batch went
+/// out makes the next one.
+///
+/// Work and inputs are shared with the transactions that are open, and bounded with them (`max_open_bytes`,
+/// `max_gathered_bytes`). But a participant that does not read outlives many transactions. So what may wait is bounded: by
+/// twice what a session is told when it begins, which is what is open with the participant. Beyond that the session has
+/// failed, all that waits is dropped, and the next one is told what is still awaited then.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue(Arc<Shared>);
 
@@ -14,6 +27,7 @@ pub(crate) struct Queue(Arc<Shared>);
 struct Shared {
     waiting: Mutex<Waiting>,
     changed: Notify,
+    overflown: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -22,6 +36,11 @@ struct Waiting {
     fence: Ticket,
     fence_told: Ticket,
     closed: bool,
+    /// Of all messages.
+    bytes: usize,
+    /// `None`: nothing was queued yet.
+    allowed_bytes: Option<usize>,
+    overflown: bool,
 }
 
 /// What a session sends next.
@@ -35,8 +54,22 @@ impl Queue {
     /// Queues messages, and the fence as it is now. Not sent before something else is, or [`Queue::nudge`] is called.
     pub(crate) fn push(&self, messages: impl IntoIterator<Item = ToParticipant>, fence: Ticket) {
         let mut waiting = self.lock();
-        waiting.messages.extend(messages);
         waiting.fence = fence;
+        if waiting.overflown {
+            return;
+        }
+        for message in messages {
+            waiting.bytes += bytes_of(&message);
+            waiting.messages.push(message);
+        }
+        let now = waiting.bytes;
+        let allowed = *waiting.allowed_bytes.get_or_insert((2 * now).max(MIN_ALLOWED_BYTES));
+        if now > allowed {
+            waiting.overflown = true;
+            waiting.messages = Vec::new();
+            drop(waiting);
+            return self.0.overflown.notify_one();
+        }
         drop(waiting);
         self.0.changed.notify_one();
     }
@@ -49,6 +82,19 @@ impl Queue {
         drop(waiting);
         if news {
             self.0.changed.notify_one();
+        }
+    }
+
+    /// Waits until more was queued than may wait: so much.
+    pub(crate) async fn overflown(&self) -> usize {
+        loop {
+            {
+                let waiting = self.lock();
+                if waiting.overflown {
+                    return waiting.allowed_bytes.unwrap_or_default();
+                }
+            }
+            self.0.overflown.notified().await;
         }
     }
 
@@ -72,6 +118,7 @@ impl Queue {
                 }
                 if !waiting.messages.is_empty() || waiting.fence != waiting.fence_told {
                     waiting.fence_told = waiting.fence;
+                    waiting.bytes = 0;
                     return Some(Drained { messages: std::mem::take(&mut waiting.messages), fence: waiting.fence });
                 }
             }
@@ -82,5 +129,71 @@ impl Queue {
     fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
         // Nothing can panic while it is held, so what a poisoned lock guards is whole.
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a message takes: never less than its encoding.
+pub(crate) fn bytes_of(message: &ToParticipant) -> usize {
+    MESSAGE_BYTES
+        + match message {
+            ToParticipant::Prepare(prepare) => prepare.work.len(),
+            ToParticipant::Run(run) => {
+                run.work.len() + run.inputs.iter().map(|input| INPUT_BYTES + input.len()).sum::<usize>()
+            }
+            ToParticipant::Confirm { .. }
+            | ToParticipant::Commit { .. }
+            | ToParticipant::Abort { .. }
+            | ToParticipant::Settle { .. }
+            | ToParticipant::Undecided { .. }
+            | ToParticipant::Noted { .. }
+            | ToParticipant::Close { .. } => 0,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::time::Duration;
+    use undoubt_vocabulary::{Execution, Prepare, Timestamp, TxId};
+
+    fn prepare(number: usize, work: &Bytes) -> ToParticipant {
+        let tx: TxId = format!("t{number}").parse().unwrap();
+        let (ticket, begun_at, timeout) = (Ticket(1), Timestamp(1), Duration::from_secs(1));
+        ToParticipant::Prepare(Prepare {
+            tx,
+            ticket,
+            begun_at,
+            timeout,
+            execution: Execution::TwoPhase,
+            work: work.clone(),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_session_that_is_not_read_fails_once_too_much_waits_for_it_and_lets_go_of_that() {
+        let work = Bytes::from(vec![0; 1 << 20]);
+        let queue = Queue::default();
+        let overflown = queue.overflown();
+        tokio::pin!(overflown);
+        for number in 0..MIN_ALLOWED_BYTES >> 20 {
+            assert!(futures::poll!(&mut overflown).is_pending(), "after {number} messages");
+            queue.push([prepare(number, &work)], Ticket(1));
+        }
+        assert_eq!(overflown.await, MIN_ALLOWED_BYTES);
+        assert_eq!(queue.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn whatever_is_open_may_be_told_at_the_beginning_and_what_is_drained_waits_no_more() {
+        let work = Bytes::from(vec![0; 1 << 20]);
+        let queue = Queue::default();
+        let all = || (0..200).map(|number| prepare(number, &work));
+        queue.push(all(), Ticket(1));
+        for _ in 0..3 {
+            assert_eq!(queue.drain().await.unwrap().messages.len(), 200);
+            queue.push(all(), Ticket(1));
+        }
+        assert!(futures::poll!(std::pin::pin!(queue.overflown())).is_pending());
     }
 }

@@ -25,6 +25,7 @@ use undoubt_platform::server::{
 use undoubt_platform::{Clock, CrashPoints, IdentityError, Kind, Random, Store};
 use undoubt_proto::v1::coordinator_server::CoordinatorServer;
 use undoubt_proto::v1::operator_server::OperatorServer;
+use undoubt_vocabulary::limits::MAX_REQUEST_BYTES;
 use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId, ParticipantName};
 
 /// What a coordinator takes from outside.
@@ -227,9 +228,6 @@ const MAX_NAMED_AT_STOP: usize = 5;
 
 /// How long clients get to read their last answers.
 const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// One request: a transaction of the largest size, or a batch of many small ones.
-const MAX_REQUEST_BYTES: usize = 16 << 20;
 
 const _: () = assert!(MAX_REQUEST_BYTES <= share_bytes(DEFAULT_ROOM_BYTES) as usize);
 

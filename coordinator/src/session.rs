@@ -3,11 +3,13 @@
 //! A session ends when the stream does, and is opened anew after a capped, jittered pause. What was under way is not
 //! repeated here: the core does that when it hears of the new session.
 
+mod sending;
+
 use crate::config::Config;
 use crate::connect::{Connect, ConnectError, Incoming};
 use crate::engine::{Command, EngineGone, Handle};
-use crate::points::around_send;
 use crate::queue::Queue;
+use bytes::Bytes;
 use futures::StreamExt as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +17,14 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use undoubt_platform::{CrashPoints, Random};
 use undoubt_proto::KNOWN_EPOCH;
-use undoubt_proto::v1::{CoordinatorBatch, Hello, ParticipantBatch, Welcome};
-use undoubt_vocabulary::{CoordinatorId, Epoch, ParticipantName, ToCoordinator};
+use undoubt_proto::v1::{self, CoordinatorBatch, Hello, ParticipantBatch, Welcome};
+use undoubt_vocabulary::{CoordinatorId, Epoch, ParticipantName, StepOutcome, ToCoordinator, Vote};
 
 /// Of the conversation in `session.proto`.
 const PROTOCOL_VERSION: u32 = 1;
 
 /// Batches between the queue and the stream: one being sent and one ready.
 const MAX_BATCHES_UNDER_WAY: usize = 2;
-
-/// A batch is closed when it has this many messages or bytes of work; what is left makes the next.
-const MAX_MESSAGES_PER_BATCH: usize = 1_024;
-const MAX_WORK_BYTES_PER_BATCH: usize = 1 << 20;
 
 /// What all sessions of a coordinator share.
 pub(crate) struct Shared {
@@ -50,8 +48,8 @@ enum SessionError {
     WrongWelcome { found: String, version: u32 },
     #[error("it ended the session")]
     Ended,
-    #[error("it sent something unreadable: {0}")]
-    Malformed(#[from] undoubt_proto::convert::Malformed),
+    #[error("it has not read what waits for it, over {0} bytes; another session begins anew")]
+    NotRead(usize),
     #[error(transparent)]
     EngineGone(#[from] EngineGone),
 }
@@ -79,7 +77,7 @@ impl SessionError {
             | SessionError::NoWelcome(_)
             | SessionError::WrongWelcome { .. }
             | SessionError::Ended
-            | SessionError::Malformed(_)
+            | SessionError::NotRead(_)
             | SessionError::EngineGone(_) => None,
         }
     }
@@ -158,13 +156,14 @@ async fn converse(
     tracing::debug!(target: "undoubt::wire", to = %participant, session, "welcomed");
     *welcomed = true;
     let (participant, queue) = (participant.clone(), queue.clone());
-    let (queued, can_prepare) = (queue.clone(), !cannot_prepare);
+    let (queued, watched, can_prepare) = (queue.clone(), queue.clone(), !cannot_prepare);
     let connected =
         Command::Connected { participant: participant.clone(), session, queue: queued, resource, can_prepare };
     engine.tell(connected).await?;
     tokio::select! {
         ended = receive(engine, &participant, session, first, incoming) => ended,
-        () = send(&participant, queue, batches, &shared.crash) => Err(SessionError::Ended),
+        () = sending::send(&participant, queue, batches, &shared.crash) => Err(SessionError::Ended),
+        allowed = watched.overflown() => Err(SessionError::NotRead(allowed)),
     }
 }
 
@@ -177,8 +176,8 @@ async fn receive(
 ) -> Result<(), SessionError> {
     let mut batch = first;
     loop {
-        let messages: Result<Vec<ToCoordinator>, _> = batch.messages.into_iter().map(TryInto::try_into).collect();
-        let messages = messages?;
+        let messages: Vec<ToCoordinator> =
+            batch.messages.into_iter().filter_map(|message| read(participant, message)).collect();
         for message in &messages {
             tracing::debug!(target: "undoubt::wire", from = %participant, what = message.name(),
                 tx = %message.tx(), ticket = message.ticket().0, "received");
@@ -190,51 +189,41 @@ async fn receive(
     }
 }
 
-/// Drains the queue into the stream until either is closed.
-async fn send(
-    participant: &ParticipantName,
-    queue: Queue,
-    batches: mpsc::Sender<CoordinatorBatch>,
-    crash: &CrashPoints,
-) {
-    while let Some(drained) = queue.drain().await {
-        let mut messages = drained.messages.into_iter().peekable();
-        loop {
-            let mut batch = CoordinatorBatch { hello: None, fence: drained.fence.0, messages: Vec::new() };
-            let mut work_bytes = 0;
-            let mut reached = Vec::new();
-            while batch.messages.len() < MAX_MESSAGES_PER_BATCH && work_bytes < MAX_WORK_BYTES_PER_BATCH {
-                let Some(message) = messages.next() else { break };
-                let (before, after) = around_send(&message);
-                crash.reach(before);
-                reached.push(after);
-                tracing::debug!(target: "undoubt::wire", to = %participant, what = message.name(),
-                    tx = %message.tx(), ticket = message.ticket().0, "sent");
-                work_bytes += work_len(&message);
-                batch.messages.push(message.into());
-            }
-            if batches.send(batch).await.is_err() {
-                return;
-            }
-            reached.into_iter().for_each(|point| crash.reach(point));
-            if messages.peek().is_none() {
-                break;
-            }
+/// What is unreadable concerns its message alone: it counts as never sent.
+fn read(participant: &ParticipantName, wire: v1::ToCoordinator) -> Option<ToCoordinator> {
+    let (tx, ticket) = (wire.tx.clone(), wire.ticket);
+    match ToCoordinator::try_from(wire) {
+        Ok(message) => Some(own(message)),
+        Err(why) => {
+            tracing::warn!(%participant, ?tx, ticket, %why, "a message of this participant is not read: its transaction waits for a proper one");
+            None
         }
     }
 }
 
-fn work_len(message: &undoubt_vocabulary::ToParticipant) -> usize {
-    use undoubt_vocabulary::ToParticipant;
+/// A part of what was read keeps all of it in memory, and a transaction may stay for long.
+fn own(message: ToCoordinator) -> ToCoordinator {
+    let own = |part: &Bytes| Bytes::copy_from_slice(part);
     match message {
-        ToParticipant::Prepare(prepare) => prepare.work.len(),
-        ToParticipant::Run(run) => run.work.len() + run.inputs.iter().map(bytes::Bytes::len).sum::<usize>(),
-        ToParticipant::Confirm { .. }
-        | ToParticipant::Commit { .. }
-        | ToParticipant::Abort { .. }
-        | ToParticipant::Settle { .. }
-        | ToParticipant::Undecided { .. }
-        | ToParticipant::Noted { .. }
-        | ToParticipant::Close { .. } => 0,
+        ToCoordinator::Vote { tx, ticket, vote } => {
+            let vote = match vote {
+                Vote::Prepared { result } => Vote::Prepared { result: own(&result) },
+                Vote::ReadOnly { result } => Vote::ReadOnly { result: own(&result) },
+                Vote::Committed { result } => Vote::Committed { result: own(&result) },
+                vote @ Vote::Refused(_) => vote,
+            };
+            ToCoordinator::Vote { tx, ticket, vote }
+        }
+        ToCoordinator::Ran { tx, ticket, step, half, attempt, outcome } => {
+            let outcome = match outcome {
+                StepOutcome::Done { result, pending } => StepOutcome::Done { result: own(&result), pending },
+                outcome @ (StepOutcome::Empty | StepOutcome::Refused(_)) => outcome,
+            };
+            ToCoordinator::Ran { tx, ticket, step, half, attempt, outcome }
+        }
+        message @ (ToCoordinator::Confirmed { .. }
+        | ToCoordinator::Finished { .. }
+        | ToCoordinator::Inquiry { .. }
+        | ToCoordinator::Closed { .. }) => message,
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Outwards (`From`) every value has a form. Inwards (`TryFrom`) only what a well-behaved peer may send comes through:
 //! ids and names are valid, nothing is over its limit (R9), every `oneof` is set and every enum has a value known here.
-//! All else is [`Malformed`], which names the field; nothing is guessed, cut or replaced by a default.
+//! All else is [`Malformed`], which names the field; nothing is guessed or replaced by a default. Two limits are kept
+//! elsewhere, because what is over them must not be lost: the texts of refusals are cut, and what branches and steps hand
+//! back is judged by the coordinator, since the branch may be prepared and the step in effect all the same.
 //!
 //! Wire timeouts are whole milliseconds in 32 bits: they are rounded up, so that a short wait does not become none, and
 //! saturate at 49 days.

@@ -96,12 +96,12 @@ async fn round(
 
 fn may_pass(reason: &AbortReason) -> bool {
     match reason {
-        AbortReason::Refused { refusal, .. } => refusal.code.is_transient(),
+        AbortReason::Refused { refusal, .. } | AbortReason::TooMuch { refusal, .. } => refusal.code.is_transient(),
         AbortReason::DeadlinePassed { .. }
         | AbortReason::Unanswered { .. }
         | AbortReason::ReadLocksLost { .. }
         | AbortReason::NotExecuted { .. }
         | AbortReason::Presumed => true,
-        AbortReason::GivenUp { .. } | AbortReason::Cancelled => false,
+        AbortReason::GivenUp { .. } | AbortReason::Unusable { .. } | AbortReason::Cancelled => false,
     }
 }

@@ -26,4 +26,5 @@ mod outcomes;
 mod refusals;
 mod sagas;
 mod sessions;
+mod sizes;
 mod views;

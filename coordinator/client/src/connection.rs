@@ -9,10 +9,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
-use undoubt_vocabulary::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_RESULT_BYTES};
 
-/// Every branch's result at its largest, twice over for what surrounds them.
-pub(crate) const MAX_RESPONSE_BYTES: usize = 2 * MAX_BRANCHES_PER_TRANSACTION * MAX_RESULT_BYTES;
+pub(crate) use undoubt_vocabulary::limits::MAX_RESPONSE_BYTES;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {

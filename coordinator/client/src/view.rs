@@ -27,6 +27,8 @@ pub struct TransactionView {
     pub heuristic_damage: bool,
     /// Branches and results are named by its steps, and an abort means that all was undone.
     pub saga: bool,
+    /// Set: its record cannot be carried out, for this reason, and it is held until an operator forgets it.
+    pub unusable_because: Option<String>,
 }
 
 /// One branch, as its coordinator sees it.
@@ -212,6 +214,7 @@ impl TryFrom<v1::Transaction> for TransactionView {
             branches: all(wire.branches)?,
             history: all(wire.history)?,
             heuristic_damage: wire.heuristic_damage,
+            unusable_because: Some(wire.unusable_because).filter(|why| !why.is_empty()),
         })
     }
 }

@@ -3,6 +3,7 @@
 use crate::breaker::Breakers;
 use crate::effect::{Effect, Note, Timer};
 use crate::fence::Fences;
+use crate::room::Room;
 use std::collections::BTreeSet;
 use undoubt_vocabulary::{ParticipantName, Ticket, Timestamp, TxId};
 
@@ -20,6 +21,7 @@ pub(crate) struct Context<'a> {
     pub(crate) now: Timestamp,
     pub(crate) effects: &'a mut Vec<Effect>,
     pub(crate) peers: &'a mut Peers,
+    pub(crate) room: &'a mut Room,
 }
 
 impl Context<'_> {

@@ -1,6 +1,7 @@
 //! All transactions of one coordinator: admission, routing, recovery, and answers about what it does not hold.
 
 mod admission;
+mod held;
 mod heuristics;
 mod operator;
 mod received;
@@ -12,12 +13,16 @@ use crate::fence::Fences;
 use crate::input::{Input, Question, Submission};
 use crate::open::{Open, Told};
 use crate::record::{EndedRecord, Stage, Unfinished};
+use crate::room::{Held, Room};
 use crate::saga::Saga;
 use crate::transaction::{Transaction, TransactionView};
 use heuristics::Noting;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use undoubt_vocabulary::{DigestMap, Epoch, ParticipantName, Ticket, Timestamp, TxId};
+
+/// Why a record is not carried out that no earlier start can have written.
+const AHEAD: &str = "its ticket is ahead of this coordinator's, which has lost a start of its own";
 
 /// The content of a transaction that left nothing but a heuristic outcome is not known.
 const DIGEST_UNKNOWN: [u8; 32] = [0; 32];
@@ -26,6 +31,11 @@ const DIGEST_UNKNOWN: [u8; 32] = [0; 32];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Limits {
     pub max_open_transactions: usize,
+    /// The work of all that are open.
+    pub max_open_bytes: usize,
+    /// What their branches and steps have handed back. At half of it no new transaction is taken; beyond it whoever would
+    /// gather more is aborted or turns back, as far as it still can.
+    pub max_gathered_bytes: usize,
     /// Two-phase commits in a row that a participant lets run into their deadlines, before auto spares it. 0: never.
     pub breaker_threshold: u32,
     /// For how long, until one of auto's transactions tries again.
@@ -50,6 +60,7 @@ pub struct Coordinator {
     recovery_paused: bool,
     next_ticket: Ticket,
     transactions: DigestMap<TxId, Open>,
+    room: Room,
     peers: Peers,
     /// Ended transactions whose changed record is being written.
     noting: DigestMap<TxId, Noting>,
@@ -64,6 +75,7 @@ impl Coordinator {
             recovery_paused: false,
             next_ticket: Ticket::first_of(epoch),
             transactions: DigestMap::new(),
+            room: Room::new(limits.max_open_bytes, limits.max_gathered_bytes),
             peers: Peers {
                 connected: BTreeSet::new(),
                 unable: BTreeSet::new(),
@@ -95,8 +107,11 @@ impl Coordinator {
             Input::Appended { tx, ticket, stage } => {
                 self.tell(now, &tx, ticket, Told::Logged(stage), effects);
                 if stage == Stage::Ended {
-                    self.noted(&tx, effects);
+                    self.noted(&tx, true, effects);
                 }
+            }
+            Input::NotAppended { tx, ticket, stage, cause } => {
+                self.not_appended(now, &tx, ticket, stage, cause, effects)
             }
             Input::Fired { tx, ticket, timer } => self.tell(now, &tx, ticket, Told::Fired(timer), effects),
             Input::Gone { tx, client } => {
@@ -149,6 +164,11 @@ impl Coordinator {
         self.transactions.get(tx).map_or(0, Open::waiters)
     }
 
+    /// Whether the transaction is open.
+    pub fn holds(&self, tx: &TxId) -> bool {
+        self.transactions.contains_key(tx)
+    }
+
     pub fn view(&self, tx: &TxId) -> Option<TransactionView> {
         self.transactions.get(tx).map(Open::view)
     }
@@ -160,12 +180,16 @@ impl Coordinator {
     /// Folds a record of the log back into what wrote it. Nothing but timers comes of it before the log is read.
     fn recovered(&mut self, now: Timestamp, unfinished: Unfinished, effects: &mut Vec<Effect>) {
         assert_eq!(self.phase, Phase::Recovering, "records are folded before the log is known to be whole");
-        let mut cx = Context { now, effects, peers: &mut self.peers };
-        let open = match unfinished {
-            Unfinished::TwoPhase(record) => Open::TwoPhase(Box::new(Transaction::recover(record, &mut cx))),
-            Unfinished::Saga(record) => Open::Saga(Box::new(Saga::recover(record, &mut cx))),
+        let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
+        let is_ahead = unfinished.ticket() >= self.next_ticket;
+        let fault = unfinished.fault().or_else(|| is_ahead.then(|| AHEAD.to_owned()));
+        let open = match (unfinished, fault) {
+            (Unfinished::TwoPhase(record), None) => Open::TwoPhase(Box::new(Transaction::recover(record, &mut cx))),
+            (Unfinished::Saga(record), None) => Open::Saga(Box::new(Saga::recover(record, &mut cx))),
+            (Unfinished::Unusable(record), None) => Open::hold(record, self.next_ticket, &mut cx),
+            (unusable, Some(cause)) => Open::hold(unusable.unusable(cause), self.next_ticket, &mut cx),
         };
-        assert!(open.ticket() < self.next_ticket, "a ticket of the log is not below this epoch's first one");
+        self.room.change(Held::default(), open.held());
         let other = self.transactions.insert(open.tx().clone(), open);
         assert!(other.is_none(), "the log holds one record per transaction");
     }
@@ -201,7 +225,7 @@ impl Coordinator {
     /// Tells the attempt that it belongs to; what belongs to another attempt is stale.
     fn tell(&mut self, now: Timestamp, tx: &TxId, ticket: Ticket, told: Told, effects: &mut Vec<Effect>) {
         let Some(open) = self.transactions.get_mut(tx).filter(|open| open.ticket() == ticket) else { return };
-        let mut cx = Context { now, effects, peers: &mut self.peers };
+        let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
         if advance(open, told, &mut self.next_ticket, &mut cx) {
             self.transactions.remove(tx);
         }
@@ -269,6 +293,13 @@ impl Coordinator {
 
 /// Lets an attempt go on. A saga takes its place if nobody answered it and it is to go on as one. Answers whether it is over.
 fn advance(open: &mut Open, told: Told, next_ticket: &mut Ticket, cx: &mut Context<'_>) -> bool {
+    let before = open.held();
+    let is_over = go_on(open, told, next_ticket, cx);
+    cx.room.change(before, if is_over { Held::default() } else { open.held() });
+    is_over
+}
+
+fn go_on(open: &mut Open, told: Told, next_ticket: &mut Ticket, cx: &mut Context<'_>) -> bool {
     open.on(told, cx);
     let saga = match open {
         Open::TwoPhase(transaction) if transaction.has_fallen_back() => {
@@ -276,7 +307,7 @@ fn advance(open: &mut Open, told: Told, next_ticket: &mut Ticket, cx: &mut Conte
             *next_ticket = ticket.next();
             transaction.go_on_as_saga(ticket, cx)
         }
-        Open::TwoPhase(_) | Open::Saga(_) => return open.is_ended(),
+        Open::TwoPhase(_) | Open::Saga(_) | Open::Unusable(_) => return open.is_ended(),
     };
     *open = Open::Saga(Box::new(saga));
     false

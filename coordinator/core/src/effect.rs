@@ -72,6 +72,14 @@ pub enum Rejection {
     )]
     TooManyOpen { max_open_transactions: usize },
     #[error(
+        "the work of all open transactions has reached max_open_bytes = {max_open_bytes}; try again later, or raise it"
+    )]
+    TooMuchOpen { max_open_bytes: usize },
+    #[error(
+        "what branches of open transactions have handed back fills half of max_gathered_bytes = {max_gathered_bytes}; try again later, or raise it"
+    )]
+    TooMuchGathered { max_gathered_bytes: usize },
+    #[error(
         "{max_waiters} clients wait for this transaction already, the most there may be; ask for its status instead"
     )]
     TooManyWaiters { max_waiters: usize },
@@ -105,6 +113,11 @@ pub enum Rejection {
     NotASaga,
     #[error("the saga has no step {step}; its status lists them")]
     NoSuchStep { step: StepName },
+    #[error(
+        "the record of this transaction cannot be carried out ({cause}), so it is held, and nobody knows how it ended; see to \
+         its branches, then end it with `undoubt forget`"
+    )]
+    Unusable { cause: String },
     #[error(
         "step {step} is not stuck but {state}, so there is nothing to try again; `skip` and `done` end it all the same"
     )]
@@ -227,6 +240,16 @@ pub enum Note {
     Closed {
         from: ParticipantName,
     },
+    /// Its record cannot be carried out, or could not be written.
+    Unusable {
+        cause: String,
+    },
+    /// What it handed back could not be kept, and there is no way but on.
+    LeftOut {
+        from: ParticipantName,
+        step: Option<StepName>,
+        refusal: Refusal,
+    },
 }
 
 impl Note {
@@ -255,6 +278,8 @@ impl Note {
             Note::HeldUp { .. } => "held-up",
             Note::Resolved { .. } => "resolved",
             Note::Closed { .. } => "closed",
+            Note::LeftOut { .. } => "left-out",
+            Note::Unusable { .. } => "unusable",
         }
     }
 
@@ -287,6 +312,9 @@ impl Note {
             | Note::HeldUp { step, half, refusal: Some(refusal), .. } => format!("{half} of {step}: {refusal}").into(),
             Note::HeldUp { step, half, refusal: None, .. } => format!("{half} of {step}: no answer").into(),
             Note::Resolved { step, resolution } => format!("{step}: {resolution}").into(),
+            Note::Unusable { cause } => cause.clone().into(),
+            Note::LeftOut { step: Some(step), refusal, .. } => format!("result of {step}: {refusal}").into(),
+            Note::LeftOut { step: None, refusal, .. } => format!("result: {refusal}").into(),
             Note::Inquired { .. } | Note::DeadlinePassed | Note::Forgotten | Note::Closed { .. } => "".into(),
         }
     }
@@ -304,7 +332,8 @@ impl Note {
             | Note::Unanswered { by: name, .. }
             | Note::Stuck(StuckStep { participant: name, .. })
             | Note::HeldUp { by: name, .. }
-            | Note::Closed { from: name } => Some(name),
+            | Note::Closed { from: name }
+            | Note::LeftOut { from: name, .. } => Some(name),
             Note::Begun { .. }
             | Note::SagaBegun { .. }
             | Note::Chosen { .. }
@@ -315,6 +344,7 @@ impl Note {
             | Note::Logged { .. }
             | Note::DeadlinePassed
             | Note::Retried { .. }
+            | Note::Unusable { .. }
             | Note::Forgotten => None,
         }
     }

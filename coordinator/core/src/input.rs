@@ -48,6 +48,14 @@ pub enum Content {
 }
 
 impl Content {
+    /// All of it, compensations included.
+    pub fn work_bytes(&self) -> usize {
+        match self {
+            Content::TwoPhase(branches) => branches.iter().map(|(_, work)| work.len()).sum(),
+            Content::Saga(steps) | Content::Auto { steps, .. } => steps.iter().map(SagaStep::work_bytes).sum(),
+        }
+    }
+
     /// Whoever takes part; once for each branch or step.
     pub fn participants(&self) -> impl Iterator<Item = &ParticipantName> {
         let (branches, steps): (&[_], &[SagaStep]) = match self {
@@ -158,6 +166,15 @@ pub enum Input {
         tx: TxId,
         ticket: Ticket,
         stage: Stage,
+    },
+    /// The record of this stage is not written, and never will be; nothing of it is. Takes the place of
+    /// [`Input::Appended`].
+    NotAppended {
+        tx: TxId,
+        ticket: Ticket,
+        stage: Stage,
+        /// For people.
+        cause: String,
     },
     Fired {
         tx: TxId,

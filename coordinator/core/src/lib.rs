@@ -40,11 +40,13 @@ mod fence;
 mod input;
 mod open;
 mod record;
+mod room;
 mod saga;
 mod transaction;
+mod unusable;
 
 pub use coordinator::{Coordinator, Limits, Phase};
 pub use effect::{Answer, Effect, Note, Rejection, Timer};
 pub use input::{Client, Content, Input, Question, StepResolution, Submission};
-pub use record::{EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Stage, Unfinished};
+pub use record::{EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Stage, Unfinished, UnusableRecord};
 pub use transaction::{BranchView, TransactionView};

@@ -3,16 +3,20 @@
 use crate::context::Context;
 use crate::effect::Timer;
 use crate::input::Client;
-use crate::record::Stage;
+use crate::record::{Stage, UnusableRecord, once};
+use crate::room::Held;
 use crate::saga::Saga;
 use crate::transaction::{Transaction, TransactionView};
+use crate::unusable::Unusable;
+use std::collections::BTreeSet;
 use std::time::Duration;
-use undoubt_vocabulary::{ParticipantName, Ticket, ToCoordinator, TxId};
+use undoubt_vocabulary::{Outcome, ParticipantName, Ticket, ToCoordinator, TxId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Open {
     TwoPhase(Box<Transaction>),
     Saga(Box<Saga>),
+    Unusable(Box<Unusable>),
 }
 
 /// What every submission has once it is admitted.
@@ -48,6 +52,40 @@ impl Open {
         match self {
             Open::TwoPhase(transaction) => transaction.on(told, cx),
             Open::Saga(saga) => saga.on(told, cx),
+            Open::Unusable(unusable) => match told {
+                Told::Logged(stage) => unusable.logged(stage, cx),
+                Told::Heard { from, message } => unusable.heard(from, &message, cx),
+                Told::Connected { .. } | Told::Fired(_) | Told::Cancelled | Told::Forgotten | Told::Resumed => {}
+            },
+        }
+    }
+
+    /// A transaction that is held instead of being carried out.
+    pub(crate) fn hold(record: UnusableRecord, next: Ticket, cx: &mut Context<'_>) -> Open {
+        Open::Unusable(Box::new(Unusable::hold(record, next, cx)))
+    }
+
+    /// What is known of it, should it be held from now on.
+    pub(crate) fn unusable(&self, cause: String) -> UnusableRecord {
+        let view = self.view();
+        UnusableRecord {
+            saga: view.saga,
+            tx: view.tx,
+            ticket: view.ticket,
+            begun_at: view.begun_at,
+            digest: *self.digest(),
+            participants: once(view.branches.into_iter().map(|branch| branch.participant)),
+            committed: view.outcome == Some(Outcome::Committed),
+            cause,
+        }
+    }
+
+    /// Those who wait for its outcome. They wait no more.
+    pub(crate) fn take_waiters(&mut self) -> BTreeSet<Client> {
+        match self {
+            Open::TwoPhase(transaction) => transaction.take_waiters(),
+            Open::Saga(saga) => saga.take_waiters(),
+            Open::Unusable(_) => BTreeSet::new(),
         }
     }
 
@@ -55,6 +93,7 @@ impl Open {
         match self {
             Open::TwoPhase(transaction) => &transaction.tx,
             Open::Saga(saga) => &saga.tx,
+            Open::Unusable(unusable) => unusable.tx(),
         }
     }
 
@@ -62,6 +101,16 @@ impl Open {
         match self {
             Open::TwoPhase(transaction) => transaction.ticket,
             Open::Saga(saga) => saga.ticket,
+            Open::Unusable(unusable) => unusable.record.ticket,
+        }
+    }
+
+    /// What it holds in memory.
+    pub(crate) fn held(&self) -> Held {
+        match self {
+            Open::TwoPhase(transaction) => transaction.held_bytes(),
+            Open::Saga(saga) => saga.held_bytes(),
+            Open::Unusable(_) => Held::default(),
         }
     }
 
@@ -69,6 +118,7 @@ impl Open {
         match self {
             Open::TwoPhase(transaction) => &transaction.digest,
             Open::Saga(saga) => &saga.digest,
+            Open::Unusable(unusable) => &unusable.record.digest,
         }
     }
 
@@ -76,6 +126,7 @@ impl Open {
         match self {
             Open::TwoPhase(transaction) => transaction.is_ended(),
             Open::Saga(saga) => saga.is_ended(),
+            Open::Unusable(unusable) => unusable.is_ended(),
         }
     }
 
@@ -83,6 +134,7 @@ impl Open {
         match self {
             Open::TwoPhase(transaction) => transaction.branch_of(participant).is_some(),
             Open::Saga(saga) => saga.involves(participant),
+            Open::Unusable(unusable) => unusable.record.participants.contains(participant),
         }
     }
 
@@ -91,6 +143,7 @@ impl Open {
         match self {
             Open::TwoPhase(transaction) => transaction.is_cancellable(),
             Open::Saga(saga) => saga.is_cancellable(),
+            Open::Unusable(_) => false,
         }
     }
 
@@ -99,6 +152,7 @@ impl Open {
         match self {
             Open::TwoPhase(transaction) => transaction.held |= transaction.recovered,
             Open::Saga(saga) => saga.held |= saga.recovered,
+            Open::Unusable(_) => {}
         }
     }
 
@@ -107,6 +161,7 @@ impl Open {
         match self {
             Open::TwoPhase(transaction) => std::mem::take(&mut transaction.held),
             Open::Saga(saga) => std::mem::take(&mut saga.held),
+            Open::Unusable(_) => false,
         }
     }
 
@@ -114,6 +169,7 @@ impl Open {
         match self {
             Open::TwoPhase(transaction) => transaction.wait_for(client, wait, cx),
             Open::Saga(saga) => saga.wait_for(client, wait, cx),
+            Open::Unusable(unusable) => unusable.wait_for(client, cx),
         }
     }
 
@@ -121,6 +177,7 @@ impl Open {
         match self {
             Open::TwoPhase(transaction) => transaction.stop_waiting(client),
             Open::Saga(saga) => saga.stop_waiting(client),
+            Open::Unusable(unusable) => unusable.stop_waiting(client),
         }
     }
 
@@ -128,6 +185,7 @@ impl Open {
         match self {
             Open::TwoPhase(transaction) => transaction.waiters(),
             Open::Saga(saga) => saga.waiters(),
+            Open::Unusable(unusable) => unusable.waiters(),
         }
     }
 
@@ -135,6 +193,7 @@ impl Open {
         match self {
             Open::TwoPhase(transaction) => transaction.view(),
             Open::Saga(saga) => saga.view(),
+            Open::Unusable(unusable) => unusable.view(),
         }
     }
 }

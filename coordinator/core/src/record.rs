@@ -1,8 +1,11 @@
 //! What a coordinator writes to its log.
 
 use bytes::Bytes;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use undoubt_vocabulary::{AbortReason, BranchOutcome, Outcome, ParticipantName, SagaStep, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{
+    AbortReason, BranchOutcome, Outcome, ParticipantName, SagaStep, Ticket, Timestamp, TxId, saga,
+};
 
 /// Which record of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -82,6 +85,24 @@ pub enum Progress {
 pub enum Unfinished {
     TwoPhase(OpenRecord),
     Saga(SagaRecord),
+    /// It can be read, and not carried out.
+    Unusable(UnusableRecord),
+}
+
+/// What is known of a transaction that cannot be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UnusableRecord {
+    pub saga: bool,
+    pub tx: TxId,
+    pub ticket: Ticket,
+    pub begun_at: Timestamp,
+    pub digest: [u8; 32],
+    /// Whoever may hold something of it, as far as is known; each once.
+    pub participants: Vec<ParticipantName>,
+    /// The decision to commit is on record.
+    pub committed: bool,
+    /// For people.
+    pub cause: String,
 }
 
 impl Unfinished {
@@ -89,6 +110,42 @@ impl Unfinished {
         match self {
             Unfinished::TwoPhase(open) => &open.tx,
             Unfinished::Saga(saga) => &saga.tx,
+            Unfinished::Unusable(unusable) => &unusable.tx,
+        }
+    }
+
+    pub fn ticket(&self) -> Ticket {
+        match self {
+            Unfinished::TwoPhase(open) => open.ticket,
+            Unfinished::Saga(saga) => saga.ticket,
+            Unfinished::Unusable(unusable) => unusable.ticket,
+        }
+    }
+
+    /// The same, held instead of carried out.
+    pub(crate) fn unusable(self, cause: String) -> UnusableRecord {
+        match self {
+            Unfinished::TwoPhase(record) => {
+                let OpenRecord { kind, tx, ticket, begun_at, digest, participants, read_only, .. } = record;
+                let participants = once(participants.into_iter().chain(read_only));
+                let committed = kind == OpenKind::Committed;
+                UnusableRecord { saga: false, tx, ticket, begun_at, digest, participants, committed, cause }
+            }
+            Unfinished::Saga(record) => {
+                let SagaRecord { tx, ticket, begun_at, digest, steps, .. } = record;
+                let participants = once(steps.iter().map(|step| step.participant.clone()));
+                UnusableRecord { saga: true, tx, ticket, begun_at, digest, participants, committed: false, cause }
+            }
+            Unfinished::Unusable(record) => record,
+        }
+    }
+
+    /// Why it cannot be carried out, if it can't.
+    pub(crate) fn fault(&self) -> Option<String> {
+        match self {
+            Unfinished::TwoPhase(record) => record.fault(),
+            Unfinished::Saga(record) => record.fault(),
+            Unfinished::Unusable(record) => Some(record.cause.clone()),
         }
     }
 }
@@ -105,6 +162,48 @@ pub struct EndedRecord {
     pub outcome: Outcome,
     pub branches: Vec<(ParticipantName, BranchOutcome)>,
     pub results: Vec<(ParticipantName, Bytes)>,
+}
+
+/// Each of them once, in their order.
+pub(crate) fn once(names: impl Iterator<Item = ParticipantName>) -> Vec<ParticipantName> {
+    let mut seen = BTreeSet::new();
+    names.filter(|name| seen.insert(name.clone())).collect()
+}
+
+impl OpenRecord {
+    fn fault(&self) -> Option<String> {
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = self.participants.iter().chain(&self.read_only).find(|name| !seen.insert(*name)) {
+            return Some(format!("it names participant {twice} twice"));
+        }
+        match self.kind {
+            OpenKind::Committed if self.participants.is_empty() => Some("it has nobody to tell its decision".into()),
+            OpenKind::Delegated if self.participants.len() != 1 || !self.read_only.is_empty() => {
+                Some(format!("it is delegated to {} participants instead of one", self.participants.len()))
+            }
+            OpenKind::Committed | OpenKind::Delegated => None,
+        }
+    }
+}
+
+impl SagaRecord {
+    fn fault(&self) -> Option<String> {
+        let steps: Vec<SagaStep> = self.steps.iter().map(|step| (**step).clone()).collect();
+        if let Err(unsound) = saga::check_sound(&steps) {
+            return Some(format!("its saga cannot be carried out, {unsound}"));
+        }
+        if steps.len() != self.progress.len() {
+            return Some(format!("it has {} steps and the progress of {}", steps.len(), self.progress.len()));
+        }
+        let back = self.turned.is_some();
+        steps.iter().zip(&self.progress).find_map(|(SagaStep { name, compensation, .. }, progress)| match progress {
+            Progress::Undone if !back => Some(format!("step {name} is undone, and the saga goes forward")),
+            Progress::Pending | Progress::Done { .. } if back && compensation.is_none() => {
+                Some(format!("step {name} is to be undone, and has no compensation"))
+            }
+            Progress::Pending | Progress::Done { .. } | Progress::Undone | Progress::Skipped => None,
+        })
+    }
 }
 
 impl Record {

@@ -28,6 +28,7 @@ use crate::effect::{Answer, Effect, Note, Timer};
 use crate::input::Client;
 use crate::open::Told;
 use crate::record::Stage;
+use crate::room::Held;
 use bytes::Bytes;
 use logging::Written;
 use std::collections::{BTreeSet, VecDeque};
@@ -209,6 +210,15 @@ impl Saga {
         self.steps.iter().any(|step| step.definition.participant == *participant)
     }
 
+    pub(crate) fn held_bytes(&self) -> Held {
+        let work_bytes = self.steps.iter().map(|step| step.definition.work_bytes()).sum();
+        Held { work_bytes, result_bytes: self.gathered() }
+    }
+
+    fn gathered(&self) -> usize {
+        self.steps.iter().map(|step| step.at.result_bytes()).sum()
+    }
+
     fn participants(&self) -> BTreeSet<ParticipantName> {
         self.steps.iter().map(|step| step.definition.participant.clone()).collect()
     }
@@ -224,6 +234,13 @@ impl Saga {
         } else {
             self.answer(client, Answer::Pending, cx);
         }
+    }
+
+    /// Also operators who wait for the record of what they said.
+    pub(crate) fn take_waiters(&mut self) -> BTreeSet<Client> {
+        let mut waiters = std::mem::take(&mut self.waiters);
+        waiters.extend(self.unstable.iter().filter_map(|(_, written)| written.client()));
+        waiters
     }
 
     pub(crate) fn stop_waiting(&mut self, client: Client) {

@@ -23,12 +23,13 @@ use crate::effect::{Answer, Effect, Note, Timer};
 use crate::input::Client;
 use crate::open::{Admitted, Told};
 use crate::record::{EndedRecord, OpenKind, OpenRecord, Record, Stage};
+use crate::room::Held;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, Execution, Outcome, ParticipantName, Prepare, Ticket, Timestamp, ToCoordinator,
-    ToParticipant, TxId, Vote, time_left,
+    AbortReason, BranchOutcome, Execution, Outcome, ParticipantName, Prepare, SagaStep, Ticket, Timestamp,
+    ToCoordinator, ToParticipant, TxId, Vote, time_left,
 };
 
 pub(crate) use fallback::Fallback;
@@ -264,6 +265,10 @@ impl Transaction {
         self.waiters.insert(client);
     }
 
+    pub(crate) fn take_waiters(&mut self) -> BTreeSet<Client> {
+        std::mem::take(&mut self.waiters)
+    }
+
     pub(crate) fn stop_waiting(&mut self, client: Client) {
         self.waiters.remove(&client);
     }
@@ -274,6 +279,20 @@ impl Transaction {
 
     pub(crate) fn branch_of(&self, participant: &ParticipantName) -> Option<usize> {
         self.branches.iter().position(|branch| branch.participant == *participant)
+    }
+
+    /// The work that it holds, or may fall back on, and what its branches have handed back.
+    pub(crate) fn held_bytes(&self) -> Held {
+        let work_bytes = match &self.fallback {
+            // Branches share it.
+            Some(fallback) => fallback.steps.iter().map(SagaStep::work_bytes).sum(),
+            None => self.branches.iter().map(|branch| branch.work.len()).sum(),
+        };
+        Held { work_bytes, result_bytes: self.gathered() }
+    }
+
+    fn gathered(&self) -> usize {
+        self.branches.iter().map(|branch| branch.result.len()).sum()
     }
 
     pub(crate) fn is_ended(&self) -> bool {

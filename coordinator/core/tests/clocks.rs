@@ -10,7 +10,13 @@ use undoubt_coordinator_core::{
 };
 use undoubt_vocabulary::{Epoch, RetryPolicy, SagaStep, Ticket, Timestamp, ToCoordinator, ToParticipant, TxId};
 
-const LIMITS: Limits = Limits { max_open_transactions: 1, breaker_threshold: 0, breaker_pause: Duration::from_secs(1) };
+const LIMITS: Limits = Limits {
+    max_open_transactions: 1,
+    max_open_bytes: 1 << 30,
+    max_gathered_bytes: 1 << 30,
+    breaker_threshold: 0,
+    breaker_pause: Duration::from_secs(1),
+};
 const SECOND_US: u64 = 1_000_000;
 const HOUR_US: u64 = 3_600 * SECOND_US;
 

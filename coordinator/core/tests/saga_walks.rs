@@ -17,7 +17,13 @@ use undoubt_vocabulary::{
     StepOutcome, Ticket, Timestamp, ToCoordinator, ToParticipant, TxId, saga,
 };
 
-const LIMITS: Limits = Limits { max_open_transactions: 1, breaker_threshold: 1, breaker_pause: Duration::from_secs(1) };
+const LIMITS: Limits = Limits {
+    max_open_transactions: 1,
+    max_open_bytes: 1 << 30,
+    max_gathered_bytes: 1 << 30,
+    breaker_threshold: 1,
+    breaker_pause: Duration::from_secs(1),
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Barrier {

@@ -8,7 +8,13 @@ use undoubt_coordinator_core::{
 use undoubt_vocabulary::{AbortReason, Epoch, Outcome, ParticipantName, Ticket, Timestamp, TxId};
 
 const TIMEOUT: Duration = Duration::from_secs(1);
-const LIMITS: Limits = Limits { max_open_transactions: 1, breaker_threshold: 0, breaker_pause: Duration::from_secs(1) };
+const LIMITS: Limits = Limits {
+    max_open_transactions: 1,
+    max_open_bytes: 1 << 30,
+    max_gathered_bytes: 1 << 30,
+    breaker_threshold: 0,
+    breaker_pause: Duration::from_secs(1),
+};
 
 fn put(coordinator: &mut Coordinator, input: Input) -> Vec<Effect> {
     let mut effects = Vec::new();

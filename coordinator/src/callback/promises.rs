@@ -4,10 +4,11 @@ use super::share::destination;
 use std::collections::BTreeMap;
 use tonic::transport::Uri;
 use undoubt_vocabulary::TxId;
+use undoubt_vocabulary::limits::MAX_CALLBACKS;
 
 /// Promises that are not kept yet: in all, to one destination, and of one transaction. A call that nobody takes waits for
 /// `callback_give_up_s`.
-pub(super) const MAX_PROMISES: usize = 10_000;
+pub(super) const MAX_PROMISES: usize = MAX_CALLBACKS;
 pub(super) const MAX_PROMISES_TO_ONE: usize = 2_500;
 pub(super) const MAX_PROMISES_OF_ONE: usize = 8;
 

@@ -27,6 +27,11 @@ pub(super) fn noted(tx: &TxId, note: &Note) {
             %tx, participant = note.participant().map(tracing::field::display),
             "held up: {note}; it is tried on for ever, and `undoubt resolve-step` with skip or done ends it"
         ),
+        Note::Unusable { cause } => tracing::error!(
+            %tx, %cause,
+            "unusable: the record of this transaction cannot be carried out, so it is held, and all others go on; see to its \
+             branches, then `undoubt forget`"
+        ),
         Note::Begun { .. }
         | Note::SagaBegun { .. }
         | Note::Chosen { .. }
@@ -47,6 +52,7 @@ pub(super) fn noted(tx: &TxId, note: &Note) {
         | Note::Unanswered { .. }
         | Note::Turned { .. }
         | Note::Resolved { .. }
+        | Note::LeftOut { .. }
         | Note::Closed { .. } => {}
     }
 }

@@ -21,6 +21,8 @@ impl CarriedOn {
         let (tx, begun_at) = match unfinished {
             Unfinished::TwoPhase(open) => (&open.tx, open.begun_at),
             Unfinished::Saga(saga) => (&saga.tx, saga.begun_at),
+            // It is not carried on, and told as what it is.
+            Unfinished::Unusable(_) => return,
         };
         self.open.insert(tx.clone(), begun_at);
         self.count += 1;

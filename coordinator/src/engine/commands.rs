@@ -6,12 +6,12 @@ use crate::log::{Log, LogError};
 use crate::queue::Queue;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use undoubt_coordinator_core::{
     Answer, Client, Content, Coordinator, Input, Phase, Question, StepResolution, Submission,
 };
 use undoubt_platform::server::AnswerRoom;
-use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
+use undoubt_vocabulary::limits::{MAX_PARTICIPANT_BATCH_BYTES, MAX_WAITERS_PER_TRANSACTION};
 use undoubt_vocabulary::{ParticipantName, StepName, ToCoordinator, TxId};
 
 pub(crate) enum Command {
@@ -161,17 +161,57 @@ pub(crate) struct View<'a> {
 #[error("the coordinator is stopping; {}", .0.as_deref().unwrap_or("try again after its restart"))]
 pub(crate) struct EngineGone(Option<Arc<str>>);
 
-/// How others reach the engine.
+/// What all commands that wait for the engine may bring along: one whole batch of a participant, and the largest
+/// submissions.
+const MAX_QUEUED_COMMAND_BYTES: u32 = 128 << 20;
+
+/// Commands that bring less are bounded by their number alone.
+const UNCOUNTED_COMMAND_BYTES: usize = 4 << 10;
+
+const _: () = assert!(MAX_PARTICIPANT_BATCH_BYTES < MAX_QUEUED_COMMAND_BYTES as usize);
+
+/// How others reach the engine. Whoever brings more than may wait, in number or in bytes, waits; so HTTP/2 holds back
+/// clients and participants.
 #[derive(Clone, Debug)]
 pub(crate) struct Handle {
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::Sender<Queued>,
+    room: Arc<Semaphore>,
     /// Why the engine ends, if it does not end for the sake of a restart.
     why: Arc<OnceLock<Arc<str>>>,
 }
 
+/// A command with its share of the room for all that wait.
+pub(crate) struct Queued {
+    pub(crate) command: Command,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Command {
+    /// What a client or a participant has sent along.
+    fn bytes(&self) -> usize {
+        match self {
+            Command::Submit { request, .. } => request.content.work_bytes(),
+            Command::Received { messages, .. } => messages.iter().map(ToCoordinator::payload_bytes).sum(),
+            Command::Await { .. }
+            | Command::Cancel { .. }
+            | Command::Forget { .. }
+            | Command::ResolveStep { .. }
+            | Command::Connected { .. }
+            | Command::Disconnected { .. }
+            | Command::PauseRecovery
+            | Command::ResumeRecovery
+            | Command::Drain
+            | Command::Stop
+            | Command::Inspect(_) => 0,
+        }
+    }
+}
+
 impl Handle {
-    pub(crate) fn new(commands: mpsc::Sender<Command>) -> Handle {
-        Handle { commands, why: Arc::default() }
+    pub(crate) fn new(max_queued: usize) -> (Handle, mpsc::Receiver<Queued>) {
+        let (commands, receiver) = mpsc::channel(max_queued);
+        let room = Arc::new(Semaphore::new(MAX_QUEUED_COMMAND_BYTES as usize));
+        (Handle { commands, room, why: Arc::default() }, receiver)
     }
 
     /// Whoever waits for the engine when it ends hears this.
@@ -184,7 +224,14 @@ impl Handle {
     }
 
     pub(crate) async fn tell(&self, command: Command) -> Result<(), EngineGone> {
-        self.commands.send(command).await.map_err(|_| self.gone())
+        let bytes = command.bytes();
+        let room = if bytes <= UNCOUNTED_COMMAND_BYTES {
+            None
+        } else {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(MAX_QUEUED_COMMAND_BYTES);
+            Some(self.room.clone().acquire_many_owned(bytes).await.map_err(|_| self.gone())?)
+        };
+        self.commands.send(Queued { command, _room: room }).await.map_err(|_| self.gone())
     }
 
     pub(crate) async fn ask(&self, command: impl FnOnce(Reply) -> Command) -> Result<Replied, EngineGone> {

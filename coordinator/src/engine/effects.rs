@@ -6,7 +6,7 @@ use crate::config::Backoff;
 use crate::log::{Log, LogError};
 use crate::points;
 use tokio::time::Instant;
-use undoubt_coordinator_core::{Effect, Input, Note, Stage, Timer};
+use undoubt_coordinator_core::{Effect, Input, Note, Record, Stage, Timer};
 use undoubt_vocabulary::Timestamp;
 
 impl Engine {
@@ -15,8 +15,19 @@ impl Engine {
             Effect::Append { record, forced } => {
                 attention::ended(&record);
                 let item = (record.tx().clone(), record.ticket(), record.stage());
+                if let Record::Ended(ended) = &record
+                    && self.apart.may_be_stored(ended)
+                    && !self.core.holds(&ended.tx)
+                {
+                    self.log.recall(ended, &mut self.apart)?;
+                }
                 let history = self.histories.stored(record.tx());
-                Log::put(self.writes.batch(item, forced), &record, now, history);
+                let apart = &mut self.apart;
+                let added = self.writes.add(item, forced, |batch| Log::put(batch, &record, now, history, apart));
+                if let Err(too_large) = added {
+                    let (tx, ticket, stage) = (record.tx().clone(), record.ticket(), record.stage());
+                    self.not_appended.push(Input::NotAppended { tx, ticket, stage, cause: too_large.to_string() });
+                }
             }
             Effect::Send { to, message } => {
                 if let Some(link) = self.links.get_mut(&to) {

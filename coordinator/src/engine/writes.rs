@@ -9,16 +9,21 @@ use std::time::Duration;
 use tokio::time::Instant;
 use undoubt_coordinator_core::Stage;
 use undoubt_platform::{Batch, Durability, StoreError, Written};
+use undoubt_vocabulary::limits::{MAX_RECORD_BYTES, MAX_RECORDS_BATCH_BYTES};
 use undoubt_vocabulary::{Ticket, TxId};
 
 /// A record that was written.
 pub(super) type Item = (TxId, Ticket, Stage);
 
-/// A batch is not made larger than this; what is left goes with the next.
-const MAX_BATCH_BYTES: usize = 8 << 20;
+/// While so much waits to be written no commands are taken.
+const MAX_GATHERING_BYTES: usize = 32 << 20;
 
 pub(super) struct Writes {
     flush_interval: Duration,
+    /// A batch takes no more once it is as large as this; what is left goes with the next.
+    max_batch_bytes: usize,
+    /// A batch and one more record are what the store takes.
+    max_record_bytes: usize,
     /// In the order in which they will be written; the last takes what comes.
     gathering: VecDeque<Gathering>,
     under_way: Option<UnderWay>,
@@ -40,6 +45,14 @@ struct UnderWay {
     forced: bool,
 }
 
+/// A record that no batch may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it has {bytes} bytes, more than the {max} that a record may have")]
+pub(super) struct TooLarge {
+    bytes: usize,
+    max: usize,
+}
+
 /// What a finished write means.
 pub(super) enum Done {
     /// These are on stable storage now.
@@ -49,9 +62,13 @@ pub(super) enum Done {
 }
 
 impl Writes {
-    pub(super) fn new(flush_interval: Duration) -> Writes {
+    /// `max_bytes`: the largest batch that the store takes.
+    pub(super) fn new(flush_interval: Duration, max_bytes: usize) -> Writes {
+        let max_batch_bytes = MAX_RECORDS_BATCH_BYTES.min(max_bytes / 2);
         Writes {
             flush_interval,
+            max_batch_bytes,
+            max_record_bytes: MAX_RECORD_BYTES.min(max_bytes.saturating_sub(max_batch_bytes)),
             gathering: VecDeque::new(),
             under_way: None,
             unstable: Vec::new(),
@@ -64,12 +81,21 @@ impl Writes {
         self.flush_interval = Duration::ZERO;
     }
 
-    /// Where a record is to be put.
-    pub(super) fn batch(&mut self, item: Item, forced: bool) -> &mut Batch {
+    /// Adds a record, unless it is too large to be written. Then nothing of it stays, and that is the size it has.
+    pub(super) fn add(&mut self, item: Item, forced: bool, put: impl FnOnce(&mut Batch)) -> Result<(), TooLarge> {
+        let max = self.max_record_bytes;
         let last = self.last();
+        let mark = last.batch.mark();
+        let before = last.batch.payload_bytes();
+        put(&mut last.batch);
+        let bytes = last.batch.payload_bytes().saturating_sub(before);
+        if bytes > max {
+            last.batch.rewind(mark);
+            return Err(TooLarge { bytes, max });
+        }
         last.items.push(item);
         last.forced |= forced;
-        &mut last.batch
+        Ok(())
     }
 
     /// Changes that no transaction waits for.
@@ -82,6 +108,12 @@ impl Writes {
         let last = self.last();
         last.batch.append(batch);
         last.forced = true;
+    }
+
+    /// So much has gathered that nothing more is to be begun before some of it is written. What is under way goes on: the
+    /// records that it still leads to hold no more than what was gathered from participants, which is bounded too.
+    pub(super) fn are_full(&self) -> bool {
+        self.gathering.iter().map(|gathering| gathering.batch.payload_bytes()).sum::<usize>() >= MAX_GATHERING_BYTES
     }
 
     /// What the next write holds, if it can start now.
@@ -114,7 +146,7 @@ impl Writes {
 
     /// The batch that still has room; recovery may have more to write at once than one write may hold.
     fn last(&mut self) -> &mut Gathering {
-        if self.gathering.back().is_none_or(|last| last.batch.payload_bytes() >= MAX_BATCH_BYTES) {
+        if self.gathering.back().is_none_or(|last| last.batch.payload_bytes() >= self.max_batch_bytes) {
             self.gathering.push_back(Gathering::default());
         }
         let last = self.gathering.len() - 1;
@@ -160,15 +192,32 @@ mod tests {
     #[test]
     fn what_gathers_while_a_write_is_under_way_goes_out_in_writes_of_bounded_size() {
         const RECORDS: u64 = 40;
-        let mut writes = Writes::new(Duration::ZERO);
+        let mut writes = Writes::new(Duration::ZERO, usize::MAX);
         for number in 0..RECORDS {
             let tx: TxId = format!("t{number}").parse().unwrap();
-            let batch = writes.batch((tx, Ticket(number), Stage::Ended), number % 2 == 0);
-            batch.put(Family("open"), number.to_be_bytes(), vec![0; 1 << 20]);
+            let put = |batch: &mut Batch| batch.put(Family("open"), number.to_be_bytes(), vec![0; 1 << 20]);
+            writes.add((tx, Ticket(number), Stage::Ended), number % 2 == 0, put).unwrap();
         }
         let sizes: Vec<usize> = writes.gathering.iter().map(|gathering| gathering.batch.payload_bytes()).collect();
-        assert!(sizes.iter().all(|size| *size <= MAX_BATCH_BYTES + (1 << 20) + 8), "{sizes:?}");
+        assert!(sizes.iter().all(|size| *size <= MAX_RECORDS_BATCH_BYTES + (1 << 20) + 8), "{sizes:?}");
         let tickets = writes.gathering.iter().flat_map(|gathering| &gathering.items).map(|(_, ticket, _)| ticket.0);
         assert!(tickets.eq(0..RECORDS));
+    }
+
+    #[test]
+    fn a_record_that_no_batch_may_hold_is_left_out_and_the_others_are_written() {
+        let mut writes = Writes::new(Duration::ZERO, 1_000);
+        let mut add = |number: u64, bytes: usize| {
+            let put = |batch: &mut Batch| batch.put(Family("open"), number.to_be_bytes(), vec![0; bytes]);
+            writes.add((format!("t{number}").parse().unwrap(), Ticket(number), Stage::Ended), true, put)
+        };
+        assert_eq!(add(1, 400), Ok(()));
+        assert_eq!(add(2, 493), Err(TooLarge { bytes: 501, max: 500 }));
+        assert_eq!(add(3, 492), Ok(()));
+        assert_eq!(add(4, 400), Ok(()));
+        let sizes: Vec<usize> = writes.gathering.iter().map(|gathering| gathering.batch.payload_bytes()).collect();
+        assert_eq!(sizes, [908, 408]);
+        let tickets = writes.gathering.iter().flat_map(|gathering| &gathering.items).map(|(_, ticket, _)| ticket.0);
+        assert!(tickets.eq([1, 3, 4]));
     }
 }

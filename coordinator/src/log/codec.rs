@@ -2,15 +2,18 @@
 
 use bytes::Bytes;
 use prost::Message;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use undoubt_coordinator_core::{EndedRecord, OpenKind, OpenRecord, Progress, SagaRecord, Unfinished};
+use undoubt_coordinator_core::{EndedRecord, OpenKind, OpenRecord, Progress, SagaRecord, Unfinished, UnusableRecord};
+use undoubt_platform::{Store, StoreError};
 use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
 use undoubt_proto::v1::{BranchResult, HistoryEvent};
 use undoubt_proto::{record, v1};
 use undoubt_vocabulary::{InvalidId, ParticipantName, SagaStep, Ticket, Timestamp, TxId};
 
-use super::Ended;
+use super::apart::{self, Stored};
 use super::stored_history::{UnreadableLine, events_of};
+use super::{DEFINITION, Ended, Found, RESULT};
 
 /// Why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -31,9 +34,14 @@ pub(super) enum DecodeError {
     Undecided,
     #[error(transparent)]
     History(#[from] UnreadableLine),
+    #[error("{what} is not in family {family}, where it was stored")]
+    NotBeside { what: String, family: &'static str },
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
-pub(super) fn encode_open(open: &OpenRecord, history: &[u8], bytes: &mut Vec<u8>) {
+/// `apart`: whose results are stored beside it.
+pub(super) fn encode_open(open: &OpenRecord, apart: &[ParticipantName], history: &[u8], bytes: &mut Vec<u8>) {
     let kind = match open.kind {
         OpenKind::Committed => record::open_transaction::Kind::Commit,
         OpenKind::Delegated => record::open_transaction::Kind::Delegated,
@@ -45,41 +53,110 @@ pub(super) fn encode_open(open: &OpenRecord, history: &[u8], bytes: &mut Vec<u8>
         digest: Bytes::copy_from_slice(&open.digest),
         participants: names(&open.participants),
         read_only: names(&open.read_only),
-        results: results_to_wire(&open.results),
+        results: results_to_wire(&open.results, apart),
         history: Vec::new(),
         saga: None,
         happened: Vec::new(),
+        results_apart: names(apart),
     };
     put(&record, history, bytes);
 }
 
-pub(super) fn decode_open(key: &Bytes, value: &Bytes) -> Result<(Unfinished, Vec<HistoryEvent>), DecodeError> {
-    let wire = record::OpenTransaction::decode(value.clone())?;
-    let kind = match record::open_transaction::Kind::try_from(wire.kind) {
-        Ok(record::open_transaction::Kind::Commit) => OpenKind::Committed,
-        Ok(record::open_transaction::Kind::Delegated) => OpenKind::Delegated,
-        Ok(record::open_transaction::Kind::Saga) => return decode_saga(key, wire),
-        Ok(record::open_transaction::Kind::Unspecified) | Err(_) => return Err(DecodeError::Kind(wire.kind)),
-    };
-    let open = OpenRecord {
-        kind,
+/// What is stored apart is read from the store.
+pub(super) fn decode_open(store: &dyn Store, key: &Bytes, value: &Bytes) -> Result<(Found, Stored), DecodeError> {
+    let mut wire = record::OpenTransaction::decode(value.clone())?;
+    let history = history_of(std::mem::take(&mut wire.history), std::mem::take(&mut wire.happened))?;
+    let held = UnusableRecord {
+        saga: wire.saga.is_some(),
         tx: TxId::new(key.clone())?,
         ticket: Ticket(wire.ticket),
         begun_at: Timestamp(wire.begun_at_us),
         digest: digest(&wire.digest)?,
-        participants: parse_names(&wire.participants)?,
-        read_only: parse_names(&wire.read_only)?,
-        results: results_from_wire(wire.results)?,
+        participants: participants_of(&wire),
+        committed: wire.kind == i32::from(record::open_transaction::Kind::Commit),
+        cause: String::new(),
     };
-    Ok((Unfinished::TwoPhase(open), history_of(wire.history, wire.happened)?))
+    let (unfinished, stored) = match decode_unfinished(store, key, wire) {
+        Ok(whole) => whole,
+        Err(why) if why.is_damage() => return Err(why),
+        Err(why) => (
+            Unfinished::Unusable(UnusableRecord { cause: why.to_string(), ..held }),
+            Stored { unknown: true, ..Stored::default() },
+        ),
+    };
+    Ok((Found { unfinished, history }, stored))
 }
 
-pub(super) fn encode_saga(saga: &SagaRecord, history: &[u8], bytes: &mut Vec<u8>) {
+/// Whoever may hold something of it, as far as that can be read; each once.
+fn participants_of(wire: &record::OpenTransaction) -> Vec<ParticipantName> {
+    let steps = wire.saga.iter().flat_map(|saga| &saga.steps).map(|step| &step.participant);
+    let names = wire.participants.iter().chain(&wire.read_only).chain(steps);
+    let readable: BTreeSet<ParticipantName> = names.filter_map(|name| name.parse().ok()).collect();
+    readable.into_iter().collect()
+}
+
+impl DecodeError {
+    /// The bytes are not what was written (R8). Else they are, but say what cannot be carried out (R13).
+    fn is_damage(&self) -> bool {
+        match self {
+            DecodeError::Encoding(_)
+            | DecodeError::Id(_)
+            | DecodeError::Digest { .. }
+            | DecodeError::Kind(_)
+            | DecodeError::Undecided
+            | DecodeError::History(_)
+            | DecodeError::Store(_) => true,
+            DecodeError::Content(_) | DecodeError::Progress { .. } | DecodeError::NotBeside { .. } => false,
+        }
+    }
+}
+
+fn decode_unfinished(
+    store: &dyn Store,
+    key: &Bytes,
+    wire: record::OpenTransaction,
+) -> Result<(Unfinished, Stored), DecodeError> {
+    let kind = match record::open_transaction::Kind::try_from(wire.kind) {
+        Ok(record::open_transaction::Kind::Commit) => OpenKind::Committed,
+        Ok(record::open_transaction::Kind::Delegated) => OpenKind::Delegated,
+        Ok(record::open_transaction::Kind::Saga) => return decode_saga(store, key, wire),
+        Ok(record::open_transaction::Kind::Unspecified) | Err(_) => return Err(DecodeError::Kind(wire.kind)),
+    };
+    let ticket = Ticket(wire.ticket);
+    let mut results = results_from_wire(wire.results)?;
+    let apart = parse_names(&wire.results_apart)?;
+    for (name, result) in results.iter_mut().filter(|(name, _)| apart.contains(name)) {
+        *result = result_apart(store, ticket, name)?;
+    }
+    let open = OpenRecord {
+        kind,
+        tx: TxId::new(key.clone())?,
+        ticket,
+        begun_at: Timestamp(wire.begun_at_us),
+        digest: digest(&wire.digest)?,
+        participants: parse_names(&wire.participants)?,
+        read_only: parse_names(&wire.read_only)?,
+        results,
+    };
+    Ok((Unfinished::TwoPhase(open), Stored { results: apart.into_iter().collect(), ..Stored::default() }))
+}
+
+/// `results` and `definition`: what is stored beside it.
+pub(super) fn encode_saga(
+    saga: &SagaRecord,
+    results: &[ParticipantName],
+    definition: bool,
+    history: &[u8],
+    bytes: &mut Vec<u8>,
+) {
+    let progress = saga.steps.iter().zip(&saga.progress);
+    let steps: &[_] = if definition { &[] } else { &saga.steps };
     let state = record::SagaState {
-        steps: saga.steps.iter().map(|step| v1::SagaStep::from(&**step)).collect(),
+        steps: steps.iter().map(|step| v1::SagaStep::from(&**step)).collect(),
         deadline_us: saga.deadline.0,
         turned: saga.turned.clone().map(v1::AbortReason::from),
-        progress: saga.progress.iter().map(progress_to_wire).collect(),
+        progress: progress.map(|(step, progress)| progress_to_wire(progress, results.contains(&step.name))).collect(),
+        definition_apart: definition,
     };
     let record = record::OpenTransaction {
         kind: record::open_transaction::Kind::Saga.into(),
@@ -92,32 +169,60 @@ pub(super) fn encode_saga(saga: &SagaRecord, history: &[u8], bytes: &mut Vec<u8>
     put(&record, history, bytes);
 }
 
-fn decode_saga(key: &Bytes, wire: record::OpenTransaction) -> Result<(Unfinished, Vec<HistoryEvent>), DecodeError> {
+fn decode_saga(
+    store: &dyn Store,
+    key: &Bytes,
+    wire: record::OpenTransaction,
+) -> Result<(Unfinished, Stored), DecodeError> {
+    let ticket = Ticket(wire.ticket);
     let state = wire.saga.ok_or(Malformed::Missing { field: "saga" })?;
-    let steps = state.steps.into_iter().map(|step| SagaStep::try_from(step).map(Arc::new));
+    let mut stored = Stored { definition: state.definition_apart, ..Stored::default() };
+    let steps = if stored.definition {
+        let missing = || DecodeError::NotBeside { what: "the saga's definition".into(), family: DEFINITION.0 };
+        let definition = apart::definition(store, ticket)?.ok_or_else(missing)?;
+        record::SagaDefinition::decode(definition)?.steps
+    } else {
+        state.steps
+    };
+    let steps = steps.into_iter().map(|step| SagaStep::try_from(step).map(Arc::new));
     let steps = steps.collect::<Result<Vec<_>, _>>()?;
     if steps.len() != state.progress.len() {
         return Err(DecodeError::Progress { steps: steps.len(), progress: state.progress.len() });
     }
+    let mut progress = Vec::with_capacity(steps.len());
+    for (step, wire) in steps.iter().zip(state.progress) {
+        let (mut known, is_apart) = progress_from_wire(wire);
+        if let (Progress::Done { result, .. }, true) = (&mut known, is_apart) {
+            *result = result_apart(store, ticket, &step.name)?;
+            stored.results.insert(step.name.clone());
+        }
+        progress.push(known);
+    }
     let saga = SagaRecord {
         tx: TxId::new(key.clone())?,
-        ticket: Ticket(wire.ticket),
+        ticket,
         begun_at: Timestamp(wire.begun_at_us),
         digest: digest(&wire.digest)?,
         deadline: Timestamp(state.deadline_us),
         steps,
         turned: state.turned.map(TryInto::try_into).transpose()?,
-        progress: state.progress.into_iter().map(progress_from_wire).collect(),
+        progress,
     };
-    Ok((Unfinished::Saga(saga), history_of(wire.history, wire.happened)?))
+    Ok((Unfinished::Saga(saga), stored))
 }
 
-fn progress_to_wire(progress: &Progress) -> record::StepProgress {
+fn result_apart(store: &dyn Store, ticket: Ticket, name: &ParticipantName) -> Result<Bytes, DecodeError> {
+    let missing = || DecodeError::NotBeside { what: format!("the result of {name}"), family: RESULT.0 };
+    apart::result(store, ticket, name)?.ok_or_else(missing)
+}
+
+fn progress_to_wire(progress: &Progress, apart: bool) -> record::StepProgress {
     use record::step_progress::State;
     let state = match progress {
         Progress::Pending => None,
         Progress::Done { result, pending } => {
-            Some(State::Done(record::StepDone { result: result.clone(), pending: *pending }))
+            let result = if apart { Bytes::new() } else { result.clone() };
+            Some(State::Done(record::StepDone { result, pending: *pending, apart }))
         }
         Progress::Undone => Some(State::Undone(record::StepUndone {})),
         Progress::Skipped => Some(State::Skipped(record::StepSkipped {})),
@@ -125,22 +230,31 @@ fn progress_to_wire(progress: &Progress) -> record::StepProgress {
     record::StepProgress { state }
 }
 
-fn progress_from_wire(wire: record::StepProgress) -> Progress {
+/// And whether the result is stored apart.
+fn progress_from_wire(wire: record::StepProgress) -> (Progress, bool) {
     use record::step_progress::State;
     match wire.state {
-        None => Progress::Pending,
-        Some(State::Done(record::StepDone { result, pending })) => Progress::Done { result, pending },
-        Some(State::Undone(record::StepUndone {})) => Progress::Undone,
-        Some(State::Skipped(record::StepSkipped {})) => Progress::Skipped,
+        None => (Progress::Pending, false),
+        Some(State::Done(record::StepDone { result, pending, apart })) => (Progress::Done { result, pending }, apart),
+        Some(State::Undone(record::StepUndone {})) => (Progress::Undone, false),
+        Some(State::Skipped(record::StepSkipped {})) => (Progress::Skipped, false),
     }
 }
 
-pub(super) fn encode_ended(ended: &EndedRecord, now: Timestamp, history: &[u8], bytes: &mut Vec<u8>) {
+/// `apart`: whose results are stored beside it.
+pub(super) fn encode_ended(
+    ended: &EndedRecord,
+    apart: &[ParticipantName],
+    now: Timestamp,
+    history: &[u8],
+    bytes: &mut Vec<u8>,
+) {
     let branch = |(name, outcome): &(ParticipantName, _)| record::EndedBranch {
         participant: name.to_string(),
         outcome: v1::BranchOutcome::from(*outcome).into(),
     };
-    let results = ended.results.iter().cloned().collect();
+    let results =
+        ended.results.iter().map(|(name, result)| (name.clone(), unless_apart(name, result, apart))).collect();
     let known = KnownOutcome { decided: Some(ended.outcome.clone()), results, stuck: None };
     let record = record::EndedTransaction {
         outcome: Some(known.into()),
@@ -152,6 +266,7 @@ pub(super) fn encode_ended(ended: &EndedRecord, now: Timestamp, history: &[u8], 
         history: Vec::new(),
         saga: ended.saga,
         happened: Vec::new(),
+        results_apart: names(apart),
     };
     put(&record, history, bytes);
 }
@@ -174,7 +289,8 @@ pub(super) fn decode_ended(key: &[u8], value: &Bytes) -> Result<Ended, DecodeErr
         results: known.results.into_iter().collect(),
     };
     let history = history_of(wire.history, wire.happened)?;
-    Ok(Ended { record, ended_at: Timestamp(wire.ended_at_us), history })
+    let apart = parse_names(&wire.results_apart)?;
+    Ok(Ended { record, ended_at: Timestamp(wire.ended_at_us), history, apart })
 }
 
 /// What format 1 told, and what is told since.
@@ -200,12 +316,16 @@ fn parse_names(names: &[String]) -> Result<Vec<ParticipantName>, DecodeError> {
     names.iter().map(|name| Ok(name.parse()?)).collect()
 }
 
-fn results_to_wire(results: &[(ParticipantName, Bytes)]) -> Vec<BranchResult> {
+fn results_to_wire(results: &[(ParticipantName, Bytes)], apart: &[ParticipantName]) -> Vec<BranchResult> {
     let wire = |(name, result): &(ParticipantName, Bytes)| BranchResult {
         participant: name.to_string(),
-        result: result.clone(),
+        result: unless_apart(name, result, apart),
     };
     results.iter().map(wire).collect()
+}
+
+fn unless_apart(name: &ParticipantName, result: &Bytes, apart: &[ParticipantName]) -> Bytes {
+    if apart.contains(name) { Bytes::new() } else { result.clone() }
 }
 
 fn results_from_wire(results: Vec<BranchResult>) -> Result<Vec<(ParticipantName, Bytes)>, DecodeError> {

@@ -38,7 +38,10 @@ fn status_of(rejection: &Rejection) -> Status {
     let message = rejection.to_string();
     match rejection {
         Rejection::Recovering | Rejection::Draining => not_let_in(Status::unavailable(message)),
-        Rejection::TooManyOpen { .. } | Rejection::TooManyWaiters { .. } => exhausted(&message),
+        Rejection::TooManyOpen { .. }
+        | Rejection::TooMuchOpen { .. }
+        | Rejection::TooMuchGathered { .. }
+        | Rejection::TooManyWaiters { .. } => exhausted(&message),
         Rejection::OtherContent => Status::already_exists(message),
         Rejection::NoBranches
         | Rejection::TooManyBranches { .. }
@@ -54,6 +57,7 @@ fn status_of(rejection: &Rejection) -> Status {
         | Rejection::NothingToForget
         | Rejection::StepSettled { .. }
         | Rejection::NotASaga
+        | Rejection::Unusable { .. }
         | Rejection::NotStuck { .. } => Status::failed_precondition(message),
     }
 }

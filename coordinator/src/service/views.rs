@@ -44,7 +44,9 @@ fn whole(
 
 /// Without history and results.
 pub(super) fn row_of_open(open: TransactionView) -> v1::Transaction {
-    let TransactionView { tx, ticket, begun_at, saga, phase, outcome, branches, paused, stuck, .. } = open;
+    let TransactionView {
+        tx, ticket, begun_at, saga, phase, outcome, branches, paused, stuck, unusable_because, ..
+    } = open;
     let branch = |branch: undoubt_coordinator_core::BranchView| v1::BranchView {
         participant: branch.participant.to_string(),
         step: branch.step.map(|step| step.to_string()).unwrap_or_default(),
@@ -63,6 +65,7 @@ pub(super) fn row_of_open(open: TransactionView) -> v1::Transaction {
         history: Vec::new(),
         heuristic_damage: false,
         saga,
+        unusable_because: unusable_because.unwrap_or_default(),
     }
 }
 
@@ -95,6 +98,7 @@ pub(super) fn row_of_ended(ended: Ended) -> v1::Transaction {
         history: Vec::new(),
         heuristic_damage: damaged,
         saga: record.saga,
+        unusable_because: String::new(),
         outcome: Some(outcome_without_results(Some(record.outcome), None)),
     }
 }

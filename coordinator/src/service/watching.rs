@@ -90,7 +90,6 @@ mod tests {
     use std::pin::{Pin, pin};
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
-    use tokio::sync::mpsc;
     use tonic::Code;
     use undoubt_coordinator_core::{
         Client, Content, Coordinator, EndedRecord, Input, Limits, Note, Question, Record, Submission,
@@ -103,7 +102,13 @@ mod tests {
 
     fn no_transactions() -> Coordinator {
         let breaker_pause = Duration::from_secs(1);
-        let limits = Limits { max_open_transactions: 9, breaker_threshold: 0, breaker_pause };
+        let limits = Limits {
+            max_open_transactions: 9,
+            max_open_bytes: 99,
+            max_gathered_bytes: 99,
+            breaker_threshold: 0,
+            breaker_pause,
+        };
         let mut core = Coordinator::new(Epoch(1), limits);
         core.handle(Timestamp(1), Input::RecoveryDone { paused: false }, &mut Vec::new());
         core
@@ -118,13 +123,13 @@ mod tests {
 
     impl World {
         fn new() -> World {
-            let (sender, mut commands) = mpsc::channel(8);
+            let (engine, mut commands) = Handle::new(8);
             let held = Arc::new(Mutex::new((no_transactions(), Histories::new())));
             let log = Log::new(Arc::new(Memory::default()));
-            let world = World { held: held.clone(), engine: Handle::new(sender), log: log.clone() };
+            let world = World { held: held.clone(), engine, log: log.clone() };
             tokio::spawn(async move {
-                while let Some(command) = commands.recv().await {
-                    let Command::Inspect(look) = command else { panic!("nothing else is asked") };
+                while let Some(queued) = commands.recv().await {
+                    let Command::Inspect(look) = queued.command else { panic!("nothing else is asked") };
                     let held = held.lock().unwrap();
                     let (core, histories, links) = (&held.0, &held.1, &BTreeMap::new());
                     look(&View { core, links, histories, log: &log, refusing: None });
@@ -221,7 +226,7 @@ mod tests {
             results: Vec::new(),
         });
         let mut batch = Batch::default();
-        Log::put(&mut batch, &record, Timestamp(2), &[]);
+        Log::put(&mut batch, &record, Timestamp(2), &[], &mut crate::log::Apart::default());
         drop(world.log.write(batch, Durability::Lazy));
         assert!(world.watch(&ended).await.unwrap().next().await.is_none());
         assert_eq!(world.watch(&unknown).await.err().unwrap().code(), Code::NotFound);

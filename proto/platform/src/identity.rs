@@ -25,7 +25,8 @@ use crate::store::{Batch, Direction, Durability, Family, Store, StoreError};
 ///
 /// * 1: the first.
 /// * 2: histories in short lines (`Happened` of `record.proto`).
-pub const FORMAT: u32 = 2;
+/// * 3: large results and definitions once, beside a coordinator's records (families `result` and `definition`).
+pub const FORMAT: u32 = 3;
 
 /// The family in which both servers keep it.
 pub(crate) const META_NAME: &str = "meta";

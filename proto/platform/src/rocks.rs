@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rocksdb::{DB, ReadOptions};
+use undoubt_vocabulary::limits::MAX_STORE_QUEUE_BYTES;
 
 use crate::store::{Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
 use folder::Folder;
@@ -61,7 +62,7 @@ impl Default for RocksOptions {
             total_wal_bytes: 64 * 1024 * 1024,
             reclaim_period: reclaim::PERIOD,
             queue_batches: 65_536,
-            queue_bytes: 32 * MIB,
+            queue_bytes: MAX_STORE_QUEUE_BYTES,
         }
     }
 }
@@ -133,6 +134,10 @@ impl RocksStore {
 }
 
 impl Store for RocksStore {
+    fn max_batch_bytes(&self) -> usize {
+        self.writer.max_batch_bytes()
+    }
+
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let handle = database::handle(&self.database, family)?;
         let value = self

@@ -14,8 +14,9 @@ mod room;
 mod written;
 
 use bytes::Bytes;
+use undoubt_vocabulary::limits::MAX_STORE_QUEUE_BYTES;
 
-pub use batch::{Batch, Operation};
+pub use batch::{Batch, Mark, Operation};
 pub use error::StoreError;
 pub use room::Room;
 pub use written::{Completion, Written};
@@ -56,6 +57,12 @@ pub trait Store: Send + Sync + 'static {
     /// Queues the batch before it returns. An error in the answer means that the batch may or may not be found after
     /// the store is opened again, except for the errors that say it was not applied.
     fn write(&self, batch: Batch, durability: Durability) -> Written;
+
+    /// The largest batch that [`Store::write`] takes, by its [payload](Batch::payload_bytes): the same as long as the store
+    /// is open.
+    fn max_batch_bytes(&self) -> usize {
+        MAX_STORE_QUEUE_BYTES
+    }
 
     /// How much more can be stored. What is deleted gives its room back while the store is open, some time later.
     fn room(&self) -> Result<Room, StoreError>;

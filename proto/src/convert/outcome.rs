@@ -102,6 +102,10 @@ impl From<AbortReason> for v1::AbortReason {
             AbortReason::GivenUp { on } => Reason::GivenUp(on.to_string()),
             AbortReason::Cancelled => Reason::Cancelled(v1::Cancelled {}),
             AbortReason::Presumed => Reason::Presumed(v1::Presumed {}),
+            AbortReason::TooMuch { at, refusal } => {
+                Reason::TooMuch(v1::RefusedBy { participant: at.to_string(), refusal: Some(refusal.into()) })
+            }
+            AbortReason::Unusable { cause } => Reason::Unusable(cause),
         };
         v1::AbortReason { reason: Some(reason) }
     }
@@ -135,6 +139,11 @@ impl TryFrom<v1::AbortReason> for AbortReason {
             Reason::GivenUp(name) => AbortReason::GivenUp { on: field::participant("abort_reason.given_up", &name)? },
             Reason::Cancelled(v1::Cancelled {}) => AbortReason::Cancelled,
             Reason::Presumed(v1::Presumed {}) => AbortReason::Presumed,
+            Reason::TooMuch(v1::RefusedBy { participant, refusal }) => AbortReason::TooMuch {
+                at: field::participant("abort_reason.too_much.participant", &participant)?,
+                refusal: field::required("abort_reason.too_much.refusal", refusal)?.try_into()?,
+            },
+            Reason::Unusable(cause) => AbortReason::Unusable { cause },
         })
     }
 }

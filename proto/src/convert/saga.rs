@@ -55,9 +55,7 @@ pub(super) fn step_ran(step: StepIndex, half: Half, attempt: u32, outcome: StepO
 
 pub(super) fn ran(tx: TxId, ticket: Ticket, body: v1::StepRan) -> Result<ToCoordinator, Malformed> {
     let outcome = match field::required("ran.outcome", body.outcome)? {
-        Outcome::Done(v1::StepDone { result, pending }) => {
-            StepOutcome::Done { result: field::result("ran.done.result", result)?, pending }
-        }
+        Outcome::Done(v1::StepDone { result, pending }) => StepOutcome::Done { result, pending },
         Outcome::Empty(v1::StepEmpty {}) => StepOutcome::Empty,
         Outcome::Refused(refusal) => StepOutcome::Refused(refusal.try_into()?),
     };

@@ -2,7 +2,6 @@
 
 use super::{Malformed, field};
 use crate::v1;
-use undoubt_vocabulary::limits::MAX_DETAIL_BYTES;
 use undoubt_vocabulary::{Refusal, RefusalCode, Vote};
 use v1::vote::Vote as Choice;
 
@@ -23,9 +22,9 @@ impl TryFrom<v1::Vote> for Vote {
 
     fn try_from(wire: v1::Vote) -> Result<Self, Malformed> {
         Ok(match field::required("vote.vote", wire.vote)? {
-            Choice::Prepared(result) => Vote::Prepared { result: field::result("vote.prepared", result)? },
-            Choice::ReadOnly(result) => Vote::ReadOnly { result: field::result("vote.read_only", result)? },
-            Choice::Committed(result) => Vote::Committed { result: field::result("vote.committed", result)? },
+            Choice::Prepared(result) => Vote::Prepared { result },
+            Choice::ReadOnly(result) => Vote::ReadOnly { result },
+            Choice::Committed(result) => Vote::Committed { result },
             Choice::Refused(refusal) => Vote::Refused(refusal.try_into()?),
         })
     }
@@ -41,8 +40,7 @@ impl TryFrom<v1::Refusal> for Refusal {
     type Error = Malformed;
 
     fn try_from(wire: v1::Refusal) -> Result<Self, Malformed> {
-        field::within("refusal.detail", wire.detail.len(), MAX_DETAIL_BYTES)?;
-        Ok(Refusal { code: refusal_code(wire.code)?, detail: wire.detail })
+        Ok(Refusal::new(refusal_code(wire.code)?, wire.detail))
     }
 }
 

@@ -31,7 +31,7 @@ fn saga_state() -> record::SagaState {
     };
     let progress = [
         None,
-        Some(State::Done(record::StepDone { result: Bytes::from_static(b"result"), pending: true })),
+        Some(State::Done(record::StepDone { result: Bytes::from_static(b"result"), pending: true, apart: false })),
         Some(State::Undone(record::StepUndone {})),
         Some(State::Skipped(record::StepSkipped {})),
     ];
@@ -40,6 +40,20 @@ fn saga_state() -> record::SagaState {
         deadline_us: ENDED_AT_US,
         turned: Some(v1::AbortReason { reason: Some(v1::abort_reason::Reason::Cancelled(v1::Cancelled {})) }),
         progress: progress.into_iter().map(|state| record::StepProgress { state }).collect(),
+        definition_apart: false,
+    }
+}
+
+/// The same saga, with all that is large stored apart.
+fn saga_state_apart() -> record::SagaState {
+    use record::step_progress::State;
+    let done = State::Done(record::StepDone { result: Bytes::new(), pending: false, apart: true });
+    record::SagaState {
+        steps: Vec::new(),
+        turned: None,
+        progress: vec![record::StepProgress { state: Some(done) }, record::StepProgress { state: None }],
+        definition_apart: true,
+        ..saga_state()
     }
 }
 
@@ -59,6 +73,7 @@ pub fn records() -> Vec<Sample> {
                 history: vec![history_event()],
                 happened: happened(),
                 read_only: vec!["rates".into()],
+                results_apart: vec![],
             },
         ),
         sample(
@@ -98,7 +113,32 @@ pub fn records() -> Vec<Sample> {
                 saga: false,
                 history: vec![history_event()],
                 happened: happened(),
+                results_apart: vec![],
             },
+        ),
+        sample(
+            "OpenTransaction, large results apart",
+            record::OpenTransaction {
+                kind: record::open_transaction::Kind::Commit.into(),
+                ticket: TICKET,
+                results: vec![v1::BranchResult { participant: "bank-a".into(), result: Bytes::new() }],
+                results_apart: vec!["bank-a".into()],
+                ..Default::default()
+            },
+        ),
+        sample(
+            "OpenTransaction, large saga apart",
+            record::OpenTransaction {
+                kind: record::open_transaction::Kind::Saga.into(),
+                ticket: TICKET,
+                saga: Some(saga_state_apart()),
+                ..Default::default()
+            },
+        ),
+        sample("SagaDefinition", record::SagaDefinition { steps: saga_state().steps }),
+        sample(
+            "EndedTransaction, large results apart",
+            record::EndedTransaction { ticket: TICKET, results_apart: vec!["bank-a".into()], ..Default::default() },
         ),
         aborted("EndedTransaction, refused", refused_by()),
         aborted(
@@ -113,6 +153,11 @@ pub fn records() -> Vec<Sample> {
         aborted("EndedTransaction, not executed", v1::abort_reason::Reason::NotExecuted("bank-a".into())),
         aborted("EndedTransaction, given up", v1::abort_reason::Reason::GivenUp("bank-a".into())),
         aborted("EndedTransaction, cancelled", v1::abort_reason::Reason::Cancelled(v1::Cancelled {})),
+        aborted(
+            "EndedTransaction, too much",
+            v1::abort_reason::Reason::TooMuch(v1::RefusedBy { participant: "bank-a".into(), refusal: Some(refusal()) }),
+        ),
+        aborted("EndedTransaction, unusable", v1::abort_reason::Reason::Unusable("it has no steps".into())),
         aborted("EndedTransaction, presumed", v1::abort_reason::Reason::Presumed(v1::Presumed {})),
         sample(
             "PreparedBranch",

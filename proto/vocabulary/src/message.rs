@@ -160,6 +160,25 @@ impl ToParticipant {
 }
 
 impl ToCoordinator {
+    /// The bytes that the branch or the step hands back, and those of its explanations.
+    pub fn payload_bytes(&self) -> usize {
+        match self {
+            ToCoordinator::Vote { vote, .. } => match vote {
+                Vote::Prepared { result } | Vote::ReadOnly { result } | Vote::Committed { result } => result.len(),
+                Vote::Refused(refusal) => refusal.detail.len(),
+            },
+            ToCoordinator::Ran { outcome, .. } => match outcome {
+                StepOutcome::Done { result, .. } => result.len(),
+                StepOutcome::Empty => 0,
+                StepOutcome::Refused(refusal) => refusal.detail.len(),
+            },
+            ToCoordinator::Confirmed { .. }
+            | ToCoordinator::Finished { .. }
+            | ToCoordinator::Inquiry { .. }
+            | ToCoordinator::Closed { .. } => 0,
+        }
+    }
+
     pub fn tx(&self) -> &TxId {
         match self {
             ToCoordinator::Vote { tx, .. }

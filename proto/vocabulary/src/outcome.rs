@@ -137,6 +137,16 @@ pub enum AbortReason {
     Cancelled,
     /// The coordinator has its whole log and no commit decision in it (presumed abort).
     Presumed,
+    /// A bound of the coordinator's own was met at this branch or step: what it handed back could not be kept, or what
+    /// it was to be given is too much. The refusal says which bound, and whether another try may do.
+    TooMuch {
+        at: ParticipantName,
+        refusal: Refusal,
+    },
+    /// Its record could not be carried out, and an operator has given it up. Reported as damage.
+    Unusable {
+        cause: String,
+    },
 }
 
 impl AbortReason {
@@ -151,6 +161,8 @@ impl AbortReason {
             AbortReason::GivenUp { .. } => "given-up",
             AbortReason::Cancelled => "cancelled",
             AbortReason::Presumed => "presumed",
+            AbortReason::TooMuch { refusal, .. } => refusal.code.as_str(),
+            AbortReason::Unusable { .. } => "unusable",
         }
     }
 }
@@ -174,6 +186,10 @@ impl fmt::Display for AbortReason {
             }
             AbortReason::Cancelled => write!(f, "cancelled before the decision"),
             AbortReason::Presumed => write!(f, "no commit decision is in the coordinator's log"),
+            AbortReason::TooMuch { at, refusal } => write!(f, "too much for the coordinator, met at {at} ({refusal})"),
+            AbortReason::Unusable { cause } => {
+                write!(f, "an operator gave it up, for its record could not be carried out: {cause}")
+            }
         }
     }
 }

@@ -127,6 +127,13 @@ pub struct SagaStep {
     pub retry: RetryPolicy,
 }
 
+impl SagaStep {
+    /// The bytes of its action and its compensation.
+    pub fn work_bytes(&self) -> usize {
+        self.action.len() + self.compensation.as_ref().map_or(0, Bytes::len)
+    }
+}
+
 /// Why a definition is no saga, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{path}: {what}")]
@@ -136,8 +143,28 @@ pub struct InvalidSaga {
     pub what: String,
 }
 
-/// Refuses a definition that could not be carried out, or not be undone.
+/// Refuses a definition that could not be carried out, or not be undone, or is larger than it needs to be.
 pub fn check(steps: &[SagaStep]) -> Result<(), InvalidSaga> {
+    let fault = |path: String, what: String| Err(InvalidSaga { path, what });
+    let bytes: usize = steps.iter().map(SagaStep::work_bytes).sum();
+    if bytes > MAX_TRANSACTION_BYTES {
+        let what = format!("the work of all steps has {bytes} bytes, more than the {MAX_TRANSACTION_BYTES} allowed");
+        return fault("steps".into(), what);
+    }
+    for (index, step) in steps.iter().enumerate() {
+        for (field, named) in [("after", &step.after), ("uses", &step.uses)] {
+            if let Some(place) = (0..named.len()).find(|place| named[..*place].contains(&named[*place])) {
+                let what = format!("step {} is named already; name it once", named[place].0);
+                return fault(format!("steps[{index}].{field}[{place}]"), what);
+            }
+        }
+    }
+    check_sound(steps)
+}
+
+/// Refuses a definition that could not be carried out, or not be undone. So much holds of those that earlier versions have
+/// let in, too.
+pub fn check_sound(steps: &[SagaStep]) -> Result<(), InvalidSaga> {
     let fault = |path: String, what: String| Err(InvalidSaga { path, what });
     if steps.is_empty() {
         return fault("steps".into(), "a saga needs at least one step; give it one".into());
@@ -145,12 +172,6 @@ pub fn check(steps: &[SagaStep]) -> Result<(), InvalidSaga> {
     let (count, max) = (steps.len(), MAX_BRANCHES_PER_TRANSACTION);
     if count > max {
         return fault("steps".into(), format!("{count} steps are more than the {max} a saga may have; split it"));
-    }
-    let bytes: usize =
-        steps.iter().map(|step| step.action.len() + step.compensation.as_ref().map_or(0, Bytes::len)).sum();
-    if bytes > MAX_TRANSACTION_BYTES {
-        let what = format!("the work of all steps has {bytes} bytes, more than the {MAX_TRANSACTION_BYTES} allowed");
-        return fault("steps".into(), what);
     }
     let mut names = BTreeSet::new();
     for (index, step) in steps.iter().enumerate() {
@@ -295,6 +316,9 @@ mod tests {
         assert_eq!(path(&[step("a", &[]), pivot("b", &[])]), "steps[0].after");
         let unknown = SagaStep { uses: vec![StepIndex(1)], ..step("a", &[]) };
         assert_eq!(path(&[unknown, step("b", &[])]), "steps[0].uses[0]");
+        assert_eq!(path(&[step("a", &[]), step("b", &[0, 0])]), "steps[1].after[1]");
+        let twice = SagaStep { uses: vec![StepIndex(0), StepIndex(0)], ..step("b", &[0]) };
+        assert_eq!(path(&[step("a", &[]), twice]), "steps[1].uses[1]");
         let never = SagaStep { retry: RetryPolicy { max_attempts: 0, ..RetryPolicy::default() }, ..step("a", &[]) };
         assert_eq!(path(&[never]), "steps[0].retry.max_attempts");
     }

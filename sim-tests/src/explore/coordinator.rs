@@ -275,6 +275,8 @@ impl Process {
         log.epoch += 1;
         let limits = Limits {
             max_open_transactions: 16,
+            max_open_bytes: usize::MAX,
+            max_gathered_bytes: usize::MAX,
             breaker_threshold: u32::from(scenario.breakers),
             breaker_pause: Duration::from_micros(1),
         };

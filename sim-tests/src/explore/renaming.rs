@@ -82,6 +82,8 @@ impl Renaming {
             AbortReason::GivenUp { on } => AbortReason::GivenUp { on: self.name(&on) },
             AbortReason::Cancelled => AbortReason::Cancelled,
             AbortReason::Presumed => AbortReason::Presumed,
+            AbortReason::TooMuch { at, refusal } => AbortReason::TooMuch { at: self.name(&at), refusal },
+            AbortReason::Unusable { cause } => AbortReason::Unusable { cause },
         })
     }
 

@@ -185,7 +185,9 @@ impl Auditor {
                         reads: workload::reads(work, &view.known.results, &self.shared.plan.shape),
                         damaged: view.heuristic_damage,
                     },
-                    Some(Outcome::Aborted(AbortReason::GivenUp { .. })) => FinalOutcome::GivenUp,
+                    Some(Outcome::Aborted(AbortReason::GivenUp { .. } | AbortReason::Unusable { .. })) => {
+                        FinalOutcome::GivenUp
+                    }
                     Some(Outcome::Aborted(_)) => FinalOutcome::Aborted { damaged: view.heuristic_damage },
                     None => FinalOutcome::Unknown,
                 }

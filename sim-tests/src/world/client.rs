@@ -201,13 +201,14 @@ fn decided(answer: &Answer, work: &Work, shape: &Shape) -> Reply {
 
 fn aborted(reason: &AbortReason) -> Reply {
     match reason {
-        AbortReason::GivenUp { .. } => Reply::given_up(),
+        AbortReason::GivenUp { .. } | AbortReason::Unusable { .. } => Reply::given_up(),
         AbortReason::Refused { .. }
         | AbortReason::DeadlinePassed { .. }
         | AbortReason::Unanswered { .. }
         | AbortReason::ReadLocksLost { .. }
         | AbortReason::NotExecuted { .. }
         | AbortReason::Cancelled
+        | AbortReason::TooMuch { .. }
         | AbortReason::Presumed => Reply::Aborted(reason.label().to_owned()),
     }
 }

@@ -104,6 +104,10 @@ impl Store for MutantStore {
         self.store.write(batch, durability)
     }
 
+    fn max_batch_bytes(&self) -> usize {
+        self.store.max_batch_bytes()
+    }
+
     fn room(&self) -> Result<Room, StoreError> {
         self.store.room()
     }

@@ -46,13 +46,19 @@ fn began(view: &TransactionView) -> String {
     format!("{} ({} ago)", view.begun_at, span(SystemClock.now().since(view.begun_at)))
 }
 
-fn warning(view: &TransactionView) -> &'static str {
-    if view.heuristic_damage {
+fn warning(view: &TransactionView) -> String {
+    if let Some(why) = &view.unusable_because {
+        return format!(
+            "\nUNUSABLE: its record cannot be carried out ({why}), so it is held. See to its branches, then `undoubt forget`."
+        );
+    }
+    let damage = if view.heuristic_damage {
         "\nDAMAGED: some branch ended otherwise than decided, or nobody knows how. See `undoubt history`, put the data \
          right, then `undoubt forget`."
     } else {
         ""
-    }
+    };
+    damage.to_owned()
 }
 
 pub async fn wait(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
@@ -123,7 +129,7 @@ fn query(arguments: &List) -> ListQuery {
 
 fn row(view: &TransactionView, now: Timestamp) -> [String; 6] {
     let (state, why) = match &view.known.decided {
-        None => ("pending", String::new()),
+        None => ("pending", view.unusable_because.clone().unwrap_or_default()),
         Some(Outcome::Committed) => ("committed", String::new()),
         Some(Outcome::Aborted(reason)) => ("aborted", reason.label().to_owned()),
     };

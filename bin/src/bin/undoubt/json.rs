@@ -72,6 +72,8 @@ pub struct Transaction {
     pub heuristic_damage: bool,
     /// Branches and results are named by its steps.
     pub saga: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unusable_because: Option<String>,
     pub branches: Vec<Branch>,
     pub history: Vec<Event>,
 }
@@ -238,13 +240,15 @@ impl Standing {
 impl From<&AbortReason> for Abort {
     fn from(reason: &AbortReason) -> Self {
         let (participant, worth_retrying) = match reason {
-            AbortReason::Refused { by, refusal } => (Some(by), refusal.code.is_transient()),
+            AbortReason::Refused { by, refusal } | AbortReason::TooMuch { at: by, refusal } => {
+                (Some(by), refusal.code.is_transient())
+            }
             AbortReason::Unanswered { by, .. }
             | AbortReason::ReadLocksLost { by }
             | AbortReason::NotExecuted { by } => (Some(by), true),
             AbortReason::DeadlinePassed { .. } | AbortReason::Presumed => (None, true),
             AbortReason::GivenUp { on } => (Some(on), false),
-            AbortReason::Cancelled => (None, false),
+            AbortReason::Cancelled | AbortReason::Unusable { .. } => (None, false),
         };
         let participant = participant.map(ToString::to_string);
         Abort { reason: reason.label().to_owned(), participant, message: reason.to_string(), worth_retrying }
@@ -272,6 +276,7 @@ impl From<&TransactionView> for Transaction {
             ended_at: view.ended_at.map(|at| at.to_string()),
             heuristic_damage: view.heuristic_damage,
             saga: view.saga,
+            unusable_because: view.unusable_because.clone(),
             branches: view.branches.iter().map(Into::into).collect(),
             history: view.history.iter().map(Into::into).collect(),
         }

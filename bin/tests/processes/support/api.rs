@@ -13,6 +13,7 @@ use undoubt_client::kv::{KvWork, decode_results};
 use undoubt_proto::v1;
 use undoubt_proto::v1::coordinator_client::CoordinatorClient;
 use undoubt_proto::v1::operator_client::OperatorClient;
+use undoubt_vocabulary::limits::MAX_RESPONSE_BYTES;
 use undoubt_vocabulary::{AbortReason, Outcome};
 
 pub async fn channel(cluster: &Cluster, who: Who) -> Channel {
@@ -21,7 +22,7 @@ pub async fn channel(cluster: &Cluster, who: Who) -> Channel {
 }
 
 pub async fn coordinator(cluster: &Cluster) -> CoordinatorClient<Channel> {
-    CoordinatorClient::new(channel(cluster, Who::Coordinator).await)
+    CoordinatorClient::new(channel(cluster, Who::Coordinator).await).max_decoding_message_size(MAX_RESPONSE_BYTES)
 }
 
 pub async fn operator(cluster: &Cluster) -> OperatorClient<Channel> {

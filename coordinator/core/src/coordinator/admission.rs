@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Rejection};
 use crate::input::{Client, Content, Submission};
 use crate::open::{Admitted, Open};
+use crate::room::Held;
 use crate::saga::Saga;
 use crate::transaction::{Fallback, Transaction};
 use bytes::Bytes;
@@ -34,7 +35,7 @@ impl Coordinator {
         let ticket = self.new_ticket();
         effects.extend(chosen.map(|note| Effect::Note { tx: tx.clone(), note }));
         let admitted = Admitted { tx: tx.clone(), ticket, digest, timeout };
-        let mut cx = Context { now, effects, peers: &mut self.peers };
+        let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
         let open = match way {
             Way::TwoPhase { branches, fallback } => {
                 Open::TwoPhase(Box::new(Transaction::begin(admitted, branches, fallback, (client, wait), &mut cx)))
@@ -45,6 +46,7 @@ impl Coordinator {
                 Open::Saga(Box::new(saga))
             }
         };
+        self.room.change(Held::default(), open.held());
         self.transactions.insert(tx, open);
     }
 
@@ -62,8 +64,7 @@ impl Coordinator {
             }
             Content::Saga(steps) => saga::check(steps)?,
             Content::Auto { steps, .. } => {
-                let bytes = |step: &SagaStep| step.action.len() + step.compensation.as_ref().map_or(0, Bytes::len);
-                check_size(steps.len(), steps.iter().map(bytes).sum())?;
+                check_size(steps.len(), steps.iter().map(SagaStep::work_bytes).sum())?;
             }
         }
         if no_time {
@@ -73,7 +74,7 @@ impl Coordinator {
         if self.transactions.len() >= max_open_transactions {
             return Err(Rejection::TooManyOpen { max_open_transactions });
         }
-        Ok(())
+        self.room.admit(content.work_bytes())
     }
 
     /// Which way it goes, and what the history says of a choice. `Err`: there is none.
@@ -131,7 +132,7 @@ impl Coordinator {
         effects: &mut Vec<Effect>,
     ) {
         let Some(open) = self.transactions.get_mut(tx) else { return };
-        open.wait_for(client, wait, &mut Context { now, effects, peers: &mut self.peers });
+        open.wait_for(client, wait, &mut Context { now, effects, peers: &mut self.peers, room: &mut self.room });
     }
 }
 

@@ -68,8 +68,8 @@ impl Coordinator {
         noting.thanks.push_back((from, ticket));
     }
 
-    /// The oldest of the changed records is stable.
-    pub(super) fn noted(&mut self, tx: &TxId, effects: &mut Vec<Effect>) {
+    /// The oldest of the changed records is stable; or it is not written, and then nobody is thanked for it.
+    pub(super) fn noted(&mut self, tx: &TxId, is_stable: bool, effects: &mut Vec<Effect>) {
         let Some(noting) = self.noting.get_mut(tx) else { return };
         let thanked = noting.thanks.pop_front();
         let waited = std::mem::take(&mut noting.submissions);
@@ -77,7 +77,7 @@ impl Coordinator {
             self.noting.remove(tx);
         }
         effects.extend(waited.into_iter().map(|submission| Effect::LookUp(Question::Submit(submission))));
-        if let Some((to, ticket)) = thanked.filter(|(to, _)| self.peers.connected.contains(to)) {
+        if let Some((to, ticket)) = thanked.filter(|(to, _)| is_stable && self.peers.connected.contains(to)) {
             effects.push(Effect::Send { to, message: ToParticipant::Noted { tx: tx.clone(), ticket } });
         }
     }

@@ -13,6 +13,10 @@ impl Coordinator {
     pub(super) fn cancel(&mut self, now: Timestamp, tx: &TxId, client: Client, effects: &mut Vec<Effect>) {
         let Some(open) = self.transactions.get(tx) else { return };
         let ticket = open.ticket();
+        if let Open::Unusable(unusable) = open {
+            let answer = Answer::Rejected(unusable.rejection());
+            return effects.push(Effect::Answer { client, tx: tx.clone(), answer });
+        }
         if open.is_cancellable() {
             self.let_wait(now, tx, client, true, effects);
             self.tell(now, tx, ticket, Told::Cancelled, effects);
@@ -24,6 +28,10 @@ impl Coordinator {
     pub(super) fn forget(&mut self, now: Timestamp, tx: &TxId, client: Client, effects: &mut Vec<Effect>) {
         let Some(open) = self.transactions.get_mut(tx) else { return };
         match open {
+            Open::Unusable(unusable) => {
+                let (peers, room) = (&mut self.peers, &mut self.room);
+                unusable.give_up(client, &mut Context { now, effects, peers, room });
+            }
             Open::TwoPhase(transaction) if transaction.is_unacknowledged() => {
                 transaction.wait_for_end(client);
                 let ticket = transaction.ticket;
@@ -33,7 +41,10 @@ impl Coordinator {
                 let answer = Answer::Rejected(Rejection::NotDecided);
                 effects.push(Effect::Answer { client, tx: tx.clone(), answer });
             }
-            Open::Saga(saga) => saga.forget(client, &mut Context { now, effects, peers: &mut self.peers }),
+            Open::Saga(saga) => {
+                let (peers, room) = (&mut self.peers, &mut self.room);
+                saga.forget(client, &mut Context { now, effects, peers, room });
+            }
         }
     }
 
@@ -49,8 +60,10 @@ impl Coordinator {
         let Some(open) = self.transactions.get_mut(tx) else { return };
         let resolved = match open {
             Open::TwoPhase(_) => Err(Rejection::NotASaga),
+            Open::Unusable(unusable) => Err(unusable.rejection()),
             Open::Saga(saga) => {
-                saga.resolve(step, resolution, client, &mut Context { now, effects, peers: &mut self.peers })
+                let (peers, room) = (&mut self.peers, &mut self.room);
+                saga.resolve(step, resolution, client, &mut Context { now, effects, peers, room })
             }
         };
         if let Err(rejection) = resolved {

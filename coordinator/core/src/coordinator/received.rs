@@ -4,7 +4,7 @@ use super::{Coordinator, advance};
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Rejection};
 use crate::input::{Question, Submission};
-use crate::open::Told;
+use crate::open::{Open, Told};
 use crate::record::EndedRecord;
 use undoubt_vocabulary::{BranchOutcome, Outcome, ParticipantName, Timestamp, ToCoordinator, ToParticipant, Vote};
 
@@ -21,12 +21,17 @@ impl Coordinator {
         let Some(open) = self.transactions.get_mut(&tx) else {
             return effects.push(Effect::LookUp(Question::Received { from, message }));
         };
+        if let Open::Unusable(unusable) = open {
+            // Nothing is presumed, and no name of a participant is missed.
+            let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
+            return unusable.heard(from, &message, &mut cx);
+        }
         // An earlier attempt under this id cannot have committed, else this one would not have begun (R10).
         if !open.involves(&from) || ticket < open.ticket() {
             return presume_abort(from, message, effects);
         }
         if ticket == open.ticket() {
-            let mut cx = Context { now, effects, peers: &mut self.peers };
+            let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
             if advance(open, Told::Heard { from, message }, &mut self.next_ticket, &mut cx) {
                 self.transactions.remove(&tx);
             }

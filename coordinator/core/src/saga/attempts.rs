@@ -8,8 +8,10 @@ use super::{At, Run, Saga, State, WaitsFor};
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
 use crate::record::Progress;
+use crate::room::NoRoom;
 use crate::saga::logging::Written;
 use bytes::Bytes;
+use undoubt_vocabulary::limits::MAX_STEP_INPUT_BYTES;
 use undoubt_vocabulary::{
     AbortReason, Half, ParticipantName, Refusal, RefusalCode, RunStep, SagaStep, StepIndex, StepOutcome, ToParticipant,
 };
@@ -24,10 +26,27 @@ impl Saga {
     pub(super) fn attempt(&mut self, step: usize, mut run: Run, cx: &mut Context<'_>) {
         run.waits_for = WaitsFor::Answer;
         self.steps[step].at = At::Running(run);
+        if let Err(refusal) = self.check_inputs(step) {
+            return self.failed(step, Failure::NotSent(refusal), cx);
+        }
         self.send_run(step, cx);
         let after = self.steps[step].definition.retry.attempt_timeout;
         let timer = Timer::Attempt { step: index(step), half: run.half, attempt: run.attempt, after };
         cx.arm(&self.tx, self.ticket, timer);
+    }
+
+    /// What the step would be given has to fit into one message.
+    fn check_inputs(&self, step: usize) -> Result<(), Refusal> {
+        let used =
+            self.steps[step].definition.uses.iter().map(|used| self.steps[usize::from(used.0)].at.result_bytes());
+        let bytes: usize = used.sum();
+        if bytes <= MAX_STEP_INPUT_BYTES {
+            return Ok(());
+        }
+        let detail = format!(
+            "the results that it uses have {bytes} bytes, more than the {MAX_STEP_INPUT_BYTES} that one step may be given; let the steps before it hand back less"
+        );
+        Err(Refusal::new(RefusalCode::TooLarge, detail))
     }
 
     /// Sends what awaits its answer, if it can be sent.
@@ -78,7 +97,7 @@ impl Saga {
             (Half::Compensation, StepOutcome::Done { .. } | StepOutcome::Empty) => self.compensated(place, cx),
             (_, StepOutcome::Refused(refusal)) => {
                 if self.is_waiting(place, half, attempt, WaitsFor::Answer) {
-                    self.failed(place, Some(refusal), cx);
+                    self.failed(place, Failure::Refused(refusal), cx);
                 }
             }
             // Only a compensation can find nothing to do.
@@ -90,13 +109,44 @@ impl Saga {
     fn acted(&mut self, step: usize, result: Bytes, pending: bool, cx: &mut Context<'_>) {
         match (&self.steps[step].at, self.state) {
             (At::Running(Run { half: Half::Action, .. }), State::Forward) => {
-                self.steps[step].at = At::Done { result, pending };
-                let awaited = self.after(step).any(|after| self.waits_for_record(after));
-                self.settled(step, awaited, cx);
+                let kept = cx.room.keep(self.gathered(), result.len());
+                match kept {
+                    Err(no_room) if self.may_turn() => {
+                        let at = self.steps[step].definition.participant.clone();
+                        self.turn(AbortReason::TooMuch { at, refusal: no_room.refusal() }, cx);
+                    }
+                    Err(no_room) => {
+                        let result = self.kept_all_the_same(step, result, no_room, cx);
+                        self.done(step, result, pending, cx);
+                    }
+                    Ok(()) => self.done(step, result, pending, cx),
+                }
             }
-            // It is to be undone now, but is doubtful no more.
-            (At::Doubtful, State::Turning | State::Back) => self.steps[step].at = At::Done { result, pending },
+            // It is to be undone now, but is doubtful no more. No other step was given what it handed back.
+            (At::Doubtful, State::Turning | State::Back) => {
+                self.steps[step].at = At::Done { result: Bytes::new(), pending };
+            }
             (At::Waiting | At::Doubtful | At::Running(_) | At::Done { .. } | At::Undone | At::Skipped, _) => {}
+        }
+    }
+
+    fn done(&mut self, step: usize, result: Bytes, pending: bool, cx: &mut Context<'_>) {
+        self.steps[step].at = At::Done { result, pending };
+        let awaited = self.after(step).any(|after| self.waits_for_record(after));
+        self.settled(step, awaited, cx);
+    }
+
+    /// Where there is no way but on, a result for which there is no room is left out: whoever uses it gets none. Only what
+    /// a later step uses is kept beyond the room that all transactions share.
+    fn kept_all_the_same(&self, step: usize, result: Bytes, no_room: NoRoom, cx: &mut Context<'_>) -> Bytes {
+        let is_used = || self.steps.iter().any(|other| other.definition.uses.contains(&index(step)));
+        match no_room {
+            NoRoom::Now(_) if is_used() => result,
+            NoRoom::Now(refusal) | NoRoom::TooLarge(refusal) => {
+                let SagaStep { name, participant, .. } = &*self.steps[step].definition;
+                self.note(Note::LeftOut { from: participant.clone(), step: Some(name.clone()), refusal }, cx);
+                Bytes::new()
+            }
         }
     }
 
@@ -130,17 +180,19 @@ impl Saga {
         let SagaStep { name, participant, .. } = &*self.steps[place].definition;
         let note = Note::Unanswered { by: participant.clone(), step: name.clone(), half, attempt };
         self.note(note, cx);
-        self.failed(place, None, cx);
+        self.failed(place, Failure::Unanswered, cx);
     }
 
-    fn failed(&mut self, step: usize, refusal: Option<Refusal>, cx: &mut Context<'_>) {
+    fn failed(&mut self, step: usize, failure: Failure, cx: &mut Context<'_>) {
         let Some(mut run) = self.run(step) else { return };
         let definition = self.steps[step].definition.clone();
         let SagaStep { name, participant, retry, pivot, .. } = &*definition;
-        let definite = refusal.as_ref().is_some_and(|refusal| is_definite(refusal.code));
-        if refusal.is_some() {
-            run.in_effect = false;
-        }
+        let definite = match &failure {
+            Failure::Unanswered => false,
+            Failure::Refused(refusal) => is_definite(refusal.code),
+            Failure::NotSent(_) => true,
+        };
+        run.in_effect &= !matches!(failure, Failure::Refused(_));
         if definite {
             run.refusals = run.refusals.saturating_add(1);
         }
@@ -148,15 +200,20 @@ impl Saga {
         self.steps[step].at = At::Running(run);
         let may_turn = run.half == Half::Action && self.may_turn();
         if may_turn && (definite || run.attempt >= retry.max_attempts || (*pivot && self.overdue)) {
-            let reason = match refusal {
-                Some(refusal) => AbortReason::Refused { by: participant.clone(), refusal },
-                None if run.attempt >= retry.max_attempts => {
+            let reason = match failure {
+                Failure::Refused(refusal) => AbortReason::Refused { by: participant.clone(), refusal },
+                Failure::NotSent(refusal) => AbortReason::TooMuch { at: participant.clone(), refusal },
+                Failure::Unanswered if run.attempt >= retry.max_attempts => {
                     AbortReason::Unanswered { by: participant.clone(), attempts: run.attempt }
                 }
-                None => AbortReason::DeadlinePassed { unanswered: vec![participant.clone()] },
+                Failure::Unanswered => AbortReason::DeadlinePassed { unanswered: vec![participant.clone()] },
             };
             return self.turn(reason, cx);
         }
+        let refusal = match failure {
+            Failure::Unanswered => None,
+            Failure::Refused(refusal) | Failure::NotSent(refusal) => Some(refusal),
+        };
         if !may_turn {
             self.steps[step].refused.clone_from(&refusal);
             if definite && run.refusals >= retry.max_attempts {
@@ -207,7 +264,22 @@ impl Saga {
     }
 }
 
+/// Why an attempt did not do.
+enum Failure {
+    Unanswered,
+    Refused(Refusal),
+    /// What it would be given is too much for one message.
+    NotSent(Refusal),
+}
+
 impl At {
+    pub(super) fn result_bytes(&self) -> usize {
+        match self {
+            At::Done { result, .. } => result.len(),
+            At::Waiting | At::Doubtful | At::Running(_) | At::Undone | At::Skipped => 0,
+        }
+    }
+
     /// Empty for what was skipped.
     pub(super) fn result(&self) -> Bytes {
         match self {

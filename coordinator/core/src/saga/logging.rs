@@ -113,6 +113,14 @@ impl Saga {
 }
 
 impl Written {
+    /// Who wants to hear of it.
+    pub(super) fn client(self) -> Option<Client> {
+        match self {
+            Written::Resolved { client, .. } => client,
+            Written::Begun | Written::Step(_) | Written::Turned | Written::Decided | Written::Ended => None,
+        }
+    }
+
     /// The history says nothing of what nobody waits for.
     fn noted_as(self) -> Option<&'static str> {
         match self {

@@ -17,8 +17,10 @@ impl Saga {
             | State::Ending { .. }
             | State::Ended => return,
         };
+        let state = self.state;
         for step in 0..self.steps.len() {
-            if self.is_ready(step, half) {
+            // A step that cannot be sent may have turned the saga back.
+            if self.state == state && self.is_ready(step, half) {
                 self.start(step, half, cx);
             }
         }

@@ -26,6 +26,7 @@ impl Saga {
             unacknowledged: false,
             stuck: self.stuck(),
             paused: self.held,
+            unusable_because: None,
         }
     }
 

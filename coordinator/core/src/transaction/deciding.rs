@@ -40,8 +40,8 @@ impl Transaction {
             return;
         }
         match vote {
-            Vote::Prepared { result } => self.record_vote(branch, BranchVote::Prepared, result),
-            Vote::ReadOnly { result } => self.record_vote(branch, BranchVote::ReadOnly, result),
+            Vote::Prepared { result } => self.keep_vote(branch, BranchVote::Prepared, result, cx),
+            Vote::ReadOnly { result } => self.keep_vote(branch, BranchVote::ReadOnly, result, cx),
             // Only one-phase work may commit by itself. Whoever does it unasked has broken the protocol, and whatever
             // is decided now must take the others with it or report the damage: the deadline will decide.
             Vote::Committed { .. } => return,
@@ -51,9 +51,23 @@ impl Transaction {
                 return self.abort(AbortReason::Refused { by, refusal }, cx);
             }
         }
+        // Aborted, it still awaits the vote that was too much.
         if self.branches.iter().all(|branch| branch.vote != BranchVote::Awaited) {
             self.every_vote_is_in(cx);
         }
+    }
+
+    /// Aborts for what is too much to keep.
+    fn keep_vote(&mut self, branch: usize, vote: BranchVote, result: bytes::Bytes, cx: &mut Context<'_>) {
+        match cx.room.keep(self.gathered(), result.len()) {
+            Ok(()) => self.record_vote(branch, vote, result),
+            Err(no_room) => self.abort_for_too_much(branch, no_room.refusal(), cx),
+        }
+    }
+
+    pub(super) fn abort_for_too_much(&mut self, branch: usize, refusal: Refusal, cx: &mut Context<'_>) {
+        let at = self.branches[branch].participant.clone();
+        self.abort(AbortReason::TooMuch { at, refusal }, cx);
     }
 
     pub(super) fn record_vote(&mut self, branch: usize, vote: BranchVote, result: bytes::Bytes) {

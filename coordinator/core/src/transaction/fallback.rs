@@ -42,6 +42,8 @@ impl Transaction {
             | AbortReason::NotExecuted { .. }
             | AbortReason::GivenUp { .. }
             | AbortReason::Cancelled
+            | AbortReason::TooMuch { .. }
+            | AbortReason::Unusable { .. }
             | AbortReason::Presumed => false,
         };
         self.fallback.is_some() && undecided && unanswered

@@ -7,6 +7,7 @@
 use super::{BranchVote, Context, Event, State, Transaction};
 use crate::effect::{Answer, Note, Timer};
 use crate::record::Stage;
+use crate::room::NoRoom;
 use bytes::Bytes;
 use undoubt_vocabulary::{AbortReason, BranchOutcome, Outcome, ToParticipant, Vote};
 
@@ -88,6 +89,15 @@ impl Transaction {
     fn take_one_phase_vote(&mut self, vote: Vote, cx: &mut Context<'_>) {
         match vote {
             Vote::Committed { result } => {
+                // It has committed, whatever it hands back. Together with others' it stays for one write only.
+                let result = match cx.room.keep(0, result.len()) {
+                    Ok(()) | Err(NoRoom::Now(_)) => result,
+                    Err(NoRoom::TooLarge(refusal)) => {
+                        let from = self.branches[0].participant.clone();
+                        cx.note(&self.tx, Note::LeftOut { from, step: None, refusal });
+                        Bytes::new()
+                    }
+                };
                 self.record_vote(0, BranchVote::Committed, result);
                 self.branches[0].outcome = Some(BranchOutcome::Committed);
                 self.decide(Outcome::Committed, cx);
@@ -96,6 +106,9 @@ impl Transaction {
                 self.end(Outcome::Committed, true, cx);
             }
             Vote::ReadOnly { result } => {
+                if let Err(NoRoom::TooLarge(refusal)) = cx.room.keep(0, result.len()) {
+                    return self.abort_for_too_much(0, refusal, cx);
+                }
                 self.record_vote(0, BranchVote::Confirmed, result);
                 self.decide(Outcome::Committed, cx);
                 self.end(Outcome::Committed, false, cx);

@@ -21,6 +21,8 @@ pub struct TransactionView {
     pub paused: bool,
     /// Of a saga: a step that waits for an operator.
     pub stuck: Option<StuckStep>,
+    /// Its record cannot be carried out, for this cause.
+    pub unusable_because: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +70,7 @@ impl Transaction {
             unacknowledged: self.is_unacknowledged(),
             paused: self.held,
             stuck: None,
+            unusable_because: None,
         }
     }
 

@@ -35,7 +35,13 @@ impl Script {
 
     /// A coordinator that starts in this epoch and finds these records in its log.
     pub fn recovering(epoch: u32, log: &[Unfinished]) -> Script {
-        let limits = Limits { max_open_transactions: 8, breaker_threshold: 2, breaker_pause: Duration::from_secs(10) };
+        let limits = Limits {
+            max_open_transactions: 8,
+            max_open_bytes: 1 << 30,
+            max_gathered_bytes: 1 << 30,
+            breaker_threshold: 2,
+            breaker_pause: Duration::from_secs(10),
+        };
         let coordinator = Coordinator::new(Epoch(epoch), limits);
         let now = Timestamp(1_000_000 * u64::from(epoch));
         let (ended, unstable, text) = (BTreeMap::new(), VecDeque::new(), String::new());
@@ -297,6 +303,7 @@ fn unfinished(record: &Unfinished) -> String {
     match record {
         Unfinished::TwoPhase(record) => open(record),
         Unfinished::Saga(record) => saga(record),
+        Unfinished::Unusable(record) => format!("Unusable {}/{}: {}", record.tx, record.ticket, record.cause),
     }
 }
 

@@ -50,7 +50,7 @@ impl World {
             results: vec![("a".parse().unwrap(), vec![0; 1_000].into())],
         });
         let mut batch = Batch::default();
-        Log::put(&mut batch, &record, Timestamp(1_000_000 + number), &[]);
+        Log::put(&mut batch, &record, Timestamp(1_000_000 + number), &[], &mut crate::log::Apart::default());
         drop(self.log.write(batch, Durability::Lazy));
     }
 

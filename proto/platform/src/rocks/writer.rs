@@ -109,6 +109,11 @@ impl Writer {
         written
     }
 
+    /// A larger one is refused.
+    pub(super) fn max_batch_bytes(&self) -> usize {
+        self.shared.bounds.bytes
+    }
+
     pub(super) fn stats(&self) -> WriterStats {
         WriterStats {
             batches: self.shared.batches.load(Ordering::Relaxed),

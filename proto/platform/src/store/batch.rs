@@ -12,6 +12,13 @@ pub struct Batch {
     added: Vec<Added>,
 }
 
+/// A place in a batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    bytes: usize,
+    added: usize,
+}
+
 /// An operation whose one or two fields are the next of the batch's bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Added {
@@ -99,6 +106,17 @@ impl Batch {
         }
     }
 
+    /// Where it ends now.
+    pub fn mark(&self) -> Mark {
+        Mark { bytes: self.bytes.len(), added: self.added.len() }
+    }
+
+    /// Takes back what was added since.
+    pub fn rewind(&mut self, to: Mark) {
+        self.bytes.truncate(to.bytes);
+        self.added.truncate(to.added);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.added.is_empty()
     }
@@ -172,6 +190,11 @@ mod tests {
             ]
         );
         assert_eq!((batch.len(), batch.payload_bytes()), (4, 22));
+        let mark = batch.mark();
+        let before = batch.clone();
+        batch.put(FAMILY, "too", "much");
+        batch.rewind(mark);
+        assert_eq!(batch, before);
         let mut again = Batch::default();
         batch.iter().for_each(|operation| again.add(operation));
         assert_eq!(again, batch);

@@ -1,0 +1,44 @@
+//! Transactions that cannot be carried out, and are held until an operator ends them (R13).
+
+use super::Coordinator;
+use crate::context::Context;
+use crate::effect::{Answer, Effect};
+use crate::open::Open;
+use crate::record::Stage;
+use undoubt_vocabulary::{Ticket, Timestamp, TxId};
+
+impl Coordinator {
+    /// What it wanted to record will never be stable, so nothing that depends on it may happen. It is held from now on.
+    pub(super) fn not_appended(
+        &mut self,
+        now: Timestamp,
+        tx: &TxId,
+        ticket: Ticket,
+        stage: Stage,
+        cause: String,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(open) = self.transactions.get_mut(tx).filter(|open| open.ticket() == ticket) else {
+            // A heuristic outcome that became known after the end: its participant reports it again.
+            if stage == Stage::Ended {
+                self.noted(tx, false, effects);
+            }
+            return;
+        };
+        let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
+        if let Open::Unusable(unusable) = open {
+            return unusable.not_ended(&mut cx);
+        }
+        let before = open.held();
+        let record = open.unusable(format!("its record ({stage:?}) cannot be written: {cause}"));
+        let waiters = open.take_waiters();
+        *open = Open::hold(record, self.next_ticket, &mut cx);
+        cx.room.change(before, open.held());
+        if let Open::Unusable(unusable) = open {
+            for client in waiters {
+                let answer = Answer::Rejected(unusable.rejection());
+                cx.effects.push(Effect::Answer { client, tx: tx.clone(), answer });
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! A transaction whose record can be read and not carried out, or which could not be recorded (R13).
+//!
+//! It is held, so that nobody presumes anything about it (R4) and its participants' fence stays (R11), and so that an operator
+//! sees it and ends it. Nothing else is done for it.
+
+use crate::context::Context;
+use crate::effect::{Answer, Effect, Note, Rejection};
+use crate::input::Client;
+use crate::record::{EndedRecord, Record, Stage, UnusableRecord};
+use crate::transaction::{BranchView, TransactionView};
+use std::collections::BTreeSet;
+use undoubt_vocabulary::{
+    AbortReason, BranchOutcome, Outcome, ParticipantName, Ticket, ToCoordinator, ToParticipant, TxId, Vote,
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Unusable {
+    pub(crate) record: UnusableRecord,
+    /// Its ticket in the fences: never above what this epoch gives out.
+    fenced: Ticket,
+    /// Operators who have given it up.
+    waiters: BTreeSet<Client>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum State {
+    Held,
+    /// The record that it was given up is being forced.
+    Ending,
+    Ended,
+}
+
+impl Unusable {
+    /// `next`: the ticket that will be given out next.
+    pub(crate) fn hold(record: UnusableRecord, next: Ticket, cx: &mut Context<'_>) -> Unusable {
+        let fenced = record.ticket.min(next);
+        for participant in &record.participants {
+            cx.peers.fences.open(participant, fenced);
+        }
+        cx.note(&record.tx, Note::Unusable { cause: record.cause.clone() });
+        Unusable { record, fenced, waiters: BTreeSet::new(), state: State::Held }
+    }
+
+    /// Whoever is in doubt keeps its locks, whichever attempt it asks about.
+    pub(crate) fn heard(&self, from: ParticipantName, message: &ToCoordinator, cx: &mut Context<'_>) {
+        let (tx, ticket) = (message.tx().clone(), message.ticket());
+        match message {
+            ToCoordinator::Inquiry { .. }
+            | ToCoordinator::Vote { vote: Vote::Prepared { .. } | Vote::ReadOnly { .. }, .. } => {
+                cx.note(&tx, Note::Inquired { from: from.clone() });
+                cx.effects.push(Effect::Send { to: from, message: ToParticipant::Undecided { tx, ticket } });
+            }
+            ToCoordinator::Vote { vote: Vote::Committed { .. } | Vote::Refused(_), .. }
+            | ToCoordinator::Confirmed { .. }
+            | ToCoordinator::Finished { .. }
+            | ToCoordinator::Ran { .. }
+            | ToCoordinator::Closed { .. } => {}
+        }
+    }
+
+    pub(crate) fn wait_for(&mut self, client: Client, cx: &mut Context<'_>) {
+        match self.state {
+            State::Held => cx.effects.push(Effect::Answer {
+                client,
+                tx: self.record.tx.clone(),
+                answer: Answer::Rejected(self.rejection()),
+            }),
+            State::Ending | State::Ended => {
+                self.waiters.insert(client);
+            }
+        }
+    }
+
+    pub(crate) fn rejection(&self) -> Rejection {
+        Rejection::Unusable { cause: self.record.cause.clone() }
+    }
+
+    /// An operator ends it: nobody vouches for any of its branches. The client hears when that is on record.
+    pub(crate) fn give_up(&mut self, client: Client, cx: &mut Context<'_>) {
+        self.waiters.insert(client);
+        if self.state != State::Held {
+            return;
+        }
+        let UnusableRecord { saga, tx, ticket, begun_at, digest, participants, .. } = self.record.clone();
+        let branches = participants.into_iter().map(|name| (name, BranchOutcome::Unknown)).collect();
+        let (outcome, results) = (self.outcome(), Vec::new());
+        let record = EndedRecord { saga, tx, ticket, begun_at, digest, outcome, branches, results };
+        cx.note(&self.record.tx, Note::Forgotten);
+        cx.effects.push(Effect::Append { record: Record::Ended(record), forced: true });
+        self.state = State::Ending;
+    }
+
+    /// The end could not be recorded either: it is held on.
+    pub(crate) fn not_ended(&mut self, cx: &mut Context<'_>) {
+        self.state = State::Held;
+        for client in std::mem::take(&mut self.waiters) {
+            self.wait_for(client, cx);
+        }
+    }
+
+    pub(crate) fn logged(&mut self, stage: Stage, cx: &mut Context<'_>) {
+        if self.state != State::Ending || stage != Stage::Ended {
+            return;
+        }
+        for client in std::mem::take(&mut self.waiters) {
+            let answer = Answer::Outcome { outcome: self.outcome(), results: Vec::new() };
+            cx.effects.push(Effect::Answer { client, tx: self.record.tx.clone(), answer });
+        }
+        for participant in &self.record.participants {
+            cx.peers.fences.close(participant, self.fenced);
+        }
+        self.state = State::Ended;
+        cx.effects.push(Effect::Retired { tx: self.record.tx.clone() });
+    }
+
+    pub(crate) fn is_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    pub(crate) fn tx(&self) -> &TxId {
+        &self.record.tx
+    }
+
+    pub(crate) fn stop_waiting(&mut self, client: Client) {
+        self.waiters.remove(&client);
+    }
+
+    pub(crate) fn waiters(&self) -> usize {
+        self.waiters.len()
+    }
+
+    fn outcome(&self) -> Outcome {
+        if self.record.committed {
+            Outcome::Committed
+        } else {
+            Outcome::Aborted(AbortReason::Unusable { cause: self.record.cause.clone() })
+        }
+    }
+
+    pub(crate) fn view(&self) -> TransactionView {
+        let branch = |participant: &ParticipantName| BranchView {
+            participant: participant.clone(),
+            step: None,
+            state: "unknown",
+            outcome: None,
+            detail: None,
+        };
+        TransactionView {
+            tx: self.record.tx.clone(),
+            ticket: self.record.ticket,
+            begun_at: self.record.begun_at,
+            saga: self.record.saga,
+            phase: "unusable",
+            outcome: None,
+            results: Vec::new(),
+            branches: self.record.participants.iter().map(branch).collect(),
+            unacknowledged: false,
+            stuck: None,
+            paused: false,
+            unusable_because: Some(self.record.cause.clone()),
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Whose record cannot be written, whichever it is, is held and ends by an operator alone (R13).
+
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one of many")]
+
+use bytes::Bytes;
+use std::time::Duration;
+use undoubt_coordinator_core::{
+    Answer, Client, Content, Coordinator, Effect, Input, Limits, Question, Record, Rejection, Stage, Submission,
+};
+use undoubt_vocabulary::{
+    AbortReason, BranchOutcome, Epoch, Half, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex, StepOutcome,
+    Ticket, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
+};
+
+const LIMITS: Limits = Limits {
+    max_open_transactions: 8,
+    max_open_bytes: 1 << 20,
+    max_gathered_bytes: 1 << 20,
+    breaker_threshold: 0,
+    breaker_pause: Duration::ZERO,
+};
+
+struct Run {
+    core: Coordinator,
+    /// Records of this stage cannot be written.
+    unwritable: Option<Stage>,
+}
+
+impl Run {
+    fn new(unwritable: Stage) -> Run {
+        let mut run = Run { core: Coordinator::new(Epoch(1), LIMITS), unwritable: Some(unwritable) };
+        run.put(Input::RecoveryDone { paused: false });
+        for number in 0..2 {
+            run.put(Input::Connected { participant: name(number), can_prepare: true });
+        }
+        run
+    }
+
+    /// All effects; participants answer at once, and records are stable at once, or never.
+    fn put(&mut self, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let mut inputs = vec![input];
+        while !inputs.is_empty() {
+            let input = inputs.remove(0);
+            let before = effects.len();
+            self.core.handle(Timestamp(1), input, &mut effects);
+            let next = effects[before..].iter().filter_map(|effect| self.next(effect)).collect::<Vec<_>>();
+            inputs.splice(0..0, next);
+        }
+        effects
+    }
+
+    fn next(&self, effect: &Effect) -> Option<Input> {
+        match effect {
+            Effect::Append { record, .. } => {
+                let (tx, ticket, stage) = (record.tx().clone(), record.ticket(), record.stage());
+                Some(if self.unwritable == Some(stage) {
+                    Input::NotAppended { tx, ticket, stage, cause: "it is too large".into() }
+                } else {
+                    Input::Appended { tx, ticket, stage }
+                })
+            }
+            Effect::LookUp(question) => Some(Input::LookedUp { question: question.clone(), ended: None }),
+            Effect::Send { to, message } => {
+                let message = reply(message)?;
+                Some(Input::Asked(Question::Received { from: to.clone(), message }))
+            }
+            _ => None,
+        }
+    }
+
+    fn submit(&mut self, content: Content) -> Vec<Effect> {
+        let (digest, timeout) = ([1; 32], Duration::from_secs(5));
+        let submission =
+            Submission { tx: tx(), digest, former_digest: None, content, timeout, client: Client(1), wait: true };
+        self.put(Input::Asked(Question::Submit(submission)))
+    }
+}
+
+fn reply(message: &ToParticipant) -> Option<ToCoordinator> {
+    Some(match message.clone() {
+        ToParticipant::Prepare(prepare) => {
+            let result = Bytes::new();
+            let vote = match prepare.execution {
+                undoubt_vocabulary::Execution::TwoPhase => Vote::Prepared { result },
+                undoubt_vocabulary::Execution::OnePhase => Vote::Committed { result },
+            };
+            ToCoordinator::Vote { tx: prepare.tx, ticket: prepare.ticket, vote }
+        }
+        ToParticipant::Commit { tx, ticket } => {
+            ToCoordinator::Finished { tx, ticket, outcome: BranchOutcome::Committed }
+        }
+        ToParticipant::Run(run) => {
+            let result = Bytes::new();
+            let outcome = match (run.half, run.step.0) {
+                // The last step is refused, so that the saga turns back.
+                (Half::Action, 1) => StepOutcome::Refused(undoubt_vocabulary::Refusal::new(
+                    undoubt_vocabulary::RefusalCode::Condition,
+                    "no",
+                )),
+                (_, _) => StepOutcome::Done { result, pending: false },
+            };
+            let (tx, ticket, step, half, attempt) = (run.tx, run.ticket, run.step, run.half, run.attempt);
+            ToCoordinator::Ran { tx, ticket, step, half, attempt, outcome }
+        }
+        _ => return None,
+    })
+}
+
+fn name(number: u16) -> ParticipantName {
+    format!("p{number}").parse().unwrap()
+}
+
+fn tx() -> TxId {
+    "t".parse().unwrap()
+}
+
+fn branches(count: u16) -> Content {
+    Content::TwoPhase((0..count).map(|number| (name(number), Bytes::new())).collect())
+}
+
+fn saga() -> Content {
+    let step = |number: u16| SagaStep {
+        name: name(number),
+        participant: name(number),
+        action: Bytes::new(),
+        compensation: Some(Bytes::new()),
+        after: (0..number).map(StepIndex).collect(),
+        uses: Vec::new(),
+        pivot: false,
+        retry: RetryPolicy::default(),
+    };
+    Content::Saga((0..2).map(step).collect())
+}
+
+#[test]
+fn whichever_record_cannot_be_written_its_transaction_is_held_and_an_operator_ends_it() {
+    let cases: [(&str, Content, Stage); 8] = [
+        ("delegated", branches(1), Stage::Delegated),
+        ("one-phase end", branches(1), Stage::Ended),
+        ("committed", branches(2), Stage::Committed),
+        ("end of a commit", branches(2), Stage::Ended),
+        ("begun", saga(), Stage::Begun),
+        ("stepped", saga(), Stage::Stepped),
+        ("turned", saga(), Stage::Turned),
+        ("end of a saga", saga(), Stage::Ended),
+    ];
+    for (case, content, stage) in cases {
+        let mut run = Run::new(stage);
+        let effects = run.submit(content);
+        let answers: Vec<&Answer> = effects
+            .iter()
+            .filter_map(|effect| match effect {
+                Effect::Answer { answer, .. } => Some(answer),
+                _ => None,
+            })
+            .collect();
+        let told_before = match case {
+            // They were decided, and told so.
+            "one-phase end" | "end of a commit" => {
+                matches!(answers[..], [Answer::Outcome { outcome: Outcome::Committed, .. }])
+            }
+            _ => matches!(answers[..], [Answer::Rejected(Rejection::Unusable { .. })]),
+        };
+        assert!(told_before, "{case}: {answers:?}");
+        let view = run.core.view(&tx()).unwrap();
+        assert_eq!(view.phase, "unusable", "{case}");
+        assert!(view.unusable_because.unwrap().contains("it is too large"), "{case}");
+        assert_eq!(run.core.fence(&name(0)), Ticket::first_of(Epoch(1)), "{case}: the fence stays");
+
+        // Late records and whatever participants say change nothing, and nothing is presumed.
+        for late in [Stage::Begun, Stage::Stepped, Stage::Turned, Stage::Committed, Stage::Ended] {
+            let ticket = Ticket::first_of(Epoch(1));
+            assert_eq!(run.put(Input::Appended { tx: tx(), ticket, stage: late }), [], "{case}");
+        }
+        let inquiry = ToCoordinator::Inquiry { tx: tx(), ticket: Ticket(0) };
+        let told = run.put(Input::Asked(Question::Received { from: name(0), message: inquiry }));
+        let undecided =
+            |effect: &Effect| matches!(effect, Effect::Send { message: ToParticipant::Undecided { .. }, .. });
+        assert_eq!(told.iter().filter(|effect| matches!(effect, Effect::Send { .. })).count(), 1, "{case}");
+        assert!(told.iter().any(undecided), "{case}: {told:?}");
+
+        // The end cannot be written at first, then it can.
+        let forget = || Input::Asked(Question::Forget { tx: tx(), client: Client(2) });
+        run.unwritable = Some(Stage::Ended);
+        let told = run.put(forget());
+        assert!(
+            told.iter().any(|effect| matches!(
+                effect,
+                Effect::Answer { client: Client(2), answer: Answer::Rejected(Rejection::Unusable { .. }), .. }
+            )),
+            "{case}: {told:?}"
+        );
+        run.unwritable = None;
+        let told = run.put(forget());
+        let ended = told.iter().find_map(|effect| match effect {
+            Effect::Append { record: Record::Ended(ended), .. } => Some(ended.clone()),
+            _ => None,
+        });
+        let ended = ended.unwrap();
+        assert!(ended.is_damaged(), "{case}");
+        assert!(matches!(ended.outcome, Outcome::Committed | Outcome::Aborted(AbortReason::Unusable { .. })));
+        assert_eq!((run.core.open_transactions(), run.core.open_with(&name(0))), (0, 0), "{case}");
+        assert!(run.core.fence(&name(0)) > Ticket::first_of(Epoch(1)), "{case}");
+    }
+}

@@ -1,0 +1,336 @@
+//! The real engine, filled to the brim, and over logs that hold what cannot be carried out.
+
+mod world;
+
+use super::{Command, Engine, Parts, Replied};
+use crate::config::Config;
+use crate::log::{Log, LogError};
+use bytes::Bytes;
+use prost::Message as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use undoubt_coordinator_core::{Answer, Content, Rejection};
+use undoubt_platform::{CrashPoints, OsRandom, SystemClock};
+use undoubt_proto::{record, v1};
+use undoubt_vocabulary::limits::{
+    MAX_BRANCHES_PER_TRANSACTION, MAX_STEP_INPUT_BYTES, MAX_STORE_QUEUE_BYTES, MAX_TRANSACTION_BYTES,
+    MAX_TRANSACTION_RESULT_BYTES,
+};
+use undoubt_vocabulary::{
+    AbortReason, BranchOutcome, Epoch, Outcome, RetryPolicy, SagaStep, StepIndex, Ticket, ToCoordinator,
+};
+use world::{Manners, Memory, World, name, tx};
+
+const MANY: usize = MAX_BRANCHES_PER_TRANSACTION;
+const OBEDIENT: Manners =
+    Manners { result_bytes: MAX_TRANSACTION_RESULT_BYTES / MANY, acknowledge: true, steps: u16::MAX };
+/// Nothing is left to be written again and again, so all that is written is a few times what there is.
+const TIMES_WRITTEN: usize = 2;
+
+fn work(bytes: usize) -> Bytes {
+    vec![5; bytes].into()
+}
+
+/// As many branches with as much work as there may be.
+fn largest_branches() -> Content {
+    Content::TwoPhase((0..MANY).map(|number| (name(number), work(MAX_TRANSACTION_BYTES / MANY))).collect())
+}
+
+/// As many steps with as much work as there may be, each given as much as it may be.
+fn largest_saga(pivot: usize) -> Content {
+    let given = MAX_STEP_INPUT_BYTES / OBEDIENT.result_bytes;
+    let index = |step| StepIndex(u16::try_from(step).unwrap());
+    let each = MAX_TRANSACTION_BYTES / (MANY + pivot);
+    let step = |number: usize| SagaStep {
+        name: format!("s{number}").parse().unwrap(),
+        participant: name(number),
+        action: work(each),
+        compensation: (number < pivot).then(|| work(each)),
+        after: (0..number).map(index).collect(),
+        uses: (number.saturating_sub(given)..number).map(index).collect(),
+        pivot: number == pivot,
+        retry: RetryPolicy::default(),
+    };
+    Content::Saga((0..MANY).map(step).collect())
+}
+
+fn result_bytes(replied: &Replied) -> usize {
+    match replied {
+        Replied::Core(Answer::Outcome { outcome: Outcome::Committed, results }) => {
+            results.iter().map(|(_, result)| result.len()).sum()
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn transactions_that_fill_every_limit_are_carried_out_and_each_result_is_written_once() {
+    let store = Memory::new(MAX_STORE_QUEUE_BYTES);
+    let world = World::start(store.clone(), 1, MANY, OBEDIENT).await;
+    let ids = ["t1", "t2", "t3", "s1", "s2", "s3"];
+    let mut replies = Vec::new();
+    for (id, pivot) in ids.into_iter().zip([MANY; 3].into_iter().chain([0, MANY / 2, MANY - 1])) {
+        let content = if pivot == MANY { largest_branches() } else { largest_saga(pivot) };
+        replies.push(world.submit(id, content).await);
+    }
+    for reply in replies {
+        assert_eq!(result_bytes(&reply.await), MAX_TRANSACTION_RESULT_BYTES);
+    }
+    for id in ids {
+        world.until(id, None).await;
+        let again = world.handle.ask(|reply| Command::Await { tx: tx(id), reply }).await.unwrap();
+        assert_eq!(result_bytes(&again), MAX_TRANSACTION_RESULT_BYTES, "{id} is told again what it was told");
+    }
+    world.stop().await;
+    let needed = ids.len() * (MAX_TRANSACTION_RESULT_BYTES + MAX_TRANSACTION_BYTES);
+    let written = store.written_bytes.load(Ordering::Relaxed);
+    assert!(written < TIMES_WRITTEN * needed, "{written} bytes were written of {needed}");
+    assert_eq!((store.count("open"), store.count("definition")), (0, 0), "nothing is left of what has ended");
+}
+
+#[tokio::test]
+async fn what_fills_every_limit_is_recovered_and_ends_as_it_was_decided() {
+    let store = Memory::new(MAX_STORE_QUEUE_BYTES);
+    let almost = u16::try_from(MANY - 1).unwrap();
+    let world = World::start(store.clone(), 1, MANY, Manners { acknowledge: false, steps: almost, ..OBEDIENT }).await;
+    let decided = world.submit("t", largest_branches()).await.await;
+    assert_eq!(result_bytes(&decided), MAX_TRANSACTION_RESULT_BYTES);
+    drop(world.submit("s", largest_saga(0)).await);
+    let told = |count: usize| {
+        move |view: &super::View<'_>| {
+            let saga = view.core.view(&tx("s")).unwrap();
+            saga.branches.iter().filter(|branch| branch.state == "done").count() == count
+        }
+    };
+    while !world.handle.inspect(told(MANY - 1)).await.unwrap() {
+        tokio::task::yield_now().await;
+    }
+    world.stop().await;
+    assert_eq!(store.count("open"), 2);
+    let world = World::start(store.clone(), 2, MANY, OBEDIENT).await;
+    for id in ["t", "s"] {
+        let replied = world.handle.ask(|reply| Command::Await { tx: tx(id), reply }).await.unwrap();
+        assert_eq!(result_bytes(&replied), MAX_TRANSACTION_RESULT_BYTES, "{id}");
+        world.until(id, None).await;
+    }
+    world.stop().await;
+    assert_eq!((store.count("open"), store.count("definition")), (0, 0));
+}
+
+#[tokio::test]
+async fn what_is_stored_apart_goes_with_its_record() {
+    let store = Memory::new(MAX_STORE_QUEUE_BYTES);
+    let config = Config { retention_s: 0, ..Config::default() };
+    let world = World::start_with(store.clone(), 1, MANY, OBEDIENT, config).await;
+    for (id, content) in [("t", largest_branches()), ("s", largest_saga(0))] {
+        result_bytes(&world.submit(id, content).await.await);
+        world.until(id, None).await;
+    }
+    while store.count("ended") + store.count("result") > 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_written_concerns_its_transaction_alone() {
+    // Small results stay in the record, and many are too much for this store.
+    let store = Memory::new(64 << 10);
+    let manners = Manners { result_bytes: 1_900, ..OBEDIENT };
+    let world = World::start(store.clone(), 1, MANY, manners).await;
+    let branches = |count| Content::TwoPhase((0..count).map(|number| (name(number), work(9))).collect());
+    let others = world.submit("before", branches(2)).await;
+    let replied = world.submit("t", branches(MANY)).await.await;
+    assert!(matches!(replied, Replied::Core(Answer::Rejected(Rejection::Unusable { .. }))), "{replied:?}");
+    result_bytes(&others.await);
+    result_bytes(&world.submit("after", branches(2)).await.await);
+    assert_eq!(world.phase("t").await, Some("unusable"));
+    forget_and_expect_damage(&world, "t").await;
+    world.stop().await;
+}
+
+/// An operator ends it, and nobody vouches for its branches.
+async fn forget_and_expect_damage(world: &World, id: &str) {
+    let (who, reason) = ("ada".to_owned(), "cannot be carried out".to_owned());
+    let replied = world.handle.ask(|reply| Command::Forget { tx: tx(id), who, reason, reply }).await.unwrap();
+    match replied {
+        Replied::Core(Answer::Outcome { outcome: Outcome::Aborted(AbortReason::Unusable { .. }), .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    world.until(id, None).await;
+    let ended = Log::new(world.store.clone()).ended(&tx(id)).unwrap().unwrap();
+    assert!(ended.record.is_damaged());
+    assert!(ended.record.branches.iter().all(|(_, outcome)| *outcome == BranchOutcome::Unknown));
+}
+
+fn saga_state(progress: usize) -> record::SagaState {
+    let step = |number: usize| v1::SagaStep {
+        name: format!("s{number}"),
+        participant: format!("p{number}"),
+        after: (0..number).map(|before| u32::try_from(before).unwrap()).collect(),
+        compensation: Some(Bytes::from_static(b"undo")),
+        ..v1::SagaStep::default()
+    };
+    record::SagaState {
+        steps: (0..2).map(step).collect(),
+        deadline_us: u64::MAX,
+        progress: vec![record::StepProgress { state: None }; progress],
+        ..record::SagaState::default()
+    }
+}
+
+fn open(saga: record::SagaState) -> record::OpenTransaction {
+    record::OpenTransaction {
+        kind: record::open_transaction::Kind::Saga.into(),
+        ticket: Ticket::first_of(Epoch(1)).0,
+        digest: vec![1; 32].into(),
+        saga: Some(saga),
+        ..record::OpenTransaction::default()
+    }
+}
+
+/// Records that can be read and not carried out.
+fn poison() -> Vec<(&'static str, record::OpenTransaction)> {
+    use record::step_progress::State;
+    let state = |state| record::StepProgress { state: Some(state) };
+    let with = |change: &dyn Fn(&mut record::SagaState)| {
+        let mut saga = saga_state(2);
+        change(&mut saga);
+        open(saga)
+    };
+    let turned = || Some(v1::AbortReason { reason: Some(v1::abort_reason::Reason::Cancelled(v1::Cancelled {})) });
+    let done = || State::Done(record::StepDone::default());
+    let two_phase = |kind: record::open_transaction::Kind, participants: &[&str]| record::OpenTransaction {
+        kind: kind.into(),
+        saga: None,
+        participants: participants.iter().map(ToString::to_string).collect(),
+        ..open(saga_state(0))
+    };
+    use record::open_transaction::Kind;
+    vec![
+        ("progress", open(saga_state(1))),
+        ("no-saga", record::OpenTransaction { saga: None, ..open(saga_state(0)) }),
+        ("no-steps", with(&|saga| (saga.steps, saga.progress) = (Vec::new(), Vec::new()))),
+        ("circle", with(&|saga| saga.steps[0].after = vec![1])),
+        ("no-such-step", with(&|saga| saga.steps[1].uses = vec![7])),
+        ("not-undoable", with(&|saga| saga.steps[1].compensation = None)),
+        (
+            "pivot-undone",
+            with(&|saga| {
+                (saga.steps[1].compensation, saga.steps[1].pivot) = (None, true);
+                (saga.turned, saga.progress[1]) = (turned(), state(done()));
+            }),
+        ),
+        ("undone-forward", with(&|saga| saga.progress[0] = state(State::Undone(record::StepUndone {})))),
+        ("bad-name", with(&|saga| saga.steps[0].participant = "no name".into())),
+        ("definition-lost", with(&|saga| (saga.steps, saga.definition_apart) = (Vec::new(), true))),
+        (
+            "result-lost",
+            with(&|saga| saga.progress[0] = state(State::Done(record::StepDone { apart: true, ..Default::default() }))),
+        ),
+        ("future", record::OpenTransaction { ticket: Ticket::first_of(Epoch(9)).0, ..open(saga_state(2)) }),
+        ("delegated-to-nobody", two_phase(Kind::Delegated, &[])),
+        ("delegated-to-two", two_phase(Kind::Delegated, &["p0", "p1"])),
+        ("committed-twice", two_phase(Kind::Commit, &["p0", "p0"])),
+        ("committed-by-nobody", two_phase(Kind::Commit, &[])),
+    ]
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_carried_out_is_held_and_all_others_are_recovered() {
+    let store = Memory::new(MAX_STORE_QUEUE_BYTES);
+    for (number, (id, mut record)) in (1..).zip(poison()) {
+        record.ticket += number;
+        store.plant("open", id.as_bytes(), record.encode_to_vec());
+    }
+    store.plant("open", b"sound", open(saga_state(2)).encode_to_vec());
+    let world = World::start(store.clone(), 2, 2, OBEDIENT).await;
+    let sound = world.handle.ask(|reply| Command::Await { tx: tx("sound"), reply }).await.unwrap();
+    assert!(matches!(sound, Replied::Core(Answer::Outcome { outcome: Outcome::Committed, .. })), "{sound:?}");
+    for (id, _) in poison() {
+        assert_eq!(world.phase(id).await, Some("unusable"), "{id}");
+        let replied = world.handle.ask(|reply| Command::Await { tx: tx(id), reply }).await.unwrap();
+        match replied {
+            Replied::Core(Answer::Rejected(rejection @ Rejection::Unusable { .. })) => {
+                assert!(rejection.to_string().contains("undoubt forget"), "{id}: {rejection}");
+            }
+            other => panic!("{id}: {other:?}"),
+        }
+        let cancelled = world.handle.ask(|reply| Command::Cancel { tx: tx(id), reply }).await.unwrap();
+        assert!(matches!(cancelled, Replied::Core(Answer::Rejected(Rejection::Unusable { .. }))), "{id}");
+    }
+    let fence = world.handle.inspect(|view| view.core.fence(&name(0))).await.unwrap();
+    assert_eq!(fence, Ticket::first_of(Epoch(1)).next(), "what may be in doubt there stays above the fence");
+    world.stop().await;
+
+    // Also after another start, until an operator ends each.
+    let world = World::start(store.clone(), 3, 2, OBEDIENT).await;
+    for (id, record) in poison() {
+        if record.kind == i32::from(record::open_transaction::Kind::Commit) {
+            let (who, reason) = ("ada".to_owned(), "by hand".to_owned());
+            let ended = world.handle.ask(|reply| Command::Forget { tx: tx(id), who, reason, reply }).await.unwrap();
+            assert!(matches!(ended, Replied::Core(Answer::Outcome { outcome: Outcome::Committed, .. })), "{id}");
+        } else {
+            forget_and_expect(&world, id).await;
+        }
+        world.until(id, None).await;
+    }
+    assert_eq!(store.count("open"), 0);
+    world.stop().await;
+}
+
+async fn forget_and_expect(world: &World, id: &str) {
+    let (who, reason) = ("ada".to_owned(), "by hand".to_owned());
+    let ended = world.handle.ask(|reply| Command::Forget { tx: tx(id), who, reason, reply }).await.unwrap();
+    let is_given_up =
+        matches!(ended, Replied::Core(Answer::Outcome { outcome: Outcome::Aborted(AbortReason::Unusable { .. }), .. }));
+    assert!(is_given_up, "{id}: {ended:?}");
+}
+
+#[tokio::test]
+async fn whoever_asks_about_a_held_transaction_hears_that_it_is_undecided_and_nothing_is_presumed() {
+    let store = Memory::new(MAX_STORE_QUEUE_BYTES);
+    store.plant("open", b"t", open(saga_state(1)).encode_to_vec());
+    let parts = Parts {
+        config: Arc::new(Config::default()),
+        clock: Arc::new(SystemClock),
+        random: Arc::new(OsRandom::new()),
+        crash: CrashPoints::default(),
+        log: Log::new(store),
+        epoch: Epoch(2),
+        participants: vec![name(7)],
+    };
+    let (mut engine, _handle) = Engine::recover(parts, tokio::sync::watch::channel(false).0).unwrap();
+    let queue = crate::queue::Queue::default();
+    let connected = Command::Connected {
+        participant: name(7),
+        session: 1,
+        queue: queue.clone(),
+        resource: "test".into(),
+        can_prepare: true,
+    };
+    engine.command(connected).unwrap();
+    // It is no participant that the record names, and the ticket is another one's.
+    let inquiry = ToCoordinator::Inquiry { tx: tx("t"), ticket: Ticket(1) };
+    engine.command(Command::Received { participant: name(7), session: 1, messages: vec![inquiry] }).unwrap();
+    engine.flush();
+    let told = queue.drain().await.unwrap().messages;
+    assert_eq!(told.iter().map(undoubt_vocabulary::ToParticipant::name).collect::<Vec<_>>(), ["undecided"]);
+}
+
+#[tokio::test]
+async fn a_record_that_is_damaged_still_refuses_the_start() {
+    let store = Memory::new(MAX_STORE_QUEUE_BYTES);
+    store.plant("open", b"t", vec![0xff; 9]);
+    let parts = Parts {
+        config: Arc::new(Config::default()),
+        clock: Arc::new(SystemClock),
+        random: Arc::new(OsRandom::new()),
+        crash: CrashPoints::default(),
+        log: Log::new(store),
+        epoch: Epoch(1),
+        participants: Vec::new(),
+    };
+    let refused = Engine::recover(parts, tokio::sync::watch::channel(false).0).map(|_| ()).unwrap_err();
+    assert!(matches!(refused, LogError::Unreadable { .. }), "{refused}");
+}

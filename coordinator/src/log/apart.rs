@@ -1,0 +1,115 @@
+//! What is stored once, beside a transaction's record, because the record is written again and again: what a branch or a
+//! step handed back, and the definition of a saga, unless they are small.
+//!
+//! They are written with the first record that tells of them, and go with the one that tells of the end; of a transaction
+//! that has committed, results stay as long as the record of its end.
+
+use super::{DEFINITION, RESULT};
+use bytes::Bytes;
+use prost::Message as _;
+use std::collections::{BTreeMap, BTreeSet};
+use undoubt_coordinator_core::{EndedRecord, OpenRecord, Progress, SagaRecord};
+use undoubt_platform::{Batch, Store, StoreError};
+use undoubt_proto::{record, v1};
+use undoubt_vocabulary::{ParticipantName, Ticket};
+
+/// A result of at least so many bytes is stored apart. Smaller ones stay in the record, so that small transactions write
+/// one key.
+const RESULT_APART_FROM_BYTES: usize = 2 << 10;
+
+/// A definition of at least so many bytes.
+const DEFINITION_APART_FROM_BYTES: usize = 1 << 10;
+
+/// What a step has besides its work, about: names, order, retries.
+const STEP_BYTES: usize = 64;
+
+/// What is stored apart of each transaction that has not ended.
+#[derive(Debug, Default)]
+pub(crate) struct Apart(BTreeMap<Ticket, Stored>);
+
+/// What is stored apart of one transaction.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Stored {
+    /// By the names of their branches or steps.
+    pub(super) results: BTreeSet<ParticipantName>,
+    pub(super) definition: bool,
+    /// There may be more: its record cannot tell.
+    pub(super) unknown: bool,
+}
+
+impl Apart {
+    /// Found in the log.
+    pub(super) fn add(&mut self, ticket: Ticket, stored: Stored) {
+        if stored != Stored::default() {
+            self.0.insert(ticket, stored);
+        }
+    }
+
+    /// Whether large results may be stored of which nothing is known here: the transaction ended some time ago.
+    pub(crate) fn may_be_stored(&self, ended: &EndedRecord) -> bool {
+        let is_large = |(_, result): &(ParticipantName, Bytes)| result.len() >= RESULT_APART_FROM_BYTES;
+        ended.results.iter().any(is_large) && !self.0.contains_key(&ended.ticket)
+    }
+
+    /// Stores the large results of a decided transaction and answers whose they are.
+    pub(super) fn of_open(&mut self, batch: &mut Batch, open: &OpenRecord) -> Vec<ParticipantName> {
+        let large = open.results.iter().filter(|(_, result)| result.len() >= RESULT_APART_FROM_BYTES);
+        large.map(|(name, result)| self.store(batch, open.ticket, name, result)).collect()
+    }
+
+    /// Stores the large results of a saga, and its definition if that is large. Answers whose results are stored, and
+    /// whether the definition is.
+    pub(super) fn of_saga(&mut self, batch: &mut Batch, saga: &SagaRecord) -> (Vec<ParticipantName>, bool) {
+        let mut names = Vec::new();
+        for (step, progress) in saga.steps.iter().zip(&saga.progress) {
+            match progress {
+                Progress::Done { result, .. } if result.len() >= RESULT_APART_FROM_BYTES => {
+                    names.push(self.store(batch, saga.ticket, &step.name, result));
+                }
+                Progress::Done { .. } | Progress::Pending | Progress::Undone | Progress::Skipped => {}
+            }
+        }
+        let bytes: usize = saga.steps.iter().map(|step| STEP_BYTES + step.work_bytes()).sum();
+        let large = bytes >= DEFINITION_APART_FROM_BYTES;
+        if large && !std::mem::replace(&mut self.0.entry(saga.ticket).or_default().definition, true) {
+            let steps = saga.steps.iter().map(|step| v1::SagaStep::from(&**step)).collect();
+            let definition = record::SagaDefinition { steps };
+            batch.put_with(DEFINITION, saga.ticket.0.to_be_bytes(), |bytes| definition.encode_raw(bytes));
+        }
+        (names, large)
+    }
+
+    /// Answers which results of a transaction that has ended are stored already, and drops what nobody needs any more.
+    pub(super) fn of_ended(&mut self, batch: &mut Batch, ended: &EndedRecord) -> Vec<ParticipantName> {
+        let Some(Stored { results, definition, unknown }) = self.0.remove(&ended.ticket) else { return Vec::new() };
+        if unknown {
+            batch.delete_range(RESULT, ended.ticket.0.to_be_bytes(), ended.ticket.next().0.to_be_bytes());
+        }
+        if definition || unknown {
+            batch.delete(DEFINITION, ended.ticket.0.to_be_bytes());
+        }
+        let is_kept = |name: &ParticipantName| ended.results.iter().any(|(kept, _)| kept == name);
+        let (kept, gone): (Vec<_>, Vec<_>) = results.into_iter().partition(is_kept);
+        gone.iter().for_each(|name| batch.delete(RESULT, result_key(ended.ticket, name)));
+        kept
+    }
+
+    fn store(&mut self, batch: &mut Batch, ticket: Ticket, name: &ParticipantName, result: &Bytes) -> ParticipantName {
+        if self.0.entry(ticket).or_default().results.insert(name.clone()) {
+            batch.put(RESULT, result_key(ticket, name), result);
+        }
+        name.clone()
+    }
+}
+
+pub(super) fn result_key(ticket: Ticket, name: &ParticipantName) -> Bytes {
+    [&ticket.0.to_be_bytes()[..], name.as_str().as_bytes()].concat().into()
+}
+
+pub(super) fn result(store: &dyn Store, ticket: Ticket, name: &ParticipantName) -> Result<Option<Bytes>, StoreError> {
+    store.get(RESULT, &result_key(ticket, name))
+}
+
+pub(super) fn definition(store: &dyn Store, ticket: Ticket) -> Result<Option<Bytes>, StoreError> {
+    store.get(DEFINITION, &ticket.0.to_be_bytes())
+}

@@ -1,0 +1,119 @@
+//! What goes out to one participant: as much as is queued, in batches of bounded size.
+
+use crate::points::around_send;
+use crate::queue::{Queue, bytes_of};
+use tokio::sync::mpsc;
+use undoubt_platform::CrashPoints;
+use undoubt_proto::v1::CoordinatorBatch;
+use undoubt_vocabulary::limits::{MAX_COORDINATOR_BATCH_BYTES, MAX_STEP_INPUT_BYTES, MAX_WORK_BYTES};
+use undoubt_vocabulary::{ParticipantName, ToParticipant};
+
+/// A batch closes before it has more messages or bytes than this; a message that alone has more bytes is a batch of its
+/// own.
+const MAX_MESSAGES_PER_BATCH: usize = 1_024;
+const USUAL_BATCH_BYTES: usize = 1 << 20;
+
+const _: () = assert!(USUAL_BATCH_BYTES < MAX_COORDINATOR_BATCH_BYTES);
+const _: () = assert!(MAX_WORK_BYTES + MAX_STEP_INPUT_BYTES < MAX_COORDINATOR_BATCH_BYTES);
+
+/// Drains the queue into the stream until either is closed.
+pub(super) async fn send(
+    participant: &ParticipantName,
+    queue: Queue,
+    batches: mpsc::Sender<CoordinatorBatch>,
+    crash: &CrashPoints,
+) {
+    while let Some(drained) = queue.drain().await {
+        let mut messages = drained.messages.into_iter().peekable();
+        loop {
+            let mut batch = CoordinatorBatch { hello: None, fence: drained.fence.0, messages: Vec::new() };
+            let mut bytes = 0;
+            let mut reached = Vec::new();
+            while let Some(message) = messages.next_if(|next| fits(batch.messages.len(), bytes, next)) {
+                let (before, after) = around_send(&message);
+                crash.reach(before);
+                reached.push(after);
+                tracing::debug!(target: "undoubt::wire", to = %participant, what = message.name(),
+                    tx = %message.tx(), ticket = message.ticket().0, "sent");
+                bytes += bytes_of(&message);
+                batch.messages.push(message.into());
+            }
+            if batches.send(batch).await.is_err() {
+                return;
+            }
+            reached.into_iter().for_each(|point| crash.reach(point));
+            if messages.peek().is_none() {
+                break;
+            }
+        }
+    }
+}
+
+fn fits(messages: usize, bytes: usize, next: &ToParticipant) -> bool {
+    messages == 0 || (messages < MAX_MESSAGES_PER_BATCH && bytes + bytes_of(next) <= USUAL_BATCH_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use prost::Message as _;
+    use std::time::Duration;
+    use undoubt_vocabulary::{Half, RunStep, StepIndex, Ticket, Timestamp, TxId};
+
+    fn run(number: usize, work_bytes: usize, inputs: Vec<Bytes>) -> ToParticipant {
+        let tx: TxId = format!("{number:064}").parse().unwrap();
+        ToParticipant::Run(RunStep {
+            tx,
+            ticket: Ticket(u64::MAX),
+            step: StepIndex(u16::MAX),
+            half: Half::Compensation,
+            attempt: u32::MAX,
+            begun_at: Timestamp(u64::MAX),
+            timeout: Duration::MAX,
+            work: vec![7; work_bytes].into(),
+            inputs,
+        })
+    }
+
+    async fn batches(messages: Vec<ToParticipant>) -> Vec<CoordinatorBatch> {
+        let queue = Queue::default();
+        queue.push(messages, Ticket(1));
+        let (sender, mut receiver) = mpsc::channel(1_000);
+        let name: ParticipantName = "bank".parse().unwrap();
+        let crash = CrashPoints::default();
+        let sending = send(&name, queue.clone(), sender, &crash);
+        tokio::pin!(sending);
+        assert!(futures::poll!(&mut sending).is_pending(), "all that was queued is sent, and it waits for more");
+        queue.close();
+        sending.await;
+        let mut found = Vec::new();
+        while let Some(batch) = receiver.recv().await {
+            found.push(batch);
+        }
+        found
+    }
+
+    #[tokio::test]
+    async fn a_batch_stays_below_what_is_promised_whatever_it_carries() {
+        let largest = || run(1, MAX_WORK_BYTES, vec![vec![7; MAX_STEP_INPUT_BYTES / 64].into(); 64]);
+        let almost = |number| run(number, USUAL_BATCH_BYTES - 1, Vec::new());
+        let inputs = |number| run(number, 0, vec![vec![7; USUAL_BATCH_BYTES / 64].into(); 64]);
+        let mut messages = Vec::new();
+        for number in 0..5 {
+            messages.extend([largest(), run(number, 9, Vec::new()), almost(number), inputs(number)]);
+        }
+        messages.extend((0..5_000).map(|number| run(number, 0, Vec::new())));
+        let count = messages.len();
+        let batches = batches(messages).await;
+        assert!(batches.iter().all(|batch| batch.encoded_len() < MAX_COORDINATOR_BATCH_BYTES));
+        assert!(batches.iter().all(|batch| batch.messages.len() <= MAX_MESSAGES_PER_BATCH));
+        assert_eq!(batches.iter().map(|batch| batch.messages.len()).sum::<usize>(), count);
+    }
+
+    #[tokio::test]
+    async fn small_messages_share_a_batch() {
+        let batches = batches((0..1_000).map(|number| run(number, 99, Vec::new())).collect()).await;
+        assert_eq!(batches.len(), 1);
+    }
+}
