@@ -33,6 +33,7 @@ impl World {
             unacknowledged: false,
             paused: false,
             stuck: None,
+            unusable_because: None,
         };
         self.open.insert(number, view);
     }
