@@ -269,12 +269,9 @@ fn a_value_unknown_here_is_refused_not_replaced() {
 fn what_is_at_its_limit_passes_and_what_is_above_is_refused_with_the_limit_named() {
     let condition = v1::RefusalCode::Condition.into();
     assert!(ToCoordinator::try_from(wire_refusal(condition, MAX_DETAIL_BYTES)).is_ok());
-    match ToCoordinator::try_from(wire_refusal(condition, MAX_DETAIL_BYTES + 1)).unwrap() {
-        ToCoordinator::Vote { vote: Vote::Refused(refusal), .. } => {
-            assert_eq!(refusal.detail.len(), MAX_DETAIL_BYTES, "it is cut, and the refusal counts");
-        }
-        other => panic!("{other:?}"),
-    }
+    let cut = ToCoordinator::try_from(wire_refusal(condition, MAX_DETAIL_BYTES + 1)).unwrap();
+    let ToCoordinator::Vote { vote: Vote::Refused(refusal), .. } = &cut else { panic!("{cut:?}") };
+    assert_eq!(refusal.detail.len(), MAX_DETAIL_BYTES, "it is cut, and the refusal counts");
 
     let result = |length| wire_vote(v1::vote::Vote::Prepared(vec![0; length].into()));
     // The coordinator judges it: the branch is prepared all the same.

@@ -1,6 +1,7 @@
 //! Whose record cannot be written, whichever it is, is held and ends by an operator alone (R13).
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one of many")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use bytes::Bytes;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! What branches and steps hand back is bounded, and whoever goes beyond it ends as that one transaction (R13).
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one of many")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use bytes::Bytes;
 use std::time::Duration;
