@@ -31,6 +31,9 @@ pub struct Config {
     pub max_answer_room_bytes: u32,
     /// Branches that are not finished and steps under way; a prepare or an action beyond it is refused.
     pub max_open_branches: usize,
+    /// Results that are kept until their transactions are over, so that they can be said again. Past half of it large
+    /// results wait, past all of it every prepare and action does, until it is refused.
+    pub max_kept_result_bytes: usize,
     /// How often what is in doubt asks for its decision.
     pub sweep_period_ms: u64,
     /// First pause before the resource is asked again for what it could not do; it doubles.
@@ -52,6 +55,7 @@ impl Default for Config {
             max_request_room_bytes: DEFAULT_ROOM_BYTES,
             max_answer_room_bytes: DEFAULT_ROOM_BYTES,
             max_open_branches: 100_000,
+            max_kept_result_bytes: 128 << 20,
             sweep_period_ms: 1_000,
             retry_first_pause_ms: 50,
             retry_max_pause_ms: 5_000,
@@ -91,6 +95,7 @@ impl Config {
             ranged("max_request_room_bytes", self.max_request_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
             ranged("max_answer_room_bytes", self.max_answer_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
             ranged("max_open_branches", self.max_open_branches as u64, 1, 10_000_000),
+            ranged("max_kept_result_bytes", self.max_kept_result_bytes as u64, 1 << 20, 1 << 40),
             pause("sweep_period_ms", self.sweep_period_ms),
             pause("retry_first_pause_ms", self.retry_first_pause_ms),
             pause("retry_max_pause_ms", self.retry_max_pause_ms),

@@ -11,6 +11,7 @@
 mod commit;
 mod doubt;
 mod lock;
+mod room;
 mod saga;
 pub(crate) mod server;
 pub(crate) mod subject;
@@ -25,7 +26,8 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where the resource under test lives.
 ///
-/// Its work is small: keys and values are short texts.
+/// Its work is small: keys and values are short texts, save a value of 20,000 characters to see what is done without room
+/// for it.
 pub trait World {
     type Resource: ResourceManager;
 
@@ -81,6 +83,8 @@ pub async fn conformance<W: World>(world: &mut W) {
     together::branches_that_come_together_are_each_voted_and_committed(world).await;
     together::branches_prepared_together_survive_a_crash(world).await;
     together::what_keeps_one_branch_waiting_keeps_no_other(world).await;
+    room::work_without_room_for_its_result_leaves_nothing_behind(world).await;
+    room::of_branches_that_come_together_those_without_room_are_handed_back(world).await;
     saga::a_barrier_and_its_work_are_stored_together(world).await;
     saga::an_action_that_comes_twice_runs_once_and_is_answered_the_same(world).await;
     saga::an_action_that_only_reads_is_remembered_too(world).await;
@@ -94,6 +98,7 @@ pub async fn conformance<W: World>(world: &mut W) {
     saga::semantic_locks_last_until_their_saga_or_their_step_is_over(world).await;
     saga::semantic_locks_are_listed_until_an_operator_releases_those_of_a_saga(world).await;
     saga::a_fence_drops_the_barriers_below_it_and_nothing_else(world).await;
+    room::an_action_without_room_for_its_result_leaves_nothing_behind(world).await;
 }
 
 #[cfg(test)]

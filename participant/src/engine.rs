@@ -8,9 +8,12 @@ mod calls;
 mod commands;
 mod in_turn;
 mod steps;
+mod waiting;
 
 use crate::config::Config;
+use crate::outbox::{Outbox, Outgoing};
 use crate::resource::{Cancellations, Recovered, ResourceError, ResourceManager};
+use crate::room::Room;
 use calls::Done;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -19,15 +22,16 @@ use in_turn::InTurn;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant_core as core;
 use undoubt_participant_core::{Answer, BranchId, Effect, Input, Limits, Operator, Participant, Session, StepId};
 use undoubt_platform::{CrashPoints, Random};
 use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Prepare, Ticket};
+use waiting::{LOOK_THROUGH_EVERY, Waiting};
 
-pub(crate) use commands::{Command, EngineGone, Handle, Outgoing, View};
+pub(crate) use commands::{Command, EngineGone, Handle, View};
 
 /// Commands that may wait for the engine; whoever brings more waits.
 const MAX_QUEUED_COMMANDS: usize = 4_096;
@@ -52,9 +56,12 @@ pub(crate) struct Engine<R> {
     /// What this round has to commit.
     committing: Vec<BranchId>,
     actions: BTreeMap<StepId, CancellationToken>,
+    room: Room,
+    waiting: Waiting,
+    /// Whether sessions may read on.
+    takes_work: watch::Sender<bool>,
     in_turn: InTurn,
-    /// Bounded by the number of open branches: each has at most one message under way, and one inquiry a sweep.
-    sessions: BTreeMap<Session, mpsc::UnboundedSender<Outgoing>>,
+    sessions: BTreeMap<Session, Outbox>,
     operators: BTreeMap<Operator, oneshot::Sender<Answer>>,
     next_operator: u64,
     /// Coordinators whose fences have left something behind.
@@ -73,6 +80,9 @@ impl<R: ResourceManager> Engine<R> {
         crash: CrashPoints,
     ) -> Result<(Engine<R>, Handle), ResourceError> {
         let (sender, commands) = mpsc::channel(MAX_QUEUED_COMMANDS);
+        let (takes_work, taking) = watch::channel(true);
+        let room = Room::new(config.max_kept_result_bytes);
+        resource.use_room(room.clone());
         let mut engine = Engine {
             core: Participant::new(Limits { max_open_branches: config.max_open_branches }),
             resource: resource.clone(),
@@ -84,6 +94,9 @@ impl<R: ResourceManager> Engine<R> {
             preparing: Vec::new(),
             committing: Vec::new(),
             actions: BTreeMap::new(),
+            room: room.clone(),
+            waiting: Waiting::default(),
+            takes_work,
             in_turn: InTurn::default(),
             sessions: BTreeMap::new(),
             operators: BTreeMap::new(),
@@ -99,17 +112,22 @@ impl<R: ResourceManager> Engine<R> {
             engine.put(Input::Recovered(input));
         }
         tracing::info!(target: "undoubt::life", in_doubt, resource = resource.kind(), "recovery done: what is in doubt is locked again");
-        Ok((engine, Handle::new(sender)))
+        Ok((engine, Handle::new(sender, room, taking)))
     }
 
     /// Serves until it is told to stop, or the resource fails.
     pub(crate) async fn run(mut self) -> Result<(), ResourceError> {
         let period = Duration::from_millis(self.config.sweep_period_ms);
         let mut sweep_at = Instant::now() + period;
+        let mut look_through_at = Instant::now();
         let mut commands = Vec::with_capacity(MAX_COMMANDS_PER_ROUND);
         loop {
+            self.room.set_kept(self.core.kept_bytes());
             self.hand_on()?;
-            let wake_at = self.collect_at.map_or(sweep_at, |collect_at| collect_at.min(sweep_at));
+            self.take_waiting();
+            self.open_or_close_intake();
+            let look_at = (!self.waiting.is_empty()).then_some(look_through_at);
+            let wake_at = [self.collect_at, look_at].into_iter().flatten().fold(sweep_at, Instant::min);
             tokio::select! {
                 biased;
                 Some(done) = self.calls.next() => self.done(done?),
@@ -119,6 +137,7 @@ impl<R: ResourceManager> Engine<R> {
                     }
                     commands.drain(..).for_each(|command| self.command(command));
                 }
+                () = self.room.freed(), if !self.waiting.is_empty() || !*self.takes_work.borrow() => {}
                 () = tokio::time::sleep_until(wake_at) => {}
             }
             // After each round, as a load that never lets up would keep the timer from its turn.
@@ -126,6 +145,10 @@ impl<R: ResourceManager> Engine<R> {
             if sweep_at <= now {
                 sweep_at = now + period;
                 self.put(Input::SweepDue);
+            }
+            if look_through_at <= now {
+                look_through_at = now + LOOK_THROUGH_EVERY;
+                self.look_through_waiting(now);
             }
             if self.collect_at.is_some_and(|collect_at| collect_at <= now) {
                 self.collect();
@@ -172,10 +195,8 @@ impl<R: ResourceManager> Engine<R> {
                 self.sessions.remove(&session);
             }
             Effect::Cancel { branch } => {
-                if self.preparing.iter().any(|(preparing, _)| *preparing == branch) {
-                    self.cancellations.token(&branch);
-                }
-                self.cancellations.cancel(&branch);
+                // Also if it has not begun to wait for locks, or waits for room.
+                self.cancellations.token(&branch).cancel();
             }
             Effect::Answer { operator, answer } => {
                 if let Some(reply) = self.operators.remove(&operator) {
@@ -191,7 +212,7 @@ impl<R: ResourceManager> Engine<R> {
             Effect::Resolve { branch, heuristic } => self.resolve(branch, heuristic),
             Effect::NoteDecision { branch, heuristic } => self.note_decision(branch, heuristic),
             Effect::ForgetHeuristic { branch, operator } => self.forget_heuristic(branch, operator),
-            Effect::RunAction { step, run } => self.act(step, run),
+            Effect::RunAction { step, run } => self.take_action(step, run),
             Effect::CancelAction { step } => {
                 if let Some(token) = self.actions.get(&step) {
                     token.cancel();
@@ -212,8 +233,7 @@ impl<R: ResourceManager> Engine<R> {
 
     fn out(&mut self, session: Session, outgoing: Outgoing) {
         if let Some(sender) = self.sessions.get(&session) {
-            // A session that has just ended is closed by its own command.
-            let _ = sender.send(outgoing);
+            sender.put(outgoing);
         }
     }
 }

@@ -5,15 +5,18 @@
 //! * [`resource`] is what a resource has to be able to do, and [`adapter`] has one file for each that we bring.
 //!   [`conformance`] is the suite that an adapter's author runs.
 //! * `engine` is one task that owns the core, and calls the resource manager for many branches at once.
-//! * `session` speaks with a coordinator; `admin` with operators.
+//! * `session` speaks with a coordinator, to which `outbox` holds what waits to be sent; `admin` with operators.
+//! * [`room`] bounds the bytes of results in memory.
 
 pub mod adapter;
 mod admin;
 pub mod config;
 pub mod conformance;
 mod engine;
+mod outbox;
 mod points;
 pub mod resource;
+pub mod room;
 mod run;
 mod session;
 

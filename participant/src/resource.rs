@@ -16,6 +16,10 @@
 //!   strength of it (R1, R2).
 //! * Storage that fails stops the process (R8): [`ResourceError::Stopped`]. [`ResourceError::Unavailable`] means that
 //!   nothing happened; the server will try again.
+//! * Results are bounded in memory (R9): before it computes one, a resource manager that was given a [`Room`] asks what
+//!   [size](Room::largest) there is room for, and [counts](Room::hold) what it has computed until it is written. What comes to
+//!   more it does not finish: it leaves nothing behind, neither data nor locks, and says [`ResourceError::NoRoom`]. The server
+//!   brings the work again once there is room.
 //! * A resource manager that cannot prepare ([`can_prepare`](ResourceManager::can_prepare)) takes part in sagas and in
 //!   one-phase transactions all the same. For a saga it has to keep each step's barrier: a record of what became of the
 //!   step, in the same local transaction as its work. What is a repetition, empty or late the server decides (promise 8
@@ -33,6 +37,7 @@ use undoubt_vocabulary::{
     Timestamp, TxId, Vote,
 };
 
+pub use crate::room::{Held, Room};
 pub use undoubt_participant_core::branch_id::BranchId;
 pub use undoubt_participant_core::heuristic::Heuristic;
 pub use undoubt_participant_core::release::Release;
@@ -52,6 +57,9 @@ pub trait ResourceManager: Send + Sync + 'static {
     fn can_prepare(&self) -> bool {
         true
     }
+
+    /// Called once, first: where what it computes counts. A resource manager without large results need not mind.
+    fn use_room(&self, _room: Room) {}
 
     /// Called once, before all else: tells what survived. When it returns, the prepared branches hold their locks again.
     fn recover(&self) -> impl Future<Output = Result<Recovered, ResourceError>> + Send;
@@ -79,7 +87,7 @@ pub trait ResourceManager: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vote, ResourceError>> + Send;
 
     /// Prepares branches that came together, each as [`prepare`](Self::prepare) does: for a resource to which many at once
-    /// are cheaper than each by itself. Each future tells the votes of some of the branches, all of them together tell
+    /// are cheaper than each by itself. Each future tells what became of some of the branches, all of them together of
     /// all; what keeps one branch waiting keeps no other. Who has to wait for locks asks for a token. An error of a
     /// future stops the process: what is not available is a refusal here.
     fn prepare_all(
@@ -199,8 +207,16 @@ pub struct Mark {
 /// What became of some branches.
 pub type Votes = Vec<(BranchId, Vote)>;
 
+/// Branches that were prepared together, or were not for want of room.
+#[derive(Debug, Default)]
+pub struct Voted {
+    pub votes: Votes,
+    /// There was no room for what they came to. Nothing is left behind of them.
+    pub put_off: Vec<(BranchId, Prepare)>,
+}
+
 /// Some of the branches that are prepared together.
-pub type Preparing = BoxFuture<'static, Result<Votes, ResourceError>>;
+pub type Preparing = BoxFuture<'static, Result<Voted, ResourceError>>;
 
 /// Some of the branches that are committed together: which, and when they are.
 pub type Committing = (Vec<BranchId>, BoxFuture<'static, Result<(), ResourceError>>);
@@ -214,14 +230,17 @@ pub fn prepare_each<R: ResourceManager>(
     let one = |(branch, prepare): (BranchId, Prepare)| {
         let (resource, token) = (resource.clone(), cancellations.token(&branch));
         async move {
-            let vote = match resource.prepare(branch.clone(), prepare, token).await {
+            let vote = match resource.prepare(branch.clone(), prepare.clone(), token).await {
                 Ok(vote) => vote,
+                Err(ResourceError::NoRoom) => {
+                    return Ok(Voted { votes: Vec::new(), put_off: vec![(branch, prepare)] });
+                }
                 Err(ResourceError::Unavailable { cause }) => {
                     Vote::Refused(Refusal::new(RefusalCode::Unavailable, cause))
                 }
                 Err(stopped @ ResourceError::Stopped { .. }) => return Err(stopped),
             };
-            Ok(vec![(branch, vote)])
+            Ok(Voted { votes: vec![(branch, vote)], put_off: Vec::new() })
         }
         .boxed()
     };
@@ -250,13 +269,6 @@ impl Cancellations {
     /// The branch need not even begin to wait.
     pub fn is_cancelled(&self, branch: &BranchId) -> bool {
         self.0.get(branch).is_some_and(CancellationToken::is_cancelled)
-    }
-
-    /// Ends the wait of a branch that has a token.
-    pub(crate) fn cancel(&self, branch: &BranchId) {
-        if let Some(token) = self.0.get(branch) {
-            token.cancel();
-        }
     }
 
     /// The branch waits no more.
@@ -289,6 +301,9 @@ pub struct Recovered {
 pub enum ResourceError {
     #[error("the resource cannot do this now: {cause}. Nothing happened; try again later")]
     Unavailable { cause: String },
+    /// Only of a prepare and of a step's action.
+    #[error("there is no room for the result now. Nothing happened; try again once there is")]
+    NoRoom,
     #[error("the resource failed: {cause}. It is unknown what is stored: this process must stop and recover (R8)")]
     Stopped { cause: String },
 }

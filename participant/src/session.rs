@@ -1,7 +1,8 @@
 //! The conversation with a coordinator, as `session.proto` has it.
 
 use crate::config::Config;
-use crate::engine::{Command, EngineGone, Handle, Outgoing};
+use crate::engine::{Command, EngineGone, Handle};
+use crate::outbox::{Outgoing, Outgoings, outbox};
 use crate::points::around_send;
 use crate::resource::ResourceManager;
 use std::pin::Pin;
@@ -24,11 +25,14 @@ const PROTOCOL_VERSION: u32 = 1;
 /// A stream that does not say hello within this time is closed.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A coordinator that takes nothing of what waits for it ends its session by that: what it is not told takes others' room.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Batches between the engine and the stream: one being sent and one ready.
 const MAX_BATCHES_UNDER_WAY: usize = 2;
 
-/// A batch is closed when it has this many messages; what is left makes the next.
-const MAX_MESSAGES_PER_BATCH: usize = 1_024;
+/// The memory of a larger batch is not shared by what came in it: a small part that stays would keep all of it.
+const MAX_SHARED_BATCH_BYTES: usize = 256 << 10;
 
 #[derive(Clone)]
 pub(crate) struct SessionService {
@@ -88,7 +92,7 @@ impl Participant for SessionService {
         let hello = first.hello.as_ref().ok_or_else(|| Status::invalid_argument("the first batch has no hello"))?;
         let (coordinator, epoch) = self.check(hello)?;
         let session = Session(self.sessions.fetch_add(1, Ordering::Relaxed));
-        let (out, outgoing) = mpsc::unbounded_channel();
+        let (out, outgoing) = outbox(self.engine.room());
         self.engine.tell(Command::Hello { session, coordinator, epoch, out }).await.map_err(gone)?;
         let (batches, stream) = mpsc::channel(MAX_BATCHES_UNDER_WAY);
         let welcome = v1::Welcome {
@@ -127,12 +131,17 @@ async fn receive(
     while let Some(batch) = next {
         let fence = Ticket(batch.fence);
         let messages: Result<Vec<ToParticipant>, _> = batch.messages.into_iter().map(TryInto::try_into).collect();
-        let messages = messages.map_err(|bad| Status::invalid_argument(bad.to_string()))?;
+        let mut messages = messages.map_err(|bad| Status::invalid_argument(bad.to_string()))?;
+        let bytes = messages.iter().map(ToParticipant::payload_bytes).sum();
+        if bytes > MAX_SHARED_BATCH_BYTES {
+            messages.iter_mut().for_each(ToParticipant::unshare);
+        }
         for message in &messages {
             tracing::debug!(target: "undoubt::wire", what = message.name(), tx = %message.tx(),
                 ticket = message.ticket().0, "received");
         }
-        engine.tell(Command::Batch { session, fence, messages }).await.map_err(gone)?;
+        let received = engine.room_to_receive(bytes).await.map_err(gone)?;
+        engine.tell(Command::Batch { session, fence, messages, received }).await.map_err(gone)?;
         next = incoming.message().await?;
     }
     Ok(())
@@ -140,17 +149,16 @@ async fn receive(
 
 /// Drains what the engine has queued into batches, until either side is closed.
 async fn send(
-    mut outgoing: mpsc::UnboundedReceiver<Outgoing>,
+    mut outgoings: Outgoings,
     batches: &mpsc::Sender<Result<v1::ParticipantBatch, Status>>,
     welcome: v1::Welcome,
     crash: &CrashPoints,
 ) {
-    let mut queued = Vec::with_capacity(MAX_MESSAGES_PER_BATCH);
-    while outgoing.recv_many(&mut queued, MAX_MESSAGES_PER_BATCH).await > 0 {
+    while outgoings.ready().await {
         let mut batch = v1::ParticipantBatch::default();
         let mut reached = Vec::new();
         let mut close = None;
-        for item in queued.drain(..) {
+        for item in outgoings.batch() {
             match item {
                 Outgoing::Welcome => batch.welcome = Some(welcome.clone()),
                 Outgoing::Message(message) => {
@@ -165,9 +173,17 @@ async fn send(
             }
         }
         let worth_sending = batch.welcome.is_some() || !batch.messages.is_empty();
-        if worth_sending && batches.send(Ok(batch)).await.is_err() {
-            return;
+        if worth_sending {
+            match tokio::time::timeout(UNREAD_TIMEOUT, batches.send(Ok(batch))).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return,
+                Err(_) => {
+                    tracing::warn!(?UNREAD_TIMEOUT, "a coordinator reads no answers, so its session ends; look at it");
+                    return;
+                }
+            }
         }
+        outgoings.sent();
         reached.into_iter().for_each(|point| crash.reach(point));
         if let Some(why) = close {
             let status = match why {

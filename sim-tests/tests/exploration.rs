@@ -33,6 +33,11 @@ fn a_single_branch_commits_once_and_its_outcome_is_told_truly() {
 }
 
 #[test]
+fn a_single_branch_that_only_reads_is_answered_though_its_session_breaks() {
+    nothing_breaks(Scenario::lone_read());
+}
+
+#[test]
 fn a_reader_and_a_writer_are_serializable() {
     nothing_breaks(Scenario::read_only());
 }

@@ -76,6 +76,9 @@ pub(crate) enum Finished {
     },
     /// It held its locks until it was asked to confirm, and has left.
     Left,
+    /// One-phase, and it only read. Forgotten once a new session begins: the vote may be lost with the old one, and nobody
+    /// was told what it read, so a prepare that is repeated reads anew.
+    Read,
     /// It said no by itself. The vote is repeated to whoever asks.
     Refused(Vote),
     Aborted,
@@ -91,7 +94,35 @@ impl Branch {
     }
 }
 
+/// A shorter result is no more than what is remembered of its branch or step anyway.
+const UNCOUNTED_BYTES: usize = 1_024;
+
+/// What a kept result counts.
+pub(crate) fn counted(bytes: usize) -> usize {
+    if bytes > UNCOUNTED_BYTES { bytes } else { 0 }
+}
+
 impl State {
+    /// What it keeps: its result, so that it can be said again, or the work of an attempt that comes next.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        match self {
+            State::Prepared { result }
+            | State::ReadOnly { result }
+            | State::Finished(Finished::CommittedAlone { result }) => counted(result.len()),
+            State::Executing { then: Then::Undo { next: Some(next) }, .. } | State::Aborting { next: Some(next) } => {
+                next.work.len()
+            }
+            State::Executing { then: Then::Vote | Then::Undo { next: None }, .. }
+            | State::Committing
+            | State::Aborting { next: None }
+            | State::Resolving { .. }
+            | State::Heuristic { .. }
+            | State::Finished(
+                Finished::Committed | Finished::Left | Finished::Read | Finished::Refused(_) | Finished::Aborted,
+            ) => 0,
+        }
+    }
+
     pub(crate) fn as_str(&self) -> &'static str {
         match self {
             State::Executing { .. } => "preparing",

@@ -170,16 +170,18 @@ pub fn evaluate(
     let mut result_bytes = 0;
     for operation in operations {
         let key = operation.key();
-        let present = evaluation.writes.get(key).cloned().unwrap_or_else(|| read(key));
+        // A value may be large, and is not read where it does not matter.
+        let mut present = || evaluation.writes.get(key).cloned().unwrap_or_else(|| read(key));
         let told = match operation {
-            Operation::Get { .. } => present,
+            Operation::Get { .. } => present(),
             Operation::Put { value, .. } => tell.brought(evaluation.write(key, Some(value.clone()))),
             Operation::Delete { .. } => evaluation.write(key, None),
             Operation::Add { delta, floor, ceiling, .. } => {
-                let sum = number::add(key, present.as_ref(), *delta, *floor, *ceiling)?;
+                let sum = number::add(key, present().as_ref(), *delta, *floor, *ceiling)?;
                 evaluation.write(key, Some(sum))
             }
             Operation::CompareAndSet { expected, value, .. } => {
+                let present = present();
                 if present != *expected {
                     return Err(differs(key, expected.as_ref(), present.as_ref()));
                 }

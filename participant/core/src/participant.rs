@@ -32,6 +32,8 @@ pub struct Participant {
     /// Every branch by its ticket, for the fence.
     by_ticket: BTreeMap<(CoordinatorId, Ticket), TxId>,
     open: usize,
+    /// By branches.
+    kept_bytes: usize,
     sagas: Sagas,
 }
 
@@ -61,6 +63,7 @@ impl Participant {
             branches: DigestMap::new(),
             by_ticket: BTreeMap::new(),
             open: 0,
+            kept_bytes: 0,
             sagas: Sagas::default(),
         }
     }
@@ -100,6 +103,11 @@ impl Participant {
     /// Steps of sagas that the resource manager works on.
     pub fn steps_under_way(&self) -> usize {
         self.sagas.under_way()
+    }
+
+    /// Results that are kept so that they can be said again, with work that is kept for later.
+    pub fn kept_bytes(&self) -> usize {
+        self.kept_bytes + self.sagas.kept_bytes()
     }
 
     /// Voted prepared, decision unknown.
@@ -176,6 +184,7 @@ impl Participant {
         *known = Known { epoch, session: Some(session), joining: None, ..*known };
         self.sagas.count_attempts_anew(coordinator);
         self.report_heuristics_anew(coordinator);
+        self.forget_lone_reads(coordinator);
         effects.push(Effect::Welcome { session });
         for (_, branch) in self.branches.iter().filter(|(_, branch)| branch.id.coordinator == coordinator) {
             effects.extend(question_about(branch).map(|message| Effect::Send { session, message }));
@@ -189,6 +198,16 @@ impl Participant {
                 *noted = heuristic.is_reported();
             }
         }
+    }
+
+    /// Their votes may be lost with the session before. Nothing is stored of them, so a restart forgets them as well.
+    fn forget_lone_reads(&mut self, coordinator: CoordinatorId) {
+        let is_lone_read = |branch: &Branch| {
+            branch.id.coordinator == coordinator && matches!(branch.state, State::Finished(Finished::Read))
+        };
+        let read = self.branches.iter().filter(|(_, branch)| is_lone_read(branch));
+        let read: Vec<TxId> = read.map(|(tx, _)| tx.clone()).collect();
+        read.iter().for_each(|tx| self.remove(tx));
     }
 
     fn session_closed(&mut self, session: Session) {
@@ -268,6 +287,7 @@ impl Participant {
         self.by_ticket.insert((id.coordinator, id.ticket), id.tx.clone());
         let branch = Branch { id, begun_at, state, swept: false };
         self.open += usize::from(branch.is_open());
+        self.kept_bytes += branch.state.kept_bytes();
         self.branches.insert(branch.id.tx.clone(), Box::new(branch));
     }
 
@@ -275,13 +295,16 @@ impl Participant {
         if let Some(branch) = self.branches.remove(tx) {
             self.by_ticket.remove(&(branch.id.coordinator, branch.id.ticket));
             self.open -= usize::from(branch.is_open());
+            self.kept_bytes -= branch.state.kept_bytes();
         }
     }
 
     fn set(&mut self, tx: &TxId, state: State) {
         if let Some(branch) = self.branches.get_mut(tx) {
             let was_open = branch.is_open();
-            branch.state = state;
+            self.kept_bytes += state.kept_bytes();
+            let replaced = std::mem::replace(&mut branch.state, state);
+            self.kept_bytes -= replaced.kept_bytes();
             self.open = self.open + usize::from(branch.is_open()) - usize::from(was_open);
         }
     }

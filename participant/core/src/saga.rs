@@ -12,6 +12,7 @@ pub(crate) type SagaKey = (CoordinatorId, Ticket, TxId);
 pub(crate) struct Sagas {
     all: BTreeMap<SagaKey, Saga>,
     under_way: usize,
+    kept_bytes: usize,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -63,8 +64,10 @@ impl Sagas {
 
     pub(crate) fn set(&mut self, id: &StepId, state: State) {
         self.under_way += usize::from(state.is_under_way());
+        self.kept_bytes += state.kept_bytes();
         let replaced = self.all.entry(id.saga()).or_default().steps.insert(id.step, state);
-        self.under_way -= usize::from(replaced.is_some_and(|state| state.is_under_way()));
+        self.under_way -= usize::from(replaced.as_ref().is_some_and(State::is_under_way));
+        self.kept_bytes -= replaced.map_or(0, |state| state.kept_bytes());
     }
 
     pub(crate) fn set_closing(&mut self, key: SagaKey, closing: Closing) {
@@ -138,8 +141,13 @@ impl Sagas {
         let mut stored = false;
         for (_, saga) in self.all.extract_if(passed, |_, saga| !saga.is_under_way()) {
             stored |= saga.steps.values().any(State::is_stored);
+            self.kept_bytes -= saga.steps.values().map(State::kept_bytes).sum::<usize>();
         }
         stored
+    }
+
+    pub(crate) fn kept_bytes(&self) -> usize {
+        self.kept_bytes
     }
 
     /// Steps that the resource manager works on.

@@ -11,6 +11,7 @@
 //! must not be done because its message comes twice. A new session or a restart may forget them, for no message outlives
 //! its session.
 
+use crate::branch::counted;
 use bytes::Bytes;
 use undoubt_vocabulary::{CoordinatorId, Refusal, RunStep, StepIndex, Ticket, Timestamp, TxId};
 
@@ -96,6 +97,19 @@ impl State {
             State::Emptying { .. } => "compensating nothing",
             State::Compensated => "undone",
             State::Empty => "never done",
+        }
+    }
+
+    /// What it keeps: the action's result, or the work of a compensation that waits.
+    pub(crate) fn kept_bytes(&self) -> usize {
+        match self {
+            State::Acted { result, .. } | State::Compensating { result, .. } => counted(result.len()),
+            State::Acting { then: Some(run), .. } => run.payload_bytes(),
+            State::Acting { then: None, .. }
+            | State::Refused(_)
+            | State::Emptying { .. }
+            | State::Compensated
+            | State::Empty => 0,
         }
     }
 

@@ -8,7 +8,7 @@ mod script;
 mod steps;
 
 use bytes::Bytes;
-use script::{Script, branch, committed_alone, coordinator, prepared, refused, ticket, tx};
+use script::{Script, branch, committed_alone, coordinator, prepared, read_only, refused, ticket, tx};
 use undoubt_participant_core::{Heuristic, Input, Operator, Recovered, Session};
 use undoubt_vocabulary::Execution::{OnePhase, TwoPhase};
 use undoubt_vocabulary::{Timestamp, ToParticipant, Vote};
@@ -72,6 +72,22 @@ fn a_prepare_that_comes_twice_is_answered_twice_and_done_once() {
     script.executed("T1", t, prepared());
     script.prepare("T1", t, TwoPhase);
     check("prepare-twice", &script.text);
+}
+
+#[test]
+fn what_a_lone_branch_read_is_read_anew_for_a_later_session_only() {
+    let (mut script, t) = (Script::new(), ticket(1, 0));
+    script.prepare("T1", t, OnePhase);
+    script.executed("T1", t, read_only());
+    // Said twice within a session: it has been answered.
+    script.prepare("T1", t, OnePhase);
+    script.hello(2, 1);
+    script.hear_prepare(2, "T1", t, OnePhase);
+    script.executed("T1", t, read_only());
+    script.hello(3, 1);
+    script.hear(3, ToParticipant::Settle { tx: tx("T1"), ticket: t });
+    script.hear_prepare(3, "T1", t, OnePhase);
+    check("lone-read", &script.text);
 }
 
 #[test]

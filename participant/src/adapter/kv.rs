@@ -30,23 +30,27 @@ mod reference;
 mod schema;
 mod step;
 mod work;
+mod writing;
 
 use crate::resource::{
     BranchId, Cancellations, Committing, Heuristic, Mark, Preparing, Recovered, Release, ResourceError,
-    ResourceManager, StepId,
+    ResourceManager, Room, StepId,
 };
+use crate::room::SMALL_BYTES;
 use bytes::Bytes;
 use locks::Locks;
 use pending::Marks;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio_util::sync::CancellationToken;
 use undoubt_platform::{Batch, Durability, Store, StoreError};
 use undoubt_proto::record::Write;
 use undoubt_vocabulary::{
     CoordinatorId, DigestMap, Epoch, Prepare, RunStep, StepOutcome, Ticket, Timestamp, TxId, Vote,
 };
+
+use writing::Writing;
 
 pub use schema::{FAMILIES, META};
 
@@ -70,6 +74,8 @@ impl Default for KeyValueOptions {
 pub struct KeyValue {
     store: Arc<dyn Store>,
     options: KeyValueOptions,
+    room: OnceLock<Room>,
+    writing: Writing,
     locks: Locks,
     marks: Marks,
     /// Those that have voted and are not over, by their transaction.
@@ -100,7 +106,16 @@ struct Branch {
 #[derive(Clone, Debug)]
 enum Stage {
     ReadOnly,
-    Prepared { writes: Arc<[Write]> },
+    /// `None`: they are large, and read back from the branch's record when they are needed.
+    Prepared { writes: Option<Arc<[Write]>>, bytes: usize },
+}
+
+impl Stage {
+    fn prepared(writes: Vec<Write>) -> Stage {
+        let length = |write: &Write| write.key.len() + write.value.as_ref().map_or(0, bytes::Bytes::len);
+        let bytes = writes.iter().map(length).sum();
+        Stage::Prepared { writes: (bytes <= SMALL_BYTES).then(|| writes.into()), bytes }
+    }
 }
 
 impl fmt::Debug for KeyValue {
@@ -120,6 +135,8 @@ impl KeyValue {
         KeyValue {
             store,
             options,
+            room: OnceLock::new(),
+            writing: Writing::default(),
             locks: Locks::default(),
             marks: Marks::default(),
             branches: Mutex::default(),
@@ -156,7 +173,12 @@ impl KeyValue {
         self.locks.release(&branch.tx);
     }
 
-    /// Queues the batch before it returns; what is awaited is only the answer.
+    fn room(&self) -> &Room {
+        self.room.get_or_init(Room::default)
+    }
+
+    /// Queues the batch before it returns, however much waits there already: for what is small. What is awaited is only the
+    /// answer.
     fn write(&self, batch: Batch, durability: Durability) -> impl Future<Output = Result<(), ResourceError>> + use<> {
         let written = self.store.write(batch, durability);
         async move { Ok(written.await?) }
@@ -166,6 +188,11 @@ impl KeyValue {
 impl ResourceManager for KeyValue {
     fn kind(&self) -> &'static str {
         "kv"
+    }
+
+    fn use_room(&self, room: Room) {
+        // Called once.
+        let _ = self.room.set(room);
     }
 
     fn refusing_work_because(&self) -> Option<String> {
@@ -201,12 +228,7 @@ impl ResourceManager for KeyValue {
     }
 
     async fn commit(&self, branch: BranchId) -> Result<(), ResourceError> {
-        let mut batch = Batch::default();
-        if commit::put(self, &mut batch, &branch) {
-            self.write(batch, Durability::Forced).await?;
-            self.leave(&branch);
-        }
-        Ok(())
+        commit::commit(self, &branch).await
     }
 
     fn commit_all(self: &Arc<Self>, branches: Vec<BranchId>) -> Vec<Committing> {
@@ -239,14 +261,14 @@ impl ResourceManager for KeyValue {
 
     async fn resolve(&self, branch: BranchId, heuristic: Heuristic) -> Result<(), ResourceError> {
         let Some(known) = self.branch(&branch) else { return Ok(()) };
-        let Stage::Prepared { writes } = &known.stage else { return Ok(()) };
+        let Stage::Prepared { .. } = &known.stage else { return Ok(()) };
         let mut batch = Batch::default();
         if heuristic.commit {
-            record::put_data(&mut batch, writes);
+            record::put_data(&mut batch, &commit::writes_of(self, &known)?);
         }
         record::delete_prepared(&mut batch, &branch);
         record::put_heuristic(&mut batch, &branch, known.begun_at, heuristic);
-        self.write(batch, Durability::Forced).await?;
+        self.write_in_turn(batch).await?;
         self.leave(&branch);
         Ok(())
     }

@@ -1,12 +1,14 @@
 //! The resource under test, and what the rules do with it.
 
 use super::{PATIENCE, World};
-use crate::resource::{BranchId, Recovered, ResourceError, ResourceManager};
+use crate::resource::{BranchId, Recovered, ResourceError, ResourceManager, Room, StepId};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-use undoubt_vocabulary::{CoordinatorId, Execution, Prepare, Refusal, RefusalCode, Ticket, Timestamp, TxId, Vote};
+use undoubt_vocabulary::{
+    CoordinatorId, Execution, Half, Prepare, Refusal, RefusalCode, RunStep, StepIndex, Ticket, Timestamp, TxId, Vote,
+};
 
 pub(super) const COORDINATOR: CoordinatorId = CoordinatorId(*b"conformance-one.");
 pub(super) const ANOTHER_COORDINATOR: CoordinatorId = CoordinatorId(*b"conformance-two.");
@@ -34,23 +36,26 @@ pub(super) fn attempt_of(coordinator: CoordinatorId, number: u64) -> Attempt {
 pub(crate) struct Subject<'w, W: World> {
     pub(crate) world: &'w mut W,
     pub(crate) resource: Arc<W::Resource>,
+    pub(crate) room: Room,
 }
 
 impl<'w, W: World> Subject<'w, W> {
     pub(super) async fn fresh(world: &'w mut W) -> Self {
-        let resource = Arc::new(world.fresh().await);
+        let (resource, room) = (Arc::new(world.fresh().await), Room::default());
+        resource.use_room(room.clone());
         let recovered = done("recover", resource.recover()).await;
         assert_eq!(recovered, Recovered::default(), "a fresh resource has nothing to recover");
-        Subject { world, resource }
+        Subject { world, resource, room }
     }
 
     /// Crashes, opens again, and recovers.
     pub(super) async fn crash(self) -> (Self, Recovered) {
-        let Subject { world, resource } = self;
+        let Subject { world, resource, room } = self;
         drop(resource);
         let resource = Arc::new(world.reopen().await);
+        resource.use_room(room.clone());
         let recovered = done("recover", resource.recover()).await;
-        (Subject { world, resource }, recovered)
+        (Subject { world, resource, room }, recovered)
     }
 
     /// Prepares in two phases, with all the time it may need.
@@ -130,6 +135,14 @@ impl<'w, W: World> Subject<'w, W> {
     async fn read_as_youngest(&self, key: &str) -> Vote {
         self.vote_in_one_phase(&attempt(YOUNGEST), self.world.get(key)).await
     }
+}
+
+/// The action of a saga's only step.
+pub(super) fn step_call(number: u64, work: Bytes) -> (StepId, RunStep) {
+    let Attempt { branch: BranchId { tx, ticket, coordinator }, begun_at } = attempt(number);
+    let (step, half, attempt, timeout, inputs) = (StepIndex(0), Half::Action, 1, PATIENCE, Vec::new());
+    let run = RunStep { tx: tx.clone(), ticket, step, half, attempt, begun_at, timeout, work, inputs };
+    (StepId { coordinator, ticket, step, tx }, run)
 }
 
 /// What the server hands on.

@@ -5,7 +5,7 @@ use crate::adapter::kv::KeyValue;
 use crate::adapter::kv::tests::world::MemoryWorld;
 use crate::resource::{
     BranchId, Cancellations, Committing, Heuristic, Mark, Preparing, Recovered, Release, ResourceError,
-    ResourceManager, StepId, StepState, Votes, commit_each, prepare_each,
+    ResourceManager, Room, StepId, StepState, Voted, commit_each, prepare_each,
 };
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -26,6 +26,7 @@ enum Flaw {
     LosesOneOfMany,
     PreparesManyInTurn,
     CommitsOneOfMany,
+    ForgetsThoseWithoutRoom,
     RecordsNoEpoch,
     RecordsNoHeuristic,
     NotesNoDecision,
@@ -76,6 +77,10 @@ impl Broken {
 impl ResourceManager for Broken {
     fn kind(&self) -> &'static str {
         "broken"
+    }
+
+    fn use_room(&self, room: Room) {
+        self.sound.use_room(room);
     }
 
     async fn recover(&self) -> Result<Recovered, ResourceError> {
@@ -138,15 +143,21 @@ impl ResourceManager for Broken {
             calls.pop();
         }
         let each = prepare_each(self, calls, cancellations);
+        if self.has(Flaw::ForgetsThoseWithoutRoom) {
+            let forgets = |preparing: Preparing| async { Ok(Voted { put_off: Vec::new(), ..preparing.await? }) }.boxed();
+            return each.into_iter().map(forgets).collect();
+        }
         if !self.has(Flaw::PreparesManyInTurn) {
             return each;
         }
         let in_turn = async {
-            let mut votes = Votes::new();
+            let mut all = Voted::default();
             for preparing in each {
-                votes.extend(preparing.await?);
+                let Voted { votes, put_off } = preparing.await?;
+                all.votes.extend(votes);
+                all.put_off.extend(put_off);
             }
-            Ok(votes)
+            Ok(all)
         };
         vec![in_turn.boxed()]
     }
@@ -283,6 +294,7 @@ found_out! {
     losing_one_of_many_is_found_out: LosesOneOfMany, "each of the branches that come together is voted";
     preparing_many_in_turn_is_found_out: PreparesManyInTurn, "what keeps one branch waiting keeps no other";
     committing_one_of_many_is_found_out: CommitsOneOfMany, "key b is free";
+    forgetting_those_without_room_is_found_out: ForgetsThoseWithoutRoom, "each is voted or handed back";
     recording_no_epoch_is_found_out: RecordsNoEpoch, "the highest epoch recorded of each coordinator is forced";
     recording_no_heuristic_is_found_out: RecordsNoHeuristic, "an operator's decision is kept";
     noting_no_decision_is_found_out: NotesNoDecision, "the coordinator's decision is kept beside";

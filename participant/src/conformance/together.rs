@@ -2,7 +2,7 @@
 
 use super::subject::{Attempt, Subject, assert_refused, attempt, call, done};
 use super::{PATIENCE, World};
-use crate::resource::{BranchId, Cancellations, Preparing, ResourceError, ResourceManager, Votes};
+use crate::resource::{BranchId, Cancellations, Preparing, ResourceError, ResourceManager, Voted};
 use bytes::Bytes;
 use futures::future::join_all;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -84,12 +84,13 @@ pub(super) async fn what_keeps_one_branch_waiting_keeps_no_other<W: World>(world
     let mut next = async || {
         let votes = tokio::time::timeout(PATIENCE, preparing.next()).await;
         let votes = votes.expect("what keeps one branch waiting keeps no other").expect("all have been voted");
-        let [(branch, vote)] = votes.expect("it works").try_into().expect("one at a time");
+        let Voted { votes, put_off: _ } = votes.expect("it works");
+        let [(branch, vote)] = votes.try_into().expect("one at a time");
         (branch, vote)
     };
     let (branch, vote) = next().await;
     assert_eq!(branch, attempt(2).branch, "the free one is voted first: {vote:?}");
-    cancellations.cancel(&attempt(3).branch);
+    cancellations.token(&attempt(3).branch).cancel();
     let (branch, vote) = next().await;
     assert_eq!(branch, attempt(3).branch, "one wait is cancelled, the other goes on: {vote:?}");
     assert!(matches!(vote, Vote::Refused(_)), "{vote:?}");
@@ -110,9 +111,9 @@ fn preparing<W: World>(
 }
 
 async fn votes(preparing: FuturesUnordered<Preparing>) -> BTreeMap<BranchId, Vote> {
-    let told = async { Ok(preparing.collect::<Vec<Result<Votes, ResourceError>>>().await) };
+    let told = async { Ok(preparing.collect::<Vec<Result<Voted, ResourceError>>>().await) };
     let told = done("prepare", told).await;
-    told.into_iter().flat_map(|votes| votes.expect("it works")).collect()
+    told.into_iter().flat_map(|voted| voted.expect("it works").votes).collect()
 }
 
 async fn commit_together<W: World>(subject: &Subject<'_, W>, numbers: impl IntoIterator<Item = u64>) {

@@ -4,24 +4,28 @@
 //! a step's action give up, by refusing.
 
 use super::Engine;
+use super::waiting::Work;
 use crate::config::Config;
-use crate::resource::{Heuristic, ResourceError, ResourceManager, Votes};
+use crate::resource::{Heuristic, ResourceError, ResourceManager, Voted};
+use crate::room::SMALL_BYTES;
 use futures::FutureExt as _;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt_participant_core::{BranchId, Input, Operator, Session, StepId};
 use undoubt_platform::Random;
-use undoubt_vocabulary::{CoordinatorId, Epoch, Execution, Refusal, RefusalCode, StepOutcome, TxId, Vote};
+use undoubt_vocabulary::{CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, RunStep, StepOutcome, TxId, Vote};
 
 /// What a finished call means to the core.
 pub(super) enum Done {
-    Executed(Votes),
+    Executed(Voted),
     Committed(Vec<BranchId>),
     Acted {
         step: StepId,
         outcome: StepOutcome,
     },
+    /// There was no room for its result.
+    ActionPutOff(StepId, RunStep),
     Input(Input),
     /// What comes next for the transaction may go on.
     InTurn {
@@ -47,6 +51,7 @@ impl Patience {
         loop {
             let cause = match call().await {
                 Err(ResourceError::Unavailable { cause }) => cause,
+                Err(no_room @ ResourceError::NoRoom) => no_room.to_string(),
                 done => return done,
             };
             let full = self.config.retry_first_pause_ms.saturating_mul(1 << attempt.min(32));
@@ -62,7 +67,10 @@ impl Patience {
 impl<R: ResourceManager> Engine<R> {
     pub(super) fn done(&mut self, done: Done) {
         match done {
-            Done::Executed(votes) => {
+            Done::Executed(Voted { votes, put_off }) => {
+                for (branch, prepare) in put_off {
+                    self.wait_for_room(Work::Prepare(branch, prepare), true);
+                }
                 for (branch, vote) in votes {
                     self.cancellations.remove(&branch);
                     self.put(Input::Executed { branch, vote });
@@ -75,6 +83,7 @@ impl<R: ResourceManager> Engine<R> {
                 self.actions.remove(&step);
                 self.put(Input::ActionRan { step, outcome });
             }
+            Done::ActionPutOff(step, run) => self.wait_for_room(Work::Action(step, run), true),
             Done::Input(input) => self.put(input),
             Done::InTurn { tx, input } => {
                 self.in_turn.end(&tx).into_iter().for_each(|effect| self.carry_out(effect));
@@ -84,25 +93,38 @@ impl<R: ResourceManager> Engine<R> {
         }
     }
 
-    /// Hands on what this round has to prepare.
+    /// Hands on what this round has to prepare, as far as there is room for what it comes to.
     pub(super) fn prepare_all(&mut self) {
-        if self.preparing.is_empty() {
+        let mut calls = std::mem::take(&mut self.preparing);
+        if !self.room.takes_large() {
+            let full = self.room.why_full().is_some();
+            let waits = |(_, prepare): &mut (BranchId, Prepare)| full || prepare.work.len() > SMALL_BYTES;
+            for (branch, prepare) in calls.extract_if(.., waits).collect::<Vec<_>>() {
+                let large = !full;
+                self.wait_for_room(Work::Prepare(branch, prepare), large);
+            }
+        }
+        self.prepare(calls);
+    }
+
+    pub(super) fn prepare(&mut self, mut calls: Vec<(BranchId, Prepare)>) {
+        if calls.is_empty() {
             return;
         }
-        let mut calls = std::mem::take(&mut self.preparing);
         calls.iter().for_each(|_| self.crash.reach("before-execute"));
         if !self.resource.can_prepare() {
             let unable = calls.extract_if(.., |(_, prepare)| prepare.execution == Execution::TwoPhase);
             let refusal = |(branch, _)| (branch, cannot_prepare(self.resource.kind()));
-            let refused = unable.map(refusal).collect();
+            let votes = unable.map(refusal).collect();
+            let refused = Voted { votes, put_off: Vec::new() };
             self.calls.push(std::future::ready(Ok(Done::Executed(refused))).boxed());
         }
-        for votes in self.resource.prepare_all(calls, &mut self.cancellations) {
+        for voted in self.resource.prepare_all(calls, &mut self.cancellations) {
             let crash = self.crash.clone();
             let call = async move {
-                let votes = votes.await?;
-                votes.iter().for_each(|_| crash.reach("after-execute"));
-                Ok(Done::Executed(votes))
+                let voted = voted.await?;
+                voted.votes.iter().for_each(|_| crash.reach("after-execute"));
+                Ok(Done::Executed(voted))
             };
             self.calls.push(call.boxed());
         }

@@ -1,23 +1,32 @@
 //! What others ask of the engine.
 
 use super::Engine;
+use crate::outbox::Outbox;
 use crate::resource::{Heuristic, Mark, Release, ResourceError, ResourceManager};
+use crate::room::Room;
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
-use undoubt_participant_core::{Answer, Input, Operator, Participant, Session, SessionRefused};
-use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, ToCoordinator, ToParticipant, TxId};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use undoubt_participant_core::{Answer, Input, Operator, Participant, Session};
+use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, ToParticipant, TxId};
+
+/// Work that has been received and not taken by the engine, of all sessions together. A batch that exceeds it by itself comes
+/// when there is nothing else.
+const MAX_RECEIVED_BYTES: usize = 16 << 20;
 
 pub(crate) enum Command {
     Hello {
         session: Session,
         coordinator: CoordinatorId,
         epoch: Epoch,
-        out: mpsc::UnboundedSender<Outgoing>,
+        out: Outbox,
     },
     Batch {
         session: Session,
         fence: Ticket,
         messages: Vec<ToParticipant>,
+        /// Its share of what may be received and not taken.
+        received: OwnedSemaphorePermit,
     },
     Closed {
         session: Session,
@@ -48,14 +57,6 @@ pub(crate) enum Command {
     Stop,
 }
 
-/// What goes out on a session.
-#[derive(Debug)]
-pub(crate) enum Outgoing {
-    Welcome,
-    Message(ToCoordinator),
-    Close(SessionRefused),
-}
-
 /// What an inspection may see.
 pub(crate) struct View<'a> {
     pub(crate) core: &'a Participant,
@@ -70,15 +71,32 @@ pub(crate) struct EngineGone;
 
 /// How others reach the engine.
 #[derive(Clone, Debug)]
-pub(crate) struct Handle(mpsc::Sender<Command>);
+pub(crate) struct Handle {
+    commands: mpsc::Sender<Command>,
+    room: Room,
+    received: Arc<Semaphore>,
+    takes_work: watch::Receiver<bool>,
+}
 
 impl Handle {
-    pub(super) fn new(sender: mpsc::Sender<Command>) -> Handle {
-        Handle(sender)
+    pub(super) fn new(commands: mpsc::Sender<Command>, room: Room, takes_work: watch::Receiver<bool>) -> Handle {
+        Handle { commands, room, received: Arc::new(Semaphore::new(MAX_RECEIVED_BYTES)), takes_work }
+    }
+
+    pub(crate) fn room(&self) -> Room {
+        self.room.clone()
+    }
+
+    /// Waits until so much more may be received. Meanwhile a session reads nothing, and flow control holds its coordinator
+    /// back.
+    pub(crate) async fn room_to_receive(&self, bytes: usize) -> Result<OwnedSemaphorePermit, EngineGone> {
+        self.takes_work.clone().wait_for(|takes| *takes).await.map_err(|_| EngineGone)?;
+        let bytes = u32::try_from(bytes.min(MAX_RECEIVED_BYTES)).expect("the bound is below 4 GiB");
+        self.received.clone().acquire_many_owned(bytes).await.map_err(|_| EngineGone)
     }
 
     pub(crate) async fn tell(&self, command: Command) -> Result<(), EngineGone> {
-        self.0.send(command).await.map_err(|_| EngineGone)
+        self.commands.send(command).await.map_err(|_| EngineGone)
     }
 
     pub(crate) async fn ask(
@@ -117,11 +135,12 @@ impl<R: ResourceManager> Engine<R> {
                 self.sessions.insert(session, out);
                 self.put(Input::Hello { session, coordinator, epoch });
             }
-            Command::Batch { session, fence, messages } => {
+            Command::Batch { session, fence, messages, received } => {
                 self.put(Input::Fence { session, fence });
                 for message in messages {
                     self.put(Input::Received { session, message });
                 }
+                drop(received);
             }
             Command::Closed { session } => {
                 self.sessions.remove(&session);

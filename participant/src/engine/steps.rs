@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::calls::Done;
+use super::waiting::Work;
 use crate::resource::{Mark, ResourceError, ResourceManager};
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -11,17 +12,30 @@ use undoubt_participant_core::{Input, Release, StepId};
 use undoubt_vocabulary::{CoordinatorId, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId};
 
 impl<R: ResourceManager> Engine<R> {
+    /// Begins an action, or lets it wait where there is no room for what it comes to.
+    pub(super) fn take_action(&mut self, step: StepId, run: RunStep) {
+        self.actions.insert(step.clone(), CancellationToken::new());
+        let work = Work::Action(step, run);
+        let large = work.is_large();
+        match work {
+            Work::Action(step, run) if self.room.takes_large() || (!large && self.room.why_full().is_none()) => {
+                self.act(step, run);
+            }
+            work @ (Work::Action(..) | Work::Prepare(..)) => self.wait_for_room(work, large),
+        }
+    }
+
     pub(super) fn act(&mut self, step: StepId, run: RunStep) {
-        let token = CancellationToken::new();
-        self.actions.insert(step.clone(), token.clone());
+        let token = self.actions.entry(step.clone()).or_default().clone();
         let (resource, crash) = (self.resource.clone(), self.crash.clone());
         let call = async move {
             crash.reach("before-act");
-            let outcome = match resource.act(step.clone(), run, token).await {
+            let outcome = match resource.act(step.clone(), run.clone(), token).await {
                 Ok(outcome) => outcome,
                 Err(ResourceError::Unavailable { cause }) => {
                     StepOutcome::Refused(Refusal::new(RefusalCode::Unavailable, cause))
                 }
+                Err(ResourceError::NoRoom) => return Ok(Done::ActionPutOff(step, run)),
                 Err(stopped @ ResourceError::Stopped { .. }) => return Err(stopped),
             };
             crash.reach("after-act");

@@ -1,11 +1,15 @@
-//! Steps on their way through the engine, over a key-value store in memory.
+//! Branches and steps on their way through the engine, over a key-value store in memory. [`room`] has those of large results.
+
+mod room;
 
 use super::*;
 use crate::adapter::kv::tests::memory::MemoryStore;
 use crate::adapter::kv::tests::world::{get, put};
 use crate::adapter::kv::{KeyValue, KeyValueOptions};
+use crate::outbox::{Outgoings, outbox};
 use crate::resource::{Heuristic, Mark, Release};
 use bytes::Bytes;
+use std::collections::VecDeque;
 use std::sync::Mutex;
 use undoubt_platform::{SeededRandom, StoreError};
 use undoubt_vocabulary::{
@@ -18,41 +22,55 @@ const SESSION: Session = Session(1);
 
 struct Running {
     engine: Handle,
-    outgoing: mpsc::UnboundedReceiver<Outgoing>,
+    outgoings: Outgoings,
+    heard: VecDeque<Outgoing>,
     points: Arc<Mutex<Vec<&'static str>>>,
     ended: tokio::task::JoinHandle<Result<(), ResourceError>>,
 }
 
 impl Running {
     async fn over(resource: impl ResourceManager) -> Running {
+        Running::with(Config::default(), resource).await
+    }
+
+    async fn with(config: Config, resource: impl ResourceManager) -> Running {
         let points: Arc<Mutex<Vec<&'static str>>> = Arc::default();
         let seen = points.clone();
         let crash = CrashPoints::observed_by(Arc::new(move |point| seen.lock().unwrap().push(point)));
-        let (config, random) = (Arc::new(Config::default()), Arc::new(SeededRandom::new(1)));
+        let (config, random) = (Arc::new(config), Arc::new(SeededRandom::new(1)));
         let (engine, handle) = Engine::recover(Arc::new(resource), config, random, crash).await.unwrap();
         let ended = tokio::spawn(engine.run());
-        let (out, mut outgoing) = mpsc::unbounded_channel();
+        let (out, outgoings) = outbox(handle.room());
         let (session, coordinator, epoch) = (SESSION, COORDINATOR, Epoch(1));
         handle.tell(Command::Hello { session, coordinator, epoch, out }).await.unwrap();
-        assert!(matches!(outgoing.recv().await, Some(Outgoing::Welcome)));
-        Running { engine: handle, outgoing, points, ended }
+        let mut running = Running { engine: handle, outgoings, heard: VecDeque::new(), points, ended };
+        assert!(matches!(running.next().await, Outgoing::Welcome));
+        running
     }
 
     async fn tell(&self, message: ToParticipant) {
-        let (session, fence, messages) = (SESSION, Ticket(0), vec![message]);
-        self.engine.tell(Command::Batch { session, fence, messages }).await.unwrap();
+        self.tell_all(vec![message]).await;
     }
 
     async fn tell_all(&self, messages: Vec<ToParticipant>) {
         let (session, fence) = (SESSION, Ticket(0));
-        self.engine.tell(Command::Batch { session, fence, messages }).await.unwrap();
+        let received = self.engine.room_to_receive(0).await.unwrap();
+        self.engine.tell(Command::Batch { session, fence, messages, received }).await.unwrap();
     }
 
     async fn answer(&mut self) -> ToCoordinator {
-        match self.outgoing.recv().await {
-            Some(Outgoing::Message(message)) => message,
-            other => panic!("{other:?}"),
+        let next = self.next().await;
+        let Outgoing::Message(message) = next else { panic!("{next:?}") };
+        message
+    }
+
+    async fn next(&mut self) -> Outgoing {
+        if self.heard.is_empty() {
+            assert!(self.outgoings.ready().await, "the session has ended");
+            self.heard = self.outgoings.batch().collect();
+            self.outgoings.sent();
         }
+        self.heard.pop_front().unwrap()
     }
 
     async fn run(&mut self, half: Half, work: Bytes) -> StepOutcome {
@@ -250,6 +268,10 @@ impl ResourceManager for CannotPrepare {
 
     fn can_prepare(&self) -> bool {
         false
+    }
+
+    fn use_room(&self, room: Room) {
+        self.0.use_room(room);
     }
 
     async fn recover(&self) -> Result<Recovered, ResourceError> {

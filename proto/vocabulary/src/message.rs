@@ -114,6 +114,37 @@ pub enum ToCoordinator {
 }
 
 impl ToParticipant {
+    /// The bytes of its work and inputs.
+    pub fn payload_bytes(&self) -> usize {
+        match self {
+            ToParticipant::Prepare(prepare) => prepare.work.len(),
+            ToParticipant::Run(run) => run.payload_bytes(),
+            ToParticipant::Confirm { .. }
+            | ToParticipant::Commit { .. }
+            | ToParticipant::Abort { .. }
+            | ToParticipant::Settle { .. }
+            | ToParticipant::Undecided { .. }
+            | ToParticipant::Noted { .. }
+            | ToParticipant::Close { .. } => 0,
+        }
+    }
+
+    /// Gives its work and inputs memory of their own, where they were part of a larger message.
+    pub fn unshare(&mut self) {
+        let unshare = |bytes: &mut Bytes| *bytes = Bytes::copy_from_slice(bytes);
+        match self {
+            ToParticipant::Prepare(prepare) => unshare(&mut prepare.work),
+            ToParticipant::Run(run) => std::iter::once(&mut run.work).chain(&mut run.inputs).for_each(unshare),
+            ToParticipant::Confirm { .. }
+            | ToParticipant::Commit { .. }
+            | ToParticipant::Abort { .. }
+            | ToParticipant::Settle { .. }
+            | ToParticipant::Undecided { .. }
+            | ToParticipant::Noted { .. }
+            | ToParticipant::Close { .. } => {}
+        }
+    }
+
     pub fn tx(&self) -> &TxId {
         match self {
             ToParticipant::Prepare(prepare) => &prepare.tx,

@@ -75,6 +75,13 @@ pub struct RunStep {
     pub inputs: Vec<Bytes>,
 }
 
+impl RunStep {
+    /// The bytes of its work and inputs.
+    pub fn payload_bytes(&self) -> usize {
+        self.work.len() + self.inputs.iter().map(Bytes::len).sum::<usize>()
+    }
+}
+
 /// What became of one half of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StepOutcome {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
     BranchId, Cancellations, Committing, Heuristic, Mark, Preparing, Recovered, Release, ResourceError,
-    ResourceManager, StepId, prepare_each,
+    ResourceManager, Room, StepId, prepare_each,
 };
 use undoubt_vocabulary::{
     CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId, Vote,
@@ -83,6 +83,10 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
         self.resource.can_prepare() && unable != Some(self.host)
     }
 
+    fn use_room(&self, room: Room) {
+        self.resource.use_room(room);
+    }
+
     async fn recover(&self) -> Result<Recovered, ResourceError> {
         let mut recovered = self.resource.recover().await?;
         if self.shared.mutates(Mutant::BarriersForgotten) {
@@ -137,11 +141,11 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
         let observed = |preparing: Preparing| {
             let (observed, in_two_phases) = (self.clone(), in_two_phases.clone());
             async move {
-                let votes = preparing.await?;
-                for (branch, vote) in &votes {
+                let voted = preparing.await?;
+                for (branch, vote) in &voted.votes {
                     observed.voted(branch, vote, in_two_phases.contains(branch)).await?;
                 }
-                Ok(votes)
+                Ok(voted)
             }
             .boxed()
         };

@@ -73,7 +73,7 @@ impl Participant {
             | State::Aborting { .. }
             | State::Resolving { .. }
             | State::Heuristic { .. }
-            | State::Finished(Finished::Committed | Finished::Left | Finished::Aborted) => return,
+            | State::Finished(Finished::Committed | Finished::Left | Finished::Read | Finished::Aborted) => return,
         };
         self.vote(id, vote, effects);
     }
@@ -121,7 +121,11 @@ impl Participant {
                 | State::Resolving { .. }
                 | State::Heuristic { .. }
                 | State::Finished(
-                    Finished::Committed | Finished::CommittedAlone { .. } | Finished::Refused(_) | Finished::Aborted,
+                    Finished::Committed
+                    | Finished::CommittedAlone { .. }
+                    | Finished::Read
+                    | Finished::Refused(_)
+                    | Finished::Aborted,
                 ),
             ) => false,
         };
@@ -149,7 +153,7 @@ impl Participant {
                 | State::ReadOnly { .. }
                 | State::Committing
                 | State::Resolving { .. }
-                | State::Finished(Finished::Left),
+                | State::Finished(Finished::Left | Finished::Read),
             ) => return,
         };
         self.finished(id, outcome, effects);
@@ -196,7 +200,7 @@ impl Participant {
             }
             Some(State::Finished(Finished::Refused(vote))) => self.vote(&id, vote, effects),
             None => self.settle_unknown(id, effects),
-            Some(State::Finished(Finished::Aborted | Finished::Left)) => {
+            Some(State::Finished(Finished::Aborted | Finished::Left | Finished::Read)) => {
                 self.finished(&id, BranchOutcome::Aborted, effects);
             }
             Some(

@@ -11,7 +11,7 @@ impl Finished {
     pub(super) fn is_stored(&self) -> bool {
         match self {
             Finished::Committed | Finished::CommittedAlone { .. } => true,
-            Finished::Left | Finished::Refused(_) | Finished::Aborted => false,
+            Finished::Left | Finished::Read | Finished::Refused(_) | Finished::Aborted => false,
         }
     }
 }
@@ -69,7 +69,7 @@ fn after_vote(execution: Execution, vote: Vote) -> State {
     match (vote, execution) {
         (Vote::Prepared { result }, _) => State::Prepared { result },
         (Vote::ReadOnly { result }, Execution::TwoPhase) => State::ReadOnly { result },
-        (Vote::ReadOnly { .. }, Execution::OnePhase) => State::Finished(Finished::Left),
+        (Vote::ReadOnly { .. }, Execution::OnePhase) => State::Finished(Finished::Read),
         (Vote::Committed { result }, _) => State::Finished(Finished::CommittedAlone { result }),
         (vote @ Vote::Refused(_), _) => State::Finished(Finished::Refused(vote)),
     }

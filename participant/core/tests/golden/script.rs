@@ -65,9 +65,13 @@ impl Script {
     }
 
     pub fn prepare(&mut self, id: &str, ticket: Ticket, execution: Execution) {
+        self.hear_prepare(1, id, ticket, execution);
+    }
+
+    pub fn hear_prepare(&mut self, session: u64, id: &str, ticket: Ticket, execution: Execution) {
         let work = Bytes::from_static(b"work");
         let (begun_at, timeout) = (Timestamp(1_000_000), Duration::from_secs(5));
-        self.hear(1, ToParticipant::Prepare(Prepare { tx: tx(id), ticket, begun_at, timeout, execution, work }));
+        self.hear(session, ToParticipant::Prepare(Prepare { tx: tx(id), ticket, begun_at, timeout, execution, work }));
     }
 
     pub fn commit(&mut self, id: &str, ticket: Ticket) {
@@ -153,6 +157,10 @@ pub fn prepared() -> Vote {
 
 pub fn committed_alone() -> Vote {
     Vote::Committed { result: Bytes::from_static(b"x=1") }
+}
+
+pub fn read_only() -> Vote {
+    Vote::ReadOnly { result: Bytes::from_static(b"x=1") }
 }
 
 pub fn refused() -> Vote {

@@ -2,14 +2,18 @@
 
 use super::{KeyValue, schema};
 use crate::resource::ResourceError;
+use bytes::Bytes;
 use undoubt_participant_core::kv::{self, Evaluation, Operation, Tell};
-use undoubt_platform::{Batch, Durability};
+use undoubt_platform::Batch;
+use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
 use undoubt_vocabulary::{Refusal, RefusalCode, Vote};
 
 /// Why the work was not done.
 pub(super) enum Declined {
     /// Nothing is left behind.
     Refused(Refusal),
+    /// It read more than there is room for now. Nothing is left behind.
+    NoRoom,
     /// There is no answer at all. Where storage failed, the process stops with its locks held.
     Failed(ResourceError),
 }
@@ -19,6 +23,7 @@ impl Declined {
     pub(super) fn vote(self) -> Result<Vote, ResourceError> {
         match self {
             Declined::Refused(refusal) => Ok(Vote::Refused(refusal)),
+            Declined::NoRoom => Err(ResourceError::NoRoom),
             Declined::Failed(error) => Err(error),
         }
     }
@@ -30,27 +35,52 @@ impl From<Refusal> for Declined {
     }
 }
 
-pub(super) fn evaluate(kv: &KeyValue, operations: &[Operation], tell: Tell) -> Result<Evaluation, Declined> {
-    let mut failed = None;
+/// Reads no more than `most_bytes` of values.
+pub(super) fn evaluate(
+    kv: &KeyValue,
+    operations: &[Operation],
+    tell: Tell,
+    most_bytes: usize,
+) -> Result<Evaluation, Declined> {
+    let mut declined = None;
+    let mut read_bytes = 0;
     let evaluation = kv::evaluate(operations, tell, |key| {
-        kv.store.get(schema::DATA, key).unwrap_or_else(|error| {
-            failed = Some(error);
-            None
-        })
+        if declined.is_some() {
+            return None;
+        }
+        match kv.store.get(schema::DATA, key) {
+            Ok(value) => {
+                read_bytes += value.as_ref().map_or(0, Bytes::len);
+                if read_bytes > most_bytes {
+                    declined = Some(Declined::NoRoom);
+                }
+                value
+            }
+            Err(error) => {
+                declined = Some(Declined::Failed(error.into()));
+                None
+            }
+        }
     });
-    match failed {
+    match declined {
         None => Ok(evaluation?),
-        Some(error) => Err(Declined::Failed(error.into())),
+        Some(declined) => Err(declined),
     }
+}
+
+/// The most bytes of values that are read now for a result; past the limit of a result its own check refuses.
+pub(super) fn most_read(kv: &KeyValue) -> usize {
+    let largest = kv.room().largest();
+    if largest < MAX_RESULT_BYTES { largest } else { usize::MAX }
 }
 
 /// A write that was not applied is a refusal: nobody is bound yet.
 pub(super) fn force(kv: &KeyValue, batch: Batch) -> impl Future<Output = Result<(), Declined>> + use<> {
-    let written = kv.write(batch, Durability::Forced);
+    let written = kv.write_in_turn(batch);
     async move {
         written.await.map_err(|error| match error {
             ResourceError::Unavailable { cause } => unavailable(cause),
-            ResourceError::Stopped { .. } => Declined::Failed(error),
+            ResourceError::NoRoom | ResourceError::Stopped { .. } => Declined::Failed(error),
         })
     }
 }

@@ -1,20 +1,27 @@
 //! A prepared branch's work comes into effect.
 
-use super::{KeyValue, MAX_GROUP_BYTES, Stage, record};
-use crate::resource::{BranchId, Committing};
+use super::recovery::unreadable;
+use super::schema::BRANCH;
+use super::{Branch, KeyValue, MAX_GROUP_BYTES, Stage, record};
+use crate::resource::{BranchId, Committing, ResourceError};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use std::sync::Arc;
-use undoubt_platform::{Batch, Durability};
+use undoubt_platform::{Batch, Durability, Written};
+use undoubt_proto::record::Write;
 use undoubt_vocabulary::BranchOutcome;
+
+/// What a commit writes beside the data, about.
+const RECORD_BYTES: usize = 128;
 
 /// Branches that share a write.
 #[derive(Default)]
 struct Group {
-    batch: Batch,
     branches: Vec<BranchId>,
     /// Those of them that the write ends; the others have been committed before.
-    leaving: Vec<BranchId>,
+    leaving: Vec<Arc<Branch>>,
+    /// What they write, about.
+    bytes: usize,
 }
 
 /// Branches that came together, in one write.
@@ -22,11 +29,8 @@ pub(super) fn commit_all(kv: &Arc<KeyValue>, branches: Vec<BranchId>) -> Vec<Com
     let mut groups = Vec::new();
     let mut group = Group::default();
     for branch in branches {
-        if put(kv, &mut group.batch, &branch) {
-            group.leaving.push(branch.clone());
-        }
-        group.branches.push(branch);
-        if group.batch.payload_bytes() >= MAX_GROUP_BYTES {
+        group.add(kv, branch);
+        if group.bytes >= MAX_GROUP_BYTES {
             groups.push(std::mem::take(&mut group).write(kv));
         }
     }
@@ -36,30 +40,84 @@ pub(super) fn commit_all(kv: &Arc<KeyValue>, branches: Vec<BranchId>) -> Vec<Com
     groups
 }
 
+pub(super) async fn commit(kv: &KeyValue, branch: &BranchId) -> Result<(), ResourceError> {
+    let mut group = Group::default();
+    group.add(kv, branch.clone());
+    let _permit = kv.writing.take(group.bytes).await;
+    finish(kv, begin(kv, &group.leaving)?, &group.leaving).await
+}
+
 impl Group {
-    /// Queues the write before it returns.
-    fn write(self, kv: &Arc<KeyValue>) -> Committing {
-        let Group { batch, branches, leaving } = self;
-        if batch.is_empty() {
-            return (branches, std::future::ready(Ok(())).boxed());
+    fn add(&mut self, kv: &KeyValue, branch: BranchId) {
+        if let Some(known) = kv.branch(&branch)
+            && let Stage::Prepared { bytes, .. } = known.stage
+        {
+            // From now on, however long its write has to wait.
+            kv.locks.leaving(&branch.tx);
+            self.bytes += bytes + RECORD_BYTES;
+            self.leaving.push(known);
         }
-        let (kv, written) = (kv.clone(), kv.write(batch, Durability::Forced));
+        self.branches.push(branch);
+    }
+
+    /// Queues the write before it returns, if there is room for it at the store. If not, nothing large is in memory until
+    /// there is.
+    fn write(self, kv: &Arc<KeyValue>) -> Committing {
+        let Group { branches, leaving, bytes } = self;
+        let begun = kv.writing.try_take(bytes).map(|permit| (permit, begin(kv, &leaving)));
+        let kv = kv.clone();
         let call = async move {
-            written.await?;
-            leaving.iter().for_each(|branch| kv.leave(branch));
-            Ok(())
+            let (_permit, written) = match begun {
+                Some(begun) => begun,
+                None => (kv.writing.take(bytes).await, begin(&kv, &leaving)),
+            };
+            finish(&kv, written?, &leaving).await
         };
         (branches, call.boxed())
     }
 }
 
-/// What makes the commit so, if the branch is prepared here. A repeated commit changes nothing.
-pub(super) fn put(kv: &KeyValue, batch: &mut Batch, branch: &BranchId) -> bool {
-    let Some(known) = kv.branch(branch) else { return false };
-    let Stage::Prepared { writes } = &known.stage else { return false };
-    kv.locks.leaving(&branch.tx);
-    record::put_data(batch, writes);
-    record::delete_prepared(batch, branch);
-    record::put_finished(batch, branch, BranchOutcome::Committed, Bytes::new());
-    true
+/// Queues the write of what makes the commits so. `None`: there is nothing to write.
+fn begin(kv: &KeyValue, leaving: &[Arc<Branch>]) -> Result<Option<Written>, ResourceError> {
+    if leaving.is_empty() {
+        return Ok(None);
+    }
+    let mut batch = Batch::default();
+    for branch in leaving {
+        match &branch.stage {
+            Stage::Prepared { writes: Some(writes), .. } => record::put_data(&mut batch, writes),
+            Stage::Prepared { writes: None, .. } | Stage::ReadOnly => {
+                record::put_data(&mut batch, &writes_of(kv, branch)?);
+            }
+        }
+        record::delete_prepared(&mut batch, &branch.id);
+        record::put_finished(&mut batch, &branch.id, BranchOutcome::Committed, Bytes::new());
+    }
+    Ok(Some(kv.store.write(batch, Durability::Forced)))
+}
+
+async fn finish(kv: &KeyValue, written: Option<Written>, leaving: &[Arc<Branch>]) -> Result<(), ResourceError> {
+    if let Some(written) = written {
+        written.await?;
+    }
+    leaving.iter().for_each(|branch| kv.leave(&branch.id));
+    Ok(())
+}
+
+/// What a prepared branch writes.
+pub(super) fn writes_of(kv: &KeyValue, branch: &Branch) -> Result<Arc<[Write]>, ResourceError> {
+    match &branch.stage {
+        Stage::ReadOnly => Ok(Arc::default()),
+        Stage::Prepared { writes: Some(writes), .. } => Ok(writes.clone()),
+        Stage::Prepared { writes: None, .. } => {
+            let key = branch.id.tx.to_bytes();
+            let Some(value) = kv.store.get(BRANCH, &key)? else {
+                let cause = format!("the record of the prepared branch {} is gone", branch.id.tx);
+                return Err(ResourceError::Stopped { cause });
+            };
+            let (_, record) =
+                record::read_prepared(key.clone(), value).map_err(|cause| unreadable(BRANCH, key, &cause))?;
+            Ok(record.writes.into())
+        }
+    }
 }

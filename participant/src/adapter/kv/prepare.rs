@@ -1,10 +1,11 @@
 //! From work to a vote.
 
-use super::attempt::{Declined, evaluate, refuse_without_room};
+use super::attempt::{Declined, evaluate, most_read, refuse_without_room};
 use super::locks::over;
 use super::work::{self, Place, Work};
 use super::{Branch, KeyValue, MAX_GROUP_BYTES, Stage, pending, record};
-use crate::resource::{BranchId, Cancellations, Preparing, ResourceError, Votes};
+use crate::resource::{BranchId, Cancellations, Preparing, ResourceError, Voted, Votes};
+use crate::room::SMALL_BYTES;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::ready;
@@ -14,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant_core::kv::{Evaluation, Tell};
 use undoubt_participant_core::lock::{Age, Mode};
-use undoubt_platform::{Batch, Durability};
+use undoubt_platform::Batch;
 use undoubt_proto::record::{PreparedBranch, Write};
 use undoubt_vocabulary::{BranchOutcome, Execution, Prepare, Refusal, RefusalCode, Vote};
 
@@ -41,20 +42,23 @@ pub(super) fn prepare_all(
     cancellations: &mut Cancellations,
 ) -> Vec<Preparing> {
     let mut futures = Vec::new();
-    let mut refused = Votes::new();
+    let mut declined = Voted::default();
     let mut group = Group::default();
     for (id, prepare) in calls {
         if cancellations.is_cancelled(&id) {
             let vote = Vote::Refused(over(&id.tx));
-            refused.push((id, vote));
+            declined.votes.push((id, vote));
             continue;
         }
         let added = match begin(kv, &id, &prepare) {
             Ok(begun) if begun.granted.is_some() => {
                 let (kv, cancelled) = (kv.clone(), cancellations.token(&id));
                 let call = async move {
-                    let vote = go_on(&kv, &id, &prepare, begun, &cancelled).await?;
-                    Ok(vec![(id, vote)])
+                    match go_on(&kv, &id, &prepare, begun, &cancelled).await {
+                        Ok(vote) => Ok(Voted { votes: vec![(id, vote)], put_off: Vec::new() }),
+                        Err(ResourceError::NoRoom) => Ok(Voted { votes: Vec::new(), put_off: vec![(id, prepare)] }),
+                        Err(error) => Err(error),
+                    }
                 };
                 futures.push(call.boxed());
                 continue;
@@ -64,18 +68,19 @@ pub(super) fn prepare_all(
         };
         match added {
             Ok(()) => {}
-            Err(Declined::Refused(refusal)) => refused.push((id, Vote::Refused(refusal))),
+            Err(Declined::Refused(refusal)) => declined.votes.push((id, Vote::Refused(refusal))),
+            Err(Declined::NoRoom) => declined.put_off.push((id, prepare)),
             Err(Declined::Failed(error)) => futures.push(ready(Err(error)).boxed()),
         }
-        if group.batch.payload_bytes() >= MAX_GROUP_BYTES {
+        if group.bytes() >= MAX_GROUP_BYTES {
             futures.push(std::mem::take(&mut group).write(kv));
         }
     }
     if !group.branches.is_empty() {
         futures.push(group.write(kv));
     }
-    if !refused.is_empty() {
-        futures.push(ready(Ok(refused)).boxed());
+    if !declined.votes.is_empty() || !declined.put_off.is_empty() {
+        futures.push(ready(Ok(declined)).boxed());
     }
     futures
 }
@@ -91,7 +96,11 @@ struct Begun {
 /// Reads the work and asks for its locks.
 fn begin(kv: &KeyValue, id: &BranchId, prepare: &Prepare) -> Result<Begun, Declined> {
     let work = work::decode(prepare.work.clone(), Place::Branch)?;
-    let wanted = work.locks();
+    let mut wanted = work.locks();
+    if prepare.work.len() > SMALL_BYTES {
+        // A branch holds its locks long after its work is done, which a part of it would keep in memory.
+        wanted = wanted.into_iter().map(|(key, mode)| (Bytes::copy_from_slice(&key), mode)).collect();
+    }
     if wanted.values().any(|mode| *mode == Mode::Exclusive) {
         refuse_without_room(kv)?;
     }
@@ -129,6 +138,7 @@ async fn go_on(
 struct Group {
     batch: Batch,
     branches: Vec<Ready>,
+    result_bytes: usize,
 }
 
 /// What a branch's work came to, once that is written.
@@ -139,34 +149,53 @@ struct Ready {
     stays: Option<Branch>,
 }
 
+impl Ready {
+    fn result_bytes(&self) -> usize {
+        match &self.vote {
+            Vote::Prepared { result } | Vote::ReadOnly { result } | Vote::Committed { result } => result.len(),
+            Vote::Refused(_) => 0,
+        }
+    }
+}
+
 impl Group {
     /// Evaluates the work under its locks. A refusal frees them.
     fn add(&mut self, kv: &KeyValue, id: &BranchId, prepare: &Prepare, begun: Begun) -> Result<(), Declined> {
         let evaluated = pending::refuse_marked(kv, None, &begun.work.respect)
-            .and_then(|()| evaluate(kv, &begun.work.operations, Tell::Learnt));
+            .and_then(|()| evaluate(kv, &begun.work.operations, Tell::Learnt, most_read(kv)));
         match evaluated {
             Ok(evaluation) => {
-                self.branches.push(to_be_written(&mut self.batch, id, prepare, evaluation, begun.wanted));
+                let ready = to_be_written(&mut self.batch, id, prepare, evaluation, begun.wanted);
+                self.result_bytes += ready.result_bytes();
+                self.branches.push(ready);
                 Ok(())
             }
-            Err(Declined::Refused(refusal)) => {
+            Err(declined @ (Declined::Refused(_) | Declined::NoRoom)) => {
                 kv.locks.release(&id.tx);
-                Err(refusal.into())
+                Err(declined)
             }
             Err(failed @ Declined::Failed(_)) => Err(failed),
         }
     }
 
-    fn write(self, kv: &Arc<KeyValue>) -> Preparing {
-        let (kv, written) = (kv.clone(), self.written(kv));
-        async move { Ok(settle(&kv, written.await?)) }.boxed()
+    /// What it has in memory.
+    fn bytes(&self) -> usize {
+        self.batch.payload_bytes() + self.result_bytes
     }
 
-    /// Queues the write before it returns; what is awaited is only the answer.
+    fn write(self, kv: &Arc<KeyValue>) -> Preparing {
+        let (kv, written) = (kv.clone(), self.written(kv));
+        async move { Ok(Voted { votes: settle(&kv, written.await?), put_off: Vec::new() }) }.boxed()
+    }
+
+    /// Queues the write before it returns, if there is room for it at the store.
     fn written(self, kv: &KeyValue) -> impl Future<Output = Result<Vec<Ready>, ResourceError>> + use<> {
-        let Group { batch, mut branches } = self;
-        let written = (!batch.is_empty()).then(|| kv.write(batch, Durability::Forced));
+        let mut held = kv.room().hold();
+        held.add(self.bytes());
+        let Group { batch, mut branches, .. } = self;
+        let written = (!batch.is_empty()).then(|| kv.write_in_turn(batch));
         async move {
+            let _held = held;
             if let Some(written) = written {
                 refuse_if_not_written(&mut branches, written.await)?;
             }
@@ -205,7 +234,7 @@ fn to_be_written(
                 result: result.clone(),
             };
             record::put_prepared(batch, &id.tx, &record);
-            (Vote::Prepared { result }, Some(Stage::Prepared { writes: record.writes.into() }))
+            (Vote::Prepared { result }, Some(Stage::prepared(record.writes)))
         }
     };
     let stays = stage.map(|stage| Branch { id: id.clone(), begun_at: prepare.begun_at, stage });
@@ -217,7 +246,7 @@ fn refuse_if_not_written(branches: &mut [Ready], written: Result<(), ResourceErr
     let cause = match written {
         Ok(()) => return Ok(()),
         Err(ResourceError::Unavailable { cause }) => cause,
-        Err(stopped @ ResourceError::Stopped { .. }) => return Err(stopped),
+        Err(error @ (ResourceError::NoRoom | ResourceError::Stopped { .. })) => return Err(error),
     };
     for Ready { vote, stays, .. } in branches {
         match vote {

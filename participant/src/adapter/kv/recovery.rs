@@ -32,7 +32,9 @@ pub(super) fn recover(kv: &KeyValue) -> Result<Recovered, ResourceError> {
     };
     each(kv, BRANCH, |key, value| {
         let (id, record) = record::read_prepared(key, value)?;
-        recovered.prepared.push((id.clone(), Timestamp(record.begun_at_us), record.result.clone()));
+        // Of its own, since it stays longer than the record.
+        let result = Bytes::copy_from_slice(&record.result);
+        recovered.prepared.push((id.clone(), Timestamp(record.begun_at_us), result));
         resume(kv, id, record);
         Ok(())
     })?;
@@ -65,10 +67,11 @@ pub(super) fn begun_at_of_heuristic(kv: &KeyValue, branch: &BranchId) -> Result<
 /// A prepared branch holds again what it held before: what it read shared, what it writes exclusively.
 fn resume(kv: &KeyValue, id: BranchId, record: PreparedBranch) {
     let begun_at = Timestamp(record.begun_at_us);
-    let read = record.read_keys.into_iter().map(|key| (key, Mode::Shared));
-    let written = record.writes.iter().map(|write| (write.key.clone(), Mode::Exclusive));
+    let own = |key: &Bytes| Bytes::copy_from_slice(key);
+    let read = record.read_keys.iter().map(|key| (own(key), Mode::Shared));
+    let written = record.writes.iter().map(|write| (own(&write.key), Mode::Exclusive));
     kv.locks.lock_recovered(&Age { begun_at, tx: id.tx.clone() }, &read.chain(written).collect());
-    let stage = Stage::Prepared { writes: record.writes.into() };
+    let stage = Stage::prepared(record.writes);
     kv.branches().insert(id.tx.clone(), Arc::new(Branch { id, begun_at, stage }));
 }
 

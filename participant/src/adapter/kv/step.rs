@@ -4,7 +4,7 @@
 //! its locks when the step frees these. Once a step has its locks it waits for nothing any more, so anybody may wait
 //! for it.
 
-use super::attempt::{Declined, evaluate, force, refuse_without_room};
+use super::attempt::{Declined, evaluate, force, most_read, refuse_without_room};
 use super::work::{self, Place};
 use super::{KeyValue, pending, record};
 use crate::resource::{ResourceError, StepId};
@@ -43,12 +43,14 @@ async fn action(
     let done = async {
         pending::refuse_marked(kv, Some(step), work.pend.union(&work.respect))?;
         // Later steps may refer to whatever it left.
-        let (writes, result) = come_to(evaluate(kv, &work.operations, Tell::All)?);
+        let (writes, result) = come_to(evaluate(kv, &work.operations, Tell::All, most_read(kv))?);
         let pending = !work.pend.is_empty();
         let mut batch = Batch::default();
         record::put_data(&mut batch, &writes);
         record::put_step(&mut batch, step, State::Acted, result.clone(), work.pend.iter().cloned().collect());
         work.pend.iter().for_each(|key| record::put_mark(&mut batch, key, step, run.begun_at));
+        let mut held = kv.room().hold();
+        held.add(result.len() + batch.payload_bytes());
         force(kv, batch).await?;
         kv.marks.put(step.clone(), work.pend);
         Ok(StepOutcome::Done { result, pending })
@@ -67,7 +69,7 @@ async fn compensation(kv: &KeyValue, step: &StepId, run: RunStep) -> Result<Step
     locks.extend(kv.marks.of(step).into_iter().map(|key| (key, Mode::Exclusive)));
     let done = async {
         pending::refuse_marked(kv, Some(step), &work.respect)?;
-        let (writes, _) = come_to(evaluate(kv, &work.operations, Tell::Learnt)?);
+        let (writes, _) = come_to(evaluate(kv, &work.operations, Tell::Learnt, usize::MAX)?);
         let mut batch = Batch::default();
         record::put_data(&mut batch, &writes);
         record::put_step(&mut batch, step, State::Compensated, Bytes::new(), Vec::new());
@@ -79,7 +81,7 @@ async fn compensation(kv: &KeyValue, step: &StepId, run: RunStep) -> Result<Step
             }
         }
         // What is open finishes: a write that was not applied is tried again, not refused.
-        if let Err(error) = kv.write(batch, Durability::Forced).await {
+        if let Err(error) = kv.write_in_turn(batch).await {
             kv.marks.put(step.clone(), marked);
             return Err(Declined::Failed(error));
         }
@@ -109,7 +111,11 @@ async fn under_locks(
     let outcome = work.await;
     match &outcome {
         Err(Declined::Failed(ResourceError::Stopped { .. })) => {}
-        Ok(_) | Err(Declined::Refused(_) | Declined::Failed(ResourceError::Unavailable { .. })) => {
+        Ok(_) | Err(
+            Declined::Refused(_)
+            | Declined::NoRoom
+            | Declined::Failed(ResourceError::Unavailable { .. } | ResourceError::NoRoom),
+        ) => {
             kv.locks.release(&owner);
         }
     }
@@ -130,6 +136,7 @@ fn outcome_of(ran: Result<StepOutcome, Declined>) -> Result<StepOutcome, Resourc
     match ran {
         Ok(outcome) => Ok(outcome),
         Err(Declined::Refused(refusal)) => Ok(StepOutcome::Refused(refusal)),
+        Err(Declined::NoRoom) => Err(ResourceError::NoRoom),
         Err(Declined::Failed(error)) => Err(error),
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn decode(bytes: Bytes, place: Place<'_>) -> Result<Work, Refusal> {
         let operation = read(operation, place, &mut inputs)?;
         if pend {
             match place {
-                Place::Action { .. } => drop(work.pend.insert(operation.key().clone())),
+                Place::Action { .. } => drop(work.pend.insert(Bytes::copy_from_slice(operation.key()))),
                 // Its locks keep others off until it has ended, so it needs no mark; but those of others count.
                 Place::Branch => {
                     work.pend.insert(operation.key().clone());

@@ -18,6 +18,7 @@ impl Scenario {
             Scenario::three_participants(),
             Scenario::four_participants(),
             Scenario::one_phase(),
+            Scenario::lone_read(),
             Scenario::read_only(),
             Scenario::nothing_but_reads(),
             Scenario::submitted_twice(),
@@ -123,6 +124,16 @@ impl Scenario {
         let requests = vec![insist(submit("T1", &[(0, "put x")])), insist(submit("T2", &[(0, "get x put x")]))];
         let about = "two transactions with a single branch each, on one participant";
         Scenario::new("one-phase", about, 1, requests).explored_with(ONE_OF_EACH, Budget { crashes: 2, ..ONE_OF_EACH })
+    }
+
+    /// No deadline passes, so what waits for an answer that was lost waits for ever.
+    pub fn lone_read() -> Scenario {
+        let requests = vec![insist(submit("T1", &[(0, "get x")])), insist(submit("T2", &[(0, "put x")]))];
+        let about = "a single branch that only reads, beside one that writes, and sessions that break at any moment";
+        let budget = Budget { disconnections: 1, ..CRASH_AND_LOSS };
+        Scenario::new("lone-read", about, 1, requests)
+            .deadlines(Deadlines::Never)
+            .explored_with(budget, Budget { disconnections: 2, duplicates: 1, ..budget })
     }
 
     pub fn read_only() -> Scenario {

@@ -1,0 +1,173 @@
+//! Large results, and what waits for room.
+
+use super::*;
+use crate::adapter::kv::tests::world::{encoded, operation, put_of, work};
+use undoubt_proto::kv::Get;
+use undoubt_proto::kv::operation::Kind;
+use undoubt_vocabulary::Refusal;
+use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
+
+const KEYS: usize = 16;
+const VALUE_BYTES: usize = 65_000;
+
+/// A participant with 1 MB in it.
+async fn with_large_values(config: Config) -> Running {
+    let store = Arc::new(MemoryStore::default());
+    let mut running = Running::with(config, KeyValue::new(store, KeyValueOptions::default())).await;
+    let value = "x".repeat(VALUE_BYTES);
+    let puts = (0..KEYS).map(|key| operation(&format!("k{key}"), put_of(&value)));
+    running.tell(prepare(1, Execution::OnePhase, encoded(puts))).await;
+    let answer = running.answer().await;
+    assert!(matches!(answer, ToCoordinator::Vote { vote: Vote::Committed { .. }, .. }), "{answer:?}");
+    running
+}
+
+/// Reads all of it.
+fn large() -> Bytes {
+    let keys: Vec<String> = (0..KEYS).map(|key| format!("k{key}")).collect();
+    work(keys.iter().map(|key| (&key[..], Kind::Get(Get {}))))
+}
+
+fn within(seconds: u64, message: ToParticipant) -> ToParticipant {
+    let ToParticipant::Prepare(prepare) = message else { panic!("{message:?}") };
+    ToParticipant::Prepare(Prepare { timeout: Duration::from_secs(seconds), ..prepare })
+}
+
+fn act(ticket: u64, work: Bytes) -> ToParticipant {
+    let (tx, ticket) = (format!("T{ticket}").parse().unwrap(), Ticket(ticket));
+    let ToParticipant::Run(action) = run(Half::Action, work) else { panic!("not a step") };
+    ToParticipant::Run(RunStep { tx, ticket, ..action })
+}
+
+impl Running {
+    /// Whatever can be computed now is queued.
+    async fn settled(&self) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        self.engine.inspect(|_| ()).await.unwrap();
+    }
+
+    async fn refusal(&mut self) -> Refusal {
+        let answer = self.answer().await;
+        if let ToCoordinator::Vote { vote: Vote::Refused(refusal), .. }
+        | ToCoordinator::Ran { outcome: StepOutcome::Refused(refusal), .. } = answer
+        {
+            return refusal;
+        }
+        panic!("not refused: {answer:?}")
+    }
+
+    async fn reads(&mut self) {
+        let answer = self.answer().await;
+        assert!(matches!(answer, ToCoordinator::Vote { vote: Vote::ReadOnly { .. }, .. }), "{answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_results_wait_until_those_before_them_are_sent_and_small_ones_pass_them() {
+    let mut running = with_large_values(Config::default()).await;
+    let reads = 100;
+    running.tell_all((2..2 + reads).map(|ticket| prepare(ticket, Execution::OnePhase, large())).collect()).await;
+    running.settled().await;
+    running.tell(prepare(500, Execution::OnePhase, put("small", "v"))).await;
+    running.settled().await;
+    let mut before_the_small_one = None;
+    for heard in 0..=reads {
+        let ToCoordinator::Vote { vote, .. } = running.answer().await else { panic!("not a vote") };
+        match vote {
+            Vote::ReadOnly { result } => assert!(result.len() > KEYS * VALUE_BYTES),
+            Vote::Committed { .. } => before_the_small_one = Some(heard),
+            Vote::Prepared { .. } | Vote::Refused(_) => panic!("{vote:?}"),
+        }
+    }
+    let computed = before_the_small_one.unwrap();
+    assert!(computed <= 32, "{computed} MB were computed before anything was sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_ends_gives_back_the_room_of_what_it_was_not_sent() {
+    let mut running = with_large_values(Config::default()).await;
+    running.tell_all((2..102).map(|ticket| prepare(ticket, Execution::OnePhase, large())).collect()).await;
+    running.settled().await;
+    let (session, coordinator, epoch) = (Session(2), COORDINATOR, Epoch(1));
+    let (out, outgoings) = outbox(running.engine.room());
+    (running.outgoings, running.heard) = (outgoings, VecDeque::new());
+    running.engine.tell(Command::Hello { session, coordinator, epoch, out }).await.unwrap();
+    assert!(matches!(running.next().await, Outgoing::Welcome));
+    // What had not been computed by then is told in the session that there is.
+    for _ in 0..60 {
+        running.reads().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_finds_no_room_in_time_is_refused_with_the_bound_and_has_room_once_others_are_over() {
+    let config = Config { max_kept_result_bytes: 2 * MAX_RESULT_BYTES, ..Config::default() };
+    let mut running = with_large_values(config).await;
+    for ticket in [2, 3] {
+        running.tell(prepare(ticket, Execution::TwoPhase, large())).await;
+        running.reads().await;
+    }
+    running.tell(within(1, prepare(4, Execution::TwoPhase, large()))).await;
+    let refusal = running.refusal().await;
+    assert_eq!(refusal.code, RefusalCode::Unavailable);
+    assert!(refusal.detail.contains("max_kept_result_bytes"), "{refusal}");
+    running.tell(act(5, large())).await;
+    running.tell(prepare(6, Execution::TwoPhase, large())).await;
+    running.settled().await;
+    running.tell(prepare(7, Execution::OnePhase, put("small", "v"))).await;
+    let small = running.answer().await;
+    assert!(matches!(small, ToCoordinator::Vote { vote: Vote::Committed { .. }, .. }), "{small:?}");
+    let abort = |ticket: u64| ToParticipant::Abort { tx: format!("T{ticket}").parse().unwrap(), ticket: Ticket(ticket) };
+    running.tell_all(vec![abort(2), abort(3)]).await;
+    let answers = [running.answer().await, running.answer().await];
+    let mut tickets = answers.each_ref().map(|answer| answer.ticket().0);
+    tickets.sort_unstable();
+    assert_eq!(tickets, [5, 6]);
+    for answer in answers {
+        let done = matches!(
+            answer,
+            ToCoordinator::Vote { vote: Vote::ReadOnly { .. }, .. }
+                | ToCoordinator::Ran { outcome: StepOutcome::Done { .. }, .. }
+        );
+        assert!(done, "what waited has room now: {answer:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_called_off_while_it_waits_for_room_is_not_begun() {
+    let config = Config { max_kept_result_bytes: MAX_RESULT_BYTES, ..Config::default() };
+    let mut running = with_large_values(config).await;
+    running.tell(prepare(2, Execution::TwoPhase, large())).await;
+    running.reads().await;
+    running.tell(prepare(3, Execution::OnePhase, large())).await;
+    running.tell(act(4, large())).await;
+    running.settled().await;
+    running.tell(ToParticipant::Settle { tx: "T3".parse().unwrap(), ticket: Ticket(3) }).await;
+    assert_eq!(running.refusal().await.code, RefusalCode::Late);
+    running.tell(ToParticipant::Close { tx: "T4".parse().unwrap(), ticket: Ticket(4) }).await;
+    assert_eq!(running.refusal().await.code, RefusalCode::Late);
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_work_is_committed_from_its_record_also_after_a_crash() {
+    let store = Arc::new(MemoryStore::default());
+    let mut running = Running::over(KeyValue::new(store.clone(), KeyValueOptions::default())).await;
+    let value = "y".repeat(VALUE_BYTES);
+    for ticket in [2, 3] {
+        running.tell(prepare(ticket, Execution::TwoPhase, put(&format!("k{ticket}"), &value))).await;
+        assert!(matches!(running.answer().await, ToCoordinator::Vote { vote: Vote::Prepared { .. }, .. }));
+    }
+    running.tell(commit(2)).await;
+    assert!(matches!(running.answer().await, ToCoordinator::Finished { outcome: BranchOutcome::Committed, .. }));
+    let mut again = Running::over(KeyValue::new(Arc::new(store.crashed()), KeyValueOptions::default())).await;
+    again.tell(commit(3)).await;
+    while !matches!(again.answer().await, ToCoordinator::Finished { outcome: BranchOutcome::Committed, .. }) {}
+    for key in ["k2", "k3"] {
+        let ticket = if key == "k2" { 4 } else { 5 };
+        again.tell(prepare(ticket, Execution::OnePhase, get(key))).await;
+        let ToCoordinator::Vote { vote: Vote::ReadOnly { result }, .. } = again.answer().await else {
+            panic!("not read")
+        };
+        assert!(result.len() > VALUE_BYTES);
+    }
+}
