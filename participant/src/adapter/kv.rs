@@ -107,12 +107,15 @@ struct Branch {
 enum Stage {
     ReadOnly,
     /// `None`: they are large, and read back from the branch's record when they are needed.
-    Prepared { writes: Option<Arc<[Write]>>, bytes: usize },
+    Prepared {
+        writes: Option<Arc<[Write]>>,
+        bytes: usize,
+    },
 }
 
 impl Stage {
     fn prepared(writes: Vec<Write>) -> Stage {
-        let length = |write: &Write| write.key.len() + write.value.as_ref().map_or(0, bytes::Bytes::len);
+        let length = |write: &Write| write.key.len() + write.value.as_ref().map_or(0, Bytes::len);
         let bytes = writes.iter().map(length).sum();
         Stage::Prepared { writes: (bytes <= SMALL_BYTES).then(|| writes.into()), bytes }
     }

@@ -144,7 +144,8 @@ impl ResourceManager for Broken {
         }
         let each = prepare_each(self, calls, cancellations);
         if self.has(Flaw::ForgetsThoseWithoutRoom) {
-            let forgets = |preparing: Preparing| async { Ok(Voted { put_off: Vec::new(), ..preparing.await? }) }.boxed();
+            let forgets =
+                |preparing: Preparing| async { Ok(Voted { put_off: Vec::new(), ..preparing.await? }) }.boxed();
             return each.into_iter().map(forgets).collect();
         }
         if !self.has(Flaw::PreparesManyInTurn) {

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use undoubt_participant_core::{BranchId, Input, Operator, Session, StepId};
 use undoubt_platform::Random;
-use undoubt_vocabulary::{CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, RunStep, StepOutcome, TxId, Vote};
+use undoubt_vocabulary::{
+    CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, RunStep, StepOutcome, TxId, Vote,
+};
 
 /// What a finished call means to the core.
 pub(super) enum Done {

@@ -185,7 +185,7 @@ impl<R: ResourceManager> Engine<R> {
         let done = match work {
             Work::Prepare(branch, _) => {
                 Done::Executed(Voted { votes: vec![(branch, Vote::Refused(refusal))], put_off: Vec::new() })
-            },
+            }
             Work::Action(step, _) => Done::Acted { step, outcome: StepOutcome::Refused(refusal) },
         };
         // Not at once: the core may be in the middle of what asks for it.

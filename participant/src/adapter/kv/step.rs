@@ -111,7 +111,8 @@ async fn under_locks(
     let outcome = work.await;
     match &outcome {
         Err(Declined::Failed(ResourceError::Stopped { .. })) => {}
-        Ok(_) | Err(
+        Ok(_)
+        | Err(
             Declined::Refused(_)
             | Declined::NoRoom
             | Declined::Failed(ResourceError::Unavailable { .. } | ResourceError::NoRoom),

@@ -117,7 +117,8 @@ async fn what_finds_no_room_in_time_is_refused_with_the_bound_and_has_room_once_
     running.tell(prepare(7, Execution::OnePhase, put("small", "v"))).await;
     let small = running.answer().await;
     assert!(matches!(small, ToCoordinator::Vote { vote: Vote::Committed { .. }, .. }), "{small:?}");
-    let abort = |ticket: u64| ToParticipant::Abort { tx: format!("T{ticket}").parse().unwrap(), ticket: Ticket(ticket) };
+    let abort =
+        |ticket: u64| ToParticipant::Abort { tx: format!("T{ticket}").parse().unwrap(), ticket: Ticket(ticket) };
     running.tell_all(vec![abort(2), abort(3)]).await;
     let answers = [running.answer().await, running.answer().await];
     let mut tickets = answers.each_ref().map(|answer| answer.ticket().0);
