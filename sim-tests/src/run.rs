@@ -154,6 +154,10 @@ pub struct Finals {
     pub excused: BTreeSet<String>,
     /// A lying disk has destroyed an identity, an epoch or a fence.
     pub excused_epochs: bool,
+    /// Transactions whose record was made impossible to carry out.
+    pub poisoned: BTreeSet<String>,
+    /// Those that the coordinator listed as such, so that an operator could end them.
+    pub held: BTreeSet<String>,
     /// An operator had to accept that the coordinator's disk had lost what participants knew of.
     pub accepted_loss: bool,
     /// A lying disk has destroyed a balance or a register.

@@ -83,7 +83,7 @@ fn late(by_ms: u64) -> Tampering {
 }
 
 fn storage() -> Vec<Scenario> {
-    use Code::{S1, S2, S3, S4, S5, S6, S7, S8, S9};
+    use Code::{S1, S2, S3, S4, S5, S6, S7, S8, S9, S10};
     vec![
         scenario(
             "the-coordinators-disk-lies",
@@ -183,6 +183,15 @@ fn storage() -> Vec<Scenario> {
             "coordinator and participant find each other's disks: both refuse to start until they are put right",
             &[S8],
             vec![at(2_000, What::Swapped { host: COORDINATOR, with: P1, repaired_after_ms: 1_500 })],
+        ),
+        scenario(
+            "a-record-cannot-be-carried-out",
+            "a record can be read and not carried out: that transaction is held until an operator ends it, and all others go on",
+            &[S10],
+            vec![
+                when(COORDINATOR, "after-append-committed", 6, What::Poisoned),
+                when(COORDINATOR, "after-append-committed", 16, What::Poisoned),
+            ],
         ),
         scenario(
             "a-vote-is-lost",

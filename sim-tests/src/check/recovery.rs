@@ -3,9 +3,13 @@
 //! * `difference`: nothing excuses it. The restarts come after the healing, when disks are honest, so even what a lying
 //!   disk left has to be read alike every time.
 //! * `refused`: a coordinator whose disk kept its epochs is not refused for want of them.
+//! * `overlooked`: what can be read and not carried out is held, and listed, until an operator ends it. Excused if the
+//!   coordinator is gone, or something else befell its disk.
 //! * `failure`: nothing excuses a panic; a refusal to start is listed only if the disk was healthy.
 
 use super::Violation;
+use super::facts::coordinator_is_gone;
+use crate::plan::What;
 use crate::run::Run;
 
 pub fn check(run: &Run) -> Vec<Violation> {
@@ -20,7 +24,33 @@ pub fn check(run: &Run) -> Vec<Violation> {
         let what = "the coordinator was taken for an old copy though its disk has lost no epoch";
         Violation::new("recovery.refused", what)
     });
-    differences.chain(failures).chain(refused).collect()
+    differences.chain(failures).chain(refused).chain(overlooked(run)).collect()
+}
+
+fn overlooked(run: &Run) -> Vec<Violation> {
+    let befell = |what: &What| match what {
+        What::LyingSyncs { host, .. }
+        | What::RolledBack { host, .. }
+        | What::BitFlip { host, .. }
+        | What::Wiped { host }
+        | What::Swapped { host, .. } => host.is_coordinator(),
+        What::Crash { host, power, .. } => *power && host.is_coordinator(),
+        _ => false,
+    };
+    let mut struck = run.hits.iter().filter_map(|(fault, _)| run.plan.faults.get(*fault));
+    if coordinator_is_gone(run) || run.finals.settled_after_us.is_none() || struck.any(|fault| befell(&fault.what)) {
+        return Vec::new();
+    }
+    let overlooked = run.finals.poisoned.iter().filter(|tx| !run.finals.held.contains(*tx));
+    overlooked
+        .map(|tx| {
+            Violation::of(
+                "recovery.overlooked",
+                tx,
+                format!("the record of {tx} cannot be carried out, and nobody said so"),
+            )
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -42,6 +72,15 @@ mod tests {
         run.finals.accepted_loss = true;
         assert_eq!(rules(check, &run), ["recovery.refused"]);
         run.finals.excused_epochs = true;
+        assert_eq!(rules(check, &run), [""; 0]);
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_carried_out_and_that_nobody_lists_is_found() {
+        let mut run = healthy();
+        run.finals.poisoned.insert("t1".into());
+        assert_eq!(rules(check, &run), ["recovery.overlooked"]);
+        run.finals.held.insert("t1".into());
         assert_eq!(rules(check, &run), [""; 0]);
     }
 

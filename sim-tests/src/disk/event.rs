@@ -53,6 +53,11 @@ pub enum DiskEvent {
     Swapped {
         with: String,
     },
+    /// The record of a key is another one, as if it had never been otherwise.
+    Rewritten {
+        family: &'static str,
+        key: Bytes,
+    },
     /// The record of a key is gone as if it had never been written.
     Scrubbed {
         family: &'static str,

@@ -123,11 +123,25 @@ impl Disk {
         });
     }
 
+    /// S10: the log holds `value` under the key, wherever it held one, and no reader can tell. What was there counts as
+    /// destroyed.
+    pub fn rewrite(&self, family: Family, key: &[u8], value: &[u8]) {
+        self.with(|state| {
+            if let Some(rewritten) = state.platter.rewrite(family, key, Some(value)) {
+                let key = Bytes::copy_from_slice(key);
+                if rewritten.was_acknowledged {
+                    state.destroyed.insert((family, key.clone()));
+                }
+                state.events.push(DiskEvent::Rewritten { family: family.0, key });
+            }
+        });
+    }
+
     /// S9: the log holds the key's values no more, as if they had never been written, and no reader can tell. A store that
     /// is open goes on reading them from its memory. Tells whether there was one.
     pub fn scrub(&self, family: Family, key: &[u8]) -> bool {
         self.with(|state| {
-            let Some(scrubbed) = state.platter.scrub(family, key) else {
+            let Some(scrubbed) = state.platter.rewrite(family, key, None) else {
                 return false;
             };
             let key = Bytes::copy_from_slice(key);

@@ -29,9 +29,9 @@ pub(super) struct Platter {
     pub(super) unsynced_dropped: bool,
 }
 
-/// A key's values are gone.
+/// A key's values are gone, or others.
 #[derive(Debug)]
-pub(super) struct Scrubbed {
+pub(super) struct Rewritten {
     pub(super) was_acknowledged: bool,
 }
 
@@ -129,8 +129,9 @@ impl Platter {
         touched
     }
 
-    /// Rewrites the log without any value put under this key; every frame keeps its number. `None` if there is no value.
-    pub(super) fn scrub(&mut self, family: Family, key: &[u8]) -> Option<Scrubbed> {
+    /// Rewrites the log with another value for each that was put under this key, or without any; every frame keeps its
+    /// number. `None` if there is no value.
+    pub(super) fn rewrite(&mut self, family: Family, key: &[u8], value: Option<&[u8]>) -> Option<Rewritten> {
         let puts = |operation: &Operation<'_>| matches!(operation, Operation::Put { family: of, key: other, .. } if *of == family && *other == key);
         let batches: Vec<Batch> = self.batches().collect();
         let first = batches.iter().position(|batch| batch.iter().any(|operation| puts(&operation)))?;
@@ -138,11 +139,15 @@ impl Platter {
         self.log.clear();
         self.ends.clear();
         for batch in batches {
-            self.append(batch.iter().filter(|operation| !puts(operation)));
+            self.append(batch.iter().filter_map(|operation| match (puts(&operation), value) {
+                (false, _) => Some(operation),
+                (true, Some(value)) => Some(Operation::Put { family, key, value }),
+                (true, None) => None,
+            }));
         }
         self.log.extend(torn);
         self.flipped.retain(|bit| bit / 8 < self.log.len());
-        Some(Scrubbed { was_acknowledged: first < self.acknowledged })
+        Some(Rewritten { was_acknowledged: first < self.acknowledged })
     }
 
     fn batches(&self) -> impl Iterator<Item = Batch> {

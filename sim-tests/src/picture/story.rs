@@ -235,7 +235,7 @@ fn concerned(what: &What) -> Vec<Host> {
         | What::ActionsRefused { participant, .. }
         | What::SlowPrepares { participant, .. }
         | What::ReleaseMarks { participant } => vec![Host::Participant(*participant)],
-        What::Forget | What::ResolveStuck { .. } | What::EndSaga { .. } => vec![Host::Coordinator],
+        What::Poisoned | What::Forget | What::ResolveStuck { .. } | What::EndSaga { .. } => vec![Host::Coordinator],
     }
 }
 

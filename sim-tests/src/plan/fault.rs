@@ -70,6 +70,8 @@ pub enum What {
     Swapped { host: Host, with: Host, repaired_after_ms: u64 },
     /// Crashes, and has lost the vote it gave for one of its prepared branches (S9).
     VoteLost { participant: u8 },
+    /// The coordinator crashes, and one of its open transactions can be read and not carried out (S10).
+    Poisoned,
     /// The host's clock is off by this from now on (C1).
     Clock { host: Host, by_ms: i64 },
     /// An operator decides the oldest branch in doubt alone (O1; O2 if the coordinator decides otherwise).
@@ -165,6 +167,7 @@ pub enum Code {
     S7,
     S8,
     S9,
+    S10,
     P1,
     P2,
     P3,
@@ -242,6 +245,7 @@ impl Fault {
             What::SlowDisk { .. } => Code::S7,
             What::Wiped { .. } | What::Swapped { .. } => Code::S8,
             What::VoteLost { .. } => Code::S9,
+            What::Poisoned => Code::S10,
             What::Clock { .. } => Code::C1,
             What::Resolve { .. } => Code::O1,
             What::Forget => Code::O3,
@@ -290,6 +294,7 @@ impl What {
             | What::RolledBack { .. }
             | What::Wiped { .. }
             | What::VoteLost { .. }
+            | What::Poisoned
             | What::Clock { .. }
             | What::Resolve { .. }
             | What::Forget
@@ -323,9 +328,11 @@ impl What {
             | What::ActionsRefused { participant, .. }
             | What::SlowPrepares { participant, .. }
             | What::ReleaseMarks { participant } => vec![Host::Participant(*participant)],
-            What::Takeover { .. } | What::Forget | What::ResolveStuck { .. } | What::EndSaga { .. } => {
-                vec![Host::Coordinator]
-            }
+            What::Poisoned
+            | What::Takeover { .. }
+            | What::Forget
+            | What::ResolveStuck { .. }
+            | What::EndSaga { .. } => vec![Host::Coordinator],
         }
     }
 }

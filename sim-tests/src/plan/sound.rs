@@ -114,6 +114,7 @@ fn wrong_with_what(what: &What) -> Option<String> {
         | What::ReadOnlyDisk { .. }
         | What::Wiped { .. }
         | What::VoteLost { .. }
+        | What::Poisoned
         | What::Resolve { .. }
         | What::Forget
         | What::CompensationsRefused { .. }

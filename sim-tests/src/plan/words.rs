@@ -92,6 +92,9 @@ impl fmt::Display for What {
                 write!(f, "{host} and {with} crash and find each other's disks for {repaired_after_ms} ms")
             }
             What::VoteLost { participant } => write!(f, "p{participant} crashes and has lost a vote it gave"),
+            What::Poisoned => {
+                write!(f, "the coordinator crashes and finds one of its open transactions impossible to carry out")
+            }
             What::Clock { host, by_ms } => write!(f, "the clock of {host} jumps by {by_ms} ms"),
             What::Resolve { participant, commit } => {
                 let what = if *commit { "commits" } else { "aborts" };

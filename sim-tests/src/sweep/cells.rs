@@ -15,7 +15,7 @@ pub fn states() -> impl Iterator<Item = &'static str> {
 }
 
 /// The table's lines: what the simulation tells apart.
-pub const CODES: [Code; 36] = [
+pub const CODES: [Code; 37] = [
     Code::S1,
     Code::S2,
     Code::S3,
@@ -25,6 +25,7 @@ pub const CODES: [Code; 36] = [
     Code::S7,
     Code::S8,
     Code::S9,
+    Code::S10,
     Code::P1,
     Code::P2,
     Code::P3,
@@ -71,6 +72,7 @@ pub struct Impossible {
 pub const IMPOSSIBLE: [Impossible; 5] = [
     Impossible {
         codes: &[
+            Code::S10,
             Code::P1,
             Code::P2,
             Code::P3,

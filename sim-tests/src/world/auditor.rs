@@ -108,6 +108,11 @@ impl Auditor {
         for saga in open.transactions.iter().filter(|open| open.phase == "stuck") {
             self.unstick(coordinator, saga, tried_again).await;
         }
+        for held in open.transactions.iter().filter(|open| open.phase == "unusable") {
+            self.shared.finals().held.insert(held.tx.to_string());
+            // It may have been ended meanwhile; else it is listed the next time too.
+            let _ = coordinator.forget(&held.tx, "operator", "it cannot be carried out").await;
+        }
         if !clients_are_done || !open.transactions.is_empty() {
             return false;
         }

@@ -275,6 +275,10 @@ impl<'a> Conductor<'a> {
                 self.kill_users(host, point_of(host), false, RESTART_AFTER_MS);
                 super::finals::lose_a_vote(self.shared.disk(host));
             }
+            What::Poisoned => {
+                self.kill_users(Host::Coordinator, point_of(Host::Coordinator), false, RESTART_AFTER_MS);
+                super::finals::poison(&self.shared);
+            }
             What::Clock { host, by_ms } => {
                 self.shared.clock_offset(host).fetch_add(by_ms * 1_000, Ordering::Relaxed);
             }

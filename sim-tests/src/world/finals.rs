@@ -4,10 +4,13 @@ use super::shared::Shared;
 use super::workload::{balance, word_of};
 use crate::disk::Disk;
 use crate::plan::Host;
+use prost::Message as _;
 use std::fmt::Write as _;
 use undoubt_participant::adapter::kv;
 use undoubt_platform::Family;
+use undoubt_proto::record;
 
+const OPEN: Family = Family("open");
 const DATA: Family = Family("data");
 const BRANCH: Family = Family("branch");
 
@@ -95,6 +98,21 @@ pub(super) fn difference(before: &str, after: &str) -> String {
     let new = after.lines().find(|line| !before.lines().any(|other| other == *line));
     let shown = |line: Option<&str>| line.map_or("nothing".to_owned(), |line| line.chars().take(120).collect());
     format!("gone: {}; new: {}", shown(gone), shown(new))
+}
+
+/// The first transaction that is open at the coordinator can be read and not carried out: it names somebody twice, or
+/// its saga has lost a step's progress.
+pub(super) fn poison(shared: &Shared) {
+    let disk = shared.disk(Host::Coordinator);
+    let contents = disk.cached();
+    let Some((key, value)) = contents.pairs(OPEN).next() else { return };
+    let Ok(mut open) = record::OpenTransaction::decode(value.clone()) else { return };
+    match &mut open.saga {
+        Some(saga) => drop(saga.progress.pop()),
+        None => open.participants.extend(open.participants.first().cloned()),
+    }
+    disk.rewrite(OPEN, key, &open.encode_to_vec());
+    shared.finals().poisoned.insert(String::from_utf8_lossy(key).into_owned());
 }
 
 /// The first branch that is prepared here loses its record.

@@ -47,4 +47,6 @@ pub enum Mutant {
     CompensationsNotRepeated,
     /// A coordinator forces nothing of a saga, neither its beginning nor that it turned back nor its end.
     UnforcedSagas,
+    /// A coordinator passes over records that it cannot carry out, and so presumes that there was nothing (breaks R13).
+    PoisonOverlooked,
 }

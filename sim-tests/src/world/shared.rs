@@ -266,6 +266,7 @@ impl Shared {
             | What::Wiped { .. }
             | What::Swapped { .. }
             | What::VoteLost { .. }
+            | What::Poisoned
             | What::Clock { .. }
             | What::Resolve { .. }
             | What::Forget
@@ -357,6 +358,7 @@ fn kills(what: &What, host: Host) -> bool {
         | What::BitFlip { host: at, .. }
         | What::Wiped { host: at } => *at == host,
         What::VoteLost { participant } => Host::Participant(*participant) == host,
+        What::Poisoned => host == Host::Coordinator,
         What::Swapped { host: at, with, .. } => *at == host || *with == host,
         What::Pause { .. }
         | What::Takeover { .. }

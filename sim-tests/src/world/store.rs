@@ -11,13 +11,17 @@ pub(super) struct MutantStore {
     store: Arc<dyn Store>,
     mutant: Mutant,
     of_coordinator: bool,
+    shared: Arc<Shared>,
 }
 
 impl MutantStore {
     /// The store itself where there is no mutant.
-    pub(super) fn over(shared: &Shared, host: Host, store: Arc<dyn Store>) -> Arc<dyn Store> {
+    pub(super) fn over(shared: &Arc<Shared>, host: Host, store: Arc<dyn Store>) -> Arc<dyn Store> {
         match shared.plan.mutant {
-            Some(mutant) => Arc::new(MutantStore { store, mutant, of_coordinator: host.is_coordinator() }),
+            Some(mutant) => {
+                let (of_coordinator, shared) = (host.is_coordinator(), shared.clone());
+                Arc::new(MutantStore { store, mutant, of_coordinator, shared })
+            }
             None => store,
         }
     }
@@ -42,7 +46,8 @@ impl MutantStore {
             | Mutant::BarriersForgotten
             | Mutant::CompensationsOnlyAnswered
             | Mutant::CompensationsNotRepeated
-            | Mutant::UnforcedSagas => false,
+            | Mutant::UnforcedSagas
+            | Mutant::PoisonOverlooked => false,
         }
     }
 
@@ -70,7 +75,8 @@ impl MutantStore {
             | Mutant::HeuristicUnreported
             | Mutant::BarriersForgotten
             | Mutant::CompensationsOnlyAnswered
-            | Mutant::CompensationsNotRepeated => false,
+            | Mutant::CompensationsNotRepeated
+            | Mutant::PoisonOverlooked => false,
         };
         if unforced { Durability::Lazy } else { wanted }
     }
@@ -96,7 +102,12 @@ impl Store for MutantStore {
         if self.hides(family) {
             return Ok(Vec::new());
         }
-        self.store.scan(family, from, to, direction, limit)
+        let mut found = self.store.scan(family, from, to, direction, limit)?;
+        if self.mutant == Mutant::PoisonOverlooked && self.of_coordinator && family.0 == "open" {
+            let poisoned = self.shared.finals().poisoned.clone();
+            found.retain(|(key, _)| !poisoned.contains(String::from_utf8_lossy(key).as_ref()));
+        }
+        Ok(found)
     }
 
     fn write(&self, batch: Batch, durability: Durability) -> Written {

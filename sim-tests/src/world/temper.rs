@@ -35,6 +35,7 @@ impl Temper {
             | What::Wiped { .. }
             | What::Swapped { .. }
             | What::VoteLost { .. }
+            | What::Poisoned
             | What::Clock { .. }
             | What::Resolve { .. }
             | What::Forget

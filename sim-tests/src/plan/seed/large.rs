@@ -1,13 +1,18 @@
-//! Worlds with large values, and answers that are lost with their connection. They are drawn from a stream of their own, so
+//! Worlds with large values, answers that are lost with their connection, and records that cannot be carried out. They are drawn from a stream of their own, so
 //! that the rest of a seed's plan is the same with them and without them.
 
 use super::Dice;
-use crate::plan::{Direction, Fault, Message, Plan, Shape, Tampering, What};
+use crate::plan::{Direction, Fault, Host, Message, Plan, Shape, Tampering, What, When};
 use crate::world::random::random;
 
 /// In percent.
 const LARGE_VALUES: u64 = 12;
 const LOST_ANSWERS: u64 = 35;
+const POISONED: u64 = 8;
+/// Of these, when a record has just been written.
+const POISONED_AT_A_RECORD: u64 = 70;
+/// Of worlds with large values, those in which a link is held for a while, so that answers meet.
+const CLOGGED: u64 = 50;
 
 /// Of one run, at most.
 const MAX_LOST_ANSWERS: u64 = 3;
@@ -17,7 +22,15 @@ pub(super) fn laden(plan: Plan) -> Plan {
     let dice = Dice(random(plan.seed, "plan of large values"));
     if dice.chance(LARGE_VALUES) {
         plan.shape.value_bytes = u32::try_from(dice.between(2_000, 60_000)).unwrap_or_default();
-        plan.shape.large_reads_percent = dice.small(5, 40);
+        plan.shape.large_reads_percent = dice.small(5, 60);
+        // More who read at once, and fewer transactions of each, lest runs become slow.
+        plan.shape.clients = dice.small(3, 8);
+        plan.shape.transactions_per_client = dice.small(8, 20).into();
+        if dice.chance(CLOGGED) {
+            let (from, to) = (Host::Coordinator, Host::Participant(dice.number(&plan.shape)));
+            let what = What::Clog { from, to, for_ms: dice.between(200, 2_000) };
+            plan.faults.push(dice.soon(&plan.shape, what));
+        }
     }
     if dice.chance(LOST_ANSWERS) {
         let lost: Vec<Fault> = (0..dice.between(1, MAX_LOST_ANSWERS))
@@ -25,10 +38,30 @@ pub(super) fn laden(plan: Plan) -> Plan {
             .collect();
         plan.faults.extend(lost);
     }
+    if dice.chance(POISONED) {
+        plan.faults.push(dice.poisoned(&plan.shape));
+    }
     plan
 }
 
 impl Dice {
+    fn poisoned(&self, shape: &Shape) -> Fault {
+        if !self.chance(POISONED_AT_A_RECORD) {
+            return self.soon(shape, What::Poisoned);
+        }
+        let point = *self.pick(&[
+            "after-append-committed",
+            "after-append-delegated",
+            "after-append-begun",
+            "after-append-stepped",
+            "after-append-turned",
+        ]);
+        let most = if point == "after-append-turned" { 3 } else { 20 };
+        let count = self.small(1, most).into();
+        let when = When::Point { host: Host::Coordinator, point: point.to_owned(), count, during: None };
+        Fault { when, what: What::Poisoned }
+    }
+
     fn lost_answer(&self, shape: &Shape) -> What {
         use Message::{Acted, Compensated, Confirmed, Finished, Vote};
         What::Tamper {
