@@ -228,6 +228,19 @@ async fn a_scrubbed_record_was_never_written_and_no_reader_notices() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_rewritten_record_reads_as_another_and_what_it_was_counts_as_destroyed() {
+    let (disk, store) = new_disk();
+    for key in ["a", "b"] {
+        forced(&store, key).await.unwrap();
+    }
+    disk.rewrite(DATA, b"a", b"another");
+    disk.rewrite(DATA, b"absent", b"another");
+    assert_eq!(keys(&open(&disk)), ["a", "b"]);
+    assert_eq!(disk.cached().value(DATA, b"a").map(|value| value.to_vec()), Some(b"another".to_vec()));
+    assert_eq!(destroyed(&disk), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_observer_hears_everything_in_order_and_may_use_the_disk() {
     let disk = Disk::new("disk", 1);
     disk.set_sync_latency(SYNC, Duration::ZERO);
