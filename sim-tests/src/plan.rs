@@ -66,6 +66,9 @@ pub struct Shape {
     /// in bytes are lowered then, so that they are met. 0: values are as short as they come.
     #[serde(default, skip_serializing_if = "is_default")]
     pub value_bytes: u32,
+    /// The coordinator's store takes no larger write, so that some records cannot be written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_write_bytes: Option<u32>,
     /// Of the transactions by two-phase commit, those that read as much as a branch may answer.
     #[serde(default, skip_serializing_if = "is_default")]
     pub large_reads_percent: u8,
@@ -112,6 +115,7 @@ impl Default for Shape {
             cannot_prepare: None,
             breaker: None,
             value_bytes: 0,
+            max_write_bytes: None,
             large_reads_percent: 0,
         }
     }

@@ -88,6 +88,11 @@ impl Disk {
         self.with(|state| state.room = bytes);
     }
 
+    /// S10: whoever opens it from now on is refused writes that bring more than this.
+    pub fn set_max_write_bytes(&self, bytes: Option<usize>) {
+        self.with(|state| state.max_write_bytes = bytes);
+    }
+
     /// S6: writes, syncs and openings fail; or no longer.
     pub fn set_read_only(&self, is_read_only: bool) {
         self.with(|state| state.is_read_only = is_read_only);

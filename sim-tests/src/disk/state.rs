@@ -27,6 +27,8 @@ pub(super) struct State {
     pub(super) lies_about_syncs: bool,
     pub(super) fails_next_sync: bool,
     pub(super) is_read_only: bool,
+    /// The most that one write may bring, where that is less than stores take otherwise.
+    pub(super) max_write_bytes: Option<usize>,
     /// Bytes that still fit; `None` where nothing bounds them.
     pub(super) room: Option<u64>,
     pub(super) sync_base: Duration,
@@ -45,6 +47,7 @@ impl Default for State {
             lies_about_syncs: false,
             fails_next_sync: false,
             is_read_only: false,
+            max_write_bytes: None,
             room: None,
             sync_base: SYNC_BASE,
             sync_jitter: SYNC_JITTER,

@@ -14,6 +14,8 @@ use bytes::Bytes;
 use undoubt_platform::store::Completion;
 use undoubt_platform::{Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
 
+use undoubt_vocabulary::limits::MAX_STORE_QUEUE_BYTES;
+
 use super::Disk;
 use super::contents::Contents;
 use super::state::Opening;
@@ -25,6 +27,7 @@ pub struct DiskStore(Arc<Shared>);
 struct Shared {
     disk: Disk,
     opening: Opening,
+    max_write_bytes: Option<usize>,
     process: Process,
     state: Mutex<State>,
 }
@@ -46,7 +49,8 @@ struct Waiting {
 impl DiskStore {
     pub(super) fn new(disk: Disk, opening: Opening, contents: Contents, process: Process) -> DiskStore {
         let state = State { contents, waiting: Vec::new(), is_syncing: false, stopped: None };
-        DiskStore(Arc::new(Shared { disk, opening, process, state: Mutex::new(state) }))
+        let max_write_bytes = disk.with(|disk| disk.max_write_bytes);
+        DiskStore(Arc::new(Shared { disk, opening, max_write_bytes, process, state: Mutex::new(state) }))
     }
 }
 
@@ -81,6 +85,10 @@ impl Store for DiskStore {
         written
     }
 
+    fn max_batch_bytes(&self) -> usize {
+        self.0.max_write_bytes.unwrap_or(MAX_STORE_QUEUE_BYTES)
+    }
+
     fn room(&self) -> Result<Room, StoreError> {
         Ok(Room { bytes: self.0.disk.with(|disk| disk.room), files: None })
     }
@@ -97,6 +105,9 @@ impl Shared {
         batch.iter().try_for_each(|operation| state.contents.check_family(operation.family()))?;
         if let Some(cause) = &state.stopped {
             return Err(StoreError::Stopped { cause: cause.clone() });
+        }
+        if let Some(limit) = self.max_write_bytes.filter(|most| batch.payload_bytes() > *most) {
+            return Err(StoreError::BatchTooLarge { bytes: batch.payload_bytes(), bound: "max_write_bytes", limit });
         }
         let random = &self.disk.0.random;
         let appended = self.disk.with(|disk| disk.append(self.opening, &batch, durability, random));

@@ -9,6 +9,9 @@ const MAX_HOSTS_OF_A_KIND: u8 = 8;
 /// The longest of all times, simulated.
 const MAX_MS: u64 = 600_000;
 
+/// With less a coordinator could not even say that it has started, or that a transaction has ended.
+const MIN_WRITE_BYTES: u64 = 50_000;
+
 /// The longest value that a participant keeps.
 const MAX_VALUE_BYTES: u64 = 64 << 10;
 
@@ -50,6 +53,7 @@ fn wrong_with_shape(shape: &Shape) -> Vec<String> {
         within("latency_ms, the second", slowest, fastest, 60_000),
         within("sagas_percent", shape.sagas_percent.into(), 0, 50),
         within("value_bytes", shape.value_bytes.into(), 0, MAX_VALUE_BYTES),
+        shape.max_write_bytes.and_then(|bytes| within("max_write_bytes", bytes.into(), MIN_WRITE_BYTES, u64::from(u32::MAX))),
         within("large_reads_percent", shape.large_reads_percent.into(), 0, 100),
         shape.cannot_prepare.and_then(|number| within("cannot_prepare", number.into(), 1, shape.participants.into())),
     ];

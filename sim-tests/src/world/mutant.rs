@@ -49,4 +49,6 @@ pub enum Mutant {
     UnforcedSagas,
     /// A coordinator passes over records that it cannot carry out, and so presumes that there was nothing (breaks R13).
     PoisonOverlooked,
+    /// A coordinator does not mind what its store takes at once (breaks R13).
+    WritesOfAnySize,
 }

@@ -17,7 +17,7 @@ use undoubt_coordinator as coordinator;
 use undoubt_participant as participant;
 use undoubt_participant::adapter::kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_platform::identity::establish;
-use undoubt_platform::{IdentityError, Kind, Random, SeededRandom, Store};
+use undoubt_platform::{IdentityError, Kind, Random, SeededRandom, Store, StoreError};
 
 /// Below this much free room servers take no new work.
 const MIN_FREE_BYTES: u64 = 1 << 20;
@@ -41,6 +41,9 @@ pub(super) async fn serve(shared: Arc<Shared>, host: Host) -> turmoil::Result {
         Ok(Err(error)) => {
             if let Some(known) = refused_as_superseded(error.as_ref()) {
                 shared.accept_loss(host, known);
+            }
+            if is_too_large(error.as_ref()) {
+                shared.finals().failures.push(format!("{host} ended: {error}"));
             }
             error.to_string()
         }
@@ -66,6 +69,13 @@ fn refused_as_superseded(error: &(dyn std::error::Error + 'static)) -> Option<u6
     } else {
         None
     }
+}
+
+/// Whether it ended over what its store takes at once: no record may do that (R13).
+fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|cause| matches!(cause.downcast_ref(), Some(StoreError::BatchTooLarge { .. })))
+        || error.to_string().contains("max_write_bytes")
 }
 
 /// What a process finds when it starts.

@@ -75,6 +75,9 @@ impl Shared {
             (host, disk)
         };
         let disks = participants.chain([Host::Coordinator]).map(disk).collect();
+        let disks: BTreeMap<Host, Disk> = disks;
+        let max_write_bytes = plan.shape.max_write_bytes.and_then(|bytes| usize::try_from(bytes).ok());
+        disks[&Host::Coordinator].set_max_write_bytes(max_write_bytes);
         Arc::new(Shared {
             recorder,
             disks,

@@ -47,7 +47,8 @@ impl MutantStore {
             | Mutant::CompensationsOnlyAnswered
             | Mutant::CompensationsNotRepeated
             | Mutant::UnforcedSagas
-            | Mutant::PoisonOverlooked => false,
+            | Mutant::PoisonOverlooked
+            | Mutant::WritesOfAnySize => false,
         }
     }
 
@@ -76,7 +77,8 @@ impl MutantStore {
             | Mutant::BarriersForgotten
             | Mutant::CompensationsOnlyAnswered
             | Mutant::CompensationsNotRepeated
-            | Mutant::PoisonOverlooked => false,
+            | Mutant::PoisonOverlooked
+            | Mutant::WritesOfAnySize => false,
         };
         if unforced { Durability::Lazy } else { wanted }
     }
@@ -116,7 +118,7 @@ impl Store for MutantStore {
     }
 
     fn max_batch_bytes(&self) -> usize {
-        self.store.max_batch_bytes()
+        if self.mutant == Mutant::WritesOfAnySize { usize::MAX } else { self.store.max_batch_bytes() }
     }
 
     fn room(&self) -> Result<Room, StoreError> {

@@ -7,6 +7,8 @@ use crate::world::random::random;
 
 /// In percent.
 const LARGE_VALUES: u64 = 12;
+/// Of worlds with large values, those in which some records are too large to be written.
+const SMALL_WRITES: u64 = 30;
 const LOST_ANSWERS: u64 = 35;
 const POISONED: u64 = 8;
 /// Of these, when a record has just been written.
@@ -23,6 +25,8 @@ pub(super) fn laden(plan: Plan) -> Plan {
     if dice.chance(LARGE_VALUES) {
         plan.shape.value_bytes = u32::try_from(dice.between(2_000, 60_000)).unwrap_or_default();
         plan.shape.large_reads_percent = dice.small(5, 60);
+        plan.shape.max_write_bytes =
+            dice.chance(SMALL_WRITES).then(|| u32::try_from(dice.between(100_000, 2_000_000)).unwrap_or(u32::MAX));
         // More who read at once, and fewer transactions of each, lest runs become slow.
         plan.shape.clients = dice.small(3, 8);
         plan.shape.transactions_per_client = dice.small(8, 20).into();
