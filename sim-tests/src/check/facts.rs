@@ -121,10 +121,9 @@ impl<'a> Transaction<'a> {
         without.is_some_and(|without| without.values().any(|how| *how == HowResolved::Skip))
     }
 
-    /// A lying disk has destroyed acknowledged records of it, or of all; or an operator had to end it for a record that could
-    /// not be carried out or written.
+    /// A lying disk has destroyed acknowledged records of it, or of all.
     pub(super) fn is_excused(&self) -> bool {
-        self.run.finals.held.contains(self.tx) || self.run.finals.excused_epochs || self.run.finals.excused.contains(self.tx)
+        self.run.finals.excused_epochs || self.run.finals.excused.contains(self.tx)
     }
 
     pub(super) fn outcome(&self) -> &'a FinalOutcome {

@@ -26,6 +26,10 @@ pub(super) fn read_disks(shared: &Shared) {
         }
         excuse(shared, disk);
     }
+    // An operator ended what could not be carried out, or not be written: that is a hazard, and said to be one.
+    let mut finals = shared.finals();
+    let held = finals.held.clone();
+    finals.excused.extend(held);
 }
 
 fn read_data(shared: &Shared, number: u8, disk: &Disk) {
