@@ -4,7 +4,6 @@
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fmt::Display;
 use std::fs;
 use std::path::PathBuf;
@@ -14,6 +13,7 @@ use tokio::net::TcpListener;
 use undoubt::bench::page::{goal_text, html, number};
 use undoubt::bench::{Effort, Found, Part, Told, bench, echo, reading};
 use undoubt::cluster::Programs;
+use undoubt::process::raise_open_files;
 use undoubt_platform::terminal::{complain, say};
 
 /// Measures what transactions cost, beside the floors under them, in one run.
@@ -74,7 +74,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         say(serde_json::to_string(&read)?)?;
         return Ok(true);
     }
-    allow_many_connections()?;
+    // Also for the servers, which inherit it.
+    raise_open_files(0);
     let Arguments { parts, seconds, rounds, endurance, readers, out, .. } = arguments;
     fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let helper = std::env::current_exe().context("where is this program?")?;
@@ -92,12 +93,6 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         out.join("report.html").display()
     ));
     Ok(missed == 0)
-}
-
-/// Readers and servers, which inherit it, need a file for each connection.
-fn allow_many_connections() -> anyhow::Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).context("raising the limit of open files")
 }
 
 fn tell(told: &Told<'_>) {
