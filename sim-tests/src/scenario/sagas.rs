@@ -111,7 +111,7 @@ fn operators() -> Vec<Scenario> {
                     at(200, What::ActionsRefused { participant: 3, for_ms: 5_700 }),
                     visit(1_800, HowResolved::Retry),
                     visit(3_200, HowResolved::Skip),
-                    visit(4_800, HowResolved::Done),
+                    visit(5_800, HowResolved::Done),
                 ],
             )
         },
@@ -139,11 +139,13 @@ fn operators() -> Vec<Scenario> {
                 ..scenario(
                     "a-compensation-is-passed-over",
                     "a compensation is refused for good: operators pass it over, what was done stays, and a skip is reported",
-                    &[G1, O4],
+                    &[G1, G3, O4],
                     vec![
                         at(300, What::CompensationsRefused { participant: 3, for_ms: 5_500 }),
                         visit(2_500, HowResolved::Skip),
-                        visit(5_000, HowResolved::Done),
+                        // So that more sagas turn back.
+                        at(3_300, What::ActionsRefused { participant: 1, for_ms: 1_500 }),
+                        visit(5_700, HowResolved::Done),
                     ],
                 )
             },
