@@ -16,7 +16,7 @@ pub mod reading;
 mod stage;
 mod stand_in;
 mod sweep;
-mod usage;
+pub mod usage;
 
 pub use finding::{Finding, Goal};
 

@@ -25,6 +25,7 @@ mod lost_answers;
 mod memory;
 mod operators;
 mod outcomes;
+mod readers;
 mod refusals;
 mod sagas;
 mod sessions;
