@@ -280,7 +280,8 @@ async fn servers_that_are_short_of_files_say_so_and_take_no_new_work() {
         until("it refuses work", refused).await;
         device.make_room();
         until("it takes work", async || {
-            let outcome = submit(&cluster, put_both("after")).await.ok()?;
+            n += 1;
+            let outcome = submit(&cluster, put_both(&format!("after-{n}"))).await.ok()?;
             (outcome.state() == v1::State::Committed).then_some(())
         })
         .await;
