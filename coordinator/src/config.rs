@@ -105,7 +105,7 @@ impl Default for Config {
             participants: Vec::new(),
             max_connections: 8_192,
             max_request_room_bytes: DEFAULT_ROOM_BYTES,
-            max_answer_room_bytes: DEFAULT_ROOM_BYTES,
+            max_answer_room_bytes: DEFAULT_ROOM_BYTES / 2,
             max_open_transactions: 100_000,
             max_open_bytes: 256 << 20,
             max_gathered_bytes: 128 << 20,

@@ -75,6 +75,7 @@ async fn beyond_the_most_connections_new_ones_are_closed_at_once_and_told_once()
         });
         closed.await;
         assert!(held.len() <= 8, "{} were let in", held.len());
+        until("it is told", async || (told(&cluster, who, "raise max_connections") > 0).then_some(())).await;
         assert_eq!(told(&cluster, who, "raise max_connections"), 1);
         drop(held);
         until("there is room", async || (health(&cluster, who).await).map(drop)).await;

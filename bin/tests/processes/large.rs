@@ -14,13 +14,20 @@ fn puts(keys: usize, prefix: &str) -> KvWork {
     (0..keys).fold(KvWork::new(), |work, key| work.put(format!("{prefix}{key}"), value.clone()))
 }
 
+/// As many as one connection may submit at once: requests of a megabyte fit its share of the room for them.
+const REQUESTS_PER_CONNECTION: usize = 25;
+
 /// All at once, with deadlines beyond the patience of anybody.
 async fn all_commit(cluster: &Cluster, requests: impl IntoIterator<Item = v1::SubmitRequest>) {
-    let client = coordinator(cluster).await.max_decoding_message_size(usize::MAX);
-    let submitted = requests.into_iter().map(|request| {
-        let mut client = client.clone();
-        async move { client.submit(within_ms(3_600_000, request)).await }
-    });
+    let mut clients = Vec::new();
+    let mut submitted = Vec::new();
+    for (number, request) in requests.into_iter().enumerate() {
+        if number % REQUESTS_PER_CONNECTION == 0 {
+            clients.push(coordinator(cluster).await.max_decoding_message_size(usize::MAX));
+        }
+        let mut client = clients[number / REQUESTS_PER_CONNECTION].clone();
+        submitted.push(async move { client.submit(within_ms(3_600_000, request)).await });
+    }
     for answer in join_all(submitted).await {
         let outcome = answer.unwrap().into_inner().outcome.unwrap();
         assert_eq!(outcome.state(), v1::State::Committed, "{:?}", outcome.abort_reason);

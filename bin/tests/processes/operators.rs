@@ -203,7 +203,7 @@ async fn lists_are_filtered_by_how_transactions_stand() {
     assert_eq!(said(&["--state", "pending"]).await, ["open"]);
     assert_eq!(said(&["--older-than", "1h"]).await, Vec::<String>::new());
     assert_eq!(said(&["--unacknowledged"]).await, Vec::<String>::new());
-    undoubt(&cluster, &["list", "--limit", "2"]).await.expect(0, &["open", "late", "There are more"]);
+    undoubt(&cluster, &["list", "--limit", "2"]).await.expect(0, &["open", "late", "There may be more"]);
     undoubt(&cluster, &["list", "--damaged"]).await.expect(0, &["no such transactions"]);
     undoubt(&cluster, &["wait", "late"]).await.expect(3, &["aborted", "gone"]);
 }

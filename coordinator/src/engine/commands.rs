@@ -163,7 +163,7 @@ pub(crate) struct EngineGone(Option<Arc<str>>);
 
 /// What all commands that wait for the engine may bring along: one whole batch of a participant, and the largest
 /// submissions.
-const MAX_QUEUED_COMMAND_BYTES: u32 = 128 << 20;
+const MAX_QUEUED_COMMAND_BYTES: u32 = 72 << 20;
 
 /// Commands that bring less are bounded by their number alone.
 const UNCOUNTED_COMMAND_BYTES: usize = 4 << 10;

@@ -53,7 +53,9 @@ fn wrong_with_shape(shape: &Shape) -> Vec<String> {
         within("latency_ms, the second", slowest, fastest, 60_000),
         within("sagas_percent", shape.sagas_percent.into(), 0, 50),
         within("value_bytes", shape.value_bytes.into(), 0, MAX_VALUE_BYTES),
-        shape.max_write_bytes.and_then(|bytes| within("max_write_bytes", bytes.into(), MIN_WRITE_BYTES, u64::from(u32::MAX))),
+        shape
+            .max_write_bytes
+            .and_then(|bytes| within("max_write_bytes", bytes.into(), MIN_WRITE_BYTES, u64::from(u32::MAX))),
         within("large_reads_percent", shape.large_reads_percent.into(), 0, 100),
         shape.cannot_prepare.and_then(|number| within("cannot_prepare", number.into(), 1, shape.participants.into())),
     ];

@@ -140,7 +140,9 @@ impl Shape {
                 "values have {value_bytes} bytes, and {large_reads_percent} % of the transactions read many of them"
             )
         });
-        let small = self.max_write_bytes.map(|bytes| format!("the coordinator's store takes at most {bytes} bytes in one write"));
+        let small = self
+            .max_write_bytes
+            .map(|bytes| format!("the coordinator's store takes at most {bytes} bytes in one write"));
         unable.into_iter().chain(breaker).chain(large).chain(small).collect()
     }
 }

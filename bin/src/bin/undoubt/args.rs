@@ -157,7 +157,7 @@ pub struct Submit {
     #[arg(long, value_name = "URL", requires = "no_wait", conflicts_with = "lines")]
     pub callback: Option<String>,
     /// With --lines: at most so many transactions at the same time.
-    #[arg(long, default_value_t = 1_024, value_name = "COUNT", requires = "lines",
+    #[arg(long, default_value_t = 1_024, value_name = "COUNT", conflicts_with_all = ["on", "raw", "file"],
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub in_flight: u32,
 }

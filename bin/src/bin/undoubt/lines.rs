@@ -223,7 +223,7 @@ mod tests {
         assert!(syntax.starts_with("line 3, column 7: ") && syntax.matches("line").count() == 1, "{syntax}");
         let meaning = why("\u{feff}\n{\"branches\":{\"a\":[\"got k\"]}}");
         assert!(meaning.starts_with("line 2, branches.a[0]: "), "{meaning}");
-        assert!(why("{\"branches\":{\"a\":[\"get k\"]}} {}").starts_with("line 1, column 31: trailing"));
+        assert!(why("{\"branches\":{\"a\":[\"get k\"]}} {}").starts_with("line 1, column 30: trailing"));
     }
 
     #[test]

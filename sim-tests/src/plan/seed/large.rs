@@ -28,7 +28,7 @@ pub(super) fn laden(plan: Plan) -> Plan {
         plan.shape.max_write_bytes =
             dice.chance(SMALL_WRITES).then(|| u32::try_from(dice.between(100_000, 2_000_000)).unwrap_or(u32::MAX));
         // More who read at once, and fewer transactions of each, lest runs become slow.
-        plan.shape.clients = dice.small(3, 8);
+        plan.shape.clients = plan.shape.clients.max(dice.small(3, 8));
         plan.shape.transactions_per_client = dice.small(8, 20).into();
         if dice.chance(CLOGGED) {
             let (from, to) = (Host::Coordinator, Host::Participant(dice.number(&plan.shape)));
