@@ -41,7 +41,7 @@ pub struct Config {
     pub max_open_transactions: usize,
     /// The work of all transactions that are not ended; a submission beyond it is refused.
     pub max_open_bytes: usize,
-    /// What branches and steps of open transactions have handed back. At half of it submissions are refused; beyond it
+    /// What branches and steps of open transactions have handed back. At three quarters of it submissions are refused; beyond it
     /// whoever would gather more is aborted or turns back, worth another try.
     pub max_gathered_bytes: usize,
     /// Unanswered requests that one SubmitMany stream may have; more are not read until some are answered.
@@ -202,7 +202,7 @@ impl Config {
             ranged("max_answer_room_bytes", self.max_answer_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
             count("max_open_transactions", self.max_open_transactions, 10_000_000),
             ranged("max_open_bytes", self.max_open_bytes as u64, MAX_TRANSACTION_BYTES as u64, MAX_OPEN_BYTES),
-            // At half of it others are turned away, and one that is open still finds room.
+            // At three quarters of it others are turned away, and one that is open still finds room.
             ranged(
                 "max_gathered_bytes",
                 self.max_gathered_bytes as u64,

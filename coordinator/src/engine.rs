@@ -63,6 +63,8 @@ pub(crate) struct Engine {
     /// While an operator's question is put to the core: what he wants done, who he is, and why.
     operator_is_doing: Option<String>,
     commands: mpsc::Receiver<Queued>,
+    /// Whether what was gathered is about to be let go, once writes are done.
+    pressed: tokio::sync::watch::Sender<bool>,
     /// Why no new transactions are taken, though the core would.
     refusing: Option<String>,
     effects: Vec<Effect>,
@@ -102,6 +104,7 @@ impl Engine {
         };
         let mut engine = Engine {
             core: Coordinator::new(epoch, limits),
+            pressed: handle.pressed(),
             apart: Apart::default(),
             writes: writes::Writes::new(Duration::from_millis(config.lazy_flush_ms), log.max_batch_bytes()),
             histories: Histories::new(),
@@ -171,6 +174,8 @@ impl Engine {
                 self.keep_house()?;
             }
             self.flush();
+            let pressed = self.writes.are_full() || self.core.has_gathered_much() && !self.writes.is_idle();
+            self.pressed.send_if_modified(|before| std::mem::replace(before, pressed) != pressed);
         }
     }
 

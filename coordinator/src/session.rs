@@ -183,6 +183,7 @@ async fn receive(
                 tx = %message.tx(), ticket = message.ticket().0, "received");
         }
         if !messages.is_empty() {
+            engine.let_writes_make_room(&messages).await;
             engine.tell(Command::Received { participant: participant.clone(), session, messages }).await?;
         }
         batch = incoming.next().await.ok_or(SessionError::Ended)??;

@@ -159,6 +159,11 @@ impl Coordinator {
         self.peers.fences.all()
     }
 
+    /// Whether a quarter of `max_gathered_bytes` is taken.
+    pub fn has_gathered_much(&self) -> bool {
+        self.room.is_filling()
+    }
+
     /// Clients that wait for the transaction.
     pub fn waiters(&self, tx: &TxId) -> usize {
         self.transactions.get(tx).map_or(0, Open::waiters)

@@ -76,7 +76,7 @@ pub enum Rejection {
     )]
     TooMuchOpen { max_open_bytes: usize },
     #[error(
-        "what branches of open transactions have handed back fills half of max_gathered_bytes = {max_gathered_bytes}; try again later, or raise it"
+        "what branches of open transactions have handed back fills three quarters of max_gathered_bytes = {max_gathered_bytes}; try again later, or raise it"
     )]
     TooMuchGathered { max_gathered_bytes: usize },
     #[error(

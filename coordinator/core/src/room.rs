@@ -42,16 +42,21 @@ impl Room {
         self.held.result_bytes = changed(self.held.result_bytes, before.result_bytes, after.result_bytes);
     }
 
-    /// Whether a transaction with so much work can be taken. None is while half the room for results is taken, so that
-    /// those that are open can end.
+    /// Whether a transaction with so much work can be taken. None is while three quarters of the room for results are
+    /// taken, so that those that are open can end.
     pub(crate) fn admit(&self, work_bytes: usize) -> Result<(), Rejection> {
         if self.held.work_bytes + work_bytes > self.max_open_bytes {
             return Err(Rejection::TooMuchOpen { max_open_bytes: self.max_open_bytes });
         }
-        if self.held.result_bytes > self.max_gathered_bytes / 2 {
+        if self.held.result_bytes > self.max_gathered_bytes - self.max_gathered_bytes / 4 {
             return Err(Rejection::TooMuchGathered { max_gathered_bytes: self.max_gathered_bytes });
         }
         Ok(())
+    }
+
+    /// Whether a quarter of the room for results is taken: time to let those go that are about to end, before more come.
+    pub(crate) fn is_filling(&self) -> bool {
+        self.held.result_bytes > self.max_gathered_bytes / 4
     }
 
     /// Whether a result is kept by a transaction that has `gathered` so much already.
@@ -93,12 +98,13 @@ mod tests {
     #[test]
     fn what_is_held_is_counted_and_lets_go_again() {
         let mut room = Room::new(100, 10);
-        let one = Held { work_bytes: 60, result_bytes: 6 };
+        let one = Held { work_bytes: 60, result_bytes: 9 };
         room.change(Held::default(), one);
         assert_eq!(room.admit(41), Err(Rejection::TooMuchOpen { max_open_bytes: 100 }));
         assert_eq!(room.admit(40), Err(Rejection::TooMuchGathered { max_gathered_bytes: 10 }));
-        assert_eq!(room.keep(0, 4), Ok(()));
-        assert!(matches!(room.keep(0, 5), Err(NoRoom::Now(refusal)) if refusal.code.is_transient()));
+        assert!(room.is_filling());
+        assert_eq!(room.keep(0, 1), Ok(()));
+        assert!(matches!(room.keep(0, 2), Err(NoRoom::Now(refusal)) if refusal.code.is_transient()));
         room.change(one, Held::default());
         assert_eq!((room.admit(100), room.keep(0, 10)), (Ok(()), Ok(())));
     }

@@ -244,12 +244,12 @@ fn what_all_have_gathered_is_bounded_and_whoever_would_exceed_it_may_try_again()
     let mut run = Run::new(Limits { max_gathered_bytes: 10, ..LIMITS }, 2);
     let (first, _) = run.submit("t1", branches(2));
     let (second, _) = run.submit("t2", branches(2));
-    run.vote(0, "t1", first, Vote::Prepared { result: result(6) });
+    run.vote(0, "t1", first, Vote::Prepared { result: result(8) });
     let (_, effects) = run.submit("t3", branches(2));
     let turned_away = Answer::Rejected(Rejection::TooMuchGathered { max_gathered_bytes: 10 });
     assert_eq!(answer(&effects), Some(&turned_away));
     run.tickets -= 1;
-    let effects = run.vote(0, "t2", second, Vote::Prepared { result: result(5) });
+    let effects = run.vote(0, "t2", second, Vote::Prepared { result: result(3) });
     too_much(&effects, 0, RefusalCode::Unavailable);
     // What is decided is kept until its branches have acknowledged it, and then there is room again.
     run.vote(1, "t1", first, Vote::Prepared { result: result(0) });

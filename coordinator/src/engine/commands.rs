@@ -6,12 +6,13 @@ use crate::log::{Log, LogError};
 use crate::queue::Queue;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::timeout;
 use undoubt_coordinator_core::{
     Answer, Client, Content, Coordinator, Input, Phase, Question, StepResolution, Submission,
 };
 use undoubt_platform::server::AnswerRoom;
-use undoubt_vocabulary::limits::{MAX_PARTICIPANT_BATCH_BYTES, MAX_WAITERS_PER_TRANSACTION};
+use undoubt_vocabulary::limits::{MAX_TRANSACTION_BYTES, MAX_WAITERS_PER_TRANSACTION};
 use undoubt_vocabulary::{ParticipantName, StepName, ToCoordinator, TxId};
 
 pub(crate) enum Command {
@@ -161,14 +162,17 @@ pub(crate) struct View<'a> {
 #[error("the coordinator is stopping; {}", .0.as_deref().unwrap_or("try again after its restart"))]
 pub(crate) struct EngineGone(Option<Arc<str>>);
 
-/// What all commands that wait for the engine may bring along: one whole batch of a participant, and the largest
-/// submissions.
-const MAX_QUEUED_COMMAND_BYTES: u32 = 72 << 20;
+/// What all commands that wait for the engine may bring along. One that brings more, as a batch of a participant may,
+/// waits alone.
+const MAX_QUEUED_COMMAND_BYTES: u32 = 16 << 20;
+
+/// How long results wait at most for what was gathered before them to be written.
+const MAKE_ROOM_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Commands that bring less are bounded by their number alone.
 const UNCOUNTED_COMMAND_BYTES: usize = 4 << 10;
 
-const _: () = assert!(MAX_PARTICIPANT_BATCH_BYTES < MAX_QUEUED_COMMAND_BYTES as usize);
+const _: () = assert!(MAX_TRANSACTION_BYTES < MAX_QUEUED_COMMAND_BYTES as usize);
 
 /// How others reach the engine. Whoever brings more than may wait, in number or in bytes, waits; so HTTP/2 holds back
 /// clients and participants.
@@ -176,6 +180,8 @@ const _: () = assert!(MAX_PARTICIPANT_BATCH_BYTES < MAX_QUEUED_COMMAND_BYTES as 
 pub(crate) struct Handle {
     commands: mpsc::Sender<Queued>,
     room: Arc<Semaphore>,
+    /// Whether much was gathered that the log is about to let go.
+    pressed: watch::Sender<bool>,
     /// Why the engine ends, if it does not end for the sake of a restart.
     why: Arc<OnceLock<Arc<str>>>,
 }
@@ -211,7 +217,7 @@ impl Handle {
     pub(crate) fn new(max_queued: usize) -> (Handle, mpsc::Receiver<Queued>) {
         let (commands, receiver) = mpsc::channel(max_queued);
         let room = Arc::new(Semaphore::new(MAX_QUEUED_COMMAND_BYTES as usize));
-        (Handle { commands, room, why: Arc::default() }, receiver)
+        (Handle { commands, room, pressed: watch::Sender::new(false), why: Arc::default() }, receiver)
     }
 
     /// Whoever waits for the engine when it ends hears this.
@@ -221,6 +227,20 @@ impl Handle {
 
     pub(crate) fn gone(&self) -> EngineGone {
         EngineGone(self.why.get().cloned())
+    }
+
+    /// Where the engine says whether it has much to write.
+    pub(super) fn pressed(&self) -> watch::Sender<bool> {
+        self.pressed.clone()
+    }
+
+    /// Lets who brings many bytes wait while writes that are under way are about to make room. Not for long: what was
+    /// gathered may also wait for what the same participant has yet to say.
+    pub(crate) async fn let_writes_make_room(&self, messages: &[ToCoordinator]) {
+        if messages.iter().map(ToCoordinator::payload_bytes).sum::<usize>() > UNCOUNTED_COMMAND_BYTES {
+            // The sender is this handle's own, so it is never gone; and when the time is over, that is that.
+            let _ = timeout(MAKE_ROOM_TIMEOUT, self.pressed.subscribe().wait_for(|pressed| !*pressed)).await;
+        }
     }
 
     pub(crate) async fn tell(&self, command: Command) -> Result<(), EngineGone> {

@@ -16,7 +16,7 @@ use undoubt_vocabulary::{Ticket, TxId};
 pub(super) type Item = (TxId, Ticket, Stage);
 
 /// While so much waits to be written no commands are taken.
-const MAX_GATHERING_BYTES: usize = 16 << 20;
+const MAX_GATHERING_BYTES: usize = 8 << 20;
 
 pub(super) struct Writes {
     flush_interval: Duration,
