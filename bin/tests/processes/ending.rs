@@ -130,12 +130,12 @@ fn crossing(tx: &str, own: &str, other: &str) -> v1::SubmitRequest {
         retry: Some(retry),
         ..v1::SagaStep::default()
     };
-    let undo = KvWork::new().delete(own).encode().unwrap();
+    let undo = KvWork::new().delete(own.to_owned()).encode().unwrap();
     let patient = v1::RetryPolicy { max_attempts: 1_000, attempt_timeout_ms: 100, ..v1::RetryPolicy::default() };
     let quick = v1::RetryPolicy { max_attempts: 2, first_pause_ms: 1, max_pause_ms: 20, ..v1::RetryPolicy::default() };
-    let mark = step("mark", "bank-a", KvWork::new().put(own, "1").pend(), &[], v1::RetryPolicy::default());
+    let mark = step("mark", "bank-a", KvWork::new().put(own.to_owned(), "1").pend(), &[], v1::RetryPolicy::default());
     let pay = step("pay", "bank-b", KvWork::new().put(format!("paid-{own}"), "1"), &[0], patient);
-    let mind = step("mind", "bank-a", KvWork::new().put(other, "2").respect_pending(), &[1], quick);
+    let mind = step("mind", "bank-a", KvWork::new().put(other.to_owned(), "2").respect_pending(), &[1], quick);
     let steps = vec![v1::SagaStep { compensation: Some(undo), ..mark }, v1::SagaStep { pivot: true, ..pay }, mind];
     let saga = v1::SubmitRequest { mode: v1::Mode::Saga.into(), steps, ..request(tx, []) };
     no_wait(within_ms(60_000, saga))
