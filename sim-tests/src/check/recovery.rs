@@ -35,7 +35,27 @@ fn overlooked(run: &Run) -> Vec<Violation> {
         | What::Wiped { host }
         | What::Swapped { host, .. } => host.is_coordinator(),
         What::Crash { host, power, .. } => *power && host.is_coordinator(),
-        _ => false,
+        What::Gone { .. }
+        | What::Pause { .. }
+        | What::Takeover { .. }
+        | What::Partition { .. }
+        | What::Clog { .. }
+        | What::Tamper { .. }
+        | What::SyncFails { .. }
+        | What::DiskFull { .. }
+        | What::ReadOnlyDisk { .. }
+        | What::SlowDisk { .. }
+        | What::VoteLost { .. }
+        | What::Poisoned
+        | What::Clock { .. }
+        | What::Resolve { .. }
+        | What::Forget
+        | What::CompensationsRefused { .. }
+        | What::ActionsRefused { .. }
+        | What::SlowPrepares { .. }
+        | What::ResolveStuck { .. }
+        | What::EndSaga { .. }
+        | What::ReleaseMarks { .. } => false,
     };
     let mut struck = run.hits.iter().filter_map(|(fault, _)| run.plan.faults.get(*fault));
     if coordinator_is_gone(run) || run.finals.settled_after_us.is_none() || struck.any(|fault| befell(&fault.what)) {
