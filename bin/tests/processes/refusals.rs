@@ -137,7 +137,7 @@ async fn the_command_line_merges_work_and_says_what_is_wrong_with_the_rest() {
     undoubt(&cluster, &["submit", "--id", &"x".repeat(65), "--on", "bank-a", "get k"]).await.expect(2, &["65 bytes"]);
     undoubt(&cluster, &["submit", "--id", "0xabc", "--on", "bank-a", "get k"]).await.expect(2, &["hexadecimal"]);
     undoubt(&cluster, &["submit", "--on", "bank a", "get k"]).await.expect(7, &["bank a", "character"]);
-    let nowhere = ["submit", "--on", "bank-a", "get k", "--coordinator", "http://127.0.0.1:1", "--timeout", "300ms"];
+    let nowhere = ["submit", "--on", "bank-a", "get k", "--coordinator", "http://127.0.0.1:1", "--timeout", "5s"];
     let said = crate::support::cli::run(crate::support::cli::command(&nowhere)).await;
     said.expect(6, &["nothing was done", "Start undoubt-coordinator"]);
 }
