@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// What a figure is to be: a ratio to what was measured beside it, or bytes, so that no goal depends on how fast a machine is.
+/// The value that a figure has to reach: a ratio to what was measured beside it, or bytes, so that no goal depends on how fast a machine is.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Goal {

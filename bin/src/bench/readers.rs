@@ -17,20 +17,20 @@ use undoubt_vocabulary::Outcome;
 /// Small transactions offered each second, far below what the servers carry alone.
 const SMALL_PER_S: f64 = 500.0;
 
-/// What each client reads: so many values of this size, 1 MB together.
+/// The values that each client reads: so many of this size, 1 MB together.
 const VALUES: usize = 16;
 const VALUE_BYTES: usize = 62_500;
 
 /// Clients read for so many times as long as other figures are measured: a minute by default.
 const TIMES_LONGER: u32 = 20;
 
-/// How long ended transactions are kept here. A minute of large answers fills gigabytes otherwise.
+/// The time for which ended transactions are kept here. A minute of large answers fills gigabytes otherwise.
 const RETENTION_S: u64 = 10;
 
 /// Clients that have to have had an answer: who serves nobody takes no memory either.
 const MIN_SERVED: f64 = 0.95;
 
-/// What a server may take above what it takes when it is idle.
+/// The memory that a server may take above what it takes when it is idle.
 const MAX_ABOVE_IDLE_MIB: f64 = 512.0;
 
 pub async fn readers(stage: &Stage, effort: Effort, report: &mut Report<'_>) -> anyhow::Result<()> {

@@ -20,14 +20,14 @@ use undoubt_client::Transaction;
 use undoubt_client::kv::KvWork;
 use undoubt_proto::v1::{BranchWork, SubmitRequest};
 
-/// What a connection may have received and not read yet. Small, since there are thousands.
+/// The bytes that a connection may have received and not read yet. Small, since there are thousands.
 const WINDOW_BYTES: u32 = 64 << 10;
 
 /// A client that was turned away pauses for so long, twice as long each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// How many clients connect at a time: fewer than wait in a listener's queue.
+/// The number of clients that connect at a time: fewer than wait in a listener's queue.
 const CONNECTING: usize = 64;
 
 const SUBMIT: &str = "/undoubt.v1.Coordinator/Submit";
@@ -35,7 +35,7 @@ const SUBMIT: &str = "/undoubt.v1.Coordinator/Submit";
 /// A transaction may take so long.
 const TIMEOUT_MS: u32 = 60_000;
 
-/// What clients read.
+/// A load of clients that read.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Reading {
     /// `http://host:port` of the coordinator.
@@ -57,7 +57,7 @@ pub enum Until {
     Had { answers: u64, at_most: Duration },
 }
 
-/// What came of it.
+/// The result of a reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Read {
     /// Answers with all that was asked for.
