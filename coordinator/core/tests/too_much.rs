@@ -244,7 +244,7 @@ fn what_all_have_gathered_is_bounded_and_whoever_would_exceed_it_may_try_again()
     let mut run = Run::new(Limits { max_gathered_bytes: 10, ..LIMITS }, 2);
     let (first, _) = run.submit("t1", branches(2));
     let (second, _) = run.submit("t2", branches(2));
-    run.vote(0, "t1", first, Vote::Prepared { result: result(8) });
+    run.vote(0, "t1", first, Vote::Prepared { result: result(9) });
     let (_, effects) = run.submit("t3", branches(2));
     let turned_away = Answer::Rejected(Rejection::TooMuchGathered { max_gathered_bytes: 10 });
     assert_eq!(answer(&effects), Some(&turned_away));
