@@ -10,7 +10,6 @@ use crate::log::{Log, LogError};
 use bytes::Bytes;
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 use tonic::Status;
 use undoubt_coordinator_core::TransactionView;
 use undoubt_proto::v1;
@@ -120,7 +119,7 @@ impl Query {
         let unknown = |what: &str, value: i32| Status::invalid_argument(format!("{what} {value} is not known"));
         let filter = Filter::try_from(filter).map_err(|_| unknown("filter", filter))?;
         let state = v1::State::try_from(state).map_err(|_| unknown("state", state))?;
-        let age = Duration::from_millis(older_than_ms);
+        let age_us = older_than_ms.saturating_mul(1_000);
         let no_cursor = || {
             Status::invalid_argument(
                 "this is no cursor of a list with this filter; leave it out to begin, or ask with the filter it came with",
@@ -130,7 +129,7 @@ impl Query {
         Ok(Query {
             filter,
             state: (state != v1::State::Unspecified).then_some(state),
-            begun_before: (older_than_ms > 0).then(|| Timestamp(now.0.saturating_sub(age.as_micros() as u64))),
+            begun_before: (older_than_ms > 0).then(|| Timestamp(now.0.saturating_sub(age_us))),
             limit: if limit == 0 { DEFAULT_PAGE_ROWS } else { limit.min(MAX_PAGE_ROWS) } as usize,
             after: (!after.is_empty()).then_some(&after).map(place).transpose()?,
         })

@@ -7,7 +7,7 @@
 //! Who is about to delete marks takes them from here first, in the moment in which the write is queued: by the time
 //! another saga can set a mark on that key, nobody deletes it by mistake.
 
-use super::KeyValue;
+use super::{KeyValue, MAX_GROUP_BYTES};
 use super::attempt::Declined;
 use super::record;
 use super::recovery::{successor, unreadable};
@@ -95,7 +95,8 @@ pub(super) fn refuse_marked<'a>(
     Ok(())
 }
 
-/// The saga is over, or an operator has released its marks: they go, in one forced write with what its barriers say of them.
+/// Deletes the marks of a saga that is over, or that an operator releases, in forced writes with what its barriers say of
+/// them. Barriers hold results: one write takes about [`MAX_GROUP_BYTES`] of them. Steps whose write fails keep their marks.
 pub(super) async fn close_saga(
     kv: &KeyValue,
     coordinator: CoordinatorId,
@@ -104,23 +105,37 @@ pub(super) async fn close_saga(
     release: Option<Release>,
 ) -> Result<(), ResourceError> {
     let released = release.map(|Release { at, who, reason }| MarksReleased { at_us: at.0, who, reason });
-    let taken = kv.marks.take_saga(coordinator, ticket, tx);
-    if taken.is_empty() {
-        return Ok(());
-    }
-    let closed = async {
-        let mut batch = Batch::default();
-        for (step, keys) in &taken {
-            keys.iter().for_each(|key| record::delete_mark(&mut batch, key));
-            clear_barrier(kv, &mut batch, step, released.clone())?;
+    let mut left = kv.marks.take_saga(coordinator, ticket, tx);
+    while !left.is_empty() {
+        let written = match next_write(kv, &left, &released) {
+            Ok((batch, steps)) => kv.write(batch, Durability::Forced).await.map(|()| steps),
+            Err(unreadable) => Err(unreadable),
+        };
+        match written {
+            Ok(steps) => drop(left.drain(..steps)),
+            Err(error) => {
+                kv.marks.put_back(left);
+                return Err(error);
+            }
         }
-        kv.write(batch, Durability::Forced).await
-    };
-    let closed = closed.await;
-    if closed.is_err() {
-        kv.marks.put_back(taken);
     }
-    closed
+    Ok(())
+}
+
+/// Returns a write that closes the first of these steps, at least one, and their number.
+fn next_write(
+    kv: &KeyValue,
+    left: &[(StepId, BTreeSet<Bytes>)],
+    released: &Option<MarksReleased>,
+) -> Result<(Batch, usize), ResourceError> {
+    let (mut batch, mut steps) = (Batch::default(), 0);
+    while steps < left.len() && batch.payload_bytes() < MAX_GROUP_BYTES {
+        let (step, keys) = &left[steps];
+        keys.iter().for_each(|key| record::delete_mark(&mut batch, key));
+        clear_barrier(kv, &mut batch, step, released.clone())?;
+        steps += 1;
+    }
+    Ok((batch, steps))
 }
 
 fn clear_barrier(

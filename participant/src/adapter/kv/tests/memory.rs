@@ -15,6 +15,7 @@ struct State {
     now: Data,
     forced: Data,
     forced_writes: usize,
+    largest_write_bytes: usize,
     free_bytes: Option<u64>,
     failing_with: Option<StoreError>,
 }
@@ -37,6 +38,10 @@ impl MemoryStore {
 
     pub(crate) fn forced_writes(&self) -> usize {
         self.state().forced_writes
+    }
+
+    pub(crate) fn largest_write_bytes(&self) -> usize {
+        self.state().largest_write_bytes
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -71,6 +76,7 @@ impl Store for MemoryStore {
         if let Some(error) = &state.failing_with {
             return Written::ready(Err(error.clone()));
         }
+        state.largest_write_bytes = state.largest_write_bytes.max(batch.payload_bytes());
         for change in batch.iter() {
             match change {
                 Operation::Put { family, key, value } => {

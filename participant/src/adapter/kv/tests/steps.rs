@@ -283,6 +283,27 @@ async fn a_step_takes_one_forced_write_and_so_does_the_end_of_a_saga_that_has_ma
 }
 
 #[tokio::test]
+async fn a_saga_with_large_results_is_closed_in_writes_of_a_bounded_size() {
+    const STEPS: u16 = 6;
+    let fixture = Fixture::new().await;
+    let value: &'static str = "x".repeat(60_000).leak();
+    for key in 0..10 {
+        fixture.act(&step(1, key), put(&format!("large{key}"), value)).await;
+    }
+    let reads = (0..10).map(|key| operation(&format!("large{key}"), Kind::Get(Get {})));
+    for index in 0..STEPS {
+        let mark = Operation { pend: true, ..operation(&format!("k{index}"), put_of("v")) };
+        fixture.act(&step(2, index), encoded(reads.clone().chain([mark]))).await;
+    }
+    fixture.close(2).await;
+    let largest = fixture.store.largest_write_bytes();
+    assert!((600_000..2 << 20).contains(&largest), "{largest} bytes of {STEPS} results of 600,000 in one write");
+    for index in 0..STEPS {
+        assert!(!fixture.is_pending(&format!("k{index}")).await);
+    }
+}
+
+#[tokio::test]
 async fn without_room_actions_are_refused_while_compensations_go_on() {
     let fixture = Fixture::new().await;
     let result = fixture.act(&step(1, 0), put("k", "v")).await;
