@@ -34,7 +34,7 @@ pub fn has_colours() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty())
 }
 
-/// How fields are written in a log for people: what others wrote must not steer the terminal, nor look like another line.
+/// Returns the form of a log's fields for people: what others wrote must not steer the terminal, nor look like a line.
 pub fn log_fields() -> impl for<'writer> FormatFields<'writer> {
     let field = |writer: &mut Writer<'_>, field: &Field, value: &dyn fmt::Debug| {
         let value = format!("{value:?}").replace('\n', "\\n");

@@ -14,7 +14,7 @@ use toml::{Table, Value};
 /// Text for one setting, as it comes from a variable or a flag.
 pub type Given = (String, String);
 
-/// What a setting is that may be absent, and is.
+/// The value of a setting that may be absent, and is.
 const NONE: &str = "none";
 
 /// The effective configuration. `flags` are `key=value`. Unknown keys are refused wherever they come from, also from

@@ -2,7 +2,7 @@
 
 use tonic::transport::Uri;
 
-/// What is wrong with an address.
+/// A flaw of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
     /// It holds a user or a password. It must not be repeated in an error or a log.
@@ -27,7 +27,7 @@ pub(crate) fn parse(url: &str) -> Result<Uri, Flaw> {
     url.parse::<Uri>().ok().filter(plain).ok_or(Flaw::Form)
 }
 
-/// Whether there is an `@` before the path, also in what is no URL otherwise.
+/// Returns true if there is an `@` before the path, also in text that is no URL otherwise.
 fn has_credentials(url: &str) -> bool {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))

@@ -41,8 +41,8 @@ pub struct Config {
     pub max_open_transactions: usize,
     /// The work of all transactions that are not ended; a submission beyond it is refused.
     pub max_open_bytes: usize,
-    /// What branches and steps of open transactions have handed back. At three quarters of it submissions are refused; beyond it
-    /// whoever would gather more is aborted or turns back, worth another try.
+    /// The bytes that branches and steps of open transactions have handed back. Above three quarters of it submissions
+    /// are refused; beyond it a transaction that would gather more is aborted or turns back, worth another try.
     pub max_gathered_bytes: usize,
     /// Unanswered requests that one SubmitMany stream may have; more are not read until some are answered.
     pub max_in_flight_per_stream: usize,
@@ -192,7 +192,7 @@ impl Config {
         }
     }
 
-    /// What each number may be. (`two_phase_from_value` may be any.)
+    /// Returns the range of each number. (`two_phase_from_value` may be any.)
     pub fn ranges(&self) -> Vec<Ranged> {
         let count = |setting, value: usize, max| ranged(setting, value as u64, 1, max);
         let pause = |setting, value| ranged(setting, value, 1, DAY_MS);

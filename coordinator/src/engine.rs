@@ -63,7 +63,7 @@ pub(crate) struct Engine {
     /// While an operator's question is put to the core: what he wants done, who he is, and why.
     operator_is_doing: Option<String>,
     commands: mpsc::Receiver<Queued>,
-    /// Whether what was gathered is about to be let go, once writes are done.
+    /// True while writes that are under way are about to make room for more results.
     pressed: tokio::sync::watch::Sender<bool>,
     /// Why no new transactions are taken, though the core would.
     refusing: Option<String>,

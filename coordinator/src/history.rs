@@ -26,9 +26,9 @@ pub(crate) struct Histories {
     watchers: broadcast::Sender<News>,
 }
 
-/// What participants told of attempts that left nothing here, under ids of which nothing is open. Such an attempt was lost
-/// with a coordinator that crashed before its decision; often it is heard of just before the id is submitted again. In memory
-/// only, and bounded: the oldest goes first.
+/// The events that participants told of attempts that left nothing here, under ids of which nothing is open. Such an
+/// attempt was lost with a coordinator that crashed before its decision; often it is heard of just before the id is
+/// submitted again. In memory only, and bounded: the oldest goes first.
 #[derive(Debug, Default)]
 struct Earlier {
     heard: BTreeMap<TxId, Vec<HistoryEvent>>,
@@ -100,7 +100,7 @@ impl Histories {
         Ok(())
     }
 
-    /// What was heard of earlier attempts under this id since it ended.
+    /// Returns what was heard of earlier attempts under this id since it ended.
     pub(crate) fn heard_since_its_end(&self, tx: &TxId) -> Vec<HistoryEvent> {
         self.earlier.heard.get(tx).cloned().unwrap_or_default()
     }

@@ -215,7 +215,7 @@ impl Log {
         page.into_iter().map(id).collect()
     }
 
-    /// Whether it is damaged, and no operator has seen to it yet.
+    /// Returns true if the transaction is damaged, and no operator has seen to it yet.
     pub fn is_kept_as_damaged(&self, tx: &TxId) -> Result<bool, LogError> {
         Ok(self.store.get(DAMAGED, tx.as_bytes())?.is_some())
     }
@@ -264,7 +264,7 @@ impl Log {
         batch
     }
 
-    /// Who is still to hear of what; a transaction may be there several times.
+    /// Returns the transactions whose outcomes are still to be told, each with a URL; one may be there several times.
     pub(crate) fn callbacks(&self) -> Result<Vec<(TxId, String)>, LogError> {
         let mut found = Vec::new();
         let mut from = Bytes::new();

@@ -14,7 +14,7 @@ use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId};
 /// Of a name or a reason.
 const MAX_REASON_BYTES: usize = 256;
 
-/// Of a participant that was taken out of the settings too early.
+/// The error of a participant that was taken out of the settings too early.
 pub(crate) const NOT_CONFIGURED: &str =
     "it is not configured, and its open transactions wait for it; add it again until they have ended";
 

@@ -7,7 +7,7 @@ use undoubt_vocabulary::{Ticket, ToParticipant};
 /// A message's own memory and the most that its encoding adds, without work and inputs.
 const MESSAGE_BYTES: usize = 192;
 
-/// Of each input.
+/// The bytes that the encoding of each input adds.
 const INPUT_BYTES: usize = 6;
 
 /// A session may always have so much waiting.
@@ -36,7 +36,7 @@ struct Waiting {
     fence: Ticket,
     fence_told: Ticket,
     closed: bool,
-    /// Of all messages.
+    /// The bytes of all messages.
     bytes: usize,
     /// `None`: nothing was queued yet.
     allowed_bytes: Option<usize>,
@@ -132,7 +132,7 @@ impl Queue {
     }
 }
 
-/// What a message takes: never less than its encoding.
+/// Returns the bytes that a message takes: never less than its encoding.
 pub(crate) fn bytes_of(message: &ToParticipant) -> usize {
     MESSAGE_BYTES
         + match message {

@@ -1,12 +1,13 @@
-//! How long ended transactions are remembered, whatever the wall clock does.
+//! The time for which ended transactions are remembered, whatever the wall clock does.
 //!
 //! Records carry the wall clock's time of their end, and are dropped below a *horizon* in that time. Were it simply the clock
 //! less the retention, a clock that jumps ahead would drop at once what has just ended, and its id could run twice. So the
 //! horizon is the lowest time that the wall clock has shown within the last retention, counted by a clock that does not jump:
 //! what ended within it was given a time that is not below.
 //!
-//! What a process has not seen itself it takes from the oldest record: nothing is dropped sooner after the start than the
-//! records lie apart. So the time in which no coordinator ran does not count, and a jump while it was down drops nothing.
+//! A process takes what it has not seen itself from the oldest record: nothing is dropped sooner after the start than
+//! the records lie apart. So the time in which no coordinator ran does not count, and a jump while it was down drops
+//! nothing.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -35,7 +36,7 @@ impl Retention {
         Retention { retained, started: now, looked: now, at_start, lowest: VecDeque::new() }
     }
 
-    /// What ended before this time may be dropped.
+    /// Returns the horizon: transactions that ended before this time may be dropped.
     pub(crate) fn horizon(&mut self, now: Instant, wall: Timestamp) -> Timestamp {
         let part = self.retained / PARTS;
         // The least that the clock can have shown since the last look, if it has jumped since then.

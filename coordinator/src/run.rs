@@ -220,7 +220,7 @@ fn engine_result(ended: Result<thread::Result<Result<(), LogError>>, JoinError>)
     }
 }
 
-/// How long the last write may take.
+/// The time that the last write may take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Open transactions whose ids are told at the stop.
@@ -231,7 +231,7 @@ const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
 
 const _: () = assert!(MAX_REQUEST_BYTES <= share_bytes(DEFAULT_ROOM_BYTES) as usize);
 
-/// What a client may send of one request, and of all on a connection, before it is asked for more. It counts for each of
-/// `max_connections`.
+/// The bytes that a client may send of one request, and of all on a connection, before it is asked for more. They count
+/// for each of `max_connections`.
 const STREAM_WINDOW_BYTES: u32 = 64 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 2 * STREAM_WINDOW_BYTES;

@@ -115,7 +115,7 @@ impl Coordinator for Service {
             };
             let (open, back) = self.engine.inspect(look).await.map_err(gone)?;
             room = back;
-            // What is not open any more is in the log by now: it leaves the engine once its end is stable.
+            // A transaction that is open no more is in the log by now: it leaves the engine once its end is stable.
             let found = match open {
                 Ok(open) => open,
                 Err(heard_since) => {

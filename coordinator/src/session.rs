@@ -190,7 +190,7 @@ async fn receive(
     }
 }
 
-/// What is unreadable concerns its message alone: it counts as never sent.
+/// Returns the message if it can be read. If not, that concerns this message alone: it counts as never sent.
 fn read(participant: &ParticipantName, wire: v1::ToCoordinator) -> Option<ToCoordinator> {
     let (tx, ticket) = (wire.tx.clone(), wire.ticket);
     match ToCoordinator::try_from(wire) {

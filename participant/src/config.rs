@@ -87,7 +87,7 @@ impl Config {
         if self.retry_first_pause_ms > self.retry_max_pause_ms { Err(ConfigError::Crossed) } else { Ok(()) }
     }
 
-    /// What each number may be.
+    /// Returns the range of each number.
     pub fn ranges(&self) -> Vec<Ranged> {
         let pause = |setting, value| ranged(setting, value, 1, DAY_MS);
         vec![

@@ -58,7 +58,7 @@ pub(crate) struct Engine<R> {
     actions: BTreeMap<StepId, CancellationToken>,
     room: Room,
     waiting: Waiting,
-    /// Whether sessions may read on.
+    /// True while sessions may read on.
     takes_work: watch::Sender<bool>,
     in_turn: InTurn,
     sessions: BTreeMap<Session, Outbox>,

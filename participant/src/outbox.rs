@@ -1,4 +1,4 @@
-//! What waits to be sent to one coordinator.
+//! The messages that wait to be sent to one coordinator.
 //!
 //! The engine never waits for a session, so the queue takes whatever it is given; but all of it counts in the [`Room`], and
 //! when that is full nothing more is computed. A session that ends drops its queue and what it counted.
@@ -14,10 +14,10 @@ const MAX_MESSAGES_PER_BATCH: usize = 1_024;
 /// A batch is closed before it exceeds this; a message that exceeds it goes alone.
 const MAX_BATCH_BYTES: usize = 2 << 20;
 
-/// What a message's ids, numbers and encoding are counted as.
+/// The bytes that a message's ids, numbers and encoding are counted as.
 const MESSAGE_BYTES: usize = 128;
 
-/// What goes out on a session.
+/// One thing that goes out on a session.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
     Welcome,
@@ -37,7 +37,7 @@ pub(crate) struct Outbox {
 pub(crate) struct Outgoings {
     queue: mpsc::UnboundedReceiver<Outgoing>,
     taken: Vec<Outgoing>,
-    /// Of the batch that is being sent.
+    /// The bytes of the batch that is being sent.
     sending_bytes: usize,
     room: Room,
 }

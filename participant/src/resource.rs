@@ -197,7 +197,7 @@ pub trait ResourceManager: Send + Sync + 'static {
 /// A semantic lock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// What is marked, in the resource's own form.
+    /// The marked key, in the resource's own form.
     pub key: Bytes,
     pub by: StepId,
     /// When the saga began, by its coordinator's clock; 0 if that is not known.

@@ -82,7 +82,7 @@ impl Room {
         self.kept() >= self.0.max_kept.div_ceil(2)
     }
 
-    /// What the core keeps now.
+    /// Sets the bytes that the core keeps now.
     pub(crate) fn set_kept(&self, bytes: usize) {
         self.0.kept.store(bytes, Ordering::Relaxed);
     }

@@ -51,7 +51,7 @@ pub enum RunError {
 /// The largest batch that is accepted from a coordinator.
 const MAX_INCOMING_BATCH_BYTES: usize = 64 << 20;
 
-/// How long what the resource has begun may take once it is to stop.
+/// The time that calls under way at the resource may take once the engine is to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long peers get to read their last messages.
@@ -125,6 +125,7 @@ fn engine_result(ended: Result<thread::Result<Result<(), ResourceError>>, JoinEr
     }
 }
 
-/// What a coordinator may send in a session before it is asked for more. It counts for each of `max_connections`.
+/// The bytes that a coordinator may send in a session before it is asked for more. They count for each of
+/// `max_connections`.
 const STREAM_WINDOW_BYTES: u32 = 1 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES;

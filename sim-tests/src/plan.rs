@@ -69,7 +69,7 @@ pub struct Shape {
     /// The coordinator's store takes no larger write, so that some records cannot be written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_write_bytes: Option<u32>,
-    /// Of the transactions by two-phase commit, those that read as much as a branch may answer.
+    /// The share of the transactions by two-phase commit, in percent, that read as much as a branch may answer.
     #[serde(default, skip_serializing_if = "is_default")]
     pub large_reads_percent: u8,
 }

@@ -42,7 +42,7 @@ pub struct Reading {
     pub coordinator: String,
     pub participant: String,
     pub keys: Vec<String>,
-    /// What the values of the keys take together.
+    /// The bytes of the values of all keys together.
     pub bytes: u64,
     pub clients: usize,
     pub until: Until,
@@ -64,7 +64,7 @@ pub struct Read {
     pub answers: u64,
     /// Clients that had as many as they wanted; with a time alone, at least one.
     pub served: usize,
-    /// What was turned away or failed, by its status and the start of its message.
+    /// The answers that were turned away or failed, counted by their status and the start of its message.
     pub failed: BTreeMap<String, u64>,
 }
 
@@ -154,7 +154,7 @@ impl Client {
             .map_err(|error| failed(&error))?;
         let channel = self.channel.ready().await.map_err(|error| failed(&error))?;
         let response = channel.call(request).await.map_err(|error| failed(&error))?;
-        // What is refused at once has its status in the head.
+        // The answer to a request that is refused at once has its status in the head.
         let mut status = status_of(response.headers());
         let mut body = response.into_body();
         let mut bytes = 0;

@@ -108,7 +108,7 @@ fn tell(told: &Told<'_>) {
     print(format_args!("{name:<52}{value:>10} {unit:<10} {spread}{goal}{note}"));
 }
 
-/// What cannot be printed is in the report, too.
+/// Prints a line. A failure to do so is passed over, because the report holds the line, too.
 fn print(text: impl Display) {
     let _ = say(text);
 }

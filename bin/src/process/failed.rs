@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use undoubt_platform::terminal::complain;
 use undoubt_platform::{IdentityError, StoreError};
 
-/// What kind of failure ended a server. Each has an exit code of its own, so that whoever supervises it can tell what
+/// The kind of failure that ended a server. Each has an exit code of its own, so that a supervisor can tell what
 /// another start may mend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
@@ -39,7 +39,7 @@ impl Failure {
         }
     }
 
-    /// Of a store that could not be opened, or stopped.
+    /// Returns the kind of failure of a store that could not be opened, or stopped.
     pub fn of_store(error: &StoreError) -> Failure {
         match error {
             StoreError::Damaged { .. }

@@ -1,4 +1,4 @@
-//! What a server does when its device is full.
+//! Runs of a server whose device may become full: it waits for room, and recovers.
 
 use super::{Failed, Shutdown};
 use std::fs::{self, File};
@@ -15,11 +15,11 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// A run that lasted so long was no mere attempt: after it pauses begin with the first again.
 const LASTING: Duration = Duration::from_secs(60);
 
-/// What is written to find out whether there is room, all of it at a time: about what opening a folder takes.
+/// The files that are written together to find out whether there is room: about what opening a folder takes.
 const PROBE_FILES: usize = 8;
 const PROBE_FILE_BYTES: usize = 512 * 1024;
 
-/// What one run of a server came to.
+/// The end of one run of a server.
 #[derive(Debug)]
 pub enum Ran {
     Ended,
@@ -67,7 +67,7 @@ pub async fn run_with_room<F: Future<Output = Result<Ran, Failed>>>(
 /// Tries whether there is room in the folder: makes files, forces them, and removes them.
 fn probe(data_dir: &Path) -> std::io::Result<()> {
     fs::create_dir_all(data_dir)?;
-    // Of a name that a store takes for the remains of a creation that was interrupted, should this be interrupted.
+    // A store takes files with such names for the remains of an interrupted creation, should this be interrupted.
     let files: Vec<_> = (0..PROBE_FILES).map(|number| data_dir.join(format!("probe-{number}.dbtmp"))).collect();
     let written = files.iter().try_for_each(|path| {
         let mut file = File::create(path)?;
@@ -84,7 +84,7 @@ fn probe(data_dir: &Path) -> std::io::Result<()> {
 }
 
 fn warn_of_a_small_device(data_dir: &Path, min_free_bytes: u64) {
-    // Where the folder is not there yet, or cannot be asked, opening it tells.
+    // If the folder is not there yet, or cannot be asked, opening it tells.
     let Ok(found) = rustix::fs::statvfs(data_dir) else { return };
     let device_bytes = found.f_blocks.saturating_mul(found.f_frsize);
     if device_bytes / 2 < min_free_bytes {

@@ -82,7 +82,7 @@ async fn a_redirect_ends_the_calls_and_is_told_once() {
     let calls = answering(listener, "302 Found");
     submit(&cluster, put("moved", &format!("{url}?token=secret"))).await.unwrap();
     logged(&cluster, "a redirect, which is not followed").await;
-    // What comes later is called later.
+    // A callback that is promised afterwards is called, while the redirected one is not called again.
     let (later, url) = listen().await;
     let later = answering(later, "500 Not Now");
     submit(&cluster, put("later", &url)).await.unwrap();

@@ -1,4 +1,4 @@
-//! What the command line does with what it is given, and what its exit code says whoever reads or does not read the rest.
+//! Tests of the command line: how it takes what it is given, and its exit codes, even if nothing else is read.
 
 use crate::support::cli::{Said, command, run, undoubt, undoubt_json};
 use crate::support::{banks, nobody, program, start, until};
@@ -30,7 +30,7 @@ impl Unwritable {
     }
 }
 
-/// Where every write fails for want of room.
+/// Returns a file to which every write fails for want of room.
 fn full() -> File {
     OpenOptions::new().write(true).open("/dev/full").unwrap()
 }
@@ -56,7 +56,7 @@ async fn every_command_keeps_its_exit_code_where_nothing_can_be_written() {
     .await;
     let aborts = r#"{"branches":{"bank-a":["add x -9 floor=0"]}}"#;
     let many = format!("{{\"branches\":{{\"bank-a\":[\"get x\"]}}}}\n{aborts}\n");
-    // What the code says is done or not, whoever hears of it; what was only to be shown was not done.
+    // `said`: the code tells what was done, though nobody hears of it. `shown`: what was only to be shown was not done.
     let (said, shown) = ([0, 0], [0, 1]);
     let operator = ["--who", "me", "--reason", "test"];
     let cases: Vec<(Vec<&str>, &str, [i32; 2])> = vec![

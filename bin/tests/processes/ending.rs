@@ -1,5 +1,5 @@
-//! What only an operator can end: steps without an answer, sagas that wait for each other, semantic locks whose saga is gone;
-//! and that what he is refused leaves no trace.
+//! Tests of endings that only an operator brings about: of steps without an answer, of sagas that wait for each other,
+//! of semantic locks whose saga is gone; and that what he is refused leaves no trace.
 
 use crate::support::api::{self, get, no_wait, request, value, within_ms};
 use crate::support::cli::{undoubt, undoubt_json};
@@ -211,7 +211,7 @@ async fn whoever_waits_for_a_stuck_saga_hears_why_and_the_log_tells_it() {
     undoubt(&cluster, &["wait", "t"]).await.expect(9, &why);
     undoubt(&cluster, &["history", "t"]).await.expect(0, &["stuck", "action of tell: condition: "]);
     assert!(cluster.log_tail(Who::Coordinator, 50).contains("stuck: the action of step tell"));
-    // What is refused leaves no trace.
+    // A resolution that is refused leaves no trace.
     let before = get(&cluster, "t").await.unwrap().history.len();
     for _ in 0..3 {
         operate(&cluster, &["resolve-step", "t", "pay", "skip"]).await.expect(8, &["nothing left"]);

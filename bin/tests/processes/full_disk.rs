@@ -296,8 +296,8 @@ fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     noise
 }
 
-/// What is read by transactions is kept by this process on a device of 100 MiB, until it takes no more. Then nothing is
-/// done, and it comes back by itself.
+/// Fills a device of 100 MiB with what this process keeps of the results of transactions, until it takes no more. Then
+/// nothing is done, and it comes back by itself.
 async fn fills_up_and_comes_back(name: &str, of_one_branch: bool) {
     let Some(device) = Device::mount_with("size=100m") else { return };
     let data_dirs = device.data_of(name);
@@ -306,7 +306,7 @@ async fn fills_up_and_comes_back(name: &str, of_one_branch: bool) {
     let big = (0..8).fold(KvWork::new(), |work, at| work.put(format!("big {at}"), noise(at, 65_536)));
     commit(&cluster, request("big", [branch("bank-b", big)])).await;
     if of_one_branch {
-        // What bank-b remembers for the coordinator is needed for as long as something older is open between the two.
+        // The records of bank-b for the coordinator are needed as long as something older is open between the two.
         cluster.kill(BANK_A).await.unwrap();
         submit(&cluster, no_wait(put_both("older"))).await.unwrap();
     }

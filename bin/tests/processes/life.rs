@@ -1,4 +1,4 @@
-//! How servers start, what they say while something is wrong, and how they end.
+//! Tests of the life of servers: how they start, what they say while something is wrong, and how they end.
 
 use crate::support::api::{commit, describe, submit, transfer};
 use crate::support::cli::undoubt;

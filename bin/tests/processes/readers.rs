@@ -11,7 +11,7 @@ const CLIENTS: usize = 800;
 const VALUES: usize = 16;
 const VALUE_BYTES: usize = 62_500;
 
-/// What a server may take above what it takes when it is idle.
+/// The bytes that a server may take above those that it takes when it is idle.
 const MAX_ABOVE_IDLE_BYTES: u64 = 512 << 20;
 
 #[tokio::test]

@@ -45,7 +45,7 @@ impl Operation {
         }
     }
 
-    /// Whether its result may hold a value, in a saga's step: what is there after it.
+    /// Returns true if its result, in a saga's step, may hold a value: the one that is there after the operation.
     fn may_leave_a_value(&self, extras: &Extras) -> bool {
         match self {
             Operation::Get { .. } | Operation::Put { .. } | Operation::Add { .. } => true,
@@ -57,7 +57,7 @@ impl Operation {
     fn check(&self, extras: &Extras) -> Result<(), InvalidKv> {
         extras.check(self)?;
         match self.key().len() {
-            // What is appended to it is not known yet.
+            // A suffix that is appended to it is not known yet.
             0 if extras.key_suffix_from.is_some() => {}
             0 => return Err(InvalidKv::EmptyKey),
             1..=MAX_KEY_BYTES => {}
@@ -111,7 +111,7 @@ pub struct Extras {
     pub expected_from: Option<Reference>,
     pub pend: bool,
     pub respect_pending: bool,
-    /// Of a put: its value where it is part of a branch, which commits or leaves nothing.
+    /// The value of a put where it is part of a branch, which commits or leaves nothing.
     pub value_in_branch: Option<Bytes>,
 }
 
@@ -196,7 +196,7 @@ impl From<i64> for Add {
     }
 }
 
-/// Where work stands in a saga, which decides what it may have.
+/// The place of work in a saga, which decides what it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SagaHalf {
     ActionThatCanBeUndone,
@@ -284,7 +284,8 @@ impl KvWork {
         *self = std::mem::take(self).put(key.clone(), format!("{outcome} {tx}"));
     }
 
-    /// Of an action that can be undone, unless two-phase commit carries it out.
+    /// Adds a put that keeps under `key` that an action that can be undone has acted or, if two-phase commit carries it
+    /// out, that it has committed.
     pub(crate) fn keep_acted(&mut self, key: &Bytes, tx: &TxId) {
         self.keep_outcome(key, "acted", tx);
         *self = std::mem::take(self).value_in_branch(format!("committed {tx}"));
@@ -296,8 +297,8 @@ impl KvWork {
         self
     }
 
-    /// What is wrong with it as one half of a saga's step, and with which operation. `action_of` is the work of the
-    /// action of a step, if it is known here.
+    /// Checks the work as one half of a saga's step, and returns the first fault with the place of its operation.
+    /// `action_of` returns the work of the action of a step, if it is known here.
     pub(crate) fn check_in_saga<'a>(
         &self,
         half: SagaHalf,

@@ -45,7 +45,7 @@ pub struct ListQuery {
     pub after: Option<Cursor>,
 }
 
-/// Where a listing ended, and the next one goes on. As text it is hexadecimal digits.
+/// The place where a listing ended, and the next one goes on. As text it is hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(Bytes);
 
@@ -123,7 +123,7 @@ impl Client {
     }
 }
 
-/// What was found so far. One that was open on one page may have ended by the next.
+/// The transactions that were found so far. One that was open on one page may have ended by the next.
 #[derive(Default)]
 struct Found {
     rows: Vec<TransactionView>,

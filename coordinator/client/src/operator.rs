@@ -12,7 +12,7 @@ use undoubt_proto::convert::{KnownOutcome, Malformed};
 use undoubt_proto::v1;
 use undoubt_vocabulary::TxId;
 
-/// How an operator ends a step of a saga.
+/// An operator's decision about a step of a saga.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepResolution {
     /// Try it again, with all its attempts. Only of a step that is stuck.
@@ -126,7 +126,7 @@ impl Client {
 }
 
 impl OperatorError {
-    /// Of what only asks: whether it was heard or not, nothing was done.
+    /// Returns the error of a call that only asks: whether it was heard or not, nothing was done.
     pub(crate) fn asking(address: &str, failure: Failure) -> Self {
         match failure {
             Failure::Unanswered(cause) => OperatorError::NotReached(cause),

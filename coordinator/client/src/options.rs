@@ -4,9 +4,10 @@ use crate::transaction::Transaction;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long calls may take and how they are repeated. Every call ends at [`ClientOptions::deadline`], with two exceptions:
-/// [`crate::Client::wait`] gives the last answer a moment more to arrive, and whoever waits for the outcome of what was
-/// submitted, and may have reached the coordinator, waits for as long as that may take by its own deadline.
+/// The time that calls may take, and their repetitions. Every call ends at [`ClientOptions::deadline`], with two
+/// exceptions: [`crate::Client::wait`] gives the last answer a moment more to arrive, and a call that waits for the
+/// outcome of what was submitted, and may have reached the coordinator, waits for as long as that may take by its own
+/// deadline.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
     /// How long a call goes on, repetitions included, before it gives up.
@@ -46,7 +47,7 @@ impl Default for ClientOptions {
     }
 }
 
-/// How long the answer may take to arrive once the coordinator has to have one.
+/// The time that the answer may take to arrive once the coordinator has to have one.
 const AFTER_DEADLINE: Duration = Duration::from_secs(5);
 
 /// An `Instant` cannot hold any duration one may write into an option: a year stands for "for ever".

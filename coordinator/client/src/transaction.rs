@@ -146,7 +146,7 @@ impl Transaction {
         &self.id
     }
 
-    /// How long the coordinator tries to reach a commit, if that was given.
+    /// Returns the time for which the coordinator tries to reach a commit, if that was given.
     pub fn own_timeout(&self) -> Option<Duration> {
         self.timeout
     }

@@ -42,7 +42,7 @@ pub struct BranchView {
     pub state: String,
     /// `None` while it is not known.
     pub outcome: Option<BranchOutcome>,
-    /// Of a step with no way but on: what its participant said last, while it is refused.
+    /// The last refusal by its participant, while a step with no way but on is refused.
     pub detail: Option<String>,
 }
 
@@ -121,7 +121,7 @@ pub struct KnownCoordinator {
 pub struct Branches {
     /// Oldest first.
     pub branches: Vec<HeldBranch>,
-    /// Of sagas, oldest first.
+    /// The steps of sagas, oldest first.
     pub steps: Vec<HeldStep>,
     /// There are more than the limit.
     pub more: bool,

@@ -84,7 +84,7 @@ impl Watcher {
         Ok(Some(Watched::Interrupted { cause }))
     }
 
-    /// What a response says: events lost, an event, or first the one and then the other.
+    /// Returns what a response says: events lost, an event, or first the one and then, at the next call, the other.
     fn told(&mut self, response: v1::WatchResponse) -> Result<Watched, Malformed> {
         let v1::WatchResponse { tx: about, event, lost } = response;
         let event = event.map(|event| Ok(Watched::Event { tx: tx(about)?, event: event.try_into()? })).transpose()?;

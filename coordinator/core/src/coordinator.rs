@@ -33,8 +33,8 @@ pub struct Limits {
     pub max_open_transactions: usize,
     /// The work of all that are open.
     pub max_open_bytes: usize,
-    /// What their branches and steps have handed back. At half of it no new transaction is taken; beyond it whoever would
-    /// gather more is aborted or turns back, as far as it still can.
+    /// The bytes that their branches and steps have handed back. Above three quarters of it no new transaction is
+    /// taken; beyond it a transaction that would gather more is aborted or turns back, as far as it still can.
     pub max_gathered_bytes: usize,
     /// Two-phase commits in a row that a participant lets run into their deadlines, before auto spares it. 0: never.
     pub breaker_threshold: u32,
@@ -159,7 +159,7 @@ impl Coordinator {
         self.peers.fences.all()
     }
 
-    /// Whether a quarter of `max_gathered_bytes` is taken.
+    /// Returns true if more than a quarter of `max_gathered_bytes` is taken.
     pub fn has_gathered_much(&self) -> bool {
         self.room.is_filling()
     }
@@ -169,7 +169,7 @@ impl Coordinator {
         self.transactions.get(tx).map_or(0, Open::waiters)
     }
 
-    /// Whether the transaction is open.
+    /// Returns true if the transaction is open.
     pub fn holds(&self, tx: &TxId) -> bool {
         self.transactions.contains_key(tx)
     }

@@ -244,7 +244,7 @@ pub enum Note {
     Unusable {
         cause: String,
     },
-    /// What it handed back could not be kept, and there is no way but on.
+    /// A result could not be kept, and there is no way but on.
     LeftOut {
         from: ParticipantName,
         step: Option<StepName>,

@@ -65,7 +65,7 @@ impl Open {
         Open::Unusable(Box::new(Unusable::hold(record, next, cx)))
     }
 
-    /// What is known of it, should it be held from now on.
+    /// Returns what is known of the transaction, should it be held from now on.
     pub(crate) fn unusable(&self, cause: String) -> UnusableRecord {
         let view = self.view();
         UnusableRecord {
@@ -105,7 +105,7 @@ impl Open {
         }
     }
 
-    /// What it holds in memory.
+    /// Returns the bytes that it holds in memory.
     pub(crate) fn held(&self) -> Held {
         match self {
             Open::TwoPhase(transaction) => transaction.held_bytes(),

@@ -89,7 +89,7 @@ pub enum Unfinished {
     Unusable(UnusableRecord),
 }
 
-/// What is known of a transaction that cannot be carried out.
+/// A transaction that cannot be carried out, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct UnusableRecord {
     pub saga: bool,
@@ -97,7 +97,7 @@ pub struct UnusableRecord {
     pub ticket: Ticket,
     pub begun_at: Timestamp,
     pub digest: [u8; 32],
-    /// Whoever may hold something of it, as far as is known; each once.
+    /// The participants that may hold something of it, as far as is known; each once.
     pub participants: Vec<ParticipantName>,
     /// The decision to commit is on record.
     pub committed: bool,

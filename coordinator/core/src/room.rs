@@ -1,4 +1,4 @@
-//! What open transactions hold in memory, and how much that may be (R9, R13).
+//! The bytes that open transactions hold in memory, and the bounds of these (R9, R13).
 
 use crate::effect::Rejection;
 use undoubt_vocabulary::limits::{MAX_RESULT_BYTES, MAX_TRANSACTION_RESULT_BYTES};
@@ -9,7 +9,7 @@ use undoubt_vocabulary::{Refusal, RefusalCode};
 pub(crate) struct Held {
     /// As it was submitted, compensations included.
     pub(crate) work_bytes: usize,
-    /// What branches and steps have handed back.
+    /// The results of branches and steps.
     pub(crate) result_bytes: usize,
 }
 
@@ -42,8 +42,8 @@ impl Room {
         self.held.result_bytes = changed(self.held.result_bytes, before.result_bytes, after.result_bytes);
     }
 
-    /// Whether a transaction with so much work can be taken. None is while three quarters of the room for results are
-    /// taken, so that those that are open can end.
+    /// Checks that a transaction with so much work can be taken. None is while more than three quarters of the room for
+    /// results are taken, so that those that are open can end.
     pub(crate) fn admit(&self, work_bytes: usize) -> Result<(), Rejection> {
         if self.held.work_bytes + work_bytes > self.max_open_bytes {
             return Err(Rejection::TooMuchOpen { max_open_bytes: self.max_open_bytes });
@@ -54,12 +54,13 @@ impl Room {
         Ok(())
     }
 
-    /// Whether a quarter of the room for results is taken: time to let those go that are about to end, before more come.
+    /// Returns true if more than a quarter of the room for results is taken: time to let those go that are about to
+    /// end, before more come.
     pub(crate) fn is_filling(&self) -> bool {
         self.held.result_bytes > self.max_gathered_bytes / 4
     }
 
-    /// Whether a result is kept by a transaction that has `gathered` so much already.
+    /// Checks that a result can be kept by a transaction that has `gathered` so much already.
     pub(crate) fn keep(&self, gathered: usize, result: usize) -> Result<(), NoRoom> {
         let too_large = |detail: String| Err(NoRoom::TooLarge(Refusal::new(RefusalCode::TooLarge, detail)));
         if result > MAX_RESULT_BYTES {

@@ -81,7 +81,7 @@ struct Step {
     locks_unknown: bool,
     /// An operator's word has settled it and is being recorded; until then nothing is built upon it.
     word_unrecorded: bool,
-    /// What its participant said last, where there is no way but on and the step is not settled.
+    /// The last refusal by its participant, where there is no way but on and the step is not settled.
     refused: Option<Refusal>,
     /// Its participant has yet to say that no semantic lock is left.
     to_be_closed: bool,

@@ -42,7 +42,7 @@ impl Unusable {
         Unusable { record, fenced, waiters: BTreeSet::new(), state: State::Held }
     }
 
-    /// Whoever is in doubt keeps its locks, whichever attempt it asks about.
+    /// Answers a participant in doubt, whichever attempt it asks about, that nothing is decided: it keeps its locks.
     pub(crate) fn heard(&self, from: ParticipantName, message: &ToCoordinator, cx: &mut Context<'_>) {
         let (tx, ticket) = (message.tx().clone(), message.ticket());
         match message {

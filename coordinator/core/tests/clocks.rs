@@ -44,7 +44,7 @@ fn saga() -> Unfinished {
     })
 }
 
-/// What is left of the deadline for a coordinator that starts at this time.
+/// Returns what is left of the deadline for a coordinator that starts at this time.
 fn left_at(now_us: u64) -> Duration {
     let mut coordinator = Coordinator::new(Epoch(2), LIMITS);
     let mut effects = Vec::new();

@@ -344,7 +344,7 @@ impl Walk {
             }
             match self.draw(8) {
                 0 if self.draw(8) == 0 => self.fire(),
-                // Whoever was told that it is stuck waits anew.
+                // A client that was told that the saga is stuck waits anew.
                 1 => {
                     self.resolve();
                     self.submit();

@@ -1,4 +1,4 @@
-//! What branches and steps hand back is bounded, and whoever goes beyond it ends as that one transaction (R13).
+//! Tests that what branches and steps hand back is bounded, and that only a transaction that goes beyond it ends (R13).
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one of many")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
@@ -251,7 +251,7 @@ fn what_all_have_gathered_is_bounded_and_whoever_would_exceed_it_may_try_again()
     run.tickets -= 1;
     let effects = run.vote(0, "t2", second, Vote::Prepared { result: result(3) });
     too_much(&effects, 0, RefusalCode::Unavailable);
-    // What is decided is kept until its branches have acknowledged it, and then there is room again.
+    // A decided transaction's results are kept until its branches have acknowledged it; then there is room again.
     run.vote(1, "t1", first, Vote::Prepared { result: result(0) });
     for from in 0..2 {
         let outcome = undoubt_vocabulary::BranchOutcome::Committed;

@@ -15,14 +15,14 @@ use undoubt_vocabulary::{AbortReason, Outcome, TxId};
 /// One call, with connecting.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What is posted, as JSON.
+/// The body of a call, as JSON.
 #[derive(Debug, Serialize)]
 struct News<'a> {
     /// Text, or `0x` and hexadecimal digits.
     tx: String,
     /// committed, aborted
     state: &'static str,
-    /// Of an abort.
+    /// The label of the reason of an abort.
     reason: Option<&'a str>,
     message: Option<String>,
 }
@@ -46,7 +46,7 @@ pub(super) enum CallError {
 }
 
 impl CallError {
-    /// Whether calling again is pointless.
+    /// Returns true if calling again is pointless.
     pub(super) fn is_final(&self) -> bool {
         match self {
             CallError::Redirected(_) | CallError::Refused(_) => true,
@@ -59,8 +59,8 @@ impl CallError {
     }
 }
 
-/// What a status means. 2xx is heard. 3xx and 4xx are definite, save for those that ask to come back: 408 (timeout), 425
-/// (too early), 429 (too many).
+/// Returns what a status means. 2xx is heard. 3xx and 4xx are definite, save for those that ask to come back: 408
+/// (timeout), 425 (too early), 429 (too many).
 fn meaning(status: u16) -> Result<(), CallError> {
     match status {
         200..300 => Ok(()),

@@ -1,4 +1,4 @@
-//! Who is promised a call, and how many there may be.
+//! The promises of calls, and how many there may be.
 
 use super::share::destination;
 use std::collections::BTreeMap;
@@ -44,12 +44,12 @@ pub(super) struct Promises {
 }
 
 impl Promises {
-    /// How far the promise of a call to this very URL is, if there is one.
+    /// Returns the stage of the promise of a call to this very URL, if there is one.
     pub(super) fn stage(&self, tx: &TxId, url: &Uri) -> Option<Stage> {
         self.of.get(tx)?.iter().find(|(known, _)| known == url).map(|(_, stage)| *stage)
     }
 
-    /// Whether there is room for another.
+    /// Checks that there is room for another promise.
     pub(super) fn check_room(&self, tx: &TxId, url: &Uri) -> Result<(), Full> {
         let destination = destination(url);
         if self.count >= MAX_PROMISES {

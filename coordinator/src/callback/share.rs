@@ -12,7 +12,7 @@ const MAX_CALLS: usize = 128;
 /// The calls under way.
 pub(super) struct Shares {
     all: Arc<Semaphore>,
-    /// Of the destinations that somebody calls or wants to call.
+    /// The permits of each destination that somebody calls or wants to call.
     each: Mutex<BTreeMap<String, Arc<Semaphore>>>,
 }
 

@@ -1,4 +1,5 @@
-//! What an earlier process left open, and this one carries on: it is told at the start, while it lasts, and when it is over.
+//! The transactions that an earlier process left open, and this one carries on: they are told of at the start, while
+//! they last, and when they are over.
 
 use std::time::Duration;
 use tokio::time::Instant;

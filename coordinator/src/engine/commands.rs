@@ -105,7 +105,7 @@ pub(crate) enum Replied {
 }
 
 impl Replied {
-    /// Whether there is nothing to tell of the transaction, because it was not taken.
+    /// Returns true if there is nothing to tell of the transaction, because it was not taken.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
             Replied::Core(Answer::Rejected(_)) | Replied::NoRoom(_) | Replied::UnknownParticipant(_) => true,
@@ -162,11 +162,11 @@ pub(crate) struct View<'a> {
 #[error("the coordinator is stopping; {}", .0.as_deref().unwrap_or("try again after its restart"))]
 pub(crate) struct EngineGone(Option<Arc<str>>);
 
-/// What all commands that wait for the engine may bring along. One that brings more, as a batch of a participant may,
-/// waits alone.
+/// The bytes that all commands that wait for the engine may bring along. One that brings more, as a batch of a
+/// participant may, waits alone.
 const MAX_QUEUED_COMMAND_BYTES: u32 = 16 << 20;
 
-/// How long results wait at most for what was gathered before them to be written.
+/// The longest time for which results wait for what was gathered before them to be written.
 const MAKE_ROOM_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Commands that bring less are bounded by their number alone.
@@ -174,13 +174,13 @@ const UNCOUNTED_COMMAND_BYTES: usize = 4 << 10;
 
 const _: () = assert!(MAX_TRANSACTION_BYTES < MAX_QUEUED_COMMAND_BYTES as usize);
 
-/// How others reach the engine. Whoever brings more than may wait, in number or in bytes, waits; so HTTP/2 holds back
-/// clients and participants.
+/// The handle by which others reach the engine. A sender that brings more than may wait, in number or in bytes, waits;
+/// so HTTP/2 holds back clients and participants.
 #[derive(Clone, Debug)]
 pub(crate) struct Handle {
     commands: mpsc::Sender<Queued>,
     room: Arc<Semaphore>,
-    /// Whether much was gathered that the log is about to let go.
+    /// True while writes that are under way are about to make room for more results.
     pressed: watch::Sender<bool>,
     /// Why the engine ends, if it does not end for the sake of a restart.
     why: Arc<OnceLock<Arc<str>>>,
@@ -193,7 +193,7 @@ pub(crate) struct Queued {
 }
 
 impl Command {
-    /// What a client or a participant has sent along.
+    /// Returns the bytes that a client or a participant has sent along.
     fn bytes(&self) -> usize {
         match self {
             Command::Submit { request, .. } => request.content.work_bytes(),
@@ -220,7 +220,7 @@ impl Handle {
         (Handle { commands, room, pressed: watch::Sender::new(false), why: Arc::default() }, receiver)
     }
 
-    /// Whoever waits for the engine when it ends hears this.
+    /// Sets the reason that is told to those that wait for the engine when it ends.
     pub(crate) fn ends_because(&self, why: &str) {
         self.why.get_or_init(|| why.into());
     }
@@ -229,7 +229,7 @@ impl Handle {
         EngineGone(self.why.get().cloned())
     }
 
-    /// Where the engine says whether it has much to write.
+    /// Returns the channel on which the engine says whether writes that are under way are about to make room.
     pub(super) fn pressed(&self) -> watch::Sender<bool> {
         self.pressed.clone()
     }
@@ -325,7 +325,7 @@ impl Engine {
                 if self.core.phase() != Phase::Draining {
                     tracing::info!(open = self.core.open_transactions(), "draining: no new transactions are taken");
                 }
-                // What ends is to be stable soon, so that the drain does not wait for it.
+                // Transactions that end are to be stable soon, so that the drain does not wait for them.
                 self.writes.hurry();
                 self.put(Input::Drain)
             }
@@ -381,7 +381,8 @@ impl Engine {
         self.put_for_operator(Question::Forget { tx, client }, doing)
     }
 
-    /// What was done is told in the history and in the log; what was refused leaves no trace in either.
+    /// Puts an operator's question to the core. What was done is told in the history and in the log; what was refused
+    /// leaves no trace in either.
     fn put_for_operator(&mut self, question: Question, doing: String) -> Result<(), LogError> {
         self.operator_is_doing = Some(doing);
         let put = self.put(Input::Asked(question));

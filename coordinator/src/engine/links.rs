@@ -3,7 +3,8 @@
 use crate::queue::Queue;
 use undoubt_vocabulary::{Ticket, Timestamp, ToParticipant};
 
-/// Of one that stays away, each so many attempts are told of: once an hour, with the pauses of the default settings.
+/// The attempts after which a participant that stays away is told of again: once an hour, with the pauses of the
+/// default settings.
 const TOLD_EVERY_ATTEMPTS: u64 = 2_048;
 
 #[derive(Debug)]

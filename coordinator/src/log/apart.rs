@@ -1,5 +1,5 @@
-//! What is stored once, beside a transaction's record, because the record is written again and again: what a branch or a
-//! step handed back, and the definition of a saga, unless they are small.
+//! The parts of a transaction that are stored once, beside its record, because the record is written again and again:
+//! what a branch or a step handed back, and the definition of a saga, unless they are small.
 //!
 //! They are written with the first record that tells of them, and go with the one that tells of the end; of a transaction
 //! that has committed, results stay as long as the record of its end.
@@ -20,14 +20,14 @@ const RESULT_APART_FROM_BYTES: usize = 2 << 10;
 /// A definition of at least so many bytes.
 const DEFINITION_APART_FROM_BYTES: usize = 1 << 10;
 
-/// What a step has besides its work, about: names, order, retries.
+/// The bytes that a step has besides its work, about: names, order, retries.
 const STEP_BYTES: usize = 64;
 
-/// What is stored apart of each transaction that has not ended.
+/// The parts that are stored apart, of each transaction that has not ended.
 #[derive(Debug, Default)]
 pub(crate) struct Apart(BTreeMap<Ticket, Stored>);
 
-/// What is stored apart of one transaction.
+/// The parts of one transaction that are stored apart.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Stored {
     /// By the names of their branches or steps.
@@ -45,7 +45,8 @@ impl Apart {
         }
     }
 
-    /// Whether large results may be stored of which nothing is known here: the transaction ended some time ago.
+    /// Returns true if large results may be stored of which nothing is known here, because the transaction ended some
+    /// time ago.
     pub(crate) fn may_be_stored(&self, ended: &EndedRecord) -> bool {
         let is_large = |(_, result): &(ParticipantName, Bytes)| result.len() >= RESULT_APART_FROM_BYTES;
         ended.results.iter().any(is_large) && !self.0.contains_key(&ended.ticket)

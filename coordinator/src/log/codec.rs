@@ -62,7 +62,7 @@ pub(super) fn encode_open(open: &OpenRecord, apart: &[ParticipantName], history:
     put(&record, history, bytes);
 }
 
-/// What is stored apart is read from the store.
+/// Decodes the record of an open transaction. The parts that are stored apart are read from the store.
 pub(super) fn decode_open(store: &dyn Store, key: &Bytes, value: &Bytes) -> Result<(Found, Stored), DecodeError> {
     let mut wire = record::OpenTransaction::decode(value.clone())?;
     let history = history_of(std::mem::take(&mut wire.history), std::mem::take(&mut wire.happened))?;
@@ -87,7 +87,7 @@ pub(super) fn decode_open(store: &dyn Store, key: &Bytes, value: &Bytes) -> Resu
     Ok((Found { unfinished, history }, stored))
 }
 
-/// Whoever may hold something of it, as far as that can be read; each once.
+/// Returns the participants that may hold something of the transaction, as far as that can be read; each once.
 fn participants_of(wire: &record::OpenTransaction) -> Vec<ParticipantName> {
     let steps = wire.saga.iter().flat_map(|saga| &saga.steps).map(|step| &step.participant);
     let names = wire.participants.iter().chain(&wire.read_only).chain(steps);

@@ -28,13 +28,13 @@ const ROW_BYTES: usize = 512;
 /// Ended transactions looked at for one page, so that no question takes for ever.
 const MAX_PAGE_RECORDS_READ: usize = 20_000;
 
-/// What is read of them: records have their results with them.
+/// The bytes of ended transactions' records that are read for one page: records have their results with them.
 const MAX_PAGE_BYTES_READ: usize = 64 << 20;
 
 /// Keys read at a time, and records read before others have their turn.
 const KEYS_AT_A_TIME: usize = 64;
 
-/// What a record has besides its results, about.
+/// The bytes that a record has besides its results, about.
 const RECORD_BYTES: usize = 512;
 
 #[derive(Clone, Debug)]
@@ -155,7 +155,7 @@ pub(super) struct Page {
     bytes: usize,
     records_read: usize,
     bytes_read: usize,
-    /// What was looked at last.
+    /// The place of the transaction that was looked at last.
     last: Option<Place>,
     full: bool,
 }

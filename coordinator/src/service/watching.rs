@@ -114,7 +114,7 @@ mod tests {
         core
     }
 
-    /// What an engine holds, and lets be looked at.
+    /// The state of an engine, which lets it be looked at.
     struct World {
         held: Arc<Mutex<(Coordinator, Histories)>>,
         engine: Handle,

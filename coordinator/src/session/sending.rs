@@ -1,4 +1,4 @@
-//! What goes out to one participant: as much as is queued, in batches of bounded size.
+//! The messages that go out to one participant: as many as are queued, in batches of bounded size.
 
 use crate::points::around_send;
 use crate::queue::{Queue, bytes_of};

@@ -97,13 +97,13 @@ impl Branch {
 /// A shorter result is no more than what is remembered of its branch or step anyway.
 const UNCOUNTED_BYTES: usize = 1_024;
 
-/// What a kept result counts.
+/// Returns the bytes that a kept result counts.
 pub(crate) fn counted(bytes: usize) -> usize {
     if bytes > UNCOUNTED_BYTES { bytes } else { 0 }
 }
 
 impl State {
-    /// What it keeps: its result, so that it can be said again, or the work of an attempt that comes next.
+    /// Returns the bytes that it keeps: its result, to be said again, or the work of an attempt that comes next.
     pub(crate) fn kept_bytes(&self) -> usize {
         match self {
             State::Prepared { result }

@@ -2,7 +2,7 @@
 
 use undoubt_vocabulary::Timestamp;
 
-/// Who released them, and why. The price: others see, and change, what the saga may still undo.
+/// A release of semantic locks by an operator. The price: others see, and change, what the saga may still undo.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Release {
     /// By the participant's clock.

@@ -100,7 +100,7 @@ impl State {
         }
     }
 
-    /// What it keeps: the action's result, or the work of a compensation that waits.
+    /// Returns the bytes that it keeps: the action's result, or the work of a compensation that waits.
     pub(crate) fn kept_bytes(&self) -> usize {
         match self {
             State::Acted { result, .. } | State::Compensating { result, .. } => counted(result.len()),

@@ -40,7 +40,7 @@ pub(crate) struct Server<'w, W: World> {
     pub(crate) subject: Subject<'w, W>,
     core: Participant,
     answers: VecDeque<ToCoordinator>,
-    /// What an operator was told last.
+    /// The last answer to an operator.
     told: Option<Answer>,
 }
 

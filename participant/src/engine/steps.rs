@@ -81,7 +81,7 @@ impl<R: ResourceManager> Engine<R> {
         });
     }
 
-    /// Whoever asked may have gone.
+    /// Lists at most `limit` semantic locks, from the first key above `after` on. The asker may have gone by then.
     pub(super) fn list_marks(
         &mut self,
         after: Bytes,

@@ -1,8 +1,8 @@
 //! Work that waits for room.
 //!
-//! What comes to a result is put off while the [`Room`](crate::room::Room) for it is full: large work, that is, what has been
-//! tried and came to too much, waits longer than what may be small. Each waits no longer than it may wait for locks. Who is
-//! older goes first, so that participants tend to take up the same transactions.
+//! Work that comes to a result is put off while the [`Room`](crate::room::Room) for it is full: large work, that is,
+//! what has been tried and came to too much, waits longer than what may be small. Each waits no longer than it may wait
+//! for locks. Older work goes first, so that participants tend to take up the same transactions.
 
 use super::Engine;
 use super::calls::Done;
@@ -21,7 +21,7 @@ const MAX_WAITING_BYTES: usize = 64 << 20;
 /// Large work that is handed on in one round: so that what is small gets its turn in between.
 const LARGE_AT_A_TIME: usize = 8;
 
-/// How often the work that waits is looked through for what has waited long enough.
+/// The pause between two searches through the work that waits for what has waited long enough.
 pub(super) const LOOK_THROUGH_EVERY: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub(super) struct Waiting {
 }
 
 impl Work {
-    /// What it is itself, and a little for what is kept with it.
+    /// Returns the bytes of the work itself, and a little for what is kept with it.
     fn bytes(&self) -> usize {
         let payload = match self {
             Work::Prepare(_, prepare) => prepare.work.len(),
@@ -121,7 +121,7 @@ impl Entry {
 }
 
 impl<R: ResourceManager> Engine<R> {
-    /// What is to wait, or is refused because too much waits already. `large`: it was tried, or is large itself.
+    /// Lets work wait, or refuses it because too much waits already. `large`: it was tried, or is large itself.
     pub(super) fn wait_for_room(&mut self, work: Work, large: bool) {
         let is_too_much = self.waiting.bytes + work.bytes() > MAX_WAITING_BYTES;
         // While sessions are not read, only what had been read before comes on top.

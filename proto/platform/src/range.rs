@@ -1,4 +1,4 @@
-//! What a setting that is a number may be.
+//! The ranges of settings that are numbers.
 //!
 //! Every number that is set has an entry in one table of its server, so that none overflows a clock or fills the memory.
 

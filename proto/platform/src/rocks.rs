@@ -4,7 +4,7 @@
 //! tail, and only then lets RocksDB replay them, in the one recovery mode that accepts no flaw. All writes go through
 //! one thread (`writer`), which forces whatever has queued behind the last forced write in one go.
 //!
-//! What was deleted gives its room back while the store is open (`reclaim`).
+//! Deleted data gives its room back while the store is open (`reclaim`).
 //!
 //! Dropping the store writes what is queued, forces it and closes the folder.
 
@@ -118,8 +118,8 @@ impl RocksStore {
         Ok(RocksStore { writer, _reclaimer: reclaimer, database, folder, reading, ran_out_of_room })
     }
 
-    /// Whether this store stopped because the device was full, whatever error whoever wrote later was told. Nothing that
-    /// was answered is lost; open the folder again once there is room.
+    /// Returns true if this store stopped because the device was full, whatever error later writers were told. Nothing
+    /// that was answered is lost; open the folder again once there is room.
     pub fn ran_out_of_room(&self) -> bool {
         self.ran_out_of_room.load(Ordering::Relaxed)
     }

@@ -72,12 +72,13 @@ pub struct Keeping {
     pub max_connections: usize,
     /// A peer that is silent this long is asked for a sign of life, and given up after as long again.
     pub alive: Duration,
-    /// What a client may send of one request, and of all on a connection, before it is asked for more.
+    /// The bytes that a client may send of one request, and of all on a connection, before it is asked for more.
     pub stream_window_bytes: u32,
     pub connection_window_bytes: u32,
     /// The largest message of a request.
     pub max_message_bytes: usize,
-    /// What all connections together may hold of messages that are not whole, beside what each has for itself.
+    /// The bytes that all connections together may hold of messages that are not whole, beside what each has for
+    /// itself.
     pub max_request_room_bytes: u32,
     /// The same of answers that are not sent.
     pub max_answer_room_bytes: u32,

@@ -64,6 +64,6 @@ pub trait Store: Send + Sync + 'static {
         MAX_STORE_QUEUE_BYTES
     }
 
-    /// How much more can be stored. What is deleted gives its room back while the store is open, some time later.
+    /// Returns how much more can be stored. Deleted data gives its room back while the store is open, some time later.
     fn room(&self) -> Result<Room, StoreError>;
 }

@@ -27,10 +27,10 @@ pub const MAX_WORK_BYTES: usize = 1 << 20;
 /// The work of all branches of one transaction together; of a saga with its compensations.
 pub const MAX_TRANSACTION_BYTES: usize = 4 << 20;
 
-/// What a branch or a step hands back (values read).
+/// The result of a branch or a step (values read).
 pub const MAX_RESULT_BYTES: usize = 1 << 20;
 
-/// What all branches or steps of one transaction hand back together.
+/// The results of all branches or steps of one transaction together.
 pub const MAX_TRANSACTION_RESULT_BYTES: usize = 8 << 20;
 
 /// The results of earlier steps that one step is given together.
@@ -70,7 +70,7 @@ pub const MAX_STORE_QUEUE_BYTES: usize = 64 << 20;
 pub const MAX_CALLBACKS: usize = 10_000;
 pub const MAX_URL_BYTES: usize = 2_048;
 
-/// What a transaction's record holds besides work and results: names, outcomes, the lines of its history.
+/// The bytes that a transaction's record holds besides work and results: names, outcomes, the lines of its history.
 const MAX_RECORD_OVERHEAD_BYTES: usize = 1 << 20;
 
 const _: () = {

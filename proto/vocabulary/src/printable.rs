@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// Whether text shows as what it is: every character can be seen, and none is white space. Empty text does not.
+/// Returns true if text shows as what it is: it is not empty, every character can be seen, and none is white space.
 pub fn is_seen(text: &str) -> bool {
     // Most ids are of these only.
     let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -24,8 +24,8 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(shown).collect())
 }
 
-/// Whether a character does something to a terminal instead of being shown: control characters, other ends of lines,
-/// and those that turn the direction of writing around.
+/// Returns true if a character does something to a terminal instead of being shown: control characters, other ends of
+/// lines, and those that turn the direction of writing around.
 pub fn steers(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{2028}' | '\u{2029}')

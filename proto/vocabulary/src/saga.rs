@@ -44,7 +44,7 @@ pub struct StuckStep {
     pub step: StepName,
     pub participant: ParticipantName,
     pub half: Half,
-    /// What its participant said last.
+    /// The last refusal by its participant.
     pub refusal: Refusal,
 }
 

@@ -34,7 +34,7 @@ fn one(run: &Run, transaction: &Transaction<'_>) -> Vec<Violation> {
     let record = run.finals.done_without.get(tx).unwrap_or(&nothing);
     let claims = || run.finals.passed_over.iter().filter(|claim| claim.tx == tx);
     let gave_up = facts::operator_gave_up(run, tx);
-    // What was not stuck when it was ended may be in effect or not.
+    // A step that was not stuck when it was ended may be in effect or not.
     let is_as_refused = |participant: Participant| {
         !gave_up && claims().filter(|claim| claim.participant == participant).all(|claim| claim.stuck)
     };

@@ -1,4 +1,4 @@
-//! What an operator says of steps, stuck or not.
+//! The word of an operator on steps, stuck or not.
 
 use super::coordinator::Log;
 use std::collections::BTreeMap;

@@ -125,7 +125,7 @@ impl Process {
 }
 
 impl Process {
-    /// Whether the resource is at work on a step of this saga, or on its semantic locks.
+    /// Returns true if the resource is at work on a step of this saga, or on its semantic locks.
     pub(crate) fn is_at_work_on(&self, saga: &TxId) -> bool {
         self.memory.calls.keys().any(|caller| match caller {
             Caller::Step(step) => step.tx == *saga,

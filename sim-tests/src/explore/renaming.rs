@@ -59,7 +59,7 @@ impl Renaming {
             Answer::Outcome { outcome, results } => {
                 Answer::Outcome { outcome: self.outcome(outcome), results: self.list(results) }
             }
-            // Of sagas, whose participants are not interchangeable.
+            // Only a saga is stuck, and the participants of sagas are not interchangeable.
             Answer::Stuck(_) | Answer::Pending | Answer::Rejected(_) => answer.clone(),
         }
     }

@@ -42,11 +42,11 @@ pub struct Scenario {
     pub deadlines: Deadlines,
     pub sessions: Sessions,
     pub crashing: Crashing,
-    /// What an operator says of a stuck step, at any time. If that is nothing, it is tried again when nothing else can
-    /// happen.
+    /// The resolutions that an operator may give of a stuck step, at any time. If there are none, it is tried again
+    /// when nothing else can happen.
     pub resolutions: &'static [StepResolution],
-    /// What an operator says of a step that is neither stuck nor settled: at any time, or with several transactions when
-    /// nothing else can happen.
+    /// The resolutions that an operator may give of a step that is neither stuck nor settled: at any time, or with
+    /// several transactions when nothing else can happen.
     pub interferes: &'static [StepResolution],
     /// An operator may release the semantic locks of a saga, at any time.
     pub releases_marks: bool,

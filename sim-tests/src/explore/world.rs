@@ -115,7 +115,7 @@ impl World {
         });
         let storage = &seat.host.storage;
         idle && storage.prepared.is_empty()
-            // What a forgotten saga has marked goes with the next fence.
+            // The semantic locks of a forgotten saga go with the next fence.
             && storage.pending().all(|step| is_forgotten(self, scenario, &step.tx))
             && self.heuristics_are_on_record(number, seat)
     }

@@ -92,7 +92,7 @@ pub enum What {
     ReleaseMarks { participant: u8 },
 }
 
-/// How an operator ends a saga.
+/// An operator's way to end a saga.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HowEnded {

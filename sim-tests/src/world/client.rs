@@ -16,7 +16,7 @@ use undoubt_vocabulary::{AbortReason, Outcome, TxId};
 /// How often a client asks again after its library has given up.
 const MAX_ROUNDS: u32 = 30;
 
-/// How long a client leaves a stuck saga alone, until it asks whether an operator has had a look.
+/// The time for which a client leaves a stuck saga alone, until it asks whether an operator has had a look.
 const AFTER_STUCK: Duration = Duration::from_secs(1);
 
 /// Submits one transaction after the other, until it has done all or the world is healed.

@@ -71,7 +71,7 @@ fn refused_as_superseded(error: &(dyn std::error::Error + 'static)) -> Option<u6
     }
 }
 
-/// Whether it ended over what its store takes at once: no record may do that (R13).
+/// Returns true if the server ended over a write larger than its store takes at once: no record may do that (R13).
 fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut causes = std::iter::successors(Some(error), |error| error.source());
     causes.any(|cause| matches!(cause.downcast_ref(), Some(StoreError::BatchTooLarge { .. })))

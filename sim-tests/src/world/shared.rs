@@ -56,7 +56,7 @@ pub(super) struct Shared {
     /// Operators' desks in use.
     desks: Mutex<u32>,
     finals: Mutex<Finals>,
-    /// What an operator accepts that the coordinator's disk has lost: all up to this epoch.
+    /// The epoch up to which an operator accepts that the coordinator's disk has lost all.
     accepted_epoch: AtomicU64,
     pub(super) healed: watch::Sender<bool>,
     /// Clients that have nothing more to ask.

@@ -131,7 +131,7 @@ pub(super) fn mark_key(tx: &str) -> String {
     format!("mark/{tx}")
 }
 
-/// What is stored under a register or a mark: a word, padded to the world's size of values.
+/// Returns what is stored under a register or a mark: a word, padded to the world's size of values.
 fn padded(word: &str, shape: &Shape) -> Vec<u8> {
     let mut value = word.as_bytes().to_vec();
     value.resize(value.len().max(shape.value_bytes as usize), PADDING);

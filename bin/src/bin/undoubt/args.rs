@@ -37,8 +37,9 @@ pub struct Global {
     /// Tables for people, or JSON for programs: one document a line.
     #[arg(long, short, global = true, help_heading = ANYWHERE, value_enum, default_value_t = Format::Table)]
     pub output: Format,
-    /// How long to keep trying, in all. The outcome of what was submitted is waited for as long as the transaction's own
-    /// deadline says, if that is longer; a saga's twice, since what follows its pivot, or the way back, comes on top.
+    /// The time to keep trying, in all. The outcome of what was submitted is waited for as long as the transaction's
+    /// own deadline says, if that is longer; a saga's twice, since what follows its pivot, or the way back, comes on
+    /// top.
     #[arg(long, global = true, help_heading = ANYWHERE, value_name = "DURATION", default_value = "10s", value_parser = some_time)]
     pub timeout: Duration,
     /// Tell on standard error what is tried and why it is repeated.
@@ -237,7 +238,7 @@ pub struct Resolve {
     /// The address of the participant that holds the branch.
     #[arg(long, value_name = "URL")]
     pub participant: String,
-    /// Who decides. Recorded for good.
+    /// The person who decides. Recorded for good.
     #[arg(long, value_parser = statement)]
     pub who: String,
     /// Why. Recorded for good.
@@ -268,7 +269,7 @@ pub struct ResolveStep {
     /// means.
     #[arg(value_enum)]
     pub resolution: Resolution,
-    /// Who decides. Recorded for good.
+    /// The person who decides. Recorded for good.
     #[arg(long, value_parser = statement)]
     pub who: String,
     /// Why. Recorded for good.
@@ -293,7 +294,7 @@ pub struct ReleaseMarks {
     /// Whose saga it is, as `undoubt branches` shows it.
     #[arg(long, value_name = "ID")]
     pub coordinator_id: CoordinatorId,
-    /// Who decides. Logged and stored.
+    /// The person who decides. Logged and stored.
     #[arg(long, value_parser = statement)]
     pub who: String,
     /// Why. Logged and stored.

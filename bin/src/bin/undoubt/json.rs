@@ -85,7 +85,7 @@ pub struct Branch {
     pub step: Option<String>,
     pub state: String,
     pub outcome: Option<&'static str>,
-    /// Of a step with no way but on: what its participant said last, while it is refused.
+    /// The last refusal by its participant, while a step with no way but on is refused.
     pub detail: Option<String>,
 }
 

@@ -23,7 +23,7 @@ pub fn end(error: &clap::Error, arguments: impl Iterator<Item = OsString>) -> Ex
     Exit::Usage
 }
 
-/// What is wrong, without how it would be right in general.
+/// Returns what is wrong, without the general usage that follows it.
 fn message(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return "no command is given; `undoubt --help` lists them".to_owned();
@@ -34,7 +34,7 @@ fn message(error: &clap::Error) -> String {
     text[..end].trim().to_owned()
 }
 
-/// Whether `--output json` is among the arguments, though they could not be read.
+/// Returns true if `--output json` is among the arguments, though they could not be read.
 fn wants_json(arguments: impl Iterator<Item = String>) -> bool {
     let mut arguments = arguments.skip(1).take_while(|argument| argument != "--");
     while let Some(argument) = arguments.next() {
@@ -47,7 +47,7 @@ fn wants_json(arguments: impl Iterator<Item = String>) -> bool {
     false
 }
 
-/// What stands behind `--output`, or behind `-o` (which may share its dash with options that take no value).
+/// Returns what stands behind `--output`, or behind `-o` (which may share its dash with options that take no value).
 fn output_in(argument: &str) -> Option<&str> {
     match argument.strip_prefix("--") {
         Some(long) => long.strip_prefix("output").filter(|rest| rest.is_empty() || rest.starts_with('=')),

@@ -150,7 +150,7 @@ fn compare_and_set(key: &Word, conditions: &[Word], extras: &[Extra]) -> Result<
             return Err(usage.to_owned());
         }
     }
-    // What is taken from elsewhere is not given.
+    // A value that is taken from elsewhere is not given.
     if extras.iter().any(|extra| matches!(extra, Extra::ExpectedFrom(_))) {
         expected.get_or_insert(None);
     }

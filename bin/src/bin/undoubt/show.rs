@@ -49,7 +49,7 @@ pub async fn run_demo(seed: u64, global: &Global) -> Result<Exit, Failure> {
     let say = move |what: &str| {
         told.suspend(|| {
             if table {
-                // Whoever does not read this may still read the exit code.
+                // A caller that does not read this may still read the exit code.
                 let _ = output::line(format_args!("· {what}"));
             }
         })

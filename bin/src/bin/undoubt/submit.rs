@@ -27,7 +27,7 @@ pub async fn submit(arguments: Submit, global: &Global) -> Result<Exit, Failure>
         let printed = global.output.show(&standing, || headline(&standing));
         return Ok(known.decided.as_ref().map_or(Exit::Done, exit).told(printed));
     }
-    // Whoever answers otherwise need not tell.
+    // A coordinator that answers with an error need not tell its timeout.
     if transaction.own_timeout().is_none()
         && let Err(OperatorError::NotReached(cause)) = client.learn_default_timeout().await
     {

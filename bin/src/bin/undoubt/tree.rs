@@ -1,6 +1,6 @@
 //! JSON and TOML read alike: into one kind of tree, in which nothing is given twice.
 //!
-//! What a document means is read from the tree, so that both forms accept and refuse the same.
+//! The meaning of a document is read from the tree, so that both forms accept and refuse the same.
 
 use serde::Deserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
@@ -27,7 +27,7 @@ enum Place {
 }
 
 impl Unreadable {
-    /// Of the text as a whole.
+    /// Returns the error of a text as a whole.
     pub fn whole(why: impl Into<String>) -> Self {
         Unreadable { place: Place::Whole, why: why.into() }
     }
@@ -114,7 +114,7 @@ fn meaning<T: DeserializeOwned>(tree: Value) -> Result<T, Unreadable> {
     })
 }
 
-/// Where in a document something stands.
+/// The place of something in a document.
 enum Path<'a> {
     Root,
     Key(&'a Path<'a>, &'a str),

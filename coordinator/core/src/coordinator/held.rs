@@ -8,7 +8,8 @@ use crate::record::Stage;
 use undoubt_vocabulary::{Ticket, Timestamp, TxId};
 
 impl Coordinator {
-    /// What it wanted to record will never be stable, so nothing that depends on it may happen. It is held from now on.
+    /// Holds the transaction from now on: what it wanted to record will never be stable, so nothing that depends on it
+    /// may happen.
     pub(super) fn not_appended(
         &mut self,
         now: Timestamp,

@@ -35,7 +35,7 @@ impl Saga {
         cx.arm(&self.tx, self.ticket, timer);
     }
 
-    /// What the step would be given has to fit into one message.
+    /// Checks that the results that the step uses fit into one message.
     fn check_inputs(&self, step: usize) -> Result<(), Refusal> {
         let used =
             self.steps[step].definition.uses.iter().map(|used| self.steps[usize::from(used.0)].at.result_bytes());
@@ -136,8 +136,9 @@ impl Saga {
         self.settled(step, awaited, cx);
     }
 
-    /// Where there is no way but on, a result for which there is no room is left out: whoever uses it gets none. Only what
-    /// a later step uses is kept beyond the room that all transactions share.
+    /// Returns what is kept of a result for which there is no room, where there is no way but on. Only what a later
+    /// step uses is kept beyond the room that all transactions share; otherwise the result is left out, and a step that
+    /// uses it gets none.
     fn kept_all_the_same(&self, step: usize, result: Bytes, no_room: NoRoom, cx: &mut Context<'_>) -> Bytes {
         let is_used = || self.steps.iter().any(|other| other.definition.uses.contains(&index(step)));
         match no_room {
@@ -235,7 +236,7 @@ impl Saga {
         cx.arm(&self.tx, self.ticket, timer);
     }
 
-    /// Whoever waits for the outcome hears why there is none.
+    /// Tells all clients that wait for the outcome why there is none.
     fn is_stuck(&mut self, step: usize, cx: &mut Context<'_>) {
         let stuck = self.stuck_at(step).expect("it was refused, and waits for an operator");
         self.note(Note::Stuck(stuck.clone()), cx);
@@ -268,7 +269,7 @@ impl Saga {
 enum Failure {
     Unanswered,
     Refused(Refusal),
-    /// What it would be given is too much for one message.
+    /// The results that the step uses are too much for one message.
     NotSent(Refusal),
 }
 

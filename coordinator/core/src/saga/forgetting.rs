@@ -57,7 +57,7 @@ impl Saga {
 }
 
 impl At {
-    /// What the record of the end says of it: nothing more than is known.
+    /// Returns what the record of the end says of the step: nothing more than is known.
     fn given_up(&self, undoing: bool) -> At {
         match self {
             At::Waiting | At::Running(Run { half: Half::Action, in_effect: false, .. }) => At::Undone,

@@ -113,7 +113,7 @@ impl Saga {
 }
 
 impl Written {
-    /// Who wants to hear of it.
+    /// Returns the client that wants to hear of it.
     pub(super) fn client(self) -> Option<Client> {
         match self {
             Written::Resolved { client, .. } => client,

@@ -76,8 +76,8 @@ impl Saga {
 }
 
 impl At {
-    /// What the step is, on an operator's word that this half is done. If the action may be in effect here as well, it may
-    /// have left semantic locks.
+    /// Returns the step's state on an operator's word that this half is done. If the action may be in effect here as
+    /// well, it may have left semantic locks.
     fn done_by_other_means(&self, half: Half) -> At {
         match half {
             Half::Action => At::Done { result: Bytes::new(), pending: self.may_be_in_effect() },

@@ -19,7 +19,7 @@ pub struct TransactionView {
     /// Decided to commit, and not everybody has acknowledged.
     pub unacknowledged: bool,
     pub paused: bool,
-    /// Of a saga: a step that waits for an operator.
+    /// The step of a saga that waits for an operator.
     pub stuck: Option<StuckStep>,
     /// Its record cannot be carried out, for this cause.
     pub unusable_because: Option<String>,
@@ -32,7 +32,7 @@ pub struct BranchView {
     pub step: Option<StepName>,
     pub state: &'static str,
     pub outcome: Option<BranchOutcome>,
-    /// Of a step with no way but on: what its participant said last, while it is refused.
+    /// The last refusal by its participant, while a step with no way but on is refused.
     pub detail: Option<String>,
 }
 
@@ -89,7 +89,8 @@ impl Transaction {
         }
     }
 
-    /// Whether a cancellation can still lead to an abort, or waits with others for what a single branch has come to.
+    /// Returns true if a cancellation can still lead to an abort, or waits with others for what a single branch has
+    /// come to.
     pub(crate) fn is_cancellable(&self) -> bool {
         match self.state {
             State::Preparing

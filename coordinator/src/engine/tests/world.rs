@@ -101,7 +101,7 @@ impl Store for Memory {
     }
 }
 
-/// What participants hand back, and whether they answer the second half of a transaction.
+/// The manners of participants: what they hand back, and whether they answer the second half of a transaction.
 #[derive(Clone, Copy)]
 pub(super) struct Manners {
     pub(super) result_bytes: usize,

@@ -5,7 +5,7 @@ use undoubt_coordinator_core::{EndedRecord, Record};
 use undoubt_platform::{Batch, Durability};
 use undoubt_vocabulary::{AbortReason, BranchOutcome, Outcome, Ticket};
 
-/// What a coordinator would hold.
+/// The log and the open transactions of a coordinator.
 struct World {
     log: Log,
     open: BTreeMap<u64, TransactionView>,

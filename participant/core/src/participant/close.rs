@@ -10,7 +10,7 @@ impl Participant {
     /// Waits for what is under way, so that nothing of the saga can leave a semantic lock after its end.
     pub(super) fn close(&mut self, key: SagaKey, fence: Ticket, effects: &mut Vec<Effect>) {
         let saga = self.sagas.get(&key);
-        // Of one that was given up the fence may have passed while a step is still under way.
+        // The fence may have passed a saga that was given up while one of its steps is still under way.
         if key.1 < fence && !saga.is_some_and(Saga::is_under_way) {
             return self.closed(key, effects);
         }

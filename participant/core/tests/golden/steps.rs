@@ -338,7 +338,7 @@ fn an_operator_releases_the_semantic_locks_of_a_saga_which_goes_on() {
     script.act(1, 1);
     script.acted(1, did());
     script.release("S1");
-    // What comes meanwhile comes again.
+    // A compensation that comes meanwhile is dropped: it comes again.
     script.compensate(1, 1);
     script.release("S1");
     script.close();

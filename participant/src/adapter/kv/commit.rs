@@ -11,7 +11,7 @@ use undoubt_platform::{Batch, Durability, Written};
 use undoubt_proto::record::Write;
 use undoubt_vocabulary::BranchOutcome;
 
-/// What a commit writes beside the data, about.
+/// The bytes that a commit writes beside the data, about.
 const RECORD_BYTES: usize = 128;
 
 /// Branches that share a write.
@@ -20,7 +20,7 @@ struct Group {
     branches: Vec<BranchId>,
     /// Those of them that the write ends; the others have been committed before.
     leaving: Vec<Arc<Branch>>,
-    /// What they write, about.
+    /// The bytes that they write, about.
     bytes: usize,
 }
 
@@ -104,7 +104,7 @@ async fn finish(kv: &KeyValue, written: Option<Written>, leaving: &[Arc<Branch>]
     Ok(())
 }
 
-/// What a prepared branch writes.
+/// Returns the writes of a prepared branch.
 pub(super) fn writes_of(kv: &KeyValue, branch: &Branch) -> Result<Arc<[Write]>, ResourceError> {
     match &branch.stage {
         Stage::ReadOnly => Ok(Arc::default()),

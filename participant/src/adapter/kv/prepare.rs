@@ -178,7 +178,7 @@ impl Group {
         }
     }
 
-    /// What it has in memory.
+    /// Returns the bytes that it has in memory.
     fn bytes(&self) -> usize {
         self.batch.payload_bytes() + self.result_bytes
     }

@@ -32,7 +32,7 @@ pub(super) fn recover(kv: &KeyValue) -> Result<Recovered, ResourceError> {
     };
     each(kv, BRANCH, |key, value| {
         let (id, record) = record::read_prepared(key, value)?;
-        // Of its own, since it stays longer than the record.
+        // The result has memory of its own, since it stays longer than the record.
         let result = Bytes::copy_from_slice(&record.result);
         recovered.prepared.push((id.clone(), Timestamp(record.begun_at_us), result));
         resume(kv, id, record);

@@ -1,4 +1,4 @@
-//! How much is handed to the store at a time.
+//! The bound of what is handed to the store at a time.
 //!
 //! The store refuses what its queue has no room for. Large writes wait here instead, so that storage that is slower than its
 //! callers slows them down. Small ones, such as aborts and fences, are few bytes and do not wait.

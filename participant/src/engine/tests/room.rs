@@ -93,7 +93,7 @@ async fn a_session_that_ends_gives_back_the_room_of_what_it_was_not_sent() {
     (running.outgoings, running.heard) = (outgoings, VecDeque::new());
     running.engine.tell(Command::Hello { session, coordinator, epoch, out }).await.unwrap();
     assert!(matches!(running.next().await, Outgoing::Welcome));
-    // What had not been computed by then is told in the session that there is.
+    // Results that had not been computed by then are told in the session that there is.
     for _ in 0..60 {
         running.reads().await;
     }

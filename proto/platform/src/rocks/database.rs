@@ -21,7 +21,7 @@ const MESSAGE_FILES: usize = 2;
 const MESSAGE_FILE_BYTES: usize = 1024 * 1024;
 /// Size of a manifest beyond which a new one is begun.
 const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
-/// Of a device that all logs together may take, and what they may always take.
+/// The share of a device that all logs together may take, as a divisor; and the bytes that they may take of any device.
 const WAL_SHARE_OF_DEVICE: u64 = 16;
 const MIN_TOTAL_WAL_BYTES: u64 = 4 * 1024 * 1024;
 /// Of a put in RocksDB's own form, at most, with its share of the header: so that a batch need not grow as it is filled.

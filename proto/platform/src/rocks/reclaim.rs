@@ -24,10 +24,11 @@ pub(super) const PERIOD: Duration = Duration::from_secs(10);
 /// Less room than this is not worth a compaction.
 const WORTHWHILE_BYTES: u64 = 1 << 20;
 
-/// Of one family that are remembered until they are compacted; the oldest are left to RocksDB's own compactions.
+/// The ranges of one family that are remembered until they are compacted; the oldest are left to RocksDB's own
+/// compactions.
 const MAX_RANGES: usize = 256;
 
-/// What was deleted from a family, and still takes room.
+/// The deletions from one family that still take room.
 #[derive(Debug, Default)]
 struct Deleted {
     keys: u64,
@@ -137,7 +138,7 @@ fn give_back(database: &DB, deletions: &Deletions) {
         }
         deleted.ranges.retain(|(from, to)| {
             let frees: u64 = database.get_approximate_sizes_cf(handle, &[Range::new(from, to)]).iter().sum();
-            // What tells that it is deleted has to be in a table too.
+            // The entry that tells that it is deleted has to be in a table too.
             let compacted = frees >= WORTHWHILE_BYTES && database.flush_cf(handle).is_ok();
             if compacted {
                 compact(database, handle, Some((from, to)));

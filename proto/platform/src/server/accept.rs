@@ -117,7 +117,7 @@ impl Door {
     }
 }
 
-/// Whether it is the fault of the one connection, and the next may do.
+/// Returns true if it is the fault of the one connection, and the next may do.
 fn concerns_one(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     [ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted].contains(&error.kind())

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use tonic::Status;
 use tonic::body::Body;
 
-/// What is handed to the connection at a time. What was sent of an answer is seen in such pieces.
+/// The bytes that are handed to the connection at a time. The progress of an answer is seen in such pieces.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// The body of an answer.

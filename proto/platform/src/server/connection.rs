@@ -12,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 use tonic::transport::server::Connected;
 
-/// What a client of HTTP/2 says first.
+/// The length of what a client of HTTP/2 says first.
 const PREFACE_BYTES: usize = 24;
 
 /// A client that takes room from others has to read its answers: within this time all of them, or so many bytes.
@@ -30,7 +30,7 @@ pub struct Connection {
     kept: Option<Kept>,
 }
 
-/// What a server keeps of a connection.
+/// The state that a server keeps of a connection.
 struct Kept {
     parts: Parts,
     watch: Watch,
@@ -39,7 +39,7 @@ struct Kept {
     _place: OwnedSemaphorePermit,
 }
 
-/// What the client has to do before the alarm.
+/// The next thing that the client has to do, before the alarm.
 enum Watch {
     /// To greet. Once it has, pings tell whether it is alive; before, HTTP/2 has none.
     Greeting { missing_bytes: usize },

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tonic::{Extensions, Response, Status};
 
-/// How long an answer may wait for room.
+/// The time that an answer may wait for room.
 const ANSWER_ROOM_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An answer is in memory as it was put together, and as it is encoded.
@@ -70,7 +70,8 @@ impl Exchange {
         lock(&self.0.read).take();
     }
 
-    /// What is held for bytes that are about to be sent. Who asked for no room beforehand gets it if there is some.
+    /// Returns the room that is held for bytes that are about to be sent. If none was asked for beforehand, room is
+    /// taken if there is some.
     pub(super) fn outgoing(&self, bytes: usize) -> Option<Held> {
         let held = lock(&self.0.outgoing).take();
         held.or_else(|| self.0.parts.answers.try_take(bytes))
@@ -141,7 +142,7 @@ impl AnswerRoom {
     /// RESOURCE_EXHAUSTED when there is none for long. Whatever was asked for has been done.
     pub async fn grow(&mut self) -> Result<(), Status> {
         let Some(exchange) = &self.exchange else { return Ok(()) };
-        // What it has would keep others waiting for it.
+        // The room that it has would keep others waiting.
         self.held = None;
         match timeout(ANSWER_ROOM_TIMEOUT, exchange.0.parts.answers.take(self.wanted_bytes)).await {
             Ok(held) => {

@@ -1,4 +1,4 @@
-//! What every request passes: a count of those under way, room for what it brings and for its answer, and the date.
+//! The frame of every request: a count of those under way, room for what it brings and for its answer, and the date.
 
 use super::answers::AnswerBody;
 use super::exchange::{Exchange, Parts};

@@ -1,4 +1,4 @@
-//! What clients can make a server hold, in one place.
+//! The bounds of what clients can make a server hold, in one place.
 //!
 //! A connection, however its client behaves, makes the server hold at most: what flow control lets it send unasked
 //! (`window_bytes`); its two allowances; its share of the two common rooms; and for each of its requests headers, one
@@ -13,11 +13,11 @@ pub(super) const MAX_STREAMS_PER_CONNECTION: u32 = 256;
 /// Requests under way on all connections; one more is turned away.
 pub(super) const MAX_REQUESTS_UNDER_WAY: usize = 32_768;
 
-/// What the headers of one request may take.
+/// The bytes that the headers of one request may take.
 pub(super) const MAX_HEADER_LIST_BYTES: u32 = 8 << 10;
 
-/// What a connection may hold for itself, of messages that are not whole and, apart from that, of answers that are not
-/// sent.
+/// The bytes that a connection may hold for itself, of messages that are not whole and, apart from that, of answers
+/// that are not sent.
 pub(super) const ALLOWANCE_BYTES: u32 = 64 << 10;
 
 /// Connections that can fill a common room before others have to wait for it.

@@ -15,7 +15,7 @@ use tonic::body::Body;
 /// A message that is waited for has to come within this time, and be whole.
 pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long a large message may wait for room.
+/// The time that a large message may wait for room.
 const REQUEST_ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// When to come back, for those that found no room.
@@ -86,7 +86,7 @@ impl HttpBody for RequestBody {
                 Frame::data(data)
             })));
         }
-        // Who asks for the next message of a stream is done with the last.
+        // A handler that asks for the next message of a stream is done with the last.
         if this.is_stream && std::mem::take(&mut this.has_read) {
             this.exchange.is_taken();
         }
@@ -157,7 +157,7 @@ pub(super) fn turned_away(why: &str) -> Status {
     status
 }
 
-/// How far a stream of messages has come.
+/// The progress of a stream of messages.
 #[derive(Debug, Default)]
 struct Partial {
     prefix: [u8; PREFIX_BYTES],
@@ -204,7 +204,7 @@ impl Partial {
         self.prefix_bytes > 0
     }
 
-    /// Of the message that is not whole, if that is known already.
+    /// Returns the length of the message that is not whole, if that is known already.
     fn length(&self) -> Option<usize> {
         (self.prefix_bytes == PREFIX_BYTES).then_some(self.length)
     }

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// How much may be held.
+/// The bounds of a room.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// Of each connection for itself.
+    /// The bytes that each connection may have for itself.
     pub(super) allowance_bytes: u32,
-    /// What one connection may have of the common room.
+    /// The bytes that one connection may have of the common room.
     pub(super) share_bytes: u32,
-    /// The common room.
+    /// The bytes of the common room.
     pub(super) common_bytes: u32,
 }
 
@@ -109,7 +109,7 @@ impl Part {
     }
 }
 
-/// What a connection holds, waits to send, and has sent, at a moment.
+/// The bytes that a connection holds, waits to send, and has sent, at a moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flow {
     pub(super) common: usize,

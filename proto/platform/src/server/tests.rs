@@ -25,7 +25,7 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
 
-/// What the pipes between clients and server hold.
+/// The bytes that the pipes between clients and server hold.
 const PIPE_BYTES: usize = 1 << 16;
 
 const ALIVE: Duration = Duration::from_secs(300);

@@ -106,7 +106,7 @@ impl Batch {
         }
     }
 
-    /// Where it ends now.
+    /// Returns the place where the batch ends now.
     pub fn mark(&self) -> Mark {
         Mark { bytes: self.bytes.len(), added: self.added.len() }
     }

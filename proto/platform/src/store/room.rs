@@ -1,9 +1,10 @@
-//! What is free on a device.
+//! The room that is free on a device.
 
 /// Files that a store may have to make to finish what is open: logs, tables and manifests.
 const MIN_FREE_FILES: u64 = 32;
 
-/// What is free for new data; `None` where nothing bounds it. A quota cannot be seen beforehand: it is met by writing.
+/// The room that is free for new data; `None` where nothing bounds it. A quota cannot be seen beforehand: it is met by
+/// writing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
     pub bytes: Option<u64>,

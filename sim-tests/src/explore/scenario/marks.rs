@@ -46,7 +46,7 @@ impl Scenario {
             .explored_with(CRASH, CRASH_AND_LOSS)
     }
 
-    /// What semantic locks past a pivot lead to. Without the operator it does not end.
+    /// Returns the scenario of semantic locks past a pivot. Without the operator it does not end.
     pub fn marks_past_the_pivot() -> Scenario {
         let saga = |own, other| vec![step(own, "pend x"), pivot(own, &[0]), last(other, "heed x", &[1])];
         let about =

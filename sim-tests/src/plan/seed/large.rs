@@ -1,22 +1,22 @@
-//! Worlds with large values, answers that are lost with their connection, and records that cannot be carried out. They are drawn from a stream of their own, so
-//! that the rest of a seed's plan is the same with them and without them.
+//! Worlds with large values, answers that are lost with their connection, and records that cannot be carried out. They
+//! are drawn from a stream of their own, so that the rest of a seed's plan is the same with them and without them.
 
 use super::Dice;
 use crate::plan::{Direction, Fault, Host, Message, Plan, Shape, Tampering, What, When};
 use crate::world::random::random;
 
-/// In percent.
+/// The share of worlds with large values, in percent.
 const LARGE_VALUES: u64 = 12;
-/// Of worlds with large values, those in which some records are too large to be written.
+/// The share of worlds with large values, in percent, in which some records are too large to be written.
 const SMALL_WRITES: u64 = 30;
 const LOST_ANSWERS: u64 = 35;
 const POISONED: u64 = 8;
-/// Of these, when a record has just been written.
+/// The share of poisonings, in percent, that come when a record has just been written.
 const POISONED_AT_A_RECORD: u64 = 70;
-/// Of worlds with large values, those in which a link is held for a while, so that answers meet.
+/// The share of worlds with large values, in percent, in which a link is held for a while, so that answers meet.
 const CLOGGED: u64 = 50;
 
-/// Of one run, at most.
+/// The most answers that are lost in one run.
 const MAX_LOST_ANSWERS: u64 = 3;
 
 pub(super) fn laden(plan: Plan) -> Plan {

@@ -30,7 +30,7 @@ fn operations_as_objects_mean_the_same_as_text() {
     assert_eq!(shown(&from_json(objects).unwrap()), shown(&from_json(text).unwrap()));
 }
 
-/// What both forms say of the same document.
+/// Returns the errors of both forms for the same document.
 fn both(json: &str, toml: &str) -> [String; 2] {
     [from_json(json), from_toml(toml)].map(|read| read.unwrap_err().to_string())
 }
@@ -227,7 +227,7 @@ proptest! {
         // TOML has objects only at the top.
         if let (true, Ok(toml)) = (document.is_object(), toml::to_string(&document)) {
             let (json, toml) = (from_json(&document.to_string()), from_toml(&toml));
-            // Where no id is given, each reading draws one.
+            // Each reading of a document without an id draws one.
             let known = |read: Result<Transaction, Unreadable>| {
                 read.map(|read| shown(&read).replace(&read.id().to_string(), "")).map_err(drop)
             };

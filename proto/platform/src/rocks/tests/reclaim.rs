@@ -1,4 +1,4 @@
-//! What is deleted gives its room back while the store is open.
+//! Tests that deleted data gives its room back while the store is open.
 
 use std::time::Duration;
 

@@ -48,7 +48,7 @@ async fn large_messages_that_are_not_whole_take_turns_in_the_room_and_small_ones
         assert_eq!(*code == Code::ResourceExhausted, after.contains_key("retry-after-ms"), "{after:?}");
     }
     assert!(began.elapsed() < MESSAGE_TIMEOUT * 2);
-    // What they held is free again.
+    // The room that they held is free again.
     let (response, mut stream) = unfinished(&mut client, 100_000).await;
     stream.send_data(vec![0; 99_000].into(), true).unwrap();
     assert_eq!(status(response).await.0, Code::Internal, "it was read whole, and is no request");
