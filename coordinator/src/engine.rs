@@ -8,6 +8,7 @@ mod attention;
 mod carried_on;
 mod commands;
 mod effects;
+mod handle;
 mod links;
 mod writes;
 
@@ -26,9 +27,10 @@ use undoubt_platform::{Clock, CrashPoints, Random, Room, StoreError};
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
 use carried_on::CarriedOn;
-use commands::Queued;
+use handle::Queued;
 
-pub(crate) use commands::{Command, EngineGone, Handle, Replied, Reply, Request, View};
+pub(crate) use commands::{Command, Replied, Reply, Request, View};
+pub(crate) use handle::{EngineGone, Handle};
 pub(crate) use links::{Link, LinkState};
 
 /// Commands that may wait for the engine; whoever brings more waits.

@@ -7,11 +7,11 @@
 //! Who is about to delete marks takes them from here first, in the moment in which the write is queued: by the time
 //! another saga can set a mark on that key, nobody deletes it by mistake.
 
-use super::{KeyValue, MAX_GROUP_BYTES};
 use super::attempt::Declined;
 use super::record;
 use super::recovery::{successor, unreadable};
 use super::schema::{self, PENDING, STEP};
+use super::{KeyValue, MAX_GROUP_BYTES};
 use crate::resource::{Mark, Release, ResourceError, StepId};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,114 @@
+//! The way to the engine, bounded in number and in bytes.
+
+use super::commands::{Command, Replied, Reply, View};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::time::timeout;
+use undoubt_platform::server::AnswerRoom;
+use undoubt_vocabulary::ToCoordinator;
+use undoubt_vocabulary::limits::MAX_TRANSACTION_BYTES;
+
+/// The engine has stopped, because the coordinator is stopping or its storage failed.
+#[derive(Clone, Debug, Default, thiserror::Error)]
+#[error("the coordinator is stopping; {}", .0.as_deref().unwrap_or("try again after its restart"))]
+pub(crate) struct EngineGone(Option<Arc<str>>);
+
+/// The bytes that all commands that wait for the engine may bring along. One that brings more, as a batch of a
+/// participant may, waits alone.
+const MAX_QUEUED_COMMAND_BYTES: u32 = 16 << 20;
+
+/// The longest time for which results wait for what was gathered before them to be written.
+const MAKE_ROOM_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Commands that bring less are bounded by their number alone.
+const UNCOUNTED_COMMAND_BYTES: usize = 4 << 10;
+
+const _: () = assert!(MAX_TRANSACTION_BYTES < MAX_QUEUED_COMMAND_BYTES as usize);
+
+/// The handle by which others reach the engine. A sender that brings more than may wait, in number or in bytes, waits;
+/// so HTTP/2 holds back clients and participants.
+#[derive(Clone, Debug)]
+pub(crate) struct Handle {
+    commands: mpsc::Sender<Queued>,
+    room: Arc<Semaphore>,
+    /// True while writes that are under way are about to make room for more results.
+    pressed: watch::Sender<bool>,
+    /// Why the engine ends, if it does not end for the sake of a restart.
+    why: Arc<OnceLock<Arc<str>>>,
+}
+
+/// A command with its share of the room for all that wait.
+pub(crate) struct Queued {
+    pub(crate) command: Command,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Handle {
+    pub(crate) fn new(max_queued: usize) -> (Handle, mpsc::Receiver<Queued>) {
+        let (commands, receiver) = mpsc::channel(max_queued);
+        let room = Arc::new(Semaphore::new(MAX_QUEUED_COMMAND_BYTES as usize));
+        (Handle { commands, room, pressed: watch::Sender::new(false), why: Arc::default() }, receiver)
+    }
+
+    /// Sets the reason that is told to those that wait for the engine when it ends.
+    pub(crate) fn ends_because(&self, why: &str) {
+        self.why.get_or_init(|| why.into());
+    }
+
+    pub(crate) fn gone(&self) -> EngineGone {
+        EngineGone(self.why.get().cloned())
+    }
+
+    /// Returns the channel on which the engine says whether writes that are under way are about to make room.
+    pub(super) fn pressed(&self) -> watch::Sender<bool> {
+        self.pressed.clone()
+    }
+
+    /// Lets who brings many bytes wait while writes that are under way are about to make room. Not for long: what was
+    /// gathered may also wait for what the same participant has yet to say.
+    pub(crate) async fn let_writes_make_room(&self, messages: &[ToCoordinator]) {
+        if messages.iter().map(ToCoordinator::payload_bytes).sum::<usize>() > UNCOUNTED_COMMAND_BYTES {
+            // The sender is this handle's own, so it is never gone; and when the time is over, that is that.
+            let _ = timeout(MAKE_ROOM_TIMEOUT, self.pressed.subscribe().wait_for(|pressed| !*pressed)).await;
+        }
+    }
+
+    pub(crate) async fn tell(&self, command: Command) -> Result<(), EngineGone> {
+        let bytes = command.bytes();
+        let room = if bytes <= UNCOUNTED_COMMAND_BYTES {
+            None
+        } else {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(MAX_QUEUED_COMMAND_BYTES);
+            Some(self.room.clone().acquire_many_owned(bytes).await.map_err(|_| self.gone())?)
+        };
+        self.commands.send(Queued { command, _room: room }).await.map_err(|_| self.gone())
+    }
+
+    pub(crate) async fn ask(&self, command: impl FnOnce(Reply) -> Command) -> Result<Replied, EngineGone> {
+        Ok(self.ask_in(AnswerRoom::boundless(), command).await?.0)
+    }
+
+    /// Asks for an answer that takes room, if there is some at once. Once the engine has what was asked, the request
+    /// itself does not count any more.
+    pub(crate) async fn ask_in(
+        &self,
+        room: AnswerRoom,
+        command: impl FnOnce(Reply) -> Command,
+    ) -> Result<(Replied, AnswerRoom), EngineGone> {
+        let (to, replied) = oneshot::channel();
+        let request = room.another();
+        self.tell(command(Reply::Once { room, to })).await?;
+        request.request_is_taken();
+        replied.await.map_err(|_| self.gone())
+    }
+
+    pub(crate) async fn inspect<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&View<'_>) -> T + Send + 'static,
+    ) -> Result<T, EngineGone> {
+        let (sender, receiver) = oneshot::channel();
+        self.tell(Command::Inspect(Box::new(move |view| drop(sender.send(look(view)))))).await?;
+        receiver.await.map_err(|_| self.gone())
+    }
+}
