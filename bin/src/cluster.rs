@@ -200,6 +200,11 @@ impl Cluster {
         }
     }
 
+    /// Starts a dead process again, and returns at once: it may not serve.
+    pub async fn start_again(&mut self, who: Who) -> anyhow::Result<()> {
+        self.server_mut(who).start(None).await
+    }
+
     /// Waits until it serves.
     pub async fn wait_until_ready(&mut self, who: Who) -> anyhow::Result<()> {
         self.server_mut(who).wait_until_ready().await

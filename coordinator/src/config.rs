@@ -79,9 +79,14 @@ pub struct Config {
     pub lazy_flush_ms: u64,
     /// With less room on the device no new transaction is taken.
     pub min_free_bytes: u64,
-    /// An operator accepts that the data folder has lost what was decided up to this start of the coordinator, which
-    /// participants have met and the folder does not know; a folder that is refused for that names the number. 0: nothing.
-    pub accept_loss_up_to_epoch: u64,
+    /// How long a start waits for participants to tell what they have seen of this coordinator's log, so that an older copy of
+    /// it is noticed. One that does not answer in time is not waited for, unless something is amiss.
+    pub witness_wait_ms: u64,
+    /// Every start waits until all participants have told that. Then an older copy is noticed in time though the participant
+    /// that knows better is away; and no start is over before all of them are there.
+    pub wait_for_all_witnesses: bool,
+    /// An operator says that this coordinator is new, though participants know its name with another log.
+    pub new: bool,
     /// Start without driving what was recovered, until an operator resumes.
     pub start_paused: bool,
     /// How long a drain may wait for open transactions before the process ends anyway.
@@ -127,7 +132,9 @@ impl Default for Config {
             callback_give_up_s: 86_400,
             lazy_flush_ms: 50,
             min_free_bytes: 64 << 20,
-            accept_loss_up_to_epoch: 0,
+            witness_wait_ms: 500,
+            wait_for_all_witnesses: false,
+            new: false,
             start_paused: false,
             drain_timeout_ms: 10_000,
         }
@@ -226,7 +233,7 @@ impl Config {
             ranged("callback_give_up_s", self.callback_give_up_s, 0, CENTURY_S),
             ranged("lazy_flush_ms", self.lazy_flush_ms, 1, MAX_LAZY_FLUSH_MS),
             ranged("min_free_bytes", self.min_free_bytes, 0, MAX_MIN_FREE_BYTES),
-            ranged("accept_loss_up_to_epoch", self.accept_loss_up_to_epoch, 0, u32::MAX.into()),
+            ranged("witness_wait_ms", self.witness_wait_ms, 0, DAY_MS),
             ranged("drain_timeout_ms", self.drain_timeout_ms, 0, DAY_MS),
         ]
     }

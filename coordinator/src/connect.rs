@@ -8,7 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint, Error};
 use undoubt_proto::v1::participant_client::ParticipantClient;
-use undoubt_proto::v1::{CoordinatorBatch, ParticipantBatch};
+use undoubt_proto::v1::{CoordinatorBatch, ParticipantBatch, RecallRequest, RecallResponse};
 use undoubt_vocabulary::limits::MAX_PARTICIPANT_BATCH_BYTES;
 
 /// What a participant says in a session.
@@ -31,6 +31,13 @@ pub trait Connect: Send + Sync + 'static {
         address: &str,
         outgoing: mpsc::Receiver<CoordinatorBatch>,
     ) -> BoxFuture<'static, Result<Incoming, ConnectError>>;
+
+    /// Asks the participant at this address what it knows of a coordinator. The caller bounds how long that may take.
+    fn recall(
+        &self,
+        address: &str,
+        request: RecallRequest,
+    ) -> BoxFuture<'static, Result<RecallResponse, ConnectError>>;
 }
 
 /// Plain TCP. A peer that does not even answer a ping for `keep_alive` is given up.
@@ -66,6 +73,20 @@ impl Connect for TcpConnect {
         let endpoint = self.endpoint(address);
         Box::pin(async move { converse(endpoint?.connect().await?, outgoing).await })
     }
+
+    fn recall(
+        &self,
+        address: &str,
+        request: RecallRequest,
+    ) -> BoxFuture<'static, Result<RecallResponse, ConnectError>> {
+        let endpoint = self.endpoint(address);
+        Box::pin(async move { recall(endpoint?.connect().await?, request).await })
+    }
+}
+
+/// Asks over a channel.
+pub async fn recall(channel: Channel, request: RecallRequest) -> Result<RecallResponse, ConnectError> {
+    Ok(ParticipantClient::new(channel).recall(request).await?.into_inner())
 }
 
 /// Opens a session over a channel.

@@ -10,6 +10,7 @@ mod commands;
 mod effects;
 mod handle;
 mod links;
+mod standing;
 mod writes;
 
 use crate::config::Config;
@@ -88,7 +89,7 @@ pub(crate) struct Parts {
 }
 
 impl Engine {
-    /// Folds the log into a core that is ready to serve.
+    /// Folds the log into a core that serves once it is cleared.
     pub(crate) fn recover(
         parts: Parts,
         drained: tokio::sync::watch::Sender<bool>,
@@ -136,15 +137,13 @@ impl Engine {
             engine.histories.restore(unfinished.tx().clone(), &history);
             engine.put(Input::Recovered(unfinished))?;
         }
-        let paused = engine.config.start_paused;
-        engine.put(Input::RecoveryDone { paused })?;
         engine.look_after_room()?;
         engine.carried_on.tell();
         for name in engine.core.with_open().filter(|name| !engine.links.contains_key(*name)) {
             let open = engine.core.open_with(name);
             tracing::warn!(participant = %name, open, "{}", crate::operator::NOT_CONFIGURED);
         }
-        tracing::info!(target: "undoubt::life", recovered, epoch = epoch.0, paused, "recovery done: the whole log was read");
+        tracing::info!(recovered, epoch = epoch.0, "the whole log was read");
         Ok((engine, handle))
     }
 
@@ -153,7 +152,10 @@ impl Engine {
         let mut commands = Vec::with_capacity(MAX_COMMANDS_PER_ROUND);
         let mut housekeeping = Instant::now() + HOUSEKEEPING_PERIOD;
         loop {
-            let wake_at = self.timers.next_due().map_or(housekeeping, |due| due.min(housekeeping));
+            // Before the coordinator may speak nothing goes on.
+            let serves = self.core.phase() != Phase::Recovering;
+            let due = self.timers.next_due().filter(|_| serves);
+            let wake_at = due.map_or(housekeeping, |due| due.min(housekeeping));
             tokio::select! {
                 biased;
                 written = self.writes.next() => self.written(written?)?,
@@ -168,7 +170,7 @@ impl Engine {
                 () = tokio::time::sleep_until(wake_at) => {}
             }
             let now = Instant::now();
-            while let Some((tx, ticket, timer)) = self.timers.take_due(now) {
+            while serves && let Some((tx, ticket, timer)) = self.timers.take_due(now) {
                 self.put(Input::Fired { tx, ticket, timer })?;
             }
             if now >= housekeeping {

@@ -6,7 +6,8 @@
 //!   gathers the effects, and hands them on in bulk.
 //! * [`log`] writes and reads records. One write is under way at a time and everything that queues meanwhile goes with
 //!   the next, so a forced write serves all who wait.
-//! * [`session`] keeps one stream to each participant.
+//! * [`standing`] asks participants, before the first session, whether this log is the newest; [`session`] keeps one stream
+//!   to each of them; [`witness`] remembers how far their logs were seen.
 //! * [`service`] and [`operator`] are what applications and operators talk to.
 //!
 //! [`run`] takes its storage, listener, connector, clock and randomness from outside, so that the simulation runs this
@@ -26,7 +27,9 @@ mod retention;
 mod run;
 mod service;
 mod session;
+mod standing;
 mod timers;
+mod witness;
 
 pub use config::{Config, ParticipantAddress};
 pub use connect::{Connect, TcpConnect};

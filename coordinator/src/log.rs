@@ -2,7 +2,8 @@
 //!
 //! | family | key | value |
 //! | --- | --- | --- |
-//! | `meta` | see `undoubt_platform::identity` | format, identity, epoch |
+//! | `meta` | see `undoubt_platform::identity` and `numbered` | format, identity, starts, numbers |
+//! | `meta` | `loss/`, number (u32, big-endian) | `Loss`: accepted by an operator |
 //! | `open` | transaction id | `OpenTransaction`: what recovery must carry on |
 //! | `ended` | transaction id | `EndedTransaction`, for the retention time |
 //! | `ended_at` | time of the end (µs, big-endian), transaction id | nothing: the order of collection |
@@ -18,13 +19,16 @@ pub(crate) mod stored_history;
 pub(crate) use apart::Apart;
 
 use bytes::Bytes;
+use prost::Message as _;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use stored_history::StoredHistory;
-use undoubt_coordinator_core::{EndedRecord, Record, Unfinished};
+use undoubt_coordinator_core::{EndedRecord, Record, Unfinished, UnusableRecord};
 use undoubt_platform::{Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
 use undoubt_proto::convert::Malformed;
+use undoubt_proto::record;
 use undoubt_proto::v1::HistoryEvent;
-use undoubt_vocabulary::{InvalidId, ParticipantName, Timestamp, TxId};
+use undoubt_vocabulary::{BranchOutcome, InvalidId, Outcome, ParticipantName, Ticket, Timestamp, TxId};
 
 pub const META: Family = Family("meta");
 const OPEN: Family = Family("open");
@@ -37,6 +41,9 @@ const DEFINITION: Family = Family("definition");
 
 /// What a store for this log has to be opened with.
 pub const FAMILIES: &[Family] = &[META, OPEN, ENDED, ENDED_AT, DAMAGED, CALLBACK, RESULT, DEFINITION];
+
+const LOSS: &[u8] = b"loss/";
+const AFTER_LOSSES: &[u8] = b"loss0";
 
 /// No URL holds it.
 const BETWEEN_URLS: &str = "\n";
@@ -251,6 +258,86 @@ impl Log {
         put_ended(&mut batch, &ended.record, &ended.apart, ended.ended_at, history.as_bytes());
         batch.put(ENDED_AT, ended_at_key(ended.ended_at, key), []);
         batch
+    }
+
+    /// Adds to a batch that an ended transaction is damaged at this participant.
+    pub(crate) fn damage(batch: &mut Batch, ended: &Ended, participant: &ParticipantName, outcome: BranchOutcome) {
+        let record = ended.record.clone().with_branch(participant.clone(), outcome);
+        let key = record.tx.as_bytes();
+        let history = StoredHistory::of(&ended.history);
+        batch.delete(ENDED_AT, ended_at_key(ended.ended_at, key));
+        batch.put(DAMAGED, key, []);
+        put_ended(batch, &record, &ended.apart, ended.ended_at, history.as_bytes());
+    }
+
+    /// At most `limit` ended transactions that committed with a branch of this participant from a ticket on, the latest first,
+    /// save those that `knows` says it has; and whether there are more.
+    pub(crate) fn lost_at(
+        &self,
+        participant: &ParticipantName,
+        from: Ticket,
+        knows: impl Fn(Ticket, &TxId) -> bool,
+        limit: usize,
+    ) -> Result<(Vec<TxId>, bool), LogError> {
+        let (mut found, mut before) = (Vec::new(), None);
+        loop {
+            let page = self.latest(before.as_ref(), SCAN_PAGE_RECORDS)?;
+            for key in &page {
+                let Some(Ended { record, .. }) = self.ended_under(key)? else { continue };
+                let is_there = |(name, outcome): &(ParticipantName, BranchOutcome)| {
+                    name == participant && *outcome == BranchOutcome::Committed
+                };
+                if record.ticket >= from
+                    && record.branches.iter().any(is_there)
+                    && record.outcome == Outcome::Committed
+                    && !knows(record.ticket, &record.tx)
+                {
+                    if found.len() == limit {
+                        return Ok((found, true));
+                    }
+                    found.push(record.tx);
+                }
+            }
+            match page.last() {
+                Some(last) if page.len() == SCAN_PAGE_RECORDS => before = Some(last.clone()),
+                Some(_) | None => return Ok((found, false)),
+            }
+        }
+    }
+
+    /// Adds to a batch what a participant knows of an attempt that the log lacks: that it committed.
+    pub(crate) fn put_taken_back(batch: &mut Batch, record: &EndedRecord, now: Timestamp) {
+        put_ended(batch, record, &[], now, &[]);
+        batch.put(ENDED_AT, ended_at_key(now, record.tx.as_bytes()), []);
+    }
+
+    /// Adds to a batch an attempt that is held until an operator ends it.
+    pub(crate) fn put_held(batch: &mut Batch, record: &UnusableRecord) {
+        batch.put_with(OPEN, record.tx.as_bytes(), |bytes| codec::encode_held(record, bytes));
+    }
+
+    /// Returns true if the log has the transaction, open or ended.
+    pub(crate) fn has(&self, tx: &TxId) -> Result<bool, StoreError> {
+        Ok(self.store.get(OPEN, tx.as_bytes())?.is_some() || self.store.get(ENDED, tx.as_bytes())?.is_some())
+    }
+
+    /// Participants that open transactions name.
+    pub(crate) fn participants_with_open(&self) -> Result<BTreeSet<ParticipantName>, LogError> {
+        Ok(self.open()?.iter().flat_map(|found| found.unfinished.participants()).collect())
+    }
+
+    /// Adds to a batch a loss that an operator has accepted.
+    pub(crate) fn put_loss(batch: &mut Batch, number: u32, loss: &record::Loss) {
+        batch.put(META, [LOSS, &number.to_be_bytes()].concat(), loss.encode_to_vec());
+    }
+
+    /// Losses that operators have accepted, the oldest first.
+    pub(crate) fn losses(&self) -> Result<Vec<record::Loss>, LogError> {
+        let stored = self.store.scan(META, LOSS, Some(AFTER_LOSSES), Direction::Forward, usize::MAX)?;
+        let read = |(key, value): (Bytes, Bytes)| {
+            record::Loss::decode(value).map_err(|why| unreadable(&key, META, why.into()))
+        };
+        stored.into_iter().map(read).collect()
     }
 
     /// A batch that remembers all who are to hear of a transaction's outcome, or that nobody is.

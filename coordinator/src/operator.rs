@@ -3,13 +3,16 @@
 use crate::engine::{Command, Handle, LinkState, View};
 use crate::log::LogError;
 use crate::service::{gone, outcome_of, parse_tx};
+use crate::standing::{Accept, Accepted};
 use crate::{Config, ParticipantAddress};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Request, Response, Status};
 use undoubt_coordinator_core::StepResolution;
-use undoubt_proto::v1;
+use undoubt_proto::{record, v1};
 use undoubt_proto::v1::operator_server::Operator;
-use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId};
+use undoubt_vocabulary::{CoordinatorId, InvalidId};
 
 /// Of a name or a reason.
 const MAX_REASON_BYTES: usize = 256;
@@ -26,16 +29,43 @@ pub(crate) struct OperatorService {
     pub(crate) engine: Handle,
     pub(crate) config: Arc<Config>,
     pub(crate) id: CoordinatorId,
-    pub(crate) epoch: Epoch,
-    pub(crate) drain: tokio::sync::watch::Sender<bool>,
+    /// The one in which it serves, or would.
+    pub(crate) epoch: Arc<AtomicU32>,
+    pub(crate) drain: watch::Sender<bool>,
+    pub(crate) accept: mpsc::Sender<Accept>,
+    pub(crate) held_because: watch::Receiver<Vec<String>>,
 }
 
 #[tonic::async_trait]
 impl Operator for OperatorService {
     async fn describe(&self, _: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
-        let (config, id, epoch) = (self.config.clone(), self.id, self.epoch);
-        let described = self.engine.inspect(move |view| describe(view, &config, id, epoch)).await.map_err(gone)?;
+        let (config, id, epoch) = (self.config.clone(), self.id, self.epoch.load(Ordering::Relaxed));
+        let held_because = self.held_because.borrow().clone();
+        let described = self.engine.inspect(move |view| {
+            let described = describe(view, &config, id, epoch)?;
+            let losses = view.log.losses()?.into_iter().map(loss).collect();
+            let phase = if held_because.is_empty() { described.phase.clone() } else { "held".to_owned() };
+            Ok(v1::DescribeResponse { held_because, losses, phase, ..described })
+        });
+        let described: Result<_, LogError> = described.await.map_err(gone)?;
         described.map(Response::new).map_err(|error| Status::internal(error.to_string()))
+    }
+
+    async fn accept_loss(
+        &self,
+        request: Request<v1::AcceptLossRequest>,
+    ) -> Result<Response<v1::AcceptLossResponse>, Status> {
+        let v1::AcceptLossRequest { who, reason, without } = request.into_inner();
+        check_reason("who", &who)?;
+        check_reason("reason", &reason)?;
+        let without = without.iter().map(|name| name.parse()).collect::<Result<_, InvalidId>>();
+        let without = without.map_err(|bad| Status::invalid_argument(format!("without: {bad}")))?;
+        let (reply, accepted) = oneshot::channel();
+        let not_held = || Status::failed_precondition("this coordinator is not held; there is no loss to accept");
+        self.accept.send(Accept { who, reason, without, reply }).await.map_err(|_| not_held())?;
+        let accepted = accepted.await.map_err(|_| not_held())?;
+        let Accepted { epoch, committed, held } = accepted.map_err(Status::failed_precondition)?;
+        Ok(Response::new(v1::AcceptLossResponse { epoch: epoch.0, committed, held }))
     }
 
     async fn forget(&self, request: Request<v1::ForgetRequest>) -> Result<Response<v1::ForgetResponse>, Status> {
@@ -105,13 +135,13 @@ fn describe(
     view: &View<'_>,
     config: &Config,
     id: CoordinatorId,
-    epoch: Epoch,
+    epoch: u32,
 ) -> Result<v1::DescribeResponse, LogError> {
     let configured = config.participants.iter().filter_map(|configured| participant(view, configured));
     Ok(v1::DescribeResponse {
         name: config.name.clone(),
         coordinator_id: id.0.to_vec().into(),
-        epoch: epoch.0,
+        epoch,
         phase: view.phase().to_owned(),
         open: view.core.open_transactions() as u64,
         unacknowledged: view.core.views().filter(|open| open.unacknowledged).count() as u64,
@@ -120,7 +150,15 @@ fn describe(
         participants: configured.chain(taken_out(view)).collect(),
         refusing_work_because: view.refusing.unwrap_or_default().to_owned(),
         default_timeout_ms: config.default_timeout_ms,
+        held_because: Vec::new(),
+        losses: Vec::new(),
     })
+}
+
+fn loss(loss: record::Loss) -> v1::CoordinatorLoss {
+    let record::Loss { at_us, who, reason, put_back, kept, participant, listed, more } = loss;
+    let loss = Some(v1::AcceptedLoss { at_us, who, reason, put_back, kept });
+    v1::CoordinatorLoss { participant, loss, listed, more }
 }
 
 fn participant(view: &View<'_>, configured: &ParticipantAddress) -> Option<v1::ParticipantView> {
@@ -139,6 +177,7 @@ fn participant(view: &View<'_>, configured: &ParticipantAddress) -> Option<v1::P
         connection_attempts: link.attempts,
         queued: link.queued() as u64,
         open: view.core.open_with(name) as u64,
+        unnumbered: link.unnumbered,
     })
 }
 

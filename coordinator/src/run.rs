@@ -7,26 +7,33 @@ use crate::engine::{Command, Engine, Handle, Parts, View};
 use crate::log::{Log, LogError, META};
 use crate::operator::OperatorService;
 use crate::service::Service;
-use crate::session::{self, Superseded};
+use crate::session::{self, Ended, Superseded};
+use crate::standing::{self, StandingError};
 use futures::FutureExt as _;
+use bytes::Bytes;
+use prost::Message as _;
+use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tonic_health::ServingStatus;
 use undoubt_platform::dial::Dial;
-use undoubt_platform::identity::{establish, next_epoch, note_superseded};
+use undoubt_coordinator_core::standing::{Sign, Standing};
+use undoubt_platform::identity::{counted_before_numbers, establish};
 use undoubt_platform::server::{
     DEFAULT_ROOM_BYTES, Incoming, Keeping, Offer, ReflectionError, ServerError, serve, share_bytes,
 };
-use undoubt_platform::{Clock, CrashPoints, IdentityError, Kind, Random, Store};
+use undoubt_platform::{Clock, CrashPoints, IdentityError, Kind, NumberedStore, Random, Store, StoreError};
 use undoubt_proto::v1::coordinator_server::CoordinatorServer;
 use undoubt_proto::v1::operator_server::OperatorServer;
 use undoubt_vocabulary::limits::MAX_REQUEST_BYTES;
-use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId, ParticipantName};
+use undoubt_proto::v1::LogNumber;
+use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId, ParticipantName, Start, Starts, WriteNumber};
 
 /// What a coordinator takes from outside.
 pub struct Environment {
@@ -66,12 +73,26 @@ pub enum RunError {
     Cancelled(String),
     #[error(transparent)]
     Superseded(#[from] Superseded),
-    #[error("this is start number {0} of the coordinator, more than can be counted; make a new data folder")]
-    TooManyStarts(u64),
+    #[error(
+        "this coordinator has to stop, for its log is an older copy: {sign}. If a newer folder exists, use that; else start this \
+         one again, look at what it waits for with `undoubt participants`, and accept the loss with `undoubt accept-loss`"
+    )]
+    PutBack { sign: String },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<StandingError> for RunError {
+    fn from(error: StandingError) -> Self {
+        match error {
+            StandingError::Store(error) => error.into(),
+            StandingError::Log(error) => error.into(),
+        }
+    }
 }
 
 /// Serves until `shutdown` is done and what was open has ended (or the drain timeout has passed), or until storage
-/// fails. Recovery is over before health says that it serves.
+/// fails. Recovery is over, and nobody has seen more of the log than it holds, before health says that it serves.
 pub async fn run(
     config: Config,
     environment: Environment,
@@ -82,9 +103,14 @@ pub async fn run(
     let mut fresh_id = [0; 16];
     random.fill(&mut fresh_id);
     let identity = establish(store.as_ref(), META, Kind::Coordinator, &config.name, fresh_id).await?;
-    let start = next_epoch(store.as_ref(), META, config.accept_loss_up_to_epoch).await?;
-    let epoch = Epoch(u32::try_from(start).map_err(|_| RunError::TooManyStarts(start))?);
     let id = CoordinatorId(identity.id);
+    let (counted, met) = counted_before_numbers(store.as_ref(), META)?;
+    // A mark of 0 would say that it is not known.
+    let mark = random.u64().max(1);
+    let (numbered, known) = NumberedStore::begin(store, META, id.0, counted, mark).await?;
+    let numbered = Arc::new(numbered);
+    let store: Arc<dyn Store> = numbered.clone();
+    let epoch = Epoch(known.starts.now.count);
     let config = Arc::new(config);
     let participants: Vec<ParticipantName> =
         config.participants.iter().map(|participant| participant.name.parse()).collect::<Result<_, _>>()?;
@@ -100,16 +126,49 @@ pub async fn run(
         epoch,
         participants: participants.clone(),
     };
-    let (engine, handle) = Engine::recover(parts, drained)?;
-    let shared =
-        Arc::new(session::Shared { config: config.clone(), connect, random: random.clone(), crash, id, epoch });
-    let mut sessions = JoinSet::new();
-    for (name, at) in participants.into_iter().zip(&config.participants) {
-        sessions.spawn(session::keep(shared.clone(), name, at.address.clone(), handle.clone()));
+    if config.new {
+        numbered.remember(NEW, Bytes::from_static(b"yes"));
+        numbered.store_remembered().await?;
     }
+    let is_new = numbered.remembered(NEW).is_some();
+    let mut standing =
+        Standing::new(known.starts.clone(), standing::concerned(participants.iter().cloned(), &log)?)
+            .is_new(is_new)
+            .waits_for_all(config.wait_for_all_witnesses);
+    if let Some(why) = &known.put_back {
+        standing.sign(Sign::Local(why.clone()));
+    }
+    if let Some(sign) = own_sign(&numbered, &known.starts, met).await? {
+        standing.sign(sign);
+    }
+    let (engine, handle) = Engine::recover(parts, drained)?;
+    let shared = session::Shared {
+        config: config.clone(),
+        connect,
+        random: random.clone(),
+        crash,
+        id,
+        epoch,
+        log: numbered.clone(),
+        starts: known.starts,
+        clock: clock.clone(),
+    };
+    let addresses: BTreeMap<ParticipantName, String> =
+        participants.into_iter().zip(&config.participants).map(|(name, at)| (name, at.address.clone())).collect();
 
     let (drain, mut drain_asked) = watch::channel(false);
-    let operator = OperatorService { engine: handle.clone(), config: config.clone(), id, epoch, drain };
+    let (accept, mut accepts) = mpsc::channel(MAX_QUEUED_ACCEPTANCES);
+    let (reasons, held_because) = watch::channel(Vec::new());
+    let current_epoch = Arc::new(AtomicU32::new(epoch.0));
+    let operator = OperatorService {
+        engine: handle.clone(),
+        config: config.clone(),
+        id,
+        epoch: current_epoch.clone(),
+        drain,
+        accept,
+        held_because,
+    };
     let callbacks = Arc::new(Callbacks::new(log.clone(), handle.clone(), dial, random.clone(), config.clone()));
     callbacks.resume()?;
     let service = Service {
@@ -120,8 +179,8 @@ pub async fn run(
         callbacks: Arc::downgrade(&callbacks),
     };
     let Offer { mut routes, health } = Offer::new()?;
-    health.set_service_status("", ServingStatus::Serving).await;
-    health.set_serving::<CoordinatorServer<Service>>().await;
+    health.set_service_status("", ServingStatus::NotServing).await;
+    health.set_not_serving::<CoordinatorServer<Service>>().await;
     routes
         .add_service(CoordinatorServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(OperatorServer::new(operator));
@@ -142,6 +201,23 @@ pub async fn run(
     let mut server = serve(routes.routes(), incoming, keeping, clock, Box::pin(asked_to_stop));
     // Caught here, because a runtime that catches a panic may end its other tasks in the midst of what they do.
     let mut engine = tokio::spawn(AssertUnwindSafe(engine.run()).catch_unwind());
+    let speaks = AtomicBool::new(false);
+    let speaking = async {
+        let starts =
+            standing::stand(&shared, &addresses, standing, &mut accepts, &reasons, &handle).await?;
+        // From here on nobody has to be accepted any more.
+        drop(accepts);
+        speaks.store(true, Ordering::Relaxed);
+        current_epoch.store(starts.now.count, Ordering::Relaxed);
+        health.set_service_status("", ServingStatus::Serving).await;
+        health.set_serving::<CoordinatorServer<Service>>().await;
+        let shared = Arc::new(session::Shared { epoch: Epoch(starts.now.count), starts, ..shared });
+        let mut sessions = JoinSet::new();
+        for (name, address) in addresses {
+            sessions.spawn(session::keep(shared.clone(), name, address, handle.clone()));
+        }
+        Ok::<Ended, RunError>(ended(&mut sessions).await)
+    };
     let draining = async {
         tokio::select! {
             () = shutdown => {}
@@ -149,6 +225,10 @@ pub async fn run(
         }
         health.set_service_status("", ServingStatus::NotServing).await;
         health.set_not_serving::<CoordinatorServer<Service>>().await;
+        if !speaks.load(Ordering::Relaxed) {
+            // Nothing that is open gets on.
+            return;
+        }
         let drain_timeout = Duration::from_millis(config.drain_timeout_ms);
         if handle.tell(Command::Drain).await.is_ok()
             && tokio::time::timeout(drain_timeout, is_drained.wait_for(|done| *done)).await.is_err()
@@ -156,28 +236,37 @@ pub async fn run(
             tell_what_stays_open(&handle).await;
         }
     };
-    let superseded = tokio::select! {
-        ended = &mut engine => return engine_result(ended),
-        served = &mut server => {
-            served?;
-            None
+    let ended = {
+        tokio::pin!(speaking);
+        tokio::select! {
+            ended = &mut engine => return engine_result(ended),
+            served = &mut server => {
+                served?;
+                None
+            }
+            ended = &mut speaking => Some(ended?),
+            () = draining => None,
         }
-        superseded = superseded(&mut sessions) => Some(superseded),
-        () = draining => None,
     };
     stop.send_replace(true);
-    if let Some(superseded) = superseded {
-        // No later start from this folder may count up to what participants know.
-        note_superseded(store.as_ref(), META, superseded.known.0.into()).await?;
+    if let Some(ended) = ended {
         // Clients hear why at once, and look for whoever is the coordinator now.
-        handle.ends_because(&superseded.to_string());
+        handle.ends_because(&ended.to_string());
         engine.abort();
         let _ = tokio::time::timeout(PARTING_TIMEOUT, server).await;
-        return Err(superseded.into());
+        // The next start has to know it too, whoever answers it then.
+        let seen = match &ended {
+            Ended::PutBack { seen, .. } => *seen,
+            Ended::Superseded(superseded) => foreign_start(&numbered, superseded.known.0),
+        };
+        note_own_sign(&numbered, &seen).await?;
+        return Err(match ended {
+            Ended::Superseded(superseded) => superseded.into(),
+            Ended::PutBack { sign, .. } => RunError::PutBack { sign: sign.to_string() },
+        });
     }
     // Streams that clients keep open are not waited for: what they were told is durable.
     let _ = tokio::time::timeout(PARTING_TIMEOUT, server).await;
-    sessions.shutdown().await;
     // An error means that the engine has ended already; its result says how.
     let _ = handle.tell(Command::Stop).await;
     match tokio::time::timeout(STOP_TIMEOUT, engine).await {
@@ -203,13 +292,50 @@ async fn tell_what_stays_open(engine: &Handle) {
     }
 }
 
-async fn superseded(sessions: &mut JoinSet<Result<(), Superseded>>) -> Superseded {
+async fn ended(sessions: &mut JoinSet<Result<(), Ended>>) -> Ended {
     while let Some(ended) = sessions.join_next().await {
-        if let Ok(Err(superseded)) = ended {
-            return superseded;
+        if let Ok(Err(ended)) = ended {
+            return ended;
         }
     }
     pending().await
+}
+
+/// Where a coordinator remembers that it is a new one on purpose, though its name is known.
+const NEW: &[u8] = b"new";
+
+/// Where a coordinator remembers what it was shown of its own log and that lacks.
+const OWN: &[u8] = b"own";
+
+/// A start of which only the count is known, and that it was not this log's: its mark is none that is drawn for a start here.
+fn foreign_start(log: &NumberedStore, count: u32) -> WriteNumber {
+    let WriteNumber { log, start, .. } = log.stable();
+    WriteNumber { log, start: Start { count, mark: u64::MAX, ..start }, writes: 0 }
+}
+
+/// Remembers for later starts what this log lacks.
+async fn note_own_sign(log: &NumberedStore, seen: &WriteNumber) -> Result<(), StoreError> {
+    log.remember(OWN, LogNumber::from(*seen).encode_to_vec().into());
+    log.store_remembered().await
+}
+
+/// What an earlier start was shown, if this log still lacks it. `met`: the start that participants had met, as a folder of an
+/// earlier format has it.
+async fn own_sign(log: &NumberedStore, starts: &Starts, met: Option<u32>) -> Result<Option<Sign>, StoreError> {
+    let noted = log.remembered(OWN).and_then(|noted| WriteNumber::try_from(LogNumber::decode(noted).ok()?).ok());
+    let seen = match (noted, met.filter(|met| *met >= starts.now.count && starts.now.losses == 0)) {
+        (None, Some(met)) => {
+            let seen = WriteNumber { log: starts.log, start: Start { losses: 0, count: met, mark: u64::MAX }, writes: 0 };
+            note_own_sign(log, &seen).await?;
+            Some(seen)
+        }
+        (noted, Some(_) | None) => noted,
+    };
+    let sign = |seen: WriteNumber| {
+        let lack = starts.lack(&seen)?;
+        Some(Sign::Noted(format!("an earlier start was shown its {seen}, and {lack}")))
+    };
+    Ok(seen.and_then(sign))
 }
 
 fn engine_result(ended: Result<thread::Result<Result<(), LogError>>, JoinError>) -> Result<(), RunError> {
@@ -219,6 +345,9 @@ fn engine_result(ended: Result<thread::Result<Result<(), LogError>>, JoinError>)
         Err(error) => Err(RunError::Cancelled(error.to_string())),
     }
 }
+
+/// Operators that may wait to accept a loss.
+const MAX_QUEUED_ACCEPTANCES: usize = 8;
 
 /// The time that the last write may take.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);

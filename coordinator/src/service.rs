@@ -4,7 +4,7 @@ mod answers;
 mod listing;
 mod many;
 #[cfg(test)]
-mod memory;
+pub(crate) mod memory;
 mod requests;
 mod views;
 mod watching;

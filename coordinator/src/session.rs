@@ -9,16 +9,20 @@ use crate::config::Config;
 use crate::connect::{Connect, ConnectError, Incoming};
 use crate::engine::{Command, EngineGone, Handle};
 use crate::queue::Queue;
+use crate::witness::{self, WitnessError};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use undoubt_platform::{CrashPoints, Random};
+use undoubt_coordinator_core::standing::{Sign, late_sign};
+use undoubt_platform::{Clock, CrashPoints, NumberedStore, Random};
 use undoubt_proto::KNOWN_EPOCH;
 use undoubt_proto::v1::{self, CoordinatorBatch, Hello, ParticipantBatch, Welcome};
-use undoubt_vocabulary::{CoordinatorId, Epoch, ParticipantName, StepOutcome, ToCoordinator, Vote};
+use undoubt_vocabulary::{
+    CoordinatorId, Epoch, ParticipantName, Starts, StepOutcome, ToCoordinator, Vote, WriteNumber,
+};
 
 /// Of the conversation in `session.proto`.
 const PROTOCOL_VERSION: u32 = 1;
@@ -34,6 +38,9 @@ pub(crate) struct Shared {
     pub(crate) crash: CrashPoints,
     pub(crate) id: CoordinatorId,
     pub(crate) epoch: Epoch,
+    pub(crate) log: Arc<NumberedStore>,
+    pub(crate) starts: Starts,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +57,21 @@ enum SessionError {
     Ended,
     #[error("it has not read what waits for it, over {0} bytes; another session begins anew")]
     NotRead(usize),
+    #[error("{sign}")]
+    PutBack { sign: Sign, seen: WriteNumber },
+    #[error("it was put back, and what it has lost cannot be listed yet: {0}")]
+    Loss(#[from] WitnessError),
     #[error(transparent)]
     EngineGone(#[from] EngineGone),
+}
+
+/// Why a coordinator has to end.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Ended {
+    #[error(transparent)]
+    Superseded(#[from] Superseded),
+    #[error("{sign}")]
+    PutBack { sign: Sign, seen: WriteNumber },
 }
 
 /// A participant knows this coordinator with a higher epoch: another process has, or had, its log (R5).
@@ -78,6 +98,8 @@ impl SessionError {
             | SessionError::WrongWelcome { .. }
             | SessionError::Ended
             | SessionError::NotRead(_)
+            | SessionError::PutBack { .. }
+            | SessionError::Loss(_)
             | SessionError::EngineGone(_) => None,
         }
     }
@@ -89,7 +111,7 @@ pub(crate) async fn keep(
     participant: ParticipantName,
     address: String,
     engine: Handle,
-) -> Result<(), Superseded> {
+) -> Result<(), Ended> {
     let mut session = 0;
     let mut attempt = 0;
     loop {
@@ -98,12 +120,13 @@ pub(crate) async fn keep(
         let mut welcomed = false;
         let error = match converse(&shared, &participant, &address, &engine, session, &queue, &mut welcomed).await {
             Err(SessionError::EngineGone(_)) => return Ok(()),
+            Err(SessionError::PutBack { sign, seen }) => return Err(Ended::PutBack { sign, seen }),
             Err(error) => error,
             Ok(()) => SessionError::Ended,
         };
         queue.close();
         if let Some(known) = error.known_epoch().filter(|known| *known > shared.epoch) {
-            return Err(Superseded { by: participant, known, own: shared.epoch });
+            return Err(Superseded { by: participant, known, own: shared.epoch }.into());
         }
         attempt = if welcomed { 0 } else { attempt + 1 };
         tracing::debug!(%participant, %error, attempt, "no session");
@@ -137,8 +160,10 @@ async fn converse(
         coordinator_name: shared.config.name.clone(),
         epoch: shared.epoch.0,
         participant_name: participant.to_string(),
+        number: Some(shared.log.stable().into()),
+        seen: witness::seen(&shared.log, participant).map(Into::into),
     };
-    let first = CoordinatorBatch { hello: Some(hello), fence: 0, messages: Vec::new() };
+    let first = CoordinatorBatch { hello: Some(hello), fence: 0, messages: Vec::new(), stable_writes: 0 };
     // The channel was made just now and has room.
     let _ = batches.try_send(first);
     let opening = async {
@@ -148,27 +173,41 @@ async fn converse(
     };
     // Once to connect, once to be welcomed.
     let (incoming, first) = timeout(2 * patience, opening).await.map_err(late)??;
-    let Welcome { protocol_version, participant_name, resource, cannot_prepare, .. } =
+    let Welcome { protocol_version, participant_name, resource, cannot_prepare, number, seen, .. } =
         first.welcome.clone().unwrap_or_default();
     if protocol_version != PROTOCOL_VERSION || participant_name != participant.as_str() {
         return Err(SessionError::WrongWelcome { found: participant_name, version: protocol_version });
     }
     tracing::debug!(target: "undoubt::wire", to = %participant, session, "welcomed");
+    if let Some(seen) = seen.and_then(|seen| WriteNumber::try_from(seen).ok())
+        && let Some(sign) = late_sign(participant, &shared.starts, &seen)
+    {
+        return Err(SessionError::PutBack { sign, seen });
+    }
+    let number = number.and_then(|number| WriteNumber::try_from(number).ok());
     *welcomed = true;
+    if let Some(number) = number {
+        let patience = Duration::from_millis(shared.config.connect_timeout_ms);
+        let asked = witness::note_loss(shared, participant, address, &number, engine, patience);
+        asked.await?;
+        witness::remember(&shared.log, participant, number);
+    }
     let (participant, queue) = (participant.clone(), queue.clone());
     let (queued, watched, can_prepare) = (queue.clone(), queue.clone(), !cannot_prepare);
+    let unnumbered = number.is_none();
     let connected =
-        Command::Connected { participant: participant.clone(), session, queue: queued, resource, can_prepare };
+        Command::Connected { participant: participant.clone(), session, queue: queued, resource, can_prepare, unnumbered };
     engine.tell(connected).await?;
     tokio::select! {
-        ended = receive(engine, &participant, session, first, incoming) => ended,
-        () = sending::send(&participant, queue, batches, &shared.crash) => Err(SessionError::Ended),
+        ended = receive(engine, (&shared.log, number), &participant, session, first, incoming) => ended,
+        () = sending::send(&participant, queue, batches, &shared.log, &shared.crash) => Err(SessionError::Ended),
         allowed = watched.overflown() => Err(SessionError::NotRead(allowed)),
     }
 }
 
 async fn receive(
     engine: &Handle,
+    (log, number): (&NumberedStore, Option<WriteNumber>),
     participant: &ParticipantName,
     session: u64,
     first: ParticipantBatch,
@@ -176,6 +215,9 @@ async fn receive(
 ) -> Result<(), SessionError> {
     let mut batch = first;
     loop {
+        if let Some(number) = number.filter(|_| batch.stable_writes > 0) {
+            witness::remember(log, participant, WriteNumber { writes: batch.stable_writes, ..number });
+        }
         let messages: Vec<ToCoordinator> =
             batch.messages.into_iter().filter_map(|message| read(participant, message)).collect();
         for message in &messages {

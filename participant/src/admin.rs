@@ -3,7 +3,7 @@
 use crate::adapter::heuristic::to_wire;
 use crate::config::Config;
 use crate::engine::{Command, Handle, View};
-use crate::resource::{Heuristic, Mark, Release};
+use crate::resource::{Heuristic, Loss, Mark, Release};
 use crate::session::gone;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -12,7 +12,7 @@ use undoubt_platform::Clock;
 use undoubt_platform::server::AnswerRoom;
 use undoubt_proto::v1;
 use undoubt_proto::v1::participant_admin_server::ParticipantAdmin;
-use undoubt_vocabulary::{CoordinatorId, TxId};
+use undoubt_vocabulary::{CoordinatorId, TxId, WriteNumber};
 
 const DEFAULT_LIST_LIMIT: u32 = 1_000;
 const MAX_LIST_LIMIT: u32 = 10_000;
@@ -73,7 +73,7 @@ impl ParticipantAdmin for AdminService {
                 Ok(Response::new(v1::ResolveBranchResponse { outcome }))
             }
             Answer::Rejected(rejection) => Err(status_of(&rejection)),
-            Answer::Forgotten | Answer::Released => Err(Status::internal("the answer does not fit the question")),
+            Answer::Forgotten | Answer::Released | Answer::LossAccepted { .. } => Err(misfit()),
         }
     }
 
@@ -86,7 +86,27 @@ impl ParticipantAdmin for AdminService {
         match answer {
             Answer::Forgotten => Ok(Response::new(v1::ForgetBranchResponse {})),
             Answer::Rejected(rejection) => Err(status_of(&rejection)),
-            Answer::Resolved(_) | Answer::Released => Err(Status::internal("the answer does not fit the question")),
+            Answer::Resolved(_) | Answer::Released | Answer::LossAccepted { .. } => Err(misfit()),
+        }
+    }
+
+    async fn accept_loss(
+        &self,
+        request: Request<v1::AcceptParticipantLossRequest>,
+    ) -> Result<Response<v1::AcceptParticipantLossResponse>, Status> {
+        let v1::AcceptParticipantLossRequest { who, reason } = request.into_inner();
+        check_reason("who", &who)?;
+        check_reason("reason", &reason)?;
+        let at = self.clock.now();
+        let (by, why) = (who.clone(), reason.clone());
+        let asked = self.engine.ask(|reply| Command::AcceptLoss { at, who, reason, reply });
+        match asked.await.map_err(gone)? {
+            Answer::LossAccepted { put_back } => {
+                tracing::warn!(who = by, reason = why, put_back, "an operator has accepted what this participant has lost");
+                Ok(Response::new(v1::AcceptParticipantLossResponse { put_back }))
+            }
+            Answer::Rejected(rejection) => Err(status_of(&rejection)),
+            Answer::Resolved(_) | Answer::Forgotten | Answer::Released => Err(misfit()),
         }
     }
 
@@ -121,7 +141,7 @@ impl ParticipantAdmin for AdminService {
                 Ok(Response::new(v1::ReleaseMarksResponse {}))
             }
             Answer::Rejected(rejection) => Err(status_of(&rejection)),
-            Answer::Resolved(_) | Answer::Forgotten => Err(Status::internal("the answer does not fit the question")),
+            Answer::Resolved(_) | Answer::Forgotten | Answer::LossAccepted { .. } => Err(misfit()),
         }
     }
 }
@@ -138,13 +158,18 @@ fn check_reason(what: &str, text: &str) -> Result<(), Status> {
     }
 }
 
+fn misfit() -> Status {
+    Status::internal("the answer does not fit the question")
+}
+
 fn status_of(rejection: &Rejection) -> Status {
     match rejection {
         Rejection::NoSuchBranch | Rejection::NoSuchMarks => Status::not_found(rejection.to_string()),
         Rejection::NotInDoubt { .. }
         | Rejection::NotHeuristic { .. }
         | Rejection::OnlyReads
-        | Rejection::StepUnderWay => Status::failed_precondition(rejection.to_string()),
+        | Rejection::StepUnderWay
+        | Rejection::NotPutBack => Status::failed_precondition(rejection.to_string()),
     }
 }
 
@@ -162,6 +187,18 @@ fn describe(view: &View<'_>, name: String) -> v1::DescribeParticipantResponse {
         branches_in_doubt: view.core.branches_in_doubt() as u64,
         coordinators: coordinators.collect(),
         refusing_work_because: view.refusing_work_because.clone().unwrap_or_default(),
+        put_back: view.core.put_back().unwrap_or_default().to_owned(),
+        losses: view.losses.iter().map(|(loss, kept)| accepted(loss, *kept)).collect(),
+    }
+}
+
+fn accepted(loss: &Loss, kept: WriteNumber) -> v1::AcceptedLoss {
+    v1::AcceptedLoss {
+        at_us: loss.at.0,
+        who: loss.who.clone(),
+        reason: loss.reason.clone(),
+        put_back: loss.put_back.clone(),
+        kept: Some(kept.into()),
     }
 }
 

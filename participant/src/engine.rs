@@ -7,13 +7,15 @@
 mod calls;
 mod commands;
 mod in_turn;
+mod remembered;
 mod steps;
 mod waiting;
 
 use crate::config::Config;
 use crate::outbox::{Outbox, Outgoing};
-use crate::resource::{Cancellations, Recovered, ResourceError, ResourceManager};
+use crate::resource::{Cancellations, Loss, Recovered, ResourceError, ResourceManager};
 use crate::room::Room;
+use bytes::Bytes;
 use calls::Done;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -28,10 +30,10 @@ use tokio_util::sync::CancellationToken;
 use undoubt_participant_core as core;
 use undoubt_participant_core::{Answer, BranchId, Effect, Input, Limits, Operator, Participant, Session, StepId};
 use undoubt_platform::{CrashPoints, Random};
-use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Prepare, Ticket};
+use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Prepare, Ticket, WriteNumber};
 use waiting::{LOOK_THROUGH_EVERY, Waiting};
 
-pub(crate) use commands::{Command, EngineGone, Handle, View};
+pub(crate) use commands::{Command, EngineGone, Handle, KnownHere, View};
 
 /// Commands that may wait for the engine; whoever brings more waits.
 const MAX_QUEUED_COMMANDS: usize = 4_096;
@@ -64,6 +66,8 @@ pub(crate) struct Engine<R> {
     sessions: BTreeMap<Session, Outbox>,
     operators: BTreeMap<Operator, oneshot::Sender<Answer>>,
     next_operator: u64,
+    /// Losses that operators have accepted.
+    losses: Vec<(Loss, WriteNumber)>,
     /// Coordinators whose fences have left something behind.
     collectable: BTreeMap<CoordinatorId, Ticket>,
     collect_at: Option<Instant>,
@@ -101,12 +105,14 @@ impl<R: ResourceManager> Engine<R> {
             sessions: BTreeMap::new(),
             operators: BTreeMap::new(),
             next_operator: 0,
+            losses: Vec::new(),
             collectable: BTreeMap::new(),
             collect_at: None,
             commands,
             effects: Vec::new(),
         };
         let recovered = resource.recover().await?;
+        engine.losses = recovered.log.iter().flat_map(|log| log.losses.clone()).collect();
         let in_doubt = recovered.prepared.len();
         for input in inputs_of(recovered) {
             engine.put(Input::Recovered(input));
@@ -188,7 +194,7 @@ impl<R: ResourceManager> Engine<R> {
     fn carry_out(&mut self, effect: Effect) {
         let Some(effect) = self.in_turn.pass(effect) else { return };
         match effect {
-            Effect::Welcome { session } => self.out(session, Outgoing::Welcome),
+            Effect::Welcome { session, seen } => self.out(session, Outgoing::Welcome { seen }),
             Effect::Send { session, message } => self.out(session, Outgoing::Message(message)),
             Effect::Close { session, why } => {
                 self.out(session, Outgoing::Close(why));
@@ -206,6 +212,14 @@ impl<R: ResourceManager> Engine<R> {
             }
             Effect::Execute { branch, prepare } => self.preparing.push((branch, prepare)),
             Effect::RecordEpoch { session, coordinator, epoch } => self.record_epoch(session, coordinator, epoch),
+            Effect::RememberSeen { coordinator, seen } => {
+                self.resource.remember(remembered::seen_key(coordinator), remembered::encode(coordinator, seen));
+            }
+            Effect::RememberName { name, coordinator } => {
+                self.resource.remember(remembered::name_key(&name), Bytes::copy_from_slice(&coordinator.0));
+            }
+            Effect::StorePutBack { why } => self.store_put_back(why),
+            Effect::AcceptLoss { loss, operator } => self.accept_loss(loss, operator),
             Effect::Commit { branch } => self.committing.push(branch),
             Effect::Abort { branch } => self.abort(branch),
             Effect::Release { branch } => self.release(branch),
@@ -240,7 +254,7 @@ impl<R: ResourceManager> Engine<R> {
 
 /// What survived, in the order in which a core has to hear of it.
 pub(crate) fn inputs_of(recovered: Recovered) -> impl Iterator<Item = core::Recovered> {
-    let Recovered { coordinators, prepared, finished, heuristics, steps } = recovered;
+    let Recovered { coordinators, prepared, finished, heuristics, steps, log } = recovered;
     let coordinators =
         coordinators.into_iter().map(|(id, epoch, fence)| core::Recovered::Coordinator { id, epoch, fence });
     let prepared =
@@ -260,7 +274,8 @@ pub(crate) fn inputs_of(recovered: Recovered) -> impl Iterator<Item = core::Reco
     });
     let steps = steps.into_iter().map(|(step, state)| core::Recovered::Step { step, state });
     // What is open comes first: a finished record of an earlier attempt gives way to it.
-    coordinators.chain(prepared).chain(heuristics).chain(finished).chain(steps)
+    let log = log.into_iter().flat_map(remembered::inputs_of);
+    coordinators.chain(log).chain(prepared).chain(heuristics).chain(finished).chain(steps)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use crate::room::Room;
 use tokio::sync::mpsc;
 use undoubt_participant_core::SessionRefused;
-use undoubt_vocabulary::ToCoordinator;
+use undoubt_vocabulary::{ToCoordinator, WriteNumber};
 
 /// A batch is closed when it has this many messages.
 const MAX_MESSAGES_PER_BATCH: usize = 1_024;
@@ -20,7 +20,10 @@ const MESSAGE_BYTES: usize = 128;
 /// One thing that goes out on a session.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
-    Welcome,
+    Welcome {
+        /// Of the coordinator's log.
+        seen: Option<WriteNumber>,
+    },
     Message(ToCoordinator),
     Close(SessionRefused),
 }
@@ -51,7 +54,7 @@ impl Outgoing {
     fn bytes(&self) -> usize {
         match self {
             Outgoing::Message(message) => MESSAGE_BYTES + message.payload_bytes(),
-            Outgoing::Welcome | Outgoing::Close(_) => 0,
+            Outgoing::Welcome { .. } | Outgoing::Close(_) => 0,
         }
     }
 }

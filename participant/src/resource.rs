@@ -29,16 +29,18 @@
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use undoubt_vocabulary::{
-    BranchOutcome, CoordinatorId, DigestMap, Epoch, Prepare, Refusal, RefusalCode, RunStep, StepOutcome, Ticket,
-    Timestamp, TxId, Vote,
+    BranchOutcome, CoordinatorId, DigestMap, Epoch, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome, Ticket,
+    Timestamp, TxId, Vote, WriteNumber,
 };
 
 pub use crate::room::{Held, Room};
 pub use undoubt_participant_core::branch_id::BranchId;
+pub use undoubt_participant_core::Loss;
 pub use undoubt_participant_core::heuristic::Heuristic;
 pub use undoubt_participant_core::release::Release;
 pub use undoubt_participant_core::step::{StepId, StepState};
@@ -60,6 +62,28 @@ pub trait ResourceManager: Send + Sync + 'static {
 
     /// Called once, first: where what it computes counts. A resource manager without large results need not mind.
     fn use_room(&self, _room: Room) {}
+
+    /// Returns the number of the last write of its log that is on stable storage. `None`: it does not number its writes, so
+    /// nobody would notice if an older copy of it was put back. What it answered was written no later than this.
+    fn number(&self) -> Option<WriteNumber> {
+        None
+    }
+
+    /// Remembers something of others that [`recover`](Self::recover) has to tell again, in place of what was remembered under
+    /// the same key: at once in memory, and on stable storage with its next forced write. One that does not number its writes
+    /// need not.
+    fn remember(&self, _key: Bytes, _value: Bytes) {}
+
+    /// Stores why its log is believed to be an older copy; forced. Only of one that numbers its writes.
+    fn store_put_back(&self, _why: String) -> impl Future<Output = Result<(), ResourceError>> + Send {
+        std::future::ready(Err(unnumbered()))
+    }
+
+    /// Stores a loss that an operator has accepted, and begins another start with this mark, from which writes are numbered
+    /// anew; forced. Its log is not believed to be an older copy any more. Only of one that numbers its writes.
+    fn accept_loss(&self, _loss: Loss, _mark: u64) -> impl Future<Output = Result<Starts, ResourceError>> + Send {
+        std::future::ready(Err(unnumbered()))
+    }
 
     /// Called once, before all else: tells what survived. When it returns, the prepared branches hold their locks again.
     fn recover(&self) -> impl Future<Output = Result<Recovered, ResourceError>> + Send;
@@ -294,6 +318,24 @@ pub struct Recovered {
     pub heuristics: Vec<(BranchId, Timestamp, Heuristic)>,
     /// Barriers of sagas' steps; at or above their fence.
     pub steps: Vec<(StepId, StepState)>,
+    /// Of one that numbers its writes.
+    pub log: Option<RecoveredLog>,
+}
+
+/// What a log says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveredLog {
+    pub starts: Starts,
+    /// Why it is believed to be an older copy.
+    pub put_back: Option<String>,
+    /// By their keys.
+    pub remembered: BTreeMap<Bytes, Bytes>,
+    /// The oldest first, with the last write that was left.
+    pub losses: Vec<(Loss, WriteNumber)>,
+}
+
+fn unnumbered() -> ResourceError {
+    ResourceError::Unavailable { cause: "this resource does not number its writes".to_owned() }
 }
 
 /// Why a resource manager did not do what it was told.

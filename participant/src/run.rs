@@ -73,7 +73,7 @@ pub async fn run<R: ResourceManager>(
     let Offer { mut routes, health } = Offer::new()?;
     health.set_service_status("", ServingStatus::Serving).await;
     health.set_serving::<ParticipantServer<SessionService>>().await;
-    let session = SessionService::new(handle.clone(), config.clone(), &*resource, crash);
+    let session = SessionService::new(handle.clone(), config.clone(), resource.clone(), crash);
     let session = ParticipantServer::new(session)
         .max_decoding_message_size(MAX_INCOMING_BATCH_BYTES)
         .max_encoding_message_size(usize::MAX);

@@ -1,10 +1,11 @@
 //! The conversation with a coordinator, as `session.proto` has it.
 
 use crate::config::Config;
-use crate::engine::{Command, EngineGone, Handle};
+use crate::engine::{Command, EngineGone, Handle, KnownHere};
 use crate::outbox::{Outgoing, Outgoings, outbox};
 use crate::points::around_send;
 use crate::resource::ResourceManager;
+use bytes::Bytes;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,12 +14,12 @@ use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use undoubt_participant_core::{Session, SessionRefused};
+use undoubt_participant_core::{Hello, KnownAttempt, KnownState, Recall, Recalled, Session, SessionRefused};
 use undoubt_platform::CrashPoints;
 use undoubt_proto::v1::participant_server::Participant;
-use undoubt_proto::{KNOWN_EPOCH, v1};
+use undoubt_proto::{KNOWN_EPOCH, PUT_BACK, v1};
 use undoubt_vocabulary::limits::MAX_WORK_BYTES;
-use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, ToParticipant};
+use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, ToParticipant, WriteNumber};
 
 const PROTOCOL_VERSION: u32 = 1;
 
@@ -40,9 +41,13 @@ pub(crate) struct SessionService {
     config: Arc<Config>,
     resource: &'static str,
     can_prepare: bool,
+    /// Of the last write of the resource that is on stable storage.
+    number: Number,
     crash: CrashPoints,
     sessions: Arc<AtomicU64>,
 }
+
+type Number = Arc<dyn Fn() -> Option<WriteNumber> + Send + Sync>;
 
 type Batches = Pin<Box<dyn Stream<Item = Result<v1::ParticipantBatch, Status>> + Send>>;
 
@@ -50,29 +55,39 @@ impl SessionService {
     pub(crate) fn new<R: ResourceManager>(
         engine: Handle,
         config: Arc<Config>,
-        resource: &R,
+        resource: Arc<R>,
         crash: CrashPoints,
     ) -> Self {
-        let (resource, can_prepare) = (resource.kind(), resource.can_prepare());
-        SessionService { engine, config, resource, can_prepare, crash, sessions: Arc::default() }
+        let (kind, can_prepare) = (resource.kind(), resource.can_prepare());
+        let number: Number = Arc::new(move || resource.number());
+        SessionService { engine, config, resource: kind, can_prepare, number, crash, sessions: Arc::default() }
     }
 
-    fn check(&self, hello: &v1::Hello) -> Result<(CoordinatorId, Epoch), Status> {
+    fn check(&self, hello: &v1::Hello) -> Result<Hello, Status> {
         if hello.protocol_version != PROTOCOL_VERSION {
             return Err(Status::failed_precondition(format!(
                 "protocol version {} is not the {PROTOCOL_VERSION} that is spoken here; use matching versions",
                 hello.protocol_version
             )));
         }
-        if hello.participant_name != self.config.name {
-            return Err(Status::failed_precondition(format!(
-                "this is participant {:?}, not {:?}; correct the coordinator's configuration",
-                self.config.name, hello.participant_name
-            )));
+        self.check_name(&hello.participant_name)?;
+        Ok(Hello {
+            coordinator: coordinator(&hello.coordinator_id)?,
+            name: hello.coordinator_name.clone(),
+            epoch: Epoch(hello.epoch),
+            number: number(hello.number.as_ref())?,
+            shown: number(hello.seen.as_ref())?,
+        })
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), Status> {
+        if name == self.config.name {
+            return Ok(());
         }
-        let coordinator = CoordinatorId::try_from(hello.coordinator_id.as_ref())
-            .map_err(|bad| Status::invalid_argument(bad.to_string()))?;
-        Ok((coordinator, Epoch(hello.epoch)))
+        Err(Status::failed_precondition(format!(
+            "this is participant {:?}, not {name:?}; correct the coordinator's configuration",
+            self.config.name
+        )))
     }
 }
 
@@ -90,10 +105,10 @@ impl Participant for SessionService {
             .map_err(|_| Status::deadline_exceeded("no hello came; a session begins with one"))??
             .ok_or_else(|| Status::invalid_argument("the stream ended before hello"))?;
         let hello = first.hello.as_ref().ok_or_else(|| Status::invalid_argument("the first batch has no hello"))?;
-        let (coordinator, epoch) = self.check(hello)?;
+        let hello = self.check(hello)?;
         let session = Session(self.sessions.fetch_add(1, Ordering::Relaxed));
         let (out, outgoing) = outbox(self.engine.room());
-        self.engine.tell(Command::Hello { session, coordinator, epoch, out }).await.map_err(gone)?;
+        self.engine.tell(Command::Hello { session, hello, out }).await.map_err(gone)?;
         let (batches, stream) = mpsc::channel(MAX_BATCHES_UNDER_WAY);
         let welcome = v1::Welcome {
             protocol_version: PROTOCOL_VERSION,
@@ -101,8 +116,10 @@ impl Participant for SessionService {
             resource: self.resource.to_owned(),
             max_work_bytes: MAX_WORK_BYTES as u64,
             cannot_prepare: !self.can_prepare,
+            number: None,
+            seen: None,
         };
-        let (engine, crash) = (self.engine.clone(), self.crash.clone());
+        let (engine, crash, number) = (self.engine.clone(), self.crash.clone(), self.number.clone());
         tokio::spawn(async move {
             tokio::select! {
                 ended = receive(&engine, session, first, incoming) => {
@@ -112,13 +129,53 @@ impl Participant for SessionService {
                         let _ = batches.try_send(Err(status));
                     }
                 }
-                () = send(outgoing, &batches, welcome, &crash) => {}
+                () = send(outgoing, &batches, welcome, &number, &crash) => {}
             }
             // The engine may have gone first.
             let _ = engine.tell(Command::Closed { session }).await;
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
+
+    async fn recall(&self, request: Request<v1::RecallRequest>) -> Result<Response<v1::RecallResponse>, Status> {
+        let v1::RecallRequest { coordinator_id, coordinator_name, participant_name, seen, attempts, from_ticket } =
+            request.into_inner();
+        self.check_name(&participant_name)?;
+        let coordinator = coordinator(&coordinator_id)?;
+        let recall = Recall { coordinator, name: coordinator_name, shown: number(seen.as_ref())? };
+        let known = self.engine.recall(recall, attempts.then_some(Ticket(from_ticket))).await.map_err(gone)?;
+        let KnownHere { number, recalled, attempts, next } = known;
+        let Recalled { seen, epoch, fence, connected, put_back, other } = recalled;
+        Ok(Response::new(v1::RecallResponse {
+            number: number.map(Into::into),
+            seen: seen.number.map(Into::into),
+            epoch: epoch.0,
+            fence: fence.0,
+            connected,
+            put_back: put_back.unwrap_or_default(),
+            other_coordinator_id: other.map_or_else(Bytes::new, |other| Bytes::copy_from_slice(&other.0)),
+            attempts: attempts.into_iter().map(attempt).collect(),
+            next_ticket: next.map_or(0, |next| next.0),
+        }))
+    }
+}
+
+fn coordinator(id: &Bytes) -> Result<CoordinatorId, Status> {
+    CoordinatorId::try_from(id.as_ref()).map_err(|bad| Status::invalid_argument(bad.to_string()))
+}
+
+fn number(wire: Option<&v1::LogNumber>) -> Result<Option<WriteNumber>, Status> {
+    wire.cloned().map(WriteNumber::try_from).transpose().map_err(|bad| Status::invalid_argument(bad.to_string()))
+}
+
+fn attempt(KnownAttempt { ticket, tx, state }: KnownAttempt) -> v1::KnownAttempt {
+    let state = match state {
+        KnownState::Prepared => v1::known_attempt::State::Prepared,
+        KnownState::Committed => v1::known_attempt::State::Committed,
+        KnownState::Heuristic => v1::known_attempt::State::Heuristic,
+        KnownState::Steps => v1::known_attempt::State::Steps,
+    };
+    v1::KnownAttempt { tx: tx.to_bytes(), ticket: ticket.0, state: state.into() }
 }
 
 async fn receive(
@@ -129,7 +186,7 @@ async fn receive(
 ) -> Result<(), Status> {
     let mut next = Some(first);
     while let Some(batch) = next {
-        let fence = Ticket(batch.fence);
+        let (fence, writes) = (Ticket(batch.fence), batch.stable_writes);
         let messages: Result<Vec<ToParticipant>, _> = batch.messages.into_iter().map(TryInto::try_into).collect();
         let mut messages = messages.map_err(|bad| Status::invalid_argument(bad.to_string()))?;
         let bytes = messages.iter().map(ToParticipant::payload_bytes).sum();
@@ -141,7 +198,7 @@ async fn receive(
                 ticket = message.ticket().0, "received");
         }
         let received = engine.room_to_receive(bytes).await.map_err(gone)?;
-        engine.tell(Command::Batch { session, fence, messages, received }).await.map_err(gone)?;
+        engine.tell(Command::Batch { session, fence, writes, messages, received }).await.map_err(gone)?;
         next = incoming.message().await?;
     }
     Ok(())
@@ -152,15 +209,21 @@ async fn send(
     mut outgoings: Outgoings,
     batches: &mpsc::Sender<Result<v1::ParticipantBatch, Status>>,
     welcome: v1::Welcome,
+    number: &Number,
     crash: &CrashPoints,
 ) {
     while outgoings.ready().await {
-        let mut batch = v1::ParticipantBatch::default();
+        // Before the messages are taken: what they say was written no later.
+        let stable = number();
+        let mut batch = v1::ParticipantBatch { stable_writes: stable.map_or(0, |stable| stable.writes), ..Default::default() };
         let mut reached = Vec::new();
         let mut close = None;
         for item in outgoings.batch() {
             match item {
-                Outgoing::Welcome => batch.welcome = Some(welcome.clone()),
+                Outgoing::Welcome { seen } => {
+                    let (number, seen) = (stable.map(Into::into), seen.map(Into::into));
+                    batch.welcome = Some(v1::Welcome { number, seen, ..welcome.clone() });
+                }
                 Outgoing::Message(message) => {
                     let (before, after) = around_send(&message);
                     crash.reach(before);
@@ -192,7 +255,13 @@ async fn send(
                     status.metadata_mut().insert(KNOWN_EPOCH, known.into());
                     status
                 }
-                SessionRefused::Replaced => Status::aborted(why.to_string()),
+                SessionRefused::Replaced | SessionRefused::OtherStart { .. } => Status::aborted(why.to_string()),
+                SessionRefused::PutBack { why: ref sign } => {
+                    let mut status = Status::failed_precondition(why.to_string());
+                    let sign = sign.replace(|c: char| !c.is_ascii() || c.is_ascii_control(), "?");
+                    status.metadata_mut().insert(PUT_BACK, sign.parse().expect("it is printable ASCII"));
+                    status
+                }
             };
             // The coordinator may have gone; then nobody wants to know.
             let _ = batches.send(Err(status)).await;

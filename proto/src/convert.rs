@@ -14,6 +14,7 @@ mod message;
 mod outcome;
 mod saga;
 mod vote;
+mod witness;
 
 pub use outcome::{KnownOutcome, branch_outcome};
 

@@ -22,5 +22,9 @@ pub use generated::undoubt::v1;
 /// Metadata of the status that refuses a lower epoch: the highest epoch known, in decimal digits (`session.proto`).
 pub const KNOWN_EPOCH: &str = "undoubt-known-epoch";
 
+/// Metadata of the status of a participant that was put back: why it is believed to be an older copy (`session.proto`), with
+/// what is not ASCII replaced.
+pub const PUT_BACK: &str = "undoubt-put-back";
+
 /// Describes every message and service, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -160,6 +160,8 @@ pub struct Finals {
     pub held: BTreeSet<String>,
     /// An operator had to accept that the coordinator's disk had lost what participants knew of.
     pub accepted_loss: bool,
+    /// Some disk has lost something that was stable.
+    pub destroyed: bool,
     /// A lying disk has destroyed a balance or a register.
     pub excused_data: bool,
     /// Steps that sagas ended without, as the coordinator's records have it.

@@ -13,7 +13,7 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 use undoubt_proto::v1::participant_server::{Participant, ParticipantServer};
 use undoubt_proto::v1::{
-    BranchOutcome, CoordinatorBatch, Finished, ParticipantBatch, ToCoordinator, ToParticipant, Vote, Welcome,
+    BranchOutcome, CoordinatorBatch, Finished, ParticipantBatch, RecallRequest, RecallResponse, ToCoordinator, ToParticipant, Vote, Welcome,
     to_coordinator, to_participant, vote,
 };
 
@@ -82,13 +82,19 @@ impl Participant for Service {
             resource: "stand-in".to_owned(),
             max_work_bytes: 1 << 20,
             cannot_prepare: false,
+            number: None,
+            seen: None,
         };
         let (answers, stream) = mpsc::channel(MAX_BATCHES_UNDER_WAY);
-        let first = ParticipantBatch { welcome: Some(welcome), messages: Vec::new() };
+        let first = ParticipantBatch { welcome: Some(welcome), ..ParticipantBatch::default() };
         // The channel was made just now and has room.
         let _ = answers.try_send(Ok(first));
         tokio::spawn(converse(request.into_inner(), answers, self.manner.clone()));
         Ok(Response::new(ReceiverStream::new(stream).boxed()))
+    }
+
+    async fn recall(&self, _: Request<RecallRequest>) -> Result<Response<RecallResponse>, Status> {
+        Err(Status::unimplemented("a stand-in remembers nobody"))
     }
 }
 
@@ -108,7 +114,7 @@ async fn converse(
         let answering = async move {
             tokio::time::sleep(manner.delay).await;
             // The session may have ended.
-            let _ = answers.send(Ok(ParticipantBatch { welcome: None, messages })).await;
+            let _ = answers.send(Ok(ParticipantBatch { messages, ..ParticipantBatch::default() })).await;
         };
         tokio::spawn(answering);
     }

@@ -33,6 +33,9 @@ struct Args {
     /// Do not drive what is recovered until `undoubt recovery resume`.
     #[arg(long)]
     start_paused: bool,
+    /// This coordinator is new on purpose, though participants know its name with another folder.
+    #[arg(long)]
+    new: bool,
 }
 
 #[tokio::main]
@@ -86,6 +89,9 @@ fn config(args: &Args) -> anyhow::Result<Config> {
     if args.start_paused {
         given.push(("start_paused".to_owned(), "true".to_owned()));
     }
+    if args.new {
+        given.push(("new".to_owned(), "true".to_owned()));
+    }
     let mut config: Config = settings::effective(args.server.config.as_deref(), "UNDOUBT_COORDINATOR", &given)?;
     if !args.participant.is_empty() {
         let named = |(name, address): &settings::Given| undoubt_coordinator::ParticipantAddress {
@@ -103,8 +109,9 @@ fn kind_of(error: &RunError) -> Failure {
         RunError::Config(_) | RunError::Name(_) => Failure::Configuration,
         RunError::Identity(error) => Failure::of_identity(error),
         RunError::Log(LogError::Store(error)) => Failure::of_store(error),
-        RunError::Log(LogError::Unreadable { .. }) | RunError::TooManyStarts(_) => Failure::Folder,
-        RunError::Superseded(_) => Failure::Superseded,
+        RunError::Log(LogError::Unreadable { .. }) => Failure::Folder,
+        RunError::Superseded(_) | RunError::PutBack { .. } => Failure::Superseded,
+        RunError::Store(error) => Failure::of_store(error),
         RunError::Server(_) | RunError::Reflection(_) | RunError::Cancelled(_) => Failure::Other,
     }
 }

@@ -14,7 +14,7 @@ use undoubt::settings;
 use undoubt_participant::adapter::kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant::{Config, Environment, RunError, run};
 use undoubt_platform::identity::establish;
-use undoubt_platform::{Kind, OsRandom, Random, RocksOptions, RocksStore, StoreError, SystemClock};
+use undoubt_platform::{Kind, NumberedStore, OsRandom, Random, RocksOptions, RocksStore, StoreError, SystemClock};
 use undoubt_vocabulary::seed_digests;
 
 /// Guards a key-value store on RocksDB and votes on transactions.
@@ -52,13 +52,20 @@ async fn serve(args: Args) -> Result<(), Failed> {
         };
         let mut fresh_id = [0; 16];
         OsRandom::new().fill(&mut fresh_id);
-        match establish(store.as_ref(), META, Kind::Participant, &config.name, fresh_id).await {
-            Ok(_) => {}
+        let identity = match establish(store.as_ref(), META, Kind::Participant, &config.name, fresh_id).await {
+            Ok(identity) => identity,
             Err(error) if store.ran_out_of_room() => return Ok(Ran::DiskFull(error.into())),
             Err(error) => return Err(Failed::new(Failure::of_identity(&error), error)),
-        }
-        let resource =
-            Arc::new(KeyValue::new(store.clone(), KeyValueOptions { min_free_bytes: config.min_free_bytes }));
+        };
+        // A mark of 0 would say that it is not known.
+        let mark = OsRandom::new().u64().max(1);
+        let (numbered, known) = match NumberedStore::begin(store.clone(), META, identity.id, 0, mark).await {
+            Ok(begun) => begun,
+            Err(error) if store.ran_out_of_room() => return Ok(Ran::DiskFull(error.into())),
+            Err(error) => return Err(Failed::new(Failure::of_store(&error), error)),
+        };
+        let options = KeyValueOptions { min_free_bytes: config.min_free_bytes };
+        let resource = Arc::new(KeyValue::numbered(numbered, known, options));
         let listener = args.server.bind(&config.listen).await?;
         let environment = Environment {
             clock: Arc::new(SystemClock),

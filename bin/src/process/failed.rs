@@ -58,7 +58,6 @@ impl Failure {
     pub fn of_identity(error: &IdentityError) -> Failure {
         match error {
             IdentityError::Store(error) => Failure::of_store(error),
-            IdentityError::Superseded { .. } => Failure::Superseded,
             IdentityError::NewerFormat { .. }
             | IdentityError::OtherKind { .. }
             | IdentityError::OtherName { .. }

@@ -67,46 +67,6 @@ async fn a_folder_of_somebody_else_is_refused_with_whose_it_is() {
 }
 
 #[tokio::test]
-async fn a_coordinator_on_an_old_copy_of_its_log_ends_once_a_participant_has_said_so_and_never_serves_again() {
-    let mut cluster = start(banks()).await;
-    assert!(cluster.stop(Who::Coordinator, PATIENCE).await.unwrap());
-    let copy = cluster.folder().join("copy");
-    std::fs::create_dir(&copy).unwrap();
-    for entry in std::fs::read_dir(cluster.data_dir(Who::Coordinator)).unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
-    }
-    // The copy, too, counts its start.
-    for _ in 0..2 {
-        cluster.kill(Who::Coordinator).await.unwrap();
-        cluster.restart(Who::Coordinator, None).await.unwrap();
-    }
-    commit(&cluster, transfer("t", 10)).await;
-    let bank_a = format!("bank-a={}", cluster.url(BANK_A).unwrap());
-    let folder = copy.display().to_string();
-    let arguments =
-        ["--data-dir", &folder, "--name", "coordinator", "--listen", "127.0.0.1:0", "--participant", &bank_a];
-    let told = ["bank-a knows this coordinator with epoch 3", "only epoch 2", "old copy"];
-    let superseded = run(coordinator(&arguments)).await;
-    superseded.refused_with(&told);
-    assert_eq!(superseded.code, Some(4));
-    // Each start that counts would bring it nearer to what participants know.
-    for _ in 0..3 {
-        let remembered =
-            ["has counted 2 starts", "met start 3", "old copy", "newest folder", "accept_loss_up_to_epoch = 3"];
-        run(coordinator(&arguments)).await.refused_with(&remembered);
-    }
-    commit(&cluster, transfer("u", 10)).await;
-    // The newest folder is lost, and an operator accepts that.
-    cluster.kill(Who::Coordinator).await.unwrap();
-    std::fs::remove_dir_all(cluster.data_dir(Who::Coordinator)).unwrap();
-    std::fs::rename(&copy, cluster.data_dir(Who::Coordinator)).unwrap();
-    cluster.set(Who::Coordinator, "accept_loss_up_to_epoch=3");
-    cluster.restart(Who::Coordinator, None).await.unwrap();
-    commit(&cluster, transfer("v", 10)).await;
-}
-
-#[tokio::test]
 async fn a_folder_in_a_newer_format_is_refused() {
     let mut cluster = start(banks()).await;
     stop_all(&mut cluster).await;

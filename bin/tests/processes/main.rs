@@ -27,6 +27,7 @@ mod operators;
 mod outcomes;
 mod readers;
 mod refusals;
+mod restored;
 mod sagas;
 mod sessions;
 mod sizes;

@@ -48,7 +48,7 @@ pub use error::{
     CancelError, InvalidAddress, InvalidTransaction, OperatorError, QueryError, SubmitError, Unanswered, WaitError,
 };
 pub use listing::{Cursor, Filter, InvalidCursor, ListQuery, Listing};
-pub use operator::StepResolution;
+pub use operator::{LossAccepted, StepResolution};
 pub use options::ClientOptions;
 pub use participant::{ParticipantClient, Resolution};
 pub use saga::Step;
@@ -58,7 +58,7 @@ pub use transaction::Transaction;
 pub use undoubt_proto::convert::{KnownOutcome, Malformed};
 pub use undoubt_vocabulary::{RetryPolicy, StepName, StuckStep};
 pub use view::{
-    BranchView, Branches, CoordinatorView, HeldBranch, HeldStep, Heuristic, HistoryEvent, KnownCoordinator, Mark,
+    BranchView, Branches, CoordinatorView, HeldBranch, HeldStep, Heuristic, HistoryEvent, KnownCoordinator, Loss, Mark,
     Marks, ParticipantState, ParticipantView, TransactionView,
 };
 pub use watch::Watched;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tonic::Code;
 use undoubt_proto::convert::{KnownOutcome, Malformed};
 use undoubt_proto::v1;
-use undoubt_vocabulary::TxId;
+use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
 /// An operator's decision about a step of a saga.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +21,16 @@ pub enum StepResolution {
     Skip,
     /// It has been done by other means.
     Done,
+}
+
+/// What came of it when an operator accepted what a coordinator's log had lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossAccepted {
+    pub epoch: Epoch,
+    /// Transactions that participants know to have committed.
+    pub committed: u32,
+    /// Transactions that are held until an operator ends each.
+    pub held: u32,
 }
 
 impl Client {
@@ -91,6 +101,27 @@ impl Client {
         let response: v1::ResolveStepResponse =
             response.map_err(|failure| OperatorError::new(address, Some(tx), failure))?;
         known(response.outcome).map_err(|cause| OperatorError::malformed(address, cause))
+    }
+
+    /// Lets a coordinator that is held serve, though its log has lost what others have seen. Participants named in `without` are
+    /// not waited for.
+    pub async fn accept_loss(
+        &self,
+        who: &str,
+        reason: &str,
+        without: &[ParticipantName],
+    ) -> Result<LossAccepted, OperatorError> {
+        let without = without.iter().map(ToString::to_string).collect();
+        let request = v1::AcceptLossRequest { who: who.to_owned(), reason: reason.to_owned(), without };
+        let attempt = || {
+            let (mut operator, request) = (self.operator(), request.clone());
+            async move { operator.accept_loss(request).await }
+        };
+        let repeat = Repeat::OnlyIfNotReceived;
+        let response = self.connection.call(self.connection.deadline(), repeat, "accept-loss", attempt).await;
+        let v1::AcceptLossResponse { epoch, committed, held } =
+            response.map_err(|failure| OperatorError::new(&self.connection.address, None, failure))?;
+        Ok(LossAccepted { epoch: Epoch(epoch), committed, held })
     }
 
     /// Stops driving transactions that were recovered from the log.

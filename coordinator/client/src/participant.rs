@@ -96,6 +96,21 @@ impl ParticipantClient {
         branch_outcome("outcome", response.outcome).map_err(|cause| OperatorError::malformed(address, cause))
     }
 
+    /// Accepts that the participant was put back from an older copy and has lost what came after it. Returns what it was taken
+    /// from.
+    pub async fn accept_loss(&self, who: &str, reason: &str) -> Result<String, OperatorError> {
+        let request = v1::AcceptParticipantLossRequest { who: who.to_owned(), reason: reason.to_owned() };
+        let attempt = || {
+            let (mut admin, request) = (self.admin(), request.clone());
+            async move { admin.accept_loss(request).await }
+        };
+        let repeat = Repeat::OnlyIfNotReceived;
+        let response = self.connection.call(self.connection.deadline(), repeat, "accept-loss", attempt).await;
+        let response: v1::AcceptParticipantLossResponse =
+            response.map_err(|failure| OperatorError::new(&self.connection.address, None, failure))?;
+        Ok(response.put_back)
+    }
+
     /// Semantic locks, from the first key above `after` on. At most `limit`; 0 for as many as the participant tells at once.
     pub async fn marks(&self, after: Bytes, limit: u32) -> Result<Marks, OperatorError> {
         let attempt = || {

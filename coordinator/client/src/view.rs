@@ -75,6 +75,26 @@ pub struct CoordinatorView {
     pub refusing_work_because: Option<String>,
     /// The deadline of transactions that name none; `None` of coordinators that do not tell.
     pub default_timeout: Option<Duration>,
+    /// Why it serves nobody: others have seen more of its log than it holds.
+    pub held_because: Vec<String>,
+    /// The oldest first.
+    pub losses: Vec<Loss>,
+}
+
+/// A loss that an operator has accepted: of a server that was put back from an older copy.
+#[derive(Clone, Debug)]
+pub struct Loss {
+    pub at: Timestamp,
+    pub who: String,
+    pub reason: String,
+    /// What it was taken from.
+    pub put_back: String,
+    /// Whose loss a coordinator tells of; `None`: its own, or that of the participant who tells.
+    pub participant: Option<ParticipantName>,
+    /// Transactions that are listed as damaged, or are held, because of it.
+    pub listed: u32,
+    /// There are, or may be, more than are listed.
+    pub more: bool,
 }
 
 /// A participant, as a coordinator sees it.
@@ -93,6 +113,8 @@ pub struct ParticipantView {
     pub queued: u64,
     /// Transactions that wait for its answer.
     pub open: u64,
+    /// It does not number its writes: were it put back from an older copy, nobody would notice.
+    pub unnumbered: bool,
 }
 
 /// What a participant says of itself.
@@ -106,6 +128,10 @@ pub struct ParticipantState {
     pub coordinators: Vec<KnownCoordinator>,
     /// `None` while all is well.
     pub refusing_work_because: Option<String>,
+    /// Why it serves nobody until its loss is accepted: it was put back from an older copy.
+    pub put_back: Option<String>,
+    /// The oldest first.
+    pub losses: Vec<Loss>,
 }
 
 /// A coordinator, as a participant sees it.
@@ -261,6 +287,8 @@ impl TryFrom<v1::DescribeResponse> for CoordinatorView {
             max_open: wire.max_open,
             participants: all(wire.participants)?,
             refusing_work_because: unless_empty(wire.refusing_work_because),
+            held_because: wire.held_because,
+            losses: all(wire.losses)?,
             default_timeout: Some(wire.default_timeout_ms).filter(|ms| *ms > 0).map(Duration::from_millis),
         })
     }
@@ -280,7 +308,25 @@ impl TryFrom<v1::ParticipantView> for ParticipantView {
             connection_attempts: wire.connection_attempts,
             queued: wire.queued,
             open: wire.open,
+            unnumbered: wire.unnumbered,
         })
+    }
+}
+
+impl TryFrom<v1::CoordinatorLoss> for Loss {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::CoordinatorLoss) -> Result<Self, Malformed> {
+        let participant = unless_empty(wire.participant).map(|of| name("losses.participant", &of)).transpose()?;
+        let loss = Loss::from(wire.loss.unwrap_or_default());
+        Ok(Loss { participant, listed: wire.listed, more: wire.more, ..loss })
+    }
+}
+
+impl From<v1::AcceptedLoss> for Loss {
+    fn from(wire: v1::AcceptedLoss) -> Self {
+        let v1::AcceptedLoss { at_us, who, reason, put_back, kept: _ } = wire;
+        Loss { at: Timestamp(at_us), who, reason, put_back, participant: None, listed: 0, more: true }
     }
 }
 
@@ -295,6 +341,8 @@ impl TryFrom<v1::DescribeParticipantResponse> for ParticipantState {
             branches_in_doubt: wire.branches_in_doubt,
             coordinators: all(wire.coordinators)?,
             refusing_work_because: unless_empty(wire.refusing_work_because),
+            put_back: unless_empty(wire.put_back),
+            losses: wire.losses.into_iter().map(Into::into).collect(),
         })
     }
 }

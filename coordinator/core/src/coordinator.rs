@@ -90,6 +90,10 @@ impl Coordinator {
     pub fn handle(&mut self, now: Timestamp, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::Recovered(unfinished) => self.recovered(now, unfinished, effects),
+            Input::EpochTaken(epoch) => {
+                assert_eq!(self.phase, Phase::Recovering, "an epoch is taken before anything is sent");
+                self.next_ticket = self.next_ticket.max(Ticket::first_of(epoch));
+            }
             Input::RecoveryDone { paused } => {
                 self.phase = Phase::Serving;
                 if paused || self.recovery_paused {

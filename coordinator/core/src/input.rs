@@ -5,7 +5,7 @@ use crate::record::{EndedRecord, Stage, Unfinished};
 use bytes::Bytes;
 use std::fmt;
 use std::time::Duration;
-use undoubt_vocabulary::{ParticipantName, SagaStep, StepName, Ticket, ToCoordinator, TxId};
+use undoubt_vocabulary::{Epoch, ParticipantName, SagaStep, StepName, Ticket, ToCoordinator, TxId};
 
 /// Somebody who waits for an answer. The driver draws the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -142,7 +142,10 @@ impl Question {
 pub enum Input {
     /// One unfinished transaction found in the log, before [`Input::RecoveryDone`].
     Recovered(Unfinished),
-    /// The whole log was read: from here on an unknown transaction is an aborted one (R4).
+    /// The epoch of this start is another than was thought when the log was opened, and higher. Before
+    /// [`Input::RecoveryDone`].
+    EpochTaken(Epoch),
+    /// The whole log was read, and nobody has seen more of it than it holds: from here on an unknown transaction is an aborted one (R4).
     RecoveryDone {
         paused: bool,
     },

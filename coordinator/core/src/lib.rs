@@ -42,6 +42,7 @@ mod open;
 mod record;
 mod room;
 mod saga;
+pub mod standing;
 mod transaction;
 mod unusable;
 

@@ -122,6 +122,11 @@ impl Unfinished {
         }
     }
 
+    /// Returns the participants that it names.
+    pub fn participants(&self) -> Vec<ParticipantName> {
+        self.clone().unusable(String::new()).participants
+    }
+
     /// The same, held instead of carried out.
     pub(crate) fn unusable(self, cause: String) -> UnusableRecord {
         match self {

@@ -7,11 +7,11 @@ use crate::queue::Queue;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Input, Phase, Question, StepResolution, Submission,
+    Answer, Client, Content, Coordinator, Input, Phase, Question, StepResolution, Submission, UnusableRecord,
 };
 use undoubt_platform::server::AnswerRoom;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
-use undoubt_vocabulary::{ParticipantName, StepName, ToCoordinator, TxId};
+use undoubt_vocabulary::{Epoch, ParticipantName, StepName, ToCoordinator, TxId};
 
 pub(crate) enum Command {
     Submit {
@@ -46,6 +46,18 @@ pub(crate) enum Command {
         queue: Queue,
         resource: String,
         can_prepare: bool,
+        unnumbered: bool,
+    },
+    /// The coordinator may speak, in this epoch. What participants know of attempts that its log lacks comes with it.
+    Cleared {
+        epoch: Epoch,
+        held: Vec<UnusableRecord>,
+    },
+    /// Transactions that ended are damaged, for this participant has lost its part of them.
+    Lost {
+        participant: ParticipantName,
+        txs: Vec<TxId>,
+        reply: oneshot::Sender<()>,
     },
     Disconnected {
         participant: ParticipantName,
@@ -167,6 +179,8 @@ impl Command {
             | Command::ResolveStep { .. }
             | Command::Connected { .. }
             | Command::Disconnected { .. }
+            | Command::Cleared { .. }
+            | Command::Lost { .. }
             | Command::PauseRecovery
             | Command::ResumeRecovery
             | Command::Drain
@@ -194,9 +208,15 @@ impl Engine {
                 let client = self.client(&tx, reply)?;
                 self.put_for_operator(Question::ResolveStep { tx, step, resolution, client }, doing)
             }
-            Command::Connected { participant, session, queue, resource, can_prepare } => {
+            Command::Cleared { epoch, held } => self.cleared(epoch, held),
+            Command::Lost { participant, txs, reply } => self.lost(&participant, txs, reply),
+            Command::Connected { participant, session, queue, resource, can_prepare, unnumbered } => {
                 let Some(link) = self.links.get_mut(&participant) else { return Ok(()) };
                 tracing::info!(%participant, %resource, failed_attempts = link.attempts, "connected");
+                if unnumbered && !std::mem::replace(&mut link.unnumbered, true) {
+                    tracing::warn!(%participant, "it does not number its writes: were it put back from an older copy, nobody would notice");
+                }
+                link.unnumbered = unnumbered;
                 link.state = LinkState::Connected { session, queue, resource };
                 link.since = self.clock.now();
                 link.outgoing.clear();

@@ -13,6 +13,8 @@ pub(crate) struct Link {
     pub(crate) since: Timestamp,
     /// Failed attempts to connect since it was last connected, or since the start.
     pub(crate) attempts: u64,
+    /// It does not number its writes.
+    pub(crate) unnumbered: bool,
     pub(super) outgoing: Vec<ToParticipant>,
 }
 
@@ -32,7 +34,7 @@ pub(crate) enum LinkState {
 impl Link {
     pub(super) fn new(now: Timestamp) -> Link {
         let last_error = "not tried yet".to_owned();
-        Link { state: LinkState::Disconnected { last_error }, since: now, attempts: 0, outgoing: Vec::new() }
+        Link { state: LinkState::Disconnected { last_error }, since: now, attempts: 0, unnumbered: false, outgoing: Vec::new() }
     }
 
     /// Notes that there is no session, and why. Whether that is to be told: when it begins, when the cause is another, and

@@ -310,7 +310,9 @@ async fn whoever_asks_about_a_held_transaction_hears_that_it_is_undecided_and_no
         queue: queue.clone(),
         resource: "test".into(),
         can_prepare: true,
+        unnumbered: true,
     };
+    engine.command(Command::Cleared { epoch: Epoch(2), held: Vec::new() }).unwrap();
     engine.command(connected).unwrap();
     // It is no participant that the record names, and the ticket is another one's.
     let inquiry = ToCoordinator::Inquiry { tx: tx("t"), ticket: Ticket(1) };

@@ -58,8 +58,23 @@ pub(super) fn encode_open(open: &OpenRecord, apart: &[ParticipantName], history:
         saga: None,
         happened: Vec::new(),
         results_apart: names(apart),
+        held_because: String::new(),
     };
     put(&record, history, bytes);
+}
+
+/// Encodes an attempt that is held.
+pub(super) fn encode_held(held: &UnusableRecord, bytes: &mut Vec<u8>) {
+    let record = record::OpenTransaction {
+        ticket: held.ticket.0,
+        begun_at_us: held.begun_at.0,
+        digest: Bytes::copy_from_slice(&held.digest),
+        participants: names(&held.participants),
+        saga: held.saga.then(record::SagaState::default),
+        held_because: held.cause.clone(),
+        ..record::OpenTransaction::default()
+    };
+    put(&record, &[], bytes);
 }
 
 /// Decodes the record of an open transaction. The parts that are stored apart are read from the store.
@@ -76,6 +91,10 @@ pub(super) fn decode_open(store: &dyn Store, key: &Bytes, value: &Bytes) -> Resu
         committed: wire.kind == i32::from(record::open_transaction::Kind::Commit),
         cause: String::new(),
     };
+    if !wire.held_because.is_empty() {
+        let held = UnusableRecord { cause: std::mem::take(&mut wire.held_because), ..held };
+        return Ok((Found { unfinished: Unfinished::Unusable(held), history }, Stored::default()));
+    }
     let (unfinished, stored) = match decode_unfinished(store, key, wire) {
         Ok(whole) => whole,
         Err(why) if why.is_damage() => return Err(why),

@@ -3,7 +3,7 @@
 use crate::points::around_send;
 use crate::queue::{Queue, bytes_of};
 use tokio::sync::mpsc;
-use undoubt_platform::CrashPoints;
+use undoubt_platform::{CrashPoints, NumberedStore};
 use undoubt_proto::v1::CoordinatorBatch;
 use undoubt_vocabulary::limits::{MAX_COORDINATOR_BATCH_BYTES, MAX_STEP_INPUT_BYTES, MAX_WORK_BYTES};
 use undoubt_vocabulary::{ParticipantName, ToParticipant};
@@ -21,12 +21,18 @@ pub(super) async fn send(
     participant: &ParticipantName,
     queue: Queue,
     batches: mpsc::Sender<CoordinatorBatch>,
+    log: &NumberedStore,
     crash: &CrashPoints,
 ) {
     while let Some(drained) = queue.drain().await {
         let mut messages = drained.messages.into_iter().peekable();
         loop {
-            let mut batch = CoordinatorBatch { hello: None, fence: drained.fence.0, messages: Vec::new() };
+            let mut batch = CoordinatorBatch {
+                hello: None,
+                fence: drained.fence.0,
+                messages: Vec::new(),
+                stable_writes: log.stable().writes,
+            };
             let mut bytes = 0;
             let mut reached = Vec::new();
             while let Some(message) = messages.next_if(|next| fits(batch.messages.len(), bytes, next)) {
@@ -56,8 +62,11 @@ fn fits(messages: usize, bytes: usize, next: &ToParticipant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::META;
+    use crate::service::memory::Memory;
     use bytes::Bytes;
     use prost::Message as _;
+    use std::sync::Arc;
     use std::time::Duration;
     use undoubt_vocabulary::{Half, RunStep, StepIndex, Ticket, Timestamp, TxId};
 
@@ -82,7 +91,8 @@ mod tests {
         let (sender, mut receiver) = mpsc::channel(1_000);
         let name: ParticipantName = "bank".parse().unwrap();
         let crash = CrashPoints::default();
-        let sending = send(&name, queue.clone(), sender, &crash);
+        let (log, _) = NumberedStore::begin(Arc::new(Memory::default()), META, [1; 16], 0, 1).await.unwrap();
+        let sending = send(&name, queue.clone(), sender, &log, &crash);
         tokio::pin!(sending);
         assert!(futures::poll!(&mut sending).is_pending(), "all that was queued is sent, and it waits for more");
         queue.close();

@@ -4,8 +4,11 @@ use crate::branch_id::BranchId;
 use crate::heuristic::Heuristic;
 use crate::input::{Operator, Session};
 use crate::release::Release;
+use crate::standing::{Loss, Seen};
 use crate::step::StepId;
-use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, Prepare, RunStep, Ticket, ToCoordinator, TxId};
+use undoubt_vocabulary::{
+    BranchOutcome, CoordinatorId, Epoch, Prepare, RunStep, Ticket, ToCoordinator, TxId, WriteNumber,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
@@ -15,8 +18,29 @@ pub enum Effect {
         coordinator: CoordinatorId,
         epoch: Epoch,
     },
+    /// With the highest number that was seen of the coordinator's log.
     Welcome {
         session: Session,
+        seen: Option<WriteNumber>,
+    },
+    /// Remember what was seen of a coordinator's log: at once, and durably with the next forced write. Not answered.
+    RememberSeen {
+        coordinator: CoordinatorId,
+        seen: Seen,
+    },
+    /// Remember whose name this is, in the same way.
+    RememberName {
+        name: String,
+        coordinator: CoordinatorId,
+    },
+    /// Store why this log is believed to be an older copy. Not answered.
+    StorePutBack {
+        why: String,
+    },
+    /// Store the loss and begin another start; answered with [`crate::Input::LossAccepted`].
+    AcceptLoss {
+        loss: Loss,
+        operator: Operator,
     },
     /// End this session, and say why.
     Close {
@@ -115,6 +139,14 @@ pub enum SessionRefused {
     LowerEpoch { offered: u32, known: u32 },
     #[error("a newer session of the same coordinator has replaced this one")]
     Replaced,
+    #[error(
+        "this participant was put back from an older copy: {why}. It serves nobody until an operator has accepted what is lost: undoubt participants accept NAME --who WHO --reason WHY. If a newer folder exists, stop this one and use that instead"
+    )]
+    PutBack { why: String },
+    #[error(
+        "epoch {epoch} of this coordinator was taken by another process: two copies of its folder were started. Stop one of them, and use the newest folder"
+    )]
+    OtherStart { epoch: u32 },
 }
 
 /// Answers an operator.
@@ -124,6 +156,8 @@ pub enum Answer {
     Forgotten,
     /// The semantic locks are gone.
     Released,
+    /// The loss of which this was the sign is accepted.
+    LossAccepted { put_back: String },
     Rejected(Rejection),
 }
 
@@ -139,6 +173,8 @@ pub enum Rejection {
     OnlyReads,
     #[error("this participant has no semantic locks of that coordinator's saga; list them to see what it has")]
     NoSuchMarks,
+    #[error("this participant was not put back, as far as anybody has shown; there is no loss to accept")]
+    NotPutBack,
     #[error("a step of that saga is being worked on here; try again once it is done, `undoubt branches` shows it")]
     StepUnderWay,
 }

@@ -3,9 +3,12 @@
 use crate::branch_id::BranchId;
 use crate::heuristic::Heuristic;
 use crate::release::Release;
+use crate::standing::{Recall, Seen};
 use crate::step::{StepId, StepState};
 use bytes::Bytes;
-use undoubt_vocabulary::{CoordinatorId, Epoch, StepOutcome, Ticket, Timestamp, ToParticipant, TxId, Vote};
+use undoubt_vocabulary::{
+    CoordinatorId, Epoch, Starts, StepOutcome, Ticket, Timestamp, ToParticipant, TxId, Vote, WriteNumber,
+};
 
 /// One stream from a coordinator. The driver draws the number, never the same twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +47,34 @@ pub enum Recovered {
         step: StepId,
         state: StepState,
     },
+    /// What the participant's log says of itself.
+    Log {
+        starts: Starts,
+        /// Why it is believed to be an older copy.
+        put_back: Option<String>,
+    },
+    /// What was seen of a coordinator's log.
+    Seen {
+        id: CoordinatorId,
+        seen: Seen,
+    },
+    /// The coordinator that was known last under a name.
+    Named {
+        name: String,
+        id: CoordinatorId,
+    },
+}
+
+/// What a coordinator says first in a session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Hello {
+    pub coordinator: CoordinatorId,
+    pub name: String,
+    pub epoch: Epoch,
+    /// The number of its last stable write, if it numbers them.
+    pub number: Option<WriteNumber>,
+    /// The highest number that it has seen of this participant's log.
+    pub shown: Option<WriteNumber>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -52,8 +83,26 @@ pub enum Input {
     /// A coordinator opens a session.
     Hello {
         session: Session,
-        coordinator: CoordinatorId,
-        epoch: Epoch,
+        hello: Hello,
+    },
+    /// A coordinator asks what is known of it; [`crate::Participant::recalled`] is the answer.
+    Recall(Recall),
+    /// A coordinator's log has so many stable writes of its present start.
+    Seen {
+        session: Session,
+        writes: u64,
+    },
+    /// An operator accepts the loss of a participant that was put back.
+    AcceptLoss {
+        at: Timestamp,
+        who: String,
+        reason: String,
+        operator: Operator,
+    },
+    /// The accepted loss is durable, and another start has begun.
+    LossAccepted {
+        starts: Starts,
+        operator: Operator,
     },
     /// The epoch that a hello brought is durable.
     EpochRecorded {

@@ -28,13 +28,15 @@ pub mod lock;
 mod participant;
 pub mod release;
 mod saga;
+mod standing;
 pub mod step;
 
 pub use branch::BranchView;
 pub use branch_id::BranchId;
 pub use effect::{Answer, Effect, Rejection, SessionRefused};
 pub use heuristic::Heuristic;
-pub use input::{Input, Operator, Recovered, Session};
+pub use input::{Hello, Input, Operator, Recovered, Session};
 pub use participant::{KnownCoordinator, Limits, Participant};
 pub use release::Release;
+pub use standing::{KnownAttempt, KnownState, Loss, Recall, Recalled, Seen};
 pub use step::{StepId, StepState, StepView};

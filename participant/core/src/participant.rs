@@ -5,16 +5,18 @@ mod marks;
 mod messages;
 mod operator;
 mod results;
+mod sessions;
 mod steps;
 
 use crate::branch::{Branch, BranchView, Finished, State};
 use crate::branch_id::BranchId;
-use crate::effect::{Answer, Effect, SessionRefused};
+use crate::effect::{Answer, Effect};
 use crate::input::{Input, Recovered, Session};
 use crate::saga::Sagas;
+use crate::standing::{Seen, Standing};
 use crate::step::StepView;
 use std::collections::BTreeMap;
-use undoubt_vocabulary::{CoordinatorId, DigestMap, Epoch, Ticket, ToCoordinator, TxId};
+use undoubt_vocabulary::{CoordinatorId, DigestMap, Epoch, Ticket, ToCoordinator, TxId, WriteNumber};
 
 /// Bounds of one participant (R9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,15 +37,22 @@ pub struct Participant {
     /// By branches.
     kept_bytes: usize,
     sagas: Sagas,
+    standing: Standing,
+    /// The coordinator that was known last under each name.
+    names: BTreeMap<String, CoordinatorId>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Known {
     epoch: Epoch,
     fence: Ticket,
     session: Option<Session>,
     /// A hello whose epoch is being recorded.
     joining: Option<(Session, Epoch)>,
+    /// Of its log.
+    seen: Seen,
+    /// What it said of its log in its hello.
+    number: Option<WriteNumber>,
 }
 
 /// What a participant knows of a coordinator.
@@ -65,13 +74,19 @@ impl Participant {
             open: 0,
             kept_bytes: 0,
             sagas: Sagas::default(),
+            standing: Standing::default(),
+            names: BTreeMap::new(),
         }
     }
 
     pub fn handle(&mut self, input: Input, effects: &mut Vec<Effect>) {
         match input {
             Input::Recovered(recovered) => self.recovered(recovered),
-            Input::Hello { session, coordinator, epoch } => self.hello(session, coordinator, epoch, effects),
+            Input::Hello { session, hello } => self.hello(session, hello, effects),
+            Input::Recall(recall) => self.shown(recall.shown.as_ref(), effects),
+            Input::Seen { session, writes } => self.seen(session, writes, effects),
+            Input::AcceptLoss { at, who, reason, operator } => self.accept_loss((at, who, reason), operator, effects),
+            Input::LossAccepted { starts, operator } => self.loss_accepted(starts, operator, effects),
             Input::EpochRecorded { session } => self.epoch_recorded(session, effects),
             Input::SessionClosed { session } => self.session_closed(session),
             Input::Fence { session, fence } => self.fence(session, fence, effects),
@@ -137,7 +152,7 @@ impl Participant {
     fn recovered(&mut self, recovered: Recovered) {
         match recovered {
             Recovered::Coordinator { id, epoch, fence } => {
-                self.coordinators.insert(id, Known { epoch, fence, session: None, joining: None });
+                self.coordinators.insert(id, Known { epoch, fence, ..Known::default() });
             }
             Recovered::Prepared { branch, begun_at, result } => {
                 self.insert(branch, begun_at, State::Prepared { result });
@@ -154,66 +169,11 @@ impl Participant {
                 self.insert(branch, begun_at, State::Heuristic { heuristic, noted });
             }
             Recovered::Step { step, state } => self.sagas.set(&step, state.into()),
-        }
-    }
-
-    fn hello(&mut self, session: Session, coordinator: CoordinatorId, epoch: Epoch, effects: &mut Vec<Effect>) {
-        let unknown = Known { epoch: Epoch(0), fence: Ticket::default(), session: None, joining: None };
-        let known = self.coordinators.entry(coordinator).or_insert(unknown);
-        let highest = known.joining.map_or(known.epoch, |(_, joining)| joining.max(known.epoch));
-        if epoch < highest {
-            let why = SessionRefused::LowerEpoch { offered: epoch.0, known: highest.0 };
-            return effects.push(Effect::Close { session, why });
-        }
-        let replaced = known.session.take().into_iter().chain(known.joining.take().map(|(session, _)| session));
-        effects.extend(replaced.map(|session| Effect::Close { session, why: SessionRefused::Replaced }));
-        known.joining = Some((session, epoch));
-        if epoch > known.epoch {
-            effects.push(Effect::RecordEpoch { session, coordinator, epoch });
-        } else {
-            self.epoch_recorded(session, effects);
-        }
-    }
-
-    fn epoch_recorded(&mut self, session: Session, effects: &mut Vec<Effect>) {
-        let joining = self.coordinators.iter_mut().find_map(|(id, known)| match known.joining {
-            Some((joining, epoch)) if joining == session => Some((*id, known, epoch)),
-            Some(_) | None => None,
-        });
-        let Some((coordinator, known, epoch)) = joining else { return };
-        *known = Known { epoch, session: Some(session), joining: None, ..*known };
-        self.sagas.count_attempts_anew(coordinator);
-        self.report_heuristics_anew(coordinator);
-        self.forget_lone_reads(coordinator);
-        effects.push(Effect::Welcome { session });
-        for (_, branch) in self.branches.iter().filter(|(_, branch)| branch.id.coordinator == coordinator) {
-            effects.extend(question_about(branch).map(|message| Effect::Send { session, message }));
-        }
-    }
-
-    /// The disk on which the coordinator noted it may have lied (S1), or be an old copy (S4).
-    fn report_heuristics_anew(&mut self, coordinator: CoordinatorId) {
-        for branch in self.branches.values_mut().filter(|branch| branch.id.coordinator == coordinator) {
-            if let State::Heuristic { heuristic, noted } = &mut branch.state {
-                *noted = heuristic.is_reported();
+            Recovered::Log { starts, put_back } => {
+                self.standing = Standing { starts: Some(starts), put_back, ..Standing::default() };
             }
-        }
-    }
-
-    /// Their votes may be lost with the session before. Nothing is stored of them, so a restart forgets them as well.
-    fn forget_lone_reads(&mut self, coordinator: CoordinatorId) {
-        let is_lone_read = |branch: &Branch| {
-            branch.id.coordinator == coordinator && matches!(branch.state, State::Finished(Finished::Read))
-        };
-        let read = self.branches.iter().filter(|(_, branch)| is_lone_read(branch));
-        let read: Vec<TxId> = read.map(|(tx, _)| tx.clone()).collect();
-        read.iter().for_each(|tx| self.remove(tx));
-    }
-
-    fn session_closed(&mut self, session: Session) {
-        for known in self.coordinators.values_mut() {
-            known.session = known.session.filter(|open| *open != session);
-            known.joining = known.joining.filter(|(joining, _)| *joining != session);
+            Recovered::Seen { id, seen } => self.coordinators.entry(id).or_default().seen = seen,
+            Recovered::Named { name, id } => drop(self.names.insert(name, id)),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a participant has of sagas: their steps, and whether they are closed.
 
 use crate::input::Operator;
+use crate::standing::{KnownAttempt, KnownState};
 use crate::step::{State, StepId, StepView};
 use std::collections::BTreeMap;
 use undoubt_vocabulary::{CoordinatorId, StepIndex, Ticket, Timestamp, TxId};
@@ -109,6 +110,14 @@ impl Sagas {
         let first = StepId::first_of(coordinator, Ticket::default()).saga();
         let own = self.all.range(first..).take_while(move |((owner, ..), _)| *owner == coordinator);
         own.filter(move |((_, _, other), _)| other == tx)
+    }
+
+    /// Returns this coordinator's sagas from a ticket on that have, or had, steps in effect.
+    pub(crate) fn attempts(&self, coordinator: CoordinatorId, from: Ticket) -> impl Iterator<Item = KnownAttempt> + '_ {
+        let first = StepId::first_of(coordinator, from).saga();
+        let own = self.all.range(first..).take_while(move |((owner, ..), _)| *owner == coordinator);
+        let stored = own.filter(|(_, saga)| saga.steps.values().any(State::is_stored));
+        stored.map(|((_, ticket, tx), _)| KnownAttempt { ticket: *ticket, tx: tx.clone(), state: KnownState::Steps })
     }
 
     /// Steps that the resource manager works on.

@@ -21,6 +21,7 @@
 
 mod attempt;
 mod commit;
+mod kept_log;
 mod locks;
 mod pending;
 mod prepare;
@@ -33,21 +34,24 @@ mod work;
 mod writing;
 
 use crate::resource::{
-    BranchId, Cancellations, Committing, Heuristic, Mark, Preparing, Recovered, Release, ResourceError,
+    BranchId, Cancellations, Committing, Heuristic, Loss, Mark, Preparing, Recovered, Release, ResourceError,
     ResourceManager, Room, StepId,
 };
 use crate::room::SMALL_BYTES;
 use bytes::Bytes;
+use kept_log::KeptLog;
 use locks::Locks;
 use pending::Marks;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio_util::sync::CancellationToken;
-use undoubt_platform::{Batch, Durability, Store, StoreError};
+use undoubt_platform::numbered::Known;
+use undoubt_platform::{Batch, Durability, NumberedStore, Store, StoreError};
 use undoubt_proto::record::Write;
 use undoubt_vocabulary::{
-    CoordinatorId, DigestMap, Epoch, Prepare, RunStep, StepOutcome, Ticket, Timestamp, TxId, Vote,
+    CoordinatorId, DigestMap, Epoch, Prepare, RunStep, Starts, StepOutcome, Ticket, Timestamp, TxId, Vote,
+    WriteNumber,
 };
 
 use writing::Writing;
@@ -73,6 +77,8 @@ impl Default for KeyValueOptions {
 /// A key-value store that votes. Its work and results are those of `kv.proto`.
 pub struct KeyValue {
     store: Arc<dyn Store>,
+    /// Of one whose writes are numbered.
+    log: Option<KeptLog>,
     options: KeyValueOptions,
     room: OnceLock<Room>,
     writing: Writing,
@@ -81,12 +87,12 @@ pub struct KeyValue {
     /// Those that have voted and are not over, by their transaction.
     branches: Mutex<DigestMap<TxId, Arc<Branch>>>,
     /// So that of two calls under way none stores the lower epoch or fence over the higher.
-    coordinators: Mutex<BTreeMap<CoordinatorId, Known>>,
+    coordinators: Mutex<BTreeMap<CoordinatorId, Seen>>,
 }
 
 /// What is known of a coordinator.
 #[derive(Clone, Copy, Debug, Default)]
-struct Known {
+struct Seen {
     /// The highest seen.
     epoch: Epoch,
     fence: Ticket,
@@ -133,10 +139,17 @@ impl KeyValue {
         Ok(self.store.room()?.lack(self.options.min_free_bytes))
     }
 
-    /// Over a store that was opened with [`FAMILIES`].
+    /// Returns a key-value store over a store that was opened with [`FAMILIES`], and whose start has begun.
+    pub fn numbered(store: NumberedStore, known: Known, options: KeyValueOptions) -> Self {
+        let store = Arc::new(store);
+        KeyValue { log: Some(KeptLog { store: store.clone(), known }), ..KeyValue::new(store, options) }
+    }
+
+    /// Returns one that does not number its writes, over a store that was opened with [`FAMILIES`].
     pub fn new(store: Arc<dyn Store>, options: KeyValueOptions) -> Self {
         KeyValue {
             store,
+            log: None,
             options,
             room: OnceLock::new(),
             writing: Writing::default(),
@@ -158,11 +171,11 @@ impl KeyValue {
     }
 
     /// Notes what was seen of a coordinator or done for it, and tells all that is known.
-    fn note(&self, coordinator: CoordinatorId, seen: Known) -> Known {
+    fn note(&self, coordinator: CoordinatorId, seen: Seen) -> Seen {
         // Nothing between taking and freeing it can panic.
         let mut all = self.coordinators.lock().expect("the map of coordinators is whole");
         let known = all.entry(coordinator).or_default();
-        *known = Known {
+        *known = Seen {
             epoch: seen.epoch.max(known.epoch),
             fence: seen.fence.max(known.fence),
             collected: seen.collected.max(known.collected),
@@ -174,6 +187,11 @@ impl KeyValue {
     fn leave(&self, branch: &BranchId) {
         self.branches().remove(&branch.tx);
         self.locks.release(&branch.tx);
+    }
+
+    fn log(&self) -> Result<&KeptLog, ResourceError> {
+        let cause = || ResourceError::Unavailable { cause: "its writes are not numbered".to_owned() };
+        self.log.as_ref().ok_or_else(cause)
     }
 
     fn room(&self) -> &Room {
@@ -202,12 +220,31 @@ impl ResourceManager for KeyValue {
         self.lack_of_room().unwrap_or_else(|error| Some(error.to_string()))
     }
 
+    fn number(&self) -> Option<WriteNumber> {
+        self.log.as_ref().map(|log| log.store.stable())
+    }
+
+    fn remember(&self, key: Bytes, value: Bytes) {
+        if let Some(log) = &self.log {
+            log.store.remember(&key, value);
+        }
+    }
+
+    async fn store_put_back(&self, why: String) -> Result<(), ResourceError> {
+        self.log()?.store.note_put_back(&why).await.map_err(Into::into)
+    }
+
+    async fn accept_loss(&self, loss: Loss, mark: u64) -> Result<Starts, ResourceError> {
+        self.log()?.accept_loss(loss, mark).await
+    }
+
     async fn recover(&self) -> Result<Recovered, ResourceError> {
-        recovery::recover(self)
+        let log = self.log.as_ref().map(KeptLog::recovered).transpose()?;
+        Ok(Recovered { log, ..recovery::recover(self)? })
     }
 
     async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
-        let known = self.note(coordinator, Known { epoch, ..Known::default() });
+        let known = self.note(coordinator, Seen { epoch, ..Seen::default() });
         let mut batch = Batch::default();
         record::put_epoch(&mut batch, coordinator, known.epoch);
         self.write(batch, Durability::Forced).await
@@ -293,7 +330,7 @@ impl ResourceManager for KeyValue {
     }
 
     async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {
-        let Known { fence, collected, epoch: _ } = self.note(coordinator, Known { fence, ..Known::default() });
+        let Seen { fence, collected, epoch: _ } = self.note(coordinator, Seen { fence, ..Seen::default() });
         let mut batch = Batch::default();
         record::delete_finished(&mut batch, coordinator, collected..fence);
         record::delete_steps(&mut batch, coordinator, collected..fence);
@@ -302,7 +339,7 @@ impl ResourceManager for KeyValue {
         over.iter().flat_map(|(_, keys)| keys).for_each(|key| record::delete_mark(&mut batch, key));
         match self.write(batch, Durability::Lazy).await {
             Ok(()) => {
-                self.note(coordinator, Known { collected: fence, ..Known::default() });
+                self.note(coordinator, Seen { collected: fence, ..Seen::default() });
                 Ok(())
             }
             Err(error) => {

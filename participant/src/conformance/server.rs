@@ -8,7 +8,7 @@ use crate::resource::{Mark, Recovered, Release, ResourceManager, StepId};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use tokio_util::sync::CancellationToken;
-use undoubt_participant_core::{Answer, Effect, Input, Limits, Operator, Participant, Session};
+use undoubt_participant_core::{Answer, Effect, Hello, Input, Limits, Operator, Participant, Session};
 use undoubt_vocabulary::{
     Epoch, Half, RunStep, StepIndex, StepOutcome, Ticket, Timestamp, ToCoordinator, ToParticipant,
 };
@@ -64,7 +64,9 @@ impl<'w, W: World> Server<'w, W> {
         for survived in inputs_of(recovered) {
             server.tell(Input::Recovered(survived)).await;
         }
-        server.tell(Input::Hello { session: SESSION, coordinator: COORDINATOR, epoch: Epoch(1) }).await;
+        let hello =
+            Hello { coordinator: COORDINATOR, name: "conformance".to_owned(), epoch: Epoch(1), number: None, shown: None };
+        server.tell(Input::Hello { session: SESSION, hello }).await;
         server
     }
 
@@ -178,7 +180,10 @@ impl<'w, W: World> Server<'w, W> {
                 None
             }
             Effect::Welcome { .. } => None,
+            Effect::RememberSeen { .. } | Effect::RememberName { .. } => None,
             Effect::Close { .. }
+            | Effect::StorePutBack { .. }
+            | Effect::AcceptLoss { .. }
             | Effect::Execute { .. }
             | Effect::Cancel { .. }
             | Effect::Commit { .. }

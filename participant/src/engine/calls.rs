@@ -6,7 +6,7 @@
 use super::Engine;
 use super::waiting::Work;
 use crate::config::Config;
-use crate::resource::{Heuristic, ResourceError, ResourceManager, Voted};
+use crate::resource::{Heuristic, Loss, ResourceError, ResourceManager, Voted};
 use crate::room::SMALL_BYTES;
 use futures::FutureExt as _;
 use std::future::Future;
@@ -180,6 +180,30 @@ impl<R: ResourceManager> Engine<R> {
         self.call(move |patience| async move {
             patience.until_done(|| resource.record_epoch(coordinator, epoch)).await?;
             Ok(Done::Input(Input::EpochRecorded { session }))
+        });
+    }
+
+    pub(super) fn store_put_back(&mut self, why: String) {
+        tracing::error!(
+            why,
+            "this participant was put back from an older copy, and serves nobody: use the newest folder, or accept the loss \
+             with `undoubt participants accept`"
+        );
+        let resource = self.resource.clone();
+        self.call(move |patience| async move {
+            patience.until_done(|| resource.store_put_back(why.clone())).await?;
+            Ok(Done::Nothing)
+        });
+    }
+
+    pub(super) fn accept_loss(&mut self, loss: Loss, operator: Operator) {
+        let (resource, mark) = (self.resource.clone(), self.random.u64());
+        if let Some(kept) = resource.number() {
+            self.losses.push((loss.clone(), kept));
+        }
+        self.call(move |patience| async move {
+            let starts = patience.until_done(|| resource.accept_loss(loss.clone(), mark)).await?;
+            Ok(Done::Input(Input::LossAccepted { starts, operator }))
         });
     }
 

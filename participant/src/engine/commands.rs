@@ -2,28 +2,44 @@
 
 use super::Engine;
 use crate::outbox::Outbox;
-use crate::resource::{Heuristic, Mark, Release, ResourceError, ResourceManager};
+use crate::resource::{Heuristic, Loss, Mark, Release, ResourceError, ResourceManager};
 use crate::room::Room;
 use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
-use undoubt_participant_core::{Answer, Input, Operator, Participant, Session};
-use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, ToParticipant, TxId};
+use undoubt_participant_core::{Answer, Hello, Input, KnownAttempt, Operator, Participant, Recall, Recalled, Session};
+use undoubt_vocabulary::{CoordinatorId, Ticket, Timestamp, ToParticipant, TxId, WriteNumber};
 
 /// Work that has been received and not taken by the engine, of all sessions together. A batch that exceeds it by itself comes
 /// when there is nothing else.
 const MAX_RECEIVED_BYTES: usize = 16 << 20;
 
+/// Attempts in one answer to a coordinator that asks what is known of it.
+const MAX_RECALLED_ATTEMPTS: usize = 4_096;
+
 pub(crate) enum Command {
     Hello {
         session: Session,
-        coordinator: CoordinatorId,
-        epoch: Epoch,
+        hello: Hello,
         out: Outbox,
+    },
+    /// A coordinator asks what is known of it, and from which ticket on its attempts are wanted, if they are.
+    Recall {
+        recall: Recall,
+        from: Option<Ticket>,
+        reply: oneshot::Sender<KnownHere>,
+    },
+    AcceptLoss {
+        at: Timestamp,
+        who: String,
+        reason: String,
+        reply: oneshot::Sender<Answer>,
     },
     Batch {
         session: Session,
         fence: Ticket,
+        /// The coordinator's, on stable storage.
+        writes: u64,
         messages: Vec<ToParticipant>,
         /// Its share of what may be received and not taken.
         received: OwnedSemaphorePermit,
@@ -57,9 +73,19 @@ pub(crate) enum Command {
     Stop,
 }
 
+/// What is known here of a coordinator.
+pub(crate) struct KnownHere {
+    pub(crate) number: Option<WriteNumber>,
+    pub(crate) recalled: Recalled,
+    pub(crate) attempts: Vec<KnownAttempt>,
+    /// Where the rest of them begins.
+    pub(crate) next: Option<Ticket>,
+}
+
 /// What an inspection may see.
 pub(crate) struct View<'a> {
     pub(crate) core: &'a Participant,
+    pub(crate) losses: &'a [(Loss, WriteNumber)],
     pub(crate) resource: &'static str,
     pub(crate) refusing_work_because: Option<String>,
 }
@@ -108,6 +134,12 @@ impl Handle {
         receiver.await.map_err(|_| EngineGone)
     }
 
+    pub(crate) async fn recall(&self, recall: Recall, from: Option<Ticket>) -> Result<KnownHere, EngineGone> {
+        let (reply, receiver) = oneshot::channel();
+        self.tell(Command::Recall { recall, from, reply }).await?;
+        receiver.await.map_err(|_| EngineGone)
+    }
+
     pub(crate) async fn marks(
         &self,
         after: Bytes,
@@ -131,11 +163,17 @@ impl Handle {
 impl<R: ResourceManager> Engine<R> {
     pub(super) fn command(&mut self, command: Command) {
         match command {
-            Command::Hello { session, coordinator, epoch, out } => {
+            Command::Hello { session, hello, out } => {
                 self.sessions.insert(session, out);
-                self.put(Input::Hello { session, coordinator, epoch });
+                self.put(Input::Hello { session, hello });
             }
-            Command::Batch { session, fence, messages, received } => {
+            Command::Recall { recall, from, reply } => self.recall(recall, from, reply),
+            Command::AcceptLoss { at, who, reason, reply } => {
+                let operator = self.operator(reply);
+                self.put(Input::AcceptLoss { at, who, reason, operator });
+            }
+            Command::Batch { session, fence, writes, messages, received } => {
+                self.put(Input::Seen { session, writes });
                 self.put(Input::Fence { session, fence });
                 for message in messages {
                     self.put(Input::Received { session, message });
@@ -161,11 +199,21 @@ impl<R: ResourceManager> Engine<R> {
             Command::ListMarks { after, limit, reply } => self.list_marks(after, limit, reply),
             Command::Inspect(look) => look(&View {
                 core: &self.core,
+                losses: &self.losses,
                 resource: self.resource.kind(),
                 refusing_work_because: self.resource.refusing_work_because(),
             }),
             Command::Stop => self.commands.close(),
         }
+    }
+
+    fn recall(&mut self, recall: Recall, from: Option<Ticket>, reply: oneshot::Sender<KnownHere>) {
+        self.put(Input::Recall(recall.clone()));
+        let attempts = |from| self.core.attempts(recall.coordinator, from, MAX_RECALLED_ATTEMPTS);
+        let (attempts, next) = from.map_or((Vec::new(), None), attempts);
+        let (number, recalled) = (self.resource.number(), self.core.recalled(&recall));
+        // Whoever asked may have gone.
+        let _ = reply.send(KnownHere { number, recalled, attempts, next });
     }
 
     fn operator(&mut self, reply: oneshot::Sender<Answer>) -> Operator {

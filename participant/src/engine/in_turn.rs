@@ -51,6 +51,10 @@ fn branch_of(effect: &Effect) -> Option<&TxId> {
         | Effect::NoteDecision { branch, .. }
         | Effect::ForgetHeuristic { branch, .. } => Some(&branch.tx),
         Effect::RecordEpoch { .. }
+        | Effect::RememberSeen { .. }
+        | Effect::RememberName { .. }
+        | Effect::StorePutBack { .. }
+        | Effect::AcceptLoss { .. }
         | Effect::Welcome { .. }
         | Effect::Close { .. }
         | Effect::Send { .. }

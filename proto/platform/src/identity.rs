@@ -1,4 +1,4 @@
-//! Whose data a folder holds, and which start of its owner this is.
+//! Whose data a folder holds.
 //!
 //! Kept in the family `meta`, one key each, so that a folder can be looked into with RocksDB's own tools:
 //!
@@ -8,8 +8,8 @@
 //! | `kind` | `coordinator` or `participant` |
 //! | `name` | the owner's name, UTF-8 |
 //! | `id` | 16 bytes, drawn when the folder was new: tells a wiped folder from the one before it |
-//! | `epoch` | the last start: u64, big endian |
-//! | `superseded` | the highest start that others have known, where it was none of this folder's: u64, big endian |
+//! | `epoch` | up to format 3, the last start: u64, big endian. Since then starts are in [`crate::numbered`] |
+//! | `superseded` | up to format 3, the highest start that others had met, where it was none of this folder's |
 //!
 //! A folder of another owner, or in a newer format, is refused before anything is read from it or written to it.
 
@@ -26,7 +26,8 @@ use crate::store::{Batch, Direction, Durability, Family, Store, StoreError};
 /// * 1: the first.
 /// * 2: histories in short lines (`Happened` of `record.proto`).
 /// * 3: large results and definitions once, beside a coordinator's records (families `result` and `definition`).
-pub const FORMAT: u32 = 3;
+/// * 4: numbered writes and starts ([`crate::numbered`]).
+pub const FORMAT: u32 = 4;
 
 /// The family in which both servers keep it.
 pub(crate) const META_NAME: &str = "meta";
@@ -70,14 +71,6 @@ pub enum IdentityError {
          not start with an older copy"
     )]
     Malformed { key: &'static str },
-    #[error(
-        "this data folder has counted {counted} starts, but others have met start {known} of its owner: it is an old copy, or \
-         has lost what was stable, and does not know what was decided since. Use the newest folder. If there is none, see \
-         that no other process has a newer one, decide by hand what participants hold in doubt, and start this one with \
-         accept_loss_up_to_epoch = {known}: what it does not know then counts as aborted, even if clients were told \
-         otherwise, and may be run again under the same id"
-    )]
-    Superseded { counted: u64, known: u64 },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -109,45 +102,15 @@ pub async fn establish(
     Ok(identity)
 }
 
-/// Takes the next epoch: higher than every one taken from this folder before, and on stable storage when this returns.
-///
-/// A folder whose owner was told of a higher one than it ever took is refused, however often it is started: counting on, it
-/// would come to be believed. An operator who accepts what it has lost, up to the epoch `accepted`, lets it go on above all
-/// that others know; 0 accepts nothing.
-pub async fn next_epoch(store: &dyn Store, meta: Family, accepted: u64) -> Result<u64, IdentityError> {
-    let counted = number(store, meta, EPOCH_KEY)?;
-    let known = number(store, meta, SUPERSEDED_KEY)?;
-    if known > counted.max(accepted) {
-        return Err(IdentityError::Superseded { counted, known });
-    }
-    if known > counted {
-        tracing::warn!(
-            counted,
-            known,
-            "an operator accepts that this folder has lost what was decided since start {counted} of its owner, which \
-             others have met up to start {known}"
-        );
-    }
-    let next = counted.max(known).checked_add(1).ok_or(IdentityError::Malformed { key: EPOCH_KEY })?;
-    let mut batch = Batch::default();
-    batch.put(meta, EPOCH_KEY, next.to_be_bytes());
-    store.write(batch, Durability::Forced).await?;
-    Ok(next)
-}
-
-/// Others know the folder's owner with the epoch `known`. That is on stable storage when this returns.
-pub async fn note_superseded(store: &dyn Store, meta: Family, known: u64) -> Result<(), IdentityError> {
-    let mut batch = Batch::default();
-    batch.put(meta, SUPERSEDED_KEY, known.max(number(store, meta, SUPERSEDED_KEY)?).to_be_bytes());
-    Ok(store.write(batch, Durability::Forced).await?)
-}
-
-/// 0 if there is none.
-fn number(store: &dyn Store, meta: Family, key: &'static str) -> Result<u64, IdentityError> {
-    match store.get(meta, key.as_bytes())? {
-        Some(stored) => Ok(u64::from_be_bytes(fixed(&stored, key)?)),
-        None => Ok(0),
-    }
+/// Returns the starts that a folder of an earlier format has counted, and the highest that others had met of its owner, where
+/// that is more.
+pub fn counted_before_numbers(store: &dyn Store, meta: Family) -> Result<(u32, Option<u32>), IdentityError> {
+    let count = |key: &'static str| -> Result<u32, IdentityError> {
+        let Some(stored) = store.get(meta, key.as_bytes())? else { return Ok(0) };
+        u32::try_from(u64::from_be_bytes(fixed(&stored, key)?)).map_err(|_| IdentityError::Malformed { key })
+    };
+    let (counted, known) = (count(EPOCH_KEY)?, count(SUPERSEDED_KEY)?);
+    Ok((counted, (known > counted).then_some(known)))
 }
 
 fn is_new(store: &dyn Store, meta: Family) -> Result<bool, StoreError> {

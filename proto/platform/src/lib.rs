@@ -3,7 +3,7 @@
 //! * [`store`]: the contract of durable storage, which RocksDB and the simulated disk both keep;
 //!   [`conformance`] holds them to it.
 //! * [`rocks`]: that contract over RocksDB, with a group-commit writer and a check of the log before it is trusted (R8).
-//! * [`identity`]: whose data a folder holds, and which start of its owner this is (R5).
+//! * [`identity`]: whose data a folder holds; [`numbered`]: which start of its owner this is (R5), and how far each came.
 //! * [`server`], [`dial`]: the frame of a gRPC server, and clients, over any transport.
 //! * [`range`]: what a setting that is a number may be.
 //! * [`crash`], [`clock`], [`random`]: what the simulation replaces.
@@ -19,6 +19,7 @@ pub mod crash;
 mod date;
 pub mod dial;
 pub mod identity;
+pub mod numbered;
 pub mod random;
 pub mod range;
 pub mod rocks;
@@ -29,6 +30,7 @@ pub mod terminal;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use crash::CrashPoints;
 pub use identity::{Identity, IdentityError, Kind};
+pub use numbered::NumberedStore;
 pub use random::{OsRandom, Random, SeededRandom};
 pub use rocks::{RocksOptions, RocksStore, WriterStats};
 pub use server::{Connection, Incoming};

@@ -12,6 +12,7 @@ pub mod outcome;
 pub mod printable;
 pub mod saga;
 pub mod time;
+pub mod witness;
 
 pub use digest_map::{Digest, DigestMap};
 pub use digested::{Digested, SeededTooLate, seed_digests};
@@ -20,3 +21,4 @@ pub use message::{Execution, Prepare, ToCoordinator, ToParticipant};
 pub use outcome::{AbortReason, BranchOutcome, Outcome, Refusal, RefusalCode, Vote};
 pub use saga::{Half, InvalidSaga, RetryPolicy, RunStep, SagaStep, StepIndex, StepName, StepOutcome, StuckStep};
 pub use time::{Timestamp, time_left};
+pub use witness::{Lack, Start, Starts, WriteNumber};

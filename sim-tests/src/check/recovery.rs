@@ -2,7 +2,7 @@
 //!
 //! * `difference`: nothing excuses it. The restarts come after the healing, when disks are honest, so even what a lying
 //!   disk left has to be read alike every time.
-//! * `refused`: a coordinator whose disk kept its epochs is not refused for want of them.
+//! * `refused`: no server is taken for an old copy of itself while no disk has lost anything that was stable.
 //! * `overlooked`: what can be read and not carried out is held, and listed, until an operator ends it. Excused if the
 //!   coordinator is gone, or something else befell its disk.
 //! * `failure`: nothing excuses a panic; a refusal to start is listed only if the disk was healthy.
@@ -19,9 +19,9 @@ pub fn check(run: &Run) -> Vec<Violation> {
         Some(Violation::new("recovery.difference", what))
     });
     let failures = run.finals.failures.iter().map(|failure| Violation::new("recovery.failure", failure));
-    let refused = run.finals.accepted_loss && !run.finals.excused_epochs;
+    let refused = run.finals.accepted_loss && !run.finals.destroyed;
     let refused = refused.then(|| {
-        let what = "the coordinator was taken for an old copy though its disk has lost no epoch";
+        let what = "a server was taken for an old copy though no disk has lost anything that was stable";
         Violation::new("recovery.refused", what)
     });
     differences.chain(failures).chain(refused).chain(overlooked(run)).collect()

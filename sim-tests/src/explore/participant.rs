@@ -6,7 +6,7 @@ use super::part::Part;
 use super::resource::{Call, Caller, LocksOf, Memory, Resource};
 use super::storage::{COORDINATOR, Storage};
 use undoubt_participant_core::{
-    Answer, BranchId, Effect, Heuristic, Input, Limits, Operator, Participant, Release, Session, StepId,
+    Answer, BranchId, Effect, Hello, Heuristic, Input, Limits, Operator, Participant, Release, Session, StepId,
 };
 use undoubt_vocabulary::{BranchOutcome, Epoch, Ticket, Timestamp, ToCoordinator, TxId, Vote};
 
@@ -183,7 +183,9 @@ impl Running<'_> {
     fn hello(&mut self, session: u64, epoch: Epoch) -> Result<(), String> {
         let highest = self.storage.epoch.unwrap_or(epoch);
         let said = if self.manner.mutant == Some(Mutant::LowerEpochAccepted) { epoch.max(highest) } else { epoch };
-        self.put(Input::Hello { session: Session(session), coordinator: COORDINATOR, epoch: said })?;
+        let hello =
+            Hello { coordinator: COORDINATOR, name: String::new(), epoch: said, number: None, shown: None };
+        self.put(Input::Hello { session: Session(session), hello })?;
         if epoch < highest && self.process.session == Some(session) {
             return Err(format!("R5: epoch {} is let in, after epoch {}", epoch.0, highest.0));
         }
@@ -223,7 +225,7 @@ impl Running<'_> {
         let process = &mut *self.process;
         match effect {
             Effect::RecordEpoch { session, epoch, .. } => process.joining = Some((session.0, epoch)),
-            Effect::Welcome { session } => {
+            Effect::Welcome { session, .. } => {
                 process.joining = None;
                 process.session = Some(session.0);
                 self.send(session, Body::Welcome);
@@ -261,6 +263,10 @@ impl Running<'_> {
             Effect::StoreEmpty { step } => self.call(Call::StoreEmpty { step })?,
             Effect::CloseSaga { ticket, tx, .. } => self.call(Call::CloseSaga { ticket, tx })?,
             Effect::ReleaseMarks { ticket, tx, .. } => self.call(Call::ReleaseMarks { ticket, tx })?,
+            Effect::RememberSeen { .. }
+            | Effect::RememberName { .. }
+            | Effect::StorePutBack { .. }
+            | Effect::AcceptLoss { .. } => return Err("contract: nobody numbers writes here".to_owned()),
         }
         Ok(())
     }
@@ -289,7 +295,14 @@ impl Running<'_> {
             (Answer::Resolved(_), Some(view)) => {
                 Err(format!("R3: the decision about {} is answered before it is durable", view.id.tx))
             }
-            (Answer::Resolved(_) | Answer::Forgotten | Answer::Released | Answer::Rejected(_), _) => Ok(()),
+            (
+                Answer::Resolved(_)
+                | Answer::Forgotten
+                | Answer::Released
+                | Answer::LossAccepted { .. }
+                | Answer::Rejected(_),
+                _,
+            ) => Ok(()),
         }
     }
 }

@@ -60,6 +60,7 @@ fn read_data(shared: &Shared, number: u8, disk: &Disk) {
 fn excuse(shared: &Shared, disk: &Disk) {
     let mut finals = shared.finals();
     for (family, key) in disk.destroyed() {
+        finals.destroyed = true;
         let text = String::from_utf8_lossy(&key).into_owned();
         if family.0 == "ended_at" {
             finals.excused.insert(String::from_utf8_lossy(key.get(8..).unwrap_or_default()).into_owned());
@@ -71,8 +72,8 @@ fn excuse(shared: &Shared, disk: &Disk) {
             finals.excused.insert(String::from_utf8_lossy(key.get(26..).unwrap_or_default()).into_owned());
         } else if let Some(tx) = text.strip_prefix("mark/") {
             finals.excused.insert(tx.to_owned());
-        } else if family.0 == "meta" && text == "barrier" {
-            // It has no content.
+        } else if family.0 == "meta" && (text == "barrier" || text == "number" || text.starts_with("seen/")) {
+            // It has no content, or only what helps to notice a loss.
         } else if family.0 == "data" {
             finals.excused_data = true;
         } else {

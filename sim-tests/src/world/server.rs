@@ -17,7 +17,7 @@ use undoubt_coordinator as coordinator;
 use undoubt_participant as participant;
 use undoubt_participant::adapter::kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_platform::identity::establish;
-use undoubt_platform::{IdentityError, Kind, Random, SeededRandom, Store, StoreError};
+use undoubt_platform::{Kind, NumberedStore, Random, SeededRandom, Store, StoreError};
 
 /// Below this much free room servers take no new work.
 const MIN_FREE_BYTES: u64 = 1 << 20;
@@ -39,9 +39,6 @@ pub(super) async fn serve(shared: Arc<Shared>, host: Host) -> turmoil::Result {
     let why = match AssertUnwindSafe(living).catch_unwind().await {
         Ok(Ok(())) => "it was told to".to_owned(),
         Ok(Err(error)) => {
-            if let Some(known) = refused_as_superseded(error.as_ref()) {
-                shared.accept_loss(host, known);
-            }
             if is_too_large(error.as_ref()) {
                 shared.finals().failures.push(format!("{host} ended: {error}"));
             }
@@ -59,16 +56,6 @@ pub(super) async fn serve(shared: Arc<Shared>, host: Host) -> turmoil::Result {
     shared.recorder.record(host, Event::Stopped { why });
     shared.order(Order::Exited { host });
     pending().await
-}
-
-/// The epoch that others know, where a coordinator's disk does not and is refused for that.
-fn refused_as_superseded(error: &(dyn std::error::Error + 'static)) -> Option<u64> {
-    let error = error.downcast_ref::<coordinator::RunError>()?;
-    if let coordinator::RunError::Identity(IdentityError::Superseded { known, .. }) = error {
-        Some(*known)
-    } else {
-        None
-    }
 }
 
 /// Returns true if the server ended over a write larger than its store takes at once: no record may do that (R13).
@@ -122,8 +109,9 @@ async fn participate(machine: Machine) -> turmoil::Result {
     };
     let mut fresh_id = [0; 16];
     random.fill(&mut fresh_id);
-    establish(store.as_ref(), META, Kind::Participant, &config.name, fresh_id).await?;
-    let resource = KeyValue::new(store, KeyValueOptions { min_free_bytes: MIN_FREE_BYTES });
+    let identity = establish(store.as_ref(), META, Kind::Participant, &config.name, fresh_id).await?;
+    let (numbered, known) = NumberedStore::begin(store, META, identity.id, 0, random.u64().max(1)).await?;
+    let resource = KeyValue::numbered(numbered, known, KeyValueOptions { min_free_bytes: MIN_FREE_BYTES });
     let environment = participant::Environment {
         clock: shared.clock(host),
         random,
@@ -152,7 +140,6 @@ fn coordinator_config(shared: &Shared) -> coordinator::Config {
         keep_alive_ms: 2_000,
         retention_s: shape.retention_s,
         min_free_bytes: MIN_FREE_BYTES,
-        accept_loss_up_to_epoch: shared.accepted_epoch(),
         breaker_threshold: shape.breaker.map_or(preset.breaker_threshold, |breaker| breaker.threshold),
         breaker_pause_ms: shape.breaker.map_or(preset.breaker_pause_ms, |breaker| breaker.pause_ms),
         ..preset

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
-use undoubt_coordinator::connect::{ConnectError, Incoming, converse};
+use undoubt_coordinator::connect::{ConnectError, Incoming, converse, recall};
 use undoubt_coordinator::{Connect, TcpConnect};
 use undoubt_proto::v1;
 use v1::to_coordinator::Body as FromBranch;
@@ -53,8 +53,7 @@ impl Connect for Sessions {
         address: &str,
         outgoing: mpsc::Receiver<v1::CoordinatorBatch>,
     ) -> BoxFuture<'static, Result<Incoming, ConnectError>> {
-        let tcp = TcpConnect { connect_timeout: Duration::from_millis(500), keep_alive: Duration::from_millis(2_000) };
-        let (endpoint, between, network) = (tcp.endpoint(address), self.between.clone(), self.network.clone());
+        let (endpoint, between, network) = (tcp().endpoint(address), self.between.clone(), self.network.clone());
         let participant = participant_at(address);
         Box::pin(async move {
             let channel = net::connect(endpoint?, network).await?;
@@ -66,6 +65,19 @@ impl Connect for Sessions {
             Ok(ReceiverStream::new(tampered).boxed())
         })
     }
+
+    fn recall(
+        &self,
+        address: &str,
+        request: v1::RecallRequest,
+    ) -> BoxFuture<'static, Result<v1::RecallResponse, ConnectError>> {
+        let (endpoint, network) = (tcp().endpoint(address), self.network.clone());
+        Box::pin(async move { recall(net::connect(endpoint?, network).await?, request).await })
+    }
+}
+
+fn tcp() -> TcpConnect {
+    TcpConnect { connect_timeout: Duration::from_millis(500), keep_alive: Duration::from_millis(2_000) }
 }
 
 /// Its number, from `http://p3:7400`.
@@ -105,7 +117,7 @@ impl Between {
                 };
                 kept.extend(here);
                 if let Some((message, ms)) = later {
-                    let late = v1::CoordinatorBatch { hello: None, fence: batch.fence, messages: vec![message] };
+                    let late = v1::CoordinatorBatch { fence: batch.fence, messages: vec![message], ..Default::default() };
                     send_later(to.clone(), late, ms);
                 }
             }
@@ -143,7 +155,7 @@ impl Between {
                     };
                     kept.extend(here);
                     if let Some((message, ms)) = later {
-                        let late = v1::ParticipantBatch { welcome: None, messages: vec![message] };
+                        let late = v1::ParticipantBatch { messages: vec![message], ..Default::default() };
                         send_later(to.clone(), Ok(late), ms);
                     }
                 }

@@ -10,7 +10,7 @@ use crate::plan::{Host, Plan, What, When};
 use crate::run::{Call, CallKind, Finals, Reply};
 use crate::trace::{Event, Recorder};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -56,8 +56,6 @@ pub(super) struct Shared {
     /// Operators' desks in use.
     desks: Mutex<u32>,
     finals: Mutex<Finals>,
-    /// The epoch up to which an operator accepts that the coordinator's disk has lost all.
-    accepted_epoch: AtomicU64,
     pub(super) healed: watch::Sender<bool>,
     /// Clients that have nothing more to ask.
     pub(super) done: watch::Sender<u8>,
@@ -89,7 +87,6 @@ impl Shared {
             calls: Mutex::default(),
             desks: Mutex::default(),
             finals: Mutex::default(),
-            accepted_epoch: AtomicU64::new(0),
             healed: watch::Sender::new(false),
             done: watch::Sender::new(0),
             plan,
@@ -154,19 +151,6 @@ impl Shared {
     /// There is no coordinator any more, nor will there be.
     pub(super) fn is_abandoned(&self) -> bool {
         self.finals().gone.contains(&self.primary())
-    }
-
-    /// An operator has read why the coordinator refuses to start, knows of no newer disk, and accepts the loss. None comes
-    /// before the healing; and none does it for a coordinator whose disk another one has taken over.
-    pub(super) fn accept_loss(&self, host: Host, known: u64) {
-        if *self.healed.borrow() && host == self.primary() {
-            self.accepted_epoch.fetch_max(known, Ordering::Relaxed);
-            self.finals().accepted_loss = true;
-        }
-    }
-
-    pub(super) fn accepted_epoch(&self) -> u64 {
-        self.accepted_epoch.load(Ordering::Relaxed)
     }
 
     pub(super) fn take_over(&self) {

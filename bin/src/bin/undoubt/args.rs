@@ -8,7 +8,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 use undoubt_client::Cursor;
-use undoubt_vocabulary::{CoordinatorId, TxId};
+use undoubt_vocabulary::{CoordinatorId, ParticipantName, TxId};
 
 /// Runs transactions that span several services, and looks after them.
 #[derive(Debug, Parser)]
@@ -74,8 +74,12 @@ pub enum Command {
     },
     /// Shows the coordinator: its state, and how much is open.
     Describe,
-    /// Shows the participants as the coordinator sees them.
-    Participants,
+    /// Shows the participants as the coordinator sees them, or accepts what one of them has lost.
+    Participants {
+        #[command(subcommand)]
+        action: Option<ParticipantsAction>,
+    },
+    AcceptLoss(AcceptLoss),
     /// Asks a participant directly how it is.
     Participant {
         /// The participant's address.
@@ -238,6 +242,53 @@ pub struct Resolve {
     /// The address of the participant that holds the branch.
     #[arg(long, value_name = "URL")]
     pub participant: String,
+    /// The person who decides. Recorded for good.
+    #[arg(long, value_parser = statement)]
+    pub who: String,
+    /// Why. Recorded for good.
+    #[arg(long, value_parser = statement)]
+    pub reason: String,
+    /// Do not ask for confirmation.
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// What is done about a participant.
+#[derive(Debug, Subcommand)]
+pub enum ParticipantsAction {
+    Accept(AcceptParticipant),
+}
+
+/// Accepts that a participant was put back from an older copy, and has lost what came after it.
+///
+/// Until then it serves nobody. If a newer folder of it exists, stop it and use that instead. What it had acknowledged and has
+/// lost is damage: the coordinator lists the transactions that it still has, for good, and says if there may be more.
+#[derive(Debug, Args)]
+pub struct AcceptParticipant {
+    /// The participant's name.
+    pub name: ParticipantName,
+    /// The person who decides. Recorded for good.
+    #[arg(long, value_parser = statement)]
+    pub who: String,
+    /// Why. Recorded for good.
+    #[arg(long, value_parser = statement)]
+    pub reason: String,
+    /// Do not ask for confirmation.
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Lets a coordinator that is held serve, though its log is an older copy than others have seen.
+///
+/// If a newer folder of it exists, stop this one and use that instead. What participants know is taken back first: what
+/// committed counts as committed, and what they hold of attempts that the log lacks is held until an operator ends each
+/// (`undoubt forget`). What nobody knows any more counts as never submitted, even if clients were told otherwise, and may be run
+/// again under the same id.
+#[derive(Debug, Args)]
+pub struct AcceptLoss {
+    /// A participant that is not waited for: what it knows is not taken back. May be given several times.
+    #[arg(long, value_name = "PARTICIPANT")]
+    pub without: Vec<ParticipantName>,
     /// The person who decides. Recorded for good.
     #[arg(long, value_parser = statement)]
     pub who: String,

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use undoubt_client::kv::decode_results;
 use undoubt_client::{
     Answer, BranchView, Branches, CoordinatorView, HeldBranch, HeldStep, Heuristic, HistoryEvent, KnownOutcome,
-    Listing, Mark, ParticipantState, ParticipantView, TransactionView, Watched,
+    Listing, Loss, Mark, ParticipantState, ParticipantView, TransactionView, Watched,
 };
 use undoubt_vocabulary::{AbortReason, Outcome, ParticipantName, TxId};
 
@@ -129,6 +129,9 @@ pub struct Coordinator {
     pub damaged: u64,
     pub max_open: u64,
     pub refusing_work_because: Option<String>,
+    /// Why it serves nobody.
+    pub held_because: Vec<String>,
+    pub losses: Vec<AcceptedLoss>,
     pub participants: Vec<Participant>,
 }
 
@@ -143,6 +146,19 @@ pub struct Participant {
     pub connection_attempts: u64,
     pub queued: u64,
     pub open: u64,
+    pub unnumbered: bool,
+}
+
+/// A loss that an operator has accepted.
+#[derive(Debug, Serialize)]
+pub struct AcceptedLoss {
+    pub at: String,
+    pub who: String,
+    pub reason: String,
+    pub put_back: String,
+    pub participant: Option<String>,
+    pub listed: u32,
+    pub more: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -152,6 +168,8 @@ pub struct ParticipantSelf {
     pub branches_open: u64,
     pub branches_in_doubt: u64,
     pub refusing_work_because: Option<String>,
+    pub put_back: Option<String>,
+    pub losses: Vec<AcceptedLoss>,
     pub coordinators: Vec<KnownCoordinator>,
 }
 
@@ -343,6 +361,8 @@ impl From<&CoordinatorView> for Coordinator {
             damaged: view.damaged,
             max_open: view.max_open,
             refusing_work_because: view.refusing_work_because.clone(),
+            held_because: view.held_because.clone(),
+            losses: view.losses.iter().map(Into::into).collect(),
             participants: view.participants.iter().map(Into::into).collect(),
         }
     }
@@ -360,6 +380,21 @@ impl From<&ParticipantView> for Participant {
             connection_attempts: view.connection_attempts,
             queued: view.queued,
             open: view.open,
+            unnumbered: view.unnumbered,
+        }
+    }
+}
+
+impl From<&Loss> for AcceptedLoss {
+    fn from(loss: &Loss) -> Self {
+        AcceptedLoss {
+            at: loss.at.to_string(),
+            who: loss.who.clone(),
+            reason: loss.reason.clone(),
+            put_back: loss.put_back.clone(),
+            participant: loss.participant.as_ref().map(ToString::to_string),
+            listed: loss.listed,
+            more: loss.more,
         }
     }
 }
@@ -378,6 +413,8 @@ impl From<&ParticipantState> for ParticipantSelf {
             branches_open: state.branches_open,
             branches_in_doubt: state.branches_in_doubt,
             refusing_work_because: state.refusing_work_because.clone(),
+            put_back: state.put_back.clone(),
+            losses: state.losses.iter().map(Into::into).collect(),
             coordinators: state.coordinators.iter().map(known).collect(),
         }
     }

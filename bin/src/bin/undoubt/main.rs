@@ -20,7 +20,7 @@ mod submit;
 mod text;
 mod tree;
 
-use args::{Arguments, Command, Global};
+use args::{Arguments, Command, Global, ParticipantsAction};
 use clap::{CommandFactory, Parser};
 use exit::{Exit, Failure};
 use output::{Format, json_line};
@@ -58,7 +58,11 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Watch { tx } => inspect::watch(tx, global).await,
         Command::Cancel { tx } => inspect::cancel(&tx, global).await,
         Command::Describe => operate::describe(global).await,
-        Command::Participants => operate::participants(global).await,
+        Command::Participants { action: None } => operate::participants(global).await,
+        Command::Participants { action: Some(ParticipantsAction::Accept(accept)) } => {
+            operate::accept_participant(&accept, global).await
+        }
+        Command::AcceptLoss(accept) => operate::accept_loss(&accept, global).await,
         Command::Participant { url } => operate::participant(&url, global).await,
         Command::Branches { url, in_doubt, limit } => operate::branches(&url, in_doubt, limit, global).await,
         Command::Resolve(resolve) => operate::resolve(&resolve, global).await,

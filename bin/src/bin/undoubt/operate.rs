@@ -1,6 +1,8 @@
 //! What operators do: looking at coordinator and participants, and deciding where no machine may.
 
-use crate::args::{self, Decision, Forget, Global, RecoveryAction, ReleaseMarks, Resolve, ResolveStep};
+use crate::args::{
+    self, AcceptLoss, AcceptParticipant, Decision, Forget, Global, RecoveryAction, ReleaseMarks, Resolve, ResolveStep,
+};
 use crate::exit::{Exit, Failure};
 use crate::json::{Coordinator, HeldBranches, ParticipantSelf, Standing};
 use crate::output::{fields, or_dash, span, table};
@@ -8,7 +10,8 @@ use crate::{submit, text};
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
 use undoubt_client::{
-    CoordinatorView, HeldBranch, HeldStep, Mark, ParticipantClient, ParticipantView, Resolution, StepResolution,
+    CoordinatorView, HeldBranch, HeldStep, LossAccepted, Mark, ParticipantClient, ParticipantView, Resolution,
+    StepResolution,
 };
 use undoubt_platform::{Clock, SystemClock};
 use undoubt_vocabulary::Timestamp;
@@ -27,8 +30,14 @@ pub async fn describe(global: &Global) -> Result<Exit, Failure> {
             ("damaged", view.damaged.to_string()),
             ("participants", connected(&view)),
             ("takes work", takes_work(view.refusing_work_because.as_deref())),
+            ("held because", or_dash(unless_none(&view.held_because))),
+            ("losses accepted", view.losses.len().to_string()),
         ])
     }))
+}
+
+fn unless_none(reasons: &[String]) -> Option<String> {
+    (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
 fn connected(view: &CoordinatorView) -> String {
@@ -75,6 +84,8 @@ pub async fn participant(url: &str, global: &Global) -> Result<Exit, Failure> {
             ("open branches", state.branches_open.to_string()),
             ("in doubt", state.branches_in_doubt.to_string()),
             ("takes work", takes_work(state.refusing_work_because.as_deref())),
+            ("put back", or_dash(state.put_back.as_ref())),
+            ("losses accepted", state.losses.len().to_string()),
         ]);
         let rows = state.coordinators.iter().map(|coordinator| {
             let connected = if coordinator.connected { "connected" } else { "not connected" };
@@ -233,6 +244,38 @@ pub async fn release_marks(arguments: &ReleaseMarks, global: &Global) -> Result<
     say_the_price(*yes, "release", &format!("release the semantic locks of {tx} at {participant}"), price)?;
     global.participant(participant)?.release_marks(*coordinator_id, tx, who, reason).await?;
     done(global, &format!("released  {tx}"))
+}
+
+pub async fn accept_participant(arguments: &AcceptParticipant, global: &Global) -> Result<Exit, Failure> {
+    let AcceptParticipant { name, who, reason, yes } = arguments;
+    let view = global.client()?.describe().await?;
+    let Some(participant) = view.participants.iter().find(|participant| participant.name == *name) else {
+        let why = format!("the coordinator has no participant {name}; `undoubt participants` shows those it has");
+        return Err(Failure::new(Exit::Usage, why));
+    };
+    let price = "What it had acknowledged and has lost is damage. If a newer folder of it exists, use that instead.";
+    say_the_price(*yes, "accept", &format!("accept what participant {name} has lost"), price)?;
+    let put_back = global.participant(&participant.address)?.accept_loss(who, reason).await?;
+    let document = json!({ "participant": name.to_string(), "put_back": put_back });
+    Ok(Exit::Done.told(global.output.show(&document, || {
+        format!("accepted  {name}: {put_back}\nThe coordinator lists what it still has of it: `undoubt list --damaged`.")
+    })))
+}
+
+pub async fn accept_loss(arguments: &AcceptLoss, global: &Global) -> Result<Exit, Failure> {
+    let AcceptLoss { without, who, reason, yes } = arguments;
+    let price = "What neither its log nor a participant knows any more counts as never submitted, even if clients were told\n\
+                 otherwise. If a newer folder of it exists, use that instead.";
+    say_the_price(*yes, "accept", "accept what the coordinator's log has lost", price)?;
+    let LossAccepted { epoch, committed, held } = global.client()?.accept_loss(who, reason, without).await?;
+    let document = json!({ "epoch": epoch.0, "committed": committed, "held": held });
+    Ok(Exit::Done.told(global.output.show(&document, || {
+        format!(
+            "accepted: the coordinator serves, in epoch {}\n{committed} transactions are known to have committed, {held} are held \
+             until you end each: `undoubt list --open`, `undoubt forget`",
+            epoch.0
+        )
+    })))
 }
 
 pub async fn recovery(action: RecoveryAction, global: &Global) -> Result<Exit, Failure> {

@@ -142,6 +142,7 @@ impl World {
         };
         let (engine, handle) = Engine::recover(parts, tokio::sync::watch::channel(false).0).unwrap();
         let engine = tokio::spawn(engine.run());
+        handle.tell(Command::Cleared { epoch: Epoch(epoch), held: Vec::new() }).await.unwrap();
         let mut taking_part = JoinSet::new();
         for participant in names {
             let queue = Queue::default();
@@ -151,6 +152,7 @@ impl World {
                 queue: queue.clone(),
                 resource: "test".into(),
                 can_prepare: true,
+                unnumbered: true,
             };
             handle.tell(connected).await.unwrap();
             taking_part.spawn(take_part(participant, queue, handle.clone(), manners));

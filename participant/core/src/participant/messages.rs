@@ -23,7 +23,7 @@ impl Participant {
             ToParticipant::Confirm { .. } => self.confirm(&id, effects),
             ToParticipant::Commit { .. } => self.commit(&id, fence, effects),
             ToParticipant::Abort { .. } => self.abort(id, fence, effects),
-            ToParticipant::Settle { .. } => self.settle(id, effects),
+            ToParticipant::Settle { .. } => self.settle(id, fence, effects),
             ToParticipant::Undecided { .. } => {}
             ToParticipant::Noted { .. } => self.noted(&id),
             ToParticipant::Run(run) => {
@@ -190,7 +190,7 @@ impl Participant {
     }
 
     /// One phase, and the coordinator heard nothing: from here on it will not commit, unless it has.
-    fn settle(&mut self, id: BranchId, effects: &mut Vec<Effect>) {
+    fn settle(&mut self, id: BranchId, fence: Ticket, effects: &mut Vec<Effect>) {
         match self.state_of(&id) {
             Some(State::Executing { execution: Execution::OnePhase, .. }) => {
                 effects.push(Effect::Cancel { branch: id });
@@ -199,6 +199,8 @@ impl Participant {
                 self.vote(&id, Vote::Committed { result }, effects);
             }
             Some(State::Finished(Finished::Refused(vote))) => self.vote(&id, vote, effects),
+            // It was over and is forgotten, so it may have committed. Only a coordinator that was put back asks.
+            None if id.ticket < fence => self.finished(&id, BranchOutcome::Unknown, effects),
             None => self.settle_unknown(id, effects),
             Some(State::Finished(Finished::Aborted | Finished::Left | Finished::Read)) => {
                 self.finished(&id, BranchOutcome::Aborted, effects);

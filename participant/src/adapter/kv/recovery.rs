@@ -2,7 +2,7 @@
 
 use super::record::{self, CoordinatorEntry, Unreadable};
 use super::schema::{BRANCH, COORDINATOR, FINISHED, HEURISTIC, PENDING, STEP};
-use super::{Branch, KeyValue, Known, Stage};
+use super::{Branch, KeyValue, Seen, Stage};
 use crate::resource::{BranchId, Recovered, ResourceError, StepId, StepState};
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
@@ -20,8 +20,8 @@ pub(super) fn recover(kv: &KeyValue) -> Result<Recovered, ResourceError> {
     let mut coordinators = BTreeMap::new();
     each(kv, COORDINATOR, |key, value| {
         let (id, stored) = match record::read_coordinator(key, value)? {
-            CoordinatorEntry::Epoch(id, epoch) => (id, Known { epoch, ..Known::default() }),
-            CoordinatorEntry::Fence(id, fence) => (id, Known { fence, ..Known::default() }),
+            CoordinatorEntry::Epoch(id, epoch) => (id, Seen { epoch, ..Seen::default() }),
+            CoordinatorEntry::Fence(id, fence) => (id, Seen { fence, ..Seen::default() }),
         };
         coordinators.insert(id, kv.note(id, stored));
         Ok(())

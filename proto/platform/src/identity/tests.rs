@@ -82,58 +82,18 @@ async fn a_missing_or_malformed_part_is_refused_and_not_drawn_anew() {
 }
 
 #[tokio::test]
-async fn every_start_takes_a_higher_epoch() {
+async fn starts_that_an_earlier_format_has_counted_are_told_and_what_it_was_refused_for_too() {
     let folder = TempDir::new().unwrap();
-    for expected in 1..=3 {
-        let store = open(folder.path());
-        establish(&store, META, Kind::Coordinator, "c", ID).await.unwrap();
-        assert_eq!(next_epoch(&store, META, 0).await, Ok(expected));
+    let store = open(folder.path());
+    assert_eq!(counted_before_numbers(&store, META), Ok((0, None)));
+    overwrite(&store, EPOCH_KEY, &7_u64.to_be_bytes()).await;
+    assert_eq!(counted_before_numbers(&store, META), Ok((7, None)));
+    for (known, told) in [(7, None), (9, Some(9))] {
+        overwrite(&store, SUPERSEDED_KEY, &u64::to_be_bytes(known)).await;
+        assert_eq!(counted_before_numbers(&store, META), Ok((7, told)));
     }
-}
-
-#[tokio::test]
-async fn a_folder_that_has_missed_starts_of_its_owner_is_refused_for_good() {
-    let folder = TempDir::new().unwrap();
-    let store = open(folder.path());
-    establish(&store, META, Kind::Coordinator, "c", ID).await.unwrap();
-    assert_eq!(next_epoch(&store, META, 0).await, Ok(1));
-    for known in [3, 2] {
-        note_superseded(&store, META, known).await.unwrap();
-        for _ in 0..4 {
-            assert_eq!(next_epoch(&store, META, 0).await, Err(IdentityError::Superseded { counted: 1, known: 3 }));
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_loss_that_an_operator_accepts_is_left_behind_with_a_higher_epoch_and_a_later_one_is_not() {
-    let folder = TempDir::new().unwrap();
-    let store = open(folder.path());
-    assert_eq!(next_epoch(&store, META, 0).await, Ok(1));
-    note_superseded(&store, META, 5).await.unwrap();
-    assert_eq!(next_epoch(&store, META, 4).await, Err(IdentityError::Superseded { counted: 1, known: 5 }));
-    assert_eq!(next_epoch(&store, META, 5).await, Ok(6));
-    // From then on nobody has to accept anything, and whoever forgets to take the word back has accepted only that loss.
-    assert_eq!(next_epoch(&store, META, 0).await, Ok(7));
-    note_superseded(&store, META, 9).await.unwrap();
-    assert_eq!(next_epoch(&store, META, 5).await, Err(IdentityError::Superseded { counted: 7, known: 9 }));
-}
-
-#[tokio::test]
-async fn a_folder_that_was_told_of_its_own_start_goes_on() {
-    let folder = TempDir::new().unwrap();
-    let store = open(folder.path());
-    assert_eq!(next_epoch(&store, META, 0).await, Ok(1));
-    note_superseded(&store, META, 1).await.unwrap();
-    assert_eq!(next_epoch(&store, META, 0).await, Ok(2));
-}
-
-#[tokio::test]
-async fn an_epoch_that_cannot_grow_or_be_read_is_refused() {
-    let folder = TempDir::new().unwrap();
-    let store = open(folder.path());
     for stored in [u64::MAX.to_be_bytes().to_vec(), vec![1, 2]] {
         overwrite(&store, EPOCH_KEY, &stored).await;
-        assert_eq!(next_epoch(&store, META, 0).await, Err(IdentityError::Malformed { key: EPOCH_KEY }));
+        assert_eq!(counted_before_numbers(&store, META), Err(IdentityError::Malformed { key: EPOCH_KEY }));
     }
 }

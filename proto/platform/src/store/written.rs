@@ -1,49 +1,69 @@
 //! The answer to a write: a future for who asked, a completion for who writes.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
 
 use super::StoreError;
 
+type Answer = Result<(), StoreError>;
+
 /// Resolves once the write is as durable as was asked, or has failed. Dropping it does not recall the write.
-#[derive(Debug)]
 #[must_use = "only the answer says whether the write is durable"]
-pub struct Written(oneshot::Receiver<Result<(), StoreError>>);
+pub struct Written {
+    answer: oneshot::Receiver<Answer>,
+    heard: Option<Box<dyn FnOnce(&Answer) + Send>>,
+}
 
 /// The writer's end of a [`Written`]. Dropped without an answer, it tells that the store stopped.
 #[derive(Debug)]
-pub struct Completion(oneshot::Sender<Result<(), StoreError>>);
+pub struct Completion(oneshot::Sender<Answer>);
 
 impl Written {
     pub fn pending() -> (Completion, Written) {
         let (sender, receiver) = oneshot::channel();
-        (Completion(sender), Written(receiver))
+        (Completion(sender), Written { answer: receiver, heard: None })
     }
 
     /// An answer that is known at once.
-    pub fn ready(result: Result<(), StoreError>) -> Written {
+    pub fn ready(result: Answer) -> Written {
         let (completion, written) = Written::pending();
         completion.complete(result);
         written
     }
+
+    /// Returns the same answer, which `heard` sees just before the one who awaits it; not if it is never awaited.
+    pub fn heard_by(self, heard: impl FnOnce(&Answer) + Send + 'static) -> Written {
+        Written { heard: Some(Box::new(heard)), ..self }
+    }
 }
 
 impl Completion {
-    pub fn complete(self, result: Result<(), StoreError>) {
+    pub fn complete(self, result: Answer) {
         // Nobody listening is fine: the write holds whether or not its answer is awaited.
         let _ = self.0.send(result);
     }
 }
 
 impl Future for Written {
-    type Output = Result<(), StoreError>;
+    type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|answer| {
-            answer.unwrap_or_else(|_| Err(StoreError::Stopped { cause: "the writer ended without an answer".into() }))
-        })
+        let answer = ready!(Pin::new(&mut self.answer).poll(context)).unwrap_or_else(|_| {
+            Err(StoreError::Stopped { cause: "the writer ended without an answer".into() })
+        });
+        if let Some(heard) = self.heard.take() {
+            heard(&answer);
+        }
+        Poll::Ready(answer)
+    }
+}
+
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Written").field(&self.answer).finish()
     }
 }

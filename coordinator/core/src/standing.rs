@@ -1,0 +1,308 @@
+//! Whether this coordinator may speak: before its first session after a start it asks what others have seen of its log.
+//!
+//! ```text
+//! Asking ──(all have answered, or the time for it is over, and nothing is amiss)──────▶ Clear
+//!    └──(a sign)──▶ Held ──(only a local sign, and every participant has cleared it)────▶ Clear
+//!                     └────(an operator accepts the loss)──▶ Accepted ──▶ Clear
+//! ```
+//!
+//! Until it is clear, no epoch is claimed and nothing is sent: a log that was put back from an older copy would presume
+//! what others know better.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use undoubt_vocabulary::{CoordinatorId, Epoch, Lack, ParticipantName, Starts, WriteNumber};
+
+/// What a participant says of this coordinator.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Told {
+    /// The highest number that it has seen of this log.
+    pub seen: Option<WriteNumber>,
+    /// The highest epoch.
+    pub epoch: Epoch,
+    /// A process has a session as this coordinator.
+    pub connected: bool,
+    /// Another coordinator was known there last under this one's name.
+    pub other: Option<CoordinatorId>,
+}
+
+/// Why the log is believed to be an older copy, or not to be this coordinator's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Sign {
+    /// The folder, or an earlier start, says so. Participants can clear it.
+    Local(String),
+    /// An earlier start was shown what its log lacks.
+    Noted(String),
+    Lacks {
+        by: ParticipantName,
+        seen: String,
+        lack: String,
+    },
+    /// A participant knows this epoch, or a higher one, though it has seen no write of that start.
+    HigherEpoch {
+        by: ParticipantName,
+        known: Epoch,
+    },
+    /// The folder is new, and its owner's name is not.
+    KnownName {
+        by: ParticipantName,
+        other: CoordinatorId,
+    },
+}
+
+/// How far it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// Some have not answered, and there is time.
+    Asking,
+    Held,
+    /// It may serve.
+    Clear,
+}
+
+/// See the module's page.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Standing {
+    starts: Starts,
+    /// An operator says that this coordinator is a new one under a known name.
+    is_new: bool,
+    /// Every start waits for all.
+    waits_for_all: bool,
+    /// Those that the configuration or the log names; what each has said.
+    participants: BTreeMap<ParticipantName, Option<Told>>,
+    /// Those that an operator does not wait for.
+    without: BTreeSet<ParticipantName>,
+    signs: BTreeSet<Sign>,
+    time_is_over: bool,
+    accepted: bool,
+}
+
+impl Standing {
+    pub fn new(starts: Starts, participants: impl IntoIterator<Item = ParticipantName>) -> Standing {
+        Standing {
+            starts,
+            is_new: false,
+            waits_for_all: false,
+            participants: participants.into_iter().map(|name| (name, None)).collect(),
+            without: BTreeSet::new(),
+            signs: BTreeSet::new(),
+            time_is_over: false,
+            accepted: false,
+        }
+    }
+
+    /// Takes an operator's word that the coordinator is a new one, though its name is known.
+    pub fn is_new(self, is_new: bool) -> Standing {
+        Standing { is_new, ..self }
+    }
+
+    pub fn waits_for_all(self, waits_for_all: bool) -> Standing {
+        Standing { waits_for_all, ..self }
+    }
+
+    /// Adds a sign that was there before anybody was asked.
+    pub fn sign(&mut self, sign: Sign) {
+        self.signs.insert(sign);
+    }
+
+    /// Takes what a participant says. A later answer takes the place of an earlier one, save for what it was a sign of.
+    pub fn told(&mut self, by: ParticipantName, told: Told) {
+        if let Some(sign) = told.seen.and_then(|seen| late_sign(&by, &self.starts, &seen)) {
+            self.signs.insert(sign);
+        } else if told.epoch.0 >= self.starts.now.count {
+            self.signs.insert(Sign::HigherEpoch { by: by.clone(), known: told.epoch });
+        }
+        if let Some(other) = told.other.filter(|_| !self.is_new) {
+            self.signs.insert(Sign::KnownName { by: by.clone(), other });
+        }
+        self.participants.insert(by, Some(told));
+    }
+
+    /// The bound for those that have not answered has passed.
+    pub fn time_is_over(&mut self) {
+        self.time_is_over = true;
+    }
+
+    /// An operator accepts what the log has lost, without waiting for the named participants. Returns those that have not
+    /// answered and were not named; nothing is accepted while there are some.
+    pub fn accept(&mut self, without: impl IntoIterator<Item = ParticipantName>) -> Result<(), Vec<ParticipantName>> {
+        self.without.extend(without);
+        let missing: Vec<ParticipantName> =
+            self.missing().filter(|name| !self.without.contains(*name)).cloned().collect();
+        if missing.is_empty() {
+            self.accepted = true;
+            Ok(())
+        } else {
+            Err(missing)
+        }
+    }
+
+    /// Participants that have not answered.
+    pub fn missing(&self) -> impl Iterator<Item = &ParticipantName> {
+        self.participants.iter().filter(|(_, told)| told.is_none()).map(|(name, _)| name)
+    }
+
+    pub fn verdict(&self) -> Verdict {
+        if self.accepted {
+            return Verdict::Clear;
+        }
+        let all = self.missing().next().is_none();
+        if self.signs.is_empty() {
+            return if all || self.time_is_over && !self.waits_for_all { Verdict::Clear } else { Verdict::Asking };
+        }
+        let can_be_cleared = self.signs.iter().all(|sign| matches!(sign, Sign::Local(_)));
+        if can_be_cleared && all && self.rivals().next().is_none() { Verdict::Clear } else { Verdict::Held }
+    }
+
+    /// Whether participants alone have cleared a sign that was there.
+    pub fn is_cleared(&self) -> bool {
+        self.verdict() == Verdict::Clear && !self.accepted && !self.signs.is_empty()
+    }
+
+    pub fn signs(&self) -> impl Iterator<Item = &Sign> {
+        self.signs.iter()
+    }
+
+    /// Participants to which a process is connected as this coordinator.
+    pub fn rivals(&self) -> impl Iterator<Item = &ParticipantName> {
+        let connected = |told: &Option<Told>| told.as_ref().is_some_and(|told| told.connected);
+        self.participants.iter().filter(move |(_, told)| connected(told)).map(|(name, _)| name)
+    }
+
+    /// The highest epoch that anybody has told of.
+    pub fn highest_epoch(&self) -> Epoch {
+        let epochs = self.participants.values().flatten().map(|told| {
+            let seen = told.seen.map_or(0, |seen| seen.start.count);
+            Epoch(told.epoch.0.max(seen))
+        });
+        epochs.max().unwrap_or_default()
+    }
+
+    /// For people, in sentences: why it is held, and what it waits for.
+    pub fn reasons(&self) -> Vec<String> {
+        let mut reasons: Vec<String> = self.signs.iter().map(ToString::to_string).collect();
+        let named = |names: &mut dyn Iterator<Item = &ParticipantName>| {
+            names.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        };
+        let rivals = named(&mut self.rivals());
+        if !rivals.is_empty() {
+            reasons.push(format!("another process is connected as this coordinator to {rivals}: stop one of the two"));
+        }
+        let missing = named(&mut self.missing());
+        if !missing.is_empty() {
+            reasons.push(format!("no answer yet of {missing}"));
+        }
+        reasons
+    }
+}
+
+impl fmt::Display for Sign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Sign::Local(why) | Sign::Noted(why) => f.write_str(why),
+            Sign::Lacks { by, seen, lack } => write!(f, "participant {by} has seen its {seen}, and {lack}"),
+            Sign::HigherEpoch { by, known } => {
+                write!(f, "participant {by} has met epoch {} of this coordinator, which this log has not taken yet", known.0)
+            }
+            Sign::KnownName { by, other } => write!(
+                f,
+                "participant {by} knows this coordinator's name with another log ({other}): its folder is missing or was emptied, or \
+                 two coordinators have one name. If this one is new on purpose, start it with --new"
+            ),
+        }
+    }
+}
+
+/// What a late sign says: a session began with a number that this log lacks.
+pub fn late_sign(by: &ParticipantName, starts: &Starts, seen: &WriteNumber) -> Option<Sign> {
+    let lack: Lack = starts.lack(seen)?;
+    Some(Sign::Lacks { by: by.clone(), seen: seen.to_string(), lack: lack.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use undoubt_vocabulary::Start;
+
+    const LOG: [u8; 16] = [7; 16];
+
+    fn name(name: &str) -> ParticipantName {
+        name.parse().unwrap()
+    }
+
+    fn start(count: u32) -> Start {
+        Start { losses: 0, count, mark: u64::from(count) }
+    }
+
+    fn seen(count: u32, writes: u64) -> Told {
+        let seen = Some(WriteNumber { log: LOG, start: start(count), writes });
+        Told { seen, epoch: Epoch(count), ..Told::default() }
+    }
+
+    /// Start 3, after a start 2 of 10 writes, with participants a and b.
+    fn standing() -> Standing {
+        let mut starts = Starts::new(LOG, start(3));
+        starts.add_past(start(2), 10);
+        Standing::new(starts, [name("a"), name("b")])
+    }
+
+    #[test]
+    fn an_ordinary_start_waits_for_those_who_answer_in_time_and_for_no_other() {
+        let mut ordinary = standing();
+        ordinary.told(name("a"), seen(2, 10));
+        assert_eq!(ordinary.verdict(), Verdict::Asking);
+        let mut all = ordinary.clone();
+        all.told(name("b"), Told::default());
+        assert_eq!(all.verdict(), Verdict::Clear);
+        ordinary.time_is_over();
+        assert_eq!(ordinary.verdict(), Verdict::Clear);
+        let mut patient = ordinary.waits_for_all(true);
+        assert_eq!(patient.verdict(), Verdict::Asking);
+        patient.told(name("b"), seen(1, 99));
+        assert_eq!(patient.verdict(), Verdict::Clear);
+    }
+
+    #[test]
+    fn what_the_log_lacks_holds_it_until_an_operator_accepts_that() {
+        let mut held = standing();
+        held.told(name("a"), seen(2, 11));
+        held.time_is_over();
+        assert_eq!(held.verdict(), Verdict::Held);
+        assert_eq!(held.accept([]), Err(vec![name("b")]));
+        assert_eq!(held.verdict(), Verdict::Held);
+        assert_eq!(held.accept([name("b")]), Ok(()));
+        assert_eq!(held.verdict(), Verdict::Clear);
+        assert!(!held.is_cleared());
+    }
+
+    #[test]
+    fn a_local_sign_is_cleared_by_all_participants_together_unless_the_original_lives() {
+        let mut copied = standing();
+        copied.sign(Sign::Local("the folder was copied".into()));
+        copied.time_is_over();
+        copied.told(name("a"), seen(2, 10));
+        assert_eq!(copied.verdict(), Verdict::Held);
+        copied.told(name("b"), Told { connected: true, ..seen(2, 9) });
+        assert_eq!(copied.verdict(), Verdict::Held);
+        assert!(copied.reasons().iter().any(|why| why.contains("another process is connected")));
+        copied.told(name("b"), seen(2, 9));
+        assert_eq!(copied.verdict(), Verdict::Clear);
+        assert!(copied.is_cleared());
+    }
+
+    #[test]
+    fn a_higher_epoch_and_a_known_name_are_signs_too() {
+        let mut old = standing();
+        old.told(name("a"), Told { epoch: Epoch(3), ..Told::default() });
+        assert_eq!(old.verdict(), Verdict::Held);
+        assert_eq!(old.highest_epoch(), Epoch(3));
+        let other = Told { other: Some(CoordinatorId([9; 16])), ..Told::default() };
+        let mut emptied = standing();
+        emptied.told(name("a"), other.clone());
+        assert_eq!(emptied.verdict(), Verdict::Held);
+        let mut new = standing().is_new(true);
+        new.told(name("a"), other);
+        new.told(name("b"), Told::default());
+        assert_eq!(new.verdict(), Verdict::Clear);
+    }
+}

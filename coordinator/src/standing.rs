@@ -1,0 +1,330 @@
+//! Finds out, before the first session after a start, whether others have seen more of this coordinator's log than it holds.
+//!
+//! The rules are in [`undoubt_coordinator_core::standing`]; here participants are asked, and operators are heard.
+
+use crate::connect::ConnectError;
+use crate::engine::{Command, Handle};
+use crate::log::{Log, LogError};
+use crate::session::Shared;
+use crate::witness::{self, WitnessError};
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use futures::FutureExt as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tonic::Code;
+use undoubt_coordinator_core::standing::{Standing, Told, Verdict};
+use undoubt_coordinator_core::{EndedRecord, UnusableRecord};
+use undoubt_platform::{Batch, Durability, Store as _, StoreError};
+use undoubt_proto::v1::RecallResponse;
+use undoubt_proto::v1::known_attempt::State;
+use undoubt_proto::record;
+use undoubt_vocabulary::{
+    BranchOutcome, CoordinatorId, Epoch, Outcome, ParticipantName, Starts, Ticket, Timestamp, TxId, WriteNumber,
+};
+
+/// Between two questions to a participant that has answered, while its answer may still change something.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// The content of what participants know is not known.
+const DIGEST_UNKNOWN: [u8; 32] = [0; 32];
+
+/// What is taken back in one write.
+const MAX_TAKEN_BACK_PER_WRITE: usize = 1_000;
+
+/// An operator accepts what the log has lost.
+#[derive(Debug)]
+pub(crate) struct Accept {
+    pub(crate) who: String,
+    pub(crate) reason: String,
+    pub(crate) without: Vec<ParticipantName>,
+    pub(crate) reply: oneshot::Sender<Result<Accepted, String>>,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) epoch: Epoch,
+    pub(crate) committed: u32,
+    pub(crate) held: u32,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StandingError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// What participants know that the log lacks.
+#[derive(Debug, Default)]
+struct TakenBack {
+    committed: u32,
+    held: Vec<UnusableRecord>,
+}
+
+type Asked = (ParticipantName, Result<Told, String>);
+
+/// Asks until the coordinator may speak. Returns the starts by which it does, and tells the engine.
+pub(crate) async fn stand(
+    shared: &Shared,
+    addresses: &BTreeMap<ParticipantName, String>,
+    mut standing: Standing,
+    accepts: &mut mpsc::Receiver<Accept>,
+    reasons: &watch::Sender<Vec<String>>,
+    engine: &Handle,
+) -> Result<Starts, StandingError> {
+    let deadline = Instant::now() + Duration::from_millis(shared.config.witness_wait_ms);
+    let mut asking: FuturesUnordered<BoxFuture<'_, Asked>> = FuturesUnordered::new();
+    for (name, address) in addresses {
+        asking.push(ask(shared, name.clone(), address, Duration::ZERO).boxed());
+    }
+    let mut time_is_over = false;
+    let mut held = false;
+    loop {
+        match standing.verdict() {
+            Verdict::Asking => {}
+            Verdict::Clear => break,
+            Verdict::Held => {
+                let now = standing.reasons();
+                let changed = reasons.send_if_modified(|before| std::mem::replace(before, now.clone()) != now);
+                if !std::mem::replace(&mut held, true) || changed {
+                    tracing::error!(
+                        reasons = now.join("; "),
+                        "this coordinator is held: its log may be an older copy. If a newer folder exists, stop this one and use \
+                         that; else look at `undoubt participants` and accept the loss with `undoubt accept-loss`"
+                    );
+                }
+            }
+        }
+        tokio::select! {
+            biased;
+            Some((name, told)) = asking.next() => {
+                match told {
+                    Ok(told) => standing.told(name.clone(), told),
+                    Err(error) => {
+                        let participant = name.clone();
+                        // Without an engine nobody asks either.
+                        let _ = engine.tell(Command::Disconnected { participant, session: None, error }).await;
+                    }
+                }
+                if let Some(address) = addresses.get(&name) {
+                    asking.push(ask(shared, name, address, ASK_AGAIN_AFTER).boxed());
+                }
+            }
+            Some(accept) = accepts.recv() => {
+                if let Some(starts) = accepted(shared, addresses, &mut standing, accept, engine).await? {
+                    reasons.send_replace(Vec::new());
+                    return Ok(starts);
+                }
+            }
+            () = sleep_until(deadline), if !time_is_over => {
+                time_is_over = true;
+                standing.time_is_over();
+            }
+        }
+    }
+    if standing.is_cleared() {
+        tracing::warn!("every participant confirms that nobody has seen more of this log than it holds: it serves");
+        shared.log.clear_put_back().await?;
+    }
+    reasons.send_replace(Vec::new());
+    // Without an engine there is nothing to clear.
+    let _ = engine.tell(Command::Cleared { epoch: shared.epoch, held: Vec::new() }).await;
+    Ok(shared.starts.clone())
+}
+
+async fn ask(shared: &Shared, name: ParticipantName, address: &str, after: Duration) -> Asked {
+    sleep(after).await;
+    let patience = Duration::from_millis(shared.config.connect_timeout_ms);
+    let asked = shared.connect.recall(address, witness::request(shared, &name, None));
+    let told = match timeout(2 * patience, asked).await {
+        Err(_) => Err(format!("it did not answer within {} ms", 2 * patience.as_millis())),
+        Ok(Ok(answer)) => told(answer),
+        // It knows of no numbers.
+        Ok(Err(ConnectError::Refused(status))) if status.code() == Code::Unimplemented => Ok(Told::default()),
+        Ok(Err(error)) => Err(error.to_string()),
+    };
+    (name, told)
+}
+
+fn told(answer: RecallResponse) -> Result<Told, String> {
+    let RecallResponse { seen, epoch, connected, other_coordinator_id, .. } = answer;
+    let seen = seen.map(WriteNumber::try_from).transpose().map_err(|bad| bad.to_string())?;
+    let other = (!other_coordinator_id.is_empty()).then(|| CoordinatorId::try_from(other_coordinator_id.as_ref()));
+    let other = other.transpose().map_err(|bad| bad.to_string())?;
+    Ok(Told { seen, epoch: Epoch(epoch), connected, other })
+}
+
+/// Takes back what participants know, and begins another start above all that they have met. `None`: it was refused.
+async fn accepted(
+    shared: &Shared,
+    addresses: &BTreeMap<ParticipantName, String>,
+    standing: &mut Standing,
+    accept: Accept,
+    engine: &Handle,
+) -> Result<Option<Starts>, StandingError> {
+    let Accept { who, reason, without, reply } = accept;
+    let refused = |why: String, reply: oneshot::Sender<Result<Accepted, String>>| {
+        // Whoever asked may have gone.
+        let _ = reply.send(Err(why));
+        Ok(None)
+    };
+    if standing.verdict() != Verdict::Held {
+        return refused("this coordinator is not held; there is no loss to accept".to_owned(), reply);
+    }
+    if let Err(missing) = standing.clone().accept(without.iter().cloned()) {
+        let missing = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let why = format!(
+            "{missing} have not answered, and may know what this log lacks: bring them back, or name them as those to go on without"
+        );
+        return refused(why, reply);
+    }
+    let asked = addresses.iter().filter(|(name, _)| !without.contains(name));
+    let taken = match take_back(shared, asked).await {
+        Ok(taken) => taken,
+        Err(why) => return refused(format!("what participants know could not be taken back: {why}; try again"), reply),
+    };
+    let put_back = standing.reasons().join("; ");
+    let kept = shared.log.stable();
+    let log = Log::new(shared.log.clone());
+    let loss = record::Loss {
+        at_us: shared.clock.now().0,
+        who: who.clone(),
+        reason: reason.clone(),
+        put_back: put_back.clone(),
+        kept: Some(kept.into()),
+        participant: String::new(),
+        listed: u32::try_from(taken.held.len()).unwrap_or(u32::MAX),
+        more: true,
+    };
+    let mut batch = Batch::default();
+    Log::put_loss(&mut batch, u32::try_from(log.losses()?.len()).unwrap_or(u32::MAX), &loss);
+    let starts = shared.log.accept_loss(standing.highest_epoch().0, shared.random.u64().max(1), batch).await?;
+    let epoch = Epoch(starts.now.count);
+    let accepted = Accepted {
+        epoch,
+        committed: taken.committed,
+        held: u32::try_from(taken.held.len()).unwrap_or(u32::MAX),
+    };
+    tracing::warn!(
+        who,
+        reason,
+        put_back,
+        epoch = epoch.0,
+        committed = accepted.committed,
+        held = accepted.held,
+        "an operator has accepted what this log has lost"
+    );
+    // Without an engine there is nothing to clear.
+    let _ = engine.tell(Command::Cleared { epoch, held: taken.held }).await;
+    // Whoever asked may have gone.
+    let _ = reply.send(Ok(accepted));
+    Ok(Some(starts))
+}
+
+/// What one transaction came to at participants, as far as they know.
+#[derive(Debug, Default)]
+struct Found {
+    ticket: Ticket,
+    by: BTreeMap<ParticipantName, State>,
+}
+
+/// Stores what participants know and the log does not have: what committed is ended, all else is held.
+async fn take_back(
+    shared: &Shared,
+    participants: impl Iterator<Item = (&ParticipantName, &String)>,
+) -> Result<TakenBack, WitnessError> {
+    let patience = Duration::from_millis(shared.config.connect_timeout_ms) * 2;
+    let log = Log::new(shared.log.clone());
+    let mut found: BTreeMap<TxId, Found> = BTreeMap::new();
+    for (name, address) in participants {
+        let attempts = match witness::attempts(shared, name, address, patience).await {
+            Err(WitnessError::Connect(ConnectError::Refused(status))) if status.code() == Code::Unimplemented => continue,
+            attempts => attempts?.0,
+        };
+        for attempt in attempts {
+            let (Ok(tx), state) = (TxId::new(attempt.tx.clone()), attempt.state()) else { continue };
+            if log.has(&tx)? {
+                continue;
+            }
+            let known = found.entry(tx).or_default();
+            if known.ticket < Ticket(attempt.ticket) {
+                *known = Found { ticket: Ticket(attempt.ticket), by: BTreeMap::new() };
+            }
+            if known.ticket == Ticket(attempt.ticket) {
+                known.by.insert(name.clone(), state);
+            }
+        }
+    }
+    let mut taken = TakenBack::default();
+    let mut batch = Batch::default();
+    let now = shared.clock.now();
+    for (tx, Found { ticket, by }) in found {
+        if by.values().any(|state| *state == State::Committed) {
+            Log::put_taken_back(&mut batch, &committed(tx, ticket, &by, now), now);
+            taken.committed += 1;
+        } else {
+            let record = held(tx, ticket, &by, now);
+            Log::put_held(&mut batch, &record);
+            taken.held.push(record);
+        }
+        if batch.len() >= MAX_TAKEN_BACK_PER_WRITE {
+            shared.log.write(std::mem::take(&mut batch), Durability::Forced).await?;
+        }
+    }
+    shared.log.write(batch, Durability::Forced).await?;
+    Ok(taken)
+}
+
+fn committed(tx: TxId, ticket: Ticket, by: &BTreeMap<ParticipantName, State>, now: Timestamp) -> EndedRecord {
+    let branches = by.keys().map(|name| (name.clone(), BranchOutcome::Committed)).collect();
+    EndedRecord {
+        saga: false,
+        tx,
+        ticket,
+        begun_at: now,
+        digest: DIGEST_UNKNOWN,
+        outcome: Outcome::Committed,
+        branches,
+        results: Vec::new(),
+    }
+}
+
+fn held(tx: TxId, ticket: Ticket, by: &BTreeMap<ParticipantName, State>, now: Timestamp) -> UnusableRecord {
+    let says = |(name, state): (&ParticipantName, &State)| {
+        let what = match state {
+            State::Prepared => "has prepared it",
+            State::Steps => "has steps of it",
+            State::Heuristic => "has an operator's decision of it",
+            State::Committed => "has committed it",
+            State::Unspecified => "knows of it",
+        };
+        format!("{name} {what}")
+    };
+    let known = by.iter().map(says).collect::<Vec<_>>().join(", ");
+    UnusableRecord {
+        saga: by.values().any(|state| *state == State::Steps),
+        tx,
+        ticket,
+        begun_at: now,
+        digest: DIGEST_UNKNOWN,
+        participants: by.keys().cloned().collect(),
+        committed: false,
+        cause: format!("the log was put back and had lost what became of it; {known}"),
+    }
+}
+
+/// Those that the configuration or an open transaction names. One that has no address has to be accepted as absent, should it
+/// matter.
+pub(crate) fn concerned(
+    configured: impl Iterator<Item = ParticipantName>,
+    log: &Log,
+) -> Result<BTreeSet<ParticipantName>, LogError> {
+    let mut all = log.participants_with_open()?;
+    all.extend(configured);
+    Ok(all)
+}

@@ -1,0 +1,181 @@
+//! Sessions with coordinators, their epochs, and what each side has seen of the other's log.
+
+use super::{Known, Participant, question_about};
+use crate::branch::{Branch, Finished, State};
+use crate::effect::{Answer, Effect, Rejection, SessionRefused};
+use crate::input::{Hello, Operator, Session};
+use crate::standing::{KnownAttempt, KnownState, Loss, Recall, Recalled};
+use undoubt_vocabulary::{CoordinatorId, Starts, Ticket, Timestamp, TxId, WriteNumber};
+
+impl Participant {
+    pub(super) fn hello(&mut self, session: Session, hello: Hello, effects: &mut Vec<Effect>) {
+        let Hello { coordinator, name, epoch, number, shown } = hello;
+        self.shown(shown.as_ref(), effects);
+        if let Some(why) = self.standing.put_back.clone() {
+            return effects.push(Effect::Close { session, why: SessionRefused::PutBack { why } });
+        }
+        let known = self.coordinators.entry(coordinator).or_default();
+        let highest = known.joining.map_or(known.epoch, |(_, joining)| joining.max(known.epoch));
+        if epoch < highest {
+            let why = SessionRefused::LowerEpoch { offered: epoch.0, known: highest.0 };
+            return effects.push(Effect::Close { session, why });
+        }
+        if number.is_some_and(|number| known.seen.is_another(&number.start)) {
+            return effects.push(Effect::Close { session, why: SessionRefused::OtherStart { epoch: epoch.0 } });
+        }
+        let replaced = known.session.take().into_iter().chain(known.joining.take().map(|(session, _)| session));
+        effects.extend(replaced.map(|session| Effect::Close { session, why: SessionRefused::Replaced }));
+        known.joining = Some((session, epoch));
+        known.number = number;
+        let met = number.map(|number| number.start);
+        // Before the epoch is recorded, so that they are stored together.
+        if met.is_some() && met != known.seen.met {
+            known.seen.met = met;
+            effects.push(Effect::RememberSeen { coordinator, seen: known.seen });
+        }
+        let is_new = epoch > known.epoch;
+        if !name.is_empty() && self.names.insert(name.clone(), coordinator) != Some(coordinator) {
+            effects.push(Effect::RememberName { name, coordinator });
+        }
+        if is_new {
+            effects.push(Effect::RecordEpoch { session, coordinator, epoch });
+        } else {
+            self.epoch_recorded(session, effects);
+        }
+    }
+
+    /// Looks at what somebody has seen of this participant's log. If that lacks it, nobody is served any more.
+    pub(super) fn shown(&mut self, shown: Option<&WriteNumber>, effects: &mut Vec<Effect>) {
+        let Some(why) = self.standing.shown(shown) else { return };
+        effects.push(Effect::StorePutBack { why: why.clone() });
+        for known in self.coordinators.values_mut() {
+            let ended = known.session.take().into_iter().chain(known.joining.take().map(|(session, _)| session));
+            let close = |session| Effect::Close { session, why: SessionRefused::PutBack { why: why.clone() } };
+            effects.extend(ended.map(close));
+        }
+    }
+
+    pub(super) fn seen(&mut self, session: Session, writes: u64, effects: &mut Vec<Effect>) {
+        // The hello's own batch tells nothing: what was seen before is still to be shown to whoever said it.
+        let Some((coordinator, known)) = self.of_session(session).filter(|_| writes > 0) else { return };
+        let Some(number) = known.number.map(|number| WriteNumber { writes, ..number }) else { return };
+        if known.seen.number.is_none_or(|seen| seen.is_before(&number)) {
+            known.seen.number = Some(number);
+            effects.push(Effect::RememberSeen { coordinator, seen: known.seen });
+        }
+    }
+
+    pub(super) fn accept_loss(
+        &self,
+        (at, who, reason): (Timestamp, String, String),
+        operator: Operator,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(put_back) = self.standing.put_back.clone() else {
+            return effects.push(Effect::Answer { operator, answer: Answer::Rejected(Rejection::NotPutBack) });
+        };
+        let loss = Loss { at, who, reason, put_back, above: self.standing.latest() };
+        effects.push(Effect::AcceptLoss { loss, operator });
+    }
+
+    pub(super) fn loss_accepted(&mut self, starts: Starts, operator: Operator, effects: &mut Vec<Effect>) {
+        let put_back = self.standing.put_back.clone().unwrap_or_default();
+        self.standing.accepted(starts);
+        effects.push(Effect::Answer { operator, answer: Answer::LossAccepted { put_back } });
+    }
+
+    /// Returns why this log is believed to be an older copy, if it is.
+    pub fn put_back(&self) -> Option<&str> {
+        self.standing.put_back.as_deref()
+    }
+
+    /// Returns what is known of a coordinator. What it has shown has to be put in first.
+    pub fn recalled(&self, recall: &Recall) -> Recalled {
+        let known = self.coordinators.get(&recall.coordinator).copied().unwrap_or_default();
+        Recalled {
+            seen: known.seen,
+            epoch: known.epoch,
+            fence: known.fence,
+            connected: known.session.is_some(),
+            put_back: self.standing.put_back.clone(),
+            other: self.names.get(&recall.name).copied().filter(|other| *other != recall.coordinator),
+        }
+    }
+
+    /// Returns what is kept of a coordinator's attempts from this ticket on, in the order of tickets: of about `limit`
+    /// attempts, and where the rest begins.
+    pub fn attempts(&self, coordinator: CoordinatorId, from: Ticket, limit: usize) -> (Vec<KnownAttempt>, Option<Ticket>) {
+        let branches = self.by_ticket.range((coordinator, from)..).take_while(|((owner, _), _)| *owner == coordinator);
+        let branches = branches.filter_map(|((_, ticket), tx)| {
+            let state = known_state(&self.branches.get(tx)?.state)?;
+            Some(KnownAttempt { ticket: *ticket, tx: tx.clone(), state })
+        });
+        let mut found: Vec<KnownAttempt> = branches.take(limit + 1).collect();
+        found.extend(self.sagas.attempts(coordinator, from).take(limit + 1));
+        found.sort();
+        let next = found.get(limit).map(|first| first.ticket);
+        if let Some(next) = next {
+            // All of one ticket is told together.
+            found.retain(|attempt| attempt.ticket < next);
+        }
+        (found, next)
+    }
+
+    pub(super) fn epoch_recorded(&mut self, session: Session, effects: &mut Vec<Effect>) {
+        let joining = self.coordinators.iter_mut().find_map(|(id, known)| match known.joining {
+            Some((joining, epoch)) if joining == session => Some((*id, known, epoch)),
+            Some(_) | None => None,
+        });
+        let Some((coordinator, known, epoch)) = joining else { return };
+        *known = Known { epoch, session: Some(session), joining: None, ..*known };
+        let seen = known.seen.number;
+        self.sagas.count_attempts_anew(coordinator);
+        self.report_heuristics_anew(coordinator);
+        self.forget_lone_reads(coordinator);
+        effects.push(Effect::Welcome { session, seen });
+        for (_, branch) in self.branches.iter().filter(|(_, branch)| branch.id.coordinator == coordinator) {
+            effects.extend(question_about(branch).map(|message| Effect::Send { session, message }));
+        }
+    }
+
+    /// The disk on which the coordinator noted it may have lied (S1), or be an old copy (S4).
+    fn report_heuristics_anew(&mut self, coordinator: CoordinatorId) {
+        for branch in self.branches.values_mut().filter(|branch| branch.id.coordinator == coordinator) {
+            if let State::Heuristic { heuristic, noted } = &mut branch.state {
+                *noted = heuristic.is_reported();
+            }
+        }
+    }
+
+    /// Their votes may be lost with the session before. Nothing is stored of them, so a restart forgets them as well.
+    fn forget_lone_reads(&mut self, coordinator: CoordinatorId) {
+        let is_lone_read = |branch: &Branch| {
+            branch.id.coordinator == coordinator && matches!(branch.state, State::Finished(Finished::Read))
+        };
+        let read = self.branches.iter().filter(|(_, branch)| is_lone_read(branch));
+        let read: Vec<TxId> = read.map(|(tx, _)| tx.clone()).collect();
+        read.iter().for_each(|tx| self.remove(tx));
+    }
+
+    pub(super) fn session_closed(&mut self, session: Session) {
+        for known in self.coordinators.values_mut() {
+            known.session = known.session.filter(|open| *open != session);
+            known.joining = known.joining.filter(|(joining, _)| *joining != session);
+        }
+    }
+}
+
+/// What a coordinator that has lost its own records may learn of a branch; `None`: nothing that matters.
+fn known_state(state: &State) -> Option<KnownState> {
+    match state {
+        State::Prepared { .. } | State::Resolving { .. } => Some(KnownState::Prepared),
+        State::Committing | State::Finished(Finished::Committed | Finished::CommittedAlone { .. }) => {
+            Some(KnownState::Committed)
+        }
+        State::Heuristic { .. } => Some(KnownState::Heuristic),
+        State::Executing { .. }
+        | State::ReadOnly { .. }
+        | State::Aborting { .. }
+        | State::Finished(Finished::Left | Finished::Read | Finished::Refused(_) | Finished::Aborted) => None,
+    }
+}

@@ -1,0 +1,106 @@
+//! Whether this participant's log is the newest, as far as anybody has shown.
+
+use undoubt_vocabulary::{CoordinatorId, Epoch, Start, Starts, Ticket, Timestamp, TxId, WriteNumber};
+
+/// What a participant knows of its own log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Standing {
+    /// `None`: its writes are not numbered, and nothing can be told.
+    pub(crate) starts: Option<Starts>,
+    /// Why it is believed to be an older copy.
+    pub(crate) put_back: Option<String>,
+    /// The latest start that was shown to it.
+    pub(crate) latest: u32,
+}
+
+/// An operator accepts that a participant has lost what others have seen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Loss {
+    pub at: Timestamp,
+    pub who: String,
+    pub reason: String,
+    /// What it was taken from.
+    pub put_back: String,
+    /// The count of starts above which the next one has to be.
+    pub above: u32,
+}
+
+/// What a coordinator asks before its first session after a start.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Recall {
+    pub coordinator: CoordinatorId,
+    /// For people, and to notice that a coordinator's folder is a new one.
+    pub name: String,
+    /// The highest number that it has seen of this participant's log.
+    pub shown: Option<WriteNumber>,
+}
+
+/// What is known of a coordinator here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Recalled {
+    pub seen: Seen,
+    pub epoch: Epoch,
+    pub fence: Ticket,
+    pub connected: bool,
+    pub put_back: Option<String>,
+    /// Another coordinator was known last under this name.
+    pub other: Option<CoordinatorId>,
+}
+
+/// What is kept of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KnownAttempt {
+    pub ticket: Ticket,
+    pub tx: TxId,
+    pub state: KnownState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KnownState {
+    Prepared,
+    Committed,
+    Heuristic,
+    Steps,
+}
+
+impl Standing {
+    /// Returns why the log is an older copy, if what was shown says so and nothing did before.
+    pub(crate) fn shown(&mut self, shown: Option<&WriteNumber>) -> Option<String> {
+        let (starts, shown) = (self.starts.as_ref()?, shown?);
+        let lack = starts.lack(shown)?;
+        self.latest = self.latest.max(shown.start.count);
+        if self.put_back.is_some() {
+            return None;
+        }
+        let why = format!("others have seen its {shown}, and {lack}");
+        self.put_back = Some(why.clone());
+        Some(why)
+    }
+
+    /// Returns the count of starts that the next one has to be above.
+    pub(crate) fn latest(&self) -> u32 {
+        self.latest
+    }
+
+    pub(crate) fn accepted(&mut self, starts: Starts) {
+        *self = Standing { starts: Some(starts), put_back: None, latest: 0 };
+    }
+}
+
+/// What has been seen of a coordinator's log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Seen {
+    /// The start that said hello last.
+    pub met: Option<Start>,
+    /// The highest number of a stable write. It stays that of an earlier start until the present one says more: what the present
+    /// one lacks of it is shown to it first.
+    pub number: Option<WriteNumber>,
+}
+
+impl Seen {
+    /// Returns true if another process has said hello, or written, in a start of the same count.
+    pub(crate) fn is_another(&self, start: &Start) -> bool {
+        let written = self.number.map(|number| number.start);
+        self.met.iter().chain(&written).any(|seen| seen.is_rival_of(start))
+    }
+}
