@@ -18,7 +18,7 @@ pub type Incoming = BoxStream<'static, Result<ParticipantBatch, Status>>;
 pub enum ConnectError {
     #[error("cannot connect: {}", root_cause(.0))]
     Transport(#[from] Error),
-    #[error(transparent)]
+    #[error("{}", if .0.message().is_empty() { .0.to_string() } else { .0.message().to_owned() })]
     Refused(#[from] Status),
 }
 
@@ -33,11 +33,8 @@ pub trait Connect: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<Incoming, ConnectError>>;
 
     /// Asks the participant at this address what it knows of a coordinator. The caller bounds how long that may take.
-    fn recall(
-        &self,
-        address: &str,
-        request: RecallRequest,
-    ) -> BoxFuture<'static, Result<RecallResponse, ConnectError>>;
+    fn recall(&self, address: &str, request: RecallRequest)
+    -> BoxFuture<'static, Result<RecallResponse, ConnectError>>;
 }
 
 /// Plain TCP. A peer that does not even answer a ping for `keep_alive` is given up.

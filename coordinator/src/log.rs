@@ -290,6 +290,7 @@ impl Log {
                 if record.ticket >= from
                     && record.branches.iter().any(is_there)
                     && record.outcome == Outcome::Committed
+                    && !record.read_only.contains(participant)
                     && !knows(record.ticket, &record.tx)
                 {
                     if found.len() == limit {

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Request, Response, Status};
 use undoubt_coordinator_core::StepResolution;
-use undoubt_proto::{record, v1};
 use undoubt_proto::v1::operator_server::Operator;
+use undoubt_proto::{record, v1};
 use undoubt_vocabulary::{CoordinatorId, InvalidId};
 
 /// Of a name or a reason.
@@ -131,12 +131,7 @@ fn check_reason(what: &str, text: &str) -> Result<(), Status> {
     }
 }
 
-fn describe(
-    view: &View<'_>,
-    config: &Config,
-    id: CoordinatorId,
-    epoch: u32,
-) -> Result<v1::DescribeResponse, LogError> {
+fn describe(view: &View<'_>, config: &Config, id: CoordinatorId, epoch: u32) -> Result<v1::DescribeResponse, LogError> {
     let configured = config.participants.iter().filter_map(|configured| participant(view, configured));
     Ok(v1::DescribeResponse {
         name: config.name.clone(),

@@ -9,8 +9,8 @@ use crate::operator::OperatorService;
 use crate::service::Service;
 use crate::session::{self, Ended, Superseded};
 use crate::standing::{self, StandingError};
-use futures::FutureExt as _;
 use bytes::Bytes;
+use futures::FutureExt as _;
 use prost::Message as _;
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
@@ -22,17 +22,17 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tonic_health::ServingStatus;
-use undoubt_platform::dial::Dial;
 use undoubt_coordinator_core::standing::{Sign, Standing};
+use undoubt_platform::dial::Dial;
 use undoubt_platform::identity::{counted_before_numbers, establish};
 use undoubt_platform::server::{
     DEFAULT_ROOM_BYTES, Incoming, Keeping, Offer, ReflectionError, ServerError, serve, share_bytes,
 };
 use undoubt_platform::{Clock, CrashPoints, IdentityError, Kind, NumberedStore, Random, Store, StoreError};
+use undoubt_proto::v1::LogNumber;
 use undoubt_proto::v1::coordinator_server::CoordinatorServer;
 use undoubt_proto::v1::operator_server::OperatorServer;
 use undoubt_vocabulary::limits::MAX_REQUEST_BYTES;
-use undoubt_proto::v1::LogNumber;
 use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId, ParticipantName, Start, Starts, WriteNumber};
 
 /// What a coordinator takes from outside.
@@ -131,10 +131,9 @@ pub async fn run(
         numbered.store_remembered().await?;
     }
     let is_new = numbered.remembered(NEW).is_some();
-    let mut standing =
-        Standing::new(known.starts.clone(), standing::concerned(participants.iter().cloned(), &log)?)
-            .is_new(is_new)
-            .waits_for_all(config.wait_for_all_witnesses);
+    let mut standing = Standing::new(known.starts.clone(), standing::concerned(participants.iter().cloned(), &log)?)
+        .is_new(is_new)
+        .waits_for_all(config.wait_for_all_witnesses);
     if let Some(why) = &known.put_back {
         standing.sign(Sign::Local(why.clone()));
     }
@@ -203,8 +202,7 @@ pub async fn run(
     let mut engine = tokio::spawn(AssertUnwindSafe(engine.run()).catch_unwind());
     let speaks = AtomicBool::new(false);
     let speaking = async {
-        let starts =
-            standing::stand(&shared, &addresses, standing, &mut accepts, &reasons, &handle).await?;
+        let starts = standing::stand(&shared, &addresses, standing, &mut accepts, &reasons, &handle).await?;
         // From here on nobody has to be accepted any more.
         drop(accepts);
         speaks.store(true, Ordering::Relaxed);
@@ -325,7 +323,8 @@ async fn own_sign(log: &NumberedStore, starts: &Starts, met: Option<u32>) -> Res
     let noted = log.remembered(OWN).and_then(|noted| WriteNumber::try_from(LogNumber::decode(noted).ok()?).ok());
     let seen = match (noted, met.filter(|met| *met >= starts.now.count && starts.now.losses == 0)) {
         (None, Some(met)) => {
-            let seen = WriteNumber { log: starts.log, start: Start { losses: 0, count: met, mark: u64::MAX }, writes: 0 };
+            let seen =
+                WriteNumber { log: starts.log, start: Start { losses: 0, count: met, mark: u64::MAX }, writes: 0 };
             note_own_sign(log, &seen).await?;
             Some(seen)
         }

@@ -47,7 +47,7 @@ pub(crate) struct Shared {
 enum SessionError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    #[error("{0}")]
+    #[error("{}", sentence(.0))]
     Refused(#[from] tonic::Status),
     #[error("no welcome came within {0} ms of connecting")]
     NoWelcome(u64),
@@ -85,6 +85,11 @@ pub struct Superseded {
     pub by: ParticipantName,
     pub known: Epoch,
     pub own: Epoch,
+}
+
+/// Returns what a participant says, without the number that programs read.
+fn sentence(status: &tonic::Status) -> String {
+    if status.message().is_empty() { status.to_string() } else { status.message().to_owned() }
 }
 
 impl SessionError {
@@ -195,8 +200,14 @@ async fn converse(
     let (participant, queue) = (participant.clone(), queue.clone());
     let (queued, watched, can_prepare) = (queue.clone(), queue.clone(), !cannot_prepare);
     let unnumbered = number.is_none();
-    let connected =
-        Command::Connected { participant: participant.clone(), session, queue: queued, resource, can_prepare, unnumbered };
+    let connected = Command::Connected {
+        participant: participant.clone(),
+        session,
+        queue: queued,
+        resource,
+        can_prepare,
+        unnumbered,
+    };
     engine.tell(connected).await?;
     tokio::select! {
         ended = receive(engine, (&shared.log, number), &participant, session, first, incoming) => ended,

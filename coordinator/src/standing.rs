@@ -7,9 +7,9 @@ use crate::engine::{Command, Handle};
 use crate::log::{Log, LogError};
 use crate::session::Shared;
 use crate::witness::{self, WitnessError};
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use futures::FutureExt as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -18,9 +18,9 @@ use tonic::Code;
 use undoubt_coordinator_core::standing::{Standing, Told, Verdict};
 use undoubt_coordinator_core::{EndedRecord, UnusableRecord};
 use undoubt_platform::{Batch, Durability, Store as _, StoreError};
+use undoubt_proto::record;
 use undoubt_proto::v1::RecallResponse;
 use undoubt_proto::v1::known_attempt::State;
-use undoubt_proto::record;
 use undoubt_vocabulary::{
     BranchOutcome, CoordinatorId, Epoch, Outcome, ParticipantName, Starts, Ticket, Timestamp, TxId, WriteNumber,
 };
@@ -205,11 +205,8 @@ async fn accepted(
     Log::put_loss(&mut batch, u32::try_from(log.losses()?.len()).unwrap_or(u32::MAX), &loss);
     let starts = shared.log.accept_loss(standing.highest_epoch().0, shared.random.u64().max(1), batch).await?;
     let epoch = Epoch(starts.now.count);
-    let accepted = Accepted {
-        epoch,
-        committed: taken.committed,
-        held: u32::try_from(taken.held.len()).unwrap_or(u32::MAX),
-    };
+    let accepted =
+        Accepted { epoch, committed: taken.committed, held: u32::try_from(taken.held.len()).unwrap_or(u32::MAX) };
     tracing::warn!(
         who,
         reason,
@@ -243,7 +240,9 @@ async fn take_back(
     let mut found: BTreeMap<TxId, Found> = BTreeMap::new();
     for (name, address) in participants {
         let attempts = match witness::attempts(shared, name, address, patience).await {
-            Err(WitnessError::Connect(ConnectError::Refused(status))) if status.code() == Code::Unimplemented => continue,
+            Err(WitnessError::Connect(ConnectError::Refused(status))) if status.code() == Code::Unimplemented => {
+                continue;
+            }
             attempts => attempts?.0,
         };
         for attempt in attempts {
@@ -290,6 +289,7 @@ fn committed(tx: TxId, ticket: Ticket, by: &BTreeMap<ParticipantName, State>, no
         digest: DIGEST_UNKNOWN,
         outcome: Outcome::Committed,
         branches,
+        read_only: Vec::new(),
         results: Vec::new(),
     }
 }

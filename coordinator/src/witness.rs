@@ -55,11 +55,7 @@ pub(crate) fn remember(log: &NumberedStore, participant: &ParticipantName, numbe
 }
 
 /// Asks a participant what it knows of this coordinator.
-pub(crate) fn request(
-    shared: &Shared,
-    participant: &ParticipantName,
-    from: Option<Ticket>,
-) -> RecallRequest {
+pub(crate) fn request(shared: &Shared, participant: &ParticipantName, from: Option<Ticket>) -> RecallRequest {
     RecallRequest {
         coordinator_id: shared.id.0.to_vec().into(),
         coordinator_name: shared.config.name.clone(),

@@ -102,7 +102,12 @@ impl ParticipantAdmin for AdminService {
         let asked = self.engine.ask(|reply| Command::AcceptLoss { at, who, reason, reply });
         match asked.await.map_err(gone)? {
             Answer::LossAccepted { put_back } => {
-                tracing::warn!(who = by, reason = why, put_back, "an operator has accepted what this participant has lost");
+                tracing::warn!(
+                    who = by,
+                    reason = why,
+                    put_back,
+                    "an operator has accepted what this participant has lost"
+                );
                 Ok(Response::new(v1::AcceptParticipantLossResponse { put_back }))
             }
             Answer::Rejected(rejection) => Err(status_of(&rejection)),

@@ -34,13 +34,13 @@ use std::future::Future;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use undoubt_vocabulary::{
-    BranchOutcome, CoordinatorId, DigestMap, Epoch, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome, Ticket,
-    Timestamp, TxId, Vote, WriteNumber,
+    BranchOutcome, CoordinatorId, DigestMap, Epoch, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome,
+    Ticket, Timestamp, TxId, Vote, WriteNumber,
 };
 
 pub use crate::room::{Held, Room};
-pub use undoubt_participant_core::branch_id::BranchId;
 pub use undoubt_participant_core::Loss;
+pub use undoubt_participant_core::branch_id::BranchId;
 pub use undoubt_participant_core::heuristic::Heuristic;
 pub use undoubt_participant_core::release::Release;
 pub use undoubt_participant_core::step::{StepId, StepState};

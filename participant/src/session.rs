@@ -215,7 +215,8 @@ async fn send(
     while outgoings.ready().await {
         // Before the messages are taken: what they say was written no later.
         let stable = number();
-        let mut batch = v1::ParticipantBatch { stable_writes: stable.map_or(0, |stable| stable.writes), ..Default::default() };
+        let mut batch =
+            v1::ParticipantBatch { stable_writes: stable.map_or(0, |stable| stable.writes), ..Default::default() };
         let mut reached = Vec::new();
         let mut close = None;
         for item in outgoings.batch() {

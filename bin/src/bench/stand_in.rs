@@ -13,8 +13,8 @@ use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 use undoubt_proto::v1::participant_server::{Participant, ParticipantServer};
 use undoubt_proto::v1::{
-    BranchOutcome, CoordinatorBatch, Finished, ParticipantBatch, RecallRequest, RecallResponse, ToCoordinator, ToParticipant, Vote, Welcome,
-    to_coordinator, to_participant, vote,
+    BranchOutcome, CoordinatorBatch, Finished, ParticipantBatch, RecallRequest, RecallResponse, ToCoordinator,
+    ToParticipant, Vote, Welcome, to_coordinator, to_participant, vote,
 };
 
 /// Batches between it and the stream.

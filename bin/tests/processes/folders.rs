@@ -1,7 +1,7 @@
 //! Data folders that are not, or no longer, what the program expects (R8): refused by name, or mended where that is safe.
 
 use crate::support::api::{commit, submit, transfer, value};
-use crate::support::program::{coordinator, run, run_on};
+use crate::support::program::run_on;
 use crate::support::{PATIENCE, banks, start};
 use std::path::{Path, PathBuf};
 use undoubt::cluster::{Cluster, Who};

@@ -55,7 +55,8 @@ async fn says_that_it_was_put_back(cluster: &Cluster, who: Who) -> String {
 
 async fn accept_loss(cluster: &Cluster) -> v1::AcceptLossResponse {
     let accept = v1::AcceptLossRequest { who: "ada".into(), reason: "the disk is gone".into(), without: Vec::new() };
-    let accepted = until("the loss is accepted", async || operator(cluster).await.accept_loss(accept.clone()).await.ok());
+    let accepted =
+        until("the loss is accepted", async || operator(cluster).await.accept_loss(accept.clone()).await.ok());
     accepted.await.into_inner()
 }
 
@@ -82,7 +83,10 @@ async fn a_coordinators_folder_that_is_put_back_is_held_and_what_committed_is_no
     put_back(&mut cluster, Who::Coordinator, &copied).await;
     let described = held(&cluster).await;
     let because = described.held_because.join("; ");
-    assert!(because.contains("bank-a has seen its write") || because.contains("bank-b has seen its write"), "{because}");
+    assert!(
+        because.contains("bank-a has seen its write") || because.contains("bank-b has seen its write"),
+        "{because}"
+    );
     for tx in ["t1", "t2"] {
         let status = submit(&cluster, transfer(tx, 10)).await.unwrap_err();
         assert_eq!(status.code(), Code::Unavailable, "{status:?}");
@@ -119,8 +123,18 @@ async fn a_stale_copy_beside_the_running_coordinator_is_held_and_harms_nobody() 
     let (bank_a, bank_b) = (format!("bank-a={}", urls[0]), format!("bank-b={}", urls[1]));
     let file = address_file.display().to_string();
     let arguments = [
-        "--data-dir", &folder, "--name", "coordinator", "--listen", "127.0.0.1:0", "--address-file", &file,
-        "--participant", &bank_a, "--participant", &bank_b,
+        "--data-dir",
+        &folder,
+        "--name",
+        "coordinator",
+        "--listen",
+        "127.0.0.1:0",
+        "--address-file",
+        &file,
+        "--participant",
+        &bank_a,
+        "--participant",
+        &bank_b,
     ];
     let _copy = coordinator(&arguments).spawn().unwrap();
     let address = until("the copy listens", async || std::fs::read_to_string(&address_file).ok()).await;

@@ -166,6 +166,8 @@ pub struct EndedRecord {
     pub digest: [u8; 32],
     pub outcome: Outcome,
     pub branches: Vec<(ParticipantName, BranchOutcome)>,
+    /// Participants whose branches only read: they keep nothing of it.
+    pub read_only: Vec<ParticipantName>,
     pub results: Vec<(ParticipantName, Bytes)>,
 }
 

@@ -202,7 +202,11 @@ impl fmt::Display for Sign {
             Sign::Local(why) | Sign::Noted(why) => f.write_str(why),
             Sign::Lacks { by, seen, lack } => write!(f, "participant {by} has seen its {seen}, and {lack}"),
             Sign::HigherEpoch { by, known } => {
-                write!(f, "participant {by} has met epoch {} of this coordinator, which this log has not taken yet", known.0)
+                write!(
+                    f,
+                    "participant {by} has met epoch {} of this coordinator, which this log has not taken yet",
+                    known.0
+                )
             }
             Sign::KnownName { by, other } => write!(
                 f,

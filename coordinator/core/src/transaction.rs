@@ -331,6 +331,11 @@ impl Transaction {
         self.branches.iter().filter(answered).map(|b| (b.participant.clone(), b.result.clone())).collect()
     }
 
+    fn with_vote(&self, vote: BranchVote) -> Vec<ParticipantName> {
+        let branches = self.branches.iter().filter(|branch| branch.vote == vote);
+        branches.map(|branch| branch.participant.clone()).collect()
+    }
+
     fn append_open(&self, kind: OpenKind, cx: &mut Context<'_>) {
         let left = |branch: &&Branch| branch.vote == BranchVote::Confirmed;
         let names = |read_only: bool| {
@@ -372,6 +377,7 @@ impl Transaction {
                 .iter()
                 .map(|branch| (branch.participant.clone(), branch.outcome.unwrap_or(default)))
                 .collect(),
+            read_only: self.with_vote(BranchVote::Confirmed),
             results,
         };
         let forced = !answered || !self.waiters.is_empty();

@@ -84,8 +84,8 @@ impl Unusable {
         }
         let UnusableRecord { saga, tx, ticket, begun_at, digest, participants, .. } = self.record.clone();
         let branches = participants.into_iter().map(|name| (name, BranchOutcome::Unknown)).collect();
-        let (outcome, results) = (self.outcome(), Vec::new());
-        let record = EndedRecord { saga, tx, ticket, begun_at, digest, outcome, branches, results };
+        let (outcome, results, read_only) = (self.outcome(), Vec::new(), Vec::new());
+        let record = EndedRecord { saga, tx, ticket, begun_at, digest, outcome, branches, read_only, results };
         cx.note(&self.record.tx, Note::Forgotten);
         cx.effects.push(Effect::Append { record: Record::Ended(record), forced: true });
         self.state = State::Ending;

@@ -34,7 +34,13 @@ pub(crate) enum LinkState {
 impl Link {
     pub(super) fn new(now: Timestamp) -> Link {
         let last_error = "not tried yet".to_owned();
-        Link { state: LinkState::Disconnected { last_error }, since: now, attempts: 0, unnumbered: false, outgoing: Vec::new() }
+        Link {
+            state: LinkState::Disconnected { last_error },
+            since: now,
+            attempts: 0,
+            unnumbered: false,
+            outgoing: Vec::new(),
+        }
     }
 
     /// Notes that there is no session, and why. Whether that is to be told: when it begins, when the cause is another, and

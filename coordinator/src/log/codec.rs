@@ -286,6 +286,7 @@ pub(super) fn encode_ended(
         saga: ended.saga,
         happened: Vec::new(),
         results_apart: names(apart),
+        read_only: names(&ended.read_only),
     };
     put(&record, history, bytes);
 }
@@ -305,6 +306,7 @@ pub(super) fn decode_ended(key: &[u8], value: &Bytes) -> Result<Ended, DecodeErr
         digest: digest(&wire.digest)?,
         outcome: known.decided.ok_or(DecodeError::Undecided)?,
         branches,
+        read_only: parse_names(&wire.read_only)?,
         results: known.results.into_iter().collect(),
     };
     let history = history_of(wire.history, wire.happened)?;

@@ -223,6 +223,7 @@ mod tests {
             digest: [0; 32],
             outcome: Outcome::Committed,
             branches: Vec::new(),
+            read_only: Vec::new(),
             results: Vec::new(),
         });
         let mut batch = Batch::default();

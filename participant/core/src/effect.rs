@@ -157,7 +157,9 @@ pub enum Answer {
     /// The semantic locks are gone.
     Released,
     /// The loss of which this was the sign is accepted.
-    LossAccepted { put_back: String },
+    LossAccepted {
+        put_back: String,
+    },
     Rejected(Rejection),
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use undoubt_participant_core::{Effect, Input, Limits, Participant, Recovered, Session, StepId, StepState};
+use undoubt_participant_core::{Effect, Hello, Input, Limits, Participant, Recovered, Session, StepId, StepState};
 use undoubt_vocabulary::{
     CoordinatorId, Epoch, Half, Refusal, RefusalCode, RunStep, StepIndex, StepOutcome, Ticket, Timestamp,
     ToCoordinator, ToParticipant, TxId,
@@ -84,7 +84,8 @@ impl World {
         for (step, state) in stored {
             world.tell(Input::Recovered(Recovered::Step { step, state }));
         }
-        world.tell(Input::Hello { session: Session(1), coordinator: COORDINATOR, epoch: Epoch(1) });
+        let hello = Hello { coordinator: COORDINATOR, name: String::new(), epoch: Epoch(1), number: None, shown: None };
+        world.tell(Input::Hello { session: Session(1), hello });
         world.tell(Input::EpochRecorded { session: Session(1) });
         world
     }
@@ -129,6 +130,10 @@ impl World {
             Effect::RecordEpoch { .. } | Effect::Welcome { .. } | Effect::CancelAction { .. } => {}
             Effect::Send { .. }
             | Effect::Close { .. }
+            | Effect::RememberSeen { .. }
+            | Effect::RememberName { .. }
+            | Effect::StorePutBack { .. }
+            | Effect::AcceptLoss { .. }
             | Effect::Execute { .. }
             | Effect::Cancel { .. }
             | Effect::Commit { .. }

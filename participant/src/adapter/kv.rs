@@ -50,8 +50,7 @@ use undoubt_platform::numbered::Known;
 use undoubt_platform::{Batch, Durability, NumberedStore, Store, StoreError};
 use undoubt_proto::record::Write;
 use undoubt_vocabulary::{
-    CoordinatorId, DigestMap, Epoch, Prepare, RunStep, Starts, StepOutcome, Ticket, Timestamp, TxId, Vote,
-    WriteNumber,
+    CoordinatorId, DigestMap, Epoch, Prepare, RunStep, Starts, StepOutcome, Ticket, Timestamp, TxId, Vote, WriteNumber,
 };
 
 use writing::Writing;

@@ -64,8 +64,13 @@ impl<'w, W: World> Server<'w, W> {
         for survived in inputs_of(recovered) {
             server.tell(Input::Recovered(survived)).await;
         }
-        let hello =
-            Hello { coordinator: COORDINATOR, name: "conformance".to_owned(), epoch: Epoch(1), number: None, shown: None };
+        let hello = Hello {
+            coordinator: COORDINATOR,
+            name: "conformance".to_owned(),
+            epoch: Epoch(1),
+            number: None,
+            shown: None,
+        };
         server.tell(Input::Hello { session: SESSION, hello }).await;
         server
     }

@@ -159,7 +159,9 @@ mod tests {
 
     #[test]
     fn what_the_log_holds_is_no_sign() {
-        for (start, writes) in [(start(0, 1, 11), 10), (start(0, 2, 22), 0), (start(0, 2, 22), 20), (start(0, 3, 33), 9)] {
+        for (start, writes) in
+            [(start(0, 1, 11), 10), (start(0, 2, 22), 0), (start(0, 2, 22), 20), (start(0, 3, 33), 9)]
+        {
             assert_eq!(starts().lack(&seen(start, writes)), None);
         }
     }

@@ -183,8 +183,7 @@ impl Running<'_> {
     fn hello(&mut self, session: u64, epoch: Epoch) -> Result<(), String> {
         let highest = self.storage.epoch.unwrap_or(epoch);
         let said = if self.manner.mutant == Some(Mutant::LowerEpochAccepted) { epoch.max(highest) } else { epoch };
-        let hello =
-            Hello { coordinator: COORDINATOR, name: String::new(), epoch: said, number: None, shown: None };
+        let hello = Hello { coordinator: COORDINATOR, name: String::new(), epoch: said, number: None, shown: None };
         self.put(Input::Hello { session: Session(session), hello })?;
         if epoch < highest && self.process.session == Some(session) {
             return Err(format!("R5: epoch {} is let in, after epoch {}", epoch.0, highest.0));

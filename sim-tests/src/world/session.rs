@@ -117,7 +117,8 @@ impl Between {
                 };
                 kept.extend(here);
                 if let Some((message, ms)) = later {
-                    let late = v1::CoordinatorBatch { fence: batch.fence, messages: vec![message], ..Default::default() };
+                    let late =
+                        v1::CoordinatorBatch { fence: batch.fence, messages: vec![message], ..Default::default() };
                     send_later(to.clone(), late, ms);
                 }
             }

@@ -258,7 +258,9 @@ pub async fn accept_participant(arguments: &AcceptParticipant, global: &Global) 
     let put_back = global.participant(&participant.address)?.accept_loss(who, reason).await?;
     let document = json!({ "participant": name.to_string(), "put_back": put_back });
     Ok(Exit::Done.told(global.output.show(&document, || {
-        format!("accepted  {name}: {put_back}\nThe coordinator lists what it still has of it: `undoubt list --damaged`.")
+        format!(
+            "accepted  {name}: {put_back}\nThe coordinator lists what it still has of it: `undoubt list --damaged`."
+        )
     })))
 }
 

@@ -28,6 +28,8 @@ pub fn hello(participant: &str, epoch: u32) -> v1::Hello {
         coordinator_name: "test".to_owned(),
         epoch,
         participant_name: participant.to_owned(),
+        number: None,
+        seen: None,
     }
 }
 

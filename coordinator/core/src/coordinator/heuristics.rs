@@ -42,6 +42,7 @@ impl Coordinator {
             digest: DIGEST_UNKNOWN,
             outcome: Outcome::Aborted(AbortReason::Presumed),
             branches: Vec::new(),
+            read_only: Vec::new(),
             results: Vec::new(),
         };
         let noting = self.noting.get(&tx).map(|noting| noting.record.clone());

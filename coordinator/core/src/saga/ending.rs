@@ -88,6 +88,7 @@ impl Saga {
             digest: self.digest,
             outcome: self.outcome(),
             branches: self.steps.iter().map(|step| (step.definition.name.clone(), step.outcome())).collect(),
+            read_only: Vec::new(),
             results: self.results(),
         };
         self.state = State::Ending { answered };

@@ -48,6 +48,7 @@ impl World {
             digest: [0; 32],
             outcome,
             branches: vec![("a".parse().unwrap(), branch)],
+            read_only: Vec::new(),
             results: vec![("a".parse().unwrap(), vec![0; 1_000].into())],
         });
         let mut batch = Batch::default();

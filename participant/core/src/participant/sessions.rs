@@ -104,7 +104,12 @@ impl Participant {
 
     /// Returns what is kept of a coordinator's attempts from this ticket on, in the order of tickets: of about `limit`
     /// attempts, and where the rest begins.
-    pub fn attempts(&self, coordinator: CoordinatorId, from: Ticket, limit: usize) -> (Vec<KnownAttempt>, Option<Ticket>) {
+    pub fn attempts(
+        &self,
+        coordinator: CoordinatorId,
+        from: Ticket,
+        limit: usize,
+    ) -> (Vec<KnownAttempt>, Option<Ticket>) {
         let branches = self.by_ticket.range((coordinator, from)..).take_while(|((owner, _), _)| *owner == coordinator);
         let branches = branches.filter_map(|((_, ticket), tx)| {
             let state = known_state(&self.branches.get(tx)?.state)?;

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_participant_core::{
-    Answer, BranchId, Effect, Heuristic, Input, Limits, Operator, Participant, Recovered, Release, Session, StepId,
+    Answer, BranchId, Effect, Hello, Heuristic, Input, Limits, Operator, Participant, Recovered, Release, Session,
+    StepId,
 };
 use undoubt_vocabulary::{
     CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, StepOutcome, Ticket, Timestamp, ToCoordinator,
@@ -39,7 +40,9 @@ impl Script {
     }
 
     pub fn hello(&mut self, session: u64, epoch: u32) {
-        let input = Input::Hello { session: Session(session), coordinator: COORDINATOR, epoch: Epoch(epoch) };
+        let hello =
+            Hello { coordinator: COORDINATOR, name: String::new(), epoch: Epoch(epoch), number: None, shown: None };
+        let input = Input::Hello { session: Session(session), hello };
         self.tell(&format!("session {session}: hello, epoch {epoch}"), input);
     }
 
@@ -190,7 +193,11 @@ fn words(effect: &Effect) -> String {
     let step_named = |id: &StepId| format!("{}/{}/{}", id.tx, id.ticket, id.step.0);
     match effect {
         Effect::RecordEpoch { session, epoch, .. } => format!("record epoch {} of session {}", epoch.0, session.0),
-        Effect::Welcome { session } => format!("welcome session {}", session.0),
+        Effect::Welcome { session, .. } => format!("welcome session {}", session.0),
+        Effect::RememberSeen { .. }
+        | Effect::RememberName { .. }
+        | Effect::StorePutBack { .. }
+        | Effect::AcceptLoss { .. } => unreachable!("no writes are numbered in these scripts"),
         Effect::Close { session, why } => format!("close session {}: {why}", session.0),
         Effect::Send { session, message } => format!("send session {} {}", session.0, sent(message)),
         Effect::Execute { branch, prepare } => match prepare.execution {
@@ -222,6 +229,7 @@ fn words(effect: &Effect) -> String {
             Answer::Resolved(outcome) => format!("answer operator {}: {outcome}", operator.0),
             Answer::Forgotten => format!("answer operator {}: forgotten", operator.0),
             Answer::Released => format!("answer operator {}: released", operator.0),
+            Answer::LossAccepted { .. } => unreachable!("nobody is put back in these scripts"),
             Answer::Rejected(rejection) => format!("answer operator {}: rejected: {rejection}", operator.0),
         },
     }

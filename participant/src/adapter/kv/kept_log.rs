@@ -1,7 +1,7 @@
 //! What the store's log says of itself: its starts, what is remembered of others, and losses that were accepted.
 
-use super::recovery::unreadable;
 use super::record::Unreadable;
+use super::recovery::unreadable;
 use super::schema::META;
 use crate::resource::{Loss, RecoveredLog, ResourceError};
 use bytes::Bytes;
@@ -28,23 +28,15 @@ impl KeptLog {
 
     fn losses(&self) -> Result<Vec<(Loss, WriteNumber)>, ResourceError> {
         let stored = self.store.scan(META, LOSS, Some(AFTER_LOSSES), Direction::Forward, usize::MAX)?;
-        let read = |(key, value): (Bytes, Bytes)| {
-            read_loss(&value).map_err(|cause| unreadable(META, key, &cause))
-        };
+        let read = |(key, value): (Bytes, Bytes)| read_loss(&value).map_err(|cause| unreadable(META, key, &cause));
         stored.into_iter().map(read).collect()
     }
 
     pub(super) async fn accept_loss(&self, loss: Loss, mark: u64) -> Result<Starts, ResourceError> {
         let kept = self.store.stable();
         let Loss { at, who, reason, put_back, above } = loss;
-        let record = record::Loss {
-            at_us: at.0,
-            who,
-            reason,
-            put_back,
-            kept: Some(kept.into()),
-            ..record::Loss::default()
-        };
+        let record =
+            record::Loss { at_us: at.0, who, reason, put_back, kept: Some(kept.into()), ..record::Loss::default() };
         let mut batch = Batch::default();
         let number = kept.start.losses + 1;
         batch.put(META, [LOSS, &number.to_be_bytes()].concat(), record.encode_to_vec());

@@ -52,9 +52,8 @@ impl Future for Written {
     type Output = Answer;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = ready!(Pin::new(&mut self.answer).poll(context)).unwrap_or_else(|_| {
-            Err(StoreError::Stopped { cause: "the writer ended without an answer".into() })
-        });
+        let answer = ready!(Pin::new(&mut self.answer).poll(context))
+            .unwrap_or_else(|_| Err(StoreError::Stopped { cause: "the writer ended without an answer".into() }));
         if let Some(heard) = self.heard.take() {
             heard(&answer);
         }

@@ -1,0 +1,186 @@
+//! A participant that others have seen more of than its log holds.
+
+#![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one of many")]
+
+use bytes::Bytes;
+use std::time::Duration;
+use undoubt_participant_core::{
+    Answer, BranchId, Effect, Hello, Input, KnownAttempt, KnownState, Limits, Operator, Participant, Recall, Recovered,
+    Rejection, Seen, Session, SessionRefused,
+};
+use undoubt_vocabulary::{
+    BranchOutcome, CoordinatorId, Epoch, Execution, Prepare, Start, Starts, Ticket, Timestamp, ToCoordinator,
+    ToParticipant, Vote, WriteNumber,
+};
+
+const OWN: [u8; 16] = [7; 16];
+const COORDINATOR: CoordinatorId = CoordinatorId([1; 16]);
+const OTHER: CoordinatorId = CoordinatorId([2; 16]);
+
+fn number(log: [u8; 16], count: u32, mark: u64, writes: u64) -> WriteNumber {
+    WriteNumber { log, start: Start { losses: 0, count, mark }, writes }
+}
+
+/// At its second start, after a first of 10 writes.
+fn participant() -> Participant {
+    let mut core = Participant::new(Limits { max_open_branches: 8 });
+    let mut starts = Starts::new(OWN, Start { losses: 0, count: 2, mark: 22 });
+    starts.add_past(Start { losses: 0, count: 1, mark: 11 }, 10);
+    assert_eq!(put(&mut core, Input::Recovered(Recovered::Log { starts, put_back: None })), []);
+    core
+}
+
+fn put(core: &mut Participant, input: Input) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    core.handle(input, &mut effects);
+    effects
+}
+
+fn hello(coordinator: CoordinatorId, epoch: u32, number: Option<WriteNumber>, shown: Option<WriteNumber>) -> Hello {
+    Hello { coordinator, name: String::new(), epoch: Epoch(epoch), number, shown }
+}
+
+/// Lets a coordinator in, and returns what it is told to have been seen of its log.
+fn join(core: &mut Participant, session: u64, hello: Hello) -> Option<WriteNumber> {
+    let session = Session(session);
+    let mut effects = put(core, Input::Hello { session, hello });
+    effects.extend(put(core, Input::EpochRecorded { session }));
+    let welcomed = effects.into_iter().find_map(|effect| match effect {
+        Effect::Welcome { seen, .. } => Some(seen),
+        Effect::Close { why, .. } => panic!("{why}"),
+        _ => None,
+    });
+    welcomed.expect("it is welcome")
+}
+
+fn closed(effects: &[Effect]) -> Vec<(Session, &SessionRefused)> {
+    let of = |effect| match effect {
+        &Effect::Close { session, ref why } => Some((session, why)),
+        _ => None,
+    };
+    effects.iter().filter_map(of).collect()
+}
+
+#[test]
+fn one_that_is_shown_what_its_log_lacks_ends_every_session_and_lets_nobody_in_until_the_loss_is_accepted() {
+    let mut core = participant();
+    join(&mut core, 1, hello(OTHER, 1, None, Some(number(OWN, 1, 11, 10))));
+    let recall = Recall { coordinator: COORDINATOR, name: "c".into(), shown: Some(number(OWN, 1, 11, 11)) };
+    let effects = put(&mut core, Input::Recall(recall.clone()));
+    assert!(matches!(&effects[0], Effect::StorePutBack { why } if why.contains("write 11")), "{effects:?}");
+    assert!(matches!(closed(&effects)[..], [(Session(1), SessionRefused::PutBack { .. })]), "{effects:?}");
+    assert!(core.recalled(&recall).put_back.is_some());
+    for coordinator in [COORDINATOR, OTHER] {
+        let effects = put(&mut core, Input::Hello { session: Session(2), hello: hello(coordinator, 9, None, None) });
+        assert!(matches!(closed(&effects)[..], [(Session(2), SessionRefused::PutBack { .. })]), "{effects:?}");
+    }
+    let operator = Operator(1);
+    let accept = Input::AcceptLoss { at: Timestamp(5), who: "ada".into(), reason: "so be it".into(), operator };
+    let effects = put(&mut core, accept.clone());
+    assert!(matches!(&effects[..], [Effect::AcceptLoss { loss, .. }] if loss.who == "ada" && loss.above == 1));
+    let starts = Starts::new(OWN, Start { losses: 1, count: 3, mark: 33 });
+    let effects = put(&mut core, Input::LossAccepted { starts, operator });
+    assert!(matches!(&effects[..], [Effect::Answer { answer: Answer::LossAccepted { .. }, .. }]), "{effects:?}");
+    // Another coordinator may show the same later: it is accepted already.
+    join(&mut core, 3, hello(OTHER, 9, None, Some(number(OWN, 1, 11, 12))));
+    let again = put(&mut core, accept);
+    assert_eq!(again, [Effect::Answer { operator, answer: Answer::Rejected(Rejection::NotPutBack) }]);
+}
+
+#[test]
+fn one_that_does_not_number_its_writes_minds_nothing_that_it_is_shown() {
+    let mut core = Participant::new(Limits { max_open_branches: 8 });
+    join(&mut core, 1, hello(COORDINATOR, 1, None, Some(number(OWN, 9, 9, 9))));
+}
+
+#[test]
+fn what_was_seen_of_a_coordinator_is_told_to_its_next_starts_until_one_of_them_has_written_more() {
+    let mut core = participant();
+    let of = |count, writes| number(COORDINATOR.0, count, u64::from(count), writes);
+    assert_eq!(join(&mut core, 1, hello(COORDINATOR, 1, Some(of(1, 0)), None)), None);
+    let effects = put(&mut core, Input::Seen { session: Session(1), writes: 7 });
+    let seen = Seen { met: Some(of(1, 0).start), number: Some(of(1, 7)) };
+    assert_eq!(effects, [Effect::RememberSeen { coordinator: COORDINATOR, seen }]);
+    for session in 2..4 {
+        let epoch = u32::try_from(session).unwrap();
+        assert_eq!(join(&mut core, session, hello(COORDINATOR, epoch, Some(of(epoch, 0)), None)), Some(of(1, 7)));
+        assert_eq!(put(&mut core, Input::Seen { session: Session(session), writes: 0 }), []);
+    }
+    put(&mut core, Input::Seen { session: Session(3), writes: 1 });
+    assert_eq!(join(&mut core, 4, hello(COORDINATOR, 3, Some(of(3, 1)), None)), Some(of(3, 1)));
+}
+
+#[test]
+fn of_two_processes_with_one_epoch_the_second_is_refused() {
+    let mut core = participant();
+    join(&mut core, 1, hello(COORDINATOR, 4, Some(number(COORDINATOR.0, 4, 1, 0)), None));
+    let second = hello(COORDINATOR, 4, Some(number(COORDINATOR.0, 4, 2, 0)), None);
+    let effects = put(&mut core, Input::Hello { session: Session(2), hello: second });
+    assert!(matches!(closed(&effects)[..], [(Session(2), SessionRefused::OtherStart { epoch: 4 })]), "{effects:?}");
+    // The same process may come again.
+    join(&mut core, 3, hello(COORDINATOR, 4, Some(number(COORDINATOR.0, 4, 1, 0)), None));
+}
+
+#[test]
+fn a_coordinators_name_is_known_as_that_of_the_log_that_had_it_last() {
+    let mut core = participant();
+    let named = |coordinator| Hello { name: "c".into(), ..hello(coordinator, 1, None, None) };
+    let other =
+        |core: &Participant, coordinator| core.recalled(&Recall { coordinator, name: "c".into(), shown: None }).other;
+    assert_eq!(other(&core, COORDINATOR), None);
+    join(&mut core, 1, named(COORDINATOR));
+    assert_eq!((other(&core, COORDINATOR), other(&core, OTHER)), (None, Some(COORDINATOR)));
+    join(&mut core, 2, named(OTHER));
+    assert_eq!((other(&core, COORDINATOR), other(&core, OTHER)), (Some(OTHER), None));
+}
+
+fn branch(tx: &str, ticket: u64) -> BranchId {
+    BranchId { tx: tx.parse().unwrap(), ticket: Ticket(ticket), coordinator: COORDINATOR }
+}
+
+#[test]
+fn what_is_kept_of_attempts_is_told_in_the_order_of_tickets_and_page_by_page() {
+    let mut core = participant();
+    for ticket in [5, 3, 9] {
+        let recovered = Recovered::Committed { branch: branch(&format!("t{ticket}"), ticket), result: Bytes::new() };
+        put(&mut core, Input::Recovered(recovered));
+    }
+    let prepared = Recovered::Prepared { branch: branch("t7", 7), begun_at: Timestamp(0), result: Bytes::new() };
+    put(&mut core, Input::Recovered(prepared));
+    let attempt =
+        |ticket: u64, state| KnownAttempt { ticket: Ticket(ticket), tx: format!("t{ticket}").parse().unwrap(), state };
+    let all = [
+        attempt(3, KnownState::Committed),
+        attempt(5, KnownState::Committed),
+        attempt(7, KnownState::Prepared),
+        attempt(9, KnownState::Committed),
+    ];
+    assert_eq!(core.attempts(COORDINATOR, Ticket(0), 10), (all.to_vec(), None));
+    assert_eq!(core.attempts(COORDINATOR, Ticket(0), 3), (all[..3].to_vec(), Some(Ticket(9))));
+    assert_eq!(core.attempts(COORDINATOR, Ticket(9), 3), (all[3..].to_vec(), None));
+    assert_eq!(core.attempts(OTHER, Ticket(0), 3), (Vec::new(), None));
+}
+
+#[test]
+fn whether_an_attempt_below_the_fence_committed_alone_is_not_known_any_more() {
+    let mut core = participant();
+    join(&mut core, 1, hello(COORDINATOR, 1, None, None));
+    let session = Session(1);
+    let prepare = Prepare {
+        tx: "t".parse().unwrap(),
+        ticket: Ticket(5),
+        begun_at: Timestamp(1),
+        timeout: Duration::from_secs(1),
+        execution: Execution::OnePhase,
+        work: Bytes::new(),
+    };
+    put(&mut core, Input::Received { session, message: ToParticipant::Prepare(prepare) });
+    put(&mut core, Input::Executed { branch: branch("t", 5), vote: Vote::Committed { result: Bytes::new() } });
+    put(&mut core, Input::Fence { session, fence: Ticket(6) });
+    let (tx, ticket) = ("t".parse().unwrap(), Ticket(5));
+    let effects = put(&mut core, Input::Received { session, message: ToParticipant::Settle { tx, ticket } });
+    let unknown = |effect: &Effect| {
+        matches!(effect, Effect::Send { message: ToCoordinator::Finished { outcome: BranchOutcome::Unknown, .. }, .. })
+    };
+    assert!(effects.iter().any(unknown), "{effects:?}");
+}
