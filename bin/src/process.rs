@@ -1,6 +1,7 @@
-//! The frame of a server process: tracing, signals, the listener, what to do when the device is full ([`run_with_room`]), and
-//! how it ends ([`Failed`]).
+//! The frame of a server process: tracing, signals, the listener, what to do when the device is full ([`run_with_room`]), how
+//! it ends ([`Failed`]), and backups of its data ([`Backup`]).
 
+mod backup;
 mod failed;
 mod room;
 
@@ -21,11 +22,12 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{self, Writer};
-use undoubt_platform::CrashPoints;
 use undoubt_platform::server::{Incoming, boxed};
 use undoubt_platform::terminal::{say, unless_reader_left};
+use undoubt_platform::{CrashPoints, RocksStore};
 use undoubt_vocabulary::printable::clean;
 
+pub use backup::{Backup, of_operator};
 pub use failed::{EXIT_CODES, Failed, Failure, OrFailed, exit};
 pub use room::{Ran, run_with_room};
 
@@ -148,6 +150,13 @@ impl ServerArgs {
             write_whole(file, &address.to_string()).or_failed(Failure::Configuration)?;
         }
         Ok(listener)
+    }
+}
+
+/// Tells in the log that a data folder was put back.
+pub fn warn_of_local_sign(store: &RocksStore) {
+    if let Some(sign) = store.local_sign() {
+        tracing::warn!("{sign}; if there is a newer folder of this server, stop it and use that");
     }
 }
 

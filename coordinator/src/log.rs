@@ -18,10 +18,11 @@ pub(crate) mod stored_history;
 pub(crate) use apart::Apart;
 
 use bytes::Bytes;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use stored_history::StoredHistory;
 use undoubt_coordinator_core::{EndedRecord, Record, Unfinished};
-use undoubt_platform::{Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
+use undoubt_platform::{BackingUp, Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::v1::HistoryEvent;
 use undoubt_vocabulary::{InvalidId, ParticipantName, Timestamp, TxId};
@@ -105,6 +106,10 @@ impl Log {
 
     pub(crate) fn max_batch_bytes(&self) -> usize {
         self.store.max_batch_bytes()
+    }
+
+    pub(crate) fn backup(&self, to: &Path) -> BackingUp {
+        self.store.backup(to)
     }
 
     pub fn room(&self) -> Result<Room, StoreError> {

@@ -109,7 +109,8 @@ pub async fn run(
     }
 
     let (drain, mut drain_asked) = watch::channel(false);
-    let operator = OperatorService { engine: handle.clone(), config: config.clone(), id, epoch, drain };
+    let operator =
+        OperatorService { engine: handle.clone(), config: config.clone(), log: log.downgrade(), id, epoch, drain };
     let callbacks = Arc::new(Callbacks::new(log.clone(), handle.clone(), dial, random.clone(), config.clone()));
     callbacks.resume()?;
     let service = Service {

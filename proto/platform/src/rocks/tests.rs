@@ -1,6 +1,8 @@
+mod copies;
 mod damage;
 mod full_disk;
 mod killed;
+mod put_back;
 mod reclaim;
 
 use std::fs;
