@@ -52,8 +52,8 @@ async fn main() -> ExitCode {
     })
 }
 
-async fn ask_for_backup(url: &str, to: &str) -> Result<(), Failed> {
-    let client = Client::connect(url, ClientOptions::default()).or_failed(Failure::Configuration)?;
+async fn ask_for_backup(url: &str, to: &str, options: ClientOptions) -> Result<(), Failed> {
+    let client = Client::connect(url, options).or_failed(Failure::Configuration)?;
     client.backup(to).await.map_err(of_operator)
 }
 

@@ -4,10 +4,14 @@ use super::{Failed, Failure, OrFailed as _};
 use anyhow::{Context as _, anyhow};
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use undoubt_client::OperatorError;
+use std::time::Duration;
+use undoubt_client::{ClientOptions, OperatorError};
 use undoubt_platform::terminal::{say, unless_reader_left};
 use undoubt_platform::{BackupError, Family, RocksOptions, RocksStore, Store as _, StoreError};
 use undoubt_vocabulary::printable::clean;
+
+/// How long a server that does not answer is tried.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 another failure (look before you repeat it), 2 command line, or no place for a \
                           backup, 3 data folder (none, another's, damaged, open elsewhere), 5 nobody answers at the address, \
@@ -49,11 +53,14 @@ impl Backup {
     pub async fn carry_out(
         self,
         families: &[Family],
-        ask: impl AsyncFnOnce(&str, &str) -> Result<(), Failed>,
+        ask: impl AsyncFnOnce(&str, &str, ClientOptions) -> Result<(), Failed>,
     ) -> Result<(), Failed> {
         let made = match (&self.server, &self.data_dir) {
             (Some(server), _) => match self.to.to_str() {
-                Some(to) => ask(server, to).await,
+                Some(to) => {
+                    let options = ClientOptions { deadline: CONNECT_DEADLINE, ..ClientOptions::default() };
+                    ask(server, to, options).await
+                }
                 None => Err(anyhow!("{} is not UTF-8; name another folder", self.to.display()))
                     .or_failed(Failure::Configuration),
             },

@@ -46,6 +46,7 @@ pub(super) struct Backups {
 struct Source {
     database: Arc<DB>,
     folder: PathBuf,
+    copying: Arc<AtomicBool>,
     closing: Arc<AtomicBool>,
 }
 
@@ -57,7 +58,7 @@ impl std::fmt::Debug for Source {
 
 impl Backups {
     pub(super) fn new(database: Arc<DB>, folder: &Path) -> Backups {
-        let source = Source { database, folder: folder.to_owned(), closing: Arc::default() };
+        let source = Source { database, folder: folder.to_owned(), copying: Arc::default(), closing: Arc::default() };
         Backups { source, thread: Mutex::default() }
     }
 
@@ -65,13 +66,22 @@ impl Backups {
     pub(super) fn begin(&self, to: &Path) -> BackingUp {
         let refused = |why: String| ready(Err(BackupError::Refused { to: to.to_owned(), why })).boxed();
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        if thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+        if self.source.copying.swap(true, Ordering::Relaxed) {
             return refused("another backup of this server is under way; wait for its end".to_owned());
         }
         let (answer, answered) = oneshot::channel();
         let (source, target) = (self.source.clone(), to.to_owned());
-        // Nobody listening is fine: the copy is there whether or not its answer is awaited.
-        let copy = move || drop(answer.send(source.copy(&target)));
+        let copy = move || {
+            let copied = source.copy(&target);
+            // Whoever hears the answer may ask for the next.
+            source.copying.store(false, Ordering::Relaxed);
+            // Nobody listening is fine: the copy is there whether or not its answer is awaited.
+            drop(answer.send(copied));
+        };
+        if let Some(before) = thread.take() {
+            // It has answered, and only lets the database go.
+            let _ = before.join();
+        }
         match thread::Builder::new().name("store-backup".into()).spawn(copy) {
             Ok(begun) => {
                 *thread = Some(begun);
@@ -79,7 +89,10 @@ impl Backups {
                     BackupError::Failed { to: to.to_owned(), detail: "its thread ended without an answer".into() };
                 async move { answered.await.unwrap_or(Err(gone)) }.boxed()
             }
-            Err(error) => refused(format!("its thread cannot be started ({error}); try again later")),
+            Err(error) => {
+                self.source.copying.store(false, Ordering::Relaxed);
+                refused(format!("its thread cannot be started ({error}); try again later"))
+            }
         }
     }
 }
