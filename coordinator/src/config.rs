@@ -29,7 +29,7 @@ pub struct Config {
     /// Where applications, operators and the CLI connect. Port 0: any free one.
     pub listen: String,
     pub data_dir: PathBuf,
-    /// Whether a start takes notice that the data folder's files are not those that this server wrote, as after a copy. Turn it off
+    /// Takes notice at the start if the data folder's files are not those that this server wrote, as after a copy. Turn it off
     /// where a file system changes inode numbers by itself. A backup is noticed all the same.
     pub folder_sign: bool,
     pub participants: Vec<ParticipantAddress>,

@@ -22,7 +22,7 @@ pub struct Config {
     /// Where coordinators and operators connect. Port 0: any free one.
     pub listen: String,
     pub data_dir: PathBuf,
-    /// Whether a start takes notice that the data folder's files are not those that this server wrote, as after a copy. Turn it off
+    /// Takes notice at the start if the data folder's files are not those that this server wrote, as after a copy. Turn it off
     /// where a file system changes inode numbers by itself. A backup is noticed all the same.
     pub folder_sign: bool,
     /// Connections from coordinators and operators that may be open at a time; one too many is closed at once.

@@ -10,7 +10,7 @@ use undoubt_platform::terminal::{say, unless_reader_left};
 use undoubt_platform::{BackupError, Family, RocksOptions, RocksStore, Store as _, StoreError};
 use undoubt_vocabulary::printable::clean;
 
-/// How long a server that does not answer is tried.
+/// The time for which a server that does not answer is tried.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 another failure (look before you repeat it), 2 command line, or no place for a \
@@ -33,7 +33,7 @@ pub struct Backup {
     /// The data folder of a server that does not run.
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<PathBuf>,
-    /// Where the copy is to be, by its whole path: an empty folder, or one that does not exist yet.
+    /// The place of the copy, by its whole path: an empty folder, or one that does not exist yet.
     #[arg(long, value_name = "FOLDER")]
     to: PathBuf,
     /// A line for people, or a JSON document for programs.

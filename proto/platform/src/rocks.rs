@@ -55,8 +55,8 @@ pub struct RocksOptions {
     pub queue_batches: usize,
     /// Keys and values that may wait for the writer.
     pub queue_bytes: usize,
-    /// Whether a folder shows that its files are not those that its store wrote. Not where a file system changes inode
-    /// numbers by itself.
+    /// Looks whether the files of a folder are those that its store wrote. Not where a file system changes inode numbers by
+    /// itself.
     pub checks_folder: bool,
 }
 

@@ -27,12 +27,12 @@ use super::{database, folder, folder_sign};
 use crate::clock::{Clock, SystemClock};
 use crate::store::{BackingUp, BackupError, StoreError};
 
-/// Where a backup is made, within the data folder.
+/// The folder within the data folder in which a backup is made.
 const STAGE: &str = "backup.part";
-/// Where RocksDB makes it before that.
+/// The one in which RocksDB makes it before that.
 const STAGE_OF_ROCKSDB: &str = "backup.part.tmp";
 
-/// Copied between two looks whether the store closes.
+/// The bytes that are copied between two looks whether the store closes.
 const COPY_BYTES: usize = 1 << 20;
 
 /// The backups of one store: at most one at a time.

@@ -128,7 +128,7 @@ fn owner(path: &Path) -> Option<String> {
     owner_of(&DB::open_cf_for_read_only(&Options::default(), path, [META_NAME], false).ok()?)
 }
 
-/// Whose data it is; `None` where that cannot be told.
+/// Returns whose data it is; `None` where that cannot be told.
 pub(super) fn owner_of(database: &DB) -> Option<String> {
     let stored = |key: &str| database.get_cf(database.cf_handle(META_NAME)?, key).ok()?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();

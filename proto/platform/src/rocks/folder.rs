@@ -123,12 +123,12 @@ impl Folder {
     }
 }
 
-/// Whether a creation has finished in the folder at `path`.
+/// Returns true if a creation has finished in the folder at `path`.
 pub(super) fn is_established(path: &Path) -> bool {
     fs::read(path.join(CLAIM)).is_ok_and(|content| content == ESTABLISHED)
 }
 
-/// Makes a folder with the files of a store one of which creation has finished; durable once the folder is forced.
+/// Makes a folder with the files of a store one whose creation has finished; durable once the folder is forced.
 pub(super) fn establish_copy(path: &Path) -> io::Result<()> {
     let mut claim = File::create_new(path.join(CLAIM))?;
     claim.write_all(ESTABLISHED)?;

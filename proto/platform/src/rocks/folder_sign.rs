@@ -14,8 +14,9 @@
 //! they change, because the file is new or was settled, a loss of power may leave none of them or a mixture: that does not match
 //! the checksum, is told in the log, and is written anew. It is not taken for a copy, which an operator would have to accept.
 //!
-//! It is written at each start all the same: its time of change then differs from that of an older copy, so that a tool that
-//! passes over files which look alike (`rsync`) puts it back together with all others.
+//! It is written at each start all the same: its time of change then differs from that of a copy made before, so that a tool that
+//! passes over files which look alike (`rsync`) puts it back together with all others. Not so if the server was not started since
+//! the copy was made.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -34,7 +35,7 @@ use crate::store::StoreError;
 const SENTINEL: &str = "UNDOUBT-SENTINEL";
 const MARK: &str = "UNDOUBT-BACKUP";
 
-/// Of the mark, which somebody may have written over.
+/// The most that is read of the mark: somebody may have written over it.
 const MAX_MARK_BYTES: u64 = 512;
 
 /// A sign that a data folder was put back: it may lack what its server has promised since.
@@ -64,7 +65,7 @@ impl fmt::Display for LocalSign {
     }
 }
 
-/// What tells a file from its copy.
+/// The marks by which a file is told from its copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileIdentity {
     pub inode: u64,
@@ -177,7 +178,7 @@ pub(super) fn mark(folder: &Path, of: &str, taken_at: Timestamp) -> io::Result<(
     file.sync_all()
 }
 
-/// That the mark is there counts, whatever is in it.
+/// Returns the sign of a mark. That it is there counts, whatever is in it.
 fn marked(folder: &Path) -> Result<Option<LocalSign>, StoreError> {
     let path = folder.join(MARK);
     let mut content = Vec::new();
