@@ -164,6 +164,8 @@ impl Source {
         let finish = || {
             folder::establish_copy(&stage)?;
             folder_sign::mark(&stage, &of, taken_at)?;
+            // Nobody may read more in it than in the data folder.
+            fs::set_permissions(&stage, fs::metadata(&self.folder)?.permissions())?;
             File::open(&stage)?.sync_all()?;
             match fs::rename(&stage, to) {
                 Err(error) if error.kind() == ErrorKind::CrossesDevices => {
@@ -181,6 +183,7 @@ impl Source {
     fn copy_files(&self, from: &Path, to: &Path) -> io::Result<()> {
         remove_all(to)?;
         fs::create_dir(to)?;
+        fs::set_permissions(to, fs::metadata(from)?.permissions())?;
         let mut buffer = vec![0; COPY_BYTES];
         for entry in fs::read_dir(from)? {
             let path = entry?.path();

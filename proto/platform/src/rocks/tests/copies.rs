@@ -93,7 +93,9 @@ async fn a_copy_tells_whose_it_is_and_goes_into_an_empty_folder_too() {
     establish(&store, META, Kind::Coordinator, "north", [7; 16]).await.unwrap();
     let to = home.path().join("copy");
     fs::create_dir(&to).unwrap();
+    fs::set_permissions(home.path().join("data"), fs::Permissions::from_mode(0o700)).unwrap();
     store.backup(&to).await.unwrap();
+    assert_eq!(fs::metadata(&to).unwrap().permissions().mode() & 0o777, 0o700, "as private as the data folder");
     let copy = open(&to);
     let sign = copy.local_sign().unwrap();
     assert!(matches!(sign, LocalSign::Backup { of, .. } if of == "coordinator 'north'"), "{sign}");
