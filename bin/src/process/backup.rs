@@ -2,6 +2,7 @@
 
 use super::{Failed, Failure, OrFailed as _};
 use anyhow::{Context as _, anyhow};
+use clap::ArgGroup;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,8 +25,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 another failure (look before you
 /// and takes little room: take it to another device to be safe from the loss of this one. A server that is started on it
 /// says that it was put back.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
-#[group(id = "source", required = true, multiple = false, args = ["server", "data_dir"])]
+#[command(after_help = EXIT_CODES, group(ArgGroup::new("source").required(true).args(["server", "data_dir"])))]
 pub struct Backup {
     /// The server, while it runs. It makes the copy, on its own machine.
     #[arg(long, value_name = "http://HOST:PORT")]
