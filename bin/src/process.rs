@@ -1,6 +1,7 @@
-//! The frame of a server process: tracing, signals, the listener, what to do when the device is full ([`run_with_room`]), and
-//! how it ends ([`Failed`]).
+//! The frame of a server process: tracing, signals, the listener, what to do when the device is full ([`run_with_room`]), how
+//! it ends ([`Failed`]), and backups of its data ([`Backup`]).
 
+mod backup;
 mod failed;
 mod room;
 
@@ -10,7 +11,7 @@ use std::fmt;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -21,11 +22,13 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{self, Writer};
-use undoubt_platform::CrashPoints;
+use undoubt_platform::numbered::FolderSign;
 use undoubt_platform::server::{Incoming, boxed};
 use undoubt_platform::terminal::{say, unless_reader_left};
+use undoubt_platform::{CrashPoints, RocksStore};
 use undoubt_vocabulary::printable::clean;
 
+pub use backup::{Backup, of_operator};
 pub use failed::{EXIT_CODES, Failed, Failure, OrFailed, exit};
 pub use room::{Ran, run_with_room};
 
@@ -149,6 +152,14 @@ impl ServerArgs {
         }
         Ok(listener)
     }
+}
+
+/// Returns the sign in a data folder that it was put back, if it shows one.
+pub fn folder_sign(store: &Arc<RocksStore>) -> Option<FolderSign> {
+    let why = store.local_sign()?.to_string();
+    tracing::warn!("{why}; if there is a newer folder of this server, stop it and use that");
+    let store = store.clone();
+    Some(FolderSign { why, settle: Box::new(move || store.settle_folder()) })
 }
 
 /// Files of the data folder and connections to others, beside those that come in.

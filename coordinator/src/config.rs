@@ -29,6 +29,9 @@ pub struct Config {
     /// Where applications, operators and the CLI connect. Port 0: any free one.
     pub listen: String,
     pub data_dir: PathBuf,
+    /// Takes notice at the start if the data folder's files are not those that this server wrote, as after a copy. Turn it off
+    /// where a file system changes inode numbers by itself. A backup is noticed all the same.
+    pub folder_sign: bool,
     pub participants: Vec<ParticipantAddress>,
     /// Connections from applications and operators that may be open at a time; one too many is closed at once.
     pub max_connections: usize,
@@ -107,6 +110,7 @@ impl Default for Config {
             name: "coordinator".into(),
             listen: "127.0.0.1:7400".into(),
             data_dir: "undoubt-coordinator".into(),
+            folder_sign: true,
             participants: Vec::new(),
             max_connections: 8_192,
             max_request_room_bytes: DEFAULT_ROOM_BYTES,

@@ -21,10 +21,11 @@ pub(crate) use apart::Apart;
 use bytes::Bytes;
 use prost::Message as _;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use stored_history::StoredHistory;
 use undoubt_coordinator_core::{EndedRecord, Record, Unfinished, UnusableRecord};
-use undoubt_platform::{Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
+use undoubt_platform::{BackingUp, Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::record;
 use undoubt_proto::v1::HistoryEvent;
@@ -112,6 +113,10 @@ impl Log {
 
     pub(crate) fn max_batch_bytes(&self) -> usize {
         self.store.max_batch_bytes()
+    }
+
+    pub(crate) fn backup(&self, to: &Path) -> BackingUp {
+        self.store.backup(to)
     }
 
     pub fn room(&self) -> Result<Room, StoreError> {

@@ -1,10 +1,11 @@
 //! What operators ask for.
 
 use crate::engine::{Command, Handle, LinkState, View};
-use crate::log::LogError;
+use crate::log::{LogError, WeakLog};
 use crate::service::{gone, outcome_of, parse_tx};
 use crate::standing::{Accept, Accepted};
 use crate::{Config, ParticipantAddress};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -28,6 +29,8 @@ const MAX_DAMAGED_COUNTED: usize = 10_000;
 pub(crate) struct OperatorService {
     pub(crate) engine: Handle,
     pub(crate) config: Arc<Config>,
+    /// To copy it, beside the engine.
+    pub(crate) log: WeakLog,
     pub(crate) id: CoordinatorId,
     /// The one in which it serves, or would.
     pub(crate) epoch: Arc<AtomicU32>,
@@ -120,6 +123,17 @@ impl Operator for OperatorService {
         self.engine.tell(Command::Drain).await.map_err(gone)?;
         self.drain.send_replace(true);
         Ok(Response::new(v1::DrainResponse {}))
+    }
+
+    async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<v1::BackupResponse>, Status> {
+        let to = PathBuf::from(request.into_inner().folder);
+        let stopping = || gone(self.engine.gone());
+        tracing::info!(to = %to.display(), "a backup begins");
+        // The log is let go before the copy is waited for: it must be free to close.
+        let backing_up = self.log.log().ok_or_else(stopping)?.backup(&to);
+        backing_up.await?;
+        tracing::info!(to = %to.display(), "the backup is whole");
+        Ok(Response::new(v1::BackupResponse {}))
     }
 }
 

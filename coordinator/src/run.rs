@@ -25,6 +25,7 @@ use tonic_health::ServingStatus;
 use undoubt_coordinator_core::standing::{Sign, Standing};
 use undoubt_platform::dial::Dial;
 use undoubt_platform::identity::{counted_before_numbers, establish};
+use undoubt_platform::numbered::FolderSign;
 use undoubt_platform::server::{
     DEFAULT_ROOM_BYTES, Incoming, Keeping, Offer, ReflectionError, ServerError, serve, share_bytes,
 };
@@ -39,6 +40,8 @@ use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId, ParticipantName, Start
 pub struct Environment {
     /// Opened with [`crate::log::FAMILIES`].
     pub store: Arc<dyn Store>,
+    /// A sign in its folder that it was put back.
+    pub folder_sign: Option<FolderSign>,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub connect: Arc<dyn Connect>,
@@ -99,7 +102,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     config.check()?;
-    let Environment { store, clock, random, connect, dial, incoming, crash } = environment;
+    let Environment { store, folder_sign, clock, random, connect, dial, incoming, crash } = environment;
     let mut fresh_id = [0; 16];
     random.fill(&mut fresh_id);
     let identity = establish(store.as_ref(), META, Kind::Coordinator, &config.name, fresh_id).await?;
@@ -107,7 +110,8 @@ pub async fn run(
     let (counted, met) = counted_before_numbers(store.as_ref(), META)?;
     // A mark of 0 would say that it is not known.
     let mark = random.u64().max(1);
-    let (numbered, known) = NumberedStore::begin(store, META, id.0, counted, mark).await?;
+    let (numbered, mut known) = NumberedStore::begin(store, META, id.0, counted, mark).await?;
+    numbered.note_folder_sign(&mut known, folder_sign).await?;
     let numbered = Arc::new(numbered);
     let store: Arc<dyn Store> = numbered.clone();
     let epoch = Epoch(known.starts.now.count);
@@ -162,6 +166,7 @@ pub async fn run(
     let operator = OperatorService {
         engine: handle.clone(),
         config: config.clone(),
+        log: log.downgrade(),
         id,
         epoch: current_epoch.clone(),
         drain,

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::engine::{Command, Handle, View};
 use crate::resource::{Heuristic, Loss, Mark, Release};
 use crate::session::gone;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use undoubt_participant_core::{Answer, BranchView, Rejection, StepView};
@@ -148,6 +149,14 @@ impl ParticipantAdmin for AdminService {
             Answer::Rejected(rejection) => Err(status_of(&rejection)),
             Answer::Resolved(_) | Answer::Forgotten | Answer::LossAccepted { .. } => Err(misfit()),
         }
+    }
+
+    async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<v1::BackupResponse>, Status> {
+        let to = PathBuf::from(request.into_inner().folder);
+        tracing::info!(to = %to.display(), "a backup begins");
+        self.engine.backup(to.clone()).await.map_err(gone)??;
+        tracing::info!(to = %to.display(), "the backup is whole");
+        Ok(Response::new(v1::BackupResponse {}))
     }
 }
 

@@ -22,6 +22,9 @@ pub struct Config {
     /// Where coordinators and operators connect. Port 0: any free one.
     pub listen: String,
     pub data_dir: PathBuf,
+    /// Takes notice at the start if the data folder's files are not those that this server wrote, as after a copy. Turn it off
+    /// where a file system changes inode numbers by itself. A backup is noticed all the same.
+    pub folder_sign: bool,
     /// Connections from coordinators and operators that may be open at a time; one too many is closed at once.
     pub max_connections: usize,
     /// Batches and requests of which a part is missing may take so much memory, on all connections together; more wait, and are turned
@@ -51,6 +54,7 @@ impl Default for Config {
             name: "participant".into(),
             listen: "127.0.0.1:7401".into(),
             data_dir: "undoubt-participant".into(),
+            folder_sign: true,
             max_connections: 512,
             max_request_room_bytes: DEFAULT_ROOM_BYTES,
             max_answer_room_bytes: DEFAULT_ROOM_BYTES,

@@ -31,8 +31,10 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use undoubt_platform::{BackingUp, BackupError};
 use undoubt_vocabulary::{
     BranchOutcome, CoordinatorId, DigestMap, Epoch, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome,
     Ticket, Timestamp, TxId, Vote, WriteNumber,
@@ -216,6 +218,12 @@ pub trait ResourceManager: Send + Sync + 'static {
 
     /// The semantic locks there are, in the order of their keys: from the first key above `after` on, at most `limit`.
     fn marks(&self, after: Bytes, limit: usize) -> impl Future<Output = Result<Vec<Mark>, ResourceError>> + Send;
+
+    /// Copies all that it keeps into the folder `to`, as [`undoubt_platform::Store::backup`] does, while all else goes on. For
+    /// a resource that keeps its data in a folder of its own. The future is no call of the resource: it may be dropped.
+    fn backup(&self, to: &Path) -> BackingUp {
+        BackupError::not_offered(to)
+    }
 }
 
 /// A semantic lock.

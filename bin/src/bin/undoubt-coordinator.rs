@@ -8,10 +8,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt::process::{
-    EXIT_CODES, Failed, Failure, OrFailed as _, Ran, ServerArgs, Shutdown, connections, exit, raise_open_files,
-    run_with_room,
+    Backup, EXIT_CODES, Failed, Failure, OrFailed as _, Ran, ServerArgs, Shutdown, connections, exit, folder_sign,
+    of_operator, raise_open_files, run_with_room,
 };
 use undoubt::settings;
+use undoubt_client::{Client, ClientOptions};
 use undoubt_coordinator::log::LogError;
 use undoubt_coordinator::{Config, Environment, RunError, TcpConnect, log, run};
 use undoubt_platform::dial::TcpDial;
@@ -23,8 +24,10 @@ use undoubt_vocabulary::seed_digests;
 /// Settings come from defaults, a TOML file, environment variables (UNDOUBT_COORDINATOR_<SETTING>) and flags; the later
 /// overrule the earlier. SIGTERM drains: no new transactions, open ones are finished.
 #[derive(Debug, Parser)]
-#[command(name = "undoubt-coordinator", version, after_help = EXIT_CODES)]
+#[command(name = "undoubt-coordinator", version, after_help = EXIT_CODES, args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     server: ServerArgs,
     /// A participant; may be repeated, and replaces those of the file.
@@ -38,9 +41,23 @@ struct Args {
     new: bool,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Backup(Backup),
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    exit(serve(Args::parse()).await)
+    let mut args = Args::parse();
+    exit(match args.command.take() {
+        None => serve(args).await,
+        Some(Command::Backup(backup)) => backup.carry_out(log::FAMILIES, ask_for_backup).await,
+    })
+}
+
+async fn ask_for_backup(url: &str, to: &str, options: ClientOptions) -> Result<(), Failed> {
+    let client = Client::connect(url, options).or_failed(Failure::Configuration)?;
+    client.backup(to).await.map_err(of_operator)
 }
 
 async fn serve(args: Args) -> Result<(), Failed> {
@@ -57,9 +74,10 @@ async fn serve(args: Args) -> Result<(), Failed> {
         connect_timeout: Duration::from_millis(config.connect_timeout_ms),
         keep_alive: Duration::from_millis(config.keep_alive_ms),
     });
+    let options = RocksOptions { checks_folder: config.folder_sign, ..RocksOptions::default() };
     let (data_dir, min_free_bytes) = (config.data_dir.clone(), config.min_free_bytes);
     run_with_room(&data_dir, min_free_bytes, shutdown.clone(), || async {
-        let store = match RocksStore::open(&config.data_dir, log::FAMILIES, RocksOptions::default()) {
+        let store = match RocksStore::open(&config.data_dir, log::FAMILIES, options.clone()) {
             Ok(store) => Arc::new(store),
             Err(full @ StoreError::DiskFull { .. }) => return Ok(Ran::DiskFull(full.into())),
             Err(error) => return Err(error).context("the data folder cannot be opened").or_failed(Failure::Folder),
@@ -67,6 +85,7 @@ async fn serve(args: Args) -> Result<(), Failed> {
         let listener = args.server.bind(&config.listen).await?;
         let environment = Environment {
             store: store.clone(),
+            folder_sign: folder_sign(&store),
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom::new()),
             connect: connect.clone(),

@@ -7,10 +7,11 @@ use clap::Parser;
 use std::process::ExitCode;
 use std::sync::Arc;
 use undoubt::process::{
-    EXIT_CODES, Failed, Failure, OrFailed as _, Ran, ServerArgs, Shutdown, connections, exit, raise_open_files,
-    run_with_room,
+    Backup, EXIT_CODES, Failed, Failure, OrFailed as _, Ran, ServerArgs, Shutdown, connections, exit, folder_sign,
+    of_operator, raise_open_files, run_with_room,
 };
 use undoubt::settings;
+use undoubt_client::{ClientOptions, ParticipantClient};
 use undoubt_participant::adapter::kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant::{Config, Environment, RunError, run};
 use undoubt_platform::identity::establish;
@@ -22,15 +23,31 @@ use undoubt_vocabulary::seed_digests;
 /// Settings come from defaults, a TOML file, environment variables (UNDOUBT_PARTICIPANT_<SETTING>) and flags; the later
 /// overrule the earlier. SIGTERM ends it; branches in doubt keep their locks across the restart.
 #[derive(Debug, Parser)]
-#[command(name = "undoubt-participant", version, after_help = EXIT_CODES)]
+#[command(name = "undoubt-participant", version, after_help = EXIT_CODES, args_conflicts_with_subcommands = true)]
 struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     server: ServerArgs,
 }
 
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Backup(Backup),
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    exit(serve(Args::parse()).await)
+    let mut args = Args::parse();
+    exit(match args.command.take() {
+        None => serve(args).await,
+        Some(Command::Backup(backup)) => backup.carry_out(&FAMILIES, ask_for_backup).await,
+    })
+}
+
+async fn ask_for_backup(url: &str, to: &str, options: ClientOptions) -> Result<(), Failed> {
+    let client = ParticipantClient::connect(url, options).or_failed(Failure::Configuration)?;
+    client.backup(to).await.map_err(of_operator)
 }
 
 async fn serve(args: Args) -> Result<(), Failed> {
@@ -43,9 +60,10 @@ async fn serve(args: Args) -> Result<(), Failed> {
     seed_digests(OsRandom::new().u64()).map_err(anyhow::Error::from)?;
     let crash = args.server.crash_points().or_failed(Failure::Configuration)?;
     let shutdown = Shutdown::on_signals()?;
+    let options = RocksOptions { checks_folder: config.folder_sign, ..RocksOptions::default() };
     let (data_dir, min_free_bytes) = (config.data_dir.clone(), config.min_free_bytes);
     run_with_room(&data_dir, min_free_bytes, shutdown.clone(), || async {
-        let store = match RocksStore::open(&config.data_dir, &FAMILIES, RocksOptions::default()) {
+        let store = match RocksStore::open(&config.data_dir, &FAMILIES, options.clone()) {
             Ok(store) => Arc::new(store),
             Err(full @ StoreError::DiskFull { .. }) => return Ok(Ran::DiskFull(full.into())),
             Err(error) => return Err(error).context("the data folder cannot be opened").or_failed(Failure::Folder),
@@ -59,7 +77,12 @@ async fn serve(args: Args) -> Result<(), Failed> {
         };
         // A mark of 0 would say that it is not known.
         let mark = OsRandom::new().u64().max(1);
-        let (numbered, known) = match NumberedStore::begin(store.clone(), META, identity.id, 0, mark).await {
+        let begun = async {
+            let (numbered, mut known) = NumberedStore::begin(store.clone(), META, identity.id, 0, mark).await?;
+            numbered.note_folder_sign(&mut known, folder_sign(&store)).await?;
+            Ok::<_, StoreError>((numbered, known))
+        };
+        let (numbered, known) = match begun.await {
             Ok(begun) => begun,
             Err(error) if store.ran_out_of_room() => return Ok(Ran::DiskFull(error.into())),
             Err(error) => return Err(Failed::new(Failure::of_store(&error), error)),

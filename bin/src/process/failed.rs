@@ -39,6 +39,18 @@ impl Failure {
         }
     }
 
+    /// Returns the word for it in JSON.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Failure::Other => "unexpected",
+            Failure::Configuration => "usage",
+            Failure::Folder => "folder",
+            Failure::Superseded => "superseded",
+            Failure::Address => "not-ready",
+            Failure::Storage => "storage",
+        }
+    }
+
     /// Returns the kind of failure of a store that could not be opened, or stopped.
     pub fn of_store(error: &StoreError) -> Failure {
         match error {
@@ -76,6 +88,11 @@ pub struct Failed {
 impl Failed {
     pub fn new(failure: Failure, error: impl Into<anyhow::Error>) -> Failed {
         Failed { failure, error: error.into() }
+    }
+
+    /// Returns it for programs.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::json!({ "kind": self.failure.kind(), "message": chain(&self.error) })
     }
 }
 

@@ -8,6 +8,7 @@
 mod support;
 
 mod aborts;
+mod backups;
 mod bounds;
 mod callbacks;
 mod command_line;

@@ -1,7 +1,7 @@
 //! One connection to a coordinator or a participant, and calls on it that are repeated until their deadline.
 
 use crate::error::{InvalidAddress, Unanswered};
-use crate::options::{ClientOptions, Patience};
+use crate::options::{ClientOptions, LONGEST, Patience};
 use crate::retry::{Backoff, Verdict, explain, judge};
 use std::hash::Hash;
 use std::sync::Arc;
@@ -82,6 +82,16 @@ impl Connection {
         F: Future<Output = Result<Response<T>, Status>>,
     {
         self.call_patiently(Patience::until(deadline), Duration::ZERO, repeat, seed, attempt).await
+    }
+
+    /// As [`Self::call`], for what takes long and is not to be done twice: once the other side may have heard, its answer is
+    /// waited for as long as the connection lives.
+    pub(crate) async fn call_once_heard<T, F>(&self, seed: impl Hash, attempt: impl FnMut() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let patience = Patience::until(self.deadline());
+        self.call_patiently(patience, LONGEST, Repeat::OnlyIfNotReceived, seed, attempt).await
     }
 
     /// As [`Self::call`], with more patience once somebody may have heard. For questions that the other side itself answers

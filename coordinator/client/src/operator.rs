@@ -154,6 +154,17 @@ impl Client {
         let response = self.connection.call(self.connection.deadline(), repeat, "drain", attempt).await;
         response.map(drop).map_err(|failure| OperatorError::new(&self.connection.address, None, failure))
     }
+
+    /// Copies all that the coordinator keeps into a folder on its machine, given by its whole path. Waits for as long as that
+    /// takes, once the coordinator has heard of it.
+    pub async fn backup(&self, folder: &str) -> Result<(), OperatorError> {
+        let attempt = || {
+            let (mut operator, request) = (self.operator(), v1::BackupRequest { folder: folder.to_owned() });
+            async move { operator.backup(request).await }
+        };
+        let response = self.connection.call_once_heard(folder, attempt).await;
+        response.map(drop).map_err(|failure| OperatorError::new(&self.connection.address, None, failure))
+    }
 }
 
 impl OperatorError {

@@ -51,7 +51,7 @@ impl Default for ClientOptions {
 const AFTER_DEADLINE: Duration = Duration::from_secs(5);
 
 /// An `Instant` cannot hold any duration one may write into an option: a year stands for "for ever".
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Until when a call goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -148,6 +148,17 @@ impl ParticipantClient {
         response.map(drop).map_err(|failure| OperatorError::new(&self.connection.address, Some(tx), failure))
     }
 
+    /// Copies all that the participant keeps into a folder on its machine, given by its whole path. Waits for as long as that
+    /// takes, once the participant has heard of it.
+    pub async fn backup(&self, folder: &str) -> Result<(), OperatorError> {
+        let attempt = || {
+            let (mut admin, request) = (self.admin(), v1::BackupRequest { folder: folder.to_owned() });
+            async move { admin.backup(request).await }
+        };
+        let response = self.connection.call_once_heard(folder, attempt).await;
+        response.map(drop).map_err(|failure| OperatorError::new(&self.connection.address, None, failure))
+    }
+
     /// Drops the record of a heuristic outcome.
     pub async fn forget(&self, tx: &TxId) -> Result<(), OperatorError> {
         let attempt = || {

@@ -44,10 +44,11 @@ use locks::Locks;
 use pending::Marks;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio_util::sync::CancellationToken;
 use undoubt_platform::numbered::Known;
-use undoubt_platform::{Batch, Durability, NumberedStore, Store, StoreError};
+use undoubt_platform::{BackingUp, Batch, Durability, NumberedStore, Store, StoreError};
 use undoubt_proto::record::Write;
 use undoubt_vocabulary::{
     CoordinatorId, DigestMap, Epoch, Prepare, RunStep, Starts, StepOutcome, Ticket, Timestamp, TxId, Vote, WriteNumber,
@@ -381,6 +382,10 @@ impl ResourceManager for KeyValue {
 
     async fn marks(&self, after: Bytes, limit: usize) -> Result<Vec<Mark>, ResourceError> {
         pending::list(self, &after, limit)
+    }
+
+    fn backup(&self, to: &Path) -> BackingUp {
+        self.store.backup(to)
     }
 }
 

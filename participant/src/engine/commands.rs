@@ -5,9 +5,11 @@ use crate::outbox::Outbox;
 use crate::resource::{Heuristic, Loss, Mark, Release, ResourceError, ResourceManager};
 use crate::room::Room;
 use bytes::Bytes;
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use undoubt_participant_core::{Answer, Hello, Input, KnownAttempt, Operator, Participant, Recall, Recalled, Session};
+use undoubt_platform::{BackingUp, BackupError};
 use undoubt_vocabulary::{CoordinatorId, Ticket, Timestamp, ToParticipant, TxId, WriteNumber};
 
 /// Work that has been received and not taken by the engine, of all sessions together. A batch that exceeds it by itself comes
@@ -66,6 +68,10 @@ pub(crate) enum Command {
         after: Bytes,
         limit: usize,
         reply: oneshot::Sender<Result<Vec<Mark>, ResourceError>>,
+    },
+    Backup {
+        to: PathBuf,
+        reply: oneshot::Sender<BackingUp>,
     },
     /// Looks at the engine between two rounds.
     Inspect(Box<dyn FnOnce(&View<'_>) + Send>),
@@ -150,6 +156,13 @@ impl Handle {
         receiver.await.map_err(|_| EngineGone)
     }
 
+    /// Begins a copy of what the resource keeps. It is waited for here, since it may take long.
+    pub(crate) async fn backup(&self, to: PathBuf) -> Result<Result<(), BackupError>, EngineGone> {
+        let (reply, receiver) = oneshot::channel();
+        self.tell(Command::Backup { to, reply }).await?;
+        Ok(receiver.await.map_err(|_| EngineGone)?.await)
+    }
+
     pub(crate) async fn inspect<T: Send + 'static>(
         &self,
         look: impl FnOnce(&View<'_>) -> T + Send + 'static,
@@ -197,6 +210,10 @@ impl<R: ResourceManager> Engine<R> {
                 self.put(Input::ReleaseMarks { coordinator, tx, release, operator });
             }
             Command::ListMarks { after, limit, reply } => self.list_marks(after, limit, reply),
+            Command::Backup { to, reply } => {
+                // Whoever asked may have gone; the copy is made all the same.
+                let _ = reply.send(self.resource.backup(&to));
+            }
             Command::Inspect(look) => look(&View {
                 core: &self.core,
                 losses: &self.losses,

@@ -32,6 +32,8 @@ pub use crash::CrashPoints;
 pub use identity::{Identity, IdentityError, Kind};
 pub use numbered::NumberedStore;
 pub use random::{OsRandom, Random, SeededRandom};
-pub use rocks::{RocksOptions, RocksStore, WriterStats};
+pub use rocks::{FileIdentity, LocalSign, RocksOptions, RocksStore, WriterStats};
 pub use server::{Connection, Incoming};
-pub use store::{Batch, Direction, Durability, Family, Operation, Room, Store, StoreError, Written};
+pub use store::{
+    BackingUp, BackupError, Batch, Direction, Durability, Family, Operation, Room, Store, StoreError, Written,
+};

@@ -14,10 +14,11 @@
 //! | `seen/`, whose log | what the owner remembers of it, as it encodes that |
 //! | `put-back` | why this log is believed to be an older copy, until that is cleared: UTF-8 |
 
-use crate::store::{Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
+use crate::store::{BackingUp, Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use undoubt_vocabulary::witness::{Start, Starts, WriteNumber};
 
@@ -63,6 +64,13 @@ pub struct Known {
     pub seen: BTreeMap<Bytes, Bytes>,
     /// Why it is believed to be an older copy.
     pub put_back: Option<String>,
+}
+
+/// A sign in a folder itself that it was put back.
+pub struct FolderSign {
+    pub why: String,
+    /// Takes it away from the folder. Only once it is stored: a crash must not lose both.
+    pub settle: Box<dyn FnOnce() -> Result<(), StoreError> + Send>,
 }
 
 impl NumberedStore {
@@ -145,6 +153,16 @@ impl NumberedStore {
         let mut batch = Batch::default();
         batch.put(self.meta, PUT_BACK_KEY, why);
         self.write(batch, Durability::Forced).await
+    }
+
+    /// Takes a sign from the folder into the log, where it stays until it is cleared or the loss accepted.
+    pub async fn note_folder_sign(&self, known: &mut Known, sign: Option<FolderSign>) -> Result<(), StoreError> {
+        let Some(FolderSign { why, settle }) = sign else { return Ok(()) };
+        if known.put_back.is_none() {
+            self.note_put_back(&why).await?;
+            known.put_back = Some(why);
+        }
+        settle()
     }
 
     /// Notes that the log is the newest after all.
@@ -230,6 +248,16 @@ impl Store for NumberedStore {
 
     fn room(&self) -> Result<Room, StoreError> {
         self.store.room()
+    }
+
+    fn backup(&self, to: &Path) -> BackingUp {
+        self.store.backup(to)
+    }
+}
+
+impl fmt::Debug for FolderSign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FolderSign").field("why", &self.why).finish_non_exhaustive()
     }
 }
 

@@ -4,13 +4,16 @@
 //! tail, and only then lets RocksDB replay them, in the one recovery mode that accepts no flaw. All writes go through
 //! one thread (`writer`), which forces whatever has queued behind the last forced write in one go.
 //!
-//! Deleted data gives its room back while the store is open (`reclaim`).
+//! Deleted data gives its room back while the store is open (`reclaim`). An open store can be copied (`backup`), and a folder
+//! that was put back shows it (`folder_sign`).
 //!
 //! Dropping the store writes what is queued, forces it and closes the folder.
 
+mod backup;
 mod database;
 mod error;
 mod folder;
+mod folder_sign;
 mod log_format;
 mod reclaim;
 mod wal_check;
@@ -25,11 +28,13 @@ use bytes::Bytes;
 use rocksdb::{DB, ReadOptions};
 use undoubt_vocabulary::limits::MAX_STORE_QUEUE_BYTES;
 
-use crate::store::{Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
+use crate::store::{BackingUp, Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
+use backup::Backups;
 use folder::Folder;
 use reclaim::{Deletions, Reclaimer};
 use writer::Writer;
 
+pub use folder_sign::{FileIdentity, LocalSign};
 pub use writer::WriterStats;
 
 /// Bounds on memory and on the log. The defaults suit many stores side by side on a small machine.
@@ -50,6 +55,9 @@ pub struct RocksOptions {
     pub queue_batches: usize,
     /// Keys and values that may wait for the writer.
     pub queue_bytes: usize,
+    /// Looks whether the files of a folder are those that its store wrote. Not where a file system changes inode numbers by
+    /// itself.
+    pub checks_folder: bool,
 }
 
 impl Default for RocksOptions {
@@ -63,6 +71,7 @@ impl Default for RocksOptions {
             reclaim_period: reclaim::PERIOD,
             queue_batches: 65_536,
             queue_bytes: MAX_STORE_QUEUE_BYTES,
+            checks_folder: true,
         }
     }
 }
@@ -74,8 +83,10 @@ pub struct RocksStore {
     writer: Writer,
     /// Only kept for its end.
     _reclaimer: Reclaimer,
+    backups: Backups,
     database: Arc<DB>,
     folder: Folder,
+    local_sign: Option<LocalSign>,
     /// For looking up one key. Kept, not made anew each time.
     reading: Reading,
     /// A write has met the end of the device.
@@ -95,9 +106,14 @@ impl RocksStore {
     /// already, that is damaged, that holds something else, or that has families unknown here.
     pub fn open(path: &Path, families: &[Family], options: RocksOptions) -> Result<RocksStore, StoreError> {
         let folder = Folder::claim(path)?;
+        let local_sign = folder_sign::look(folder.path(), options.checks_folder)?;
+        backup::clear(folder.path())?;
         wal_check::check(folder.path())?;
         let database = Arc::new(database::open(&folder, families, &options)?);
         folder.establish()?;
+        if local_sign.is_none() {
+            folder_sign::seal(folder.path())?;
+        }
         let deletions = Arc::new(Deletions::default());
         let ran_out_of_room = Arc::new(AtomicBool::new(false));
         let mut apply = database::applier(Arc::clone(&database), folder.path());
@@ -114,8 +130,35 @@ impl RocksStore {
             },
         )?;
         let reclaimer = Reclaimer::start(Arc::clone(&database), deletions, options.reclaim_period)?;
+        let backups = Backups::new(Arc::clone(&database), folder.path());
         let reading = Reading(ReadOptions::default());
-        Ok(RocksStore { writer, _reclaimer: reclaimer, database, folder, reading, ran_out_of_room })
+        Ok(RocksStore {
+            writer,
+            _reclaimer: reclaimer,
+            backups,
+            database,
+            folder,
+            local_sign,
+            reading,
+            ran_out_of_room,
+        })
+    }
+
+    /// Returns true if a store was created in this folder, whether it is open or not.
+    pub fn is_in(path: &Path) -> bool {
+        folder::is_established(path)
+    }
+
+    /// Returns the sign that the folder showed when it was opened: it was put back, and may lack what its owner has promised.
+    /// The next opening shows it again, unless it is settled.
+    pub fn local_sign(&self) -> Option<&LocalSign> {
+        self.local_sign.as_ref()
+    }
+
+    /// Takes the sign away from the folder, for its owner has stored that it was put back: on stable storage, lest a crash
+    /// lose both.
+    pub fn settle_folder(&self) -> Result<(), StoreError> {
+        folder_sign::settle(self.folder.path())
     }
 
     /// Returns true if this store stopped because the device was full, whatever error later writers were told. Nothing
@@ -194,6 +237,10 @@ impl Store for RocksStore {
 
     fn room(&self) -> Result<Room, StoreError> {
         self.folder.room()
+    }
+
+    fn backup(&self, to: &Path) -> BackingUp {
+        self.backups.begin(to)
     }
 }
 

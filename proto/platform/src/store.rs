@@ -8,14 +8,18 @@
 //!
 //! Reads see every batch whose write was answered, and possibly batches whose answer is still under way.
 
+mod backup;
 mod batch;
 mod error;
 mod room;
 mod written;
 
+use std::path::Path;
+
 use bytes::Bytes;
 use undoubt_vocabulary::limits::MAX_STORE_QUEUE_BYTES;
 
+pub use backup::{BackingUp, BackupError};
 pub use batch::{Batch, Mark, Operation};
 pub use error::StoreError;
 pub use room::Room;
@@ -66,4 +70,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Returns how much more can be stored. Deleted data gives its room back while the store is open, some time later.
     fn room(&self) -> Result<Room, StoreError>;
+
+    /// Copies the store into the folder `to`, while it goes on: a prefix of its batches, with all that were answered before this
+    /// call. The answer comes once the copy is on stable storage, which may take long; an error leaves nothing behind, and
+    /// does not stop the store. `to` is a whole path, and is empty or does not exist.
+    fn backup(&self, to: &Path) -> BackingUp {
+        BackupError::not_offered(to)
+    }
 }

@@ -83,6 +83,7 @@ async fn coordinate(machine: Machine) -> turmoil::Result {
     let dial = Arc::new(network.clone());
     let environment = coordinator::Environment {
         store: MutantStore::over(&shared, host, Arc::new(store)),
+        folder_sign: None,
         clock: shared.clock(host),
         random,
         connect: Arc::new(sessions),

@@ -125,7 +125,11 @@ fn refuse_unknown_families(path: &Path, families: &[Family]) -> Result<(), Store
 
 /// Whose folder it is, read without changing anything; `None` where that cannot be told.
 fn owner(path: &Path) -> Option<String> {
-    let database = DB::open_cf_for_read_only(&Options::default(), path, [META_NAME], false).ok()?;
+    owner_of(&DB::open_cf_for_read_only(&Options::default(), path, [META_NAME], false).ok()?)
+}
+
+/// Returns whose data it is; `None` where that cannot be told.
+pub(super) fn owner_of(database: &DB) -> Option<String> {
     let stored = |key: &str| database.get_cf(database.cf_handle(META_NAME)?, key).ok()?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Some(format!("{} '{}'", text(stored(KIND_KEY)?), text(stored(NAME_KEY)?)))

@@ -6,7 +6,7 @@
 //! log is refused and not taken for a new store.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -121,6 +121,18 @@ impl Folder {
         rustix::fs::statvfs(&self.path)
             .map_err(|error| translate_io(&error.into(), "asking for the free space of", &self.path))
     }
+}
+
+/// Returns true if a creation has finished in the folder at `path`.
+pub(super) fn is_established(path: &Path) -> bool {
+    fs::read(path.join(CLAIM)).is_ok_and(|content| content == ESTABLISHED)
+}
+
+/// Makes a folder with the files of a store one whose creation has finished; durable once the folder is forced.
+pub(super) fn establish_copy(path: &Path) -> io::Result<()> {
+    let mut claim = File::create_new(path.join(CLAIM))?;
+    claim.write_all(ESTABLISHED)?;
+    claim.sync_all()
 }
 
 fn create(path: &Path) -> Result<(), StoreError> {

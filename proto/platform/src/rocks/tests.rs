@@ -1,6 +1,8 @@
+mod copies;
 mod damage;
 mod full_disk;
 mod killed;
+mod put_back;
 mod reclaim;
 
 use std::fs;
@@ -147,6 +149,7 @@ async fn a_creation_that_was_interrupted_is_finished_at_the_next_start() {
         let folder = TempDir::new().unwrap();
         drop(open(folder.path()));
         fs::write(folder.path().join(folder::CLAIM), "").unwrap();
+        fs::remove_file(folder.path().join("UNDOUBT-SENTINEL")).unwrap();
         if interrupted_before_the_log {
             for log in files(folder.path(), ".log") {
                 fs::remove_file(log).unwrap();
