@@ -11,6 +11,7 @@ use crate::resource::{Heuristic, Mark, Release};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use undoubt_participant_core::Hello;
 use undoubt_platform::{SeededRandom, StoreError};
 use undoubt_vocabulary::{
     CoordinatorId, Epoch, Execution, Half, Prepare, RefusalCode, RunStep, StepIndex, StepOutcome, Ticket, Timestamp,
@@ -28,6 +29,10 @@ struct Running {
     ended: tokio::task::JoinHandle<Result<(), ResourceError>>,
 }
 
+fn hello() -> Hello {
+    Hello { coordinator: COORDINATOR, name: "test".into(), epoch: Epoch(1), number: None, shown: None }
+}
+
 impl Running {
     async fn over(resource: impl ResourceManager) -> Running {
         Running::with(Config::default(), resource).await
@@ -41,10 +46,9 @@ impl Running {
         let (engine, handle) = Engine::recover(Arc::new(resource), config, random, crash).await.unwrap();
         let ended = tokio::spawn(engine.run());
         let (out, outgoings) = outbox(handle.room());
-        let (session, coordinator, epoch) = (SESSION, COORDINATOR, Epoch(1));
-        handle.tell(Command::Hello { session, coordinator, epoch, out }).await.unwrap();
+        handle.tell(Command::Hello { session: SESSION, hello: hello(), out }).await.unwrap();
         let mut running = Running { engine: handle, outgoings, heard: VecDeque::new(), points, ended };
-        assert!(matches!(running.next().await, Outgoing::Welcome));
+        assert!(matches!(running.next().await, Outgoing::Welcome { .. }));
         running
     }
 
@@ -55,7 +59,7 @@ impl Running {
     async fn tell_all(&self, messages: Vec<ToParticipant>) {
         let (session, fence) = (SESSION, Ticket(0));
         let received = self.engine.room_to_receive(0).await.unwrap();
-        self.engine.tell(Command::Batch { session, fence, messages, received }).await.unwrap();
+        self.engine.tell(Command::Batch { session, fence, writes: 0, messages, received }).await.unwrap();
     }
 
     async fn answer(&mut self) -> ToCoordinator {

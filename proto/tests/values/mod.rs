@@ -57,6 +57,10 @@ fn saga_state_apart() -> record::SagaState {
     }
 }
 
+fn number() -> v1::LogNumber {
+    v1::LogNumber { log_id: COORDINATOR, losses: 1, start: 2, mark: 3, writes: 4 }
+}
+
 pub fn records() -> Vec<Sample> {
     let committed = v1::BranchOutcome::Committed.into();
     vec![
@@ -74,6 +78,7 @@ pub fn records() -> Vec<Sample> {
                 happened: happened(),
                 read_only: vec!["rates".into()],
                 results_apart: vec![],
+                held_because: String::new(),
             },
         ),
         sample(
@@ -97,6 +102,29 @@ pub fn records() -> Vec<Sample> {
             },
         ),
         sample(
+            "OpenTransaction, held",
+            record::OpenTransaction {
+                ticket: TICKET,
+                participants: vec!["bank-a".into()],
+                held_because: "it was put back".into(),
+                ..Default::default()
+            },
+        ),
+        sample(
+            "Loss",
+            record::Loss {
+                at_us: ENDED_AT_US,
+                who: "ada".into(),
+                reason: "the disk is gone".into(),
+                put_back: "it was put back".into(),
+                kept: Some(number()),
+                participant: "bank-a".into(),
+                listed: 7,
+                more: true,
+            },
+        ),
+        sample("SeenOfCoordinator", record::SeenOfCoordinator { met: Some(number()), number: Some(number()) }),
+        sample(
             "EndedTransaction",
             record::EndedTransaction {
                 outcome: Some(v1::Outcome {
@@ -114,6 +142,7 @@ pub fn records() -> Vec<Sample> {
                 history: vec![history_event()],
                 happened: happened(),
                 results_apart: vec![],
+                read_only: vec!["rates".into()],
             },
         ),
         sample(
@@ -298,7 +327,10 @@ pub fn session() -> Vec<Sample> {
                     coordinator_name: "main".into(),
                     epoch: 2,
                     participant_name: "bank-a".into(),
+                    number: Some(number()),
+                    seen: Some(number()),
                 }),
+                stable_writes: 9,
                 fence: TICKET,
                 messages: vec![v1::ToParticipant {
                     tx: TX,
@@ -316,7 +348,10 @@ pub fn session() -> Vec<Sample> {
                     resource: "kv".into(),
                     max_work_bytes: 1 << 20,
                     cannot_prepare: false,
+                    number: Some(number()),
+                    seen: Some(number()),
                 }),
+                stable_writes: 9,
                 messages: vec![v1::ToCoordinator {
                     tx: TX,
                     ticket: TICKET,

@@ -88,11 +88,10 @@ async fn a_session_that_ends_gives_back_the_room_of_what_it_was_not_sent() {
     let mut running = with_large_values(Config::default()).await;
     running.tell_all((2..102).map(|ticket| prepare(ticket, Execution::OnePhase, large())).collect()).await;
     running.settled().await;
-    let (session, coordinator, epoch) = (Session(2), COORDINATOR, Epoch(1));
     let (out, outgoings) = outbox(running.engine.room());
     (running.outgoings, running.heard) = (outgoings, VecDeque::new());
-    running.engine.tell(Command::Hello { session, coordinator, epoch, out }).await.unwrap();
-    assert!(matches!(running.next().await, Outgoing::Welcome));
+    running.engine.tell(Command::Hello { session: Session(2), hello: hello(), out }).await.unwrap();
+    assert!(matches!(running.next().await, Outgoing::Welcome { .. }));
     // Results that had not been computed by then are told in the session that there is.
     for _ in 0..60 {
         running.reads().await;
