@@ -6,6 +6,7 @@
 
 mod attention;
 mod carried_on;
+mod collection;
 mod commands;
 mod effects;
 mod handle;
@@ -27,10 +28,10 @@ use undoubt_platform::{Clock, CrashPoints, Random, Room, StoreError};
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
 use carried_on::CarriedOn;
-use handle::Queued;
+use collection::Collection;
 
 pub(crate) use commands::{Command, Replied, Reply, Request, View};
-pub(crate) use handle::{EngineGone, Handle};
+pub(crate) use handle::{EngineGone, Handle, Queued};
 pub(crate) use links::{Link, LinkState};
 
 /// Commands that may wait for the engine; whoever brings more waits.
@@ -38,9 +39,6 @@ const MAX_QUEUED_COMMANDS: usize = 16_384;
 
 /// Commands taken in one round, so that no round grows without bound.
 const MAX_COMMANDS_PER_ROUND: usize = 4_096;
-
-/// Ended transactions dropped in one round of collection.
-const MAX_COLLECTED_PER_ROUND: usize = 10_000;
 
 /// How often the engine looks after itself: room on the device, retention, fences of idle sessions.
 const HOUSEKEEPING_PERIOD: Duration = Duration::from_millis(250);
@@ -57,6 +55,7 @@ pub(crate) struct Engine {
     histories: Histories,
     carried_on: CarriedOn,
     retention: Retention,
+    collection: Collection,
     timers: Timers,
     links: BTreeMap<ParticipantName, Link>,
     /// Those who wait for an answer, and about which transaction.
@@ -112,6 +111,7 @@ impl Engine {
             histories: Histories::new(),
             carried_on: CarriedOn::default(),
             retention,
+            collection: Collection::new(Instant::now()),
             timers: Timers::default(),
             links: participants.into_iter().map(|name| (name, Link::new(clock.now()))).collect(),
             clients: BTreeMap::new(),
@@ -199,8 +199,9 @@ impl Engine {
     fn keep_house(&mut self) -> Result<(), LogError> {
         self.look_after_room()?;
         self.let_go_of_those_who_left(|_| true)?;
-        let horizon = self.retention.horizon(Instant::now(), self.clock.now());
-        self.writes.add_lazy(self.log.collect(horizon, MAX_COLLECTED_PER_ROUND)?);
+        let now = Instant::now();
+        let horizon = self.retention.horizon(now, self.clock.now());
+        self.writes.add_lazy(self.collection.round(&self.log, horizon, now)?);
         self.carried_on.remind(Instant::now());
         for (name, link) in &self.links {
             link.nudge(self.core.fence(name));

@@ -111,7 +111,7 @@ pub async fn run(
     let (drain, mut drain_asked) = watch::channel(false);
     let operator = OperatorService { engine: handle.clone(), config: config.clone(), id, epoch, drain };
     let callbacks = Arc::new(Callbacks::new(log.clone(), handle.clone(), dial, random.clone(), config.clone()));
-    callbacks.resume()?;
+    callbacks.resume(clock.now()).await?;
     let service = Service {
         engine: handle.clone(),
         config: config.clone(),

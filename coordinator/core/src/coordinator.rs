@@ -12,7 +12,7 @@ use crate::effect::{Answer, Effect, Rejection};
 use crate::fence::Fences;
 use crate::input::{Input, Question, Submission};
 use crate::open::{Open, Told};
-use crate::record::{EndedRecord, Stage, Unfinished};
+use crate::record::{DIGEST_UNKNOWN, EndedRecord, Stage, Unfinished};
 use crate::room::{Held, Room};
 use crate::saga::Saga;
 use crate::transaction::{Transaction, TransactionView};
@@ -23,9 +23,6 @@ use undoubt_vocabulary::{DigestMap, Epoch, ParticipantName, Ticket, Timestamp, T
 
 /// Why a record is not carried out that no earlier start can have written.
 const AHEAD: &str = "its ticket is ahead of this coordinator's, which has lost a start of its own";
-
-/// The content of a transaction that left nothing but a heuristic outcome is not known.
-const DIGEST_UNKNOWN: [u8; 32] = [0; 32];
 
 /// Bounds of one coordinator (R9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

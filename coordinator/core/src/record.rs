@@ -164,6 +164,9 @@ pub struct EndedRecord {
     pub results: Vec<(ParticipantName, Bytes)>,
 }
 
+/// The digest of a transaction whose content is not known.
+pub(crate) const DIGEST_UNKNOWN: [u8; 32] = [0; 32];
+
 /// Each of them once, in their order.
 pub(crate) fn once(names: impl Iterator<Item = ParticipantName>) -> Vec<ParticipantName> {
     let mut seen = BTreeSet::new();
@@ -236,6 +239,21 @@ impl Record {
 }
 
 impl EndedRecord {
+    /// Returns the record of a transaction that left no trace, and so was aborted. Any content submitted under its id gets
+    /// that answer.
+    pub fn presumed(tx: TxId, ticket: Ticket, now: Timestamp) -> EndedRecord {
+        EndedRecord {
+            saga: false,
+            tx,
+            ticket,
+            begun_at: now,
+            digest: DIGEST_UNKNOWN,
+            outcome: Outcome::Aborted(AbortReason::Presumed),
+            branches: Vec::new(),
+            results: Vec::new(),
+        }
+    }
+
     /// Some branch ended otherwise than was decided, or nobody knows how (R3).
     pub fn is_damaged(&self) -> bool {
         // No step is heuristic: such an outcome is of an earlier attempt by two-phase commit, whose work is there twice.

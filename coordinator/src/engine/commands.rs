@@ -129,7 +129,7 @@ impl Reply {
         }
     }
 
-    fn give(self, replied: Replied) {
+    pub(crate) fn give(self, replied: Replied) {
         match self {
             Reply::Once { room, to } => drop(to.send((replied, room))),
             Reply::Stream { sequence, room, to } => drop(to.send((sequence, replied, room))),

@@ -8,7 +8,7 @@ use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Room, St
 
 /// A store without a disk.
 #[derive(Default)]
-pub(super) struct Memory(Mutex<BTreeMap<(Family, Vec<u8>), Bytes>>);
+pub(crate) struct Memory(Mutex<BTreeMap<(Family, Vec<u8>), Bytes>>);
 
 impl Store for Memory {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StoreError> {

@@ -1,14 +1,12 @@
 //! Heuristic outcomes that become known after the end (R3).
 
-use super::{Coordinator, DIGEST_UNKNOWN};
+use super::Coordinator;
 use crate::effect::{Answer, Effect, Note, Rejection};
 use crate::input::{Question, Submission};
 use crate::record::{EndedRecord, Record};
 use std::collections::VecDeque;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
-use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, Outcome, ParticipantName, Ticket, Timestamp, ToParticipant, TxId,
-};
+use undoubt_vocabulary::{BranchOutcome, ParticipantName, Ticket, Timestamp, ToParticipant, TxId};
 
 /// Heuristic outcomes that are being added to the record of an ended transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,16 +32,7 @@ impl Coordinator {
         ended: Option<EndedRecord>,
         effects: &mut Vec<Effect>,
     ) {
-        let presumed = || EndedRecord {
-            saga: false,
-            tx: tx.clone(),
-            ticket,
-            begun_at: now,
-            digest: DIGEST_UNKNOWN,
-            outcome: Outcome::Aborted(AbortReason::Presumed),
-            branches: Vec::new(),
-            results: Vec::new(),
-        };
+        let presumed = || EndedRecord::presumed(tx.clone(), ticket, now);
         let noting = self.noting.get(&tx).map(|noting| noting.record.clone());
         let reported = (from.clone(), outcome);
         if noting.is_none() && ended.as_ref().is_some_and(|ended| ended.branches.contains(&reported)) {
