@@ -176,7 +176,7 @@ impl Engine {
                 self.keep_house()?;
             }
             self.flush();
-            let pressed = self.writes.are_full() || self.core.has_gathered_much() && !self.writes.is_idle();
+            let pressed = self.writes.are_full() || self.core.is_about_to_have_room();
             self.pressed.send_if_modified(|before| std::mem::replace(before, pressed) != pressed);
         }
     }

@@ -156,9 +156,10 @@ impl Coordinator {
         self.peers.fences.all()
     }
 
-    /// Returns true if more than a quarter of `max_gathered_bytes` is taken.
-    pub fn has_gathered_much(&self) -> bool {
-        self.room.is_filling()
+    /// Returns true if it is worth waiting before more results are put in: much of `max_gathered_bytes` is taken, and records
+    /// that are not stable yet are about to give some of it back.
+    pub fn is_about_to_have_room(&self) -> bool {
+        self.room.is_about_to_grow()
     }
 
     /// Clients that wait for the transaction.

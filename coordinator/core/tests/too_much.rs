@@ -6,7 +6,8 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Effect, Input, Limits, Note, Question, Record, Rejection, Submission, Timer,
+    Answer, Client, Content, Coordinator, Effect, Input, Limits, Note, Question, Record, Rejection, Stage, Submission,
+    Timer,
 };
 use undoubt_vocabulary::limits::{MAX_RESULT_BYTES, MAX_STEP_INPUT_BYTES, MAX_TRANSACTION_RESULT_BYTES};
 use undoubt_vocabulary::{
@@ -260,6 +261,23 @@ fn what_all_have_gathered_is_bounded_and_whoever_would_exceed_it_may_try_again()
     }
     let (_, effects) = run.submit("t3", branches(2));
     assert_eq!(answer(&effects), None);
+}
+
+#[test]
+fn only_what_is_being_recorded_is_worth_waiting_for() {
+    let mut run = Run::new(Limits { max_gathered_bytes: 100, ..LIMITS }, 2);
+    let (ticket, _) = run.submit("t", Content::Saga(steps(2, None, &[])));
+    run.acted(0, ticket, 50);
+    assert!(!run.core.is_about_to_have_room(), "an open saga may hold its results for hours");
+    let (ticket, _) = run.submit("t2", branches(2));
+    run.vote(0, "t2", ticket, Vote::Prepared { result: result(20) });
+    assert!(!run.core.is_about_to_have_room(), "nor is it known how long the others take to vote");
+    let message = ToCoordinator::Vote { tx: tx("t2"), ticket, vote: Vote::Prepared { result: result(0) } };
+    let voted = Input::Asked(Question::Received { from: name(1), message });
+    run.core.handle(Timestamp(1), voted, &mut Vec::new());
+    assert!(run.core.is_about_to_have_room(), "the decision is being recorded");
+    run.put(Input::Appended { tx: tx("t2"), ticket, stage: Stage::Committed });
+    assert!(!run.core.is_about_to_have_room(), "acknowledgements may take long again");
 }
 
 #[test]
