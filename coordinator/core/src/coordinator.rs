@@ -185,12 +185,15 @@ impl Coordinator {
         assert_eq!(self.phase, Phase::Recovering, "records are folded before the log is known to be whole");
         let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
         let is_ahead = unfinished.ticket() >= self.next_ticket;
+        // Whoever is ahead would have the fence of a transaction that is yet to begin, and each would close the other's. So it
+        // gets one at the end of the epoch before, which gave out no such ticket; and each of several gets its own.
+        let fenced = if is_ahead { self.next_ticket.back(1 + self.transactions.len()) } else { unfinished.ticket() };
         let fault = unfinished.fault().or_else(|| is_ahead.then(|| AHEAD.to_owned()));
         let open = match (unfinished, fault) {
             (Unfinished::TwoPhase(record), None) => Open::TwoPhase(Box::new(Transaction::recover(record, &mut cx))),
             (Unfinished::Saga(record), None) => Open::Saga(Box::new(Saga::recover(record, &mut cx))),
-            (Unfinished::Unusable(record), None) => Open::hold(record, self.next_ticket, &mut cx),
-            (unusable, Some(cause)) => Open::hold(unusable.unusable(cause), self.next_ticket, &mut cx),
+            (Unfinished::Unusable(record), None) => Open::hold(record, fenced, &mut cx),
+            (unusable, Some(cause)) => Open::hold(unusable.unusable(cause), fenced, &mut cx),
         };
         self.room.change(Held::default(), open.held());
         let other = self.transactions.insert(open.tx().clone(), open);

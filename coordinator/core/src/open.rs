@@ -61,8 +61,8 @@ impl Open {
     }
 
     /// A transaction that is held instead of being carried out.
-    pub(crate) fn hold(record: UnusableRecord, next: Ticket, cx: &mut Context<'_>) -> Open {
-        Open::Unusable(Box::new(Unusable::hold(record, next, cx)))
+    pub(crate) fn hold(record: UnusableRecord, fenced: Ticket, cx: &mut Context<'_>) -> Open {
+        Open::Unusable(Box::new(Unusable::hold(record, fenced, cx)))
     }
 
     /// Returns what is known of the transaction, should it be held from now on.

@@ -16,7 +16,7 @@ use undoubt_vocabulary::{
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Unusable {
     pub(crate) record: UnusableRecord,
-    /// Its ticket in the fences: never above what this epoch gives out.
+    /// The ticket under which it is in the fences: its own, or one below all that this epoch gives out.
     fenced: Ticket,
     /// Operators who have given it up.
     waiters: BTreeSet<Client>,
@@ -32,9 +32,8 @@ enum State {
 }
 
 impl Unusable {
-    /// `next`: the ticket that will be given out next.
-    pub(crate) fn hold(record: UnusableRecord, next: Ticket, cx: &mut Context<'_>) -> Unusable {
-        let fenced = record.ticket.min(next);
+    /// `fenced`: a ticket that no other transaction has, below all that are yet to be given out.
+    pub(crate) fn hold(record: UnusableRecord, fenced: Ticket, cx: &mut Context<'_>) -> Unusable {
         for participant in &record.participants {
             cx.peers.fences.open(participant, fenced);
         }

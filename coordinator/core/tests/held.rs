@@ -6,7 +6,8 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Effect, Input, Limits, Question, Record, Rejection, Stage, Submission,
+    Answer, Client, Content, Coordinator, Effect, Input, Limits, OpenKind, OpenRecord, Question, Record, Rejection,
+    Stage, Submission, Unfinished,
 };
 use undoubt_vocabulary::{
     AbortReason, BranchOutcome, Epoch, Half, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex, StepOutcome,
@@ -204,4 +205,48 @@ fn whichever_record_cannot_be_written_its_transaction_is_held_and_an_operator_en
         assert_eq!((run.core.open_transactions(), run.core.open_with(&name(0))), (0, 0), "{case}");
         assert!(run.core.fence(&name(0)) > Ticket::first_of(Epoch(1)), "{case}");
     }
+}
+
+/// Folds records that are ahead of all tickets of this start, each with this participant.
+fn ahead(ids: &[&str]) -> Run {
+    let mut run = Run { core: Coordinator::new(Epoch(1), LIMITS), unwritable: None };
+    for (number, id) in (0..).zip(ids) {
+        let record = OpenRecord {
+            kind: OpenKind::Committed,
+            tx: id.parse().unwrap(),
+            ticket: Ticket(Ticket::first_of(Epoch(2)).0 + number),
+            begun_at: Timestamp(1),
+            digest: [1; 32],
+            participants: vec![name(0), name(1)],
+            read_only: Vec::new(),
+            results: Vec::new(),
+        };
+        run.put(Input::Recovered(Unfinished::TwoPhase(record)));
+    }
+    run.put(Input::RecoveryDone { paused: false });
+    run
+}
+
+fn forget(run: &mut Run, id: &str) {
+    run.put(Input::Asked(Question::Forget { tx: id.parse().unwrap(), client: Client(2) }));
+}
+
+#[test]
+fn giving_up_what_is_ahead_leaves_the_fence_of_what_is_open() {
+    let mut run = ahead(&["ahead"]);
+    // Nobody is connected, so it stays open.
+    run.submit(branches(2));
+    assert!(run.core.fence(&name(0)) < Ticket::first_of(Epoch(1)), "what may be in doubt there stays above the fence");
+    forget(&mut run, "ahead");
+    assert_eq!(run.core.fence(&name(0)), Ticket::first_of(Epoch(1)));
+}
+
+#[test]
+fn the_end_of_what_is_open_leaves_the_fence_of_what_is_ahead() {
+    let mut run = ahead(&["one", "other"]);
+    run.submit(branches(2));
+    run.put(Input::Asked(Question::Cancel { tx: tx(), client: Client(3) }));
+    forget(&mut run, "one");
+    assert_eq!(run.core.open_transactions(), 1);
+    assert!(run.core.fence(&name(0)) < Ticket::first_of(Epoch(1)));
 }

@@ -33,7 +33,7 @@ impl Coordinator {
         let before = open.held();
         let record = open.unusable(format!("its record ({stage:?}) cannot be written: {cause}"));
         let waiters = open.take_waiters();
-        *open = Open::hold(record, self.next_ticket, &mut cx);
+        *open = Open::hold(record, ticket, &mut cx);
         cx.room.change(before, open.held());
         if let Open::Unusable(unusable) = open {
             for client in waiters {
