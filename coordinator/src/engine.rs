@@ -201,7 +201,10 @@ impl Engine {
         self.let_go_of_those_who_left(|_| true)?;
         let now = Instant::now();
         let horizon = self.retention.horizon(now, self.clock.now());
-        self.writes.add_lazy(self.collection.round(&self.log, horizon, now)?);
+        // Else they would pile up behind a write that takes long.
+        if !self.writes.are_collecting() {
+            self.writes.add_collected(self.collection.round(&self.log, horizon, now)?);
+        }
         self.carried_on.remind(Instant::now());
         for (name, link) in &self.links {
             link.nudge(self.core.fence(name));

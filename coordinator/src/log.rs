@@ -235,13 +235,22 @@ impl Log {
         Ok(first.first().and_then(|(key, _)| key.first_chunk()).map(|at| Timestamp(u64::from_be_bytes(*at))))
     }
 
-    /// Looks at no more than `limit` of those that ended before `horizon`, from this key on, and drops them. What somebody
-    /// is yet to be called back about is kept.
-    pub(crate) fn collect(&self, from: &[u8], horizon: Timestamp, limit: usize) -> Result<Collected, LogError> {
+    /// Looks at no more than `limit` of those that ended before `horizon`, from this key on, and drops them, until the changes
+    /// have `max_bytes`. What somebody is yet to be called back about is kept.
+    pub(crate) fn collect(
+        &self,
+        from: &[u8],
+        horizon: Timestamp,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<Collected, LogError> {
         let mut collected = Collected { batch: Batch::default(), from: Bytes::copy_from_slice(from) };
         let to = horizon.0.to_be_bytes();
         // The horizon may have fallen back, with the wall clock.
         for (key, _) in self.store.scan(ENDED_AT, from.min(&to), Some(&to), Direction::Forward, limit)? {
+            if collected.batch.payload_bytes() >= max_bytes {
+                break;
+            }
             collected.from = after(&key);
             if self.store.get(CALLBACK, tx_of(&key)?.as_bytes())?.is_some() {
                 continue;

@@ -13,6 +13,9 @@ use undoubt_vocabulary::Timestamp;
 /// Ended transactions looked at in one round.
 const MAX_COLLECTED_PER_ROUND: usize = 10_000;
 
+/// The bytes of the changes of one round, beyond which it ends.
+const MAX_COLLECTED_BYTES_PER_ROUND: usize = 4 << 20;
+
 /// The time after which rounds begin again with the oldest.
 const LOOK_AGAIN_PERIOD: Duration = Duration::from_secs(60);
 
@@ -34,7 +37,8 @@ impl Collection {
         if now.duration_since(self.began) >= LOOK_AGAIN_PERIOD {
             *self = Collection::new(now);
         }
-        let Collected { batch, from } = log.collect(&self.from, horizon, MAX_COLLECTED_PER_ROUND)?;
+        let Collected { batch, from } =
+            log.collect(&self.from, horizon, MAX_COLLECTED_PER_ROUND, MAX_COLLECTED_BYTES_PER_ROUND)?;
         self.from = from;
         Ok(batch)
     }
@@ -101,5 +105,18 @@ mod tests {
         assert!(collection.round(&log, Timestamp(1), now).unwrap().is_empty());
         round(&mut collection, &log, 4, now);
         assert_eq!(kept(&log, &ids), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_round_ends_when_its_changes_have_many_bytes_and_the_next_goes_on() {
+        let ids = ["a", "b", "c"];
+        let log = log(&ids);
+        let first = log.collect(&[], Timestamp(9), 10, 1).unwrap();
+        assert!(!first.batch.is_empty());
+        drop(log.write(first.batch, Durability::Lazy));
+        assert_eq!(kept(&log, &ids), ["b", "c"]);
+        let second = log.collect(&first.from, Timestamp(9), 10, usize::MAX).unwrap();
+        drop(log.write(second.batch, Durability::Lazy));
+        assert!(kept(&log, &ids).is_empty());
     }
 }

@@ -37,12 +37,15 @@ struct Gathering {
     batch: Batch,
     items: Vec<Item>,
     forced: bool,
+    /// It drops what has expired.
+    collects: bool,
 }
 
 struct UnderWay {
     written: Written,
     items: Vec<Item>,
     forced: bool,
+    collects: bool,
 }
 
 /// A record that no batch may hold.
@@ -98,9 +101,19 @@ impl Writes {
         Ok(())
     }
 
-    /// Changes that no transaction waits for.
-    pub(super) fn add_lazy(&mut self, batch: Batch) {
-        self.last().batch.append(batch);
+    /// Adds changes that drop what has expired, and that nobody waits for.
+    pub(super) fn add_collected(&mut self, batch: Batch) {
+        if !batch.is_empty() {
+            let last = self.last();
+            last.batch.append(batch);
+            last.collects = true;
+        }
+    }
+
+    /// Returns true while something that was collected is not written.
+    pub(super) fn are_collecting(&self) -> bool {
+        self.under_way.as_ref().is_some_and(|under_way| under_way.collects)
+            || self.gathering.iter().any(|gathering| gathering.collects)
     }
 
     /// Changes that must be stable soon.
@@ -129,13 +142,14 @@ impl Writes {
         if self.under_way.is_some() {
             return;
         }
-        let Some(Gathering { batch, items, forced }) = self.gathering.pop_front_if(|next| !next.batch.is_empty())
+        let Some(Gathering { batch, items, forced, collects }) =
+            self.gathering.pop_front_if(|next| !next.batch.is_empty())
         else {
             return;
         };
         let durability = if forced { Durability::Forced } else { Durability::Lazy };
         let written = log.write(batch, durability);
-        self.under_way = Some(UnderWay { written, items, forced });
+        self.under_way = Some(UnderWay { written, items, forced, collects });
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -202,6 +216,26 @@ mod tests {
         assert!(sizes.iter().all(|size| *size <= MAX_RECORDS_BATCH_BYTES + (1 << 20) + 8), "{sizes:?}");
         let tickets = writes.gathering.iter().flat_map(|gathering| &gathering.items).map(|(_, ticket, _)| ticket.0);
         assert!(tickets.eq(0..RECORDS));
+    }
+
+    #[tokio::test]
+    async fn what_is_collected_counts_until_it_is_written() {
+        let log = Log::new(std::sync::Arc::new(crate::service::memory::Memory::default()));
+        let mut writes = Writes::new(Duration::ZERO, usize::MAX);
+        writes.add_collected(Batch::default());
+        assert!(!writes.are_collecting(), "there was nothing to drop");
+        writes.start(&log);
+        writes.add_forced(Log::barrier());
+        writes.start(&log);
+        let mut dropped = Batch::default();
+        dropped.delete(Family("ended"), *b"t");
+        writes.add_collected(dropped);
+        assert!(writes.are_collecting(), "it waits for the write under way");
+        assert!(matches!(writes.next().await, Ok(Done::Stable(_))));
+        writes.start(&log);
+        assert!(writes.are_collecting());
+        assert!(matches!(writes.next().await, Ok(Done::Stable(_))));
+        assert!(!writes.are_collecting());
     }
 
     #[test]
