@@ -167,11 +167,12 @@ pub async fn run(
     };
     stop.send_replace(true);
     if let Some(superseded) = superseded {
-        // No later start from this folder may count up to what participants know.
-        note_superseded(store.as_ref(), META, superseded.known.0.into()).await?;
-        // Clients hear why at once, and look for whoever is the coordinator now.
+        // Clients hear why at once, and look for whoever is the coordinator now. Nothing is decided any more, also where
+        // the device has no room for the note.
         handle.ends_because(&superseded.to_string());
         engine.abort();
+        // No later start from this folder may count up to what participants know.
+        note_superseded(store.as_ref(), META, superseded.known.0.into()).await?;
         let _ = tokio::time::timeout(PARTING_TIMEOUT, server).await;
         return Err(superseded.into());
     }
