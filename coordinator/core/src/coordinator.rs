@@ -162,6 +162,12 @@ impl Coordinator {
         self.room.is_about_to_grow()
     }
 
+    /// Returns true while a heuristic outcome is being added to the record of this ended transaction: what is stored of it
+    /// is not what will be.
+    pub fn is_noting(&self, tx: &TxId) -> bool {
+        self.noting.contains_key(tx)
+    }
+
     /// Clients that wait for the transaction.
     pub fn waiters(&self, tx: &TxId) -> usize {
         self.transactions.get(tx).map_or(0, Open::waiters)

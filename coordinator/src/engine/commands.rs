@@ -1,13 +1,14 @@
 //! What others ask of the engine.
 
+use super::writes::Item;
 use super::{Engine, Link, LinkState};
 use crate::history::{Histories, by_operator};
-use crate::log::{Log, LogError};
+use crate::log::{Ended, Log, LogError};
 use crate::queue::Queue;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Input, Phase, Question, StepResolution, Submission,
+    Answer, Client, Content, Coordinator, Effect, Input, Phase, Question, Rejection, StepResolution, Submission,
 };
 use undoubt_platform::server::AnswerRoom;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
@@ -263,16 +264,28 @@ impl Engine {
 
     fn forget(&mut self, tx: TxId, who: &str, reason: &str, reply: Reply) -> Result<(), LogError> {
         let doing = format!("forget, by {who}: {reason}");
+        let client = self.client(&tx, reply)?;
         if self.core.view(&tx).is_none()
             && self.log.is_kept_as_damaged(&tx)?
-            && let Some(mut ended) = self.log.ended(&tx)?
+            && let Some(ended) = self.log.ended(&tx)?
         {
-            tracing::warn!(%tx, "an operator has seen to the damage: {doing}");
-            ended.history.push(by_operator(self.clock.now(), doing.clone()));
-            self.writes.add_forced(Log::forget_damage(&ended));
+            return self.see_to(ended, client, doing);
         }
-        let client = self.client(&tx, reply)?;
         self.put_for_operator(Question::Forget { tx, client }, doing)
+    }
+
+    /// Takes an ended transaction out of the damaged. The operator hears when that is stable.
+    fn see_to(&mut self, mut damaged: Ended, client: Client, doing: String) -> Result<(), LogError> {
+        let (now, tx) = (self.clock.now(), damaged.record.tx.clone());
+        if self.core.is_noting(&tx) {
+            // What is stored would take the place of what is about to be.
+            let answer = Answer::Rejected(Rejection::BeingNoted);
+            return self.carry_out(now, Effect::Answer { client, tx, answer });
+        }
+        tracing::warn!(%tx, "an operator has seen to the damage: {doing}");
+        damaged.history.push(by_operator(now, doing));
+        self.writes.add_forced(Log::forget_damage(&damaged), Some(Item::SeenTo(tx, client)));
+        Ok(())
     }
 
     /// Puts an operator's question to the core. What was done is told in the history and in the log; what was refused

@@ -37,7 +37,7 @@ fn undecided(stuck: Option<StuckStep>) -> v1::Outcome {
 fn status_of(rejection: &Rejection) -> Status {
     let message = rejection.to_string();
     match rejection {
-        Rejection::Recovering | Rejection::Draining => not_let_in(Status::unavailable(message)),
+        Rejection::Recovering | Rejection::Draining | Rejection::BeingNoted => not_let_in(Status::unavailable(message)),
         Rejection::TooManyOpen { .. }
         | Rejection::TooMuchOpen { .. }
         | Rejection::TooMuchGathered { .. }
