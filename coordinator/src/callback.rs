@@ -253,7 +253,7 @@ impl Caller {
     async fn outcome(&self, tx: &TxId) -> Result<Option<Outcome>, EngineGone> {
         let mut attempt = 0;
         loop {
-            match self.engine.ask(|reply| Command::Await { tx: tx.clone(), reply }).await? {
+            match self.engine.outcome(tx.clone()).await? {
                 Replied::Core(Answer::Outcome { outcome, .. }) => return Ok(Some(outcome)),
                 Replied::Core(Answer::Rejected(Rejection::NotFound)) => return Ok(None),
                 Replied::Core(Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_))

@@ -187,8 +187,8 @@ impl Log {
         Ok(Some(ended))
     }
 
-    /// Results that are stored apart are empty.
-    fn ended_without_large_results(&self, tx: &TxId) -> Result<Option<Ended>, LogError> {
+    /// Returns the record of an end in which results that are stored apart are missing.
+    pub(crate) fn ended_without_large_results(&self, tx: &TxId) -> Result<Option<Ended>, LogError> {
         let decode =
             |value| codec::decode_ended(tx.as_bytes(), &value).map_err(|why| unreadable(tx.as_bytes(), ENDED, why));
         self.store.get(ENDED, tx.as_bytes())?.map(decode).transpose()

@@ -85,6 +85,8 @@ pub(crate) enum Reply {
         room: AnswerRoom,
         to: oneshot::Sender<(Replied, AnswerRoom)>,
     },
+    /// For those who want the outcome alone: its results are not told, and large ones not even read.
+    Outcome(oneshot::Sender<Replied>),
     /// Bounded by the number of requests that the stream's reader lets be under way, and by the room of their answers.
     Stream {
         sequence: u64,
@@ -116,16 +118,32 @@ impl Replied {
 impl Reply {
     /// Answers what was asked about a transaction.
     pub(super) fn send(mut self, tx: TxId, answer: Answer) {
-        let bytes = bytes_of(&answer);
-        let (Reply::Once { room, .. } | Reply::Stream { room, .. }) = &mut self;
-        let replied = if room.has_room(bytes) { Replied::Core(answer) } else { Replied::Again(tx) };
+        let replied = match &mut self {
+            Reply::Outcome(_) => Replied::Core(without_results(answer)),
+            Reply::Once { room, .. } | Reply::Stream { room, .. } => {
+                if room.has_room(bytes_of(&answer)) {
+                    Replied::Core(answer)
+                } else {
+                    Replied::Again(tx)
+                }
+            }
+        };
         self.give(replied);
+    }
+
+    /// Returns true if results are not told.
+    pub(super) fn is_outcome_alone(&self) -> bool {
+        match self {
+            Reply::Outcome(_) => true,
+            Reply::Once { .. } | Reply::Stream { .. } => false,
+        }
     }
 
     /// Nobody listens any more.
     fn is_abandoned(&self) -> bool {
         match self {
             Reply::Once { to, .. } => to.is_closed(),
+            Reply::Outcome(to) => to.is_closed(),
             Reply::Stream { to, .. } => to.is_closed(),
         }
     }
@@ -133,6 +151,7 @@ impl Reply {
     pub(crate) fn give(self, replied: Replied) {
         match self {
             Reply::Once { room, to } => drop(to.send((replied, room))),
+            Reply::Outcome(to) => drop(to.send(replied)),
             Reply::Stream { sequence, room, to } => drop(to.send((sequence, replied, room))),
         }
     }
@@ -144,6 +163,13 @@ fn bytes_of(answer: &Answer) -> usize {
     match answer {
         Answer::Outcome { results, .. } => results.iter().map(|(_, result)| result.len() + BESIDE_A_RESULT).sum(),
         Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_) => 0,
+    }
+}
+
+fn without_results(answer: Answer) -> Answer {
+    match answer {
+        Answer::Outcome { outcome, results: _ } => Answer::Outcome { outcome, results: Vec::new() },
+        other @ (Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_)) => other,
     }
 }
 

@@ -53,7 +53,12 @@ impl Engine {
                 self.timers.arm(Instant::now() + pause, tx, ticket, timer);
             }
             Effect::LookUp(question) => {
-                let ended = self.log.ended(question.tx())?.map(|ended| ended.record);
+                let ended = if self.is_for_the_outcome_alone(&question) {
+                    self.log.ended_without_large_results(question.tx())?
+                } else {
+                    self.log.ended(question.tx())?
+                };
+                let ended = ended.map(|ended| ended.record);
                 // The effects of the answer come after those that are still to be carried out of this input; a look-up
                 // is always the last, or alone.
                 self.put(Input::LookedUp { question, ended })?;
@@ -81,6 +86,19 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    fn is_for_the_outcome_alone(&self, question: &Question) -> bool {
+        match question {
+            Question::Await { client, .. } => {
+                self.clients.get(client).is_some_and(|(_, reply)| reply.is_outcome_alone())
+            }
+            Question::Submit(_)
+            | Question::Cancel { .. }
+            | Question::Forget { .. }
+            | Question::ResolveStep { .. }
+            | Question::Received { .. } => false,
+        }
     }
 
     /// Hands on what has gathered: records to the log, messages to the sessions.

@@ -136,6 +136,24 @@ async fn what_is_stored_apart_goes_with_its_record() {
 }
 
 #[tokio::test]
+async fn whoever_wants_the_outcome_alone_is_told_no_results_and_large_ones_are_not_read() {
+    let store = Memory::new(MAX_STORE_QUEUE_BYTES);
+    let world = World::start(store.clone(), 1, MANY, OBEDIENT).await;
+    drop(world.submit("t", largest_branches()).await);
+    let alone = |replied: Replied| {
+        let committed = Answer::Outcome { outcome: Outcome::Committed, results: Vec::new() };
+        assert!(matches!(&replied, Replied::Core(answer) if *answer == committed), "{replied:?}");
+    };
+    alone(world.handle.outcome(tx("t")).await.unwrap());
+    world.until("t", None).await;
+    assert!(store.count("result") > 0);
+    // Were they read, the engine would end.
+    store.lose("result");
+    alone(world.handle.outcome(tx("t")).await.unwrap());
+    world.stop().await;
+}
+
+#[tokio::test]
 async fn a_record_that_cannot_be_written_concerns_its_transaction_alone() {
     // Small results stay in the record, and many are too much for this store.
     let store = Memory::new(64 << 10);
