@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use undoubt::cluster::{Cluster, Who};
-use undoubt_client::kv::KvWork;
+use undoubt_client::kv::{Add, KvWork};
 use undoubt_proto::v1;
 
 const MIB: u64 = 1 << 20;
@@ -166,4 +166,51 @@ async fn requests_that_never_end_stay_within_the_room_for_them() {
         // More than a gigabyte, were all of them held.
         assert!(most - before < 400 * MIB, "from {before} to {most}");
     }
+}
+
+#[tokio::test]
+async fn lists_of_semantic_locks_that_nobody_reads_stay_within_the_room_for_answers() {
+    const MARKS: usize = 1_000;
+    let cluster = start(banks()).await;
+    // A saga that is not over, and marks keys of the largest size.
+    let long = "x".repeat(1_000);
+    let marks = (0..MARKS).fold(KvWork::new(), |all, key| all.put(format!("{key:04}{long}"), "v").pend());
+    let undo = Some(KvWork::new().get("nothing").encode().unwrap());
+    let step = |name: &str, participant: &str, action: KvWork, compensation, after| v1::SagaStep {
+        name: name.to_owned(),
+        participant: participant.to_owned(),
+        action: action.encode().unwrap(),
+        compensation,
+        after,
+        ..v1::SagaStep::default()
+    };
+    let waits = KvWork::new().add("absent", Add::of(-1).floor(0));
+    let steps = vec![
+        step("mark", "bank-a", marks, undo, Vec::new()),
+        v1::SagaStep { pivot: true, ..step("pivot", "bank-b", KvWork::new().put("p", "v"), None, vec![0]) },
+        step("stuck", "bank-b", waits, None, vec![1]),
+    ];
+    let saga = v1::SubmitRequest { mode: v1::Mode::Saga.into(), steps, ..request("marks", []) };
+    let outcome = coordinator(&cluster).await.submit(saga).await.unwrap().into_inner().outcome.unwrap();
+    assert!(outcome.stuck.is_some(), "{outcome:?}");
+    let who = Who::Participant(0);
+    let before = memory(&cluster, who, "VmRSS");
+    let mut unread = Vec::new();
+    for _ in 0..8 {
+        let mut requests = client(&cluster, who).await;
+        for _ in 0..MOST_REQUESTS {
+            let Ok(ready) = timeout(Duration::from_secs(5), requests.clone().ready()).await else { break };
+            requests = ready.unwrap();
+            let (response, mut stream) = begin(&mut requests, "/undoubt.v1.ParticipantAdmin/ListMarks");
+            stream.send_data(framed(0, &[]), true).unwrap();
+            unread.push((response, stream));
+        }
+    }
+    assert!(unread.len() > 1_000, "{}", unread.len());
+    for n in 0..20 {
+        commit(&cluster, transfer(&format!("beside-{n}"), 1)).await;
+    }
+    let most = memory(&cluster, who, "VmHWM");
+    // Gigabytes, were all of them held.
+    assert!(most - before < 500 * MIB, "from {before} to {most}");
 }
