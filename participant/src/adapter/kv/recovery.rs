@@ -2,7 +2,7 @@
 
 use super::record::{self, CoordinatorEntry, Unreadable};
 use super::schema::{BRANCH, COORDINATOR, FINISHED, HEURISTIC, PENDING, STEP};
-use super::{Branch, KeyValue, Known, Stage};
+use super::{Branch, KeyValue, Stage};
 use crate::resource::{BranchId, Recovered, ResourceError, StepId, StepState};
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use undoubt_participant_core::lock::{Age, Mode};
 use undoubt_platform::{Direction, Family};
 use undoubt_proto::record::step_barrier::State;
 use undoubt_proto::record::{PreparedBranch, StepBarrier};
-use undoubt_vocabulary::{Timestamp, TxId};
+use undoubt_vocabulary::{Epoch, Ticket, Timestamp, TxId};
 
 /// Records read at a time.
 const SCAN_PAGE_RECORDS: usize = 1_024;
@@ -19,11 +19,11 @@ const SCAN_PAGE_RECORDS: usize = 1_024;
 pub(super) fn recover(kv: &KeyValue) -> Result<Recovered, ResourceError> {
     let mut coordinators = BTreeMap::new();
     each(kv, COORDINATOR, |key, value| {
-        let (id, stored) = match record::read_coordinator(key, value)? {
-            CoordinatorEntry::Epoch(id, epoch) => (id, Known { epoch, ..Known::default() }),
-            CoordinatorEntry::Fence(id, fence) => (id, Known { fence, ..Known::default() }),
+        let (id, known) = match record::read_coordinator(key, value)? {
+            CoordinatorEntry::Epoch(id, epoch) => (id, kv.note(id, epoch, Ticket::default())),
+            CoordinatorEntry::Fence(id, fence) => (id, kv.note(id, Epoch::default(), fence)),
         };
-        coordinators.insert(id, kv.note(id, stored));
+        coordinators.insert(id, known);
         Ok(())
     })?;
     let mut recovered = Recovered {

@@ -4,7 +4,9 @@ use super::world::{encoded, operation, put_of, put_pending};
 use super::*;
 use crate::resource::StepState;
 use prost::Message;
+use undoubt_platform::Direction;
 use undoubt_proto::kv::{CompareAndSet, Delete, Get, Operation, Reference, Results};
+use undoubt_proto::record::step_barrier::State;
 use undoubt_vocabulary::{Half, StepIndex};
 
 /// A saga began at the moment of its number, and has it as its ticket.
@@ -301,6 +303,43 @@ async fn a_saga_with_large_results_is_closed_in_writes_of_a_bounded_size() {
     for index in 0..STEPS {
         assert!(!fixture.is_pending(&format!("k{index}")).await);
     }
+}
+
+#[tokio::test]
+async fn what_is_stored_below_a_fence_that_has_passed_goes_with_the_next_one() {
+    let fixture = Fixture::new().await;
+    let barriers = || fixture.store.scan(schema::STEP, b"", None, Direction::Forward, 10).unwrap().len();
+    let finished = || fixture.store.scan(schema::FINISHED, b"", None, Direction::Forward, 10).unwrap().len();
+    let late = branch(OWNER, 2);
+    prepared(fixture.vote(&late, put("late", "v")).await);
+    fixture.kv.collect(OWNER, Ticket(10)).await.unwrap();
+    // They were under way: an operator has given them up, and the coordinator heard of no end.
+    fixture.act(&step(1, 0), put_pending("k", "v")).await;
+    fixture.act(&step(1, 1), put("unmarked", "v")).await;
+    fixture.kv.commit(late).await.unwrap();
+    assert_eq!((barriers(), finished()), (2, 1));
+    fixture.kv.collect(OWNER, Ticket(10)).await.unwrap();
+    assert_eq!((barriers(), finished()), (0, 0));
+    assert!(!fixture.is_pending("k").await);
+    fixture.act(&step(11, 0), put_pending("k", "v")).await;
+    let reopened = Fixture::over(Arc::new(fixture.store.crashed())).await;
+    reopened.kv.collect(OWNER, Ticket(11)).await.unwrap();
+    assert!(reopened.is_pending("k").await, "the mark of another saga went with what was left behind");
+}
+
+#[tokio::test]
+async fn a_barrier_that_was_left_behind_takes_no_mark_of_another_saga_along() {
+    let fixture = Fixture::new().await;
+    fixture.act(&step(11, 0), put_pending("k", "v")).await;
+    let mut batch = Batch::default();
+    let left_behind = vec![Bytes::from("k")];
+    record::put_step(&mut batch, &step(1, 0), State::Acted, Bytes::new(), left_behind);
+    fixture.kv.write(batch, Durability::Forced).await.unwrap();
+    let reopened = Fixture::over(Arc::new(fixture.store.crashed())).await;
+    reopened.kv.collect(OWNER, Ticket(11)).await.unwrap();
+    assert!(reopened.is_pending("k").await);
+    reopened.kv.collect(OWNER, Ticket(12)).await.unwrap();
+    assert!(!reopened.is_pending("k").await);
 }
 
 #[tokio::test]
