@@ -146,8 +146,9 @@ pub(super) async fn close_saga(
     Ok(())
 }
 
-/// Returns a write that closes the first of these steps, at least one, and their number.
-fn next_write(
+/// Returns a write that closes the first of these steps, at least one, and their number. A key that several have marked is
+/// free with the last of them: another saga may have marked it by the time of a later write.
+pub(super) fn next_write(
     kv: &KeyValue,
     left: &[(StepId, BTreeSet<Bytes>)],
     released: &Option<MarksReleased>,
@@ -155,9 +156,10 @@ fn next_write(
     let (mut batch, mut steps) = (Batch::default(), 0);
     while steps < left.len() && batch.payload_bytes() < MAX_GROUP_BYTES {
         let (step, keys) = &left[steps];
-        keys.iter().for_each(|key| record::delete_mark(&mut batch, key));
-        clear_barrier(kv, &mut batch, step, released.clone())?;
         steps += 1;
+        let is_marked_by_others = |key: &&Bytes| left[steps..].iter().any(|(_, keys)| keys.contains(*key));
+        keys.iter().filter(|key| !is_marked_by_others(key)).for_each(|key| record::delete_mark(&mut batch, key));
+        clear_barrier(kv, &mut batch, step, released.clone())?;
     }
     Ok((batch, steps))
 }

@@ -306,6 +306,32 @@ async fn a_saga_with_large_results_is_closed_in_writes_of_a_bounded_size() {
 }
 
 #[tokio::test]
+async fn a_key_that_two_steps_marked_stays_pending_until_the_last_write_of_their_saga() {
+    let fixture = Fixture::new().await;
+    let value: &'static str = "x".repeat(60_000).leak();
+    for key in 0..10 {
+        fixture.act(&step(1, key), put(&format!("large{key}"), value)).await;
+    }
+    let reads = (0..10).map(|key| operation(&format!("large{key}"), Kind::Get(Get {})));
+    for index in 0..6 {
+        let mark = Operation { pend: true, ..operation("k", put_of("v")) };
+        fixture.act(&step(2, index), encoded(reads.clone().chain([mark]))).await;
+    }
+    let marked: Vec<_> = (0..6).map(|index| (step(2, index), BTreeSet::from([Bytes::from("k")]))).collect();
+    let mut left = &marked[..];
+    let mut writes = 0;
+    while !left.is_empty() {
+        assert!(fixture.is_pending("k").await, "another saga could mark it, and lose its mark to the next write");
+        let (batch, steps) = pending::next_write(&fixture.kv, left, &None).unwrap();
+        fixture.kv.write(batch, Durability::Forced).await.unwrap();
+        left = &left[steps..];
+        writes += 1;
+    }
+    assert!(writes > 1);
+    assert!(!fixture.is_pending("k").await);
+}
+
+#[tokio::test]
 async fn what_is_stored_below_a_fence_that_has_passed_goes_with_the_next_one() {
     let fixture = Fixture::new().await;
     let barriers = || fixture.store.scan(schema::STEP, b"", None, Direction::Forward, 10).unwrap().len();
