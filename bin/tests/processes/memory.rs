@@ -168,6 +168,45 @@ async fn requests_that_never_end_stay_within_the_room_for_them() {
     }
 }
 
+async fn status(response: ResponseFuture) -> String {
+    let (head, mut body) = response.await.unwrap().into_parts();
+    while let Some(data) = body.data().await {
+        body.flow_control().release_capacity(data.unwrap().len()).unwrap();
+    }
+    let after = body.trailers().await.unwrap().unwrap_or(head.headers);
+    after["grpc-status"].to_str().unwrap().to_owned()
+}
+
+const OUT_OF_RANGE: &str = "11";
+const INVALID_ARGUMENT: &str = "3";
+
+#[tokio::test]
+async fn messages_that_would_fill_the_memory_when_they_are_read_are_refused() {
+    let (steps, requests, messages) = ([6 << 3 | 2, 0], [1 << 3 | 2, 0], [3 << 3 | 2, 0]);
+    let cluster = start(banks()).await;
+    for (who, path, entry, length, expected) in [
+        (Who::Coordinator, "/undoubt.v1.Coordinator/Submit", steps, 15_900_000, INVALID_ARGUMENT),
+        (Who::Coordinator, "/undoubt.v1.Coordinator/SubmitMany", requests, 15_900_000, INVALID_ARGUMENT),
+        (Who::Participant(0), "/undoubt.v1.Participant/Session", messages, 4_100_000, INVALID_ARGUMENT),
+        (Who::Participant(0), "/undoubt.v1.Participant/Session", messages, 5_000_000, OUT_OF_RANGE),
+    ] {
+        let before = memory(&cluster, who, "VmRSS");
+        let hostile = framed(length, &entry.repeat(length / 2));
+        let mut asked = Vec::new();
+        for _ in 0..4 {
+            let mut requests = client(&cluster, who).await.ready().await.unwrap();
+            let (response, mut stream) = begin(&mut requests, path);
+            stream.send_data(hostile.clone(), true).unwrap();
+            asked.push(status(response));
+        }
+        assert_eq!(join_all(asked).await, [expected; 4], "{path}");
+        let most = memory(&cluster, who, "VmHWM");
+        // Gigabytes, were they read.
+        assert!(most - before < 300 * MIB, "from {before} to {most}");
+    }
+    commit(&cluster, transfer("after", 1)).await;
+}
+
 #[tokio::test]
 async fn lists_of_semantic_locks_that_nobody_reads_stay_within_the_room_for_answers() {
     const MARKS: usize = 1_000;
