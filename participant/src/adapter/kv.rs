@@ -243,6 +243,18 @@ impl ResourceManager for KeyValue {
         self.lack_of_room().unwrap_or_else(|error| Some(error.to_string()))
     }
 
+    fn recalls_results(&self) -> bool {
+        true
+    }
+
+    async fn result_of(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
+        recovery::result_of(self, &branch)
+    }
+
+    async fn result_of_step(&self, step: StepId) -> Result<Option<Bytes>, ResourceError> {
+        recovery::result_of_step(self, &step)
+    }
+
     async fn recover(&self) -> Result<Recovered, ResourceError> {
         recovery::recover(self)
     }

@@ -2,12 +2,12 @@
 
 use super::world::{encoded, operation, put_of, put_pending};
 use super::*;
-use crate::resource::StepState;
+use crate::resource::{Kept, StepState};
 use prost::Message;
 use undoubt_platform::Direction;
 use undoubt_proto::kv::{CompareAndSet, Delete, Get, Operation, Reference, Results};
 use undoubt_proto::record::step_barrier::State;
-use undoubt_vocabulary::{Half, StepIndex};
+use undoubt_vocabulary::{BranchOutcome, Half, StepIndex};
 
 /// A saga began at the moment of its number, and has it as its ticket.
 fn step(saga: u64, index: u16) -> StepId {
@@ -366,6 +366,29 @@ async fn a_barrier_that_was_left_behind_takes_no_mark_of_another_saga_along() {
     assert!(reopened.is_pending("k").await);
     reopened.kv.collect(OWNER, Ticket(12)).await.unwrap();
     assert!(!reopened.is_pending("k").await);
+}
+
+#[tokio::test]
+async fn long_results_are_not_handed_out_at_a_start_and_told_again_when_asked_for() {
+    let fixture = Fixture::new().await;
+    let value: &'static str = "x".repeat(2_000).leak();
+    fixture.act(&step(1, 0), put("long", value)).await;
+    let long = encoded([operation("long", Kind::Get(Get {}))]);
+    let told = fixture.act(&step(1, 1), long.clone()).await;
+    let both = encoded([operation("long", Kind::Get(Get {})), operation("k", put_of("v"))]);
+    let Vote::Committed { result } = fixture.execute(Execution::OnePhase, &branch(OWNER, 2), both).await.unwrap()
+    else {
+        panic!("not committed")
+    };
+    let reopened = Fixture::over(Arc::new(fixture.store.crashed())).await;
+    let recovered = reopened.kv.recover().await.unwrap();
+    let is_here = |state: &StepState| matches!(state, StepState::Acted { result: Kept::Here(_), .. });
+    assert!(!recovered.steps.iter().any(|(_, state)| is_here(state)), "{:?}", recovered.steps);
+    assert_eq!(recovered.finished, [(branch(OWNER, 2), BranchOutcome::Committed, Kept::Stored)]);
+    assert_eq!(reopened.kv.result_of_step(step(1, 1)).await.unwrap(), Some(told));
+    assert_eq!(reopened.kv.result_of(branch(OWNER, 2)).await.unwrap(), Some(result));
+    assert_eq!(reopened.kv.result_of_step(step(1, 2)).await.unwrap(), None);
+    assert_eq!(reopened.kv.result_of(branch(OWNER, 3)).await.unwrap(), None);
 }
 
 #[tokio::test]
