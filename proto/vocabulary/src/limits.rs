@@ -54,6 +54,10 @@ pub const MAX_COORDINATOR_BATCH_BYTES: usize = 4 << 20;
 /// One batch from a participant to a coordinator.
 pub const MAX_PARTICIPANT_BATCH_BYTES: usize = 64 << 20;
 
+/// The bytes that the entries of one message's lists may take in memory: an empty one is two bytes on the wire, and a
+/// hundred times as many once it is read.
+pub const MAX_ENTRIES_BYTES: usize = 32 << 20;
+
 /// A message of a session without its work, inputs and results: ids, numbers, and what the encoding adds.
 pub const MAX_MESSAGE_OVERHEAD_BYTES: usize = 2 << 10;
 
