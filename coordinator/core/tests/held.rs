@@ -6,7 +6,8 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Effect, Input, Limits, Question, Record, Rejection, Stage, Submission,
+    Answer, Client, Content, Coordinator, Effect, EndedRecord, Input, Limits, Question, Record, Rejection, Stage,
+    Submission,
 };
 use undoubt_vocabulary::{
     AbortReason, BranchOutcome, Epoch, Half, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex, StepOutcome,
@@ -25,11 +26,13 @@ struct Run {
     core: Coordinator,
     /// Records of this stage cannot be written.
     unwritable: Option<Stage>,
+    /// What the log keeps of its end.
+    ended: Option<EndedRecord>,
 }
 
 impl Run {
     fn new(unwritable: Stage) -> Run {
-        let mut run = Run { core: Coordinator::new(Epoch(1), LIMITS), unwritable: Some(unwritable) };
+        let mut run = Run { core: Coordinator::new(Epoch(1), LIMITS), unwritable: Some(unwritable), ended: None };
         run.put(Input::RecoveryDone { paused: false });
         for number in 0..2 {
             run.put(Input::Connected { participant: name(number), can_prepare: true });
@@ -45,23 +48,26 @@ impl Run {
             let input = inputs.remove(0);
             let before = effects.len();
             self.core.handle(Timestamp(1), input, &mut effects);
-            let next = effects[before..].iter().filter_map(|effect| self.next(effect)).collect::<Vec<_>>();
+            let next = effects[before..].to_vec().iter().filter_map(|effect| self.next(effect)).collect::<Vec<_>>();
             inputs.splice(0..0, next);
         }
         effects
     }
 
-    fn next(&self, effect: &Effect) -> Option<Input> {
+    fn next(&mut self, effect: &Effect) -> Option<Input> {
         match effect {
             Effect::Append { record, .. } => {
                 let (tx, ticket, stage) = (record.tx().clone(), record.ticket(), record.stage());
                 Some(if self.unwritable == Some(stage) {
                     Input::NotAppended { tx, ticket, stage, cause: "it is too large".into() }
                 } else {
+                    if let Record::Ended(ended) = record {
+                        self.ended = Some(ended.clone());
+                    }
                     Input::Appended { tx, ticket, stage }
                 })
             }
-            Effect::LookUp(question) => Some(Input::LookedUp { question: question.clone(), ended: None }),
+            Effect::LookUp(question) => Some(Input::LookedUp { question: question.clone(), ended: self.ended.clone() }),
             Effect::Send { to, message } => {
                 let message = reply(message)?;
                 Some(Input::Asked(Question::Received { from: to.clone(), message }))
