@@ -69,6 +69,10 @@ pub struct Shape {
     /// The coordinator's store takes no larger write, so that some records cannot be written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_write_bytes: Option<u32>,
+    /// What the branches of all transactions may have handed back at the coordinator, so that it turns some away. Large
+    /// reads read at every participant then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_gathered_bytes: Option<u32>,
     /// Of the transactions by two-phase commit, those that read as much as a branch may answer.
     #[serde(default, skip_serializing_if = "is_default")]
     pub large_reads_percent: u8,
@@ -116,6 +120,7 @@ impl Default for Shape {
             breaker: None,
             value_bytes: 0,
             max_write_bytes: None,
+            max_gathered_bytes: None,
             large_reads_percent: 0,
         }
     }

@@ -417,9 +417,9 @@ fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
         Mutant::MarksIgnored => ((Scenario::crossing_sagas(), NO_FAULTS), "marks"),
         Mutant::ReleaseLeavesMarks => ((Scenario::released(), NO_FAULTS), "R2"),
         Mutant::ForgettingUnheard => ((Scenario::forgotten_saga(), NO_FAULTS), "operator"),
-        Mutant::RefusedCalledStable => (quick(Scenario::refused_commit()), "R1"),
+        Mutant::RefusedCalledStable => (quick(Scenario::refused_commit()), "R10"),
         Mutant::RefusalUntold => (quick(Scenario::refused_saga()), "termination"),
-        Mutant::UnusableOverlooked => (quick(Scenario::spoiled_commit()), "R4"),
+        Mutant::UnusableOverlooked => (quick(Scenario::spoiled_saga()), "R4"),
         Mutant::AbilityAssumed => ((Scenario::auto_unable(), NO_FAULTS), "auto"),
         Mutant::TimeStandsStill => (quick(Scenario::auto_probing()), "auto"),
     };

@@ -33,7 +33,7 @@ pub struct Limits {
     pub max_open_transactions: usize,
     /// The work of all that are open.
     pub max_open_bytes: usize,
-    /// What their branches and steps have handed back. At half of it no new transaction is taken; beyond it whoever would
+    /// What their branches and steps have handed back. At three quarters of it no new transaction is taken; beyond it whoever would
     /// gather more is aborted or turns back, as far as it still can.
     pub max_gathered_bytes: usize,
     /// Two-phase commits in a row that a participant lets run into their deadlines, before auto spares it. 0: never.

@@ -211,3 +211,68 @@ fn whichever_record_cannot_be_written_its_transaction_is_held_and_an_operator_en
         assert!(run.core.fence(&name(0)) > Ticket::first_of(Epoch(1)), "{case}");
     }
 }
+
+/// Takes one input, and nothing is stable or refused by itself.
+fn handle(core: &mut Coordinator, input: Input) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    core.handle(Timestamp(1), input, &mut effects);
+    effects
+}
+
+fn answers(effects: &[Effect]) -> usize {
+    effects.iter().filter(|effect| matches!(effect, Effect::Answer { .. })).count()
+}
+
+#[test]
+fn an_end_that_is_on_its_way_when_another_record_is_refused_is_the_one_that_everybody_hears() {
+    let mut core = Run::new(Stage::Stepped).core;
+    let (digest, timeout, ticket) = ([1; 32], Duration::from_secs(5), Ticket::first_of(Epoch(1)));
+    let submission = Submission {
+        tx: tx(),
+        digest,
+        former_digest: None,
+        content: branches(1),
+        timeout,
+        client: Client(1),
+        wait: true,
+    };
+    let appended = |effects: &[Effect]| effects.iter().filter(|it| matches!(it, Effect::Append { .. })).count();
+    let submit = Input::Asked(Question::Submit(submission.clone()));
+    let effects = handle(&mut core, submit);
+    assert_eq!(effects.len(), 1, "it is looked up: {effects:?}");
+    let question = Question::Submit(submission);
+    assert_eq!(appended(&handle(&mut core, Input::LookedUp { question, ended: None })), 1, "its delegation");
+    let cancel = Question::Cancel { tx: tx(), client: Client(2) };
+    assert_eq!(appended(&handle(&mut core, Input::Asked(cancel))), 1, "its end");
+
+    let refused = || Input::NotAppended { tx: tx(), ticket, stage: Stage::Delegated, cause: "no".into() };
+    for _ in 0..2 {
+        assert_eq!(answers(&handle(&mut core, refused())), 0, "whoever waits hears how it ends");
+    }
+    let forget = Question::Forget { tx: tx(), client: Client(3) };
+    assert_eq!(handle(&mut core, Input::Asked(forget)), [], "no other end is recorded");
+    let effects = handle(&mut core, Input::Appended { tx: tx(), ticket, stage: Stage::Ended });
+    let looked_up = effects.iter().filter(|effect| matches!(effect, Effect::LookUp(Question::Await { .. }))).count();
+    assert_eq!((looked_up, core.open_transactions()), (3, 0));
+}
+
+#[test]
+fn nobody_is_thanked_for_a_heuristic_outcome_while_it_may_be_the_one_that_is_not_recorded() {
+    let mut core = Run::new(Stage::Stepped).core;
+    let ticket = Ticket::first_of(Epoch(1));
+    for number in 0..2 {
+        let outcome = BranchOutcome::HeuristicallyCommitted;
+        let message = ToCoordinator::Finished { tx: tx(), ticket, outcome };
+        let question = Question::Received { from: name(number), message };
+        handle(&mut core, Input::LookedUp { question, ended: None });
+    }
+    let (stage, cause) = (Stage::Ended, "no".to_owned());
+    assert_eq!(handle(&mut core, Input::NotAppended { tx: tx(), ticket, stage, cause }), []);
+    assert_eq!(handle(&mut core, Input::Appended { tx: tx(), ticket, stage }), []);
+    let outcome = BranchOutcome::HeuristicallyCommitted;
+    let message = ToCoordinator::Finished { tx: tx(), ticket, outcome };
+    let question = Question::Received { from: name(0), message };
+    handle(&mut core, Input::LookedUp { question, ended: None });
+    let told = handle(&mut core, Input::Appended { tx: tx(), ticket, stage });
+    assert!(matches!(told[..], [Effect::Send { message: ToParticipant::Noted { .. }, .. }]), "{told:?}");
+}

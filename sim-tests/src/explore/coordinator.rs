@@ -144,6 +144,7 @@ impl CoordinatorHost {
             Act::BecomeStable => {
                 let oldest = self.process.as_mut().and_then(|process| process.unstable.pop_front());
                 if let Some(record) = oldest {
+                    rules::check_record(&record, &self.log)?;
                     let input = appended(&record);
                     self.log.write(record);
                     return self.put(input, scenario, sent);
@@ -284,6 +285,7 @@ impl CoordinatorHost {
                 if !matches!(mutant, Some(Mutant::CommitLostUnnoticed | Mutant::BegunLostUnnoticed)) {
                     rules::check_message(process, &message, &self.log)?;
                 }
+                rules::check_noted(&to, &message, &self.log)?;
                 let fence = match (mutant, &message) {
                     (Some(Mutant::FenceRunsAhead), ToParticipant::Settle { ticket, .. }) => ticket.next(),
                     (_, _) => process.core.fence(&to),

@@ -143,7 +143,10 @@ impl Shape {
         let small = self
             .max_write_bytes
             .map(|bytes| format!("the coordinator's store takes at most {bytes} bytes in one write"));
-        unable.into_iter().chain(breaker).chain(large).chain(small).collect()
+        let gathered = self
+            .max_gathered_bytes
+            .map(|bytes| format!("the coordinator gathers at most {bytes} bytes of what branches hand back"));
+        unable.into_iter().chain(breaker).chain(large).chain(small).chain(gathered).collect()
     }
 }
 

@@ -57,10 +57,11 @@ pub(super) fn draw(random: &dyn Random, shape: &Shape) -> Work {
     }
 }
 
-/// All that one or two participants may answer.
+/// All that one or two participants may answer, or every one.
 fn large_read(random: &dyn Random, shape: &Shape) -> Work {
     let ops = || (0..LARGE_READS).map(|place| Op::ReadRegister { register: place % shape.keys }).collect();
-    let count = 1 + random.below(2);
+    let few = 1 + random.below(2);
+    let count = if shape.max_gathered_bytes.is_some() { shape.participants.into() } else { few };
     places(random, shape, count).into_iter().map(|at| (at, ops())).collect()
 }
 

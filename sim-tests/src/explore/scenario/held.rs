@@ -70,9 +70,7 @@ impl Scenario {
         let requests = vec![submit("T1", &[(0, "put x"), (1, "put x")])];
         let about = "operators decide branches alone, and the store refuses to note it";
         let budget = Budget { heuristics: 2, ..REFUSAL };
-        Scenario::new("refused-note", about, 2, requests)
-            .deadlines(Deadlines::WhenStuck)
-            .explored_with(budget, Budget { crashes: 1, ..budget })
+        Scenario::new("refused-note", about, 2, requests).explored_with(budget, Budget { crashes: 1, ..budget })
     }
 
     pub fn spoiled_commit() -> Scenario {

@@ -16,6 +16,10 @@ const POISONED_AT_A_RECORD: u64 = 70;
 /// Of worlds with large values, those in which a link is held for a while, so that answers meet.
 const CLOGGED: u64 = 50;
 
+/// Of worlds with large values, those in which many large reads meet a coordinator that gathers no more than it must.
+const MUCH_GATHERED: u64 = 20;
+const LEAST_GATHERED_BYTES: u32 = 16 << 20;
+
 /// Of one run, at most.
 const MAX_LOST_ANSWERS: u64 = 3;
 
@@ -30,6 +34,12 @@ pub(super) fn laden(plan: Plan) -> Plan {
         // More who read at once, and fewer transactions of each, lest runs become slow.
         plan.shape.clients = plan.shape.clients.max(dice.small(3, 8));
         plan.shape.transactions_per_client = dice.small(8, 20).into();
+        if dice.chance(MUCH_GATHERED) {
+            plan.shape.max_gathered_bytes = Some(LEAST_GATHERED_BYTES);
+            plan.shape.value_bytes = u32::try_from(dice.between(40_000, 60_000)).unwrap_or_default();
+            plan.shape.large_reads_percent = dice.small(40, 80);
+            plan.shape.clients = dice.small(6, 8);
+        }
         if dice.chance(CLOGGED) {
             let (from, to) = (Host::Coordinator, Host::Participant(dice.number(&plan.shape)));
             let what = What::Clog { from, to, for_ms: dice.between(200, 2_000) };
