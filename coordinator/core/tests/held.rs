@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Effect, EndedRecord, Input, Limits, Question, Record, Rejection, Stage,
-    Submission,
+    Answer, Client, Content, Coordinator, Effect, EndedRecord, Input, Limits, Progress, Question, Record, Rejection,
+    Stage, Submission, decided,
 };
 use undoubt_vocabulary::{
     AbortReason, BranchOutcome, Epoch, Half, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex, StepOutcome,
@@ -275,4 +275,20 @@ fn nobody_is_thanked_for_a_heuristic_outcome_while_it_may_be_the_one_that_is_not
     handle(&mut core, Input::LookedUp { question, ended: None });
     let told = handle(&mut core, Input::Appended { tx: tx(), ticket, stage });
     assert!(matches!(told[..], [Effect::Send { message: ToParticipant::Noted { .. }, .. }]), "{told:?}");
+}
+
+#[test]
+fn a_saga_is_decided_once_every_step_is_settled_on_its_way() {
+    let done = || Progress::Done { result: Bytes::new(), pending: true };
+    let turned = Outcome::Aborted(AbortReason::Cancelled);
+    for (back, progress, expected) in [
+        (false, vec![done(), Progress::Skipped], Some(Outcome::Committed)),
+        (false, vec![done(), Progress::Pending], None),
+        (true, vec![Progress::Undone, Progress::Skipped], Some(turned)),
+        (true, vec![Progress::Undone, done()], None),
+        (true, Vec::new(), None),
+    ] {
+        let reason = back.then_some(AbortReason::Cancelled);
+        assert_eq!(decided(reason.as_ref(), &progress), expected, "{progress:?}");
+    }
 }

@@ -10,13 +10,14 @@ use super::net::{self, Network};
 use super::shared::{Order, Shared};
 use crate::plan::{Direction, Host, Message, Tampering, What};
 use crate::run::Oversized;
+use futures::StreamExt as _;
 use futures::future::BoxFuture;
-use futures::{FutureExt as _, StreamExt as _};
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use undoubt_coordinator::connect::{ConnectError, Incoming, converse};
@@ -28,6 +29,9 @@ use v1::to_participant::Body as ToBranch;
 
 /// Batches on their way through.
 const MAX_BATCHES_UNDER_WAY: usize = 64;
+
+/// A batch that comes within this was waiting with the one before.
+const RIGHT_BEHIND: Duration = Duration::from_millis(50);
 
 pub(super) struct Sessions {
     between: Arc<Between>,
@@ -88,10 +92,9 @@ impl Between {
         to: mpsc::Sender<v1::CoordinatorBatch>,
     ) {
         while let Some(mut batch) = from.recv().await {
-            if self.shared.mutates(Mutant::BatchesOfAnySize) {
-                while let Ok(next) = from.try_recv() {
-                    batch.messages.extend(next.messages);
-                }
+            while self.takes_more(batch.encoded_len(), USUAL_COORDINATOR_BATCH_BYTES) {
+                let Ok(Some(next)) = timeout(RIGHT_BEHIND, from.recv()).await else { break };
+                batch.messages.extend(next.messages);
             }
             self.weigh(Direction::ToParticipant, participant, batch.messages.len(), batch.encoded_len());
             if self.shared.mutates(Mutant::FenceRunsAhead) {
@@ -133,10 +136,11 @@ impl Between {
     ) {
         let mut lost = false;
         while let Some(mut batch) = from.next().await {
-            if self.shared.mutates(Mutant::BatchesOfAnySize) {
-                while let (Ok(batch), Some(Some(Ok(next)))) = (&mut batch, from.next().now_or_never()) {
-                    batch.messages.extend(next.messages);
-                }
+            while let Ok(batch) = &mut batch
+                && self.takes_more(batch.encoded_len(), USUAL_PARTICIPANT_BATCH_BYTES)
+            {
+                let Ok(Some(Ok(next))) = timeout(RIGHT_BEHIND, from.next()).await else { break };
+                batch.messages.extend(next.messages);
             }
             let batch = batch.map(|mut batch| {
                 self.weigh(Direction::ToCoordinator, participant, batch.messages.len(), batch.encoded_len());
@@ -185,6 +189,12 @@ impl Between {
         let met = states_hit(&now, &self.shared.recorder);
         self.shared.order(Order::Strike { fault: index, met });
         Some(tampering)
+    }
+
+    /// For mutants: whether what comes right behind belongs to the batch. One that was closed for its bytes is more than
+    /// half full, or more waited with it.
+    fn takes_more(&self, bytes: usize, usual: usize) -> bool {
+        self.shared.mutates(Mutant::BatchesOfAnySize) && bytes > usual / 2
     }
 
     /// What of a batch a checker looks at.

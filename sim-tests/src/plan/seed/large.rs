@@ -1,5 +1,5 @@
-//! Worlds with large values, answers that are lost with their connection, and records that cannot be carried out. They are drawn from a stream of their own, so
-//! that the rest of a seed's plan is the same with them and without them.
+//! Worlds with large values, answers that are lost with their connection, and records that cannot be carried out. They are
+//! drawn from a stream of their own, so that the rest of a seed's plan is the same with them and without them.
 
 use super::Dice;
 use crate::plan::{Direction, Fault, Host, Message, Plan, Shape, Tampering, What, When};
@@ -19,6 +19,10 @@ const CLOGGED: u64 = 50;
 /// Of worlds with large values, those in which many large reads meet a coordinator that gathers no more than it must.
 const MUCH_GATHERED: u64 = 20;
 const LEAST_GATHERED_BYTES: u32 = 16 << 20;
+
+/// Of worlds without large values, those in which many branches only read, half of them alone, and votes are lost.
+const LONE_READS: u64 = 10;
+const MAX_LOST_VOTES: u64 = 5;
 
 /// Of one run, at most.
 const MAX_LOST_ANSWERS: u64 = 3;
@@ -55,6 +59,13 @@ pub(super) fn laden(plan: Plan) -> Plan {
     if dice.chance(POISONED) {
         plan.faults.push(dice.poisoned(&plan.shape));
     }
+    if plan.shape.value_bytes == 0 && dice.chance(LONE_READS) {
+        plan.shape.large_reads_percent = dice.small(20, 50);
+        let lost: Vec<Fault> = (0..dice.between(2, MAX_LOST_VOTES))
+            .map(|_| dice.soon(&plan.shape, dice.lost(&plan.shape, Message::Vote)))
+            .collect();
+        plan.faults.extend(lost);
+    }
     plan
 }
 
@@ -78,10 +89,15 @@ impl Dice {
 
     fn lost_answer(&self, shape: &Shape) -> What {
         use Message::{Acted, Compensated, Confirmed, Finished, Vote};
+        let message = *self.pick(&[Vote, Vote, Vote, Finished, Finished, Confirmed, Acted, Compensated]);
+        self.lost(shape, message)
+    }
+
+    fn lost(&self, shape: &Shape, message: Message) -> What {
         What::Tamper {
             participant: self.number(shape),
             direction: Direction::ToCoordinator,
-            message: *self.pick(&[Vote, Vote, Vote, Finished, Finished, Confirmed, Acted, Compensated]),
+            message,
             count: self.small(1, 20).into(),
             tampering: Tampering::Lost,
         }
