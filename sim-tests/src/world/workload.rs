@@ -20,6 +20,10 @@ pub(super) fn draw(random: &dyn Random, shape: &Shape) -> Work {
         return large_read(random, shape);
     }
     let key = || u8::try_from(random.below(shape.keys.into())).unwrap_or_default();
+    if shape.max_gathered_bytes.is_some() {
+        // So that there is much to read.
+        return (1..=shape.participants).map(|at| (at, vec![Op::ReadWrite { register: key() }])).collect();
+    }
     match random.below(100) {
         0..40 => {
             let places = places(random, shape, 2);

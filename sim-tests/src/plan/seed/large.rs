@@ -39,10 +39,7 @@ pub(super) fn laden(plan: Plan) -> Plan {
         plan.shape.clients = plan.shape.clients.max(dice.small(3, 8));
         plan.shape.transactions_per_client = dice.small(8, 20).into();
         if dice.chance(MUCH_GATHERED) {
-            plan.shape.max_gathered_bytes = Some(LEAST_GATHERED_BYTES);
-            plan.shape.value_bytes = u32::try_from(dice.between(40_000, 60_000)).unwrap_or_default();
-            plan.shape.large_reads_percent = dice.small(40, 80);
-            plan.shape.clients = dice.small(6, 8);
+            dice.gather_much(&mut plan);
         }
         if dice.chance(CLOGGED) {
             let (from, to) = (Host::Coordinator, Host::Participant(dice.number(&plan.shape)));
@@ -70,6 +67,26 @@ pub(super) fn laden(plan: Plan) -> Plan {
 }
 
 impl Dice {
+    /// Many read all that they may, at four participants of which one is slow: what the others answer waits meanwhile.
+    fn gather_much(&self, plan: &mut Plan) {
+        plan.shape = Shape {
+            max_gathered_bytes: Some(LEAST_GATHERED_BYTES),
+            value_bytes: u32::try_from(self.between(60_000, 64_000)).unwrap_or_default(),
+            large_reads_percent: self.small(75, 85),
+            participants: 4,
+            clients: 8,
+            transactions_per_client: self.small(6, 9).into(),
+            keys: self.small(1, 2),
+            think_ms: self.between(100, 300),
+            timeout_ms: 3_000,
+            cannot_prepare: None,
+            ..plan.shape.clone()
+        };
+        let (participant, by_ms) = (self.number(&plan.shape), self.between(1_000, 2_000));
+        let what = What::SlowPrepares { participant, by_ms, for_ms: 3_000 };
+        plan.faults.push(Fault { when: When::At { ms: self.between(300, 800) }, what });
+    }
+
     fn poisoned(&self, shape: &Shape) -> Fault {
         if !self.chance(POISONED_AT_A_RECORD) {
             return self.soon(shape, What::Poisoned);
