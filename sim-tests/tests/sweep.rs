@@ -33,10 +33,8 @@ fn three_hundred_seeds_break_no_rule() {
 #[test]
 fn some_seeds_gather_more_than_the_coordinator_takes() {
     let plans = (1..=300).map(|seed| plan_of(seed, None)).filter(|plan| plan.shape.max_gathered_bytes.is_some());
-    let is_too_much = |entry: &Entry| match &entry.event {
-        Event::Noted { note, .. } => note.contains("over max_gathered_bytes"),
-        _ => false,
-    };
+    let is_too_much =
+        |entry: &Entry| matches!(&entry.event, Event::Noted { note, .. } if note.contains("over max_gathered_bytes"));
     let too_much = |plan: Plan| examine(&plan).run.unwrap().trace.iter().filter(|entry| is_too_much(entry)).count();
     let aborted: Vec<usize> = plans.map(too_much).collect();
     println!("in each world, so many are aborted for it: {aborted:?}");

@@ -17,6 +17,7 @@ pub fn check(run: &Run) -> Vec<Violation> {
         (!votes_are_delayed(run, reader)).then_some((transaction.tx, reader))
     });
     let reads: BTreeMap<&str, Participant> = reads.collect();
+    let reads_at = |tx: &str, host| reads.get(tx).is_some_and(|reader| Host::Participant(*reader) == host);
     let mut broken = Vec::new();
     // Reads that were answered in the session that stands.
     let mut answered: BTreeSet<&str> = BTreeSet::new();
@@ -24,19 +25,17 @@ pub fn check(run: &Run) -> Vec<Violation> {
         match (&entry.event, entry.host) {
             (Event::SessionStands { with }, _) => answered.retain(|tx| Host::Participant(reads[tx]) != *with),
             (Event::Started, Some(host)) => answered.retain(|tx| Host::Participant(reads[tx]) != host),
-            (Event::Sent { message, tx, .. }, Some(host)) if message == "vote" => {
-                if reads.get(tx.as_str()).is_some_and(|reader| Host::Participant(*reader) == host) {
-                    answered.insert(tx);
-                }
+            (Event::Sent { message, tx, .. }, Some(host)) if message == "vote" && reads_at(tx, host) => {
+                answered.insert(tx);
             }
             // A transaction that is begun anew has read nothing.
             (Event::Noted { tx, note, .. }, _) if note.starts_with("begun") => drop(answered.remove(tx.as_str())),
-            (Event::Noted { tx, note, .. }, _) if note.ends_with("had not executed it") => {
-                if answered.contains(tx.as_str()) {
-                    let reader = reads[tx.as_str()];
-                    let what = format!("p{reader} has answered what {tx} reads, and says that it had not executed it");
-                    broken.push(Violation::of("reads.unheard", tx, what).at(entry.at_us));
-                }
+            (Event::Noted { tx, note, .. }, _)
+                if note.ends_with("had not executed it") && answered.contains(tx.as_str()) =>
+            {
+                let reader = reads[tx.as_str()];
+                let what = format!("p{reader} has answered what {tx} reads, and says that it had not executed it");
+                broken.push(Violation::of("reads.unheard", tx, what).at(entry.at_us));
             }
             _ => {}
         }
@@ -51,11 +50,10 @@ fn lone_reader(work: &Work) -> Option<Participant> {
 }
 
 fn votes_are_delayed(run: &Run, reader: Participant) -> bool {
-    run.plan.faults.iter().any(|fault| match &fault.what {
-        What::Tamper {
-            participant, direction: Direction::ToCoordinator, message: Message::Vote, tampering, ..
-        } => *participant == reader && matches!(tampering, Tampering::Delay { .. }),
-        _ => false,
+    run.plan.faults.iter().any(|fault| {
+        let What::Tamper { participant, direction, message, tampering, .. } = &fault.what else { return false };
+        let is_its_vote = (*participant, *direction, *message) == (reader, Direction::ToCoordinator, Message::Vote);
+        is_its_vote && matches!(tampering, Tampering::Delay { .. })
     })
 }
 
