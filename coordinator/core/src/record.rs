@@ -99,8 +99,8 @@ pub struct UnusableRecord {
     pub digest: [u8; 32],
     /// The participants that may hold something of it, as far as is known; each once.
     pub participants: Vec<ParticipantName>,
-    /// The decision to commit is on record.
-    pub committed: bool,
+    /// The decision, if it is on record: whoever was told it is not to hear of another.
+    pub decided: Option<Outcome>,
     /// For people.
     pub cause: String,
 }
@@ -128,13 +128,14 @@ impl Unfinished {
             Unfinished::TwoPhase(record) => {
                 let OpenRecord { kind, tx, ticket, begun_at, digest, participants, read_only, .. } = record;
                 let participants = once(participants.into_iter().chain(read_only));
-                let committed = kind == OpenKind::Committed;
-                UnusableRecord { saga: false, tx, ticket, begun_at, digest, participants, committed, cause }
+                let decided = (kind == OpenKind::Committed).then_some(Outcome::Committed);
+                UnusableRecord { saga: false, tx, ticket, begun_at, digest, participants, decided, cause }
             }
             Unfinished::Saga(record) => {
-                let SagaRecord { tx, ticket, begun_at, digest, steps, .. } = record;
+                let SagaRecord { tx, ticket, begun_at, digest, steps, turned, progress, .. } = record;
+                let decided = decided(turned.as_ref(), &progress).filter(|_| steps.len() == progress.len());
                 let participants = once(steps.iter().map(|step| step.participant.clone()));
-                UnusableRecord { saga: true, tx, ticket, begun_at, digest, participants, committed: false, cause }
+                UnusableRecord { saga: true, tx, ticket, begun_at, digest, participants, decided, cause }
             }
             Unfinished::Unusable(record) => record,
         }
@@ -166,6 +167,18 @@ pub struct EndedRecord {
 
 /// The digest of a transaction whose content is not known.
 pub(crate) const DIGEST_UNKNOWN: [u8; 32] = [0; 32];
+
+/// Returns the outcome of a saga whose record says that every step is settled: that record is its decision.
+pub fn decided(turned: Option<&AbortReason>, progress: &[Progress]) -> Option<Outcome> {
+    let is_settled = |step: &Progress| match step {
+        Progress::Pending => false,
+        Progress::Done { .. } => turned.is_none(),
+        Progress::Undone => turned.is_some(),
+        Progress::Skipped => true,
+    };
+    let outcome = turned.map_or(Outcome::Committed, |reason| Outcome::Aborted(reason.clone()));
+    (!progress.is_empty() && progress.iter().all(is_settled)).then_some(outcome)
+}
 
 /// Each of them once, in their order.
 pub(crate) fn once(names: impl Iterator<Item = ParticipantName>) -> Vec<ParticipantName> {
