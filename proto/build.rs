@@ -15,6 +15,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(FILES, ["."])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".").include_file("generated.rs").compile_fds(descriptors)?;
+    let mut generated = tonic_prost_build::configure().bytes(".").include_file("generated.rs");
+    // The codec knows messages by their names.
+    generated = generated.codec_path("crate::codec::Codec");
+    let mut names = tonic_prost_build::Config::new();
+    names.enable_type_names();
+    generated.compile_fds_with_config(descriptors, names)?;
     Ok(())
 }

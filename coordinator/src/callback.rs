@@ -5,6 +5,9 @@
 //! transaction's id tells. What its answers mean is in `call`. Without a definite one it is called again, with capped and
 //! jittered pauses, until `callback_give_up_s` have passed since the outcome was known, or since a restart after it. Several
 //! submissions of one id may each name somebody else, and all of them are called.
+//!
+//! A callee hears what is on record, and nothing else: the record of an end is not collected while a call about it is owed,
+//! and an abort that a crash leads to is put on record before it is told.
 
 mod call;
 mod promises;
@@ -12,20 +15,22 @@ mod share;
 
 use crate::address::{self, Flaw};
 use crate::config::Config;
-use crate::engine::{Command, EngineGone, Handle, Replied};
-use crate::log::{Log, LogError};
+use crate::engine::{Command, EngineGone, Handle, Replied, Request};
+use crate::log::{Apart, Log, LogError};
 use promises::{Full, Promises, Stage};
 use share::Shares;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tonic::transport::Uri;
-use undoubt_coordinator_core::{Answer, Rejection};
+use undoubt_coordinator_core::{Answer, EndedRecord, Record, Rejection};
 use undoubt_platform::dial::Dial;
-use undoubt_platform::{Durability, Random, Written};
+use undoubt_platform::server::AnswerRoom;
+use undoubt_platform::{Batch, Durability, Random, Written};
 use undoubt_vocabulary::limits::MAX_URL_BYTES;
-use undoubt_vocabulary::{AbortReason, Outcome, TxId};
+use undoubt_vocabulary::{Outcome, Ticket, Timestamp, TxId};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadUrl {
@@ -40,15 +45,18 @@ pub(crate) enum BadUrl {
     Credentials,
 }
 
-/// Why it is not promised to call. Nothing was done.
+/// The reason why a submission that names a callee has no answer.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum NotPromised {
+pub(crate) enum NotSubmitted {
     #[error(transparent)]
     Full(#[from] Full),
     #[error("another submission of this id is being taken at this moment; try again")]
     BeingTaken,
     #[error(transparent)]
     Log(#[from] LogError),
+    /// The promise stands, and the next start finds out what became of the transaction.
+    #[error(transparent)]
+    Gone(#[from] EngineGone),
 }
 
 /// All promises of one coordinator. With it end all calls, and let go of the log.
@@ -65,14 +73,6 @@ struct Caller {
     config: Arc<Config>,
     shares: Shares,
     promises: Mutex<Promises>,
-}
-
-/// A promise that is being made. Dropped without another word it is kept: the transaction may have been let in.
-pub(crate) struct Promise {
-    callbacks: Arc<Callbacks>,
-    tx: TxId,
-    /// `None`: an earlier submission of the same id was promised this very call already, and that stands.
-    url: Option<Uri>,
 }
 
 pub(crate) fn parse(url: &str) -> Result<Uri, BadUrl> {
@@ -103,8 +103,8 @@ impl Callbacks {
         Callbacks { caller, tasks: Mutex::default() }
     }
 
-    /// Takes up again what was promised before the last stop.
-    pub(crate) fn resume(&self) -> Result<(), LogError> {
+    /// Takes up again what was promised before the last stop. Nothing is served before.
+    pub(crate) async fn resume(&self, now: Timestamp) -> Result<(), LogError> {
         let mut usable = Vec::new();
         for (tx, url) in self.caller.log.callbacks()? {
             match parse(&url) {
@@ -112,66 +112,47 @@ impl Callbacks {
                 Err(bad) => tracing::error!(%tx, %bad, "a stored callback cannot be used and is left"),
             }
         }
+        self.caller.presume_aborted(now, usable.iter().map(|(tx, _)| tx)).await?;
         // All of a transaction are known before the first of them is heard and forgotten.
         usable.iter().for_each(|(tx, url)| self.caller.promises().set(tx, url, Stage::Kept));
-        usable.into_iter().for_each(|(tx, url)| self.keep(tx, url));
+        for (tx, url) in usable {
+            let caller = self.caller.clone();
+            self.spawn(async move { caller.keep(&tx, &url).await });
+        }
         Ok(())
     }
 
-    /// Stable once this is done.
-    pub(crate) async fn promise(self: &Arc<Self>, tx: &TxId, url: Uri) -> Result<Promise, NotPromised> {
-        let mut promise = Promise { callbacks: self.clone(), tx: tx.clone(), url: None };
-        let stored = {
-            let mut promises = self.caller.promises();
-            match promises.stage(tx, &url) {
-                Some(Stage::Kept) => return Ok(promise),
-                Some(Stage::BeingTaken) => return Err(NotPromised::BeingTaken),
-                None => promises.check_room(tx, &url)?,
-            }
-            promises.set(tx, &url, Stage::BeingTaken);
-            self.caller.store(&promises, tx, Durability::Forced)
+    /// Promises to call, and submits. Once begun this goes on without the client: only what the engine answers says whether
+    /// there is a transaction to call about.
+    pub(crate) async fn submit(
+        &self,
+        request: Request,
+        url: Uri,
+        room: AnswerRoom,
+    ) -> Result<(Replied, AnswerRoom), NotSubmitted> {
+        let Some(stored) = self.caller.promise(&request.tx, &url)? else {
+            return Ok(self.caller.engine.ask_in(room, |reply| Command::Submit { request, reply }).await?);
         };
-        promise.url = Some(url);
-        if let Err(error) = stored.await {
-            promise.withdraw().await?;
-            return Err(LogError::from(error).into());
-        }
-        Ok(promise)
+        let (to, replied) = oneshot::channel();
+        let caller = self.caller.clone();
+        self.spawn(async move {
+            let tx = request.tx.clone();
+            let replied = caller.submit(request, &url, stored, room).await;
+            let is_let_in = replied.as_ref().is_ok_and(|(replied, _)| !replied.is_refusal());
+            // The client may have left.
+            let _ = to.send(replied);
+            if is_let_in {
+                caller.keep(&tx, &url).await;
+            }
+        });
+        replied.await.map_err(|_| self.caller.engine.gone())?
     }
 
-    /// Waits for the outcome, and calls until it is heard.
-    fn keep(&self, tx: TxId, url: Uri) {
-        self.caller.promises().set(&tx, &url, Stage::Kept);
-        let caller = self.caller.clone();
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = lock(&self.tasks);
         // Those that are done.
         while tasks.try_join_next().is_some() {}
-        tasks.spawn(async move {
-            // Else the coordinator stops, and calls after its next start.
-            let Ok(outcome) = caller.outcome(&tx).await else { return };
-            caller.tell(&tx, &url, &outcome).await;
-            if let Err(error) = caller.forget(&tx, &url).await {
-                tracing::error!(%tx, url = %shown(&url), %error, "that it was called back cannot be recorded");
-            }
-        });
-    }
-}
-
-impl Promise {
-    /// The transaction was not let in.
-    pub(crate) async fn withdraw(mut self) -> Result<(), LogError> {
-        match self.url.take() {
-            Some(url) => self.callbacks.caller.forget(&self.tx, &url).await,
-            None => Ok(()),
-        }
-    }
-}
-
-impl Drop for Promise {
-    fn drop(&mut self) {
-        if let Some(url) = self.url.take() {
-            self.callbacks.keep(self.tx.clone(), url);
-        }
+        tasks.spawn(task);
     }
 }
 
@@ -191,6 +172,73 @@ impl Caller {
         self.log.write(Log::promised(tx, &promises.urls(tx)), durability)
     }
 
+    /// Begins a promise, which is made once this is written. `None`: an earlier submission of the same id was promised this
+    /// very call already, and that stands.
+    fn promise(&self, tx: &TxId, url: &Uri) -> Result<Option<Written>, NotSubmitted> {
+        let mut promises = self.promises();
+        match promises.stage(tx, url) {
+            Some(Stage::Kept) => return Ok(None),
+            Some(Stage::BeingTaken) => return Err(NotSubmitted::BeingTaken),
+            None => promises.check_room(tx, url)?,
+        }
+        promises.set(tx, url, Stage::BeingTaken);
+        Ok(Some(self.store(&promises, tx, Durability::Forced)))
+    }
+
+    /// Submits once the promise is stable, and takes it back if the transaction is not let in.
+    async fn submit(
+        &self,
+        request: Request,
+        url: &Uri,
+        promised: Written,
+        room: AnswerRoom,
+    ) -> Result<(Replied, AnswerRoom), NotSubmitted> {
+        let tx = request.tx.clone();
+        if let Err(error) = promised.await {
+            self.forget(&tx, url).await?;
+            return Err(LogError::from(error).into());
+        }
+        let (replied, room) = self.engine.ask_in(room, |reply| Command::Submit { request, reply }).await?;
+        if replied.is_refusal() {
+            self.forget(&tx, url).await?;
+        } else {
+            self.promises().set(&tx, url, Stage::Kept);
+        }
+        Ok((replied, room))
+    }
+
+    /// Puts on record that those aborted which the log knows nothing of: a crash came before they were let in, or decided.
+    /// Else a submission under the same id could commit what a callee was told was aborted.
+    async fn presume_aborted<'a>(&self, now: Timestamp, all: impl Iterator<Item = &'a TxId>) -> Result<(), LogError> {
+        let mut batch = Batch::default();
+        for tx in all {
+            if !self.log.knows(tx)? {
+                let ended = Record::Ended(EndedRecord::presumed(tx.clone(), Ticket::default(), now));
+                Log::put(&mut batch, &ended, now, &[], &mut Apart::default());
+            }
+        }
+        if !batch.is_empty() {
+            self.log.write(batch, Durability::Forced).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the outcome, and calls until it is heard.
+    async fn keep(&self, tx: &TxId, url: &Uri) {
+        match self.outcome(tx).await {
+            Ok(Some(outcome)) => self.tell(tx, url, &outcome).await,
+            Ok(None) => {
+                let url = shown(url);
+                tracing::error!(%tx, url, "the record of its end is gone, so nobody is called back about it");
+            }
+            // The coordinator stops, and calls after its next start.
+            Err(EngineGone { .. }) => return,
+        }
+        if let Err(error) = self.forget(tx, url).await {
+            tracing::error!(%tx, url = %shown(url), %error, "that it was called back cannot be recorded");
+        }
+    }
+
     /// The call was heard, given up, or not promised after all.
     async fn forget(&self, tx: &TxId, url: &Uri) -> Result<(), LogError> {
         let forgotten = {
@@ -201,15 +249,13 @@ impl Caller {
         Ok(forgotten.await?)
     }
 
-    async fn outcome(&self, tx: &TxId) -> Result<Outcome, EngineGone> {
+    /// Waits for the outcome. `None`: there is no record of it, and nothing is presumed from that.
+    async fn outcome(&self, tx: &TxId) -> Result<Option<Outcome>, EngineGone> {
         let mut attempt = 0;
         loop {
-            match self.engine.ask(|reply| Command::Await { tx: tx.clone(), reply }).await? {
-                Replied::Core(Answer::Outcome { outcome, .. }) => return Ok(outcome),
-                // It was accepted, and a crash came before the decision.
-                Replied::Core(Answer::Rejected(Rejection::NotFound)) => {
-                    return Ok(Outcome::Aborted(AbortReason::Presumed));
-                }
+            match self.engine.outcome(tx.clone()).await? {
+                Replied::Core(Answer::Outcome { outcome, .. }) => return Ok(Some(outcome)),
+                Replied::Core(Answer::Rejected(Rejection::NotFound)) => return Ok(None),
                 Replied::Core(Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_))
                 | Replied::Again(_)
                 | Replied::NoRoom(_)
@@ -249,25 +295,4 @@ impl Caller {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_plain_http_with_a_port_can_be_called() {
-        assert!(parse("http://127.0.0.1:80/done?x=1").is_ok());
-        for bad in ["", "/done", "https://a:1/", "http://a/", "ftp://a:1/", "http://a:b/"] {
-            assert!(parse(bad).unwrap_err().to_string().contains("http://host:port/path"), "{bad}");
-        }
-        assert!(parse(&format!("http://a:1/{}", "x".repeat(2_048))).unwrap_err().to_string().contains("2048"));
-    }
-
-    #[test]
-    fn credentials_are_refused_and_neither_they_nor_a_query_are_shown() {
-        let refusal = parse("http://user:secret@a:1/done").unwrap_err().to_string();
-        assert!(
-            refusal.contains("password") && refusal.contains("take it out") && !refusal.contains("secret"),
-            "{refusal}"
-        );
-        assert_eq!(shown(&parse("http://a:1/done?token=secret").unwrap()), "http://a:1/done");
-    }
-}
+mod tests;

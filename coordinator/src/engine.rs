@@ -6,6 +6,7 @@
 
 mod attention;
 mod carried_on;
+mod collection;
 mod commands;
 mod effects;
 mod handle;
@@ -28,10 +29,10 @@ use undoubt_platform::{Clock, CrashPoints, Random, Room, StoreError};
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
 use carried_on::CarriedOn;
-use handle::Queued;
+use collection::Collection;
 
 pub(crate) use commands::{Command, Replied, Reply, Request, View};
-pub(crate) use handle::{EngineGone, Handle};
+pub(crate) use handle::{EngineGone, Handle, Queued};
 pub(crate) use links::{Link, LinkState};
 
 /// Commands that may wait for the engine; whoever brings more waits.
@@ -39,9 +40,6 @@ const MAX_QUEUED_COMMANDS: usize = 16_384;
 
 /// Commands taken in one round, so that no round grows without bound.
 const MAX_COMMANDS_PER_ROUND: usize = 4_096;
-
-/// Ended transactions dropped in one round of collection.
-const MAX_COLLECTED_PER_ROUND: usize = 10_000;
 
 /// How often the engine looks after itself: room on the device, retention, fences of idle sessions.
 const HOUSEKEEPING_PERIOD: Duration = Duration::from_millis(250);
@@ -58,6 +56,7 @@ pub(crate) struct Engine {
     histories: Histories,
     carried_on: CarriedOn,
     retention: Retention,
+    collection: Collection,
     timers: Timers,
     links: BTreeMap<ParticipantName, Link>,
     /// Those who wait for an answer, and about which transaction.
@@ -113,6 +112,7 @@ impl Engine {
             histories: Histories::new(),
             carried_on: CarriedOn::default(),
             retention,
+            collection: Collection::new(Instant::now()),
             timers: Timers::default(),
             links: participants.into_iter().map(|name| (name, Link::new(clock.now()))).collect(),
             clients: BTreeMap::new(),
@@ -178,7 +178,7 @@ impl Engine {
                 self.keep_house()?;
             }
             self.flush();
-            let pressed = self.writes.are_full() || self.core.has_gathered_much() && !self.writes.is_idle();
+            let pressed = self.writes.are_full() || self.core.is_about_to_have_room();
             self.pressed.send_if_modified(|before| std::mem::replace(before, pressed) != pressed);
         }
     }
@@ -201,8 +201,12 @@ impl Engine {
     fn keep_house(&mut self) -> Result<(), LogError> {
         self.look_after_room()?;
         self.let_go_of_those_who_left(|_| true)?;
-        let horizon = self.retention.horizon(Instant::now(), self.clock.now());
-        self.writes.add_lazy(self.log.collect(horizon, MAX_COLLECTED_PER_ROUND)?);
+        let now = Instant::now();
+        let horizon = self.retention.horizon(now, self.clock.now());
+        // Else they would pile up behind a write that takes long.
+        if !self.writes.are_collecting() {
+            self.writes.add_collected(self.collection.round(&self.log, horizon, now)?);
+        }
         self.carried_on.remind(Instant::now());
         for (name, link) in &self.links {
             link.nudge(self.core.fence(name));

@@ -79,6 +79,15 @@ pub struct Found {
     pub history: Vec<HistoryEvent>,
 }
 
+/// One round of collection.
+#[derive(Debug)]
+pub(crate) struct Collected {
+    /// Drops what has expired.
+    pub(crate) batch: Batch,
+    /// The key from which the next round looks on.
+    pub(crate) from: Bytes,
+}
+
 #[derive(Clone)]
 pub struct Log {
     store: Arc<dyn Store>,
@@ -190,8 +199,8 @@ impl Log {
         Ok(Some(ended))
     }
 
-    /// Results that are stored apart are empty.
-    fn ended_without_large_results(&self, tx: &TxId) -> Result<Option<Ended>, LogError> {
+    /// Returns the record of an end in which results that are stored apart are missing.
+    pub(crate) fn ended_without_large_results(&self, tx: &TxId) -> Result<Option<Ended>, LogError> {
         let decode =
             |value| codec::decode_ended(tx.as_bytes(), &value).map_err(|why| unreadable(tx.as_bytes(), ENDED, why));
         self.store.get(ENDED, tx.as_bytes())?.map(decode).transpose()
@@ -238,11 +247,27 @@ impl Log {
         Ok(first.first().and_then(|(key, _)| key.first_chunk()).map(|at| Timestamp(u64::from_be_bytes(*at))))
     }
 
-    /// A batch that drops at most `limit` of those that ended before `horizon`, or nothing.
-    pub fn collect(&self, horizon: Timestamp, limit: usize) -> Result<Batch, LogError> {
-        let mut batch = Batch::default();
+    /// Looks at no more than `limit` of those that ended before `horizon`, from this key on, and drops them, until the changes
+    /// have `max_bytes`. What somebody is yet to be called back about is kept.
+    pub(crate) fn collect(
+        &self,
+        from: &[u8],
+        horizon: Timestamp,
+        limit: usize,
+        max_bytes: usize,
+    ) -> Result<Collected, LogError> {
+        let mut collected = Collected { batch: Batch::default(), from: Bytes::copy_from_slice(from) };
         let to = horizon.0.to_be_bytes();
-        for (key, _) in self.store.scan(ENDED_AT, &[], Some(&to), Direction::Forward, limit)? {
+        // The horizon may have fallen back, with the wall clock.
+        for (key, _) in self.store.scan(ENDED_AT, from.min(&to), Some(&to), Direction::Forward, limit)? {
+            if collected.batch.payload_bytes() >= max_bytes {
+                break;
+            }
+            collected.from = after(&key);
+            if self.store.get(CALLBACK, tx_of(&key)?.as_bytes())?.is_some() {
+                continue;
+            }
+            let batch = &mut collected.batch;
             // A record written again later (a heuristic outcome) has a later key too, or none while it is damaged.
             if let Some(ended) = self.ended_under(&key)? {
                 batch.delete(ENDED, ended.record.tx.as_bytes());
@@ -250,7 +275,12 @@ impl Log {
             }
             batch.delete(ENDED_AT, key);
         }
-        Ok(batch)
+        Ok(collected)
+    }
+
+    /// Returns true if the log holds something of the transaction, open or ended.
+    pub(crate) fn knows(&self, tx: &TxId) -> Result<bool, StoreError> {
+        Ok(self.store.get(OPEN, tx.as_bytes())?.is_some() || self.store.get(ENDED, tx.as_bytes())?.is_some())
     }
 
     /// A batch that takes an ended transaction out of the damaged, so that it is collected like others. Its history may

@@ -174,7 +174,6 @@ pub async fn run(
         held_because,
     };
     let callbacks = Arc::new(Callbacks::new(log.clone(), handle.clone(), dial, random.clone(), config.clone()));
-    callbacks.resume()?;
     let service = Service {
         engine: handle.clone(),
         config: config.clone(),
@@ -202,12 +201,19 @@ pub async fn run(
         max_request_room_bytes: config.max_request_room_bytes,
         max_answer_room_bytes: config.max_answer_room_bytes,
     };
-    let mut server = serve(routes.routes(), incoming, keeping, clock, Box::pin(asked_to_stop));
+    let mut server = serve(routes.routes(), incoming, keeping, clock.clone(), Box::pin(asked_to_stop));
     // Caught here, because a runtime that catches a panic may end its other tasks in the midst of what they do.
     let mut engine = tokio::spawn(AssertUnwindSafe(engine.run()).catch_unwind());
     let speaks = AtomicBool::new(false);
     let speaking = async {
-        let starts = standing::stand(&shared, &addresses, standing, &mut accepts, &reasons, &handle).await?;
+        let mut cleared = standing::stand(&shared, &addresses, standing, &mut accepts, &reasons, &handle).await?;
+        let (starts, held) = (cleared.starts.clone(), std::mem::take(&mut cleared.held));
+        // What has left nothing but a promise is presumed aborted, which is on record before anybody can submit it again.
+        callbacks.resume(clock.now()).await?;
+        let epoch = Epoch(starts.now.count);
+        // Without an engine there is nothing to clear, and its end is told by itself.
+        let _ = handle.tell(Command::Cleared { epoch, held }).await;
+        cleared.tell();
         // From here on nobody has to be accepted any more.
         drop(accepts);
         speaks.store(true, Ordering::Relaxed);
@@ -253,7 +259,8 @@ pub async fn run(
     };
     stop.send_replace(true);
     if let Some(ended) = ended {
-        // Clients hear why at once, and look for whoever is the coordinator now.
+        // Clients hear why at once, and look for whoever is the coordinator now. Nothing is decided any more, also where
+        // the device has no room for the note.
         handle.ends_because(&ended.to_string());
         engine.abort();
         let _ = tokio::time::timeout(PARTING_TIMEOUT, server).await;

@@ -77,15 +77,10 @@ impl Coordinator for Service {
         let room = AnswerRoom::of(request.extensions());
         let (request, callback) = requests::parse(request.into_inner(), &self.config).map_err(Status::from)?;
         let tx = request.tx.clone();
-        let promise = match callback {
-            Some(url) => Some(self.callbacks()?.promise(&request.tx, url).await.map_err(answers::not_promised)?),
-            None => None,
+        let replied = match callback {
+            Some(url) => self.callbacks()?.submit(request, url, room).await.map_err(answers::not_submitted)?,
+            None => self.engine.ask_in(room, |reply| Command::Submit { request, reply }).await.map_err(gone)?,
         };
-        let asked = self.engine.ask_in(room, |reply| Command::Submit { request, reply });
-        let replied = asked.await.map_err(gone)?;
-        if let Some(promise) = promise.filter(|_| replied.0.is_refusal()) {
-            promise.withdraw().await.map_err(answers::internal)?;
-        }
         let (outcome, room) = self.told(replied, tx).await?;
         Ok(room.respond(v1::SubmitResponse { outcome: Some(outcome) }))
     }

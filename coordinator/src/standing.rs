@@ -68,7 +68,28 @@ struct TakenBack {
 
 type Asked = (ParticipantName, Result<Told, String>);
 
-/// Asks until the coordinator may speak. Returns the starts by which it does, and tells the engine.
+/// The coordinator may speak.
+#[derive(Debug)]
+pub(crate) struct Cleared {
+    /// The starts by which it does.
+    pub(crate) starts: Starts,
+    /// What participants know of attempts that the log lacks.
+    pub(crate) held: Vec<UnusableRecord>,
+    /// An operator who waits for it.
+    waiting: Option<(oneshot::Sender<Result<Accepted, String>>, Accepted)>,
+}
+
+impl Cleared {
+    /// Tells the operator who has accepted the loss, if there was one.
+    pub(crate) fn tell(self) {
+        if let Some((reply, accepted)) = self.waiting {
+            // He may have gone.
+            let _ = reply.send(Ok(accepted));
+        }
+    }
+}
+
+/// Asks until the coordinator may speak.
 pub(crate) async fn stand(
     shared: &Shared,
     addresses: &BTreeMap<ParticipantName, String>,
@@ -76,7 +97,7 @@ pub(crate) async fn stand(
     accepts: &mut mpsc::Receiver<Accept>,
     reasons: &watch::Sender<Vec<String>>,
     engine: &Handle,
-) -> Result<Starts, StandingError> {
+) -> Result<Cleared, StandingError> {
     let deadline = Instant::now() + Duration::from_millis(shared.config.witness_wait_ms);
     let mut asking: FuturesUnordered<BoxFuture<'_, Asked>> = FuturesUnordered::new();
     for (name, address) in addresses {
@@ -116,9 +137,9 @@ pub(crate) async fn stand(
                 }
             }
             Some(accept) = accepts.recv() => {
-                if let Some(starts) = accepted(shared, addresses, &mut standing, accept, engine).await? {
+                if let Some(cleared) = accepted(shared, addresses, &standing, accept).await? {
                     reasons.send_replace(Vec::new());
-                    return Ok(starts);
+                    return Ok(cleared);
                 }
             }
             () = sleep_until(deadline), if !time_is_over => {
@@ -132,9 +153,7 @@ pub(crate) async fn stand(
         shared.log.clear_put_back().await?;
     }
     reasons.send_replace(Vec::new());
-    // Without an engine there is nothing to clear.
-    let _ = engine.tell(Command::Cleared { epoch: shared.epoch, held: Vec::new() }).await;
-    Ok(shared.starts.clone())
+    Ok(Cleared { starts: shared.starts.clone(), held: Vec::new(), waiting: None })
 }
 
 async fn ask(shared: &Shared, name: ParticipantName, address: &str, after: Duration) -> Asked {
@@ -163,10 +182,9 @@ fn told(answer: RecallResponse) -> Result<Told, String> {
 async fn accepted(
     shared: &Shared,
     addresses: &BTreeMap<ParticipantName, String>,
-    standing: &mut Standing,
+    standing: &Standing,
     accept: Accept,
-    engine: &Handle,
-) -> Result<Option<Starts>, StandingError> {
+) -> Result<Option<Cleared>, StandingError> {
     let Accept { who, reason, without, reply } = accept;
     let refused = |why: String, reply: oneshot::Sender<Result<Accepted, String>>| {
         // Whoever asked may have gone.
@@ -216,11 +234,7 @@ async fn accepted(
         held = accepted.held,
         "an operator has accepted what this log has lost"
     );
-    // Without an engine there is nothing to clear.
-    let _ = engine.tell(Command::Cleared { epoch, held: taken.held }).await;
-    // Whoever asked may have gone.
-    let _ = reply.send(Ok(accepted));
-    Ok(Some(starts))
+    Ok(Some(Cleared { starts, held: taken.held, waiting: Some((reply, accepted)) }))
 }
 
 /// What one transaction came to at participants, as far as they know.
@@ -313,7 +327,7 @@ fn held(tx: TxId, ticket: Ticket, by: &BTreeMap<ParticipantName, State>, now: Ti
         begun_at: now,
         digest: DIGEST_UNKNOWN,
         participants: by.keys().cloned().collect(),
-        committed: false,
+        decided: None,
         cause: format!("the log was put back and had lost what became of it; {known}"),
     }
 }

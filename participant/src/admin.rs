@@ -21,8 +21,9 @@ const MAX_LIST_LIMIT: u32 = 10_000;
 /// About what a branch takes in a list.
 const BYTES_PER_BRANCH: usize = 512;
 
-/// Semantic locks in one answer: with keys of 1 KiB, about 1.2 MB.
+/// Semantic locks in one answer, and the most that one takes: a key of 1 KiB, and whose it is.
 const MAX_MARKS_LISTED: usize = 1_000;
+const BYTES_PER_MARK: usize = 1_280;
 
 /// Of a name or a reason.
 const MAX_REASON_BYTES: usize = 256;
@@ -120,13 +121,15 @@ impl ParticipantAdmin for AdminService {
         &self,
         request: Request<v1::ListMarksRequest>,
     ) -> Result<Response<v1::ListMarksResponse>, Status> {
+        let mut room = AnswerRoom::of(request.extensions());
         let v1::ListMarksRequest { after, limit } = request.into_inner();
         let limit = if limit == 0 { MAX_MARKS_LISTED } else { (limit as usize).min(MAX_MARKS_LISTED) };
+        room.expect((limit + 1) * BYTES_PER_MARK).await?;
         let found = self.engine.marks(after, limit + 1).await.map_err(gone)?;
         let mut marks = found.map_err(|error| Status::internal(error.to_string()))?;
         let more = marks.len() > limit;
         marks.truncate(limit);
-        Ok(Response::new(v1::ListMarksResponse { marks: marks.into_iter().map(mark).collect(), more }))
+        Ok(room.respond(v1::ListMarksResponse { marks: marks.into_iter().map(mark).collect(), more }))
     }
 
     async fn release_marks(

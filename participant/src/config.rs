@@ -34,8 +34,8 @@ pub struct Config {
     pub max_answer_room_bytes: u32,
     /// Branches that are not finished and steps under way; a prepare or an action beyond it is refused.
     pub max_open_branches: usize,
-    /// Results that are kept until their transactions are over, so that they can be said again. Past half of it large
-    /// results wait, past all of it every prepare and action does, until it is refused.
+    /// Results of branches that are open, and of what is over where the resource does not tell them again: kept so that they can
+    /// be said again. Past half of it large results wait, past all of it every prepare and action does, until it is refused.
     pub max_kept_result_bytes: usize,
     /// How often what is in doubt asks for its decision.
     pub sweep_period_ms: u64,

@@ -7,13 +7,14 @@
 mod calls;
 mod commands;
 mod in_turn;
+mod recall;
 mod remembered;
 mod steps;
 mod waiting;
 
 use crate::config::Config;
 use crate::outbox::{Outbox, Outgoing};
-use crate::resource::{Cancellations, Loss, Recovered, ResourceError, ResourceManager};
+use crate::resource::{Cancellations, Loss, Recovered, ResourceError, ResourceManager, SHORT_RESULT_BYTES};
 use crate::room::Room;
 use bytes::Bytes;
 use calls::Done;
@@ -21,6 +22,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use in_turn::InTurn;
+use recall::Recalls;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +62,7 @@ pub(crate) struct Engine<R> {
     actions: BTreeMap<StepId, CancellationToken>,
     room: Room,
     waiting: Waiting,
+    recalls: Recalls,
     /// True while sessions may read on.
     takes_work: watch::Sender<bool>,
     in_turn: InTurn,
@@ -87,8 +90,10 @@ impl<R: ResourceManager> Engine<R> {
         let (takes_work, taking) = watch::channel(true);
         let room = Room::new(config.max_kept_result_bytes);
         resource.use_room(room.clone());
+        let largest_kept_bytes = if resource.recalls_results() { SHORT_RESULT_BYTES } else { usize::MAX };
+        let limits = Limits { max_open_branches: config.max_open_branches, largest_kept_bytes };
         let mut engine = Engine {
-            core: Participant::new(Limits { max_open_branches: config.max_open_branches }),
+            core: Participant::new(limits),
             resource: resource.clone(),
             config,
             random,
@@ -100,6 +105,7 @@ impl<R: ResourceManager> Engine<R> {
             actions: BTreeMap::new(),
             room: room.clone(),
             waiting: Waiting::default(),
+            recalls: Recalls::default(),
             takes_work,
             in_turn: InTurn::default(),
             sessions: BTreeMap::new(),
@@ -131,6 +137,7 @@ impl<R: ResourceManager> Engine<R> {
             self.room.set_kept(self.core.kept_bytes());
             self.hand_on()?;
             self.take_waiting();
+            self.take_recalls();
             self.open_or_close_intake();
             let look_at = (!self.waiting.is_empty()).then_some(look_through_at);
             let wake_at = [self.collect_at, look_at].into_iter().flatten().fold(sweep_at, Instant::min);
@@ -143,7 +150,7 @@ impl<R: ResourceManager> Engine<R> {
                     }
                     commands.drain(..).for_each(|command| self.command(command));
                 }
-                () = self.room.freed(), if !self.waiting.is_empty() || !*self.takes_work.borrow() => {}
+                () = self.room.freed(), if self.waits_for_room() => {}
                 () = tokio::time::sleep_until(wake_at) => {}
             }
             // After each round, as a load that never lets up would keep the timer from its turn.
@@ -232,7 +239,9 @@ impl<R: ResourceManager> Engine<R> {
                     token.cancel();
                 }
             }
-            Effect::Compensate { step, run } => self.compensate(step, run),
+            Effect::Compensate { step, run, recall } => self.compensate(step, run, recall),
+            Effect::RecallVote { branch } => self.recalls.vote(branch),
+            Effect::RecallOutcome { step, attempt } => self.recalls.outcome(step, attempt),
             Effect::StoreEmpty { step } => self.store_empty(step),
             Effect::CloseSaga { coordinator, ticket, tx } => self.close_saga(coordinator, ticket, tx),
             Effect::ReleaseMarks { coordinator, ticket, tx, release } => {
@@ -243,6 +252,10 @@ impl<R: ResourceManager> Engine<R> {
                 self.collect_at.get_or_insert_with(|| Instant::now() + COLLECT_AFTER);
             }
         }
+    }
+
+    fn waits_for_room(&self) -> bool {
+        !self.waiting.is_empty() || !self.recalls.is_empty() || !*self.takes_work.borrow()
     }
 
     fn out(&mut self, session: Session, outgoing: Outgoing) {

@@ -6,13 +6,11 @@
 use crate::room::Room;
 use tokio::sync::mpsc;
 use undoubt_participant_core::SessionRefused;
+use undoubt_vocabulary::limits::USUAL_PARTICIPANT_BATCH_BYTES;
 use undoubt_vocabulary::{ToCoordinator, WriteNumber};
 
 /// A batch is closed when it has this many messages.
 const MAX_MESSAGES_PER_BATCH: usize = 1_024;
-
-/// A batch is closed before it exceeds this; a message that exceeds it goes alone.
-const MAX_BATCH_BYTES: usize = 2 << 20;
 
 /// The bytes that a message's ids, numbers and encoding are counted as.
 const MESSAGE_BYTES: usize = 128;
@@ -81,7 +79,7 @@ impl Outgoings {
         let mut messages = 0;
         for outgoing in &self.taken {
             let bytes = outgoing.bytes();
-            if messages > 0 && self.sending_bytes + bytes > MAX_BATCH_BYTES {
+            if messages > 0 && self.sending_bytes + bytes > USUAL_PARTICIPANT_BATCH_BYTES {
                 break;
             }
             messages += 1;
@@ -128,8 +126,8 @@ mod tests {
     #[tokio::test]
     async fn a_batch_is_closed_before_it_exceeds_its_bytes_and_a_larger_message_goes_alone() {
         let (outbox, mut outgoings) = outbox(Room::default());
-        let third = MAX_BATCH_BYTES / 3;
-        for bytes in [third, third, third, 3 * MAX_BATCH_BYTES, 1, 2] {
+        let third = USUAL_PARTICIPANT_BATCH_BYTES / 3;
+        for bytes in [third, third, third, 3 * USUAL_PARTICIPANT_BATCH_BYTES, 1, 2] {
             outbox.put(vote(bytes));
         }
         let mut batches = Vec::new();

@@ -46,6 +46,7 @@ pub use undoubt_participant_core::branch_id::BranchId;
 pub use undoubt_participant_core::heuristic::Heuristic;
 pub use undoubt_participant_core::release::Release;
 pub use undoubt_participant_core::step::{StepId, StepState};
+pub use undoubt_participant_core::{Kept, SHORT_RESULT_BYTES};
 
 /// A resource that takes part in transactions. The module's page states the contract that holds for all calls.
 pub trait ResourceManager: Send + Sync + 'static {
@@ -85,6 +86,25 @@ pub trait ResourceManager: Send + Sync + 'static {
     /// anew; forced. Its log is not believed to be an older copy any more. Only of one that numbers its writes.
     fn accept_loss(&self, _loss: Loss, _mark: u64) -> impl Future<Output = Result<Starts, ResourceError>> + Send {
         std::future::ready(Err(unnumbered()))
+    }
+
+    /// Whether it tells results again that it has stored ([`result_of`](Self::result_of), and of a step). Of one that does, the
+    /// server keeps none in memory that is longer than [`SHORT_RESULT_BYTES`]; nor should it hand them out when it recovers.
+    /// Of any other they are in memory until the fence passes them, and their bound is soon reached where one transaction
+    /// is stuck.
+    fn recalls_results(&self) -> bool {
+        false
+    }
+
+    /// The result with which a one-phase branch committed; `None` if it is not stored, or not any more. Asked only of one that
+    /// recalls results, and at any time.
+    fn result_of(&self, _branch: BranchId) -> impl Future<Output = Result<Option<Bytes>, ResourceError>> + Send {
+        std::future::ready(Ok(None))
+    }
+
+    /// The same of an action that is in effect.
+    fn result_of_step(&self, _step: StepId) -> impl Future<Output = Result<Option<Bytes>, ResourceError>> + Send {
+        std::future::ready(Ok(None))
     }
 
     /// Called once, before all else: tells what survived. When it returns, the prepared branches hold their locks again.
@@ -321,7 +341,7 @@ pub struct Recovered {
     /// In doubt, locked again; with the time when their transaction began, and the result they voted with.
     pub prepared: Vec<(BranchId, Timestamp, Bytes)>,
     /// What branches came to, with the result of those that committed in one phase; at or above their fence.
-    pub finished: Vec<(BranchId, BranchOutcome, Bytes)>,
+    pub finished: Vec<(BranchId, BranchOutcome, Kept)>,
     /// With the time when their transaction began.
     pub heuristics: Vec<(BranchId, Timestamp, Heuristic)>,
     /// Barriers of sagas' steps; at or above their fence.

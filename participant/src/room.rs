@@ -57,7 +57,12 @@ impl Room {
     }
 
     pub(crate) fn takes_large(&self) -> bool {
-        self.unsent() < MAX_UNSENT_BYTES / 2 && !self.keeps_too_much()
+        self.sends_large() && !self.keeps_too_much()
+    }
+
+    /// What is stored already, and only has to be sent again, takes no room among what is kept.
+    pub(crate) fn sends_large(&self) -> bool {
+        self.unsent() < MAX_UNSENT_BYTES / 2
     }
 
     /// Why nothing may be computed now, not even what is small; for people.

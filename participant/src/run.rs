@@ -18,6 +18,7 @@ use undoubt_platform::server::{Incoming, Keeping, Offer, ReflectionError, Server
 use undoubt_platform::{Clock, CrashPoints, Random};
 use undoubt_proto::v1::participant_admin_server::ParticipantAdminServer;
 use undoubt_proto::v1::participant_server::ParticipantServer;
+use undoubt_vocabulary::limits::MAX_COORDINATOR_BATCH_BYTES;
 
 /// What a participant takes from outside.
 pub struct Environment {
@@ -48,9 +49,6 @@ pub enum RunError {
     Cancelled(String),
 }
 
-/// The largest batch that is accepted from a coordinator.
-const MAX_INCOMING_BATCH_BYTES: usize = 64 << 20;
-
 /// The time that calls under way at the resource may take once the engine is to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -75,7 +73,7 @@ pub async fn run<R: ResourceManager>(
     health.set_serving::<ParticipantServer<SessionService>>().await;
     let session = SessionService::new(handle.clone(), config.clone(), resource.clone(), crash);
     let session = ParticipantServer::new(session)
-        .max_decoding_message_size(MAX_INCOMING_BATCH_BYTES)
+        .max_decoding_message_size(MAX_COORDINATOR_BATCH_BYTES)
         .max_encoding_message_size(usize::MAX);
     let admin = AdminService { engine: handle.clone(), config: config.clone(), clock: clock.clone() };
     routes.add_service(session).add_service(ParticipantAdminServer::new(admin));
@@ -89,7 +87,7 @@ pub async fn run<R: ResourceManager>(
         alive: Duration::from_millis(config.keep_alive_ms) / 2,
         stream_window_bytes: STREAM_WINDOW_BYTES,
         connection_window_bytes: CONNECTION_WINDOW_BYTES,
-        max_message_bytes: MAX_INCOMING_BATCH_BYTES,
+        max_message_bytes: MAX_COORDINATOR_BATCH_BYTES,
         max_request_room_bytes: config.max_request_room_bytes,
         max_answer_room_bytes: config.max_answer_room_bytes,
     };

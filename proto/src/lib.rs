@@ -4,10 +4,12 @@
 //! * [`kv`]: the work and results of the key-value resource manager.
 //! * [`record`]: what both sides store.
 //! * [`convert`]: the one way between these and [`undoubt_vocabulary`]; whatever comes in is checked there.
+//! * [`codec`]: how services read and write messages, and how large one may become when it is read.
 //!
 //! The comments in the `.proto` files are the contract. `tests/golden` holds the bytes of one value of each record and
 //! message: a change of the format shows there.
 
+pub mod codec;
 pub mod convert;
 
 mod generated {

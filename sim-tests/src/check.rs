@@ -14,8 +14,10 @@ mod fixture;
 pub mod isolation;
 pub mod operators;
 pub mod orphans;
+pub mod reads;
 pub mod real_time;
 pub mod recovery;
+pub mod sizes;
 pub mod stability;
 pub mod termination;
 
@@ -36,7 +38,7 @@ pub struct Violation {
 pub type Checker = fn(&Run) -> Vec<Violation>;
 
 /// All checkers by name; every rule starts with the name of its checker.
-pub const CHECKERS: [(&str, Checker); 11] = [
+pub const CHECKERS: [(&str, Checker); 13] = [
     ("atomicity", atomicity::check),
     ("stability", stability::check),
     ("durability", durability::check),
@@ -48,6 +50,8 @@ pub const CHECKERS: [(&str, Checker); 11] = [
     ("real-time", real_time::check),
     ("operators", operators::check),
     ("choice", choice::check),
+    ("reads", reads::check),
+    ("sizes", sizes::check),
 ];
 
 pub fn check_all(run: &Run) -> Vec<Violation> {

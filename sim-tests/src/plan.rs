@@ -62,13 +62,17 @@ pub struct Shape {
     /// When auto spares a participant; by default as coordinators come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<Breaker>,
-    /// Values of registers and marks are padded to this, so that work, results and records are large; the servers' bounds
-    /// in bytes are lowered then, so that they are met. 0: values are as short as they come.
+    /// Values of registers and marks are padded to this, so that work, results and records are large. 0: values are as
+    /// short as they come.
     #[serde(default, skip_serializing_if = "is_default")]
     pub value_bytes: u32,
     /// The coordinator's store takes no larger write, so that some records cannot be written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_write_bytes: Option<u32>,
+    /// The bytes that the branches of all transactions may have handed back at the coordinator, so that it turns some away. Large
+    /// reads read at every participant then, and all others write there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_gathered_bytes: Option<u32>,
     /// The share of the transactions by two-phase commit, in percent, that read as much as a branch may answer.
     #[serde(default, skip_serializing_if = "is_default")]
     pub large_reads_percent: u8,
@@ -116,6 +120,7 @@ impl Default for Shape {
             breaker: None,
             value_bytes: 0,
             max_write_bytes: None,
+            max_gathered_bytes: None,
             large_reads_percent: 0,
         }
     }

@@ -1,6 +1,6 @@
 //! What is known about a run once it is over: all that checkers look at.
 
-use crate::plan::{Host, HowResolved, Plan};
+use crate::plan::{Direction, Host, HowResolved, Plan};
 use crate::trace::Entry;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -168,6 +168,8 @@ pub struct Finals {
     pub done_without: BTreeMap<String, BTreeMap<Participant, HowResolved>>,
     /// Steps of sagas that operators passed over.
     pub passed_over: Vec<PassedOver>,
+    /// Batches of several messages that had more bytes than is usual.
+    pub oversized: Vec<Oversized>,
     /// Who could not be brought back, on purpose (P8).
     pub gone: BTreeSet<Host>,
     /// What a transaction that touches everything came to, after all had ended: it fails where a lock was left behind.
@@ -185,6 +187,16 @@ impl Finals {
     pub fn excuses_data(&self) -> bool {
         self.excused_data || self.excused_epochs
     }
+}
+
+/// A batch of a session that its sender should have closed before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oversized {
+    pub participant: Participant,
+    pub direction: Direction,
+    pub messages: usize,
+    pub bytes: usize,
+    pub usual: usize,
 }
 
 /// An operator ended a step that was not carried out, nor undone; or that was not stuck, and may be either.

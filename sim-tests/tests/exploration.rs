@@ -281,6 +281,51 @@ fn one_id_that_goes_both_ways_takes_effect_one_way_only() {
 }
 
 #[test]
+fn a_commit_of_which_a_record_is_refused_is_held_and_ends_once_an_operator_forgets_it() {
+    nothing_breaks(Scenario::refused_commit());
+}
+
+#[test]
+fn whoever_meets_a_commit_that_is_held_goes_on() {
+    nothing_breaks(Scenario::beside_a_refused_commit());
+}
+
+#[test]
+fn a_single_branch_of_which_a_record_is_refused_ends_once_an_operator_forgets_it() {
+    nothing_breaks(Scenario::refused_alone());
+}
+
+#[test]
+fn a_saga_of_which_a_record_is_refused_ends_once_an_operator_forgets_it() {
+    nothing_breaks(Scenario::refused_saga());
+}
+
+#[test]
+fn an_attempt_whose_saga_cannot_be_recorded_leaves_no_fence_behind() {
+    nothing_breaks(Scenario::refused_auto());
+}
+
+#[test]
+fn a_heuristic_outcome_that_cannot_be_recorded_is_not_taken_for_recorded() {
+    nothing_breaks(Scenario::refused_heuristic());
+}
+
+#[test]
+fn a_commit_that_cannot_be_carried_out_after_a_restart_still_reaches_its_branches() {
+    nothing_breaks(Scenario::spoiled_commit());
+}
+
+#[test]
+fn a_single_branch_that_cannot_be_carried_out_after_a_restart_leaves_a_record_that_nobody_knows() {
+    nothing_breaks(Scenario::spoiled_alone());
+}
+
+#[test]
+fn a_saga_that_cannot_be_carried_out_after_a_restart_ends_as_was_decided_or_as_nobody_knows() {
+    nothing_breaks(Scenario::spoiled_saga());
+}
+
+#[test]
 fn participants_of_a_saga_are_not_interchangeable() {
     let report = explore(&Scenario::side_by_side(), NO_FAULTS, LIMITS, &mut |_, _| {});
     assert_eq!(report.renamings, 1);
@@ -293,8 +338,16 @@ fn what_does_not_fit_the_limit_is_said_to_be_left_out() {
     assert!(!report.complete && report.violation.is_none(), "{report}");
 }
 
-const NO_FAULTS: Budget =
-    Budget { crashes: 0, losses: 0, duplicates: 0, disconnections: 0, heuristics: 0, operations: 0 };
+const NO_FAULTS: Budget = Budget {
+    crashes: 0,
+    losses: 0,
+    duplicates: 0,
+    disconnections: 0,
+    heuristics: 0,
+    operations: 0,
+    refusals: 0,
+    spoils: 0,
+};
 const ONE_CRASH: Budget = Budget { crashes: 1, ..NO_FAULTS };
 const ONE_LOSS: Budget = Budget { losses: 1, ..NO_FAULTS };
 
@@ -364,6 +417,9 @@ fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
         Mutant::MarksIgnored => ((Scenario::crossing_sagas(), NO_FAULTS), "marks"),
         Mutant::ReleaseLeavesMarks => ((Scenario::released(), NO_FAULTS), "R2"),
         Mutant::ForgettingUnheard => ((Scenario::forgotten_saga(), NO_FAULTS), "operator"),
+        Mutant::RefusedCalledStable => (quick(Scenario::refused_commit()), "R10"),
+        Mutant::RefusalUntold => (quick(Scenario::refused_saga()), "termination"),
+        Mutant::UnusableOverlooked => (quick(Scenario::spoiled_saga()), "R4"),
         Mutant::AbilityAssumed => ((Scenario::auto_unable(), NO_FAULTS), "auto"),
         Mutant::TimeStandsStill => (quick(Scenario::auto_probing()), "auto"),
     };

@@ -4,7 +4,8 @@ use clap::ValueEnum as _;
 use std::path::Path;
 use undoubt_sim_tests::plan::Plan;
 use undoubt_sim_tests::scenario;
-use undoubt_sim_tests::sweep::{Sweep, examine};
+use undoubt_sim_tests::sweep::{Sweep, examine, plan_of};
+use undoubt_sim_tests::trace::{Entry, Event};
 use undoubt_sim_tests::world::Mutant;
 
 /// So that every rule has something to be broken by.
@@ -27,6 +28,17 @@ fn three_hundred_seeds_break_no_rule() {
     assert_eq!(report.seeds, 300);
     assert!(report.committed.mean >= MIN_MEAN_COMMITTED, "too little happens: {:?}", report.committed);
     assert_eq!(report.cells_hit_against_reason, [], "the table of impossible cells is wrong");
+}
+
+#[test]
+fn some_seeds_gather_more_than_the_coordinator_takes() {
+    let plans = (1..=300).map(|seed| plan_of(seed, None)).filter(|plan| plan.shape.max_gathered_bytes.is_some());
+    let is_too_much =
+        |entry: &Entry| matches!(&entry.event, Event::Noted { note, .. } if note.contains("over max_gathered_bytes"));
+    let too_much = |plan: Plan| examine(&plan).run.unwrap().trace.iter().filter(|entry| is_too_much(entry)).count();
+    let aborted: Vec<usize> = plans.map(too_much).collect();
+    println!("in each world, so many are aborted for it: {aborted:?}");
+    assert!(aborted.iter().any(|count| *count > 0));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use undoubt::cluster::{Cluster, Who};
-use undoubt_client::kv::KvWork;
+use undoubt_client::kv::{Add, KvWork};
 use undoubt_proto::v1;
 
 const MIB: u64 = 1 << 20;
@@ -166,4 +166,90 @@ async fn requests_that_never_end_stay_within_the_room_for_them() {
         // More than a gigabyte, were all of them held.
         assert!(most - before < 400 * MIB, "from {before} to {most}");
     }
+}
+
+async fn status(response: ResponseFuture) -> String {
+    let (head, mut body) = response.await.unwrap().into_parts();
+    while let Some(data) = body.data().await {
+        body.flow_control().release_capacity(data.unwrap().len()).unwrap();
+    }
+    let after = body.trailers().await.unwrap().unwrap_or(head.headers);
+    after["grpc-status"].to_str().unwrap().to_owned()
+}
+
+const OUT_OF_RANGE: &str = "11";
+const INVALID_ARGUMENT: &str = "3";
+
+#[tokio::test]
+async fn messages_that_would_fill_the_memory_when_they_are_read_are_refused() {
+    let (steps, requests, messages) = ([6 << 3 | 2, 0], [1 << 3 | 2, 0], [3 << 3 | 2, 0]);
+    let cluster = start(banks()).await;
+    for (who, path, entry, length, expected) in [
+        (Who::Coordinator, "/undoubt.v1.Coordinator/Submit", steps, 15_900_000, INVALID_ARGUMENT),
+        (Who::Coordinator, "/undoubt.v1.Coordinator/SubmitMany", requests, 15_900_000, INVALID_ARGUMENT),
+        (Who::Participant(0), "/undoubt.v1.Participant/Session", messages, 4_100_000, INVALID_ARGUMENT),
+        (Who::Participant(0), "/undoubt.v1.Participant/Session", messages, 5_000_000, OUT_OF_RANGE),
+    ] {
+        let before = memory(&cluster, who, "VmRSS");
+        let hostile = framed(length, &entry.repeat(length / 2));
+        let mut asked = Vec::new();
+        for _ in 0..4 {
+            let mut requests = client(&cluster, who).await.ready().await.unwrap();
+            let (response, mut stream) = begin(&mut requests, path);
+            stream.send_data(hostile.clone(), true).unwrap();
+            asked.push(status(response));
+        }
+        assert_eq!(join_all(asked).await, [expected; 4], "{path}");
+        let most = memory(&cluster, who, "VmHWM");
+        // Gigabytes, were they read.
+        assert!(most - before < 300 * MIB, "from {before} to {most}");
+    }
+    commit(&cluster, transfer("after", 1)).await;
+}
+
+#[tokio::test]
+async fn lists_of_semantic_locks_that_nobody_reads_stay_within_the_room_for_answers() {
+    const MARKS: usize = 1_000;
+    let cluster = start(banks()).await;
+    // A saga that is not over, and marks keys of the largest size.
+    let long = "x".repeat(1_000);
+    let marks = (0..MARKS).fold(KvWork::new(), |all, key| all.put(format!("{key:04}{long}"), "v").pend());
+    let undo = Some(KvWork::new().get("nothing").encode().unwrap());
+    let step = |name: &str, participant: &str, action: KvWork, compensation, after| v1::SagaStep {
+        name: name.to_owned(),
+        participant: participant.to_owned(),
+        action: action.encode().unwrap(),
+        compensation,
+        after,
+        ..v1::SagaStep::default()
+    };
+    let waits = KvWork::new().add("absent", Add::of(-1).floor(0));
+    let steps = vec![
+        step("mark", "bank-a", marks, undo, Vec::new()),
+        v1::SagaStep { pivot: true, ..step("pivot", "bank-b", KvWork::new().put("p", "v"), None, vec![0]) },
+        step("stuck", "bank-b", waits, None, vec![1]),
+    ];
+    let saga = v1::SubmitRequest { mode: v1::Mode::Saga.into(), steps, ..request("marks", []) };
+    let outcome = coordinator(&cluster).await.submit(saga).await.unwrap().into_inner().outcome.unwrap();
+    assert!(outcome.stuck.is_some(), "{outcome:?}");
+    let who = Who::Participant(0);
+    let before = memory(&cluster, who, "VmRSS");
+    let mut unread = Vec::new();
+    for _ in 0..8 {
+        let mut requests = client(&cluster, who).await;
+        for _ in 0..MOST_REQUESTS {
+            let Ok(ready) = timeout(Duration::from_secs(5), requests.clone().ready()).await else { break };
+            requests = ready.unwrap();
+            let (response, mut stream) = begin(&mut requests, "/undoubt.v1.ParticipantAdmin/ListMarks");
+            stream.send_data(framed(0, &[]), true).unwrap();
+            unread.push((response, stream));
+        }
+    }
+    assert!(unread.len() > 1_000, "{}", unread.len());
+    for n in 0..20 {
+        commit(&cluster, transfer(&format!("beside-{n}"), 1)).await;
+    }
+    let most = memory(&cluster, who, "VmHWM");
+    // Gigabytes, were all of them held.
+    assert!(most - before < 500 * MIB, "from {before} to {most}");
 }

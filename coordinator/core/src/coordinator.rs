@@ -12,7 +12,7 @@ use crate::effect::{Answer, Effect, Rejection};
 use crate::fence::Fences;
 use crate::input::{Input, Question, Submission};
 use crate::open::{Open, Told};
-use crate::record::{EndedRecord, Stage, Unfinished};
+use crate::record::{DIGEST_UNKNOWN, EndedRecord, Stage, Unfinished};
 use crate::room::{Held, Room};
 use crate::saga::Saga;
 use crate::transaction::{Transaction, TransactionView};
@@ -23,9 +23,6 @@ use undoubt_vocabulary::{DigestMap, Epoch, ParticipantName, Ticket, Timestamp, T
 
 /// Why a record is not carried out that no earlier start can have written.
 const AHEAD: &str = "its ticket is ahead of this coordinator's, which has lost a start of its own";
-
-/// The content of a transaction that left nothing but a heuristic outcome is not known.
-const DIGEST_UNKNOWN: [u8; 32] = [0; 32];
 
 /// Bounds of one coordinator (R9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -163,9 +160,16 @@ impl Coordinator {
         self.peers.fences.all()
     }
 
-    /// Returns true if more than a quarter of `max_gathered_bytes` is taken.
-    pub fn has_gathered_much(&self) -> bool {
-        self.room.is_filling()
+    /// Returns true if it is worth waiting before more results are put in: much of `max_gathered_bytes` is taken, and records
+    /// that are not stable yet are about to give some of it back.
+    pub fn is_about_to_have_room(&self) -> bool {
+        self.room.is_about_to_grow()
+    }
+
+    /// Returns true while a heuristic outcome is being added to the record of this ended transaction: what is stored of it
+    /// is not what will be.
+    pub fn is_noting(&self, tx: &TxId) -> bool {
+        self.noting.contains_key(tx)
     }
 
     /// Clients that wait for the transaction.
@@ -191,12 +195,15 @@ impl Coordinator {
         assert_eq!(self.phase, Phase::Recovering, "records are folded before the log is known to be whole");
         let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
         let is_ahead = unfinished.ticket() >= self.next_ticket;
+        // Whoever is ahead would have the fence of a transaction that is yet to begin, and each would close the other's. So it
+        // gets one at the end of the epoch before, which gave out no such ticket; and each of several gets its own.
+        let fenced = if is_ahead { self.next_ticket.back(1 + self.transactions.len()) } else { unfinished.ticket() };
         let fault = unfinished.fault().or_else(|| is_ahead.then(|| AHEAD.to_owned()));
         let open = match (unfinished, fault) {
             (Unfinished::TwoPhase(record), None) => Open::TwoPhase(Box::new(Transaction::recover(record, &mut cx))),
             (Unfinished::Saga(record), None) => Open::Saga(Box::new(Saga::recover(record, &mut cx))),
-            (Unfinished::Unusable(record), None) => Open::hold(record, self.next_ticket, &mut cx),
-            (unusable, Some(cause)) => Open::hold(unusable.unusable(cause), self.next_ticket, &mut cx),
+            (Unfinished::Unusable(record), None) => Open::hold(record, fenced, &mut cx),
+            (unusable, Some(cause)) => Open::hold(unusable.unusable(cause), fenced, &mut cx),
         };
         self.room.change(Held::default(), open.held());
         let other = self.transactions.insert(open.tx().clone(), open);

@@ -126,6 +126,8 @@ pub enum Rejection {
     StepSettled { step: StepName, state: &'static str },
     #[error("the transaction has ended, and nothing of it is damaged, so there is nothing to forget")]
     NothingToForget,
+    #[error("a heuristic outcome of one more branch is being recorded at this moment; look at it, and try again")]
+    BeingNoted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

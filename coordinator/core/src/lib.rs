@@ -49,5 +49,7 @@ mod unusable;
 pub use coordinator::{Coordinator, Limits, Phase};
 pub use effect::{Answer, Effect, Note, Rejection, Timer};
 pub use input::{Client, Content, Input, Question, StepResolution, Submission};
-pub use record::{EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Stage, Unfinished, UnusableRecord};
+pub use record::{
+    EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Stage, Unfinished, UnusableRecord, decided,
+};
 pub use transaction::{BranchView, TransactionView};

@@ -10,7 +10,7 @@ use crate::transaction::{Transaction, TransactionView};
 use crate::unusable::Unusable;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use undoubt_vocabulary::{Outcome, ParticipantName, Ticket, ToCoordinator, TxId};
+use undoubt_vocabulary::{ParticipantName, Ticket, ToCoordinator, TxId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Open {
@@ -61,12 +61,39 @@ impl Open {
     }
 
     /// A transaction that is held instead of being carried out.
-    pub(crate) fn hold(record: UnusableRecord, next: Ticket, cx: &mut Context<'_>) -> Open {
-        Open::Unusable(Box::new(Unusable::hold(record, next, cx)))
+    ///
+    /// `fenced`: a ticket that no other transaction has, below all that are yet to be given out.
+    pub(crate) fn hold(record: UnusableRecord, fenced: Ticket, cx: &mut Context<'_>) -> Open {
+        Open::Unusable(Box::new(Unusable::hold(record, BTreeSet::from([fenced]), cx)))
+    }
+
+    /// Returns this transaction, held because a record of this stage cannot be written.
+    pub(crate) fn held_for(&self, stage: Stage, cause: &str, cx: &mut Context<'_>) -> Unusable {
+        let record = self.unusable(format!("its record ({stage:?}) cannot be written: {cause}"));
+        let unusable = Unusable::hold(record, self.tickets(), cx);
+        if stage != Stage::Ended && self.is_ending() { unusable.until_it_ends() } else { unusable }
+    }
+
+    /// Returns the tickets that it keeps in the fences.
+    fn tickets(&self) -> BTreeSet<Ticket> {
+        match self {
+            Open::TwoPhase(transaction) => BTreeSet::from([transaction.ticket]),
+            Open::Saga(saga) => saga.tickets(),
+            Open::Unusable(unusable) => BTreeSet::from([unusable.record.ticket]),
+        }
+    }
+
+    /// Returns true if the record of its end is on its way to stable storage, and nothing is recorded after it.
+    fn is_ending(&self) -> bool {
+        match self {
+            Open::TwoPhase(transaction) => transaction.is_ending(),
+            Open::Saga(saga) => saga.is_ending(),
+            Open::Unusable(unusable) => unusable.is_ending(),
+        }
     }
 
     /// Returns what is known of the transaction, should it be held from now on.
-    pub(crate) fn unusable(&self, cause: String) -> UnusableRecord {
+    fn unusable(&self, cause: String) -> UnusableRecord {
         let view = self.view();
         UnusableRecord {
             saga: view.saga,
@@ -75,7 +102,7 @@ impl Open {
             begun_at: view.begun_at,
             digest: *self.digest(),
             participants: once(view.branches.into_iter().map(|branch| branch.participant)),
-            committed: view.outcome == Some(Outcome::Committed),
+            decided: view.outcome,
             cause,
         }
     }

@@ -99,8 +99,8 @@ pub struct UnusableRecord {
     pub digest: [u8; 32],
     /// The participants that may hold something of it, as far as is known; each once.
     pub participants: Vec<ParticipantName>,
-    /// The decision to commit is on record.
-    pub committed: bool,
+    /// The decision, if it is on record: whoever was told it is not to hear of another.
+    pub decided: Option<Outcome>,
     /// For people.
     pub cause: String,
 }
@@ -133,13 +133,14 @@ impl Unfinished {
             Unfinished::TwoPhase(record) => {
                 let OpenRecord { kind, tx, ticket, begun_at, digest, participants, read_only, .. } = record;
                 let participants = once(participants.into_iter().chain(read_only));
-                let committed = kind == OpenKind::Committed;
-                UnusableRecord { saga: false, tx, ticket, begun_at, digest, participants, committed, cause }
+                let decided = (kind == OpenKind::Committed).then_some(Outcome::Committed);
+                UnusableRecord { saga: false, tx, ticket, begun_at, digest, participants, decided, cause }
             }
             Unfinished::Saga(record) => {
-                let SagaRecord { tx, ticket, begun_at, digest, steps, .. } = record;
+                let SagaRecord { tx, ticket, begun_at, digest, steps, turned, progress, .. } = record;
+                let decided = decided(turned.as_ref(), &progress).filter(|_| steps.len() == progress.len());
                 let participants = once(steps.iter().map(|step| step.participant.clone()));
-                UnusableRecord { saga: true, tx, ticket, begun_at, digest, participants, committed: false, cause }
+                UnusableRecord { saga: true, tx, ticket, begun_at, digest, participants, decided, cause }
             }
             Unfinished::Unusable(record) => record,
         }
@@ -169,6 +170,21 @@ pub struct EndedRecord {
     /// Participants whose branches only read: they keep nothing of it.
     pub read_only: Vec<ParticipantName>,
     pub results: Vec<(ParticipantName, Bytes)>,
+}
+
+/// The digest of a transaction whose content is not known.
+pub(crate) const DIGEST_UNKNOWN: [u8; 32] = [0; 32];
+
+/// Returns the outcome of a saga whose record says that every step is settled: that record is its decision.
+pub fn decided(turned: Option<&AbortReason>, progress: &[Progress]) -> Option<Outcome> {
+    let is_settled = |step: &Progress| match step {
+        Progress::Pending => false,
+        Progress::Done { .. } => turned.is_none(),
+        Progress::Undone => turned.is_some(),
+        Progress::Skipped => true,
+    };
+    let outcome = turned.map_or(Outcome::Committed, |reason| Outcome::Aborted(reason.clone()));
+    (!progress.is_empty() && progress.iter().all(is_settled)).then_some(outcome)
 }
 
 /// Each of them once, in their order.
@@ -243,6 +259,22 @@ impl Record {
 }
 
 impl EndedRecord {
+    /// Returns the record of a transaction that left no trace, and so was aborted. Any content submitted under its id gets
+    /// that answer.
+    pub fn presumed(tx: TxId, ticket: Ticket, now: Timestamp) -> EndedRecord {
+        EndedRecord {
+            saga: false,
+            tx,
+            ticket,
+            begun_at: now,
+            digest: DIGEST_UNKNOWN,
+            outcome: Outcome::Aborted(AbortReason::Presumed),
+            branches: Vec::new(),
+            read_only: Vec::new(),
+            results: Vec::new(),
+        }
+    }
+
     /// Some branch ended otherwise than was decided, or nobody knows how (R3).
     pub fn is_damaged(&self) -> bool {
         // No step is heuristic: such an outcome is of an earlier attempt by two-phase commit, whose work is there twice.

@@ -11,6 +11,8 @@ pub(crate) struct Held {
     pub(crate) work_bytes: usize,
     /// The results of branches and steps.
     pub(crate) result_bytes: usize,
+    /// Those of the results whose transaction's decision or end is being recorded: what is about to be let go.
+    pub(crate) leaving_bytes: usize,
 }
 
 /// The room that all open transactions share.
@@ -40,6 +42,7 @@ impl Room {
         let changed = |held: usize, before: usize, after: usize| (held + after).saturating_sub(before);
         self.held.work_bytes = changed(self.held.work_bytes, before.work_bytes, after.work_bytes);
         self.held.result_bytes = changed(self.held.result_bytes, before.result_bytes, after.result_bytes);
+        self.held.leaving_bytes = changed(self.held.leaving_bytes, before.leaving_bytes, after.leaving_bytes);
     }
 
     /// Checks that a transaction with so much work can be taken. None is while more than three quarters of the room for
@@ -54,10 +57,11 @@ impl Room {
         Ok(())
     }
 
-    /// Returns true if more than a quarter of the room for results is taken: time to let those go that are about to
-    /// end, before more come.
-    pub(crate) fn is_filling(&self) -> bool {
-        self.held.result_bytes > self.max_gathered_bytes / 4
+    /// Returns true if it is worth waiting for room, before more results come: more than a quarter of it is taken, and of
+    /// that a sixteenth of the whole is about to be let go. What open transactions hold on to brings nothing, however long
+    /// one waits.
+    pub(crate) fn is_about_to_grow(&self) -> bool {
+        self.held.result_bytes > self.max_gathered_bytes / 4 && self.held.leaving_bytes > self.max_gathered_bytes / 16
     }
 
     /// Checks that a result can be kept by a transaction that has `gathered` so much already.
@@ -99,15 +103,29 @@ mod tests {
     #[test]
     fn what_is_held_is_counted_and_lets_go_again() {
         let mut room = Room::new(100, 10);
-        let one = Held { work_bytes: 60, result_bytes: 9 };
+        let one = Held { work_bytes: 60, result_bytes: 9, leaving_bytes: 0 };
         room.change(Held::default(), one);
         assert_eq!(room.admit(41), Err(Rejection::TooMuchOpen { max_open_bytes: 100 }));
         assert_eq!(room.admit(40), Err(Rejection::TooMuchGathered { max_gathered_bytes: 10 }));
-        assert!(room.is_filling());
         assert_eq!(room.keep(0, 1), Ok(()));
         assert!(matches!(room.keep(0, 2), Err(NoRoom::Now(refusal)) if refusal.code.is_transient()));
         room.change(one, Held::default());
         assert_eq!((room.admit(100), room.keep(0, 10)), (Ok(()), Ok(())));
+    }
+
+    #[test]
+    fn nobody_waits_for_room_that_open_transactions_hold_on_to() {
+        let mut room = Room::new(100, 160);
+        let held = Held { work_bytes: 0, result_bytes: 100, leaving_bytes: 0 };
+        let small = Held { work_bytes: 0, result_bytes: 10, leaving_bytes: 10 };
+        let large = Held { work_bytes: 0, result_bytes: 11, leaving_bytes: 11 };
+        room.change(Held::default(), held);
+        room.change(Held::default(), small);
+        assert!(!room.is_about_to_grow(), "little is about to go");
+        room.change(small, large);
+        assert!(room.is_about_to_grow());
+        room.change(held, Held::default());
+        assert!(!room.is_about_to_grow(), "there is room enough");
     }
 
     #[test]

@@ -212,7 +212,19 @@ impl Saga {
 
     pub(crate) fn held_bytes(&self) -> Held {
         let work_bytes = self.steps.iter().map(|step| step.definition.work_bytes()).sum();
-        Held { work_bytes, result_bytes: self.gathered() }
+        let result_bytes = self.gathered();
+        let leaving_bytes = if self.is_being_recorded() { result_bytes } else { 0 };
+        Held { work_bytes, result_bytes, leaving_bytes }
+    }
+
+    /// Returns true while its decision or its end is on its way to the log.
+    fn is_being_recorded(&self) -> bool {
+        match self.state {
+            State::Deciding | State::Ending { .. } => true,
+            State::Beginning | State::Forward | State::Turning | State::Back | State::Closing { .. } | State::Ended => {
+                false
+            }
+        }
     }
 
     fn gathered(&self) -> usize {

@@ -288,7 +288,24 @@ impl Transaction {
             Some(fallback) => fallback.steps.iter().map(SagaStep::work_bytes).sum(),
             None => self.branches.iter().map(|branch| branch.work.len()).sum(),
         };
-        Held { work_bytes, result_bytes: self.gathered() }
+        let result_bytes = self.gathered();
+        let leaving_bytes = if self.is_being_recorded() { result_bytes } else { 0 };
+        Held { work_bytes, result_bytes, leaving_bytes }
+    }
+
+    /// Returns true while its decision or its end is on its way to the log.
+    fn is_being_recorded(&self) -> bool {
+        match self.state {
+            State::LoggingCommit | State::LoggingEnd { .. } => true,
+            State::Preparing
+            | State::Confirming
+            | State::Committing { .. }
+            | State::LoggingDelegation
+            | State::Delegated { .. }
+            | State::Settling { .. }
+            | State::FallenBack(_)
+            | State::Ended => false,
+        }
     }
 
     fn gathered(&self) -> usize {

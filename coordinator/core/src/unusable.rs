@@ -5,7 +5,7 @@
 
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Rejection};
-use crate::input::Client;
+use crate::input::{Client, Question};
 use crate::record::{EndedRecord, Record, Stage, UnusableRecord};
 use crate::transaction::{BranchView, TransactionView};
 use std::collections::BTreeSet;
@@ -16,9 +16,10 @@ use undoubt_vocabulary::{
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Unusable {
     pub(crate) record: UnusableRecord,
-    /// Its ticket in the fences: never above what this epoch gives out.
-    fenced: Ticket,
-    /// Operators who have given it up.
+    /// Its tickets in the fences: its own, or one below all that this epoch gives out, and that of an attempt in whose place it
+    /// came.
+    fenced: BTreeSet<Ticket>,
+    /// The clients that hear how it ended once that is on record.
     waiters: BTreeSet<Client>,
     state: State,
 }
@@ -26,20 +27,24 @@ pub(crate) struct Unusable {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum State {
     Held,
-    /// The record that it was given up is being forced.
+    /// The record of its end is on its way: that it was given up, or how it ended before it came to be held.
     Ending,
     Ended,
 }
 
 impl Unusable {
-    /// `next`: the ticket that will be given out next.
-    pub(crate) fn hold(record: UnusableRecord, next: Ticket, cx: &mut Context<'_>) -> Unusable {
-        let fenced = record.ticket.min(next);
+    /// `fenced`: tickets that no other transaction has, below all that are yet to be given out.
+    pub(crate) fn hold(record: UnusableRecord, fenced: BTreeSet<Ticket>, cx: &mut Context<'_>) -> Unusable {
         for participant in &record.participants {
-            cx.peers.fences.open(participant, fenced);
+            fenced.iter().for_each(|ticket| cx.peers.fences.open(participant, *ticket));
         }
         cx.note(&record.tx, Note::Unusable { cause: record.cause.clone() });
         Unusable { record, fenced, waiters: BTreeSet::new(), state: State::Held }
+    }
+
+    /// Returns the same, though an earlier record that says how it ended will still be stable.
+    pub(crate) fn until_it_ends(self) -> Unusable {
+        Unusable { state: State::Ending, ..self }
     }
 
     /// Answers a participant in doubt, whichever attempt it asks about, that nothing is decided: it keeps its locks.
@@ -76,7 +81,7 @@ impl Unusable {
         Rejection::Unusable { cause: self.record.cause.clone() }
     }
 
-    /// An operator ends it: nobody vouches for any of its branches. The client hears when that is on record.
+    /// An operator ends it: nobody vouches for any of its branches. The client hears when an end is on record.
     pub(crate) fn give_up(&mut self, client: Client, cx: &mut Context<'_>) {
         self.waiters.insert(client);
         if self.state != State::Held {
@@ -84,15 +89,20 @@ impl Unusable {
         }
         let UnusableRecord { saga, tx, ticket, begun_at, digest, participants, .. } = self.record.clone();
         let branches = participants.into_iter().map(|name| (name, BranchOutcome::Unknown)).collect();
-        let (outcome, results, read_only) = (self.outcome(), Vec::new(), Vec::new());
+        let given_up = || Outcome::Aborted(AbortReason::Unusable { cause: self.record.cause.clone() });
+        let outcome = self.record.decided.clone().unwrap_or_else(given_up);
+        let (read_only, results) = (Vec::new(), Vec::new());
         let record = EndedRecord { saga, tx, ticket, begun_at, digest, outcome, branches, read_only, results };
         cx.note(&self.record.tx, Note::Forgotten);
         cx.effects.push(Effect::Append { record: Record::Ended(record), forced: true });
         self.state = State::Ending;
     }
 
-    /// The end could not be recorded either: it is held on.
-    pub(crate) fn not_ended(&mut self, cx: &mut Context<'_>) {
+    /// Another of its records is not written. If that is its end, it is held on.
+    pub(crate) fn not_appended(&mut self, stage: Stage, cx: &mut Context<'_>) {
+        if stage != Stage::Ended {
+            return;
+        }
         self.state = State::Held;
         for client in std::mem::take(&mut self.waiters) {
             self.wait_for(client, cx);
@@ -103,15 +113,18 @@ impl Unusable {
         if self.state != State::Ending || stage != Stage::Ended {
             return;
         }
-        for client in std::mem::take(&mut self.waiters) {
-            let answer = Answer::Outcome { outcome: self.outcome(), results: Vec::new() };
-            cx.effects.push(Effect::Answer { client, tx: self.record.tx.clone(), answer });
-        }
         for participant in &self.record.participants {
-            cx.peers.fences.close(participant, self.fenced);
+            self.fenced.iter().for_each(|ticket| cx.peers.fences.close(participant, *ticket));
         }
+        let waiters = std::mem::take(&mut self.waiters).into_iter();
+        let awaited = waiters.map(|client| Question::Await { tx: self.record.tx.clone(), client });
+        cx.effects.extend(awaited.map(Effect::LookUp));
         self.state = State::Ended;
         cx.effects.push(Effect::Retired { tx: self.record.tx.clone() });
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.state == State::Ending
     }
 
     pub(crate) fn is_ended(&self) -> bool {
@@ -128,14 +141,6 @@ impl Unusable {
 
     pub(crate) fn waiters(&self) -> usize {
         self.waiters.len()
-    }
-
-    fn outcome(&self) -> Outcome {
-        if self.record.committed {
-            Outcome::Committed
-        } else {
-            Outcome::Aborted(AbortReason::Unusable { cause: self.record.cause.clone() })
-        }
     }
 
     pub(crate) fn view(&self) -> TransactionView {

@@ -6,7 +6,8 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Effect, Input, Limits, Question, Record, Rejection, Stage, Submission,
+    Answer, Client, Content, Coordinator, Effect, EndedRecord, Input, Limits, OpenKind, OpenRecord, Progress, Question,
+    Record, Rejection, Stage, Submission, Unfinished, decided,
 };
 use undoubt_vocabulary::{
     AbortReason, BranchOutcome, Epoch, Half, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex, StepOutcome,
@@ -25,11 +26,13 @@ struct Run {
     core: Coordinator,
     /// Records of this stage cannot be written.
     unwritable: Option<Stage>,
+    /// What the log keeps of its end.
+    ended: Option<EndedRecord>,
 }
 
 impl Run {
     fn new(unwritable: Stage) -> Run {
-        let mut run = Run { core: Coordinator::new(Epoch(1), LIMITS), unwritable: Some(unwritable) };
+        let mut run = Run { core: Coordinator::new(Epoch(1), LIMITS), unwritable: Some(unwritable), ended: None };
         run.put(Input::RecoveryDone { paused: false });
         for number in 0..2 {
             run.put(Input::Connected { participant: name(number), can_prepare: true });
@@ -45,23 +48,26 @@ impl Run {
             let input = inputs.remove(0);
             let before = effects.len();
             self.core.handle(Timestamp(1), input, &mut effects);
-            let next = effects[before..].iter().filter_map(|effect| self.next(effect)).collect::<Vec<_>>();
+            let next = effects[before..].to_vec().iter().filter_map(|effect| self.next(effect)).collect::<Vec<_>>();
             inputs.splice(0..0, next);
         }
         effects
     }
 
-    fn next(&self, effect: &Effect) -> Option<Input> {
+    fn next(&mut self, effect: &Effect) -> Option<Input> {
         match effect {
             Effect::Append { record, .. } => {
                 let (tx, ticket, stage) = (record.tx().clone(), record.ticket(), record.stage());
                 Some(if self.unwritable == Some(stage) {
                     Input::NotAppended { tx, ticket, stage, cause: "it is too large".into() }
                 } else {
+                    if let Record::Ended(ended) = record {
+                        self.ended = Some(ended.clone());
+                    }
                     Input::Appended { tx, ticket, stage }
                 })
             }
-            Effect::LookUp(question) => Some(Input::LookedUp { question: question.clone(), ended: None }),
+            Effect::LookUp(question) => Some(Input::LookedUp { question: question.clone(), ended: self.ended.clone() }),
             Effect::Send { to, message } => {
                 let message = reply(message)?;
                 Some(Input::Asked(Question::Received { from: to.clone(), message }))
@@ -203,5 +209,130 @@ fn whichever_record_cannot_be_written_its_transaction_is_held_and_an_operator_en
         assert!(matches!(ended.outcome, Outcome::Committed | Outcome::Aborted(AbortReason::Unusable { .. })));
         assert_eq!((run.core.open_transactions(), run.core.open_with(&name(0))), (0, 0), "{case}");
         assert!(run.core.fence(&name(0)) > Ticket::first_of(Epoch(1)), "{case}");
+    }
+}
+
+/// Folds records that are ahead of all tickets of this start, each with this participant.
+fn ahead(ids: &[&str]) -> Run {
+    let mut run = Run { core: Coordinator::new(Epoch(1), LIMITS), unwritable: None, ended: None };
+    for (number, id) in (0..).zip(ids) {
+        let record = OpenRecord {
+            kind: OpenKind::Committed,
+            tx: id.parse().unwrap(),
+            ticket: Ticket(Ticket::first_of(Epoch(2)).0 + number),
+            begun_at: Timestamp(1),
+            digest: [1; 32],
+            participants: vec![name(0), name(1)],
+            read_only: Vec::new(),
+            results: Vec::new(),
+        };
+        run.put(Input::Recovered(Unfinished::TwoPhase(record)));
+    }
+    run.put(Input::RecoveryDone { paused: false });
+    run
+}
+
+fn forget(run: &mut Run, id: &str) {
+    run.put(Input::Asked(Question::Forget { tx: id.parse().unwrap(), client: Client(2) }));
+}
+
+#[test]
+fn giving_up_what_is_ahead_leaves_the_fence_of_what_is_open() {
+    let mut run = ahead(&["ahead"]);
+    // Nobody is connected, so it stays open.
+    run.submit(branches(2));
+    assert!(run.core.fence(&name(0)) < Ticket::first_of(Epoch(1)), "what may be in doubt there stays above the fence");
+    forget(&mut run, "ahead");
+    assert_eq!(run.core.fence(&name(0)), Ticket::first_of(Epoch(1)));
+}
+
+#[test]
+fn the_end_of_what_is_open_leaves_the_fence_of_what_is_ahead() {
+    let mut run = ahead(&["one", "other"]);
+    run.submit(branches(2));
+    run.put(Input::Asked(Question::Cancel { tx: tx(), client: Client(3) }));
+    forget(&mut run, "one");
+    assert_eq!(run.core.open_transactions(), 1);
+    assert!(run.core.fence(&name(0)) < Ticket::first_of(Epoch(1)));
+}
+
+/// Takes one input, and nothing is stable or refused by itself.
+fn handle(core: &mut Coordinator, input: Input) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    core.handle(Timestamp(1), input, &mut effects);
+    effects
+}
+
+fn answers(effects: &[Effect]) -> usize {
+    effects.iter().filter(|effect| matches!(effect, Effect::Answer { .. })).count()
+}
+
+#[test]
+fn an_end_that_is_on_its_way_when_another_record_is_refused_is_the_one_that_everybody_hears() {
+    let mut core = Run::new(Stage::Stepped).core;
+    let (digest, timeout, ticket) = ([1; 32], Duration::from_secs(5), Ticket::first_of(Epoch(1)));
+    let submission = Submission {
+        tx: tx(),
+        digest,
+        former_digest: None,
+        content: branches(1),
+        timeout,
+        client: Client(1),
+        wait: true,
+    };
+    let appended = |effects: &[Effect]| effects.iter().filter(|it| matches!(it, Effect::Append { .. })).count();
+    let submit = Input::Asked(Question::Submit(submission.clone()));
+    let effects = handle(&mut core, submit);
+    assert_eq!(effects.len(), 1, "it is looked up: {effects:?}");
+    let question = Question::Submit(submission);
+    assert_eq!(appended(&handle(&mut core, Input::LookedUp { question, ended: None })), 1, "its delegation");
+    let cancel = Question::Cancel { tx: tx(), client: Client(2) };
+    assert_eq!(appended(&handle(&mut core, Input::Asked(cancel))), 1, "its end");
+
+    let refused = || Input::NotAppended { tx: tx(), ticket, stage: Stage::Delegated, cause: "no".into() };
+    for _ in 0..2 {
+        assert_eq!(answers(&handle(&mut core, refused())), 0, "whoever waits hears how it ends");
+    }
+    let forget = Question::Forget { tx: tx(), client: Client(3) };
+    assert_eq!(handle(&mut core, Input::Asked(forget)), [], "no other end is recorded");
+    let effects = handle(&mut core, Input::Appended { tx: tx(), ticket, stage: Stage::Ended });
+    let looked_up = effects.iter().filter(|effect| matches!(effect, Effect::LookUp(Question::Await { .. }))).count();
+    assert_eq!((looked_up, core.open_transactions()), (3, 0));
+}
+
+#[test]
+fn nobody_is_thanked_for_a_heuristic_outcome_while_it_may_be_the_one_that_is_not_recorded() {
+    let mut core = Run::new(Stage::Stepped).core;
+    let ticket = Ticket::first_of(Epoch(1));
+    for number in 0..2 {
+        let outcome = BranchOutcome::HeuristicallyCommitted;
+        let message = ToCoordinator::Finished { tx: tx(), ticket, outcome };
+        let question = Question::Received { from: name(number), message };
+        handle(&mut core, Input::LookedUp { question, ended: None });
+    }
+    let (stage, cause) = (Stage::Ended, "no".to_owned());
+    assert_eq!(handle(&mut core, Input::NotAppended { tx: tx(), ticket, stage, cause }), []);
+    assert_eq!(handle(&mut core, Input::Appended { tx: tx(), ticket, stage }), []);
+    let outcome = BranchOutcome::HeuristicallyCommitted;
+    let message = ToCoordinator::Finished { tx: tx(), ticket, outcome };
+    let question = Question::Received { from: name(0), message };
+    handle(&mut core, Input::LookedUp { question, ended: None });
+    let told = handle(&mut core, Input::Appended { tx: tx(), ticket, stage });
+    assert!(matches!(told[..], [Effect::Send { message: ToParticipant::Noted { .. }, .. }]), "{told:?}");
+}
+
+#[test]
+fn a_saga_is_decided_once_every_step_is_settled_on_its_way() {
+    let done = || Progress::Done { result: Bytes::new(), pending: true };
+    let turned = Outcome::Aborted(AbortReason::Cancelled);
+    for (back, progress, expected) in [
+        (false, vec![done(), Progress::Skipped], Some(Outcome::Committed)),
+        (false, vec![done(), Progress::Pending], None),
+        (true, vec![Progress::Undone, Progress::Skipped], Some(turned)),
+        (true, vec![Progress::Undone, done()], None),
+        (true, Vec::new(), None),
+    ] {
+        let reason = back.then_some(AbortReason::Cancelled);
+        assert_eq!(decided(reason.as_ref(), &progress), expected, "{progress:?}");
     }
 }

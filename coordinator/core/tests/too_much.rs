@@ -6,7 +6,8 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Effect, Input, Limits, Note, Question, Record, Rejection, Submission, Timer,
+    Answer, Client, Content, Coordinator, Effect, Input, Limits, Note, Question, Record, Rejection, Stage,
+    StepResolution, Submission, Timer,
 };
 use undoubt_vocabulary::limits::{MAX_RESULT_BYTES, MAX_STEP_INPUT_BYTES, MAX_TRANSACTION_RESULT_BYTES};
 use undoubt_vocabulary::{
@@ -260,6 +261,53 @@ fn what_all_have_gathered_is_bounded_and_whoever_would_exceed_it_may_try_again()
     }
     let (_, effects) = run.submit("t3", branches(2));
     assert_eq!(answer(&effects), None);
+}
+
+#[test]
+fn what_an_operator_lets_a_saga_drop_gives_its_room_back() {
+    let mut run = Run::new(Limits { max_gathered_bytes: 100, ..LIMITS }, 2);
+    let (ticket, _) = run.submit("t", Content::Saga(steps(2, None, &[])));
+    run.acted(0, ticket, 80);
+    // Its last step may be in effect, so going back begins with it.
+    run.put(Input::Asked(Question::Cancel { tx: tx("t"), client: Client(2) }));
+    let (_, effects) = run.submit("t2", branches(2));
+    let turned_away = Answer::Rejected(Rejection::TooMuchGathered { max_gathered_bytes: 100 });
+    assert_eq!(answer(&effects), Some(&turned_away));
+    run.tickets -= 1;
+    let (step, resolution, client) = (name(0), StepResolution::Skip, Client(3));
+    run.put(Input::Asked(Question::ResolveStep { tx: tx("t"), step, resolution, client }));
+    assert_eq!(run.core.view(&tx("t")).unwrap().phase, "compensating");
+    let (_, effects) = run.submit("t2", branches(2));
+    assert_eq!(answer(&effects), None);
+}
+
+#[test]
+fn what_an_operator_gives_up_is_about_to_make_room() {
+    let mut run = Run::new(Limits { max_gathered_bytes: 100, ..LIMITS }, 2);
+    let (ticket, _) = run.submit("t", Content::Saga(steps(2, None, &[])));
+    run.acted(0, ticket, 80);
+    let forget = Input::Asked(Question::Forget { tx: tx("t"), client: Client(2) });
+    run.core.handle(Timestamp(1), forget, &mut Vec::new());
+    assert!(run.core.is_about_to_have_room());
+    run.put(Input::Appended { tx: tx("t"), ticket, stage: Stage::Ended });
+    assert_eq!((run.core.open_transactions(), run.core.is_about_to_have_room()), (0, false));
+}
+
+#[test]
+fn only_what_is_being_recorded_is_worth_waiting_for() {
+    let mut run = Run::new(Limits { max_gathered_bytes: 100, ..LIMITS }, 2);
+    let (ticket, _) = run.submit("t", Content::Saga(steps(2, None, &[])));
+    run.acted(0, ticket, 50);
+    assert!(!run.core.is_about_to_have_room(), "an open saga may hold its results for hours");
+    let (ticket, _) = run.submit("t2", branches(2));
+    run.vote(0, "t2", ticket, Vote::Prepared { result: result(20) });
+    assert!(!run.core.is_about_to_have_room(), "nor is it known how long the others take to vote");
+    let message = ToCoordinator::Vote { tx: tx("t2"), ticket, vote: Vote::Prepared { result: result(0) } };
+    let voted = Input::Asked(Question::Received { from: name(1), message });
+    run.core.handle(Timestamp(1), voted, &mut Vec::new());
+    assert!(run.core.is_about_to_have_room(), "the decision is being recorded");
+    run.put(Input::Appended { tx: tx("t2"), ticket, stage: Stage::Committed });
+    assert!(!run.core.is_about_to_have_room(), "acknowledgements may take long again");
 }
 
 #[test]

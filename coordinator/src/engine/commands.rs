@@ -1,13 +1,15 @@
 //! What others ask of the engine.
 
+use super::writes::Item;
 use super::{Engine, Link, LinkState};
 use crate::history::{Histories, by_operator};
-use crate::log::{Log, LogError};
+use crate::log::{Ended, Log, LogError};
 use crate::queue::Queue;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Input, Phase, Question, StepResolution, Submission, UnusableRecord,
+    Answer, Client, Content, Coordinator, Effect, Input, Phase, Question, Rejection, StepResolution, Submission,
+    UnusableRecord,
 };
 use undoubt_platform::server::AnswerRoom;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
@@ -96,6 +98,8 @@ pub(crate) enum Reply {
         room: AnswerRoom,
         to: oneshot::Sender<(Replied, AnswerRoom)>,
     },
+    /// For those who want the outcome alone: its results are not told, and large ones not even read.
+    Outcome(oneshot::Sender<Replied>),
     /// Bounded by the number of requests that the stream's reader lets be under way, and by the room of their answers.
     Stream {
         sequence: u64,
@@ -127,23 +131,40 @@ impl Replied {
 impl Reply {
     /// Answers what was asked about a transaction.
     pub(super) fn send(mut self, tx: TxId, answer: Answer) {
-        let bytes = bytes_of(&answer);
-        let (Reply::Once { room, .. } | Reply::Stream { room, .. }) = &mut self;
-        let replied = if room.has_room(bytes) { Replied::Core(answer) } else { Replied::Again(tx) };
+        let replied = match &mut self {
+            Reply::Outcome(_) => Replied::Core(without_results(answer)),
+            Reply::Once { room, .. } | Reply::Stream { room, .. } => {
+                if room.has_room(bytes_of(&answer)) {
+                    Replied::Core(answer)
+                } else {
+                    Replied::Again(tx)
+                }
+            }
+        };
         self.give(replied);
+    }
+
+    /// Returns true if results are not told.
+    pub(super) fn is_outcome_alone(&self) -> bool {
+        match self {
+            Reply::Outcome(_) => true,
+            Reply::Once { .. } | Reply::Stream { .. } => false,
+        }
     }
 
     /// Nobody listens any more.
     fn is_abandoned(&self) -> bool {
         match self {
             Reply::Once { to, .. } => to.is_closed(),
+            Reply::Outcome(to) => to.is_closed(),
             Reply::Stream { to, .. } => to.is_closed(),
         }
     }
 
-    fn give(self, replied: Replied) {
+    pub(crate) fn give(self, replied: Replied) {
         match self {
             Reply::Once { room, to } => drop(to.send((replied, room))),
+            Reply::Outcome(to) => drop(to.send(replied)),
             Reply::Stream { sequence, room, to } => drop(to.send((sequence, replied, room))),
         }
     }
@@ -155,6 +176,13 @@ fn bytes_of(answer: &Answer) -> usize {
     match answer {
         Answer::Outcome { results, .. } => results.iter().map(|(_, result)| result.len() + BESIDE_A_RESULT).sum(),
         Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_) => 0,
+    }
+}
+
+fn without_results(answer: Answer) -> Answer {
+    match answer {
+        Answer::Outcome { outcome, results: _ } => Answer::Outcome { outcome, results: Vec::new() },
+        other @ (Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_)) => other,
     }
 }
 
@@ -283,16 +311,28 @@ impl Engine {
 
     fn forget(&mut self, tx: TxId, who: &str, reason: &str, reply: Reply) -> Result<(), LogError> {
         let doing = format!("forget, by {who}: {reason}");
+        let client = self.client(&tx, reply)?;
         if self.core.view(&tx).is_none()
             && self.log.is_kept_as_damaged(&tx)?
-            && let Some(mut ended) = self.log.ended(&tx)?
+            && let Some(ended) = self.log.ended(&tx)?
         {
-            tracing::warn!(%tx, "an operator has seen to the damage: {doing}");
-            ended.history.push(by_operator(self.clock.now(), doing.clone()));
-            self.writes.add_forced(Log::forget_damage(&ended));
+            return self.see_to(ended, client, doing);
         }
-        let client = self.client(&tx, reply)?;
         self.put_for_operator(Question::Forget { tx, client }, doing)
+    }
+
+    /// Takes an ended transaction out of the damaged. The operator hears when that is stable.
+    fn see_to(&mut self, mut damaged: Ended, client: Client, doing: String) -> Result<(), LogError> {
+        let (now, tx) = (self.clock.now(), damaged.record.tx.clone());
+        if self.core.is_noting(&tx) {
+            // What is stored would take the place of what is about to be.
+            let answer = Answer::Rejected(Rejection::BeingNoted);
+            return self.carry_out(now, Effect::Answer { client, tx, answer });
+        }
+        tracing::warn!(%tx, "an operator has seen to the damage: {doing}");
+        damaged.history.push(by_operator(now, doing));
+        self.writes.add_forced(Log::forget_damage(&damaged), Some(Item::SeenTo(tx, client)));
+        Ok(())
     }
 
     /// Puts an operator's question to the core. What was done is told in the history and in the log; what was refused

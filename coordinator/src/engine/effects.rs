@@ -1,20 +1,20 @@
 //! Carrying out what the core wants.
 
-use super::writes::Done;
+use super::writes::{Done, Item};
 use super::{Engine, attention};
 use crate::config::Backoff;
 use crate::log::{Log, LogError};
 use crate::points;
 use tokio::time::Instant;
-use undoubt_coordinator_core::{Effect, Input, Note, Record, Stage, Timer};
-use undoubt_vocabulary::Timestamp;
+use undoubt_coordinator_core::{Effect, Input, Note, Question, Record, Stage, Timer};
+use undoubt_vocabulary::{Ticket, Timestamp, TxId};
 
 impl Engine {
     pub(super) fn carry_out(&mut self, now: Timestamp, effect: Effect) -> Result<(), LogError> {
         match effect {
             Effect::Append { record, forced } => {
                 attention::ended(&record);
-                let item = (record.tx().clone(), record.ticket(), record.stage());
+                let item = Item::Record(record.tx().clone(), record.ticket(), record.stage());
                 if let Record::Ended(ended) = &record
                     && self.apart.may_be_stored(ended)
                     && !self.core.holds(&ended.tx)
@@ -53,7 +53,12 @@ impl Engine {
                 self.timers.arm(Instant::now() + pause, tx, ticket, timer);
             }
             Effect::LookUp(question) => {
-                let ended = self.log.ended(question.tx())?.map(|ended| ended.record);
+                let ended = if self.is_for_the_outcome_alone(&question) {
+                    self.log.ended_without_large_results(question.tx())?
+                } else {
+                    self.log.ended(question.tx())?
+                };
+                let ended = ended.map(|ended| ended.record);
                 // The effects of the answer come after those that are still to be carried out of this input; a look-up
                 // is always the last, or alone.
                 self.put(Input::LookedUp { question, ended })?;
@@ -83,10 +88,26 @@ impl Engine {
         Ok(())
     }
 
+    fn is_for_the_outcome_alone(&self, question: &Question) -> bool {
+        match question {
+            Question::Await { client, .. } => {
+                self.clients.get(client).is_some_and(|(_, reply)| reply.is_outcome_alone())
+            }
+            Question::Submit(_)
+            | Question::Cancel { .. }
+            | Question::Forget { .. }
+            | Question::ResolveStep { .. }
+            | Question::Received { .. } => false,
+        }
+    }
+
     /// Hands on what has gathered: records to the log, messages to the sessions.
     pub(super) fn flush(&mut self) {
-        for (_, _, stage) in self.writes.ready() {
-            self.crash.reach(points::before_append(*stage));
+        for item in self.writes.ready() {
+            match item {
+                Item::Record(_, _, stage) => self.crash.reach(points::before_append(*stage)),
+                Item::SeenTo(..) => {}
+            }
         }
         self.writes.start(&self.log);
         for (name, link) in &mut self.links {
@@ -100,15 +121,23 @@ impl Engine {
         match done {
             Done::FlushDue => {}
             Done::Stable(items) => {
-                for (tx, ticket, stage) in items {
-                    self.crash.reach(points::after_append(stage));
-                    self.put(Input::Appended { tx: tx.clone(), ticket, stage })?;
-                    // Written again after its end: there is nothing more to wait for.
-                    if stage == Stage::Ended && self.histories.holds(&tx) && self.core.view(&tx).is_none() {
-                        self.histories.forget(&tx);
+                for item in items {
+                    match item {
+                        Item::Record(tx, ticket, stage) => self.appended(tx, ticket, stage)?,
+                        Item::SeenTo(tx, client) => self.put(Input::Asked(Question::Forget { tx, client }))?,
                     }
                 }
             }
+        }
+        Ok(())
+    }
+
+    fn appended(&mut self, tx: TxId, ticket: Ticket, stage: Stage) -> Result<(), LogError> {
+        self.crash.reach(points::after_append(stage));
+        self.put(Input::Appended { tx: tx.clone(), ticket, stage })?;
+        // Written again after its end: there is nothing more to wait for.
+        if stage == Stage::Ended && self.histories.holds(&tx) && self.core.view(&tx).is_none() {
+            self.histories.forget(&tx);
         }
         Ok(())
     }

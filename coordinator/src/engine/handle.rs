@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 use undoubt_platform::server::AnswerRoom;
-use undoubt_vocabulary::ToCoordinator;
 use undoubt_vocabulary::limits::MAX_TRANSACTION_BYTES;
+use undoubt_vocabulary::{ToCoordinator, TxId};
 
 /// The engine has stopped, because the coordinator is stopping or its storage failed.
 #[derive(Clone, Debug, Default, thiserror::Error)]
@@ -100,6 +100,13 @@ impl Handle {
         let request = room.another();
         self.tell(command(Reply::Once { room, to })).await?;
         request.request_is_taken();
+        replied.await.map_err(|_| self.gone())
+    }
+
+    /// Waits for the outcome of a transaction, without its results.
+    pub(crate) async fn outcome(&self, tx: TxId) -> Result<Replied, EngineGone> {
+        let (to, replied) = oneshot::channel();
+        self.tell(Command::Await { tx, reply: Reply::Outcome(to) }).await?;
         replied.await.map_err(|_| self.gone())
     }
 

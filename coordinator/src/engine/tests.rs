@@ -4,22 +4,23 @@
 
 mod world;
 
-use super::{Command, Engine, Parts, Replied};
+use super::{Command, Engine, Parts, Replied, Reply};
 use crate::config::Config;
-use crate::log::{Log, LogError};
+use crate::log::{Apart, Log, LogError};
 use bytes::Bytes;
 use prost::Message as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use undoubt_coordinator_core::{Answer, Content, Rejection};
-use undoubt_platform::{CrashPoints, OsRandom, SystemClock};
+use undoubt_coordinator_core::{Answer, Content, EndedRecord, Record, Rejection};
+use undoubt_platform::server::AnswerRoom;
+use undoubt_platform::{Batch, CrashPoints, Durability, OsRandom, SystemClock};
 use undoubt_proto::{record, v1};
 use undoubt_vocabulary::limits::{
     MAX_BRANCHES_PER_TRANSACTION, MAX_STEP_INPUT_BYTES, MAX_STORE_QUEUE_BYTES, MAX_TRANSACTION_BYTES,
     MAX_TRANSACTION_RESULT_BYTES,
 };
 use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, Epoch, Outcome, RetryPolicy, SagaStep, StepIndex, Ticket, ToCoordinator,
+    AbortReason, BranchOutcome, Epoch, Outcome, RetryPolicy, SagaStep, StepIndex, Ticket, Timestamp, ToCoordinator,
 };
 use world::{Manners, Memory, World, name, tx};
 
@@ -131,6 +132,24 @@ async fn what_is_stored_apart_goes_with_its_record() {
     while store.count("ended") + store.count("result") > 0 {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_wants_the_outcome_alone_is_told_no_results_and_large_ones_are_not_read() {
+    let store = Memory::new(MAX_STORE_QUEUE_BYTES);
+    let world = World::start(store.clone(), 1, MANY, OBEDIENT).await;
+    drop(world.submit("t", largest_branches()).await);
+    let alone = |replied: Replied| {
+        let committed = Answer::Outcome { outcome: Outcome::Committed, results: Vec::new() };
+        assert!(matches!(&replied, Replied::Core(answer) if *answer == committed), "{replied:?}");
+    };
+    alone(world.handle.outcome(tx("t")).await.unwrap());
+    world.until("t", None).await;
+    assert!(store.count("result") > 0);
+    // Were they read, the engine would end.
+    store.lose("result");
+    alone(world.handle.outcome(tx("t")).await.unwrap());
     world.stop().await;
 }
 
@@ -293,27 +312,7 @@ async fn forget_and_expect(world: &World, id: &str) {
 async fn whoever_asks_about_a_held_transaction_hears_that_it_is_undecided_and_nothing_is_presumed() {
     let store = Memory::new(MAX_STORE_QUEUE_BYTES);
     store.plant("open", b"t", open(saga_state(1)).encode_to_vec());
-    let parts = Parts {
-        config: Arc::new(Config::default()),
-        clock: Arc::new(SystemClock),
-        random: Arc::new(OsRandom::new()),
-        crash: CrashPoints::default(),
-        log: Log::new(store),
-        epoch: Epoch(2),
-        participants: vec![name(7)],
-    };
-    let (mut engine, _handle) = Engine::recover(parts, tokio::sync::watch::channel(false).0).unwrap();
-    let queue = crate::queue::Queue::default();
-    let connected = Command::Connected {
-        participant: name(7),
-        session: 1,
-        queue: queue.clone(),
-        resource: "test".into(),
-        can_prepare: true,
-        unnumbered: true,
-    };
-    engine.command(Command::Cleared { epoch: Epoch(2), held: Vec::new() }).unwrap();
-    engine.command(connected).unwrap();
+    let (mut engine, queue) = by_hand(store);
     // It is no participant that the record names, and the ticket is another one's.
     let inquiry = ToCoordinator::Inquiry { tx: tx("t"), ticket: Ticket(1) };
     engine.command(Command::Received { participant: name(7), session: 1, messages: vec![inquiry] }).unwrap();
@@ -337,4 +336,76 @@ async fn a_record_that_is_damaged_still_refuses_the_start() {
     };
     let refused = Engine::recover(parts, tokio::sync::watch::channel(false).0).map(|_| ()).unwrap_err();
     assert!(matches!(refused, LogError::Unreadable { .. }), "{refused}");
+}
+
+/// An engine that is driven by hand, and the queue of messages to its one participant.
+fn by_hand(store: Arc<Memory>) -> (Engine, crate::queue::Queue) {
+    let parts = Parts {
+        config: Arc::new(Config::default()),
+        clock: Arc::new(SystemClock),
+        random: Arc::new(OsRandom::new()),
+        crash: CrashPoints::default(),
+        log: Log::new(store),
+        epoch: Epoch(2),
+        participants: vec![name(7)],
+    };
+    let (mut engine, _handle) = Engine::recover(parts, tokio::sync::watch::channel(false).0).unwrap();
+    let (participant, queue) = (name(7), crate::queue::Queue::default());
+    let resource = "test".to_owned();
+    let connected = Command::Connected {
+        participant,
+        session: 1,
+        queue: queue.clone(),
+        resource,
+        can_prepare: true,
+        unnumbered: true,
+    };
+    engine.command(Command::Cleared { epoch: Epoch(2), held: Vec::new() }).unwrap();
+    engine.command(connected).unwrap();
+    (engine, queue)
+}
+
+async fn write_all(engine: &mut Engine) {
+    engine.flush();
+    while !engine.writes.is_idle() {
+        let done = engine.writes.next().await.unwrap();
+        engine.written(done).unwrap();
+        engine.flush();
+    }
+}
+
+#[tokio::test]
+async fn seeing_to_damage_waits_for_its_record_and_undoes_no_later_outcome() {
+    let store = Memory::new(MAX_STORE_QUEUE_BYTES);
+    let log = Log::new(store.clone());
+    let ticket = Ticket::first_of(Epoch(1));
+    let committed = BranchOutcome::HeuristicallyCommitted;
+    let damaged = EndedRecord::presumed(tx("t"), ticket, Timestamp(1)).with_branch(name(0), committed);
+    let mut batch = Batch::default();
+    Log::put(&mut batch, &Record::Ended(damaged), Timestamp(1), &[], &mut Apart::default());
+    drop(log.write(batch, Durability::Forced));
+    let (mut engine, _queue) = by_hand(store);
+    let forget = |engine: &mut Engine| {
+        let (to, replied) = tokio::sync::oneshot::channel();
+        let reply = Reply::Once { room: AnswerRoom::boundless(), to };
+        let (who, reason) = ("ada".to_owned(), "seen".to_owned());
+        engine.command(Command::Forget { tx: tx("t"), who, reason, reply }).unwrap();
+        replied
+    };
+
+    let message = ToCoordinator::Finished { tx: tx("t"), ticket, outcome: committed };
+    engine.command(Command::Received { participant: name(7), session: 1, messages: vec![message] }).unwrap();
+    let (refused, _) = forget(&mut engine).await.unwrap();
+    assert!(matches!(refused, Replied::Core(Answer::Rejected(Rejection::BeingNoted))), "{refused:?}");
+    write_all(&mut engine).await;
+    assert!(log.is_kept_as_damaged(&tx("t")).unwrap());
+
+    let mut seen_to = forget(&mut engine);
+    assert!(seen_to.try_recv().is_err(), "it is not on record yet");
+    write_all(&mut engine).await;
+    let (replied, _) = seen_to.await.unwrap();
+    assert!(matches!(replied, Replied::Core(Answer::Outcome { .. })), "{replied:?}");
+    assert!(!log.is_kept_as_damaged(&tx("t")).unwrap());
+    let branches = log.ended(&tx("t")).unwrap().unwrap().record.branches;
+    assert_eq!(branches, [(name(0), committed), (name(7), committed)]);
 }

@@ -7,13 +7,17 @@ use crate::log::Log;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
-use undoubt_coordinator_core::Stage;
+use undoubt_coordinator_core::{Client, Stage};
 use undoubt_platform::{Batch, Durability, StoreError, Written};
 use undoubt_vocabulary::limits::{MAX_RECORD_BYTES, MAX_RECORDS_BATCH_BYTES};
 use undoubt_vocabulary::{Ticket, TxId};
 
-/// A record that was written.
-pub(super) type Item = (TxId, Ticket, Stage);
+/// Something that was written, and that somebody waits for.
+pub(super) enum Item {
+    Record(TxId, Ticket, Stage),
+    /// An operator has seen to the damage of this ended transaction, and hears when that is stable.
+    SeenTo(TxId, Client),
+}
 
 /// While so much waits to be written no commands are taken.
 const MAX_GATHERING_BYTES: usize = 8 << 20;
@@ -37,12 +41,15 @@ struct Gathering {
     batch: Batch,
     items: Vec<Item>,
     forced: bool,
+    /// It drops what has expired.
+    collects: bool,
 }
 
 struct UnderWay {
     written: Written,
     items: Vec<Item>,
     forced: bool,
+    collects: bool,
 }
 
 /// A record that no batch may hold.
@@ -98,15 +105,26 @@ impl Writes {
         Ok(())
     }
 
-    /// Changes that no transaction waits for.
-    pub(super) fn add_lazy(&mut self, batch: Batch) {
-        self.last().batch.append(batch);
+    /// Adds changes that drop what has expired, and that nobody waits for.
+    pub(super) fn add_collected(&mut self, batch: Batch) {
+        if !batch.is_empty() {
+            let last = self.last();
+            last.batch.append(batch);
+            last.collects = true;
+        }
     }
 
-    /// Changes that must be stable soon.
-    pub(super) fn add_forced(&mut self, batch: Batch) {
+    /// Returns true while something that was collected is not written.
+    pub(super) fn are_collecting(&self) -> bool {
+        self.under_way.as_ref().is_some_and(|under_way| under_way.collects)
+            || self.gathering.iter().any(|gathering| gathering.collects)
+    }
+
+    /// Adds changes that must be stable soon.
+    pub(super) fn add_forced(&mut self, batch: Batch, item: Option<Item>) {
         let last = self.last();
         last.batch.append(batch);
+        last.items.extend(item);
         last.forced = true;
     }
 
@@ -129,13 +147,14 @@ impl Writes {
         if self.under_way.is_some() {
             return;
         }
-        let Some(Gathering { batch, items, forced }) = self.gathering.pop_front_if(|next| !next.batch.is_empty())
+        let Some(Gathering { batch, items, forced, collects }) =
+            self.gathering.pop_front_if(|next| !next.batch.is_empty())
         else {
             return;
         };
         let durability = if forced { Durability::Forced } else { Durability::Lazy };
         let written = log.write(batch, durability);
-        self.under_way = Some(UnderWay { written, items, forced });
+        self.under_way = Some(UnderWay { written, items, forced, collects });
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -162,7 +181,7 @@ impl Writes {
         match self.unstable_since {
             Some(since) => {
                 tokio::time::sleep_until(since + self.flush_interval).await;
-                self.add_forced(Log::barrier());
+                self.add_forced(Log::barrier(), None);
                 self.unstable_since = None;
                 Ok(Done::FlushDue)
             }
@@ -189,19 +208,48 @@ mod tests {
     use super::*;
     use undoubt_platform::Family;
 
+    fn item(number: u64) -> Item {
+        Item::Record(format!("t{number}").parse().unwrap(), Ticket(number), Stage::Ended)
+    }
+
+    fn tickets(writes: &Writes) -> impl Iterator<Item = u64> {
+        writes.gathering.iter().flat_map(|gathering| &gathering.items).map(|item| match item {
+            Item::Record(_, ticket, _) => ticket.0,
+            Item::SeenTo(..) => panic!("no operator was there"),
+        })
+    }
+
     #[test]
     fn what_gathers_while_a_write_is_under_way_goes_out_in_writes_of_bounded_size() {
         const RECORDS: u64 = 40;
         let mut writes = Writes::new(Duration::ZERO, usize::MAX);
         for number in 0..RECORDS {
-            let tx: TxId = format!("t{number}").parse().unwrap();
             let put = |batch: &mut Batch| batch.put(Family("open"), number.to_be_bytes(), vec![0; 1 << 20]);
-            writes.add((tx, Ticket(number), Stage::Ended), number % 2 == 0, put).unwrap();
+            writes.add(item(number), number % 2 == 0, put).unwrap();
         }
         let sizes: Vec<usize> = writes.gathering.iter().map(|gathering| gathering.batch.payload_bytes()).collect();
         assert!(sizes.iter().all(|size| *size <= MAX_RECORDS_BATCH_BYTES + (1 << 20) + 8), "{sizes:?}");
-        let tickets = writes.gathering.iter().flat_map(|gathering| &gathering.items).map(|(_, ticket, _)| ticket.0);
-        assert!(tickets.eq(0..RECORDS));
+        assert!(tickets(&writes).eq(0..RECORDS));
+    }
+
+    #[tokio::test]
+    async fn what_is_collected_counts_until_it_is_written() {
+        let log = Log::new(std::sync::Arc::new(crate::service::memory::Memory::default()));
+        let mut writes = Writes::new(Duration::ZERO, usize::MAX);
+        writes.add_collected(Batch::default());
+        assert!(!writes.are_collecting(), "there was nothing to drop");
+        writes.start(&log);
+        writes.add_forced(Log::barrier(), None);
+        writes.start(&log);
+        let mut dropped = Batch::default();
+        dropped.delete(Family("ended"), *b"t");
+        writes.add_collected(dropped);
+        assert!(writes.are_collecting(), "it waits for the write under way");
+        assert!(matches!(writes.next().await, Ok(Done::Stable(_))));
+        writes.start(&log);
+        assert!(writes.are_collecting());
+        assert!(matches!(writes.next().await, Ok(Done::Stable(_))));
+        assert!(!writes.are_collecting());
     }
 
     #[test]
@@ -209,7 +257,7 @@ mod tests {
         let mut writes = Writes::new(Duration::ZERO, 1_000);
         let mut add = |number: u64, bytes: usize| {
             let put = |batch: &mut Batch| batch.put(Family("open"), number.to_be_bytes(), vec![0; bytes]);
-            writes.add((format!("t{number}").parse().unwrap(), Ticket(number), Stage::Ended), true, put)
+            writes.add(item(number), true, put)
         };
         assert_eq!(add(1, 400), Ok(()));
         assert_eq!(add(2, 493), Err(TooLarge { bytes: 501, max: 500 }));
@@ -217,7 +265,6 @@ mod tests {
         assert_eq!(add(4, 400), Ok(()));
         let sizes: Vec<usize> = writes.gathering.iter().map(|gathering| gathering.batch.payload_bytes()).collect();
         assert_eq!(sizes, [908, 408]);
-        let tickets = writes.gathering.iter().flat_map(|gathering| &gathering.items).map(|(_, ticket, _)| ticket.0);
-        assert!(tickets.eq([1, 3, 4]));
+        assert!(tickets(&writes).eq([1, 3, 4]));
     }
 }

@@ -4,12 +4,14 @@ use bytes::Bytes;
 use prost::Message;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use undoubt_coordinator_core::{EndedRecord, OpenKind, OpenRecord, Progress, SagaRecord, Unfinished, UnusableRecord};
+use undoubt_coordinator_core::{
+    EndedRecord, OpenKind, OpenRecord, Progress, SagaRecord, Unfinished, UnusableRecord, decided,
+};
 use undoubt_platform::{Store, StoreError};
 use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
 use undoubt_proto::v1::{BranchResult, HistoryEvent};
 use undoubt_proto::{record, v1};
-use undoubt_vocabulary::{InvalidId, ParticipantName, SagaStep, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{AbortReason, InvalidId, Outcome, ParticipantName, SagaStep, Ticket, Timestamp, TxId};
 
 use super::apart::{self, Stored};
 use super::stored_history::{UnreadableLine, events_of};
@@ -88,7 +90,7 @@ pub(super) fn decode_open(store: &dyn Store, key: &Bytes, value: &Bytes) -> Resu
         begun_at: Timestamp(wire.begun_at_us),
         digest: digest(&wire.digest)?,
         participants: participants_of(&wire),
-        committed: wire.kind == i32::from(record::open_transaction::Kind::Commit),
+        decided: decided_of(&wire),
         cause: String::new(),
     };
     if !wire.held_because.is_empty() {
@@ -98,10 +100,12 @@ pub(super) fn decode_open(store: &dyn Store, key: &Bytes, value: &Bytes) -> Resu
     let (unfinished, stored) = match decode_unfinished(store, key, wire) {
         Ok(whole) => whole,
         Err(why) if why.is_damage() => return Err(why),
-        Err(why) => (
-            Unfinished::Unusable(UnusableRecord { cause: why.to_string(), ..held }),
-            Stored { unknown: true, ..Stored::default() },
-        ),
+        Err(why) => {
+            // How far each step is cannot be told, if they are not as many.
+            let decided = held.decided.clone().filter(|_| !matches!(why, DecodeError::Progress { .. }));
+            let held = UnusableRecord { decided, cause: why.to_string(), ..held };
+            (Unfinished::Unusable(held), Stored { unknown: true, ..Stored::default() })
+        }
     };
     Ok((Found { unfinished, history }, stored))
 }
@@ -112,6 +116,17 @@ fn participants_of(wire: &record::OpenTransaction) -> Vec<ParticipantName> {
     let names = wire.participants.iter().chain(&wire.read_only).chain(steps);
     let readable: BTreeSet<ParticipantName> = names.filter_map(|name| name.parse().ok()).collect();
     readable.into_iter().collect()
+}
+
+/// The outcome, if the record says that it is decided.
+fn decided_of(wire: &record::OpenTransaction) -> Option<Outcome> {
+    if wire.kind == i32::from(record::open_transaction::Kind::Commit) {
+        return Some(Outcome::Committed);
+    }
+    let saga = wire.saga.as_ref()?;
+    let turned = saga.turned.clone().map(AbortReason::try_from).transpose().ok()?;
+    let progress: Vec<Progress> = saga.progress.iter().map(|step| progress_from_wire(step.clone()).0).collect();
+    decided(turned.as_ref(), &progress)
 }
 
 impl DecodeError {

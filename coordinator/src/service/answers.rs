@@ -1,6 +1,6 @@
 //! Answers as outcomes and gRPC statuses.
 
-use crate::callback::NotPromised;
+use crate::callback::NotSubmitted;
 use crate::engine::{EngineGone, Replied};
 use std::collections::BTreeMap;
 use tonic::Status;
@@ -37,7 +37,7 @@ fn undecided(stuck: Option<StuckStep>) -> v1::Outcome {
 fn status_of(rejection: &Rejection) -> Status {
     let message = rejection.to_string();
     match rejection {
-        Rejection::Recovering | Rejection::Draining => not_let_in(Status::unavailable(message)),
+        Rejection::Recovering | Rejection::Draining | Rejection::BeingNoted => not_let_in(Status::unavailable(message)),
         Rejection::TooManyOpen { .. }
         | Rejection::TooMuchOpen { .. }
         | Rejection::TooMuchGathered { .. }
@@ -94,11 +94,12 @@ pub(super) fn error_of(status: &Status) -> v1::SubmitError {
     v1::SubmitError { code: status.code().into(), message: status.message().to_owned(), retry_after_ms }
 }
 
-pub(super) fn not_promised(why: NotPromised) -> Status {
+pub(super) fn not_submitted(why: NotSubmitted) -> Status {
     match why {
-        NotPromised::Full(full) => exhausted(&full.to_string()),
-        NotPromised::BeingTaken => not_let_in(Status::unavailable(why.to_string())),
-        NotPromised::Log(error) => internal(error),
+        NotSubmitted::Full(full) => exhausted(&full.to_string()),
+        NotSubmitted::BeingTaken => not_let_in(Status::unavailable(why.to_string())),
+        NotSubmitted::Log(error) => internal(error),
+        NotSubmitted::Gone(engine) => gone(engine),
     }
 }
 

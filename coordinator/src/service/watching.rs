@@ -6,7 +6,7 @@ use crate::history::News;
 use crate::log::WeakLog;
 use futures::stream::{self, Stream};
 use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tonic::Status;
 use undoubt_proto::v1;
 use undoubt_vocabulary::TxId;
@@ -28,7 +28,7 @@ pub(super) async fn watch(
             return Err(answers::not_found("transaction"));
         }
     }
-    let watcher = (!over).then_some(Watcher { engine, tx, events, behind: false });
+    let watcher = (!over).then_some(Watcher { engine, tx, events, behind: false, is_over: false });
     Ok(stream::unfold(watcher, |watcher| async {
         let mut watcher = watcher?;
         match watcher.next().await {
@@ -46,16 +46,18 @@ struct Watcher {
     events: Receiver<News>,
     /// It was told that it has lost events, and the end may have been among them.
     behind: bool,
+    /// The transaction has ended: what there is to tell of it has been received.
+    is_over: bool,
 }
 
 impl Watcher {
     /// `None`: nothing more will happen.
     async fn next(&mut self) -> Result<Option<v1::WatchResponse>, Status> {
-        if std::mem::take(&mut self.behind) && self.is_over().await? {
-            return Ok(None);
+        if std::mem::take(&mut self.behind) {
+            self.is_over = self.is_over().await?;
         }
         loop {
-            match self.events.recv().await {
+            match self.receive().await {
                 Ok(News::Over(tx)) if self.tx.as_ref() == Some(&tx) => return Ok(None),
                 Ok(News::Over(_)) => {}
                 Ok(News::Event(about, _)) if self.tx.as_ref().is_some_and(|tx| *tx != about) => {}
@@ -66,10 +68,22 @@ impl Watcher {
                     self.behind = true;
                     return Ok(Some(v1::WatchResponse { lost, ..v1::WatchResponse::default() }));
                 }
+                Err(RecvError::Closed) if self.is_over => return Ok(None),
                 // The end of the stream would say that the transaction has ended.
                 Err(RecvError::Closed) => return Err(answers::gone(self.engine.gone())),
             }
         }
+    }
+
+    /// Waits for the next news, or takes what is left of them once it is over.
+    async fn receive(&mut self) -> Result<News, RecvError> {
+        if !self.is_over {
+            return self.events.recv().await;
+        }
+        self.events.try_recv().map_err(|error| match error {
+            TryRecvError::Lagged(lost) => RecvError::Lagged(lost),
+            TryRecvError::Empty | TryRecvError::Closed => RecvError::Closed,
+        })
     }
 
     async fn is_over(&self) -> Result<bool, Status> {
@@ -186,6 +200,21 @@ mod tests {
         world.happens(&other, MANY);
         let lost = told.next().await.unwrap().unwrap();
         assert!(lost.event.is_none() && lost.lost > 0, "{lost:?}");
+        assert!(told.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_lost_events_tells_the_last_ones_of_a_transaction_that_has_ended() {
+        let (world, (tx, other)) = (World::new(), txs());
+        world.begin(&tx);
+        let mut told = pin!(world.watch(&tx).await.unwrap());
+        world.happens(&other, MANY);
+        world.happens(&tx, 2);
+        world.end(&tx);
+        assert!(told.next().await.unwrap().unwrap().lost > 0);
+        for _ in 0..2 {
+            assert!(told.next().await.unwrap().unwrap().event.is_some());
+        }
         assert!(told.next().await.is_none());
     }
 

@@ -5,16 +5,11 @@ use crate::queue::{Queue, bytes_of};
 use tokio::sync::mpsc;
 use undoubt_platform::{CrashPoints, NumberedStore};
 use undoubt_proto::v1::CoordinatorBatch;
-use undoubt_vocabulary::limits::{MAX_COORDINATOR_BATCH_BYTES, MAX_STEP_INPUT_BYTES, MAX_WORK_BYTES};
+use undoubt_vocabulary::limits::USUAL_COORDINATOR_BATCH_BYTES;
 use undoubt_vocabulary::{ParticipantName, ToParticipant};
 
-/// A batch closes before it has more messages or bytes than this; a message that alone has more bytes is a batch of its
-/// own.
+/// A batch closes before it has more messages than this, or more bytes than is usual.
 const MAX_MESSAGES_PER_BATCH: usize = 1_024;
-const USUAL_BATCH_BYTES: usize = 1 << 20;
-
-const _: () = assert!(USUAL_BATCH_BYTES < MAX_COORDINATOR_BATCH_BYTES);
-const _: () = assert!(MAX_WORK_BYTES + MAX_STEP_INPUT_BYTES < MAX_COORDINATOR_BATCH_BYTES);
 
 /// Drains the queue into the stream until either is closed.
 pub(super) async fn send(
@@ -56,7 +51,7 @@ pub(super) async fn send(
 }
 
 fn fits(messages: usize, bytes: usize, next: &ToParticipant) -> bool {
-    messages == 0 || (messages < MAX_MESSAGES_PER_BATCH && bytes + bytes_of(next) <= USUAL_BATCH_BYTES)
+    messages == 0 || (messages < MAX_MESSAGES_PER_BATCH && bytes + bytes_of(next) <= USUAL_COORDINATOR_BATCH_BYTES)
 }
 
 #[cfg(test)]
@@ -68,6 +63,7 @@ mod tests {
     use prost::Message as _;
     use std::sync::Arc;
     use std::time::Duration;
+    use undoubt_vocabulary::limits::{MAX_COORDINATOR_BATCH_BYTES, MAX_STEP_INPUT_BYTES, MAX_WORK_BYTES};
     use undoubt_vocabulary::{Half, RunStep, StepIndex, Ticket, Timestamp, TxId};
 
     fn run(number: usize, work_bytes: usize, inputs: Vec<Bytes>) -> ToParticipant {
@@ -107,8 +103,8 @@ mod tests {
     #[tokio::test]
     async fn a_batch_stays_below_what_is_promised_whatever_it_carries() {
         let largest = || run(1, MAX_WORK_BYTES, vec![vec![7; MAX_STEP_INPUT_BYTES / 64].into(); 64]);
-        let almost = |number| run(number, USUAL_BATCH_BYTES - 1, Vec::new());
-        let inputs = |number| run(number, 0, vec![vec![7; USUAL_BATCH_BYTES / 64].into(); 64]);
+        let almost = |number| run(number, USUAL_COORDINATOR_BATCH_BYTES - 1, Vec::new());
+        let inputs = |number| run(number, 0, vec![vec![7; USUAL_COORDINATOR_BATCH_BYTES / 64].into(); 64]);
         let mut messages = Vec::new();
         for number in 0..5 {
             messages.extend([largest(), run(number, 9, Vec::new()), almost(number), inputs(number)]);
@@ -117,6 +113,10 @@ mod tests {
         let count = messages.len();
         let batches = batches(messages).await;
         assert!(batches.iter().all(|batch| batch.encoded_len() < MAX_COORDINATOR_BATCH_BYTES));
+        let is_usual = |batch: &CoordinatorBatch| {
+            batch.messages.len() == 1 || batch.encoded_len() <= USUAL_COORDINATOR_BATCH_BYTES
+        };
+        assert!(batches.iter().all(is_usual));
         assert!(batches.iter().all(|batch| batch.messages.len() <= MAX_MESSAGES_PER_BATCH));
         assert_eq!(batches.iter().map(|batch| batch.messages.len()).sum::<usize>(), count);
     }

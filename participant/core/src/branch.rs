@@ -13,6 +13,7 @@
 use crate::branch_id::BranchId;
 use crate::heuristic::Heuristic;
 use crate::input::Operator;
+use crate::kept::{Kept, counted};
 use bytes::Bytes;
 use undoubt_vocabulary::{Execution, Prepare, Timestamp, Vote};
 
@@ -72,7 +73,7 @@ pub(crate) enum Finished {
     Committed,
     /// One-phase. The vote is repeated to whoever asks.
     CommittedAlone {
-        result: Bytes,
+        result: Kept,
     },
     /// It held its locks until it was asked to confirm, and has left.
     Left,
@@ -94,21 +95,12 @@ impl Branch {
     }
 }
 
-/// A shorter result is no more than what is remembered of its branch or step anyway.
-const UNCOUNTED_BYTES: usize = 1_024;
-
-/// Returns the bytes that a kept result counts.
-pub(crate) fn counted(bytes: usize) -> usize {
-    if bytes > UNCOUNTED_BYTES { bytes } else { 0 }
-}
-
 impl State {
     /// Returns the bytes that it keeps: its result, to be said again, or the work of an attempt that comes next.
     pub(crate) fn kept_bytes(&self) -> usize {
         match self {
-            State::Prepared { result }
-            | State::ReadOnly { result }
-            | State::Finished(Finished::CommittedAlone { result }) => counted(result.len()),
+            State::Prepared { result } | State::ReadOnly { result } => counted(result.len()),
+            State::Finished(Finished::CommittedAlone { result }) => result.counted(),
             State::Executing { then: Then::Undo { next: Some(next) }, .. } | State::Aborting { next: Some(next) } => {
                 next.work.len()
             }

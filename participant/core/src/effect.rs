@@ -97,10 +97,20 @@ pub enum Effect {
         step: StepId,
     },
     /// Undo the action, whose result is the last of the inputs, and store that in its barrier; answered with
-    /// [`crate::Input::CompensationRan`].
+    /// [`crate::Input::CompensationRan`]. `recall`: the result is with the resource, and has to be put there.
     Compensate {
         step: StepId,
         run: RunStep,
+        recall: bool,
+    },
+    /// Tell what a one-phase branch committed with; answered with [`crate::Input::VoteRecalled`] if it is still stored.
+    RecallVote {
+        branch: BranchId,
+    },
+    /// Tell what an action came to; answered with [`crate::Input::OutcomeRecalled`] if it is still stored.
+    RecallOutcome {
+        step: StepId,
+        attempt: u32,
     },
     /// Store that the compensation of something that never ran came; answered with [`crate::Input::EmptyStored`].
     StoreEmpty {

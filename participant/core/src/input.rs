@@ -2,6 +2,7 @@
 
 use crate::branch_id::BranchId;
 use crate::heuristic::Heuristic;
+use crate::kept::Kept;
 use crate::release::Release;
 use crate::standing::{Recall, Seen};
 use crate::step::{StepId, StepState};
@@ -35,7 +36,7 @@ pub enum Recovered {
     /// One that committed. `result` matters for one-phase branches only.
     Committed {
         branch: BranchId,
-        result: Bytes,
+        result: Kept,
     },
     Heuristic {
         branch: BranchId,
@@ -144,6 +145,17 @@ pub enum Input {
     ActionRan {
         step: StepId,
         outcome: StepOutcome,
+    },
+    /// The result with which a one-phase branch committed, as it is stored.
+    VoteRecalled {
+        branch: BranchId,
+        result: Bytes,
+    },
+    /// The result of an action that is in effect, as it is stored; for the attempt that came again.
+    OutcomeRecalled {
+        step: StepId,
+        attempt: u32,
+        result: Bytes,
     },
     /// The action is undone with its barrier, durably, or undoing it was refused.
     CompensationRan {

@@ -11,6 +11,8 @@
 //!   [`Effect::RunAction`], [`Effect::Compensate`], [`Effect::StoreEmpty`], [`Effect::CloseSaga`] and
 //!   [`Effect::ReleaseMarks`] is answered with its own input, however long it takes. It is never abandoned midway: work whose end nobody waits for is how branches get
 //!   orphaned.
+//! * [`Effect::RecallVote`] and [`Effect::RecallOutcome`] are questions: they may be asked at any time, and are answered with
+//!   [`Input::VoteRecalled`] and [`Input::OutcomeRecalled`], later or never. Whoever waits for the answer asks again.
 //! * [`Effect::Send`] may be lost; nothing is repeated by itself but inquiries and reports, at [`Input::SweepDue`].
 //!
 //! # The rules it keeps
@@ -23,6 +25,7 @@ pub mod branch_id;
 mod effect;
 pub mod heuristic;
 mod input;
+mod kept;
 pub mod kv;
 pub mod lock;
 mod participant;
@@ -36,6 +39,7 @@ pub use branch_id::BranchId;
 pub use effect::{Answer, Effect, Rejection, SessionRefused};
 pub use heuristic::Heuristic;
 pub use input::{Hello, Input, Operator, Recovered, Session};
+pub use kept::{Kept, SHORT_RESULT_BYTES};
 pub use participant::{KnownCoordinator, Limits, Participant};
 pub use release::Release;
 pub use standing::{KnownAttempt, KnownState, Loss, Recall, Recalled, Seen};

@@ -12,9 +12,11 @@ use crate::branch::{Branch, BranchView, Finished, State};
 use crate::branch_id::BranchId;
 use crate::effect::{Answer, Effect};
 use crate::input::{Input, Recovered, Session};
+use crate::kept::Kept;
 use crate::saga::Sagas;
 use crate::standing::{Seen, Standing};
-use crate::step::StepView;
+use crate::step::{StepState, StepView};
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use undoubt_vocabulary::{CoordinatorId, DigestMap, Epoch, Ticket, ToCoordinator, TxId, WriteNumber};
 
@@ -23,6 +25,8 @@ use undoubt_vocabulary::{CoordinatorId, DigestMap, Epoch, Ticket, ToCoordinator,
 pub struct Limits {
     /// Branches that are not finished and steps under way; a prepare or an action beyond it is refused.
     pub max_open_branches: usize,
+    /// A longer result of what is over, in bytes, is left with the resource, which tells it again.
+    pub largest_kept_bytes: usize,
 }
 
 /// See the crate's documentation for the contract.
@@ -97,6 +101,8 @@ impl Participant {
             Input::Resolved { branch } => self.resolved(&branch, effects),
             Input::Forgotten { operator } => effects.push(Effect::Answer { operator, answer: Answer::Forgotten }),
             Input::ActionRan { step, outcome } => self.action_ran(step, outcome, effects),
+            Input::VoteRecalled { branch, result } => self.vote_recalled(&branch, result, effects),
+            Input::OutcomeRecalled { step, attempt, result } => self.outcome_recalled(&step, attempt, result, effects),
             Input::CompensationRan { step, outcome } => self.compensation_ran(step, outcome, effects),
             Input::EmptyStored { step } => self.empty_stored(step, effects),
             Input::SagaClosed { coordinator, ticket, tx } => self.saga_closed((coordinator, ticket, tx), effects),
@@ -123,6 +129,17 @@ impl Participant {
     /// Results that are kept so that they can be said again, with work that is kept for later.
     pub fn kept_bytes(&self) -> usize {
         self.kept_bytes + self.sagas.kept_bytes()
+    }
+
+    /// Returns of whose transactions most is kept, how many bytes that are, and up to where they are over.
+    pub fn keeps_most_of(&self) -> Option<(KnownCoordinator, usize)> {
+        let branches = self.branches.iter().map(|(_, branch)| (branch.id.coordinator, branch.state.kept_bytes()));
+        let mut kept: BTreeMap<CoordinatorId, usize> = BTreeMap::new();
+        for (coordinator, bytes) in branches.chain(self.sagas.kept()) {
+            *kept.entry(coordinator).or_default() += bytes;
+        }
+        let (of, bytes) = kept.into_iter().max_by_key(|(_, bytes)| *bytes).filter(|(_, bytes)| *bytes > 0)?;
+        self.coordinators().find(|known| known.id == of).map(|known| (known, bytes))
     }
 
     /// Voted prepared, decision unknown.
@@ -160,6 +177,7 @@ impl Participant {
             Recovered::Committed { branch, result } => {
                 // An open branch of a later attempt under the same id matters more than what an earlier one came to.
                 if !self.branches.get(&branch.tx).is_some_and(|branch| branch.is_open()) {
+                    let result = self.kept(result);
                     self.insert(branch, Default::default(), State::Finished(Finished::CommittedAlone { result }));
                 }
             }
@@ -168,13 +186,31 @@ impl Participant {
                 let noted = heuristic.is_reported();
                 self.insert(branch, begun_at, State::Heuristic { heuristic, noted });
             }
-            Recovered::Step { step, state } => self.sagas.set(&step, state.into()),
+            Recovered::Step { step, state } => {
+                let state = match state {
+                    StepState::Acted { result, pending } => StepState::Acted { result: self.kept(result), pending },
+                    StepState::Compensated | StepState::Empty => state,
+                };
+                self.sagas.set(&step, state.into());
+            }
             Recovered::Log { starts, put_back } => {
                 self.standing = Standing { starts: Some(starts), put_back, ..Standing::default() };
             }
             Recovered::Seen { id, seen } => self.coordinators.entry(id).or_default().seen = seen,
             Recovered::Named { name, id } => drop(self.names.insert(name, id)),
         }
+    }
+
+    fn kept(&self, result: Kept) -> Kept {
+        match result {
+            Kept::Here(result) => self.keep(result),
+            Kept::Stored => Kept::Stored,
+        }
+    }
+
+    /// Returns what is kept in memory of a result of what is over, and stored.
+    fn keep(&self, result: Bytes) -> Kept {
+        Kept::up_to(self.limits.largest_kept_bytes, result)
     }
 
     /// Everything below the fence is over between the two (R11).

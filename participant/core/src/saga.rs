@@ -155,6 +155,12 @@ impl Sagas {
         stored
     }
 
+    /// What is kept, saga by saga, and whose they are.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = (CoordinatorId, usize)> + '_ {
+        let bytes = |saga: &Saga| saga.steps.values().map(State::kept_bytes).sum();
+        self.all.iter().map(move |((coordinator, ..), saga)| (*coordinator, bytes(saga)))
+    }
+
     pub(crate) fn kept_bytes(&self) -> usize {
         self.kept_bytes
     }

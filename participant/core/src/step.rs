@@ -11,8 +11,7 @@
 //! must not be done because its message comes twice. A new session or a restart may forget them, for no message outlives
 //! its session.
 
-use crate::branch::counted;
-use bytes::Bytes;
+use crate::kept::Kept;
 use undoubt_vocabulary::{CoordinatorId, Refusal, RunStep, StepIndex, Ticket, Timestamp, TxId};
 
 /// One step of one saga. In the order of its coordinator's tickets, which is the order of fences.
@@ -35,7 +34,7 @@ impl StepId {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StepState {
     /// The action is in effect. `pending`: with semantic locks, which end with the saga or the step's compensation.
-    Acted { result: Bytes, pending: bool },
+    Acted { result: Kept, pending: bool },
     /// It was in effect, and has been undone.
     Compensated,
     /// Its compensation came, and it had not been in effect. It never will be.
@@ -53,13 +52,13 @@ pub(crate) enum State {
     Refused(Refused),
     /// `refused`: the compensation that was tried last.
     Acted {
-        result: Bytes,
+        result: Kept,
         pending: bool,
         refused: Option<Refused>,
     },
     /// The resource manager works on the compensation.
     Compensating {
-        result: Bytes,
+        result: Kept,
         pending: bool,
         attempt: u32,
     },
@@ -103,7 +102,7 @@ impl State {
     /// Returns the bytes that it keeps: the action's result, or the work of a compensation that waits.
     pub(crate) fn kept_bytes(&self) -> usize {
         match self {
-            State::Acted { result, .. } | State::Compensating { result, .. } => counted(result.len()),
+            State::Acted { result, .. } | State::Compensating { result, .. } => result.counted(),
             State::Acting { then: Some(run), .. } => run.payload_bytes(),
             State::Acting { then: None, .. }
             | State::Refused(_)

@@ -3,9 +3,11 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
-use undoubt_participant_core::{Effect, Hello, Input, Limits, Participant, Recovered, Session, StepId, StepState};
+use undoubt_participant_core::{
+    Effect, Hello, Input, Kept, Limits, Participant, Recovered, Session, StepId, StepState,
+};
 use undoubt_vocabulary::{
     CoordinatorId, Epoch, Half, Refusal, RefusalCode, RunStep, StepIndex, StepOutcome, Ticket, Timestamp,
     ToCoordinator, ToParticipant, TxId,
@@ -28,6 +30,8 @@ enum Event {
         refuse: bool,
     },
     CloseEnds,
+    /// The resource tells what it was asked for, the oldest question first.
+    Recall,
     /// Calls under way get done, or do not.
     Crash {
         done: bool,
@@ -41,6 +45,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         8 => (0..STEPS, any::<bool>()).prop_map(|(step, refuse)| Event::End { step, refuse }),
         1 => Just(Event::Close),
         1 => Just(Event::CloseEnds),
+        3 => Just(Event::Recall),
         1 => any::<bool>().prop_map(|done| Event::Crash { done }),
     ];
     prop::collection::vec(event, 1..80)
@@ -59,6 +64,10 @@ struct World {
     core: Participant,
     stored: BTreeMap<StepId, StepState>,
     under_way: BTreeMap<StepId, Call>,
+    /// Results that are to be told again, and for which attempt.
+    recalls: VecDeque<(StepId, u32)>,
+    /// The bytes of the longest result that the core keeps.
+    largest_kept_bytes: usize,
     closing: bool,
     /// The highest attempt of an action that was answered with a refusal since the last crash.
     refused: BTreeMap<StepId, u32>,
@@ -77,11 +86,12 @@ fn result_of(step: &StepId) -> Bytes {
 }
 
 impl World {
-    fn over(stored: BTreeMap<StepId, StepState>) -> World {
-        let core = Participant::new(Limits { max_open_branches: 1 });
-        let (under_way, refused) = (BTreeMap::new(), BTreeMap::new());
-        let mut world = World { core, stored: stored.clone(), under_way, closing: false, refused };
-        for (step, state) in stored {
+    fn over(stored: BTreeMap<StepId, StepState>, largest_kept_bytes: usize) -> World {
+        let core = Participant::new(Limits { max_open_branches: 1, largest_kept_bytes });
+        let (under_way, recalls, refused) = (BTreeMap::new(), VecDeque::new(), BTreeMap::new());
+        let stored_before = stored.clone();
+        let mut world = World { core, stored, under_way, recalls, largest_kept_bytes, closing: false, refused };
+        for (step, state) in stored_before {
             world.tell(Input::Recovered(Recovered::Step { step, state }));
         }
         let hello = Hello { coordinator: COORDINATOR, name: String::new(), epoch: Epoch(1), number: None, shown: None };
@@ -106,12 +116,14 @@ impl World {
                 );
                 self.begin(step, Call::Action);
             }
-            Effect::Compensate { step, run } => {
+            Effect::Compensate { step, run, recall } => {
                 let is_acted = matches!(self.stored.get(&step), Some(StepState::Acted { .. }));
                 assert!(is_acted, "only what is in effect is undone");
-                assert_eq!(run.inputs.last(), Some(&result_of(&step)), "it is given the action's result");
+                let given = if recall { self.recalled(&step) } else { run.inputs.last().cloned() };
+                assert_eq!(given, Some(result_of(&step)), "it is given the action's result");
                 self.begin(step, Call::Compensation);
             }
+            Effect::RecallOutcome { step, attempt } => self.recalls.push_back((step, attempt)),
             Effect::StoreEmpty { step } => {
                 assert_eq!(self.stored.get(&step), None, "only what never ran is empty");
                 self.begin(step, Call::Empty);
@@ -142,6 +154,7 @@ impl World {
             | Effect::Resolve { .. }
             | Effect::NoteDecision { .. }
             | Effect::ForgetHeuristic { .. }
+            | Effect::RecallVote { .. }
             | Effect::Collect { .. }
             | Effect::ReleaseMarks { .. }
             | Effect::Answer { .. } => unreachable!("nothing but a saga's steps"),
@@ -157,7 +170,8 @@ impl World {
         let stored = self.stored.get(&step);
         match (half, outcome) {
             (Half::Action, StepOutcome::Done { result, pending }) => {
-                assert_eq!(stored, Some(&StepState::Acted { result, pending }), "what is answered is durable");
+                let expected = StepState::Acted { result: Kept::Here(result), pending };
+                assert_eq!(stored, Some(&expected), "what is answered is durable");
             }
             (Half::Compensation, StepOutcome::Done { .. }) => assert_eq!(stored, Some(&StepState::Compensated)),
             (Half::Compensation, StepOutcome::Empty) => assert_eq!(stored, Some(&StepState::Empty)),
@@ -185,7 +199,7 @@ impl World {
     /// What a call makes durable.
     fn store(&mut self, step: &StepId, call: Call) {
         let state = match call {
-            Call::Action => StepState::Acted { result: result_of(step), pending: step.step.0 == 0 },
+            Call::Action => StepState::Acted { result: Kept::Here(result_of(step)), pending: step.step.0 == 0 },
             Call::Compensation => StepState::Compensated,
             Call::Empty => StepState::Empty,
         };
@@ -200,8 +214,8 @@ impl World {
         }
         let outcome = match (refuse, self.stored.get(&step)) {
             (true, _) => StepOutcome::Refused(Refusal::new(RefusalCode::Condition, "no")),
-            (false, Some(StepState::Acted { result, pending })) => {
-                StepOutcome::Done { result: result.clone(), pending: *pending }
+            (false, Some(StepState::Acted { pending, .. })) => {
+                StepOutcome::Done { result: result_of(&step), pending: *pending }
             }
             (false, _) => StepOutcome::Done { result: Bytes::new(), pending: false },
         };
@@ -210,6 +224,17 @@ impl World {
             Call::Compensation => Input::CompensationRan { step, outcome },
             Call::Empty => Input::EmptyStored { step },
         });
+    }
+
+    fn recalled(&self, step: &StepId) -> Option<Bytes> {
+        matches!(self.stored.get(step), Some(StepState::Acted { .. })).then(|| result_of(step))
+    }
+
+    fn recall(&mut self) {
+        let Some((step, attempt)) = self.recalls.pop_front() else { return };
+        if let Some(result) = self.recalled(&step) {
+            self.tell(Input::OutcomeRecalled { step, attempt, result });
+        }
     }
 
     fn close_ends(&mut self) {
@@ -229,7 +254,7 @@ impl World {
                 self.store(&step, call);
             }
         }
-        World::over(self.stored)
+        World::over(self.stored, self.largest_kept_bytes)
     }
 }
 
@@ -237,8 +262,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_effect_happens_once_and_every_answer_is_true(events in events()) {
-        let mut world = World::over(BTreeMap::new());
+    fn every_effect_happens_once_and_every_answer_is_true(events in events(), keeps_results in any::<bool>()) {
+        let mut world = World::over(BTreeMap::new(), if keeps_results { usize::MAX } else { 0 });
         for event in events {
             match event {
                 Event::Run { step, half, attempt } => world.run(step, half, attempt),
@@ -247,6 +272,7 @@ proptest! {
                     world.tell(Input::Received { session: Session(1), message });
                 }
                 Event::End { step, refuse } => world.end(id(step), refuse),
+                Event::Recall => world.recall(),
                 Event::CloseEnds => world.close_ends(),
                 Event::Crash { done } => world = world.crash(done),
             }

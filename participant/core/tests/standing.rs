@@ -5,8 +5,8 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_participant_core::{
-    Answer, BranchId, Effect, Hello, Input, KnownAttempt, KnownState, Limits, Operator, Participant, Recall, Recovered,
-    Rejection, Seen, Session, SessionRefused,
+    Answer, BranchId, Effect, Hello, Input, Kept, KnownAttempt, KnownState, Limits, Operator, Participant, Recall,
+    Recovered, Rejection, Seen, Session, SessionRefused,
 };
 use undoubt_vocabulary::{
     BranchOutcome, CoordinatorId, Epoch, Execution, Prepare, Start, Starts, Ticket, Timestamp, ToCoordinator,
@@ -23,7 +23,7 @@ fn number(log: [u8; 16], count: u32, mark: u64, writes: u64) -> WriteNumber {
 
 /// At its second start, after a first of 10 writes.
 fn participant() -> Participant {
-    let mut core = Participant::new(Limits { max_open_branches: 8 });
+    let mut core = Participant::new(Limits { max_open_branches: 8, largest_kept_bytes: 1_024 });
     let mut starts = Starts::new(OWN, Start { losses: 0, count: 2, mark: 22 });
     starts.add_past(Start { losses: 0, count: 1, mark: 11 }, 10);
     assert_eq!(put(&mut core, Input::Recovered(Recovered::Log { starts, put_back: None })), []);
@@ -89,7 +89,7 @@ fn one_that_is_shown_what_its_log_lacks_ends_every_session_and_lets_nobody_in_un
 
 #[test]
 fn one_that_does_not_number_its_writes_minds_nothing_that_it_is_shown() {
-    let mut core = Participant::new(Limits { max_open_branches: 8 });
+    let mut core = Participant::new(Limits { max_open_branches: 8, largest_kept_bytes: 1_024 });
     join(&mut core, 1, hello(COORDINATOR, 1, None, Some(number(OWN, 9, 9, 9))));
 }
 
@@ -142,7 +142,8 @@ fn branch(tx: &str, ticket: u64) -> BranchId {
 fn what_is_kept_of_attempts_is_told_in_the_order_of_tickets_and_page_by_page() {
     let mut core = participant();
     for ticket in [5, 3, 9] {
-        let recovered = Recovered::Committed { branch: branch(&format!("t{ticket}"), ticket), result: Bytes::new() };
+        let recovered =
+            Recovered::Committed { branch: branch(&format!("t{ticket}"), ticket), result: Kept::Here(Bytes::new()) };
         put(&mut core, Input::Recovered(recovered));
     }
     let prepared = Recovered::Prepared { branch: branch("t7", 7), begun_at: Timestamp(0), result: Bytes::new() };

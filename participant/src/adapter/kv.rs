@@ -42,12 +42,13 @@ use bytes::Bytes;
 use kept_log::KeptLog;
 use locks::Locks;
 use pending::Marks;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio_util::sync::CancellationToken;
-use undoubt_platform::numbered::Known;
+use undoubt_platform::numbered;
 use undoubt_platform::{BackingUp, Batch, Durability, NumberedStore, Store, StoreError};
 use undoubt_proto::record::Write;
 use undoubt_vocabulary::{
@@ -87,17 +88,17 @@ pub struct KeyValue {
     /// Those that have voted and are not over, by their transaction.
     branches: Mutex<DigestMap<TxId, Arc<Branch>>>,
     /// So that of two calls under way none stores the lower epoch or fence over the higher.
-    coordinators: Mutex<BTreeMap<CoordinatorId, Seen>>,
+    coordinators: Mutex<BTreeMap<CoordinatorId, Known>>,
 }
 
 /// What is known of a coordinator.
 #[derive(Clone, Copy, Debug, Default)]
-struct Seen {
+struct Known {
     /// The highest seen.
     epoch: Epoch,
     fence: Ticket,
-    /// Since the start, all that was kept below this ticket has been dropped: the next range begins here. Ranges that all
-    /// began at the first ticket would have to be told apart by the store again and again.
+    /// Since the start, all that was kept below this ticket has been dropped, or its drop is queued: the next range begins
+    /// here. Ranges that all began at the first ticket would have to be told apart by the store again and again.
     collected: Ticket,
 }
 
@@ -140,7 +141,7 @@ impl KeyValue {
     }
 
     /// Returns a key-value store over a store that was opened with [`FAMILIES`], and whose start has begun.
-    pub fn numbered(store: NumberedStore, known: Known, options: KeyValueOptions) -> Self {
+    pub fn numbered(store: NumberedStore, known: numbered::Known, options: KeyValueOptions) -> Self {
         let store = Arc::new(store);
         KeyValue { log: Some(KeptLog { store: store.clone(), known }), ..KeyValue::new(store, options) }
     }
@@ -170,17 +171,42 @@ impl KeyValue {
         self.branches().get(&id.tx).filter(|known| known.id == *id).cloned()
     }
 
-    /// Notes what was seen of a coordinator or done for it, and tells all that is known.
-    fn note(&self, coordinator: CoordinatorId, seen: Seen) -> Seen {
+    fn coordinators(&self) -> MutexGuard<'_, BTreeMap<CoordinatorId, Known>> {
         // Nothing between taking and freeing it can panic.
-        let mut all = self.coordinators.lock().expect("the map of coordinators is whole");
+        self.coordinators.lock().expect("the map of coordinators is whole")
+    }
+
+    /// Notes what was seen of a coordinator, and tells all that is known.
+    fn note(&self, coordinator: CoordinatorId, epoch: Epoch, fence: Ticket) -> Known {
+        let mut all = self.coordinators();
         let known = all.entry(coordinator).or_default();
-        *known = Seen {
-            epoch: seen.epoch.max(known.epoch),
-            fence: seen.fence.max(known.fence),
-            collected: seen.collected.max(known.collected),
-        };
+        known.epoch = epoch.max(known.epoch);
+        known.fence = fence.max(known.fence);
         *known
+    }
+
+    /// Returns the tickets whose records are to be dropped now, up to the highest fence.
+    fn begin_to_collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Range<Ticket> {
+        let mut all = self.coordinators();
+        let known = all.entry(coordinator).or_default();
+        known.fence = fence.max(known.fence);
+        let from = std::mem::replace(&mut known.collected, known.fence);
+        from..known.fence
+    }
+
+    /// Notes that there are records of attempts under these tickets now, or still. What the fence had passed by then belongs to
+    /// the next range.
+    fn note_stored(&self, attempts: impl IntoIterator<Item = (CoordinatorId, Ticket)>) {
+        let mut attempts = attempts.into_iter().peekable();
+        if attempts.peek().is_none() {
+            return;
+        }
+        let mut all = self.coordinators();
+        for (coordinator, ticket) in attempts {
+            if let Some(known) = all.get_mut(&coordinator) {
+                known.collected = known.collected.min(ticket);
+            }
+        }
     }
 
     /// The branch is over: its locks are free.
@@ -204,6 +230,21 @@ impl KeyValue {
         let written = self.store.write(batch, durability);
         async move { Ok(written.await?) }
     }
+}
+
+/// The write that drops what a fence has passed.
+fn collection(
+    kv: &KeyValue,
+    coordinator: CoordinatorId,
+    passed: Range<Ticket>,
+    marks: &[(StepId, BTreeSet<Bytes>)],
+) -> Result<Batch, ResourceError> {
+    let mut batch = Batch::default();
+    record::put_fence(&mut batch, coordinator, passed.end);
+    record::delete_finished(&mut batch, coordinator, passed.clone());
+    record::delete_steps(&mut batch, coordinator, passed);
+    pending::delete_passed(kv, &mut batch, marks)?;
+    Ok(batch)
 }
 
 impl ResourceManager for KeyValue {
@@ -238,13 +279,25 @@ impl ResourceManager for KeyValue {
         self.log()?.accept_loss(loss, mark).await
     }
 
+    fn recalls_results(&self) -> bool {
+        true
+    }
+
+    async fn result_of(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
+        recovery::result_of(self, &branch)
+    }
+
+    async fn result_of_step(&self, step: StepId) -> Result<Option<Bytes>, ResourceError> {
+        recovery::result_of_step(self, &step)
+    }
+
     async fn recover(&self) -> Result<Recovered, ResourceError> {
         let log = self.log.as_ref().map(KeptLog::recovered).transpose()?;
         Ok(Recovered { log, ..recovery::recover(self)? })
     }
 
     async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
-        let known = self.note(coordinator, Seen { epoch, ..Seen::default() });
+        let known = self.note(coordinator, epoch, Ticket::default());
         let mut batch = Batch::default();
         record::put_epoch(&mut batch, coordinator, known.epoch);
         self.write(batch, Durability::Forced).await
@@ -330,23 +383,17 @@ impl ResourceManager for KeyValue {
     }
 
     async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {
-        let Seen { fence, collected, epoch: _ } = self.note(coordinator, Seen { fence, ..Seen::default() });
-        let mut batch = Batch::default();
-        record::delete_finished(&mut batch, coordinator, collected..fence);
-        record::delete_steps(&mut batch, coordinator, collected..fence);
-        record::put_fence(&mut batch, coordinator, fence);
-        let over = self.marks.take_below(coordinator, fence);
-        over.iter().flat_map(|(_, keys)| keys).for_each(|key| record::delete_mark(&mut batch, key));
-        match self.write(batch, Durability::Lazy).await {
-            Ok(()) => {
-                self.note(coordinator, Seen { collected: fence, ..Seen::default() });
-                Ok(())
-            }
-            Err(error) => {
-                self.marks.put_back(over);
-                Err(error)
-            }
+        let passed = self.begin_to_collect(coordinator, fence);
+        let marks = self.marks.take_below(coordinator, passed.end);
+        let written = match collection(self, coordinator, passed.clone(), &marks) {
+            Ok(batch) => self.write(batch, Durability::Lazy).await,
+            Err(error) => Err(error),
+        };
+        if written.is_err() {
+            self.note_stored([(coordinator, passed.start)]);
+            self.marks.put_back(marks);
         }
+        written
     }
 
     async fn act(

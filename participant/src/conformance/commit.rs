@@ -1,7 +1,9 @@
 //! What work does, and when it is seen.
 
 use super::World;
-use super::subject::{Subject, assert_refused, attempt};
+use super::subject::{Subject, assert_refused, attempt, done};
+use crate::resource::{Kept, ResourceManager as _};
+use bytes::Bytes;
 use undoubt_vocabulary::{BranchOutcome, RefusalCode, Vote};
 
 pub(super) async fn what_is_prepared_is_seen_only_once_committed<W: World>(world: &mut W) {
@@ -68,10 +70,22 @@ pub(super) async fn work_in_one_phase_is_committed_at_once_and_remembered_with_i
     let Vote::Committed { result } = vote else { panic!("work in one phase is voted committed, not {vote:?}") };
     assert_eq!(subject.world.value(&result).as_deref(), Some("5"), "the vote carries what the work read");
     assert_eq!(subject.value("k").await.as_deref(), Some("5"), "it is seen at once, and its locks are free");
+    tells_again(&subject, &result).await;
     let (subject, recovered) = subject.crash().await;
-    let remembered = (attempt(1).branch, BranchOutcome::Committed, result);
+    let remembered = (attempt(1).branch, BranchOutcome::Committed, Kept::Here(result.clone()));
     assert_eq!(recovered.finished, [remembered], "what it came to survives a crash, with its result");
+    tells_again(&subject, &result).await;
     assert_eq!(subject.value("k").await.as_deref(), Some("5"), "what was committed in one phase is forced");
+}
+
+/// Of the first attempt, if it tells results again at all.
+async fn tells_again<W: World>(subject: &Subject<'_, W>, result: &Bytes) {
+    if subject.resource.recalls_results() {
+        let again = done("result_of", subject.resource.result_of(attempt(1).branch)).await;
+        assert_eq!(again.as_ref(), Some(result), "the result of a branch that committed in one phase is told again");
+        let another = done("result_of", subject.resource.result_of(attempt(2).branch)).await;
+        assert_eq!(another, None, "of what did not commit there is nothing to tell");
+    }
 }
 
 pub(super) async fn reading_in_one_phase_leaves_no_trace<W: World>(world: &mut W) {

@@ -59,7 +59,9 @@ impl<'w, W: World> Server<'w, W> {
     }
 
     async fn over(subject: Subject<'w, W>, recovered: Recovered) -> Self {
-        let core = Participant::new(Limits { max_open_branches: 100 });
+        // What it tells again is left with it, however short.
+        let largest_kept_bytes = if subject.resource.recalls_results() { 0 } else { usize::MAX };
+        let core = Participant::new(Limits { max_open_branches: 100, largest_kept_bytes });
         let mut server = Server { subject, core, answers: VecDeque::new(), told: None };
         for survived in inputs_of(recovered) {
             server.tell(Input::Recovered(survived)).await;
@@ -156,9 +158,18 @@ impl<'w, W: World> Server<'w, W> {
                 let outcome = done("act", resource.act(step.clone(), run, CancellationToken::new())).await;
                 Some(Input::ActionRan { step, outcome })
             }
-            Effect::Compensate { step, run } => {
+            Effect::Compensate { step, mut run, recall } => {
+                if recall {
+                    let result = done("result_of_step", resource.result_of_step(step.clone())).await;
+                    run.inputs.push(result.expect("the result of an action in effect is told again"));
+                }
                 let outcome = done("compensate", resource.compensate(step.clone(), run)).await;
                 Some(Input::CompensationRan { step, outcome })
+            }
+            Effect::RecallOutcome { step, attempt } => {
+                let result = done("result_of_step", resource.result_of_step(step.clone())).await;
+                let result = result.expect("the result of an action in effect is told again");
+                Some(Input::OutcomeRecalled { step, attempt, result })
             }
             Effect::StoreEmpty { step } => {
                 done("store_empty", resource.store_empty(step.clone())).await;
@@ -197,6 +208,7 @@ impl<'w, W: World> Server<'w, W> {
             | Effect::Resolve { .. }
             | Effect::NoteDecision { .. }
             | Effect::ForgetHeuristic { .. }
+            | Effect::RecallVote { .. }
             | Effect::CancelAction { .. } => unreachable!("one session, and steps one after the other"),
         }
     }

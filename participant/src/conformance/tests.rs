@@ -4,7 +4,7 @@ use super::conformance;
 use crate::adapter::kv::KeyValue;
 use crate::adapter::kv::tests::world::MemoryWorld;
 use crate::resource::{
-    BranchId, Cancellations, Committing, Heuristic, Mark, Preparing, Recovered, Release, ResourceError,
+    BranchId, Cancellations, Committing, Heuristic, Kept, Mark, Preparing, Recovered, Release, ResourceError,
     ResourceManager, Room, StepId, StepState, Voted, commit_each, prepare_each,
 };
 use bytes::Bytes;
@@ -37,6 +37,8 @@ enum Flaw {
     StoresBarriersApart,
     StoresBarriersOfRefusals,
     ForgetsResultsOfActions,
+    TellsNoResultOfSteps,
+    TellsNoResultOfBranches,
     KeepsLocksOfActions,
     FreesLocksOfBranches,
     IgnoresCancellationOfActions,
@@ -83,6 +85,18 @@ impl ResourceManager for Broken {
         self.sound.use_room(room);
     }
 
+    fn recalls_results(&self) -> bool {
+        self.has(Flaw::TellsNoResultOfSteps) || self.has(Flaw::TellsNoResultOfBranches)
+    }
+
+    async fn result_of(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
+        if self.has(Flaw::TellsNoResultOfBranches) { Ok(None) } else { self.sound.result_of(branch).await }
+    }
+
+    async fn result_of_step(&self, step: StepId) -> Result<Option<Bytes>, ResourceError> {
+        if self.has(Flaw::TellsNoResultOfSteps) { Ok(None) } else { self.sound.result_of_step(step).await }
+    }
+
     async fn recover(&self) -> Result<Recovered, ResourceError> {
         let mut recovered = self.sound.recover().await?;
         if self.has(Flaw::ForgetsLocksInACrash) {
@@ -93,7 +107,7 @@ impl ResourceManager for Broken {
         if self.has(Flaw::ForgetsResultsOfActions) {
             for (_, state) in &mut recovered.steps {
                 if let StepState::Acted { result, .. } = state {
-                    *result = Bytes::new();
+                    *result = Kept::Here(Bytes::new());
                 }
             }
         }
@@ -306,6 +320,8 @@ found_out! {
     storing_barriers_apart_is_found_out: StoresBarriersApart, "an action and its barrier are stored together";
     storing_barriers_of_refusals_is_found_out: StoresBarriersOfRefusals, "a refused action leaves no barrier";
     forgetting_results_of_actions_is_found_out: ForgetsResultsOfActions, "a crash does not change an action's answer";
+    telling_no_result_of_steps_is_found_out: TellsNoResultOfSteps, "the result of an action in effect is told again";
+    telling_no_result_of_branches_is_found_out: TellsNoResultOfBranches, "the result of a branch that committed in one phase is told again";
     keeping_locks_of_actions_is_found_out: KeepsLocksOfActions, "key k is free";
     freeing_locks_of_branches_is_found_out: FreesLocksOfBranches, "an action leaves the locks of a branch";
     ignoring_that_an_action_is_called_off_is_found_out: IgnoresCancellationOfActions, "act answers";

@@ -2,7 +2,7 @@
 
 use super::subject::{Attempt, Subject, assert_refused, attempt, call, done};
 use super::{PATIENCE, World};
-use crate::resource::{BranchId, Cancellations, Preparing, ResourceError, ResourceManager, Voted};
+use crate::resource::{BranchId, Cancellations, Kept, Preparing, ResourceError, ResourceManager, Voted};
 use bytes::Bytes;
 use futures::future::join_all;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -43,7 +43,7 @@ pub(super) async fn branches_that_come_together_are_each_voted_and_committed<W: 
     let (_, recovered) = subject.crash().await;
     assert!(recovered.prepared.is_empty(), "what was committed together is not in doubt");
     let committed = |number| {
-        let same = |(branch, outcome, _): &(BranchId, BranchOutcome, Bytes)| {
+        let same = |(branch, outcome, _): &(BranchId, BranchOutcome, Kept)| {
             *branch == attempt(number).branch && *outcome == BranchOutcome::Committed
         };
         recovered.finished.iter().any(same)

@@ -218,7 +218,7 @@ impl<R: ResourceManager> Engine<R> {
                 core: &self.core,
                 losses: &self.losses,
                 resource: self.resource.kind(),
-                refusing_work_because: self.resource.refusing_work_because(),
+                refusing_work_because: self.resource.refusing_work_because().or_else(|| self.why_work_waits()),
             }),
             Command::Stop => self.commands.close(),
         }

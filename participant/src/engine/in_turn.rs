@@ -61,6 +61,8 @@ fn branch_of(effect: &Effect) -> Option<&TxId> {
         | Effect::RunAction { .. }
         | Effect::CancelAction { .. }
         | Effect::Compensate { .. }
+        | Effect::RecallVote { .. }
+        | Effect::RecallOutcome { .. }
         | Effect::StoreEmpty { .. }
         | Effect::CloseSaga { .. }
         | Effect::ReleaseMarks { .. }

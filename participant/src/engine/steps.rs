@@ -44,9 +44,17 @@ impl<R: ResourceManager> Engine<R> {
         self.calls.push(call.boxed());
     }
 
-    pub(super) fn compensate(&mut self, step: StepId, run: RunStep) {
-        let (resource, crash) = (self.resource.clone(), self.crash.clone());
+    /// `recall`: the result of the action, which is the last input, is with the resource.
+    pub(super) fn compensate(&mut self, step: StepId, mut run: RunStep, recall: bool) {
+        let (resource, crash, undoing) = (self.resource.clone(), self.crash.clone(), self.recalls.undoing());
         self.call(move |patience| async move {
+            let _permit;
+            if recall {
+                _permit = undoing.acquire_owned().await.expect("the semaphore is never closed");
+                let stored = patience.until_done(|| resource.result_of_step(step.clone())).await?;
+                let gone = || ResourceError::Stopped { cause: format!("the stored result of {step:?} is gone") };
+                run.inputs.push(stored.ok_or_else(gone)?);
+            }
             crash.reach("before-compensate");
             let outcome = patience.until_done(|| resource.compensate(step.clone(), run.clone())).await?;
             crash.reach("after-compensate");

@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
-use undoubt_participant_core::{BranchId, StepId};
+use undoubt_participant_core::{BranchId, KnownCoordinator, StepId};
 use undoubt_vocabulary::{Prepare, Refusal, RefusalCode, RunStep, StepOutcome, Timestamp, Vote};
 
 /// Work that waits. Past it sessions are not read, if room comes back by itself; else newcomers are refused.
@@ -23,6 +23,9 @@ const LARGE_AT_A_TIME: usize = 8;
 
 /// The pause between two searches through the work that waits for what has waited long enough.
 pub(super) const LOOK_THROUGH_EVERY: Duration = Duration::from_millis(100);
+
+const LARGE_WORK_WAITS: &str =
+    "large results wait here, as those before them are not sent or not over yet (max_kept_result_bytes)";
 
 #[derive(Debug)]
 pub(super) enum Work {
@@ -180,6 +183,21 @@ impl<R: ResourceManager> Engine<R> {
         self.takes_work.send_if_modified(|takes| std::mem::replace(takes, !too_much) == too_much);
     }
 
+    /// Returns why work waits here, if it does, and whose end it waits for; for people.
+    pub(super) fn why_work_waits(&self) -> Option<String> {
+        if self.room.takes_large() {
+            return None;
+        }
+        let why = self.room.why_full().unwrap_or_else(|| LARGE_WORK_WAITS.to_owned());
+        let most = self.core.keeps_most_of().filter(|_| self.room.keeps_too_much());
+        let whose = most.map(|(KnownCoordinator { id, fence, .. }, bytes)| {
+            format!(
+                "; {bytes} bytes are kept for coordinator {id}, whose transactions are over below ticket {fence} only"
+            )
+        });
+        Some(why + &whose.unwrap_or_default())
+    }
+
     fn refuse(&mut self, work: Work, code: RefusalCode, detail: &str) {
         let refusal = Refusal::new(code, detail);
         let done = match work {
@@ -194,8 +212,6 @@ impl<R: ResourceManager> Engine<R> {
 }
 
 fn no_room(full: Option<String>) -> String {
-    let why = full.unwrap_or_else(|| {
-        "large results wait here, as those before them are not sent or not over yet (max_kept_result_bytes)".to_owned()
-    });
+    let why = full.unwrap_or_else(|| LARGE_WORK_WAITS.to_owned());
     format!("there was no room for the result: {why}; try again later, or ask for less at once")
 }

@@ -212,6 +212,12 @@ impl Ticket {
         Ticket(self.0 + 1)
     }
 
+    /// Returns the ticket that is so many before this one.
+    #[must_use]
+    pub fn back(self, count: usize) -> Ticket {
+        Ticket(self.0.saturating_sub(count as u64))
+    }
+
     pub fn epoch(self) -> u64 {
         self.0 >> Self::COUNTER_BITS
     }

@@ -6,7 +6,9 @@
 //! | --- | --- | --- |
 //! | a client sends | [`MAX_TRANSACTION_BYTES`] of work | [`MAX_REQUEST_BYTES`] |
 //! | a branch or a step is sent | [`MAX_WORK_BYTES`] and [`MAX_STEP_INPUT_BYTES`] | [`MAX_COORDINATOR_BATCH_BYTES`] |
+//! | many share a batch | [`USUAL_COORDINATOR_BATCH_BYTES`] | [`MAX_COORDINATOR_BATCH_BYTES`] |
 //! | a branch or a step answers | [`MAX_RESULT_BYTES`] | [`MAX_PARTICIPANT_BATCH_BYTES`] |
+//! | many answers share a batch | [`USUAL_PARTICIPANT_BATCH_BYTES`] | [`MAX_PARTICIPANT_BATCH_BYTES`] |
 //! | a transaction gathers | [`MAX_TRANSACTION_RESULT_BYTES`] | [`MAX_RECORD_BYTES`], [`MAX_RESPONSE_BYTES`] |
 //! | a record | [`MAX_RECORD_BYTES`] | [`MAX_STORE_QUEUE_BYTES`], with a batch of [`MAX_RECORDS_BATCH_BYTES`] before it and all callbacks |
 //!
@@ -54,6 +56,16 @@ pub const MAX_COORDINATOR_BATCH_BYTES: usize = 4 << 20;
 /// One batch from a participant to a coordinator.
 pub const MAX_PARTICIPANT_BATCH_BYTES: usize = 64 << 20;
 
+/// The bytes that the entries of one message's lists may take in memory: an empty one is two bytes on the wire, and a
+/// hundred times as many once it is read.
+pub const MAX_ENTRIES_BYTES: usize = 32 << 20;
+
+/// A coordinator closes a batch before it has more than this; a message that alone has more is a batch of its own.
+pub const USUAL_COORDINATOR_BATCH_BYTES: usize = 1 << 20;
+
+/// The same of a participant.
+pub const USUAL_PARTICIPANT_BATCH_BYTES: usize = 2 << 20;
+
 /// A message of a session without its work, inputs and results: ids, numbers, and what the encoding adds.
 pub const MAX_MESSAGE_OVERHEAD_BYTES: usize = 2 << 10;
 
@@ -77,6 +89,8 @@ const _: () = {
     assert!(MAX_WORK_BYTES <= MAX_TRANSACTION_BYTES);
     assert!(2 * MAX_TRANSACTION_BYTES <= MAX_REQUEST_BYTES);
     assert!(MAX_WORK_BYTES + MAX_STEP_INPUT_BYTES + MAX_MESSAGE_OVERHEAD_BYTES < MAX_COORDINATOR_BATCH_BYTES);
+    assert!(USUAL_COORDINATOR_BATCH_BYTES < MAX_COORDINATOR_BATCH_BYTES);
+    assert!(USUAL_PARTICIPANT_BATCH_BYTES < MAX_PARTICIPANT_BATCH_BYTES);
     assert!(MAX_RESULT_BYTES <= MAX_STEP_INPUT_BYTES && MAX_STEP_INPUT_BYTES <= MAX_TRANSACTION_RESULT_BYTES);
     assert!(MAX_RESULT_BYTES + MAX_MESSAGE_OVERHEAD_BYTES < MAX_PARTICIPANT_BATCH_BYTES);
     assert!(MAX_TRANSACTION_RESULT_BYTES + MAX_RECORD_OVERHEAD_BYTES < MAX_RESPONSE_BYTES);

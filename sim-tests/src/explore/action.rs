@@ -9,7 +9,7 @@ use super::scenario::{Crashing, Deadlines, RequestKind, Scenario, Sessions};
 use super::work;
 use super::world::{RequestState, Seat, World};
 use std::collections::BTreeSet;
-use undoubt_coordinator_core::{Phase, StepResolution, Timer};
+use undoubt_coordinator_core::{Phase, StepResolution, Timer, TransactionView};
 use undoubt_vocabulary::{Half, StepIndex, Ticket, TxId};
 
 /// So often the coordinator repeats itself though a sweep could help as well. Beyond it the sweep has to come first, or a
@@ -36,6 +36,10 @@ pub(crate) enum Action {
     },
     /// The oldest record that isn't yet is now on stable storage.
     BecomeStable,
+    /// The store refuses one of those that aren't yet, for good.
+    Refuse {
+        record: usize,
+    },
     Fire {
         tx: TxId,
         ticket: Ticket,
@@ -79,6 +83,11 @@ pub(crate) enum Action {
     },
     /// An operator resolves a step, stuck or not. Of stuck ones somebody always does.
     ResolveStep(Word),
+    /// An operator gives up a transaction that is held, because it can be neither recorded nor carried out. Somebody
+    /// always does.
+    ForgetHeld {
+        tx: TxId,
+    },
     /// An operator releases the semantic locks of a saga.
     ReleaseMarks {
         participant: usize,
@@ -98,6 +107,10 @@ pub(crate) enum Action {
         written: usize,
     },
     RestartCoordinator,
+    /// The open record of this transaction will be read, and cannot be carried out.
+    Spoil {
+        tx: TxId,
+    },
     Recover {
         paused: bool,
     },
@@ -118,6 +131,8 @@ impl Action {
             Action::Duplicate { .. }
             | Action::Lose { .. }
             | Action::Disconnect { .. }
+            | Action::Refuse { .. }
+            | Action::Spoil { .. }
             | Action::Resolve { .. }
             | Action::Pause
             | Action::Drain
@@ -136,6 +151,7 @@ impl Action {
             | Action::GiveUp { .. }
             | Action::Sweep { .. }
             | Action::ResolveStep(_)
+            | Action::ForgetHeld { .. }
             | Action::ReleaseMarks { .. }
             | Action::EndPause
             | Action::Resume
@@ -212,9 +228,10 @@ impl Now<'_> {
             let worthwhile = match asked.kind {
                 RequestKind::Submit(_) | RequestKind::Saga(_) | RequestKind::Auto(_) | RequestKind::Cancel => true,
                 // At any other time nothing would come of it.
-                RequestKind::Forget => {
-                    process.core.view(&asked.tx()).is_some_and(|view| view.saga || view.unacknowledged)
-                }
+                RequestKind::Forget => process
+                    .core
+                    .view(&asked.tx())
+                    .is_some_and(|view| (view.saga || view.unacknowledged) && view.unusable_because.is_none()),
             };
             let has_come = asked.after.is_none_or(|before| self.world.clients.requests[before].is_over());
             if *state == RequestState::ToAsk && has_come && worthwhile {
@@ -231,6 +248,9 @@ impl Now<'_> {
         }
         if !process.unstable.is_empty() {
             self.actions.push(Action::BecomeStable);
+        }
+        if world.budget.refusals > 0 {
+            self.actions.extend((0..process.unstable.len()).map(|record| Action::Refuse { record }));
         }
         for (tx, ticket, timer) in &process.timers {
             let due = match timer {
@@ -286,6 +306,12 @@ impl Now<'_> {
             Phase::Draining => self.actions.push(Action::Stop),
             Phase::Recovering | Phase::Serving => {}
         }
+        if self.world.budget.spoils > 0 && core.phase() == Phase::Recovering {
+            self.actions.extend(log.sound().map(|tx| Action::Spoil { tx: tx.clone() }));
+        }
+        let is_held = |view: &TransactionView| view.unusable_because.is_some() && core.waiters(&view.tx) == 0;
+        let held = core.views().filter(|view| process.is_serving() && is_held(view));
+        self.actions.extend(held.map(|view| Action::ForgetHeld { tx: view.tx }));
         if process.is_serving() && core.recovery_is_paused() {
             self.actions.push(Action::Resume);
         }

@@ -6,10 +6,10 @@ use super::operator::Word;
 use super::world::World;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use undoubt_coordinator_core::StepResolution;
+use undoubt_coordinator_core::{Stage, StepResolution};
 
 /// What the coordinator may be doing about a transaction, in order; and what else there is.
-const PHASES: [&str; 20] = [
+const PHASES: [&str; 21] = [
     "down",
     "reading-log",
     "nothing-open",
@@ -30,6 +30,7 @@ const PHASES: [&str; 20] = [
     "closing",
     "ending",
     "paused",
+    "unusable",
 ];
 
 /// How often each fault struck in each phase.
@@ -89,6 +90,13 @@ fn fault(world: &World, action: &Action) -> Option<Fault> {
         }
         Action::ResolveStep(Word { resolution: StepResolution::Skip, .. }) => Fault("operator", "skips a step"),
         Action::ResolveStep(Word { resolution: StepResolution::Done, .. }) => Fault("operator", "has done a step"),
+        Action::ForgetHeld { .. } => Fault("operator", "forgets what is held"),
+        Action::Refuse { record } => {
+            let refused = world.coordinator.process.as_ref().and_then(|process| process.unstable.get(*record));
+            Fault("refusal", refused.map_or("", |record| stage(record.stage())))
+        }
+        Action::Spoil { tx } if world.coordinator.log.sagas.contains_key(tx) => Fault("spoil", "a saga's record"),
+        Action::Spoil { .. } => Fault("spoil", "a record of two-phase commit"),
         Action::ReleaseMarks { .. } => Fault("operator", "releases semantic locks"),
         Action::Ask { .. }
         | Action::Deliver { .. }
@@ -108,6 +116,17 @@ fn fault(world: &World, action: &Action) -> Option<Fault> {
         | Action::Recover { paused: false }
         | Action::RestartParticipant { .. } => return None,
     })
+}
+
+fn stage(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Delegated => "of a delegation",
+        Stage::Committed => "of a commit",
+        Stage::Ended => "of an end",
+        Stage::Begun => "of a saga's beginning",
+        Stage::Stepped => "of a step",
+        Stage::Turned => "of turning back",
+    }
 }
 
 impl fmt::Display for Cells {

@@ -30,6 +30,7 @@ pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
     if let Some(word) = world.clients.words.lost(&world.coordinator.log) {
         return Err(format!("operator: {word} was answered, and the log does not know of it"));
     }
+    fences_are_kept_for_a_reason(world)?;
     serial::check(world, scenario)
 }
 
@@ -45,8 +46,7 @@ fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), 
     }
     let hazard = is_hazard(world, scenario, tx);
     let ended = world.coordinator.log.ended.get(tx);
-    if hazard && ended.is_some_and(|ended| !ended.saga && ended.outcome != Outcome::Committed) {
-        // An operator gave up on a single branch; whatever it came to, the record says that nobody knows.
+    if is_unknown(world, scenario, tx) {
         return Ok(());
     }
     let committed: BTreeSet<Ticket> = world.seats.iter().flat_map(|seat| seat.host.storage.has_committed(tx)).collect();
@@ -75,8 +75,20 @@ pub(crate) fn is_hazard(world: &World, scenario: &Scenario, tx: &TxId) -> bool {
     is_forgotten(world, scenario, tx) && world.coordinator.log.ended.get(tx).is_some_and(EndedRecord::is_damaged)
 }
 
-/// An operator has given it up.
+/// An operator gave up a single branch, which may have committed by itself; whatever it came to, the record says that
+/// nobody knows.
+pub(crate) fn is_unknown(world: &World, scenario: &Scenario, tx: &TxId) -> bool {
+    let is_unknown =
+        |ended: &EndedRecord| !ended.saga && ended.branches.len() == 1 && ended.outcome != Outcome::Committed;
+    is_hazard(world, scenario, tx) && world.coordinator.log.ended.get(tx).is_some_and(is_unknown)
+}
+
+/// An operator has given it up: while it was carried out, or while it was held and it ended so.
 pub(crate) fn is_forgotten(world: &World, scenario: &Scenario, tx: &TxId) -> bool {
+    let ended_so = world.coordinator.log.ended.get(tx).is_some_and(EndedRecord::is_damaged);
+    if ended_so && world.clients.given_up.contains(tx) {
+        return true;
+    }
     world.clients.requests.iter().zip(&scenario.requests).any(|(state, request)| {
         matches!(request.kind, RequestKind::Forget) && request.tx() == *tx && *state != RequestState::ToAsk
     })
@@ -143,6 +155,17 @@ fn answers_are_true(world: &World, scenario: &Scenario, tx: &TxId, committed: Op
             }
         }
         Some((Outcome::Aborted(_), _)) | None => Ok(()),
+    }
+}
+
+/// R11: where nothing is open the fence moves on, or participants would remember for ever.
+fn fences_are_kept_for_a_reason(world: &World) -> Result<(), String> {
+    let Some(process) = world.coordinator.process.as_ref().filter(|process| process.is_serving()) else {
+        return Ok(());
+    };
+    match process.core.with_open().next().filter(|_| process.core.open_transactions() == 0) {
+        Some(name) => Err(format!("R11: nothing is open, and the fence of {name} stays")),
+        None => Ok(()),
     }
 }
 

@@ -13,7 +13,7 @@ use super::scenario::{self, Scenario, participant_name, participant_number};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Answer, Coordinator, Effect, Input, Limits, Note, Phase, Question, Record, Stage, Timer, Unfinished,
+    Answer, Client, Coordinator, Effect, Input, Limits, Note, Phase, Question, Record, Stage, Timer, Unfinished,
 };
 use undoubt_vocabulary::{Epoch, Ticket, Timestamp, ToParticipant, TxId};
 
@@ -21,6 +21,9 @@ pub(crate) use log::Log;
 
 /// So many moments are there in an epoch at most.
 const MOMENTS: u64 = 10;
+
+/// The operator who ends what is held.
+const HELD: Client = Client(u64::MAX);
 
 /// The coordinator's machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -61,6 +64,10 @@ pub(crate) enum Act {
     },
     /// The oldest record that isn't yet is now on stable storage.
     BecomeStable,
+    /// One of those that aren't yet is refused.
+    Refuse {
+        record: usize,
+    },
     Fire {
         tx: TxId,
         ticket: Ticket,
@@ -68,6 +75,10 @@ pub(crate) enum Act {
     },
     /// An operator resolves a stuck step.
     ResolveStep(Word),
+    /// An operator gives up what is held.
+    ForgetHeld {
+        tx: TxId,
+    },
     /// The pause of the breakers that are open is over.
     EndPause,
     Pause,
@@ -79,6 +90,10 @@ pub(crate) enum Act {
     /// The end of a drain: all is written.
     Stop,
     Restart,
+    /// What the log holds of this transaction cannot be carried out.
+    Spoil {
+        tx: TxId,
+    },
     /// The whole log is read.
     Recover {
         paused: bool,
@@ -88,9 +103,24 @@ pub(crate) enum Act {
 /// What a coordinator tells others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Sent {
-    Message { to: usize, body: Part<Body> },
-    Answer { request: usize, tx: TxId, answer: Answer },
-    Resolved { word: Word, answer: Answer },
+    Message {
+        to: usize,
+        body: Part<Body>,
+    },
+    Answer {
+        request: usize,
+        tx: TxId,
+        answer: Answer,
+    },
+    Resolved {
+        word: Word,
+        answer: Answer,
+    },
+    /// To an operator who has given it up.
+    Ended {
+        tx: TxId,
+        answer: Answer,
+    },
 }
 
 impl CoordinatorHost {
@@ -114,11 +144,13 @@ impl CoordinatorHost {
             Act::BecomeStable => {
                 let oldest = self.process.as_mut().and_then(|process| process.unstable.pop_front());
                 if let Some(record) = oldest {
+                    rules::check_record(&record, &self.log)?;
                     let input = appended(&record);
                     self.log.write(record);
                     return self.put(input, scenario, sent);
                 }
             }
+            Act::Refuse { record } => return self.refuse(*record, scenario, sent),
             Act::Fire { tx, ticket, timer } => {
                 // A deadline stays armed until its transaction is gone: firing again changes nothing.
                 if let Some(process) = &mut self.process {
@@ -162,6 +194,11 @@ impl CoordinatorHost {
                 return self.put(Input::Disconnected { participant: participant_name(*participant) }, scenario, sent);
             }
             Act::ResolveStep(word) => return self.resolve_step(word, scenario, sent),
+            Act::ForgetHeld { tx } => {
+                let question = Question::Forget { tx: tx.clone(), client: HELD };
+                return self.put(Input::Asked(question), scenario, sent);
+            }
+            Act::Spoil { tx } => self.log.spoil(tx),
             Act::EndPause => self.process.iter_mut().for_each(|process| process.clock += 1),
             Act::Pause => return self.put(Input::PauseRecovery, scenario, sent),
             Act::Resume if scenario.mutant == Some(Mutant::NeverResumes) => {}
@@ -183,8 +220,10 @@ impl CoordinatorHost {
             Some(_) | None => false,
         };
         if !forgets {
-            let forgotten = |unfinished: &Unfinished| {
-                scenario.mutant == Some(Mutant::SagasForgotten) && matches!(unfinished, Unfinished::Saga(_))
+            let forgotten = |unfinished: &Unfinished| match unfinished {
+                Unfinished::TwoPhase(_) => false,
+                Unfinished::Saga(_) => scenario.mutant == Some(Mutant::SagasForgotten),
+                Unfinished::Unusable(_) => scenario.mutant == Some(Mutant::UnusableOverlooked),
             };
             let unfinished: Vec<Unfinished> = self.log.unfinished().filter(|open| !forgotten(open)).collect();
             for mut open in unfinished {
@@ -195,6 +234,16 @@ impl CoordinatorHost {
             }
         }
         self.put(Input::RecoveryDone { paused }, scenario, sent)
+    }
+
+    fn refuse(&mut self, record: usize, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
+        let refused = self.process.as_mut().and_then(|process| process.unstable.remove(record));
+        let Some(record) = refused else { return Ok(()) };
+        match scenario.mutant {
+            Some(Mutant::RefusalUntold) => Ok(()),
+            Some(Mutant::RefusedCalledStable) => self.put(appended(&record), scenario, sent),
+            Some(_) | None => self.put(not_appended(&record), scenario, sent),
+        }
     }
 
     fn resolve_step(&mut self, word: &Word, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
@@ -236,6 +285,7 @@ impl CoordinatorHost {
                 if !matches!(mutant, Some(Mutant::CommitLostUnnoticed | Mutant::BegunLostUnnoticed)) {
                     rules::check_message(process, &message, &self.log)?;
                 }
+                rules::check_noted(&to, &message, &self.log)?;
                 let fence = match (mutant, &message) {
                     (Some(Mutant::FenceRunsAhead), ToParticipant::Settle { ticket, .. }) => ticket.next(),
                     (_, _) => process.core.fence(&to),
@@ -249,6 +299,7 @@ impl CoordinatorHost {
             Effect::Answer { client, tx, answer } => {
                 rules::check_answer(&tx, &answer, &self.log)?;
                 sent.push(match Word::of(client, &tx) {
+                    _ if client == HELD => Sent::Ended { tx, answer },
                     Some(word) => Sent::Resolved { word, answer },
                     None => Sent::Answer { request: client.0 as usize, tx, answer },
                 });
@@ -294,6 +345,11 @@ impl Process {
 
 fn appended(record: &Record) -> Input {
     Input::Appended { tx: record.tx().clone(), ticket: record.ticket(), stage: record.stage() }
+}
+
+fn not_appended(record: &Record) -> Input {
+    let cause = "the store refuses it".to_owned();
+    Input::NotAppended { tx: record.tx().clone(), ticket: record.ticket(), stage: record.stage(), cause }
 }
 
 fn called_stable(record: &Record, mutant: Option<Mutant>) -> bool {

@@ -74,6 +74,12 @@ pub enum Mutant {
     ForgettingUnheard,
     /// What an operator says of a stuck step is called stable as soon as it is queued.
     WordUnrecorded,
+    /// A record that the store refuses is called stable (breaks R1).
+    RefusedCalledStable,
+    /// The core is not told that a record is refused (breaks R13).
+    RefusalUntold,
+    /// What can be read and not carried out is left out at the start: it is presumed aborted (breaks R4).
+    UnusableOverlooked,
     /// What operators have said of steps is not read from the log at the start.
     WordsForgotten,
     /// A compensation is called refused though it is in effect (breaks R6).

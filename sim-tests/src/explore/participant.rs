@@ -107,9 +107,12 @@ impl ParticipantHost {
     }
 }
 
+/// However short, a result of what is over is with the resource: so the ways of results that are recalled are explored.
+const LARGEST_KEPT_BYTES: usize = 0;
+
 impl Process {
     fn start(storage: &Storage, mutant: Option<Mutant>) -> Process {
-        let mut core = Participant::new(Limits { max_open_branches: 16 });
+        let mut core = Participant::new(Limits { max_open_branches: 16, largest_kept_bytes: LARGEST_KEPT_BYTES });
         let mut effects = Vec::new();
         for recovered in storage.recovered(mutant) {
             core.handle(Input::Recovered(recovered), &mut effects);
@@ -256,7 +259,19 @@ impl Running<'_> {
                 self.call(Call::Act { step, run, locks: LocksOf::NotAsked, cancelled: false })?;
             }
             Effect::CancelAction { step } => process.memory.cancel(&Caller::Step(step)),
-            Effect::Compensate { step, run } => {
+            // A question to the resource and its answer are one, as a write and its answer are.
+            Effect::RecallVote { branch } => {
+                let stored = self.storage.finished.get(&(branch.ticket, branch.tx.clone())).cloned();
+                return stored.map_or(Ok(()), |result| self.put(Input::VoteRecalled { branch, result }));
+            }
+            Effect::RecallOutcome { step, attempt } => {
+                let stored = self.storage.result_of_step(&step).cloned();
+                return stored.map_or(Ok(()), |result| self.put(Input::OutcomeRecalled { step, attempt, result }));
+            }
+            Effect::Compensate { step, mut run, recall } => {
+                if recall {
+                    run.inputs.extend(self.storage.result_of_step(&step).cloned());
+                }
                 self.call(Call::Compensate { step, run, locks: LocksOf::NotAsked })?;
             }
             Effect::StoreEmpty { step } => self.call(Call::StoreEmpty { step })?,

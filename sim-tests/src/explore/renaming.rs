@@ -41,6 +41,7 @@ impl Renaming {
             Sent::Answer { request, tx, answer } => {
                 Sent::Answer { request: *request, tx: tx.clone(), answer: self.answer(answer) }
             }
+            Sent::Ended { tx, answer } => Sent::Ended { tx: tx.clone(), answer: self.answer(answer) },
             Sent::Resolved { word, answer } => Sent::Resolved { word: word.clone(), answer: self.answer(answer) },
         }
     }

@@ -2,6 +2,7 @@
 
 mod auto;
 mod ended;
+mod held;
 mod list;
 mod marks;
 mod saga;
@@ -30,6 +31,10 @@ pub struct Budget {
     pub heuristics: u8,
     /// An operator pauses a recovery, has it start paused, or drains.
     pub operations: u8,
+    /// The store refuses a record for good.
+    pub refusals: u8,
+    /// A record of the log can be read after a restart, and not carried out.
+    pub spoils: u8,
 }
 
 /// A small world to be explored to its end.
@@ -206,9 +211,9 @@ impl Scenario {
 }
 
 impl fmt::Display for Budget {
-    /// One letter a fault: crashes, losses, duplicates, disconnections, heuristic decisions, operations.
+    /// One letter a fault: crashes, losses, duplicates, disconnections, heuristic decisions, operations, refusals, spoils.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Budget { crashes, losses, duplicates, disconnections, heuristics, operations } = self;
+        let Budget { crashes, losses, duplicates, disconnections, heuristics, operations, refusals, spoils } = self;
         let named = [
             ("c", crashes),
             ("l", losses),
@@ -216,6 +221,8 @@ impl fmt::Display for Budget {
             ("n", disconnections),
             ("h", heuristics),
             ("o", operations),
+            ("r", refusals),
+            ("s", spoils),
         ];
         let shown: Vec<String> =
             named.iter().filter(|(_, count)| **count > 0).map(|(name, count)| format!("{name}{count}")).collect();

@@ -1,7 +1,7 @@
 //! What an action makes of a world.
 
 use super::action::Action;
-use super::check::is_hazard;
+use super::check::{is_hazard, is_unknown};
 use super::coordinator::{self, Sent};
 use super::machines::Machines;
 use super::mutant::Mutant;
@@ -44,6 +44,14 @@ impl World {
                 Ok(())
             }
             Action::BecomeStable => self.coordinator(coordinator::Act::BecomeStable, machines),
+            Action::Refuse { record } => {
+                self.budget.refusals -= 1;
+                self.coordinator(coordinator::Act::Refuse { record: *record }, machines)
+            }
+            Action::Spoil { tx } => {
+                self.budget.spoils -= 1;
+                self.coordinator(coordinator::Act::Spoil { tx: tx.clone() }, machines)
+            }
             Action::Fire { tx, ticket, timer } => {
                 if matches!(timer, Timer::Attempt { .. }) && !self.is_quiet() {
                     self.budget.duplicates -= 1;
@@ -73,6 +81,10 @@ impl World {
             Action::ResolveStep(word) => {
                 self.clients.change(|clients| clients.words.say(word.clone()));
                 self.coordinator(coordinator::Act::ResolveStep(word.clone()), machines)
+            }
+            Action::ForgetHeld { tx } => {
+                self.clients.change(|clients| clients.given_up.insert(tx.clone()));
+                self.coordinator(coordinator::Act::ForgetHeld { tx: tx.clone() }, machines)
             }
             Action::ReleaseMarks { participant, tx } => {
                 self.participant(*participant, participant::Act::ReleaseMarks { tx: tx.clone() }, machines)
@@ -165,6 +177,7 @@ impl World {
                     seat.send(seat.link.session, body.clone());
                 }
                 Sent::Answer { request, tx, answer } => self.answered(*request, tx, answer, machines.scenario)?,
+                Sent::Ended { tx, answer } => self.ended(tx, answer, machines.scenario)?,
                 Sent::Resolved { word, answer } => self.resolved(word, answer, machines.scenario)?,
             }
         }
@@ -207,14 +220,29 @@ impl World {
         self.told(&word.tx, answer, scenario)
     }
 
+    /// An operator hears that what he gave up has ended, or that it is still held.
+    fn ended(&mut self, tx: &TxId, answer: &Answer, scenario: &Scenario) -> Step {
+        let log = &self.coordinator.log;
+        match answer {
+            Answer::Outcome { .. } if log.unfinished().any(|open| open.tx() == tx) || !log.ended.contains_key(tx) => {
+                Err(format!("operator: {tx} is said to be forgotten, and no end of it is on record"))
+            }
+            Answer::Outcome { .. } | Answer::Rejected(Rejection::Unusable { .. }) => self.told(tx, answer, scenario),
+            Answer::Rejected(_) | Answer::Pending | Answer::Stuck(_) => {
+                Err(format!("contract: who forgets {tx}, which is held, is answered {answer:?}"))
+            }
+        }
+    }
+
     /// R10: an outcome is the same whoever hears of it.
     fn told(&mut self, tx: &TxId, answer: &Answer, scenario: &Scenario) -> Step {
-        let hazard = is_hazard(self, scenario, tx);
+        let (hazard, unknown) = (is_hazard(self, scenario, tx), is_unknown(self, scenario, tx));
         self.clients.change(|clients| {
             let Answer::Outcome { outcome, results } = answer else { return Ok(()) };
             let now = (outcome.clone(), results.clone());
             let first = clients.told.entry(tx.clone()).or_insert_with(|| now.clone());
-            if *first == now || hazard {
+            // What it handed back goes with a record of which nobody vouches for the branches.
+            if *first == now || hazard && first.0 == now.0 || unknown {
                 return Ok(());
             }
             Err(format!(

@@ -10,7 +10,7 @@ use super::mutant::Mutant;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_participant_core::lock::Mode;
-use undoubt_participant_core::{BranchId, Heuristic, Recovered, StepId, StepState};
+use undoubt_participant_core::{BranchId, Heuristic, Kept, Recovered, StepId, StepState};
 use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, Timestamp, TxId};
 
 pub(crate) use barrier::{Came, Marks};
@@ -165,7 +165,7 @@ impl Storage {
         });
         let finished = self.finished.iter().map(|((ticket, tx), result)| Recovered::Committed {
             branch: BranchId { tx: tx.clone(), ticket: *ticket, coordinator: COORDINATOR },
-            result: result.clone(),
+            result: Kept::Here(result.clone()),
         });
         let steps = self.steps.iter().filter(|_| mutant != Some(Mutant::BarriersForgotten));
         let steps = steps.map(|(step, state)| Recovered::Step { step: step.clone(), state: state.clone() });

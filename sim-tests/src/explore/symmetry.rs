@@ -107,6 +107,9 @@ impl Act {
             // Requests name all members of a class with the same work, so they are what they were.
             Act::Asked { .. }
             | Act::BecomeStable
+            | Act::Refuse { .. }
+            | Act::ForgetHeld { .. }
+            | Act::Spoil { .. }
             | Act::Fire { .. }
             | Act::ResolveStep(_)
             | Act::EndPause

@@ -52,6 +52,12 @@ impl Action {
                 Some(record) => ("log".to_owned(), format!("has on stable storage: {}", name(record))),
                 None => ("log".to_owned(), "has nothing to write".to_owned()),
             },
+            Action::Refuse { record } => {
+                let process = world.coordinator.process.as_ref();
+                let refused = process.and_then(|process| process.unstable.get(*record)).map(name);
+                ("STORE".to_owned(), format!("REFUSES {}", refused.unwrap_or_default()))
+            }
+            Action::Spoil { tx } => ("STORE".to_owned(), format!("holds a record of {tx} that CANNOT BE CARRIED OUT")),
             Action::Fire { tx, ticket, timer: Timer::Deadline { .. } } => {
                 ("time".to_owned(), format!("the deadline of {tx}/{ticket} passes"))
             }
@@ -83,6 +89,7 @@ impl Action {
                 at(participant, format!("gives up before it has the locks of {caller}"))
             }
             Action::ResolveStep(word) => operator(format!("says: {word}")),
+            Action::ForgetHeld { tx } => operator(format!("forgets {tx}, which is held")),
             Action::ReleaseMarks { participant, tx } => {
                 operator(format!("releases the semantic locks of {tx} at p{participant}"))
             }

@@ -10,7 +10,7 @@ use super::participant::{self, ParticipantHost};
 use super::scenario::{Budget, RequestKind, Scenario, participant_name};
 use super::storage::Storage;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use undoubt_vocabulary::{Epoch, Outcome, ParticipantName, TxId};
 
 /// One state of a scenario. Two equal worlds have equal futures.
@@ -39,6 +39,8 @@ pub(crate) struct Clients {
     pub(crate) told: BTreeMap<TxId, Told>,
     /// What operators have said of stuck steps.
     pub(crate) words: Words,
+    /// What operators have given up while it was held.
+    pub(crate) given_up: BTreeSet<TxId>,
 }
 
 pub(crate) type Told = (Outcome, Vec<(ParticipantName, Bytes)>);
@@ -85,7 +87,8 @@ impl World {
         let seat = Seat { host, link, packets: Part::new(Vec::new()) };
 
         let requests = vec![RequestState::ToAsk; scenario.requests.len()];
-        let clients = Part::new(Clients { requests, told: BTreeMap::new(), words: Words::default() });
+        let clients = Clients { requests, told: BTreeMap::new(), words: Words::default(), given_up: BTreeSet::new() };
+        let clients = Part::new(clients);
         World { coordinator, seats: vec![seat; scenario.participants], clients, budget }
     }
 

@@ -114,6 +114,7 @@ impl<'a> Story<'a> {
                 (
                     event @ (Event::Started
                     | Event::Serving
+                    | Event::SessionStands { .. }
                     | Event::Stopped { .. }
                     | Event::Crashed { .. }
                     | Event::Paused
@@ -130,6 +131,7 @@ impl<'a> Story<'a> {
                 (
                     Event::Started
                     | Event::Serving
+                    | Event::SessionStands { .. }
                     | Event::Stopped { .. }
                     | Event::Crashed { .. }
                     | Event::Paused

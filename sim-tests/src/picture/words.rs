@@ -51,6 +51,7 @@ pub(super) fn event(event: &Event) -> String {
     match event {
         Event::Started => "started".to_owned(),
         Event::Serving => "serves: recovery is over".to_owned(),
+        Event::SessionStands { with } => format!("has a new session with {with}"),
         Event::Stopped { why } => format!("STOPPED: {why}"),
         Event::Crashed { point, power } => crash(point.as_deref(), *power),
         Event::Paused => "PAUSED".to_owned(),
@@ -89,6 +90,7 @@ pub(super) fn tx_of(event: &Event) -> Option<&str> {
         | Event::Told { tx, .. } => Some(tx),
         Event::Started
         | Event::Serving
+        | Event::SessionStands { .. }
         | Event::Stopped { .. }
         | Event::Crashed { .. }
         | Event::Paused

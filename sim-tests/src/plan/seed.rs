@@ -384,7 +384,8 @@ mod tests {
         assert!(shapes.iter().any(|shape| shape.breaker.is_some_and(|breaker| breaker.threshold == 1)));
         let large = shapes.iter().filter(|shape| shape.value_bytes > 0).count();
         assert!((50..200).contains(&large), "{large}");
-        let plain = |shape: &&Shape| shape.sagas_percent == 0 && shape.value_bytes == 0;
+        let plain =
+            |shape: &&Shape| shape.sagas_percent == 0 && shape.value_bytes == 0 && shape.large_reads_percent == 0;
         assert!(shapes.iter().filter(plain).all(|shape| shape.peculiarities().is_empty()));
     }
 

@@ -12,6 +12,9 @@ const MAX_MS: u64 = 600_000;
 /// With less a coordinator could not even say that it has started, or that a transaction has ended.
 const MIN_WRITE_BYTES: u64 = 50_000;
 
+/// With less a coordinator does not start.
+const MIN_GATHERED_BYTES: u64 = 16 << 20;
+
 /// The longest value that a participant keeps.
 const MAX_VALUE_BYTES: u64 = 64 << 10;
 
@@ -56,6 +59,9 @@ fn wrong_with_shape(shape: &Shape) -> Vec<String> {
         shape
             .max_write_bytes
             .and_then(|bytes| within("max_write_bytes", bytes.into(), MIN_WRITE_BYTES, u64::from(u32::MAX))),
+        shape
+            .max_gathered_bytes
+            .and_then(|bytes| within("max_gathered_bytes", bytes.into(), MIN_GATHERED_BYTES, u64::from(u32::MAX))),
         within("large_reads_percent", shape.large_reads_percent.into(), 0, 100),
         shape.cannot_prepare.and_then(|number| within("cannot_prepare", number.into(), 1, shape.participants.into())),
     ];

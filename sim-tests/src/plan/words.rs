@@ -140,10 +140,15 @@ impl Shape {
                 "values have {value_bytes} bytes, and {large_reads_percent} % of the transactions read many of them"
             )
         });
+        let reads = (self.value_bytes == 0 && self.large_reads_percent > 0)
+            .then(|| format!("{} % of the transactions read many values", self.large_reads_percent));
         let small = self
             .max_write_bytes
             .map(|bytes| format!("the coordinator's store takes at most {bytes} bytes in one write"));
-        unable.into_iter().chain(breaker).chain(large).chain(small).collect()
+        let gathered = self
+            .max_gathered_bytes
+            .map(|bytes| format!("the coordinator gathers at most {bytes} bytes of what branches hand back"));
+        unable.into_iter().chain(breaker).chain(large).chain(reads).chain(small).chain(gathered).collect()
     }
 }
 

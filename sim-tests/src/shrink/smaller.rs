@@ -50,10 +50,11 @@ pub(super) const LENGTHS: [Size; 1] =
     [Size { get: |plan| plan.shape.heal_at_ms, set: |plan, to| plan.shape.heal_at_ms = to, least: 200, grain: 100 }];
 
 /// What servers are peculiar in from the start, taken away one after the other.
-pub(super) const PLAIN: [fn(&mut Plan); 4] = [
+pub(super) const PLAIN: [fn(&mut Plan); 5] = [
     |plan| plan.shape.cannot_prepare = None,
     |plan| plan.shape.breaker = None,
     |plan| plan.shape.max_write_bytes = None,
+    |plan| plan.shape.max_gathered_bytes = None,
     |plan| (plan.shape.value_bytes, plan.shape.large_reads_percent) = (0, 0),
 ];
 

@@ -30,6 +30,10 @@ pub enum Event {
     },
     Paused,
     Resumed,
+    /// A new session of the coordinator's was welcomed: what was on its way in the one before is lost.
+    SessionStands {
+        with: Host,
+    },
     /// A session's message leaves the host. `number` is its own in this run; a repetition has its own too.
     Sent {
         to: Host,

@@ -159,11 +159,13 @@ impl Recorder {
     }
 
     /// A new session stands: what was on its way in the old one is lost.
-    pub(crate) fn new_session(&self, participant: u8) {
+    pub(crate) fn new_session(&self, host: Host, participant: u8) {
         let mut state = self.state();
         for direction in [Direction::ToParticipant, Direction::ToCoordinator] {
             state.in_flight.remove(&(participant, direction));
         }
+        drop(state);
+        self.record(host, Event::SessionStands { with: Host::Participant(participant) });
     }
 
     pub(crate) fn phase(&self, tx: &str) -> Option<Phase> {

@@ -129,7 +129,7 @@ impl Listener {
                 let Some(number) = peer("from") else { return };
                 self.recorder.received(host, (number, Direction::ToCoordinator), key());
             }
-            (_, "welcomed") => peer("to").into_iter().for_each(|number| self.recorder.new_session(number)),
+            (_, "welcomed") => peer("to").into_iter().for_each(|number| self.recorder.new_session(host, number)),
             _ => {}
         }
     }

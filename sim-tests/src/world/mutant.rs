@@ -51,4 +51,8 @@ pub enum Mutant {
     PoisonOverlooked,
     /// A coordinator does not mind what its store takes at once (breaks R13).
     WritesOfAnySize,
+    /// Batches of sessions are closed by the number of their messages only (breaks R13).
+    BatchesOfAnySize,
+    /// A participant says what it read once, whether or not it was heard.
+    ReadAnsweredOnce,
 }

@@ -87,6 +87,18 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
         self.resource.use_room(room);
     }
 
+    fn recalls_results(&self) -> bool {
+        self.resource.recalls_results()
+    }
+
+    async fn result_of(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
+        self.resource.result_of(branch).await
+    }
+
+    async fn result_of_step(&self, step: StepId) -> Result<Option<Bytes>, ResourceError> {
+        self.resource.result_of_step(step).await
+    }
+
     async fn recover(&self) -> Result<Recovered, ResourceError> {
         let mut recovered = self.resource.recover().await?;
         if self.shared.mutates(Mutant::BarriersForgotten) {

@@ -141,6 +141,10 @@ fn coordinator_config(shared: &Shared) -> coordinator::Config {
         keep_alive_ms: 2_000,
         retention_s: shape.retention_s,
         min_free_bytes: MIN_FREE_BYTES,
+        max_gathered_bytes: shape
+            .max_gathered_bytes
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .unwrap_or(preset.max_gathered_bytes),
         breaker_threshold: shape.breaker.map_or(preset.breaker_threshold, |breaker| breaker.threshold),
         breaker_pause_ms: shape.breaker.map_or(preset.breaker_pause_ms, |breaker| breaker.pause_ms),
         ..preset

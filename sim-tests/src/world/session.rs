@@ -9,22 +9,29 @@ use super::mutant::Mutant;
 use super::net::{self, Network};
 use super::shared::{Order, Shared};
 use crate::plan::{Direction, Host, Message, Tampering, What};
+use crate::run::Oversized;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
+use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use undoubt_coordinator::connect::{ConnectError, Incoming, converse, recall};
 use undoubt_coordinator::{Connect, TcpConnect};
 use undoubt_proto::v1;
+use undoubt_vocabulary::limits::{USUAL_COORDINATOR_BATCH_BYTES, USUAL_PARTICIPANT_BATCH_BYTES};
 use v1::to_coordinator::Body as FromBranch;
 use v1::to_participant::Body as ToBranch;
 
 /// Batches on their way through.
 const MAX_BATCHES_UNDER_WAY: usize = 64;
+
+/// A batch that comes within this was waiting with the one before.
+const RIGHT_BEHIND: Duration = Duration::from_millis(50);
 
 pub(super) struct Sessions {
     between: Arc<Between>,
@@ -97,6 +104,11 @@ impl Between {
         to: mpsc::Sender<v1::CoordinatorBatch>,
     ) {
         while let Some(mut batch) = from.recv().await {
+            while self.takes_more(batch.encoded_len(), USUAL_COORDINATOR_BATCH_BYTES) {
+                let Ok(Some(next)) = timeout(RIGHT_BEHIND, from.recv()).await else { break };
+                batch.messages.extend(next.messages);
+            }
+            self.weigh(Direction::ToParticipant, participant, batch.messages.len(), batch.encoded_len());
             if self.shared.mutates(Mutant::FenceRunsAhead) {
                 batch.fence += 3;
             }
@@ -136,14 +148,21 @@ impl Between {
         to: mpsc::Sender<Result<v1::ParticipantBatch, Status>>,
     ) {
         let mut lost = false;
-        while let Some(batch) = from.next().await {
+        while let Some(mut batch) = from.next().await {
+            while let Ok(batch) = &mut batch
+                && self.takes_more(batch.encoded_len(), USUAL_PARTICIPANT_BATCH_BYTES)
+            {
+                let Ok(Some(Ok(next))) = timeout(RIGHT_BEHIND, from.next()).await else { break };
+                batch.messages.extend(next.messages);
+            }
             let batch = batch.map(|mut batch| {
+                self.weigh(Direction::ToCoordinator, participant, batch.messages.len(), batch.encoded_len());
                 let mut kept = Vec::with_capacity(batch.messages.len());
                 for message in batch.messages {
                     if lost {
                         break;
                     }
-                    let Some(message) = self.misheard(message) else { continue };
+                    let Some(message) = self.misheard(participant, message) else { continue };
                     let direction = Direction::ToCoordinator;
                     let (here, later) = match self.tampering(participant, direction, to_coordinator(&message)) {
                         None => (Some(message), None),
@@ -185,6 +204,23 @@ impl Between {
         Some(tampering)
     }
 
+    /// For mutants: whether what comes right behind belongs to the batch. One that was closed for its bytes is more than
+    /// half full, or more waited with it.
+    fn takes_more(&self, bytes: usize, usual: usize) -> bool {
+        self.shared.mutates(Mutant::BatchesOfAnySize) && bytes > usual / 2
+    }
+
+    /// What of a batch a checker looks at.
+    fn weigh(&self, direction: Direction, participant: u8, messages: usize, bytes: usize) {
+        let usual = match direction {
+            Direction::ToParticipant => USUAL_COORDINATOR_BATCH_BYTES,
+            Direction::ToCoordinator => USUAL_PARTICIPANT_BATCH_BYTES,
+        };
+        if messages > 1 && bytes > usual {
+            self.shared.finals().oversized.push(Oversized { participant, direction, messages, bytes, usual });
+        }
+    }
+
     /// For mutants: messages that a coordinator with a bug does not send.
     fn swallows(&self, participant: u8, message: &v1::ToParticipant) -> bool {
         let said_once = match &message.body {
@@ -196,8 +232,16 @@ impl Between {
     }
 
     /// For mutants: messages as a coordinator with a bug understands them.
-    fn misheard(&self, mut message: v1::ToCoordinator) -> Option<v1::ToCoordinator> {
+    fn misheard(&self, participant: u8, mut message: v1::ToCoordinator) -> Option<v1::ToCoordinator> {
         match (&mut message.body, self.shared.plan.mutant) {
+            (Some(FromBranch::Vote(vote)), Some(Mutant::ReadAnsweredOnce)) => {
+                let said = || self.said.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(v1::vote::Vote::ReadOnly(_)) = vote.vote
+                    && !said().insert((participant, message.ticket))
+                {
+                    return None;
+                }
+            }
             (Some(FromBranch::Inquiry(_)), Some(Mutant::InquiriesIgnored)) => return None,
             (Some(FromBranch::Vote(vote)), Some(Mutant::RefusalOverlooked)) => {
                 if let Some(v1::vote::Vote::Refused(_)) = vote.vote {

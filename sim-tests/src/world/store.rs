@@ -48,7 +48,9 @@ impl MutantStore {
             | Mutant::CompensationsNotRepeated
             | Mutant::UnforcedSagas
             | Mutant::PoisonOverlooked
-            | Mutant::WritesOfAnySize => false,
+            | Mutant::WritesOfAnySize
+            | Mutant::BatchesOfAnySize
+            | Mutant::ReadAnsweredOnce => false,
         }
     }
 
@@ -78,7 +80,9 @@ impl MutantStore {
             | Mutant::CompensationsOnlyAnswered
             | Mutant::CompensationsNotRepeated
             | Mutant::PoisonOverlooked
-            | Mutant::WritesOfAnySize => false,
+            | Mutant::WritesOfAnySize
+            | Mutant::BatchesOfAnySize
+            | Mutant::ReadAnsweredOnce => false,
         };
         if unforced { Durability::Lazy } else { wanted }
     }

@@ -20,6 +20,10 @@ pub(super) fn draw(random: &dyn Random, shape: &Shape) -> Work {
         return large_read(random, shape);
     }
     let key = || u8::try_from(random.below(shape.keys.into())).unwrap_or_default();
+    if shape.max_gathered_bytes.is_some() {
+        // So that there is much to read.
+        return (1..=shape.participants).map(|at| (at, vec![Op::ReadWrite { register: key() }])).collect();
+    }
     match random.below(100) {
         0..40 => {
             let places = places(random, shape, 2);
@@ -57,10 +61,11 @@ pub(super) fn draw(random: &dyn Random, shape: &Shape) -> Work {
     }
 }
 
-/// All that one or two participants may answer.
+/// All that one or two participants may answer, or every one.
 fn large_read(random: &dyn Random, shape: &Shape) -> Work {
     let ops = || (0..LARGE_READS).map(|place| Op::ReadRegister { register: place % shape.keys }).collect();
-    let count = 1 + random.below(2);
+    let few = 1 + random.below(2);
+    let count = if shape.max_gathered_bytes.is_some() { shape.participants.into() } else { few };
     places(random, shape, count).into_iter().map(|at| (at, ops())).collect()
 }
 
@@ -93,9 +98,11 @@ pub(super) fn other(work: &Work) -> Work {
 
 /// Together they touch everything, so that they meet any lock that was left behind. Who cannot prepare is alone.
 pub(super) fn probes(shape: &Shape) -> Vec<Work> {
+    // What is read of large registers could be more than a small store takes in one write.
+    let registers = if shape.max_write_bytes.is_some() { 0 } else { shape.keys };
     let ops = |_| {
         let accounts = (0..shape.keys).map(|account| Op::Transfer { account, delta: 0 });
-        accounts.chain((0..shape.keys).map(|register| Op::ReadWrite { register })).collect()
+        accounts.chain((0..registers).map(|register| Op::ReadWrite { register })).collect()
     };
     let (alone, together): (Work, Work) =
         (1..=shape.participants).map(|at| (at, ops(at))).partition(|(at, _)| shape.cannot_prepare == Some(*at));

@@ -2,7 +2,7 @@
 
 use super::Coordinator;
 use crate::context::Context;
-use crate::effect::{Answer, Effect};
+use crate::effect::Effect;
 use crate::open::Open;
 use crate::record::Stage;
 use undoubt_vocabulary::{Ticket, Timestamp, TxId};
@@ -28,18 +28,14 @@ impl Coordinator {
         };
         let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
         if let Open::Unusable(unusable) = open {
-            return unusable.not_ended(&mut cx);
+            return unusable.not_appended(stage, &mut cx);
         }
         let before = open.held();
-        let record = open.unusable(format!("its record ({stage:?}) cannot be written: {cause}"));
-        let waiters = open.take_waiters();
-        *open = Open::hold(record, self.next_ticket, &mut cx);
-        cx.room.change(before, open.held());
-        if let Open::Unusable(unusable) = open {
-            for client in waiters {
-                let answer = Answer::Rejected(unusable.rejection());
-                cx.effects.push(Effect::Answer { client, tx: tx.clone(), answer });
-            }
+        let mut unusable = open.held_for(stage, &cause, &mut cx);
+        for client in open.take_waiters() {
+            unusable.wait_for(client, &mut cx);
         }
+        *open = Open::Unusable(Box::new(unusable));
+        cx.room.change(before, open.held());
     }
 }

@@ -1,14 +1,12 @@
 //! Heuristic outcomes that become known after the end (R3).
 
-use super::{Coordinator, DIGEST_UNKNOWN};
+use super::Coordinator;
 use crate::effect::{Answer, Effect, Note, Rejection};
 use crate::input::{Question, Submission};
 use crate::record::{EndedRecord, Record};
 use std::collections::VecDeque;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
-use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, Outcome, ParticipantName, Ticket, Timestamp, ToParticipant, TxId,
-};
+use undoubt_vocabulary::{BranchOutcome, ParticipantName, Ticket, Timestamp, ToParticipant, TxId};
 
 /// Heuristic outcomes that are being added to the record of an ended transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,7 +14,7 @@ pub(super) struct Noting {
     /// As it was appended last. The next outcome is added to this one, not to what is stable, or it would undo the last.
     record: EndedRecord,
     /// Whom to thank for each record that was appended and isn't stable yet, in order.
-    thanks: VecDeque<(ParticipantName, Ticket)>,
+    thanks: VecDeque<Option<(ParticipantName, Ticket)>>,
     /// Came meanwhile under this id, of which nothing was stored before. A new attempt would end in a record of its own,
     /// in place of this one; so they wait for it, and are answered by it.
     pub(super) submissions: Vec<Submission>,
@@ -34,17 +32,7 @@ impl Coordinator {
         ended: Option<EndedRecord>,
         effects: &mut Vec<Effect>,
     ) {
-        let presumed = || EndedRecord {
-            saga: false,
-            tx: tx.clone(),
-            ticket,
-            begun_at: now,
-            digest: DIGEST_UNKNOWN,
-            outcome: Outcome::Aborted(AbortReason::Presumed),
-            branches: Vec::new(),
-            read_only: Vec::new(),
-            results: Vec::new(),
-        };
+        let presumed = || EndedRecord::presumed(tx.clone(), ticket, now);
         let noting = self.noting.get(&tx).map(|noting| noting.record.clone());
         let reported = (from.clone(), outcome);
         if noting.is_none() && ended.as_ref().is_some_and(|ended| ended.branches.contains(&reported)) {
@@ -66,19 +54,23 @@ impl Coordinator {
             submissions: Vec::new(),
         });
         noting.record = record;
-        noting.thanks.push_back((from, ticket));
+        noting.thanks.push_back(Some((from, ticket)));
     }
 
-    /// The oldest of the changed records is stable; or it is not written, and then nobody is thanked for it.
+    /// The oldest of the changed records is stable; or one of them is not written, and then nobody is thanked: it may be any
+    /// of them, and whoever is not thanked reports again.
     pub(super) fn noted(&mut self, tx: &TxId, is_stable: bool, effects: &mut Vec<Effect>) {
         let Some(noting) = self.noting.get_mut(tx) else { return };
-        let thanked = noting.thanks.pop_front();
+        if !is_stable {
+            noting.thanks.iter_mut().for_each(|thanked| *thanked = None);
+        }
+        let thanked = noting.thanks.pop_front().flatten();
         let waited = std::mem::take(&mut noting.submissions);
         if noting.thanks.is_empty() {
             self.noting.remove(tx);
         }
         effects.extend(waited.into_iter().map(|submission| Effect::LookUp(Question::Submit(submission))));
-        if let Some((to, ticket)) = thanked.filter(|(to, _)| is_stable && self.peers.connected.contains(to)) {
+        if let Some((to, ticket)) = thanked.filter(|(to, _)| self.peers.connected.contains(to)) {
             effects.push(Effect::Send { to, message: ToParticipant::Noted { tx: tx.clone(), ticket } });
         }
     }

@@ -42,8 +42,10 @@ impl Coordinator {
                 effects.push(Effect::Answer { client, tx: tx.clone(), answer });
             }
             Open::Saga(saga) => {
+                let before = saga.held_bytes();
                 let (peers, room) = (&mut self.peers, &mut self.room);
                 saga.forget(client, &mut Context { now, effects, peers, room });
+                self.room.change(before, saga.held_bytes());
             }
         }
     }
@@ -62,8 +64,11 @@ impl Coordinator {
             Open::TwoPhase(_) => Err(Rejection::NotASaga),
             Open::Unusable(unusable) => Err(unusable.rejection()),
             Open::Saga(saga) => {
+                let before = saga.held_bytes();
                 let (peers, room) = (&mut self.peers, &mut self.room);
-                saga.resolve(step, resolution, client, &mut Context { now, effects, peers, room })
+                let resolved = saga.resolve(step, resolution, client, &mut Context { now, effects, peers, room });
+                self.room.change(before, saga.held_bytes());
+                resolved
             }
         };
         if let Err(rejection) = resolved {

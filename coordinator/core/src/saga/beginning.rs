@@ -8,7 +8,7 @@ use crate::record::{Progress, SagaRecord};
 use crate::saga::logging::Written;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use undoubt_vocabulary::{SagaStep, time_left};
+use undoubt_vocabulary::{SagaStep, Ticket, time_left};
 
 impl Saga {
     /// The definition is [sound](undoubt_vocabulary::saga::check).
@@ -50,6 +50,11 @@ impl Saga {
         saga.append(Written::Begun, true, cx);
         cx.arm(&saga.tx, saga.ticket, Timer::Deadline { after: timeout });
         saga
+    }
+
+    /// Its own, and that of the attempt in whose place it came, until that has ended durably.
+    pub(crate) fn tickets(&self) -> BTreeSet<Ticket> {
+        self.former.iter().map(|former| former.ticket).chain([self.ticket]).collect()
     }
 
     /// Folds a record of the log back into the state that wrote it. Goes on when it is told to.

@@ -67,7 +67,8 @@ impl Saga {
     }
 
     pub(super) fn closed(&mut self, from: &ParticipantName, cx: &mut Context<'_>) {
-        if !self.unclosed().contains(from) {
+        // An operator who did not wait for it may have given it up: then the end is being recorded already.
+        if !self.is_closing() || !self.unclosed().contains(from) {
             return;
         }
         self.note(Note::Closed { from: from.clone() }, cx);
@@ -103,6 +104,19 @@ impl Saga {
         }
         self.state = State::Ended;
         cx.effects.push(Effect::Retired { tx: self.tx.clone() });
+    }
+
+    fn is_closing(&self) -> bool {
+        match self.state {
+            State::Closing { .. } => true,
+            State::Beginning
+            | State::Forward
+            | State::Turning
+            | State::Back
+            | State::Deciding
+            | State::Ending { .. }
+            | State::Ended => false,
+        }
     }
 
     /// The outcome is stable.

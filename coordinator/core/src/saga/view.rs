@@ -44,6 +44,19 @@ impl Saga {
         }
     }
 
+    pub(crate) fn is_ending(&self) -> bool {
+        match self.state {
+            State::Ending { .. } => true,
+            State::Beginning
+            | State::Forward
+            | State::Turning
+            | State::Back
+            | State::Deciding
+            | State::Closing { .. }
+            | State::Ended => false,
+        }
+    }
+
     /// Steps are still to be done or undone.
     pub(super) fn is_undecided(&self) -> bool {
         match self.state {

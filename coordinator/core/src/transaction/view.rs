@@ -74,6 +74,21 @@ impl Transaction {
         }
     }
 
+    pub(crate) fn is_ending(&self) -> bool {
+        match self.state {
+            State::LoggingEnd { .. } => true,
+            State::Preparing
+            | State::Confirming
+            | State::LoggingCommit
+            | State::Committing { .. }
+            | State::LoggingDelegation
+            | State::Delegated { .. }
+            | State::Settling { .. }
+            | State::FallenBack(_)
+            | State::Ended => false,
+        }
+    }
+
     /// Waiting in the second phase, where only an answer ends the wait.
     pub(crate) fn is_unacknowledged(&self) -> bool {
         match self.state {

@@ -307,6 +307,18 @@ fn a_saga_that_waits_to_close_its_locks_is_forgotten_without_damage() {
 }
 
 #[test]
+fn a_lock_that_is_closed_while_its_saga_is_being_given_up_does_not_end_it_twice() {
+    let (mut script, t) = begun(&[step("a", &[])]);
+    let with_locks = StepOutcome::Done { result: Bytes::from_static(b"x=1"), pending: true };
+    script.ran("a", "T1", t, (0, ACTION, 1), with_locks);
+    script.all_stable();
+    script.forget(2, "T1");
+    script.closed("a", "T1", t);
+    script.all_stable();
+    assert_eq!(script.text.matches(" Ended T1/").count(), 1, "{}", script.text);
+}
+
+#[test]
 fn a_pivot_is_asked_for_ever_and_turns_back_only_once_it_is_refused() {
     let (mut script, t) = begun(&[step("a", &[]), pivot("b", &[0])]);
     script.acted("a", "T1", t, 0, "");

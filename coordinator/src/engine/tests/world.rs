@@ -41,6 +41,10 @@ impl Memory {
         self.data().insert((family, Bytes::copy_from_slice(key)), value.into());
     }
 
+    pub(super) fn lose(&self, family: &'static str) {
+        self.data().retain(|(of, _), _| *of != family);
+    }
+
     pub(super) fn count(&self, family: &'static str) -> usize {
         self.data().keys().filter(|(of, _)| *of == family).count()
     }

@@ -6,6 +6,7 @@ use crate::branch_id::BranchId;
 use crate::effect::Effect;
 use crate::heuristic::Heuristic;
 use crate::input::Session;
+use crate::kept::Kept;
 use crate::step::StepId;
 use undoubt_vocabulary::{
     BranchOutcome, CoordinatorId, Execution, Prepare, Refusal, RefusalCode, Ticket, ToCoordinator, ToParticipant, TxId,
@@ -66,7 +67,7 @@ impl Participant {
         let vote = match state {
             State::Prepared { result } => Vote::Prepared { result },
             State::ReadOnly { result } => Vote::ReadOnly { result },
-            State::Finished(Finished::CommittedAlone { result }) => Vote::Committed { result },
+            State::Finished(Finished::CommittedAlone { result }) => return self.vote_again(id, result, effects),
             State::Finished(Finished::Refused(vote)) => vote,
             State::Executing { .. }
             | State::Committing
@@ -76,6 +77,13 @@ impl Participant {
             | State::Finished(Finished::Committed | Finished::Left | Finished::Read | Finished::Aborted) => return,
         };
         self.vote(id, vote, effects);
+    }
+
+    fn vote_again(&self, id: &BranchId, result: Kept, effects: &mut Vec<Effect>) {
+        match result {
+            Kept::Here(result) => self.vote(id, Vote::Committed { result }, effects),
+            Kept::Stored => effects.push(Effect::RecallVote { branch: id.clone() }),
+        }
     }
 
     /// A later attempt under the same id: the coordinator has aborted the earlier one.
@@ -196,7 +204,7 @@ impl Participant {
                 effects.push(Effect::Cancel { branch: id });
             }
             Some(State::Finished(Finished::CommittedAlone { result })) => {
-                self.vote(&id, Vote::Committed { result }, effects);
+                self.vote_again(&id, result, effects);
             }
             Some(State::Finished(Finished::Refused(vote))) => self.vote(&id, vote, effects),
             // It was over and is forgotten, so it may have committed. Only a coordinator that was put back asks.

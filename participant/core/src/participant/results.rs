@@ -4,6 +4,7 @@ use super::Participant;
 use crate::branch::{Finished, State, Then};
 use crate::branch_id::BranchId;
 use crate::effect::{Answer, Effect};
+use bytes::Bytes;
 use undoubt_vocabulary::{BranchOutcome, Execution, Vote};
 
 impl Finished {
@@ -23,7 +24,7 @@ impl Participant {
         };
         match then {
             Then::Vote => {
-                self.set(&id.tx, after_vote(execution, vote.clone()));
+                self.set(&id.tx, self.after_vote(execution, vote.clone()));
                 self.vote(id, vote, effects);
             }
             Then::Undo { next } => match vote {
@@ -38,6 +39,7 @@ impl Participant {
                 Vote::Refused(_) => self.after_abort(id, next, effects),
                 // Only a one-phase branch commits by itself, and what settles it is never an abort.
                 Vote::Committed { result } => {
+                    let result = self.keep(result);
                     self.set(&id.tx, State::Finished(Finished::CommittedAlone { result }));
                 }
             },
@@ -63,14 +65,22 @@ impl Participant {
         self.set(&id.tx, State::Heuristic { heuristic, noted: false });
         effects.push(Effect::Answer { operator, answer });
     }
-}
 
-fn after_vote(execution: Execution, vote: Vote) -> State {
-    match (vote, execution) {
-        (Vote::Prepared { result }, _) => State::Prepared { result },
-        (Vote::ReadOnly { result }, Execution::TwoPhase) => State::ReadOnly { result },
-        (Vote::ReadOnly { .. }, Execution::OnePhase) => State::Finished(Finished::Read),
-        (Vote::Committed { result }, _) => State::Finished(Finished::CommittedAlone { result }),
-        (vote @ Vote::Refused(_), _) => State::Finished(Finished::Refused(vote)),
+    fn after_vote(&self, execution: Execution, vote: Vote) -> State {
+        match (vote, execution) {
+            (Vote::Prepared { result }, _) => State::Prepared { result },
+            (Vote::ReadOnly { result }, Execution::TwoPhase) => State::ReadOnly { result },
+            (Vote::ReadOnly { .. }, Execution::OnePhase) => State::Finished(Finished::Read),
+            (Vote::Committed { result }, _) => State::Finished(Finished::CommittedAlone { result: self.keep(result) }),
+            (vote @ Vote::Refused(_), _) => State::Finished(Finished::Refused(vote)),
+        }
+    }
+
+    /// Says again what a one-phase branch has voted.
+    pub(super) fn vote_recalled(&mut self, id: &BranchId, result: Bytes, effects: &mut Vec<Effect>) {
+        // The fence may have passed it meanwhile.
+        if let Some(State::Finished(Finished::CommittedAlone { .. })) = self.state_of(id) {
+            self.vote(id, Vote::Committed { result }, effects);
+        }
     }
 }

@@ -4,6 +4,7 @@ use super::Participant;
 use crate::branch::State as Branch;
 use crate::branch_id::BranchId;
 use crate::effect::Effect;
+use crate::kept::Kept;
 use crate::saga::Closing;
 use crate::step::{Refused, State, StepId};
 use bytes::Bytes;
@@ -32,8 +33,11 @@ impl Participant {
             Some(State::Acting { attempt, then: None }) => {
                 self.sagas.set(&id, State::Acting { attempt: attempt.max(run.attempt), then: None });
             }
-            Some(State::Acted { result, pending, .. }) => {
+            Some(State::Acted { result: Kept::Here(result), pending, .. }) => {
                 self.ran(&id, Half::Action, run.attempt, StepOutcome::Done { result, pending }, effects);
+            }
+            Some(State::Acted { result: Kept::Stored, .. }) => {
+                effects.push(Effect::RecallOutcome { step: id, attempt: run.attempt });
             }
             Some(State::Compensated | State::Empty) => {
                 self.late(&id, &run, "the step's compensation came before this action", effects);
@@ -63,9 +67,12 @@ impl Participant {
             Some(State::Acted { result, pending, .. }) => {
                 let state = State::Compensating { result: result.clone(), pending, attempt: run.attempt };
                 let step = id.clone();
-                let effect = |mut run: RunStep| {
-                    run.inputs.push(result);
-                    Effect::Compensate { step, run }
+                let effect = |mut run: RunStep| match result {
+                    Kept::Here(result) => {
+                        run.inputs.push(result);
+                        Effect::Compensate { step, run, recall: false }
+                    }
+                    Kept::Stored => Effect::Compensate { step, run, recall: true },
                 };
                 self.begin(id, run, state, effect, effects);
             }
@@ -149,7 +156,7 @@ impl Participant {
             unreachable!("the resource manager answers an action once, and the step waits for it")
         };
         let state = match outcome.clone() {
-            StepOutcome::Done { result, pending } => State::Acted { result, pending, refused: None },
+            StepOutcome::Done { result, pending } => State::Acted { result: self.keep(result), pending, refused: None },
             StepOutcome::Refused(refusal) => State::Refused(Refused { attempt, refusal }),
             StepOutcome::Empty => unreachable!("only a compensation can be empty"),
         };
@@ -159,6 +166,14 @@ impl Participant {
             Some(compensation) => self.compensate(id.clone(), compensation, effects),
         }
         self.at_rest(id.saga(), effects);
+    }
+
+    /// Says again what an action came to.
+    pub(super) fn outcome_recalled(&self, id: &StepId, attempt: u32, result: Bytes, effects: &mut Vec<Effect>) {
+        // It may have been undone meanwhile, or the fence may have passed it.
+        if let Some(State::Acted { pending, .. }) = self.sagas.state_of(id) {
+            self.ran(id, Half::Action, attempt, StepOutcome::Done { result, pending }, effects);
+        }
     }
 
     pub(super) fn compensation_ran(&mut self, id: StepId, outcome: StepOutcome, effects: &mut Vec<Effect>) {

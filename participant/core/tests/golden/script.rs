@@ -13,6 +13,9 @@ use undoubt_vocabulary::{
 
 pub const COORDINATOR: CoordinatorId = CoordinatorId([7; 16]);
 
+/// Of what is over.
+pub const LARGEST_KEPT_BYTES: usize = 10;
+
 pub struct Script {
     participant: Participant,
     pub text: String,
@@ -28,7 +31,8 @@ impl Script {
     }
 
     pub fn empty() -> Script {
-        Script { participant: Participant::new(Limits { max_open_branches: 8 }), text: String::new() }
+        let limits = Limits { max_open_branches: 8, largest_kept_bytes: LARGEST_KEPT_BYTES };
+        Script { participant: Participant::new(limits), text: String::new() }
     }
 
     /// Tells it, and writes the line and the effects.
@@ -218,8 +222,13 @@ fn words(effect: &Effect) -> String {
         }
         Effect::RunAction { step, run } => format!("run action {}, attempt {}", step_named(step), run.attempt),
         Effect::CancelAction { step } => format!("cancel action {}", step_named(step)),
-        Effect::Compensate { step, run } => {
-            format!("compensate {}, attempt {}, inputs {:?}", step_named(step), run.attempt, run.inputs)
+        Effect::Compensate { step, run, recall } => {
+            let recalled = if *recall { ", and the result that is recalled" } else { "" };
+            format!("compensate {}, attempt {}, inputs {:?}{recalled}", step_named(step), run.attempt, run.inputs)
+        }
+        Effect::RecallVote { branch } => format!("recall what {} voted", named(branch)),
+        Effect::RecallOutcome { step, attempt } => {
+            format!("recall what action {} came to, for attempt {attempt}", step_named(step))
         }
         Effect::StoreEmpty { step } => format!("store that {} is empty", step_named(step)),
         Effect::CloseSaga { ticket, tx, .. } => format!("close saga {tx}/{ticket}"),

@@ -1,12 +1,14 @@
 //! What becomes of a saga's steps.
 
 use super::check;
-use crate::script::{COORDINATOR, Script, coordinator, outcome_words, prepared, ticket, tx};
+use crate::script::{
+    COORDINATOR, LARGEST_KEPT_BYTES, Script, branch, coordinator, outcome_words, prepared, ticket, tx,
+};
 use bytes::Bytes;
 use std::time::Duration;
-use undoubt_participant_core::{Input, Recovered, StepId, StepState};
+use undoubt_participant_core::{Input, Kept, Limits, Participant, Recovered, StepId, StepState};
 use undoubt_vocabulary::{
-    Execution, Half, Refusal, RefusalCode, RunStep, StepIndex, StepOutcome, Ticket, Timestamp, ToParticipant,
+    Execution, Half, Refusal, RefusalCode, RunStep, StepIndex, StepOutcome, Ticket, Timestamp, ToParticipant, Vote,
 };
 
 fn step(ticket: Ticket, step: u16) -> StepId {
@@ -231,7 +233,7 @@ fn a_refusal_alone_leaves_nothing_to_drop_below_the_fence() {
 fn barriers_survive_a_restart() {
     let (mut script, t) = (Script::empty(), ticket(1, 0));
     script.recovered("epoch 1", coordinator(1, t));
-    let acted = StepState::Acted { result: Bytes::from_static(b"x=1"), pending: true };
+    let acted = StepState::Acted { result: Kept::Here(Bytes::from_static(b"x=1")), pending: true };
     script.recovered("S1/1.0/0 acted, pending", Recovered::Step { step: step(t, 0), state: acted });
     script.recovered("S1/1.0/1 compensated", Recovered::Step { step: step(t, 1), state: StepState::Compensated });
     script.recovered("S1/1.0/2 empty", Recovered::Step { step: step(t, 2), state: StepState::Empty });
@@ -326,6 +328,50 @@ fn an_action_of_the_saga_that_takes_its_place_aborts_a_branch_in_doubt() {
     script.aborted("S1", ticket(0, 9));
     script.acted(0, did());
     check("step-after-branch-in-doubt", &script.text);
+}
+
+#[test]
+fn a_long_result_of_what_is_over_is_left_with_the_resource_and_said_again() {
+    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let result = Bytes::from(vec![b'x'; LARGEST_KEPT_BYTES + 1]);
+    let did = StepOutcome::Done { result: result.clone(), pending: true };
+    let vote = Vote::Committed { result: result.clone() };
+    script.act(0, 1);
+    script.acted(0, did);
+    script.act(0, 2);
+    let (id, attempt) = (step(t, 0), 2);
+    let recalled = |id, attempt| Input::OutcomeRecalled { step: id, attempt, result: result.clone() };
+    script.tell("what the action came to is recalled", recalled(id.clone(), attempt));
+    script.compensate(0, 1);
+    script.compensated(0, refused());
+    script.compensate(0, 2);
+    script.tell("what the action came to is recalled too late", recalled(id, attempt));
+    script.prepare("T1", t, Execution::OnePhase);
+    script.executed("T1", t, vote);
+    script.prepare("T1", t, Execution::OnePhase);
+    script.settle("T1", t);
+    let recalled = || Input::VoteRecalled { branch: branch("T1", t), result: result.clone() };
+    script.tell("what T1 voted is recalled", recalled());
+    script.fence(t.next());
+    script.tell("what T1 voted is recalled too late", recalled());
+    check("long-results", &script.text);
+}
+
+#[test]
+fn long_results_of_what_is_over_take_no_memory_and_those_of_what_is_open_do() {
+    let mut participant = Participant::new(Limits { max_open_branches: 8, largest_kept_bytes: 1_024 });
+    let mut effects = Vec::new();
+    let result = || Bytes::from(vec![b'x'; 2_000]);
+    let stored = StepState::Acted { result: Kept::Here(result()), pending: false };
+    participant.handle(Input::Recovered(Recovered::Step { step: step(ticket(1, 0), 0), state: stored }), &mut effects);
+    let committed = Recovered::Committed { branch: branch("T1", ticket(1, 1)), result: Kept::Here(result()) };
+    participant.handle(Input::Recovered(committed), &mut effects);
+    assert_eq!((participant.kept_bytes(), participant.keeps_most_of()), (0, None));
+    participant.handle(Input::Recovered(coordinator(1, ticket(1, 0))), &mut effects);
+    let (branch, begun_at) = (branch("T2", ticket(1, 2)), Timestamp(1));
+    participant.handle(Input::Recovered(Recovered::Prepared { branch, begun_at, result: result() }), &mut effects);
+    let most = participant.keeps_most_of().map(|(known, bytes)| (known.id, known.fence, bytes));
+    assert_eq!((participant.kept_bytes(), most), (2_000, Some((COORDINATOR, ticket(1, 0), 2_000))));
 }
 
 #[test]

@@ -78,18 +78,39 @@ pub(super) fn refuse_marked<'a>(
     own: Option<&StepId>,
     keys: impl IntoIterator<Item = &'a Bytes>,
 ) -> Result<(), Declined> {
-    let is_own = |by: &StepId| {
-        own.is_some_and(|own| (own.coordinator, own.ticket, &own.tx) == (by.coordinator, by.ticket, &by.tx))
-    };
     for key in keys {
-        let mark = kv.store.get(PENDING, key).map_err(|error| Declined::Failed(error.into()))?;
-        let Some(mark) = mark else { continue };
-        let (by, _) =
-            record::read_mark(mark).map_err(|cause| Declined::Failed(unreadable(PENDING, key.clone(), &cause)))?;
-        if !is_own(&by) {
+        let Some(by) = marked_by(kv, key).map_err(Declined::Failed)? else { continue };
+        if !own.is_some_and(|own| are_of_one_saga(own, &by)) {
             let (key, tx) = (shown(key), by.tx);
             let detail = format!("key {key} is pending: the saga {tx} has touched it and is not over; try again later");
             return Err(Refusal::new(RefusalCode::Pending, detail).into());
+        }
+    }
+    Ok(())
+}
+
+fn marked_by(kv: &KeyValue, key: &Bytes) -> Result<Option<StepId>, ResourceError> {
+    let Some(mark) = kv.store.get(PENDING, key)? else { return Ok(None) };
+    let (by, _) = record::read_mark(mark).map_err(|cause| unreadable(PENDING, key.clone(), &cause))?;
+    Ok(Some(by))
+}
+
+fn are_of_one_saga(one: &StepId, other: &StepId) -> bool {
+    (one.coordinator, one.ticket, &one.tx) == (other.coordinator, other.ticket, &other.tx)
+}
+
+/// Deletes the marks of steps that the fence has passed. A barrier that was left behind may name a key that another saga has
+/// marked since.
+pub(super) fn delete_passed(
+    kv: &KeyValue,
+    batch: &mut Batch,
+    passed: &[(StepId, BTreeSet<Bytes>)],
+) -> Result<(), ResourceError> {
+    for (step, keys) in passed {
+        for key in keys {
+            if marked_by(kv, key)?.is_some_and(|by| are_of_one_saga(step, &by)) {
+                record::delete_mark(batch, key);
+            }
         }
     }
     Ok(())
@@ -112,7 +133,10 @@ pub(super) async fn close_saga(
             Err(unreadable) => Err(unreadable),
         };
         match written {
-            Ok(steps) => drop(left.drain(..steps)),
+            Ok(steps) => {
+                left.drain(..steps);
+                kv.note_stored([(coordinator, ticket)]);
+            }
             Err(error) => {
                 kv.marks.put_back(left);
                 return Err(error);
@@ -122,8 +146,9 @@ pub(super) async fn close_saga(
     Ok(())
 }
 
-/// Returns a write that closes the first of these steps, at least one, and their number.
-fn next_write(
+/// Returns a write that closes the first of these steps, at least one, and their number. A key that several have marked is
+/// free with the last of them: another saga may have marked it by the time of a later write.
+pub(super) fn next_write(
     kv: &KeyValue,
     left: &[(StepId, BTreeSet<Bytes>)],
     released: &Option<MarksReleased>,
@@ -131,9 +156,10 @@ fn next_write(
     let (mut batch, mut steps) = (Batch::default(), 0);
     while steps < left.len() && batch.payload_bytes() < MAX_GROUP_BYTES {
         let (step, keys) = &left[steps];
-        keys.iter().for_each(|key| record::delete_mark(&mut batch, key));
-        clear_barrier(kv, &mut batch, step, released.clone())?;
         steps += 1;
+        let is_marked_by_others = |key: &&Bytes| left[steps..].iter().any(|(_, keys)| keys.contains(*key));
+        keys.iter().filter(|key| !is_marked_by_others(key)).for_each(|key| record::delete_mark(&mut batch, key));
+        clear_barrier(kv, &mut batch, step, released.clone())?;
     }
     Ok((batch, steps))
 }

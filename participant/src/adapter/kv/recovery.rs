@@ -1,9 +1,9 @@
 //! What a start finds in the store. A record that cannot be read stops it; nothing is skipped (R8).
 
 use super::record::{self, CoordinatorEntry, Unreadable};
-use super::schema::{BRANCH, COORDINATOR, FINISHED, HEURISTIC, PENDING, STEP};
-use super::{Branch, KeyValue, Seen, Stage};
-use crate::resource::{BranchId, Recovered, ResourceError, StepId, StepState};
+use super::schema::{self, BRANCH, COORDINATOR, FINISHED, HEURISTIC, PENDING, STEP};
+use super::{Branch, KeyValue, Stage};
+use crate::resource::{BranchId, Kept, Recovered, ResourceError, SHORT_RESULT_BYTES, StepId, StepState};
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,19 +11,20 @@ use undoubt_participant_core::lock::{Age, Mode};
 use undoubt_platform::{Direction, Family};
 use undoubt_proto::record::step_barrier::State;
 use undoubt_proto::record::{PreparedBranch, StepBarrier};
-use undoubt_vocabulary::{Timestamp, TxId};
+use undoubt_vocabulary::{Epoch, Ticket, Timestamp, TxId};
 
-/// Records read at a time.
+/// Records read at a time; of those that may hold a result of a megabyte fewer.
 const SCAN_PAGE_RECORDS: usize = 1_024;
+const RESULTS_PAGE_RECORDS: usize = 16;
 
 pub(super) fn recover(kv: &KeyValue) -> Result<Recovered, ResourceError> {
     let mut coordinators = BTreeMap::new();
     each(kv, COORDINATOR, |key, value| {
-        let (id, stored) = match record::read_coordinator(key, value)? {
-            CoordinatorEntry::Epoch(id, epoch) => (id, Seen { epoch, ..Seen::default() }),
-            CoordinatorEntry::Fence(id, fence) => (id, Seen { fence, ..Seen::default() }),
+        let (id, known) = match record::read_coordinator(key, value)? {
+            CoordinatorEntry::Epoch(id, epoch) => (id, kv.note(id, epoch, Ticket::default())),
+            CoordinatorEntry::Fence(id, fence) => (id, kv.note(id, Epoch::default(), fence)),
         };
-        coordinators.insert(id, kv.note(id, stored));
+        coordinators.insert(id, known);
         Ok(())
     })?;
     let mut recovered = Recovered {
@@ -39,7 +40,8 @@ pub(super) fn recover(kv: &KeyValue) -> Result<Recovered, ResourceError> {
         Ok(())
     })?;
     each(kv, FINISHED, |key, value| {
-        recovered.finished.push(record::read_finished(key, value)?);
+        let (branch, outcome, result) = record::read_finished(key, value)?;
+        recovered.finished.push((branch, outcome, Kept::up_to(SHORT_RESULT_BYTES, result)));
         Ok(())
     })?;
     each(kv, STEP, |key, value| {
@@ -64,6 +66,23 @@ pub(super) fn begun_at_of_heuristic(kv: &KeyValue, branch: &BranchId) -> Result<
     Ok((stored == *branch).then_some(begun_at))
 }
 
+/// The result that is stored of a one-phase branch.
+pub(super) fn result_of(kv: &KeyValue, branch: &BranchId) -> Result<Option<Bytes>, ResourceError> {
+    let key = schema::finished_key(branch);
+    let Some(value) = kv.store.get(FINISHED, &key)? else { return Ok(None) };
+    let (_, _, result) =
+        record::read_finished(key.clone(), value).map_err(|cause| unreadable(FINISHED, key, &cause))?;
+    Ok(Some(result))
+}
+
+/// The result that is stored of an action in effect.
+pub(super) fn result_of_step(kv: &KeyValue, step: &StepId) -> Result<Option<Bytes>, ResourceError> {
+    let key = schema::step_key(step);
+    let Some(value) = kv.store.get(STEP, &key)? else { return Ok(None) };
+    let (_, state, barrier) = record::read_step(key.clone(), value).map_err(|cause| unreadable(STEP, key, &cause))?;
+    Ok((state == State::Acted).then_some(barrier.result))
+}
+
 /// A prepared branch holds again what it held before: what it read shared, what it writes exclusively.
 fn resume(kv: &KeyValue, id: BranchId, record: PreparedBranch) {
     let begun_at = Timestamp(record.begun_at_us);
@@ -78,12 +97,15 @@ fn resume(kv: &KeyValue, id: BranchId, record: PreparedBranch) {
 fn resume_step(kv: &KeyValue, step: StepId, state: State, barrier: StepBarrier) -> (StepId, StepState) {
     let StepBarrier { state: _, result, pending, released: _ } = barrier;
     let state = match state {
-        State::Acted => StepState::Acted { result, pending: !pending.is_empty() },
+        State::Acted => {
+            StepState::Acted { result: Kept::up_to(SHORT_RESULT_BYTES, result), pending: !pending.is_empty() }
+        }
         State::Compensated => StepState::Compensated,
         State::Empty => StepState::Empty,
         State::Unspecified => unreachable!("it was refused when it was read"),
     };
-    kv.marks.put(step.clone(), pending.into_iter().collect());
+    // They have memory of their own, since they stay longer than the result beside them.
+    kv.marks.put(step.clone(), pending.iter().map(|key| Bytes::copy_from_slice(key)).collect());
     (step, state)
 }
 
@@ -92,9 +114,10 @@ fn each(
     family: Family,
     mut visit: impl FnMut(Bytes, Bytes) -> Result<(), Unreadable>,
 ) -> Result<(), ResourceError> {
+    let records = if [FINISHED, STEP].contains(&family) { RESULTS_PAGE_RECORDS } else { SCAN_PAGE_RECORDS };
     let mut from = Bytes::new();
     loop {
-        let page = kv.store.scan(family, &from, None, Direction::Forward, SCAN_PAGE_RECORDS)?;
+        let page = kv.store.scan(family, &from, None, Direction::Forward, records)?;
         let Some((last, _)) = page.last() else { return Ok(()) };
         from = successor(last);
         for (key, value) in page {

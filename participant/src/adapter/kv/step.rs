@@ -52,6 +52,7 @@ async fn action(
         let mut held = kv.room().hold();
         held.add(result.len() + batch.payload_bytes());
         force(kv, batch).await?;
+        note_barrier(kv, step);
         kv.marks.put(step.clone(), work.pend);
         Ok(StepOutcome::Done { result, pending })
     };
@@ -85,6 +86,7 @@ async fn compensation(kv: &KeyValue, step: &StepId, run: RunStep) -> Result<Step
             kv.marks.put(step.clone(), marked);
             return Err(Declined::Failed(error));
         }
+        note_barrier(kv, step);
         Ok(StepOutcome::Done { result: Bytes::new(), pending: false })
     };
     under_locks(kv, step, &run, &locks, &CancellationToken::new(), done).await
@@ -93,7 +95,14 @@ async fn compensation(kv: &KeyValue, step: &StepId, run: RunStep) -> Result<Step
 pub(super) async fn store_empty(kv: &KeyValue, step: &StepId) -> Result<(), ResourceError> {
     let mut batch = Batch::default();
     record::put_step(&mut batch, step, State::Empty, Bytes::new(), Vec::new());
-    kv.write(batch, Durability::Forced).await
+    kv.write(batch, Durability::Forced).await?;
+    note_barrier(kv, step);
+    Ok(())
+}
+
+/// The fence may have passed the saga while the step was under way: one that was given up.
+fn note_barrier(kv: &KeyValue, step: &StepId) {
+    kv.note_stored([(step.coordinator, step.ticket)]);
 }
 
 async fn under_locks(

@@ -6,6 +6,7 @@ use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_participant_core::kv::{self, Operation};
 use undoubt_participant_core::lock::Mode;
+use undoubt_proto::codec::{TooManyEntries, check};
 use undoubt_proto::kv as wire;
 use undoubt_vocabulary::{Refusal, RefusalCode};
 
@@ -38,6 +39,8 @@ impl Work {
 
 /// Reads work and holds it to its limits.
 pub(super) fn decode(bytes: Bytes, place: Place<'_>) -> Result<Work, Refusal> {
+    check::<wire::Work>(&bytes)
+        .map_err(|too_many: TooManyEntries| Refusal::new(RefusalCode::TooLarge, too_many.to_string()))?;
     let encoded = wire::Work::decode(bytes)
         .map_err(|error| invalid(format!("the work is no undoubt.kv.v1.Work ({error}); encode it as kv.proto says")))?;
     let mut inputs = Inputs::of(place);

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::adapter::kv::tests::world::{encoded, operation, put_of, work};
-use undoubt_proto::kv::Get;
 use undoubt_proto::kv::operation::Kind;
+use undoubt_proto::kv::{Get, Put, Reference};
 use undoubt_vocabulary::Refusal;
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
 
@@ -170,4 +170,78 @@ async fn large_work_is_committed_from_its_record_also_after_a_crash() {
         };
         assert!(result.len() > VALUE_BYTES);
     }
+}
+
+/// Reads all of it, and writes something.
+fn large_that_writes(key: &str) -> Bytes {
+    let reads = (0..KEYS).map(|key| operation(&format!("k{key}"), Kind::Get(Get {})));
+    encoded(reads.chain([operation(key, put_of("v"))]))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_over_takes_no_room_however_long_the_fence_stays_behind() {
+    let config = Config { max_kept_result_bytes: MAX_RESULT_BYTES, ..Config::default() };
+    let mut running = with_large_values(config).await;
+    for ticket in 10..30 {
+        running.tell(act(ticket, large())).await;
+        let answer = running.answer().await;
+        assert!(matches!(answer, ToCoordinator::Ran { outcome: StepOutcome::Done { .. }, .. }), "{ticket}: {answer:?}");
+        running.tell(prepare(100 + ticket, Execution::OnePhase, large_that_writes("w"))).await;
+        let answer = running.answer().await;
+        assert!(matches!(answer, ToCoordinator::Vote { vote: Vote::Committed { .. }, .. }), "{ticket}: {answer:?}");
+    }
+    let waits = running.engine.inspect(|view| view.refusing_work_because.clone()).await.unwrap();
+    assert_eq!(waits, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn long_results_of_what_is_over_are_said_again_also_after_a_crash() {
+    let store = Arc::new(MemoryStore::default());
+    let mut running = Running::over(KeyValue::new(store.clone(), KeyValueOptions::default())).await;
+    let value = "x".repeat(VALUE_BYTES);
+    running.tell(prepare(1, Execution::OnePhase, encoded([operation("k0", put_of(&value))]))).await;
+    running.answer().await;
+    let long = || encoded([operation("k0", Kind::Get(Get {})), operation("w", put_of("v"))]);
+    let action = || act(2, long());
+    let alone = || prepare(3, Execution::OnePhase, long());
+    let settle = || ToParticipant::Settle { tx: "T3".parse().unwrap(), ticket: Ticket(3) };
+    running.tell(action()).await;
+    let acted = running.answer().await;
+    let ToCoordinator::Ran { outcome: StepOutcome::Done { result, .. }, .. } = &acted else { panic!("{acted:?}") };
+    assert!(result.len() > VALUE_BYTES);
+    running.tell(alone()).await;
+    let voted = running.answer().await;
+    assert!(matches!(voted, ToCoordinator::Vote { vote: Vote::Committed { .. }, .. }), "{voted:?}");
+    for _ in 0..2 {
+        for (message, said) in [(action(), &acted), (alone(), &voted), (settle(), &voted)] {
+            running.tell(message).await;
+            assert_eq!(running.answer().await, *said);
+        }
+        running = Running::over(KeyValue::new(Arc::new(store.crashed()), KeyValueOptions::default())).await;
+    }
+    // The compensation is given what its action came to.
+    let value_from = Some(Reference { input: 0, operation: 0 });
+    let undo = encoded([operation("copy", Kind::Put(Put { value_from, ..Put::default() }))]);
+    let ToParticipant::Run(undo) = act(2, undo) else { unreachable!("it is a step") };
+    running.tell(ToParticipant::Run(RunStep { half: Half::Compensation, ..undo })).await;
+    let undone = running.answer().await;
+    assert!(matches!(undone, ToCoordinator::Ran { outcome: StepOutcome::Done { .. }, .. }), "{undone:?}");
+    running.tell(prepare(4, Execution::OnePhase, get("copy"))).await;
+    let ToCoordinator::Vote { vote: Vote::ReadOnly { result }, .. } = running.answer().await else {
+        panic!("not read")
+    };
+    assert!(result.len() > VALUE_BYTES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_large_work_waits_is_told_with_whose_transactions_are_not_over() {
+    let config = Config { max_kept_result_bytes: MAX_RESULT_BYTES * 3 / 2, ..Config::default() };
+    let mut running = with_large_values(config).await;
+    running.tell(prepare(2, Execution::TwoPhase, large_that_writes("w"))).await;
+    let answer = running.answer().await;
+    assert!(matches!(answer, ToCoordinator::Vote { vote: Vote::Prepared { .. }, .. }), "{answer:?}");
+    running.settled().await;
+    let waits = running.engine.inspect(|view| view.refusing_work_because.clone()).await.unwrap().unwrap_or_default();
+    let whose = format!("kept for coordinator {COORDINATOR}");
+    assert!(waits.contains("large results wait") && waits.contains(&whose), "{waits}");
 }

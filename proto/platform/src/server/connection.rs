@@ -15,7 +15,8 @@ use tonic::transport::server::Connected;
 /// The length of what a client of HTTP/2 says first.
 const PREFACE_BYTES: usize = 24;
 
-/// A client that takes room from others has to read its answers: within this time all of them, or so many bytes.
+/// A client that takes room from others has to read its answers: within this time all of them, or so many bytes. And
+/// whoever it is, some of what is written to it has to go within this time.
 pub(super) const READING_TIMEOUT: Duration = Duration::from_secs(30);
 const LEAST_READ_BYTES: u64 = 512 << 10;
 
@@ -35,6 +36,8 @@ struct Kept {
     parts: Parts,
     watch: Watch,
     alarm: Pin<Box<Sleep>>,
+    /// Set while a write waits, as the client's side takes nothing.
+    stalled: Option<Pin<Box<Sleep>>>,
     /// Its place among those that may be open.
     _place: OwnedSemaphorePermit,
 }
@@ -56,7 +59,8 @@ impl Connection {
     /// The same, as a server keeps it. It ends if the client has not greeted within `patience`.
     pub(super) fn kept(self, place: OwnedSemaphorePermit, patience: Duration, parts: Parts) -> Connection {
         let watch = Watch::Greeting { missing_bytes: PREFACE_BYTES };
-        Connection { kept: Some(Kept { parts, watch, alarm: Box::pin(sleep(patience)), _place: place }), ..self }
+        let alarm = Box::pin(sleep(patience));
+        Connection { kept: Some(Kept { parts, watch, alarm, stalled: None, _place: place }), ..self }
     }
 }
 
@@ -89,6 +93,20 @@ impl Kept {
             }
         }
         None
+    }
+
+    /// Returns why the connection has to end, if it has to, given whether a write has to wait. HTTP/2 reads nothing while one
+    /// does, so a watch over what is read is not enough.
+    fn poll_stalled(&mut self, waits: bool, cx: &mut Context<'_>) -> Option<io::Error> {
+        if !waits {
+            self.stalled = None;
+            return None;
+        }
+        if self.stalled.get_or_insert_with(|| Box::pin(sleep(READING_TIMEOUT))).as_mut().poll(cx).is_ready() {
+            tracing::warn!("a client takes nothing of what is written to it: its connection is closed");
+            return Some(timed_out("the client took nothing in time"));
+        }
+        self.poll_end(cx)
     }
 }
 
@@ -129,9 +147,18 @@ impl AsyncRead for Connection {
     }
 }
 
+impl Connection {
+    /// Watches over what was tried to write.
+    fn written<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let ended = self.kept.as_mut().and_then(|kept| kept.poll_stalled(written.is_pending(), cx));
+        ended.map_or(written, |why| Poll::Ready(Err(why)))
+    }
+}
+
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.duplex).poll_write(cx, bytes)
+        let written = Pin::new(&mut *self.duplex).poll_write(cx, bytes);
+        self.written(written, cx)
     }
 
     fn poll_write_vectored(
@@ -139,7 +166,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.duplex).poll_write_vectored(cx, bytes)
+        let written = Pin::new(&mut *self.duplex).poll_write_vectored(cx, bytes);
+        self.written(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -147,7 +175,8 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.duplex).poll_flush(cx)
+        let flushed = Pin::new(&mut *self.duplex).poll_flush(cx);
+        self.written(flushed, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

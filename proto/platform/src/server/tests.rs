@@ -1,6 +1,7 @@
 //! The frame over connections in memory, with clients that do not behave.
 
 mod greeting;
+mod stalled;
 mod unfinished;
 mod unread;
 

@@ -40,6 +40,12 @@ pub(crate) struct Explore {
     /// How often an operator may pause, or drain [default: the scenario's].
     #[arg(long, value_name = "N")]
     operations: Option<u8>,
+    /// How many records the store may refuse for good [default: the scenario's].
+    #[arg(long, value_name = "N")]
+    refusals: Option<u8>,
+    /// How many records may turn out after a restart to be of no use [default: the scenario's].
+    #[arg(long, value_name = "N")]
+    spoils: Option<u8>,
     /// Plant this bug.
     #[arg(long, value_name = "NAME")]
     mutant: Option<Mutant>,
@@ -138,6 +144,8 @@ impl Explore {
             disconnections: self.disconnections.unwrap_or(given.disconnections),
             heuristics: self.heuristics.unwrap_or(given.heuristics),
             operations: self.operations.unwrap_or(given.operations),
+            refusals: self.refusals.unwrap_or(given.refusals),
+            spoils: self.spoils.unwrap_or(given.spoils),
         }
     }
 }

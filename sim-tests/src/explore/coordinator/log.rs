@@ -1,7 +1,9 @@
 //! What survives a crash of the coordinator.
 
-use std::collections::BTreeMap;
-use undoubt_coordinator_core::{EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Unfinished};
+use std::collections::{BTreeMap, BTreeSet};
+use undoubt_coordinator_core::{
+    EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Unfinished, UnusableRecord,
+};
 use undoubt_vocabulary::{Half, Outcome, ParticipantName, StepIndex, Ticket, TxId};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -10,6 +12,8 @@ pub(crate) struct Log {
     pub(crate) open: BTreeMap<TxId, OpenRecord>,
     pub(crate) sagas: BTreeMap<TxId, SagaRecord>,
     pub(crate) ended: BTreeMap<TxId, EndedRecord>,
+    /// Those whose open record cannot be carried out.
+    unusable: BTreeSet<TxId>,
 }
 
 impl Log {
@@ -17,6 +21,7 @@ impl Log {
     pub(crate) fn write(&mut self, record: Record) {
         self.open.remove(record.tx());
         self.sagas.remove(record.tx());
+        self.unusable.remove(record.tx());
         match record {
             Record::Open(open) => {
                 self.open.insert(open.tx.clone(), open);
@@ -33,7 +38,38 @@ impl Log {
     /// What recovery has to carry on.
     pub(crate) fn unfinished(&self) -> impl Iterator<Item = Unfinished> + '_ {
         let sagas = self.sagas.values().cloned().map(Unfinished::Saga);
-        self.open.values().cloned().map(Unfinished::TwoPhase).chain(sagas)
+        let all = self.open.values().cloned().map(Unfinished::TwoPhase).chain(sagas);
+        all.map(|open| if self.unusable.contains(open.tx()) { Unfinished::Unusable(self.held(open)) } else { open })
+    }
+
+    /// Transactions whose open record can be carried out.
+    pub(crate) fn sound(&self) -> impl Iterator<Item = &TxId> {
+        self.open.keys().chain(self.sagas.keys()).filter(|tx| !self.unusable.contains(*tx))
+    }
+
+    pub(super) fn spoil(&mut self, tx: &TxId) {
+        self.unusable.insert(tx.clone());
+    }
+
+    /// What can still be read of it.
+    fn held(&self, unfinished: Unfinished) -> UnusableRecord {
+        let cause = "a word of it is not known".to_owned();
+        match unfinished {
+            Unfinished::TwoPhase(OpenRecord {
+                kind, tx, ticket, begun_at, digest, participants, read_only, ..
+            }) => {
+                let participants = participants.into_iter().chain(read_only).collect();
+                let decided = (kind == OpenKind::Committed).then_some(Outcome::Committed);
+                UnusableRecord { saga: false, tx, ticket, begun_at, digest, participants, decided, cause }
+            }
+            Unfinished::Saga(SagaRecord { tx, ticket, begun_at, digest, steps, .. }) => {
+                let participants: BTreeSet<ParticipantName> =
+                    steps.iter().map(|step| step.participant.clone()).collect();
+                let (participants, decided) = (participants.into_iter().collect(), self.outcome(&tx, ticket));
+                UnusableRecord { saga: true, tx, ticket, begun_at, digest, participants, decided, cause }
+            }
+            Unfinished::Unusable(held) => held,
+        }
     }
 
     /// Its latest record is a saga's.

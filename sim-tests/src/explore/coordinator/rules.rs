@@ -3,8 +3,10 @@
 use super::log::is_settled;
 use super::{Log, Process};
 use crate::explore::scenario::Scenario;
-use undoubt_coordinator_core::{Answer, Phase, SagaRecord};
-use undoubt_vocabulary::{Execution, Half, Outcome, Prepare, RunStep, ToParticipant, TxId};
+use undoubt_coordinator_core::{Answer, EndedRecord, Phase, Record, SagaRecord};
+use undoubt_vocabulary::{
+    BranchOutcome, Execution, Half, Outcome, ParticipantName, Prepare, RunStep, ToParticipant, TxId,
+};
 
 /// R1, R4, and an operator's pause.
 pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Log) -> Result<(), String> {
@@ -37,6 +39,35 @@ pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Lo
         | ToParticipant::Noted { .. }
         | ToParticipant::Close { .. } => Ok(()),
     }
+}
+
+/// R10: an end stays what it was once it is on record.
+pub(super) fn check_record(record: &Record, log: &Log) -> Result<(), String> {
+    let (tx, ticket) = (record.tx(), record.ticket());
+    let Some(ended) = log.ended.get(tx).filter(|ended| ended.ticket == ticket) else { return Ok(()) };
+    match record {
+        Record::Ended(again) if again.outcome == ended.outcome => Ok(()),
+        Record::Ended(EndedRecord { outcome, .. }) => {
+            Err(format!("R10: {tx}/{ticket} has ended, {}; and is recorded once more, {outcome}", ended.outcome))
+        }
+        Record::Open(_) | Record::Saga(_) => Err(format!("R10: {tx}/{ticket} has ended, and is recorded as open")),
+    }
+}
+
+/// R3: an operator's decision that is called noted is on record, unless it was of an earlier attempt, which was aborted.
+pub(super) fn check_noted(to: &ParticipantName, message: &ToParticipant, log: &Log) -> Result<(), String> {
+    let ToParticipant::Noted { tx, ticket } = message else { return Ok(()) };
+    let is_noted = |ended: &EndedRecord| {
+        let by_operator = |outcome: &BranchOutcome| match outcome {
+            BranchOutcome::HeuristicallyCommitted | BranchOutcome::HeuristicallyAborted => true,
+            BranchOutcome::Committed | BranchOutcome::Aborted | BranchOutcome::Unknown => false,
+        };
+        ended.ticket != *ticket || ended.branches.iter().any(|(name, outcome)| name == to && by_operator(outcome))
+    };
+    if log.ended.get(tx).is_some_and(is_noted) {
+        return Ok(());
+    }
+    Err(format!("R3: {to} is told that its operator's decision on {tx}/{ticket} is on record, and it is not"))
 }
 
 /// Whoever is connected has said whether it can prepare.

@@ -3,8 +3,16 @@
 use super::{Budget, Crashing, Deadlines, Request, RequestKind, Scenario, Sessions};
 use undoubt_coordinator_core::StepResolution;
 
-pub(super) const NONE: Budget =
-    Budget { crashes: 0, losses: 0, duplicates: 0, disconnections: 0, heuristics: 0, operations: 0 };
+pub(super) const NONE: Budget = Budget {
+    crashes: 0,
+    losses: 0,
+    duplicates: 0,
+    disconnections: 0,
+    heuristics: 0,
+    operations: 0,
+    refusals: 0,
+    spoils: 0,
+};
 pub(super) const CRASH: Budget = Budget { crashes: 1, ..NONE };
 pub(super) const LOSS: Budget = Budget { losses: 1, ..NONE };
 pub(super) const TWO_CRASHES: Budget = Budget { crashes: 2, ..NONE };
@@ -40,6 +48,7 @@ impl Scenario {
         all.extend(Scenario::sagas_ended_by_an_operator());
         all.extend(Scenario::sagas_that_meet());
         all.extend(Scenario::autos());
+        all.extend(Scenario::held());
         all
     }
 

@@ -3,7 +3,7 @@
 use super::{Mutant, Storage};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use undoubt_participant_core::{StepId, StepState};
+use undoubt_participant_core::{Kept, StepId, StepState};
 use undoubt_vocabulary::{Half, StepOutcome, Ticket, TxId};
 
 /// What came of a step.
@@ -27,7 +27,7 @@ impl Storage {
                 return broken(step, "its action takes effect after its compensation");
             }
         }
-        self.barrier(step, StepState::Acted { result, pending: !marked.is_empty() });
+        self.barrier(step, StepState::Acted { result: Kept::Here(result), pending: !marked.is_empty() });
         if !marked.is_empty() {
             self.marks.insert(step.clone(), marked);
         }
@@ -46,11 +46,7 @@ impl Storage {
             Some(Came::Undone) => return broken(step, "its compensation takes effect twice"),
             None | Some(Came::Nothing) => return broken(step, "it is undone though it is not in effect"),
         }
-        let known = match self.steps.get(step) {
-            Some(StepState::Acted { result, .. }) => Some(result),
-            Some(StepState::Compensated | StepState::Empty) | None => None,
-        };
-        if known != handed {
+        if self.result_of_step(step) != handed {
             return Err(format!("contract: the compensation of {} is not given what its action came to", named(step)));
         }
         match mutant {
@@ -62,6 +58,16 @@ impl Storage {
             }
         }
         Ok(())
+    }
+
+    /// The result that is stored of an action in effect.
+    pub(crate) fn result_of_step(&self, step: &StepId) -> Option<&Bytes> {
+        match self.steps.get(step) {
+            Some(StepState::Acted { result: Kept::Here(result), .. }) => Some(result),
+            Some(StepState::Acted { result: Kept::Stored, .. } | StepState::Compensated | StepState::Empty) | None => {
+                None
+            }
+        }
     }
 
     pub(crate) fn store_empty(&mut self, step: &StepId) -> Result<(), String> {

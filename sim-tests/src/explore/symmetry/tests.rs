@@ -3,8 +3,16 @@ use crate::explore::machines::Machines;
 use crate::explore::scenario::Budget;
 use std::collections::{BTreeMap, BTreeSet};
 
-const NO_FAULTS: Budget =
-    Budget { crashes: 0, losses: 0, duplicates: 0, disconnections: 0, heuristics: 0, operations: 0 };
+const NO_FAULTS: Budget = Budget {
+    crashes: 0,
+    losses: 0,
+    duplicates: 0,
+    disconnections: 0,
+    heuristics: 0,
+    operations: 0,
+    refusals: 0,
+    spoils: 0,
+};
 
 /// Every world of a scenario, by its fingerprint under its own names.
 fn all_worlds(machines: &mut Machines<'_>, budget: Budget) -> BTreeMap<u128, World> {

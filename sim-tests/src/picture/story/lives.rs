@@ -58,7 +58,8 @@ impl Life {
                 self.note(at_us, Sort::Down, text);
             }
             Event::Disk { .. } => self.note(at_us, Sort::Disk, text),
-            Event::Sent { .. }
+            Event::SessionStands { .. }
+            | Event::Sent { .. }
             | Event::Received { .. }
             | Event::Noted { .. }
             | Event::Branch { .. }

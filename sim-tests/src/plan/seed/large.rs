@@ -16,6 +16,14 @@ const POISONED_AT_A_RECORD: u64 = 70;
 /// The share of worlds with large values, in percent, in which a link is held for a while, so that answers meet.
 const CLOGGED: u64 = 50;
 
+/// The share of worlds with large values, in percent, in which many large reads meet a coordinator that gathers no more than it must.
+const MUCH_GATHERED: u64 = 20;
+const LEAST_GATHERED_BYTES: u32 = 16 << 20;
+
+/// The share of worlds without large values, in percent, in which many branches only read, half of them alone, and votes are lost.
+const LONE_READS: u64 = 10;
+const MAX_LOST_VOTES: u64 = 5;
+
 /// The most answers that are lost in one run.
 const MAX_LOST_ANSWERS: u64 = 3;
 
@@ -30,6 +38,9 @@ pub(super) fn laden(plan: Plan) -> Plan {
         // More who read at once, and fewer transactions of each, lest runs become slow.
         plan.shape.clients = plan.shape.clients.max(dice.small(3, 8));
         plan.shape.transactions_per_client = dice.small(8, 20).into();
+        if dice.chance(MUCH_GATHERED) {
+            dice.gather_much(&mut plan);
+        }
         if dice.chance(CLOGGED) {
             let (from, to) = (Host::Coordinator, Host::Participant(dice.number(&plan.shape)));
             let what = What::Clog { from, to, for_ms: dice.between(200, 2_000) };
@@ -45,10 +56,37 @@ pub(super) fn laden(plan: Plan) -> Plan {
     if dice.chance(POISONED) {
         plan.faults.push(dice.poisoned(&plan.shape));
     }
+    if plan.shape.value_bytes == 0 && dice.chance(LONE_READS) {
+        plan.shape.large_reads_percent = dice.small(20, 50);
+        let lost: Vec<Fault> = (0..dice.between(2, MAX_LOST_VOTES))
+            .map(|_| dice.soon(&plan.shape, dice.lost(&plan.shape, Message::Vote)))
+            .collect();
+        plan.faults.extend(lost);
+    }
     plan
 }
 
 impl Dice {
+    /// Many read all that they may, at four participants of which one is slow: what the others answer waits meanwhile.
+    fn gather_much(&self, plan: &mut Plan) {
+        plan.shape = Shape {
+            max_gathered_bytes: Some(LEAST_GATHERED_BYTES),
+            value_bytes: u32::try_from(self.between(60_000, 64_000)).unwrap_or_default(),
+            large_reads_percent: self.small(75, 85),
+            participants: 4,
+            clients: 8,
+            transactions_per_client: self.small(6, 9).into(),
+            keys: self.small(1, 2),
+            think_ms: self.between(100, 300),
+            timeout_ms: 3_000,
+            cannot_prepare: None,
+            ..plan.shape.clone()
+        };
+        let (participant, by_ms) = (self.number(&plan.shape), self.between(1_000, 2_000));
+        let what = What::SlowPrepares { participant, by_ms, for_ms: 3_000 };
+        plan.faults.push(Fault { when: When::At { ms: self.between(300, 800) }, what });
+    }
+
     fn poisoned(&self, shape: &Shape) -> Fault {
         if !self.chance(POISONED_AT_A_RECORD) {
             return self.soon(shape, What::Poisoned);
@@ -68,10 +106,15 @@ impl Dice {
 
     fn lost_answer(&self, shape: &Shape) -> What {
         use Message::{Acted, Compensated, Confirmed, Finished, Vote};
+        let message = *self.pick(&[Vote, Vote, Vote, Finished, Finished, Confirmed, Acted, Compensated]);
+        self.lost(shape, message)
+    }
+
+    fn lost(&self, shape: &Shape, message: Message) -> What {
         What::Tamper {
             participant: self.number(shape),
             direction: Direction::ToCoordinator,
-            message: *self.pick(&[Vote, Vote, Vote, Finished, Finished, Confirmed, Acted, Compensated]),
+            message,
             count: self.small(1, 20).into(),
             tampering: Tampering::Lost,
         }

@@ -2,10 +2,12 @@
 
 use super::world::{encoded, operation, put_of, put_pending};
 use super::*;
-use crate::resource::StepState;
+use crate::resource::{Kept, StepState};
 use prost::Message;
+use undoubt_platform::Direction;
 use undoubt_proto::kv::{CompareAndSet, Delete, Get, Operation, Reference, Results};
-use undoubt_vocabulary::{Half, StepIndex};
+use undoubt_proto::record::step_barrier::State;
+use undoubt_vocabulary::{BranchOutcome, Half, StepIndex};
 
 /// A saga began at the moment of its number, and has it as its ticket.
 fn step(saga: u64, index: u16) -> StepId {
@@ -301,6 +303,92 @@ async fn a_saga_with_large_results_is_closed_in_writes_of_a_bounded_size() {
     for index in 0..STEPS {
         assert!(!fixture.is_pending(&format!("k{index}")).await);
     }
+}
+
+#[tokio::test]
+async fn a_key_that_two_steps_marked_stays_pending_until_the_last_write_of_their_saga() {
+    let fixture = Fixture::new().await;
+    let value: &'static str = "x".repeat(60_000).leak();
+    for key in 0..10 {
+        fixture.act(&step(1, key), put(&format!("large{key}"), value)).await;
+    }
+    let reads = (0..10).map(|key| operation(&format!("large{key}"), Kind::Get(Get {})));
+    for index in 0..6 {
+        let mark = Operation { pend: true, ..operation("k", put_of("v")) };
+        fixture.act(&step(2, index), encoded(reads.clone().chain([mark]))).await;
+    }
+    let marked: Vec<_> = (0..6).map(|index| (step(2, index), BTreeSet::from([Bytes::from("k")]))).collect();
+    let mut left = &marked[..];
+    let mut writes = 0;
+    while !left.is_empty() {
+        assert!(fixture.is_pending("k").await, "another saga could mark it, and lose its mark to the next write");
+        let (batch, steps) = pending::next_write(&fixture.kv, left, &None).unwrap();
+        fixture.kv.write(batch, Durability::Forced).await.unwrap();
+        left = &left[steps..];
+        writes += 1;
+    }
+    assert!(writes > 1);
+    assert!(!fixture.is_pending("k").await);
+}
+
+#[tokio::test]
+async fn what_is_stored_below_a_fence_that_has_passed_goes_with_the_next_one() {
+    let fixture = Fixture::new().await;
+    let barriers = || fixture.store.scan(schema::STEP, b"", None, Direction::Forward, 10).unwrap().len();
+    let finished = || fixture.store.scan(schema::FINISHED, b"", None, Direction::Forward, 10).unwrap().len();
+    let late = branch(OWNER, 2);
+    prepared(fixture.vote(&late, put("late", "v")).await);
+    fixture.kv.collect(OWNER, Ticket(10)).await.unwrap();
+    // They were under way: an operator has given them up, and the coordinator heard of no end.
+    fixture.act(&step(1, 0), put_pending("k", "v")).await;
+    fixture.act(&step(1, 1), put("unmarked", "v")).await;
+    fixture.kv.commit(late).await.unwrap();
+    assert_eq!((barriers(), finished()), (2, 1));
+    fixture.kv.collect(OWNER, Ticket(10)).await.unwrap();
+    assert_eq!((barriers(), finished()), (0, 0));
+    assert!(!fixture.is_pending("k").await);
+    fixture.act(&step(11, 0), put_pending("k", "v")).await;
+    let reopened = Fixture::over(Arc::new(fixture.store.crashed())).await;
+    reopened.kv.collect(OWNER, Ticket(11)).await.unwrap();
+    assert!(reopened.is_pending("k").await, "the mark of another saga went with what was left behind");
+}
+
+#[tokio::test]
+async fn a_barrier_that_was_left_behind_takes_no_mark_of_another_saga_along() {
+    let fixture = Fixture::new().await;
+    fixture.act(&step(11, 0), put_pending("k", "v")).await;
+    let mut batch = Batch::default();
+    let left_behind = vec![Bytes::from("k")];
+    record::put_step(&mut batch, &step(1, 0), State::Acted, Bytes::new(), left_behind);
+    fixture.kv.write(batch, Durability::Forced).await.unwrap();
+    let reopened = Fixture::over(Arc::new(fixture.store.crashed())).await;
+    reopened.kv.collect(OWNER, Ticket(11)).await.unwrap();
+    assert!(reopened.is_pending("k").await);
+    reopened.kv.collect(OWNER, Ticket(12)).await.unwrap();
+    assert!(!reopened.is_pending("k").await);
+}
+
+#[tokio::test]
+async fn long_results_are_not_handed_out_at_a_start_and_told_again_when_asked_for() {
+    let fixture = Fixture::new().await;
+    let value: &'static str = "x".repeat(2_000).leak();
+    fixture.act(&step(1, 0), put("long", value)).await;
+    let long = encoded([operation("long", Kind::Get(Get {}))]);
+    let told = fixture.act(&step(1, 1), long.clone()).await;
+    let both = encoded([operation("long", Kind::Get(Get {})), operation("k", put_of("v"))]);
+    let Vote::Committed { result } = fixture.execute(Execution::OnePhase, &branch(OWNER, 2), both).await.unwrap()
+    else {
+        panic!("not committed")
+    };
+    let reopened = Fixture::over(Arc::new(fixture.store.crashed())).await;
+    let recovered = reopened.kv.recover().await.unwrap();
+    let is_here = |state: &StepState| matches!(state, StepState::Acted { result: Kept::Here(_), .. });
+    assert!(!recovered.steps.iter().any(|(_, state)| is_here(state)), "{:?}", recovered.steps);
+    assert_eq!(recovered.finished, [(branch(OWNER, 2), BranchOutcome::Committed, Kept::Stored)]);
+    assert_eq!(reopened.kv.result_of_step(step(1, 1)).await.unwrap(), Some(told));
+    assert_eq!(reopened.kv.result_of(branch(OWNER, 2)).await.unwrap(), Some(result));
+    assert_eq!(reopened.kv.result_of_step(step(1, 2)).await.unwrap(), None);
+    assert_eq!(reopened.kv.result_of(branch(OWNER, 3)).await.unwrap(), None);
 }
 
 #[tokio::test]
