@@ -32,6 +32,11 @@ impl Collection {
         Collection { from: Bytes::new(), began: now }
     }
 
+    /// Lets the next round begin with the oldest, for something was stored that is older than where the last one stopped.
+    pub(super) fn look_again(&mut self) {
+        self.from = Bytes::new();
+    }
+
     /// Returns a batch that drops some of those that ended before `horizon`.
     pub(super) fn round(&mut self, log: &Log, horizon: Timestamp, now: Instant) -> Result<Batch, LogError> {
         if now.duration_since(self.began) >= LOOK_AGAIN_PERIOD {
@@ -105,6 +110,24 @@ mod tests {
         assert!(collection.round(&log, Timestamp(1), now).unwrap().is_empty());
         round(&mut collection, &log, 4, now);
         assert_eq!(kept(&log, &ids), ["a", "b"]);
+    }
+
+    #[test]
+    fn what_is_stored_behind_where_the_last_round_stopped_is_dropped_once_it_is_looked_for_again() {
+        let ids = ["a", "b"];
+        let log = log(&ids);
+        let now = Instant::now();
+        let mut collection = Collection::new(now);
+        round(&mut collection, &log, 3, now);
+        let mut batch = Batch::default();
+        let ended = Record::Ended(EndedRecord::presumed(tx("c"), Ticket(3), Timestamp(1)));
+        Log::put(&mut batch, &ended, Timestamp(1), &[], &mut Apart::default());
+        drop(log.write(batch, Durability::Lazy));
+        round(&mut collection, &log, 3, now);
+        assert_eq!(kept(&log, &["c"]), ["c"]);
+        collection.look_again();
+        round(&mut collection, &log, 3, now);
+        assert!(kept(&log, &["c"]).is_empty());
     }
 
     #[test]

@@ -124,7 +124,11 @@ impl Engine {
                 for item in items {
                     match item {
                         Item::Record(tx, ticket, stage) => self.appended(tx, ticket, stage)?,
-                        Item::SeenTo(tx, client) => self.put(Input::Asked(Question::Forget { tx, client }))?,
+                        Item::SeenTo(tx, client) => {
+                            // It may have ended long before what was collected last.
+                            self.collection.look_again();
+                            self.put(Input::Asked(Question::Forget { tx, client }))?;
+                        }
                     }
                 }
             }
