@@ -221,7 +221,7 @@ async fn accepted(
     };
     let mut batch = Batch::default();
     Log::put_loss(&mut batch, u32::try_from(log.losses()?.len()).unwrap_or(u32::MAX), &loss);
-    let starts = shared.log.accept_loss(standing.highest_epoch().0, shared.random.u64().max(1), batch).await?;
+    let starts = shared.log.accept_loss(standing.highest(), shared.random.u64().max(1), batch).await?;
     let epoch = Epoch(starts.now.count);
     let accepted =
         Accepted { epoch, committed: taken.committed, held: u32::try_from(taken.held.len()).unwrap_or(u32::MAX) };

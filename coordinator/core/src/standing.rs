@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use undoubt_vocabulary::{CoordinatorId, Epoch, Lack, ParticipantName, Starts, WriteNumber};
+use undoubt_vocabulary::{CoordinatorId, Epoch, Lack, ParticipantName, Start, Starts, WriteNumber};
 
 /// What a participant says of this coordinator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -169,13 +169,14 @@ impl Standing {
         self.participants.iter().filter(move |(_, told)| connected(told)).map(|(name, _)| name)
     }
 
-    /// The highest epoch that anybody has told of.
-    pub fn highest_epoch(&self) -> Epoch {
-        let epochs = self.participants.values().flatten().map(|told| {
-            let seen = told.seen.map_or(0, |seen| seen.start.count);
-            Epoch(told.epoch.0.max(seen))
-        });
-        epochs.max().unwrap_or_default()
+    /// Returns the highest counts of losses and of starts (epochs) that anybody has told of.
+    pub fn highest(&self) -> Start {
+        let told = self.participants.values().flatten();
+        told.fold(Start::default(), |highest, told| {
+            let seen = told.seen.map_or(Start::default(), |seen| seen.start);
+            let count = highest.count.max(seen.count).max(told.epoch.0);
+            Start { losses: highest.losses.max(seen.losses), count, mark: 0 }
+        })
     }
 
     /// For people, in sentences: why it is held, and what it waits for.
@@ -226,7 +227,6 @@ pub fn late_sign(by: &ParticipantName, starts: &Starts, seen: &WriteNumber) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use undoubt_vocabulary::Start;
 
     const LOG: [u8; 16] = [7; 16];
 
@@ -299,7 +299,7 @@ mod tests {
         let mut old = standing();
         old.told(name("a"), Told { epoch: Epoch(3), ..Told::default() });
         assert_eq!(old.verdict(), Verdict::Held);
-        assert_eq!(old.highest_epoch(), Epoch(3));
+        assert_eq!(old.highest().count, 3);
         let other = Told { other: Some(CoordinatorId([9; 16])), ..Told::default() };
         let mut emptied = standing();
         emptied.told(name("a"), other.clone());

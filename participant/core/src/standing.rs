@@ -9,8 +9,8 @@ pub(crate) struct Standing {
     pub(crate) starts: Option<Starts>,
     /// Why it is believed to be an older copy.
     pub(crate) put_back: Option<String>,
-    /// The latest start that was shown to it.
-    pub(crate) latest: u32,
+    /// The highest counts of losses and starts that were shown to it.
+    pub(crate) latest: Start,
 }
 
 /// An operator accepts that a participant has lost what others have seen.
@@ -21,8 +21,8 @@ pub struct Loss {
     pub reason: String,
     /// What it was taken from.
     pub put_back: String,
-    /// The count of starts above which the next one has to be.
-    pub above: u32,
+    /// The counts of losses and starts above which the next start has to be.
+    pub above: Start,
 }
 
 /// What a coordinator asks before its first session after a start.
@@ -68,7 +68,8 @@ impl Standing {
     pub(crate) fn shown(&mut self, shown: Option<&WriteNumber>) -> Option<String> {
         let (starts, shown) = (self.starts.as_ref()?, shown?);
         let lack = starts.lack(shown)?;
-        self.latest = self.latest.max(shown.start.count);
+        self.latest.losses = self.latest.losses.max(shown.start.losses);
+        self.latest.count = self.latest.count.max(shown.start.count);
         if self.put_back.is_some() {
             return None;
         }
@@ -77,13 +78,13 @@ impl Standing {
         Some(why)
     }
 
-    /// Returns the count of starts that the next one has to be above.
-    pub(crate) fn latest(&self) -> u32 {
+    /// Returns the counts of losses and starts that the next start has to be above.
+    pub(crate) fn latest(&self) -> Start {
         self.latest
     }
 
     pub(crate) fn accepted(&mut self, starts: Starts) {
-        *self = Standing { starts: Some(starts), put_back: None, latest: 0 };
+        *self = Standing { starts: Some(starts), ..Standing::default() };
     }
 }
 

@@ -77,7 +77,7 @@ fn one_that_is_shown_what_its_log_lacks_ends_every_session_and_lets_nobody_in_un
     let operator = Operator(1);
     let accept = Input::AcceptLoss { at: Timestamp(5), who: "ada".into(), reason: "so be it".into(), operator };
     let effects = put(&mut core, accept.clone());
-    assert!(matches!(&effects[..], [Effect::AcceptLoss { loss, .. }] if loss.who == "ada" && loss.above == 1));
+    assert!(matches!(&effects[..], [Effect::AcceptLoss { loss, .. }] if loss.who == "ada" && loss.above.count == 1));
     let starts = Starts::new(OWN, Start { losses: 1, count: 3, mark: 33 });
     let effects = put(&mut core, Input::LossAccepted { starts, operator });
     assert!(matches!(&effects[..], [Effect::Answer { answer: Answer::LossAccepted { .. }, .. }]), "{effects:?}");

@@ -172,14 +172,16 @@ impl NumberedStore {
         self.write(batch, Durability::Forced).await
     }
 
-    /// Begins another start after a loss that an operator has accepted: its count is above `above` too, and all that others
-    /// have seen from before is no sign any more. `beside` is stored with it. On stable storage when this returns.
-    pub async fn accept_loss(&self, above: u32, mark: u64, beside: Batch) -> Result<Starts, StoreError> {
+    /// Begins another start after a loss that an operator has accepted. Its counts of losses and of starts are above those of
+    /// `above` too, so that nothing that others have seen before is a sign any more. `beside` is stored with it. On stable
+    /// storage when this returns.
+    pub async fn accept_loss(&self, above: Start, mark: u64, beside: Batch) -> Result<Starts, StoreError> {
         let (starts, written) = {
             // Held while the write is queued, as every other write.
             let mut state = self.state();
             let (before, writes) = (state.start, state.writes);
-            let start = Start { losses: before.losses + 1, count: before.count.max(above).saturating_add(1), mark };
+            let losses = before.losses.max(above.losses).saturating_add(1);
+            let start = Start { losses, count: before.count.max(above.count).saturating_add(1), mark };
             let mut batch = beside;
             put_past(&mut batch, self.meta, &before, writes);
             put_start(&mut batch, self.meta, &start);

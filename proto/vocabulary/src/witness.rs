@@ -91,11 +91,11 @@ impl Starts {
     /// Returns what the log lacks of what was `seen`, if anything. Starts that are too old to be kept are not missed, nor is
     /// what was lost before the last loss that an operator accepted.
     pub fn lack(&self, seen: &WriteNumber) -> Option<Lack> {
-        if seen.log != self.log {
-            return Some(Lack::OtherLog);
-        }
         if seen.start.losses < self.now.losses {
             return None;
+        }
+        if seen.log != self.log {
+            return Some(Lack::OtherLog);
         }
         match seen.start.place().cmp(&self.now.place()) {
             std::cmp::Ordering::Greater => Some(Lack::LaterStart),
@@ -183,6 +183,8 @@ mod tests {
         let mut after = Starts::new(LOG, start(1, 4, 44));
         after.add_past(start(0, 3, 33), 5);
         assert_eq!(after.lack(&seen(start(0, 9, 99), 9)), None);
+        assert_eq!(after.lack(&WriteNumber { log: [8; 16], ..seen(start(0, 9, 99), 9) }), None);
+        assert_eq!(after.lack(&WriteNumber { log: [8; 16], ..seen(start(1, 1, 1), 1) }), Some(Lack::OtherLog));
         assert_eq!(after.lack(&seen(start(1, 5, 55), 0)), Some(Lack::LaterStart));
         assert_eq!(after.lack(&seen(start(2, 1, 1), 0)), Some(Lack::LaterStart));
     }

@@ -87,11 +87,11 @@ mod tests {
     }
 
     #[test]
-    fn a_coordinator_that_is_refused_is_found_unless_its_disk_has_lost_an_epoch() {
+    fn a_server_that_is_taken_for_an_old_copy_is_found_unless_some_disk_has_lost_something() {
         let mut run = healthy();
         run.finals.accepted_loss = true;
         assert_eq!(rules(check, &run), ["recovery.refused"]);
-        run.finals.excused_epochs = true;
+        run.finals.destroyed = true;
         assert_eq!(rules(check, &run), [""; 0]);
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use undoubt_platform::numbered::Known;
 use undoubt_platform::{Batch, Direction, NumberedStore, Store as _};
 use undoubt_proto::record;
-use undoubt_vocabulary::{Starts, Timestamp, WriteNumber};
+use undoubt_vocabulary::{Start, Starts, Timestamp, WriteNumber};
 
 const LOSS: &[u8] = b"loss/";
 const AFTER_LOSSES: &[u8] = b"loss0";
@@ -38,7 +38,7 @@ impl KeptLog {
         let record =
             record::Loss { at_us: at.0, who, reason, put_back, kept: Some(kept.into()), ..record::Loss::default() };
         let mut batch = Batch::default();
-        let number = kept.start.losses + 1;
+        let number = u32::try_from(self.losses()?.len()).unwrap_or(u32::MAX);
         batch.put(META, [LOSS, &number.to_be_bytes()].concat(), record.encode_to_vec());
         Ok(self.store.accept_loss(above, mark, batch).await?)
     }
@@ -47,5 +47,5 @@ impl KeptLog {
 fn read_loss(value: &Bytes) -> Result<(Loss, WriteNumber), Unreadable> {
     let record::Loss { at_us, who, reason, put_back, kept, .. } = record::Loss::decode(value.clone())?;
     let kept = WriteNumber::try_from(kept.unwrap_or_default())?;
-    Ok((Loss { at: Timestamp(at_us), who, reason, put_back, above: 0 }, kept))
+    Ok((Loss { at: Timestamp(at_us), who, reason, put_back, above: Start::default() }, kept))
 }

@@ -79,7 +79,7 @@ async fn a_sign_is_kept_until_it_is_cleared_or_the_loss_accepted() {
     store.note_put_back("it was copied").await.unwrap();
     let lost = WriteNumber { log: LOG, start: Start { losses: 0, count: 9, mark: 99 }, writes: 7 };
     assert!(known.starts.lack(&lost).is_some());
-    let starts = store.accept_loss(9, 4, Batch::default()).await.unwrap();
+    let starts = store.accept_loss(lost.start, 4, Batch::default()).await.unwrap();
     assert_eq!(starts.now, Start { losses: 1, count: 10, mark: 4 });
     write(&store, Durability::Forced).await;
     assert_eq!(store.stable(), WriteNumber { log: LOG, start: starts.now, writes: 1 });
