@@ -111,6 +111,10 @@ impl Cluster {
         for (name, address) in &plan.foreign_participants {
             coordinator.arguments.extend(["--participant".to_owned(), format!("{name}={address}")]);
         }
+        if !plan.foreign_participants.is_empty() {
+            // Others' participants may know the name of this coordinator as that of another one.
+            coordinator.arguments.extend(["--set".to_owned(), "new=true".to_owned()]);
+        }
         coordinator.start(None).await?;
         coordinator.wait_until_ready().await?;
         Ok(Cluster { folder, coordinator, participants })

@@ -32,13 +32,13 @@ fn three_hundred_seeds_break_no_rule() {
 
 #[test]
 fn some_seeds_gather_more_than_the_coordinator_takes() {
-    let plans = (1..=300).map(|seed| plan_of(seed, None)).filter(|plan| plan.shape.max_gathered_bytes.is_some());
+    let plans = (1..=1_500).map(|seed| plan_of(seed, None)).filter(|plan| plan.shape.max_gathered_bytes.is_some());
     let is_too_much =
         |entry: &Entry| matches!(&entry.event, Event::Noted { note, .. } if note.contains("over max_gathered_bytes"));
     let too_much = |plan: Plan| examine(&plan).run.unwrap().trace.iter().filter(|entry| is_too_much(entry)).count();
-    let aborted: Vec<usize> = plans.map(too_much).collect();
-    println!("in each world, so many are aborted for it: {aborted:?}");
-    assert!(aborted.iter().any(|count| *count > 0));
+    let found = plans.map(too_much).position(|aborted| aborted > 0);
+    println!("the first is that of so many worlds that gather much: {found:?}");
+    assert!(found.is_some(), "no transaction is aborted for it in any world");
 }
 
 #[test]

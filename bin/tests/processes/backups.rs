@@ -1,6 +1,6 @@
 //! Backups of servers, and data folders that were put back.
 
-use crate::support::api::{commit, submit, transfer, value};
+use crate::support::api::{accept_what_was_lost, commit, submit, transfer, value};
 use crate::support::program::{Ended, coordinator, participant, run};
 use crate::support::{PATIENCE, banks, start, until};
 use std::path::Path;
@@ -31,6 +31,13 @@ fn put_back(cluster: &Cluster, who: Who, folder: &Path) {
     std::fs::rename(folder, cluster.data_dir(who)).unwrap();
 }
 
+/// Starts a process, and returns once it listens: it may not serve.
+async fn start_again(cluster: &mut Cluster, who: Who) {
+    cluster.start_again(who).await.unwrap();
+    let address = cluster.url(who).unwrap().trim_start_matches("http://").to_owned();
+    until("it listens", async || tokio::net::TcpStream::connect(&address).await.ok()).await;
+}
+
 #[tokio::test]
 async fn backups_of_running_servers_have_what_was_acknowledged_and_say_that_they_are_backups() {
     let mut cluster = start(banks()).await;
@@ -51,7 +58,7 @@ async fn backups_of_running_servers_have_what_was_acknowledged_and_say_that_they
         put_back(&cluster, who, &home.path().join(name));
     }
     for who in [BANK_A, BANK_B, Who::Coordinator] {
-        cluster.restart(who, None).await.unwrap();
+        start_again(&mut cluster, who).await;
         let told = cluster.log_tail(who, usize::MAX);
         let whose = match who {
             Who::Coordinator => "backup of coordinator 'coordinator', taken at 20",
@@ -60,6 +67,7 @@ async fn backups_of_running_servers_have_what_was_acknowledged_and_say_that_they
         };
         assert!(told.contains(whose) && told.contains("lacks what was promised since"), "{told}");
     }
+    accept_what_was_lost(&cluster, &[BANK_A, BANK_B]).await;
     assert_eq!(value(&cluster, "bank-a", "alice").await.as_deref(), Some("-50"));
     for n in 0..5 {
         let again = submit(&cluster, transfer(&format!("t-{n}"), 10)).await.unwrap();
@@ -92,8 +100,9 @@ async fn a_stopped_server_is_backed_up_from_its_folder_and_a_running_one_is_not(
         put_back(&cluster, who, &to);
     }
     for who in [BANK_A, Who::Coordinator] {
-        cluster.restart(who, None).await.unwrap();
+        start_again(&mut cluster, who).await;
     }
+    accept_what_was_lost(&cluster, &[BANK_A]).await;
     assert_eq!(value(&cluster, "bank-a", "alice").await.as_deref(), Some("-10"));
 }
 
@@ -161,7 +170,7 @@ async fn a_data_folder_that_was_copied_is_told_and_with_the_setting_off_it_is_no
             put_back(&cluster, who, &copy);
         }
         for who in [BANK_A, Who::Coordinator] {
-            cluster.restart(who, None).await.unwrap();
+            start_again(&mut cluster, who).await;
             let told = cluster.log_tail(who, usize::MAX);
             assert_eq!(
                 told.contains("was copied or put back") && told.contains("folder_sign = false"),
@@ -169,6 +178,7 @@ async fn a_data_folder_that_was_copied_is_told_and_with_the_setting_off_it_is_no
                 "{told}"
             );
         }
+        accept_what_was_lost(&cluster, &[BANK_A]).await;
         until("the copy works", async || value(&cluster, "bank-a", "alice").await).await;
     }
 }

@@ -177,6 +177,7 @@ async fn a_semantic_lock_whose_coordinator_is_lost_is_seen_and_released() {
     until_step_is(&cluster, "gone", "mark", "done-with-locks").await;
     cluster.kill(Who::Coordinator).await.unwrap();
     std::fs::remove_dir_all(cluster.data_dir(Who::Coordinator)).unwrap();
+    cluster.set(Who::Coordinator, "new=true");
     cluster.restart(BANK_B, None).await.unwrap();
     cluster.restart(Who::Coordinator, None).await.unwrap();
     undoubt(&cluster, &["submit", "--on", "bank-a", "put e 5 respect-pending"]).await.expect(3, &["pending", "gone"]);

@@ -202,8 +202,9 @@ async fn the_outcome_is_told_though_a_participant_is_configured_no_more() {
         v1::coordinator_client::CoordinatorClient::connect(format!("http://{address}")).await.ok()
     });
     let mut client = client.await;
-    let again = client.submit(transfer("t", 10)).await.unwrap().into_inner().outcome.unwrap();
-    assert_eq!(values(&again), first);
+    // It listens before it has recovered, and says "not yet".
+    let again = until("it serves", async || client.submit(transfer("t", 10)).await.ok()).await;
+    assert_eq!(values(&again.into_inner().outcome.unwrap()), first);
     let (code, _) = refused(client.submit(transfer("new", 10)).await);
     assert_eq!(code, Code::NotFound);
     let tx = Bytes::from_static(b"t");

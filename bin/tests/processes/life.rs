@@ -145,6 +145,7 @@ async fn logs_in_json_have_no_forms_of_a_programming_language() {
         &listen,
         "--data-dir",
         &data_dir,
+        "--new",
         "--participant",
         &named[0],
         "--participant",

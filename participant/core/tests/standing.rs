@@ -47,7 +47,7 @@ fn join(core: &mut Participant, session: u64, hello: Hello) -> Option<WriteNumbe
     effects.extend(put(core, Input::EpochRecorded { session }));
     let welcomed = effects.into_iter().find_map(|effect| match effect {
         Effect::Welcome { seen, .. } => Some(seen),
-        Effect::Close { why, .. } => panic!("{why}"),
+        Effect::Close { session: closed, why } if closed == session => panic!("{why}"),
         _ => None,
     });
     welcomed.expect("it is welcome")

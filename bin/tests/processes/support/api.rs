@@ -13,6 +13,7 @@ use undoubt_client::kv::{KvWork, decode_results};
 use undoubt_proto::v1;
 use undoubt_proto::v1::coordinator_client::CoordinatorClient;
 use undoubt_proto::v1::operator_client::OperatorClient;
+use undoubt_proto::v1::participant_admin_client::ParticipantAdminClient;
 use undoubt_vocabulary::limits::MAX_RESPONSE_BYTES;
 use undoubt_vocabulary::{AbortReason, Outcome};
 
@@ -39,6 +40,27 @@ pub async fn health(cluster: &Cluster, who: Who) -> Option<ServingStatus> {
     let channel = endpoint.connect().await.ok()?;
     let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await.ok()?;
     Some(answer.into_inner().status())
+}
+
+/// Accepts what each of them has lost, and returns once all are connected again.
+pub async fn accept_what_was_lost(cluster: &Cluster, participants: &[Who]) {
+    let (who, reason) = ("ada".to_owned(), "there is no newer one".to_owned());
+    for participant in participants {
+        let mut admin = ParticipantAdminClient::new(channel(cluster, *participant).await);
+        let accept = v1::AcceptParticipantLossRequest { who: who.clone(), reason: reason.clone() };
+        // One that nobody has shown anything yet has nothing to accept.
+        let _ = admin.accept_loss(accept).await;
+    }
+    until("the coordinator serves, with all its participants", async || {
+        let described = operator(cluster).await.describe(v1::DescribeRequest {}).await.ok()?.into_inner();
+        if described.phase == "held" {
+            let accept = v1::AcceptLossRequest { who: who.clone(), reason: reason.clone(), without: Vec::new() };
+            // It may not have heard of all of them yet.
+            let _ = operator(cluster).await.accept_loss(accept).await;
+        }
+        described.participants.iter().all(|participant| participant.connected).then_some(())
+    })
+    .await;
 }
 
 pub fn branch(participant: &str, work: KvWork) -> v1::BranchWork {
