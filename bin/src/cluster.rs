@@ -97,9 +97,11 @@ impl Cluster {
             server.start(None).await?;
             participants.push(server);
         }
+        // Participants of another cluster know its coordinator by the first name, and two coordinators need two.
+        let name = if plan.foreign_participants.is_empty() { "coordinator" } else { "another-coordinator" };
         let mut coordinator = Server::new(
             &programs.coordinator,
-            "coordinator",
+            name,
             folder.path(),
             &plan.coordinator_settings,
             &plan.data_dirs,
@@ -110,10 +112,6 @@ impl Cluster {
         }
         for (name, address) in &plan.foreign_participants {
             coordinator.arguments.extend(["--participant".to_owned(), format!("{name}={address}")]);
-        }
-        if !plan.foreign_participants.is_empty() {
-            // Others' participants may know the name of this coordinator as that of another one.
-            coordinator.arguments.extend(["--set".to_owned(), "new=true".to_owned()]);
         }
         coordinator.start(None).await?;
         coordinator.wait_until_ready().await?;

@@ -392,7 +392,7 @@ fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
         Mutant::EpochUnrecorded => (quick(Scenario::sessions()), "R5"),
         Mutant::ReadOnlyLeavesAtVote => ((read_only, NO_FAULTS), "isolation"),
         Mutant::OldSessionHeard => ((read_only, ONE_CRASH), "isolation"),
-        Mutant::FenceRunsAhead => ((Scenario::one_phase(), NO_FAULTS), "R10"),
+        Mutant::FenceRunsAhead => ((Scenario::one_phase(), NO_FAULTS), "S9"),
         Mutant::NoSweep => ((two, ONE_LOSS), "termination"),
         Mutant::AbortForcedInPart => ((Scenario::taken_back(), ONE_CRASH), "R11"),
         Mutant::AgesDiffer => ((wait_die, NO_FAULTS), "termination"),

@@ -113,7 +113,7 @@ fn operators() -> Vec<Scenario> {
                     at(200, What::ActionsRefused { participant: 3, for_ms: 5_700 }),
                     visit(1_800, HowResolved::Retry),
                     visit(3_200, HowResolved::Skip),
-                    visit(5_800, HowResolved::Done),
+                    visit(5_900, HowResolved::Done),
                 ],
             )
         },

@@ -91,7 +91,7 @@ impl MutantStore {
 impl Store for MutantStore {
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let reuses_epoch = self.mutant == Mutant::EpochReused && self.of_coordinator;
-        if self.hides(family) || (reuses_epoch && family.0 == "meta" && key == b"epoch") {
+        if self.hides(family) || (reuses_epoch && family.0 == "meta" && key == b"start") {
             return Ok(None);
         }
         self.store.get(family, key)
