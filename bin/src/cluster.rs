@@ -99,13 +99,8 @@ impl Cluster {
         }
         // Participants of another cluster know its coordinator by the first name, and two coordinators need two.
         let name = if plan.foreign_participants.is_empty() { "coordinator" } else { "another-coordinator" };
-        let mut coordinator = Server::new(
-            &programs.coordinator,
-            name,
-            folder.path(),
-            &plan.coordinator_settings,
-            &plan.data_dirs,
-        )?;
+        let mut coordinator =
+            Server::new(&programs.coordinator, name, folder.path(), &plan.coordinator_settings, &plan.data_dirs)?;
         for server in &mut participants {
             server.wait_until_ready().await?;
             coordinator.arguments.extend(["--participant".to_owned(), format!("{}={}", server.name, server.url()?)]);

@@ -138,6 +138,10 @@ impl Question {
     }
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "inputs are handed over one at a time, and boxed ones would cost an allocation each"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
     /// One unfinished transaction found in the log, before [`Input::RecoveryDone`].

@@ -1,6 +1,7 @@
 //! A participant that others have seen more of than its log holds.
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one of many")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use bytes::Bytes;
 use std::time::Duration;

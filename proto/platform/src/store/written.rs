@@ -11,11 +11,14 @@ use super::StoreError;
 
 type Answer = Result<(), StoreError>;
 
+/// Sees an answer just before the one who awaits it.
+type Heard = Box<dyn FnOnce(&Answer) + Send>;
+
 /// Resolves once the write is as durable as was asked, or has failed. Dropping it does not recall the write.
 #[must_use = "only the answer says whether the write is durable"]
 pub struct Written {
     answer: oneshot::Receiver<Answer>,
-    heard: Option<Box<dyn FnOnce(&Answer) + Send>>,
+    heard: Option<Heard>,
 }
 
 /// The writer's end of a [`Written`]. Dropped without an answer, it tells that the store stopped.
