@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use undoubt_coordinator_core::{Client, Coordinator, Effect, Input, Limits, Phase};
+use undoubt_coordinator_core::{Client, Coordinator, Effect, Input, Limits, Part, Phase};
 use undoubt_platform::{Clock, CrashPoints, Random, Room, StoreError};
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
@@ -55,6 +55,8 @@ pub(crate) struct Engine {
     writes: writes::Writes,
     histories: Histories,
     carried_on: CarriedOn,
+    /// What participants that were put back have lost of open transactions.
+    lost: BTreeMap<TxId, Vec<Part>>,
     retention: Retention,
     collection: Collection,
     timers: Timers,
@@ -111,6 +113,7 @@ impl Engine {
             writes: writes::Writes::new(Duration::from_millis(config.lazy_flush_ms), log.max_batch_bytes()),
             histories: Histories::new(),
             carried_on: CarriedOn::default(),
+            lost: log.lost()?,
             retention,
             collection: Collection::new(Instant::now()),
             timers: Timers::default(),

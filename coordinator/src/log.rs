@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `meta` | see `undoubt_platform::identity` and `numbered` | format, identity, starts, numbers |
 //! | `meta` | `loss/`, number (u32, big-endian) | `Loss`: accepted by an operator |
+//! | `meta` | `lost/`, transaction id | `LostParts`: what participants have lost of an open transaction |
 //! | `open` | transaction id | `OpenTransaction`: what recovery must carry on |
 //! | `ended` | transaction id | `EndedTransaction`, for the retention time |
 //! | `ended_at` | time of the end (µs, big-endian), transaction id | nothing: the order of collection |
@@ -20,16 +21,16 @@ pub(crate) use apart::Apart;
 
 use bytes::Bytes;
 use prost::Message as _;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use stored_history::StoredHistory;
-use undoubt_coordinator_core::{EndedRecord, Record, Unfinished, UnusableRecord};
+use undoubt_coordinator_core::{EndedRecord, Part, Record, StillKnown, Unfinished, UnusableRecord};
 use undoubt_platform::{BackingUp, Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::record;
 use undoubt_proto::v1::HistoryEvent;
-use undoubt_vocabulary::{BranchOutcome, InvalidId, Outcome, ParticipantName, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{InvalidId, ParticipantName, Timestamp, TxId};
 
 pub const META: Family = Family("meta");
 const OPEN: Family = Family("open");
@@ -45,6 +46,8 @@ pub const FAMILIES: &[Family] = &[META, OPEN, ENDED, ENDED_AT, DAMAGED, CALLBACK
 
 const LOSS: &[u8] = b"loss/";
 const AFTER_LOSSES: &[u8] = b"loss0";
+const LOST: &[u8] = b"lost/";
+const AFTER_LOST: &[u8] = b"lost0";
 
 /// No URL holds it.
 const BETWEEN_URLS: &str = "\n";
@@ -295,50 +298,55 @@ impl Log {
         batch
     }
 
-    /// Adds to a batch that an ended transaction is damaged at this participant.
-    pub(crate) fn damage(batch: &mut Batch, ended: &Ended, participant: &ParticipantName, outcome: BranchOutcome) {
-        let record = ended.record.clone().with_branch(participant.clone(), outcome);
-        let key = record.tx.as_bytes();
+    /// Adds to a batch that participants have lost these parts of an ended transaction.
+    pub(crate) fn put_damage(batch: &mut Batch, mut ended: Ended, lost: &[Part]) {
+        ended.record.lose(lost);
+        let key = ended.record.tx.as_bytes();
         let history = StoredHistory::of(&ended.history);
         batch.delete(ENDED_AT, ended_at_key(ended.ended_at, key));
         batch.put(DAMAGED, key, []);
-        put_ended(batch, &record, &ended.apart, ended.ended_at, history.as_bytes());
+        put_ended(batch, &ended.record, &ended.apart, ended.ended_at, history.as_bytes());
     }
 
-    /// At most `limit` ended transactions that committed with a branch of this participant from a ticket on, the latest first,
-    /// save those that `knows` says it has; and whether there are more.
+    /// Adds to a batch what participants have lost of an open transaction.
+    pub(crate) fn put_lost(batch: &mut Batch, tx: &TxId, lost: &[Part]) {
+        batch.put_with(META, lost_key(tx), |bytes| codec::encode_lost(lost, bytes));
+    }
+
+    pub(crate) fn delete_lost(batch: &mut Batch, tx: &TxId) {
+        batch.delete(META, lost_key(tx));
+    }
+
+    /// Returns what participants have lost of open transactions.
+    pub(crate) fn lost(&self) -> Result<BTreeMap<TxId, Vec<Part>>, LogError> {
+        let stored = self.store.scan(META, LOST, Some(AFTER_LOST), Direction::Forward, usize::MAX)?;
+        let read = |(key, value): (Bytes, Bytes)| {
+            let unreadable = |why| unreadable(&key, META, why);
+            let tx = TxId::new(key.slice(LOST.len()..)).map_err(|why| unreadable(why.into()))?;
+            Ok((tx, codec::decode_lost(&value).map_err(unreadable)?))
+        };
+        stored.into_iter().map(read).collect()
+    }
+
+    /// Returns what a participant has lost of a page of ended transactions, the latest first, before this key of `ended_at`; and
+    /// the key before which the next page is, if there may be one.
     pub(crate) fn lost_at(
         &self,
         participant: &ParticipantName,
-        from: Ticket,
-        knows: impl Fn(Ticket, &TxId) -> bool,
-        limit: usize,
-    ) -> Result<(Vec<TxId>, bool), LogError> {
-        let (mut found, mut before) = (Vec::new(), None);
-        loop {
-            let page = self.latest(before.as_ref(), SCAN_PAGE_RECORDS)?;
-            for key in &page {
-                let Some(Ended { record, .. }) = self.ended_under(key)? else { continue };
-                let is_there = |(name, outcome): &(ParticipantName, BranchOutcome)| {
-                    name == participant && *outcome == BranchOutcome::Committed
-                };
-                if record.ticket >= from
-                    && record.branches.iter().any(is_there)
-                    && record.outcome == Outcome::Committed
-                    && !record.read_only.contains(participant)
-                    && !knows(record.ticket, &record.tx)
-                {
-                    if found.len() == limit {
-                        return Ok((found, true));
-                    }
-                    found.push(record.tx);
-                }
-            }
-            match page.last() {
-                Some(last) if page.len() == SCAN_PAGE_RECORDS => before = Some(last.clone()),
-                Some(_) | None => return Ok((found, false)),
+        known: &StillKnown,
+        before: Option<&Bytes>,
+    ) -> Result<(Vec<(TxId, Vec<Part>)>, Option<Bytes>), LogError> {
+        let page = self.latest(before, SCAN_PAGE_RECORDS)?;
+        let mut found = Vec::new();
+        for key in &page {
+            let Some(Ended { record, .. }) = self.ended_under(key)? else { continue };
+            let lost = record.lost_at(participant, known);
+            if !lost.is_empty() {
+                found.push((record.tx, lost));
             }
         }
+        let next = (page.len() == SCAN_PAGE_RECORDS).then(|| page.last().cloned());
+        Ok((found, next.flatten()))
     }
 
     /// Adds to a batch what a participant knows of an attempt that the log lacks: that it committed.
@@ -419,6 +427,10 @@ fn put_ended(batch: &mut Batch, ended: &EndedRecord, apart: &[ParticipantName], 
 
 fn ended_at_key(at: Timestamp, tx: &[u8]) -> Bytes {
     [&at.0.to_be_bytes()[..], tx].concat().into()
+}
+
+fn lost_key(tx: &TxId) -> Bytes {
+    [LOST, tx.as_bytes()].concat().into()
 }
 
 fn tx_of(ended_at_key: &Bytes) -> Result<TxId, LogError> {

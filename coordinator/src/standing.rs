@@ -304,6 +304,7 @@ fn committed(tx: TxId, ticket: Ticket, by: &BTreeMap<ParticipantName, State>, no
         outcome: Outcome::Committed,
         branches,
         read_only: Vec::new(),
+        at: Vec::new(),
         results: Vec::new(),
     }
 }

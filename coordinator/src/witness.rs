@@ -5,14 +5,14 @@ use crate::engine::{Command, Handle};
 use crate::session::Shared;
 use bytes::Bytes;
 use prost::Message as _;
-use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
+use undoubt_coordinator_core::StillKnown;
 use undoubt_platform::{Batch, Durability, NumberedStore, Store as _, StoreError};
 use undoubt_proto::v1::{LogNumber, RecallRequest, RecallResponse};
 use undoubt_proto::{record, v1};
-use undoubt_vocabulary::{ParticipantName, Ticket, TxId, WriteNumber};
+use undoubt_vocabulary::{ParticipantName, StepIndex, Ticket, TxId, WriteNumber};
 
 use crate::log::{Log, LogError};
 
@@ -86,6 +86,54 @@ pub(crate) async fn attempts(
     }
 }
 
+fn still_known(attempts: Vec<v1::KnownAttempt>, fence: Ticket) -> StillKnown {
+    let attempts = attempts.into_iter().filter_map(|attempt| {
+        // No saga has a step of a larger number.
+        let in_effect = attempt.in_effect.iter().filter_map(|step| u16::try_from(*step).ok()).map(StepIndex).collect();
+        Some(((Ticket(attempt.ticket), TxId::new(attempt.tx).ok()?), in_effect))
+    });
+    StillKnown { fence, attempts: attempts.collect() }
+}
+
+/// Returns once the engine has listed something on stable storage.
+async fn list(engine: &Handle, command: impl FnOnce(oneshot::Sender<()>) -> Command) -> Result<(), WitnessError> {
+    let (listed, done) = oneshot::channel();
+    engine.tell(command(listed)).await.map_err(|_| WitnessError::EngineGone)?;
+    done.await.map_err(|_| WitnessError::EngineGone)
+}
+
+/// Lists what a participant has lost of transactions, the open ones first, then the ended ones from the latest on. Returns how
+/// many are listed, and whether there are more.
+async fn list_lost(
+    log: &Log,
+    participant: &ParticipantName,
+    known: &StillKnown,
+    engine: &Handle,
+) -> Result<(usize, bool), WitnessError> {
+    let (found, of_open) = oneshot::channel();
+    let (name, still) = (participant.clone(), known.clone());
+    list(engine, |listed| Command::Lost { participant: name, known: still, listed, found }).await?;
+    let mut count = of_open.await.map_err(|_| WitnessError::EngineGone)?;
+    let mut before = None;
+    loop {
+        let (mut lost, next) = log.lost_at(participant, known, before.as_ref())?;
+        let room = MAX_LISTED_PER_LOSS.saturating_sub(count);
+        let more = lost.len() > room;
+        lost.truncate(room);
+        count += lost.len();
+        if !lost.is_empty() {
+            let participant = participant.clone();
+            list(engine, |listed| Command::Damaged { participant, lost, listed }).await?;
+        }
+        match next {
+            Some(next) if !more => before = Some(next),
+            Some(_) | None => return Ok((count, more)),
+        }
+        // Others have their turn between two pages.
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Lists what a participant has lost, if an operator has accepted a loss of it since it was seen last: what this coordinator
 /// still has of transactions that committed there, and it does not know any more.
 pub(crate) async fn note_loss(
@@ -101,18 +149,9 @@ pub(crate) async fn note_loss(
         return Ok(());
     }
     let (attempts, fence) = attempts(shared, participant, address, patience).await?;
-    let known: BTreeSet<(Ticket, TxId)> = attempts
-        .into_iter()
-        .filter_map(|attempt| Some((Ticket(attempt.ticket), TxId::new(attempt.tx).ok()?)))
-        .collect();
+    let known = still_known(attempts, fence);
     let log = Log::new(shared.log.clone());
-    let knows = |ticket: Ticket, tx: &TxId| known.contains(&(ticket, tx.clone()));
-    let (lost, more) = log.lost_at(participant, fence, knows, MAX_LISTED_PER_LOSS)?;
-    let listed = lost.len();
-    let (reply, done) = oneshot::channel();
-    let command = Command::Lost { participant: participant.clone(), txs: lost, reply };
-    engine.tell(command).await.map_err(|_| WitnessError::EngineGone)?;
-    done.await.map_err(|_| WitnessError::EngineGone)?;
+    let (listed, more) = list_lost(&log, participant, &known, engine).await?;
     let losses = u32::try_from(log.losses()?.len()).unwrap_or(u32::MAX);
     let loss = record::Loss {
         at_us: shared.clock.now().0,

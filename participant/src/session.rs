@@ -168,14 +168,15 @@ fn number(wire: Option<&v1::LogNumber>) -> Result<Option<WriteNumber>, Status> {
     wire.cloned().map(WriteNumber::try_from).transpose().map_err(|bad| Status::invalid_argument(bad.to_string()))
 }
 
-fn attempt(KnownAttempt { ticket, tx, state }: KnownAttempt) -> v1::KnownAttempt {
+fn attempt(KnownAttempt { ticket, tx, state, in_effect }: KnownAttempt) -> v1::KnownAttempt {
     let state = match state {
         KnownState::Prepared => v1::known_attempt::State::Prepared,
         KnownState::Committed => v1::known_attempt::State::Committed,
         KnownState::Heuristic => v1::known_attempt::State::Heuristic,
         KnownState::Steps => v1::known_attempt::State::Steps,
     };
-    v1::KnownAttempt { tx: tx.to_bytes(), ticket: ticket.0, state: state.into() }
+    let in_effect = in_effect.into_iter().map(|step| step.0.into()).collect();
+    v1::KnownAttempt { tx: tx.to_bytes(), ticket: ticket.0, state: state.into(), in_effect }
 }
 
 async fn receive(

@@ -1,7 +1,8 @@
 //! Folders that are put back from a copy, emptied, or started twice: noticed before anything is claimed, presumed or served.
 
 use crate::support::api::{
-    branch, channel, commit, coordinator as client, describe, list, operator, request, submit, transfer, value,
+    branch, channel, commit, coordinator as client, describe, get, list, no_wait, operator, request, submit, transfer,
+    value, within_ms,
 };
 use crate::support::program::{coordinator, participant};
 use crate::support::{PATIENCE, banks, start, until};
@@ -202,6 +203,55 @@ async fn a_participants_folder_that_is_put_back_serves_nobody_until_the_loss_is_
     until_connected(&cluster, "bank-a").await;
     commit(&cluster, transfer("t3", 1)).await;
     assert_eq!(describe(&cluster).await.losses.len(), 1, "it is listed once");
+}
+
+/// Steps at bank-a that are done, and one at bank-b.
+fn saga(tx: &str) -> v1::SubmitRequest {
+    let step = |name: &str, at: &str, work: KvWork, after: &[u32]| v1::SagaStep {
+        name: name.to_owned(),
+        participant: at.to_owned(),
+        action: work.encode().unwrap(),
+        compensation: Some(KvWork::new().delete(name.to_owned()).encode().unwrap()),
+        after: after.to_vec(),
+        ..v1::SagaStep::default()
+    };
+    let pay = step("pay", "bank-a", KvWork::new().add("pay", 1), &[]);
+    let ship = step("ship", "bank-b", KvWork::new().add("ship", 1), &[0]);
+    within_ms(60_000, v1::SubmitRequest { mode: v1::Mode::Saga.into(), steps: vec![pay, ship], ..request(tx, []) })
+}
+
+#[tokio::test]
+async fn what_a_participant_has_lost_of_sagas_is_listed_also_of_those_that_are_open() {
+    let mut cluster = start(banks()).await;
+    commit(&cluster, transfer("t0", 1)).await;
+    let copied = copy(&cluster, BANK_A, "copy");
+    commit(&cluster, saga("ended")).await;
+    cluster.kill(BANK_B).await.unwrap();
+    submit(&cluster, no_wait(saga("open"))).await.unwrap();
+    until("the first step is done", async || {
+        let seen = get(&cluster, "open").await.ok()?;
+        seen.branches.iter().any(|branch| branch.step == "pay" && branch.state == "done").then_some(())
+    })
+    .await;
+    put_back(&mut cluster, BANK_A, &copied).await;
+    says_that_it_was_put_back(&cluster, BANK_A).await;
+    accept_loss_of(&cluster, BANK_A).await;
+    until_connected(&cluster, "bank-a").await;
+    assert_eq!(list(&cluster, v1::list_request::Filter::Damaged).await, ["ended"]);
+    // What was lost of the open one outlives the coordinator.
+    cluster.kill(Who::Coordinator).await.unwrap();
+    cluster.restart(Who::Coordinator, None).await.unwrap();
+    cluster.restart(BANK_B, None).await.unwrap();
+    until("both are listed", async || {
+        let listed = list(&cluster, v1::list_request::Filter::Damaged).await;
+        (listed == ["ended", "open"]).then_some(())
+    })
+    .await;
+    let steps = get(&cluster, "open").await.unwrap().branches;
+    let states: Vec<(&str, &str)> = steps.iter().map(|step| (step.step.as_str(), step.state.as_str())).collect();
+    assert_eq!(states, [("pay", "unknown"), ("ship", "done")]);
+    let losses = describe(&cluster).await.losses;
+    assert!(losses.len() == 1 && losses[0].listed == 2 && !losses[0].more, "{losses:?}");
 }
 
 #[tokio::test]

@@ -186,6 +186,10 @@ impl Coordinator {
         self.transactions.get(tx).map(Open::view)
     }
 
+    pub(crate) fn open(&self) -> impl Iterator<Item = &Open> {
+        self.transactions.iter().map(|(_, open)| open)
+    }
+
     pub fn views(&self) -> impl Iterator<Item = TransactionView> + '_ {
         self.transactions.iter().map(|(_, open)| open.view())
     }

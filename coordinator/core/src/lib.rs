@@ -38,6 +38,7 @@ mod coordinator;
 mod effect;
 mod fence;
 mod input;
+mod lost;
 mod open;
 mod record;
 mod room;
@@ -49,6 +50,7 @@ mod unusable;
 pub use coordinator::{Coordinator, Limits, Phase};
 pub use effect::{Answer, Effect, Note, Rejection, Timer};
 pub use input::{Client, Content, Input, Question, StepResolution, Submission};
+pub use lost::{Part, StillKnown};
 pub use record::{
     EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Stage, Unfinished, UnusableRecord, decided,
 };

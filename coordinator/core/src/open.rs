@@ -3,6 +3,7 @@
 use crate::context::Context;
 use crate::effect::Timer;
 use crate::input::Client;
+use crate::lost::Part;
 use crate::record::{Stage, UnusableRecord, once};
 use crate::room::Held;
 use crate::saga::Saga;
@@ -84,7 +85,7 @@ impl Open {
     }
 
     /// Returns true if the record of its end is on its way to stable storage, and nothing is recorded after it.
-    fn is_ending(&self) -> bool {
+    pub(crate) fn is_ending(&self) -> bool {
         match self {
             Open::TwoPhase(transaction) => transaction.is_ending(),
             Open::Saga(saga) => saga.is_ending(),
@@ -154,6 +155,16 @@ impl Open {
             Open::TwoPhase(transaction) => transaction.is_ended(),
             Open::Saga(saga) => saga.is_ended(),
             Open::Unusable(unusable) => unusable.is_ended(),
+        }
+    }
+
+    /// Returns what this participant has answered of its parts.
+    pub(crate) fn answered_by(&self, participant: &ParticipantName) -> Vec<Part> {
+        match self {
+            Open::TwoPhase(transaction) => transaction.answered_by(participant),
+            Open::Saga(saga) => saga.answered_by(participant),
+            // It ends as what an operator has given up.
+            Open::Unusable(_) => Vec::new(),
         }
     }
 

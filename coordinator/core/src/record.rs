@@ -169,6 +169,8 @@ pub struct EndedRecord {
     pub branches: Vec<(ParticipantName, BranchOutcome)>,
     /// Participants whose branches only read: they keep nothing of it.
     pub read_only: Vec<ParticipantName>,
+    /// The participants that a saga's steps were at, in the order of `branches`. Empty in records of earlier versions.
+    pub at: Vec<ParticipantName>,
     pub results: Vec<(ParticipantName, Bytes)>,
 }
 
@@ -271,6 +273,7 @@ impl EndedRecord {
             outcome: Outcome::Aborted(AbortReason::Presumed),
             branches: Vec::new(),
             read_only: Vec::new(),
+            at: Vec::new(),
             results: Vec::new(),
         }
     }

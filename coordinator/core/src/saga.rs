@@ -26,6 +26,7 @@ mod view;
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
 use crate::input::Client;
+use crate::lost::Part;
 use crate::open::Told;
 use crate::record::Stage;
 use crate::room::Held;
@@ -34,7 +35,8 @@ use logging::Written;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use undoubt_vocabulary::{
-    AbortReason, Half, Outcome, ParticipantName, Refusal, SagaStep, StuckStep, Ticket, Timestamp, ToCoordinator, TxId,
+    AbortReason, BranchOutcome, Half, Outcome, ParticipantName, Refusal, SagaStep, StepIndex, StuckStep, Ticket,
+    Timestamp, ToCoordinator, TxId,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -206,6 +208,20 @@ impl Saga {
         self.state == State::Ended
     }
 
+    /// Returns the steps at this participant that are done or undone by what it has answered.
+    pub(crate) fn answered_by(&self, participant: &ParticipantName) -> Vec<Part> {
+        let part = |(index, step): (usize, &Step)| {
+            let outcome = match step.at {
+                At::Done { .. } => BranchOutcome::Committed,
+                At::Undone => BranchOutcome::Aborted,
+                At::Waiting | At::Doubtful | At::Running(_) | At::Skipped => return None,
+            };
+            let name = step.definition.name.clone();
+            (step.definition.participant == *participant).then(|| Part { name, step: Some(step_index(index)), outcome })
+        };
+        self.steps.iter().enumerate().filter_map(part).collect()
+    }
+
     pub(crate) fn involves(&self, participant: &ParticipantName) -> bool {
         self.steps.iter().any(|step| step.definition.participant == *participant)
     }
@@ -288,4 +304,8 @@ impl Saga {
     fn note(&self, note: Note, cx: &mut Context<'_>) {
         cx.note(&self.tx, note);
     }
+}
+
+pub(crate) fn step_index(step: usize) -> StepIndex {
+    StepIndex(u16::try_from(step).expect("a sound saga has no more steps than a transaction may have branches"))
 }

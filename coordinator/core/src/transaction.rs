@@ -21,6 +21,7 @@ mod view;
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
 use crate::input::Client;
+use crate::lost::Part;
 use crate::open::{Admitted, Told};
 use crate::record::{EndedRecord, OpenKind, OpenRecord, Record, Stage};
 use crate::room::Held;
@@ -281,6 +282,18 @@ impl Transaction {
         self.branches.iter().position(|branch| branch.participant == *participant)
     }
 
+    /// Returns the branch at this participant, if that has answered that it committed something.
+    pub(crate) fn answered_by(&self, participant: &ParticipantName) -> Vec<Part> {
+        let branch = self.branch_of(participant).map(|index| &self.branches[index]);
+        let has_committed = |branch: &&Branch| match branch.vote {
+            BranchVote::Committed => true,
+            BranchVote::Prepared => branch.outcome == Some(BranchOutcome::Committed),
+            BranchVote::Awaited | BranchVote::ReadOnly | BranchVote::Confirmed | BranchVote::Refused => false,
+        };
+        let part = |_: &Branch| Part { name: participant.clone(), step: None, outcome: BranchOutcome::Committed };
+        branch.filter(has_committed).map(part).into_iter().collect()
+    }
+
     /// The work that it holds, or may fall back on, and what its branches have handed back.
     pub(crate) fn held_bytes(&self) -> Held {
         let work_bytes = match &self.fallback {
@@ -395,6 +408,7 @@ impl Transaction {
                 .map(|branch| (branch.participant.clone(), branch.outcome.unwrap_or(default)))
                 .collect(),
             read_only: self.with_vote(BranchVote::Confirmed),
+            at: Vec::new(),
             results,
         };
         let forced = !answered || !self.waiters.is_empty();

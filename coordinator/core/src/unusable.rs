@@ -91,8 +91,8 @@ impl Unusable {
         let branches = participants.into_iter().map(|name| (name, BranchOutcome::Unknown)).collect();
         let given_up = || Outcome::Aborted(AbortReason::Unusable { cause: self.record.cause.clone() });
         let outcome = self.record.decided.clone().unwrap_or_else(given_up);
-        let (read_only, results) = (Vec::new(), Vec::new());
-        let record = EndedRecord { saga, tx, ticket, begun_at, digest, outcome, branches, read_only, results };
+        let (read_only, at, results) = (Vec::new(), Vec::new(), Vec::new());
+        let record = EndedRecord { saga, tx, ticket, begun_at, digest, outcome, branches, read_only, at, results };
         cx.note(&self.record.tx, Note::Forgotten);
         cx.effects.push(Effect::Append { record: Record::Ended(record), forced: true });
         self.state = State::Ending;

@@ -8,8 +8,8 @@ use crate::queue::Queue;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Effect, Input, Phase, Question, Rejection, StepResolution, Submission,
-    UnusableRecord,
+    Answer, Client, Content, Coordinator, Effect, Input, Part, Phase, Question, Rejection, StepResolution, StillKnown,
+    Submission, UnusableRecord,
 };
 use undoubt_platform::server::AnswerRoom;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
@@ -55,11 +55,19 @@ pub(crate) enum Command {
         epoch: Epoch,
         held: Vec<UnusableRecord>,
     },
-    /// Transactions that ended are damaged, for this participant has lost its part of them.
+    /// This participant was put back, and knows no more than this: what it has lost of open transactions is to be listed.
     Lost {
         participant: ParticipantName,
-        txs: Vec<TxId>,
-        reply: oneshot::Sender<()>,
+        known: StillKnown,
+        listed: oneshot::Sender<()>,
+        /// Told how many transactions that is.
+        found: oneshot::Sender<usize>,
+    },
+    /// It has lost these parts of transactions that have ended.
+    Damaged {
+        participant: ParticipantName,
+        lost: Vec<(TxId, Vec<Part>)>,
+        listed: oneshot::Sender<()>,
     },
     Disconnected {
         participant: ParticipantName,
@@ -209,6 +217,7 @@ impl Command {
             | Command::Disconnected { .. }
             | Command::Cleared { .. }
             | Command::Lost { .. }
+            | Command::Damaged { .. }
             | Command::PauseRecovery
             | Command::ResumeRecovery
             | Command::Drain
@@ -237,7 +246,12 @@ impl Engine {
                 self.put_for_operator(Question::ResolveStep { tx, step, resolution, client }, doing)
             }
             Command::Cleared { epoch, held } => self.cleared(epoch, held),
-            Command::Lost { participant, txs, reply } => self.lost(&participant, txs, reply),
+            Command::Lost { participant, known, listed, found } => {
+                // Whoever asked may have gone.
+                let _ = found.send(self.lost(&participant, &known, listed));
+                Ok(())
+            }
+            Command::Damaged { participant, lost, listed } => self.damaged(&participant, lost, listed),
             Command::Connected { participant, session, queue, resource, can_prepare, unnumbered } => {
                 let Some(link) = self.links.get_mut(&participant) else { return Ok(()) };
                 tracing::info!(%participant, %resource, failed_attempts = link.attempts, "connected");

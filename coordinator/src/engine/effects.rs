@@ -7,12 +7,14 @@ use crate::log::{Log, LogError};
 use crate::points;
 use tokio::time::Instant;
 use undoubt_coordinator_core::{Effect, Input, Note, Question, Record, Stage, Timer};
+use undoubt_platform::Batch;
 use undoubt_vocabulary::{Ticket, Timestamp, TxId};
 
 impl Engine {
     pub(super) fn carry_out(&mut self, now: Timestamp, effect: Effect) -> Result<(), LogError> {
         match effect {
-            Effect::Append { record, forced } => {
+            Effect::Append { mut record, forced } => {
+                let has_lost = self.lose(&mut record);
                 attention::ended(&record);
                 let item = Item::Record(record.tx().clone(), record.ticket(), record.stage());
                 if let Record::Ended(ended) = &record
@@ -23,7 +25,13 @@ impl Engine {
                 }
                 let history = self.histories.stored(record.tx());
                 let apart = &mut self.apart;
-                let added = self.writes.add(item, forced, |batch| Log::put(batch, &record, now, history, apart));
+                let put = |batch: &mut Batch| {
+                    Log::put(batch, &record, now, history, apart);
+                    if has_lost {
+                        Log::delete_lost(batch, record.tx());
+                    }
+                };
+                let added = self.writes.add(item, forced, put);
                 if let Err(too_large) = added {
                     let (tx, ticket, stage) = (record.tx().clone(), record.ticket(), record.stage());
                     self.not_appended.push(Input::NotAppended { tx, ticket, stage, cause: too_large.to_string() });
@@ -106,7 +114,7 @@ impl Engine {
         for item in self.writes.ready() {
             match item {
                 Item::Record(_, _, stage) => self.crash.reach(points::before_append(*stage)),
-                Item::SeenTo(..) => {}
+                Item::SeenTo(..) | Item::Listed(_) => {}
             }
         }
         self.writes.start(&self.log);
@@ -128,6 +136,10 @@ impl Engine {
                             // It may have ended long before what was collected last.
                             self.collection.look_again();
                             self.put(Input::Asked(Question::Forget { tx, client }))?;
+                        }
+                        Item::Listed(reply) => {
+                            // Whoever asked may have gone.
+                            let _ = reply.send(());
                         }
                     }
                 }

@@ -1,11 +1,12 @@
 //! What the engine does when it is known whose log is the newest.
 
 use super::Engine;
+use super::writes::Item;
 use crate::log::{Log, LogError};
 use tokio::sync::oneshot;
-use undoubt_coordinator_core::{Input, Unfinished, UnusableRecord};
-use undoubt_platform::Durability;
-use undoubt_vocabulary::{BranchOutcome, Epoch, ParticipantName, TxId};
+use undoubt_coordinator_core::{Input, Part, Record, StillKnown, Unfinished, UnusableRecord};
+use undoubt_platform::Batch;
+use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
 impl Engine {
     /// Begins to serve. What others know of attempts that the log lacks is held until an operator ends each.
@@ -20,28 +21,55 @@ impl Engine {
         Ok(())
     }
 
-    /// Lists ended transactions as damaged. Answers once that is on stable storage.
+    /// Remembers what a participant has lost of open transactions, for their ends. Answers how many, once everything is on
+    /// stable storage that has ended until now.
     pub(super) fn lost(
         &mut self,
         participant: &ParticipantName,
-        txs: Vec<TxId>,
-        reply: oneshot::Sender<()>,
-    ) -> Result<(), LogError> {
-        let mut batch = undoubt_platform::Batch::default();
-        for tx in txs {
-            let Some(ended) = self.log.ended(&tx)? else { continue };
-            tracing::error!(%tx, %participant, "damaged: the participant was put back, and has lost its part");
-            Log::damage(&mut batch, &ended, participant, BranchOutcome::Unknown);
+        known: &StillKnown,
+        listed: oneshot::Sender<()>,
+    ) -> usize {
+        let lost = self.core.lost_at(participant, known);
+        let found = lost.len();
+        for (tx, parts) in lost {
+            tracing::error!(%tx, %participant, lost = %names(&parts), "the participant was put back, and has lost its part of this open transaction: it will end as damaged");
+            let all = self.lost.entry(tx.clone()).or_default();
+            all.extend(parts);
+            let mut batch = Batch::default();
+            Log::put_lost(&mut batch, &tx, all);
+            self.writes.add_forced(batch, None);
         }
-        // Behind what is gathered, which it must not overtake.
-        self.flush();
-        let written = self.log.write(batch, Durability::Forced);
-        tokio::spawn(async move {
-            if written.await.is_ok() {
-                // Whoever asked may have gone.
-                let _ = reply.send(());
+        self.writes.add_forced(Log::barrier(), Some(Item::Listed(listed)));
+        found
+    }
+
+    /// Lists ended transactions as damaged. Answers once that is on stable storage.
+    pub(super) fn damaged(
+        &mut self,
+        participant: &ParticipantName,
+        lost: Vec<(TxId, Vec<Part>)>,
+        listed: oneshot::Sender<()>,
+    ) -> Result<(), LogError> {
+        for (tx, parts) in lost {
+            let Some(ended) = self.log.ended_without_large_results(&tx)? else { continue };
+            tracing::error!(%tx, %participant, lost = %names(&parts), "damaged: the participant was put back, and has lost its part");
+            if let Err(error) = self.writes.add(None, true, |batch| Log::put_damage(batch, ended, &parts)) {
+                tracing::error!(%tx, %error, "it cannot be listed as damaged");
             }
-        });
+        }
+        self.writes.add_forced(Log::barrier(), Some(Item::Listed(listed)));
         Ok(())
     }
+
+    /// Adds to the record of an end what participants have lost of it. Returns true if something was remembered as lost.
+    pub(super) fn lose(&mut self, record: &mut Record) -> bool {
+        let Record::Ended(ended) = record else { return false };
+        let lost = self.lost.remove(&ended.tx);
+        ended.lose(lost.as_deref().unwrap_or_default());
+        lost.is_some()
+    }
+}
+
+fn names(parts: &[Part]) -> String {
+    parts.iter().map(|part| part.name.to_string()).collect::<Vec<_>>().join(", ")
 }

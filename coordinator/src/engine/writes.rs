@@ -6,6 +6,7 @@
 use crate::log::Log;
 use std::collections::VecDeque;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use undoubt_coordinator_core::{Client, Stage};
 use undoubt_platform::{Batch, Durability, StoreError, Written};
@@ -17,6 +18,8 @@ pub(super) enum Item {
     Record(TxId, Ticket, Stage),
     /// An operator has seen to the damage of this ended transaction, and hears when that is stable.
     SeenTo(TxId, Client),
+    /// What a participant has lost is listed, and whoever waits for it hears when all that was added before is stable.
+    Listed(oneshot::Sender<()>),
 }
 
 /// While so much waits to be written no commands are taken.
@@ -89,7 +92,12 @@ impl Writes {
     }
 
     /// Adds a record, unless it is too large to be written. Then nothing of it stays, and that is the size it has.
-    pub(super) fn add(&mut self, item: Item, forced: bool, put: impl FnOnce(&mut Batch)) -> Result<(), TooLarge> {
+    pub(super) fn add(
+        &mut self,
+        item: impl Into<Option<Item>>,
+        forced: bool,
+        put: impl FnOnce(&mut Batch),
+    ) -> Result<(), TooLarge> {
         let max = self.max_record_bytes;
         let last = self.last();
         let mark = last.batch.mark();
@@ -100,7 +108,7 @@ impl Writes {
             last.batch.rewind(mark);
             return Err(TooLarge { bytes, max });
         }
-        last.items.push(item);
+        last.items.extend(item.into());
         last.forced |= forced;
         Ok(())
     }
@@ -215,7 +223,7 @@ mod tests {
     fn tickets(writes: &Writes) -> impl Iterator<Item = u64> {
         writes.gathering.iter().flat_map(|gathering| &gathering.items).map(|item| match item {
             Item::Record(_, ticket, _) => ticket.0,
-            Item::SeenTo(..) => panic!("no operator was there"),
+            Item::SeenTo(..) | Item::Listed(_) => panic!("no operator was there"),
         })
     }
 

@@ -5,13 +5,15 @@ use prost::Message;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use undoubt_coordinator_core::{
-    EndedRecord, OpenKind, OpenRecord, Progress, SagaRecord, Unfinished, UnusableRecord, decided,
+    EndedRecord, OpenKind, OpenRecord, Part, Progress, SagaRecord, Unfinished, UnusableRecord, decided,
 };
 use undoubt_platform::{Store, StoreError};
 use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
 use undoubt_proto::v1::{BranchResult, HistoryEvent};
 use undoubt_proto::{record, v1};
-use undoubt_vocabulary::{AbortReason, InvalidId, Outcome, ParticipantName, SagaStep, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{
+    AbortReason, BranchOutcome, InvalidId, Outcome, ParticipantName, SagaStep, StepIndex, Ticket, Timestamp, TxId,
+};
 
 use super::apart::{self, Stored};
 use super::stored_history::{UnreadableLine, events_of};
@@ -32,6 +34,8 @@ pub(super) enum DecodeError {
     Kind(i32),
     #[error("it has {steps} steps and the progress of {progress}")]
     Progress { steps: usize, progress: usize },
+    #[error("a saga has no step {0}")]
+    Step(u32),
     #[error("it says that the transaction is not decided")]
     Undecided,
     #[error(transparent)]
@@ -137,6 +141,7 @@ impl DecodeError {
             | DecodeError::Id(_)
             | DecodeError::Digest { .. }
             | DecodeError::Kind(_)
+            | DecodeError::Step(_)
             | DecodeError::Undecided
             | DecodeError::History(_)
             | DecodeError::Store(_) => true,
@@ -283,9 +288,9 @@ pub(super) fn encode_ended(
     history: &[u8],
     bytes: &mut Vec<u8>,
 ) {
-    let branch = |(name, outcome): &(ParticipantName, _)| record::EndedBranch {
-        participant: name.to_string(),
-        outcome: v1::BranchOutcome::from(*outcome).into(),
+    let branch = |(index, (name, outcome)): (usize, &(ParticipantName, BranchOutcome))| {
+        let at = ended.at.get(index).map(ToString::to_string).unwrap_or_default();
+        record::EndedBranch { participant: name.to_string(), outcome: v1::BranchOutcome::from(*outcome).into(), at }
     };
     let results =
         ended.results.iter().map(|(name, result)| (name.clone(), unless_apart(name, result, apart))).collect();
@@ -296,7 +301,7 @@ pub(super) fn encode_ended(
         begun_at_us: ended.begun_at.0,
         ended_at_us: now.0,
         digest: Bytes::copy_from_slice(&ended.digest),
-        branches: ended.branches.iter().map(branch).collect(),
+        branches: ended.branches.iter().enumerate().map(branch).collect(),
         history: Vec::new(),
         saga: ended.saga,
         happened: Vec::new(),
@@ -309,9 +314,12 @@ pub(super) fn encode_ended(
 pub(super) fn decode_ended(key: &[u8], value: &Bytes) -> Result<Ended, DecodeError> {
     let wire = record::EndedTransaction::decode(value.clone())?;
     let known = KnownOutcome::try_from(wire.outcome.unwrap_or_default())?;
-    let mut branches = Vec::with_capacity(wire.branches.len());
+    let (mut branches, mut at) = (Vec::with_capacity(wire.branches.len()), Vec::new());
     for branch in wire.branches {
         branches.push((branch.participant.parse::<ParticipantName>()?, branch_outcome("outcome", branch.outcome)?));
+        if !branch.at.is_empty() {
+            at.push(branch.at.parse()?);
+        }
     }
     let record = EndedRecord {
         saga: wire.saga,
@@ -322,11 +330,33 @@ pub(super) fn decode_ended(key: &[u8], value: &Bytes) -> Result<Ended, DecodeErr
         outcome: known.decided.ok_or(DecodeError::Undecided)?,
         branches,
         read_only: parse_names(&wire.read_only)?,
+        at,
         results: known.results.into_iter().collect(),
     };
     let history = history_of(wire.history, wire.happened)?;
     let apart = parse_names(&wire.results_apart)?;
     Ok(Ended { record, ended_at: Timestamp(wire.ended_at_us), history, apart })
+}
+
+/// Encodes what participants have lost of an open transaction.
+pub(super) fn encode_lost(parts: &[Part], bytes: &mut Vec<u8>) {
+    let part = |part: &Part| record::LostPart {
+        name: part.name.to_string(),
+        step: part.step.map(|step| step.0.into()),
+        outcome: v1::BranchOutcome::from(part.outcome).into(),
+    };
+    let lost = record::LostParts { parts: parts.iter().map(part).collect() };
+    lost.encode_raw(bytes);
+}
+
+pub(super) fn decode_lost(value: &Bytes) -> Result<Vec<Part>, DecodeError> {
+    let wire = record::LostParts::decode(value.clone())?;
+    let part = |part: record::LostPart| {
+        let step = part.step.map(|step| u16::try_from(step).map_err(|_| DecodeError::Step(step))).transpose()?;
+        let outcome = branch_outcome("outcome", part.outcome)?;
+        Ok(Part { name: part.name.parse()?, step: step.map(StepIndex), outcome })
+    };
+    wire.parts.into_iter().map(part).collect()
 }
 
 /// What format 1 told, and what is told since.

@@ -253,6 +253,7 @@ mod tests {
             outcome: Outcome::Committed,
             branches: Vec::new(),
             read_only: Vec::new(),
+            at: Vec::new(),
             results: Vec::new(),
         });
         let mut batch = Batch::default();

@@ -117,7 +117,11 @@ impl Sagas {
         let first = StepId::first_of(coordinator, from).saga();
         let own = self.all.range(first..).take_while(move |((owner, ..), _)| *owner == coordinator);
         let stored = own.filter(|(_, saga)| saga.steps.values().any(State::is_stored));
-        stored.map(|((_, ticket, tx), _)| KnownAttempt { ticket: *ticket, tx: tx.clone(), state: KnownState::Steps })
+        stored.map(|((_, ticket, tx), saga)| {
+            let in_effect = saga.steps.iter().filter(|(_, state)| matches!(state, State::Acted { .. }));
+            let in_effect = in_effect.map(|(step, _)| *step).collect();
+            KnownAttempt { ticket: *ticket, tx: tx.clone(), state: KnownState::Steps, in_effect }
+        })
     }
 
     /// Steps that the resource manager works on.

@@ -149,8 +149,12 @@ fn what_is_kept_of_attempts_is_told_in_the_order_of_tickets_and_page_by_page() {
     }
     let prepared = Recovered::Prepared { branch: branch("t7", 7), begun_at: Timestamp(0), result: Bytes::new() };
     put(&mut core, Input::Recovered(prepared));
-    let attempt =
-        |ticket: u64, state| KnownAttempt { ticket: Ticket(ticket), tx: format!("t{ticket}").parse().unwrap(), state };
+    let attempt = |ticket: u64, state| KnownAttempt {
+        ticket: Ticket(ticket),
+        tx: format!("t{ticket}").parse().unwrap(),
+        state,
+        in_effect: Vec::new(),
+    };
     let all = [
         attempt(3, KnownState::Committed),
         attempt(5, KnownState::Committed),

@@ -137,7 +137,11 @@ pub fn records() -> Vec<Sample> {
                 begun_at_us: BEGUN_AT_US,
                 ended_at_us: ENDED_AT_US,
                 digest: Bytes::from_static(b"digest"),
-                branches: vec![record::EndedBranch { participant: "bank-a".into(), outcome: committed }],
+                branches: vec![record::EndedBranch {
+                    participant: "bank-a".into(),
+                    outcome: committed,
+                    at: String::new(),
+                }],
                 saga: false,
                 history: vec![history_event()],
                 happened: happened(),

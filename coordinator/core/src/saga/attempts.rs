@@ -4,7 +4,7 @@
 //! turns the saga back, whichever it was. Where there is no way but on, one that is refused for good too often waits for
 //! an operator; one that is not answered, or told to come back, is asked for ever.
 
-use super::{At, Run, Saga, State, WaitsFor};
+use super::{At, Run, Saga, State, WaitsFor, step_index};
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
 use crate::record::Progress;
@@ -31,7 +31,7 @@ impl Saga {
         }
         self.send_run(step, cx);
         let after = self.steps[step].definition.retry.attempt_timeout;
-        let timer = Timer::Attempt { step: index(step), half: run.half, attempt: run.attempt, after };
+        let timer = Timer::Attempt { step: step_index(step), half: run.half, attempt: run.attempt, after };
         cx.arm(&self.tx, self.ticket, timer);
     }
 
@@ -66,7 +66,7 @@ impl Saga {
         let message = ToParticipant::Run(RunStep {
             tx: self.tx.clone(),
             ticket: self.ticket,
-            step: index(step),
+            step: step_index(step),
             half: run.half,
             attempt: run.attempt,
             begun_at: self.begun_at,
@@ -140,7 +140,7 @@ impl Saga {
     /// step uses is kept beyond the room that all transactions share; otherwise the result is left out, and a step that
     /// uses it gets none.
     fn kept_all_the_same(&self, step: usize, result: Bytes, no_room: NoRoom, cx: &mut Context<'_>) -> Bytes {
-        let is_used = || self.steps.iter().any(|other| other.definition.uses.contains(&index(step)));
+        let is_used = || self.steps.iter().any(|other| other.definition.uses.contains(&step_index(step)));
         match no_room {
             NoRoom::Now(_) if is_used() => result,
             NoRoom::Now(refusal) | NoRoom::TooLarge(refusal) => {
@@ -227,7 +227,7 @@ impl Saga {
             }
         }
         let timer = Timer::StepRetry {
-            step: index(step),
+            step: step_index(step),
             half: run.half,
             attempt: run.attempt,
             first_pause: retry.first_pause,
@@ -302,8 +302,4 @@ impl At {
 /// Whether the same step would be refused again. What came too late may succeed under a new id, never as this step.
 fn is_definite(code: RefusalCode) -> bool {
     code == RefusalCode::Late || !code.is_transient()
-}
-
-fn index(step: usize) -> StepIndex {
-    StepIndex(u16::try_from(step).expect("a sound saga has no more steps than a transaction may have branches"))
 }

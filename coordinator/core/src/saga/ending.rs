@@ -90,6 +90,7 @@ impl Saga {
             outcome: self.outcome(),
             branches: self.steps.iter().map(|step| (step.definition.name.clone(), step.outcome())).collect(),
             read_only: Vec::new(),
+            at: self.steps.iter().map(|step| step.definition.participant.clone()).collect(),
             results: self.results(),
         };
         self.state = State::Ending { answered };

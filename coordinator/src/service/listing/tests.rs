@@ -49,6 +49,7 @@ impl World {
             outcome,
             branches: vec![("a".parse().unwrap(), branch)],
             read_only: Vec::new(),
+            at: Vec::new(),
             results: vec![("a".parse().unwrap(), vec![0; 1_000].into())],
         });
         let mut batch = Batch::default();

@@ -113,7 +113,7 @@ impl Participant {
         let branches = self.by_ticket.range((coordinator, from)..).take_while(|((owner, _), _)| *owner == coordinator);
         let branches = branches.filter_map(|((_, ticket), tx)| {
             let state = known_state(&self.branches.get(tx)?.state)?;
-            Some(KnownAttempt { ticket: *ticket, tx: tx.clone(), state })
+            Some(KnownAttempt { ticket: *ticket, tx: tx.clone(), state, in_effect: Vec::new() })
         });
         let mut found: Vec<KnownAttempt> = branches.take(limit + 1).collect();
         found.extend(self.sagas.attempts(coordinator, from).take(limit + 1));

@@ -1,0 +1,91 @@
+//! What a participant that was put back has lost of what this coordinator counts on.
+
+use crate::coordinator::Coordinator;
+use crate::record::EndedRecord;
+use crate::saga::step_index;
+use std::collections::{BTreeMap, BTreeSet};
+use undoubt_vocabulary::{BranchOutcome, ParticipantName, StepIndex, Ticket, TxId};
+
+/// What a participant still knows of a coordinator's attempts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StillKnown {
+    /// Attempts below it were over when the log was as it is now, so nothing of them is lost.
+    pub fence: Ticket,
+    /// Attempts from there on, with the steps whose actions are in effect.
+    pub attempts: BTreeMap<(Ticket, TxId), BTreeSet<StepIndex>>,
+}
+
+/// The branch or step of a transaction that is at a participant, and what it came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The participant, or the saga's step.
+    pub name: ParticipantName,
+    pub step: Option<StepIndex>,
+    pub outcome: BranchOutcome,
+}
+
+impl StillKnown {
+    /// Returns those of an attempt's parts that are not any more as the participant had answered.
+    fn lost(&self, ticket: Ticket, tx: &TxId, parts: impl Iterator<Item = Part>) -> Vec<Part> {
+        if ticket < self.fence {
+            return Vec::new();
+        }
+        let attempt = self.attempts.get(&(ticket, tx.clone()));
+        let is_lost = |part: &Part| match (part.step, part.outcome) {
+            (None, BranchOutcome::Committed) => attempt.is_none(),
+            (Some(step), BranchOutcome::Committed) => !attempt.is_some_and(|in_effect| in_effect.contains(&step)),
+            // It was undone, and is in effect again.
+            (Some(step), BranchOutcome::Aborted) => attempt.is_some_and(|in_effect| in_effect.contains(&step)),
+            // An abort leaves nothing. What an operator decided is a record of its own there.
+            (None, BranchOutcome::Aborted)
+            | (
+                _,
+                BranchOutcome::HeuristicallyCommitted | BranchOutcome::HeuristicallyAborted | BranchOutcome::Unknown,
+            ) => false,
+        };
+        parts.filter(is_lost).collect()
+    }
+}
+
+impl Coordinator {
+    /// Returns what a participant has lost of transactions that are open, save those whose ends are being written.
+    pub fn lost_at(&self, participant: &ParticipantName, known: &StillKnown) -> Vec<(TxId, Vec<Part>)> {
+        let lost = self.open().filter(|open| !open.is_ending() && !open.is_ended()).map(|open| {
+            let parts = open.answered_by(participant).into_iter();
+            (open.tx().clone(), known.lost(open.ticket(), open.tx(), parts))
+        });
+        lost.filter(|(_, lost)| !lost.is_empty()).collect()
+    }
+}
+
+impl EndedRecord {
+    /// Returns what a participant has lost of this transaction.
+    pub fn lost_at(&self, participant: &ParticipantName, known: &StillKnown) -> Vec<Part> {
+        known.lost(self.ticket, &self.tx, self.parts_at(participant).into_iter())
+    }
+
+    /// Says of parts that were lost that nobody knows what they are now, unless they have come to something else since.
+    pub fn lose(&mut self, lost: &[Part]) {
+        for Part { name, step, outcome } in lost {
+            let branch = match step {
+                Some(step) => self.branches.get_mut(usize::from(step.0)),
+                None => self.branches.iter_mut().find(|(participant, _)| participant == name),
+            };
+            if let Some((_, known)) = branch.filter(|(_, known)| known == outcome) {
+                *known = BranchOutcome::Unknown;
+            }
+        }
+    }
+
+    fn parts_at(&self, participant: &ParticipantName) -> Vec<Part> {
+        let part = |(index, (name, outcome)): (usize, &(ParticipantName, BranchOutcome))| {
+            let step = self.saga.then(|| step_index(index));
+            let is_there = match self.saga {
+                true => self.at.get(index) == Some(participant),
+                false => name == participant && !self.read_only.contains(participant),
+            };
+            is_there.then(|| Part { name: name.clone(), step, outcome: *outcome })
+        };
+        self.branches.iter().enumerate().filter_map(part).collect()
+    }
+}

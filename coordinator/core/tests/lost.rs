@@ -1,0 +1,170 @@
+//! Tests of what a participant that was put back has lost of transactions, open and ended.
+
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+use undoubt_coordinator_core::{
+    Coordinator, Effect, EndedRecord, Input, Limits, OpenKind, OpenRecord, Part, Progress, Question, Record,
+    SagaRecord, StillKnown, Unfinished,
+};
+use undoubt_vocabulary::{
+    BranchOutcome, Epoch, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex, Ticket, Timestamp, ToCoordinator,
+    TxId,
+};
+
+const TICKET: Ticket = Ticket(10);
+
+fn name(name: &str) -> ParticipantName {
+    name.parse().unwrap()
+}
+
+fn tx() -> TxId {
+    "t".parse().unwrap()
+}
+
+fn fence(fence: u64) -> StillKnown {
+    StillKnown { fence: Ticket(fence), attempts: BTreeMap::new() }
+}
+
+fn knows(steps: &[u16]) -> StillKnown {
+    let steps: BTreeSet<StepIndex> = steps.iter().map(|step| StepIndex(*step)).collect();
+    StillKnown { fence: Ticket(0), attempts: BTreeMap::from([((TICKET, tx()), steps)]) }
+}
+
+fn ended(saga: bool, branches: &[(&str, BranchOutcome)], at: &[&str]) -> EndedRecord {
+    EndedRecord {
+        saga,
+        tx: tx(),
+        ticket: TICKET,
+        begun_at: Timestamp(1),
+        digest: [0; 32],
+        outcome: Outcome::Committed,
+        branches: branches.iter().map(|(branch, outcome)| (name(branch), *outcome)).collect(),
+        read_only: vec![name("reader")],
+        at: at.iter().map(|at| name(at)).collect(),
+        results: Vec::new(),
+    }
+}
+
+fn names(parts: &[Part]) -> Vec<&str> {
+    parts.iter().map(|part| part.name.as_str()).collect()
+}
+
+#[test]
+fn a_committed_branch_is_lost_unless_it_is_known_or_was_over_before() {
+    use BranchOutcome::{Aborted, Committed, HeuristicallyAborted, Unknown};
+    let record = ended(false, &[("a", Committed), ("reader", Committed)], &[]);
+    assert_eq!(names(&record.lost_at(&name("a"), &fence(10))), ["a"]);
+    assert_eq!(record.lost_at(&name("a"), &fence(11)), [], "the fence had passed it");
+    assert_eq!(record.lost_at(&name("a"), &knows(&[])), [], "it is known");
+    assert_eq!(record.lost_at(&name("reader"), &fence(0)), [], "it keeps nothing");
+    assert_eq!(record.lost_at(&name("b"), &fence(0)), [], "it had no part");
+    for outcome in [Aborted, HeuristicallyAborted, Unknown] {
+        assert_eq!(ended(false, &[("a", outcome)], &[]).lost_at(&name("a"), &fence(0)), [], "{outcome}");
+    }
+}
+
+#[test]
+fn a_sagas_step_is_lost_if_it_is_not_in_effect_any_more_or_is_so_again() {
+    use BranchOutcome::{Aborted, Committed};
+    let steps = [("pay", Committed), ("tell", Committed), ("undone", Aborted), ("other", Committed)];
+    let record = ended(true, &steps, &["a", "a", "a", "b"]);
+    assert_eq!(names(&record.lost_at(&name("a"), &fence(0))), ["pay", "tell"]);
+    assert_eq!(names(&record.lost_at(&name("a"), &knows(&[0, 2]))), ["tell", "undone"]);
+    assert_eq!(record.lost_at(&name("a"), &knows(&[0, 1])), []);
+    let earlier = ended(true, &steps, &[]);
+    assert_eq!(earlier.lost_at(&name("a"), &fence(0)), [], "it does not say where its steps were");
+}
+
+#[test]
+fn what_is_lost_is_unknown_in_the_end_unless_it_has_come_to_something_else_since() {
+    use BranchOutcome::{Aborted, Committed, Unknown};
+    let mut record = ended(true, &[("pay", Committed), ("tell", Committed)], &["a", "a"]);
+    let lost = record.lost_at(&name("a"), &fence(0));
+    record.branches[1].1 = Aborted;
+    record.lose(&lost);
+    assert_eq!(record.branches.iter().map(|(_, outcome)| *outcome).collect::<Vec<_>>(), [Unknown, Aborted]);
+    assert!(record.is_damaged());
+}
+
+/// A coordinator that has recovered this, and has no other.
+fn recovered(unfinished: Unfinished) -> Coordinator {
+    let limits = Limits {
+        max_open_transactions: 8,
+        max_open_bytes: 1 << 20,
+        max_gathered_bytes: 1 << 20,
+        breaker_threshold: 0,
+        breaker_pause: Duration::ZERO,
+    };
+    let mut core = Coordinator::new(Epoch(1), limits);
+    put(&mut core, Input::Recovered(unfinished));
+    put(&mut core, Input::RecoveryDone { paused: false });
+    for participant in ["a", "b"] {
+        put(&mut core, Input::Connected { participant: name(participant), can_prepare: true });
+    }
+    core
+}
+
+fn put(core: &mut Coordinator, input: Input) -> Vec<Effect> {
+    let mut effects = Vec::new();
+    core.handle(Timestamp(1), input, &mut effects);
+    effects
+}
+
+#[test]
+fn of_a_transaction_that_is_open_what_a_participant_has_answered_can_be_lost() {
+    let record = OpenRecord {
+        kind: OpenKind::Committed,
+        tx: tx(),
+        ticket: TICKET,
+        begun_at: Timestamp(1),
+        digest: [0; 32],
+        participants: vec![name("a"), name("b")],
+        read_only: Vec::new(),
+        results: Vec::new(),
+    };
+    let mut core = recovered(Unfinished::TwoPhase(record));
+    assert_eq!(core.lost_at(&name("a"), &fence(0)), [], "it is yet to be told");
+    let finished = |from: &str| {
+        let message = ToCoordinator::Finished { tx: tx(), ticket: TICKET, outcome: BranchOutcome::Committed };
+        Input::Asked(Question::Received { from: name(from), message })
+    };
+    put(&mut core, finished("a"));
+    let lost = core.lost_at(&name("a"), &fence(0));
+    assert!(matches!(&lost[..], [(of, parts)] if *of == tx() && names(parts) == ["a"]), "{lost:?}");
+    assert_eq!(core.lost_at(&name("b"), &fence(0)), []);
+    let effects = put(&mut core, finished("b"));
+    let ends = |effect: &Effect| matches!(effect, Effect::Append { record: Record::Ended(_), .. });
+    assert!(effects.iter().any(ends), "{effects:?}");
+    assert_eq!(core.lost_at(&name("a"), &fence(0)), [], "its record is on its way, and is looked at there");
+}
+
+#[test]
+fn of_a_saga_that_is_open_the_steps_that_are_done_can_be_lost() {
+    let step = |number: u16, at: &str| SagaStep {
+        name: format!("s{number}").parse().unwrap(),
+        participant: name(at),
+        action: Bytes::new(),
+        compensation: Some(Bytes::new()),
+        after: (0..number).map(StepIndex).collect(),
+        uses: Vec::new(),
+        pivot: false,
+        retry: RetryPolicy::default(),
+    };
+    let record = SagaRecord {
+        tx: tx(),
+        ticket: TICKET,
+        begun_at: Timestamp(1),
+        digest: [0; 32],
+        deadline: Timestamp(1_000_000),
+        steps: vec![Arc::new(step(0, "a")), Arc::new(step(1, "b"))],
+        turned: None,
+        progress: vec![Progress::Done { result: Bytes::new(), pending: false }, Progress::Pending],
+    };
+    let core = recovered(Unfinished::Saga(record));
+    let lost = core.lost_at(&name("a"), &fence(0));
+    assert!(matches!(&lost[..], [(of, parts)] if *of == tx() && names(parts) == ["s0"]), "{lost:?}");
+    assert_eq!(core.lost_at(&name("a"), &knows(&[0])), []);
+    assert_eq!(core.lost_at(&name("b"), &fence(0)), []);
+}
