@@ -9,7 +9,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 PYTHON_ENV := $(CARGO_TARGET_DIR)/python
 
-.PHONY: help demo test check fix torture explore sweep compare bench build simulator setup python
+.PHONY: help demo test check fix torture restores explore sweep compare bench build simulator setup python
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -32,6 +32,9 @@ fix: setup ## Formats, and applies what lints suggest.
 
 torture: build ## At least 100 kill -9 under load, at random moments and at every crash point.
 	$(BIN)/undoubt torture --kills $${KILLS:-120}
+
+restores: build ## 40 data folders put back, emptied or started twice under load, then an audit. ROUNDS=10 for fewer.
+	$(BIN)/undoubt restores --rounds $${ROUNDS:-40}
 
 explore: simulator ## Explores the protocol cores exhaustively.
 	$(BIN)/undoubt-sim explore

@@ -3,6 +3,8 @@
 //! Everything listens on a free loopback port, and keeps it across restarts. When a [`Cluster`] is dropped its processes
 //! are killed and its folder is removed.
 
+mod folders;
+
 use anyhow::{Context, bail};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@ pub mod bench;
 pub mod cluster;
 pub mod demo;
 pub mod process;
+pub mod restores;
 pub mod settings;
 pub mod torture;
 pub mod workload;

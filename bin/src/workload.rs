@@ -18,7 +18,7 @@
 
 pub mod audit;
 pub mod bank;
-mod batches;
+pub mod batches;
 pub mod driver;
 pub mod hot;
 pub mod ledger;

@@ -16,23 +16,14 @@ use undoubt_proto::v1::participant_admin_client::ParticipantAdminClient;
 const BANK_A: Who = Who::Participant(0);
 const BANK_B: Who = Who::Participant(1);
 
-/// Copies a folder as it is at the moment, while its owner may write to it.
 fn copy(cluster: &Cluster, who: Who, name: &str) -> PathBuf {
-    let to = cluster.folder().join(name);
-    std::fs::create_dir(&to).unwrap();
-    for entry in std::fs::read_dir(cluster.data_dir(who)).unwrap() {
-        let path = entry.unwrap().path();
-        // A file may be gone by now: a copy of what is in use has no better.
-        let _ = std::fs::copy(&path, to.join(path.file_name().unwrap()));
-    }
-    to
+    cluster.copy(who, name).unwrap()
 }
 
 /// Puts a copy in the place of the folder of a process that is killed for it, and starts that again.
 async fn put_back(cluster: &mut Cluster, who: Who, from: &Path) {
     cluster.kill(who).await.unwrap();
-    std::fs::remove_dir_all(cluster.data_dir(who)).unwrap();
-    std::fs::rename(from, cluster.data_dir(who)).unwrap();
+    cluster.put_back(who, from).unwrap();
     // So that only what others have seen can tell.
     cluster.set(who, "folder_sign=false");
     start_again(cluster, who).await;
@@ -259,7 +250,7 @@ async fn a_participants_folder_that_was_emptied_serves_nobody_until_the_loss_is_
     let mut cluster = start(banks()).await;
     commit(&cluster, transfer("t0", 1)).await;
     cluster.kill(BANK_A).await.unwrap();
-    std::fs::remove_dir_all(cluster.data_dir(BANK_A)).unwrap();
+    cluster.empty(BANK_A).unwrap();
     start_again(&mut cluster, BANK_A).await;
     let said = says_that_it_was_put_back(&cluster, BANK_A).await;
     assert!(said.contains("another log of this name"), "{said}");
@@ -273,7 +264,7 @@ async fn a_coordinators_folder_that_was_emptied_is_held_until_it_is_said_to_be_n
     let mut cluster = start(banks()).await;
     commit(&cluster, transfer("t0", 1)).await;
     cluster.kill(Who::Coordinator).await.unwrap();
-    std::fs::remove_dir_all(cluster.data_dir(Who::Coordinator)).unwrap();
+    cluster.empty(Who::Coordinator).unwrap();
     start_again(&mut cluster, Who::Coordinator).await;
     let because = held(&cluster).await.held_because.join("; ");
     assert!(because.contains("--new"), "{because}");
@@ -333,15 +324,13 @@ async fn a_folder_that_was_copied_and_has_lost_nothing_is_cleared_by_the_partici
     commit(&cluster, transfer("t0", 1)).await;
     assert!(cluster.stop(Who::Coordinator, PATIENCE).await.unwrap());
     let copied = copy(&cluster, Who::Coordinator, "copy");
-    std::fs::remove_dir_all(cluster.data_dir(Who::Coordinator)).unwrap();
-    std::fs::rename(&copied, cluster.data_dir(Who::Coordinator)).unwrap();
+    cluster.put_back(Who::Coordinator, &copied).unwrap();
     // It serves as soon as both have said that they have seen no more.
     cluster.restart(Who::Coordinator, None).await.unwrap();
     commit(&cluster, transfer("t1", 1)).await;
     assert!(cluster.stop(BANK_A, PATIENCE).await.unwrap());
     let copied = copy(&cluster, BANK_A, "copy-of-bank");
-    std::fs::remove_dir_all(cluster.data_dir(BANK_A)).unwrap();
-    std::fs::rename(&copied, cluster.data_dir(BANK_A)).unwrap();
+    cluster.put_back(BANK_A, &copied).unwrap();
     start_again(&mut cluster, BANK_A).await;
     let said = says_that_it_was_put_back(&cluster, BANK_A).await;
     assert!(said.contains("was copied or put back"), "{said}");

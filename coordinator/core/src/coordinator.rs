@@ -12,7 +12,7 @@ use crate::effect::{Answer, Effect, Rejection};
 use crate::fence::Fences;
 use crate::input::{Input, Question, Submission};
 use crate::open::{Open, Told};
-use crate::record::{DIGEST_UNKNOWN, EndedRecord, Stage, Unfinished};
+use crate::record::{EndedRecord, Stage, Unfinished};
 use crate::room::{Held, Room};
 use crate::saga::Saga;
 use crate::transaction::{Transaction, TransactionView};
@@ -283,7 +283,7 @@ impl Coordinator {
                 None => self.submitted(now, submission, effects),
             },
             (Question::Submit(submission), Some(ended)) => {
-                let same = submission.has(&ended.digest) || ended.digest == DIGEST_UNKNOWN;
+                let same = submission.has(&ended.digest);
                 let Submission { tx, client, .. } = submission;
                 let reply = if same { known(ended) } else { Answer::Rejected(Rejection::OtherContent) };
                 effects.push(answer(client, tx, reply));

@@ -1,7 +1,7 @@
 //! What a coordinator is told.
 
 use crate::effect::Timer;
-use crate::record::{EndedRecord, Stage, Unfinished};
+use crate::record::{DIGEST_UNKNOWN, EndedRecord, Stage, Unfinished};
 use bytes::Bytes;
 use std::fmt;
 use std::time::Duration;
@@ -28,9 +28,9 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// Returns true if its content is that of a record with this digest.
+    /// Returns true if its content is that of a record with this digest, as far as that is known.
     pub(crate) fn has(&self, digest: &[u8; 32]) -> bool {
-        self.digest == *digest || self.former_digest.as_ref() == Some(digest)
+        self.digest == *digest || self.former_digest.as_ref() == Some(digest) || *digest == DIGEST_UNKNOWN
     }
 }
 

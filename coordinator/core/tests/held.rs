@@ -7,7 +7,7 @@ use bytes::Bytes;
 use std::time::Duration;
 use undoubt_coordinator_core::{
     Answer, Client, Content, Coordinator, Effect, EndedRecord, Input, Limits, OpenKind, OpenRecord, Progress, Question,
-    Record, Rejection, Stage, Submission, Unfinished, decided,
+    Record, Rejection, Stage, Submission, Unfinished, UnusableRecord, decided,
 };
 use undoubt_vocabulary::{
     AbortReason, BranchOutcome, Epoch, Half, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex, StepOutcome,
@@ -254,6 +254,27 @@ fn the_end_of_what_is_open_leaves_the_fence_of_what_is_ahead() {
     forget(&mut run, "one");
     assert_eq!(run.core.open_transactions(), 1);
     assert!(run.core.fence(&name(0)) < Ticket::first_of(Epoch(1)));
+}
+
+#[test]
+fn whoever_resubmits_what_is_held_and_whose_content_nobody_knows_hears_that_it_is_held() {
+    let mut run = Run { core: Coordinator::new(Epoch(1), LIMITS), unwritable: None, ended: None };
+    let record = UnusableRecord {
+        saga: false,
+        tx: tx(),
+        ticket: Ticket::first_of(Epoch(1)),
+        begun_at: Timestamp(1),
+        digest: [0; 32],
+        participants: vec![name(0)],
+        decided: None,
+        cause: "p0 has prepared it".into(),
+    };
+    run.put(Input::Recovered(Unfinished::Unusable(record)));
+    run.put(Input::RecoveryDone { paused: false });
+    let told = run.submit(branches(2));
+    let is_held =
+        |effect: &Effect| matches!(effect, Effect::Answer { answer: Answer::Rejected(Rejection::Unusable { .. }), .. });
+    assert!(told.iter().any(is_held), "{told:?}");
 }
 
 /// Takes one input, and nothing is stable or refused by itself.

@@ -14,6 +14,7 @@ mod misuse;
 mod operate;
 mod operation;
 mod output;
+mod restores;
 mod run;
 mod show;
 mod submit;
@@ -72,6 +73,7 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Recovery { action } => operate::recovery(action, global).await,
         Command::Demo { seed } => show::run_demo(seed, global).await,
         Command::Torture(torture) => show::run_torture(&torture, global).await,
+        Command::Restores(restores) => restores::run_restores(&restores, global).await,
         Command::Drain => operate::drain(global).await,
         Command::Run(run) => run::run_load(&run, global).await,
         Command::Completions { shell } => {

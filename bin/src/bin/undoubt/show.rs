@@ -83,7 +83,7 @@ pub async fn run_torture(args: &TortureArgs, global: &Global) -> Result<Exit, Fa
 }
 
 /// Ctrl-C ends it like an error, so that its processes and its folder are cleared away.
-async fn unless_interrupted<T>(shown: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub async fn unless_interrupted<T>(shown: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::select! {
         ended = shown => ended,
         asked = tokio::signal::ctrl_c() => {
@@ -93,7 +93,7 @@ async fn unless_interrupted<T>(shown: impl Future<Output = anyhow::Result<T>>) -
     }
 }
 
-fn verdict(clean: bool) -> Exit {
+pub fn verdict(clean: bool) -> Exit {
     if clean { Exit::Done } else { Exit::Unexpected }
 }
 
@@ -165,6 +165,6 @@ fn left(transactions: u64, branches: u64, damaged: u64) -> String {
     format!("left open: {transactions} transactions, {branches} branches; damaged: {damaged}")
 }
 
-fn in_words(clean: bool) -> &'static str {
+pub fn in_words(clean: bool) -> &'static str {
     if clean { "every promise was kept" } else { "PROMISES WERE BROKEN" }
 }

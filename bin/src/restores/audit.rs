@@ -1,0 +1,159 @@
+//! Whether every transaction is as its client was told, or is listed as lost.
+
+use super::RoundReport;
+use super::load::{Entry, Phase, Told};
+use super::round::PATIENCE;
+use crate::cluster::Who;
+use crate::workload::batches::{carry_out, chunks};
+use anyhow::Context;
+use std::collections::{BTreeMap, BTreeSet};
+use undoubt_client::kv::KvWork;
+use undoubt_client::{Client, QueryError};
+use undoubt_vocabulary::{Outcome, TxId};
+
+/// Everything that is known once all has settled.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// Whose folder it was.
+    pub(super) of: Who,
+    /// The original ran on, or had run on.
+    pub(super) is_twin: bool,
+    /// The coordinator is another one, by an operator's word.
+    pub(super) is_new: bool,
+    pub(super) entries: Vec<Entry>,
+    /// How often each is in effect at its two places.
+    pub(super) values: Vec<[i64; 2]>,
+    /// What is listed as damaged.
+    pub(super) listed: BTreeSet<TxId>,
+    /// What an operator has decided alone.
+    pub(super) decided: BTreeSet<TxId>,
+    /// Of what was accepted as lost not everything is listed.
+    pub(super) more: bool,
+    /// What the coordinator answers now of those that it had answered before it was put back; `None`: it has no record.
+    pub(super) known: BTreeMap<u64, Option<Told>>,
+}
+
+/// Compares.
+pub(super) fn findings(facts: &Facts) -> anyhow::Result<RoundReport> {
+    let mut report = RoundReport::default();
+    for (entry, values) in facts.entries.iter().zip(&facts.values) {
+        let tx = entry.tx()?;
+        match entry.told() {
+            Some(Told::Committed) => report.committed += 1,
+            Some(Told::Aborted) => report.aborted += 1,
+            None => {}
+        }
+        if facts.is_answered_by_whom_nobody_had_accepted(entry) {
+            report.violations.push(format!("{tx} was answered by a server that was put back: {entry:?}"));
+        }
+        if entry.submitted == Phase::PutBack && entry.answered == Some((Told::Committed, Phase::PutBack)) {
+            report.committed_meanwhile += 1;
+        }
+        let (is_listed, is_decided) = (facts.listed.contains(&tx), facts.decided.contains(&tx));
+        if is_whole(entry, *values) {
+            report.listed_though_whole += usize::from(is_listed && !is_decided);
+        } else if is_listed || is_decided {
+            report.listed += 1;
+        } else if facts.may_be_within_the_loss(entry, *values) {
+            report.within_the_loss += 1;
+        } else {
+            report.violations.push(format!("{tx} is in effect {values:?} times, and is not listed: {entry:?}"));
+        }
+        match (facts.known.get(&entry.number), entry.told()) {
+            (Some(None), Some(Told::Committed)) => report.forgotten += 1,
+            (Some(Some(now)), Some(told)) if *now != told && !is_listed => {
+                report.violations.push(format!("{tx} was told to be {told:?}, and now {now:?}"));
+            }
+            (Some(_) | None, _) => {}
+        }
+    }
+    Ok(report)
+}
+
+/// Returns true if a transaction is in effect at both places, or at none, as its client was told.
+fn is_whole(entry: &Entry, values: [i64; 2]) -> bool {
+    match entry.told() {
+        Some(Told::Committed) => values == [1, 1],
+        Some(Told::Aborted) => values == [0, 0],
+        None => values == [1, 1] || values == [0, 0],
+    }
+}
+
+impl Facts {
+    /// Returns true if an answer shows that a server worked that should not have: of a transaction that was submitted, and was
+    /// answered, after its folder was put back and before that was accepted.
+    fn is_answered_by_whom_nobody_had_accepted(&self, entry: &Entry) -> bool {
+        let meanwhile = |phase| phase == Phase::PutBack;
+        match (self.of, entry.answered) {
+            (Who::Coordinator, Some((_, answered))) => {
+                !self.is_twin && meanwhile(entry.submitted) && meanwhile(answered)
+            }
+            (Who::Participant(place), Some((Told::Committed, answered))) => {
+                entry.places.contains(&place) && meanwhile(entry.submitted) && meanwhile(answered)
+            }
+            (Who::Participant(_), Some((Told::Aborted, _))) | (_, None) => false,
+        }
+    }
+
+    /// Returns true if only what was accepted as lost explains it: of a coordinator, that an id ran again that nobody had a record
+    /// of; of a participant, that its part is gone.
+    fn may_be_within_the_loss(&self, entry: &Entry, values: [i64; 2]) -> bool {
+        match self.of {
+            Who::Coordinator if self.is_new => entry.submitted != Phase::Accepted && entry.told().is_none(),
+            Who::Coordinator => self.more && !self.is_twin && entry.submitted != Phase::Accepted && values == [2, 2],
+            Who::Participant(place) => {
+                self.more
+                    && entry.submitted == Phase::Before
+                    && entry.places.iter().zip(values).all(|(at, value)| *at == place || value == 1)
+            }
+        }
+    }
+}
+
+/// Reads how often each transaction is in effect, at both of its places.
+pub(super) async fn read(client: &Client, names: &[String], entries: &[Entry]) -> anyhow::Result<Vec<[i64; 2]>> {
+    let mut values = vec![[0; 2]; entries.len()];
+    let mut at_home: Vec<Vec<(usize, usize)>> = vec![Vec::new(); names.len()];
+    for (index, entry) in entries.iter().enumerate() {
+        for (side, place) in entry.places.into_iter().enumerate() {
+            at_home[place].push((index, side));
+        }
+    }
+    let pieces = chunks(&at_home);
+    let batch = |number: usize| {
+        let (place, piece) = &pieces[number];
+        let get = |work: KvWork, (index, _): &(usize, usize)| work.get(entries[*index].key());
+        (names[*place].clone(), piece.iter().fold(KvWork::new(), get))
+    };
+    let mut unreadable = None;
+    let done = |number: usize, found: Vec<Option<bytes::Bytes>>| {
+        for ((index, side), value) in pieces[number].1.iter().zip(found) {
+            match value.map(|value| String::from_utf8_lossy(&value).parse::<i64>()).transpose() {
+                Ok(value) => values[*index][*side] = value.unwrap_or(0),
+                Err(error) => unreadable = Some(error),
+            }
+        }
+    };
+    carry_out(client, pieces.len(), batch, PATIENCE, done).await?;
+    match unreadable {
+        Some(error) => Err(error).context("a value is no number"),
+        None => Ok(values),
+    }
+}
+
+/// Asks a coordinator that was put back for what it had answered before.
+pub(super) async fn ask(client: &Client, entries: &[Entry], of: Who) -> anyhow::Result<BTreeMap<u64, Option<Told>>> {
+    let mut known = BTreeMap::new();
+    let answered_before = |entry: &&Entry| entry.answered.is_some_and(|(_, phase)| phase == Phase::Before);
+    for entry in entries.iter().filter(answered_before).filter(|_| of == Who::Coordinator) {
+        match client.get(&entry.tx()?).await {
+            Ok(view) => {
+                let told = view.known.decided.as_ref().map(|outcome: &Outcome| Told::from(outcome));
+                known.extend(told.map(|told| (entry.number, Some(told))));
+            }
+            Err(QueryError::NotFound { .. }) => drop(known.insert(entry.number, None)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(known)
+}
