@@ -1,7 +1,7 @@
 //! What an action makes of a world.
 
 use super::action::Action;
-use super::check::{is_hazard, is_unknown};
+use super::check::{is_excused, is_hazard, is_unknown};
 use super::coordinator::{self, Sent};
 use super::machines::Machines;
 use super::mutant::Mutant;
@@ -131,6 +131,7 @@ impl World {
             Action::RestartParticipant { participant } => {
                 self.participant(*participant, participant::Act::Restart, machines)
             }
+            Action::Restoring(restoring) => self.restore(restoring, machines),
         }
     }
 
@@ -140,11 +141,9 @@ impl World {
             Body::Hello { .. } | Body::ToParticipant { .. } => {
                 self.participant(participant, participant::Act::Received { session, body }, machines)
             }
-            Body::Welcome => {
-                self.seats[participant].link.state = LinkState::Up;
-                self.coordinator(coordinator::Act::Connected { participant }, machines)
-            }
-            Body::ToCoordinator(_) => {
+            Body::Welcome { number, seen } => self.welcomed(participant, number, seen, machines),
+            Body::Refused(ref why) => self.refused(participant, why, machines),
+            Body::ToCoordinator { .. } => {
                 self.coordinator(coordinator::Act::Received { from: participant, body }, machines)
             }
         }
@@ -237,12 +236,13 @@ impl World {
     /// R10: an outcome is the same whoever hears of it.
     fn told(&mut self, tx: &TxId, answer: &Answer, scenario: &Scenario) -> Step {
         let (hazard, unknown) = (is_hazard(self, scenario, tx), is_unknown(self, scenario, tx));
+        let (taken_back, excused) = (self.restored.accepted, is_excused(self, tx));
         self.clients.change(|clients| {
             let Answer::Outcome { outcome, results } = answer else { return Ok(()) };
             let now = (outcome.clone(), results.clone());
             let first = clients.told.entry(tx.clone()).or_insert_with(|| now.clone());
-            // What it handed back goes with a record of which nobody vouches for the branches.
-            if *first == now || hazard && first.0 == now.0 || unknown {
+            // What it handed back goes with a record of which nobody vouches for the branches, or that was taken back.
+            if *first == now || (hazard || taken_back) && first.0 == now.0 || unknown || excused {
                 return Ok(());
             }
             Err(format!(
