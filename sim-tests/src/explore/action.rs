@@ -5,7 +5,7 @@ use super::mutant::Mutant;
 use super::network::{LinkState, Packet};
 use super::operator::Word;
 use super::resource::{Call, Caller};
-use super::restoring::Restoring;
+use super::restoring::{Beside, Restoring};
 use super::scenario::{Crashing, Deadlines, RequestKind, Scenario, Sessions};
 use super::work;
 use super::world::{RequestState, Seat, World};
@@ -142,7 +142,12 @@ impl Action {
             | Action::Recover { paused: true }
             | Action::CrashCoordinator { .. }
             | Action::CrashParticipant { .. }
-            | Action::Restoring(Restoring::Copy | Restoring::PutBack { .. } | Restoring::Empty) => true,
+            | Action::Restoring(
+                Restoring::Copy
+                | Restoring::PutBack { .. }
+                | Restoring::Empty
+                | Restoring::Beside(Beside::Start { .. }),
+            ) => true,
             Action::Ask { .. }
             | Action::Deliver { .. }
             | Action::BecomeStable
@@ -168,7 +173,10 @@ impl Action {
                 | Restoring::TimeIsOver
                 | Restoring::SessionClosed { .. }
                 | Restoring::AcceptLoss
-                | Restoring::AcceptLossOf { .. },
+                | Restoring::AcceptLossOf { .. }
+                | Restoring::Beside(
+                    Beside::Recall { .. } | Beside::TimeIsOver | Beside::SessionClosed { .. } | Beside::Stop,
+                ),
             ) => false,
         }
     }

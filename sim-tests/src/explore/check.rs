@@ -19,6 +19,7 @@ use undoubt_vocabulary::{Outcome, ParticipantName, Ticket, TxId};
 
 pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
     restored::nobody_is_held_for_nothing(world, scenario)?;
+    restored::nobody_serves_with_a_sign(world, scenario)?;
     if restored::log_was_put_back(world, scenario) {
         for (number, seat) in world.seats.iter().enumerate() {
             locks_are_held_rightly(number, &seat.host)?;

@@ -61,6 +61,7 @@ pub(crate) struct Process {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Write {
     pub(crate) record: Record,
+    pub(crate) forced: bool,
     pub(crate) seen: BTreeMap<ParticipantName, WriteNumber>,
 }
 
@@ -128,7 +129,8 @@ pub(crate) enum Act {
     Superseded {
         known: Epoch,
     },
-    /// An operator accepts what the log has lost. What participants still know is asked then.
+    /// An operator accepts what the log has lost, and the absence of those that have not answered. The others are asked what
+    /// they still know.
     AcceptLoss {
         known: Vec<(usize, Vec<KnownAttempt>)>,
     },
@@ -269,7 +271,7 @@ impl CoordinatorHost {
 
     fn write(&mut self, write: Write) {
         self.log.seen.extend(write.seen);
-        self.log.numbers.iter_mut().for_each(|numbers| numbers.write(true));
+        self.log.numbers.iter_mut().for_each(|numbers| numbers.write(write.forced));
         self.log.write(write.record);
     }
 
@@ -334,10 +336,11 @@ impl CoordinatorHost {
         let mutant = scenario.mutant;
         let Some(process) = &mut self.process else { return Ok(()) };
         match effect {
-            Effect::Append { record, .. } => {
+            Effect::Append { record, forced } => {
                 let called_stable = called_stable(&record, mutant).then(|| appended(&record));
-                let seen = if mutant == Some(Mutant::SeenUnstored) { BTreeMap::new() } else { process.seen.clone() };
-                process.unstable.push_back(Write { record, seen });
+                let is_stored = forced && mutant != Some(Mutant::SeenUnstored);
+                let seen = if is_stored { process.seen.clone() } else { BTreeMap::new() };
+                process.unstable.push_back(Write { record, forced, seen });
                 if let Some(input) = called_stable {
                     return self.put(input, scenario, sent);
                 }

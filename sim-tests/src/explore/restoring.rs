@@ -1,23 +1,30 @@
 //! Folders that are copied and put back.
 //!
 //! Somebody copies a machine's folder, at any time and once; later the machine crashes, and starts over the copy, or over
-//! nothing. So it goes on from any earlier state of its storage, whether of the same start or of an earlier one. What was
-//! lost by it only [`Restored`] knows: the rules ask it whether what is not noticed could be.
+//! nothing; or the coordinator's copy is started beside it. So it goes on from any earlier state of its storage, whether of
+//! the same start or of an earlier one. What was lost by it only [`Restored`] knows: the rules ask it whether what is not
+//! noticed could be.
+
+mod beside;
+mod lost;
+mod words;
 
 use super::action::Action;
 use super::coordinator::{self, Log};
 use super::machines::Machines;
 use super::mutant::Mutant;
 use super::numbers::Numbers;
-use super::participant::{self, ParticipantHost};
+use super::participant;
 use super::scenario::{Request, Scenario, participant_name};
 use super::step::Step;
 use super::storage::Storage;
 use super::world::World;
 use std::collections::BTreeSet;
 use undoubt_coordinator_core::standing::Verdict;
-use undoubt_participant_core::Seen;
-use undoubt_vocabulary::{KnownAttempt, KnownState, Start, TxId, WriteNumber};
+use undoubt_vocabulary::{KnownAttempt, KnownState, TxId, WriteNumber};
+
+pub(crate) use beside::{Beside, Rival};
+pub(crate) use lost::Lost;
 
 /// The log's id of a participant whose folder was emptied.
 const ANOTHER_LOG: [u8; 16] = [0xee; 16];
@@ -26,6 +33,8 @@ const ANOTHER_LOG: [u8; 16] = [0xee; 16];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Machine {
     Coordinator,
+    /// A copy of the coordinator, started beside the original.
+    Copy,
     Participant(usize),
 }
 
@@ -49,25 +58,29 @@ pub(crate) enum Restoring {
     SessionClosed {
         participant: usize,
     },
-    /// An operator accepts what the coordinator's log has lost. Somebody always does.
+    /// An operator accepts what the coordinator's log has lost, and does not wait for who has not answered. Somebody always does.
     AcceptLoss,
     /// An operator accepts what a participant has lost. Somebody always does.
     AcceptLossOf {
         participant: usize,
     },
+    Beside(Beside),
 }
 
 /// What nobody in the world knows of folders.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Restored {
     pub(crate) copy: Option<Copy>,
+    pub(crate) rival: Option<Rival>,
     pub(crate) lost: Option<Lost>,
     /// An operator has accepted the loss.
     pub(crate) accepted: bool,
-    /// The coordinator speaks, though its log has lost something: nobody that it had to ask has seen that.
+    /// The coordinator has served over a log that lacks something, and this could not be noticed: see [`Lost::is_unnoticeable`].
     pub(crate) unnoticed: bool,
-    /// Nobody that was asked when the loss was accepted still knew that these had committed.
+    /// Nobody that was asked when the loss was accepted knew anything of these.
     pub(crate) forgotten: BTreeSet<TxId>,
+    /// Those of which somebody knew something then, but not that they had committed.
+    pub(crate) doubtful: BTreeSet<TxId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -76,95 +89,66 @@ pub(crate) enum Copy {
     Storage(Box<Storage>),
 }
 
-/// The writes that are gone.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Lost {
-    /// The folder showed that it was put back.
-    sign: bool,
-    /// The last that there still is.
-    kept: Option<WriteNumber>,
-    /// The starts that came after it.
-    starts: Vec<Start>,
-    /// Who was asked since the last start.
-    asked: BTreeSet<usize>,
-    /// Somebody who was asked has seen one of them.
-    shown: bool,
-}
-
-impl Lost {
-    fn between(kept: Option<&Numbers>, last: &Numbers, sign: bool) -> Lost {
-        let later = |start: &&Start| kept.is_none_or(|kept| !kept.begun.contains(start));
-        let starts = last.begun.iter().filter(later).copied().collect();
-        Lost { sign, kept: kept.map(Numbers::number), starts, asked: BTreeSet::new(), shown: false }
-    }
-
-    fn has(&self, seen: &Seen) -> bool {
-        let written = |number: &WriteNumber| {
-            let more = |kept: WriteNumber| number.start == kept.start && number.writes > kept.writes;
-            self.starts.contains(&number.start) || self.kept.is_some_and(more)
-        };
-        seen.met.is_some_and(|met| self.starts.contains(&met)) || seen.number.as_ref().is_some_and(written)
-    }
-
-    /// Nobody who had to be asked has seen anything of it.
-    fn is_excused(&self, participants: usize) -> bool {
-        !self.shown && (!self.sign || self.asked.len() == participants)
-    }
-}
-
 impl World {
     /// What can happen to folders now.
     pub(super) fn restoring(&self, scenario: &Scenario, actions: &mut Vec<Action>) {
         let Some(machine) = scenario.restored else { return };
-        let add = |restoring| actions.push(Action::Restoring(restoring));
-        self.possible(machine).into_iter().for_each(add);
-    }
-
-    fn possible(&self, machine: Machine) -> Vec<Restoring> {
         let mut possible = Vec::new();
         if self.budget.restores > 0 {
-            match &self.restored.copy {
-                None => possible.push(Restoring::Copy),
-                Some(copy) => {
-                    if !self.is_as_copied(copy, machine) {
-                        possible.push(Restoring::PutBack { sign: false });
-                    }
-                    possible.push(Restoring::PutBack { sign: true });
-                }
-            }
-            match machine {
-                Machine::Coordinator => {}
-                Machine::Participant(_) => possible.push(Restoring::Empty),
-            }
+            self.faults(machine, &mut possible);
         }
-        let standing = self.coordinator.process.as_ref().and_then(|process| process.standing.as_ref());
-        if let Some(standing) = standing {
-            let up = |participant: &usize| self.seats[*participant].host.process.is_some();
-            let all = (0..self.seats.len()).filter(up);
-            possible.extend(all.map(|participant| Restoring::Recall { participant }));
-            match standing.verdict() {
-                Verdict::Asking => possible.push(Restoring::TimeIsOver),
-                Verdict::Held => {
-                    if standing.missing().next().is_none() {
-                        possible.push(Restoring::AcceptLoss);
-                    }
-                    let open = |host: &ParticipantHost| host.process.as_ref().is_some_and(|up| up.session.is_some());
-                    let open = (0..self.seats.len()).filter(|participant| open(&self.seats[*participant].host));
-                    possible.extend(open.map(|participant| Restoring::SessionClosed { participant }));
-                }
-                Verdict::Clear => {}
-            }
-        }
+        self.while_it_stands(&mut possible);
+        self.beside(machine, &mut possible);
         let put_back = (0..self.seats.len()).filter(|participant| self.seats[*participant].host.is_put_back());
         possible.extend(put_back.map(|participant| Restoring::AcceptLossOf { participant }));
-        possible
+        actions.extend(possible.into_iter().map(Action::Restoring));
+    }
+
+    fn faults(&self, machine: Machine, possible: &mut Vec<Restoring>) {
+        match (&self.restored.copy, machine) {
+            (None, _) => possible.push(Restoring::Copy),
+            (Some(_), Machine::Copy) => {}
+            (Some(copy), Machine::Coordinator | Machine::Participant(_)) => {
+                if !self.is_as_copied(copy, machine) {
+                    possible.push(Restoring::PutBack { sign: false });
+                }
+                possible.push(Restoring::PutBack { sign: true });
+            }
+        }
+        match machine {
+            Machine::Coordinator | Machine::Copy => {}
+            Machine::Participant(_) => possible.push(Restoring::Empty),
+        }
+    }
+
+    fn while_it_stands(&self, possible: &mut Vec<Restoring>) {
+        let standing = self.coordinator.process.as_ref().and_then(|process| process.standing.as_ref());
+        let Some(standing) = standing else { return };
+        possible.extend(self.that_are_up().map(|participant| Restoring::Recall { participant }));
+        match standing.verdict() {
+            Verdict::Asking => possible.push(Restoring::TimeIsOver),
+            Verdict::Held => {
+                possible.push(Restoring::AcceptLoss);
+                let open = self.that_are_up().filter(|participant| self.has_session(*participant));
+                possible.extend(open.map(|participant| Restoring::SessionClosed { participant }));
+            }
+            Verdict::Clear => {}
+        }
+    }
+
+    fn that_are_up(&self) -> impl Iterator<Item = usize> {
+        (0..self.seats.len()).filter(|participant| self.seats[*participant].host.process.is_some())
+    }
+
+    fn has_session(&self, participant: usize) -> bool {
+        self.seats[participant].host.process.as_ref().is_some_and(|process| process.session.is_some())
     }
 
     fn is_as_copied(&self, copy: &Copy, machine: Machine) -> bool {
         match (copy, machine) {
             (Copy::Log(log), _) => **log == self.coordinator.log,
             (Copy::Storage(storage), Machine::Participant(number)) => **storage == self.seats[number].host.storage,
-            (Copy::Storage(_), Machine::Coordinator) => false,
+            (Copy::Storage(_), Machine::Coordinator | Machine::Copy) => false,
         }
     }
 
@@ -173,10 +157,8 @@ impl World {
         match restoring {
             Restoring::Copy => {
                 let copy = match machine {
-                    Machine::Coordinator => Copy::Log(Box::new(self.coordinator.log.clone())),
-                    Machine::Participant(number) => {
-                        Copy::Storage(Box::new(self.seats[number].host.storage.clone()))
-                    }
+                    Machine::Coordinator | Machine::Copy => Copy::Log(Box::new(self.coordinator.log.clone())),
+                    Machine::Participant(number) => Copy::Storage(Box::new(self.seats[number].host.storage.clone())),
                 };
                 self.restored.change(|restored| restored.copy = Some(copy));
                 Ok(())
@@ -199,19 +181,19 @@ impl World {
                 self.restored.change(|restored| restored.accepted = true);
                 self.participant(*participant, participant::Act::AcceptLoss, machines)
             }
+            Restoring::Beside(beside) => self.go_on_beside(beside, machines),
         }?;
-        self.notice(machines.scenario);
+        self.notice();
         Ok(())
     }
 
     /// `copy`: none, if it starts over nothing.
     fn put_back(&mut self, machine: Machine, copy: Option<Copy>, sign: bool, machines: &mut Machines<'_>) -> Step {
         self.budget.restores -= 1;
-        let why = sign.then(|| "the folder was copied".to_owned());
         match (machine, copy) {
             (Machine::Coordinator, Some(Copy::Log(mut log))) => {
-                self.lose(Lost::between(log.numbers.as_ref(), last(self.coordinator.log.numbers.as_ref()), sign));
-                log.numbers.iter_mut().for_each(|numbers| numbers.put_back = why.clone());
+                self.lose(Lost::between(log.numbers.as_ref(), self.coordinator.log.numbers.as_ref(), sign));
+                log.numbers.iter_mut().for_each(|numbers| numbers.put_back = why(sign));
                 self.coordinator(coordinator::Act::Crash { written: 0 }, machines)?;
                 self.coordinator_has_ended(machines.scenario);
                 self.coordinator(coordinator::Act::PutBack { log }, machines)
@@ -221,13 +203,13 @@ impl World {
                     Some(Copy::Storage(storage)) => storage,
                     Some(Copy::Log(_)) | None => Box::default(),
                 };
-                self.lose(Lost::between(storage.numbers.as_ref(), last(self.seats[number].host.storage.numbers.as_ref()), sign));
-                let numbers = storage.numbers.get_or_insert_with(|| Numbers::new(ANOTHER_LOG));
-                numbers.put_back = why;
+                let last = self.seats[number].host.storage.numbers.as_ref();
+                self.lose(Lost::between(storage.numbers.as_ref(), last, sign));
+                storage.numbers.get_or_insert_with(|| Numbers::new(ANOTHER_LOG)).put_back = why(sign);
                 storage.unforced.clear();
                 self.participant(number, participant::Act::PutBack { storage }, machines)
             }
-            (Machine::Coordinator, Some(Copy::Storage(_)) | None) => Ok(()),
+            (Machine::Coordinator, Some(Copy::Storage(_)) | None) | (Machine::Copy, _) => Ok(()),
         }
     }
 
@@ -238,20 +220,28 @@ impl World {
     /// Question and answer.
     fn recall(&mut self, participant: usize, machines: &mut Machines<'_>) -> Step {
         let shown = self.seen_of(participant);
+        self.shown_to(participant, shown, machines.scenario);
         self.participant(participant, participant::Act::Recall { shown }, machines)?;
         let host = &self.seats[participant].host;
         let Some(told) = host.recalled(machines.scenario.mutant) else { return Ok(()) };
         let seen = host.process.as_ref().map(|process| process.seen).unwrap_or_default();
-        if machines.scenario.restored == Some(Machine::Coordinator) && self.restored.lost.is_some() {
-            self.restored.change(|restored| {
-                let lost = restored.lost.iter_mut();
-                lost.for_each(|lost| {
-                    lost.asked.insert(participant);
-                    lost.shown |= lost.has(&seen);
-                });
-            });
-        }
+        self.of_lost_log(machines.scenario, |lost| lost.asked(participant, &seen));
         self.coordinator(coordinator::Act::Told { participant, told }, machines)
+    }
+
+    /// Notes something of what the coordinator has lost, if its log was put back.
+    pub(super) fn of_lost_log(&mut self, scenario: &Scenario, note: impl FnOnce(&mut Lost)) {
+        if matches!(scenario.restored, Some(Machine::Coordinator | Machine::Copy)) && self.restored.lost.is_some() {
+            self.restored.change(|restored| restored.lost.as_mut().map(note));
+        }
+    }
+
+    /// Notes that a participant, if its folder was put back, is shown something of what is gone.
+    pub(super) fn shown_to(&mut self, participant: usize, shown: Option<WriteNumber>, scenario: &Scenario) {
+        let lost = self.restored.lost.as_ref().filter(|_| scenario.restored == Some(Machine::Participant(participant)));
+        if lost.zip(shown).is_some_and(|(lost, shown)| lost.has_write(&shown)) {
+            self.restored.change(|restored| restored.lost.iter_mut().for_each(Lost::is_shown));
+        }
     }
 
     /// What the coordinator has seen of a participant's log.
@@ -261,73 +251,51 @@ impl World {
     }
 
     fn accept_loss(&mut self, machines: &mut Machines<'_>) -> Step {
+        let standing = self.coordinator.process.as_ref().and_then(|process| process.standing.as_ref());
+        let absent: BTreeSet<_> = standing.into_iter().flat_map(|standing| standing.missing().cloned()).collect();
+        let asked = self.that_are_up().filter(|participant| !absent.contains(&participant_name(*participant)));
         let known: Vec<(usize, Vec<KnownAttempt>)> =
-            (0..self.seats.len()).map(|participant| (participant, self.seats[participant].host.known())).collect();
-        let committed = |tx: &TxId| {
-            let mut attempts = known.iter().flat_map(|(_, attempts)| attempts);
-            attempts.any(|known| known.tx == *tx && known.state == KnownState::Committed)
+            asked.map(|participant| (participant, self.seats[participant].host.known())).collect();
+        let about = |tx: &TxId, state: fn(&KnownAttempt) -> bool| {
+            known.iter().flat_map(|(_, attempts)| attempts).any(|known| known.tx == *tx && state(known))
         };
         let all: BTreeSet<TxId> = machines.scenario.requests.iter().map(Request::tx).collect();
-        let forgotten = all.into_iter().filter(|tx| !committed(tx)).collect();
-        self.restored.change(|restored| (restored.accepted, restored.forgotten) = (true, forgotten));
+        let has = |tx: &TxId| self.coordinator.log.has(tx);
+        let committed = |tx: &TxId| about(tx, |known| known.state == KnownState::Committed);
+        let (doubtful, forgotten): (BTreeSet<TxId>, BTreeSet<TxId>) =
+            all.into_iter().filter(|tx| !has(tx) && !committed(tx)).partition(|tx| about(tx, |_| true));
+        self.restored.change(|restored| {
+            (restored.accepted, restored.forgotten, restored.doubtful) = (true, forgotten, doubtful);
+        });
         let known = if machines.scenario.mutant == Some(Mutant::NothingTakenBack) { Vec::new() } else { known };
         self.coordinator(coordinator::Act::AcceptLoss { known }, machines)
     }
 
-    /// Whether the coordinator speaks though nobody could show it what it has lost.
-    fn notice(&mut self, scenario: &Scenario) {
+    /// Notes that the coordinator serves over a log that was put back.
+    fn notice(&mut self) {
         let speaks = self.coordinator.process.as_ref().is_some_and(|process| process.is_serving());
-        let is_new = |lost: &Lost| speaks && !self.restored.accepted && !self.restored.unnoticed && lost.is_excused(scenario.participants);
-        if scenario.restored == Some(Machine::Coordinator) && self.restored.lost.as_ref().is_some_and(is_new) {
-            self.restored.change(|restored| restored.unnoticed = true);
+        if !speaks || self.restored.accepted {
+            return;
+        }
+        let all = self.seats.len();
+        let Some(lost) = &self.restored.lost else { return };
+        let (is_cleared, unnoticed) = (lost.is_cleared(all), lost.is_unnoticeable());
+        if is_cleared || unnoticed {
+            self.restored.change(|restored| {
+                restored.unnoticed |= unnoticed;
+                restored.lost.iter_mut().for_each(|lost| lost.is_settled |= is_cleared);
+            });
         }
     }
 
     /// A start has asked nobody yet.
     pub(super) fn ask_anew(&mut self) {
         if self.restored.lost.is_some() {
-            self.restored.change(|restored| restored.lost.iter_mut().for_each(|lost| lost.asked.clear()));
+            self.restored.change(|restored| restored.lost.iter_mut().for_each(Lost::ask_anew));
         }
     }
 }
 
-fn last(numbers: Option<&Numbers>) -> &Numbers {
-    numbers.expect("what is put back is numbered")
-}
-
-impl Restoring {
-    /// Its name among the faults, if it is one.
-    pub(super) fn fault(&self) -> Option<&'static str> {
-        match self {
-            Restoring::PutBack { sign: true } => Some("put back, and shows it"),
-            Restoring::PutBack { sign: false } => Some("put back"),
-            Restoring::Empty => Some("emptied"),
-            Restoring::Copy
-            | Restoring::Recall { .. }
-            | Restoring::TimeIsOver
-            | Restoring::SessionClosed { .. }
-            | Restoring::AcceptLoss
-            | Restoring::AcceptLossOf { .. } => None,
-        }
-    }
-
-    /// Who does what.
-    pub(super) fn tell(&self, scenario: &Scenario) -> (String, String) {
-        let whose = match scenario.restored {
-            Some(Machine::Participant(number)) => format!("p{number}"),
-            Some(Machine::Coordinator) | None => "the coordinator".to_owned(),
-        };
-        let (who, what) = match self {
-            Restoring::Copy => ("SOMEBODY", format!("copies the folder of {whose}")),
-            Restoring::PutBack { sign: true } => ("SOMEBODY", format!("PUTS BACK the copy of the folder of {whose}, which shows it")),
-            Restoring::PutBack { sign: false } => ("SOMEBODY", format!("PUTS BACK the copy of the folder of {whose}")),
-            Restoring::Empty => ("SOMEBODY", format!("EMPTIES the folder of {whose}")),
-            Restoring::Recall { participant } => ("coordinator", format!("asks p{participant} what it has seen")),
-            Restoring::TimeIsOver => ("time", "passes: the coordinator waits for no more answers".to_owned()),
-            Restoring::SessionClosed { participant } => return (format!("p{participant}"), "sees that its session is over".to_owned()),
-            Restoring::AcceptLoss => ("OPERATOR", "accepts what the coordinator has lost".to_owned()),
-            Restoring::AcceptLossOf { participant } => ("OPERATOR", format!("accepts what p{participant} has lost")),
-        };
-        (who.to_owned(), what)
-    }
+fn why(sign: bool) -> Option<String> {
+    sign.then(|| "the folder was copied".to_owned())
 }

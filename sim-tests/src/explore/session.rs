@@ -5,6 +5,7 @@ use super::machines::Machines;
 use super::network::{Body, LinkState};
 use super::part::Part;
 use super::participant;
+use super::restoring::Lost;
 use super::scenario::{Scenario, Sessions};
 use super::step::Step;
 use super::world::{RequestState, World};
@@ -53,6 +54,11 @@ impl World {
         if machines.scenario.restored.is_none() {
             return self.coordinator(Act::Connected { participant }, machines);
         }
+        self.of_lost_log(machines.scenario, |lost| {
+            if seen.as_ref().is_some_and(|seen| lost.has_write(seen)) {
+                lost.is_shown();
+            }
+        });
         let host = &self.seats[participant].host;
         let (known, fence) = (host.known(), host.storage.fence);
         let welcome = Welcome { number, seen, known, fence };
@@ -67,6 +73,7 @@ impl World {
         link.session -= 1;
         match why {
             SessionRefused::LowerEpoch { known, .. } if *known > self.coordinator.log.epoch => {
+                self.of_lost_log(machines.scenario, Lost::is_shown);
                 self.coordinator(Act::Superseded { known: Epoch(*known) }, machines)?;
                 self.if_it_has_ended(machines)
             }

@@ -138,7 +138,11 @@ impl World {
     pub(super) fn deliver(&mut self, participant: usize, packet: &Packet, machines: &mut Machines<'_>) -> Step {
         let Packet { session, body } = packet.clone();
         match *body {
-            Body::Hello { .. } | Body::ToParticipant { .. } => {
+            Body::Hello { shown, .. } => {
+                self.shown_to(participant, shown, machines.scenario);
+                self.participant(participant, participant::Act::Received { session, body }, machines)
+            }
+            Body::ToParticipant { .. } => {
                 self.participant(participant, participant::Act::Received { session, body }, machines)
             }
             Body::Welcome { number, seen } => self.welcomed(participant, number, seen, machines),
@@ -166,6 +170,7 @@ impl World {
     pub(super) fn coordinator(&mut self, act: coordinator::Act, machines: &mut Machines<'_>) -> Step {
         let stepped = machines.coordinator(&self.coordinator, &act);
         self.coordinator = stepped.after;
+        self.speaks_only_if_it_may(&stepped.sent)?;
         for sent in stepped.sent.iter() {
             match sent {
                 Sent::Message { to, body } => {

@@ -143,6 +143,7 @@ impl World {
         let coordinator = coordinator && self.coordinator.log.unfinished().next().is_none();
         clients
             && coordinator
+            && self.restored.rival.is_none()
             && self.seats.iter().enumerate().all(|(number, seat)| self.is_at_rest(number, seat, scenario))
     }
 

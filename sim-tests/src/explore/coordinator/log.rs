@@ -59,7 +59,7 @@ impl Log {
     }
 
     /// Whether it has the transaction, open or ended.
-    pub(super) fn has(&self, tx: &TxId) -> bool {
+    pub(crate) fn has(&self, tx: &TxId) -> bool {
         self.ended.contains_key(tx) || self.unfinished().any(|open| open.tx() == tx)
     }
 

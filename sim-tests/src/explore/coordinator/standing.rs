@@ -120,9 +120,13 @@ impl CoordinatorHost {
         sent: &mut Vec<Sent>,
     ) -> Result<(), String> {
         let standing = self.process.as_ref().and_then(|process| process.standing.clone());
-        let Some(standing) = standing.filter(|standing| standing.missing().next().is_none()) else {
-            return Err("contract: an operator accepts a loss before everybody has answered".to_owned());
+        let Some(mut standing) = standing.filter(|standing| standing.verdict() == Verdict::Held) else {
+            return Err("contract: an operator accepts a loss, and nothing is held".to_owned());
         };
+        let absent: Vec<ParticipantName> = standing.missing().cloned().collect();
+        if let Err(missing) = standing.accept(absent) {
+            return Err(format!("contract: an operator goes on without {missing:?}, and it is waited for"));
+        }
         let above = standing.highest();
         let mut recollection = Recollection::default();
         for (participant, attempts) in known {
