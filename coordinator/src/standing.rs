@@ -5,6 +5,7 @@
 use crate::connect::ConnectError;
 use crate::engine::{Command, Handle};
 use crate::log::{Log, LogError};
+use crate::own_sign;
 use crate::session::Shared;
 use crate::witness::{self, WitnessError};
 use futures::FutureExt as _;
@@ -98,7 +99,7 @@ pub(crate) async fn stand(
         asking.push(ask(shared, name.clone(), address, Duration::ZERO).boxed());
     }
     let mut time_is_over = false;
-    let mut held = false;
+    let (mut held, mut noted) = (false, false);
     loop {
         match standing.verdict() {
             Verdict::Asking => {}
@@ -119,7 +120,13 @@ pub(crate) async fn stand(
             biased;
             Some((name, told)) = asking.next() => {
                 match told {
-                    Ok(told) => standing.told(name.clone(), told),
+                    Ok(told) => {
+                        if let Some(lacking) = standing.lacking(&told).filter(|_| !noted) {
+                            own_sign::note(&shared.log, &lacking).await?;
+                            noted = true;
+                        }
+                        standing.told(name.clone(), told);
+                    }
                     Err(error) => {
                         let participant = name.clone();
                         // Without an engine nobody asks either.

@@ -81,6 +81,8 @@ pub(crate) struct Restored {
     pub(crate) forgotten: BTreeSet<TxId>,
     /// Those of which somebody knew something then, but not that they had committed.
     pub(crate) doubtful: BTreeSet<TxId>,
+    /// The coordinator has met the participant since its loss was accepted.
+    pub(crate) is_met: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -279,12 +281,11 @@ impl World {
         }
         let all = self.seats.len();
         let Some(lost) = &self.restored.lost else { return };
-        let (is_cleared, unnoticed) = (lost.is_cleared(all), lost.is_unnoticeable());
-        if is_cleared || unnoticed {
-            self.restored.change(|restored| {
-                restored.unnoticed |= unnoticed;
-                restored.lost.iter_mut().for_each(|lost| lost.is_settled |= is_cleared);
-            });
+        if lost.is_cleared(all) {
+            self.restored.change(|restored| restored.lost.iter_mut().for_each(|lost| lost.is_settled = true));
+        }
+        if self.restored.lost.as_ref().is_some_and(Lost::is_unnoticeable) && !self.restored.unnoticed {
+            self.restored.change(|restored| restored.unnoticed = true);
         }
     }
 

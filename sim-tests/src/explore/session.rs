@@ -5,7 +5,7 @@ use super::machines::Machines;
 use super::network::{Body, LinkState};
 use super::part::Part;
 use super::participant;
-use super::restoring::Lost;
+use super::restoring::{Lost, Machine};
 use super::scenario::{Scenario, Sessions};
 use super::step::Step;
 use super::world::{RequestState, World};
@@ -61,6 +61,9 @@ impl World {
         });
         let host = &self.seats[participant].host;
         let (known, fence) = (host.known(), host.storage.fence);
+        if machines.scenario.restored == Some(Machine::Participant(participant)) && self.restored.accepted {
+            self.restored.change(|restored| restored.is_met = true);
+        }
         let welcome = Welcome { number, seen, known, fence };
         self.coordinator(Act::Welcomed { participant, welcome }, machines)?;
         self.if_it_has_ended(machines)

@@ -3,11 +3,10 @@
 
 use super::World;
 use crate::explore::coordinator::Sent;
-use crate::explore::network::LinkState;
 use crate::explore::restoring::Machine;
 use crate::explore::scenario::{Scenario, participant_name};
 use std::collections::BTreeSet;
-use undoubt_coordinator_core::{Answer, Rejection};
+use undoubt_coordinator_core::{Answer, EndedRecord, Rejection};
 use undoubt_vocabulary::{BranchOutcome, Outcome, Ticket, TxId};
 
 /// The coordinator starts over an older log, which lacks something: what it says of transactions is what it was once.
@@ -113,14 +112,13 @@ fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), 
     }
 }
 
-/// What a participant has lost with its folder is on record, or the coordinator has no session with it yet, or it will come
-/// to know of it.
+/// What a participant has lost with its folder is on record, if it has ended; or the coordinator has not met it since an
+/// operator has accepted that.
 pub(super) fn is_on_record(world: &World, scenario: &Scenario, tx: &TxId, number: usize) -> bool {
     if scenario.restored != Some(Machine::Participant(number)) || world.restored.lost.is_none() {
         return false;
     }
-    let log = &world.coordinator.log;
-    let Some(ended) = log.ended.get(tx) else { return true };
     let lost = (participant_name(number), BranchOutcome::Unknown);
-    world.seats[number].link.state != LinkState::Up || ended.branches.contains(&lost)
+    let is_listed = |ended: &EndedRecord| ended.branches.contains(&lost);
+    !world.restored.is_met || world.coordinator.log.ended.get(tx).is_none_or(is_listed)
 }

@@ -6,14 +6,11 @@ use super::{CoordinatorHost, Log, Process, Sent};
 use crate::explore::mutant::Mutant;
 use crate::explore::scenario::{Scenario, participant_name};
 use std::collections::BTreeMap;
-use undoubt_coordinator_core::standing::{Sign, Standing, Told, Verdict, late_sign};
+use undoubt_coordinator_core::standing::{Sign, Standing, Told, Verdict, foreign_start, late_sign};
 use undoubt_coordinator_core::{Input, Recollection, TakenBack, Unfinished};
 use undoubt_vocabulary::{
-    BranchOutcome, Epoch, KnownAttempt, ParticipantName, Start, Ticket, Timestamp, TxId, WriteNumber,
+    BranchOutcome, Epoch, KnownAttempt, ParticipantName, Ticket, Timestamp, TxId, WriteNumber,
 };
-
-/// The mark of a start of which only the count is known.
-const FOREIGN: u64 = u64::MAX;
 
 /// What a participant says when it lets a session in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -75,6 +72,9 @@ impl CoordinatorHost {
         scenario: &Scenario,
         sent: &mut Vec<Sent>,
     ) -> Result<(), String> {
+        let standing = self.process.as_ref().and_then(|process| process.standing.as_ref());
+        let lacking = standing.and_then(|standing| standing.lacking(told));
+        self.log.own = lacking.filter(|_| scenario.mutant != Some(Mutant::OwnSignForgotten)).or(self.log.own);
         self.stand(scenario, sent, |standing| standing.told(participant_name(participant), told.clone()))
     }
 
@@ -204,10 +204,9 @@ impl CoordinatorHost {
 
     pub(super) fn superseded(&mut self, known: Epoch, scenario: &Scenario) {
         self.process = None;
-        let Some(numbers) = &self.log.numbers else { return };
-        let start = Start { count: known.0, mark: FOREIGN, ..numbers.starts.now };
+        let Some(own) = self.log.number() else { return };
         if scenario.mutant != Some(Mutant::OwnSignForgotten) {
-            self.log.own = Some(WriteNumber { log: numbers.starts.log, start, writes: 0 });
+            self.log.own = Some(foreign_start(&own, known));
         }
     }
 }

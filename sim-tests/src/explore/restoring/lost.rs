@@ -67,10 +67,11 @@ impl Lost {
         self.nothing
     }
 
-    /// The one excuse for harm: the folder shows nothing (a block device's snapshot), and nobody who was reached before the
-    /// coordinator began to serve has seen, in memory or on stable storage, anything of what is gone.
+    /// The one excuse for harm, where a coordinator serves: nobody who was reached before has seen, in memory or on stable
+    /// storage, anything of what is gone. These are all participants, if the folder shows that it was put back; if it does not
+    /// (a block device's snapshot), those who answered.
     pub(super) fn is_unnoticeable(&self) -> bool {
-        !self.sign && !self.shown
+        !self.shown && (!self.sign || self.is_settled)
     }
 
     /// Every participant has been asked, and none has seen anything of what is gone.

@@ -1,6 +1,6 @@
 //! The scenarios of folders that are put back: of the coordinator, or of a participant.
 
-use super::list::{CRASH, NONE, insist, submit, then};
+use super::list::{CRASH, CRASH_AND_LOSS, NONE, insist, submit, then};
 use super::{Budget, Deadlines, Scenario};
 use crate::explore::restoring::Machine;
 
@@ -84,10 +84,9 @@ impl Scenario {
     pub fn nothing_put_back() -> Scenario {
         let branches = &[(0, "put x"), (1, "put x")];
         let requests = vec![insist(submit("T1", branches)), then(0, insist(submit("T1", branches)))];
-        let budget = Budget { losses: 1, ..CRASH };
         Scenario::new("nothing-back", "writes are numbered, and nobody's folder is put back", 2, requests)
             .with_put_back(Machine::Coordinator)
-            .explored_with(budget, Budget { crashes: 2, ..budget })
+            .explored_with(CRASH, CRASH_AND_LOSS)
     }
 
     fn with_put_back(self, machine: Machine) -> Scenario {
