@@ -11,7 +11,7 @@ use super::participant;
 use super::scenario::{Scenario, Sessions};
 use super::world::{RequestState, World};
 use undoubt_coordinator_core::{Answer, Rejection, Timer};
-use undoubt_vocabulary::TxId;
+use undoubt_vocabulary::{Outcome, TxId};
 
 /// A rule was broken during the step.
 pub(crate) type Step = Result<(), String>;
@@ -242,12 +242,16 @@ impl World {
     fn told(&mut self, tx: &TxId, answer: &Answer, scenario: &Scenario) -> Step {
         let (hazard, unknown) = (is_hazard(self, scenario, tx), is_unknown(self, scenario, tx));
         let (taken_back, excused) = (self.restored.accepted, is_excused(self, tx));
+        let still_aborted = |first: &Outcome| {
+            taken_back && matches!((first, answer), (Outcome::Aborted(_), Answer::Outcome { outcome: Outcome::Aborted(_), .. }))
+        };
         self.clients.change(|clients| {
             let Answer::Outcome { outcome, results } = answer else { return Ok(()) };
             let now = (outcome.clone(), results.clone());
             let first = clients.told.entry(tx.clone()).or_insert_with(|| now.clone());
             // What it handed back goes with a record of which nobody vouches for the branches, or that was taken back.
-            if *first == now || (hazard || taken_back) && first.0 == now.0 || unknown || excused {
+            let same = *first == now || (hazard || taken_back) && first.0 == now.0;
+            if same || still_aborted(&first.0) || unknown || excused {
                 return Ok(());
             }
             Err(format!(

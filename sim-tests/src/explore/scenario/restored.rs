@@ -82,14 +82,16 @@ impl Scenario {
 
     /// Whoever crashes, and whoever is away at a start, is never taken for one whose folder was put back.
     pub fn nothing_put_back() -> Scenario {
-        let branches = &[(0, "put x"), (1, "put x")];
-        let requests = vec![insist(submit("T1", branches)), then(0, insist(submit("T1", branches)))];
-        Scenario::new("nothing-back", "writes are numbered, and nobody's folder is put back", 2, requests)
+        let requests = vec![insist(submit("T1", &[(0, "put x")])), then(0, insist(submit("T1", &[(0, "put x")])))];
+        let two = Budget { crashes: 2, ..CRASH_AND_LOSS };
+        Scenario::new("nothing-back", "writes are numbered, and nobody's folder is put back", 1, requests)
             .with_put_back(Machine::Coordinator)
-            .explored_with(CRASH, CRASH_AND_LOSS)
+            .explored_with(CRASH_AND_LOSS, two)
     }
 
+    /// Deadlines at any time are explored where there is a single branch.
     fn with_put_back(self, machine: Machine) -> Scenario {
-        Scenario { restored: Some(machine), deadlines: Deadlines::Always, ..self }
+        let deadlines = if self.participants == 1 { Deadlines::Always } else { Deadlines::WhenStuck };
+        Scenario { restored: Some(machine), deadlines, ..self }
     }
 }
