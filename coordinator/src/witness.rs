@@ -13,7 +13,7 @@ use undoubt_platform::{Batch, Durability, NumberedStore, Store as _, StoreError}
 use undoubt_proto::v1::{LogNumber, RecallRequest, RecallResponse};
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::record;
-use undoubt_vocabulary::{KnownAttempt, ParticipantName, Ticket, TxId, WriteNumber};
+use undoubt_vocabulary::{KnownAttempt, ParticipantName, Ticket, WriteNumber};
 
 use crate::log::{Log, LogError};
 

@@ -241,12 +241,12 @@ async fn send(
         reached.into_iter().for_each(|point| crash.reach(point));
         if let Some(why) = close {
             let status = match why {
-                SessionRefused::LowerEpoch { known, .. } => {
+                SessionRefused::LowerEpoch { known, .. } | SessionRefused::OtherStart { epoch: known } => {
                     let mut status = Status::failed_precondition(why.to_string());
                     status.metadata_mut().insert(KNOWN_EPOCH, known.into());
                     status
                 }
-                SessionRefused::Replaced | SessionRefused::OtherStart { .. } => Status::aborted(why.to_string()),
+                SessionRefused::Replaced => Status::aborted(why.to_string()),
                 SessionRefused::PutBack { why: ref sign } => {
                     let mut status = Status::failed_precondition(why.to_string());
                     let sign = sign.replace(|c: char| !c.is_ascii() || c.is_ascii_control(), "?");

@@ -16,7 +16,7 @@ pub struct StillKnown {
 }
 
 /// The branch or step of a transaction that is at a participant, and what it came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Part {
     /// The participant, or the saga's step.
     pub name: ParticipantName,

@@ -196,15 +196,7 @@ impl CoordinatorHost {
                     return self.put(Input::RecoveryDone { paused: false }, scenario, sent);
                 }
             }
-            Act::BecomeStable => {
-                let oldest = self.process.as_mut().and_then(|process| process.unstable.pop_front());
-                if let Some(write) = oldest {
-                    rules::check_record(&write.record, &self.log)?;
-                    let input = appended(&write.record);
-                    self.write(write);
-                    return self.put(input, scenario, sent);
-                }
-            }
+            Act::BecomeStable => return self.become_stable(scenario, sent),
             Act::Refuse { record } => return self.refuse(*record, scenario, sent),
             Act::Fire { tx, ticket, timer } => {
                 // A deadline stays armed until its transaction is gone: firing again changes nothing.
@@ -267,6 +259,15 @@ impl CoordinatorHost {
     fn end(&mut self, written: usize) {
         let unstable = self.process.take().map(|process| process.unstable).unwrap_or_default();
         unstable.into_iter().take(written).for_each(|write| self.write(write));
+    }
+
+    fn become_stable(&mut self, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
+        let oldest = self.process.as_mut().and_then(|process| process.unstable.pop_front());
+        let Some(write) = oldest else { return Ok(()) };
+        rules::check_record(&write.record, &self.log)?;
+        let input = appended(&write.record);
+        self.write(write);
+        self.put(input, scenario, sent)
     }
 
     fn write(&mut self, write: Write) {
@@ -336,7 +337,8 @@ impl CoordinatorHost {
         let mutant = scenario.mutant;
         let Some(process) = &mut self.process else { return Ok(()) };
         match effect {
-            Effect::Append { record, forced } => {
+            Effect::Append { mut record, forced } => {
+                self.log.lose(&mut record);
                 let called_stable = called_stable(&record, mutant).then(|| appended(&record));
                 let is_stored = forced && mutant != Some(Mutant::SeenUnstored);
                 let seen = if is_stored { process.seen.clone() } else { BTreeMap::new() };

@@ -75,7 +75,9 @@ impl World {
         link.state = LinkState::Down;
         link.session -= 1;
         match why {
-            SessionRefused::LowerEpoch { known, .. } if *known > self.coordinator.log.epoch => {
+            SessionRefused::LowerEpoch { known, .. } | SessionRefused::OtherStart { epoch: known }
+                if *known >= self.coordinator.log.epoch =>
+            {
                 self.of_lost_log(machines.scenario, Lost::is_shown);
                 self.coordinator(Act::Superseded { known: Epoch(*known) }, machines)?;
                 self.if_it_has_ended(machines)

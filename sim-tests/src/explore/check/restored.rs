@@ -72,11 +72,13 @@ impl World {
     }
 }
 
-/// Nobody can be blamed for what has become of this transaction: it could not be noticed, or an operator has accepted the loss
-/// and nobody who was asked then knew of it, or he has ended it himself.
+/// Nobody can be blamed for what has become of this transaction: it could not be noticed, or an operator has ended it himself,
+/// or he has accepted the loss, and nobody who was asked then knew of it, or it is listed as damaged.
 pub(crate) fn is_excused(world: &World, tx: &TxId) -> bool {
     let restored = &world.restored;
-    restored.unnoticed || restored.accepted && restored.forgotten.contains(tx) || world.clients.given_up.contains(tx)
+    let is_listed = || world.coordinator.log.ended.get(tx).is_some_and(EndedRecord::is_damaged);
+    let is_accepted = restored.accepted && (restored.forgotten.contains(tx) || is_listed());
+    restored.unnoticed || world.clients.given_up.contains(tx) || is_accepted
 }
 
 pub(super) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {

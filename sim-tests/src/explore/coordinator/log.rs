@@ -3,7 +3,7 @@
 use crate::explore::numbers::Numbers;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_coordinator_core::{
-    EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Unfinished, UnusableRecord,
+    EndedRecord, OpenKind, OpenRecord, Part, Progress, Record, SagaRecord, Unfinished, UnusableRecord,
 };
 use undoubt_vocabulary::{Half, Outcome, ParticipantName, StepIndex, Ticket, TxId, WriteNumber};
 
@@ -17,6 +17,8 @@ pub(crate) struct Log {
     pub(crate) unusable: BTreeSet<TxId>,
     /// What participants know of attempts that it has lost.
     pub(crate) held: BTreeMap<TxId, UnusableRecord>,
+    /// What participants have lost of what is open.
+    pub(crate) lost: BTreeMap<TxId, Vec<Part>>,
     /// What has been seen of participants' logs.
     pub(crate) seen: BTreeMap<ParticipantName, WriteNumber>,
     /// What an earlier start was shown of this log, and that lacks.
@@ -40,9 +42,16 @@ impl Log {
                 self.sagas.insert(saga.tx.clone(), saga);
             }
             Record::Ended(ended) => {
+                self.lost.remove(&ended.tx);
                 self.ended.insert(ended.tx.clone(), ended);
             }
         }
+    }
+
+    /// Adds to the record of an end what participants have lost of it.
+    pub(super) fn lose(&self, record: &mut Record) {
+        let Record::Ended(ended) = record else { return };
+        ended.lose(self.lost.get(&ended.tx).map_or(&[], Vec::as_slice));
     }
 
     /// What recovery has to carry on.

@@ -5,11 +5,10 @@
 use super::{CoordinatorHost, Log, Process, Sent};
 use crate::explore::mutant::Mutant;
 use crate::explore::scenario::{Scenario, participant_name};
-use std::collections::BTreeMap;
 use undoubt_coordinator_core::standing::{Sign, Standing, Told, Verdict, foreign_start, late_sign};
-use undoubt_coordinator_core::{Input, Recollection, TakenBack, Unfinished};
+use undoubt_coordinator_core::{Input, Recollection, StillKnown, TakenBack, Unfinished};
 use undoubt_vocabulary::{
-    BranchOutcome, Epoch, KnownAttempt, ParticipantName, Ticket, Timestamp, TxId, WriteNumber,
+    Epoch, KnownAttempt, ParticipantName, Ticket, Timestamp, WriteNumber,
 };
 
 /// What a participant says when it lets a session in.
@@ -174,7 +173,11 @@ impl CoordinatorHost {
             && number.is_after_loss_of(&before)
             && scenario.mutant != Some(Mutant::LossUnlisted)
         {
-            self.note_loss(&name, known, *fence);
+            let attempt = |known: &KnownAttempt| {
+                ((known.ticket, known.tx.clone()), known.in_effect.iter().copied().collect())
+            };
+            let known = StillKnown { fence: *fence, attempts: known.iter().map(attempt).collect() };
+            self.note_loss(&name, &known, scenario, sent)?;
             self.remember(&name, Some(*number));
             self.log.seen.insert(name.clone(), *number);
         }
@@ -183,16 +186,27 @@ impl CoordinatorHost {
         self.put(Input::Connected { participant: name, can_prepare }, scenario, sent)
     }
 
-    /// Lists as damaged what ended as committed at a participant that does not know of it any more.
-    fn note_loss(&mut self, participant: &ParticipantName, known: &[KnownAttempt], fence: Ticket) {
-        let knows = |ticket: Ticket, tx: &TxId| known.iter().any(|known| known.ticket == ticket && known.tx == *tx);
-        let lost = self.log.ended.values().filter(|ended| {
-            ended.ticket >= fence && ended.is_in_effect_at(participant) && !knows(ended.ticket, &ended.tx)
-        });
-        let lost: BTreeMap<_, _> = lost.map(|ended| (ended.tx.clone(), ended.clone())).collect();
-        for (tx, ended) in lost {
-            self.log.ended.insert(tx, ended.with_branch(participant.clone(), BranchOutcome::Unknown));
+    /// Lists what a participant has lost, once everything is on stable storage that has ended until now.
+    fn note_loss(
+        &mut self,
+        participant: &ParticipantName,
+        known: &StillKnown,
+        scenario: &Scenario,
+        sent: &mut Vec<Sent>,
+    ) -> Result<(), String> {
+        if let Some(process) = &self.process {
+            for (tx, parts) in process.core.lost_at(participant, known) {
+                self.log.lost.entry(tx).or_default().extend(parts);
+            }
         }
+        while self.process.as_ref().is_some_and(|process| !process.unstable.is_empty()) {
+            self.become_stable(scenario, sent)?;
+        }
+        for ended in self.log.ended.values_mut() {
+            let lost = ended.lost_at(participant, known);
+            ended.lose(&lost);
+        }
+        Ok(())
     }
 
     pub(super) fn remember(&mut self, participant: &ParticipantName, number: Option<WriteNumber>) {
