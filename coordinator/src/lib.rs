@@ -21,6 +21,7 @@ mod engine;
 mod history;
 pub mod log;
 mod operator;
+mod own_sign;
 mod points;
 mod queue;
 mod retention;

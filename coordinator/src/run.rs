@@ -6,12 +6,12 @@ use crate::connect::Connect;
 use crate::engine::{Command, Engine, Handle, Parts, View};
 use crate::log::{Log, LogError, META};
 use crate::operator::OperatorService;
+use crate::own_sign;
 use crate::service::Service;
 use crate::session::{self, Ended, Superseded};
 use crate::standing::{self, StandingError};
 use bytes::Bytes;
 use futures::FutureExt as _;
-use prost::Message as _;
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tonic_health::ServingStatus;
-use undoubt_coordinator_core::standing::{Sign, Standing};
+use undoubt_coordinator_core::standing::{Sign, Standing, foreign_start};
 use undoubt_platform::dial::Dial;
 use undoubt_platform::identity::{counted_before_numbers, establish};
 use undoubt_platform::numbered::FolderSign;
@@ -30,11 +30,10 @@ use undoubt_platform::server::{
     DEFAULT_ROOM_BYTES, Incoming, Keeping, Offer, ReflectionError, ServerError, serve, share_bytes,
 };
 use undoubt_platform::{Clock, CrashPoints, IdentityError, Kind, NumberedStore, Random, Store, StoreError};
-use undoubt_proto::v1::LogNumber;
 use undoubt_proto::v1::coordinator_server::CoordinatorServer;
 use undoubt_proto::v1::operator_server::OperatorServer;
 use undoubt_vocabulary::limits::MAX_REQUEST_BYTES;
-use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId, ParticipantName, Start, Starts, WriteNumber};
+use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId, ParticipantName};
 
 /// What a coordinator takes from outside.
 pub struct Environment {
@@ -141,7 +140,7 @@ pub async fn run(
     if let Some(why) = &known.put_back {
         standing.sign(Sign::Local(why.clone()));
     }
-    if let Some(sign) = own_sign(&numbered, &known.starts, met).await? {
+    if let Some(sign) = own_sign::noted(&numbered, &known.starts, met).await? {
         standing.sign(sign);
     }
     let (engine, handle) = Engine::recover(parts, drained)?;
@@ -267,9 +266,9 @@ pub async fn run(
         // The next start has to know it too, whoever answers it then.
         let seen = match &ended {
             Ended::PutBack { seen, .. } => *seen,
-            Ended::Superseded(superseded) => foreign_start(&numbered, superseded.known.0),
+            Ended::Superseded(superseded) => foreign_start(&numbered.stable(), superseded.known),
         };
-        note_own_sign(&numbered, &seen).await?;
+        own_sign::note(&numbered, &seen).await?;
         return Err(match ended {
             Ended::Superseded(superseded) => superseded.into(),
             Ended::PutBack { sign, .. } => RunError::PutBack { sign: sign.to_string() },
@@ -313,41 +312,6 @@ async fn ended(sessions: &mut JoinSet<Result<(), Ended>>) -> Ended {
 
 /// Where a coordinator remembers that it is a new one on purpose, though its name is known.
 const NEW: &[u8] = b"new";
-
-/// Where a coordinator remembers what it was shown of its own log and that lacks.
-const OWN: &[u8] = b"own";
-
-/// A start of which only the count is known, and that it was not this log's: its mark is none that is drawn for a start here.
-fn foreign_start(log: &NumberedStore, count: u32) -> WriteNumber {
-    let WriteNumber { log, start, .. } = log.stable();
-    WriteNumber { log, start: Start { count, mark: u64::MAX, ..start }, writes: 0 }
-}
-
-/// Remembers for later starts what this log lacks.
-async fn note_own_sign(log: &NumberedStore, seen: &WriteNumber) -> Result<(), StoreError> {
-    log.remember(OWN, LogNumber::from(*seen).encode_to_vec().into());
-    log.store_remembered().await
-}
-
-/// What an earlier start was shown, if this log still lacks it. `met`: the start that participants had met, as a folder of an
-/// earlier format has it.
-async fn own_sign(log: &NumberedStore, starts: &Starts, met: Option<u32>) -> Result<Option<Sign>, StoreError> {
-    let noted = log.remembered(OWN).and_then(|noted| WriteNumber::try_from(LogNumber::decode(noted).ok()?).ok());
-    let seen = match (noted, met.filter(|met| *met >= starts.now.count && starts.now.losses == 0)) {
-        (None, Some(met)) => {
-            let seen =
-                WriteNumber { log: starts.log, start: Start { losses: 0, count: met, mark: u64::MAX }, writes: 0 };
-            note_own_sign(log, &seen).await?;
-            Some(seen)
-        }
-        (noted, Some(_) | None) => noted,
-    };
-    let sign = |seen: WriteNumber| {
-        let lack = starts.lack(&seen)?;
-        Some(Sign::Noted(format!("an earlier start was shown its {seen}, and {lack}")))
-    };
-    Ok(seen.and_then(sign))
-}
 
 fn engine_result(ended: Result<thread::Result<Result<(), LogError>>, JoinError>) -> Result<(), RunError> {
     match ended {

@@ -74,10 +74,11 @@ pub(crate) enum Ended {
     PutBack { sign: Sign, seen: WriteNumber },
 }
 
-/// A participant knows this coordinator with a higher epoch: another process has, or had, its log (R5).
+/// A participant knows this coordinator with a higher epoch, or another start of the same: another process has, or had, its
+/// log (R5).
 #[derive(Clone, Debug, thiserror::Error)]
 #[error(
-    "participant {by} knows this coordinator with epoch {}, and this is only epoch {}: another process has taken over, \
+    "participant {by} knows epoch {} of this coordinator by another process, and this is epoch {}: that has taken over, \
      or the data folder is an old copy; use the newest folder, and let one process have it",
     .known.0, .own.0
 )]
@@ -130,7 +131,7 @@ pub(crate) async fn keep(
             Ok(()) => SessionError::Ended,
         };
         queue.close();
-        if let Some(known) = error.known_epoch().filter(|known| *known > shared.epoch) {
+        if let Some(known) = error.known_epoch().filter(|known| *known >= shared.epoch) {
             return Err(Superseded { by: participant, known, own: shared.epoch }.into());
         }
         attempt = if welcomed { 0 } else { attempt + 1 };

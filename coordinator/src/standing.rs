@@ -5,6 +5,7 @@
 use crate::connect::ConnectError;
 use crate::engine::{Command, Handle};
 use crate::log::{Log, LogError};
+use crate::own_sign;
 use crate::session::Shared;
 use crate::witness::{self, WitnessError};
 use futures::FutureExt as _;
@@ -16,20 +17,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::Code;
 use undoubt_coordinator_core::standing::{Standing, Told, Verdict};
-use undoubt_coordinator_core::{EndedRecord, UnusableRecord};
+use undoubt_coordinator_core::{Recollection, TakenBack, UnusableRecord};
 use undoubt_platform::{Batch, Durability, Store as _, StoreError};
 use undoubt_proto::record;
 use undoubt_proto::v1::RecallResponse;
-use undoubt_proto::v1::known_attempt::State;
-use undoubt_vocabulary::{
-    BranchOutcome, CoordinatorId, Epoch, Outcome, ParticipantName, Starts, Ticket, Timestamp, TxId, WriteNumber,
-};
+use undoubt_vocabulary::{CoordinatorId, Epoch, ParticipantName, Starts, WriteNumber};
 
 /// Between two questions to a participant that has answered, while its answer may still change something.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
-
-/// The content of what participants know is not known.
-const DIGEST_UNKNOWN: [u8; 32] = [0; 32];
 
 /// What is taken back in one write.
 const MAX_TAKEN_BACK_PER_WRITE: usize = 1_000;
@@ -59,9 +54,9 @@ pub(crate) enum StandingError {
     Log(#[from] LogError),
 }
 
-/// What participants know that the log lacks.
+/// What the log has got of what participants know.
 #[derive(Debug, Default)]
-struct TakenBack {
+struct Taken {
     committed: u32,
     held: Vec<UnusableRecord>,
 }
@@ -104,7 +99,7 @@ pub(crate) async fn stand(
         asking.push(ask(shared, name.clone(), address, Duration::ZERO).boxed());
     }
     let mut time_is_over = false;
-    let mut held = false;
+    let (mut held, mut noted) = (false, false);
     loop {
         match standing.verdict() {
             Verdict::Asking => {}
@@ -125,7 +120,13 @@ pub(crate) async fn stand(
             biased;
             Some((name, told)) = asking.next() => {
                 match told {
-                    Ok(told) => standing.told(name.clone(), told),
+                    Ok(told) => {
+                        if let Some(lacking) = standing.lacking(&told).filter(|_| !noted) {
+                            own_sign::note(&shared.log, &lacking).await?;
+                            noted = true;
+                        }
+                        standing.told(name.clone(), told);
+                    }
                     Err(error) => {
                         let participant = name.clone();
                         // Without an engine nobody asks either.
@@ -237,21 +238,14 @@ async fn accepted(
     Ok(Some(Cleared { starts, held: taken.held, waiting: Some((reply, accepted)) }))
 }
 
-/// What one transaction came to at participants, as far as they know.
-#[derive(Debug, Default)]
-struct Found {
-    ticket: Ticket,
-    by: BTreeMap<ParticipantName, State>,
-}
-
 /// Stores what participants know and the log does not have: what committed is ended, all else is held.
 async fn take_back(
     shared: &Shared,
     participants: impl Iterator<Item = (&ParticipantName, &String)>,
-) -> Result<TakenBack, WitnessError> {
+) -> Result<Taken, WitnessError> {
     let patience = Duration::from_millis(shared.config.connect_timeout_ms) * 2;
     let log = Log::new(shared.log.clone());
-    let mut found: BTreeMap<TxId, Found> = BTreeMap::new();
+    let mut recollection = Recollection::default();
     for (name, address) in participants {
         let attempts = match witness::attempts(shared, name, address, patience).await {
             Err(WitnessError::Connect(ConnectError::Refused(status))) if status.code() == Code::Unimplemented => {
@@ -260,30 +254,24 @@ async fn take_back(
             attempts => attempts?.0,
         };
         for attempt in attempts {
-            let (Ok(tx), state) = (TxId::new(attempt.tx.clone()), attempt.state()) else { continue };
-            if log.has(&tx)? {
-                continue;
-            }
-            let known = found.entry(tx).or_default();
-            if known.ticket < Ticket(attempt.ticket) {
-                *known = Found { ticket: Ticket(attempt.ticket), by: BTreeMap::new() };
-            }
-            if known.ticket == Ticket(attempt.ticket) {
-                known.by.insert(name.clone(), state);
+            if !log.has(&attempt.tx)? {
+                recollection.add(name, attempt);
             }
         }
     }
-    let mut taken = TakenBack::default();
+    let mut taken = Taken::default();
     let mut batch = Batch::default();
     let now = shared.clock.now();
-    for (tx, Found { ticket, by }) in found {
-        if by.values().any(|state| *state == State::Committed) {
-            Log::put_taken_back(&mut batch, &committed(tx, ticket, &by, now), now);
-            taken.committed += 1;
-        } else {
-            let record = held(tx, ticket, &by, now);
-            Log::put_held(&mut batch, &record);
-            taken.held.push(record);
+    for record in recollection.into_records(now) {
+        match record {
+            TakenBack::Committed(record) => {
+                Log::put_taken_back(&mut batch, &record, now);
+                taken.committed += 1;
+            }
+            TakenBack::Held(record) => {
+                Log::put_held(&mut batch, &record);
+                taken.held.push(record);
+            }
         }
         if batch.len() >= MAX_TAKEN_BACK_PER_WRITE {
             shared.log.write(std::mem::take(&mut batch), Durability::Forced).await?;
@@ -291,46 +279,6 @@ async fn take_back(
     }
     shared.log.write(batch, Durability::Forced).await?;
     Ok(taken)
-}
-
-fn committed(tx: TxId, ticket: Ticket, by: &BTreeMap<ParticipantName, State>, now: Timestamp) -> EndedRecord {
-    let branches = by.keys().map(|name| (name.clone(), BranchOutcome::Committed)).collect();
-    EndedRecord {
-        saga: false,
-        tx,
-        ticket,
-        begun_at: now,
-        digest: DIGEST_UNKNOWN,
-        outcome: Outcome::Committed,
-        branches,
-        read_only: Vec::new(),
-        at: Vec::new(),
-        results: Vec::new(),
-    }
-}
-
-fn held(tx: TxId, ticket: Ticket, by: &BTreeMap<ParticipantName, State>, now: Timestamp) -> UnusableRecord {
-    let says = |(name, state): (&ParticipantName, &State)| {
-        let what = match state {
-            State::Prepared => "has prepared it",
-            State::Steps => "has steps of it",
-            State::Heuristic => "has an operator's decision of it",
-            State::Committed => "has committed it",
-            State::Unspecified => "knows of it",
-        };
-        format!("{name} {what}")
-    };
-    let known = by.iter().map(says).collect::<Vec<_>>().join(", ");
-    UnusableRecord {
-        saga: by.values().any(|state| *state == State::Steps),
-        tx,
-        ticket,
-        begun_at: now,
-        digest: DIGEST_UNKNOWN,
-        participants: by.keys().cloned().collect(),
-        decided: None,
-        cause: format!("the log was put back and had lost what became of it; {known}"),
-    }
 }
 
 /// Those that the configuration or an open transaction names. One that has no address has to be accepted as absent, should it

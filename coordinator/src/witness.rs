@@ -11,8 +11,9 @@ use tokio::time::timeout;
 use undoubt_coordinator_core::StillKnown;
 use undoubt_platform::{Batch, Durability, NumberedStore, Store as _, StoreError};
 use undoubt_proto::v1::{LogNumber, RecallRequest, RecallResponse};
-use undoubt_proto::{record, v1};
-use undoubt_vocabulary::{ParticipantName, StepIndex, Ticket, TxId, WriteNumber};
+use undoubt_proto::convert::Malformed;
+use undoubt_proto::record;
+use undoubt_vocabulary::{KnownAttempt, ParticipantName, Ticket, WriteNumber};
 
 use crate::log::{Log, LogError};
 
@@ -27,6 +28,8 @@ pub(crate) enum WitnessError {
     Connect(#[from] ConnectError),
     #[error("it did not say in time what it still knows")]
     Late,
+    #[error("it does not say properly what it still knows: {0}")]
+    Malformed(#[from] Malformed),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -48,8 +51,7 @@ pub(crate) fn seen(log: &NumberedStore, participant: &ParticipantName) -> Option
 
 /// Remembers a number of a participant's log, unless a higher one was seen.
 pub(crate) fn remember(log: &NumberedStore, participant: &ParticipantName, number: WriteNumber) {
-    let is_new = seen(log, participant).is_none_or(|seen| seen.log != number.log || seen.is_before(&number));
-    if is_new {
+    if number.replaces(seen(log, participant).as_ref()) {
         log.remember(&key(participant), Bytes::from(LogNumber::from(number).encode_to_vec()));
     }
 }
@@ -72,13 +74,15 @@ pub(crate) async fn attempts(
     participant: &ParticipantName,
     address: &str,
     patience: Duration,
-) -> Result<(Vec<v1::KnownAttempt>, Ticket), WitnessError> {
+) -> Result<(Vec<KnownAttempt>, Ticket), WitnessError> {
     let (mut found, mut from) = (Vec::new(), Ticket::default());
     loop {
         let asked = shared.connect.recall(address, request(shared, participant, Some(from)));
         let answer = timeout(patience, asked).await.map_err(|_| WitnessError::Late)??;
         let RecallResponse { attempts, next_ticket, fence, .. } = answer;
-        found.extend(attempts);
+        for attempt in attempts {
+            found.push(attempt.try_into()?);
+        }
         if next_ticket <= from.0 {
             return Ok((found, Ticket(fence)));
         }
@@ -86,13 +90,9 @@ pub(crate) async fn attempts(
     }
 }
 
-fn still_known(attempts: Vec<v1::KnownAttempt>, fence: Ticket) -> StillKnown {
-    let attempts = attempts.into_iter().filter_map(|attempt| {
-        // No saga has a step of a larger number.
-        let in_effect = attempt.in_effect.iter().filter_map(|step| u16::try_from(*step).ok()).map(StepIndex).collect();
-        Some(((Ticket(attempt.ticket), TxId::new(attempt.tx).ok()?), in_effect))
-    });
-    StillKnown { fence, attempts: attempts.collect() }
+fn still_known(attempts: Vec<KnownAttempt>, fence: Ticket) -> StillKnown {
+    let attempt = |known: KnownAttempt| ((known.ticket, known.tx), known.in_effect.into_iter().collect());
+    StillKnown { fence, attempts: attempts.into_iter().map(attempt).collect() }
 }
 
 /// Returns once the engine has listed something on stable storage.
@@ -145,7 +145,7 @@ pub(crate) async fn note_loss(
     patience: Duration,
 ) -> Result<(), WitnessError> {
     let Some(before) = seen(&shared.log, participant) else { return Ok(()) };
-    if before.log == number.log && before.start.losses >= number.start.losses {
+    if !number.is_after_loss_of(&before) {
         return Ok(());
     }
     let (attempts, fence) = attempts(shared, participant, address, patience).await?;

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use undoubt_participant_core::{Hello, KnownAttempt, KnownState, Recall, Recalled, Session, SessionRefused};
+use undoubt_participant_core::{Hello, Recall, Recalled, Session, SessionRefused};
 use undoubt_platform::CrashPoints;
 use undoubt_proto::v1::participant_server::Participant;
 use undoubt_proto::{KNOWN_EPOCH, PUT_BACK, v1};
@@ -154,7 +154,7 @@ impl Participant for SessionService {
             connected,
             put_back: put_back.unwrap_or_default(),
             other_coordinator_id: other.map_or_else(Bytes::new, |other| Bytes::copy_from_slice(&other.0)),
-            attempts: attempts.into_iter().map(attempt).collect(),
+            attempts: attempts.into_iter().map(Into::into).collect(),
             next_ticket: next.map_or(0, |next| next.0),
         }))
     }
@@ -166,17 +166,6 @@ fn coordinator(id: &Bytes) -> Result<CoordinatorId, Status> {
 
 fn number(wire: Option<&v1::LogNumber>) -> Result<Option<WriteNumber>, Status> {
     wire.cloned().map(WriteNumber::try_from).transpose().map_err(|bad| Status::invalid_argument(bad.to_string()))
-}
-
-fn attempt(KnownAttempt { ticket, tx, state, in_effect }: KnownAttempt) -> v1::KnownAttempt {
-    let state = match state {
-        KnownState::Prepared => v1::known_attempt::State::Prepared,
-        KnownState::Committed => v1::known_attempt::State::Committed,
-        KnownState::Heuristic => v1::known_attempt::State::Heuristic,
-        KnownState::Steps => v1::known_attempt::State::Steps,
-    };
-    let in_effect = in_effect.into_iter().map(|step| step.0.into()).collect();
-    v1::KnownAttempt { tx: tx.to_bytes(), ticket: ticket.0, state: state.into(), in_effect }
 }
 
 async fn receive(
@@ -252,12 +241,12 @@ async fn send(
         reached.into_iter().for_each(|point| crash.reach(point));
         if let Some(why) = close {
             let status = match why {
-                SessionRefused::LowerEpoch { known, .. } => {
+                SessionRefused::LowerEpoch { known, .. } | SessionRefused::OtherStart { epoch: known } => {
                     let mut status = Status::failed_precondition(why.to_string());
                     status.metadata_mut().insert(KNOWN_EPOCH, known.into());
                     status
                 }
-                SessionRefused::Replaced | SessionRefused::OtherStart { .. } => Status::aborted(why.to_string()),
+                SessionRefused::Replaced => Status::aborted(why.to_string()),
                 SessionRefused::PutBack { why: ref sign } => {
                     let mut status = Status::failed_precondition(why.to_string());
                     let sign = sign.replace(|c: char| !c.is_ascii() || c.is_ascii_control(), "?");

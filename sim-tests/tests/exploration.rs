@@ -347,6 +347,7 @@ const NO_FAULTS: Budget = Budget {
     operations: 0,
     refusals: 0,
     spoils: 0,
+    restores: 0,
 };
 const ONE_CRASH: Budget = Budget { crashes: 1, ..NO_FAULTS };
 const ONE_LOSS: Budget = Budget { losses: 1, ..NO_FAULTS };
@@ -422,6 +423,16 @@ fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
         Mutant::UnusableOverlooked => (quick(Scenario::spoiled_saga()), "R4"),
         Mutant::AbilityAssumed => ((Scenario::auto_unable(), NO_FAULTS), "auto"),
         Mutant::TimeStandsStill => (quick(Scenario::auto_probing()), "auto"),
+        Mutant::SeenUnstored
+        | Mutant::SeenUntold
+        | Mutant::ShownUnread
+        | Mutant::StartsUnmarked
+        | Mutant::SpeaksUnasked
+        | Mutant::LateSignIgnored
+        | Mutant::OwnSignForgotten
+        | Mutant::CommitsNotTakenBack
+        | Mutant::NothingTakenBack
+        | Mutant::LossUnlisted => (quick(Scenario::log_put_back_alone()), "put back"),
     };
     (scenario, budget, reason)
 }

@@ -44,6 +44,7 @@ mod record;
 mod room;
 mod saga;
 pub mod standing;
+mod taken_back;
 mod transaction;
 mod unusable;
 
@@ -54,4 +55,5 @@ pub use lost::{Part, StillKnown};
 pub use record::{
     EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Stage, Unfinished, UnusableRecord, decided,
 };
+pub use taken_back::{Recollection, TakenBack};
 pub use transaction::{BranchView, TransactionView};

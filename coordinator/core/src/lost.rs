@@ -16,7 +16,7 @@ pub struct StillKnown {
 }
 
 /// The branch or step of a transaction that is at a participant, and what it came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Part {
     /// The participant, or the saga's step.
     pub name: ParticipantName,
@@ -25,6 +25,10 @@ pub struct Part {
 }
 
 impl StillKnown {
+    fn is_gone(&self, ticket: Ticket, tx: &TxId) -> bool {
+        ticket >= self.fence && !self.attempts.contains_key(&(ticket, tx.clone()))
+    }
+
     /// Returns those of an attempt's parts that are not any more as the participant had answered.
     fn lost(&self, ticket: Ticket, tx: &TxId, parts: impl Iterator<Item = Part>) -> Vec<Part> {
         if ticket < self.fence {
@@ -49,10 +53,15 @@ impl StillKnown {
 
 impl Coordinator {
     /// Returns what a participant has lost of transactions that are open, save those whose ends are being written.
+    ///
+    /// A branch that may have committed by itself, and of which nothing is known there any more, counts as lost, should it be
+    /// called aborted: clients may have heard of its commit before a restart of this coordinator.
     pub fn lost_at(&self, participant: &ParticipantName, known: &StillKnown) -> Vec<(TxId, Vec<Part>)> {
         let lost = self.open().filter(|open| !open.is_ending() && !open.is_ended()).map(|open| {
             let parts = open.answered_by(participant).into_iter();
-            (open.tx().clone(), known.lost(open.ticket(), open.tx(), parts))
+            let mut lost = known.lost(open.ticket(), open.tx(), parts);
+            lost.extend(open.left_to(participant).filter(|_| known.is_gone(open.ticket(), open.tx())));
+            (open.tx().clone(), lost)
         });
         lost.filter(|(_, lost)| !lost.is_empty()).collect()
     }

@@ -158,6 +158,15 @@ impl Open {
         }
     }
 
+    /// Returns the branch that this participant may have committed by itself, and has not answered, as what it is if nobody knows
+    /// of that.
+    pub(crate) fn left_to(&self, participant: &ParticipantName) -> Option<Part> {
+        match self {
+            Open::TwoPhase(transaction) => transaction.left_to(participant),
+            Open::Saga(_) | Open::Unusable(_) => None,
+        }
+    }
+
     /// Returns what this participant has answered of its parts.
     pub(crate) fn answered_by(&self, participant: &ParticipantName) -> Vec<Part> {
         match self {

@@ -118,6 +118,15 @@ impl Standing {
         self.participants.insert(by, Some(told));
     }
 
+    /// Returns what this log lacks by what a participant says. Later starts have to know it, for this participant may be away
+    /// then.
+    pub fn lacking(&self, told: &Told) -> Option<WriteNumber> {
+        let seen = told.seen.filter(|seen| self.starts.lack(seen).is_some());
+        let is_ahead = told.epoch.0 >= self.starts.now.count;
+        let own = WriteNumber { log: self.starts.log, start: self.starts.now, writes: 0 };
+        seen.or(is_ahead.then(|| foreign_start(&own, told.epoch)))
+    }
+
     /// The bound for those that have not answered has passed.
     pub fn time_is_over(&mut self) {
         self.time_is_over = true;
@@ -218,6 +227,12 @@ impl fmt::Display for Sign {
     }
 }
 
+/// Returns the number of a start of which only the count is known, and that it was not `own`'s: its mark is none that is drawn
+/// for a start here.
+pub fn foreign_start(own: &WriteNumber, known: Epoch) -> WriteNumber {
+    WriteNumber { log: own.log, start: Start { count: known.0, mark: u64::MAX, ..own.start }, writes: 0 }
+}
+
 /// What a late sign says: a session began with a number that this log lacks.
 pub fn late_sign(by: &ParticipantName, starts: &Starts, seen: &WriteNumber) -> Option<Sign> {
     let lack: Lack = starts.lack(seen)?;
@@ -292,6 +307,16 @@ mod tests {
         copied.told(name("b"), seen(2, 9));
         assert_eq!(copied.verdict(), Verdict::Clear);
         assert!(copied.is_cleared());
+    }
+
+    #[test]
+    fn what_the_log_lacks_is_named_for_later_starts_and_nothing_else_is() {
+        assert_eq!(standing().lacking(&seen(2, 10)), None);
+        assert_eq!(standing().lacking(&seen(2, 11)), seen(2, 11).seen);
+        let known = standing().lacking(&Told { epoch: Epoch(4), ..Told::default() }).unwrap();
+        let mut later = Starts::new(LOG, start(5));
+        later.add_past(start(4), 7);
+        assert_eq!(later.lack(&known), Some(Lack::OtherStart));
     }
 
     #[test]

@@ -283,6 +283,23 @@ impl Transaction {
     }
 
     /// Returns the branch at this participant, if that has answered that it committed something.
+    pub(crate) fn left_to(&self, participant: &ParticipantName) -> Option<Part> {
+        let is_left = match self.state {
+            State::Delegated { sent } => sent,
+            State::Settling { .. } => true,
+            State::Preparing
+            | State::Confirming
+            | State::LoggingCommit
+            | State::Committing { .. }
+            | State::LoggingDelegation
+            | State::LoggingEnd { .. }
+            | State::FallenBack(_)
+            | State::Ended => false,
+        };
+        let part = |_| Part { name: participant.clone(), step: None, outcome: BranchOutcome::Aborted };
+        self.branch_of(participant).filter(|_| is_left).map(part)
+    }
+
     pub(crate) fn answered_by(&self, participant: &ParticipantName) -> Vec<Part> {
         let branch = self.branch_of(participant).map(|index| &self.branches[index]);
         let has_committed = |branch: &&Branch| match branch.vote {

@@ -141,6 +141,32 @@ fn of_a_transaction_that_is_open_what_a_participant_has_answered_can_be_lost() {
 }
 
 #[test]
+fn a_branch_that_may_have_committed_by_itself_is_lost_if_nothing_is_known_of_it_and_it_is_called_aborted() {
+    use BranchOutcome::{Aborted, Committed, Unknown};
+    let record = OpenRecord {
+        kind: OpenKind::Delegated,
+        tx: tx(),
+        ticket: TICKET,
+        begun_at: Timestamp(1),
+        digest: [0; 32],
+        participants: vec![name("a")],
+        read_only: Vec::new(),
+        results: Vec::new(),
+    };
+    let core = recovered(Unfinished::TwoPhase(record));
+    assert_eq!(core.lost_at(&name("a"), &knows(&[])), [], "it will say what became of it");
+    assert_eq!(core.lost_at(&name("a"), &fence(11)), [], "it was over");
+    let lost = core.lost_at(&name("a"), &fence(0));
+    let [(of, parts)] = &lost[..] else { panic!("{lost:?}") };
+    assert_eq!((of, names(parts)), (&tx(), vec!["a"]));
+    for (said, told) in [(Aborted, Unknown), (Committed, Committed)] {
+        let mut record = ended(false, &[("a", said)], &[]);
+        record.lose(parts);
+        assert_eq!(record.branches[0].1, told);
+    }
+}
+
+#[test]
 fn of_a_saga_that_is_open_the_steps_that_are_done_can_be_lost() {
     let step = |number: u16, at: &str| SagaStep {
         name: format!("s{number}").parse().unwrap(),

@@ -42,5 +42,5 @@ pub use input::{Hello, Input, Operator, Recovered, Session};
 pub use kept::{Kept, SHORT_RESULT_BYTES};
 pub use participant::{KnownCoordinator, Limits, Participant};
 pub use release::Release;
-pub use standing::{KnownAttempt, KnownState, Loss, Recall, Recalled, Seen};
+pub use standing::{Loss, Recall, Recalled, Seen};
 pub use step::{StepId, StepState, StepView};

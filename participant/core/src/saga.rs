@@ -1,10 +1,9 @@
 //! What a participant has of sagas: their steps, and whether they are closed.
 
 use crate::input::Operator;
-use crate::standing::{KnownAttempt, KnownState};
 use crate::step::{State, StepId, StepView};
 use std::collections::BTreeMap;
-use undoubt_vocabulary::{CoordinatorId, StepIndex, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{CoordinatorId, KnownAttempt, KnownState, StepIndex, Ticket, Timestamp, TxId};
 
 /// A saga, in the order of its coordinator's tickets, which is the order of fences.
 pub(crate) type SagaKey = (CoordinatorId, Ticket, TxId);

@@ -1,6 +1,6 @@
 //! Whether this participant's log is the newest, as far as anybody has shown.
 
-use undoubt_vocabulary::{CoordinatorId, Epoch, Start, Starts, StepIndex, Ticket, Timestamp, TxId, WriteNumber};
+use undoubt_vocabulary::{CoordinatorId, Epoch, Start, Starts, Ticket, Timestamp, WriteNumber};
 
 /// What a participant knows of its own log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -45,24 +45,6 @@ pub struct Recalled {
     pub put_back: Option<String>,
     /// Another coordinator was known last under this name.
     pub other: Option<CoordinatorId>,
-}
-
-/// What is kept of an attempt.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct KnownAttempt {
-    pub ticket: Ticket,
-    pub tx: TxId,
-    pub state: KnownState,
-    /// The saga's steps whose actions are in effect.
-    pub in_effect: Vec<StepIndex>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum KnownState {
-    Prepared,
-    Committed,
-    Heuristic,
-    Steps,
 }
 
 impl Standing {

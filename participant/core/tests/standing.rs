@@ -6,11 +6,11 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_participant_core::{
-    Answer, BranchId, Effect, Hello, Input, Kept, KnownAttempt, KnownState, Limits, Operator, Participant, Recall,
+    Answer, BranchId, Effect, Hello, Input, Kept, Limits, Operator, Participant, Recall,
     Recovered, Rejection, Seen, Session, SessionRefused,
 };
 use undoubt_vocabulary::{
-    BranchOutcome, CoordinatorId, Epoch, Execution, Prepare, Start, Starts, Ticket, Timestamp, ToCoordinator,
+    BranchOutcome, CoordinatorId, Epoch, Execution, KnownAttempt, KnownState, Prepare, Start, Starts, Ticket, Timestamp, ToCoordinator,
     ToParticipant, Vote, WriteNumber,
 };
 

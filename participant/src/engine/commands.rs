@@ -8,9 +8,9 @@ use bytes::Bytes;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
-use undoubt_participant_core::{Answer, Hello, Input, KnownAttempt, Operator, Participant, Recall, Recalled, Session};
+use undoubt_participant_core::{Answer, Hello, Input, Operator, Participant, Recall, Recalled, Session};
 use undoubt_platform::{BackingUp, BackupError};
-use undoubt_vocabulary::{CoordinatorId, Ticket, Timestamp, ToParticipant, TxId, WriteNumber};
+use undoubt_vocabulary::{CoordinatorId, KnownAttempt, Ticket, Timestamp, ToParticipant, TxId, WriteNumber};
 
 /// Work that has been received and not taken by the engine, of all sessions together. A batch that exceeds it by itself comes
 /// when there is nothing else.

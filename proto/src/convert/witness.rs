@@ -1,9 +1,10 @@
-//! The numbers of writes.
+//! The numbers of writes, and what is still known of attempts.
 
-use super::Malformed;
+use super::{Malformed, field};
 use crate::v1;
 use bytes::Bytes;
-use undoubt_vocabulary::{Start, WriteNumber};
+use crate::v1::known_attempt::State;
+use undoubt_vocabulary::{KnownAttempt, KnownState, Start, StepIndex, Ticket, WriteNumber};
 
 impl From<WriteNumber> for v1::LogNumber {
     fn from(number: WriteNumber) -> Self {
@@ -20,5 +21,37 @@ impl TryFrom<v1::LogNumber> for WriteNumber {
         let too_long = Malformed::TooLong { field: "log_id", length: log_id.len(), max: 16 };
         let log = log_id.as_ref().try_into().map_err(|_| too_long)?;
         Ok(WriteNumber { log, start: Start { losses, count: start, mark }, writes })
+    }
+}
+
+impl From<KnownAttempt> for v1::KnownAttempt {
+    fn from(KnownAttempt { ticket, tx, state, in_effect }: KnownAttempt) -> Self {
+        let state = match state {
+            KnownState::Prepared => State::Prepared,
+            KnownState::Committed => State::Committed,
+            KnownState::Heuristic => State::Heuristic,
+            KnownState::Steps => State::Steps,
+        };
+        let in_effect = in_effect.into_iter().map(|step| step.0.into()).collect();
+        v1::KnownAttempt { tx: tx.to_bytes(), ticket: ticket.0, state: state.into(), in_effect }
+    }
+}
+
+impl TryFrom<v1::KnownAttempt> for KnownAttempt {
+    type Error = Malformed;
+
+    fn try_from(attempt: v1::KnownAttempt) -> Result<Self, Malformed> {
+        let unknown = Malformed::UnknownValue { field: "state", value: attempt.state };
+        let state = match attempt.state() {
+            State::Unspecified => return Err(unknown),
+            State::Prepared => KnownState::Prepared,
+            State::Committed => KnownState::Committed,
+            State::Heuristic => KnownState::Heuristic,
+            State::Steps => KnownState::Steps,
+        };
+        // No saga has a step of a larger number.
+        let in_effect = attempt.in_effect.iter().filter_map(|step| u16::try_from(*step).ok()).map(StepIndex);
+        let (ticket, tx) = (Ticket(attempt.ticket), field::tx(attempt.tx)?);
+        Ok(KnownAttempt { ticket, tx, state, in_effect: in_effect.collect() })
     }
 }

@@ -6,6 +6,7 @@
 pub mod digest_map;
 pub mod digested;
 pub mod id;
+pub mod known;
 pub mod limits;
 pub mod message;
 pub mod outcome;
@@ -17,6 +18,7 @@ pub mod witness;
 pub use digest_map::{Digest, DigestMap};
 pub use digested::{Digested, SeededTooLate, seed_digests};
 pub use id::{CoordinatorId, Epoch, InvalidId, ParticipantName, Ticket, TxId};
+pub use known::{KnownAttempt, KnownState};
 pub use message::{Execution, Prepare, ToCoordinator, ToParticipant};
 pub use outcome::{AbortReason, BranchOutcome, Outcome, Refusal, RefusalCode, Vote};
 pub use saga::{Half, InvalidSaga, RetryPolicy, RunStep, SagaStep, StepIndex, StepName, StepOutcome, StuckStep};

@@ -75,6 +75,16 @@ impl WriteNumber {
     pub fn is_before(&self, other: &WriteNumber) -> bool {
         (self.start, self.writes) < (other.start, other.writes)
     }
+
+    /// Returns true if it is to be remembered of its log in the place of what was `seen` before.
+    pub fn replaces(&self, seen: Option<&WriteNumber>) -> bool {
+        seen.is_none_or(|seen| seen.log != self.log || seen.is_before(self))
+    }
+
+    /// Returns true if its owner goes on after a loss that was accepted after `seen` was written.
+    pub fn is_after_loss_of(&self, seen: &WriteNumber) -> bool {
+        seen.log != self.log || seen.start.losses < self.start.losses
+    }
 }
 
 impl Starts {
@@ -187,6 +197,19 @@ mod tests {
         assert_eq!(after.lack(&WriteNumber { log: [8; 16], ..seen(start(1, 1, 1), 1) }), Some(Lack::OtherLog));
         assert_eq!(after.lack(&seen(start(1, 5, 55), 0)), Some(Lack::LaterStart));
         assert_eq!(after.lack(&seen(start(2, 1, 1), 0)), Some(Lack::LaterStart));
+    }
+
+    #[test]
+    fn the_number_of_another_log_or_of_a_later_loss_is_remembered_and_tells_of_a_loss() {
+        let seen_before = seen(start(1, 4, 44), 9);
+        let other = WriteNumber { log: [8; 16], ..seen(start(0, 1, 11), 1) };
+        let later = seen(start(2, 5, 55), 0);
+        for number in [other, later] {
+            assert!(number.replaces(Some(&seen_before)) && number.is_after_loss_of(&seen_before));
+        }
+        let next = seen(start(1, 5, 55), 0);
+        assert!(next.replaces(Some(&seen_before)) && !next.is_after_loss_of(&seen_before));
+        assert!(!seen(start(1, 4, 44), 8).replaces(Some(&seen_before)) && other.replaces(None));
     }
 
     #[test]

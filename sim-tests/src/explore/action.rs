@@ -5,6 +5,7 @@ use super::mutant::Mutant;
 use super::network::{LinkState, Packet};
 use super::operator::Word;
 use super::resource::{Call, Caller};
+use super::restoring::{Beside, Restoring};
 use super::scenario::{Crashing, Deadlines, RequestKind, Scenario, Sessions};
 use super::work;
 use super::world::{RequestState, Seat, World};
@@ -122,6 +123,8 @@ pub(crate) enum Action {
     RestartParticipant {
         participant: usize,
     },
+    /// What happens to folders.
+    Restoring(Restoring),
 }
 
 impl Action {
@@ -138,7 +141,13 @@ impl Action {
             | Action::Drain
             | Action::Recover { paused: true }
             | Action::CrashCoordinator { .. }
-            | Action::CrashParticipant { .. } => true,
+            | Action::CrashParticipant { .. }
+            | Action::Restoring(
+                Restoring::Copy
+                | Restoring::PutBack { .. }
+                | Restoring::Empty
+                | Restoring::Beside(Beside::Start { .. }),
+            ) => true,
             Action::Ask { .. }
             | Action::Deliver { .. }
             | Action::BecomeStable
@@ -158,7 +167,17 @@ impl Action {
             | Action::Stop
             | Action::RestartCoordinator
             | Action::Recover { paused: false }
-            | Action::RestartParticipant { .. } => false,
+            | Action::RestartParticipant { .. }
+            | Action::Restoring(
+                Restoring::Recall { .. }
+                | Restoring::TimeIsOver
+                | Restoring::SessionClosed { .. }
+                | Restoring::AcceptLoss
+                | Restoring::AcceptLossOf { .. }
+                | Restoring::Beside(
+                    Beside::Recall { .. } | Beside::TimeIsOver | Beside::SessionClosed { .. } | Beside::Stop,
+                ),
+            ) => false,
         }
     }
 }
@@ -181,6 +200,7 @@ impl World {
             now.participant(participant, seat);
             now.packets(participant, seat);
         }
+        self.restoring(scenario, &mut now.actions);
         now.actions
     }
 
@@ -243,6 +263,9 @@ impl Now<'_> {
     fn coordinator(&mut self) {
         let world = self.world;
         let Some(process) = &world.coordinator.process else { return self.actions.push(Action::RestartCoordinator) };
+        if process.standing.is_some() {
+            return self.crash_coordinator(process);
+        }
         if !process.is_serving() {
             self.actions.push(Action::Recover { paused: false });
         }
@@ -275,7 +298,11 @@ impl Now<'_> {
         if process.may_end_pause(self.scenario) {
             self.actions.push(Action::EndPause);
         }
-        if world.budget.crashes > 0 && self.scenario.crashing == Crashing::Anybody {
+        self.crash_coordinator(process);
+    }
+
+    fn crash_coordinator(&mut self, process: &Process) {
+        if self.world.budget.crashes > 0 && self.scenario.crashing == Crashing::Anybody {
             self.actions.extend((0..=process.unstable.len()).map(|written| Action::CrashCoordinator { written }));
         }
     }
@@ -296,6 +323,9 @@ impl Now<'_> {
 
     fn operator(&mut self) {
         let Some(process) = &self.world.coordinator.process else { return };
+        if process.standing.is_some() {
+            return;
+        }
         let (core, log) = (&process.core, &self.world.coordinator.log);
         let may_operate = self.world.budget.operations > 0;
         match core.phase() {
@@ -337,7 +367,7 @@ impl Now<'_> {
     }
 
     fn session(&mut self, participant: usize, seat: &Seat) {
-        if self.world.coordinator.process.is_none() {
+        if self.world.coordinator.process.as_ref().is_none_or(|process| process.standing.is_some()) {
             return;
         }
         let alive = seat.session_is_alive();

@@ -93,7 +93,7 @@ fn fault(world: &World, action: &Action) -> Option<Fault> {
         Action::ForgetHeld { .. } => Fault("operator", "forgets what is held"),
         Action::Refuse { record } => {
             let refused = world.coordinator.process.as_ref().and_then(|process| process.unstable.get(*record));
-            Fault("refusal", refused.map_or("", |record| stage(record.stage())))
+            Fault("refusal", refused.map_or("", |write| stage(write.record.stage())))
         }
         Action::Spoil { tx } if world.coordinator.log.sagas.contains_key(tx) => Fault("spoil", "a saga's record"),
         Action::Spoil { .. } => Fault("spoil", "a record of two-phase commit"),
@@ -115,6 +115,7 @@ fn fault(world: &World, action: &Action) -> Option<Fault> {
         | Action::RestartCoordinator
         | Action::Recover { paused: false }
         | Action::RestartParticipant { .. } => return None,
+        Action::Restoring(restoring) => Fault("folder", restoring.fault()?),
     })
 }
 

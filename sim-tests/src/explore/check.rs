@@ -3,7 +3,10 @@
 //! Rules about messages are checked when they are sent ([`super::coordinator`], [`super::participant`]); here is what can
 //! be read off a world as it stands.
 
+mod restored;
 mod sagas;
+
+pub(crate) use restored::is_excused;
 
 use super::participant::ParticipantHost;
 use super::resource::Caller;
@@ -15,6 +18,14 @@ use undoubt_coordinator_core::EndedRecord;
 use undoubt_vocabulary::{Outcome, ParticipantName, Ticket, TxId};
 
 pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
+    restored::nobody_is_held_for_nothing(world, scenario)?;
+    restored::nobody_serves_with_a_sign(world, scenario)?;
+    if restored::log_was_put_back(world, scenario) {
+        for (number, seat) in world.seats.iter().enumerate() {
+            locks_are_held_rightly(number, &seat.host)?;
+        }
+        return restored::check(world, scenario);
+    }
     for (at, request) in scenario.requests.iter().enumerate() {
         if scenario.requests[..at].iter().all(|earlier| earlier.tx != request.tx) {
             one_transaction(world, scenario, &request.tx())?;
@@ -63,7 +74,7 @@ fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), 
     }
     match ended {
         // Of a saga: see there.
-        Some(ended) if ended.is_damaged() && !hazard && !ended.saga => {
+        Some(ended) if ended.is_damaged() && !hazard && !ended.saga && !world.restored.accepted => {
             Err(format!("S9: a branch is said to be lost: {}", Branches(ended)))
         }
         Some(_) | None => Ok(()),
@@ -129,6 +140,7 @@ fn lost(world: &World, scenario: &Scenario, tx: &TxId, ticket: Ticket, branches:
     (0..world.seats.len()).find(|number| {
         let storage = &world.seats[*number].host.storage;
         scenario.writes(tx, *number)
+            && !restored::is_on_record(world, scenario, tx, *number)
             && !storage.is_prepared(tx, ticket)
             && !storage.has_committed(tx).contains(&ticket)
             && branches.contains(&participant_name(*number))

@@ -3,6 +3,7 @@
 mod asked;
 mod log;
 mod rules;
+mod standing;
 mod timers;
 
 use super::mutant::Mutant;
@@ -10,14 +11,18 @@ use super::network::Body;
 use super::operator::Word;
 use super::part::Part;
 use super::scenario::{self, Scenario, participant_name, participant_number};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use undoubt_coordinator_core::{
     Answer, Client, Coordinator, Effect, Input, Limits, Note, Phase, Question, Record, Stage, Timer, Unfinished,
 };
-use undoubt_vocabulary::{Epoch, Ticket, Timestamp, ToParticipant, TxId};
+use undoubt_coordinator_core::standing::{Standing, Told};
+use undoubt_vocabulary::{
+    Epoch, KnownAttempt, ParticipantName, Ticket, Timestamp, ToParticipant, TxId, WriteNumber,
+};
 
 pub(crate) use log::Log;
+pub(crate) use standing::Welcome;
 
 /// So many moments are there in an epoch at most.
 const MOMENTS: u64 = 10;
@@ -29,6 +34,8 @@ const HELD: Client = Client(u64::MAX);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct CoordinatorHost {
     pub(crate) log: Log,
+    /// The mark of its next start.
+    pub(crate) mark: u64,
     /// `None`: crashed.
     pub(crate) process: Option<Process>,
 }
@@ -36,14 +43,26 @@ pub(crate) struct CoordinatorHost {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Process {
     pub(crate) core: Coordinator,
+    /// While it may not speak yet: what others have seen of its log.
+    pub(crate) standing: Option<Standing>,
+    /// What it has seen of participants' logs.
+    pub(crate) seen: BTreeMap<ParticipantName, WriteNumber>,
     /// Appended, not yet stable; in order.
-    pub(crate) unstable: VecDeque<Record>,
+    pub(crate) unstable: VecDeque<Write>,
     /// Armed timers of transactions that are still held.
     pub(crate) timers: BTreeSet<(TxId, Ticket, Timer)>,
     /// The pauses of breakers that are over.
     pub(crate) clock: u8,
     /// When a participant let a two-phase commit run into its deadline last.
     pub(crate) silent_at: Option<u8>,
+}
+
+/// A record, and what is stored with it of what was seen of participants' logs.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Write {
+    pub(crate) record: Record,
+    pub(crate) forced: bool,
+    pub(crate) seen: BTreeMap<ParticipantName, WriteNumber>,
 }
 
 /// What can happen to a coordinator.
@@ -90,6 +109,31 @@ pub(crate) enum Act {
     /// The end of a drain: all is written.
     Stop,
     Restart,
+    /// It starts over another log.
+    PutBack {
+        log: Box<Log>,
+    },
+    /// A participant says what it knows of this coordinator.
+    Told {
+        participant: usize,
+        told: Told,
+    },
+    /// The bound for those that have not answered has passed.
+    TimeIsOver,
+    /// A session stands.
+    Welcomed {
+        participant: usize,
+        welcome: Welcome,
+    },
+    /// A participant knows a start of this epoch, or a later one, that was not this one.
+    Superseded {
+        known: Epoch,
+    },
+    /// An operator accepts what the log has lost, and the absence of those that have not answered. The others are asked what
+    /// they still know.
+    AcceptLoss {
+        known: Vec<(usize, Vec<KnownAttempt>)>,
+    },
     /// What the log holds of this transaction cannot be carried out.
     Spoil {
         tx: TxId,
@@ -135,21 +179,24 @@ impl CoordinatorHost {
                     self.log.sagas.clear();
                 }
             }
+            Act::Restart if self.log.numbers.is_some() => return self.start_numbered(scenario, sent),
+            Act::PutBack { log } => {
+                self.log = (**log).clone();
+                self.mark += 1;
+                return self.start_numbered(scenario, sent);
+            }
+            Act::Told { participant, told } => return self.told(*participant, told, scenario, sent),
+            Act::TimeIsOver => return self.time_is_over(scenario, sent),
+            Act::Welcomed { participant, welcome } => return self.welcomed(*participant, welcome, scenario, sent),
+            Act::Superseded { known } => self.superseded(*known, scenario),
+            Act::AcceptLoss { known } => return self.accept_loss(known, scenario, sent),
             Act::Restart => {
                 self.process = Some(Process::start(&mut self.log, scenario));
                 if scenario.mutant == Some(Mutant::PresumesWhileRecovering) {
                     return self.put(Input::RecoveryDone { paused: false }, scenario, sent);
                 }
             }
-            Act::BecomeStable => {
-                let oldest = self.process.as_mut().and_then(|process| process.unstable.pop_front());
-                if let Some(record) = oldest {
-                    rules::check_record(&record, &self.log)?;
-                    let input = appended(&record);
-                    self.log.write(record);
-                    return self.put(input, scenario, sent);
-                }
-            }
+            Act::BecomeStable => return self.become_stable(scenario, sent),
             Act::Refuse { record } => return self.refuse(*record, scenario, sent),
             Act::Fire { tx, ticket, timer } => {
                 // A deadline stays armed until its transaction is gone: firing again changes nothing.
@@ -179,8 +226,9 @@ impl CoordinatorHost {
                 return self.put(Input::Asked(question), scenario, sent);
             }
             Act::Received { from, body } => {
-                if let Body::ToCoordinator(message) = &**body {
+                if let Body::ToCoordinator { number, message } = &**body {
                     let (from, message) = (participant_name(*from), message.clone());
+                    self.remember(&from, *number);
                     return self.put(Input::Asked(Question::Received { from, message }), scenario, sent);
                 }
             }
@@ -210,7 +258,22 @@ impl CoordinatorHost {
 
     fn end(&mut self, written: usize) {
         let unstable = self.process.take().map(|process| process.unstable).unwrap_or_default();
-        unstable.into_iter().take(written).for_each(|record| self.log.write(record));
+        unstable.into_iter().take(written).for_each(|write| self.write(write));
+    }
+
+    fn become_stable(&mut self, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
+        let oldest = self.process.as_mut().and_then(|process| process.unstable.pop_front());
+        let Some(write) = oldest else { return Ok(()) };
+        rules::check_record(&write.record, &self.log)?;
+        let input = appended(&write.record);
+        self.write(write);
+        self.put(input, scenario, sent)
+    }
+
+    fn write(&mut self, write: Write) {
+        self.log.seen.extend(write.seen);
+        self.log.numbers.iter_mut().for_each(|numbers| numbers.write(write.forced));
+        self.log.write(write.record);
     }
 
     fn recover(&mut self, paused: bool, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
@@ -238,7 +301,7 @@ impl CoordinatorHost {
 
     fn refuse(&mut self, record: usize, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
         let refused = self.process.as_mut().and_then(|process| process.unstable.remove(record));
-        let Some(record) = refused else { return Ok(()) };
+        let Some(Write { record, .. }) = refused else { return Ok(()) };
         match scenario.mutant {
             Some(Mutant::RefusalUntold) => Ok(()),
             Some(Mutant::RefusedCalledStable) => self.put(appended(&record), scenario, sent),
@@ -250,7 +313,7 @@ impl CoordinatorHost {
         let (tx, step, resolution) = (word.tx.clone(), scenario::step_name(word.step), word.resolution);
         let question = Question::ResolveStep { tx, step, resolution, client: word.client() };
         self.put(Input::Asked(question), scenario, sent)?;
-        let queued = self.process.as_ref().and_then(|process| process.unstable.back()).map(appended);
+        let queued = self.process.as_ref().and_then(|process| process.unstable.back()).map(|write| appended(&write.record));
         match queued.filter(|_| scenario.mutant == Some(Mutant::WordUnrecorded)) {
             Some(input) => self.put(input, scenario, sent),
             None => Ok(()),
@@ -274,9 +337,12 @@ impl CoordinatorHost {
         let mutant = scenario.mutant;
         let Some(process) = &mut self.process else { return Ok(()) };
         match effect {
-            Effect::Append { record, .. } => {
+            Effect::Append { mut record, forced } => {
+                self.log.lose(&mut record);
                 let called_stable = called_stable(&record, mutant).then(|| appended(&record));
-                process.unstable.push_back(record);
+                let is_stored = forced && mutant != Some(Mutant::SeenUnstored);
+                let seen = if is_stored { process.seen.clone() } else { BTreeMap::new() };
+                process.unstable.push_back(Write { record, forced, seen });
                 if let Some(input) = called_stable {
                     return self.put(input, scenario, sent);
                 }
@@ -294,7 +360,8 @@ impl CoordinatorHost {
                     return Err(format!("contract: {to} is not a participant"));
                 };
                 rules::check_ability(&message, to, scenario)?;
-                sent.push(Sent::Message { to, body: Part::new(Body::ToParticipant { fence, message }) });
+                let writes = self.log.number().map_or(0, |number| number.writes);
+                sent.push(Sent::Message { to, body: Part::new(Body::ToParticipant { fence, writes, message }) });
             }
             Effect::Answer { client, tx, answer } => {
                 rules::check_answer(&tx, &answer, &self.log)?;
@@ -332,7 +399,15 @@ impl Process {
             breaker_pause: Duration::from_micros(1),
         };
         let core = Coordinator::new(Epoch(log.epoch), limits);
-        Process { core, unstable: VecDeque::new(), timers: BTreeSet::new(), clock: 0, silent_at: None }
+        Process {
+            core,
+            standing: None,
+            seen: log.seen.clone(),
+            unstable: VecDeque::new(),
+            timers: BTreeSet::new(),
+            clock: 0,
+            silent_at: None,
+        }
     }
 
     pub(crate) fn is_serving(&self) -> bool {

@@ -90,4 +90,24 @@ pub enum Mutant {
     AbilityAssumed,
     /// The coordinator's clock stands still.
     TimeStandsStill,
+    /// What was seen of others' logs is not stored.
+    SeenUnstored,
+    /// Participants do not say what they have seen.
+    SeenUntold,
+    /// Participants do not look at what they are shown.
+    ShownUnread,
+    /// Starts draw no marks: two of the same count are taken for one.
+    StartsUnmarked,
+    /// The coordinator speaks before it has asked anybody.
+    SpeaksUnasked,
+    /// A coordinator goes on though a session's beginning shows what its log lacks.
+    LateSignIgnored,
+    /// A coordinator that has to end, because a participant knows a later start, does not store that.
+    OwnSignForgotten,
+    /// What participants have committed is not taken back when a loss is accepted.
+    CommitsNotTakenBack,
+    /// Participants are not asked what they still know when a loss is accepted.
+    NothingTakenBack,
+    /// The coordinator does not list what a participant has lost.
+    LossUnlisted,
 }

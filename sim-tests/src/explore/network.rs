@@ -5,7 +5,8 @@
 
 use super::part::Part;
 use std::fmt;
-use undoubt_vocabulary::{Epoch, RunStep, StepOutcome, Ticket, ToCoordinator, ToParticipant, Vote};
+use undoubt_participant_core::SessionRefused;
+use undoubt_vocabulary::{Epoch, RunStep, StepOutcome, Ticket, ToCoordinator, ToParticipant, Vote, WriteNumber};
 
 /// One packet in flight. Sorted by session first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,22 +19,37 @@ pub(crate) struct Packet {
 pub(crate) enum Body {
     Hello {
         epoch: Epoch,
+        /// Of the coordinator's log.
+        number: Option<WriteNumber>,
+        /// The highest that was seen of the participant's log.
+        shown: Option<WriteNumber>,
     },
-    Welcome,
+    Welcome {
+        /// Of the participant's log.
+        number: Option<WriteNumber>,
+        /// The highest that was seen of the coordinator's log.
+        seen: Option<WriteNumber>,
+    },
+    Refused(SessionRefused),
     /// A batch of one, with the fence as it was when the batch was made.
     ToParticipant {
         fence: Ticket,
+        /// The coordinator's stable writes; 0: they are not numbered.
+        writes: u64,
         message: ToParticipant,
     },
-    ToCoordinator(ToCoordinator),
+    ToCoordinator {
+        number: Option<WriteNumber>,
+        message: ToCoordinator,
+    },
 }
 
 impl Body {
     /// Sessions lose nothing of their beginning but all of it, which is a disconnection.
     pub(crate) fn is_message(&self) -> bool {
         match self {
-            Body::Hello { .. } | Body::Welcome => false,
-            Body::ToParticipant { .. } | Body::ToCoordinator(_) => true,
+            Body::Hello { .. } | Body::Welcome { .. } | Body::Refused(_) => false,
+            Body::ToParticipant { .. } | Body::ToCoordinator { .. } => true,
         }
     }
 
@@ -41,16 +57,17 @@ impl Body {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Body::Hello { .. } => "hello",
-            Body::Welcome => "welcome",
+            Body::Welcome { .. } => "welcome",
+            Body::Refused(_) => "refusal",
             Body::ToParticipant { message, .. } => message.name(),
-            Body::ToCoordinator(message) => message.name(),
+            Body::ToCoordinator { message, .. } => message.name(),
         }
     }
 
     pub(crate) fn is_for_participant(&self) -> bool {
         match self {
             Body::Hello { .. } | Body::ToParticipant { .. } => true,
-            Body::Welcome | Body::ToCoordinator(_) => false,
+            Body::Welcome { .. } | Body::Refused(_) | Body::ToCoordinator { .. } => false,
         }
     }
 }
@@ -74,9 +91,16 @@ pub(crate) enum LinkState {
 impl fmt::Display for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Body::Hello { epoch } => write!(f, "hello, epoch {}", epoch.0),
-            Body::Welcome => write!(f, "welcome"),
-            Body::ToParticipant { fence, message } => {
+            Body::Hello { epoch, shown, .. } => {
+                write!(f, "hello, epoch {}", epoch.0)?;
+                Shown(shown.as_ref()).fmt(f)
+            }
+            Body::Welcome { seen, .. } => {
+                write!(f, "welcome")?;
+                Shown(seen.as_ref()).fmt(f)
+            }
+            Body::Refused(why) => write!(f, "refused: {why}"),
+            Body::ToParticipant { fence, message, .. } => {
                 let (name, tx, ticket) = (message.name(), message.tx(), message.ticket());
                 match message {
                     ToParticipant::Run(RunStep { step, attempt, .. }) => {
@@ -92,10 +116,18 @@ impl fmt::Display for Body {
                     | ToParticipant::Close { .. } => write!(f, "{name} {tx}/{ticket}, fence {fence}"),
                 }
             }
-            Body::ToCoordinator(message) => {
+            Body::ToCoordinator { message, .. } => {
                 write!(f, "{} {}/{}{}", message.name(), message.tx(), message.ticket(), Detail(message))
             }
         }
+    }
+}
+
+struct Shown<'a>(Option<&'a WriteNumber>);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |seen| write!(f, ", having seen {seen}"))
     }
 }
 

@@ -1,19 +1,23 @@
 //! Drives one participant's core: the contract of [`undoubt_participant_core`] in small.
 
+mod standing;
+
 use super::mutant::Mutant;
 use super::network::Body;
 use super::part::Part;
 use super::resource::{Call, Caller, LocksOf, Memory, Resource};
 use super::storage::{COORDINATOR, Storage};
 use undoubt_participant_core::{
-    Answer, BranchId, Effect, Hello, Heuristic, Input, Limits, Operator, Participant, Release, Session, StepId,
+    Answer, BranchId, Effect, Hello, Heuristic, Input, Limits, Operator, Participant, Release, Seen, Session, StepId,
 };
-use undoubt_vocabulary::{BranchOutcome, Epoch, Ticket, Timestamp, ToCoordinator, TxId, Vote};
+use undoubt_vocabulary::{BranchOutcome, Epoch, Ticket, Timestamp, ToCoordinator, TxId, Vote, WriteNumber};
 
 /// One participant's machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ParticipantHost {
     pub(crate) storage: Storage,
+    /// The mark of its next start.
+    pub(crate) mark: u64,
     /// `None`: crashed.
     pub(crate) process: Option<Process>,
 }
@@ -21,6 +25,8 @@ pub(crate) struct ParticipantHost {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Process {
     pub(crate) core: Participant,
+    /// What it has seen of the coordinator's log, stored with the next forced write.
+    pub(crate) seen: Seen,
     pub(crate) memory: Memory,
     /// A hello whose epoch is being written.
     pub(crate) joining: Option<(u64, Epoch)>,
@@ -55,6 +61,18 @@ pub(crate) enum Act {
         kept: usize,
     },
     Restart,
+    /// It starts over other storage.
+    PutBack {
+        storage: Box<Storage>,
+    },
+    /// A coordinator asks what is known of its log.
+    Recall {
+        shown: Option<WriteNumber>,
+    },
+    /// It sees that a session is over.
+    SessionClosed,
+    /// An operator accepts what it has lost.
+    AcceptLoss,
     /// All that was written is on stable storage.
     BecomeStable,
 }
@@ -85,7 +103,13 @@ impl ParticipantHost {
                 return Ok(());
             }
             Act::Restart => {
-                self.process = Some(Process::start(&self.storage, manner.mutant));
+                self.start(manner.mutant);
+                return Ok(());
+            }
+            Act::PutBack { storage } => {
+                self.storage = (**storage).clone();
+                self.mark += 1;
+                self.start(manner.mutant);
                 return Ok(());
             }
             Act::BecomeStable => {
@@ -98,12 +122,27 @@ impl ParticipantHost {
             | Act::GiveUp { .. }
             | Act::Sweep
             | Act::ReleaseMarks { .. }
-            | Act::Resolve { .. } => {}
+            | Act::Resolve { .. }
+            | Act::Recall { .. }
+            | Act::SessionClosed
+            | Act::AcceptLoss => {}
         }
         let Some(process) = &mut self.process else { return Ok(()) };
-        let mut running = Running { process, storage: &mut self.storage, manner, sent };
+        let before = self.storage.number();
+        let mut running = Running { process, storage: &mut self.storage, manner, mark: self.mark, sent };
         running.act(act)?;
-        if manner.commits_at_once { running.finish_commits() } else { Ok(()) }
+        if manner.commits_at_once {
+            running.finish_commits()?;
+        }
+        if self.storage.number() != before && manner.mutant != Some(Mutant::SeenUnstored) {
+            self.storage.seen = process.seen;
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, mutant: Option<Mutant>) {
+        self.storage.begin(self.mark, mutant);
+        self.process = Some(Process::start(&self.storage, mutant));
     }
 }
 
@@ -118,7 +157,8 @@ impl Process {
             core.handle(Input::Recovered(recovered), &mut effects);
         }
         assert!(effects.is_empty(), "recovery has no effects");
-        Process { core, memory: Memory::recovered(storage, mutant), joining: None, session: None }
+        let (memory, seen) = (Memory::recovered(storage, mutant), storage.seen);
+        Process { core, seen, memory, joining: None, session: None }
     }
 
     /// Transactions whose branch an operator may resolve.
@@ -142,6 +182,7 @@ struct Running<'a> {
     process: &'a mut Process,
     storage: &'a mut Storage,
     manner: Manner,
+    mark: u64,
     sent: &'a mut Vec<Sent>,
 }
 
@@ -149,13 +190,14 @@ impl Running<'_> {
     fn act(&mut self, act: &Act) -> Result<(), String> {
         match act {
             Act::Received { session, body } => match &**body {
-                Body::Hello { epoch } => self.hello(*session, *epoch),
-                Body::ToParticipant { fence, message } => {
+                Body::Hello { epoch, number, shown } => self.hello(*session, *epoch, *number, *shown),
+                Body::ToParticipant { fence, writes, message } => {
                     let (session, fence, message) = (Session(*session), *fence, message.clone());
+                    self.put(Input::Seen { session, writes: *writes })?;
                     self.put(Input::Fence { session, fence })?;
                     self.put(Input::Received { session, message })
                 }
-                Body::Welcome | Body::ToCoordinator(_) => Ok(()),
+                Body::Welcome { .. } | Body::Refused(_) | Body::ToCoordinator { .. } => Ok(()),
             },
             Act::RecordEpoch => {
                 let Some((session, epoch)) = self.process.joining else { return Ok(()) };
@@ -179,14 +221,23 @@ impl Running<'_> {
                 let (coordinator, tx, operator) = (COORDINATOR, tx.clone(), Operator(0));
                 self.put(Input::ReleaseMarks { coordinator, tx, release, operator })
             }
-            Act::Crash { .. } | Act::Restart | Act::BecomeStable => Ok(()),
+            Act::Recall { shown } => self.recall(*shown),
+            Act::SessionClosed => self.session_closed(),
+            Act::AcceptLoss => self.accept_loss(),
+            Act::Crash { .. } | Act::Restart | Act::PutBack { .. } | Act::BecomeStable => Ok(()),
         }
     }
 
-    fn hello(&mut self, session: u64, epoch: Epoch) -> Result<(), String> {
+    fn hello(
+        &mut self,
+        session: u64,
+        epoch: Epoch,
+        number: Option<WriteNumber>,
+        shown: Option<WriteNumber>,
+    ) -> Result<(), String> {
         let highest = self.storage.epoch.unwrap_or(epoch);
         let said = if self.manner.mutant == Some(Mutant::LowerEpochAccepted) { epoch.max(highest) } else { epoch };
-        let hello = Hello { coordinator: COORDINATOR, name: String::new(), epoch: said, number: None, shown: None };
+        let hello = Hello { coordinator: COORDINATOR, name: String::new(), epoch: said, number, shown: self.looked_at(shown) };
         self.put(Input::Hello { session: Session(session), hello })?;
         if epoch < highest && self.process.session == Some(session) {
             return Err(format!("R5: epoch {} is let in, after epoch {}", epoch.0, highest.0));
@@ -227,21 +278,26 @@ impl Running<'_> {
         let process = &mut *self.process;
         match effect {
             Effect::RecordEpoch { session, epoch, .. } => process.joining = Some((session.0, epoch)),
-            Effect::Welcome { session, .. } => {
+            Effect::Welcome { session, seen } => {
                 process.joining = None;
                 process.session = Some(session.0);
-                self.send(session, Body::Welcome);
+                let seen = seen.filter(|_| self.manner.mutant != Some(Mutant::SeenUntold));
+                self.send(session, Body::Welcome { number: self.storage.number(), seen });
                 if self.process.core.coordinators().any(|known| Some(known.epoch) != self.storage.epoch) {
                     return Err("R5: a session is let in before its epoch is durable".to_owned());
                 }
             }
-            Effect::Close { session, .. } => {
+            Effect::Close { session, why } => {
+                if self.storage.numbers.is_some() && process.session != Some(session.0) {
+                    self.send(session, Body::Refused(why));
+                }
+                let process = &mut *self.process;
                 process.session = process.session.filter(|open| *open != session.0);
                 process.joining = process.joining.filter(|(joining, _)| *joining != session.0);
             }
             Effect::Send { session, message } => {
                 check_sent(&message, self.storage)?;
-                self.send(session, Body::ToCoordinator(message));
+                self.send(session, Body::ToCoordinator { number: self.storage.number(), message });
             }
             Effect::Execute { branch, prepare } => {
                 self.call(Call::Execute { branch, prepare, locks: LocksOf::NotAsked, cancelled: false })?;
@@ -277,10 +333,13 @@ impl Running<'_> {
             Effect::StoreEmpty { step } => self.call(Call::StoreEmpty { step })?,
             Effect::CloseSaga { ticket, tx, .. } => self.call(Call::CloseSaga { ticket, tx })?,
             Effect::ReleaseMarks { ticket, tx, .. } => self.call(Call::ReleaseMarks { ticket, tx })?,
-            Effect::RememberSeen { .. }
-            | Effect::RememberName { .. }
-            | Effect::StorePutBack { .. }
-            | Effect::AcceptLoss { .. } => return Err("contract: nobody numbers writes here".to_owned()),
+            Effect::RememberSeen { seen, .. } => process.seen = seen,
+            Effect::RememberName { .. } => return Err("contract: coordinators have no names here".to_owned()),
+            Effect::StorePutBack { why } => self.storage.store_put_back(why)?,
+            Effect::AcceptLoss { loss, operator } => {
+                let starts = self.storage.accept_loss(&loss, self.mark)?;
+                return self.put(Input::LossAccepted { starts, operator });
+            }
         }
         Ok(())
     }

@@ -5,11 +5,13 @@ mod ended;
 mod held;
 mod list;
 mod marks;
+mod restored;
 mod saga;
 mod sagas;
 mod stuck;
 
 use super::mutant::Mutant;
+use super::restoring::Machine;
 use super::work;
 use bytes::Bytes;
 pub use saga::SagaStep;
@@ -35,6 +37,8 @@ pub struct Budget {
     pub refusals: u8,
     /// A record of the log can be read after a restart, and not carried out.
     pub spoils: u8,
+    /// A folder is put back.
+    pub restores: u8,
 }
 
 /// A small world to be explored to its end.
@@ -59,6 +63,8 @@ pub struct Scenario {
     pub unable: &'static [usize],
     /// One silence opens a participant's breaker, for a pause that may be over at any time, once in a process' life.
     pub breakers: bool,
+    /// Writes are numbered, and the folder of this machine may be copied and put back.
+    pub restored: Option<Machine>,
     /// What the tests explore it with.
     pub budget: Budget,
     /// What `undoubt-sim explore` explores it with.
@@ -211,9 +217,11 @@ impl Scenario {
 }
 
 impl fmt::Display for Budget {
-    /// One letter a fault: crashes, losses, duplicates, disconnections, heuristic decisions, operations, refusals, spoils.
+    /// One letter a fault: crashes, losses, duplicates, disconnections, heuristic decisions, operations, refusals, spoils,
+    /// folders put back.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Budget { crashes, losses, duplicates, disconnections, heuristics, operations, refusals, spoils } = self;
+        let Budget { crashes, losses, duplicates, disconnections, heuristics, operations, refusals, spoils, restores } =
+            self;
         let named = [
             ("c", crashes),
             ("l", losses),
@@ -223,6 +231,7 @@ impl fmt::Display for Budget {
             ("o", operations),
             ("r", refusals),
             ("s", spoils),
+            ("b", restores),
         ];
         let shown: Vec<String> =
             named.iter().filter(|(_, count)| **count > 0).map(|(name, count)| format!("{name}{count}")).collect();

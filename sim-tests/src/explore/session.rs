@@ -1,33 +1,100 @@
 //! How processes end and come back, and how sessions do.
 
-use super::coordinator::Act;
+use super::coordinator::{Act, Welcome};
 use super::machines::Machines;
 use super::network::{Body, LinkState};
 use super::part::Part;
 use super::participant;
-use super::scenario::Sessions;
+use super::restoring::{Lost, Machine};
+use super::scenario::{Scenario, Sessions};
 use super::step::Step;
 use super::world::{RequestState, World};
-use undoubt_vocabulary::Epoch;
+use undoubt_participant_core::SessionRefused;
+use undoubt_vocabulary::{Epoch, WriteNumber};
 
 impl World {
     /// It crashes, or stops.
     pub(super) fn end_coordinator(&mut self, act: Act, machines: &mut Machines<'_>) -> Step {
         self.coordinator(act, machines)?;
+        self.coordinator_has_ended(machines.scenario);
+        self.begin_at_once(machines)
+    }
+
+    fn begin_at_once(&mut self, machines: &mut Machines<'_>) -> Step {
+        match machines.scenario.sessions {
+            Sessions::AtOnce => self.coordinator(Act::Restart, machines),
+            Sessions::StepByStep => Ok(()),
+        }
+    }
+
+    /// Its sessions are over, and its clients hear nothing more.
+    pub(super) fn coordinator_has_ended(&mut self, scenario: &Scenario) {
+        self.ask_anew();
         self.seats.iter_mut().for_each(|seat| seat.link.state = LinkState::Down);
         if self.clients.requests.contains(&RequestState::Waiting) {
             self.clients.change(|clients| {
-                for (state, request) in clients.requests.iter_mut().zip(&machines.scenario.requests) {
+                for (state, request) in clients.requests.iter_mut().zip(&scenario.requests) {
                     if *state == RequestState::Waiting {
                         *state = if request.persistent { RequestState::ToAsk } else { RequestState::GivenUp };
                     }
                 }
             });
         }
-        match machines.scenario.sessions {
-            Sessions::AtOnce => self.coordinator(Act::Restart, machines),
-            Sessions::StepByStep => Ok(()),
+    }
+
+    /// A session begins. It may show the coordinator that its log was put back; then that ends, and starts again.
+    pub(super) fn welcomed(
+        &mut self,
+        participant: usize,
+        number: Option<WriteNumber>,
+        seen: Option<WriteNumber>,
+        machines: &mut Machines<'_>,
+    ) -> Step {
+        self.seats[participant].link.state = LinkState::Up;
+        if machines.scenario.restored.is_none() {
+            return self.coordinator(Act::Connected { participant }, machines);
         }
+        self.of_lost_log(machines.scenario, |lost| {
+            if seen.as_ref().is_some_and(|seen| lost.has_write(seen)) {
+                lost.is_shown();
+            }
+        });
+        let host = &self.seats[participant].host;
+        let (known, fence) = (host.known(), host.storage.fence);
+        if machines.scenario.restored == Some(Machine::Participant(participant)) && self.restored.accepted {
+            self.restored.change(|restored| restored.is_met = true);
+        }
+        let welcome = Welcome { number, seen, known, fence };
+        self.coordinator(Act::Welcomed { participant, welcome }, machines)?;
+        self.if_it_has_ended(machines)
+    }
+
+    /// It is as if it had not dialed; or it hears that it has to end.
+    pub(super) fn refused(&mut self, participant: usize, why: &SessionRefused, machines: &mut Machines<'_>) -> Step {
+        let link = &mut self.seats[participant].link;
+        link.state = LinkState::Down;
+        link.session -= 1;
+        match why {
+            SessionRefused::LowerEpoch { known, .. } | SessionRefused::OtherStart { epoch: known }
+                if *known >= self.coordinator.log.epoch =>
+            {
+                self.of_lost_log(machines.scenario, Lost::is_shown);
+                self.coordinator(Act::Superseded { known: Epoch(*known) }, machines)?;
+                self.if_it_has_ended(machines)
+            }
+            SessionRefused::LowerEpoch { .. }
+            | SessionRefused::Replaced
+            | SessionRefused::PutBack { .. }
+            | SessionRefused::OtherStart { .. } => Ok(()),
+        }
+    }
+
+    fn if_it_has_ended(&mut self, machines: &mut Machines<'_>) -> Step {
+        if self.coordinator.process.is_some() {
+            return Ok(());
+        }
+        self.coordinator_has_ended(machines.scenario);
+        self.begin_at_once(machines)
     }
 
     /// The coordinator sees it at once: until it did, it would only send into the void. The participant needs not see
@@ -38,11 +105,12 @@ impl World {
     }
 
     pub(super) fn dial(&mut self, participant: usize) {
-        let epoch = Epoch(self.coordinator.log.epoch);
+        let (epoch, number) = (Epoch(self.coordinator.log.epoch), self.coordinator.log.number());
+        let shown = self.seen_of(participant).filter(|_| number.is_some());
         let seat = &mut self.seats[participant];
         seat.link.session += 1;
         seat.link.state = LinkState::Dialing;
-        seat.send(seat.link.session, Part::new(Body::Hello { epoch }));
+        seat.send(seat.link.session, Part::new(Body::Hello { epoch, number, shown }));
     }
 
     pub(super) fn connect(&mut self, participant: usize, machines: &mut Machines<'_>) -> Step {

@@ -1,7 +1,7 @@
 //! What an action makes of a world.
 
 use super::action::Action;
-use super::check::{is_hazard, is_unknown};
+use super::check::{is_excused, is_hazard, is_unknown};
 use super::coordinator::{self, Sent};
 use super::machines::Machines;
 use super::mutant::Mutant;
@@ -11,7 +11,7 @@ use super::participant;
 use super::scenario::{Scenario, Sessions};
 use super::world::{RequestState, World};
 use undoubt_coordinator_core::{Answer, Rejection, Timer};
-use undoubt_vocabulary::TxId;
+use undoubt_vocabulary::{Outcome, TxId};
 
 /// A rule was broken during the step.
 pub(crate) type Step = Result<(), String>;
@@ -131,20 +131,23 @@ impl World {
             Action::RestartParticipant { participant } => {
                 self.participant(*participant, participant::Act::Restart, machines)
             }
+            Action::Restoring(restoring) => self.restore(restoring, machines),
         }
     }
 
     pub(super) fn deliver(&mut self, participant: usize, packet: &Packet, machines: &mut Machines<'_>) -> Step {
         let Packet { session, body } = packet.clone();
         match *body {
-            Body::Hello { .. } | Body::ToParticipant { .. } => {
+            Body::Hello { shown, .. } => {
+                self.shown_to(participant, shown, machines.scenario);
                 self.participant(participant, participant::Act::Received { session, body }, machines)
             }
-            Body::Welcome => {
-                self.seats[participant].link.state = LinkState::Up;
-                self.coordinator(coordinator::Act::Connected { participant }, machines)
+            Body::ToParticipant { .. } => {
+                self.participant(participant, participant::Act::Received { session, body }, machines)
             }
-            Body::ToCoordinator(_) => {
+            Body::Welcome { number, seen } => self.welcomed(participant, number, seen, machines),
+            Body::Refused(ref why) => self.refused(participant, why, machines),
+            Body::ToCoordinator { .. } => {
                 self.coordinator(coordinator::Act::Received { from: participant, body }, machines)
             }
         }
@@ -167,6 +170,7 @@ impl World {
     pub(super) fn coordinator(&mut self, act: coordinator::Act, machines: &mut Machines<'_>) -> Step {
         let stepped = machines.coordinator(&self.coordinator, &act);
         self.coordinator = stepped.after;
+        self.speaks_only_if_it_may(&stepped.sent)?;
         for sent in stepped.sent.iter() {
             match sent {
                 Sent::Message { to, body } => {
@@ -237,12 +241,17 @@ impl World {
     /// R10: an outcome is the same whoever hears of it.
     fn told(&mut self, tx: &TxId, answer: &Answer, scenario: &Scenario) -> Step {
         let (hazard, unknown) = (is_hazard(self, scenario, tx), is_unknown(self, scenario, tx));
+        let (taken_back, excused) = (self.restored.accepted, is_excused(self, tx));
+        let still_aborted = |first: &Outcome| {
+            taken_back && matches!((first, answer), (Outcome::Aborted(_), Answer::Outcome { outcome: Outcome::Aborted(_), .. }))
+        };
         self.clients.change(|clients| {
             let Answer::Outcome { outcome, results } = answer else { return Ok(()) };
             let now = (outcome.clone(), results.clone());
             let first = clients.told.entry(tx.clone()).or_insert_with(|| now.clone());
-            // What it handed back goes with a record of which nobody vouches for the branches.
-            if *first == now || hazard && first.0 == now.0 || unknown {
+            // What it handed back goes with a record of which nobody vouches for the branches, or that was taken back.
+            let same = *first == now || (hazard || taken_back) && first.0 == now.0;
+            if same || still_aborted(&first.0) || unknown || excused {
                 return Ok(());
             }
             Err(format!(

@@ -5,12 +5,14 @@
 //! taken back, and its branch is in doubt again.
 
 mod barrier;
+mod standing;
 
 use super::mutant::Mutant;
+use super::numbers::Numbers;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_participant_core::lock::Mode;
-use undoubt_participant_core::{BranchId, Heuristic, Kept, Recovered, StepId, StepState};
+use undoubt_participant_core::{BranchId, Heuristic, Kept, Recovered, Seen, StepId, StepState};
 use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, Timestamp, TxId};
 
 pub(crate) use barrier::{Came, Marks};
@@ -35,6 +37,10 @@ pub(crate) struct Storage {
     pub(crate) marks: Marks,
     /// What came of each step, for ever. Again for the checks only.
     pub(crate) came: BTreeMap<StepId, Came>,
+    /// What has been seen of the coordinator's log.
+    pub(crate) seen: Seen,
+    /// `None`: writes are not numbered.
+    pub(crate) numbers: Option<Numbers>,
     /// The writes that a crash may take back, the latest last: what was there before each.
     pub(crate) unforced: Vec<Unforced>,
 }
@@ -69,18 +75,29 @@ pub(crate) enum Unforced {
 }
 
 impl Storage {
-    pub(crate) fn record_epoch(&mut self, epoch: Epoch) {
+    /// A forced write, with which all before it is on stable storage.
+    fn force(&mut self) {
         self.unforced.clear();
+        self.numbers.iter_mut().for_each(|numbers| numbers.write(true));
+    }
+
+    fn write_lazily(&mut self, before: Unforced) {
+        self.unforced.push(before);
+        self.numbers.iter_mut().for_each(|numbers| numbers.write(false));
+    }
+
+    pub(crate) fn record_epoch(&mut self, epoch: Epoch) {
+        self.force();
         self.epoch = self.epoch.max(Some(epoch));
     }
 
     pub(crate) fn prepare(&mut self, record: PreparedRecord) {
-        self.unforced.clear();
+        self.force();
         self.prepared.insert(record.branch.tx.clone(), record);
     }
 
     pub(crate) fn commit_alone(&mut self, branch: &BranchId, writes: &BTreeMap<Bytes, Option<Bytes>>, result: Bytes) {
-        self.unforced.clear();
+        self.force();
         self.apply(branch, writes);
         self.finished.insert((branch.ticket, branch.tx.clone()), result);
     }
@@ -93,13 +110,13 @@ impl Storage {
 
     pub(crate) fn abort(&mut self, branch: &BranchId) {
         if let Some(record) = self.take_prepared(branch) {
-            self.unforced.push(Unforced::Abort(record));
+            self.write_lazily(Unforced::Abort(record));
         }
     }
 
     pub(crate) fn resolve(&mut self, branch: &BranchId, heuristic: Heuristic) {
         if let Some(record) = self.take_prepared(branch) {
-            self.unforced.clear();
+            self.force();
             if heuristic.commit {
                 self.apply(branch, &record.writes);
             }
@@ -110,8 +127,9 @@ impl Storage {
 
     pub(crate) fn note_decision(&mut self, branch: &BranchId, heuristic: Heuristic) {
         if let Some(record) = self.heuristics.get_mut(&branch.tx).filter(|record| record.branch == *branch) {
-            self.unforced.push(Unforced::NotedDecision(record.clone()));
-            record.heuristic = heuristic;
+            let before = std::mem::replace(&mut record.heuristic, heuristic);
+            let before = HeuristicRecord { heuristic: before, ..record.clone() };
+            self.write_lazily(Unforced::NotedDecision(before));
         }
     }
 
@@ -123,13 +141,14 @@ impl Storage {
         let kept = self.marks.split_off(&StepId::first_of(COORDINATOR, fence));
         let marks = std::mem::replace(&mut self.marks, kept);
         let before = std::mem::replace(&mut self.fence, fence);
-        self.unforced.push(Unforced::Collection { fence: before, finished, steps, marks });
+        self.write_lazily(Unforced::Collection { fence: before, finished, steps, marks });
     }
 
     /// The first `kept` of the writes that were not forced are found nevertheless.
     pub(crate) fn crash(&mut self, kept: usize, mutant: Option<Mutant>) {
         let lost = self.unforced.split_off(kept);
         self.unforced.clear();
+        self.numbers.iter_mut().for_each(|numbers| numbers.writes -= lost.len() as u64);
         for write in lost.into_iter().rev() {
             match write {
                 // Stays where it is, for its locks only: see `Memory::recovered`.
@@ -169,7 +188,13 @@ impl Storage {
         });
         let steps = self.steps.iter().filter(|_| mutant != Some(Mutant::BarriersForgotten));
         let steps = steps.map(|(step, state)| Recovered::Step { step: step.clone(), state: state.clone() });
-        coordinator.into_iter().chain(prepared).chain(heuristics).chain(finished).chain(steps).collect()
+        let numbers = self.numbers.iter();
+        let log = numbers.flat_map(|Numbers { starts, put_back, .. }| {
+            let log = Recovered::Log { starts: starts.clone(), put_back: put_back.clone() };
+            [log, Recovered::Seen { id: COORDINATOR, seen: self.seen }]
+        });
+        let known = coordinator.into_iter().chain(log);
+        known.chain(prepared).chain(heuristics).chain(finished).chain(steps).collect()
     }
 
     /// The attempts under this id that have taken effect.

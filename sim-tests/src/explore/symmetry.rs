@@ -119,7 +119,12 @@ impl Act {
             | Act::Crash { .. }
             | Act::Stop
             | Act::Restart
+            | Act::PutBack { .. }
+            | Act::TimeIsOver
+            | Act::Superseded { .. }
             | Act::Recover { .. } => self.clone(),
+            // Where writes are numbered, each participant has a log of its own.
+            Act::Told { .. } | Act::Welcomed { .. } | Act::AcceptLoss { .. } => self.clone(),
         }
     }
 }
@@ -136,7 +141,9 @@ fn classes(scenario: &Scenario) -> Vec<Vec<usize>> {
     let mut classes: Vec<Vec<usize>> = Vec::new();
     for participant in 0..scenario.participants {
         let alike = |class: &&mut Vec<usize>| {
-            scenario.mutant != Some(Mutant::AgesDiffer) && scenario.are_alike(class[0], participant)
+            scenario.mutant != Some(Mutant::AgesDiffer)
+                && scenario.restored.is_none()
+                && scenario.are_alike(class[0], participant)
         };
         match classes.iter_mut().find(alike) {
             Some(class) => class.push(participant),

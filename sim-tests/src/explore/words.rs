@@ -49,12 +49,12 @@ impl Action {
                 ("NETWORK".to_owned(), format!("loses {body} {way} p{participant}"))
             }
             Action::BecomeStable => match world.coordinator.process.as_ref().and_then(|p| p.unstable.front()) {
-                Some(record) => ("log".to_owned(), format!("has on stable storage: {}", name(record))),
+                Some(write) => ("log".to_owned(), format!("has on stable storage: {}", name(&write.record))),
                 None => ("log".to_owned(), "has nothing to write".to_owned()),
             },
             Action::Refuse { record } => {
                 let process = world.coordinator.process.as_ref();
-                let refused = process.and_then(|process| process.unstable.get(*record)).map(name);
+                let refused = process.and_then(|process| process.unstable.get(*record)).map(|write| name(&write.record));
                 ("STORE".to_owned(), format!("REFUSES {}", refused.unwrap_or_default()))
             }
             Action::Spoil { tx } => ("STORE".to_owned(), format!("holds a record of {tx} that CANNOT BE CARRIED OUT")),
@@ -114,6 +114,7 @@ impl Action {
                 at(participant, format!("CRASHES{}", taken_back(unforced - kept)))
             }
             Action::RestartParticipant { participant } => at(participant, "starts".to_owned()),
+            Action::Restoring(restoring) => restoring.tell(scenario),
         }
     }
 
@@ -138,7 +139,13 @@ fn consequences(before: &World, after: &World, scenario: &Scenario) -> Vec<Strin
     let unstable = |process: &Option<Process>| process.as_ref().map_or(0, |process| process.unstable.len());
     let written = unstable(&before.coordinator.process);
     if let Some(process) = &after.coordinator.process {
-        seen.extend(process.unstable.iter().skip(written).map(|record| format!("appends {}", name(record))));
+        seen.extend(process.unstable.iter().skip(written).map(|write| format!("appends {}", name(&write.record))));
+        let reasons = |world: &World| {
+            let standing = world.coordinator.process.as_ref().and_then(|process| process.standing.as_ref());
+            standing.map(|standing| standing.reasons()).unwrap_or_default()
+        };
+        let before = reasons(before);
+        seen.extend(reasons(after).into_iter().filter(|why| !before.contains(why)).map(|why| format!("waits: {why}")));
     }
     for (participant, (before, after)) in before.seats.iter().zip(&after.seats).enumerate() {
         seen.extend(sent(before, after).map(|packet| {

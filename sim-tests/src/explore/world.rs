@@ -1,14 +1,17 @@
 //! The whole: machines, what is between them, and what clients were told.
 
+use super::action::Action;
 use super::check::is_forgotten;
 use super::coordinator::{self, CoordinatorHost, Log};
 use super::machines::Machines;
 use super::network::{Body, Link, LinkState, Packet};
+use super::numbers::Numbers;
 use super::operator::Words;
 use super::part::Part;
 use super::participant::{self, ParticipantHost};
+use super::restoring::{Restored, Restoring};
 use super::scenario::{Budget, RequestKind, Scenario, participant_name};
-use super::storage::Storage;
+use super::storage::{COORDINATOR, Storage};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_vocabulary::{Epoch, Outcome, ParticipantName, TxId};
@@ -21,6 +24,7 @@ pub(crate) struct World {
     pub(crate) clients: Part<Clients>,
     /// Faults that may still strike.
     pub(crate) budget: Budget,
+    pub(crate) restored: Part<Restored>,
 }
 
 /// A participant, and what is between it and the coordinator. Nothing in it tells which participant it is.
@@ -67,7 +71,10 @@ impl World {
     /// Everybody is up and connected, and nothing was asked.
     pub(crate) fn new(budget: Budget, machines: &mut Machines<'_>) -> World {
         let scenario = machines.scenario;
-        let mut host = CoordinatorHost { log: Log::default(), process: None };
+        if scenario.restored.is_some() {
+            return World::numbered(budget, machines);
+        }
+        let mut host = CoordinatorHost { log: Log::default(), mark: 0, process: None };
         let mut sent = Vec::new();
         let connected = (0..scenario.participants).map(|participant| coordinator::Act::Connected { participant });
         for act in [coordinator::Act::Restart, coordinator::Act::Recover { paused: false }].into_iter().chain(connected)
@@ -79,17 +86,46 @@ impl World {
         machines.symmetry.begin(&coordinator);
 
         let host =
-            Part::new(ParticipantHost { storage: Storage { epoch: Some(epoch), ..Storage::default() }, process: None });
+            Part::new(ParticipantHost { storage: Storage { epoch: Some(epoch), ..Storage::default() }, mark: 0, process: None });
         let started = machines.participant(0, &host, &participant::Act::Restart).after;
-        let hello = participant::Act::Received { session: 1, body: Part::new(Body::Hello { epoch }) };
+        let hello = participant::Act::Received { session: 1, body: Part::new(Body::Hello { epoch, number: None, shown: None }) };
         let host = machines.participant(0, &started, &hello).after;
         let link = Link { session: 1, state: LinkState::Up };
         let seat = Seat { host, link, packets: Part::new(Vec::new()) };
 
-        let requests = vec![RequestState::ToAsk; scenario.requests.len()];
-        let clients = Clients { requests, told: BTreeMap::new(), words: Words::default(), given_up: BTreeSet::new() };
-        let clients = Part::new(clients);
-        World { coordinator, seats: vec![seat; scenario.participants], clients, budget }
+        let (clients, restored) = (Clients::new(scenario), Part::new(Restored::default()));
+        World { coordinator, seats: vec![seat; scenario.participants], clients, budget, restored }
+    }
+
+    /// The same, where writes are numbered.
+    fn numbered(budget: Budget, machines: &mut Machines<'_>) -> World {
+        let scenario = machines.scenario;
+        let log = Log { numbers: Some(Numbers::new(COORDINATOR.0)), ..Log::default() };
+        let coordinator = Part::new(CoordinatorHost { log, mark: 1, process: None });
+        machines.symmetry.begin(&coordinator);
+        let seat = |participant: usize| {
+            let numbers = Some(Numbers::new([participant as u8; 16]));
+            let host = ParticipantHost { storage: Storage { numbers, ..Storage::default() }, mark: 1, process: None };
+            let link = Link { session: 0, state: LinkState::Down };
+            Seat { host: Part::new(host), link, packets: Part::new(Vec::new()) }
+        };
+        let seats = (0..scenario.participants).map(seat).collect();
+        let (clients, restored) = (Clients::new(scenario), Part::new(Restored::default()));
+        let mut world = World { coordinator, seats, clients, budget, restored };
+        let mut begin = |world: &mut World, action: Action| {
+            world.step(&action, machines).expect("a first start breaks no rule");
+        };
+        begin(&mut world, Action::RestartCoordinator);
+        for participant in 0..scenario.participants {
+            begin(&mut world, Action::RestartParticipant { participant });
+        }
+        for participant in 0..scenario.participants {
+            begin(&mut world, Action::Restoring(Restoring::Recall { participant }));
+        }
+        for participant in 0..scenario.participants {
+            begin(&mut world, Action::Connect { participant });
+        }
+        world
     }
 
     /// Everything has ended: clients have their answers, nobody holds a lock or is in doubt, every heuristic outcome is
@@ -107,6 +143,7 @@ impl World {
         let coordinator = coordinator && self.coordinator.log.unfinished().next().is_none();
         clients
             && coordinator
+            && self.restored.rival.is_none()
             && self.seats.iter().enumerate().all(|(number, seat)| self.is_at_rest(number, seat, scenario))
     }
 
@@ -117,7 +154,8 @@ impl World {
                 && process.core.views().all(|view| view.heuristic.is_some())
         });
         let storage = &seat.host.storage;
-        idle && storage.prepared.is_empty()
+        idle && !seat.host.is_put_back()
+            && storage.prepared.is_empty()
             // The semantic locks of a forgotten saga go with the next fence.
             && storage.pending().all(|step| is_forgotten(self, scenario, &step.tx))
             && self.heuristics_are_on_record(number, seat)
@@ -148,8 +186,8 @@ impl World {
             let readable = |packet: &Packet| match *packet.body {
                 Body::Hello { .. } => is_up,
                 Body::ToParticipant { .. } => session == Some(packet.session),
-                Body::ToCoordinator(_) if old_sessions_are_heard => coordinator_is_up,
-                Body::Welcome | Body::ToCoordinator(_) => {
+                Body::ToCoordinator { .. } if old_sessions_are_heard => coordinator_is_up,
+                Body::Welcome { .. } | Body::Refused(_) | Body::ToCoordinator { .. } => {
                     link.state != LinkState::Down && link.session == packet.session
                 }
             };
@@ -157,6 +195,14 @@ impl World {
                 seat.packets.change(|packets| packets.retain(readable));
             }
         }
+    }
+}
+
+impl Clients {
+    fn new(scenario: &Scenario) -> Part<Clients> {
+        let requests = vec![RequestState::ToAsk; scenario.requests.len()];
+        let (told, words, given_up) = (BTreeMap::new(), Words::default(), BTreeSet::new());
+        Part::new(Clients { requests, told, words, given_up })
     }
 }
 

@@ -4,8 +4,8 @@ use super::{Known, Participant, question_about};
 use crate::branch::{Branch, Finished, State};
 use crate::effect::{Answer, Effect, Rejection, SessionRefused};
 use crate::input::{Hello, Operator, Session};
-use crate::standing::{KnownAttempt, KnownState, Loss, Recall, Recalled};
-use undoubt_vocabulary::{CoordinatorId, Starts, Ticket, Timestamp, TxId, WriteNumber};
+use crate::standing::{Loss, Recall, Recalled};
+use undoubt_vocabulary::{CoordinatorId, KnownAttempt, KnownState, Starts, Ticket, Timestamp, TxId, WriteNumber};
 
 impl Participant {
     pub(super) fn hello(&mut self, session: Session, hello: Hello, effects: &mut Vec<Effect>) {

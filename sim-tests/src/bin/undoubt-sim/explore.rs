@@ -46,6 +46,9 @@ pub(crate) struct Explore {
     /// How many records may turn out after a restart to be of no use [default: the scenario's].
     #[arg(long, value_name = "N")]
     spoils: Option<u8>,
+    /// Folders put back, at most.
+    #[arg(long)]
+    restores: Option<u8>,
     /// Plant this bug.
     #[arg(long, value_name = "NAME")]
     mutant: Option<Mutant>,
@@ -146,6 +149,7 @@ impl Explore {
             operations: self.operations.unwrap_or(given.operations),
             refusals: self.refusals.unwrap_or(given.refusals),
             spoils: self.spoils.unwrap_or(given.spoils),
+            restores: self.restores.unwrap_or(given.restores),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What survives a crash of the coordinator.
 
+use crate::explore::numbers::Numbers;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_coordinator_core::{
-    EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Unfinished, UnusableRecord,
+    EndedRecord, OpenKind, OpenRecord, Part, Progress, Record, SagaRecord, Unfinished, UnusableRecord,
 };
-use undoubt_vocabulary::{Half, Outcome, ParticipantName, StepIndex, Ticket, TxId};
+use undoubt_vocabulary::{Half, Outcome, ParticipantName, StepIndex, Ticket, TxId, WriteNumber};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Log {
@@ -13,7 +14,17 @@ pub(crate) struct Log {
     pub(crate) sagas: BTreeMap<TxId, SagaRecord>,
     pub(crate) ended: BTreeMap<TxId, EndedRecord>,
     /// Those whose open record cannot be carried out.
-    unusable: BTreeSet<TxId>,
+    pub(crate) unusable: BTreeSet<TxId>,
+    /// What participants know of attempts that it has lost.
+    pub(crate) held: BTreeMap<TxId, UnusableRecord>,
+    /// What participants have lost of what is open.
+    pub(crate) lost: BTreeMap<TxId, Vec<Part>>,
+    /// What has been seen of participants' logs.
+    pub(crate) seen: BTreeMap<ParticipantName, WriteNumber>,
+    /// What an earlier start was shown of this log, and that lacks.
+    pub(crate) own: Option<WriteNumber>,
+    /// `None`: writes are not numbered.
+    pub(crate) numbers: Option<Numbers>,
 }
 
 impl Log {
@@ -22,6 +33,7 @@ impl Log {
         self.open.remove(record.tx());
         self.sagas.remove(record.tx());
         self.unusable.remove(record.tx());
+        self.held.remove(record.tx());
         match record {
             Record::Open(open) => {
                 self.open.insert(open.tx.clone(), open);
@@ -30,21 +42,34 @@ impl Log {
                 self.sagas.insert(saga.tx.clone(), saga);
             }
             Record::Ended(ended) => {
+                self.lost.remove(&ended.tx);
                 self.ended.insert(ended.tx.clone(), ended);
             }
         }
     }
 
+    /// Adds to the record of an end what participants have lost of it.
+    pub(super) fn lose(&self, record: &mut Record) {
+        let Record::Ended(ended) = record else { return };
+        ended.lose(self.lost.get(&ended.tx).map_or(&[], Vec::as_slice));
+    }
+
     /// What recovery has to carry on.
     pub(crate) fn unfinished(&self) -> impl Iterator<Item = Unfinished> + '_ {
         let sagas = self.sagas.values().cloned().map(Unfinished::Saga);
-        let all = self.open.values().cloned().map(Unfinished::TwoPhase).chain(sagas);
+        let held = self.held.values().cloned().map(Unfinished::Unusable);
+        let all = self.open.values().cloned().map(Unfinished::TwoPhase).chain(sagas).chain(held);
         all.map(|open| if self.unusable.contains(open.tx()) { Unfinished::Unusable(self.held(open)) } else { open })
     }
 
     /// Transactions whose open record can be carried out.
     pub(crate) fn sound(&self) -> impl Iterator<Item = &TxId> {
         self.open.keys().chain(self.sagas.keys()).filter(|tx| !self.unusable.contains(*tx))
+    }
+
+    /// Whether it has the transaction, open or ended.
+    pub(crate) fn has(&self, tx: &TxId) -> bool {
+        self.ended.contains_key(tx) || self.unfinished().any(|open| open.tx() == tx)
     }
 
     pub(super) fn spoil(&mut self, tx: &TxId) {

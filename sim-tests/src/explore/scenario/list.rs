@@ -12,6 +12,7 @@ pub(super) const NONE: Budget = Budget {
     operations: 0,
     refusals: 0,
     spoils: 0,
+    restores: 0,
 };
 pub(super) const CRASH: Budget = Budget { crashes: 1, ..NONE };
 pub(super) const LOSS: Budget = Budget { losses: 1, ..NONE };
@@ -49,6 +50,7 @@ impl Scenario {
         all.extend(Scenario::sagas_that_meet());
         all.extend(Scenario::autos());
         all.extend(Scenario::held());
+        all.extend(Scenario::restored());
         all
     }
 
@@ -71,6 +73,7 @@ impl Scenario {
             releases_marks: false,
             unable: &[],
             breakers: false,
+            restored: None,
             budget: CRASH_AND_LOSS,
             thorough: CRASH_AND_LOSS,
             mutant: None,

@@ -88,7 +88,7 @@ impl Storage {
             }
         }
         self.marks.retain(|step, _| step.ticket != closed || step.tx != *of);
-        self.unforced.clear();
+        self.force();
     }
 
     /// Steps that hold semantic locks.
@@ -120,7 +120,7 @@ impl Storage {
     }
 
     fn barrier(&mut self, step: &StepId, state: StepState) {
-        self.unforced.clear();
+        self.force();
         self.steps.insert(step.clone(), state);
     }
 }

@@ -12,6 +12,7 @@ const NO_FAULTS: Budget = Budget {
     operations: 0,
     refusals: 0,
     spoils: 0,
+    restores: 0,
 };
 
 /// Every world of a scenario, by its fingerprint under its own names.

@@ -1,0 +1,22 @@
+//! What a participant still knows of attempts, for a coordinator whose log has lost them.
+
+use crate::id::{Ticket, TxId};
+use crate::saga::StepIndex;
+
+/// What is kept of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KnownAttempt {
+    pub ticket: Ticket,
+    pub tx: TxId,
+    pub state: KnownState,
+    /// The saga's steps whose actions are in effect.
+    pub in_effect: Vec<StepIndex>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KnownState {
+    Prepared,
+    Committed,
+    Heuristic,
+    Steps,
+}
