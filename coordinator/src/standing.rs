@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::Code;
 use undoubt_coordinator_core::standing::{Standing, Told, Verdict};
-use undoubt_coordinator_core::{Recollection, TakenBack, UnusableRecord};
+use undoubt_coordinator_core::{GoneOn, Recollection, TakenBack, Unfinished, UnusableRecord};
 use undoubt_platform::{Batch, Durability, Store as _, StoreError};
 use undoubt_proto::record;
 use undoubt_proto::v1::RecallResponse;
@@ -238,23 +238,27 @@ async fn accepted(
     Ok(Some(Cleared { starts, held: taken.held, waiting: Some((reply, accepted)) }))
 }
 
-/// Stores what participants know and the log does not have: what committed is ended, all else is held.
+/// Stores what participants know and the log does not have: what committed is ended, all else is held. So are sagas that the log
+/// has as open, and that may have ended.
 async fn take_back(
     shared: &Shared,
     participants: impl Iterator<Item = (&ParticipantName, &String)>,
 ) -> Result<Taken, WitnessError> {
     let patience = Duration::from_millis(shared.config.connect_timeout_ms) * 2;
     let log = Log::new(shared.log.clone());
-    let mut recollection = Recollection::default();
+    let (mut recollection, mut gone_on) = (Recollection::default(), GoneOn::default());
     for (name, address) in participants {
-        let attempts = match witness::attempts(shared, name, address, patience).await {
+        let (attempts, fence) = match witness::attempts(shared, name, address, patience).await {
             Err(WitnessError::Connect(ConnectError::Refused(status))) if status.code() == Code::Unimplemented => {
                 continue;
             }
-            attempts => attempts?.0,
+            told => told?,
         };
+        gone_on.asked(name.clone(), fence);
         for attempt in attempts {
-            if !log.has(&attempt.tx)? {
+            if log.has(&attempt.tx)? {
+                gone_on.add(&attempt);
+            } else {
                 recollection.add(name, attempt);
             }
         }
@@ -262,7 +266,11 @@ async fn take_back(
     let mut taken = Taken::default();
     let mut batch = Batch::default();
     let now = shared.clock.now();
-    for record in recollection.into_records(now) {
+    let sagas = log.open()?.into_iter().filter_map(|found| match found.unfinished {
+        Unfinished::Saga(saga) => gone_on.hold(saga),
+        Unfinished::TwoPhase(_) | Unfinished::Unusable(_) => None,
+    });
+    for record in recollection.into_records(now).chain(sagas.map(TakenBack::Held)) {
         match record {
             TakenBack::Committed(record) => {
                 Log::put_taken_back(&mut batch, &record, now);

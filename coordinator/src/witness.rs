@@ -10,9 +10,9 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use undoubt_coordinator_core::StillKnown;
 use undoubt_platform::{Batch, Durability, NumberedStore, Store as _, StoreError};
-use undoubt_proto::v1::{LogNumber, RecallRequest, RecallResponse};
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::record;
+use undoubt_proto::v1::{LogNumber, RecallRequest, RecallResponse};
 use undoubt_vocabulary::{KnownAttempt, ParticipantName, Ticket, WriteNumber};
 
 use crate::log::{Log, LogError};

@@ -99,7 +99,10 @@ impl Facts {
     /// of; of a participant, that its part is gone.
     fn may_be_within_the_loss(&self, entry: &Entry, values: [i64; 2]) -> bool {
         match self.of {
-            Who::Coordinator if self.is_new => entry.submitted != Phase::Accepted && entry.told().is_none(),
+            // To a coordinator that is new every id is.
+            Who::Coordinator if self.is_new => {
+                entry.submitted != Phase::Accepted && entry.answered.is_none_or(|(_, phase)| phase == Phase::Accepted)
+            }
             Who::Coordinator => self.more && !self.is_twin && entry.submitted != Phase::Accepted && values == [2, 2],
             Who::Participant(place) => {
                 self.more
@@ -156,4 +159,80 @@ pub(super) async fn ask(client: &Client, entries: &[Entry], of: Who) -> anyhow::
         }
     }
     Ok(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMITTED: Option<(Told, Phase)> = Some((Told::Committed, Phase::Before));
+
+    fn entry(submitted: Phase, answered: Option<(Told, Phase)>) -> Entry {
+        Entry { number: 0, places: [0, 1], saga: false, submitted, answered }
+    }
+
+    fn facts(of: Who, entry: Entry, values: [i64; 2]) -> Facts {
+        Facts {
+            of,
+            is_twin: false,
+            is_new: false,
+            entries: vec![entry],
+            values: vec![values],
+            listed: BTreeSet::new(),
+            decided: BTreeSet::new(),
+            more: false,
+            known: BTreeMap::new(),
+        }
+    }
+
+    fn violations(facts: &Facts) -> usize {
+        findings(facts).unwrap().violations.len()
+    }
+
+    #[test]
+    fn what_is_gone_and_not_listed_is_found() {
+        let gone = facts(Who::Participant(0), entry(Phase::Before, COMMITTED), [0, 1]);
+        assert_eq!(violations(&gone), 1);
+        let listed = Facts { listed: BTreeSet::from(["t0".parse().unwrap()]), ..gone };
+        assert_eq!((violations(&listed), findings(&listed).unwrap().listed), (0, 1));
+    }
+
+    #[test]
+    fn a_loss_explains_what_is_gone_where_the_folder_was_and_nowhere_else() {
+        let more = |values| Facts { more: true, ..facts(Who::Participant(0), entry(Phase::Before, COMMITTED), values) };
+        assert_eq!(violations(&more([0, 1])), 0);
+        assert_eq!(violations(&more([1, 0])), 1);
+    }
+
+    #[test]
+    fn what_ran_twice_is_found_unless_it_was_submitted_again_after_its_record_was_accepted_as_lost() {
+        let again = |submitted| facts(Who::Coordinator, entry(submitted, COMMITTED), [2, 2]);
+        assert_eq!(violations(&again(Phase::Before)), 1);
+        assert_eq!(violations(&Facts { more: true, ..again(Phase::Before) }), 0);
+        assert_eq!(violations(&Facts { more: true, ..again(Phase::Accepted) }), 1);
+        assert_eq!(violations(&Facts { more: true, is_twin: true, ..again(Phase::Before) }), 1);
+    }
+
+    #[test]
+    fn an_answer_by_a_server_whose_loss_nobody_had_accepted_is_found() {
+        let meanwhile = entry(Phase::PutBack, Some((Told::Committed, Phase::PutBack)));
+        for (of, is_twin, expected) in [
+            (Who::Coordinator, false, 1),
+            (Who::Coordinator, true, 0),
+            (Who::Participant(1), false, 1),
+            (Who::Participant(2), false, 0),
+        ] {
+            let facts = Facts { is_twin, ..facts(of, meanwhile.clone(), [1, 1]) };
+            assert_eq!(violations(&facts), expected, "{of:?}");
+        }
+    }
+
+    #[test]
+    fn another_outcome_than_was_told_is_found() {
+        let known = BTreeMap::from([(0, Some(Told::Aborted))]);
+        let otherwise = Facts { known, ..facts(Who::Coordinator, entry(Phase::Before, COMMITTED), [1, 1]) };
+        assert_eq!(violations(&otherwise), 1);
+        let forgotten = Facts { known: BTreeMap::from([(0, None)]), ..otherwise };
+        assert_eq!((violations(&forgotten), findings(&forgotten).unwrap().forgotten), (0, 1));
+    }
 }

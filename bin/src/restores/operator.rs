@@ -84,13 +84,20 @@ pub(super) async fn settle(cluster: &Cluster) -> anyhow::Result<()> {
         let open = listed(&client, Filter::Open).await?;
         for view in &open {
             if let Some(stuck) = &view.known.stuck {
-                client.resolve_step(&view.tx, &stuck.step, StepResolution::Skip, WHO, REASON).await?;
+                client.resolve_step(&view.tx, stuck.step.as_str(), StepResolution::Skip, WHO, REASON).await?;
             }
         }
         let mut held = Vec::new();
         for place in 0..cluster.participant_count() {
-            let branches = participant(cluster, place)?.branches(false, u32::MAX).await?;
-            held.extend(branches.branches.iter().map(|branch| format!("{} {}", branch.tx, branch.state)));
+            let participant = participant(cluster, place)?;
+            let branches = participant.branches(false, u32::MAX).await?;
+            for branch in branches.branches {
+                // He has decided it himself.
+                match branch.heuristic {
+                    Some(_) => participant.forget(&branch.tx).await?,
+                    None => held.push(format!("{} {}", branch.tx, branch.state)),
+                }
+            }
             held.extend(branches.steps.iter().map(|step| format!("{} {}", step.tx, step.state)));
         }
         if open.is_empty() && held.is_empty() {

@@ -194,10 +194,16 @@ impl Coordinator {
         self.transactions.iter().map(|(_, open)| open.view())
     }
 
-    /// Folds a record of the log back into what wrote it. Nothing but timers comes of it before the log is read.
+    /// Folds a record of the log back into what wrote it. Nothing but timers comes of it before the log is read. One that is to
+    /// be held may take the place of what was folded before.
     fn recovered(&mut self, now: Timestamp, unfinished: Unfinished, effects: &mut Vec<Effect>) {
         assert_eq!(self.phase, Phase::Recovering, "records are folded before the log is known to be whole");
         let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
+        if let (Unfinished::Unusable(record), Some(open)) = (&unfinished, self.transactions.get_mut(unfinished.tx())) {
+            let before = open.held();
+            *open = open.held_as(record.clone(), &mut cx);
+            return cx.room.change(before, open.held());
+        }
         let is_ahead = unfinished.ticket() >= self.next_ticket;
         // Whoever is ahead would have the fence of a transaction that is yet to begin, and each would close the other's. So it
         // gets one at the end of the epoch before, which gave out no such ticket; and each of several gets its own.

@@ -37,6 +37,7 @@ mod context;
 mod coordinator;
 mod effect;
 mod fence;
+mod gone_on;
 mod input;
 mod lost;
 mod open;
@@ -50,6 +51,7 @@ mod unusable;
 
 pub use coordinator::{Coordinator, Limits, Phase};
 pub use effect::{Answer, Effect, Note, Rejection, Timer};
+pub use gone_on::GoneOn;
 pub use input::{Client, Content, Input, Question, StepResolution, Submission};
 pub use lost::{Part, StillKnown};
 pub use record::{

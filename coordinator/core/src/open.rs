@@ -75,6 +75,11 @@ impl Open {
         if stage != Stage::Ended && self.is_ending() { unusable.until_it_ends() } else { unusable }
     }
 
+    /// Returns this transaction, held because what the log has of it may not be how it went on.
+    pub(crate) fn held_as(&self, record: UnusableRecord, cx: &mut Context<'_>) -> Open {
+        Open::Unusable(Box::new(Unusable::hold(record, self.tickets(), cx)))
+    }
+
     /// Returns the tickets that it keeps in the fences.
     fn tickets(&self) -> BTreeSet<Ticket> {
         match self {

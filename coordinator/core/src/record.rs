@@ -127,8 +127,8 @@ impl Unfinished {
         self.clone().unusable(String::new()).participants
     }
 
-    /// The same, held instead of carried out.
-    pub(crate) fn unusable(self, cause: String) -> UnusableRecord {
+    /// Returns the record by which it is held instead of carried out.
+    pub fn unusable(self, cause: String) -> UnusableRecord {
         match self {
             Unfinished::TwoPhase(record) => {
                 let OpenRecord { kind, tx, ticket, begun_at, digest, participants, read_only, .. } = record;

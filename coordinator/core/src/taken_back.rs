@@ -89,7 +89,8 @@ mod tests {
     fn taken_back(told: &[(&str, u64, KnownState)]) -> Vec<TakenBack> {
         let mut recollection = Recollection::default();
         for (by, ticket, state) in told {
-            let attempt = KnownAttempt { ticket: Ticket(*ticket), tx: "t".parse().unwrap(), state: *state, in_effect: vec![] };
+            let attempt =
+                KnownAttempt { ticket: Ticket(*ticket), tx: "t".parse().unwrap(), state: *state, in_effect: vec![] };
             recollection.add(&by.parse().unwrap(), attempt);
         }
         recollection.into_records(Timestamp(9)).collect()

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use std::time::Duration;
 use undoubt_coordinator_core::{
     Answer, Client, Content, Coordinator, Effect, EndedRecord, Input, Limits, OpenKind, OpenRecord, Progress, Question,
-    Record, Rejection, Stage, Submission, Unfinished, UnusableRecord, decided,
+    Record, Rejection, SagaRecord, Stage, Submission, Unfinished, UnusableRecord, decided,
 };
 use undoubt_vocabulary::{
     AbortReason, BranchOutcome, Epoch, Half, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex, StepOutcome,
@@ -275,6 +275,36 @@ fn whoever_resubmits_what_is_held_and_whose_content_nobody_knows_hears_that_it_i
     let is_held =
         |effect: &Effect| matches!(effect, Effect::Answer { answer: Answer::Rejected(Rejection::Unusable { .. }), .. });
     assert!(told.iter().any(is_held), "{told:?}");
+}
+
+#[test]
+fn what_was_folded_and_may_have_gone_on_otherwise_is_held_in_its_place() {
+    let mut run = Run { core: Coordinator::new(Epoch(1), LIMITS), unwritable: None, ended: None };
+    let Content::Saga(steps) = saga() else { panic!("it is a saga") };
+    let record = SagaRecord {
+        tx: tx(),
+        ticket: Ticket(7),
+        begun_at: Timestamp(1),
+        digest: [1; 32],
+        deadline: Timestamp(9),
+        progress: vec![Progress::Pending; steps.len()],
+        steps: steps.into_iter().map(Into::into).collect(),
+        turned: None,
+    };
+    let folded = Unfinished::Saga(record);
+    run.put(Input::Recovered(folded.clone()));
+    run.put(Input::Recovered(Unfinished::Unusable(folded.unusable("it may have ended".into()))));
+    run.put(Input::EpochTaken(Epoch(2)));
+    run.put(Input::RecoveryDone { paused: false });
+    for number in 0..2 {
+        let told = run.put(Input::Connected { participant: name(number), can_prepare: true });
+        assert!(!told.iter().any(|effect| matches!(effect, Effect::Send { .. })), "{told:?}");
+    }
+    assert_eq!(run.core.view(&tx()).unwrap().phase, "unusable");
+    assert!(run.core.fence(&name(0)) <= Ticket(7), "its fence stays");
+    forget(&mut run, "t");
+    assert!(run.ended.as_ref().unwrap().is_damaged());
+    assert!(run.core.fence(&name(0)) > Ticket(7));
 }
 
 /// Takes one input, and nothing is stable or refused by itself.

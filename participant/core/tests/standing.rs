@@ -6,12 +6,12 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_participant_core::{
-    Answer, BranchId, Effect, Hello, Input, Kept, Limits, Operator, Participant, Recall,
-    Recovered, Rejection, Seen, Session, SessionRefused,
+    Answer, BranchId, Effect, Hello, Input, Kept, Limits, Operator, Participant, Recall, Recovered, Rejection, Seen,
+    Session, SessionRefused,
 };
 use undoubt_vocabulary::{
-    BranchOutcome, CoordinatorId, Epoch, Execution, KnownAttempt, KnownState, Prepare, Start, Starts, Ticket, Timestamp, ToCoordinator,
-    ToParticipant, Vote, WriteNumber,
+    BranchOutcome, CoordinatorId, Epoch, Execution, KnownAttempt, KnownState, Prepare, Start, Starts, Ticket,
+    Timestamp, ToCoordinator, ToParticipant, Vote, WriteNumber,
 };
 
 const OWN: [u8; 16] = [7; 16];

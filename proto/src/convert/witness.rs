@@ -2,8 +2,8 @@
 
 use super::{Malformed, field};
 use crate::v1;
-use bytes::Bytes;
 use crate::v1::known_attempt::State;
+use bytes::Bytes;
 use undoubt_vocabulary::{KnownAttempt, KnownState, Start, StepIndex, Ticket, WriteNumber};
 
 impl From<WriteNumber> for v1::LogNumber {

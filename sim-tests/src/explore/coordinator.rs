@@ -13,13 +13,11 @@ use super::part::Part;
 use super::scenario::{self, Scenario, participant_name, participant_number};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+use undoubt_coordinator_core::standing::{Standing, Told};
 use undoubt_coordinator_core::{
     Answer, Client, Coordinator, Effect, Input, Limits, Note, Phase, Question, Record, Stage, Timer, Unfinished,
 };
-use undoubt_coordinator_core::standing::{Standing, Told};
-use undoubt_vocabulary::{
-    Epoch, KnownAttempt, ParticipantName, Ticket, Timestamp, ToParticipant, TxId, WriteNumber,
-};
+use undoubt_vocabulary::{Epoch, KnownAttempt, ParticipantName, Ticket, Timestamp, ToParticipant, TxId, WriteNumber};
 
 pub(crate) use log::Log;
 pub(crate) use standing::Welcome;
@@ -313,7 +311,8 @@ impl CoordinatorHost {
         let (tx, step, resolution) = (word.tx.clone(), scenario::step_name(word.step), word.resolution);
         let question = Question::ResolveStep { tx, step, resolution, client: word.client() };
         self.put(Input::Asked(question), scenario, sent)?;
-        let queued = self.process.as_ref().and_then(|process| process.unstable.back()).map(|write| appended(&write.record));
+        let queued =
+            self.process.as_ref().and_then(|process| process.unstable.back()).map(|write| appended(&write.record));
         match queued.filter(|_| scenario.mutant == Some(Mutant::WordUnrecorded)) {
             Some(input) => self.put(input, scenario, sent),
             None => Ok(()),

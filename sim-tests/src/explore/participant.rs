@@ -237,7 +237,8 @@ impl Running<'_> {
     ) -> Result<(), String> {
         let highest = self.storage.epoch.unwrap_or(epoch);
         let said = if self.manner.mutant == Some(Mutant::LowerEpochAccepted) { epoch.max(highest) } else { epoch };
-        let hello = Hello { coordinator: COORDINATOR, name: String::new(), epoch: said, number, shown: self.looked_at(shown) };
+        let hello =
+            Hello { coordinator: COORDINATOR, name: String::new(), epoch: said, number, shown: self.looked_at(shown) };
         self.put(Input::Hello { session: Session(session), hello })?;
         if epoch < highest && self.process.session == Some(session) {
             return Err(format!("R5: epoch {} is let in, after epoch {}", epoch.0, highest.0));

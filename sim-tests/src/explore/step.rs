@@ -243,7 +243,11 @@ impl World {
         let (hazard, unknown) = (is_hazard(self, scenario, tx), is_unknown(self, scenario, tx));
         let (taken_back, excused) = (self.restored.accepted, is_excused(self, tx));
         let still_aborted = |first: &Outcome| {
-            taken_back && matches!((first, answer), (Outcome::Aborted(_), Answer::Outcome { outcome: Outcome::Aborted(_), .. }))
+            taken_back
+                && matches!(
+                    (first, answer),
+                    (Outcome::Aborted(_), Answer::Outcome { outcome: Outcome::Aborted(_), .. })
+                )
         };
         self.clients.change(|clients| {
             let Answer::Outcome { outcome, results } = answer else { return Ok(()) };

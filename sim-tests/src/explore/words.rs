@@ -54,7 +54,8 @@ impl Action {
             },
             Action::Refuse { record } => {
                 let process = world.coordinator.process.as_ref();
-                let refused = process.and_then(|process| process.unstable.get(*record)).map(|write| name(&write.record));
+                let refused =
+                    process.and_then(|process| process.unstable.get(*record)).map(|write| name(&write.record));
                 ("STORE".to_owned(), format!("REFUSES {}", refused.unwrap_or_default()))
             }
             Action::Spoil { tx } => ("STORE".to_owned(), format!("holds a record of {tx} that CANNOT BE CARRIED OUT")),

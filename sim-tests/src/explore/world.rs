@@ -85,10 +85,16 @@ impl World {
         let coordinator = Part::new(host);
         machines.symmetry.begin(&coordinator);
 
-        let host =
-            Part::new(ParticipantHost { storage: Storage { epoch: Some(epoch), ..Storage::default() }, mark: 0, process: None });
+        let host = Part::new(ParticipantHost {
+            storage: Storage { epoch: Some(epoch), ..Storage::default() },
+            mark: 0,
+            process: None,
+        });
         let started = machines.participant(0, &host, &participant::Act::Restart).after;
-        let hello = participant::Act::Received { session: 1, body: Part::new(Body::Hello { epoch, number: None, shown: None }) };
+        let hello = participant::Act::Received {
+            session: 1,
+            body: Part::new(Body::Hello { epoch, number: None, shown: None }),
+        };
         let host = machines.participant(0, &started, &hello).after;
         let link = Link { session: 1, state: LinkState::Up };
         let seat = Seat { host, link, packets: Part::new(Vec::new()) };

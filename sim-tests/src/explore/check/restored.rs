@@ -99,7 +99,9 @@ fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), 
     }
     let told = world.clients.told.get(tx).map(|(outcome, _)| outcome);
     if let (Some(Outcome::Aborted(_)), Some(ticket)) = (told, committed.first()) {
-        return Err(format!("put back: a client was told that {tx} aborted, and a branch has committed it as {ticket}"));
+        return Err(format!(
+            "put back: a client was told that {tx} aborted, and a branch has committed it as {ticket}"
+        ));
     }
     let has_to_be = committed.first().is_some() || told == Some(&Outcome::Committed);
     let lost = (0..world.seats.len()).filter(|number| scenario.writes(tx, *number)).find(|number| {

@@ -7,9 +7,7 @@ use crate::explore::mutant::Mutant;
 use crate::explore::scenario::{Scenario, participant_name};
 use undoubt_coordinator_core::standing::{Sign, Standing, Told, Verdict, foreign_start, late_sign};
 use undoubt_coordinator_core::{Input, Recollection, StillKnown, TakenBack, Unfinished};
-use undoubt_vocabulary::{
-    Epoch, KnownAttempt, ParticipantName, Ticket, Timestamp, WriteNumber,
-};
+use undoubt_vocabulary::{Epoch, KnownAttempt, ParticipantName, Ticket, Timestamp, WriteNumber};
 
 /// What a participant says when it lets a session in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -173,9 +171,8 @@ impl CoordinatorHost {
             && number.is_after_loss_of(&before)
             && scenario.mutant != Some(Mutant::LossUnlisted)
         {
-            let attempt = |known: &KnownAttempt| {
-                ((known.ticket, known.tx.clone()), known.in_effect.iter().copied().collect())
-            };
+            let attempt =
+                |known: &KnownAttempt| ((known.ticket, known.tx.clone()), known.in_effect.iter().copied().collect());
             let known = StillKnown { fence: *fence, attempts: known.iter().map(attempt).collect() };
             self.note_loss(&name, &known, scenario, sent)?;
             self.remember(&name, Some(*number));

@@ -46,7 +46,11 @@ impl World {
     pub(super) fn beside(&self, machine: Machine, possible: &mut Vec<Restoring>) {
         let mut add = |beside| possible.push(Restoring::Beside(beside));
         let Some(rival) = &self.restored.rival else {
-            if machine == Machine::Copy && self.budget.restores > 0 && self.restored.copy.is_some() && self.original_lives() {
+            if machine == Machine::Copy
+                && self.budget.restores > 0
+                && self.restored.copy.is_some()
+                && self.original_lives()
+            {
                 add(Beside::Start { sign: true });
                 add(Beside::Start { sign: false });
             }
@@ -75,7 +79,9 @@ impl World {
     pub(super) fn go_on_beside(&mut self, beside: &Beside, machines: &mut Machines<'_>) -> Step {
         match beside {
             Beside::Start { sign } => {
-                let Some(Copy::Log(mut log)) = self.restored.change(|restored| restored.copy.take()) else { return Ok(()) };
+                let Some(Copy::Log(mut log)) = self.restored.change(|restored| restored.copy.take()) else {
+                    return Ok(());
+                };
                 self.budget.restores -= 1;
                 let lost = Lost::between(log.numbers.as_ref(), self.coordinator.log.numbers.as_ref(), *sign);
                 log.numbers.iter_mut().for_each(|numbers| numbers.put_back = why(*sign));

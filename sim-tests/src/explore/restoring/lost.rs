@@ -55,11 +55,13 @@ impl Lost {
 
     /// Whether somebody who has seen this has seen what is gone.
     pub(in crate::explore) fn has(&self, seen: &Seen) -> bool {
-        seen.met.is_some_and(|met| self.starts.contains(&met)) || seen.number.as_ref().is_some_and(|seen| self.has_write(seen))
+        seen.met.is_some_and(|met| self.starts.contains(&met))
+            || seen.number.as_ref().is_some_and(|seen| self.has_write(seen))
     }
 
     pub(in crate::explore) fn has_write(&self, number: &WriteNumber) -> bool {
-        let more = |kept: WriteNumber| number.log == kept.log && number.start == kept.start && number.writes > kept.writes;
+        let more =
+            |kept: WriteNumber| number.log == kept.log && number.start == kept.start && number.writes > kept.writes;
         self.starts.contains(&number.start) || self.kept.is_some_and(more)
     }
 

@@ -40,11 +40,8 @@ impl Scenario {
     /// Fences pass what committed, so participants forget it.
     pub fn log_put_back_later() -> Scenario {
         let (one, other) = (&[(0, "put x")], &[(0, "put y")]);
-        let requests = vec![
-            insist(submit("T1", one)),
-            then(0, insist(submit("T2", other))),
-            then(1, insist(submit("T1", one))),
-        ];
+        let requests =
+            vec![insist(submit("T1", one)), then(0, insist(submit("T2", other))), then(1, insist(submit("T1", one)))];
         Scenario::new("back-later", "the coordinator's folder is put back, after another transaction", 1, requests)
             .with_put_back(Machine::Coordinator)
             .explored_with(RESTORE, RESTORE_AND_CRASH)
