@@ -20,6 +20,7 @@ impl World {
     pub(crate) fn step(&mut self, action: &Action, machines: &mut Machines<'_>) -> Step {
         self.act(action, machines)?;
         self.drop_unreadable(machines.scenario.mutant == Some(Mutant::OldSessionHeard));
+        self.notice(machines.scenario);
         self.settle_writes(machines)
     }
 

@@ -180,6 +180,7 @@ impl CoordinatorHost {
             self.note_loss(&name, &known, scenario, sent)?;
             self.remember(&name, Some(*number));
             self.log.seen.insert(name.clone(), *number);
+            self.log.witnessed.insert(name.clone(), *number);
         }
         self.remember(&name, *number);
         let can_prepare = !scenario.unable.contains(&participant);
