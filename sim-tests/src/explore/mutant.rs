@@ -110,4 +110,16 @@ pub enum Mutant {
     NothingTakenBack,
     /// The coordinator does not list what a participant has lost.
     LossUnlisted,
+    /// It lists that of what has ended, and not of what is open.
+    OpenLossUnlisted,
+    /// That a folder shows that it was put back, or that a participant is shown it, is not stored.
+    SignUnstored,
+    /// The coordinator says hello before it has found out whether its log is the newest.
+    SpeaksWhileAsking,
+    /// Participants do not say that a process is connected as the coordinator.
+    ConnectedUntold,
+    /// A loss that was accepted is not counted.
+    LossUncounted,
+    /// A participant says of what its fence has passed that it was aborted.
+    PassedCalledAborted,
 }

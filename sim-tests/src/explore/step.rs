@@ -61,10 +61,7 @@ impl World {
                 self.coordinator(coordinator::Act::Fire { tx, ticket, timer }, machines)
             }
             Action::Connect { participant } => self.connect(*participant, machines),
-            Action::Dial { participant } => {
-                self.dial(*participant);
-                Ok(())
-            }
+            Action::Dial { participant } => self.dial(*participant),
             Action::NoticeEnd { participant } => self.disconnected(*participant, machines),
             Action::Disconnect { participant } => {
                 self.budget.disconnections -= 1;

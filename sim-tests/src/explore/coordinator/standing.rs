@@ -45,6 +45,9 @@ impl CoordinatorHost {
         if let Some(why) = &numbers.put_back {
             standing.sign(Sign::Local(why.clone()));
         }
+        if scenario.mutant == Some(Mutant::SignUnstored) {
+            numbers.put_back = None;
+        }
         if let Some(seen) = self.log.own
             && let Some(lack) = starts.lack(&seen)
         {
@@ -145,7 +148,7 @@ impl CoordinatorHost {
             }
         }
         if let Some(numbers) = &mut self.log.numbers {
-            numbers.accept_loss(above, self.mark);
+            numbers.accept_loss(above, self.mark, scenario.mutant);
             self.log.epoch = numbers.starts.now.count;
         }
         self.speak(held, scenario, sent)
@@ -195,7 +198,7 @@ impl CoordinatorHost {
         scenario: &Scenario,
         sent: &mut Vec<Sent>,
     ) -> Result<(), String> {
-        if let Some(process) = &self.process {
+        if let Some(process) = self.process.as_ref().filter(|_| scenario.mutant != Some(Mutant::OpenLossUnlisted)) {
             for (tx, parts) in process.core.lost_at(participant, known) {
                 self.log.lost.entry(tx).or_default().extend(parts);
             }

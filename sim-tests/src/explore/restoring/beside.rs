@@ -126,7 +126,10 @@ impl World {
             self.restored.change(|restored| restored.rival = Some(rival));
             return Ok(());
         }
-        if rival.sign && self.original_lives() && self.seats.iter().any(|seat| seat.link.state == LinkState::Up) {
+        let has_session = |participant: usize| {
+            self.seats[participant].link.state == LinkState::Up && self.has_session(participant)
+        };
+        if rival.sign && self.original_lives() && (0..self.seats.len()).any(has_session) {
             return Err("put back: a copy that shows it takes the epoch of a living original".to_owned());
         }
         let lost = self.lost_by(&rival);
