@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::Code;
 use undoubt_coordinator_core::standing::{Standing, Told, Verdict};
-use undoubt_coordinator_core::{Recollection, TakenBack, UnusableRecord};
+use undoubt_coordinator_core::{Recollection, TakenBack, UnusableRecord, held_after_loss};
 use undoubt_platform::{Batch, Durability, Store as _, StoreError};
 use undoubt_proto::record;
 use undoubt_proto::v1::RecallResponse;
@@ -238,7 +238,8 @@ async fn accepted(
     Ok(Some(Cleared { starts, held: taken.held, waiting: Some((reply, accepted)) }))
 }
 
-/// Stores what participants know and the log does not have: what committed is ended, all else is held.
+/// Stores what participants know and the log does not have: what committed is ended, all else is held. So is what the log holds
+/// open and may have ended since, one way or the other.
 async fn take_back(
     shared: &Shared,
     participants: impl Iterator<Item = (&ParticipantName, &String)>,
@@ -275,6 +276,12 @@ async fn take_back(
         }
         if batch.len() >= MAX_TAKEN_BACK_PER_WRITE {
             shared.log.write(std::mem::take(&mut batch), Durability::Forced).await?;
+        }
+    }
+    for found in log.open()? {
+        if let Some(record) = held_after_loss(found.unfinished) {
+            Log::put_held(&mut batch, &record);
+            taken.held.push(record);
         }
     }
     shared.log.write(batch, Durability::Forced).await?;

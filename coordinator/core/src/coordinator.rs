@@ -198,6 +198,15 @@ impl Coordinator {
     fn recovered(&mut self, now: Timestamp, unfinished: Unfinished, effects: &mut Vec<Effect>) {
         assert_eq!(self.phase, Phase::Recovering, "records are folded before the log is known to be whole");
         let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
+        if let Unfinished::Unusable(record) = &unfinished
+            && let Some(open) = self.transactions.get_mut(&record.tx)
+        {
+            // The log was put back, and it may have ended since.
+            let held = open.held_as(record.clone(), &mut cx);
+            cx.room.change(open.held(), held.held());
+            *open = held;
+            return;
+        }
         let is_ahead = unfinished.ticket() >= self.next_ticket;
         // Whoever is ahead would have the fence of a transaction that is yet to begin, and each would close the other's. So it
         // gets one at the end of the epoch before, which gave out no such ticket; and each of several gets its own.

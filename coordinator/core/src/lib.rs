@@ -55,5 +55,5 @@ pub use lost::{Part, StillKnown};
 pub use record::{
     EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Stage, Unfinished, UnusableRecord, decided,
 };
-pub use taken_back::{Recollection, TakenBack};
+pub use taken_back::{Recollection, TakenBack, held_after_loss};
 pub use transaction::{BranchView, TransactionView};

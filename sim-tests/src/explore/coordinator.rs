@@ -362,7 +362,8 @@ impl CoordinatorHost {
                     return Err(format!("contract: {to} is not a participant"));
                 };
                 rules::check_ability(&message, to, scenario)?;
-                let writes = self.log.number().map_or(0, |number| number.writes);
+                let unstable = if mutant == Some(Mutant::UnstableNumbered) { process.unstable.len() as u64 } else { 0 };
+                let writes = self.log.number().map_or(0, |number| number.writes + unstable);
                 sent.push(Sent::Message { to, body: Part::new(Body::ToParticipant { fence, writes, message }) });
             }
             Effect::Answer { client, tx, answer } => {

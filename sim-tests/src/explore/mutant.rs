@@ -106,6 +106,8 @@ pub enum Mutant {
     OwnSignForgotten,
     /// What participants have committed is not taken back when a loss is accepted.
     CommitsNotTakenBack,
+    /// Sagas that the log holds open go on when a loss is accepted.
+    SagasGoOnAfterLoss,
     /// Participants are not asked what they still know when a loss is accepted.
     NothingTakenBack,
     /// The coordinator does not list what a participant has lost.
@@ -116,6 +118,10 @@ pub enum Mutant {
     SignUnstored,
     /// The coordinator says hello before it has found out whether its log is the newest.
     SpeaksWhileAsking,
+    /// The coordinator's core is told that it has recovered before it may speak.
+    RecoversWhileAsking,
+    /// Writes count as stable before they are: numbers are told that a crash takes back.
+    UnstableNumbered,
     /// Participants do not say that a process is connected as the coordinator.
     ConnectedUntold,
     /// A loss that was accepted is not counted.

@@ -306,7 +306,11 @@ impl Running<'_> {
                     *outcome = BranchOutcome::Aborted;
                 }
                 check_sent(&message, self.storage)?;
-                self.send(session, Body::ToCoordinator { number: self.storage.number(), message });
+                let mut number = self.storage.number();
+                if let (Some(number), Some(Mutant::UnstableNumbered)) = (&mut number, self.manner.mutant) {
+                    number.writes = self.storage.numbers.as_ref().map_or(0, |numbers| numbers.writes);
+                }
+                self.send(session, Body::ToCoordinator { number, message });
             }
             Effect::Execute { branch, prepare } => {
                 self.call(Call::Execute { branch, prepare, locks: LocksOf::NotAsked, cancelled: false })?;

@@ -2,7 +2,7 @@
 //! changes, and no id takes effect twice. Afterwards what was lost is on record.
 
 use super::World;
-use crate::explore::coordinator::Sent;
+use crate::explore::coordinator::{Process, Sent};
 use crate::explore::restoring::Machine;
 use crate::explore::scenario::{Scenario, participant_name};
 use crate::explore::storage::Came;
@@ -37,6 +37,10 @@ pub(super) fn nobody_is_held_for_nothing(world: &World, scenario: &Scenario) -> 
 /// Whoever has a sign, or was shown one, serves nobody until an operator has accepted the loss; a coordinator also once every
 /// participant has said that it has seen no more.
 pub(super) fn nobody_serves_with_a_sign(world: &World, scenario: &Scenario) -> Result<(), String> {
+    let asks = |process: &&Process| process.standing.is_some();
+    if world.coordinator.process.as_ref().filter(asks).is_some_and(Process::is_serving) {
+        return Err("sign: the coordinator takes transactions before it may".to_owned());
+    }
     let (Some(machine), Some(lost)) = (scenario.restored, &world.restored.lost) else { return Ok(()) };
     if world.restored.accepted {
         return Ok(());

@@ -57,7 +57,8 @@ pub(super) fn check(
 fn known(world: &World, tx: &TxId, ticket: Ticket) -> Result<(), String> {
     let log = &world.coordinator.log;
     let ended = log.ended.get(tx).is_some_and(|ended| ended.saga && ended.ticket == ticket);
-    if ended || log.saga(tx, ticket).is_some() {
+    let held = log.held.get(tx).is_some_and(|held| held.ticket == ticket);
+    if ended || held || log.saga(tx, ticket).is_some() {
         return Ok(());
     }
     Err(format!("saga: a step of {tx}/{ticket} is in effect, and the log knows nothing of it"))

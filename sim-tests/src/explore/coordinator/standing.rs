@@ -6,7 +6,7 @@ use super::{CoordinatorHost, Log, Process, Sent};
 use crate::explore::mutant::Mutant;
 use crate::explore::scenario::{Scenario, participant_name};
 use undoubt_coordinator_core::standing::{Sign, Standing, Told, Verdict, foreign_start, late_sign};
-use undoubt_coordinator_core::{Input, Recollection, StillKnown, TakenBack, Unfinished};
+use undoubt_coordinator_core::{Input, Recollection, StillKnown, TakenBack, Unfinished, held_after_loss};
 use undoubt_vocabulary::{
     Epoch, KnownAttempt, ParticipantName, Ticket, Timestamp, WriteNumber,
 };
@@ -60,6 +60,10 @@ impl CoordinatorHost {
         let unfinished: Vec<Unfinished> = self.log.unfinished().collect();
         for open in unfinished {
             self.put(Input::Recovered(open), scenario, sent)?;
+        }
+        // Not at the first start, with which all worlds begin.
+        if scenario.mutant == Some(Mutant::RecoversWhileAsking) && self.log.epoch > 1 {
+            return self.put(Input::RecoveryDone { paused: false }, scenario, sent);
         }
         if scenario.mutant == Some(Mutant::SpeaksUnasked) {
             return self.speak(Vec::new(), scenario, sent);
@@ -145,6 +149,14 @@ impl CoordinatorHost {
                     self.log.held.insert(record.tx.clone(), record.clone());
                     held.push(Unfinished::Unusable(record));
                 }
+            }
+        }
+        let open: Vec<Unfinished> = self.log.unfinished().collect();
+        for record in open.into_iter().filter_map(held_after_loss) {
+            if scenario.mutant != Some(Mutant::SagasGoOnAfterLoss) {
+                self.log.sagas.remove(&record.tx);
+                self.log.held.insert(record.tx.clone(), record.clone());
+                held.push(Unfinished::Unusable(record));
             }
         }
         if let Some(numbers) = &mut self.log.numbers {

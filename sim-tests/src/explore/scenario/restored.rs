@@ -20,8 +20,11 @@ impl Scenario {
             Scenario::participant_put_back(),
             Scenario::participant_put_back_later(),
             Scenario::log_of_a_saga_put_back(),
+            Scenario::log_of_a_late_saga_put_back(),
             Scenario::participant_of_a_saga_put_back(),
             Scenario::nothing_put_back(),
+            Scenario::nothing_put_back_of_two(),
+            Scenario::nothing_put_back_of_a_saga(),
         ]
     }
 
@@ -38,7 +41,7 @@ impl Scenario {
         let requests = vec![insist(submit("T1", branches)), then(0, insist(submit("T1", branches)))];
         Scenario::new("back-two", "the coordinator's folder is put back, of two branches", 2, requests)
             .with_put_back(Machine::Coordinator)
-            .explored_with(RESTORE, RESTORE_AND_CRASH)
+            .explored_with(RESTORE, RESTORE)
     }
 
     /// Fences pass what committed, so participants forget it.
@@ -103,6 +106,13 @@ impl Scenario {
             .explored_with(RESTORE, RESTORE_AND_CRASH)
     }
 
+    /// It may turn back at any time.
+    pub fn log_of_a_late_saga_put_back() -> Scenario {
+        let about = "the coordinator's folder is put back, of a saga whose deadline may pass at any time";
+        let late = Scenario::new("back-late", about, 2, one_saga()).with_put_back(Machine::Coordinator);
+        Scenario { deadlines: Deadlines::Always, ..late }.explored_with(RESTORE, RESTORE_AND_CRASH)
+    }
+
     pub fn participant_of_a_saga_put_back() -> Scenario {
         Scenario::new("lost-saga", "a participant's folder is put back, of a saga", 2, one_saga())
             .with_put_back(Machine::Participant(0))
@@ -116,6 +126,21 @@ impl Scenario {
         Scenario::new("nothing-back", "writes are numbered, and nobody's folder is put back", 1, requests)
             .with_put_back(Machine::Coordinator)
             .explored_with(CRASH_AND_LOSS, two)
+    }
+
+    pub fn nothing_put_back_of_two() -> Scenario {
+        let branches = &[(0, "put x"), (1, "put x")];
+        let requests = vec![insist(submit("T1", branches)), then(0, insist(submit("T1", branches)))];
+        Scenario::new("nothing-two", "writes of two branches are numbered, and nobody's folder is put back", 2, requests)
+            .with_put_back(Machine::Coordinator)
+            .explored_with(CRASH, CRASH_AND_LOSS)
+    }
+
+    pub fn nothing_put_back_of_a_saga() -> Scenario {
+        let about = "writes of a saga are numbered, and nobody's folder is put back";
+        Scenario::new("nothing-saga", about, 2, one_saga())
+            .with_put_back(Machine::Coordinator)
+            .explored_with(CRASH, CRASH_AND_LOSS)
     }
 
     /// Deadlines at any time are explored where there is a single branch.
