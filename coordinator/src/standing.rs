@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::Code;
 use undoubt_coordinator_core::standing::{Standing, Told, Verdict};
-use undoubt_coordinator_core::{GoneOn, Recollection, TakenBack, Unfinished, UnusableRecord};
+use undoubt_coordinator_core::{Recollection, TakenBack, UnusableRecord, held_after_loss};
 use undoubt_platform::{Batch, Durability, Store as _, StoreError};
 use undoubt_proto::record;
 use undoubt_proto::v1::RecallResponse;
@@ -238,27 +238,24 @@ async fn accepted(
     Ok(Some(Cleared { starts, held: taken.held, waiting: Some((reply, accepted)) }))
 }
 
-/// Stores what participants know and the log does not have: what committed is ended, all else is held. So are sagas that the log
-/// has as open, and that may have ended.
+/// Stores what participants know and the log does not have: what committed is ended, all else is held. So is what the log holds
+/// open and may have ended since, one way or the other.
 async fn take_back(
     shared: &Shared,
     participants: impl Iterator<Item = (&ParticipantName, &String)>,
 ) -> Result<Taken, WitnessError> {
     let patience = Duration::from_millis(shared.config.connect_timeout_ms) * 2;
     let log = Log::new(shared.log.clone());
-    let (mut recollection, mut gone_on) = (Recollection::default(), GoneOn::default());
+    let mut recollection = Recollection::default();
     for (name, address) in participants {
-        let (attempts, fence) = match witness::attempts(shared, name, address, patience).await {
+        let attempts = match witness::attempts(shared, name, address, patience).await {
             Err(WitnessError::Connect(ConnectError::Refused(status))) if status.code() == Code::Unimplemented => {
                 continue;
             }
-            told => told?,
+            attempts => attempts?.0,
         };
-        gone_on.asked(name.clone(), fence);
         for attempt in attempts {
-            if log.has(&attempt.tx)? {
-                gone_on.add(&attempt);
-            } else {
+            if !log.has(&attempt.tx)? {
                 recollection.add(name, attempt);
             }
         }
@@ -266,11 +263,7 @@ async fn take_back(
     let mut taken = Taken::default();
     let mut batch = Batch::default();
     let now = shared.clock.now();
-    let sagas = log.open()?.into_iter().filter_map(|found| match found.unfinished {
-        Unfinished::Saga(saga) => gone_on.hold(saga),
-        Unfinished::TwoPhase(_) | Unfinished::Unusable(_) => None,
-    });
-    for record in recollection.into_records(now).chain(sagas.map(TakenBack::Held)) {
+    for record in recollection.into_records(now) {
         match record {
             TakenBack::Committed(record) => {
                 Log::put_taken_back(&mut batch, &record, now);
@@ -283,6 +276,12 @@ async fn take_back(
         }
         if batch.len() >= MAX_TAKEN_BACK_PER_WRITE {
             shared.log.write(std::mem::take(&mut batch), Durability::Forced).await?;
+        }
+    }
+    for found in log.open()? {
+        if let Some(record) = held_after_loss(found.unfinished) {
+            Log::put_held(&mut batch, &record);
+            taken.held.push(record);
         }
     }
     shared.log.write(batch, Durability::Forced).await?;

@@ -1,7 +1,7 @@
 //! Explores the small worlds, and sees that planted bugs are found.
 
 use clap::ValueEnum;
-use undoubt_sim_tests::explore::{Budget, Limits, Mutant, Report, Scenario, explore};
+use undoubt_sim_tests::explore::{Budget, Crashing, Deadlines, Limits, Mutant, Report, Scenario, explore};
 
 const LIMITS: Limits = Limits { max_states: 3_000_000, symmetry: true };
 
@@ -326,6 +326,76 @@ fn a_saga_that_cannot_be_carried_out_after_a_restart_ends_as_was_decided_or_as_n
 }
 
 #[test]
+fn a_log_that_is_put_back_alters_nothing_of_a_single_branch_before_an_operator_has_accepted_that() {
+    nothing_breaks(Scenario::log_put_back_alone());
+}
+
+#[test]
+fn a_log_that_is_put_back_alters_nothing_of_two_branches_before_an_operator_has_accepted_that() {
+    nothing_breaks(Scenario::log_put_back());
+}
+
+#[test]
+fn a_log_that_is_put_back_alters_nothing_that_participants_have_forgotten_before_an_operator_has_accepted_that() {
+    nothing_breaks(Scenario::log_put_back_later());
+}
+
+#[test]
+fn a_log_that_is_put_back_alters_nothing_of_a_saga_before_an_operator_has_accepted_that() {
+    nothing_breaks(Scenario::log_of_a_saga_put_back());
+}
+
+#[test]
+fn a_saga_whose_deadline_may_have_passed_is_held_once_an_operator_has_accepted_what_its_log_has_lost() {
+    nothing_breaks(Scenario::log_of_a_late_saga_put_back());
+}
+
+#[test]
+fn a_copy_beside_the_coordinator_of_a_single_branch_leaves_it_alone() {
+    nothing_breaks(Scenario::copy_beside_alone());
+}
+
+#[test]
+fn a_copy_beside_the_coordinator_of_two_branches_leaves_it_alone() {
+    nothing_breaks(Scenario::copy_beside());
+}
+
+#[test]
+fn what_a_participant_that_is_put_back_has_lost_of_a_single_branch_is_listed_once_an_operator_has_accepted_that() {
+    nothing_breaks(Scenario::participant_put_back_alone());
+}
+
+#[test]
+fn what_a_participant_that_is_put_back_has_lost_of_two_branches_is_listed_once_an_operator_has_accepted_that() {
+    nothing_breaks(Scenario::participant_put_back());
+}
+
+#[test]
+fn what_a_participant_that_is_put_back_has_lost_of_an_earlier_transaction_is_listed_once_that_is_accepted() {
+    nothing_breaks(Scenario::participant_put_back_later());
+}
+
+#[test]
+fn what_a_participant_that_is_put_back_has_lost_of_a_saga_is_listed_once_an_operator_has_accepted_that() {
+    nothing_breaks(Scenario::participant_of_a_saga_put_back());
+}
+
+#[test]
+fn nobody_is_held_where_no_folder_was_put_back() {
+    nothing_breaks(Scenario::nothing_put_back());
+    nothing_breaks(Scenario::nothing_put_back_of_two());
+    nothing_breaks(Scenario::nothing_put_back_of_a_saga());
+}
+
+#[test]
+fn a_participant_that_tells_numbers_before_they_are_stable_is_held_for_nothing() {
+    let unstable = Scenario::nothing_put_back_of_two().with_mutant(Mutant::UnstableNumbered);
+    let scenario = Scenario { crashing: Crashing::Participants, deadlines: Deadlines::Always, ..unstable };
+    let report = explore(&scenario, scenario.budget, LIMITS, &mut |_, _| {});
+    assert!(report.violation.as_ref().is_some_and(|trace| trace.broken.starts_with("false alarm: p")), "{report}");
+}
+
+#[test]
 fn participants_of_a_saga_are_not_interchangeable() {
     let report = explore(&Scenario::side_by_side(), NO_FAULTS, LIMITS, &mut |_, _| {});
     assert_eq!(report.renamings, 1);
@@ -423,16 +493,31 @@ fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
         Mutant::UnusableOverlooked => (quick(Scenario::spoiled_saga()), "R4"),
         Mutant::AbilityAssumed => ((Scenario::auto_unable(), NO_FAULTS), "auto"),
         Mutant::TimeStandsStill => (quick(Scenario::auto_probing()), "auto"),
-        Mutant::SeenUnstored
-        | Mutant::SeenUntold
-        | Mutant::ShownUnread
-        | Mutant::StartsUnmarked
-        | Mutant::SpeaksUnasked
-        | Mutant::LateSignIgnored
-        | Mutant::OwnSignForgotten
-        | Mutant::CommitsNotTakenBack
-        | Mutant::NothingTakenBack
-        | Mutant::LossUnlisted => (quick(Scenario::log_put_back_alone()), "put back"),
+        Mutant::SeenUnstored => (quick(Scenario::participant_put_back_alone()), "sign: p0 has a session"),
+        Mutant::SeenUntold => (quick(Scenario::log_put_back_alone()), "sign: the coordinator serves"),
+        Mutant::ShownUnread => (quick(Scenario::participant_put_back()), "sign: p0 has a session"),
+        Mutant::StartsUnmarked => (quick(Scenario::participant_put_back_alone()), "sign: p0 has a session"),
+        Mutant::SpeaksUnasked => (quick(Scenario::log_put_back()), "sign: the coordinator serves"),
+        Mutant::LateSignIgnored => (quick(Scenario::log_put_back_alone()), "sign: the coordinator serves"),
+        Mutant::OwnSignForgotten => (quick(Scenario::log_put_back_alone()), "sign: the coordinator serves"),
+        Mutant::CommitsNotTakenBack => (quick(Scenario::log_put_back()), "put back: T1 has committed"),
+        Mutant::NothingTakenBack => (quick(Scenario::log_put_back()), "put back: a participant knew of T1"),
+        Mutant::SagasGoOnAfterLoss => {
+            (quick(Scenario::log_of_a_late_saga_put_back()), "put back: a client was told that T1 is undone")
+        }
+        Mutant::LossUnlisted => (quick(Scenario::participant_put_back()), "R10"),
+        Mutant::OpenLossUnlisted => (quick(Scenario::participant_put_back_alone()), "R10"),
+        Mutant::SignUnstored => (quick(Scenario::log_put_back_alone()), "sign: the coordinator serves"),
+        Mutant::SpeaksWhileAsking => {
+            (quick(Scenario::log_put_back_alone()), "sign: the coordinator says hello to p0 before it may")
+        }
+        Mutant::RecoversWhileAsking => {
+            (quick(Scenario::nothing_put_back()), "sign: the coordinator takes transactions before it may")
+        }
+        Mutant::ConnectedUntold => (quick(Scenario::copy_beside_alone()), "put back: a copy that shows it takes"),
+        Mutant::UnstableNumbered => (quick(Scenario::nothing_put_back()), "false alarm: the coordinator"),
+        Mutant::LossUncounted => (quick(Scenario::participant_put_back()), "termination"),
+        Mutant::PassedCalledAborted => (quick(Scenario::log_put_back_later()), "R10"),
     };
     (scenario, budget, reason)
 }

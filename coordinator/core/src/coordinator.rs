@@ -12,7 +12,7 @@ use crate::effect::{Answer, Effect, Rejection};
 use crate::fence::Fences;
 use crate::input::{Input, Question, Submission};
 use crate::open::{Open, Told};
-use crate::record::{EndedRecord, Stage, Unfinished};
+use crate::record::{DIGEST_UNKNOWN, EndedRecord, Stage, Unfinished};
 use crate::room::{Held, Room};
 use crate::saga::Saga;
 use crate::transaction::{Transaction, TransactionView};
@@ -194,15 +194,18 @@ impl Coordinator {
         self.transactions.iter().map(|(_, open)| open.view())
     }
 
-    /// Folds a record of the log back into what wrote it. Nothing but timers comes of it before the log is read. One that is to
-    /// be held may take the place of what was folded before.
+    /// Folds a record of the log back into what wrote it. Nothing but timers comes of it before the log is read.
     fn recovered(&mut self, now: Timestamp, unfinished: Unfinished, effects: &mut Vec<Effect>) {
         assert_eq!(self.phase, Phase::Recovering, "records are folded before the log is known to be whole");
         let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
-        if let (Unfinished::Unusable(record), Some(open)) = (&unfinished, self.transactions.get_mut(unfinished.tx())) {
-            let before = open.held();
-            *open = open.held_as(record.clone(), &mut cx);
-            return cx.room.change(before, open.held());
+        if let Unfinished::Unusable(record) = &unfinished
+            && let Some(open) = self.transactions.get_mut(&record.tx)
+        {
+            // The log was put back, and it may have ended since.
+            let held = open.held_as(record.clone(), &mut cx);
+            cx.room.change(open.held(), held.held());
+            *open = held;
+            return;
         }
         let is_ahead = unfinished.ticket() >= self.next_ticket;
         // Whoever is ahead would have the fence of a transaction that is yet to begin, and each would close the other's. So it
@@ -289,7 +292,7 @@ impl Coordinator {
                 None => self.submitted(now, submission, effects),
             },
             (Question::Submit(submission), Some(ended)) => {
-                let same = submission.has(&ended.digest);
+                let same = submission.has(&ended.digest) || ended.digest == DIGEST_UNKNOWN;
                 let Submission { tx, client, .. } = submission;
                 let reply = if same { known(ended) } else { Answer::Rejected(Rejection::OtherContent) };
                 effects.push(answer(client, tx, reply));

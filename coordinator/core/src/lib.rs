@@ -37,7 +37,6 @@ mod context;
 mod coordinator;
 mod effect;
 mod fence;
-mod gone_on;
 mod input;
 mod lost;
 mod open;
@@ -51,11 +50,10 @@ mod unusable;
 
 pub use coordinator::{Coordinator, Limits, Phase};
 pub use effect::{Answer, Effect, Note, Rejection, Timer};
-pub use gone_on::GoneOn;
 pub use input::{Client, Content, Input, Question, StepResolution, Submission};
 pub use lost::{Part, StillKnown};
 pub use record::{
     EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Stage, Unfinished, UnusableRecord, decided,
 };
-pub use taken_back::{Recollection, TakenBack};
+pub use taken_back::{Recollection, TakenBack, held_after_loss};
 pub use transaction::{BranchView, TransactionView};

@@ -68,16 +68,16 @@ impl Open {
         Open::Unusable(Box::new(Unusable::hold(record, BTreeSet::from([fenced]), cx)))
     }
 
+    /// Returns this transaction, held as a record says that came after it was folded back from the log.
+    pub(crate) fn held_as(&self, record: UnusableRecord, cx: &mut Context<'_>) -> Open {
+        Open::Unusable(Box::new(Unusable::hold(record, self.tickets(), cx)))
+    }
+
     /// Returns this transaction, held because a record of this stage cannot be written.
     pub(crate) fn held_for(&self, stage: Stage, cause: &str, cx: &mut Context<'_>) -> Unusable {
         let record = self.unusable(format!("its record ({stage:?}) cannot be written: {cause}"));
         let unusable = Unusable::hold(record, self.tickets(), cx);
         if stage != Stage::Ended && self.is_ending() { unusable.until_it_ends() } else { unusable }
-    }
-
-    /// Returns this transaction, held because what the log has of it may not be how it went on.
-    pub(crate) fn held_as(&self, record: UnusableRecord, cx: &mut Context<'_>) -> Open {
-        Open::Unusable(Box::new(Unusable::hold(record, self.tickets(), cx)))
     }
 
     /// Returns the tickets that it keeps in the fences.

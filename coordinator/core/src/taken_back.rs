@@ -1,6 +1,7 @@
-//! What participants still know of attempts that the log has lost: once an operator has accepted the loss, the log gets it.
+//! What becomes of transactions once an operator has accepted that their log has lost something: of attempts that it has lost
+//! it gets what participants still know, and what it holds open may have ended since.
 
-use crate::record::{DIGEST_UNKNOWN, EndedRecord, UnusableRecord};
+use crate::record::{DIGEST_UNKNOWN, EndedRecord, Progress, SagaRecord, Unfinished, UnusableRecord};
 use std::collections::BTreeMap;
 use undoubt_vocabulary::{BranchOutcome, KnownAttempt, KnownState, Outcome, ParticipantName, Ticket, Timestamp, TxId};
 
@@ -22,6 +23,22 @@ pub enum TakenBack {
     Committed(EndedRecord),
     /// It may have come to either. Nobody presumes anything until an operator ends it.
     Held(UnusableRecord),
+}
+
+/// Returns what is to be held instead of this open transaction: a saga that may have been done since, or undone, as clients
+/// may have been told. `None`: it goes on, for that leads to what it may have come to.
+pub fn held_after_loss(open: Unfinished) -> Option<UnusableRecord> {
+    let can_turn = match &open {
+        Unfinished::Saga(SagaRecord { turned, steps, progress, .. }) => {
+            let is_done = |progress: &Progress| matches!(progress, Progress::Done { .. });
+            let past_pivot = steps.iter().zip(progress).any(|(step, progress)| step.pivot && is_done(progress));
+            turned.is_none() && !past_pivot && progress.contains(&Progress::Pending)
+        }
+        // A decision stays, and of a single branch its participant tells.
+        Unfinished::TwoPhase(_) | Unfinished::Unusable(_) => false,
+    };
+    let cause = "the log was put back, and has lost what became of it since";
+    can_turn.then(|| open.unusable(cause.to_owned()))
 }
 
 impl Recollection {
@@ -85,6 +102,9 @@ fn what(state: KnownState) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use std::sync::Arc;
+    use undoubt_vocabulary::{AbortReason, RetryPolicy, SagaStep};
 
     fn taken_back(told: &[(&str, u64, KnownState)]) -> Vec<TakenBack> {
         let mut recollection = Recollection::default();
@@ -103,6 +123,41 @@ mod tests {
         assert_eq!((record.ticket, &record.outcome), (Ticket(5), &Outcome::Committed));
         let names: Vec<&str> = record.branches.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_saga_that_could_still_turn_back_is_held_and_what_can_come_to_one_end_only_goes_on() {
+        let step = |pivot| {
+            Arc::new(SagaStep {
+                name: "s".parse().unwrap(),
+                participant: "a".parse().unwrap(),
+                action: Bytes::new(),
+                compensation: None,
+                after: vec![],
+                uses: vec![],
+                pivot,
+                retry: RetryPolicy::default(),
+            })
+        };
+        let done = || Progress::Done { result: Bytes::new(), pending: false };
+        let saga = |pivot, turned: Option<AbortReason>, progress: [Progress; 2]| {
+            Unfinished::Saga(SagaRecord {
+                tx: "t".parse().unwrap(),
+                ticket: Ticket(1),
+                begun_at: Timestamp(1),
+                digest: DIGEST_UNKNOWN,
+                deadline: Timestamp(2),
+                steps: vec![step(pivot), step(false)],
+                turned,
+                progress: progress.to_vec(),
+            })
+        };
+        let held = held_after_loss(saga(false, None, [done(), Progress::Pending])).unwrap();
+        assert_eq!((held.saga, held.decided, held.participants), (true, None, vec!["a".parse().unwrap()]));
+        assert_eq!(held_after_loss(saga(true, None, [done(), Progress::Pending])), None, "it is past its pivot");
+        assert_eq!(held_after_loss(saga(false, None, [done(), done()])), None, "it is done");
+        let turned = Some(AbortReason::Cancelled);
+        assert_eq!(held_after_loss(saga(false, turned, [done(), Progress::Pending])), None, "it goes back");
     }
 
     #[test]

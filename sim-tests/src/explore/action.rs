@@ -367,7 +367,8 @@ impl Now<'_> {
     }
 
     fn session(&mut self, participant: usize, seat: &Seat) {
-        if self.world.coordinator.process.as_ref().is_none_or(|process| process.standing.is_some()) {
+        let Some(process) = &self.world.coordinator.process else { return };
+        if process.standing.is_some() && self.scenario.mutant != Some(Mutant::SpeaksWhileAsking) {
             return;
         }
         let alive = seat.session_is_alive();

@@ -20,7 +20,7 @@ use undoubt_vocabulary::{Outcome, ParticipantName, Ticket, TxId};
 pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
     restored::nobody_is_held_for_nothing(world, scenario)?;
     restored::nobody_serves_with_a_sign(world, scenario)?;
-    if restored::log_was_put_back(world, scenario) {
+    if restored::log_was_put_back(world, scenario) || world.restored.unnoticed {
         for (number, seat) in world.seats.iter().enumerate() {
             locks_are_held_rightly(number, &seat.host)?;
         }
@@ -61,8 +61,8 @@ fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), 
         return Ok(());
     }
     let committed: BTreeSet<Ticket> = world.seats.iter().flat_map(|seat| seat.host.storage.has_committed(tx)).collect();
-    sagas::check(world, tx, &committed, is_forgotten(world, scenario, tx))?;
-    if !world.coordinator.log.is_saga(tx) {
+    sagas::check(world, scenario, tx, &committed, is_forgotten(world, scenario, tx))?;
+    if !world.coordinator.log.is_saga(tx) && !restored::is_listed(world, tx) {
         answers_are_true(world, scenario, tx, committed.first().copied())?;
     }
     match (committed.first(), committed.last()) {

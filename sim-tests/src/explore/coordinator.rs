@@ -169,9 +169,9 @@ impl CoordinatorHost {
     /// What it sent; and the rule that was broken, if any was.
     pub(crate) fn act(&mut self, act: &Act, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
         match act {
-            Act::Crash { written } => self.end(*written),
+            Act::Crash { written } => self.end(*written, scenario),
             Act::Stop => {
-                self.end(usize::MAX);
+                self.end(usize::MAX, scenario);
                 if scenario.mutant == Some(Mutant::DrainForgets) {
                     self.log.open.clear();
                     self.log.sagas.clear();
@@ -254,9 +254,9 @@ impl CoordinatorHost {
         Ok(())
     }
 
-    fn end(&mut self, written: usize) {
+    fn end(&mut self, written: usize, scenario: &Scenario) {
         let unstable = self.process.take().map(|process| process.unstable).unwrap_or_default();
-        unstable.into_iter().take(written).for_each(|write| self.write(write));
+        unstable.into_iter().take(written).for_each(|write| self.write(write, scenario));
     }
 
     fn become_stable(&mut self, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
@@ -264,12 +264,15 @@ impl CoordinatorHost {
         let Some(write) = oldest else { return Ok(()) };
         rules::check_record(&write.record, &self.log)?;
         let input = appended(&write.record);
-        self.write(write);
+        self.write(write, scenario);
         self.put(input, scenario, sent)
     }
 
-    fn write(&mut self, write: Write) {
-        self.log.seen.extend(write.seen);
+    fn write(&mut self, write: Write, scenario: &Scenario) {
+        self.log.witnessed.extend(write.seen.clone());
+        if scenario.mutant != Some(Mutant::SeenUnstored) {
+            self.log.seen.extend(write.seen);
+        }
         self.log.numbers.iter_mut().for_each(|numbers| numbers.write(write.forced));
         self.log.write(write.record);
     }
@@ -339,8 +342,7 @@ impl CoordinatorHost {
             Effect::Append { mut record, forced } => {
                 self.log.lose(&mut record);
                 let called_stable = called_stable(&record, mutant).then(|| appended(&record));
-                let is_stored = forced && mutant != Some(Mutant::SeenUnstored);
-                let seen = if is_stored { process.seen.clone() } else { BTreeMap::new() };
+                let seen = if forced { process.seen.clone() } else { BTreeMap::new() };
                 process.unstable.push_back(Write { record, forced, seen });
                 if let Some(input) = called_stable {
                     return self.put(input, scenario, sent);
@@ -359,7 +361,8 @@ impl CoordinatorHost {
                     return Err(format!("contract: {to} is not a participant"));
                 };
                 rules::check_ability(&message, to, scenario)?;
-                let writes = self.log.number().map_or(0, |number| number.writes);
+                let unstable = if mutant == Some(Mutant::UnstableNumbered) { process.unstable.len() as u64 } else { 0 };
+                let writes = self.log.number().map_or(0, |number| number.writes + unstable);
                 sent.push(Sent::Message { to, body: Part::new(Body::ToParticipant { fence, writes, message }) });
             }
             Effect::Answer { client, tx, answer } => {

@@ -106,8 +106,26 @@ pub enum Mutant {
     OwnSignForgotten,
     /// What participants have committed is not taken back when a loss is accepted.
     CommitsNotTakenBack,
+    /// Sagas that the log holds open go on when a loss is accepted.
+    SagasGoOnAfterLoss,
     /// Participants are not asked what they still know when a loss is accepted.
     NothingTakenBack,
     /// The coordinator does not list what a participant has lost.
     LossUnlisted,
+    /// It lists that of what has ended, and not of what is open.
+    OpenLossUnlisted,
+    /// That a folder shows that it was put back, or that a participant is shown it, is not stored.
+    SignUnstored,
+    /// The coordinator says hello before it has found out whether its log is the newest.
+    SpeaksWhileAsking,
+    /// The coordinator's core is told that it has recovered before it may speak.
+    RecoversWhileAsking,
+    /// Writes count as stable before they are: numbers are told that a crash takes back.
+    UnstableNumbered,
+    /// Participants do not say that a process is connected as the coordinator.
+    ConnectedUntold,
+    /// A loss that was accepted is not counted.
+    LossUncounted,
+    /// A participant says of what its fence has passed that it was aborted.
+    PassedCalledAborted,
 }

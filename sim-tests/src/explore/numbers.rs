@@ -3,6 +3,7 @@
 //! As the store of coordinators and participants keeps it: a start is on stable storage before anything else is done, and
 //! each write carries its number, so that a crash leaves the numbers of what it leaves.
 
+use super::mutant::Mutant;
 use undoubt_vocabulary::{Start, Starts, WriteNumber};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,9 +31,10 @@ impl Numbers {
     }
 
     /// Begins another start after a loss that was accepted, above all that was shown.
-    pub(crate) fn accept_loss(&mut self, above: Start, mark: u64) {
+    pub(crate) fn accept_loss(&mut self, above: Start, mark: u64, mutant: Option<Mutant>) {
         let Start { losses, count, .. } = self.starts.now;
-        self.begin_as(Start { losses: losses.max(above.losses) + 1, count: count.max(above.count) + 1, mark });
+        let losses = if mutant == Some(Mutant::LossUncounted) { losses } else { losses.max(above.losses) + 1 };
+        self.begin_as(Start { losses, count: count.max(above.count) + 1, mark });
         self.put_back = None;
     }
 

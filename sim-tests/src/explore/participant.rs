@@ -143,6 +143,9 @@ impl ParticipantHost {
     fn start(&mut self, mutant: Option<Mutant>) {
         self.storage.begin(self.mark, mutant);
         self.process = Some(Process::start(&self.storage, mutant));
+        if mutant == Some(Mutant::SignUnstored) {
+            self.storage.numbers.iter_mut().for_each(|numbers| numbers.put_back = None);
+        }
     }
 }
 
@@ -296,9 +299,19 @@ impl Running<'_> {
                 process.session = process.session.filter(|open| *open != session.0);
                 process.joining = process.joining.filter(|(joining, _)| *joining != session.0);
             }
-            Effect::Send { session, message } => {
+            Effect::Send { session, mut message } => {
+                if let (ToCoordinator::Finished { outcome, .. }, Some(Mutant::PassedCalledAborted)) =
+                    (&mut message, self.manner.mutant)
+                    && *outcome == BranchOutcome::Unknown
+                {
+                    *outcome = BranchOutcome::Aborted;
+                }
                 check_sent(&message, self.storage)?;
-                self.send(session, Body::ToCoordinator { number: self.storage.number(), message });
+                let mut number = self.storage.number();
+                if let (Some(number), Some(Mutant::UnstableNumbered)) = (&mut number, self.manner.mutant) {
+                    number.writes = self.storage.numbers.as_ref().map_or(0, |numbers| numbers.writes);
+                }
+                self.send(session, Body::ToCoordinator { number, message });
             }
             Effect::Execute { branch, prepare } => {
                 self.call(Call::Execute { branch, prepare, locks: LocksOf::NotAsked, cancelled: false })?;
@@ -336,9 +349,9 @@ impl Running<'_> {
             Effect::ReleaseMarks { ticket, tx, .. } => self.call(Call::ReleaseMarks { ticket, tx })?,
             Effect::RememberSeen { seen, .. } => process.seen = seen,
             Effect::RememberName { .. } => return Err("contract: coordinators have no names here".to_owned()),
-            Effect::StorePutBack { why } => self.storage.store_put_back(why)?,
+            Effect::StorePutBack { why } => self.storage.store_put_back(why, self.manner.mutant)?,
             Effect::AcceptLoss { loss, operator } => {
-                let starts = self.storage.accept_loss(&loss, self.mark)?;
+                let starts = self.storage.accept_loss(&loss, self.mark, self.manner.mutant)?;
                 return self.put(Input::LossAccepted { starts, operator });
             }
         }

@@ -184,9 +184,7 @@ impl World {
                 self.participant(*participant, participant::Act::AcceptLoss, machines)
             }
             Restoring::Beside(beside) => self.go_on_beside(beside, machines),
-        }?;
-        self.notice();
-        Ok(())
+        }
     }
 
     /// `copy`: none, if it starts over nothing.
@@ -273,20 +271,33 @@ impl World {
         self.coordinator(coordinator::Act::AcceptLoss { known }, machines)
     }
 
-    /// Notes that the coordinator serves over a log that was put back.
-    fn notice(&mut self) {
-        let speaks = self.coordinator.process.as_ref().is_some_and(|process| process.is_serving());
-        if !speaks || self.restored.accepted {
+    /// Notes that somebody serves over a log that was put back, and nobody could tell.
+    pub(super) fn notice(&mut self, scenario: &Scenario) {
+        let (Some(machine), Some(lost)) = (scenario.restored, &self.restored.lost) else { return };
+        if self.restored.accepted || self.restored.unnoticed {
             return;
         }
-        let all = self.seats.len();
-        let Some(lost) = &self.restored.lost else { return };
-        if lost.is_cleared(all) {
-            self.restored.change(|restored| restored.lost.iter_mut().for_each(|lost| lost.is_settled = true));
-        }
-        if self.restored.lost.as_ref().is_some_and(Lost::is_unnoticeable) && !self.restored.unnoticed {
+        let unnoticed = match machine {
+            Machine::Coordinator | Machine::Copy => {
+                let serves = self.coordinator.process.as_ref().is_some_and(|process| process.is_serving());
+                if serves && lost.is_cleared(self.seats.len()) {
+                    self.restored.change(|restored| restored.lost.iter_mut().for_each(|lost| lost.is_settled = true));
+                }
+                serves && self.restored.lost.as_ref().is_some_and(Lost::is_unnoticeable)
+            }
+            Machine::Participant(number) => {
+                self.has_session(number) && lost.is_unnoticeable() && !self.is_witnessed(number, lost)
+            }
+        };
+        if unnoticed {
             self.restored.change(|restored| restored.unnoticed = true);
         }
+    }
+
+    /// Whether the coordinator has seen, in memory or on stable storage, something of what a participant has lost.
+    pub(super) fn is_witnessed(&self, participant: usize, lost: &Lost) -> bool {
+        let stored = self.coordinator.log.witnessed.get(&participant_name(participant)).copied();
+        stored.into_iter().chain(self.seen_of(participant)).any(|seen| lost.has_write(&seen))
     }
 
     /// A start has asked nobody yet.

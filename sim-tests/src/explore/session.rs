@@ -104,20 +104,24 @@ impl World {
         self.coordinator(Act::Disconnected { participant }, machines)
     }
 
-    pub(super) fn dial(&mut self, participant: usize) {
+    pub(super) fn dial(&mut self, participant: usize) -> Step {
+        if self.coordinator.process.as_ref().is_some_and(|process| process.standing.is_some()) {
+            return Err(format!("sign: the coordinator says hello to p{participant} before it may speak"));
+        }
         let (epoch, number) = (Epoch(self.coordinator.log.epoch), self.coordinator.log.number());
         let shown = self.seen_of(participant).filter(|_| number.is_some());
         let seat = &mut self.seats[participant];
         seat.link.session += 1;
         seat.link.state = LinkState::Dialing;
         seat.send(seat.link.session, Part::new(Body::Hello { epoch, number, shown }));
+        Ok(())
     }
 
     pub(super) fn connect(&mut self, participant: usize, machines: &mut Machines<'_>) -> Step {
         if self.seats[participant].link.state != LinkState::Down {
             self.disconnected(participant, machines)?;
         }
-        self.dial(participant);
+        self.dial(participant)?;
         self.deliver_beginning(participant, machines)?;
         if self.seats[participant].host.process.as_ref().is_some_and(|process| process.joining.is_some()) {
             self.participant(participant, participant::Act::RecordEpoch, machines)?;

@@ -20,6 +20,7 @@ impl World {
     pub(crate) fn step(&mut self, action: &Action, machines: &mut Machines<'_>) -> Step {
         self.act(action, machines)?;
         self.drop_unreadable(machines.scenario.mutant == Some(Mutant::OldSessionHeard));
+        self.notice(machines.scenario);
         self.settle_writes(machines)
     }
 
@@ -60,10 +61,7 @@ impl World {
                 self.coordinator(coordinator::Act::Fire { tx, ticket, timer }, machines)
             }
             Action::Connect { participant } => self.connect(*participant, machines),
-            Action::Dial { participant } => {
-                self.dial(*participant);
-                Ok(())
-            }
+            Action::Dial { participant } => self.dial(*participant),
             Action::NoticeEnd { participant } => self.disconnected(*participant, machines),
             Action::Disconnect { participant } => {
                 self.budget.disconnections -= 1;

@@ -2,12 +2,13 @@
 //! changes, and no id takes effect twice. Afterwards what was lost is on record.
 
 use super::World;
-use crate::explore::coordinator::Sent;
+use crate::explore::coordinator::{Process, Sent};
 use crate::explore::restoring::Machine;
 use crate::explore::scenario::{Scenario, participant_name};
+use crate::explore::storage::Came;
 use std::collections::BTreeSet;
 use undoubt_coordinator_core::{Answer, EndedRecord, Rejection};
-use undoubt_vocabulary::{BranchOutcome, Outcome, Ticket, TxId};
+use undoubt_vocabulary::{BranchOutcome, Half, Outcome, StepIndex, Ticket, TxId};
 
 /// The coordinator starts over an older log, which lacks something: what it says of transactions is what it was once.
 pub(super) fn log_was_put_back(world: &World, scenario: &Scenario) -> bool {
@@ -36,6 +37,10 @@ pub(super) fn nobody_is_held_for_nothing(world: &World, scenario: &Scenario) -> 
 /// Whoever has a sign, or was shown one, serves nobody until an operator has accepted the loss; a coordinator also once every
 /// participant has said that it has seen no more.
 pub(super) fn nobody_serves_with_a_sign(world: &World, scenario: &Scenario) -> Result<(), String> {
+    let asks = |process: &&Process| process.standing.is_some();
+    if world.coordinator.process.as_ref().filter(asks).is_some_and(Process::is_serving) {
+        return Err("sign: the coordinator takes transactions before it may".to_owned());
+    }
     let (Some(machine), Some(lost)) = (scenario.restored, &world.restored.lost) else { return Ok(()) };
     if world.restored.accepted {
         return Ok(());
@@ -50,7 +55,8 @@ pub(super) fn nobody_serves_with_a_sign(world: &World, scenario: &Scenario) -> R
         }
         Machine::Participant(number) => {
             let serves = world.seats[number].host.process.as_ref().is_some_and(|process| process.session.is_some());
-            match lost.forbids_sessions().filter(|_| serves) {
+            let witnessed = world.is_witnessed(number, lost).then_some("the coordinator has seen what its log lacks");
+            match lost.forbids_sessions().or(witnessed).filter(|_| serves) {
                 Some(why) => Err(format!("sign: p{number} has a session, and {why}")),
                 None => Ok(()),
             }
@@ -76,9 +82,13 @@ impl World {
 /// or he has accepted the loss, and nobody who was asked then knew of it, or it is listed as damaged.
 pub(crate) fn is_excused(world: &World, tx: &TxId) -> bool {
     let restored = &world.restored;
-    let is_listed = || world.coordinator.log.ended.get(tx).is_some_and(EndedRecord::is_damaged);
-    let is_accepted = restored.accepted && (restored.forgotten.contains(tx) || is_listed());
+    let is_accepted = restored.accepted && restored.forgotten.contains(tx) || is_listed(world, tx);
     restored.unnoticed || world.clients.given_up.contains(tx) || is_accepted
+}
+
+/// An operator has accepted a loss, and the record of this transaction says that it is damaged.
+pub(super) fn is_listed(world: &World, tx: &TxId) -> bool {
+    world.restored.accepted && world.coordinator.log.ended.get(tx).is_some_and(EndedRecord::is_damaged)
 }
 
 pub(super) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
@@ -87,7 +97,27 @@ pub(super) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
         return Err(format!("put back: a participant knew of {tx} when the loss was accepted, and it is not held"));
     }
     let all: BTreeSet<TxId> = scenario.requests.iter().map(|request| request.tx()).collect();
-    all.iter().filter(|tx| !is_excused(world, tx)).try_for_each(|tx| one_transaction(world, scenario, tx))
+    all.iter().filter(|tx| !is_excused(world, tx)).try_for_each(|tx| match scenario.is_saga(tx) {
+        true => one_saga(world, scenario, tx),
+        false => one_transaction(world, scenario, tx),
+    })
+}
+
+/// What was done stays done, and what was undone stays undone. That nothing is done twice the barriers are held to.
+fn one_saga(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), String> {
+    let came = || world.seats.iter().flat_map(|seat| seat.host.storage.came_of(tx));
+    let in_effect: BTreeSet<StepIndex> =
+        came().filter(|(_, came)| *came == Came::InEffect).map(|(step, _)| step.step).collect();
+    let told = world.clients.told.get(tx).map(|(outcome, _)| outcome);
+    match told {
+        Some(Outcome::Committed) if in_effect.len() < scenario.steps(tx) => {
+            Err(format!("put back: a client was told that {tx} is done, and a step is not in effect"))
+        }
+        Some(Outcome::Aborted(_)) if !in_effect.is_empty() => {
+            Err(format!("put back: a client was told that {tx} is undone, and a step is in effect"))
+        }
+        Some(Outcome::Committed | Outcome::Aborted(_)) | None => Ok(()),
+    }
 }
 
 fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), String> {
@@ -125,4 +155,18 @@ pub(super) fn is_on_record(world: &World, scenario: &Scenario, tx: &TxId, number
     let lost = (participant_name(number), BranchOutcome::Unknown);
     let is_listed = |ended: &EndedRecord| ended.branches.contains(&lost);
     !world.restored.is_met || world.coordinator.log.ended.get(tx).is_none_or(is_listed)
+}
+
+/// The same of a step. `recorded`: what its ended record says of it.
+pub(super) fn is_step_lost(
+    world: &World,
+    scenario: &Scenario,
+    tx: &TxId,
+    step: StepIndex,
+    recorded: Option<BranchOutcome>,
+) -> bool {
+    let at = scenario.step(tx, step, Half::Action).map(|(participant, _)| participant);
+    let was_put_back = at.is_some_and(|at| scenario.restored == Some(Machine::Participant(at)));
+    let is_listed = recorded.is_none_or(|recorded| recorded == BranchOutcome::Unknown);
+    was_put_back && world.restored.lost.is_some() && (!world.restored.is_met || is_listed)
 }

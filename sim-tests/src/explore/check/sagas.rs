@@ -6,11 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use undoubt_coordinator_core::{EndedRecord, SagaRecord, StepResolution};
 use undoubt_vocabulary::{BranchOutcome, Outcome, StepIndex, Ticket, TxId};
 
+use super::restored::is_step_lost;
+use crate::explore::scenario::Scenario;
 use crate::explore::storage::Came;
 
 /// `committed`: the attempts by two-phase commit that are in effect.
 /// `forgotten`: an operator has given it up.
-pub(super) fn check(world: &World, tx: &TxId, committed: &BTreeSet<Ticket>, forgotten: bool) -> Result<(), String> {
+pub(super) fn check(
+    world: &World,
+    scenario: &Scenario,
+    tx: &TxId,
+    committed: &BTreeSet<Ticket>,
+    forgotten: bool,
+) -> Result<(), String> {
     let mut in_effect: BTreeMap<Ticket, BTreeSet<StepIndex>> = BTreeMap::new();
     let mut gone: BTreeSet<Ticket> = BTreeSet::new();
     for (step, came) in world.seats.iter().flat_map(|seat| seat.host.storage.came_of(tx)) {
@@ -32,7 +40,7 @@ pub(super) fn check(world: &World, tx: &TxId, committed: &BTreeSet<Ticket>, forg
         if forgotten {
             tells_what_is_known(world, ended, in_effect.get(&ended.ticket))?;
         } else {
-            has_ended_as_said(world, ended, in_effect.get(&ended.ticket))?;
+            has_ended_as_said(world, scenario, ended, in_effect.get(&ended.ticket))?;
         }
     }
     for (ticket, steps) in &in_effect {
@@ -42,14 +50,15 @@ pub(super) fn check(world: &World, tx: &TxId, committed: &BTreeSet<Ticket>, forg
         }
     }
     is_carried_on(world, tx)?;
-    answers_are_true(world, tx, in_effect.values().next())
+    answers_are_true(world, scenario, tx, in_effect.values().next())
 }
 
 /// What is in effect the log knows of.
 fn known(world: &World, tx: &TxId, ticket: Ticket) -> Result<(), String> {
     let log = &world.coordinator.log;
     let ended = log.ended.get(tx).is_some_and(|ended| ended.saga && ended.ticket == ticket);
-    if ended || log.saga(tx, ticket).is_some() {
+    let held = log.held.get(tx).is_some_and(|held| held.ticket == ticket);
+    if ended || held || log.saga(tx, ticket).is_some() {
         return Ok(());
     }
     Err(format!("saga: a step of {tx}/{ticket} is in effect, and the log knows nothing of it"))
@@ -58,12 +67,16 @@ fn known(world: &World, tx: &TxId, ticket: Ticket) -> Result<(), String> {
 /// Done means that each step is in effect, undone that none is; but of a step that an operator settled.
 fn has_ended_as_said(
     world: &World,
+    scenario: &Scenario,
     EndedRecord { tx, ticket, outcome, branches, .. }: &EndedRecord,
     in_effect: Option<&BTreeSet<StepIndex>>,
 ) -> Result<(), String> {
     let words = &world.clients.words;
     for (step, (_, recorded)) in (0..).map(StepIndex).zip(branches) {
         let is_in_effect = in_effect.is_some_and(|steps| steps.contains(&step));
+        if is_step_lost(world, scenario, tx, step, Some(*recorded)) {
+            continue;
+        }
         let skipped = *recorded == BranchOutcome::Unknown;
         if skipped && !words.says(tx, step, StepResolution::Skip) {
             return Err(format!("operator: step {} of {tx}/{ticket} is skipped, and no operator said so", step.0));
@@ -129,7 +142,12 @@ fn is_carried_on(world: &World, tx: &TxId) -> Result<(), String> {
 }
 
 /// R10. What was told before the saga took its place belongs to nobody: two-phase commit tells its outcome once.
-fn answers_are_true(world: &World, tx: &TxId, in_effect: Option<&BTreeSet<StepIndex>>) -> Result<(), String> {
+fn answers_are_true(
+    world: &World,
+    scenario: &Scenario,
+    tx: &TxId,
+    in_effect: Option<&BTreeSet<StepIndex>>,
+) -> Result<(), String> {
     let log = &world.coordinator.log;
     let Some((told, _)) = world.clients.told.get(tx) else { return Ok(()) };
     let open = log.sagas.get(tx);
@@ -147,7 +165,8 @@ fn answers_are_true(world: &World, tx: &TxId, in_effect: Option<&BTreeSet<StepIn
         return Err(format!("R10: a client was told of {tx}: {told}; and the log does not say so"));
     }
     let Some(open) = open else { return Ok(()) };
-    let settled = |step: &StepIndex| world.clients.words.settle(tx, *step);
+    let settled =
+        |step: &StepIndex| world.clients.words.settle(tx, *step) || is_step_lost(world, scenario, tx, *step, None);
     let is_in_effect = |step: &StepIndex| in_effect.is_some_and(|steps| steps.contains(step));
     let mut steps = (0..).map(StepIndex).take(open.steps.len()).filter(|step| !settled(step));
     match told {

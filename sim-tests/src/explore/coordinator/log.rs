@@ -21,6 +21,8 @@ pub(crate) struct Log {
     pub(crate) lost: BTreeMap<TxId, Vec<Part>>,
     /// What has been seen of participants' logs.
     pub(crate) seen: BTreeMap<ParticipantName, WriteNumber>,
+    /// The same, for the checks only: whatever comes of it, a coordinator that goes by the rules has stored it.
+    pub(crate) witnessed: BTreeMap<ParticipantName, WriteNumber>,
     /// What an earlier start was shown of this log, and that lacks.
     pub(crate) own: Option<WriteNumber>,
     /// `None`: writes are not numbered.

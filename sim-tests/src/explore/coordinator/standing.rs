@@ -6,7 +6,7 @@ use super::{CoordinatorHost, Log, Process, Sent};
 use crate::explore::mutant::Mutant;
 use crate::explore::scenario::{Scenario, participant_name};
 use undoubt_coordinator_core::standing::{Sign, Standing, Told, Verdict, foreign_start, late_sign};
-use undoubt_coordinator_core::{Input, Recollection, StillKnown, TakenBack, Unfinished};
+use undoubt_coordinator_core::{Input, Recollection, StillKnown, TakenBack, Unfinished, held_after_loss};
 use undoubt_vocabulary::{Epoch, KnownAttempt, ParticipantName, Ticket, Timestamp, WriteNumber};
 
 /// What a participant says when it lets a session in.
@@ -43,6 +43,9 @@ impl CoordinatorHost {
         if let Some(why) = &numbers.put_back {
             standing.sign(Sign::Local(why.clone()));
         }
+        if scenario.mutant == Some(Mutant::SignUnstored) {
+            numbers.put_back = None;
+        }
         if let Some(seen) = self.log.own
             && let Some(lack) = starts.lack(&seen)
         {
@@ -55,6 +58,10 @@ impl CoordinatorHost {
         let unfinished: Vec<Unfinished> = self.log.unfinished().collect();
         for open in unfinished {
             self.put(Input::Recovered(open), scenario, sent)?;
+        }
+        // Not at the first start, with which all worlds begin.
+        if scenario.mutant == Some(Mutant::RecoversWhileAsking) && self.log.epoch > 1 {
+            return self.put(Input::RecoveryDone { paused: false }, scenario, sent);
         }
         if scenario.mutant == Some(Mutant::SpeaksUnasked) {
             return self.speak(Vec::new(), scenario, sent);
@@ -142,8 +149,16 @@ impl CoordinatorHost {
                 }
             }
         }
+        let open: Vec<Unfinished> = self.log.unfinished().collect();
+        for record in open.into_iter().filter_map(held_after_loss) {
+            if scenario.mutant != Some(Mutant::SagasGoOnAfterLoss) {
+                self.log.sagas.remove(&record.tx);
+                self.log.held.insert(record.tx.clone(), record.clone());
+                held.push(Unfinished::Unusable(record));
+            }
+        }
         if let Some(numbers) = &mut self.log.numbers {
-            numbers.accept_loss(above, self.mark);
+            numbers.accept_loss(above, self.mark, scenario.mutant);
             self.log.epoch = numbers.starts.now.count;
         }
         self.speak(held, scenario, sent)
@@ -177,6 +192,7 @@ impl CoordinatorHost {
             self.note_loss(&name, &known, scenario, sent)?;
             self.remember(&name, Some(*number));
             self.log.seen.insert(name.clone(), *number);
+            self.log.witnessed.insert(name.clone(), *number);
         }
         self.remember(&name, *number);
         let can_prepare = !scenario.unable.contains(&participant);
@@ -191,7 +207,7 @@ impl CoordinatorHost {
         scenario: &Scenario,
         sent: &mut Vec<Sent>,
     ) -> Result<(), String> {
-        if let Some(process) = &self.process {
+        if let Some(process) = self.process.as_ref().filter(|_| scenario.mutant != Some(Mutant::OpenLossUnlisted)) {
             for (tx, parts) in process.core.lost_at(participant, known) {
                 self.log.lost.entry(tx).or_default().extend(parts);
             }

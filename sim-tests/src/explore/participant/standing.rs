@@ -13,6 +13,7 @@ impl ParticipantHost {
         let recall = Recall { coordinator: COORDINATOR, name: String::new(), shown: None };
         let Recalled { seen, epoch, connected, other, .. } = self.process.as_ref()?.core.recalled(&recall);
         let seen = seen.number.filter(|_| mutant != Some(Mutant::SeenUntold));
+        let connected = connected && mutant != Some(Mutant::ConnectedUntold);
         Some(Told { seen, epoch, connected, other })
     }
 

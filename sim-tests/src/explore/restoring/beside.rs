@@ -13,6 +13,7 @@ use crate::explore::participant;
 use crate::explore::scenario::participant_name;
 use crate::explore::step::Step;
 use crate::explore::world::World;
+use std::collections::BTreeSet;
 use undoubt_coordinator_core::standing::Verdict;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub(crate) struct Rival {
     copy: Option<Numbers>,
     sign: bool,
     lost: Lost,
+    /// Participants to which the original was connected when they answered last. Whoever connects after that is not noticed.
+    met: BTreeSet<usize>,
 }
 
 impl World {
@@ -88,7 +91,11 @@ impl World {
                 let copy = log.numbers.clone();
                 let mark = self.coordinator.mark + 1;
                 let host = Box::new(CoordinatorHost { log: (*log).clone(), mark, process: None });
-                self.rival_acts(Rival { host, copy, sign: *sign, lost }, &Act::PutBack { log }, machines)
+                self.rival_acts(
+                    Rival { host, copy, sign: *sign, lost, met: BTreeSet::new() },
+                    &Act::PutBack { log },
+                    machines,
+                )
             }
             Beside::Recall { participant } => {
                 let Some(mut rival) = self.restored.rival.clone() else { return Ok(()) };
@@ -100,6 +107,14 @@ impl World {
                 let seen = host.process.as_ref().map(|process| process.seen).unwrap_or_default();
                 rival.lost = self.lost_by(&rival);
                 rival.lost.asked(*participant, &seen);
+                let is_met = self.original_lives()
+                    && self.seats[*participant].link.state == LinkState::Up
+                    && self.has_session(*participant);
+                if is_met {
+                    rival.met.insert(*participant)
+                } else {
+                    rival.met.remove(participant)
+                };
                 self.rival_acts(rival, &Act::Told { participant: *participant, told }, machines)
             }
             Beside::TimeIsOver => match self.restored.rival.clone() {
@@ -132,7 +147,7 @@ impl World {
             self.restored.change(|restored| restored.rival = Some(rival));
             return Ok(());
         }
-        if rival.sign && self.original_lives() && self.seats.iter().any(|seat| seat.link.state == LinkState::Up) {
+        if rival.sign && !rival.met.is_empty() {
             return Err("put back: a copy that shows it takes the epoch of a living original".to_owned());
         }
         let lost = self.lost_by(&rival);

@@ -69,9 +69,10 @@ impl Lost {
         self.nothing
     }
 
-    /// The one excuse for harm, where a coordinator serves: nobody who was reached before has seen, in memory or on stable
-    /// storage, anything of what is gone. These are all participants, if the folder shows that it was put back; if it does not
-    /// (a block device's snapshot), those who answered.
+    /// The one excuse for harm, where somebody serves: nobody who was reached before has seen, in memory or on stable storage,
+    /// anything of what is gone. If the folder shows nothing (a block device's snapshot), those who were reached are the
+    /// participants that answered in time, or a participant's coordinator. If it shows that it was put back, they are all
+    /// participants; and a participant is not excused.
     pub(super) fn is_unnoticeable(&self) -> bool {
         !self.shown && (!self.sign || self.is_settled)
     }

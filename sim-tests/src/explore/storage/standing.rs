@@ -15,17 +15,17 @@ impl Storage {
         self.numbers.iter_mut().for_each(|numbers| numbers.begin(mark));
     }
 
-    pub(crate) fn store_put_back(&mut self, why: String) -> Result<(), String> {
+    pub(crate) fn store_put_back(&mut self, why: String, mutant: Option<Mutant>) -> Result<(), String> {
         self.force();
         let numbers = self.numbers.as_mut().ok_or("contract: nobody numbers writes here")?;
-        numbers.put_back = Some(why);
+        numbers.put_back = Some(why).filter(|_| mutant != Some(Mutant::SignUnstored));
         Ok(())
     }
 
-    pub(crate) fn accept_loss(&mut self, loss: &Loss, mark: u64) -> Result<Starts, String> {
+    pub(crate) fn accept_loss(&mut self, loss: &Loss, mark: u64, mutant: Option<Mutant>) -> Result<Starts, String> {
         self.unforced.clear();
         let numbers = self.numbers.as_mut().ok_or("contract: nobody numbers writes here")?;
-        numbers.accept_loss(loss.above, mark);
+        numbers.accept_loss(loss.above, mark, mutant);
         Ok(numbers.starts.clone())
     }
 }
