@@ -114,6 +114,7 @@ pub(crate) async fn stand(
                 let changed = reasons.send_if_modified(|before| std::mem::replace(before, now.clone()) != now);
                 if !std::mem::replace(&mut held, true) || changed {
                     tracing::error!(
+                        target: "undoubt::life",
                         reasons = now.join("; "),
                         "this coordinator is held: its log may be an older copy. If a newer folder exists, stop this one and use \
                          that; else look at `undoubt participants` and accept the loss with `undoubt accept-loss`"

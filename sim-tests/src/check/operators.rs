@@ -66,7 +66,8 @@ fn one(run: &Run, transaction: &Transaction<'_>) -> Vec<Violation> {
 fn effect(transaction: &Transaction<'_>, participant: Participant, done: bool) -> Option<Violation> {
     let tx = transaction.tx;
     let is_committed_alone = transaction.heuristic(participant) == Some(true);
-    (!is_committed_alone && transaction.took_effect(participant) == Some(done)).then(|| {
+    let is_known = !is_committed_alone && !transaction.is_lost_at(participant);
+    (is_known && transaction.took_effect(participant) == Some(done)).then(|| {
         let (outcome, effect) = (describe(transaction.outcome()), if done { "in effect" } else { "not in effect" });
         let what = format!("{tx} is {outcome}; an operator passed over its step at p{participant}, and it is {effect}");
         Violation::of("operators.effect", tx, what)

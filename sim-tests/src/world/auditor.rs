@@ -1,6 +1,7 @@
 //! After the healing: waits until everything has come to its end, and writes down what is found.
 
 use super::client::{connect, options, submit};
+use super::duty::Duty;
 use super::shared::{Shared, now_us};
 use super::workload;
 use super::{net, operator};
@@ -32,8 +33,9 @@ pub(super) async fn audit(shared: Arc<Shared>) -> turmoil::Result {
     let auditor = Auditor::new(shared.clone());
     let patience = u64::try_from(PATIENCE.as_micros())?;
     let mut tried_again = BTreeSet::new();
+    let mut duty = Duty::new(shared.clone());
     let settled = loop {
-        if auditor.is_all_over(&mut tried_again).await {
+        if auditor.is_all_over(&mut tried_again, &mut duty).await {
             break Some(now_us() - began);
         }
         if now_us() - began > patience {
@@ -99,24 +101,9 @@ impl Auditor {
         })
     }
 
-    /// An operator knows of no newer folder of a server that was put back, and accepts what it has lost.
-    async fn accept_losses(&self) {
-        for participant in self.participants.values() {
-            let Ok(state) = participant.describe().await else { continue };
-            if state.put_back.is_some() && participant.accept_loss("operator", "there is no newer one").await.is_ok() {
-                self.shared.finals().accepted_loss = true;
-            }
-        }
-        let Some(coordinator) = &self.coordinator else { return };
-        let Ok(view) = coordinator.describe().await else { return };
-        if view.phase == "held" && coordinator.accept_loss("operator", "there is no newer one", &[]).await.is_ok() {
-            self.shared.finals().accepted_loss = true;
-        }
-    }
-
     /// Clients have their answers, nothing is open at the coordinator, and nobody is in doubt.
-    async fn is_all_over(&self, tried_again: &mut BTreeSet<(TxId, StepName)>) -> bool {
-        self.accept_losses().await;
+    async fn is_all_over(&self, tried_again: &mut BTreeSet<(TxId, StepName)>, duty: &mut Duty) -> bool {
+        duty.look().await;
         let clients_are_done = *self.shared.done.borrow() >= self.shared.plan.shape.clients;
         let Some(coordinator) = &self.coordinator else { return clients_are_done };
         let open = ListQuery { filter: Filter::Open, limit: 100, ..ListQuery::default() };
