@@ -12,7 +12,7 @@ mod facts;
 #[cfg(test)]
 mod fixture;
 pub mod isolation;
-mod losses;
+pub mod losses;
 pub mod operators;
 pub mod orphans;
 pub mod reads;

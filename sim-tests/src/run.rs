@@ -195,6 +195,8 @@ pub struct PutBack {
     pub host: Host,
     pub at_us: u64,
     pub copy: Copied,
+    /// The folder shows that it is a copy.
+    pub signed: bool,
     /// Transactions of which something was acknowledged there, and is not in that state.
     pub lost: BTreeSet<String>,
 }

@@ -7,7 +7,8 @@
 //! * `effect`: a step that was passed over while it was stuck is as its refusals left it. One that was not stuck, and what
 //!   was left of a saga that was given up, may be in effect or not. Excused where an operator has committed a branch of
 //!   the same transaction, which is why the step was refused.
-//! * `unfounded`: nobody but an operator passes over a step, or gives a saga up.
+//! * `unfounded`: nobody but an operator passes over a step, or gives a saga up. What becomes of a step at a participant whose
+//!   disk was put back is not known either; that is for [`super::atomicity`].
 //! * `lost`: what an operator was told is on record stays so. Not so for an undone saga's step that is said to be done:
 //!   the record knows it only as undone.
 //! * All are excused for what a lying disk destroyed, and where no coordinator is left to ask.
@@ -41,7 +42,8 @@ fn one(run: &Run, transaction: &Transaction<'_>) -> Vec<Violation> {
     let mut broken = Vec::new();
     for (participant, how) in record {
         let founded = |claim: &PassedOver| claim.participant == *participant && (claim.how == *how || !claim.stuck);
-        if !claims().any(founded) && !gave_up {
+        let is_lost = *how == HowResolved::Skip && transaction.is_lost_at(*participant);
+        if !claims().any(founded) && !gave_up && !is_lost {
             let what =
                 format!("the record of {tx} says {} of the step at p{participant}, and no operator did", word(*how));
             broken.push(Violation::of("operators.unfounded", tx, what));

@@ -9,14 +9,18 @@
 //!   participant with one welcomes nobody before an operator has accepted.
 //! * `served`: a participant welcomes no coordinator that has to know what its log lacks.
 //! * `unheeded`: nor does it hide from one that asks that it was put back.
+//! * `claimed`: a coordinator says hello to nobody before it serves.
+//! * `run-again`: an id that committed is not begun again by a coordinator that has heard so before an operator accepted its loss;
+//!   nor has it aborted in the end. Excused if the disk has lost that again.
 //! * `went-on`: a coordinator that a session shows what its log lacks says nothing in it.
 //! * `false-alarm`: nobody is held, and nobody refuses, while no disk has lost anything that was stable.
 //!
 //! Nothing excuses any of them: they are about what one process knows.
 
 use super::Violation;
+use super::facts::retention_passed;
 use crate::plan::Host;
-use crate::run::Run;
+use crate::run::{FinalOutcome, Run};
 use crate::trace::{Entry, Event, Standing};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,8 +28,16 @@ use std::collections::{BTreeMap, BTreeSet};
 const WAIT_US: u64 = 500_000;
 
 pub fn check(run: &Run) -> Vec<Violation> {
-    let mut watch = Watch { run, lives: BTreeMap::new(), signed: BTreeSet::new(), has_lost: false, broken: Vec::new() };
+    let mut watch = Watch {
+        run,
+        lives: BTreeMap::new(),
+        signed: BTreeSet::new(),
+        taken_back: BTreeMap::new(),
+        has_lost: false,
+        broken: Vec::new(),
+    };
     run.trace.iter().for_each(|entry| watch.heed(entry));
+    watch.end();
     watch.broken
 }
 
@@ -38,6 +50,9 @@ struct Life {
     /// What it was told that its log lacks.
     lacks: Option<String>,
     accepts: bool,
+    serves: bool,
+    /// What participants say that they have committed.
+    remembered: BTreeSet<String>,
     /// Sessions that have shown it what its log lacks.
     stale: BTreeMap<Host, String>,
 }
@@ -47,6 +62,8 @@ struct Watch<'a> {
     lives: BTreeMap<Host, Life>,
     /// Whose folders showed that they are copies, until that is seen to.
     signed: BTreeSet<Host>,
+    /// What committed, as a coordinator has heard before its loss was accepted; and when it began to serve.
+    taken_back: BTreeMap<String, u64>,
     has_lost: bool,
     broken: Vec<Violation>,
 }
@@ -70,7 +87,30 @@ impl Watch<'_> {
                     self.breaks("standing.went-on", *at_us, format!("{host} sends {to} a {message} of {tx}: {lack}"));
                 }
             }
+            Event::Noted { tx, note, .. } if host.is_coordinator() && note.starts_with("begun") => {
+                let since = self.taken_back.get(tx).copied();
+                if since.is_some_and(|since_us| !retention_passed(self.run, since_us, *at_us)) {
+                    let what = format!("{host} begins {tx} again, of which it has heard that it committed");
+                    self.breaks("standing.run-again", *at_us, what);
+                }
+            }
             _ => {}
+        }
+    }
+
+    fn end(&mut self) {
+        let aborted = |tx: &String| match self.run.finals.outcomes.get(tx) {
+            Some(FinalOutcome::Aborted { .. }) => true,
+            Some(FinalOutcome::NotFound) => {
+                let since_us = self.taken_back[tx];
+                !retention_passed(self.run, since_us, self.run.simulated_us)
+            }
+            Some(FinalOutcome::Committed { .. } | FinalOutcome::GivenUp | FinalOutcome::Unknown) | None => false,
+        };
+        let aborted: Vec<String> = self.taken_back.keys().filter(|tx| aborted(tx)).cloned().collect();
+        for tx in aborted {
+            let what = format!("the coordinator has heard that {tx} committed, and in the end it has not");
+            self.breaks("standing.run-again", self.run.simulated_us, what);
         }
     }
 
@@ -78,9 +118,12 @@ impl Watch<'_> {
         let life = self.lives.entry(host).or_default();
         match what {
             Standing::Signed => drop(self.signed.insert(own(host))),
-            Standing::PutBack { .. } => {
-                self.has_lost = true;
-                self.signed.remove(&own(host));
+            Standing::PutBack { .. } => self.loses(host),
+            Standing::Remembers { committed, .. } => life.remembered.extend(committed.iter().cloned()),
+            Standing::Greets { whom } => {
+                if !life.serves {
+                    self.breaks("standing.claimed", at_us, format!("{host} says hello to {whom} before it may serve"));
+                }
             }
             Standing::Held | Standing::Refuses => {
                 if !self.has_lost {
@@ -112,13 +155,24 @@ impl Watch<'_> {
     fn disk(&mut self, host: Host, what: &str) {
         let destroys = ["RolledBack", "Wiped", "Swapped", "Rewritten", "Scrubbed", "LiedAboutSync"];
         if destroys.iter().any(|event| what.starts_with(event)) {
-            self.has_lost = true;
-            self.signed.remove(&own(host));
+            self.loses(host);
+        }
+    }
+
+    fn loses(&mut self, host: Host) {
+        self.has_lost = true;
+        self.signed.remove(&own(host));
+        if own(host) == Host::Coordinator {
+            self.taken_back.clear();
         }
     }
 
     fn serves(&mut self, at_us: u64, host: Host) {
-        let Some(life) = self.lives.get(&host) else { return };
+        let Some(life) = self.lives.get_mut(&host) else { return };
+        life.serves = true;
+        if life.accepts {
+            self.taken_back.extend(life.remembered.iter().map(|tx| (tx.clone(), at_us)));
+        }
         let participants = usize::from(self.run.plan.shape.participants);
         let (accepted, all) = (life.accepts, life.asked.len() == participants);
         if let Some(lack) = life.lacks.clone().filter(|_| !accepted) {

@@ -2,6 +2,7 @@
 //! all, then faults of those kinds. So some runs have one kind of trouble in depth, and others a bit of everything.
 
 mod large;
+mod ordinary;
 mod restored;
 mod sagas;
 

@@ -26,6 +26,10 @@ pub enum Standing {
         /// The participant says that it was put back.
         it_says_so: bool,
     },
+    /// A coordinator has heard from a participant which transactions that has committed.
+    Remembers { by: Host, committed: Vec<String> },
+    /// A coordinator claims its epoch.
+    Greets { whom: Host },
     /// A participant has welcomed a coordinator in a session.
     Welcomed { by: Host, lacks: Option<String>, it_lacks: Option<String> },
     /// An operator is about to accept what it has lost.
@@ -52,6 +56,10 @@ impl fmt::Display for Standing {
                 write!(f, "has asked {by}, {says}{}", lack(lacks, it_lacks))
             }
             Standing::Welcomed { by, lacks, it_lacks } => write!(f, "welcomed by {by}, {}", lack(lacks, it_lacks)),
+            Standing::Remembers { by, committed } => {
+                write!(f, "hears that {by} has committed {}", committed.join(", "))
+            }
+            Standing::Greets { whom } => write!(f, "says hello to {whom}"),
             Standing::Accepts => f.write_str("an operator accepts its loss"),
             Standing::Rejected => f.write_str("the operator is refused"),
         }

@@ -46,7 +46,7 @@ pub(super) async fn audit(shared: Arc<Shared>) -> turmoil::Result {
     shared.finals().settled_after_us = settled;
     auditor.note_open().await;
     if settled.is_some() {
-        auditor.probe().await?;
+        auditor.probe(&mut duty).await?;
     }
     auditor.note_outcomes().await;
     Ok(())
@@ -103,7 +103,7 @@ impl Auditor {
 
     /// Clients have their answers, nothing is open at the coordinator, and nobody is in doubt.
     async fn is_all_over(&self, tried_again: &mut BTreeSet<(TxId, StepName)>, duty: &mut Duty) -> bool {
-        duty.look().await;
+        let nobody_waits = duty.look().await;
         let clients_are_done = *self.shared.done.borrow() >= self.shared.plan.shape.clients;
         let Some(coordinator) = &self.coordinator else { return clients_are_done };
         let open = ListQuery { filter: Filter::Open, limit: 100, ..ListQuery::default() };
@@ -116,7 +116,7 @@ impl Auditor {
             // It may have been ended meanwhile; else it is listed the next time too.
             let _ = coordinator.forget(&held.tx, "operator", "it cannot be carried out").await;
         }
-        if !clients_are_done || !open.transactions.is_empty() {
+        if !clients_are_done || !nobody_waits || !open.transactions.is_empty() {
             return false;
         }
         let Ok(present) = coordinator.describe().await else { return false };
@@ -212,10 +212,10 @@ impl Auditor {
     }
 
     /// Locks everything once. What is noted is the last word, or the first that was no commit.
-    async fn probe(&self) -> turmoil::Result {
+    async fn probe(&self, duty: &mut Duty) -> turmoil::Result {
         let Some(coordinator) = &self.coordinator else { return Ok(()) };
         for (number, work) in workload::probes(&self.shared.plan.shape).iter().enumerate() {
-            if !self.probe_with(coordinator, number, work).await? {
+            if !self.probe_with(coordinator, number, work, duty).await? {
                 break;
             }
         }
@@ -223,8 +223,18 @@ impl Auditor {
     }
 
     /// Whether it committed in the end.
-    async fn probe_with(&self, coordinator: &Client, number: usize, work: &Work) -> Result<bool, InvalidId> {
+    async fn probe_with(
+        &self,
+        coordinator: &Client,
+        number: usize,
+        work: &Work,
+        duty: &mut Duty,
+    ) -> Result<bool, InvalidId> {
         for attempt in 1..=MAX_PROBES {
+            // Some learn only now what a log lacks.
+            while !duty.look().await {
+                sleep(LOOK_PERIOD).await;
+            }
             let tx: TxId = format!("probe-{}-{attempt}", number + 1).parse()?;
             let call = self.shared.asked(AUDITOR, &tx.to_string(), CallKind::Submit(work.clone()));
             let reply = submit(&self.shared, coordinator, &tx, work).await;

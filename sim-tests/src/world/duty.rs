@@ -49,8 +49,8 @@ impl Duty {
         Duty { shared, coordinator, participants, waiting: BTreeMap::new() }
     }
 
-    /// Accepts the loss of whoever has waited long enough.
-    pub(super) async fn look(&mut self) {
+    /// Accepts the loss of whoever has waited long enough. Returns false while somebody waits.
+    pub(super) async fn look(&mut self) -> bool {
         for (number, participant) in self.participants.clone() {
             let host = Host::Participant(number);
             let Ok(state) = participant.describe().await else { continue };
@@ -62,14 +62,15 @@ impl Duty {
         }
         let host = self.shared.primary();
         if self.shared.is_abandoned() {
-            return;
+            return self.waiting.is_empty();
         }
-        let Ok(view) = self.coordinator.describe().await else { return };
+        let Ok(view) = self.coordinator.describe().await else { return self.waiting.is_empty() };
         if self.is_due(host, view.phase == "held") {
             self.shared.recorder.record(host, Standing::Accepts.into());
             let asked_us = now_us();
             self.heard(host, asked_us, self.coordinator.accept_loss("operator", REASON, &[]).await);
         }
+        self.waiting.is_empty()
     }
 
     fn is_due(&mut self, host: Host, waits: bool) -> bool {

@@ -69,6 +69,33 @@ pub enum Mutant {
     FolderSignIgnored,
     /// A participant that was put back serves after its next start.
     PutBackServes,
+    /// A coordinator takes no notice of what participants answer about its log, and so is never held for it.
+    RecallIgnored,
+    /// A coordinator says hello before it knows whether it may, and so ends whoever has an older epoch.
+    EpochTakenUnasked,
     /// What a participant has lost is not listed.
     LossUnlisted,
+}
+
+impl Mutant {
+    /// Returns true if it shows only where a disk was put back.
+    pub fn is_about_disks_put_back(self) -> bool {
+        use Mutant::{
+            EpochTakenUnasked, FolderSignIgnored, LossUnlisted, MarksIgnored, NumbersForgotten, NumbersKept,
+            NumbersUnshown, PutBackServes, RecallIgnored, SpeaksUnasked,
+        };
+        let all = [
+            NumbersForgotten,
+            NumbersUnshown,
+            NumbersKept,
+            MarksIgnored,
+            SpeaksUnasked,
+            FolderSignIgnored,
+            PutBackServes,
+            RecallIgnored,
+            EpochTakenUnasked,
+            LossUnlisted,
+        ];
+        all.contains(&self)
+    }
 }

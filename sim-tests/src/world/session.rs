@@ -21,11 +21,13 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
+use tonic::transport::Channel;
 use undoubt_coordinator::connect::{ConnectError, Incoming, converse, recall};
 use undoubt_coordinator::{Connect, TcpConnect};
 use undoubt_proto::v1;
 use undoubt_vocabulary::WriteNumber;
 use undoubt_vocabulary::limits::{USUAL_COORDINATOR_BATCH_BYTES, USUAL_PARTICIPANT_BATCH_BYTES};
+use v1::known_attempt::State;
 use v1::to_coordinator::Body as FromBranch;
 use v1::to_participant::Body as ToBranch;
 
@@ -87,11 +89,14 @@ impl Connect for Sessions {
         let (endpoint, between, network) = (tcp().endpoint(address), self.between.clone(), self.network.clone());
         let (participant, asked_us) = (participant_at(address), now_us());
         Box::pin(async move {
-            let request = between.asked(request);
+            let (endpoint, request) = (endpoint?, between.asked(request));
+            if between.shared.mutates(Mutant::EpochTakenUnasked) {
+                between.claims(participant, &request, net::connect(endpoint.clone(), network.clone()).await?).await?;
+            }
             if between.shared.mutates(Mutant::SpeaksUnasked) && !request.attempts {
                 return Ok(v1::RecallResponse::default());
             }
-            let mut answer = recall(net::connect(endpoint?, network).await?, request).await?;
+            let mut answer = recall(net::connect(endpoint, network).await?, request).await?;
             between.recalled(participant, asked_us, &mut answer);
             Ok(answer)
         })
@@ -125,7 +130,7 @@ impl Between {
             }
             self.weigh(Direction::ToParticipant, participant, batch.messages.len(), batch.encoded_len());
             if let Some(hello) = &mut batch.hello {
-                self.greets(hello);
+                self.greets(participant, hello);
             }
             if self.shared.mutates(Mutant::FenceRunsAhead) {
                 batch.fence += 3;
@@ -209,8 +214,9 @@ impl Between {
         }
     }
 
-    /// For mutants: what is not shown, or not minded, of numbers.
-    fn greets(&self, hello: &mut v1::Hello) {
+    /// A coordinator claims its epoch. Some mutants do not show, or not mind, what it says of numbers.
+    fn greets(&self, participant: u8, hello: &mut v1::Hello) {
+        self.shared.recorder.record(self.host, Standing::Greets { whom: Host::Participant(participant) }.into());
         if self.shared.mutates(Mutant::NumbersKept) {
             hello.seen = None;
         }
@@ -224,6 +230,26 @@ impl Between {
         v1::RecallRequest { seen, ..request }
     }
 
+    /// For a mutant: says hello, whatever is known of the log.
+    async fn claims(&self, participant: u8, asked: &v1::RecallRequest, channel: Channel) -> Result<(), ConnectError> {
+        let Some(number) = self.shared.own_number() else { return Ok(()) };
+        let mut hello = v1::Hello {
+            protocol_version: 1,
+            coordinator_id: asked.coordinator_id.clone(),
+            coordinator_name: asked.coordinator_name.clone(),
+            epoch: number.start.count,
+            participant_name: asked.participant_name.clone(),
+            number: Some(number.into()),
+            seen: None,
+        };
+        self.greets(participant, &mut hello);
+        let (sender, hellos) = mpsc::channel(1);
+        // There is room for one.
+        let _ = sender.try_send(v1::CoordinatorBatch { hello: Some(hello), ..v1::CoordinatorBatch::default() });
+        converse(channel, hellos).await?.next().await;
+        Ok(())
+    }
+
     /// A participant has answered what it knows of this coordinator.
     fn recalled(&self, participant: u8, asked_us: u64, answer: &mut v1::RecallResponse) {
         let by = Host::Participant(participant);
@@ -233,6 +259,15 @@ impl Between {
         self.shared.recorder.record(self.host, Standing::Recalled { by, lacks, it_lacks, it_says_so }.into());
         if self.shared.mutates(Mutant::NumbersUnshown) {
             answer.seen = None;
+        }
+        let committed = answer.attempts.iter().filter(|attempt| attempt.state() == State::Committed);
+        let committed: Vec<String> =
+            committed.map(|attempt| String::from_utf8_lossy(&attempt.tx).into_owned()).collect();
+        if !committed.is_empty() {
+            self.shared.recorder.record(self.host, Standing::Remembers { by, committed }.into());
+        }
+        if self.shared.mutates(Mutant::RecallIgnored) {
+            *answer = v1::RecallResponse { fence: answer.fence, ..v1::RecallResponse::default() };
         }
     }
 

@@ -194,7 +194,7 @@ impl Shared {
             signs.remove(&of)
         };
         self.recorder.record_at(at_us, Some(of), Standing::PutBack { copy: copied, lost: lost.len() }.into());
-        self.finals().put_back.push(PutBack { host: of, at_us, copy: copied, lost });
+        self.finals().put_back.push(PutBack { host: of, at_us, copy: copied, signed, lost });
     }
 
     /// What the folder of the host shows by itself.
@@ -244,6 +244,12 @@ impl Shared {
         let Some(life) = self.life(host) else { return };
         let witness = Witness { by: Host::Coordinator, of: Host::Participant(participant) };
         lock(&self.witnesses).told(witness, number, life, now_us());
+    }
+
+    /// The number with which the coordinator's log begins its present start.
+    pub(super) fn own_number(&self) -> Option<WriteNumber> {
+        let starts = witness::starts(&self.disks[&Host::Coordinator])?;
+        Some(WriteNumber { log: starts.log, start: starts.now, writes: 0 })
     }
 
     /// What the log of the one lacks that the other has known since before that moment, and knows still.

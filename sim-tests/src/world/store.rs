@@ -58,6 +58,8 @@ impl MutantStore {
             | Mutant::SpeaksUnasked
             | Mutant::FolderSignIgnored
             | Mutant::PutBackServes
+            | Mutant::RecallIgnored
+            | Mutant::EpochTakenUnasked
             | Mutant::LossUnlisted => false,
         }
     }
@@ -98,6 +100,8 @@ impl MutantStore {
             | Mutant::SpeaksUnasked
             | Mutant::FolderSignIgnored
             | Mutant::PutBackServes
+            | Mutant::RecallIgnored
+            | Mutant::EpochTakenUnasked
             | Mutant::LossUnlisted => false,
         };
         if unforced { Durability::Lazy } else { wanted }
