@@ -34,7 +34,7 @@ use undoubt_proto::v1::LogNumber;
 use undoubt_proto::v1::coordinator_server::CoordinatorServer;
 use undoubt_proto::v1::operator_server::OperatorServer;
 use undoubt_vocabulary::limits::MAX_REQUEST_BYTES;
-use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId, ParticipantName, Start, Starts, WriteNumber};
+use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId, Lack, ParticipantName, Start, Starts, WriteNumber};
 
 /// What a coordinator takes from outside.
 pub struct Environment {
@@ -141,7 +141,7 @@ pub async fn run(
     if let Some(why) = &known.put_back {
         standing.sign(Sign::Local(why.clone()));
     }
-    if let Some(sign) = own_sign(&numbered, &known.starts, met).await? {
+    if let Some(sign) = own_sign(&numbered, &known.starts, is_new, met).await? {
         standing.sign(sign);
     }
     let (engine, handle) = Engine::recover(parts, drained)?;
@@ -154,6 +154,7 @@ pub async fn run(
         epoch,
         log: numbered.clone(),
         starts: known.starts,
+        is_new,
         clock: clock.clone(),
     };
     let addresses: BTreeMap<ParticipantName, String> =
@@ -331,7 +332,12 @@ async fn note_own_sign(log: &NumberedStore, seen: &WriteNumber) -> Result<(), St
 
 /// What an earlier start was shown, if this log still lacks it. `met`: the start that participants had met, as a folder of an
 /// earlier format has it.
-async fn own_sign(log: &NumberedStore, starts: &Starts, met: Option<u32>) -> Result<Option<Sign>, StoreError> {
+async fn own_sign(
+    log: &NumberedStore,
+    starts: &Starts,
+    is_new: bool,
+    met: Option<u32>,
+) -> Result<Option<Sign>, StoreError> {
     let noted = log.remembered(OWN).and_then(|noted| WriteNumber::try_from(LogNumber::decode(noted).ok()?).ok());
     let seen = match (noted, met.filter(|met| *met >= starts.now.count && starts.now.losses == 0)) {
         (None, Some(met)) => {
@@ -343,7 +349,7 @@ async fn own_sign(log: &NumberedStore, starts: &Starts, met: Option<u32>) -> Res
         (noted, Some(_) | None) => noted,
     };
     let sign = |seen: WriteNumber| {
-        let lack = starts.lack(&seen)?;
+        let lack = starts.lack(&seen).filter(|lack| !is_new || *lack != Lack::OtherLog)?;
         Some(Sign::Noted(format!("an earlier start was shown its {seen}, and {lack}")))
     };
     Ok(seen.and_then(sign))
