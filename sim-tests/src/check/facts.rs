@@ -24,11 +24,9 @@ pub(super) fn transactions(run: &Run) -> BTreeMap<&str, Transaction<'_>> {
         let new = || Transaction { tx, run, calls: Vec::new(), lost_at: BTreeSet::new() };
         all.entry(tx).or_insert_with(new).calls.push(call);
     }
-    for put_back in losses::accounted(run) {
-        for tx in &put_back.lost {
-            if let Some(transaction) = all.get_mut(tx.as_str()) {
-                transaction.lost_at.insert(put_back.host);
-            }
+    for (host, tx) in losses::accounted(run) {
+        if let Some(transaction) = all.get_mut(tx) {
+            transaction.lost_at.insert(host);
         }
     }
     all.retain(|_, transaction| transaction.calls.iter().any(|call| submitted(call).is_some()));

@@ -1,17 +1,30 @@
 //! What was lost because an earlier state of a disk was put back, and how much of that excuses anybody.
 //!
 //! A loss is accounted for if an operator has accepted it; or if it could not be noticed: then the folder shows no sign, and nobody
-//! who was reached knew of what the disk lacks (`Recalled`, `Welcomed` in the trace). Nothing else excuses it, and what a
-//! participant has lost has to be listed besides; see [`super::atomicity`].
+//! who was reached knew of what the disk lacks (`Recalled`, `Welcomed` in the trace). A coordinator's folder that shows a sign is
+//! cleared where no participant keeps or has seen anything that it lacks; then it may lack only what never committed, and is
+//! presumed aborted as before. Nothing else excuses a loss, and what a participant has lost has to be listed besides; see
+//! [`super::atomicity`].
 
 use crate::plan::Host;
-use crate::run::{Participant, PutBack, Run};
+use crate::run::{Call, Participant, PutBack, Reply, Run};
 use crate::trace::{Event, Standing};
 use std::collections::BTreeSet;
 
-/// Returns the losses that are accounted for.
-pub(super) fn accounted(run: &Run) -> impl Iterator<Item = &PutBack> {
-    run.finals.put_back.iter().filter(|put_back| is_accepted(run, put_back) || could_not_be_noticed(run, put_back))
+/// Returns the losses that are accounted for: the transactions, and where they were lost.
+pub(super) fn accounted(run: &Run) -> impl Iterator<Item = (Host, &str)> {
+    run.finals.put_back.iter().flat_map(move |put_back| {
+        let all = is_accepted(run, put_back) || could_not_be_noticed(run, put_back);
+        let cleared = put_back.host == Host::Coordinator && !all && !was_shown(run, put_back);
+        let lost = put_back.lost.iter().filter(move |tx| all || cleared && never_committed(run, tx));
+        lost.map(|tx| (put_back.host, tx.as_str()))
+    })
+}
+
+fn never_committed(run: &Run, tx: &str) -> bool {
+    let told = |call: &Call| call.tx == tx && matches!(call.reply, Reply::Committed(_));
+    let in_effect = run.finals.participants.values().any(|found| found.marks.contains(tx));
+    !in_effect && !run.calls.iter().any(told)
 }
 
 /// Returns true if an operator has accepted the loss.
@@ -21,6 +34,10 @@ pub fn is_accepted(run: &Run, put_back: &PutBack) -> bool {
 
 /// Returns true if nothing has shown that the disk was put back, until it was put back again.
 pub fn could_not_be_noticed(run: &Run, put_back: &PutBack) -> bool {
+    !put_back.signed && !was_shown(run, put_back)
+}
+
+fn was_shown(run: &Run, put_back: &PutBack) -> bool {
     let again = run.finals.put_back.iter().find(|next| next.host == put_back.host && next.at_us > put_back.at_us);
     let during = put_back.at_us..again.map_or(u64::MAX, |again| again.at_us);
     let mut shown = run.trace.iter().filter(|entry| during.contains(&entry.at_us)).map(|entry| match &entry.event {
@@ -32,7 +49,7 @@ pub fn could_not_be_noticed(run: &Run, put_back: &PutBack) -> bool {
         },
         _ => false,
     });
-    !put_back.signed && !shown.any(|shown| shown)
+    shown.any(|shown| shown)
 }
 
 fn own(host: Host) -> Host {
@@ -51,8 +68,7 @@ pub(super) fn losers(run: &Run) -> BTreeSet<Participant> {
 
 /// Returns the transactions that the coordinator has lost its records of.
 pub(super) fn lost_by_coordinator(run: &Run) -> impl Iterator<Item = &str> {
-    let own = accounted(run).filter(|put_back| put_back.host == Host::Coordinator);
-    own.flat_map(|put_back| &put_back.lost).map(String::as_str)
+    accounted(run).filter(|(host, _)| *host == Host::Coordinator).map(|(_, tx)| tx)
 }
 
 /// Returns the run without the excuse for what could not be noticed; `None` if there was no use of it.
@@ -128,6 +144,15 @@ mod tests {
         run.finals.accepted.push((Host::Standby, run.simulated_us + 1));
         assert_eq!(broken(&run), [""; 0]);
         assert!(without_excuse(&run).is_none());
+    }
+
+    #[test]
+    fn a_copy_that_all_have_cleared_may_lack_what_never_committed() {
+        let mut run = Fixture::default().abort("t1", transfer(1, 2, 10)).run();
+        run.finals.outcomes.insert("t1".into(), FinalOutcome::NotFound);
+        assert_eq!(broken(&run), ["durability.outcome"]);
+        put_back(&mut run, Host::Coordinator, true);
+        assert_eq!(broken(&run), [""; 0]);
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl Watch<'_> {
             }
             Standing::Welcomed { by, lacks, it_lacks } => self.welcomed(at_us, host, *by, lacks, it_lacks),
             Standing::Accepts => life.accepts = true,
-            Standing::Rejected => life.accepts = false,
+            Standing::Rejected { .. } => life.accepts = false,
         }
     }
 

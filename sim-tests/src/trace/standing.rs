@@ -35,7 +35,7 @@ pub enum Standing {
     /// An operator is about to accept what it has lost.
     Accepts,
     /// He was refused.
-    Rejected,
+    Rejected { why: String },
 }
 
 impl From<Standing> for Event {
@@ -61,7 +61,7 @@ impl fmt::Display for Standing {
             }
             Standing::Greets { whom } => write!(f, "says hello to {whom}"),
             Standing::Accepts => f.write_str("an operator accepts its loss"),
-            Standing::Rejected => f.write_str("the operator is refused"),
+            Standing::Rejected { why } => write!(f, "the operator is refused: {why}"),
         }
     }
 }

@@ -90,12 +90,12 @@ impl Duty {
                 self.shared.finals().accepted.push((host, asked_us));
             }
             Err(
-                OperatorError::NotFound { .. }
+                refused @ (OperatorError::NotFound { .. }
                 | OperatorError::WrongState { .. }
                 | OperatorError::Refused { .. }
                 | OperatorError::NotOffered { .. }
-                | OperatorError::NotReached(_),
-            ) => self.shared.recorder.record(host, Standing::Rejected.into()),
+                | OperatorError::NotReached(_)),
+            ) => self.shared.recorder.record(host, Standing::Rejected { why: refused.to_string() }.into()),
         }
     }
 }
