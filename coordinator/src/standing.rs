@@ -245,7 +245,9 @@ async fn accepted(
     let asked = addresses.iter().filter(|(name, _)| !without.contains(name));
     let taken = match take_back(shared, asked).await {
         Ok(taken) => taken,
-        Err(why) => return refused(format!("what participants know could not be taken back: {why}; try again"), reply),
+        Err(WitnessError::Store(error)) => return Err(error.into()),
+        Err(WitnessError::Log(error)) => return Err(error.into()),
+        Err(why @ (WitnessError::Connect(_) | WitnessError::Late | WitnessError::EngineGone)) => return refused(format!("what participants know could not be taken back: {why}; try again"), reply),
     };
     let put_back = standing.reasons().join("; ");
     let kept = shared.log.stable();

@@ -97,7 +97,9 @@ impl Participant {
     /// Returns what was seen of the log that had a coordinator's name last, if that is another one.
     fn former(&self, name: &str, coordinator: CoordinatorId) -> Option<WriteNumber> {
         let other = self.names.get(name).filter(|other| **other != coordinator)?;
-        self.coordinators.get(other)?.seen.number
+        let Seen { met, number } = self.coordinators.get(other)?.seen;
+        let met = met.map(|start| WriteNumber { log: other.0, start, writes: 0 });
+        met.into_iter().chain(number).max_by_key(|seen| (seen.start, seen.writes))
     }
 
     /// Returns what is known of a coordinator. What it has shown has to be put in first.
