@@ -247,7 +247,9 @@ async fn accepted(
         Ok(taken) => taken,
         Err(WitnessError::Store(error)) => return Err(error.into()),
         Err(WitnessError::Log(error)) => return Err(error.into()),
-        Err(why @ (WitnessError::Connect(_) | WitnessError::Late | WitnessError::EngineGone)) => return refused(format!("what participants know could not be taken back: {why}; try again"), reply),
+        Err(why @ (WitnessError::Connect(_) | WitnessError::Late | WitnessError::EngineGone)) => {
+            return refused(format!("what participants know could not be taken back: {why}; try again"), reply);
+        }
     };
     let put_back = standing.reasons().join("; ");
     let kept = shared.log.stable();

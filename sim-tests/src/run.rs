@@ -197,7 +197,8 @@ pub struct PutBack {
     pub copy: Copied,
     /// The folder shows that it is a copy.
     pub signed: bool,
-    /// Transactions of which something was acknowledged there, and is not in that state.
+    /// Transactions of which something was acknowledged there, and is not in that state. All before it, where a coordinator's was
+    /// emptied.
     pub lost: BTreeSet<String>,
 }
 

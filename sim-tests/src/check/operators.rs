@@ -8,13 +8,14 @@
 //!   was left of a saga that was given up, may be in effect or not. Excused where an operator has committed a branch of
 //!   the same transaction, which is why the step was refused.
 //! * `unfounded`: nobody but an operator passes over a step, or gives a saga up. What becomes of a step at a participant whose
-//!   disk was put back is not known either; that is for [`super::atomicity`].
+//!   disk was put back is not known either, also of one that was said to be done; that is for [`super::atomicity`].
 //! * `lost`: what an operator was told is on record stays so. Not so for an undone saga's step that is said to be done:
 //!   the record knows it only as undone.
 //! * All are excused for what a lying disk destroyed, and where no coordinator is left to ask.
 
 use super::Violation;
 use super::facts::{self, Transaction, describe, transactions};
+use super::losses;
 use crate::plan::HowResolved;
 use crate::run::{FinalOutcome, Participant, PassedOver, Run};
 use std::collections::BTreeMap;
@@ -39,10 +40,13 @@ fn one(run: &Run, transaction: &Transaction<'_>) -> Vec<Violation> {
     let is_as_refused = |participant: Participant| {
         !gave_up && claims().filter(|claim| claim.participant == participant).all(|claim| claim.stuck)
     };
+    let losers = losses::losers(run);
     let mut broken = Vec::new();
     for (participant, how) in record {
         let founded = |claim: &PassedOver| claim.participant == *participant && (claim.how == *how || !claim.stuck);
-        let is_lost = *how == HowResolved::Skip && transaction.is_lost_at(*participant);
+        let claimed = || claims().any(|claim| claim.participant == *participant);
+        let is_lost = *how == HowResolved::Skip
+            && (transaction.is_lost_at(*participant) || claimed() && losers.contains(participant));
         if !claims().any(founded) && !gave_up && !is_lost {
             let what =
                 format!("the record of {tx} says {} of the step at p{participant}, and no operator did", word(*how));

@@ -11,8 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
-use undoubt_client::{BranchView, Client, Filter, ListQuery, ParticipantClient, QueryError, TransactionView};
-use undoubt_vocabulary::{AbortReason, BranchOutcome, InvalidId, Outcome, StepName, TxId};
+use undoubt_client::{
+    BranchView, Client, Filter, ListQuery, ParticipantClient, QueryError, Resolution, TransactionView,
+};
+use undoubt_vocabulary::{AbortReason, BranchOutcome, CoordinatorId, InvalidId, Outcome, StepName, TxId};
 
 /// How often it is looked whether all is over.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
@@ -116,10 +118,13 @@ impl Auditor {
             // It may have been ended meanwhile; else it is listed the next time too.
             let _ = coordinator.forget(&held.tx, "operator", "it cannot be carried out").await;
         }
+        let Ok(present) = coordinator.describe().await else { return false };
+        if self.shared.plan.puts_disks_back() {
+            self.release_orphans(present.id).await;
+        }
         if !clients_are_done || !nobody_waits || !open.transactions.is_empty() {
             return false;
         }
-        let Ok(present) = coordinator.describe().await else { return false };
         for participant in self.participants.values() {
             let Ok(held) = participant.branches(false, 0).await else { return false };
             let open = held.branches.iter().any(|branch| {
@@ -131,6 +136,18 @@ impl Auditor {
             }
         }
         true
+    }
+
+    /// An operator aborts what is in doubt for a coordinator whose disk was emptied: nobody else will ever end it.
+    async fn release_orphans(&self, present: CoordinatorId) {
+        for participant in self.participants.values() {
+            let Ok(held) = participant.branches(true, 0).await else { continue };
+            for orphan in held.branches.iter().filter(|branch| branch.coordinator != present) {
+                // It may have been decided meanwhile, and is looked at again if not.
+                let _ =
+                    participant.resolve(&orphan.tx, Resolution::Abort, "operator", "its coordinator is no more").await;
+            }
+        }
     }
 
     async fn note_open(&self) {

@@ -186,7 +186,11 @@ impl Shared {
         if self.inside(host) != of || of != own_disk(host) {
             return;
         }
-        let lost = super::finals::transactions_of(&self.disks[&of].put_back(&state));
+        let mut lost = super::finals::transactions_of(&self.disks[&of].put_back(&state));
+        if of == Host::Coordinator && copied == Copied::Emptied {
+            // Whoever comes next is another coordinator, and knows of none that were under way either.
+            lost.extend(self.calls().into_iter().map(|call| call.tx));
+        }
         let mut signs = lock(&self.signs);
         if signed {
             signs.insert(of)
