@@ -116,7 +116,8 @@ mod tests {
 
     fn shown(run: &mut Run, lacks: Option<&str>) {
         let lacks = lacks.map(str::to_owned);
-        let what = Standing::Recalled { by: Host::Participant(1), lacks, it_lacks: None, it_says_so: false };
+        let what =
+            Standing::Recalled { by: Host::Participant(1), lacks, it_lacks: None, it_says_so: false, forgot: None };
         let at_us = run.simulated_us + 1;
         run.trace.push(Entry { at_us, host: Some(Host::Coordinator), event: what.into() });
     }

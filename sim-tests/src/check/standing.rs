@@ -8,6 +8,7 @@
 //! * `signed`: a coordinator with a folder that was copied serves only after all have answered, or an operator has accepted; a
 //!   participant with one welcomes nobody before an operator has accepted.
 //! * `served`: a participant welcomes no coordinator that has to know what its log lacks.
+//! * `forgot`: a participant that is asked shows the highest number that it has to know.
 //! * `unheeded`: nor does it hide from one that asks that it was put back.
 //! * `claimed`: a coordinator says hello to nobody before it serves.
 //! * `run-again`: an id that committed is not begun again by a coordinator that has heard so before an operator accepted its loss;
@@ -132,10 +133,13 @@ impl Watch<'_> {
                     self.breaks("standing.false-alarm", at_us, what);
                 }
             }
-            Standing::Recalled { by, lacks, it_lacks, it_says_so } => {
+            Standing::Recalled { by, lacks, it_lacks, it_says_so, forgot } => {
                 life.asked.insert(*by);
                 if life.lacks.is_none() {
                     life.lacks.clone_from(lacks);
+                }
+                if let Some(number) = forgot {
+                    self.breaks("standing.forgot", at_us, format!("{by} does not show {host} its {number}"));
                 }
                 if let Some(lack) = it_lacks.as_ref().filter(|_| !it_says_so) {
                     self.breaks("standing.unheeded", at_us, format!("{by} does not say that it was put back: {lack}"));

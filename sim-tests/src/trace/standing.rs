@@ -25,6 +25,8 @@ pub enum Standing {
         it_lacks: Option<String>,
         /// The participant says that it was put back.
         it_says_so: bool,
+        /// What it has to know of the coordinator's log, and does not show.
+        forgot: Option<String>,
     },
     /// A coordinator has heard from a participant which transactions that has committed.
     Remembers { by: Host, committed: Vec<String> },
@@ -51,9 +53,11 @@ impl fmt::Display for Standing {
             Standing::Signed => f.write_str("finds that its folder is a copy"),
             Standing::Held => f.write_str("is held"),
             Standing::Refuses => f.write_str("refuses all"),
-            Standing::Recalled { by, lacks, it_lacks, it_says_so } => {
+            Standing::Recalled { by, lacks, it_lacks, it_says_so, forgot } => {
                 let says = if *it_says_so { "which says that it was put back, " } else { "" };
-                write!(f, "has asked {by}, {says}{}", lack(lacks, it_lacks))
+                let forgot =
+                    forgot.as_ref().map(|number| format!(", and it does not show {number}")).unwrap_or_default();
+                write!(f, "has asked {by}, {says}{}{forgot}", lack(lacks, it_lacks))
             }
             Standing::Welcomed { by, lacks, it_lacks } => write!(f, "welcomed by {by}, {}", lack(lacks, it_lacks)),
             Standing::Remembers { by, committed } => {

@@ -256,10 +256,13 @@ impl Between {
         let lacks = self.shared.lack(self.host, by, asked_us);
         let it_lacks = self.shared.lack(by, self.host, asked_us);
         let it_says_so = !answer.put_back.is_empty();
-        self.shared.recorder.record(self.host, Standing::Recalled { by, lacks, it_lacks, it_says_so }.into());
         if self.shared.mutates(Mutant::NumbersUnshown) {
             answer.seen = None;
         }
+        let seen = answer.seen.clone().and_then(|seen| seen.try_into().ok());
+        let forgot = self.shared.forgotten(self.host, by, asked_us, seen, answer.epoch);
+        let forgot = forgot.map(|number| number.to_string());
+        self.shared.recorder.record(self.host, Standing::Recalled { by, lacks, it_lacks, it_says_so, forgot }.into());
         let committed = answer.attempts.iter().filter(|attempt| attempt.state() == State::Committed);
         let committed: Vec<String> =
             committed.map(|attempt| String::from_utf8_lossy(&attempt.tx).into_owned()).collect();

@@ -265,6 +265,23 @@ impl Shared {
         Some(format!("{by} has to know its {known}, and {lack}"))
     }
 
+    /// What `by` has known of the log of `of` since before that moment, and does not show: it shows this number, and this epoch.
+    pub(super) fn forgotten(
+        &self,
+        of: Host,
+        by: Host,
+        before_us: u64,
+        shown: Option<WriteNumber>,
+        epoch: u32,
+    ) -> Option<WriteNumber> {
+        let witness = Witness { by: own_disk(by), of: own_disk(of) };
+        let known = lock(&self.witnesses).known(witness, self.life(by), before_us)?;
+        let is_own = witness::starts(&self.disks[&witness.of])?.log == known.log;
+        let is_shown = shown.is_some_and(|shown| shown.log != known.log || !shown.is_before(&known));
+        let is_met = known.writes == 0 && epoch >= known.start.count;
+        (is_own && !is_shown && !is_met).then_some(known)
+    }
+
     pub(super) fn swap_disks(&self, one: Host, other: Host) {
         lock(&self.swapped).extend([(one, other), (other, one)]);
     }
