@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message as _;
-use undoubt_coordinator_core::standing::{Sign, foreign_start};
+use undoubt_coordinator_core::standing::{Sign, foreign_start, lack};
 use undoubt_platform::{NumberedStore, StoreError};
 use undoubt_proto::v1::LogNumber;
 use undoubt_vocabulary::{Epoch, Starts, WriteNumber};
@@ -18,7 +18,12 @@ pub(crate) async fn note(log: &NumberedStore, seen: &WriteNumber) -> Result<(), 
 
 /// Returns what an earlier start was shown, if this log still lacks it. `met`: the start that participants had met, as a folder
 /// of an earlier format has it.
-pub(crate) async fn noted(log: &NumberedStore, starts: &Starts, met: Option<u32>) -> Result<Option<Sign>, StoreError> {
+pub(crate) async fn noted(
+    log: &NumberedStore,
+    starts: &Starts,
+    is_new: bool,
+    met: Option<u32>,
+) -> Result<Option<Sign>, StoreError> {
     let noted = log.remembered(KEY).and_then(|noted| WriteNumber::try_from(LogNumber::decode(noted).ok()?).ok());
     let seen = match (noted, met.filter(|met| *met >= starts.now.count && starts.now.losses == 0)) {
         (None, Some(met)) => {
@@ -30,7 +35,7 @@ pub(crate) async fn noted(log: &NumberedStore, starts: &Starts, met: Option<u32>
         (noted, Some(_) | None) => noted,
     };
     let sign = |seen: WriteNumber| {
-        let lack = starts.lack(&seen)?;
+        let lack = lack(starts, is_new, &seen)?;
         Some(Sign::Noted(format!("an earlier start was shown its {seen}, and {lack}")))
     };
     Ok(seen.and_then(sign))

@@ -140,7 +140,7 @@ pub async fn run(
     if let Some(why) = &known.put_back {
         standing.sign(Sign::Local(why.clone()));
     }
-    if let Some(sign) = own_sign::noted(&numbered, &known.starts, met).await? {
+    if let Some(sign) = own_sign::noted(&numbered, &known.starts, is_new, met).await? {
         standing.sign(sign);
     }
     let (engine, handle) = Engine::recover(parts, drained)?;
@@ -153,6 +153,7 @@ pub async fn run(
         epoch,
         log: numbered.clone(),
         starts: known.starts,
+        is_new,
         clock: clock.clone(),
     };
     let addresses: BTreeMap<ParticipantName, String> =

@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) epoch: Epoch,
     pub(crate) log: Arc<NumberedStore>,
     pub(crate) starts: Starts,
+    /// It is a new one on purpose, though its name is known.
+    pub(crate) is_new: bool,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -186,7 +188,7 @@ async fn converse(
     }
     tracing::debug!(target: "undoubt::wire", to = %participant, session, "welcomed");
     if let Some(seen) = seen.and_then(|seen| WriteNumber::try_from(seen).ok())
-        && let Some(sign) = late_sign(participant, &shared.starts, &seen)
+        && let Some(sign) = late_sign(participant, &shared.starts, shared.is_new, &seen)
     {
         return Err(SessionError::PutBack { sign, seen });
     }

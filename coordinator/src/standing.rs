@@ -16,12 +16,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::Code;
-use undoubt_coordinator_core::standing::{Standing, Told, Verdict};
+use undoubt_coordinator_core::standing::{Sign, Standing, Told, Verdict};
 use undoubt_coordinator_core::{Recollection, TakenBack, UnusableRecord, held_after_loss};
 use undoubt_platform::{Batch, Durability, Store as _, StoreError};
 use undoubt_proto::record;
-use undoubt_proto::v1::RecallResponse;
-use undoubt_vocabulary::{CoordinatorId, Epoch, ParticipantName, Starts, WriteNumber};
+use undoubt_proto::v1::{LogNumber, RecallResponse};
+use undoubt_vocabulary::{CoordinatorId, Epoch, KnownAttempt, ParticipantName, Starts, WriteNumber};
 
 /// Between two questions to a participant that has answered, while its answer may still change something.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -103,12 +103,17 @@ pub(crate) async fn stand(
     loop {
         match standing.verdict() {
             Verdict::Asking => {}
-            Verdict::Clear => break,
+            Verdict::Clear if !standing.is_cleared() => break,
+            Verdict::Clear => match confirm(shared, addresses, &mut standing).await? {
+                true => break,
+                false => continue,
+            },
             Verdict::Held => {
                 let now = standing.reasons();
                 let changed = reasons.send_if_modified(|before| std::mem::replace(before, now.clone()) != now);
                 if !std::mem::replace(&mut held, true) || changed {
                     tracing::error!(
+                        target: "undoubt::life",
                         reasons = now.join("; "),
                         "this coordinator is held: its log may be an older copy. If a newer folder exists, stop this one and use \
                          that; else look at `undoubt participants` and accept the loss with `undoubt accept-loss`"
@@ -163,7 +168,7 @@ async fn ask(shared: &Shared, name: ParticipantName, address: &str, after: Durat
     let asked = shared.connect.recall(address, witness::request(shared, &name, None));
     let told = match timeout(2 * patience, asked).await {
         Err(_) => Err(format!("it did not answer within {} ms", 2 * patience.as_millis())),
-        Ok(Ok(answer)) => told(answer),
+        Ok(Ok(answer)) => told(shared, &name, answer),
         // It knows of no numbers.
         Ok(Err(ConnectError::Refused(status))) if status.code() == Code::Unimplemented => Ok(Told::default()),
         Ok(Err(error)) => Err(error.to_string()),
@@ -171,12 +176,47 @@ async fn ask(shared: &Shared, name: ParticipantName, address: &str, after: Durat
     (name, told)
 }
 
-fn told(answer: RecallResponse) -> Result<Told, String> {
-    let RecallResponse { seen, epoch, connected, other_coordinator_id, .. } = answer;
-    let seen = seen.map(WriteNumber::try_from).transpose().map_err(|bad| bad.to_string())?;
+fn told(shared: &Shared, by: &ParticipantName, answer: RecallResponse) -> Result<Told, String> {
+    let RecallResponse { number, seen, epoch, connected, put_back, other_coordinator_id, .. } = answer;
+    let read = |number: LogNumber| WriteNumber::try_from(number).map_err(|bad| bad.to_string());
+    let (number, seen) = (number.map(read).transpose()?, seen.map(read).transpose()?);
+    let before = witness::seen(&shared.log, by);
+    let has_lost = before.zip(number).is_some_and(|(before, now)| now.is_after_loss_of(&before));
     let other = (!other_coordinator_id.is_empty()).then(|| CoordinatorId::try_from(other_coordinator_id.as_ref()));
     let other = other.transpose().map_err(|bad| bad.to_string())?;
-    Ok(Told { seen, epoch: Epoch(epoch), connected, other })
+    Ok(Told { seen, epoch: Epoch(epoch), connected, other, was_put_back: has_lost || !put_back.is_empty() })
+}
+
+/// Returns true if no participant keeps anything that the log has no record of. Else, or if somebody cannot say so any more,
+/// that is noted.
+async fn confirm(
+    shared: &Shared,
+    addresses: &BTreeMap<ParticipantName, String>,
+    standing: &mut Standing,
+) -> Result<bool, StandingError> {
+    let patience = Duration::from_millis(shared.config.connect_timeout_ms) * 2;
+    let log = Log::new(shared.log.clone());
+    for (name, address) in addresses {
+        let attempts = match witness::attempts(shared, name, address, patience).await {
+            Ok((attempts, _)) => attempts,
+            // It keeps no attempts, or does not tell.
+            Err(WitnessError::Connect(ConnectError::Refused(status))) if status.code() == Code::Unimplemented => {
+                continue;
+            }
+            Err(error) => {
+                tracing::debug!(participant = %name, %error, "it does not answer any more");
+                standing.is_silent(name);
+                return Ok(false);
+            }
+        };
+        for KnownAttempt { tx, .. } in attempts {
+            if !log.has(&tx)? {
+                standing.sign(Sign::Keeps { by: name.clone(), tx });
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
 }
 
 /// Takes back what participants know, and begins another start above all that they have met. `None`: it was refused.
@@ -205,7 +245,16 @@ async fn accepted(
     let asked = addresses.iter().filter(|(name, _)| !without.contains(name));
     let taken = match take_back(shared, asked).await {
         Ok(taken) => taken,
-        Err(why) => return refused(format!("what participants know could not be taken back: {why}; try again"), reply),
+        Err(WitnessError::Store(error)) => return Err(error.into()),
+        Err(WitnessError::Log(error)) => return Err(error.into()),
+        Err(
+            why @ (WitnessError::Connect(_)
+            | WitnessError::Late
+            | WitnessError::Malformed(_)
+            | WitnessError::EngineGone),
+        ) => {
+            return refused(format!("what participants know could not be taken back: {why}; try again"), reply);
+        }
     };
     let put_back = standing.reasons().join("; ");
     let kept = shared.log.stable();

@@ -12,6 +12,7 @@ mod facts;
 #[cfg(test)]
 mod fixture;
 pub mod isolation;
+pub mod losses;
 pub mod operators;
 pub mod orphans;
 pub mod reads;
@@ -19,6 +20,7 @@ pub mod real_time;
 pub mod recovery;
 pub mod sizes;
 pub mod stability;
+pub mod standing;
 pub mod termination;
 
 use crate::run::Run;
@@ -38,7 +40,7 @@ pub struct Violation {
 pub type Checker = fn(&Run) -> Vec<Violation>;
 
 /// All checkers by name; every rule starts with the name of its checker.
-pub const CHECKERS: [(&str, Checker); 13] = [
+pub const CHECKERS: [(&str, Checker); 14] = [
     ("atomicity", atomicity::check),
     ("stability", stability::check),
     ("durability", durability::check),
@@ -52,6 +54,7 @@ pub const CHECKERS: [(&str, Checker); 13] = [
     ("choice", choice::check),
     ("reads", reads::check),
     ("sizes", sizes::check),
+    ("standing", standing::check),
 ];
 
 pub fn check_all(run: &Run) -> Vec<Violation> {

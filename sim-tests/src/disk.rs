@@ -36,6 +36,7 @@ use state::State;
 
 pub use contents::Contents;
 pub use event::DiskEvent;
+pub use fault::DiskCopy;
 pub use store::DiskStore;
 
 /// What a host's platter and page cache hold. Clones are the same disk.

@@ -11,7 +11,7 @@ mod seed;
 mod sound;
 mod words;
 
-pub use fault::{Code, Direction, Fault, HowEnded, HowResolved, Message, Tampering, What, When};
+pub use fault::{Code, Copied, Direction, Fault, HowEnded, HowResolved, Message, Tampering, What, When};
 pub use host::Host;
 pub use sound::Unsound;
 
@@ -83,6 +83,11 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl Plan {
+    /// Whether some disk may be put back.
+    pub fn puts_disks_back(&self) -> bool {
+        self.faults.iter().any(|fault| matches!(fault.what, What::PutBack { .. }))
+    }
+
     /// Whether this host takes part.
     pub fn has(&self, host: Host) -> bool {
         match host {

@@ -1,6 +1,6 @@
 //! What is known about a run once it is over: all that checkers look at.
 
-use crate::plan::{Direction, Host, HowResolved, Plan};
+use crate::plan::{Copied, Direction, Host, HowResolved, Plan};
 use crate::trace::Entry;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,10 +158,10 @@ pub struct Finals {
     pub poisoned: BTreeSet<String>,
     /// Those that the coordinator listed as such, so that an operator could end them.
     pub held: BTreeSet<String>,
-    /// An operator had to accept that the coordinator's disk had lost what participants knew of.
-    pub accepted_loss: bool,
-    /// Some disk has lost something that was stable.
-    pub destroyed: bool,
+    /// Whose losses operators have accepted, and when they asked for it.
+    pub accepted: Vec<(Host, u64)>,
+    /// Disks that were put back, in their order.
+    pub put_back: Vec<PutBack>,
     /// A lying disk has destroyed a balance or a register.
     pub excused_data: bool,
     /// Steps that sagas ended without, as the coordinator's records have it.
@@ -187,6 +187,19 @@ impl Finals {
     pub fn excuses_data(&self) -> bool {
         self.excused_data || self.excused_epochs
     }
+}
+
+/// An earlier state of a disk was put back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutBack {
+    pub host: Host,
+    pub at_us: u64,
+    pub copy: Copied,
+    /// The folder shows that it is a copy.
+    pub signed: bool,
+    /// Transactions of which something was acknowledged there, and is not in that state. All before it, where a coordinator's was
+    /// emptied.
+    pub lost: BTreeSet<String>,
 }
 
 /// A batch of a session that its sender should have closed before.

@@ -1,5 +1,6 @@
 //! Every fault of the catalogue by itself, each as a sentence.
 
+mod restored;
 mod sagas;
 
 use crate::plan::{Code, Direction, Fault, Host, Message, Plan, Shape, Tampering, What, When};
@@ -38,7 +39,7 @@ const P2: Host = Host::Participant(2);
 
 /// All of them, in the order of the catalogue.
 pub fn all() -> Vec<Scenario> {
-    [storage(), processes(), network(), people(), sagas::sagas()].concat()
+    [storage(), restored::restored(), processes(), network(), people(), sagas::sagas()].concat()
 }
 
 pub fn named(name: &str) -> Option<Scenario> {
@@ -442,7 +443,7 @@ mod tests {
         let names: BTreeSet<_> = all.iter().map(|scenario| scenario.name).collect();
         assert_eq!(names.len(), all.len());
         let codes: BTreeSet<String> = all.iter().flat_map(|scenario| scenario.codes).map(ToString::to_string).collect();
-        let wanted = "S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N5 N6 N7 N8 C1 O1 O2 O3 O4 O5 O6 G1 G2 G3 G4";
+        let wanted = "S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N5 N6 N7 N8 C1 O1 O2 O3 O4 O5 O6 G1 G2 G3 G4";
         assert_eq!(codes, wanted.split(' ').map(str::to_owned).collect());
     }
 }

@@ -14,7 +14,7 @@ mod tests;
 
 pub use examine::{Broken, Examined, breaks, examine};
 pub use points::{Points, crash_points};
-pub use report::{Committed, Failed, Report, Speed, Summary};
+pub use report::{Committed, Failed, Report, Restored, Restores, Role, Speed, Summary};
 
 use crate::plan::Plan;
 use crate::world::Mutant;
@@ -31,6 +31,8 @@ pub struct Sweep {
     pub seeds: u64,
     /// Planted into all of them.
     pub mutant: Option<Mutant>,
+    /// A disk is put back in each of them.
+    pub put_back: bool,
     /// Goes on after the first violation.
     pub keep_going: bool,
     /// Threads; one for each core if it isn't said.
@@ -39,12 +41,12 @@ pub struct Sweep {
 
 impl Sweep {
     pub fn new(first: u64, seeds: u64) -> Sweep {
-        Sweep { first, seeds, mutant: None, keep_going: false, jobs: None }
+        Sweep { first, seeds, mutant: None, put_back: false, keep_going: false, jobs: None }
     }
 
     /// `progress` hears of every seed that was run.
     pub fn run(&self, progress: &mut dyn FnMut(&Summary)) -> Report {
-        self.run_with(&|seed| Summary::of(seed, &examine(&plan_of(seed, self.mutant))), progress)
+        self.run_with(&|seed| Summary::of(seed, &examine(&plan_of(seed, self.put_back, self.mutant))), progress)
     }
 
     fn run_with(&self, run: &(dyn Fn(u64) -> Summary + Sync), progress: &mut dyn FnMut(&Summary)) -> Report {
@@ -88,7 +90,8 @@ impl Sweep {
     }
 }
 
-/// The plan of a seed, with a bug planted into it.
-pub fn plan_of(seed: u64, mutant: Option<Mutant>) -> Plan {
-    Plan { mutant, ..Plan::of_seed(seed) }
+/// Returns the plan of a seed, with a disk that is put back if that is wanted, and with a bug planted into it.
+pub fn plan_of(seed: u64, put_back: bool, mutant: Option<Mutant>) -> Plan {
+    let plan = if put_back { Plan::with_a_disk_put_back(seed) } else { Plan::of_seed(seed) };
+    Plan { mutant, ..plan }
 }

@@ -2,11 +2,13 @@
 
 mod event;
 mod recorder;
+mod standing;
 mod states;
 mod subscriber;
 mod words;
 
 pub use event::{BranchState, Entry, Event, Phase};
 pub use recorder::Recorder;
+pub use standing::Standing;
 pub use states::{BRANCHES, IDLE, OVER, PHASES};
 pub(crate) use subscriber::observing;

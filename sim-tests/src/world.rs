@@ -12,6 +12,7 @@
 //! | `client`, `workload` | applications and their memory |
 //! | `conductor` | lets time pass and makes faults happen |
 //! | `operator` | people who decide alone |
+//! | `witness`, `duty` | what has to be known of a disk that was put back, and who accepts what it has lost |
 //! | `auditor`, `finals` | what is found when all is over |
 //! | `resource`, `temper` | what participants guard, and how it treats its callers |
 //! | `mutant`, `store` | planted bugs |
@@ -20,6 +21,7 @@ mod auditor;
 mod cells;
 mod client;
 mod conductor;
+mod duty;
 mod finals;
 mod mutant;
 mod net;
@@ -32,6 +34,7 @@ mod session;
 mod shared;
 mod store;
 mod temper;
+mod witness;
 mod workload;
 
 pub use mutant::Mutant;
@@ -113,6 +116,9 @@ fn live(shared: &Arc<Shared>) -> Lived {
     }
     for number in 1..=shape.clients {
         sim.client(Host::Client(number).to_string(), client::apply(shared.clone(), number));
+    }
+    if shared.plan.puts_disks_back() {
+        sim.client("duty", duty::watch(shared.clone()));
     }
     sim.client("auditor", auditor::audit(shared.clone()));
     let mut conductor = Conductor::new(sim, shared.clone());

@@ -5,7 +5,7 @@ use std::path::Path;
 use undoubt_sim_tests::plan::Plan;
 use undoubt_sim_tests::scenario;
 use undoubt_sim_tests::sweep::{Sweep, examine, plan_of};
-use undoubt_sim_tests::trace::{Entry, Event};
+use undoubt_sim_tests::trace::{Entry, Event, Standing};
 use undoubt_sim_tests::world::Mutant;
 
 /// So that every rule has something to be broken by.
@@ -31,8 +31,40 @@ fn three_hundred_seeds_break_no_rule() {
 }
 
 #[test]
+fn a_disk_that_is_put_back_loses_nothing_in_silence() {
+    let report = Sweep { keep_going: true, put_back: true, ..Sweep::new(1, 60) }.run(&mut |_| {});
+    println!("{:?}; excused: {:?}", report.restores, report.excused);
+    let broken = report.failed.iter().map(|failed| {
+        let what = failed.broken.iter().map(|broken| format!("\n  {broken}")).collect::<String>();
+        format!("\nundoubt-sim replay --seed {} --put-back{what}", failed.seed)
+    });
+    assert!(report.failed.is_empty(), "{}", broken.collect::<String>());
+    assert_eq!(report.restores.len(), 8, "some kind was never put back");
+    let accepted: u64 = report.restores.iter().map(|(_, restored)| restored.accepted).sum();
+    assert!(accepted > 0, "no operator had to accept anything");
+}
+
+#[test]
+fn no_server_is_held_for_ordinary_crashes() {
+    for seed in 1..=60 {
+        let plan = Plan::with_ordinary_crashes(seed);
+        let examined = examine(&plan);
+        assert_eq!(examined.broken, [], "seed {seed}");
+        let run = examined.run.unwrap();
+        let alarm = run.trace.iter().find(|entry| {
+            let Event::Standing { what } = &entry.event else { return false };
+            matches!(what, Standing::Held | Standing::Refuses)
+        });
+        assert_eq!(alarm, None, "seed {seed}: nothing was put back");
+        let starts = run.trace.iter().filter(|entry| entry.event == Event::Started).count();
+        assert!(starts > plan.shape.participants.into(), "seed {seed}: nobody has crashed");
+    }
+}
+
+#[test]
 fn some_seeds_gather_more_than_the_coordinator_takes() {
-    let plans = (1..=1_500).map(|seed| plan_of(seed, None)).filter(|plan| plan.shape.max_gathered_bytes.is_some());
+    let plans =
+        (1..=1_500).map(|seed| plan_of(seed, false, None)).filter(|plan| plan.shape.max_gathered_bytes.is_some());
     let is_too_much =
         |entry: &Entry| matches!(&entry.event, Event::Noted { note, .. } if note.contains("over max_gathered_bytes"));
     let too_much = |plan: Plan| examine(&plan).run.unwrap().trace.iter().filter(|entry| is_too_much(entry)).count();
@@ -77,7 +109,8 @@ fn plans_that_broke_a_rule_once_break_none() {
 fn every_planted_bug_is_found() {
     let mut not_found = Vec::new();
     for mutant in Mutant::value_variants() {
-        let report = Sweep { mutant: Some(*mutant), ..Sweep::new(1, MAX_SEEDS_PER_MUTANT) }.run(&mut |_| {});
+        let put_back = mutant.is_about_disks_put_back();
+        let report = Sweep { mutant: Some(*mutant), put_back, ..Sweep::new(1, MAX_SEEDS_PER_MUTANT) }.run(&mut |_| {});
         match report.failed.first() {
             Some(failed) => println!("{mutant:?}: after {} seeds, as {}", report.seeds, failed.broken[0]),
             None => not_found.push(mutant),

@@ -11,12 +11,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use undoubt_vocabulary::{CoordinatorId, Epoch, Lack, ParticipantName, Start, Starts, WriteNumber};
+use undoubt_vocabulary::{CoordinatorId, Epoch, Lack, ParticipantName, Start, Starts, TxId, WriteNumber};
 
 /// What a participant says of this coordinator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Told {
-    /// The highest number that it has seen of this log.
+    /// The highest number that it has seen of this log, or of the one that had the name of a log which is new there.
     pub seen: Option<WriteNumber>,
     /// The highest epoch.
     pub epoch: Epoch,
@@ -24,6 +24,8 @@ pub struct Told {
     pub connected: bool,
     /// Another coordinator was known there last under this one's name.
     pub other: Option<CoordinatorId>,
+    /// It was put back itself since this log has heard of it, and may have forgotten what it had seen.
+    pub was_put_back: bool,
 }
 
 /// Why the log is believed to be an older copy, or not to be this coordinator's.
@@ -42,6 +44,11 @@ pub enum Sign {
     HigherEpoch {
         by: ParticipantName,
         known: Epoch,
+    },
+    /// A participant keeps something of a transaction that the log has no record of.
+    Keeps {
+        by: ParticipantName,
+        tx: TxId,
     },
     /// The folder is new, and its owner's name is not.
     KnownName {
@@ -107,24 +114,30 @@ impl Standing {
 
     /// Takes what a participant says. A later answer takes the place of an earlier one, save for what it was a sign of.
     pub fn told(&mut self, by: ParticipantName, told: Told) {
-        if let Some(sign) = told.seen.and_then(|seen| late_sign(&by, &self.starts, &seen)) {
-            self.signs.insert(sign);
-        } else if told.epoch.0 >= self.starts.now.count {
-            self.signs.insert(Sign::HigherEpoch { by: by.clone(), known: told.epoch });
-        }
-        if let Some(other) = told.other.filter(|_| !self.is_new) {
-            self.signs.insert(Sign::KnownName { by: by.clone(), other });
-        }
+        let lacks = told.seen.and_then(|seen| late_sign(&by, &self.starts, self.is_new, &seen));
+        let is_known_better = lacks.is_some() || told.seen.is_none();
+        let is_above = told.epoch.0 >= self.starts.now.count;
+        let higher = is_above.then(|| Sign::HigherEpoch { by: by.clone(), known: told.epoch });
+        let sign = match told.other.filter(|_| !self.is_new && is_known_better) {
+            Some(other) => Some(Sign::KnownName { by: by.clone(), other }),
+            None => lacks.or(higher),
+        };
+        self.signs.extend(sign);
         self.participants.insert(by, Some(told));
     }
 
     /// Returns what this log lacks by what a participant says. Later starts have to know it, for this participant may be away
     /// then.
     pub fn lacking(&self, told: &Told) -> Option<WriteNumber> {
-        let seen = told.seen.filter(|seen| self.starts.lack(seen).is_some());
+        let seen = told.seen.filter(|seen| lack(&self.starts, self.is_new, seen).is_some());
         let is_ahead = told.epoch.0 >= self.starts.now.count;
         let own = WriteNumber { log: self.starts.log, start: self.starts.now, writes: 0 };
         seen.or(is_ahead.then(|| foreign_start(&own, told.epoch)))
+    }
+
+    /// Takes back that a participant has answered: it does not answer any more.
+    pub fn is_silent(&mut self, name: &ParticipantName) {
+        self.participants.insert(name.clone(), None);
     }
 
     /// The bound for those that have not answered has passed.
@@ -160,7 +173,8 @@ impl Standing {
             return if all || self.time_is_over && !self.waits_for_all { Verdict::Clear } else { Verdict::Asking };
         }
         let can_be_cleared = self.signs.iter().all(|sign| matches!(sign, Sign::Local(_)));
-        if can_be_cleared && all && self.rivals().next().is_none() { Verdict::Clear } else { Verdict::Held }
+        let all_know = all && self.forgetful().next().is_none();
+        if can_be_cleared && all_know && self.rivals().next().is_none() { Verdict::Clear } else { Verdict::Held }
     }
 
     /// Whether participants alone have cleared a sign that was there.
@@ -176,6 +190,12 @@ impl Standing {
     pub fn rivals(&self) -> impl Iterator<Item = &ParticipantName> {
         let connected = |told: &Option<Told>| told.as_ref().is_some_and(|told| told.connected);
         self.participants.iter().filter(move |(_, told)| connected(told)).map(|(name, _)| name)
+    }
+
+    /// Participants that may have forgotten what they had seen.
+    pub fn forgetful(&self) -> impl Iterator<Item = &ParticipantName> {
+        let forgetful = |told: &Option<Told>| told.as_ref().is_some_and(|told| told.was_put_back);
+        self.participants.iter().filter(move |(_, told)| forgetful(told)).map(|(name, _)| name)
     }
 
     /// Returns the highest counts of losses and of starts (epochs) that anybody has told of.
@@ -198,6 +218,10 @@ impl Standing {
         if !rivals.is_empty() {
             reasons.push(format!("another process is connected as this coordinator to {rivals}: stop one of the two"));
         }
+        let forgetful = named(&mut self.forgetful());
+        if !forgetful.is_empty() {
+            reasons.push(format!("{forgetful} had lost data too, and may have forgotten what was seen of this log"));
+        }
         let missing = named(&mut self.missing());
         if !missing.is_empty() {
             reasons.push(format!("no answer yet of {missing}"));
@@ -218,6 +242,9 @@ impl fmt::Display for Sign {
                     known.0
                 )
             }
+            Sign::Keeps { by, tx } => {
+                write!(f, "participant {by} keeps its part of transaction {tx}, of which this log has no record")
+            }
             Sign::KnownName { by, other } => write!(
                 f,
                 "participant {by} knows this coordinator's name with another log ({other}): its folder is missing or was emptied, or \
@@ -233,9 +260,14 @@ pub fn foreign_start(own: &WriteNumber, known: Epoch) -> WriteNumber {
     WriteNumber { log: own.log, start: Start { count: known.0, mark: u64::MAX, ..own.start }, writes: 0 }
 }
 
-/// What a late sign says: a session began with a number that this log lacks.
-pub fn late_sign(by: &ParticipantName, starts: &Starts, seen: &WriteNumber) -> Option<Sign> {
-    let lack: Lack = starts.lack(seen)?;
+/// Returns what a log lacks of what was seen of it. `is_new`: what another log of the same name wrote does not count.
+pub fn lack(starts: &Starts, is_new: bool, seen: &WriteNumber) -> Option<Lack> {
+    starts.lack(seen).filter(|lack| !is_new || *lack != Lack::OtherLog)
+}
+
+/// Returns what a late sign says: a session began with a number that this log [lacks](lack).
+pub fn late_sign(by: &ParticipantName, starts: &Starts, is_new: bool, seen: &WriteNumber) -> Option<Sign> {
+    let lack = lack(starts, is_new, seen)?;
     Some(Sign::Lacks { by: by.clone(), seen: seen.to_string(), lack: lack.to_string() })
 }
 
@@ -304,9 +336,37 @@ mod tests {
         copied.told(name("b"), Told { connected: true, ..seen(2, 9) });
         assert_eq!(copied.verdict(), Verdict::Held);
         assert!(copied.reasons().iter().any(|why| why.contains("another process is connected")));
+        copied.told(name("b"), Told { was_put_back: true, ..seen(2, 9) });
+        assert_eq!(copied.verdict(), Verdict::Held);
+        assert!(copied.reasons().iter().any(|why| why.contains("may have forgotten")));
         copied.told(name("b"), seen(2, 9));
         assert_eq!(copied.verdict(), Verdict::Clear);
         assert!(copied.is_cleared());
+        let mut silent = copied.clone();
+        silent.is_silent(&name("b"));
+        assert_eq!(silent.verdict(), Verdict::Held);
+        copied.sign(Sign::Keeps { by: name("a"), tx: "t1".parse().unwrap() });
+        assert_eq!(copied.verdict(), Verdict::Held);
+    }
+
+    #[test]
+    fn another_log_of_the_name_is_no_sign_once_it_was_accepted_or_if_the_log_is_new_on_purpose() {
+        let of_another = |losses| {
+            let number = WriteNumber { log: [9; 16], start: Start { losses, count: 5, mark: 55 }, writes: 3 };
+            Told { seen: Some(number), other: Some(CoordinatorId([9; 16])), ..Told::default() }
+        };
+        let mut emptied = standing();
+        emptied.told(name("a"), of_another(1));
+        assert!(matches!(emptied.signs().next(), Some(Sign::KnownName { .. })));
+        // What is accepted counts above that log's own losses.
+        assert_eq!(emptied.highest().losses, 1);
+        let mut accepted = standing();
+        accepted.starts.now.losses = 2;
+        accepted.told(name("a"), of_another(1));
+        assert_eq!(accepted.signs().next(), None);
+        let mut new = standing().is_new(true);
+        new.told(name("a"), Told { other: None, ..of_another(1) });
+        assert_eq!(new.signs().next(), None);
     }
 
     #[test]

@@ -78,14 +78,14 @@ pub struct Seen {
     /// The start that said hello last.
     pub met: Option<Start>,
     /// The highest number of a stable write. It stays that of an earlier start until the present one says more: what the present
-    /// one lacks of it is shown to it first.
+    /// one lacks of it is shown to it first. Of a log that is new under a known name it is that of the log which had the name.
     pub number: Option<WriteNumber>,
 }
 
 impl Seen {
-    /// Returns true if another process has said hello, or written, in a start of the same count.
-    pub(crate) fn is_another(&self, start: &Start) -> bool {
-        let written = self.number.map(|number| number.start);
-        self.met.iter().chain(&written).any(|seen| seen.is_rival_of(start))
+    /// Returns true if another process has said hello, or written, in a start of the same log and count.
+    pub(crate) fn is_another(&self, number: &WriteNumber) -> bool {
+        let written = self.number.filter(|seen| seen.log == number.log).map(|seen| seen.start);
+        self.met.iter().chain(&written).any(|seen| seen.is_rival_of(&number.start))
     }
 }

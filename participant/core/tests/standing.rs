@@ -112,6 +112,27 @@ fn what_was_seen_of_a_coordinator_is_told_to_its_next_starts_until_one_of_them_h
 }
 
 #[test]
+fn a_new_log_under_a_known_name_is_shown_what_the_former_one_wrote_until_it_goes_on_all_the_same() {
+    let mut core = participant();
+    let named = |coordinator: CoordinatorId, mark| {
+        let hello = hello(coordinator, 1, Some(number(coordinator.0, 1, mark, 0)), None);
+        Hello { name: "c".into(), ..hello }
+    };
+    join(&mut core, 1, named(COORDINATOR, 1));
+    put(&mut core, Input::Seen { session: Session(1), writes: 7 });
+    let former = Some(number(COORDINATOR.0, 1, 1, 7));
+    let recall = Recall { coordinator: OTHER, name: "c".into(), shown: None };
+    assert_eq!(core.recalled(&recall).seen.number, former);
+    // The first time may be lost with its session.
+    for session in 2..4 {
+        assert_eq!(join(&mut core, session, named(OTHER, 2)), former);
+    }
+    assert_eq!(core.recalled(&recall).seen.number, former);
+    put(&mut core, Input::Seen { session: Session(3), writes: 1 });
+    assert_eq!(join(&mut core, 4, named(OTHER, 2)), Some(number(OTHER.0, 1, 2, 1)));
+}
+
+#[test]
 fn of_two_processes_with_one_epoch_the_second_is_refused() {
     let mut core = participant();
     join(&mut core, 1, hello(COORDINATOR, 4, Some(number(COORDINATOR.0, 4, 1, 0)), None));

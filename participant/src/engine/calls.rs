@@ -185,6 +185,7 @@ impl<R: ResourceManager> Engine<R> {
 
     pub(super) fn store_put_back(&mut self, why: String) {
         tracing::error!(
+            target: "undoubt::life",
             why,
             "this participant was put back from an older copy, and serves nobody: use the newest folder, or accept the loss \
              with `undoubt participants accept`"

@@ -10,6 +10,8 @@
 //! * `damage-unreported`: excused by a lying disk that may have lost the operator's record, and if the coordinator is
 //!   gone: there is nobody to report it. Nor is an abort alone damage where an operator passed over the step: only
 //!   sagas have steps, so the attempt was aborted, just as he said. What is in effect there is for `operators`.
+//! * `loss-unlisted`: a participant whose disk was put back has lost its part, and the coordinator says so of the transaction.
+//!   Excused like `damage-unreported`; whether that loss may be is for [`super::losses`].
 //! * `damage-unfounded`: a lost vote (S9), an operator who gave up on a branch (O3) and a step that was skipped (O4) are
 //!   damage too.
 //! * `other-work`, `other-accepted`: other work under an id whose outcome is known does nothing (R10). Excused if a
@@ -49,7 +51,9 @@ fn all_or_nothing(transaction: &Transaction<'_>, work: &Work) -> Option<Violatio
     let tx = transaction.tx;
     let at = |effect: bool| -> Vec<Participant> {
         let alone = |participant: &Participant| {
-            transaction.heuristic(*participant).is_some() || transaction.is_passed_over(*participant)
+            transaction.heuristic(*participant).is_some()
+                || transaction.is_passed_over(*participant)
+                || transaction.is_lost_at(*participant)
         };
         let decided = facts::writers(work).filter(|participant| !alone(participant));
         decided.filter(|participant| transaction.took_effect(*participant) == Some(effect)).collect()
@@ -90,7 +94,10 @@ fn damage(run: &Run, transaction: &Transaction<'_>, work: &Work) -> Option<Viola
         FinalOutcome::NotFound | FinalOutcome::Unknown => false,
     };
     if reported {
-        let founded = transaction.has_heuristics() || transaction.has_skipped() || facts::operator_gave_up(run, tx);
+        let founded = transaction.has_heuristics()
+            || transaction.has_skipped()
+            || transaction.is_lost_somewhere()
+            || facts::operator_gave_up(run, tx);
         let what = format!("{tx} is said to be damaged, and no operator decided anything about it");
         return (!founded).then(|| Violation::of("atomicity.damage-unfounded", tx, what));
     }
@@ -108,6 +115,15 @@ fn damage(run: &Run, transaction: &Transaction<'_>, work: &Work) -> Option<Viola
         let what =
             format!("an operator skipped a step of {tx}, and its outcome is just {}", describe(transaction.outcome()));
         return Some(Violation::of("atomicity.damage-unreported", tx, what));
+    }
+    let is_lost = |participant: &Participant| {
+        transaction.is_lost_at(*participant) && transaction.took_effect(*participant) == Some(!decision)
+    };
+    let lost: Vec<Participant> = facts::writers(work).filter(is_lost).collect();
+    if !lost.is_empty() {
+        let (outcome, lost) = (describe(transaction.outcome()), names(lost));
+        let what = format!("{lost} has lost its part of {tx}, and its outcome is just {outcome}");
+        return Some(Violation::of("atomicity.loss-unlisted", tx, what));
     }
     (!damaged.is_empty()).then(|| {
         let (outcome, damaged) = (describe(transaction.outcome()), names(damaged));

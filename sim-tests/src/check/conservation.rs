@@ -114,7 +114,10 @@ fn imbalances(transaction: &Transaction<'_>, audited: &BTreeSet<Participant>) ->
         let mut changes: BTreeMap<Participant, i64> = BTreeMap::new();
         for ((participant, _), delta) in deltas(work).filter(|((participant, _), _)| audited.contains(participant)) {
             // What a lying disk has lost may have been seen before.
-            if transaction.is_excused() || transaction.took_effect(participant) != Some(false) {
+            if transaction.is_excused()
+                || transaction.is_lost_at(participant)
+                || transaction.took_effect(participant) != Some(false)
+            {
                 *changes.entry(participant).or_default() += delta;
             }
         }
@@ -123,7 +126,7 @@ fn imbalances(transaction: &Transaction<'_>, audited: &BTreeSet<Participant>) ->
     let parts: Vec<i64> = if transaction.is_excused() {
         // Once its outcome was lost, other work under its id may have been done as well.
         transaction.contents().collect::<BTreeSet<_>>().into_iter().flat_map(changes).collect()
-    } else if transaction.has_heuristics() {
+    } else if transaction.has_heuristics() || transaction.is_lost_somewhere() {
         transaction.work().into_iter().flat_map(changes).collect()
     } else {
         vec![transaction.work().into_iter().flat_map(changes).sum()]

@@ -76,6 +76,7 @@ fn effects(transaction: &Transaction<'_>) -> Option<Violation> {
         transaction.took_effect(*participant) == Some(!committed)
             && transaction.heuristic(*participant) != Some(!committed)
             && !transaction.is_passed_over(*participant)
+            && !transaction.is_lost_at(*participant)
     };
     let wrong: Vec<Participant> = facts::writers(transaction.work()?).filter(against).collect();
     (!wrong.is_empty()).then(|| {

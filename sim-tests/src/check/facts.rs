@@ -1,6 +1,7 @@
 //! What a run says about each transaction, put together for the checkers.
 
-use crate::plan::HowResolved;
+use super::losses;
+use crate::plan::{Host, HowResolved};
 use crate::run::{Call, CallKind, FinalOutcome, Mode, Op, Participant, Reads, Reply, Run, Work};
 use crate::trace::Event;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,8 @@ pub(super) struct Transaction<'a> {
     pub(super) tx: &'a str,
     run: &'a Run,
     calls: Vec<&'a Call>,
+    /// Where something of it was lost, because an earlier state of a disk was put back.
+    lost_at: BTreeSet<Host>,
 }
 
 /// All that were submitted.
@@ -18,7 +21,13 @@ pub(super) fn transactions(run: &Run) -> BTreeMap<&str, Transaction<'_>> {
     let mut all: BTreeMap<&str, Transaction> = BTreeMap::new();
     for call in &run.calls {
         let tx = call.tx.as_str();
-        all.entry(tx).or_insert_with(|| Transaction { tx, run, calls: Vec::new() }).calls.push(call);
+        let new = || Transaction { tx, run, calls: Vec::new(), lost_at: BTreeSet::new() };
+        all.entry(tx).or_insert_with(new).calls.push(call);
+    }
+    for (host, tx) in losses::accounted(run) {
+        if let Some(transaction) = all.get_mut(tx) {
+            transaction.lost_at.insert(host);
+        }
     }
     all.retain(|_, transaction| transaction.calls.iter().any(|call| submitted(call).is_some()));
     all
@@ -121,9 +130,19 @@ impl<'a> Transaction<'a> {
         without.is_some_and(|without| without.values().any(|how| *how == HowResolved::Skip))
     }
 
-    /// A lying disk has destroyed acknowledged records of it, or of all.
+    /// A lying disk has destroyed acknowledged records of it, or of all; or the coordinator has lost its own, as is known.
     pub(super) fn is_excused(&self) -> bool {
-        self.run.finals.excused_epochs || self.run.finals.excused.contains(self.tx)
+        let finals = &self.run.finals;
+        finals.excused_epochs || finals.excused.contains(self.tx) || self.lost_at.contains(&Host::Coordinator)
+    }
+
+    /// The participant has lost its part of it, as is known.
+    pub(super) fn is_lost_at(&self, participant: Participant) -> bool {
+        self.lost_at.contains(&Host::Participant(participant))
+    }
+
+    pub(super) fn is_lost_somewhere(&self) -> bool {
+        !self.lost_at.is_empty()
     }
 
     pub(super) fn outcome(&self) -> &'a FinalOutcome {

@@ -7,13 +7,15 @@
 //! * `effect`: a step that was passed over while it was stuck is as its refusals left it. One that was not stuck, and what
 //!   was left of a saga that was given up, may be in effect or not. Excused where an operator has committed a branch of
 //!   the same transaction, which is why the step was refused.
-//! * `unfounded`: nobody but an operator passes over a step, or gives a saga up.
+//! * `unfounded`: nobody but an operator passes over a step, or gives a saga up. What becomes of a step at a participant whose
+//!   disk was put back is not known either, also of one that was said to be done; that is for [`super::atomicity`].
 //! * `lost`: what an operator was told is on record stays so. Not so for an undone saga's step that is said to be done:
 //!   the record knows it only as undone.
 //! * All are excused for what a lying disk destroyed, and where no coordinator is left to ask.
 
 use super::Violation;
 use super::facts::{self, Transaction, describe, transactions};
+use super::losses;
 use crate::plan::HowResolved;
 use crate::run::{FinalOutcome, Participant, PassedOver, Run};
 use std::collections::BTreeMap;
@@ -38,10 +40,14 @@ fn one(run: &Run, transaction: &Transaction<'_>) -> Vec<Violation> {
     let is_as_refused = |participant: Participant| {
         !gave_up && claims().filter(|claim| claim.participant == participant).all(|claim| claim.stuck)
     };
+    let losers = losses::losers(run);
     let mut broken = Vec::new();
     for (participant, how) in record {
         let founded = |claim: &PassedOver| claim.participant == *participant && (claim.how == *how || !claim.stuck);
-        if !claims().any(founded) && !gave_up {
+        let claimed = || claims().any(|claim| claim.participant == *participant);
+        let is_lost = *how == HowResolved::Skip
+            && (transaction.is_lost_at(*participant) || claimed() && losers.contains(participant));
+        if !claims().any(founded) && !gave_up && !is_lost {
             let what =
                 format!("the record of {tx} says {} of the step at p{participant}, and no operator did", word(*how));
             broken.push(Violation::of("operators.unfounded", tx, what));
@@ -66,7 +72,8 @@ fn one(run: &Run, transaction: &Transaction<'_>) -> Vec<Violation> {
 fn effect(transaction: &Transaction<'_>, participant: Participant, done: bool) -> Option<Violation> {
     let tx = transaction.tx;
     let is_committed_alone = transaction.heuristic(participant) == Some(true);
-    (!is_committed_alone && transaction.took_effect(participant) == Some(done)).then(|| {
+    let is_known = !is_committed_alone && !transaction.is_lost_at(participant);
+    (is_known && transaction.took_effect(participant) == Some(done)).then(|| {
         let (outcome, effect) = (describe(transaction.outcome()), if done { "in effect" } else { "not in effect" });
         let what = format!("{tx} is {outcome}; an operator passed over its step at p{participant}, and it is {effect}");
         Violation::of("operators.effect", tx, what)

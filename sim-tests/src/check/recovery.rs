@@ -2,7 +2,6 @@
 //!
 //! * `difference`: nothing excuses it. The restarts come after the healing, when disks are honest, so even what a lying
 //!   disk left has to be read alike every time.
-//! * `refused`: no server is taken for an old copy of itself while no disk has lost anything that was stable.
 //! * `overlooked`: what can be read and not carried out is held, and listed, until an operator ends it. Excused if the
 //!   coordinator is gone, or something else befell its disk.
 //! * `failure`: nothing excuses a panic; a refusal to start is listed only if the disk was healthy.
@@ -19,18 +18,14 @@ pub fn check(run: &Run) -> Vec<Violation> {
         Some(Violation::new("recovery.difference", what))
     });
     let failures = run.finals.failures.iter().map(|failure| Violation::new("recovery.failure", failure));
-    let refused = run.finals.accepted_loss && !run.finals.destroyed;
-    let refused = refused.then(|| {
-        let what = "a server was taken for an old copy though no disk has lost anything that was stable";
-        Violation::new("recovery.refused", what)
-    });
-    differences.chain(failures).chain(refused).chain(overlooked(run)).collect()
+    differences.chain(failures).chain(overlooked(run)).collect()
 }
 
 fn overlooked(run: &Run) -> Vec<Violation> {
     let befell = |what: &What| match what {
         What::LyingSyncs { host, .. }
         | What::RolledBack { host, .. }
+        | What::PutBack { host, .. }
         | What::BitFlip { host, .. }
         | What::Wiped { host }
         | What::Swapped { host, .. } => host.is_coordinator(),
@@ -84,15 +79,6 @@ mod tests {
         run.finals.excused_epochs = true;
         run.finals.recoveries[0].difference = Some("t1 is missing".into());
         assert_eq!(rules(check, &run), ["recovery.difference"]);
-    }
-
-    #[test]
-    fn a_server_that_is_taken_for_an_old_copy_is_found_unless_some_disk_has_lost_something() {
-        let mut run = healthy();
-        run.finals.accepted_loss = true;
-        assert_eq!(rules(check, &run), ["recovery.refused"]);
-        run.finals.destroyed = true;
-        assert_eq!(rules(check, &run), [""; 0]);
     }
 
     #[test]

@@ -50,6 +50,11 @@ pub enum DiskEvent {
         bits: usize,
     },
     Wiped,
+    /// An earlier state is in its place, which begins with the same `kept` frames and has so many in all.
+    PutBack {
+        kept: usize,
+        frames: usize,
+    },
     Swapped {
         with: String,
     },

@@ -2,6 +2,7 @@
 //!
 //! Fractions are between 0 and 1, so that a list of faults holds for any length of log.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,10 @@ use undoubt_platform::Family;
 use super::Disk;
 use super::event::DiskEvent;
 use super::platter::Platter;
+
+/// What a disk held at some moment; by default nothing.
+#[derive(Clone, Debug, Default)]
+pub struct DiskCopy(Platter);
 
 impl Disk {
     /// S1: from now on syncs are acknowledged without making anything stable; or no longer. The next honest sync makes up
@@ -109,6 +114,30 @@ impl Disk {
             state.replace_platter(Platter::default());
             state.events.push(DiskEvent::Wiped);
         });
+    }
+
+    /// S11: what the disk holds at the moment: with `unstable`, also what is only in the page cache, as whoever reads its files
+    /// sees it.
+    pub fn copy(&self, unstable: bool) -> DiskCopy {
+        self.with(|state| {
+            let Platter { stable, .. } = state.platter;
+            DiskCopy(state.platter.copy(if unstable { state.platter.reopened() } else { stable }))
+        })
+    }
+
+    /// S11: a copy is in the place of what the disk holds, and no reader can tell. Returns what had been acknowledged and is
+    /// lost, which does not count as [destroyed](Disk::destroyed).
+    pub fn put_back(&self, copy: &DiskCopy) -> BTreeSet<(Family, Bytes)> {
+        self.with(|state| {
+            state.shut_out();
+            let kept = state.platter.frames_in_common(&copy.0);
+            let lost = state.platter.acknowledged_from(kept);
+            let families = std::mem::take(&mut state.platter.families);
+            state.platter = copy.0.clone();
+            state.platter.families.extend(families);
+            state.events.push(DiskEvent::PutBack { kept, frames: state.platter.frames() });
+            lost
+        })
     }
 
     /// S8: each has what the other had, and counts its own as destroyed. Conditions such as full stay where they are.

@@ -11,7 +11,7 @@ use undoubt_platform::{Batch, Family, Operation};
 use super::contents::Contents;
 use super::frame::{self, Flaw, Reader};
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Platter {
     /// Every family ever created here.
     pub(super) families: BTreeSet<Family>,
@@ -57,6 +57,20 @@ impl Platter {
     /// Frames that lie completely within the first `bytes` bytes.
     pub(super) fn frames_within(&self, bytes: usize) -> usize {
         self.ends.partition_point(|end| *end <= bytes)
+    }
+
+    /// What a copy of the first `frames` frames holds, all of it stable. Flipped bits are not copied.
+    pub(super) fn copy(&self, frames: usize) -> Platter {
+        let mut copy = Platter { flipped: BTreeSet::new(), unsynced_dropped: false, ..self.clone() };
+        copy.truncate(self.end_of(frames));
+        copy.stable = frames;
+        copy
+    }
+
+    /// The number of frames with which both begin.
+    pub(super) fn frames_in_common(&self, other: &Platter) -> usize {
+        let bytes = self.log.iter().zip(&other.log).take_while(|(one, other)| one == other).count();
+        self.frames_within(bytes).min(other.frames_within(bytes))
     }
 
     /// The length of the new frame.

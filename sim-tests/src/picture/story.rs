@@ -119,6 +119,7 @@ impl<'a> Story<'a> {
                     | Event::Crashed { .. }
                     | Event::Paused
                     | Event::Resumed
+                    | Event::Standing { .. }
                     | Event::Disk { .. }),
                     Some(host),
                 ) => {
@@ -142,6 +143,7 @@ impl<'a> Story<'a> {
                     | Event::Branch { .. }
                     | Event::Asked { .. }
                     | Event::Told { .. }
+                    | Event::Standing { .. }
                     | Event::Disk { .. },
                     None,
                 ) => {}
@@ -226,6 +228,7 @@ fn concerned(what: &What) -> Vec<Host> {
         | What::ReadOnlyDisk { host, .. }
         | What::SlowDisk { host, .. }
         | What::Wiped { host }
+        | What::PutBack { host, .. }
         | What::Clock { host, .. } => vec![*host],
         What::Partition { from, to, .. } | What::Clog { from, to, .. } => vec![*from, *to],
         What::Swapped { host, with, .. } => vec![*host, *with],

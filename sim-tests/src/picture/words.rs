@@ -70,6 +70,7 @@ pub(super) fn event(event: &Event) -> String {
         Event::Branch { tx, state } => format!("branch {}  {tx}", state_name(*state)),
         Event::Asked { tx, what } => format!("asks: {what}  {tx}"),
         Event::Told { tx, answer } => format!("hears: {answer}  {tx}"),
+        Event::Standing { what } => what.to_string(),
         Event::Disk { what } => format!("disk: {what}"),
         Event::Fault { index, what, ends_at_us } => {
             let until = ends_at_us.map(|end| format!(", until {}", seconds(end))).unwrap_or_default();
@@ -95,6 +96,7 @@ pub(super) fn tx_of(event: &Event) -> Option<&str> {
         | Event::Crashed { .. }
         | Event::Paused
         | Event::Resumed
+        | Event::Standing { .. }
         | Event::Disk { .. }
         | Event::Fault { .. }
         | Event::Healed => None,

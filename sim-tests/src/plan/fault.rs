@@ -66,6 +66,8 @@ pub enum What {
     SlowDisk { host: Host, sync_ms: u64, for_ms: u64 },
     /// Crashes, and finds an empty disk (S8).
     Wiped { host: Host },
+    /// A state that the disk had is put back after a while, and its server comes back with that (S11).
+    PutBack { host: Host, copy: Copied, after_ms: u64 },
     /// Crashes, and finds the other's disk (S8). Put right after a while.
     Swapped { host: Host, with: Host, repaired_after_ms: u64 },
     /// Crashes, and has lost the vote it gave for one of its prepared branches (S9).
@@ -90,6 +92,20 @@ pub enum What {
     EndSaga { how: HowEnded },
     /// An operator releases the semantic locks of the first saga that has some at this participant (O6).
     ReleaseMarks { participant: u8 },
+}
+
+/// Which state of a disk is put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Copied {
+    /// Its files, as they were while the server ran; the folder shows that it is a copy.
+    Hot,
+    /// Its files, from between two starts, for which the server was ended; the folder shows that it is a copy.
+    Cold,
+    /// A device's snapshot, made while the server ran: nothing shows.
+    Snapshot,
+    /// Nothing.
+    Emptied,
 }
 
 /// An operator's way to end a saga.
@@ -168,6 +184,7 @@ pub enum Code {
     S8,
     S9,
     S10,
+    S11,
     P1,
     P2,
     P3,
@@ -246,6 +263,7 @@ impl Fault {
             What::Wiped { .. } | What::Swapped { .. } => Code::S8,
             What::VoteLost { .. } => Code::S9,
             What::Poisoned => Code::S10,
+            What::PutBack { .. } => Code::S11,
             What::Clock { .. } => Code::C1,
             What::Resolve { .. } => Code::O1,
             What::Forget => Code::O3,
@@ -285,6 +303,7 @@ impl What {
             | What::ReadOnlyDisk { for_ms: ms, .. }
             | What::SlowDisk { for_ms: ms, .. }
             | What::Swapped { repaired_after_ms: ms, .. }
+            | What::PutBack { after_ms: ms, .. }
             | What::CompensationsRefused { for_ms: ms, .. }
             | What::ActionsRefused { for_ms: ms, .. }
             | What::SlowPrepares { for_ms: ms, .. } => Some(ms),
@@ -318,6 +337,7 @@ impl What {
             | What::ReadOnlyDisk { host, .. }
             | What::SlowDisk { host, .. }
             | What::Wiped { host }
+            | What::PutBack { host, .. }
             | What::Clock { host, .. } => vec![*host],
             What::Swapped { host, with, .. } => vec![*host, *with],
             What::Partition { from, to, .. } | What::Clog { from, to, .. } => vec![*from, *to],

@@ -2,6 +2,8 @@
 //! all, then faults of those kinds. So some runs have one kind of trouble in depth, and others a bit of everything.
 
 mod large;
+mod ordinary;
+mod restored;
 mod sagas;
 
 use super::points::{IN_CALLS, OPENED};
@@ -120,7 +122,12 @@ impl Plan {
         let mut faults: Vec<Fault> = (0..count).map(draw).collect();
         let causes: Vec<Fault> = faults.iter().flat_map(|fault| dice.causes_of(&shape, &fault.when)).collect();
         faults.extend(causes);
-        large::laden(sagas::troubled(Plan { seed, shape, faults, mutant: None }))
+        restored::restored(large::laden(sagas::troubled(Plan { seed, shape, faults, mutant: None })))
+    }
+
+    /// The same, with a disk that is put back.
+    pub fn with_a_disk_put_back(seed: u64) -> Plan {
+        restored::always_restored(Plan::of_seed(seed))
     }
 }
 
@@ -406,7 +413,7 @@ mod tests {
         let codes: BTreeSet<String> =
             (0..1_000).flat_map(|seed| Plan::of_seed(seed).faults).map(|fault| fault.code().to_string()).collect();
         for code in
-            "S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N5 N6 N7 N8 C1 O1 O3 O4 O5 O6 G1 G3 G4"
+            "S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N5 N6 N7 N8 C1 O1 O3 O4 O5 O6 G1 G3 G4"
                 .split(' ')
         {
             assert!(codes.contains(code), "no seed has {code}");

@@ -125,6 +125,7 @@ fn wrong_with_what(what: &What) -> Option<String> {
         | What::DiskFull { .. }
         | What::ReadOnlyDisk { .. }
         | What::Wiped { .. }
+        | What::PutBack { .. }
         | What::VoteLost { .. }
         | What::Poisoned
         | What::Resolve { .. }

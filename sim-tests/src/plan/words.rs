@@ -1,6 +1,6 @@
 //! Faults in words.
 
-use super::{Breaker, Direction, Fault, HowEnded, HowResolved, Message, Shape, Tampering, What, When};
+use super::{Breaker, Copied, Direction, Fault, HowEnded, HowResolved, Message, Shape, Tampering, What, When};
 use crate::trace::IDLE;
 use std::fmt;
 
@@ -86,6 +86,17 @@ impl fmt::Display for What {
             What::ReadOnlyDisk { host, for_ms } => write!(f, "the disk of {host} is read-only for {for_ms} ms"),
             What::SlowDisk { host, sync_ms, for_ms } => {
                 write!(f, "a sync of {host} takes {sync_ms} ms or more for {for_ms} ms")
+            }
+            What::PutBack { host, copy: Copied::Emptied, after_ms } => {
+                write!(f, "the disk of {host} is emptied {after_ms} ms later")
+            }
+            What::PutBack { host, copy, after_ms } => {
+                let copy = match copy {
+                    Copied::Hot => "copied while it runs",
+                    Copied::Cold => "copied between two starts",
+                    Copied::Snapshot | Copied::Emptied => "kept as a snapshot",
+                };
+                write!(f, "the disk of {host} is {copy}, and that is put back {after_ms} ms later")
             }
             What::Wiped { host } => write!(f, "{host} crashes and finds an empty disk"),
             What::Swapped { host, with, repaired_after_ms } => {

@@ -2,11 +2,12 @@
 
 use super::cells::{Cell, Table};
 use super::{Broken, Examined, Points, Sweep};
-use crate::plan::When;
+use crate::check::{check_all, losses};
+use crate::plan::{Copied, When};
 use crate::run::{Reply, Run};
 use crate::world::Mutant;
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Of one seed, as many of what it broke are told.
@@ -22,6 +23,41 @@ pub struct Summary {
     pub simulated_us: u64,
     pub cells: Table,
     pub points: Points,
+    pub restores: Restores,
+    /// Rules that would be broken, were what cannot be noticed not excused.
+    pub excused: u64,
+}
+
+/// Disks that were put back: those of coordinators first.
+pub type Restores = BTreeMap<(Role, Copied), Restored>;
+
+/// Whose disk it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    Coordinator,
+    Participant,
+}
+
+/// What became of disks that were put back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Restored {
+    pub put_back: u64,
+    /// They had lost something.
+    pub lossy: u64,
+    /// Of these, those whose loss an operator has accepted.
+    pub accepted: u64,
+    /// Of these, those that nothing could have shown.
+    pub unnoticed: u64,
+}
+
+impl Restored {
+    fn add(&mut self, other: Restored) {
+        self.put_back += other.put_back;
+        self.lossy += other.lossy;
+        self.accepted += other.accepted;
+        self.unnoticed += other.unnoticed;
+    }
 }
 
 impl Summary {
@@ -37,10 +73,34 @@ impl Summary {
                 *summary.points.struck.entry(point.clone()).or_default() += 1;
             }
         }
+        (summary.restores, summary.excused) = (restores(run), excused(run));
         for ((_, point), count) in &run.reached {
             *summary.points.reached.entry(point.clone()).or_default() += u64::from(*count);
         }
         summary
+    }
+}
+
+fn restores(run: &Run) -> Restores {
+    let mut restores = Restores::new();
+    for put_back in &run.finals.put_back {
+        let role = if put_back.host.is_coordinator() { Role::Coordinator } else { Role::Participant };
+        let (lossy, accepted) = (!put_back.lost.is_empty(), losses::is_accepted(run, put_back));
+        let unnoticed = lossy && !accepted && losses::could_not_be_noticed(run, put_back);
+        restores.entry((role, put_back.copy)).or_default().add(Restored {
+            put_back: 1,
+            lossy: lossy.into(),
+            accepted: (lossy && accepted).into(),
+            unnoticed: unnoticed.into(),
+        });
+    }
+    restores
+}
+
+fn excused(run: &Run) -> u64 {
+    match losses::without_excuse(run) {
+        Some(run) => check_all(&run).len() as u64,
+        None => 0,
     }
 }
 
@@ -69,6 +129,9 @@ pub struct Report {
     pub points: Points,
     pub points_never_reached: Vec<&'static str>,
     pub points_never_struck: Vec<&'static str>,
+    pub restores: Vec<((Role, Copied), Restored)>,
+    /// Seeds that would break a rule, were what cannot be noticed not excused.
+    pub excused: Vec<u64>,
     /// The only part that another run of the same seeds may report otherwise.
     pub speed: Speed,
 }
@@ -120,6 +183,7 @@ impl Report {
         let mut failed = Vec::new();
         let (mut cells, mut points) = (Table::default(), Points::default());
         let (mut seeds, mut committed, mut simulated_us) = (0_u64, 0_u64, 0_u64);
+        let (mut restores, mut excused) = (Restores::new(), Vec::new());
         let mut least: Option<(u64, u64)> = None;
         for summary in summaries {
             seeds += 1;
@@ -127,6 +191,10 @@ impl Report {
             simulated_us += summary.simulated_us;
             cells.add(&summary.cells);
             points.add(&summary.points);
+            for (which, restored) in summary.restores {
+                restores.entry(which).or_default().add(restored);
+            }
+            excused.extend((summary.excused > 0).then_some(summary.seed));
             let this = (summary.committed, summary.seed);
             least = Some(least.map_or(this, |least| least.min(this)));
             if !summary.broken.is_empty() {
@@ -151,6 +219,8 @@ impl Report {
             points_never_reached: points.never_reached(),
             points_never_struck: points.never_struck(),
             points,
+            restores: restores.into_iter().collect(),
+            excused,
             speed,
         }
     }

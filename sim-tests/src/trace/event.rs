@@ -1,5 +1,6 @@
 //! The vocabulary of traces.
 
+use super::Standing;
 use crate::plan::{Direction, Host};
 use serde::Serialize;
 
@@ -20,6 +21,10 @@ pub enum Event {
     Started,
     /// Recovery is over.
     Serving,
+    /// About a log that may have been put back.
+    Standing {
+        what: Standing,
+    },
     /// It ended by itself, saying why: a disk that failed, a log that it refuses.
     Stopped {
         why: String,

@@ -1,6 +1,6 @@
 //! Keeps the trace, and a rolling hash over it: two runs of one plan have the same, or something leaked in.
 
-use super::{BranchState, Entry, Event, Phase};
+use super::{BranchState, Entry, Event, Phase, Standing};
 use crate::plan::{Direction, Host};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -107,6 +107,9 @@ impl Recorder {
             (Event::Noted { tx, phase: Some(phase), .. }, _) => drop(phases.insert(tx.clone(), *phase)),
             (Event::Branch { tx, state: BranchState::Over }, Some(Host::Participant(at))) => {
                 branches.remove(&(at, tx.clone()));
+            }
+            (Event::Standing { what: Standing::PutBack { .. } }, Some(Host::Participant(number))) => {
+                branches.retain(|(at, _), _| *at != number)
             }
             (Event::Branch { tx, state }, Some(Host::Participant(at))) => {
                 branches.insert((at, tx.clone()), *state);

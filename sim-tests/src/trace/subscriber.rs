@@ -2,7 +2,7 @@
 //! Where details are wanted, every event of every library goes into the hash as well.
 
 use super::words::{phase_after, shown};
-use super::{Event, Recorder};
+use super::{Event, Recorder, Standing};
 use crate::plan::{Direction, Host};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -102,8 +102,19 @@ impl Subscriber for Listener {
         match target {
             "undoubt::wire" => self.wire(host, &fields),
             "undoubt::note" => self.note(host, &fields),
-            _ => self.recorder.record(host, Event::Serving),
+            _ => self.recorder.record(host, life(&fields.get("message"))),
         }
+    }
+}
+
+/// What a server says of its own life.
+fn life(message: &str) -> Event {
+    if message.starts_with("this coordinator is held") {
+        Standing::Held.into()
+    } else if message.starts_with("this participant was put back") {
+        Standing::Refuses.into()
+    } else {
+        Event::Serving
     }
 }
 

@@ -1,6 +1,7 @@
 //! After the healing: waits until everything has come to its end, and writes down what is found.
 
 use super::client::{connect, options, submit};
+use super::duty::Duty;
 use super::shared::{Shared, now_us};
 use super::workload;
 use super::{net, operator};
@@ -10,8 +11,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
-use undoubt_client::{BranchView, Client, Filter, ListQuery, ParticipantClient, QueryError, TransactionView};
-use undoubt_vocabulary::{AbortReason, BranchOutcome, InvalidId, Outcome, StepName, TxId};
+use undoubt_client::{
+    BranchView, Client, Filter, ListQuery, ParticipantClient, QueryError, Resolution, TransactionView,
+};
+use undoubt_vocabulary::{AbortReason, BranchOutcome, CoordinatorId, InvalidId, Outcome, StepName, TxId};
 
 /// How often it is looked whether all is over.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
@@ -32,8 +35,9 @@ pub(super) async fn audit(shared: Arc<Shared>) -> turmoil::Result {
     let auditor = Auditor::new(shared.clone());
     let patience = u64::try_from(PATIENCE.as_micros())?;
     let mut tried_again = BTreeSet::new();
+    let mut duty = Duty::new(shared.clone());
     let settled = loop {
-        if auditor.is_all_over(&mut tried_again).await {
+        if auditor.is_all_over(&mut tried_again, &mut duty).await {
             break Some(now_us() - began);
         }
         if now_us() - began > patience {
@@ -44,7 +48,7 @@ pub(super) async fn audit(shared: Arc<Shared>) -> turmoil::Result {
     shared.finals().settled_after_us = settled;
     auditor.note_open().await;
     if settled.is_some() {
-        auditor.probe().await?;
+        auditor.probe(&mut duty).await?;
     }
     auditor.note_outcomes().await;
     Ok(())
@@ -99,24 +103,9 @@ impl Auditor {
         })
     }
 
-    /// An operator knows of no newer folder of a server that was put back, and accepts what it has lost.
-    async fn accept_losses(&self) {
-        for participant in self.participants.values() {
-            let Ok(state) = participant.describe().await else { continue };
-            if state.put_back.is_some() && participant.accept_loss("operator", "there is no newer one").await.is_ok() {
-                self.shared.finals().accepted_loss = true;
-            }
-        }
-        let Some(coordinator) = &self.coordinator else { return };
-        let Ok(view) = coordinator.describe().await else { return };
-        if view.phase == "held" && coordinator.accept_loss("operator", "there is no newer one", &[]).await.is_ok() {
-            self.shared.finals().accepted_loss = true;
-        }
-    }
-
     /// Clients have their answers, nothing is open at the coordinator, and nobody is in doubt.
-    async fn is_all_over(&self, tried_again: &mut BTreeSet<(TxId, StepName)>) -> bool {
-        self.accept_losses().await;
+    async fn is_all_over(&self, tried_again: &mut BTreeSet<(TxId, StepName)>, duty: &mut Duty) -> bool {
+        let nobody_waits = duty.look().await;
         let clients_are_done = *self.shared.done.borrow() >= self.shared.plan.shape.clients;
         let Some(coordinator) = &self.coordinator else { return clients_are_done };
         let open = ListQuery { filter: Filter::Open, limit: 100, ..ListQuery::default() };
@@ -129,10 +118,13 @@ impl Auditor {
             // It may have been ended meanwhile; else it is listed the next time too.
             let _ = coordinator.forget(&held.tx, "operator", "it cannot be carried out").await;
         }
-        if !clients_are_done || !open.transactions.is_empty() {
+        let Ok(present) = coordinator.describe().await else { return false };
+        if self.shared.plan.puts_disks_back() {
+            self.release_orphans(present.id).await;
+        }
+        if !clients_are_done || !nobody_waits || !open.transactions.is_empty() {
             return false;
         }
-        let Ok(present) = coordinator.describe().await else { return false };
         for participant in self.participants.values() {
             let Ok(held) = participant.branches(false, 0).await else { return false };
             let open = held.branches.iter().any(|branch| {
@@ -144,6 +136,18 @@ impl Auditor {
             }
         }
         true
+    }
+
+    /// An operator aborts what is in doubt for a coordinator whose disk was emptied: nobody else will ever end it.
+    async fn release_orphans(&self, present: CoordinatorId) {
+        for participant in self.participants.values() {
+            let Ok(held) = participant.branches(true, 0).await else { continue };
+            for orphan in held.branches.iter().filter(|branch| branch.coordinator != present) {
+                // It may have been decided meanwhile, and is looked at again if not.
+                let _ =
+                    participant.resolve(&orphan.tx, Resolution::Abort, "operator", "its coordinator is no more").await;
+            }
+        }
     }
 
     async fn note_open(&self) {
@@ -225,10 +229,10 @@ impl Auditor {
     }
 
     /// Locks everything once. What is noted is the last word, or the first that was no commit.
-    async fn probe(&self) -> turmoil::Result {
+    async fn probe(&self, duty: &mut Duty) -> turmoil::Result {
         let Some(coordinator) = &self.coordinator else { return Ok(()) };
         for (number, work) in workload::probes(&self.shared.plan.shape).iter().enumerate() {
-            if !self.probe_with(coordinator, number, work).await? {
+            if !self.probe_with(coordinator, number, work, duty).await? {
                 break;
             }
         }
@@ -236,8 +240,18 @@ impl Auditor {
     }
 
     /// Whether it committed in the end.
-    async fn probe_with(&self, coordinator: &Client, number: usize, work: &Work) -> Result<bool, InvalidId> {
+    async fn probe_with(
+        &self,
+        coordinator: &Client,
+        number: usize,
+        work: &Work,
+        duty: &mut Duty,
+    ) -> Result<bool, InvalidId> {
         for attempt in 1..=MAX_PROBES {
+            // Some learn only now what a log lacks.
+            while !duty.look().await {
+                sleep(LOOK_PERIOD).await;
+            }
             let tx: TxId = format!("probe-{}-{attempt}", number + 1).parse()?;
             let call = self.shared.asked(AUDITOR, &tx.to_string(), CallKind::Submit(work.clone()));
             let reply = submit(&self.shared, coordinator, &tx, work).await;

@@ -4,7 +4,7 @@ use super::cells::states_hit;
 use super::shared::{Order, Shared};
 use super::{operator, random};
 use crate::disk::Disk;
-use crate::plan::{Fault, Host, What, When};
+use crate::plan::{Copied, Fault, Host, What, When};
 use crate::run::Recovery;
 use crate::trace::Event;
 use std::collections::BTreeMap;
@@ -39,6 +39,8 @@ enum Act {
     /// It lied until now, and the power fails.
     LiesEnd(Host),
     PutDisksRight,
+    /// What this fault has kept of a disk.
+    PutBack(usize),
     /// This fault has upset a resource until now.
     Calm(usize),
 }
@@ -186,6 +188,7 @@ impl<'a> Conductor<'a> {
                 self.shared.disk(host).lie_about_syncs(false);
             }
             Act::PutDisksRight => self.shared.put_disks_right(),
+            Act::PutBack(index) => self.put_back(index),
             Act::Calm(index) => self.shared.change_temper(&self.shared.plan.faults[index].what, false),
         }
     }
@@ -209,7 +212,7 @@ impl<'a> Conductor<'a> {
             When::At { .. } => None,
         };
         let point_of = |at: Host| point.clone().filter(|(host, _)| *host == at).map(|(_, point)| point);
-        self.shared.take_hold(what);
+        self.shared.take_hold(index, what);
         match what.clone() {
             What::Crash { host, power: false, down_ms } => {
                 self.kill(host, point_of(host));
@@ -264,6 +267,13 @@ impl<'a> Conductor<'a> {
                 self.lose_power(host, point_of(host), RESTART_AFTER_MS);
                 self.shared.disk(host).wipe();
             }
+            What::PutBack { host, copy, after_ms } => {
+                if copy == Copied::Cold {
+                    self.kill_users(host, point_of(host), false, RESTART_AFTER_MS);
+                }
+                self.shared.copy(index, host, what);
+                self.after(after_ms, Act::PutBack(index));
+            }
             What::Swapped { host, with, repaired_after_ms } => {
                 self.kill_users(host, point_of(host), false, RESTART_AFTER_MS);
                 self.kill_users(with, point_of(with), false, RESTART_AFTER_MS);
@@ -292,6 +302,14 @@ impl<'a> Conductor<'a> {
             What::EndSaga { how } => operator::end_saga(&mut self.sim, &self.shared, how),
             What::ReleaseMarks { participant } => operator::release_marks(&mut self.sim, &self.shared, participant),
             What::Forget => operator::forget(&mut self.sim, &self.shared),
+        }
+    }
+
+    fn put_back(&mut self, index: usize) {
+        let What::PutBack { host, copy, .. } = self.shared.plan.faults[index].what else { return };
+        if !self.is_gone(self.shared.user_of_disk(host)) {
+            self.kill_users(host, None, false, RESTART_AFTER_MS);
+            self.shared.put_back(index, host, copy, self.now_us());
         }
     }
 

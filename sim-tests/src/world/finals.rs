@@ -4,7 +4,9 @@ use super::shared::Shared;
 use super::workload::{balance, word_of};
 use crate::disk::Disk;
 use crate::plan::Host;
+use bytes::Bytes;
 use prost::Message as _;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use undoubt_participant::adapter::kv;
 use undoubt_platform::Family;
@@ -60,25 +62,46 @@ fn read_data(shared: &Shared, number: u8, disk: &Disk) {
 fn excuse(shared: &Shared, disk: &Disk) {
     let mut finals = shared.finals();
     for (family, key) in disk.destroyed() {
-        finals.destroyed = true;
-        let text = String::from_utf8_lossy(&key).into_owned();
-        if family.0 == "ended_at" {
-            finals.excused.insert(String::from_utf8_lossy(key.get(8..).unwrap_or_default()).into_owned());
-        } else if BY_TRANSACTION.contains(&family.0) {
-            finals.excused.insert(text);
-        } else if family.0 == "finished" {
-            finals.excused.insert(String::from_utf8_lossy(key.get(24..).unwrap_or_default()).into_owned());
-        } else if family.0 == "step" {
-            finals.excused.insert(String::from_utf8_lossy(key.get(26..).unwrap_or_default()).into_owned());
-        } else if let Some(tx) = text.strip_prefix("mark/") {
-            finals.excused.insert(tx.to_owned());
-        } else if family.0 == "meta" && (text == "barrier" || text == "number" || text.starts_with("seen/")) {
+        match subject(family, &key) {
+            Subject::Transaction(tx) => drop(finals.excused.insert(tx)),
             // It has no content, or only what helps to notice a loss.
-        } else if family.0 == "data" {
-            finals.excused_data = true;
-        } else {
-            finals.excused_epochs = true;
+            Subject::Nothing => {}
+            Subject::Data => finals.excused_data = true,
+            Subject::Server => finals.excused_epochs = true,
         }
+    }
+}
+
+/// Transactions that something stored is about.
+pub(super) fn transactions_of(keys: &BTreeSet<(Family, Bytes)>) -> BTreeSet<String> {
+    let about = keys.iter().filter_map(|(family, key)| match subject(*family, key) {
+        Subject::Transaction(tx) => Some(tx),
+        Subject::Nothing | Subject::Data | Subject::Server => None,
+    });
+    about.collect()
+}
+
+/// What something stored is about.
+enum Subject {
+    Transaction(String),
+    Data,
+    /// An identity, an epoch or a fence.
+    Server,
+    Nothing,
+}
+
+fn subject(family: Family, key: &Bytes) -> Subject {
+    let text = String::from_utf8_lossy(key).into_owned();
+    let behind =
+        |bytes: usize| Subject::Transaction(String::from_utf8_lossy(key.get(bytes..).unwrap_or_default()).into_owned());
+    match family.0 {
+        "ended_at" => behind(8),
+        "finished" => behind(24),
+        "step" => behind(26),
+        known if BY_TRANSACTION.contains(&known) => Subject::Transaction(text),
+        "meta" if text == "barrier" || text == "number" || text.starts_with("seen/") => Subject::Nothing,
+        "data" => text.strip_prefix("mark/").map_or(Subject::Data, |tx| Subject::Transaction(tx.to_owned())),
+        _ => Subject::Server,
     }
 }
 

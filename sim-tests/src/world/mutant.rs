@@ -55,4 +55,47 @@ pub enum Mutant {
     BatchesOfAnySize,
     /// A participant says what it read once, whether or not it was heard.
     ReadAnsweredOnce,
+    /// A participant does not store what it has seen of coordinators' logs.
+    NumbersForgotten,
+    /// A participant does not show a coordinator what it has seen of its log.
+    NumbersUnshown,
+    /// A coordinator does not show a participant what it has seen of its log.
+    NumbersKept,
+    /// A coordinator takes no notice of the marks of starts: two of the same count are one.
+    MarksIgnored,
+    /// A coordinator speaks before it has asked anybody what is known of its log.
+    SpeaksUnasked,
+    /// Whether a folder shows that it is a copy is not looked at.
+    FolderSignIgnored,
+    /// A participant that was put back serves after its next start.
+    PutBackServes,
+    /// A coordinator takes no notice of what participants answer about its log, and so is never held for it.
+    RecallIgnored,
+    /// A coordinator says hello before it knows whether it may, and so ends whoever has an older epoch.
+    EpochTakenUnasked,
+    /// What a participant has lost is not listed.
+    LossUnlisted,
+}
+
+impl Mutant {
+    /// Returns true if it shows only where a disk was put back.
+    pub fn is_about_disks_put_back(self) -> bool {
+        use Mutant::{
+            EpochTakenUnasked, FolderSignIgnored, LossUnlisted, MarksIgnored, NumbersForgotten, NumbersKept,
+            NumbersUnshown, PutBackServes, RecallIgnored, SpeaksUnasked,
+        };
+        let all = [
+            NumbersForgotten,
+            NumbersUnshown,
+            NumbersKept,
+            MarksIgnored,
+            SpeaksUnasked,
+            FolderSignIgnored,
+            PutBackServes,
+            RecallIgnored,
+            EpochTakenUnasked,
+            LossUnlisted,
+        ];
+        all.contains(&self)
+    }
 }

@@ -13,7 +13,7 @@ use undoubt_client::{
 use undoubt_vocabulary::TxId;
 
 /// Operators do not wait long.
-fn options() -> ClientOptions {
+pub(super) fn options() -> ClientOptions {
     ClientOptions { deadline: Duration::from_secs(1), ..super::client::options() }
 }
 

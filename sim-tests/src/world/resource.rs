@@ -11,11 +11,12 @@ use std::sync::Arc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
-    BranchId, Cancellations, Committing, Heuristic, Mark, Preparing, Recovered, Release, ResourceError,
+    BranchId, Cancellations, Committing, Heuristic, Loss, Mark, Preparing, Recovered, Release, ResourceError,
     ResourceManager, Room, StepId, prepare_each,
 };
 use undoubt_vocabulary::{
-    CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId, Vote,
+    CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome, Ticket, TxId, Vote,
+    WriteNumber,
 };
 
 /// For good.
@@ -87,6 +88,25 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
         self.resource.use_room(room);
     }
 
+    fn number(&self) -> Option<WriteNumber> {
+        self.resource.number()
+    }
+
+    fn remember(&self, key: Bytes, value: Bytes) {
+        self.shared.participant_learns(self.host, &key, &value);
+        if !self.shared.mutates(Mutant::NumbersForgotten) {
+            self.resource.remember(key, value);
+        }
+    }
+
+    async fn store_put_back(&self, why: String) -> Result<(), ResourceError> {
+        self.resource.store_put_back(why).await
+    }
+
+    async fn accept_loss(&self, loss: Loss, mark: u64) -> Result<Starts, ResourceError> {
+        self.resource.accept_loss(loss, mark).await
+    }
+
     fn recalls_results(&self) -> bool {
         self.resource.recalls_results()
     }
@@ -103,6 +123,9 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
         let mut recovered = self.resource.recover().await?;
         if self.shared.mutates(Mutant::BarriersForgotten) {
             recovered.steps.clear();
+        }
+        if let Some(log) = recovered.log.as_mut().filter(|_| self.shared.mutates(Mutant::PutBackServes)) {
+            log.put_back = None;
         }
         for (branch, ..) in &recovered.prepared {
             self.note(branch, BranchState::Prepared);

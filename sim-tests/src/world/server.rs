@@ -79,11 +79,11 @@ async fn coordinate(machine: Machine) -> turmoil::Result {
     let store = shared.disk_to_open(host)?.open(coordinator::log::FAMILIES, process)?;
     shared.reach(host, OPENED);
     let config = coordinator_config(&shared);
-    let sessions = Sessions::new(shared.clone(), network.clone());
+    let sessions = Sessions::new(shared.clone(), host, network.clone());
     let dial = Arc::new(network.clone());
     let environment = coordinator::Environment {
         store: MutantStore::over(&shared, host, Arc::new(store)),
-        folder_sign: None,
+        folder_sign: shared.folder_sign(host),
         clock: shared.clock(host),
         random,
         connect: Arc::new(sessions),
@@ -111,7 +111,8 @@ async fn participate(machine: Machine) -> turmoil::Result {
     let mut fresh_id = [0; 16];
     random.fill(&mut fresh_id);
     let identity = establish(store.as_ref(), META, Kind::Participant, &config.name, fresh_id).await?;
-    let (numbered, known) = NumberedStore::begin(store, META, identity.id, 0, random.u64().max(1)).await?;
+    let (numbered, mut known) = NumberedStore::begin(store, META, identity.id, 0, random.u64().max(1)).await?;
+    numbered.note_folder_sign(&mut known, shared.folder_sign(host)).await?;
     let resource = KeyValue::numbered(numbered, known, KeyValueOptions { min_free_bytes: MIN_FREE_BYTES });
     let environment = participant::Environment {
         clock: shared.clock(host),

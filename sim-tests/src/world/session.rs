@@ -7,9 +7,10 @@
 use super::cells::states_hit;
 use super::mutant::Mutant;
 use super::net::{self, Network};
-use super::shared::{Order, Shared};
+use super::shared::{Order, Shared, now_us};
 use crate::plan::{Direction, Host, Message, Tampering, What};
 use crate::run::Oversized;
+use crate::trace::Standing;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use prost::Message as _;
@@ -20,10 +21,13 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
+use tonic::transport::Channel;
 use undoubt_coordinator::connect::{ConnectError, Incoming, converse, recall};
 use undoubt_coordinator::{Connect, TcpConnect};
 use undoubt_proto::v1;
+use undoubt_vocabulary::WriteNumber;
 use undoubt_vocabulary::limits::{USUAL_COORDINATOR_BATCH_BYTES, USUAL_PARTICIPANT_BATCH_BYTES};
+use v1::known_attempt::State;
 use v1::to_coordinator::Body as FromBranch;
 use v1::to_participant::Body as ToBranch;
 
@@ -41,6 +45,8 @@ pub(super) struct Sessions {
 /// Who stands in between, for as long as the coordinator lives.
 struct Between {
     shared: Arc<Shared>,
+    /// Whose sessions these are.
+    host: Host,
     /// How often each message has passed.
     passed: Mutex<BTreeMap<(u8, Direction, Message), u32>>,
     /// For mutants: what is said once only, and was.
@@ -48,8 +54,8 @@ struct Between {
 }
 
 impl Sessions {
-    pub(super) fn new(shared: Arc<Shared>, network: Network) -> Sessions {
-        let between = Between { shared, passed: Mutex::default(), said: Mutex::default() };
+    pub(super) fn new(shared: Arc<Shared>, host: Host, network: Network) -> Sessions {
+        let between = Between { shared, host, passed: Mutex::default(), said: Mutex::default() };
         Sessions { between: Arc::new(between), network }
     }
 }
@@ -60,6 +66,7 @@ impl Connect for Sessions {
         address: &str,
         outgoing: mpsc::Receiver<v1::CoordinatorBatch>,
     ) -> BoxFuture<'static, Result<Incoming, ConnectError>> {
+        let opened_us = now_us();
         let (endpoint, between, network) = (tcp().endpoint(address), self.between.clone(), self.network.clone());
         let participant = participant_at(address);
         Box::pin(async move {
@@ -68,8 +75,9 @@ impl Connect for Sessions {
             tokio::spawn(between.clone().outwards(participant, outgoing, sender));
             let incoming = converse(channel, tampered).await?;
             let (sender, tampered) = mpsc::channel(MAX_BATCHES_UNDER_WAY);
-            tokio::spawn(between.inwards(participant, incoming, sender));
-            Ok(ReceiverStream::new(tampered).boxed())
+            tokio::spawn(between.clone().inwards(participant, incoming, sender));
+            let mut hears = between.hears(participant, opened_us);
+            Ok(ReceiverStream::new(tampered).inspect(move |batch| hears(batch)).boxed())
         })
     }
 
@@ -78,8 +86,20 @@ impl Connect for Sessions {
         address: &str,
         request: v1::RecallRequest,
     ) -> BoxFuture<'static, Result<v1::RecallResponse, ConnectError>> {
-        let (endpoint, network) = (tcp().endpoint(address), self.network.clone());
-        Box::pin(async move { recall(net::connect(endpoint?, network).await?, request).await })
+        let (endpoint, between, network) = (tcp().endpoint(address), self.between.clone(), self.network.clone());
+        let (participant, asked_us) = (participant_at(address), now_us());
+        Box::pin(async move {
+            let (endpoint, request) = (endpoint?, between.asked(request));
+            if between.shared.mutates(Mutant::EpochTakenUnasked) {
+                between.claims(participant, &request, net::connect(endpoint.clone(), network.clone()).await?).await?;
+            }
+            if between.shared.mutates(Mutant::SpeaksUnasked) && !request.attempts {
+                return Ok(v1::RecallResponse::default());
+            }
+            let mut answer = recall(net::connect(endpoint, network).await?, request).await?;
+            between.recalled(participant, asked_us, &mut answer);
+            Ok(answer)
+        })
     }
 }
 
@@ -109,6 +129,9 @@ impl Between {
                 batch.messages.extend(next.messages);
             }
             self.weigh(Direction::ToParticipant, participant, batch.messages.len(), batch.encoded_len());
+            if let Some(hello) = &mut batch.hello {
+                self.greets(participant, hello);
+            }
             if self.shared.mutates(Mutant::FenceRunsAhead) {
                 batch.fence += 3;
             }
@@ -157,6 +180,9 @@ impl Between {
             }
             let batch = batch.map(|mut batch| {
                 self.weigh(Direction::ToCoordinator, participant, batch.messages.len(), batch.encoded_len());
+                if let Some(welcome) = batch.welcome.as_mut().filter(|_| self.shared.mutates(Mutant::NumbersUnshown)) {
+                    welcome.seen = None;
+                }
                 let mut kept = Vec::with_capacity(batch.messages.len());
                 for message in batch.messages {
                     if lost {
@@ -184,6 +210,84 @@ impl Between {
             });
             if to.send(batch).await.is_err() || lost {
                 return;
+            }
+        }
+    }
+
+    /// A coordinator claims its epoch. Some mutants do not show, or not mind, what it says of numbers.
+    fn greets(&self, participant: u8, hello: &mut v1::Hello) {
+        self.shared.recorder.record(self.host, Standing::Greets { whom: Host::Participant(participant) }.into());
+        if self.shared.mutates(Mutant::NumbersKept) {
+            hello.seen = None;
+        }
+        if let Some(number) = hello.number.as_mut().filter(|_| self.shared.mutates(Mutant::MarksIgnored)) {
+            number.mark = 0;
+        }
+    }
+
+    fn asked(&self, request: v1::RecallRequest) -> v1::RecallRequest {
+        let seen = request.seen.clone().filter(|_| !self.shared.mutates(Mutant::NumbersKept));
+        v1::RecallRequest { seen, ..request }
+    }
+
+    /// For a mutant: says hello, whatever is known of the log.
+    async fn claims(&self, participant: u8, asked: &v1::RecallRequest, channel: Channel) -> Result<(), ConnectError> {
+        let Some(number) = self.shared.own_number() else { return Ok(()) };
+        let mut hello = v1::Hello {
+            protocol_version: 1,
+            coordinator_id: asked.coordinator_id.clone(),
+            coordinator_name: asked.coordinator_name.clone(),
+            epoch: number.start.count,
+            participant_name: asked.participant_name.clone(),
+            number: Some(number.into()),
+            seen: None,
+        };
+        self.greets(participant, &mut hello);
+        let (sender, hellos) = mpsc::channel(1);
+        // There is room for one.
+        let _ = sender.try_send(v1::CoordinatorBatch { hello: Some(hello), ..v1::CoordinatorBatch::default() });
+        converse(channel, hellos).await?.next().await;
+        Ok(())
+    }
+
+    /// A participant has answered what it knows of this coordinator.
+    fn recalled(&self, participant: u8, asked_us: u64, answer: &mut v1::RecallResponse) {
+        let by = Host::Participant(participant);
+        let lacks = self.shared.lack(self.host, by, asked_us);
+        let it_lacks = self.shared.lack(by, self.host, asked_us);
+        let it_says_so = !answer.put_back.is_empty();
+        if self.shared.mutates(Mutant::NumbersUnshown) {
+            answer.seen = None;
+        }
+        let seen = answer.seen.clone().and_then(|seen| seen.try_into().ok());
+        let forgot = self.shared.forgotten(self.host, by, asked_us, seen, answer.epoch);
+        let forgot = forgot.map(|number| number.to_string());
+        self.shared.recorder.record(self.host, Standing::Recalled { by, lacks, it_lacks, it_says_so, forgot }.into());
+        let committed = answer.attempts.iter().filter(|attempt| attempt.state() == State::Committed);
+        let committed: Vec<String> =
+            committed.map(|attempt| String::from_utf8_lossy(&attempt.tx).into_owned()).collect();
+        if !committed.is_empty() {
+            self.shared.recorder.record(self.host, Standing::Remembers { by, committed }.into());
+        }
+        if self.shared.mutates(Mutant::RecallIgnored) {
+            *answer = v1::RecallResponse { fence: answer.fence, ..v1::RecallResponse::default() };
+        }
+    }
+
+    /// What the coordinator hears in a session, at the moment when it does.
+    fn hears(self: Arc<Self>, participant: u8, opened_us: u64) -> impl FnMut(&Result<v1::ParticipantBatch, Status>) {
+        let mut number: Option<WriteNumber> = None;
+        move |batch| {
+            let Ok(batch) = batch else { return };
+            if let Some(welcome) = &batch.welcome {
+                let by = Host::Participant(participant);
+                let lacks = self.shared.lack(self.host, by, opened_us);
+                let it_lacks = self.shared.lack(by, self.host, opened_us);
+                self.shared.recorder.record(self.host, Standing::Welcomed { by, lacks, it_lacks }.into());
+                number = welcome.number.clone().and_then(|number| number.try_into().ok());
+            } else if let Some(number) = number.filter(|_| batch.stable_writes > 0) {
+                let number = WriteNumber { writes: batch.stable_writes, ..number };
+                self.shared.coordinator_learns(self.host, participant, number);
             }
         }
     }

@@ -50,7 +50,17 @@ impl MutantStore {
             | Mutant::PoisonOverlooked
             | Mutant::WritesOfAnySize
             | Mutant::BatchesOfAnySize
-            | Mutant::ReadAnsweredOnce => false,
+            | Mutant::ReadAnsweredOnce
+            | Mutant::NumbersForgotten
+            | Mutant::NumbersUnshown
+            | Mutant::NumbersKept
+            | Mutant::MarksIgnored
+            | Mutant::SpeaksUnasked
+            | Mutant::FolderSignIgnored
+            | Mutant::PutBackServes
+            | Mutant::RecallIgnored
+            | Mutant::EpochTakenUnasked
+            | Mutant::LossUnlisted => false,
         }
     }
 
@@ -82,7 +92,17 @@ impl MutantStore {
             | Mutant::PoisonOverlooked
             | Mutant::WritesOfAnySize
             | Mutant::BatchesOfAnySize
-            | Mutant::ReadAnsweredOnce => false,
+            | Mutant::ReadAnsweredOnce
+            | Mutant::NumbersForgotten
+            | Mutant::NumbersUnshown
+            | Mutant::NumbersKept
+            | Mutant::MarksIgnored
+            | Mutant::SpeaksUnasked
+            | Mutant::FolderSignIgnored
+            | Mutant::PutBackServes
+            | Mutant::RecallIgnored
+            | Mutant::EpochTakenUnasked
+            | Mutant::LossUnlisted => false,
         };
         if unforced { Durability::Lazy } else { wanted }
     }
@@ -118,6 +138,7 @@ impl Store for MutantStore {
 
     fn write(&self, batch: Batch, durability: Durability) -> Written {
         let durability = self.durability(&batch, durability);
+        let batch = if self.mutant == Mutant::LossUnlisted && lists_damage(&batch) { Batch::default() } else { batch };
         self.store.write(batch, durability)
     }
 
@@ -136,4 +157,10 @@ fn touches_saga(batch: &Batch) -> bool {
         Operation::Put { family, key, .. } => ["open", "ended"].contains(&family.0) && key.starts_with(b"s"),
         Operation::Delete { .. } | Operation::DeleteRange { .. } => false,
     })
+}
+
+/// It notes damage of what has ended already, and nothing else.
+fn lists_damage(batch: &Batch) -> bool {
+    let touches = |name: &str| batch.iter().any(|operation| operation.family().0 == name);
+    touches("damaged") && !touches("open")
 }

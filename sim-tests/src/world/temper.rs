@@ -33,6 +33,7 @@ impl Temper {
             | What::ReadOnlyDisk { .. }
             | What::SlowDisk { .. }
             | What::Wiped { .. }
+            | What::PutBack { .. }
             | What::Swapped { .. }
             | What::VoteLost { .. }
             | What::Poisoned

@@ -4,7 +4,7 @@ use super::{Known, Participant, question_about};
 use crate::branch::{Branch, Finished, State};
 use crate::effect::{Answer, Effect, Rejection, SessionRefused};
 use crate::input::{Hello, Operator, Session};
-use crate::standing::{Loss, Recall, Recalled};
+use crate::standing::{Loss, Recall, Recalled, Seen};
 use undoubt_vocabulary::{CoordinatorId, KnownAttempt, KnownState, Starts, Ticket, Timestamp, TxId, WriteNumber};
 
 impl Participant {
@@ -14,19 +14,24 @@ impl Participant {
         if let Some(why) = self.standing.put_back.clone() {
             return effects.push(Effect::Close { session, why: SessionRefused::PutBack { why } });
         }
+        let former = self.former(&name, coordinator);
         let known = self.coordinators.entry(coordinator).or_default();
         let highest = known.joining.map_or(known.epoch, |(_, joining)| joining.max(known.epoch));
         if epoch < highest {
             let why = SessionRefused::LowerEpoch { offered: epoch.0, known: highest.0 };
             return effects.push(Effect::Close { session, why });
         }
-        if number.is_some_and(|number| known.seen.is_another(&number.start)) {
+        if number.is_some_and(|number| known.seen.is_another(&number)) {
             return effects.push(Effect::Close { session, why: SessionRefused::OtherStart { epoch: epoch.0 } });
         }
         let replaced = known.session.take().into_iter().chain(known.joining.take().map(|(session, _)| session));
         effects.extend(replaced.map(|session| Effect::Close { session, why: SessionRefused::Replaced }));
         known.joining = Some((session, epoch));
         known.number = number;
+        if number.is_some() && known.seen == Seen::default() {
+            // Shown to it until it goes on all the same.
+            known.seen.number = former;
+        }
         let met = number.map(|number| number.start);
         // Before the epoch is recorded, so that they are stored together.
         if met.is_some() && met != known.seen.met {
@@ -59,7 +64,7 @@ impl Participant {
         // The hello's own batch tells nothing: what was seen before is still to be shown to whoever said it.
         let Some((coordinator, known)) = self.of_session(session).filter(|_| writes > 0) else { return };
         let Some(number) = known.number.map(|number| WriteNumber { writes, ..number }) else { return };
-        if known.seen.number.is_none_or(|seen| seen.is_before(&number)) {
+        if known.seen.number.is_none_or(|seen| seen.log != number.log || seen.is_before(&number)) {
             known.seen.number = Some(number);
             effects.push(Effect::RememberSeen { coordinator, seen: known.seen });
         }
@@ -89,11 +94,20 @@ impl Participant {
         self.standing.put_back.as_deref()
     }
 
+    /// Returns what was seen of the log that had a coordinator's name last, if that is another one.
+    fn former(&self, name: &str, coordinator: CoordinatorId) -> Option<WriteNumber> {
+        let other = self.names.get(name).filter(|other| **other != coordinator)?;
+        let Seen { met, number } = self.coordinators.get(other)?.seen;
+        let met = met.map(|start| WriteNumber { log: other.0, start, writes: 0 });
+        met.into_iter().chain(number).max_by_key(|seen| (seen.start, seen.writes))
+    }
+
     /// Returns what is known of a coordinator. What it has shown has to be put in first.
     pub fn recalled(&self, recall: &Recall) -> Recalled {
         let known = self.coordinators.get(&recall.coordinator).copied().unwrap_or_default();
+        let former = || Seen { met: None, number: self.former(&recall.name, recall.coordinator) };
         Recalled {
-            seen: known.seen,
+            seen: if known.seen == Seen::default() { former() } else { known.seen },
             epoch: known.epoch,
             fence: known.fence,
             connected: known.session.is_some(),

@@ -68,8 +68,8 @@ impl Keeping {
     }
 
     /// Keeps what a seed came to.
-    pub(crate) fn keep_seed(&self, plan: &Plan, rule: &str) -> anyhow::Result<Kept> {
-        let command = replay_of_seed(plan.seed, plan.mutant);
+    pub(crate) fn keep_seed(&self, plan: &Plan, put_back: bool, rule: &str) -> anyhow::Result<Kept> {
+        let command = replay_of_seed(plan.seed, put_back, plan.mutant);
         self.keep(&format!("seed-{}", plan.seed), plan, rule, command)
     }
 }

@@ -16,6 +16,9 @@ pub(crate) struct Hash {
     /// How many, one after the other in this process.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seeds: u64,
+    /// Put a disk back in every world, or two.
+    #[arg(long)]
+    put_back: bool,
     /// From the last one to the first.
     #[arg(long)]
     descending: bool,
@@ -34,7 +37,7 @@ impl Hash {
             seeds.reverse();
         }
         for seed in seeds {
-            let plan = plan_of(seed, self.mutant);
+            let plan = plan_of(seed, self.put_back, self.mutant);
             let hash = match &self.detail {
                 None => simulate(&plan).hash,
                 Some(file) => {

@@ -43,7 +43,9 @@ impl Mutants {
         let bar = output::bar(mutants.len(), "mutants");
         let mut hunts = Vec::new();
         for mutant in mutants {
-            let sweep = Sweep { mutant: Some(mutant), jobs: self.jobs, ..Sweep::new(self.first, self.max_seeds) };
+            let put_back = mutant.is_about_disks_put_back();
+            let sweep =
+                Sweep { mutant: Some(mutant), put_back, jobs: self.jobs, ..Sweep::new(self.first, self.max_seeds) };
             let mut seeds = 0_usize;
             let report = sweep.run(&mut |_| {
                 seeds += 1;

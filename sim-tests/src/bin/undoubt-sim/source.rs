@@ -13,6 +13,9 @@ use undoubt_sim_tests::world::Mutant;
 pub(crate) struct Source {
     #[command(flatten)]
     which: Which,
+    /// With --seed: a disk is put back, whatever the seed says of it.
+    #[arg(long, requires = "seed")]
+    put_back: bool,
     /// Plant this bug.
     #[arg(long, value_name = "NAME")]
     mutant: Option<Mutant>,
@@ -37,7 +40,9 @@ impl Source {
         let plan = match (&self.which.file, self.which.seed, &self.which.compared) {
             (Some(file), _, _) => read(file)?,
             (None, _, Some(cell)) => compared(cell)?,
-            (None, seed, None) => plan_of(seed.context("neither a file nor a seed is given")?, self.mutant),
+            (None, seed, None) => {
+                plan_of(seed.context("neither a file nor a seed is given")?, self.put_back, self.mutant)
+            }
         };
         Ok(Plan { mutant: self.mutant.or(plan.mutant), ..plan })
     }
@@ -47,7 +52,7 @@ impl Source {
         match (&self.which.file, self.which.seed, &self.which.compared) {
             (Some(file), _, _) => replay_of_file(file, self.mutant),
             (None, _, Some(cell)) => format!("undoubt-sim replay --compared '{cell}'"),
-            (None, seed, None) => replay_of_seed(seed.unwrap_or_default(), self.mutant),
+            (None, seed, None) => replay_of_seed(seed.unwrap_or_default(), self.put_back, self.mutant),
         }
     }
 }
@@ -68,8 +73,8 @@ fn read(file: &Path) -> anyhow::Result<Plan> {
     plan.sound().with_context(|| format!("{} cannot be carried out as it says", file.display()))
 }
 
-pub(crate) fn replay_of_seed(seed: u64, mutant: Option<Mutant>) -> String {
-    format!("undoubt-sim replay --seed {seed}{}", planted(mutant))
+pub(crate) fn replay_of_seed(seed: u64, put_back: bool, mutant: Option<Mutant>) -> String {
+    format!("undoubt-sim replay --seed {seed}{}{}", if put_back { " --put-back" } else { "" }, planted(mutant))
 }
 
 pub(crate) fn replay_of_file(file: &Path, mutant: Option<Mutant>) -> String {

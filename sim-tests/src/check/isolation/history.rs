@@ -4,6 +4,7 @@ use super::cycle::{Cycle, Edge, Item, Kind};
 use super::versions::{Version, Writers, following};
 use super::{Anomaly, AnomalyKind};
 use crate::check::facts::{Transaction, transactions};
+use crate::check::losses;
 use crate::run::{FinalOutcome, Op, Participant, Run};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,6 +16,8 @@ pub(super) struct History<'a> {
     /// Transactions that nothing is promised for. Their versions keep their place.
     left_out: BTreeSet<&'a str>,
     fuzzy: Vec<Anomaly>,
+    /// Participants that have lost versions: their registers are left out.
+    losers: BTreeSet<Participant>,
 }
 
 #[derive(Debug)]
@@ -34,7 +37,7 @@ struct Register<'a> {
 
 impl<'a> History<'a> {
     pub(super) fn of(run: &'a Run) -> History<'a> {
-        let mut history = History::default();
+        let mut history = History { losers: losses::losers(run), ..History::default() };
         let committed = |transaction: &Transaction<'_>| {
             transaction.told_committed_us().is_some()
                 || matches!(transaction.outcome(), FinalOutcome::Committed { .. })
@@ -51,12 +54,16 @@ impl<'a> History<'a> {
             }
         }
         history.left_out.extend(run.finals.excused.iter().map(String::as_str));
+        history.left_out.extend(losses::lost_by_coordinator(run));
         history.end(run);
         history
     }
 
     fn take(&mut self, run: &'a Run, transaction: &Transaction<'a>, node: Option<usize>) {
         for (participant, ops) in transaction.work().into_iter().flatten() {
+            if self.losers.contains(participant) {
+                continue;
+            }
             let found = run.finals.participants.get(participant);
             let took_effect = found.map_or(node.is_some(), |found| found.marks.contains(transaction.tx));
             let (tx, participant) = (transaction.tx, *participant);
@@ -101,7 +108,7 @@ impl<'a> History<'a> {
 
     fn end(&mut self, run: &'a Run) {
         let end = self.nodes.len();
-        for (participant, found) in &run.finals.participants {
+        for (participant, found) in run.finals.participants.iter().filter(|(at, _)| !self.losers.contains(at)) {
             for (register, writer) in &found.registers {
                 self.registers.entry((*participant, *register)).or_default().last = Some(Some(writer));
             }

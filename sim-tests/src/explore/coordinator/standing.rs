@@ -176,7 +176,7 @@ impl CoordinatorHost {
         let Welcome { number, seen, known, fence } = welcome;
         let Some(numbers) = &self.log.numbers else { return Ok(()) };
         let seen = seen.filter(|_| scenario.mutant != Some(Mutant::LateSignIgnored));
-        if let Some(seen) = seen.filter(|seen| late_sign(&name, &numbers.starts, seen).is_some()) {
+        if let Some(seen) = seen.filter(|seen| late_sign(&name, &numbers.starts, false, seen).is_some()) {
             self.log.own = Some(seen);
             self.process = None;
             return Ok(());

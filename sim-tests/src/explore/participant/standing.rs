@@ -11,10 +11,10 @@ impl ParticipantHost {
     /// What it answers a coordinator that asks, while it is up.
     pub(crate) fn recalled(&self, mutant: Option<Mutant>) -> Option<Told> {
         let recall = Recall { coordinator: COORDINATOR, name: String::new(), shown: None };
-        let Recalled { seen, epoch, connected, other, .. } = self.process.as_ref()?.core.recalled(&recall);
+        let Recalled { seen, epoch, connected, other, put_back, .. } = self.process.as_ref()?.core.recalled(&recall);
         let seen = seen.number.filter(|_| mutant != Some(Mutant::SeenUntold));
         let connected = connected && mutant != Some(Mutant::ConnectedUntold);
-        Some(Told { seen, epoch, connected, other })
+        Some(Told { seen, epoch, connected, other, was_put_back: put_back.is_some() })
     }
 
     /// What it still knows of a coordinator's attempts, while it is up.

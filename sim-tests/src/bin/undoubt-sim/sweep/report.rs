@@ -4,12 +4,13 @@ use crate::failure::count;
 use crate::output::table;
 use crate::source::name;
 use std::collections::BTreeMap;
-use undoubt_sim_tests::plan::Code;
+use undoubt_sim_tests::plan::{Code, Copied};
 use undoubt_sim_tests::sweep::cells::{CODES, Cell, IMPOSSIBLE, LEFT_OUT, Table, states, why_impossible};
-use undoubt_sim_tests::sweep::{Report, Speed, crash_points};
+use undoubt_sim_tests::sweep::{Report, Restored, Role, Speed, crash_points};
 
 pub(super) fn told(report: &Report) -> String {
-    [cells(report), points(report), numbers(report)].join("\n\n")
+    let parts = [cells(report), points(report), restores(report), numbers(report)];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
 fn cells(report: &Report) -> String {
@@ -62,6 +63,35 @@ fn points(report: &Report) -> String {
     };
     let reached = told("Code reached", &report.points_never_reached);
     format!("{reached}\n{}", told("Faults struck at", &report.points_never_struck))
+}
+
+fn restores(report: &Report) -> String {
+    if report.restores.is_empty() {
+        return String::new();
+    }
+    let rows = report.restores.iter().map(|((role, copy), Restored { put_back, lossy, accepted, unnoticed })| {
+        let role = match role {
+            Role::Coordinator => "coordinator",
+            Role::Participant => "participant",
+        };
+        let copy = match copy {
+            Copied::Hot => "hot copy",
+            Copied::Cold => "cold copy",
+            Copied::Snapshot => "snapshot",
+            Copied::Emptied => "emptied",
+        };
+        let counts = [put_back, lossy, accepted, unnoticed].map(ToString::to_string);
+        [role.to_owned(), copy.to_owned()].into_iter().chain(counts).collect()
+    });
+    let excused = match report.excused.as_slice() {
+        [] => "No seed needed the excuse for what cannot be noticed.".to_owned(),
+        [first, ..] => format!(
+            "{} needed the excuse for what cannot be noticed (the first: {first}).",
+            count(report.excused.len(), "seed")
+        ),
+    };
+    let header = ["disk of", "put back", "times", "lossy", "accepted", "not to\nbe noticed"];
+    format!("Disks that were put back\n{}\n{excused}", table(header, rows.collect()))
 }
 
 fn numbers(report: &Report) -> String {
