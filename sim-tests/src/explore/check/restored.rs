@@ -170,3 +170,6 @@ pub(super) fn is_step_lost(
     let is_listed = recorded.is_none_or(|recorded| recorded == BranchOutcome::Unknown);
     was_put_back && world.restored.lost.is_some() && (!world.restored.is_met || is_listed)
 }
+
+#[cfg(test)]
+mod tests;
