@@ -20,6 +20,9 @@
 //! * The coordinator's clock only moves on when the pause of an open breaker is over, once in a process' life.
 //! * Repetition by timers and sweeps waits until it can matter (see [`action`]).
 //! * What a participant notices of a dead session makes no difference until the next session comes (see [`session`]).
+//! * Where folders are put back (see [`restoring`]) writes are numbered. A question before the first session and its answer are
+//!   one step, and so is what an operator accepts with all that is taken back. A coordinator's folder is not emptied; a copy
+//!   of it that may speak takes the original's place at once.
 //! * Of worlds that differ only in the names of interchangeable participants one is explored (see [`symmetry`]).
 //!
 //! A session's packets are unordered here and may be lost one by one, which a stream in production never does: whatever
