@@ -1,9 +1,7 @@
 //! Explores the small worlds, and sees that planted bugs are found.
 
 use clap::ValueEnum;
-use undoubt_sim_tests::explore::{
-    Budget, Crashing, Limits, Mutant, Report, Request, RequestKind, Scenario, explore,
-};
+use undoubt_sim_tests::explore::{Budget, Crashing, Limits, Mutant, Report, Request, RequestKind, Scenario, explore};
 
 const LIMITS: Limits = Limits { max_states: 3_000_000, symmetry: true };
 

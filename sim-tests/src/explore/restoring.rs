@@ -18,7 +18,7 @@ use super::participant;
 use super::scenario::{Request, Scenario, participant_name};
 use super::step::Step;
 use super::storage::Storage;
-use super::world::World;
+use super::world::{Seat, World};
 use std::collections::BTreeSet;
 use undoubt_coordinator_core::standing::Verdict;
 use undoubt_vocabulary::{KnownAttempt, KnownState, TxId, WriteNumber};
@@ -77,7 +77,7 @@ pub(crate) struct Restored {
     pub(crate) accepted: bool,
     /// The coordinator has served over a log that lacks something, and this could not be noticed: see [`Lost::is_unnoticeable`].
     pub(crate) unnoticed: bool,
-    /// Nobody that was asked when the loss was accepted knew anything of these.
+    /// Those that had come to something when the loss was accepted, and nobody that was asked knew anything of them.
     pub(crate) forgotten: BTreeSet<TxId>,
     /// Those of which somebody knew something then, but not that they had committed.
     pub(crate) doubtful: BTreeSet<TxId>,
@@ -262,13 +262,23 @@ impl World {
         let all: BTreeSet<TxId> = machines.scenario.requests.iter().map(Request::tx).collect();
         let has = |tx: &TxId| self.coordinator.log.has(tx);
         let committed = |tx: &TxId| about(tx, |known| known.state == KnownState::Committed);
-        let (doubtful, forgotten): (BTreeSet<TxId>, BTreeSet<TxId>) =
+        let (doubtful, unknown): (BTreeSet<TxId>, BTreeSet<TxId>) =
             all.into_iter().filter(|tx| !has(tx) && !committed(tx)).partition(|tx| about(tx, |_| true));
+        let forgotten = unknown.into_iter().filter(|tx| self.has_come_to_something(tx)).collect();
         self.restored.change(|restored| {
             (restored.accepted, restored.forgotten, restored.doubtful) = (true, forgotten, doubtful);
         });
         let known = if machines.scenario.mutant == Some(Mutant::NothingTakenBack) { Vec::new() } else { known };
         self.coordinator(coordinator::Act::AcceptLoss { known }, machines)
+    }
+
+    /// Whether a client was told of it, or a participant has done something for it that has not been undone.
+    fn has_come_to_something(&self, tx: &TxId) -> bool {
+        let is_done = |seat: &Seat| {
+            let storage = &seat.host.storage;
+            !storage.has_committed(tx).is_empty() || storage.came_of(tx).next().is_some()
+        };
+        self.clients.told.contains_key(tx) || self.seats.iter().any(is_done)
     }
 
     /// Notes that somebody serves over a log that was put back, and nobody could tell.

@@ -74,7 +74,7 @@ impl Lost {
     /// participants that answered in time, or a participant's coordinator. If it shows that it was put back, they are all
     /// participants; and a participant is not excused.
     pub(super) fn is_unnoticeable(&self) -> bool {
-        !self.shown && (!self.sign || self.is_settled)
+        !self.nothing && !self.shown && (!self.sign || self.is_settled)
     }
 
     /// Every participant has been asked, and none has seen anything of what is gone.
