@@ -235,6 +235,15 @@ async fn accepted(
     if standing.verdict() != Verdict::Held {
         return refused("this coordinator is not held; there is no loss to accept".to_owned(), reply);
     }
+    let rivals = standing.rivals().filter(|name| !without.contains(name)).map(ToString::to_string).collect::<Vec<_>>();
+    if !rivals.is_empty() {
+        let why = format!(
+            "another process is connected as this coordinator to {}, and what it does there could not be taken back: stop it, or wait \
+             until they notice that it is gone",
+            rivals.join(", ")
+        );
+        return refused(why, reply);
+    }
     if let Err(missing) = standing.clone().accept(without.iter().cloned()) {
         let missing = missing.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let why = format!(

@@ -92,7 +92,7 @@ impl Latest {
 
 fn what(state: KnownState) -> &'static str {
     match state {
-        KnownState::Prepared => "has prepared it",
+        KnownState::Prepared => "has prepared it, or is at work on it",
         KnownState::Committed => "has committed it",
         KnownState::Heuristic => "has an operator's decision of it",
         KnownState::Steps => "has steps of it",

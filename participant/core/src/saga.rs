@@ -111,12 +111,12 @@ impl Sagas {
         own.filter(move |((_, _, other), _)| other == tx)
     }
 
-    /// Returns this coordinator's sagas from a ticket on that have, or had, steps in effect.
+    /// Returns this coordinator's sagas from a ticket on that have, had, or may come to have steps in effect.
     pub(crate) fn attempts(&self, coordinator: CoordinatorId, from: Ticket) -> impl Iterator<Item = KnownAttempt> + '_ {
         let first = StepId::first_of(coordinator, from).saga();
         let own = self.all.range(first..).take_while(move |((owner, ..), _)| *owner == coordinator);
-        let stored = own.filter(|(_, saga)| saga.steps.values().any(State::is_stored));
-        stored.map(|((_, ticket, tx), saga)| {
+        let known = own.filter(|(_, saga)| saga.steps.values().any(|step| step.is_stored() || step.is_under_way()));
+        known.map(|((_, ticket, tx), saga)| {
             let in_effect = saga.steps.iter().filter(|(_, state)| matches!(state, State::Acted { .. }));
             let in_effect = in_effect.map(|(step, _)| *step).collect();
             KnownAttempt { ticket: *ticket, tx: tx.clone(), state: KnownState::Steps, in_effect }

@@ -5,7 +5,7 @@ use crate::branch::{Branch, Finished, State};
 use crate::effect::{Answer, Effect, Rejection, SessionRefused};
 use crate::input::{Hello, Operator, Session};
 use crate::standing::{Loss, Recall, Recalled, Seen};
-use undoubt_vocabulary::{CoordinatorId, KnownAttempt, KnownState, Starts, Ticket, Timestamp, TxId, WriteNumber};
+use undoubt_vocabulary::{CoordinatorId, Execution, KnownAttempt, KnownState, Starts, Ticket, Timestamp, TxId, WriteNumber};
 
 impl Participant {
     pub(super) fn hello(&mut self, session: Session, hello: Hello, effects: &mut Vec<Effect>) {
@@ -187,12 +187,15 @@ impl Participant {
 /// What a coordinator that has lost its own records may learn of a branch; `None`: nothing that matters.
 fn known_state(state: &State) -> Option<KnownState> {
     match state {
-        State::Prepared { .. } | State::Resolving { .. } => Some(KnownState::Prepared),
+        // The single branch of its transaction may still commit by itself, also if it is to be undone.
+        State::Prepared { .. } | State::Resolving { .. } | State::Executing { execution: Execution::OnePhase, .. } => {
+            Some(KnownState::Prepared)
+        }
         State::Committing | State::Finished(Finished::Committed | Finished::CommittedAlone { .. }) => {
             Some(KnownState::Committed)
         }
         State::Heuristic { .. } => Some(KnownState::Heuristic),
-        State::Executing { .. }
+        State::Executing { execution: Execution::TwoPhase, .. }
         | State::ReadOnly { .. }
         | State::Aborting { .. }
         | State::Finished(Finished::Left | Finished::Read | Finished::Refused(_) | Finished::Aborted) => None,
