@@ -130,7 +130,9 @@ impl World {
         match standing.verdict() {
             Verdict::Asking => possible.push(Restoring::TimeIsOver),
             Verdict::Held => {
-                possible.push(Restoring::AcceptLoss);
+                if standing.rivals().next().is_none() {
+                    possible.push(Restoring::AcceptLoss);
+                }
                 let open = self.that_are_up().filter(|participant| self.has_session(*participant));
                 possible.extend(open.map(|participant| Restoring::SessionClosed { participant }));
             }
@@ -264,7 +266,9 @@ impl World {
         let committed = |tx: &TxId| about(tx, |known| known.state == KnownState::Committed);
         let (doubtful, unknown): (BTreeSet<TxId>, BTreeSet<TxId>) =
             all.into_iter().filter(|tx| !has(tx) && !committed(tx)).partition(|tx| about(tx, |_| true));
-        let forgotten = unknown.into_iter().filter(|tx| self.has_come_to_something(tx)).collect();
+        // Whoever is away may be at work on any of them.
+        let is_gone = |tx: &TxId| !absent.is_empty() || self.has_come_to_something(tx);
+        let forgotten = unknown.into_iter().filter(is_gone).collect();
         self.restored.change(|restored| {
             (restored.accepted, restored.forgotten, restored.doubtful) = (true, forgotten, doubtful);
         });
