@@ -188,19 +188,35 @@ fn what_is_kept_of_attempts_is_told_in_the_order_of_tickets_and_page_by_page() {
     assert_eq!(core.attempts(OTHER, Ticket(0), 3), (Vec::new(), None));
 }
 
+fn prepare(execution: Execution) -> Prepare {
+    Prepare {
+        tx: "t".parse().unwrap(),
+        ticket: Ticket(5),
+        begun_at: Timestamp(1),
+        timeout: Duration::from_secs(1),
+        execution,
+        work: Bytes::new(),
+    }
+}
+
+#[test]
+fn work_under_way_is_told_if_it_may_commit_by_itself() {
+    for (execution, states) in [(Execution::OnePhase, vec![KnownState::Prepared]), (Execution::TwoPhase, vec![])] {
+        let mut core = participant();
+        join(&mut core, 1, hello(COORDINATOR, 1, None, None));
+        let message = ToParticipant::Prepare(prepare(execution));
+        put(&mut core, Input::Received { session: Session(1), message });
+        let (known, _) = core.attempts(COORDINATOR, Ticket(0), 10);
+        assert_eq!(known.iter().map(|known| known.state).collect::<Vec<_>>(), states);
+    }
+}
+
 #[test]
 fn whether_an_attempt_below_the_fence_committed_alone_is_not_known_any_more() {
     let mut core = participant();
     join(&mut core, 1, hello(COORDINATOR, 1, None, None));
     let session = Session(1);
-    let prepare = Prepare {
-        tx: "t".parse().unwrap(),
-        ticket: Ticket(5),
-        begun_at: Timestamp(1),
-        timeout: Duration::from_secs(1),
-        execution: Execution::OnePhase,
-        work: Bytes::new(),
-    };
+    let prepare = prepare(Execution::OnePhase);
     put(&mut core, Input::Received { session, message: ToParticipant::Prepare(prepare) });
     put(&mut core, Input::Executed { branch: branch("t", 5), vote: Vote::Committed { result: Bytes::new() } });
     put(&mut core, Input::Fence { session, fence: Ticket(6) });

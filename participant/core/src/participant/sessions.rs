@@ -5,7 +5,9 @@ use crate::branch::{Branch, Finished, State};
 use crate::effect::{Answer, Effect, Rejection, SessionRefused};
 use crate::input::{Hello, Operator, Session};
 use crate::standing::{Loss, Recall, Recalled, Seen};
-use undoubt_vocabulary::{CoordinatorId, Execution, KnownAttempt, KnownState, Starts, Ticket, Timestamp, TxId, WriteNumber};
+use undoubt_vocabulary::{
+    CoordinatorId, Execution, KnownAttempt, KnownState, Starts, Ticket, Timestamp, TxId, WriteNumber,
+};
 
 impl Participant {
     pub(super) fn hello(&mut self, session: Session, hello: Hello, effects: &mut Vec<Effect>) {
