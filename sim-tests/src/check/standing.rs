@@ -207,3 +207,144 @@ impl Watch<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::fixture::{healthy, rules, sent};
+    use crate::plan::Copied;
+
+    const C: Host = Host::Coordinator;
+    const P1: Host = Host::Participant(1);
+
+    fn put(run: &mut Run, after_us: u64, host: Host, event: impl Into<Event>) {
+        let at_us = run.simulated_us + after_us;
+        run.trace.push(Entry { at_us, host: Some(host), event: event.into() });
+    }
+
+    fn put_back() -> Standing {
+        Standing::PutBack { copy: Copied::Snapshot, lost: 1 }
+    }
+
+    fn recalled(number: u8, lacks: Option<&str>) -> Standing {
+        let by = Host::Participant(number);
+        Standing::Recalled { by, lacks: lacks.map(str::to_owned), it_lacks: None, it_says_so: false, forgot: None }
+    }
+
+    fn welcomed(lacks: Option<&str>, it_lacks: Option<&str>) -> Standing {
+        Standing::Welcomed { by: P1, lacks: lacks.map(str::to_owned), it_lacks: it_lacks.map(str::to_owned) }
+    }
+
+    /// A coordinator whose disk was put back has started, and has asked everybody.
+    fn asked(lacks: Option<&str>) -> Run {
+        let mut run = healthy();
+        put(&mut run, 1, C, put_back());
+        put(&mut run, 2, C, Event::Started);
+        for number in 1..=run.plan.shape.participants {
+            put(&mut run, 3, C, recalled(number, lacks));
+        }
+        run
+    }
+
+    #[test]
+    fn a_coordinator_that_serves_though_its_log_lacks_something_is_found_unless_an_operator_has_accepted_that() {
+        let mut run = asked(Some("it holds fewer writes"));
+        let mut accepted = run.clone();
+        put(&mut run, 9, C, Event::Serving);
+        assert_eq!(rules(check, &run), ["standing.spoke"]);
+        put(&mut accepted, 5, C, Standing::Accepts);
+        let mut refused = accepted.clone();
+        put(&mut accepted, 9, C, Event::Serving);
+        assert_eq!(rules(check, &accepted), [""; 0]);
+        put(&mut refused, 6, C, Standing::Rejected { why: "somebody is missing".into() });
+        put(&mut refused, 9, C, Event::Serving);
+        assert_eq!(rules(check, &refused), ["standing.spoke"]);
+    }
+
+    #[test]
+    fn a_coordinator_that_serves_or_says_hello_too_early_is_found() {
+        let mut run = healthy();
+        put(&mut run, 1, C, Event::Started);
+        put(&mut run, 2, C, Standing::Greets { whom: P1 });
+        put(&mut run, 3, C, recalled(1, None));
+        let mut late = run.clone();
+        put(&mut run, 9, C, Event::Serving);
+        assert_eq!(rules(check, &run), ["standing.claimed", "standing.unasked"]);
+        put(&mut late, WAIT_US + 1, C, Event::Serving);
+        put(&mut late, WAIT_US + 2, C, Standing::Greets { whom: P1 });
+        assert_eq!(rules(check, &late), ["standing.claimed"]);
+    }
+
+    #[test]
+    fn whoever_goes_on_with_a_copied_folder_is_found() {
+        let mut run = healthy();
+        put(&mut run, 1, C, Event::Started);
+        put(&mut run, 2, C, Standing::Signed);
+        put(&mut run, WAIT_US + 2, C, Event::Serving);
+        assert_eq!(rules(check, &run), ["standing.signed"]);
+        let mut run = healthy();
+        put(&mut run, 1, P1, Standing::Signed);
+        let mut accepted = run.clone();
+        put(&mut run, 2, C, welcomed(None, None));
+        assert_eq!(rules(check, &run), ["standing.signed"]);
+        put(&mut accepted, 2, P1, Standing::Accepts);
+        put(&mut accepted, 3, C, welcomed(None, None));
+        assert_eq!(rules(check, &accepted), [""; 0]);
+    }
+
+    #[test]
+    fn a_participant_that_overlooks_what_its_log_lacks_or_forgets_what_it_has_seen_is_found() {
+        let mut run = healthy();
+        put(&mut run, 1, C, welcomed(None, Some("it holds fewer writes")));
+        assert_eq!(rules(check, &run), ["standing.served"]);
+        let told = |it_lacks: Option<&str>, it_says_so, forgot: Option<&str>| {
+            let mut run = healthy();
+            let (it_lacks, forgot) = (it_lacks.map(str::to_owned), forgot.map(str::to_owned));
+            put(&mut run, 1, C, Standing::Recalled { by: P1, lacks: None, it_lacks, it_says_so, forgot });
+            rules(check, &run)
+        };
+        assert_eq!(told(Some("it holds fewer writes"), false, None), ["standing.unheeded"]);
+        assert_eq!(told(Some("it holds fewer writes"), true, None), [""; 0]);
+        assert_eq!(told(None, false, Some("write 7")), ["standing.forgot"]);
+    }
+
+    #[test]
+    fn a_coordinator_that_goes_on_in_a_session_that_has_shown_what_its_log_lacks_is_found() {
+        let mut run = healthy();
+        put(&mut run, 1, C, welcomed(Some("it holds fewer writes"), None));
+        let mut ended = run.clone();
+        run.trace.push(sent(run.simulated_us + 2, "t1", 1, "commit", 1));
+        assert_eq!(rules(check, &run), ["standing.went-on"]);
+        put(&mut ended, 2, C, Event::Started);
+        ended.trace.push(sent(ended.simulated_us + 3, "t1", 1, "commit", 1));
+        assert_eq!(rules(check, &ended), [""; 0]);
+    }
+
+    #[test]
+    fn what_was_heard_to_have_committed_is_not_run_again_unless_it_is_lost_again() {
+        let mut run = asked(Some("it holds fewer writes"));
+        put(&mut run, 4, C, Standing::Accepts);
+        put(&mut run, 5, C, Standing::Remembers { by: P1, committed: vec!["t1".into()] });
+        put(&mut run, 6, C, Event::Serving);
+        assert_eq!(rules(check, &run), [""; 0]);
+        let mut again = run.clone();
+        put(&mut again, 7, C, Event::Noted { tx: "t1".into(), phase: None, note: "begun 2 branches".into() });
+        assert_eq!(rules(check, &again), ["standing.run-again"]);
+        run.finals.outcomes.insert("t1".into(), FinalOutcome::Aborted { damaged: false });
+        assert_eq!(rules(check, &run), ["standing.run-again"]);
+        put(&mut run, 8, C, put_back());
+        assert_eq!(rules(check, &run), [""; 0]);
+    }
+
+    #[test]
+    fn a_server_that_is_taken_for_an_old_copy_is_found_unless_some_disk_has_lost_something() {
+        for (host, alarm) in [(C, Standing::Held), (P1, Standing::Refuses)] {
+            let mut run = healthy();
+            put(&mut run, 2, host, alarm);
+            assert_eq!(rules(check, &run), ["standing.false-alarm"]);
+            let lost = Entry { at_us: 0, host: Some(P1), event: put_back().into() };
+            run.trace.insert(0, lost);
+            assert_eq!(rules(check, &run), [""; 0]);
+        }
+    }
+}
