@@ -1,6 +1,6 @@
 //! A server whose log was put back neither speaks nor serves before that is seen to, and no other is taken for one.
 //!
-//! What a server has to know of another's log is known to the simulation by what has reached it (`world/witness.rs`).
+//! The simulation knows by what has reached a server what that has to know of another's log (`world/witness.rs`).
 //!
 //! * `spoke`: a coordinator serves only after an operator has accepted the loss, if a participant that it has asked in this start
 //!   knew what its log lacks.
@@ -13,7 +13,7 @@
 //! * `claimed`: a coordinator says hello to nobody before it serves.
 //! * `run-again`: an id that committed is not begun again by a coordinator that has heard so before an operator accepted its loss;
 //!   nor has it aborted in the end. Excused if the disk has lost that again.
-//! * `went-on`: a coordinator that a session shows what its log lacks says nothing in it.
+//! * `went-on`: a coordinator that a session shows what its log lacks says nothing in it, unless an operator has accepted that.
 //! * `false-alarm`: nobody is held, and nobody refuses, while no disk has lost anything that was stable.
 //!
 //! Nothing excuses any of them: they are about what one process knows.
@@ -33,6 +33,7 @@ pub fn check(run: &Run) -> Vec<Violation> {
         run,
         lives: BTreeMap::new(),
         signed: BTreeSet::new(),
+        accepted: BTreeSet::new(),
         taken_back: BTreeMap::new(),
         has_lost: false,
         broken: Vec::new(),
@@ -48,11 +49,11 @@ struct Life {
     started_us: u64,
     /// Participants that have answered.
     asked: BTreeSet<Host>,
-    /// What it was told that its log lacks.
+    /// Something that its log lacks, as it was told.
     lacks: Option<String>,
     accepts: bool,
     serves: bool,
-    /// What participants say that they have committed.
+    /// Transactions that participants say they have committed.
     remembered: BTreeSet<String>,
     /// Sessions that have shown it what its log lacks.
     stale: BTreeMap<Host, String>,
@@ -61,15 +62,17 @@ struct Life {
 struct Watch<'a> {
     run: &'a Run,
     lives: BTreeMap<Host, Life>,
-    /// Whose folders showed that they are copies, until that is seen to.
+    /// Hosts whose folders showed that they are copies, until that is seen to.
     signed: BTreeSet<Host>,
-    /// What committed, as a coordinator has heard before its loss was accepted; and when it began to serve.
+    /// Participants whose loss an operator has accepted since their disk was put back.
+    accepted: BTreeSet<Host>,
+    /// Transactions that committed, as a coordinator has heard before its loss was accepted; and when it began to serve.
     taken_back: BTreeMap<String, u64>,
     has_lost: bool,
     broken: Vec<Violation>,
 }
 
-/// By the disk.
+/// Returns the owner of a host's disk.
 fn own(host: Host) -> Host {
     if host == Host::Standby { Host::Coordinator } else { host }
 }
@@ -146,8 +149,14 @@ impl Watch<'_> {
                 }
             }
             Standing::Welcomed { by, lacks, it_lacks } => self.welcomed(at_us, host, *by, lacks, it_lacks),
-            Standing::Accepts => life.accepts = true,
-            Standing::Rejected { .. } => life.accepts = false,
+            Standing::Accepts => {
+                life.accepts = true;
+                self.accepted.insert(host);
+            }
+            Standing::Rejected { .. } => {
+                life.accepts = false;
+                self.accepted.remove(&host);
+            }
         }
     }
 
@@ -155,7 +164,7 @@ impl Watch<'_> {
         self.broken.push(Violation::new(rule, what).at(at_us));
     }
 
-    /// What happens to a disk may destroy what it held, also that it was a copy.
+    /// Minds that a disk may lose what it held, also that it was a copy.
     fn disk(&mut self, host: Host, what: &str) {
         let destroys = ["RolledBack", "Wiped", "Swapped", "Rewritten", "Scrubbed", "LiedAboutSync"];
         if destroys.iter().any(|event| what.starts_with(event)) {
@@ -166,6 +175,7 @@ impl Watch<'_> {
     fn loses(&mut self, host: Host) {
         self.has_lost = true;
         self.signed.remove(&own(host));
+        self.accepted.remove(&host);
         if own(host) == Host::Coordinator {
             self.taken_back.clear();
         }
@@ -193,10 +203,10 @@ impl Watch<'_> {
     fn welcomed(&mut self, at_us: u64, host: Host, by: Host, lacks: &Option<String>, it_lacks: &Option<String>) {
         let life = self.lives.entry(host).or_default();
         match lacks {
-            Some(lack) => drop(life.stale.insert(by, lack.clone())),
-            None => drop(life.stale.remove(&by)),
+            Some(lack) if !life.accepts => drop(life.stale.insert(by, lack.clone())),
+            Some(_) | None => drop(life.stale.remove(&by)),
         }
-        let accepted = self.lives.get(&by).is_some_and(|life| life.accepts);
+        let accepted = self.accepted.contains(&by);
         if let Some(lack) = it_lacks {
             self.breaks("standing.served", at_us, format!("{by} welcomes {host}: {lack}"));
         } else if self.signed.contains(&by) && !accepted {
