@@ -158,7 +158,7 @@ pub struct Finals {
     pub poisoned: BTreeSet<String>,
     /// Those that the coordinator listed as such, so that an operator could end them.
     pub held: BTreeSet<String>,
-    /// Whose losses operators have accepted, and when they asked for it.
+    /// The hosts whose losses operators have accepted, and the moments when they asked for it.
     pub accepted: Vec<(Host, u64)>,
     /// Disks that were put back, in their order.
     pub put_back: Vec<PutBack>,

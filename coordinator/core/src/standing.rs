@@ -115,10 +115,10 @@ impl Standing {
     /// Takes what a participant says. A later answer takes the place of an earlier one, save for what it was a sign of.
     pub fn told(&mut self, by: ParticipantName, told: Told) {
         let lacks = told.seen.and_then(|seen| late_sign(&by, &self.starts, self.is_new, &seen));
-        let is_known_better = lacks.is_some() || told.seen.is_none();
+        let is_accepted = lacks.is_none() && told.seen.is_some_and(|seen| seen.log != self.starts.log);
         let is_above = told.epoch.0 >= self.starts.now.count;
         let higher = is_above.then(|| Sign::HigherEpoch { by: by.clone(), known: told.epoch });
-        let sign = match told.other.filter(|_| !self.is_new && is_known_better) {
+        let sign = match told.other.filter(|_| !self.is_new && !is_accepted) {
             Some(other) => Some(Sign::KnownName { by: by.clone(), other }),
             None => lacks.or(higher),
         };
@@ -367,6 +367,10 @@ mod tests {
         let mut new = standing().is_new(true);
         new.told(name("a"), Told { other: None, ..of_another(1) });
         assert_eq!(new.signs().next(), None);
+        // Its former log, as complete as it was, in the place of the one that followed it.
+        let mut former = standing();
+        former.told(name("a"), Told { other: Some(CoordinatorId([9; 16])), ..seen(2, 10) });
+        assert!(matches!(former.signs().next(), Some(Sign::KnownName { .. })));
     }
 
     #[test]

@@ -3,7 +3,8 @@
 //! * `told-differently`, `outcome`, `reads`: excused for a transaction whose records a lying disk destroyed, at
 //!   whichever host: the coordinator may have to presume an abort. "Not found" is a true answer about an abort that is
 //!   presumed, and about anything once its retention has passed; "unknown" is for `termination`.
-//! * `outcome` says nothing about what an operator gave up, which is reported as damage (O3).
+//! * `outcome` says nothing about what an operator gave up, which is reported as damage (O3), nor about what is listed as damaged
+//!   because a participant's disk was put back.
 //! * `effect`: excused by a lying disk too, and at a participant where an operator decided otherwise (whether that is
 //!   reported is for `atomicity`) or passed over a step (for `operators`), and where the branch is still open (that is for `orphans`).
 //! * `refused`: a definite refusal did nothing; excused by nothing, but another submission of the id may have done it.
@@ -47,7 +48,7 @@ fn outcome(transaction: &Transaction<'_>) -> Option<Violation> {
     let committed = told(transaction)?;
     let survived = match transaction.outcome() {
         FinalOutcome::Committed { .. } => committed,
-        FinalOutcome::Aborted { .. } => !committed,
+        FinalOutcome::Aborted { damaged } => !committed || *damaged && transaction.is_lost_somewhere(),
         FinalOutcome::NotFound => transaction.may_be_collected() || (!committed && was_presumed(transaction)),
         FinalOutcome::GivenUp | FinalOutcome::Unknown => true,
     };

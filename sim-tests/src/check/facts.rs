@@ -12,7 +12,7 @@ pub(super) struct Transaction<'a> {
     pub(super) tx: &'a str,
     run: &'a Run,
     calls: Vec<&'a Call>,
-    /// Where something of it was lost, because an earlier state of a disk was put back.
+    /// The hosts that have lost something of it, because an earlier state of a disk was put back.
     lost_at: BTreeSet<Host>,
 }
 

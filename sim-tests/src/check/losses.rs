@@ -1,13 +1,14 @@
-//! What was lost because an earlier state of a disk was put back, and how much of that excuses anybody.
+//! The losses of disks that were put back, and how much of them excuses anybody.
 //!
 //! A loss is accounted for if an operator has accepted it; or if it could not be noticed: then the folder shows no sign, and nobody
 //! who was reached knew of what the disk lacks (`Recalled`, `Welcomed` in the trace). A coordinator's folder that shows a sign is
-//! cleared where no participant keeps or has seen anything that it lacks; then it may lack only what never committed, and is
-//! presumed aborted as before. Nothing else excuses a loss, and what a participant has lost has to be listed besides; see
+//! cleared where no participant keeps or has seen anything that it lacks; then it may lack only what has changed nothing, which is
+//! presumed aborted. Nothing else excuses a loss, and what a participant has lost has to be listed besides; see
 //! [`super::atomicity`].
 
+use super::facts;
 use crate::plan::Host;
-use crate::run::{Call, Participant, PutBack, Reply, Run};
+use crate::run::{Call, CallKind, Participant, PutBack, Reply, Run};
 use crate::trace::{Event, Standing};
 use std::collections::BTreeSet;
 
@@ -16,15 +17,21 @@ pub(super) fn accounted(run: &Run) -> impl Iterator<Item = (Host, &str)> {
     run.finals.put_back.iter().flat_map(move |put_back| {
         let all = is_accepted(run, put_back) || could_not_be_noticed(run, put_back);
         let cleared = put_back.host == Host::Coordinator && !all && !was_shown(run, put_back);
-        let lost = put_back.lost.iter().filter(move |tx| all || cleared && never_committed(run, tx));
+        let lost = put_back.lost.iter().filter(move |tx| all || cleared && changed_nothing(run, tx));
         lost.map(|tx| (put_back.host, tx.as_str()))
     })
 }
 
-fn never_committed(run: &Run, tx: &str) -> bool {
-    let told = |call: &Call| call.tx == tx && matches!(call.reply, Reply::Committed(_));
+/// Returns true if it aborted, or only read.
+fn changed_nothing(run: &Run, tx: &str) -> bool {
+    let writes = |call: &Call| match &call.kind {
+        CallKind::Submit(work) | CallKind::SubmitOther(work) => facts::writers(work).next().is_some(),
+        CallKind::Cancel | CallKind::Ask => false,
+    };
+    let calls = || run.calls.iter().filter(|call| call.tx == tx);
+    let was_told = calls().any(|call| matches!(call.reply, Reply::Committed(_)));
     let in_effect = run.finals.participants.values().any(|found| found.marks.contains(tx));
-    !in_effect && !run.calls.iter().any(told)
+    !in_effect && !(was_told && calls().any(writes))
 }
 
 /// Returns true if an operator has accepted the loss.
@@ -64,6 +71,12 @@ pub(super) fn losers(run: &Run) -> BTreeSet<Participant> {
         Host::Coordinator | Host::Standby | Host::Client(_) => None,
     });
     participants.collect()
+}
+
+/// Returns true if the participant's disk was put back and an operator has accepted that, whether or not it has lost anything.
+pub(super) fn may_have_lost(run: &Run, participant: Participant) -> bool {
+    let its = |put_back: &&PutBack| put_back.host == Host::Participant(participant);
+    run.finals.put_back.iter().filter(its).any(|put_back| is_accepted(run, put_back))
 }
 
 /// Returns the transactions that the coordinator has lost its records of.

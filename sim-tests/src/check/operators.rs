@@ -40,13 +40,12 @@ fn one(run: &Run, transaction: &Transaction<'_>) -> Vec<Violation> {
     let is_as_refused = |participant: Participant| {
         !gave_up && claims().filter(|claim| claim.participant == participant).all(|claim| claim.stuck)
     };
-    let losers = losses::losers(run);
     let mut broken = Vec::new();
     for (participant, how) in record {
         let founded = |claim: &PassedOver| claim.participant == *participant && (claim.how == *how || !claim.stuck);
         let claimed = || claims().any(|claim| claim.participant == *participant);
         let is_lost = *how == HowResolved::Skip
-            && (transaction.is_lost_at(*participant) || claimed() && losers.contains(participant));
+            && (transaction.is_lost_at(*participant) || claimed() && losses::may_have_lost(run, *participant));
         if !claims().any(founded) && !gave_up && !is_lost {
             let what =
                 format!("the record of {tx} says {} of the step at p{participant}, and no operator did", word(*how));

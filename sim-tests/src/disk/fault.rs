@@ -13,7 +13,7 @@ use super::Disk;
 use super::event::DiskEvent;
 use super::platter::Platter;
 
-/// What a disk held at some moment; by default nothing.
+/// The content of a disk at some moment; by default nothing.
 #[derive(Clone, Debug, Default)]
 pub struct DiskCopy(Platter);
 

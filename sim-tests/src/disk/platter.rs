@@ -59,7 +59,7 @@ impl Platter {
         self.ends.partition_point(|end| *end <= bytes)
     }
 
-    /// What a copy of the first `frames` frames holds, all of it stable. Flipped bits are not copied.
+    /// Returns a copy of the first `frames` frames, all of it stable. Flipped bits are not copied.
     pub(super) fn copy(&self, frames: usize) -> Platter {
         let mut copy = Platter { flipped: BTreeSet::new(), unsynced_dropped: false, ..self.clone() };
         copy.truncate(self.end_of(frames));
@@ -67,7 +67,7 @@ impl Platter {
         copy
     }
 
-    /// The number of frames with which both begin.
+    /// Returns the number of frames with which both begin.
     pub(super) fn frames_in_common(&self, other: &Platter) -> usize {
         let bytes = self.log.iter().zip(&other.log).take_while(|(one, other)| one == other).count();
         self.frames_within(bytes).min(other.frames_within(bytes))

@@ -31,7 +31,7 @@ pub struct Summary {
 /// Disks that were put back: those of coordinators first.
 pub type Restores = BTreeMap<(Role, Copied), Restored>;
 
-/// Whose disk it was.
+/// The owner of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
@@ -39,15 +39,15 @@ pub enum Role {
     Participant,
 }
 
-/// What became of disks that were put back.
+/// Counts of disks that were put back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Restored {
     pub put_back: u64,
     /// They had lost something.
     pub lossy: u64,
-    /// Of these, those whose loss an operator has accepted.
+    /// They had, and an operator has accepted that.
     pub accepted: u64,
-    /// Of these, those that nothing could have shown.
+    /// They had, and nothing could have shown it.
     pub unnoticed: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What happens about logs that may have been put back.
+//! Events about logs that may have been put back.
 
 use super::Event;
 use crate::plan::{Copied, Host};
@@ -19,13 +19,13 @@ pub enum Standing {
     /// A coordinator has heard what a participant knows of its log.
     Recalled {
         by: Host,
-        /// What the coordinator's log lacks that the participant has to know.
+        /// Something that the coordinator's log lacks, and the participant has to know.
         lacks: Option<String>,
-        /// What the participant's log lacks that the coordinator has to know.
+        /// Something that the participant's log lacks, and the coordinator has to know.
         it_lacks: Option<String>,
         /// The participant says that it was put back.
         it_says_so: bool,
-        /// What it has to know of the coordinator's log, and does not show.
+        /// The number that it has to know of the coordinator's log, and does not show.
         forgot: Option<String>,
     },
     /// A coordinator has heard from a participant which transactions that has committed.

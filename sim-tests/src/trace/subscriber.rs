@@ -107,7 +107,7 @@ impl Subscriber for Listener {
     }
 }
 
-/// What a server says of its own life.
+/// Reads what a server says of its own life.
 fn life(message: &str) -> Event {
     if message.starts_with("this coordinator is held") {
         Standing::Held.into()

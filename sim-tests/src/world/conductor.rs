@@ -39,7 +39,7 @@ enum Act {
     /// It lied until now, and the power fails.
     LiesEnd(Host),
     PutDisksRight,
-    /// What this fault has kept of a disk.
+    /// Puts back the state of a disk that this fault has kept.
     PutBack(usize),
     /// This fault has upset a resource until now.
     Calm(usize),

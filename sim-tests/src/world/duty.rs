@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 use undoubt_client::{Client, OperatorError, ParticipantClient};
 
-/// How often they look.
+/// The time between two looks.
 const LOOK_PERIOD: Duration = Duration::from_millis(400);
 
 /// The time for which a server may clear itself, or its newer folder be found.
@@ -33,7 +33,7 @@ pub(super) struct Duty {
     shared: Arc<Shared>,
     coordinator: Client,
     participants: BTreeMap<u8, ParticipantClient>,
-    /// Since when each was seen to serve nobody.
+    /// The moments since when each was seen to serve nobody.
     waiting: BTreeMap<Host, u64>,
 }
 

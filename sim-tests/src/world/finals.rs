@@ -81,7 +81,7 @@ pub(super) fn transactions_of(keys: &BTreeSet<(Family, Bytes)>) -> BTreeSet<Stri
     about.collect()
 }
 
-/// What something stored is about.
+/// The subject of something stored.
 enum Subject {
     Transaction(String),
     Data,

@@ -65,7 +65,7 @@ pub enum Mutant {
     MarksIgnored,
     /// A coordinator speaks before it has asked anybody what is known of its log.
     SpeaksUnasked,
-    /// Whether a folder shows that it is a copy is not looked at.
+    /// Nobody looks whether a folder shows that it is a copy.
     FolderSignIgnored,
     /// A participant that was put back serves after its next start.
     PutBackServes,
@@ -73,7 +73,7 @@ pub enum Mutant {
     RecallIgnored,
     /// A coordinator says hello before it knows whether it may, and so ends whoever has an older epoch.
     EpochTakenUnasked,
-    /// What a participant has lost is not listed.
+    /// A coordinator does not list what a participant has lost.
     LossUnlisted,
 }
 

@@ -45,7 +45,7 @@ pub(super) struct Sessions {
 /// Who stands in between, for as long as the coordinator lives.
 struct Between {
     shared: Arc<Shared>,
-    /// Whose sessions these are.
+    /// The coordinator that has these sessions.
     host: Host,
     /// How often each message has passed.
     passed: Mutex<BTreeMap<(u8, Direction, Message), u32>>,
@@ -230,7 +230,7 @@ impl Between {
         v1::RecallRequest { seen, ..request }
     }
 
-    /// For a mutant: says hello, whatever is known of the log.
+    /// Says hello for a mutant, whatever is known of the log.
     async fn claims(&self, participant: u8, asked: &v1::RecallRequest, channel: Channel) -> Result<(), ConnectError> {
         let Some(number) = self.shared.own_number() else { return Ok(()) };
         let mut hello = v1::Hello {
@@ -274,7 +274,7 @@ impl Between {
         }
     }
 
-    /// What the coordinator hears in a session, at the moment when it does.
+    /// Listens to what the coordinator hears in a session, at the moment when it does.
     fn hears(self: Arc<Self>, participant: u8, opened_us: u64) -> impl FnMut(&Result<v1::ParticipantBatch, Status>) {
         let mut number: Option<WriteNumber> = None;
         move |batch| {

@@ -1,27 +1,24 @@
 //! What hosts and the conductor share: machines with their disks and clocks, orders, and who was promised what.
 
+mod put_back;
+
 use super::Process;
 use super::cells::{stands, states_hit};
 use super::mutant::Mutant;
 use super::random::{random, seed_of};
 use super::temper::Temper;
-use super::witness::{self, Life, Witness, Witnesses};
-use crate::disk::{Disk, DiskCopy};
+use super::witness::Witnesses;
+use crate::disk::Disk;
 use crate::plan::{Copied, Host, Plan, What, When};
-use crate::run::{Call, CallKind, Finals, PutBack, Reply};
-use crate::trace::{Event, Recorder, Standing};
-use bytes::Bytes;
-use prost::Message as _;
+use crate::run::{Call, CallKind, Finals, Reply};
+use crate::trace::{Event, Recorder};
+use put_back::Copy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
-use undoubt_platform::numbered::FolderSign;
 use undoubt_platform::{Clock, CrashPoints, SeededRandom, Timestamp};
-use undoubt_proto::record::SeenOfCoordinator;
-use undoubt_proto::v1::LogNumber;
-use undoubt_vocabulary::WriteNumber;
 
 /// When simulated time begins: on the first of January 2026.
 pub(super) const EPOCH: Duration = Duration::from_secs(1_767_225_600);
@@ -47,14 +44,6 @@ struct Machine {
     found: BTreeMap<usize, u32>,
 }
 
-/// An earlier state of a disk.
-#[derive(Debug)]
-struct Copy {
-    of: Host,
-    state: DiskCopy,
-    signed: bool,
-}
-
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) plan: Plan,
@@ -64,11 +53,11 @@ pub(super) struct Shared {
     orders: Mutex<Vec<Order>>,
     /// Whose disk is in which machine, where it is not its own.
     swapped: Mutex<BTreeMap<Host, Host>>,
-    /// What each has to know of the others' logs.
+    /// The numbers that each has to know of the others' logs.
     witnesses: Arc<Mutex<Witnesses>>,
-    /// By the fault that is to put it back.
+    /// Earlier states of disks, by the fault that is to put them back.
     copies: Mutex<BTreeMap<usize, Copy>>,
-    /// Whose folders show that they are copies.
+    /// Hosts whose folders show that they are copies.
     signs: Mutex<BTreeSet<Host>>,
     /// The coordinator that clients talk to.
     primary: Mutex<Host>,
@@ -128,7 +117,7 @@ impl Shared {
         &self.disks[&self.inside(host)]
     }
 
-    /// Whose disk that is.
+    /// Returns the host whose disk that is.
     fn inside(&self, host: Host) -> Host {
         let own = own_disk(host);
         lock(&self.swapped).get(&own).copied().unwrap_or(own)
@@ -163,123 +152,6 @@ impl Shared {
         if let Some(participant) = Temper::changed_by(what) {
             lock(&self.tempers).entry(Host::Participant(participant)).or_default().change(what, begins);
         }
-    }
-
-    /// Keeps what the host's disk holds, for the fault that is to put it back. The first copy counts.
-    pub(super) fn copy(&self, fault: usize, host: Host, what: &What) {
-        let What::PutBack { copy, .. } = what else { return };
-        let (of, mut copies) = (self.inside(host), lock(&self.copies));
-        copies.entry(fault).or_insert_with(|| {
-            let signed = lock(&self.signs).contains(&of);
-            let disk = &self.disks[&of];
-            match copy {
-                Copied::Hot | Copied::Cold => Copy { of, state: disk.copy(true), signed: true },
-                Copied::Snapshot => Copy { of, state: disk.copy(false), signed },
-                Copied::Emptied => Copy { of, state: DiskCopy::default(), signed: false },
-            }
-        });
-    }
-
-    /// Nobody may have the disk open. It is left alone while it is in another's machine.
-    pub(super) fn put_back(&self, fault: usize, host: Host, copied: Copied, at_us: u64) {
-        let Some(Copy { of, state, signed }) = lock(&self.copies).remove(&fault) else { return };
-        if self.inside(host) != of || of != own_disk(host) {
-            return;
-        }
-        let mut lost = super::finals::transactions_of(&self.disks[&of].put_back(&state));
-        if of == Host::Coordinator && copied == Copied::Emptied {
-            // Whoever comes next is another coordinator, and knows of none that were under way either.
-            lost.extend(self.calls().into_iter().map(|call| call.tx));
-        }
-        let mut signs = lock(&self.signs);
-        if signed {
-            signs.insert(of)
-        } else {
-            signs.remove(&of)
-        };
-        self.recorder.record_at(at_us, Some(of), Standing::PutBack { copy: copied, lost: lost.len() }.into());
-        self.finals().put_back.push(PutBack { host: of, at_us, copy: copied, signed, lost });
-    }
-
-    /// What the folder of the host shows by itself.
-    pub(super) fn folder_sign(self: &Arc<Self>, host: Host) -> Option<FolderSign> {
-        let of = self.inside(host);
-        if !lock(&self.signs).contains(&of) {
-            return None;
-        }
-        self.recorder.record(host, Standing::Signed.into());
-        if self.mutates(Mutant::FolderSignIgnored) {
-            return None;
-        }
-        let shared = self.clone();
-        let settle = move || {
-            lock(&shared.signs).remove(&of);
-            Ok(())
-        };
-        Some(FolderSign { why: "the folder is a copy".to_owned(), settle: Box::new(settle) })
-    }
-
-    /// The process of the host, if it lives.
-    fn life(&self, host: Host) -> Option<Life> {
-        let machines = lock(&self.machines);
-        let machine = machines.get(&host)?;
-        (!machine.process.is_dead()).then_some((host, machine.starts))
-    }
-
-    /// A participant has heard of the coordinator's log.
-    pub(super) fn participant_learns(&self, host: Host, key: &[u8], value: &Bytes) {
-        let Some(id) = key.strip_prefix(b"coordinator/") else { return };
-        let (Some(life), Ok(seen)) = (self.life(host), SeenOfCoordinator::decode(value.clone())) else { return };
-        let read = |number: LogNumber| WriteNumber::try_from(number).ok();
-        let numbers = [seen.met.and_then(read), seen.number.and_then(read)];
-        let highest = numbers.into_iter().flatten().max_by_key(|number| (number.start, number.writes));
-        let Some(mut number) = highest.filter(|number| number.log == id) else { return };
-        if number.start.mark == 0 {
-            // For mutants: its own mark is known here all the same.
-            let own = witness::starts(&self.disks[&Host::Coordinator]).map(|starts| starts.now);
-            number.start = own.filter(|own| own.count == number.start.count).unwrap_or(number.start);
-        }
-        let witness = Witness { by: host, of: Host::Coordinator };
-        lock(&self.witnesses).told(witness, number, life, now_us());
-    }
-
-    /// A coordinator has heard of a participant's log.
-    pub(super) fn coordinator_learns(&self, host: Host, participant: u8, number: WriteNumber) {
-        let Some(life) = self.life(host) else { return };
-        let witness = Witness { by: Host::Coordinator, of: Host::Participant(participant) };
-        lock(&self.witnesses).told(witness, number, life, now_us());
-    }
-
-    /// The number with which the coordinator's log begins its present start.
-    pub(super) fn own_number(&self) -> Option<WriteNumber> {
-        let starts = witness::starts(&self.disks[&Host::Coordinator])?;
-        Some(WriteNumber { log: starts.log, start: starts.now, writes: 0 })
-    }
-
-    /// What the log of the one lacks that the other has known since before that moment, and knows still.
-    pub(super) fn lack(&self, of: Host, by: Host, before_us: u64) -> Option<String> {
-        let witness = Witness { by: own_disk(by), of: own_disk(of) };
-        let life = self.life(by);
-        let known = lock(&self.witnesses).known(witness, life, before_us)?;
-        let lack = witness::starts(&self.disks[&witness.of])?.lack(&known)?;
-        Some(format!("{by} has to know its {known}, and {lack}"))
-    }
-
-    /// What `by` has known of the log of `of` since before that moment, and does not show: it shows this number, and this epoch.
-    pub(super) fn forgotten(
-        &self,
-        of: Host,
-        by: Host,
-        before_us: u64,
-        shown: Option<WriteNumber>,
-        epoch: u32,
-    ) -> Option<WriteNumber> {
-        let witness = Witness { by: own_disk(by), of: own_disk(of) };
-        let known = lock(&self.witnesses).known(witness, self.life(by), before_us)?;
-        let is_own = witness::starts(&self.disks[&witness.of])?.log == known.log;
-        let is_shown = shown.is_some_and(|shown| shown.log != known.log || !shown.is_before(&known));
-        let is_met = known.writes == 0 && epoch >= known.start.count;
-        (is_own && !is_shown && !is_met).then_some(known)
     }
 
     pub(super) fn swap_disks(&self, one: Host, other: Host) {

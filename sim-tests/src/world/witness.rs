@@ -1,5 +1,5 @@
-//! What each server has to know of the others' logs, by what has reached it. Against this is held what becomes of a log that was
-//! put back: nobody here asks what a server says that it remembers.
+//! The numbers that each server has to know of the others' logs, by what has reached it. Against this is held what becomes of a log
+//! that was put back: nobody here asks what a server says that it remembers.
 //!
 //! A server knows a number from the moment it hears of it, for as long as its process lives; and for as long as its disk keeps
 //! the first forced write after that moment.
@@ -18,11 +18,11 @@ pub(super) type Life = (Host, u32);
 #[derive(Debug, Default)]
 pub(super) struct Witnesses {
     told: BTreeMap<Witness, Vec<Told>>,
-    /// Who writes to each disk.
+    /// The process that writes to each disk.
     openers: BTreeMap<Host, Life>,
 }
 
-/// Whose disk remembers, and whose log was heard of.
+/// A host whose disk remembers, and the one whose log was heard of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Witness {
     pub(super) by: Host,

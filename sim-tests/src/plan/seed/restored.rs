@@ -7,15 +7,15 @@ use crate::world::random::random;
 
 /// The share of all worlds, in percent, in which a disk is put back.
 const PUT_BACK: u64 = 8;
-/// Of these, those in which that happens twice.
+/// The share of these in which that happens twice.
 const TWICE: u64 = 35;
-/// Twice on the same host.
+/// The share of those in which it is twice the same host.
 const SAME_HOST: u64 = 40;
-/// Of the disks that are put back, those of the coordinator.
+/// The share of coordinators among the disks that are put back.
 const COORDINATORS: u64 = 55;
-/// Of those, while some participant cannot be asked about it.
+/// The share of those that come back while some participant cannot be asked about it.
 const UNREACHED: u64 = 35;
-/// Of all copies, those that are taken at some point of the server's code.
+/// The share of copies that are taken at some point of the server's code.
 const AT_A_POINT: u64 = 40;
 
 pub(super) fn restored(plan: Plan) -> Plan {
