@@ -140,6 +140,7 @@ impl Engine {
             engine.histories.restore(unfinished.tx().clone(), &history);
             engine.put(Input::Recovered(unfinished))?;
         }
+        engine.forget_lost_of_what_is_over();
         engine.look_after_room()?;
         engine.carried_on.tell();
         for name in engine.core.with_open().filter(|name| !engine.links.contains_key(*name)) {

@@ -360,11 +360,6 @@ impl Log {
         batch.put_with(OPEN, record.tx.as_bytes(), |bytes| codec::encode_held(record, bytes));
     }
 
-    /// Returns true if the log has the transaction, open or ended.
-    pub(crate) fn has(&self, tx: &TxId) -> Result<bool, StoreError> {
-        Ok(self.store.get(OPEN, tx.as_bytes())?.is_some() || self.store.get(ENDED, tx.as_bytes())?.is_some())
-    }
-
     /// Participants that open transactions name.
     pub(crate) fn participants_with_open(&self) -> Result<BTreeSet<ParticipantName>, LogError> {
         Ok(self.open()?.iter().flat_map(|found| found.unfinished.participants()).collect())

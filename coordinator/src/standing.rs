@@ -210,7 +210,7 @@ async fn confirm(
             }
         };
         for KnownAttempt { tx, .. } in attempts {
-            if !log.has(&tx)? {
+            if !log.knows(&tx)? {
                 standing.sign(Sign::Keeps { by: name.clone(), tx });
                 return Ok(false);
             }
@@ -313,7 +313,7 @@ async fn take_back(
             attempts => attempts?.0,
         };
         for attempt in attempts {
-            if !log.has(&attempt.tx)? {
+            if !log.knows(&attempt.tx)? {
                 recollection.add(name, attempt);
             }
         }

@@ -282,7 +282,7 @@ impl Transaction {
         self.branches.iter().position(|branch| branch.participant == *participant)
     }
 
-    /// Returns the branch at this participant, if that has answered that it committed something.
+    /// Returns the lone branch at this participant, if that may have committed it by itself.
     pub(crate) fn left_to(&self, participant: &ParticipantName) -> Option<Part> {
         let is_left = match self.state {
             State::Delegated { sent } => sent,
@@ -300,11 +300,13 @@ impl Transaction {
         self.branch_of(participant).filter(|_| is_left).map(part)
     }
 
+    /// Returns the branch at this participant, if that has answered that it committed something, or can.
     pub(crate) fn answered_by(&self, participant: &ParticipantName) -> Vec<Part> {
         let branch = self.branch_of(participant).map(|index| &self.branches[index]);
         let has_committed = |branch: &&Branch| match branch.vote {
             BranchVote::Committed => true,
-            BranchVote::Prepared => branch.outcome == Some(BranchOutcome::Committed),
+            // Should it have lost its vote, it cannot commit, and may yet say that it has: once its fence has passed the attempt.
+            BranchVote::Prepared => matches!(branch.outcome, None | Some(BranchOutcome::Committed)),
             BranchVote::Awaited | BranchVote::ReadOnly | BranchVote::Confirmed | BranchVote::Refused => false,
         };
         let part = |_: &Branch| Part { name: participant.clone(), step: None, outcome: BranchOutcome::Committed };

@@ -61,6 +61,19 @@ impl Engine {
         Ok(())
     }
 
+    /// Drops what was lost of transactions that are not open any more: they were not decided when this process ended.
+    pub(super) fn forget_lost_of_what_is_over(&mut self) {
+        let mut over = Batch::default();
+        self.lost.retain(|tx, _| {
+            let is_open = self.core.view(tx).is_some();
+            if !is_open {
+                Log::delete_lost(&mut over, tx);
+            }
+            is_open
+        });
+        self.writes.add_collected(over);
+    }
+
     /// Adds to the record of an end what participants have lost of it. Returns true if something was remembered as lost.
     pub(super) fn lose(&mut self, record: &mut Record) -> bool {
         let Record::Ended(ended) = record else { return false };
