@@ -51,7 +51,7 @@ impl Scenario {
             vec![insist(submit("T1", one)), then(0, insist(submit("T2", other))), then(1, insist(submit("T1", one)))];
         Scenario::new("back-later", "the coordinator's folder is put back, after another transaction", 1, requests)
             .with_put_back(Machine::Coordinator)
-            .explored_with(RESTORE, RESTORE_AND_CRASH)
+            .explored_with(RESTORE, RESTORE)
     }
 
     pub fn copy_beside_alone() -> Scenario {
@@ -66,7 +66,7 @@ impl Scenario {
         let requests = vec![insist(submit("T1", branches)), then(0, insist(submit("T1", branches)))];
         Scenario::new("beside-two", "a copy is started beside the coordinator, of two branches", 2, requests)
             .with_put_back(Machine::Copy)
-            .explored_with(RESTORE, RESTORE_AND_CRASH)
+            .explored_with(RESTORE, RESTORE)
     }
 
     pub fn participant_put_back_alone() -> Scenario {
@@ -104,7 +104,7 @@ impl Scenario {
     pub fn log_of_a_late_saga_put_back() -> Scenario {
         let about = "the coordinator's folder is put back, of a saga whose deadline may pass at any time";
         let late = Scenario::new("back-late", about, 2, one_saga()).with_put_back(Machine::Coordinator);
-        Scenario { deadlines: Deadlines::Always, ..late }.explored_with(RESTORE, RESTORE_AND_CRASH)
+        Scenario { deadlines: Deadlines::Always, ..late }.explored_with(RESTORE, RESTORE)
     }
 
     pub fn participant_of_a_saga_put_back() -> Scenario {
