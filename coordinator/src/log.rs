@@ -91,6 +91,14 @@ pub(crate) struct Collected {
     pub(crate) from: Bytes,
 }
 
+/// What a participant has lost of a page of ended transactions.
+#[derive(Debug)]
+pub(crate) struct LostParts {
+    pub(crate) found: Vec<(TxId, Vec<Part>)>,
+    /// The key before which the next page is, if there may be one.
+    pub(crate) next: Option<Bytes>,
+}
+
 #[derive(Clone)]
 pub struct Log {
     store: Arc<dyn Store>,
@@ -328,14 +336,13 @@ impl Log {
         stored.into_iter().map(read).collect()
     }
 
-    /// Returns what a participant has lost of a page of ended transactions, the latest first, before this key of `ended_at`; and
-    /// the key before which the next page is, if there may be one.
+    /// Returns what a participant has lost of a page of ended transactions, the latest first, before this key of `ended_at`.
     pub(crate) fn lost_at(
         &self,
         participant: &ParticipantName,
         known: &StillKnown,
         before: Option<&Bytes>,
-    ) -> Result<(Vec<(TxId, Vec<Part>)>, Option<Bytes>), LogError> {
+    ) -> Result<LostParts, LogError> {
         let page = self.latest(before, SCAN_PAGE_RECORDS)?;
         let mut found = Vec::new();
         for key in &page {
@@ -346,7 +353,7 @@ impl Log {
             }
         }
         let next = (page.len() == SCAN_PAGE_RECORDS).then(|| page.last().cloned());
-        Ok((found, next.flatten()))
+        Ok(LostParts { found, next: next.flatten() })
     }
 
     /// Adds to a batch what a participant knows of an attempt that the log lacks: that it committed.

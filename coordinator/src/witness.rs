@@ -15,7 +15,7 @@ use undoubt_proto::record;
 use undoubt_proto::v1::{LogNumber, RecallRequest, RecallResponse};
 use undoubt_vocabulary::{KnownAttempt, ParticipantName, Ticket, WriteNumber};
 
-use crate::log::{Log, LogError};
+use crate::log::{Log, LogError, LostParts};
 
 /// Transactions that are listed as damaged for one loss of a participant, at most: the latest. Of the rest it is said that
 /// there were more.
@@ -116,7 +116,7 @@ async fn list_lost(
     let mut count = of_open.await.map_err(|_| WitnessError::EngineGone)?;
     let mut before = None;
     loop {
-        let (mut lost, next) = log.lost_at(participant, known, before.as_ref())?;
+        let LostParts { found: mut lost, next } = log.lost_at(participant, known, before.as_ref())?;
         let room = MAX_LISTED_PER_LOSS.saturating_sub(count);
         let more = lost.len() > room;
         lost.truncate(room);

@@ -1,5 +1,7 @@
 //! Tests of what a participant that was put back has lost of transactions, open and ended.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
