@@ -150,6 +150,12 @@ pub fn records() -> Vec<Sample> {
             },
         ),
         sample(
+            "LostParts",
+            record::LostParts {
+                parts: vec![record::LostPart { name: "pay".into(), step: Some(0), outcome: committed }],
+            },
+        ),
+        sample(
             "OpenTransaction, large results apart",
             record::OpenTransaction {
                 kind: record::open_transaction::Kind::Commit.into(),

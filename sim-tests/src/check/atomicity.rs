@@ -18,8 +18,8 @@
 //!   lying disk or the end of the retention made the coordinator forget the id.
 //! * `nobody-asked`: nothing excuses an effect that nobody asked for.
 
-use super::Violation;
 use super::facts::{self, Transaction, describe, names, transactions};
+use super::{Violation, losses};
 use crate::run::{CallKind, FinalOutcome, Op, Participant, Reply, Run, Work};
 use std::collections::BTreeSet;
 
@@ -86,6 +86,11 @@ fn decision(transaction: &Transaction<'_>) -> Option<bool> {
     }
 }
 
+/// Returns true if its only branch is at a participant that may have lost something: whether it had committed that, nobody can tell.
+fn is_left_to_a_loser(run: &Run, work: &Work) -> bool {
+    work.len() == 1 && work.keys().any(|participant| losses::may_have_lost(run, *participant))
+}
+
 fn damage(run: &Run, transaction: &Transaction<'_>, work: &Work) -> Option<Violation> {
     let tx = transaction.tx;
     let reported = match transaction.outcome() {
@@ -97,7 +102,8 @@ fn damage(run: &Run, transaction: &Transaction<'_>, work: &Work) -> Option<Viola
         let founded = transaction.has_heuristics()
             || transaction.has_skipped()
             || transaction.is_lost_somewhere()
-            || facts::operator_gave_up(run, tx);
+            || facts::operator_gave_up(run, tx)
+            || is_left_to_a_loser(run, work);
         let what = format!("{tx} is said to be damaged, and no operator decided anything about it");
         return (!founded).then(|| Violation::of("atomicity.damage-unfounded", tx, what));
     }
