@@ -9,7 +9,7 @@
 use super::facts;
 use crate::plan::Host;
 use crate::run::{Call, CallKind, Participant, PutBack, Reply, Run};
-use crate::trace::{Event, Standing};
+use crate::trace::{Entry, Event, Standing};
 use std::collections::BTreeSet;
 
 /// Returns the losses that are accounted for: the transactions, and where they were lost.
@@ -31,7 +31,7 @@ fn changed_nothing(run: &Run, tx: &str) -> bool {
     let calls = || run.calls.iter().filter(|call| call.tx == tx);
     let was_told = calls().any(|call| matches!(call.reply, Reply::Committed(_)));
     let in_effect = run.finals.participants.values().any(|found| found.marks.contains(tx));
-    !in_effect && !(was_told && calls().any(writes))
+    !(in_effect || was_told && calls().any(writes))
 }
 
 /// Returns true if an operator has accepted the loss.
@@ -47,16 +47,19 @@ pub fn could_not_be_noticed(run: &Run, put_back: &PutBack) -> bool {
 fn was_shown(run: &Run, put_back: &PutBack) -> bool {
     let again = run.finals.put_back.iter().find(|next| next.host == put_back.host && next.at_us > put_back.at_us);
     let during = put_back.at_us..again.map_or(u64::MAX, |again| again.at_us);
-    let mut shown = run.trace.iter().filter(|entry| during.contains(&entry.at_us)).map(|entry| match &entry.event {
-        Event::Standing {
+    let is_shown = |entry: &Entry| {
+        let Event::Standing {
             what: Standing::Recalled { by, lacks, it_lacks, .. } | Standing::Welcomed { by, lacks, it_lacks },
-        } => match put_back.host {
+        } = &entry.event
+        else {
+            return false;
+        };
+        match put_back.host {
             Host::Coordinator => lacks.is_some(),
             host @ (Host::Participant(_) | Host::Standby | Host::Client(_)) => *by == host && it_lacks.is_some(),
-        },
-        _ => false,
-    });
-    shown.any(|shown| shown)
+        }
+    };
+    run.trace.iter().filter(|entry| during.contains(&entry.at_us)).any(is_shown)
 }
 
 fn own(host: Host) -> Host {
@@ -112,7 +115,6 @@ mod tests {
     use crate::check::fixture::{Fixture, rules, transfer};
     use crate::plan::Copied;
     use crate::run::FinalOutcome;
-    use crate::trace::Entry;
 
     /// The coordinator has forgotten a commit that a client was told of.
     fn forgotten(signed: bool) -> Run {

@@ -98,7 +98,20 @@ impl Watch<'_> {
                     self.breaks("standing.run-again", *at_us, what);
                 }
             }
-            _ => {}
+            Event::Serving
+            | Event::Stopped { .. }
+            | Event::Crashed { .. }
+            | Event::Paused
+            | Event::Resumed
+            | Event::SessionStands { .. }
+            | Event::Sent { .. }
+            | Event::Received { .. }
+            | Event::Noted { .. }
+            | Event::Branch { .. }
+            | Event::Asked { .. }
+            | Event::Told { .. }
+            | Event::Fault { .. }
+            | Event::Healed => {}
         }
     }
 
