@@ -76,10 +76,10 @@ pub(super) fn losers(run: &Run) -> BTreeSet<Participant> {
     participants.collect()
 }
 
-/// Returns true if the participant's disk was put back and an operator has accepted that, whether or not it has lost anything.
+/// Returns true if an operator has accepted what the participant's disk has lost, by being put back or by itself (S4), whether or
+/// not that was anything.
 pub(super) fn may_have_lost(run: &Run, participant: Participant) -> bool {
-    let its = |put_back: &&PutBack| put_back.host == Host::Participant(participant);
-    run.finals.put_back.iter().filter(its).any(|put_back| is_accepted(run, put_back))
+    run.finals.accepted.iter().any(|(host, _)| *host == Host::Participant(participant))
 }
 
 /// Returns the transactions that the coordinator has lost its records of.
