@@ -21,7 +21,7 @@ pub(crate) use apart::Apart;
 
 use bytes::Bytes;
 use prost::Message as _;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use stored_history::StoredHistory;
@@ -365,11 +365,6 @@ impl Log {
     /// Adds to a batch an attempt that is held until an operator ends it.
     pub(crate) fn put_held(batch: &mut Batch, record: &UnusableRecord) {
         batch.put_with(OPEN, record.tx.as_bytes(), |bytes| codec::encode_held(record, bytes));
-    }
-
-    /// Participants that open transactions name.
-    pub(crate) fn participants_with_open(&self) -> Result<BTreeSet<ParticipantName>, LogError> {
-        Ok(self.open()?.iter().flat_map(|found| found.unfinished.participants()).collect())
     }
 
     /// Adds to a batch a loss that an operator has accepted.

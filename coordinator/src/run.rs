@@ -134,7 +134,8 @@ pub async fn run(
         numbered.store_remembered().await?;
     }
     let is_new = numbered.remembered(NEW).is_some();
-    let mut standing = Standing::new(known.starts.clone(), standing::concerned(participants.iter().cloned(), &log)?)
+    let (engine, handle) = Engine::recover(parts, drained)?;
+    let mut standing = Standing::new(known.starts.clone(), engine.concerned())
         .is_new(is_new)
         .waits_for_all(config.wait_for_all_witnesses);
     if let Some(why) = &known.put_back {
@@ -143,7 +144,6 @@ pub async fn run(
     if let Some(sign) = own_sign::noted(&numbered, &known.starts, is_new, met).await? {
         standing.sign(sign);
     }
-    let (engine, handle) = Engine::recover(parts, drained)?;
     let shared = session::Shared {
         config: config.clone(),
         connect,

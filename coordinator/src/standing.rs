@@ -11,7 +11,7 @@ use crate::witness::{self, WitnessError};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -344,15 +344,4 @@ async fn take_back(
     }
     shared.log.write(batch, Durability::Forced).await?;
     Ok(taken)
-}
-
-/// Those that the configuration or an open transaction names. One that has no address has to be accepted as absent, should it
-/// matter.
-pub(crate) fn concerned(
-    configured: impl Iterator<Item = ParticipantName>,
-    log: &Log,
-) -> Result<BTreeSet<ParticipantName>, LogError> {
-    let mut all = log.participants_with_open()?;
-    all.extend(configured);
-    Ok(all)
 }

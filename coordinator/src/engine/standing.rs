@@ -3,6 +3,7 @@
 use super::Engine;
 use super::writes::Item;
 use crate::log::{Log, LogError};
+use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 use undoubt_coordinator_core::{Input, Part, Record, StillKnown, Unfinished, UnusableRecord};
 use undoubt_platform::Batch;
@@ -59,6 +60,12 @@ impl Engine {
         }
         self.writes.add_forced(Log::barrier(), Some(Item::Listed(listed)));
         Ok(())
+    }
+
+    /// Returns the participants that the configuration or an open transaction names. One that has no address has to be accepted as
+    /// absent, should it matter.
+    pub(crate) fn concerned(&self) -> BTreeSet<ParticipantName> {
+        self.links.keys().chain(self.core.with_open()).cloned().collect()
     }
 
     /// Drops what was lost of transactions that are not open any more: they were not decided when this process ended.
