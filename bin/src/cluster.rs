@@ -88,6 +88,23 @@ pub struct Plan {
     pub data_dirs: BTreeMap<String, PathBuf>,
 }
 
+impl Plan {
+    /// Returns a plan whose servers try again soon what a dead one did not answer.
+    pub fn impatient(participants: Vec<String>) -> Plan {
+        let settings = |all: &[&str]| all.iter().map(ToString::to_string).collect();
+        Plan {
+            participants,
+            coordinator_settings: settings(&[
+                "reconnect_max_pause_ms=200",
+                "retry_first_pause_ms=200",
+                "retry_max_pause_ms=1000",
+            ]),
+            participant_settings: settings(&["sweep_period_ms=200"]),
+            ..Plan::default()
+        }
+    }
+}
+
 impl Cluster {
     /// Starts everything, and returns when all of it serves.
     pub async fn start(programs: &Programs, plan: Plan) -> anyhow::Result<Cluster> {

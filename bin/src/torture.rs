@@ -73,15 +73,7 @@ pub async fn torture(
 ) -> anyhow::Result<TortureReport> {
     let began = Instant::now();
     let names: Vec<String> = (1..=torture.participants).map(|number| format!("bank-{number}")).collect();
-    let plan = Plan {
-        participants: names.clone(),
-        coordinator_settings: ["reconnect_max_pause_ms=200", "retry_first_pause_ms=200", "retry_max_pause_ms=1000"]
-            .map(String::from)
-            .into(),
-        participant_settings: vec!["sweep_period_ms=200".into()],
-        ..Plan::default()
-    };
-    let mut cluster = Cluster::start(programs, plan).await?;
+    let mut cluster = Cluster::start(programs, Plan::impatient(names.clone())).await?;
     let load = Load {
         customers: torture.customers,
         in_flight: torture.in_flight,

@@ -30,15 +30,7 @@ pub(super) async fn round(programs: &Programs, case: Case, seed: u64) -> anyhow:
         Of::Coordinator => Who::Coordinator,
         Of::Participant => Who::Participant(seed as usize % PARTICIPANTS),
     };
-    let plan = Plan {
-        participants: names.clone(),
-        coordinator_settings: ["reconnect_max_pause_ms=200", "retry_first_pause_ms=200", "retry_max_pause_ms=1000"]
-            .map(String::from)
-            .into(),
-        participant_settings: vec!["sweep_period_ms=200".into()],
-        ..Plan::default()
-    };
-    let mut cluster = Cluster::start(programs, plan).await?;
+    let mut cluster = Cluster::start(programs, Plan::impatient(names.clone())).await?;
     let url = cluster.url(Who::Coordinator)?;
     let load = Load::start(&url, &names)?;
     let ledger = load.ledger.clone();

@@ -35,7 +35,12 @@ impl Engine {
         for (tx, parts) in lost {
             tracing::error!(%tx, %participant, lost = %names(&parts), "the participant was put back, and has lost its part of this open transaction: it will end as damaged");
             let all = self.lost.entry(tx.clone()).or_default();
-            all.extend(parts);
+            // It is asked again if its session ended before the loss was recorded.
+            parts.into_iter().for_each(|part| {
+                if !all.contains(&part) {
+                    all.push(part)
+                }
+            });
             let mut batch = Batch::default();
             Log::put_lost(&mut batch, &tx, all);
             self.writes.add_forced(batch, None);

@@ -80,22 +80,18 @@ pub enum Mutant {
 impl Mutant {
     /// Returns true if it shows only where a disk was put back.
     pub fn is_about_disks_put_back(self) -> bool {
-        use Mutant::{
-            EpochTakenUnasked, FolderSignIgnored, LossUnlisted, MarksIgnored, NumbersForgotten, NumbersKept,
-            NumbersUnshown, PutBackServes, RecallIgnored, SpeaksUnasked,
-        };
-        let all = [
-            NumbersForgotten,
-            NumbersUnshown,
-            NumbersKept,
-            MarksIgnored,
-            SpeaksUnasked,
-            FolderSignIgnored,
-            PutBackServes,
-            RecallIgnored,
-            EpochTakenUnasked,
-            LossUnlisted,
-        ];
-        all.contains(&self)
+        matches!(
+            self,
+            Mutant::NumbersForgotten
+                | Mutant::NumbersUnshown
+                | Mutant::NumbersKept
+                | Mutant::MarksIgnored
+                | Mutant::SpeaksUnasked
+                | Mutant::FolderSignIgnored
+                | Mutant::PutBackServes
+                | Mutant::RecallIgnored
+                | Mutant::EpochTakenUnasked
+                | Mutant::LossUnlisted
+        )
     }
 }
