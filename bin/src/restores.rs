@@ -39,7 +39,7 @@ pub struct RoundReport {
     pub aborted: usize,
     /// The time from its start until it said that something was wrong.
     pub noticed_after_ms: f64,
-    /// Why, as it said.
+    /// The reason that it gave.
     pub said: String,
     /// Transactions that others carried out until the loss was accepted.
     pub committed_meanwhile: usize,
@@ -53,7 +53,7 @@ pub struct RoundReport {
     pub within_the_loss: usize,
     /// Transactions that committed, and that nobody has a record of any more. They are in effect.
     pub forgotten: usize,
-    /// What must not be.
+    /// The promises that were broken.
     pub violations: Vec<String>,
 }
 

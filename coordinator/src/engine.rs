@@ -55,7 +55,7 @@ pub(crate) struct Engine {
     writes: writes::Writes,
     histories: Histories,
     carried_on: CarriedOn,
-    /// What participants that were put back have lost of open transactions.
+    /// The parts of open transactions that participants have lost which were put back.
     lost: BTreeMap<TxId, Vec<Part>>,
     retention: Retention,
     collection: Collection,

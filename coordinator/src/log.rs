@@ -91,7 +91,7 @@ pub(crate) struct Collected {
     pub(crate) from: Bytes,
 }
 
-/// What a participant has lost of a page of ended transactions.
+/// The parts of a page of ended transactions that a participant has lost.
 #[derive(Debug)]
 pub(crate) struct LostParts {
     pub(crate) found: Vec<(TxId, Vec<Part>)>,

@@ -1,4 +1,4 @@
-//! What this log lacks, as some start was shown it. Later starts have to know it too, whoever answers them then.
+//! The memory of what this log lacks, as some start was shown it: later starts have to know it too, whoever answers them then.
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -7,7 +7,7 @@ use undoubt_platform::{NumberedStore, StoreError};
 use undoubt_proto::v1::LogNumber;
 use undoubt_vocabulary::{Epoch, Starts, WriteNumber};
 
-/// Where it is remembered.
+/// The key under which it is remembered.
 const KEY: &[u8] = b"own";
 
 /// Remembers for later starts what this log lacks.

@@ -54,7 +54,7 @@ pub(crate) enum StandingError {
     Log(#[from] LogError),
 }
 
-/// What the log has got of what participants know.
+/// The records that the log has got of what participants know.
 #[derive(Debug, Default)]
 struct Taken {
     committed: u32,

@@ -83,7 +83,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl Plan {
-    /// Whether some disk may be put back.
+    /// Returns true if some disk may be put back.
     pub fn puts_disks_back(&self) -> bool {
         self.faults.iter().any(|fault| matches!(fault.what, What::PutBack { .. }))
     }

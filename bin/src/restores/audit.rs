@@ -1,4 +1,4 @@
-//! Whether every transaction is as its client was told, or is listed as lost.
+//! The audit of a round: every transaction has to be as its client was told, or listed as lost.
 
 use super::RoundReport;
 use super::load::{Entry, Phase, Told};
@@ -21,15 +21,15 @@ pub(super) struct Facts {
     /// The coordinator is another one, by an operator's word.
     pub(super) is_new: bool,
     pub(super) entries: Vec<Entry>,
-    /// How often each is in effect at its two places.
+    /// The number of times that each is in effect at its two places.
     pub(super) values: Vec<[i64; 2]>,
-    /// What is listed as damaged.
+    /// The transactions that are listed as damaged.
     pub(super) listed: BTreeSet<TxId>,
-    /// What an operator has decided alone.
+    /// The transactions that an operator has decided alone.
     pub(super) decided: BTreeSet<TxId>,
-    /// Of what was accepted as lost not everything is listed.
+    /// True if not everything that was accepted as lost is listed.
     pub(super) more: bool,
-    /// What the coordinator answers now of those that it had answered before it was put back; `None`: it has no record.
+    /// The answers that the coordinator gives now for those that it had answered before it was put back; `None`: it has no record.
     pub(super) known: BTreeMap<u64, Option<Told>>,
 }
 

@@ -1,4 +1,4 @@
-//! What people do with folders.
+//! The ways in which people put folders back.
 
 use std::fmt;
 
@@ -16,12 +16,12 @@ pub enum Of {
     Participant,
 }
 
-/// What is put in its place.
+/// The folder that takes its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Copied {
     /// A copy of its files, taken while the server ran.
     Files,
-    /// The same, where nothing in the folder shows it, as with a snapshot of a device.
+    /// Such a copy, where nothing in the folder shows it, as with a snapshot of a device.
     Snapshot,
     /// A backup, made by the server itself.
     Backup,

@@ -26,7 +26,7 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 
 const POLL: Duration = Duration::from_millis(5);
 
-/// Where a round is.
+/// The part of a round that goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     /// Nothing is amiss.
@@ -43,7 +43,7 @@ pub(super) struct Entry {
     /// The places, in the list of participants, that it writes at.
     pub(super) places: [usize; 2],
     pub(super) saga: bool,
-    /// When it was submitted first.
+    /// The part of the round in which it was submitted first.
     pub(super) submitted: Phase,
     pub(super) answered: Option<(Told, Phase)>,
 }
@@ -97,7 +97,7 @@ impl Entry {
     }
 }
 
-/// What all clients know.
+/// The record of all transactions, and of what clients were told of them.
 #[derive(Debug)]
 pub(super) struct Ledger {
     names: Vec<String>,
@@ -223,7 +223,7 @@ async fn work(client: Client, ledger: Arc<Ledger>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What is not answered either is left open: the audit names it.
+/// Asks for a transaction until it is answered, or patience ends: then the audit names it.
 async fn ask(client: &Client, ledger: &Ledger, entry: Entry) {
     let Ok(transaction) = entry.transaction(&ledger.names) else { return };
     let deadline = Instant::now() + PATIENCE;

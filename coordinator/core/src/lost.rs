@@ -1,4 +1,4 @@
-//! What a participant that was put back has lost of what this coordinator counts on.
+//! The parts of transactions that a participant has lost which was put back.
 
 use crate::coordinator::Coordinator;
 use crate::record::EndedRecord;
@@ -6,7 +6,7 @@ use crate::saga::step_index;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_vocabulary::{BranchOutcome, ParticipantName, StepIndex, Ticket, TxId};
 
-/// What a participant still knows of a coordinator's attempts.
+/// The attempts of a coordinator that a participant still knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StillKnown {
     /// Attempts below it were over when the log was as it is now, so nothing of them is lost.
@@ -54,7 +54,7 @@ impl StillKnown {
 impl Coordinator {
     /// Returns what a participant has lost of transactions that are open, save those whose ends are being written.
     ///
-    /// A branch that may have committed by itself, and of which nothing is known there any more, counts as lost, should it be
+    /// A vote counts as the commit that it can come to. A branch that may have committed by itself, and of which nothing is known there any more, counts as lost, should it be
     /// called aborted: clients may have heard of its commit before a restart of this coordinator.
     pub fn lost_at(&self, participant: &ParticipantName, known: &StillKnown) -> Vec<(TxId, Vec<Part>)> {
         let lost = self.open().filter(|open| !open.is_ending() && !open.is_ended()).map(|open| {

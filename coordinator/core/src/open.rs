@@ -172,7 +172,7 @@ impl Open {
         }
     }
 
-    /// Returns what this participant has answered of its parts.
+    /// Returns this participant's parts as it has answered them: a vote as the commit that it can come to.
     pub(crate) fn answered_by(&self, participant: &ParticipantName) -> Vec<Part> {
         match self {
             Open::TwoPhase(transaction) => transaction.answered_by(participant),

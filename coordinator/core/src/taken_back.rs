@@ -5,7 +5,7 @@ use crate::record::{DIGEST_UNKNOWN, EndedRecord, Progress, SagaRecord, Unfinishe
 use std::collections::BTreeMap;
 use undoubt_vocabulary::{BranchOutcome, KnownAttempt, KnownState, Outcome, ParticipantName, Ticket, Timestamp, TxId};
 
-/// What participants have told of attempts of which the log has nothing.
+/// The attempts that participants have told of, and of which the log has nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Recollection(BTreeMap<TxId, Latest>);
 
@@ -16,7 +16,7 @@ struct Latest {
     by: BTreeMap<ParticipantName, KnownState>,
 }
 
-/// What the log gets for one attempt.
+/// The record that the log gets for one attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TakenBack {
     /// A branch has committed, so the decision was to commit.

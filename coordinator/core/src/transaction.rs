@@ -300,7 +300,7 @@ impl Transaction {
         self.branch_of(participant).filter(|_| is_left).map(part)
     }
 
-    /// Returns the branch at this participant, if that has answered that it committed something, or can.
+    /// Returns the branch at this participant, if that has answered that it has committed, or can.
     pub(crate) fn answered_by(&self, participant: &ParticipantName) -> Vec<Part> {
         let branch = self.branch_of(participant).map(|index| &self.branches[index]);
         let has_committed = |branch: &&Branch| match branch.vote {

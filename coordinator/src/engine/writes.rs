@@ -18,7 +18,7 @@ pub(super) enum Item {
     Record(TxId, Ticket, Stage),
     /// An operator has seen to the damage of this ended transaction, and hears when that is stable.
     SeenTo(TxId, Client),
-    /// What a participant has lost is listed, and whoever waits for it hears when all that was added before is stable.
+    /// Tells whoever has asked for a listing of losses that all which was added before is stable.
     Listed(oneshot::Sender<()>),
 }
 

@@ -1,9 +1,9 @@
-//! What a participant still knows of attempts, for a coordinator whose log has lost them.
+//! Attempts that a participant still knows, for a coordinator whose log has lost them.
 
 use crate::id::{Ticket, TxId};
 use crate::saga::StepIndex;
 
-/// What is kept of an attempt.
+/// An attempt, as far as a participant keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KnownAttempt {
     pub ticket: Ticket,

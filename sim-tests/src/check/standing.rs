@@ -25,7 +25,7 @@ use crate::run::{FinalOutcome, Run};
 use crate::trace::{Entry, Event, Standing};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// As `witness_wait_ms` of a coordinator comes.
+/// The default of `witness_wait_ms`.
 const WAIT_US: u64 = 500_000;
 
 pub fn check(run: &Run) -> Vec<Violation> {

@@ -123,7 +123,7 @@ pub(crate) enum Action {
     RestartParticipant {
         participant: usize,
     },
-    /// What happens to folders.
+    /// Something that happens to folders.
     Restoring(Restoring),
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct Process {
     pub(crate) core: Coordinator,
     /// While it may not speak yet: what others have seen of its log.
     pub(crate) standing: Option<Standing>,
-    /// What it has seen of participants' logs.
+    /// The numbers that it has seen of participants' logs.
     pub(crate) seen: BTreeMap<ParticipantName, WriteNumber>,
     /// Appended, not yet stable; in order.
     pub(crate) unstable: VecDeque<Write>,

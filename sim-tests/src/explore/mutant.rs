@@ -90,7 +90,7 @@ pub enum Mutant {
     AbilityAssumed,
     /// The coordinator's clock stands still.
     TimeStandsStill,
-    /// What was seen of others' logs is not stored.
+    /// Nobody stores what was seen of others' logs.
     SeenUnstored,
     /// Participants do not say what they have seen.
     SeenUntold,
@@ -104,7 +104,7 @@ pub enum Mutant {
     LateSignIgnored,
     /// A coordinator that has to end, because a participant knows a later start, does not store that.
     OwnSignForgotten,
-    /// What participants have committed is not taken back when a loss is accepted.
+    /// Nobody takes back what participants have committed when a loss is accepted.
     CommitsNotTakenBack,
     /// Sagas that the log holds open go on when a loss is accepted.
     SagasGoOnAfterLoss,

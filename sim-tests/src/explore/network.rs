@@ -19,13 +19,13 @@ pub(crate) struct Packet {
 pub(crate) enum Body {
     Hello {
         epoch: Epoch,
-        /// Of the coordinator's log.
+        /// The number of the coordinator's log.
         number: Option<WriteNumber>,
         /// The highest that was seen of the participant's log.
         shown: Option<WriteNumber>,
     },
     Welcome {
-        /// Of the participant's log.
+        /// The number of the participant's log.
         number: Option<WriteNumber>,
         /// The highest that was seen of the coordinator's log.
         seen: Option<WriteNumber>,

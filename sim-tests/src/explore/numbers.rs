@@ -1,6 +1,6 @@
-//! What a log says of itself where its writes are numbered: its starts, and how far they came.
+//! The numbers of a log: its starts, and how far they came.
 //!
-//! As the store of coordinators and participants keeps it: a start is on stable storage before anything else is done, and
+//! They are kept as the store of coordinators and participants keeps them: a start is on stable storage before anything else is done, and
 //! each write carries its number, so that a crash leaves the numbers of what it leaves.
 
 use super::mutant::Mutant;
@@ -15,12 +15,12 @@ pub(crate) struct Numbers {
     pub(crate) writes: u64,
     /// Those of them that were forced, or came before one that was.
     pub(crate) stable: u64,
-    /// Why the log is believed to be an older copy.
+    /// The reason for which the log is believed to be an older copy.
     pub(crate) put_back: Option<String>,
 }
 
 impl Numbers {
-    /// Of a log that nobody has started yet.
+    /// Returns those of a log that nobody has started yet.
     pub(crate) fn new(log: [u8; 16]) -> Numbers {
         Numbers { starts: Starts::new(log, Start::default()), begun: Vec::new(), writes: 0, stable: 0, put_back: None }
     }

@@ -25,7 +25,7 @@ pub(crate) struct ParticipantHost {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Process {
     pub(crate) core: Participant,
-    /// What it has seen of the coordinator's log, stored with the next forced write.
+    /// The number that it has seen of the coordinator's log, stored with the next forced write.
     pub(crate) seen: Seen,
     pub(crate) memory: Memory,
     /// A hello whose epoch is being written.

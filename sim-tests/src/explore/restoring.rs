@@ -38,7 +38,7 @@ pub enum Machine {
     Participant(usize),
 }
 
-/// What is done to a folder, and what is done before everybody serves again.
+/// Something done to a folder, or before everybody serves again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Restoring {
     Copy,
@@ -67,7 +67,7 @@ pub(crate) enum Restoring {
     Beside(Beside),
 }
 
-/// What nobody in the world knows of folders.
+/// The facts about folders that nobody in the world knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Restored {
     pub(crate) copy: Option<Copy>,
@@ -92,7 +92,7 @@ pub(crate) enum Copy {
 }
 
 impl World {
-    /// What can happen to folders now.
+    /// Adds what can happen to folders now.
     pub(super) fn restoring(&self, scenario: &Scenario, actions: &mut Vec<Action>) {
         let Some(machine) = scenario.restored else { return };
         let mut possible = Vec::new();
@@ -246,7 +246,7 @@ impl World {
         }
     }
 
-    /// What the coordinator has seen of a participant's log.
+    /// Returns what the coordinator has seen of a participant's log.
     pub(super) fn seen_of(&self, participant: usize) -> Option<WriteNumber> {
         let process = self.coordinator.process.as_ref()?;
         process.seen.get(&participant_name(participant)).copied()
@@ -276,7 +276,7 @@ impl World {
         self.coordinator(coordinator::Act::AcceptLoss { known }, machines)
     }
 
-    /// Whether a client was told of it, or a participant has done something for it that has not been undone.
+    /// Returns true if a client was told of it, or a participant has done something for it that has not been undone.
     fn has_come_to_something(&self, tx: &TxId) -> bool {
         let is_done = |seat: &Seat| {
             let storage = &seat.host.storage;
@@ -308,7 +308,7 @@ impl World {
         }
     }
 
-    /// Whether the coordinator has seen, in memory or on stable storage, something of what a participant has lost.
+    /// Returns true if the coordinator has seen, in memory or on stable storage, something of what a participant has lost.
     pub(super) fn is_witnessed(&self, participant: usize, lost: &Lost) -> bool {
         let stored = self.coordinator.log.witnessed.get(&participant_name(participant)).copied();
         stored.into_iter().chain(self.seen_of(participant)).any(|seen| lost.has_write(&seen))

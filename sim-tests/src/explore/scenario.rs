@@ -187,12 +187,12 @@ impl Scenario {
         Some((step.participant, work))
     }
 
-    /// Whether it is submitted as a saga.
+    /// Returns true if it is submitted as a saga.
     pub(crate) fn is_saga(&self, tx: &TxId) -> bool {
         self.steps(tx) > 0
     }
 
-    /// How many steps it has, if it is submitted as a saga.
+    /// Returns the number of its steps, if it is submitted as a saga.
     pub(crate) fn steps(&self, tx: &TxId) -> usize {
         let of_tx = self.requests.iter().filter(|request| request.tx() == *tx);
         of_tx.map(|request| request.kind.steps().len()).max().unwrap_or_default()

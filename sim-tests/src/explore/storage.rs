@@ -37,7 +37,7 @@ pub(crate) struct Storage {
     pub(crate) marks: Marks,
     /// What came of each step, for ever. Again for the checks only.
     pub(crate) came: BTreeMap<StepId, Came>,
-    /// What has been seen of the coordinator's log.
+    /// The number that was seen of the coordinator's log.
     pub(crate) seen: Seen,
     /// `None`: writes are not numbered.
     pub(crate) numbers: Option<Numbers>,

@@ -103,7 +103,7 @@ impl World {
         World { coordinator, seats: vec![seat; scenario.participants], clients, budget, restored }
     }
 
-    /// The same, where writes are numbered.
+    /// Returns the same, where writes are numbered.
     fn numbered(budget: Budget, machines: &mut Machines<'_>) -> World {
         let scenario = machines.scenario;
         let log = Log { numbers: Some(Numbers::new(COORDINATOR.0)), ..Log::default() };

@@ -125,7 +125,7 @@ impl Plan {
         restored::restored(large::laden(sagas::troubled(Plan { seed, shape, faults, mutant: None })))
     }
 
-    /// The same, with a disk that is put back.
+    /// Returns the same, with a disk that is put back.
     pub fn with_a_disk_put_back(seed: u64) -> Plan {
         restored::always_restored(Plan::of_seed(seed))
     }

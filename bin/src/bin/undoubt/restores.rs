@@ -11,10 +11,10 @@ use undoubt::restores::{Restores, RestoresReport, RoundReport, restores};
 
 #[derive(Debug, clap::Args)]
 pub struct RestoresArgs {
-    /// How many times a folder is put back, in each way in its turn.
+    /// Puts so many folders back, in each way in its turn.
     #[arg(long, default_value_t = 40)]
     rounds: usize,
-    /// The same seed puts back the same folders after as many transactions; moments differ.
+    /// Chooses the folders, and after how many transactions they are put back; moments differ with the same seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }

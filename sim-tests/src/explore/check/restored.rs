@@ -1,4 +1,4 @@
-//! What must hold where a folder was put back: until an operator has accepted the loss, nothing that anybody was told
+//! The checks of worlds in which a folder was put back: until an operator has accepted the loss, nothing that anybody was told
 //! changes, and no id takes effect twice. Afterwards what was lost is on record.
 
 use super::World;
@@ -103,7 +103,7 @@ pub(super) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
     })
 }
 
-/// What was done stays done, and what was undone stays undone. That nothing is done twice the barriers are held to.
+/// Checks that what was done stays done, and what was undone stays undone. Barriers are checked to let nothing be done twice.
 fn one_saga(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), String> {
     let came = || world.seats.iter().flat_map(|seat| seat.host.storage.came_of(tx));
     let in_effect: BTreeSet<StepIndex> =
@@ -146,7 +146,7 @@ fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), 
     }
 }
 
-/// What a participant has lost with its folder is on record, if it has ended; or the coordinator has not met it since an
+/// Checks that what a participant has lost with its folder is on record, if it has ended; or the coordinator has not met it since an
 /// operator has accepted that.
 pub(super) fn is_on_record(world: &World, scenario: &Scenario, tx: &TxId, number: usize) -> bool {
     if scenario.restored != Some(Machine::Participant(number)) || world.restored.lost.is_none() {
@@ -157,7 +157,7 @@ pub(super) fn is_on_record(world: &World, scenario: &Scenario, tx: &TxId, number
     !world.restored.is_met || world.coordinator.log.ended.get(tx).is_none_or(is_listed)
 }
 
-/// The same of a step. `recorded`: what its ended record says of it.
+/// Checks the same of a step. `recorded`: what its ended record says of it.
 pub(super) fn is_step_lost(
     world: &World,
     scenario: &Scenario,

@@ -15,15 +15,15 @@ pub(crate) struct Log {
     pub(crate) ended: BTreeMap<TxId, EndedRecord>,
     /// Those whose open record cannot be carried out.
     pub(crate) unusable: BTreeSet<TxId>,
-    /// What participants know of attempts that it has lost.
+    /// The records taken back from participants.
     pub(crate) held: BTreeMap<TxId, UnusableRecord>,
-    /// What participants have lost of what is open.
+    /// The parts of open transactions that participants have lost.
     pub(crate) lost: BTreeMap<TxId, Vec<Part>>,
-    /// What has been seen of participants' logs.
+    /// The numbers that were seen of participants' logs.
     pub(crate) seen: BTreeMap<ParticipantName, WriteNumber>,
-    /// The same, for the checks only: whatever comes of it, a coordinator that goes by the rules has stored it.
+    /// Those numbers, for the checks only: whatever comes of it, a coordinator that goes by the rules has stored it.
     pub(crate) witnessed: BTreeMap<ParticipantName, WriteNumber>,
-    /// What an earlier start was shown of this log, and that lacks.
+    /// The number that an earlier start was shown, and that this log lacks.
     pub(crate) own: Option<WriteNumber>,
     /// `None`: writes are not numbered.
     pub(crate) numbers: Option<Numbers>,
@@ -69,7 +69,7 @@ impl Log {
         self.open.keys().chain(self.sagas.keys()).filter(|tx| !self.unusable.contains(*tx))
     }
 
-    /// Whether it has the transaction, open or ended.
+    /// Returns true if it has the transaction, open or ended.
     pub(crate) fn has(&self, tx: &TxId) -> bool {
         self.ended.contains_key(tx) || self.unfinished().any(|open| open.tx() == tx)
     }

@@ -1,6 +1,6 @@
 //! A coordinator whose writes are numbered: whether it may speak, and what it makes of what it is shown.
 //!
-//! What is asked of participants while it stands is one step with the answer; and what it takes back is one write.
+//! A question to participants while it stands is one step with its answer, and all that it takes back is one write.
 
 use super::{CoordinatorHost, Log, Process, Sent};
 use crate::explore::mutant::Mutant;
@@ -9,14 +9,14 @@ use undoubt_coordinator_core::standing::{Sign, Standing, Told, Verdict, foreign_
 use undoubt_coordinator_core::{Input, Recollection, StillKnown, TakenBack, Unfinished, held_after_loss};
 use undoubt_vocabulary::{Epoch, KnownAttempt, ParticipantName, Ticket, Timestamp, WriteNumber};
 
-/// What a participant says when it lets a session in.
+/// The words by which a participant lets a session in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Welcome {
-    /// Of its own log.
+    /// The number of its own log.
     pub(crate) number: Option<WriteNumber>,
     /// The highest that it has seen of the coordinator's.
     pub(crate) seen: Option<WriteNumber>,
-    /// What it still knows of attempts, should it be asked.
+    /// The attempts that it still knows, should it be asked.
     pub(crate) known: Vec<KnownAttempt>,
     pub(crate) fence: Ticket,
 }

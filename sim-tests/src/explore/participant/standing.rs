@@ -8,7 +8,7 @@ use undoubt_participant_core::{Input, Operator, Recall, Recalled, Session};
 use undoubt_vocabulary::{KnownAttempt, Ticket, Timestamp, WriteNumber};
 
 impl ParticipantHost {
-    /// What it answers a coordinator that asks, while it is up.
+    /// Returns its answer to a coordinator that asks, while it is up.
     pub(crate) fn recalled(&self, mutant: Option<Mutant>) -> Option<Told> {
         let recall = Recall { coordinator: COORDINATOR, name: String::new(), shown: None };
         let Recalled { seen, epoch, connected, other, put_back, .. } = self.process.as_ref()?.core.recalled(&recall);
@@ -17,7 +17,7 @@ impl ParticipantHost {
         Some(Told { seen, epoch, connected, other, was_put_back: put_back.is_some() })
     }
 
-    /// What it still knows of a coordinator's attempts, while it is up.
+    /// Returns the coordinator's attempts that it still knows, while it is up.
     pub(crate) fn known(&self) -> Vec<KnownAttempt> {
         let process = self.process.iter();
         process.flat_map(|process| process.core.attempts(COORDINATOR, Ticket::default(), usize::MAX - 1).0).collect()
@@ -34,7 +34,7 @@ impl Running<'_> {
         self.put(Input::Recall(Recall { coordinator: COORDINATOR, name: String::new(), shown }))
     }
 
-    /// What the core gets of what it is shown.
+    /// Returns what the core gets of what it is shown.
     pub(super) fn looked_at(&self, shown: Option<WriteNumber>) -> Option<WriteNumber> {
         shown.filter(|_| self.manner.mutant != Some(Mutant::ShownUnread))
     }

@@ -131,7 +131,7 @@ impl World {
         }
     }
 
-    /// What the original has written by now, and the copy lacks.
+    /// Returns what the original has written by now, and the copy lacks.
     fn lost_by(&self, rival: &Rival) -> Lost {
         rival.lost.grown(rival.copy.as_ref(), self.coordinator.log.numbers.as_ref())
     }

@@ -1,4 +1,4 @@
-//! What was lost with a folder, and who could tell.
+//! The losses of a folder that was put back, and those who could tell.
 
 use crate::explore::numbers::Numbers;
 use std::collections::BTreeSet;
@@ -18,7 +18,7 @@ pub(crate) struct Lost {
     starts: Vec<Start>,
     /// There were none, and no later writes.
     nothing: bool,
-    /// Who was asked since the last start.
+    /// The participants that were asked since the last start.
     asked: BTreeSet<usize>,
     /// Somebody has shown one of them, to this start or to an earlier one.
     shown: bool,
@@ -34,7 +34,7 @@ impl Lost {
         Lost { sign, is_settled: false, kept, starts, nothing, asked: BTreeSet::new(), shown: false }
     }
 
-    /// The same, by what the original has written meanwhile.
+    /// Returns the same, by what the original has written meanwhile.
     pub(super) fn grown(&self, kept: Option<&Numbers>, last: Option<&Numbers>) -> Lost {
         let Lost { is_settled, asked, shown, .. } = self.clone();
         Lost { is_settled, asked, shown, ..Lost::between(kept, last, self.sign) }
@@ -53,7 +53,7 @@ impl Lost {
         self.asked.clear();
     }
 
-    /// Whether somebody who has seen this has seen what is gone.
+    /// Returns true if somebody who has seen this has seen what is gone.
     pub(in crate::explore) fn has(&self, seen: &Seen) -> bool {
         seen.met.is_some_and(|met| self.starts.contains(&met))
             || seen.number.as_ref().is_some_and(|seen| self.has_write(seen))
@@ -82,7 +82,7 @@ impl Lost {
         self.sign && !self.shown && self.asked.len() == participants
     }
 
-    /// Why a coordinator over this log must not serve before an operator has accepted the loss.
+    /// Returns why a coordinator over this log must not serve before an operator has accepted the loss.
     pub(in crate::explore) fn forbids_to_serve(&self, participants: usize) -> Option<&'static str> {
         if self.shown {
             return Some("a participant has shown what its log lacks");
@@ -91,7 +91,7 @@ impl Lost {
         asks.then_some("its folder was copied, and not every participant has been asked")
     }
 
-    /// Why a participant with this log must not serve before an operator has accepted the loss.
+    /// Returns why a participant with this log must not serve before an operator has accepted the loss.
     pub(in crate::explore) fn forbids_sessions(&self) -> Option<&'static str> {
         match (self.sign, self.shown) {
             (true, _) => Some("its folder was copied"),

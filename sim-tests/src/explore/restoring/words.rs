@@ -1,4 +1,4 @@
-//! How a trace tells of folders.
+//! The words in which a trace tells of folders.
 
 use super::{Beside, Machine, Restoring};
 use crate::explore::scenario::Scenario;
@@ -24,7 +24,7 @@ impl Restoring {
         }
     }
 
-    /// Who does what.
+    /// Returns who does what.
     pub(in crate::explore) fn tell(&self, scenario: &Scenario) -> (String, String) {
         let whose = match scenario.restored {
             Some(Machine::Participant(number)) => format!("p{number}"),

@@ -1,4 +1,4 @@
-//! What the storage says of itself: its starts, and whether it was put back.
+//! The storage's own memory: its starts, and whether it was put back.
 
 use super::{Mutant, Storage};
 use undoubt_participant_core::Loss;

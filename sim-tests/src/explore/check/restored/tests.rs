@@ -1,4 +1,4 @@
-//! What no planted bug shows: that these checks can fail.
+//! Tests that these checks can fail, where no planted bug shows it.
 
 use super::*;
 use crate::explore::action::Action;
