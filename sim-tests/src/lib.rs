@@ -4,7 +4,6 @@ pub mod check;
 pub mod compare;
 pub mod disk;
 pub mod divergence;
-pub mod explore;
 pub mod picture;
 pub mod plan;
 pub mod run;

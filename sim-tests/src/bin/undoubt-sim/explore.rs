@@ -8,8 +8,8 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use undoubt_explore::{Budget, Cells, Limits, Mutant, Report, Scenario, explore};
 use undoubt_platform::terminal::complain;
-use undoubt_sim_tests::explore::{Budget, Cells, Limits, Mutant, Report, Scenario, explore};
 
 #[derive(Args)]
 pub(crate) struct Explore {

@@ -1,0 +1,234 @@
+//! What must hold in every world.
+//!
+//! Rules about messages are checked when they are sent ([`crate::coordinator`], [`crate::participant`]); here is what can
+//! be read off a world as it stands.
+
+mod restored;
+mod sagas;
+
+pub(crate) use restored::is_excused;
+
+use crate::participant::ParticipantHost;
+use crate::resource::Caller;
+use crate::scenario::{Request, RequestKind, Scenario, participant_name};
+use crate::serial;
+use crate::world::{RequestState, World};
+use std::collections::BTreeSet;
+use undoubt_coordinator_core::EndedRecord;
+use undoubt_vocabulary::{Outcome, ParticipantName, Ticket, TxId};
+
+pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
+    restored::nobody_is_held_for_nothing(world, scenario)?;
+    restored::nobody_serves_with_a_sign(world, scenario)?;
+    if restored::log_was_put_back(world, scenario) || world.restored.unnoticed {
+        for (number, seat) in world.seats.iter().enumerate() {
+            locks_are_held_rightly(number, &seat.host)?;
+        }
+        return restored::check(world, scenario);
+    }
+    for (at, request) in scenario.requests.iter().enumerate() {
+        if scenario.requests[..at].iter().all(|earlier| earlier.tx != request.tx) {
+            one_transaction(world, scenario, &request.tx())?;
+        }
+    }
+    for (number, seat) in world.seats.iter().enumerate() {
+        locks_are_held_rightly(number, &seat.host)?;
+        marks_are_held_rightly(number, &seat.host, world, scenario)?;
+    }
+    for (state, request) in world.clients.requests.iter().zip(&scenario.requests) {
+        is_forgotten_for_good(world, *state, request)?;
+    }
+    if let Some(word) = world.clients.words.lost(&world.coordinator.log) {
+        return Err(format!("operator: {word} was answered, and the log does not know of it"));
+    }
+    fences_are_kept_for_a_reason(world)?;
+    serial::check(world, scenario)
+}
+
+fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), String> {
+    let twice = |versions: &Vec<(TxId, Ticket)>| versions.iter().filter(|(writer, _)| writer == tx).count() > 1;
+    let twice = world.seats.iter().position(|seat| seat.host.storage.history.values().any(twice));
+    if world.seats.iter().any(|seat| seat.host.storage.heuristics.contains_key(tx)) {
+        let decided = twice.filter(|number| world.seats[*number].host.storage.heuristics.contains_key(tx));
+        return match decided {
+            Some(number) => Err(format!("R3: {tx} took effect at p{number} by an operator's word, and once more")),
+            None => Ok(()),
+        };
+    }
+    let hazard = is_hazard(world, scenario, tx);
+    let ended = world.coordinator.log.ended.get(tx);
+    if is_unknown(world, scenario, tx) {
+        return Ok(());
+    }
+    let committed: BTreeSet<Ticket> = world.seats.iter().flat_map(|seat| seat.host.storage.has_committed(tx)).collect();
+    sagas::check(world, scenario, tx, &committed, is_forgotten(world, scenario, tx))?;
+    if !world.coordinator.log.is_saga(tx) && !restored::is_listed(world, tx) {
+        answers_are_true(world, scenario, tx, committed.first().copied())?;
+    }
+    match (committed.first(), committed.last()) {
+        (Some(first), Some(last)) if first != last => {
+            return Err(format!("atomicity: {tx} committed twice, as {first} and as {last}"));
+        }
+        (Some(ticket), _) => committed_everywhere(world, scenario, tx, *ticket, twice)?,
+        (None, _) => {}
+    }
+    match ended {
+        // Of a saga: see there.
+        Some(ended) if ended.is_damaged() && !hazard && !ended.saga && !world.restored.accepted => {
+            Err(format!("S9: a branch is said to be lost: {}", Branches(ended)))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// An operator has forgotten it, and its record says that nobody knows.
+pub(crate) fn is_hazard(world: &World, scenario: &Scenario, tx: &TxId) -> bool {
+    is_forgotten(world, scenario, tx) && world.coordinator.log.ended.get(tx).is_some_and(EndedRecord::is_damaged)
+}
+
+/// An operator gave up a single branch, which may have committed by itself; whatever it came to, the record says that
+/// nobody knows.
+pub(crate) fn is_unknown(world: &World, scenario: &Scenario, tx: &TxId) -> bool {
+    let is_unknown =
+        |ended: &EndedRecord| !ended.saga && ended.branches.len() == 1 && ended.outcome != Outcome::Committed;
+    is_hazard(world, scenario, tx) && world.coordinator.log.ended.get(tx).is_some_and(is_unknown)
+}
+
+/// An operator has given it up: while it was carried out, or while it was held and it ended so.
+pub(crate) fn is_forgotten(world: &World, scenario: &Scenario, tx: &TxId) -> bool {
+    let ended_so = world.coordinator.log.ended.get(tx).is_some_and(EndedRecord::is_damaged);
+    if ended_so && world.clients.given_up.contains(tx) {
+        return true;
+    }
+    world.clients.requests.iter().zip(&scenario.requests).any(|(state, request)| {
+        matches!(request.kind, RequestKind::Forget) && request.tx() == *tx && *state != RequestState::ToAsk
+    })
+}
+
+/// An operator is answered once no crash can bring it back.
+fn is_forgotten_for_good(world: &World, state: RequestState, request: &Request) -> Result<(), String> {
+    let (log, tx) = (&world.coordinator.log, request.tx());
+    let answered = matches!(request.kind, RequestKind::Forget) && state == RequestState::Answered;
+    if answered && (log.open.contains_key(&tx) || log.sagas.contains_key(&tx)) {
+        return Err(format!("operator: {tx} is said to be forgotten, and the log holds it open"));
+    }
+    Ok(())
+}
+
+/// Atomicity: a branch that is committed means that each branch is, or still can be and nothing else; and none is twice.
+fn committed_everywhere(
+    world: &World,
+    scenario: &Scenario,
+    tx: &TxId,
+    ticket: Ticket,
+    twice: Option<usize>,
+) -> Result<(), String> {
+    let Some(branches) = world.coordinator.log.commits(tx, ticket) else {
+        return Err(format!("R1: {tx}/{ticket} is committed at a branch, and not decided in the log"));
+    };
+    if let Some(number) = lost(world, scenario, tx, ticket, &branches) {
+        return Err(format!("atomicity: {tx}/{ticket} is committed, but not at p{number}, which cannot any more"));
+    }
+    match twice {
+        Some(number) => Err(format!("atomicity: {tx}/{ticket} took effect twice at p{number}")),
+        None => Ok(()),
+    }
+}
+
+/// A writing branch that neither has committed nor can commit.
+fn lost(world: &World, scenario: &Scenario, tx: &TxId, ticket: Ticket, branches: &[ParticipantName]) -> Option<usize> {
+    (0..world.seats.len()).find(|number| {
+        let storage = &world.seats[*number].host.storage;
+        scenario.writes(tx, *number)
+            && !restored::is_on_record(world, scenario, tx, *number)
+            && !storage.is_prepared(tx, ticket)
+            && !storage.has_committed(tx).contains(&ticket)
+            && branches.contains(&participant_name(*number))
+    })
+}
+
+fn answers_are_true(world: &World, scenario: &Scenario, tx: &TxId, committed: Option<Ticket>) -> Result<(), String> {
+    let log = &world.coordinator.log;
+    match world.clients.told.get(tx) {
+        Some((Outcome::Aborted(_), _)) if committed.is_some() => {
+            Err(format!("R10: a client was told that {tx} aborted, and a branch has committed it"))
+        }
+        Some((Outcome::Aborted(_), _)) if log.open.contains_key(tx) => {
+            Err(format!("R10: a client was told that {tx} aborted, and the log holds it open"))
+        }
+        Some((Outcome::Committed, _)) => {
+            let ticket = log.open.get(tx).map(|open| open.ticket).or(log.ended.get(tx).map(|ended| ended.ticket));
+            let Some((ticket, branches)) = ticket.and_then(|ticket| Some((ticket, log.commits(tx, ticket)?))) else {
+                return Err(format!("R10: a client was told that {tx} committed, and the log does not say so"));
+            };
+            match lost(world, scenario, tx, ticket, &branches) {
+                Some(number) => Err(format!("R10: a client was told that {tx} committed, and p{number} has lost it")),
+                None => Ok(()),
+            }
+        }
+        Some((Outcome::Aborted(_), _)) | None => Ok(()),
+    }
+}
+
+/// R11: where nothing is open the fence moves on, or participants would remember for ever.
+fn fences_are_kept_for_a_reason(world: &World) -> Result<(), String> {
+    let Some(process) = world.coordinator.process.as_ref().filter(|process| process.is_serving()) else {
+        return Ok(());
+    };
+    match process.core.with_open().next().filter(|_| process.core.open_transactions() == 0) {
+        Some(name) => Err(format!("R11: nothing is open, and the fence of {name} stays")),
+        None => Ok(()),
+    }
+}
+
+/// R2: a prepared branch can commit whenever it is told to, so nobody else has its locks. R11: locks are held for a
+/// branch that is not over, and will be freed with it.
+fn locks_are_held_rightly(number: usize, host: &ParticipantHost) -> Result<(), String> {
+    let Some(process) = &host.process else { return Ok(()) };
+    let locks = &process.memory.locks;
+    if let Some(tx) = host.storage.prepared.keys().find(|tx| !locks.holders().any(|holder| holder == *tx)) {
+        return Err(format!("R2: {tx} is prepared at p{number} and does not hold its locks"));
+    }
+    if locks.is_idle() {
+        return Ok(());
+    }
+    let steps = process.memory.calls.keys().filter(|caller| matches!(caller, Caller::Step(_))).map(Caller::owner);
+    let open: BTreeSet<TxId> = process.core.views().map(|view| view.id.tx).chain(steps).collect();
+    match locks.holders().chain(locks.waiters()).find(|tx| !open.contains(tx)) {
+        Some(tx) => Err(format!("R11: p{number} keeps locks of {tx}, whose branch is over there")),
+        None => Ok(()),
+    }
+}
+
+/// A key is marked by one saga at a time, and by none that has ended; but for one that was forgotten, where the fence drops
+/// them.
+fn marks_are_held_rightly(
+    number: usize,
+    host: &ParticipantHost,
+    world: &World,
+    scenario: &Scenario,
+) -> Result<(), String> {
+    let marks = &host.storage.marks;
+    for (step, keys) in marks {
+        let (tx, ticket) = (&step.tx, step.ticket);
+        if host.storage.is_marked_against(tx, ticket, keys) {
+            return Err(format!(
+                "marks: {tx}/{ticket} and another saga hold semantic locks on the same key at p{number}"
+            ));
+        }
+        let has_ended = world.coordinator.log.ended.get(tx).is_some_and(|ended| ended.ticket == ticket);
+        if has_ended && !is_forgotten(world, scenario, tx) {
+            return Err(format!("marks: {tx}/{ticket} has ended, and has left a semantic lock at p{number}"));
+        }
+    }
+    Ok(())
+}
+
+struct Branches<'a>(&'a EndedRecord);
+
+impl std::fmt::Display for Branches<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0.outcome)?;
+        self.0.branches.iter().try_for_each(|(name, outcome)| write!(f, ", {name} {outcome}"))
+    }
+}

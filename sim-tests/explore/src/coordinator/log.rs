@@ -1,0 +1,162 @@
+//! What survives a crash of the coordinator.
+
+use crate::numbers::Numbers;
+use std::collections::{BTreeMap, BTreeSet};
+use undoubt_coordinator_core::{
+    EndedRecord, OpenKind, OpenRecord, Part, Progress, Record, SagaRecord, Unfinished, UnusableRecord,
+};
+use undoubt_vocabulary::{Half, Outcome, ParticipantName, StepIndex, Ticket, TxId, WriteNumber};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Log {
+    pub(crate) epoch: u32,
+    pub(crate) open: BTreeMap<TxId, OpenRecord>,
+    pub(crate) sagas: BTreeMap<TxId, SagaRecord>,
+    pub(crate) ended: BTreeMap<TxId, EndedRecord>,
+    /// Those whose open record cannot be carried out.
+    pub(crate) unusable: BTreeSet<TxId>,
+    /// The records taken back from participants.
+    pub(crate) held: BTreeMap<TxId, UnusableRecord>,
+    /// The parts of open transactions that participants have lost.
+    pub(crate) lost: BTreeMap<TxId, Vec<Part>>,
+    /// The numbers that were seen of participants' logs.
+    pub(crate) seen: BTreeMap<ParticipantName, WriteNumber>,
+    /// Those numbers, for the checks only: whatever comes of it, a coordinator that goes by the rules has stored it.
+    pub(crate) witnessed: BTreeMap<ParticipantName, WriteNumber>,
+    /// The number that an earlier start was shown, and that this log lacks.
+    pub(crate) own: Option<WriteNumber>,
+    /// `None`: writes are not numbered.
+    pub(crate) numbers: Option<Numbers>,
+}
+
+impl Log {
+    /// A later record takes the place of an earlier one.
+    pub(crate) fn write(&mut self, record: Record) {
+        self.open.remove(record.tx());
+        self.sagas.remove(record.tx());
+        self.unusable.remove(record.tx());
+        self.held.remove(record.tx());
+        match record {
+            Record::Open(open) => {
+                self.open.insert(open.tx.clone(), open);
+            }
+            Record::Saga(saga) => {
+                self.sagas.insert(saga.tx.clone(), saga);
+            }
+            Record::Ended(ended) => {
+                self.lost.remove(&ended.tx);
+                self.ended.insert(ended.tx.clone(), ended);
+            }
+        }
+    }
+
+    /// Adds to the record of an end what participants have lost of it.
+    pub(super) fn lose(&self, record: &mut Record) {
+        let Record::Ended(ended) = record else { return };
+        ended.lose(self.lost.get(&ended.tx).map_or(&[], Vec::as_slice));
+    }
+
+    /// What recovery has to carry on.
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = Unfinished> + '_ {
+        let sagas = self.sagas.values().cloned().map(Unfinished::Saga);
+        let held = self.held.values().cloned().map(Unfinished::Unusable);
+        let all = self.open.values().cloned().map(Unfinished::TwoPhase).chain(sagas).chain(held);
+        all.map(|open| if self.unusable.contains(open.tx()) { Unfinished::Unusable(self.held(open)) } else { open })
+    }
+
+    /// Transactions whose open record can be carried out.
+    pub(crate) fn sound(&self) -> impl Iterator<Item = &TxId> {
+        self.open.keys().chain(self.sagas.keys()).filter(|tx| !self.unusable.contains(*tx))
+    }
+
+    /// Returns true if it has the transaction, open or ended.
+    pub(crate) fn has(&self, tx: &TxId) -> bool {
+        self.ended.contains_key(tx) || self.unfinished().any(|open| open.tx() == tx)
+    }
+
+    pub(super) fn spoil(&mut self, tx: &TxId) {
+        self.unusable.insert(tx.clone());
+    }
+
+    /// What can still be read of it.
+    fn held(&self, unfinished: Unfinished) -> UnusableRecord {
+        let cause = "a word of it is not known".to_owned();
+        match unfinished {
+            Unfinished::TwoPhase(OpenRecord {
+                kind, tx, ticket, begun_at, digest, participants, read_only, ..
+            }) => {
+                let participants = participants.into_iter().chain(read_only).collect();
+                let decided = (kind == OpenKind::Committed).then_some(Outcome::Committed);
+                UnusableRecord { saga: false, tx, ticket, begun_at, digest, participants, decided, cause }
+            }
+            Unfinished::Saga(SagaRecord { tx, ticket, begun_at, digest, steps, .. }) => {
+                let participants: BTreeSet<ParticipantName> =
+                    steps.iter().map(|step| step.participant.clone()).collect();
+                let (participants, decided) = (participants.into_iter().collect(), self.outcome(&tx, ticket));
+                UnusableRecord { saga: true, tx, ticket, begun_at, digest, participants, decided, cause }
+            }
+            Unfinished::Unusable(held) => held,
+        }
+    }
+
+    /// Its latest record is a saga's.
+    pub(crate) fn is_saga(&self, tx: &TxId) -> bool {
+        self.sagas.contains_key(tx) || self.ended.get(tx).is_some_and(|ended| ended.saga)
+    }
+
+    /// The record of this saga, while it is open.
+    pub(crate) fn saga(&self, tx: &TxId, ticket: Ticket) -> Option<&SagaRecord> {
+        self.sagas.get(tx).filter(|saga| saga.ticket == ticket)
+    }
+
+    /// How this saga comes out, if it is on stable storage that each of its steps is settled.
+    pub(crate) fn outcome(&self, tx: &TxId, ticket: Ticket) -> Option<Outcome> {
+        let settled = |saga: &&SagaRecord| {
+            let all = |half| saga.progress.iter().all(|progress| is_settled(progress, half));
+            if saga.turned.is_some() { all(Half::Compensation) } else { all(Half::Action) }
+        };
+        let open = self.saga(tx, ticket).filter(settled);
+        let ended = self.ended.get(tx).filter(|ended| ended.saga && ended.ticket == ticket);
+        let turned = |saga: &SagaRecord| saga.turned.clone().map_or(Outcome::Committed, Outcome::Aborted);
+        open.map(turned).or(ended.map(|ended| ended.outcome.clone()))
+    }
+
+    /// Whether there is something about this step that a crash does not take back.
+    pub(crate) fn has_settled(&self, tx: &TxId, step: StepIndex) -> bool {
+        let open = |saga: &SagaRecord| saga.progress[usize::from(step.0)] != Progress::Pending;
+        self.sagas.get(tx).is_some_and(open) || self.ended.get(tx).is_some_and(|ended| ended.saga)
+    }
+
+    /// Whether a commit decision of this attempt is on stable storage.
+    pub(crate) fn has_commit(&self, tx: &TxId, ticket: Ticket) -> bool {
+        let open = self.open.get(tx).is_some_and(|open| open.ticket == ticket && open.kind == OpenKind::Committed);
+        let ended = |ended: &EndedRecord| ended.ticket == ticket && ended.outcome == Outcome::Committed;
+        open || self.ended.get(tx).is_some_and(ended)
+    }
+
+    /// The branches of this attempt, if the log says that it committed, or that its one branch may have.
+    pub(crate) fn commits(&self, tx: &TxId, ticket: Ticket) -> Option<Vec<ParticipantName>> {
+        let open = self.open.get(tx).filter(|open| open.ticket == ticket);
+        let ended = self.ended.get(tx).filter(|ended| ended.ticket == ticket && ended.outcome == Outcome::Committed);
+        let open = open.map(|open| open.participants.iter().chain(&open.read_only).cloned().collect());
+        open.or(ended.map(|ended| ended.branches.iter().map(|(name, _)| name.clone()).collect()))
+    }
+}
+
+/// There is nothing left to do for it on this way.
+pub(super) fn is_settled(progress: &Progress, half: Half) -> bool {
+    match (half, progress) {
+        (_, Progress::Skipped) => true,
+        (Half::Action, Progress::Done { .. }) => true,
+        (Half::Compensation, Progress::Undone) => true,
+        (Half::Action, Progress::Undone | Progress::Pending) => false,
+        (Half::Compensation, Progress::Done { .. } | Progress::Pending) => false,
+    }
+}
+
+/// What no participant has said is not known.
+pub(super) fn forget_words(saga: &mut SagaRecord) {
+    saga.progress.iter_mut().filter(|progress| **progress == Progress::Skipped).for_each(|progress| {
+        *progress = Progress::Pending;
+    });
+}

@@ -1,0 +1,135 @@
+//! What a coordinator may say, and when.
+
+use super::log::is_settled;
+use super::{Log, Process};
+use crate::scenario::Scenario;
+use undoubt_coordinator_core::{Answer, EndedRecord, Phase, Record, SagaRecord};
+use undoubt_vocabulary::{
+    BranchOutcome, Execution, Half, Outcome, ParticipantName, Prepare, RunStep, ToParticipant, TxId,
+};
+
+/// R1, R4, and an operator's pause.
+pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Log) -> Result<(), String> {
+    let (tx, ticket) = (message.tx(), message.ticket());
+    let open = process.core.view(tx).filter(|view| view.ticket == ticket);
+    if process.core.recovery_is_paused() && open.is_some_and(|view| view.paused) {
+        return Err(format!("pause: {} of {tx}/{ticket} is sent though its recovery is paused", message.name()));
+    }
+    match message {
+        ToParticipant::Commit { .. } if !log.has_commit(tx, ticket) => {
+            Err(format!("R1: commit of {tx}/{ticket} is sent before its record is stable"))
+        }
+        ToParticipant::Abort { .. } if log.has_commit(tx, ticket) => {
+            Err(format!("R4: abort of {tx}/{ticket} is sent though its commit is in the log"))
+        }
+        ToParticipant::Abort { .. } if process.core.phase() == Phase::Recovering => {
+            Err(format!("R4: abort of {tx}/{ticket} is presumed before the log is read"))
+        }
+        ToParticipant::Run(run) => may_run(run, log.saga(tx, ticket))
+            .map_err(|why| format!("saga: {} of step {} of {tx}/{ticket} is sent {why}", run.half, run.step.0)),
+        ToParticipant::Close { .. } if log.outcome(tx, ticket).is_none() => {
+            Err(format!("saga: close of {tx}/{ticket} is sent before it is on record that all is done, or undone"))
+        }
+        ToParticipant::Prepare(_)
+        | ToParticipant::Confirm { .. }
+        | ToParticipant::Commit { .. }
+        | ToParticipant::Abort { .. }
+        | ToParticipant::Settle { .. }
+        | ToParticipant::Undecided { .. }
+        | ToParticipant::Noted { .. }
+        | ToParticipant::Close { .. } => Ok(()),
+    }
+}
+
+/// R10: an end stays what it was once it is on record.
+pub(super) fn check_record(record: &Record, log: &Log) -> Result<(), String> {
+    let (tx, ticket) = (record.tx(), record.ticket());
+    let Some(ended) = log.ended.get(tx).filter(|ended| ended.ticket == ticket) else { return Ok(()) };
+    match record {
+        Record::Ended(again) if again.outcome == ended.outcome => Ok(()),
+        Record::Ended(EndedRecord { outcome, .. }) => {
+            Err(format!("R10: {tx}/{ticket} has ended, {}; and is recorded once more, {outcome}", ended.outcome))
+        }
+        Record::Open(_) | Record::Saga(_) => Err(format!("R10: {tx}/{ticket} has ended, and is recorded as open")),
+    }
+}
+
+/// R3: an operator's decision that is called noted is on record, unless it was of an earlier attempt, which was aborted.
+pub(super) fn check_noted(to: &ParticipantName, message: &ToParticipant, log: &Log) -> Result<(), String> {
+    let ToParticipant::Noted { tx, ticket } = message else { return Ok(()) };
+    let is_noted = |ended: &EndedRecord| {
+        let by_operator = |outcome: &BranchOutcome| match outcome {
+            BranchOutcome::HeuristicallyCommitted | BranchOutcome::HeuristicallyAborted => true,
+            BranchOutcome::Committed | BranchOutcome::Aborted | BranchOutcome::Unknown => false,
+        };
+        ended.ticket != *ticket || ended.branches.iter().any(|(name, outcome)| name == to && by_operator(outcome))
+    };
+    if log.ended.get(tx).is_some_and(is_noted) {
+        return Ok(());
+    }
+    Err(format!("R3: {to} is told that its operator's decision on {tx}/{ticket} is on record, and it is not"))
+}
+
+/// Whoever is connected has said whether it can prepare.
+pub(super) fn check_ability(message: &ToParticipant, to: usize, scenario: &Scenario) -> Result<(), String> {
+    match message {
+        ToParticipant::Prepare(Prepare { tx, execution: Execution::TwoPhase, .. }) if scenario.unable.contains(&to) => {
+            Err(format!("auto: prepare of {tx} is sent to p{to}, which has said that it cannot"))
+        }
+        ToParticipant::Prepare(_)
+        | ToParticipant::Confirm { .. }
+        | ToParticipant::Commit { .. }
+        | ToParticipant::Abort { .. }
+        | ToParticipant::Settle { .. }
+        | ToParticipant::Undecided { .. }
+        | ToParticipant::Noted { .. }
+        | ToParticipant::Run(_)
+        | ToParticipant::Close { .. } => Ok(()),
+    }
+}
+
+/// Two-phase commit is spared only somebody who was silent a moment ago, or is being probed.
+pub(super) fn check_spared(process: &Process, tx: &TxId) -> Result<(), String> {
+    let is_probed = process.core.views().any(|view| !view.saga);
+    if is_probed || process.silent_at == Some(process.clock) {
+        return Ok(());
+    }
+    Err(format!("auto: {tx} is a saga because of a silence that is long over"))
+}
+
+/// Nothing before the saga's beginning is stable; the pivot only once the steps before it are on record as done, and a
+/// compensation only once it is on record that the saga goes back.
+fn may_run(run: &RunStep, stable: Option<&SagaRecord>) -> Result<(), &'static str> {
+    let Some(saga) = stable else { return Err("before it is on record that the saga begins") };
+    let step = &saga.steps[usize::from(run.step.0)];
+    let before_is_done =
+        || step.after.iter().all(|before| is_settled(&saga.progress[usize::from(before.0)], Half::Action));
+    if is_settled(&saga.progress[usize::from(run.step.0)], run.half) {
+        return Err("though it is on record that nothing is left to do for it");
+    }
+    match (run.half, &saga.turned) {
+        (Half::Action, Some(_)) => Err("though it is on record that the saga goes back"),
+        (Half::Action, None) if step.pivot && !before_is_done() => {
+            Err("before it is on record that what comes before the pivot is done")
+        }
+        (Half::Compensation, None) => Err("before it is on record that the saga goes back"),
+        (Half::Action, None) | (Half::Compensation, Some(_)) => Ok(()),
+    }
+}
+
+/// R10: an abort is answered once its record is stable. For a commit see [`crate::check`], as a one-phase commit
+/// is stable at the branch and not here.
+pub(super) fn check_answer(tx: &TxId, answer: &Answer, log: &Log) -> Result<(), String> {
+    match answer {
+        Answer::Outcome { outcome: outcome @ Outcome::Aborted(_), .. } => {
+            let settled = || log.sagas.get(tx).and_then(|saga| log.outcome(tx, saga.ticket));
+            let stable =
+                log.ended.get(tx).is_some_and(|ended| ended.outcome == *outcome) || settled().as_ref() == Some(outcome);
+            if stable { Ok(()) } else { Err(format!("R10: the abort of {tx} is answered before it is stable")) }
+        }
+        Answer::Outcome { outcome: Outcome::Committed, .. }
+        | Answer::Pending
+        | Answer::Stuck(_)
+        | Answer::Rejected(_) => Ok(()),
+    }
+}

@@ -1,0 +1,78 @@
+//! Armed timers: those that can do nothing any more are dropped, as firing would change nothing.
+
+use super::Process;
+use crate::scenario::Scenario;
+use undoubt_coordinator_core::{Timer, TransactionView};
+use undoubt_vocabulary::{Half, StepIndex, Ticket, TxId};
+
+impl Process {
+    /// A step waits for one thing at a time, so its last timer is the one that counts.
+    pub(super) fn arm(&mut self, tx: TxId, ticket: Ticket, timer: Timer) {
+        if let Some(step) = step(timer) {
+            self.timers.retain(|(other, of, armed)| *other != tx || *of != ticket || self::step(*armed) != Some(step));
+        }
+        self.timers.insert((tx, ticket, timer));
+    }
+
+    pub(super) fn drop_idle_timers(&mut self) {
+        let core = &self.core;
+        self.timers.retain(|(tx, _, timer)| match step(*timer) {
+            Some(_) => core.view(tx).is_some_and(|view| is_awaited(&view, *timer)),
+            None => true,
+        });
+    }
+
+    /// Whether anything comes of it when it fires now.
+    pub(crate) fn is_useful(&self, tx: &TxId, timer: Timer) -> bool {
+        self.core.view(tx).is_some_and(|view| !view.paused && is_awaited(&view, timer))
+    }
+
+    /// Steps that wait for an operator.
+    pub(crate) fn stuck(&self) -> Vec<(TxId, StepIndex)> {
+        let stuck = self.core.views().filter(|view| view.phase == "stuck").flat_map(|view| {
+            let steps = (0..).map(StepIndex).zip(view.branches).filter(|(_, branch)| branch.state == "stuck");
+            steps.map(|(step, _)| (view.tx.clone(), step)).collect::<Vec<_>>()
+        });
+        stuck.collect()
+    }
+
+    /// Steps that an operator may settle, though they are not stuck.
+    pub(crate) fn unsettled(&self) -> Vec<(TxId, StepIndex)> {
+        let is_unsettled =
+            |state: &str| matches!(state, "waiting" | "in-doubt" | "acting" | "compensating" | "waiting-to-retry");
+        let sagas = self.core.views().filter(|view| view.saga && self.is_serving());
+        let unsettled = sagas.flat_map(|view| {
+            let steps = (0..).map(StepIndex).zip(view.branches).filter(|(_, branch)| is_unsettled(branch.state));
+            steps.map(|(step, _)| (view.tx.clone(), step)).collect::<Vec<_>>()
+        });
+        unsettled.collect()
+    }
+
+    /// Breakers are open, perhaps, and their pause has not been over in this process' life.
+    pub(crate) fn may_end_pause(&self, scenario: &Scenario) -> bool {
+        scenario.breakers && self.clock == 0 && self.silent_at.is_some()
+    }
+
+    /// Whether somebody has let it wait, should its deadline pass now.
+    pub(super) fn is_unanswered(&self, tx: &TxId) -> bool {
+        self.core.view(tx).is_some_and(|view| matches!(view.phase, "preparing" | "confirming" | "delegated"))
+    }
+}
+
+fn step(timer: Timer) -> Option<StepIndex> {
+    match timer {
+        Timer::Attempt { step, .. } | Timer::StepRetry { step, .. } => Some(step),
+        Timer::Deadline { .. } | Timer::Retry { .. } => None,
+    }
+}
+
+fn is_awaited(view: &TransactionView, timer: Timer) -> bool {
+    let state = |step: StepIndex| view.branches.get(usize::from(step.0)).map(|branch| branch.state);
+    match timer {
+        Timer::Attempt { step, half: Half::Action, .. } => state(step) == Some("acting"),
+        Timer::Attempt { step, half: Half::Compensation, .. } => state(step) == Some("compensating"),
+        Timer::StepRetry { step, .. } => state(step) == Some("waiting-to-retry"),
+        Timer::Retry { .. } => view.unacknowledged || view.phase == "closing",
+        Timer::Deadline { .. } => true,
+    }
+}

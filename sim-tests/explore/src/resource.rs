@@ -1,0 +1,271 @@
+//! A resource manager in small, as the key-value resource does it: locks, work, and what is asked of it.
+//!
+//! Locks and work are those of the key-value resource ([`lock`], [`kv`]). A durable write and its answer are one step:
+//! a crash between them is the same as a crash right after the answer was sent, for whatever a crashed process has sent
+//! may still be dropped unread when its session is found closed.
+//!
+//! [`lock`]: undoubt_participant_core::lock
+//! [`kv`]: undoubt_participant_core::kv
+
+mod call;
+mod step;
+
+use crate::mutant::Mutant;
+use crate::storage::{PreparedRecord, Storage, Unforced};
+use crate::work;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use undoubt_participant_core::lock::{Acquire, Age, LockTable, Mode};
+use undoubt_participant_core::{BranchId, Input, kv};
+use undoubt_vocabulary::{Execution, Prepare, Refusal, RefusalCode, StepOutcome, Timestamp, TxId, Vote};
+
+pub(crate) use call::{Call, Caller, LocksOf};
+
+/// What a crash wipes out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Memory {
+    pub(crate) locks: LockTable,
+    /// Those that have voted read-only and hold their locks.
+    pub(crate) readers: BTreeSet<BranchId>,
+    /// What is asked and not yet answered.
+    pub(crate) calls: BTreeMap<Caller, Call>,
+}
+
+/// What there is for one step of a resource.
+pub(crate) struct Resource<'a> {
+    pub(crate) memory: &'a mut Memory,
+    pub(crate) storage: &'a mut Storage,
+    pub(crate) mutant: Option<Mutant>,
+    /// The participant sees ages upside down; only a mutant does.
+    pub(crate) sees_ages_upside_down: bool,
+}
+
+impl Memory {
+    /// Memory at a start: prepared branches hold their locks again.
+    pub(crate) fn recovered(storage: &Storage, mutant: Option<Mutant>) -> Memory {
+        let mut memory = Memory::default();
+        let mut lock = |record: &PreparedRecord| {
+            let age = Age { begun_at: record.begun_at, tx: record.branch.tx.clone() };
+            memory.locks.lock_recovered(&age, &record.locks);
+        };
+        if mutant != Some(Mutant::LocksNotRestored) {
+            storage.prepared.values().for_each(&mut lock);
+        }
+        // Nothing but a mutant's is left of what was not forced.
+        for write in &storage.unforced {
+            if let Unforced::Abort(record) = write {
+                lock(record);
+            }
+        }
+        memory
+    }
+
+    /// A new call, which its caller waits for.
+    pub(crate) fn call(&mut self, call: Call, mutant: Option<Mutant>) -> Result<(), String> {
+        let caller = call.caller();
+        if call.is_leaving() && mutant != Some(Mutant::LeavingUntold) {
+            self.locks.leave(&caller.owner());
+        }
+        match self.calls.insert(caller, call) {
+            None => Ok(()),
+            Some(earlier) => Err(format!("contract: the resource is asked while it is at {}", earlier.name())),
+        }
+    }
+
+    pub(crate) fn cancel(&mut self, caller: &Caller) {
+        if let Some(Call::Execute { cancelled, .. } | Call::Act { cancelled, .. }) = self.calls.get_mut(caller) {
+            *cancelled = true;
+        }
+    }
+
+    /// What is prepared is never let go without a decision.
+    pub(crate) fn release_reader(&mut self, branch: &BranchId) {
+        if self.readers.remove(branch) {
+            self.release(&branch.tx);
+        }
+    }
+
+    fn waits(&mut self, caller: &Caller) {
+        if let Some(call) = self.calls.get_mut(caller) {
+            call.set_locks(LocksOf::Waiting);
+        }
+    }
+
+    fn is_leaving(&self, holder: &TxId) -> bool {
+        self.calls.iter().any(|(caller, call)| caller.owner() == *holder && call.is_leaving())
+    }
+
+    fn release(&mut self, tx: &TxId) {
+        for granted in self.locks.release(tx) {
+            if let Some((_, call)) = self.calls.iter_mut().find(|(caller, _)| caller.owner() == granted) {
+                call.set_locks(LocksOf::Granted);
+                if call.is_leaving() {
+                    self.locks.leave(&granted);
+                }
+            }
+        }
+    }
+
+    /// An execution ends without its locks: it was cancelled, or waited long enough.
+    pub(crate) fn give_up(&mut self, caller: &Caller) -> Option<Input> {
+        let call = self.calls.remove(caller)?;
+        self.release(&caller.owner());
+        let code = if call.is_cancelled() { RefusalCode::Late } else { RefusalCode::LockTimeout };
+        let outcome = StepOutcome::Refused(Refusal::new(code, ""));
+        match call {
+            Call::Execute { branch, .. } => Some(Input::Executed { branch, vote: refused(code) }),
+            Call::Act { step, .. } => Some(Input::ActionRan { step, outcome }),
+            Call::Compensate { step, .. } => Some(Input::CompensationRan { step, outcome }),
+            Call::Commit { .. }
+            | Call::Abort { .. }
+            | Call::Resolve { .. }
+            | Call::StoreEmpty { .. }
+            | Call::CloseSaga { .. }
+            | Call::ReleaseMarks { .. } => None,
+        }
+    }
+}
+
+impl Resource<'_> {
+    /// The call gets as far as it can; what the participant hears of it, if it is over.
+    pub(crate) fn carry_on(&mut self, caller: &Caller) -> Result<Option<Input>, String> {
+        let Some(call) = self.memory.calls.get(caller).cloned() else { return Ok(None) };
+        let input = match call {
+            Call::Execute { branch, prepare, locks, .. } => match self.execute(&branch, &prepare, locks)? {
+                Some(vote) => Input::Executed { branch, vote },
+                None => return Ok(None),
+            },
+            Call::Commit { branch } => {
+                self.end(&branch, |storage| storage.commit(&branch));
+                Input::Committed { branch }
+            }
+            Call::Abort { branch } => {
+                self.end(&branch, |storage| storage.abort(&branch));
+                Input::Aborted { branch }
+            }
+            Call::Resolve { branch, heuristic } => {
+                self.end(&branch, |storage| storage.resolve(&branch, heuristic));
+                Input::Resolved { branch }
+            }
+            Call::Act { step, run, locks, .. } => match self.act(&step, &run, locks)? {
+                Some(outcome) => Input::ActionRan { step, outcome },
+                None => return Ok(None),
+            },
+            Call::Compensate { step, run, locks } => match self.compensate(&step, &run, locks)? {
+                Some(outcome) => Input::CompensationRan { step, outcome },
+                None => return Ok(None),
+            },
+            Call::StoreEmpty { step } => {
+                self.store_empty(&step)?;
+                Input::EmptyStored { step }
+            }
+            Call::CloseSaga { ticket, tx } => self.close_saga(ticket, tx),
+            Call::ReleaseMarks { ticket, tx } => self.release_marks(ticket, tx),
+        };
+        self.memory.calls.remove(caller);
+        Ok(Some(input))
+    }
+
+    /// Nothing happens if the branch is not prepared.
+    fn end(&mut self, branch: &BranchId, write: impl FnOnce(&mut Storage)) {
+        if self.storage.is_prepared(&branch.tx, branch.ticket) {
+            write(self.storage);
+            self.memory.release(&branch.tx);
+        }
+    }
+
+    fn execute(&mut self, branch: &BranchId, prepare: &Prepare, locks: LocksOf) -> Result<Option<Vote>, String> {
+        let operations = work::operations(&prepare.work, branch);
+        let wanted = kv::locks(&operations);
+        match locks {
+            LocksOf::Granted => Ok(Some(self.vote(branch, prepare, &operations, wanted))),
+            LocksOf::Waiting => Ok(None),
+            LocksOf::NotAsked => match self.acquire(prepare, &wanted)? {
+                Acquire::Granted => Ok(Some(self.vote(branch, prepare, &operations, wanted))),
+                Acquire::Refused { .. } => Ok(Some(refused(RefusalCode::LockConflict))),
+                Acquire::Crowded => Ok(Some(refused(RefusalCode::Unavailable))),
+                Acquire::Waiting => {
+                    self.memory.waits(&Caller::Branch(branch.tx.clone()));
+                    Ok(None)
+                }
+            },
+        }
+    }
+
+    fn acquire(&mut self, prepare: &Prepare, wanted: &BTreeMap<Bytes, Mode>) -> Result<Acquire, String> {
+        let table = &mut self.memory.locks;
+        if self.mutant == Some(Mutant::AnybodyWaits) {
+            let holders: Vec<TxId> = table.holders().cloned().collect();
+            holders.iter().for_each(|holder| table.leave(holder));
+        }
+        let acquired = table.acquire(&age(prepare, self.sees_ages_upside_down), wanted);
+        match &acquired {
+            Acquire::Refused { holder } if self.memory.is_leaving(holder) => {
+                Err(format!("R12: {} is refused for the sake of {holder}, which is leaving", prepare.tx))
+            }
+            Acquire::Refused { .. } | Acquire::Granted | Acquire::Waiting | Acquire::Crowded => Ok(acquired),
+        }
+    }
+
+    /// It holds its locks.
+    fn vote(
+        &mut self,
+        branch: &BranchId,
+        prepare: &Prepare,
+        operations: &[kv::Operation],
+        locks: BTreeMap<Bytes, Mode>,
+    ) -> Vote {
+        let (tx, values) = (&branch.tx, &self.storage.values);
+        // All, unlike the shipped resource: in results here, no value stands for one that was never written.
+        let evaluation = match kv::evaluate(operations, kv::Tell::All, |key| values.get(key).cloned()) {
+            Ok(evaluation) => evaluation,
+            Err(refusal) => {
+                self.memory.release(tx);
+                return Vote::Refused(refusal);
+            }
+        };
+        let result = work::result(operations, &evaluation);
+        match (prepare.execution, evaluation.is_read_only()) {
+            (Execution::TwoPhase, true) => {
+                if self.mutant == Some(Mutant::ReadOnlyLeavesAtVote) {
+                    self.memory.release(tx);
+                } else {
+                    self.memory.readers.insert(branch.clone());
+                }
+                Vote::ReadOnly { result }
+            }
+            (Execution::OnePhase, true) => {
+                self.memory.release(tx);
+                Vote::ReadOnly { result }
+            }
+            (Execution::OnePhase, false) => {
+                self.storage.commit_alone(branch, &evaluation.writes, result.clone());
+                self.memory.release(tx);
+                Vote::Committed { result }
+            }
+            (Execution::TwoPhase, false) => {
+                let (branch, begun_at, writes) = (branch.clone(), prepare.begun_at, evaluation.writes);
+                let record = PreparedRecord { branch, begun_at, locks, writes, result: result.clone() };
+                if self.mutant != Some(Mutant::VoteBeforeDurable) {
+                    self.storage.prepare(record);
+                }
+                Vote::Prepared { result }
+            }
+        }
+    }
+}
+
+fn refused(code: RefusalCode) -> Vote {
+    Vote::Refused(Refusal::new(code, ""))
+}
+
+fn age(prepare: &Prepare, upside_down: bool) -> Age {
+    let begun_at = if upside_down {
+        // `T1` and `T2` begin at the same time: what is the older for others, by its id, is the younger here.
+        let other = if prepare.tx.as_bytes() == b"T1" { "T2" } else { "T1" };
+        Timestamp(u64::from(prepare.tx.as_bytes() < other.as_bytes()))
+    } else {
+        prepare.begun_at
+    };
+    Age { begun_at, tx: prepare.tx.clone() }
+}

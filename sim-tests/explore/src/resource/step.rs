@@ -1,0 +1,105 @@
+//! Steps of sagas: a local transaction each, as the key-value resource has it.
+//!
+//! A step holds its locks only while it writes, and writing and answering are one, so they are taken and freed at once,
+//! unless it has to wait for them.
+
+use super::{Caller, LocksOf, Resource};
+use crate::mutant::Mutant;
+use crate::storage::{COORDINATOR, Storage};
+use crate::work;
+use bytes::Bytes;
+use undoubt_participant_core::lock::{Acquire, Age};
+use undoubt_participant_core::{BranchId, Input, StepId, kv};
+use undoubt_vocabulary::{Half, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId};
+
+impl Resource<'_> {
+    /// `None`: it waits for its locks.
+    pub(super) fn act(&mut self, step: &StepId, run: &RunStep, locks: LocksOf) -> Result<Option<StepOutcome>, String> {
+        let result = Bytes::from(format!("{}/{}#{}", step.tx, step.ticket, step.step.0));
+        let marked = work::pends(&run.work);
+        self.under_locks(step, run, locks, |storage, _| {
+            let pending = !marked.is_empty();
+            storage.act(step, result.clone(), marked)?;
+            Ok(StepOutcome::Done { result, pending })
+        })
+    }
+
+    pub(super) fn compensate(
+        &mut self,
+        step: &StepId,
+        run: &RunStep,
+        locks: LocksOf,
+    ) -> Result<Option<StepOutcome>, String> {
+        self.under_locks(step, run, locks, |storage, mutant| {
+            storage.compensate(step, run.inputs.last(), mutant)?;
+            Ok(StepOutcome::Done { result: Bytes::new(), pending: false })
+        })
+    }
+
+    pub(super) fn store_empty(&mut self, step: &StepId) -> Result<(), String> {
+        if self.mutant == Some(Mutant::EmptyUnstored) { Ok(()) } else { self.storage.store_empty(step) }
+    }
+
+    pub(super) fn close_saga(&mut self, ticket: Ticket, tx: TxId) -> Input {
+        if self.mutant != Some(Mutant::MarksLeft) {
+            self.storage.close_saga(ticket, &tx);
+        }
+        Input::SagaClosed { coordinator: COORDINATOR, ticket, tx }
+    }
+
+    pub(super) fn release_marks(&mut self, ticket: Ticket, tx: TxId) -> Input {
+        if self.mutant != Some(Mutant::ReleaseLeavesMarks) {
+            self.storage.close_saga(ticket, &tx);
+        }
+        Input::MarksReleased { coordinator: COORDINATOR, ticket, tx }
+    }
+
+    fn under_locks(
+        &mut self,
+        step: &StepId,
+        run: &RunStep,
+        locks: LocksOf,
+        write: impl FnOnce(&mut Storage, Option<Mutant>) -> Result<StepOutcome, String>,
+    ) -> Result<Option<StepOutcome>, String> {
+        if run.inputs.iter().any(Bytes::is_empty) {
+            return Err(format!(
+                "contract: step {} of {}/{} is not given what it uses",
+                run.step.0, run.tx, run.ticket
+            ));
+        }
+        let (tx, caller) = (step.tx.clone(), Caller::Step(step.clone()));
+        let owner = caller.owner();
+        let operations = work::operations(&run.work, &BranchId { tx, ticket: step.ticket, coordinator: COORDINATOR });
+        if locks == LocksOf::NotAsked {
+            let age = Age { begun_at: run.begun_at, tx: owner.clone() };
+            match self.memory.locks.acquire(&age, &kv::locks(&operations)) {
+                Acquire::Granted => {}
+                Acquire::Refused { .. } => return Ok(Some(refused(RefusalCode::LockConflict))),
+                Acquire::Crowded => return Ok(Some(refused(RefusalCode::Unavailable))),
+                Acquire::Waiting => {
+                    self.memory.waits(&caller);
+                    return Ok(None);
+                }
+            }
+        }
+        let heeds = work::heeds(&run.work);
+        let is_marked = self.storage.is_marked_against(&step.tx, step.ticket, &heeds);
+        let outcome = match kv::evaluate(&operations, kv::Tell::All, |key| self.storage.values.get(key).cloned()) {
+            Err(refusal) => StepOutcome::Refused(refusal),
+            Ok(_) if is_marked && self.mutant != Some(Mutant::MarksIgnored) => refused(RefusalCode::Pending),
+            Ok(_) if work::balks(&run.work, run.attempt) => {
+                if (self.mutant, run.half) == (Some(Mutant::RefusedThoughDone), Half::Compensation) {
+                    write(self.storage, self.mutant)?;
+                }
+                refused(RefusalCode::Condition)
+            }
+            Ok(_) => write(self.storage, self.mutant)?,
+        };
+        self.memory.release(&owner);
+        Ok(Some(outcome))
+    }
+}
+
+fn refused(code: RefusalCode) -> StepOutcome {
+    StepOutcome::Refused(Refusal::new(code, ""))
+}

@@ -1,0 +1,251 @@
+//! Which transactions meet which participants, and how much may go wrong.
+
+mod auto;
+mod ended;
+mod held;
+mod list;
+mod marks;
+mod restored;
+mod saga;
+mod sagas;
+mod stuck;
+
+use crate::mutant::Mutant;
+use crate::restoring::Machine;
+use crate::work;
+use bytes::Bytes;
+pub use saga::SagaStep;
+pub(crate) use saga::{saga_steps, step_name};
+use std::fmt;
+use std::time::Duration;
+use undoubt_coordinator_core::{Client, Content, StepResolution, Submission};
+use undoubt_vocabulary::{Half, ParticipantName, StepIndex, TxId};
+
+/// How often each fault may strike in one history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Budget {
+    /// Of whoever may crash in the scenario.
+    pub crashes: u8,
+    pub losses: u8,
+    pub duplicates: u8,
+    pub disconnections: u8,
+    /// An operator decides a branch in doubt alone.
+    pub heuristics: u8,
+    /// An operator pauses a recovery, has it start paused, or drains.
+    pub operations: u8,
+    /// The store refuses a record for good.
+    pub refusals: u8,
+    /// A record of the log can be read after a restart, and not carried out.
+    pub spoils: u8,
+    /// A folder is put back.
+    pub restores: u8,
+}
+
+/// A small world to be explored to its end.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub participants: usize,
+    pub requests: Vec<Request>,
+    pub deadlines: Deadlines,
+    pub sessions: Sessions,
+    pub crashing: Crashing,
+    /// The resolutions that an operator may give of a stuck step, at any time. If there are none, it is tried again
+    /// when nothing else can happen.
+    pub resolutions: &'static [StepResolution],
+    /// The resolutions that an operator may give of a step that is neither stuck nor settled: at any time, or with
+    /// several transactions when nothing else can happen.
+    pub interferes: &'static [StepResolution],
+    /// An operator may release the semantic locks of a saga, at any time.
+    pub releases_marks: bool,
+    /// Participants that take part in no two-phase commit.
+    pub unable: &'static [usize],
+    /// One silence opens a participant's breaker, for a pause that may be over at any time, once in a process' life.
+    pub breakers: bool,
+    /// Writes are numbered, and the folder of this machine may be copied and put back.
+    pub restored: Option<Machine>,
+    /// What the tests explore it with.
+    pub budget: Budget,
+    /// What `undoubt-sim explore` explores it with.
+    pub thorough: Budget,
+    pub mutant: Option<Mutant>,
+}
+
+/// When a transaction's deadline may pass, and a lock wait may end by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deadlines {
+    /// Only progress ends a wait, so a deadlock shows.
+    Never,
+    /// When nothing else can happen. With two transactions anything more is more than can be explored.
+    WhenStuck,
+    Always,
+    /// Of two-phase commit always, of a saga when nothing else can happen: both ways of one transaction, any time, are
+    /// more than can be explored.
+    OfTwoPhase,
+}
+
+/// Who may crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crashing {
+    Anybody,
+    Participants,
+}
+
+/// How a session begins, and how a process comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sessions {
+    /// At once. What happens between a crash and the first session after it, or between hello and welcome, might as well
+    /// have happened before or after, for nobody hears of the others meanwhile. What goes missing is that such a
+    /// beginning breaks off half way.
+    AtOnce,
+    /// Step by step: down, started, dialing, hello, epoch recorded, welcome.
+    StepByStep,
+}
+
+/// Something a client asks, at any time.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub tx: &'static str,
+    pub kind: RequestKind,
+    /// If the coordinator crashes before it answers, the client asks again.
+    pub persistent: bool,
+    /// Asked only once that one has its answer, or will have none.
+    pub after: Option<usize>,
+}
+
+#[derive(Clone, Debug)]
+pub enum RequestKind {
+    /// Each branch's participant and its work, see [`crate::work`]. In the order of the participants.
+    Submit(Vec<(usize, &'static str)>),
+    Saga(Vec<SagaStep>),
+    /// Two-phase commit of the steps' actions, if that can be.
+    Auto(Vec<SagaStep>),
+    Cancel,
+    /// An operator gives up on branches that do not acknowledge, or on a saga.
+    Forget,
+}
+
+impl RequestKind {
+    fn steps(&self) -> &[SagaStep] {
+        match self {
+            RequestKind::Saga(steps) | RequestKind::Auto(steps) => steps,
+            RequestKind::Submit(_) | RequestKind::Cancel | RequestKind::Forget => &[],
+        }
+    }
+}
+
+pub(crate) fn participant_name(participant: usize) -> ParticipantName {
+    format!("p{participant}").parse().expect("a valid name")
+}
+
+pub(crate) fn participant_number(name: &ParticipantName) -> Option<usize> {
+    name.as_str().strip_prefix('p').and_then(|number| number.parse().ok())
+}
+
+impl Request {
+    pub(crate) fn tx(&self) -> TxId {
+        TxId::new(Bytes::from_static(self.tx.as_bytes())).expect("a valid id")
+    }
+
+    /// The work at this participant.
+    fn work(&self, participant: usize) -> Option<&'static str> {
+        match &self.kind {
+            RequestKind::Submit(branches) => {
+                branches.iter().find(|(name, _)| *name == participant).map(|(_, work)| *work)
+            }
+            RequestKind::Saga(_) | RequestKind::Auto(_) | RequestKind::Cancel | RequestKind::Forget => {
+                self.kind.steps().iter().find(|step| step.participant == participant).map(|step| step.action)
+            }
+        }
+    }
+}
+
+impl Scenario {
+    pub fn named(name: &str) -> Option<Scenario> {
+        Scenario::all().into_iter().find(|scenario| scenario.name == name)
+    }
+
+    pub fn with_mutant(self, mutant: Mutant) -> Scenario {
+        Scenario { mutant: Some(mutant), ..self }
+    }
+
+    /// Whether the transaction's branch at this participant writes.
+    pub(crate) fn writes(&self, tx: &TxId, participant: usize) -> bool {
+        let of_tx = self.requests.iter().filter(|request| request.tx.as_bytes() == tx.as_bytes());
+        of_tx.filter_map(|request| request.work(participant)).any(work::writes)
+    }
+
+    /// The half of a step, as it was submitted under this id.
+    pub(crate) fn step(&self, tx: &TxId, step: StepIndex, half: Half) -> Option<(usize, &'static str)> {
+        let steps = self.requests.iter().filter(|request| request.tx.as_bytes() == tx.as_bytes());
+        let step = steps.flat_map(|request| request.kind.steps().get(usize::from(step.0))).next()?;
+        let work = match half {
+            Half::Action => step.action,
+            Half::Compensation => step.compensation?,
+        };
+        Some((step.participant, work))
+    }
+
+    /// Returns true if it is submitted as a saga.
+    pub(crate) fn is_saga(&self, tx: &TxId) -> bool {
+        self.steps(tx) > 0
+    }
+
+    /// Returns the number of its steps, if it is submitted as a saga.
+    pub(crate) fn steps(&self, tx: &TxId) -> usize {
+        let of_tx = self.requests.iter().filter(|request| request.tx() == *tx);
+        of_tx.map(|request| request.kind.steps().len()).max().unwrap_or_default()
+    }
+
+    pub(crate) fn has_several_transactions(&self) -> bool {
+        self.requests.iter().any(|request| request.tx != self.requests[0].tx)
+    }
+
+    /// Whether two participants have the same to do whatever is asked.
+    pub(crate) fn are_alike(&self, one: usize, other: usize) -> bool {
+        let able = |participant: usize| !self.unable.contains(&participant);
+        let alike = |request: &Request| match (request.work(one), request.work(other)) {
+            // Steps have numbers, and their participants know them.
+            (Some(_), Some(_)) if !request.kind.steps().is_empty() => false,
+            (one, other) => one == other,
+        };
+        able(one) == able(other) && self.requests.iter().all(alike)
+    }
+
+    pub(crate) fn submission(&self, request: usize, branches: usize, content: Content) -> Submission {
+        Submission {
+            tx: self.requests[request].tx(),
+            // Contents that differ, differ in their branches here.
+            digest: [branches as u8; 32],
+            former_digest: None,
+            content,
+            timeout: Duration::from_secs(1),
+            client: Client(request as u64),
+            wait: true,
+        }
+    }
+}
+
+impl fmt::Display for Budget {
+    /// One letter a fault: crashes, losses, duplicates, disconnections, heuristic decisions, operations, refusals, spoils,
+    /// folders put back.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Budget { crashes, losses, duplicates, disconnections, heuristics, operations, refusals, spoils, restores } =
+            self;
+        let named = [
+            ("c", crashes),
+            ("l", losses),
+            ("d", duplicates),
+            ("n", disconnections),
+            ("h", heuristics),
+            ("o", operations),
+            ("r", refusals),
+            ("s", spoils),
+            ("b", restores),
+        ];
+        let shown: Vec<String> =
+            named.iter().filter(|(_, count)| **count > 0).map(|(name, count)| format!("{name}{count}")).collect();
+        f.pad(&shown.join(" "))
+    }
+}

@@ -1,0 +1,47 @@
+//! Sagas of scenarios, in short.
+
+use super::participant_name;
+use bytes::Bytes;
+use std::time::Duration;
+use undoubt_vocabulary::{RetryPolicy, StepIndex, StepName};
+
+/// A step and its two halves; see [`crate::work`] for what they do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SagaStep {
+    pub participant: usize,
+    pub action: &'static str,
+    /// Without one it is the pivot, or comes after it.
+    pub compensation: Option<&'static str>,
+    /// By their places, as in `uses`.
+    pub after: &'static [u16],
+    pub uses: &'static [u16],
+    pub pivot: bool,
+    pub max_attempts: u32,
+}
+
+/// Named by their places, so that no name tells of a participant.
+pub(crate) fn saga_steps(steps: &[SagaStep]) -> Vec<undoubt_vocabulary::SagaStep> {
+    let text = |text: &'static str| Bytes::from_static(text.as_bytes());
+    let places = |places: &[u16]| places.iter().copied().map(StepIndex).collect();
+    let step = |(place, step): (u16, &SagaStep)| undoubt_vocabulary::SagaStep {
+        name: step_name(StepIndex(place)),
+        participant: participant_name(step.participant),
+        action: text(step.action),
+        compensation: step.compensation.map(text),
+        after: places(step.after),
+        uses: places(step.uses),
+        pivot: step.pivot,
+        // How long anything takes is for the search to try.
+        retry: RetryPolicy {
+            max_attempts: step.max_attempts,
+            first_pause: Duration::ZERO,
+            max_pause: Duration::ZERO,
+            attempt_timeout: Duration::from_secs(1),
+        },
+    };
+    (0..).zip(steps).map(step).collect()
+}
+
+pub(crate) fn step_name(step: StepIndex) -> StepName {
+    format!("s{}", step.0).parse().expect("a valid name")
+}

@@ -1,0 +1,222 @@
+//! What a participant's resource has written, and what a crash leaves of it.
+//!
+//! As the key-value resource has it: votes, commits and operators' decisions are forced, aborts and collections are not.
+//! A crash leaves a prefix of what was written, which reaches at least to the last forced write. So an abort may be
+//! taken back, and its branch is in doubt again.
+
+mod barrier;
+mod standing;
+
+use crate::mutant::Mutant;
+use crate::numbers::Numbers;
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use undoubt_participant_core::lock::Mode;
+use undoubt_participant_core::{BranchId, Heuristic, Kept, Recovered, Seen, StepId, StepState};
+use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, Timestamp, TxId};
+
+pub(crate) use barrier::{Came, Marks};
+
+/// There is one.
+pub(crate) const COORDINATOR: CoordinatorId = CoordinatorId([7; 16]);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Storage {
+    pub(crate) epoch: Option<Epoch>,
+    pub(crate) fence: Ticket,
+    pub(crate) values: BTreeMap<Bytes, Bytes>,
+    pub(crate) prepared: BTreeMap<TxId, PreparedRecord>,
+    /// What committed, with its result if it did so in one phase.
+    pub(crate) finished: BTreeMap<(Ticket, TxId), Bytes>,
+    pub(crate) heuristics: BTreeMap<TxId, HeuristicRecord>,
+    /// Who wrote each key, in order. No resource has this; it is what the checks go by.
+    pub(crate) history: BTreeMap<Bytes, Vec<(TxId, Ticket)>>,
+    /// The barriers of sagas' steps.
+    pub(crate) steps: BTreeMap<StepId, StepState>,
+    /// The keys on which steps hold semantic locks.
+    pub(crate) marks: Marks,
+    /// What came of each step, for ever. Again for the checks only.
+    pub(crate) came: BTreeMap<StepId, Came>,
+    /// The number that was seen of the coordinator's log.
+    pub(crate) seen: Seen,
+    /// `None`: writes are not numbered.
+    pub(crate) numbers: Option<Numbers>,
+    /// The writes that a crash may take back, the latest last: what was there before each.
+    pub(crate) unforced: Vec<Unforced>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct PreparedRecord {
+    pub(crate) branch: BranchId,
+    pub(crate) begun_at: Timestamp,
+    pub(crate) locks: BTreeMap<Bytes, Mode>,
+    pub(crate) writes: BTreeMap<Bytes, Option<Bytes>>,
+    pub(crate) result: Bytes,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct HeuristicRecord {
+    pub(crate) branch: BranchId,
+    pub(crate) begun_at: Timestamp,
+    pub(crate) heuristic: Heuristic,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Unforced {
+    Abort(PreparedRecord),
+    Collection {
+        fence: Ticket,
+        finished: BTreeMap<(Ticket, TxId), Bytes>,
+        steps: BTreeMap<StepId, StepState>,
+        marks: Marks,
+    },
+    /// Forced, but nobody waits for it, so whatever comes of it may come before it is stable.
+    NotedDecision(HeuristicRecord),
+}
+
+impl Storage {
+    /// A forced write, with which all before it is on stable storage.
+    fn force(&mut self) {
+        self.unforced.clear();
+        self.numbers.iter_mut().for_each(|numbers| numbers.write(true));
+    }
+
+    fn write_lazily(&mut self, before: Unforced) {
+        self.unforced.push(before);
+        self.numbers.iter_mut().for_each(|numbers| numbers.write(false));
+    }
+
+    pub(crate) fn record_epoch(&mut self, epoch: Epoch) {
+        self.force();
+        self.epoch = self.epoch.max(Some(epoch));
+    }
+
+    pub(crate) fn prepare(&mut self, record: PreparedRecord) {
+        self.force();
+        self.prepared.insert(record.branch.tx.clone(), record);
+    }
+
+    pub(crate) fn commit_alone(&mut self, branch: &BranchId, writes: &BTreeMap<Bytes, Option<Bytes>>, result: Bytes) {
+        self.force();
+        self.apply(branch, writes);
+        self.finished.insert((branch.ticket, branch.tx.clone()), result);
+    }
+
+    pub(crate) fn commit(&mut self, branch: &BranchId) {
+        if let Some(record) = self.take_prepared(branch) {
+            self.commit_alone(branch, &record.writes, Bytes::new());
+        }
+    }
+
+    pub(crate) fn abort(&mut self, branch: &BranchId) {
+        if let Some(record) = self.take_prepared(branch) {
+            self.write_lazily(Unforced::Abort(record));
+        }
+    }
+
+    pub(crate) fn resolve(&mut self, branch: &BranchId, heuristic: Heuristic) {
+        if let Some(record) = self.take_prepared(branch) {
+            self.force();
+            if heuristic.commit {
+                self.apply(branch, &record.writes);
+            }
+            let record = HeuristicRecord { branch: branch.clone(), begun_at: record.begun_at, heuristic };
+            self.heuristics.insert(branch.tx.clone(), record);
+        }
+    }
+
+    pub(crate) fn note_decision(&mut self, branch: &BranchId, heuristic: Heuristic) {
+        if let Some(record) = self.heuristics.get_mut(&branch.tx).filter(|record| record.branch == *branch) {
+            let before = std::mem::replace(&mut record.heuristic, heuristic);
+            let before = HeuristicRecord { heuristic: before, ..record.clone() };
+            self.write_lazily(Unforced::NotedDecision(before));
+        }
+    }
+
+    pub(crate) fn collect(&mut self, fence: Ticket) {
+        let kept = self.finished.split_off(&(fence, TxId::lowest()));
+        let finished = std::mem::replace(&mut self.finished, kept);
+        let kept = self.steps.split_off(&StepId::first_of(COORDINATOR, fence));
+        let steps = std::mem::replace(&mut self.steps, kept);
+        let kept = self.marks.split_off(&StepId::first_of(COORDINATOR, fence));
+        let marks = std::mem::replace(&mut self.marks, kept);
+        let before = std::mem::replace(&mut self.fence, fence);
+        self.write_lazily(Unforced::Collection { fence: before, finished, steps, marks });
+    }
+
+    /// The first `kept` of the writes that were not forced are found nevertheless.
+    pub(crate) fn crash(&mut self, kept: usize, mutant: Option<Mutant>) {
+        let lost = self.unforced.split_off(kept);
+        self.unforced.clear();
+        self.numbers.iter_mut().for_each(|numbers| numbers.writes -= lost.len() as u64);
+        for write in lost.into_iter().rev() {
+            match write {
+                // Stays where it is, for its locks only: see `Memory::recovered`.
+                Unforced::Abort(_) if mutant == Some(Mutant::AbortForcedInPart) => self.unforced.push(write),
+                Unforced::Abort(record) => {
+                    self.prepared.insert(record.branch.tx.clone(), record);
+                }
+                Unforced::Collection { fence, finished, steps, marks } => {
+                    self.fence = fence;
+                    self.marks.extend(marks);
+                    self.steps.extend(steps);
+                    self.finished.extend(finished);
+                }
+                Unforced::NotedDecision(record) => {
+                    self.heuristics.insert(record.branch.tx.clone(), record);
+                }
+            }
+        }
+    }
+
+    /// What the participant is told at its start. What is open comes before what is finished.
+    pub(crate) fn recovered(&self, mutant: Option<Mutant>) -> Vec<Recovered> {
+        let coordinator = self.epoch.map(|epoch| Recovered::Coordinator { id: COORDINATOR, epoch, fence: self.fence });
+        let prepared =
+            self.prepared.values().cloned().map(|PreparedRecord { branch, begun_at, result, .. }| {
+                Recovered::Prepared { branch, begun_at, result }
+            });
+        let heuristics = self.heuristics.values().cloned();
+        let heuristics = heuristics.map(|HeuristicRecord { branch, begun_at, heuristic }| Recovered::Heuristic {
+            branch,
+            begun_at,
+            heuristic,
+        });
+        let finished = self.finished.iter().map(|((ticket, tx), result)| Recovered::Committed {
+            branch: BranchId { tx: tx.clone(), ticket: *ticket, coordinator: COORDINATOR },
+            result: Kept::Here(result.clone()),
+        });
+        let steps = self.steps.iter().filter(|_| mutant != Some(Mutant::BarriersForgotten));
+        let steps = steps.map(|(step, state)| Recovered::Step { step: step.clone(), state: state.clone() });
+        let numbers = self.numbers.iter();
+        let log = numbers.flat_map(|Numbers { starts, put_back, .. }| {
+            let log = Recovered::Log { starts: starts.clone(), put_back: put_back.clone() };
+            [log, Recovered::Seen { id: COORDINATOR, seen: self.seen }]
+        });
+        let known = coordinator.into_iter().chain(log);
+        known.chain(prepared).chain(heuristics).chain(finished).chain(steps).collect()
+    }
+
+    /// The attempts under this id that have taken effect.
+    pub(crate) fn has_committed(&self, tx: &TxId) -> BTreeSet<Ticket> {
+        self.history.values().flatten().filter(|(writer, _)| writer == tx).map(|(_, ticket)| *ticket).collect()
+    }
+
+    pub(crate) fn is_prepared(&self, tx: &TxId, ticket: Ticket) -> bool {
+        self.prepared.get(tx).is_some_and(|record| record.branch.ticket == ticket)
+    }
+
+    fn take_prepared(&mut self, branch: &BranchId) -> Option<PreparedRecord> {
+        if self.is_prepared(&branch.tx, branch.ticket) { self.prepared.remove(&branch.tx) } else { None }
+    }
+
+    fn apply(&mut self, branch: &BranchId, writes: &BTreeMap<Bytes, Option<Bytes>>) {
+        for (key, value) in writes {
+            match value {
+                Some(value) => self.values.insert(key.clone(), value.clone()),
+                None => self.values.remove(key),
+            };
+            self.history.entry(key.clone()).or_default().push((branch.tx.clone(), branch.ticket));
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! The whole: machines, what is between them, and what clients were told.
+
+use crate::action::Action;
+use crate::check::is_forgotten;
+use crate::coordinator::{self, CoordinatorHost, Log};
+use crate::machines::Machines;
+use crate::network::{Body, Link, LinkState, Packet};
+use crate::numbers::Numbers;
+use crate::operator::Words;
+use crate::part::Part;
+use crate::participant::{self, ParticipantHost};
+use crate::restoring::{Restored, Restoring};
+use crate::scenario::{Budget, RequestKind, Scenario, participant_name};
+use crate::storage::{COORDINATOR, Storage};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+use undoubt_vocabulary::{Epoch, Outcome, ParticipantName, TxId};
+
+/// One state of a scenario. Two equal worlds have equal futures.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct World {
+    pub(crate) coordinator: Part<CoordinatorHost>,
+    pub(crate) seats: Vec<Seat>,
+    pub(crate) clients: Part<Clients>,
+    /// Faults that may still strike.
+    pub(crate) budget: Budget,
+    pub(crate) restored: Part<Restored>,
+}
+
+/// A participant, and what is between it and the coordinator. Nothing in it tells which participant it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Seat {
+    pub(crate) host: Part<ParticipantHost>,
+    pub(crate) link: Link,
+    /// In flight, either way; sorted, so that the order of sending makes no difference.
+    pub(crate) packets: Part<Vec<Packet>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Clients {
+    pub(crate) requests: Vec<RequestState>,
+    /// The first outcome anybody was told.
+    pub(crate) told: BTreeMap<TxId, Told>,
+    /// What operators have said of stuck steps.
+    pub(crate) words: Words,
+    /// What operators have given up while it was held.
+    pub(crate) given_up: BTreeSet<TxId>,
+}
+
+pub(crate) type Told = (Outcome, Vec<(ParticipantName, Bytes)>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RequestState {
+    ToAsk,
+    Waiting,
+    Answered,
+    /// The coordinator crashed before it answered, and the client left it at that.
+    GivenUp,
+}
+
+impl RequestState {
+    pub(crate) fn is_over(self) -> bool {
+        match self {
+            RequestState::Answered | RequestState::GivenUp => true,
+            RequestState::ToAsk | RequestState::Waiting => false,
+        }
+    }
+}
+
+impl World {
+    /// Everybody is up and connected, and nothing was asked.
+    pub(crate) fn new(budget: Budget, machines: &mut Machines<'_>) -> World {
+        let scenario = machines.scenario;
+        if scenario.restored.is_some() {
+            return World::numbered(budget, machines);
+        }
+        let mut host = CoordinatorHost { log: Log::default(), mark: 0, process: None };
+        let mut sent = Vec::new();
+        let connected = (0..scenario.participants).map(|participant| coordinator::Act::Connected { participant });
+        for act in [coordinator::Act::Restart, coordinator::Act::Recover { paused: false }].into_iter().chain(connected)
+        {
+            host.act(&act, scenario, &mut sent).expect("an empty log has nothing to recover");
+        }
+        let epoch = Epoch(host.log.epoch);
+        let coordinator = Part::new(host);
+        machines.symmetry.begin(&coordinator);
+
+        let host = Part::new(ParticipantHost {
+            storage: Storage { epoch: Some(epoch), ..Storage::default() },
+            mark: 0,
+            process: None,
+        });
+        let started = machines.participant(0, &host, &participant::Act::Restart).after;
+        let hello = participant::Act::Received {
+            session: 1,
+            body: Part::new(Body::Hello { epoch, number: None, shown: None }),
+        };
+        let host = machines.participant(0, &started, &hello).after;
+        let link = Link { session: 1, state: LinkState::Up };
+        let seat = Seat { host, link, packets: Part::new(Vec::new()) };
+
+        let (clients, restored) = (Clients::new(scenario), Part::new(Restored::default()));
+        World { coordinator, seats: vec![seat; scenario.participants], clients, budget, restored }
+    }
+
+    /// Returns the same, where writes are numbered.
+    fn numbered(budget: Budget, machines: &mut Machines<'_>) -> World {
+        let scenario = machines.scenario;
+        let log = Log { numbers: Some(Numbers::new(COORDINATOR.0)), ..Log::default() };
+        let coordinator = Part::new(CoordinatorHost { log, mark: 1, process: None });
+        machines.symmetry.begin(&coordinator);
+        let seat = |participant: usize| {
+            let numbers = Some(Numbers::new([participant as u8; 16]));
+            let host = ParticipantHost { storage: Storage { numbers, ..Storage::default() }, mark: 1, process: None };
+            let link = Link { session: 0, state: LinkState::Down };
+            Seat { host: Part::new(host), link, packets: Part::new(Vec::new()) }
+        };
+        let seats = (0..scenario.participants).map(seat).collect();
+        let (clients, restored) = (Clients::new(scenario), Part::new(Restored::default()));
+        let mut world = World { coordinator, seats, clients, budget, restored };
+        let mut begin = |world: &mut World, action: Action| {
+            world.step(&action, machines).expect("a first start breaks no rule");
+        };
+        begin(&mut world, Action::RestartCoordinator);
+        for participant in 0..scenario.participants {
+            begin(&mut world, Action::RestartParticipant { participant });
+        }
+        for participant in 0..scenario.participants {
+            begin(&mut world, Action::Restoring(Restoring::Recall { participant }));
+        }
+        for participant in 0..scenario.participants {
+            begin(&mut world, Action::Connect { participant });
+        }
+        world
+    }
+
+    /// Everything has ended: clients have their answers, nobody holds a lock or is in doubt, every heuristic outcome is
+    /// on record. Late packets may still be on their way; whatever they cause has to end again.
+    pub(crate) fn is_over(&self, scenario: &Scenario) -> bool {
+        let clients = self.clients.requests.iter().zip(&scenario.requests).all(|(state, request)| match state {
+            RequestState::Answered | RequestState::GivenUp => true,
+            // An operator has no reason to forget what has ended.
+            RequestState::ToAsk => matches!(request.kind, RequestKind::Forget),
+            RequestState::Waiting => false,
+        });
+        let coordinator = self.coordinator.process.as_ref().is_some_and(|process| {
+            process.is_serving() && process.core.open_transactions() == 0 && process.unstable.is_empty()
+        });
+        let coordinator = coordinator && self.coordinator.log.unfinished().next().is_none();
+        clients
+            && coordinator
+            && self.restored.rival.is_none()
+            && self.seats.iter().enumerate().all(|(number, seat)| self.is_at_rest(number, seat, scenario))
+    }
+
+    fn is_at_rest(&self, number: usize, seat: &Seat, scenario: &Scenario) -> bool {
+        let idle = seat.host.process.as_ref().is_some_and(|process| {
+            process.memory.calls.is_empty()
+                && process.memory.locks.is_idle()
+                && process.core.views().all(|view| view.heuristic.is_some())
+        });
+        let storage = &seat.host.storage;
+        idle && !seat.host.is_put_back()
+            && storage.prepared.is_empty()
+            // The semantic locks of a forgotten saga go with the next fence.
+            && storage.pending().all(|step| is_forgotten(self, scenario, &step.tx))
+            && self.heuristics_are_on_record(number, seat)
+    }
+
+    /// R3. Of an attempt that another followed under the same id it has to be on record only if the operator decided
+    /// otherwise than the coordinator, which had forgotten the attempt, and so aborted it.
+    fn heuristics_are_on_record(&self, number: usize, seat: &Seat) -> bool {
+        let log = &self.coordinator.log;
+        seat.host.storage.heuristics.iter().all(|(tx, record)| {
+            let Some(ended) = log.ended.get(tx) else { return false };
+            let (ticket, decided) = (record.branch.ticket, &record.heuristic);
+            let differs = decided.commit != log.has_commit(tx, ticket);
+            let on_record = ended.branches.contains(&(participant_name(number), decided.outcome()));
+            if differs { on_record && ended.is_damaged() } else { on_record || ended.ticket != ticket }
+        })
+    }
+
+    /// Drops what would be ignored when it arrived: packets of sessions that are over at their receiver.
+    ///
+    /// Sound, because the cores ignore it too (participants), or their driver does (coordinator), and nobody else can
+    /// see whether it is still on its way.
+    pub(crate) fn drop_unreadable(&mut self, old_sessions_are_heard: bool) {
+        let coordinator_is_up = self.coordinator.process.is_some();
+        for seat in &mut self.seats {
+            let process = seat.host.process.as_ref();
+            let (is_up, session, link) = (process.is_some(), process.and_then(|process| process.session), seat.link);
+            let readable = |packet: &Packet| match *packet.body {
+                Body::Hello { .. } => is_up,
+                Body::ToParticipant { .. } => session == Some(packet.session),
+                Body::ToCoordinator { .. } if old_sessions_are_heard => coordinator_is_up,
+                Body::Welcome { .. } | Body::Refused(_) | Body::ToCoordinator { .. } => {
+                    link.state != LinkState::Down && link.session == packet.session
+                }
+            };
+            if !seat.packets.iter().all(readable) {
+                seat.packets.change(|packets| packets.retain(readable));
+            }
+        }
+    }
+}
+
+impl Clients {
+    fn new(scenario: &Scenario) -> Part<Clients> {
+        let requests = vec![RequestState::ToAsk; scenario.requests.len()];
+        let (told, words, given_up) = (BTreeMap::new(), Words::default(), BTreeSet::new());
+        Part::new(Clients { requests, told, words, given_up })
+    }
+}
+
+impl Seat {
+    pub(crate) fn send(&mut self, session: u64, body: Part<Body>) {
+        self.packets.change(|packets| {
+            let packet = Packet { session, body };
+            let at = packets.partition_point(|other| *other < packet);
+            packets.insert(at, packet);
+        });
+    }
+
+    /// Whether the coordinator's newest session to this participant can still become or stay one.
+    pub(crate) fn session_is_alive(&self) -> bool {
+        let session = self.link.session;
+        let Some(process) = &self.host.process else { return false };
+        process.session == Some(session)
+            || process.joining.is_some_and(|(joining, _)| joining == session)
+            || self.packets.iter().any(|packet| packet.session == session && matches!(*packet.body, Body::Hello { .. }))
+    }
+
+    /// The hello or the welcome of the newest session.
+    pub(crate) fn beginning(&self) -> Option<usize> {
+        self.packets.iter().position(|packet| packet.session == self.link.session && !packet.body.is_message())
+    }
+}
