@@ -1,0 +1,40 @@
+//! Explores the small worlds, and sees that planted bugs are found.
+
+mod auto;
+mod marks;
+mod mutants;
+mod operators;
+mod put_back;
+mod sagas;
+mod search;
+mod two_phase;
+mod unusable;
+
+use undoubt_explore::{Budget, Limits, Scenario, explore};
+
+/// Worlds are many small pieces of memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const LIMITS: Limits = Limits { max_states: 3_000_000, symmetry: true };
+
+const NO_FAULTS: Budget = Budget {
+    crashes: 0,
+    losses: 0,
+    duplicates: 0,
+    disconnections: 0,
+    heuristics: 0,
+    operations: 0,
+    refusals: 0,
+    spoils: 0,
+    restores: 0,
+};
+const ONE_CRASH: Budget = Budget { crashes: 1, ..NO_FAULTS };
+const ONE_LOSS: Budget = Budget { losses: 1, ..NO_FAULTS };
+
+fn nothing_breaks(scenario: Scenario) {
+    let report = explore(&scenario, scenario.budget, LIMITS, &mut |_, _| {});
+    println!("{report}");
+    assert!(report.violation.is_none(), "{report}");
+    assert!(report.complete, "not everything was explored: {report}");
+}

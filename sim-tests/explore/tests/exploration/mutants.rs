@@ -1,0 +1,95 @@
+//! Planted bugs, each of which has to be found for its reason.
+
+use crate::{LIMITS, NO_FAULTS, ONE_CRASH, ONE_LOSS};
+use clap::ValueEnum;
+use undoubt_explore::{Budget, Mutant, Scenario, explore};
+
+/// Where a planted bug is to be found, and as what.
+fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
+    let quick = |scenario: Scenario| (scenario.clone(), scenario.budget);
+    let (two, read_only, wait_die) = (Scenario::two_participants(), Scenario::read_only(), Scenario::wait_die());
+    let ((scenario, budget), reason) = match mutant {
+        Mutant::CommitBeforeStable => ((two, NO_FAULTS), "R1"),
+        Mutant::CommitLostUnnoticed => ((two, NO_FAULTS), "R10"),
+        Mutant::EndBeforeStable => ((two, NO_FAULTS), "R10"),
+        Mutant::VoteBeforeDurable => ((two, NO_FAULTS), "R2"),
+        Mutant::LocksNotRestored => ((two, ONE_CRASH), "R2"),
+        Mutant::OpenRecordsForgotten => ((two, ONE_CRASH), "R4"),
+        Mutant::PausedStartForgets => (quick(Scenario::operated()), "R4"),
+        Mutant::PresumesWhileRecovering => ((two, ONE_CRASH), "R4"),
+        Mutant::LowerEpochAccepted => (quick(Scenario::sessions()), "R5"),
+        Mutant::EpochUnrecorded => (quick(Scenario::sessions()), "R5"),
+        Mutant::ReadOnlyLeavesAtVote => ((read_only, NO_FAULTS), "isolation"),
+        Mutant::OldSessionHeard => ((read_only, ONE_CRASH), "isolation"),
+        Mutant::FenceRunsAhead => ((Scenario::one_phase(), NO_FAULTS), "S9"),
+        Mutant::NoSweep => ((two, ONE_LOSS), "termination"),
+        Mutant::AbortForcedInPart => ((Scenario::taken_back(), ONE_CRASH), "R11"),
+        Mutant::AgesDiffer => ((wait_die, NO_FAULTS), "termination"),
+        Mutant::AnybodyWaits => ((wait_die, NO_FAULTS), "termination"),
+        Mutant::LeavingUntold => ((wait_die, NO_FAULTS), "R12"),
+        Mutant::DecisionUnrecorded => (quick(Scenario::heuristic()), "R3"),
+        Mutant::ForgettingErases => ((Scenario::forgotten(), NO_FAULTS), "R10"),
+        Mutant::DrainForgets => (quick(Scenario::operated()), "R10"),
+        Mutant::NeverResumes => (quick(Scenario::operated()), "termination"),
+        Mutant::BegunBeforeStable => ((Scenario::saga(), NO_FAULTS), "saga: action"),
+        Mutant::BegunLostUnnoticed => ((Scenario::auto(), NO_FAULTS), "saga: a step"),
+        Mutant::TurnedBeforeStable => ((Scenario::saga(), NO_FAULTS), "saga: compensation"),
+        Mutant::ProgressBeforeStable => ((Scenario::pivot(), NO_FAULTS), "saga: action"),
+        Mutant::SagasForgotten => ((Scenario::saga(), ONE_CRASH), "R4"),
+        Mutant::BarriersForgotten => ((Scenario::saga(), ONE_CRASH), "barrier"),
+        Mutant::CompensationUnmarked => ((Scenario::refused_step(), ONE_CRASH), "barrier"),
+        Mutant::EmptyUnstored => ((Scenario::saga(), NO_FAULTS), "R2"),
+        Mutant::MarksLeft => ((Scenario::side_by_side(), NO_FAULTS), "R2"),
+        Mutant::WordUnrecorded => ((Scenario::stuck_past_the_pivot(), NO_FAULTS), "operator"),
+        Mutant::WordsForgotten => ((Scenario::stuck_on_the_way_back(), ONE_CRASH), "saga: compensation"),
+        Mutant::RefusedThoughDone => ((Scenario::stuck_on_the_way_back(), NO_FAULTS), "barrier"),
+        Mutant::MarksIgnored => ((Scenario::crossing_sagas(), NO_FAULTS), "marks"),
+        Mutant::ReleaseLeavesMarks => ((Scenario::released(), NO_FAULTS), "R2"),
+        Mutant::ForgettingUnheard => ((Scenario::forgotten_saga(), NO_FAULTS), "operator"),
+        Mutant::RefusedCalledStable => (quick(Scenario::refused_commit()), "R10"),
+        Mutant::RefusalUntold => (quick(Scenario::refused_saga()), "termination"),
+        Mutant::UnusableOverlooked => (quick(Scenario::spoiled_saga()), "R4"),
+        Mutant::AbilityAssumed => ((Scenario::auto_unable(), NO_FAULTS), "auto"),
+        Mutant::TimeStandsStill => (quick(Scenario::auto_probing()), "auto"),
+        Mutant::SeenUnstored => (quick(Scenario::participant_put_back_alone()), "sign: p0 has a session"),
+        Mutant::SeenUntold => (quick(Scenario::log_put_back_alone()), "sign: the coordinator serves"),
+        Mutant::ShownUnread => (quick(Scenario::participant_put_back()), "sign: p0 has a session"),
+        Mutant::StartsUnmarked => (quick(Scenario::participant_put_back_alone()), "sign: p0 has a session"),
+        Mutant::SpeaksUnasked => (quick(Scenario::log_put_back()), "sign: the coordinator serves"),
+        Mutant::LateSignIgnored => (quick(Scenario::log_put_back_alone()), "sign: the coordinator serves"),
+        Mutant::OwnSignForgotten => (quick(Scenario::log_put_back_alone()), "sign: the coordinator serves"),
+        Mutant::CommitsNotTakenBack => (quick(Scenario::log_put_back()), "put back: T1 has committed"),
+        Mutant::NothingTakenBack => (quick(Scenario::log_put_back()), "put back: a participant knew of T1"),
+        Mutant::SagasGoOnAfterLoss => {
+            (quick(Scenario::log_of_a_late_saga_put_back()), "put back: a client was told that T1 is undone")
+        }
+        Mutant::LossUnlisted => (quick(Scenario::participant_put_back()), "R10"),
+        Mutant::OpenLossUnlisted => (quick(Scenario::participant_put_back_alone()), "R10"),
+        Mutant::SignUnstored => (quick(Scenario::log_put_back_alone()), "sign: the coordinator serves"),
+        Mutant::SpeaksWhileAsking => {
+            (quick(Scenario::log_put_back_alone()), "sign: the coordinator says hello to p0 before it may")
+        }
+        Mutant::RecoversWhileAsking => {
+            (quick(Scenario::nothing_put_back()), "sign: the coordinator takes transactions before it may")
+        }
+        Mutant::ConnectedUntold => (quick(Scenario::copy_beside_alone()), "put back: a copy that shows it takes"),
+        Mutant::UnstableNumbered => (quick(Scenario::nothing_put_back()), "false alarm: the coordinator"),
+        Mutant::LossUncounted => (quick(Scenario::participant_put_back_alone()), "R10"),
+        Mutant::PassedCalledAborted => (quick(Scenario::log_put_back_later()), "R10"),
+    };
+    (scenario, budget, reason)
+}
+
+#[test]
+fn every_planted_bug_is_found_for_its_reason() {
+    for mutant in Mutant::value_variants() {
+        let (scenario, budget, reason) = planted(*mutant);
+        let report = explore(&scenario.with_mutant(*mutant), budget, LIMITS, &mut |_, _| {});
+        println!("{mutant:?}: {report}\n");
+        let broken = report.violation.as_ref().map(|trace| trace.broken.as_str());
+        assert!(
+            broken.is_some_and(|broken| broken.starts_with(reason)),
+            "{mutant:?} is not found as {reason}: {report}"
+        );
+    }
+}
