@@ -8,7 +8,7 @@ use crate::explore::mutant::Mutant;
 use crate::explore::storage::{COORDINATOR, Storage};
 use crate::explore::work;
 use bytes::Bytes;
-use undoubt_participant_core::lock::{Acquire, Age};
+use undoubt_lock::{Acquire, Age};
 use undoubt_participant_core::{BranchId, Input, StepId, kv};
 use undoubt_vocabulary::{Half, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId};
 
