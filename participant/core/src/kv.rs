@@ -6,10 +6,10 @@
 mod number;
 mod text;
 
-use crate::lock::Mode;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use text::shown_value;
+use undoubt_lock::Mode;
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
 use undoubt_vocabulary::{Refusal, RefusalCode};
 

@@ -1,7 +1,7 @@
 //! The participant's rules as pure state machines: no I/O, clock, thread or randomness.
 //!
-//! [`Participant`] is told what happens ([`Input`]) and says what is to be done about it ([`Effect`]). [`lock`] and [`kv`]
-//! hold the rules of the key-value resource manager: who gets a lock, and what work comes to.
+//! [`Participant`] is told what happens ([`Input`]) and says what is to be done about it ([`Effect`]). [`kv`]
+//! holds the rules of the key-value resource manager: what work comes to.
 //!
 //! # Contract with whoever drives a [`Participant`]
 //!
@@ -27,7 +27,6 @@ pub mod heuristic;
 mod input;
 mod kept;
 pub mod kv;
-pub mod lock;
 mod participant;
 pub mod release;
 mod saga;

@@ -4,7 +4,7 @@
 //! a crash between them is the same as a crash right after the answer was sent, for whatever a crashed process has sent
 //! may still be dropped unread when its session is found closed.
 //!
-//! [`lock`]: undoubt_participant_core::lock
+//! [`lock`]: undoubt_lock
 //! [`kv`]: undoubt_participant_core::kv
 
 mod call;
@@ -15,7 +15,7 @@ use crate::storage::{PreparedRecord, Storage, Unforced};
 use crate::work;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use undoubt_participant_core::lock::{Acquire, Age, LockTable, Mode};
+use undoubt_lock::{Acquire, Age, LockTable, Mode};
 use undoubt_participant_core::{BranchId, Input, kv};
 use undoubt_vocabulary::{Execution, Prepare, Refusal, RefusalCode, StepOutcome, Timestamp, TxId, Vote};
 

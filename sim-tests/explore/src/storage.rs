@@ -11,7 +11,7 @@ use crate::mutant::Mutant;
 use crate::numbers::Numbers;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use undoubt_participant_core::lock::Mode;
+use undoubt_lock::Mode;
 use undoubt_participant_core::{BranchId, Heuristic, Kept, Recovered, Seen, StepId, StepState};
 use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, Timestamp, TxId};
 

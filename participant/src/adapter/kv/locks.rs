@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
-use undoubt_participant_core::lock::{Acquire, Age, LockTable, MAX_WAITERS, Mode};
+use undoubt_lock::{Acquire, Age, LockTable, MAX_WAITERS, Mode};
 use undoubt_vocabulary::{DigestMap, Refusal, RefusalCode, TxId};
 
 /// The mutex is held for a look at the table only, never across a wait or a write.

@@ -7,7 +7,7 @@ use crate::resource::{BranchId, Kept, Recovered, ResourceError, SHORT_RESULT_BYT
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use undoubt_participant_core::lock::{Age, Mode};
+use undoubt_lock::{Age, Mode};
 use undoubt_platform::{Direction, Family};
 use undoubt_proto::record::step_barrier::State;
 use undoubt_proto::record::{PreparedBranch, StepBarrier};

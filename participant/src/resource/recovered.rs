@@ -1,0 +1,85 @@
+//! What a resource finds when it starts.
+
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use undoubt_participant_core::branch_id::BranchId;
+use undoubt_participant_core::heuristic::Heuristic;
+use undoubt_participant_core::step::{StepId, StepState};
+use undoubt_participant_core::{Kept, Loss};
+use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, Starts, Ticket, Timestamp, WriteNumber};
+
+/// All that survived in a resource. Everything here is complete: of each call before the crash, either all is told or
+/// nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovered {
+    pub coordinators: Vec<CoordinatorMarks>,
+    /// In doubt, locked again.
+    pub prepared: Vec<PreparedBranch>,
+    /// Branches whose abort has begun and owes something yet: they are aborted again until it is done.
+    pub aborting: Vec<PreparedBranch>,
+    /// What branches came to, at or above the low-water mark of their coordinator.
+    pub finished: Vec<FinishedBranch>,
+    pub heuristics: Vec<HeuristicBranch>,
+    /// Barriers of sagas' steps, at or above the low-water mark of their coordinator.
+    pub steps: Vec<RecoveredStep>,
+    /// Only of a resource that numbers its writes.
+    pub log: Option<RecoveredLog>,
+}
+
+/// What is stored of a coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CoordinatorMarks {
+    pub id: CoordinatorId,
+    /// The highest epoch seen (R5).
+    pub epoch: Epoch,
+    /// The highest low-water mark: every attempt below it is over.
+    pub low_water_mark: Ticket,
+}
+
+/// A branch that is in doubt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreparedBranch {
+    pub branch: BranchId,
+    /// The time when its transaction began.
+    pub begun_at: Timestamp,
+    /// The result it voted with; `None` where the resource does not keep it. A prepare that is repeated is then answered
+    /// with an empty one.
+    pub result: Option<Bytes>,
+}
+
+/// A branch that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinishedBranch {
+    pub branch: BranchId,
+    pub outcome: BranchOutcome,
+    /// Matters for one that committed in one phase.
+    pub result: Kept,
+}
+
+/// A branch that was ended by somebody other than its coordinator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeuristicBranch {
+    pub branch: BranchId,
+    /// The time when its transaction began.
+    pub begun_at: Timestamp,
+    pub heuristic: Heuristic,
+}
+
+/// The barrier of a saga's step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveredStep {
+    pub step: StepId,
+    pub state: StepState,
+}
+
+/// What a log says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveredLog {
+    pub starts: Starts,
+    /// Why it is believed to be an older copy.
+    pub put_back: Option<String>,
+    /// What was remembered of others, by its keys.
+    pub remembered: BTreeMap<Bytes, Bytes>,
+    /// The oldest first, with the last write that was left.
+    pub losses: Vec<(Loss, WriteNumber)>,
+}
