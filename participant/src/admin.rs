@@ -185,6 +185,7 @@ fn status_of(rejection: &Rejection) -> Status {
         Rejection::NotInDoubt { .. }
         | Rejection::NotHeuristic { .. }
         | Rejection::OnlyReads
+        | Rejection::EndedByOthers { .. }
         | Rejection::StepUnderWay
         | Rejection::NotPutBack => Status::failed_precondition(rejection.to_string()),
     }
@@ -203,7 +204,7 @@ fn describe(view: &View<'_>, name: String) -> v1::DescribeParticipantResponse {
         branches_open: view.core.open_branches() as u64,
         branches_in_doubt: view.core.branches_in_doubt() as u64,
         coordinators: coordinators.collect(),
-        refusing_work_because: view.refusing_work_because.clone().unwrap_or_default(),
+        refusing_work_because: view.health.refuses_work.clone().unwrap_or_default(),
         put_back: view.core.put_back().unwrap_or_default().to_owned(),
         losses: view.losses.iter().map(|(loss, kept)| accepted(loss, *kept)).collect(),
     }

@@ -14,7 +14,10 @@ mod waiting;
 
 use crate::config::Config;
 use crate::outbox::{Outbox, Outgoing};
-use crate::resource::{Cancellations, Loss, Recovered, ResourceError, ResourceManager, SHORT_RESULT_BYTES};
+use crate::resource::{
+    Branches, Cancellations, CoordinatorMarks, FinishedBranch, HeuristicBranch, Loss, PreparedBranch, Recovered,
+    RecoveredStep, ResourceError, SHORT_RESULT_BYTES,
+};
 use crate::room::Room;
 use bytes::Bytes;
 use calls::Done;
@@ -31,8 +34,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant_core as core;
 use undoubt_participant_core::{Answer, BranchId, Effect, Input, Limits, Operator, Participant, Session, StepId};
-use undoubt_platform::{CrashPoints, Random};
-use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Prepare, Ticket, WriteNumber};
+use undoubt_platform::{Clock, CrashPoints, Random};
+use undoubt_vocabulary::{BranchOutcome, CoordinatorId, ParticipantName, Prepare, Ticket, WriteNumber};
 use waiting::{LOOK_THROUGH_EVERY, Waiting};
 
 pub(crate) use commands::{Command, EngineGone, Handle, KnownHere, View};
@@ -51,6 +54,7 @@ pub(crate) struct Engine<R> {
     core: Participant,
     resource: Arc<R>,
     config: Arc<Config>,
+    clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     crash: CrashPoints,
     calls: FuturesUnordered<BoxFuture<'static, Result<Done, ResourceError>>>,
@@ -78,12 +82,13 @@ pub(crate) struct Engine<R> {
     effects: Vec<Effect>,
 }
 
-impl<R: ResourceManager> Engine<R> {
-    /// Learns from the resource what survived. When it returns, what is in doubt is locked again.
+impl<R: Branches> Engine<R> {
+    /// Learns from the resource what survived, once that is there. When it returns, what is in doubt is locked again.
     pub(crate) async fn recover(
         resource: Arc<R>,
+        owner: ParticipantName,
         config: Arc<Config>,
-        random: Arc<dyn Random>,
+        (clock, random): (Arc<dyn Clock>, Arc<dyn Random>),
         crash: CrashPoints,
     ) -> Result<(Engine<R>, Handle), ResourceError> {
         let (sender, commands) = mpsc::channel(MAX_QUEUED_COMMANDS);
@@ -96,6 +101,7 @@ impl<R: ResourceManager> Engine<R> {
             core: Participant::new(limits),
             resource: resource.clone(),
             config,
+            clock,
             random,
             crash,
             calls: FuturesUnordered::new(),
@@ -117,7 +123,7 @@ impl<R: ResourceManager> Engine<R> {
             commands,
             effects: Vec::new(),
         };
-        let recovered = resource.recover().await?;
+        let recovered = engine.patience().until_done(|| resource.recover(&owner)).await?;
         engine.losses = recovered.log.iter().flat_map(|log| log.losses.clone()).collect();
         let in_doubt = recovered.prepared.len();
         for input in inputs_of(recovered) {
@@ -227,11 +233,12 @@ impl<R: ResourceManager> Engine<R> {
             }
             Effect::StorePutBack { why } => self.store_put_back(why),
             Effect::AcceptLoss { loss, operator } => self.accept_loss(loss, operator),
+            Effect::Confirm { branch } => self.confirm(branch),
             Effect::Commit { branch } => self.committing.push(branch),
             Effect::Abort { branch } => self.abort(branch),
             Effect::Release { branch } => self.release(branch),
             Effect::Resolve { branch, heuristic } => self.resolve(branch, heuristic),
-            Effect::NoteDecision { branch, heuristic } => self.note_decision(branch, heuristic),
+            Effect::StoreHeuristic { branch, begun_at, heuristic } => self.store_heuristic(branch, begun_at, heuristic),
             Effect::ForgetHeuristic { branch, operator } => self.forget_heuristic(branch, operator),
             Effect::RunAction { step, run } => self.take_action(step, run),
             Effect::CancelAction { step } => {
@@ -265,14 +272,21 @@ impl<R: ResourceManager> Engine<R> {
     }
 }
 
-/// What survived, in the order in which a core has to hear of it.
+/// Returns what survived, in the order in which a core has to hear of it.
 pub(crate) fn inputs_of(recovered: Recovered) -> impl Iterator<Item = core::Recovered> {
-    let Recovered { coordinators, prepared, finished, heuristics, steps, log } = recovered;
-    let coordinators =
-        coordinators.into_iter().map(|(id, epoch, fence)| core::Recovered::Coordinator { id, epoch, fence });
-    let prepared =
-        prepared.into_iter().map(|(branch, begun_at, result)| core::Recovered::Prepared { branch, begun_at, result });
-    let finished = finished.into_iter().filter_map(|(branch, outcome, result)| match outcome {
+    let Recovered { coordinators, prepared, aborting, finished, heuristics, steps, log } = recovered;
+    let coordinators = coordinators.into_iter().map(|CoordinatorMarks { id, epoch, low_water_mark }| {
+        core::Recovered::Coordinator { id, epoch, fence: low_water_mark }
+    });
+    let prepared = prepared.into_iter().map(|PreparedBranch { branch, begun_at, result }| core::Recovered::Prepared {
+        branch,
+        begun_at,
+        result: result.unwrap_or_default(),
+    });
+    let aborting = aborting.into_iter();
+    let aborting =
+        aborting.map(|PreparedBranch { branch, begun_at, result: _ }| core::Recovered::Aborting { branch, begun_at });
+    let finished = finished.into_iter().filter_map(|FinishedBranch { branch, outcome, result }| match outcome {
         BranchOutcome::Committed => Some(core::Recovered::Committed { branch, result }),
         // Heuristic outcomes have records of their own; aborts leave none.
         BranchOutcome::Aborted
@@ -280,15 +294,14 @@ pub(crate) fn inputs_of(recovered: Recovered) -> impl Iterator<Item = core::Reco
         | BranchOutcome::HeuristicallyAborted
         | BranchOutcome::Unknown => None,
     });
-    let heuristics = heuristics.into_iter().map(|(branch, begun_at, heuristic)| core::Recovered::Heuristic {
-        branch,
-        begun_at,
-        heuristic,
+    let heuristics = heuristics.into_iter().map(|HeuristicBranch { branch, begun_at, heuristic }| {
+        core::Recovered::Heuristic { branch, begun_at, heuristic }
     });
-    let steps = steps.into_iter().map(|(step, state)| core::Recovered::Step { step, state });
-    // What is open comes first: a finished record of an earlier attempt gives way to it.
+    let steps = steps.into_iter().map(|RecoveredStep { step, state }| core::Recovered::Step { step, state });
     let log = log.into_iter().flat_map(remembered::inputs_of);
-    coordinators.chain(log).chain(prepared).chain(heuristics).chain(finished).chain(steps)
+    // What is open comes first: a finished record of an earlier attempt gives way to it.
+    let open = prepared.chain(aborting).chain(heuristics);
+    coordinators.chain(log).chain(open).chain(finished).chain(steps)
 }
 
 #[cfg(test)]

@@ -22,4 +22,4 @@ mod session;
 
 pub use config::Config;
 pub use points::CRASH_POINTS;
-pub use run::{Environment, RunError, run};
+pub use run::{Environment, RunError, run, run_steps};

@@ -1,46 +1,75 @@
-//! What a resource has to be able to do to take part in transactions.
+//! The contract of a resource: what it has to be able to do to take part in transactions.
 //!
-//! A [`ResourceManager`] guards one resource: a store, a database, a queue. The participant's server speaks the protocol
-//! (sessions, tickets, fences, inquiries, repeated messages) and calls the resource manager for what only the resource
-//! can do: lock, check, do the work, and make it durable. So an adapter's author needs to know this page only, and
+//! A resource is what an adapter guards: a store, a database, a queue, a service. The participant's server speaks the protocol
+//! (sessions, attempts, low-water marks, inquiries, repeated messages) and calls the adapter for what only the resource can
+//! do: lock, check, do the work, and make it durable. So an adapter's author needs to know this page only, and
 //! [`crate::conformance`] tells whether it keeps the contract.
 //!
-//! # The contract
-//! * [`recover`](ResourceManager::recover) comes once and first.
-//! * For one transaction id at most one call for a branch is under way at a time, and for one step of a saga at most one
-//!   call, so no call meets its own repetition. A saga is closed, or its semantic locks are released, while no other call for it is under way. All else
-//!   overlaps as it likes: branches of different transactions, steps, a branch and steps under one transaction id, and
-//!   calls for a coordinator: of several epochs or fences the
-//!   highest holds. No future is dropped before it is done.
+//! # Abilities
+//! | trait | what it can do | example |
+//! | --- | --- | --- |
+//! | [`Resource`] | says what it is, and what of it survived | every adapter |
+//! | [`Steps`] | runs the actions and compensations of sagas, each a local transaction with a barrier | a message stream, an HTTP service |
+//! | [`Branches`] | also votes prepared, and commits or aborts later: two-phase commit | a database |
+//!
+//! One that only takes steps is served through [`StepsOnly`], and has no line about branches. Methods with a body are
+//! options: without them a resource has no semantic locks, numbers no writes, takes no branches together, makes no backups.
+//!
+//! # What holds for all calls
+//! * [`recover`](Resource::recover) comes first, and is repeated until it succeeds.
+//! * For one transaction id at most one call for a branch is under way at a time, and for one step of a saga at most one, so no
+//!   call meets its own repetition. A saga is closed, or its semantic locks are released, while no other call for it is under
+//!   way. All else overlaps as it likes: branches of different transactions, steps, a branch and steps under one transaction
+//!   id, and calls for a coordinator: of several epochs or low-water marks the highest holds. No future is dropped before it is
+//!   done, save that of a [`backup`](Resource::backup).
 //! * A success says that what the call promises is true, durability included. The server answers the coordinator on the
 //!   strength of it (R1, R2).
-//! * Storage that fails stops the process (R8): [`ResourceError::Stopped`]. [`ResourceError::Unavailable`] means that
-//!   nothing happened; the server will try again.
-//! * Results are bounded in memory (R9): before it computes one, a resource manager that was given a [`Room`] asks what
+//! * The promise is what [`recover`](Resource::recover) tells, not how it is kept. After a crash in the midst of a call, either
+//!   all that the call promises is told, or nothing of it. A store of its own does that with one forced write. A
+//!   database that prepares by itself (`PREPARE TRANSACTION`, `XA PREPARE`) cannot put a record of the adapter into the same
+//!   transaction: there the list of what is prepared *is* the record, and a row written within the branch proves that it
+//!   committed. Where two writes cannot be avoided, the first is the intent, and `recover` finishes what has one before it
+//!   returns.
+//! * Results are bounded in memory (R9): before it computes one, a resource that was given a [`Room`] asks what
 //!   [size](Room::largest) there is room for, and [counts](Room::hold) what it has computed until it is written. What comes to
 //!   more it does not finish: it leaves nothing behind, neither data nor locks, and says [`ResourceError::NoRoom`]. The server
 //!   brings the work again once there is room.
-//! * A resource manager that cannot prepare ([`can_prepare`](ResourceManager::can_prepare)) takes part in sagas and in
-//!   one-phase transactions all the same. For a saga it has to keep each step's barrier: a record of what became of the
-//!   step, in the same local transaction as its work. What is a repetition, empty or late the server decides (promise 8
-//!   of `session.proto`); the resource manager only stores what it is handed, and tells it again after a restart.
 //! * Time is tokio's, and nothing is drawn at random: the simulation runs adapters too.
+//!
+//! # Errors, and what the server does on them
+//! | error | what it says | a call that may be repeated | `prepare` | `act`, `compensate` |
+//! | --- | --- | --- | --- | --- |
+//! | [`Unavailable`](ResourceError::Unavailable) | nothing happened | repeated, with growing pauses | refused | refused; a compensation is repeated |
+//! | [`NoRoom`](ResourceError::NoRoom) | nothing happened | – | brought again once there is room | the same |
+//! | [`Unclear`](ResourceError::Unclear) | it may have happened, or happen yet | repeated | two-phase: [aborted](Branches::abort), then refused. One-phase: [settled](Branches::settle) | [settled](Steps::settle_step) |
+//! | [`Foreign`](ResourceError::Foreign), [`Stopped`](ResourceError::Stopped) | it must not go on | the process ends | the process ends | the process ends |
+//!
+//! All calls may be repeated but `prepare`, `act` and `compensate`. The server never guesses: an answer that is unclear becomes
+//! clear before anybody is told.
+
+mod error;
+mod recovered;
+mod steps_only;
+mod together;
 
 use bytes::Bytes;
-use futures::FutureExt as _;
-use futures::future::BoxFuture;
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use undoubt_platform::{BackingUp, BackupError};
 use undoubt_vocabulary::{
-    BranchOutcome, CoordinatorId, DigestMap, Epoch, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome,
-    Ticket, Timestamp, TxId, Vote, WriteNumber,
+    CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Ticket, Timestamp, TxId, Vote,
+    WriteNumber,
 };
 
 pub use crate::room::{Held, Room};
+pub use error::ResourceError;
+pub use recovered::{
+    CoordinatorMarks, FinishedBranch, HeuristicBranch, PreparedBranch, Recovered, RecoveredLog, RecoveredStep,
+};
+pub use steps_only::StepsOnly;
+pub use together::{Cancellations, Committing, Preparing, Voted, Votes, commit_each, prepare_each};
 pub use undoubt_participant_core::Loss;
 pub use undoubt_participant_core::branch_id::BranchId;
 pub use undoubt_participant_core::heuristic::Heuristic;
@@ -48,22 +77,53 @@ pub use undoubt_participant_core::release::Release;
 pub use undoubt_participant_core::step::{StepId, StepState};
 pub use undoubt_participant_core::{Kept, SHORT_RESULT_BYTES};
 
-/// A resource that takes part in transactions. The module's page states the contract that holds for all calls.
-pub trait ResourceManager: Send + Sync + 'static {
-    /// What kind of resource this is, for people: "kv", "postgresql".
+/// What every resource is and does, whatever it can take part in.
+pub trait Resource: Send + Sync + 'static {
+    /// Returns the kind of the resource, for people: "kv", "postgresql".
     fn kind(&self) -> &'static str;
 
-    /// Why it takes no new work at the moment, for people; `None` while all is well.
-    fn refusing_work_because(&self) -> Option<String> {
-        None
+    /// Tells what survived. Called first, before all else, and again after [`ResourceError::Unavailable`] and
+    /// [`ResourceError::Unclear`]: a database that is away at the start is waited for. When it returns, the branches that are
+    /// prepared hold their locks.
+    ///
+    /// `owner` is the participant that serves the resource. A resource remembers whose it is at the first start, in itself, and
+    /// answers [`ResourceError::Foreign`] to every other, as it does if it is not the resource that it was: another database
+    /// under the same address, or one restored from a backup.
+    fn recover(&self, owner: &ParticipantName) -> impl Future<Output = Result<Recovered, ResourceError>> + Send;
+
+    /// Stores the highest epoch seen of a coordinator, durably before it returns (R5). May be repeated.
+    fn record_epoch(
+        &self,
+        coordinator: CoordinatorId,
+        epoch: Epoch,
+    ) -> impl Future<Output = Result<(), ResourceError>> + Send;
+
+    /// Drops what was kept only to recognise attempts of this coordinator below `mark`, all of which are over: what their
+    /// branches and steps came to, barriers and semantic locks among it. Remembers the mark. Need not be durable when it
+    /// returns; after a crash either all of it is done or nothing. Branches still prepared below it stay. May be repeated.
+    fn collect(
+        &self,
+        coordinator: CoordinatorId,
+        mark: Ticket,
+    ) -> impl Future<Output = Result<(), ResourceError>> + Send;
+
+    /// Runs what the adapter does by itself (keeping a connection, sweeping), from the end of the recovery on until `stop`,
+    /// which comes after the last call was answered; then closes what is open and returns. The server waits for it, though
+    /// not for ever. An error ends the process.
+    fn background(&self, stop: CancellationToken) -> impl Future<Output = Result<(), ResourceError>> + Send {
+        async move {
+            stop.cancelled().await;
+            Ok(())
+        }
     }
 
-    /// Whether it can vote prepared. Of one that cannot, the server refuses two-phase work itself.
-    fn can_prepare(&self) -> bool {
-        true
+    /// Reports how the resource is. Called often, so it has to be quick, and waits for nobody.
+    fn health(&self) -> Health {
+        Health::default()
     }
 
-    /// Called once, first: where what it computes counts. A resource manager without large results need not mind.
+    /// Tells where the bytes that it computes count. Called once, before [`recover`](Self::recover). A resource without large
+    /// results need not mind.
     fn use_room(&self, _room: Room) {}
 
     /// Returns the number of the last write of its log that is on stable storage. `None`: it does not number its writes, so
@@ -77,123 +137,33 @@ pub trait ResourceManager: Send + Sync + 'static {
     /// need not.
     fn remember(&self, _key: Bytes, _value: Bytes) {}
 
-    /// Stores why its log is believed to be an older copy; forced. Only of one that numbers its writes.
+    /// Stores why its log is believed to be an older copy, durably. Only of one that numbers its writes.
     fn store_put_back(&self, _why: String) -> impl Future<Output = Result<(), ResourceError>> + Send {
         std::future::ready(Err(unnumbered()))
     }
 
     /// Stores a loss that an operator has accepted, and begins another start with this mark, from which writes are numbered
-    /// anew; forced. Its log is not believed to be an older copy any more. Only of one that numbers its writes.
+    /// anew; durably. Its log is not believed to be an older copy any more. Only of one that numbers its writes.
     fn accept_loss(&self, _loss: Loss, _mark: u64) -> impl Future<Output = Result<Starts, ResourceError>> + Send {
         std::future::ready(Err(unnumbered()))
     }
 
-    /// Whether it tells results again that it has stored ([`result_of`](Self::result_of), and of a step). Of one that does, the
-    /// server keeps none in memory that is longer than [`SHORT_RESULT_BYTES`]; nor should it hand them out when it recovers.
-    /// Of any other they are in memory until the fence passes them, and their bound is soon reached where one transaction
-    /// is stuck.
-    fn recalls_results(&self) -> bool {
-        false
+    /// Copies all that it keeps into the folder `to`, as [`undoubt_platform::Store::backup`] does, while all else goes on. For
+    /// a resource that keeps its data in a folder of its own. The future may be dropped.
+    fn backup(&self, to: &Path) -> BackingUp {
+        BackupError::not_offered(to)
     }
+}
 
-    /// The result with which a one-phase branch committed; `None` if it is not stored, or not any more. Asked only of one that
-    /// recalls results, and at any time.
-    fn result_of(&self, _branch: BranchId) -> impl Future<Output = Result<Option<Bytes>, ResourceError>> + Send {
-        std::future::ready(Ok(None))
-    }
-
-    /// The same of an action that is in effect.
-    fn result_of_step(&self, _step: StepId) -> impl Future<Output = Result<Option<Bytes>, ResourceError>> + Send {
-        std::future::ready(Ok(None))
-    }
-
-    /// Called once, before all else: tells what survived. When it returns, the prepared branches hold their locks again.
-    fn recover(&self) -> impl Future<Output = Result<Recovered, ResourceError>> + Send;
-
-    /// Stores the highest epoch seen of a coordinator, forced before it returns (R5).
-    fn record_epoch(
-        &self,
-        coordinator: CoordinatorId,
-        epoch: Epoch,
-    ) -> impl Future<Output = Result<(), ResourceError>> + Send;
-
-    /// Waits for the locks, checks, does the work, and makes the vote durable with all that is needed to commit (R2).
-    ///
-    /// A lock wait ends at `prepare.timeout` or once `cancelled` (R12): the branch is over then. Later than that a
-    /// cancellation may be ignored, and an abort follows. A refusal leaves nothing behind, neither data nor locks.
-    ///
-    /// Two-phase: work that wrote nothing is voted read-only and keeps its locks, in memory only, until
-    /// [`release`](Self::release). One-phase: commits at once, and in the same write stores what the branch came to, with
-    /// its result; the locks are free when it returns. Work that wrote nothing is voted read-only and leaves no trace.
-    fn prepare(
-        &self,
-        branch: BranchId,
-        prepare: Prepare,
-        cancelled: CancellationToken,
-    ) -> impl Future<Output = Result<Vote, ResourceError>> + Send;
-
-    /// Prepares branches that came together, each as [`prepare`](Self::prepare) does: for a resource to which many at once
-    /// are cheaper than each by itself. Each future tells what became of some of the branches, all of them together of
-    /// all; what keeps one branch waiting keeps no other. Who has to wait for locks asks for a token. An error of a
-    /// future stops the process: what is not available is a refusal here.
-    fn prepare_all(
-        self: &Arc<Self>,
-        calls: Vec<(BranchId, Prepare)>,
-        cancellations: &mut Cancellations,
-    ) -> Vec<Preparing>
-    where
-        Self: Sized,
-    {
-        prepare_each(self, calls, cancellations)
-    }
-
-    /// Commits a prepared branch: its work becomes visible, what it came to is stored (both in one forced write), its
-    /// locks are freed. May be repeated; the caller has checked that the branch was prepared here.
-    fn commit(&self, branch: BranchId) -> impl Future<Output = Result<(), ResourceError>> + Send;
-
-    /// Commits branches that came together, each as [`commit`](Self::commit) does. Each future commits the branches
-    /// beside it, all or none; if they cannot be committed now, the server commits them one by one.
-    fn commit_all(self: &Arc<Self>, branches: Vec<BranchId>) -> Vec<Committing>
-    where
-        Self: Sized,
-    {
-        commit_each(self, branches)
-    }
-
-    /// Undoes a branch, prepared or read-only, and frees its locks. Need not be forced: an abort that a crash forgets is
-    /// presumed again on inquiry. May be repeated, and be for a branch that is not known.
-    fn abort(&self, branch: BranchId) -> impl Future<Output = Result<(), ResourceError>> + Send;
-
-    /// A read-only branch leaves (R7): frees its locks, stores nothing. May be repeated, and be for a branch not known.
-    fn release(&self, branch: BranchId) -> impl Future<Output = Result<(), ResourceError>> + Send;
-
-    /// Ends a prepared branch as an operator decided (R3): commits or undoes it and stores the decision, in one forced
-    /// write, then frees its locks. May be repeated; the caller has checked that the branch was prepared here.
-    fn resolve(&self, branch: BranchId, heuristic: Heuristic)
-    -> impl Future<Output = Result<(), ResourceError>> + Send;
-
-    /// Stores the heuristic outcome anew, now with the coordinator's decision; forced.
-    fn note_decision(
-        &self,
-        branch: BranchId,
-        heuristic: Heuristic,
-    ) -> impl Future<Output = Result<(), ResourceError>> + Send;
-
-    /// Drops a heuristic outcome's record; forced. May be repeated.
-    fn forget_heuristic(&self, branch: BranchId) -> impl Future<Output = Result<(), ResourceError>> + Send;
-
-    /// Every attempt of this coordinator below `fence` is over: drops what was kept only to recognise it, barriers of steps
-    /// and their semantic locks among it, and remembers the fence, all in one write that need not be forced. Branches still
-    /// prepared below it stay.
-    fn collect(
-        &self,
-        coordinator: CoordinatorId,
-        fence: Ticket,
-    ) -> impl Future<Output = Result<(), ResourceError>> + Send;
-
-    /// A step's action: waits for the locks, checks, does the work, and stores with it that it is in effect
-    /// ([`StepState::Acted`]), its result and which semantic locks it leaves, all in one forced write. The locks are free
-    /// when it returns. Work that only reads stores its barrier too.
+/// A resource that runs the steps of sagas.
+///
+/// Each step is a local transaction that also keeps the step's barrier: a record of what became of the step. What is a
+/// repetition, empty or late the server decides (promise 8 of `session.proto`); the resource stores what it is handed, and
+/// tells it again after a restart.
+pub trait Steps: Resource {
+    /// Runs a step's action: waits for the locks, checks, does the work, and stores with it that it is in effect
+    /// ([`StepState::Acted`]), its result and which semantic locks it leaves; durably. The locks are free when it returns.
+    /// Work that only reads stores its barrier too.
     ///
     /// A lock wait ends at `run.timeout` or once `cancelled`. Later than that a cancellation may be ignored. A refusal
     /// leaves nothing behind: neither data nor locks nor a barrier. The locks are the step's own: a branch that is
@@ -206,44 +176,182 @@ pub trait ResourceManager: Send + Sync + 'static {
     ) -> impl Future<Output = Result<StepOutcome, ResourceError>> + Send;
 
     /// Undoes a step whose action is in effect: does the compensation's work, stores that it is undone
-    /// ([`StepState::Compensated`]) and drops the step's semantic locks, all in one forced write. The locks are free when
-    /// it returns. The last of `run.inputs` is the action's result.
+    /// ([`StepState::Compensated`]) and drops the step's semantic locks; durably. The locks are free when it returns. The last
+    /// of `run.inputs` is the action's result.
     ///
     /// Returns [`StepOutcome::Done`], whose result nobody reads, or a refusal, which leaves all as it was. What is open
     /// has to end, so it is not refused for want of room.
     fn compensate(&self, step: StepId, run: RunStep)
     -> impl Future<Output = Result<StepOutcome, ResourceError>> + Send;
 
-    /// A compensation came whose action is not in effect: stores that ([`StepState::Empty`]), forced.
+    /// Stores that a compensation came whose action is not in effect ([`StepState::Empty`]); durably. May be repeated.
     fn store_empty(&self, step: StepId) -> impl Future<Output = Result<(), ResourceError>> + Send;
 
-    /// The saga is over: drops the semantic locks of all its steps, and from their barriers that there were any, in one
-    /// forced write. May be repeated, and be for a saga that has none.
+    /// Returns what became of a step after a call of it that was [unclear](ResourceError::Unclear), once that call can take no
+    /// effect any more; `None` if there is no barrier. May be repeated. Only asked of a resource that says "unclear".
+    fn settle_step(&self, _step: StepId) -> impl Future<Output = Result<Option<StepState>, ResourceError>> + Send {
+        std::future::ready(Err(never_unclear()))
+    }
+
+    /// Returns whether it tells results again that it has stored ([`result_of_step`](Self::result_of_step), and of a branch). Of
+    /// one that does, the server keeps none in memory that is longer than [`SHORT_RESULT_BYTES`]; nor should it hand them out
+    /// when it recovers. Of any other they are in memory until the low-water mark passes them, and their bound is soon
+    /// reached where one transaction is stuck.
+    fn recalls_results(&self) -> bool {
+        false
+    }
+
+    /// Returns the result of an action that is in effect; `None` if it is not stored, or not any more. Asked at any time.
+    fn result_of_step(&self, _step: StepId) -> impl Future<Output = Result<Option<Bytes>, ResourceError>> + Send {
+        std::future::ready(Ok(None))
+    }
+
+    /// Drops the semantic locks of all steps of a saga that is over, and from their barriers that there were any; durably. May
+    /// be repeated, and be for a saga that has none.
     fn close_saga(
         &self,
-        coordinator: CoordinatorId,
-        ticket: Ticket,
-        tx: TxId,
-    ) -> impl Future<Output = Result<(), ResourceError>> + Send;
+        _coordinator: CoordinatorId,
+        _ticket: Ticket,
+        _tx: TxId,
+    ) -> impl Future<Output = Result<(), ResourceError>> + Send {
+        std::future::ready(Ok(()))
+    }
 
     /// Drops a saga's semantic locks before it is over, as [`close_saga`](Self::close_saga) does, on an operator's word, which is
-    /// stored with the barriers. Called while no call for the saga's steps is under way.
+    /// stored with the barriers. May be repeated.
     fn release_marks(
         &self,
-        coordinator: CoordinatorId,
-        ticket: Ticket,
-        tx: TxId,
-        release: Release,
+        _coordinator: CoordinatorId,
+        _ticket: Ticket,
+        _tx: TxId,
+        _release: Release,
+    ) -> impl Future<Output = Result<(), ResourceError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// Returns the semantic locks there are, in the order of their keys: from the first key above `after` on, at most `limit`.
+    fn marks(&self, _after: Bytes, _limit: usize) -> impl Future<Output = Result<Vec<Mark>, ResourceError>> + Send {
+        std::future::ready(Ok(Vec::new()))
+    }
+}
+
+/// A resource that takes part in two-phase commit.
+pub trait Branches: Steps {
+    /// Returns whether it can vote prepared at present. Of one that cannot, the server refuses two-phase work itself; branches
+    /// that are alone in their transaction commit in one phase all the same.
+    fn can_prepare(&self) -> bool {
+        true
+    }
+
+    /// Waits for the locks, checks, does the work, and makes the vote durable with all that is needed to commit (R2).
+    ///
+    /// A lock wait ends at `prepare.timeout` or once `cancelled` (R12): the branch is over then. Later than that a
+    /// cancellation may be ignored, and an abort follows. A refusal leaves nothing behind, neither data nor locks. Whom a wait is
+    /// for the resource says: one that knows ages lets the older wait and refuses the younger (wait-die); one
+    /// whose locks are a database's own knows none, and owes that every wait ends in time.
+    ///
+    /// Two-phase: work that wrote nothing is voted read-only and keeps its locks, in memory only, until it is
+    /// [confirmed](Self::confirm) or [aborted](Self::abort). One-phase: commits at once, and stores what the branch came to, with
+    /// its result; the locks are free when it returns. Work that wrote nothing is voted read-only and leaves no trace.
+    fn prepare(
+        &self,
+        branch: BranchId,
+        prepare: Prepare,
+        cancelled: CancellationToken,
+    ) -> impl Future<Output = Result<Vote, ResourceError>> + Send;
+
+    /// Prepares branches that came together, each as [`prepare`](Self::prepare) does: for a resource to which many at once
+    /// are cheaper than each by itself. Each future tells what became of some of the branches, all of them together of
+    /// all; what keeps one branch waiting keeps no other. Who has to wait for locks asks for a token. An error of a
+    /// future stops the process: what is not available is a refusal here, and what is unclear is told in
+    /// [`Voted::unclear`].
+    fn prepare_all(
+        self: &Arc<Self>,
+        calls: Vec<(BranchId, Prepare)>,
+        cancellations: &mut Cancellations,
+    ) -> Vec<Preparing>
+    where
+        Self: Sized,
+    {
+        prepare_each(self, calls, cancellations)
+    }
+
+    /// Ends a branch that voted read-only, and returns whether it has held until now what it read, so that nobody can have
+    /// changed it since (R7). Frees its locks whatever the answer. The resource answers, not the server's memory: a connection
+    /// that broke after the vote, or a process that restarted, holds nothing. May be repeated, and be for a branch that is not
+    /// known: that one held nothing.
+    fn confirm(&self, branch: BranchId) -> impl Future<Output = Result<bool, ResourceError>> + Send;
+
+    /// Commits a prepared branch: its work will become visible without anybody's help, what it came to is stored, its locks are
+    /// freed; durably. May be repeated; the caller has checked that the branch was prepared here.
+    fn commit(&self, branch: BranchId) -> impl Future<Output = Result<Ended, ResourceError>> + Send;
+
+    /// Commits branches that came together, each as [`commit`](Self::commit) does. Each future commits the branches
+    /// beside it, all or none; if they cannot be committed now, or one of them is gone, the server commits them one by one.
+    fn commit_all(self: &Arc<Self>, branches: Vec<BranchId>) -> Vec<Committing>
+    where
+        Self: Sized,
+    {
+        commit_each(self, branches)
+    }
+
+    /// Undoes a branch, prepared or read-only or unclear, and frees its locks; once it returns, no earlier call for the branch
+    /// takes effect any more. Need not be durable: an abort that a crash forgets is presumed again on inquiry. One that owes
+    /// something elsewhere, such as a call that cancels, keeps it until it is done, also across a restart
+    /// ([`Recovered::aborting`]). May be repeated, and be for a branch that is not known.
+    fn abort(&self, branch: BranchId) -> impl Future<Output = Result<Ended, ResourceError>> + Send;
+
+    /// Ends a prepared branch as an operator decided (R3): commits or undoes it, stores the decision, and frees its locks;
+    /// durably. May be repeated; the caller has checked that the branch was prepared here.
+    fn resolve(
+        &self,
+        branch: BranchId,
+        heuristic: Heuristic,
+    ) -> impl Future<Output = Result<Ended, ResourceError>> + Send;
+
+    /// Stores a heuristic outcome, in place of what is stored of the branch; durably. May be repeated.
+    fn store_heuristic(
+        &self,
+        branch: BranchId,
+        begun_at: Timestamp,
+        heuristic: Heuristic,
     ) -> impl Future<Output = Result<(), ResourceError>> + Send;
 
-    /// The semantic locks there are, in the order of their keys: from the first key above `after` on, at most `limit`.
-    fn marks(&self, after: Bytes, limit: usize) -> impl Future<Output = Result<Vec<Mark>, ResourceError>> + Send;
+    /// Drops a heuristic outcome's record; durably. May be repeated.
+    fn forget_heuristic(&self, branch: BranchId) -> impl Future<Output = Result<(), ResourceError>> + Send;
 
-    /// Copies all that it keeps into the folder `to`, as [`undoubt_platform::Store::backup`] does, while all else goes on. For
-    /// a resource that keeps its data in a folder of its own. The future is no call of the resource: it may be dropped.
-    fn backup(&self, to: &Path) -> BackingUp {
-        BackupError::not_offered(to)
+    /// Returns the result of a one-phase branch whose call was [unclear](ResourceError::Unclear), once that call can take no
+    /// effect any more; `None` if it did not commit. May be repeated. Only asked of a resource that says "unclear".
+    fn settle(&self, _branch: BranchId) -> impl Future<Output = Result<Option<Bytes>, ResourceError>> + Send {
+        std::future::ready(Err(never_unclear()))
     }
+
+    /// Returns the result with which a one-phase branch committed; `None` if it is not stored, or not any more. Asked only of
+    /// one that [recalls results](Steps::recalls_results), and at any time.
+    fn result_of(&self, _branch: BranchId) -> impl Future<Output = Result<Option<Bytes>, ResourceError>> + Send {
+        std::future::ready(Ok(None))
+    }
+}
+
+/// How a branch ended that the server told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// As it was told, now or by an earlier call.
+    AsTold,
+    /// Somebody else had ended it the other way, in the resource itself. It is a heuristic outcome by an unknown hand (R3): kept,
+    /// compared with the decision, and reported for good.
+    Gone,
+}
+
+/// How a resource is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Why it takes no new work at the moment, for people; `None` while all is well.
+    pub refuses_work: Option<String>,
+    /// What an operator should look after, though it works.
+    pub warnings: Vec<String>,
+    /// What it counts, by name with its unit: "sessions", "prepared_slots_left", "replication_lag_ms".
+    pub numbers: Vec<(&'static str, u64)>,
 }
 
 /// A semantic lock.
@@ -256,124 +364,11 @@ pub struct Mark {
     pub begun_at: Timestamp,
 }
 
-/// What became of some branches.
-pub type Votes = Vec<(BranchId, Vote)>;
-
-/// Branches that were prepared together, or were not for want of room.
-#[derive(Debug, Default)]
-pub struct Voted {
-    pub votes: Votes,
-    /// There was no room for what they came to. Nothing is left behind of them.
-    pub put_off: Vec<(BranchId, Prepare)>,
-}
-
-/// Some of the branches that are prepared together.
-pub type Preparing = BoxFuture<'static, Result<Voted, ResourceError>>;
-
-/// Some of the branches that are committed together: which, and when they are.
-pub type Committing = (Vec<BranchId>, BoxFuture<'static, Result<(), ResourceError>>);
-
-/// Prepares each branch by itself.
-pub fn prepare_each<R: ResourceManager>(
-    resource: &Arc<R>,
-    calls: Vec<(BranchId, Prepare)>,
-    cancellations: &mut Cancellations,
-) -> Vec<Preparing> {
-    let one = |(branch, prepare): (BranchId, Prepare)| {
-        let (resource, token) = (resource.clone(), cancellations.token(&branch));
-        async move {
-            let vote = match resource.prepare(branch.clone(), prepare.clone(), token).await {
-                Ok(vote) => vote,
-                Err(ResourceError::NoRoom) => {
-                    return Ok(Voted { votes: Vec::new(), put_off: vec![(branch, prepare)] });
-                }
-                Err(ResourceError::Unavailable { cause }) => {
-                    Vote::Refused(Refusal::new(RefusalCode::Unavailable, cause))
-                }
-                Err(stopped @ ResourceError::Stopped { .. }) => return Err(stopped),
-            };
-            Ok(Voted { votes: vec![(branch, vote)], put_off: Vec::new() })
-        }
-        .boxed()
-    };
-    calls.into_iter().map(one).collect()
-}
-
-/// Commits each branch by itself.
-pub fn commit_each<R: ResourceManager>(resource: &Arc<R>, branches: Vec<BranchId>) -> Vec<Committing> {
-    let one = |branch: BranchId| {
-        let (resource, committed) = (resource.clone(), branch.clone());
-        (vec![branch], async move { resource.commit(committed).await }.boxed())
-    };
-    branches.into_iter().map(one).collect()
-}
-
-/// How waits for locks are ended before their time. Few branches have to wait, and only those get a token.
-#[derive(Debug, Default)]
-pub struct Cancellations(DigestMap<BranchId, CancellationToken>);
-
-impl Cancellations {
-    /// What ends this branch's wait.
-    pub fn token(&mut self, branch: &BranchId) -> CancellationToken {
-        self.0.get_or_insert_with(branch.clone(), CancellationToken::new).clone()
-    }
-
-    /// The branch need not even begin to wait.
-    pub fn is_cancelled(&self, branch: &BranchId) -> bool {
-        self.0.get(branch).is_some_and(CancellationToken::is_cancelled)
-    }
-
-    /// The branch waits no more.
-    pub(crate) fn remove(&mut self, branch: &BranchId) {
-        self.0.remove(branch);
-    }
-
-    pub(crate) fn cancel_all(&self) {
-        self.0.in_any_order().for_each(|(_, token)| token.cancel());
-    }
-}
-
-/// What a resource manager finds when it starts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Recovered {
-    /// The highest epoch and the highest fence of each coordinator.
-    pub coordinators: Vec<(CoordinatorId, Epoch, Ticket)>,
-    /// In doubt, locked again; with the time when their transaction began, and the result they voted with.
-    pub prepared: Vec<(BranchId, Timestamp, Bytes)>,
-    /// What branches came to, with the result of those that committed in one phase; at or above their fence.
-    pub finished: Vec<(BranchId, BranchOutcome, Kept)>,
-    /// With the time when their transaction began.
-    pub heuristics: Vec<(BranchId, Timestamp, Heuristic)>,
-    /// Barriers of sagas' steps; at or above their fence.
-    pub steps: Vec<(StepId, StepState)>,
-    /// Of one that numbers its writes.
-    pub log: Option<RecoveredLog>,
-}
-
-/// What a log says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecoveredLog {
-    pub starts: Starts,
-    /// Why it is believed to be an older copy.
-    pub put_back: Option<String>,
-    /// By their keys.
-    pub remembered: BTreeMap<Bytes, Bytes>,
-    /// The oldest first, with the last write that was left.
-    pub losses: Vec<(Loss, WriteNumber)>,
-}
-
 fn unnumbered() -> ResourceError {
     ResourceError::Unavailable { cause: "this resource does not number its writes".to_owned() }
 }
 
-/// Why a resource manager did not do what it was told.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ResourceError {
-    #[error("the resource cannot do this now: {cause}. Nothing happened; try again later")]
-    Unavailable { cause: String },
-    /// Only of a prepare and of a step's action.
-    #[error("there is no room for the result now. Nothing happened; try again once there is")]
-    NoRoom,
-    #[error("the resource failed: {cause}. It is unknown what is stored: this process must stop and recover (R8)")]
-    Stopped { cause: String },
+fn never_unclear() -> ResourceError {
+    let cause = "it said that a call was unclear, and cannot find out what became of it".to_owned();
+    ResourceError::Stopped { cause }
 }

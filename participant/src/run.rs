@@ -3,7 +3,7 @@
 use crate::admin::AdminService;
 use crate::config::{Config, ConfigError};
 use crate::engine::{Command, Engine};
-use crate::resource::{ResourceError, ResourceManager};
+use crate::resource::{Branches, ResourceError, Steps, StepsOnly};
 use crate::session::SessionService;
 use futures::FutureExt as _;
 use std::future::Future;
@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
 use tonic_health::ServingStatus;
 use undoubt_platform::server::{Incoming, Keeping, Offer, ReflectionError, ServerError, serve};
 use undoubt_platform::{Clock, CrashPoints, Random};
@@ -55,9 +56,19 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long peers get to read their last messages.
 const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Serves the steps of sagas at a resource that has no branches, as [`run`] does.
+pub async fn run_steps<R: Steps>(
+    config: Config,
+    resource: R,
+    environment: Environment,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), RunError> {
+    run(config, Arc::new(StepsOnly(resource)), environment, shutdown).await
+}
+
 /// Serves until `shutdown` is done, or the resource fails. What survived is locked again before health says that it
 /// serves.
-pub async fn run<R: ResourceManager>(
+pub async fn run<R: Branches>(
     config: Config,
     resource: Arc<R>,
     environment: Environment,
@@ -65,8 +76,16 @@ pub async fn run<R: ResourceManager>(
 ) -> Result<(), RunError> {
     config.check()?;
     let Environment { clock, random, incoming, crash } = environment;
+    let owner = config.name.parse().map_err(ConfigError::Name)?;
     let config = Arc::new(config);
-    let (engine, handle) = Engine::recover(resource.clone(), config.clone(), random, crash.clone()).await?;
+    let mut shutdown = std::pin::pin!(shutdown);
+    let recovering = Engine::recover(resource.clone(), owner, config.clone(), (clock.clone(), random), crash.clone());
+    let (engine, handle) = tokio::select! {
+        biased;
+        recovered = recovering => recovered?,
+        // A resource that is away may stay away.
+        () = &mut shutdown => return Ok(()),
+    };
 
     let Offer { mut routes, health } = Offer::new()?;
     health.set_service_status("", ServingStatus::Serving).await;
@@ -94,28 +113,43 @@ pub async fn run<R: ResourceManager>(
     let mut server = serve(routes.routes(), incoming, keeping, clock, Box::pin(asked_to_stop));
     // Caught here, because a runtime that catches a panic may end its other tasks in the midst of what they do.
     let mut engine = tokio::spawn(AssertUnwindSafe(engine.run()).catch_unwind());
+    let no_more_calls = CancellationToken::new();
+    let background = in_background(resource, no_more_calls.clone());
+    let mut background = tokio::spawn(AssertUnwindSafe(background).catch_unwind());
     tokio::select! {
-        ended = &mut engine => return engine_result(ended),
+        ended = &mut engine => return result_of(ended),
+        ended = &mut background => return result_of(ended),
         served = &mut server => served?,
-        () = shutdown => {}
+        () = &mut shutdown => {}
     }
     health.set_service_status("", ServingStatus::NotServing).await;
     stop.send_replace(true);
     // An error means that the engine has ended already; its result says how.
     let _ = handle.tell(Command::Stop).await;
-    let result = match tokio::time::timeout(STOP_TIMEOUT, engine).await {
-        Ok(ended) => engine_result(ended),
-        Err(_elapsed) => {
-            tracing::error!("the resource does not answer; what was not answered yet is carried on as after a crash");
-            Ok(())
-        }
+    let stopping = async {
+        result_of(engine.await)?;
+        no_more_calls.cancel();
+        result_of(background.await)
     };
+    let result = tokio::time::timeout(STOP_TIMEOUT, stopping).await.unwrap_or_else(|_elapsed| {
+        tracing::error!("the resource does not answer; what was not answered yet is carried on as after a crash");
+        Ok(())
+    });
     // Sessions stay open as long as coordinators live; they are not waited for.
     let _ = tokio::time::timeout(PARTING_TIMEOUT, server).await;
     result
 }
 
-fn engine_result(ended: Result<thread::Result<Result<(), ResourceError>>, JoinError>) -> Result<(), RunError> {
+/// What the resource does by itself has no end before it is told to.
+async fn in_background<R: Branches>(resource: Arc<R>, stop: CancellationToken) -> Result<(), ResourceError> {
+    resource.background(stop.clone()).await?;
+    if stop.is_cancelled() {
+        return Ok(());
+    }
+    Err(ResourceError::Stopped { cause: "what it does in the background has ended".to_owned() })
+}
+
+fn result_of(ended: Result<thread::Result<Result<(), ResourceError>>, JoinError>) -> Result<(), RunError> {
     match ended {
         Ok(Ok(result)) => Ok(result?),
         Ok(Err(panic)) => resume_unwind(panic),

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::engine::{Command, EngineGone, Handle, KnownHere};
 use crate::outbox::{Outgoing, Outgoings, outbox};
 use crate::points::around_send;
-use crate::resource::ResourceManager;
+use crate::resource::Branches;
 use bytes::Bytes;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -52,12 +52,7 @@ type Number = Arc<dyn Fn() -> Option<WriteNumber> + Send + Sync>;
 type Batches = Pin<Box<dyn Stream<Item = Result<v1::ParticipantBatch, Status>> + Send>>;
 
 impl SessionService {
-    pub(crate) fn new<R: ResourceManager>(
-        engine: Handle,
-        config: Arc<Config>,
-        resource: Arc<R>,
-        crash: CrashPoints,
-    ) -> Self {
+    pub(crate) fn new<R: Branches>(engine: Handle, config: Arc<Config>, resource: Arc<R>, crash: CrashPoints) -> Self {
         let (kind, can_prepare) = (resource.kind(), resource.can_prepare());
         let number: Number = Arc::new(move || resource.number());
         SessionService { engine, config, resource: kind, can_prepare, number, crash, sessions: Arc::default() }

@@ -4,7 +4,8 @@
 //! Executing ──▶ Prepared ──▶ Committing ──▶ Finished
 //!     │  │          │  └────▶ Aborting ──────▶ │
 //!     │  │          └───────▶ Resolving ──▶ Heuristic
-//!     │  └──▶ ReadOnly ──(confirm, abort)─────▶ │
+//!     │  └──▶ ReadOnly ──▶ Confirming ────────▶ │
+//!     │          └─────────(abort)────────────▶ │
 //!     └─────(refused, or committed in one phase)▶
 //! ```
 //!
@@ -41,6 +42,8 @@ pub(crate) enum State {
     ReadOnly {
         result: Bytes,
     },
+    /// Voted read-only; the resource manager is asked whether it has held its locks until now, and frees them.
+    Confirming,
     Committing,
     /// `next` came meanwhile: a later attempt of the same transaction.
     Aborting {
@@ -105,6 +108,7 @@ impl State {
                 next.work.len()
             }
             State::Executing { then: Then::Vote | Then::Undo { next: None }, .. }
+            | State::Confirming
             | State::Committing
             | State::Aborting { next: None }
             | State::Resolving { .. }
@@ -120,6 +124,7 @@ impl State {
             State::Executing { .. } => "preparing",
             State::Prepared { .. } => "prepared",
             State::ReadOnly { .. } => "read-only",
+            State::Confirming => "confirming",
             State::Committing => "committing",
             State::Aborting { .. } => "aborting",
             State::Resolving { .. } => "being resolved",
@@ -146,6 +151,7 @@ impl Branch {
             State::Executing { .. }
             | State::Prepared { .. }
             | State::ReadOnly { .. }
+            | State::Confirming
             | State::Committing
             | State::Aborting { .. }
             | State::Resolving { .. }

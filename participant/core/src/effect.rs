@@ -7,7 +7,7 @@ use crate::release::Release;
 use crate::standing::{Loss, Seen};
 use crate::step::StepId;
 use undoubt_vocabulary::{
-    BranchOutcome, CoordinatorId, Epoch, Prepare, RunStep, Ticket, ToCoordinator, TxId, WriteNumber,
+    BranchOutcome, CoordinatorId, Epoch, Prepare, RunStep, Ticket, Timestamp, ToCoordinator, TxId, WriteNumber,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -60,11 +60,15 @@ pub enum Effect {
     Cancel {
         branch: BranchId,
     },
-    /// Answered with [`crate::Input::Committed`].
+    /// Answered with [`crate::Input::Confirmed`].
+    Confirm {
+        branch: BranchId,
+    },
+    /// Answered with [`crate::Input::Committed`] or [`crate::Input::Gone`].
     Commit {
         branch: BranchId,
     },
-    /// Answered with [`crate::Input::Aborted`].
+    /// Answered with [`crate::Input::Aborted`] or [`crate::Input::Gone`].
     Abort {
         branch: BranchId,
     },
@@ -72,14 +76,16 @@ pub enum Effect {
     Release {
         branch: BranchId,
     },
-    /// Answered with [`crate::Input::Resolved`].
+    /// Answered with [`crate::Input::Resolved`] or [`crate::Input::Gone`].
     Resolve {
         branch: BranchId,
         heuristic: Heuristic,
     },
-    /// Store the heuristic outcome again, now with the decision. Not answered.
-    NoteDecision {
+    /// Store the heuristic outcome, in place of what is stored of the branch: the decision is known now, or it was somebody else
+    /// who ended it. Not answered.
+    StoreHeuristic {
         branch: BranchId,
+        begun_at: Timestamp,
         heuristic: Heuristic,
     },
     /// Answered with [`crate::Input::Forgotten`].
@@ -183,6 +189,10 @@ pub enum Rejection {
     NotHeuristic { state: &'static str },
     #[error("a branch that only reads has nothing to commit; abort it, which frees its locks")]
     OnlyReads,
+    #[error(
+        "somebody else had ended the branch in the resource itself: it is {outcome}, and reported so; find out who, and forget it then"
+    )]
+    EndedByOthers { outcome: BranchOutcome },
     #[error("this participant has no semantic locks of that coordinator's saga; list them to see what it has")]
     NoSuchMarks,
     #[error("this participant was not put back, as far as anybody has shown; there is no loss to accept")]

@@ -1,8 +1,11 @@
-//! An operator's decision about a branch in doubt (R3).
+//! The end of a branch in doubt by somebody other than its coordinator (R3).
 
 use undoubt_vocabulary::{BranchOutcome, Timestamp};
 
-/// Kept until an operator forgets it.
+/// The name that stands for whoever ended a branch in the resource itself.
+pub const UNKNOWN_HAND: &str = "somebody else, in the resource itself";
+
+/// How a branch ended that its coordinator did not end. Kept until an operator forgets it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Heuristic {
     pub commit: bool,
@@ -14,7 +17,13 @@ pub struct Heuristic {
 }
 
 impl Heuristic {
-    /// Whether it is certain that the coordinator has heard of it: it waits for everybody who is to commit.
+    /// Returns the outcome of a branch that somebody other than an operator has ended.
+    pub(crate) fn by_unknown_hand(commit: bool, at: Timestamp, decision: Option<bool>) -> Heuristic {
+        let reason = "it was found when the branch was to end the other way".to_owned();
+        Heuristic { commit, at, who: UNKNOWN_HAND.to_owned(), reason, decision }
+    }
+
+    /// Returns true if it is certain that the coordinator has heard of it: it waits for everybody who is to commit.
     pub fn is_reported(&self) -> bool {
         self.commit && self.decision == Some(true)
     }

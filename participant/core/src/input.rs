@@ -33,6 +33,11 @@ pub enum Recovered {
         begun_at: Timestamp,
         result: Bytes,
     },
+    /// One whose abort has begun and owes something yet: it is aborted until it is done.
+    Aborting {
+        branch: BranchId,
+        begun_at: Timestamp,
+    },
     /// One that committed. `result` matters for one-phase branches only.
     Committed {
         branch: BranchId,
@@ -126,6 +131,11 @@ pub enum Input {
         branch: BranchId,
         vote: Vote,
     },
+    /// The read-only branch has left, and held its locks until then or did not.
+    Confirmed {
+        branch: BranchId,
+        held: bool,
+    },
     /// The commit is durable.
     Committed {
         branch: BranchId,
@@ -136,6 +146,12 @@ pub enum Input {
     /// The operator's decision is durable.
     Resolved {
         branch: BranchId,
+    },
+    /// In place of the three before: somebody else had ended the branch the other way, in the resource itself. `at` is when that
+    /// was found. Of a branch whose execution was unclear: it was committed by somebody else.
+    Gone {
+        branch: BranchId,
+        at: Timestamp,
     },
     /// The operator's decision is forgotten, durably.
     Forgotten {

@@ -85,7 +85,7 @@ impl Participant {
 
     pub fn handle(&mut self, input: Input, effects: &mut Vec<Effect>) {
         match input {
-            Input::Recovered(recovered) => self.recovered(recovered),
+            Input::Recovered(recovered) => self.recovered(recovered, effects),
             Input::Hello { session, hello } => self.hello(session, hello, effects),
             Input::Recall(recall) => self.shown(recall.shown.as_ref(), effects),
             Input::Seen { session, writes } => self.seen(session, writes, effects),
@@ -96,9 +96,11 @@ impl Participant {
             Input::Fence { session, fence } => self.fence(session, fence, effects),
             Input::Received { session, message } => self.received(session, message, effects),
             Input::Executed { branch, vote } => self.executed(&branch, vote, effects),
+            Input::Confirmed { branch, held } => self.confirmed(&branch, held, effects),
             Input::Committed { branch } => self.committed(&branch, effects),
             Input::Aborted { branch } => self.aborted(&branch, effects),
             Input::Resolved { branch } => self.resolved(&branch, effects),
+            Input::Gone { branch, at } => self.gone(&branch, at, effects),
             Input::Forgotten { operator } => effects.push(Effect::Answer { operator, answer: Answer::Forgotten }),
             Input::ActionRan { step, outcome } => self.action_ran(step, outcome, effects),
             Input::VoteRecalled { branch, result } => self.vote_recalled(&branch, result, effects),
@@ -166,13 +168,17 @@ impl Participant {
         })
     }
 
-    fn recovered(&mut self, recovered: Recovered) {
+    fn recovered(&mut self, recovered: Recovered, effects: &mut Vec<Effect>) {
         match recovered {
             Recovered::Coordinator { id, epoch, fence } => {
                 self.coordinators.insert(id, Known { epoch, fence, ..Known::default() });
             }
             Recovered::Prepared { branch, begun_at, result } => {
                 self.insert(branch, begun_at, State::Prepared { result });
+            }
+            Recovered::Aborting { branch, begun_at } => {
+                self.insert(branch.clone(), begun_at, State::Aborting { next: None });
+                effects.push(Effect::Abort { branch });
             }
             Recovered::Committed { branch, result } => {
                 // An open branch of a later attempt under the same id matters more than what an earlier one came to.
@@ -235,6 +241,7 @@ impl Participant {
                     effects.extend(question_about(branch).map(|message| Effect::Send { session, message }));
                 }
                 State::Executing { .. }
+                | State::Confirming
                 | State::Committing
                 | State::Aborting { .. }
                 | State::Resolving { .. }
@@ -322,6 +329,7 @@ fn question_about(branch: &Branch) -> Option<ToCoordinator> {
             Some(_) => ToCoordinator::Finished { tx, ticket, outcome: heuristic.outcome() },
         }),
         State::Executing { .. }
+        | State::Confirming
         | State::Committing
         | State::Aborting { .. }
         | State::Resolving { .. }

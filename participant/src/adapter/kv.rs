@@ -34,8 +34,8 @@ mod work;
 mod writing;
 
 use crate::resource::{
-    BranchId, Cancellations, Committing, Heuristic, Loss, Mark, Preparing, Recovered, Release, ResourceError,
-    ResourceManager, Room, StepId,
+    BranchId, Branches, Cancellations, Committing, Ended, Health, Heuristic, Loss, Mark, Preparing, Recovered, Release,
+    Resource, ResourceError, Room, StepId, StepState, Steps,
 };
 use crate::room::SMALL_BYTES;
 use bytes::Bytes;
@@ -48,11 +48,12 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio_util::sync::CancellationToken;
-use undoubt_platform::numbered;
 use undoubt_platform::{BackingUp, Batch, Durability, NumberedStore, Store, StoreError};
+use undoubt_platform::{identity, numbered};
 use undoubt_proto::record::Write;
 use undoubt_vocabulary::{
-    CoordinatorId, DigestMap, Epoch, Prepare, RunStep, Starts, StepOutcome, Ticket, Timestamp, TxId, Vote, WriteNumber,
+    CoordinatorId, DigestMap, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Ticket, Timestamp, TxId,
+    Vote, WriteNumber,
 };
 
 use writing::Writing;
@@ -220,6 +221,21 @@ impl KeyValue {
         self.log.as_ref().ok_or_else(cause)
     }
 
+    /// The store remembers whose it is.
+    async fn check_owner(&self, owner: &ParticipantName) -> Result<(), ResourceError> {
+        match identity::owner(self.store.as_ref(), META)? {
+            Some(found) if found == owner.as_str() => Ok(()),
+            Some(found) => Err(ResourceError::Foreign {
+                cause: format!("it is the key-value store of '{found}', not of '{owner}'"),
+            }),
+            None => {
+                let mut batch = Batch::default();
+                identity::put_owner(&mut batch, META, owner.as_str());
+                self.write(batch, Durability::Forced).await
+            }
+        }
+    }
+
     fn room(&self) -> &Room {
         self.room.get_or_init(Room::default)
     }
@@ -247,18 +263,46 @@ fn collection(
     Ok(batch)
 }
 
-impl ResourceManager for KeyValue {
+impl Resource for KeyValue {
     fn kind(&self) -> &'static str {
         "kv"
+    }
+
+    async fn recover(&self, owner: &ParticipantName) -> Result<Recovered, ResourceError> {
+        self.check_owner(owner).await?;
+        let log = self.log.as_ref().map(KeptLog::recovered).transpose()?;
+        Ok(Recovered { log, ..recovery::recover(self)? })
+    }
+
+    async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
+        let known = self.note(coordinator, epoch, Ticket::default());
+        let mut batch = Batch::default();
+        record::put_epoch(&mut batch, coordinator, known.epoch);
+        self.write(batch, Durability::Forced).await
+    }
+
+    async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {
+        let passed = self.begin_to_collect(coordinator, fence);
+        let marks = self.marks.take_below(coordinator, passed.end);
+        let written = match collection(self, coordinator, passed.clone(), &marks) {
+            Ok(batch) => self.write(batch, Durability::Lazy).await,
+            Err(error) => Err(error),
+        };
+        if written.is_err() {
+            self.note_stored([(coordinator, passed.start)]);
+            self.marks.put_back(marks);
+        }
+        written
+    }
+
+    fn health(&self) -> Health {
+        let refuses_work = self.lack_of_room().unwrap_or_else(|error| Some(error.to_string()));
+        Health { refuses_work, ..Health::default() }
     }
 
     fn use_room(&self, room: Room) {
         // Called once.
         let _ = self.room.set(room);
-    }
-
-    fn refusing_work_because(&self) -> Option<String> {
-        self.lack_of_room().unwrap_or_else(|error| Some(error.to_string()))
     }
 
     fn number(&self) -> Option<WriteNumber> {
@@ -279,123 +323,12 @@ impl ResourceManager for KeyValue {
         self.log()?.accept_loss(loss, mark).await
     }
 
-    fn recalls_results(&self) -> bool {
-        true
+    fn backup(&self, to: &Path) -> BackingUp {
+        self.store.backup(to)
     }
+}
 
-    async fn result_of(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
-        recovery::result_of(self, &branch)
-    }
-
-    async fn result_of_step(&self, step: StepId) -> Result<Option<Bytes>, ResourceError> {
-        recovery::result_of_step(self, &step)
-    }
-
-    async fn recover(&self) -> Result<Recovered, ResourceError> {
-        let log = self.log.as_ref().map(KeptLog::recovered).transpose()?;
-        Ok(Recovered { log, ..recovery::recover(self)? })
-    }
-
-    async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
-        let known = self.note(coordinator, epoch, Ticket::default());
-        let mut batch = Batch::default();
-        record::put_epoch(&mut batch, coordinator, known.epoch);
-        self.write(batch, Durability::Forced).await
-    }
-
-    async fn prepare(
-        &self,
-        branch: BranchId,
-        prepare: Prepare,
-        cancelled: CancellationToken,
-    ) -> Result<Vote, ResourceError> {
-        prepare::prepare(self, &branch, &prepare, &cancelled).await
-    }
-
-    fn prepare_all(
-        self: &Arc<Self>,
-        calls: Vec<(BranchId, Prepare)>,
-        cancellations: &mut Cancellations,
-    ) -> Vec<Preparing> {
-        prepare::prepare_all(self, calls, cancellations)
-    }
-
-    async fn commit(&self, branch: BranchId) -> Result<(), ResourceError> {
-        commit::commit(self, &branch).await
-    }
-
-    fn commit_all(self: &Arc<Self>, branches: Vec<BranchId>) -> Vec<Committing> {
-        commit::commit_all(self, branches)
-    }
-
-    async fn abort(&self, branch: BranchId) -> Result<(), ResourceError> {
-        match self.branch(&branch).map(|known| known.stage.clone()) {
-            None => {}
-            Some(Stage::ReadOnly) => self.leave(&branch),
-            Some(Stage::Prepared { .. }) => {
-                self.locks.leaving(&branch.tx);
-                let mut batch = Batch::default();
-                record::delete_prepared(&mut batch, &branch);
-                self.write(batch, Durability::Lazy).await?;
-                self.leave(&branch);
-            }
-        }
-        Ok(())
-    }
-
-    async fn release(&self, branch: BranchId) -> Result<(), ResourceError> {
-        match self.branch(&branch).map(|known| known.stage.clone()) {
-            Some(Stage::ReadOnly) => self.leave(&branch),
-            // What is prepared is never let go without a decision, whoever asks for it.
-            Some(Stage::Prepared { .. }) | None => {}
-        }
-        Ok(())
-    }
-
-    async fn resolve(&self, branch: BranchId, heuristic: Heuristic) -> Result<(), ResourceError> {
-        let Some(known) = self.branch(&branch) else { return Ok(()) };
-        let Stage::Prepared { .. } = &known.stage else { return Ok(()) };
-        let mut batch = Batch::default();
-        if heuristic.commit {
-            record::put_data(&mut batch, &commit::writes_of(self, &known)?);
-        }
-        record::delete_prepared(&mut batch, &branch);
-        record::put_heuristic(&mut batch, &branch, known.begun_at, heuristic);
-        self.write_in_turn(batch).await?;
-        self.leave(&branch);
-        Ok(())
-    }
-
-    async fn note_decision(&self, branch: BranchId, heuristic: Heuristic) -> Result<(), ResourceError> {
-        let Some(begun_at) = recovery::begun_at_of_heuristic(self, &branch)? else { return Ok(()) };
-        let mut batch = Batch::default();
-        record::put_heuristic(&mut batch, &branch, begun_at, heuristic);
-        self.write(batch, Durability::Forced).await
-    }
-
-    async fn forget_heuristic(&self, branch: BranchId) -> Result<(), ResourceError> {
-        if recovery::begun_at_of_heuristic(self, &branch)?.is_none() {
-            return Ok(());
-        }
-        let mut batch = Batch::default();
-        record::delete_heuristic(&mut batch, &branch);
-        self.write(batch, Durability::Forced).await
-    }
-
-    async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {
-        let passed = self.begin_to_collect(coordinator, fence);
-        let marks = self.marks.take_below(coordinator, passed.end);
-        let written = match collection(self, coordinator, passed.clone(), &marks) {
-            Ok(batch) => self.write(batch, Durability::Lazy).await,
-            Err(error) => Err(error),
-        };
-        if written.is_err() {
-            self.note_stored([(coordinator, passed.start)]);
-            self.marks.put_back(marks);
-        }
-        written
-    }
-
+impl Steps for KeyValue {
     async fn act(
         &self,
         step: StepId,
@@ -411,6 +344,18 @@ impl ResourceManager for KeyValue {
 
     async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {
         step::store_empty(self, &step).await
+    }
+
+    async fn settle_step(&self, step: StepId) -> Result<Option<StepState>, ResourceError> {
+        recovery::state_of_step(self, &step)
+    }
+
+    fn recalls_results(&self) -> bool {
+        true
+    }
+
+    async fn result_of_step(&self, step: StepId) -> Result<Option<Bytes>, ResourceError> {
+        recovery::result_of_step(self, &step)
     }
 
     async fn close_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) -> Result<(), ResourceError> {
@@ -430,9 +375,99 @@ impl ResourceManager for KeyValue {
     async fn marks(&self, after: Bytes, limit: usize) -> Result<Vec<Mark>, ResourceError> {
         pending::list(self, &after, limit)
     }
+}
 
-    fn backup(&self, to: &Path) -> BackingUp {
-        self.store.backup(to)
+impl Branches for KeyValue {
+    async fn prepare(
+        &self,
+        branch: BranchId,
+        prepare: Prepare,
+        cancelled: CancellationToken,
+    ) -> Result<Vote, ResourceError> {
+        prepare::prepare(self, &branch, &prepare, &cancelled).await
+    }
+
+    fn prepare_all(
+        self: &Arc<Self>,
+        calls: Vec<(BranchId, Prepare)>,
+        cancellations: &mut Cancellations,
+    ) -> Vec<Preparing> {
+        prepare::prepare_all(self, calls, cancellations)
+    }
+
+    async fn confirm(&self, branch: BranchId) -> Result<bool, ResourceError> {
+        let reads = self.branch(&branch).is_some_and(|known| matches!(known.stage, Stage::ReadOnly));
+        // What is prepared is never let go without a decision, whoever asks for it.
+        if reads {
+            self.leave(&branch);
+        }
+        Ok(reads)
+    }
+
+    async fn commit(&self, branch: BranchId) -> Result<Ended, ResourceError> {
+        commit::commit(self, &branch).await?;
+        Ok(Ended::AsTold)
+    }
+
+    fn commit_all(self: &Arc<Self>, branches: Vec<BranchId>) -> Vec<Committing> {
+        commit::commit_all(self, branches)
+    }
+
+    async fn abort(&self, branch: BranchId) -> Result<Ended, ResourceError> {
+        match self.branch(&branch).map(|known| known.stage.clone()) {
+            None => {}
+            Some(Stage::ReadOnly) => self.leave(&branch),
+            Some(Stage::Prepared { .. }) => {
+                self.locks.leaving(&branch.tx);
+                let mut batch = Batch::default();
+                record::delete_prepared(&mut batch, &branch);
+                self.write(batch, Durability::Lazy).await?;
+                self.leave(&branch);
+            }
+        }
+        Ok(Ended::AsTold)
+    }
+
+    async fn resolve(&self, branch: BranchId, heuristic: Heuristic) -> Result<Ended, ResourceError> {
+        let Some(known) = self.branch(&branch) else { return Ok(Ended::AsTold) };
+        let Stage::Prepared { .. } = &known.stage else { return Ok(Ended::AsTold) };
+        let mut batch = Batch::default();
+        if heuristic.commit {
+            record::put_data(&mut batch, &commit::writes_of(self, &known)?);
+        }
+        record::delete_prepared(&mut batch, &branch);
+        record::put_heuristic(&mut batch, &branch, known.begun_at, heuristic);
+        self.write_in_turn(batch).await?;
+        self.leave(&branch);
+        Ok(Ended::AsTold)
+    }
+
+    async fn store_heuristic(
+        &self,
+        branch: BranchId,
+        begun_at: Timestamp,
+        heuristic: Heuristic,
+    ) -> Result<(), ResourceError> {
+        let mut batch = Batch::default();
+        record::put_heuristic(&mut batch, &branch, begun_at, heuristic);
+        self.write(batch, Durability::Forced).await
+    }
+
+    async fn forget_heuristic(&self, branch: BranchId) -> Result<(), ResourceError> {
+        if recovery::begun_at_of_heuristic(self, &branch)?.is_none() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        record::delete_heuristic(&mut batch, &branch);
+        self.write(batch, Durability::Forced).await
+    }
+
+    async fn settle(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
+        recovery::result_of(self, &branch)
+    }
+
+    async fn result_of(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
+        recovery::result_of(self, &branch)
     }
 }
 

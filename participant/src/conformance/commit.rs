@@ -1,12 +1,12 @@
 //! What work does, and when it is seen.
 
-use super::World;
-use super::subject::{Subject, assert_refused, attempt, done};
-use crate::resource::{Kept, ResourceManager as _};
+use super::BranchWorld;
+use super::subject::{Attempt, Subject, assert_refused, attempt, done};
+use crate::resource::{Branches as _, FinishedBranch, Kept, Recovered, Steps as _};
 use bytes::Bytes;
 use undoubt_vocabulary::{BranchOutcome, RefusalCode, Vote};
 
-pub(super) async fn what_is_prepared_is_seen_only_once_committed<W: World>(world: &mut W) {
+pub(super) async fn what_is_prepared_is_seen_only_once_committed<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     let work = subject.world.put("k", "new");
     subject.prepare(&attempt(1), work).await;
@@ -15,17 +15,13 @@ pub(super) async fn what_is_prepared_is_seen_only_once_committed<W: World>(world
     assert_eq!(subject.value("k").await.as_deref(), Some("new"), "what was committed is seen, and its locks are free");
 }
 
-pub(super) async fn a_commit_survives_a_crash_and_may_be_repeated<W: World>(world: &mut W) {
+pub(super) async fn a_commit_survives_a_crash_and_may_be_repeated<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     let (first, again) = (attempt(1), attempt(2));
     subject.carry_out(&first, subject.world.add("k", 5, None)).await;
     subject.commit(&first).await;
     let (subject, recovered) = subject.crash().await;
-    let committed = |attempt: &super::subject::Attempt| {
-        let same = |(branch, outcome, _): &(_, _, _)| *branch == attempt.branch && *outcome == BranchOutcome::Committed;
-        recovered.finished.iter().any(same)
-    };
-    assert!(committed(&first), "a commit is forced, and what the branch came to is stored with it");
+    assert!(has_committed(&recovered, &first), "a commit is forced, and what the branch came to is stored with it");
     assert!(recovered.prepared.is_empty(), "a branch that has committed is not in doubt");
     subject.commit(&first).await;
     assert_eq!(subject.value("k").await.as_deref(), Some("5"), "a commit is done once, however often it is asked for");
@@ -34,7 +30,13 @@ pub(super) async fn a_commit_survives_a_crash_and_may_be_repeated<W: World>(worl
     assert_eq!(subject.value("k").await.as_deref(), Some("10"), "a repeated commit does not touch what came later");
 }
 
-pub(super) async fn an_abort_undoes_and_may_be_repeated_or_be_for_something_unknown<W: World>(world: &mut W) {
+pub(super) fn has_committed(recovered: &Recovered, attempt: &Attempt) -> bool {
+    let same =
+        |finished: &FinishedBranch| finished.branch == attempt.branch && finished.outcome == BranchOutcome::Committed;
+    recovered.finished.iter().any(same)
+}
+
+pub(super) async fn an_abort_undoes_and_may_be_repeated_or_be_for_something_unknown<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     subject.carry_out(&attempt(1), subject.world.put("k", "old")).await;
     subject.prepare(&attempt(2), subject.world.put("k", "new")).await;
@@ -52,7 +54,7 @@ pub(super) async fn an_abort_undoes_and_may_be_repeated_or_be_for_something_unkn
     assert_eq!(subject.value("k").await.as_deref(), Some("newer"), "an abort of one branch leaves another alone");
 }
 
-pub(super) async fn a_condition_that_does_not_hold_is_refused_and_leaves_nothing_behind<W: World>(world: &mut W) {
+pub(super) async fn a_condition_that_does_not_hold_is_refused_and_leaves_nothing_behind<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     subject.carry_out(&attempt(1), subject.world.add("k", 5, Some(0))).await;
     let vote = subject.vote(&attempt(2), subject.world.add("k", -6, Some(0))).await;
@@ -64,7 +66,9 @@ pub(super) async fn a_condition_that_does_not_hold_is_refused_and_leaves_nothing
     assert!(recovered.prepared.is_empty(), "a refused branch is not in doubt after a crash");
 }
 
-pub(super) async fn work_in_one_phase_is_committed_at_once_and_remembered_with_its_result<W: World>(world: &mut W) {
+pub(super) async fn work_in_one_phase_is_committed_at_once_and_remembered_with_its_result<W: BranchWorld>(
+    world: &mut W,
+) {
     let subject = Subject::fresh(world).await;
     let vote = subject.vote_in_one_phase(&attempt(1), subject.world.add("k", 5, None)).await;
     let Vote::Committed { result } = vote else { panic!("work in one phase is voted committed, not {vote:?}") };
@@ -72,14 +76,15 @@ pub(super) async fn work_in_one_phase_is_committed_at_once_and_remembered_with_i
     assert_eq!(subject.value("k").await.as_deref(), Some("5"), "it is seen at once, and its locks are free");
     tells_again(&subject, &result).await;
     let (subject, recovered) = subject.crash().await;
-    let remembered = (attempt(1).branch, BranchOutcome::Committed, Kept::Here(result.clone()));
+    let (branch, outcome) = (attempt(1).branch, BranchOutcome::Committed);
+    let remembered = FinishedBranch { branch, outcome, result: Kept::Here(result.clone()) };
     assert_eq!(recovered.finished, [remembered], "what it came to survives a crash, with its result");
     tells_again(&subject, &result).await;
     assert_eq!(subject.value("k").await.as_deref(), Some("5"), "what was committed in one phase is forced");
 }
 
 /// Of the first attempt, if it tells results again at all.
-async fn tells_again<W: World>(subject: &Subject<'_, W>, result: &Bytes) {
+async fn tells_again<W: BranchWorld>(subject: &Subject<'_, W>, result: &Bytes) {
     if subject.resource.recalls_results() {
         let again = done("result_of", subject.resource.result_of(attempt(1).branch)).await;
         assert_eq!(again.as_ref(), Some(result), "the result of a branch that committed in one phase is told again");
@@ -88,7 +93,7 @@ async fn tells_again<W: World>(subject: &Subject<'_, W>, result: &Bytes) {
     }
 }
 
-pub(super) async fn reading_in_one_phase_leaves_no_trace<W: World>(world: &mut W) {
+pub(super) async fn reading_in_one_phase_leaves_no_trace<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     subject.carry_out(&attempt(1), subject.world.put("k", "old")).await;
     assert_eq!(subject.value("k").await.as_deref(), Some("old"), "what is committed is read");

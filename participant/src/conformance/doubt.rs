@@ -1,15 +1,17 @@
 //! Branches in doubt: across crashes, at an operator's hands, and what is remembered of them.
 
-use super::World;
+use super::BranchWorld;
 use super::subject::{ANOTHER_COORDINATOR, Attempt, COORDINATOR, Subject, attempt, attempt_of, done};
-use crate::resource::{Heuristic, Recovered, ResourceManager};
-use undoubt_vocabulary::{Epoch, Ticket, Timestamp};
+use crate::resource::{Branches as _, Heuristic, HeuristicBranch, PreparedBranch, Recovered, Resource as _};
+use undoubt_vocabulary::{Ticket, Timestamp};
 
-pub(super) async fn a_prepared_branch_survives_a_crash_with_its_locks<W: World>(world: &mut W) {
+pub(super) async fn a_prepared_branch_survives_a_crash_with_its_locks<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     let result = subject.prepare(&attempt(1), subject.world.put("k", "new")).await;
     let (subject, recovered) = subject.crash().await;
-    let in_doubt = (attempt(1).branch, attempt(1).begun_at, result);
+    let Attempt { branch, begun_at } = attempt(1);
+    let result = subject.world.keeps_results().then_some(result);
+    let in_doubt = PreparedBranch { branch, begun_at, result };
     assert_eq!(recovered.prepared, [in_doubt], "a vote of prepared is forced (R2), with all that belongs to it");
     subject.assert_locked("k", "what is in doubt is locked again after a crash").await;
     subject.prepare(&attempt(2), subject.world.put("another", "free")).await;
@@ -18,7 +20,7 @@ pub(super) async fn a_prepared_branch_survives_a_crash_with_its_locks<W: World>(
     subject.assert_locked("k", "what is in doubt is locked again after a second crash").await;
 }
 
-pub(super) async fn a_branch_in_doubt_commits_after_a_crash<W: World>(world: &mut W) {
+pub(super) async fn a_branch_in_doubt_commits_after_a_crash<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     subject.prepare(&attempt(1), subject.world.put("k", "new")).await;
     let (subject, _) = subject.crash().await;
@@ -29,7 +31,7 @@ pub(super) async fn a_branch_in_doubt_commits_after_a_crash<W: World>(world: &mu
     assert_eq!(subject.value("k").await.as_deref(), Some("new"), "what was committed after a crash survives another");
 }
 
-pub(super) async fn a_branch_in_doubt_aborts_after_a_crash<W: World>(world: &mut W) {
+pub(super) async fn a_branch_in_doubt_aborts_after_a_crash<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     subject.prepare(&attempt(1), subject.world.put("k", "new")).await;
     let (subject, _) = subject.crash().await;
@@ -42,15 +44,15 @@ pub(super) async fn a_branch_in_doubt_aborts_after_a_crash<W: World>(world: &mut
     assert_eq!(subject.value("k").await.as_deref(), Some("newer"), "what was aborted does not come back");
 }
 
-pub(super) async fn an_operators_commit_is_done_and_kept_until_it_is_forgotten<W: World>(world: &mut W) {
+pub(super) async fn an_operators_commit_is_done_and_kept_until_it_is_forgotten<W: BranchWorld>(world: &mut W) {
     an_operators_decision_is_done_and_kept_until_it_is_forgotten(world, true).await;
 }
 
-pub(super) async fn an_operators_abort_is_done_and_kept_until_it_is_forgotten<W: World>(world: &mut W) {
+pub(super) async fn an_operators_abort_is_done_and_kept_until_it_is_forgotten<W: BranchWorld>(world: &mut W) {
     an_operators_decision_is_done_and_kept_until_it_is_forgotten(world, false).await;
 }
 
-async fn an_operators_decision_is_done_and_kept_until_it_is_forgotten<W: World>(world: &mut W, commit: bool) {
+async fn an_operators_decision_is_done_and_kept_until_it_is_forgotten<W: BranchWorld>(world: &mut W, commit: bool) {
     let subject = Subject::fresh(world).await;
     let Attempt { branch, begun_at } = attempt(2);
     subject.carry_out(&attempt(1), subject.world.put("k", "old")).await;
@@ -63,13 +65,14 @@ async fn an_operators_decision_is_done_and_kept_until_it_is_forgotten<W: World>(
     done("resolve", subject.resource.resolve(branch.clone(), alone.clone())).await;
 
     let (subject, recovered) = subject.crash().await;
-    let kept = |heuristic: &Heuristic| [(branch.clone(), begun_at, heuristic.clone())];
+    let kept =
+        |heuristic: &Heuristic| [HeuristicBranch { branch: branch.clone(), begun_at, heuristic: heuristic.clone() }];
     assert_eq!(recovered.heuristics, kept(&alone), "an operator's decision is kept (R3)");
     assert!(recovered.prepared.is_empty(), "a branch that an operator resolved is no longer in doubt");
     assert_eq!(subject.value("k").await.as_deref(), Some("later"), "an operator's decision is done only once");
 
     let compared = Heuristic { decision: Some(!commit), ..alone };
-    done("note_decision", subject.resource.note_decision(branch.clone(), compared.clone())).await;
+    done("store_heuristic", subject.resource.store_heuristic(branch.clone(), begun_at, compared.clone())).await;
     let (subject, recovered) = subject.crash().await;
     assert_eq!(recovered.heuristics, kept(&compared), "the coordinator's decision is kept beside the operator's (R3)");
 
@@ -79,7 +82,7 @@ async fn an_operators_decision_is_done_and_kept_until_it_is_forgotten<W: World>(
     assert!(recovered.heuristics.is_empty(), "what an operator forgets is gone");
 }
 
-pub(super) async fn a_fence_drops_what_is_finished_below_it_and_nothing_else<W: World>(world: &mut W) {
+pub(super) async fn a_fence_drops_what_is_finished_below_it_and_nothing_else<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     let (below, at, above) = (attempt(4), attempt(5), attempt(300));
     let (elsewhere, in_doubt) = (attempt_of(ANOTHER_COORDINATOR, 4), attempt(3));
@@ -93,29 +96,16 @@ pub(super) async fn a_fence_drops_what_is_finished_below_it_and_nothing_else<W: 
     subject.prepare(&attempt(301), subject.world.put("another", "v")).await;
 
     let (subject, recovered) = subject.crash().await;
-    let remembers = |attempt: &Attempt| recovered.finished.iter().any(|(branch, _, _)| *branch == attempt.branch);
+    let remembers = |attempt: &Attempt| recovered.finished.iter().any(|finished| finished.branch == attempt.branch);
     assert!(!remembers(&below), "what is finished below the fence is dropped");
     assert!(remembers(&at) && remembers(&above), "what is finished at or above the fence stays");
     assert!(remembers(&elsewhere), "one coordinator's fence is nothing to another's branches");
     assert_eq!(fence(&recovered), Some(Ticket(5)), "the highest fence is remembered");
-    let stays = recovered.prepared.iter().any(|(branch, _, _)| *branch == in_doubt.branch);
+    let stays = recovered.prepared.iter().any(|prepared| prepared.branch == in_doubt.branch);
     assert!(stays, "a branch that is in doubt below the fence stays until its decision");
     subject.assert_locked("held", "a branch that is in doubt below the fence keeps its locks").await;
 }
 
 fn fence(recovered: &Recovered) -> Option<Ticket> {
-    recovered.coordinators.iter().find(|(id, _, _)| *id == COORDINATOR).map(|(_, _, fence)| *fence)
-}
-
-pub(super) async fn the_highest_epoch_survives_a_crash<W: World>(world: &mut W) {
-    let subject = Subject::fresh(world).await;
-    done("record_epoch", subject.resource.record_epoch(COORDINATOR, Epoch(1))).await;
-    done("record_epoch", subject.resource.record_epoch(ANOTHER_COORDINATOR, Epoch(7))).await;
-    done("record_epoch", subject.resource.record_epoch(COORDINATOR, Epoch(300))).await;
-    done("record_epoch", subject.resource.record_epoch(COORDINATOR, Epoch(299))).await;
-    let (_, recovered) = subject.crash().await;
-    let mut epochs: Vec<_> = recovered.coordinators.iter().map(|(id, epoch, _)| (*id, *epoch)).collect();
-    epochs.sort();
-    let expected = [(COORDINATOR, Epoch(300)), (ANOTHER_COORDINATOR, Epoch(7))];
-    assert_eq!(epochs, expected, "the highest epoch recorded of each coordinator is forced (R5)");
+    recovered.coordinators.iter().find(|marks| marks.id == COORDINATOR).map(|marks| marks.low_water_mark)
 }

@@ -1,18 +1,16 @@
 //! Who waits for whom, and for how long (R12).
 
-use super::subject::{Subject, assert_refused, attempt};
-use super::{PATIENCE, World};
+use super::subject::{SHORT_WAIT, Subject, assert_refused, attempt};
+use super::{BranchWorld, PATIENCE};
 use futures::future::join;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_vocabulary::{RefusalCode, Vote};
 
-/// Meant to run out.
-const SHORT_WAIT: Duration = Duration::from_millis(20);
 /// Longer than the suite has patience.
 const NO_END: Duration = PATIENCE.saturating_mul(100);
 
-pub(super) async fn a_younger_transaction_is_refused_where_an_older_one_has_the_lock<W: World>(world: &mut W) {
+pub(super) async fn a_younger_transaction_is_refused_where_an_older_one_has_the_lock<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     subject.prepare(&attempt(1), subject.world.put("k", "older")).await;
     let vote = subject.vote(&attempt(2), subject.world.put("k", "younger")).await;
@@ -22,7 +20,7 @@ pub(super) async fn a_younger_transaction_is_refused_where_an_older_one_has_the_
     assert_eq!(subject.value("k").await.as_deref(), Some("older"), "who was refused left nothing behind");
 }
 
-pub(super) async fn an_older_transaction_waits_for_a_younger_one_and_sees_what_it_did<W: World>(world: &mut W) {
+pub(super) async fn an_older_transaction_waits_for_a_younger_one_and_sees_what_it_did<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     let (older, younger) = (attempt(1), attempt(2));
     subject.prepare(&younger, subject.world.put("k", "younger")).await;
@@ -32,7 +30,7 @@ pub(super) async fn an_older_transaction_waits_for_a_younger_one_and_sees_what_i
     assert_eq!(seen.as_deref(), Some("younger"), "who waited for a lock reads what its holder wrote");
 }
 
-pub(super) async fn a_wait_for_locks_ends_at_its_timeout<W: World>(world: &mut W) {
+pub(super) async fn a_wait_for_locks_ends_at_its_timeout<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     subject.prepare(&attempt(2), subject.world.put("k", "younger")).await;
     let work = subject.world.put("k", "older");
@@ -42,7 +40,7 @@ pub(super) async fn a_wait_for_locks_ends_at_its_timeout<W: World>(world: &mut W
     assert_eq!(subject.value("k").await.as_deref(), Some("younger"), "who stopped waiting left nothing behind");
 }
 
-pub(super) async fn a_wait_that_is_cancelled_ends_and_leaves_nothing_behind<W: World>(world: &mut W) {
+pub(super) async fn a_wait_that_is_cancelled_ends_and_leaves_nothing_behind<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     let (older, younger) = (attempt(1), attempt(2));
     subject.prepare(&younger, subject.world.put("k", "younger")).await;
@@ -54,17 +52,18 @@ pub(super) async fn a_wait_that_is_cancelled_ends_and_leaves_nothing_behind<W: W
     assert_eq!(subject.value("k").await.as_deref(), Some("younger"), "who was cancelled left nothing behind");
 }
 
-pub(super) async fn a_read_only_branch_keeps_its_locks_until_it_is_released<W: World>(world: &mut W) {
+pub(super) async fn a_read_only_branch_keeps_its_locks_until_it_is_confirmed<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     subject.carry_out(&attempt(1), subject.world.put("k", "old")).await;
     assert_read_only(subject.vote(&attempt(2), subject.world.get("k")).await);
     assert_read_only(subject.vote(&attempt(3), subject.world.get("k")).await);
     let write = || subject.world.put("k", "new");
     for holder in [attempt(2), attempt(3)] {
-        let vote = subject.vote_in_one_phase(&attempt(4), write()).await;
-        assert_refused(&vote, RefusalCode::LockConflict, "what was read stays as it is until every reader has left");
-        subject.release(&holder).await;
-        subject.release(&holder).await;
+        let vote = subject.vote_briefly(&attempt(4), write()).await;
+        let expected = subject.world.locking().refuses_with();
+        assert_refused(&vote, expected, "what was read stays as it is until every reader has left");
+        assert!(subject.confirm(&holder).await, "a reader that is asked has held what it read");
+        assert!(!subject.confirm(&holder).await, "a reader that has left holds nothing any more");
     }
     let vote = subject.vote_in_one_phase(&attempt(4), write()).await;
     assert!(matches!(vote, Vote::Committed { .. }), "the last reader's leaving frees the lock: {vote:?}");
@@ -73,7 +72,15 @@ pub(super) async fn a_read_only_branch_keeps_its_locks_until_it_is_released<W: W
     assert!(recovered.prepared.is_empty(), "a read-only branch stores nothing");
 }
 
-pub(super) async fn aborting_a_read_only_branch_frees_its_locks<W: World>(world: &mut W) {
+pub(super) async fn a_read_only_branch_that_has_lost_its_locks_says_so<W: BranchWorld>(world: &mut W) {
+    let subject = Subject::fresh(world).await;
+    assert_read_only(subject.vote(&attempt(1), subject.world.get("k")).await);
+    let (subject, _) = subject.crash().await;
+    assert!(!subject.confirm(&attempt(1)).await, "what a reader held is gone with its process, and it says so");
+    assert!(!subject.confirm(&attempt(99)).await, "who has not voted has held nothing");
+}
+
+pub(super) async fn aborting_a_read_only_branch_frees_its_locks<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     assert_read_only(subject.vote(&attempt(1), subject.world.get("k")).await);
     subject.abort(&attempt(1)).await;

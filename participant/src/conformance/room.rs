@@ -1,34 +1,40 @@
 //! Work whose result there is no room for.
 
-use super::World;
-use super::subject::{Subject, attempt, call, done, step_call};
-use crate::resource::{Cancellations, Held, ResourceError, ResourceManager, Voted};
+use super::server::{Server, step};
+use super::subject::{Subject, attempt, call, done};
+use super::{BranchWorld, World};
+use crate::resource::{Branches as _, Cancellations, Held, ResourceError, Room, Steps as _, Voted};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
-use undoubt_vocabulary::{Execution, StepOutcome, Vote};
+use undoubt_vocabulary::{Execution, Half, StepOutcome, Vote};
 
 /// More than is small.
 const LARGE_CHARACTERS: usize = 20_000;
 
 /// A value that is large, and no room for it.
-async fn without_room<W: World>(world: &mut W) -> (Subject<'_, W>, String, Held) {
+async fn without_room<W: BranchWorld>(world: &mut W) -> (Subject<'_, W>, String, Held) {
     let subject = Subject::fresh(world).await;
     let large = "x".repeat(LARGE_CHARACTERS);
     subject.carry_out(&attempt(1), subject.world.put("large", &large)).await;
-    let mut held = subject.room.hold();
-    while subject.room.largest() == MAX_RESULT_BYTES {
-        held.add(MAX_RESULT_BYTES);
-    }
+    let held = take_all(&subject.room);
     (subject, large, held)
 }
 
-pub(super) async fn work_without_room_for_its_result_leaves_nothing_behind<W: World>(world: &mut W) {
+fn take_all(room: &Room) -> Held {
+    let mut held = room.hold();
+    while room.largest() == MAX_RESULT_BYTES {
+        held.add(MAX_RESULT_BYTES);
+    }
+    held
+}
+
+pub(super) async fn work_without_room_for_its_result_leaves_nothing_behind<W: BranchWorld>(world: &mut W) {
     let (subject, large, held) = without_room(world).await;
     let (branch, prepare) = call(Execution::TwoPhase, super::PATIENCE, &attempt(3), subject.world.get("large"));
     match subject.resource.prepare(branch.clone(), prepare, Default::default()).await {
         Err(ResourceError::NoRoom) => {}
         // It does not mind.
-        Ok(Vote::ReadOnly { .. }) => done("release", subject.resource.release(branch)).await,
+        Ok(Vote::ReadOnly { .. }) => drop(done("confirm", subject.resource.confirm(branch)).await),
         other => panic!("what there is no room for is put off, or done, but not {other:?}"),
     }
     // Small work has room, and finds no locks in its way though it is the younger.
@@ -38,7 +44,7 @@ pub(super) async fn work_without_room_for_its_result_leaves_nothing_behind<W: Wo
     assert_eq!(subject.value("large").await, Some(large), "once there is room it is done");
 }
 
-pub(super) async fn of_branches_that_come_together_those_without_room_are_handed_back<W: World>(world: &mut W) {
+pub(super) async fn of_branches_that_come_together_those_without_room_are_handed_back<W: BranchWorld>(world: &mut W) {
     let (subject, large, held) = without_room(world).await;
     let calls = || {
         let large = call(Execution::TwoPhase, super::PATIENCE, &attempt(3), subject.world.get("large"));
@@ -49,13 +55,13 @@ pub(super) async fn of_branches_that_come_together_those_without_room_are_handed
         let asked = subject.resource.prepare_all(calls, cancellations).into_iter().collect::<FuturesUnordered<_>>();
         let mut all = Voted::default();
         for voted in done("prepare", async { Ok(asked.collect::<Vec<_>>().await) }).await {
-            let Voted { votes, put_off } = voted.expect("it works");
+            let Voted { votes, put_off, .. } = voted.expect("it works");
             all.votes.extend(votes);
             all.put_off.extend(put_off);
         }
         all
     };
-    let Voted { votes, put_off } = ask(calls(), &mut cancellations).await;
+    let Voted { votes, put_off, .. } = ask(calls(), &mut cancellations).await;
     assert_eq!(votes.len() + put_off.len(), 2, "each is voted or handed back");
     let small = votes.iter().find(|(branch, _)| *branch == attempt(4).branch);
     assert!(matches!(small, Some((_, Vote::Prepared { .. }))), "what is small has room: {small:?}");
@@ -68,18 +74,23 @@ pub(super) async fn of_branches_that_come_together_those_without_room_are_handed
 }
 
 pub(super) async fn an_action_without_room_for_its_result_leaves_nothing_behind<W: World>(world: &mut W) {
-    let (subject, large, held) = without_room(world).await;
-    let (step, run) = step_call(3, subject.world.get("large"));
-    match subject.resource.act(step.clone(), run.clone(), Default::default()).await {
+    let mut server = Server::fresh(world).await;
+    let large = "x".repeat(LARGE_CHARACTERS);
+    server.done(&step(1, 0), server.subject.world.put("large", &large)).await;
+    let held = take_all(&server.subject.room);
+    let reading = step(3, 0);
+    let run = reading.run(Half::Action, 1, server.subject.world.get("large"));
+    match server.subject.resource.act(reading.id.clone(), run.clone(), Default::default()).await {
         Err(ResourceError::NoRoom) => {}
         // It does not mind.
         Ok(StepOutcome::Done { .. }) => return,
         other => panic!("what there is no room for is put off, or done, but not {other:?}"),
     }
-    subject.carry_out(&attempt(4), subject.world.put("large", "small")).await;
-    subject.carry_out(&attempt(5), subject.world.put("large", &large)).await;
+    // Small work has room, and finds no locks in its way.
+    server.done(&step(4, 0), server.subject.world.put("large", "small")).await;
+    server.done(&step(5, 0), server.subject.world.put("large", &large)).await;
     drop(held);
-    let acted = done("act", subject.resource.act(step, run, Default::default())).await;
+    let acted = done("act", server.subject.resource.act(reading.id, run, Default::default())).await;
     let StepOutcome::Done { result, .. } = acted else { panic!("once there is room it is done, not {acted:?}") };
-    assert_eq!(subject.world.value(&result), Some(large));
+    assert_eq!(server.subject.world.value(&result), Some(large));
 }

@@ -1,11 +1,9 @@
 //! Steps of sagas: the barrier and the work are one.
 
+use super::World;
 use super::server::{Server, Step, step};
-use super::subject::{ANOTHER_COORDINATOR, COORDINATOR, Subject, attempt, done};
-use super::{PATIENCE, World};
-use crate::resource::{ResourceManager, StepState};
-use futures::future::join;
-use std::time::Duration;
+use super::subject::{ANOTHER_COORDINATOR, COORDINATOR, Subject, done};
+use crate::resource::{RecoveredStep, StepState, Steps as _};
 use tokio_util::sync::CancellationToken;
 use undoubt_vocabulary::{Half, Refusal, RefusalCode, StepOutcome, Ticket};
 
@@ -26,9 +24,9 @@ pub(super) async fn an_action_that_comes_twice_runs_once_and_is_answered_the_sam
 
 pub(super) async fn an_action_that_only_reads_is_remembered_too<W: World>(world: &mut W) {
     let mut server = Server::fresh(world).await;
-    server.subject.carry_out(&attempt(1), server.subject.world.put("k", "old")).await;
+    server.done(&step(1, 0), server.subject.world.put("k", "old")).await;
     let first = server.done(&step(2, 0), server.subject.world.get("k")).await;
-    server.subject.carry_out(&attempt(3), server.subject.world.put("k", "new")).await;
+    server.done(&step(3, 0), server.subject.world.put("k", "new")).await;
     let mut server = server.crash().await;
     let again = server.act(&step(2, 0), 1, server.subject.world.get("k")).await;
     assert_eq!(again, first, "what an action read is answered again, not read again");
@@ -82,8 +80,8 @@ pub(super) async fn a_refused_action_leaves_nothing_behind_and_may_succeed_later
     assert_eq!(server.subject.value("k").await, None, "a refused action leaves neither data nor locks");
     let (subject, recovered) = server.subject.crash().await;
     assert!(recovered.steps.is_empty(), "a refused action leaves no barrier");
-    subject.carry_out(&attempt(2), subject.world.add("k", 7, None)).await;
     let mut server = Server::restart(subject).await;
+    server.done(&step(2, 0), server.subject.world.add("k", 7, None)).await;
     server.done(&step(1, 0), work).await;
     assert_eq!(server.subject.value("k").await.as_deref(), Some("2"), "what was refused once may succeed later");
 }
@@ -96,10 +94,10 @@ pub(super) async fn a_refused_compensation_leaves_the_action_in_effect<W: World>
     assert_refused(&refused, RefusalCode::Condition, "a compensation below its floor is refused");
     let (subject, recovered) = server.subject.crash().await;
     let is_acted = |state: &StepState| matches!(state, StepState::Acted { .. });
-    assert!(recovered.steps.iter().any(|(_, state)| is_acted(state)), "what was not undone is still in effect");
+    assert!(recovered.steps.iter().any(|kept| is_acted(&kept.state)), "what was not undone is still in effect");
     let mut server = Server::restart(subject).await;
     assert_eq!(server.subject.value("k").await.as_deref(), Some("5"), "a refused compensation changes nothing");
-    server.subject.carry_out(&attempt(2), server.subject.world.put("k", "8")).await;
+    server.done(&step(2, 0), server.subject.world.put("k", "8")).await;
     let outcome = server.compensate(&step(1, 0), 2, undo).await;
     assert!(matches!(outcome, StepOutcome::Done { .. }), "what was refused once may be undone later: {outcome:?}");
     assert_eq!(server.subject.value("k").await.as_deref(), Some("1"), "a compensation undoes when it can");
@@ -114,7 +112,7 @@ pub(super) async fn a_barrier_and_its_work_are_stored_together<W: World>(world: 
         let run = one.run(Half::Action, 1, subject.world.put("k", "done"));
         cut_short(moment, subject.resource.act(one.id.clone(), run, CancellationToken::new())).await;
         let (subject, recovered) = subject.crash().await;
-        let stored = recovered.steps.iter().any(|(id, _)| *id == one.id);
+        let stored = recovered.steps.iter().any(|kept| kept.step == one.id);
         let seen = subject.value("k").await.is_some();
         assert_eq!(stored, seen, "an action and its barrier are stored together or not at all");
     }
@@ -128,7 +126,8 @@ pub(super) async fn a_barrier_and_its_work_are_stored_together<W: World>(world: 
         run.inputs.push(result);
         cut_short(moment, subject.resource.compensate(one.id.clone(), run)).await;
         let (subject, recovered) = subject.crash().await;
-        let undone = recovered.steps.contains(&(one.id.clone(), StepState::Compensated));
+        let expected = RecoveredStep { step: one.id.clone(), state: StepState::Compensated };
+        let undone = recovered.steps.contains(&expected);
         let seen = subject.value("k").await.as_deref() == Some("undone");
         assert_eq!(undone, seen, "a compensation and its barrier are stored together or not at all");
     }
@@ -153,43 +152,11 @@ pub(super) async fn steps_of_one_saga_are_independent<W: World>(world: &mut W) {
     server.compensate(&one, 1, undo.clone()).await;
     assert_eq!(server.compensate(&three, 1, undo).await, StepOutcome::Empty, "each step has a barrier of its own");
     let (subject, mut recovered) = server.subject.crash().await;
-    recovered.steps.sort_by_key(|(id, _)| id.step);
-    let states: Vec<_> = recovered.steps.into_iter().map(|(_, state)| state).collect();
+    recovered.steps.sort_by_key(|kept| kept.step.step);
+    let states: Vec<_> = recovered.steps.into_iter().map(|kept| kept.state).collect();
     let independent = matches!(&states[..], [StepState::Compensated, StepState::Acted { .. }, StepState::Empty]);
     assert!(independent, "what became of one step is nothing to another: {states:?}");
     assert_eq!(subject.value("k").await.as_deref(), Some("10"), "undoing one step leaves another alone");
-}
-
-pub(super) async fn a_branch_prepared_under_the_same_id_keeps_its_locks<W: World>(world: &mut W) {
-    let mut server = Server::fresh(world).await;
-    let branch = attempt(1);
-    server.subject.prepare(&branch, server.subject.world.put("k", "branch")).await;
-    let mut beside = step(2, 0);
-    beside.id.tx = branch.branch.tx.clone();
-    server.done(&beside, server.subject.world.put("another", "step")).await;
-    server.subject.assert_locked("k", "an action leaves the locks of a branch under the same id alone").await;
-    let undo = server.subject.world.put("another", "undone");
-    server.compensate(&beside, 1, undo).await;
-    server.subject.assert_locked("k", "a compensation leaves the locks of a branch under the same id alone").await;
-    server.subject.commit(&branch).await;
-    assert_eq!(server.subject.value("k").await.as_deref(), Some("branch"), "the branch commits as if nothing had been");
-}
-
-pub(super) async fn an_actions_wait_for_locks_ends_when_it_has_to<W: World>(world: &mut W) {
-    let subject = Subject::fresh(world).await;
-    subject.prepare(&attempt(2), subject.world.put("k", "younger")).await;
-    let older = step(1, 0);
-    let mut run = older.run(Half::Action, 1, subject.world.put("k", "older"));
-    run.timeout = Duration::from_millis(20);
-    let outcome = done("act", subject.resource.act(older.id.clone(), run.clone(), CancellationToken::new())).await;
-    assert_refused(&outcome, RefusalCode::LockTimeout, "an action's lock that does not become free in time is refused");
-    run.timeout = PATIENCE.saturating_mul(100);
-    let cancelled = CancellationToken::new();
-    let waiting = done("act", subject.resource.act(older.id.clone(), run, cancelled.clone()));
-    let (outcome, ()) = join(waiting, async { cancelled.cancel() }).await;
-    assert!(matches!(outcome, StepOutcome::Refused(_)), "an action that is called off is refused, not {outcome:?}");
-    subject.commit(&attempt(2)).await;
-    assert_eq!(subject.value("k").await.as_deref(), Some("younger"), "an action that stopped waiting left nothing");
 }
 
 pub(super) async fn semantic_locks_last_until_their_saga_or_their_step_is_over<W: World>(world: &mut W) {
@@ -209,7 +176,7 @@ pub(super) async fn semantic_locks_last_until_their_saga_or_their_step_is_over<W
     let (_, recovered) = server.subject.crash().await;
     let state = |step: &Step| {
         let mut states = recovered.steps.iter();
-        states.find(|(id, _)| *id == step.id).map(|(_, state)| state.clone())
+        states.find(|kept| kept.step == step.id).map(|kept| kept.state.clone())
     };
     let Some(StepState::Acted { pending, .. }) = state(&closed) else { panic!("what was closed stays in effect") };
     assert!(!pending, "a saga's semantic locks end with it, durably");
@@ -257,13 +224,14 @@ pub(super) async fn a_fence_drops_the_barriers_below_it_and_nothing_else<W: Worl
     // The next forced write makes it durable.
     server.done(&step(301, 0), server.subject.world.put("another", "v")).await;
     let (_, recovered) = server.subject.crash().await;
-    let mut kept: Vec<_> = recovered.steps.iter().map(|(id, _)| (id.coordinator == COORDINATOR, id.ticket.0)).collect();
+    let mut kept: Vec<_> =
+        recovered.steps.iter().map(|kept| (kept.step.coordinator == COORDINATOR, kept.step.ticket.0)).collect();
     kept.sort();
     let expected = [(false, 4), (true, 5), (true, 300), (true, 301)];
     assert_eq!(kept, expected, "barriers below the fence are dropped, those of its own coordinator only");
 }
 
-fn assert_refused(outcome: &StepOutcome, expected: RefusalCode, why: &str) {
+pub(super) fn assert_refused(outcome: &StepOutcome, expected: RefusalCode, why: &str) {
     match outcome {
         StepOutcome::Refused(Refusal { code, .. }) => assert_eq!(*code, expected, "{why}"),
         StepOutcome::Done { .. } | StepOutcome::Empty => {

@@ -4,7 +4,7 @@
 use super::subject::{Attempt, COORDINATOR, Subject, attempt, done};
 use super::{PATIENCE, World};
 use crate::engine::inputs_of;
-use crate::resource::{Mark, Recovered, Release, ResourceManager, StepId};
+use crate::resource::{Mark, Recovered, Release, Resource as _, StepId, Steps as _};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use tokio_util::sync::CancellationToken;
@@ -202,11 +202,12 @@ impl<'w, W: World> Server<'w, W> {
             | Effect::AcceptLoss { .. }
             | Effect::Execute { .. }
             | Effect::Cancel { .. }
+            | Effect::Confirm { .. }
             | Effect::Commit { .. }
             | Effect::Abort { .. }
             | Effect::Release { .. }
             | Effect::Resolve { .. }
-            | Effect::NoteDecision { .. }
+            | Effect::StoreHeuristic { .. }
             | Effect::ForgetHeuristic { .. }
             | Effect::RecallVote { .. }
             | Effect::CancelAction { .. } => unreachable!("one session, and steps one after the other"),

@@ -1,17 +1,23 @@
 //! The resource under test, and what the rules do with it.
 
-use super::{PATIENCE, World};
-use crate::resource::{BranchId, Recovered, ResourceError, ResourceManager, Room, StepId};
+use super::{BranchWorld, PATIENCE, World};
+use crate::resource::{BranchId, Branches as _, Ended, Recovered, Resource as _, ResourceError, Room};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_vocabulary::{
-    CoordinatorId, Execution, Half, Prepare, Refusal, RefusalCode, RunStep, StepIndex, Ticket, Timestamp, TxId, Vote,
+    CoordinatorId, Execution, ParticipantName, Prepare, Refusal, RefusalCode, Ticket, Timestamp, TxId, Vote,
 };
 
 pub(super) const COORDINATOR: CoordinatorId = CoordinatorId(*b"conformance-one.");
 pub(super) const ANOTHER_COORDINATOR: CoordinatorId = CoordinatorId(*b"conformance-two.");
+
+/// The participant that serves the resource under test.
+pub(super) const OWNER: &str = "conformance";
+
+/// Meant to run out.
+pub(super) const SHORT_WAIT: Duration = Duration::from_millis(20);
 
 /// Younger than every other transaction of the suite.
 const YOUNGEST: u64 = 1_000_000;
@@ -43,7 +49,7 @@ impl<'w, W: World> Subject<'w, W> {
     pub(super) async fn fresh(world: &'w mut W) -> Self {
         let (resource, room) = (Arc::new(world.fresh().await), Room::default());
         resource.use_room(room.clone());
-        let recovered = done("recover", resource.recover()).await;
+        let recovered = done("recover", resource.recover(&owner())).await;
         assert_eq!(recovered, Recovered::default(), "a fresh resource has nothing to recover");
         Subject { world, resource, room }
     }
@@ -54,10 +60,17 @@ impl<'w, W: World> Subject<'w, W> {
         drop(resource);
         let resource = Arc::new(world.reopen().await);
         resource.use_room(room.clone());
-        let recovered = done("recover", resource.recover()).await;
+        let recovered = done("recover", resource.recover(&owner())).await;
         (Subject { world, resource, room }, recovered)
     }
 
+    /// The value committed, read beside the contract.
+    pub(super) async fn value(&self, key: &str) -> Option<String> {
+        self.world.read(&self.resource, key).await
+    }
+}
+
+impl<W: BranchWorld> Subject<'_, W> {
     /// Prepares in two phases, with all the time it may need.
     pub(super) async fn vote(&self, attempt: &Attempt, work: Bytes) -> Vote {
         self.vote_within(PATIENCE, attempt, work, CancellationToken::new()).await
@@ -100,15 +113,17 @@ impl<'w, W: World> Subject<'w, W> {
     }
 
     pub(super) async fn commit(&self, attempt: &Attempt) {
-        done("commit", self.resource.commit(attempt.branch.clone())).await;
+        let ended = done("commit", self.resource.commit(attempt.branch.clone())).await;
+        assert_eq!(ended, Ended::AsTold, "nobody else has ended it");
     }
 
     pub(super) async fn abort(&self, attempt: &Attempt) {
-        done("abort", self.resource.abort(attempt.branch.clone())).await;
+        let ended = done("abort", self.resource.abort(attempt.branch.clone())).await;
+        assert_eq!(ended, Ended::AsTold, "nobody else has ended it");
     }
 
-    pub(super) async fn release(&self, attempt: &Attempt) {
-        done("release", self.resource.release(attempt.branch.clone())).await;
+    pub(super) async fn confirm(&self, attempt: &Attempt) -> bool {
+        done("confirm", self.resource.confirm(attempt.branch.clone())).await
     }
 
     /// Prepares and commits.
@@ -117,32 +132,20 @@ impl<'w, W: World> Subject<'w, W> {
         self.commit(attempt).await;
     }
 
-    /// The value committed. Fails if anybody is in the way.
-    pub(super) async fn value(&self, key: &str) -> Option<String> {
-        match self.read_as_youngest(key).await {
-            Vote::ReadOnly { result } => self.world.value(&result),
-            other @ (Vote::Prepared { .. } | Vote::Committed { .. } | Vote::Refused(_)) => {
-                panic!("key {key} is free, so reading it in one phase is voted read-only, not {other:?}")
-            }
-        }
-    }
-
-    /// Nobody may read what a prepared branch wrote.
+    /// Nobody may write what a prepared branch has locked.
     pub(super) async fn assert_locked(&self, key: &str, why: &str) {
-        assert_refused(&self.read_as_youngest(key).await, RefusalCode::LockConflict, why);
+        let vote = self.vote_briefly(&attempt(YOUNGEST), self.world.put(key, "locked out")).await;
+        assert_refused(&vote, self.world.locking().refuses_with(), why);
     }
 
-    async fn read_as_youngest(&self, key: &str) -> Vote {
-        self.vote_in_one_phase(&attempt(YOUNGEST), self.world.get(key)).await
+    /// In one phase, without waiting for locks for long.
+    pub(super) async fn vote_briefly(&self, attempt: &Attempt, work: Bytes) -> Vote {
+        self.execute(Execution::OnePhase, SHORT_WAIT, attempt, work, CancellationToken::new()).await
     }
 }
 
-/// The action of a saga's only step.
-pub(super) fn step_call(number: u64, work: Bytes) -> (StepId, RunStep) {
-    let Attempt { branch: BranchId { tx, ticket, coordinator }, begun_at } = attempt(number);
-    let (step, half, attempt, timeout, inputs) = (StepIndex(0), Half::Action, 1, PATIENCE, Vec::new());
-    let run = RunStep { tx: tx.clone(), ticket, step, half, attempt, begun_at, timeout, work, inputs };
-    (StepId { coordinator, ticket, step, tx }, run)
+fn owner() -> ParticipantName {
+    OWNER.parse().expect("a name")
 }
 
 /// What the server hands on.

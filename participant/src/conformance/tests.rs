@@ -4,8 +4,8 @@ use super::conformance;
 use crate::adapter::kv::KeyValue;
 use crate::adapter::kv::tests::world::MemoryWorld;
 use crate::resource::{
-    BranchId, Cancellations, Committing, Heuristic, Kept, Mark, Preparing, Recovered, Release, ResourceError,
-    ResourceManager, Room, StepId, StepState, Voted, commit_each, prepare_each,
+    BranchId, Branches, Cancellations, Committing, Heuristic, Kept, Mark, Preparing, Recovered, Release, ResourceError,
+    Room, StepId, StepState, Voted, commit_each, prepare_each,
 };
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -76,7 +76,7 @@ impl Broken {
     }
 }
 
-impl ResourceManager for Broken {
+impl Branches for Broken {
     fn kind(&self) -> &'static str {
         "broken"
     }

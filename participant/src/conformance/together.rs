@@ -1,28 +1,32 @@
 //! Branches that come together.
 
+use super::commit::has_committed;
 use super::subject::{Attempt, Subject, assert_refused, attempt, call, done};
-use super::{PATIENCE, World};
-use crate::resource::{BranchId, Cancellations, Kept, Preparing, ResourceError, ResourceManager, Voted};
+use super::{BranchWorld, Locking, PATIENCE};
+use crate::resource::{BranchId, Branches as _, Cancellations, PreparedBranch, Preparing, ResourceError, Voted};
 use bytes::Bytes;
 use futures::future::join_all;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use undoubt_vocabulary::{BranchOutcome, Execution, RefusalCode, Vote};
+use undoubt_vocabulary::{Execution, RefusalCode, Vote};
 
 /// Longer than the suite waits for anything.
 const NO_END: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub(super) async fn branches_that_come_together_are_each_voted_and_committed<W: World>(world: &mut W) {
+pub(super) async fn branches_that_come_together_are_each_voted_and_committed<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     subject.carry_out(&attempt(1), subject.world.put("read", "old")).await;
-    let calls = [
+    let mut calls = vec![
         (attempt(2), subject.world.put("a", "2")),
         (attempt(3), subject.world.add("low", -1, Some(0))),
         (attempt(4), subject.world.get("read")),
         (attempt(5), subject.world.put("b", "5")),
-        (attempt(6), subject.world.put("a", "6")),
     ];
+    let is_wait_die = subject.world.locking() == Locking::WaitDie;
+    if is_wait_die {
+        calls.push((attempt(6), subject.world.put("a", "6")));
+    }
     let votes = votes(preparing(&subject, &calls, &mut Cancellations::default())).await;
     let vote = |number: u64| match votes.get(&attempt(number).branch) {
         Some(vote) => vote,
@@ -32,9 +36,11 @@ pub(super) async fn branches_that_come_together_are_each_voted_and_committed<W: 
     assert_refused(vote(3), RefusalCode::Condition, "a condition of one does not hold");
     assert!(matches!(vote(4), Vote::ReadOnly { .. }), "{:?}", vote(4));
     assert!(matches!(vote(5), Vote::Prepared { .. }), "{:?}", vote(5));
-    assert_refused(vote(6), RefusalCode::LockConflict, "an older one that came with it has the lock");
+    if is_wait_die {
+        assert_refused(vote(6), RefusalCode::LockConflict, "an older one that came with it has the lock");
+    }
     assert_eq!(votes.len(), calls.len(), "nobody else is voted");
-    subject.release(&attempt(4)).await;
+    assert!(subject.confirm(&attempt(4)).await, "it has held what it read");
     // One of them was committed before.
     commit_together(&subject, [1, 2, 5]).await;
     assert_eq!(subject.value("a").await.as_deref(), Some("2"), "what was committed together is seen");
@@ -42,21 +48,16 @@ pub(super) async fn branches_that_come_together_are_each_voted_and_committed<W: 
     assert_eq!(subject.value("read").await.as_deref(), Some("old"), "a repeated commit changes nothing");
     let (_, recovered) = subject.crash().await;
     assert!(recovered.prepared.is_empty(), "what was committed together is not in doubt");
-    let committed = |number| {
-        let same = |(branch, outcome, _): &(BranchId, BranchOutcome, Kept)| {
-            *branch == attempt(number).branch && *outcome == BranchOutcome::Committed
-        };
-        recovered.finished.iter().any(same)
-    };
+    let committed = |number| has_committed(&recovered, &attempt(number));
     assert!(committed(2) && committed(5), "commits that come together are forced");
 }
 
-pub(super) async fn branches_prepared_together_survive_a_crash<W: World>(world: &mut W) {
+pub(super) async fn branches_prepared_together_survive_a_crash<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     let calls = [(attempt(1), subject.world.put("a", "1")), (attempt(2), subject.world.put("b", "2"))];
     votes(preparing(&subject, &calls, &mut Cancellations::default())).await;
     let (subject, recovered) = subject.crash().await;
-    let found: Vec<BranchId> = recovered.prepared.into_iter().map(|(branch, _, _)| branch).collect();
+    let found: Vec<BranchId> = recovered.prepared.into_iter().map(|PreparedBranch { branch, .. }| branch).collect();
     assert!(calls.iter().all(|(attempt, _)| found.contains(&attempt.branch)), "votes that come together are forced");
     subject.assert_locked("a", "each has its locks again").await;
     subject.assert_locked("b", "each has its locks again").await;
@@ -69,7 +70,7 @@ pub(super) async fn branches_prepared_together_survive_a_crash<W: World>(world: 
     subject.assert_locked("a", "a repeated commit leaves a newer attempt alone").await;
 }
 
-pub(super) async fn what_keeps_one_branch_waiting_keeps_no_other<W: World>(world: &mut W) {
+pub(super) async fn what_keeps_one_branch_waiting_keeps_no_other<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     let (holder, another) = (attempt(9), attempt(8));
     subject.prepare(&holder, subject.world.put("k", "holder")).await;
@@ -84,7 +85,7 @@ pub(super) async fn what_keeps_one_branch_waiting_keeps_no_other<W: World>(world
     let mut next = async || {
         let votes = tokio::time::timeout(PATIENCE, preparing.next()).await;
         let votes = votes.expect("what keeps one branch waiting keeps no other").expect("all have been voted");
-        let Voted { votes, put_off: _ } = votes.expect("it works");
+        let Voted { votes, .. } = votes.expect("it works");
         let [(branch, vote)] = votes.try_into().expect("one at a time");
         (branch, vote)
     };
@@ -101,7 +102,7 @@ pub(super) async fn what_keeps_one_branch_waiting_keeps_no_other<W: World>(world
     assert_eq!(subject.world.value(&result).as_deref(), Some("holder"), "who waited reads what the holder wrote");
 }
 
-fn preparing<W: World>(
+fn preparing<W: BranchWorld>(
     subject: &Subject<'_, W>,
     calls: &[(Attempt, Bytes)],
     cancellations: &mut Cancellations,
@@ -116,7 +117,7 @@ async fn votes(preparing: FuturesUnordered<Preparing>) -> BTreeMap<BranchId, Vot
     told.into_iter().flat_map(|voted| voted.expect("it works").votes).collect()
 }
 
-async fn commit_together<W: World>(subject: &Subject<'_, W>, numbers: impl IntoIterator<Item = u64>) {
+async fn commit_together<W: BranchWorld>(subject: &Subject<'_, W>, numbers: impl IntoIterator<Item = u64>) {
     let branches = numbers.into_iter().map(|number| attempt(number).branch).collect();
     let committing = subject.resource.commit_all(branches).into_iter().map(|(_, committed)| committed);
     for committed in done("commit", async { Ok(join_all(committing).await) }).await {

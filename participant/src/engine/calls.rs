@@ -1,12 +1,12 @@
 //! Calls of the resource manager.
 //!
-//! A call is never dropped midway. One that cannot be done now is repeated until it can; only a prepare and
-//! a step's action give up, by refusing.
+//! A call is never dropped midway. One that cannot be done now, or of which it is unclear whether it was, is repeated until it
+//! is done; only a prepare and a step's action give up, by refusing, once it is clear that they have done nothing.
 
 use super::Engine;
 use super::waiting::Work;
 use crate::config::Config;
-use crate::resource::{Heuristic, Loss, ResourceError, ResourceManager, Voted};
+use crate::resource::{Branches, Ended, Heuristic, Loss, ResourceError, Voted};
 use crate::room::SMALL_BYTES;
 use futures::FutureExt as _;
 use std::future::Future;
@@ -15,13 +15,15 @@ use std::time::Duration;
 use undoubt_participant_core::{BranchId, Input, Operator, Session, StepId};
 use undoubt_platform::Random;
 use undoubt_vocabulary::{
-    CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, RunStep, StepOutcome, TxId, Vote,
+    CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, RunStep, StepOutcome, Timestamp, TxId, Vote,
 };
 
 /// What a finished call means to the core.
 pub(super) enum Done {
     Executed(Voted),
     Committed(Vec<BranchId>),
+    /// Those that were committed one by one, and when.
+    CommittedEach(Vec<(BranchId, Ended)>, Timestamp),
     Acted {
         step: StepId,
         outcome: StepOutcome,
@@ -51,27 +53,32 @@ impl Patience {
     {
         let mut attempt = 0_u32;
         loop {
-            let cause = match call().await {
-                Err(ResourceError::Unavailable { cause }) => cause,
-                Err(no_room @ ResourceError::NoRoom) => no_room.to_string(),
-                done => return done,
+            let error = match call().await {
+                Ok(done) => return Ok(done),
+                Err(ends @ (ResourceError::Foreign { .. } | ResourceError::Stopped { .. })) => return Err(ends),
+                Err(
+                    again @ (ResourceError::Unavailable { .. } | ResourceError::NoRoom | ResourceError::Unclear { .. }),
+                ) => again,
             };
             let full = self.config.retry_first_pause_ms.saturating_mul(1 << attempt.min(32));
             let full = full.min(self.config.retry_max_pause_ms);
             let pause_ms = full / 2 + self.random.below(full / 2 + 1);
             attempt = attempt.saturating_add(1);
-            tracing::warn!(%cause, attempt, pause_ms, "the resource cannot do this now; it is asked again");
+            tracing::warn!(%error, attempt, pause_ms, "the resource is asked again");
             tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         }
     }
 }
 
-impl<R: ResourceManager> Engine<R> {
+impl<R: Branches> Engine<R> {
     pub(super) fn done(&mut self, done: Done) {
         match done {
-            Done::Executed(Voted { votes, put_off }) => {
+            Done::Executed(Voted { votes, put_off, unclear }) => {
                 for (branch, prepare) in put_off {
                     self.wait_for_room(Work::Prepare(branch, prepare), true);
+                }
+                for (branch, prepare, cause) in unclear {
+                    self.clear_up(branch, prepare.execution, cause);
                 }
                 for (branch, vote) in votes {
                     self.cancellations.remove(&branch);
@@ -80,6 +87,14 @@ impl<R: ResourceManager> Engine<R> {
             }
             Done::Committed(branches) => {
                 branches.into_iter().for_each(|branch| self.put(Input::Committed { branch }));
+            }
+            Done::CommittedEach(branches, at) => {
+                for (branch, ended) in branches {
+                    self.put(match ended {
+                        Ended::AsTold => Input::Committed { branch },
+                        Ended::Gone => Input::Gone { branch, at },
+                    });
+                }
             }
             Done::Acted { step, outcome } => {
                 self.actions.remove(&step);
@@ -118,7 +133,7 @@ impl<R: ResourceManager> Engine<R> {
             let unable = calls.extract_if(.., |(_, prepare)| prepare.execution == Execution::TwoPhase);
             let refusal = |(branch, _)| (branch, cannot_prepare(self.resource.kind()));
             let votes = unable.map(refusal).collect();
-            let refused = Voted { votes, put_off: Vec::new() };
+            let refused = Voted { votes, ..Voted::default() };
             self.calls.push(std::future::ready(Ok(Done::Executed(refused))).boxed());
         }
         for voted in self.resource.prepare_all(calls, &mut self.cancellations) {
@@ -132,6 +147,35 @@ impl<R: ResourceManager> Engine<R> {
         }
     }
 
+    /// Finds out what became of a branch whose execution was unclear, before anybody is told.
+    fn clear_up(&mut self, branch: BranchId, execution: Execution, cause: String) {
+        tracing::warn!(tx = %branch.tx, %cause, "it is unclear what the resource did; it is looked for");
+        let (resource, clock) = (self.resource.clone(), self.clock.clone());
+        self.call(move |patience| async move {
+            let refused = Vote::Refused(Refusal::new(RefusalCode::Unavailable, cause));
+            let vote = match execution {
+                Execution::TwoPhase => match patience.until_done(|| resource.abort(branch.clone())).await? {
+                    Ended::AsTold => refused,
+                    Ended::Gone => return Ok(Done::Input(Input::Gone { branch, at: clock.now() })),
+                },
+                Execution::OnePhase => match patience.until_done(|| resource.settle(branch.clone())).await? {
+                    Some(result) => Vote::Committed { result },
+                    None => refused,
+                },
+            };
+            Ok(Done::Executed(Voted { votes: vec![(branch, vote)], ..Voted::default() }))
+        });
+    }
+
+    /// Asks the resource whether a read-only branch has held its locks until now.
+    pub(super) fn confirm(&mut self, branch: BranchId) {
+        let resource = self.resource.clone();
+        self.call(move |patience| async move {
+            let held = patience.until_done(|| resource.confirm(branch.clone())).await?;
+            Ok(Done::Input(Input::Confirmed { branch, held }))
+        });
+    }
+
     /// Hands on what this round has to commit.
     pub(super) fn commit_all(&mut self) {
         if self.committing.is_empty() {
@@ -140,29 +184,40 @@ impl<R: ResourceManager> Engine<R> {
         let branches = std::mem::take(&mut self.committing);
         branches.iter().for_each(|_| self.crash.reach("before-commit"));
         for (branches, committed) in self.resource.commit_all(branches) {
-            let (resource, crash) = (self.resource.clone(), self.crash.clone());
+            let (resource, crash, clock) = (self.resource.clone(), self.crash.clone(), self.clock.clone());
             self.call(move |patience| async move {
-                match committed.await {
-                    Err(ResourceError::Unavailable { .. }) => {
+                let ended = match committed.await {
+                    Ok(()) => None,
+                    Err(ResourceError::Unavailable { .. } | ResourceError::Unclear { .. }) => {
+                        let mut ended = Vec::with_capacity(branches.len());
                         for branch in &branches {
-                            patience.until_done(|| resource.commit(branch.clone())).await?;
+                            ended.push(patience.until_done(|| resource.commit(branch.clone())).await?);
                         }
+                        Some(ended)
                     }
-                    done => done?,
-                }
+                    Err(
+                        ends @ (ResourceError::NoRoom | ResourceError::Foreign { .. } | ResourceError::Stopped { .. }),
+                    ) => return Err(ends),
+                };
                 branches.iter().for_each(|_| crash.reach("after-commit"));
-                Ok(Done::Committed(branches))
+                Ok(match ended {
+                    None => Done::Committed(branches),
+                    Some(ended) => Done::CommittedEach(branches.into_iter().zip(ended).collect(), clock.now()),
+                })
             });
         }
     }
 
     pub(super) fn abort(&mut self, branch: BranchId) {
-        let (resource, crash) = (self.resource.clone(), self.crash.clone());
+        let (resource, crash, clock) = (self.resource.clone(), self.crash.clone(), self.clock.clone());
         self.call(move |patience| async move {
             crash.reach("before-abort");
-            patience.until_done(|| resource.abort(branch.clone())).await?;
+            let ended = patience.until_done(|| resource.abort(branch.clone())).await?;
             crash.reach("after-abort");
-            Ok(Done::Input(Input::Aborted { branch }))
+            Ok(Done::Input(match ended {
+                Ended::AsTold => Input::Aborted { branch },
+                Ended::Gone => Input::Gone { branch, at: clock.now() },
+            }))
         });
     }
 
@@ -170,7 +225,7 @@ impl<R: ResourceManager> Engine<R> {
         self.in_turn.begin(branch.tx.clone());
         let resource = self.resource.clone();
         self.call(move |patience| async move {
-            patience.until_done(|| resource.release(branch.clone())).await?;
+            patience.until_done(|| resource.abort(branch.clone())).await?;
             Ok(Done::InTurn { tx: branch.tx, input: None })
         });
     }
@@ -209,18 +264,21 @@ impl<R: ResourceManager> Engine<R> {
     }
 
     pub(super) fn resolve(&mut self, branch: BranchId, heuristic: Heuristic) {
-        let resource = self.resource.clone();
+        let (resource, clock) = (self.resource.clone(), self.clock.clone());
         self.call(move |patience| async move {
-            patience.until_done(|| resource.resolve(branch.clone(), heuristic.clone())).await?;
-            Ok(Done::Input(Input::Resolved { branch }))
+            Ok(Done::Input(match patience.until_done(|| resource.resolve(branch.clone(), heuristic.clone())).await? {
+                Ended::AsTold => Input::Resolved { branch },
+                Ended::Gone => Input::Gone { branch, at: clock.now() },
+            }))
         });
     }
 
-    pub(super) fn note_decision(&mut self, branch: BranchId, heuristic: Heuristic) {
+    pub(super) fn store_heuristic(&mut self, branch: BranchId, begun_at: Timestamp, heuristic: Heuristic) {
         self.in_turn.begin(branch.tx.clone());
         let resource = self.resource.clone();
         self.call(move |patience| async move {
-            patience.until_done(|| resource.note_decision(branch.clone(), heuristic.clone())).await?;
+            let call = || resource.store_heuristic(branch.clone(), begun_at, heuristic.clone());
+            patience.until_done(call).await?;
             Ok(Done::InTurn { tx: branch.tx, input: None })
         });
     }
@@ -249,8 +307,11 @@ impl<R: ResourceManager> Engine<R> {
     where
         F: Future<Output = Result<Done, ResourceError>> + Send + 'static,
     {
-        let patience = Patience { config: self.config.clone(), random: self.random.clone() };
-        self.calls.push(call(patience).boxed());
+        self.calls.push(call(self.patience()).boxed());
+    }
+
+    pub(super) fn patience(&self) -> Patience {
+        Patience { config: self.config.clone(), random: self.random.clone() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::outbox::Outbox;
-use crate::resource::{Heuristic, Loss, Mark, Release, ResourceError, ResourceManager};
+use crate::resource::{Branches, Health, Heuristic, Loss, Mark, Release, ResourceError};
 use crate::room::Room;
 use bytes::Bytes;
 use std::path::PathBuf;
@@ -93,7 +93,7 @@ pub(crate) struct View<'a> {
     pub(crate) core: &'a Participant,
     pub(crate) losses: &'a [(Loss, WriteNumber)],
     pub(crate) resource: &'static str,
-    pub(crate) refusing_work_because: Option<String>,
+    pub(crate) health: Health,
 }
 
 /// The engine has stopped, because the participant is stopping or its resource failed.
@@ -173,7 +173,7 @@ impl Handle {
     }
 }
 
-impl<R: ResourceManager> Engine<R> {
+impl<R: Branches> Engine<R> {
     pub(super) fn command(&mut self, command: Command) {
         match command {
             Command::Hello { session, hello, out } => {
@@ -218,7 +218,7 @@ impl<R: ResourceManager> Engine<R> {
                 core: &self.core,
                 losses: &self.losses,
                 resource: self.resource.kind(),
-                refusing_work_because: self.resource.refusing_work_because().or_else(|| self.why_work_waits()),
+                health: self.health(),
             }),
             Command::Stop => self.commands.close(),
         }
@@ -231,6 +231,11 @@ impl<R: ResourceManager> Engine<R> {
         let (number, recalled) = (self.resource.number(), self.core.recalled(&recall));
         // Whoever asked may have gone.
         let _ = reply.send(KnownHere { number, recalled, attempts, next });
+    }
+
+    fn health(&self) -> Health {
+        let health = self.resource.health();
+        Health { refuses_work: health.refuses_work.or_else(|| self.why_work_waits()), ..health }
     }
 
     fn operator(&mut self, reply: oneshot::Sender<Answer>) -> Operator {

@@ -46,9 +46,10 @@ fn branch_of(effect: &Effect) -> Option<&TxId> {
         | Effect::Cancel { branch }
         | Effect::Commit { branch }
         | Effect::Abort { branch }
+        | Effect::Confirm { branch }
         | Effect::Release { branch }
         | Effect::Resolve { branch, .. }
-        | Effect::NoteDecision { branch, .. }
+        | Effect::StoreHeuristic { branch, .. }
         | Effect::ForgetHeuristic { branch, .. } => Some(&branch.tx),
         Effect::RecordEpoch { .. }
         | Effect::RememberSeen { .. }

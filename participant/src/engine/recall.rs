@@ -5,7 +5,7 @@
 
 use super::Engine;
 use super::calls::Done;
-use crate::resource::ResourceManager;
+use crate::resource::Branches;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -52,7 +52,7 @@ impl Recalls {
     }
 }
 
-impl<R: ResourceManager> Engine<R> {
+impl<R: Branches> Engine<R> {
     /// Reads what there is room to send.
     pub(super) fn take_recalls(&mut self) {
         for _ in 0..RECALLED_AT_A_TIME {

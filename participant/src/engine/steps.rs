@@ -1,9 +1,9 @@
 //! Calls of the resource manager for the steps of sagas.
 
 use super::Engine;
-use super::calls::Done;
+use super::calls::{Done, Patience};
 use super::waiting::Work;
-use crate::resource::{Mark, ResourceError, ResourceManager};
+use crate::resource::{Branches, Kept, Mark, ResourceError, StepState};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use tokio::sync::oneshot;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use undoubt_participant_core::{Input, Release, StepId};
 use undoubt_vocabulary::{CoordinatorId, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId};
 
-impl<R: ResourceManager> Engine<R> {
+impl<R: Branches> Engine<R> {
     /// Begins an action, or lets it wait where there is no room for what it comes to.
     pub(super) fn take_action(&mut self, step: StepId, run: RunStep) {
         self.actions.insert(step.clone(), CancellationToken::new());
@@ -27,7 +27,7 @@ impl<R: ResourceManager> Engine<R> {
 
     pub(super) fn act(&mut self, step: StepId, run: RunStep) {
         let token = self.actions.entry(step.clone()).or_default().clone();
-        let (resource, crash) = (self.resource.clone(), self.crash.clone());
+        let (resource, crash, patience) = (self.resource.clone(), self.crash.clone(), self.patience());
         let call = async move {
             crash.reach("before-act");
             let outcome = match resource.act(step.clone(), run.clone(), token).await {
@@ -35,8 +35,9 @@ impl<R: ResourceManager> Engine<R> {
                 Err(ResourceError::Unavailable { cause }) => {
                     StepOutcome::Refused(Refusal::new(RefusalCode::Unavailable, cause))
                 }
+                Err(ResourceError::Unclear { cause }) => settle_action(&*resource, &patience, &step, cause).await?,
                 Err(ResourceError::NoRoom) => return Ok(Done::ActionPutOff(step, run)),
-                Err(stopped @ ResourceError::Stopped { .. }) => return Err(stopped),
+                Err(ends @ (ResourceError::Foreign { .. } | ResourceError::Stopped { .. })) => return Err(ends),
             };
             crash.reach("after-act");
             Ok(Done::Acted { step, outcome })
@@ -56,7 +57,7 @@ impl<R: ResourceManager> Engine<R> {
                 run.inputs.push(stored.ok_or_else(gone)?);
             }
             crash.reach("before-compensate");
-            let outcome = patience.until_done(|| resource.compensate(step.clone(), run.clone())).await?;
+            let outcome = compensated(&*resource, &patience, &step, &run).await?;
             crash.reach("after-compensate");
             Ok(Done::Input(Input::CompensationRan { step, outcome }))
         });
@@ -102,4 +103,45 @@ impl<R: ResourceManager> Engine<R> {
             Ok(Done::Nothing)
         });
     }
+}
+
+/// Returns what became of an action whose call was unclear, before anybody is told.
+async fn settle_action<R: Branches>(
+    resource: &R,
+    patience: &Patience,
+    step: &StepId,
+    cause: String,
+) -> Result<StepOutcome, ResourceError> {
+    tracing::warn!(tx = %step.tx, step = step.step.0, %cause, "it is unclear what the resource did; it is looked for");
+    let refused = StepOutcome::Refused(Refusal::new(RefusalCode::Unavailable, cause));
+    let (result, pending) = match patience.until_done(|| resource.settle_step(step.clone())).await? {
+        Some(StepState::Acted { result: Kept::Here(result), pending }) => (result, pending),
+        Some(StepState::Acted { result: Kept::Stored, pending }) => {
+            let stored = patience.until_done(|| resource.result_of_step(step.clone())).await?;
+            let gone = || ResourceError::Stopped { cause: format!("the stored result of {step:?} is gone") };
+            (stored.ok_or_else(gone)?, pending)
+        }
+        // A barrier of any other kind is not this call's.
+        Some(StepState::Compensated | StepState::Empty) | None => return Ok(refused),
+    };
+    Ok(StepOutcome::Done { result, pending })
+}
+
+/// Undoes a step, and asks what became of it wherever that is unclear.
+async fn compensated<R: Branches>(
+    resource: &R,
+    patience: &Patience,
+    step: &StepId,
+    run: &RunStep,
+) -> Result<StepOutcome, ResourceError> {
+    let once = || async {
+        match resource.compensate(step.clone(), run.clone()).await {
+            Err(ResourceError::Unclear { cause }) => match resource.settle_step(step.clone()).await? {
+                Some(StepState::Compensated) => Ok(StepOutcome::Done { result: Bytes::new(), pending: false }),
+                Some(StepState::Acted { .. } | StepState::Empty) | None => Err(ResourceError::Unavailable { cause }),
+            },
+            done => done,
+        }
+    };
+    patience.until_done(once).await
 }

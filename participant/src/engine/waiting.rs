@@ -6,7 +6,7 @@
 
 use super::Engine;
 use super::calls::Done;
-use crate::resource::{ResourceManager, Voted};
+use crate::resource::{Branches, Voted};
 use crate::room::SMALL_BYTES;
 use futures::FutureExt as _;
 use std::collections::BTreeMap;
@@ -123,7 +123,7 @@ impl Entry {
     }
 }
 
-impl<R: ResourceManager> Engine<R> {
+impl<R: Branches> Engine<R> {
     /// Lets work wait, or refuses it because too much waits already. `large`: it was tried, or is large itself.
     pub(super) fn wait_for_room(&mut self, work: Work, large: bool) {
         let is_too_much = self.waiting.bytes + work.bytes() > MAX_WAITING_BYTES;
@@ -202,7 +202,7 @@ impl<R: ResourceManager> Engine<R> {
         let refusal = Refusal::new(code, detail);
         let done = match work {
             Work::Prepare(branch, _) => {
-                Done::Executed(Voted { votes: vec![(branch, Vote::Refused(refusal))], put_off: Vec::new() })
+                Done::Executed(Voted { votes: vec![(branch, Vote::Refused(refusal))], ..Voted::default() })
             }
             Work::Action(step, _) => Done::Acted { step, outcome: StepOutcome::Refused(refusal) },
         };

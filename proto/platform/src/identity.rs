@@ -102,6 +102,17 @@ pub async fn establish(
     Ok(identity)
 }
 
+/// Returns the name of the owner that is stored; `None` if nobody has owned it yet.
+pub fn owner(store: &dyn Store, meta: Family) -> Result<Option<String>, StoreError> {
+    let stored = store.get(meta, NAME_KEY.as_bytes())?;
+    Ok(stored.map(|name| String::from_utf8_lossy(&name).into_owned()))
+}
+
+/// Stores the name of the owner, of a store that holds nothing else of an identity.
+pub fn put_owner(batch: &mut Batch, meta: Family, name: &str) {
+    batch.put(meta, NAME_KEY, name);
+}
+
 /// Returns the starts that a folder of an earlier format has counted, and the highest that others had met of its owner, where
 /// that is more.
 pub fn counted_before_numbers(store: &dyn Store, meta: Family) -> Result<(u32, Option<u32>), IdentityError> {

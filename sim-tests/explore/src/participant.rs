@@ -317,11 +317,12 @@ impl Running<'_> {
                 self.call(Call::Execute { branch, prepare, locks: LocksOf::NotAsked, cancelled: false })?;
             }
             Effect::Cancel { branch } => process.memory.cancel(&Caller::Branch(branch.tx)),
+            Effect::Confirm { branch } => self.call(Call::Confirm { branch })?,
             Effect::Commit { branch } => self.call(Call::Commit { branch })?,
             Effect::Abort { branch } => self.call(Call::Abort { branch })?,
             Effect::Resolve { branch, heuristic } => self.resolve(branch, heuristic)?,
             Effect::Release { branch } => process.memory.release_reader(&branch),
-            Effect::NoteDecision { branch, heuristic } => self.storage.note_decision(&branch, heuristic),
+            Effect::StoreHeuristic { branch, heuristic, .. } => self.storage.store_heuristic(&branch, heuristic),
             Effect::ForgetHeuristic { .. } => return Err("contract: nobody asked to forget it".to_owned()),
             Effect::Collect { fence, .. } => self.storage.collect(fence),
             Effect::Answer { answer, .. } => return self.check_answer(&answer),

@@ -116,7 +116,8 @@ impl Memory {
             Call::Execute { branch, .. } => Some(Input::Executed { branch, vote: refused(code) }),
             Call::Act { step, .. } => Some(Input::ActionRan { step, outcome }),
             Call::Compensate { step, .. } => Some(Input::CompensationRan { step, outcome }),
-            Call::Commit { .. }
+            Call::Confirm { .. }
+            | Call::Commit { .. }
             | Call::Abort { .. }
             | Call::Resolve { .. }
             | Call::StoreEmpty { .. }
@@ -135,6 +136,11 @@ impl Resource<'_> {
                 Some(vote) => Input::Executed { branch, vote },
                 None => return Ok(None),
             },
+            Call::Confirm { branch } => {
+                let held = self.memory.readers.contains(&branch);
+                self.memory.release_reader(&branch);
+                Input::Confirmed { branch, held }
+            }
             Call::Commit { branch } => {
                 self.end(&branch, |storage| storage.commit(&branch));
                 Input::Committed { branch }

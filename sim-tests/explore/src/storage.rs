@@ -125,7 +125,7 @@ impl Storage {
         }
     }
 
-    pub(crate) fn note_decision(&mut self, branch: &BranchId, heuristic: Heuristic) {
+    pub(crate) fn store_heuristic(&mut self, branch: &BranchId, heuristic: Heuristic) {
         if let Some(record) = self.heuristics.get_mut(&branch.tx).filter(|record| record.branch == *branch) {
             let before = std::mem::replace(&mut record.heuristic, heuristic);
             let before = HeuristicRecord { heuristic: before, ..record.clone() };

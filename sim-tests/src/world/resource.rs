@@ -11,12 +11,12 @@ use std::sync::Arc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
-    BranchId, Cancellations, Committing, Heuristic, Loss, Mark, Preparing, Recovered, Release, ResourceError,
-    ResourceManager, Room, StepId, prepare_each,
+    BranchId, Branches, Cancellations, Committing, Ended, Health, Heuristic, Loss, Mark, Preparing, Recovered, Release,
+    Resource, ResourceError, Room, StepId, StepState, Steps, prepare_each,
 };
 use undoubt_vocabulary::{
-    CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome, Ticket, TxId, Vote,
-    WriteNumber,
+    CoordinatorId, Epoch, Execution, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome,
+    Ticket, Timestamp, TxId, Vote, WriteNumber,
 };
 
 /// For good.
@@ -46,7 +46,7 @@ impl<R> Observed<R> {
     /// Notes what a vote came to, and does what is planted there.
     async fn voted(&self, branch: &BranchId, vote: &Vote, two_phase: bool) -> Result<(), ResourceError>
     where
-        R: ResourceManager,
+        R: Branches,
     {
         let state = match vote {
             Vote::Prepared { .. } => BranchState::Prepared,
@@ -57,7 +57,7 @@ impl<R> Observed<R> {
         if self.shared.mutates(Mutant::CommitsAtPrepare) && state == BranchState::Prepared {
             self.resource.commit(branch.clone()).await?;
         } else if self.shared.mutates(Mutant::ReadLocksFreedAtVote) && state == BranchState::ReadOnly {
-            self.resource.release(branch.clone()).await?;
+            self.resource.abort(branch.clone()).await?;
         }
         Ok(())
     }
@@ -70,18 +70,39 @@ impl<R> Observed<R> {
     }
 }
 
-impl<R: ResourceManager> ResourceManager for Observed<R> {
+impl<R: Branches> Resource for Observed<R> {
     fn kind(&self) -> &'static str {
         self.resource.kind()
     }
 
-    fn refusing_work_because(&self) -> Option<String> {
-        self.resource.refusing_work_because()
+    async fn recover(&self, owner: &ParticipantName) -> Result<Recovered, ResourceError> {
+        let mut recovered = self.resource.recover(owner).await?;
+        if self.shared.mutates(Mutant::BarriersForgotten) {
+            recovered.steps.clear();
+        }
+        if let Some(log) = recovered.log.as_mut().filter(|_| self.shared.mutates(Mutant::PutBackServes)) {
+            log.put_back = None;
+        }
+        for prepared in &recovered.prepared {
+            self.note(&prepared.branch, BranchState::Prepared);
+        }
+        Ok(recovered)
     }
 
-    fn can_prepare(&self) -> bool {
-        let unable = self.shared.plan.shape.cannot_prepare.map(Host::Participant);
-        self.resource.can_prepare() && unable != Some(self.host)
+    async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
+        self.resource.record_epoch(coordinator, epoch).await
+    }
+
+    async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {
+        self.resource.collect(coordinator, fence).await
+    }
+
+    async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {
+        self.resource.background(stop).await
+    }
+
+    fn health(&self) -> Health {
+        self.resource.health()
     }
 
     fn use_room(&self, room: Room) {
@@ -106,35 +127,79 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
     async fn accept_loss(&self, loss: Loss, mark: u64) -> Result<Starts, ResourceError> {
         self.resource.accept_loss(loss, mark).await
     }
+}
+
+impl<R: Branches> Steps for Observed<R> {
+    async fn act(
+        &self,
+        step: StepId,
+        run: RunStep,
+        cancelled: CancellationToken,
+    ) -> Result<StepOutcome, ResourceError> {
+        if self.shared.temper(self.host).refuses_actions {
+            return Ok(refused("it does not act at the moment"));
+        }
+        self.note_step(&step, BranchState::Acting);
+        self.shared.reach(self.host, "acting");
+        let outcome = self.resource.act(step.clone(), run, cancelled).await?;
+        self.note_step(&step, BranchState::Over);
+        Ok(outcome)
+    }
+
+    async fn compensate(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
+        if self.shared.temper(self.host).refuses_compensations {
+            return Ok(refused("it does not compensate at the moment"));
+        }
+        self.note_step(&step, BranchState::Compensating);
+        self.shared.reach(self.host, "compensating");
+        if self.shared.mutates(Mutant::CompensationsOnlyAnswered) {
+            self.note_step(&step, BranchState::Over);
+            return Ok(StepOutcome::Done { result: Bytes::new(), pending: false });
+        }
+        let outcome = self.resource.compensate(step.clone(), run).await?;
+        self.note_step(&step, BranchState::Over);
+        Ok(outcome)
+    }
+
+    async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {
+        self.resource.store_empty(step).await
+    }
+
+    async fn settle_step(&self, step: StepId) -> Result<Option<StepState>, ResourceError> {
+        self.resource.settle_step(step).await
+    }
 
     fn recalls_results(&self) -> bool {
         self.resource.recalls_results()
-    }
-
-    async fn result_of(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
-        self.resource.result_of(branch).await
     }
 
     async fn result_of_step(&self, step: StepId) -> Result<Option<Bytes>, ResourceError> {
         self.resource.result_of_step(step).await
     }
 
-    async fn recover(&self) -> Result<Recovered, ResourceError> {
-        let mut recovered = self.resource.recover().await?;
-        if self.shared.mutates(Mutant::BarriersForgotten) {
-            recovered.steps.clear();
-        }
-        if let Some(log) = recovered.log.as_mut().filter(|_| self.shared.mutates(Mutant::PutBackServes)) {
-            log.put_back = None;
-        }
-        for (branch, ..) in &recovered.prepared {
-            self.note(branch, BranchState::Prepared);
-        }
-        Ok(recovered)
+    async fn close_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) -> Result<(), ResourceError> {
+        self.resource.close_saga(coordinator, ticket, tx).await
     }
 
-    async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
-        self.resource.record_epoch(coordinator, epoch).await
+    async fn release_marks(
+        &self,
+        coordinator: CoordinatorId,
+        ticket: Ticket,
+        tx: TxId,
+        release: Release,
+    ) -> Result<(), ResourceError> {
+        self.resource.release_marks(coordinator, ticket, tx, release).await
+    }
+
+    async fn marks(&self, after: Bytes, limit: usize) -> Result<Vec<Mark>, ResourceError> {
+        self.resource.marks(after, limit).await
+    }
+}
+
+impl<R: Branches> Branches for Observed<R> {
+    fn can_prepare(&self) -> bool {
+        let unable = self.shared.plan.shape.cannot_prepare.map(Host::Participant);
+        self.resource.can_prepare() && unable != Some(self.host)
     }
 
     async fn prepare(
@@ -187,12 +252,18 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
         self.resource.prepare_all(calls, cancellations).into_iter().map(observed).collect()
     }
 
-    async fn commit(&self, branch: BranchId) -> Result<(), ResourceError> {
+    async fn confirm(&self, branch: BranchId) -> Result<bool, ResourceError> {
+        let held = self.resource.confirm(branch.clone()).await?;
+        self.note(&branch, BranchState::Over);
+        Ok(held)
+    }
+
+    async fn commit(&self, branch: BranchId) -> Result<Ended, ResourceError> {
         self.note(&branch, BranchState::Committing);
         self.shared.reach(self.host, "committing");
-        self.resource.commit(branch.clone()).await?;
+        let ended = self.resource.commit(branch.clone()).await?;
         self.note(&branch, BranchState::Over);
-        Ok(())
+        Ok(ended)
     }
 
     fn commit_all(self: &Arc<Self>, branches: Vec<BranchId>) -> Vec<Committing> {
@@ -212,92 +283,42 @@ impl<R: ResourceManager> ResourceManager for Observed<R> {
         self.resource.commit_all(branches).into_iter().map(observed).collect()
     }
 
-    async fn abort(&self, branch: BranchId) -> Result<(), ResourceError> {
+    async fn abort(&self, branch: BranchId) -> Result<Ended, ResourceError> {
         self.note(&branch, BranchState::Aborting);
         self.shared.reach(self.host, "aborting");
         if !self.shared.mutates(Mutant::AbortOnlyAcknowledged) {
             self.resource.abort(branch.clone()).await?;
         }
         self.note(&branch, BranchState::Over);
-        Ok(())
+        Ok(Ended::AsTold)
     }
 
-    async fn release(&self, branch: BranchId) -> Result<(), ResourceError> {
-        self.resource.release(branch.clone()).await?;
-        self.note(&branch, BranchState::Over);
-        Ok(())
-    }
-
-    async fn resolve(&self, branch: BranchId, heuristic: Heuristic) -> Result<(), ResourceError> {
+    async fn resolve(&self, branch: BranchId, heuristic: Heuristic) -> Result<Ended, ResourceError> {
         self.note(&branch, BranchState::Resolving);
         self.shared.reach(self.host, "resolving");
-        self.resource.resolve(branch.clone(), heuristic).await?;
+        let ended = self.resource.resolve(branch.clone(), heuristic).await?;
         self.note(&branch, BranchState::Over);
-        Ok(())
+        Ok(ended)
     }
 
-    async fn note_decision(&self, branch: BranchId, heuristic: Heuristic) -> Result<(), ResourceError> {
-        self.resource.note_decision(branch, heuristic).await
+    async fn store_heuristic(
+        &self,
+        branch: BranchId,
+        begun_at: Timestamp,
+        heuristic: Heuristic,
+    ) -> Result<(), ResourceError> {
+        self.resource.store_heuristic(branch, begun_at, heuristic).await
     }
 
     async fn forget_heuristic(&self, branch: BranchId) -> Result<(), ResourceError> {
         self.resource.forget_heuristic(branch).await
     }
 
-    async fn act(
-        &self,
-        step: StepId,
-        run: RunStep,
-        cancelled: CancellationToken,
-    ) -> Result<StepOutcome, ResourceError> {
-        if self.shared.temper(self.host).refuses_actions {
-            return Ok(refused("it does not act at the moment"));
-        }
-        self.note_step(&step, BranchState::Acting);
-        self.shared.reach(self.host, "acting");
-        let outcome = self.resource.act(step.clone(), run, cancelled).await?;
-        self.note_step(&step, BranchState::Over);
-        Ok(outcome)
+    async fn settle(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
+        self.resource.settle(branch).await
     }
 
-    async fn compensate(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
-        if self.shared.temper(self.host).refuses_compensations {
-            return Ok(refused("it does not compensate at the moment"));
-        }
-        self.note_step(&step, BranchState::Compensating);
-        self.shared.reach(self.host, "compensating");
-        if self.shared.mutates(Mutant::CompensationsOnlyAnswered) {
-            self.note_step(&step, BranchState::Over);
-            return Ok(StepOutcome::Done { result: Bytes::new(), pending: false });
-        }
-        let outcome = self.resource.compensate(step.clone(), run).await?;
-        self.note_step(&step, BranchState::Over);
-        Ok(outcome)
-    }
-
-    async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {
-        self.resource.store_empty(step).await
-    }
-
-    async fn close_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) -> Result<(), ResourceError> {
-        self.resource.close_saga(coordinator, ticket, tx).await
-    }
-
-    async fn release_marks(
-        &self,
-        coordinator: CoordinatorId,
-        ticket: Ticket,
-        tx: TxId,
-        release: Release,
-    ) -> Result<(), ResourceError> {
-        self.resource.release_marks(coordinator, ticket, tx, release).await
-    }
-
-    async fn marks(&self, after: Bytes, limit: usize) -> Result<Vec<Mark>, ResourceError> {
-        self.resource.marks(after, limit).await
-    }
-
-    async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {
-        self.resource.collect(coordinator, fence).await
+    async fn result_of(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
+        self.resource.result_of(branch).await
     }
 }

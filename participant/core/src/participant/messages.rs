@@ -70,6 +70,7 @@ impl Participant {
             State::Finished(Finished::CommittedAlone { result }) => return self.vote_again(id, result, effects),
             State::Finished(Finished::Refused(vote)) => vote,
             State::Executing { .. }
+            | State::Confirming
             | State::Committing
             | State::Aborting { .. }
             | State::Resolving { .. }
@@ -103,7 +104,10 @@ impl Participant {
                 effects.push(Effect::Release { branch: earlier });
                 self.execute(id, prepare, effects);
             }
-            State::Aborting { .. } => self.set(&id.tx, State::Aborting { next: Some(prepare) }),
+            // Once it has confirmed it has left, whatever it says.
+            State::Confirming | State::Aborting { .. } => {
+                self.set(&id.tx, State::Aborting { next: Some(prepare) });
+            }
             State::Finished(_) => self.execute(id, prepare, effects),
             State::Committing | State::Resolving { .. } | State::Heuristic { .. } => {
                 let detail = "an earlier attempt under this transaction id is not finished here";
@@ -115,10 +119,11 @@ impl Participant {
     fn confirm(&mut self, id: &BranchId, effects: &mut Vec<Effect>) {
         let held = match self.state_of(id) {
             Some(State::ReadOnly { .. }) => {
-                effects.push(Effect::Release { branch: id.clone() });
-                self.set(&id.tx, State::Finished(Finished::Left));
-                true
+                self.set(&id.tx, State::Confirming);
+                return effects.push(Effect::Confirm { branch: id.clone() });
             }
+            // It is answered when the resource manager has answered.
+            Some(State::Confirming) => return,
             Some(State::Finished(Finished::Left)) => true,
             None
             | Some(
@@ -137,6 +142,10 @@ impl Participant {
                 ),
             ) => false,
         };
+        self.confirm_to_coordinator(id, held, effects);
+    }
+
+    pub(super) fn confirm_to_coordinator(&self, id: &BranchId, held: bool, effects: &mut Vec<Effect>) {
         let message = ToCoordinator::Confirmed { tx: id.tx.clone(), ticket: id.ticket, held };
         self.send(id.coordinator, message, effects);
     }
@@ -159,6 +168,7 @@ impl Participant {
             Some(
                 State::Executing { .. }
                 | State::ReadOnly { .. }
+                | State::Confirming
                 | State::Committing
                 | State::Resolving { .. }
                 | State::Finished(Finished::Left | Finished::Read),
@@ -189,6 +199,7 @@ impl Participant {
             None
             | Some(
                 State::Executing { then: Then::Undo { .. }, .. }
+                | State::Confirming
                 | State::Committing
                 | State::Aborting { .. }
                 | State::Resolving { .. }
@@ -217,6 +228,7 @@ impl Participant {
                 State::Executing { execution: Execution::TwoPhase, .. }
                 | State::Prepared { .. }
                 | State::ReadOnly { .. }
+                | State::Confirming
                 | State::Committing
                 | State::Aborting { .. }
                 | State::Resolving { .. }
@@ -243,10 +255,17 @@ impl Participant {
     fn decided(&mut self, id: &BranchId, mut heuristic: Heuristic, commit: bool, effects: &mut Vec<Effect>) {
         if heuristic.decision.is_none() {
             heuristic.decision = Some(commit);
-            effects.push(Effect::NoteDecision { branch: id.clone(), heuristic: heuristic.clone() });
-            self.set(&id.tx, State::Heuristic { heuristic: heuristic.clone(), noted: false });
+            self.store_heuristic(id, heuristic.clone(), effects);
         }
         self.finished(id, heuristic.outcome(), effects);
+    }
+
+    /// From here on it is reported until its coordinator has noted it.
+    pub(super) fn store_heuristic(&mut self, id: &BranchId, heuristic: Heuristic, effects: &mut Vec<Effect>) {
+        let Some(branch) = self.branches.get(&id.tx) else { return };
+        let begun_at = branch.begun_at;
+        effects.push(Effect::StoreHeuristic { branch: id.clone(), begun_at, heuristic: heuristic.clone() });
+        self.set(&id.tx, State::Heuristic { heuristic, noted: false });
     }
 
     fn noted(&mut self, id: &BranchId) {
@@ -265,7 +284,7 @@ impl Participant {
         self.send(id.coordinator, message, effects);
     }
 
-    fn refuse(&self, id: &BranchId, code: RefusalCode, detail: &str, effects: &mut Vec<Effect>) {
+    pub(super) fn refuse(&self, id: &BranchId, code: RefusalCode, detail: &str, effects: &mut Vec<Effect>) {
         self.vote(id, Vote::Refused(Refusal::new(code, detail)), effects);
     }
 

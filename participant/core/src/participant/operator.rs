@@ -42,6 +42,7 @@ impl Participant {
                 State::Executing { .. }
                 | State::Prepared { .. }
                 | State::ReadOnly { .. }
+                | State::Confirming
                 | State::Committing
                 | State::Aborting { .. }
                 | State::Resolving { .. }

@@ -3,9 +3,10 @@
 use super::Participant;
 use crate::branch::{Finished, State, Then};
 use crate::branch_id::BranchId;
-use crate::effect::{Answer, Effect};
+use crate::effect::{Answer, Effect, Rejection};
+use crate::heuristic::Heuristic;
 use bytes::Bytes;
-use undoubt_vocabulary::{BranchOutcome, Execution, Vote};
+use undoubt_vocabulary::{BranchOutcome, Execution, RefusalCode, Timestamp, Vote};
 
 impl Finished {
     /// Whether the resource keeps a record of it.
@@ -46,6 +47,27 @@ impl Participant {
         }
     }
 
+    pub(super) fn confirmed(&mut self, id: &BranchId, held: bool, effects: &mut Vec<Effect>) {
+        match self.state_of(id) {
+            Some(State::Confirming) => {
+                self.set(&id.tx, State::Finished(if held { Finished::Left } else { Finished::Aborted }));
+                self.confirm_to_coordinator(id, held, effects);
+            }
+            // A later attempt came meanwhile.
+            Some(State::Aborting { next }) => self.after_abort(id, next, effects),
+            None
+            | Some(
+                State::Executing { .. }
+                | State::Prepared { .. }
+                | State::ReadOnly { .. }
+                | State::Committing
+                | State::Resolving { .. }
+                | State::Heuristic { .. }
+                | State::Finished(_),
+            ) => unreachable!("a confirmation that nobody asked for"),
+        }
+    }
+
     pub(super) fn committed(&mut self, id: &BranchId, effects: &mut Vec<Effect>) {
         assert_eq!(self.state_of(id), Some(State::Committing), "a commit that nobody asked for");
         self.set(&id.tx, State::Finished(Finished::Committed));
@@ -64,6 +86,58 @@ impl Participant {
         let answer = Answer::Resolved(heuristic.outcome());
         self.set(&id.tx, State::Heuristic { heuristic, noted: false });
         effects.push(Effect::Answer { operator, answer });
+    }
+
+    /// Somebody else has ended it the other way (R3).
+    pub(super) fn gone(&mut self, id: &BranchId, at: Timestamp, effects: &mut Vec<Effect>) {
+        match self.state_of(id) {
+            Some(State::Committing) => {
+                self.ended_by_others(id, Heuristic::by_unknown_hand(false, at, Some(true)), effects)
+            }
+            Some(State::Aborting { next }) => {
+                if let Some(next) = next {
+                    let next = BranchId { ticket: next.ticket, ..id.clone() };
+                    let detail = "an earlier attempt under this transaction id was committed here by somebody else";
+                    self.refuse(&next, RefusalCode::Unavailable, detail, effects);
+                }
+                self.ended_by_others(id, Heuristic::by_unknown_hand(true, at, Some(false)), effects);
+            }
+            // Its execution was unclear, so it was to be undone.
+            Some(State::Executing { then, .. }) => {
+                let detail = "what the resource did was unclear, and somebody else has committed it";
+                self.refuse(id, RefusalCode::Unavailable, detail, effects);
+                if let Then::Undo { next: Some(next) } = then {
+                    self.refuse(
+                        &BranchId { ticket: next.ticket, ..id.clone() },
+                        RefusalCode::Unavailable,
+                        detail,
+                        effects,
+                    );
+                }
+                self.ended_by_others(id, Heuristic::by_unknown_hand(true, at, Some(false)), effects);
+            }
+            Some(State::Resolving { heuristic, operator }) => {
+                let gone = Heuristic::by_unknown_hand(!heuristic.commit, at, None);
+                let rejection = Rejection::EndedByOthers { outcome: gone.outcome() };
+                self.store_heuristic(id, gone, effects);
+                effects.push(Effect::Answer { operator, answer: Answer::Rejected(rejection) });
+            }
+            None
+            | Some(
+                State::Prepared { .. }
+                | State::ReadOnly { .. }
+                | State::Confirming
+                | State::Heuristic { .. }
+                | State::Finished(_),
+            ) => unreachable!("nobody told it to end"),
+        }
+    }
+
+    /// The decision is known: it is reported at once.
+    fn ended_by_others(&mut self, id: &BranchId, heuristic: Heuristic, effects: &mut Vec<Effect>) {
+        let outcome = heuristic.outcome();
+        self.store_heuristic(id, heuristic, effects);
+        self.finished(id, outcome, effects);
     }
 
     fn after_vote(&self, execution: Execution, vote: Vote) -> State {

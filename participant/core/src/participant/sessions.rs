@@ -199,6 +199,7 @@ fn known_state(state: &State) -> Option<KnownState> {
         State::Heuristic { .. } => Some(KnownState::Heuristic),
         State::Executing { execution: Execution::TwoPhase, .. }
         | State::ReadOnly { .. }
+        | State::Confirming
         | State::Aborting { .. }
         | State::Finished(Finished::Left | Finished::Read | Finished::Refused(_) | Finished::Aborted) => None,
     }

@@ -123,6 +123,7 @@ impl Participant {
             Branch::Executing { .. }
             | Branch::Prepared { .. }
             | Branch::ReadOnly { .. }
+            | Branch::Confirming
             | Branch::Committing
             | Branch::Aborting { .. }
             | Branch::Finished(_) => false,

@@ -80,7 +80,10 @@ pub(super) fn force(kv: &KeyValue, batch: Batch) -> impl Future<Output = Result<
     async move {
         written.await.map_err(|error| match error {
             ResourceError::Unavailable { cause } => unavailable(cause),
-            ResourceError::NoRoom | ResourceError::Stopped { .. } => Declined::Failed(error),
+            ResourceError::NoRoom
+            | ResourceError::Unclear { .. }
+            | ResourceError::Foreign { .. }
+            | ResourceError::Stopped { .. } => Declined::Failed(error),
         })
     }
 }

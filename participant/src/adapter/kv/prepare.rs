@@ -55,8 +55,8 @@ pub(super) fn prepare_all(
                 let (kv, cancelled) = (kv.clone(), cancellations.token(&id));
                 let call = async move {
                     match go_on(&kv, &id, &prepare, begun, &cancelled).await {
-                        Ok(vote) => Ok(Voted { votes: vec![(id, vote)], put_off: Vec::new() }),
-                        Err(ResourceError::NoRoom) => Ok(Voted { votes: Vec::new(), put_off: vec![(id, prepare)] }),
+                        Ok(vote) => Ok(Voted { votes: vec![(id, vote)], ..Voted::default() }),
+                        Err(ResourceError::NoRoom) => Ok(Voted { put_off: vec![(id, prepare)], ..Voted::default() }),
                         Err(error) => Err(error),
                     }
                 };
@@ -185,7 +185,7 @@ impl Group {
 
     fn write(self, kv: &Arc<KeyValue>) -> Preparing {
         let (kv, written) = (kv.clone(), self.written(kv));
-        async move { Ok(Voted { votes: settle(&kv, written.await?), put_off: Vec::new() }) }.boxed()
+        async move { Ok(Voted { votes: settle(&kv, written.await?), ..Voted::default() }) }.boxed()
     }
 
     /// Queues the write before it returns, if there is room for it at the store.
@@ -246,7 +246,12 @@ fn refuse_if_not_written(branches: &mut [Ready], written: Result<(), ResourceErr
     let cause = match written {
         Ok(()) => return Ok(()),
         Err(ResourceError::Unavailable { cause }) => cause,
-        Err(error @ (ResourceError::NoRoom | ResourceError::Stopped { .. })) => return Err(error),
+        Err(
+            error @ (ResourceError::NoRoom
+            | ResourceError::Unclear { .. }
+            | ResourceError::Foreign { .. }
+            | ResourceError::Stopped { .. }),
+        ) => return Err(error),
     };
     for Ready { vote, stays, .. } in branches {
         match vote {

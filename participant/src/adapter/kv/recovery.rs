@@ -2,8 +2,12 @@
 
 use super::record::{self, CoordinatorEntry, Unreadable};
 use super::schema::{self, BRANCH, COORDINATOR, FINISHED, HEURISTIC, PENDING, STEP};
-use super::{Branch, KeyValue, Stage};
-use crate::resource::{BranchId, Kept, Recovered, ResourceError, SHORT_RESULT_BYTES, StepId, StepState};
+use super::{Branch, KeyValue, Known, Stage};
+use crate::resource;
+use crate::resource::{
+    BranchId, CoordinatorMarks, FinishedBranch, HeuristicBranch, Kept, Recovered, RecoveredStep, ResourceError,
+    SHORT_RESULT_BYTES, StepId, StepState,
+};
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +15,7 @@ use undoubt_lock::{Age, Mode};
 use undoubt_platform::{Direction, Family};
 use undoubt_proto::record::step_barrier::State;
 use undoubt_proto::record::{PreparedBranch, StepBarrier};
-use undoubt_vocabulary::{Epoch, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, Timestamp, TxId};
 
 /// Records read at a time; of those that may hold a result of a megabyte fewer.
 const SCAN_PAGE_RECORDS: usize = 1_024;
@@ -27,21 +31,21 @@ pub(super) fn recover(kv: &KeyValue) -> Result<Recovered, ResourceError> {
         coordinators.insert(id, known);
         Ok(())
     })?;
-    let mut recovered = Recovered {
-        coordinators: coordinators.into_iter().map(|(id, known)| (id, known.epoch, known.fence)).collect(),
-        ..Recovered::default()
-    };
+    let mut recovered =
+        Recovered { coordinators: coordinators.into_iter().map(marks).collect(), ..Recovered::default() };
     each(kv, BRANCH, |key, value| {
         let (id, record) = record::read_prepared(key, value)?;
         // The result has memory of its own, since it stays longer than the record.
         let result = Bytes::copy_from_slice(&record.result);
-        recovered.prepared.push((id.clone(), Timestamp(record.begun_at_us), result));
+        let (branch, begun_at) = (id.clone(), Timestamp(record.begun_at_us));
+        recovered.prepared.push(resource::PreparedBranch { branch, begun_at, result: Some(result) });
         resume(kv, id, record);
         Ok(())
     })?;
     each(kv, FINISHED, |key, value| {
         let (branch, outcome, result) = record::read_finished(key, value)?;
-        recovered.finished.push((branch, outcome, Kept::up_to(SHORT_RESULT_BYTES, result)));
+        let result = Kept::up_to(SHORT_RESULT_BYTES, result);
+        recovered.finished.push(FinishedBranch { branch, outcome, result });
         Ok(())
     })?;
     each(kv, STEP, |key, value| {
@@ -51,10 +55,15 @@ pub(super) fn recover(kv: &KeyValue) -> Result<Recovered, ResourceError> {
     })?;
     each(kv, PENDING, |_, value| record::read_mark(value).map(drop))?;
     each(kv, HEURISTIC, |key, value| {
-        recovered.heuristics.push(record::read_heuristic(key, value)?);
+        let (branch, begun_at, heuristic) = record::read_heuristic(key, value)?;
+        recovered.heuristics.push(HeuristicBranch { branch, begun_at, heuristic });
         Ok(())
     })?;
     Ok(recovered)
+}
+
+fn marks((id, known): (CoordinatorId, Known)) -> CoordinatorMarks {
+    CoordinatorMarks { id, epoch: known.epoch, low_water_mark: known.fence }
 }
 
 /// When the transaction began whose heuristic outcome is stored; `None` if there is none of this attempt.
@@ -75,12 +84,24 @@ pub(super) fn result_of(kv: &KeyValue, branch: &BranchId) -> Result<Option<Bytes
     Ok(Some(result))
 }
 
-/// The result that is stored of an action in effect.
+/// Returns the result that is stored of an action in effect.
 pub(super) fn result_of_step(kv: &KeyValue, step: &StepId) -> Result<Option<Bytes>, ResourceError> {
+    Ok(match barrier(kv, step)? {
+        Some((State::Acted, barrier)) => Some(barrier.result),
+        Some((State::Compensated | State::Empty | State::Unspecified, _)) | None => None,
+    })
+}
+
+/// Returns what is stored of a step.
+pub(super) fn state_of_step(kv: &KeyValue, step: &StepId) -> Result<Option<StepState>, ResourceError> {
+    Ok(barrier(kv, step)?.map(|(state, barrier)| state_of(state, barrier.result, !barrier.pending.is_empty())))
+}
+
+fn barrier(kv: &KeyValue, step: &StepId) -> Result<Option<(State, StepBarrier)>, ResourceError> {
     let key = schema::step_key(step);
     let Some(value) = kv.store.get(STEP, &key)? else { return Ok(None) };
     let (_, state, barrier) = record::read_step(key.clone(), value).map_err(|cause| unreadable(STEP, key, &cause))?;
-    Ok((state == State::Acted).then_some(barrier.result))
+    Ok(Some((state, barrier)))
 }
 
 /// A prepared branch holds again what it held before: what it read shared, what it writes exclusively.
@@ -94,19 +115,21 @@ fn resume(kv: &KeyValue, id: BranchId, record: PreparedBranch) {
     kv.branches().insert(id.tx.clone(), Arc::new(Branch { id, begun_at, stage }));
 }
 
-fn resume_step(kv: &KeyValue, step: StepId, state: State, barrier: StepBarrier) -> (StepId, StepState) {
+fn resume_step(kv: &KeyValue, step: StepId, state: State, barrier: StepBarrier) -> RecoveredStep {
     let StepBarrier { state: _, result, pending, released: _ } = barrier;
-    let state = match state {
-        State::Acted => {
-            StepState::Acted { result: Kept::up_to(SHORT_RESULT_BYTES, result), pending: !pending.is_empty() }
-        }
+    let state = state_of(state, result, !pending.is_empty());
+    // They have memory of their own, since they stay longer than the result beside them.
+    kv.marks.put(step.clone(), pending.iter().map(|key| Bytes::copy_from_slice(key)).collect());
+    RecoveredStep { step, state }
+}
+
+fn state_of(state: State, result: Bytes, pending: bool) -> StepState {
+    match state {
+        State::Acted => StepState::Acted { result: Kept::up_to(SHORT_RESULT_BYTES, result), pending },
         State::Compensated => StepState::Compensated,
         State::Empty => StepState::Empty,
         State::Unspecified => unreachable!("it was refused when it was read"),
-    };
-    // They have memory of their own, since they stay longer than the result beside them.
-    kv.marks.put(step.clone(), pending.iter().map(|key| Bytes::copy_from_slice(key)).collect());
-    (step, state)
+    }
 }
 
 fn each(

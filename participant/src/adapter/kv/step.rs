@@ -119,7 +119,10 @@ async fn under_locks(
     kv.locks.leaving(&owner);
     let outcome = work.await;
     match &outcome {
-        Err(Declined::Failed(ResourceError::Stopped { .. })) => {}
+        // Nobody may be granted what is not certain to be free.
+        Err(Declined::Failed(
+            ResourceError::Unclear { .. } | ResourceError::Foreign { .. } | ResourceError::Stopped { .. },
+        )) => {}
         Ok(_)
         | Err(
             Declined::Refused(_)

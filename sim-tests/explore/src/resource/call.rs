@@ -16,6 +16,7 @@ pub(crate) enum Caller {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Call {
     Execute { branch: BranchId, prepare: Prepare, locks: LocksOf, cancelled: bool },
+    Confirm { branch: BranchId },
     Commit { branch: BranchId },
     Abort { branch: BranchId },
     Resolve { branch: BranchId, heuristic: Heuristic },
@@ -53,7 +54,8 @@ impl Call {
     fn locks(&self) -> Option<LocksOf> {
         match self {
             Call::Execute { locks, .. } | Call::Act { locks, .. } | Call::Compensate { locks, .. } => Some(*locks),
-            Call::Commit { .. }
+            Call::Confirm { .. }
+            | Call::Commit { .. }
             | Call::Abort { .. }
             | Call::Resolve { .. }
             | Call::StoreEmpty { .. }
@@ -65,7 +67,8 @@ impl Call {
     pub(super) fn set_locks(&mut self, now: LocksOf) {
         match self {
             Call::Execute { locks, .. } | Call::Act { locks, .. } | Call::Compensate { locks, .. } => *locks = now,
-            Call::Commit { .. }
+            Call::Confirm { .. }
+            | Call::Commit { .. }
             | Call::Abort { .. }
             | Call::Resolve { .. }
             | Call::StoreEmpty { .. }
@@ -81,7 +84,7 @@ impl Call {
     /// The decision is known, and its locks are about to be freed.
     pub(super) fn is_leaving(&self) -> bool {
         match self {
-            Call::Commit { .. } | Call::Abort { .. } => true,
+            Call::Confirm { .. } | Call::Commit { .. } | Call::Abort { .. } => true,
             // A step that has its locks waits for nothing any more.
             Call::Act { locks, .. } | Call::Compensate { locks, .. } => *locks == LocksOf::Granted,
             Call::Execute { .. }
@@ -95,6 +98,7 @@ impl Call {
     pub(super) fn caller(&self) -> Caller {
         match self {
             Call::Execute { branch, .. }
+            | Call::Confirm { branch }
             | Call::Commit { branch }
             | Call::Abort { branch }
             | Call::Resolve { branch, .. } => Caller::Branch(branch.tx.clone()),
@@ -108,6 +112,7 @@ impl Call {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Call::Execute { .. } => "prepare",
+            Call::Confirm { .. } => "confirm",
             Call::Commit { .. } => "commit",
             Call::Abort { .. } => "abort",
             Call::Resolve { .. } => "resolve",

@@ -1,0 +1,93 @@
+//! Calls whose answer was lost: what became of them is found out, never guessed.
+
+use super::PATIENCE;
+use super::UnclearWorld;
+use super::server::step;
+use super::subject::{Subject, attempt, call, done};
+use crate::resource::{Branches as _, Ended, ResourceError, StepState, Steps as _};
+use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
+use undoubt_vocabulary::{Execution, Half};
+
+pub(super) async fn an_unclear_prepare_is_over_once_it_is_aborted<W: UnclearWorld>(world: &mut W) {
+    for takes_effect in [false, true] {
+        let subject = Subject::fresh(world).await;
+        let (branch, prepare) = call(Execution::TwoPhase, PATIENCE, &attempt(1), subject.world.put("k", "unclear"));
+        subject.world.lose_the_next_answer(&subject.resource, takes_effect);
+        assert_unclear("prepare", subject.resource.prepare(branch, prepare, CancellationToken::new()).await);
+        subject.abort(&attempt(1)).await;
+        subject.carry_out(&attempt(2), subject.world.put("k", "next")).await;
+        let (subject, recovered) = subject.crash().await;
+        assert!(recovered.prepared.is_empty(), "once an unclear prepare is aborted, nothing of it is in doubt");
+        assert_eq!(
+            subject.value("k").await.as_deref(),
+            Some("next"),
+            "an unclear prepare that is aborted leaves nothing"
+        );
+    }
+}
+
+pub(super) async fn what_became_of_an_unclear_branch_in_one_phase_is_told<W: UnclearWorld>(world: &mut W) {
+    for takes_effect in [false, true] {
+        let subject = Subject::fresh(world).await;
+        let (branch, prepare) = call(Execution::OnePhase, PATIENCE, &attempt(1), subject.world.add("k", 5, None));
+        subject.world.lose_the_next_answer(&subject.resource, takes_effect);
+        assert_unclear("prepare", subject.resource.prepare(branch.clone(), prepare, CancellationToken::new()).await);
+        let settled = done("settle", subject.resource.settle(branch)).await;
+        let value = settled.as_ref().and_then(|result| subject.world.value(result));
+        assert_eq!(value, subject.value("k").await, "what became of an unclear branch is told as it is");
+    }
+}
+
+pub(super) async fn what_became_of_an_unclear_action_is_told<W: UnclearWorld>(world: &mut W) {
+    for takes_effect in [false, true] {
+        let subject = Subject::fresh(world).await;
+        let one = step(1, 0);
+        let run = one.run(Half::Action, 1, subject.world.put("k", "acted"));
+        subject.world.lose_the_next_answer(&subject.resource, takes_effect);
+        assert_unclear("act", subject.resource.act(one.id.clone(), run, CancellationToken::new()).await);
+        let settled = done("settle_step", subject.resource.settle_step(one.id)).await;
+        let acted = matches!(settled, Some(StepState::Acted { .. }));
+        assert_eq!(acted, subject.value("k").await.is_some(), "what became of an unclear action is told as it is");
+        assert!(acted || settled.is_none(), "an action that took no effect has no barrier: {settled:?}");
+    }
+}
+
+pub(super) async fn what_became_of_an_unclear_compensation_is_told<W: UnclearWorld>(world: &mut W) {
+    for takes_effect in [false, true] {
+        let subject = Subject::fresh(world).await;
+        let one = step(1, 0);
+        let run = one.run(Half::Action, 1, subject.world.put("k", "acted"));
+        done("act", subject.resource.act(one.id.clone(), run, CancellationToken::new())).await;
+        let mut run = one.run(Half::Compensation, 1, subject.world.put("k", "undone"));
+        run.inputs.push(Bytes::new());
+        subject.world.lose_the_next_answer(&subject.resource, takes_effect);
+        assert_unclear("compensate", subject.resource.compensate(one.id.clone(), run).await);
+        let settled = done("settle_step", subject.resource.settle_step(one.id)).await;
+        let undone = subject.value("k").await.as_deref() == Some("undone");
+        assert_eq!(settled == Some(StepState::Compensated), undone, "what became of it is told as it is");
+        assert!(
+            undone || matches!(settled, Some(StepState::Acted { .. })),
+            "else the action is in effect: {settled:?}"
+        );
+    }
+}
+
+pub(super) async fn an_unclear_commit_may_be_repeated<W: UnclearWorld>(world: &mut W) {
+    for takes_effect in [false, true] {
+        let subject = Subject::fresh(world).await;
+        subject.prepare(&attempt(1), subject.world.add("k", 5, None)).await;
+        subject.world.lose_the_next_answer(&subject.resource, takes_effect);
+        assert_unclear("commit", subject.resource.commit(attempt(1).branch).await);
+        let ended = done("commit", subject.resource.commit(attempt(1).branch)).await;
+        assert_eq!(ended, Ended::AsTold, "a commit that was unclear is repeated");
+        assert_eq!(subject.value("k").await.as_deref(), Some("5"), "a commit that was unclear is done once");
+    }
+}
+
+fn assert_unclear<T: std::fmt::Debug>(what: &str, answer: Result<T, ResourceError>) {
+    assert!(
+        matches!(answer, Err(ResourceError::Unclear { .. })),
+        "{what} says that it is unclear what became of it, not {answer:?}"
+    );
+}
