@@ -1,4 +1,3 @@
 //! Resources that take part in transactions, one file each.
 
-pub mod heuristic;
 pub mod kv;

@@ -13,6 +13,7 @@ mod admin;
 pub mod config;
 pub mod conformance;
 mod engine;
+pub mod heuristic;
 mod outbox;
 mod points;
 pub mod resource;

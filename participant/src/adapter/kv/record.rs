@@ -1,7 +1,7 @@
 //! Records as they are put into batches and read back.
 
 use super::schema::{self, BRANCH, COORDINATOR, CoordinatorKey, DATA, FINISHED, HEURISTIC, PENDING, STEP};
-use crate::adapter::heuristic;
+use crate::heuristic;
 use crate::resource::{BranchId, Heuristic, StepId};
 use bytes::Bytes;
 use prost::Message;
