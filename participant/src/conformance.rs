@@ -13,8 +13,8 @@ mod doubt;
 mod lock;
 mod room;
 mod saga;
-pub(crate) mod server;
-pub(crate) mod subject;
+pub mod server;
+mod subject;
 mod together;
 
 use crate::resource::ResourceManager;
@@ -100,6 +100,3 @@ pub async fn conformance<W: World>(world: &mut W) {
     saga::a_fence_drops_the_barriers_below_it_and_nothing_else(world).await;
     room::an_action_without_room_for_its_result_leaves_nothing_behind(world).await;
 }
-
-#[cfg(test)]
-mod tests;

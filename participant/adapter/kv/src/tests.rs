@@ -1,14 +1,15 @@
 pub(crate) mod memory;
 mod steps;
+mod suite;
 mod undone;
 pub(crate) mod world;
 
 use super::*;
-use crate::conformance::conformance;
 use bytes::Bytes;
 use futures::future::join_all;
 use memory::MemoryStore;
 use std::time::Duration;
+use undoubt_participant::conformance::conformance;
 use undoubt_platform::{RocksOptions, RocksStore};
 use undoubt_proto::kv::operation::Kind;
 use undoubt_proto::kv::{Add, Put};

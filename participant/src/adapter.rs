@@ -1,3 +1,0 @@
-//! Resources that take part in transactions, one file each.
-
-pub mod kv;
