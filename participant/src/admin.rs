@@ -1,8 +1,8 @@
 //! What operators ask of a participant.
 
-use crate::adapter::heuristic::to_wire;
 use crate::config::Config;
 use crate::engine::{Command, Handle, View};
+use crate::heuristic::to_wire;
 use crate::resource::{Heuristic, Loss, Mark, Release};
 use crate::session::gone;
 use std::path::PathBuf;

@@ -28,8 +28,8 @@ mod life;
 mod lock;
 mod room;
 mod saga;
-pub(crate) mod server;
-pub(crate) mod subject;
+pub mod server;
+mod subject;
 mod together;
 mod unclear;
 
@@ -223,6 +223,3 @@ pub async fn conformance<W: BranchWorld>(world: &mut W) {
     steps(world).await;
     semantic_locks(world).await;
 }
-
-#[cfg(test)]
-mod tests;

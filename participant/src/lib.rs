@@ -2,23 +2,24 @@
 //!
 //! The rules are in `undoubt-participant-core`; what is here carries out its effects:
 //!
-//! * [`resource`] is what a resource has to be able to do, and [`adapter`] has one file for each that we bring.
-//!   [`conformance`] is the suite that an adapter's author runs.
+//! * [`resource`] is what a resource has to be able to do. [`conformance`] is the suite that an adapter's author runs.
+//!   Adapters are crates of their own, in the folder `adapter` beside this one.
 //! * `engine` is one task that owns the core, and calls the resource manager for many branches at once.
 //! * `session` speaks with a coordinator, to which `outbox` holds what waits to be sent; `admin` with operators.
 //! * [`room`] bounds the bytes of results in memory.
 
-pub mod adapter;
 mod admin;
 pub mod config;
 pub mod conformance;
 mod engine;
+pub mod heuristic;
 mod outbox;
 mod points;
 pub mod resource;
 pub mod room;
 mod run;
 mod session;
+mod stored;
 
 pub use config::Config;
 pub use points::CRASH_POINTS;

@@ -12,7 +12,7 @@ use undoubt::process::{
 };
 use undoubt::settings;
 use undoubt_client::{ClientOptions, ParticipantClient};
-use undoubt_participant::adapter::kv::{FAMILIES, KeyValue, KeyValueOptions, META};
+use undoubt_kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant::{Config, Environment, RunError, run};
 use undoubt_platform::identity::establish;
 use undoubt_platform::{Kind, NumberedStore, OsRandom, Random, RocksOptions, RocksStore, StoreError, SystemClock};

@@ -70,9 +70,9 @@ async fn a_folder_of_somebody_else_is_refused_with_whose_it_is() {
 async fn a_folder_in_a_newer_format_is_refused() {
     let mut cluster = start(banks()).await;
     stop_all(&mut cluster).await;
-    let participant = undoubt_participant::adapter::kv::META;
+    let participant = undoubt_kv::META;
     let coordinator = undoubt_coordinator::log::META;
-    let families = [undoubt_coordinator::log::FAMILIES, &undoubt_participant::adapter::kv::FAMILIES[..]];
+    let families = [undoubt_coordinator::log::FAMILIES, &undoubt_kv::FAMILIES[..]];
     for ((who, meta), families) in [(Who::Coordinator, coordinator), (BANK_A, participant)].into_iter().zip(families) {
         let store = RocksStore::open(&cluster.data_dir(who), families, RocksOptions::default()).unwrap();
         let mut batch = Batch::default();

@@ -1,7 +1,6 @@
 //! The participant's rules as pure state machines: no I/O, clock, thread or randomness.
 //!
-//! [`Participant`] is told what happens ([`Input`]) and says what is to be done about it ([`Effect`]). [`kv`]
-//! holds the rules of the key-value resource manager: what work comes to.
+//! [`Participant`] is told what happens ([`Input`]) and says what is to be done about it ([`Effect`]).
 //!
 //! # Contract with whoever drives a [`Participant`]
 //!
@@ -26,7 +25,6 @@ mod effect;
 pub mod heuristic;
 mod input;
 mod kept;
-pub mod kv;
 mod participant;
 pub mod release;
 mod saga;

@@ -7,6 +7,8 @@ use crate::engine::inputs_of;
 use crate::resource::{Mark, Recovered, Release, Resource as _, StepId, Steps as _};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant_core::{Answer, Effect, Hello, Input, Limits, Operator, Participant, Session};
 use undoubt_vocabulary::{
@@ -17,39 +19,50 @@ const SESSION: Session = Session(1);
 
 /// A step of the saga with this number, which began at the moment of its number and has it as its ticket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Step {
-    pub(crate) id: StepId,
+pub struct Step {
+    pub id: StepId,
     begun_at: Timestamp,
 }
 
-pub(crate) fn step(saga: u64, index: u16) -> Step {
+/// Returns the step at this place of the saga with this number.
+pub fn step(saga: u64, index: u16) -> Step {
     let Attempt { branch, begun_at } = attempt(saga);
     let (coordinator, ticket, tx) = (branch.coordinator, branch.ticket, branch.tx);
     Step { id: StepId { coordinator, ticket, step: StepIndex(index), tx }, begun_at }
 }
 
 impl Step {
-    pub(crate) fn run(&self, half: Half, attempt: u32, work: Bytes) -> RunStep {
+    /// Returns the message that runs one half of it.
+    pub fn run(&self, half: Half, attempt: u32, work: Bytes) -> RunStep {
         let StepId { coordinator: _, ticket, step, tx } = self.id.clone();
         let (begun_at, timeout, inputs) = (self.begun_at, PATIENCE, Vec::new());
         RunStep { tx, ticket, step, half, attempt, begun_at, timeout, work, inputs }
     }
 }
 
-pub(crate) struct Server<'w, W: World> {
-    pub(crate) subject: Subject<'w, W>,
+/// The resource under test and the core that stands before it, in one session of one coordinator.
+pub struct Server<'w, W: World> {
+    pub(super) subject: Subject<'w, W>,
     core: Participant,
     answers: VecDeque<ToCoordinator>,
     /// The last answer to an operator.
     told: Option<Answer>,
 }
 
+impl<W: World> fmt::Debug for Server<'_, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("core", &self.core).finish_non_exhaustive()
+    }
+}
+
 impl<'w, W: World> Server<'w, W> {
-    pub(crate) async fn fresh(world: &'w mut W) -> Self {
+    /// Returns one over an empty resource.
+    pub async fn fresh(world: &'w mut W) -> Self {
         Self::over(Subject::fresh(world).await, Recovered::default()).await
     }
 
-    pub(crate) async fn crash(self) -> Self {
+    /// Crashes, and recovers.
+    pub async fn crash(self) -> Self {
         Self::restart(self.subject).await
     }
 
@@ -75,6 +88,11 @@ impl<'w, W: World> Server<'w, W> {
         };
         server.tell(Input::Hello { session: SESSION, hello }).await;
         server
+    }
+
+    /// Returns the resource itself, for what a test does past the rules.
+    pub fn resource(&self) -> &Arc<W::Resource> {
+        &self.subject.resource
     }
 
     pub(super) async fn act(&mut self, step: &Step, attempt: u32, work: Bytes) -> StepOutcome {
@@ -120,12 +138,13 @@ impl<'w, W: World> Server<'w, W> {
         }
     }
 
-    pub(crate) async fn fence(&mut self, fence: Ticket) {
+    /// The coordinator's fence moves.
+    pub async fn fence(&mut self, fence: Ticket) {
         self.tell(Input::Fence { session: SESSION, fence }).await;
     }
 
     /// Sends it, and answers what is answered.
-    pub(crate) async fn run(&mut self, run: RunStep) -> StepOutcome {
+    pub async fn run(&mut self, run: RunStep) -> StepOutcome {
         self.tell(Input::Received { session: SESSION, message: ToParticipant::Run(run.clone()) }).await;
         match self.answers.pop_front() {
             Some(ToCoordinator::Ran { half, attempt, outcome, .. }) if (half, attempt) == (run.half, run.attempt) => {

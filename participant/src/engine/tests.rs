@@ -1,18 +1,17 @@
-//! Branches and steps on their way through the engine, over a key-value store in memory. [`room`] has those of large results.
+//! Branches and steps on their way through the engine, over a resource in memory. [`room`] has those of large results.
 
+mod memory;
 mod room;
 
 use super::*;
-use crate::adapter::kv::tests::memory::MemoryStore;
-use crate::adapter::kv::tests::world::{get, put};
-use crate::adapter::kv::{KeyValue, KeyValueOptions};
 use crate::outbox::{Outgoings, outbox};
 use crate::resource::{Heuristic, Mark, Release};
 use bytes::Bytes;
+use memory::{Disk, Memory, get, put};
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use undoubt_participant_core::Hello;
-use undoubt_platform::{SeededRandom, StoreError};
+use undoubt_platform::SeededRandom;
 use undoubt_vocabulary::{
     CoordinatorId, Epoch, Execution, Half, Prepare, RefusalCode, RunStep, StepIndex, StepOutcome, Ticket, Timestamp,
     ToCoordinator, ToParticipant, TxId, Vote,
@@ -99,14 +98,10 @@ fn done() -> StepOutcome {
     StepOutcome::Done { result: Bytes::new(), pending: false }
 }
 
-fn queue_full() -> Option<StoreError> {
-    Some(StoreError::QueueFull { bound: "queue_batches", limit: 1, queued: 1 })
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_step_is_done_and_undone_between_its_crash_points() {
-    let store = Arc::new(MemoryStore::default());
-    let mut running = Running::over(KeyValue::new(store, KeyValueOptions::default())).await;
+    let disk = Arc::new(Disk::default());
+    let mut running = Running::over(Memory::over(disk)).await;
     assert!(matches!(running.run(Half::Action, put("k", "v")).await, StepOutcome::Done { .. }));
     assert_eq!(running.run(Half::Compensation, put("k", "undone")).await, done());
     let expected = ["before-act", "after-act", "before-compensate", "after-compensate"];
@@ -117,15 +112,15 @@ async fn a_step_is_done_and_undone_between_its_crash_points() {
 
 #[tokio::test(start_paused = true)]
 async fn an_action_that_cannot_be_done_now_is_refused_and_a_compensation_is_tried_until_it_can() {
-    let store = Arc::new(MemoryStore::default());
-    let mut running = Running::over(KeyValue::new(store.clone(), KeyValueOptions::default())).await;
-    store.fails_writes(queue_full());
+    let disk = Arc::new(Disk::default());
+    let mut running = Running::over(Memory::over(disk.clone())).await;
+    disk.fails_writes(true);
     let StepOutcome::Refused(refusal) = running.run(Half::Action, put("k", "v")).await else { panic!("not refused") };
     assert_eq!(refusal.code, RefusalCode::Unavailable);
     running.tell(run(Half::Compensation, put("k", "undone"))).await;
     let early = tokio::time::timeout(Duration::from_secs(60), running.answer()).await;
     assert!(early.is_err(), "nothing is answered that is not stored: {early:?}");
-    store.fails_writes(None);
+    disk.fails_writes(false);
     let ToCoordinator::Ran { outcome, .. } = running.answer().await else { panic!("not answered") };
     assert_eq!(outcome, StepOutcome::Empty);
 }
@@ -142,19 +137,19 @@ fn commit(ticket: u64) -> ToParticipant {
 
 #[tokio::test(start_paused = true)]
 async fn commits_that_came_together_and_cannot_be_done_now_are_all_done_in_the_end() {
-    let store = Arc::new(MemoryStore::default());
-    let mut running = Running::over(KeyValue::new(store.clone(), KeyValueOptions::default())).await;
+    let disk = Arc::new(Disk::default());
+    let mut running = Running::over(Memory::over(disk.clone())).await;
     let prepares = [1, 2].map(|ticket| prepare(ticket, Execution::TwoPhase, put(&format!("k{ticket}"), "v")));
     running.tell_all(prepares.into()).await;
     for _ in 0..2 {
         let answer = running.answer().await;
         assert!(matches!(answer, ToCoordinator::Vote { vote: Vote::Prepared { .. }, .. }), "{answer:?}");
     }
-    store.fails_writes(queue_full());
+    disk.fails_writes(true);
     running.tell_all(vec![commit(1), commit(2)]).await;
     let early = tokio::time::timeout(Duration::from_secs(60), running.answer()).await;
     assert!(early.is_err(), "nothing is answered that is not stored: {early:?}");
-    store.fails_writes(None);
+    disk.fails_writes(false);
     for ticket in [1, 2] {
         let answer = running.answer().await;
         assert_eq!((answer.tx(), answer.ticket()), (&format!("T{ticket}").parse().unwrap(), Ticket(ticket)));
@@ -165,8 +160,8 @@ async fn commits_that_came_together_and_cannot_be_done_now_are_all_done_in_the_e
 
 #[tokio::test(start_paused = true)]
 async fn who_leaves_in_a_round_is_out_of_the_way_of_those_who_come_in_it() {
-    let store = Arc::new(MemoryStore::default());
-    let mut running = Running::over(KeyValue::new(store, KeyValueOptions::default())).await;
+    let disk = Arc::new(Disk::default());
+    let mut running = Running::over(Memory::over(disk)).await;
     for (ticket, work) in [(1, put("a", "v")), (2, put("b", "v")), (3, get("c"))] {
         running.tell(prepare(ticket, Execution::TwoPhase, work)).await;
         assert!(matches!(running.answer().await, ToCoordinator::Vote { .. }));
@@ -189,9 +184,9 @@ async fn who_leaves_in_a_round_is_out_of_the_way_of_those_who_come_in_it() {
 
 #[tokio::test(start_paused = true)]
 async fn branches_that_came_together_and_cannot_be_written_are_refused_and_hold_nothing() {
-    let store = Arc::new(MemoryStore::default());
-    let mut running = Running::over(KeyValue::new(store.clone(), KeyValueOptions::default())).await;
-    store.fails_writes(queue_full());
+    let disk = Arc::new(Disk::default());
+    let mut running = Running::over(Memory::over(disk.clone())).await;
+    disk.fails_writes(true);
     let prepares = [1, 2].map(|ticket| prepare(ticket, Execution::TwoPhase, put(&format!("k{ticket}"), "v")));
     running.tell_all(prepares.into()).await;
     for _ in 0..2 {
@@ -200,7 +195,7 @@ async fn branches_that_came_together_and_cannot_be_written_are_refused_and_hold_
         };
         assert_eq!(refusal.code, RefusalCode::Unavailable);
     }
-    store.fails_writes(None);
+    disk.fails_writes(false);
     for ticket in [3, 4] {
         running.tell(prepare(ticket, Execution::OnePhase, put(&format!("k{}", ticket - 2), "v"))).await;
         let answer = running.answer().await;
@@ -210,8 +205,8 @@ async fn branches_that_came_together_and_cannot_be_written_are_refused_and_hold_
 
 #[tokio::test(start_paused = true)]
 async fn a_branch_that_is_aborted_in_the_round_of_its_prepare_does_not_wait_for_locks() {
-    let store = Arc::new(MemoryStore::default());
-    let mut running = Running::over(KeyValue::new(store, KeyValueOptions::default())).await;
+    let disk = Arc::new(Disk::default());
+    let mut running = Running::over(Memory::over(disk)).await;
     running.tell(prepare(2, Execution::TwoPhase, put("k", "younger"))).await;
     assert!(matches!(running.answer().await, ToCoordinator::Vote { vote: Vote::Prepared { .. }, .. }));
     let abort = ToParticipant::Abort { tx: "T1".parse().unwrap(), ticket: Ticket(1) };
@@ -226,8 +221,8 @@ async fn a_branch_that_is_aborted_in_the_round_of_its_prepare_does_not_wait_for_
 
 #[tokio::test(start_paused = true)]
 async fn a_decision_that_is_still_being_noted_does_not_come_after_its_forgetting() {
-    let store = Arc::new(MemoryStore::default());
-    let mut running = Running::over(KeyValue::new(store.clone(), KeyValueOptions::default())).await;
+    let disk = Arc::new(Disk::default());
+    let mut running = Running::over(Memory::over(disk.clone())).await;
     running.tell(prepare(1, Execution::TwoPhase, put("k", "v"))).await;
     assert!(matches!(running.answer().await, ToCoordinator::Vote { vote: Vote::Prepared { .. }, .. }));
     let (who, reason) = ("ann".to_owned(), "it hung".to_owned());
@@ -235,26 +230,26 @@ async fn a_decision_that_is_still_being_noted_does_not_come_after_its_forgetting
     let tx: TxId = "T1".parse().unwrap();
     let resolved = running.engine.ask(|reply| Command::Resolve { tx: tx.clone(), heuristic, reply }).await;
     assert_eq!(resolved.unwrap(), Answer::Resolved(BranchOutcome::HeuristicallyAborted));
-    store.fails_writes(queue_full());
+    disk.fails_writes(true);
     running.tell(commit(1)).await;
     // Long enough that it is tried again only after a long pause.
     tokio::time::sleep(Duration::from_secs(600)).await;
-    store.fails_writes(None);
+    disk.fails_writes(false);
     let forgotten = running.engine.ask(|reply| Command::Forget { tx, reply }).await;
     assert_eq!(forgotten.unwrap(), Answer::Forgotten);
     running.engine.tell(Command::Stop).await.unwrap();
     running.ended.await.unwrap().unwrap();
-    let reopened = KeyValue::new(store, KeyValueOptions::default());
+    let reopened = Memory::over(disk);
     assert_eq!(reopened.recover().await.unwrap().heuristics, [], "what was forgotten has come back");
 }
 
-/// A key-value store that takes part in sagas and in one-phase transactions only.
-struct CannotPrepare(KeyValue);
+/// A resource that takes part in sagas and in one-phase transactions only.
+struct CannotPrepare(Memory);
 
 #[tokio::test(start_paused = true)]
 async fn a_resource_that_cannot_prepare_is_asked_for_one_phase_and_for_steps_only() {
-    let store = Arc::new(MemoryStore::default());
-    let mut running = Running::over(CannotPrepare(KeyValue::new(store, KeyValueOptions::default()))).await;
+    let disk = Arc::new(Disk::default());
+    let mut running = Running::over(CannotPrepare(Memory::over(disk))).await;
     running.tell(prepare(1, Execution::TwoPhase, put("k", "v"))).await;
     let ToCoordinator::Vote { vote: Vote::Refused(refusal), .. } = running.answer().await else {
         panic!("not refused")

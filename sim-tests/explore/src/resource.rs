@@ -1,11 +1,11 @@
 //! A resource manager in small, as the key-value resource does it: locks, work, and what is asked of it.
 //!
-//! Locks and work are those of the key-value resource ([`lock`], [`kv`]). A durable write and its answer are one step:
+//! Locks and work are those of the key-value resource ([`lock`], [`evaluation`]). A durable write and its answer are one step:
 //! a crash between them is the same as a crash right after the answer was sent, for whatever a crashed process has sent
 //! may still be dropped unread when its session is found closed.
 //!
 //! [`lock`]: undoubt_lock
-//! [`kv`]: undoubt_participant_core::kv
+//! [`evaluation`]: undoubt_kv::evaluation
 
 mod call;
 mod step;
@@ -15,8 +15,9 @@ use crate::storage::{PreparedRecord, Storage, Unforced};
 use crate::work;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use undoubt_kv::evaluation;
 use undoubt_lock::{Acquire, Age, LockTable, Mode};
-use undoubt_participant_core::{BranchId, Input, kv};
+use undoubt_participant_core::{BranchId, Input};
 use undoubt_vocabulary::{Execution, Prepare, Refusal, RefusalCode, StepOutcome, Timestamp, TxId, Vote};
 
 pub(crate) use call::{Call, Caller, LocksOf};
@@ -182,7 +183,7 @@ impl Resource<'_> {
 
     fn execute(&mut self, branch: &BranchId, prepare: &Prepare, locks: LocksOf) -> Result<Option<Vote>, String> {
         let operations = work::operations(&prepare.work, branch);
-        let wanted = kv::locks(&operations);
+        let wanted = evaluation::locks(&operations);
         match locks {
             LocksOf::Granted => Ok(Some(self.vote(branch, prepare, &operations, wanted))),
             LocksOf::Waiting => Ok(None),
@@ -218,12 +219,12 @@ impl Resource<'_> {
         &mut self,
         branch: &BranchId,
         prepare: &Prepare,
-        operations: &[kv::Operation],
+        operations: &[evaluation::Operation],
         locks: BTreeMap<Bytes, Mode>,
     ) -> Vote {
         let (tx, values) = (&branch.tx, &self.storage.values);
         // All, unlike the shipped resource: in results here, no value stands for one that was never written.
-        let evaluation = match kv::evaluate(operations, kv::Tell::All, |key| values.get(key).cloned()) {
+        let evaluation = match evaluation::evaluate(operations, evaluation::Tell::All, |key| values.get(key).cloned()) {
             Ok(evaluation) => evaluation,
             Err(refusal) => {
                 self.memory.release(tx);

@@ -6,8 +6,8 @@
 
 use bytes::Bytes;
 use std::collections::BTreeSet;
+use undoubt_kv::evaluation::{Evaluation, Operation};
 use undoubt_participant_core::BranchId;
-use undoubt_participant_core::kv::{Evaluation, Operation};
 use undoubt_vocabulary::TxId;
 
 /// The operations of the work of this branch.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use undoubt_participant::adapter::kv;
+use undoubt_kv::FAMILIES;
 use undoubt_platform::Family;
 use undoubt_proto::record;
 
@@ -145,7 +145,7 @@ pub(super) fn poison(shared: &Shared) {
 
 /// The first branch that is prepared here loses its record.
 pub(super) fn lose_a_vote(disk: &Disk) {
-    assert!(kv::FAMILIES.contains(&BRANCH));
+    assert!(FAMILIES.contains(&BRANCH));
     let first = disk.cached().keys(BRANCH).next().cloned();
     if let Some(key) = first {
         disk.scrub(BRANCH, &key);

@@ -14,8 +14,8 @@ use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use undoubt_coordinator as coordinator;
+use undoubt_kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant as participant;
-use undoubt_participant::adapter::kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_platform::identity::establish;
 use undoubt_platform::{Kind, NumberedStore, Random, SeededRandom, Store, StoreError};
 

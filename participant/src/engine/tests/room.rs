@@ -1,9 +1,7 @@
 //! Large results, and what waits for room.
 
 use super::*;
-use crate::adapter::kv::tests::world::{encoded, operation, put_of, work};
-use undoubt_proto::kv::operation::Kind;
-use undoubt_proto::kv::{Get, Put, Reference};
+use memory::{all, copy};
 use undoubt_vocabulary::Refusal;
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
 
@@ -12,11 +10,11 @@ const VALUE_BYTES: usize = 65_000;
 
 /// A participant with 1 MB in it.
 async fn with_large_values(config: Config) -> Running {
-    let store = Arc::new(MemoryStore::default());
-    let mut running = Running::with(config, KeyValue::new(store, KeyValueOptions::default())).await;
+    let disk = Arc::new(Disk::default());
+    let mut running = Running::with(config, Memory::over(disk)).await;
     let value = "x".repeat(VALUE_BYTES);
-    let puts = (0..KEYS).map(|key| operation(&format!("k{key}"), put_of(&value)));
-    running.tell(prepare(1, Execution::OnePhase, encoded(puts))).await;
+    let puts = (0..KEYS).map(|key| put(&format!("k{key}"), &value));
+    running.tell(prepare(1, Execution::OnePhase, all(puts))).await;
     let answer = running.answer().await;
     assert!(matches!(answer, ToCoordinator::Vote { vote: Vote::Committed { .. }, .. }), "{answer:?}");
     running
@@ -24,8 +22,7 @@ async fn with_large_values(config: Config) -> Running {
 
 /// Reads all of it.
 fn large() -> Bytes {
-    let keys: Vec<String> = (0..KEYS).map(|key| format!("k{key}")).collect();
-    work(keys.iter().map(|key| (&key[..], Kind::Get(Get {}))))
+    all((0..KEYS).map(|key| get(&format!("k{key}"))))
 }
 
 fn within(seconds: u64, message: ToParticipant) -> ToParticipant {
@@ -148,34 +145,9 @@ async fn what_is_called_off_while_it_waits_for_room_is_not_begun() {
     assert_eq!(running.refusal().await.code, RefusalCode::Late);
 }
 
-#[tokio::test(start_paused = true)]
-async fn large_work_is_committed_from_its_record_also_after_a_crash() {
-    let store = Arc::new(MemoryStore::default());
-    let mut running = Running::over(KeyValue::new(store.clone(), KeyValueOptions::default())).await;
-    let value = "y".repeat(VALUE_BYTES);
-    for ticket in [2, 3] {
-        running.tell(prepare(ticket, Execution::TwoPhase, put(&format!("k{ticket}"), &value))).await;
-        assert!(matches!(running.answer().await, ToCoordinator::Vote { vote: Vote::Prepared { .. }, .. }));
-    }
-    running.tell(commit(2)).await;
-    assert!(matches!(running.answer().await, ToCoordinator::Finished { outcome: BranchOutcome::Committed, .. }));
-    let mut again = Running::over(KeyValue::new(Arc::new(store.crashed()), KeyValueOptions::default())).await;
-    again.tell(commit(3)).await;
-    while !matches!(again.answer().await, ToCoordinator::Finished { outcome: BranchOutcome::Committed, .. }) {}
-    for key in ["k2", "k3"] {
-        let ticket = if key == "k2" { 4 } else { 5 };
-        again.tell(prepare(ticket, Execution::OnePhase, get(key))).await;
-        let ToCoordinator::Vote { vote: Vote::ReadOnly { result }, .. } = again.answer().await else {
-            panic!("not read")
-        };
-        assert!(result.len() > VALUE_BYTES);
-    }
-}
-
 /// Reads all of it, and writes something.
 fn large_that_writes(key: &str) -> Bytes {
-    let reads = (0..KEYS).map(|key| operation(&format!("k{key}"), Kind::Get(Get {})));
-    encoded(reads.chain([operation(key, put_of("v"))]))
+    all([large(), put(key, "v")])
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,12 +168,12 @@ async fn what_is_over_takes_no_room_however_long_the_fence_stays_behind() {
 
 #[tokio::test(start_paused = true)]
 async fn long_results_of_what_is_over_are_said_again_also_after_a_crash() {
-    let store = Arc::new(MemoryStore::default());
-    let mut running = Running::over(KeyValue::new(store.clone(), KeyValueOptions::default())).await;
+    let disk = Arc::new(Disk::default());
+    let mut running = Running::over(Memory::over(disk.clone())).await;
     let value = "x".repeat(VALUE_BYTES);
-    running.tell(prepare(1, Execution::OnePhase, encoded([operation("k0", put_of(&value))]))).await;
+    running.tell(prepare(1, Execution::OnePhase, put("k0", &value))).await;
     running.answer().await;
-    let long = || encoded([operation("k0", Kind::Get(Get {})), operation("w", put_of("v"))]);
+    let long = || all([get("k0"), put("w", "v")]);
     let action = || act(2, long());
     let alone = || prepare(3, Execution::OnePhase, long());
     let settle = || ToParticipant::Settle { tx: "T3".parse().unwrap(), ticket: Ticket(3) };
@@ -217,12 +189,10 @@ async fn long_results_of_what_is_over_are_said_again_also_after_a_crash() {
             running.tell(message).await;
             assert_eq!(running.answer().await, *said);
         }
-        running = Running::over(KeyValue::new(Arc::new(store.crashed()), KeyValueOptions::default())).await;
+        running = Running::over(Memory::over(disk.clone())).await;
     }
     // The compensation is given what its action came to.
-    let value_from = Some(Reference { input: 0, operation: 0 });
-    let undo = encoded([operation("copy", Kind::Put(Put { value_from, ..Put::default() }))]);
-    let ToParticipant::Run(undo) = act(2, undo) else { unreachable!("it is a step") };
+    let ToParticipant::Run(undo) = act(2, copy("copy")) else { unreachable!("it is a step") };
     running.tell(ToParticipant::Run(RunStep { half: Half::Compensation, ..undo })).await;
     let undone = running.answer().await;
     assert!(matches!(undone, ToCoordinator::Ran { outcome: StepOutcome::Done { .. }, .. }), "{undone:?}");

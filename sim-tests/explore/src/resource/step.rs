@@ -8,8 +8,9 @@ use crate::mutant::Mutant;
 use crate::storage::{COORDINATOR, Storage};
 use crate::work;
 use bytes::Bytes;
+use undoubt_kv::evaluation;
 use undoubt_lock::{Acquire, Age};
-use undoubt_participant_core::{BranchId, Input, StepId, kv};
+use undoubt_participant_core::{BranchId, Input, StepId};
 use undoubt_vocabulary::{Half, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId};
 
 impl Resource<'_> {
@@ -72,7 +73,7 @@ impl Resource<'_> {
         let operations = work::operations(&run.work, &BranchId { tx, ticket: step.ticket, coordinator: COORDINATOR });
         if locks == LocksOf::NotAsked {
             let age = Age { begun_at: run.begun_at, tx: owner.clone() };
-            match self.memory.locks.acquire(&age, &kv::locks(&operations)) {
+            match self.memory.locks.acquire(&age, &evaluation::locks(&operations)) {
                 Acquire::Granted => {}
                 Acquire::Refused { .. } => return Ok(Some(refused(RefusalCode::LockConflict))),
                 Acquire::Crowded => return Ok(Some(refused(RefusalCode::Unavailable))),
@@ -84,17 +85,19 @@ impl Resource<'_> {
         }
         let heeds = work::heeds(&run.work);
         let is_marked = self.storage.is_marked_against(&step.tx, step.ticket, &heeds);
-        let outcome = match kv::evaluate(&operations, kv::Tell::All, |key| self.storage.values.get(key).cloned()) {
-            Err(refusal) => StepOutcome::Refused(refusal),
-            Ok(_) if is_marked && self.mutant != Some(Mutant::MarksIgnored) => refused(RefusalCode::Pending),
-            Ok(_) if work::balks(&run.work, run.attempt) => {
-                if (self.mutant, run.half) == (Some(Mutant::RefusedThoughDone), Half::Compensation) {
-                    write(self.storage, self.mutant)?;
+        let outcome =
+            match evaluation::evaluate(&operations, evaluation::Tell::All, |key| self.storage.values.get(key).cloned())
+            {
+                Err(refusal) => StepOutcome::Refused(refusal),
+                Ok(_) if is_marked && self.mutant != Some(Mutant::MarksIgnored) => refused(RefusalCode::Pending),
+                Ok(_) if work::balks(&run.work, run.attempt) => {
+                    if (self.mutant, run.half) == (Some(Mutant::RefusedThoughDone), Half::Compensation) {
+                        write(self.storage, self.mutant)?;
+                    }
+                    refused(RefusalCode::Condition)
                 }
-                refused(RefusalCode::Condition)
-            }
-            Ok(_) => write(self.storage, self.mutant)?,
-        };
+                Ok(_) => write(self.storage, self.mutant)?,
+            };
         self.memory.release(&owner);
         Ok(Some(outcome))
     }

@@ -7,12 +7,12 @@
 use super::attempt::{Declined, evaluate, force, most_read, refuse_without_room};
 use super::work::{self, Place};
 use super::{KeyValue, pending, record};
-use crate::resource::{ResourceError, StepId};
+use crate::evaluation::{Evaluation, Tell};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
 use undoubt_lock::{Age, Mode};
-use undoubt_participant_core::kv::{Evaluation, Tell};
+use undoubt_participant::resource::{ResourceError, StepId};
 use undoubt_platform::{Batch, Durability};
 use undoubt_proto::record::Write;
 use undoubt_proto::record::step_barrier::State;

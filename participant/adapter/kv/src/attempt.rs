@@ -1,9 +1,9 @@
 //! What a branch and a step have in common: room, data read under locks, a forced write, and why there may be none.
 
 use super::{KeyValue, schema};
-use crate::resource::ResourceError;
+use crate::evaluation::{self, Evaluation, Operation, Tell};
 use bytes::Bytes;
-use undoubt_participant_core::kv::{self, Evaluation, Operation, Tell};
+use undoubt_participant::resource::ResourceError;
 use undoubt_platform::Batch;
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
 use undoubt_vocabulary::{Refusal, RefusalCode, Vote};
@@ -44,7 +44,7 @@ pub(super) fn evaluate(
 ) -> Result<Evaluation, Declined> {
     let mut declined = None;
     let mut read_bytes = 0;
-    let evaluation = kv::evaluate(operations, tell, |key| {
+    let evaluation = evaluation::evaluate(operations, tell, |key| {
         if declined.is_some() {
             return None;
         }

@@ -3,15 +3,14 @@
 use super::record::{self, CoordinatorEntry, Unreadable};
 use super::schema::{self, BRANCH, COORDINATOR, FINISHED, HEURISTIC, PENDING, STEP};
 use super::{Branch, KeyValue, Known, Stage};
-use crate::resource;
-use crate::resource::{
-    BranchId, CoordinatorMarks, FinishedBranch, HeuristicBranch, Kept, Recovered, RecoveredStep, ResourceError,
-    SHORT_RESULT_BYTES, StepId, StepState,
-};
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use undoubt_lock::{Age, Mode};
+use undoubt_participant::resource::{
+    self, BranchId, CoordinatorMarks, FinishedBranch, HeuristicBranch, Kept, Recovered, RecoveredStep, ResourceError,
+    SHORT_RESULT_BYTES, StepId, StepState,
+};
 use undoubt_platform::{Direction, Family};
 use undoubt_proto::record::step_barrier::State;
 use undoubt_proto::record::{PreparedBranch, StepBarrier};

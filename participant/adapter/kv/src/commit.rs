@@ -3,10 +3,10 @@
 use super::recovery::unreadable;
 use super::schema::BRANCH;
 use super::{Branch, KeyValue, MAX_GROUP_BYTES, Stage, record};
-use crate::resource::{BranchId, Committing, ResourceError};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use std::sync::Arc;
+use undoubt_participant::resource::{BranchId, Committing, ResourceError};
 use undoubt_platform::{Batch, Durability, Written};
 use undoubt_proto::record::Write;
 use undoubt_vocabulary::BranchOutcome;

@@ -2,8 +2,8 @@
 
 use super::world::{encoded, operation, put_of, put_pending};
 use super::*;
-use crate::resource::{Kept, StepState};
 use prost::Message;
+use undoubt_participant::resource::{Kept, StepState};
 use undoubt_platform::Direction;
 use undoubt_proto::kv::{CompareAndSet, Delete, Get, Operation, Reference, Results};
 use undoubt_proto::record::step_barrier::State;

@@ -1,17 +1,17 @@
 //! The suite can fail: each resource manager here breaks one promise, and is found out by the rule that names it.
 
 use super::conformance;
-use crate::adapter::kv::KeyValue;
-use crate::adapter::kv::tests::world::MemoryWorld;
-use crate::resource::{
-    BranchId, Branches, Cancellations, Committing, Heuristic, Kept, Mark, Preparing, Recovered, Release, ResourceError,
-    Room, StepId, StepState, Voted, commit_each, prepare_each,
-};
+use crate::KeyValue;
+use crate::tests::world::MemoryWorld;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use undoubt_participant::resource::{
+    BranchId, Cancellations, Committing, Heuristic, Kept, Mark, Preparing, Recovered, Release, ResourceError,
+    ResourceManager, Room, StepId, StepState, Voted, commit_each, prepare_each,
+};
 use undoubt_vocabulary::{CoordinatorId, Epoch, Execution, Prepare, RunStep, StepOutcome, Ticket, TxId, Vote};
 
 #[derive(Clone, Copy, PartialEq, Eq)]

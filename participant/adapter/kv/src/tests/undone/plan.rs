@@ -1,6 +1,6 @@
 //! Random sagas of puts, deletes and additions, and what happens around them.
 
-use crate::adapter::kv::tests::world::{encoded, operation, put_of};
+use crate::tests::world::{encoded, operation, put_of};
 use bytes::Bytes;
 use proptest::prelude::*;
 use undoubt_proto::kv::operation::Kind;

@@ -18,9 +18,12 @@
 //! Locks are freed only after the write is answered, so who gets them next reads what was written. A write that was
 //! answered with an error other than "not applied" leaves the locks as they are: the process stops (R8), and nobody may
 //! act on what is not certain.
+//!
+//! What work comes to is in [`evaluation`], as pure functions.
 
 mod attempt;
 mod commit;
+pub mod evaluation;
 mod kept_log;
 mod locks;
 mod pending;
@@ -33,11 +36,6 @@ mod step;
 mod work;
 mod writing;
 
-use crate::resource::{
-    BranchId, Branches, Cancellations, Committing, Ended, Health, Heuristic, Loss, Mark, Preparing, Recovered, Release,
-    Resource, ResourceError, Room, StepId, StepState, Steps,
-};
-use crate::room::SMALL_BYTES;
 use bytes::Bytes;
 use kept_log::KeptLog;
 use locks::Locks;
@@ -48,6 +46,11 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio_util::sync::CancellationToken;
+use undoubt_participant::resource::{
+    BranchId, Branches, Cancellations, Committing, Ended, Health, Heuristic, Loss, Mark, Preparing, Recovered, Release,
+    Resource, ResourceError, Room, StepId, StepState, Steps,
+};
+use undoubt_participant::room::SMALL_BYTES;
 use undoubt_platform::{BackingUp, Batch, Durability, NumberedStore, Store, StoreError};
 use undoubt_platform::{identity, numbered};
 use undoubt_proto::record::Write;
@@ -471,24 +474,5 @@ impl Branches for KeyValue {
     }
 }
 
-impl From<StoreError> for ResourceError {
-    fn from(error: StoreError) -> Self {
-        let cause = error.to_string();
-        match error {
-            StoreError::QueueFull { .. } | StoreError::BatchTooLarge { .. } => ResourceError::Unavailable { cause },
-            StoreError::Damaged { .. }
-            | StoreError::DiskFull { .. }
-            | StoreError::Io { .. }
-            | StoreError::Stopped { .. }
-            | StoreError::AlreadyOpen { .. }
-            | StoreError::Foreign { .. }
-            | StoreError::UnknownFamilies { .. }
-            | StoreError::OfAnother { .. }
-            | StoreError::NoFolder { .. }
-            | StoreError::NoSuchFamily { .. } => ResourceError::Stopped { cause },
-        }
-    }
-}
-
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -2,17 +2,17 @@
 
 use super::plan::{End, Event, Key, Plan, SIDES, Step, add};
 use super::{Flaw, Met};
-use crate::adapter::kv::tests::memory::MemoryStore;
-use crate::adapter::kv::tests::world::{MemoryWorld, encoded, operation, put_of};
-use crate::adapter::kv::tests::{ANOTHER, branch};
-use crate::adapter::kv::{KeyValue, KeyValueOptions, schema};
-use crate::conformance::server::{self, Server};
-use crate::resource::{ResourceManager, StepId};
+use crate::tests::memory::MemoryStore;
+use crate::tests::world::{MemoryWorld, encoded, operation, put_of};
+use crate::tests::{ANOTHER, branch};
+use crate::{KeyValue, KeyValueOptions, schema};
 use bytes::Bytes;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use undoubt_participant::conformance::server::{self, Server};
+use undoubt_participant::resource::{ResourceManager, StepId};
 use undoubt_platform::{Direction, Family};
 use undoubt_proto::kv::Operation;
 use undoubt_vocabulary::{Execution, Half, Prepare, RefusalCode, RunStep, StepOutcome, Ticket, Timestamp, Vote};
@@ -172,7 +172,7 @@ impl<'p, 'w> Play<'p, 'w> {
     async fn repeat(&mut self, message: usize) {
         let (side, step, run) = self.sent[message].clone();
         if self.flaw == Flaw::IgnoresBarriers && run.half == Half::Action {
-            let ran = self.servers[side].subject.resource.act(step, run, CancellationToken::new()).await;
+            let ran = self.servers[side].resource().act(step, run, CancellationToken::new()).await;
             return drop(ran.unwrap());
         }
         let outcome = self.servers[side].run(run).await;
@@ -190,7 +190,7 @@ impl<'p, 'w> Play<'p, 'w> {
     /// What a semantic lock keeps away was not done at all.
     async fn others_do(&mut self, side: usize, work: Bytes) -> Result<(), String> {
         self.others += 1;
-        let with = alone(&self.servers[side].subject.resource, self.others, work.clone()).await;
+        let with = alone(self.servers[side].resource(), self.others, work.clone()).await;
         if with == Some(RefusalCode::Pending) {
             self.met.borrow_mut().pending += 1;
             return Ok(());
@@ -226,7 +226,7 @@ impl<'p, 'w> Play<'p, 'w> {
 
     fn is_as_without(&self) -> Result<(), String> {
         for (server, without) in self.servers.iter().zip(&self.without) {
-            let (with, without) = (all(&server.subject.resource, schema::DATA), all(without, schema::DATA));
+            let (with, without) = (all(server.resource(), schema::DATA), all(without, schema::DATA));
             if with != without {
                 return Err(format!("the store holds {with:?}\ninstead of      {without:?}"));
             }
@@ -235,7 +235,7 @@ impl<'p, 'w> Play<'p, 'w> {
     }
 
     fn is_gone(&self, family: Family) -> Result<(), String> {
-        let left: Vec<_> = self.servers.iter().flat_map(|server| all(&server.subject.resource, family)).collect();
+        let left: Vec<_> = self.servers.iter().flat_map(|server| all(server.resource(), family)).collect();
         if left.is_empty() { Ok(()) } else { Err(format!("left in the family {}: {left:?}", family.0)) }
     }
 }

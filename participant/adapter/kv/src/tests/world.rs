@@ -1,11 +1,11 @@
 //! Where the suite finds the key-value store: in memory, and in a folder.
 
 use super::memory::MemoryStore;
-use crate::adapter::kv::{FAMILIES, KeyValue, KeyValueOptions};
-use crate::conformance::World;
+use crate::{FAMILIES, KeyValue, KeyValueOptions};
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
+use undoubt_participant::conformance::World;
 use undoubt_platform::{RocksOptions, RocksStore};
 use undoubt_proto::kv::operation::Kind;
 use undoubt_proto::kv::{Add, Get, Operation, Put, Results, Work};
@@ -96,7 +96,7 @@ impl<R> MemoryWorld<R> {
     }
 }
 
-impl<R: crate::resource::ResourceManager> World for MemoryWorld<R> {
+impl<R: undoubt_participant::resource::ResourceManager> World for MemoryWorld<R> {
     type Resource = R;
 
     async fn fresh(&mut self) -> R {

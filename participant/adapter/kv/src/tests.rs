@@ -1,14 +1,15 @@
 pub(crate) mod memory;
 mod steps;
+mod suite;
 mod undone;
 pub(crate) mod world;
 
 use super::*;
-use crate::conformance::conformance;
 use bytes::Bytes;
 use futures::future::join_all;
 use memory::MemoryStore;
 use std::time::Duration;
+use undoubt_participant::conformance::conformance;
 use undoubt_platform::{RocksOptions, RocksStore};
 use undoubt_proto::kv::operation::Kind;
 use undoubt_proto::kv::{Add, Put};
@@ -26,6 +27,17 @@ async fn the_key_value_store_conforms_on_rocksdb() {
 #[tokio::test(start_paused = true)]
 async fn the_key_value_store_conforms_where_a_crash_forgets_what_was_not_forced() {
     conformance(&mut MemoryWorld::new(|kv| kv)).await;
+}
+
+fn call(execution: Execution, id: &BranchId, work: Bytes) -> Prepare {
+    Prepare {
+        tx: id.tx.clone(),
+        ticket: id.ticket,
+        begun_at: Timestamp(id.ticket.0),
+        timeout: Duration::from_secs(60),
+        execution,
+        work,
+    }
 }
 
 struct Fixture {
@@ -49,14 +61,7 @@ impl Fixture {
     }
 
     async fn execute(&self, execution: Execution, id: &BranchId, work: Bytes) -> Result<Vote, ResourceError> {
-        let prepare = Prepare {
-            tx: id.tx.clone(),
-            ticket: id.ticket,
-            begun_at: Timestamp(id.ticket.0),
-            timeout: Duration::from_secs(60),
-            execution,
-            work,
-        };
+        let prepare = call(execution, id, work);
         self.kv.prepare(id.clone(), prepare, CancellationToken::new()).await
     }
 
@@ -200,6 +205,59 @@ async fn a_branch_takes_one_forced_write_to_prepare_and_one_to_commit_and_an_abo
     fixture.vote(&branch(OWNER, 4), get("k")).await.unwrap();
     fixture.kv.release(branch(OWNER, 4)).await.unwrap();
     assert_eq!(fixture.store.forced_writes(), 4);
+}
+
+#[tokio::test]
+async fn branches_that_come_together_and_cannot_be_written_are_refused_and_hold_nothing() {
+    let fixture = Fixture::new().await;
+    fixture.store.fails_writes(queue_full());
+    let calls = [1, 2].map(|ticket| {
+        let id = branch(OWNER, ticket);
+        let prepare = call(Execution::TwoPhase, &id, put(&format!("k{ticket}"), "v"));
+        (id, prepare)
+    });
+    let preparing = fixture.kv.prepare_all(calls.into(), &mut Cancellations::default());
+    let votes: Vec<_> = join_all(preparing).await.into_iter().flat_map(|voted| voted.unwrap().votes).collect();
+    assert_eq!(votes.len(), 2);
+    for (id, vote) in votes {
+        assert!(matches!(&vote, Vote::Refused(refusal) if refusal.code == RefusalCode::Unavailable), "{id:?} {vote:?}");
+    }
+    fixture.store.fails_writes(None);
+    assert!(fixture.kv.locks.is_idle());
+}
+
+#[tokio::test]
+async fn commits_that_come_together_and_cannot_be_written_are_done_one_by_one_later() {
+    let fixture = Fixture::new().await;
+    let branches = [1, 2].map(|ticket| branch(OWNER, ticket));
+    for id in &branches {
+        prepared(fixture.vote(id, put(&format!("k{}", id.ticket.0), "v")).await);
+    }
+    fixture.store.fails_writes(queue_full());
+    let mut committing = fixture.kv.commit_all(branches.to_vec());
+    let (together, committed) = committing.pop().unwrap();
+    assert_eq!((together, committing.len()), (branches.to_vec(), 0));
+    assert!(matches!(committed.await, Err(ResourceError::Unavailable { .. })));
+    fixture.store.fails_writes(None);
+    for id in branches {
+        fixture.kv.commit(id.clone()).await.unwrap();
+        assert_eq!(fixture.read(&format!("k{}", id.ticket.0)).await.as_deref(), Some("v"));
+    }
+}
+
+#[tokio::test]
+async fn large_work_is_committed_from_its_record_also_after_a_crash() {
+    let value = "y".repeat(65_000);
+    let mut fixture = Fixture::new().await;
+    for ticket in [2, 3] {
+        prepared(fixture.vote(&branch(OWNER, ticket), put(&format!("k{ticket}"), &value)).await);
+    }
+    fixture.kv.commit(branch(OWNER, 2)).await.unwrap();
+    fixture = Fixture::over(Arc::new(fixture.store.crashed())).await;
+    fixture.kv.commit(branch(OWNER, 3)).await.unwrap();
+    for key in ["k2", "k3"] {
+        assert_eq!(fixture.read(key).await.as_ref(), Some(&value));
+    }
 }
 
 #[tokio::test]

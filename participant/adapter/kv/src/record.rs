@@ -1,11 +1,11 @@
 //! Records as they are put into batches and read back.
 
 use super::schema::{self, BRANCH, COORDINATOR, CoordinatorKey, DATA, FINISHED, HEURISTIC, PENDING, STEP};
-use crate::adapter::heuristic;
-use crate::resource::{BranchId, Heuristic, StepId};
 use bytes::Bytes;
 use prost::Message;
 use std::ops::Range;
+use undoubt_participant::heuristic;
+use undoubt_participant::resource::{BranchId, Heuristic, StepId};
 use undoubt_platform::{Batch, Family};
 use undoubt_proto::convert::{Malformed, branch_outcome};
 use undoubt_proto::record::step_barrier::State;

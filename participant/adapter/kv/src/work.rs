@@ -1,11 +1,11 @@
 //! Work and results between their protobuf form (`kv.proto`) and the typed operations.
 
 use super::reference::Inputs;
+use crate::evaluation::{self, Operation};
 use bytes::Bytes;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_lock::Mode;
-use undoubt_participant_core::kv::{self, Operation};
 use undoubt_proto::codec::{TooManyEntries, check};
 use undoubt_proto::kv as wire;
 use undoubt_vocabulary::{Refusal, RefusalCode};
@@ -31,7 +31,7 @@ pub(super) struct Work {
 impl Work {
     /// All locks it needs. Who sets a mark has its key alone, so that nobody else sets one.
     pub(super) fn locks(&self) -> BTreeMap<Bytes, Mode> {
-        let mut locks = kv::locks(&self.operations);
+        let mut locks = evaluation::locks(&self.operations);
         locks.extend(self.pend.iter().map(|key| (key.clone(), Mode::Exclusive)));
         locks
     }
@@ -66,7 +66,7 @@ pub(super) fn decode(bytes: Bytes, place: Place<'_>) -> Result<Work, Refusal> {
         }
         work.operations.push(operation);
     }
-    kv::check(&work.operations)?;
+    evaluation::check(&work.operations)?;
     Ok(work)
 }
 

@@ -14,8 +14,8 @@
 //!
 //! What is finished and what is known of steps is in the order of tickets, so that a fence drops each as one range.
 
-use crate::resource::{BranchId, StepId};
 use bytes::Bytes;
+use undoubt_participant::resource::{BranchId, StepId};
 use undoubt_platform::Family;
 use undoubt_vocabulary::{CoordinatorId, InvalidId, StepIndex, Ticket, TxId};
 

@@ -4,10 +4,10 @@
 //! callers slows them down. Small ones, such as aborts and fences, are few bytes and do not wait.
 
 use super::KeyValue;
-use crate::resource::ResourceError;
 use futures::future::Either;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use undoubt_participant::resource::ResourceError;
 use undoubt_platform::{Batch, Durability};
 
 /// Bytes of keys and values handed to the store and not written yet; below what a store's queue takes. A write that exceeds

@@ -1,4 +1,0 @@
-//! Resources that take part in transactions, one file each.
-
-pub mod heuristic;
-pub mod kv;
