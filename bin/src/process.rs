@@ -22,10 +22,11 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{self, Writer};
+use undoubt_platform::CrashPoints;
 use undoubt_platform::numbered::FolderSign;
 use undoubt_platform::server::{Incoming, boxed};
 use undoubt_platform::terminal::{say, unless_reader_left};
-use undoubt_platform::{CrashPoints, RocksStore};
+use undoubt_rocks::RocksStore;
 use undoubt_vocabulary::printable::clean;
 
 pub use backup::{Backup, of_operator};

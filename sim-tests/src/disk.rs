@@ -15,7 +15,6 @@
 //! they cost: a promise of durability that was given and then broken is in [`Disk::destroyed`], so that a checker can
 //! excuse just that.
 
-mod contents;
 mod event;
 mod fault;
 mod frame;
@@ -34,10 +33,10 @@ use crate::world::Process;
 use event::Observer;
 use state::State;
 
-pub use contents::Contents;
 pub use event::DiskEvent;
 pub use fault::DiskCopy;
 pub use store::DiskStore;
+pub use undoubt_platform::store::Contents;
 
 /// What a host's platter and page cache hold. Clones are the same disk.
 #[derive(Clone)]

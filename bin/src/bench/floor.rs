@@ -14,8 +14,9 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
-use undoubt_platform::{Batch, Durability, Family, RocksOptions, RocksStore, Store};
+use undoubt_platform::{Batch, Durability, Family, Store};
 use undoubt_proto::v1::{BranchWork, SequencedRequest, SubmitBatch, SubmitRequest};
+use undoubt_rocks::{RocksOptions, RocksStore};
 
 /// As large as the records of a small transaction are.
 const RECORD_BYTES: usize = 200;

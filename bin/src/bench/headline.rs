@@ -6,7 +6,7 @@ use super::load::{Length, Pace, Shape};
 use super::stage::{Stage, measure, names};
 use super::{Effort, Report};
 use std::time::Duration;
-use undoubt_platform::RocksStore;
+use undoubt_rocks::RocksStore;
 
 /// There and back: a transaction over two participants is submitted and answered, and twice each prepared and voted,
 /// committed and acknowledged.

@@ -16,7 +16,8 @@ use undoubt_client::{Client, ClientOptions};
 use undoubt_coordinator::log::LogError;
 use undoubt_coordinator::{Config, Environment, RunError, TcpConnect, log, run};
 use undoubt_platform::dial::TcpDial;
-use undoubt_platform::{OsRandom, Random, RocksOptions, RocksStore, StoreError, SystemClock};
+use undoubt_platform::{OsRandom, Random, StoreError, SystemClock};
+use undoubt_rocks::{RocksOptions, RocksStore};
 use undoubt_vocabulary::seed_digests;
 
 /// Decides transactions across services: two-phase commit with a write-ahead log in RocksDB.

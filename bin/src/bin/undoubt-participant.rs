@@ -15,7 +15,8 @@ use undoubt_client::{ClientOptions, ParticipantClient};
 use undoubt_kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant::{Config, Environment, RunError, run};
 use undoubt_platform::identity::establish;
-use undoubt_platform::{Kind, NumberedStore, OsRandom, Random, RocksOptions, RocksStore, StoreError, SystemClock};
+use undoubt_platform::{Kind, NumberedStore, OsRandom, Random, StoreError, SystemClock};
+use undoubt_rocks::{RocksOptions, RocksStore};
 use undoubt_vocabulary::seed_digests;
 
 /// Guards a key-value store on RocksDB and votes on transactions.

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use undoubt_client::{ClientOptions, OperatorError};
 use undoubt_platform::terminal::{say, unless_reader_left};
-use undoubt_platform::{BackupError, Family, RocksOptions, RocksStore, Store as _, StoreError};
+use undoubt_platform::{BackupError, Family, Store as _, StoreError};
+use undoubt_rocks::{RocksOptions, RocksStore};
 use undoubt_vocabulary::printable::clean;
 
 /// The time for which a server that does not answer is tried.

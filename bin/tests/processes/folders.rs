@@ -6,8 +6,9 @@ use crate::support::{PATIENCE, banks, start};
 use std::path::{Path, PathBuf};
 use undoubt::cluster::{Cluster, Who};
 use undoubt_platform::identity::FORMAT;
-use undoubt_platform::{Batch, Durability, RocksOptions, RocksStore, Store};
+use undoubt_platform::{Batch, Durability, Store};
 use undoubt_proto::v1;
+use undoubt_rocks::{RocksOptions, RocksStore};
 
 const BANK_A: Who = Who::Participant(0);
 

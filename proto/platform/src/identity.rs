@@ -30,11 +30,11 @@ use crate::store::{Batch, Direction, Durability, Family, Store, StoreError};
 pub const FORMAT: u32 = 4;
 
 /// The family in which both servers keep it.
-pub(crate) const META_NAME: &str = "meta";
+pub const META_NAME: &str = "meta";
 
 const FORMAT_KEY: &str = "format";
-pub(crate) const KIND_KEY: &str = "kind";
-pub(crate) const NAME_KEY: &str = "name";
+const KIND_KEY: &str = "kind";
+const NAME_KEY: &str = "name";
 const ID_KEY: &str = "id";
 const EPOCH_KEY: &str = "epoch";
 const SUPERSEDED_KEY: &str = "superseded";
@@ -73,6 +73,13 @@ pub enum IdentityError {
     Malformed { key: &'static str },
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Returns whose data it is, for people, from what is stored under the keys of the family [`META_NAME`]; `None` where that cannot
+/// be told.
+pub fn owner(stored: impl Fn(&str) -> Option<Vec<u8>>) -> Option<String> {
+    let text = |key| Some(String::from_utf8_lossy(&stored(key)?).into_owned());
+    Some(format!("{} '{}'", text(KIND_KEY)?, text(NAME_KEY)?))
 }
 
 /// Reads whose folder this is and refuses if it is another's; a new folder becomes the caller's, with `fresh_id`, and

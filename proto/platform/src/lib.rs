@@ -1,8 +1,7 @@
 //! What both sides stand on: durable storage, and the seams through which time, randomness and faults come in.
 //!
-//! * [`store`]: the contract of durable storage, which RocksDB and the simulated disk both keep;
-//!   [`conformance`] holds them to it.
-//! * [`rocks`]: that contract over RocksDB, with a group-commit writer and a check of the log before it is trusted (R8).
+//! * [`store`]: the contract of durable storage, which RocksDB (`undoubt-rocks`), the simulated disk and a store in memory
+//!   keep; [`conformance`] holds them to it.
 //! * [`identity`]: whose data a folder holds; [`numbered`]: which start of its owner this is (R5), and how far each came.
 //! * [`server`], [`dial`]: the frame of a gRPC server, and clients, over any transport.
 //! * [`range`]: what a setting that is a number may be.
@@ -22,7 +21,6 @@ pub mod identity;
 pub mod numbered;
 pub mod random;
 pub mod range;
-pub mod rocks;
 pub mod server;
 pub mod store;
 pub mod terminal;
@@ -32,7 +30,6 @@ pub use crash::CrashPoints;
 pub use identity::{Identity, IdentityError, Kind};
 pub use numbered::NumberedStore;
 pub use random::{OsRandom, Random, SeededRandom};
-pub use rocks::{FileIdentity, LocalSign, RocksOptions, RocksStore, WriterStats};
 pub use server::{Connection, Incoming};
 pub use store::{
     BackingUp, BackupError, Batch, Direction, Durability, Family, Operation, Room, Store, StoreError, Written,

@@ -10,7 +10,9 @@
 
 mod backup;
 mod batch;
+mod contents;
 mod error;
+pub mod memory;
 mod room;
 mod written;
 
@@ -21,6 +23,7 @@ use undoubt_vocabulary::limits::MAX_STORE_QUEUE_BYTES;
 
 pub use backup::{BackingUp, BackupError};
 pub use batch::{Batch, Mark, Operation};
+pub use contents::Contents;
 pub use error::StoreError;
 pub use room::Room;
 pub use written::{Completion, Written};

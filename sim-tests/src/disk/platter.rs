@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use undoubt_platform::store::Contents;
 use undoubt_platform::{Batch, Family, Operation};
 
-use super::contents::Contents;
 use super::frame::{self, Flaw, Reader};
 
 #[derive(Clone, Debug, Default)]

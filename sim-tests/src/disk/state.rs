@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use undoubt_platform::store::Contents;
 use undoubt_platform::{Batch, Durability, Family, Random, StoreError};
 
-use super::contents::Contents;
 use super::event::{DiskEvent, Observer};
 use super::platter::Platter;
 

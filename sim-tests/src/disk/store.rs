@@ -11,13 +11,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use undoubt_platform::store::Completion;
+use undoubt_platform::store::{Completion, Contents};
 use undoubt_platform::{Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
 
 use undoubt_vocabulary::limits::MAX_STORE_QUEUE_BYTES;
 
 use super::Disk;
-use super::contents::Contents;
 use super::state::Opening;
 use crate::world::Process;
 

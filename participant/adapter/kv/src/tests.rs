@@ -10,9 +10,9 @@ use futures::future::join_all;
 use memory::MemoryStore;
 use std::time::Duration;
 use undoubt_participant::conformance::conformance;
-use undoubt_platform::{RocksOptions, RocksStore};
 use undoubt_proto::kv::operation::Kind;
 use undoubt_proto::kv::{Add, Put};
+use undoubt_rocks::{RocksOptions, RocksStore};
 use undoubt_vocabulary::{Execution, Refusal, RefusalCode};
 use world::{MemoryWorld, RocksWorld, add, get, put, put_of, value, work};
 

@@ -1,18 +1,14 @@
-use std::path::Path;
-
-use tempfile::TempDir;
-
 use super::*;
-use crate::rocks::{RocksOptions, RocksStore};
+use crate::store::memory::{Memory, MemoryStore};
 
 const META: Family = Family("meta");
 const ID: [u8; 16] = [7; 16];
 
-fn open(folder: &Path) -> RocksStore {
-    RocksStore::open(folder, &[META], RocksOptions::default()).unwrap()
+fn open(memory: &Memory) -> MemoryStore {
+    memory.open(&[META]).unwrap()
 }
 
-async fn overwrite(store: &RocksStore, key: &'static str, value: &[u8]) {
+async fn overwrite(store: &MemoryStore, key: &'static str, value: &[u8]) {
     let mut batch = Batch::default();
     batch.put(META, key, value);
     store.write(batch, Durability::Forced).await.unwrap();
@@ -20,18 +16,18 @@ async fn overwrite(store: &RocksStore, key: &'static str, value: &[u8]) {
 
 #[tokio::test]
 async fn a_new_folder_becomes_the_callers_and_stays_so_under_its_first_id() {
-    let folder = TempDir::new().unwrap();
+    let memory = Memory::default();
     let expected = Identity { kind: Kind::Coordinator, name: "c1".into(), id: ID };
     for fresh_id in [ID, [8; 16]] {
-        let store = open(folder.path());
+        let store = open(&memory);
         assert_eq!(establish(&store, META, Kind::Coordinator, "c1", fresh_id).await, Ok(expected.clone()));
     }
 }
 
 #[tokio::test]
 async fn a_folder_of_another_name_or_kind_is_refused() {
-    let folder = TempDir::new().unwrap();
-    let store = open(folder.path());
+    let memory = Memory::default();
+    let store = open(&memory);
     establish(&store, META, Kind::Coordinator, "x", ID).await.unwrap();
 
     let other_name = establish(&store, META, Kind::Coordinator, "y", ID).await.unwrap_err();
@@ -44,8 +40,8 @@ async fn a_folder_of_another_name_or_kind_is_refused() {
 
 #[tokio::test]
 async fn a_newer_format_is_refused_before_anything_else_is_read() {
-    let folder = TempDir::new().unwrap();
-    let store = open(folder.path());
+    let memory = Memory::default();
+    let store = open(&memory);
     establish(&store, META, Kind::Participant, "p", ID).await.unwrap();
     overwrite(&store, FORMAT_KEY, &(FORMAT + 1).to_be_bytes()).await;
     overwrite(&store, KIND_KEY, b"something new").await;
@@ -55,8 +51,8 @@ async fn a_newer_format_is_refused_before_anything_else_is_read() {
 
 #[tokio::test]
 async fn a_folder_of_an_earlier_format_becomes_one_of_this() {
-    let folder = TempDir::new().unwrap();
-    let store = open(folder.path());
+    let memory = Memory::default();
+    let store = open(&memory);
     let first = establish(&store, META, Kind::Participant, "p", ID).await.unwrap();
     overwrite(&store, FORMAT_KEY, &(FORMAT - 1).to_be_bytes()).await;
     assert_eq!(establish(&store, META, Kind::Participant, "p", [8; 16]).await, Ok(first));
@@ -66,8 +62,8 @@ async fn a_folder_of_an_earlier_format_becomes_one_of_this() {
 #[tokio::test]
 async fn a_missing_or_malformed_part_is_refused_and_not_drawn_anew() {
     for (key, value) in [(FORMAT_KEY, vec![1]), (KIND_KEY, vec![]), (NAME_KEY, vec![0xff]), (ID_KEY, vec![0; 15])] {
-        let folder = TempDir::new().unwrap();
-        let store = open(folder.path());
+        let memory = Memory::default();
+        let store = open(&memory);
         establish(&store, META, Kind::Participant, "p", ID).await.unwrap();
         overwrite(&store, key, &value).await;
         let refusal = establish(&store, META, Kind::Participant, "p", ID).await;
@@ -83,8 +79,8 @@ async fn a_missing_or_malformed_part_is_refused_and_not_drawn_anew() {
 
 #[tokio::test]
 async fn starts_that_an_earlier_format_has_counted_are_told_and_what_it_was_refused_for_too() {
-    let folder = TempDir::new().unwrap();
-    let store = open(folder.path());
+    let memory = Memory::default();
+    let store = open(&memory);
     assert_eq!(counted_before_numbers(&store, META), Ok((0, None)));
     overwrite(&store, EPOCH_KEY, &7_u64.to_be_bytes()).await;
     assert_eq!(counted_before_numbers(&store, META), Ok((7, None)));

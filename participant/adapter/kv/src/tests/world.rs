@@ -6,9 +6,9 @@ use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
 use undoubt_participant::conformance::World;
-use undoubt_platform::{RocksOptions, RocksStore};
 use undoubt_proto::kv::operation::Kind;
 use undoubt_proto::kv::{Add, Get, Operation, Put, Results, Work};
+use undoubt_rocks::{RocksOptions, RocksStore};
 
 pub(crate) fn work<'a>(operations: impl IntoIterator<Item = (&'a str, Kind)>) -> Bytes {
     encoded(operations.into_iter().map(|(key, kind)| operation(key, kind)))

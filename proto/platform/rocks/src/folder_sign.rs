@@ -29,8 +29,8 @@ use undoubt_vocabulary::printable::clean;
 
 use super::error::translate_io;
 use super::folder::sync_folder;
-use crate::clock::Timestamp;
-use crate::store::StoreError;
+use undoubt_platform::clock::Timestamp;
+use undoubt_platform::store::StoreError;
 
 const SENTINEL: &str = "UNDOUBT-SENTINEL";
 const MARK: &str = "UNDOUBT-BACKUP";

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rocksdb::ErrorKind;
 
-use crate::store::StoreError;
+use undoubt_platform::store::StoreError;
 
 /// RocksDB hands its errors over as text, so the cause is read from it. `place` says what was being used.
 pub(super) fn translate(error: &rocksdb::Error, place: impl FnOnce() -> String) -> StoreError {

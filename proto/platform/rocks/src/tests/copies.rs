@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::full_disk::noise;
 use super::*;
-use crate::store::BackupError;
+use undoubt_platform::store::BackupError;
 
 fn keys(store: &RocksStore) -> Vec<u64> {
     let pairs = store.scan(FAMILY, &[], None, Direction::Forward, usize::MAX).unwrap();
@@ -85,7 +85,7 @@ async fn a_copy_made_under_load_passes_the_check_and_has_a_prefix_with_all_that_
 
 #[tokio::test]
 async fn a_copy_tells_whose_it_is_and_goes_into_an_empty_folder_too() {
-    use crate::identity::{Kind, establish};
+    use undoubt_platform::identity::{Kind, establish};
     const META: Family = Family("meta");
     let home = TempDir::new().unwrap();
     let open = |folder: &Path| RocksStore::open(folder, &[META], RocksOptions::default()).unwrap();

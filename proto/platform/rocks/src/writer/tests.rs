@@ -1,7 +1,7 @@
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use super::*;
-use crate::store::Family;
+use undoubt_platform::store::Family;
 
 const FAMILY: Family = Family("family");
 const WIDE: Bounds = Bounds { batches: 1_000, bytes: 1_000_000 };

@@ -11,8 +11,8 @@ use rocksdb::{
 use super::RocksOptions;
 use super::error::{translate, translate_at_open};
 use super::folder::{CURRENT, Folder};
-use crate::identity::{KIND_KEY, META_NAME, NAME_KEY};
-use crate::store::{Batch, Durability, Family, Operation, StoreError};
+use undoubt_platform::identity::{self, META_NAME};
+use undoubt_platform::store::{Batch, Durability, Family, Operation, StoreError};
 
 /// Flushes and compactions at a time.
 const BACKGROUND_JOBS: i32 = 2;
@@ -130,9 +130,7 @@ fn owner(path: &Path) -> Option<String> {
 
 /// Returns whose data it is; `None` where that cannot be told.
 pub(super) fn owner_of(database: &DB) -> Option<String> {
-    let stored = |key: &str| database.get_cf(database.cf_handle(META_NAME)?, key).ok()?;
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Some(format!("{} '{}'", text(stored(KIND_KEY)?), text(stored(NAME_KEY)?)))
+    identity::owner(|key| database.get_cf(database.cf_handle(META_NAME)?, key).ok()?)
 }
 
 pub(super) fn handle(database: &DB, family: Family) -> Result<&ColumnFamily, StoreError> {

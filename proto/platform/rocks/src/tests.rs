@@ -12,7 +12,7 @@ use rocksdb::{DB, Options};
 use tempfile::TempDir;
 
 use super::*;
-use crate::conformance;
+use undoubt_platform::conformance;
 
 const FAMILY: Family = Family("family");
 const OTHER: Family = Family("other");

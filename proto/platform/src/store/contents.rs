@@ -1,35 +1,51 @@
-//! What batches come to: an ordered map for each family.
+//! What batches come to, in memory: an ordered map for each family.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
 
 use bytes::Bytes;
-use undoubt_platform::{Direction, Family, Operation, StoreError};
 
-/// What a log holds at one moment.
+use super::{Direction, Family, Operation, StoreError};
+
+/// What a store holds at one moment, for stores that keep it in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents(BTreeMap<Family, BTreeMap<Bytes, Bytes>>);
 
 impl Contents {
-    /// In their order; none of a family that does not exist.
+    /// Returns contents with these families, which are empty.
+    pub fn of<'a>(families: impl IntoIterator<Item = &'a Family>) -> Contents {
+        Contents(families.into_iter().map(|family| (*family, BTreeMap::new())).collect())
+    }
+
+    /// Adds those of these families that do not exist yet.
+    pub fn create(&mut self, families: &[Family]) {
+        for family in families {
+            self.0.entry(*family).or_default();
+        }
+    }
+
+    /// Returns the families that there are.
+    pub fn families(&self) -> impl Iterator<Item = Family> {
+        self.0.keys().copied()
+    }
+
+    /// Returns the keys of a family in their order; none of a family that does not exist.
     pub fn keys(&self, family: Family) -> impl Iterator<Item = &Bytes> {
         self.pairs(family).map(|(key, _)| key)
     }
 
-    /// In the order of their keys; none of a family that does not exist.
+    /// Returns the pairs of a family in the order of their keys; none of a family that does not exist.
     pub fn pairs(&self, family: Family) -> impl Iterator<Item = (&Bytes, &Bytes)> {
         self.0.get(&family).into_iter().flatten()
     }
 
+    /// Returns the value of a key; `None` also in a family that does not exist.
     pub fn value(&self, family: Family, key: &[u8]) -> Option<&Bytes> {
         self.0.get(&family)?.get(key)
     }
 
-    pub(super) fn of<'a>(families: impl IntoIterator<Item = &'a Family>) -> Contents {
-        Contents(families.into_iter().map(|family| (*family, BTreeMap::new())).collect())
-    }
-
-    pub(super) fn apply<'a>(&mut self, operations: impl IntoIterator<Item = Operation<'a>>) {
+    /// Applies changes in their order; a family that does not exist is created.
+    pub fn apply<'a>(&mut self, operations: impl IntoIterator<Item = Operation<'a>>) {
         for operation in operations {
             let pairs = self.0.entry(operation.family()).or_default();
             match operation {
@@ -44,8 +60,8 @@ impl Contents {
         }
     }
 
-    /// The keys that `operation` concerns, if these are the contents before it.
-    pub(super) fn touched_by(&self, operation: &Operation<'_>) -> Vec<Bytes> {
+    /// Returns the keys that `operation` concerns, if these are the contents before it.
+    pub fn touched_by(&self, operation: &Operation<'_>) -> Vec<Bytes> {
         match operation {
             Operation::Put { key, .. } | Operation::Delete { key, .. } => vec![Bytes::copy_from_slice(key)],
             Operation::DeleteRange { family, from, to } => {
@@ -55,15 +71,18 @@ impl Contents {
         }
     }
 
-    pub(super) fn check_family(&self, family: Family) -> Result<(), StoreError> {
+    /// Refuses a family that does not exist.
+    pub fn check_family(&self, family: Family) -> Result<(), StoreError> {
         self.family(family).map(drop)
     }
 
-    pub(super) fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+    /// As [`Store::get`](super::Store::get).
+    pub fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         Ok(self.family(family)?.get(key).cloned())
     }
 
-    pub(super) fn scan(
+    /// As [`Store::scan`](super::Store::scan).
+    pub fn scan(
         &self,
         family: Family,
         from: &[u8],

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use super::error::translate_io;
 use super::folder::CURRENT;
 use super::log_format::{Verdict, inspect};
-use crate::store::StoreError;
+use undoubt_platform::store::StoreError;
 
 pub(super) fn check(folder: &Path) -> Result<(), StoreError> {
     check_manifest(folder)?;

@@ -72,6 +72,6 @@ async fn fill_and_recover(mounted: &Path) {
 /// Does not compress.
 pub(super) fn noise(seed: u32, bytes: usize) -> Vec<u8> {
     let mut bytes = vec![0; bytes];
-    crate::random::Random::fill(&crate::random::SeededRandom::new(u64::from(seed)), &mut bytes);
+    undoubt_platform::random::Random::fill(&undoubt_platform::random::SeededRandom::new(u64::from(seed)), &mut bytes);
     bytes
 }

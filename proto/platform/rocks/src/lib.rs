@@ -28,10 +28,10 @@ use bytes::Bytes;
 use rocksdb::{DB, ReadOptions};
 use undoubt_vocabulary::limits::MAX_STORE_QUEUE_BYTES;
 
-use crate::store::{BackingUp, Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
 use backup::Backups;
 use folder::Folder;
 use reclaim::{Deletions, Reclaimer};
+use undoubt_platform::store::{BackingUp, Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
 use writer::Writer;
 
 pub use folder_sign::{FileIdentity, LocalSign};

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crate::store::{Batch, Completion, Durability, StoreError, Written};
+use undoubt_platform::store::{Batch, Completion, Durability, StoreError, Written};
 
 /// How much may wait for the writer.
 #[derive(Clone, Copy, Debug)]

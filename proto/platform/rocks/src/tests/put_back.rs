@@ -188,7 +188,7 @@ fn with_the_check_off_a_copy_shows_nothing_and_is_at_home_where_it_is() {
 #[test]
 fn a_backups_mark_shows_with_what_it_tells_until_it_is_settled_whatever_is_in_it() {
     let (_home, folder) = used();
-    let taken_at = crate::clock::Timestamp(1_764_363_380_000_000);
+    let taken_at = undoubt_platform::clock::Timestamp(1_764_363_380_000_000);
     folder_sign::mark(&folder, "coordinator 'north'", taken_at).unwrap();
     let told = sign(&folder).unwrap().to_string();
     for word in ["backup of coordinator 'north'", "taken at 2025-11-28T"] {

@@ -24,8 +24,8 @@ use tokio::sync::oneshot;
 
 use super::error::translate_io;
 use super::{database, folder, folder_sign};
-use crate::clock::{Clock, SystemClock};
-use crate::store::{BackingUp, BackupError, StoreError};
+use undoubt_platform::clock::{Clock, SystemClock};
+use undoubt_platform::store::{BackingUp, BackupError, StoreError};
 
 /// The folder within the data folder in which a backup is made.
 const STAGE: &str = "backup.part";

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::error::translate_io;
-use crate::store::{Room, StoreError};
+use undoubt_platform::store::{Room, StoreError};
 
 pub(super) const CLAIM: &str = "UNDOUBT";
 pub(super) const CURRENT: &str = "CURRENT";

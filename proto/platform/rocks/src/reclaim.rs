@@ -16,7 +16,7 @@ use std::time::Duration;
 use rocksdb::{BottommostLevelCompaction, ColumnFamily, CompactOptions, DB, Range, properties};
 
 use super::database::handle;
-use crate::store::{Batch, Family, Operation, StoreError};
+use undoubt_platform::store::{Batch, Family, Operation, StoreError};
 
 /// Between two looks at what was deleted.
 pub(super) const PERIOD: Duration = Duration::from_secs(10);
