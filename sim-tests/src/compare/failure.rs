@@ -1,7 +1,6 @@
 //! The failures under which modes are compared.
 
-use crate::plan::{Fault, Host, Plan, Shape, What, When};
-use crate::run::Mode;
+use crate::plan::{Fault, Host, Mode, Plan, Shape, What, When};
 
 /// How long an outage lasts.
 pub const OUTAGE_MS: u64 = 4_000;
@@ -91,5 +90,18 @@ impl Failure {
         };
         let faults = (self.what)().map(|what| Fault { when, what }).into_iter().collect();
         Plan { seed, shape, faults, mutant: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::MODES;
+
+    #[test]
+    fn the_plan_of_every_failure_is_sound_in_every_mode() {
+        for plan in FAILURES.iter().flat_map(|failure| MODES.map(|mode| failure.plan(mode, 1))) {
+            assert_eq!(plan.clone().sound(), Ok(plan));
+        }
     }
 }
