@@ -110,7 +110,7 @@ pub async fn establish(
 }
 
 /// Returns the name of the owner that is stored; `None` if nobody has owned it yet.
-pub fn owner(store: &dyn Store, meta: Family) -> Result<Option<String>, StoreError> {
+pub fn stored_owner(store: &dyn Store, meta: Family) -> Result<Option<String>, StoreError> {
     let stored = store.get(meta, NAME_KEY.as_bytes())?;
     Ok(stored.map(|name| String::from_utf8_lossy(&name).into_owned()))
 }

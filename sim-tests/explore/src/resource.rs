@@ -5,7 +5,7 @@
 //! may still be dropped unread when its session is found closed.
 //!
 //! [`lock`]: undoubt_lock
-//! [`evaluation`]: undoubt_kv::evaluation
+//! [`evaluation`]: undoubt_kv_evaluation
 
 mod call;
 mod step;
@@ -15,7 +15,7 @@ use crate::storage::{PreparedRecord, Storage, Unforced};
 use crate::work;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use undoubt_kv::evaluation;
+use undoubt_kv_evaluation as evaluation;
 use undoubt_lock::{Acquire, Age, LockTable, Mode};
 use undoubt_participant_core::{BranchId, Input};
 use undoubt_vocabulary::{Execution, Prepare, Refusal, RefusalCode, StepOutcome, Timestamp, TxId, Vote};

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use std::collections::BTreeSet;
-use undoubt_kv::evaluation::{Evaluation, Operation};
+use undoubt_kv_evaluation::{Evaluation, Operation};
 use undoubt_participant_core::BranchId;
 use undoubt_vocabulary::TxId;
 

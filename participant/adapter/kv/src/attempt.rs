@@ -1,7 +1,7 @@
 //! What a branch and a step have in common: room, data read under locks, a forced write, and why there may be none.
 
 use super::{KeyValue, schema};
-use crate::evaluation::{self, Evaluation, Operation, Tell};
+use undoubt_kv_evaluation::{self as evaluation, Evaluation, Operation, Tell};
 use bytes::Bytes;
 use undoubt_participant::resource::ResourceError;
 use undoubt_platform::Batch;

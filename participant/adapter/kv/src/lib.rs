@@ -19,11 +19,10 @@
 //! answered with an error other than "not applied" leaves the locks as they are: the process stops (R8), and nobody may
 //! act on what is not certain.
 //!
-//! What work comes to is in [`evaluation`], as pure functions.
+//! What work comes to is in [`evaluation`](undoubt_kv_evaluation), as pure functions.
 
 mod attempt;
 mod commit;
-pub mod evaluation;
 mod kept_log;
 mod locks;
 mod pending;
@@ -226,7 +225,7 @@ impl KeyValue {
 
     /// The store remembers whose it is.
     async fn check_owner(&self, owner: &ParticipantName) -> Result<(), ResourceError> {
-        match identity::owner(self.store.as_ref(), META)? {
+        match identity::stored_owner(self.store.as_ref(), META)? {
             Some(found) if found == owner.as_str() => Ok(()),
             Some(found) => Err(ResourceError::Foreign {
                 cause: format!("it is the key-value store of '{found}', not of '{owner}'"),

@@ -12,7 +12,7 @@ use super::record;
 use super::recovery::{successor, unreadable};
 use super::schema::{self, PENDING, STEP};
 use super::{KeyValue, MAX_GROUP_BYTES};
-use crate::evaluation::shown;
+use undoubt_kv_evaluation::shown;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

@@ -4,7 +4,7 @@ use super::attempt::{Declined, evaluate, most_read, refuse_without_room};
 use super::locks::over;
 use super::work::{self, Place, Work};
 use super::{Branch, KeyValue, MAX_GROUP_BYTES, Stage, pending, record};
-use crate::evaluation::{Evaluation, Tell};
+use undoubt_kv_evaluation::{Evaluation, Tell};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::ready;

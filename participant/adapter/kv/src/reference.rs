@@ -1,7 +1,7 @@
 //! Values that a step takes from the results of earlier ones.
 
 use super::work::{Place, invalid};
-use crate::evaluation::MAX_KEY_BYTES;
+use undoubt_kv_evaluation::MAX_KEY_BYTES;
 use bytes::{Bytes, BytesMut};
 use prost::Message;
 use std::collections::BTreeMap;

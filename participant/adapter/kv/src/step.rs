@@ -7,7 +7,7 @@
 use super::attempt::{Declined, evaluate, force, most_read, refuse_without_room};
 use super::work::{self, Place};
 use super::{KeyValue, pending, record};
-use crate::evaluation::{Evaluation, Tell};
+use undoubt_kv_evaluation::{Evaluation, Tell};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;

@@ -1,7 +1,7 @@
 //! Work and results between their protobuf form (`kv.proto`) and the typed operations.
 
 use super::reference::Inputs;
-use crate::evaluation::{self, Operation};
+use undoubt_kv_evaluation::{self as evaluation, Operation};
 use bytes::Bytes;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};

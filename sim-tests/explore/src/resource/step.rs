@@ -8,7 +8,7 @@ use crate::mutant::Mutant;
 use crate::storage::{COORDINATOR, Storage};
 use crate::work;
 use bytes::Bytes;
-use undoubt_kv::evaluation;
+use undoubt_kv_evaluation as evaluation;
 use undoubt_lock::{Acquire, Age};
 use undoubt_participant_core::{BranchId, Input, StepId};
 use undoubt_vocabulary::{Half, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId};
