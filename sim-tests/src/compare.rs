@@ -10,8 +10,7 @@ mod measure;
 pub use failure::{FAILURES, Failure, OUTAGE_MS};
 pub use measure::{Measured, measure};
 
-use crate::plan::Plan;
-use crate::run::Mode;
+use crate::plan::{Mode, Plan};
 use crate::world::simulate;
 use serde::Serialize;
 use std::collections::BTreeMap;

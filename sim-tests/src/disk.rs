@@ -30,7 +30,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use undoubt_platform::{Family, SeededRandom, StoreError};
 
-use crate::world::Process;
+use crate::process::Process;
 use event::Observer;
 use state::State;
 

@@ -6,6 +6,8 @@ pub mod disk;
 pub mod divergence;
 pub mod picture;
 pub mod plan;
+pub mod process;
+mod random;
 pub mod run;
 pub mod scenario;
 pub mod shrink;

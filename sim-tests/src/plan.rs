@@ -6,17 +6,21 @@
 
 mod fault;
 mod host;
+mod mode;
+mod mutant;
 pub mod points;
 mod seed;
 mod sound;
+mod states;
 mod words;
 
 pub use fault::{Code, Copied, Direction, Fault, HowEnded, HowResolved, Message, Tampering, What, When};
 pub use host::Host;
+pub use mode::Mode;
+pub use mutant::Mutant;
 pub use sound::Unsound;
+pub use states::{BRANCHES, IDLE, OVER, PHASES};
 
-use crate::run::Mode;
-use crate::world::Mutant;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

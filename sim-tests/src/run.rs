@@ -2,7 +2,7 @@
 
 use crate::plan::{Copied, Direction, Host, HowResolved, Plan};
 use crate::trace::Entry;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A run that has come to its end, or to the end of everybody's patience.
@@ -46,39 +46,6 @@ pub enum CallKind {
     Cancel,
     /// Asks what became of it.
     Ask,
-}
-
-/// How a transaction is submitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mode {
-    TwoPhase,
-    Saga,
-    /// A saga with counter-measures against missing isolation: semantic locks that all respect.
-    GuardedSaga,
-    /// The coordinator chooses.
-    Auto,
-}
-
-impl Mode {
-    /// The first letter of a transaction's id says it.
-    pub fn of(tx: &str) -> Mode {
-        match tx.as_bytes().first() {
-            Some(b's') => Mode::Saga,
-            Some(b'g') => Mode::GuardedSaga,
-            Some(b'a') => Mode::Auto,
-            Some(_) | None => Mode::TwoPhase,
-        }
-    }
-
-    pub fn letter(self) -> char {
-        match self {
-            Mode::TwoPhase => 't',
-            Mode::Saga => 's',
-            Mode::GuardedSaga => 'g',
-            Mode::Auto => 'a',
-        }
-    }
 }
 
 /// What a transaction does at each participant, in order.

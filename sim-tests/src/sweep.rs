@@ -16,8 +16,7 @@ pub use examine::{Broken, Examined, breaks, examine};
 pub use points::{Points, crash_points};
 pub use report::{Committed, Failed, Report, Restored, Restores, Role, Speed, Summary};
 
-use crate::plan::Plan;
-use crate::world::Mutant;
+use crate::plan::{Mutant, Plan};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};

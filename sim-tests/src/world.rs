@@ -7,7 +7,7 @@
 //! | file | what |
 //! | --- | --- |
 //! | `server` | the hosts' software: opens the disk and calls `run` |
-//! | `net`, `process` | connections and disks behind a switch, so that a process can die between two lines |
+//! | `net` | connections behind the switch of a process, so that it can die between two lines |
 //! | `session` | repeats and delays messages above TCP |
 //! | `client`, `workload` | applications and their memory |
 //! | `conductor` | lets time pass and makes faults happen |
@@ -15,7 +15,8 @@
 //! | `witness`, `duty` | what has to be known of a disk that was put back, and who accepts what it has lost |
 //! | `auditor`, `finals` | what is found when all is over |
 //! | `resource`, `temper` | what participants guard, and how it treats its callers |
-//! | `mutant`, `store` | planted bugs |
+//! | `observation` | the trace of it |
+//! | `store` | bugs that are planted between a server and its disk |
 
 mod auditor;
 mod cells;
@@ -23,11 +24,9 @@ mod client;
 mod conductor;
 mod duty;
 mod finals;
-mod mutant;
 mod net;
+mod observation;
 mod operator;
-mod process;
-pub(crate) mod random;
 mod resource;
 mod server;
 mod session;
@@ -37,13 +36,12 @@ mod temper;
 mod witness;
 mod workload;
 
-pub use mutant::Mutant;
-pub use process::Process;
-
 use crate::plan::{Host, Plan};
+use crate::random;
 use crate::run::Run;
-use crate::trace::{Entry, Recorder, observing};
+use crate::trace::Entry;
 use conductor::Conductor;
+use observation::{Recorder, observing};
 use shared::Shared;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};

@@ -1,7 +1,7 @@
 //! Two-phase commit and sagas under the same failures: what theory predicts is what is measured.
 
 use undoubt_sim_tests::compare::{FAILURES, OUTAGE_MS, Row, compare};
-use undoubt_sim_tests::run::Mode;
+use undoubt_sim_tests::plan::Mode;
 
 const SEEDS: u64 = 3;
 

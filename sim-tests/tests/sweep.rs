@@ -2,11 +2,11 @@
 
 use clap::ValueEnum as _;
 use std::path::Path;
+use undoubt_sim_tests::plan::Mutant;
 use undoubt_sim_tests::plan::Plan;
 use undoubt_sim_tests::scenario;
 use undoubt_sim_tests::sweep::{Sweep, examine, plan_of};
 use undoubt_sim_tests::trace::{Entry, Event, Standing};
-use undoubt_sim_tests::world::Mutant;
 
 /// So that every rule has something to be broken by.
 const MIN_MEAN_COMMITTED: f64 = 40.0;

@@ -10,8 +10,8 @@
 
 use super::Violation;
 use super::facts::{Transaction, transactions};
-use crate::plan::Host;
-use crate::run::{Mode, Participant, Run};
+use crate::plan::{Host, Mode};
+use crate::run::{Participant, Run};
 use crate::trace::{BranchState, Event};
 use std::collections::{BTreeMap, BTreeSet};
 

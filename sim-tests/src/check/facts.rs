@@ -1,8 +1,8 @@
 //! What a run says about each transaction, put together for the checkers.
 
 use super::losses;
-use crate::plan::{Host, HowResolved};
-use crate::run::{Call, CallKind, FinalOutcome, Mode, Op, Participant, Reads, Reply, Run, Work};
+use crate::plan::{Host, HowResolved, Mode};
+use crate::run::{Call, CallKind, FinalOutcome, Op, Participant, Reads, Reply, Run, Work};
 use crate::trace::Event;
 use std::collections::{BTreeMap, BTreeSet};
 

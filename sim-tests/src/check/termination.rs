@@ -9,8 +9,8 @@
 use super::Violation;
 use super::facts::{self, transactions};
 use super::orphans::is_blocked_by_design;
-use crate::plan::Host;
-use crate::run::{Call, FinalOutcome, Mode, Participant, Reply, Run};
+use crate::plan::{Host, Mode};
+use crate::run::{Call, FinalOutcome, Participant, Reply, Run};
 use crate::trace::{BranchState, Event};
 use std::collections::{BTreeMap, BTreeSet};
 

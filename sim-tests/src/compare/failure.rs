@@ -1,7 +1,6 @@
 //! The failures under which modes are compared.
 
-use crate::plan::{Fault, Host, Plan, Shape, What, When};
-use crate::run::Mode;
+use crate::plan::{Fault, Host, Mode, Plan, Shape, What, When};
 
 /// How long an outage lasts.
 pub const OUTAGE_MS: u64 = 4_000;

@@ -19,7 +19,7 @@ use undoubt_vocabulary::limits::MAX_STORE_QUEUE_BYTES;
 use super::Disk;
 use super::contents::Contents;
 use super::state::Opening;
-use crate::world::Process;
+use crate::process::Process;
 
 /// A disk as a process has it open.
 pub struct DiskStore(Arc<Shared>);

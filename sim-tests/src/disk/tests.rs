@@ -8,7 +8,7 @@ use undoubt_platform::conformance::{FAMILIES, store_conformance};
 use undoubt_platform::{Batch, Durability, Family, Store as _, StoreError, Written};
 
 use super::{Disk, DiskEvent, DiskStore};
-use crate::world::Process;
+use crate::process::Process;
 
 mod bytes_on_it;
 mod faults;

@@ -1,7 +1,6 @@
 //! What a fault can wait for: points in the code of servers, and the states of what they are at.
 
-use super::Host;
-use crate::trace::{BRANCHES, IDLE, PHASES};
+use super::{BRANCHES, Host, IDLE, PHASES};
 
 /// The store was just opened, recovery begins.
 pub const OPENED: &str = "opened";

@@ -7,9 +7,8 @@ mod restored;
 mod sagas;
 
 use super::points::{IN_CALLS, OPENED};
-use super::{Direction, Fault, Host, HowEnded, Message, Plan, Shape, Tampering, What, When};
-use crate::trace::IDLE;
-use crate::world::random::random;
+use super::{Direction, Fault, Host, HowEnded, IDLE, Message, Plan, Shape, Tampering, What, When};
+use crate::random::random;
 use undoubt_platform::{Random as _, SeededRandom};
 
 /// Faults of one run, at most.
@@ -399,7 +398,7 @@ mod tests {
     #[test]
     fn every_point_around_the_decision_is_one_and_tells_crashes_apart() {
         let host = Host::Coordinator;
-        assert!(RARE_PHASES.iter().all(|phase| crate::trace::PHASES.contains(phase)));
+        assert!(RARE_PHASES.iter().all(|phase| crate::plan::PHASES.contains(phase)));
         for point in POINTS_AROUND_THE_DECISION {
             assert!(undoubt_coordinator::CRASH_POINTS.contains(&point), "{point}");
             let when = When::Point { host, point: point.to_owned(), count: 1, during: None };

@@ -1,7 +1,6 @@
 //! Faults in words.
 
-use super::{Breaker, Copied, Direction, Fault, HowEnded, HowResolved, Message, Shape, Tampering, What, When};
-use crate::trace::IDLE;
+use super::{Breaker, Copied, Direction, Fault, HowEnded, HowResolved, IDLE, Message, Shape, Tampering, What, When};
 use std::fmt;
 
 impl fmt::Display for Fault {

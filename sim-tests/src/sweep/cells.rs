@@ -4,8 +4,7 @@
 //! Some cells cannot be: [`IMPOSSIBLE`] says why. All others should be hit sooner or later, and those that never were are
 //! where nothing is known.
 
-use crate::plan::Code;
-use crate::trace::{BRANCHES, IDLE, PHASES};
+use crate::plan::{BRANCHES, Code, IDLE, PHASES};
 use serde::Serialize;
 use std::collections::BTreeMap;
 

@@ -3,9 +3,8 @@
 use super::cells::{Cell, Table};
 use super::{Broken, Examined, Points, Sweep};
 use crate::check::{check_all, losses};
-use crate::plan::{Copied, When};
+use crate::plan::{Copied, Mutant, When};
 use crate::run::{Reply, Run};
-use crate::world::Mutant;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

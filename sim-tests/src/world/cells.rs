@@ -1,7 +1,7 @@
 //! Which fault met what: a cell of the table of faults and protocol states.
 
-use crate::plan::{Host, What};
-use crate::trace::{IDLE, Recorder};
+use super::observation::Recorder;
+use crate::plan::{Host, IDLE, What};
 
 /// The states of all that this fault concerns, at the moment when it strikes.
 pub(super) fn states_hit(what: &What, recorder: &Recorder) -> Vec<String> {

@@ -1,11 +1,11 @@
 //! Applications: the real client library, and a memory of everything that was promised.
 
 use super::net;
-use super::random::random;
 use super::shared::Shared;
 use super::workload;
-use crate::plan::Shape;
-use crate::run::{CallKind, Mode, Reply, Work};
+use crate::plan::{Mode, Shape};
+use crate::random::random;
+use crate::run::{CallKind, Reply, Work};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;

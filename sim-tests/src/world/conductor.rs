@@ -1,10 +1,11 @@
 //! Lets time pass, and makes happen what the plan says.
 
 use super::cells::states_hit;
+use super::operator;
 use super::shared::{Order, Shared};
-use super::{operator, random};
 use crate::disk::Disk;
 use crate::plan::{Copied, Fault, Host, What, When};
+use crate::random::random;
 use crate::run::Recovery;
 use crate::trace::Event;
 use std::collections::BTreeMap;
@@ -65,7 +66,7 @@ pub(super) struct Hit {
 
 impl<'a> Conductor<'a> {
     pub(super) fn new(sim: turmoil::Sim<'a>, shared: Arc<Shared>) -> Conductor<'a> {
-        let random = random::random(shared.plan.seed, "faults");
+        let random = random(shared.plan.seed, "faults");
         let struck = vec![false; shared.plan.faults.len()];
         let mut conductor =
             Conductor { sim, random, agenda: BTreeMap::new(), acts: 0, struck, hits: Vec::new(), shared };

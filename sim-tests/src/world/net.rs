@@ -1,6 +1,6 @@
 //! The network of one process: turmoil's, behind the process' switch.
 
-use super::Process;
+use crate::process::Process;
 use futures::future::BoxFuture;
 use std::io;
 use std::pin::Pin;

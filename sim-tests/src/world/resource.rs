@@ -1,8 +1,7 @@
 //! The participant's resource, with somebody who watches what becomes of each branch.
 
-use super::mutant::Mutant;
 use super::shared::Shared;
-use crate::plan::Host;
+use crate::plan::{Host, Mutant};
 use crate::trace::{BranchState, Event};
 use bytes::Bytes;
 use futures::FutureExt as _;

@@ -1,13 +1,13 @@
 //! The software of the server hosts: the very `run` of coordinator and participant.
 
 use super::net::{self, Network, Sockets};
-use super::process::Process;
 use super::resource::Observed;
 use super::session::Sessions;
 use super::shared::{Order, Shared};
 use super::store::MutantStore;
 use crate::plan::Host;
 use crate::plan::points::OPENED;
+use crate::process::Process;
 use crate::trace::Event;
 use futures::FutureExt as _;
 use std::future::pending;

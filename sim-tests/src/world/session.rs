@@ -5,10 +5,9 @@
 //! nothing of a broken connection can arrive in the next one.
 
 use super::cells::states_hit;
-use super::mutant::Mutant;
 use super::net::{self, Network};
 use super::shared::{Order, Shared, now_us};
-use crate::plan::{Direction, Host, Message, Tampering, What};
+use crate::plan::{Direction, Host, Message, Mutant, Tampering, What};
 use crate::run::Oversized;
 use crate::trace::Standing;
 use futures::StreamExt as _;

@@ -2,16 +2,16 @@
 
 mod put_back;
 
-use super::Process;
 use super::cells::{stands, states_hit};
-use super::mutant::Mutant;
-use super::random::{random, seed_of};
+use super::observation::Recorder;
 use super::temper::Temper;
 use super::witness::Witnesses;
 use crate::disk::Disk;
-use crate::plan::{Copied, Host, Plan, What, When};
+use crate::plan::{Copied, Host, Mutant, Plan, What, When};
+use crate::process::Process;
+use crate::random::{random, seed_of};
 use crate::run::{Call, CallKind, Finals, Reply};
-use crate::trace::{Event, Recorder};
+use crate::trace::Event;
 use put_back::Copy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};

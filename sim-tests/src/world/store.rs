@@ -1,8 +1,7 @@
 //! Bugs of servers in how they use their store.
 
-use super::mutant::Mutant;
 use super::shared::Shared;
-use crate::plan::Host;
+use crate::plan::{Host, Mutant};
 use bytes::Bytes;
 use std::sync::Arc;
 use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Room, Store, StoreError, Written};

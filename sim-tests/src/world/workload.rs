@@ -1,7 +1,7 @@
 //! What clients do: drawn from a stream of their own.
 
-use crate::plan::{Host, Shape};
-use crate::run::{Mode, Op, Reads, Work};
+use crate::plan::{Host, Mode, Shape};
+use crate::run::{Op, Reads, Work};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;

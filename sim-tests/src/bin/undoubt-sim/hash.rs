@@ -5,8 +5,9 @@ use anyhow::Context;
 use clap::Args;
 use std::fs;
 use std::path::PathBuf;
+use undoubt_sim_tests::plan::Mutant;
 use undoubt_sim_tests::sweep::plan_of;
-use undoubt_sim_tests::world::{Mutant, simulate, simulate_in_detail};
+use undoubt_sim_tests::world::{simulate, simulate_in_detail};
 
 #[derive(Args)]
 pub(crate) struct Hash {

@@ -6,8 +6,8 @@ use crate::source::name;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use std::num::NonZeroUsize;
+use undoubt_sim_tests::plan::Mutant;
 use undoubt_sim_tests::sweep::Sweep;
-use undoubt_sim_tests::world::Mutant;
 
 #[derive(Args)]
 pub(crate) struct Mutants {

@@ -5,9 +5,9 @@ use clap::{Args, ValueEnum};
 use std::fs;
 use std::path::{Path, PathBuf};
 use undoubt_sim_tests::compare;
+use undoubt_sim_tests::plan::Mutant;
 use undoubt_sim_tests::plan::Plan;
 use undoubt_sim_tests::sweep::plan_of;
-use undoubt_sim_tests::world::Mutant;
 
 #[derive(Args)]
 pub(crate) struct Source {

@@ -8,8 +8,8 @@ use crate::source::replay_of_seed;
 use clap::Args;
 use serde::Serialize;
 use std::num::NonZeroUsize;
+use undoubt_sim_tests::plan::Mutant;
 use undoubt_sim_tests::sweep::{self, Failed, Report, plan_of};
-use undoubt_sim_tests::world::Mutant;
 
 /// Of all seeds that failed, so many are shrunk and drawn.
 const MAX_KEPT: usize = 3;

@@ -3,7 +3,7 @@
 
 use super::Dice;
 use crate::plan::{Direction, Fault, Host, Message, Plan, Shape, Tampering, What, When};
-use crate::world::random::random;
+use crate::random::random;
 
 /// The share of worlds with large values, in percent.
 const LARGE_VALUES: u64 = 12;

@@ -2,7 +2,7 @@
 
 use super::Dice;
 use crate::plan::{Fault, Host, Plan, Shape, What};
-use crate::world::random::random;
+use crate::random::random;
 use undoubt_platform::Random as _;
 
 /// Crashes of one run, at most.

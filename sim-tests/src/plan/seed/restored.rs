@@ -3,7 +3,7 @@
 
 use super::Dice;
 use crate::plan::{Copied, Fault, Host, Plan, Shape, What, When};
-use crate::world::random::random;
+use crate::random::random;
 
 /// The share of all worlds, in percent, in which a disk is put back.
 const PUT_BACK: u64 = 8;

@@ -3,7 +3,7 @@
 
 use super::Dice;
 use crate::plan::{Breaker, Direction, Fault, Host, HowResolved, Message, Plan, Shape, Tampering, What, When};
-use crate::world::random::random;
+use crate::random::random;
 
 /// In percent.
 const CANNOT_PREPARE: u64 = 15;

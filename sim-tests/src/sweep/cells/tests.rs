@@ -1,6 +1,6 @@
 use super::*;
-use crate::plan::{Fault, Host, What, When};
-use crate::trace::{BranchState, OVER, Phase};
+use crate::plan::{Fault, Host, OVER, What, When};
+use crate::trace::{BranchState, Phase};
 
 fn name(state: impl Serialize) -> String {
     serde_json::to_value(state).unwrap().as_str().unwrap().to_owned()

@@ -1,7 +1,7 @@
 //! Keeps the trace, and a rolling hash over it: two runs of one plan have the same, or something leaked in.
 
-use super::{BranchState, Entry, Event, Phase, Standing};
 use crate::plan::{Direction, Host};
+use crate::trace::{BranchState, Entry, Event, Phase, Standing};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

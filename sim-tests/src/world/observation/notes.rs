@@ -1,6 +1,6 @@
 //! What a coordinator's notes say about how far a transaction is.
 
-use super::Phase;
+use crate::trace::Phase;
 
 /// The phase after a note; `None` if it doesn't change.
 pub(super) fn phase_after(before: Option<Phase>, event: &str, detail: &str) -> Option<Phase> {

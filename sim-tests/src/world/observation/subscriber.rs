@@ -1,9 +1,10 @@
 //! Listens to what the servers tell of themselves as `tracing` events: their own messages and notes become the trace.
 //! Where details are wanted, every event of every library goes into the hash as well.
 
-use super::words::{phase_after, shown};
-use super::{Event, Recorder, Standing};
+use super::Recorder;
+use super::notes::{phase_after, shown};
 use crate::plan::{Direction, Host};
+use crate::trace::{Event, Standing};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;

@@ -3,7 +3,7 @@
 /// Nothing was under way.
 pub const IDLE: &str = "idle";
 
-/// How far transactions are at a coordinator; see [`Phase`](super::Phase).
+/// The phases of a transaction at its coordinator, by their names in traces.
 pub const PHASES: [&str; 14] = [
     "preparing",
     "confirming",
@@ -22,7 +22,7 @@ pub const PHASES: [&str; 14] = [
     "closing",
 ];
 
-/// How far branches are at a participant; see [`BranchState`](super::BranchState).
+/// The states of a branch at its participant, by their names in traces.
 pub const BRANCHES: [&str; 8] =
     ["executing", "prepared", "read-only", "committing", "aborting", "resolving", "acting", "compensating"];
 
