@@ -92,3 +92,16 @@ impl Failure {
         Plan { seed, shape, faults, mutant: None }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::MODES;
+
+    #[test]
+    fn the_plan_of_every_failure_is_sound_in_every_mode() {
+        for plan in FAILURES.iter().flat_map(|failure| MODES.map(|mode| failure.plan(mode, 1))) {
+            assert_eq!(plan.clone().sound(), Ok(plan));
+        }
+    }
+}

@@ -155,10 +155,6 @@ fn unknown(kind: &str, host: Host, name: &str, known: &[&str]) -> Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::{FAILURES, MODES};
-    use crate::plan::points::IN_CALLS;
-    use crate::scenario;
-    use crate::world::simulate;
 
     fn wrong_with(faults: Vec<Fault>) -> String {
         Plan { seed: 1, shape: Shape::default(), faults, mutant: None }.sound().unwrap_err().to_string()
@@ -174,23 +170,10 @@ mod tests {
     }
 
     #[test]
-    fn every_plan_of_ours_is_sound() {
-        for plan in (0..2_000).map(Plan::of_seed).chain(scenario::all().into_iter().map(|scenario| scenario.plan)) {
+    fn the_plan_of_every_seed_is_sound() {
+        for plan in (0..2_000).map(Plan::of_seed) {
             assert_eq!(plan.clone().sound(), Ok(plan));
         }
-        for plan in FAILURES.iter().flat_map(|failure| MODES.map(|mode| failure.plan(mode, 1))) {
-            assert_eq!(plan.clone().sound(), Ok(plan));
-        }
-    }
-
-    #[test]
-    fn every_point_that_a_server_reaches_can_be_waited_for() {
-        let reached: Vec<(Host, String)> =
-            (1..6).flat_map(|seed| simulate(&Plan::of_seed(seed)).reached.into_keys()).collect();
-        for (host, point) in &reached {
-            assert!(points_of(*host).contains(&point.as_str()), "{host} reaches {point}");
-        }
-        assert!(IN_CALLS.iter().any(|call| reached.iter().any(|(_, point)| point == call)), "{reached:?}");
     }
 
     #[test]
