@@ -1,8 +1,8 @@
 //! Lets time pass, and makes happen what the plan says.
 
 use super::cells::states_hit;
+use super::operator;
 use super::shared::{Order, Shared};
-use super::{operator, random};
 use crate::disk::Disk;
 use crate::plan::{Copied, Fault, Host, What, When};
 use crate::random::random;

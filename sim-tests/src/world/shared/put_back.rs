@@ -2,11 +2,10 @@
 
 use super::{Shared, lock, now_us, own_disk};
 use crate::disk::DiskCopy;
-use crate::plan::{Copied, Host, What};
+use crate::plan::{Copied, Host, Mutant, What};
 use crate::run::PutBack;
 use crate::trace::Standing;
 use crate::world::finals;
-use crate::world::mutant::Mutant;
 use crate::world::witness::{self, Life, Witness};
 use bytes::Bytes;
 use prost::Message as _;
