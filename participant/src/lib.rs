@@ -6,6 +6,7 @@
 //!   Adapters are crates of their own, in the folder `adapter` beside this one.
 //! * `engine` is one task that owns the core, and calls the resource manager for many branches at once.
 //! * `session` speaks with a coordinator, to which `outbox` holds what waits to be sent; `admin` with operators.
+//! * [`table`] keeps epochs, branches and barriers for adapters that have a store.
 //! * [`room`] bounds the bytes of results in memory.
 
 mod admin;
@@ -20,6 +21,7 @@ pub mod room;
 mod run;
 mod session;
 mod stored;
+pub mod table;
 
 pub use config::Config;
 pub use points::CRASH_POINTS;

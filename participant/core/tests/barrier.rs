@@ -149,10 +149,11 @@ impl World {
             | Effect::Execute { .. }
             | Effect::Cancel { .. }
             | Effect::Commit { .. }
+            | Effect::Confirm { .. }
             | Effect::Abort { .. }
             | Effect::Release { .. }
             | Effect::Resolve { .. }
-            | Effect::NoteDecision { .. }
+            | Effect::StoreHeuristic { .. }
             | Effect::ForgetHeuristic { .. }
             | Effect::RecallVote { .. }
             | Effect::Collect { .. }

@@ -91,6 +91,75 @@ fn what_a_lone_branch_read_is_read_anew_for_a_later_session_only() {
 }
 
 #[test]
+fn what_was_read_is_confirmed_by_the_resource_and_not_from_memory() {
+    let (mut script, t) = (Script::new(), ticket(1, 0));
+    for (id, held) in [("held", true), ("lost", false)] {
+        script.prepare(id, t, TwoPhase);
+        script.executed(id, t, read_only());
+        script.confirm(id, t);
+        script.confirm(id, t);
+        script.sweep();
+        script.confirmed(id, t, held);
+        script.confirm(id, t);
+    }
+    check("confirm", &script.text);
+}
+
+#[test]
+fn an_abort_or_a_later_attempt_waits_for_a_confirmation_that_is_under_way() {
+    let (mut script, t, later) = (Script::new(), ticket(1, 0), ticket(1, 1));
+    for id in ["aborted", "anew"] {
+        script.prepare(id, t, TwoPhase);
+        script.executed(id, t, read_only());
+        script.confirm(id, t);
+    }
+    script.abort("aborted", t);
+    script.confirmed("aborted", t, true);
+    script.prepare("anew", later, TwoPhase);
+    script.confirm("anew", t);
+    script.confirmed("anew", t, true);
+    script.executed("anew", later, prepared());
+    check("confirm-overtaken", &script.text);
+}
+
+#[test]
+fn what_another_hand_has_ended_is_a_heuristic_outcome_and_reported() {
+    let (mut script, t, later) = (Script::new(), ticket(1, 0), ticket(2, 0));
+    for id in ["undone", "committed", "unclear", "resolved"] {
+        script.prepare(id, t, TwoPhase);
+    }
+    script.gone("unclear", t);
+    for id in ["undone", "committed", "resolved"] {
+        script.executed(id, t, prepared());
+    }
+    script.commit("undone", t);
+    script.gone("undone", t);
+    script.commit("undone", t);
+    script.abort("committed", t);
+    script.prepare("committed", later, TwoPhase);
+    script.gone("committed", t);
+    script.resolve("resolved", true);
+    script.gone("resolved", t);
+    script.sweep();
+    script.sweep();
+    check("gone", &script.text);
+}
+
+#[test]
+fn an_abort_that_owes_something_goes_on_after_a_restart() {
+    let (mut script, t) = (Script::empty(), ticket(1, 0));
+    script.recovered("coordinator", coordinator(1, ticket(1, 0)));
+    let aborting = Recovered::Aborting { branch: branch("T1", t), begun_at: Timestamp(1_000_000) };
+    script.recovered("T1/1.0, whose abort is not done", aborting);
+    script.hello(1, 1);
+    script.epoch_recorded(1);
+    script.sweep();
+    script.aborted("T1", t);
+    script.prepare("T1", t, TwoPhase);
+    check("aborting-recovered", &script.text);
+}
+
+#[test]
 fn a_newer_attempt_replaces_a_prepared_one() {
     let (mut script, t) = (Script::new(), ticket(1, 0));
     script.prepare("T1", t, TwoPhase);

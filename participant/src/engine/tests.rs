@@ -1,17 +1,19 @@
-//! Branches and steps on their way through the engine, over a resource in memory. [`room`] has those of large results.
+//! Branches and steps on their way through the engine, over a resource in memory. [`room`] has those of large results, [`unclear`] those
+//! of which it is unclear for a while what became of them.
 
 mod memory;
 mod room;
+mod unclear;
 
 use super::*;
 use crate::outbox::{Outgoings, outbox};
-use crate::resource::{Heuristic, Mark, Release};
+use crate::resource::{Ended, Heuristic, Resource, Steps};
 use bytes::Bytes;
 use memory::{Disk, Memory, get, put};
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use undoubt_participant_core::Hello;
-use undoubt_platform::SeededRandom;
+use undoubt_platform::{SeededRandom, SystemClock};
 use undoubt_vocabulary::{
     CoordinatorId, Epoch, Execution, Half, Prepare, RefusalCode, RunStep, StepIndex, StepOutcome, Ticket, Timestamp,
     ToCoordinator, ToParticipant, TxId, Vote,
@@ -33,16 +35,25 @@ fn hello() -> Hello {
 }
 
 impl Running {
-    async fn over(resource: impl ResourceManager) -> Running {
+    async fn over(resource: impl Branches) -> Running {
         Running::with(Config::default(), resource).await
     }
 
-    async fn with(config: Config, resource: impl ResourceManager) -> Running {
+    async fn of(resource: Arc<impl Branches>) -> Running {
+        Running::start(Config::default(), resource).await
+    }
+
+    async fn with(config: Config, resource: impl Branches) -> Running {
+        Running::start(config, Arc::new(resource)).await
+    }
+
+    async fn start(config: Config, resource: Arc<impl Branches>) -> Running {
         let points: Arc<Mutex<Vec<&'static str>>> = Arc::default();
         let seen = points.clone();
         let crash = CrashPoints::observed_by(Arc::new(move |point| seen.lock().unwrap().push(point)));
         let (config, random) = (Arc::new(config), Arc::new(SeededRandom::new(1)));
-        let (engine, handle) = Engine::recover(Arc::new(resource), config, random, crash).await.unwrap();
+        let (clock, owner) = (Arc::new(SystemClock), "test".parse().unwrap());
+        let (engine, handle) = Engine::recover(resource, owner, config, (clock, random), crash).await.unwrap();
         let ended = tokio::spawn(engine.run());
         let (out, outgoings) = outbox(handle.room());
         handle.tell(Command::Hello { session: SESSION, hello: hello(), out }).await.unwrap();
@@ -240,7 +251,11 @@ async fn a_decision_that_is_still_being_noted_does_not_come_after_its_forgetting
     running.engine.tell(Command::Stop).await.unwrap();
     running.ended.await.unwrap().unwrap();
     let reopened = Memory::over(disk);
-    assert_eq!(reopened.recover().await.unwrap().heuristics, [], "what was forgotten has come back");
+    assert_eq!(
+        reopened.recover(&"test".parse().unwrap()).await.unwrap().heuristics,
+        [],
+        "what was forgotten has come back"
+    );
 }
 
 /// A resource that takes part in sagas and in one-phase transactions only.
@@ -260,65 +275,29 @@ async fn a_resource_that_cannot_prepare_is_asked_for_one_phase_and_for_steps_onl
     assert!(matches!(running.run(Half::Action, put("k", "v")).await, StepOutcome::Done { .. }));
 }
 
-impl ResourceManager for CannotPrepare {
+impl Resource for CannotPrepare {
     fn kind(&self) -> &'static str {
         self.0.kind()
     }
 
-    fn can_prepare(&self) -> bool {
-        false
-    }
-
-    fn use_room(&self, room: Room) {
-        self.0.use_room(room);
-    }
-
-    async fn recover(&self) -> Result<Recovered, ResourceError> {
-        self.0.recover().await
+    async fn recover(&self, owner: &ParticipantName) -> Result<Recovered, ResourceError> {
+        self.0.recover(owner).await
     }
 
     async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
         self.0.record_epoch(coordinator, epoch).await
     }
 
-    async fn prepare(
-        &self,
-        branch: BranchId,
-        prepare: Prepare,
-        cancelled: CancellationToken,
-    ) -> Result<Vote, ResourceError> {
-        assert_eq!(prepare.execution, Execution::OnePhase, "it is not asked for what it cannot do");
-        self.0.prepare(branch, prepare, cancelled).await
-    }
-
-    async fn commit(&self, branch: BranchId) -> Result<(), ResourceError> {
-        unreachable!("{branch:?} is not prepared")
-    }
-
-    async fn abort(&self, branch: BranchId) -> Result<(), ResourceError> {
-        unreachable!("{branch:?} is not prepared")
-    }
-
-    async fn release(&self, branch: BranchId) -> Result<(), ResourceError> {
-        unreachable!("{branch:?} is not prepared")
-    }
-
-    async fn resolve(&self, branch: BranchId, _: Heuristic) -> Result<(), ResourceError> {
-        unreachable!("{branch:?} is not prepared")
-    }
-
-    async fn note_decision(&self, branch: BranchId, _: Heuristic) -> Result<(), ResourceError> {
-        unreachable!("{branch:?} is not prepared")
-    }
-
-    async fn forget_heuristic(&self, branch: BranchId) -> Result<(), ResourceError> {
-        unreachable!("{branch:?} is not prepared")
-    }
-
     async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {
         self.0.collect(coordinator, fence).await
     }
 
+    fn use_room(&self, room: Room) {
+        self.0.use_room(room);
+    }
+}
+
+impl Steps for CannotPrepare {
     async fn act(
         &self,
         step: StepId,
@@ -335,22 +314,44 @@ impl ResourceManager for CannotPrepare {
     async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {
         self.0.store_empty(step).await
     }
+}
 
-    async fn close_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) -> Result<(), ResourceError> {
-        self.0.close_saga(coordinator, ticket, tx).await
+impl Branches for CannotPrepare {
+    fn can_prepare(&self) -> bool {
+        false
     }
 
-    async fn release_marks(
+    async fn prepare(
         &self,
-        coordinator: CoordinatorId,
-        ticket: Ticket,
-        tx: TxId,
-        release: Release,
-    ) -> Result<(), ResourceError> {
-        self.0.release_marks(coordinator, ticket, tx, release).await
+        branch: BranchId,
+        prepare: Prepare,
+        cancelled: CancellationToken,
+    ) -> Result<Vote, ResourceError> {
+        assert_eq!(prepare.execution, Execution::OnePhase, "it is not asked for what it cannot do");
+        self.0.prepare(branch, prepare, cancelled).await
     }
 
-    async fn marks(&self, after: Bytes, limit: usize) -> Result<Vec<Mark>, ResourceError> {
-        self.0.marks(after, limit).await
+    async fn confirm(&self, branch: BranchId) -> Result<bool, ResourceError> {
+        unreachable!("{branch:?} has not voted")
+    }
+
+    async fn commit(&self, branch: BranchId) -> Result<Ended, ResourceError> {
+        unreachable!("{branch:?} is not prepared")
+    }
+
+    async fn abort(&self, branch: BranchId) -> Result<Ended, ResourceError> {
+        unreachable!("{branch:?} is not prepared")
+    }
+
+    async fn resolve(&self, branch: BranchId, _: Heuristic) -> Result<Ended, ResourceError> {
+        unreachable!("{branch:?} is not prepared")
+    }
+
+    async fn store_heuristic(&self, branch: BranchId, _: Timestamp, _: Heuristic) -> Result<(), ResourceError> {
+        unreachable!("{branch:?} is not prepared")
+    }
+
+    async fn forget_heuristic(&self, branch: BranchId) -> Result<(), ResourceError> {
+        unreachable!("{branch:?} is not prepared")
     }
 }

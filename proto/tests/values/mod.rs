@@ -204,13 +204,18 @@ pub fn records() -> Vec<Sample> {
                 ticket: TICKET,
                 coordinator_id: COORDINATOR,
                 begun_at_us: BEGUN_AT_US,
+                result: Bytes::from_static(b"result"),
+            },
+        ),
+        sample(
+            "KeyValueBranch",
+            record::KeyValueBranch {
                 read_keys: vec![Bytes::from_static(b"rate")],
                 writes: vec![
                     record::Write { key: Bytes::from_static(b"alice"), value: Some(Bytes::from_static(b"70")) },
                     record::Write { key: Bytes::from_static(b"empty"), value: Some(Bytes::new()) },
                     record::Write { key: Bytes::from_static(b"gone"), value: None },
                 ],
-                result: Bytes::from_static(b"result"),
             },
         ),
         sample(

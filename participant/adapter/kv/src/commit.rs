@@ -1,14 +1,14 @@
 //! A prepared branch's work comes into effect.
 
-use super::recovery::unreadable;
-use super::schema::BRANCH;
 use super::{Branch, KeyValue, MAX_GROUP_BYTES, Stage, record};
 use bytes::Bytes;
 use futures::FutureExt as _;
+use prost::Message as _;
 use std::sync::Arc;
 use undoubt_participant::resource::{BranchId, Committing, ResourceError};
+use undoubt_participant::table::{BRANCH, unreadable};
 use undoubt_platform::{Batch, Durability, Written};
-use undoubt_proto::record::Write;
+use undoubt_proto::record::{KeyValueBranch, Write};
 use undoubt_vocabulary::BranchOutcome;
 
 /// The bytes that a commit writes beside the data, about.
@@ -90,8 +90,8 @@ fn begin(kv: &KeyValue, leaving: &[Arc<Branch>]) -> Result<Option<Written>, Reso
                 record::put_data(&mut batch, &writes_of(kv, branch)?);
             }
         }
-        record::delete_prepared(&mut batch, &branch.id);
-        record::put_finished(&mut batch, &branch.id, BranchOutcome::Committed, Bytes::new());
+        kv.table.delete_prepared(&mut batch, &branch.id);
+        kv.table.put_finished(&mut batch, &branch.id, BranchOutcome::Committed, Bytes::new());
     }
     Ok(Some(kv.store.write(batch, Durability::Forced)))
 }
@@ -99,7 +99,7 @@ fn begin(kv: &KeyValue, leaving: &[Arc<Branch>]) -> Result<Option<Written>, Reso
 async fn finish(kv: &KeyValue, written: Option<Written>, leaving: &[Arc<Branch>]) -> Result<(), ResourceError> {
     if let Some(written) = written {
         written.await?;
-        kv.note_stored(leaving.iter().map(|branch| (branch.id.coordinator, branch.id.ticket)));
+        kv.table.note_stored(leaving.iter().map(|branch| (branch.id.coordinator, branch.id.ticket)));
     }
     leaving.iter().for_each(|branch| kv.leave(&branch.id));
     Ok(())
@@ -111,13 +111,13 @@ pub(super) fn writes_of(kv: &KeyValue, branch: &Branch) -> Result<Arc<[Write]>, 
         Stage::ReadOnly => Ok(Arc::default()),
         Stage::Prepared { writes: Some(writes), .. } => Ok(writes.clone()),
         Stage::Prepared { writes: None, .. } => {
-            let key = branch.id.tx.to_bytes();
-            let Some(value) = kv.store.get(BRANCH, &key)? else {
+            let gone = || {
                 let cause = format!("the record of the prepared branch {} is gone", branch.id.tx);
-                return Err(ResourceError::Stopped { cause });
+                ResourceError::Stopped { cause }
             };
-            let (_, record) =
-                record::read_prepared(key.clone(), value).map_err(|cause| unreadable(BRANCH, key, &cause))?;
+            let value = kv.table.prepared(&branch.id)?.ok_or_else(gone)?;
+            let record = KeyValueBranch::decode(value)
+                .map_err(|cause| unreadable(BRANCH, branch.id.tx.to_bytes(), &cause.into()))?;
             Ok(record.writes.into())
         }
     }

@@ -23,7 +23,6 @@
 
 mod attempt;
 mod commit;
-mod kept_log;
 mod locks;
 mod pending;
 mod prepare;
@@ -36,10 +35,9 @@ mod work;
 mod writing;
 
 use bytes::Bytes;
-use kept_log::KeptLog;
 use locks::Locks;
 use pending::Marks;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
@@ -50,8 +48,9 @@ use undoubt_participant::resource::{
     Resource, ResourceError, Room, StepId, StepState, Steps,
 };
 use undoubt_participant::room::SMALL_BYTES;
+use undoubt_participant::table::TransactionTable;
+use undoubt_platform::numbered;
 use undoubt_platform::{BackingUp, Batch, Durability, NumberedStore, Store, StoreError};
-use undoubt_platform::{identity, numbered};
 use undoubt_proto::record::Write;
 use undoubt_vocabulary::{
     CoordinatorId, DigestMap, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Ticket, Timestamp, TxId,
@@ -81,8 +80,7 @@ impl Default for KeyValueOptions {
 /// A key-value store that votes. Its work and results are those of `kv.proto`.
 pub struct KeyValue {
     store: Arc<dyn Store>,
-    /// Of one whose writes are numbered.
-    log: Option<KeptLog>,
+    table: TransactionTable,
     options: KeyValueOptions,
     room: OnceLock<Room>,
     writing: Writing,
@@ -90,19 +88,6 @@ pub struct KeyValue {
     marks: Marks,
     /// Those that have voted and are not over, by their transaction.
     branches: Mutex<DigestMap<TxId, Arc<Branch>>>,
-    /// So that of two calls under way none stores the lower epoch or fence over the higher.
-    coordinators: Mutex<BTreeMap<CoordinatorId, Known>>,
-}
-
-/// What is known of a coordinator.
-#[derive(Clone, Copy, Debug, Default)]
-struct Known {
-    /// The highest seen.
-    epoch: Epoch,
-    fence: Ticket,
-    /// Since the start, all that was kept below this ticket has been dropped, or its drop is queued: the next range begins
-    /// here. Ranges that all began at the first ticket would have to be told apart by the store again and again.
-    collected: Ticket,
 }
 
 /// A branch that has voted.
@@ -146,21 +131,20 @@ impl KeyValue {
     /// Returns a key-value store over a store that was opened with [`FAMILIES`], and whose start has begun.
     pub fn numbered(store: NumberedStore, known: numbered::Known, options: KeyValueOptions) -> Self {
         let store = Arc::new(store);
-        KeyValue { log: Some(KeptLog { store: store.clone(), known }), ..KeyValue::new(store, options) }
+        KeyValue { table: TransactionTable::numbered(store.clone(), known), ..KeyValue::new(store, options) }
     }
 
     /// Returns one that does not number its writes, over a store that was opened with [`FAMILIES`].
     pub fn new(store: Arc<dyn Store>, options: KeyValueOptions) -> Self {
         KeyValue {
+            table: TransactionTable::new(store.clone()),
             store,
-            log: None,
             options,
             room: OnceLock::new(),
             writing: Writing::default(),
             locks: Locks::default(),
             marks: Marks::default(),
             branches: Mutex::default(),
-            coordinators: Mutex::default(),
         }
     }
 
@@ -174,68 +158,10 @@ impl KeyValue {
         self.branches().get(&id.tx).filter(|known| known.id == *id).cloned()
     }
 
-    fn coordinators(&self) -> MutexGuard<'_, BTreeMap<CoordinatorId, Known>> {
-        // Nothing between taking and freeing it can panic.
-        self.coordinators.lock().expect("the map of coordinators is whole")
-    }
-
-    /// Notes what was seen of a coordinator, and tells all that is known.
-    fn note(&self, coordinator: CoordinatorId, epoch: Epoch, fence: Ticket) -> Known {
-        let mut all = self.coordinators();
-        let known = all.entry(coordinator).or_default();
-        known.epoch = epoch.max(known.epoch);
-        known.fence = fence.max(known.fence);
-        *known
-    }
-
-    /// Returns the tickets whose records are to be dropped now, up to the highest fence.
-    fn begin_to_collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Range<Ticket> {
-        let mut all = self.coordinators();
-        let known = all.entry(coordinator).or_default();
-        known.fence = fence.max(known.fence);
-        let from = std::mem::replace(&mut known.collected, known.fence);
-        from..known.fence
-    }
-
-    /// Notes that there are records of attempts under these tickets now, or still. What the fence had passed by then belongs to
-    /// the next range.
-    fn note_stored(&self, attempts: impl IntoIterator<Item = (CoordinatorId, Ticket)>) {
-        let mut attempts = attempts.into_iter().peekable();
-        if attempts.peek().is_none() {
-            return;
-        }
-        let mut all = self.coordinators();
-        for (coordinator, ticket) in attempts {
-            if let Some(known) = all.get_mut(&coordinator) {
-                known.collected = known.collected.min(ticket);
-            }
-        }
-    }
-
     /// The branch is over: its locks are free.
     fn leave(&self, branch: &BranchId) {
         self.branches().remove(&branch.tx);
         self.locks.release(&branch.tx);
-    }
-
-    fn log(&self) -> Result<&KeptLog, ResourceError> {
-        let cause = || ResourceError::Unavailable { cause: "its writes are not numbered".to_owned() };
-        self.log.as_ref().ok_or_else(cause)
-    }
-
-    /// The store remembers whose it is.
-    async fn check_owner(&self, owner: &ParticipantName) -> Result<(), ResourceError> {
-        match identity::stored_owner(self.store.as_ref(), META)? {
-            Some(found) if found == owner.as_str() => Ok(()),
-            Some(found) => Err(ResourceError::Foreign {
-                cause: format!("it is the key-value store of '{found}', not of '{owner}'"),
-            }),
-            None => {
-                let mut batch = Batch::default();
-                identity::put_owner(&mut batch, META, owner.as_str());
-                self.write(batch, Durability::Forced).await
-            }
-        }
     }
 
     fn room(&self) -> &Room {
@@ -258,9 +184,7 @@ fn collection(
     marks: &[(StepId, BTreeSet<Bytes>)],
 ) -> Result<Batch, ResourceError> {
     let mut batch = Batch::default();
-    record::put_fence(&mut batch, coordinator, passed.end);
-    record::delete_finished(&mut batch, coordinator, passed.clone());
-    record::delete_steps(&mut batch, coordinator, passed);
+    kv.table.put_collected(&mut batch, coordinator, passed);
     pending::delete_passed(kv, &mut batch, marks)?;
     Ok(batch)
 }
@@ -271,27 +195,23 @@ impl Resource for KeyValue {
     }
 
     async fn recover(&self, owner: &ParticipantName) -> Result<Recovered, ResourceError> {
-        self.check_owner(owner).await?;
-        let log = self.log.as_ref().map(KeptLog::recovered).transpose()?;
-        Ok(Recovered { log, ..recovery::recover(self)? })
+        self.table.claim(owner).await?;
+        recovery::recover(self)
     }
 
     async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
-        let known = self.note(coordinator, epoch, Ticket::default());
-        let mut batch = Batch::default();
-        record::put_epoch(&mut batch, coordinator, known.epoch);
-        self.write(batch, Durability::Forced).await
+        self.table.record_epoch(coordinator, epoch).await
     }
 
     async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {
-        let passed = self.begin_to_collect(coordinator, fence);
+        let passed = self.table.begin_to_collect(coordinator, fence);
         let marks = self.marks.take_below(coordinator, passed.end);
         let written = match collection(self, coordinator, passed.clone(), &marks) {
             Ok(batch) => self.write(batch, Durability::Lazy).await,
             Err(error) => Err(error),
         };
         if written.is_err() {
-            self.note_stored([(coordinator, passed.start)]);
+            self.table.note_stored([(coordinator, passed.start)]);
             self.marks.put_back(marks);
         }
         written
@@ -308,21 +228,19 @@ impl Resource for KeyValue {
     }
 
     fn number(&self) -> Option<WriteNumber> {
-        self.log.as_ref().map(|log| log.store.stable())
+        self.table.number()
     }
 
     fn remember(&self, key: Bytes, value: Bytes) {
-        if let Some(log) = &self.log {
-            log.store.remember(&key, value);
-        }
+        self.table.remember(&key, value);
     }
 
     async fn store_put_back(&self, why: String) -> Result<(), ResourceError> {
-        self.log()?.store.note_put_back(&why).await.map_err(Into::into)
+        self.table.store_put_back(&why).await
     }
 
     async fn accept_loss(&self, loss: Loss, mark: u64) -> Result<Starts, ResourceError> {
-        self.log()?.accept_loss(loss, mark).await
+        self.table.accept_loss(loss, mark).await
     }
 
     fn backup(&self, to: &Path) -> BackingUp {
@@ -349,7 +267,7 @@ impl Steps for KeyValue {
     }
 
     async fn settle_step(&self, step: StepId) -> Result<Option<StepState>, ResourceError> {
-        recovery::state_of_step(self, &step)
+        self.table.state_of_step(&step)
     }
 
     fn recalls_results(&self) -> bool {
@@ -357,7 +275,7 @@ impl Steps for KeyValue {
     }
 
     async fn result_of_step(&self, step: StepId) -> Result<Option<Bytes>, ResourceError> {
-        recovery::result_of_step(self, &step)
+        self.table.result_of_step(&step)
     }
 
     async fn close_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) -> Result<(), ResourceError> {
@@ -422,7 +340,7 @@ impl Branches for KeyValue {
             Some(Stage::Prepared { .. }) => {
                 self.locks.leaving(&branch.tx);
                 let mut batch = Batch::default();
-                record::delete_prepared(&mut batch, &branch);
+                self.table.delete_prepared(&mut batch, &branch);
                 self.write(batch, Durability::Lazy).await?;
                 self.leave(&branch);
             }
@@ -437,8 +355,7 @@ impl Branches for KeyValue {
         if heuristic.commit {
             record::put_data(&mut batch, &commit::writes_of(self, &known)?);
         }
-        record::delete_prepared(&mut batch, &branch);
-        record::put_heuristic(&mut batch, &branch, known.begun_at, heuristic);
+        self.table.put_heuristic(&mut batch, &branch, known.begun_at, heuristic);
         self.write_in_turn(batch).await?;
         self.leave(&branch);
         Ok(Ended::AsTold)
@@ -451,25 +368,24 @@ impl Branches for KeyValue {
         heuristic: Heuristic,
     ) -> Result<(), ResourceError> {
         let mut batch = Batch::default();
-        record::put_heuristic(&mut batch, &branch, begun_at, heuristic);
+        self.table.put_heuristic(&mut batch, &branch, begun_at, heuristic);
         self.write(batch, Durability::Forced).await
     }
 
     async fn forget_heuristic(&self, branch: BranchId) -> Result<(), ResourceError> {
-        if recovery::begun_at_of_heuristic(self, &branch)?.is_none() {
+        let mut batch = Batch::default();
+        if !self.table.delete_heuristic(&mut batch, &branch)? {
             return Ok(());
         }
-        let mut batch = Batch::default();
-        record::delete_heuristic(&mut batch, &branch);
         self.write(batch, Durability::Forced).await
     }
 
     async fn settle(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
-        recovery::result_of(self, &branch)
+        self.table.result_of(&branch)
     }
 
     async fn result_of(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
-        recovery::result_of(self, &branch)
+        self.table.result_of(&branch)
     }
 }
 

@@ -9,15 +9,15 @@
 
 use super::attempt::Declined;
 use super::record;
-use super::recovery::{successor, unreadable};
-use super::schema::{self, PENDING, STEP};
+use super::schema::PENDING;
 use super::{KeyValue, MAX_GROUP_BYTES};
-use undoubt_kv_evaluation::shown;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
+use undoubt_kv_evaluation::shown;
 use undoubt_participant::resource::{Mark, Release, ResourceError, StepId};
+use undoubt_participant::table::{successor, unreadable};
 use undoubt_platform::{Batch, Direction, Durability};
 use undoubt_proto::record::{MarksReleased, StepBarrier};
 use undoubt_vocabulary::{CoordinatorId, Refusal, RefusalCode, Ticket, TxId};
@@ -135,7 +135,7 @@ pub(super) async fn close_saga(
         match written {
             Ok(steps) => {
                 left.drain(..steps);
-                kv.note_stored([(coordinator, ticket)]);
+                kv.table.note_stored([(coordinator, ticket)]);
             }
             Err(error) => {
                 kv.marks.put_back(left);
@@ -170,11 +170,9 @@ fn clear_barrier(
     step: &StepId,
     released: Option<MarksReleased>,
 ) -> Result<(), ResourceError> {
-    let key = schema::step_key(step);
-    let Some(value) = kv.store.get(STEP, &key)? else { return Ok(()) };
-    let (_, _, barrier) = record::read_step(key.clone(), value).map_err(|cause| unreadable(STEP, key, &cause))?;
+    let Some((_, barrier)) = kv.table.barrier(step)? else { return Ok(()) };
     let released = released.or(barrier.released);
-    record::put_barrier(batch, step, &StepBarrier { pending: Vec::new(), released, ..barrier });
+    kv.table.put_barrier(batch, step, &StepBarrier { pending: Vec::new(), released, ..barrier });
     Ok(())
 }
 

@@ -4,7 +4,6 @@ use super::attempt::{Declined, evaluate, most_read, refuse_without_room};
 use super::locks::over;
 use super::work::{self, Place, Work};
 use super::{Branch, KeyValue, MAX_GROUP_BYTES, Stage, pending, record};
-use undoubt_kv_evaluation::{Evaluation, Tell};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::ready;
@@ -12,11 +11,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
+use undoubt_kv_evaluation::{Evaluation, Tell};
 use undoubt_lock::{Age, Mode};
 use undoubt_participant::resource::{BranchId, Cancellations, Preparing, ResourceError, Voted, Votes};
 use undoubt_participant::room::SMALL_BYTES;
+use undoubt_participant::table::TransactionTable;
 use undoubt_platform::Batch;
-use undoubt_proto::record::{PreparedBranch, Write};
+use undoubt_proto::record::{KeyValueBranch, Write};
 use undoubt_vocabulary::{BranchOutcome, Execution, Prepare, Refusal, RefusalCode, Vote};
 
 /// One branch by itself. By reference all the way: many branches may wait at a time, each with what is kept for it.
@@ -165,7 +166,7 @@ impl Group {
             .and_then(|()| evaluate(kv, &begun.work.operations, Tell::Learnt, most_read(kv)));
         match evaluated {
             Ok(evaluation) => {
-                let ready = to_be_written(&mut self.batch, id, prepare, evaluation, begun.wanted);
+                let ready = to_be_written(&kv.table, &mut self.batch, id, prepare, evaluation, begun.wanted);
                 self.result_bytes += ready.result_bytes();
                 self.branches.push(ready);
                 Ok(())
@@ -206,6 +207,7 @@ impl Group {
 
 /// Puts into the batch what has to be written before the vote may be told.
 fn to_be_written(
+    table: &TransactionTable,
     batch: &mut Batch,
     id: &BranchId,
     prepare: &Prepare,
@@ -219,21 +221,14 @@ fn to_be_written(
         (Execution::OnePhase, true) => (Vote::ReadOnly { result }, None),
         (Execution::OnePhase, false) => {
             record::put_data(batch, &writes);
-            record::put_finished(batch, id, BranchOutcome::Committed, result.clone());
+            table.put_finished(batch, id, BranchOutcome::Committed, result.clone());
             (Vote::Committed { result }, None)
         }
         (Execution::TwoPhase, true) => (Vote::ReadOnly { result }, Some(Stage::ReadOnly)),
         (Execution::TwoPhase, false) => {
             let shared = locks.into_iter().filter(|(_, mode)| *mode == Mode::Shared);
-            let record = PreparedBranch {
-                ticket: id.ticket.0,
-                coordinator_id: Bytes::copy_from_slice(&id.coordinator.0),
-                begun_at_us: prepare.begun_at.0,
-                read_keys: shared.map(|(key, _)| key).collect(),
-                writes,
-                result: result.clone(),
-            };
-            record::put_prepared(batch, &id.tx, &record);
+            let record = KeyValueBranch { read_keys: shared.map(|(key, _)| key).collect(), writes };
+            table.put_prepared(batch, id, prepare.begun_at, result.clone(), &record);
             (Vote::Prepared { result }, Some(Stage::prepared(record.writes)))
         }
     };
@@ -268,7 +263,7 @@ fn refuse_if_not_written(branches: &mut [Ready], written: Result<(), ResourceErr
 /// Who stays is known from now on, who is over has no locks any more.
 fn settle(kv: &KeyValue, branches: Vec<Ready>) -> Votes {
     let committed = branches.iter().filter(|ready| matches!(ready.vote, Vote::Committed { .. }));
-    kv.note_stored(committed.map(|ready| (ready.id.coordinator, ready.id.ticket)));
+    kv.table.note_stored(committed.map(|ready| (ready.id.coordinator, ready.id.ticket)));
     let settle = |Ready { id, vote, stays }: Ready| {
         match stays {
             Some(branch) => drop(kv.branches().insert(id.tx.clone(), Arc::new(branch))),

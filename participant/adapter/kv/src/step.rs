@@ -7,15 +7,15 @@
 use super::attempt::{Declined, evaluate, force, most_read, refuse_without_room};
 use super::work::{self, Place};
 use super::{KeyValue, pending, record};
-use undoubt_kv_evaluation::{Evaluation, Tell};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
+use undoubt_kv_evaluation::{Evaluation, Tell};
 use undoubt_lock::{Age, Mode};
 use undoubt_participant::resource::{ResourceError, StepId};
+use undoubt_participant::table::Barrier;
 use undoubt_platform::{Batch, Durability};
 use undoubt_proto::record::Write;
-use undoubt_proto::record::step_barrier::State;
 use undoubt_vocabulary::{Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId};
 
 pub(super) async fn act(
@@ -47,7 +47,7 @@ async fn action(
         let pending = !work.pend.is_empty();
         let mut batch = Batch::default();
         record::put_data(&mut batch, &writes);
-        record::put_step(&mut batch, step, State::Acted, result.clone(), work.pend.iter().cloned().collect());
+        kv.table.put_step(&mut batch, step, Barrier::Acted, result.clone(), work.pend.iter().cloned().collect());
         work.pend.iter().for_each(|key| record::put_mark(&mut batch, key, step, run.begun_at));
         let mut held = kv.room().hold();
         held.add(result.len() + batch.payload_bytes());
@@ -73,7 +73,7 @@ async fn compensation(kv: &KeyValue, step: &StepId, run: RunStep) -> Result<Step
         let (writes, _) = come_to(evaluate(kv, &work.operations, Tell::Learnt, usize::MAX)?);
         let mut batch = Batch::default();
         record::put_data(&mut batch, &writes);
-        record::put_step(&mut batch, step, State::Compensated, Bytes::new(), Vec::new());
+        kv.table.put_step(&mut batch, step, Barrier::Compensated, Bytes::new(), Vec::new());
         let marked = kv.marks.take(step);
         for key in &marked {
             match kv.marks.heir(step, key) {
@@ -94,7 +94,7 @@ async fn compensation(kv: &KeyValue, step: &StepId, run: RunStep) -> Result<Step
 
 pub(super) async fn store_empty(kv: &KeyValue, step: &StepId) -> Result<(), ResourceError> {
     let mut batch = Batch::default();
-    record::put_step(&mut batch, step, State::Empty, Bytes::new(), Vec::new());
+    kv.table.put_step(&mut batch, step, Barrier::Empty, Bytes::new(), Vec::new());
     kv.write(batch, Durability::Forced).await?;
     note_barrier(kv, step);
     Ok(())
@@ -102,7 +102,7 @@ pub(super) async fn store_empty(kv: &KeyValue, step: &StepId) -> Result<(), Reso
 
 /// The fence may have passed the saga while the step was under way: one that was given up.
 fn note_barrier(kv: &KeyValue, step: &StepId) {
-    kv.note_stored([(step.coordinator, step.ticket)]);
+    kv.table.note_stored([(step.coordinator, step.ticket)]);
 }
 
 async fn under_locks(

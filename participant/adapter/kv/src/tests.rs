@@ -1,4 +1,5 @@
 pub(crate) mod memory;
+mod others;
 mod steps;
 mod suite;
 mod undone;
@@ -10,6 +11,7 @@ use futures::future::join_all;
 use memory::MemoryStore;
 use std::time::Duration;
 use undoubt_participant::conformance::conformance;
+use undoubt_participant::resource::CoordinatorMarks;
 use undoubt_proto::kv::operation::Kind;
 use undoubt_proto::kv::{Add, Put};
 use undoubt_rocks::{RocksOptions, RocksStore};
@@ -27,6 +29,10 @@ async fn the_key_value_store_conforms_on_rocksdb() {
 #[tokio::test(start_paused = true)]
 async fn the_key_value_store_conforms_where_a_crash_forgets_what_was_not_forced() {
     conformance(&mut MemoryWorld::new(|kv| kv)).await;
+}
+
+fn participant() -> ParticipantName {
+    "kv".parse().unwrap()
 }
 
 fn call(execution: Execution, id: &BranchId, work: Bytes) -> Prepare {
@@ -52,7 +58,7 @@ impl Fixture {
 
     async fn over(store: Arc<MemoryStore>) -> Self {
         let kv = KeyValue::new(store.clone(), KeyValueOptions::default());
-        kv.recover().await.unwrap();
+        kv.recover(&participant()).await.unwrap();
         Fixture { store, kv: Arc::new(kv) }
     }
 
@@ -177,7 +183,7 @@ async fn a_late_abort_of_an_earlier_attempt_leaves_the_next_one_alone() {
 async fn a_prepared_branch_is_not_released_without_a_decision() {
     let fixture = Fixture::new().await;
     prepared(fixture.vote(&branch(OWNER, 1), put("k", "v")).await);
-    fixture.kv.release(branch(OWNER, 1)).await.unwrap();
+    assert!(!fixture.kv.confirm(branch(OWNER, 1)).await.unwrap());
     assert_eq!(fixture.refusal(&branch(OWNER, 2), get("k")).await.code, RefusalCode::LockConflict);
 }
 
@@ -195,16 +201,17 @@ async fn what_was_read_stays_locked_across_a_crash_together_with_what_was_writte
 #[tokio::test]
 async fn a_branch_takes_one_forced_write_to_prepare_and_one_to_commit_and_an_abort_takes_none() {
     let fixture = Fixture::new().await;
+    let before = fixture.store.forced_writes();
     prepared(fixture.vote(&branch(OWNER, 1), put("k", "v")).await);
     fixture.kv.commit(branch(OWNER, 1)).await.unwrap();
-    assert_eq!(fixture.store.forced_writes(), 2);
+    assert_eq!(fixture.store.forced_writes() - before, 2);
     fixture.execute(Execution::OnePhase, &branch(OWNER, 2), put("k", "v")).await.unwrap();
-    assert_eq!(fixture.store.forced_writes(), 3);
+    assert_eq!(fixture.store.forced_writes() - before, 3);
     prepared(fixture.vote(&branch(OWNER, 3), put("k", "v")).await);
     fixture.kv.abort(branch(OWNER, 3)).await.unwrap();
     fixture.vote(&branch(OWNER, 4), get("k")).await.unwrap();
-    fixture.kv.release(branch(OWNER, 4)).await.unwrap();
-    assert_eq!(fixture.store.forced_writes(), 4);
+    assert!(fixture.kv.confirm(branch(OWNER, 4)).await.unwrap());
+    assert_eq!(fixture.store.forced_writes() - before, 4);
 }
 
 #[tokio::test]
@@ -276,7 +283,8 @@ async fn a_record_that_cannot_be_read_stops_recovery_and_is_named() {
         let mut batch = Batch::default();
         batch.put(family, key, value);
         store.write(batch, Durability::Forced).await.unwrap();
-        let error = KeyValue::new(Arc::new(store), KeyValueOptions::default()).recover().await.unwrap_err();
+        let error =
+            KeyValue::new(Arc::new(store), KeyValueOptions::default()).recover(&participant()).await.unwrap_err();
         assert!(matches!(error, ResourceError::Stopped { .. }), "{error:?}");
         assert!(error.to_string().contains(&format!("in the family '{}' cannot be read", family.0)), "{error}");
     }
@@ -292,8 +300,8 @@ async fn a_folder_from_before_there_were_sagas_is_opened_and_keeps_what_it_has()
         KeyValue::new(Arc::new(store), KeyValueOptions { min_free_bytes: 0 })
     };
     open(&before).record_epoch(OWNER, Epoch(7)).await.unwrap();
-    let recovered = open(&FAMILIES).recover().await.unwrap();
-    assert_eq!(recovered.coordinators, [(OWNER, Epoch(7), Ticket(0))]);
+    let recovered = open(&FAMILIES).recover(&participant()).await.unwrap();
+    assert_eq!(recovered.coordinators, [CoordinatorMarks { id: OWNER, epoch: Epoch(7), low_water_mark: Ticket(0) }]);
 }
 
 #[tokio::test]
@@ -303,7 +311,7 @@ async fn more_records_than_one_page_are_all_recovered() {
     for ticket in 0..BRANCHES {
         fixture.execute(Execution::OnePhase, &branch(OWNER, ticket), put("k", "v")).await.unwrap();
     }
-    let recovered = KeyValue::new(fixture.store, KeyValueOptions::default()).recover().await.unwrap();
+    let recovered = KeyValue::new(fixture.store, KeyValueOptions::default()).recover(&participant()).await.unwrap();
     assert_eq!(recovered.finished.len() as u64, BRANCHES);
 }
 
@@ -326,8 +334,8 @@ async fn transfers_at_the_same_time_neither_make_nor_lose_money_and_leave_no_loc
             // Those that come later are often older, so they wait; and some are undone after their vote.
             let id = branch(OWNER, TRANSFERS - 1 - ticket);
             match fixture.vote(&id, work([(from, delta(-amount)), (to, delta(amount))])).await.unwrap() {
-                Vote::Prepared { .. } if ticket.is_multiple_of(7) => fixture.kv.abort(id).await.unwrap(),
-                Vote::Prepared { .. } => fixture.kv.commit(id).await.unwrap(),
+                Vote::Prepared { .. } if ticket.is_multiple_of(7) => drop(fixture.kv.abort(id).await.unwrap()),
+                Vote::Prepared { .. } => drop(fixture.kv.commit(id).await.unwrap()),
                 Vote::Refused(_) => {}
                 other @ (Vote::ReadOnly { .. } | Vote::Committed { .. }) => panic!("{other:?}"),
             }

@@ -106,6 +106,20 @@ impl Script {
         self.tell(&format!("aborted {id}/{ticket}"), Input::Aborted { branch: branch(id, ticket) });
     }
 
+    pub fn confirm(&mut self, id: &str, ticket: Ticket) {
+        self.hear(1, ToParticipant::Confirm { tx: tx(id), ticket });
+    }
+
+    pub fn confirmed(&mut self, id: &str, ticket: Ticket, held: bool) {
+        let line = format!("confirmed {id}/{ticket}: held {held}");
+        self.tell(&line, Input::Confirmed { branch: branch(id, ticket), held });
+    }
+
+    pub fn gone(&mut self, id: &str, ticket: Ticket) {
+        let input = Input::Gone { branch: branch(id, ticket), at: Timestamp(3_000_000) };
+        self.tell(&format!("{id}/{ticket} was ended the other way by somebody else"), input);
+    }
+
     pub fn sweep(&mut self) {
         self.tell("a sweep is due", Input::SweepDue);
     }
@@ -209,13 +223,19 @@ fn words(effect: &Effect) -> String {
             Execution::OnePhase => format!("execute {} in one phase", named(branch)),
         },
         Effect::Cancel { branch } => format!("cancel {}", named(branch)),
+        Effect::Confirm { branch } => format!("confirm {}", named(branch)),
         Effect::Commit { branch } => format!("commit {}", named(branch)),
         Effect::Abort { branch } => format!("abort {}", named(branch)),
         Effect::Release { branch } => format!("release {}", named(branch)),
         Effect::Resolve { branch, heuristic } => format!("resolve {}: {}", named(branch), heuristic.outcome()),
-        Effect::NoteDecision { branch, heuristic } => {
-            let decision = if heuristic.decision == Some(true) { "commit" } else { "abort" };
-            format!("note that {}, {}, was decided: {decision}", named(branch), heuristic.outcome())
+        Effect::StoreHeuristic { branch, heuristic, .. } => {
+            let decision = match heuristic.decision {
+                Some(true) => "decided: commit",
+                Some(false) => "decided: abort",
+                None => "not decided",
+            };
+            let Heuristic { who, .. } = heuristic;
+            format!("store that {} is {} by {who}, and was {decision}", named(branch), heuristic.outcome())
         }
         Effect::ForgetHeuristic { branch, operator } => {
             format!("forget the heuristic outcome of {} for operator {}", named(branch), operator.0)

@@ -4,7 +4,7 @@
 //! * `copy KEY` sets what the last of a step's inputs tells.
 
 use super::*;
-use crate::resource::{Committing, Kept, StepState};
+use crate::resource::{Committing, Ended, Kept, Resource, StepState, Steps};
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, OnceLock};
 use tokio::sync::Notify;
@@ -33,17 +33,38 @@ pub(super) struct Disk(Mutex<Stored>);
 #[derive(Debug, Default)]
 struct Stored {
     takes_no_writes: bool,
+    /// Calls are unclear: they take effect and lose their answer, or take none.
+    unclear: Option<bool>,
     values: BTreeMap<String, String>,
     prepared: BTreeMap<BranchId, (Timestamp, Evaluation)>,
     finished: BTreeMap<BranchId, Bytes>,
     heuristics: BTreeMap<BranchId, (Timestamp, Heuristic)>,
     steps: BTreeMap<StepId, (StepState, Bytes)>,
+    /// Branches that somebody else has ended, by a commit or not.
+    gone: BTreeMap<BranchId, bool>,
 }
 
 impl Disk {
     /// Fails every write from now on, or no longer.
     pub(super) fn fails_writes(&self, fails: bool) {
         self.stored().takes_no_writes = fails;
+    }
+
+    /// Loses the answer of the next write, which takes effect or does not.
+    pub(super) fn loses_the_next_answer(&self, takes_effect: bool) {
+        self.stored().unclear = Some(takes_effect);
+    }
+
+    /// Ends a prepared branch as somebody else would, in the resource itself.
+    pub(super) fn ends_by_another_hand(&self, ticket: u64, commit: bool) {
+        let mut stored = self.stored();
+        let found = stored.prepared.keys().find(|branch| branch.ticket == Ticket(ticket)).cloned();
+        let branch = found.expect("it is prepared");
+        let (_, work) = stored.prepared.remove(&branch).expect("it is prepared");
+        if commit {
+            stored.values.extend(work.writes);
+        }
+        stored.gone.insert(branch, commit);
     }
 
     fn stored(&self) -> MutexGuard<'_, Stored> {
@@ -55,8 +76,17 @@ impl Disk {
         if stored.takes_no_writes {
             return Err(ResourceError::Unavailable { cause: "it takes no writes".into() });
         }
-        Ok(change(&mut stored))
+        let unclear = stored.unclear.take();
+        if unclear == Some(false) {
+            return Err(lost());
+        }
+        let changed = change(&mut stored);
+        if unclear.is_some() { Err(lost()) } else { Ok(changed) }
     }
+}
+
+fn lost() -> ResourceError {
+    ResourceError::Unclear { cause: "its answer was lost".into() }
 }
 
 /// What work comes to.
@@ -95,6 +125,11 @@ impl Memory {
     fn leave(&self, branch: &BranchId) {
         self.holders().remove(branch);
         self.freed.notify_waiters();
+    }
+
+    /// Frees what a branch has locked, as a connection that breaks does.
+    pub(super) fn loses_its_locks(&self, ticket: u64) {
+        self.holders().retain(|branch, _| branch.ticket != Ticket(ticket));
     }
 
     /// Reads no more than there is room for.
@@ -137,43 +172,44 @@ impl Memory {
     }
 }
 
-impl ResourceManager for Memory {
+impl Resource for Memory {
     fn kind(&self) -> &'static str {
         "memory"
     }
 
-    fn use_room(&self, room: Room) {
-        self.room.set(room).unwrap();
-    }
-
-    fn recalls_results(&self) -> bool {
-        true
-    }
-
-    async fn result_of(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
-        Ok(self.disk.stored().finished.get(&branch).cloned())
-    }
-
-    async fn result_of_step(&self, step: StepId) -> Result<Option<Bytes>, ResourceError> {
-        Ok(self.disk.stored().steps.get(&step).map(|(_, result)| result.clone()))
-    }
-
-    async fn recover(&self) -> Result<Recovered, ResourceError> {
+    async fn recover(&self, _: &ParticipantName) -> Result<Recovered, ResourceError> {
         let stored = self.disk.stored();
         *self.holders() = stored.prepared.clone();
         let prepared = stored.prepared.iter();
         let finished = stored.finished.iter();
         let heuristics = stored.heuristics.iter();
         Ok(Recovered {
-            prepared: prepared.map(|(branch, (at, work))| (branch.clone(), *at, work.result.clone())).collect(),
-            finished: finished
-                .map(|(branch, result)| {
-                    let result = Kept::up_to(SHORT_RESULT_BYTES, result.clone());
-                    (branch.clone(), BranchOutcome::Committed, result)
+            prepared: prepared
+                .map(|(branch, (begun_at, work))| PreparedBranch {
+                    branch: branch.clone(),
+                    begun_at: *begun_at,
+                    result: Some(work.result.clone()),
                 })
                 .collect(),
-            heuristics: heuristics.map(|(branch, (at, how))| (branch.clone(), *at, how.clone())).collect(),
-            steps: stored.steps.iter().map(|(step, (state, _))| (step.clone(), state.clone())).collect(),
+            finished: finished
+                .map(|(branch, result)| FinishedBranch {
+                    branch: branch.clone(),
+                    outcome: BranchOutcome::Committed,
+                    result: Kept::up_to(SHORT_RESULT_BYTES, result.clone()),
+                })
+                .collect(),
+            heuristics: heuristics
+                .map(|(branch, (begun_at, heuristic))| HeuristicBranch {
+                    branch: branch.clone(),
+                    begun_at: *begun_at,
+                    heuristic: heuristic.clone(),
+                })
+                .collect(),
+            steps: stored
+                .steps
+                .iter()
+                .map(|(step, (state, _))| RecoveredStep { step: step.clone(), state: state.clone() })
+                .collect(),
             ..Recovered::default()
         })
     }
@@ -182,6 +218,53 @@ impl ResourceManager for Memory {
         Ok(())
     }
 
+    async fn collect(&self, _: CoordinatorId, _: Ticket) -> Result<(), ResourceError> {
+        Ok(())
+    }
+
+    fn use_room(&self, room: Room) {
+        self.room.set(room).unwrap();
+    }
+}
+
+impl Steps for Memory {
+    async fn act(&self, step: StepId, run: RunStep, _: CancellationToken) -> Result<StepOutcome, ResourceError> {
+        let Evaluation { writes, result, .. } = self.evaluate(&run.work, &run.inputs)?;
+        let kept = Kept::up_to(SHORT_RESULT_BYTES, result.clone());
+        self.disk.write(|disk| {
+            disk.values.extend(writes);
+            disk.steps.insert(step, (StepState::Acted { result: kept, pending: false }, result.clone()));
+        })?;
+        Ok(StepOutcome::Done { result, pending: false })
+    }
+
+    async fn compensate(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
+        let work = self.evaluate(&run.work, &run.inputs)?;
+        self.disk.write(|disk| {
+            disk.values.extend(work.writes);
+            disk.steps.insert(step, (StepState::Compensated, Bytes::new()));
+        })?;
+        Ok(done())
+    }
+
+    async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {
+        self.disk.write(|disk| drop(disk.steps.insert(step, (StepState::Empty, Bytes::new()))))
+    }
+
+    async fn settle_step(&self, step: StepId) -> Result<Option<StepState>, ResourceError> {
+        Ok(self.disk.stored().steps.get(&step).map(|(state, _)| state.clone()))
+    }
+
+    fn recalls_results(&self) -> bool {
+        true
+    }
+
+    async fn result_of_step(&self, step: StepId) -> Result<Option<Bytes>, ResourceError> {
+        Ok(self.disk.stored().steps.get(&step).map(|(_, result)| result.clone()))
+    }
+}
+
+impl Branches for Memory {
     async fn prepare(
         &self,
         branch: BranchId,
@@ -234,15 +317,22 @@ impl ResourceManager for Memory {
         written
     }
 
-    async fn commit(&self, branch: BranchId) -> Result<(), ResourceError> {
-        self.disk.write(|disk| {
+    async fn confirm(&self, branch: BranchId) -> Result<bool, ResourceError> {
+        let held = self.holders().contains_key(&branch);
+        self.leave(&branch);
+        Ok(held)
+    }
+
+    async fn commit(&self, branch: BranchId) -> Result<Ended, ResourceError> {
+        let gone = self.disk.write(|disk| {
             if let Some((_, work)) = disk.prepared.remove(&branch) {
                 disk.values.extend(work.writes);
                 disk.finished.insert(branch.clone(), Bytes::new());
             }
+            disk.gone.get(&branch) == Some(&false)
         })?;
         self.leave(&branch);
-        Ok(())
+        Ok(if gone { Ended::Gone } else { Ended::AsTold })
     }
 
     /// All of them in one write.
@@ -250,25 +340,25 @@ impl ResourceManager for Memory {
         let (memory, committed) = (self.clone(), branches.clone());
         let together = async move {
             for branch in committed {
-                memory.commit(branch).await?;
+                if memory.commit(branch).await? == Ended::Gone {
+                    return Err(lost());
+                }
             }
             Ok(())
         };
         vec![(branches, together.boxed())]
     }
 
-    async fn abort(&self, branch: BranchId) -> Result<(), ResourceError> {
-        self.disk.write(|disk| disk.prepared.remove(&branch))?;
+    async fn abort(&self, branch: BranchId) -> Result<Ended, ResourceError> {
+        let gone = self.disk.write(|disk| {
+            disk.prepared.remove(&branch);
+            disk.gone.get(&branch) == Some(&true)
+        })?;
         self.leave(&branch);
-        Ok(())
+        Ok(if gone { Ended::Gone } else { Ended::AsTold })
     }
 
-    async fn release(&self, branch: BranchId) -> Result<(), ResourceError> {
-        self.leave(&branch);
-        Ok(())
-    }
-
-    async fn resolve(&self, branch: BranchId, heuristic: Heuristic) -> Result<(), ResourceError> {
+    async fn resolve(&self, branch: BranchId, heuristic: Heuristic) -> Result<Ended, ResourceError> {
         self.disk.write(|disk| {
             let Some((begun_at, work)) = disk.prepared.remove(&branch) else { return };
             if heuristic.commit {
@@ -277,57 +367,27 @@ impl ResourceManager for Memory {
             disk.heuristics.insert(branch.clone(), (begun_at, heuristic));
         })?;
         self.leave(&branch);
-        Ok(())
+        Ok(Ended::AsTold)
     }
 
-    async fn note_decision(&self, branch: BranchId, heuristic: Heuristic) -> Result<(), ResourceError> {
-        self.disk.write(|disk| {
-            if let Some((_, noted)) = disk.heuristics.get_mut(&branch) {
-                *noted = heuristic;
-            }
-        })
+    async fn store_heuristic(
+        &self,
+        branch: BranchId,
+        begun_at: Timestamp,
+        heuristic: Heuristic,
+    ) -> Result<(), ResourceError> {
+        self.disk.write(|disk| drop(disk.heuristics.insert(branch, (begun_at, heuristic))))
     }
 
     async fn forget_heuristic(&self, branch: BranchId) -> Result<(), ResourceError> {
         self.disk.write(|disk| drop(disk.heuristics.remove(&branch)))
     }
 
-    async fn collect(&self, _: CoordinatorId, _: Ticket) -> Result<(), ResourceError> {
-        Ok(())
+    async fn settle(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
+        self.result_of(branch).await
     }
 
-    async fn act(&self, step: StepId, run: RunStep, _: CancellationToken) -> Result<StepOutcome, ResourceError> {
-        let Evaluation { writes, result, .. } = self.evaluate(&run.work, &run.inputs)?;
-        let kept = Kept::up_to(SHORT_RESULT_BYTES, result.clone());
-        self.disk.write(|disk| {
-            disk.values.extend(writes);
-            disk.steps.insert(step, (StepState::Acted { result: kept, pending: false }, result.clone()));
-        })?;
-        Ok(StepOutcome::Done { result, pending: false })
-    }
-
-    async fn compensate(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
-        let work = self.evaluate(&run.work, &run.inputs)?;
-        self.disk.write(|disk| {
-            disk.values.extend(work.writes);
-            disk.steps.insert(step, (StepState::Compensated, Bytes::new()));
-        })?;
-        Ok(done())
-    }
-
-    async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {
-        self.disk.write(|disk| drop(disk.steps.insert(step, (StepState::Empty, Bytes::new()))))
-    }
-
-    async fn close_saga(&self, _: CoordinatorId, _: Ticket, _: TxId) -> Result<(), ResourceError> {
-        Ok(())
-    }
-
-    async fn release_marks(&self, _: CoordinatorId, _: Ticket, _: TxId, _: Release) -> Result<(), ResourceError> {
-        Ok(())
-    }
-
-    async fn marks(&self, _: Bytes, _: usize) -> Result<Vec<Mark>, ResourceError> {
-        Ok(Vec::new())
+    async fn result_of(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
+        Ok(self.disk.stored().finished.get(&branch).cloned())
     }
 }

@@ -162,7 +162,7 @@ async fn what_is_over_takes_no_room_however_long_the_fence_stays_behind() {
         let answer = running.answer().await;
         assert!(matches!(answer, ToCoordinator::Vote { vote: Vote::Committed { .. }, .. }), "{ticket}: {answer:?}");
     }
-    let waits = running.engine.inspect(|view| view.refusing_work_because.clone()).await.unwrap();
+    let waits = running.engine.inspect(|view| view.health.refuses_work.clone()).await.unwrap();
     assert_eq!(waits, None);
 }
 
@@ -211,7 +211,7 @@ async fn why_large_work_waits_is_told_with_whose_transactions_are_not_over() {
     let answer = running.answer().await;
     assert!(matches!(answer, ToCoordinator::Vote { vote: Vote::Prepared { .. }, .. }), "{answer:?}");
     running.settled().await;
-    let waits = running.engine.inspect(|view| view.refusing_work_because.clone()).await.unwrap().unwrap_or_default();
+    let waits = running.engine.inspect(|view| view.health.refuses_work.clone()).await.unwrap().unwrap_or_default();
     let whose = format!("kept for coordinator {COORDINATOR}");
     assert!(waits.contains("large results wait") && waits.contains(&whose), "{waits}");
 }

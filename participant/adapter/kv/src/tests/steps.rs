@@ -3,10 +3,10 @@
 use super::world::{encoded, operation, put_of, put_pending};
 use super::*;
 use prost::Message;
-use undoubt_participant::resource::{Kept, StepState};
+use undoubt_participant::resource::{FinishedBranch, Kept, RecoveredStep, StepState};
+use undoubt_participant::table::Barrier;
 use undoubt_platform::Direction;
 use undoubt_proto::kv::{CompareAndSet, Delete, Get, Operation, Reference, Results};
-use undoubt_proto::record::step_barrier::State;
 use undoubt_vocabulary::{BranchOutcome, Half, StepIndex};
 
 /// A saga began at the moment of its number, and has it as its ticket.
@@ -271,17 +271,18 @@ async fn a_fence_ends_semantic_locks_that_nobody_closed() {
 #[tokio::test]
 async fn a_step_takes_one_forced_write_and_so_does_the_end_of_a_saga_that_has_marks() {
     let fixture = Fixture::new().await;
+    let before = fixture.store.forced_writes();
     let result = fixture.act(&step(1, 0), put_pending("a", "v")).await;
     fixture.act(&step(1, 1), put_pending("b", "v")).await;
     fixture.act(&step(2, 0), get("a")).await;
-    assert_eq!(fixture.store.forced_writes(), 3);
+    assert_eq!(fixture.store.forced_writes() - before, 3);
     acted(fixture.undo(&step(1, 0), put("a", "undone"), &[result]).await);
     fixture.kv.store_empty(step(3, 0)).await.unwrap();
-    assert_eq!(fixture.store.forced_writes(), 5);
+    assert_eq!(fixture.store.forced_writes() - before, 5);
     fixture.close(1).await;
     fixture.close(1).await;
     fixture.close(2).await;
-    assert_eq!(fixture.store.forced_writes(), 6);
+    assert_eq!(fixture.store.forced_writes() - before, 6);
 }
 
 #[tokio::test]
@@ -359,7 +360,7 @@ async fn a_barrier_that_was_left_behind_takes_no_mark_of_another_saga_along() {
     fixture.act(&step(11, 0), put_pending("k", "v")).await;
     let mut batch = Batch::default();
     let left_behind = vec![Bytes::from("k")];
-    record::put_step(&mut batch, &step(1, 0), State::Acted, Bytes::new(), left_behind);
+    fixture.kv.table.put_step(&mut batch, &step(1, 0), Barrier::Acted, Bytes::new(), left_behind);
     fixture.kv.write(batch, Durability::Forced).await.unwrap();
     let reopened = Fixture::over(Arc::new(fixture.store.crashed())).await;
     reopened.kv.collect(OWNER, Ticket(11)).await.unwrap();
@@ -381,10 +382,11 @@ async fn long_results_are_not_handed_out_at_a_start_and_told_again_when_asked_fo
         panic!("not committed")
     };
     let reopened = Fixture::over(Arc::new(fixture.store.crashed())).await;
-    let recovered = reopened.kv.recover().await.unwrap();
+    let recovered = reopened.kv.recover(&participant()).await.unwrap();
     let is_here = |state: &StepState| matches!(state, StepState::Acted { result: Kept::Here(_), .. });
-    assert!(!recovered.steps.iter().any(|(_, state)| is_here(state)), "{:?}", recovered.steps);
-    assert_eq!(recovered.finished, [(branch(OWNER, 2), BranchOutcome::Committed, Kept::Stored)]);
+    assert!(!recovered.steps.iter().any(|kept| is_here(&kept.state)), "{:?}", recovered.steps);
+    let finished = FinishedBranch { branch: branch(OWNER, 2), outcome: BranchOutcome::Committed, result: Kept::Stored };
+    assert_eq!(recovered.finished, [finished]);
     assert_eq!(reopened.kv.result_of_step(step(1, 1)).await.unwrap(), Some(told));
     assert_eq!(reopened.kv.result_of(branch(OWNER, 2)).await.unwrap(), Some(result));
     assert_eq!(reopened.kv.result_of_step(step(1, 2)).await.unwrap(), None);
@@ -417,8 +419,9 @@ async fn what_could_not_be_queued_changes_nothing_and_can_be_tried_again() {
     assert!(fixture.is_pending("k").await);
     acted(undo().await);
     assert!(!fixture.is_pending("k").await);
-    let recovered = KeyValue::new(fixture.store.clone(), KeyValueOptions::default()).recover().await.unwrap();
-    assert_eq!(recovered.steps, [(step(1, 0), StepState::Compensated)]);
+    let recovered =
+        KeyValue::new(fixture.store.clone(), KeyValueOptions::default()).recover(&participant()).await.unwrap();
+    assert_eq!(recovered.steps, [RecoveredStep { step: step(1, 0), state: StepState::Compensated }]);
 }
 
 #[tokio::test(start_paused = true)]

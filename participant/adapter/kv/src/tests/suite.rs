@@ -9,17 +9,22 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
-    BranchId, Cancellations, Committing, Heuristic, Kept, Mark, Preparing, Recovered, Release, ResourceError,
-    ResourceManager, Room, StepId, StepState, Voted, commit_each, prepare_each,
+    BranchId, Branches, Cancellations, Committing, Ended, Heuristic, Kept, Mark, Preparing, Recovered, Release,
+    Resource, ResourceError, Room, StepId, StepState, Steps, Voted, commit_each, prepare_each,
 };
-use undoubt_vocabulary::{CoordinatorId, Epoch, Execution, Prepare, RunStep, StepOutcome, Ticket, TxId, Vote};
+use undoubt_vocabulary::{
+    CoordinatorId, Epoch, Execution, ParticipantName, Prepare, RunStep, StepOutcome, Ticket, Timestamp, TxId, Vote,
+};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Flaw {
     ForgetsLocksInACrash,
     CommitsNothing,
     AbortsNothing,
-    ReleasesNothing,
+    ConfirmsAndKeepsLocks,
+    ConfirmsWhatIsLost,
+    ServesAnybody,
+    NeverStops,
     CommitsWhatItShouldPrepare,
     WaitsWithoutEnd,
     IgnoresCancellation,
@@ -29,7 +34,7 @@ enum Flaw {
     ForgetsThoseWithoutRoom,
     RecordsNoEpoch,
     RecordsNoHeuristic,
-    NotesNoDecision,
+    StoresNoDecision,
     ForgetsNoHeuristic,
     CollectsNothing,
     CollectsTooMuch,
@@ -76,37 +81,28 @@ impl Broken {
     }
 }
 
-impl Branches for Broken {
+impl Resource for Broken {
     fn kind(&self) -> &'static str {
         "broken"
     }
 
-    fn use_room(&self, room: Room) {
-        self.sound.use_room(room);
-    }
-
-    fn recalls_results(&self) -> bool {
-        self.has(Flaw::TellsNoResultOfSteps) || self.has(Flaw::TellsNoResultOfBranches)
-    }
-
-    async fn result_of(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
-        if self.has(Flaw::TellsNoResultOfBranches) { Ok(None) } else { self.sound.result_of(branch).await }
-    }
-
-    async fn result_of_step(&self, step: StepId) -> Result<Option<Bytes>, ResourceError> {
-        if self.has(Flaw::TellsNoResultOfSteps) { Ok(None) } else { self.sound.result_of_step(step).await }
-    }
-
-    async fn recover(&self) -> Result<Recovered, ResourceError> {
-        let mut recovered = self.sound.recover().await?;
+    async fn recover(&self, owner: &ParticipantName) -> Result<Recovered, ResourceError> {
+        let claimed: ParticipantName;
+        let owner = if self.has(Flaw::ServesAnybody) {
+            claimed = "conformance".parse().unwrap();
+            &claimed
+        } else {
+            owner
+        };
+        let mut recovered = self.sound.recover(owner).await?;
         if self.has(Flaw::ForgetsLocksInACrash) {
-            for (branch, _, _) in &recovered.prepared {
-                self.sound.abort(branch.clone()).await?;
+            for prepared in &recovered.prepared {
+                self.sound.abort(prepared.branch.clone()).await?;
             }
         }
         if self.has(Flaw::ForgetsResultsOfActions) {
-            for (_, state) in &mut recovered.steps {
-                if let StepState::Acted { result, .. } = state {
+            for kept in &mut recovered.steps {
+                if let StepState::Acted { result, .. } = &mut kept.state {
                     *result = Kept::Here(Bytes::new());
                 }
             }
@@ -121,93 +117,6 @@ impl Branches for Broken {
         self.sound.record_epoch(coordinator, epoch).await
     }
 
-    async fn prepare(
-        &self,
-        branch: BranchId,
-        mut prepare: Prepare,
-        mut cancelled: CancellationToken,
-    ) -> Result<Vote, ResourceError> {
-        self.prepared.lock().unwrap().push(branch.clone());
-        if self.has(Flaw::WaitsWithoutEnd) {
-            prepare.timeout = Duration::MAX;
-        }
-        if self.has(Flaw::IgnoresCancellation) {
-            cancelled = CancellationToken::new();
-        }
-        if self.has(Flaw::CommitsWhatItShouldPrepare) {
-            prepare.execution = Execution::OnePhase;
-            return Ok(match self.sound.prepare(branch, prepare, cancelled).await? {
-                Vote::Committed { result } => Vote::Prepared { result },
-                other @ (Vote::Prepared { .. } | Vote::ReadOnly { .. } | Vote::Refused(_)) => other,
-            });
-        }
-        self.sound.prepare(branch, prepare, cancelled).await
-    }
-
-    async fn commit(&self, branch: BranchId) -> Result<(), ResourceError> {
-        if self.has(Flaw::CommitsNothing) { self.sound.abort(branch).await } else { self.sound.commit(branch).await }
-    }
-
-    fn prepare_all(
-        self: &Arc<Self>,
-        mut calls: Vec<(BranchId, Prepare)>,
-        cancellations: &mut Cancellations,
-    ) -> Vec<Preparing> {
-        if self.has(Flaw::LosesOneOfMany) {
-            calls.pop();
-        }
-        let each = prepare_each(self, calls, cancellations);
-        if self.has(Flaw::ForgetsThoseWithoutRoom) {
-            let forgets =
-                |preparing: Preparing| async { Ok(Voted { put_off: Vec::new(), ..preparing.await? }) }.boxed();
-            return each.into_iter().map(forgets).collect();
-        }
-        if !self.has(Flaw::PreparesManyInTurn) {
-            return each;
-        }
-        let in_turn = async {
-            let mut all = Voted::default();
-            for preparing in each {
-                let Voted { votes, put_off } = preparing.await?;
-                all.votes.extend(votes);
-                all.put_off.extend(put_off);
-            }
-            Ok(all)
-        };
-        vec![in_turn.boxed()]
-    }
-
-    fn commit_all(self: &Arc<Self>, mut branches: Vec<BranchId>) -> Vec<Committing> {
-        if self.has(Flaw::CommitsOneOfMany) {
-            branches.truncate(2);
-        }
-        commit_each(self, branches)
-    }
-
-    async fn abort(&self, branch: BranchId) -> Result<(), ResourceError> {
-        if self.has(Flaw::AbortsNothing) { self.sound.commit(branch).await } else { self.sound.abort(branch).await }
-    }
-
-    async fn release(&self, branch: BranchId) -> Result<(), ResourceError> {
-        if self.has(Flaw::ReleasesNothing) { Ok(()) } else { self.sound.release(branch).await }
-    }
-
-    async fn resolve(&self, branch: BranchId, heuristic: Heuristic) -> Result<(), ResourceError> {
-        match (self.has(Flaw::RecordsNoHeuristic), heuristic.commit) {
-            (false, _) => self.sound.resolve(branch, heuristic).await,
-            (true, true) => self.sound.commit(branch).await,
-            (true, false) => self.sound.abort(branch).await,
-        }
-    }
-
-    async fn note_decision(&self, branch: BranchId, heuristic: Heuristic) -> Result<(), ResourceError> {
-        if self.has(Flaw::NotesNoDecision) { Ok(()) } else { self.sound.note_decision(branch, heuristic).await }
-    }
-
-    async fn forget_heuristic(&self, branch: BranchId) -> Result<(), ResourceError> {
-        if self.has(Flaw::ForgetsNoHeuristic) { Ok(()) } else { self.sound.forget_heuristic(branch).await }
-    }
-
     async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {
         if self.has(Flaw::CollectsNothing) {
             return Ok(());
@@ -216,6 +125,19 @@ impl Branches for Broken {
         self.sound.collect(coordinator, fence).await
     }
 
+    async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {
+        if self.has(Flaw::NeverStops) {
+            return std::future::pending().await;
+        }
+        self.sound.background(stop).await
+    }
+
+    fn use_room(&self, room: Room) {
+        self.sound.use_room(room);
+    }
+}
+
+impl Steps for Broken {
     async fn act(
         &self,
         step: StepId,
@@ -266,6 +188,14 @@ impl Branches for Broken {
         if self.has(Flaw::StoresNoEmptyCompensation) { Ok(()) } else { self.sound.store_empty(step).await }
     }
 
+    fn recalls_results(&self) -> bool {
+        self.has(Flaw::TellsNoResultOfSteps) || self.has(Flaw::TellsNoResultOfBranches)
+    }
+
+    async fn result_of_step(&self, step: StepId) -> Result<Option<Bytes>, ResourceError> {
+        if self.has(Flaw::TellsNoResultOfSteps) { Ok(None) } else { self.sound.result_of_step(step).await }
+    }
+
     async fn close_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) -> Result<(), ResourceError> {
         if self.has(Flaw::ClosesNoSaga) { Ok(()) } else { self.sound.close_saga(coordinator, ticket, tx).await }
     }
@@ -288,6 +218,111 @@ impl Branches for Broken {
     }
 }
 
+impl Branches for Broken {
+    async fn prepare(
+        &self,
+        branch: BranchId,
+        mut prepare: Prepare,
+        mut cancelled: CancellationToken,
+    ) -> Result<Vote, ResourceError> {
+        self.prepared.lock().unwrap().push(branch.clone());
+        if self.has(Flaw::WaitsWithoutEnd) {
+            prepare.timeout = Duration::MAX;
+        }
+        if self.has(Flaw::IgnoresCancellation) {
+            cancelled = CancellationToken::new();
+        }
+        if self.has(Flaw::CommitsWhatItShouldPrepare) {
+            prepare.execution = Execution::OnePhase;
+            return Ok(match self.sound.prepare(branch, prepare, cancelled).await? {
+                Vote::Committed { result } => Vote::Prepared { result },
+                other @ (Vote::Prepared { .. } | Vote::ReadOnly { .. } | Vote::Refused(_)) => other,
+            });
+        }
+        self.sound.prepare(branch, prepare, cancelled).await
+    }
+
+    fn prepare_all(
+        self: &Arc<Self>,
+        mut calls: Vec<(BranchId, Prepare)>,
+        cancellations: &mut Cancellations,
+    ) -> Vec<Preparing> {
+        if self.has(Flaw::LosesOneOfMany) {
+            calls.pop();
+        }
+        let each = prepare_each(self, calls, cancellations);
+        if self.has(Flaw::ForgetsThoseWithoutRoom) {
+            let forgets =
+                |preparing: Preparing| async { Ok(Voted { put_off: Vec::new(), ..preparing.await? }) }.boxed();
+            return each.into_iter().map(forgets).collect();
+        }
+        if !self.has(Flaw::PreparesManyInTurn) {
+            return each;
+        }
+        let in_turn = async {
+            let mut all = Voted::default();
+            for preparing in each {
+                let Voted { votes, put_off, .. } = preparing.await?;
+                all.votes.extend(votes);
+                all.put_off.extend(put_off);
+            }
+            Ok(all)
+        };
+        vec![in_turn.boxed()]
+    }
+
+    async fn confirm(&self, branch: BranchId) -> Result<bool, ResourceError> {
+        if self.has(Flaw::ConfirmsAndKeepsLocks) {
+            return Ok(true);
+        }
+        let held = self.sound.confirm(branch).await?;
+        Ok(held || self.has(Flaw::ConfirmsWhatIsLost))
+    }
+
+    async fn commit(&self, branch: BranchId) -> Result<Ended, ResourceError> {
+        if self.has(Flaw::CommitsNothing) { self.sound.abort(branch).await } else { self.sound.commit(branch).await }
+    }
+
+    fn commit_all(self: &Arc<Self>, mut branches: Vec<BranchId>) -> Vec<Committing> {
+        if self.has(Flaw::CommitsOneOfMany) {
+            branches.truncate(2);
+        }
+        commit_each(self, branches)
+    }
+
+    async fn abort(&self, branch: BranchId) -> Result<Ended, ResourceError> {
+        if self.has(Flaw::AbortsNothing) { self.sound.commit(branch).await } else { self.sound.abort(branch).await }
+    }
+
+    async fn resolve(&self, branch: BranchId, heuristic: Heuristic) -> Result<Ended, ResourceError> {
+        match (self.has(Flaw::RecordsNoHeuristic), heuristic.commit) {
+            (false, _) => self.sound.resolve(branch, heuristic).await,
+            (true, true) => self.sound.commit(branch).await,
+            (true, false) => self.sound.abort(branch).await,
+        }
+    }
+
+    async fn store_heuristic(
+        &self,
+        branch: BranchId,
+        begun_at: Timestamp,
+        heuristic: Heuristic,
+    ) -> Result<(), ResourceError> {
+        if self.has(Flaw::StoresNoDecision) {
+            return Ok(());
+        }
+        self.sound.store_heuristic(branch, begun_at, heuristic).await
+    }
+
+    async fn forget_heuristic(&self, branch: BranchId) -> Result<(), ResourceError> {
+        if self.has(Flaw::ForgetsNoHeuristic) { Ok(()) } else { self.sound.forget_heuristic(branch).await }
+    }
+
+    async fn result_of(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
+        if self.has(Flaw::TellsNoResultOfBranches) { Ok(None) } else { self.sound.result_of(branch).await }
+    }
+}
+
 macro_rules! found_out {
     ($($test:ident: $flaw:ident, $promise:literal;)*) => {$(
         #[tokio::test(start_paused = true)]
@@ -302,7 +337,10 @@ found_out! {
     forgetting_locks_in_a_crash_is_found_out: ForgetsLocksInACrash, "what is in doubt is locked again after a crash";
     committing_nothing_is_found_out: CommitsNothing, "what was committed is seen";
     aborting_nothing_is_found_out: AbortsNothing, "what was aborted is not seen";
-    releasing_nothing_is_found_out: ReleasesNothing, "the last reader's leaving frees the lock";
+    keeping_locks_of_readers_is_found_out: ConfirmsAndKeepsLocks, "a reader that has left holds nothing any more";
+    confirming_what_is_lost_is_found_out: ConfirmsWhatIsLost, "a reader that has left holds nothing any more";
+    serving_anybody_is_found_out: ServesAnybody, "a resource that another participant has served is refused";
+    never_stopping_is_found_out: NeverStops, "background answers";
     committing_too_early_is_found_out: CommitsWhatItShouldPrepare, "what a prepared branch wrote is locked";
     waiting_without_end_is_found_out: WaitsWithoutEnd, "prepare answers";
     ignoring_a_cancellation_is_found_out: IgnoresCancellation, "prepare answers";
@@ -312,7 +350,7 @@ found_out! {
     forgetting_those_without_room_is_found_out: ForgetsThoseWithoutRoom, "each is voted or handed back";
     recording_no_epoch_is_found_out: RecordsNoEpoch, "the highest epoch recorded of each coordinator is forced";
     recording_no_heuristic_is_found_out: RecordsNoHeuristic, "an operator's decision is kept";
-    noting_no_decision_is_found_out: NotesNoDecision, "the coordinator's decision is kept beside";
+    storing_no_decision_is_found_out: StoresNoDecision, "the coordinator's decision is kept beside";
     forgetting_no_heuristic_is_found_out: ForgetsNoHeuristic, "what an operator forgets is gone";
     collecting_nothing_is_found_out: CollectsNothing, "what is finished below the fence is dropped";
     collecting_too_much_is_found_out: CollectsTooMuch, "what is finished at or above the fence stays";

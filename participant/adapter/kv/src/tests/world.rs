@@ -5,10 +5,14 @@ use crate::{FAMILIES, KeyValue, KeyValueOptions};
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
-use undoubt_participant::conformance::World;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use undoubt_participant::conformance::{BranchWorld, Locking, World};
+use undoubt_participant::resource::{BranchId, Branches};
 use undoubt_proto::kv::operation::Kind;
 use undoubt_proto::kv::{Add, Get, Operation, Put, Results, Work};
 use undoubt_rocks::{RocksOptions, RocksStore};
+use undoubt_vocabulary::{CoordinatorId, Execution, Prepare, Ticket, Timestamp, TxId, Vote};
 
 pub(crate) fn work<'a>(operations: impl IntoIterator<Item = (&'a str, Kind)>) -> Bytes {
     encoded(operations.into_iter().map(|(key, kind)| operation(key, kind)))
@@ -51,6 +55,18 @@ pub(crate) fn value(result: &Bytes) -> Option<String> {
     Some(String::from_utf8(value.to_vec()).unwrap())
 }
 
+/// The committed value, read by the youngest of all.
+async fn read(resource: &impl Branches, key: &str) -> Option<String> {
+    let (ticket, tx) = (Ticket(2_000_000), TxId::new("reader").unwrap());
+    let branch = BranchId { tx: tx.clone(), ticket, coordinator: CoordinatorId([9; 16]) };
+    let (begun_at, timeout, execution) = (Timestamp(2_000_000), Duration::from_secs(1), Execution::OnePhase);
+    let prepare = Prepare { tx, ticket, begun_at, timeout, execution, work: get(key) };
+    match resource.prepare(branch, prepare, CancellationToken::new()).await {
+        Ok(Vote::ReadOnly { result }) => value(&result),
+        other => panic!("key {key} is free, so reading it in one phase is voted read-only, not {other:?}"),
+    }
+}
+
 macro_rules! speaks_key_value {
     () => {
         fn put(&self, key: &str, value: &str) -> Bytes {
@@ -71,6 +87,10 @@ macro_rules! speaks_key_value {
 
         fn value(&self, result: &Bytes) -> Option<String> {
             value(result)
+        }
+
+        async fn read(&self, resource: &Arc<Self::Resource>, key: &str) -> Option<String> {
+            read(resource.as_ref(), key).await
         }
     };
 }
@@ -96,7 +116,7 @@ impl<R> MemoryWorld<R> {
     }
 }
 
-impl<R: undoubt_participant::resource::ResourceManager> World for MemoryWorld<R> {
+impl<R: Branches> World for MemoryWorld<R> {
     type Resource = R;
 
     async fn fresh(&mut self) -> R {
@@ -110,6 +130,12 @@ impl<R: undoubt_participant::resource::ResourceManager> World for MemoryWorld<R>
     }
 
     speaks_key_value!();
+}
+
+impl<R: Branches> BranchWorld for MemoryWorld<R> {
+    fn locking(&self) -> Locking {
+        Locking::WaitDie
+    }
 }
 
 pub(super) struct RocksWorld {
@@ -140,4 +166,10 @@ impl World for RocksWorld {
     }
 
     speaks_key_value!();
+}
+
+impl BranchWorld for RocksWorld {
+    fn locking(&self) -> Locking {
+        Locking::WaitDie
+    }
 }

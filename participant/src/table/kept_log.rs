@@ -3,10 +3,10 @@
 use super::record::Unreadable;
 use super::recovery::unreadable;
 use super::schema::META;
+use crate::resource::{Loss, RecoveredLog, ResourceError};
 use bytes::Bytes;
 use prost::Message as _;
 use std::sync::Arc;
-use undoubt_participant::resource::{Loss, RecoveredLog, ResourceError};
 use undoubt_platform::numbered::Known;
 use undoubt_platform::{Batch, Direction, NumberedStore, Store as _};
 use undoubt_proto::record;

@@ -1,0 +1,272 @@
+//! The transaction table: what an adapter has to keep of transactions beside its resource, over a store of its own.
+//!
+//! | family | what is kept | until |
+//! | --- | --- | --- |
+//! | `coordinator` | the highest epoch and the low-water mark of each coordinator | for good |
+//! | `branch` | prepared branches, with what the adapter needs to commit them | they end |
+//! | `finished` | what branches came to | the low-water mark has passed them |
+//! | `heuristic` | how operators, or unknown hands, have ended branches | an operator forgets it |
+//! | `step` | barriers of sagas' steps | the low-water mark has passed them |
+//! | `meta` | whose store this is; its starts, and losses that were accepted | for good |
+//!
+//! Most methods add to a [`Batch`], which the adapter writes with its own data: so what belongs together is stored together
+//! (the promise of [`crate::resource`]). An adapter whose data are in another store writes them with the intent, and finishes
+//! it in [`Resource::recover`](crate::resource::Resource::recover).
+
+mod kept_log;
+mod record;
+mod recovery;
+mod schema;
+
+use crate::resource::{BranchId, Heuristic, Loss, PreparedBranch, Recovered, ResourceError, StepId, StepState};
+use bytes::Bytes;
+use kept_log::KeptLog;
+use prost::Message;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard};
+use undoubt_platform::{Batch, Durability, NumberedStore, Store, identity, numbered};
+use undoubt_proto::record::{self as stored, StepBarrier};
+use undoubt_vocabulary::{
+    BranchOutcome, CoordinatorId, Epoch, ParticipantName, Starts, Ticket, Timestamp, WriteNumber,
+};
+
+pub use record::Unreadable;
+pub use recovery::{state_of, successor, unreadable};
+pub use schema::{BRANCH, COORDINATOR, FINISHED, HEURISTIC, META, STEP};
+pub use undoubt_proto::record::step_barrier::State as Barrier;
+
+/// What adapters keep of transactions. The [module](self) says what is where.
+pub struct TransactionTable {
+    store: Arc<dyn Store>,
+    /// Only of one whose writes are numbered.
+    log: Option<KeptLog>,
+    /// So that of two calls under way none stores the lower epoch or mark over the higher.
+    coordinators: Mutex<BTreeMap<CoordinatorId, Known>>,
+}
+
+/// What is known of a coordinator.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// The highest seen.
+    epoch: Epoch,
+    low_water_mark: Ticket,
+    /// Since the start, all that was kept below this ticket has been dropped, or its drop is queued: the next range begins
+    /// here. Ranges that all began at the first ticket would have to be told apart by the store again and again.
+    collected: Ticket,
+}
+
+impl std::fmt::Debug for TransactionTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TransactionTable").finish_non_exhaustive()
+    }
+}
+
+/// Whose it is, and its log.
+impl TransactionTable {
+    /// Returns a table over a store that was opened with the families of this module, and does not number its writes.
+    pub fn new(store: Arc<dyn Store>) -> TransactionTable {
+        TransactionTable { store, log: None, coordinators: Mutex::default() }
+    }
+
+    /// Returns a table over a store that numbers its writes, and whose start has begun.
+    pub fn numbered(store: Arc<NumberedStore>, known: numbered::Known) -> TransactionTable {
+        TransactionTable { log: Some(KeptLog { store: store.clone(), known }), ..TransactionTable::new(store) }
+    }
+
+    /// Refuses every owner but the first, whose name it remembers.
+    pub async fn claim(&self, owner: &ParticipantName) -> Result<(), ResourceError> {
+        match identity::stored_owner(self.store.as_ref(), META)? {
+            Some(found) if found == owner.as_str() => Ok(()),
+            Some(found) => Err(ResourceError::Foreign {
+                cause: format!("it belongs to the participant '{found}', not to '{owner}'"),
+            }),
+            None => {
+                let mut batch = Batch::default();
+                identity::put_owner(&mut batch, META, owner.as_str());
+                Ok(self.store.write(batch, Durability::Forced).await?)
+            }
+        }
+    }
+
+    /// As [`Resource::number`](crate::resource::Resource::number).
+    pub fn number(&self) -> Option<WriteNumber> {
+        self.log.as_ref().map(|log| log.store.stable())
+    }
+
+    /// As [`Resource::remember`](crate::resource::Resource::remember).
+    pub fn remember(&self, key: &[u8], value: Bytes) {
+        if let Some(log) = &self.log {
+            log.store.remember(key, value);
+        }
+    }
+
+    /// As [`Resource::store_put_back`](crate::resource::Resource::store_put_back).
+    pub async fn store_put_back(&self, why: &str) -> Result<(), ResourceError> {
+        Ok(self.log()?.store.note_put_back(why).await?)
+    }
+
+    /// As [`Resource::accept_loss`](crate::resource::Resource::accept_loss).
+    pub async fn accept_loss(&self, loss: Loss, mark: u64) -> Result<Starts, ResourceError> {
+        self.log()?.accept_loss(loss, mark).await
+    }
+
+    /// Reads all that survived. Each prepared branch, and each barrier, is handed to the adapter as it is stored, with the
+    /// fields that are its own. A record that cannot be read stops it; nothing is skipped (R8).
+    pub fn recover(
+        &self,
+        each_prepared: impl FnMut(&PreparedBranch, Bytes) -> Result<(), Unreadable>,
+        each_step: impl FnMut(&StepId, &StepBarrier),
+    ) -> Result<Recovered, ResourceError> {
+        let log = self.log.as_ref().map(KeptLog::recovered).transpose()?;
+        Ok(Recovered { log, ..recovery::recover(self, each_prepared, each_step)? })
+    }
+
+    fn log(&self) -> Result<&KeptLog, ResourceError> {
+        let cause = || ResourceError::Unavailable { cause: "its writes are not numbered".to_owned() };
+        self.log.as_ref().ok_or_else(cause)
+    }
+}
+
+/// Coordinators: epochs, and low-water marks of attempts.
+impl TransactionTable {
+    /// As [`Resource::record_epoch`](crate::resource::Resource::record_epoch).
+    pub async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
+        let known = self.note(coordinator, epoch, Ticket::default());
+        let mut batch = Batch::default();
+        record::put_epoch(&mut batch, coordinator, known.epoch);
+        Ok(self.store.write(batch, Durability::Forced).await?)
+    }
+
+    /// Returns the tickets whose records are to be dropped now, up to the highest low-water mark.
+    pub fn begin_to_collect(&self, coordinator: CoordinatorId, mark: Ticket) -> Range<Ticket> {
+        let mut all = self.coordinators();
+        let known = all.entry(coordinator).or_default();
+        known.low_water_mark = mark.max(known.low_water_mark);
+        let from = std::mem::replace(&mut known.collected, known.low_water_mark);
+        from..known.low_water_mark
+    }
+
+    /// Adds that all these tickets are over, and drops what is kept to recognise them.
+    pub fn put_collected(&self, batch: &mut Batch, coordinator: CoordinatorId, passed: Range<Ticket>) {
+        record::put_fence(batch, coordinator, passed.end);
+        record::delete_finished(batch, coordinator, passed.clone());
+        record::delete_steps(batch, coordinator, passed);
+    }
+
+    /// Notes that there are records of attempts under these tickets now, or still. What the low-water mark had passed by then
+    /// belongs to the next range.
+    pub fn note_stored(&self, attempts: impl IntoIterator<Item = (CoordinatorId, Ticket)>) {
+        let mut attempts = attempts.into_iter().peekable();
+        if attempts.peek().is_none() {
+            return;
+        }
+        let mut all = self.coordinators();
+        for (coordinator, ticket) in attempts {
+            if let Some(known) = all.get_mut(&coordinator) {
+                known.collected = known.collected.min(ticket);
+            }
+        }
+    }
+
+    /// Notes what was seen of a coordinator, and returns all that is known.
+    fn note(&self, coordinator: CoordinatorId, epoch: Epoch, low_water_mark: Ticket) -> Known {
+        let mut all = self.coordinators();
+        let known = all.entry(coordinator).or_default();
+        known.epoch = epoch.max(known.epoch);
+        known.low_water_mark = low_water_mark.max(known.low_water_mark);
+        *known
+    }
+
+    fn coordinators(&self) -> MutexGuard<'_, BTreeMap<CoordinatorId, Known>> {
+        // Nothing between taking and freeing it can panic.
+        self.coordinators.lock().expect("the map of coordinators is whole")
+    }
+}
+
+/// Branches.
+impl TransactionTable {
+    /// Adds the record of a prepared branch. `own` is what the adapter needs to commit it and to lock it again, in fields that
+    /// begin at 16.
+    pub fn put_prepared(
+        &self,
+        batch: &mut Batch,
+        branch: &BranchId,
+        begun_at: Timestamp,
+        result: Bytes,
+        own: &impl Message,
+    ) {
+        let record = stored::PreparedBranch {
+            ticket: branch.ticket.0,
+            coordinator_id: Bytes::copy_from_slice(&branch.coordinator.0),
+            begun_at_us: begun_at.0,
+            result,
+        };
+        record::put_prepared(batch, &branch.tx, &record, own);
+    }
+
+    /// Returns the record of a prepared branch as it is stored, with the fields that are the adapter's own.
+    pub fn prepared(&self, branch: &BranchId) -> Result<Option<Bytes>, ResourceError> {
+        Ok(self.store.get(BRANCH, branch.tx.as_bytes())?)
+    }
+
+    pub fn delete_prepared(&self, batch: &mut Batch, branch: &BranchId) {
+        record::delete_prepared(batch, branch);
+    }
+
+    /// Adds what a branch came to; the result matters for one that committed in one phase.
+    pub fn put_finished(&self, batch: &mut Batch, branch: &BranchId, outcome: BranchOutcome, result: Bytes) {
+        record::put_finished(batch, branch, outcome, result);
+    }
+
+    /// Returns the result that is stored of a branch that is over.
+    pub fn result_of(&self, branch: &BranchId) -> Result<Option<Bytes>, ResourceError> {
+        recovery::result_of(self, branch)
+    }
+
+    /// Adds a heuristic outcome, in place of the record of the prepared branch.
+    pub fn put_heuristic(&self, batch: &mut Batch, branch: &BranchId, begun_at: Timestamp, heuristic: Heuristic) {
+        record::delete_prepared(batch, branch);
+        record::put_heuristic(batch, branch, begun_at, heuristic);
+    }
+
+    /// Drops a heuristic outcome, if one is stored of this very attempt. Returns whether there is something to write.
+    pub fn delete_heuristic(&self, batch: &mut Batch, branch: &BranchId) -> Result<bool, ResourceError> {
+        let is_stored = recovery::has_heuristic(self, branch)?;
+        if is_stored {
+            record::delete_heuristic(batch, branch);
+        }
+        Ok(is_stored)
+    }
+}
+
+/// Steps of sagas.
+impl TransactionTable {
+    /// Adds a step's barrier. `pending` are the keys on which its action leaves semantic locks.
+    pub fn put_step(&self, batch: &mut Batch, step: &StepId, state: Barrier, result: Bytes, pending: Vec<Bytes>) {
+        self.put_barrier(batch, step, &StepBarrier { state: state.into(), result, pending, released: None });
+    }
+
+    /// Adds a barrier in the place of one that was [read](Self::barrier).
+    pub fn put_barrier(&self, batch: &mut Batch, step: &StepId, barrier: &StepBarrier) {
+        record::put_barrier(batch, step, barrier);
+    }
+
+    /// Returns the barrier that is stored of a step.
+    pub fn barrier(&self, step: &StepId) -> Result<Option<(Barrier, StepBarrier)>, ResourceError> {
+        recovery::barrier(self, step)
+    }
+
+    /// Returns what is stored of a step.
+    pub fn state_of_step(&self, step: &StepId) -> Result<Option<StepState>, ResourceError> {
+        Ok(self.barrier(step)?.map(|(state, barrier)| state_of(state, barrier.result, !barrier.pending.is_empty())))
+    }
+
+    /// Returns the result that is stored of an action in effect.
+    pub fn result_of_step(&self, step: &StepId) -> Result<Option<Bytes>, ResourceError> {
+        Ok(match self.barrier(step)? {
+            Some((Barrier::Acted, barrier)) => Some(barrier.result),
+            Some((Barrier::Compensated | Barrier::Empty | Barrier::Unspecified, _)) | None => None,
+        })
+    }
+}

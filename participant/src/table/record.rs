@@ -1,0 +1,138 @@
+//! Records as they are put into batches and read back.
+
+use super::schema::{self, BRANCH, COORDINATOR, CoordinatorKey, FINISHED, HEURISTIC, STEP};
+use crate::heuristic;
+use crate::resource::{BranchId, Heuristic, StepId};
+use bytes::Bytes;
+use prost::Message;
+use std::ops::Range;
+use undoubt_platform::{Batch, Family};
+use undoubt_proto::convert::{Malformed, branch_outcome};
+use undoubt_proto::record::step_barrier::State;
+use undoubt_proto::record::{FinishedBranch, HeuristicBranch, PreparedBranch, StepBarrier};
+use undoubt_proto::v1;
+use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, InvalidId, Ticket, Timestamp, TxId};
+
+/// Why a record cannot be understood. It was written whole, so it was damaged since, or written by a newer version.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Unreadable {
+    #[error("its key has the wrong form")]
+    Key,
+    #[error("its value has {0} bytes, which is not the length of its number")]
+    NumberLength(usize),
+    #[error("its value is no such record: {0}")]
+    Value(#[from] prost::DecodeError),
+    #[error(transparent)]
+    Id(#[from] InvalidId),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+}
+
+/// An entry of the family `coordinator`.
+pub(super) enum CoordinatorEntry {
+    Epoch(CoordinatorId, Epoch),
+    Fence(CoordinatorId, Ticket),
+}
+
+/// Puts the record of a prepared branch, with what the adapter needs beside it, in one message: `own` has other fields.
+pub(super) fn put_prepared(batch: &mut Batch, tx: &TxId, record: &PreparedBranch, own: &impl Message) {
+    batch.put_with(BRANCH, tx.as_bytes(), |bytes| {
+        record.encode_raw(bytes);
+        own.encode_raw(bytes);
+    });
+}
+
+pub(super) fn delete_prepared(batch: &mut Batch, branch: &BranchId) {
+    batch.delete(BRANCH, branch.tx.as_bytes());
+}
+
+pub(super) fn put_finished(batch: &mut Batch, branch: &BranchId, outcome: BranchOutcome, result: Bytes) {
+    let outcome = v1::BranchOutcome::from(outcome).into();
+    put(batch, FINISHED, schema::finished_key(branch), &FinishedBranch { outcome, result });
+}
+
+pub(super) fn delete_finished(batch: &mut Batch, coordinator: CoordinatorId, tickets: Range<Ticket>) {
+    let key = |ticket| schema::ticket_key(coordinator, ticket);
+    batch.delete_range(FINISHED, key(tickets.start), key(tickets.end));
+}
+
+pub(super) fn put_barrier(batch: &mut Batch, step: &StepId, barrier: &StepBarrier) {
+    put(batch, STEP, schema::step_key(step), barrier);
+}
+
+pub(super) fn delete_steps(batch: &mut Batch, coordinator: CoordinatorId, tickets: Range<Ticket>) {
+    let key = |ticket| schema::ticket_key(coordinator, ticket);
+    batch.delete_range(STEP, key(tickets.start), key(tickets.end));
+}
+
+pub(super) fn put_heuristic(batch: &mut Batch, branch: &BranchId, begun_at: Timestamp, decided: Heuristic) {
+    let record = HeuristicBranch {
+        ticket: branch.ticket.0,
+        coordinator_id: Bytes::copy_from_slice(&branch.coordinator.0),
+        begun_at_us: begun_at.0,
+        heuristic: Some(heuristic::to_wire(decided)),
+    };
+    put(batch, HEURISTIC, branch.tx.as_bytes(), &record);
+}
+
+pub(super) fn delete_heuristic(batch: &mut Batch, branch: &BranchId) {
+    batch.delete(HEURISTIC, branch.tx.as_bytes());
+}
+
+pub(super) fn put_epoch(batch: &mut Batch, coordinator: CoordinatorId, epoch: Epoch) {
+    batch.put(COORDINATOR, schema::epoch_key(coordinator), epoch.0.to_be_bytes());
+}
+
+pub(super) fn put_fence(batch: &mut Batch, coordinator: CoordinatorId, fence: Ticket) {
+    batch.put(COORDINATOR, schema::fence_key(coordinator), fence.0.to_be_bytes());
+}
+
+pub(super) fn read_prepared(key: Bytes, value: Bytes) -> Result<(BranchId, PreparedBranch), Unreadable> {
+    let record = PreparedBranch::decode(value)?;
+    Ok((branch_id(key, record.ticket, &record.coordinator_id)?, record))
+}
+
+pub(super) fn read_finished(key: Bytes, value: Bytes) -> Result<(BranchId, BranchOutcome, Bytes), Unreadable> {
+    let branch = schema::read_finished_key(&key).ok_or(Unreadable::Key)??;
+    let record = FinishedBranch::decode(value)?;
+    Ok((branch, branch_outcome("outcome", record.outcome)?, record.result))
+}
+
+pub(super) fn read_step(key: Bytes, value: Bytes) -> Result<(StepId, State, StepBarrier), Unreadable> {
+    let step = schema::read_step_key(&key).ok_or(Unreadable::Key)??;
+    let barrier = StepBarrier::decode(value)?;
+    let unknown = Malformed::UnknownValue { field: "state", value: barrier.state };
+    match State::try_from(barrier.state) {
+        Ok(State::Unspecified) | Err(_) => Err(unknown.into()),
+        Ok(state @ (State::Acted | State::Compensated | State::Empty)) => Ok((step, state, barrier)),
+    }
+}
+
+pub(super) fn read_heuristic(key: Bytes, value: Bytes) -> Result<(BranchId, Timestamp, Heuristic), Unreadable> {
+    let record = HeuristicBranch::decode(value)?;
+    let decided = record.heuristic.ok_or(Malformed::Missing { field: "heuristic" })?;
+    let branch = branch_id(key, record.ticket, &record.coordinator_id)?;
+    Ok((branch, Timestamp(record.begun_at_us), heuristic::from_wire(decided)?))
+}
+
+pub(super) fn read_coordinator(key: Bytes, value: Bytes) -> Result<CoordinatorEntry, Unreadable> {
+    let wrong_length = || Unreadable::NumberLength(value.len());
+    Ok(match schema::read_coordinator_key(&key).ok_or(Unreadable::Key)? {
+        CoordinatorKey::Epoch(id) => {
+            let number = value[..].try_into().map_err(|_| wrong_length())?;
+            CoordinatorEntry::Epoch(id, Epoch(u32::from_be_bytes(number)))
+        }
+        CoordinatorKey::Fence(id) => {
+            let number = value[..].try_into().map_err(|_| wrong_length())?;
+            CoordinatorEntry::Fence(id, Ticket(u64::from_be_bytes(number)))
+        }
+    })
+}
+
+fn put(batch: &mut Batch, family: Family, key: impl AsRef<[u8]>, record: &impl Message) {
+    batch.put_with(family, key, |bytes| record.encode_raw(bytes));
+}
+
+fn branch_id(tx: Bytes, ticket: u64, coordinator: &[u8]) -> Result<BranchId, InvalidId> {
+    Ok(BranchId { tx: TxId::new(tx)?, ticket: Ticket(ticket), coordinator: CoordinatorId::try_from(coordinator)? })
+}
