@@ -1,8 +1,8 @@
 //! What a branch and a step have in common: room, data read under locks, a forced write, and why there may be none.
 
 use super::{KeyValue, schema};
-use undoubt_kv_evaluation::{self as evaluation, Evaluation, Operation, Tell};
 use bytes::Bytes;
+use undoubt_kv_evaluation::{self as evaluation, Evaluation, Operation, Tell};
 use undoubt_participant::resource::ResourceError;
 use undoubt_platform::Batch;
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
@@ -83,7 +83,8 @@ pub(super) fn force(kv: &KeyValue, batch: Batch) -> impl Future<Output = Result<
             ResourceError::NoRoom
             | ResourceError::Unclear { .. }
             | ResourceError::Foreign { .. }
-            | ResourceError::Stopped { .. } => Declined::Failed(error),
+            | ResourceError::Stopped { .. }
+            | ResourceError::Fenced { .. } => Declined::Failed(error),
         })
     }
 }

@@ -1,10 +1,10 @@
 //! Values that a step takes from the results of earlier ones.
 
 use super::work::{Place, invalid};
-use undoubt_kv_evaluation::MAX_KEY_BYTES;
 use bytes::{Bytes, BytesMut};
 use prost::Message;
 use std::collections::BTreeMap;
+use undoubt_kv_evaluation::MAX_KEY_BYTES;
 use undoubt_proto::kv::{Reference, Result as Value, Results};
 use undoubt_vocabulary::{Refusal, RefusalCode};
 

@@ -1,10 +1,10 @@
 //! Work and results between their protobuf form (`kv.proto`) and the typed operations.
 
 use super::reference::Inputs;
-use undoubt_kv_evaluation::{self as evaluation, Operation};
 use bytes::Bytes;
 use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
+use undoubt_kv_evaluation::{self as evaluation, Operation};
 use undoubt_lock::Mode;
 use undoubt_proto::codec::{TooManyEntries, check};
 use undoubt_proto::kv as wire;
