@@ -54,7 +54,6 @@ impl Collection {
 mod tests {
     use super::*;
     use crate::log::Apart;
-    use std::sync::Arc;
     use undoubt_coordinator_core::{EndedRecord, Record};
     use undoubt_platform::Durability;
     use undoubt_vocabulary::{Ticket, TxId};

@@ -60,7 +60,6 @@ mod tests {
     use crate::log::META;
     use bytes::Bytes;
     use prost::Message as _;
-    use std::sync::Arc;
     use std::time::Duration;
     use undoubt_vocabulary::limits::{MAX_COORDINATOR_BATCH_BYTES, MAX_STEP_INPUT_BYTES, MAX_WORK_BYTES};
     use undoubt_vocabulary::{Half, RunStep, StepIndex, Ticket, Timestamp, TxId};

@@ -1,5 +1,4 @@
 use super::*;
-use std::sync::Arc;
 use undoubt_coordinator_core::{EndedRecord, Record};
 use undoubt_platform::{Batch, Durability};
 use undoubt_vocabulary::{AbortReason, BranchOutcome, Outcome, Ticket};
