@@ -15,7 +15,7 @@ use undoubt_client::{ClientOptions, ParticipantClient};
 use undoubt_kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant::{Config, Environment, RunError, run};
 use undoubt_platform::identity::establish;
-use undoubt_platform::{Kind, NumberedStore, OsRandom, Random, StoreError, SystemClock};
+use undoubt_platform::{IdentityError, Kind, NumberedStore, OsRandom, Random, SystemClock};
 use undoubt_vocabulary::seed_digests;
 
 /// Guards a key-value store on RocksDB and votes on transactions.
@@ -72,22 +72,23 @@ async fn serve(args: Args) -> Result<(), Failed> {
         let store = opened.store();
         let mut fresh_id = [0; 16];
         OsRandom::new().fill(&mut fresh_id);
-        let identity = match establish(store.as_ref(), META, Kind::Participant, &config.name, fresh_id).await {
-            Ok(identity) => identity,
-            Err(error) if opened.ran_out_of_room() => return Ok(Ran::DiskFull(error.into())),
-            Err(error) => return Err(Failed::new(Failure::of_identity(&error), error)),
-        };
         // A mark of 0 would say that it is not known.
         let mark = OsRandom::new().u64().max(1);
         let begun = async {
+            let identity = establish(store.as_ref(), META, Kind::Participant, &config.name, fresh_id).await?;
             let (numbered, mut known) = NumberedStore::begin(store.clone(), META, identity.id, 0, mark).await?;
             numbered.note_folder_sign(&mut known, opened.folder_sign()).await?;
-            Ok::<_, StoreError>((numbered, known))
+            Ok::<_, IdentityError>((numbered, known))
         };
-        let (numbered, known) = match begun.await {
+        // A store that cannot be written now may keep it waiting.
+        let begun = tokio::select! {
+            begun = begun => begun,
+            () = shutdown.clone().asked() => return Ok(Ran::Ended),
+        };
+        let (numbered, known) = match begun {
             Ok(begun) => begun,
             Err(error) if opened.ran_out_of_room() => return Ok(Ran::DiskFull(error.into())),
-            Err(error) => return Err(Failed::new(Failure::of_store(&error), error)),
+            Err(error) => return Err(Failed::new(Failure::of_identity(&error), error)),
         };
         let options = KeyValueOptions { min_free_bytes: config.min_free_bytes };
         let resource = Arc::new(KeyValue::numbered(numbered, known, options));
