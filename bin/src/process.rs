@@ -1,9 +1,10 @@
-//! The frame of a server process: tracing, signals, the listener, what to do when the device is full ([`run_with_room`]), how
-//! it ends ([`Failed`]), and backups of its data ([`Backup`]).
+//! The frame of a server process: tracing, signals, the listener, its store ([`OpenStore`]), what to do when the device is full
+//! ([`run_with_room`]), how it ends ([`Failed`]), and backups of its data ([`Backup`]).
 
 mod backup;
 mod failed;
 mod room;
+mod store;
 
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -11,7 +12,7 @@ use std::fmt;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -23,15 +24,14 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{self, Writer};
 use undoubt_platform::CrashPoints;
-use undoubt_platform::numbered::FolderSign;
 use undoubt_platform::server::{Incoming, boxed};
 use undoubt_platform::terminal::{say, unless_reader_left};
-use undoubt_rocks::RocksStore;
 use undoubt_vocabulary::printable::clean;
 
 pub use backup::{Backup, of_operator};
 pub use failed::{EXIT_CODES, Failed, Failure, OrFailed, exit};
 pub use room::{Ran, run_with_room};
+pub use store::{NotOpened, OpenStore, Place, StoreKind};
 
 /// Whether a person reads the standard error, on something that has colours, and wants them (<https://no-color.org>).
 pub fn has_colours() -> bool {
@@ -153,14 +153,6 @@ impl ServerArgs {
         }
         Ok(listener)
     }
-}
-
-/// Returns the sign in a data folder that it was put back, if it shows one.
-pub fn folder_sign(store: &Arc<RocksStore>) -> Option<FolderSign> {
-    let why = store.local_sign()?.to_string();
-    tracing::warn!("{why}; if there is a newer folder of this server, stop it and use that");
-    let store = store.clone();
-    Some(FolderSign { why, settle: Box::new(move || store.settle_folder()) })
 }
 
 /// Files of the data folder and connections to others, beside those that come in.

@@ -1,7 +1,8 @@
 //! Settings from four places; each overrules those before it: built-in defaults, a TOML file, environment variables,
 //! flags.
 //!
-//! Every setting has a variable of its own: `UNDOUBT_COORDINATOR_LISTEN`, say. Its text, like that of a flag, is read as
+//! Every setting has a variable of its own: `UNDOUBT_COORDINATOR_LISTEN`, say, and `UNDOUBT_COORDINATOR_STORE_KIND` for `kind` in the
+//! table `store`, whose flag is `--set store.kind=…`. Its text, like that of a flag, is read as
 //! TOML where the setting is not a text itself. A setting that may be absent is `"none"` then; so every setting is among
 //! the defaults, and is known, printed and checked like all others.
 
@@ -36,13 +37,10 @@ pub fn effective<C: Default + Serialize + DeserializeOwned>(
         let Some(name) = variable.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_')) else { continue };
         let wrong = || format!("in the variable {variable}");
         let text = text.into_string().ok().context("it is not UTF-8").with_context(wrong)?;
-        let key = name.to_lowercase();
-        let value = read(&defaults, &key, &text).with_context(wrong)?;
-        table.insert(key, value);
+        set(&mut table, &defaults, &name.to_lowercase(), '_', &text).with_context(wrong)?;
     }
     for (key, text) in flags {
-        let value = read(&defaults, key, text).with_context(|| format!("in the flag for {key}"))?;
-        table.insert(key.clone(), value);
+        set(&mut table, &defaults, key, '.', text).with_context(|| format!("in the flag for {key}"))?;
     }
     let source = file.map_or_else(|| "the settings".to_owned(), |path| path.display().to_string());
     Value::Table(table).try_into().with_context(|| format!("{source}: not a valid configuration"))
@@ -61,11 +59,41 @@ pub fn parse_assignment(text: &str) -> Result<Given, String> {
     }
 }
 
-fn read(defaults: &Table, key: &str, text: &str) -> anyhow::Result<Value> {
-    let Some(default) = defaults.get(key) else {
-        let known: Vec<&str> = defaults.keys().map(String::as_str).collect();
-        bail!("there is no setting {key:?}; there are: {}", known.join(", "));
+/// Sets one setting by its name. That of one in a table begins with the table's, with `between` behind it.
+fn set(table: &mut Table, defaults: &Table, name: &str, between: char, text: &str) -> anyhow::Result<()> {
+    if let Some(default) = defaults.get(name).filter(|default| !default.is_table()) {
+        table.insert(name.to_owned(), read(default, text)?);
+        return Ok(());
+    }
+    for (outer, default) in defaults {
+        let Value::Table(defaults) = default else { continue };
+        let inner = name.strip_prefix(outer.as_str()).and_then(|rest| rest.strip_prefix(between));
+        if let Some((inner, default)) = inner.and_then(|inner| Some((inner, defaults.get(inner)?))) {
+            let value = read(default, text)?;
+            let settings = table.entry(outer.clone()).or_insert_with(|| Value::Table(Table::new()));
+            let settings = settings.as_table_mut().with_context(|| format!("{outer} is no table"))?;
+            settings.insert(inner.to_owned(), value);
+            return Ok(());
+        }
+    }
+    bail!("there is no setting {name:?}; there are: {}", names(defaults).join(", "));
+}
+
+/// Returns the names of all settings.
+fn names(defaults: &Table) -> Vec<String> {
+    let of = |(outer, default): (&String, &Value)| match default {
+        Value::Table(inner) => inner.keys().map(|inner| format!("{outer}.{inner}")).collect(),
+        Value::String(_)
+        | Value::Integer(_)
+        | Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_)
+        | Value::Array(_) => vec![outer.clone()],
     };
+    defaults.iter().flat_map(of).collect()
+}
+
+fn read(default: &Value, text: &str) -> anyhow::Result<Value> {
     let may_be_absent = default.as_str() == Some(NONE);
     if text == NONE && may_be_absent || default.is_str() && !may_be_absent {
         return Ok(Value::String(text.to_owned()));

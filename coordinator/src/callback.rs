@@ -28,7 +28,8 @@ use tonic::transport::Uri;
 use undoubt_coordinator_core::{Answer, EndedRecord, Record, Rejection};
 use undoubt_platform::dial::Dial;
 use undoubt_platform::server::AnswerRoom;
-use undoubt_platform::{Batch, Durability, Random, Written};
+use undoubt_platform::store::Pauses;
+use undoubt_platform::{Batch, Durability, Random, StoreError, Written};
 use undoubt_vocabulary::limits::MAX_URL_BYTES;
 use undoubt_vocabulary::{Outcome, Ticket, Timestamp, TxId};
 
@@ -52,6 +53,8 @@ pub(crate) enum NotSubmitted {
     Full(#[from] Full),
     #[error("another submission of this id is being taken at this moment; try again")]
     BeingTaken,
+    #[error("no new transactions are taken: the log cannot be written now ({0})")]
+    NotNow(String),
     #[error(transparent)]
     Log(#[from] LogError),
     /// The promise stands, and the next start finds out what became of the transaction.
@@ -194,9 +197,20 @@ impl Caller {
         room: AnswerRoom,
     ) -> Result<(Replied, AnswerRoom), NotSubmitted> {
         let tx = request.tx.clone();
-        if let Err(error) = promised.await {
-            self.forget(&tx, url).await?;
-            return Err(LogError::from(error).into());
+        match promised.await {
+            Ok(()) => {}
+            Err(StoreError::Unavailable { cause }) => {
+                let mut promises = self.promises();
+                promises.remove(&tx, url);
+                // Another promise for the same transaction may have been written with this one in it, and the client does not
+                // wait until the log can be written: should this be refused too, the callee hears what became of the transaction.
+                drop(self.store(&promises, &tx, Durability::Lazy));
+                return Err(NotSubmitted::NotNow(cause));
+            }
+            Err(error) => {
+                self.forget(&tx, url).await?;
+                return Err(LogError::from(error).into());
+            }
         }
         let (replied, room) = self.engine.ask_in(room, |reply| Command::Submit { request, reply }).await?;
         if replied.is_refusal() {
@@ -216,9 +230,12 @@ impl Caller {
                 let ended = Record::Ended(EndedRecord::presumed(tx.clone(), Ticket::default(), now));
                 Log::put(&mut batch, &ended, now, &[], &mut Apart::default());
             }
+            if self.log.is_enough(&batch) {
+                self.log.write_until_taken(std::mem::take(&mut batch)).await?;
+            }
         }
         if !batch.is_empty() {
-            self.log.write(batch, Durability::Forced).await?;
+            self.log.write_until_taken(batch).await?;
         }
         Ok(())
     }
@@ -241,12 +258,18 @@ impl Caller {
 
     /// The call was heard, given up, or not promised after all.
     async fn forget(&self, tx: &TxId, url: &Uri) -> Result<(), LogError> {
-        let forgotten = {
-            let mut promises = self.promises();
-            promises.remove(tx, url);
-            self.store(&promises, tx, Durability::Lazy)
-        };
-        Ok(forgotten.await?)
+        let mut pauses = Pauses::default();
+        loop {
+            let forgotten = {
+                let mut promises = self.promises();
+                promises.remove(tx, url);
+                self.store(&promises, tx, Durability::Lazy)
+            };
+            match forgotten.await {
+                Err(StoreError::Unavailable { .. }) => pauses.pause().await,
+                done => return Ok(done?),
+            }
+        }
     }
 
     /// Waits for the outcome. `None`: there is no record of it, and nothing is presumed from that.

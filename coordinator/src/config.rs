@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use undoubt_platform::range::{CENTURY_S, DAY_MS, OutOfRange, Ranged, YEAR_MS, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
+use undoubt_platform::store::StoreConfig;
 use undoubt_vocabulary::id::check_name;
 use undoubt_vocabulary::limits::{MAX_TRANSACTION_BYTES, MAX_TRANSACTION_RESULT_BYTES};
 use undoubt_vocabulary::{InvalidId, ParticipantName};
@@ -94,6 +95,8 @@ pub struct Config {
     pub start_paused: bool,
     /// How long a drain may wait for open transactions before the process ends anyway.
     pub drain_timeout_ms: u64,
+    /// The kind of store that keeps the data.
+    pub store: StoreConfig,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -141,6 +144,7 @@ impl Default for Config {
             new: false,
             start_paused: false,
             drain_timeout_ms: 10_000,
+            store: StoreConfig::default(),
         }
     }
 }

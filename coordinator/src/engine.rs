@@ -225,16 +225,19 @@ impl Engine {
     }
 
     fn look_after_room(&mut self) -> Result<(), LogError> {
-        let room = match self.log.room() {
-            Ok(room) => room,
-            Err(StoreError::DiskFull { .. }) => Room::NONE,
-            Err(error) => return Err(error.into()),
+        let lack = |room: Room| room.lack(self.config.min_free_bytes);
+        let not_now = |cause: &str| format!("the log cannot be written now ({cause})");
+        let reason = match (self.writes.put_off(), self.log.room()) {
+            (Some(cause), _) => Some(not_now(cause)),
+            (None, Ok(room)) => lack(room),
+            (None, Err(StoreError::DiskFull { .. })) => lack(Room::NONE),
+            (None, Err(StoreError::Unavailable { cause })) => Some(not_now(&cause)),
+            (None, Err(error)) => return Err(error.into()),
         };
-        let reason = room.lack(self.config.min_free_bytes);
         if reason.is_some() != self.refusing.is_some() {
             match &reason {
                 Some(why) => tracing::error!(%why, "no new transactions are taken"),
-                None => tracing::info!("there is room again: new transactions are taken"),
+                None => tracing::info!("there is room again, and the log can be written: new transactions are taken"),
             }
         }
         self.refusing = reason;

@@ -26,10 +26,13 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use stored_history::StoredHistory;
 use undoubt_coordinator_core::{EndedRecord, Part, Record, StillKnown, Unfinished, UnusableRecord};
-use undoubt_platform::{BackingUp, Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
+use undoubt_platform::{
+    BackingUp, Batch, Direction, Durability, Family, Room, Store, StoreError, Written, write_until_taken,
+};
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::record;
 use undoubt_proto::v1::HistoryEvent;
+use undoubt_vocabulary::limits::MAX_RECORDS_BATCH_BYTES;
 use undoubt_vocabulary::{InvalidId, ParticipantName, Timestamp, TxId};
 
 pub const META: Family = Family("meta");
@@ -99,6 +102,13 @@ pub(crate) struct LostParts {
     pub(crate) next: Option<Bytes>,
 }
 
+/// Returns an empty store of a log, for tests.
+#[cfg(test)]
+pub(crate) fn in_memory() -> Arc<undoubt_platform::store::memory::MemoryStore> {
+    let memory = undoubt_platform::store::memory::Memory::default();
+    Arc::new(memory.open(FAMILIES).expect("it is new"))
+}
+
 #[derive(Clone)]
 pub struct Log {
     store: Arc<dyn Store>,
@@ -133,6 +143,17 @@ impl Log {
 
     pub(crate) fn max_batch_bytes(&self) -> usize {
         self.store.max_batch_bytes()
+    }
+
+    /// Returns true if a batch of changes that need not be made together has enough for one write: there is room for one
+    /// more change of half a batch.
+    pub(crate) fn is_enough(&self, batch: &Batch) -> bool {
+        batch.payload_bytes() >= MAX_RECORDS_BATCH_BYTES.min(self.max_batch_bytes() / 2)
+    }
+
+    /// Writes what has to be written before anything else goes on, whenever the store can.
+    pub(crate) async fn write_until_taken(&self, batch: Batch) -> Result<(), StoreError> {
+        write_until_taken(self.store.as_ref(), batch, Durability::Forced).await
     }
 
     pub(crate) fn backup(&self, to: &Path) -> BackingUp {

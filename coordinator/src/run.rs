@@ -21,19 +21,20 @@ use std::thread;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
 use tonic_health::ServingStatus;
 use undoubt_coordinator_core::standing::{Sign, Standing, foreign_start};
 use undoubt_platform::dial::Dial;
 use undoubt_platform::identity::{counted_before_numbers, establish};
-use undoubt_platform::numbered::FolderSign;
+use undoubt_platform::numbered::{FolderSign, Known};
 use undoubt_platform::server::{
     DEFAULT_ROOM_BYTES, Incoming, Keeping, Offer, ReflectionError, ServerError, serve, share_bytes,
 };
-use undoubt_platform::{Clock, CrashPoints, IdentityError, Kind, NumberedStore, Random, Store, StoreError};
+use undoubt_platform::{Clock, CrashPoints, Fenced, IdentityError, Kind, NumberedStore, Random, Store, StoreError};
 use undoubt_proto::v1::coordinator_server::CoordinatorServer;
 use undoubt_proto::v1::operator_server::OperatorServer;
 use undoubt_vocabulary::limits::MAX_REQUEST_BYTES;
-use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId, ParticipantName};
+use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId, ParticipantName, WriteNumber};
 
 /// What a coordinator takes from outside.
 pub struct Environment {
@@ -64,9 +65,12 @@ pub enum RunError {
     #[error(transparent)]
     Name(#[from] InvalidId),
     #[error(transparent)]
-    Identity(#[from] IdentityError),
+    Identity(IdentityError),
     #[error(transparent)]
-    Log(#[from] LogError),
+    Log(LogError),
+    /// Whatever met it first.
+    #[error(transparent)]
+    Fenced(Fenced),
     #[error("the server failed: {0}")]
     Server(#[from] ServerError),
     #[error("reflection is not available: {0}")]
@@ -81,7 +85,25 @@ pub enum RunError {
     )]
     PutBack { sign: String },
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for RunError {
+    fn from(error: StoreError) -> Self {
+        if let StoreError::Fenced(fenced) = error { RunError::Fenced(fenced) } else { RunError::Store(error) }
+    }
+}
+
+impl From<LogError> for RunError {
+    fn from(error: LogError) -> Self {
+        if let LogError::Store(error) = error { error.into() } else { RunError::Log(error) }
+    }
+}
+
+impl From<IdentityError> for RunError {
+    fn from(error: IdentityError) -> Self {
+        if let IdentityError::Store(error) = error { error.into() } else { RunError::Identity(error) }
+    }
 }
 
 impl From<StandingError> for RunError {
@@ -104,14 +126,15 @@ pub async fn run(
     let Environment { store, folder_sign, clock, random, connect, dial, incoming, crash } = environment;
     let mut fresh_id = [0; 16];
     random.fill(&mut fresh_id);
-    let identity = establish(store.as_ref(), META, Kind::Coordinator, &config.name, fresh_id).await?;
-    let id = CoordinatorId(identity.id);
-    let (counted, met) = counted_before_numbers(store.as_ref(), META)?;
     // A mark of 0 would say that it is not known.
-    let mark = random.u64().max(1);
-    let (numbered, mut known) = NumberedStore::begin(store, META, id.0, counted, mark).await?;
-    numbered.note_folder_sign(&mut known, folder_sign).await?;
-    let numbered = Arc::new(numbered);
+    let begun = begin(&config, store, folder_sign, fresh_id, random.u64().max(1));
+    tokio::pin!(shutdown);
+    // A store that cannot be written now may keep it waiting.
+    let Begun { id, numbered, known, met } = tokio::select! {
+        biased;
+        begun = begun => begun?,
+        () = &mut shutdown => return Ok(()),
+    };
     let store: Arc<dyn Store> = numbered.clone();
     let epoch = Epoch(known.starts.now.count);
     let config = Arc::new(config);
@@ -129,10 +152,6 @@ pub async fn run(
         epoch,
         participants: participants.clone(),
     };
-    if config.new {
-        numbered.remember(NEW, Bytes::from_static(b"yes"));
-        numbered.store_remembered().await?;
-    }
     let is_new = numbered.remembered(NEW).is_some();
     let (engine, handle) = Engine::recover(parts, drained)?;
     let mut standing = Standing::new(known.starts.clone(), engine.concerned())
@@ -229,7 +248,7 @@ pub async fn run(
     };
     let draining = async {
         tokio::select! {
-            () = shutdown => {}
+            () = &mut shutdown => {}
             _ = drain_asked.wait_for(|asked| *asked) => {}
         }
         health.set_service_status("", ServingStatus::NotServing).await;
@@ -240,7 +259,7 @@ pub async fn run(
         }
         let drain_timeout = Duration::from_millis(config.drain_timeout_ms);
         if handle.tell(Command::Drain).await.is_ok()
-            && tokio::time::timeout(drain_timeout, is_drained.wait_for(|done| *done)).await.is_err()
+            && timeout(drain_timeout, is_drained.wait_for(|done| *done)).await.is_err()
         {
             tell_what_stays_open(&handle).await;
         }
@@ -263,28 +282,69 @@ pub async fn run(
         // the device has no room for the note.
         handle.ends_because(&ended.to_string());
         engine.abort();
-        let _ = tokio::time::timeout(PARTING_TIMEOUT, server).await;
+        let _ = timeout(PARTING_TIMEOUT, server).await;
         // The next start has to know it too, whoever answers it then.
         let seen = match &ended {
             Ended::PutBack { seen, .. } => *seen,
             Ended::Superseded(superseded) => foreign_start(&numbered.stable(), superseded.known),
         };
-        own_sign::note(&numbered, &seen).await?;
+        note_parting(&numbered, &seen).await?;
         return Err(match ended {
             Ended::Superseded(superseded) => superseded.into(),
             Ended::PutBack { sign, .. } => RunError::PutBack { sign: sign.to_string() },
         });
     }
     // Streams that clients keep open are not waited for: what they were told is durable.
-    let _ = tokio::time::timeout(PARTING_TIMEOUT, server).await;
+    let _ = timeout(PARTING_TIMEOUT, server).await;
     // An error means that the engine has ended already; its result says how.
     let _ = handle.tell(Command::Stop).await;
-    match tokio::time::timeout(STOP_TIMEOUT, engine).await {
+    match timeout(STOP_TIMEOUT, engine).await {
         Ok(ended) => engine_result(ended),
         Err(_elapsed) => {
             tracing::error!("the device does not answer; what was not answered yet may be lost, as in a crash");
             Ok(())
         }
+    }
+}
+
+/// The start of a coordinator, which is on stable storage.
+struct Begun {
+    id: CoordinatorId,
+    numbered: Arc<NumberedStore>,
+    known: Known,
+    /// The start that participants had met, as a folder of an earlier format has it.
+    met: Option<u32>,
+}
+
+async fn begin(
+    config: &Config,
+    store: Arc<dyn Store>,
+    folder_sign: Option<FolderSign>,
+    fresh_id: [u8; 16],
+    mark: u64,
+) -> Result<Begun, RunError> {
+    let identity = establish(store.as_ref(), META, Kind::Coordinator, &config.name, fresh_id).await?;
+    let id = CoordinatorId(identity.id);
+    let (counted, met) = counted_before_numbers(store.as_ref(), META)?;
+    let (numbered, mut known) = NumberedStore::begin(store, META, id.0, counted, mark).await?;
+    numbered.note_folder_sign(&mut known, folder_sign).await?;
+    if config.new {
+        numbered.remember(NEW, Bytes::from_static(b"yes"));
+        numbered.store_remembered().await?;
+    }
+    Ok(Begun { id, numbered: Arc::new(numbered), known, met })
+}
+
+/// Notes what the next start has to know, in bounded time: whoever ends because another process has taken over may find that it
+/// has the store too, or that the store cannot be written.
+async fn note_parting(log: &NumberedStore, seen: &WriteNumber) -> Result<(), RunError> {
+    match timeout(STOP_TIMEOUT, own_sign::note(log, seen)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(StoreError::Fenced(_))) | Err(_) => {
+            tracing::warn!("what this log lacks could not be noted; the next start has to be told it again");
+            Ok(())
+        }
+        Ok(Err(error)) => Err(error.into()),
     }
 }
 

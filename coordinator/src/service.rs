@@ -3,8 +3,6 @@
 mod answers;
 mod listing;
 mod many;
-#[cfg(test)]
-pub(crate) mod memory;
 mod requests;
 mod views;
 mod watching;

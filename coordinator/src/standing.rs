@@ -18,16 +18,13 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::Code;
 use undoubt_coordinator_core::standing::{Sign, Standing, Told, Verdict};
 use undoubt_coordinator_core::{Recollection, TakenBack, UnusableRecord, held_after_loss};
-use undoubt_platform::{Batch, Durability, Store as _, StoreError};
+use undoubt_platform::{Batch, StoreError};
 use undoubt_proto::record;
 use undoubt_proto::v1::{LogNumber, RecallResponse};
 use undoubt_vocabulary::{CoordinatorId, Epoch, KnownAttempt, ParticipantName, Starts, WriteNumber};
 
 /// Between two questions to a participant that has answered, while its answer may still change something.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
-
-/// What is taken back in one write.
-const MAX_TAKEN_BACK_PER_WRITE: usize = 1_000;
 
 /// An operator accepts what the log has lost.
 #[derive(Debug)]
@@ -332,8 +329,8 @@ async fn take_back(
                 taken.held.push(record);
             }
         }
-        if batch.len() >= MAX_TAKEN_BACK_PER_WRITE {
-            shared.log.write(std::mem::take(&mut batch), Durability::Forced).await?;
+        if log.is_enough(&batch) {
+            log.write_until_taken(std::mem::take(&mut batch)).await?;
         }
     }
     for found in log.open()? {
@@ -341,7 +338,10 @@ async fn take_back(
             Log::put_held(&mut batch, &record);
             taken.held.push(record);
         }
+        if log.is_enough(&batch) {
+            log.write_until_taken(std::mem::take(&mut batch)).await?;
+        }
     }
-    shared.log.write(batch, Durability::Forced).await?;
+    log.write_until_taken(batch).await?;
     Ok(taken)
 }

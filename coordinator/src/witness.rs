@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 use undoubt_coordinator_core::StillKnown;
-use undoubt_platform::{Batch, Durability, NumberedStore, Store as _, StoreError};
+use undoubt_platform::{Batch, NumberedStore, StoreError};
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::record;
 use undoubt_proto::v1::{LogNumber, RecallRequest, RecallResponse};
@@ -173,5 +173,5 @@ pub(crate) async fn note_loss(
     remember(&shared.log, participant, *number);
     let mut batch = Batch::default();
     Log::put_loss(&mut batch, losses, &loss);
-    Ok(shared.log.write(batch, Durability::Forced).await?)
+    Ok(log.write_until_taken(batch).await?)
 }

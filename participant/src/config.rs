@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use undoubt_platform::range::{DAY_MS, OutOfRange, Ranged, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
+use undoubt_platform::store::StoreConfig;
 use undoubt_vocabulary::InvalidId;
 use undoubt_vocabulary::id::check_name;
 
@@ -46,6 +47,8 @@ pub struct Config {
     pub keep_alive_ms: u64,
     /// With less room on the device no work that writes is taken.
     pub min_free_bytes: u64,
+    /// The kind of store that keeps the data.
+    pub store: StoreConfig,
 }
 
 impl Default for Config {
@@ -65,6 +68,7 @@ impl Default for Config {
             retry_max_pause_ms: 5_000,
             keep_alive_ms: 5_000,
             min_free_bytes: 64 << 20,
+            store: StoreConfig::default(),
         }
     }
 }

@@ -42,7 +42,7 @@
 //! | [`Unavailable`](ResourceError::Unavailable) | nothing happened | repeated, with growing pauses | refused | refused; a compensation is repeated |
 //! | [`NoRoom`](ResourceError::NoRoom) | nothing happened | – | brought again once there is room | the same |
 //! | [`Unclear`](ResourceError::Unclear) | it may have happened, or happen yet | repeated | two-phase: [aborted](Branches::abort), then refused. One-phase: [settled](Branches::settle) | [settled](Steps::settle_step) |
-//! | [`Foreign`](ResourceError::Foreign), [`Stopped`](ResourceError::Stopped) | it must not go on | the process ends | the process ends | the process ends |
+//! | [`Foreign`](ResourceError::Foreign), [`Stopped`](ResourceError::Stopped), [`Fenced`](ResourceError::Fenced) | it must not go on | the process ends | the process ends | the process ends |
 //!
 //! All calls may be repeated but `prepare`, `act` and `compensate`. The server never guesses: an answer that is unclear becomes
 //! clear before anybody is told.

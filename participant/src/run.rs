@@ -41,13 +41,21 @@ pub enum RunError {
     #[error("the configuration is not usable: {0}")]
     Config(#[from] ConfigError),
     #[error(transparent)]
-    Resource(#[from] ResourceError),
+    Resource(ResourceError),
+    #[error("this participant has to end, for its resource belongs to another process now: {cause}")]
+    Fenced { cause: String },
     #[error("the server failed: {0}")]
     Server(#[from] ServerError),
     #[error("reflection is not available: {0}")]
     Reflection(#[from] ReflectionError),
     #[error("the engine was cancelled: {0}")]
     Cancelled(String),
+}
+
+impl From<ResourceError> for RunError {
+    fn from(error: ResourceError) -> Self {
+        if let ResourceError::Fenced { cause } = error { RunError::Fenced { cause } } else { RunError::Resource(error) }
+    }
 }
 
 /// The time that calls under way at the resource may take once the engine is to stop.

@@ -7,16 +7,13 @@ impl From<StoreError> for ResourceError {
     fn from(error: StoreError) -> Self {
         let cause = error.to_string();
         match error {
-            StoreError::QueueFull { .. } | StoreError::BatchTooLarge { .. } => ResourceError::Unavailable { cause },
+            StoreError::Fenced(_) => ResourceError::Fenced { cause },
+            StoreError::Unavailable { .. } | StoreError::BatchTooLarge { .. } => ResourceError::Unavailable { cause },
             StoreError::Damaged { .. }
             | StoreError::DiskFull { .. }
             | StoreError::Io { .. }
             | StoreError::Stopped { .. }
-            | StoreError::AlreadyOpen { .. }
-            | StoreError::Foreign { .. }
             | StoreError::UnknownFamilies { .. }
-            | StoreError::OfAnother { .. }
-            | StoreError::NoFolder { .. }
             | StoreError::NoSuchFamily { .. } => ResourceError::Stopped { cause },
         }
     }

@@ -8,8 +8,8 @@
 //! * A *killed process* loses nothing: the page cache outlives it. Its unfinished writes are never answered.
 //! * *Opening* makes stable what it replays, as RocksDB does, whose recovery writes what the log holds to new files.
 //! * Opening also *fences*, as a shared volume with fencing does: stores opened earlier are shut out for good. They go on
-//!   reading what they have in memory, but nothing they write lands, and nothing unfinished of theirs is durable. Faults
-//!   that need a machine to be off shut stores out as well.
+//!   reading what they have in memory, but nothing they write lands, and nothing unfinished of theirs is durable: they hear
+//!   that they are fenced. Faults that need a machine to be off shut stores out as well.
 //!
 //! What can go wrong are methods in `fault`, each named by its code in the catalogue of faults. The disk keeps book of what
 //! they cost: a promise of durability that was given and then broken is in [`Disk::destroyed`], so that a checker can

@@ -84,7 +84,7 @@ fn late(by_ms: u64) -> Tampering {
 }
 
 fn storage() -> Vec<Scenario> {
-    use Code::{S1, S2, S3, S4, S5, S6, S7, S8, S9, S10};
+    use Code::{S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S12};
     vec![
         scenario(
             "the-coordinators-disk-lies",
@@ -157,6 +157,15 @@ fn storage() -> Vec<Scenario> {
             "a participant's disk turns read-only: it stops, and goes on once it can write",
             &[S6],
             vec![at(1_500, What::ReadOnlyDisk { host: P1, for_ms: 1_500 })],
+        ),
+        scenario(
+            "the-disks-are-away",
+            "first the coordinator's disk takes no writes for a while, then a participant's: nothing ends, and all goes on from there",
+            &[S12],
+            vec![
+                at(1_000, What::DiskAway { host: COORDINATOR, for_ms: 1_500 }),
+                at(3_500, What::DiskAway { host: P1, for_ms: 1_500 }),
+            ],
         ),
         scenario(
             "the-disks-are-slow",

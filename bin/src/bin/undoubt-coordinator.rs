@@ -8,16 +8,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt::process::{
-    Backup, EXIT_CODES, Failed, Failure, OrFailed as _, Ran, ServerArgs, Shutdown, connections, exit, folder_sign,
-    of_operator, raise_open_files, run_with_room,
+    Backup, EXIT_CODES, Failed, Failure, NotOpened, OpenStore, OrFailed as _, Place, Ran, ServerArgs, Shutdown,
+    StoreKind, connections, exit, of_operator, raise_open_files, run_with_room,
 };
 use undoubt::settings;
 use undoubt_client::{Client, ClientOptions};
 use undoubt_coordinator::log::LogError;
 use undoubt_coordinator::{Config, Environment, RunError, TcpConnect, log, run};
 use undoubt_platform::dial::TcpDial;
-use undoubt_platform::{OsRandom, Random, StoreError, SystemClock};
-use undoubt_rocks::{RocksOptions, RocksStore};
+use undoubt_platform::{OsRandom, Random, SystemClock};
 use undoubt_vocabulary::seed_digests;
 
 /// Decides transactions across services: two-phase commit with a write-ahead log in RocksDB.
@@ -75,18 +74,20 @@ async fn serve(args: Args) -> Result<(), Failed> {
         connect_timeout: Duration::from_millis(config.connect_timeout_ms),
         keep_alive: Duration::from_millis(config.keep_alive_ms),
     });
-    let options = RocksOptions { checks_folder: config.folder_sign, ..RocksOptions::default() };
+    let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
     let (data_dir, min_free_bytes) = (config.data_dir.clone(), config.min_free_bytes);
     run_with_room(&data_dir, min_free_bytes, shutdown.clone(), || async {
-        let store = match RocksStore::open(&config.data_dir, log::FAMILIES, options.clone()) {
-            Ok(store) => Arc::new(store),
-            Err(full @ StoreError::DiskFull { .. }) => return Ok(Ran::DiskFull(full.into())),
-            Err(error) => return Err(error).context("the data folder cannot be opened").or_failed(Failure::Folder),
+        let place =
+            Place { kind, data_dir: &config.data_dir, families: log::FAMILIES, checks_folder: config.folder_sign };
+        let opened = match OpenStore::open(place) {
+            Ok(opened) => opened,
+            Err(NotOpened::DiskFull(full)) => return Ok(Ran::DiskFull(full)),
+            Err(NotOpened::Failed(failed)) => return Err(failed),
         };
         let listener = args.server.bind(&config.listen).await?;
         let environment = Environment {
-            store: store.clone(),
-            folder_sign: folder_sign(&store),
+            store: opened.store(),
+            folder_sign: opened.folder_sign(),
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom::new()),
             connect: connect.clone(),
@@ -97,7 +98,7 @@ async fn serve(args: Args) -> Result<(), Failed> {
         match run(config.clone(), environment, shutdown.clone().asked()).await {
             Ok(()) => Ok(Ran::Ended),
             // Whatever error came first, the store knows why it stopped.
-            Err(error) if store.ran_out_of_room() => Ok(Ran::DiskFull(error.into())),
+            Err(error) if opened.ran_out_of_room() => Ok(Ran::DiskFull(error.into())),
             Err(error) => Err(Failed::new(kind_of(&error), error)),
         }
     })
@@ -121,6 +122,7 @@ fn config(args: &Args) -> anyhow::Result<Config> {
         config.participants = args.participant.iter().map(named).collect();
     }
     config.check().context("the configuration is not usable")?;
+    StoreKind::chosen(&config.store).context("the configuration is not usable")?;
     Ok(config)
 }
 
@@ -132,6 +134,7 @@ fn kind_of(error: &RunError) -> Failure {
         RunError::Log(LogError::Unreadable { .. }) => Failure::Folder,
         RunError::Superseded(_) | RunError::PutBack { .. } => Failure::Superseded,
         RunError::Store(error) => Failure::of_store(error),
+        RunError::Fenced(_) => Failure::Fenced,
         RunError::Server(_) | RunError::Reflection(_) | RunError::Cancelled(_) => Failure::Other,
     }
 }

@@ -7,16 +7,15 @@ use clap::Parser;
 use std::process::ExitCode;
 use std::sync::Arc;
 use undoubt::process::{
-    Backup, EXIT_CODES, Failed, Failure, OrFailed as _, Ran, ServerArgs, Shutdown, connections, exit, folder_sign,
-    of_operator, raise_open_files, run_with_room,
+    Backup, EXIT_CODES, Failed, Failure, NotOpened, OpenStore, OrFailed as _, Place, Ran, ServerArgs, Shutdown,
+    StoreKind, connections, exit, of_operator, raise_open_files, run_with_room,
 };
 use undoubt::settings;
 use undoubt_client::{ClientOptions, ParticipantClient};
 use undoubt_kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant::{Config, Environment, RunError, run};
 use undoubt_platform::identity::establish;
-use undoubt_platform::{Kind, NumberedStore, OsRandom, Random, StoreError, SystemClock};
-use undoubt_rocks::{RocksOptions, RocksStore};
+use undoubt_platform::{IdentityError, Kind, NumberedStore, OsRandom, Random, SystemClock};
 use undoubt_vocabulary::seed_digests;
 
 /// Guards a key-value store on RocksDB and votes on transactions.
@@ -61,32 +60,35 @@ async fn serve(args: Args) -> Result<(), Failed> {
     seed_digests(OsRandom::new().u64()).map_err(anyhow::Error::from)?;
     let crash = args.server.crash_points().or_failed(Failure::Configuration)?;
     let shutdown = Shutdown::on_signals()?;
-    let options = RocksOptions { checks_folder: config.folder_sign, ..RocksOptions::default() };
+    let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
     let (data_dir, min_free_bytes) = (config.data_dir.clone(), config.min_free_bytes);
     run_with_room(&data_dir, min_free_bytes, shutdown.clone(), || async {
-        let store = match RocksStore::open(&config.data_dir, &FAMILIES, options.clone()) {
-            Ok(store) => Arc::new(store),
-            Err(full @ StoreError::DiskFull { .. }) => return Ok(Ran::DiskFull(full.into())),
-            Err(error) => return Err(error).context("the data folder cannot be opened").or_failed(Failure::Folder),
+        let place = Place { kind, data_dir: &config.data_dir, families: &FAMILIES, checks_folder: config.folder_sign };
+        let opened = match OpenStore::open(place) {
+            Ok(opened) => opened,
+            Err(NotOpened::DiskFull(full)) => return Ok(Ran::DiskFull(full)),
+            Err(NotOpened::Failed(failed)) => return Err(failed),
         };
+        let store = opened.store();
         let mut fresh_id = [0; 16];
         OsRandom::new().fill(&mut fresh_id);
-        let identity = match establish(store.as_ref(), META, Kind::Participant, &config.name, fresh_id).await {
-            Ok(identity) => identity,
-            Err(error) if store.ran_out_of_room() => return Ok(Ran::DiskFull(error.into())),
-            Err(error) => return Err(Failed::new(Failure::of_identity(&error), error)),
-        };
         // A mark of 0 would say that it is not known.
         let mark = OsRandom::new().u64().max(1);
         let begun = async {
+            let identity = establish(store.as_ref(), META, Kind::Participant, &config.name, fresh_id).await?;
             let (numbered, mut known) = NumberedStore::begin(store.clone(), META, identity.id, 0, mark).await?;
-            numbered.note_folder_sign(&mut known, folder_sign(&store)).await?;
-            Ok::<_, StoreError>((numbered, known))
+            numbered.note_folder_sign(&mut known, opened.folder_sign()).await?;
+            Ok::<_, IdentityError>((numbered, known))
         };
-        let (numbered, known) = match begun.await {
+        // A store that cannot be written now may keep it waiting.
+        let begun = tokio::select! {
+            begun = begun => begun,
+            () = shutdown.clone().asked() => return Ok(Ran::Ended),
+        };
+        let (numbered, known) = match begun {
             Ok(begun) => begun,
-            Err(error) if store.ran_out_of_room() => return Ok(Ran::DiskFull(error.into())),
-            Err(error) => return Err(Failed::new(Failure::of_store(&error), error)),
+            Err(error) if opened.ran_out_of_room() => return Ok(Ran::DiskFull(error.into())),
+            Err(error) => return Err(Failed::new(Failure::of_identity(&error), error)),
         };
         let options = KeyValueOptions { min_free_bytes: config.min_free_bytes };
         let resource = Arc::new(KeyValue::numbered(numbered, known, options));
@@ -100,7 +102,7 @@ async fn serve(args: Args) -> Result<(), Failed> {
         match run(config.clone(), resource, environment, shutdown.clone().asked()).await {
             Ok(()) => Ok(Ran::Ended),
             // Whatever error came first, the store knows why it stopped.
-            Err(error) if store.ran_out_of_room() => Ok(Ran::DiskFull(error.into())),
+            Err(error) if opened.ran_out_of_room() => Ok(Ran::DiskFull(error.into())),
             Err(error) => Err(Failed::new(kind_of(&error), error)),
         }
     })
@@ -111,6 +113,7 @@ fn config(args: &Args) -> anyhow::Result<Config> {
     let config: Config =
         settings::effective(args.server.config.as_deref(), "UNDOUBT_PARTICIPANT", &args.server.given())?;
     config.check().context("the configuration is not usable")?;
+    StoreKind::chosen(&config.store).context("the configuration is not usable")?;
     Ok(config)
 }
 
@@ -118,6 +121,7 @@ fn kind_of(error: &RunError) -> Failure {
     match error {
         RunError::Config(_) => Failure::Configuration,
         RunError::Resource(_) => Failure::Storage,
+        RunError::Fenced { .. } => Failure::Fenced,
         RunError::Server(_) | RunError::Reflection(_) | RunError::Cancelled(_) => Failure::Other,
     }
 }

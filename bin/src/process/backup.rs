@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use undoubt_client::{ClientOptions, OperatorError};
 use undoubt_platform::terminal::{say, unless_reader_left};
-use undoubt_platform::{BackupError, Family, Store as _, StoreError};
-use undoubt_rocks::{RocksOptions, RocksStore};
+use undoubt_platform::{BackupError, Family, Store as _};
+use undoubt_rocks::{OpenError, RocksOptions, RocksStore};
 use undoubt_vocabulary::printable::clean;
 
 /// The time for which a server that does not answer is tried.
@@ -85,11 +85,12 @@ impl Backup {
         }
         let store = match RocksStore::open(data_dir, families, RocksOptions::default()) {
             Ok(store) => store,
-            Err(open @ StoreError::AlreadyOpen { .. }) => {
+            Err(open @ OpenError::AlreadyOpen { .. }) => {
                 let error = anyhow!(open).context("a server that runs is backed up with --server");
                 return Err(Failed::new(Failure::Folder, error));
             }
-            Err(error) => return Err(Failed::new(Failure::of_store(&error), error)),
+            Err(OpenError::Store(error)) => return Err(Failed::new(Failure::of_store(&error), error)),
+            Err(error) => return Err(Failed::new(Failure::Folder, error)),
         };
         store.backup(&self.to).await.map_err(|error| Failed::new(of_backup(&error), error))
     }

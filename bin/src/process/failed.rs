@@ -20,12 +20,15 @@ pub enum Failure {
     Address,
     /// 6: the device failed while it ran. Another start recovers, once the device is mended.
     Storage,
+    /// 7: another process has taken its store over, and works with it. What was open is carried on there.
+    Fenced,
 }
 
 /// For the help of a server.
 pub const EXIT_CODES: &str = "Exit codes: 0 stopped as asked, 1 another failure, 2 command line or settings, 3 data folder \
                               (another's, damaged, newer format, open elsewhere), 4 superseded (another process has taken \
-                              over: do not start it again), 5 address, 6 device failed.";
+                              over: do not start it again), 5 address, 6 device failed, 7 fenced (another process has \
+                              taken its store over, and carries on).";
 
 impl Failure {
     pub fn code(self) -> u8 {
@@ -36,6 +39,7 @@ impl Failure {
             Failure::Superseded => 4,
             Failure::Address => 5,
             Failure::Storage => 6,
+            Failure::Fenced => 7,
         }
     }
 
@@ -48,20 +52,17 @@ impl Failure {
             Failure::Superseded => "superseded",
             Failure::Address => "not-ready",
             Failure::Storage => "storage",
+            Failure::Fenced => "fenced",
         }
     }
 
     /// Returns the kind of failure of a store that could not be opened, or stopped.
     pub fn of_store(error: &StoreError) -> Failure {
         match error {
-            StoreError::Damaged { .. }
-            | StoreError::AlreadyOpen { .. }
-            | StoreError::Foreign { .. }
-            | StoreError::UnknownFamilies { .. }
-            | StoreError::OfAnother { .. }
-            | StoreError::NoFolder { .. } => Failure::Folder,
+            StoreError::Fenced(_) => Failure::Fenced,
+            StoreError::Damaged { .. } | StoreError::UnknownFamilies { .. } => Failure::Folder,
             StoreError::DiskFull { .. } | StoreError::Io { .. } | StoreError::Stopped { .. } => Failure::Storage,
-            StoreError::QueueFull { .. } | StoreError::BatchTooLarge { .. } | StoreError::NoSuchFamily { .. } => {
+            StoreError::Unavailable { .. } | StoreError::BatchTooLarge { .. } | StoreError::NoSuchFamily { .. } => {
                 Failure::Other
             }
         }

@@ -104,6 +104,33 @@ fn other_value(key: &str, default: &Value) -> Value {
 }
 
 #[tokio::test]
+async fn the_kind_of_store_is_chosen_by_file_variable_and_flag_and_an_unknown_one_is_refused_with_those_there_are() {
+    type Start = fn(&[&str]) -> tokio::process::Command;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("settings.toml");
+    let file_name = file.to_str().unwrap();
+    for (start, prefix) in [(coordinator as Start, "UNDOUBT_COORDINATOR"), (participant, "UNDOUBT_PARTICIPANT")] {
+        for (kind, is_known) in [("rocksdb", true), ("paper", false)] {
+            std::fs::write(&file, format!("[store]\nkind = \"{kind}\"\n")).unwrap();
+            let by_file = run(start(&["--config", file_name, "--print-config"])).await;
+            let by_flag = run(start(&["--set", &format!("store.kind={kind}"), "--print-config"])).await;
+            let mut by_variable = start(&["--print-config"]);
+            by_variable.env(format!("{prefix}_STORE_KIND"), kind);
+            for ended in [by_file, by_flag, run(by_variable).await] {
+                if is_known {
+                    assert_eq!(ended.out.parse::<Table>().unwrap()["store"]["kind"].as_str(), Some(kind), "{ended:?}");
+                } else {
+                    ended.refused_with(&["paper", "there are: rocksdb"]);
+                }
+            }
+        }
+        run(start(&["--set", "store.knid=x", "--print-config"])).await.refused_with(&["store.knid", "store.kind"]);
+        std::fs::write(&file, "[store]\nknid = \"x\"\n").unwrap();
+        run(start(&["--config", file_name, "--print-config"])).await.refused_with(&["knid", file_name]);
+    }
+}
+
+#[tokio::test]
 async fn every_setting_is_set_by_file_variable_and_flag_and_is_printed() {
     type Start = fn(&[&str]) -> tokio::process::Command;
     let folder = tempfile::tempdir().unwrap();
@@ -112,7 +139,8 @@ async fn every_setting_is_set_by_file_variable_and_flag_and_is_printed() {
     for (start, prefix) in [(coordinator as Start, "UNDOUBT_COORDINATOR"), (participant, "UNDOUBT_PARTICIPANT")] {
         let defaults: Table = run(start(&["--print-config"])).await.out.parse().unwrap();
         assert!(prefix != "UNDOUBT_COORDINATOR" || defaults.contains_key("two_phase_from_value"));
-        for (key, default) in &defaults {
+        // Those in tables are those of the store, of which there is one kind.
+        for (key, default) in defaults.iter().filter(|(_, default)| !default.is_table()) {
             let wanted = other_value(key, default);
             let text = wanted.as_str().map_or_else(|| wanted.to_string(), str::to_owned);
             std::fs::write(&file, format!("{key} = {wanted}\n")).unwrap();

@@ -5,7 +5,6 @@
 use super::*;
 use crate::engine::Queued;
 use crate::service::Service;
-use crate::service::memory::Memory;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt as _, DuplexStream};
@@ -45,7 +44,7 @@ fn world() -> World {
     let (handle, engine) = Handle::new(MAX_QUEUED);
     let (called, calls) = mpsc::unbounded_channel();
     let config = Arc::new(Config::default());
-    let log = Log::new(Arc::new(Memory::default()));
+    let log = Log::new(crate::log::in_memory());
     let random = Arc::new(OsRandom::new());
     let callbacks =
         Arc::new(Callbacks::new(log.clone(), handle.clone(), Arc::new(Calls(called)), random, config.clone()));

@@ -13,7 +13,8 @@ use undoubt_vocabulary::Timestamp;
 /// Ended transactions looked at in one round.
 const MAX_COLLECTED_PER_ROUND: usize = 10_000;
 
-/// The bytes of the changes of one round, beyond which it ends.
+/// The bytes of the changes of one round, beyond which it ends; less where the store takes smaller batches, of which a round has
+/// a quarter.
 const MAX_COLLECTED_BYTES_PER_ROUND: usize = 4 << 20;
 
 /// The time after which rounds begin again with the oldest.
@@ -42,8 +43,8 @@ impl Collection {
         if now.duration_since(self.began) >= LOOK_AGAIN_PERIOD {
             *self = Collection::new(now);
         }
-        let Collected { batch, from } =
-            log.collect(&self.from, horizon, MAX_COLLECTED_PER_ROUND, MAX_COLLECTED_BYTES_PER_ROUND)?;
+        let max_bytes = MAX_COLLECTED_BYTES_PER_ROUND.min(log.max_batch_bytes() / 4);
+        let Collected { batch, from } = log.collect(&self.from, horizon, MAX_COLLECTED_PER_ROUND, max_bytes)?;
         self.from = from;
         Ok(batch)
     }
@@ -53,8 +54,6 @@ impl Collection {
 mod tests {
     use super::*;
     use crate::log::Apart;
-    use crate::service::memory::Memory;
-    use std::sync::Arc;
     use undoubt_coordinator_core::{EndedRecord, Record};
     use undoubt_platform::Durability;
     use undoubt_vocabulary::{Ticket, TxId};
@@ -65,7 +64,7 @@ mod tests {
 
     /// A log of transactions that ended one after the other, from time 1 on.
     fn log(ids: &[&str]) -> Log {
-        let log = Log::new(Arc::new(Memory::default()));
+        let log = Log::new(crate::log::in_memory());
         let mut batch = Batch::default();
         for (at, id) in (1..).zip(ids) {
             let ended = Record::Ended(EndedRecord::presumed(tx(id), Ticket(at), Timestamp(at)));

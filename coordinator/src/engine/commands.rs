@@ -345,8 +345,14 @@ impl Engine {
         }
         tracing::warn!(%tx, "an operator has seen to the damage: {doing}");
         damaged.history.push(by_operator(now, doing));
-        self.writes.add_forced(Log::forget_damage(&damaged), Some(Item::SeenTo(tx, client)));
-        Ok(())
+        let item = Item::SeenTo(tx.clone(), client);
+        match self.writes.add(item, true, |batch| batch.append(Log::forget_damage(&damaged))) {
+            Ok(()) => Ok(()),
+            Err(too_large) => {
+                let answer = Answer::Rejected(Rejection::Unusable { cause: too_large.to_string() });
+                self.carry_out(now, Effect::Answer { client, tx, answer })
+            }
+        }
     }
 
     /// Puts an operator's question to the core. What was done is told in the history and in the log; what was refused

@@ -24,6 +24,7 @@ impl Engine {
                     self.log.recall(ended, &mut self.apart)?;
                 }
                 let history = self.histories.stored(record.tx());
+                let stored_before = self.apart.stored(record.ticket());
                 let apart = &mut self.apart;
                 let put = |batch: &mut Batch| {
                     Log::put(batch, &record, now, history, apart);
@@ -33,6 +34,7 @@ impl Engine {
                 };
                 let added = self.writes.add(item, forced, put);
                 if let Err(too_large) = added {
+                    self.apart.restore(record.ticket(), stored_before);
                     let (tx, ticket, stage) = (record.tx().clone(), record.ticket(), record.stage());
                     self.not_appended.push(Input::NotAppended { tx, ticket, stage, cause: too_large.to_string() });
                 }
@@ -127,7 +129,8 @@ impl Engine {
 
     pub(super) fn written(&mut self, done: Done) -> Result<(), LogError> {
         match done {
-            Done::FlushDue => {}
+            Done::FlushDue | Done::AgainDue => {}
+            Done::PutOff => self.look_after_room()?,
             Done::Stable(items) => {
                 for item in items {
                     match item {

@@ -41,9 +41,9 @@ impl Engine {
                     all.push(part)
                 }
             });
-            let mut batch = Batch::default();
-            Log::put_lost(&mut batch, &tx, all);
-            self.writes.add_forced(batch, None);
+            if let Err(error) = self.writes.add(None, true, |batch| Log::put_lost(batch, &tx, all)) {
+                tracing::error!(%tx, %error, "what the participant has lost of it cannot be remembered across a restart");
+            }
         }
         self.writes.add_forced(Log::barrier(), Some(Item::Listed(listed)));
         found
@@ -75,15 +75,11 @@ impl Engine {
 
     /// Drops what was lost of transactions that are not open any more: they were not decided when this process ended.
     pub(super) fn forget_lost_of_what_is_over(&mut self) {
-        let mut over = Batch::default();
-        self.lost.retain(|tx, _| {
-            let is_open = self.core.view(tx).is_some();
-            if !is_open {
-                Log::delete_lost(&mut over, tx);
-            }
-            is_open
-        });
-        self.writes.add_collected(over);
+        for (tx, _) in self.lost.extract_if(.., |tx, _| self.core.view(tx).is_none()) {
+            let mut over = Batch::default();
+            Log::delete_lost(&mut over, &tx);
+            self.writes.add_collected(over);
+        }
     }
 
     /// Adds to the record of an end what participants have lost of it. Returns true if something was remembered as lost.

@@ -10,10 +10,10 @@ use crate::log::{Apart, Log, LogError};
 use bytes::Bytes;
 use prost::Message as _;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use undoubt_coordinator_core::{Answer, Content, EndedRecord, Record, Rejection};
 use undoubt_platform::server::AnswerRoom;
-use undoubt_platform::{Batch, CrashPoints, Durability, OsRandom, SystemClock};
+use undoubt_platform::store::memory::MemoryStore;
+use undoubt_platform::{Batch, CrashPoints, Durability, Fenced, OsRandom, StoreError, SystemClock};
 use undoubt_proto::{record, v1};
 use undoubt_vocabulary::limits::{
     MAX_BRANCHES_PER_TRANSACTION, MAX_STEP_INPUT_BYTES, MAX_STORE_QUEUE_BYTES, MAX_TRANSACTION_BYTES,
@@ -22,7 +22,7 @@ use undoubt_vocabulary::limits::{
 use undoubt_vocabulary::{
     AbortReason, BranchOutcome, Epoch, Outcome, RetryPolicy, SagaStep, StepIndex, Ticket, Timestamp, ToCoordinator,
 };
-use world::{Manners, Memory, World, name, tx};
+use world::{Manners, World, count, lose, name, plant, tx};
 
 const MANY: usize = MAX_BRANCHES_PER_TRANSACTION;
 const OBEDIENT: Manners =
@@ -68,7 +68,7 @@ fn result_bytes(replied: &Replied) -> usize {
 
 #[tokio::test]
 async fn transactions_that_fill_every_limit_are_carried_out_and_each_result_is_written_once() {
-    let store = Memory::new(MAX_STORE_QUEUE_BYTES);
+    let store = world::store(MAX_STORE_QUEUE_BYTES);
     let world = World::start(store.clone(), 1, MANY, OBEDIENT).await;
     let ids = ["t1", "t2", "t3", "s1", "s2", "s3"];
     let mut replies = Vec::new();
@@ -86,14 +86,14 @@ async fn transactions_that_fill_every_limit_are_carried_out_and_each_result_is_w
     }
     world.stop().await;
     let needed = ids.len() * (MAX_TRANSACTION_RESULT_BYTES + MAX_TRANSACTION_BYTES);
-    let written = store.written_bytes.load(Ordering::Relaxed);
+    let written = store.memory().written_bytes();
     assert!(written < TIMES_WRITTEN * needed, "{written} bytes were written of {needed}");
-    assert_eq!((store.count("open"), store.count("definition")), (0, 0), "nothing is left of what has ended");
+    assert_eq!((count(&store, "open"), count(&store, "definition")), (0, 0), "nothing is left of what has ended");
 }
 
 #[tokio::test]
 async fn what_fills_every_limit_is_recovered_and_ends_as_it_was_decided() {
-    let store = Memory::new(MAX_STORE_QUEUE_BYTES);
+    let store = world::store(MAX_STORE_QUEUE_BYTES);
     let almost = u16::try_from(MANY - 1).unwrap();
     let world = World::start(store.clone(), 1, MANY, Manners { acknowledge: false, steps: almost, ..OBEDIENT }).await;
     let decided = world.submit("t", largest_branches()).await.await;
@@ -109,7 +109,7 @@ async fn what_fills_every_limit_is_recovered_and_ends_as_it_was_decided() {
         tokio::task::yield_now().await;
     }
     world.stop().await;
-    assert_eq!(store.count("open"), 2);
+    assert_eq!(count(&store, "open"), 2);
     let world = World::start(store.clone(), 2, MANY, OBEDIENT).await;
     for id in ["t", "s"] {
         let replied = world.handle.ask(|reply| Command::Await { tx: tx(id), reply }).await.unwrap();
@@ -117,19 +117,19 @@ async fn what_fills_every_limit_is_recovered_and_ends_as_it_was_decided() {
         world.until(id, None).await;
     }
     world.stop().await;
-    assert_eq!((store.count("open"), store.count("definition")), (0, 0));
+    assert_eq!((count(&store, "open"), count(&store, "definition")), (0, 0));
 }
 
 #[tokio::test]
 async fn what_is_stored_apart_goes_with_its_record() {
-    let store = Memory::new(MAX_STORE_QUEUE_BYTES);
+    let store = world::store(MAX_STORE_QUEUE_BYTES);
     let config = Config { retention_s: 0, ..Config::default() };
     let world = World::start_with(store.clone(), 1, MANY, OBEDIENT, config).await;
     for (id, content) in [("t", largest_branches()), ("s", largest_saga(0))] {
         result_bytes(&world.submit(id, content).await.await);
         world.until(id, None).await;
     }
-    while store.count("ended") + store.count("result") > 0 {
+    while count(&store, "ended") + count(&store, "result") > 0 {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     world.stop().await;
@@ -137,7 +137,7 @@ async fn what_is_stored_apart_goes_with_its_record() {
 
 #[tokio::test]
 async fn whoever_wants_the_outcome_alone_is_told_no_results_and_large_ones_are_not_read() {
-    let store = Memory::new(MAX_STORE_QUEUE_BYTES);
+    let store = world::store(MAX_STORE_QUEUE_BYTES);
     let world = World::start(store.clone(), 1, MANY, OBEDIENT).await;
     drop(world.submit("t", largest_branches()).await);
     let alone = |replied: Replied| {
@@ -146,9 +146,9 @@ async fn whoever_wants_the_outcome_alone_is_told_no_results_and_large_ones_are_n
     };
     alone(world.handle.outcome(tx("t")).await.unwrap());
     world.until("t", None).await;
-    assert!(store.count("result") > 0);
+    assert!(count(&store, "result") > 0);
     // Were they read, the engine would end.
-    store.lose("result");
+    lose(&store, "result");
     alone(world.handle.outcome(tx("t")).await.unwrap());
     world.stop().await;
 }
@@ -156,7 +156,7 @@ async fn whoever_wants_the_outcome_alone_is_told_no_results_and_large_ones_are_n
 #[tokio::test]
 async fn a_record_that_cannot_be_written_concerns_its_transaction_alone() {
     // Small results stay in the record, and many are too much for this store.
-    let store = Memory::new(64 << 10);
+    let store = world::store(64 << 10);
     let manners = Manners { result_bytes: 1_900, ..OBEDIENT };
     let world = World::start(store.clone(), 1, MANY, manners).await;
     let branches = |count| Content::TwoPhase((0..count).map(|number| (name(number), work(9))).collect());
@@ -259,12 +259,12 @@ fn poison() -> Vec<(&'static str, record::OpenTransaction)> {
 
 #[tokio::test]
 async fn a_record_that_cannot_be_carried_out_is_held_and_all_others_are_recovered() {
-    let store = Memory::new(MAX_STORE_QUEUE_BYTES);
+    let store = world::store(MAX_STORE_QUEUE_BYTES);
     for (number, (id, mut record)) in (1..).zip(poison()) {
         record.ticket += number;
-        store.plant("open", id.as_bytes(), record.encode_to_vec());
+        plant(&store, "open", id.as_bytes(), record.encode_to_vec());
     }
-    store.plant("open", b"sound", open(saga_state(2)).encode_to_vec());
+    plant(&store, "open", b"sound", open(saga_state(2)).encode_to_vec());
     let world = World::start(store.clone(), 2, 2, OBEDIENT).await;
     let sound = world.handle.ask(|reply| Command::Await { tx: tx("sound"), reply }).await.unwrap();
     assert!(matches!(sound, Replied::Core(Answer::Outcome { outcome: Outcome::Committed, .. })), "{sound:?}");
@@ -296,7 +296,7 @@ async fn a_record_that_cannot_be_carried_out_is_held_and_all_others_are_recovere
         }
         world.until(id, None).await;
     }
-    assert_eq!(store.count("open"), 0);
+    assert_eq!(count(&store, "open"), 0);
     world.stop().await;
 }
 
@@ -310,8 +310,8 @@ async fn forget_and_expect(world: &World, id: &str) {
 
 #[tokio::test]
 async fn whoever_asks_about_a_held_transaction_hears_that_it_is_undecided_and_nothing_is_presumed() {
-    let store = Memory::new(MAX_STORE_QUEUE_BYTES);
-    store.plant("open", b"t", open(saga_state(1)).encode_to_vec());
+    let store = world::store(MAX_STORE_QUEUE_BYTES);
+    plant(&store, "open", b"t", open(saga_state(1)).encode_to_vec());
     let (mut engine, queue) = by_hand(store);
     // It is no participant that the record names, and the ticket is another one's.
     let inquiry = ToCoordinator::Inquiry { tx: tx("t"), ticket: Ticket(1) };
@@ -323,8 +323,8 @@ async fn whoever_asks_about_a_held_transaction_hears_that_it_is_undecided_and_no
 
 #[tokio::test]
 async fn a_record_that_is_damaged_still_refuses_the_start() {
-    let store = Memory::new(MAX_STORE_QUEUE_BYTES);
-    store.plant("open", b"t", vec![0xff; 9]);
+    let store = world::store(MAX_STORE_QUEUE_BYTES);
+    plant(&store, "open", b"t", vec![0xff; 9]);
     let parts = Parts {
         config: Arc::new(Config::default()),
         clock: Arc::new(SystemClock),
@@ -339,7 +339,7 @@ async fn a_record_that_is_damaged_still_refuses_the_start() {
 }
 
 /// An engine that is driven by hand, and the queue of messages to its one participant.
-fn by_hand(store: Arc<Memory>) -> (Engine, crate::queue::Queue) {
+fn by_hand(store: Arc<MemoryStore>) -> (Engine, crate::queue::Queue) {
     let parts = Parts {
         config: Arc::new(Config::default()),
         clock: Arc::new(SystemClock),
@@ -376,7 +376,7 @@ async fn write_all(engine: &mut Engine) {
 
 #[tokio::test]
 async fn seeing_to_damage_waits_for_its_record_and_undoes_no_later_outcome() {
-    let store = Memory::new(MAX_STORE_QUEUE_BYTES);
+    let store = world::store(MAX_STORE_QUEUE_BYTES);
     let log = Log::new(store.clone());
     let ticket = Ticket::first_of(Epoch(1));
     let committed = BranchOutcome::HeuristicallyCommitted;
@@ -408,4 +408,71 @@ async fn seeing_to_damage_waits_for_its_record_and_undoes_no_later_outcome() {
     assert!(!log.is_kept_as_damaged(&tx("t")).unwrap());
     let branches = log.ended(&tx("t")).unwrap().unwrap().record.branches;
     assert_eq!(branches, [(name(0), committed), (name(7), committed)]);
+}
+
+#[tokio::test]
+async fn what_the_store_cannot_take_now_is_written_later_and_meanwhile_nothing_new_is_taken() {
+    let store = world::store(MAX_STORE_QUEUE_BYTES);
+    let world = World::start(store.clone(), 1, 2, OBEDIENT).await;
+    let content = || Content::TwoPhase((0..2).map(|number| (name(number), work(9))).collect());
+    result_bytes(&world.submit("before", content()).await.await);
+    store.memory().set_away(Some("two of three are gone"));
+    let open = world.submit("open", content()).await;
+    let refusing = || world.handle.inspect(|view| view.refusing.map(str::to_owned));
+    while refusing().await.unwrap().is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert!(refusing().await.unwrap().unwrap().contains("two of three are gone"));
+    let refused = world.submit("refused", content()).await.await;
+    assert!(matches!(&refused, Replied::NoRoom(why) if why.contains("cannot be written now")), "{refused:?}");
+    let known = world.handle.ask(|reply| Command::Await { tx: tx("before"), reply }).await.unwrap();
+    result_bytes(&known);
+    store.memory().set_away(None);
+    result_bytes(&open.await);
+    while refusing().await.unwrap().is_some() {
+        tokio::task::yield_now().await;
+    }
+    result_bytes(&world.submit("after", content()).await.await);
+    world.until("open", None).await;
+    world.stop().await;
+    assert_eq!((count(&store, "open"), count(&store, "ended")), (0, 3));
+}
+
+#[tokio::test]
+async fn an_engine_whose_store_is_taken_over_ends_and_says_so() {
+    let store = world::store(MAX_STORE_QUEUE_BYTES);
+    let world = World::start(store.clone(), 1, 2, OBEDIENT).await;
+    let _owner = store.memory().open(crate::log::FAMILIES).unwrap();
+    let content = Content::TwoPhase((0..2).map(|number| (name(number), work(9))).collect());
+    drop(world.submit("late", content).await);
+    let ended = world.ended().await;
+    assert!(matches!(&ended, Err(LogError::Store(StoreError::Fenced(Fenced { .. })))), "{ended:?}");
+    assert!(matches!(crate::RunError::from(ended.unwrap_err()), crate::RunError::Fenced(_)));
+    assert_eq!((count(&store, "open"), count(&store, "ended")), (0, 0));
+}
+
+#[tokio::test]
+async fn what_a_refused_record_would_have_stored_apart_is_stored_with_the_next_that_tells_of_it() {
+    let mut apart = Apart::default();
+    let (ticket, large) = (Ticket::first_of(Epoch(1)), Bytes::from(vec![1; 10 << 10]));
+    let open = undoubt_coordinator_core::OpenRecord {
+        kind: undoubt_coordinator_core::OpenKind::Committed,
+        tx: tx("t"),
+        ticket,
+        begun_at: Timestamp(1),
+        digest: [1; 32],
+        participants: vec![name(0)],
+        read_only: Vec::new(),
+        results: vec![(name(0), large)],
+    };
+    let put = |apart: &mut Apart| {
+        let mut batch = Batch::default();
+        Log::put(&mut batch, &Record::Open(open.clone()), Timestamp(1), &[], apart);
+        batch.iter().filter(|operation| operation.family().0 == "result").count()
+    };
+    let before = apart.stored(ticket);
+    assert_eq!(put(&mut apart), 1);
+    apart.restore(ticket, before);
+    assert_eq!(put(&mut apart), 1, "the batch that had it was not written");
+    assert_eq!(put(&mut apart), 0);
 }

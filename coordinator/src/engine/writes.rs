@@ -2,6 +2,8 @@
 //!
 //! Records that nobody waits for ride along with forced ones. They count as stable once a later forced write has
 //! succeeded; if none comes within the flush interval, an empty one is forced for them.
+//!
+//! A write that the store cannot make now is made again after a pause, and until then no other.
 
 use crate::log::Log;
 use std::collections::VecDeque;
@@ -9,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use undoubt_coordinator_core::{Client, Stage};
+use undoubt_platform::store::Pauses;
 use undoubt_platform::{Batch, Durability, StoreError, Written};
 use undoubt_vocabulary::limits::{MAX_RECORD_BYTES, MAX_RECORDS_BATCH_BYTES};
 use undoubt_vocabulary::{Ticket, TxId};
@@ -34,6 +37,9 @@ pub(super) struct Writes {
     /// In the order in which they will be written; the last takes what comes.
     gathering: VecDeque<Gathering>,
     under_way: Option<UnderWay>,
+    /// Why the write under way is put off.
+    put_off: Option<String>,
+    pauses: Pauses,
     /// Written, but maybe not stable.
     unstable: Vec<Item>,
     unstable_since: Option<Instant>,
@@ -49,10 +55,18 @@ struct Gathering {
 }
 
 struct UnderWay {
-    written: Written,
+    attempt: Attempt,
+    /// For another attempt.
+    batch: Batch,
     items: Vec<Item>,
     forced: bool,
     collects: bool,
+}
+
+enum Attempt {
+    Begun(Written),
+    /// The store could not make it now; it is made again then.
+    At(Instant),
 }
 
 /// A record that no batch may hold.
@@ -69,6 +83,10 @@ pub(super) enum Done {
     Stable(Vec<Item>),
     /// Unforced records have waited long enough.
     FlushDue,
+    /// The store cannot make it now.
+    PutOff,
+    /// It is time to try again what was put off.
+    AgainDue,
 }
 
 impl Writes {
@@ -81,6 +99,8 @@ impl Writes {
             max_record_bytes: MAX_RECORD_BYTES.min(max_bytes.saturating_sub(max_batch_bytes)),
             gathering: VecDeque::new(),
             under_way: None,
+            put_off: None,
+            pauses: Pauses::default(),
             unstable: Vec::new(),
             unstable_since: None,
         }
@@ -150,9 +170,19 @@ impl Writes {
         }
     }
 
-    /// Starts the next write if none is under way.
+    /// Returns why nothing can be written now.
+    pub(super) fn put_off(&self) -> Option<&str> {
+        self.put_off.as_deref()
+    }
+
+    /// Starts the next write if none is under way, or again the one that was put off, once its pause is over.
     pub(super) fn start(&mut self, log: &Log) {
-        if self.under_way.is_some() {
+        if let Some(UnderWay { attempt, batch, forced, .. }) = &mut self.under_way {
+            if let Attempt::At(at) = attempt
+                && *at <= Instant::now()
+            {
+                *attempt = Attempt::Begun(log.write(batch.clone(), durability(*forced)));
+            }
             return;
         }
         let Some(Gathering { batch, items, forced, collects }) =
@@ -160,9 +190,8 @@ impl Writes {
         else {
             return;
         };
-        let durability = if forced { Durability::Forced } else { Durability::Lazy };
-        let written = log.write(batch, durability);
-        self.under_way = Some(UnderWay { written, items, forced, collects });
+        let attempt = Attempt::Begun(log.write(batch.clone(), durability(forced)));
+        self.under_way = Some(UnderWay { attempt, batch, items, forced, collects });
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -180,11 +209,25 @@ impl Writes {
         &mut self.gathering[last]
     }
 
-    /// Waits for the write under way, or for the time to flush. Dropping this future loses nothing.
+    /// Waits for the write under way, for its next attempt, or for the time to flush. Dropping this future loses nothing.
     pub(super) async fn next(&mut self) -> Result<Done, StoreError> {
-        if let Some(under_way) = &mut self.under_way {
-            (&mut under_way.written).await?;
-            return Ok(self.finished());
+        if let Some(UnderWay { attempt, .. }) = &mut self.under_way {
+            let written = match attempt {
+                Attempt::Begun(written) => written.await,
+                Attempt::At(at) => {
+                    tokio::time::sleep_until(*at).await;
+                    return Ok(Done::AgainDue);
+                }
+            };
+            let Err(StoreError::Unavailable { cause }) = written else {
+                written?;
+                return Ok(self.finished());
+            };
+            let pause = self.pauses.next_pause();
+            tracing::warn!(%cause, pause_ms = pause.as_millis(), "the log cannot be written now; it is tried again");
+            *attempt = Attempt::At(Instant::now() + pause);
+            self.put_off = Some(cause);
+            return Ok(Done::PutOff);
         }
         match self.unstable_since {
             Some(since) => {
@@ -199,6 +242,8 @@ impl Writes {
 
     fn finished(&mut self) -> Done {
         let Some(UnderWay { items, forced, .. }) = self.under_way.take() else { return Done::Stable(Vec::new()) };
+        self.put_off = None;
+        self.pauses = Pauses::default();
         self.unstable.extend(items);
         if forced {
             self.unstable_since = None;
@@ -209,6 +254,10 @@ impl Writes {
         }
         Done::Stable(Vec::new())
     }
+}
+
+fn durability(forced: bool) -> Durability {
+    if forced { Durability::Forced } else { Durability::Lazy }
 }
 
 #[cfg(test)]
@@ -242,7 +291,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_collected_counts_until_it_is_written() {
-        let log = Log::new(std::sync::Arc::new(crate::service::memory::Memory::default()));
+        let log = Log::new(crate::log::in_memory());
         let mut writes = Writes::new(Duration::ZERO, usize::MAX);
         writes.add_collected(Batch::default());
         assert!(!writes.are_collecting(), "there was nothing to drop");

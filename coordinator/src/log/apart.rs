@@ -28,8 +28,8 @@ const STEP_BYTES: usize = 64;
 pub(crate) struct Apart(BTreeMap<Ticket, Stored>);
 
 /// The parts of one transaction that are stored apart.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Stored {
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stored {
     /// By the names of their branches or steps.
     pub(super) results: BTreeSet<ParticipantName>,
     pub(super) definition: bool,
@@ -42,6 +42,19 @@ impl Apart {
     pub(super) fn add(&mut self, ticket: Ticket, stored: Stored) {
         if stored != Stored::default() {
             self.0.insert(ticket, stored);
+        }
+    }
+
+    /// Returns what is stored of a transaction, for [`Apart::restore`]; `None` if there is nothing.
+    pub(crate) fn stored(&self, ticket: Ticket) -> Option<Stored> {
+        self.0.get(&ticket).cloned()
+    }
+
+    /// Takes back what was noted of a transaction since, for the batch that had it is not written.
+    pub(crate) fn restore(&mut self, ticket: Ticket, stored: Option<Stored>) {
+        match stored {
+            Some(stored) => drop(self.0.insert(ticket, stored)),
+            None => drop(self.0.remove(&ticket)),
         }
     }
 

@@ -97,6 +97,7 @@ pub(super) fn error_of(status: &Status) -> v1::SubmitError {
 pub(super) fn not_submitted(why: NotSubmitted) -> Status {
     match why {
         NotSubmitted::Full(full) => exhausted(&full.to_string()),
+        NotSubmitted::NotNow(_) => exhausted(&why.to_string()),
         NotSubmitted::BeingTaken => not_let_in(Status::unavailable(why.to_string())),
         NotSubmitted::Log(error) => internal(error),
         NotSubmitted::Gone(engine) => gone(engine),

@@ -98,7 +98,6 @@ mod tests {
     use crate::engine::{Command, View};
     use crate::history::Histories;
     use crate::log::Log;
-    use crate::service::memory::Memory;
     use futures::StreamExt;
     use std::collections::BTreeMap;
     use std::pin::{Pin, pin};
@@ -139,7 +138,7 @@ mod tests {
         fn new() -> World {
             let (engine, mut commands) = Handle::new(8);
             let held = Arc::new(Mutex::new((no_transactions(), Histories::new())));
-            let log = Log::new(Arc::new(Memory::default()));
+            let log = Log::new(crate::log::in_memory());
             let world = World { held: held.clone(), engine, log: log.clone() };
             tokio::spawn(async move {
                 while let Some(queued) = commands.recv().await {

@@ -58,10 +58,8 @@ fn fits(messages: usize, bytes: usize, next: &ToParticipant) -> bool {
 mod tests {
     use super::*;
     use crate::log::META;
-    use crate::service::memory::Memory;
     use bytes::Bytes;
     use prost::Message as _;
-    use std::sync::Arc;
     use std::time::Duration;
     use undoubt_vocabulary::limits::{MAX_COORDINATOR_BATCH_BYTES, MAX_STEP_INPUT_BYTES, MAX_WORK_BYTES};
     use undoubt_vocabulary::{Half, RunStep, StepIndex, Ticket, Timestamp, TxId};
@@ -87,7 +85,7 @@ mod tests {
         let (sender, mut receiver) = mpsc::channel(1_000);
         let name: ParticipantName = "bank".parse().unwrap();
         let crash = CrashPoints::default();
-        let (log, _) = NumberedStore::begin(Arc::new(Memory::default()), META, [1; 16], 0, 1).await.unwrap();
+        let (log, _) = NumberedStore::begin(crate::log::in_memory(), META, [1; 16], 0, 1).await.unwrap();
         let sending = send(&name, queue.clone(), sender, &log, &crash);
         tokio::pin!(sending);
         assert!(futures::poll!(&mut sending).is_pending(), "all that was queued is sent, and it waits for more");

@@ -55,7 +55,11 @@ impl Patience {
         loop {
             let error = match call().await {
                 Ok(done) => return Ok(done),
-                Err(ends @ (ResourceError::Foreign { .. } | ResourceError::Stopped { .. })) => return Err(ends),
+                Err(
+                    ends @ (ResourceError::Foreign { .. }
+                    | ResourceError::Stopped { .. }
+                    | ResourceError::Fenced { .. }),
+                ) => return Err(ends),
                 Err(
                     again @ (ResourceError::Unavailable { .. } | ResourceError::NoRoom | ResourceError::Unclear { .. }),
                 ) => again,
@@ -196,7 +200,10 @@ impl<R: Branches> Engine<R> {
                         Some(ended)
                     }
                     Err(
-                        ends @ (ResourceError::NoRoom | ResourceError::Foreign { .. } | ResourceError::Stopped { .. }),
+                        ends @ (ResourceError::NoRoom
+                        | ResourceError::Foreign { .. }
+                        | ResourceError::Stopped { .. }
+                        | ResourceError::Fenced { .. }),
                     ) => return Err(ends),
                 };
                 branches.iter().for_each(|_| crash.reach("after-commit"));

@@ -37,7 +37,11 @@ impl<R: Branches> Engine<R> {
                 }
                 Err(ResourceError::Unclear { cause }) => settle_action(&*resource, &patience, &step, cause).await?,
                 Err(ResourceError::NoRoom) => return Ok(Done::ActionPutOff(step, run)),
-                Err(ends @ (ResourceError::Foreign { .. } | ResourceError::Stopped { .. })) => return Err(ends),
+                Err(
+                    ends @ (ResourceError::Foreign { .. }
+                    | ResourceError::Stopped { .. }
+                    | ResourceError::Fenced { .. }),
+                ) => return Err(ends),
             };
             crash.reach("after-act");
             Ok(Done::Acted { step, outcome })

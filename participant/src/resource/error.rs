@@ -20,4 +20,7 @@ pub enum ResourceError {
     /// Storage failed, or cannot be read.
     #[error("the resource failed: {cause}. It is unknown what is stored: this process must stop and recover (R8)")]
     Stopped { cause: String },
+    /// Another process has taken over the resource's store, and works with it.
+    #[error("the resource belongs to another process now: {cause}")]
+    Fenced { cause: String },
 }

@@ -47,7 +47,11 @@ pub fn prepare_each<R: Branches>(
                 Err(ResourceError::Unavailable { cause }) => {
                     Vote::Refused(Refusal::new(RefusalCode::Unavailable, cause))
                 }
-                Err(ends @ (ResourceError::Foreign { .. } | ResourceError::Stopped { .. })) => return Err(ends),
+                Err(
+                    ends @ (ResourceError::Foreign { .. }
+                    | ResourceError::Stopped { .. }
+                    | ResourceError::Fenced { .. }),
+                ) => return Err(ends),
             };
             Ok(Voted { votes: vec![(branch, vote)], ..Voted::default() })
         }

@@ -11,14 +11,14 @@
 //! | `epoch` | up to format 3, the last start: u64, big endian. Since then starts are in [`crate::numbered`] |
 //! | `superseded` | up to format 3, the highest start that others had met, where it was none of this folder's |
 //!
-//! A folder of another owner, or in a newer format, is refused before anything is read from it or written to it.
+//! The data of another owner, or in a newer format, is refused before anything is read from it or written to it.
 
 use std::fmt;
 
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::store::{Batch, Direction, Durability, Family, Store, StoreError};
+use crate::store::{Batch, Direction, Durability, Family, Store, StoreError, write_until_taken};
 
 /// The version of what this program stores. It reads what earlier ones stored; a folder becomes of this one when it is
 /// opened.
@@ -55,19 +55,19 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum IdentityError {
     #[error(
-        "this data folder has format {found}, but this program knows formats up to {known}. A newer version wrote it: \
+        "what is stored here has format {found}, but this program knows formats up to {known}. A newer version wrote it: \
          start that version, or a newer one"
     )]
     NewerFormat { found: u32, known: u32 },
-    #[error("this data folder belongs to a {found}, not a {expected}. Give this {expected} a folder of its own")]
+    #[error("what is stored here belongs to a {found}, not a {expected}. Give this {expected} data of its own")]
     OtherKind { found: Kind, expected: Kind },
     #[error(
-        "this data folder belongs to {kind} '{found}', not '{expected}'. Start it under its own name, or choose another \
-         folder: what it has promised holds for that name only"
+        "what is stored here belongs to {kind} '{found}', not '{expected}'. Start it under its own name, or give it other data: \
+         what it has promised holds for that name only"
     )]
     OtherName { kind: Kind, found: String, expected: String },
     #[error(
-        "the stored {key} is missing or malformed, so it is unknown whose folder this is. Restore it from a backup; do \
+        "the stored {key} is missing or malformed, so it is unknown whose data this is. Restore it from a backup; do \
          not start with an older copy"
     )]
     Malformed { key: &'static str },
@@ -82,7 +82,7 @@ pub fn owner(stored: impl Fn(&str) -> Option<Vec<u8>>) -> Option<String> {
     Some(format!("{} '{}'", text(KIND_KEY)?, text(NAME_KEY)?))
 }
 
-/// Reads whose folder this is and refuses if it is another's; a new folder becomes the caller's, with `fresh_id`, and
+/// Reads whose data this is and refuses if it is another's; a new store becomes the caller's, with `fresh_id`, and
 /// that is on stable storage when this returns.
 pub async fn establish(
     store: &dyn Store,
@@ -97,14 +97,14 @@ pub async fn establish(
         batch.put(meta, KIND_KEY, kind.as_str());
         batch.put(meta, NAME_KEY, name);
         batch.put(meta, ID_KEY, fresh_id);
-        store.write(batch, Durability::Forced).await?;
+        write_until_taken(store, batch, Durability::Forced).await?;
     }
     let (identity, format) = read_and_compare(store, meta, kind, name)?;
     if format < FORMAT {
         // Before anything is stored that the version before could not read.
         let mut batch = Batch::default();
         batch.put(meta, FORMAT_KEY, FORMAT.to_be_bytes());
-        store.write(batch, Durability::Forced).await?;
+        write_until_taken(store, batch, Durability::Forced).await?;
     }
     Ok(identity)
 }

@@ -32,5 +32,6 @@ pub use numbered::NumberedStore;
 pub use random::{OsRandom, Random, SeededRandom};
 pub use server::{Connection, Incoming};
 pub use store::{
-    BackingUp, BackupError, Batch, Direction, Durability, Family, Operation, Room, Store, StoreError, Written,
+    BackingUp, BackupError, Batch, Direction, Durability, Family, Fenced, Operation, Room, Store, StoreError, Written,
+    write_until_taken,
 };

@@ -14,12 +14,15 @@
 //! | `seen/`, whose log | what the owner remembers of it, as it encodes that |
 //! | `put-back` | why this log is believed to be an older copy, until that is cleared: UTF-8 |
 
-use crate::store::{BackingUp, Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
+use crate::store::{
+    BackingUp, Batch, Direction, Durability, Family, Pauses, Room, Store, StoreError, Written, write_until_taken,
+};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use undoubt_vocabulary::Epoch;
 use undoubt_vocabulary::witness::{Start, Starts, WriteNumber};
 
 const START_KEY: &str = "start";
@@ -56,6 +59,13 @@ struct State {
     unstored: BTreeSet<Bytes>,
 }
 
+/// The numbers of a start that another is about to follow.
+struct Before {
+    start: Start,
+    writes: u64,
+    stable: u64,
+}
+
 /// What a log says of itself when it is opened.
 #[derive(Clone, Debug)]
 pub struct Known {
@@ -78,7 +88,7 @@ impl NumberedStore {
     /// when this returns.
     ///
     /// # Errors
-    /// Those of the store; [`StoreError::Damaged`] if what is stored of starts cannot be read.
+    /// Those of the store; [`StoreError::Damaged`] if what is stored of starts cannot be read, or no start can be counted any more.
     pub async fn begin(
         store: Arc<dyn Store>,
         meta: Family,
@@ -94,7 +104,7 @@ impl NumberedStore {
             Some(stored) => u64::from_be_bytes(fixed(meta, NUMBER_KEY, &stored)?),
             None => 0,
         };
-        let count = last.map_or(0, |last| last.count).max(above).saturating_add(1);
+        let count = next_epoch(last.map_or(0, |last| last.count), above)?.0;
         let start = Start { losses: last.map_or(0, |last| last.losses), count, mark };
         let mut starts = Starts::new(log, start);
         let mut batch = Batch::default();
@@ -113,7 +123,7 @@ impl NumberedStore {
         let put_back = put_back.map(|why| String::from_utf8_lossy(&why).into_owned());
         let seen = prefixed(store.as_ref(), meta, SEEN)?;
         put_start(&mut batch, meta, &start);
-        store.write(batch, Durability::Forced).await?;
+        write_until_taken(store.as_ref(), batch, Durability::Forced).await?;
         let state = State { start, seen: seen.clone(), ..State::default() };
         let numbered = NumberedStore { store, meta, log, state: Arc::new(Mutex::new(state)) };
         Ok((numbered, Known { starts, seen, put_back }))
@@ -143,7 +153,7 @@ impl NumberedStore {
     /// Returns once all that is remembered is on stable storage.
     pub async fn store_remembered(&self) -> Result<(), StoreError> {
         while !self.state().unstored.is_empty() {
-            self.write(Batch::default(), Durability::Forced).await?;
+            write_until_taken(self, Batch::default(), Durability::Forced).await?;
         }
         Ok(())
     }
@@ -152,7 +162,7 @@ impl NumberedStore {
     pub async fn note_put_back(&self, why: &str) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         batch.put(self.meta, PUT_BACK_KEY, why);
-        self.write(batch, Durability::Forced).await
+        write_until_taken(self, batch, Durability::Forced).await
     }
 
     /// Takes a sign from the folder into the log, where it stays until it is cleared or the loss accepted.
@@ -169,30 +179,49 @@ impl NumberedStore {
     pub async fn clear_put_back(&self) -> Result<(), StoreError> {
         let mut batch = Batch::default();
         batch.delete(self.meta, PUT_BACK_KEY);
-        self.write(batch, Durability::Forced).await
+        write_until_taken(self, batch, Durability::Forced).await
     }
 
     /// Begins another start after a loss that an operator has accepted. Its counts of losses and of starts are above those of
     /// `above` too, so that nothing that others have seen before is a sign any more. `beside` is stored with it. On stable
     /// storage when this returns.
     pub async fn accept_loss(&self, above: Start, mark: u64, beside: Batch) -> Result<Starts, StoreError> {
-        let (starts, written) = {
-            // Held while the write is queued, as every other write.
-            let mut state = self.state();
-            let (before, writes) = (state.start, state.writes);
-            let losses = before.losses.max(above.losses).saturating_add(1);
-            let start = Start { losses, count: before.count.max(above.count).saturating_add(1), mark };
-            let mut batch = beside;
-            put_past(&mut batch, self.meta, &before, writes);
-            put_start(&mut batch, self.meta, &start);
-            batch.delete(self.meta, PUT_BACK_KEY);
-            let mut starts = Starts::new(self.log, start);
-            starts.add_past(before, writes);
-            *state = State { start, writes: 0, stable: 0, ..std::mem::take(&mut *state) };
-            (starts, self.store.write(batch, Durability::Forced))
-        };
-        written.await?;
-        Ok(starts)
+        let mut pauses = Pauses::default();
+        loop {
+            let (before, starts, written) = self.begin_after_loss(above, mark, beside.clone())?;
+            let cause = match written.await {
+                Err(StoreError::Unavailable { cause }) => cause,
+                done => return done.map(|()| starts),
+            };
+            {
+                // The start was not begun. What was written meanwhile belongs to the one before.
+                let mut state = self.state();
+                let writes = before.writes + state.writes;
+                *state = State { writes, start: before.start, stable: before.stable, ..std::mem::take(&mut *state) };
+            }
+            tracing::warn!(%cause, "the store cannot be written now; accepting the loss is tried again");
+            pauses.pause().await;
+        }
+    }
+
+    fn begin_after_loss(
+        &self,
+        above: Start,
+        mark: u64,
+        mut batch: Batch,
+    ) -> Result<(Before, Starts, Written), StoreError> {
+        // Held while the write is queued, as every other write.
+        let mut state = self.state();
+        let before = Before { start: state.start, writes: state.writes, stable: state.stable };
+        let losses = before.start.losses.max(above.losses).saturating_add(1);
+        let start = Start { losses, count: next_epoch(before.start.count, above.count)?.0, mark };
+        put_past(&mut batch, self.meta, &before.start, before.writes);
+        put_start(&mut batch, self.meta, &start);
+        batch.delete(self.meta, PUT_BACK_KEY);
+        let mut starts = Starts::new(self.log, start);
+        starts.add_past(before.start, before.writes);
+        *state = State { start, writes: 0, stable: 0, ..std::mem::take(&mut *state) };
+        Ok((before, starts, self.store.write(batch, Durability::Forced)))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -267,6 +296,17 @@ impl fmt::Debug for NumberedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NumberedStore").field("stable", &self.stable()).finish_non_exhaustive()
     }
+}
+
+/// Returns the number of the start after `last`, above `above` too: the epoch of a coordinator. It is taken once it is on stable
+/// storage, through the store, so that whoever had that before has taken a lower one, and nobody else takes the same.
+fn next_epoch(last: u32, above: u32) -> Result<Epoch, StoreError> {
+    let last = last.max(above);
+    if last >= Epoch::LAST.0 {
+        let detail = format!("it is {last}, and starts can be told apart up to {} only", Epoch::LAST.0);
+        return Err(StoreError::Damaged { place: "the count of starts".to_owned(), detail });
+    }
+    Ok(Epoch(last + 1))
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {

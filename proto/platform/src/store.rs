@@ -1,30 +1,44 @@
-//! The contract of durable storage.
+//! The contract of durable storage, which a local database can keep and a replicated log as well.
 //!
-//! A store is an ordered map from bytes to bytes in each of a few named [`Family`]s. Writes are batches: each is applied
-//! as a whole or not at all, in the order in which [`Store::write`] was called, whether or not anybody awaits the result.
-//! After a crash a store holds a *prefix* of the batches in that order, and the prefix reaches at least to the last
-//! batch whose [`Durability::Forced`] write was answered with success. A store that cannot keep this promise refuses to
-//! open, or stops (R8); it never leaves something out silently.
+//! A store is an ordered map from bytes to bytes in each of a few named [`Family`]s. [`crate::conformance`] tests what is said
+//! here.
 //!
-//! Reads see every batch whose write was answered, and possibly batches whose answer is still under way.
+//! * **One owner.** Opening takes a store over, as a compare-and-swap does: of several that open it at a time at most one has
+//!   it. Whoever had it before can write nothing any more: its writes fail with [`Fenced`], all of them from then on, and the
+//!   first success of the new owner comes after the last of the former one. Where nothing can be taken from an owner that
+//!   lives, as from one that holds a lock, opening is refused until that has ended. Who was fenced need not notice it
+//!   before it writes: so a forced write that succeeds, if only an empty one, says that nobody had taken over when it was made.
+//! * **Writes are batches.** Each is applied as a whole or not at all, in the order in which [`Store::write`] was called, whether
+//!   or not anybody awaits the result. After a crash a store holds a *prefix* of the batches that were applied, in that order, and
+//!   the prefix reaches at least to the last batch whose [`Durability::Forced`] write was answered with success. A store that
+//!   cannot keep this promise refuses to open, or stops (R8); it never leaves something out silently.
+//! * **Not now.** [`StoreError::Unavailable`] says that nothing of the batch was applied, nor will be; batches before and after
+//!   it may be. It can be written again as it is ([`write_until_taken`]). [`StoreError::BatchTooLarge`] says the same of a batch
+//!   that will never be taken. After all other errors it is unknown whether the batch will be found when the store is opened again.
+//! * **Reads are local.** They wait for no other machine, and go on while writes are refused. They see every batch whose write was
+//!   answered, and possibly batches whose answer is still under way. Those of an owner that was fenced may be out of date.
+//! * **Dropping it ends.** What is queued is written if that can be done at once; nobody waits for another machine then.
 
 mod backup;
 mod batch;
+mod config;
 mod contents;
 mod error;
 pub mod memory;
+mod repeated;
 mod room;
 mod written;
 
 use std::path::Path;
 
 use bytes::Bytes;
-use undoubt_vocabulary::limits::MAX_STORE_QUEUE_BYTES;
 
 pub use backup::{BackingUp, BackupError};
 pub use batch::{Batch, Mark, Operation};
+pub use config::StoreConfig;
 pub use contents::Contents;
-pub use error::StoreError;
+pub use error::{Fenced, StoreError};
+pub use repeated::{Pauses, write_until_taken};
 pub use room::Room;
 pub use written::{Completion, Written};
 
@@ -41,16 +55,19 @@ pub enum Durability {
     Lazy,
 }
 
+/// The order in which a scan goes through keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     Forward,
     Backward,
 }
 
+/// A store that is open. The module's page states the contract that holds for all calls.
 pub trait Store: Send + Sync + 'static {
+    /// Returns the value of a key.
     fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
-    /// At most `limit` pairs with keys in `[from, to)`, in the order of `direction`; without `to`, to the end of the
+    /// Returns at most `limit` pairs with keys in `[from, to)`, in the order of `direction`; without `to`, to the end of the
     /// family. All pairs are of one moment: no batch is seen in part.
     fn scan(
         &self,
@@ -61,15 +78,12 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<(Bytes, Bytes)>, StoreError>;
 
-    /// Queues the batch before it returns. An error in the answer means that the batch may or may not be found after
-    /// the store is opened again, except for the errors that say it was not applied.
+    /// Queues the batch before it returns.
     fn write(&self, batch: Batch, durability: Durability) -> Written;
 
-    /// The largest batch that [`Store::write`] takes, by its [payload](Batch::payload_bytes): the same as long as the store
-    /// is open.
-    fn max_batch_bytes(&self) -> usize {
-        MAX_STORE_QUEUE_BYTES
-    }
+    /// Returns the size of the largest batch that [`Store::write`] takes, by its [payload](Batch::payload_bytes): the same as
+    /// long as the store is open, and no less at a later opening, since what was begun has to be finished.
+    fn max_batch_bytes(&self) -> usize;
 
     /// Returns how much more can be stored. Deleted data gives its room back while the store is open, some time later.
     fn room(&self) -> Result<Room, StoreError>;

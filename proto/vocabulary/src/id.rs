@@ -191,6 +191,11 @@ impl fmt::Debug for CoordinatorId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch(pub u32);
 
+impl Epoch {
+    /// The highest that there can be: a [`Ticket`] has no room for more.
+    pub const LAST: Epoch = Epoch(u32::MAX >> (Ticket::COUNTER_BITS - u32::BITS));
+}
+
 /// Numbers the attempts of one coordinator in the order they began, across its epochs.
 ///
 /// Every message about a transaction carries its ticket. Tickets give an exact fence against late messages that needs
@@ -291,5 +296,7 @@ mod tests {
         let last_of_first = Ticket(Ticket::first_of(Epoch(2)).0 - 1);
         assert!(last_of_first < Ticket::first_of(Epoch(2)));
         assert_eq!(last_of_first.epoch(), 1);
+        assert_eq!(Ticket::first_of(Epoch::LAST).epoch(), u64::from(Epoch::LAST.0));
+        assert_eq!(Ticket::first_of(Epoch(Epoch::LAST.0 + 1)), Ticket::default(), "which is why none is higher");
     }
 }

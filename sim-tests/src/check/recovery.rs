@@ -39,6 +39,7 @@ fn overlooked(run: &Run) -> Vec<Violation> {
         | What::SyncFails { .. }
         | What::DiskFull { .. }
         | What::ReadOnlyDisk { .. }
+        | What::DiskAway { .. }
         | What::SlowDisk { .. }
         | What::VoteLost { .. }
         | What::Poisoned

@@ -98,6 +98,11 @@ impl Disk {
         self.with(|state| state.max_write_bytes = bytes);
     }
 
+    /// S12: writes are refused for now, and may be made again later; or no longer. Reading goes on, and so do openings.
+    pub fn set_away(&self, is_away: bool) {
+        self.with(|state| state.is_away = is_away);
+    }
+
     /// S6: writes, syncs and openings fail; or no longer.
     pub fn set_read_only(&self, is_read_only: bool) {
         self.with(|state| state.is_read_only = is_read_only);

@@ -1,18 +1,19 @@
 //! What a disk does with writes, syncs and openings, and in what condition it is.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use undoubt_platform::store::Contents;
-use undoubt_platform::{Batch, Durability, Family, Random, StoreError};
+use undoubt_platform::{Batch, Durability, Family, Fenced, Random, StoreError};
 
 use super::event::{DiskEvent, Observer};
 use super::platter::Platter;
 
 const SYNC_BASE: Duration = Duration::from_millis(1);
 const SYNC_JITTER: Duration = Duration::from_millis(1);
+
+const TAKEN_AWAY: &str = "the disk was taken away before the write was stable";
 
 /// Names the opening that a store came from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,10 +24,14 @@ pub(super) struct State {
     pub(super) platter: Platter,
     /// The last one: a store of an earlier one is shut out.
     opening: Opening,
+    /// Somebody has opened it since whoever is shut out had it.
+    taken_over: bool,
     pub(super) destroyed: BTreeSet<(Family, Bytes)>,
     pub(super) lies_about_syncs: bool,
     pub(super) fails_next_sync: bool,
     pub(super) is_read_only: bool,
+    /// Writes are refused for now.
+    pub(super) is_away: bool,
     /// The most that one write may bring, where that is less than stores take otherwise.
     pub(super) max_write_bytes: Option<usize>,
     /// Bytes that still fit; `None` where nothing bounds them.
@@ -43,10 +48,12 @@ impl Default for State {
         State {
             platter: Platter::default(),
             opening: Opening::default(),
+            taken_over: false,
             destroyed: BTreeSet::new(),
             lies_about_syncs: false,
             fails_next_sync: false,
             is_read_only: false,
+            is_away: false,
             max_write_bytes: None,
             room: None,
             sync_base: SYNC_BASE,
@@ -60,6 +67,7 @@ impl Default for State {
 impl State {
     pub(super) fn open(&mut self, name: &str, families: &[Family]) -> Result<(Opening, Contents), StoreError> {
         self.shut_out();
+        self.taken_over = true;
         let opened = self.replay(name, families);
         self.events.push(match &opened {
             Ok(_) => DiskEvent::Opened { frames: self.platter.frames() },
@@ -78,7 +86,7 @@ impl State {
         let unknown = self.platter.families.iter().filter(|family| !families.contains(family));
         let unknown: Vec<String> = unknown.map(|family| family.0.to_owned()).collect();
         if !unknown.is_empty() {
-            return Err(StoreError::UnknownFamilies { path: PathBuf::from(name), families: unknown });
+            return Err(StoreError::UnknownFamilies { families: unknown });
         }
         self.drop_what_failed_to_sync();
         self.platter.families.extend(families);
@@ -106,7 +114,7 @@ impl State {
         random: &dyn Random,
     ) -> Result<usize, StoreError> {
         if self.opening != opening {
-            return Err(StoreError::Stopped { cause: "the disk was opened again, or taken away".into() });
+            return Err(self.shut_out_by().unwrap_or(StoreError::Stopped { cause: TAKEN_AWAY.into() }));
         }
         if self.is_read_only {
             return Err(self.write_failed(StoreError::Io { detail: "the file system is read-only".into() }, 0));
@@ -146,8 +154,7 @@ impl State {
     /// Makes the first `frames` frames stable, of which the first `promised` are about to be acknowledged.
     pub(super) fn end_sync(&mut self, opening: Opening, frames: usize, promised: usize) -> Result<(), StoreError> {
         if self.opening != opening {
-            let detail = "the disk was opened again, or taken away, before the write was stable".into();
-            return Err(StoreError::Io { detail });
+            return Err(self.shut_out_by().unwrap_or(StoreError::Io { detail: TAKEN_AWAY.into() }));
         }
         self.sync(frames, promised)
     }
@@ -182,6 +189,12 @@ impl State {
     /// Whoever has it open is shut out.
     pub(super) fn shut_out(&mut self) {
         self.opening.0 += 1;
+        self.taken_over = false;
+    }
+
+    /// Returns what somebody hears who is shut out because another has it.
+    fn shut_out_by(&self) -> Option<StoreError> {
+        self.taken_over.then(|| Fenced { detail: "the disk was opened again".into() }.into())
     }
 
     pub(super) fn drop_what_failed_to_sync(&mut self) {

@@ -36,7 +36,8 @@ struct State {
     /// Forced writes that no sync covers yet.
     waiting: Vec<Waiting>,
     is_syncing: bool,
-    stopped: Option<String>,
+    /// Why nothing is written any more.
+    stopped: Option<StoreError>,
 }
 
 struct Waiting {
@@ -102,11 +103,16 @@ impl Shared {
     fn apply(&self, batch: Batch, durability: Durability) -> Result<usize, StoreError> {
         let mut state = self.state();
         batch.iter().try_for_each(|operation| state.contents.check_family(operation.family()))?;
-        if let Some(cause) = &state.stopped {
-            return Err(StoreError::Stopped { cause: cause.clone() });
+        match &state.stopped {
+            None => {}
+            Some(fenced @ StoreError::Fenced(_)) => return Err(fenced.clone()),
+            Some(error) => return Err(StoreError::Stopped { cause: error.to_string() }),
         }
         if let Some(limit) = self.max_write_bytes.filter(|most| batch.payload_bytes() > *most) {
             return Err(StoreError::BatchTooLarge { bytes: batch.payload_bytes(), bound: "max_write_bytes", limit });
+        }
+        if self.disk.with(|disk| disk.is_away) {
+            return Err(StoreError::Unavailable { cause: "the disk is away".into() });
         }
         let random = &self.disk.0.random;
         let appended = self.disk.with(|disk| disk.append(self.opening, &batch, durability, random));
@@ -164,7 +170,7 @@ impl Shared {
 
 impl State {
     fn stop(&mut self, error: &StoreError) {
-        self.stopped.get_or_insert_with(|| error.to_string());
+        self.stopped.get_or_insert_with(|| error.clone());
     }
 }
 

@@ -1,10 +1,11 @@
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
 use tokio::time::Instant;
-use undoubt_platform::conformance::{FAMILIES, store_conformance};
+use undoubt_platform::conformance::{FAMILIES, MAX_BATCH_BYTES, Stores, store_conformance};
 use undoubt_platform::{Batch, Durability, Family, Store as _, StoreError, Written};
 
 use super::{Disk, DiskEvent, DiskStore};
@@ -21,12 +22,29 @@ const LONG: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
 async fn it_keeps_the_contract_that_rocksdb_keeps() {
-    let mut disks = std::collections::BTreeMap::new();
-    store_conformance(|name| {
-        let disk = disks.entry(name.to_owned()).or_insert_with(|| Disk::new(name, 1));
-        disk.open(&FAMILIES, Process::default()).unwrap()
-    })
-    .await;
+    store_conformance(Disks::default()).await;
+}
+
+#[derive(Default)]
+struct Disks(BTreeMap<String, Disk>);
+
+impl Stores for Disks {
+    type Store = DiskStore;
+
+    fn open(&mut self, name: &str) -> Option<DiskStore> {
+        let disk = self.0.entry(name.to_owned()).or_insert_with(|| Disk::new(name, 1));
+        disk.set_max_write_bytes(Some(MAX_BATCH_BYTES));
+        Some(disk.open(&FAMILIES, Process::default()).unwrap())
+    }
+
+    fn crash(&mut self, name: &str, _: DiskStore) {
+        self.0[name].lose_power(0.3);
+    }
+
+    fn set_away(&mut self, name: &str, away: bool) -> bool {
+        self.0[name].set_away(away);
+        true
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,8 +129,8 @@ async fn who_opens_a_disk_shuts_out_who_had_it() {
     zombie.pause();
     let new = open(&disk);
     zombie.resume();
-    assert!(matches!(unfinished.await, Err(StoreError::Io { .. })), "it may be found: this was not 'nothing written'");
-    assert!(matches!(forced(&old, "late").await, Err(StoreError::Stopped { .. })));
+    assert!(matches!(unfinished.await, Err(StoreError::Fenced(_))), "it may be found: this was not 'nothing written'");
+    assert!(matches!(forced(&old, "late").await, Err(StoreError::Fenced(_))));
     assert_eq!(keys(&new), ["unfinished"]);
     assert_eq!(keys(&open(&disk)), ["unfinished"]);
     assert_eq!(keys(&old), ["unfinished"], "a zombie goes on reading what it knew");
@@ -131,7 +149,7 @@ async fn a_disk_with_unknown_families_is_refused_and_a_family_never_named_is_not
     );
     assert!(keys(&store).is_empty(), "all of a batch or nothing");
     let refusal = disk.open(&[DATA], Process::default()).unwrap_err();
-    assert!(matches!(&refusal, StoreError::UnknownFamilies { families, .. } if families == &["right"]), "{refusal}");
+    assert!(matches!(&refusal, StoreError::UnknownFamilies { families } if families == &["right"]), "{refusal}");
 }
 
 #[tokio::test(start_paused = true)]

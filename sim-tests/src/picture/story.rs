@@ -226,6 +226,7 @@ fn concerned(what: &What) -> Vec<Host> {
         | What::BitFlip { host, .. }
         | What::DiskFull { host, .. }
         | What::ReadOnlyDisk { host, .. }
+        | What::DiskAway { host, .. }
         | What::SlowDisk { host, .. }
         | What::Wiped { host }
         | What::PutBack { host, .. }

@@ -62,6 +62,8 @@ pub enum What {
     DiskFull { host: Host, for_ms: u64 },
     /// (S6)
     ReadOnlyDisk { host: Host, for_ms: u64 },
+    /// Writes are refused for now: none of them is applied, and they may be made again (S12).
+    DiskAway { host: Host, for_ms: u64 },
     /// Each sync takes this long (S7).
     SlowDisk { host: Host, sync_ms: u64, for_ms: u64 },
     /// Crashes, and finds an empty disk (S8).
@@ -185,6 +187,7 @@ pub enum Code {
     S9,
     S10,
     S11,
+    S12,
     P1,
     P2,
     P3,
@@ -259,6 +262,7 @@ impl Fault {
             What::RolledBack { .. } => Code::S4,
             What::BitFlip { .. } => Code::S5,
             What::DiskFull { .. } | What::ReadOnlyDisk { .. } => Code::S6,
+            What::DiskAway { .. } => Code::S12,
             What::SlowDisk { .. } => Code::S7,
             What::Wiped { .. } | What::Swapped { .. } => Code::S8,
             What::VoteLost { .. } => Code::S9,
@@ -301,6 +305,7 @@ impl What {
             | What::BitFlip { repaired_after_ms: ms, .. }
             | What::DiskFull { for_ms: ms, .. }
             | What::ReadOnlyDisk { for_ms: ms, .. }
+            | What::DiskAway { for_ms: ms, .. }
             | What::SlowDisk { for_ms: ms, .. }
             | What::Swapped { repaired_after_ms: ms, .. }
             | What::PutBack { after_ms: ms, .. }
@@ -335,6 +340,7 @@ impl What {
             | What::BitFlip { host, .. }
             | What::DiskFull { host, .. }
             | What::ReadOnlyDisk { host, .. }
+            | What::DiskAway { host, .. }
             | What::SlowDisk { host, .. }
             | What::Wiped { host }
             | What::PutBack { host, .. }

@@ -1,6 +1,7 @@
 //! From a seed to a plan, swarm-style: each run draws first how large its world is and which kinds of faults are on at
 //! all, then faults of those kinds. So some runs have one kind of trouble in depth, and others a bit of everything.
 
+mod away;
 mod large;
 mod ordinary;
 mod restored;
@@ -121,7 +122,7 @@ impl Plan {
         let mut faults: Vec<Fault> = (0..count).map(draw).collect();
         let causes: Vec<Fault> = faults.iter().flat_map(|fault| dice.causes_of(&shape, &fault.when)).collect();
         faults.extend(causes);
-        restored::restored(large::laden(sagas::troubled(Plan { seed, shape, faults, mutant: None })))
+        away::away(restored::restored(large::laden(sagas::troubled(Plan { seed, shape, faults, mutant: None }))))
     }
 
     /// Returns the same, with a disk that is put back.

@@ -124,6 +124,7 @@ fn wrong_with_what(what: &What) -> Option<String> {
         | What::RolledBack { .. }
         | What::DiskFull { .. }
         | What::ReadOnlyDisk { .. }
+        | What::DiskAway { .. }
         | What::Wiped { .. }
         | What::PutBack { .. }
         | What::VoteLost { .. }

@@ -83,6 +83,7 @@ impl fmt::Display for What {
             ),
             What::DiskFull { host, for_ms } => write!(f, "the disk of {host} is full for {for_ms} ms"),
             What::ReadOnlyDisk { host, for_ms } => write!(f, "the disk of {host} is read-only for {for_ms} ms"),
+            What::DiskAway { host, for_ms } => write!(f, "the disk of {host} takes no writes for {for_ms} ms"),
             What::SlowDisk { host, sync_ms, for_ms } => {
                 write!(f, "a sync of {host} takes {sync_ms} ms or more for {for_ms} ms")
             }

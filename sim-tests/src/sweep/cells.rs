@@ -14,7 +14,7 @@ pub fn states() -> impl Iterator<Item = &'static str> {
 }
 
 /// The table's lines: what the simulation tells apart.
-pub const CODES: [Code; 38] = [
+pub const CODES: [Code; 39] = [
     Code::S1,
     Code::S2,
     Code::S3,
@@ -26,6 +26,7 @@ pub const CODES: [Code; 38] = [
     Code::S9,
     Code::S10,
     Code::S11,
+    Code::S12,
     Code::P1,
     Code::P2,
     Code::P3,

@@ -263,6 +263,7 @@ impl<'a> Conductor<'a> {
             }
             What::DiskFull { host, for_ms }
             | What::ReadOnlyDisk { host, for_ms }
+            | What::DiskAway { host, for_ms }
             | What::SlowDisk { host, for_ms, .. } => self.after(for_ms, Act::Mend(host)),
             What::Wiped { host } => {
                 self.lose_power(host, point_of(host), RESTART_AFTER_MS);
@@ -334,6 +335,7 @@ impl<'a> Conductor<'a> {
         let disk = self.shared.disk(host);
         disk.set_full(false);
         disk.set_read_only(false);
+        disk.set_away(false);
         disk.set_sync_latency(Duration::from_millis(1), Duration::from_millis(1));
         disk.repair();
     }

@@ -261,6 +261,7 @@ impl Shared {
             What::LyingSyncs { host, .. } => self.disk(*host).lie_about_syncs(true),
             What::DiskFull { host, .. } => self.disk(*host).set_full(true),
             What::ReadOnlyDisk { host, .. } => self.disk(*host).set_read_only(true),
+            What::DiskAway { host, .. } => self.disk(*host).set_away(true),
             What::SlowDisk { host, sync_ms, .. } => {
                 let base = Duration::from_millis(*sync_ms);
                 self.disk(*host).set_sync_latency(base, base / 2);
@@ -382,6 +383,7 @@ fn kills(what: &What, host: Host) -> bool {
         | What::SyncFails { .. }
         | What::DiskFull { .. }
         | What::ReadOnlyDisk { .. }
+        | What::DiskAway { .. }
         | What::SlowDisk { .. }
         | What::Clock { .. }
         | What::Resolve { .. }

@@ -31,6 +31,7 @@ impl Temper {
             | What::BitFlip { .. }
             | What::DiskFull { .. }
             | What::ReadOnlyDisk { .. }
+            | What::DiskAway { .. }
             | What::SlowDisk { .. }
             | What::Wiped { .. }
             | What::PutBack { .. }

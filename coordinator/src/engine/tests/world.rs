@@ -2,107 +2,42 @@
 
 use crate::config::Config;
 use crate::engine::{Command, Engine, Handle, Parts, Replied, Reply, Request};
-use crate::log::{Log, LogError};
+use crate::log::{FAMILIES, Log, LogError};
 use crate::queue::Queue;
 use bytes::Bytes;
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use undoubt_coordinator_core::Content;
 use undoubt_platform::server::AnswerRoom;
-use undoubt_platform::{
-    Batch, CrashPoints, Direction, Durability, Family, Operation, OsRandom, Room, Store, StoreError, SystemClock,
-    Written,
-};
+use undoubt_platform::store::memory::{Memory, MemoryStore};
+use undoubt_platform::{Batch, CrashPoints, Family, OsRandom, SystemClock};
 use undoubt_vocabulary::{
     BranchOutcome, Epoch, ParticipantName, StepOutcome, ToCoordinator, ToParticipant, TxId, Vote,
 };
 
-/// Keeps what is written, and counts it.
-pub(super) struct Memory {
-    data: Mutex<BTreeMap<(&'static str, Bytes), Bytes>>,
-    pub(super) written_bytes: AtomicUsize,
-    pub(super) max_batch_bytes: usize,
+/// Returns a store that takes batches of this size at most.
+pub(super) fn store(max_batch_bytes: usize) -> Arc<MemoryStore> {
+    let memory = Memory::default();
+    memory.set_max_batch_bytes(max_batch_bytes);
+    Arc::new(memory.open(FAMILIES).unwrap())
 }
 
-impl Memory {
-    pub(super) fn new(max_batch_bytes: usize) -> Arc<Memory> {
-        Arc::new(Memory { data: Mutex::default(), written_bytes: AtomicUsize::new(0), max_batch_bytes })
-    }
-
-    fn data(&self) -> MutexGuard<'_, BTreeMap<(&'static str, Bytes), Bytes>> {
-        self.data.lock().unwrap()
-    }
-
-    pub(super) fn plant(&self, family: &'static str, key: &[u8], value: Vec<u8>) {
-        self.data().insert((family, Bytes::copy_from_slice(key)), value.into());
-    }
-
-    pub(super) fn lose(&self, family: &'static str) {
-        self.data().retain(|(of, _), _| *of != family);
-    }
-
-    pub(super) fn count(&self, family: &'static str) -> usize {
-        self.data().keys().filter(|(of, _)| *of == family).count()
-    }
+pub(super) fn plant(store: &MemoryStore, family: &'static str, key: &[u8], value: Vec<u8>) {
+    let mut batch = Batch::default();
+    batch.put(Family(family), key, value);
+    store.memory().plant(&batch);
 }
 
-impl Store for Memory {
-    fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.data().get(&(family.0, Bytes::copy_from_slice(key))).cloned())
-    }
+pub(super) fn lose(store: &MemoryStore, family: &'static str) {
+    let mut batch = Batch::default();
+    store.memory().contents().keys(Family(family)).for_each(|key| batch.delete(Family(family), key));
+    store.memory().plant(&batch);
+}
 
-    fn scan(
-        &self,
-        family: Family,
-        from: &[u8],
-        to: Option<&[u8]>,
-        direction: Direction,
-        limit: usize,
-    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
-        let data = self.data();
-        let within = data
-            .iter()
-            .filter(|((of, key), _)| *of == family.0 && key.as_ref() >= from && to.is_none_or(|to| key.as_ref() < to))
-            .map(|((_, key), value)| (key.clone(), value.clone()));
-        Ok(match direction {
-            Direction::Forward => within.take(limit).collect(),
-            Direction::Backward => within.rev().take(limit).collect(),
-        })
-    }
-
-    fn write(&self, batch: Batch, _: Durability) -> Written {
-        let bytes = batch.payload_bytes();
-        if bytes > self.max_batch_bytes {
-            let (bound, limit) = ("queue_bytes", self.max_batch_bytes);
-            return Written::ready(Err(StoreError::BatchTooLarge { bytes, bound, limit }));
-        }
-        self.written_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let mut data = self.data();
-        for operation in batch.iter() {
-            match operation {
-                Operation::Put { family, key, value } => {
-                    data.insert((family.0, Bytes::copy_from_slice(key)), Bytes::copy_from_slice(value));
-                }
-                Operation::Delete { family, key } => drop(data.remove(&(family.0, Bytes::copy_from_slice(key)))),
-                Operation::DeleteRange { family, from, to } => {
-                    data.retain(|(of, key), _| *of != family.0 || key.as_ref() < from || key.as_ref() >= to);
-                }
-            }
-        }
-        Written::ready(Ok(()))
-    }
-
-    fn max_batch_bytes(&self) -> usize {
-        self.max_batch_bytes
-    }
-
-    fn room(&self) -> Result<Room, StoreError> {
-        Ok(Room { bytes: None, files: None })
-    }
+pub(super) fn count(store: &MemoryStore, family: &'static str) -> usize {
+    store.memory().contents().keys(Family(family)).count()
 }
 
 /// The manners of participants: what they hand back, and whether they answer the second half of a transaction.
@@ -116,19 +51,19 @@ pub(super) struct Manners {
 
 pub(super) struct World {
     pub(super) handle: Handle,
-    pub(super) store: Arc<Memory>,
+    pub(super) store: Arc<MemoryStore>,
     engine: JoinHandle<Result<(), LogError>>,
     _participants: JoinSet<()>,
 }
 
 impl World {
     /// A coordinator at its start of this number, connected to all.
-    pub(super) async fn start(store: Arc<Memory>, epoch: u32, participants: usize, manners: Manners) -> World {
+    pub(super) async fn start(store: Arc<MemoryStore>, epoch: u32, participants: usize, manners: Manners) -> World {
         World::start_with(store, epoch, participants, manners, Config::default()).await
     }
 
     pub(super) async fn start_with(
-        store: Arc<Memory>,
+        store: Arc<MemoryStore>,
         epoch: u32,
         participants: usize,
         manners: Manners,
@@ -193,10 +128,17 @@ impl World {
     }
 
     /// Ends the engine with all that it has written.
-    pub(super) async fn stop(self) -> Arc<Memory> {
+    pub(super) async fn stop(self) -> Arc<MemoryStore> {
         self.handle.tell(Command::Stop).await.unwrap();
         self.engine.await.unwrap().unwrap();
         self.store
+    }
+}
+
+impl World {
+    /// Returns the end of the engine, which comes by itself.
+    pub(super) async fn ended(self) -> Result<(), LogError> {
+        self.engine.await.unwrap()
     }
 }
 

@@ -1,6 +1,4 @@
 use super::*;
-use crate::service::memory::Memory;
-use std::sync::Arc;
 use undoubt_coordinator_core::{EndedRecord, Record};
 use undoubt_platform::{Batch, Durability};
 use undoubt_vocabulary::{AbortReason, BranchOutcome, Outcome, Ticket};
@@ -17,7 +15,7 @@ fn id(number: u64) -> TxId {
 
 impl World {
     fn new() -> World {
-        World { log: Log::new(Arc::new(Memory::default())), open: BTreeMap::new() }
+        World { log: Log::new(crate::log::in_memory()), open: BTreeMap::new() }
     }
 
     fn open(&mut self, number: u64) {

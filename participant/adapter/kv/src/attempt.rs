@@ -83,7 +83,8 @@ pub(super) fn force(kv: &KeyValue, batch: Batch) -> impl Future<Output = Result<
             ResourceError::NoRoom
             | ResourceError::Unclear { .. }
             | ResourceError::Foreign { .. }
-            | ResourceError::Stopped { .. } => Declined::Failed(error),
+            | ResourceError::Stopped { .. }
+            | ResourceError::Fenced { .. } => Declined::Failed(error),
         })
     }
 }

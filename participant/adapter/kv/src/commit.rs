@@ -1,6 +1,6 @@
 //! A prepared branch's work comes into effect.
 
-use super::{Branch, KeyValue, MAX_GROUP_BYTES, Stage, record};
+use super::{Branch, KeyValue, Stage, record};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use prost::Message as _;
@@ -30,7 +30,7 @@ pub(super) fn commit_all(kv: &Arc<KeyValue>, branches: Vec<BranchId>) -> Vec<Com
     let mut group = Group::default();
     for branch in branches {
         group.add(kv, branch);
-        if group.bytes >= MAX_GROUP_BYTES {
+        if group.bytes >= kv.max_group_bytes() {
             groups.push(std::mem::take(&mut group).write(kv));
         }
     }

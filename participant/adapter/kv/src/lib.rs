@@ -53,16 +53,20 @@ use undoubt_platform::numbered;
 use undoubt_platform::{BackingUp, Batch, Durability, NumberedStore, Store, StoreError};
 use undoubt_proto::record::Write;
 use undoubt_vocabulary::{
-    CoordinatorId, DigestMap, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Ticket, Timestamp, TxId,
-    Vote, WriteNumber,
+    CoordinatorId, DigestMap, Epoch, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome,
+    Ticket, Timestamp, TxId, Vote, WriteNumber,
 };
 
 use writing::Writing;
 
 pub use schema::{FAMILIES, META};
 
-/// Branches that share a write are written once they have this many bytes of keys and values; what is left makes the next.
+/// Branches that share a write are written once they have this many bytes of keys and values; what is left makes the next. Fewer
+/// where the store takes smaller batches.
 const MAX_GROUP_BYTES: usize = 1 << 20;
+
+/// The bytes of keys and records that a write has beside data and results, at most: also one that ends later what is begun now.
+const BESIDE_BYTES: usize = 4 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyValueOptions {
@@ -126,6 +130,24 @@ impl KeyValue {
     /// Why no work that writes is taken, if there is too little room for it (R9).
     fn lack_of_room(&self) -> Result<Option<String>, StoreError> {
         Ok(self.store.room()?.lack(self.options.min_free_bytes))
+    }
+
+    /// Returns the bytes with which branches that share a write are written. One more branch still fits into the same batch.
+    fn max_group_bytes(&self) -> usize {
+        MAX_GROUP_BYTES.min(self.store.max_batch_bytes() / 2)
+    }
+
+    /// Refuses a branch or a step that brings so many bytes, if a write cannot hold it: nothing of it is ever cut (R13). What
+    /// commits or undoes its record later holds no more.
+    fn refuse_too_large(&self, bytes: usize) -> Result<(), Refusal> {
+        let max = self.store.max_batch_bytes().saturating_sub(self.max_group_bytes() + BESIDE_BYTES);
+        if bytes <= max {
+            return Ok(());
+        }
+        let detail = format!(
+            "its writes and results have {bytes} bytes together, more than the {max} that are stored at once here; split it"
+        );
+        Err(Refusal::new(RefusalCode::TooLarge, detail))
     }
 
     /// Returns a key-value store over a store that was opened with [`FAMILIES`], and whose start has begun.

@@ -7,10 +7,10 @@
 //! Who is about to delete marks takes them from here first, in the moment in which the write is queued: by the time
 //! another saga can set a mark on that key, nobody deletes it by mistake.
 
+use super::KeyValue;
 use super::attempt::Declined;
 use super::record;
 use super::schema::PENDING;
-use super::{KeyValue, MAX_GROUP_BYTES};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -117,7 +117,7 @@ pub(super) fn delete_passed(
 }
 
 /// Deletes the marks of a saga that is over, or that an operator releases, in forced writes with what its barriers say of
-/// them. Barriers hold results: one write takes about [`MAX_GROUP_BYTES`] of them. Steps whose write fails keep their marks.
+/// them. Barriers hold results: one write takes about as many as of a group. Steps whose write fails keep their marks.
 pub(super) async fn close_saga(
     kv: &KeyValue,
     coordinator: CoordinatorId,
@@ -154,7 +154,7 @@ pub(super) fn next_write(
     released: &Option<MarksReleased>,
 ) -> Result<(Batch, usize), ResourceError> {
     let (mut batch, mut steps) = (Batch::default(), 0);
-    while steps < left.len() && batch.payload_bytes() < MAX_GROUP_BYTES {
+    while steps < left.len() && batch.payload_bytes() < kv.max_group_bytes() {
         let (step, keys) = &left[steps];
         steps += 1;
         let is_marked_by_others = |key: &&Bytes| left[steps..].iter().any(|(_, keys)| keys.contains(*key));

@@ -3,7 +3,7 @@
 use super::attempt::{Declined, evaluate, most_read, refuse_without_room};
 use super::locks::over;
 use super::work::{self, Place, Work};
-use super::{Branch, KeyValue, MAX_GROUP_BYTES, Stage, pending, record};
+use super::{Branch, KeyValue, Stage, pending, record};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::ready;
@@ -73,7 +73,7 @@ pub(super) fn prepare_all(
             Err(Declined::NoRoom) => declined.put_off.push((id, prepare)),
             Err(Declined::Failed(error)) => futures.push(ready(Err(error)).boxed()),
         }
-        if group.bytes() >= MAX_GROUP_BYTES {
+        if group.bytes() >= kv.max_group_bytes() {
             futures.push(std::mem::take(&mut group).write(kv));
         }
     }
@@ -164,9 +164,14 @@ impl Group {
     fn add(&mut self, kv: &KeyValue, id: &BranchId, prepare: &Prepare, begun: Begun) -> Result<(), Declined> {
         let evaluated = pending::refuse_marked(kv, None, &begun.work.respect)
             .and_then(|()| evaluate(kv, &begun.work.operations, Tell::Learnt, most_read(kv)));
-        match evaluated {
-            Ok(evaluation) => {
-                let ready = to_be_written(&kv.table, &mut self.batch, id, prepare, evaluation, begun.wanted);
+        let (mark, before) = (self.batch.mark(), self.batch.payload_bytes());
+        let added = evaluated.and_then(|evaluation| {
+            let ready = to_be_written(&kv.table, &mut self.batch, id, prepare, evaluation, begun.wanted);
+            kv.refuse_too_large(self.batch.payload_bytes() - before).inspect_err(|_| self.batch.rewind(mark))?;
+            Ok(ready)
+        });
+        match added {
+            Ok(ready) => {
                 self.result_bytes += ready.result_bytes();
                 self.branches.push(ready);
                 Ok(())
@@ -245,7 +250,8 @@ fn refuse_if_not_written(branches: &mut [Ready], written: Result<(), ResourceErr
             error @ (ResourceError::NoRoom
             | ResourceError::Unclear { .. }
             | ResourceError::Foreign { .. }
-            | ResourceError::Stopped { .. }),
+            | ResourceError::Stopped { .. }
+            | ResourceError::Fenced { .. }),
         ) => return Err(error),
     };
     for Ready { vote, stays, .. } in branches {

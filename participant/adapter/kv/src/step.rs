@@ -49,6 +49,7 @@ async fn action(
         record::put_data(&mut batch, &writes);
         kv.table.put_step(&mut batch, step, Barrier::Acted, result.clone(), work.pend.iter().cloned().collect());
         work.pend.iter().for_each(|key| record::put_mark(&mut batch, key, step, run.begun_at));
+        kv.refuse_too_large(batch.payload_bytes())?;
         let mut held = kv.room().hold();
         held.add(result.len() + batch.payload_bytes());
         force(kv, batch).await?;
@@ -80,6 +81,10 @@ async fn compensation(kv: &KeyValue, step: &StepId, run: RunStep) -> Result<Step
                 None => record::delete_mark(&mut batch, key),
                 Some(heir) => record::put_mark(&mut batch, key, &heir, run.begun_at),
             }
+        }
+        if let Err(too_large) = kv.refuse_too_large(batch.payload_bytes()) {
+            kv.marks.put(step.clone(), marked);
+            return Err(too_large.into());
         }
         // What is open finishes: a write that was not applied is tried again, not refused.
         if let Err(error) = kv.write_in_turn(batch).await {
@@ -121,7 +126,10 @@ async fn under_locks(
     match &outcome {
         // Nobody may be granted what is not certain to be free.
         Err(Declined::Failed(
-            ResourceError::Unclear { .. } | ResourceError::Foreign { .. } | ResourceError::Stopped { .. },
+            ResourceError::Unclear { .. }
+            | ResourceError::Foreign { .. }
+            | ResourceError::Stopped { .. }
+            | ResourceError::Fenced { .. },
         )) => {}
         Ok(_)
         | Err(

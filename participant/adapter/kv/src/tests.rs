@@ -1,5 +1,6 @@
 pub(crate) mod memory;
 mod others;
+mod sizes;
 mod steps;
 mod suite;
 mod undone;
@@ -121,7 +122,7 @@ async fn without_room_writing_is_refused_while_reading_and_committing_go_on() {
 }
 
 fn queue_full() -> Option<StoreError> {
-    Some(StoreError::QueueFull { bound: "queue_batches", limit: 1, queued: 1 })
+    Some(StoreError::Unavailable { cause: "one write waits already".into() })
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use rocksdb::{
 };
 
 use super::RocksOptions;
-use super::error::{translate, translate_at_open};
+use super::error::{OpenError, translate, translate_at_open};
 use super::folder::{CURRENT, Folder};
 use undoubt_platform::identity::{self, META_NAME};
 use undoubt_platform::store::{Batch, Durability, Family, Operation, StoreError};
@@ -33,7 +33,7 @@ const BLOOM_BITS_PER_KEY: f64 = 10.0;
 /// Of the memory that a family fills before it is flushed.
 const MEMTABLE_BLOOM_RATIO: f64 = 0.05;
 
-pub(super) fn open(folder: &Folder, families: &[Family], options: &RocksOptions) -> Result<DB, StoreError> {
+pub(super) fn open(folder: &Folder, families: &[Family], options: &RocksOptions) -> Result<DB, OpenError> {
     let path = folder.path();
     let failed = |error: rocksdb::Error| translate_at_open(&error, path);
     refuse_unknown_families(path, families)?;
@@ -103,7 +103,7 @@ fn block_options(options: &RocksOptions) -> BlockBasedOptions {
     blocks
 }
 
-fn refuse_unknown_families(path: &Path, families: &[Family]) -> Result<(), StoreError> {
+fn refuse_unknown_families(path: &Path, families: &[Family]) -> Result<(), OpenError> {
     if !path.join(CURRENT).exists() {
         return Ok(());
     }
@@ -118,9 +118,9 @@ fn refuse_unknown_families(path: &Path, families: &[Family]) -> Result<(), Store
     if families.iter().any(|family| !present.iter().any(|name| family.0 == *name))
         && let Some(owner) = owner(path)
     {
-        return Err(StoreError::OfAnother { path: path.to_owned(), owner });
+        return Err(OpenError::OfAnother { path: path.to_owned(), owner });
     }
-    Err(StoreError::UnknownFamilies { path: path.to_owned(), families: unknown })
+    Err(StoreError::UnknownFamilies { families: unknown }.into())
 }
 
 /// Whose folder it is, read without changing anything; `None` where that cannot be told.

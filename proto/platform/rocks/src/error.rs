@@ -1,11 +1,37 @@
-//! What RocksDB and the operating system say, in the words of the store's contract.
+//! Why a folder is not opened, and what RocksDB and the operating system say in the words of the store's contract.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rocksdb::ErrorKind;
+use thiserror::Error;
 
 use undoubt_platform::store::StoreError;
+
+/// Why a folder was not opened as a store.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum OpenError {
+    #[error("{path} is already open, here or in another process. Stop the other one, or choose another folder")]
+    AlreadyOpen { path: PathBuf },
+
+    #[error(
+        "{path} holds {found}, which no store of ours left there. Nothing was changed. Choose an empty folder, or the \
+         right one"
+    )]
+    Foreign { path: PathBuf, found: String },
+
+    #[error(
+        "{path} is the data folder of {owner}, which keeps other things than what was started here. Nothing was changed. \
+         Name the right folder"
+    )]
+    OfAnother { path: PathBuf, owner: String },
+
+    #[error("{path} is not a folder. Name a folder for the data, or one that can be made")]
+    NoFolder { path: PathBuf },
+
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
 
 /// RocksDB hands its errors over as text, so the cause is read from it. `place` says what was being used.
 pub(super) fn translate(error: &rocksdb::Error, place: impl FnOnce() -> String) -> StoreError {
@@ -22,12 +48,12 @@ pub(super) fn translate(error: &rocksdb::Error, place: impl FnOnce() -> String) 
 }
 
 /// As [`translate`], while opening: RocksDB locks the folder as well, so that its own tools are kept out too.
-pub(super) fn translate_at_open(error: &rocksdb::Error, path: &Path) -> StoreError {
+pub(super) fn translate_at_open(error: &rocksdb::Error, path: &Path) -> OpenError {
     let detail = error.as_ref();
     if detail.contains("lock hold by current process") || detail.contains("While lock file") {
-        return StoreError::AlreadyOpen { path: path.to_owned() };
+        return OpenError::AlreadyOpen { path: path.to_owned() };
     }
-    translate(error, || path.display().to_string())
+    translate(error, || path.display().to_string()).into()
 }
 
 pub(super) fn translate_io(error: &io::Error, what: &str, path: &Path) -> StoreError {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::error::translate_io;
+use super::error::{OpenError, translate_io};
 use undoubt_platform::store::{Room, StoreError};
 
 pub(super) const CLAIM: &str = "UNDOUBT";
@@ -41,7 +41,7 @@ impl Drop for Folder {
 }
 
 impl Folder {
-    pub(super) fn claim(path: &Path) -> Result<Folder, StoreError> {
+    pub(super) fn claim(path: &Path) -> Result<Folder, OpenError> {
         create(path)?;
         let claim_path = path.join(CLAIM);
         if !claim_path.exists() {
@@ -55,8 +55,8 @@ impl Folder {
             .open(&claim_path)
             .map_err(|error| translate_io(&error, "opening", &claim_path))?;
         claim.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => StoreError::AlreadyOpen { path: path.to_owned() },
-            TryLockError::Error(error) => translate_io(&error, "locking", &claim_path),
+            TryLockError::WouldBlock => OpenError::AlreadyOpen { path: path.to_owned() },
+            TryLockError::Error(error) => translate_io(&error, "locking", &claim_path).into(),
         })?;
         let mut content = Vec::new();
         claim.read_to_end(&mut content).map_err(|error| translate_io(&error, "reading", &claim_path))?;
@@ -67,7 +67,8 @@ impl Folder {
             return Err(StoreError::Damaged {
                 place: path.display().to_string(),
                 detail: format!("the file {CURRENT}, which names the manifest, is missing"),
-            });
+            }
+            .into());
         }
         Ok(Folder { path: path.to_owned(), claim, established, room: Mutex::default() })
     }
@@ -135,16 +136,16 @@ pub(super) fn establish_copy(path: &Path) -> io::Result<()> {
     claim.sync_all()
 }
 
-fn create(path: &Path) -> Result<(), StoreError> {
+fn create(path: &Path) -> Result<(), OpenError> {
     if path.is_dir() {
         return Ok(());
     }
     if path.exists() {
-        return Err(StoreError::NoFolder { path: path.to_owned() });
+        return Err(OpenError::NoFolder { path: path.to_owned() });
     }
     fs::create_dir_all(path).map_err(|error| translate_io(&error, "creating the folder", path))?;
     match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
+        Some(parent) if !parent.as_os_str().is_empty() => Ok(sync_folder(parent)?),
         Some(_) | None => Ok(()),
     }
 }
@@ -156,14 +157,14 @@ pub(super) fn sync_folder(path: &Path) -> Result<(), StoreError> {
         .map_err(|error| translate_io(&error, "forcing the folder", path))
 }
 
-fn refuse_foreign(path: &Path) -> Result<(), StoreError> {
+fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
     let entries = fs::read_dir(path).map_err(|error| translate_io(&error, "listing", path))?;
     for entry in entries {
         let entry = entry.map_err(|error| translate_io(&error, "listing", path))?;
         let bytes = entry.metadata().map_err(|error| translate_io(&error, "looking at", &entry.path()))?.len();
         let name = entry.file_name().to_string_lossy().into_owned();
         if !is_left_by_unfinished_creation(&name, bytes) {
-            return Err(StoreError::Foreign { path: path.to_owned(), found: format!("'{name}'") });
+            return Err(OpenError::Foreign { path: path.to_owned(), found: format!("'{name}'") });
         }
     }
     Ok(())

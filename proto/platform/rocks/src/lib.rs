@@ -7,7 +7,16 @@
 //! Deleted data gives its room back while the store is open (`reclaim`). An open store can be copied (`backup`), and a folder
 //! that was put back shows it (`folder_sign`).
 //!
+//! **How it keeps the contract's one owner.** A folder is locked by the operating system (`flock`) as long as its store is open, and
+//! the system frees the lock when the process ends: so opening is refused while an owner lives, nothing is ever taken from one,
+//! and no write fails with [`Fenced`](undoubt_platform::Fenced). This holds for all processes of one machine, and on file systems
+//! that keep such locks among machines. On one that does not, two could have the folder at a time, and nothing here would notice it
+//! before the damage: put data folders on local disks. Copies of a folder are other stores; that one was started is noticed by the
+//! signs in the folder, by numbered writes and by epochs at the participants (R5).
+//!
 //! Dropping the store writes what is queued, forces it and closes the folder.
+
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
 
 mod backup;
 mod database;
@@ -34,6 +43,7 @@ use reclaim::{Deletions, Reclaimer};
 use undoubt_platform::store::{BackingUp, Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
 use writer::Writer;
 
+pub use error::OpenError;
 pub use folder_sign::{FileIdentity, LocalSign};
 pub use writer::WriterStats;
 
@@ -104,7 +114,7 @@ impl std::fmt::Debug for Reading {
 impl RocksStore {
     /// Opens the folder at `path` with exactly these `families`; creates what is absent. Refuses a folder that is open
     /// already, that is damaged, that holds something else, or that has families unknown here.
-    pub fn open(path: &Path, families: &[Family], options: RocksOptions) -> Result<RocksStore, StoreError> {
+    pub fn open(path: &Path, families: &[Family], options: RocksOptions) -> Result<RocksStore, OpenError> {
         let folder = Folder::claim(path)?;
         let local_sign = folder_sign::look(folder.path(), options.checks_folder)?;
         backup::clear(folder.path())?;
@@ -162,7 +172,7 @@ impl RocksStore {
     }
 
     /// Returns true if this store stopped because the device was full, whatever error later writers were told. Nothing
-    /// that was answered is lost; open the folder again once there is room.
+    /// that was answered is lost; open it again once there is room.
     pub fn ran_out_of_room(&self) -> bool {
         self.ran_out_of_room.load(Ordering::Relaxed)
     }

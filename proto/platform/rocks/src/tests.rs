@@ -5,6 +5,7 @@ mod killed;
 mod put_back;
 mod reclaim;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,7 @@ use undoubt_platform::conformance;
 const FAMILY: Family = Family("family");
 const OTHER: Family = Family("other");
 
-fn try_open(folder: &Path) -> Result<RocksStore, StoreError> {
+fn try_open(folder: &Path) -> Result<RocksStore, OpenError> {
     RocksStore::open(folder, &[FAMILY, OTHER], RocksOptions::default())
 }
 
@@ -43,13 +44,54 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     found
 }
 
+/// Stores in folders beside each other.
+struct Folders {
+    home: TempDir,
+    /// The crashes of each store: what one leaves is in a folder of its own.
+    crashes: BTreeMap<String, u32>,
+}
+
+impl Folders {
+    fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(format!("{name}-{}", self.crashes.get(name).unwrap_or(&0)))
+    }
+}
+
+impl conformance::Stores for Folders {
+    type Store = RocksStore;
+
+    fn open(&mut self, name: &str) -> Option<RocksStore> {
+        let options =
+            RocksOptions { queue_bytes: conformance::MAX_BATCH_BYTES, checks_folder: false, ..RocksOptions::default() };
+        match RocksStore::open(&self.path(name), &conformance::FAMILIES, options) {
+            Ok(store) => Some(store),
+            Err(OpenError::AlreadyOpen { .. }) => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Copies what the files hold while the writer is at work: the log last, which so has at least what the tables have.
+    fn crash(&mut self, name: &str, store: RocksStore) {
+        let from = self.path(name);
+        *self.crashes.entry(name.to_owned()).or_default() += 1;
+        let to = self.path(name);
+        fs::create_dir(&to).unwrap();
+        let (logs, others): (Vec<_>, Vec<_>) =
+            files(&from, "").into_iter().partition(|path| path.extension().is_some_and(|extension| extension == "log"));
+        for path in others.iter().chain(&logs) {
+            fs::copy(path, to.join(path.file_name().unwrap())).unwrap();
+        }
+        drop(store);
+    }
+
+    fn set_away(&mut self, _: &str, _: bool) -> bool {
+        false
+    }
+}
+
 #[tokio::test]
 async fn rocksdb_keeps_the_contract_of_a_store() {
-    let folder = TempDir::new().unwrap();
-    let open = |name: &str| {
-        RocksStore::open(&folder.path().join(name), &conformance::FAMILIES, RocksOptions::default()).unwrap()
-    };
-    conformance::store_conformance(open).await;
+    conformance::store_conformance(Folders { home: TempDir::new().unwrap(), crashes: BTreeMap::new() }).await;
 }
 
 #[tokio::test]
@@ -86,7 +128,7 @@ async fn a_folder_can_be_open_only_once() {
     let store = open(folder.path());
     force(&store, b"key", b"value").await;
     let refusal = try_open(folder.path()).unwrap_err();
-    assert_eq!(refusal, StoreError::AlreadyOpen { path: folder.path().to_owned() });
+    assert_eq!(refusal, OpenError::AlreadyOpen { path: folder.path().to_owned() });
     assert!(refusal.to_string().contains("already open"));
     drop(store);
     assert_eq!(open(folder.path()).get(FAMILY, b"key").unwrap(), Some("value".into()));
@@ -97,7 +139,7 @@ fn a_folder_that_another_tool_has_open_is_refused_too() {
     let folder = TempDir::new().unwrap();
     drop(open(folder.path()));
     let tool = DB::open_cf(&Options::default(), folder.path(), [FAMILY.0, OTHER.0]).unwrap();
-    assert_eq!(try_open(folder.path()).unwrap_err(), StoreError::AlreadyOpen { path: folder.path().to_owned() });
+    assert_eq!(try_open(folder.path()).unwrap_err(), OpenError::AlreadyOpen { path: folder.path().to_owned() });
     drop(tool);
     drop(open(folder.path()));
 }
@@ -107,7 +149,7 @@ fn a_folder_with_something_else_in_it_is_refused_and_left_as_it_was() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("letter.txt"), "dear all").unwrap();
     let refusal = try_open(folder.path()).unwrap_err();
-    assert!(matches!(&refusal, StoreError::Foreign { found, .. } if found == "'letter.txt'"), "{refusal}");
+    assert!(matches!(&refusal, OpenError::Foreign { found, .. } if found == "'letter.txt'"), "{refusal}");
     assert_eq!(files(folder.path(), "").len(), 1);
 }
 
@@ -119,7 +161,7 @@ fn a_rocksdb_of_another_program_is_refused() {
     let other = DB::open(&options, folder.path()).unwrap();
     other.put("key", "value").unwrap();
     drop(other);
-    assert!(matches!(try_open(folder.path()), Err(StoreError::Foreign { .. })));
+    assert!(matches!(try_open(folder.path()), Err(OpenError::Foreign { .. })));
 }
 
 #[test]
@@ -127,7 +169,10 @@ fn a_family_that_is_not_known_here_is_refused_as_a_newer_versions() {
     let folder = TempDir::new().unwrap();
     drop(open(folder.path()));
     let refusal = RocksStore::open(folder.path(), &[FAMILY], RocksOptions::default()).unwrap_err();
-    assert!(matches!(&refusal, StoreError::UnknownFamilies { families, .. } if *families == ["other"]), "{refusal}");
+    assert!(
+        matches!(&refusal, OpenError::Store(StoreError::UnknownFamilies { families }) if *families == ["other"]),
+        "{refusal}"
+    );
 }
 
 #[tokio::test]

@@ -144,14 +144,18 @@ impl Queue {
             return Some(StoreError::BatchTooLarge { bytes, bound: "queue_bytes", limit: bounds.bytes });
         }
         if self.jobs.len() >= bounds.batches {
-            let queued = self.jobs.len();
-            return Some(StoreError::QueueFull { bound: "queue_batches", limit: bounds.batches, queued });
+            return Some(full("queue_batches", bounds.batches, self.jobs.len()));
         }
         if self.bytes + bytes > bounds.bytes {
-            return Some(StoreError::QueueFull { bound: "queue_bytes", limit: bounds.bytes, queued: self.bytes });
+            return Some(full("queue_bytes", bounds.bytes, self.bytes));
         }
         None
     }
+}
+
+fn full(bound: &'static str, limit: usize, queued: usize) -> StoreError {
+    let cause = format!("storage is slower than its callers: {queued} wait already, and the bound {bound} is {limit}");
+    StoreError::Unavailable { cause }
 }
 
 impl Shared {

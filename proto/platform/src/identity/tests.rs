@@ -32,7 +32,10 @@ async fn a_folder_of_another_name_or_kind_is_refused() {
 
     let other_name = establish(&store, META, Kind::Coordinator, "y", ID).await.unwrap_err();
     assert!(matches!(other_name, IdentityError::OtherName { .. }));
-    assert!(other_name.to_string().starts_with("this data folder belongs to coordinator 'x', not 'y'"), "{other_name}");
+    assert!(
+        other_name.to_string().starts_with("what is stored here belongs to coordinator 'x', not 'y'"),
+        "{other_name}"
+    );
 
     let other_kind = establish(&store, META, Kind::Participant, "x", ID).await.unwrap_err();
     assert_eq!(other_kind, IdentityError::OtherKind { found: Kind::Coordinator, expected: Kind::Participant });

@@ -86,3 +86,53 @@ async fn a_sign_is_kept_until_it_is_cleared_or_the_loss_accepted() {
     assert_eq!((known.put_back, known.starts.now), (None, Start { losses: 1, count: 11, mark: 5 }));
     assert_eq!(known.starts.lack(&lost), None);
 }
+
+#[tokio::test]
+async fn starts_are_counted_as_far_as_a_ticket_can_tell_them_apart_and_no_further() {
+    let memory = Memory::default();
+    let (_, known) = begin(&memory, Epoch::LAST.0 - 2, 1).await;
+    assert_eq!(known.starts.now.count, Epoch::LAST.0 - 1);
+    let (store, known) = begin(&memory, 0, 2).await;
+    assert_eq!(known.starts.now.count, Epoch::LAST.0);
+    let refused = store.accept_loss(known.starts.now, 3, Batch::default()).await;
+    assert!(matches!(&refused, Err(StoreError::Damaged { .. })), "{refused:?}");
+    let store = Arc::new(memory.open(&[META]).unwrap());
+    let refused = NumberedStore::begin(store, META, LOG, 0, 3).await;
+    assert!(matches!(refused, Err(StoreError::Damaged { .. })));
+    assert!(next_epoch(7, u32::MAX).is_err(), "whatever others claim to have met");
+}
+
+#[tokio::test]
+async fn whoever_begins_a_start_ends_the_one_before_and_takes_a_higher_number() {
+    let memory = Memory::default();
+    let (former, before) = begin(&memory, 0, 1).await;
+    let (_owner, known) = begin(&memory, 0, 2).await;
+    assert_eq!((before.starts.now.count, known.starts.now.count), (1, 2));
+    let late = former.write(Batch::default(), Durability::Forced).await;
+    assert!(matches!(late, Err(StoreError::Fenced(_))), "{late:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_to_be_written_waits_until_the_store_can() {
+    let memory = Memory::default();
+    memory.set_away(Some("it is away"));
+    let begun = {
+        let memory = memory.clone();
+        tokio::spawn(async move { begin(&memory, 0, 1).await })
+    };
+    let back = |memory: &Memory| {
+        let memory = memory.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+            memory.set_away(None);
+        })
+    };
+    back(&memory);
+    let (store, known) = begun.await.unwrap();
+    memory.set_away(Some("it is away again"));
+    back(&memory);
+    let starts = store.accept_loss(known.starts.now, 2, Batch::default()).await.unwrap();
+    assert_eq!(starts.now, Start { losses: 1, count: 2, mark: 2 });
+    write(&store, Durability::Forced).await;
+    assert_eq!(store.stable(), WriteNumber { log: LOG, start: starts.now, writes: 1 });
+}

@@ -21,13 +21,13 @@ impl Room {
     pub fn lack(self, min_free_bytes: u64) -> Option<String> {
         if let Some(free) = self.bytes.filter(|free| *free < min_free_bytes) {
             return Some(format!(
-                "{free} bytes are free on the device of the data folder, less than min_free_bytes = {min_free_bytes} \
+                "{free} bytes are free on the device that holds the data, less than min_free_bytes = {min_free_bytes} \
                  wants kept for what is open; free some space"
             ));
         }
         let files = self.files.filter(|files| *files < MIN_FREE_FILES && min_free_bytes > 0)?;
         Some(format!(
-            "{files} files can still be made on the device of the data folder, fewer than the {MIN_FREE_FILES} kept for \
+            "{files} files can still be made on the device that holds the data, fewer than the {MIN_FREE_FILES} kept for \
              what is open (it is short of inodes, not of bytes); remove some files"
         ))
     }

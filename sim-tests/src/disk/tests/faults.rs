@@ -196,7 +196,7 @@ async fn a_wiped_disk_is_empty_and_all_that_was_acknowledged_is_booked() {
     lazy(&store, "lazy");
     disk.wipe();
     assert!(keys(&open(&disk)).is_empty());
-    assert!(matches!(forced(&store, "late").await, Err(StoreError::Stopped { .. })));
+    assert!(matches!(forced(&store, "late").await, Err(StoreError::Fenced(_))));
     assert_eq!(destroyed(&disk), ["acknowledged"]);
 }
 

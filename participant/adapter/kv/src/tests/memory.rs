@@ -17,14 +17,20 @@ struct State {
     forced_writes: usize,
     largest_write_bytes: usize,
     free_bytes: Option<u64>,
+    max_batch_bytes: Option<usize>,
     failing_with: Option<StoreError>,
 }
 
 impl MemoryStore {
     /// What a crash leaves.
     pub(crate) fn crashed(&self) -> MemoryStore {
-        let forced = self.state().forced.clone();
-        MemoryStore(Mutex::new(State { now: forced.clone(), forced, ..State::default() }))
+        let State { forced, max_batch_bytes, .. } = self.state().clone();
+        MemoryStore(Mutex::new(State { now: forced.clone(), forced, max_batch_bytes, ..State::default() }))
+    }
+
+    /// Bounds the batches that it takes.
+    pub(crate) fn takes_batches_of(&self, max_bytes: usize) {
+        self.state().max_batch_bytes = Some(max_bytes);
     }
 
     pub(crate) fn has_free(&self, bytes: u64) {
@@ -76,6 +82,10 @@ impl Store for MemoryStore {
         if let Some(error) = &state.failing_with {
             return Written::ready(Err(error.clone()));
         }
+        let (bytes, limit) = (batch.payload_bytes(), state.max_batch_bytes.unwrap_or(usize::MAX));
+        if bytes > limit {
+            return Written::ready(Err(StoreError::BatchTooLarge { bytes, bound: "max_batch_bytes", limit }));
+        }
         state.largest_write_bytes = state.largest_write_bytes.max(batch.payload_bytes());
         for change in batch.iter() {
             match change {
@@ -95,6 +105,10 @@ impl Store for MemoryStore {
             state.forced_writes += 1;
         }
         Written::ready(Ok(()))
+    }
+
+    fn max_batch_bytes(&self) -> usize {
+        self.state().max_batch_bytes.unwrap_or(usize::MAX)
     }
 
     fn room(&self) -> Result<Room, StoreError> {

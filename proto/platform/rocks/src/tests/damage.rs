@@ -40,9 +40,9 @@ fn in_copy(copy: &TempDir, file: &Path) -> PathBuf {
     copy.path().join(file.file_name().unwrap())
 }
 
-fn assert_damaged(outcome: Result<RocksStore, StoreError>, expected: &str) {
+fn assert_damaged(outcome: Result<RocksStore, OpenError>, expected: &str) {
     let refusal = outcome.expect_err("a damaged folder is refused");
-    assert!(matches!(refusal, StoreError::Damaged { .. }), "{refusal}");
+    assert!(matches!(refusal, OpenError::Store(StoreError::Damaged { .. })), "{refusal}");
     assert!(refusal.to_string().contains(expected), "'{expected}' is not in: {refusal}");
 }
 
@@ -174,7 +174,7 @@ async fn an_older_log_that_is_lost_or_cut_is_refused() {
 
     let lost = copy(folder.path());
     fs::remove_file(in_copy(&lost, older)).unwrap();
-    assert!(matches!(try_open(lost.path()), Err(StoreError::Damaged { .. })));
+    assert!(matches!(try_open(lost.path()), Err(OpenError::Store(StoreError::Damaged { .. }))));
 
     let cut = copy(folder.path());
     let length = fs::metadata(older).unwrap().len();
@@ -183,7 +183,7 @@ async fn an_older_log_that_is_lost_or_cut_is_refused() {
 
     let emptied = copy(folder.path());
     fs::write(in_copy(&emptied, older), "").unwrap();
-    assert!(matches!(try_open(emptied.path()), Err(StoreError::Damaged { .. })));
+    assert!(matches!(try_open(emptied.path()), Err(OpenError::Store(StoreError::Damaged { .. }))));
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn a_flipped_bit_in_a_table_is_refused_or_told_on_reading_and_never_an_abs
         let store = match try_open(copy.path()) {
             Ok(store) => store,
             Err(refusal) => {
-                assert!(matches!(refusal, StoreError::Damaged { .. }), "byte {byte}: {refusal}");
+                assert!(matches!(refusal, OpenError::Store(StoreError::Damaged { .. })), "byte {byte}: {refusal}");
                 refused += 1;
                 continue;
             }

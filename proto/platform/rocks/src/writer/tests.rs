@@ -126,10 +126,10 @@ async fn a_full_queue_refuses_by_the_name_of_its_bound_and_takes_writes_again_on
     let held = stage.write_and_hold();
     let by_bytes = [stage.write(60, Durability::Lazy), stage.write(41, Durability::Lazy)];
     let [fits, refused] = by_bytes;
-    assert_eq!(refused.await, Err(StoreError::QueueFull { bound: "queue_bytes", limit: 100, queued: 60 }));
+    assert_eq!(refused.await, Err(full("queue_bytes", 100, 60)));
     let also_fit = [stage.write(20, Durability::Lazy), stage.write(20, Durability::Lazy)];
     let refused = stage.write(0, Durability::Lazy).await;
-    assert_eq!(refused, Err(StoreError::QueueFull { bound: "queue_batches", limit: 3, queued: 3 }));
+    assert_eq!(refused, Err(full("queue_batches", 3, 3)));
 
     stage.outcomes.send(Ok(())).unwrap();
     stage.outcomes.send(Ok(())).unwrap();
