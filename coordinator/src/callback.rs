@@ -15,7 +15,7 @@ mod share;
 
 use crate::address::{self, Flaw};
 use crate::config::Config;
-use crate::engine::{Command, EngineGone, Handle, Replied, Request};
+use crate::engine::{Command, Handle, Replied, Request};
 use crate::log::{Apart, Log, LogError};
 use promises::{Full, Promises, Stage};
 use share::Shares;
@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep};
 use tonic::transport::Uri;
 use undoubt_coordinator_core::{Answer, EndedRecord, Record, Rejection};
 use undoubt_platform::dial::Dial;
-use undoubt_platform::server::AnswerRoom;
+use undoubt_platform::server::{AnswerRoom, EngineGone};
 use undoubt_platform::{Batch, Durability, Random, Written};
 use undoubt_vocabulary::limits::MAX_URL_BYTES;
 use undoubt_vocabulary::{Outcome, Ticket, Timestamp, TxId};
