@@ -261,7 +261,7 @@ impl Caller {
                 | Replied::NoRoom(_)
                 | Replied::UnknownParticipant(_) => {}
             }
-            sleep(self.config.callback_pause(attempt).pause(self.random.as_ref())).await;
+            sleep(self.random.pause(self.config.callbacks(), attempt)).await;
             attempt += 1;
         }
     }
@@ -275,7 +275,7 @@ impl Caller {
             let called = call::call(self.dial.as_ref(), tx, url, outcome).await;
             drop(turn);
             let Err(error) = called else { return };
-            let pause = self.config.callback_pause(attempt).pause(self.random.as_ref());
+            let pause = self.random.pause(self.config.callbacks(), attempt);
             attempt += 1;
             let url = shown(url);
             if error.is_final() {

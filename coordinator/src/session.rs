@@ -147,7 +147,7 @@ pub(crate) async fn keep(
         if engine.tell(lost).await.is_err() {
             return Ok(());
         }
-        tokio::time::sleep(shared.config.reconnect_pause(attempt).pause(shared.random.as_ref())).await;
+        tokio::time::sleep(shared.random.pause(shared.config.reconnections(), attempt)).await;
     }
 }
 

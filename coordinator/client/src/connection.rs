@@ -2,7 +2,7 @@
 
 use crate::error::{InvalidAddress, Unanswered};
 use crate::options::{ClientOptions, LONGEST, Patience};
-use crate::retry::{Backoff, Verdict, explain, judge};
+use crate::retry::{Pauses, Verdict, explain, judge};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,7 +109,7 @@ impl Connection {
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let began = Instant::now();
-        let mut backoff = Backoff::new(&self.options, seed);
+        let mut pauses = Pauses::new(&self.options, seed);
         let mut maybe_received = false;
         loop {
             let until = patience.heard.min(Instant::now() + self.options.attempt_timeout) + grace;
@@ -127,7 +127,7 @@ impl Connection {
                     ("no answer came in time".to_owned(), None)
                 }
             };
-            let pause = backoff.pause(after);
+            let pause = pauses.next(after);
             let deadline = patience.deadline(maybe_received);
             let out_of_time = pause >= deadline.saturating_duration_since(Instant::now());
             if out_of_time || (maybe_received && repeat == Repeat::OnlyIfNotReceived) {
