@@ -134,20 +134,8 @@ impl Queue {
 
 /// Returns the bytes that a message takes: never less than its encoding.
 pub(crate) fn bytes_of(message: &ToParticipant) -> usize {
-    MESSAGE_BYTES
-        + match message {
-            ToParticipant::Prepare(prepare) => prepare.work.len(),
-            ToParticipant::Run(run) => {
-                run.work.len() + run.inputs.iter().map(|input| INPUT_BYTES + input.len()).sum::<usize>()
-            }
-            ToParticipant::Confirm { .. }
-            | ToParticipant::Commit { .. }
-            | ToParticipant::Abort { .. }
-            | ToParticipant::Settle { .. }
-            | ToParticipant::Undecided { .. }
-            | ToParticipant::Noted { .. }
-            | ToParticipant::Close { .. } => 0,
-        }
+    let inputs = if let ToParticipant::Run(run) = message { run.inputs.len() } else { 0 };
+    MESSAGE_BYTES + message.payload_bytes() + inputs * INPUT_BYTES
 }
 
 #[cfg(test)]
