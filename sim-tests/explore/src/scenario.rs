@@ -41,6 +41,21 @@ pub struct Budget {
     pub restores: u8,
 }
 
+impl Budget {
+    /// No fault strikes.
+    pub const NONE: Budget = Budget {
+        crashes: 0,
+        losses: 0,
+        duplicates: 0,
+        disconnections: 0,
+        heuristics: 0,
+        operations: 0,
+        refusals: 0,
+        spoils: 0,
+        restores: 0,
+    };
+}
+
 /// A small world to be explored to its end.
 #[derive(Clone, Debug)]
 pub struct Scenario {

@@ -323,7 +323,7 @@ impl What {
         }
     }
 
-    /// Whom it concerns.
+    /// Returns the hosts that it concerns.
     pub fn hosts(&self) -> Vec<Host> {
         match self {
             What::Crash { host, .. }
