@@ -1,4 +1,4 @@
-//! What can be set. Durations end in `_ms` or `_s`, sizes in `_bytes`, counts say of what.
+//! The settings. Durations end in `_ms` or `_s`, sizes in `_bytes`, counts say of what.
 
 use crate::address::{self, Flaw};
 use serde::{Deserialize, Serialize};

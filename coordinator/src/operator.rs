@@ -1,4 +1,4 @@
-//! What operators ask for.
+//! The service for operators.
 
 use crate::engine::{Command, Handle, LinkState, View};
 use crate::log::{LogError, WeakLog};

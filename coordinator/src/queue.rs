@@ -1,4 +1,4 @@
-//! What waits to be sent on one session.
+//! The queue of what waits to be sent on one session.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
@@ -43,7 +43,7 @@ struct Waiting {
     overflown: bool,
 }
 
-/// What a session sends next.
+/// A batch that a session sends next.
 #[derive(Debug)]
 pub(crate) struct Drained {
     pub(crate) messages: Vec<ToParticipant>,

@@ -32,7 +32,7 @@ use undoubt_proto::v1::operator_server::OperatorServer;
 use undoubt_vocabulary::limits::MAX_REQUEST_BYTES;
 use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId, ParticipantName};
 
-/// What a coordinator takes from outside.
+/// The surroundings that a coordinator takes from outside.
 pub struct Environment {
     /// Opened with [`crate::log::FAMILIES`].
     pub store: Arc<dyn Store>,
@@ -294,7 +294,7 @@ async fn ended(sessions: &mut JoinSet<Result<(), Ended>>) -> Ended {
     pending().await
 }
 
-/// Where a coordinator remembers that it is a new one on purpose, though its name is known.
+/// The key under which a coordinator remembers that it is a new one on purpose, though its name is known.
 const NEW: &[u8] = b"new";
 
 /// Operators that may wait to accept a loss.

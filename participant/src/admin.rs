@@ -1,4 +1,4 @@
-//! What operators ask of a participant.
+//! The service for operators of a participant.
 
 use crate::config::Config;
 use crate::engine::{Command, Handle, View};

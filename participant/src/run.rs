@@ -17,7 +17,7 @@ use undoubt_proto::v1::participant_admin_server::ParticipantAdminServer;
 use undoubt_proto::v1::participant_server::ParticipantServer;
 use undoubt_vocabulary::limits::MAX_COORDINATOR_BATCH_BYTES;
 
-/// What a participant takes from outside.
+/// The surroundings that a participant takes from outside.
 pub struct Environment {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
@@ -120,7 +120,7 @@ pub async fn run<R: Branches>(
     result
 }
 
-/// What the resource does by itself has no end before it is told to.
+/// Runs what the resource does by itself, which has no end before it is told to.
 async fn in_background<R: Branches>(resource: Arc<R>, stop: CancellationToken) -> Result<(), ResourceError> {
     resource.background(stop.clone()).await?;
     if stop.is_cancelled() {

@@ -19,14 +19,14 @@ pub(crate) struct Connection {
     pub(crate) options: Arc<ClientOptions>,
 }
 
-/// Whether a call may be repeated though an earlier attempt may have taken effect.
+/// The leave to repeat a call though an earlier attempt may have taken effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
     Always,
     OnlyIfNotReceived,
 }
 
-/// Why a call has no response.
+/// The cause for which a call has no response.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The other side's definite answer.
@@ -65,7 +65,7 @@ impl Connection {
         Connection { address: "the given channel".into(), channel, options: Arc::new(options) }
     }
 
-    /// When a call that begins now gives up.
+    /// Returns the moment when a call that begins now gives up.
     pub(crate) fn deadline(&self) -> Instant {
         self.options.deadline_from(Instant::now())
     }

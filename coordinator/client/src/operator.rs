@@ -1,4 +1,4 @@
-//! What an operator asks of a coordinator.
+//! The calls of operators to a coordinator.
 
 use crate::client::Client;
 use crate::connection::{Failure, Repeat};
@@ -23,7 +23,7 @@ pub enum StepResolution {
     Done,
 }
 
-/// What came of it when an operator accepted what a coordinator's log had lost.
+/// The state of a coordinator after an operator has accepted what its log had lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LossAccepted {
     pub epoch: Epoch,

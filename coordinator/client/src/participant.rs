@@ -1,4 +1,4 @@
-//! What an operator asks of a participant directly, past the coordinator.
+//! The calls of operators to a participant directly, past the coordinator.
 
 use crate::connection::{Connection, MAX_RESPONSE_BYTES, Repeat};
 use crate::error::{InvalidAddress, OperatorError};
@@ -17,7 +17,7 @@ pub struct ParticipantClient {
     connection: Connection,
 }
 
-/// What an operator decides alone (R3).
+/// A decision of an operator alone (R3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
     Commit,

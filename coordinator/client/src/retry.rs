@@ -1,4 +1,4 @@
-//! When to try again, and what a failed attempt tells.
+//! The judgement of failed attempts, and the pauses between them.
 
 use crate::options::ClientOptions;
 use std::error::Error;
@@ -10,16 +10,16 @@ use undoubt_vocabulary::Backoff;
 /// Tells how long to stay away, in milliseconds.
 pub(crate) const RETRY_AFTER: &str = "retry-after-ms";
 
-/// What to make of an attempt that failed.
+/// The judgement of an attempt that failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// A definite answer: the same again would be answered the same.
     Final,
     /// Worth another try.
     Again {
-        /// How long the other side asks to stay away.
+        /// The time for which the other side asks to stay away.
         after: Option<Duration>,
-        /// Whether the attempt may have taken effect.
+        /// The attempt may have taken effect.
         maybe_received: bool,
     },
 }

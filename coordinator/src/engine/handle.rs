@@ -29,7 +29,7 @@ pub(crate) struct Handle {
     room: Arc<Semaphore>,
     /// True while writes that are under way are about to make room for more results.
     pressed: watch::Sender<bool>,
-    /// Why the engine ends, if it does not end for the sake of a restart.
+    /// The cause for which the engine ends, if not for the sake of a restart.
     why: Arc<OnceLock<Arc<str>>>,
 }
 

@@ -1,4 +1,4 @@
-//! What others ask of the engine.
+//! The commands that others give to the engine.
 
 use super::Engine;
 use crate::outbox::Outbox;
@@ -80,16 +80,16 @@ pub(crate) enum Command {
     Stop,
 }
 
-/// What is known here of a coordinator.
+/// The knowledge of a coordinator here.
 pub(crate) struct KnownHere {
     pub(crate) number: Option<WriteNumber>,
     pub(crate) recalled: Recalled,
     pub(crate) attempts: Vec<KnownAttempt>,
-    /// Where the rest of them begins.
+    /// The ticket where the rest of them begins.
     pub(crate) next: Option<Ticket>,
 }
 
-/// What an inspection may see.
+/// The engine as an inspection sees it.
 pub(crate) struct View<'a> {
     pub(crate) core: &'a Participant,
     pub(crate) losses: &'a [(Loss, WriteNumber)],

@@ -37,7 +37,7 @@ pub use serving::{Serving, tell_health};
 pub use task::{EngineGone, Task, TaskCancelled, stopped};
 pub use tonic::transport::Error as ServerError;
 
-/// What a server offers, with health and reflection beside it.
+/// The services that a server offers, with health and reflection beside them.
 #[derive(Debug)]
 pub struct Offer {
     pub routes: RoutesBuilder,
@@ -71,7 +71,7 @@ impl Offer {
     }
 }
 
-/// How connections are kept.
+/// The terms on which connections are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Keeping {
     /// Connections that may be open at a time.

@@ -44,12 +44,12 @@ pub(super) struct Sessions {
     network: Network,
 }
 
-/// Who stands in between, for as long as the coordinator lives.
+/// The one who stands in between, for as long as the coordinator lives.
 struct Between {
     shared: Arc<Shared>,
     /// The coordinator that has these sessions.
     host: Host,
-    /// How often each message has passed.
+    /// The number of times that each message has passed.
     passed: Mutex<BTreeMap<(u8, Direction, Message), u32>>,
     /// For mutants: what is said once only, and was.
     said: Mutex<BTreeSet<(u8, u64)>>,
@@ -303,7 +303,7 @@ impl Between {
         self.shared.mutates(Mutant::BatchesOfAnySize) && bytes > usual / 2
     }
 
-    /// What of a batch a checker looks at.
+    /// Notes of a batch what a checker looks at.
     fn weigh(&self, direction: Direction, participant: u8, messages: usize, bytes: usize) {
         let usual = match direction {
             Direction::ToParticipant => USUAL_COORDINATOR_BATCH_BYTES,

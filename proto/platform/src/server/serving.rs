@@ -12,7 +12,7 @@ use tonic::service::Routes;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-/// How long peers get to read their last messages.
+/// The time that peers get to read their last messages.
 const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A gRPC server.

@@ -62,7 +62,7 @@ pub async fn stopped<R>(stopping: impl Future<Output = Result<(), R>>, unanswere
 pub struct EngineGone {
     /// `coordinator` or `participant`.
     pub server: &'static str,
-    /// Why it ends, if not for the sake of a restart.
+    /// The cause for which it ends, if not for the sake of a restart.
     pub why: Option<Arc<str>>,
 }
 

@@ -66,7 +66,7 @@ fn two_worlds_are_one_exactly_if_one_is_the_other_renamed() {
     }
 }
 
-/// What participants are in, without who is in it.
+/// Returns the states of participants, without who is in which.
 fn blind(_: &mut Symmetry, world: &World) -> u128 {
     let mut seats: Vec<u128> = world.seats.iter().map(fingerprint).collect();
     seats.sort_unstable();
@@ -78,7 +78,7 @@ fn a_symmetry_that_does_not_rename_for_the_coordinator_is_found_out() {
     assert!(!merged_exactly_with_its_renamings(&Scenario::three_participants(), Budget::NONE, blind));
 }
 
-/// Where all that can happen leads to, up to renaming.
+/// Returns where all that can happen leads to, up to renaming.
 fn next(world: &World, machines: &mut Machines<'_>) -> Vec<u128> {
     let mut next = Vec::new();
     for action in world.actions(machines.scenario) {

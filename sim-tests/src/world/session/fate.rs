@@ -1,4 +1,4 @@
-//! What becomes of messages on their way.
+//! The fate of messages on their way, as faults have it.
 
 use crate::plan::{Message, Tampering};
 use std::time::Duration;
@@ -7,7 +7,7 @@ use undoubt_proto::v1;
 use v1::to_coordinator::Body as FromBranch;
 use v1::to_participant::Body as ToBranch;
 
-/// What becomes of a message on its way.
+/// The fate of a message.
 pub(super) struct Fate<M> {
     pub(super) now: Option<M>,
     /// It arrives after so many milliseconds, and no more in its place.
