@@ -9,7 +9,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 PYTHON_ENV := $(CARGO_TARGET_DIR)/python
 
-.PHONY: help demo test check fix torture restores explore sweep compare bench build simulator setup python
+.PHONY: help demo test rules check fix torture restores explore sweep compare bench build simulator setup python
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -21,6 +21,11 @@ demo: build ## One coordinator, three participants, two-phase commit, then sagas
 test: setup python ## All tests.
 	$(CARGO) test --workspace --test determinism
 	UNDOUBT_PYTHON=$(PYTHON_ENV)/bin/python $(CARGO) test --workspace --all-targets
+
+# Compiles nothing but the cores, the pure crates beside them and the exploration.
+rules: setup ## What a change of a rule breaks: tests of the cores, and the exploration of small worlds.
+	$(CARGO) test --workspace --test golden --test clocks --test held --test lost --test too_much --test unreachable \
+		--test saga_walks --test barrier --test standing --test exploration
 
 check: setup ## What CI checks: formatting and lints. Changes nothing.
 	$(CARGO) fmt --all --check

@@ -15,7 +15,7 @@ mod share;
 
 use crate::address::{self, Flaw};
 use crate::config::Config;
-use crate::engine::{Command, EngineGone, Handle, Replied, Request};
+use crate::engine::{Command, Handle, Replied, Request};
 use crate::log::{Apart, Log, LogError};
 use promises::{Full, Promises, Stage};
 use share::Shares;
@@ -27,7 +27,7 @@ use tokio::time::{Instant, sleep};
 use tonic::transport::Uri;
 use undoubt_coordinator_core::{Answer, EndedRecord, Record, Rejection};
 use undoubt_platform::dial::Dial;
-use undoubt_platform::server::AnswerRoom;
+use undoubt_platform::server::{AnswerRoom, EngineGone};
 use undoubt_platform::store::Pauses;
 use undoubt_platform::{Batch, Durability, Random, StoreError, Written};
 use undoubt_vocabulary::limits::MAX_URL_BYTES;
@@ -284,7 +284,7 @@ impl Caller {
                 | Replied::NoRoom(_)
                 | Replied::UnknownParticipant(_) => {}
             }
-            sleep(self.config.callback_pause(attempt).pause(self.random.as_ref())).await;
+            sleep(self.random.pause(self.config.callbacks(), attempt)).await;
             attempt += 1;
         }
     }
@@ -298,7 +298,7 @@ impl Caller {
             let called = call::call(self.dial.as_ref(), tx, url, outcome).await;
             drop(turn);
             let Err(error) = called else { return };
-            let pause = self.config.callback_pause(attempt).pause(self.random.as_ref());
+            let pause = self.random.pause(self.config.callbacks(), attempt);
             attempt += 1;
             let url = shown(url);
             if error.is_final() {

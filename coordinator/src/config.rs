@@ -1,16 +1,15 @@
-//! What can be set. Durations end in `_ms` or `_s`, sizes in `_bytes`, counts say of what.
+//! The settings. Durations end in `_ms` or `_s`, sizes in `_bytes`, counts say of what.
 
 use crate::address::{self, Flaw};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
 use undoubt_platform::range::{CENTURY_S, DAY_MS, OutOfRange, Ranged, YEAR_MS, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
 use undoubt_platform::store::StoreConfig;
 use undoubt_vocabulary::id::check_name;
 use undoubt_vocabulary::limits::{MAX_TRANSACTION_BYTES, MAX_TRANSACTION_RESULT_BYTES};
-use undoubt_vocabulary::{InvalidId, ParticipantName};
+use undoubt_vocabulary::{Backoff, InvalidId, ParticipantName};
 
 /// Records that nobody waits for are lost by a loss of power for so long at most.
 const MAX_LAZY_FLUSH_MS: u64 = 3_600_000;
@@ -246,43 +245,21 @@ impl Config {
         ]
     }
 
-    pub(crate) fn retry_pause(&self, attempt: u32) -> Backoff {
-        Backoff { first_ms: self.retry_first_pause_ms, max_ms: self.retry_max_pause_ms, attempt }
+    pub(crate) fn retries(&self) -> Backoff {
+        Backoff { first_ms: self.retry_first_pause_ms, max_ms: self.retry_max_pause_ms }
     }
 
-    pub(crate) fn callback_pause(&self, attempt: u32) -> Backoff {
-        Backoff { first_ms: self.callback_first_pause_ms, max_ms: self.callback_max_pause_ms, attempt }
+    pub(crate) fn callbacks(&self) -> Backoff {
+        Backoff { first_ms: self.callback_first_pause_ms, max_ms: self.callback_max_pause_ms }
     }
 
-    pub(crate) fn reconnect_pause(&self, attempt: u32) -> Backoff {
-        Backoff { first_ms: self.reconnect_first_pause_ms, max_ms: self.reconnect_max_pause_ms, attempt }
+    pub(crate) fn reconnections(&self) -> Backoff {
+        Backoff { first_ms: self.reconnect_first_pause_ms, max_ms: self.reconnect_max_pause_ms }
     }
 }
 
 /// The most that may be set for work and results in memory.
 const MAX_OPEN_BYTES: u64 = 1 << 40;
-
-/// A pause that doubles with each attempt up to a cap, and is then spread over its upper half, so that many who wait
-/// do not come back together (R6).
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Backoff {
-    first_ms: u64,
-    max_ms: u64,
-    attempt: u32,
-}
-
-impl Backoff {
-    /// Before the next attempt of a saga's step, after so many.
-    pub(crate) fn of_step(first: Duration, max: Duration, attempts: u32) -> Backoff {
-        let ms = |pause: Duration| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-        Backoff { first_ms: ms(first), max_ms: ms(max), attempt: attempts.saturating_sub(1) }
-    }
-
-    pub(crate) fn pause(self, random: &dyn undoubt_platform::Random) -> Duration {
-        let full = self.first_ms.saturating_mul(1 << self.attempt.min(32)).min(self.max_ms);
-        Duration::from_millis(full / 2 + random.below(full / 2 + 1))
-    }
-}
 
 /// A number that may be absent, written as `"none"` then: so the setting has a value like every other, and can be seen and
 /// set wherever they can.

@@ -32,7 +32,7 @@ use carried_on::CarriedOn;
 use collection::Collection;
 
 pub(crate) use commands::{Command, Replied, Reply, Request, View};
-pub(crate) use handle::{EngineGone, Handle, Queued};
+pub(crate) use handle::{Handle, Queued};
 pub(crate) use links::{Link, LinkState};
 
 /// Commands that may wait for the engine; whoever brings more waits.

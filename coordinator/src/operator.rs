@@ -1,8 +1,8 @@
-//! What operators ask for.
+//! The service for operators.
 
 use crate::engine::{Command, Handle, LinkState, View};
 use crate::log::{LogError, WeakLog};
-use crate::service::{gone, outcome_of, parse_tx};
+use crate::service::outcome_of;
 use crate::standing::{Accept, Accepted};
 use crate::{Config, ParticipantAddress};
 use std::path::PathBuf;
@@ -11,12 +11,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Request, Response, Status};
 use undoubt_coordinator_core::StepResolution;
+use undoubt_platform::server::{check_reason, parse_tx};
 use undoubt_proto::v1::operator_server::Operator;
 use undoubt_proto::{record, v1};
 use undoubt_vocabulary::{CoordinatorId, InvalidId};
-
-/// Of a name or a reason.
-const MAX_REASON_BYTES: usize = 256;
 
 /// The error of a participant that was taken out of the settings too early.
 pub(crate) const NOT_CONFIGURED: &str =
@@ -50,7 +48,7 @@ impl Operator for OperatorService {
             let phase = if held_because.is_empty() { described.phase.clone() } else { "held".to_owned() };
             Ok(v1::DescribeResponse { held_because, losses, phase, ..described })
         });
-        let described: Result<_, LogError> = described.await.map_err(gone)?;
+        let described: Result<_, LogError> = described.await?;
         described.map(Response::new).map_err(|error| Status::internal(error.to_string()))
     }
 
@@ -59,8 +57,7 @@ impl Operator for OperatorService {
         request: Request<v1::AcceptLossRequest>,
     ) -> Result<Response<v1::AcceptLossResponse>, Status> {
         let v1::AcceptLossRequest { who, reason, without } = request.into_inner();
-        check_reason("who", &who)?;
-        check_reason("reason", &reason)?;
+        check_reason(&who, &reason)?;
         let without = without.iter().map(|name| name.parse()).collect::<Result<_, InvalidId>>();
         let without = without.map_err(|bad| Status::invalid_argument(format!("without: {bad}")))?;
         let (reply, accepted) = oneshot::channel();
@@ -74,9 +71,8 @@ impl Operator for OperatorService {
     async fn forget(&self, request: Request<v1::ForgetRequest>) -> Result<Response<v1::ForgetResponse>, Status> {
         let v1::ForgetRequest { tx, who, reason } = request.into_inner();
         let tx = parse_tx(tx)?;
-        check_reason("who", &who)?;
-        check_reason("reason", &reason)?;
-        let replied = self.engine.ask(|reply| Command::Forget { tx, who, reason, reply }).await.map_err(gone)?;
+        check_reason(&who, &reason)?;
+        let replied = self.engine.ask(|reply| Command::Forget { tx, who, reason, reply }).await?;
         outcome_of(replied).map(|_| Response::new(v1::ForgetResponse {}))
     }
 
@@ -95,10 +91,9 @@ impl Operator for OperatorService {
                 return Err(Status::invalid_argument("resolution is missing or unknown; say retry, skip or done"));
             }
         };
-        check_reason("who", &who)?;
-        check_reason("reason", &reason)?;
+        check_reason(&who, &reason)?;
         let asked = self.engine.ask(|reply| Command::ResolveStep { tx, step, resolution, who, reason, reply });
-        let outcome = outcome_of(asked.await.map_err(gone)?)?;
+        let outcome = outcome_of(asked.await?)?;
         Ok(Response::new(v1::ResolveStepResponse { outcome: Some(outcome) }))
     }
 
@@ -106,7 +101,7 @@ impl Operator for OperatorService {
         &self,
         _: Request<v1::PauseRecoveryRequest>,
     ) -> Result<Response<v1::PauseRecoveryResponse>, Status> {
-        self.engine.tell(Command::PauseRecovery).await.map_err(gone)?;
+        self.engine.tell(Command::PauseRecovery).await?;
         Ok(Response::new(v1::PauseRecoveryResponse {}))
     }
 
@@ -114,34 +109,26 @@ impl Operator for OperatorService {
         &self,
         _: Request<v1::ResumeRecoveryRequest>,
     ) -> Result<Response<v1::ResumeRecoveryResponse>, Status> {
-        self.engine.tell(Command::ResumeRecovery).await.map_err(gone)?;
+        self.engine.tell(Command::ResumeRecovery).await?;
         Ok(Response::new(v1::ResumeRecoveryResponse {}))
     }
 
     async fn drain(&self, _: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
         // Whoever hears the answer knows that nothing new is let in.
-        self.engine.tell(Command::Drain).await.map_err(gone)?;
+        self.engine.tell(Command::Drain).await?;
         self.drain.send_replace(true);
         Ok(Response::new(v1::DrainResponse {}))
     }
 
     async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<v1::BackupResponse>, Status> {
         let to = PathBuf::from(request.into_inner().folder);
-        let stopping = || gone(self.engine.gone());
+        let stopping = || Status::from(self.engine.gone());
         tracing::info!(to = %to.display(), "a backup begins");
         // The log is let go before the copy is waited for: it must be free to close.
         let backing_up = self.log.log().ok_or_else(stopping)?.backup(&to);
         backing_up.await?;
         tracing::info!(to = %to.display(), "the backup is whole");
         Ok(Response::new(v1::BackupResponse {}))
-    }
-}
-
-fn check_reason(what: &str, text: &str) -> Result<(), Status> {
-    match text.len() {
-        0 => Err(Status::invalid_argument(format!("{what} is missing; it is recorded for good"))),
-        1..=MAX_REASON_BYTES => Ok(()),
-        given => Err(Status::invalid_argument(format!("{what} has {given} bytes, more than {MAX_REASON_BYTES}"))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What waits to be sent on one session.
+//! The queue of what waits to be sent on one session.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
@@ -43,7 +43,7 @@ struct Waiting {
     overflown: bool,
 }
 
-/// What a session sends next.
+/// A batch that a session sends next.
 #[derive(Debug)]
 pub(crate) struct Drained {
     pub(crate) messages: Vec<ToParticipant>,
@@ -134,20 +134,8 @@ impl Queue {
 
 /// Returns the bytes that a message takes: never less than its encoding.
 pub(crate) fn bytes_of(message: &ToParticipant) -> usize {
-    MESSAGE_BYTES
-        + match message {
-            ToParticipant::Prepare(prepare) => prepare.work.len(),
-            ToParticipant::Run(run) => {
-                run.work.len() + run.inputs.iter().map(|input| INPUT_BYTES + input.len()).sum::<usize>()
-            }
-            ToParticipant::Confirm { .. }
-            | ToParticipant::Commit { .. }
-            | ToParticipant::Abort { .. }
-            | ToParticipant::Settle { .. }
-            | ToParticipant::Undecided { .. }
-            | ToParticipant::Noted { .. }
-            | ToParticipant::Close { .. } => 0,
-        }
+    let inputs = if let ToParticipant::Run(run) = message { run.inputs.len() } else { 0 };
+    MESSAGE_BYTES + message.payload_bytes() + inputs * INPUT_BYTES
 }
 
 #[cfg(test)]

@@ -11,24 +11,21 @@ use crate::service::Service;
 use crate::session::{self, Ended, Superseded};
 use crate::standing::{self, StandingError};
 use bytes::Bytes;
-use futures::FutureExt as _;
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
-use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tonic_health::ServingStatus;
 use undoubt_coordinator_core::standing::{Sign, Standing, foreign_start};
 use undoubt_platform::dial::Dial;
 use undoubt_platform::identity::{counted_before_numbers, establish};
 use undoubt_platform::numbered::{FolderSign, Known};
 use undoubt_platform::server::{
-    DEFAULT_ROOM_BYTES, Incoming, Keeping, Offer, ReflectionError, ServerError, serve, share_bytes,
+    DEFAULT_ROOM_BYTES, Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled,
+    share_bytes, stopped, tell_health,
 };
 use undoubt_platform::{Clock, CrashPoints, Fenced, IdentityError, Kind, NumberedStore, Random, Store, StoreError};
 use undoubt_proto::v1::coordinator_server::CoordinatorServer;
@@ -36,7 +33,7 @@ use undoubt_proto::v1::operator_server::OperatorServer;
 use undoubt_vocabulary::limits::MAX_REQUEST_BYTES;
 use undoubt_vocabulary::{CoordinatorId, Epoch, InvalidId, ParticipantName, WriteNumber};
 
-/// What a coordinator takes from outside.
+/// The surroundings that a coordinator takes from outside.
 pub struct Environment {
     /// Opened with [`crate::log::FAMILIES`].
     pub store: Arc<dyn Store>,
@@ -75,8 +72,8 @@ pub enum RunError {
     Server(#[from] ServerError),
     #[error("reflection is not available: {0}")]
     Reflection(#[from] ReflectionError),
-    #[error("the engine was cancelled: {0}")]
-    Cancelled(String),
+    #[error(transparent)]
+    Cancelled(#[from] TaskCancelled),
     #[error(transparent)]
     Superseded(#[from] Superseded),
     #[error(
@@ -201,16 +198,10 @@ pub async fn run(
         callbacks: Arc::downgrade(&callbacks),
     };
     let Offer { mut routes, health } = Offer::new()?;
-    health.set_service_status("", ServingStatus::NotServing).await;
-    health.set_not_serving::<CoordinatorServer<Service>>().await;
+    tell_health::<CoordinatorServer<Service>>(&health, false).await;
     routes
         .add_service(CoordinatorServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(OperatorServer::new(operator));
-    let (stop, mut stopped) = watch::channel(false);
-    let asked_to_stop = async move {
-        // Also when the sender is gone there is nothing left to serve.
-        let _ = stopped.wait_for(|stop| *stop).await;
-    };
     let keeping = Keeping {
         max_connections: config.max_connections,
         alive: Duration::from_millis(config.keep_alive_ms),
@@ -220,9 +211,8 @@ pub async fn run(
         max_request_room_bytes: config.max_request_room_bytes,
         max_answer_room_bytes: config.max_answer_room_bytes,
     };
-    let mut server = serve(routes.routes(), incoming, keeping, clock.clone(), Box::pin(asked_to_stop));
-    // Caught here, because a runtime that catches a panic may end its other tasks in the midst of what they do.
-    let mut engine = tokio::spawn(AssertUnwindSafe(engine.run()).catch_unwind());
+    let mut server = Serving::new(routes.routes(), incoming, keeping, clock.clone());
+    let mut engine = Task::spawn(engine.run());
     let speaks = AtomicBool::new(false);
     let speaking = async {
         let mut cleared = standing::stand(&shared, &addresses, standing, &mut accepts, &reasons, &handle).await?;
@@ -237,8 +227,7 @@ pub async fn run(
         drop(accepts);
         speaks.store(true, Ordering::Relaxed);
         current_epoch.store(starts.now.count, Ordering::Relaxed);
-        health.set_service_status("", ServingStatus::Serving).await;
-        health.set_serving::<CoordinatorServer<Service>>().await;
+        tell_health::<CoordinatorServer<Service>>(&health, true).await;
         let shared = Arc::new(session::Shared { epoch: Epoch(starts.now.count), starts, ..shared });
         let mut sessions = JoinSet::new();
         for (name, address) in addresses {
@@ -251,8 +240,7 @@ pub async fn run(
             () = &mut shutdown => {}
             _ = drain_asked.wait_for(|asked| *asked) => {}
         }
-        health.set_service_status("", ServingStatus::NotServing).await;
-        health.set_not_serving::<CoordinatorServer<Service>>().await;
+        tell_health::<CoordinatorServer<Service>>(&health, false).await;
         if !speaks.load(Ordering::Relaxed) {
             // Nothing that is open gets on.
             return;
@@ -267,8 +255,8 @@ pub async fn run(
     let ended = {
         tokio::pin!(speaking);
         tokio::select! {
-            ended = &mut engine => return engine_result(ended),
-            served = &mut server => {
+            ended = engine.ended() => return ended,
+            served = server.ended() => {
                 served?;
                 None
             }
@@ -276,13 +264,13 @@ pub async fn run(
             () = draining => None,
         }
     };
-    stop.send_replace(true);
+    server.stop();
     if let Some(ended) = ended {
         // Clients hear why at once, and look for whoever is the coordinator now. Nothing is decided any more, also where
         // the device has no room for the note.
         handle.ends_because(&ended.to_string());
         engine.abort();
-        let _ = timeout(PARTING_TIMEOUT, server).await;
+        server.part().await;
         // The next start has to know it too, whoever answers it then.
         let seen = match &ended {
             Ended::PutBack { seen, .. } => *seen,
@@ -295,16 +283,11 @@ pub async fn run(
         });
     }
     // Streams that clients keep open are not waited for: what they were told is durable.
-    let _ = timeout(PARTING_TIMEOUT, server).await;
+    server.part().await;
     // An error means that the engine has ended already; its result says how.
     let _ = handle.tell(Command::Stop).await;
-    match timeout(STOP_TIMEOUT, engine).await {
-        Ok(ended) => engine_result(ended),
-        Err(_elapsed) => {
-            tracing::error!("the device does not answer; what was not answered yet may be lost, as in a crash");
-            Ok(())
-        }
-    }
+    let unanswered = "the device does not answer; what was not answered yet may be lost, as in a crash";
+    stopped(engine.ended(), unanswered).await
 }
 
 /// The start of a coordinator, which is on stable storage.
@@ -338,7 +321,7 @@ async fn begin(
 /// Notes what the next start has to know, in bounded time: whoever ends because another process has taken over may find that it
 /// has the store too, or that the store cannot be written.
 async fn note_parting(log: &NumberedStore, seen: &WriteNumber) -> Result<(), RunError> {
-    match timeout(STOP_TIMEOUT, own_sign::note(log, seen)).await {
+    match timeout(PARTING_NOTE_TIMEOUT, own_sign::note(log, seen)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(StoreError::Fenced(_))) | Err(_) => {
             tracing::warn!("what this log lacks could not be noted; the next start has to be told it again");
@@ -347,6 +330,9 @@ async fn note_parting(log: &NumberedStore, seen: &WriteNumber) -> Result<(), Run
         Ok(Err(error)) => Err(error.into()),
     }
 }
+
+/// The time that a last note may take.
+const PARTING_NOTE_TIMEOUT: Duration = Duration::from_secs(5);
 
 async fn tell_what_stays_open(engine: &Handle) {
     let look = |view: &View<'_>| {
@@ -371,28 +357,14 @@ async fn ended(sessions: &mut JoinSet<Result<(), Ended>>) -> Ended {
     pending().await
 }
 
-/// Where a coordinator remembers that it is a new one on purpose, though its name is known.
+/// The key under which a coordinator remembers that it is a new one on purpose, though its name is known.
 const NEW: &[u8] = b"new";
-
-fn engine_result(ended: Result<thread::Result<Result<(), LogError>>, JoinError>) -> Result<(), RunError> {
-    match ended {
-        Ok(Ok(result)) => Ok(result?),
-        Ok(Err(panic)) => resume_unwind(panic),
-        Err(error) => Err(RunError::Cancelled(error.to_string())),
-    }
-}
 
 /// Operators that may wait to accept a loss.
 const MAX_QUEUED_ACCEPTANCES: usize = 8;
 
-/// The time that the last write may take.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// Open transactions whose ids are told at the stop.
 const MAX_NAMED_AT_STOP: usize = 5;
-
-/// How long clients get to read their last answers.
-const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
 
 const _: () = assert!(MAX_REQUEST_BYTES <= share_bytes(DEFAULT_ROOM_BYTES) as usize);
 

@@ -9,7 +9,7 @@ mod watching;
 
 use crate::callback::Callbacks;
 use crate::config::Config;
-use crate::engine::{Command, EngineGone, Handle, Replied, View};
+use crate::engine::{Command, Handle, Replied, View};
 use crate::log::{Log, WeakLog};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -18,13 +18,12 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 use undoubt_coordinator_core::{Answer, Rejection};
 use undoubt_platform::Clock;
-use undoubt_platform::server::AnswerRoom;
+use undoubt_platform::server::{AnswerRoom, parse_tx};
 use undoubt_proto::v1;
 use undoubt_proto::v1::coordinator_server::Coordinator;
 use undoubt_vocabulary::TxId;
 
-pub(crate) use answers::{gone, outcome_of};
-pub(crate) use requests::parse_tx;
+pub(crate) use answers::outcome_of;
 
 /// How long an await waits if it does not say.
 const DEFAULT_AWAIT_MS: u32 = 30_000;
@@ -42,11 +41,11 @@ pub(crate) struct Service {
 
 impl Service {
     fn callbacks(&self) -> Result<Arc<Callbacks>, Status> {
-        self.callbacks.upgrade().ok_or_else(|| gone(EngineGone::default()))
+        self.callbacks.upgrade().ok_or_else(|| self.engine.gone().into())
     }
 
     fn log(&self) -> Result<Log, Status> {
-        self.log.log().ok_or_else(|| gone(EngineGone::default()))
+        self.log.log().ok_or_else(|| self.engine.gone().into())
     }
 
     /// The outcome that was replied, asked for again until there is room for it.
@@ -58,7 +57,7 @@ impl Service {
         while let Replied::Again(_) = replied {
             room.grow().await.map_err(|no_room| answers::decided_but(&no_room))?;
             let again = self.engine.ask_in(room, |reply| Command::Await { tx: tx.clone(), reply });
-            (replied, room) = again.await.map_err(gone)?;
+            (replied, room) = again.await?;
             if let Replied::Core(Answer::Rejected(Rejection::NotFound)) = replied {
                 return Err(answers::collected());
             }
@@ -77,7 +76,7 @@ impl Coordinator for Service {
         let tx = request.tx.clone();
         let replied = match callback {
             Some(url) => self.callbacks()?.submit(request, url, room).await.map_err(answers::not_submitted)?,
-            None => self.engine.ask_in(room, |reply| Command::Submit { request, reply }).await.map_err(gone)?,
+            None => self.engine.ask_in(room, |reply| Command::Submit { request, reply }).await?,
         };
         let (outcome, room) = self.told(replied, tx).await?;
         Ok(room.respond(v1::SubmitResponse { outcome: Some(outcome) }))
@@ -106,7 +105,7 @@ impl Coordinator for Service {
                 };
                 (open, taken)
             };
-            let (open, back) = self.engine.inspect(look).await.map_err(gone)?;
+            let (open, back) = self.engine.inspect(look).await?;
             room = back;
             // A transaction that is open no more is in the log by now: it leaves the engine once its end is stable.
             let found = match open {
@@ -131,8 +130,7 @@ impl Coordinator for Service {
         let asked = self.engine.ask_in(room, |reply| Command::Await { tx: tx.clone(), reply });
         let replied = tokio::time::timeout(patience, asked)
             .await
-            .map_err(|_| Status::deadline_exceeded("the transaction is not decided yet; ask again"))?
-            .map_err(gone)?;
+            .map_err(|_| Status::deadline_exceeded("the transaction is not decided yet; ask again"))??;
         let (outcome, room) = self.told(replied, tx).await?;
         Ok(room.respond(v1::SubmitResponse { outcome: Some(outcome) }))
     }
@@ -144,7 +142,7 @@ impl Coordinator for Service {
             // While it is put together it takes room as it will in the end.
             room.expect(query.most_bytes()).await?;
             let wanted = query.clone();
-            let page = self.engine.inspect(move |view| listing::Page::of_open(view, wanted)).await.map_err(gone)?;
+            let page = self.engine.inspect(move |view| listing::Page::of_open(view, wanted)).await?;
             let list = page.finish(&self.log()?).await.map_err(answers::internal)?;
             match room.fit(list) {
                 Some(list) => return Ok(room.respond(list)),
@@ -166,7 +164,7 @@ impl Coordinator for Service {
         let room = AnswerRoom::of(request.extensions());
         let tx = parse_tx(request.into_inner().tx)?;
         let asked = self.engine.ask_in(room, |reply| Command::Cancel { tx: tx.clone(), reply });
-        let (outcome, room) = self.told(asked.await.map_err(gone)?, tx).await?;
+        let (outcome, room) = self.told(asked.await?, tx).await?;
         if outcome.state == i32::from(v1::State::Committed) {
             return Err(Status::failed_precondition("it is too late to cancel: the transaction has committed"));
         }

@@ -7,7 +7,7 @@ mod sending;
 
 use crate::config::Config;
 use crate::connect::{Connect, ConnectError, Incoming};
-use crate::engine::{Command, EngineGone, Handle};
+use crate::engine::{Command, Handle};
 use crate::queue::Queue;
 use crate::witness::{self, WitnessError};
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use undoubt_coordinator_core::standing::{Sign, late_sign};
+use undoubt_platform::server::EngineGone;
 use undoubt_platform::{Clock, CrashPoints, NumberedStore, Random};
 use undoubt_proto::KNOWN_EPOCH;
 use undoubt_proto::v1::{self, CoordinatorBatch, Hello, ParticipantBatch, Welcome};
@@ -146,7 +147,7 @@ pub(crate) async fn keep(
         if engine.tell(lost).await.is_err() {
             return Ok(());
         }
-        tokio::time::sleep(shared.config.reconnect_pause(attempt).pause(shared.random.as_ref())).await;
+        tokio::time::sleep(shared.random.pause(shared.config.reconnections(), attempt)).await;
     }
 }
 

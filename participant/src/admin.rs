@@ -1,19 +1,18 @@
-//! What operators ask of a participant.
+//! The service for operators of a participant.
 
 use crate::config::Config;
 use crate::engine::{Command, Handle, View};
 use crate::heuristic::to_wire;
 use crate::resource::{Heuristic, Loss, Mark, Release};
-use crate::session::gone;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use undoubt_participant_core::{Answer, BranchView, Rejection, StepView};
 use undoubt_platform::Clock;
-use undoubt_platform::server::AnswerRoom;
+use undoubt_platform::server::{AnswerRoom, check_reason, parse_tx};
 use undoubt_proto::v1;
 use undoubt_proto::v1::participant_admin_server::ParticipantAdmin;
-use undoubt_vocabulary::{CoordinatorId, TxId, WriteNumber};
+use undoubt_vocabulary::{CoordinatorId, WriteNumber};
 
 const DEFAULT_LIST_LIMIT: u32 = 1_000;
 const MAX_LIST_LIMIT: u32 = 10_000;
@@ -24,9 +23,6 @@ const BYTES_PER_BRANCH: usize = 512;
 /// Semantic locks in one answer, and the most that one takes: a key of 1 KiB, and whose it is.
 const MAX_MARKS_LISTED: usize = 1_000;
 const BYTES_PER_MARK: usize = 1_280;
-
-/// Of a name or a reason.
-const MAX_REASON_BYTES: usize = 256;
 
 #[derive(Clone)]
 pub(crate) struct AdminService {
@@ -42,7 +38,7 @@ impl ParticipantAdmin for AdminService {
         _: Request<v1::DescribeParticipantRequest>,
     ) -> Result<Response<v1::DescribeParticipantResponse>, Status> {
         let name = self.config.name.clone();
-        self.engine.inspect(move |view| describe(view, name)).await.map(Response::new).map_err(gone)
+        Ok(Response::new(self.engine.inspect(move |view| describe(view, name)).await?))
     }
 
     async fn list_branches(
@@ -53,7 +49,7 @@ impl ParticipantAdmin for AdminService {
         let v1::ListBranchesRequest { in_doubt_only, limit } = request.into_inner();
         let limit = if limit == 0 { DEFAULT_LIST_LIMIT } else { limit.min(MAX_LIST_LIMIT) } as usize;
         room.expect(limit * BYTES_PER_BRANCH).await?;
-        let listed = self.engine.inspect(move |view| list(view, in_doubt_only, limit)).await.map_err(gone)?;
+        let listed = self.engine.inspect(move |view| list(view, in_doubt_only, limit)).await?;
         Ok(room.respond(listed))
     }
 
@@ -63,12 +59,11 @@ impl ParticipantAdmin for AdminService {
     ) -> Result<Response<v1::ResolveBranchResponse>, Status> {
         let v1::ResolveBranchRequest { tx, commit, who, reason } = request.into_inner();
         let tx = parse_tx(tx)?;
-        check_reason("who", &who)?;
-        check_reason("reason", &reason)?;
+        check_reason(&who, &reason)?;
         let heuristic =
             Heuristic { commit, at: self.clock.now(), who: who.clone(), reason: reason.clone(), decision: None };
         let asked = self.engine.ask(|reply| Command::Resolve { tx: tx.clone(), heuristic, reply });
-        match asked.await.map_err(gone)? {
+        match asked.await? {
             Answer::Resolved(outcome) => {
                 tracing::warn!(%tx, %outcome, who, reason, "an operator has decided a branch without its coordinator");
                 let outcome = v1::BranchOutcome::from(outcome).into();
@@ -84,7 +79,7 @@ impl ParticipantAdmin for AdminService {
         request: Request<v1::ForgetBranchRequest>,
     ) -> Result<Response<v1::ForgetBranchResponse>, Status> {
         let tx = parse_tx(request.into_inner().tx)?;
-        let answer = self.engine.ask(|reply| Command::Forget { tx, reply }).await.map_err(gone)?;
+        let answer = self.engine.ask(|reply| Command::Forget { tx, reply }).await?;
         match answer {
             Answer::Forgotten => Ok(Response::new(v1::ForgetBranchResponse {})),
             Answer::Rejected(rejection) => Err(status_of(&rejection)),
@@ -97,12 +92,11 @@ impl ParticipantAdmin for AdminService {
         request: Request<v1::AcceptParticipantLossRequest>,
     ) -> Result<Response<v1::AcceptParticipantLossResponse>, Status> {
         let v1::AcceptParticipantLossRequest { who, reason } = request.into_inner();
-        check_reason("who", &who)?;
-        check_reason("reason", &reason)?;
+        check_reason(&who, &reason)?;
         let at = self.clock.now();
         let (by, why) = (who.clone(), reason.clone());
         let asked = self.engine.ask(|reply| Command::AcceptLoss { at, who, reason, reply });
-        match asked.await.map_err(gone)? {
+        match asked.await? {
             Answer::LossAccepted { put_back } => {
                 tracing::warn!(
                     who = by,
@@ -125,7 +119,7 @@ impl ParticipantAdmin for AdminService {
         let v1::ListMarksRequest { after, limit } = request.into_inner();
         let limit = if limit == 0 { MAX_MARKS_LISTED } else { (limit as usize).min(MAX_MARKS_LISTED) };
         room.expect((limit + 1) * BYTES_PER_MARK).await?;
-        let found = self.engine.marks(after, limit + 1).await.map_err(gone)?;
+        let found = self.engine.marks(after, limit + 1).await?;
         let mut marks = found.map_err(|error| Status::internal(error.to_string()))?;
         let more = marks.len() > limit;
         marks.truncate(limit);
@@ -140,11 +134,10 @@ impl ParticipantAdmin for AdminService {
         let tx = parse_tx(tx)?;
         let coordinator = CoordinatorId::try_from(&coordinator_id[..])
             .map_err(|bad| Status::invalid_argument(format!("coordinator_id: {bad}")))?;
-        check_reason("who", &who)?;
-        check_reason("reason", &reason)?;
+        check_reason(&who, &reason)?;
         let release = Release { at: self.clock.now(), who: who.clone(), reason: reason.clone() };
         let asked = self.engine.ask(|reply| Command::ReleaseMarks { coordinator, tx: tx.clone(), release, reply });
-        match asked.await.map_err(gone)? {
+        match asked.await? {
             Answer::Released => {
                 tracing::warn!(%tx, %coordinator, who, reason, "an operator has released a saga's semantic locks");
                 Ok(Response::new(v1::ReleaseMarksResponse {}))
@@ -157,21 +150,9 @@ impl ParticipantAdmin for AdminService {
     async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<v1::BackupResponse>, Status> {
         let to = PathBuf::from(request.into_inner().folder);
         tracing::info!(to = %to.display(), "a backup begins");
-        self.engine.backup(to.clone()).await.map_err(gone)??;
+        self.engine.backup(to.clone()).await??;
         tracing::info!(to = %to.display(), "the backup is whole");
         Ok(Response::new(v1::BackupResponse {}))
-    }
-}
-
-fn parse_tx(tx: bytes::Bytes) -> Result<TxId, Status> {
-    TxId::new(tx).map_err(|bad| Status::invalid_argument(bad.to_string()))
-}
-
-fn check_reason(what: &str, text: &str) -> Result<(), Status> {
-    match text.len() {
-        0 => Err(Status::invalid_argument(format!("{what} is missing; it is recorded for good"))),
-        1..=MAX_REASON_BYTES => Ok(()),
-        given => Err(Status::invalid_argument(format!("{what} has {given} bytes, more than {MAX_REASON_BYTES}"))),
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use undoubt_platform::range::{DAY_MS, OutOfRange, Ranged, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
 use undoubt_platform::store::StoreConfig;
-use undoubt_vocabulary::InvalidId;
 use undoubt_vocabulary::id::check_name;
+use undoubt_vocabulary::{Backoff, InvalidId};
 
 /// One connection has a quarter of it, and that has to hold the largest request.
 const MIN_ROOM_BYTES: u64 = 64 << 20;
@@ -93,6 +93,10 @@ impl Config {
         }
         check_ranges(&self.ranges())?;
         if self.retry_first_pause_ms > self.retry_max_pause_ms { Err(ConfigError::Crossed) } else { Ok(()) }
+    }
+
+    pub(crate) fn retries(&self) -> Backoff {
+        Backoff { first_ms: self.retry_first_pause_ms, max_ms: self.retry_max_pause_ms }
     }
 
     /// Returns the range of each number.

@@ -38,7 +38,7 @@ use undoubt_platform::{Clock, CrashPoints, Random};
 use undoubt_vocabulary::{BranchOutcome, CoordinatorId, ParticipantName, Prepare, Ticket, WriteNumber};
 use waiting::{LOOK_THROUGH_EVERY, Waiting};
 
-pub(crate) use commands::{Command, EngineGone, Handle, KnownHere, View};
+pub(crate) use commands::{Command, Handle, KnownHere, View};
 
 /// Commands that may wait for the engine; whoever brings more waits.
 const MAX_QUEUED_COMMANDS: usize = 4_096;

@@ -5,23 +5,19 @@ use crate::config::{Config, ConfigError};
 use crate::engine::{Command, Engine};
 use crate::resource::{Branches, ResourceError, Steps, StepsOnly};
 use crate::session::SessionService;
-use futures::FutureExt as _;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
-use tokio::sync::watch;
-use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
-use tonic_health::ServingStatus;
-use undoubt_platform::server::{Incoming, Keeping, Offer, ReflectionError, ServerError, serve};
+use undoubt_platform::server::{
+    Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled, stopped, tell_health,
+};
 use undoubt_platform::{Clock, CrashPoints, Random};
 use undoubt_proto::v1::participant_admin_server::ParticipantAdminServer;
 use undoubt_proto::v1::participant_server::ParticipantServer;
 use undoubt_vocabulary::limits::MAX_COORDINATOR_BATCH_BYTES;
 
-/// What a participant takes from outside.
+/// The surroundings that a participant takes from outside.
 pub struct Environment {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
@@ -48,8 +44,8 @@ pub enum RunError {
     Server(#[from] ServerError),
     #[error("reflection is not available: {0}")]
     Reflection(#[from] ReflectionError),
-    #[error("the engine was cancelled: {0}")]
-    Cancelled(String),
+    #[error(transparent)]
+    Cancelled(#[from] TaskCancelled),
 }
 
 impl From<ResourceError> for RunError {
@@ -57,12 +53,6 @@ impl From<ResourceError> for RunError {
         if let ResourceError::Fenced { cause } = error { RunError::Fenced { cause } } else { RunError::Resource(error) }
     }
 }
-
-/// The time that calls under way at the resource may take once the engine is to stop.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long peers get to read their last messages.
-const PARTING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves the steps of sagas at a resource that has no branches, as [`run`] does.
 pub async fn run_steps<R: Steps>(
@@ -96,19 +86,13 @@ pub async fn run<R: Branches>(
     };
 
     let Offer { mut routes, health } = Offer::new()?;
-    health.set_service_status("", ServingStatus::Serving).await;
-    health.set_serving::<ParticipantServer<SessionService>>().await;
+    tell_health::<ParticipantServer<SessionService>>(&health, true).await;
     let session = SessionService::new(handle.clone(), config.clone(), resource.clone(), crash);
     let session = ParticipantServer::new(session)
         .max_decoding_message_size(MAX_COORDINATOR_BATCH_BYTES)
         .max_encoding_message_size(usize::MAX);
     let admin = AdminService { engine: handle.clone(), config: config.clone(), clock: clock.clone() };
     routes.add_service(session).add_service(ParticipantAdminServer::new(admin));
-    let (stop, mut stopped) = watch::channel(false);
-    let asked_to_stop = async move {
-        // Also when the sender is gone there is nothing left to serve.
-        let _ = stopped.wait_for(|stop| *stop).await;
-    };
     let keeping = Keeping {
         max_connections: config.max_connections,
         alive: Duration::from_millis(config.keep_alive_ms) / 2,
@@ -118,51 +102,39 @@ pub async fn run<R: Branches>(
         max_request_room_bytes: config.max_request_room_bytes,
         max_answer_room_bytes: config.max_answer_room_bytes,
     };
-    let mut server = serve(routes.routes(), incoming, keeping, clock, Box::pin(asked_to_stop));
-    // Caught here, because a runtime that catches a panic may end its other tasks in the midst of what they do.
-    let mut engine = tokio::spawn(AssertUnwindSafe(engine.run()).catch_unwind());
+    let mut server = Serving::new(routes.routes(), incoming, keeping, clock);
+    let mut engine = Task::spawn(engine.run());
     let no_more_calls = CancellationToken::new();
-    let background = in_background(resource, no_more_calls.clone());
-    let mut background = tokio::spawn(AssertUnwindSafe(background).catch_unwind());
+    let mut background = Task::spawn(in_background(resource, no_more_calls.clone()));
     tokio::select! {
-        ended = &mut engine => return result_of(ended),
-        ended = &mut background => return result_of(ended),
-        served = &mut server => served?,
+        ended = engine.ended() => return ended,
+        ended = background.ended() => return ended,
+        served = server.ended() => served?,
         () = &mut shutdown => {}
     }
-    health.set_service_status("", ServingStatus::NotServing).await;
-    stop.send_replace(true);
+    tell_health::<ParticipantServer<SessionService>>(&health, false).await;
+    server.stop();
     // An error means that the engine has ended already; its result says how.
     let _ = handle.tell(Command::Stop).await;
     let stopping = async {
-        result_of(engine.await)?;
+        engine.ended::<RunError>().await?;
         no_more_calls.cancel();
-        result_of(background.await)
+        background.ended().await
     };
-    let result = tokio::time::timeout(STOP_TIMEOUT, stopping).await.unwrap_or_else(|_elapsed| {
-        tracing::error!("the resource does not answer; what was not answered yet is carried on as after a crash");
-        Ok(())
-    });
+    let unanswered = "the resource does not answer; what was not answered yet is carried on as after a crash";
+    let result = stopped(stopping, unanswered).await;
     // Sessions stay open as long as coordinators live; they are not waited for.
-    let _ = tokio::time::timeout(PARTING_TIMEOUT, server).await;
+    server.part().await;
     result
 }
 
-/// What the resource does by itself has no end before it is told to.
+/// Runs what the resource does by itself, which has no end before it is told to.
 async fn in_background<R: Branches>(resource: Arc<R>, stop: CancellationToken) -> Result<(), ResourceError> {
     resource.background(stop.clone()).await?;
     if stop.is_cancelled() {
         return Ok(());
     }
     Err(ResourceError::Stopped { cause: "what it does in the background has ended".to_owned() })
-}
-
-fn result_of(ended: Result<thread::Result<Result<(), ResourceError>>, JoinError>) -> Result<(), RunError> {
-    match ended {
-        Ok(Ok(result)) => Ok(result?),
-        Ok(Err(panic)) => resume_unwind(panic),
-        Err(error) => Err(RunError::Cancelled(error.to_string())),
-    }
 }
 
 /// The bytes that a coordinator may send in a session before it is asked for more. They count for each of

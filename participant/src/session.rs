@@ -1,7 +1,7 @@
 //! The conversation with a coordinator, as `session.proto` has it.
 
 use crate::config::Config;
-use crate::engine::{Command, EngineGone, Handle, KnownHere};
+use crate::engine::{Command, Handle, KnownHere};
 use crate::outbox::{Outgoing, Outgoings, outbox};
 use crate::points::around_send;
 use crate::resource::Branches;
@@ -103,7 +103,7 @@ impl Participant for SessionService {
         let hello = self.check(hello)?;
         let session = Session(self.sessions.fetch_add(1, Ordering::Relaxed));
         let (out, outgoing) = outbox(self.engine.room());
-        self.engine.tell(Command::Hello { session, hello, out }).await.map_err(gone)?;
+        self.engine.tell(Command::Hello { session, hello, out }).await?;
         let (batches, stream) = mpsc::channel(MAX_BATCHES_UNDER_WAY);
         let welcome = v1::Welcome {
             protocol_version: PROTOCOL_VERSION,
@@ -138,7 +138,7 @@ impl Participant for SessionService {
         self.check_name(&participant_name)?;
         let coordinator = coordinator(&coordinator_id)?;
         let recall = Recall { coordinator, name: coordinator_name, shown: number(seen.as_ref())? };
-        let known = self.engine.recall(recall, attempts.then_some(Ticket(from_ticket))).await.map_err(gone)?;
+        let known = self.engine.recall(recall, attempts.then_some(Ticket(from_ticket))).await?;
         let KnownHere { number, recalled, attempts, next } = known;
         let Recalled { seen, epoch, fence, connected, put_back, other } = recalled;
         Ok(Response::new(v1::RecallResponse {
@@ -182,8 +182,8 @@ async fn receive(
             tracing::debug!(target: "undoubt::wire", what = message.name(), tx = %message.tx(),
                 ticket = message.ticket().0, "received");
         }
-        let received = engine.room_to_receive(bytes).await.map_err(gone)?;
-        engine.tell(Command::Batch { session, fence, writes, messages, received }).await.map_err(gone)?;
+        let received = engine.room_to_receive(bytes).await?;
+        engine.tell(Command::Batch { session, fence, writes, messages, received }).await?;
         next = incoming.message().await?;
     }
     Ok(())
@@ -254,8 +254,4 @@ async fn send(
             return;
         }
     }
-}
-
-pub(crate) fn gone(gone: EngineGone) -> Status {
-    Status::unavailable(gone.to_string())
 }

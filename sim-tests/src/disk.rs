@@ -38,7 +38,7 @@ pub use fault::DiskCopy;
 pub use store::DiskStore;
 pub use undoubt_platform::store::Contents;
 
-/// What a host's platter and page cache hold. Clones are the same disk.
+/// A disk: what a host's platter and page cache hold. Clones are the same disk.
 #[derive(Clone)]
 pub struct Disk(Arc<Shared>);
 
@@ -71,12 +71,12 @@ impl Disk {
         Ok(DiskStore::new(self.clone(), opening, contents, process))
     }
 
-    /// What a power loss right now would leave at the least. Flipped bits do not show.
+    /// Returns what a power loss right now would leave at the least. Flipped bits do not show.
     pub fn stable(&self) -> Contents {
         self.with(|state| state.platter.contents(state.platter.stable))
     }
 
-    /// What opening right now would show, the page cache included. Flipped bits do not show.
+    /// Returns what opening right now would show, the page cache included. Flipped bits do not show.
     pub fn cached(&self) -> Contents {
         self.with(|state| state.platter.contents(state.platter.reopened()))
     }

@@ -1,4 +1,4 @@
-//! What will happen in a run, written down: a seed expands to a plan, and the run consumes only the plan.
+//! The plan of a run: a seed expands to a plan, and the run consumes only the plan.
 //!
 //! So a failing plan can be kept as JSON, shrunk (fewer faults, clients, transactions, shorter times) and replayed after
 //! the code has changed. `seed` still feeds the random streams, one per concern, so that leaving one thing out changes
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// Of all random streams: latencies, jitter, ids, workloads.
+    /// The seed of all random streams: latencies, jitter, ids, workloads.
     pub seed: u64,
     pub shape: Shape,
     pub faults: Vec<Fault>,
@@ -34,7 +34,7 @@ pub struct Plan {
     pub mutant: Option<Mutant>,
 }
 
-/// How large the world is, and for how long faults may strike.
+/// The size of a world, and the time in which faults may strike.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Shape {
@@ -50,9 +50,9 @@ pub struct Shape {
     pub think_ms: u64,
     /// Latency of a message on the network.
     pub latency_ms: (u64, u64),
-    /// How long the coordinator keeps what has ended.
+    /// The time for which the coordinator keeps what has ended.
     pub retention_s: u64,
-    /// When everything is healed and has to come to an end.
+    /// The moment when everything is healed and has to come to an end.
     pub heal_at_ms: u64,
     /// Transactions that are sagas, and as many that leave the choice to the coordinator; the rest is two-phase commit.
     #[serde(default)]
@@ -63,7 +63,7 @@ pub struct Shape {
     /// This participant's resource manager cannot prepare.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cannot_prepare: Option<u8>,
-    /// When auto spares a participant; by default as coordinators come.
+    /// The conditions under which auto spares a participant; by default as coordinators come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub breaker: Option<Breaker>,
     /// Values of registers and marks are padded to this, so that work, results and records are large. 0: values are as
@@ -92,7 +92,7 @@ impl Plan {
         self.faults.iter().any(|fault| matches!(fault.what, What::PutBack { .. }))
     }
 
-    /// Whether this host takes part.
+    /// Returns true if this host takes part.
     pub fn has(&self, host: Host) -> bool {
         match host {
             Host::Coordinator => true,

@@ -1,4 +1,4 @@
-//! What is known about a run once it is over: all that checkers look at.
+//! A run that is over, as data: all that checkers look at.
 
 use crate::plan::{Copied, Direction, Host, HowResolved, Plan};
 use crate::trace::Entry;
@@ -9,17 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug)]
 pub struct Run {
     pub plan: Plan,
-    /// Of the whole trace; two runs of one plan have the same.
+    /// The hash of the whole trace; two runs of one plan have the same.
     pub hash: u64,
     pub simulated_us: u64,
     /// Ends with what was found after the healing.
     pub trace: Vec<Entry>,
-    /// What clients did, in the order in which they began.
+    /// The requests of clients, in the order in which they began.
     pub calls: Vec<Call>,
     pub finals: Finals,
     /// Faults that struck, with the states of what they met.
     pub hits: Vec<(usize, Vec<String>)>,
-    /// How often each crash point was reached.
+    /// The number of times that each crash point was reached.
     pub reached: BTreeMap<(Host, String), u32>,
 }
 
@@ -48,7 +48,7 @@ pub enum CallKind {
     Ask,
 }
 
-/// What a transaction does at each participant, in order.
+/// The operations of a transaction at each participant, in order.
 pub type Work = BTreeMap<Participant, Vec<Op>>;
 
 /// The operations that workloads are made of. A branch that writes also leaves a mark: whether it took effect can be
@@ -84,7 +84,7 @@ impl Op {
     }
 }
 
-/// What a client knows after its request.
+/// The knowledge of a client after its request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Reply {
     /// With what each operation read, in the order of the work: for a [`Op::Transfer`] the balance after it, for a
@@ -107,13 +107,13 @@ impl Reply {
 
 pub type Reads = BTreeMap<Participant, Vec<Option<String>>>;
 
-/// What was found when all was over.
+/// The state of everything when all was over.
 #[derive(Clone, Debug, Default)]
 pub struct Finals {
-    /// How long after the healing everything had come to its end; `None` if it hadn't within the bound.
+    /// The time from the healing until everything had come to its end; `None` if it hadn't within the bound.
     pub settled_after_us: Option<u64>,
     pub participants: BTreeMap<Participant, ParticipantFinal>,
-    /// What the coordinator says of each transaction that was ever submitted.
+    /// The outcome that the coordinator tells of each transaction that was ever submitted.
     pub outcomes: BTreeMap<String, FinalOutcome>,
     /// Transactions still open at the coordinator, with their phase.
     pub open: Vec<(String, String)>,
@@ -137,11 +137,11 @@ pub struct Finals {
     pub passed_over: Vec<PassedOver>,
     /// Batches of several messages that had more bytes than is usual.
     pub oversized: Vec<Oversized>,
-    /// Who could not be brought back, on purpose (P8).
+    /// The hosts that could not be brought back, on purpose (P8).
     pub gone: BTreeSet<Host>,
-    /// What a transaction that touches everything came to, after all had ended: it fails where a lock was left behind.
+    /// The reply to a transaction that touches everything, after all had ended: it fails where a lock was left behind.
     pub probe: Option<Reply>,
-    /// What recovery found when every process was started once more, twice; see the checker.
+    /// The finds of recovery when every process was started once more, twice; see the checker.
     pub recoveries: Vec<Recovery>,
     /// Clients were still asking when the run was broken off.
     pub out_of_patience: bool,
@@ -150,7 +150,7 @@ pub struct Finals {
 }
 
 impl Finals {
-    /// Whether balances and registers, and who read them when, can be held against anybody.
+    /// Returns true if balances and registers, and who read them when, can be held against nobody.
     pub fn excuses_data(&self) -> bool {
         self.excused_data || self.excused_epochs
     }
@@ -234,6 +234,6 @@ pub enum FinalOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recovery {
     pub host: Host,
-    /// What differs although nothing happened, save epochs and the like.
+    /// A difference although nothing happened, save in epochs and the like.
     pub difference: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! What happened in a run: every event with its time and host, in the order in which it happened.
+//! The trace of a run, as data: every event with its time and host, in the order in which it happened.
 
 mod event;
 mod standing;

@@ -46,7 +46,7 @@ use shared::Shared;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// How much simulated time passes between two looks at the network.
+/// The simulated time that passes between two looks at the network.
 const TICK: Duration = Duration::from_millis(10);
 
 /// Segments that a connection may have in flight; more is an error of turmoil's.

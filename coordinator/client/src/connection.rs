@@ -2,7 +2,7 @@
 
 use crate::error::{InvalidAddress, Unanswered};
 use crate::options::{ClientOptions, LONGEST, Patience};
-use crate::retry::{Backoff, Verdict, explain, judge};
+use crate::retry::{Pauses, Verdict, explain, judge};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,14 +19,14 @@ pub(crate) struct Connection {
     pub(crate) options: Arc<ClientOptions>,
 }
 
-/// Whether a call may be repeated though an earlier attempt may have taken effect.
+/// The leave to repeat a call though an earlier attempt may have taken effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
     Always,
     OnlyIfNotReceived,
 }
 
-/// Why a call has no response.
+/// The cause for which a call has no response.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// The other side's definite answer.
@@ -65,7 +65,7 @@ impl Connection {
         Connection { address: "the given channel".into(), channel, options: Arc::new(options) }
     }
 
-    /// When a call that begins now gives up.
+    /// Returns the moment when a call that begins now gives up.
     pub(crate) fn deadline(&self) -> Instant {
         self.options.deadline_from(Instant::now())
     }
@@ -109,7 +109,7 @@ impl Connection {
         F: Future<Output = Result<Response<T>, Status>>,
     {
         let began = Instant::now();
-        let mut backoff = Backoff::new(&self.options, seed);
+        let mut pauses = Pauses::new(&self.options, seed);
         let mut maybe_received = false;
         loop {
             let until = patience.heard.min(Instant::now() + self.options.attempt_timeout) + grace;
@@ -127,7 +127,7 @@ impl Connection {
                     ("no answer came in time".to_owned(), None)
                 }
             };
-            let pause = backoff.pause(after);
+            let pause = pauses.next(after);
             let deadline = patience.deadline(maybe_received);
             let out_of_time = pause >= deadline.saturating_duration_since(Instant::now());
             if out_of_time || (maybe_received && repeat == Repeat::OnlyIfNotReceived) {

@@ -29,6 +29,7 @@ mod connection;
 mod error;
 pub mod kv;
 mod listing;
+mod operation;
 mod operator;
 mod options;
 mod participant;

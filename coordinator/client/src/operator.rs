@@ -1,4 +1,4 @@
-//! What an operator asks of a coordinator.
+//! The calls of operators to a coordinator.
 
 use crate::client::Client;
 use crate::connection::{Failure, Repeat};
@@ -23,7 +23,7 @@ pub enum StepResolution {
     Done,
 }
 
-/// What came of it when an operator accepted what a coordinator's log had lost.
+/// The state of a coordinator after an operator has accepted what its log had lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LossAccepted {
     pub epoch: Epoch,
@@ -35,16 +35,11 @@ pub struct LossAccepted {
 
 impl Client {
     pub async fn describe(&self) -> Result<CoordinatorView, OperatorError> {
-        let attempt = || {
+        let describe = |question| {
             let mut operator = self.operator();
-            async move { operator.describe(v1::DescribeRequest {}).await }
+            async move { operator.describe(question).await }
         };
-        let response = self.connection.call(self.connection.deadline(), Repeat::Always, "describe", attempt).await;
-        let address = &self.connection.address;
-        response
-            .map_err(|failure| OperatorError::asking(address, failure))?
-            .try_into()
-            .map_err(|cause| OperatorError::malformed(address, cause))
+        self.connection.ask("describe", v1::DescribeRequest {}, describe).await
     }
 
     /// Learns what deadline the coordinator gives to transactions that name none. From then on their outcomes are waited for
@@ -59,15 +54,12 @@ impl Client {
     /// that is damaged, says that somebody has seen to it.
     pub async fn forget(&self, tx: &TxId, who: &str, reason: &str) -> Result<(), OperatorError> {
         let request = v1::ForgetRequest { tx: tx.to_bytes(), who: who.to_owned(), reason: reason.to_owned() };
-        let attempt = || {
-            let (mut operator, request) = (self.operator(), request.clone());
+        let forget = |request| {
+            let mut operator = self.operator();
             async move { operator.forget(request).await }
         };
-        let repeat = Repeat::OnlyIfNotReceived;
-        let response = self.connection.call(self.connection.deadline(), repeat, tx, attempt).await;
-        let done: Result<v1::ForgetResponse, _> =
-            response.map_err(|failure| OperatorError::new(&self.connection.address, Some(tx), failure));
-        done.map(drop)
+        let v1::ForgetResponse {} = self.connection.act_on(tx, request, forget).await?;
+        Ok(())
     }
 
     /// Ends a saga's step that is not settled, and tells how the saga stands then. What was sent before may still take effect.
@@ -91,16 +83,12 @@ impl Client {
             who: who.to_owned(),
             reason: reason.to_owned(),
         };
-        let attempt = || {
-            let (mut operator, request) = (self.operator(), request.clone());
+        let resolve = |request| {
+            let mut operator = self.operator();
             async move { operator.resolve_step(request).await }
         };
-        let repeat = Repeat::OnlyIfNotReceived;
-        let address = &self.connection.address;
-        let response = self.connection.call(self.connection.deadline(), repeat, tx, attempt).await;
-        let response: v1::ResolveStepResponse =
-            response.map_err(|failure| OperatorError::new(address, Some(tx), failure))?;
-        known(response.outcome).map_err(|cause| OperatorError::malformed(address, cause))
+        let v1::ResolveStepResponse { outcome } = self.connection.act_on(tx, request, resolve).await?;
+        known(outcome).map_err(|cause| OperatorError::malformed(&self.connection.address, cause))
     }
 
     /// Lets a coordinator that is held serve, though its log has lost what others have seen. Participants named in `without` are
@@ -113,57 +101,59 @@ impl Client {
     ) -> Result<LossAccepted, OperatorError> {
         let without = without.iter().map(ToString::to_string).collect();
         let request = v1::AcceptLossRequest { who: who.to_owned(), reason: reason.to_owned(), without };
-        let attempt = || {
-            let (mut operator, request) = (self.operator(), request.clone());
+        let accept = |request| {
+            let mut operator = self.operator();
             async move { operator.accept_loss(request).await }
         };
-        let repeat = Repeat::OnlyIfNotReceived;
-        let response = self.connection.call(self.connection.deadline(), repeat, "accept-loss", attempt).await;
-        let v1::AcceptLossResponse { epoch, committed, held } =
-            response.map_err(|failure| OperatorError::new(&self.connection.address, None, failure))?;
+        let accepted = self.connection.act("accept-loss", Repeat::OnlyIfNotReceived, request, accept).await?;
+        let v1::AcceptLossResponse { epoch, committed, held } = accepted;
         Ok(LossAccepted { epoch: Epoch(epoch), committed, held })
     }
 
     /// Stops driving transactions that were recovered from the log.
     pub async fn pause_recovery(&self) -> Result<(), OperatorError> {
-        let attempt = || {
+        let pause = |request| {
             let mut operator = self.operator();
-            async move { operator.pause_recovery(v1::PauseRecoveryRequest {}).await }
+            async move { operator.pause_recovery(request).await }
         };
-        let response = self.connection.call(self.connection.deadline(), Repeat::Always, "pause", attempt).await;
-        response.map(drop).map_err(|failure| OperatorError::new(&self.connection.address, None, failure))
+        let request = v1::PauseRecoveryRequest {};
+        let v1::PauseRecoveryResponse {} = self.connection.act("pause", Repeat::Always, request, pause).await?;
+        Ok(())
     }
 
+    /// Drives them on again.
     pub async fn resume_recovery(&self) -> Result<(), OperatorError> {
-        let attempt = || {
+        let resume = |request| {
             let mut operator = self.operator();
-            async move { operator.resume_recovery(v1::ResumeRecoveryRequest {}).await }
+            async move { operator.resume_recovery(request).await }
         };
-        let response = self.connection.call(self.connection.deadline(), Repeat::Always, "resume", attempt).await;
-        response.map(drop).map_err(|failure| OperatorError::new(&self.connection.address, None, failure))
+        let request = v1::ResumeRecoveryRequest {};
+        let v1::ResumeRecoveryResponse {} = self.connection.act("resume", Repeat::Always, request, resume).await?;
+        Ok(())
     }
 
     /// The coordinator takes no new transactions, finishes those in flight, then ends.
     pub async fn drain(&self) -> Result<(), OperatorError> {
-        let attempt = || {
+        let drain = |request| {
             let mut operator = self.operator();
-            async move { operator.drain(v1::DrainRequest {}).await }
+            async move { operator.drain(request).await }
         };
         // Not repeated when unclear: a coordinator that has drained is gone, and would be waited for in vain.
-        let repeat = Repeat::OnlyIfNotReceived;
-        let response = self.connection.call(self.connection.deadline(), repeat, "drain", attempt).await;
-        response.map(drop).map_err(|failure| OperatorError::new(&self.connection.address, None, failure))
+        let (repeat, request) = (Repeat::OnlyIfNotReceived, v1::DrainRequest {});
+        let v1::DrainResponse {} = self.connection.act("drain", repeat, request, drain).await?;
+        Ok(())
     }
 
     /// Copies all that the coordinator keeps into a folder on its machine, given by its whole path. Waits for as long as that
     /// takes, once the coordinator has heard of it.
     pub async fn backup(&self, folder: &str) -> Result<(), OperatorError> {
-        let attempt = || {
-            let (mut operator, request) = (self.operator(), v1::BackupRequest { folder: folder.to_owned() });
+        let backup = |request| {
+            let mut operator = self.operator();
             async move { operator.backup(request).await }
         };
-        let response = self.connection.call_once_heard(folder, attempt).await;
-        response.map(drop).map_err(|failure| OperatorError::new(&self.connection.address, None, failure))
+        let request = v1::BackupRequest { folder: folder.to_owned() };
+        let v1::BackupResponse {} = self.connection.act_at_length(folder, request, backup).await?;
+        Ok(())
     }
 }
 

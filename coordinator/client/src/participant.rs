@@ -1,4 +1,4 @@
-//! What an operator asks of a participant directly, past the coordinator.
+//! The calls of operators to a participant directly, past the coordinator.
 
 use crate::connection::{Connection, MAX_RESPONSE_BYTES, Repeat};
 use crate::error::{InvalidAddress, OperatorError};
@@ -17,7 +17,7 @@ pub struct ParticipantClient {
     connection: Connection,
 }
 
-/// What an operator decides alone (R3).
+/// A decision of an operator alone (R3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
     Commit,
@@ -42,31 +42,21 @@ impl ParticipantClient {
     }
 
     pub async fn describe(&self) -> Result<ParticipantState, OperatorError> {
-        let attempt = || {
+        let describe = |question| {
             let mut admin = self.admin();
-            async move { admin.describe(v1::DescribeParticipantRequest {}).await }
+            async move { admin.describe(question).await }
         };
-        let response = self.connection.call(self.connection.deadline(), Repeat::Always, "describe", attempt).await;
-        let address = &self.connection.address;
-        response
-            .map_err(|failure| OperatorError::asking(address, failure))?
-            .try_into()
-            .map_err(|cause| OperatorError::malformed(address, cause))
+        self.connection.ask("describe", v1::DescribeParticipantRequest {}, describe).await
     }
 
     /// Branches that are not finished, and heuristic outcomes not yet forgotten. At most `limit`; 0 for the
     /// participant's default.
     pub async fn branches(&self, in_doubt_only: bool, limit: u32) -> Result<Branches, OperatorError> {
-        let attempt = || {
+        let list = |question| {
             let mut admin = self.admin();
-            async move { admin.list_branches(v1::ListBranchesRequest { in_doubt_only, limit }).await }
+            async move { admin.list_branches(question).await }
         };
-        let response = self.connection.call(self.connection.deadline(), Repeat::Always, "branches", attempt).await;
-        let address = &self.connection.address;
-        response
-            .map_err(|failure| OperatorError::asking(address, failure))?
-            .try_into()
-            .map_err(|cause| OperatorError::malformed(address, cause))
+        self.connection.ask("branches", v1::ListBranchesRequest { in_doubt_only, limit }, list).await
     }
 
     /// Decides a branch in doubt without its coordinator. If the coordinator decided or will decide otherwise, the
@@ -84,45 +74,34 @@ impl ParticipantClient {
             who: who.to_owned(),
             reason: reason.to_owned(),
         };
-        let attempt = || {
-            let (mut admin, request) = (self.admin(), request.clone());
+        let resolve = |request| {
+            let mut admin = self.admin();
             async move { admin.resolve_branch(request).await }
         };
-        let repeat = Repeat::OnlyIfNotReceived;
-        let response = self.connection.call(self.connection.deadline(), repeat, tx, attempt).await;
-        let address = &self.connection.address;
-        let response: v1::ResolveBranchResponse =
-            response.map_err(|failure| OperatorError::new(address, Some(tx), failure))?;
-        branch_outcome("outcome", response.outcome).map_err(|cause| OperatorError::malformed(address, cause))
+        let v1::ResolveBranchResponse { outcome } = self.connection.act_on(tx, request, resolve).await?;
+        branch_outcome("outcome", outcome).map_err(|cause| OperatorError::malformed(&self.connection.address, cause))
     }
 
     /// Accepts that the participant was put back from an older copy and has lost what came after it. Returns what it was taken
     /// from.
     pub async fn accept_loss(&self, who: &str, reason: &str) -> Result<String, OperatorError> {
         let request = v1::AcceptParticipantLossRequest { who: who.to_owned(), reason: reason.to_owned() };
-        let attempt = || {
-            let (mut admin, request) = (self.admin(), request.clone());
+        let accept = |request| {
+            let mut admin = self.admin();
             async move { admin.accept_loss(request).await }
         };
-        let repeat = Repeat::OnlyIfNotReceived;
-        let response = self.connection.call(self.connection.deadline(), repeat, "accept-loss", attempt).await;
-        let response: v1::AcceptParticipantLossResponse =
-            response.map_err(|failure| OperatorError::new(&self.connection.address, None, failure))?;
-        Ok(response.put_back)
+        let accepted = self.connection.act("accept-loss", Repeat::OnlyIfNotReceived, request, accept).await?;
+        let v1::AcceptParticipantLossResponse { put_back } = accepted;
+        Ok(put_back)
     }
 
     /// Semantic locks, from the first key above `after` on. At most `limit`; 0 for as many as the participant tells at once.
     pub async fn marks(&self, after: Bytes, limit: u32) -> Result<Marks, OperatorError> {
-        let attempt = || {
-            let (mut admin, request) = (self.admin(), v1::ListMarksRequest { after: after.clone(), limit });
-            async move { admin.list_marks(request).await }
+        let list = |question| {
+            let mut admin = self.admin();
+            async move { admin.list_marks(question).await }
         };
-        let response = self.connection.call(self.connection.deadline(), Repeat::Always, "marks", attempt).await;
-        let address = &self.connection.address;
-        response
-            .map_err(|failure| OperatorError::asking(address, failure))?
-            .try_into()
-            .map_err(|cause| OperatorError::malformed(address, cause))
+        self.connection.ask("marks", v1::ListMarksRequest { after, limit }, list).await
     }
 
     /// Drops the semantic locks of a saga before it is over: it is isolated no more.
@@ -139,34 +118,34 @@ impl ParticipantClient {
             who: who.to_owned(),
             reason: reason.to_owned(),
         };
-        let attempt = || {
-            let (mut admin, request) = (self.admin(), request.clone());
+        let release = |request| {
+            let mut admin = self.admin();
             async move { admin.release_marks(request).await }
         };
-        let repeat = Repeat::OnlyIfNotReceived;
-        let response = self.connection.call(self.connection.deadline(), repeat, tx, attempt).await;
-        response.map(drop).map_err(|failure| OperatorError::new(&self.connection.address, Some(tx), failure))
+        let v1::ReleaseMarksResponse {} = self.connection.act_on(tx, request, release).await?;
+        Ok(())
     }
 
     /// Copies all that the participant keeps into a folder on its machine, given by its whole path. Waits for as long as that
     /// takes, once the participant has heard of it.
     pub async fn backup(&self, folder: &str) -> Result<(), OperatorError> {
-        let attempt = || {
-            let (mut admin, request) = (self.admin(), v1::BackupRequest { folder: folder.to_owned() });
+        let backup = |request| {
+            let mut admin = self.admin();
             async move { admin.backup(request).await }
         };
-        let response = self.connection.call_once_heard(folder, attempt).await;
-        response.map(drop).map_err(|failure| OperatorError::new(&self.connection.address, None, failure))
+        let request = v1::BackupRequest { folder: folder.to_owned() };
+        let v1::BackupResponse {} = self.connection.act_at_length(folder, request, backup).await?;
+        Ok(())
     }
 
     /// Drops the record of a heuristic outcome.
     pub async fn forget(&self, tx: &TxId) -> Result<(), OperatorError> {
-        let attempt = || {
-            let (mut admin, request) = (self.admin(), v1::ForgetBranchRequest { tx: tx.to_bytes() });
+        let forget = |request| {
+            let mut admin = self.admin();
             async move { admin.forget_branch(request).await }
         };
-        let repeat = Repeat::OnlyIfNotReceived;
-        let response = self.connection.call(self.connection.deadline(), repeat, tx, attempt).await;
-        response.map(drop).map_err(|failure| OperatorError::new(&self.connection.address, Some(tx), failure))
+        let request = v1::ForgetBranchRequest { tx: tx.to_bytes() };
+        let v1::ForgetBranchResponse {} = self.connection.act_on(tx, request, forget).await?;
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use crate::client::Client;
 use crate::connection::{Failure, Repeat};
 use crate::error::{CancelError, QueryError, WaitError};
 use crate::options::Patience;
-use crate::retry::{Backoff, explain};
+use crate::retry::{Pauses, explain};
 use crate::submit::{Answer, known};
 use crate::view::TransactionView;
 use std::time::Duration;
@@ -31,7 +31,7 @@ impl Client {
     /// Waits until a transaction is decided, whoever submitted it.
     pub async fn wait(&self, tx: &TxId) -> Result<Answer, WaitError> {
         let (began, deadline) = (Instant::now(), self.connection.deadline());
-        let mut backoff = Backoff::new(&self.connection.options, tx);
+        let mut pauses = Pauses::new(&self.connection.options, tx);
         let mut pending = false;
         loop {
             let attempt = || {
@@ -65,7 +65,7 @@ impl Client {
                 }
                 return Ok(known.try_into().map_err(QueryError::Malformed)?);
             }
-            let pause = backoff.pause(None);
+            let pause = pauses.next(None);
             if pause >= deadline.saturating_duration_since(Instant::now()) {
                 return Err(still_pending());
             }

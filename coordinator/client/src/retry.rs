@@ -1,24 +1,25 @@
-//! When to try again, and what a failed attempt tells.
+//! The judgement of failed attempts, and the pauses between them.
 
 use crate::options::ClientOptions;
 use std::error::Error;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 use tonic::{Code, ConnectError, Status};
+use undoubt_vocabulary::Backoff;
 
 /// Tells how long to stay away, in milliseconds.
 pub(crate) const RETRY_AFTER: &str = "retry-after-ms";
 
-/// What to make of an attempt that failed.
+/// The judgement of an attempt that failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// A definite answer: the same again would be answered the same.
     Final,
     /// Worth another try.
     Again {
-        /// How long the other side asks to stay away.
+        /// The time for which the other side asks to stay away.
         after: Option<Duration>,
-        /// Whether the attempt may have taken effect.
+        /// The attempt may have taken effect.
         maybe_received: bool,
     },
 }
@@ -66,28 +67,24 @@ pub(crate) fn explain(status: &Status) -> String {
     }
 }
 
-/// Pauses that double up to a cap. Half of each is jitter, so that clients that failed together do not return together;
-/// it is drawn from the seed (a transaction's id), so that a run can be repeated.
+/// The pauses of one call. They are drawn from a seed (a transaction's id), so that a run can be repeated.
 #[derive(Clone, Debug)]
-pub(crate) struct Backoff {
-    next: Duration,
-    max: Duration,
+pub(crate) struct Pauses {
+    backoff: Backoff,
     seed: u64,
-    steps: u64,
+    paused: u32,
 }
 
-impl Backoff {
+impl Pauses {
     pub(crate) fn new(options: &ClientOptions, seed: impl Hash) -> Self {
-        Backoff { next: options.first_backoff, max: options.max_backoff, seed: hash(seed), steps: 0 }
+        Pauses { backoff: Backoff::between(options.first_backoff, options.max_backoff), seed: hash(seed), paused: 0 }
     }
 
-    /// The next pause; on top of `after` where the other side asked for one.
-    pub(crate) fn pause(&mut self, after: Option<Duration>) -> Duration {
-        let whole = self.next.min(self.max);
-        self.next = whole.saturating_mul(2);
-        self.steps += 1;
-        let share = hash((self.seed, self.steps)) as f64 / u64::MAX as f64;
-        after.unwrap_or_default().saturating_add(whole.mul_f64(0.5 + share / 2.0))
+    /// Returns the next pause; on top of `after` where the other side asked for one.
+    pub(crate) fn next(&mut self, after: Option<Duration>) -> Duration {
+        let pause = self.backoff.pause(self.paused, |bound| hash((self.seed, self.paused)) % bound);
+        self.paused = self.paused.saturating_add(1);
+        after.unwrap_or_default().saturating_add(pause)
     }
 }
 
@@ -111,9 +108,9 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_cap_and_keep_at_least_half() {
-        let mut backoff = Backoff::new(&options(), "tx");
+        let mut pauses = Pauses::new(&options(), "tx");
         for whole in [10, 20, 40, 50, 50, 50] {
-            let pause = backoff.pause(None);
+            let pause = pauses.next(None);
             assert!(pause >= Duration::from_millis(whole) / 2 && pause <= Duration::from_millis(whole), "{pause:?}");
         }
     }
@@ -121,8 +118,8 @@ mod tests {
     #[test]
     fn two_transactions_pause_differently_and_one_always_the_same() {
         let pauses = |tx| {
-            let mut backoff = Backoff::new(&options(), tx);
-            (0..4).map(|_| backoff.pause(None)).collect::<Vec<_>>()
+            let mut pauses = Pauses::new(&options(), tx);
+            (0..4).map(|_| pauses.next(None)).collect::<Vec<_>>()
         };
         assert_eq!(pauses("a"), pauses("a"));
         assert_ne!(pauses("a"), pauses("b"));
@@ -130,9 +127,9 @@ mod tests {
 
     #[test]
     fn a_hint_comes_on_top_however_large() {
-        let mut backoff = Backoff::new(&options(), "tx");
-        assert!(backoff.pause(Some(Duration::from_secs(1))) > Duration::from_secs(1));
-        assert_eq!(backoff.pause(Some(Duration::MAX)), Duration::MAX);
+        let mut pauses = Pauses::new(&options(), "tx");
+        assert!(pauses.next(Some(Duration::from_secs(1))) > Duration::from_secs(1));
+        assert_eq!(pauses.next(Some(Duration::MAX)), Duration::MAX);
     }
 
     #[test]

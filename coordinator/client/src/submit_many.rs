@@ -12,7 +12,7 @@ use crate::client::{Client, coordinator};
 use crate::connection::Connection;
 use crate::error::{SubmitError, Unanswered};
 use crate::options::Patience;
-use crate::retry::{Backoff, RETRY_AFTER, Verdict, explain, judge};
+use crate::retry::{Pauses, RETRY_AFTER, Verdict, explain, judge};
 use crate::submit::{Answer, decided, known};
 use crate::transaction::Transaction;
 use futures::stream::{BoxStream, Fuse};
@@ -67,7 +67,7 @@ impl Client {
             window: Window::new(self.connection.options.max_in_flight_transactions),
             try_more_at: None,
             next_sequence: 0,
-            backoff: Backoff::new(&self.connection.options, "stream"),
+            pauses: Pauses::new(&self.connection.options, "stream"),
         };
         tokio::spawn(pipeline.run());
         ReceiverStream::new(submitted)
@@ -92,7 +92,7 @@ struct Pipeline {
     /// When one more is tried, should none be answered until then.
     try_more_at: Option<Instant>,
     next_sequence: u64,
-    backoff: Backoff,
+    pauses: Pauses,
 }
 
 struct InFlight {
@@ -102,7 +102,7 @@ struct InFlight {
     patience: Patience,
     /// Its place in [`Pipeline::due`].
     due: Instant,
-    backoff: Backoff,
+    pauses: Pauses,
     /// Sent over the present stream, and not answered.
     sent: bool,
     /// An earlier attempt may have taken effect.
@@ -234,12 +234,11 @@ impl Pipeline {
         self.next_sequence += 1;
         match transaction.request(false) {
             Ok(request) => {
-                let backoff = Backoff::new(&self.connection.options, &tx);
+                let pauses = Pauses::new(&self.connection.options, &tx);
                 let cause = "it was not sent yet".into();
                 let patience = self.connection.options.patience(&transaction, taken_at);
                 let due = patience.unheard;
-                let new =
-                    InFlight { tx, request, taken_at, patience, due, backoff, sent: false, unclear: false, cause };
+                let new = InFlight { tx, request, taken_at, patience, due, pauses, sent: false, unclear: false, cause };
                 self.in_flight.insert(sequence, new);
                 self.due.insert((due, sequence));
                 self.queue.insert(sequence);
@@ -266,7 +265,7 @@ impl Pipeline {
     }
 
     async fn receive(&mut self, batch: v1::SubmitResponseBatch) {
-        self.backoff = Backoff::new(&self.connection.options, "stream");
+        self.pauses = Pauses::new(&self.connection.options, "stream");
         for v1::SequencedResponse { sequence, result } in batch.responses {
             let Some(waiting) = self.in_flight.get(&sequence) else { continue };
             let tx = waiting.tx.clone();
@@ -300,7 +299,7 @@ impl Pipeline {
                 self.sent -= usize::from(std::mem::take(&mut waiting.sent));
                 waiting.unclear |= maybe_received;
                 waiting.cause = explain(&status).into();
-                let again_at = Instant::now().checked_add(waiting.backoff.pause(after));
+                let again_at = Instant::now().checked_add(waiting.pauses.next(after));
                 if !maybe_received {
                     self.window.refused(self.sent);
                     self.try_more_at = again_at;
@@ -372,7 +371,7 @@ impl Pipeline {
                     let refused = SubmitError::answered(&self.connection.address, tx, status);
                     self.answer(sequence, Err(refused)).await;
                 }
-                self.backoff.pause(None)
+                self.pauses.next(None)
             }
             Verdict::Again { after, .. } => {
                 for waiting in self.in_flight.values_mut() {
@@ -380,7 +379,7 @@ impl Pipeline {
                     waiting.cause = explain(status).into();
                 }
                 self.sent = 0;
-                self.backoff.pause(after)
+                self.pauses.next(after)
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::client::Client;
 use crate::connection::Repeat;
 use crate::error::QueryError;
-use crate::retry::{Backoff, Verdict, explain, judge};
+use crate::retry::{Pauses, Verdict, explain, judge};
 use crate::view::{HistoryEvent, tx};
 use futures::{Stream, stream};
 use tokio::time::sleep;
@@ -32,8 +32,8 @@ impl Client {
     /// Events of one transaction, or of all, from now on. It goes on until the coordinator ends it for one transaction,
     /// or until it cannot be reached within [`crate::ClientOptions::deadline`]; an error is its last item.
     pub fn watch(&self, tx: Option<TxId>) -> impl Stream<Item = Result<Watched, QueryError>> + Send + 'static {
-        let backoff = Backoff::new(&self.connection.options, &tx);
-        let watcher = Watcher { client: self.clone(), tx, events: None, next: None, fresh: backoff.clone(), backoff };
+        let pauses = Pauses::new(&self.connection.options, &tx);
+        let watcher = Watcher { client: self.clone(), tx, events: None, next: None, fresh: pauses.clone(), pauses };
         stream::unfold(Some(watcher), |watcher| async {
             let mut watcher = watcher?;
             match watcher.next().await {
@@ -51,8 +51,8 @@ struct Watcher {
     events: Option<Streaming<v1::WatchResponse>>,
     /// Came with what was told last.
     next: Option<Watched>,
-    fresh: Backoff,
-    backoff: Backoff,
+    fresh: Pauses,
+    pauses: Pauses,
 }
 
 impl Watcher {
@@ -69,7 +69,7 @@ impl Watcher {
         };
         let cause = match events.message().await {
             Ok(Some(response)) => {
-                self.backoff = self.fresh.clone();
+                self.pauses = self.fresh.clone();
                 return Ok(Some(self.told(response)?));
             }
             Ok(None) if self.tx.is_some() => return Ok(None),
@@ -80,7 +80,7 @@ impl Watcher {
             },
         };
         self.events = None;
-        sleep(self.backoff.pause(None)).await;
+        sleep(self.pauses.next(None)).await;
         Ok(Some(Watched::Interrupted { cause }))
     }
 

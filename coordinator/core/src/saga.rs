@@ -89,6 +89,21 @@ struct Step {
     to_be_closed: bool,
 }
 
+impl Step {
+    /// Returns a step of which nothing but its place is known.
+    fn new(definition: Arc<SagaStep>, at: At) -> Step {
+        Step {
+            definition,
+            at,
+            on_record: false,
+            locks_unknown: false,
+            word_unrecorded: false,
+            refused: None,
+            to_be_closed: false,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum At {
     /// Its action is not in effect, and not on its way.

@@ -350,23 +350,10 @@ impl Transaction {
 
     /// The outcome, if it is stable.
     fn announced(&self) -> Option<Answer> {
-        match &self.state {
-            State::Committing { .. } | State::LoggingEnd { outcome: Outcome::Committed, answered: true } => {
-                Some(Answer::committed(self.results()))
-            }
-            State::LoggingEnd { outcome: Outcome::Aborted(reason), answered: true } => {
-                Some(Answer::aborted(reason.clone()))
-            }
-            State::Preparing
-            | State::Confirming
-            | State::LoggingCommit
-            | State::LoggingDelegation
-            | State::Delegated { .. }
-            | State::Settling { .. }
-            | State::LoggingEnd { answered: false, .. }
-            | State::FallenBack(_)
-            | State::Ended => None,
-        }
+        self.stable_outcome().map(|outcome| match outcome {
+            Outcome::Committed => Answer::committed(self.results()),
+            Outcome::Aborted(reason) => Answer::aborted(reason),
+        })
     }
 
     fn answer_all(&mut self, answer: &Answer, cx: &mut Context<'_>) {

@@ -2,13 +2,12 @@
 
 use super::writes::{Done, Item};
 use super::{Engine, attention};
-use crate::config::Backoff;
 use crate::log::{Log, LogError};
 use crate::points;
 use tokio::time::Instant;
 use undoubt_coordinator_core::{Effect, Input, Note, Question, Record, Stage, Timer};
 use undoubt_platform::Batch;
-use undoubt_vocabulary::{Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{Backoff, Ticket, Timestamp, TxId};
 
 impl Engine {
     pub(super) fn carry_out(&mut self, now: Timestamp, effect: Effect) -> Result<(), LogError> {
@@ -54,10 +53,10 @@ impl Engine {
             Effect::Arm { tx, ticket, timer } => {
                 let pause = match timer {
                     Timer::Deadline { after } => after,
-                    Timer::Retry { attempt } => self.config.retry_pause(attempt).pause(self.random.as_ref()),
+                    Timer::Retry { attempt } => self.random.pause(self.config.retries(), attempt),
                     Timer::Attempt { after, .. } => after,
                     Timer::StepRetry { attempt, first_pause, max_pause, .. } => {
-                        Backoff::of_step(first_pause, max_pause, attempt).pause(self.random.as_ref())
+                        self.random.pause(Backoff::between(first_pause, max_pause), attempt.saturating_sub(1))
                     }
                 };
                 self.timers.arm(Instant::now() + pause, tx, ticket, timer);

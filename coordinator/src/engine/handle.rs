@@ -5,14 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
-use undoubt_platform::server::AnswerRoom;
+use undoubt_platform::server::{AnswerRoom, EngineGone};
 use undoubt_vocabulary::limits::MAX_TRANSACTION_BYTES;
 use undoubt_vocabulary::{ToCoordinator, TxId};
-
-/// The engine has stopped, because the coordinator is stopping or its storage failed.
-#[derive(Clone, Debug, Default, thiserror::Error)]
-#[error("the coordinator is stopping; {}", .0.as_deref().unwrap_or("try again after its restart"))]
-pub(crate) struct EngineGone(Option<Arc<str>>);
 
 /// The bytes that all commands that wait for the engine may bring along. One that brings more, as a batch of a
 /// participant may, waits alone.
@@ -34,7 +29,7 @@ pub(crate) struct Handle {
     room: Arc<Semaphore>,
     /// True while writes that are under way are about to make room for more results.
     pressed: watch::Sender<bool>,
-    /// Why the engine ends, if it does not end for the sake of a restart.
+    /// The cause for which the engine ends, if not for the sake of a restart.
     why: Arc<OnceLock<Arc<str>>>,
 }
 
@@ -57,7 +52,7 @@ impl Handle {
     }
 
     pub(crate) fn gone(&self) -> EngineGone {
-        EngineGone(self.why.get().cloned())
+        EngineGone { server: "coordinator", why: self.why.get().cloned() }
     }
 
     /// Returns the channel on which the engine says whether writes that are under way are about to make room.
@@ -105,17 +100,20 @@ impl Handle {
 
     /// Waits for the outcome of a transaction, without its results.
     pub(crate) async fn outcome(&self, tx: TxId) -> Result<Replied, EngineGone> {
-        let (to, replied) = oneshot::channel();
-        self.tell(Command::Await { tx, reply: Reply::Outcome(to) }).await?;
-        replied.await.map_err(|_| self.gone())
+        self.answer(|to| Command::Await { tx, reply: Reply::Outcome(to) }).await
     }
 
     pub(crate) async fn inspect<T: Send + 'static>(
         &self,
         look: impl FnOnce(&View<'_>) -> T + Send + 'static,
     ) -> Result<T, EngineGone> {
-        let (sender, receiver) = oneshot::channel();
-        self.tell(Command::Inspect(Box::new(move |view| drop(sender.send(look(view)))))).await?;
-        receiver.await.map_err(|_| self.gone())
+        self.answer(|to| Command::Inspect(Box::new(move |view| drop(to.send(look(view)))))).await
+    }
+
+    /// Hands over a command that brings along where its answer is to go, and waits for that.
+    async fn answer<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, EngineGone> {
+        let (to, answer) = oneshot::channel();
+        self.tell(command(to)).await?;
+        answer.await.map_err(|_| self.gone())
     }
 }

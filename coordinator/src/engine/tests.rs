@@ -20,7 +20,8 @@ use undoubt_vocabulary::limits::{
     MAX_TRANSACTION_RESULT_BYTES,
 };
 use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, Epoch, Outcome, RetryPolicy, SagaStep, StepIndex, Ticket, Timestamp, ToCoordinator,
+    AbortReason, BranchOutcome, Epoch, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex, Ticket, Timestamp,
+    ToCoordinator,
 };
 use world::{Manners, World, count, lose, name, plant, tx};
 
@@ -325,31 +326,28 @@ async fn whoever_asks_about_a_held_transaction_hears_that_it_is_undecided_and_no
 async fn a_record_that_is_damaged_still_refuses_the_start() {
     let store = world::store(MAX_STORE_QUEUE_BYTES);
     plant(&store, "open", b"t", vec![0xff; 9]);
-    let parts = Parts {
+    let refused = Engine::recover(parts(store, Epoch(1), Vec::new()), tokio::sync::watch::channel(false).0)
+        .map(|_| ())
+        .unwrap_err();
+    assert!(matches!(refused, LogError::Unreadable { .. }), "{refused}");
+}
+
+fn parts(store: Arc<MemoryStore>, epoch: Epoch, participants: Vec<ParticipantName>) -> Parts {
+    Parts {
         config: Arc::new(Config::default()),
         clock: Arc::new(SystemClock),
         random: Arc::new(OsRandom::new()),
         crash: CrashPoints::default(),
         log: Log::new(store),
-        epoch: Epoch(1),
-        participants: Vec::new(),
-    };
-    let refused = Engine::recover(parts, tokio::sync::watch::channel(false).0).map(|_| ()).unwrap_err();
-    assert!(matches!(refused, LogError::Unreadable { .. }), "{refused}");
+        epoch,
+        participants,
+    }
 }
 
 /// An engine that is driven by hand, and the queue of messages to its one participant.
 fn by_hand(store: Arc<MemoryStore>) -> (Engine, crate::queue::Queue) {
-    let parts = Parts {
-        config: Arc::new(Config::default()),
-        clock: Arc::new(SystemClock),
-        random: Arc::new(OsRandom::new()),
-        crash: CrashPoints::default(),
-        log: Log::new(store),
-        epoch: Epoch(2),
-        participants: vec![name(7)],
-    };
-    let (mut engine, _handle) = Engine::recover(parts, tokio::sync::watch::channel(false).0).unwrap();
+    let (mut engine, _handle) =
+        Engine::recover(parts(store, Epoch(2), vec![name(7)]), tokio::sync::watch::channel(false).0).unwrap();
     let (participant, queue) = (name(7), crate::queue::Queue::default());
     let resource = "test".to_owned();
     let connected = Command::Connected {

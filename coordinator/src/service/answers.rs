@@ -1,7 +1,7 @@
 //! Answers as outcomes and gRPC statuses.
 
 use crate::callback::NotSubmitted;
-use crate::engine::{EngineGone, Replied};
+use crate::engine::Replied;
 use std::collections::BTreeMap;
 use tonic::Status;
 use tonic::metadata::MetadataValue;
@@ -100,12 +100,8 @@ pub(super) fn not_submitted(why: NotSubmitted) -> Status {
         NotSubmitted::NotNow(_) => exhausted(&why.to_string()),
         NotSubmitted::BeingTaken => not_let_in(Status::unavailable(why.to_string())),
         NotSubmitted::Log(error) => internal(error),
-        NotSubmitted::Gone(engine) => gone(engine),
+        NotSubmitted::Gone(engine) => engine.into(),
     }
-}
-
-pub(crate) fn gone(gone: EngineGone) -> Status {
-    Status::unavailable(gone.to_string())
 }
 
 pub(super) fn not_found(what: &str) -> Status {

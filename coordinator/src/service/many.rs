@@ -131,7 +131,7 @@ impl Pump {
                         Ok(room) => {
                             let reply = self.reply(sequence, room);
                             self.asked.insert(sequence);
-                            self.engine.tell(Command::Await { tx, reply }).await.map_err(answers::gone)?;
+                            self.engine.tell(Command::Await { tx, reply }).await?;
                             Ok(())
                         }
                         Err(status) => {
@@ -162,7 +162,7 @@ impl Pump {
                 Ok((_, Some(_))) => error(sequence, &requests::BadRequest::CallbackInStream.into()),
                 Ok((request, None)) => {
                     let reply = self.reply(sequence, self.room.another());
-                    self.engine.tell(Command::Submit { request, reply }).await.map_err(answers::gone)?;
+                    self.engine.tell(Command::Submit { request, reply }).await?;
                     self.in_flight += 1;
                     continue;
                 }

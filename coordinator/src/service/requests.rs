@@ -50,10 +50,6 @@ impl From<BadRequest> for Status {
     }
 }
 
-pub(crate) fn parse_tx(tx: Bytes) -> Result<TxId, Status> {
-    TxId::new(tx).map_err(|bad| Status::from(BadRequest::from(bad)))
-}
-
 /// The request, and who is to hear its outcome.
 pub(super) fn parse(request: v1::SubmitRequest, config: &Config) -> Result<(Request, Option<Uri>), BadRequest> {
     let v1::SubmitRequest { tx, branches, timeout_ms, no_wait, mode, steps, two_phase_only, value, callback } = request;

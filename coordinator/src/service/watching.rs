@@ -19,10 +19,10 @@ pub(super) async fn watch(
 ) -> Result<impl Stream<Item = Result<v1::WatchResponse, Status>> + Send + use<>, Status> {
     let about = tx.clone();
     let look = engine.inspect(move |view| (view.histories.watch(), about.filter(|tx| view.core.view(tx).is_none())));
-    let (events, not_open) = look.await.map_err(answers::gone)?;
+    let (events, not_open) = look.await?;
     let mut over = false;
     if let Some(tx) = not_open {
-        let log = log.log().ok_or_else(|| answers::gone(engine.gone()))?;
+        let log = log.log().ok_or_else(|| engine.gone())?;
         over = log.ended(&tx).map_err(answers::internal)?.is_some();
         if !over {
             return Err(answers::not_found("transaction"));
@@ -70,7 +70,7 @@ impl Watcher {
                 }
                 Err(RecvError::Closed) if self.is_over => return Ok(None),
                 // The end of the stream would say that the transaction has ended.
-                Err(RecvError::Closed) => return Err(answers::gone(self.engine.gone())),
+                Err(RecvError::Closed) => return Err(self.engine.gone().into()),
             }
         }
     }
@@ -88,7 +88,7 @@ impl Watcher {
 
     async fn is_over(&self) -> Result<bool, Status> {
         let Some(tx) = self.tx.clone() else { return Ok(false) };
-        self.engine.inspect(move |view| view.core.view(&tx).is_none()).await.map_err(answers::gone)
+        Ok(self.engine.inspect(move |view| view.core.view(&tx).is_none()).await?)
     }
 }
 

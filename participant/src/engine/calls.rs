@@ -11,7 +11,6 @@ use crate::room::SMALL_BYTES;
 use futures::FutureExt as _;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 use undoubt_participant_core::{BranchId, Input, Operator, Session, StepId};
 use undoubt_platform::Random;
 use undoubt_vocabulary::{
@@ -64,12 +63,10 @@ impl Patience {
                     again @ (ResourceError::Unavailable { .. } | ResourceError::NoRoom | ResourceError::Unclear { .. }),
                 ) => again,
             };
-            let full = self.config.retry_first_pause_ms.saturating_mul(1 << attempt.min(32));
-            let full = full.min(self.config.retry_max_pause_ms);
-            let pause_ms = full / 2 + self.random.below(full / 2 + 1);
+            let pause = self.random.pause(self.config.retries(), attempt);
             attempt = attempt.saturating_add(1);
-            tracing::warn!(%error, attempt, pause_ms, "the resource is asked again");
-            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            tracing::warn!(%error, attempt, pause_ms = pause.as_millis(), "the resource is asked again");
+            tokio::time::sleep(pause).await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What others ask of the engine.
+//! The commands that others give to the engine.
 
 use super::Engine;
 use crate::outbox::Outbox;
@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use undoubt_participant_core::{Answer, Hello, Input, Operator, Participant, Recall, Recalled, Session};
+use undoubt_platform::server::EngineGone;
 use undoubt_platform::{BackingUp, BackupError};
 use undoubt_vocabulary::{CoordinatorId, KnownAttempt, Ticket, Timestamp, ToParticipant, TxId, WriteNumber};
 
@@ -79,16 +80,16 @@ pub(crate) enum Command {
     Stop,
 }
 
-/// What is known here of a coordinator.
+/// The knowledge of a coordinator here.
 pub(crate) struct KnownHere {
     pub(crate) number: Option<WriteNumber>,
     pub(crate) recalled: Recalled,
     pub(crate) attempts: Vec<KnownAttempt>,
-    /// Where the rest of them begins.
+    /// The ticket where the rest of them begins.
     pub(crate) next: Option<Ticket>,
 }
 
-/// What an inspection may see.
+/// The engine as an inspection sees it.
 pub(crate) struct View<'a> {
     pub(crate) core: &'a Participant,
     pub(crate) losses: &'a [(Loss, WriteNumber)],
@@ -96,12 +97,10 @@ pub(crate) struct View<'a> {
     pub(crate) health: Health,
 }
 
-/// The engine has stopped, because the participant is stopping or its resource failed.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the participant is stopping; try again after its restart")]
-pub(crate) struct EngineGone;
+/// The error of whoever asks an engine that has ended.
+const GONE: EngineGone = EngineGone { server: "participant", why: None };
 
-/// How others reach the engine.
+/// The handle by which others reach the engine.
 #[derive(Clone, Debug)]
 pub(crate) struct Handle {
     commands: mpsc::Sender<Command>,
@@ -122,28 +121,24 @@ impl Handle {
     /// Waits until so much more may be received. Meanwhile a session reads nothing, and flow control holds its coordinator
     /// back.
     pub(crate) async fn room_to_receive(&self, bytes: usize) -> Result<OwnedSemaphorePermit, EngineGone> {
-        self.takes_work.clone().wait_for(|takes| *takes).await.map_err(|_| EngineGone)?;
+        self.takes_work.clone().wait_for(|takes| *takes).await.map_err(|_| GONE)?;
         let bytes = u32::try_from(bytes.min(MAX_RECEIVED_BYTES)).expect("the bound is below 4 GiB");
-        self.received.clone().acquire_many_owned(bytes).await.map_err(|_| EngineGone)
+        self.received.clone().acquire_many_owned(bytes).await.map_err(|_| GONE)
     }
 
     pub(crate) async fn tell(&self, command: Command) -> Result<(), EngineGone> {
-        self.commands.send(command).await.map_err(|_| EngineGone)
+        self.commands.send(command).await.map_err(|_| GONE)
     }
 
-    pub(crate) async fn ask(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Answer>) -> Command,
-    ) -> Result<Answer, EngineGone> {
-        let (sender, receiver) = oneshot::channel();
-        self.tell(command(sender)).await?;
-        receiver.await.map_err(|_| EngineGone)
+    /// Hands over a command that brings along where its answer is to go, and waits for that.
+    pub(crate) async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, EngineGone> {
+        let (to, answer) = oneshot::channel();
+        self.tell(command(to)).await?;
+        answer.await.map_err(|_| GONE)
     }
 
     pub(crate) async fn recall(&self, recall: Recall, from: Option<Ticket>) -> Result<KnownHere, EngineGone> {
-        let (reply, receiver) = oneshot::channel();
-        self.tell(Command::Recall { recall, from, reply }).await?;
-        receiver.await.map_err(|_| EngineGone)
+        self.ask(|reply| Command::Recall { recall, from, reply }).await
     }
 
     pub(crate) async fn marks(
@@ -151,25 +146,19 @@ impl Handle {
         after: Bytes,
         limit: usize,
     ) -> Result<Result<Vec<Mark>, ResourceError>, EngineGone> {
-        let (reply, receiver) = oneshot::channel();
-        self.tell(Command::ListMarks { after, limit, reply }).await?;
-        receiver.await.map_err(|_| EngineGone)
+        self.ask(|reply| Command::ListMarks { after, limit, reply }).await
     }
 
     /// Begins a copy of what the resource keeps. It is waited for here, since it may take long.
     pub(crate) async fn backup(&self, to: PathBuf) -> Result<Result<(), BackupError>, EngineGone> {
-        let (reply, receiver) = oneshot::channel();
-        self.tell(Command::Backup { to, reply }).await?;
-        Ok(receiver.await.map_err(|_| EngineGone)?.await)
+        Ok(self.ask(|reply| Command::Backup { to, reply }).await?.await)
     }
 
     pub(crate) async fn inspect<T: Send + 'static>(
         &self,
         look: impl FnOnce(&View<'_>) -> T + Send + 'static,
     ) -> Result<T, EngineGone> {
-        let (sender, receiver) = oneshot::channel();
-        self.tell(Command::Inspect(Box::new(move |view| drop(sender.send(look(view)))))).await?;
-        receiver.await.map_err(|_| EngineGone)
+        self.ask(|to| Command::Inspect(Box::new(move |view| drop(to.send(look(view)))))).await
     }
 }
 

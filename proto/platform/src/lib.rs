@@ -8,7 +8,7 @@
 //! * [`crash`], [`clock`], [`random`]: what the simulation replaces.
 //! * [`terminal`]: saying something without a panic where nobody listens.
 //!
-//! Nothing here knows what a transaction is.
+//! Nothing here knows more of a transaction than its id.
 
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
 

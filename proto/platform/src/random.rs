@@ -1,6 +1,8 @@
 //! Randomness as an argument, so that a run can be repeated from its seed.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use undoubt_vocabulary::Backoff;
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
@@ -27,6 +29,11 @@ pub trait Random: Send + Sync {
                 return number % bound;
             }
         }
+    }
+
+    /// Draws a pause before the next attempt, after `paused` pauses already.
+    fn pause(&self, backoff: Backoff, paused: u32) -> Duration {
+        backoff.pause(paused, |bound| self.below(bound))
     }
 }
 

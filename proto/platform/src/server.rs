@@ -1,4 +1,4 @@
-//! The frame of a gRPC server: what comes in, health and reflection, the date of responses, an orderly end.
+//! The frame of a server: what comes in, health and reflection, the date of responses, its tasks, an orderly end.
 //!
 //! Connections and services are boxed here, so that the HTTP machinery is compiled once, with this crate, whoever serves
 //! over whatever transport.
@@ -7,10 +7,13 @@ mod accept;
 mod answers;
 mod connection;
 mod exchange;
+mod fields;
 mod frame;
 mod limits;
 mod requests;
 mod room;
+mod serving;
+mod task;
 #[cfg(test)]
 mod tests;
 
@@ -28,10 +31,13 @@ use tonic_health::server::HealthReporter;
 pub use accept::{Incoming, boxed};
 pub use connection::{Connection, Duplex};
 pub use exchange::AnswerRoom;
+pub use fields::{check_reason, parse_tx};
 pub use limits::{DEFAULT_ROOM_BYTES, share_bytes};
+pub use serving::{Serving, tell_health};
+pub use task::{EngineGone, Task, TaskCancelled, stopped};
 pub use tonic::transport::Error as ServerError;
 
-/// What a server offers, with health and reflection beside it.
+/// The services that a server offers, with health and reflection beside them.
 #[derive(Debug)]
 pub struct Offer {
     pub routes: RoutesBuilder,
@@ -65,7 +71,7 @@ impl Offer {
     }
 }
 
-/// How connections are kept.
+/// The terms on which connections are kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Keeping {
     /// Connections that may be open at a time.
@@ -88,7 +94,7 @@ pub struct Keeping {
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves until `stop` is done and connections have ended.
-pub fn serve(
+fn serve(
     routes: Routes,
     incoming: Incoming,
     keeping: Keeping,

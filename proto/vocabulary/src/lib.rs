@@ -3,6 +3,7 @@
 //! Both cores speak these types, the wire and the stored records are translations of them, and the exhaustive
 //! exploration passes them around as they are. Nothing here does I/O, reads a clock or draws a random number.
 
+pub mod backoff;
 pub mod digest_map;
 pub mod digested;
 pub mod id;
@@ -15,6 +16,7 @@ pub mod saga;
 pub mod time;
 pub mod witness;
 
+pub use backoff::Backoff;
 pub use digest_map::{Digest, DigestMap};
 pub use digested::{Digested, SeededTooLate, seed_digests};
 pub use id::{CoordinatorId, Epoch, InvalidId, ParticipantName, Ticket, TxId};

@@ -1,4 +1,4 @@
-//! What can happen next.
+//! The actions: all that can happen next.
 
 use crate::coordinator::Process;
 use crate::mutant::Mutant;
@@ -231,7 +231,7 @@ impl World {
     }
 }
 
-/// What can happen in one world, as it is gathered.
+/// The actions of one world, as they are gathered.
 struct Now<'a> {
     world: &'a World,
     scenario: &'a Scenario,

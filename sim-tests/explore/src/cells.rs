@@ -1,4 +1,5 @@
-//! Which faults struck while what was going on: a fault that never struck there was never survived there either.
+//! The table of faults and of what was going on when they struck: a fault that never struck there was never survived there
+//! either.
 
 use crate::action::Action;
 use crate::coordinator::CoordinatorHost;
@@ -8,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use undoubt_coordinator_core::{Stage, StepResolution};
 
-/// What the coordinator may be doing about a transaction, in order; and what else there is.
+/// The columns: what the coordinator may be doing about a transaction, in order; and what else there is.
 const PHASES: [&str; 21] = [
     "down",
     "reading-log",
@@ -33,7 +34,7 @@ const PHASES: [&str; 21] = [
     "unusable",
 ];
 
-/// How often each fault struck in each phase.
+/// The number of times that each fault struck in each phase.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cells(BTreeMap<Fault, BTreeMap<&'static str, usize>>);
 
@@ -56,7 +57,7 @@ impl Cells {
     }
 }
 
-/// What is going on, for all transactions that are open.
+/// Returns what is going on, for all transactions that are open.
 pub(crate) fn phases(coordinator: &CoordinatorHost) -> BTreeSet<&'static str> {
     let Some(process) = &coordinator.process else { return BTreeSet::from(["down"]) };
     if !process.is_serving() {

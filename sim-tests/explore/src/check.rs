@@ -1,4 +1,4 @@
-//! What must hold in every world.
+//! The rules that hold in every world.
 //!
 //! Rules about messages are checked when they are sent ([`crate::coordinator`], [`crate::participant`]); here is what can
 //! be read off a world as it stands.

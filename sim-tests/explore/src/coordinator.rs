@@ -51,7 +51,7 @@ pub(crate) struct Process {
     pub(crate) timers: BTreeSet<(TxId, Ticket, Timer)>,
     /// The pauses of breakers that are over.
     pub(crate) clock: u8,
-    /// When a participant let a two-phase commit run into its deadline last.
+    /// The last time that a participant let a two-phase commit run into its deadline.
     pub(crate) silent_at: Option<u8>,
 }
 
@@ -63,7 +63,7 @@ pub(crate) struct Write {
     pub(crate) seen: BTreeMap<ParticipantName, WriteNumber>,
 }
 
-/// What can happen to a coordinator.
+/// Something that can happen to a coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Act {
     Asked {
@@ -132,7 +132,7 @@ pub(crate) enum Act {
     AcceptLoss {
         known: Vec<(usize, Vec<KnownAttempt>)>,
     },
-    /// What the log holds of this transaction cannot be carried out.
+    /// The record that the log holds of this transaction cannot be carried out.
     Spoil {
         tx: TxId,
     },
@@ -142,7 +142,7 @@ pub(crate) enum Act {
     },
 }
 
-/// What a coordinator tells others.
+/// Something that a coordinator tells others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Sent {
     Message {
@@ -166,7 +166,7 @@ pub(crate) enum Sent {
 }
 
 impl CoordinatorHost {
-    /// What it sent; and the rule that was broken, if any was.
+    /// Returns what it sent; and the rule that was broken, if any was.
     pub(crate) fn act(&mut self, act: &Act, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
         match act {
             Act::Crash { written } => self.end(*written, scenario),

@@ -7,7 +7,7 @@
 #[derive(Debug, Default)]
 pub(crate) struct Ends {
     over: Vec<bool>,
-    /// Where the steps of each world begin in `steps`.
+    /// The beginnings of each world's steps in `steps`.
     begins: Vec<usize>,
     steps: Vec<u32>,
 }

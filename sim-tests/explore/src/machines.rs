@@ -1,4 +1,4 @@
-//! What the machines do, each thing worked out once.
+//! The machines, each of whose steps is worked out once.
 //!
 //! Worlds are many, the states of one machine are few, and what a machine does depends on its own state and on what
 //! happens to it. So each such step is taken by the real core once and remembered.
@@ -11,7 +11,7 @@ use crate::scenario::Scenario;
 use crate::symmetry::Symmetry;
 use std::sync::Arc;
 
-/// What became of a machine, what it sent, and the rule that was broken, if any was.
+/// A step of a machine: what became of it, what it sent, and the rule that was broken, if any was.
 #[derive(Debug)]
 pub(crate) struct Stepped<T, S> {
     pub(crate) after: Part<T>,

@@ -1,4 +1,4 @@
-//! What is between the coordinator and a participant.
+//! The network between the coordinator and a participant.
 //!
 //! A session is a stream of its own; a new one never carries what an older one did. Within a session any packet may be
 //! next, which is harsher than the ordered stream that production has; only a welcome comes before all else.

@@ -34,7 +34,7 @@ pub(crate) struct Process {
     pub(crate) session: Option<u64>,
 }
 
-/// What can happen to a participant.
+/// Something that can happen to a participant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Act {
     Received {
@@ -77,24 +77,24 @@ pub(crate) enum Act {
     BecomeStable,
 }
 
-/// What a participant puts on the wire, by its session.
+/// Something that a participant puts on the wire, by its session.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) session: u64,
     pub(crate) body: Part<Body>,
 }
 
-/// How the host differs from a good one.
+/// The differences of a host from a good one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Manner {
     pub(crate) mutant: Option<Mutant>,
     pub(crate) sees_ages_upside_down: bool,
-    /// Where no other transaction can see that it isn't: see [the crate](crate).
+    /// Commits are done at once, where no other transaction can see that they aren't: see [the crate](crate).
     pub(crate) commits_at_once: bool,
 }
 
 impl ParticipantHost {
-    /// What it sent; and the rule that was broken, if any was.
+    /// Returns what it sent; and the rule that was broken, if any was.
     pub(crate) fn act(&mut self, act: &Act, manner: Manner, sent: &mut Vec<Sent>) -> Result<(), String> {
         match act {
             Act::Crash { kept } => {

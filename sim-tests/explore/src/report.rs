@@ -1,4 +1,4 @@
-//! What an exploration came to.
+//! The report of an exploration.
 
 use crate::cells::Cells;
 use crate::scenario::Budget;
@@ -31,7 +31,7 @@ pub struct Report {
     /// Nothing was left out.
     pub complete: bool,
     pub elapsed: Duration,
-    /// Which faults struck in which states.
+    /// The faults that struck, by states.
     pub cells: Cells,
     pub violation: Option<Trace>,
 }

@@ -22,17 +22,17 @@ use undoubt_vocabulary::{Execution, Prepare, Refusal, RefusalCode, StepOutcome, 
 
 pub(crate) use call::{Call, Caller, LocksOf};
 
-/// What a crash wipes out.
+/// A resource's memory, which a crash wipes out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Memory {
     pub(crate) locks: LockTable,
     /// Those that have voted read-only and hold their locks.
     pub(crate) readers: BTreeSet<BranchId>,
-    /// What is asked and not yet answered.
+    /// The calls that are not yet answered.
     pub(crate) calls: BTreeMap<Caller, Call>,
 }
 
-/// What there is for one step of a resource.
+/// The surroundings of one step of a resource.
 pub(crate) struct Resource<'a> {
     pub(crate) memory: &'a mut Memory,
     pub(crate) storage: &'a mut Storage,
@@ -79,7 +79,7 @@ impl Memory {
         }
     }
 
-    /// What is prepared is never let go without a decision.
+    /// Checks that what is prepared is not let go without a decision.
     pub(crate) fn release_reader(&mut self, branch: &BranchId) {
         if self.readers.remove(branch) {
             self.release(&branch.tx);

@@ -1,4 +1,4 @@
-//! Which transactions meet which participants, and how much may go wrong.
+//! The scenarios: which transactions meet which participants, and how much may go wrong.
 
 mod auto;
 mod ended;
@@ -21,10 +21,10 @@ use std::time::Duration;
 use undoubt_coordinator_core::{Client, Content, StepResolution, Submission};
 use undoubt_vocabulary::{Half, ParticipantName, StepIndex, TxId};
 
-/// How often each fault may strike in one history.
+/// The number of times that each fault may strike in one history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Budget {
-    /// Of whoever may crash in the scenario.
+    /// Crashes of whoever may crash in the scenario.
     pub crashes: u8,
     pub losses: u8,
     pub duplicates: u8,
@@ -39,6 +39,21 @@ pub struct Budget {
     pub spoils: u8,
     /// A folder is put back.
     pub restores: u8,
+}
+
+impl Budget {
+    /// No fault strikes.
+    pub const NONE: Budget = Budget {
+        crashes: 0,
+        losses: 0,
+        duplicates: 0,
+        disconnections: 0,
+        heuristics: 0,
+        operations: 0,
+        refusals: 0,
+        spoils: 0,
+        restores: 0,
+    };
 }
 
 /// A small world to be explored to its end.
@@ -65,14 +80,14 @@ pub struct Scenario {
     pub breakers: bool,
     /// Writes are numbered, and the folder of this machine may be copied and put back.
     pub restored: Option<Machine>,
-    /// What the tests explore it with.
+    /// The budget of the tests.
     pub budget: Budget,
-    /// What `undoubt-sim explore` explores it with.
+    /// The budget of `undoubt-sim explore`.
     pub thorough: Budget,
     pub mutant: Option<Mutant>,
 }
 
-/// When a transaction's deadline may pass, and a lock wait may end by itself.
+/// The moments when a transaction's deadline may pass, and a lock wait may end by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deadlines {
     /// Only progress ends a wait, so a deadlock shows.
@@ -85,14 +100,14 @@ pub enum Deadlines {
     OfTwoPhase,
 }
 
-/// Who may crash.
+/// The processes that may crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crashing {
     Anybody,
     Participants,
 }
 
-/// How a session begins, and how a process comes back.
+/// The way in which a session begins, and a process comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sessions {
     /// At once. What happens between a crash and the first session after it, or between hello and welcome, might as well
@@ -170,7 +185,7 @@ impl Scenario {
         Scenario { mutant: Some(mutant), ..self }
     }
 
-    /// Whether the transaction's branch at this participant writes.
+    /// Returns true if the transaction's branch at this participant writes.
     pub(crate) fn writes(&self, tx: &TxId, participant: usize) -> bool {
         let of_tx = self.requests.iter().filter(|request| request.tx.as_bytes() == tx.as_bytes());
         of_tx.filter_map(|request| request.work(participant)).any(work::writes)
@@ -202,7 +217,7 @@ impl Scenario {
         self.requests.iter().any(|request| request.tx != self.requests[0].tx)
     }
 
-    /// Whether two participants have the same to do whatever is asked.
+    /// Returns true if two participants have the same to do whatever is asked.
     pub(crate) fn are_alike(&self, one: usize, other: usize) -> bool {
         let able = |participant: usize| !self.unable.contains(&participant);
         let alike = |request: &Request| match (request.work(one), request.work(other)) {

@@ -35,7 +35,7 @@ pub fn explore(scenario: &Scenario, budget: Budget, limits: Limits, progress: &m
     }
 }
 
-/// How a world was first reached: from which, and by which of the actions possible there.
+/// The way in which a world was first reached: from which, and by which of the actions possible there.
 #[derive(Clone, Copy, Debug)]
 struct Node {
     parent: u32,
@@ -58,7 +58,7 @@ struct Search<'a> {
     phases: ByFingerprint<Arc<[&'static str]>>,
 }
 
-/// What is left of one history.
+/// The rest of one history.
 struct Found {
     at: u32,
     action: Option<u16>,
@@ -135,7 +135,7 @@ impl<'a> Search<'a> {
         Ok(())
     }
 
-    /// What tells a world from others.
+    /// Returns what tells a world from others.
     fn id(&mut self, world: &World) -> u128 {
         if self.limits.symmetry {
             return self.machines.symmetry.fingerprint(world);

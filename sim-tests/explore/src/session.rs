@@ -1,4 +1,4 @@
-//! How processes end and come back, and how sessions do.
+//! The ends and beginnings of processes and of sessions.
 
 use crate::coordinator::{Act, Welcome};
 use crate::machines::Machines;

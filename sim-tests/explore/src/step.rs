@@ -1,4 +1,4 @@
-//! What an action makes of a world.
+//! The steps: what an action makes of a world.
 
 use crate::action::Action;
 use crate::check::{is_excused, is_hazard, is_unknown};

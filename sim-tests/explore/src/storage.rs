@@ -1,4 +1,4 @@
-//! What a participant's resource has written, and what a crash leaves of it.
+//! The storage of a participant's resource, and what a crash leaves of it.
 //!
 //! As the key-value resource has it: votes, commits and operators' decisions are forced, aborts and collections are not.
 //! A crash leaves a prefix of what was written, which reaches at least to the last forced write. So an abort may be
@@ -26,16 +26,16 @@ pub(crate) struct Storage {
     pub(crate) fence: Ticket,
     pub(crate) values: BTreeMap<Bytes, Bytes>,
     pub(crate) prepared: BTreeMap<TxId, PreparedRecord>,
-    /// What committed, with its result if it did so in one phase.
+    /// The branches that committed, with their results if they did so in one phase.
     pub(crate) finished: BTreeMap<(Ticket, TxId), Bytes>,
     pub(crate) heuristics: BTreeMap<TxId, HeuristicRecord>,
-    /// Who wrote each key, in order. No resource has this; it is what the checks go by.
+    /// The writers of each key, in order. No resource has this; it is what the checks go by.
     pub(crate) history: BTreeMap<Bytes, Vec<(TxId, Ticket)>>,
     /// The barriers of sagas' steps.
     pub(crate) steps: BTreeMap<StepId, StepState>,
     /// The keys on which steps hold semantic locks.
     pub(crate) marks: Marks,
-    /// What came of each step, for ever. Again for the checks only.
+    /// The end of each step, for ever. Again for the checks only.
     pub(crate) came: BTreeMap<StepId, Came>,
     /// The number that was seen of the coordinator's log.
     pub(crate) seen: Seen,
@@ -169,7 +169,7 @@ impl Storage {
         }
     }
 
-    /// What the participant is told at its start. What is open comes before what is finished.
+    /// Returns what the participant is told at its start. What is open comes before what is finished.
     pub(crate) fn recovered(&self, mutant: Option<Mutant>) -> Vec<Recovered> {
         let coordinator = self.epoch.map(|epoch| Recovered::Coordinator { id: COORDINATOR, epoch, fence: self.fence });
         let prepared =

@@ -20,13 +20,13 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Symmetry {
     pub(crate) renamings: Vec<Renaming>,
-    /// What each coordinator is under each renaming.
+    /// Each coordinator under each renaming.
     coordinators: ByFingerprint<Arc<[Part<CoordinatorHost>]>>,
-    /// What each state of the clients is under each renaming, by fingerprint.
+    /// Each state of the clients under each renaming, by fingerprint.
     clients: ByFingerprint<Arc<[u128]>>,
 }
 
-/// What orders the renamings of a world.
+/// The order of the renamings of a world.
 type Rank<'a> = (&'a [u128], u128, u128);
 
 impl Symmetry {
@@ -63,7 +63,7 @@ impl Symmetry {
         Ok(())
     }
 
-    /// What a coordinator that was met is under each renaming.
+    /// Returns a coordinator that was met under each renaming.
     pub(crate) fn counterparts(&self, host: &Part<CoordinatorHost>) -> &[Part<CoordinatorHost>] {
         &self.coordinators[&host.fingerprint()]
     }
@@ -129,7 +129,7 @@ impl Act {
     }
 }
 
-/// What was sent, renamed. In which order means nothing.
+/// Returns what was sent, renamed. The order means nothing.
 fn said(sent: &[Sent], renaming: &Renaming) -> Vec<u128> {
     let mut said: Vec<u128> = sent.iter().map(|sent| fingerprint(&renaming.sent(sent))).collect();
     said.sort_unstable();

@@ -1,4 +1,4 @@
-//! How a trace tells what happened: who does what, and what comes of it.
+//! The words in which a trace tells what happened: who does what, and what comes of it.
 
 use crate::action::Action;
 use crate::coordinator::Process;
@@ -12,7 +12,7 @@ use undoubt_coordinator_core::{Record, Timer};
 pub struct Told {
     pub who: String,
     pub what: String,
-    /// What was sent, written and answered.
+    /// The consequences: what was sent, written and answered.
     pub then: Vec<String>,
 }
 
@@ -134,7 +134,7 @@ fn taken_back(writes: usize) -> String {
     }
 }
 
-/// What can be seen to have come of a step.
+/// Returns what can be seen to have come of a step.
 fn consequences(before: &World, after: &World, scenario: &Scenario) -> Vec<String> {
     let mut seen = Vec::new();
     let unstable = |process: &Option<Process>| process.as_ref().map_or(0, |process| process.unstable.len());

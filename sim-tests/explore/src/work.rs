@@ -1,4 +1,4 @@
-//! What branches do in the exploration: reads and writes of a few keys, as text such as `get x put y`; `refuse x` never
+//! The work of branches in the exploration: reads and writes of a few keys, as text such as `get x put y`; `refuse x` never
 //! holds, and `balk x` does from a step's second attempt on. A step that says `pend x` leaves a semantic lock, one that
 //! says `heed x` is refused while another saga holds one.
 //!
@@ -46,7 +46,7 @@ pub(crate) fn heeds(work: &[u8]) -> BTreeSet<Bytes> {
     keys_of(work, &["pend", "heed"])
 }
 
-/// Whether this attempt of a step is refused for good, though a later one will not be.
+/// Returns true if this attempt of a step is refused for good, though a later one will not be.
 pub(crate) fn balks(work: &[u8], attempt: u32) -> bool {
     attempt == 1 && !keys_of(work, &["balk"]).is_empty()
 }
@@ -57,7 +57,7 @@ fn keys_of(work: &[u8], of: &[&str]) -> BTreeSet<Bytes> {
     words.chunks(2).filter(|pair| of.contains(&pair[0])).filter_map(|pair| pair.get(1)).map(|key| bytes(key)).collect()
 }
 
-/// What the branch hands back: `KEY=VALUE` for each operation.
+/// Returns what the branch hands back: `KEY=VALUE` for each operation.
 pub(crate) fn result(operations: &[Operation], evaluation: &Evaluation) -> Bytes {
     let values = operations.iter().zip(&evaluation.results).map(|(operation, value)| {
         let key = String::from_utf8_lossy(operation.key());

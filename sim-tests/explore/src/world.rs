@@ -41,9 +41,9 @@ pub(crate) struct Clients {
     pub(crate) requests: Vec<RequestState>,
     /// The first outcome anybody was told.
     pub(crate) told: BTreeMap<TxId, Told>,
-    /// What operators have said of stuck steps.
+    /// The words of operators about stuck steps.
     pub(crate) words: Words,
-    /// What operators have given up while it was held.
+    /// The transactions that operators have given up while they were held.
     pub(crate) given_up: BTreeSet<TxId>,
 }
 
@@ -221,7 +221,7 @@ impl Seat {
         });
     }
 
-    /// Whether the coordinator's newest session to this participant can still become or stay one.
+    /// Returns true if the coordinator's newest session to this participant can still become or stay one.
     pub(crate) fn session_is_alive(&self) -> bool {
         let session = self.link.session;
         let Some(process) = &self.host.process else { return false };

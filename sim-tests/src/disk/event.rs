@@ -1,4 +1,4 @@
-//! What happens on a disk, for whoever records a run.
+//! The events of a disk, for whoever records a run.
 
 use std::fmt;
 use std::sync::Arc;
@@ -70,7 +70,7 @@ pub enum DiskEvent {
     },
 }
 
-/// Who hears of events: at first nobody.
+/// The listener to events: at first nobody.
 #[derive(Clone, Default)]
 pub(super) struct Observer(pub(super) Option<Arc<dyn Fn(DiskEvent) + Send + Sync>>);
 

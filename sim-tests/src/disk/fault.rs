@@ -1,4 +1,4 @@
-//! What can go wrong with a disk: the storage faults of the catalogue, by their codes.
+//! The storage faults of the catalogue, by their codes.
 //!
 //! Fractions are between 0 and 1, so that a list of faults holds for any length of log.
 

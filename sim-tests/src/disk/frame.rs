@@ -86,7 +86,7 @@ impl<'a> Reader<'a> {
         Reader { log, families, number: 0, offset: 0 }
     }
 
-    /// Where the frames read so far end.
+    /// Returns the end of the frames read so far.
     pub(super) fn offset(&self) -> usize {
         self.offset
     }

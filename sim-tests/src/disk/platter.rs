@@ -15,9 +15,9 @@ use super::frame::{self, Flaw, Reader};
 pub(super) struct Platter {
     /// Every family ever created here.
     pub(super) families: BTreeSet<Family>,
-    /// What is on the platter and, behind it, in the page cache.
+    /// The bytes on the platter and, behind them, those in the page cache.
     log: Vec<u8>,
-    /// Where each complete frame ends.
+    /// The ends of all complete frames.
     ends: Vec<usize>,
     /// Numbers of the bits that read as their opposite.
     flipped: BTreeSet<usize>,
@@ -49,7 +49,7 @@ impl Platter {
         if self.unsynced_dropped { self.stable } else { self.frames() }
     }
 
-    /// Where the first `frames` frames end.
+    /// Returns the end of the first `frames` frames.
     pub(super) fn end_of(&self, frames: usize) -> usize {
         frames.checked_sub(1).map_or(0, |last| self.ends[last])
     }
@@ -101,7 +101,7 @@ impl Platter {
         std::mem::take(&mut self.flipped).len()
     }
 
-    /// What a reader makes of the bytes, and where the last complete frame ends.
+    /// Returns what a reader makes of the bytes, and where the last complete frame ends.
     pub(super) fn read(&self) -> Result<(Contents, usize), Flaw> {
         let mut log = self.log.clone();
         for bit in &self.flipped {
@@ -115,7 +115,7 @@ impl Platter {
         Ok((contents, reader.offset()))
     }
 
-    /// What the first `frames` frames come to, whether or not bits are flipped.
+    /// Returns what the first `frames` frames come to, whether or not bits are flipped.
     pub(super) fn contents(&self, frames: usize) -> Contents {
         let mut contents = Contents::of(&self.families);
         self.batches().take(frames).for_each(|batch| contents.apply(batch.iter()));

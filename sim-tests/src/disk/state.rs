@@ -1,4 +1,4 @@
-//! What a disk does with writes, syncs and openings, and in what condition it is.
+//! A disk's condition, and what it does with writes, syncs and openings.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -39,7 +39,7 @@ pub(super) struct State {
     pub(super) sync_base: Duration,
     pub(super) sync_jitter: Duration,
     pub(super) observer: Observer,
-    /// Of which the observer has yet to hear.
+    /// Events of which the observer has yet to hear.
     pub(super) events: Vec<DiskEvent>,
 }
 
@@ -105,7 +105,7 @@ impl State {
         Ok(contents)
     }
 
-    /// How many frames there are then. An empty batch adds none.
+    /// Adds a batch, and returns how many frames there are then. An empty batch adds none.
     pub(super) fn append(
         &mut self,
         opening: Opening,
@@ -186,7 +186,7 @@ impl State {
         std::mem::replace(&mut self.platter, platter)
     }
 
-    /// Whoever has it open is shut out.
+    /// Shuts out whoever has it open.
     pub(super) fn shut_out(&mut self) {
         self.opening.0 += 1;
         self.taken_over = false;

@@ -42,7 +42,7 @@ struct State {
 
 struct Waiting {
     completion: Completion,
-    /// How many frames its answer promises to be stable.
+    /// The number of frames that its answer promises to be stable.
     frames: usize,
 }
 
@@ -99,7 +99,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many frames the disk has then.
+    /// Returns how many frames the disk has then.
     fn apply(&self, batch: Batch, durability: Durability) -> Result<usize, StoreError> {
         let mut state = self.state();
         batch.iter().try_for_each(|operation| state.contents.check_family(operation.family()))?;

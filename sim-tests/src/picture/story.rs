@@ -215,34 +215,15 @@ impl Note<'_> {
     }
 }
 
+/// Returns the hosts in whose lanes a fault is drawn: where it strikes.
 fn concerned(what: &What) -> Vec<Host> {
-    match what {
-        What::Crash { host, .. }
-        | What::Gone { host }
-        | What::Pause { host, .. }
-        | What::LyingSyncs { host, .. }
-        | What::SyncFails { host }
-        | What::RolledBack { host, .. }
-        | What::BitFlip { host, .. }
-        | What::DiskFull { host, .. }
-        | What::ReadOnlyDisk { host, .. }
-        | What::DiskAway { host, .. }
-        | What::SlowDisk { host, .. }
-        | What::Wiped { host }
-        | What::PutBack { host, .. }
-        | What::Clock { host, .. } => vec![*host],
-        What::Partition { from, to, .. } | What::Clog { from, to, .. } => vec![*from, *to],
-        What::Swapped { host, with, .. } => vec![*host, *with],
-        What::Takeover { .. } => vec![Host::Coordinator, Host::Standby],
-        What::Tamper { participant, .. }
-        | What::VoteLost { participant }
-        | What::Resolve { participant, .. }
-        | What::CompensationsRefused { participant, .. }
-        | What::ActionsRefused { participant, .. }
-        | What::SlowPrepares { participant, .. }
-        | What::ReleaseMarks { participant } => vec![Host::Participant(*participant)],
-        What::Poisoned | What::Forget | What::ResolveStuck { .. } | What::EndSaga { .. } => vec![Host::Coordinator],
+    if let What::Takeover { .. } = what {
+        return vec![Host::Coordinator, Host::Standby];
     }
+    if let What::Tamper { participant, .. } = what {
+        return vec![Host::Participant(*participant)];
+    }
+    what.hosts()
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub enum When {
     },
 }
 
-/// What goes wrong, by the codes of the fault catalogue.
+/// The effect of a fault, by the codes of the fault catalogue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum What {
@@ -96,7 +96,7 @@ pub enum What {
     ReleaseMarks { participant: u8 },
 }
 
-/// Which state of a disk is put back.
+/// The state of a disk that is put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Copied {
@@ -122,7 +122,7 @@ pub enum HowEnded {
     Forget,
 }
 
-/// What an operator does about a stuck step.
+/// An operator's way to settle a stuck step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HowResolved {
@@ -282,14 +282,14 @@ impl Fault {
 }
 
 impl What {
-    /// What is done to the message, if this and `other` tamper with the same one.
+    /// Returns what is done to the message, if this and `other` tamper with the same one.
     pub(crate) fn tampering_like(&self, other: &What) -> Option<Tampering> {
         let What::Tamper { participant, direction, message, count, tampering } = self else { return None };
         let What::Tamper { participant: p, direction: d, message: m, count: c, .. } = other else { return None };
         ((participant, direction, message, count) == (p, d, m, c)).then_some(*tampering)
     }
 
-    /// How long it lasts, if it does.
+    /// Returns the time that it lasts, if it does.
     pub fn lasts_ms(&self) -> Option<u64> {
         self.clone().lasts_ms_mut().copied()
     }
@@ -328,7 +328,7 @@ impl What {
         }
     }
 
-    /// Whom it concerns.
+    /// Returns the hosts that it concerns.
     pub fn hosts(&self) -> Vec<Host> {
         match self {
             What::Crash { host, .. }

@@ -1,4 +1,4 @@
-//! Who takes part in a simulated world.
+//! The hosts of a simulated world.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

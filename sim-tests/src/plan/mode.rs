@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How a transaction is submitted.
+/// The mode in which a transaction is submitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {

@@ -1,4 +1,4 @@
-//! What a fault can wait for: points in the code of servers, and the states of what they are at.
+//! The points in the code of servers, and the states of what they are at, that a fault can wait for.
 
 use super::{BRANCHES, Host, IDLE, PHASES};
 
@@ -8,7 +8,7 @@ pub const OPENED: &str = "opened";
 /// Reached while a participant's resource manager is at work.
 pub const IN_CALLS: [&str; 6] = ["executing", "committing", "aborting", "resolving", "acting", "compensating"];
 
-/// What this host's code can reach. Clients have no points.
+/// Returns the points that this host's code can reach. Clients have none.
 pub fn points_of(host: Host) -> Vec<&'static str> {
     match host {
         Host::Coordinator | Host::Standby => [undoubt_coordinator::CRASH_POINTS, &[OPENED]].concat(),
@@ -17,7 +17,7 @@ pub fn points_of(host: Host) -> Vec<&'static str> {
     }
 }
 
-/// What can be under way at this host.
+/// Returns the states of what can be under way at this host.
 pub fn states_of(host: Host) -> Vec<&'static str> {
     match host {
         Host::Coordinator | Host::Standby => [&[IDLE], PHASES.as_slice()].concat(),

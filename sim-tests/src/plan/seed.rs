@@ -15,7 +15,7 @@ use undoubt_platform::{Random as _, SeededRandom};
 /// Faults of one run, at most.
 const MAX_FAULTS: u64 = 7;
 
-/// Where the coordinator decides, tells whom it concerns, and is done (P2-P6).
+/// The points where the coordinator decides, tells whom it concerns, and is done (P2-P6).
 const POINTS_AROUND_THE_DECISION: [&str; 8] = [
     "before-append-committed",
     "after-append-committed",
@@ -109,7 +109,7 @@ const KINDS: [Kind; 26] = [
 ];
 
 impl Plan {
-    /// What this seed stands for.
+    /// Returns the plan that this seed stands for.
     pub fn of_seed(seed: u64) -> Plan {
         let dice = Dice(random(seed, "plan"));
         let shape = dice.shape();

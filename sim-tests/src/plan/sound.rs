@@ -1,4 +1,4 @@
-//! Whether a plan can be carried out as it says. Plans are also written and changed by hand.
+//! The check that a plan can be carried out as it says: plans are also written and changed by hand.
 
 use super::points::{points_of, states_of};
 use super::{Fault, Host, Plan, Shape, Tampering, What, When};
@@ -18,13 +18,14 @@ const MIN_GATHERED_BYTES: u64 = 16 << 20;
 /// The longest value that a participant keeps.
 const MAX_VALUE_BYTES: u64 = 64 << 10;
 
-/// What is wrong with a plan, one sentence each.
+/// The error of a plan that cannot be carried out: all that is wrong with it, one sentence each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.join("; "))]
 pub struct Unsound(pub Vec<String>);
 
 impl Plan {
-    /// As it is, or what is wrong with it: a fault that names nobody, or what there is not, would never strike.
+    /// Returns the plan as it is, or what is wrong with it: a fault that names nobody, or a thing that there
+    /// is not, would never strike.
     pub fn sound(self) -> Result<Plan, Unsound> {
         let of_faults = |(index, fault)| {
             let number = index + 1;

@@ -139,7 +139,7 @@ impl fmt::Display for What {
 }
 
 impl Shape {
-    /// What is unusual about its servers from the start; one sentence each.
+    /// Returns what is unusual about its servers from the start; one sentence each.
     pub fn peculiarities(&self) -> Vec<String> {
         let unable = self.cannot_prepare.map(|number| format!("p{number} cannot prepare"));
         let breaker = self.breaker.map(|Breaker { threshold, pause_ms }| {

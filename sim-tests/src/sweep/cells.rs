@@ -62,6 +62,21 @@ pub const LEFT_OUT: [(Code, &str); 2] = [
     (Code::O2, "whether an operator decided wrongly shows only once the coordinator has decided: counted as O1"),
 ];
 
+/// The states of transactions that branches do not have.
+const OF_TRANSACTIONS_ALONE: [&str; 11] = [
+    "preparing",
+    "confirming",
+    "logging-commit",
+    "logging-delegation",
+    "delegated",
+    "settling",
+    "logging-end",
+    "logging-beginning",
+    "logging-turn",
+    "stuck",
+    "closing",
+];
+
 /// Cells that cannot be.
 #[derive(Clone, Copy, Debug)]
 pub struct Impossible {
@@ -91,19 +106,7 @@ pub const IMPOSSIBLE: [Impossible; 5] = [
     },
     Impossible {
         codes: &[Code::P7, Code::S9, Code::O1, Code::O6, Code::G1, Code::G3, Code::G4],
-        states: &[
-            "preparing",
-            "confirming",
-            "logging-commit",
-            "logging-delegation",
-            "delegated",
-            "settling",
-            "logging-end",
-            "logging-beginning",
-            "logging-turn",
-            "stuck",
-            "closing",
-        ],
+        states: &OF_TRANSACTIONS_ALONE,
         why: "it happens at a participant, which has branches and no transactions",
     },
     Impossible {
@@ -113,19 +116,7 @@ pub const IMPOSSIBLE: [Impossible; 5] = [
     },
     Impossible {
         codes: &[Code::P10],
-        states: &[
-            "preparing",
-            "confirming",
-            "logging-commit",
-            "logging-delegation",
-            "delegated",
-            "settling",
-            "logging-end",
-            "logging-beginning",
-            "logging-turn",
-            "stuck",
-            "closing",
-        ],
+        states: &OF_TRANSACTIONS_ALONE,
         why: "recovery has only begun: no transaction is in memory yet",
     },
     Impossible {

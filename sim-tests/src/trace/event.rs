@@ -91,7 +91,7 @@ pub enum Event {
     Healed,
 }
 
-/// How far a transaction is at its coordinator.
+/// The phase of a transaction at its coordinator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
@@ -118,7 +118,7 @@ pub enum Phase {
     Ended,
 }
 
-/// How far a branch is at its participant.
+/// The state of a branch at its participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BranchState {

@@ -16,7 +16,7 @@ use undoubt_client::{
 };
 use undoubt_vocabulary::{AbortReason, BranchOutcome, CoordinatorId, InvalidId, Outcome, StepName, TxId};
 
-/// How often it is looked whether all is over.
+/// The pause between two looks whether all is over.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
 
 /// After this long, what is not over counts as never over.
@@ -25,7 +25,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(40);
 /// The auditor's number among the clients.
 const AUDITOR: u8 = 0;
 
-/// How often the probe is tried while what is left over gets out of its way.
+/// The number of times that the probe is tried while what is left over gets out of its way.
 const MAX_PROBES: u32 = 5;
 
 pub(super) async fn audit(shared: Arc<Shared>) -> turmoil::Result {
@@ -239,7 +239,7 @@ impl Auditor {
         Ok(())
     }
 
-    /// Whether it committed in the end.
+    /// Returns true if it committed in the end.
     async fn probe_with(
         &self,
         coordinator: &Client,

@@ -1,4 +1,4 @@
-//! Which fault met what: a cell of the table of faults and protocol states.
+//! The states that a fault meets: cells of the table of faults and protocol states.
 
 use super::observation::Recorder;
 use crate::plan::{Host, IDLE, What};
@@ -11,7 +11,7 @@ pub(super) fn states_hit(what: &What, recorder: &Recorder) -> Vec<String> {
     if states.is_empty() { vec![IDLE.to_owned()] } else { states }
 }
 
-/// Whether anything is in this state there; [`IDLE`]: whether nothing is in any.
+/// Returns true if anything is in this state there; for [`IDLE`], if nothing is in any.
 pub(super) fn stands(host: Host, state: &str, recorder: &Recorder) -> bool {
     let standing = states_at(host, recorder);
     if state == IDLE { standing.is_empty() } else { standing.iter().any(|one| one == state) }

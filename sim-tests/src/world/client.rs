@@ -13,7 +13,7 @@ use undoubt_client::{Answer, CancelError, Client, ClientOptions, QueryError, Sub
 use undoubt_platform::{Random, SeededRandom};
 use undoubt_vocabulary::{AbortReason, Outcome, TxId};
 
-/// How often a client asks again after its library has given up.
+/// The number of times that a client asks again after its library has given up.
 const MAX_ROUNDS: u32 = 30;
 
 /// The time for which a client leaves a stuck saga alone, until it asks whether an operator has had a look.

@@ -14,13 +14,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use undoubt_platform::{Random as _, SeededRandom};
 
-/// How long whoever supervises a process waits before it starts it anew.
+/// The time that whoever supervises a process waits before it starts it anew.
 const RESTART_AFTER_MS: u64 = 300;
 
 /// Between two starts of a process that has nothing to do, when recoveries are compared.
 const QUIET_MS: u64 = 1_000;
 
-/// What is to be done at a certain time.
+/// Something that is to be done at a certain time.
 #[derive(Clone, Debug)]
 enum Act {
     Strike(usize),

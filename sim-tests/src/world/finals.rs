@@ -1,4 +1,4 @@
-//! What is on the disks.
+//! The state of the disks when all is over.
 
 use super::shared::Shared;
 use super::workload::{balance, word_of};

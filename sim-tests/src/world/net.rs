@@ -40,7 +40,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How a process reaches the network.
+/// A process' way to the network.
 #[derive(Clone, Debug)]
 pub(super) struct Network {
     process: Process,

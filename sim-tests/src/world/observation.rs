@@ -1,4 +1,4 @@
-//! How a world becomes a trace: it listens to the servers and keeps what happens, with a hash over it.
+//! The observation of a world, which becomes its trace: it listens to the servers and keeps what happens, with a hash over it.
 
 mod notes;
 mod recorder;

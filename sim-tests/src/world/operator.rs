@@ -17,6 +17,12 @@ pub(super) fn options() -> ClientOptions {
     ClientOptions { deadline: Duration::from_secs(1), ..super::client::options() }
 }
 
+/// Returns a client of whoever is the coordinator at the moment.
+fn coordinator(shared: &Arc<Shared>) -> Client {
+    let shared = shared.clone();
+    Client::with_channel(net::channel(move || net::address(shared.primary())), options())
+}
+
 /// Each operator has a desk of its own.
 fn desk(shared: &Shared) -> String {
     format!("operator{}", shared.next_desk())
@@ -42,8 +48,7 @@ pub(super) fn resolve(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, particip
 pub(super) fn forget(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>) {
     let (name, shared) = (desk(shared), shared.clone());
     sim.client(name, async move {
-        let channel = net::channel(move || net::address(shared.primary()));
-        let coordinator = Client::with_channel(channel, options());
+        let coordinator = coordinator(&shared);
         let query = ListQuery { filter: Filter::Unacknowledged, limit: 1, ..ListQuery::default() };
         let Ok(open) = coordinator.list(&query).await else { return Ok(()) };
         if let Some(open) = open.transactions.first() {
@@ -58,8 +63,7 @@ pub(super) fn forget(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>) {
 pub(super) fn end_saga(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, how: HowEnded) {
     let (name, shared) = (desk(shared), shared.clone());
     sim.client(name, async move {
-        let towards = shared.clone();
-        let coordinator = Client::with_channel(net::channel(move || net::address(towards.primary())), options());
+        let coordinator = coordinator(&shared);
         let query = ListQuery { filter: Filter::Open, limit: 100, ..ListQuery::default() };
         let Ok(open) = coordinator.list(&query).await else { return Ok(()) };
         let Some(saga) = open.transactions.iter().find(|open| open.saga) else { return Ok(()) };
@@ -98,8 +102,7 @@ pub(super) fn release_marks(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, pa
 pub(super) fn resolve_stuck(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, how: HowResolved) {
     let (name, shared) = (desk(shared), shared.clone());
     sim.client(name, async move {
-        let towards = shared.clone();
-        let coordinator = Client::with_channel(net::channel(move || net::address(towards.primary())), options());
+        let coordinator = coordinator(&shared);
         let query = ListQuery { filter: Filter::Open, limit: 100, ..ListQuery::default() };
         let Ok(open) = coordinator.list(&query).await else { return Ok(()) };
         for saga in open.transactions {

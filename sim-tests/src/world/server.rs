@@ -65,7 +65,7 @@ fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
         || error.to_string().contains("max_write_bytes")
 }
 
-/// What a process finds when it starts.
+/// The surroundings that a process finds when it starts.
 struct Machine {
     shared: Arc<Shared>,
     host: Host,

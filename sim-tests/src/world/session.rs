@@ -4,12 +4,15 @@
 //! stream, and where they leave it. Repeated and late messages reach their receiver only within the same session, as
 //! nothing of a broken connection can arrive in the next one.
 
+mod fate;
+
 use super::cells::states_hit;
 use super::net::{self, Network};
 use super::shared::{Order, Shared, now_us};
 use crate::plan::{Direction, Host, Message, Mutant, Tampering, What};
 use crate::run::Oversized;
 use crate::trace::Standing;
+use fate::{Fate, send_later, to_branch, to_coordinator};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use prost::Message as _;
@@ -41,12 +44,12 @@ pub(super) struct Sessions {
     network: Network,
 }
 
-/// Who stands in between, for as long as the coordinator lives.
+/// The one who stands in between, for as long as the coordinator lives.
 struct Between {
     shared: Arc<Shared>,
     /// The coordinator that has these sessions.
     host: Host,
-    /// How often each message has passed.
+    /// The number of times that each message has passed.
     passed: Mutex<BTreeMap<(u8, Direction, Message), u32>>,
     /// For mutants: what is said once only, and was.
     said: Mutex<BTreeSet<(u8, u64)>>,
@@ -140,17 +143,11 @@ impl Between {
                 if lost || self.swallows(participant, &message) {
                     continue;
                 }
-                let (here, later) = match self.tampering(participant, Direction::ToParticipant, to_branch(&message)) {
-                    None => (Some(message), None),
-                    Some(Tampering::Lost) => {
-                        lost = true;
-                        (None, None)
-                    }
-                    Some(Tampering::Delay { by_ms }) => (None, Some((message, by_ms))),
-                    Some(Tampering::Duplicate { after_ms }) => (Some(message.clone()), Some((message, after_ms))),
-                };
-                kept.extend(here);
-                if let Some((message, ms)) = later {
+                let tampering = self.tampering(participant, Direction::ToParticipant, to_branch(&message));
+                let fate = Fate::of(message, tampering);
+                lost = fate.is_lost;
+                kept.extend(fate.now);
+                if let Some((message, ms)) = fate.later {
                     let late =
                         v1::CoordinatorBatch { fence: batch.fence, messages: vec![message], ..Default::default() };
                     send_later(to.clone(), late, ms);
@@ -188,18 +185,11 @@ impl Between {
                         break;
                     }
                     let Some(message) = self.misheard(participant, message) else { continue };
-                    let direction = Direction::ToCoordinator;
-                    let (here, later) = match self.tampering(participant, direction, to_coordinator(&message)) {
-                        None => (Some(message), None),
-                        Some(Tampering::Lost) => {
-                            lost = true;
-                            (None, None)
-                        }
-                        Some(Tampering::Delay { by_ms }) => (None, Some((message, by_ms))),
-                        Some(Tampering::Duplicate { after_ms }) => (Some(message.clone()), Some((message, after_ms))),
-                    };
-                    kept.extend(here);
-                    if let Some((message, ms)) = later {
+                    let tampering = self.tampering(participant, Direction::ToCoordinator, to_coordinator(&message));
+                    let fate = Fate::of(message, tampering);
+                    lost = fate.is_lost;
+                    kept.extend(fate.now);
+                    if let Some((message, ms)) = fate.later {
                         let late = v1::ParticipantBatch { messages: vec![message], ..Default::default() };
                         send_later(to.clone(), Ok(late), ms);
                     }
@@ -313,7 +303,7 @@ impl Between {
         self.shared.mutates(Mutant::BatchesOfAnySize) && bytes > usual / 2
     }
 
-    /// What of a batch a checker looks at.
+    /// Notes of a batch what a checker looks at.
     fn weigh(&self, direction: Direction, participant: u8, messages: usize, bytes: usize) {
         let usual = match direction {
             Direction::ToParticipant => USUAL_COORDINATOR_BATCH_BYTES,
@@ -361,40 +351,5 @@ impl Between {
             _ => {}
         }
         Some(message)
-    }
-}
-
-/// Dropped if the session is over by then.
-fn send_later<B: Send + 'static>(to: mpsc::Sender<B>, batch: B, ms: u64) {
-    tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(ms)).await;
-        // The session may be over.
-        let _ = to.send(batch).await;
-    });
-}
-
-fn to_branch(message: &v1::ToParticipant) -> Option<Message> {
-    match message.body.as_ref()? {
-        ToBranch::Prepare(_) => Some(Message::Prepare),
-        ToBranch::Confirm(_) => Some(Message::Confirm),
-        ToBranch::Commit(_) => Some(Message::Commit),
-        ToBranch::Abort(_) => Some(Message::Abort),
-        ToBranch::Settle(_) => Some(Message::Settle),
-        ToBranch::Run(run) if run.compensation => Some(Message::Compensate),
-        ToBranch::Run(_) => Some(Message::Act),
-        ToBranch::Close(_) => Some(Message::Close),
-        ToBranch::Undecided(_) | ToBranch::Noted(_) => None,
-    }
-}
-
-fn to_coordinator(message: &v1::ToCoordinator) -> Option<Message> {
-    match message.body.as_ref()? {
-        FromBranch::Vote(_) => Some(Message::Vote),
-        FromBranch::Confirmed(_) => Some(Message::Confirmed),
-        FromBranch::Finished(_) => Some(Message::Finished),
-        FromBranch::Inquiry(_) => Some(Message::Inquiry),
-        FromBranch::Ran(ran) if ran.compensation => Some(Message::Compensated),
-        FromBranch::Ran(_) => Some(Message::Acted),
-        FromBranch::Closed(_) => Some(Message::Closed),
     }
 }

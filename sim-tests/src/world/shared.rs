@@ -1,4 +1,4 @@
-//! What hosts and the conductor share: machines with their disks and clocks, orders, and who was promised what.
+//! All that hosts and the conductor share: machines with their disks and clocks, orders, and who was promised what.
 
 mod put_back;
 
@@ -20,10 +20,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use undoubt_platform::{Clock, CrashPoints, SeededRandom, Timestamp};
 
-/// When simulated time begins: on the first of January 2026.
+/// The beginning of simulated time: the first of January 2026.
 pub(super) const EPOCH: Duration = Duration::from_secs(1_767_225_600);
 
-/// What the world has to do once the hosts have had their turn.
+/// Something that the world has to do once the hosts have had their turn.
 #[derive(Clone, Debug)]
 pub(super) enum Order {
     /// A fault of the plan waits for its point, which was reached, and met these states there.
@@ -38,9 +38,9 @@ struct Machine {
     process: Process,
     starts: u32,
     clock_offset_us: Arc<AtomicI64>,
-    /// How often each point was reached.
+    /// The number of times that each point was reached.
     reached: BTreeMap<&'static str, u32>,
-    /// How often each fault that waits for a point during a state found that state there.
+    /// The number of times that each fault that waits for a point during a state found that state there.
     found: BTreeMap<usize, u32>,
 }
 
@@ -138,12 +138,12 @@ impl Shared {
         }
     }
 
-    /// Who serves from the host's own disk: the standby, once it has taken over.
+    /// Returns who serves from the host's own disk: the standby, once it has taken over.
     pub(super) fn user_of_disk(&self, host: Host) -> Host {
         if host == Host::Coordinator { self.primary() } else { host }
     }
 
-    /// Of the resource there.
+    /// Returns the temper of the resource there.
     pub(super) fn temper(&self, host: Host) -> Temper {
         lock(&self.tempers).get(&host).copied().unwrap_or_default()
     }
@@ -252,7 +252,7 @@ impl Shared {
         *found
     }
 
-    /// What a fault does to a process or its disk without anybody else's help. Doing it twice is like doing it once.
+    /// Does what a fault does to a process or its disk without anybody else's help. Doing it twice is like doing it once.
     pub(super) fn take_hold(&self, index: usize, what: &What) {
         match what {
             What::PutBack { host, copy: Copied::Hot | Copied::Snapshot, .. } => self.copy(index, *host, what),
@@ -361,7 +361,7 @@ fn places(work: &crate::run::Work) -> String {
     work.keys().map(|number| Host::Participant(*number).to_string()).collect::<Vec<_>>().join(", ")
 }
 
-/// Whether this fault ends the process of `host`.
+/// Returns true if this fault ends the process of `host`.
 fn kills(what: &What, host: Host) -> bool {
     match what {
         What::Crash { host: at, .. }
@@ -397,7 +397,7 @@ fn kills(what: &What, host: Host) -> bool {
     }
 }
 
-/// What was handed to a stream gets out before the process dies.
+/// Returns true if what was handed to a stream gets out before the process dies there.
 fn takes_effect_later(point: &str) -> bool {
     point.starts_with("after-send") || point == "after-answer"
 }

@@ -1,4 +1,4 @@
-//! How a participant's resource treats its callers at the moment, as faults have it.
+//! The way in which a participant's resource treats its callers at the moment, as faults have it.
 
 use crate::plan::What;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What clients do: drawn from a stream of their own.
+//! The work of clients, drawn from a stream of their own.
 
 use crate::plan::{Host, Mode, Shape};
 use crate::run::{Op, Reads, Work};
@@ -225,7 +225,7 @@ fn kv_work(tx: &TxId, ops: &[Op], shape: &Shape) -> KvWork {
     if ops.iter().any(Op::writes) { kv.put(mark_key(&name), padded("", shape)) } else { kv }
 }
 
-/// What a committed transaction read; `None` if the results are not all there.
+/// Returns what a committed transaction read; `None` if the results are not all there.
 pub(super) fn reads(work: &Work, results: &BTreeMap<ParticipantName, Bytes>, shape: &Shape) -> Option<Reads> {
     let of = |(at, ops): (&u8, &Vec<Op>)| {
         let name = Host::Participant(*at).to_string();
@@ -253,7 +253,7 @@ fn read_ops(ops: &[Op], values: Vec<Option<Bytes>>, shape: &Shape) -> Option<Vec
         .collect()
 }
 
-/// What is stored of an account, as its balance.
+/// Returns the balance of what is stored of an account.
 pub(super) fn balance(stored: Option<&str>) -> i64 {
     Op::OPENING_BALANCE + stored.and_then(|stored| stored.parse::<i64>().ok()).unwrap_or(0)
 }

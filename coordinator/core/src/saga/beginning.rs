@@ -19,15 +19,7 @@ impl Saga {
         cx: &mut Context<'_>,
     ) -> Saga {
         let Admitted { tx, ticket, digest, timeout } = admitted;
-        let step = |definition| Step {
-            definition: Arc::new(definition),
-            at: At::Waiting,
-            on_record: false,
-            locks_unknown: false,
-            word_unrecorded: false,
-            refused: None,
-            to_be_closed: false,
-        };
+        let step = |definition| Step::new(Arc::new(definition), At::Waiting);
         let mut saga = Saga {
             tx,
             ticket,
@@ -71,15 +63,7 @@ impl Saga {
             // The record does not tell on whose word it is undone.
             let locks_unknown = at == At::Undone;
             let on_record = at != At::Doubtful;
-            Step {
-                definition,
-                at,
-                on_record,
-                locks_unknown,
-                word_unrecorded: false,
-                refused: None,
-                to_be_closed: false,
-            }
+            Step { on_record, locks_unknown, ..Step::new(definition, at) }
         };
         let mut saga = Saga {
             tx,

@@ -38,19 +38,7 @@ pub struct BranchView {
 
 impl Transaction {
     pub(crate) fn view(&self) -> TransactionView {
-        let outcome = match &self.state {
-            State::Committing { .. } => Some(Outcome::Committed),
-            State::LoggingEnd { outcome, answered: true } => Some(outcome.clone()),
-            State::Preparing
-            | State::Confirming
-            | State::LoggingCommit
-            | State::LoggingDelegation
-            | State::Delegated { .. }
-            | State::Settling { .. }
-            | State::LoggingEnd { answered: false, .. }
-            | State::FallenBack(_)
-            | State::Ended => None,
-        };
+        let outcome = self.stable_outcome();
         let branch = |branch: &super::Branch| BranchView {
             participant: branch.participant.clone(),
             step: None,
@@ -71,6 +59,23 @@ impl Transaction {
             paused: self.held,
             stuck: None,
             unusable_because: None,
+        }
+    }
+
+    /// Returns the outcome, once its record is stable.
+    pub(super) fn stable_outcome(&self) -> Option<Outcome> {
+        match &self.state {
+            State::Committing { .. } => Some(Outcome::Committed),
+            State::LoggingEnd { outcome, answered: true } => Some(outcome.clone()),
+            State::Preparing
+            | State::Confirming
+            | State::LoggingCommit
+            | State::LoggingDelegation
+            | State::Delegated { .. }
+            | State::Settling { .. }
+            | State::LoggingEnd { answered: false, .. }
+            | State::FallenBack(_)
+            | State::Ended => None,
         }
     }
 

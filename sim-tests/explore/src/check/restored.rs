@@ -34,8 +34,8 @@ pub(super) fn nobody_is_held_for_nothing(world: &World, scenario: &Scenario) -> 
     }
 }
 
-/// Whoever has a sign, or was shown one, serves nobody until an operator has accepted the loss; a coordinator also once every
-/// participant has said that it has seen no more.
+/// Checks that whoever has a sign, or was shown one, serves nobody until an operator has accepted the loss; a coordinator may
+/// also once every participant has said that it has seen no more.
 pub(super) fn nobody_serves_with_a_sign(world: &World, scenario: &Scenario) -> Result<(), String> {
     let asks = |process: &&Process| process.standing.is_some();
     if world.coordinator.process.as_ref().filter(asks).is_some_and(Process::is_serving) {

@@ -1,4 +1,4 @@
-//! What must hold of sagas in every world. That a step takes effect once, and is undone once, the barriers are held to
+//! The rules of sagas that hold in every world. That a step takes effect once, and is undone once, the barriers are held to
 //! where they are written: see [`crate::storage`].
 
 use super::World;
@@ -53,7 +53,7 @@ pub(super) fn check(
     answers_are_true(world, scenario, tx, in_effect.values().next())
 }
 
-/// What is in effect the log knows of.
+/// Checks that the log knows of what is in effect.
 fn known(world: &World, tx: &TxId, ticket: Ticket) -> Result<(), String> {
     let log = &world.coordinator.log;
     let ended = log.ended.get(tx).is_some_and(|ended| ended.saga && ended.ticket == ticket);

@@ -1,4 +1,4 @@
-//! What a scenario's clients ask, as the core is asked it.
+//! The requests of a scenario's clients, as the core is asked them.
 
 use crate::scenario::{RequestKind, Scenario, participant_name, saga_steps};
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! What survives a crash of the coordinator.
+//! The coordinator's log: what survives its crash.
 
 use crate::numbers::Numbers;
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,7 +56,7 @@ impl Log {
         ended.lose(self.lost.get(&ended.tx).map_or(&[], Vec::as_slice));
     }
 
-    /// What recovery has to carry on.
+    /// Returns what recovery has to carry on.
     pub(crate) fn unfinished(&self) -> impl Iterator<Item = Unfinished> + '_ {
         let sagas = self.sagas.values().cloned().map(Unfinished::Saga);
         let held = self.held.values().cloned().map(Unfinished::Unusable);
@@ -78,7 +78,7 @@ impl Log {
         self.unusable.insert(tx.clone());
     }
 
-    /// What can still be read of it.
+    /// Returns what can still be read of it.
     fn held(&self, unfinished: Unfinished) -> UnusableRecord {
         let cause = "a word of it is not known".to_owned();
         match unfinished {
@@ -109,7 +109,7 @@ impl Log {
         self.sagas.get(tx).filter(|saga| saga.ticket == ticket)
     }
 
-    /// How this saga comes out, if it is on stable storage that each of its steps is settled.
+    /// Returns how this saga comes out, if it is on stable storage that each of its steps is settled.
     pub(crate) fn outcome(&self, tx: &TxId, ticket: Ticket) -> Option<Outcome> {
         let settled = |saga: &&SagaRecord| {
             let all = |half| saga.progress.iter().all(|progress| is_settled(progress, half));
@@ -121,13 +121,13 @@ impl Log {
         open.map(turned).or(ended.map(|ended| ended.outcome.clone()))
     }
 
-    /// Whether there is something about this step that a crash does not take back.
+    /// Returns true if there is something about this step that a crash does not take back.
     pub(crate) fn has_settled(&self, tx: &TxId, step: StepIndex) -> bool {
         let open = |saga: &SagaRecord| saga.progress[usize::from(step.0)] != Progress::Pending;
         self.sagas.get(tx).is_some_and(open) || self.ended.get(tx).is_some_and(|ended| ended.saga)
     }
 
-    /// Whether a commit decision of this attempt is on stable storage.
+    /// Returns true if a commit decision of this attempt is on stable storage.
     pub(crate) fn has_commit(&self, tx: &TxId, ticket: Ticket) -> bool {
         let open = self.open.get(tx).is_some_and(|open| open.ticket == ticket && open.kind == OpenKind::Committed);
         let ended = |ended: &EndedRecord| ended.ticket == ticket && ended.outcome == Outcome::Committed;
@@ -154,7 +154,7 @@ pub(super) fn is_settled(progress: &Progress, half: Half) -> bool {
     }
 }
 
-/// What no participant has said is not known.
+/// Returns the outcomes of branches as the record has them: what no participant has said is not known.
 pub(super) fn forget_words(saga: &mut SagaRecord) {
     saga.progress.iter_mut().filter(|progress| **progress == Progress::Skipped).for_each(|progress| {
         *progress = Progress::Pending;

@@ -1,4 +1,4 @@
-//! What a coordinator may say, and when.
+//! The rules of what a coordinator may say, and when.
 
 use super::log::is_settled;
 use super::{Log, Process};
@@ -70,7 +70,7 @@ pub(super) fn check_noted(to: &ParticipantName, message: &ToParticipant, log: &L
     Err(format!("R3: {to} is told that its operator's decision on {tx}/{ticket} is on record, and it is not"))
 }
 
-/// Whoever is connected has said whether it can prepare.
+/// Checks that nobody is asked to prepare who has said that it cannot.
 pub(super) fn check_ability(message: &ToParticipant, to: usize, scenario: &Scenario) -> Result<(), String> {
     match message {
         ToParticipant::Prepare(Prepare { tx, execution: Execution::TwoPhase, .. }) if scenario.unable.contains(&to) => {

@@ -22,7 +22,7 @@ impl Process {
         });
     }
 
-    /// Whether anything comes of it when it fires now.
+    /// Returns true if anything comes of it when it fires now.
     pub(crate) fn is_useful(&self, tx: &TxId, timer: Timer) -> bool {
         self.core.view(tx).is_some_and(|view| !view.paused && is_awaited(&view, timer))
     }
@@ -53,7 +53,7 @@ impl Process {
         scenario.breakers && self.clock == 0 && self.silent_at.is_some()
     }
 
-    /// Whether somebody has let it wait, should its deadline pass now.
+    /// Returns true if somebody has let it wait, should its deadline pass now.
     pub(super) fn is_unanswered(&self, tx: &TxId) -> bool {
         self.core.view(tx).is_some_and(|view| matches!(view.phase, "preparing" | "confirming" | "delegated"))
     }

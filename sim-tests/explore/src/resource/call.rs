@@ -1,4 +1,4 @@
-//! What a participant asks of its resource, and who waits for it.
+//! The calls of a participant to its resource, and who waits for them.
 
 use std::fmt;
 use undoubt_participant_core::{BranchId, Heuristic, StepId};
@@ -27,7 +27,7 @@ pub(crate) enum Call {
     ReleaseMarks { ticket: Ticket, tx: TxId },
 }
 
-/// How far an execution is with its locks.
+/// The state of an execution's locks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum LocksOf {
     NotAsked,
@@ -126,8 +126,8 @@ impl Call {
 }
 
 impl Caller {
-    /// Who owns its locks. A step has a name of its own, for a branch of the same transaction may hold locks here; it is
-    /// the younger of the two.
+    /// Returns the owner of its locks. A step has a name of its own, for a branch of the same transaction may hold locks here;
+    /// it is the younger of the two.
     pub(crate) fn owner(&self) -> TxId {
         match self {
             Caller::Branch(tx) | Caller::Saga(_, tx) => tx.clone(),

@@ -3,17 +3,7 @@
 use super::{Budget, Crashing, Deadlines, Request, RequestKind, Scenario, Sessions};
 use undoubt_coordinator_core::StepResolution;
 
-pub(super) const NONE: Budget = Budget {
-    crashes: 0,
-    losses: 0,
-    duplicates: 0,
-    disconnections: 0,
-    heuristics: 0,
-    operations: 0,
-    refusals: 0,
-    spoils: 0,
-    restores: 0,
-};
+pub(super) const NONE: Budget = Budget::NONE;
 pub(super) const CRASH: Budget = Budget { crashes: 1, ..NONE };
 pub(super) const LOSS: Budget = Budget { losses: 1, ..NONE };
 pub(super) const TWO_CRASHES: Budget = Budget { crashes: 2, ..NONE };

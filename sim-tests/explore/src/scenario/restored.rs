@@ -113,7 +113,7 @@ impl Scenario {
             .explored_with(RESTORE_AND_CRASH, RESTORE_AND_CRASH)
     }
 
-    /// Whoever crashes, and whoever is away at a start, is never taken for one whose folder was put back.
+    /// A world of ordinary crashes: whoever crashes, or is away at a start, is never taken for one whose folder was put back.
     pub fn nothing_put_back() -> Scenario {
         let requests = vec![insist(submit("T1", &[(0, "put x")])), then(0, insist(submit("T1", &[(0, "put x")])))];
         let two = Budget { crashes: 2, ..CRASH_AND_LOSS };

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use undoubt_participant_core::{Kept, StepId, StepState};
 use undoubt_vocabulary::{Half, StepOutcome, Ticket, TxId};
 
-/// What came of a step.
+/// The end of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Came {
     InEffect,
@@ -102,12 +102,12 @@ impl Storage {
         self.marks.iter().any(|(step, marked)| foreign(step) && !marked.is_disjoint(keys))
     }
 
-    /// What came of the steps of this transaction, whatever the attempt.
+    /// Returns what came of the steps of this transaction, whatever the attempt.
     pub(crate) fn came_of<'a>(&'a self, tx: &'a TxId) -> impl Iterator<Item = (&'a StepId, Came)> {
         self.came.iter().filter(move |(step, _)| step.tx == *tx).map(|(step, came)| (step, *came))
     }
 
-    /// What is said of a step is true, durably.
+    /// Checks that what is said of a step is true, durably.
     pub(crate) fn has_come_to(&self, step: &StepId, half: Half, outcome: &StepOutcome) -> bool {
         let came = self.came.get(step).copied();
         match (half, outcome) {

@@ -3,18 +3,6 @@ use crate::machines::Machines;
 use crate::scenario::Budget;
 use std::collections::{BTreeMap, BTreeSet};
 
-const NO_FAULTS: Budget = Budget {
-    crashes: 0,
-    losses: 0,
-    duplicates: 0,
-    disconnections: 0,
-    heuristics: 0,
-    operations: 0,
-    refusals: 0,
-    spoils: 0,
-    restores: 0,
-};
-
 /// Every world of a scenario, by its fingerprint under its own names.
 fn all_worlds(machines: &mut Machines<'_>, budget: Budget) -> BTreeMap<u128, World> {
     let first = World::new(budget, machines);
@@ -68,17 +56,17 @@ fn merged_exactly_with_its_renamings(
 #[test]
 fn two_worlds_are_one_exactly_if_one_is_the_other_renamed() {
     for (scenario, budget) in [
-        (Scenario::four_participants(), NO_FAULTS),
-        (Scenario::three_participants(), Budget { losses: 1, ..NO_FAULTS }),
-        (Scenario::wait_die(), NO_FAULTS),
-        (Scenario::heuristic(), Budget { heuristics: 2, ..NO_FAULTS }),
-        (Scenario::forgotten(), Budget { crashes: 1, ..NO_FAULTS }),
+        (Scenario::four_participants(), Budget::NONE),
+        (Scenario::three_participants(), Budget { losses: 1, ..Budget::NONE }),
+        (Scenario::wait_die(), Budget::NONE),
+        (Scenario::heuristic(), Budget { heuristics: 2, ..Budget::NONE }),
+        (Scenario::forgotten(), Budget { crashes: 1, ..Budget::NONE }),
     ] {
         assert!(merged_exactly_with_its_renamings(&scenario, budget, Symmetry::fingerprint), "{}", scenario.name);
     }
 }
 
-/// What participants are in, without who is in it.
+/// Returns the states of participants, without who is in which.
 fn blind(_: &mut Symmetry, world: &World) -> u128 {
     let mut seats: Vec<u128> = world.seats.iter().map(fingerprint).collect();
     seats.sort_unstable();
@@ -87,10 +75,10 @@ fn blind(_: &mut Symmetry, world: &World) -> u128 {
 
 #[test]
 fn a_symmetry_that_does_not_rename_for_the_coordinator_is_found_out() {
-    assert!(!merged_exactly_with_its_renamings(&Scenario::three_participants(), NO_FAULTS, blind));
+    assert!(!merged_exactly_with_its_renamings(&Scenario::three_participants(), Budget::NONE, blind));
 }
 
-/// Where all that can happen leads to, up to renaming.
+/// Returns where all that can happen leads to, up to renaming.
 fn next(world: &World, machines: &mut Machines<'_>) -> Vec<u128> {
     let mut next = Vec::new();
     for action in world.actions(machines.scenario) {
@@ -106,7 +94,7 @@ fn next(world: &World, machines: &mut Machines<'_>) -> Vec<u128> {
 fn what_happens_next_does_not_depend_on_names() {
     let scenario = Scenario::three_participants();
     let mut machines = Machines::new(&scenario);
-    for world in all_worlds(&mut machines, NO_FAULTS).values() {
+    for world in all_worlds(&mut machines, Budget::NONE).values() {
         let expected = next(world, &mut machines);
         for at in 1..machines.symmetry.renamings.len() {
             let renamed = renamed(world, at, &machines.symmetry);

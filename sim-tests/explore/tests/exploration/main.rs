@@ -18,17 +18,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const LIMITS: Limits = Limits { max_states: 3_000_000, symmetry: true };
 
-const NO_FAULTS: Budget = Budget {
-    crashes: 0,
-    losses: 0,
-    duplicates: 0,
-    disconnections: 0,
-    heuristics: 0,
-    operations: 0,
-    refusals: 0,
-    spoils: 0,
-    restores: 0,
-};
+const NO_FAULTS: Budget = Budget::NONE;
 const ONE_CRASH: Budget = Budget { crashes: 1, ..NO_FAULTS };
 const ONE_LOSS: Budget = Budget { losses: 1, ..NO_FAULTS };
 

@@ -4,7 +4,7 @@ use crate::{LIMITS, NO_FAULTS, ONE_CRASH, ONE_LOSS};
 use clap::ValueEnum;
 use undoubt_explore::{Budget, Mutant, Scenario, explore};
 
-/// Where a planted bug is to be found, and as what.
+/// Returns where a planted bug is to be found, and as what.
 fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
     let quick = |scenario: Scenario| (scenario.clone(), scenario.budget);
     let (two, read_only, wait_die) = (Scenario::two_participants(), Scenario::read_only(), Scenario::wait_die());

@@ -1,5 +1,5 @@
-//! What befalls worlds with sagas besides. It is drawn from a stream of its own, so that the rest of a seed's plan is the
-//! same with it and without it.
+//! Faults that only worlds with sagas have. They are drawn from a stream of their own, so that the rest of a seed's plan is the
+//! same with them and without them.
 
 use super::Dice;
 use crate::plan::{Breaker, Direction, Fault, Host, HowResolved, Message, Plan, Shape, Tampering, What, When};
@@ -11,10 +11,10 @@ const BREAKER: u64 = 50;
 const SLOW_PREPARES: u64 = 25;
 const ACTIONS_REFUSED: u64 = 30;
 const OPERATORS: u64 = 70;
-/// Of these operators, who comes at some point of the coordinator's code.
+/// The share of these operators that come at some point of the coordinator's code.
 const OPERATORS_AT_A_POINT: u64 = 30;
 const LATE_ACTIONS: u64 = 30;
-/// Of these, at a participant that stops amid an abort.
+/// The share of these at a participant that stops amid an abort.
 const LATE_AMID_AN_ABORT: u64 = 20;
 
 /// Operators who look after stuck steps while one fault lasts.
@@ -77,7 +77,7 @@ impl Dice {
         Fault { when, what: What::Pause { host, for_ms: self.between(1_000, 4_000) } }
     }
 
-    /// Whom stuck steps call on the scene.
+    /// Returns the operators whom stuck steps call on the scene.
     fn operators(&self, shape: &Shape, fault: &Fault) -> Vec<Fault> {
         let (What::ActionsRefused { for_ms, .. } | What::CompensationsRefused { for_ms, .. }) = &fault.what else {
             return Vec::new();

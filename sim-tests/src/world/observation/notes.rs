@@ -1,8 +1,8 @@
-//! What a coordinator's notes say about how far a transaction is.
+//! The phases of transactions, read from a coordinator's notes.
 
 use crate::trace::Phase;
 
-/// The phase after a note; `None` if it doesn't change.
+/// Returns the phase after a note; `None` if it doesn't change.
 pub(super) fn phase_after(before: Option<Phase>, event: &str, detail: &str) -> Option<Phase> {
     match (event, detail) {
         ("begun", saga) if saga.starts_with("saga") => Some(Phase::LoggingBeginning),

@@ -175,7 +175,7 @@ impl Recorder {
         self.state().phases.get(tx).copied()
     }
 
-    /// How far everything is right now, for the table of what was hit.
+    /// Returns how far everything is right now, for the table of what was hit.
     pub(crate) fn standing(&self) -> (Vec<Phase>, Vec<(u8, BranchState)>) {
         let state = self.state();
         let branches = state.branches.iter().map(|((at, _), branch)| (*at, *branch)).collect();
