@@ -1,12 +1,13 @@
 //! What a branch and a step have in common: room, data read under locks, a forced write, and why there may be none.
 
 use super::{KeyValue, schema};
-use crate::evaluation::{self, Evaluation, Operation, Tell};
+use crate::evaluation::{self, Evaluation, Tell};
 use bytes::Bytes;
 use undoubt_participant::resource::ResourceError;
 use undoubt_platform::Batch;
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
 use undoubt_vocabulary::{Refusal, RefusalCode, Vote};
+use undoubt_work::kv::Operation;
 
 /// Why the work was not done.
 pub(super) enum Declined {

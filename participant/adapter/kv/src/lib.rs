@@ -30,7 +30,6 @@ mod pending;
 mod prepare;
 mod record;
 mod recovery;
-mod reference;
 mod schema;
 mod step;
 mod work;
@@ -78,7 +77,7 @@ impl Default for KeyValueOptions {
     }
 }
 
-/// A key-value store that votes. Its work and results are those of `kv.proto`.
+/// A key-value store that votes. Its work and results are the operations and values of `work.proto`.
 pub struct KeyValue {
     store: Arc<dyn Store>,
     /// Of one whose writes are numbered.

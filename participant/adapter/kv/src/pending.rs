@@ -12,7 +12,6 @@ use super::record;
 use super::recovery::{successor, unreadable};
 use super::schema::{self, PENDING, STEP};
 use super::{KeyValue, MAX_GROUP_BYTES};
-use crate::evaluation::shown;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -21,6 +20,7 @@ use undoubt_participant::resource::{Mark, Release, ResourceError, StepId};
 use undoubt_platform::{Batch, Direction, Durability};
 use undoubt_proto::record::{MarksReleased, StepBarrier};
 use undoubt_vocabulary::{CoordinatorId, Refusal, RefusalCode, Ticket, TxId};
+use undoubt_work::text::shown;
 
 /// The keys each step has marked.
 #[derive(Debug, Default)]

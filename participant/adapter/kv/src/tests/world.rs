@@ -7,8 +7,9 @@ use prost::Message;
 use std::sync::Arc;
 use undoubt_participant::conformance::World;
 use undoubt_platform::{RocksOptions, RocksStore};
-use undoubt_proto::kv::operation::Kind;
-use undoubt_proto::kv::{Add, Get, Operation, Put, Results, Work};
+use undoubt_proto::work::operation::Kind;
+use undoubt_proto::work::{Add, Get, Operation, Put, Work};
+use undoubt_work::Results;
 
 pub(crate) fn work<'a>(operations: impl IntoIterator<Item = (&'a str, Kind)>) -> Bytes {
     encoded(operations.into_iter().map(|(key, kind)| operation(key, kind)))
@@ -45,9 +46,9 @@ pub(crate) fn add(key: &str, delta: i64, floor: Option<i64>) -> Bytes {
 
 /// The only value in a result.
 pub(crate) fn value(result: &Bytes) -> Option<String> {
-    let mut results = Results::decode(result.clone()).unwrap().results;
-    assert_eq!(results.len(), 1);
-    let value = results.pop()?.value?;
+    let mut values = Results::read(result).into_bytes().unwrap();
+    assert_eq!(values.len(), 1);
+    let value = values.pop()??;
     Some(String::from_utf8(value.to_vec()).unwrap())
 }
 
