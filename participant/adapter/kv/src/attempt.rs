@@ -2,11 +2,12 @@
 
 use super::{KeyValue, schema};
 use bytes::Bytes;
-use undoubt_kv_evaluation::{self as evaluation, Evaluation, Operation, Tell};
+use undoubt_kv_evaluation::{self as evaluation, Evaluation, Tell};
 use undoubt_participant::resource::ResourceError;
 use undoubt_platform::Batch;
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
 use undoubt_vocabulary::{Refusal, RefusalCode, Vote};
+use undoubt_work::kv::Operation;
 
 /// Why the work was not done.
 pub(super) enum Declined {
