@@ -219,7 +219,7 @@ pub async fn conformance<W: BranchWorld>(world: &mut W) {
     wait_die(world).await;
     waits(world).await;
     read_only(world).await;
-    bounded_results(world).await;
     steps(world).await;
     semantic_locks(world).await;
+    bounded_results(world).await;
 }

@@ -134,7 +134,7 @@ impl<W: BranchWorld> Subject<'_, W> {
 
     /// Nobody may write what a prepared branch has locked.
     pub(super) async fn assert_locked(&self, key: &str, why: &str) {
-        let vote = self.vote_briefly(&attempt(YOUNGEST), self.world.put(key, "locked out")).await;
+        let vote = self.vote_briefly(&attempt(YOUNGEST), self.world.put(key, "locked-out")).await;
         assert_refused(&vote, self.world.locking().refuses_with(), why);
     }
 

@@ -221,7 +221,7 @@ fn with_a_small_device(name: &str, variable: &str) {
 async fn a_copy_onto_another_device_is_whole_or_not_there_when_that_is_full() {
     const DEVICE: &str = "UNDOUBT_TEST_BACKUP_DEVICE";
     let Some(device) = std::env::var_os(DEVICE).map(PathBuf::from) else {
-        let name = "rocks::tests::copies::a_copy_onto_another_device_is_whole_or_not_there_when_that_is_full";
+        let name = "tests::copies::a_copy_onto_another_device_is_whole_or_not_there_when_that_is_full";
         return with_a_small_device(name, DEVICE);
     };
     let home = TempDir::new().unwrap();

@@ -11,7 +11,7 @@ const MOUNTED: &str = "UNDOUBT_TEST_MOUNTED";
 
 #[tokio::test]
 async fn a_full_disk_stops_the_store_and_what_was_answered_is_there_once_there_is_room() {
-    let name = "rocks::tests::full_disk::a_full_disk_stops_the_store_and_what_was_answered_is_there_once_there_is_room";
+    let name = "tests::full_disk::a_full_disk_stops_the_store_and_what_was_answered_is_there_once_there_is_room";
     if let Some(mounted) = std::env::var_os(MOUNTED) {
         return fill_and_recover(Path::new(&mounted)).await;
     }

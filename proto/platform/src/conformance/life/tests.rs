@@ -86,7 +86,8 @@ impl Store for FlawedStore {
             }
             (Some(_) | None, _) => self.store.write(batch.clone(), durability),
         };
-        let answer = answer.now_or_never().unwrap();
+        // It is known at once, however much the task has done without a pause.
+        let answer = tokio::task::unconstrained(answer).now_or_never().unwrap();
         let lands = match (&answer, self.flaw) {
             (Err(StoreError::Fenced(_)), Some(Flaw::WritesOnAfterTakeover)) => true,
             (Err(StoreError::Fenced(_)), Some(Flaw::IsFencedOnce)) => durability == Durability::Lazy,
