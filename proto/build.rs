@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 const FILES: [&str; 4] =
-    ["undoubt/v1/session.proto", "undoubt/v1/transaction.proto", "undoubt/v1/kv.proto", "undoubt/v1/record.proto"];
+    ["undoubt/v1/session.proto", "undoubt/v1/transaction.proto", "undoubt/v1/work.proto", "undoubt/v1/record.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for file in FILES {

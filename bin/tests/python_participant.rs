@@ -14,7 +14,9 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 use undoubt::cluster::{Cluster, Plan, Programs, Who};
 use undoubt_client::kv::{Add, KvWork};
-use undoubt_client::{Answer, Client, ClientOptions, Filter, HistoryEvent, ListQuery, ParticipantClient, Transaction};
+use undoubt_client::{
+    Answer, Client, ClientOptions, Filter, HistoryEvent, ListQuery, ParticipantClient, Results, Transaction,
+};
 use undoubt_vocabulary::{AbortReason, Outcome, RefusalCode, TxId};
 
 const BANK: Who = Who::Participant(0);
@@ -207,7 +209,8 @@ impl World {
             })
             .await;
             assert_eq!(seat(&read), json!({"seat": name, "for": holder}));
-            let balances: Vec<_> = read.kv("bank").unwrap().unwrap().into_iter().skip(1).collect();
+            let balances: Vec<_> =
+                read.result("bank").and_then(Results::into_bytes).unwrap().into_iter().skip(1).collect();
             let expected: Vec<_> =
                 accounts.iter().map(|(_, balance)| balance.map(|text| text.to_owned().into())).collect();
             assert_eq!(balances, expected);

@@ -1,7 +1,7 @@
 //! What is said and what is stored: the `.proto` files, their generated types, and their translation to the vocabulary.
 //!
 //! * [`v1`]: the conversation between coordinator and participant, and what applications and operators say.
-//! * [`kv`]: the work and results of the key-value resource manager.
+//! * [`work`]: what participants are to do and what they hand back. `undoubt-work` reads and writes these messages itself.
 //! * [`record`]: what both sides store.
 //! * [`convert`]: the one way between these and [`undoubt_vocabulary`]; whatever comes in is checked there.
 //! * [`codec`]: how services read and write messages, and how large one may become when it is read.
@@ -17,9 +17,9 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/generated.rs"));
 }
 
-pub use generated::undoubt::kv::v1 as kv;
 pub use generated::undoubt::record::v1 as record;
 pub use generated::undoubt::v1;
+pub use generated::undoubt::work::v1 as work;
 
 /// Metadata of the status that refuses a lower epoch: the highest epoch known, in decimal digits (`session.proto`).
 pub const KNOWN_EPOCH: &str = "undoubt-known-epoch";

@@ -23,8 +23,8 @@ fn session_messages_keep_their_bytes() {
 }
 
 #[test]
-fn key_value_work_and_results_keep_their_bytes() {
-    check("kv.txt", &values::key_value());
+fn work_and_results_keep_their_bytes() {
+    check("work.txt", &values::work());
 }
 
 struct Sample {

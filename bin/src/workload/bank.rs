@@ -14,7 +14,7 @@ use anyhow::Context;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use undoubt_client::kv::{Add, KvWork};
-use undoubt_client::{self as client, Answer, Transaction};
+use undoubt_client::{self as client, Answer, Results, Transaction};
 use undoubt_vocabulary::{ParticipantName, TxId};
 
 /// Leaves room for the number in a transaction's id, which may have 64 bytes.
@@ -173,7 +173,7 @@ impl Bank {
         let mut results: Vec<_> = self
             .participants
             .iter()
-            .map(|name| answer.kv(name.as_str()).and_then(Result::ok).unwrap_or_default().into_iter())
+            .map(|name| answer.result(name.as_str()).and_then(Results::into_bytes).unwrap_or_default().into_iter())
             .collect();
         step.accesses()
             .iter()
@@ -210,8 +210,8 @@ mod tests {
         let step = Step::new([(Account::savings(0), Action::Withdraw(5)), (Account::checking(0), Action::Read)]);
         let transaction = bank.transaction(9, &step);
         let written = KvWork::new().add("run/savings/0", Add::of(-5).floor(0)).put("~/run-9", "1");
-        assert_eq!(transaction.kv_work("a"), Some(&written));
-        assert_eq!(transaction.kv_work("b"), Some(&KvWork::new().get("run/checking/0")));
+        assert_eq!(transaction.work("a"), Some(&written.into()));
+        assert_eq!(transaction.work("b"), Some(&KvWork::new().get("run/checking/0").into()));
     }
 
     #[test]

@@ -74,9 +74,12 @@ async fn round(
         let at = usize::try_from(sequence).context("more batches than can be counted")?;
         let Batch { place, participant, .. } = &open[at];
         match result {
-            Ok(answer) => match (&answer.outcome, answer.kv(participant)) {
+            Ok(answer) => match (&answer.outcome, answer.result(participant)) {
                 (Outcome::Committed, Some(results)) => {
-                    done(*place, results?);
+                    let values = results
+                        .into_bytes()
+                        .context("the results are raw, and were asked of a key-value participant")?;
+                    done(*place, values);
                     continue;
                 }
                 (Outcome::Committed, None) => cause = Some("what was read was lost".to_owned()),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message;
 use undoubt::cluster::{Cluster, Plan};
 use undoubt_client::kv::{Add, KvWork};
-use undoubt_proto::{kv, v1};
+use undoubt_proto::{v1, work as kv};
 use undoubt_vocabulary::{AbortReason, RefusalCode};
 
 /// Asserts that bank-b refuses this work, alone and beside other work that is undone.
@@ -65,7 +65,7 @@ async fn work_that_cannot_be_read_or_is_over_a_limit_aborts_everywhere_with_its_
     let (invalid, large) = (RefusalCode::InvalidWork, RefusalCode::TooLarge);
     let no_kind = kv::Operation { key: "k".into(), ..kv::Operation::default() };
     let cases = [
-        ("no protobuf", Bytes::from_static(b"\xff\xff\xff"), invalid, &["undoubt.kv.v1.Work", "kv.proto"][..]),
+        ("no protobuf", Bytes::from_static(b"\xff\xff\xff"), invalid, &["undoubt.work.v1.Work", "work.proto"][..]),
         ("no kind", raw(vec![no_kind]), invalid, &["kind"]),
         ("empty key", raw(vec![operation(Vec::new(), get())]), invalid, &["empty key", "1024"]),
         ("long key", raw(vec![operation(vec![b'k'; 1_025], get())]), large, &["1025", "1024"]),

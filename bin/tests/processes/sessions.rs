@@ -12,7 +12,8 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
 use undoubt::cluster::{Cluster, Plan, Who};
-use undoubt_client::kv::{KvWork, decode_results};
+use undoubt_client::Results;
+use undoubt_client::kv::KvWork;
 use undoubt_client::{ClientOptions, ParticipantClient};
 use undoubt_proto::v1;
 use v1::to_participant::Body;
@@ -42,7 +43,7 @@ fn put(key: &'static str, value: &'static str) -> KvWork {
 async fn read(session: &mut Session, tx: &str, ticket: u64, key: &'static str) -> Option<Bytes> {
     let vote = session.prepare(tx, ticket, one_phase(ticket, KvWork::new().get(key))).await;
     if let Vote::ReadOnly(result) = vote {
-        return decode_results(&result).unwrap().remove(0);
+        return Results::read(&result).into_bytes().unwrap().remove(0);
     }
     panic!("not read-only but {vote:?}")
 }

@@ -1,9 +1,9 @@
 //! One error for each kind of operation. Every variant says what is known and what to do.
 
-use crate::kv::InvalidKv;
 use std::time::Duration;
 use undoubt_proto::convert::Malformed;
 use undoubt_vocabulary::{InvalidId, InvalidSaga, ParticipantName, StuckStep, TxId};
+use undoubt_work::InvalidWork;
 
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{address:?} is no address to connect to: {why}; write it like http://127.0.0.1:7400")]
@@ -26,14 +26,14 @@ pub enum InvalidTransaction {
          participant's work into one branch"
     )]
     NotMergeable { participant: ParticipantName },
-    #[error("{participant} was given no key-value work with which it could keep the outcome; give that first")]
+    #[error("{participant} was given no work with which it could keep the outcome; give that first")]
     NoWorkForOutcome { participant: String },
     #[error("the work for {participant} has {length} bytes, more than the {max} allowed; split the transaction")]
     WorkTooLarge { participant: ParticipantName, length: usize, max: usize },
     #[error("the transaction's work has {length} bytes in all, more than the {max} allowed; split it")]
     TooLarge { length: usize, max: usize },
     #[error("the work for {participant} is invalid: {cause}")]
-    Kv { participant: ParticipantName, cause: InvalidKv },
+    Work { participant: ParticipantName, cause: InvalidWork },
     #[error("the transaction has branches and steps; give branches for two-phase commit, or steps for a saga or auto")]
     Mixed,
     #[error(
@@ -43,7 +43,7 @@ pub enum InvalidTransaction {
     #[error("step {step} names {named}, and there is no such step; correct the name")]
     NoSuchStep { step: String, named: String },
     #[error("{path}: {cause}")]
-    StepWork { path: String, cause: InvalidKv },
+    StepWork { path: String, cause: InvalidWork },
     #[error("the saga cannot be carried out: {0}")]
     Saga(InvalidSaga),
 }

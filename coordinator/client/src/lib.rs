@@ -27,7 +27,6 @@
 mod client;
 mod connection;
 mod error;
-pub mod kv;
 mod listing;
 mod operation;
 mod operator;
@@ -58,6 +57,7 @@ pub use submit_many::Submitted;
 pub use transaction::Transaction;
 pub use undoubt_proto::convert::{KnownOutcome, Malformed};
 pub use undoubt_vocabulary::{RetryPolicy, StepName, StuckStep};
+pub use undoubt_work::{self as work, InvalidWork, Reference, Results, Value, Work, kv};
 pub use view::{
     BranchView, Branches, CoordinatorView, HeldBranch, HeldStep, Heuristic, HistoryEvent, KnownCoordinator, Loss, Mark,
     Marks, ParticipantState, ParticipantView, TransactionView,

@@ -1,7 +1,6 @@
 //! Steps of a saga, as an application builds them.
 
 use crate::error::InvalidTransaction;
-use crate::kv::{KvWork, SagaHalf};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use undoubt_proto::v1;
@@ -9,6 +8,8 @@ use undoubt_vocabulary::limits::MAX_WORK_BYTES;
 use undoubt_vocabulary::{
     InvalidId, InvalidSaga, ParticipantName, RetryPolicy, SagaStep, StepIndex, StepName, TxId, saga,
 };
+use undoubt_work::kv::KvWork;
+use undoubt_work::{PlaceInSaga, Work};
 
 /// One step: a local transaction at one participant, and what undoes it.
 ///
@@ -26,28 +27,23 @@ pub struct Step {
     retry: RetryPolicy,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Work {
-    Raw(Bytes),
-    Kv(KvWork),
-}
-
 impl Step {
-    /// A step for a key-value participant.
+    /// Returns a step for a key-value participant.
     pub fn kv(name: &str, participant: &str, action: KvWork) -> Self {
-        Step::new(name, participant, Work::Kv(action))
+        Step::new(name, participant, action)
     }
 
-    /// A step in a participant's own format.
+    /// Returns a step in a participant's own format.
     pub fn raw(name: &str, participant: &str, action: impl Into<Bytes>) -> Self {
-        Step::new(name, participant, Work::Raw(action.into()))
+        Step::new(name, participant, Work::raw(action))
     }
 
-    fn new(name: &str, participant: &str, action: Work) -> Self {
+    /// Returns a step whose action is work of whatever kind.
+    pub fn new(name: &str, participant: &str, action: impl Into<Work>) -> Self {
         Step {
             name: name.to_owned(),
             participant: participant.to_owned(),
-            action,
+            action: action.into(),
             compensation: None,
             after: None,
             uses: Vec::new(),
@@ -56,16 +52,22 @@ impl Step {
         }
     }
 
-    /// What undoes the action. Needed before the pivot.
+    /// Sets what undoes the action. Needed before the pivot.
+    #[must_use]
+    pub fn undo(self, compensation: impl Into<Work>) -> Self {
+        Step { compensation: Some(compensation.into()), ..self }
+    }
+
+    /// The same for a key-value participant.
     #[must_use]
     pub fn undo_kv(self, compensation: KvWork) -> Self {
-        Step { compensation: Some(Work::Kv(compensation)), ..self }
+        self.undo(compensation)
     }
 
     /// The same in the participant's own format.
     #[must_use]
     pub fn undo_raw(self, compensation: impl Into<Bytes>) -> Self {
-        Step { compensation: Some(Work::Raw(compensation.into())), ..self }
+        self.undo(Work::raw(compensation))
     }
 
     /// Steps that have to be done before this one begins; with none at all it begins at once.
@@ -74,8 +76,8 @@ impl Step {
         Step { after: Some(steps.iter().map(|&step| step.to_owned()).collect()), ..self }
     }
 
-    /// Hands the results of these steps to the participant. Key-value work that [refers](crate::kv::Reference) to steps
-    /// needs not say so.
+    /// Hands the results of these steps to the participant. Work that [refers](crate::Reference) to steps needs
+    /// not say so.
     #[must_use]
     pub fn uses(mut self, steps: &[&str]) -> Self {
         self.uses.extend(steps.iter().map(|&step| step.to_owned()));
@@ -101,23 +103,23 @@ impl Step {
         &self.participant
     }
 
-    /// The action, if it is for a key-value participant.
-    pub fn kv_action(&self) -> Option<&KvWork> {
-        match &self.action {
-            Work::Kv(work) => Some(work),
-            Work::Raw(_) => None,
-        }
+    pub fn action(&self) -> &Work {
+        &self.action
     }
 
-    /// Keeps what becomes of it in the participant's store. Answers whether its work can.
+    /// Keeps what becomes of it in the participant's store. Returns whether its work can.
     pub(crate) fn keep_outcome(&mut self, key: &Bytes, tx: &TxId) -> bool {
-        match (&mut self.action, &mut self.compensation) {
-            (Work::Kv(action), None) => action.keep_outcome(key, "committed", tx),
-            (Work::Kv(action), Some(Work::Kv(compensation))) => {
-                action.keep_acted(key, tx);
-                compensation.keep_outcome(key, "compensated", tx);
+        let Step { action, compensation, .. } = self;
+        if !action.can_keep() || !compensation.iter().all(Work::can_keep) {
+            return false;
+        }
+        match compensation {
+            None => action.keep(key, word("committed", tx), None),
+            Some(compensation) => {
+                // Two-phase commit carries it out only if it commits.
+                action.keep(key, word("acted", tx), Some(word("committed", tx)));
+                compensation.keep(key, word("compensated", tx), None);
             }
-            (Work::Raw(_), _) | (_, Some(Work::Raw(_))) => return false,
         }
         true
     }
@@ -125,13 +127,15 @@ impl Step {
     /// What is used, each step once, in the order in which it is first named.
     fn all_used(&self) -> Vec<&str> {
         let works = [Some(&self.action), self.compensation.as_ref()].into_iter().flatten();
-        let referred = works.flat_map(|work| match work {
-            Work::Kv(work) => work.referred_steps(),
-            Work::Raw(_) => Vec::new(),
-        });
+        let referred = works.flat_map(Work::referred_steps);
         let mut seen = BTreeSet::from([self.name.as_str()]);
         self.uses.iter().map(String::as_str).chain(referred).filter(|name| seen.insert(name)).collect()
     }
+}
+
+/// Returns what is kept of an outcome: a word, and whose it is.
+pub(crate) fn word(outcome: &str, tx: &TxId) -> String {
+    format!("{outcome} {tx}")
 }
 
 /// All steps in their wire form, checked as the coordinator will check them; with auto they may be no saga.
@@ -173,22 +177,22 @@ fn check_policies(steps: &[SagaStep]) -> Result<(), InvalidTransaction> {
 
 /// Refuses work that could never be done, where it stands. The coordinator does not know what work means.
 fn check_work(steps: &[Step], resolved: &[SagaStep]) -> Result<(), InvalidTransaction> {
-    let action_of = |name: &str| steps.iter().find(|step| step.name == name).and_then(Step::kv_action);
+    let action_of = |name: &str| steps.iter().find(|step| step.name == name).map(Step::action);
     for (index, step) in steps.iter().enumerate() {
         let is_after = || saga::ancestors(resolved, index).iter().any(|before| resolved[*before].pivot);
         let action = if step.pivot {
-            SagaHalf::Pivot
+            PlaceInSaga::Pivot
         } else if is_after() {
-            SagaHalf::AfterPivot
+            PlaceInSaga::AfterPivot
         } else {
-            SagaHalf::ActionThatCanBeUndone
+            PlaceInSaga::ActionThatCanBeUndone
         };
         let halves = [
             ("action", Some(&step.action), action),
-            ("compensation", step.compensation.as_ref(), SagaHalf::Compensation),
+            ("compensation", step.compensation.as_ref(), PlaceInSaga::Compensation),
         ];
         for (name, work, half) in halves {
-            if let Some(Work::Kv(work)) = work {
+            if let Some(work) = work {
                 work.check_in_saga(half, action_of).map_err(|(operation, cause)| InvalidTransaction::StepWork {
                     path: format!("steps[{index}].{name}[{operation}]"),
                     cause,
@@ -215,12 +219,8 @@ fn resolve(steps: &[Step], index: usize, step: &Step, is_saga: bool) -> Result<S
     let encode = |work: &Work, own: Option<&str>| {
         let inputs: Vec<&str> = uses.iter().copied().chain(own).collect();
         let participant = name(&step.participant)?;
-        let work = match work {
-            Work::Raw(work) => work.clone(),
-            Work::Kv(work) => if is_saga { work.clone().without_branch_values() } else { work.clone() }
-                .encode_with(&inputs)
-                .map_err(|cause| InvalidTransaction::Kv { participant: participant.clone(), cause })?,
-        };
+        let invalid = |cause| InvalidTransaction::Work { participant: participant.clone(), cause };
+        let work = if is_saga { work.as_step_only().encode(&inputs) } else { work.encode(&inputs) }.map_err(invalid)?;
         let (length, max) = (work.len(), MAX_WORK_BYTES);
         if length > max { Err(InvalidTransaction::WorkTooLarge { participant, length, max }) } else { Ok(work) }
     };
@@ -239,7 +239,7 @@ fn resolve(steps: &[Step], index: usize, step: &Step, is_saga: bool) -> Result<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kv::Reference;
+    use undoubt_work::Reference;
 
     fn step(name: &str) -> Step {
         Step::kv(name, "bank", KvWork::new().add("x", 1)).undo_kv(KvWork::new().add("x", -1))

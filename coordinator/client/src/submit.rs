@@ -3,7 +3,6 @@
 use crate::client::Client;
 use crate::connection::{Failure, Repeat};
 use crate::error::{SubmitError, Unanswered};
-use crate::kv::{NoKvResults, decode_results};
 use crate::options::Patience;
 use crate::retry::explain;
 use crate::transaction::Transaction;
@@ -15,20 +14,21 @@ use tonic::{Code, Status};
 use undoubt_proto::convert::{KnownOutcome, Malformed};
 use undoubt_proto::v1;
 use undoubt_vocabulary::{Outcome, ParticipantName, TxId};
+use undoubt_work::Results;
 
 /// How a transaction was decided, and what its branches read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub outcome: Outcome,
-    /// In each participant's own format; only while the coordinator still has it.
+    /// As they came, for [`Results::read`]; only while the coordinator still has it.
     pub results: BTreeMap<ParticipantName, Bytes>,
 }
 
 impl Answer {
-    /// What a key-value participant told, as [`decode_results`] reads it. `None` if there is no result of it.
-    pub fn kv(&self, participant: &str) -> Option<Result<Vec<Option<Bytes>>, NoKvResults>> {
-        let (_, result) = self.results.iter().find(|(name, _)| name.as_str() == participant)?;
-        Some(decode_results(result))
+    /// Returns what a participant, or a step of a saga, told; `None` if there is no result of it.
+    pub fn result(&self, name: &str) -> Option<Results> {
+        let (_, result) = self.results.iter().find(|(known, _)| known.as_str() == name)?;
+        Some(Results::read(result))
     }
 }
 

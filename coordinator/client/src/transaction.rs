@@ -1,7 +1,6 @@
 //! A transaction as an application builds it.
 
 use crate::error::InvalidTransaction;
-use crate::kv::KvWork;
 use crate::saga::{self, Step};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -9,12 +8,14 @@ use std::time::Duration;
 use undoubt_proto::v1;
 use undoubt_vocabulary::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_TRANSACTION_BYTES, MAX_WORK_BYTES};
 use undoubt_vocabulary::{InvalidId, ParticipantName, TxId};
+use undoubt_work::kv::KvWork;
+use undoubt_work::{NotMergeable, Work};
 use uuid::Uuid;
 
 /// What is to be done, all or nothing, under one id: branches for two-phase commit, or steps for a saga.
 ///
-/// A participant has one branch, whatever order its work is given in: several pieces of key-value work are merged, raw
-/// work cannot be. What is wrong with a transaction is said when it is submitted.
+/// A participant has one branch, whatever order its work is given in: several pieces of work are merged, raw work cannot
+/// be. What is wrong with a transaction is said when it is submitted.
 #[derive(Clone, Debug)]
 pub struct Transaction {
     id: TxId,
@@ -34,12 +35,6 @@ struct Auto {
     value: u64,
 }
 
-#[derive(Clone, Debug)]
-enum Work {
-    Raw(Bytes),
-    Kv(KvWork),
-}
-
 impl Transaction {
     /// A new transaction under a new id, the text of a UUID of version 7.
     #[allow(clippy::new_without_default, reason = "every one is another: a default should be always the same")]
@@ -55,16 +50,25 @@ impl Transaction {
         Transaction { id, branches, steps, auto: None, timeout: None, callback: None, problem: None }
     }
 
-    /// Work in a participant's own format.
+    /// Adds work for a participant, of whatever kind.
     #[must_use]
-    pub fn branch(self, participant: &str, work: impl Into<Bytes>) -> Self {
-        self.enlist(participant, Work::Raw(work.into()))
+    pub fn on(mut self, participant: &str, work: impl Into<Work>) -> Self {
+        if let Err(problem) = self.try_enlist(participant, work.into()) {
+            self.problem.get_or_insert(problem);
+        }
+        self
     }
 
-    /// Work for a key-value participant.
+    /// Adds work in a participant's own format.
+    #[must_use]
+    pub fn branch(self, participant: &str, work: impl Into<Bytes>) -> Self {
+        self.on(participant, Work::raw(work))
+    }
+
+    /// Adds work for a key-value participant.
     #[must_use]
     pub fn kv(self, participant: &str, work: KvWork) -> Self {
-        self.enlist(participant, Work::Kv(work))
+        self.on(participant, work)
     }
 
     /// A step of a saga; see [`Step`] for their order.
@@ -110,7 +114,7 @@ impl Transaction {
         Transaction { callback: Some(url.to_owned()), ..self }
     }
 
-    /// Keeps what becomes of the transaction in a key-value participant's own store, under this key, for whoever reads
+    /// Keeps what becomes of the transaction in a participant's own store, under this key, for whoever reads
     /// there instead of asking the coordinator. Give it after the work: all that the participant has been given until
     /// then writes the key too, in the same local transaction.
     ///
@@ -127,10 +131,8 @@ impl Transaction {
         let key = key.into();
         let mut kept = false;
         for (_, work) in self.branches.iter_mut().filter(|(name, _)| name.as_str() == participant) {
-            if let Work::Kv(work) = work {
-                work.keep_outcome(&key, "committed", &self.id);
-                kept = true;
-            }
+            kept |= work.can_keep();
+            work.keep(&key, saga::word("committed", &self.id), None);
         }
         for step in self.steps.iter_mut().filter(|step| step.participant() == participant) {
             kept |= step.keep_outcome(&key, &self.id);
@@ -156,30 +158,19 @@ impl Transaction {
         &self.steps
     }
 
-    /// What was given for a key-value participant so far.
-    pub fn kv_work(&self, participant: &str) -> Option<&KvWork> {
-        self.branches.iter().find(|(name, _)| name.as_str() == participant).and_then(|(_, work)| match work {
-            Work::Kv(work) => Some(work),
-            Work::Raw(_) => None,
-        })
-    }
-
-    fn enlist(mut self, participant: &str, work: Work) -> Self {
-        if let Err(problem) = self.try_enlist(participant, work) {
-            self.problem.get_or_insert(problem);
-        }
-        self
+    /// Returns the work of a participant's branch as it was given so far.
+    pub fn work(&self, participant: &str) -> Option<&Work> {
+        self.branches.iter().find(|(name, _)| name.as_str() == participant).map(|(_, work)| work)
     }
 
     fn try_enlist(&mut self, participant: &str, work: Work) -> Result<(), InvalidTransaction> {
         let participant: ParticipantName =
             participant.parse().map_err(|e: InvalidId| InvalidTransaction::Participant(e))?;
-        let merged = match (self.branches.remove(&participant), work) {
-            (None, work) => work,
-            (Some(Work::Kv(first)), Work::Kv(second)) => Work::Kv(first.then(second)),
-            (Some(Work::Raw(_)), _) | (Some(_), Work::Raw(_)) => {
-                return Err(InvalidTransaction::NotMergeable { participant });
-            }
+        let merged = match self.branches.remove(&participant) {
+            None => work,
+            Some(first) => first
+                .then(work)
+                .map_err(|NotMergeable| InvalidTransaction::NotMergeable { participant: participant.clone() })?,
         };
         self.branches.insert(participant, merged);
         Ok(())
@@ -229,12 +220,8 @@ impl Transaction {
 }
 
 fn branch((participant, work): (&ParticipantName, &Work)) -> Result<v1::BranchWork, InvalidTransaction> {
-    let work = match work {
-        Work::Raw(work) => work.clone(),
-        Work::Kv(work) => {
-            work.encode().map_err(|cause| InvalidTransaction::Kv { participant: participant.clone(), cause })?
-        }
-    };
+    let invalid = |cause| InvalidTransaction::Work { participant: participant.clone(), cause };
+    let work = work.encode(&[]).map_err(invalid)?;
     let (length, max) = (work.len(), MAX_WORK_BYTES);
     if length > max {
         return Err(InvalidTransaction::WorkTooLarge { participant: participant.clone(), length, max });
@@ -251,7 +238,7 @@ fn milliseconds(timeout: Duration) -> u32 {
 mod tests {
     use super::*;
     use prost::Message;
-    use undoubt_proto::kv as wire;
+    use undoubt_proto::work as wire;
 
     #[test]
     fn works_for_one_participant_become_one_branch_in_the_order_given() {
@@ -301,8 +288,8 @@ mod tests {
         let id: TxId = "t".parse().unwrap();
         let branches = || Transaction::with_id(id.clone()).kv("a", KvWork::new().get("x")).branch("raw", "w");
         let kept = branches().kv("b", KvWork::new().get("y")).outcome_at("a", "order");
-        assert_eq!(kept.kv_work("a"), Some(&KvWork::new().get("x").put("order", "committed t")));
-        assert_eq!(kept.kv_work("b"), Some(&KvWork::new().get("y")));
+        assert_eq!(kept.work("a"), Some(&KvWork::new().get("x").put("order", "committed t").into()));
+        assert_eq!(kept.work("b"), Some(&KvWork::new().get("y").into()));
         for nowhere in ["b", "raw", "a b"] {
             let error = branches().outcome_at(nowhere, "order").request(false).unwrap_err().to_string();
             assert!(error.contains(nowhere) && error.contains("give that first"), "{error}");

@@ -1,5 +1,5 @@
 use super::{KINDS, UNCHECKED_BYTES, check};
-use crate::{kv, v1};
+use crate::{v1, work as kv};
 use bytes::Bytes;
 use prost::{Message, Name};
 use undoubt_vocabulary::limits::{

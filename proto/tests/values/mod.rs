@@ -2,7 +2,7 @@
 
 use super::{Sample, sample};
 use bytes::Bytes;
-use undoubt_proto::{kv, record, v1};
+use undoubt_proto::{record, v1, work as kv};
 
 const TX: Bytes = Bytes::from_static(b"transfer-1");
 const COORDINATOR: Bytes = Bytes::from_static(b"coordinator-0001");
@@ -403,7 +403,7 @@ pub fn session() -> Vec<Sample> {
     ]
 }
 
-pub fn key_value() -> Vec<Sample> {
+pub fn work() -> Vec<Sample> {
     use kv::operation::Kind;
     let operation = |key: &'static str, kind| kv::Operation { key: key.into(), kind: Some(kind), ..Default::default() };
     let set = Some(Bytes::from_static(b"new"));
@@ -425,7 +425,12 @@ pub fn key_value() -> Vec<Sample> {
         sample(
             "Results",
             kv::Results {
-                results: vec![kv::Result { value: Some(Bytes::from_static(b"70")) }, kv::Result { value: None }],
+                results: vec![
+                    kv::Result { value: Some(kv::result::Value::Bytes(Bytes::from_static(b"70"))) },
+                    kv::Result { value: Some(kv::result::Value::Integer(-3)) },
+                    kv::Result { value: None },
+                ],
+                form: u32::from_le_bytes(*b"und1"),
             },
         ),
     ]

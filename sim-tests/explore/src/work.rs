@@ -61,7 +61,7 @@ fn keys_of(work: &[u8], of: &[&str]) -> BTreeSet<Bytes> {
 pub(crate) fn result(operations: &[Operation], evaluation: &Evaluation) -> Bytes {
     let values = operations.iter().zip(&evaluation.results).map(|(operation, value)| {
         let key = String::from_utf8_lossy(operation.key());
-        let value = value.as_deref().map_or("nobody".into(), String::from_utf8_lossy);
+        let value = value.to_text().unwrap_or_else(|| "nobody".to_owned());
         format!("{key}={value}")
     });
     Bytes::from(values.collect::<Vec<_>>().join(" "))

@@ -5,8 +5,8 @@ use crate::run::{Op, Reads, Work};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use undoubt_client::kv::{Add, KvWork, Reference, decode_results};
-use undoubt_client::{RetryPolicy, Step, Transaction};
+use undoubt_client::kv::{Add, KvWork};
+use undoubt_client::{Reference, Results, RetryPolicy, Step, Transaction};
 use undoubt_platform::Random;
 use undoubt_vocabulary::{ParticipantName, TxId};
 
@@ -230,7 +230,7 @@ pub(super) fn reads(work: &Work, results: &BTreeMap<ParticipantName, Bytes>, sha
     let of = |(at, ops): (&u8, &Vec<Op>)| {
         let name = Host::Participant(*at).to_string();
         let (_, bytes) = results.iter().find(|(participant, _)| participant.as_str() == name)?;
-        Some((*at, read_ops(ops, decode_results(bytes).ok()?, shape)?))
+        Some((*at, read_ops(ops, Results::read(bytes).into_bytes()?, shape)?))
     };
     work.iter().map(of).collect()
 }

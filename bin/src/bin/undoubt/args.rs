@@ -2,12 +2,12 @@
 
 use crate::document::{SCHEMA, duration};
 use crate::exit::Exit;
-use crate::operation::GRAMMAR;
 use crate::output::Format;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 use undoubt_client::Cursor;
+use undoubt_client::work::GRAMMAR;
 use undoubt_vocabulary::{CoordinatorId, ParticipantName, TxId};
 
 /// Runs transactions that span several services, and looks after them.

@@ -1,19 +1,11 @@
 //! A transaction as a file: JSON or TOML of one shape.
 
-use crate::operation;
-use crate::text::from_string;
 use crate::tree::{self, Unreadable};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use bytes::Bytes;
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{Error, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
-use undoubt_client::kv::{Add, KvWork, Operation};
-use undoubt_client::{RetryPolicy, Step, Transaction};
+use undoubt_client::work::text::from_string;
+use undoubt_client::{RetryPolicy, Step, Transaction, Work};
 use undoubt_vocabulary::TxId;
 
 /// How files are written; part of the help.
@@ -87,17 +79,6 @@ pub fn from_toml(text: &str) -> Result<Transaction, Unreadable> {
     tree::from_toml::<Document>(text)?.transaction().map_err(Unreadable::whole)
 }
 
-/// Reads work for a resource manager other than key-value.
-pub fn raw_work(text: &str) -> Result<Bytes, String> {
-    if text.starts_with("0x") {
-        return from_string(text);
-    }
-    let decoded = BASE64_STANDARD.decode(text);
-    decoded.map(Bytes::from).map_err(|error| {
-        format!("raw work is 0x and hexadecimal digits, or base64, and {text:?} is neither ({error}); encode it so")
-    })
-}
-
 /// Reads a duration like `500ms`, `10s` or `1m 30s`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration; write one like 500ms, 10s or 1m30s");
@@ -167,13 +148,9 @@ impl GivenStep {
             retry.max_pause = retry.max_pause.max(retry.first_pause);
         }
         retry.max_attempts = self.attempts.unwrap_or(retry.max_attempts);
-        let step = match self.action {
-            Work::Kv(work) => Step::kv(&self.name, &self.at, work),
-            Work::Raw(work) => Step::raw(&self.name, &self.at, work),
-        };
+        let step = Step::new(&self.name, &self.at, self.action);
         let step = match self.compensation {
-            Some(Work::Kv(work)) => step.undo_kv(work),
-            Some(Work::Raw(work)) => step.undo_raw(work),
+            Some(work) => step.undo(work),
             None => step,
         };
         let step = match &self.after {
@@ -211,10 +188,9 @@ impl Document {
         }
         let transaction = match (mode, self.branches, self.steps) {
             (Mode::TwoPhase, Some(branches), None) => {
-                return Ok(branches.into_iter().fold(transaction, |transaction, (participant, work)| match work {
-                    Work::Kv(work) => transaction.kv(&participant, work),
-                    Work::Raw(work) => transaction.branch(&participant, work),
-                }));
+                let add =
+                    |transaction: Transaction, (participant, work): (String, Work)| transaction.on(&participant, work);
+                return Ok(branches.into_iter().fold(transaction, add));
             }
             (Mode::TwoPhase, None, None) => return Err("it has no branches; give the participants their work".into()),
             (Mode::TwoPhase, _, Some(_)) => return Err("steps need \"mode\": \"saga\" or \"auto\"; add it".into()),
@@ -236,126 +212,6 @@ impl Document {
 
 fn add_steps(transaction: Transaction, steps: Vec<GivenStep>) -> Result<Transaction, String> {
     steps.into_iter().try_fold(transaction, |transaction, step| Ok(transaction.step(step.step()?)))
-}
-
-enum Work {
-    Kv(KvWork),
-    Raw(Bytes),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawWork {
-    raw: String,
-}
-
-/// One operation, given as text or as an object.
-struct Given(KvWork);
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
-enum Structured {
-    Get {
-        key: String,
-    },
-    Put {
-        key: String,
-        value: String,
-    },
-    Delete {
-        key: String,
-    },
-    Add {
-        key: String,
-        delta: i64,
-        floor: Option<i64>,
-        ceiling: Option<i64>,
-    },
-    // Not `Option`, which would take what is left out for null.
-    Cas {
-        key: String,
-        #[serde(deserialize_with = "nullable")]
-        expected: Option<String>,
-        #[serde(deserialize_with = "nullable")]
-        value: Option<String>,
-    },
-}
-
-fn nullable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    Option::deserialize(deserializer)
-}
-
-impl Structured {
-    fn operation(self) -> Result<Operation, String> {
-        let optional = |text: Option<String>| text.as_deref().map(from_string).transpose();
-        Ok(match self {
-            Structured::Get { key } => Operation::Get { key: from_string(&key)? },
-            Structured::Put { key, value } => Operation::Put { key: from_string(&key)?, value: from_string(&value)? },
-            Structured::Delete { key } => Operation::Delete { key: from_string(&key)? },
-            Structured::Add { key, delta, floor, ceiling } => {
-                Operation::Add { key: from_string(&key)?, add: Add { delta, floor, ceiling } }
-            }
-            Structured::Cas { key, expected, value } => Operation::CompareAndSet {
-                key: from_string(&key)?,
-                expected: optional(expected)?,
-                value: optional(value)?,
-            },
-        })
-    }
-}
-
-impl<'de> Deserialize<'de> for Work {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ListOrRaw;
-        impl<'de> Visitor<'de> for ListOrRaw {
-            type Value = Work;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of operations or {\"raw\": WORK}")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Work, A::Error> {
-                let given: Vec<Given> = Vec::deserialize(SeqAccessDeserializer::new(list))?;
-                Ok(Work::Kv(given.into_iter().fold(KvWork::new(), |work, Given(one)| work.then(one))))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Work, A::Error> {
-                let work = RawWork::deserialize(MapAccessDeserializer::new(map))?;
-                raw_work(&work.raw).map(Work::Raw).map_err(A::Error::custom)
-            }
-        }
-        deserializer.deserialize_any(ListOrRaw)
-    }
-}
-
-impl<'de> Deserialize<'de> for Given {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct TextOrObject;
-        impl<'de> Visitor<'de> for TextOrObject {
-            type Value = Given;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an operation, as text like \"get alice\" or as an object")
-            }
-
-            fn visit_str<E: Error>(self, text: &str) -> Result<Given, E> {
-                operation::append(KvWork::new(), text).map(Given).map_err(E::custom)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Given, A::Error> {
-                let object: serde_json::Map<_, _> = Deserialize::deserialize(MapAccessDeserializer::new(map))?;
-                if object.len() != 1 {
-                    let names: Vec<&str> = object.keys().map(String::as_str).collect();
-                    let why = "an object is one operation, like {\"get\": {\"key\": \"alice\"}}, and this one has";
-                    return Err(A::Error::custom(format!("{why} {} of them: {}", names.len(), names.join(", "))));
-                }
-                let structured = Structured::deserialize(serde_json::Value::Object(object));
-                let operation = structured.map_err(A::Error::custom)?.operation().map_err(A::Error::custom)?;
-                Ok(Given(KvWork::new().operation(operation)))
-            }
-        }
-        deserializer.deserialize_any(TextOrObject)
-    }
 }
 
 #[cfg(test)]

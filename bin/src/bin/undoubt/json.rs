@@ -3,14 +3,13 @@
 //! Times are RFC 3339 in UTC. Values are text, or `0x` and hexadecimal digits where they are no UTF-8; so are ids, and also
 //! where they hold what cannot be seen. The command line reads back what it prints. Absent things are `null`.
 
-use crate::text;
 use bytes::Bytes;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use undoubt_client::kv::decode_results;
+use undoubt_client::work::text;
 use undoubt_client::{
     Answer, BranchView, Branches, CoordinatorView, HeldBranch, HeldStep, Heuristic, HistoryEvent, KnownOutcome,
-    Listing, Loss, Mark, ParticipantState, ParticipantView, TransactionView, Watched,
+    Listing, Loss, Mark, ParticipantState, ParticipantView, Results, TransactionView, Watched,
 };
 use undoubt_vocabulary::{AbortReason, Outcome, ParticipantName, TxId};
 
@@ -21,8 +20,9 @@ pub struct Standing {
     /// pending, committed, aborted
     pub state: &'static str,
     pub abort: Option<Abort>,
-    /// What each participant, or each step of a saga, read.
-    pub results: BTreeMap<String, BranchResult>,
+    /// What each participant, or each step of a saga, told: `{"values": [...]}`, one for each piece of work, or
+    /// `{"raw": "0x…"}` of one that speaks a language of its own.
+    pub results: BTreeMap<String, Results>,
 }
 
 #[derive(Debug, Serialize)]
@@ -35,14 +35,6 @@ pub struct Abort {
     pub message: String,
     /// Whether the same work may succeed under a new id.
     pub worth_retrying: bool,
-}
-
-/// `{"values": [...]}` of a key-value participant, one for each operation; `{"raw": "0x…"}` of any other.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BranchResult {
-    Values(Vec<Option<String>>),
-    Raw(String),
 }
 
 /// One line of `submit --lines`: what became of a line of the input, counted from 1.
@@ -250,7 +242,7 @@ impl Standing {
             Some(Outcome::Committed) => ("committed", None),
             Some(Outcome::Aborted(reason)) => ("aborted", Some(reason.into())),
         };
-        let results = results.iter().map(|(name, result)| (name.to_string(), result.as_ref().into())).collect();
+        let results = results.iter().map(|(name, result)| (name.to_string(), Results::read(result))).collect();
         Standing { tx: tx.to_string(), state, abort, results }
     }
 }
@@ -270,17 +262,6 @@ impl From<&AbortReason> for Abort {
         };
         let participant = participant.map(ToString::to_string);
         Abort { reason: reason.label().to_owned(), participant, message: reason.to_string(), worth_retrying }
-    }
-}
-
-impl From<&[u8]> for BranchResult {
-    fn from(result: &[u8]) -> Self {
-        match decode_results(result) {
-            Ok(values) => {
-                BranchResult::Values(values.iter().map(|value| value.as_deref().map(text::to_string)).collect())
-            }
-            Err(_) => BranchResult::Raw(text::hex(result)),
-        }
     }
 }
 

@@ -12,13 +12,11 @@ mod json;
 mod lines;
 mod misuse;
 mod operate;
-mod operation;
 mod output;
 mod restores;
 mod run;
 mod show;
 mod submit;
-mod text;
 mod tree;
 
 use args::{Arguments, Command, Global, ParticipantsAction};

@@ -6,9 +6,10 @@ use crate::args::{
 use crate::exit::{Exit, Failure};
 use crate::json::{Coordinator, HeldBranches, ParticipantSelf, Standing};
 use crate::output::{fields, or_dash, span, table};
-use crate::{submit, text};
+use crate::submit;
 use serde_json::json;
 use std::io::{self, IsTerminal, Write};
+use undoubt_client::work::text;
 use undoubt_client::{
     CoordinatorView, HeldBranch, HeldStep, LossAccepted, Mark, ParticipantClient, ParticipantView, Resolution,
     StepResolution,

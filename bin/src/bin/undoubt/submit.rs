@@ -2,13 +2,13 @@
 
 use crate::args::{Global, Submit};
 use crate::exit::{Exit, Failure};
-use crate::json::{BranchResult, Standing};
-use crate::{document, lines, operation, output, text, tree};
+use crate::json::Standing;
+use crate::{document, lines, output, tree};
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::{fs, io};
-use undoubt_client::kv::KvWork;
-use undoubt_client::{Answer, OperatorError, Step, SubmitError, Transaction};
+use undoubt_client::work::raw_from_text;
+use undoubt_client::{Answer, OperatorError, Step, SubmitError, Transaction, Work};
 use undoubt_platform::terminal::complain;
 use undoubt_vocabulary::Outcome;
 
@@ -55,24 +55,9 @@ pub fn show(tx: &undoubt_vocabulary::TxId, answer: &Answer, global: &Global) -> 
 /// The transaction's fate, and what was read.
 pub fn describe(standing: &Standing, transaction: Option<&Transaction>) -> String {
     let mut rows = Vec::new();
-    for (participant, result) in &standing.results {
-        let row = |what: String, value: String| [participant.clone(), what, value];
-        match result {
-            BranchResult::Raw(raw) => rows.push(row(String::new(), raw.clone())),
-            BranchResult::Values(values) => {
-                let work =
-                    transaction.and_then(|tx| tx.kv_work(participant).or_else(|| kv_action(tx, standing, participant)));
-                let operations = work.map(operation::texts).unwrap_or_default();
-                let what = |at: usize| operations.get(at).cloned().unwrap_or_else(|| (at + 1).to_string());
-                let left = |at: usize| match work {
-                    Some(work) => operation::brought(work, at).unwrap_or_else(|| text::ABSENT.to_owned()),
-                    // There was none, or the work brought it along.
-                    None => "-".to_owned(),
-                };
-                let value = |at: usize, told: &Option<String>| told.clone().unwrap_or_else(|| left(at));
-                rows.extend(values.iter().enumerate().map(|(at, told)| row(what(at), value(at, told))));
-            }
-        }
+    for (name, results) in &standing.results {
+        let work = transaction.and_then(|tx| tx.work(name).or_else(|| action(tx, standing, name)));
+        rows.extend(results.shown(work).into_iter().map(|[what, value]| [name.clone(), what, value]));
     }
     let headline = headline(standing);
     if rows.is_empty() {
@@ -82,11 +67,11 @@ pub fn describe(standing: &Standing, transaction: Option<&Transaction>) -> Strin
 }
 
 /// Steps name the results of a saga. Where auto went by two-phase commit their participants do, each of which has one.
-fn kv_action<'a>(transaction: &'a Transaction, standing: &Standing, name: &str) -> Option<&'a KvWork> {
+fn action<'a>(transaction: &'a Transaction, standing: &Standing, name: &str) -> Option<&'a Work> {
     let steps = || transaction.steps().iter();
     let named_by_steps = standing.results.keys().all(|result| steps().any(|step| step.name() == result));
     let name_of = |step: &'a Step| if named_by_steps { step.name() } else { step.participant() };
-    steps().find(|step| name_of(step) == name).and_then(Step::kv_action)
+    steps().find(|step| name_of(step) == name).map(Step::action)
 }
 
 pub fn headline(standing: &Standing) -> String {
@@ -108,10 +93,10 @@ fn transaction(arguments: &Submit) -> Result<Transaction, Failure> {
         (None, None) => Transaction::new(),
     };
     for pair in arguments.on.chunks_exact(2) {
-        transaction = transaction.kv(&pair[0], operation::append(KvWork::new(), &pair[1]).map_err(usage)?);
+        transaction = transaction.on(&pair[0], pair[1].parse::<Work>().map_err(usage)?);
     }
     for pair in arguments.raw.chunks_exact(2) {
-        transaction = transaction.branch(&pair[0], document::raw_work(&pair[1]).map_err(usage)?);
+        transaction = transaction.branch(&pair[0], raw_from_text(&pair[1]).map_err(usage)?);
     }
     if let Some(url) = &arguments.callback {
         transaction = transaction.callback(url);
@@ -156,7 +141,13 @@ pub fn open(path: &Path) -> io::Result<Box<dyn Read + Send>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use undoubt_client::kv::KvWork;
+    use undoubt_client::{Results, Value};
     use undoubt_vocabulary::{AbortReason, Refusal, RefusalCode};
+
+    fn told(values: &[Value]) -> Results {
+        Results::read(&Results::encode(values))
+    }
 
     #[test]
     fn values_stand_beside_the_operations_that_read_them() {
@@ -164,7 +155,7 @@ mod tests {
         let transaction = Transaction::with_id("t".parse().unwrap()).kv("a", work);
         let mut standing =
             Standing::decided(transaction.id(), &Answer { outcome: Outcome::Committed, results: Default::default() });
-        standing.results.insert("a".to_owned(), BranchResult::Values(vec![Some("90".to_owned()), None, None]));
+        standing.results.insert("a".to_owned(), told(&[Value::Integer(90), Value::Absent, Value::Absent]));
         let shown = describe(&standing, Some(&transaction));
         assert!(shown.starts_with("committed  t\n"), "{shown}");
         assert!(shown.contains("add alice -10") && shown.contains("90"), "{shown}");
@@ -179,12 +170,12 @@ mod tests {
         let step = |name, at| Step::kv(name, at, KvWork::new().add("x", 1)).undo_kv(KvWork::new().add("x", -1));
         let id: undoubt_vocabulary::TxId = "t".parse().unwrap();
         let auto = Transaction::with_id(id).step(step("take", "a")).step(step("give", "b")).auto().outcome_at("a", "o");
-        let shown = |results: [(&str, Vec<Option<&str>>); 2]| {
+        let shown = |results: [(&str, Vec<Option<&'static str>>); 2]| {
             let answer = Answer { outcome: Outcome::Committed, results: Default::default() };
             let mut standing = Standing::decided(auto.id(), &answer);
             for (name, values) in results {
-                let values = values.into_iter().map(|value| value.map(str::to_owned)).collect();
-                standing.results.insert(name.to_owned(), BranchResult::Values(values));
+                let values = values.into_iter().map(|value| value.map(bytes::Bytes::from).into());
+                standing.results.insert(name.to_owned(), told(&values.collect::<Vec<_>>()));
             }
             describe(&standing, Some(&auto))
         };

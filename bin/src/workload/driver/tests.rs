@@ -2,7 +2,7 @@ use super::*;
 use crate::workload::Workload;
 use futures::future::pending;
 use std::collections::VecDeque;
-use undoubt_client::{Answer, SubmitError, Unanswered};
+use undoubt_client::{Answer, Results, SubmitError, Unanswered, Value};
 use undoubt_vocabulary::{AbortReason, Outcome as Decided, ParticipantName, Refusal, RefusalCode};
 
 fn load(workload: Workload, length: Length) -> Load {
@@ -95,7 +95,7 @@ async fn an_operation_that_reads_first_writes_what_follows_and_counts_once_with_
     let bank = load.check().unwrap();
     let answer = |_, transaction: Transaction| {
         let results = bank.participants().iter().filter_map(|name| {
-            let operations = transaction.kv_work(name.as_str())?.operations().len();
+            let operations = transaction.work(name.as_str())?.texts().len();
             Some((name.clone(), balances_of_seven(operations)))
         });
         Ok(Answer { results: results.collect(), ..committed() })
@@ -109,8 +109,7 @@ async fn an_operation_that_reads_first_writes_what_follows_and_counts_once_with_
 
 /// Balances of 700 cents, as a key-value participant hands them back.
 fn balances_of_seven(count: usize) -> bytes::Bytes {
-    let one = [0x0a, 0x05, 0x0a, 0x03, b'7', b'0', b'0'];
-    one.repeat(count).into()
+    Results::encode(&vec![Value::Integer(700); count])
 }
 
 #[tokio::test]

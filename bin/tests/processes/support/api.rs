@@ -9,7 +9,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use undoubt::cluster::{Cluster, Who};
-use undoubt_client::kv::{KvWork, decode_results};
+use undoubt_client::Results;
+use undoubt_client::kv::KvWork;
 use undoubt_proto::v1;
 use undoubt_proto::v1::coordinator_client::CoordinatorClient;
 use undoubt_proto::v1::operator_client::OperatorClient;
@@ -107,7 +108,7 @@ pub async fn commit(cluster: &Cluster, request: v1::SubmitRequest) -> Vec<(Strin
 }
 
 pub fn values(outcome: &v1::Outcome) -> Vec<(String, Vec<Option<Bytes>>)> {
-    let read = |read: &v1::BranchResult| (read.participant.clone(), decode_results(&read.result).unwrap());
+    let read = |read: &v1::BranchResult| (read.participant.clone(), Results::read(&read.result).into_bytes().unwrap());
     outcome.results.iter().map(read).collect()
 }
 

@@ -28,7 +28,6 @@ mod pending;
 mod prepare;
 mod record;
 mod recovery;
-mod reference;
 mod schema;
 mod step;
 mod work;
@@ -81,7 +80,7 @@ impl Default for KeyValueOptions {
     }
 }
 
-/// A key-value store that votes. Its work and results are those of `kv.proto`.
+/// A key-value store that votes. Its work and results are the operations and values of `work.proto`.
 pub struct KeyValue {
     store: Arc<dyn Store>,
     table: TransactionTable,

@@ -15,12 +15,12 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
-use undoubt_kv_evaluation::shown;
 use undoubt_participant::resource::{Mark, Release, ResourceError, StepId};
 use undoubt_participant::table::{successor, unreadable};
 use undoubt_platform::{Batch, Direction, Durability};
 use undoubt_proto::record::{MarksReleased, StepBarrier};
 use undoubt_vocabulary::{CoordinatorId, Refusal, RefusalCode, Ticket, TxId};
+use undoubt_work::text::shown;
 
 /// The keys each step has marked.
 #[derive(Debug, Default)]

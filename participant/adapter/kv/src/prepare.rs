@@ -19,6 +19,7 @@ use undoubt_participant::table::TransactionTable;
 use undoubt_platform::Batch;
 use undoubt_proto::record::{KeyValueBranch, Write};
 use undoubt_vocabulary::{BranchOutcome, Execution, Prepare, Refusal, RefusalCode, Vote};
+use undoubt_work::Results;
 
 /// One branch by itself. By reference all the way: many branches may wait at a time, each with what is kept for it.
 pub(super) async fn prepare(
@@ -96,7 +97,7 @@ struct Begun {
 
 /// Reads the work and asks for its locks.
 fn begin(kv: &KeyValue, id: &BranchId, prepare: &Prepare) -> Result<Begun, Declined> {
-    let work = work::decode(prepare.work.clone(), Place::Branch)?;
+    let work = work::decode(&prepare.work, Place::Branch)?;
     let mut wanted = work.locks();
     if prepare.work.len() > SMALL_BYTES {
         // A branch holds its locks long after its work is done, which a part of it would keep in memory.
@@ -220,7 +221,7 @@ fn to_be_written(
     locks: BTreeMap<Bytes, Mode>,
 ) -> Ready {
     let Evaluation { writes, results } = evaluation;
-    let result = work::encode(results);
+    let result = Results::encode(&results);
     let writes: Vec<Write> = writes.into_iter().map(|(key, value)| Write { key, value }).collect();
     let (vote, stage) = match (prepare.execution, writes.is_empty()) {
         (Execution::OnePhase, true) => (Vote::ReadOnly { result }, None),

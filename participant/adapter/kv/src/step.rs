@@ -17,6 +17,7 @@ use undoubt_participant::table::Barrier;
 use undoubt_platform::{Batch, Durability};
 use undoubt_proto::record::Write;
 use undoubt_vocabulary::{Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId};
+use undoubt_work::Results;
 
 pub(super) async fn act(
     kv: &KeyValue,
@@ -33,7 +34,7 @@ async fn action(
     run: RunStep,
     cancelled: &CancellationToken,
 ) -> Result<StepOutcome, Declined> {
-    let work = work::decode(run.work.clone(), Place::Action { inputs: &run.inputs })?;
+    let work = work::decode(&run.work, Place::Action { inputs: &run.inputs })?;
     // Also an action that only reads writes its barrier.
     refuse_without_room(kv)?;
     if cancelled.is_cancelled() {
@@ -65,7 +66,7 @@ pub(super) async fn compensate(kv: &KeyValue, step: &StepId, run: RunStep) -> Re
 }
 
 async fn compensation(kv: &KeyValue, step: &StepId, run: RunStep) -> Result<StepOutcome, Declined> {
-    let work = work::decode(run.work.clone(), Place::Compensation { inputs: &run.inputs })?;
+    let work = work::decode(&run.work, Place::Compensation { inputs: &run.inputs })?;
     let mut locks = work.locks();
     // Who looks at a mark holds its key's lock.
     locks.extend(kv.marks.of(step).into_iter().map(|key| (key, Mode::Exclusive)));
@@ -150,7 +151,7 @@ fn owner(StepId { coordinator, ticket: Ticket(ticket), step, tx: _ }: &StepId) -
 }
 
 fn come_to(Evaluation { writes, results }: Evaluation) -> (Vec<Write>, Bytes) {
-    (writes.into_iter().map(|(key, value)| Write { key, value }).collect(), work::encode(results))
+    (writes.into_iter().map(|(key, value)| Write { key, value }).collect(), Results::encode(&results))
 }
 
 fn outcome_of(ran: Result<StepOutcome, Declined>) -> Result<StepOutcome, ResourceError> {

@@ -13,8 +13,8 @@ use memory::MemoryStore;
 use std::time::Duration;
 use undoubt_participant::conformance::conformance;
 use undoubt_participant::resource::CoordinatorMarks;
-use undoubt_proto::kv::operation::Kind;
-use undoubt_proto::kv::{Add, Put};
+use undoubt_proto::work::operation::Kind;
+use undoubt_proto::work::{Add, Put};
 use undoubt_rocks::{RocksOptions, RocksStore};
 use undoubt_vocabulary::{Execution, Refusal, RefusalCode};
 use world::{MemoryWorld, RocksWorld, add, get, put, put_of, value, work};
@@ -191,7 +191,7 @@ async fn a_prepared_branch_is_not_released_without_a_decision() {
 #[tokio::test]
 async fn what_was_read_stays_locked_across_a_crash_together_with_what_was_written() {
     let fixture = Fixture::new().await;
-    let read_and_write = work([("rate", Kind::Get(undoubt_proto::kv::Get {})), ("price", put_of("7"))]);
+    let read_and_write = work([("rate", Kind::Get(undoubt_proto::work::Get {})), ("price", put_of("7"))]);
     prepared(fixture.vote(&branch(OWNER, 1), read_and_write).await);
     let fixture = Fixture::over(Arc::new(fixture.store.crashed())).await;
     assert_eq!(fixture.refusal(&branch(OWNER, 2), put("rate", "2")).await.code, RefusalCode::LockConflict);

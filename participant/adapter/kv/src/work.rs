@@ -1,14 +1,12 @@
-//! Work and results between their protobuf form (`kv.proto`) and the typed operations.
+//! Work as it is done here: its operations, with all references resolved.
 
-use super::reference::Inputs;
 use bytes::Bytes;
-use prost::Message;
 use std::collections::{BTreeMap, BTreeSet};
-use undoubt_kv_evaluation::{self as evaluation, Operation};
+use undoubt_kv_evaluation as evaluation;
 use undoubt_lock::Mode;
-use undoubt_proto::codec::{TooManyEntries, check};
-use undoubt_proto::kv as wire;
 use undoubt_vocabulary::{Refusal, RefusalCode};
+use undoubt_work::kv::{Extras, MAX_KEY_BYTES, Operation, read};
+use undoubt_work::{Input, Inputs};
 
 /// Where the work belongs, which decides what it may ask for.
 #[derive(Clone, Copy, Debug)]
@@ -38,16 +36,19 @@ impl Work {
 }
 
 /// Reads work and holds it to its limits.
-pub(super) fn decode(bytes: Bytes, place: Place<'_>) -> Result<Work, Refusal> {
-    check::<wire::Work>(&bytes)
-        .map_err(|too_many: TooManyEntries| Refusal::new(RefusalCode::TooLarge, too_many.to_string()))?;
-    let encoded = wire::Work::decode(bytes)
-        .map_err(|error| invalid(format!("the work is no undoubt.kv.v1.Work ({error}); encode it as kv.proto says")))?;
-    let mut inputs = Inputs::of(place);
-    let mut work = Work { operations: Vec::new(), pend: BTreeSet::new(), respect: BTreeSet::new() };
-    for operation in encoded.operations {
-        let (pend, respect) = (operation.pend, operation.respect_pending);
-        let operation = read(operation, place, &mut inputs)?;
+pub(super) fn decode(bytes: &Bytes, place: Place<'_>) -> Result<Work, Refusal> {
+    let encoded = read(bytes)?;
+    let mut inputs = match place {
+        Place::Branch => Inputs::of_branch(),
+        Place::Action { inputs } | Place::Compensation { inputs } => Inputs::of_step(inputs),
+    };
+    let operations = Vec::with_capacity(encoded.len());
+    let mut work = Work { operations, pend: BTreeSet::new(), respect: BTreeSet::new() };
+    for operation in encoded {
+        let (operation, extras) = operation?;
+        let (pend, respect) = (extras.pend, extras.respect_pending);
+        let operation = resolve(operation, extras, place, &mut inputs)?;
+        operation.check()?;
         if pend {
             match place {
                 Place::Action { .. } => drop(work.pend.insert(Bytes::copy_from_slice(operation.key()))),
@@ -66,44 +67,65 @@ pub(super) fn decode(bytes: Bytes, place: Place<'_>) -> Result<Work, Refusal> {
         }
         work.operations.push(operation);
     }
-    evaluation::check(&work.operations)?;
     Ok(work)
 }
 
-pub(super) fn encode(results: Vec<Option<Bytes>>) -> Bytes {
-    let results = results.into_iter().map(|value| wire::Result { value }).collect();
-    wire::Results { results }.encode_to_vec().into()
-}
-
-fn read(operation: wire::Operation, place: Place<'_>, inputs: &mut Inputs<'_>) -> Result<Operation, Refusal> {
-    use wire::operation::Kind;
-    let wire::Operation { key, kind, key_suffix_from, pend: _, respect_pending: _ } = operation;
-    let key = inputs.key(key, key_suffix_from)?;
-    let missing = || invalid("an operation has no kind that is known here; set one, or update this participant".into());
-    Ok(match kind.ok_or_else(missing)? {
-        Kind::Get(wire::Get {}) => Operation::Get { key },
-        Kind::Put(wire::Put { value, value_from, value_in_branch }) => {
+/// Gives an operation what it takes from elsewhere.
+fn resolve(
+    operation: Operation,
+    extras: Extras<Input>,
+    place: Place<'_>,
+    inputs: &mut Inputs<'_>,
+) -> Result<Operation, Refusal> {
+    let Extras { key_suffix_from, value_from, expected_from, value_in_branch, pend: _, respect_pending: _ } = extras;
+    let mut whole = |key: Bytes| match key_suffix_from {
+        None => Ok(key),
+        Some(suffix) => with_suffix(&key, &inputs.present(suffix)?),
+    };
+    Ok(match operation {
+        Operation::Get { key } => Operation::Get { key: whole(key)? },
+        Operation::Put { key, value } => {
+            let key = whole(key)?;
             let value = match (place, value_in_branch) {
                 (Place::Branch, Some(value)) => value,
                 (Place::Branch, None) | (Place::Action { .. } | Place::Compensation { .. }, _) => value,
             };
-            match inputs.value(value, value_from)? {
+            let given = if value.is_empty() && value_from.is_some() { None } else { Some(value) };
+            match or_from(given, value_from, inputs)? {
                 Some(value) => Operation::Put { key, value },
                 None => Operation::Delete { key },
             }
         }
-        Kind::Delete(wire::Delete {}) => Operation::Delete { key },
-        Kind::Add(wire::Add { delta, floor, ceiling }) => Operation::Add { key, delta, floor, ceiling },
-        Kind::CompareAndSet(wire::CompareAndSet { expected, value, expected_from, value_from }) => {
-            Operation::CompareAndSet {
-                key,
-                expected: inputs.optional(expected, expected_from)?,
-                value: inputs.optional(value, value_from)?,
-            }
-        }
+        Operation::Delete { key } => Operation::Delete { key: whole(key)? },
+        Operation::Add { key, add } => Operation::Add { key: whole(key)?, add },
+        Operation::CompareAndSet { key, expected, value } => Operation::CompareAndSet {
+            key: whole(key)?,
+            expected: or_from(expected, expected_from, inputs)?,
+            value: or_from(value, value_from, inputs)?,
+        },
     })
 }
 
-pub(super) fn invalid(detail: String) -> Refusal {
+fn or_from(given: Option<Bytes>, from: Option<Input>, inputs: &mut Inputs<'_>) -> Result<Option<Bytes>, Refusal> {
+    match from {
+        None => Ok(given),
+        Some(_) if given.is_some() => {
+            Err(invalid("a value and a reference stand for the same thing; give one of the two".into()))
+        }
+        Some(from) => Ok(inputs.value(from)?.clone().into_bytes()),
+    }
+}
+
+fn with_suffix(key: &[u8], suffix: &[u8]) -> Result<Bytes, Refusal> {
+    let length = key.len() + suffix.len();
+    if length > MAX_KEY_BYTES {
+        let detail =
+            format!("a key with its suffix has {length} bytes, more than the {MAX_KEY_BYTES} allowed; shorten it");
+        return Err(Refusal::new(RefusalCode::TooLarge, detail));
+    }
+    Ok([key, suffix].concat().into())
+}
+
+fn invalid(detail: String) -> Refusal {
     Refusal::new(RefusalCode::InvalidWork, detail)
 }

@@ -1,6 +1,8 @@
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use undoubt_client::kv::{Add, KvWork};
+use undoubt_client::work::raw_from_text;
 
 fn shown(transaction: &Transaction) -> String {
     format!("{transaction:?}")
@@ -243,7 +245,7 @@ proptest! {
 
     #[test]
     fn reading_any_text_never_panics(text in any::<String>()) {
-        let _ = (from_json(&text), from_toml(&text), raw_work(&text), duration(&text));
+        let _ = (from_json(&text), from_toml(&text), raw_from_text(&text), duration(&text));
         let _ = from_json(&format!(r#"{{"branches":{{"a":[{text}]}}}}"#));
     }
 }

@@ -1,17 +1,13 @@
 //! Numbers: signed 64-bit integers, stored as decimal text.
 
-use super::text::{shown, shown_value};
+use super::shown_value;
 use bytes::Bytes;
 use undoubt_vocabulary::{Refusal, RefusalCode};
+use undoubt_work::kv::Add;
+use undoubt_work::text::shown;
 
-/// The sum as it is stored.
-pub(super) fn add(
-    key: &Bytes,
-    present: Option<&Bytes>,
-    delta: i64,
-    floor: Option<i64>,
-    ceiling: Option<i64>,
-) -> Result<Bytes, Refusal> {
+pub(super) fn add(key: &Bytes, present: Option<&Bytes>, add: Add) -> Result<i64, Refusal> {
+    let Add { delta, floor, ceiling } = add;
     let number = parse(key, present)?;
     let Some(sum) = number.checked_add(delta) else {
         let detail = format!("key {}: {number} + {delta} is beyond 64 bits; add less", shown(key));
@@ -25,7 +21,7 @@ pub(super) fn add(
     match (floor, ceiling) {
         (Some(floor), _) if sum < floor => crossed("below the floor", floor),
         (_, Some(ceiling)) if sum > ceiling => crossed("above the ceiling", ceiling),
-        (Some(_) | None, Some(_) | None) => Ok(Bytes::from(sum.to_string())),
+        (Some(_) | None, Some(_) | None) => Ok(sum),
     }
 }
 

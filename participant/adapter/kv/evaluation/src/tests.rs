@@ -2,6 +2,7 @@ use super::*;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
+use undoubt_work::kv::{Add, KvWork, MAX_KEY_BYTES, MAX_OPERATIONS, MAX_VALUE_BYTES};
 
 fn bytes(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
@@ -16,7 +17,7 @@ fn put(key: &'static str, value: &'static str) -> Operation {
 }
 
 fn add(key: &'static str, delta: i64, floor: Option<i64>, ceiling: Option<i64>) -> Operation {
-    Operation::Add { key: bytes(key), delta, floor, ceiling }
+    Operation::Add { key: bytes(key), add: Add { delta, floor, ceiling } }
 }
 
 fn swap(key: &'static str, expected: Option<&'static str>, value: Option<&'static str>) -> Operation {
@@ -37,7 +38,8 @@ fn an_operation_sees_what_those_before_it_did() {
     let delete = Operation::Delete { key: bytes("alice") };
     let work = [get("alice"), add("alice", -30, Some(0), None), get("alice"), delete, get("alice"), put("bob", "x")];
     let evaluation = with_alice("100", &work).unwrap();
-    let results = ["100", "70", "70", "", "", "x"].map(|value| (!value.is_empty()).then(|| bytes(value)));
+    let text = |text| Value::Bytes(bytes(text));
+    let results = [text("100"), Value::Integer(70), text("70"), Value::Absent, Value::Absent, text("x")];
     assert_eq!(evaluation.results, results);
     assert_eq!(evaluation.writes, BTreeMap::from([(bytes("alice"), None), (bytes("bob"), Some(bytes("x")))]));
 }
@@ -49,8 +51,8 @@ fn what_was_brought_along_need_not_be_told_again() {
     work.extend([get("alice"), add("alice", 1, None, None), swap("bob", None, Some("new"))]);
     let evaluation = evaluate(&work, Tell::Learnt, |key| (key == b"alice").then(|| bytes("100"))).unwrap();
     let (brought, learnt) = evaluation.results.split_at(MAX_OPERATIONS - 3);
-    assert!(brought.iter().all(Option::is_none));
-    assert_eq!(learnt, [Some(bytes("100")), Some(bytes("101")), None]);
+    assert!(brought.iter().all(|value| *value == Value::Absent));
+    assert_eq!(learnt, [Value::Bytes(bytes("100")), Value::Integer(101), Value::Absent]);
     assert_eq!(evaluation.writes[&bytes("k")], Some(value));
     assert_eq!(evaluation.writes[&bytes("bob")], Some(bytes("new")));
 }
@@ -75,8 +77,8 @@ fn what_only_reads_a_key_shares_it_and_what_also_writes_it_has_it_alone() {
 
 #[test]
 fn a_sum_that_reaches_its_bound_holds_and_one_that_crosses_it_is_refused_with_all_numbers_named() {
-    assert_eq!(with_alice("20", &[add("alice", -20, Some(0), None)]).unwrap().results, [Some(bytes("0"))]);
-    assert_eq!(with_alice("20", &[add("alice", 5, None, Some(25))]).unwrap().results, [Some(bytes("25"))]);
+    assert_eq!(with_alice("20", &[add("alice", -20, Some(0), None)]).unwrap().results, [Value::Integer(0)]);
+    assert_eq!(with_alice("20", &[add("alice", 5, None, Some(25))]).unwrap().results, [Value::Integer(25)]);
     let below = refusal("20", add("alice", -30, Some(0), None));
     assert_eq!(below, "condition: key 'alice': 20 + -30 = -10 is below the floor 0; add less or change it first");
     let above = refusal("20", add("alice", 6, Some(0), Some(25)));
@@ -85,7 +87,7 @@ fn a_sum_that_reaches_its_bound_holds_and_one_that_crosses_it_is_refused_with_al
 
 #[test]
 fn what_is_absent_counts_as_zero() {
-    assert_eq!(with_alice("20", &[add("bob", 7, None, None)]).unwrap().results, [Some(bytes("7"))]);
+    assert_eq!(with_alice("20", &[add("bob", 7, None, None)]).unwrap().results, [Value::Integer(7)]);
 }
 
 #[test]
@@ -99,8 +101,8 @@ fn a_sum_beyond_64_bits_and_a_value_that_is_no_number_are_invalid_work() {
 #[test]
 fn a_value_is_set_only_where_the_present_one_is_the_expected_one() {
     let set = with_alice("old", &[swap("alice", Some("old"), Some("new"))]).unwrap();
-    assert_eq!(set.results, [Some(bytes("new"))]);
-    assert_eq!(with_alice("old", &[swap("bob", None, Some("new"))]).unwrap().results, [Some(bytes("new"))]);
+    assert_eq!(set.results, [Value::Bytes(bytes("new"))]);
+    assert_eq!(with_alice("old", &[swap("bob", None, Some("new"))]).unwrap().results, [Value::Bytes(bytes("new"))]);
     let other = refusal("old", swap("alice", Some("older"), None));
     assert!(other.starts_with("condition: key 'alice' holds 'old', not the expected 'older'"), "{other}");
     let absent = refusal("old", swap("bob", Some("x"), None));
@@ -120,15 +122,21 @@ fn a_key_that_is_no_text_is_shown_in_digits_and_a_long_one_is_cut() {
 
 #[test]
 fn work_at_its_limits_passes_and_above_is_refused_with_the_limit_named() {
-    let keyed = |length| [Operation::Get { key: Bytes::from(vec![b'k'; length]) }];
-    let valued = |length| [Operation::Put { key: bytes("k"), value: Bytes::from(vec![0; length]) }];
-    let repeated = |count| vec![get("k"); count];
-    assert_eq!(check(&keyed(MAX_KEY_BYTES)), Ok(()));
-    assert_eq!(check(&valued(MAX_VALUE_BYTES)), Ok(()));
-    assert_eq!(check(&repeated(MAX_OPERATIONS)), Ok(()));
+    let check = |operation: Operation| operation.check().map_err(Refusal::from);
+    let keyed = |length| check(Operation::Get { key: Bytes::from(vec![b'k'; length]) });
+    let valued = |length| check(Operation::Put { key: bytes("k"), value: Bytes::from(vec![0; length]) });
+    let repeated = |count| {
+        let whole = (0..MAX_OPERATIONS).fold(KvWork::new(), |work, _| work.get("k")).encode().unwrap();
+        let one = KvWork::new().get("k").encode().unwrap();
+        let many = [whole, one.repeat(count - MAX_OPERATIONS).into()].concat().into();
+        undoubt_work::kv::read(&many).map(drop).map_err(Refusal::from)
+    };
+    assert_eq!(keyed(MAX_KEY_BYTES), Ok(()));
+    assert_eq!(valued(MAX_VALUE_BYTES), Ok(()));
+    assert_eq!(repeated(MAX_OPERATIONS), Ok(()));
 
-    assert_eq!(check(&keyed(0)).unwrap_err().code, RefusalCode::InvalidWork);
-    let above = [check(&keyed(MAX_KEY_BYTES + 1)), check(&valued(MAX_VALUE_BYTES + 1)), check(&repeated(1_025))];
+    assert_eq!(keyed(0).unwrap_err().code, RefusalCode::InvalidWork);
+    let above = [keyed(MAX_KEY_BYTES + 1), valued(MAX_VALUE_BYTES + 1), repeated(1_025)];
     for (refused, limit) in above.into_iter().zip(["1024", "65536", "1024"]) {
         let refusal = refused.unwrap_err();
         assert_eq!(refusal.code, RefusalCode::TooLarge);
@@ -139,7 +147,7 @@ fn work_at_its_limits_passes_and_above_is_refused_with_the_limit_named() {
 #[test]
 fn results_that_would_not_fit_into_a_vote_are_refused() {
     let value = Bytes::from(vec![0; MAX_VALUE_BYTES]);
-    let fitting = MAX_RESULT_BYTES / (MAX_VALUE_BYTES + RESULT_FRAME_BYTES);
+    let fitting = MAX_RESULT_BYTES / Value::Bytes(value.clone()).encoded_bytes();
     let read = |count| evaluate(&vec![get("k"); count], Tell::All, |_| Some(value.clone()));
     assert!(read(fitting).is_ok());
     assert_eq!(read(fitting + 1).unwrap_err().code, RefusalCode::TooLarge);
@@ -158,12 +166,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         key().prop_map(|key| Operation::Get { key }),
         (key(), value()).prop_map(|(key, value)| Operation::Put { key, value }),
         key().prop_map(|key| Operation::Delete { key }),
-        (key(), any::<i64>(), bound(), bound()).prop_map(|(key, delta, floor, ceiling)| Operation::Add {
-            key,
-            delta,
-            floor,
-            ceiling
-        }),
+        (key(), any::<i64>(), bound(), bound())
+            .prop_map(|(key, delta, floor, ceiling)| Operation::Add { key, add: Add { delta, floor, ceiling } }),
         (key(), option::of(value()), option::of(value())).prop_map(|(key, expected, value)| Operation::CompareAndSet {
             key,
             expected,

@@ -2,12 +2,12 @@
 
 use super::world::{encoded, operation, put_of, put_pending};
 use super::*;
-use prost::Message;
 use undoubt_participant::resource::{FinishedBranch, Kept, RecoveredStep, StepState};
 use undoubt_participant::table::Barrier;
 use undoubt_platform::Direction;
-use undoubt_proto::kv::{CompareAndSet, Delete, Get, Operation, Reference, Results};
+use undoubt_proto::work::{CompareAndSet, Delete, Get, Operation, Reference};
 use undoubt_vocabulary::{BranchOutcome, Half, StepIndex};
+use undoubt_work::{Results, Value};
 
 /// A saga began at the moment of its number, and has it as its ticket.
 fn step(saga: u64, index: u16) -> StepId {
@@ -79,9 +79,8 @@ fn from(input: u32, operation: u32) -> Option<Reference> {
 }
 
 fn results(values: &[Option<&'static str>]) -> Bytes {
-    let value = |text: &'static str| Bytes::from_static(text.as_bytes());
-    let results = values.iter().map(|text| undoubt_proto::kv::Result { value: text.map(value) });
-    Results { results: results.collect() }.encode_to_vec().into()
+    let values = values.iter().map(|value| Value::from(value.map(Bytes::from)));
+    Results::encode(&values.collect::<Vec<_>>())
 }
 
 fn put_from(reference: Option<Reference>) -> Kind {
@@ -155,7 +154,7 @@ async fn a_reference_to_what_is_not_there_is_refused_with_its_place() {
     for (work, code, told) in [
         (work([("k", put_from(from(2, 0)))]), RefusalCode::InvalidWork, "input 2 is referred to, but there are 2"),
         (work([("k", put_from(from(0, 2)))]), RefusalCode::InvalidWork, "result 2 of input 0"),
-        (work([("k", put_from(from(1, 0)))]), RefusalCode::InvalidWork, "input 1 is no undoubt.kv.v1.Results"),
+        (work([("k", put_from(from(1, 0)))]), RefusalCode::InvalidWork, "input 1 is no undoubt.work.v1.Results"),
         (work([("k", both)]), RefusalCode::InvalidWork, "give one of the two"),
         (suffixed("k", from(0, 0), Kind::Get(Get {})), RefusalCode::InvalidWork, "has no value"),
         (suffixed("k", from(9, 0), Kind::Delete(Delete {})), RefusalCode::InvalidWork, "input 9"),

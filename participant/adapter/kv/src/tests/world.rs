@@ -9,10 +9,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::conformance::{BranchWorld, Locking, World};
 use undoubt_participant::resource::{BranchId, Branches};
-use undoubt_proto::kv::operation::Kind;
-use undoubt_proto::kv::{Add, Get, Operation, Put, Results, Work};
+use undoubt_proto::work::operation::Kind;
+use undoubt_proto::work::{Add, Get, Operation, Put, Work};
 use undoubt_rocks::{RocksOptions, RocksStore};
 use undoubt_vocabulary::{CoordinatorId, Execution, Prepare, Ticket, Timestamp, TxId, Vote};
+use undoubt_work::Results;
 
 pub(crate) fn work<'a>(operations: impl IntoIterator<Item = (&'a str, Kind)>) -> Bytes {
     encoded(operations.into_iter().map(|(key, kind)| operation(key, kind)))
@@ -49,9 +50,9 @@ pub(crate) fn add(key: &str, delta: i64, floor: Option<i64>) -> Bytes {
 
 /// The only value in a result.
 pub(crate) fn value(result: &Bytes) -> Option<String> {
-    let mut results = Results::decode(result.clone()).unwrap().results;
-    assert_eq!(results.len(), 1);
-    let value = results.pop()?.value?;
+    let mut values = Results::read(result).into_bytes().unwrap();
+    assert_eq!(values.len(), 1);
+    let value = values.pop()??;
     Some(String::from_utf8(value.to_vec()).unwrap())
 }
 

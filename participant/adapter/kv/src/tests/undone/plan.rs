@@ -3,8 +3,8 @@
 use crate::tests::world::{encoded, operation, put_of};
 use bytes::Bytes;
 use proptest::prelude::*;
-use undoubt_proto::kv::operation::Kind;
-use undoubt_proto::kv::{Add, CompareAndSet, Delete, Get, Operation, Put, Reference};
+use undoubt_proto::work::operation::Kind;
+use undoubt_proto::work::{Add, CompareAndSet, Delete, Get, Operation, Put, Reference};
 
 pub(super) const SIDES: usize = 2;
 const COUNTERS: u8 = 2;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use undoubt_participant::conformance::server::{self, Server};
 use undoubt_participant::resource::{Branches as _, StepId, Steps as _};
 use undoubt_platform::{Direction, Family};
-use undoubt_proto::kv::Operation;
+use undoubt_proto::work::Operation;
 use undoubt_vocabulary::{Execution, Half, Prepare, RefusalCode, RunStep, StepOutcome, Ticket, Timestamp, Vote};
 
 #[derive(Clone, Copy)]

@@ -6,6 +6,7 @@
 //!   escapes of JSON. Quoted is always text, whatever it looks like.
 
 use bytes::Bytes;
+use std::fmt::Write as _;
 
 /// Bytes as a string that [`from_string`] reads back.
 pub fn to_string(bytes: &[u8]) -> String {
@@ -32,6 +33,27 @@ pub fn to_word(bytes: &[u8]) -> String {
     let quoted = serde_json::Value::from(text).to_string();
     // JSON leaves some control characters as they are.
     if quoted.chars().any(char::is_control) { hex(bytes) } else { quoted }
+}
+
+/// Of a longer key or value only the beginning is shown, so that a refusal's explanation keeps all its parts.
+const SHOWN_BYTES: usize = 40;
+
+/// A key as people read it: quoted where it is printable ASCII, else in hexadecimal digits.
+pub fn shown(bytes: &[u8]) -> String {
+    let head = &bytes[..bytes.len().min(SHOWN_BYTES)];
+    let printable = head.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+    let mut text = match std::str::from_utf8(head) {
+        Ok(text) if printable => format!("'{text}'"),
+        Ok(_) | Err(_) => head.iter().fold("0x".to_owned(), |mut text, byte| {
+            // Writing to a string does not fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        }),
+    };
+    if head.len() < bytes.len() {
+        text.push_str("...");
+    }
+    text
 }
 
 /// Stands for no value where one could be.

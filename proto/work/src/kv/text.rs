@@ -1,9 +1,12 @@
 //! Operations on keys, as text: `add alice -10 floor=0`.
 
+use super::{Add, Extras, KvWork, Operation};
+use crate::reference::Reference;
 use crate::text::{self, ABSENT, Word, to_word, words};
+use crate::work::Work;
 use bytes::Bytes;
 use std::mem::discriminant;
-use undoubt_client::kv::{Add, Extras, KvWork, Operation, Reference};
+use std::str::FromStr;
 
 /// How operations are written; part of the help.
 pub const GRAMMAR: &str = "  get KEY
@@ -20,8 +23,16 @@ two-phase commit: respect-pending refuses while an unfinished saga has marked th
 Keys and values are text, \"quoted\" where they hold white space or stand for a word like absent (with JSON's escapes),
 or bytes in hexadecimal: 0x6b6579.";
 
-/// Reads one operation, and appends it to `work`. The error says what is wrong and what would be right.
-pub fn append(work: KvWork, text: &str) -> Result<KvWork, String> {
+/// Reads one piece of work. The error says what is wrong and what would be right.
+impl FromStr for Work {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Work, String> {
+        append(KvWork::new(), text).map(Work::from)
+    }
+}
+
+fn append(work: KvWork, text: &str) -> Result<KvWork, String> {
     let mut words = words(text).map_err(|why| format!("{text:?}: {why}"))?;
     let mut extras = Vec::new();
     while let Some(extra) = words.last().and_then(Extra::read) {
@@ -163,12 +174,6 @@ fn compare_and_set(key: &Word, conditions: &[Word], extras: &[Extra]) -> Result<
     }
 }
 
-/// Each operation as [`append`] reads it.
-pub fn texts(work: &KvWork) -> Vec<String> {
-    let pairs = work.operations().iter().zip(work.extras());
-    pairs.map(|(operation, extras)| to_text(operation, extras) + &extras_text(extras)).collect()
-}
-
 fn to_text(operation: &Operation, extras: &Extras) -> String {
     let optional = |name: &str, value: &Option<Bytes>, from: &Option<Reference>| match (value, from) {
         (None, Some(_)) => String::new(),
@@ -202,16 +207,24 @@ fn extras_text(extras: &Extras) -> String {
     references.chain(flags).collect()
 }
 
-/// The value that the operation at this place brings along and leaves: branches do not tell it again.
-pub fn brought(work: &KvWork, at: usize) -> Option<String> {
-    let (operation, extras) = (work.operations().get(at)?, work.extras().get(at)?);
-    let value = match operation {
-        // Steps of sagas tell theirs.
-        Operation::Put { value, .. } => extras.value_in_branch.as_ref().or(Some(value)),
-        Operation::CompareAndSet { value, .. } => value.as_ref(),
-        Operation::Get { .. } | Operation::Delete { .. } | Operation::Add { .. } => None,
-    };
-    value.filter(|_| extras.value_from.is_none()).map(|value| text::to_string(value))
+impl KvWork {
+    /// Returns each operation as text that can be read back.
+    pub fn texts(&self) -> Vec<String> {
+        let pairs = self.operations.iter().zip(&self.extras);
+        pairs.map(|(operation, extras)| to_text(operation, extras) + &extras_text(extras)).collect()
+    }
+
+    /// Returns the value that the operation at this place brings along and leaves: branches do not tell it again.
+    pub(crate) fn brought(&self, at: usize) -> Option<String> {
+        let (operation, extras) = (self.operations.get(at)?, self.extras.get(at)?);
+        let value = match operation {
+            // Steps of sagas tell theirs.
+            Operation::Put { value, .. } => extras.value_in_branch.as_ref().or(Some(value)),
+            Operation::CompareAndSet { value, .. } => value.as_ref(),
+            Operation::Get { .. } | Operation::Delete { .. } | Operation::Add { .. } => None,
+        };
+        value.filter(|_| extras.value_from.is_none()).map(|value| text::to_string(value))
+    }
 }
 
 /// A key or a value, quoted where it would be taken for more than that.
@@ -271,7 +284,7 @@ mod tests {
         #[test]
         fn an_operation_survives_being_written_as_text(operation in operation(), extras in extras()) {
             let work = extras.into_iter().fold(KvWork::new().operation(operation), |work, extra| extra.apply(work));
-            prop_assert_eq!(append(KvWork::new(), &texts(&work)[0]), Ok(work));
+            prop_assert_eq!(append(KvWork::new(), &work.texts()[0]), Ok(work));
         }
 
         #[test]
@@ -298,13 +311,13 @@ mod tests {
         assert_eq!(read("put seat/ \"\" key-from=flight.0 pend"), Ok(put.clone().pend()));
         assert_eq!(read("get x respect-pending"), Ok(KvWork::new().get("x").respect_pending()));
         assert_eq!(read("put x \"pend\""), Ok(KvWork::new().put("x", "pend")));
-        assert_eq!(texts(&put.pend()), ["put seat/ \"\" key-from=flight.0 pend"]);
+        assert_eq!(put.pend().texts(), ["put seat/ \"\" key-from=flight.0 pend"]);
         let taken = KvWork::new().put("x", "").value_from(Reference::to("a", 1));
         assert_eq!(read("put x value-from=a.1"), Ok(taken.clone()));
-        assert_eq!(texts(&taken), ["put x value-from=a.1"]);
+        assert_eq!(taken.texts(), ["put x value-from=a.1"]);
         let cas = KvWork::new().compare_and_set("x", None, Some("1".into())).expected_from(Reference::to("a", 0));
         assert_eq!(read("cas x value=1 expected-from=a.0"), Ok(cas.clone()));
-        assert_eq!(texts(&cas), ["cas x value=1 expected-from=a.0"]);
+        assert_eq!(cas.texts(), ["cas x value=1 expected-from=a.0"]);
         assert!(read("put x pend").unwrap_err().contains("arguments"));
         assert!(read("get x key-from=flight").unwrap_err().contains("STEP.N"));
         assert!(read("get x key-from=a.0 key-from=b.0").unwrap_err().contains("key-from is given twice"));

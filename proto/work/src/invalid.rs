@@ -1,0 +1,84 @@
+//! What is wrong with work.
+
+use crate::kv::{MAX_KEY_BYTES, MAX_OPERATIONS, MAX_VALUE_BYTES};
+use crate::reference::Reference;
+use crate::wire::Malformed;
+use undoubt_vocabulary::{Refusal, RefusalCode};
+
+/// Why work is not taken, by whoever builds it or by a resource.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidWork {
+    #[error("it has no operations; give at least one")]
+    NoOperations,
+    #[error("it has {count} operations, more than the {MAX_OPERATIONS} allowed; split the work")]
+    TooManyOperations { count: usize },
+    #[error("it refers to step {step}, which is no earlier step of a saga that it is part of; correct the name")]
+    NoSuchInput { step: String },
+    #[error("{}.{} cannot be referred to: {why}; refer to one that leaves a value", from.step(), from.operation())]
+    NoSuchValue { from: Reference, why: &'static str },
+    #[error(
+        "pend marks what may yet be undone, so it is for actions before the pivot, and not for what undoes them; leave it out"
+    )]
+    PendTooLate,
+    #[error(
+        "respect-pending may be refused for as long as another saga takes, and from the pivot on, or while going back, \
+         there is no other way: leave it out, or let a step before the pivot respect what is pending"
+    )]
+    RespectTooLate,
+    #[error("{what} is for {}; leave it out", if *what == "value-from" { "put and cas" } else { "cas" })]
+    NothingToGive { what: &'static str },
+    #[error("{what} stands beside the value that it would give; leave one of the two out")]
+    GivenTwice { what: &'static str },
+    #[error("an operation has an empty key; keys have 1 to {MAX_KEY_BYTES} bytes")]
+    EmptyKey,
+    #[error("key {key} has {length} bytes, more than the {MAX_KEY_BYTES} allowed; shorten it")]
+    KeyTooLong { key: String, length: usize },
+    #[error("a value for key {key} has {length} bytes, more than the {MAX_VALUE_BYTES} allowed; split it")]
+    ValueTooLong { key: String, length: usize },
+    #[error("the work is no undoubt.work.v1.Work ({cause}); encode it as work.proto says")]
+    Unreadable { cause: String },
+    #[error(
+        "the work has {kind}, a kind of work that this resource does not do; it does {does}. Send it to a resource that does \
+         it, or update this participant"
+    )]
+    OtherKind { kind: String, does: &'static str },
+    #[error("{place} has a field {number}, which is not known here; leave it out, or update this participant")]
+    UnknownField { place: String, number: u64 },
+    #[error("operation {at} has no kind that is known here; set one, or update this participant")]
+    NoKind { at: usize },
+}
+
+impl InvalidWork {
+    /// Returns how a resource refuses it.
+    pub fn code(&self) -> RefusalCode {
+        match self {
+            InvalidWork::TooManyOperations { .. }
+            | InvalidWork::KeyTooLong { .. }
+            | InvalidWork::ValueTooLong { .. } => RefusalCode::TooLarge,
+            InvalidWork::NoOperations
+            | InvalidWork::NoSuchInput { .. }
+            | InvalidWork::NoSuchValue { .. }
+            | InvalidWork::PendTooLate
+            | InvalidWork::RespectTooLate
+            | InvalidWork::NothingToGive { .. }
+            | InvalidWork::GivenTwice { .. }
+            | InvalidWork::EmptyKey
+            | InvalidWork::Unreadable { .. }
+            | InvalidWork::OtherKind { .. }
+            | InvalidWork::UnknownField { .. }
+            | InvalidWork::NoKind { .. } => RefusalCode::InvalidWork,
+        }
+    }
+}
+
+impl From<InvalidWork> for Refusal {
+    fn from(invalid: InvalidWork) -> Self {
+        Refusal::new(invalid.code(), invalid.to_string())
+    }
+}
+
+impl From<Malformed> for InvalidWork {
+    fn from(malformed: Malformed) -> Self {
+        InvalidWork::Unreadable { cause: malformed.to_string() }
+    }
+}

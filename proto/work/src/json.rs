@@ -1,0 +1,107 @@
+//! JSON forms: work as it is given, results as they are shown.
+//!
+//! Work is a list, whose entries are text as in [`GRAMMAR`](crate::GRAMMAR) or objects, or `{"raw": WORK}`. Results are
+//! `{"values": [...]}`, one for each piece of work, or `{"raw": "0x…"}`. Values are strings, integers too: many readers
+//! of JSON would lose the last digits of a number. Absent is `null`.
+
+use crate::kv::json::Structured;
+use crate::results::{Results, Value};
+use crate::text::{from_string, hex};
+use crate::work::Work;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
+use serde::ser::SerializeMap as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+
+/// Reads work in a participant's own format from 0x and hexadecimal digits, or base64.
+pub fn raw_from_text(text: &str) -> Result<Bytes, String> {
+    if text.starts_with("0x") {
+        return from_string(text);
+    }
+    let decoded = BASE64_STANDARD.decode(text);
+    decoded.map(Bytes::from).map_err(|error| {
+        format!("raw work is 0x and hexadecimal digits, or base64, and {text:?} is neither ({error}); encode it so")
+    })
+}
+
+impl Serialize for Results {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        match (self.values(), self.raw()) {
+            (Some(values), _) => {
+                map.serialize_entry("values", &values.iter().map(Value::to_text).collect::<Vec<_>>())?;
+            }
+            (None, raw) => map.serialize_entry("raw", &hex(raw.map_or(&[], |raw| raw)))?,
+        }
+        map.end()
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawWork {
+    raw: String,
+}
+
+/// One piece of work, given as text or as an object.
+struct Given(Work);
+
+impl<'de> Deserialize<'de> for Work {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ListOrRaw;
+        impl<'de> Visitor<'de> for ListOrRaw {
+            type Value = Work;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of operations or {\"raw\": WORK}")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Work, A::Error> {
+                let given: Vec<Given> = Vec::deserialize(SeqAccessDeserializer::new(list))?;
+                let mut given = given.into_iter().map(|Given(work)| work);
+                let Some(first) = given.next() else { return Ok(Work::nothing()) };
+                given.try_fold(first, Work::then).map_err(A::Error::custom)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Work, A::Error> {
+                let work = RawWork::deserialize(MapAccessDeserializer::new(map))?;
+                raw_from_text(&work.raw).map(Work::raw).map_err(A::Error::custom)
+            }
+        }
+        deserializer.deserialize_any(ListOrRaw)
+    }
+}
+
+impl<'de> Deserialize<'de> for Given {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrObject;
+        impl<'de> Visitor<'de> for TextOrObject {
+            type Value = Given;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an operation, as text like \"get alice\" or as an object")
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Given, E> {
+                text.parse().map(Given).map_err(E::custom)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Given, A::Error> {
+                let object: serde_json::Map<_, _> = Deserialize::deserialize(MapAccessDeserializer::new(map))?;
+                if object.len() != 1 {
+                    let names: Vec<&str> = object.keys().map(String::as_str).collect();
+                    let why = "an object is one operation, like {\"get\": {\"key\": \"alice\"}}, and this one has";
+                    return Err(A::Error::custom(format!("{why} {} of them: {}", names.len(), names.join(", "))));
+                }
+                let structured = Structured::deserialize(serde_json::Value::Object(object));
+                let work = structured.map_err(A::Error::custom)?.work().map_err(A::Error::custom)?;
+                Ok(Given(work.into()))
+            }
+        }
+        deserializer.deserialize_any(TextOrObject)
+    }
+}

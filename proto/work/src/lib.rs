@@ -1,0 +1,30 @@
+//! What participants are to do, and what they hand back: one [`Work`] that grows by kinds, and one [`Results`] of values
+//! that carry their kind. Both are opaque to everybody between whoever submits them and the resource.
+//!
+//! | form | of work | of results |
+//! | --- | --- | --- |
+//! | built | [`kv::KvWork`], [`Work::raw`] | [`Value`] |
+//! | text | [`Work::from_str`](std::str::FromStr), [`Work::texts`], [`GRAMMAR`] | [`Results::shown`] |
+//! | JSON | `Deserialize` of [`Work`] | `Serialize` of [`Results`] |
+//! | bytes (`work.proto`) | [`Work::encode`], [`kv::read`] | [`Results::encode`], [`Results::read`] |
+//!
+//! A new kind is a module beside [`kv`], a variant in `work.rs` with what it answers there, and the adapter that does it.
+//! Clients, command lines and gateways name no kind, save where one is built.
+//!
+//! Pure: no I/O, clock, thread or randomness.
+
+mod invalid;
+mod json;
+pub mod kv;
+pub mod reference;
+mod results;
+pub mod text;
+mod wire;
+mod work;
+
+pub use invalid::InvalidWork;
+pub use json::raw_from_text;
+pub use kv::text::GRAMMAR;
+pub use reference::{Input, Inputs, Reference};
+pub use results::{FORM_BYTES, Results, Value};
+pub use work::{NotMergeable, PlaceInSaga, Work};

@@ -1,0 +1,137 @@
+//! Work of any kind, as whoever carries it handles it.
+
+use crate::invalid::InvalidWork;
+use crate::kv::KvWork;
+use bytes::Bytes;
+
+/// What one participant is to do. Whoever carries it need not know its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Work(Kind);
+
+/// Each method below says for each kind what it can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    /// In a participant's own format.
+    Raw(Bytes),
+    /// Of a key-value store.
+    Operations(KvWork),
+}
+
+/// Work of one participant that cannot be put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("raw work cannot be merged with other work; put all of a participant's work into one")]
+pub struct NotMergeable;
+
+/// The place of work in a saga, which decides what it may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlaceInSaga {
+    ActionThatCanBeUndone,
+    Pivot,
+    AfterPivot,
+    Compensation,
+}
+
+impl From<KvWork> for Work {
+    fn from(work: KvWork) -> Self {
+        Work(Kind::Operations(work))
+    }
+}
+
+impl Work {
+    /// Returns work in a participant's own format.
+    pub fn raw(work: impl Into<Bytes>) -> Work {
+        Work(Kind::Raw(work.into()))
+    }
+
+    /// Returns work that does nothing yet.
+    pub(crate) fn nothing() -> Work {
+        KvWork::new().into()
+    }
+
+    /// Returns the bytes that a branch or a step carries. `inputs`: the steps whose results it is handed, by their names.
+    pub fn encode(&self, inputs: &[&str]) -> Result<Bytes, InvalidWork> {
+        match &self.0 {
+            Kind::Raw(work) => Ok(work.clone()),
+            Kind::Operations(work) => work.encode_with(inputs),
+        }
+    }
+
+    /// Returns the work of both, that of `other` last.
+    pub fn then(self, other: Work) -> Result<Work, NotMergeable> {
+        match (self.0, other.0) {
+            (Kind::Operations(first), Kind::Operations(second)) => Ok(first.then(second).into()),
+            (Kind::Raw(_), _) | (_, Kind::Raw(_)) => Err(NotMergeable),
+        }
+    }
+
+    /// Returns the text of each piece, in the order of their results. Raw work has none.
+    pub fn texts(&self) -> Vec<String> {
+        match &self.0 {
+            Kind::Raw(_) => Vec::new(),
+            Kind::Operations(work) => work.texts(),
+        }
+    }
+
+    /// Returns the value that the piece at this place brings along and leaves: branches do not tell it again.
+    pub fn brought(&self, at: usize) -> Option<String> {
+        match &self.0 {
+            Kind::Raw(_) => None,
+            Kind::Operations(work) => work.brought(at),
+        }
+    }
+
+    /// Returns whether the participant can keep a value beside this work.
+    pub fn can_keep(&self) -> bool {
+        match &self.0 {
+            Kind::Raw(_) => false,
+            Kind::Operations(_) => true,
+        }
+    }
+
+    /// Lets the participant keep a value under a key of its own, in the same local transaction; nothing happens if it
+    /// [cannot](Self::can_keep). `in_branch`: instead of the value where it is part of a branch.
+    pub fn keep(&mut self, key: &Bytes, value: String, in_branch: Option<String>) {
+        match &mut self.0 {
+            Kind::Raw(_) => {}
+            Kind::Operations(work) => work.keep(key, value, in_branch),
+        }
+    }
+
+    /// Returns it as what is a step whatever happens: without what it would bring along as a branch.
+    #[must_use]
+    pub fn as_step_only(&self) -> Work {
+        match &self.0 {
+            Kind::Raw(_) => self.clone(),
+            Kind::Operations(work) => work.clone().without_branch_values().into(),
+        }
+    }
+
+    /// Returns the steps whose results it refers to, in the order in which it names them.
+    pub fn referred_steps(&self) -> Vec<&str> {
+        match &self.0 {
+            Kind::Raw(_) => Vec::new(),
+            Kind::Operations(work) => work.referred_steps(),
+        }
+    }
+
+    /// Checks the work as one half of a saga's step, and returns the first fault with the place of its piece.
+    /// `action_of` returns the action of a step, if it is known.
+    pub fn check_in_saga<'a>(
+        &self,
+        place: PlaceInSaga,
+        action_of: impl Fn(&str) -> Option<&'a Work>,
+    ) -> Result<(), (usize, InvalidWork)> {
+        match &self.0 {
+            Kind::Raw(_) => Ok(()),
+            Kind::Operations(work) => work.check_in_saga(place, action_of),
+        }
+    }
+
+    /// Returns why the result at this place never has a value, as far as that is known beforehand.
+    pub(crate) fn is_no_value(&self, at: usize) -> Option<&'static str> {
+        match &self.0 {
+            Kind::Raw(_) => None,
+            Kind::Operations(work) => work.is_no_value(at),
+        }
+    }
+}

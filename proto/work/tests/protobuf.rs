@@ -1,0 +1,220 @@
+//! What is read and written here is what `work.proto` says, and what any other program makes of that file.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+use bytes::Bytes;
+use proptest::option;
+use proptest::prelude::*;
+use prost::Message as _;
+use undoubt_proto::work as wire;
+use undoubt_proto::work::operation::Kind;
+use undoubt_vocabulary::{Refusal, RefusalCode};
+use undoubt_work::kv::{Extras, KvWork, Operation, read};
+use undoubt_work::{Input, InvalidWork, Reference, Results, Value, Work};
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..20).prop_map(Bytes::from),
+        (100..300_usize).prop_map(|length| Bytes::from(vec![7; length])),
+    ]
+}
+
+fn reference() -> impl Strategy<Value = wire::Reference> {
+    (any::<u32>(), any::<u32>()).prop_map(|(input, operation)| wire::Reference { input, operation })
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        Just(Kind::Get(wire::Get {})),
+        (bytes(), option::of(reference()), option::of(bytes())).prop_map(|(value, value_from, value_in_branch)| {
+            Kind::Put(wire::Put { value, value_from, value_in_branch })
+        }),
+        Just(Kind::Delete(wire::Delete {})),
+        (any::<i64>(), any::<Option<i64>>(), any::<Option<i64>>())
+            .prop_map(|(delta, floor, ceiling)| Kind::Add(wire::Add { delta, floor, ceiling })),
+        (option::of(bytes()), option::of(bytes()), option::of(reference()), option::of(reference())).prop_map(
+            |(expected, value, expected_from, value_from)| {
+                Kind::CompareAndSet(wire::CompareAndSet { expected, value, expected_from, value_from })
+            }
+        ),
+    ]
+}
+
+fn operation() -> impl Strategy<Value = wire::Operation> {
+    (bytes(), kind(), option::of(reference()), any::<bool>(), any::<bool>()).prop_map(
+        |(key, kind, key_suffix_from, pend, respect_pending)| wire::Operation {
+            key,
+            kind: Some(kind),
+            key_suffix_from,
+            pend,
+            respect_pending,
+        },
+    )
+}
+
+/// The same as the generated types have it.
+fn to_wire(operation: Operation, extras: Extras<Input>) -> wire::Operation {
+    let from = |from: Option<Input>| from.map(|Input { input, operation }| wire::Reference { input, operation });
+    let Extras { key_suffix_from, value_from, expected_from, pend, respect_pending, value_in_branch } = extras;
+    let (key, value_from, expected_from) = (operation.key().clone(), from(value_from), from(expected_from));
+    let kind = match operation {
+        Operation::Get { .. } => Kind::Get(wire::Get {}),
+        Operation::Put { value, .. } => Kind::Put(wire::Put { value, value_from, value_in_branch }),
+        Operation::Delete { .. } => Kind::Delete(wire::Delete {}),
+        Operation::Add { add, .. } => Kind::Add(wire::Add { delta: add.delta, floor: add.floor, ceiling: add.ceiling }),
+        Operation::CompareAndSet { expected, value, .. } => {
+            Kind::CompareAndSet(wire::CompareAndSet { expected, value, expected_from, value_from })
+        }
+    };
+    wire::Operation { key, kind: Some(kind), key_suffix_from: from(key_suffix_from), pend, respect_pending }
+}
+
+/// Builds the same as an application would.
+fn built(operations: &[wire::Operation]) -> KvWork {
+    let named = |from: &wire::Reference| Reference::to(INPUTS[from.input as usize % INPUTS.len()], from.operation);
+    operations.iter().fold(KvWork::new(), |work, operation| {
+        let key = operation.key.clone();
+        let (work, value_from, expected_from) = match operation.kind.clone().unwrap() {
+            Kind::Get(wire::Get {}) => (work.get(key), None, None),
+            Kind::Put(wire::Put { value, value_from, value_in_branch }) => {
+                let value = if value_from.is_some() { Bytes::new() } else { value };
+                let work = work.put(key, value);
+                let work = match value_in_branch {
+                    Some(value) => work.value_in_branch(value),
+                    None => work,
+                };
+                (work, value_from, None)
+            }
+            Kind::Delete(wire::Delete {}) => (work.delete(key), None, None),
+            Kind::Add(wire::Add { delta, floor, ceiling }) => {
+                (work.add(key, undoubt_work::kv::Add { delta, floor, ceiling }), None, None)
+            }
+            Kind::CompareAndSet(wire::CompareAndSet { expected, value, expected_from, value_from }) => {
+                let (expected, value) =
+                    (expected.filter(|_| expected_from.is_none()), value.filter(|_| value_from.is_none()));
+                (work.compare_and_set(key, expected, value), value_from, expected_from)
+            }
+        };
+        let work = value_from.iter().fold(work, |work, from| work.value_from(named(from)));
+        let work = expected_from.iter().fold(work, |work, from| work.expected_from(named(from)));
+        let work = operation.key_suffix_from.iter().fold(work, |work, from| work.key_suffix_from(named(from)));
+        let work = if operation.pend { work.pend() } else { work };
+        if operation.respect_pending { work.respect_pending() } else { work }
+    })
+}
+
+const INPUTS: [&str; 2] = ["first", "second"];
+
+proptest! {
+    #[test]
+    fn work_of_any_program_is_read_as_it_was_meant(operations in proptest::collection::vec(operation(), 0..6)) {
+        let encoded = Bytes::from(wire::Work { operations: operations.clone() }.encode_to_vec());
+        let read: Result<Vec<_>, _> = read(&encoded).unwrap().collect();
+        let read: Vec<_> = read.unwrap().into_iter().map(|(operation, extras)| to_wire(operation, extras)).collect();
+        prop_assert_eq!(read, operations);
+    }
+
+    #[test]
+    fn work_that_is_built_here_is_what_the_generated_types_read_and_write(
+        operations in proptest::collection::vec(operation(), 1..6)
+    ) {
+        let work = built(&operations);
+        let operations = operations.iter().all(|operation| !operation.key.is_empty());
+        if let Ok(encoded) = Work::from(work).encode(&INPUTS) {
+            let read = wire::Work::decode(encoded.clone()).unwrap();
+            prop_assert_eq!(read.encode_to_vec(), encoded.clone());
+            let own: Result<Vec<_>, _> = undoubt_work::kv::read(&encoded).unwrap().collect();
+            let own: Vec<_> = own.unwrap().into_iter().map(|(operation, extras)| to_wire(operation, extras)).collect();
+            prop_assert_eq!(own, read.operations);
+        } else {
+            prop_assert!(!operations, "only an empty key is wrong with them");
+        }
+    }
+
+    #[test]
+    fn results_are_what_the_generated_types_read(numbers in proptest::collection::vec(any::<i64>(), 0..9), value in bytes()) {
+        let values: Vec<Value> =
+            numbers.into_iter().map(Value::Integer).chain([Value::Absent, Value::Bytes(value)]).collect();
+        let encoded = Results::encode(&values);
+        let read = wire::Results::decode(encoded.clone()).unwrap();
+        prop_assert_eq!(read.form, u32::from_le_bytes(*b"und1"));
+        let of = |result: &wire::Result| match result.value.clone() {
+            None => Value::Absent,
+            Some(wire::result::Value::Bytes(bytes)) => Value::Bytes(bytes),
+            Some(wire::result::Value::Integer(number)) => Value::Integer(number),
+        };
+        prop_assert_eq!(read.results.iter().map(of).collect::<Vec<_>>(), values);
+        prop_assert_eq!(read.encode_to_vec(), encoded);
+    }
+
+    #[test]
+    fn reading_any_bytes_as_work_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..256)) {
+        if let Ok(operations) = read(&bytes.into()) {
+            operations.for_each(drop);
+        }
+    }
+}
+
+fn refusal(work: &[u8]) -> Refusal {
+    let work = Bytes::copy_from_slice(work);
+    let read: Result<Vec<_>, InvalidWork> = read(&work).and_then(Iterator::collect);
+    read.unwrap_err().into()
+}
+
+/// An operation that is known, and what a later version has put beside something in it.
+fn with(operation: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(operation.len()).unwrap();
+    [&[0x0a, length], operation].concat()
+}
+
+#[test]
+fn a_kind_that_the_resource_does_not_do_is_refused_by_its_name() {
+    let get = with(b"\x0a\x01k\x12\x00");
+    for (field, name) in
+        [(2_u8, "calls"), (3, "enlisted"), (4, "members"), (5, "outcome_key"), (6, "requests"), (7, "events")]
+    {
+        let beside = [&get[..], &[field << 3 | 2, 0]].concat();
+        let refusal = refusal(&beside);
+        assert_eq!(refusal.code, RefusalCode::InvalidWork);
+        assert!(refusal.detail.contains(&format!("has {name}")) && refusal.detail.contains("operations"), "{refusal}");
+    }
+    for unheard_of in [&b"\xa2\x06\x00"[..], b"\xa0\x06\x01", b"\xa5\x06\0\0\0\0", b"\xa1\x06\0\0\0\0\0\0\0\0"] {
+        let refusal = refusal(unheard_of);
+        assert_eq!(refusal.code, RefusalCode::InvalidWork);
+        assert!(refusal.detail.contains("field 100"), "{refusal}");
+    }
+}
+
+#[test]
+fn a_field_from_the_future_is_refused_wherever_it_stands() {
+    for (operation, place) in [
+        (&b"\x0a\x01k\x12\x00\x50\x01"[..], "operation 0 has a field 10"),
+        (b"\x0a\x01k\x12\x02\x08\x01", "the get of operation 0 has a field 1"),
+        (b"\x0a\x01k\x1a\x02\x20\x01", "the put of operation 0 has a field 4"),
+        (b"\x0a\x01k\x22\x02\x08\x01", "the delete of operation 0 has a field 1"),
+        (b"\x0a\x01k\x2a\x02\x20\x01", "the add of operation 0 has a field 4"),
+        (b"\x0a\x01k\x32\x02\x28\x01", "the compare-and-set of operation 0 has a field 5"),
+        (b"\x0a\x01k\x1a\x04\x12\x02\x18\x01", "a reference of operation 0 has a field 3"),
+        (b"\x12\x00\x3a\x02\x18\x01", "a reference of operation 0 has a field 3"),
+        (b"\x0a\x01k", "operation 0 has no kind"),
+        (b"\x0a\x01k\x52\x00", "operation 0 has a field 10"),
+    ] {
+        let refusal = refusal(&with(operation));
+        assert_eq!(refusal.code, RefusalCode::InvalidWork);
+        assert!(refusal.detail.contains(place), "{refusal}");
+    }
+}
+
+#[test]
+fn what_is_no_work_is_refused_and_too_much_of_it_is_counted() {
+    for wrong in [&b"\xff\xff\xff"[..], b"\x0a\x05\x0a", b"\x0b", b"\x02\x00", b"\x08\x01", b"\x0a\x04\x12\x00\x12\x00"]
+    {
+        let refusal = refusal(wrong);
+        assert_eq!(refusal.code, RefusalCode::InvalidWork);
+        assert!(refusal.detail.contains("work.proto"), "{wrong:?}: {refusal}");
+    }
+    let many = with(b"\x0a\x01k\x12\x00").repeat(1_025);
+    let refusal = refusal(&many);
+    assert_eq!(refusal.code, RefusalCode::TooLarge);
+    assert!(refusal.detail.contains("1025") && refusal.detail.contains("1024"), "{refusal}");
+}
