@@ -5,7 +5,7 @@
 //! | --- | --- | --- |
 //! | built | [`kv::KvWork`], [`Work::raw`] | [`Value`] |
 //! | text | [`Work::from_str`](std::str::FromStr), [`Work::texts`], [`GRAMMAR`] | [`Results::shown`] |
-//! | JSON | `Deserialize` of [`Work`] | `Serialize` of [`Results`] |
+//! | JSON | `Deserialize` of [`Work`], [`OBJECTS`] | `Serialize` of [`Results`] |
 //! | bytes (`work.proto`) | [`Work::encode`], [`kv::read`] | [`Results::encode`], [`Results::read`] |
 //!
 //! A new kind is a module beside [`kv`], a variant in `work.rs` with what it answers there, and the adapter that does it.
@@ -24,6 +24,7 @@ mod work;
 
 pub use invalid::InvalidWork;
 pub use json::raw_from_text;
+pub use kv::json::OBJECTS;
 pub use kv::text::GRAMMAR;
 pub use reference::{Input, Inputs, Reference};
 pub use results::{FORM_BYTES, Results, Value};

@@ -100,11 +100,12 @@ impl Results {
         let bytes = FORM_BYTES + values.iter().map(Value::encoded_bytes).sum::<usize>();
         let mut out = Writer::with_capacity(bytes);
         for value in values {
-            out.message(1, |out| match value {
+            out.begin(1, value.own_bytes());
+            match value {
                 Value::Absent => {}
                 Value::Bytes(bytes) => out.bytes(1, bytes),
                 Value::Integer(number) => out.sint64(2, *number),
-            });
+            }
         }
         out.fixed32(FORM_FIELD, FORM);
         out.finish()

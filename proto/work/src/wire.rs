@@ -144,9 +144,14 @@ impl Writer {
     }
 
     pub(crate) fn bytes(&mut self, number: u32, bytes: &[u8]) {
-        self.tag(number, 2);
-        self.varint(bytes.len() as u64);
+        self.begin(number, bytes.len());
         self.0.extend_from_slice(bytes);
+    }
+
+    /// Begins a message whose length is known; what is written next is what it has.
+    pub(crate) fn begin(&mut self, number: u32, length: usize) {
+        self.tag(number, 2);
+        self.varint(length as u64);
     }
 
     pub(crate) fn message(&mut self, number: u32, write: impl FnOnce(&mut Writer)) {

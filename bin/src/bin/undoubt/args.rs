@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
 use undoubt_client::Cursor;
-use undoubt_client::work::GRAMMAR;
+use undoubt_client::work::{GRAMMAR, OBJECTS};
 use undoubt_vocabulary::{CoordinatorId, ParticipantName, TxId};
 
 /// Runs transactions that span several services, and looks after them.
@@ -131,15 +131,15 @@ pub enum Command {
 /// order given.
 #[derive(Debug, Args)]
 #[command(
-    after_long_help = format!("{}\n\nOperations:\n{GRAMMAR}\n\n{SCHEMA}\n\n{LINES}", EXAMPLES),
+    after_long_help = format!("{}\n\nWork:\n{GRAMMAR}\n\n{SCHEMA}\n\nWork as objects:\n{OBJECTS}\n\n{LINES}", EXAMPLES),
     after_help = EXAMPLES,
     group(ArgGroup::new("work").required(true).multiple(true).args(["on", "raw", "file", "lines"])),
 )]
 pub struct Submit {
-    /// An operation at a key-value participant, like --on bank-a 'add alice -10 floor=0'. May be repeated.
-    #[arg(long, num_args = 2, value_names = ["PARTICIPANT", "OPERATION"])]
+    /// A piece of work for a participant, like --on bank-a 'add alice -10 floor=0'. May be repeated.
+    #[arg(long, num_args = 2, value_names = ["PARTICIPANT", "WORK"])]
     pub on: Vec<String>,
-    /// Work for any other participant: 0x and hexadecimal, or base64. May be repeated.
+    /// Work for a participant with a format of its own: 0x and hexadecimal, or base64. May be repeated.
     #[arg(long, num_args = 2, value_names = ["PARTICIPANT", "WORK"])]
     pub raw: Vec<String>,
     /// A transaction from a file: TOML if its name ends in .toml, else JSON; - is standard input.

@@ -32,10 +32,10 @@ and the same in TOML:
 
   id        1 to 64 bytes of text, or 0x and hexadecimal. Without one, a new one is drawn.
   deadline  How long the coordinator tries to reach a commit, like 500ms. Without one, its own default.
-  branches  The work of each participant. For a key-value participant a list of operations, each as text (see above) or
-            as one of the objects below; for others {"raw": WORK}, where WORK is 0x and hexadecimal, or base64.
-  outcome_at  Where to keep what becomes of it, like {"bank-a": "order/17"}: a key at a key-value participant that has
-            work, which is written with that work. It gets "committed ID"; in a step that can be undone, where it is
+  branches  The work of each participant: a list of its pieces, each as text (see above) or as one of the objects below; for
+            a participant with a format of its own {"raw": WORK}, where WORK is 0x and hexadecimal, or base64.
+  outcome_at  Where to keep what becomes of it, like {"bank-a": "order/17"}: a key at a participant that has work there
+            with which it can keep it, and which is written with that work. It gets "committed ID"; in a step that can be undone, where it is
             carried out as a saga, "acted ID", and "compensated ID" when it is. What two-phase commit aborts leaves nothing.
 
 A saga has steps instead of branches, which run in this order, and are undone in reverse if one fails:
@@ -59,13 +59,6 @@ A saga has steps instead of branches, which run in this order, and are undone in
             refusals for good leave it stuck.
   value     With auto: what it is worth. The coordinator may send what is worth much through two-phase commit only.
   two_phase_only   With auto: true for two-phase commit or nothing.
-
-  {"get": {"key": K}}  {"put": {"key": K, "value": V}}  {"delete": {"key": K}}
-  {"add": {"key": K, "delta": N, "floor": N, "ceiling": N}}           floor and ceiling may be left out
-  {"cas": {"key": K, "expected": V or null, "value": V or null}}      null stands for no value
-
-In these objects K and V are exact: text, where 0x at the start stands for bytes in hexadecimal. TOML has no null: write the
-operation as text there.
 
 Both forms accept and refuse the same. A name that is unknown or given twice is refused, wherever it stands."#;
 

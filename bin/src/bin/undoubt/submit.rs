@@ -63,7 +63,7 @@ pub fn describe(standing: &Standing, transaction: Option<&Transaction>) -> Strin
     if rows.is_empty() {
         return headline;
     }
-    format!("{headline}\n{}", output::table(["participant", "operation", "value after it"], rows, ""))
+    format!("{headline}\n{}", output::table(["participant", "work", "value after it"], rows, ""))
 }
 
 /// Steps name the results of a saga. Where auto went by two-phase commit their participants do, each of which has one.

@@ -102,6 +102,11 @@ async fn work_that_cannot_be_read_is_refused_before_anything_is_locked() {
         let refusal = fixture.refusal(&branch(OWNER, 1), Bytes::copy_from_slice(unreadable)).await;
         assert_eq!(refusal.code, RefusalCode::InvalidWork, "{refusal}");
     }
+    for (later, named) in [(&b"\x12\x00"[..], "has calls"), (b"\x0a\x07\x0a\x01k\x12\x00\x50\x01", "has a field 10")] {
+        let refusal = fixture.refusal(&branch(OWNER, 1), Bytes::copy_from_slice(later)).await;
+        assert_eq!(refusal.code, RefusalCode::InvalidWork, "{refusal}");
+        assert!(refusal.detail.contains(named), "what is not known is not ignored: {refusal}");
+    }
     let refusal = fixture.refusal(&branch(OWNER, 1), put(&"k".repeat(1_025), "v")).await;
     assert_eq!(refusal.code, RefusalCode::TooLarge, "{refusal}");
     assert!(fixture.kv.locks.is_idle());

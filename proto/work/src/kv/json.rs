@@ -4,6 +4,14 @@ use super::{Add, KvWork, Operation};
 use crate::text::from_string;
 use serde::{Deserialize, Deserializer};
 
+/// How pieces of work are written as objects; part of the help.
+pub const OBJECTS: &str = r#"  {"get": {"key": K}}  {"put": {"key": K, "value": V}}  {"delete": {"key": K}}
+  {"add": {"key": K, "delta": N, "floor": N, "ceiling": N}}           floor and ceiling may be left out
+  {"cas": {"key": K, "expected": V or null, "value": V or null}}      null stands for no value
+
+In these objects K and V are exact: text, where 0x at the start stands for bytes in hexadecimal. TOML has no null: write the
+operation as text there."#;
+
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub(crate) enum Structured {

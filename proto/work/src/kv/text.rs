@@ -8,7 +8,7 @@ use bytes::Bytes;
 use std::mem::discriminant;
 use std::str::FromStr;
 
-/// How operations are written; part of the help.
+/// How pieces of work are written as text; part of the help.
 pub const GRAMMAR: &str = "  get KEY
   put KEY VALUE
   delete KEY
