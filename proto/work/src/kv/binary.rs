@@ -3,7 +3,7 @@
 use super::{Add, Extras, MAX_OPERATIONS, Operation};
 use crate::invalid::InvalidWork;
 use crate::reference::Input;
-use crate::wire::{Fields, Malformed, Writer, once};
+use crate::wire::{Field, Fields, Malformed, Writer, once};
 use bytes::Bytes;
 
 /// The field of operations, and those of kinds to come, by which a resource names what it does not do.
@@ -44,15 +44,17 @@ pub struct Operations<'a> {
 impl Iterator for Operations<'_> {
     type Item = Result<(Operation, Extras<Input>), InvalidWork>;
 
+    // Into the loop of whoever reads them, which then need not move each of them several times.
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let read = match self.fields.next() {
-            Ok(Some(field)) => field.message().map_err(InvalidWork::from),
+        let fields = match self.fields.next().and_then(|field| field.map(Field::message).transpose()) {
             Ok(None) => return None,
-            Err(malformed) => Err(malformed.into()),
+            Ok(Some(fields)) => fields,
+            Err(malformed) => return Some(Err(malformed.into())),
         };
         let at = self.at;
         self.at += 1;
-        Some(read.and_then(|fields| operation(fields, self.whole, at)))
+        Some(operation(fields, self.whole, at))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -85,6 +87,7 @@ impl Part<'_> {
     }
 }
 
+#[inline]
 fn operation(mut fields: Fields<'_>, whole: &Bytes, at: usize) -> Result<(Operation, Extras<Input>), InvalidWork> {
     let (mut key, mut extras) = (Bytes::new(), Extras::default());
     // Its key stands beside it.
