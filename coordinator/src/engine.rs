@@ -74,6 +74,8 @@ pub(crate) struct Engine {
     effects: Vec<Effect>,
     /// Records that were too large to be written, which the core has yet to hear.
     not_appended: Vec<Input>,
+    /// Answers in the place of participants that lack an ability, which the core has yet to hear.
+    said_for_others: Vec<Input>,
     /// Held by whoever waits for the end of a drain; dropped with the engine.
     drained: Option<tokio::sync::watch::Sender<bool>>,
 }
@@ -125,6 +127,7 @@ impl Engine {
             refusing: None,
             effects: Vec::new(),
             not_appended: Vec::new(),
+            said_for_others: Vec::new(),
             drained: Some(drained),
             config,
             clock,
@@ -196,7 +199,7 @@ impl Engine {
             self.carry_out(now, effect)?;
         }
         self.effects = effects;
-        match self.not_appended.pop() {
+        match self.not_appended.pop().or_else(|| self.said_for_others.pop()) {
             Some(input) => self.put(input),
             None => Ok(()),
         }

@@ -22,11 +22,8 @@ use undoubt_platform::{Clock, CrashPoints, NumberedStore, Random};
 use undoubt_proto::KNOWN_EPOCH;
 use undoubt_proto::v1::{self, CoordinatorBatch, Hello, ParticipantBatch, Welcome};
 use undoubt_vocabulary::{
-    CoordinatorId, Epoch, ParticipantName, Starts, StepOutcome, ToCoordinator, Vote, WriteNumber,
+    Abilities, CoordinatorId, Epoch, ParticipantName, Starts, StepOutcome, ToCoordinator, Vote, WriteNumber, protocol,
 };
-
-/// Of the conversation in `session.proto`.
-const PROTOCOL_VERSION: u32 = 1;
 
 /// Batches between the queue and the stream: one being sent and one ready.
 const MAX_BATCHES_UNDER_WAY: usize = 2;
@@ -164,7 +161,9 @@ async fn converse(
     let late = |_| SessionError::NoWelcome(shared.config.connect_timeout_ms);
     let (batches, outgoing) = mpsc::channel(MAX_BATCHES_UNDER_WAY);
     let hello = Hello {
-        protocol_version: PROTOCOL_VERSION,
+        protocol_version: protocol::OLDEST_VERSION,
+        newest_protocol_version: protocol::NEWEST_VERSION,
+        abilities: Vec::new(),
         coordinator_id: shared.id.0.to_vec().into(),
         coordinator_name: shared.config.name.clone(),
         epoch: shared.epoch.0,
@@ -182,9 +181,10 @@ async fn converse(
     };
     // Once to connect, once to be welcomed.
     let (incoming, first) = timeout(2 * patience, opening).await.map_err(late)??;
-    let Welcome { protocol_version, participant_name, resource, cannot_prepare, number, seen, .. } =
+    let Welcome { protocol_version, participant_name, resource, cannot_prepare, number, seen, abilities, .. } =
         first.welcome.clone().unwrap_or_default();
-    if protocol_version != PROTOCOL_VERSION || participant_name != participant.as_str() {
+    let is_spoken = (protocol::OLDEST_VERSION..=protocol::NEWEST_VERSION).contains(&protocol_version);
+    if !is_spoken || participant_name != participant.as_str() {
         return Err(SessionError::WrongWelcome { found: participant_name, version: protocol_version });
     }
     tracing::debug!(target: "undoubt::wire", to = %participant, session, "welcomed");
@@ -210,6 +210,7 @@ async fn converse(
         queue: queued,
         resource,
         can_prepare,
+        abilities: Abilities::of(protocol_version, abilities.iter().map(String::as_str)),
         unnumbered,
     };
     engine.tell(connected).await?;

@@ -19,9 +19,8 @@ use undoubt_platform::CrashPoints;
 use undoubt_proto::v1::participant_server::Participant;
 use undoubt_proto::{KNOWN_EPOCH, PUT_BACK, v1};
 use undoubt_vocabulary::limits::MAX_WORK_BYTES;
+use undoubt_vocabulary::protocol::{self, NEWEST_VERSION, OLDEST_VERSION};
 use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, ToParticipant, WriteNumber};
-
-const PROTOCOL_VERSION: u32 = 1;
 
 /// A stream that does not say hello within this time is closed.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -58,21 +57,25 @@ impl SessionService {
         SessionService { engine, config, resource: kind, can_prepare, number, crash, sessions: Arc::default() }
     }
 
-    fn check(&self, hello: &v1::Hello) -> Result<Hello, Status> {
-        if hello.protocol_version != PROTOCOL_VERSION {
-            return Err(Status::failed_precondition(format!(
-                "protocol version {} is not the {PROTOCOL_VERSION} that is spoken here; use matching versions",
-                hello.protocol_version
-            )));
-        }
+    /// Returns the version that both speak, and what the hello says.
+    fn check(&self, hello: &v1::Hello) -> Result<(u32, Hello), Status> {
+        let (oldest, newest) = (hello.protocol_version, hello.newest_protocol_version);
+        let version = protocol::common_version(oldest, newest).ok_or_else(|| {
+            Status::failed_precondition(format!(
+                "the coordinator speaks protocol versions {oldest} to {}, and those spoken here are {OLDEST_VERSION} to \
+                 {NEWEST_VERSION}; use versions that have one in common",
+                newest.max(oldest)
+            ))
+        })?;
         self.check_name(&hello.participant_name)?;
-        Ok(Hello {
+        let hello = Hello {
             coordinator: coordinator(&hello.coordinator_id)?,
             name: hello.coordinator_name.clone(),
             epoch: Epoch(hello.epoch),
             number: number(hello.number.as_ref())?,
             shown: number(hello.seen.as_ref())?,
-        })
+        };
+        Ok((version, hello))
     }
 
     fn check_name(&self, name: &str) -> Result<(), Status> {
@@ -100,19 +103,20 @@ impl Participant for SessionService {
             .map_err(|_| Status::deadline_exceeded("no hello came; a session begins with one"))??
             .ok_or_else(|| Status::invalid_argument("the stream ended before hello"))?;
         let hello = first.hello.as_ref().ok_or_else(|| Status::invalid_argument("the first batch has no hello"))?;
-        let hello = self.check(hello)?;
+        let (protocol_version, hello) = self.check(hello)?;
         let session = Session(self.sessions.fetch_add(1, Ordering::Relaxed));
         let (out, outgoing) = outbox(self.engine.room());
         self.engine.tell(Command::Hello { session, hello, out }).await?;
         let (batches, stream) = mpsc::channel(MAX_BATCHES_UNDER_WAY);
         let welcome = v1::Welcome {
-            protocol_version: PROTOCOL_VERSION,
+            protocol_version,
             participant_name: self.config.name.clone(),
             resource: self.resource.to_owned(),
             max_work_bytes: MAX_WORK_BYTES as u64,
             cannot_prepare: !self.can_prepare,
             number: None,
             seen: None,
+            abilities: vec![protocol::SAGA_STEPS.to_owned()],
         };
         let (engine, crash, number) = (self.engine.clone(), self.crash.clone(), self.number.clone());
         tokio::spawn(async move {

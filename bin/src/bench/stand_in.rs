@@ -81,9 +81,7 @@ impl Participant for Service {
             participant_name: self.name.to_string(),
             resource: "stand-in".to_owned(),
             max_work_bytes: 1 << 20,
-            cannot_prepare: false,
-            number: None,
-            seen: None,
+            ..Welcome::default()
         };
         let (answers, stream) = mpsc::channel(MAX_BATCHES_UNDER_WAY);
         let first = ParticipantBatch { welcome: Some(welcome), ..ParticipantBatch::default() };

@@ -63,13 +63,27 @@ async fn a_session_begins_with_a_hello_that_fits_or_not_at_all() {
     let other = refusal(first(hello("another", 1))).await;
     assert_eq!(other.code(), Code::FailedPrecondition, "{other:?}");
     assert!(other.message().contains("\"bank\"") && other.message().contains("\"another\""), "{other:?}");
-    let newer = refusal(first(v1::Hello { protocol_version: 2, ..hello("bank", 1) })).await;
+    let newer = refusal(first(v1::Hello { protocol_version: 3, ..hello("bank", 1) })).await;
     assert_eq!(newer.code(), Code::FailedPrecondition, "{newer:?}");
-    assert!(newer.message().contains("version 2"), "{newer:?}");
+    assert!(newer.message().contains("versions 3 to 3"), "{newer:?}");
     let short = refusal(first(v1::Hello { coordinator_id: "short".into(), ..hello("bank", 1) })).await;
     assert_eq!(short.code(), Code::InvalidArgument, "{short:?}");
     assert!(short.message().contains("16 bytes"), "{short:?}");
     Session::welcomed(&url, "bank", 1).await;
+}
+
+#[tokio::test]
+async fn coordinators_of_several_versions_are_each_spoken_to_in_the_highest_that_both_know() {
+    let (_cluster, url) = bank().await;
+    for (epoch, newest_protocol_version, spoken) in [(1, 0, 1), (2, 1, 1), (3, 2, 2), (4, 9, 2)] {
+        let hello = v1::Hello { newest_protocol_version, ..hello("bank", epoch) };
+        let (mut session, batch) = Session::open(&url, first(hello)).await.unwrap();
+        let welcome = batch.welcome.unwrap();
+        assert_eq!(welcome.protocol_version, spoken, "newest {newest_protocol_version}");
+        assert_eq!(welcome.abilities, ["saga-steps"]);
+        let key: &'static str = ["a", "b", "c", "d"][epoch as usize - 1];
+        assert_eq!(read(&mut session, key, u64::from(epoch) << 40, key).await, None, "it works in each of them");
+    }
 }
 
 #[tokio::test]

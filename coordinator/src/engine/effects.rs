@@ -40,7 +40,12 @@ impl Engine {
             }
             Effect::Send { to, message } => {
                 if let Some(link) = self.links.get_mut(&to) {
-                    link.outgoing.push(message);
+                    match link.refusal_of(&message) {
+                        None => link.outgoing.push(message),
+                        Some(message) => {
+                            self.said_for_others.push(Input::Asked(Question::Received { from: to, message }));
+                        }
+                    }
                 }
             }
             Effect::Answer { client, answer, .. } => {

@@ -1,7 +1,10 @@
 //! What the engine knows of its way to each participant.
 
 use crate::queue::Queue;
-use undoubt_vocabulary::{Ticket, Timestamp, ToParticipant};
+use undoubt_vocabulary::protocol::SAGA_STEPS;
+use undoubt_vocabulary::{
+    Abilities, Half, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, Timestamp, ToCoordinator, ToParticipant,
+};
 
 /// The attempts after which a participant that stays away is told of again: once an hour, with the pauses of the
 /// default settings.
@@ -15,6 +18,8 @@ pub(crate) struct Link {
     pub(crate) attempts: u64,
     /// It does not number its writes.
     pub(crate) unnumbered: bool,
+    /// As it was welcomed last; `None`: it has not been since the start.
+    pub(crate) abilities: Option<Abilities>,
     pub(super) outgoing: Vec<ToParticipant>,
 }
 
@@ -39,7 +44,42 @@ impl Link {
             since: now,
             attempts: 0,
             unnumbered: false,
+            abilities: None,
             outgoing: Vec::new(),
+        }
+    }
+
+    /// Returns false if it is known not to run the steps of sagas.
+    pub(super) fn runs_steps(&self) -> bool {
+        self.abilities.is_none_or(|abilities| abilities.saga_steps)
+    }
+
+    /// Returns what the participant would answer to a message that needs an ability which it lacks; `None`: the message may be
+    /// sent. Whoever was accepted before that was known must not wait for ever.
+    pub(super) fn refusal_of(&self, message: &ToParticipant) -> Option<ToCoordinator> {
+        if self.runs_steps() {
+            return None;
+        }
+        match message {
+            ToParticipant::Run(run) => {
+                let detail =
+                    format!("this participant lacks the ability {SAGA_STEPS}; update it, or leave it out of sagas");
+                let outcome = match run.half {
+                    Half::Action => StepOutcome::Refused(Refusal::new(RefusalCode::InvalidWork, detail)),
+                    // It has run nothing that could be undone.
+                    Half::Compensation => StepOutcome::Empty,
+                };
+                let RunStep { tx, ticket, step, half, attempt, .. } = run.clone();
+                Some(ToCoordinator::Ran { tx, ticket, step, half, attempt, outcome })
+            }
+            ToParticipant::Close { tx, ticket } => Some(ToCoordinator::Closed { tx: tx.clone(), ticket: *ticket }),
+            ToParticipant::Prepare(_)
+            | ToParticipant::Confirm { .. }
+            | ToParticipant::Commit { .. }
+            | ToParticipant::Abort { .. }
+            | ToParticipant::Settle { .. }
+            | ToParticipant::Undecided { .. }
+            | ToParticipant::Noted { .. } => None,
         }
     }
 
@@ -82,6 +122,43 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
+    use std::time::Duration;
+    use undoubt_vocabulary::{StepIndex, TxId};
+
+    #[test]
+    fn whoever_lacks_an_ability_is_not_asked_for_it_and_is_answered_for() {
+        let (tx, ticket): (TxId, _) = ("t".parse().unwrap(), Ticket(1));
+        let run = |half| {
+            ToParticipant::Run(RunStep {
+                tx: tx.clone(),
+                ticket,
+                step: StepIndex(0),
+                half,
+                attempt: 1,
+                begun_at: Timestamp(1),
+                timeout: Duration::from_secs(1),
+                work: Bytes::new(),
+                inputs: Vec::new(),
+            })
+        };
+        let mut link = Link::new(Timestamp::default());
+        assert_eq!(link.refusal_of(&run(Half::Action)), None, "who was not met yet may be able");
+        link.abilities = Some(Abilities { saga_steps: true });
+        assert_eq!(link.refusal_of(&run(Half::Action)), None);
+        link.abilities = Some(Abilities { saga_steps: false });
+        let Some(ToCoordinator::Ran { outcome: StepOutcome::Refused(refusal), .. }) =
+            link.refusal_of(&run(Half::Action))
+        else {
+            panic!("an action is refused for it")
+        };
+        assert!(!refusal.code.is_transient() && refusal.detail.contains("saga-steps"), "{refusal}");
+        let undone = link.refusal_of(&run(Half::Compensation));
+        assert!(matches!(undone, Some(ToCoordinator::Ran { outcome: StepOutcome::Empty, .. })), "{undone:?}");
+        let closed = link.refusal_of(&ToParticipant::Close { tx: tx.clone(), ticket });
+        assert_eq!(closed, Some(ToCoordinator::Closed { tx: tx.clone(), ticket }));
+        assert_eq!(link.refusal_of(&ToParticipant::Commit { tx, ticket }), None);
+    }
 
     #[test]
     fn one_that_stays_away_is_told_of_with_growing_pauses_and_when_the_cause_changes() {

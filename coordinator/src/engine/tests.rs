@@ -4,12 +4,13 @@
 
 mod world;
 
-use super::{Command, Engine, Parts, Replied, Reply};
+use super::{Command, Engine, Parts, Replied, Reply, Request};
 use crate::config::Config;
 use crate::log::{Apart, Log, LogError};
 use bytes::Bytes;
 use prost::Message as _;
 use std::sync::Arc;
+use std::time::Duration;
 use undoubt_coordinator_core::{Answer, Content, EndedRecord, Record, Rejection};
 use undoubt_platform::server::AnswerRoom;
 use undoubt_platform::store::memory::MemoryStore;
@@ -20,10 +21,12 @@ use undoubt_vocabulary::limits::{
     MAX_TRANSACTION_RESULT_BYTES,
 };
 use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, Epoch, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex, Ticket, Timestamp,
-    ToCoordinator,
+    Abilities, AbortReason, BranchOutcome, Epoch, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex, Ticket,
+    Timestamp, ToCoordinator,
 };
 use world::{Manners, World, count, lose, name, plant, tx};
+
+const ABLE: Abilities = Abilities { saga_steps: true };
 
 const MANY: usize = MAX_BRANCHES_PER_TRANSACTION;
 const OBEDIENT: Manners =
@@ -356,6 +359,7 @@ fn by_hand(store: Arc<MemoryStore>) -> (Engine, crate::queue::Queue) {
         queue: queue.clone(),
         resource,
         can_prepare: true,
+        abilities: ABLE,
         unnumbered: true,
     };
     engine.command(Command::Cleared { epoch: Epoch(2), held: Vec::new() }).unwrap();
@@ -370,6 +374,46 @@ async fn write_all(engine: &mut Engine) {
         engine.written(done).unwrap();
         engine.flush();
     }
+}
+
+#[tokio::test]
+async fn a_saga_with_a_participant_that_runs_no_steps_is_refused_with_its_name() {
+    let (mut engine, queue) = by_hand(world::store(MAX_STORE_QUEUE_BYTES));
+    let participant = name(7);
+    let connected = Command::Connected {
+        participant: participant.clone(),
+        session: 2,
+        queue,
+        resource: "old".to_owned(),
+        can_prepare: true,
+        abilities: Abilities { saga_steps: false },
+        unnumbered: true,
+    };
+    engine.command(connected).unwrap();
+    let step = SagaStep {
+        name: "s".parse().unwrap(),
+        participant: participant.clone(),
+        action: work(1),
+        compensation: Some(work(1)),
+        after: Vec::new(),
+        uses: Vec::new(),
+        pivot: false,
+        retry: RetryPolicy::default(),
+    };
+    let (to, replied) = tokio::sync::oneshot::channel();
+    let request = Request {
+        tx: tx("t"),
+        digest: [1; 32],
+        former_digest: None,
+        content: Content::Saga(vec![step]),
+        timeout: Duration::from_secs(1),
+        wait: true,
+    };
+    let reply = Reply::Once { room: AnswerRoom::boundless(), to };
+    engine.command(Command::Submit { request, reply }).unwrap();
+    let (refused, _) = replied.await.unwrap();
+    assert!(matches!(&refused, Replied::Lacks(name, "saga-steps") if *name == participant), "{refused:?}");
+    assert!(!engine.core.holds(&tx("t")), "it was not taken");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ impl From<RunStep> for v1::RunStep {
     fn from(run: RunStep) -> Self {
         v1::RunStep {
             step: run.step.0.into(),
-            compensation: run.half == Half::Compensation,
+            direction: direction(run.half).into(),
             attempt: run.attempt,
             begun_at_us: run.begun_at.0,
             timeout_ms: milliseconds(run.timeout),
@@ -34,7 +34,7 @@ pub(super) fn run_step(tx: TxId, ticket: Ticket, body: v1::RunStep) -> Result<Ru
         tx,
         ticket,
         step: step_index("run.step", body.step)?,
-        half: half(body.compensation),
+        half: half("run.direction", body.direction)?,
         attempt: body.attempt,
         begun_at: Timestamp(body.begun_at_us),
         timeout: Duration::from_millis(body.timeout_ms.into()),
@@ -49,8 +49,8 @@ pub(super) fn step_ran(step: StepIndex, half: Half, attempt: u32, outcome: StepO
         StepOutcome::Empty => Outcome::Empty(v1::StepEmpty {}),
         StepOutcome::Refused(refusal) => Outcome::Refused(refusal.into()),
     };
-    let (step, compensation) = (step.0.into(), half == Half::Compensation);
-    v1::StepRan { step, compensation, attempt, outcome: Some(outcome) }
+    let (step, direction) = (step.0.into(), direction(half).into());
+    v1::StepRan { step, direction, attempt, outcome: Some(outcome) }
 }
 
 pub(super) fn ran(tx: TxId, ticket: Ticket, body: v1::StepRan) -> Result<ToCoordinator, Malformed> {
@@ -59,12 +59,23 @@ pub(super) fn ran(tx: TxId, ticket: Ticket, body: v1::StepRan) -> Result<ToCoord
         Outcome::Empty(v1::StepEmpty {}) => StepOutcome::Empty,
         Outcome::Refused(refusal) => StepOutcome::Refused(refusal.try_into()?),
     };
-    let (step, half) = (step_index("ran.step", body.step)?, half(body.compensation));
+    let (step, half) = (step_index("ran.step", body.step)?, half("ran.direction", body.direction)?);
     Ok(ToCoordinator::Ran { tx, ticket, step, half, attempt: body.attempt, outcome })
 }
 
-fn half(compensation: bool) -> Half {
-    if compensation { Half::Compensation } else { Half::Action }
+fn direction(half: Half) -> v1::Direction {
+    match half {
+        Half::Action => v1::Direction::Forward,
+        Half::Compensation => v1::Direction::Compensating,
+    }
+}
+
+fn half(field: &'static str, direction: i32) -> Result<Half, Malformed> {
+    match v1::Direction::try_from(direction) {
+        Ok(v1::Direction::Forward) => Ok(Half::Action),
+        Ok(v1::Direction::Compensating) => Ok(Half::Compensation),
+        Err(_) => Err(Malformed::UnknownValue { field, value: direction }),
+    }
 }
 
 fn step_index(field: &'static str, value: u32) -> Result<StepIndex, Malformed> {
@@ -90,7 +101,7 @@ impl TryFrom<v1::StuckStep> for StuckStep {
         Ok(StuckStep {
             step: field::participant("stuck.step", &wire.step)?,
             participant: field::participant("stuck.participant", &wire.participant)?,
-            half: half(wire.compensation),
+            half: if wire.compensation { Half::Compensation } else { Half::Action },
             refusal: field::required("stuck.refusal", wire.refusal)?.try_into()?,
         })
     }

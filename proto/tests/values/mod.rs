@@ -344,6 +344,8 @@ pub fn session() -> Vec<Sample> {
                     participant_name: "bank-a".into(),
                     number: Some(number()),
                     seen: Some(number()),
+                    newest_protocol_version: 2,
+                    abilities: vec!["saga-steps".into()],
                 }),
                 stable_writes: 9,
                 fence: TICKET,
@@ -365,6 +367,7 @@ pub fn session() -> Vec<Sample> {
                     cannot_prepare: false,
                     number: Some(number()),
                     seen: Some(number()),
+                    abilities: vec!["saga-steps".into()],
                 }),
                 stable_writes: 9,
                 messages: vec![v1::ToCoordinator {

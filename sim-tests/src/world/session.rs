@@ -229,7 +229,7 @@ impl Between {
             epoch: number.start.count,
             participant_name: asked.participant_name.clone(),
             number: Some(number.into()),
-            seen: None,
+            ..v1::Hello::default()
         };
         self.greets(participant, &mut hello);
         let (sender, hellos) = mpsc::channel(1);
@@ -318,7 +318,9 @@ impl Between {
     fn swallows(&self, participant: u8, message: &v1::ToParticipant) -> bool {
         let said_once = match &message.body {
             Some(ToBranch::Commit(_)) => self.shared.mutates(Mutant::CommitNotRepeated),
-            Some(ToBranch::Run(run)) => run.compensation && self.shared.mutates(Mutant::CompensationsNotRepeated),
+            Some(ToBranch::Run(run)) => {
+                run.direction() == v1::Direction::Compensating && self.shared.mutates(Mutant::CompensationsNotRepeated)
+            }
             Some(_) | None => false,
         };
         said_once && !self.said.lock().unwrap_or_else(PoisonError::into_inner).insert((participant, message.ticket))

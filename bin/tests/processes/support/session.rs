@@ -28,8 +28,7 @@ pub fn hello(participant: &str, epoch: u32) -> v1::Hello {
         coordinator_name: "test".to_owned(),
         epoch,
         participant_name: participant.to_owned(),
-        number: None,
-        seen: None,
+        ..v1::Hello::default()
     }
 }
 

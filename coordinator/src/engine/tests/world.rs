@@ -1,5 +1,6 @@
 //! The real engine over a store in memory, with participants that are as obedient as they are told.
 
+use super::ABLE;
 use crate::config::Config;
 use crate::engine::{Command, Engine, Handle, Parts, Replied, Reply, Request};
 use crate::log::{FAMILIES, Log, LogError};
@@ -91,6 +92,7 @@ impl World {
                 queue: queue.clone(),
                 resource: "test".into(),
                 can_prepare: true,
+                abilities: ABLE,
                 unnumbered: true,
             };
             handle.tell(connected).await.unwrap();

@@ -45,7 +45,7 @@ pub(super) fn to_branch(message: &v1::ToParticipant) -> Option<Message> {
         ToBranch::Commit(_) => Some(Message::Commit),
         ToBranch::Abort(_) => Some(Message::Abort),
         ToBranch::Settle(_) => Some(Message::Settle),
-        ToBranch::Run(run) if run.compensation => Some(Message::Compensate),
+        ToBranch::Run(run) if run.direction() == v1::Direction::Compensating => Some(Message::Compensate),
         ToBranch::Run(_) => Some(Message::Act),
         ToBranch::Close(_) => Some(Message::Close),
         ToBranch::Undecided(_) | ToBranch::Noted(_) => None,
@@ -59,7 +59,7 @@ pub(super) fn to_coordinator(message: &v1::ToCoordinator) -> Option<Message> {
         FromBranch::Confirmed(_) => Some(Message::Confirmed),
         FromBranch::Finished(_) => Some(Message::Finished),
         FromBranch::Inquiry(_) => Some(Message::Inquiry),
-        FromBranch::Ran(ran) if ran.compensation => Some(Message::Compensated),
+        FromBranch::Ran(ran) if ran.direction() == v1::Direction::Compensating => Some(Message::Compensated),
         FromBranch::Ran(_) => Some(Message::Acted),
         FromBranch::Closed(_) => Some(Message::Closed),
     }
