@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message;
 use undoubt::cluster::{Cluster, Plan};
 use undoubt_client::kv::{Add, KvWork};
-use undoubt_proto::{v1, work as kv};
+use undoubt_proto::{v1, work};
 use undoubt_vocabulary::{AbortReason, RefusalCode};
 
 /// Asserts that bank-b refuses this work, alone and beside other work that is undone.
@@ -56,17 +56,20 @@ async fn a_condition_that_does_not_hold_aborts_everywhere_with_its_reason() {
 #[tokio::test]
 async fn work_that_cannot_be_read_or_is_over_a_limit_aborts_everywhere_with_its_reason() {
     let cluster = start(banks()).await;
-    let raw = |operations: Vec<kv::Operation>| Bytes::from(kv::Work { operations }.encode_to_vec());
+    let raw = |operations: Vec<work::Operation>| Bytes::from(work::Work { operations }.encode_to_vec());
     let operation =
-        |key: Vec<u8>, kind| kv::Operation { key: key.into(), kind: Some(kind), ..kv::Operation::default() };
-    let get = || kv::operation::Kind::Get(kv::Get {});
-    let put =
-        |length: usize| kv::operation::Kind::Put(kv::Put { value: vec![b'v'; length].into(), ..kv::Put::default() });
+        |key: Vec<u8>, kind| work::Operation { key: key.into(), kind: Some(kind), ..work::Operation::default() };
+    let get = || work::operation::Kind::Get(work::Get {});
+    let put = |length: usize| {
+        work::operation::Kind::Put(work::Put { value: vec![b'v'; length].into(), ..work::Put::default() })
+    };
     let (invalid, large) = (RefusalCode::InvalidWork, RefusalCode::TooLarge);
-    let no_kind = kv::Operation { key: "k".into(), ..kv::Operation::default() };
+    let no_kind = work::Operation { key: "k".into(), ..work::Operation::default() };
     let cases = [
         ("no protobuf", Bytes::from_static(b"\xff\xff\xff"), invalid, &["undoubt.work.v1.Work", "work.proto"][..]),
         ("no kind", raw(vec![no_kind]), invalid, &["kind"]),
+        ("a kind to come", Bytes::from_static(b"\x12\x00"), invalid, &["calls", "operations"]),
+        ("a field to come", Bytes::from_static(b"\x0a\x07\x0a\x01k\x12\x00\x50\x01"), invalid, &["field 10"]),
         ("empty key", raw(vec![operation(Vec::new(), get())]), invalid, &["empty key", "1024"]),
         ("long key", raw(vec![operation(vec![b'k'; 1_025], get())]), large, &["1025", "1024"]),
         ("long value", raw(vec![operation(vec![b'k'], put(65_537))]), large, &["65537", "65536"]),

@@ -1,5 +1,5 @@
 use super::{KINDS, UNCHECKED_BYTES, check};
-use crate::{v1, work as kv};
+use crate::{v1, work};
 use bytes::Bytes;
 use prost::{Message, Name};
 use undoubt_vocabulary::limits::{
@@ -35,7 +35,7 @@ fn a_message_of_many_empty_entries_is_refused_wherever_they_are() {
     assert!(check::<v1::CoordinatorBatch>(&inputs).is_err(), "inputs of a step");
     let messages = many(&entry(2, b""), MAX_PARTICIPANT_BATCH_BYTES);
     assert!(check::<v1::ParticipantBatch>(&messages).is_err(), "messages to a coordinator");
-    assert!(check::<kv::Work>(&many(&entry(1, b""), MAX_WORK_BYTES)).is_err(), "operations");
+    assert!(check::<work::Work>(&many(&entry(1, b""), MAX_WORK_BYTES)).is_err(), "operations");
 }
 
 #[test]
@@ -76,9 +76,9 @@ fn the_largest_honest_messages_pass() {
     let one = batch.encoded_len();
     batch.messages = vec![batch.messages[0].clone(); MAX_COORDINATOR_BATCH_BYTES / one];
     assert_eq!(check::<v1::CoordinatorBatch>(&batch.encode_to_vec()), Ok(()));
-    let put = kv::operation::Kind::Put(kv::Put { value: vec![0; 999].into(), ..kv::Put::default() });
-    let put = kv::Operation { key: vec![7; 9].into(), kind: Some(put), ..kv::Operation::default() };
-    assert_eq!(check::<kv::Work>(&kv::Work { operations: vec![put; 1_024] }.encode_to_vec()), Ok(()));
+    let put = work::operation::Kind::Put(work::Put { value: vec![0; 999].into(), ..work::Put::default() });
+    let put = work::Operation { key: vec![7; 9].into(), kind: Some(put), ..work::Operation::default() };
+    assert_eq!(check::<work::Work>(&work::Work { operations: vec![put; 1_024] }.encode_to_vec()), Ok(()));
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn an_entry_counts_about_what_it_takes_in_memory() {
     counts::<v1::ParticipantBatch>(2, size_of::<v1::ToCoordinator>());
     counts::<v1::RunStep>(7, size_of::<Bytes>());
     counts::<v1::DeadlinePassed>(1, size_of::<String>());
-    counts::<kv::Work>(1, size_of::<kv::Operation>());
+    counts::<work::Work>(1, size_of::<work::Operation>());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Sample, sample};
 use bytes::Bytes;
-use undoubt_proto::{record, v1, work as kv};
+use undoubt_proto::{record, v1, work};
 
 const TX: Bytes = Bytes::from_static(b"transfer-1");
 const COORDINATOR: Bytes = Bytes::from_static(b"coordinator-0001");
@@ -407,31 +407,35 @@ pub fn session() -> Vec<Sample> {
 }
 
 pub fn work() -> Vec<Sample> {
-    use kv::operation::Kind;
-    let operation = |key: &'static str, kind| kv::Operation { key: key.into(), kind: Some(kind), ..Default::default() };
+    use work::operation::Kind;
+    let operation =
+        |key: &'static str, kind| work::Operation { key: key.into(), kind: Some(kind), ..Default::default() };
     let set = Some(Bytes::from_static(b"new"));
     vec![
         sample(
             "Work",
-            kv::Work {
+            work::Work {
                 operations: vec![
-                    operation("a", Kind::Get(kv::Get {})),
-                    operation("b", Kind::Put(kv::Put { value: Bytes::from_static(b"1"), ..kv::Put::default() })),
-                    operation("c", Kind::Delete(kv::Delete {})),
-                    operation("d", Kind::Add(kv::Add { delta: -30, floor: Some(0), ceiling: Some(1_000) })),
-                    operation("e", Kind::Add(kv::Add { delta: 30, floor: None, ceiling: None })),
-                    operation("f", Kind::CompareAndSet(kv::CompareAndSet { value: set.clone(), ..Default::default() })),
-                    operation("g", Kind::CompareAndSet(kv::CompareAndSet { expected: set, ..Default::default() })),
+                    operation("a", Kind::Get(work::Get {})),
+                    operation("b", Kind::Put(work::Put { value: Bytes::from_static(b"1"), ..work::Put::default() })),
+                    operation("c", Kind::Delete(work::Delete {})),
+                    operation("d", Kind::Add(work::Add { delta: -30, floor: Some(0), ceiling: Some(1_000) })),
+                    operation("e", Kind::Add(work::Add { delta: 30, floor: None, ceiling: None })),
+                    operation(
+                        "f",
+                        Kind::CompareAndSet(work::CompareAndSet { value: set.clone(), ..Default::default() }),
+                    ),
+                    operation("g", Kind::CompareAndSet(work::CompareAndSet { expected: set, ..Default::default() })),
                 ],
             },
         ),
         sample(
             "Results",
-            kv::Results {
+            work::Results {
                 results: vec![
-                    kv::Result { value: Some(kv::result::Value::Bytes(Bytes::from_static(b"70"))) },
-                    kv::Result { value: Some(kv::result::Value::Integer(-3)) },
-                    kv::Result { value: None },
+                    work::Result { value: Some(work::result::Value::Bytes(Bytes::from_static(b"70"))) },
+                    work::Result { value: Some(work::result::Value::Integer(-3)) },
+                    work::Result { value: None },
                 ],
                 form: u32::from_le_bytes(*b"und1"),
             },

@@ -8,13 +8,14 @@
 //! | JSON | `Deserialize` of [`Work`], [`OBJECTS`] | `Serialize` of [`Results`] |
 //! | bytes (`work.proto`) | [`Work::encode`], [`kv::read`] | [`Results::encode`], [`Results::read`] |
 //!
-//! A new kind is a module beside [`kv`], a variant in `work.rs` with what it answers there, and the adapter that does it.
-//! Clients, command lines and gateways name no kind, save where one is built.
+//! A new kind is a module beside [`kv`], a name in `kinds.rs`, a variant in `work.rs` with what it answers there, and the
+//! adapter that does it. Clients, command lines and gateways name no kind, save where one is built.
 //!
 //! Pure: no I/O, clock, thread or randomness.
 
 mod invalid;
 mod json;
+mod kinds;
 pub mod kv;
 pub mod reference;
 mod results;

@@ -3,6 +3,7 @@
 use crate::invalid::InvalidWork;
 use crate::kv::KvWork;
 use bytes::Bytes;
+use std::str::FromStr;
 
 /// What one participant is to do. Whoever carries it need not know its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,15 @@ pub enum PlaceInSaga {
 impl From<KvWork> for Work {
     fn from(work: KvWork) -> Self {
         Work(Kind::Operations(work))
+    }
+}
+
+/// Reads one piece of work as [`GRAMMAR`](crate::GRAMMAR) says. The error says what is wrong and what would be right.
+impl FromStr for Work {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Work, String> {
+        text.parse().map(Kind::Operations).map(Work)
     }
 }
 

@@ -2,14 +2,10 @@
 
 use super::{Add, Extras, MAX_OPERATIONS, Operation};
 use crate::invalid::InvalidWork;
+use crate::kinds::{OPERATIONS, refused};
 use crate::reference::Input;
 use crate::wire::{Field, Fields, Malformed, Writer, once};
 use bytes::Bytes;
-
-/// The field of operations, and those of kinds to come, by which a resource names what it does not do.
-const OPERATIONS: u64 = 1;
-const KINDS_TO_COME: [(u64, &str); 6] =
-    [(2, "calls"), (3, "enlisted"), (4, "members"), (5, "outcome_key"), (6, "requests"), (7, "events")];
 
 /// Reads the operations of work of which a resource does no other kind. Each comes with what it has besides itself.
 ///
@@ -20,9 +16,7 @@ pub fn read(work: &Bytes) -> Result<Operations<'_>, InvalidWork> {
     let (mut fields, mut count) = (Fields::of(work), 0);
     while let Some(field) = fields.next()? {
         if field.number != OPERATIONS {
-            let name = KINDS_TO_COME.iter().find(|(number, _)| *number == field.number);
-            let kind = name.map_or_else(|| format!("a field {}", field.number), |(_, name)| (*name).to_owned());
-            return Err(InvalidWork::OtherKind { kind, does: "operations" });
+            return Err(refused(field.number, OPERATIONS));
         }
         count += 1;
     }

@@ -3,7 +3,6 @@
 use super::{Add, Extras, KvWork, Operation};
 use crate::reference::Reference;
 use crate::text::{self, ABSENT, Word, to_word, words};
-use crate::work::Work;
 use bytes::Bytes;
 use std::mem::discriminant;
 use std::str::FromStr;
@@ -23,28 +22,24 @@ two-phase commit: respect-pending refuses while an unfinished saga has marked th
 Keys and values are text, \"quoted\" where they hold white space or stand for a word like absent (with JSON's escapes),
 or bytes in hexadecimal: 0x6b6579.";
 
-/// Reads one piece of work. The error says what is wrong and what would be right.
-impl FromStr for Work {
+/// Reads one operation. The error says what is wrong and what would be right.
+impl FromStr for KvWork {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Work, String> {
-        append(KvWork::new(), text).map(Work::from)
-    }
-}
-
-fn append(work: KvWork, text: &str) -> Result<KvWork, String> {
-    let mut words = words(text).map_err(|why| format!("{text:?}: {why}"))?;
-    let mut extras = Vec::new();
-    while let Some(extra) = words.last().and_then(Extra::read) {
-        let extra = extra.map_err(|why| format!("{text:?}: {why}"))?;
-        if extras.iter().any(|given| discriminant(given) == discriminant(&extra)) {
-            return Err(format!("{text:?}: {} is given twice; leave one out", extra.name()));
+    fn from_str(text: &str) -> Result<KvWork, String> {
+        let mut words = words(text).map_err(|why| format!("{text:?}: {why}"))?;
+        let mut extras = Vec::new();
+        while let Some(extra) = words.last().and_then(Extra::read) {
+            let extra = extra.map_err(|why| format!("{text:?}: {why}"))?;
+            if extras.iter().any(|given| discriminant(given) == discriminant(&extra)) {
+                return Err(format!("{text:?}: {} is given twice; leave one out", extra.name()));
+            }
+            extras.push(extra);
+            words.pop();
         }
-        extras.push(extra);
-        words.pop();
+        let operation = parse(text, &words, &extras)?;
+        Ok(extras.into_iter().rev().fold(KvWork::new().operation(operation), |work, extra| extra.apply(work)))
     }
-    let operation = parse(text, &words, &extras)?;
-    Ok(extras.into_iter().rev().fold(work.operation(operation), |work, extra| extra.apply(work)))
 }
 
 /// What an operation may have besides itself.
@@ -240,7 +235,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn parse(text: &str) -> Result<Operation, String> {
-        append(KvWork::new(), text).map(|work| work.operations()[0].clone())
+        text.parse::<KvWork>().map(|work| work.operations()[0].clone())
     }
 
     fn bytes() -> impl Strategy<Value = Bytes> {
@@ -284,7 +279,7 @@ mod tests {
         #[test]
         fn an_operation_survives_being_written_as_text(operation in operation(), extras in extras()) {
             let work = extras.into_iter().fold(KvWork::new().operation(operation), |work, extra| extra.apply(work));
-            prop_assert_eq!(append(KvWork::new(), &work.texts()[0]), Ok(work));
+            prop_assert_eq!(work.texts()[0].parse::<KvWork>(), Ok(work));
         }
 
         #[test]
@@ -305,7 +300,7 @@ mod tests {
 
     #[test]
     fn what_an_operation_has_besides_itself_comes_last() {
-        let read = |text| append(KvWork::new(), text);
+        let read = |text: &str| text.parse::<KvWork>();
         let put = KvWork::new().put("seat/", "").key_suffix_from(Reference::to("flight", 0));
         assert_eq!(read("put seat/ \"\" key-from=flight.0"), Ok(put.clone()));
         assert_eq!(read("put seat/ \"\" key-from=flight.0 pend"), Ok(put.clone().pend()));

@@ -1,0 +1,23 @@
+//! The kinds of work, by their fields in `work.proto`. Those that nothing here does yet have their names, so that a resource
+//! can say what it was asked for.
+
+use crate::invalid::InvalidWork;
+
+pub(crate) const OPERATIONS: u64 = 1;
+
+const NAMES: [(u64, &str); 7] = [
+    (OPERATIONS, "operations"),
+    (2, "calls"),
+    (3, "enlisted"),
+    (4, "members"),
+    (5, "outcome_key"),
+    (6, "requests"),
+    (7, "events"),
+];
+
+/// Returns the refusal of a field by a resource that does another kind.
+pub(crate) fn refused(field: u64, does: u64) -> InvalidWork {
+    let name = |number| NAMES.iter().find(|(named, _)| *named == number).map(|(_, name)| *name);
+    let kind = name(field).map_or_else(|| format!("a field {field}"), str::to_owned);
+    InvalidWork::OtherKind { kind, does: name(does).unwrap_or("nothing") }
+}
