@@ -215,11 +215,11 @@ pub async fn other_hands<W: SharedWorld>(world: &mut W) {
 
 /// Runs what a key-value store with wait-die has to keep: all but what needs a world of its own.
 pub async fn conformance<W: BranchWorld>(world: &mut W) {
+    steps(world).await;
     branches(world).await;
     wait_die(world).await;
     waits(world).await;
     read_only(world).await;
-    steps(world).await;
     semantic_locks(world).await;
     bounded_results(world).await;
 }

@@ -106,9 +106,21 @@ pub async fn run<R: Branches>(
     let mut engine = Task::spawn(engine.run());
     let no_more_calls = CancellationToken::new();
     let mut background = Task::spawn(in_background(resource, no_more_calls.clone()));
+    let unanswered = "the resource does not answer; what was not answered yet is carried on as after a crash";
     tokio::select! {
-        ended = engine.ended() => return ended,
-        ended = background.ended() => return ended,
+        ended = engine.ended() => {
+            // Whoever starts anew needs the resource for himself.
+            no_more_calls.cancel();
+            let _ = stopped(background.ended::<RunError>(), unanswered).await;
+            background.abort();
+            return ended;
+        }
+        ended = background.ended() => {
+            let _ = handle.tell(Command::Stop).await;
+            let _ = stopped(engine.ended::<RunError>(), unanswered).await;
+            engine.abort();
+            return ended;
+        }
         served = server.ended() => served?,
         () = &mut shutdown => {}
     }
@@ -121,8 +133,8 @@ pub async fn run<R: Branches>(
         no_more_calls.cancel();
         background.ended().await
     };
-    let unanswered = "the resource does not answer; what was not answered yet is carried on as after a crash";
     let result = stopped(stopping, unanswered).await;
+    background.abort();
     // Sessions stay open as long as coordinators live; they are not waited for.
     server.part().await;
     result

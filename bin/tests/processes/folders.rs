@@ -34,7 +34,7 @@ async fn a_folder_of_somebody_else_is_refused_with_whose_it_is() {
     }
     stop_all(&mut cluster).await;
     let other = run_on(&cluster, Who::Coordinator, "another", &[]).await;
-    other.refused_with(&["'coordinator'", "'another'", "choose another folder"]);
+    other.refused_with(&["'coordinator'", "'another'", "give it other data"]);
     run_on(&cluster, BANK_A, "another", &[]).await.refused_with(&["'bank-a'", "'another'"]);
 
     let wrong_kind = cluster.data_dir(BANK_A).display().to_string();

@@ -50,7 +50,7 @@ async fn two_phase_commit_keeps_its_outcome_with_the_work_and_an_abort_keeps_not
     assert_eq!(kept(&cluster, "over").await, None);
     let mut nowhere = branches("nowhere", 1);
     nowhere["outcome_at"] = json!({"bank-c": "order"});
-    submit(&cluster, &nowhere, &[]).await.expect(7, &["bank-c was given no key-value work"]);
+    submit(&cluster, &nowhere, &[]).await.expect(7, &["bank-c was given no work"]);
 }
 
 #[tokio::test]

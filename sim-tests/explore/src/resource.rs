@@ -236,9 +236,8 @@ impl Resource<'_> {
             (Execution::TwoPhase, true) => {
                 if self.mutant == Some(Mutant::ReadOnlyLeavesAtVote) {
                     self.memory.release(tx);
-                } else {
-                    self.memory.readers.insert(branch.clone());
                 }
+                self.memory.readers.insert(branch.clone());
                 Vote::ReadOnly { result }
             }
             (Execution::OnePhase, true) => {

@@ -10,6 +10,7 @@ use super::*;
 use bytes::Bytes;
 use futures::future::join_all;
 use memory::MemoryStore;
+use prost::Message as _;
 use std::time::Duration;
 use undoubt_participant::conformance::conformance;
 use undoubt_participant::resource::CoordinatorMarks;
@@ -374,4 +375,20 @@ async fn a_branch_on_its_way_takes_little_room() {
     let committing = fixture.kv.commit(id);
     let sizes = (size_of_val(&preparing), size_of_val(&committing));
     assert!(sizes.0 <= 1_280 && sizes.1 <= 512, "{sizes:?}");
+}
+
+/// Earlier versions had one message for both parts, whose fields come in another order.
+#[test]
+fn a_prepared_branch_of_an_earlier_version_is_read_in_both_its_parts() {
+    use undoubt_proto::record::{KeyValueBranch, PreparedBranch, Write};
+    let header =
+        PreparedBranch { ticket: 7, coordinator_id: Bytes::from_static(b"c"), begun_at_us: 9, ..Default::default() };
+    let own = KeyValueBranch {
+        read_keys: vec![Bytes::from_static(b"rate")],
+        writes: vec![Write { key: Bytes::from_static(b"k"), value: Some(Bytes::from_static(b"v")) }],
+    };
+    let result = PreparedBranch { result: Bytes::from_static(b"result"), ..Default::default() };
+    let stored = [header.encode_to_vec(), own.encode_to_vec(), result.encode_to_vec()].concat();
+    assert_eq!(PreparedBranch::decode(&stored[..]).unwrap(), PreparedBranch { result: result.result, ..header });
+    assert_eq!(KeyValueBranch::decode(&stored[..]).unwrap(), own);
 }
