@@ -254,7 +254,7 @@ impl<R: Branches> Branches for Observed<R> {
     async fn confirm(&self, branch: BranchId) -> Result<bool, ResourceError> {
         let held = self.resource.confirm(branch.clone()).await?;
         self.note(&branch, BranchState::Over);
-        Ok(held)
+        Ok(held || self.shared.mutates(Mutant::ReadLocksFreedAtVote))
     }
 
     async fn commit(&self, branch: BranchId) -> Result<Ended, ResourceError> {
