@@ -9,6 +9,7 @@
 //! | [`semantic_locks`] | leaves semantic locks |
 //! | [`branches`] | implements [`Branches`] |
 //! | [`read_only`] | votes read-only |
+//! | [`steps_beside_branches`] | does both, and lets who comes to a lock wait |
 //! | [`waits`], [`wait_die`] | lets branches wait for locks; and refuses the younger of two |
 //! | [`bounded_results`] | minds the room for its results |
 //! | [`unclear`] | says that a call was unclear |
@@ -165,7 +166,6 @@ pub async fn branches<W: BranchWorld>(world: &mut W) {
     doubt::a_fence_drops_what_is_finished_below_it_and_nothing_else(world).await;
     together::branches_that_come_together_are_each_voted_and_committed(world).await;
     together::branches_prepared_together_survive_a_crash(world).await;
-    beside::a_branch_prepared_under_the_same_id_keeps_its_locks(world).await;
 }
 
 /// Runs the rules of a resource that votes read-only on work that wrote nothing.
@@ -181,6 +181,11 @@ pub async fn waits<W: BranchWorld>(world: &mut W) {
     lock::a_wait_for_locks_ends_at_its_timeout(world).await;
     lock::a_wait_that_is_cancelled_ends_and_leaves_nothing_behind(world).await;
     together::what_keeps_one_branch_waiting_keeps_no_other(world).await;
+}
+
+/// Runs the rules of a resource that takes part both ways: steps and branches have locks of their own, and meet at them.
+pub async fn steps_beside_branches<W: BranchWorld>(world: &mut W) {
+    beside::a_branch_prepared_under_the_same_id_keeps_its_locks(world).await;
     beside::an_actions_wait_for_locks_ends_when_it_has_to(world).await;
 }
 
@@ -215,11 +220,12 @@ pub async fn other_hands<W: SharedWorld>(world: &mut W) {
 
 /// Runs what a key-value store with wait-die has to keep: all but what needs a world of its own.
 pub async fn conformance<W: BranchWorld>(world: &mut W) {
-    steps(world).await;
     branches(world).await;
     wait_die(world).await;
     waits(world).await;
     read_only(world).await;
+    steps(world).await;
+    steps_beside_branches(world).await;
     semantic_locks(world).await;
     bounded_results(world).await;
 }
