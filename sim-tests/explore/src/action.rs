@@ -4,7 +4,7 @@ use crate::coordinator::Process;
 use crate::mutant::Mutant;
 use crate::network::{LinkState, Packet};
 use crate::operator::Word;
-use crate::resource::{Call, Caller};
+use crate::resource::{Call, Caller, Upset};
 use crate::restoring::{Beside, Restoring};
 use crate::scenario::{Crashing, Deadlines, RequestKind, Scenario, Sessions};
 use crate::work;
@@ -94,6 +94,11 @@ pub(crate) enum Action {
         participant: usize,
         tx: TxId,
     },
+    /// Something happens to a participant's resource.
+    Upset {
+        participant: usize,
+        upset: Upset,
+    },
     /// The pause of the breakers that are open is over.
     EndPause,
     /// An operator pauses the recovery.
@@ -137,6 +142,7 @@ impl Action {
             | Action::Refuse { .. }
             | Action::Spoil { .. }
             | Action::Resolve { .. }
+            | Action::Upset { .. }
             | Action::Pause
             | Action::Drain
             | Action::Recover { paused: true }
@@ -424,6 +430,8 @@ impl Now<'_> {
                 self.actions.push(Action::Resolve { participant, tx, commit: false });
             }
         }
+        let upsets = Upset::possible(&process.memory, &seat.host.storage, budget).into_iter();
+        self.actions.extend(upsets.map(|upset| Action::Upset { participant, upset }));
         if budget.crashes > 0 {
             let unforced = seat.host.storage.unforced.len();
             self.actions.extend((0..=unforced).map(|kept| Action::CrashParticipant { participant, kept }));

@@ -12,7 +12,7 @@ use crate::participant::ParticipantHost;
 use crate::resource::Caller;
 use crate::scenario::{Request, RequestKind, Scenario, participant_name};
 use crate::serial;
-use crate::world::{RequestState, World};
+use crate::world::{RequestState, Seat, World};
 use std::collections::BTreeSet;
 use undoubt_coordinator_core::EndedRecord;
 use undoubt_vocabulary::{Outcome, ParticipantName, Ticket, TxId};
@@ -48,10 +48,10 @@ pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
 fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), String> {
     let twice = |versions: &Vec<(TxId, Ticket)>| versions.iter().filter(|(writer, _)| writer == tx).count() > 1;
     let twice = world.seats.iter().position(|seat| seat.host.storage.history.values().any(twice));
-    if world.seats.iter().any(|seat| seat.host.storage.heuristics.contains_key(tx)) {
-        let decided = twice.filter(|number| world.seats[*number].host.storage.heuristics.contains_key(tx));
-        return match decided {
-            Some(number) => Err(format!("R3: {tx} took effect at p{number} by an operator's word, and once more")),
+    let is_ended_by_others = |seat: &Seat| seat.host.storage.is_ended_by_others(tx);
+    if world.seats.iter().any(is_ended_by_others) {
+        return match twice.filter(|number| is_ended_by_others(&world.seats[*number])) {
+            Some(number) => Err(format!("R3: {tx} took effect at p{number} by somebody else, and once more")),
             None => Ok(()),
         };
     }
@@ -186,7 +186,8 @@ fn fences_are_kept_for_a_reason(world: &World) -> Result<(), String> {
 fn locks_are_held_rightly(number: usize, host: &ParticipantHost) -> Result<(), String> {
     let Some(process) = &host.process else { return Ok(()) };
     let locks = &process.memory.locks;
-    if let Some(tx) = host.storage.prepared.keys().find(|tx| !locks.holders().any(|holder| holder == *tx)) {
+    let mut in_doubt = host.storage.prepared.iter().filter(|(_, record)| record.ended.is_none());
+    if let Some((tx, _)) = in_doubt.find(|(tx, _)| !locks.holders().any(|holder| holder == *tx)) {
         return Err(format!("R2: {tx} is prepared at p{number} and does not hold its locks"));
     }
     if locks.is_idle() {

@@ -77,6 +77,7 @@ impl<'a> Machines<'a> {
             mutant,
             sees_ages_upside_down: mutant == Some(Mutant::AgesDiffer) && number % 2 == 1,
             commits_at_once: !self.scenario.has_several_transactions(),
+            aborts_owe: self.scenario.aborts_owe,
         };
         let key = fingerprint(&(host, act, manner));
         if let Some(known) = self.participant_steps.get(&key) {

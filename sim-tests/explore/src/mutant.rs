@@ -26,7 +26,7 @@ pub enum Mutant {
     LowerEpochAccepted,
     /// A session is let in before its epoch is on stable storage (breaks R5).
     EpochUnrecorded,
-    /// A read-only branch frees its locks when it votes (breaks two-phase locking).
+    /// A read-only branch frees its locks when it votes, and says later that it has held them (breaks two-phase locking).
     ReadOnlyLeavesAtVote,
     /// What a participant said in a session that is over is still heard after a new one stands.
     OldSessionHeard,
@@ -128,4 +128,16 @@ pub enum Mutant {
     LossUncounted,
     /// A participant says of what its fence has passed that it was aborted.
     PassedCalledAborted,
+    /// A resource says from memory that a reader has held its locks (breaks R7).
+    ConfirmedFromMemory,
+    /// A resource says that it has ended a branch as it was told, though another hand had ended it the other way (breaks R3).
+    OtherHandOverlooked,
+    /// What another hand did is kept, and reported as if the branch had ended as it was told (breaks R3).
+    OtherHandUnreported,
+    /// What another hand did is reported, and not kept (breaks R3).
+    OtherHandUnstored,
+    /// A branch whose execution was unclear is refused before it is clear.
+    UnclearCalledRefused,
+    /// What an abort owes is forgotten at a restart.
+    OwedForgotten,
 }

@@ -5,7 +5,7 @@ mod standing;
 use crate::mutant::Mutant;
 use crate::network::Body;
 use crate::part::Part;
-use crate::resource::{Call, Caller, LocksOf, Memory, Resource};
+use crate::resource::{Call, Caller, LocksOf, Memory, Resource, Upset};
 use crate::storage::{COORDINATOR, Storage};
 use undoubt_participant_core::{
     Answer, BranchId, Effect, Hello, Heuristic, Input, Limits, Operator, Participant, Release, Seen, Session, StepId,
@@ -57,6 +57,7 @@ pub(crate) enum Act {
     ReleaseMarks {
         tx: TxId,
     },
+    Upset(Upset),
     Crash {
         kept: usize,
     },
@@ -91,6 +92,7 @@ pub(crate) struct Manner {
     pub(crate) sees_ages_upside_down: bool,
     /// Commits are done at once, where no other transaction can see that they aren't: see [the crate](crate).
     pub(crate) commits_at_once: bool,
+    pub(crate) aborts_owe: bool,
 }
 
 impl ParticipantHost {
@@ -121,6 +123,7 @@ impl ParticipantHost {
             | Act::CarryOn { .. }
             | Act::GiveUp { .. }
             | Act::Sweep
+            | Act::Upset(_)
             | Act::ReleaseMarks { .. }
             | Act::Resolve { .. }
             | Act::Recall { .. }
@@ -159,8 +162,13 @@ impl Process {
         for recovered in storage.recovered(mutant) {
             core.handle(Input::Recovered(recovered), &mut effects);
         }
-        assert!(effects.is_empty(), "recovery has no effects");
-        let (memory, seen) = (Memory::recovered(storage, mutant), storage.seen);
+        let (mut memory, seen) = (Memory::recovered(storage, mutant), storage.seen);
+        for effect in effects {
+            let Effect::Abort { branch } = effect else {
+                panic!("recovery has an effect that is no abort: {effect:?}")
+            };
+            memory.call(Call::Abort { branch }, mutant).expect("each branch is recovered once");
+        }
         Process { core, seen, memory, joining: None, session: None }
     }
 
@@ -215,6 +223,7 @@ impl Running<'_> {
                 None => Ok(()),
             },
             Act::Sweep => self.sweep(),
+            Act::Upset(upset) => self.upset(upset),
             Act::Resolve { tx, commit } => {
                 let (tx, heuristic) = (tx.clone(), heuristic(*commit));
                 self.put(Input::Resolve { tx, heuristic, operator: Operator(0) })
@@ -256,12 +265,19 @@ impl Running<'_> {
     }
 
     fn carry_on(&mut self, caller: &Caller) -> Result<(), String> {
-        let Manner { mutant, sees_ages_upside_down, .. } = self.manner;
+        let input = self.resource().carry_on(caller)?;
+        input.map_or(Ok(()), |input| self.put(input))
+    }
+
+    fn upset(&mut self, upset: &Upset) -> Result<(), String> {
+        let input = self.resource().upset(upset)?;
+        input.map_or(Ok(()), |input| self.put(input))
+    }
+
+    fn resource(&mut self) -> Resource<'_> {
+        let Manner { mutant, sees_ages_upside_down, aborts_owe, commits_at_once: _ } = self.manner;
         let (memory, storage) = (&mut self.process.memory, &mut *self.storage);
-        match (Resource { memory, storage, mutant, sees_ages_upside_down }).carry_on(caller)? {
-            Some(input) => self.put(input),
-            None => Ok(()),
-        }
+        Resource { memory, storage, mutant, sees_ages_upside_down, aborts_owe }
     }
 
     fn finish_commits(&mut self) -> Result<(), String> {
@@ -306,6 +322,11 @@ impl Running<'_> {
                 {
                     *outcome = BranchOutcome::Aborted;
                 }
+                if let (ToCoordinator::Finished { outcome, .. }, Some(Mutant::OtherHandUnreported)) =
+                    (&mut message, self.manner.mutant)
+                {
+                    *outcome = as_told(*outcome);
+                }
                 check_sent(&message, self.storage)?;
                 let mut number = self.storage.number();
                 if let (Some(number), Some(Mutant::UnstableNumbered)) = (&mut number, self.manner.mutant) {
@@ -322,6 +343,9 @@ impl Running<'_> {
             Effect::Abort { branch } => self.call(Call::Abort { branch })?,
             Effect::Resolve { branch, heuristic } => self.resolve(branch, heuristic)?,
             Effect::Release { branch } => process.memory.release_reader(&branch),
+            Effect::StoreHeuristic { branch, .. } if self.manner.mutant == Some(Mutant::OtherHandUnstored) => {
+                self.storage.prepared.remove(&branch.tx);
+            }
             Effect::StoreHeuristic { branch, heuristic, .. } => self.storage.store_heuristic(&branch, heuristic),
             Effect::ForgetHeuristic { .. } => return Err("contract: nobody asked to forget it".to_owned()),
             Effect::Collect { fence, .. } => self.storage.collect(fence),
@@ -398,6 +422,15 @@ impl Running<'_> {
 pub(crate) fn heuristic(commit: bool) -> Heuristic {
     let (who, reason) = ("operator".to_owned(), "the coordinator is silent".to_owned());
     Heuristic { commit, at: Timestamp::default(), who, reason, decision: None }
+}
+
+/// Returns what a branch would say that had ended as it was told.
+fn as_told(outcome: BranchOutcome) -> BranchOutcome {
+    match outcome {
+        BranchOutcome::HeuristicallyAborted => BranchOutcome::Committed,
+        BranchOutcome::HeuristicallyCommitted => BranchOutcome::Aborted,
+        BranchOutcome::Committed | BranchOutcome::Aborted | BranchOutcome::Unknown => outcome,
+    }
 }
 
 /// R2: what a branch says of itself is durable by then.

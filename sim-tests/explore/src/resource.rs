@@ -9,6 +9,7 @@
 
 mod call;
 mod step;
+mod upset;
 
 use crate::mutant::Mutant;
 use crate::storage::{PreparedRecord, Storage, Unforced};
@@ -21,6 +22,7 @@ use undoubt_participant_core::{BranchId, Input};
 use undoubt_vocabulary::{Execution, Prepare, Refusal, RefusalCode, StepOutcome, Timestamp, TxId, Vote};
 
 pub(crate) use call::{Call, Caller, LocksOf};
+pub(crate) use upset::Upset;
 
 /// A resource's memory, which a crash wipes out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -39,6 +41,8 @@ pub(crate) struct Resource<'a> {
     pub(crate) mutant: Option<Mutant>,
     /// The participant sees ages upside down; only a mutant does.
     pub(crate) sees_ages_upside_down: bool,
+    /// See [`crate::scenario::Scenario::aborts_owe`].
+    pub(crate) aborts_owe: bool,
 }
 
 impl Memory {
@@ -50,7 +54,7 @@ impl Memory {
             memory.locks.lock_recovered(&age, &record.locks);
         };
         if mutant != Some(Mutant::LocksNotRestored) {
-            storage.prepared.values().for_each(&mut lock);
+            storage.prepared.values().filter(|record| record.ended.is_none()).for_each(&mut lock);
         }
         // Nothing but a mutant's is left of what was not forced.
         for write in &storage.unforced {
@@ -121,6 +125,7 @@ impl Memory {
             | Call::Commit { .. }
             | Call::Abort { .. }
             | Call::Resolve { .. }
+            | Call::ClearUp { .. }
             | Call::StoreEmpty { .. }
             | Call::CloseSaga { .. }
             | Call::ReleaseMarks { .. } => None,
@@ -138,22 +143,33 @@ impl Resource<'_> {
                 None => return Ok(None),
             },
             Call::Confirm { branch } => {
-                let held = self.memory.readers.contains(&branch);
+                let from_memory =
+                    matches!(self.mutant, Some(Mutant::ConfirmedFromMemory | Mutant::ReadOnlyLeavesAtVote));
+                let held = self.memory.readers.contains(&branch) || from_memory;
                 self.memory.release_reader(&branch);
                 Input::Confirmed { branch, held }
             }
+            Call::Commit { branch } if self.is_gone(&branch, true) => gone(branch),
             Call::Commit { branch } => {
                 self.end(&branch, |storage| storage.commit(&branch));
                 Input::Committed { branch }
             }
+            Call::Abort { branch } if self.is_gone(&branch, false) => gone(branch),
+            Call::Abort { branch } if self.aborts_owe && self.storage.is_prepared(&branch.tx, branch.ticket) => {
+                self.end(&branch, |storage| storage.begin_abort(&branch));
+                return Ok(None);
+            }
             Call::Abort { branch } => {
                 self.end(&branch, |storage| storage.abort(&branch));
+                self.storage.finish_abort(&branch);
                 Input::Aborted { branch }
             }
+            Call::Resolve { branch, heuristic } if self.is_gone(&branch, heuristic.commit) => gone(branch),
             Call::Resolve { branch, heuristic } => {
                 self.end(&branch, |storage| storage.resolve(&branch, heuristic));
                 Input::Resolved { branch }
             }
+            Call::ClearUp { branch, execution } => self.clear_up(branch, execution),
             Call::Act { step, run, locks, .. } => match self.act(&step, &run, locks)? {
                 Some(outcome) => Input::ActionRan { step, outcome },
                 None => return Ok(None),
@@ -251,7 +267,7 @@ impl Resource<'_> {
             }
             (Execution::TwoPhase, false) => {
                 let (branch, begun_at, writes) = (branch.clone(), prepare.begun_at, evaluation.writes);
-                let record = PreparedRecord { branch, begun_at, locks, writes, result: result.clone() };
+                let record = PreparedRecord { branch, begun_at, locks, writes, result: result.clone(), ended: None };
                 if self.mutant != Some(Mutant::VoteBeforeDurable) {
                     self.storage.prepare(record);
                 }
@@ -259,6 +275,10 @@ impl Resource<'_> {
             }
         }
     }
+}
+
+fn gone(branch: BranchId) -> Input {
+    Input::Gone { branch, at: Timestamp::default() }
 }
 
 fn refused(code: RefusalCode) -> Vote {

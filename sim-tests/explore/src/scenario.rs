@@ -5,6 +5,7 @@ mod ended;
 mod held;
 mod list;
 mod marks;
+mod resource;
 mod restored;
 mod saga;
 mod sagas;
@@ -39,6 +40,12 @@ pub struct Budget {
     pub spoils: u8,
     /// A folder is put back.
     pub restores: u8,
+    /// A resource loses the locks of a branch that has voted read-only.
+    pub lost_locks: u8,
+    /// Somebody else ends a prepared branch in the resource itself.
+    pub other_hands: u8,
+    /// It is unclear what became of an execution.
+    pub unclear: u8,
 }
 
 impl Budget {
@@ -53,6 +60,9 @@ impl Budget {
         refusals: 0,
         spoils: 0,
         restores: 0,
+        lost_locks: 0,
+        other_hands: 0,
+        unclear: 0,
     };
 }
 
@@ -76,6 +86,8 @@ pub struct Scenario {
     pub releases_marks: bool,
     /// Participants that take part in no two-phase commit.
     pub unable: &'static [usize],
+    /// The abort of a prepared branch owes something, which is done later than its locks are freed.
+    pub aborts_owe: bool,
     /// One silence opens a participant's breaker, for a pause that may be over at any time, once in a process' life.
     pub breakers: bool,
     /// Writes are numbered, and the folder of this machine may be copied and put back.
@@ -244,10 +256,22 @@ impl Scenario {
 
 impl fmt::Display for Budget {
     /// One letter a fault: crashes, losses, duplicates, disconnections, heuristic decisions, operations, refusals, spoils,
-    /// folders put back.
+    /// folders put back, locks lost, ends by other hands, unclear executions.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Budget { crashes, losses, duplicates, disconnections, heuristics, operations, refusals, spoils, restores } =
-            self;
+        let Budget {
+            crashes,
+            losses,
+            duplicates,
+            disconnections,
+            heuristics,
+            operations,
+            refusals,
+            spoils,
+            restores,
+            lost_locks,
+            other_hands,
+            unclear,
+        } = self;
         let named = [
             ("c", crashes),
             ("l", losses),
@@ -258,6 +282,9 @@ impl fmt::Display for Budget {
             ("r", refusals),
             ("s", spoils),
             ("b", restores),
+            ("k", lost_locks),
+            ("e", other_hands),
+            ("u", unclear),
         ];
         let shown: Vec<String> =
             named.iter().filter(|(_, count)| **count > 0).map(|(name, count)| format!("{name}{count}")).collect();

@@ -87,6 +87,10 @@ impl World {
             Action::ReleaseMarks { participant, tx } => {
                 self.participant(*participant, participant::Act::ReleaseMarks { tx: tx.clone() }, machines)
             }
+            Action::Upset { participant, upset } => {
+                upset.spend(&mut self.budget);
+                self.participant(*participant, participant::Act::Upset(upset.clone()), machines)
+            }
             Action::EndPause => self.coordinator(coordinator::Act::EndPause, machines),
             Action::Sweep { participant } => {
                 if !self.is_quiet() {

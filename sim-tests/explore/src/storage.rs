@@ -28,6 +28,8 @@ pub(crate) struct Storage {
     pub(crate) prepared: BTreeMap<TxId, PreparedRecord>,
     /// The branches that committed, with their results if they did so in one phase.
     pub(crate) finished: BTreeMap<(Ticket, TxId), Bytes>,
+    /// The branches whose abort has begun and owes something yet.
+    pub(crate) owing: BTreeMap<TxId, PreparedRecord>,
     pub(crate) heuristics: BTreeMap<TxId, HeuristicRecord>,
     /// The writers of each key, in order. No resource has this; it is what the checks go by.
     pub(crate) history: BTreeMap<Bytes, Vec<(TxId, Ticket)>>,
@@ -52,6 +54,8 @@ pub(crate) struct PreparedRecord {
     pub(crate) locks: BTreeMap<Bytes, Mode>,
     pub(crate) writes: BTreeMap<Bytes, Option<Bytes>>,
     pub(crate) result: Bytes,
+    /// The way in which another hand has ended it in the resource itself: `true` is commit.
+    pub(crate) ended: Option<bool>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +76,10 @@ pub(crate) enum Unforced {
     },
     /// Forced, but nobody waits for it, so whatever comes of it may come before it is stable.
     NotedDecision(HeuristicRecord),
+    /// The same, of what another hand did.
+    NotedHand(PreparedRecord),
+    /// What an abort owed.
+    Owed(PreparedRecord),
 }
 
 impl Storage {
@@ -104,7 +112,8 @@ impl Storage {
 
     pub(crate) fn commit(&mut self, branch: &BranchId) {
         if let Some(record) = self.take_prepared(branch) {
-            self.commit_alone(branch, &record.writes, Bytes::new());
+            let writes = if record.ended.is_none() { record.writes } else { BTreeMap::new() };
+            self.commit_alone(branch, &writes, Bytes::new());
         }
     }
 
@@ -117,7 +126,7 @@ impl Storage {
     pub(crate) fn resolve(&mut self, branch: &BranchId, heuristic: Heuristic) {
         if let Some(record) = self.take_prepared(branch) {
             self.force();
-            if heuristic.commit {
+            if heuristic.commit && record.ended.is_none() {
                 self.apply(branch, &record.writes);
             }
             let record = HeuristicRecord { branch: branch.clone(), begun_at: record.begun_at, heuristic };
@@ -130,6 +139,41 @@ impl Storage {
             let before = std::mem::replace(&mut record.heuristic, heuristic);
             let before = HeuristicRecord { heuristic: before, ..record.clone() };
             self.write_lazily(Unforced::NotedDecision(before));
+        } else if let Some(record) = self.take_prepared(branch) {
+            let begun_at = record.begun_at;
+            self.heuristics.insert(branch.tx.clone(), HeuristicRecord { branch: branch.clone(), begun_at, heuristic });
+            self.write_lazily(Unforced::NotedHand(record));
+        }
+    }
+
+    /// Another hand ends a prepared branch. What is stored of it says nothing of that.
+    pub(crate) fn end_by_other_hand(&mut self, tx: &TxId, commit: bool) {
+        let Some(record) = self.prepared.get_mut(tx) else { return };
+        record.ended = Some(commit);
+        if commit {
+            let (branch, writes) = (record.branch.clone(), record.writes.clone());
+            self.apply(&branch, &writes);
+        }
+    }
+
+    /// Returns true if another hand has ended the branch otherwise than so.
+    pub(crate) fn is_gone(&self, branch: &BranchId, commit: bool) -> bool {
+        let record = self.prepared.get(&branch.tx).filter(|record| record.branch == *branch);
+        record.is_some_and(|record| record.ended == Some(!commit))
+    }
+
+    /// Undoes a branch whose abort owes something, and keeps that.
+    pub(crate) fn begin_abort(&mut self, branch: &BranchId) {
+        if let Some(record) = self.take_prepared(branch) {
+            self.force();
+            self.owing.insert(branch.tx.clone(), record);
+        }
+    }
+
+    /// What the abort owed is done.
+    pub(crate) fn finish_abort(&mut self, branch: &BranchId) {
+        if let Some(record) = self.owing.remove(&branch.tx) {
+            self.write_lazily(Unforced::Owed(record));
         }
     }
 
@@ -165,6 +209,13 @@ impl Storage {
                 Unforced::NotedDecision(record) => {
                     self.heuristics.insert(record.branch.tx.clone(), record);
                 }
+                Unforced::NotedHand(record) => {
+                    self.heuristics.remove(&record.branch.tx);
+                    self.prepared.insert(record.branch.tx.clone(), record);
+                }
+                Unforced::Owed(record) => {
+                    self.owing.insert(record.branch.tx.clone(), record);
+                }
             }
         }
     }
@@ -176,6 +227,8 @@ impl Storage {
             self.prepared.values().cloned().map(|PreparedRecord { branch, begun_at, result, .. }| {
                 Recovered::Prepared { branch, begun_at, result }
             });
+        let owing = self.owing.values().filter(|_| mutant != Some(Mutant::OwedForgotten)).cloned();
+        let aborting = owing.map(|PreparedRecord { branch, begun_at, .. }| Recovered::Aborting { branch, begun_at });
         let heuristics = self.heuristics.values().cloned();
         let heuristics = heuristics.map(|HeuristicRecord { branch, begun_at, heuristic }| Recovered::Heuristic {
             branch,
@@ -194,12 +247,17 @@ impl Storage {
             [log, Recovered::Seen { id: COORDINATOR, seen: self.seen }]
         });
         let known = coordinator.into_iter().chain(log);
-        known.chain(prepared).chain(heuristics).chain(finished).chain(steps).collect()
+        known.chain(prepared).chain(aborting).chain(heuristics).chain(finished).chain(steps).collect()
     }
 
     /// The attempts under this id that have taken effect.
     pub(crate) fn has_committed(&self, tx: &TxId) -> BTreeSet<Ticket> {
         self.history.values().flatten().filter(|(writer, _)| writer == tx).map(|(_, ticket)| *ticket).collect()
+    }
+
+    /// Returns true if an operator or another hand has ended a branch of this transaction, as far as nobody knows better yet.
+    pub(crate) fn is_ended_by_others(&self, tx: &TxId) -> bool {
+        self.heuristics.contains_key(tx) || self.prepared.get(tx).is_some_and(|record| record.ended.is_some())
     }
 
     pub(crate) fn is_prepared(&self, tx: &TxId, ticket: Ticket) -> bool {

@@ -94,6 +94,7 @@ impl Action {
             Action::ReleaseMarks { participant, tx } => {
                 operator(format!("releases the semantic locks of {tx} at p{participant}"))
             }
+            Action::Upset { participant, upset } => at(participant, format!("its resource {}", upset.tell().0)),
             Action::EndPause => ("time".to_owned(), "passes: the pause of open breakers is over".to_owned()),
             Action::Sweep { participant } => at(participant, "sweeps".to_owned()),
             Action::Resolve { participant, tx, commit: true } => operator(format!("commits {tx} at p{participant}")),

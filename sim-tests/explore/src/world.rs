@@ -162,6 +162,7 @@ impl World {
         let storage = &seat.host.storage;
         idle && !seat.host.is_put_back()
             && storage.prepared.is_empty()
+            && storage.owing.is_empty()
             // The semantic locks of a forgotten saga go with the next fence.
             && storage.pending().all(|step| is_forgotten(self, scenario, &step.tx))
             && self.heuristics_are_on_record(number, seat)

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use undoubt_participant_core::{BranchId, Heuristic, StepId};
-use undoubt_vocabulary::{Prepare, RunStep, Ticket, TxId};
+use undoubt_vocabulary::{Execution, Prepare, RunStep, Ticket, TxId};
 
 /// Whatever waits for a call; it asks for one thing at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -15,16 +15,52 @@ pub(crate) enum Caller {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Call {
-    Execute { branch: BranchId, prepare: Prepare, locks: LocksOf, cancelled: bool },
-    Confirm { branch: BranchId },
-    Commit { branch: BranchId },
-    Abort { branch: BranchId },
-    Resolve { branch: BranchId, heuristic: Heuristic },
-    Act { step: StepId, run: RunStep, locks: LocksOf, cancelled: bool },
-    Compensate { step: StepId, run: RunStep, locks: LocksOf },
-    StoreEmpty { step: StepId },
-    CloseSaga { ticket: Ticket, tx: TxId },
-    ReleaseMarks { ticket: Ticket, tx: TxId },
+    Execute {
+        branch: BranchId,
+        prepare: Prepare,
+        locks: LocksOf,
+        cancelled: bool,
+    },
+    Confirm {
+        branch: BranchId,
+    },
+    Commit {
+        branch: BranchId,
+    },
+    Abort {
+        branch: BranchId,
+    },
+    Resolve {
+        branch: BranchId,
+        heuristic: Heuristic,
+    },
+    /// What became of an execution is unclear, and is found out.
+    ClearUp {
+        branch: BranchId,
+        execution: Execution,
+    },
+    Act {
+        step: StepId,
+        run: RunStep,
+        locks: LocksOf,
+        cancelled: bool,
+    },
+    Compensate {
+        step: StepId,
+        run: RunStep,
+        locks: LocksOf,
+    },
+    StoreEmpty {
+        step: StepId,
+    },
+    CloseSaga {
+        ticket: Ticket,
+        tx: TxId,
+    },
+    ReleaseMarks {
+        ticket: Ticket,
+        tx: TxId,
+    },
 }
 
 /// The state of an execution's locks.
@@ -58,6 +94,7 @@ impl Call {
             | Call::Commit { .. }
             | Call::Abort { .. }
             | Call::Resolve { .. }
+            | Call::ClearUp { .. }
             | Call::StoreEmpty { .. }
             | Call::CloseSaga { .. }
             | Call::ReleaseMarks { .. } => None,
@@ -71,6 +108,7 @@ impl Call {
             | Call::Commit { .. }
             | Call::Abort { .. }
             | Call::Resolve { .. }
+            | Call::ClearUp { .. }
             | Call::StoreEmpty { .. }
             | Call::CloseSaga { .. }
             | Call::ReleaseMarks { .. } => {}
@@ -84,7 +122,7 @@ impl Call {
     /// The decision is known, and its locks are about to be freed.
     pub(super) fn is_leaving(&self) -> bool {
         match self {
-            Call::Confirm { .. } | Call::Commit { .. } | Call::Abort { .. } => true,
+            Call::Confirm { .. } | Call::Commit { .. } | Call::Abort { .. } | Call::ClearUp { .. } => true,
             // A step that has its locks waits for nothing any more.
             Call::Act { locks, .. } | Call::Compensate { locks, .. } => *locks == LocksOf::Granted,
             Call::Execute { .. }
@@ -101,7 +139,8 @@ impl Call {
             | Call::Confirm { branch }
             | Call::Commit { branch }
             | Call::Abort { branch }
-            | Call::Resolve { branch, .. } => Caller::Branch(branch.tx.clone()),
+            | Call::Resolve { branch, .. }
+            | Call::ClearUp { branch, .. } => Caller::Branch(branch.tx.clone()),
             Call::Act { step, .. } | Call::Compensate { step, .. } | Call::StoreEmpty { step } => {
                 Caller::Step(step.clone())
             }
@@ -116,6 +155,7 @@ impl Call {
             Call::Commit { .. } => "commit",
             Call::Abort { .. } => "abort",
             Call::Resolve { .. } => "resolve",
+            Call::ClearUp { .. } => "find out what became of",
             Call::Act { .. } => "act",
             Call::Compensate { .. } => "compensate",
             Call::StoreEmpty { .. } => "note as empty",

@@ -34,6 +34,7 @@ impl Scenario {
             Scenario::forgotten(),
             Scenario::forgotten_alone(),
         ];
+        all.extend(Scenario::resources());
         all.extend(Scenario::sagas());
         all.extend(Scenario::stuck_sagas());
         all.extend(Scenario::sagas_ended_by_an_operator());
@@ -62,6 +63,7 @@ impl Scenario {
             interferes: &[],
             releases_marks: false,
             unable: &[],
+            aborts_owe: false,
             breakers: false,
             restored: None,
             budget: CRASH_AND_LOSS,
@@ -92,6 +94,10 @@ impl Scenario {
 
     pub(super) fn that_cannot_prepare(self, unable: &'static [usize]) -> Scenario {
         Scenario { unable, ..self }
+    }
+
+    pub(super) fn whose_aborts_owe(self) -> Scenario {
+        Scenario { aborts_owe: true, ..self }
     }
 
     pub(super) fn with_breakers(self) -> Scenario {

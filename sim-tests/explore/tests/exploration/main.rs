@@ -5,6 +5,7 @@ mod marks;
 mod mutants;
 mod operators;
 mod put_back;
+mod resources;
 mod sagas;
 mod search;
 mod two_phase;

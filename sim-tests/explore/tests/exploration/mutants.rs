@@ -76,6 +76,12 @@ fn planted(mutant: Mutant) -> (Scenario, Budget, &'static str) {
         Mutant::UnstableNumbered => (quick(Scenario::nothing_put_back()), "false alarm: the coordinator"),
         Mutant::LossUncounted => (quick(Scenario::participant_put_back_alone()), "R10"),
         Mutant::PassedCalledAborted => (quick(Scenario::log_put_back_later()), "R10"),
+        Mutant::ConfirmedFromMemory => (quick(Scenario::reader_without_locks()), "isolation"),
+        Mutant::OtherHandOverlooked => (quick(Scenario::other_hand()), "R1"),
+        Mutant::OtherHandUnreported => (quick(Scenario::other_hand()), "termination"),
+        Mutant::OtherHandUnstored => (quick(Scenario::other_hand()), "R1"),
+        Mutant::UnclearCalledRefused => (quick(Scenario::unclear_alone()), "R10"),
+        Mutant::OwedForgotten => (quick(Scenario::owed()), "termination"),
     };
     (scenario, budget, reason)
 }

@@ -49,6 +49,15 @@ pub(crate) struct Explore {
     /// Folders put back, at most.
     #[arg(long)]
     restores: Option<u8>,
+    /// How often a resource may lose the locks of a reader [default: the scenario's].
+    #[arg(long, value_name = "N")]
+    lost_locks: Option<u8>,
+    /// How many branches somebody else may end in the resource itself [default: the scenario's].
+    #[arg(long, value_name = "N")]
+    other_hands: Option<u8>,
+    /// How often it may be unclear what became of a prepare [default: the scenario's].
+    #[arg(long, value_name = "N")]
+    unclear: Option<u8>,
     /// Plant this bug.
     #[arg(long, value_name = "NAME")]
     mutant: Option<Mutant>,
@@ -150,6 +159,9 @@ impl Explore {
             refusals: self.refusals.unwrap_or(given.refusals),
             spoils: self.spoils.unwrap_or(given.spoils),
             restores: self.restores.unwrap_or(given.restores),
+            lost_locks: self.lost_locks.unwrap_or(given.lost_locks),
+            other_hands: self.other_hands.unwrap_or(given.other_hands),
+            unclear: self.unclear.unwrap_or(given.unclear),
         }
     }
 }

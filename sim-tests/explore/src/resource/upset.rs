@@ -1,0 +1,127 @@
+//! What happens to a resource elsewhere, without anybody here having told it.
+
+use super::{Call, Caller, LocksOf, Memory, Resource, refused};
+use crate::mutant::Mutant;
+use crate::scenario::Budget;
+use crate::storage::Storage;
+use undoubt_participant_core::{BranchId, Input};
+use undoubt_vocabulary::{Execution, RefusalCode, TxId, Vote};
+
+/// One such fault.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Upset {
+    /// The connection of a branch that has voted read-only breaks: its locks are free.
+    LosesLocks { branch: BranchId },
+    /// Somebody else ends a prepared branch in the resource itself: its locks are free.
+    OtherHand { tx: TxId, commit: bool },
+    /// An execution is done, or not, and its answer is lost.
+    Unclear { caller: Caller, took_effect: bool },
+}
+
+impl Upset {
+    /// Returns all that can happen now within the budget.
+    pub(crate) fn possible(memory: &Memory, storage: &Storage, budget: Budget) -> Vec<Upset> {
+        let mut possible = Vec::new();
+        if budget.lost_locks > 0 {
+            possible.extend(memory.readers.iter().map(|branch| Upset::LosesLocks { branch: branch.clone() }));
+        }
+        if budget.other_hands > 0 {
+            let untouched = storage.prepared.iter().filter(|(_, record)| record.ended.is_none());
+            for (tx, _) in untouched {
+                possible.extend([true, false].map(|commit| Upset::OtherHand { tx: tx.clone(), commit }));
+            }
+        }
+        if budget.unclear > 0 {
+            let executing = |call: &Call| matches!(call, Call::Execute { .. }) && call.may_carry_on();
+            for (caller, _) in memory.calls.iter().filter(|(_, call)| executing(call)) {
+                possible
+                    .extend([true, false].map(|took_effect| Upset::Unclear { caller: caller.clone(), took_effect }));
+            }
+        }
+        possible
+    }
+
+    pub(crate) fn spend(&self, budget: &mut Budget) {
+        match self {
+            Upset::LosesLocks { .. } => budget.lost_locks -= 1,
+            Upset::OtherHand { .. } => budget.other_hands -= 1,
+            Upset::Unclear { .. } => budget.unclear -= 1,
+        }
+    }
+
+    /// Returns it in words, and what it counts as.
+    pub(crate) fn tell(&self) -> (String, &'static str) {
+        match self {
+            Upset::LosesLocks { branch } => {
+                (format!("LOSES the locks with which {} reads", branch.tx), "loses a reader's locks")
+            }
+            Upset::OtherHand { tx, commit: true } => {
+                (format!("has {tx} COMMITTED BY SOMEBODY ELSE"), "another hand commits a branch")
+            }
+            Upset::OtherHand { tx, commit: false } => {
+                (format!("has {tx} ABORTED BY SOMEBODY ELSE"), "another hand aborts a branch")
+            }
+            Upset::Unclear { caller, took_effect } => {
+                let done = if *took_effect { "done" } else { "not done" };
+                (format!("LOSES THE ANSWER to the prepare of {caller}, which is {done}"), "an execution is unclear")
+            }
+        }
+    }
+}
+
+impl Resource<'_> {
+    /// Returns what the participant hears of it, if anything.
+    pub(crate) fn upset(&mut self, upset: &Upset) -> Result<Option<Input>, String> {
+        match upset {
+            Upset::LosesLocks { branch } => self.memory.release_reader(branch),
+            Upset::OtherHand { tx, commit } => {
+                self.storage.end_by_other_hand(tx, *commit);
+                self.memory.release(tx);
+            }
+            Upset::Unclear { caller, took_effect } => return self.unclear(caller, *took_effect),
+        }
+        Ok(None)
+    }
+
+    fn unclear(&mut self, caller: &Caller, took_effect: bool) -> Result<Option<Input>, String> {
+        let Some(Call::Execute { branch, prepare, locks, .. }) = self.memory.calls.get(caller).cloned() else {
+            return Ok(None);
+        };
+        if took_effect && self.execute(&branch, &prepare, locks)?.is_none() {
+            // It waits, and nobody has asked in vain yet.
+            return Ok(None);
+        }
+        if !took_effect && locks == LocksOf::Granted {
+            self.memory.release(&branch.tx);
+        }
+        self.memory.calls.remove(caller);
+        if self.mutant == Some(Mutant::UnclearCalledRefused) {
+            return Ok(Some(Input::Executed { branch, vote: refused(RefusalCode::Unavailable) }));
+        }
+        self.memory.call(Call::ClearUp { branch, execution: prepare.execution }, self.mutant)?;
+        Ok(None)
+    }
+
+    /// Finds out what became of an execution, and lets nothing of it happen later.
+    pub(super) fn clear_up(&mut self, branch: BranchId, execution: Execution) -> Input {
+        let committed = match execution {
+            Execution::TwoPhase if self.is_gone(&branch, false) => return super::gone(branch),
+            Execution::TwoPhase => {
+                self.end(&branch, |storage| storage.abort(&branch));
+                self.memory.release_reader(&branch);
+                None
+            }
+            Execution::OnePhase => self.storage.finished.get(&(branch.ticket, branch.tx.clone())).cloned(),
+        };
+        let vote = match committed {
+            Some(result) => Vote::Committed { result },
+            None => refused(RefusalCode::Unavailable),
+        };
+        Input::Executed { branch, vote }
+    }
+
+    /// Returns true if another hand has ended the branch otherwise than so.
+    pub(super) fn is_gone(&self, branch: &BranchId, commit: bool) -> bool {
+        self.storage.is_gone(branch, commit) && self.mutant != Some(Mutant::OtherHandOverlooked)
+    }
+}

@@ -1,0 +1,44 @@
+//! Resources elsewhere: they lose locks, are ended by other hands, keep silent, owe something.
+
+use crate::nothing_breaks;
+use undoubt_explore::Scenario;
+
+#[test]
+fn a_reader_whose_locks_are_lost_is_serializable_all_the_same() {
+    nothing_breaks(Scenario::reader_without_locks());
+}
+
+#[test]
+fn a_transaction_that_only_reads_sees_all_or_nothing_though_locks_are_lost() {
+    nothing_breaks(Scenario::reads_without_locks());
+}
+
+#[test]
+fn what_another_hand_has_ended_is_on_record() {
+    nothing_breaks(Scenario::other_hand());
+}
+
+#[test]
+fn what_another_hand_has_ended_an_operator_cannot_end_the_other_way() {
+    nothing_breaks(Scenario::other_hand_and_operator());
+}
+
+#[test]
+fn what_another_hand_has_ended_stays_on_record_when_its_id_is_submitted_again() {
+    nothing_breaks(Scenario::other_hand_and_submitted_again());
+}
+
+#[test]
+fn a_prepare_that_is_unclear_leaves_nothing_behind() {
+    nothing_breaks(Scenario::unclear());
+}
+
+#[test]
+fn a_single_branch_that_is_unclear_is_answered_as_what_it_came_to() {
+    nothing_breaks(Scenario::unclear_alone());
+}
+
+#[test]
+fn what_an_abort_owes_is_done_whatever_crashes() {
+    nothing_breaks(Scenario::owed());
+}
