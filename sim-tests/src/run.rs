@@ -200,7 +200,9 @@ pub struct ParticipantFinal {
     pub marks: BTreeSet<String>,
     /// Branches that are not over: transaction, state, whether the coordinator it waits for is the present one.
     pub open: Vec<OpenBranch>,
-    /// Operators' decisions that are on record: transaction and whether it was to commit.
+    /// Transactions whose branch somebody else ended in the resource itself.
+    pub ended_by_others: BTreeSet<String>,
+    /// Operators' decisions, and what other hands did, that are on record: transaction and whether it was to commit.
     pub heuristics: BTreeMap<String, bool>,
 }
 

@@ -84,7 +84,7 @@ fn late(by_ms: u64) -> Tampering {
 }
 
 fn storage() -> Vec<Scenario> {
-    use Code::{S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S12};
+    use Code::{S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S12, S13, S14, S15};
     vec![
         scenario(
             "the-coordinators-disk-lies",
@@ -165,6 +165,29 @@ fn storage() -> Vec<Scenario> {
             vec![
                 at(1_000, What::DiskAway { host: COORDINATOR, for_ms: 1_500 }),
                 at(3_500, What::DiskAway { host: P1, for_ms: 1_500 }),
+            ],
+        ),
+        scenario(
+            "answers-are-lost",
+            "a resource loses some of its answers: what became of each call is found out before anybody is told",
+            &[S13],
+            vec![at(1_000, What::Unclear { participant: 1, for_ms: 4_000 })],
+        ),
+        scenario(
+            "locks-of-readers-are-lost",
+            "a resource loses the locks of branches that have voted read-only: none of them is confirmed, and all is serializable",
+            &[S14],
+            vec![at(1_000, What::ReadersForgotten { participant: 1, for_ms: 2_000 })],
+        ),
+        scenario(
+            "another-hand-ends-branches",
+            "somebody else commits and aborts prepared branches in the resource itself: what came out otherwise is reported",
+            &[S15],
+            vec![
+                at(1_000, What::OtherHand { participant: 1, commit: false }),
+                at(2_000, What::OtherHand { participant: 1, commit: true }),
+                at(3_000, What::OtherHand { participant: 2, commit: false }),
+                when(P2, "after-send-vote", 20, What::OtherHand { participant: 2, commit: true }),
             ],
         ),
         scenario(

@@ -13,7 +13,8 @@ use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, Starts, Ticket, Ti
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
     pub coordinators: Vec<CoordinatorMarks>,
-    /// In doubt, locked again.
+    /// In doubt, locked again. Also those that somebody may have ended other than this participant, such as one whose work is in
+    /// effect without a record that it was told to commit: what became of them shows when they are told to end.
     pub prepared: Vec<PreparedBranch>,
     /// Branches whose abort has begun and owes something yet: they are aborted again until it is done.
     pub aborting: Vec<PreparedBranch>,

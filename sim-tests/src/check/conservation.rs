@@ -126,7 +126,7 @@ fn imbalances(transaction: &Transaction<'_>, audited: &BTreeSet<Participant>) ->
     let parts: Vec<i64> = if transaction.is_excused() {
         // Once its outcome was lost, other work under its id may have been done as well.
         transaction.contents().collect::<BTreeSet<_>>().into_iter().flat_map(changes).collect()
-    } else if transaction.has_heuristics() || transaction.is_lost_somewhere() {
+    } else if transaction.has_heuristics() || transaction.has_met_other_hands() || transaction.is_lost_somewhere() {
         transaction.work().into_iter().flat_map(changes).collect()
     } else {
         vec![transaction.work().into_iter().flat_map(changes).sum()]
@@ -235,6 +235,15 @@ mod tests {
             told(run, 1, 1, 0, "100");
         });
         assert_eq!(torn, [""; 0]);
+    }
+
+    #[test]
+    fn an_audit_may_see_half_of_what_another_hand_committed_early() {
+        let early = broken(|run| {
+            run.finals.participants.get_mut(&1).unwrap().ended_by_others.insert("t1".into());
+            told(run, 1, 1, 0, "100");
+        });
+        assert_eq!(early, [""; 0]);
     }
 
     #[test]

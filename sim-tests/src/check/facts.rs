@@ -99,6 +99,12 @@ impl<'a> Transaction<'a> {
         self.run.finals.participants.get(&participant)?.heuristics.get(self.tx).copied()
     }
 
+    /// Somebody else ended a branch of it, rightly or not: what it wrote there came into effect, or its locks were free, before
+    /// it was decided.
+    pub(super) fn has_met_other_hands(&self) -> bool {
+        self.run.finals.participants.values().any(|found| found.ended_by_others.contains(self.tx))
+    }
+
     pub(super) fn has_heuristics(&self) -> bool {
         self.run.finals.participants.keys().any(|participant| self.heuristic(*participant).is_some())
     }

@@ -40,6 +40,9 @@ fn overlooked(run: &Run) -> Vec<Violation> {
         | What::DiskFull { .. }
         | What::ReadOnlyDisk { .. }
         | What::DiskAway { .. }
+        | What::Unclear { .. }
+        | What::ReadersForgotten { .. }
+        | What::OtherHand { .. }
         | What::SlowDisk { .. }
         | What::VoteLost { .. }
         | What::Poisoned

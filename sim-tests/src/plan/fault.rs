@@ -64,6 +64,12 @@ pub enum What {
     ReadOnlyDisk { host: Host, for_ms: u64 },
     /// Writes are refused for now: none of them is applied, and they may be made again (S12).
     DiskAway { host: Host, for_ms: u64 },
+    /// A participant's resource loses some of its answers: what it was told to do is done, or is not (S13).
+    Unclear { participant: u8, for_ms: u64 },
+    /// A participant's resource loses the locks of branches that have voted read-only, as soon as they have (S14).
+    ReadersForgotten { participant: u8, for_ms: u64 },
+    /// Somebody else ends the oldest prepared branch in the resource itself, or the next one if there is none (S15).
+    OtherHand { participant: u8, commit: bool },
     /// Each sync takes this long (S7).
     SlowDisk { host: Host, sync_ms: u64, for_ms: u64 },
     /// Crashes, and finds an empty disk (S8).
@@ -188,6 +194,9 @@ pub enum Code {
     S10,
     S11,
     S12,
+    S13,
+    S14,
+    S15,
     P1,
     P2,
     P3,
@@ -263,6 +272,9 @@ impl Fault {
             What::BitFlip { .. } => Code::S5,
             What::DiskFull { .. } | What::ReadOnlyDisk { .. } => Code::S6,
             What::DiskAway { .. } => Code::S12,
+            What::Unclear { .. } => Code::S13,
+            What::ReadersForgotten { .. } => Code::S14,
+            What::OtherHand { .. } => Code::S15,
             What::SlowDisk { .. } => Code::S7,
             What::Wiped { .. } | What::Swapped { .. } => Code::S8,
             What::VoteLost { .. } => Code::S9,
@@ -306,6 +318,8 @@ impl What {
             | What::DiskFull { for_ms: ms, .. }
             | What::ReadOnlyDisk { for_ms: ms, .. }
             | What::DiskAway { for_ms: ms, .. }
+            | What::Unclear { for_ms: ms, .. }
+            | What::ReadersForgotten { for_ms: ms, .. }
             | What::SlowDisk { for_ms: ms, .. }
             | What::Swapped { repaired_after_ms: ms, .. }
             | What::PutBack { after_ms: ms, .. }
@@ -320,6 +334,7 @@ impl What {
             | What::VoteLost { .. }
             | What::Poisoned
             | What::Clock { .. }
+            | What::OtherHand { .. }
             | What::Resolve { .. }
             | What::Forget
             | What::ResolveStuck { .. }
@@ -349,6 +364,9 @@ impl What {
             What::Partition { from, to, .. } | What::Clog { from, to, .. } => vec![*from, *to],
             What::Tamper { participant, .. } => vec![Host::Coordinator, Host::Participant(*participant)],
             What::VoteLost { participant }
+            | What::Unclear { participant, .. }
+            | What::ReadersForgotten { participant, .. }
+            | What::OtherHand { participant, .. }
             | What::Resolve { participant, .. }
             | What::CompensationsRefused { participant, .. }
             | What::ActionsRefused { participant, .. }

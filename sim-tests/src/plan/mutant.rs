@@ -29,7 +29,7 @@ pub enum Mutant {
     AbortOnlyAcknowledged,
     /// A coordinator takes a refusal for a vote (breaks two-phase commit as such).
     RefusalOverlooked,
-    /// A read-only branch frees its locks when it votes (breaks two-phase locking, R7).
+    /// A read-only branch frees its locks when it votes, and says later that it has held them (breaks two-phase locking, R7).
     ReadLocksFreedAtVote,
     /// A coordinator does not listen to those who ask for a decision (breaks R11).
     InquiriesIgnored,
@@ -75,6 +75,12 @@ pub enum Mutant {
     EpochTakenUnasked,
     /// A coordinator does not list what a participant has lost.
     LossUnlisted,
+    /// A branch or step of which it is unclear what became is called refused (breaks R10).
+    UnclearCalledRefused,
+    /// A participant says from memory that a reader has held its locks (breaks R7).
+    ConfirmedFromMemory,
+    /// A participant says that a branch has ended as it was told, though another hand had ended it the other way (breaks R3).
+    OtherHandIgnored,
 }
 
 impl Mutant {

@@ -2,6 +2,7 @@
 //! all, then faults of those kinds. So some runs have one kind of trouble in depth, and others a bit of everything.
 
 mod away;
+mod elsewhere;
 mod large;
 mod ordinary;
 mod restored;
@@ -122,7 +123,8 @@ impl Plan {
         let mut faults: Vec<Fault> = (0..count).map(draw).collect();
         let causes: Vec<Fault> = faults.iter().flat_map(|fault| dice.causes_of(&shape, &fault.when)).collect();
         faults.extend(causes);
-        away::away(restored::restored(large::laden(sagas::troubled(Plan { seed, shape, faults, mutant: None }))))
+        let plan = large::laden(sagas::troubled(Plan { seed, shape, faults, mutant: None }));
+        elsewhere::elsewhere(away::away(restored::restored(plan)))
     }
 
     /// Returns the same, with a disk that is put back.

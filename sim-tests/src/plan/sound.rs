@@ -126,6 +126,9 @@ fn wrong_with_what(what: &What) -> Option<String> {
         | What::DiskFull { .. }
         | What::ReadOnlyDisk { .. }
         | What::DiskAway { .. }
+        | What::Unclear { .. }
+        | What::ReadersForgotten { .. }
+        | What::OtherHand { .. }
         | What::Wiped { .. }
         | What::PutBack { .. }
         | What::VoteLost { .. }

@@ -84,6 +84,16 @@ impl fmt::Display for What {
             What::DiskFull { host, for_ms } => write!(f, "the disk of {host} is full for {for_ms} ms"),
             What::ReadOnlyDisk { host, for_ms } => write!(f, "the disk of {host} is read-only for {for_ms} ms"),
             What::DiskAway { host, for_ms } => write!(f, "the disk of {host} takes no writes for {for_ms} ms"),
+            What::Unclear { participant, for_ms } => {
+                write!(f, "the resource of p{participant} loses some of its answers for {for_ms} ms")
+            }
+            What::ReadersForgotten { participant, for_ms } => {
+                write!(f, "the resource of p{participant} loses the locks of branches that read for {for_ms} ms")
+            }
+            What::OtherHand { participant, commit } => {
+                let what = if *commit { "commits" } else { "aborts" };
+                write!(f, "somebody else {what} the oldest prepared branch in the resource of p{participant} itself")
+            }
             What::SlowDisk { host, sync_ms, for_ms } => {
                 write!(f, "a sync of {host} takes {sync_ms} ms or more for {for_ms} ms")
             }

@@ -14,7 +14,7 @@ pub fn states() -> impl Iterator<Item = &'static str> {
 }
 
 /// The table's lines: what the simulation tells apart.
-pub const CODES: [Code; 39] = [
+pub const CODES: [Code; 42] = [
     Code::S1,
     Code::S2,
     Code::S3,
@@ -27,6 +27,9 @@ pub const CODES: [Code; 39] = [
     Code::S10,
     Code::S11,
     Code::S12,
+    Code::S13,
+    Code::S14,
+    Code::S15,
     Code::P1,
     Code::P2,
     Code::P3,
@@ -105,7 +108,7 @@ pub const IMPOSSIBLE: [Impossible; 5] = [
         why: "it happens at a coordinator, which has transactions and no branches",
     },
     Impossible {
-        codes: &[Code::P7, Code::S9, Code::O1, Code::O6, Code::G1, Code::G3, Code::G4],
+        codes: &[Code::P7, Code::S9, Code::S13, Code::S14, Code::S15, Code::O1, Code::O6, Code::G1, Code::G3, Code::G4],
         states: &OF_TRANSACTIONS_ALONE,
         why: "it happens at a participant, which has branches and no transactions",
     },

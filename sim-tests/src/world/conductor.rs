@@ -299,7 +299,12 @@ impl<'a> Conductor<'a> {
             }
             What::CompensationsRefused { for_ms, .. }
             | What::ActionsRefused { for_ms, .. }
-            | What::SlowPrepares { for_ms, .. } => self.after(for_ms, Act::Calm(index)),
+            | What::SlowPrepares { for_ms, .. }
+            | What::Unclear { for_ms, .. }
+            | What::ReadersForgotten { for_ms, .. } => self.after(for_ms, Act::Calm(index)),
+            What::OtherHand { participant, commit } => {
+                self.shared.order_other_hand(Host::Participant(participant), commit);
+            }
             What::ResolveStuck { how } => operator::resolve_stuck(&mut self.sim, &self.shared, how),
             What::EndSaga { how } => operator::end_saga(&mut self.sim, &self.shared, how),
             What::ReleaseMarks { participant } => operator::release_marks(&mut self.sim, &self.shared, participant),

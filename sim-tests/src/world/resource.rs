@@ -1,26 +1,48 @@
 //! The participant's resource, with somebody who watches what becomes of each branch.
 
-use super::shared::Shared;
+mod other_hands;
+
+use super::shared::{Fate, Shared};
 use crate::plan::{Host, Mutant};
 use crate::trace::{BranchState, Event};
 use bytes::Bytes;
 use futures::FutureExt as _;
-use std::collections::BTreeSet;
+use other_hands::OtherHands;
+use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
     BranchId, Branches, Cancellations, Committing, Ended, Health, Heuristic, Loss, Mark, Preparing, Recovered, Release,
-    Resource, ResourceError, Room, StepId, StepState, Steps, prepare_each,
+    Resource, ResourceError, Room, StepId, StepState, Steps, commit_each, prepare_each,
 };
 use undoubt_vocabulary::{
     CoordinatorId, Epoch, Execution, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome,
     Ticket, Timestamp, TxId, Vote, WriteNumber,
 };
 
+/// The answer is lost.
+fn unclear() -> ResourceError {
+    ResourceError::Unclear { cause: "the connection broke before the answer came".to_owned() }
+}
+
 /// For good.
 fn refused(why: &str) -> StepOutcome {
     StepOutcome::Refused(Refusal::new(RefusalCode::Condition, why))
+}
+
+/// How a branch was to be prepared.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    begun_at: Timestamp,
+    two_phase: bool,
+}
+
+impl From<&Prepare> for Asked {
+    fn from(prepare: &Prepare) -> Asked {
+        Asked { begun_at: prepare.begun_at, two_phase: prepare.execution == Execution::TwoPhase }
+    }
 }
 
 #[derive(Debug)]
@@ -28,11 +50,12 @@ pub(super) struct Observed<R> {
     resource: Arc<R>,
     shared: Arc<Shared>,
     host: Host,
+    hands: OtherHands,
 }
 
 impl<R> Observed<R> {
     pub(super) fn new(resource: R, shared: Arc<Shared>, host: Host) -> Observed<R> {
-        Observed { resource: Arc::new(resource), shared, host }
+        Observed { resource: Arc::new(resource), shared, host, hands: OtherHands::default() }
     }
 
     fn note(&self, branch: &BranchId, state: BranchState) {
@@ -43,22 +66,45 @@ impl<R> Observed<R> {
     }
 
     /// Notes what a vote came to, and does what is planted there.
-    async fn voted(&self, branch: &BranchId, vote: &Vote, two_phase: bool) -> Result<(), ResourceError>
+    async fn voted(&self, branch: &BranchId, vote: &Vote, asked: Asked) -> Result<(), ResourceError>
     where
         R: Branches,
     {
+        let Asked { begun_at, two_phase } = asked;
         let state = match vote {
             Vote::Prepared { .. } => BranchState::Prepared,
             Vote::ReadOnly { .. } if two_phase => BranchState::ReadOnly,
             Vote::ReadOnly { .. } | Vote::Committed { .. } | Vote::Refused(_) => BranchState::Over,
         };
         self.note(branch, state);
+        let forgets_readers =
+            self.shared.temper(self.host).forgets_readers || self.shared.mutates(Mutant::ReadLocksFreedAtVote);
         if self.shared.mutates(Mutant::CommitsAtPrepare) && state == BranchState::Prepared {
             self.resource.commit(branch.clone()).await?;
-        } else if self.shared.mutates(Mutant::ReadLocksFreedAtVote) && state == BranchState::ReadOnly {
+        } else if forgets_readers && state == BranchState::ReadOnly {
             self.resource.abort(branch.clone()).await?;
+        } else if state == BranchState::Prepared {
+            self.hands.prepared(branch, begun_at);
+            self.shared.stirred(self.host).notify_one();
         }
         Ok(())
+    }
+
+    /// Makes a call whose answer may be lost.
+    async fn perhaps<T>(&self, call: impl Future<Output = Result<T, ResourceError>>) -> Result<T, ResourceError> {
+        match self.shared.fate(self.host) {
+            Fate::Clear => call.await,
+            Fate::Done => {
+                call.await?;
+                Err(unclear())
+            }
+            Fate::NotDone => Err(unclear()),
+        }
+    }
+
+    /// Returns true if what is unclear is to be called refused.
+    fn guesses<T>(&self, answer: &Result<T, ResourceError>) -> bool {
+        self.shared.mutates(Mutant::UnclearCalledRefused) && matches!(answer, Err(ResourceError::Unclear { .. }))
     }
 
     fn note_step(&self, step: &StepId, state: BranchState) {
@@ -85,6 +131,7 @@ impl<R: Branches> Resource for Observed<R> {
         for prepared in &recovered.prepared {
             self.note(&prepared.branch, BranchState::Prepared);
         }
+        self.hide_other_hands(&mut recovered);
         Ok(recovered)
     }
 
@@ -93,11 +140,15 @@ impl<R: Branches> Resource for Observed<R> {
     }
 
     async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {
+        for branch in self.hands.take_below(coordinator, fence) {
+            self.resource.forget_heuristic(branch).await?;
+        }
         self.resource.collect(coordinator, fence).await
     }
 
     async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {
-        self.resource.background(stop).await
+        tokio::try_join!(self.resource.background(stop.clone()), self.let_other_hands(stop))?;
+        Ok(())
     }
 
     fn health(&self) -> Health {
@@ -140,9 +191,9 @@ impl<R: Branches> Steps for Observed<R> {
         }
         self.note_step(&step, BranchState::Acting);
         self.shared.reach(self.host, "acting");
-        let outcome = self.resource.act(step.clone(), run, cancelled).await?;
+        let outcome = self.perhaps(self.resource.act(step.clone(), run, cancelled)).await;
         self.note_step(&step, BranchState::Over);
-        Ok(outcome)
+        if self.guesses(&outcome) { Ok(refused("nobody knows")) } else { outcome }
     }
 
     async fn compensate(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
@@ -155,13 +206,13 @@ impl<R: Branches> Steps for Observed<R> {
             self.note_step(&step, BranchState::Over);
             return Ok(StepOutcome::Done { result: Bytes::new(), pending: false });
         }
-        let outcome = self.resource.compensate(step.clone(), run).await?;
+        let outcome = self.perhaps(self.resource.compensate(step.clone(), run)).await?;
         self.note_step(&step, BranchState::Over);
         Ok(outcome)
     }
 
     async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {
-        self.resource.store_empty(step).await
+        self.perhaps(self.resource.store_empty(step)).await
     }
 
     async fn settle_step(&self, step: StepId) -> Result<Option<StepState>, ResourceError> {
@@ -209,15 +260,22 @@ impl<R: Branches> Branches for Observed<R> {
     ) -> Result<Vote, ResourceError> {
         self.note(&branch, BranchState::Executing);
         self.shared.reach(self.host, "executing");
-        let two_phase = prepare.execution == Execution::TwoPhase;
+        let asked = Asked::from(&prepare);
         let slow = self.shared.temper(self.host).prepares_after;
         if !slow.is_zero() {
             // Whoever cancels it need not wait.
             let _ = timeout(slow, cancelled.cancelled()).await;
         }
-        let vote = self.resource.prepare(branch.clone(), prepare, cancelled).await?;
-        self.voted(&branch, &vote, two_phase).await?;
-        Ok(vote)
+        let voted = async {
+            let vote = self.resource.prepare(branch.clone(), prepare, cancelled).await?;
+            self.voted(&branch, &vote, asked).await?;
+            Ok(vote)
+        };
+        let vote = self.perhaps(voted).await;
+        if self.guesses(&vote) {
+            return Ok(Vote::Refused(Refusal::new(RefusalCode::Unavailable, "nobody knows")));
+        }
+        vote
     }
 
     fn prepare_all(
@@ -225,24 +283,23 @@ impl<R: Branches> Branches for Observed<R> {
         calls: Vec<(BranchId, Prepare)>,
         cancellations: &mut Cancellations,
     ) -> Vec<Preparing> {
-        if !self.shared.temper(self.host).prepares_after.is_zero() {
+        let temper = self.shared.temper(self.host);
+        if temper.is_unclear || !temper.prepares_after.is_zero() {
             return prepare_each(self, calls, cancellations);
         }
-        let mut in_two_phases = BTreeSet::new();
+        let mut asked = BTreeMap::new();
         for (branch, prepare) in &calls {
             self.note(branch, BranchState::Executing);
             self.shared.reach(self.host, "executing");
-            if prepare.execution == Execution::TwoPhase {
-                in_two_phases.insert(branch.clone());
-            }
+            asked.insert(branch.clone(), Asked::from(prepare));
         }
-        let in_two_phases = Arc::new(in_two_phases);
+        let asked = Arc::new(asked);
         let observed = |preparing: Preparing| {
-            let (observed, in_two_phases) = (self.clone(), in_two_phases.clone());
+            let (observed, asked) = (self.clone(), asked.clone());
             async move {
                 let voted = preparing.await?;
                 for (branch, vote) in &voted.votes {
-                    observed.voted(branch, vote, in_two_phases.contains(branch)).await?;
+                    observed.voted(branch, vote, asked[branch]).await?;
                 }
                 Ok(voted)
             }
@@ -254,18 +311,34 @@ impl<R: Branches> Branches for Observed<R> {
     async fn confirm(&self, branch: BranchId) -> Result<bool, ResourceError> {
         let held = self.resource.confirm(branch.clone()).await?;
         self.note(&branch, BranchState::Over);
-        Ok(held || self.shared.mutates(Mutant::ReadLocksFreedAtVote))
+        let from_memory =
+            self.shared.mutates(Mutant::ConfirmedFromMemory) || self.shared.mutates(Mutant::ReadLocksFreedAtVote);
+        Ok(held || from_memory)
     }
 
     async fn commit(&self, branch: BranchId) -> Result<Ended, ResourceError> {
         self.note(&branch, BranchState::Committing);
         self.shared.reach(self.host, "committing");
-        let ended = self.resource.commit(branch.clone()).await?;
+        let committed = async {
+            match self.ended_by_other_hand(&branch).await {
+                None => self.resource.commit(branch.clone()).await,
+                Some(ended) if ended.commit => self.note_as_told(&branch, ended).await.map(|()| Ended::AsTold),
+                Some(_) if self.shared.mutates(Mutant::OtherHandIgnored) => {
+                    self.leave_no_trace(&branch).await.map(|()| Ended::AsTold)
+                }
+                Some(_) => Ok(Ended::Gone),
+            }
+        };
+        let ended = self.perhaps(committed).await?;
         self.note(&branch, BranchState::Over);
         Ok(ended)
     }
 
     fn commit_all(self: &Arc<Self>, branches: Vec<BranchId>) -> Vec<Committing> {
+        branches.iter().for_each(|branch| self.hands.told_to_end(branch));
+        if self.shared.temper(self.host).is_unclear || branches.iter().any(|branch| self.hands.has_ended(branch)) {
+            return commit_each(self, branches);
+        }
         for branch in &branches {
             self.note(branch, BranchState::Committing);
             self.shared.reach(self.host, "committing");
@@ -285,17 +358,30 @@ impl<R: Branches> Branches for Observed<R> {
     async fn abort(&self, branch: BranchId) -> Result<Ended, ResourceError> {
         self.note(&branch, BranchState::Aborting);
         self.shared.reach(self.host, "aborting");
-        if !self.shared.mutates(Mutant::AbortOnlyAcknowledged) {
-            self.resource.abort(branch.clone()).await?;
-        }
+        let aborted = async {
+            match self.ended_by_other_hand(&branch).await {
+                None if self.shared.mutates(Mutant::AbortOnlyAcknowledged) => Ok(Ended::AsTold),
+                None => self.resource.abort(branch.clone()).await,
+                Some(ended) if ended.commit && !self.shared.mutates(Mutant::OtherHandIgnored) => Ok(Ended::Gone),
+                Some(_) => self.leave_no_trace(&branch).await.map(|()| Ended::AsTold),
+            }
+        };
+        let ended = self.perhaps(aborted).await?;
         self.note(&branch, BranchState::Over);
-        Ok(Ended::AsTold)
+        Ok(ended)
     }
 
     async fn resolve(&self, branch: BranchId, heuristic: Heuristic) -> Result<Ended, ResourceError> {
         self.note(&branch, BranchState::Resolving);
         self.shared.reach(self.host, "resolving");
-        let ended = self.resource.resolve(branch.clone(), heuristic).await?;
+        let ended = match self.ended_by_other_hand(&branch).await {
+            None => self.resource.resolve(branch.clone(), heuristic).await?,
+            Some(ended) if ended.commit == heuristic.commit => {
+                self.leave_to_operator(&branch, ended, heuristic).await?;
+                Ended::AsTold
+            }
+            Some(_) => Ended::Gone,
+        };
         self.note(&branch, BranchState::Over);
         Ok(ended)
     }
@@ -306,7 +392,9 @@ impl<R: Branches> Branches for Observed<R> {
         begun_at: Timestamp,
         heuristic: Heuristic,
     ) -> Result<(), ResourceError> {
-        self.resource.store_heuristic(branch, begun_at, heuristic).await
+        self.resource.store_heuristic(branch.clone(), begun_at, heuristic).await?;
+        self.hands.forget(&branch);
+        Ok(())
     }
 
     async fn forget_heuristic(&self, branch: BranchId) -> Result<(), ResourceError> {
@@ -314,7 +402,9 @@ impl<R: Branches> Branches for Observed<R> {
     }
 
     async fn settle(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
-        self.resource.settle(branch).await
+        let settled = self.resource.settle(branch.clone()).await?;
+        self.note(&branch, BranchState::Over);
+        Ok(settled)
     }
 
     async fn result_of(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {

@@ -1,5 +1,6 @@
 //! All that hosts and the conductor share: machines with their disks and clocks, orders, and who was promised what.
 
+mod elsewhere;
 mod put_back;
 
 use super::cells::{stands, states_hit};
@@ -12,6 +13,8 @@ use crate::process::Process;
 use crate::random::{random, seed_of};
 use crate::run::{Call, CallKind, Finals, Reply};
 use crate::trace::Event;
+use elsewhere::Elsewhere;
+pub(super) use elsewhere::Fate;
 use put_back::Copy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -62,6 +65,7 @@ pub(super) struct Shared {
     /// The coordinator that clients talk to.
     primary: Mutex<Host>,
     tempers: Mutex<BTreeMap<Host, Temper>>,
+    elsewhere: Elsewhere,
     calls: Mutex<Vec<Call>>,
     /// Operators' desks in use.
     desks: Mutex<u32>,
@@ -99,6 +103,7 @@ impl Shared {
             signs: Mutex::default(),
             primary: Mutex::new(Host::Coordinator),
             tempers: Mutex::default(),
+            elsewhere: Elsewhere::new(plan.seed),
             calls: Mutex::default(),
             desks: Mutex::default(),
             finals: Mutex::default(),
@@ -280,12 +285,17 @@ impl Shared {
             | What::VoteLost { .. }
             | What::Poisoned
             | What::Clock { .. }
+            | What::OtherHand { .. }
             | What::Resolve { .. }
             | What::Forget
             | What::ResolveStuck { .. }
             | What::EndSaga { .. }
             | What::ReleaseMarks { .. } => {}
-            What::CompensationsRefused { .. } | What::ActionsRefused { .. } | What::SlowPrepares { .. } => {
+            What::CompensationsRefused { .. }
+            | What::ActionsRefused { .. }
+            | What::SlowPrepares { .. }
+            | What::Unclear { .. }
+            | What::ReadersForgotten { .. } => {
                 self.change_temper(what, true);
             }
         }
@@ -391,6 +401,9 @@ fn kills(what: &What, host: Host) -> bool {
         | What::CompensationsRefused { .. }
         | What::ActionsRefused { .. }
         | What::SlowPrepares { .. }
+        | What::Unclear { .. }
+        | What::ReadersForgotten { .. }
+        | What::OtherHand { .. }
         | What::ResolveStuck { .. }
         | What::EndSaga { .. }
         | What::ReleaseMarks { .. } => false,

@@ -59,7 +59,10 @@ impl MutantStore {
             | Mutant::PutBackServes
             | Mutant::RecallIgnored
             | Mutant::EpochTakenUnasked
-            | Mutant::LossUnlisted => false,
+            | Mutant::LossUnlisted
+            | Mutant::UnclearCalledRefused
+            | Mutant::ConfirmedFromMemory
+            | Mutant::OtherHandIgnored => false,
         }
     }
 
@@ -101,7 +104,10 @@ impl MutantStore {
             | Mutant::PutBackServes
             | Mutant::RecallIgnored
             | Mutant::EpochTakenUnasked
-            | Mutant::LossUnlisted => false,
+            | Mutant::LossUnlisted
+            | Mutant::UnclearCalledRefused
+            | Mutant::ConfirmedFromMemory
+            | Mutant::OtherHandIgnored => false,
         };
         if unforced { Durability::Lazy } else { wanted }
     }

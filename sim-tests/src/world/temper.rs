@@ -9,6 +9,10 @@ pub(super) struct Temper {
     pub(super) refuses_compensations: bool,
     /// Before anything of a prepare is done.
     pub(super) prepares_after: Duration,
+    /// Some answers are lost.
+    pub(super) is_unclear: bool,
+    /// Who reads holds its locks no longer than until its vote.
+    pub(super) forgets_readers: bool,
 }
 
 impl Temper {
@@ -17,7 +21,9 @@ impl Temper {
         match what {
             What::ActionsRefused { participant, .. }
             | What::CompensationsRefused { participant, .. }
-            | What::SlowPrepares { participant, .. } => Some(*participant),
+            | What::SlowPrepares { participant, .. }
+            | What::Unclear { participant, .. }
+            | What::ReadersForgotten { participant, .. } => Some(*participant),
             What::Crash { .. }
             | What::Gone { .. }
             | What::Pause { .. }
@@ -39,6 +45,7 @@ impl Temper {
             | What::VoteLost { .. }
             | What::Poisoned
             | What::Clock { .. }
+            | What::OtherHand { .. }
             | What::Resolve { .. }
             | What::Forget
             | What::ResolveStuck { .. }
@@ -55,6 +62,10 @@ impl Temper {
             self.refuses_compensations = begins;
         } else if let What::SlowPrepares { by_ms, .. } = what {
             self.prepares_after = if begins { Duration::from_millis(*by_ms) } else { Duration::ZERO };
+        } else if let What::Unclear { .. } = what {
+            self.is_unclear = begins;
+        } else if let What::ReadersForgotten { .. } = what {
+            self.forgets_readers = begins;
         }
     }
 }

@@ -45,7 +45,7 @@ impl<'a> History<'a> {
         };
         for transaction in transactions(run).into_values() {
             let (tx, told_us) = (transaction.tx, transaction.told_committed_us());
-            if transaction.is_excused() || transaction.has_heuristics() {
+            if transaction.is_excused() || transaction.has_heuristics() || transaction.has_met_other_hands() {
                 history.left_out.insert(tx);
                 history.take(run, &transaction, None);
             } else if committed(&transaction) {

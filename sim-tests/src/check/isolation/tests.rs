@@ -136,13 +136,16 @@ fn an_unknown_outcome_counts_if_it_left_its_mark() {
 }
 
 #[test]
-fn who_lost_records_or_had_an_operator_is_left_out_and_keeps_its_place() {
+fn who_lost_records_or_was_ended_by_others_is_left_out_and_keeps_its_place() {
     for tx in ["t1", "t2"] {
         let mut run = lost_update();
         run.finals.excused.insert(tx.into());
         assert_eq!(rules(check, &run), [""; 0]);
         let mut run = lost_update();
         run.finals.participants.get_mut(&1).unwrap().heuristics.insert(tx.into(), true);
+        assert_eq!(rules(check, &run), [""; 0]);
+        let mut run = lost_update();
+        run.finals.participants.get_mut(&1).unwrap().ended_by_others.insert(tx.into());
         assert_eq!(rules(check, &run), [""; 0]);
     }
     let mut run = committed(&[&[write(0), write(1)], &[write(0)], &[write(0), read(1)]]);

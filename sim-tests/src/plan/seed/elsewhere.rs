@@ -1,0 +1,32 @@
+//! Resources that lose answers or locks, or are touched by others. They are drawn from a stream of their own, so that the rest of
+//! a seed's plan is the same with them and without them.
+
+use super::Dice;
+use crate::plan::{Fault, Plan, What};
+use crate::random::random;
+
+/// Of worlds that have some, in percent.
+const ELSEWHERE: u64 = 25;
+
+/// In one world, at most.
+const MAX_TIMES: u64 = 3;
+
+pub(super) fn elsewhere(mut plan: Plan) -> Plan {
+    let dice = Dice(random(plan.seed, "plan of resources elsewhere"));
+    if !dice.chance(ELSEWHERE) {
+        return plan;
+    }
+    for _ in 0..dice.between(1, MAX_TIMES) {
+        let participant = dice.number(&plan.shape);
+        let what = match dice.0.below(3) {
+            0 => What::Unclear { participant, for_ms: dice.between(200, 5_000) },
+            1 => What::ReadersForgotten { participant, for_ms: dice.between(100, 2_000) },
+            _ => What::OtherHand { participant, commit: dice.chance(50) },
+        };
+        let fault = dice.anywhen(&plan.shape, what);
+        let causes: Vec<Fault> = dice.causes_of(&plan.shape, &fault.when);
+        plan.faults.push(fault);
+        plan.faults.extend(causes);
+    }
+    plan
+}
