@@ -18,7 +18,7 @@ pub(super) fn elsewhere(mut plan: Plan) -> Plan {
     }
     for _ in 0..dice.between(1, MAX_TIMES) {
         let participant = dice.number(&plan.shape);
-        let what = match dice.0.below(3) {
+        let what = match dice.between(0, 2) {
             0 => What::Unclear { participant, for_ms: dice.between(200, 5_000) },
             1 => What::ReadersForgotten { participant, for_ms: dice.between(100, 2_000) },
             _ => What::OtherHand { participant, commit: dice.chance(50) },
