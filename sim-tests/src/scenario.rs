@@ -179,17 +179,20 @@ fn storage() -> Vec<Scenario> {
             &[S14],
             vec![at(1_000, What::ReadersForgotten { participant: 1, for_ms: 2_000 })],
         ),
-        scenario(
-            "another-hand-ends-branches",
-            "somebody else commits and aborts prepared branches in the resource itself: what came out otherwise is reported",
-            &[S15],
-            vec![
-                at(1_000, What::OtherHand { participant: 1, commit: false }),
-                at(2_000, What::OtherHand { participant: 1, commit: true }),
-                at(3_000, What::OtherHand { participant: 2, commit: false }),
-                when(P2, "after-send-vote", 20, What::OtherHand { participant: 2, commit: true }),
-            ],
-        ),
+        Scenario {
+            shows: &[("", "finished p1 heuristically-aborted"), ("", "finished p2 heuristically-aborted")],
+            ..scenario(
+                "another-hand-ends-branches",
+                "somebody else commits and aborts prepared branches in the resource itself: what came out otherwise is reported",
+                &[S15],
+                vec![
+                    at(1_000, What::OtherHand { participant: 1, commit: false }),
+                    at(2_000, What::OtherHand { participant: 1, commit: true }),
+                    at(3_000, What::OtherHand { participant: 2, commit: false }),
+                    when(P2, "after-send-vote", 20, What::OtherHand { participant: 2, commit: true }),
+                ],
+            )
+        },
         scenario(
             "the-disks-are-slow",
             "syncs take half a second: everything is late, and nothing wrong",

@@ -20,11 +20,16 @@ pub(super) fn elsewhere(mut plan: Plan) -> Plan {
         let participant = dice.number(&plan.shape);
         let what = match dice.between(0, 2) {
             0 => What::Unclear { participant, for_ms: dice.between(200, 5_000) },
-            1 => What::ReadersForgotten { participant, for_ms: dice.between(100, 2_000) },
+            1 => What::ReadersForgotten { participant, for_ms: dice.between(300, 4_000) },
             _ => What::OtherHand { participant, commit: dice.chance(50) },
         };
         let fault = dice.anywhen(&plan.shape, what);
         let causes: Vec<Fault> = dice.causes_of(&plan.shape, &fault.when);
+        if let What::ReadersForgotten { .. } = fault.what {
+            // Whoever is late meets what others have changed in place of what was read.
+            let late = dice.soon(&plan.shape, dice.hold_up(&plan.shape));
+            plan.faults.push(late);
+        }
         plan.faults.push(fault);
         plan.faults.extend(causes);
     }
