@@ -168,7 +168,7 @@ fn storage() -> Vec<Scenario> {
             ],
         ),
         scenario(
-            "answers-are-lost",
+            "answers-of-the-resource-are-lost",
             "a resource loses some of its answers: what became of each call is found out before anybody is told",
             &[S13],
             vec![at(1_000, What::Unclear { participant: 1, for_ms: 4_000 })],

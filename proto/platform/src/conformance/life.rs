@@ -6,6 +6,8 @@ use crate::store::{Direction, Durability, Store, StoreError};
 /// Batches of which the last forced one is awaited before a crash.
 const WRITES: u32 = 60;
 const FORCED_EVERY: u32 = 10;
+/// Writes after the last that is forced.
+const UNFORCED: u32 = 5;
 
 pub(super) async fn what_was_forced_is_there_after_reopening<S: Stores>(stores: &mut S) {
     const STARTS: u8 = 3;
@@ -25,8 +27,9 @@ pub(super) async fn a_crash_leaves_a_prefix_with_all_that_was_forced<S: Stores>(
         let name = format!("crash-{awaited}");
         let store = open(stores, &name);
         let mut unanswered = Vec::new();
-        for number in 1..=WRITES {
-            let durability = if number % FORCED_EVERY == 0 { Durability::Forced } else { Durability::Lazy };
+        for number in 1..=WRITES + UNFORCED {
+            let durability =
+                if number <= WRITES && number % FORCED_EVERY == 0 { Durability::Forced } else { Durability::Lazy };
             let mut batch = put(LEFT, number.to_be_bytes(), [7; 100]);
             batch.append(put(RIGHT, number.to_be_bytes(), "the other part"));
             let written = store.write(batch, durability);
