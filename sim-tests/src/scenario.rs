@@ -180,7 +180,7 @@ fn storage() -> Vec<Scenario> {
             vec![at(1_000, What::ReadersForgotten { participant: 1, for_ms: 2_000 })],
         ),
         Scenario {
-            shows: &[("", "finished p1 heuristically-aborted"), ("", "finished p2 heuristically-aborted")],
+            shows: &[("", "finished p1 heuristically-aborted")],
             ..scenario(
                 "another-hand-ends-branches",
                 "somebody else commits and aborts prepared branches in the resource itself: what came out otherwise is reported",
