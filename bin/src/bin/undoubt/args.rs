@@ -1,6 +1,5 @@
 //! The command line.
 
-use crate::document::{SCHEMA, duration};
 use crate::exit::Exit;
 use crate::output::Format;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -8,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use undoubt_client::Cursor;
 use undoubt_client::work::{GRAMMAR, OBJECTS};
+use undoubt_gateway::document::{SCHEMA, duration};
 use undoubt_vocabulary::{CoordinatorId, ParticipantName, TxId};
 
 /// Runs transactions that span several services, and looks after them.

@@ -2,12 +2,12 @@
 
 use crate::args::{Global, List, State};
 use crate::exit::{Exit, Failure};
-use crate::json::{Event, Standing, Transaction, Transactions, WatchLine};
 use crate::output::{Format, fields, json_line, line, or_dash, span, table};
 use crate::submit;
 use futures::StreamExt;
 use std::pin::pin;
 use undoubt_client::{BranchView, Filter, HistoryEvent, ListQuery, TransactionView, Watched};
+use undoubt_gateway::json::{Event, Standing, Transaction, Transactions, WatchLine};
 use undoubt_platform::{Clock, SystemClock};
 use undoubt_proto::v1;
 use undoubt_vocabulary::{Outcome, ParticipantName, Timestamp, TxId};

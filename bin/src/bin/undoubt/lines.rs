@@ -1,12 +1,9 @@
 //! `undoubt submit --lines`: many transactions, as JSON lines in and out.
 
 use crate::args::Global;
-use crate::document;
 use crate::exit::{Exit, Failure};
-use crate::json::{Line, Standing};
 use crate::output::json_line;
 use crate::submit::{MAX_DOCUMENT_BYTES, exit, open};
-use crate::tree::{self, Unreadable};
 use futures::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::collections::BTreeMap;
@@ -17,6 +14,9 @@ use std::thread;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use undoubt_client::{Client, ClientOptions, Submitted, Transaction};
+use undoubt_gateway::Unreadable;
+use undoubt_gateway::document;
+use undoubt_gateway::json::{Line, Standing};
 
 /// Lines read ahead of their submission.
 const MAX_LINES_AHEAD: usize = 256;
@@ -130,7 +130,7 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Vec<u8>> {
 }
 
 fn parse(line: &[u8]) -> Result<Transaction, Unreadable> {
-    document::from_json(tree::text(line)?)
+    document::from_json(undoubt_gateway::text(line)?)
 }
 
 /// Counts how transactions ended, and shows it while standard error is a terminal.

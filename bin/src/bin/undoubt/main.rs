@@ -5,10 +5,8 @@
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
 
 mod args;
-mod document;
 mod exit;
 mod inspect;
-mod json;
 mod lines;
 mod misuse;
 mod operate;
@@ -17,7 +15,6 @@ mod restores;
 mod run;
 mod show;
 mod submit;
-mod tree;
 
 use args::{Arguments, Command, Global, ParticipantsAction};
 use clap::{CommandFactory, Parser};

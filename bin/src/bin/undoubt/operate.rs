@@ -4,7 +4,6 @@ use crate::args::{
     self, AcceptLoss, AcceptParticipant, Decision, Forget, Global, RecoveryAction, ReleaseMarks, Resolve, ResolveStep,
 };
 use crate::exit::{Exit, Failure};
-use crate::json::{Coordinator, HeldBranches, ParticipantSelf, Standing};
 use crate::output::{fields, or_dash, span, table};
 use crate::submit;
 use serde_json::json;
@@ -14,6 +13,7 @@ use undoubt_client::{
     CoordinatorView, HeldBranch, HeldStep, LossAccepted, Mark, ParticipantClient, ParticipantView, Resolution,
     StepResolution,
 };
+use undoubt_gateway::json::{Coordinator, HeldBranches, ParticipantSelf, Standing};
 use undoubt_platform::{Clock, SystemClock};
 use undoubt_vocabulary::Timestamp;
 use undoubt_vocabulary::printable::clean;

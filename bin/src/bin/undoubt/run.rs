@@ -1,7 +1,6 @@
 //! `undoubt run`: puts a load on a coordinator, and audits what it left behind.
 
 use crate::args::Global;
-use crate::document::duration;
 use crate::exit::{Exit, Failure};
 use crate::output::{fields, table};
 use clap::{Args, ValueEnum};
@@ -15,6 +14,7 @@ use undoubt::workload::{
     Audit, Hot, Length, Load, MAX_CUSTOMERS, MAX_IN_FLIGHT, Mode, Phase, Progress, Report, Workload, audit, connected,
     run,
 };
+use undoubt_gateway::document::duration;
 
 /// Puts a load on the coordinator, measures it, and audits that nothing was lost.
 ///

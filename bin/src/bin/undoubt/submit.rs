@@ -2,13 +2,14 @@
 
 use crate::args::{Global, Submit};
 use crate::exit::{Exit, Failure};
-use crate::json::Standing;
-use crate::{document, lines, output, tree};
+use crate::{lines, output};
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::{fs, io};
 use undoubt_client::work::raw_from_text;
 use undoubt_client::{Answer, OperatorError, Step, SubmitError, Transaction, Work};
+use undoubt_gateway::document;
+use undoubt_gateway::json::Standing;
 use undoubt_platform::terminal::complain;
 use undoubt_vocabulary::Outcome;
 
@@ -111,7 +112,7 @@ fn from_file(path: &Path) -> Result<Transaction, Failure> {
     let name = path.display();
     let bytes = read(path).map_err(|error| Failure::new(Exit::Usage, format!("cannot read {name}: {error}")))?;
     let toml = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
-    let read = tree::text(&bytes);
+    let read = undoubt_gateway::text(&bytes);
     read.and_then(if toml { document::from_toml } else { document::from_json }).map_err(|why| {
         let help = "`undoubt submit --help` shows how such a file is written";
         Failure::new(Exit::Refused, format!("{name}: {why}\n{help}"))
