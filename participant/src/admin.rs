@@ -1,24 +1,20 @@
 //! The service for operators of a participant.
 
+mod listing;
+
 use crate::config::Config;
 use crate::engine::{Command, Handle, View};
-use crate::heuristic::to_wire;
 use crate::resource::{Heuristic, Loss, Mark, Release};
+use listing::Query;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
-use undoubt_participant_core::{Answer, BranchView, Rejection, StepView};
+use undoubt_participant_core::{Answer, Rejection};
 use undoubt_platform::Clock;
 use undoubt_platform::server::{AnswerRoom, check_reason, parse_tx};
 use undoubt_proto::v1;
 use undoubt_proto::v1::participant_admin_server::ParticipantAdmin;
 use undoubt_vocabulary::{CoordinatorId, WriteNumber};
-
-const DEFAULT_LIST_LIMIT: u32 = 1_000;
-const MAX_LIST_LIMIT: u32 = 10_000;
-
-/// About what a branch takes in a list.
-const BYTES_PER_BRANCH: usize = 512;
 
 /// Semantic locks in one answer, and the most that one takes: a key of 1 KiB, and whose it is.
 const MAX_MARKS_LISTED: usize = 1_000;
@@ -46,11 +42,10 @@ impl ParticipantAdmin for AdminService {
         request: Request<v1::ListBranchesRequest>,
     ) -> Result<Response<v1::ListBranchesResponse>, Status> {
         let mut room = AnswerRoom::of(request.extensions());
-        let v1::ListBranchesRequest { in_doubt_only, limit } = request.into_inner();
-        let limit = if limit == 0 { DEFAULT_LIST_LIMIT } else { limit.min(MAX_LIST_LIMIT) } as usize;
-        room.expect(limit * BYTES_PER_BRANCH).await?;
-        let listed = self.engine.inspect(move |view| list(view, in_doubt_only, limit)).await?;
-        Ok(room.respond(listed))
+        let query = Query::parse(request.into_inner())?;
+        room.expect(query.most_bytes()).await?;
+        let page = self.engine.inspect(move |view| query.page(view.core.views(), view.core.step_views())).await?;
+        Ok(room.respond(page))
     }
 
     async fn resolve_branch(
@@ -123,7 +118,8 @@ impl ParticipantAdmin for AdminService {
         let mut marks = found.map_err(|error| Status::internal(error.to_string()))?;
         let more = marks.len() > limit;
         marks.truncate(limit);
-        Ok(room.respond(v1::ListMarksResponse { marks: marks.into_iter().map(mark).collect(), more }))
+        let cursor = marks.last().filter(|_| more).map(|last| last.key.clone()).unwrap_or_default();
+        Ok(room.respond(v1::ListMarksResponse { marks: marks.into_iter().map(mark).collect(), more, cursor }))
     }
 
     async fn release_marks(
@@ -201,29 +197,6 @@ fn accepted(loss: &Loss, kept: WriteNumber) -> v1::AcceptedLoss {
     }
 }
 
-fn list(view: &View<'_>, in_doubt_only: bool, limit: usize) -> v1::ListBranchesResponse {
-    let mut branches: Vec<BranchView> = view.core.views().filter(|branch| branch.in_doubt || !in_doubt_only).collect();
-    branches.sort_by_key(|branch| branch.begun_at);
-    let mut steps: Vec<StepView> = view.core.step_views().filter(|_| !in_doubt_only).collect();
-    steps.sort_by_key(|step| step.begun_at);
-    v1::ListBranchesResponse {
-        more: branches.len() > limit || steps.len() > limit,
-        branches: branches.into_iter().take(limit).map(branch).collect(),
-        steps: steps.into_iter().take(limit).map(step).collect(),
-    }
-}
-
-fn step(StepView { id, begun_at, state }: StepView) -> v1::StepUnderWay {
-    v1::StepUnderWay {
-        tx: id.tx.to_bytes(),
-        ticket: id.ticket.0,
-        coordinator_id: id.coordinator.0.to_vec().into(),
-        step: id.step.0.into(),
-        state: state.to_owned(),
-        begun_at_us: begun_at.0,
-    }
-}
-
 fn mark(Mark { key, by, begun_at }: Mark) -> v1::Mark {
     v1::Mark {
         key,
@@ -232,17 +205,5 @@ fn mark(Mark { key, by, begun_at }: Mark) -> v1::Mark {
         coordinator_id: by.coordinator.0.to_vec().into(),
         step: by.step.0.into(),
         begun_at_us: begun_at.0,
-    }
-}
-
-fn branch(view: BranchView) -> v1::Branch {
-    let heuristic = view.heuristic.map(to_wire);
-    v1::Branch {
-        tx: view.id.tx.to_bytes(),
-        ticket: view.id.ticket.0,
-        coordinator_id: view.id.coordinator.0.to_vec().into(),
-        state: view.state.to_owned(),
-        begun_at_us: view.begun_at.0,
-        heuristic,
     }
 }

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use undoubt_client::{
-    Client, ClientOptions, Filter, ListQuery, OperatorError, ParticipantClient, Resolution, StepResolution,
-    TransactionView,
+    Client, ClientOptions, Filter, HeldFilter, HeldQuery, ListQuery, OperatorError, ParticipantClient, Resolution,
+    StepResolution, TransactionView,
 };
 use undoubt_vocabulary::TxId;
 
@@ -58,7 +58,9 @@ pub(super) async fn end_what_is_held(cluster: &Cluster, entries: &[Entry]) -> an
     let to_forget = held.clone();
     for place in 0..cluster.participant_count() {
         let participant = participant(cluster, place)?;
-        for branch in participant.branches(true, u32::MAX).await?.branches {
+        for branch in
+            participant.held(&HeldQuery { limit: u32::MAX, ..HeldQuery::of(HeldFilter::InDoubt) }).await?.branches
+        {
             if branch.coordinator == now && !to_forget.contains(&branch.tx) {
                 continue;
             }
@@ -90,15 +92,15 @@ pub(super) async fn settle(cluster: &Cluster) -> anyhow::Result<()> {
         let mut held = Vec::new();
         for place in 0..cluster.participant_count() {
             let participant = participant(cluster, place)?;
-            let branches = participant.branches(false, u32::MAX).await?;
-            for branch in branches.branches {
+            let at_it = participant.held(&HeldQuery { limit: u32::MAX, ..HeldQuery::of(HeldFilter::Work) }).await?;
+            for branch in at_it.branches {
                 // He has decided it himself.
                 match branch.heuristic {
                     Some(_) => participant.forget(&branch.tx).await?,
                     None => held.push(format!("{} {}", branch.tx, branch.state)),
                 }
             }
-            held.extend(branches.steps.iter().map(|step| format!("{} {}", step.tx, step.state)));
+            held.extend(at_it.steps.iter().map(|step| format!("{} {}", step.tx, step.state)));
         }
         if open.is_empty() && held.is_empty() {
             return Ok(());

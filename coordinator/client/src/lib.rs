@@ -27,6 +27,7 @@
 mod client;
 mod connection;
 mod error;
+mod held;
 mod listing;
 mod operation;
 mod operator;
@@ -47,6 +48,7 @@ pub use client::Client;
 pub use error::{
     CancelError, InvalidAddress, InvalidTransaction, OperatorError, QueryError, SubmitError, Unanswered, WaitError,
 };
+pub use held::{Held, HeldFilter, HeldQuery};
 pub use listing::{Cursor, Filter, InvalidCursor, ListQuery, Listing};
 pub use operator::{LossAccepted, StepResolution};
 pub use options::ClientOptions;
@@ -59,7 +61,7 @@ pub use undoubt_proto::convert::{KnownOutcome, Malformed};
 pub use undoubt_vocabulary::{RetryPolicy, StepName, StuckStep};
 pub use undoubt_work::{self as work, InvalidWork, Reference, Results, Value, Work, kv};
 pub use view::{
-    BranchView, Branches, CoordinatorView, HeldBranch, HeldStep, Heuristic, HistoryEvent, KnownCoordinator, Loss, Mark,
-    Marks, ParticipantState, ParticipantView, TransactionView,
+    BranchView, CoordinatorView, HeldBranch, HeldStep, Heuristic, HistoryEvent, KnownCoordinator, Loss, Mark,
+    ParticipantState, ParticipantView, TransactionView,
 };
 pub use watch::Watched;

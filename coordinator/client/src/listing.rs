@@ -47,7 +47,7 @@ pub struct ListQuery {
 
 /// The place where a listing ended, and the next one goes on. As text it is hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cursor(Bytes);
+pub struct Cursor(pub(crate) Bytes);
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{given:?} is no cursor; give the one that an earlier list ended with")]

@@ -3,8 +3,7 @@
 use crate::connection::{Connection, MAX_RESPONSE_BYTES, Repeat};
 use crate::error::{InvalidAddress, OperatorError};
 use crate::options::ClientOptions;
-use crate::view::{Branches, Marks, ParticipantState};
-use bytes::Bytes;
+use crate::view::ParticipantState;
 use tonic::transport::Channel;
 use undoubt_proto::convert::branch_outcome;
 use undoubt_proto::v1;
@@ -14,7 +13,7 @@ use undoubt_vocabulary::{BranchOutcome, CoordinatorId, TxId};
 /// Talks to one participant. Cheap to clone. A participant need not offer any of this.
 #[derive(Clone, Debug)]
 pub struct ParticipantClient {
-    connection: Connection,
+    pub(crate) connection: Connection,
 }
 
 /// A decision of an operator alone (R3).
@@ -37,7 +36,7 @@ impl ParticipantClient {
         ParticipantClient { connection: Connection::over(channel, options) }
     }
 
-    fn admin(&self) -> ParticipantAdminClient<Channel> {
+    pub(crate) fn admin(&self) -> ParticipantAdminClient<Channel> {
         ParticipantAdminClient::new(self.connection.channel.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES)
     }
 
@@ -47,16 +46,6 @@ impl ParticipantClient {
             async move { admin.describe(question).await }
         };
         self.connection.ask("describe", v1::DescribeParticipantRequest {}, describe).await
-    }
-
-    /// Branches that are not finished, and heuristic outcomes not yet forgotten. At most `limit`; 0 for the
-    /// participant's default.
-    pub async fn branches(&self, in_doubt_only: bool, limit: u32) -> Result<Branches, OperatorError> {
-        let list = |question| {
-            let mut admin = self.admin();
-            async move { admin.list_branches(question).await }
-        };
-        self.connection.ask("branches", v1::ListBranchesRequest { in_doubt_only, limit }, list).await
     }
 
     /// Decides a branch in doubt without its coordinator. If the coordinator decided or will decide otherwise, the
@@ -93,15 +82,6 @@ impl ParticipantClient {
         let accepted = self.connection.act("accept-loss", Repeat::OnlyIfNotReceived, request, accept).await?;
         let v1::AcceptParticipantLossResponse { put_back } = accepted;
         Ok(put_back)
-    }
-
-    /// Semantic locks, from the first key above `after` on. At most `limit`; 0 for as many as the participant tells at once.
-    pub async fn marks(&self, after: Bytes, limit: u32) -> Result<Marks, OperatorError> {
-        let list = |question| {
-            let mut admin = self.admin();
-            async move { admin.list_marks(question).await }
-        };
-        self.connection.ask("marks", v1::ListMarksRequest { after, limit }, list).await
     }
 
     /// Drops the semantic locks of a saga before it is over: it is isolated no more.

@@ -143,16 +143,6 @@ pub struct KnownCoordinator {
     pub connected: bool,
 }
 
-#[derive(Clone, Debug)]
-pub struct Branches {
-    /// Oldest first.
-    pub branches: Vec<HeldBranch>,
-    /// The steps of sagas, oldest first.
-    pub steps: Vec<HeldStep>,
-    /// There are more than the limit.
-    pub more: bool,
-}
-
 /// A step of a saga that a participant works on.
 #[derive(Clone, Debug)]
 pub struct HeldStep {
@@ -165,14 +155,6 @@ pub struct HeldStep {
     pub state: String,
     /// When the saga began, by its coordinator's clock.
     pub begun_at: Timestamp,
-}
-
-/// Some of a participant's semantic locks, in the order of their keys.
-#[derive(Clone, Debug)]
-pub struct Marks {
-    pub marks: Vec<Mark>,
-    /// There are more: ask for those after the last key.
-    pub more: bool,
 }
 
 /// A semantic lock: what is marked, and by which step of which saga.
@@ -356,14 +338,6 @@ impl TryFrom<v1::KnownCoordinator> for KnownCoordinator {
     }
 }
 
-impl TryFrom<v1::ListBranchesResponse> for Branches {
-    type Error = Malformed;
-
-    fn try_from(wire: v1::ListBranchesResponse) -> Result<Self, Malformed> {
-        Ok(Branches { branches: all(wire.branches)?, steps: all(wire.steps)?, more: wire.more })
-    }
-}
-
 impl TryFrom<v1::StepUnderWay> for HeldStep {
     type Error = Malformed;
 
@@ -376,14 +350,6 @@ impl TryFrom<v1::StepUnderWay> for HeldStep {
             state: wire.state,
             begun_at: Timestamp(wire.begun_at_us),
         })
-    }
-}
-
-impl TryFrom<v1::ListMarksResponse> for Marks {
-    type Error = Malformed;
-
-    fn try_from(wire: v1::ListMarksResponse) -> Result<Self, Malformed> {
-        Ok(Marks { marks: all(wire.marks)?, more: wire.more })
     }
 }
 
@@ -435,7 +401,7 @@ impl TryFrom<v1::Heuristic> for Heuristic {
     }
 }
 
-fn all<W, V: TryFrom<W, Error = Malformed>>(wire: Vec<W>) -> Result<Vec<V>, Malformed> {
+pub(crate) fn all<W, V: TryFrom<W, Error = Malformed>>(wire: Vec<W>) -> Result<Vec<V>, Malformed> {
     wire.into_iter().map(TryInto::try_into).collect()
 }
 

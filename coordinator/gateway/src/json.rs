@@ -8,8 +8,8 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use undoubt_client::work::text;
 use undoubt_client::{
-    Answer, BranchView, Branches, CoordinatorView, HeldBranch, HeldStep, Heuristic, HistoryEvent, KnownOutcome,
-    Listing, Loss, Mark, ParticipantState, ParticipantView, Results, TransactionView, Watched,
+    Answer, BranchView, CoordinatorView, Held, HeldBranch, HeldStep, Heuristic, HistoryEvent, KnownOutcome, Listing,
+    Loss, Mark, ParticipantState, ParticipantView, Results, TransactionView, Watched,
 };
 use undoubt_vocabulary::{AbortReason, Outcome, ParticipantName, TxId};
 
@@ -175,12 +175,14 @@ pub struct KnownCoordinator {
 
 #[derive(Debug, Serialize)]
 pub struct HeldBranches {
-    pub branches: Vec<Held>,
+    pub branches: Vec<BranchHeld>,
     /// Steps of sagas that are being worked on.
     pub steps: Vec<StepUnderWay>,
     /// Semantic locks.
     pub marks: Vec<SemanticLock>,
     pub more: bool,
+    /// Where the rest begins, if there is more.
+    pub cursor: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -208,7 +210,7 @@ pub struct SemanticLock {
 }
 
 #[derive(Debug, Serialize)]
-pub struct Held {
+pub struct BranchHeld {
     pub tx: String,
     pub ticket: String,
     pub coordinator_id: String,
@@ -401,13 +403,14 @@ impl From<&ParticipantState> for ParticipantSelf {
     }
 }
 
-impl HeldBranches {
-    pub fn new(held: &Branches, marks: &[Mark], more: bool) -> Self {
+impl From<&Held> for HeldBranches {
+    fn from(held: &Held) -> Self {
         HeldBranches {
             branches: held.branches.iter().map(Into::into).collect(),
             steps: held.steps.iter().map(Into::into).collect(),
-            marks: marks.iter().map(Into::into).collect(),
-            more,
+            marks: held.marks.iter().map(Into::into).collect(),
+            more: held.cursor.is_some(),
+            cursor: held.cursor.as_ref().map(ToString::to_string),
         }
     }
 }
@@ -438,9 +441,9 @@ impl From<&Mark> for SemanticLock {
     }
 }
 
-impl From<&HeldBranch> for Held {
+impl From<&HeldBranch> for BranchHeld {
     fn from(branch: &HeldBranch) -> Self {
-        Held {
+        BranchHeld {
             tx: branch.tx.to_string(),
             ticket: branch.ticket.to_string(),
             coordinator_id: branch.coordinator.to_string(),

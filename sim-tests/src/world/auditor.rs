@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 use undoubt_client::{
-    BranchView, Client, Filter, ListQuery, ParticipantClient, QueryError, Resolution, TransactionView,
+    BranchView, Client, Filter, HeldFilter, HeldQuery, ListQuery, ParticipantClient, QueryError, Resolution,
+    TransactionView,
 };
 use undoubt_vocabulary::{AbortReason, BranchOutcome, CoordinatorId, InvalidId, Outcome, StepName, TxId};
 
@@ -95,7 +96,7 @@ impl Auditor {
     async fn is_committed_alone(&self, tx: &TxId, step: &BranchView) -> bool {
         let Ok(Host::Participant(number)) = step.participant.as_str().parse() else { return false };
         let Some(participant) = self.participants.get(&number) else { return false };
-        let Ok(held) = participant.branches(false, 0).await else { return false };
+        let Ok(held) = participant.held(&HeldQuery::of(HeldFilter::Work)).await else { return false };
         let mut branches = held.branches.iter().filter(|branch| branch.tx == *tx);
         branches.any(|branch| {
             let heuristic = branch.heuristic.as_ref();
@@ -126,7 +127,7 @@ impl Auditor {
             return false;
         }
         for participant in self.participants.values() {
-            let Ok(held) = participant.branches(false, 0).await else { return false };
+            let Ok(held) = participant.held(&HeldQuery::of(HeldFilter::Work)).await else { return false };
             let open = held.branches.iter().any(|branch| {
                 let reported = branch.heuristic.as_ref().is_some_and(|heuristic| heuristic.decision.is_some());
                 branch.coordinator == present.id && !reported
@@ -141,7 +142,7 @@ impl Auditor {
     /// An operator aborts what is in doubt for a coordinator whose disk was emptied: nobody else will ever end it.
     async fn release_orphans(&self, present: CoordinatorId) {
         for participant in self.participants.values() {
-            let Ok(held) = participant.branches(true, 0).await else { continue };
+            let Ok(held) = participant.held(&HeldQuery::of(HeldFilter::InDoubt)).await else { continue };
             for orphan in held.branches.iter().filter(|branch| branch.coordinator != present) {
                 // It may have been decided meanwhile, and is looked at again if not.
                 let _ =
@@ -161,7 +162,7 @@ impl Auditor {
             present = coordinator.describe().await.ok().map(|view| view.id);
         }
         for (number, participant) in &self.participants {
-            let Ok(held) = participant.branches(false, 0).await else { continue };
+            let Ok(held) = participant.held(&HeldQuery::of(HeldFilter::Work)).await else { continue };
             let mut finals = self.shared.finals();
             let found = finals.participants.entry(*number).or_default();
             for branch in held.branches {

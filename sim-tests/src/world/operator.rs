@@ -4,11 +4,11 @@ use super::net;
 use super::shared::Shared;
 use crate::plan::{Host, HowEnded, HowResolved};
 use crate::run::PassedOver;
-use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt_client::{
-    BranchView, Client, ClientOptions, Filter, ListQuery, OperatorError, ParticipantClient, Resolution, StepResolution,
+    BranchView, Client, ClientOptions, Filter, HeldFilter, HeldQuery, ListQuery, OperatorError, ParticipantClient,
+    Resolution, StepResolution,
 };
 use undoubt_vocabulary::TxId;
 
@@ -35,7 +35,7 @@ pub(super) fn resolve(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, particip
         let address = net::address(Host::Participant(participant));
         let channel = net::channel(move || address.clone());
         let participant = ParticipantClient::with_channel(channel, options());
-        let Ok(held) = participant.branches(true, 1).await else { return Ok(()) };
+        let Ok(held) = participant.held(&HeldQuery::of(HeldFilter::InDoubt)).await else { return Ok(()) };
         if let Some(branch) = held.branches.first() {
             // It may have been decided meanwhile.
             let _ = participant.resolve(&branch.tx, resolution, "operator", "it took too long").await;
@@ -89,7 +89,7 @@ pub(super) fn release_marks(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, pa
         let address = net::address(Host::Participant(participant));
         let channel = net::channel(move || address.clone());
         let participant = ParticipantClient::with_channel(channel, options());
-        let Ok(held) = participant.marks(Bytes::new(), 1).await else { return Ok(()) };
+        let Ok(held) = participant.held(&HeldQuery::of(HeldFilter::Marks)).await else { return Ok(()) };
         if let Some(mark) = held.marks.first() {
             // It may have ended meanwhile, or be worked on.
             let _ = participant.release_marks(mark.coordinator, &mark.tx, "operator", "it took too long").await;

@@ -92,9 +92,12 @@ pub enum Command {
         /// Only those that have voted to commit and do not know the decision.
         #[arg(long)]
         in_doubt: bool,
-        /// At most this many.
+        /// At most this many in all.
         #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
+        /// Goes on where an earlier list ended: its cursor.
+        #[arg(long)]
+        after: Option<Cursor>,
     },
     Resolve(Resolve),
     Forget(Forget),

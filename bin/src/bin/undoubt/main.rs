@@ -24,7 +24,7 @@ use std::io;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use undoubt::process::{has_colours, log_fields};
-use undoubt_client::{Client, ClientOptions, ParticipantClient};
+use undoubt_client::{Client, ClientOptions, HeldFilter, HeldQuery, ParticipantClient};
 use undoubt_platform::terminal::{complain, say};
 
 #[tokio::main]
@@ -60,7 +60,11 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         }
         Command::AcceptLoss(accept) => operate::accept_loss(&accept, global).await,
         Command::Participant { url } => operate::participant(&url, global).await,
-        Command::Branches { url, in_doubt, limit } => operate::branches(&url, in_doubt, limit, global).await,
+        Command::Branches { url, in_doubt, limit, after } => {
+            let filter = if in_doubt { HeldFilter::InDoubt } else { HeldFilter::All };
+            let query = HeldQuery { filter, limit, after };
+            operate::branches(&url, &query, global).await
+        }
         Command::Resolve(resolve) => operate::resolve(&resolve, global).await,
         Command::Forget(forget) => operate::forget(&forget, global).await,
         Command::ResolveStep(resolve) => operate::resolve_step(&resolve, global).await,

@@ -10,8 +10,7 @@ use serde_json::json;
 use std::io::{self, IsTerminal, Write};
 use undoubt_client::work::text;
 use undoubt_client::{
-    CoordinatorView, HeldBranch, HeldStep, LossAccepted, Mark, ParticipantClient, ParticipantView, Resolution,
-    StepResolution,
+    CoordinatorView, HeldBranch, HeldQuery, HeldStep, LossAccepted, Mark, ParticipantView, Resolution, StepResolution,
 };
 use undoubt_gateway::json::{Coordinator, HeldBranches, ParticipantSelf, Standing};
 use undoubt_platform::{Clock, SystemClock};
@@ -98,13 +97,9 @@ pub async fn participant(url: &str, global: &Global) -> Result<Exit, Failure> {
     }))
 }
 
-pub async fn branches(url: &str, in_doubt: bool, limit: u32, global: &Global) -> Result<Exit, Failure> {
-    let participant = global.participant(url)?;
-    let held = participant.branches(in_doubt, limit).await?;
-    // Those in doubt hold locks, but no semantic ones.
-    let (marks, more_marks) = if in_doubt { (Vec::new(), false) } else { marks(&participant, limit).await? };
-    let more = held.more || more_marks;
-    Exit::shown(global.output.show(&HeldBranches::new(&held, &marks, more), || {
+pub async fn branches(url: &str, query: &HeldQuery, global: &Global) -> Result<Exit, Failure> {
+    let held = global.participant(url)?.held(query).await?;
+    Exit::shown(global.output.show(&HeldBranches::from(&held), || {
         let now = SystemClock.now();
         let rows = held.branches.iter().map(|branch| branch_row(branch, now)).collect();
         let mut shown =
@@ -113,30 +108,15 @@ pub async fn branches(url: &str, in_doubt: bool, limit: u32, global: &Global) ->
             let rows = held.steps.iter().map(|step| step_row(step, now)).collect();
             shown.push(table(["saga", "step", "state", "age", "coordinator"], rows, ""));
         }
-        if !marks.is_empty() {
-            let rows = marks.iter().map(|mark| mark_row(mark, now)).collect();
+        if !held.marks.is_empty() {
+            let rows = held.marks.iter().map(|mark| mark_row(mark, now)).collect();
             shown.push(table(["semantic lock", "saga", "step", "age", "coordinator"], rows, ""));
         }
-        if more {
-            shown.push("There are more: raise --limit.".to_owned());
+        if let Some(cursor) = &held.cursor {
+            shown.push(format!("There are more: go on with --after {cursor}"));
         }
         shown.join("\n")
     }))
-}
-
-/// At most `limit` semantic locks, and whether there are more.
-async fn marks(participant: &ParticipantClient, limit: u32) -> Result<(Vec<Mark>, bool), Failure> {
-    let mut found: Vec<Mark> = Vec::new();
-    loop {
-        let left = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(found.len());
-        let after = found.last().map(|mark| mark.key.clone()).unwrap_or_default();
-        let page = participant.marks(after, u32::try_from(left).unwrap_or(u32::MAX)).await?;
-        let is_last = page.marks.is_empty() || !page.more;
-        found.extend(page.marks);
-        if is_last || found.len() >= limit as usize {
-            return Ok((found, !is_last));
-        }
-    }
 }
 
 fn step_row(step: &HeldStep, now: Timestamp) -> [String; 5] {
