@@ -113,7 +113,7 @@ impl Engine {
             pressed: handle.pressed(),
             apart: Apart::default(),
             writes: writes::Writes::new(Duration::from_millis(config.lazy_flush_ms), log.max_batch_bytes()),
-            histories: Histories::new(),
+            histories: Histories::new(epoch),
             carried_on: CarriedOn::default(),
             lost: log.lost()?,
             retention,

@@ -3,18 +3,18 @@
 //! Each record of a transaction holds its history so far. So a history is kept as it is stored, and each event is put into
 //! that form once.
 
+mod watched;
+
 use crate::log::stored_history::{self, Line, StoredHistory};
 use std::collections::{BTreeMap, VecDeque};
-use tokio::sync::broadcast;
 use undoubt_coordinator_core::Note;
 use undoubt_proto::v1::HistoryEvent;
-use undoubt_vocabulary::{DigestMap, ParticipantName, Timestamp, TxId};
+use undoubt_vocabulary::{DigestMap, Epoch, ParticipantName, Timestamp, TxId};
+use watched::Watchers;
+pub(crate) use watched::{Position, Told, Watch, What};
 
 /// Beyond this many the middle is not kept: the beginning and the end tell what happened.
 const MAX_EVENTS_PER_TRANSACTION: usize = 256;
-
-/// Events a watcher may be behind before it loses some.
-const MAX_EVENTS_QUEUED_PER_WATCHER: usize = 4_096;
 
 #[derive(Debug)]
 pub(crate) struct Histories {
@@ -23,7 +23,7 @@ pub(crate) struct Histories {
     earlier: Earlier,
     /// Where the last one was found: what comes next is mostly about the same transaction.
     last_place: usize,
-    watchers: broadcast::Sender<News>,
+    watchers: Watchers,
 }
 
 /// The events that participants told of attempts that left nothing here, under ids of which nothing is open. Such an
@@ -50,26 +50,14 @@ struct History {
     last: Option<(Note, u32)>,
 }
 
-/// What watchers hear.
-#[derive(Clone, Debug)]
-pub(crate) enum News {
-    Event(TxId, HistoryEvent),
-    /// Nothing more will happen to it.
-    Over(TxId),
-}
-
 impl Histories {
-    pub(crate) fn new() -> Histories {
-        Histories {
-            open: DigestMap::new(),
-            earlier: Earlier::default(),
-            last_place: 0,
-            watchers: broadcast::channel(MAX_EVENTS_QUEUED_PER_WATCHER).0,
-        }
+    pub(crate) fn new(epoch: Epoch) -> Histories {
+        Histories { open: DigestMap::new(), earlier: Earlier::default(), last_place: 0, watchers: Watchers::new(epoch) }
     }
 
-    pub(crate) fn watch(&self) -> broadcast::Receiver<News> {
-        self.watchers.subscribe()
+    /// Begins a watch of all events from now on, or goes on with one.
+    pub(crate) fn watch(&self, after: Option<Position>) -> Watch {
+        self.watchers.watch(after)
     }
 
     pub(crate) fn restore(&mut self, tx: TxId, events: &[HistoryEvent]) {
@@ -82,9 +70,7 @@ impl Histories {
 
     /// Gives the note back if nothing is held of the transaction, and it does not begin with it.
     pub(crate) fn note(&mut self, at: Timestamp, tx: &TxId, note: Note) -> Result<(), Note> {
-        if self.watchers.receiver_count() > 0 {
-            self.tell(tx, event_of(at, &note));
-        }
+        self.watchers.tell(at, tx, || event_of(at, &note));
         let history = if matches!(note, Note::Begun { .. } | Note::SagaBegun { .. } | Note::Chosen { .. }) {
             let earlier = &mut self.earlier;
             self.open.get_or_insert_with(tx.clone(), || Box::new(History::begun(earlier.take(tx))))
@@ -126,7 +112,7 @@ impl Histories {
             history.put(Line { at, event: OPERATOR, participant: None, detail: &detail, count: 1 });
             history.last = None;
         }
-        self.tell(tx, by_operator(at, detail));
+        self.watchers.tell(at, tx, || by_operator(at, detail));
     }
 
     /// As it is stored.
@@ -140,14 +126,7 @@ impl Histories {
 
     pub(crate) fn forget(&mut self, tx: &TxId) {
         self.open.remove(tx);
-        if self.watchers.receiver_count() > 0 {
-            let _ = self.watchers.send(News::Over(tx.clone()));
-        }
-    }
-
-    fn tell(&self, tx: &TxId, event: HistoryEvent) {
-        // Nobody listening any more is no reason to stop.
-        let _ = self.watchers.send(News::Event(tx.clone(), event));
+        self.watchers.tell_end(tx);
     }
 }
 
@@ -253,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_long_history_keeps_its_beginning_and_its_end() {
-        let mut histories = Histories::new();
+        let mut histories = Histories::new(Epoch(1));
         for n in 0..1_000 {
             histories.note(Timestamp(n), &tx(), Note::Begun { branches: n as usize }).unwrap();
         }
@@ -264,7 +243,7 @@ mod tests {
 
     #[test]
     fn retries_in_a_row_are_counted() {
-        let mut histories = Histories::new();
+        let mut histories = Histories::new(Epoch(1));
         histories.restore(tx(), &[]);
         (1..=3).for_each(|attempt| histories.note(Timestamp(1), &tx(), Note::Retried { attempt }).unwrap());
         let events = histories.of(&tx());
@@ -277,7 +256,7 @@ mod tests {
     #[test]
     fn a_note_is_stored_as_the_event_that_watchers_hear() {
         let note = Note::Inquired { from: "bank".parse().unwrap() };
-        let mut histories = Histories::new();
+        let mut histories = Histories::new(Epoch(1));
         histories.restore(tx(), &[]);
         histories.note(Timestamp(7), &tx(), note.clone()).unwrap();
         assert_eq!(histories.of(&tx()), [event_of(Timestamp(7), &note)]);
@@ -285,7 +264,7 @@ mod tests {
 
     #[test]
     fn of_what_has_ended_nothing_is_kept_unless_it_is_opened_again() {
-        let mut histories = Histories::new();
+        let mut histories = Histories::new(Epoch(1));
         let note = Note::Inquired { from: "bank".parse().unwrap() };
         assert_eq!(histories.note(Timestamp(1), &tx(), note.clone()), Err(note.clone()));
         assert!(!histories.holds(&tx()));
@@ -299,7 +278,7 @@ mod tests {
 
     #[test]
     fn what_is_heard_of_an_attempt_that_was_lost_is_told_by_the_next_one_and_by_one_that_has_ended() {
-        let mut histories = Histories::new();
+        let mut histories = Histories::new(Epoch(1));
         for again in 1..=3 {
             histories.note(Timestamp(again), &tx(), earlier(7)).unwrap();
         }
@@ -314,7 +293,7 @@ mod tests {
 
     #[test]
     fn what_is_heard_of_lost_attempts_takes_bounded_room() {
-        let mut histories = Histories::new();
+        let mut histories = Histories::new(Epoch(1));
         let tx = |number: usize| -> TxId { format!("t{number}").parse().unwrap() };
         for number in 0..2 * MAX_EARLIER_TRANSACTIONS {
             (0..20).for_each(|ticket| histories.note(Timestamp(1), &tx(number), earlier(ticket)).unwrap());
@@ -329,7 +308,7 @@ mod tests {
     fn notes_about_many_at_once_each_find_their_own() {
         let tx = |number: usize| -> TxId { format!("t{number}").parse().unwrap() };
         let asked_by = |number: usize| Note::Inquired { from: format!("p{number}").parse().unwrap() };
-        let mut histories = Histories::new();
+        let mut histories = Histories::new(Epoch(1));
         let begin = |histories: &mut Histories, number| {
             histories.note(Timestamp(0), &tx(number), Note::Begun { branches: number }).unwrap();
         };

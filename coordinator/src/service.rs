@@ -154,9 +154,10 @@ impl Coordinator for Service {
     type WatchStream = Replies<v1::WatchResponse>;
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let tx = request.into_inner().tx;
+        let v1::WatchRequest { tx, after } = request.into_inner();
         let tx = if tx.is_empty() { None } else { Some(parse_tx(tx)?) };
-        let told = watching::watch(self.engine.clone(), &self.log, tx).await?;
+        let after = watching::position(&after)?;
+        let told = watching::watch(self.engine.clone(), &self.log, tx, after).await?;
         Ok(Response::new(Box::pin(told)))
     }
 

@@ -223,10 +223,13 @@ impl Coordinator for Double {
         if !self.watched.is_empty() {
             return Ok(Response::new(Box::pin(stream::iter(self.watched.clone().into_iter().map(Ok)))));
         }
-        let (tx, call) = (request.into_inner().tx, self.next_call());
+        let (v1::WatchRequest { tx, after }, call) = (request.into_inner(), self.next_call());
         let tx = if tx.is_empty() { "any".into() } else { tx };
-        let event = v1::HistoryEvent { at_us: call, event: "begun".to_owned(), ..v1::HistoryEvent::default() };
-        let event = stream::iter([Ok(v1::WatchResponse { tx, event: Some(event), lost: 0 })]);
+        let detail = format!("behind {after:?}");
+        let event = v1::HistoryEvent { at_us: call, event: "begun".to_owned(), detail, ..v1::HistoryEvent::default() };
+        let cursor = format!("call {call}").into();
+        let event = v1::WatchResponse { tx, event: Some(event), cursor, ..v1::WatchResponse::default() };
+        let event = stream::iter([Ok(event)]);
         Ok(Response::new(match (self.script)(call, 0) {
             Reply::Break(status) => Box::pin(event.chain(stream::iter([Err(status)]))),
             Reply::Commit => Box::pin(event),

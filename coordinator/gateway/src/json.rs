@@ -100,13 +100,17 @@ pub struct Transactions {
 }
 
 /// One line of `watch`: an event, or a gap.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct WatchLine {
     pub tx: Option<String>,
     #[serde(flatten)]
     pub event: Option<Event>,
+    /// For `--after`: a watch that goes on behind this event.
+    pub cursor: Option<String>,
     pub lost: u64,
-    /// Why the connection broke. Events may be missing.
+    /// The coordinator was started anew, and what it had not told before is not known.
+    pub restarted: bool,
+    /// Why the connection broke. It is made anew.
     pub interrupted: Option<String>,
 }
 
@@ -320,14 +324,18 @@ impl From<&Listing> for Transactions {
 
 impl From<&Watched> for WatchLine {
     fn from(watched: &Watched) -> Self {
+        let nothing = WatchLine::default();
         match watched {
-            Watched::Event { tx, event } => {
-                WatchLine { tx: Some(tx.to_string()), event: Some(event.into()), lost: 0, interrupted: None }
-            }
-            Watched::Lost { events } => WatchLine { tx: None, event: None, lost: *events, interrupted: None },
-            Watched::Interrupted { cause } => {
-                WatchLine { tx: None, event: None, lost: 0, interrupted: Some(cause.clone()) }
-            }
+            Watched::Event { tx, event, cursor } => WatchLine {
+                tx: Some(tx.to_string()),
+                event: Some(event.into()),
+                cursor: Some(cursor.to_string()),
+                ..nothing
+            },
+            Watched::Lost { events } => WatchLine { lost: *events, ..nothing },
+            Watched::Restarted => WatchLine { restarted: true, ..nothing },
+            Watched::Interrupted { cause } => WatchLine { interrupted: Some(cause.clone()), ..nothing },
+            _ => nothing,
         }
     }
 }

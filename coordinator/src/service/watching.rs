@@ -2,34 +2,32 @@
 
 use super::answers;
 use crate::engine::Handle;
-use crate::history::News;
+use crate::history::{Position, Told, Watch, What};
 use crate::log::WeakLog;
+use bytes::Bytes;
 use futures::stream::{self, Stream};
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use std::sync::Arc;
+use tokio::sync::broadcast::error::RecvError;
 use tonic::Status;
 use undoubt_proto::v1;
-use undoubt_vocabulary::TxId;
+use undoubt_vocabulary::{Epoch, TxId};
 
-/// The events from now on, of one transaction or of all.
+/// Returns the events of one transaction or of all, from now on or from behind a cursor.
 pub(super) async fn watch(
     engine: Handle,
     log: &WeakLog,
     tx: Option<TxId>,
+    after: Option<Position>,
 ) -> Result<impl Stream<Item = Result<v1::WatchResponse, Status>> + Send + use<>, Status> {
-    let about = tx.clone();
-    let look = engine.inspect(move |view| (view.histories.watch(), about.filter(|tx| view.core.view(tx).is_none())));
-    let (events, not_open) = look.await?;
-    let mut over = false;
-    if let Some(tx) = not_open {
+    let (begun, is_open) = begin(&engine, tx.clone(), after).await?;
+    if let (Some(tx), false) = (&tx, is_open) {
         let log = log.log().ok_or_else(|| engine.gone())?;
-        over = log.ended(&tx).map_err(answers::internal)?.is_some();
-        if !over {
+        if log.ended(tx).map_err(answers::internal)?.is_none() {
             return Err(answers::not_found("transaction"));
         }
     }
-    let watcher = (!over).then_some(Watcher { engine, tx, events, behind: false, is_over: false });
-    Ok(stream::unfold(watcher, |watcher| async {
+    let watcher = Watcher { engine, tx, position: begun.from, watch: begun, is_begun: false, is_open };
+    Ok(stream::unfold(Some(watcher), |watcher| async {
         let mut watcher = watcher?;
         match watcher.next().await {
             Ok(Some(told)) => Some((Ok(told), Some(watcher))),
@@ -39,56 +37,97 @@ pub(super) async fn watch(
     }))
 }
 
+/// Begins or goes on with a watch, and looks whether its transaction is still open, in one moment.
+async fn begin(engine: &Handle, tx: Option<TxId>, after: Option<Position>) -> Result<(Watch, bool), Status> {
+    let look = engine.inspect(move |view| {
+        let is_open = tx.as_ref().is_none_or(|tx| view.core.view(tx).is_some());
+        (view.histories.watch(after), is_open)
+    });
+    Ok(look.await?)
+}
+
+const CURSOR_BYTES: usize = 12;
+
+/// Reads a cursor; empty bytes are none.
+pub(super) fn position(cursor: &Bytes) -> Result<Option<Position>, Status> {
+    if cursor.is_empty() {
+        return Ok(None);
+    }
+    let parts = cursor.split_first_chunk::<4>().and_then(|(epoch, number)| Some((epoch, number.first_chunk::<8>()?)));
+    match parts {
+        Some((epoch, number)) if cursor.len() == CURSOR_BYTES => {
+            let epoch = Epoch(u32::from_be_bytes(*epoch));
+            Ok(Some(Position { epoch, number: u64::from_be_bytes(*number) }))
+        }
+        Some(_) | None => {
+            Err(Status::invalid_argument("this is no cursor of a watch; leave it out to watch from now on"))
+        }
+    }
+}
+
+fn cursor(Position { epoch: Epoch(epoch), number }: Position) -> Bytes {
+    [&epoch.to_be_bytes()[..], &number.to_be_bytes()].concat().into()
+}
+
 struct Watcher {
     engine: Handle,
     /// `None`: all.
     tx: Option<TxId>,
-    events: Receiver<News>,
-    /// It was told that it has lost events, and the end may have been among them.
-    behind: bool,
-    /// The transaction has ended: what there is to tell of it has been received.
-    is_over: bool,
+    watch: Watch,
+    /// Up to where events have been told, or passed over as those of other transactions.
+    position: Position,
+    /// What there is to say of `watch` itself has been said.
+    is_begun: bool,
+    /// The transaction was open when `watch` began: else what it has kept is all there is to tell.
+    is_open: bool,
 }
 
 impl Watcher {
-    /// `None`: nothing more will happen.
+    /// Returns the next response; `None`: nothing more will happen.
     async fn next(&mut self) -> Result<Option<v1::WatchResponse>, Status> {
-        if std::mem::take(&mut self.behind) {
-            self.is_over = self.is_over().await?;
+        if !std::mem::replace(&mut self.is_begun, true) {
+            return Ok(Some(self.response(None)));
         }
         loop {
-            match self.receive().await {
-                Ok(News::Over(tx)) if self.tx.as_ref() == Some(&tx) => return Ok(None),
-                Ok(News::Over(_)) => {}
-                Ok(News::Event(about, _)) if self.tx.as_ref().is_some_and(|tx| *tx != about) => {}
-                Ok(News::Event(about, event)) => {
-                    return Ok(Some(v1::WatchResponse { tx: about.to_bytes(), event: Some(event), lost: 0 }));
-                }
-                Err(RecvError::Lagged(lost)) => {
-                    self.behind = true;
-                    return Ok(Some(v1::WatchResponse { lost, ..v1::WatchResponse::default() }));
-                }
-                Err(RecvError::Closed) if self.is_over => return Ok(None),
-                // The end of the stream would say that the transaction has ended.
-                Err(RecvError::Closed) => return Err(self.engine.gone().into()),
+            let told = match self.watch.kept.pop_front() {
+                Some(kept) => kept,
+                None if !self.is_open => return Ok(None),
+                None => match self.watch.live.recv().await {
+                    Ok(told) => told,
+                    Err(RecvError::Lagged(_)) => {
+                        let (watch, is_open) = begin(&self.engine, self.tx.clone(), Some(self.position)).await?;
+                        (self.position, self.watch, self.is_open) = (watch.from, watch, is_open);
+                        if self.watch.lost > 0 {
+                            return Ok(Some(self.response(None)));
+                        }
+                        continue;
+                    }
+                    // The end of the stream would say that the transaction has ended.
+                    Err(RecvError::Closed) => return Err(self.engine.gone().into()),
+                },
+            };
+            self.position.number = told.number;
+            let is_about_it = self.tx.as_ref().is_none_or(|tx| *tx == told.tx);
+            match told.what {
+                What::Event(_) if is_about_it => return Ok(Some(self.response(Some(&told)))),
+                What::Over if is_about_it && self.tx.is_some() => return Ok(None),
+                What::Event(_) | What::Over => {}
             }
         }
     }
 
-    /// Waits for the next news, or takes what is left of them once it is over.
-    async fn receive(&mut self) -> Result<News, RecvError> {
-        if !self.is_over {
-            return self.events.recv().await;
+    /// Returns an event with its place, or the place where the watch begins and what is lost before.
+    fn response(&self, told: Option<&Arc<Told>>) -> v1::WatchResponse {
+        let cursor = cursor(self.position);
+        match told.map(|told| (&told.tx, &told.what)) {
+            Some((tx, What::Event(event))) => {
+                v1::WatchResponse { tx: tx.to_bytes(), event: Some(event.clone()), cursor, ..Default::default() }
+            }
+            Some((_, What::Over)) | None => {
+                let Watch { lost, restarted, .. } = self.watch;
+                v1::WatchResponse { lost, restarted, cursor, ..Default::default() }
+            }
         }
-        self.events.try_recv().map_err(|error| match error {
-            TryRecvError::Lagged(lost) => RecvError::Lagged(lost),
-            TryRecvError::Empty | TryRecvError::Closed => RecvError::Closed,
-        })
-    }
-
-    async fn is_over(&self) -> Result<bool, Status> {
-        let Some(tx) = self.tx.clone() else { return Ok(false) };
-        Ok(self.engine.inspect(move |view| view.core.view(&tx).is_none()).await?)
     }
 }
 
@@ -110,8 +149,8 @@ mod tests {
     use undoubt_platform::{Batch, Durability};
     use undoubt_vocabulary::{Epoch, Outcome, Ticket, Timestamp};
 
-    /// More than a watcher may be behind.
-    const MANY: u64 = 10_000;
+    /// More events than are kept.
+    const MANY: u64 = 20_000;
 
     fn no_transactions() -> Coordinator {
         let breaker_pause = Duration::from_secs(1);
@@ -137,7 +176,7 @@ mod tests {
     impl World {
         fn new() -> World {
             let (engine, mut commands) = Handle::new(8);
-            let held = Arc::new(Mutex::new((no_transactions(), Histories::new())));
+            let held = Arc::new(Mutex::new((no_transactions(), Histories::new(Epoch(1)))));
             let log = Log::new(crate::log::in_memory());
             let world = World { held: held.clone(), engine, log: log.clone() };
             tokio::spawn(async move {
@@ -179,12 +218,21 @@ mod tests {
             }
         }
 
-        async fn watch(&self, tx: &TxId) -> Result<Told, Status> {
-            Ok(Box::pin(watch(self.engine.clone(), &self.log.downgrade(), Some(tx.clone())).await?))
+        /// Returns the watch from now on, without its beginning.
+        async fn watch(&self, tx: &TxId) -> Result<Responses, Status> {
+            let mut told = self.watch_after(tx, Bytes::new()).await?;
+            let begun = told.next().await.unwrap()?;
+            assert!(begun.event.is_none() && begun.lost == 0 && !begun.cursor.is_empty(), "{begun:?}");
+            Ok(told)
+        }
+
+        async fn watch_after(&self, tx: &TxId, cursor: Bytes) -> Result<Responses, Status> {
+            let (log, after) = (self.log.downgrade(), position(&cursor)?);
+            Ok(Box::pin(watch(self.engine.clone(), &log, Some(tx.clone()), after).await?))
         }
     }
 
-    type Told = Pin<Box<dyn Stream<Item = Result<v1::WatchResponse, Status>> + Send>>;
+    type Responses = Pin<Box<dyn Stream<Item = Result<v1::WatchResponse, Status>> + Send>>;
 
     fn txs() -> (TxId, TxId) {
         ("watched".parse().unwrap(), "other".parse().unwrap())
@@ -235,9 +283,39 @@ mod tests {
         let (world, (tx, _)) = (World::new(), txs());
         world.begin(&tx);
         let mut told = pin!(world.watch(&tx).await.unwrap());
-        world.held.lock().unwrap().1 = Histories::new();
+        world.held.lock().unwrap().1 = Histories::new(Epoch(1));
         assert_eq!(told.next().await.unwrap().unwrap_err().code(), Code::Unavailable);
         assert!(told.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_broke_goes_on_behind_its_cursor_to_the_end_of_its_transaction() {
+        let (world, (tx, other)) = (World::new(), txs());
+        world.begin(&tx);
+        let mut told = pin!(world.watch(&tx).await.unwrap());
+        world.happens(&tx, 3);
+        let first = told.next().await.unwrap().unwrap();
+        world.happens(&other, 5);
+        let mut on = pin!(world.watch_after(&tx, first.cursor.clone()).await.unwrap());
+        let begun = on.next().await.unwrap().unwrap();
+        assert_eq!((begun.cursor, begun.lost, begun.restarted), (first.cursor, 0, false));
+        let second = on.next().await.unwrap().unwrap();
+        assert!(second.event.is_some());
+        world.end(&tx);
+        let record = Record::Ended(EndedRecord::presumed(tx.clone(), Ticket(1), Timestamp(2)));
+        let mut batch = Batch::default();
+        Log::put(&mut batch, &record, Timestamp(2), &[], &mut crate::log::Apart::default());
+        drop(world.log.write(batch, Durability::Lazy));
+        let mut late = pin!(world.watch_after(&tx, second.cursor).await.unwrap());
+        let rest: Vec<_> = late.by_ref().map(|told| told.unwrap().event.is_some()).collect().await;
+        assert_eq!(rest, [false, true], "the beginning, then the third event, then the end");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_cursor_is_refused() {
+        let (world, (tx, _)) = (World::new(), txs());
+        let refused = world.watch_after(&tx, Bytes::from_static(&[1; 11])).await.err().unwrap();
+        assert_eq!(refused.code(), Code::InvalidArgument);
     }
 
     #[tokio::test]
@@ -258,7 +336,7 @@ mod tests {
         let mut batch = Batch::default();
         Log::put(&mut batch, &record, Timestamp(2), &[], &mut crate::log::Apart::default());
         drop(world.log.write(batch, Durability::Lazy));
-        assert!(world.watch(&ended).await.unwrap().next().await.is_none());
+        assert!(world.watch(&ended).await.unwrap().next().await.is_none(), "nothing but its beginning");
         assert_eq!(world.watch(&unknown).await.err().unwrap().code(), Code::NotFound);
     }
 }

@@ -67,6 +67,9 @@ pub enum Command {
     /// Follows what happens, to one transaction or to all, until interrupted.
     Watch {
         tx: Option<TxId>,
+        /// Goes on behind an event of an earlier watch: its cursor, which `--output json` tells.
+        #[arg(long)]
+        after: Option<Cursor>,
     },
     /// Aborts a transaction that is not decided yet; undoes a saga that is not past its pivot.
     Cancel {

@@ -6,7 +6,7 @@ use crate::output::{Format, fields, json_line, line, or_dash, span, table};
 use crate::submit;
 use futures::StreamExt;
 use std::pin::pin;
-use undoubt_client::{BranchView, Filter, HistoryEvent, ListQuery, TransactionView, Watched};
+use undoubt_client::{BranchView, Cursor, Filter, HistoryEvent, ListQuery, TransactionView, Watched};
 use undoubt_gateway::json::{Event, Standing, Transaction, Transactions, WatchLine};
 use undoubt_platform::{Clock, SystemClock};
 use undoubt_proto::v1;
@@ -144,9 +144,9 @@ fn row(view: &TransactionView, now: Timestamp) -> [String; 6] {
     ]
 }
 
-pub async fn watch(tx: Option<TxId>, global: &Global) -> Result<Exit, Failure> {
+pub async fn watch(tx: Option<TxId>, after: Option<Cursor>, global: &Global) -> Result<Exit, Failure> {
     let client = global.client()?;
-    let mut watched = pin!(client.watch(tx.clone()));
+    let mut watched = pin!(client.watch_after(tx.clone(), after));
     while let Some(watched) = watched.next().await {
         let watched = watched?;
         let printed = match global.output {
@@ -166,12 +166,14 @@ pub async fn watch(tx: Option<TxId>, global: &Global) -> Result<Exit, Failure> {
 
 fn watched_line(watched: &Watched) -> String {
     match watched {
-        Watched::Interrupted { cause } => format!("(interrupted, events may be missing: {cause})"),
-        Watched::Lost { events } => format!("(events lost, because they were read too slowly: {events})"),
-        Watched::Event { tx, event } => {
+        Watched::Interrupted { cause } => format!("(interrupted, going on: {cause})"),
+        Watched::Lost { events } => format!("(events lost, because they were not read in time: {events})"),
+        Watched::Restarted => "(the coordinator was started anew; events of before may be missing)".to_owned(),
+        Watched::Event { tx, event, .. } => {
             let (participant, what) = (or_dash(event.participant.as_ref()), times(event));
             format!("{}  {tx}  {what:<24} {participant:<16} {}", event.at, event.detail).trim_end().to_owned()
         }
+        _ => "(something that this version does not know)".to_owned(),
     }
 }
 
@@ -207,7 +209,8 @@ mod tests {
     #[test]
     fn a_watch_tells_of_lost_events() {
         assert!(watched_line(&Watched::Lost { events: 4 }).contains("lost"));
-        let told = watched_line(&Watched::Event { tx: "t".parse().unwrap(), event: event(1) });
+        let told =
+            watched_line(&Watched::Event { tx: "t".parse().unwrap(), event: event(1), cursor: "07".parse().unwrap() });
         assert!(told.starts_with("1970-"), "{told}");
     }
 }

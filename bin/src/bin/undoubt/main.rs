@@ -51,7 +51,7 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Wait { tx } => inspect::wait(&tx, global).await,
         Command::History { tx } => inspect::history(&tx, global).await,
         Command::List(list) => inspect::list(&list, global).await,
-        Command::Watch { tx } => inspect::watch(tx, global).await,
+        Command::Watch { tx, after } => inspect::watch(tx, after, global).await,
         Command::Cancel { tx } => inspect::cancel(&tx, global).await,
         Command::Describe => operate::describe(global).await,
         Command::Participants { action: None } => operate::participants(global).await,
