@@ -9,32 +9,32 @@ use std::collections::BTreeMap;
 use undoubt_client::work::text;
 use undoubt_client::{
     Answer, BranchView, CoordinatorView, Held, HeldBranch, HeldStep, Heuristic, HistoryEvent, KnownOutcome, Listing,
-    Loss, Mark, ParticipantState, ParticipantView, Results, TransactionView, Watched,
+    Loss, Mark, ParticipantState, ParticipantView, Results, StuckStep, TransactionView, Watched,
 };
-use undoubt_vocabulary::{AbortReason, Outcome, ParticipantName, TxId};
+use undoubt_vocabulary::{Outcome as Decided, OutcomeForm, ParticipantName, TxId};
 
 /// How a transaction stands.
 #[derive(Debug, Serialize)]
-pub struct Standing {
+pub struct Outcome {
     pub tx: String,
-    /// pending, committed, aborted
-    pub state: &'static str,
-    pub abort: Option<Abort>,
+    #[serde(flatten)]
+    pub form: OutcomeForm,
     /// What each participant, or each step of a saga, told: `{"values": [...]}`, one for each piece of work, or
     /// `{"raw": "0x…"}` of one that speaks a language of its own.
     pub results: BTreeMap<String, Results>,
+    /// While it is pending: the step that an operator has to end before it goes on.
+    pub stuck: Option<Stuck>,
 }
 
+/// A step of a saga that was refused for good as often as its policy allows, with no other way.
 #[derive(Debug, Serialize)]
-pub struct Abort {
-    /// condition, invalid-work, too-large, lock-conflict, lock-timeout, unavailable, late, pending, deadline, unanswered,
-    /// read-locks-lost, not-executed, given-up, cancelled, presumed
-    pub reason: String,
-    /// Who caused it, if one participant did.
-    pub participant: Option<String>,
-    pub message: String,
-    /// Whether the same work may succeed under a new id.
-    pub worth_retrying: bool,
+pub struct Stuck {
+    pub step: String,
+    pub participant: String,
+    /// action, compensation
+    pub half: String,
+    /// What the participant said last.
+    pub refusal: String,
 }
 
 /// One line of `submit --lines`: what became of a line of the input, counted from 1.
@@ -44,7 +44,7 @@ pub enum Line {
     Known {
         line: u64,
         #[serde(flatten)]
-        standing: Standing,
+        outcome: Outcome,
     },
     Failed {
         line: u64,
@@ -56,7 +56,7 @@ pub enum Line {
 #[derive(Debug, Serialize)]
 pub struct Transaction {
     #[serde(flatten)]
-    pub standing: Standing,
+    pub outcome: Outcome,
     pub ticket: String,
     pub phase: String,
     pub begun_at: String,
@@ -233,48 +233,37 @@ pub struct HeuristicOutcome {
     pub damage: Option<bool>,
 }
 
-impl Standing {
+impl Outcome {
     pub fn new(tx: &TxId, known: &KnownOutcome) -> Self {
-        Standing::of(tx, known.decided.as_ref(), &known.results)
+        let stuck = known.stuck.as_ref().map(Into::into);
+        Outcome { stuck, ..Outcome::of(tx, known.decided.as_ref(), &known.results) }
     }
 
     pub fn decided(tx: &TxId, answer: &Answer) -> Self {
-        Standing::of(tx, Some(&answer.outcome), &answer.results)
+        Outcome::of(tx, Some(&answer.outcome), &answer.results)
     }
 
-    fn of(tx: &TxId, outcome: Option<&Outcome>, results: &BTreeMap<ParticipantName, Bytes>) -> Self {
-        let (state, abort) = match outcome {
-            None => ("pending", None),
-            Some(Outcome::Committed) => ("committed", None),
-            Some(Outcome::Aborted(reason)) => ("aborted", Some(reason.into())),
-        };
+    fn of(tx: &TxId, outcome: Option<&Decided>, results: &BTreeMap<ParticipantName, Bytes>) -> Self {
         let results = results.iter().map(|(name, result)| (name.to_string(), Results::read(result))).collect();
-        Standing { tx: tx.to_string(), state, abort, results }
+        Outcome { tx: tx.to_string(), form: OutcomeForm::new(outcome), results, stuck: None }
     }
 }
 
-impl From<&AbortReason> for Abort {
-    fn from(reason: &AbortReason) -> Self {
-        let (participant, worth_retrying) = match reason {
-            AbortReason::Refused { by, refusal } | AbortReason::TooMuch { at: by, refusal } => {
-                (Some(by), refusal.code.is_transient())
-            }
-            AbortReason::Unanswered { by, .. }
-            | AbortReason::ReadLocksLost { by }
-            | AbortReason::NotExecuted { by } => (Some(by), true),
-            AbortReason::DeadlinePassed { .. } | AbortReason::Presumed => (None, true),
-            AbortReason::GivenUp { on } => (Some(on), false),
-            AbortReason::Cancelled | AbortReason::Unusable { .. } => (None, false),
-        };
-        let participant = participant.map(ToString::to_string);
-        Abort { reason: reason.label().to_owned(), participant, message: reason.to_string(), worth_retrying }
+impl From<&StuckStep> for Stuck {
+    fn from(stuck: &StuckStep) -> Self {
+        Stuck {
+            step: stuck.step.to_string(),
+            participant: stuck.participant.to_string(),
+            half: stuck.half.to_string(),
+            refusal: stuck.refusal.to_string(),
+        }
     }
 }
 
 impl From<&TransactionView> for Transaction {
     fn from(view: &TransactionView) -> Self {
         Transaction {
-            standing: Standing::new(&view.tx, &view.known),
+            outcome: Outcome::new(&view.tx, &view.known),
             ticket: view.ticket.to_string(),
             phase: view.phase.clone(),
             begun_at: view.begun_at.to_string(),

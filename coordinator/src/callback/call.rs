@@ -1,4 +1,4 @@
-//! One call: an HTTP POST of the news, and what its answer means.
+//! One call: an HTTP POST of the outcome, and what its answer means.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -10,21 +10,18 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tonic::transport::Uri;
 use undoubt_platform::dial::Dial;
-use undoubt_vocabulary::{AbortReason, Outcome, TxId};
+use undoubt_vocabulary::{Outcome, OutcomeForm, TxId};
 
 /// One call, with connecting.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The body of a call, as JSON.
 #[derive(Debug, Serialize)]
-struct News<'a> {
+struct Body {
     /// Text, or `0x` and hexadecimal digits.
     tx: String,
-    /// committed, aborted
-    state: &'static str,
-    /// The label of the reason of an abort.
-    reason: Option<&'a str>,
-    message: Option<String>,
+    #[serde(flatten)]
+    outcome: OutcomeForm,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +70,7 @@ fn meaning(status: u16) -> Result<(), CallError> {
 
 /// Calls once.
 pub(super) async fn call(dial: &dyn Dial, tx: &TxId, url: &Uri, outcome: &Outcome) -> Result<(), CallError> {
-    match timeout(CALL_TIMEOUT, post(dial, url, news(tx, outcome))).await {
+    match timeout(CALL_TIMEOUT, post(dial, url, body(tx, outcome))).await {
         Ok(answer) => meaning(answer?),
         Err(_elapsed) => Err(CallError::Late),
     }
@@ -94,14 +91,9 @@ async fn post(dial: &dyn Dial, url: &Uri, body: Bytes) -> Result<u16, CallError>
     Ok(response?.status().as_u16())
 }
 
-fn news(tx: &TxId, outcome: &Outcome) -> Bytes {
-    let (state, reason) = match outcome {
-        Outcome::Committed => ("committed", None),
-        Outcome::Aborted(reason) => ("aborted", Some(reason)),
-    };
-    let (label, message) = (reason.map(AbortReason::label), reason.map(ToString::to_string));
-    let news = News { tx: tx.to_string(), state, reason: label, message };
-    serde_json::to_vec(&news).expect("text and nothing else is written as JSON").into()
+fn body(tx: &TxId, outcome: &Outcome) -> Bytes {
+    let body = Body { tx: tx.to_string(), outcome: OutcomeForm::new(Some(outcome)) };
+    serde_json::to_vec(&body).expect("text and nothing else is written as JSON").into()
 }
 
 #[cfg(test)]
@@ -109,11 +101,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_news_say_how_it_ended_and_why() {
+    fn a_call_says_how_it_ended_and_why() {
         let tx: TxId = "t".parse().unwrap();
-        assert_eq!(news(&tx, &Outcome::Committed), r#"{"tx":"t","state":"committed","reason":null,"message":null}"#);
-        let aborted = String::from_utf8(news(&tx, &Outcome::Aborted(AbortReason::Cancelled)).to_vec()).unwrap();
-        assert!(aborted.contains(r#""state":"aborted","reason":"cancelled""#), "{aborted}");
+        assert_eq!(body(&tx, &Outcome::Committed), r#"{"tx":"t","state":"committed","abort":null}"#);
+        let cancelled = Outcome::Aborted(undoubt_vocabulary::AbortReason::Cancelled);
+        let aborted = String::from_utf8(body(&tx, &cancelled).to_vec()).unwrap();
+        assert!(aborted.contains(r#""state":"aborted","abort":{"reason":"cancelled""#), "{aborted}");
     }
 
     #[test]

@@ -167,6 +167,37 @@ impl AbortReason {
     }
 }
 
+impl AbortReason {
+    /// Returns the participant that caused it, if one did.
+    pub fn participant(&self) -> Option<&ParticipantName> {
+        match self {
+            AbortReason::Refused { by, .. }
+            | AbortReason::TooMuch { at: by, .. }
+            | AbortReason::Unanswered { by, .. }
+            | AbortReason::ReadLocksLost { by }
+            | AbortReason::NotExecuted { by }
+            | AbortReason::GivenUp { on: by } => Some(by),
+            AbortReason::DeadlinePassed { .. }
+            | AbortReason::Presumed
+            | AbortReason::Cancelled
+            | AbortReason::Unusable { .. } => None,
+        }
+    }
+
+    /// Returns true if the same work may succeed when it is submitted under a new id.
+    pub fn is_worth_retrying(&self) -> bool {
+        match self {
+            AbortReason::Refused { refusal, .. } | AbortReason::TooMuch { refusal, .. } => refusal.code.is_transient(),
+            AbortReason::Unanswered { .. }
+            | AbortReason::ReadLocksLost { .. }
+            | AbortReason::NotExecuted { .. }
+            | AbortReason::DeadlinePassed { .. }
+            | AbortReason::Presumed => true,
+            AbortReason::GivenUp { .. } | AbortReason::Cancelled | AbortReason::Unusable { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for AbortReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

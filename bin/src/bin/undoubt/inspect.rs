@@ -7,7 +7,7 @@ use crate::submit;
 use futures::StreamExt;
 use std::pin::pin;
 use undoubt_client::{BranchView, Cursor, Filter, HistoryEvent, ListQuery, TransactionView, Watched};
-use undoubt_gateway::json::{Event, Standing, Transaction, Transactions, WatchLine};
+use undoubt_gateway::json::{self, Event, Transaction, Transactions, WatchLine};
 use undoubt_platform::{Clock, SystemClock};
 use undoubt_proto::v1;
 use undoubt_vocabulary::{Outcome, ParticipantName, Timestamp, TxId};
@@ -19,8 +19,8 @@ pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
             view.branches.iter().map(|branch| [name(branch).to_string(), state(branch), or_dash(branch.outcome)]);
         let kind = if view.saga { "step" } else { "participant" };
         let table = table([kind, "state", "outcome"], branches.collect(), "no branches are known any more");
-        let results = Standing::new(&view.tx, &view.known);
-        let standing = submit::describe(&results, None);
+        let results = json::Outcome::new(&view.tx, &view.known);
+        let outcome = submit::describe(&results, None);
         let facts = fields(&[
             ("mode", if view.saga { "saga" } else { "two-phase commit" }.to_owned()),
             ("phase", view.phase.clone()),
@@ -28,7 +28,7 @@ pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
             ("took", or_dash(view.ended_at.map(|at| span(at.since(view.begun_at))))),
             ("ticket", view.ticket.to_string()),
         ]);
-        format!("{standing}{}\n{facts}\n{table}", warning(&view))
+        format!("{outcome}{}\n{facts}\n{table}", warning(&view))
     }))
 }
 
@@ -179,9 +179,9 @@ fn watched_line(watched: &Watched) -> String {
 
 pub async fn cancel(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
     let known = global.client()?.cancel(tx).await?;
-    let standing = Standing::new(tx, &known);
+    let outcome = json::Outcome::new(tx, &known);
     let exit = if known.stuck.is_some() { Exit::Stuck } else { Exit::Done };
-    Ok(exit.told(global.output.show(&standing, || submit::headline(&standing))))
+    Ok(exit.told(global.output.show(&outcome, || submit::headline(&outcome))))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use undoubt_client::{Client, ClientOptions, Submitted, Transaction};
 use undoubt_gateway::Unreadable;
 use undoubt_gateway::document;
-use undoubt_gateway::json::{Line, Standing};
+use undoubt_gateway::json::{self, Line};
 
 /// Lines read ahead of their submission.
 const MAX_LINES_AHEAD: usize = 256;
@@ -81,7 +81,7 @@ pub async fn submit(path: &Path, in_flight: u32, global: &Global) -> Result<Exit
 
 fn told(line: u64, done: Submitted) -> (Exit, Line) {
     match done.result {
-        Ok(answer) => (exit(&answer.outcome), Line::Known { line, standing: Standing::decided(&done.tx, &answer) }),
+        Ok(answer) => (exit(&answer.outcome), Line::Known { line, outcome: json::Outcome::decided(&done.tx, &answer) }),
         Err(error) => {
             let failure = Failure::from(error);
             (failure.exit, Line::Failed { line, tx: Some(done.tx.to_string()), error: failure.json() })

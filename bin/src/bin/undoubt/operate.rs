@@ -12,7 +12,7 @@ use undoubt_client::work::text;
 use undoubt_client::{
     CoordinatorView, HeldBranch, HeldQuery, HeldStep, LossAccepted, Mark, ParticipantView, Resolution, StepResolution,
 };
-use undoubt_gateway::json::{Coordinator, HeldBranches, ParticipantSelf, Standing};
+use undoubt_gateway::json::{self, Coordinator, HeldBranches, ParticipantSelf};
 use undoubt_platform::{Clock, SystemClock};
 use undoubt_vocabulary::Timestamp;
 use undoubt_vocabulary::printable::clean;
@@ -158,8 +158,8 @@ pub async fn resolve_step(arguments: &ResolveStep, global: &Global) -> Result<Ex
         say_the_price(*yes, word, &format!("take step {step} of {tx} for {word}"), &price)?;
     }
     let known = global.client()?.resolve_step(tx, step, resolution, who, reason).await?;
-    let standing = Standing::new(tx, &known);
-    Ok(Exit::Done.told(global.output.show(&standing, || submit::headline(&standing))))
+    let outcome = json::Outcome::new(tx, &known);
+    Ok(Exit::Done.told(global.output.show(&outcome, || submit::headline(&outcome))))
 }
 
 pub async fn resolve(arguments: &Resolve, global: &Global) -> Result<Exit, Failure> {

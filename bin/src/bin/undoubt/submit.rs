@@ -8,10 +8,9 @@ use std::path::Path;
 use std::{fs, io};
 use undoubt_client::work::raw_from_text;
 use undoubt_client::{Answer, OperatorError, Step, SubmitError, Transaction, Work};
-use undoubt_gateway::document;
-use undoubt_gateway::json::Standing;
+use undoubt_gateway::{document, json};
 use undoubt_platform::terminal::complain;
-use undoubt_vocabulary::Outcome;
+use undoubt_vocabulary::{Outcome, OutcomeForm};
 
 /// The largest transaction in its longest form, as hexadecimal in JSON, with room to spare.
 pub const MAX_DOCUMENT_BYTES: u64 = 16 << 20;
@@ -24,8 +23,8 @@ pub async fn submit(arguments: Submit, global: &Global) -> Result<Exit, Failure>
     let mut client = global.client()?;
     if arguments.no_wait {
         let known = client.accept(&transaction).await?;
-        let standing = Standing::new(transaction.id(), &known);
-        let printed = global.output.show(&standing, || headline(&standing));
+        let outcome = json::Outcome::new(transaction.id(), &known);
+        let printed = global.output.show(&outcome, || headline(&outcome));
         return Ok(known.decided.as_ref().map_or(Exit::Done, exit).told(printed));
     }
     // A coordinator that answers with an error need not tell its timeout.
@@ -36,8 +35,8 @@ pub async fn submit(arguments: Submit, global: &Global) -> Result<Exit, Failure>
         return Err(SubmitError::NotAccepted { tx, cause }.into());
     }
     let answer = client.submit(&transaction).await?;
-    let standing = Standing::decided(transaction.id(), &answer);
-    Ok(exit(&answer.outcome).told(global.output.show(&standing, || describe(&standing, Some(&transaction)))))
+    let outcome = json::Outcome::decided(transaction.id(), &answer);
+    Ok(exit(&answer.outcome).told(global.output.show(&outcome, || describe(&outcome, Some(&transaction)))))
 }
 
 pub fn exit(outcome: &Outcome) -> Exit {
@@ -49,18 +48,18 @@ pub fn exit(outcome: &Outcome) -> Exit {
 
 /// Shows a decided transaction that was submitted elsewhere.
 pub fn show(tx: &undoubt_vocabulary::TxId, answer: &Answer, global: &Global) -> Exit {
-    let standing = Standing::decided(tx, answer);
-    exit(&answer.outcome).told(global.output.show(&standing, || describe(&standing, None)))
+    let outcome = json::Outcome::decided(tx, answer);
+    exit(&answer.outcome).told(global.output.show(&outcome, || describe(&outcome, None)))
 }
 
 /// The transaction's fate, and what was read.
-pub fn describe(standing: &Standing, transaction: Option<&Transaction>) -> String {
+pub fn describe(outcome: &json::Outcome, transaction: Option<&Transaction>) -> String {
     let mut rows = Vec::new();
-    for (name, results) in &standing.results {
-        let work = transaction.and_then(|tx| tx.work(name).or_else(|| action(tx, standing, name)));
+    for (name, results) in &outcome.results {
+        let work = transaction.and_then(|tx| tx.work(name).or_else(|| action(tx, outcome, name)));
         rows.extend(results.shown(work).into_iter().map(|[what, value]| [name.clone(), what, value]));
     }
-    let headline = headline(standing);
+    let headline = headline(outcome);
     if rows.is_empty() {
         return headline;
     }
@@ -68,15 +67,15 @@ pub fn describe(standing: &Standing, transaction: Option<&Transaction>) -> Strin
 }
 
 /// Steps name the results of a saga. Where auto went by two-phase commit their participants do, each of which has one.
-fn action<'a>(transaction: &'a Transaction, standing: &Standing, name: &str) -> Option<&'a Work> {
+fn action<'a>(transaction: &'a Transaction, outcome: &json::Outcome, name: &str) -> Option<&'a Work> {
     let steps = || transaction.steps().iter();
-    let named_by_steps = standing.results.keys().all(|result| steps().any(|step| step.name() == result));
+    let named_by_steps = outcome.results.keys().all(|result| steps().any(|step| step.name() == result));
     let name_of = |step: &'a Step| if named_by_steps { step.name() } else { step.participant() };
     steps().find(|step| name_of(step) == name).map(Step::action)
 }
 
-pub fn headline(standing: &Standing) -> String {
-    let Standing { tx, state, abort, .. } = standing;
+pub fn headline(outcome: &json::Outcome) -> String {
+    let json::Outcome { tx, form: OutcomeForm { state, abort }, .. } = outcome;
     match abort {
         None => format!("{state}  {tx}"),
         Some(abort) if abort.worth_retrying => {
@@ -154,15 +153,17 @@ mod tests {
     fn values_stand_beside_the_operations_that_read_them() {
         let work = KvWork::new().add("alice", -10).get("x").respect_pending().put("y", "brought");
         let transaction = Transaction::with_id("t".parse().unwrap()).kv("a", work);
-        let mut standing =
-            Standing::decided(transaction.id(), &Answer { outcome: Outcome::Committed, results: Default::default() });
-        standing.results.insert("a".to_owned(), told(&[Value::Integer(90), Value::Absent, Value::Absent]));
-        let shown = describe(&standing, Some(&transaction));
+        let mut outcome = json::Outcome::decided(
+            transaction.id(),
+            &Answer { outcome: Outcome::Committed, results: Default::default() },
+        );
+        outcome.results.insert("a".to_owned(), told(&[Value::Integer(90), Value::Absent, Value::Absent]));
+        let shown = describe(&outcome, Some(&transaction));
         assert!(shown.starts_with("committed  t\n"), "{shown}");
         assert!(shown.contains("add alice -10") && shown.contains("90"), "{shown}");
         assert!(shown.contains("get x respect-pending") && shown.contains("absent"), "{shown}");
         assert_eq!(shown.matches("brought").count(), 2, "as given, and as left: {shown}");
-        let elsewhere = describe(&standing, None);
+        let elsewhere = describe(&outcome, None);
         assert!(!elsewhere.contains("absent"), "whoever does not know the work cannot tell: {elsewhere}");
     }
 
@@ -173,12 +174,12 @@ mod tests {
         let auto = Transaction::with_id(id).step(step("take", "a")).step(step("give", "b")).auto().outcome_at("a", "o");
         let shown = |results: [(&str, Vec<Option<&'static str>>); 2]| {
             let answer = Answer { outcome: Outcome::Committed, results: Default::default() };
-            let mut standing = Standing::decided(auto.id(), &answer);
+            let mut outcome = json::Outcome::decided(auto.id(), &answer);
             for (name, values) in results {
                 let values = values.into_iter().map(|value| value.map(bytes::Bytes::from).into());
-                standing.results.insert(name.to_owned(), told(&values.collect::<Vec<_>>()));
+                outcome.results.insert(name.to_owned(), told(&values.collect::<Vec<_>>()));
             }
-            describe(&standing, Some(&auto))
+            describe(&outcome, Some(&auto))
         };
         let by_two_phase = shown([("a", vec![Some("1"), None]), ("b", vec![Some("1")])]);
         assert_eq!(by_two_phase.matches("add x 1").count(), 2, "{by_two_phase}");
@@ -194,7 +195,7 @@ mod tests {
             let refusal = Refusal::new(code, "because");
             let outcome = Outcome::Aborted(AbortReason::Refused { by: "a".parse().unwrap(), refusal });
             let answer = Answer { outcome, results: Default::default() };
-            headline(&Standing::decided(&"t".parse().unwrap(), &answer))
+            headline(&json::Outcome::decided(&"t".parse().unwrap(), &answer))
         };
         assert!(aborted(RefusalCode::LockConflict).contains("new id"));
         assert_eq!(aborted(RefusalCode::Condition), "aborted  t: a refused (condition: because)");
