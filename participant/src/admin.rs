@@ -176,7 +176,7 @@ fn describe(view: &View<'_>, name: String) -> v1::DescribeParticipantResponse {
     let coordinators = view.core.coordinators().map(|known| v1::KnownCoordinator {
         coordinator_id: known.id.0.to_vec().into(),
         epoch: known.epoch.0,
-        fence: known.fence.0,
+        low_water_mark: known.low_water_mark.0,
         connected: known.connected,
     });
     v1::DescribeParticipantResponse {
@@ -216,7 +216,7 @@ fn list(view: &View<'_>, in_doubt_only: bool, limit: usize) -> v1::ListBranchesR
 fn step(StepView { id, begun_at, state }: StepView) -> v1::StepUnderWay {
     v1::StepUnderWay {
         tx: id.tx.to_bytes(),
-        ticket: id.ticket.0,
+        attempt_number: id.attempt_number.0,
         coordinator_id: id.coordinator.0.to_vec().into(),
         step: id.step.0.into(),
         state: state.to_owned(),
@@ -228,7 +228,7 @@ fn mark(Mark { key, by, begun_at }: Mark) -> v1::Mark {
     v1::Mark {
         key,
         tx: by.tx.to_bytes(),
-        ticket: by.ticket.0,
+        attempt_number: by.attempt_number.0,
         coordinator_id: by.coordinator.0.to_vec().into(),
         step: by.step.0.into(),
         begun_at_us: begun_at.0,
@@ -239,7 +239,7 @@ fn branch(view: BranchView) -> v1::Branch {
     let heuristic = view.heuristic.map(to_wire);
     v1::Branch {
         tx: view.id.tx.to_bytes(),
-        ticket: view.id.ticket.0,
+        attempt_number: view.id.attempt_number.0,
         coordinator_id: view.id.coordinator.0.to_vec().into(),
         state: view.state.to_owned(),
         begun_at_us: view.begun_at.0,
