@@ -31,7 +31,7 @@ use undoubt_platform::server::{AnswerRoom, EngineGone};
 use undoubt_platform::store::Pauses;
 use undoubt_platform::{Batch, Durability, Random, StoreError, Written};
 use undoubt_vocabulary::limits::MAX_URL_BYTES;
-use undoubt_vocabulary::{Outcome, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, Outcome, Timestamp, TxId};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadUrl {
@@ -227,7 +227,7 @@ impl Caller {
         let mut batch = Batch::default();
         for tx in all {
             if !self.log.knows(tx)? {
-                let ended = Record::Ended(EndedRecord::presumed(tx.clone(), Ticket::default(), now));
+                let ended = Record::Ended(EndedRecord::presumed(tx.clone(), AttemptNumber::default(), now));
                 Log::put(&mut batch, &ended, now, &[], &mut Apart::default());
             }
             if self.log.is_enough(&batch) {

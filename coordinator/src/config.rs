@@ -45,7 +45,7 @@ pub struct Config {
     /// The work of all transactions that are not ended; a submission beyond it is refused.
     pub max_open_bytes: usize,
     /// The bytes that branches and steps of open transactions have handed back. Above three quarters of it submissions
-    /// are refused; beyond it a transaction that would gather more is aborted or turns back, worth another try.
+    /// are refused; beyond it a transaction that would gather more is aborted or compensates, worth another try.
     pub max_gathered_bytes: usize,
     /// Unanswered requests that one SubmitMany stream may have; more are not read until some are answered.
     pub max_in_flight_per_stream: usize,

@@ -41,7 +41,7 @@ const MAX_QUEUED_COMMANDS: usize = 16_384;
 /// Commands taken in one round, so that no round grows without bound.
 const MAX_COMMANDS_PER_ROUND: usize = 4_096;
 
-/// How often the engine looks after itself: room on the device, retention, fences of idle sessions.
+/// How often the engine looks after itself: room on the device, retention, low-water marks of idle sessions.
 const HOUSEKEEPING_PERIOD: Duration = Duration::from_millis(250);
 
 pub(crate) struct Engine {
@@ -177,8 +177,8 @@ impl Engine {
                 () = tokio::time::sleep_until(wake_at) => {}
             }
             let now = Instant::now();
-            while serves && let Some((tx, ticket, timer)) = self.timers.take_due(now) {
-                self.put(Input::Fired { tx, ticket, timer })?;
+            while serves && let Some((tx, attempt_number, timer)) = self.timers.take_due(now) {
+                self.put(Input::Fired { tx, attempt_number, timer })?;
             }
             if now >= housekeeping {
                 housekeeping = now + HOUSEKEEPING_PERIOD;
@@ -216,7 +216,7 @@ impl Engine {
         }
         self.carried_on.remind(Instant::now());
         for (name, link) in &self.links {
-            link.nudge(self.core.fence(name));
+            link.nudge(self.core.low_water_mark(name));
         }
         if self.core.phase() == Phase::Draining
             && self.core.open_transactions() == 0

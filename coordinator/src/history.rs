@@ -273,7 +273,11 @@ mod tests {
     }
 
     fn earlier(number: u64) -> Note {
-        Note::Earlier { from: "bank".parse().unwrap(), ticket: undoubt_vocabulary::Ticket(number), message: "inquiry" }
+        Note::Earlier {
+            from: "bank".parse().unwrap(),
+            attempt_number: undoubt_vocabulary::AttemptNumber(number),
+            message: "inquiry",
+        }
     }
 
     #[test]
@@ -296,7 +300,8 @@ mod tests {
         let mut histories = Histories::new(Epoch(1));
         let tx = |number: usize| -> TxId { format!("t{number}").parse().unwrap() };
         for number in 0..2 * MAX_EARLIER_TRANSACTIONS {
-            (0..20).for_each(|ticket| histories.note(Timestamp(1), &tx(number), earlier(ticket)).unwrap());
+            (0..20)
+                .for_each(|attempt_number| histories.note(Timestamp(1), &tx(number), earlier(attempt_number)).unwrap());
         }
         assert_eq!(histories.earlier.heard.len(), MAX_EARLIER_TRANSACTIONS);
         assert_eq!(histories.earlier.order.len(), MAX_EARLIER_TRANSACTIONS);

@@ -36,4 +36,4 @@ pub use config::{Config, ParticipantAddress};
 pub use connect::{Connect, TcpConnect};
 pub use points::CRASH_POINTS;
 pub use run::{Environment, RunError, run};
-pub use session::Superseded;
+pub use session::FencedByEpoch;

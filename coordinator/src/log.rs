@@ -9,8 +9,8 @@
 //! | `ended` | transaction id | `EndedTransaction`, for the retention time |
 //! | `ended_at` | time of the end (µs, big-endian), transaction id | nothing: the order of collection |
 //! | `callback` | transaction id | the URLs that are to hear its outcome, one in a line |
-//! | `result` | ticket (big-endian), name of a branch or a step | what it handed back, if that is large |
-//! | `definition` | ticket (big-endian) | `SagaDefinition`: the steps of an open saga, if they are large |
+//! | `result` | attempt number (big-endian), name of a branch or a step | what it handed back, if that is large |
+//! | `definition` | attempt number (big-endian) | `SagaDefinition`: the steps of an open saga, if they are large |
 //! | `damaged` | transaction id | nothing: heuristic damage, kept until an operator forgets it |
 
 mod apart;
@@ -207,7 +207,7 @@ impl Log {
             for (key, value) in &page {
                 let (open, stored) =
                     codec::decode_open(&*self.store, key, value).map_err(|why| unreadable(key, OPEN, why))?;
-                apart.add(open.unfinished.ticket(), stored);
+                apart.add(open.unfinished.attempt_number(), stored);
                 found.push(open);
             }
             match page.last() {
@@ -221,7 +221,7 @@ impl Log {
         let Some(mut ended) = self.ended_without_large_results(tx)? else { return Ok(None) };
         for name in &ended.apart {
             let missing = || codec::DecodeError::NotBeside { what: format!("the result of {name}"), family: RESULT.0 };
-            let result = apart::result(&*self.store, ended.record.ticket, name)?;
+            let result = apart::result(&*self.store, ended.record.attempt_number, name)?;
             let result = result.ok_or_else(missing).map_err(|why| unreadable(tx.as_bytes(), ENDED, why))?;
             match ended.record.results.iter_mut().find(|(known, _)| known == name) {
                 Some((_, known)) => *known = result,
@@ -242,7 +242,7 @@ impl Log {
     pub(crate) fn recall(&self, ended: &EndedRecord, apart: &mut Apart) -> Result<(), LogError> {
         if let Some(stored) = self.ended_without_large_results(&ended.tx)?.filter(|stored| !stored.apart.is_empty()) {
             let results = stored.apart.into_iter().collect();
-            apart.add(stored.record.ticket, apart::Stored { results, ..apart::Stored::default() });
+            apart.add(stored.record.attempt_number, apart::Stored { results, ..apart::Stored::default() });
         }
         Ok(())
     }
@@ -303,7 +303,10 @@ impl Log {
             // A record written again later (a heuristic outcome) has a later key too, or none while it is damaged.
             if let Some(ended) = self.ended_under(&key)? {
                 batch.delete(ENDED, ended.record.tx.as_bytes());
-                ended.apart.iter().for_each(|name| batch.delete(RESULT, apart::result_key(ended.record.ticket, name)));
+                ended
+                    .apart
+                    .iter()
+                    .for_each(|name| batch.delete(RESULT, apart::result_key(ended.record.attempt_number, name)));
             }
             batch.delete(ENDED_AT, key);
         }

@@ -1,7 +1,7 @@
 //! Where a process can be made to crash: before and after each log write and each send.
 
 use undoubt_coordinator_core::Stage;
-use undoubt_vocabulary::{Half, ToParticipant};
+use undoubt_vocabulary::{Direction, ToParticipant};
 
 /// Every point's name, for those who sweep them.
 pub const CRASH_POINTS: &[&str] = &[
@@ -15,8 +15,8 @@ pub const CRASH_POINTS: &[&str] = &[
     "after-append-begun",
     "before-append-stepped",
     "after-append-stepped",
-    "before-append-turned",
-    "after-append-turned",
+    "before-append-compensation",
+    "after-append-compensation",
     "before-send-prepare",
     "after-send-prepare",
     "before-send-confirm",
@@ -48,7 +48,7 @@ pub(crate) fn before_append(stage: Stage) -> &'static str {
         Stage::Ended => "before-append-ended",
         Stage::Begun => "before-append-begun",
         Stage::Stepped => "before-append-stepped",
-        Stage::Turned => "before-append-turned",
+        Stage::Compensating => "before-append-compensation",
     }
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn after_append(stage: Stage) -> &'static str {
         Stage::Ended => "after-append-ended",
         Stage::Begun => "after-append-begun",
         Stage::Stepped => "after-append-stepped",
-        Stage::Turned => "after-append-turned",
+        Stage::Compensating => "after-append-compensation",
     }
 }
 
@@ -73,9 +73,9 @@ pub(crate) fn around_send(message: &ToParticipant) -> (&'static str, &'static st
         ToParticipant::Settle { .. } => ("before-send-settle", "after-send-settle"),
         ToParticipant::Undecided { .. } => ("before-send-undecided", "after-send-undecided"),
         ToParticipant::Noted { .. } => ("before-send-noted", "after-send-noted"),
-        ToParticipant::Run(run) => match run.half {
-            Half::Action => ("before-send-act", "after-send-act"),
-            Half::Compensation => ("before-send-compensate", "after-send-compensate"),
+        ToParticipant::Run(run) => match run.direction {
+            Direction::Forward => ("before-send-act", "after-send-act"),
+            Direction::Compensating => ("before-send-compensate", "after-send-compensate"),
         },
         ToParticipant::Close { .. } => ("before-send-close", "after-send-close"),
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
-use undoubt_vocabulary::{Ticket, ToParticipant};
+use undoubt_vocabulary::{AttemptNumber, ToParticipant};
 
 /// A message's own memory and the most that its encoding adds, without work and inputs.
 const MESSAGE_BYTES: usize = 192;
@@ -33,8 +33,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Waiting {
     messages: Vec<ToParticipant>,
-    fence: Ticket,
-    fence_told: Ticket,
+    low_water_mark: AttemptNumber,
+    low_water_mark_told: AttemptNumber,
     closed: bool,
     /// The bytes of all messages.
     bytes: usize,
@@ -47,14 +47,15 @@ struct Waiting {
 #[derive(Debug)]
 pub(crate) struct Drained {
     pub(crate) messages: Vec<ToParticipant>,
-    pub(crate) fence: Ticket,
+    pub(crate) low_water_mark: AttemptNumber,
 }
 
 impl Queue {
-    /// Queues messages, and the fence as it is now. Not sent before something else is, or [`Queue::nudge`] is called.
-    pub(crate) fn push(&self, messages: impl IntoIterator<Item = ToParticipant>, fence: Ticket) {
+    /// Queues messages, and the low-water mark as it is now. Not sent before something else is, or [`Queue::nudge`] is
+    /// called.
+    pub(crate) fn push(&self, messages: impl IntoIterator<Item = ToParticipant>, low_water_mark: AttemptNumber) {
         let mut waiting = self.lock();
-        waiting.fence = fence;
+        waiting.low_water_mark = low_water_mark;
         if waiting.overflown {
             return;
         }
@@ -74,11 +75,11 @@ impl Queue {
         self.0.changed.notify_one();
     }
 
-    /// Tells a fence that has moved while there was nothing else to say.
-    pub(crate) fn nudge(&self, fence: Ticket) {
+    /// Tells a low-water mark that has moved while there was nothing else to say.
+    pub(crate) fn nudge(&self, low_water_mark: AttemptNumber) {
         let mut waiting = self.lock();
-        waiting.fence = fence;
-        let news = waiting.fence != waiting.fence_told;
+        waiting.low_water_mark = low_water_mark;
+        let news = waiting.low_water_mark != waiting.low_water_mark_told;
         drop(waiting);
         if news {
             self.0.changed.notify_one();
@@ -116,10 +117,13 @@ impl Queue {
                 if waiting.closed {
                     return None;
                 }
-                if !waiting.messages.is_empty() || waiting.fence != waiting.fence_told {
-                    waiting.fence_told = waiting.fence;
+                if !waiting.messages.is_empty() || waiting.low_water_mark != waiting.low_water_mark_told {
+                    waiting.low_water_mark_told = waiting.low_water_mark;
                     waiting.bytes = 0;
-                    return Some(Drained { messages: std::mem::take(&mut waiting.messages), fence: waiting.fence });
+                    return Some(Drained {
+                        messages: std::mem::take(&mut waiting.messages),
+                        low_water_mark: waiting.low_water_mark,
+                    });
                 }
             }
             self.0.changed.notified().await;
@@ -147,10 +151,10 @@ mod tests {
 
     fn prepare(number: usize, work: &Bytes) -> ToParticipant {
         let tx: TxId = format!("t{number}").parse().unwrap();
-        let (ticket, begun_at, timeout) = (Ticket(1), Timestamp(1), Duration::from_secs(1));
+        let (attempt_number, begun_at, timeout) = (AttemptNumber(1), Timestamp(1), Duration::from_secs(1));
         ToParticipant::Prepare(Prepare {
             tx,
-            ticket,
+            attempt_number,
             begun_at,
             timeout,
             execution: Execution::TwoPhase,
@@ -166,7 +170,7 @@ mod tests {
         tokio::pin!(overflown);
         for number in 0..MIN_ALLOWED_BYTES >> 20 {
             assert!(futures::poll!(&mut overflown).is_pending(), "after {number} messages");
-            queue.push([prepare(number, &work)], Ticket(1));
+            queue.push([prepare(number, &work)], AttemptNumber(1));
         }
         assert_eq!(overflown.await, MIN_ALLOWED_BYTES);
         assert_eq!(queue.len(), 0);
@@ -177,10 +181,10 @@ mod tests {
         let work = Bytes::from(vec![0; 1 << 20]);
         let queue = Queue::default();
         let all = || (0..200).map(|number| prepare(number, &work));
-        queue.push(all(), Ticket(1));
+        queue.push(all(), AttemptNumber(1));
         for _ in 0..3 {
             assert_eq!(queue.drain().await.unwrap().messages.len(), 200);
-            queue.push(all(), Ticket(1));
+            queue.push(all(), AttemptNumber(1));
         }
         assert!(futures::poll!(std::pin::pin!(queue.overflown())).is_pending());
     }

@@ -8,7 +8,7 @@ use crate::log::{Log, LogError, META};
 use crate::operator::OperatorService;
 use crate::own_sign;
 use crate::service::Service;
-use crate::session::{self, Ended, Superseded};
+use crate::session::{self, Ended, FencedByEpoch};
 use crate::standing::{self, StandingError};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -67,7 +67,7 @@ pub enum RunError {
     Log(LogError),
     /// Whatever met it first.
     #[error(transparent)]
-    Fenced(Fenced),
+    FencedByStore(Fenced),
     #[error("the server failed: {0}")]
     Server(#[from] ServerError),
     #[error("reflection is not available: {0}")]
@@ -75,7 +75,7 @@ pub enum RunError {
     #[error(transparent)]
     Cancelled(#[from] TaskCancelled),
     #[error(transparent)]
-    Superseded(#[from] Superseded),
+    FencedByEpoch(#[from] FencedByEpoch),
     #[error(
         "this coordinator has to stop, for its log is an older copy: {sign}. If a newer folder exists, use that; else start this \
          one again, look at what it waits for with `undoubt participants`, and accept the loss with `undoubt accept-loss`"
@@ -87,7 +87,7 @@ pub enum RunError {
 
 impl From<StoreError> for RunError {
     fn from(error: StoreError) -> Self {
-        if let StoreError::Fenced(fenced) = error { RunError::Fenced(fenced) } else { RunError::Store(error) }
+        if let StoreError::Fenced(fenced) = error { RunError::FencedByStore(fenced) } else { RunError::Store(error) }
     }
 }
 
@@ -274,11 +274,11 @@ pub async fn run(
         // The next start has to know it too, whoever answers it then.
         let seen = match &ended {
             Ended::PutBack { seen, .. } => *seen,
-            Ended::Superseded(superseded) => foreign_start(&numbered.stable(), superseded.known),
+            Ended::FencedByEpoch(fenced) => foreign_start(&numbered.stable(), fenced.known),
         };
         note_parting(&numbered, &seen).await?;
         return Err(match ended {
-            Ended::Superseded(superseded) => superseded.into(),
+            Ended::FencedByEpoch(fenced) => fenced.into(),
             Ended::PutBack { sign, .. } => RunError::PutBack { sign: sign.to_string() },
         });
     }

@@ -69,7 +69,7 @@ enum SessionError {
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Ended {
     #[error(transparent)]
-    Superseded(#[from] Superseded),
+    FencedByEpoch(#[from] FencedByEpoch),
     #[error("{sign}")]
     PutBack { sign: Sign, seen: WriteNumber },
 }
@@ -82,7 +82,7 @@ pub(crate) enum Ended {
      or the data folder is an old copy; use the newest folder, and let one process have it",
     .known.0, .own.0
 )]
-pub struct Superseded {
+pub struct FencedByEpoch {
     pub by: ParticipantName,
     pub known: Epoch,
     pub own: Epoch,
@@ -132,7 +132,7 @@ pub(crate) async fn keep(
         };
         queue.close();
         if let Some(known) = error.known_epoch().filter(|known| *known >= shared.epoch) {
-            return Err(Superseded { by: participant, known, own: shared.epoch }.into());
+            return Err(FencedByEpoch { by: participant, known, own: shared.epoch }.into());
         }
         attempt = if welcomed { 0 } else { attempt + 1 };
         tracing::debug!(%participant, %error, attempt, "no session");
@@ -171,7 +171,7 @@ async fn converse(
         number: Some(shared.log.stable().into()),
         seen: witness::seen(&shared.log, participant).map(Into::into),
     };
-    let first = CoordinatorBatch { hello: Some(hello), fence: 0, messages: Vec::new(), stable_writes: 0 };
+    let first = CoordinatorBatch { hello: Some(hello), low_water_mark: 0, messages: Vec::new(), stable_writes: 0 };
     // The channel was made just now and has room.
     let _ = batches.try_send(first);
     let opening = async {
@@ -238,7 +238,7 @@ async fn receive(
             batch.messages.into_iter().filter_map(|message| read(participant, message)).collect();
         for message in &messages {
             tracing::debug!(target: "undoubt::wire", from = %participant, what = message.name(),
-                tx = %message.tx(), ticket = message.ticket().0, "received");
+                tx = %message.tx(), attempt_number = message.attempt_number().0, "received");
         }
         if !messages.is_empty() {
             engine.let_writes_make_room(&messages).await;
@@ -250,11 +250,11 @@ async fn receive(
 
 /// Returns the message if it can be read. If not, that concerns this message alone: it counts as never sent.
 fn read(participant: &ParticipantName, wire: v1::ToCoordinator) -> Option<ToCoordinator> {
-    let (tx, ticket) = (wire.tx.clone(), wire.ticket);
+    let (tx, attempt_number) = (wire.tx.clone(), wire.attempt_number);
     match ToCoordinator::try_from(wire) {
         Ok(message) => Some(own(message)),
         Err(why) => {
-            tracing::warn!(%participant, ?tx, ticket, %why, "a message of this participant is not read: its transaction waits for a proper one");
+            tracing::warn!(%participant, ?tx, attempt_number, %why, "a message of this participant is not read: its transaction waits for a proper one");
             None
         }
     }
@@ -264,21 +264,21 @@ fn read(participant: &ParticipantName, wire: v1::ToCoordinator) -> Option<ToCoor
 fn own(message: ToCoordinator) -> ToCoordinator {
     let own = |part: &Bytes| Bytes::copy_from_slice(part);
     match message {
-        ToCoordinator::Vote { tx, ticket, vote } => {
+        ToCoordinator::Vote { tx, attempt_number, vote } => {
             let vote = match vote {
                 Vote::Prepared { result } => Vote::Prepared { result: own(&result) },
                 Vote::ReadOnly { result } => Vote::ReadOnly { result: own(&result) },
                 Vote::Committed { result } => Vote::Committed { result: own(&result) },
                 vote @ Vote::Refused(_) => vote,
             };
-            ToCoordinator::Vote { tx, ticket, vote }
+            ToCoordinator::Vote { tx, attempt_number, vote }
         }
-        ToCoordinator::Ran { tx, ticket, step, half, attempt, outcome } => {
+        ToCoordinator::Ran { tx, attempt_number, step, direction, attempt, outcome } => {
             let outcome = match outcome {
                 StepOutcome::Done { result, pending } => StepOutcome::Done { result: own(&result), pending },
                 outcome @ (StepOutcome::Empty | StepOutcome::Refused(_)) => outcome,
             };
-            ToCoordinator::Ran { tx, ticket, step, half, attempt, outcome }
+            ToCoordinator::Ran { tx, attempt_number, step, direction, attempt, outcome }
         }
         message @ (ToCoordinator::Confirmed { .. }
         | ToCoordinator::Finished { .. }

@@ -13,7 +13,7 @@ use undoubt_platform::{Batch, NumberedStore, StoreError};
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::record;
 use undoubt_proto::v1::{LogNumber, RecallRequest, RecallResponse};
-use undoubt_vocabulary::{KnownAttempt, ParticipantName, Ticket, WriteNumber};
+use undoubt_vocabulary::{AttemptNumber, KnownAttempt, ParticipantName, WriteNumber};
 
 use crate::log::{Log, LogError, LostParts};
 
@@ -57,42 +57,42 @@ pub(crate) fn remember(log: &NumberedStore, participant: &ParticipantName, numbe
 }
 
 /// Asks a participant what it knows of this coordinator.
-pub(crate) fn request(shared: &Shared, participant: &ParticipantName, from: Option<Ticket>) -> RecallRequest {
+pub(crate) fn request(shared: &Shared, participant: &ParticipantName, from: Option<AttemptNumber>) -> RecallRequest {
     RecallRequest {
         coordinator_id: shared.id.0.to_vec().into(),
         coordinator_name: shared.config.name.clone(),
         participant_name: participant.to_string(),
         seen: seen(&shared.log, participant).map(Into::into),
         attempts: from.is_some(),
-        from_ticket: from.unwrap_or_default().0,
+        from_attempt_number: from.unwrap_or_default().0,
     }
 }
 
-/// Returns all that a participant keeps of attempts, and its fence.
+/// Returns all that a participant keeps of attempts, and its low-water mark.
 pub(crate) async fn attempts(
     shared: &Shared,
     participant: &ParticipantName,
     address: &str,
     patience: Duration,
-) -> Result<(Vec<KnownAttempt>, Ticket), WitnessError> {
-    let (mut found, mut from) = (Vec::new(), Ticket::default());
+) -> Result<(Vec<KnownAttempt>, AttemptNumber), WitnessError> {
+    let (mut found, mut from) = (Vec::new(), AttemptNumber::default());
     loop {
         let asked = shared.connect.recall(address, request(shared, participant, Some(from)));
         let answer = timeout(patience, asked).await.map_err(|_| WitnessError::Late)??;
-        let RecallResponse { attempts, next_ticket, fence, .. } = answer;
+        let RecallResponse { attempts, next_attempt_number, low_water_mark, .. } = answer;
         for attempt in attempts {
             found.push(attempt.try_into()?);
         }
-        if next_ticket <= from.0 {
-            return Ok((found, Ticket(fence)));
+        if next_attempt_number <= from.0 {
+            return Ok((found, AttemptNumber(low_water_mark)));
         }
-        from = Ticket(next_ticket);
+        from = AttemptNumber(next_attempt_number);
     }
 }
 
-fn still_known(attempts: Vec<KnownAttempt>, fence: Ticket) -> StillKnown {
-    let attempt = |known: KnownAttempt| ((known.ticket, known.tx), known.in_effect.into_iter().collect());
-    StillKnown { fence, attempts: attempts.into_iter().map(attempt).collect() }
+fn still_known(attempts: Vec<KnownAttempt>, low_water_mark: AttemptNumber) -> StillKnown {
+    let attempt = |known: KnownAttempt| ((known.attempt_number, known.tx), known.in_effect.into_iter().collect());
+    StillKnown { low_water_mark, attempts: attempts.into_iter().map(attempt).collect() }
 }
 
 /// Returns once the engine has listed something on stable storage.
@@ -148,8 +148,8 @@ pub(crate) async fn note_loss(
     if !number.is_after_loss_of(&before) {
         return Ok(());
     }
-    let (attempts, fence) = attempts(shared, participant, address, patience).await?;
-    let known = still_known(attempts, fence);
+    let (attempts, low_water_mark) = attempts(shared, participant, address, patience).await?;
+    let known = still_known(attempts, low_water_mark);
     let log = Log::new(shared.log.clone());
     let (listed, more) = list_lost(&log, participant, &known, engine).await?;
     let losses = u32::try_from(log.losses()?.len()).unwrap_or(u32::MAX);

@@ -12,7 +12,7 @@ use undoubt_participant::conformance;
 use undoubt_participant::resource::{
     CoordinatorMarks, Kept, Recovered, RecoveredStep, Resource, ResourceError, StepId, StepState, Steps,
 };
-use undoubt_vocabulary::{CoordinatorId, Epoch, ParticipantName, RunStep, StepOutcome, Ticket};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, ParticipantName, RunStep, StepOutcome};
 
 /// What survives a crash of the participant. Each call changes it once, under its lock: all of a call is there, or nothing.
 #[derive(Debug, Default)]
@@ -20,7 +20,7 @@ pub struct Disk {
     owner: Option<ParticipantName>,
     pub values: Values,
     barriers: BTreeMap<StepId, StepState>,
-    coordinators: BTreeMap<CoordinatorId, (Epoch, Ticket)>,
+    coordinators: BTreeMap<CoordinatorId, (Epoch, AttemptNumber)>,
 }
 
 #[derive(Debug)]
@@ -75,11 +75,11 @@ impl Resource for Shelf {
         Ok(())
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, mark: Ticket) -> Result<(), ResourceError> {
+    async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {
         self.change(|disk| {
             let (_, known) = disk.coordinators.entry(coordinator).or_default();
             *known = mark.max(*known);
-            disk.barriers.retain(|step, _| step.coordinator != coordinator || step.ticket >= mark);
+            disk.barriers.retain(|step, _| step.coordinator != coordinator || step.attempt_number >= mark);
         });
         Ok(())
     }

@@ -172,7 +172,7 @@ fn describe(view: &View<'_>, name: String) -> v1::DescribeParticipantResponse {
     let coordinators = view.core.coordinators().map(|known| v1::KnownCoordinator {
         coordinator_id: known.id.0.to_vec().into(),
         epoch: known.epoch.0,
-        fence: known.fence.0,
+        low_water_mark: known.low_water_mark.0,
         connected: known.connected,
     });
     v1::DescribeParticipantResponse {
@@ -201,7 +201,7 @@ fn mark(Mark { key, by, begun_at }: Mark) -> v1::Mark {
     v1::Mark {
         key,
         tx: by.tx.to_bytes(),
-        ticket: by.ticket.0,
+        attempt_number: by.attempt_number.0,
         coordinator_id: by.coordinator.0.to_vec().into(),
         step: by.step.0.into(),
         begun_at_us: begun_at.0,

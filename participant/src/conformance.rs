@@ -141,7 +141,7 @@ pub async fn steps<W: World>(world: &mut W) {
     saga::a_refused_action_leaves_nothing_behind_and_may_succeed_later(world).await;
     saga::a_refused_compensation_leaves_the_action_in_effect(world).await;
     saga::steps_of_one_saga_are_independent(world).await;
-    saga::a_fence_drops_the_barriers_below_it_and_nothing_else(world).await;
+    saga::a_low_water_mark_drops_the_barriers_below_it_and_nothing_else(world).await;
 }
 
 /// Runs the rules of a resource whose steps leave semantic locks.
@@ -163,7 +163,7 @@ pub async fn branches<W: BranchWorld>(world: &mut W) {
     doubt::a_branch_in_doubt_aborts_after_a_crash(world).await;
     doubt::an_operators_commit_is_done_and_kept_until_it_is_forgotten(world).await;
     doubt::an_operators_abort_is_done_and_kept_until_it_is_forgotten(world).await;
-    doubt::a_fence_drops_what_is_finished_below_it_and_nothing_else(world).await;
+    doubt::a_low_water_mark_drops_what_is_finished_below_it_and_nothing_else(world).await;
     together::branches_that_come_together_are_each_voted_and_committed(world).await;
     together::branches_prepared_together_survive_a_crash(world).await;
 }

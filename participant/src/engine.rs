@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 use undoubt_participant_core as core;
 use undoubt_participant_core::{Answer, BranchId, Effect, Input, Limits, Operator, Participant, Session, StepId};
 use undoubt_platform::{Clock, CrashPoints, Random};
-use undoubt_vocabulary::{BranchOutcome, CoordinatorId, ParticipantName, Prepare, Ticket, WriteNumber};
+use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, ParticipantName, Prepare, WriteNumber};
 use waiting::{LOOK_THROUGH_EVERY, Waiting};
 
 pub(crate) use commands::{Command, Handle, KnownHere, View};
@@ -46,8 +46,8 @@ const MAX_QUEUED_COMMANDS: usize = 4_096;
 /// Commands taken in one round.
 const MAX_COMMANDS_PER_ROUND: usize = 256;
 
-/// Fences move with every batch of messages. What they leave behind is dropped this much later, all at once: a store would
-/// otherwise have a range to drop for every few branches.
+/// Low-water marks move with every batch of messages. What they leave behind is dropped this much later, all at once: a
+/// store would otherwise have a range to drop for every few branches.
 const COLLECT_AFTER: Duration = Duration::from_millis(100);
 
 pub(crate) struct Engine<R> {
@@ -75,8 +75,8 @@ pub(crate) struct Engine<R> {
     next_operator: u64,
     /// Losses that operators have accepted.
     losses: Vec<(Loss, WriteNumber)>,
-    /// Coordinators whose fences have left something behind.
-    collectable: BTreeMap<CoordinatorId, Ticket>,
+    /// Coordinators whose low-water marks have left something behind.
+    collectable: BTreeMap<CoordinatorId, AttemptNumber>,
     collect_at: Option<Instant>,
     commands: mpsc::Receiver<Command>,
     effects: Vec<Effect>,
@@ -250,12 +250,12 @@ impl<R: Branches> Engine<R> {
             Effect::RecallVote { branch } => self.recalls.vote(branch),
             Effect::RecallOutcome { step, attempt } => self.recalls.outcome(step, attempt),
             Effect::StoreEmpty { step } => self.store_empty(step),
-            Effect::CloseSaga { coordinator, ticket, tx } => self.close_saga(coordinator, ticket, tx),
-            Effect::ReleaseMarks { coordinator, ticket, tx, release } => {
-                self.release_marks(coordinator, ticket, tx, release);
+            Effect::CloseSaga { coordinator, attempt_number, tx } => self.close_saga(coordinator, attempt_number, tx),
+            Effect::ReleaseMarks { coordinator, attempt_number, tx, release } => {
+                self.release_marks(coordinator, attempt_number, tx, release);
             }
-            Effect::Collect { coordinator, fence } => {
-                self.collectable.insert(coordinator, fence);
+            Effect::Collect { coordinator, low_water_mark } => {
+                self.collectable.insert(coordinator, low_water_mark);
                 self.collect_at.get_or_insert_with(|| Instant::now() + COLLECT_AFTER);
             }
         }
@@ -276,7 +276,7 @@ impl<R: Branches> Engine<R> {
 pub(crate) fn inputs_of(recovered: Recovered) -> impl Iterator<Item = core::Recovered> {
     let Recovered { coordinators, prepared, aborting, finished, heuristics, steps, log } = recovered;
     let coordinators = coordinators.into_iter().map(|CoordinatorMarks { id, epoch, low_water_mark }| {
-        core::Recovered::Coordinator { id, epoch, fence: low_water_mark }
+        core::Recovered::Coordinator { id, epoch, low_water_mark: low_water_mark }
     });
     let prepared = prepared.into_iter().map(|PreparedBranch { branch, begun_at, result }| core::Recovered::Prepared {
         branch,

@@ -109,11 +109,11 @@ mod tests {
     use super::*;
     use bytes::Bytes;
     use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
-    use undoubt_vocabulary::{Ticket, Vote};
+    use undoubt_vocabulary::{AttemptNumber, Vote};
 
     fn vote(bytes: usize) -> Outgoing {
         let vote = Vote::ReadOnly { result: Bytes::from(vec![0; bytes]) };
-        Outgoing::Message(ToCoordinator::Vote { tx: "T1".parse().unwrap(), ticket: Ticket(1), vote })
+        Outgoing::Message(ToCoordinator::Vote { tx: "T1".parse().unwrap(), attempt_number: AttemptNumber(1), vote })
     }
 
     async fn next(outgoings: &mut Outgoings) -> usize {

@@ -1,6 +1,6 @@
 //! Where a process can be made to crash: around what the resource manager makes durable, and around each send.
 
-use undoubt_vocabulary::{Half, ToCoordinator};
+use undoubt_vocabulary::{Direction, ToCoordinator};
 
 /// Every point's name, for those who sweep them.
 pub const CRASH_POINTS: &[&str] = &[
@@ -37,8 +37,10 @@ pub(crate) fn around_send(message: &ToCoordinator) -> (&'static str, &'static st
         ToCoordinator::Confirmed { .. } => ("before-send-confirmed", "after-send-confirmed"),
         ToCoordinator::Finished { .. } => ("before-send-finished", "after-send-finished"),
         ToCoordinator::Inquiry { .. } => ("before-send-inquiry", "after-send-inquiry"),
-        ToCoordinator::Ran { half: Half::Action, .. } => ("before-send-acted", "after-send-acted"),
-        ToCoordinator::Ran { half: Half::Compensation, .. } => ("before-send-compensated", "after-send-compensated"),
+        ToCoordinator::Ran { direction: Direction::Forward, .. } => ("before-send-acted", "after-send-acted"),
+        ToCoordinator::Ran { direction: Direction::Compensating, .. } => {
+            ("before-send-compensated", "after-send-compensated")
+        }
         ToCoordinator::Closed { .. } => ("before-send-closed", "after-send-closed"),
     }
 }

@@ -59,7 +59,7 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use undoubt_platform::{BackingUp, BackupError};
 use undoubt_vocabulary::{
-    CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Ticket, Timestamp, TxId, Vote,
+    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Timestamp, TxId, Vote,
     WriteNumber,
 };
 
@@ -104,7 +104,7 @@ pub trait Resource: Send + Sync + 'static {
     fn collect(
         &self,
         coordinator: CoordinatorId,
-        mark: Ticket,
+        mark: AttemptNumber,
     ) -> impl Future<Output = Result<(), ResourceError>> + Send;
 
     /// Runs what the adapter does by itself (keeping a connection, sweeping), from the end of the recovery on until `stop`,
@@ -211,7 +211,7 @@ pub trait Steps: Resource {
     fn close_saga(
         &self,
         _coordinator: CoordinatorId,
-        _ticket: Ticket,
+        _attempt_number: AttemptNumber,
         _tx: TxId,
     ) -> impl Future<Output = Result<(), ResourceError>> + Send {
         std::future::ready(Ok(()))
@@ -222,7 +222,7 @@ pub trait Steps: Resource {
     fn release_marks(
         &self,
         _coordinator: CoordinatorId,
-        _ticket: Ticket,
+        _attempt_number: AttemptNumber,
         _tx: TxId,
         _release: Release,
     ) -> impl Future<Output = Result<(), ResourceError>> + Send {

@@ -20,7 +20,7 @@ use undoubt_proto::v1::participant_server::Participant;
 use undoubt_proto::{KNOWN_EPOCH, PUT_BACK, v1};
 use undoubt_vocabulary::limits::MAX_WORK_BYTES;
 use undoubt_vocabulary::protocol::{self, NEWEST_VERSION, OLDEST_VERSION};
-use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, ToParticipant, WriteNumber};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, ToParticipant, WriteNumber};
 
 /// A stream that does not say hello within this time is closed.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -137,24 +137,30 @@ impl Participant for SessionService {
     }
 
     async fn recall(&self, request: Request<v1::RecallRequest>) -> Result<Response<v1::RecallResponse>, Status> {
-        let v1::RecallRequest { coordinator_id, coordinator_name, participant_name, seen, attempts, from_ticket } =
-            request.into_inner();
+        let v1::RecallRequest {
+            coordinator_id,
+            coordinator_name,
+            participant_name,
+            seen,
+            attempts,
+            from_attempt_number,
+        } = request.into_inner();
         self.check_name(&participant_name)?;
         let coordinator = coordinator(&coordinator_id)?;
         let recall = Recall { coordinator, name: coordinator_name, shown: number(seen.as_ref())? };
-        let known = self.engine.recall(recall, attempts.then_some(Ticket(from_ticket))).await?;
+        let known = self.engine.recall(recall, attempts.then_some(AttemptNumber(from_attempt_number))).await?;
         let KnownHere { number, recalled, attempts, next } = known;
-        let Recalled { seen, epoch, fence, connected, put_back, other } = recalled;
+        let Recalled { seen, epoch, low_water_mark, connected, put_back, other } = recalled;
         Ok(Response::new(v1::RecallResponse {
             number: number.map(Into::into),
             seen: seen.number.map(Into::into),
             epoch: epoch.0,
-            fence: fence.0,
+            low_water_mark: low_water_mark.0,
             connected,
             put_back: put_back.unwrap_or_default(),
             other_coordinator_id: other.map_or_else(Bytes::new, |other| Bytes::copy_from_slice(&other.0)),
             attempts: attempts.into_iter().map(Into::into).collect(),
-            next_ticket: next.map_or(0, |next| next.0),
+            next_attempt_number: next.map_or(0, |next| next.0),
         }))
     }
 }
@@ -175,7 +181,7 @@ async fn receive(
 ) -> Result<(), Status> {
     let mut next = Some(first);
     while let Some(batch) = next {
-        let (fence, writes) = (Ticket(batch.fence), batch.stable_writes);
+        let (low_water_mark, writes) = (AttemptNumber(batch.low_water_mark), batch.stable_writes);
         let messages: Result<Vec<ToParticipant>, _> = batch.messages.into_iter().map(TryInto::try_into).collect();
         let mut messages = messages.map_err(|bad| Status::invalid_argument(bad.to_string()))?;
         let bytes = messages.iter().map(ToParticipant::payload_bytes).sum();
@@ -184,10 +190,10 @@ async fn receive(
         }
         for message in &messages {
             tracing::debug!(target: "undoubt::wire", what = message.name(), tx = %message.tx(),
-                ticket = message.ticket().0, "received");
+                attempt_number = message.attempt_number().0, "received");
         }
         let received = engine.room_to_receive(bytes).await?;
-        engine.tell(Command::Batch { session, fence, writes, messages, received }).await?;
+        engine.tell(Command::Batch { session, low_water_mark, writes, messages, received }).await?;
         next = incoming.message().await?;
     }
     Ok(())
@@ -219,7 +225,7 @@ async fn send(
                     crash.reach(before);
                     reached.push(after);
                     tracing::debug!(target: "undoubt::wire", what = message.name(), tx = %message.tx(),
-                        ticket = message.ticket().0, "sent");
+                        attempt_number = message.attempt_number().0, "sent");
                     batch.messages.push(message.into());
                 }
                 Outgoing::Close(why) => close = Some(why),

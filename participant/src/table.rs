@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use undoubt_platform::{Batch, Durability, NumberedStore, Store, identity, numbered};
 use undoubt_proto::record::{self as stored, StepBarrier};
 use undoubt_vocabulary::{
-    BranchOutcome, CoordinatorId, Epoch, ParticipantName, Starts, Ticket, Timestamp, WriteNumber,
+    AttemptNumber, BranchOutcome, CoordinatorId, Epoch, ParticipantName, Starts, Timestamp, WriteNumber,
 };
 
 pub use record::Unreadable;
@@ -50,10 +50,11 @@ pub struct TransactionTable {
 struct Known {
     /// The highest seen.
     epoch: Epoch,
-    low_water_mark: Ticket,
-    /// Since the start, all that was kept below this ticket has been dropped, or its drop is queued: the next range begins
-    /// here. Ranges that all began at the first ticket would have to be told apart by the store again and again.
-    collected: Ticket,
+    low_water_mark: AttemptNumber,
+    /// Since the start, all that was kept below this attempt number has been dropped, or its drop is queued: the next
+    /// range begins here. Ranges that all began at the first attempt number would have to be told apart by the store
+    /// again and again.
+    collected: AttemptNumber,
 }
 
 impl std::fmt::Debug for TransactionTable {
@@ -132,14 +133,14 @@ impl TransactionTable {
 impl TransactionTable {
     /// As [`Resource::record_epoch`](crate::resource::Resource::record_epoch).
     pub async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
-        let known = self.note(coordinator, epoch, Ticket::default());
+        let known = self.note(coordinator, epoch, AttemptNumber::default());
         let mut batch = Batch::default();
         record::put_epoch(&mut batch, coordinator, known.epoch);
         Ok(self.store.write(batch, Durability::Forced).await?)
     }
 
-    /// Returns the tickets whose records are to be dropped now, up to the highest low-water mark.
-    pub fn begin_to_collect(&self, coordinator: CoordinatorId, mark: Ticket) -> Range<Ticket> {
+    /// Returns the attempt numbers whose records are to be dropped now, up to the highest low-water mark.
+    pub fn begin_to_collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Range<AttemptNumber> {
         let mut all = self.coordinators();
         let known = all.entry(coordinator).or_default();
         known.low_water_mark = mark.max(known.low_water_mark);
@@ -147,30 +148,30 @@ impl TransactionTable {
         from..known.low_water_mark
     }
 
-    /// Adds that all these tickets are over, and drops what is kept to recognise them.
-    pub fn put_collected(&self, batch: &mut Batch, coordinator: CoordinatorId, passed: Range<Ticket>) {
-        record::put_fence(batch, coordinator, passed.end);
+    /// Adds that all these attempt numbers are over, and drops what is kept to recognise them.
+    pub fn put_collected(&self, batch: &mut Batch, coordinator: CoordinatorId, passed: Range<AttemptNumber>) {
+        record::put_low_water_mark(batch, coordinator, passed.end);
         record::delete_finished(batch, coordinator, passed.clone());
         record::delete_steps(batch, coordinator, passed);
     }
 
-    /// Notes that there are records of attempts under these tickets now, or still. What the low-water mark had passed by then
-    /// belongs to the next range.
-    pub fn note_stored(&self, attempts: impl IntoIterator<Item = (CoordinatorId, Ticket)>) {
+    /// Notes that there are records of attempts under these numbers now, or still. What the low-water mark had passed
+    /// by then belongs to the next range.
+    pub fn note_stored(&self, attempts: impl IntoIterator<Item = (CoordinatorId, AttemptNumber)>) {
         let mut attempts = attempts.into_iter().peekable();
         if attempts.peek().is_none() {
             return;
         }
         let mut all = self.coordinators();
-        for (coordinator, ticket) in attempts {
+        for (coordinator, attempt_number) in attempts {
             if let Some(known) = all.get_mut(&coordinator) {
-                known.collected = known.collected.min(ticket);
+                known.collected = known.collected.min(attempt_number);
             }
         }
     }
 
     /// Notes what was seen of a coordinator, and returns all that is known.
-    fn note(&self, coordinator: CoordinatorId, epoch: Epoch, low_water_mark: Ticket) -> Known {
+    fn note(&self, coordinator: CoordinatorId, epoch: Epoch, low_water_mark: AttemptNumber) -> Known {
         let mut all = self.coordinators();
         let known = all.entry(coordinator).or_default();
         known.epoch = epoch.max(known.epoch);
@@ -197,7 +198,7 @@ impl TransactionTable {
         own: &impl Message,
     ) {
         let record = stored::PreparedBranch {
-            ticket: branch.ticket.0,
+            attempt_number: branch.attempt_number.0,
             coordinator_id: Bytes::copy_from_slice(&branch.coordinator.0),
             begun_at_us: begun_at.0,
             result,

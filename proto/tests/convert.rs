@@ -13,8 +13,8 @@ use undoubt_proto::convert::{KnownOutcome, Malformed};
 use undoubt_proto::v1;
 use undoubt_vocabulary::limits::{MAX_DETAIL_BYTES, MAX_RESULT_BYTES, MAX_WORK_BYTES};
 use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, Execution, Half, Outcome, ParticipantName, Prepare, Refusal, RefusalCode, RunStep,
-    StepIndex, StepOutcome, StuckStep, Ticket, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
+    AbortReason, AttemptNumber, BranchOutcome, Direction, Execution, Outcome, ParticipantName, Prepare, Refusal,
+    RefusalCode, RunStep, StepIndex, StepOutcome, StuckStep, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
 };
 
 fn bytes() -> impl Strategy<Value = Bytes> {
@@ -25,8 +25,8 @@ fn tx() -> impl Strategy<Value = TxId> {
     vec(any::<u8>(), 1..=64).prop_map(|bytes| TxId::new(bytes).unwrap())
 }
 
-fn ticket() -> impl Strategy<Value = Ticket> {
-    any::<u64>().prop_map(Ticket)
+fn attempt_number() -> impl Strategy<Value = AttemptNumber> {
+    any::<u64>().prop_map(AttemptNumber)
 }
 
 fn name() -> impl Strategy<Value = ParticipantName> {
@@ -86,8 +86,8 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 
 fn stuck() -> impl Strategy<Value = StuckStep> {
     (name(), name(), any::<bool>(), refusal()).prop_map(|(step, participant, compensation, refusal)| {
-        let half = if compensation { Half::Compensation } else { Half::Action };
-        StuckStep { step, participant, half, refusal }
+        let direction = if compensation { Direction::Compensating } else { Direction::Forward };
+        StuckStep { step, participant, direction, refusal }
     })
 }
 
@@ -99,10 +99,10 @@ fn known_outcome() -> impl Strategy<Value = KnownOutcome> {
 }
 
 fn prepare() -> impl Strategy<Value = Prepare> {
-    (tx(), ticket(), any::<u64>(), any::<u32>(), any::<bool>(), bytes()).prop_map(
-        |(tx, ticket, begun_at, timeout, one_phase, work)| Prepare {
+    (tx(), attempt_number(), any::<u64>(), any::<u32>(), any::<bool>(), bytes()).prop_map(
+        |(tx, attempt_number, begun_at, timeout, one_phase, work)| Prepare {
             tx,
-            ticket,
+            attempt_number,
             begun_at: Timestamp(begun_at),
             timeout: Duration::from_millis(timeout.into()),
             execution: if one_phase { Execution::OnePhase } else { Execution::TwoPhase },
@@ -115,8 +115,8 @@ fn step() -> impl Strategy<Value = StepIndex> {
     any::<u16>().prop_map(StepIndex)
 }
 
-fn half() -> impl Strategy<Value = Half> {
-    prop_oneof![Just(Half::Action), Just(Half::Compensation)]
+fn direction() -> impl Strategy<Value = Direction> {
+    prop_oneof![Just(Direction::Forward), Just(Direction::Compensating)]
 }
 
 fn step_outcome() -> impl Strategy<Value = StepOutcome> {
@@ -128,12 +128,19 @@ fn step_outcome() -> impl Strategy<Value = StepOutcome> {
 }
 
 fn run_step() -> impl Strategy<Value = RunStep> {
-    ((tx(), ticket(), step(), half()), any::<u32>(), any::<u64>(), any::<u32>(), bytes(), vec(bytes(), 0..=64))
-        .prop_map(|((tx, ticket, step, half), attempt, begun_at, timeout, work, inputs)| RunStep {
+    (
+        (tx(), attempt_number(), step(), direction()),
+        any::<u32>(),
+        any::<u64>(),
+        any::<u32>(),
+        bytes(),
+        vec(bytes(), 0..=64),
+    )
+        .prop_map(|((tx, attempt_number, step, direction), attempt, begun_at, timeout, work, inputs)| RunStep {
             tx,
-            ticket,
+            attempt_number,
             step,
-            half,
+            direction,
             attempt,
             begun_at: Timestamp(begun_at),
             timeout: Duration::from_millis(timeout.into()),
@@ -145,38 +152,46 @@ fn run_step() -> impl Strategy<Value = RunStep> {
 fn to_participant() -> impl Strategy<Value = ToParticipant> {
     prop_oneof![
         prepare().prop_map(ToParticipant::Prepare),
-        (tx(), ticket()).prop_map(|(tx, ticket)| ToParticipant::Confirm { tx, ticket }),
-        (tx(), ticket()).prop_map(|(tx, ticket)| ToParticipant::Commit { tx, ticket }),
-        (tx(), ticket()).prop_map(|(tx, ticket)| ToParticipant::Abort { tx, ticket }),
-        (tx(), ticket()).prop_map(|(tx, ticket)| ToParticipant::Settle { tx, ticket }),
-        (tx(), ticket()).prop_map(|(tx, ticket)| ToParticipant::Undecided { tx, ticket }),
-        (tx(), ticket()).prop_map(|(tx, ticket)| ToParticipant::Noted { tx, ticket }),
+        (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Confirm { tx, attempt_number }),
+        (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Commit { tx, attempt_number }),
+        (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Abort { tx, attempt_number }),
+        (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Settle { tx, attempt_number }),
+        (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Undecided { tx, attempt_number }),
+        (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Noted { tx, attempt_number }),
         run_step().prop_map(ToParticipant::Run),
-        (tx(), ticket()).prop_map(|(tx, ticket)| ToParticipant::Close { tx, ticket }),
+        (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToParticipant::Close { tx, attempt_number }),
     ]
 }
 
 fn to_coordinator() -> impl Strategy<Value = ToCoordinator> {
     prop_oneof![
-        (tx(), ticket(), vote()).prop_map(|(tx, ticket, vote)| ToCoordinator::Vote { tx, ticket, vote }),
-        (tx(), ticket(), any::<bool>()).prop_map(|(tx, ticket, held)| ToCoordinator::Confirmed { tx, ticket, held }),
-        (tx(), ticket(), branch_outcome()).prop_map(|(tx, ticket, outcome)| ToCoordinator::Finished {
+        (tx(), attempt_number(), vote()).prop_map(|(tx, attempt_number, vote)| ToCoordinator::Vote {
             tx,
-            ticket,
+            attempt_number,
+            vote
+        }),
+        (tx(), attempt_number(), any::<bool>()).prop_map(|(tx, attempt_number, held)| ToCoordinator::Confirmed {
+            tx,
+            attempt_number,
+            held
+        }),
+        (tx(), attempt_number(), branch_outcome()).prop_map(|(tx, attempt_number, outcome)| ToCoordinator::Finished {
+            tx,
+            attempt_number,
             outcome
         }),
-        (tx(), ticket()).prop_map(|(tx, ticket)| ToCoordinator::Inquiry { tx, ticket }),
-        (tx(), ticket(), step(), half(), any::<u32>(), step_outcome()).prop_map(
-            |(tx, ticket, step, half, attempt, outcome)| ToCoordinator::Ran {
+        (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToCoordinator::Inquiry { tx, attempt_number }),
+        (tx(), attempt_number(), step(), direction(), any::<u32>(), step_outcome()).prop_map(
+            |(tx, attempt_number, step, direction, attempt, outcome)| ToCoordinator::Ran {
                 tx,
-                ticket,
+                attempt_number,
                 step,
-                half,
+                direction,
                 attempt,
                 outcome
             }
         ),
-        (tx(), ticket()).prop_map(|(tx, ticket)| ToCoordinator::Closed { tx, ticket }),
+        (tx(), attempt_number()).prop_map(|(tx, attempt_number)| ToCoordinator::Closed { tx, attempt_number }),
     ]
 }
 
@@ -241,7 +256,7 @@ proptest! {
 
 fn wire_vote(vote: v1::vote::Vote) -> v1::ToCoordinator {
     let body = v1::to_coordinator::Body::Vote(v1::Vote { vote: Some(vote) });
-    v1::ToCoordinator { tx: Bytes::from_static(b"t"), ticket: 1, body: Some(body) }
+    v1::ToCoordinator { tx: Bytes::from_static(b"t"), attempt_number: 1, body: Some(body) }
 }
 
 fn wire_refusal(code: i32, detail_bytes: usize) -> v1::ToCoordinator {
@@ -254,7 +269,7 @@ fn a_message_without_its_id_or_its_body_is_refused() {
         v1::ToParticipant { body: Some(v1::to_participant::Body::Commit(v1::Commit {})), ..Default::default() };
     assert!(matches!(ToParticipant::try_from(nameless), Err(Malformed::Id { field: "tx", .. })));
 
-    let empty = v1::ToParticipant { tx: Bytes::from_static(b"t"), ticket: 1, body: None };
+    let empty = v1::ToParticipant { tx: Bytes::from_static(b"t"), attempt_number: 1, body: None };
     assert_eq!(ToParticipant::try_from(empty), Err(Malformed::Missing { field: "body" }));
 }
 
@@ -279,7 +294,7 @@ fn what_is_at_its_limit_passes_and_what_is_above_is_refused_with_the_limit_named
 
     let work = |length| v1::ToParticipant {
         tx: Bytes::from_static(b"t"),
-        ticket: 1,
+        attempt_number: 1,
         body: Some(v1::to_participant::Body::Prepare(v1::Prepare {
             work: vec![0; length].into(),
             ..Default::default()

@@ -7,7 +7,7 @@
 //!
 //! * A *killed process* loses nothing: the page cache outlives it. Its unfinished writes are never answered.
 //! * *Opening* makes stable what it replays, as RocksDB does, whose recovery writes what the log holds to new files.
-//! * Opening also *fences*, as a shared volume with fencing does: stores opened earlier are shut out for good. They go on
+//! * Opening is also *fencing*, as with a shared volume: stores opened earlier are shut out for good. They go on
 //!   reading what they have in memory, but nothing they write lands, and nothing unfinished of theirs is durable: they hear
 //!   that they are fenced. Faults that need a machine to be off shut stores out as well.
 //!

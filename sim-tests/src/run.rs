@@ -119,7 +119,7 @@ pub struct Finals {
     pub open: Vec<(String, String)>,
     /// Transactions whose acknowledged records a lying disk has destroyed, at any host. Nothing can be promised for them.
     pub excused: BTreeSet<String>,
-    /// A lying disk has destroyed an identity, an epoch or a fence.
+    /// A lying disk has destroyed an identity, an epoch or a low-water mark.
     pub excused_epochs: bool,
     /// Transactions whose record was made impossible to carry out.
     pub poisoned: BTreeSet<String>,

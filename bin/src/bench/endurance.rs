@@ -42,13 +42,13 @@ pub async fn endurance(
     let (measured, samples) =
         tokio::join!(load::run(&coordinator, &shape, pace, length), watch(&cluster, length.warm_up, lasts));
     let (measured, samples) = (measured?, samples?);
-    let half = samples.len() / 2;
+    let middle = samples.len() / 2;
     let highest = |part: &[Sample], of: fn(&Sample) -> u64| part.iter().map(of).max().unwrap_or(0) as f64;
     for (what, of) in [
         ("memory", (|sample: &Sample| sample.memory_bytes) as fn(&Sample) -> u64),
         ("disk", |sample: &Sample| sample.disk_bytes),
     ] {
-        let (first, second) = (highest(&samples[..half], of), highest(&samples[half..], of));
+        let (first, second) = (highest(&samples[..middle], of), highest(&samples[middle..], of));
         report.add(
             Finding::new(format!("endurance/{what}/second-half-over-first"), second / first, "x")
                 .goal(Goal::AtMost(1.1))

@@ -132,9 +132,9 @@ fn kind_of(error: &RunError) -> Failure {
         RunError::Identity(error) => Failure::of_identity(error),
         RunError::Log(LogError::Store(error)) => Failure::of_store(error),
         RunError::Log(LogError::Unreadable { .. }) => Failure::Folder,
-        RunError::Superseded(_) | RunError::PutBack { .. } => Failure::Superseded,
+        RunError::FencedByEpoch(_) | RunError::PutBack { .. } => Failure::FencedByEpoch,
         RunError::Store(error) => Failure::of_store(error),
-        RunError::Fenced(_) => Failure::Fenced,
+        RunError::FencedByStore(_) => Failure::FencedByStore,
         RunError::Server(_) | RunError::Reflection(_) | RunError::Cancelled(_) => Failure::Other,
     }
 }

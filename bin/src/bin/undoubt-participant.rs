@@ -121,7 +121,7 @@ fn kind_of(error: &RunError) -> Failure {
     match error {
         RunError::Config(_) => Failure::Configuration,
         RunError::Resource(_) => Failure::Storage,
-        RunError::Fenced { .. } => Failure::Fenced,
+        RunError::Fenced { .. } => Failure::FencedByStore,
         RunError::Server(_) | RunError::Reflection(_) | RunError::Cancelled(_) => Failure::Other,
     }
 }

@@ -15,19 +15,19 @@ pub enum Failure {
     /// 3: the data folder is another's, damaged, of a newer format, open elsewhere, or cannot be opened.
     Folder,
     /// 4: another process has taken over this coordinator, or the folder is an old copy. It must not be started again.
-    Superseded,
+    FencedByEpoch,
     /// 5: it cannot listen on its address.
     Address,
     /// 6: the device failed while it ran. Another start recovers, once the device is mended.
     Storage,
     /// 7: another process has taken its store over, and works with it. What was open is carried on there.
-    Fenced,
+    FencedByStore,
 }
 
 /// For the help of a server.
 pub const EXIT_CODES: &str = "Exit codes: 0 stopped as asked, 1 another failure, 2 command line or settings, 3 data folder \
-                              (another's, damaged, newer format, open elsewhere), 4 superseded (another process has taken \
-                              over: do not start it again), 5 address, 6 device failed, 7 fenced (another process has \
+                              (another's, damaged, newer format, open elsewhere), 4 fenced by a newer epoch (another process has taken \
+                              over: do not start it again), 5 address, 6 device failed, 7 fenced from its store (another process has \
                               taken its store over, and carries on).";
 
 impl Failure {
@@ -36,10 +36,10 @@ impl Failure {
             Failure::Other => 1,
             Failure::Configuration => 2,
             Failure::Folder => 3,
-            Failure::Superseded => 4,
+            Failure::FencedByEpoch => 4,
             Failure::Address => 5,
             Failure::Storage => 6,
-            Failure::Fenced => 7,
+            Failure::FencedByStore => 7,
         }
     }
 
@@ -49,17 +49,17 @@ impl Failure {
             Failure::Other => "unexpected",
             Failure::Configuration => "usage",
             Failure::Folder => "folder",
-            Failure::Superseded => "superseded",
+            Failure::FencedByEpoch => "fenced-by-epoch",
             Failure::Address => "not-ready",
             Failure::Storage => "storage",
-            Failure::Fenced => "fenced",
+            Failure::FencedByStore => "fenced-by-store",
         }
     }
 
     /// Returns the kind of failure of a store that could not be opened, or stopped.
     pub fn of_store(error: &StoreError) -> Failure {
         match error {
-            StoreError::Fenced(_) => Failure::Fenced,
+            StoreError::Fenced(_) => Failure::FencedByStore,
             StoreError::Damaged { .. } | StoreError::UnknownFamilies { .. } => Failure::Folder,
             StoreError::DiskFull { .. } | StoreError::Io { .. } | StoreError::Stopped { .. } => Failure::Storage,
             StoreError::Unavailable { .. } | StoreError::BatchTooLarge { .. } | StoreError::NoSuchFamily { .. } => {

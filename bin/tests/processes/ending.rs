@@ -236,7 +236,7 @@ async fn a_saga_that_ran_out_of_attempts_says_so() {
     ]);
     let why = "bank-c did not answer the last of 3 attempts";
     submit(&cluster, "t", steps, &["--deadline", "60s"]).await.expect(3, &["aborted", why]);
-    undoubt(&cluster, &["history", "t"]).await.expect(0, &["turned-back", why]);
+    undoubt(&cluster, &["history", "t"]).await.expect(0, &["compensating", why]);
     let said = undoubt_json(&cluster, &["status", "t"]).await.json();
     assert_eq!(said["abort"]["reason"].as_str(), Some("unanswered"), "{said}");
 }

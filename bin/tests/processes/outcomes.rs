@@ -67,8 +67,8 @@ async fn a_saga_keeps_what_became_of_its_steps_to_the_end() {
     let mut patient = saga("half", 5);
     patient["steps"][1]["attempts"] = json!(1_000);
     submit(&cluster, &patient, &["--no-wait"]).await.expect(0, &["pending"]);
-    let half = async || (kept(&cluster, "half").await.as_deref() == Some("acted half")).then_some(());
-    until("the first step is in effect", half).await;
+    let acted = async || (kept(&cluster, "half").await.as_deref() == Some("acted half")).then_some(());
+    until("the first step is in effect", acted).await;
     cluster.restart(Who::Participant(1), None).await.unwrap();
     undoubt(&cluster, &["wait", "half"]).await.expect(0, &["committed"]);
     let whole = async || (kept(&cluster, "half").await.as_deref() == Some("committed half")).then_some(());

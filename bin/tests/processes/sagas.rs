@@ -62,7 +62,7 @@ async fn a_saga_is_done_or_undone_and_its_history_says_how() {
     assert_eq!(holdings(&cluster).await, (Some("70".into()), Some("30".into())));
     submit(&cluster, &files, &transfer("over", 40), &[]).await.expect(3, &["aborted", "bank-b refused", "ceiling"]);
     assert_eq!(holdings(&cluster).await, (Some("70".into()), Some("30".into())));
-    undoubt(&cluster, &["history", "over"]).await.expect(0, &["acted", "turned-back", "compensated", "take"]);
+    undoubt(&cluster, &["history", "over"]).await.expect(0, &["acted", "compensating", "compensated", "take"]);
     undoubt(&cluster, &["status", "over"]).await.expect(0, &["saga", "undone"]);
     submit(&cluster, &files, &transfer("good", 30), &[]).await.expect(0, &["committed"]);
     submit(&cluster, &files, &transfer("good", 31), &[]).await.expect(7, &["other content"]);

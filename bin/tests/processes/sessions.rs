@@ -40,8 +40,8 @@ fn put(key: &'static str, value: &'static str) -> KvWork {
 }
 
 /// What a one-phase branch reads of a key.
-async fn read(session: &mut Session, tx: &str, ticket: u64, key: &'static str) -> Option<Bytes> {
-    let vote = session.prepare(tx, ticket, one_phase(ticket, KvWork::new().get(key))).await;
+async fn read(session: &mut Session, tx: &str, attempt_number: u64, key: &'static str) -> Option<Bytes> {
+    let vote = session.prepare(tx, attempt_number, one_phase(attempt_number, KvWork::new().get(key))).await;
     if let Vote::ReadOnly(result) = vote {
         return Results::read(&result).into_bytes().unwrap().remove(0);
     }
@@ -125,7 +125,7 @@ async fn what_cannot_be_read_ends_the_session_and_leaves_the_branches() {
     let (_cluster, url) = bank().await;
     let mut session = Session::welcomed(&url, "bank", 1).await;
     is_prepared(session.prepare("t", 10, prepare(1, put("k", "v"))).await);
-    let nothing = v1::ToParticipant { tx: "u".into(), ticket: 11, body: None };
+    let nothing = v1::ToParticipant { tx: "u".into(), attempt_number: 11, body: None };
     session.send_batch(v1::CoordinatorBatch { messages: vec![nothing], ..Default::default() });
     assert_eq!(session.end().await.code(), Code::InvalidArgument);
     let session = Session::welcomed(&url, "bank", 1).await;
@@ -172,10 +172,10 @@ async fn a_prepare_that_comes_again_is_answered_with_the_same_vote() {
 }
 
 #[tokio::test]
-async fn a_prepare_below_the_fence_is_late_and_one_after_its_abort_leaves_no_lock() {
+async fn a_prepare_below_the_low_water_mark_is_late_and_one_after_its_abort_leaves_no_lock() {
     let (mut cluster, url) = bank().await;
     let mut session = Session::welcomed(&url, "bank", 1).await;
-    session.fence(10);
+    session.low_water_mark(10);
     let (code, detail) = is_refused(session.prepare("late", 9, prepare(1, put("k", "late"))).await);
     assert_eq!(code, RefusalCode::Late, "{detail}");
     // The abort has overtaken its prepare.
@@ -189,17 +189,17 @@ async fn a_prepare_below_the_fence_is_late_and_one_after_its_abort_leaves_no_loc
 
     kill_and_restart(&mut cluster).await;
     let mut session = Session::welcomed(&url, "bank", 2).await;
-    session.fence(12);
-    // Whatever it has forgotten of the abort: the fence is above it.
+    session.low_water_mark(12);
+    // Whatever it has forgotten of the abort: the low-water mark is above it.
     assert_eq!(is_refused(session.prepare("t", 11, prepare(2, put("k", "lost"))).await).0, RefusalCode::Late);
     assert_eq!(read(&mut session, "look", 20, "k").await, Some("won".into()));
 }
 
 #[tokio::test]
-async fn a_commit_without_a_trace_is_unknown_above_the_fence_and_was_done_below_it() {
+async fn a_commit_without_a_trace_is_unknown_above_the_low_water_mark_and_was_done_below_it() {
     let (_cluster, url) = bank().await;
     let mut session = Session::welcomed(&url, "bank", 1).await;
-    session.fence(10);
+    session.low_water_mark(10);
     session.send("lost", 10, Body::Commit(v1::Commit {}));
     assert_eq!(session.finished("lost", 10).await, BranchOutcome::Unknown);
     session.send("old", 9, Body::Commit(v1::Commit {}));
@@ -221,8 +221,8 @@ async fn a_prepared_branch_keeps_its_lock_through_kill_9_until_it_hears_the_deci
     is_prepared(session.prepare("aborted", 11, prepare(5, put("j", "v"))).await);
     kill_and_restart(&mut cluster).await;
     let mut session = Session::welcomed(&url, "bank", 2).await;
-    for (tx, ticket) in [("t", 10), ("aborted", 11)] {
-        assert!(matches!(session.hear(tx, ticket).await, v1::to_coordinator::Body::Inquiry(_)));
+    for (tx, attempt_number) in [("t", 10), ("aborted", 11)] {
+        assert!(matches!(session.hear(tx, attempt_number).await, v1::to_coordinator::Body::Inquiry(_)));
     }
     // A younger transaction dies, an older one waits.
     let (code, detail) = is_refused(session.prepare("younger", 12, prepare(6, put("k", "w"))).await);
@@ -250,8 +250,8 @@ async fn a_reader_confirms_its_locks_unless_a_restart_has_broken_them() {
     let (mut cluster, url) = bank().await;
     let mut session = Session::welcomed(&url, "bank", 1).await;
     let reads = || prepare(1, KvWork::new().get("k"));
-    for (tx, ticket) in [("held", 10), ("lost", 11)] {
-        assert!(matches!(session.prepare(tx, ticket, reads()).await, Vote::ReadOnly(_)));
+    for (tx, attempt_number) in [("held", 10), ("lost", 11)] {
+        assert!(matches!(session.prepare(tx, attempt_number, reads()).await, Vote::ReadOnly(_)));
     }
     let writer = prepare(2, put("k", "v"));
     assert_eq!(is_refused(session.prepare("writer", 12, writer.clone()).await).0, RefusalCode::LockConflict);

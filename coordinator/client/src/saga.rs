@@ -187,15 +187,14 @@ fn check_work(steps: &[Step], resolved: &[SagaStep]) -> Result<(), InvalidTransa
         } else {
             PlaceInSaga::ActionThatCanBeUndone
         };
-        let halves = [
+        let directions = [
             ("action", Some(&step.action), action),
             ("compensation", step.compensation.as_ref(), PlaceInSaga::Compensation),
         ];
-        for (name, work, half) in halves {
+        for (name, work, direction) in directions {
             if let Some(work) = work {
-                work.check_in_saga(half, action_of).map_err(|(operation, cause)| InvalidTransaction::StepWork {
-                    path: format!("steps[{index}].{name}[{operation}]"),
-                    cause,
+                work.check_in_saga(direction, action_of).map_err(|(operation, cause)| {
+                    InvalidTransaction::StepWork { path: format!("steps[{index}].{name}[{operation}]"), cause }
                 })?;
             }
         }

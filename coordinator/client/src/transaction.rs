@@ -122,10 +122,11 @@ impl Transaction {
     /// | --- | --- |
     /// | `committed ID` | It is committed, or is a saga that is past its pivot: nothing undoes it any more. |
     /// | `acted ID` | A saga's step is in effect there, and may yet be undone. Not where auto went by two-phase commit. |
-    /// | `compensated ID` | The saga goes back, and that step is undone. |
+    /// | `compensated ID` | The saga compensates, and that step is undone. |
     ///
-    /// Neither an abort of two-phase commit nor a saga that turned back before it came there leaves a trace. Only the pivot
-    /// and steps after it leave `committed`: without any there, `acted` is the last word of a saga that succeeds.
+    /// Neither an abort of two-phase commit nor a saga that was compensated before it came there leaves a trace. Only
+    /// the pivot and steps after it leave `committed`: without any there, `acted` is the last word of a saga that
+    /// succeeds.
     #[must_use]
     pub fn outcome_at(mut self, participant: &str, key: impl Into<Bytes>) -> Self {
         let key = key.into();

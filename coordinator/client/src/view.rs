@@ -5,7 +5,7 @@ use std::time::Duration;
 use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
 use undoubt_proto::v1;
 use undoubt_vocabulary::{
-    BranchOutcome, CoordinatorId, Epoch, InvalidId, ParticipantName, StepName, Ticket, Timestamp, TxId,
+    AttemptNumber, BranchOutcome, CoordinatorId, Epoch, InvalidId, ParticipantName, StepName, Timestamp, TxId,
 };
 
 use crate::submit::known;
@@ -14,7 +14,7 @@ use crate::submit::known;
 #[derive(Clone, Debug)]
 pub struct TransactionView {
     pub tx: TxId,
-    pub ticket: Ticket,
+    pub attempt_number: AttemptNumber,
     /// preparing, confirming, delegated, committing, ended ...
     pub phase: String,
     pub known: KnownOutcome,
@@ -139,7 +139,7 @@ pub struct ParticipantState {
 pub struct KnownCoordinator {
     pub id: CoordinatorId,
     pub epoch: Epoch,
-    pub fence: Ticket,
+    pub low_water_mark: AttemptNumber,
     pub connected: bool,
 }
 
@@ -147,7 +147,7 @@ pub struct KnownCoordinator {
 #[derive(Clone, Debug)]
 pub struct HeldStep {
     pub tx: TxId,
-    pub ticket: Ticket,
+    pub attempt_number: AttemptNumber,
     pub coordinator: CoordinatorId,
     /// Its place in the saga, from 0.
     pub step: u16,
@@ -162,7 +162,7 @@ pub struct HeldStep {
 pub struct Mark {
     pub key: Bytes,
     pub tx: TxId,
-    pub ticket: Ticket,
+    pub attempt_number: AttemptNumber,
     pub coordinator: CoordinatorId,
     /// Its place in the saga, from 0.
     pub step: u16,
@@ -174,7 +174,7 @@ pub struct Mark {
 #[derive(Clone, Debug)]
 pub struct HeldBranch {
     pub tx: TxId,
-    pub ticket: Ticket,
+    pub attempt_number: AttemptNumber,
     pub coordinator: CoordinatorId,
     /// preparing, prepared, read-only, committing, aborting, heuristically-committed, heuristically-aborted
     pub state: String,
@@ -213,7 +213,7 @@ impl TryFrom<v1::Transaction> for TransactionView {
     fn try_from(wire: v1::Transaction) -> Result<Self, Malformed> {
         Ok(TransactionView {
             tx: tx(wire.tx)?,
-            ticket: Ticket(wire.ticket),
+            attempt_number: AttemptNumber(wire.attempt_number),
             phase: wire.phase,
             known: known(wire.outcome)?,
             begun_at: Timestamp(wire.begun_at_us),
@@ -333,8 +333,13 @@ impl TryFrom<v1::KnownCoordinator> for KnownCoordinator {
     type Error = Malformed;
 
     fn try_from(wire: v1::KnownCoordinator) -> Result<Self, Malformed> {
-        let (epoch, fence) = (Epoch(wire.epoch), Ticket(wire.fence));
-        Ok(KnownCoordinator { id: coordinator_id(&wire.coordinator_id)?, epoch, fence, connected: wire.connected })
+        let (epoch, low_water_mark) = (Epoch(wire.epoch), AttemptNumber(wire.low_water_mark));
+        Ok(KnownCoordinator {
+            id: coordinator_id(&wire.coordinator_id)?,
+            epoch,
+            low_water_mark,
+            connected: wire.connected,
+        })
     }
 }
 
@@ -344,7 +349,7 @@ impl TryFrom<v1::StepUnderWay> for HeldStep {
     fn try_from(wire: v1::StepUnderWay) -> Result<Self, Malformed> {
         Ok(HeldStep {
             tx: tx(wire.tx)?,
-            ticket: Ticket(wire.ticket),
+            attempt_number: AttemptNumber(wire.attempt_number),
             coordinator: coordinator_id(&wire.coordinator_id)?,
             step: step("steps.step", wire.step)?,
             state: wire.state,
@@ -360,7 +365,7 @@ impl TryFrom<v1::Mark> for Mark {
         Ok(Mark {
             key: wire.key,
             tx: tx(wire.tx)?,
-            ticket: Ticket(wire.ticket),
+            attempt_number: AttemptNumber(wire.attempt_number),
             coordinator: coordinator_id(&wire.coordinator_id)?,
             step: step("marks.step", wire.step)?,
             begun_at: (wire.begun_at_us != 0).then_some(Timestamp(wire.begun_at_us)),
@@ -378,7 +383,7 @@ impl TryFrom<v1::Branch> for HeldBranch {
     fn try_from(wire: v1::Branch) -> Result<Self, Malformed> {
         Ok(HeldBranch {
             tx: tx(wire.tx)?,
-            ticket: Ticket(wire.ticket),
+            attempt_number: AttemptNumber(wire.attempt_number),
             coordinator: coordinator_id(&wire.coordinator_id)?,
             state: wire.state,
             begun_at: Timestamp(wire.begun_at_us),

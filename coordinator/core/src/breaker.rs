@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::time::Duration;
-use undoubt_vocabulary::{ParticipantName, Ticket, Timestamp};
+use undoubt_vocabulary::{AttemptNumber, ParticipantName, Timestamp};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Breakers {
@@ -24,7 +24,7 @@ pub(crate) struct Breakers {
 enum Breaker {
     Closed { silences: u32 },
     Open { until: Timestamp },
-    Probing { by: Ticket },
+    Probing { by: AttemptNumber },
 }
 
 impl Breakers {
@@ -47,7 +47,7 @@ impl Breakers {
     }
 
     /// This attempt goes by two-phase commit. Where the pause is over it is the probe.
-    pub(crate) fn pass(&mut self, participant: &ParticipantName, by: Ticket, now: Timestamp) {
+    pub(crate) fn pass(&mut self, participant: &ParticipantName, by: AttemptNumber, now: Timestamp) {
         match self.known.get(participant) {
             Some(Breaker::Open { until }) if self.is_over(*until, now) => {
                 self.known.insert(participant.clone(), Breaker::Probing { by });
@@ -73,7 +73,7 @@ impl Breakers {
     }
 
     /// The attempt is over. A probe that learned nothing, because others ended it, leaves the place to the next.
-    pub(crate) fn over(&mut self, by: Ticket, now: Timestamp) {
+    pub(crate) fn over(&mut self, by: AttemptNumber, now: Timestamp) {
         for breaker in self.known.values_mut().filter(|breaker| **breaker == Breaker::Probing { by }) {
             *breaker = Breaker::Open { until: now };
         }

@@ -2,10 +2,10 @@
 
 use crate::breaker::Breakers;
 use crate::effect::{Effect, Note, Timer};
-use crate::fence::Fences;
+use crate::low_water_mark::LowWaterMarks;
 use crate::room::Room;
 use std::collections::BTreeSet;
-use undoubt_vocabulary::{ParticipantName, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, ParticipantName, Timestamp, TxId};
 
 /// What a coordinator knows of its participants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -13,7 +13,7 @@ pub(crate) struct Peers {
     pub(crate) connected: BTreeSet<ParticipantName>,
     /// Those that said, when they connected last, that they cannot prepare.
     pub(crate) unable: BTreeSet<ParticipantName>,
-    pub(crate) fences: Fences,
+    pub(crate) low_water_marks: LowWaterMarks,
     pub(crate) breakers: Breakers,
 }
 
@@ -29,7 +29,7 @@ impl Context<'_> {
         self.effects.push(Effect::Note { tx: tx.clone(), note });
     }
 
-    pub(crate) fn arm(&mut self, tx: &TxId, ticket: Ticket, timer: Timer) {
-        self.effects.push(Effect::Arm { tx: tx.clone(), ticket, timer });
+    pub(crate) fn arm(&mut self, tx: &TxId, attempt_number: AttemptNumber, timer: Timer) {
+        self.effects.push(Effect::Arm { tx: tx.clone(), attempt_number, timer });
     }
 }

@@ -9,8 +9,8 @@ mod received;
 use crate::breaker::Breakers;
 use crate::context::{Context, Peers};
 use crate::effect::{Answer, Effect, Rejection};
-use crate::fence::Fences;
 use crate::input::{Input, Question, Submission};
+use crate::low_water_mark::LowWaterMarks;
 use crate::open::{Open, Told};
 use crate::record::{DIGEST_UNKNOWN, EndedRecord, Stage, Unfinished};
 use crate::room::{Held, Room};
@@ -19,10 +19,10 @@ use crate::transaction::{Transaction, TransactionView};
 use heuristics::Noting;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use undoubt_vocabulary::{DigestMap, Epoch, ParticipantName, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, DigestMap, Epoch, ParticipantName, Timestamp, TxId};
 
 /// Why a record is not carried out that no earlier start can have written.
-const AHEAD: &str = "its ticket is ahead of this coordinator's, which has lost a start of its own";
+const AHEAD: &str = "its attempt number is ahead of this coordinator's, which has lost a start of its own";
 
 /// Bounds of one coordinator (R9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,7 +31,7 @@ pub struct Limits {
     /// The work of all that are open.
     pub max_open_bytes: usize,
     /// The bytes that their branches and steps have handed back. Above three quarters of it no new transaction is
-    /// taken; beyond it a transaction that would gather more is aborted or turns back, as far as it still can.
+    /// taken; beyond it a transaction that would gather more is aborted or compensates, as far as it still can.
     pub max_gathered_bytes: usize,
     /// Two-phase commits in a row that a participant lets run into their deadlines, before auto spares it. 0: never.
     pub breaker_threshold: u32,
@@ -55,7 +55,7 @@ pub struct Coordinator {
     limits: Limits,
     phase: Phase,
     recovery_paused: bool,
-    next_ticket: Ticket,
+    next_attempt_number: AttemptNumber,
     transactions: DigestMap<TxId, Open>,
     room: Room,
     peers: Peers,
@@ -70,13 +70,13 @@ impl Coordinator {
             limits,
             phase: Phase::Recovering,
             recovery_paused: false,
-            next_ticket: Ticket::first_of(epoch),
+            next_attempt_number: AttemptNumber::first_of(epoch),
             transactions: DigestMap::new(),
             room: Room::new(limits.max_open_bytes, limits.max_gathered_bytes),
             peers: Peers {
                 connected: BTreeSet::new(),
                 unable: BTreeSet::new(),
-                fences: Fences::default(),
+                low_water_marks: LowWaterMarks::default(),
                 breakers: Breakers::new(limits.breaker_threshold, limits.breaker_pause),
             },
             noting: DigestMap::new(),
@@ -89,7 +89,7 @@ impl Coordinator {
             Input::Recovered(unfinished) => self.recovered(now, unfinished, effects),
             Input::EpochTaken(epoch) => {
                 assert_eq!(self.phase, Phase::Recovering, "an epoch is taken before anything is sent");
-                self.next_ticket = self.next_ticket.max(Ticket::first_of(epoch));
+                self.next_attempt_number = self.next_attempt_number.max(AttemptNumber::first_of(epoch));
             }
             Input::RecoveryDone { paused } => {
                 self.phase = Phase::Serving;
@@ -105,16 +105,18 @@ impl Coordinator {
             Input::Disconnected { participant } => {
                 self.peers.connected.remove(&participant);
             }
-            Input::Appended { tx, ticket, stage } => {
-                self.tell(now, &tx, ticket, Told::Logged(stage), effects);
+            Input::Appended { tx, attempt_number, stage } => {
+                self.tell(now, &tx, attempt_number, Told::Logged(stage), effects);
                 if stage == Stage::Ended {
                     self.noted(&tx, true, effects);
                 }
             }
-            Input::NotAppended { tx, ticket, stage, cause } => {
-                self.not_appended(now, &tx, ticket, stage, cause, effects)
+            Input::NotAppended { tx, attempt_number, stage, cause } => {
+                self.not_appended(now, &tx, attempt_number, stage, cause, effects)
             }
-            Input::Fired { tx, ticket, timer } => self.tell(now, &tx, ticket, Told::Fired(timer), effects),
+            Input::Fired { tx, attempt_number, timer } => {
+                self.tell(now, &tx, attempt_number, Told::Fired(timer), effects)
+            }
             Input::Gone { tx, client } => {
                 if let Some(transaction) = self.transactions.get_mut(&tx) {
                     transaction.stop_waiting(client);
@@ -141,23 +143,23 @@ impl Coordinator {
         self.transactions.len()
     }
 
-    /// The lowest ticket still open between this coordinator and the participant (R11). Goes with every batch.
-    pub fn fence(&self, participant: &ParticipantName) -> Ticket {
+    /// The lowest attempt number still open between this coordinator and the participant (R11). Goes with every batch.
+    pub fn low_water_mark(&self, participant: &ParticipantName) -> AttemptNumber {
         match self.phase {
             // Before the log is read nothing is known to be over.
-            Phase::Recovering => Ticket::default(),
-            Phase::Serving | Phase::Draining => self.peers.fences.of(participant, self.next_ticket),
+            Phase::Recovering => AttemptNumber::default(),
+            Phase::Serving | Phase::Draining => self.peers.low_water_marks.of(participant, self.next_attempt_number),
         }
     }
 
     /// Transactions open with this participant.
     pub fn open_with(&self, participant: &ParticipantName) -> usize {
-        self.peers.fences.count(participant)
+        self.peers.low_water_marks.count(participant)
     }
 
     /// Participants that transactions are open with, also such as are not configured any more.
     pub fn with_open(&self) -> impl Iterator<Item = &ParticipantName> {
-        self.peers.fences.all()
+        self.peers.low_water_marks.all()
     }
 
     /// Returns true if it is worth waiting before more results are put in: much of `max_gathered_bytes` is taken, and records
@@ -207,16 +209,21 @@ impl Coordinator {
             *open = held;
             return;
         }
-        let is_ahead = unfinished.ticket() >= self.next_ticket;
-        // Whoever is ahead would have the fence of a transaction that is yet to begin, and each would close the other's. So it
-        // gets one at the end of the epoch before, which gave out no such ticket; and each of several gets its own.
-        let fenced = if is_ahead { self.next_ticket.back(1 + self.transactions.len()) } else { unfinished.ticket() };
+        let is_ahead = unfinished.attempt_number() >= self.next_attempt_number;
+        // Whoever is ahead would have the low-water mark of a transaction that is yet to begin, and each would close
+        // the other's. So it gets one at the end of the epoch before, which gave out no such attempt number; and each
+        // of several gets its own.
+        let kept_open = if is_ahead {
+            self.next_attempt_number.back(1 + self.transactions.len())
+        } else {
+            unfinished.attempt_number()
+        };
         let fault = unfinished.fault().or_else(|| is_ahead.then(|| AHEAD.to_owned()));
         let open = match (unfinished, fault) {
             (Unfinished::TwoPhase(record), None) => Open::TwoPhase(Box::new(Transaction::recover(record, &mut cx))),
             (Unfinished::Saga(record), None) => Open::Saga(Box::new(Saga::recover(record, &mut cx))),
-            (Unfinished::Unusable(record), None) => Open::hold(record, fenced, &mut cx),
-            (unusable, Some(cause)) => Open::hold(unusable.unusable(cause), fenced, &mut cx),
+            (Unfinished::Unusable(record), None) => Open::hold(record, kept_open, &mut cx),
+            (unusable, Some(cause)) => Open::hold(unusable.unusable(cause), kept_open, &mut cx),
         };
         self.room.change(Held::default(), open.held());
         let other = self.transactions.insert(open.tx().clone(), open);
@@ -239,23 +246,33 @@ impl Coordinator {
         let all = self.transactions.in_any_order().map(|(_, open)| open);
         let involved = all.filter(|open| open.involves(&participant));
         // The oldest first: of two that meet at a lock it is the one that may wait.
-        let open: BTreeMap<Ticket, TxId> = involved.map(|open| (open.ticket(), open.tx().clone())).collect();
-        for (ticket, tx) in open {
-            self.tell(now, &tx, ticket, Told::Connected { participant: participant.clone() }, effects);
+        let open: BTreeMap<AttemptNumber, TxId> =
+            involved.map(|open| (open.attempt_number(), open.tx().clone())).collect();
+        for (attempt_number, tx) in open {
+            self.tell(now, &tx, attempt_number, Told::Connected { participant: participant.clone() }, effects);
         }
     }
 
-    fn new_ticket(&mut self) -> Ticket {
-        let ticket = self.next_ticket;
-        self.next_ticket = ticket.next();
-        ticket
+    fn new_attempt_number(&mut self) -> AttemptNumber {
+        let attempt_number = self.next_attempt_number;
+        self.next_attempt_number = attempt_number.next();
+        attempt_number
     }
 
     /// Tells the attempt that it belongs to; what belongs to another attempt is stale.
-    fn tell(&mut self, now: Timestamp, tx: &TxId, ticket: Ticket, told: Told, effects: &mut Vec<Effect>) {
-        let Some(open) = self.transactions.get_mut(tx).filter(|open| open.ticket() == ticket) else { return };
+    fn tell(
+        &mut self,
+        now: Timestamp,
+        tx: &TxId,
+        attempt_number: AttemptNumber,
+        told: Told,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(open) = self.transactions.get_mut(tx).filter(|open| open.attempt_number() == attempt_number) else {
+            return;
+        };
         let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
-        if advance(open, told, &mut self.next_ticket, &mut cx) {
+        if advance(open, told, &mut self.next_attempt_number, &mut cx) {
             self.transactions.remove(tx);
         }
     }
@@ -321,20 +338,20 @@ impl Coordinator {
 }
 
 /// Lets an attempt go on. A saga takes its place if nobody answered it and it is to go on as one. Answers whether it is over.
-fn advance(open: &mut Open, told: Told, next_ticket: &mut Ticket, cx: &mut Context<'_>) -> bool {
+fn advance(open: &mut Open, told: Told, next_attempt_number: &mut AttemptNumber, cx: &mut Context<'_>) -> bool {
     let before = open.held();
-    let is_over = go_on(open, told, next_ticket, cx);
+    let is_over = go_on(open, told, next_attempt_number, cx);
     cx.room.change(before, if is_over { Held::default() } else { open.held() });
     is_over
 }
 
-fn go_on(open: &mut Open, told: Told, next_ticket: &mut Ticket, cx: &mut Context<'_>) -> bool {
+fn go_on(open: &mut Open, told: Told, next_attempt_number: &mut AttemptNumber, cx: &mut Context<'_>) -> bool {
     open.on(told, cx);
     let saga = match open {
         Open::TwoPhase(transaction) if transaction.has_fallen_back() => {
-            let ticket = *next_ticket;
-            *next_ticket = ticket.next();
-            transaction.go_on_as_saga(ticket, cx)
+            let attempt_number = *next_attempt_number;
+            *next_attempt_number = attempt_number.next();
+            transaction.go_on_as_saga(attempt_number, cx)
         }
         Open::TwoPhase(_) | Open::Saga(_) | Open::Unusable(_) => return open.is_ended(),
     };

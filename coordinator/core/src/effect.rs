@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, Half, InvalidSaga, Outcome, ParticipantName, Refusal, RefusalCode, StepIndex, StepName,
-    StepOutcome, StuckStep, Ticket, ToParticipant, TxId, Vote,
+    AbortReason, AttemptNumber, BranchOutcome, Direction, InvalidSaga, Outcome, ParticipantName, Refusal, RefusalCode,
+    StepIndex, StepName, StepOutcome, StuckStep, ToParticipant, TxId, Vote,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,7 +29,7 @@ pub enum Effect {
     },
     Arm {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         timer: Timer,
     },
     /// Read the ended record of the question's transaction, and come back with [`crate::Input::LookedUp`] before
@@ -138,10 +138,10 @@ pub enum Timer {
     /// jittered, capped (R6).
     Retry { attempt: u32 },
     /// A step's attempt that is not answered by then counts as failed.
-    Attempt { step: StepIndex, half: Half, attempt: u32, after: Duration },
+    Attempt { step: StepIndex, direction: Direction, attempt: u32, after: Duration },
     /// Try a step again; the driver makes the pause from the number of attempts so far, from 1: exponential from
     /// `first_pause`, capped by `max_pause`, jittered over its upper half.
-    StepRetry { step: StepIndex, half: Half, attempt: u32, first_pause: Duration, max_pause: Duration },
+    StepRetry { step: StepIndex, direction: Direction, attempt: u32, first_pause: Duration, max_pause: Duration },
 }
 
 /// One line of a transaction's history.
@@ -190,7 +190,7 @@ pub enum Note {
     /// A participant told of an earlier attempt under this id, which nothing here was left of: it was aborted.
     Earlier {
         from: ParticipantName,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         message: &'static str,
     },
     DeadlinePassed,
@@ -202,25 +202,25 @@ pub enum Note {
     Run {
         to: ParticipantName,
         step: StepName,
-        half: Half,
+        direction: Direction,
         attempt: u32,
     },
     /// What became of it.
     Ran {
         from: ParticipantName,
         step: StepName,
-        half: Half,
+        direction: Direction,
         outcome: &'static str,
         code: Option<RefusalCode>,
     },
     Unanswered {
         by: ParticipantName,
         step: StepName,
-        half: Half,
+        direction: Direction,
         attempt: u32,
     },
-    /// A saga goes back from here on.
-    Turned {
+    /// A saga compensates from here on.
+    Compensating {
         reason: AbortReason,
     },
     /// Only an operator can go on with this step.
@@ -230,7 +230,7 @@ pub enum Note {
     HeldUp {
         by: ParticipantName,
         step: StepName,
-        half: Half,
+        direction: Direction,
         /// `None`: the last attempt was not answered.
         refusal: Option<Refusal>,
     },
@@ -272,10 +272,10 @@ impl Note {
             Note::Retried { .. } => "retried",
             Note::Forgotten => "forgotten",
             Note::Run { .. } => "sent",
-            Note::Ran { half: Half::Action, .. } => "acted",
-            Note::Ran { half: Half::Compensation, .. } => "compensated",
+            Note::Ran { direction: Direction::Forward, .. } => "acted",
+            Note::Ran { direction: Direction::Compensating, .. } => "compensated",
             Note::Unanswered { .. } => "unanswered",
-            Note::Turned { .. } => "turned-back",
+            Note::Compensating { .. } => "compensating",
             Note::Stuck(_) => "stuck",
             Note::HeldUp { .. } => "held-up",
             Note::Resolved { .. } => "resolved",
@@ -303,16 +303,20 @@ impl Note {
             Note::Decided { outcome: outcome @ Outcome::Aborted(_) } => outcome.to_string().into(),
             Note::Finished { outcome, .. } => outcome.as_str().into(),
             Note::Retried { attempt } => format!("attempt {attempt}").into(),
-            Note::Earlier { ticket, message, .. } => format!("{message} of ticket {ticket}, answered by abort").into(),
-            Note::Run { step, half, attempt, .. } | Note::Unanswered { step, half, attempt, .. } => {
-                format!("{half} of {step}, attempt {attempt}").into()
+            Note::Earlier { attempt_number, message, .. } => {
+                format!("{message} of attempt {attempt_number}, answered by abort").into()
+            }
+            Note::Run { step, direction, attempt, .. } | Note::Unanswered { step, direction, attempt, .. } => {
+                format!("{direction} of {step}, attempt {attempt}").into()
             }
             Note::Ran { step, outcome, code: None, .. } => format!("{step}: {outcome}").into(),
             Note::Ran { step, outcome, code: Some(code), .. } => format!("{step}: {outcome}: {code}").into(),
-            Note::Turned { reason } => reason.to_string().into(),
-            Note::Stuck(StuckStep { step, half, refusal, .. })
-            | Note::HeldUp { step, half, refusal: Some(refusal), .. } => format!("{half} of {step}: {refusal}").into(),
-            Note::HeldUp { step, half, refusal: None, .. } => format!("{half} of {step}: no answer").into(),
+            Note::Compensating { reason } => reason.to_string().into(),
+            Note::Stuck(StuckStep { step, direction, refusal, .. })
+            | Note::HeldUp { step, direction, refusal: Some(refusal), .. } => {
+                format!("{direction} of {step}: {refusal}").into()
+            }
+            Note::HeldUp { step, direction, refusal: None, .. } => format!("{direction} of {step}: no answer").into(),
             Note::Resolved { step, resolution } => format!("{step}: {resolution}").into(),
             Note::Unusable { cause } => cause.clone().into(),
             Note::LeftOut { step: Some(step), refusal, .. } => format!("result of {step}: {refusal}").into(),
@@ -339,7 +343,7 @@ impl Note {
             Note::Begun { .. }
             | Note::SagaBegun { .. }
             | Note::Chosen { .. }
-            | Note::Turned { .. }
+            | Note::Compensating { .. }
             | Note::Resolved { .. }
             | Note::Recovered { .. }
             | Note::Decided { .. }
@@ -361,14 +365,14 @@ impl Note {
         Note::Voted { from: from.clone(), vote, code }
     }
 
-    pub(crate) fn ran(from: &ParticipantName, step: &StepName, half: Half, outcome: &StepOutcome) -> Note {
+    pub(crate) fn ran(from: &ParticipantName, step: &StepName, direction: Direction, outcome: &StepOutcome) -> Note {
         let (outcome, code) = match outcome {
             StepOutcome::Done { pending: false, .. } => ("done", None),
             StepOutcome::Done { pending: true, .. } => ("done, with semantic locks", None),
             StepOutcome::Empty => ("empty", None),
             StepOutcome::Refused(refusal) => ("refused", Some(refusal.code)),
         };
-        Note::Ran { from: from.clone(), step: step.clone(), half, outcome, code }
+        Note::Ran { from: from.clone(), step: step.clone(), direction, outcome, code }
     }
 }
 

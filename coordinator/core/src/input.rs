@@ -5,7 +5,7 @@ use crate::record::{DIGEST_UNKNOWN, EndedRecord, Stage, Unfinished};
 use bytes::Bytes;
 use std::fmt;
 use std::time::Duration;
-use undoubt_vocabulary::{Epoch, ParticipantName, SagaStep, StepName, Ticket, ToCoordinator, TxId};
+use undoubt_vocabulary::{AttemptNumber, Epoch, ParticipantName, SagaStep, StepName, ToCoordinator, TxId};
 
 /// Somebody who waits for an answer. The driver draws the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -171,21 +171,21 @@ pub enum Input {
     /// The record of this stage is on stable storage.
     Appended {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         stage: Stage,
     },
     /// The record of this stage is not written, and never will be; nothing of it is. Takes the place of
     /// [`Input::Appended`].
     NotAppended {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         stage: Stage,
         /// For people.
         cause: String,
     },
     Fired {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         timer: Timer,
     },
     /// A client that waited for this transaction does so no longer; it gets no answer.

@@ -23,22 +23,22 @@
 //! # Two ways
 //!
 //! Two-phase commit, and sagas. Auto chooses between them, and lets a two-phase commit that was not answered go on as a
-//! saga: under the same id, with a new ticket.
+//! saga: under the same id, with a new attempt number.
 //!
 //! # The rules it keeps
 //!
 //! R1 (the commit decision is stable before anyone hears of it), R4 (who may presume an abort), R6 (a timeout is not a
 //! refusal), R7 (one phase for one branch; read-only branches), R9 (admission), R10 (no outcome is answered before it is
-//! on stable storage), R11 (the fence).
+//! on stable storage), R11 (low-water marks).
 
 mod breaker;
 mod choice;
 mod context;
 mod coordinator;
 mod effect;
-mod fence;
 mod input;
 mod lost;
+mod low_water_mark;
 mod open;
 mod record;
 mod room;

@@ -4,15 +4,15 @@ use crate::coordinator::Coordinator;
 use crate::record::EndedRecord;
 use crate::saga::step_index;
 use std::collections::{BTreeMap, BTreeSet};
-use undoubt_vocabulary::{BranchOutcome, ParticipantName, StepIndex, Ticket, TxId};
+use undoubt_vocabulary::{AttemptNumber, BranchOutcome, ParticipantName, StepIndex, TxId};
 
 /// The attempts of a coordinator that a participant still knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StillKnown {
     /// Attempts below it were over when the log was as it is now, so nothing of them is lost.
-    pub fence: Ticket,
+    pub low_water_mark: AttemptNumber,
     /// Attempts from there on, with the steps whose actions are in effect.
-    pub attempts: BTreeMap<(Ticket, TxId), BTreeSet<StepIndex>>,
+    pub attempts: BTreeMap<(AttemptNumber, TxId), BTreeSet<StepIndex>>,
 }
 
 /// The branch or step of a transaction that is at a participant, and what it came to.
@@ -25,16 +25,16 @@ pub struct Part {
 }
 
 impl StillKnown {
-    fn is_gone(&self, ticket: Ticket, tx: &TxId) -> bool {
-        ticket >= self.fence && !self.attempts.contains_key(&(ticket, tx.clone()))
+    fn is_gone(&self, attempt_number: AttemptNumber, tx: &TxId) -> bool {
+        attempt_number >= self.low_water_mark && !self.attempts.contains_key(&(attempt_number, tx.clone()))
     }
 
     /// Returns those of an attempt's parts that are not any more as the participant had answered.
-    fn lost(&self, ticket: Ticket, tx: &TxId, parts: impl Iterator<Item = Part>) -> Vec<Part> {
-        if ticket < self.fence {
+    fn lost(&self, attempt_number: AttemptNumber, tx: &TxId, parts: impl Iterator<Item = Part>) -> Vec<Part> {
+        if attempt_number < self.low_water_mark {
             return Vec::new();
         }
-        let attempt = self.attempts.get(&(ticket, tx.clone()));
+        let attempt = self.attempts.get(&(attempt_number, tx.clone()));
         let is_lost = |part: &Part| match (part.step, part.outcome) {
             (None, BranchOutcome::Committed) => attempt.is_none(),
             (Some(step), BranchOutcome::Committed) => !attempt.is_some_and(|in_effect| in_effect.contains(&step)),
@@ -59,8 +59,8 @@ impl Coordinator {
     pub fn lost_at(&self, participant: &ParticipantName, known: &StillKnown) -> Vec<(TxId, Vec<Part>)> {
         let lost = self.open().filter(|open| !open.is_ending() && !open.is_ended()).map(|open| {
             let parts = open.answered_by(participant).into_iter();
-            let mut lost = known.lost(open.ticket(), open.tx(), parts);
-            lost.extend(open.left_to(participant).filter(|_| known.is_gone(open.ticket(), open.tx())));
+            let mut lost = known.lost(open.attempt_number(), open.tx(), parts);
+            lost.extend(open.left_to(participant).filter(|_| known.is_gone(open.attempt_number(), open.tx())));
             (open.tx().clone(), lost)
         });
         lost.filter(|(_, lost)| !lost.is_empty()).collect()
@@ -70,7 +70,7 @@ impl Coordinator {
 impl EndedRecord {
     /// Returns what a participant has lost of this transaction.
     pub fn lost_at(&self, participant: &ParticipantName, known: &StillKnown) -> Vec<Part> {
-        known.lost(self.ticket, &self.tx, self.parts_at(participant).into_iter())
+        known.lost(self.attempt_number, &self.tx, self.parts_at(participant).into_iter())
     }
 
     /// Says of parts that were lost that nobody knows what they are now, unless they have come to something else since.

@@ -11,7 +11,7 @@ use crate::transaction::{Transaction, TransactionView};
 use crate::unusable::Unusable;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use undoubt_vocabulary::{ParticipantName, Ticket, ToCoordinator, TxId};
+use undoubt_vocabulary::{AttemptNumber, ParticipantName, ToCoordinator, TxId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Open {
@@ -24,7 +24,7 @@ pub(crate) enum Open {
 #[derive(Clone, Debug)]
 pub(crate) struct Admitted {
     pub(crate) tx: TxId,
-    pub(crate) ticket: Ticket,
+    pub(crate) attempt_number: AttemptNumber,
     pub(crate) digest: [u8; 32],
     pub(crate) timeout: Duration,
 }
@@ -63,29 +63,29 @@ impl Open {
 
     /// A transaction that is held instead of being carried out.
     ///
-    /// `fenced`: a ticket that no other transaction has, below all that are yet to be given out.
-    pub(crate) fn hold(record: UnusableRecord, fenced: Ticket, cx: &mut Context<'_>) -> Open {
-        Open::Unusable(Box::new(Unusable::hold(record, BTreeSet::from([fenced]), cx)))
+    /// `kept_open`: an attempt number that no other transaction has, below all that are yet to be given out.
+    pub(crate) fn hold(record: UnusableRecord, kept_open: AttemptNumber, cx: &mut Context<'_>) -> Open {
+        Open::Unusable(Box::new(Unusable::hold(record, BTreeSet::from([kept_open]), cx)))
     }
 
     /// Returns this transaction, held as a record says that came after it was folded back from the log.
     pub(crate) fn held_as(&self, record: UnusableRecord, cx: &mut Context<'_>) -> Open {
-        Open::Unusable(Box::new(Unusable::hold(record, self.tickets(), cx)))
+        Open::Unusable(Box::new(Unusable::hold(record, self.attempt_numbers(), cx)))
     }
 
     /// Returns this transaction, held because a record of this stage cannot be written.
     pub(crate) fn held_for(&self, stage: Stage, cause: &str, cx: &mut Context<'_>) -> Unusable {
         let record = self.unusable(format!("its record ({stage:?}) cannot be written: {cause}"));
-        let unusable = Unusable::hold(record, self.tickets(), cx);
+        let unusable = Unusable::hold(record, self.attempt_numbers(), cx);
         if stage != Stage::Ended && self.is_ending() { unusable.until_it_ends() } else { unusable }
     }
 
-    /// Returns the tickets that it keeps in the fences.
-    fn tickets(&self) -> BTreeSet<Ticket> {
+    /// Returns the attempt numbers that it keeps in the low-water marks.
+    fn attempt_numbers(&self) -> BTreeSet<AttemptNumber> {
         match self {
-            Open::TwoPhase(transaction) => BTreeSet::from([transaction.ticket]),
-            Open::Saga(saga) => saga.tickets(),
-            Open::Unusable(unusable) => BTreeSet::from([unusable.record.ticket]),
+            Open::TwoPhase(transaction) => BTreeSet::from([transaction.attempt_number]),
+            Open::Saga(saga) => saga.attempt_numbers(),
+            Open::Unusable(unusable) => BTreeSet::from([unusable.record.attempt_number]),
         }
     }
 
@@ -104,7 +104,7 @@ impl Open {
         UnusableRecord {
             saga: view.saga,
             tx: view.tx,
-            ticket: view.ticket,
+            attempt_number: view.attempt_number,
             begun_at: view.begun_at,
             digest: *self.digest(),
             participants: once(view.branches.into_iter().map(|branch| branch.participant)),
@@ -130,11 +130,11 @@ impl Open {
         }
     }
 
-    pub(crate) fn ticket(&self) -> Ticket {
+    pub(crate) fn attempt_number(&self) -> AttemptNumber {
         match self {
-            Open::TwoPhase(transaction) => transaction.ticket,
-            Open::Saga(saga) => saga.ticket,
-            Open::Unusable(unusable) => unusable.record.ticket,
+            Open::TwoPhase(transaction) => transaction.attempt_number,
+            Open::Saga(saga) => saga.attempt_number,
+            Open::Unusable(unusable) => unusable.record.attempt_number,
         }
     }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, Outcome, ParticipantName, SagaStep, Ticket, Timestamp, TxId, saga,
+    AbortReason, AttemptNumber, BranchOutcome, Outcome, ParticipantName, SagaStep, Timestamp, TxId, saga,
 };
 
 /// Which record of a transaction.
@@ -17,8 +17,8 @@ pub enum Stage {
     Begun,
     /// A step of a saga has made progress.
     Stepped,
-    /// A saga goes back.
-    Turned,
+    /// A saga compensates.
+    Compensating,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,7 +41,7 @@ pub enum OpenKind {
 pub struct OpenRecord {
     pub kind: OpenKind,
     pub tx: TxId,
-    pub ticket: Ticket,
+    pub attempt_number: AttemptNumber,
     pub begun_at: Timestamp,
     pub digest: [u8; 32],
     /// Those that have to acknowledge (committed) or to be asked (delegated).
@@ -55,14 +55,14 @@ pub struct OpenRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SagaRecord {
     pub tx: TxId,
-    pub ticket: Ticket,
+    pub attempt_number: AttemptNumber,
     pub begun_at: Timestamp,
     pub digest: [u8; 32],
-    /// When it turns back, unless it is past its pivot.
+    /// When it compensates, unless it is past its pivot.
     pub deadline: Timestamp,
     pub steps: Vec<Arc<SagaStep>>,
-    /// Set: it goes back, for this reason.
-    pub turned: Option<AbortReason>,
+    /// Set: it compensates, for this reason.
+    pub compensating: Option<AbortReason>,
     /// One for each step.
     pub progress: Vec<Progress>,
 }
@@ -94,7 +94,7 @@ pub enum Unfinished {
 pub struct UnusableRecord {
     pub saga: bool,
     pub tx: TxId,
-    pub ticket: Ticket,
+    pub attempt_number: AttemptNumber,
     pub begun_at: Timestamp,
     pub digest: [u8; 32],
     /// The participants that may hold something of it, as far as is known; each once.
@@ -114,11 +114,11 @@ impl Unfinished {
         }
     }
 
-    pub fn ticket(&self) -> Ticket {
+    pub fn attempt_number(&self) -> AttemptNumber {
         match self {
-            Unfinished::TwoPhase(open) => open.ticket,
-            Unfinished::Saga(saga) => saga.ticket,
-            Unfinished::Unusable(unusable) => unusable.ticket,
+            Unfinished::TwoPhase(open) => open.attempt_number,
+            Unfinished::Saga(saga) => saga.attempt_number,
+            Unfinished::Unusable(unusable) => unusable.attempt_number,
         }
     }
 
@@ -131,16 +131,16 @@ impl Unfinished {
     pub fn unusable(self, cause: String) -> UnusableRecord {
         match self {
             Unfinished::TwoPhase(record) => {
-                let OpenRecord { kind, tx, ticket, begun_at, digest, participants, read_only, .. } = record;
+                let OpenRecord { kind, tx, attempt_number, begun_at, digest, participants, read_only, .. } = record;
                 let participants = once(participants.into_iter().chain(read_only));
                 let decided = (kind == OpenKind::Committed).then_some(Outcome::Committed);
-                UnusableRecord { saga: false, tx, ticket, begun_at, digest, participants, decided, cause }
+                UnusableRecord { saga: false, tx, attempt_number, begun_at, digest, participants, decided, cause }
             }
             Unfinished::Saga(record) => {
-                let SagaRecord { tx, ticket, begun_at, digest, steps, turned, progress, .. } = record;
-                let decided = decided(turned.as_ref(), &progress).filter(|_| steps.len() == progress.len());
+                let SagaRecord { tx, attempt_number, begun_at, digest, steps, compensating, progress, .. } = record;
+                let decided = decided(compensating.as_ref(), &progress).filter(|_| steps.len() == progress.len());
                 let participants = once(steps.iter().map(|step| step.participant.clone()));
-                UnusableRecord { saga: true, tx, ticket, begun_at, digest, participants, decided, cause }
+                UnusableRecord { saga: true, tx, attempt_number, begun_at, digest, participants, decided, cause }
             }
             Unfinished::Unusable(record) => record,
         }
@@ -162,7 +162,7 @@ pub struct EndedRecord {
     /// It ended as a saga: branches and results are named by the steps, and an abort means that all was undone.
     pub saga: bool,
     pub tx: TxId,
-    pub ticket: Ticket,
+    pub attempt_number: AttemptNumber,
     pub begun_at: Timestamp,
     pub digest: [u8; 32],
     pub outcome: Outcome,
@@ -178,14 +178,14 @@ pub struct EndedRecord {
 pub(crate) const DIGEST_UNKNOWN: [u8; 32] = [0; 32];
 
 /// Returns the outcome of a saga whose record says that every step is settled: that record is its decision.
-pub fn decided(turned: Option<&AbortReason>, progress: &[Progress]) -> Option<Outcome> {
+pub fn decided(compensating: Option<&AbortReason>, progress: &[Progress]) -> Option<Outcome> {
     let is_settled = |step: &Progress| match step {
         Progress::Pending => false,
-        Progress::Done { .. } => turned.is_none(),
-        Progress::Undone => turned.is_some(),
+        Progress::Done { .. } => compensating.is_none(),
+        Progress::Undone => compensating.is_some(),
         Progress::Skipped => true,
     };
-    let outcome = turned.map_or(Outcome::Committed, |reason| Outcome::Aborted(reason.clone()));
+    let outcome = compensating.map_or(Outcome::Committed, |reason| Outcome::Aborted(reason.clone()));
     (!progress.is_empty() && progress.iter().all(is_settled)).then_some(outcome)
 }
 
@@ -220,10 +220,10 @@ impl SagaRecord {
         if steps.len() != self.progress.len() {
             return Some(format!("it has {} steps and the progress of {}", steps.len(), self.progress.len()));
         }
-        let back = self.turned.is_some();
+        let compensating = self.compensating.is_some();
         steps.iter().zip(&self.progress).find_map(|(SagaStep { name, compensation, .. }, progress)| match progress {
-            Progress::Undone if !back => Some(format!("step {name} is undone, and the saga goes forward")),
-            Progress::Pending | Progress::Done { .. } if back && compensation.is_none() => {
+            Progress::Undone if !compensating => Some(format!("step {name} is undone, and the saga goes forward")),
+            Progress::Pending | Progress::Done { .. } if compensating && compensation.is_none() => {
                 Some(format!("step {name} is to be undone, and has no compensation"))
             }
             Progress::Pending | Progress::Done { .. } | Progress::Undone | Progress::Skipped => None,
@@ -236,7 +236,7 @@ impl Record {
         match self {
             Record::Open(OpenRecord { kind: OpenKind::Delegated, .. }) => Stage::Delegated,
             Record::Open(OpenRecord { kind: OpenKind::Committed, .. }) => Stage::Committed,
-            Record::Saga(SagaRecord { turned: Some(_), .. }) => Stage::Turned,
+            Record::Saga(SagaRecord { compensating: Some(_), .. }) => Stage::Compensating,
             Record::Saga(saga) if saga.progress.iter().all(|step| *step == Progress::Pending) => Stage::Begun,
             Record::Saga(_) => Stage::Stepped,
             Record::Ended(_) => Stage::Ended,
@@ -251,11 +251,11 @@ impl Record {
         }
     }
 
-    pub fn ticket(&self) -> Ticket {
+    pub fn attempt_number(&self) -> AttemptNumber {
         match self {
-            Record::Open(open) => open.ticket,
-            Record::Saga(saga) => saga.ticket,
-            Record::Ended(ended) => ended.ticket,
+            Record::Open(open) => open.attempt_number,
+            Record::Saga(saga) => saga.attempt_number,
+            Record::Ended(ended) => ended.attempt_number,
         }
     }
 }
@@ -263,11 +263,11 @@ impl Record {
 impl EndedRecord {
     /// Returns the record of a transaction that left no trace, and so was aborted. Any content submitted under its id gets
     /// that answer.
-    pub fn presumed(tx: TxId, ticket: Ticket, now: Timestamp) -> EndedRecord {
+    pub fn presumed(tx: TxId, attempt_number: AttemptNumber, now: Timestamp) -> EndedRecord {
         EndedRecord {
             saga: false,
             tx,
-            ticket,
+            attempt_number,
             begun_at: now,
             digest: DIGEST_UNKNOWN,
             outcome: Outcome::Aborted(AbortReason::Presumed),

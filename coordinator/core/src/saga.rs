@@ -3,24 +3,24 @@
 //! ```text
 //! Beginning ──▶ Forward ── every step done ─────┬──────────▶ Ending ──▶ (retired)
 //!     │            │                            └▶ Deciding ─▶ Closing ─▲      (semantic locks to be closed)
-//!     │            └── refusal, deadline, cancel ──▶ Turning ──▶ Back ──┴─▶ as above, every step undone
-//!     └───────────────── nothing was sent: straight to the end ─────────▲
+//!     │            └── refusal, deadline, cancel ──▶ LoggingCompensation ──▶ Compensating ──┴─▶ as above, every step
+//!     undone └───────────────── nothing was sent: straight to the end ─────────▲
 //! ```
 //!
 //! What a crash may leave in doubt is kept small by three rules. Nothing is sent before the saga is on record. No
-//! compensation is sent before it is on record that the saga goes back. And a pivot, or a step that uses others'
+//! compensation is sent before it is on record that the saga compensates. And a pivot, or a step that uses others'
 //! results, is sent only once it is on record that the steps before it are done: so whoever reads the log knows whether
 //! the pivot may be in effect, and has the results that each compensation is to be given. All other progress is
 //! recorded behind the saga's back, because barriers make it safe to run a step again.
 
 mod attempts;
 mod beginning;
+mod compensation;
 mod ending;
 mod forgetting;
 mod logging;
 mod order;
 mod resolving;
-mod turning;
 mod view;
 
 use crate::context::Context;
@@ -35,21 +35,21 @@ use logging::Written;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, Half, Outcome, ParticipantName, Refusal, SagaStep, StepIndex, StuckStep, Ticket,
-    Timestamp, ToCoordinator, TxId,
+    AbortReason, AttemptNumber, BranchOutcome, Direction, Outcome, ParticipantName, Refusal, SagaStep, StepIndex,
+    StuckStep, Timestamp, ToCoordinator, TxId,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Saga {
     pub(crate) tx: TxId,
-    pub(crate) ticket: Ticket,
+    pub(crate) attempt_number: AttemptNumber,
     pub(crate) digest: [u8; 32],
     begun_at: Timestamp,
     deadline: Timestamp,
     steps: Vec<Step>,
-    /// Set: it goes back, for this reason.
-    turned: Option<AbortReason>,
-    /// The deadline passed while it could not turn back.
+    /// Set: it compensates, for this reason.
+    compensating: Option<AbortReason>,
+    /// The deadline passed while it could not compensate.
     overdue: bool,
     state: State,
     /// Appended and not stable yet, oldest first.
@@ -65,10 +65,10 @@ pub(crate) struct Saga {
     pub(crate) held: bool,
 }
 
-/// An attempt by two-phase commit under the same id. Its ticket is over once this saga's beginning is stable.
+/// An attempt by two-phase commit under the same id. Its attempt number is over once this saga's beginning is stable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Former {
-    pub(crate) ticket: Ticket,
+    pub(crate) attempt_number: AttemptNumber,
     pub(crate) participants: Vec<ParticipantName>,
 }
 
@@ -108,7 +108,7 @@ impl Step {
 enum At {
     /// Its action is not in effect, and not on its way.
     Waiting,
-    /// Its action may be in effect: what the log leaves open, or what was under way when the saga turned back.
+    /// Its action may be in effect: what the log leaves open, or what was under way when the saga began to compensate.
     Doubtful,
     Running(Run),
     Done {
@@ -121,7 +121,7 @@ enum At {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Run {
-    half: Half,
+    direction: Direction,
     /// From 1.
     attempt: u32,
     refusals: u32,
@@ -145,9 +145,9 @@ enum State {
     /// The record of its beginning is being forced. Nothing is sent.
     Beginning,
     Forward,
-    /// The record that it goes back is being forced.
-    Turning,
-    Back,
+    /// The record that it compensates is being forced.
+    LoggingCompensation,
+    Compensating,
     /// The record that every step is settled is being forced: semantic locks wait for it.
     Deciding,
     /// Decided, stable, answered; semantic locks are being closed.
@@ -165,8 +165,8 @@ impl Saga {
     pub(crate) fn on(&mut self, told: Told, cx: &mut Context<'_>) {
         match told {
             Told::Heard { from, message } => match message {
-                ToCoordinator::Ran { step, half, attempt, outcome, .. } => {
-                    self.ran(&from, step, half, attempt, outcome, cx);
+                ToCoordinator::Ran { step, direction, attempt, outcome, .. } => {
+                    self.ran(&from, step, direction, attempt, outcome, cx);
                 }
                 ToCoordinator::Closed { .. } => self.closed(&from, cx),
                 // Two-phase commit's words: they belong to an earlier attempt, or to nobody.
@@ -179,13 +179,13 @@ impl Saga {
             Told::Fired(timer) => match timer {
                 Timer::Deadline { .. } => self.deadline_passed(cx),
                 Timer::Retry { attempt } => self.close_again(attempt, cx),
-                Timer::Attempt { step, half, attempt, .. } => self.lapsed(timer, step, half, attempt, cx),
-                Timer::StepRetry { step, half, attempt, .. } => self.pause_over(step, half, attempt, cx),
+                Timer::Attempt { step, direction, attempt, .. } => self.lapsed(timer, step, direction, attempt, cx),
+                Timer::StepRetry { step, direction, attempt, .. } => self.pause_over(step, direction, attempt, cx),
             },
             Told::Logged(stage) => self.logged(stage, cx),
             Told::Cancelled => {
-                if self.may_turn() {
-                    self.turn(AbortReason::Cancelled, cx);
+                if self.may_compensate() {
+                    self.compensate(AbortReason::Cancelled, cx);
                 }
             }
             Told::Resumed => self.resumed(cx),
@@ -196,7 +196,7 @@ impl Saga {
 
     fn resumed(&mut self, cx: &mut Context<'_>) {
         self.send_again(None, cx);
-        if self.overdue && self.may_turn() {
+        if self.overdue && self.may_compensate() {
             self.deadline_passed(cx);
         } else if self.is_settled() {
             // The log has brought it so far, or an operator's word that is being recorded.
@@ -252,9 +252,12 @@ impl Saga {
     fn is_being_recorded(&self) -> bool {
         match self.state {
             State::Deciding | State::Ending { .. } => true,
-            State::Beginning | State::Forward | State::Turning | State::Back | State::Closing { .. } | State::Ended => {
-                false
-            }
+            State::Beginning
+            | State::Forward
+            | State::LoggingCompensation
+            | State::Compensating
+            | State::Closing { .. }
+            | State::Ended => false,
         }
     }
 
@@ -301,11 +304,11 @@ impl Saga {
     }
 
     fn stuck_at(&self, step: usize) -> Option<StuckStep> {
-        let Run { half, .. } = self.run(step).filter(|run| run.waits_for == WaitsFor::Operator)?;
+        let Run { direction, .. } = self.run(step).filter(|run| run.waits_for == WaitsFor::Operator)?;
         let Step { definition, refused, .. } = &self.steps[step];
         let refusal = refused.clone()?;
         let (step, participant) = (definition.name.clone(), definition.participant.clone());
-        Some(StuckStep { step, participant, half, refusal })
+        Some(StuckStep { step, participant, direction, refusal })
     }
 
     fn answer(&self, client: Client, answer: Answer, cx: &mut Context<'_>) {
@@ -313,7 +316,7 @@ impl Saga {
     }
 
     fn outcome(&self) -> Outcome {
-        self.turned.clone().map_or(Outcome::Committed, Outcome::Aborted)
+        self.compensating.clone().map_or(Outcome::Committed, Outcome::Aborted)
     }
 
     fn note(&self, note: Note, cx: &mut Context<'_>) {

@@ -3,7 +3,9 @@
 
 use crate::record::{DIGEST_UNKNOWN, EndedRecord, Progress, SagaRecord, Unfinished, UnusableRecord};
 use std::collections::BTreeMap;
-use undoubt_vocabulary::{BranchOutcome, KnownAttempt, KnownState, Outcome, ParticipantName, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{
+    AttemptNumber, BranchOutcome, KnownAttempt, KnownState, Outcome, ParticipantName, Timestamp, TxId,
+};
 
 /// The attempts that participants have told of, and of which the log has nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -12,7 +14,7 @@ pub struct Recollection(BTreeMap<TxId, Latest>);
 /// The latest attempt under one id, and what it is to each participant that knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Latest {
-    ticket: Ticket,
+    attempt_number: AttemptNumber,
     by: BTreeMap<ParticipantName, KnownState>,
 }
 
@@ -28,28 +30,28 @@ pub enum TakenBack {
 /// Returns what is to be held instead of this open transaction: a saga that may have been done since, or undone, as clients
 /// may have been told. `None`: it goes on, for that leads to what it may have come to.
 pub fn held_after_loss(open: Unfinished) -> Option<UnusableRecord> {
-    let can_turn = match &open {
-        Unfinished::Saga(SagaRecord { turned, steps, progress, .. }) => {
+    let can_compensate = match &open {
+        Unfinished::Saga(SagaRecord { compensating, steps, progress, .. }) => {
             let is_done = |progress: &Progress| matches!(progress, Progress::Done { .. });
             let past_pivot = steps.iter().zip(progress).any(|(step, progress)| step.pivot && is_done(progress));
-            turned.is_none() && !past_pivot && progress.contains(&Progress::Pending)
+            compensating.is_none() && !past_pivot && progress.contains(&Progress::Pending)
         }
         // A decision stays, and of a single branch its participant tells.
         Unfinished::TwoPhase(_) | Unfinished::Unusable(_) => false,
     };
     let cause = "the log was put back, and has lost what became of it since";
-    can_turn.then(|| open.unusable(cause.to_owned()))
+    can_compensate.then(|| open.unusable(cause.to_owned()))
 }
 
 impl Recollection {
     /// Takes what a participant tells of an attempt. Of the same id the latest attempt counts.
     pub fn add(&mut self, by: &ParticipantName, attempt: KnownAttempt) {
-        let KnownAttempt { ticket, tx, state, .. } = attempt;
+        let KnownAttempt { attempt_number, tx, state, .. } = attempt;
         let latest = self.0.entry(tx).or_default();
-        if latest.ticket < ticket {
-            *latest = Latest { ticket, by: BTreeMap::new() };
+        if latest.attempt_number < attempt_number {
+            *latest = Latest { attempt_number, by: BTreeMap::new() };
         }
-        if latest.ticket == ticket {
+        if latest.attempt_number == attempt_number {
             latest.by.insert(by.clone(), state);
         }
     }
@@ -61,12 +63,12 @@ impl Recollection {
 
 impl Latest {
     fn into_record(self, tx: TxId, now: Timestamp) -> TakenBack {
-        let Latest { ticket, by } = self;
+        let Latest { attempt_number, by } = self;
         if by.values().any(|state| *state == KnownState::Committed) {
             return TakenBack::Committed(EndedRecord {
                 saga: false,
                 tx,
-                ticket,
+                attempt_number,
                 begun_at: now,
                 digest: DIGEST_UNKNOWN,
                 outcome: Outcome::Committed,
@@ -80,7 +82,7 @@ impl Latest {
         TakenBack::Held(UnusableRecord {
             saga: by.values().any(|state| *state == KnownState::Steps),
             tx,
-            ticket,
+            attempt_number,
             begun_at: now,
             digest: DIGEST_UNKNOWN,
             participants: by.into_keys().collect(),
@@ -108,9 +110,13 @@ mod tests {
 
     fn taken_back(told: &[(&str, u64, KnownState)]) -> Vec<TakenBack> {
         let mut recollection = Recollection::default();
-        for (by, ticket, state) in told {
-            let attempt =
-                KnownAttempt { ticket: Ticket(*ticket), tx: "t".parse().unwrap(), state: *state, in_effect: vec![] };
+        for (by, attempt_number, state) in told {
+            let attempt = KnownAttempt {
+                attempt_number: AttemptNumber(*attempt_number),
+                tx: "t".parse().unwrap(),
+                state: *state,
+                in_effect: vec![],
+            };
             recollection.add(&by.parse().unwrap(), attempt);
         }
         recollection.into_records(Timestamp(9)).collect()
@@ -120,13 +126,13 @@ mod tests {
     fn what_one_participant_has_committed_is_ended_as_committed_at_all_that_know_it() {
         let taken = taken_back(&[("a", 5, KnownState::Prepared), ("b", 5, KnownState::Committed)]);
         let [TakenBack::Committed(record)] = &taken[..] else { panic!("{taken:?}") };
-        assert_eq!((record.ticket, &record.outcome), (Ticket(5), &Outcome::Committed));
+        assert_eq!((record.attempt_number, &record.outcome), (AttemptNumber(5), &Outcome::Committed));
         let names: Vec<&str> = record.branches.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
     }
 
     #[test]
-    fn a_saga_that_could_still_turn_back_is_held_and_what_can_come_to_one_end_only_goes_on() {
+    fn a_saga_that_could_still_compensate_is_held_and_what_can_come_to_one_end_only_goes_on() {
         let step = |pivot| {
             Arc::new(SagaStep {
                 name: "s".parse().unwrap(),
@@ -140,15 +146,15 @@ mod tests {
             })
         };
         let done = || Progress::Done { result: Bytes::new(), pending: false };
-        let saga = |pivot, turned: Option<AbortReason>, progress: [Progress; 2]| {
+        let saga = |pivot, compensating: Option<AbortReason>, progress: [Progress; 2]| {
             Unfinished::Saga(SagaRecord {
                 tx: "t".parse().unwrap(),
-                ticket: Ticket(1),
+                attempt_number: AttemptNumber(1),
                 begun_at: Timestamp(1),
                 digest: DIGEST_UNKNOWN,
                 deadline: Timestamp(2),
                 steps: vec![step(pivot), step(false)],
-                turned,
+                compensating,
                 progress: progress.to_vec(),
             })
         };
@@ -156,8 +162,8 @@ mod tests {
         assert_eq!((held.saga, held.decided, held.participants), (true, None, vec!["a".parse().unwrap()]));
         assert_eq!(held_after_loss(saga(true, None, [done(), Progress::Pending])), None, "it is past its pivot");
         assert_eq!(held_after_loss(saga(false, None, [done(), done()])), None, "it is done");
-        let turned = Some(AbortReason::Cancelled);
-        assert_eq!(held_after_loss(saga(false, turned, [done(), Progress::Pending])), None, "it goes back");
+        let compensating = Some(AbortReason::Cancelled);
+        assert_eq!(held_after_loss(saga(false, compensating, [done(), Progress::Pending])), None, "it compensates");
     }
 
     #[test]
@@ -165,7 +171,7 @@ mod tests {
         for state in [KnownState::Prepared, KnownState::Heuristic, KnownState::Steps] {
             let taken = taken_back(&[("a", 7, state), ("b", 6, KnownState::Prepared)]);
             let [TakenBack::Held(record)] = &taken[..] else { panic!("{taken:?}") };
-            assert_eq!((record.ticket, record.saga), (Ticket(7), state == KnownState::Steps));
+            assert_eq!((record.attempt_number, record.saga), (AttemptNumber(7), state == KnownState::Steps));
             assert_eq!(record.participants, ["a".parse().unwrap()]);
         }
     }

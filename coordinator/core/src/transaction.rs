@@ -29,7 +29,7 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, Execution, Outcome, ParticipantName, Prepare, SagaStep, Ticket, Timestamp,
+    AbortReason, AttemptNumber, BranchOutcome, Execution, Outcome, ParticipantName, Prepare, SagaStep, Timestamp,
     ToCoordinator, ToParticipant, TxId, Vote, time_left,
 };
 
@@ -39,7 +39,7 @@ pub use view::{BranchView, TransactionView};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Transaction {
     pub(crate) tx: TxId,
-    pub(crate) ticket: Ticket,
+    pub(crate) attempt_number: AttemptNumber,
     pub(crate) digest: [u8; 32],
     pub(crate) begun_at: Timestamp,
     deadline: Timestamp,
@@ -141,10 +141,10 @@ impl Transaction {
         (client, wait): (Client, bool),
         cx: &mut Context<'_>,
     ) -> Transaction {
-        let Admitted { tx, ticket, digest, timeout } = admitted;
+        let Admitted { tx, attempt_number, digest, timeout } = admitted;
         let mut transaction = Transaction {
             tx,
-            ticket,
+            attempt_number,
             digest,
             begun_at: cx.now,
             deadline: cx.now.plus(timeout),
@@ -156,7 +156,7 @@ impl Transaction {
             held: false,
         };
         for branch in &transaction.branches {
-            cx.peers.fences.open(&branch.participant, ticket);
+            cx.peers.low_water_marks.open(&branch.participant, attempt_number);
         }
         cx.note(&transaction.tx, Note::Begun { branches: transaction.branches.len() });
         transaction.wait_for(client, wait, cx);
@@ -174,7 +174,7 @@ impl Transaction {
 
     /// Folds a record of the log back into the state that wrote it.
     pub(crate) fn recover(record: OpenRecord, cx: &mut Context<'_>) -> Transaction {
-        let OpenRecord { kind, tx, ticket, begun_at, digest, participants, read_only, results } = record;
+        let OpenRecord { kind, tx, attempt_number, begun_at, digest, participants, read_only, results } = record;
         let branch = |participant: ParticipantName, vote| {
             let result = results.iter().find(|(name, _)| *name == participant).map(|(_, result)| result.clone());
             Branch { vote, result: result.unwrap_or_default(), ..Branch::new(participant, Bytes::new()) }
@@ -189,11 +189,11 @@ impl Transaction {
         let place = |branch: &Branch| results.iter().position(|(name, _)| *name == branch.participant);
         branches.sort_by_key(|branch| place(branch).unwrap_or(usize::MAX));
         for branch in branches.iter().filter(|branch| branch.vote != BranchVote::Confirmed) {
-            cx.peers.fences.open(&branch.participant, ticket);
+            cx.peers.low_water_marks.open(&branch.participant, attempt_number);
         }
         let transaction = Transaction {
             tx,
-            ticket,
+            attempt_number,
             digest,
             begun_at,
             deadline: cx.now,
@@ -305,7 +305,8 @@ impl Transaction {
         let branch = self.branch_of(participant).map(|index| &self.branches[index]);
         let has_committed = |branch: &&Branch| match branch.vote {
             BranchVote::Committed => true,
-            // Should it have lost its vote, it cannot commit, and may yet say that it has: once its fence has passed the attempt.
+            // Should it have lost its vote, it cannot commit, and may yet say that it has: once its low-water mark has
+            // passed the attempt.
             BranchVote::Prepared => matches!(branch.outcome, None | Some(BranchOutcome::Committed)),
             BranchVote::Awaited | BranchVote::ReadOnly | BranchVote::Confirmed | BranchVote::Refused => false,
         };
@@ -381,7 +382,7 @@ impl Transaction {
         let record = OpenRecord {
             kind,
             tx: self.tx.clone(),
-            ticket: self.ticket,
+            attempt_number: self.attempt_number,
             begun_at: self.begun_at,
             digest: self.digest,
             participants: names(false),
@@ -404,7 +405,7 @@ impl Transaction {
         let record = EndedRecord {
             saga: false,
             tx: self.tx.clone(),
-            ticket: self.ticket,
+            attempt_number: self.attempt_number,
             begun_at: self.begun_at,
             digest: self.digest,
             outcome: outcome.clone(),
@@ -443,7 +444,7 @@ impl Transaction {
     }
 
     fn arm(&self, timer: Timer, cx: &mut Context<'_>) {
-        cx.arm(&self.tx, self.ticket, timer);
+        cx.arm(&self.tx, self.attempt_number, timer);
     }
 
     /// Answers whether it may arrive.
@@ -451,7 +452,7 @@ impl Transaction {
         let execution = if self.branches.len() == 1 { Execution::OnePhase } else { Execution::TwoPhase };
         let prepare = Prepare {
             tx: self.tx.clone(),
-            ticket: self.ticket,
+            attempt_number: self.attempt_number,
             begun_at: self.begun_at,
             timeout: time_left(self.begun_at, self.deadline, cx.now).max(Duration::from_millis(1)),
             execution,
@@ -462,11 +463,11 @@ impl Transaction {
     }
 
     fn send_abort(&self, branch: usize, cx: &mut Context<'_>) {
-        self.send(branch, ToParticipant::Abort { tx: self.tx.clone(), ticket: self.ticket }, cx);
+        self.send(branch, ToParticipant::Abort { tx: self.tx.clone(), attempt_number: self.attempt_number }, cx);
     }
 
     fn send_undecided(&self, branch: usize, cx: &mut Context<'_>) {
-        self.send(branch, ToParticipant::Undecided { tx: self.tx.clone(), ticket: self.ticket }, cx);
+        self.send(branch, ToParticipant::Undecided { tx: self.tx.clone(), attempt_number: self.attempt_number }, cx);
     }
 
     fn can_reach(&self, branch: usize, cx: &Context<'_>) -> bool {
@@ -502,7 +503,7 @@ impl Transaction {
             Event::Logged { stage: Stage::Delegated } => Note::Logged { stage: "delegated" },
             Event::Logged { stage: Stage::Committed } => Note::Logged { stage: "committed" },
             Event::Logged { stage: Stage::Ended } => Note::Logged { stage: "ended" },
-            Event::Logged { stage: Stage::Begun | Stage::Stepped | Stage::Turned } => return,
+            Event::Logged { stage: Stage::Begun | Stage::Stepped | Stage::Compensating } => return,
             Event::Forgotten => Note::Forgotten,
             Event::RetryDue { .. } | Event::Connected { .. } | Event::Cancelled | Event::Resumed => return,
         };

@@ -1,7 +1,7 @@
 //! A transaction whose record can be read and not carried out, or which could not be recorded (R13).
 //!
-//! It is held, so that nobody presumes anything about it (R4) and its participants' fence stays (R11), and so that an operator
-//! sees it and ends it. Nothing else is done for it.
+//! It is held, so that nobody presumes anything about it (R4) and its participants' low-water mark stays (R11), and so
+//! that an operator sees it and ends it. Nothing else is done for it.
 
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Rejection};
@@ -10,15 +10,15 @@ use crate::record::{EndedRecord, Record, Stage, UnusableRecord};
 use crate::transaction::{BranchView, TransactionView};
 use std::collections::BTreeSet;
 use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, Outcome, ParticipantName, Ticket, ToCoordinator, ToParticipant, TxId, Vote,
+    AbortReason, AttemptNumber, BranchOutcome, Outcome, ParticipantName, ToCoordinator, ToParticipant, TxId, Vote,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Unusable {
     pub(crate) record: UnusableRecord,
-    /// Its tickets in the fences: its own, or one below all that this epoch gives out, and that of an attempt in whose place it
-    /// came.
-    fenced: BTreeSet<Ticket>,
+    /// Its attempt numbers in the low-water marks: its own, or one below all that this epoch gives out, and that of an
+    /// attempt in whose place it came.
+    kept_open: BTreeSet<AttemptNumber>,
     /// The clients that hear how it ended once that is on record.
     waiters: BTreeSet<Client>,
     state: State,
@@ -33,13 +33,13 @@ enum State {
 }
 
 impl Unusable {
-    /// `fenced`: tickets that no other transaction has, below all that are yet to be given out.
-    pub(crate) fn hold(record: UnusableRecord, fenced: BTreeSet<Ticket>, cx: &mut Context<'_>) -> Unusable {
+    /// `kept_open`: attempt numbers that no other transaction has, below all that are yet to be given out.
+    pub(crate) fn hold(record: UnusableRecord, kept_open: BTreeSet<AttemptNumber>, cx: &mut Context<'_>) -> Unusable {
         for participant in &record.participants {
-            fenced.iter().for_each(|ticket| cx.peers.fences.open(participant, *ticket));
+            kept_open.iter().for_each(|attempt_number| cx.peers.low_water_marks.open(participant, *attempt_number));
         }
         cx.note(&record.tx, Note::Unusable { cause: record.cause.clone() });
-        Unusable { record, fenced, waiters: BTreeSet::new(), state: State::Held }
+        Unusable { record, kept_open, waiters: BTreeSet::new(), state: State::Held }
     }
 
     /// Returns the same, though an earlier record that says how it ended will still be stable.
@@ -49,12 +49,12 @@ impl Unusable {
 
     /// Answers a participant in doubt, whichever attempt it asks about, that nothing is decided: it keeps its locks.
     pub(crate) fn heard(&self, from: ParticipantName, message: &ToCoordinator, cx: &mut Context<'_>) {
-        let (tx, ticket) = (message.tx().clone(), message.ticket());
+        let (tx, attempt_number) = (message.tx().clone(), message.attempt_number());
         match message {
             ToCoordinator::Inquiry { .. }
             | ToCoordinator::Vote { vote: Vote::Prepared { .. } | Vote::ReadOnly { .. }, .. } => {
                 cx.note(&tx, Note::Inquired { from: from.clone() });
-                cx.effects.push(Effect::Send { to: from, message: ToParticipant::Undecided { tx, ticket } });
+                cx.effects.push(Effect::Send { to: from, message: ToParticipant::Undecided { tx, attempt_number } });
             }
             ToCoordinator::Vote { vote: Vote::Committed { .. } | Vote::Refused(_), .. }
             | ToCoordinator::Confirmed { .. }
@@ -87,12 +87,13 @@ impl Unusable {
         if self.state != State::Held {
             return;
         }
-        let UnusableRecord { saga, tx, ticket, begun_at, digest, participants, .. } = self.record.clone();
+        let UnusableRecord { saga, tx, attempt_number, begun_at, digest, participants, .. } = self.record.clone();
         let branches = participants.into_iter().map(|name| (name, BranchOutcome::Unknown)).collect();
         let given_up = || Outcome::Aborted(AbortReason::Unusable { cause: self.record.cause.clone() });
         let outcome = self.record.decided.clone().unwrap_or_else(given_up);
         let (read_only, at, results) = (Vec::new(), Vec::new(), Vec::new());
-        let record = EndedRecord { saga, tx, ticket, begun_at, digest, outcome, branches, read_only, at, results };
+        let record =
+            EndedRecord { saga, tx, attempt_number, begun_at, digest, outcome, branches, read_only, at, results };
         cx.note(&self.record.tx, Note::Forgotten);
         cx.effects.push(Effect::Append { record: Record::Ended(record), forced: true });
         self.state = State::Ending;
@@ -114,7 +115,9 @@ impl Unusable {
             return;
         }
         for participant in &self.record.participants {
-            self.fenced.iter().for_each(|ticket| cx.peers.fences.close(participant, *ticket));
+            self.kept_open
+                .iter()
+                .for_each(|attempt_number| cx.peers.low_water_marks.close(participant, *attempt_number));
         }
         let waiters = std::mem::take(&mut self.waiters).into_iter();
         let awaited = waiters.map(|client| Question::Await { tx: self.record.tx.clone(), client });
@@ -153,7 +156,7 @@ impl Unusable {
         };
         TransactionView {
             tx: self.record.tx.clone(),
-            ticket: self.record.ticket,
+            attempt_number: self.record.attempt_number,
             begun_at: self.record.begun_at,
             saga: self.record.saga,
             phase: "unusable",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use undoubt_coordinator_core::{
     Coordinator, Effect, Input, Limits, Note, Progress, Question, SagaRecord, Timer, Unfinished,
 };
-use undoubt_vocabulary::{Epoch, RetryPolicy, SagaStep, Ticket, Timestamp, ToCoordinator, ToParticipant, TxId};
+use undoubt_vocabulary::{AttemptNumber, Epoch, RetryPolicy, SagaStep, Timestamp, ToCoordinator, ToParticipant, TxId};
 
 const LIMITS: Limits = Limits {
     max_open_transactions: 1,
@@ -34,12 +34,12 @@ fn saga() -> Unfinished {
     };
     Unfinished::Saga(SagaRecord {
         tx: "t".parse().unwrap(),
-        ticket: Ticket::first_of(Epoch(1)),
+        attempt_number: AttemptNumber::first_of(Epoch(1)),
         begun_at: Timestamp(HOUR_US),
         digest: [1; 32],
         deadline: Timestamp(HOUR_US + 4 * SECOND_US),
         steps: vec![Arc::new(step)],
-        turned: None,
+        compensating: None,
         progress: vec![Progress::Pending],
     })
 }
@@ -64,14 +64,14 @@ fn a_saga_never_has_more_time_left_than_it_began_with() {
 
 #[test]
 fn what_a_participant_tells_of_an_attempt_that_a_crash_forgot_is_noted_and_answered_by_abort() {
-    let (tx, lost): (TxId, _) = ("lost".parse().unwrap(), Ticket::first_of(Epoch(1)));
+    let (tx, lost): (TxId, _) = ("lost".parse().unwrap(), AttemptNumber::first_of(Epoch(1)));
     let mut coordinator = Coordinator::new(Epoch(2), LIMITS);
     let mut effects = Vec::new();
     coordinator.handle(Timestamp(1), Input::RecoveryDone { paused: false }, &mut effects);
-    let message = ToCoordinator::Inquiry { tx: tx.clone(), ticket: lost };
+    let message = ToCoordinator::Inquiry { tx: tx.clone(), attempt_number: lost };
     let question = Question::Received { from: "bank".parse().unwrap(), message };
     coordinator.handle(Timestamp(2), Input::LookedUp { question, ended: None }, &mut effects);
-    let note = Note::Earlier { from: "bank".parse().unwrap(), ticket: lost, message: "inquiry" };
-    let abort = ToParticipant::Abort { tx: tx.clone(), ticket: lost };
+    let note = Note::Earlier { from: "bank".parse().unwrap(), attempt_number: lost, message: "inquiry" };
+    let abort = ToParticipant::Abort { tx: tx.clone(), attempt_number: lost };
     assert_eq!(effects, [Effect::Note { tx, note }, Effect::Send { to: "bank".parse().unwrap(), message: abort }]);
 }

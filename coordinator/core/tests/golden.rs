@@ -10,7 +10,7 @@ mod sagas;
 mod script;
 
 use bytes::Bytes;
-use script::{Script, participant, prepared, read_only, refused, ticket, tx};
+use script::{Script, attempt_number, participant, prepared, read_only, refused, tx};
 use std::time::Duration;
 use undoubt_coordinator_core::{Client, Input, OpenKind, OpenRecord, Question, Stage, Timer, Unfinished};
 use undoubt_vocabulary::{BranchOutcome, RefusalCode, Timestamp, ToCoordinator, Vote};
@@ -30,7 +30,7 @@ fn check(name: &str, text: &str) {
 
 #[test]
 fn two_prepared_branches_commit() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.submit(1, "T1", 1, &["a", "b"]);
     script.vote("a", "T1", t, prepared("x=1"));
     script.vote("b", "T1", t, prepared("y=2"));
@@ -44,18 +44,18 @@ fn two_prepared_branches_commit() {
 
 #[test]
 fn a_refusal_aborts_at_once() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.submit(1, "T1", 1, &["a", "b"]);
     script.vote("a", "T1", t, prepared(""));
     script.vote("b", "T1", t, refused(RefusalCode::LockConflict));
     script.stable();
-    script.hear("a", ToCoordinator::Inquiry { tx: tx("T1"), ticket: t });
+    script.hear("a", ToCoordinator::Inquiry { tx: tx("T1"), attempt_number: t });
     check("refusal", &script.text);
 }
 
 #[test]
 fn a_deadline_aborts_and_late_votes_are_told_so() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.submit(1, "T1", 1, &["a", "b"]);
     script.vote("a", "T1", t, prepared(""));
     script.fire("T1", t, DEADLINE);
@@ -67,11 +67,11 @@ fn a_deadline_aborts_and_late_votes_are_told_so() {
 
 #[test]
 fn a_read_only_branch_leaves_once_every_vote_is_in() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.submit(1, "T1", 1, &["a", "b"]);
     script.vote("a", "T1", t, read_only("x=1"));
     script.vote("b", "T1", t, prepared(""));
-    script.hear("a", ToCoordinator::Confirmed { tx: tx("T1"), ticket: t, held: true });
+    script.hear("a", ToCoordinator::Confirmed { tx: tx("T1"), attempt_number: t, held: true });
     script.stable();
     script.finished("b", "T1", t, BranchOutcome::Committed);
     script.stable();
@@ -80,18 +80,18 @@ fn a_read_only_branch_leaves_once_every_vote_is_in() {
 
 #[test]
 fn lost_read_locks_abort() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.submit(1, "T1", 1, &["a", "b"]);
     script.vote("a", "T1", t, read_only("x=1"));
     script.vote("b", "T1", t, prepared(""));
-    script.hear("a", ToCoordinator::Confirmed { tx: tx("T1"), ticket: t, held: false });
+    script.hear("a", ToCoordinator::Confirmed { tx: tx("T1"), attempt_number: t, held: false });
     script.stable();
     check("read-locks-lost", &script.text);
 }
 
 #[test]
 fn a_single_branch_that_keeps_silent_is_settled() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.submit(1, "T1", 1, &["a"]);
     script.stable();
     script.fire("T1", t, DEADLINE);
@@ -103,11 +103,11 @@ fn a_single_branch_that_keeps_silent_is_settled() {
 
 #[test]
 fn a_commit_in_the_log_is_carried_on() {
-    let t = ticket(1, 0);
+    let t = attempt_number(1, 0);
     let record = OpenRecord {
         kind: OpenKind::Committed,
         tx: tx("T1"),
-        ticket: t,
+        attempt_number: t,
         begun_at: Timestamp(1_000_000),
         digest: [1; 32],
         participants: vec![participant("a"), participant("b")],
@@ -116,11 +116,11 @@ fn a_commit_in_the_log_is_carried_on() {
     };
     let mut script = Script::recovering(2, &[Unfinished::TwoPhase(record)]);
     script.connect("a");
-    script.hear("a", ToCoordinator::Inquiry { tx: tx("T1"), ticket: t });
+    script.hear("a", ToCoordinator::Inquiry { tx: tx("T1"), attempt_number: t });
     script.submit(1, "T1", 1, &["a", "b"]);
     script.tell("the log is read", Input::RecoveryDone { paused: false });
     script.submit(1, "T1", 1, &["a", "b"]);
-    script.hear("a", ToCoordinator::Inquiry { tx: tx("T1"), ticket: t });
+    script.hear("a", ToCoordinator::Inquiry { tx: tx("T1"), attempt_number: t });
     script.finished("a", "T1", t, BranchOutcome::Committed);
     script.connect("b");
     script.finished("b", "T1", t, BranchOutcome::Committed);
@@ -130,12 +130,12 @@ fn a_commit_in_the_log_is_carried_on() {
 
 #[test]
 fn a_recovered_commit_tells_its_results_in_the_order_in_which_it_told_them_before() {
-    let t = ticket(1, 0);
+    let t = attempt_number(1, 0);
     let results = [("a", "x=1"), ("b", "y=2")];
     let record = OpenRecord {
         kind: OpenKind::Committed,
         tx: tx("T1"),
-        ticket: t,
+        attempt_number: t,
         begun_at: Timestamp(1_000_000),
         digest: [1; 32],
         participants: vec![participant("b")],
@@ -153,7 +153,7 @@ fn a_recovered_commit_tells_its_results_in_the_order_in_which_it_told_them_befor
 
 #[test]
 fn the_same_id_again_gets_the_same_outcome() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.submit(1, "T1", 1, &["a", "b"]);
     script.submit(2, "T1", 1, &["a", "b"]);
     script.vote("a", "T1", t, refused(RefusalCode::Condition));
@@ -164,7 +164,7 @@ fn the_same_id_again_gets_the_same_outcome() {
 
 #[test]
 fn the_same_id_with_other_content_is_rejected() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.submit(1, "T1", 1, &["a", "b"]);
     script.submit(2, "T1", 2, &["a", "b"]);
     script.vote("a", "T1", t, refused(RefusalCode::Condition));
@@ -175,7 +175,7 @@ fn the_same_id_with_other_content_is_rejected() {
 
 #[test]
 fn two_heuristic_outcomes_after_the_end_are_both_kept_before_either_is_thanked_for() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.submit(1, "T1", 1, &["a", "b"]);
     script.fire("T1", t, DEADLINE);
     script.stable();
@@ -188,7 +188,7 @@ fn two_heuristic_outcomes_after_the_end_are_both_kept_before_either_is_thanked_f
 
 #[test]
 fn a_submission_during_the_report_of_a_heuristic_outcome_is_answered_by_its_record() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.finished("a", "T1", t, BranchOutcome::HeuristicallyCommitted);
     script.submit(1, "T1", 1, &["a", "b"]);
     script.stable();
@@ -197,15 +197,15 @@ fn a_submission_during_the_report_of_a_heuristic_outcome_is_answered_by_its_reco
 
 #[test]
 fn a_commit_of_nothing_but_reads_is_told_nobody_before_it_is_stable() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.submit(1, "T1", 1, &["a", "b"]);
     for name in ["a", "b"] {
         script.vote(name, "T1", t, read_only("x=1"));
     }
     for name in ["a", "b"] {
-        script.hear(name, ToCoordinator::Confirmed { tx: tx("T1"), ticket: t, held: true });
+        script.hear(name, ToCoordinator::Confirmed { tx: tx("T1"), attempt_number: t, held: true });
     }
-    script.hear("a", ToCoordinator::Inquiry { tx: tx("T1"), ticket: t });
+    script.hear("a", ToCoordinator::Inquiry { tx: tx("T1"), attempt_number: t });
     script.stable();
     check("all-read-only", &script.text);
 }
@@ -214,7 +214,7 @@ fn a_commit_of_nothing_but_reads_is_told_nobody_before_it_is_stable() {
 /// whatever comes next.
 #[test]
 fn what_makes_no_sense_in_a_state_has_no_effect() {
-    let t = ticket(1, 0);
+    let t = attempt_number(1, 0);
     let preparing = |script: &mut Script| script.submit(1, "T1", 1, &["a", "b"]);
     let logging = |script: &mut Script| {
         preparing(script);
@@ -231,13 +231,13 @@ fn what_makes_no_sense_in_a_state_has_no_effect() {
         script.stable();
     };
     let hear = |message: ToCoordinator| Input::Asked(Question::Received { from: participant("a"), message });
-    let fired = |timer| Input::Fired { tx: tx("T1"), ticket: t, timer };
-    let appended = |stage| Input::Appended { tx: tx("T1"), ticket: t, stage };
-    let vote = |vote| hear(ToCoordinator::Vote { tx: tx("T1"), ticket: t, vote });
-    let confirmed = hear(ToCoordinator::Confirmed { tx: tx("T1"), ticket: t, held: true });
-    let finished = hear(ToCoordinator::Finished { tx: tx("T1"), ticket: t, outcome: BranchOutcome::Committed });
+    let fired = |timer| Input::Fired { tx: tx("T1"), attempt_number: t, timer };
+    let appended = |stage| Input::Appended { tx: tx("T1"), attempt_number: t, stage };
+    let vote = |vote| hear(ToCoordinator::Vote { tx: tx("T1"), attempt_number: t, vote });
+    let confirmed = hear(ToCoordinator::Confirmed { tx: tx("T1"), attempt_number: t, held: true });
+    let finished = hear(ToCoordinator::Finished { tx: tx("T1"), attempt_number: t, outcome: BranchOutcome::Committed });
     let committed = vote(Vote::Committed { result: Bytes::new() });
-    let stale = Input::Fired { tx: tx("T1"), ticket: ticket(1, 7), timer: DEADLINE };
+    let stale = Input::Fired { tx: tx("T1"), attempt_number: attempt_number(1, 7), timer: DEADLINE };
     let forget = Input::Asked(Question::Forget { tx: tx("T1"), client: Client(9) });
 
     type Lead<'a> = &'a dyn Fn(&mut Script);

@@ -10,8 +10,8 @@ use undoubt_coordinator_core::{
     Record, Rejection, SagaRecord, Stage, Submission, Unfinished, UnusableRecord, decided,
 };
 use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, Epoch, Half, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex, StepOutcome,
-    Ticket, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
+    AbortReason, AttemptNumber, BranchOutcome, Direction, Epoch, Outcome, ParticipantName, RetryPolicy, SagaStep,
+    StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
 };
 
 const LIMITS: Limits = Limits {
@@ -57,14 +57,14 @@ impl Run {
     fn next(&mut self, effect: &Effect) -> Option<Input> {
         match effect {
             Effect::Append { record, .. } => {
-                let (tx, ticket, stage) = (record.tx().clone(), record.ticket(), record.stage());
+                let (tx, attempt_number, stage) = (record.tx().clone(), record.attempt_number(), record.stage());
                 Some(if self.unwritable == Some(stage) {
-                    Input::NotAppended { tx, ticket, stage, cause: "it is too large".into() }
+                    Input::NotAppended { tx, attempt_number, stage, cause: "it is too large".into() }
                 } else {
                     if let Record::Ended(ended) = record {
                         self.ended = Some(ended.clone());
                     }
-                    Input::Appended { tx, ticket, stage }
+                    Input::Appended { tx, attempt_number, stage }
                 })
             }
             Effect::LookUp(question) => Some(Input::LookedUp { question: question.clone(), ended: self.ended.clone() }),
@@ -92,23 +92,24 @@ fn reply(message: &ToParticipant) -> Option<ToCoordinator> {
                 undoubt_vocabulary::Execution::TwoPhase => Vote::Prepared { result },
                 undoubt_vocabulary::Execution::OnePhase => Vote::Committed { result },
             };
-            ToCoordinator::Vote { tx: prepare.tx, ticket: prepare.ticket, vote }
+            ToCoordinator::Vote { tx: prepare.tx, attempt_number: prepare.attempt_number, vote }
         }
-        ToParticipant::Commit { tx, ticket } => {
-            ToCoordinator::Finished { tx, ticket, outcome: BranchOutcome::Committed }
+        ToParticipant::Commit { tx, attempt_number } => {
+            ToCoordinator::Finished { tx, attempt_number, outcome: BranchOutcome::Committed }
         }
         ToParticipant::Run(run) => {
             let result = Bytes::new();
-            let outcome = match (run.half, run.step.0) {
-                // The last step is refused, so that the saga turns back.
-                (Half::Action, 1) => StepOutcome::Refused(undoubt_vocabulary::Refusal::new(
+            let outcome = match (run.direction, run.step.0) {
+                // The last step is refused, so that the saga compensates.
+                (Direction::Forward, 1) => StepOutcome::Refused(undoubt_vocabulary::Refusal::new(
                     undoubt_vocabulary::RefusalCode::Condition,
                     "no",
                 )),
                 (_, _) => StepOutcome::Done { result, pending: false },
             };
-            let (tx, ticket, step, half, attempt) = (run.tx, run.ticket, run.step, run.half, run.attempt);
-            ToCoordinator::Ran { tx, ticket, step, half, attempt, outcome }
+            let (tx, attempt_number, step, direction, attempt) =
+                (run.tx, run.attempt_number, run.step, run.direction, run.attempt);
+            ToCoordinator::Ran { tx, attempt_number, step, direction, attempt, outcome }
         }
         _ => return None,
     })
@@ -149,7 +150,7 @@ fn whichever_record_cannot_be_written_its_transaction_is_held_and_an_operator_en
         ("end of a commit", branches(2), Stage::Ended),
         ("begun", saga(), Stage::Begun),
         ("stepped", saga(), Stage::Stepped),
-        ("turned", saga(), Stage::Turned),
+        ("compensating", saga(), Stage::Compensating),
         ("end of a saga", saga(), Stage::Ended),
     ];
     for (case, content, stage) in cases {
@@ -173,14 +174,18 @@ fn whichever_record_cannot_be_written_its_transaction_is_held_and_an_operator_en
         let view = run.core.view(&tx()).unwrap();
         assert_eq!(view.phase, "unusable", "{case}");
         assert!(view.unusable_because.unwrap().contains("it is too large"), "{case}");
-        assert_eq!(run.core.fence(&name(0)), Ticket::first_of(Epoch(1)), "{case}: the fence stays");
+        assert_eq!(
+            run.core.low_water_mark(&name(0)),
+            AttemptNumber::first_of(Epoch(1)),
+            "{case}: the low-water mark stays"
+        );
 
         // Late records and whatever participants say change nothing, and nothing is presumed.
-        for late in [Stage::Begun, Stage::Stepped, Stage::Turned, Stage::Committed, Stage::Ended] {
-            let ticket = Ticket::first_of(Epoch(1));
-            assert_eq!(run.put(Input::Appended { tx: tx(), ticket, stage: late }), [], "{case}");
+        for late in [Stage::Begun, Stage::Stepped, Stage::Compensating, Stage::Committed, Stage::Ended] {
+            let attempt_number = AttemptNumber::first_of(Epoch(1));
+            assert_eq!(run.put(Input::Appended { tx: tx(), attempt_number, stage: late }), [], "{case}");
         }
-        let inquiry = ToCoordinator::Inquiry { tx: tx(), ticket: Ticket(0) };
+        let inquiry = ToCoordinator::Inquiry { tx: tx(), attempt_number: AttemptNumber(0) };
         let told = run.put(Input::Asked(Question::Received { from: name(0), message: inquiry }));
         let undecided =
             |effect: &Effect| matches!(effect, Effect::Send { message: ToParticipant::Undecided { .. }, .. });
@@ -208,18 +213,18 @@ fn whichever_record_cannot_be_written_its_transaction_is_held_and_an_operator_en
         assert!(ended.is_damaged(), "{case}");
         assert!(matches!(ended.outcome, Outcome::Committed | Outcome::Aborted(AbortReason::Unusable { .. })));
         assert_eq!((run.core.open_transactions(), run.core.open_with(&name(0))), (0, 0), "{case}");
-        assert!(run.core.fence(&name(0)) > Ticket::first_of(Epoch(1)), "{case}");
+        assert!(run.core.low_water_mark(&name(0)) > AttemptNumber::first_of(Epoch(1)), "{case}");
     }
 }
 
-/// Folds records that are ahead of all tickets of this start, each with this participant.
+/// Folds records that are ahead of all attempt numbers of this start, each with this participant.
 fn ahead(ids: &[&str]) -> Run {
     let mut run = Run { core: Coordinator::new(Epoch(1), LIMITS), unwritable: None, ended: None };
     for (number, id) in (0..).zip(ids) {
         let record = OpenRecord {
             kind: OpenKind::Committed,
             tx: id.parse().unwrap(),
-            ticket: Ticket(Ticket::first_of(Epoch(2)).0 + number),
+            attempt_number: AttemptNumber(AttemptNumber::first_of(Epoch(2)).0 + number),
             begun_at: Timestamp(1),
             digest: [1; 32],
             participants: vec![name(0), name(1)],
@@ -237,23 +242,26 @@ fn forget(run: &mut Run, id: &str) {
 }
 
 #[test]
-fn giving_up_what_is_ahead_leaves_the_fence_of_what_is_open() {
+fn giving_up_what_is_ahead_leaves_the_low_water_mark_of_what_is_open() {
     let mut run = ahead(&["ahead"]);
     // Nobody is connected, so it stays open.
     run.submit(branches(2));
-    assert!(run.core.fence(&name(0)) < Ticket::first_of(Epoch(1)), "what may be in doubt there stays above the fence");
+    assert!(
+        run.core.low_water_mark(&name(0)) < AttemptNumber::first_of(Epoch(1)),
+        "what may be in doubt there stays above the low-water mark"
+    );
     forget(&mut run, "ahead");
-    assert_eq!(run.core.fence(&name(0)), Ticket::first_of(Epoch(1)));
+    assert_eq!(run.core.low_water_mark(&name(0)), AttemptNumber::first_of(Epoch(1)));
 }
 
 #[test]
-fn the_end_of_what_is_open_leaves_the_fence_of_what_is_ahead() {
+fn the_end_of_what_is_open_leaves_the_low_water_mark_of_what_is_ahead() {
     let mut run = ahead(&["one", "other"]);
     run.submit(branches(2));
     run.put(Input::Asked(Question::Cancel { tx: tx(), client: Client(3) }));
     forget(&mut run, "one");
     assert_eq!(run.core.open_transactions(), 1);
-    assert!(run.core.fence(&name(0)) < Ticket::first_of(Epoch(1)));
+    assert!(run.core.low_water_mark(&name(0)) < AttemptNumber::first_of(Epoch(1)));
 }
 
 #[test]
@@ -262,7 +270,7 @@ fn whoever_resubmits_what_is_held_and_whose_content_nobody_knows_hears_that_it_i
     let record = UnusableRecord {
         saga: false,
         tx: tx(),
-        ticket: Ticket::first_of(Epoch(1)),
+        attempt_number: AttemptNumber::first_of(Epoch(1)),
         begun_at: Timestamp(1),
         digest: [0; 32],
         participants: vec![name(0)],
@@ -283,13 +291,13 @@ fn what_was_folded_and_may_have_gone_on_otherwise_is_held_in_its_place() {
     let Content::Saga(steps) = saga() else { panic!("it is a saga") };
     let record = SagaRecord {
         tx: tx(),
-        ticket: Ticket(7),
+        attempt_number: AttemptNumber(7),
         begun_at: Timestamp(1),
         digest: [1; 32],
         deadline: Timestamp(9),
         progress: vec![Progress::Pending; steps.len()],
         steps: steps.into_iter().map(Into::into).collect(),
-        turned: None,
+        compensating: None,
     };
     let folded = Unfinished::Saga(record);
     run.put(Input::Recovered(folded.clone()));
@@ -301,10 +309,10 @@ fn what_was_folded_and_may_have_gone_on_otherwise_is_held_in_its_place() {
         assert!(!told.iter().any(|effect| matches!(effect, Effect::Send { .. })), "{told:?}");
     }
     assert_eq!(run.core.view(&tx()).unwrap().phase, "unusable");
-    assert!(run.core.fence(&name(0)) <= Ticket(7), "its fence stays");
+    assert!(run.core.low_water_mark(&name(0)) <= AttemptNumber(7), "its low-water mark stays");
     forget(&mut run, "t");
     assert!(run.ended.as_ref().unwrap().is_damaged());
-    assert!(run.core.fence(&name(0)) > Ticket(7));
+    assert!(run.core.low_water_mark(&name(0)) > AttemptNumber(7));
 }
 
 /// Takes one input, and nothing is stable or refused by itself.
@@ -321,7 +329,7 @@ fn answers(effects: &[Effect]) -> usize {
 #[test]
 fn an_end_that_is_on_its_way_when_another_record_is_refused_is_the_one_that_everybody_hears() {
     let mut core = Run::new(Stage::Stepped).core;
-    let (digest, timeout, ticket) = ([1; 32], Duration::from_secs(5), Ticket::first_of(Epoch(1)));
+    let (digest, timeout, attempt_number) = ([1; 32], Duration::from_secs(5), AttemptNumber::first_of(Epoch(1)));
     let submission = Submission {
         tx: tx(),
         digest,
@@ -340,13 +348,13 @@ fn an_end_that_is_on_its_way_when_another_record_is_refused_is_the_one_that_ever
     let cancel = Question::Cancel { tx: tx(), client: Client(2) };
     assert_eq!(appended(&handle(&mut core, Input::Asked(cancel))), 1, "its end");
 
-    let refused = || Input::NotAppended { tx: tx(), ticket, stage: Stage::Delegated, cause: "no".into() };
+    let refused = || Input::NotAppended { tx: tx(), attempt_number, stage: Stage::Delegated, cause: "no".into() };
     for _ in 0..2 {
         assert_eq!(answers(&handle(&mut core, refused())), 0, "whoever waits hears how it ends");
     }
     let forget = Question::Forget { tx: tx(), client: Client(3) };
     assert_eq!(handle(&mut core, Input::Asked(forget)), [], "no other end is recorded");
-    let effects = handle(&mut core, Input::Appended { tx: tx(), ticket, stage: Stage::Ended });
+    let effects = handle(&mut core, Input::Appended { tx: tx(), attempt_number, stage: Stage::Ended });
     let looked_up = effects.iter().filter(|effect| matches!(effect, Effect::LookUp(Question::Await { .. }))).count();
     assert_eq!((looked_up, core.open_transactions()), (3, 0));
 }
@@ -354,32 +362,32 @@ fn an_end_that_is_on_its_way_when_another_record_is_refused_is_the_one_that_ever
 #[test]
 fn nobody_is_thanked_for_a_heuristic_outcome_while_it_may_be_the_one_that_is_not_recorded() {
     let mut core = Run::new(Stage::Stepped).core;
-    let ticket = Ticket::first_of(Epoch(1));
+    let attempt_number = AttemptNumber::first_of(Epoch(1));
     for number in 0..2 {
         let outcome = BranchOutcome::HeuristicallyCommitted;
-        let message = ToCoordinator::Finished { tx: tx(), ticket, outcome };
+        let message = ToCoordinator::Finished { tx: tx(), attempt_number, outcome };
         let question = Question::Received { from: name(number), message };
         handle(&mut core, Input::LookedUp { question, ended: None });
     }
     let (stage, cause) = (Stage::Ended, "no".to_owned());
-    assert_eq!(handle(&mut core, Input::NotAppended { tx: tx(), ticket, stage, cause }), []);
-    assert_eq!(handle(&mut core, Input::Appended { tx: tx(), ticket, stage }), []);
+    assert_eq!(handle(&mut core, Input::NotAppended { tx: tx(), attempt_number, stage, cause }), []);
+    assert_eq!(handle(&mut core, Input::Appended { tx: tx(), attempt_number, stage }), []);
     let outcome = BranchOutcome::HeuristicallyCommitted;
-    let message = ToCoordinator::Finished { tx: tx(), ticket, outcome };
+    let message = ToCoordinator::Finished { tx: tx(), attempt_number, outcome };
     let question = Question::Received { from: name(0), message };
     handle(&mut core, Input::LookedUp { question, ended: None });
-    let told = handle(&mut core, Input::Appended { tx: tx(), ticket, stage });
+    let told = handle(&mut core, Input::Appended { tx: tx(), attempt_number, stage });
     assert!(matches!(told[..], [Effect::Send { message: ToParticipant::Noted { .. }, .. }]), "{told:?}");
 }
 
 #[test]
 fn a_saga_is_decided_once_every_step_is_settled_on_its_way() {
     let done = || Progress::Done { result: Bytes::new(), pending: true };
-    let turned = Outcome::Aborted(AbortReason::Cancelled);
+    let aborted = Outcome::Aborted(AbortReason::Cancelled);
     for (back, progress, expected) in [
         (false, vec![done(), Progress::Skipped], Some(Outcome::Committed)),
         (false, vec![done(), Progress::Pending], None),
-        (true, vec![Progress::Undone, Progress::Skipped], Some(turned)),
+        (true, vec![Progress::Undone, Progress::Skipped], Some(aborted)),
         (true, vec![Progress::Undone, done()], None),
         (true, Vec::new(), None),
     ] {

@@ -11,11 +11,11 @@ use undoubt_coordinator_core::{
     SagaRecord, StillKnown, Unfinished,
 };
 use undoubt_vocabulary::{
-    BranchOutcome, Epoch, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex, Ticket, Timestamp, ToCoordinator,
-    TxId,
+    AttemptNumber, BranchOutcome, Epoch, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex, Timestamp,
+    ToCoordinator, TxId,
 };
 
-const TICKET: Ticket = Ticket(10);
+const ATTEMPT_NUMBER: AttemptNumber = AttemptNumber(10);
 
 fn name(name: &str) -> ParticipantName {
     name.parse().unwrap()
@@ -25,20 +25,20 @@ fn tx() -> TxId {
     "t".parse().unwrap()
 }
 
-fn fence(fence: u64) -> StillKnown {
-    StillKnown { fence: Ticket(fence), attempts: BTreeMap::new() }
+fn low_water_mark(low_water_mark: u64) -> StillKnown {
+    StillKnown { low_water_mark: AttemptNumber(low_water_mark), attempts: BTreeMap::new() }
 }
 
 fn knows(steps: &[u16]) -> StillKnown {
     let steps: BTreeSet<StepIndex> = steps.iter().map(|step| StepIndex(*step)).collect();
-    StillKnown { fence: Ticket(0), attempts: BTreeMap::from([((TICKET, tx()), steps)]) }
+    StillKnown { low_water_mark: AttemptNumber(0), attempts: BTreeMap::from([((ATTEMPT_NUMBER, tx()), steps)]) }
 }
 
 fn ended(saga: bool, branches: &[(&str, BranchOutcome)], at: &[&str]) -> EndedRecord {
     EndedRecord {
         saga,
         tx: tx(),
-        ticket: TICKET,
+        attempt_number: ATTEMPT_NUMBER,
         begun_at: Timestamp(1),
         digest: [0; 32],
         outcome: Outcome::Committed,
@@ -57,13 +57,13 @@ fn names(parts: &[Part]) -> Vec<&str> {
 fn a_committed_branch_is_lost_unless_it_is_known_or_was_over_before() {
     use BranchOutcome::{Aborted, Committed, HeuristicallyAborted, Unknown};
     let record = ended(false, &[("a", Committed), ("reader", Committed)], &[]);
-    assert_eq!(names(&record.lost_at(&name("a"), &fence(10))), ["a"]);
-    assert_eq!(record.lost_at(&name("a"), &fence(11)), [], "the fence had passed it");
+    assert_eq!(names(&record.lost_at(&name("a"), &low_water_mark(10))), ["a"]);
+    assert_eq!(record.lost_at(&name("a"), &low_water_mark(11)), [], "the low-water mark had passed it");
     assert_eq!(record.lost_at(&name("a"), &knows(&[])), [], "it is known");
-    assert_eq!(record.lost_at(&name("reader"), &fence(0)), [], "it keeps nothing");
-    assert_eq!(record.lost_at(&name("b"), &fence(0)), [], "it had no part");
+    assert_eq!(record.lost_at(&name("reader"), &low_water_mark(0)), [], "it keeps nothing");
+    assert_eq!(record.lost_at(&name("b"), &low_water_mark(0)), [], "it had no part");
     for outcome in [Aborted, HeuristicallyAborted, Unknown] {
-        assert_eq!(ended(false, &[("a", outcome)], &[]).lost_at(&name("a"), &fence(0)), [], "{outcome}");
+        assert_eq!(ended(false, &[("a", outcome)], &[]).lost_at(&name("a"), &low_water_mark(0)), [], "{outcome}");
     }
 }
 
@@ -72,18 +72,18 @@ fn a_sagas_step_is_lost_if_it_is_not_in_effect_any_more_or_is_so_again() {
     use BranchOutcome::{Aborted, Committed};
     let steps = [("pay", Committed), ("tell", Committed), ("undone", Aborted), ("other", Committed)];
     let record = ended(true, &steps, &["a", "a", "a", "b"]);
-    assert_eq!(names(&record.lost_at(&name("a"), &fence(0))), ["pay", "tell"]);
+    assert_eq!(names(&record.lost_at(&name("a"), &low_water_mark(0))), ["pay", "tell"]);
     assert_eq!(names(&record.lost_at(&name("a"), &knows(&[0, 2]))), ["tell", "undone"]);
     assert_eq!(record.lost_at(&name("a"), &knows(&[0, 1])), []);
     let earlier = ended(true, &steps, &[]);
-    assert_eq!(earlier.lost_at(&name("a"), &fence(0)), [], "it does not say where its steps were");
+    assert_eq!(earlier.lost_at(&name("a"), &low_water_mark(0)), [], "it does not say where its steps were");
 }
 
 #[test]
 fn what_is_lost_is_unknown_in_the_end_unless_it_has_come_to_something_else_since() {
     use BranchOutcome::{Aborted, Committed, Unknown};
     let mut record = ended(true, &[("pay", Committed), ("tell", Committed)], &["a", "a"]);
-    let lost = record.lost_at(&name("a"), &fence(0));
+    let lost = record.lost_at(&name("a"), &low_water_mark(0));
     record.branches[1].1 = Aborted;
     record.lose(&lost);
     assert_eq!(record.branches.iter().map(|(_, outcome)| *outcome).collect::<Vec<_>>(), [Unknown, Aborted]);
@@ -119,7 +119,7 @@ fn of_a_transaction_that_is_open_what_a_participant_has_answered_can_be_lost() {
     let record = OpenRecord {
         kind: OpenKind::Committed,
         tx: tx(),
-        ticket: TICKET,
+        attempt_number: ATTEMPT_NUMBER,
         begun_at: Timestamp(1),
         digest: [0; 32],
         participants: vec![name("a"), name("b")],
@@ -127,20 +127,21 @@ fn of_a_transaction_that_is_open_what_a_participant_has_answered_can_be_lost() {
         results: Vec::new(),
     };
     let mut core = recovered(Unfinished::TwoPhase(record));
-    let in_doubt = core.lost_at(&name("a"), &fence(0));
+    let in_doubt = core.lost_at(&name("a"), &low_water_mark(0));
     assert!(matches!(&in_doubt[..], [(_, parts)] if names(parts) == ["a"]), "its vote: {in_doubt:?}");
     assert_eq!(core.lost_at(&name("a"), &knows(&[])), [], "it is still prepared");
     let finished = |from: &str| {
-        let message = ToCoordinator::Finished { tx: tx(), ticket: TICKET, outcome: BranchOutcome::Committed };
+        let message =
+            ToCoordinator::Finished { tx: tx(), attempt_number: ATTEMPT_NUMBER, outcome: BranchOutcome::Committed };
         Input::Asked(Question::Received { from: name(from), message })
     };
     put(&mut core, finished("a"));
-    let lost = core.lost_at(&name("a"), &fence(0));
+    let lost = core.lost_at(&name("a"), &low_water_mark(0));
     assert!(matches!(&lost[..], [(of, parts)] if *of == tx() && names(parts) == ["a"]), "{lost:?}");
     let effects = put(&mut core, finished("b"));
     let ends = |effect: &Effect| matches!(effect, Effect::Append { record: Record::Ended(_), .. });
     assert!(effects.iter().any(ends), "{effects:?}");
-    assert_eq!(core.lost_at(&name("a"), &fence(0)), [], "its record is on its way, and is looked at there");
+    assert_eq!(core.lost_at(&name("a"), &low_water_mark(0)), [], "its record is on its way, and is looked at there");
 }
 
 #[test]
@@ -149,7 +150,7 @@ fn a_branch_that_may_have_committed_by_itself_is_lost_if_nothing_is_known_of_it_
     let record = OpenRecord {
         kind: OpenKind::Delegated,
         tx: tx(),
-        ticket: TICKET,
+        attempt_number: ATTEMPT_NUMBER,
         begun_at: Timestamp(1),
         digest: [0; 32],
         participants: vec![name("a")],
@@ -158,8 +159,8 @@ fn a_branch_that_may_have_committed_by_itself_is_lost_if_nothing_is_known_of_it_
     };
     let core = recovered(Unfinished::TwoPhase(record));
     assert_eq!(core.lost_at(&name("a"), &knows(&[])), [], "it will say what became of it");
-    assert_eq!(core.lost_at(&name("a"), &fence(11)), [], "it was over");
-    let lost = core.lost_at(&name("a"), &fence(0));
+    assert_eq!(core.lost_at(&name("a"), &low_water_mark(11)), [], "it was over");
+    let lost = core.lost_at(&name("a"), &low_water_mark(0));
     let [(of, parts)] = &lost[..] else { panic!("{lost:?}") };
     assert_eq!((of, names(parts)), (&tx(), vec!["a"]));
     for (said, told) in [(Aborted, Unknown), (Committed, Committed)] {
@@ -183,17 +184,17 @@ fn of_a_saga_that_is_open_the_steps_that_are_done_can_be_lost() {
     };
     let record = SagaRecord {
         tx: tx(),
-        ticket: TICKET,
+        attempt_number: ATTEMPT_NUMBER,
         begun_at: Timestamp(1),
         digest: [0; 32],
         deadline: Timestamp(1_000_000),
         steps: vec![Arc::new(step(0, "a")), Arc::new(step(1, "b"))],
-        turned: None,
+        compensating: None,
         progress: vec![Progress::Done { result: Bytes::new(), pending: false }, Progress::Pending],
     };
     let core = recovered(Unfinished::Saga(record));
-    let lost = core.lost_at(&name("a"), &fence(0));
+    let lost = core.lost_at(&name("a"), &low_water_mark(0));
     assert!(matches!(&lost[..], [(of, parts)] if *of == tx() && names(parts) == ["s0"]), "{lost:?}");
     assert_eq!(core.lost_at(&name("a"), &knows(&[0])), []);
-    assert_eq!(core.lost_at(&name("b"), &fence(0)), []);
+    assert_eq!(core.lost_at(&name("b"), &low_water_mark(0)), []);
 }

@@ -13,8 +13,8 @@ use undoubt_coordinator_core::{
     Unfinished,
 };
 use undoubt_vocabulary::{
-    Epoch, Half, Outcome, ParticipantName, Refusal, RefusalCode, RetryPolicy, RunStep, SagaStep, StepIndex,
-    StepOutcome, Ticket, Timestamp, ToCoordinator, ToParticipant, TxId, saga,
+    AttemptNumber, Direction, Epoch, Outcome, ParticipantName, Refusal, RefusalCode, RetryPolicy, RunStep, SagaStep,
+    StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TxId, saga,
 };
 
 const LIMITS: Limits = Limits {
@@ -53,12 +53,12 @@ struct Walk {
     stable: Option<Record>,
     sent: Vec<(ParticipantName, ToParticipant)>,
     said: Vec<(ParticipantName, ToCoordinator)>,
-    timers: Vec<(Ticket, Timer)>,
+    timers: Vec<(AttemptNumber, Timer)>,
     barriers: BTreeMap<usize, Barrier>,
     /// The last attempt that was refused; participants remember it until they crash.
-    refused: BTreeMap<(usize, Half), (u32, RefusalCode)>,
+    refused: BTreeMap<(usize, Direction), (u32, RefusalCode)>,
     told: Option<Outcome>,
-    turned: bool,
+    compensating: bool,
 }
 
 fn name(text: &str) -> ParticipantName {
@@ -110,7 +110,7 @@ impl Walk {
             barriers: BTreeMap::new(),
             refused: BTreeMap::new(),
             told: None,
-            turned: false,
+            compensating: false,
         };
         walk.put(Input::RecoveryDone { paused: false });
         for participant in ["a", "b", "c"] {
@@ -145,16 +145,16 @@ impl Walk {
         for effect in effects {
             match effect {
                 Effect::Append { record, .. } => {
-                    let (tx, ticket, stage) = (record.tx().clone(), record.ticket(), record.stage());
+                    let (tx, attempt_number, stage) = (record.tx().clone(), record.attempt_number(), record.stage());
                     self.unstable.push_back(record);
                     if self.sabotage == Sabotage::Unforced {
-                        self.put(Input::Appended { tx, ticket, stage });
+                        self.put(Input::Appended { tx, attempt_number, stage });
                     }
                 }
                 Effect::Send { to, message } => self.sent.push((to, message)),
                 Effect::Answer { answer: Answer::Outcome { outcome, .. }, .. } => self.hear(outcome),
                 Effect::Answer { answer: Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_), .. } => {}
-                Effect::Arm { ticket, timer, .. } => self.timers.push((ticket, timer)),
+                Effect::Arm { attempt_number, timer, .. } => self.timers.push((attempt_number, timer)),
                 Effect::LookUp(question) => {
                     let ended = match &self.stable {
                         Some(Record::Ended(ended)) => Some(ended.clone()),
@@ -179,10 +179,10 @@ impl Walk {
 
     fn persist(&mut self) {
         let Some(record) = self.unstable.pop_front() else { return };
-        let (ticket, stage) = (record.ticket(), record.stage());
+        let (attempt_number, stage) = (record.attempt_number(), record.stage());
         self.stable = Some(record);
         if self.sabotage != Sabotage::Unforced {
-            self.put(Input::Appended { tx: tx(), ticket, stage });
+            self.put(Input::Appended { tx: tx(), attempt_number, stage });
         }
     }
 
@@ -229,7 +229,9 @@ impl Walk {
         let (to, message) = self.sent.remove(first);
         match message {
             ToParticipant::Run(run) => self.run(to, run),
-            ToParticipant::Close { tx, ticket } => self.said.push((to, ToCoordinator::Closed { tx, ticket })),
+            ToParticipant::Close { tx, attempt_number } => {
+                self.said.push((to, ToCoordinator::Closed { tx, attempt_number }))
+            }
             ToParticipant::Prepare(_)
             | ToParticipant::Confirm { .. }
             | ToParticipant::Commit { .. }
@@ -247,15 +249,15 @@ impl Walk {
         for (input, used) in run.inputs.iter().zip(&self.steps[step].uses) {
             assert_eq!(input[..], [used.0 as u8], "step {step} was not given the result of what it uses");
         }
-        let repeated = self.refused.get(&(step, run.half)).filter(|(attempt, _)| run.attempt <= *attempt);
-        let outcome = match (run.half, self.barriers.get(&step).copied()) {
+        let repeated = self.refused.get(&(step, run.direction)).filter(|(attempt, _)| run.attempt <= *attempt);
+        let outcome = match (run.direction, self.barriers.get(&step).copied()) {
             // What is in effect comes first: a coordinator that was restarted counts its attempts anew.
-            (Half::Action, None) | (Half::Compensation, Some(Barrier::InEffect)) if repeated.is_some() => {
+            (Direction::Forward, None) | (Direction::Compensating, Some(Barrier::InEffect)) if repeated.is_some() => {
                 refused(repeated.map_or(RefusalCode::Late, |(_, code)| *code))
             }
-            (Half::Action, Some(Barrier::InEffect)) => done,
-            (Half::Action, Some(Barrier::Undone | Barrier::Empty)) => refused(RefusalCode::Late),
-            (Half::Action, None) => match self.draw(8) {
+            (Direction::Forward, Some(Barrier::InEffect)) => done,
+            (Direction::Forward, Some(Barrier::Undone | Barrier::Empty)) => refused(RefusalCode::Late),
+            (Direction::Forward, None) => match self.draw(8) {
                 0 => refused(RefusalCode::Condition),
                 1 => refused(RefusalCode::LockConflict),
                 _ => {
@@ -266,15 +268,17 @@ impl Walk {
                     done
                 }
             },
-            (Half::Compensation, None) => {
+            (Direction::Compensating, None) => {
                 self.barriers.insert(step, Barrier::Empty);
                 StepOutcome::Empty
             }
-            (Half::Compensation, Some(Barrier::Empty)) => StepOutcome::Empty,
-            (Half::Compensation, Some(Barrier::Undone)) => done,
-            (Half::Compensation, Some(Barrier::InEffect)) if self.draw(4) == 0 => refused(RefusalCode::LockConflict),
-            (Half::Compensation, Some(Barrier::InEffect)) => {
-                self.turned = true;
+            (Direction::Compensating, Some(Barrier::Empty)) => StepOutcome::Empty,
+            (Direction::Compensating, Some(Barrier::Undone)) => done,
+            (Direction::Compensating, Some(Barrier::InEffect)) if self.draw(4) == 0 => {
+                refused(RefusalCode::LockConflict)
+            }
+            (Direction::Compensating, Some(Barrier::InEffect)) => {
+                self.compensating = true;
                 for later in 0..self.steps.len() {
                     let waits = saga::ancestors(&self.steps, later).contains(&step);
                     let in_effect = self.barriers.get(&later) == Some(&Barrier::InEffect);
@@ -285,11 +289,11 @@ impl Walk {
             }
         };
         if let (StepOutcome::Refused(refusal), Sabotage::Nothing | Sabotage::Unforced) = (&outcome, self.sabotage) {
-            let last = self.refused.entry((step, run.half)).or_insert((0, refusal.code));
+            let last = self.refused.entry((step, run.direction)).or_insert((0, refusal.code));
             *last = (last.0.max(run.attempt), refusal.code);
         }
-        let RunStep { tx, ticket, step, half, attempt, .. } = run;
-        self.said.push((at, ToCoordinator::Ran { tx, ticket, step, half, attempt, outcome }));
+        let RunStep { tx, attempt_number, step, direction, attempt, .. } = run;
+        self.said.push((at, ToCoordinator::Ran { tx, attempt_number, step, direction, attempt, outcome }));
     }
 
     fn answer(&mut self) {
@@ -305,8 +309,8 @@ impl Walk {
     fn fire(&mut self) {
         let at = self.draw(self.timers.len());
         if at < self.timers.len() {
-            let (ticket, timer) = self.timers.remove(at);
-            self.put(Input::Fired { tx: tx(), ticket, timer });
+            let (attempt_number, timer) = self.timers.remove(at);
+            self.put(Input::Fired { tx: tx(), attempt_number, timer });
         }
     }
 
@@ -355,9 +359,9 @@ impl Walk {
             }
         }
         assert_eq!(self.coordinator.open_transactions(), 0, "{:?}", self.coordinator.view(&tx()));
-        let next = self.coordinator.fence(&name("zzz"));
-        assert_eq!(self.coordinator.fence(&name("a")), next, "a fence is still open");
-        (self.told.expect("the client hears"), self.turned)
+        let next = self.coordinator.low_water_mark(&name("zzz"));
+        assert_eq!(self.coordinator.low_water_mark(&name("a")), next, "a low-water mark is still open");
+        (self.told.expect("the client hears"), self.compensating)
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use undoubt_coordinator_core::{
     Answer, Client, Content, Coordinator, Effect, Input, Limits, Question, Stage, Submission, Timer,
 };
-use undoubt_vocabulary::{AbortReason, Epoch, Outcome, ParticipantName, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{AbortReason, AttemptNumber, Epoch, Outcome, ParticipantName, Timestamp, TxId};
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 const LIMITS: Limits = Limits {
@@ -22,8 +22,8 @@ fn put(coordinator: &mut Coordinator, input: Input) -> Vec<Effect> {
     effects
 }
 
-/// A coordinator whose one branch is delegated on stable storage, with the ticket of the attempt.
-fn delegated(participant: &ParticipantName, tx: &TxId) -> (Coordinator, Ticket) {
+/// A coordinator whose one branch is delegated on stable storage, with the attempt number of the attempt.
+fn delegated(participant: &ParticipantName, tx: &TxId) -> (Coordinator, AttemptNumber) {
     let mut coordinator = Coordinator::new(Epoch(1), LIMITS);
     put(&mut coordinator, Input::RecoveryDone { paused: false });
     let submission = Submission {
@@ -36,21 +36,21 @@ fn delegated(participant: &ParticipantName, tx: &TxId) -> (Coordinator, Ticket) 
         wait: true,
     };
     put(&mut coordinator, Input::LookedUp { question: Question::Submit(submission), ended: None });
-    let ticket = Ticket::first_of(Epoch(1));
-    put(&mut coordinator, Input::Appended { tx: tx.clone(), ticket, stage: Stage::Delegated });
-    (coordinator, ticket)
+    let attempt_number = AttemptNumber::first_of(Epoch(1));
+    put(&mut coordinator, Input::Appended { tx: tx.clone(), attempt_number, stage: Stage::Delegated });
+    (coordinator, attempt_number)
 }
 
-fn deadline(tx: &TxId, ticket: Ticket) -> Input {
-    Input::Fired { tx: tx.clone(), ticket, timer: Timer::Deadline { after: TIMEOUT } }
+fn deadline(tx: &TxId, attempt_number: AttemptNumber) -> Input {
+    Input::Fired { tx: tx.clone(), attempt_number, timer: Timer::Deadline { after: TIMEOUT } }
 }
 
 #[test]
 fn what_was_never_sent_is_aborted_at_its_deadline() {
     let (participant, tx): (ParticipantName, TxId) = ("bank".parse().unwrap(), "t".parse().unwrap());
-    let (mut coordinator, ticket) = delegated(&participant, &tx);
-    put(&mut coordinator, deadline(&tx, ticket));
-    let effects = put(&mut coordinator, Input::Appended { tx: tx.clone(), ticket, stage: Stage::Ended });
+    let (mut coordinator, attempt_number) = delegated(&participant, &tx);
+    put(&mut coordinator, deadline(&tx, attempt_number));
+    let effects = put(&mut coordinator, Input::Appended { tx: tx.clone(), attempt_number, stage: Stage::Ended });
     let outcome = Outcome::Aborted(AbortReason::DeadlinePassed { unanswered: vec![participant] });
     let answer = Answer::Outcome { outcome, results: Vec::new() };
     assert!(effects.contains(&Effect::Answer { client: Client(1), tx, answer }), "{effects:?}");
@@ -59,10 +59,10 @@ fn what_was_never_sent_is_aborted_at_its_deadline() {
 #[test]
 fn what_may_have_been_sent_is_settled_and_not_presumed() {
     let (participant, tx): (ParticipantName, TxId) = ("bank".parse().unwrap(), "t".parse().unwrap());
-    let (mut coordinator, ticket) = delegated(&participant, &tx);
+    let (mut coordinator, attempt_number) = delegated(&participant, &tx);
     put(&mut coordinator, Input::Connected { participant: participant.clone(), can_prepare: true });
     put(&mut coordinator, Input::Disconnected { participant });
-    let effects = put(&mut coordinator, deadline(&tx, ticket));
+    let effects = put(&mut coordinator, deadline(&tx, attempt_number));
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Append { .. })), "{effects:?}");
     assert_eq!(coordinator.view(&tx).unwrap().phase, "settling");
 }

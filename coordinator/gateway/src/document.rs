@@ -54,7 +54,7 @@ A saga has steps instead of branches, which run in this order, and are undone in
   do, undo  Like the work of a branch. From the pivot on, the point of no return, there is nothing to undo.
   after     Steps that have to be done before; without it, the one before this in the list.
   attempts, attempt_timeout, first_pause, max_pause
-            How often and how fast it is tried. A step before the pivot turns the saga back when it is refused for good, or
+            How often and how fast it is tried. A step before the pivot has the saga compensated when it is refused for good, or
             after so many attempts that were refused for now or not answered. From the pivot on, and in `undo`, so many
             refusals for good leave it stuck.
   value     With auto: what it is worth. The coordinator may send what is worth much through two-phase commit only.

@@ -173,7 +173,7 @@ pub struct ParticipantSelf {
 pub struct KnownCoordinator {
     pub id: String,
     pub epoch: u32,
-    pub fence: String,
+    pub low_water_mark: String,
     pub connected: bool,
 }
 
@@ -192,7 +192,7 @@ pub struct HeldBranches {
 #[derive(Debug, Serialize)]
 pub struct StepUnderWay {
     pub tx: String,
-    pub ticket: String,
+    pub attempt_number: String,
     pub coordinator_id: String,
     /// Its place in the saga, from 0.
     pub step: u16,
@@ -205,7 +205,7 @@ pub struct SemanticLock {
     pub key: String,
     /// Whose: the saga.
     pub tx: String,
-    pub ticket: String,
+    pub attempt_number: String,
     pub coordinator_id: String,
     /// The step's place in the saga, from 0.
     pub step: u16,
@@ -216,7 +216,7 @@ pub struct SemanticLock {
 #[derive(Debug, Serialize)]
 pub struct BranchHeld {
     pub tx: String,
-    pub ticket: String,
+    pub attempt_number: String,
     pub coordinator_id: String,
     pub state: String,
     pub begun_at: String,
@@ -384,7 +384,7 @@ impl From<&ParticipantState> for ParticipantSelf {
         let known = |coordinator: &undoubt_client::KnownCoordinator| KnownCoordinator {
             id: coordinator.id.to_string(),
             epoch: coordinator.epoch.0,
-            fence: coordinator.fence.to_string(),
+            low_water_mark: coordinator.low_water_mark.to_string(),
             connected: coordinator.connected,
         };
         ParticipantSelf {
@@ -416,7 +416,7 @@ impl From<&HeldStep> for StepUnderWay {
     fn from(step: &HeldStep) -> Self {
         StepUnderWay {
             tx: step.tx.to_string(),
-            ticket: step.ticket.to_string(),
+            attempt_number: step.attempt_number.to_string(),
             coordinator_id: step.coordinator.to_string(),
             step: step.step,
             state: step.state.clone(),
@@ -430,7 +430,7 @@ impl From<&Mark> for SemanticLock {
         SemanticLock {
             key: text::to_string(&mark.key),
             tx: mark.tx.to_string(),
-            ticket: mark.ticket.to_string(),
+            attempt_number: mark.attempt_number.to_string(),
             coordinator_id: mark.coordinator.to_string(),
             step: mark.step,
             begun_at: mark.begun_at.map(|at| at.to_string()),
@@ -442,7 +442,7 @@ impl From<&HeldBranch> for BranchHeld {
     fn from(branch: &HeldBranch) -> Self {
         BranchHeld {
             tx: branch.tx.to_string(),
-            ticket: branch.ticket.to_string(),
+            attempt_number: branch.attempt_number.to_string(),
             coordinator_id: branch.coordinator.to_string(),
             state: branch.state.clone(),
             begun_at: branch.begun_at.to_string(),

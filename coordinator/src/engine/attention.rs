@@ -50,7 +50,7 @@ pub(super) fn noted(tx: &TxId, note: &Note) {
         | Note::Run { .. }
         | Note::Ran { .. }
         | Note::Unanswered { .. }
-        | Note::Turned { .. }
+        | Note::Compensating { .. }
         | Note::Resolved { .. }
         | Note::LeftOut { .. }
         | Note::Closed { .. } => {}

@@ -56,7 +56,7 @@ mod tests {
     use crate::log::Apart;
     use undoubt_coordinator_core::{EndedRecord, Record};
     use undoubt_platform::Durability;
-    use undoubt_vocabulary::{Ticket, TxId};
+    use undoubt_vocabulary::{AttemptNumber, TxId};
 
     fn tx(id: &str) -> TxId {
         id.parse().unwrap()
@@ -67,7 +67,7 @@ mod tests {
         let log = Log::new(crate::log::in_memory());
         let mut batch = Batch::default();
         for (at, id) in (1..).zip(ids) {
-            let ended = Record::Ended(EndedRecord::presumed(tx(id), Ticket(at), Timestamp(at)));
+            let ended = Record::Ended(EndedRecord::presumed(tx(id), AttemptNumber(at), Timestamp(at)));
             Log::put(&mut batch, &ended, Timestamp(at), &[], &mut Apart::default());
         }
         drop(log.write(batch, Durability::Lazy));
@@ -119,7 +119,7 @@ mod tests {
         let mut collection = Collection::new(now);
         round(&mut collection, &log, 3, now);
         let mut batch = Batch::default();
-        let ended = Record::Ended(EndedRecord::presumed(tx("c"), Ticket(3), Timestamp(1)));
+        let ended = Record::Ended(EndedRecord::presumed(tx("c"), AttemptNumber(3), Timestamp(1)));
         Log::put(&mut batch, &ended, Timestamp(1), &[], &mut Apart::default());
         drop(log.write(batch, Durability::Lazy));
         round(&mut collection, &log, 3, now);

@@ -7,7 +7,7 @@ use crate::points;
 use tokio::time::Instant;
 use undoubt_coordinator_core::{Effect, Input, Note, Question, Record, Stage, Timer};
 use undoubt_platform::Batch;
-use undoubt_vocabulary::{Backoff, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, Backoff, Timestamp, TxId};
 
 impl Engine {
     pub(super) fn carry_out(&mut self, now: Timestamp, effect: Effect) -> Result<(), LogError> {
@@ -15,7 +15,7 @@ impl Engine {
             Effect::Append { mut record, forced } => {
                 let has_lost = self.lose(&mut record);
                 attention::ended(&record);
-                let item = Item::Record(record.tx().clone(), record.ticket(), record.stage());
+                let item = Item::Record(record.tx().clone(), record.attempt_number(), record.stage());
                 if let Record::Ended(ended) = &record
                     && self.apart.may_be_stored(ended)
                     && !self.core.holds(&ended.tx)
@@ -23,7 +23,7 @@ impl Engine {
                     self.log.recall(ended, &mut self.apart)?;
                 }
                 let history = self.histories.stored(record.tx());
-                let stored_before = self.apart.stored(record.ticket());
+                let stored_before = self.apart.stored(record.attempt_number());
                 let apart = &mut self.apart;
                 let put = |batch: &mut Batch| {
                     Log::put(batch, &record, now, history, apart);
@@ -33,9 +33,14 @@ impl Engine {
                 };
                 let added = self.writes.add(item, forced, put);
                 if let Err(too_large) = added {
-                    self.apart.restore(record.ticket(), stored_before);
-                    let (tx, ticket, stage) = (record.tx().clone(), record.ticket(), record.stage());
-                    self.not_appended.push(Input::NotAppended { tx, ticket, stage, cause: too_large.to_string() });
+                    self.apart.restore(record.attempt_number(), stored_before);
+                    let (tx, attempt_number, stage) = (record.tx().clone(), record.attempt_number(), record.stage());
+                    self.not_appended.push(Input::NotAppended {
+                        tx,
+                        attempt_number,
+                        stage,
+                        cause: too_large.to_string(),
+                    });
                 }
             }
             Effect::Send { to, message } => {
@@ -55,7 +60,7 @@ impl Engine {
                 }
                 self.crash.reach("after-answer");
             }
-            Effect::Arm { tx, ticket, timer } => {
+            Effect::Arm { tx, attempt_number, timer } => {
                 let pause = match timer {
                     Timer::Deadline { after } => after,
                     Timer::Retry { attempt } => self.random.pause(self.config.retries(), attempt),
@@ -64,7 +69,7 @@ impl Engine {
                         self.random.pause(Backoff::between(first_pause, max_pause), attempt.saturating_sub(1))
                     }
                 };
-                self.timers.arm(Instant::now() + pause, tx, ticket, timer);
+                self.timers.arm(Instant::now() + pause, tx, attempt_number, timer);
             }
             Effect::LookUp(question) => {
                 let ended = if self.is_for_the_outcome_alone(&question) {
@@ -126,7 +131,7 @@ impl Engine {
         self.writes.start(&self.log);
         for (name, link) in &mut self.links {
             if !link.outgoing.is_empty() {
-                link.send(self.core.fence(name));
+                link.send(self.core.low_water_mark(name));
             }
         }
     }
@@ -138,7 +143,7 @@ impl Engine {
             Done::Stable(items) => {
                 for item in items {
                     match item {
-                        Item::Record(tx, ticket, stage) => self.appended(tx, ticket, stage)?,
+                        Item::Record(tx, attempt_number, stage) => self.appended(tx, attempt_number, stage)?,
                         Item::SeenTo(tx, client) => {
                             // It may have ended long before what was collected last.
                             self.collection.look_again();
@@ -155,9 +160,9 @@ impl Engine {
         Ok(())
     }
 
-    fn appended(&mut self, tx: TxId, ticket: Ticket, stage: Stage) -> Result<(), LogError> {
+    fn appended(&mut self, tx: TxId, attempt_number: AttemptNumber, stage: Stage) -> Result<(), LogError> {
         self.crash.reach(points::after_append(stage));
-        self.put(Input::Appended { tx: tx.clone(), ticket, stage })?;
+        self.put(Input::Appended { tx: tx.clone(), attempt_number, stage })?;
         // Written again after its end: there is nothing more to wait for.
         if stage == Stage::Ended && self.histories.holds(&tx) && self.core.view(&tx).is_none() {
             self.histories.forget(&tx);

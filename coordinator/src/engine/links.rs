@@ -3,7 +3,8 @@
 use crate::queue::Queue;
 use undoubt_vocabulary::protocol::SAGA_STEPS;
 use undoubt_vocabulary::{
-    Abilities, Half, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, Timestamp, ToCoordinator, ToParticipant,
+    Abilities, AttemptNumber, Direction, Refusal, RefusalCode, RunStep, StepOutcome, Timestamp, ToCoordinator,
+    ToParticipant,
 };
 
 /// The attempts after which a participant that stays away is told of again: once an hour, with the pauses of the
@@ -64,15 +65,17 @@ impl Link {
             ToParticipant::Run(run) => {
                 let detail =
                     format!("this participant lacks the ability {SAGA_STEPS}; update it, or leave it out of sagas");
-                let outcome = match run.half {
-                    Half::Action => StepOutcome::Refused(Refusal::new(RefusalCode::InvalidWork, detail)),
+                let outcome = match run.direction {
+                    Direction::Forward => StepOutcome::Refused(Refusal::new(RefusalCode::InvalidWork, detail)),
                     // It has run nothing that could be undone.
-                    Half::Compensation => StepOutcome::Empty,
+                    Direction::Compensating => StepOutcome::Empty,
                 };
-                let RunStep { tx, ticket, step, half, attempt, .. } = run.clone();
-                Some(ToCoordinator::Ran { tx, ticket, step, half, attempt, outcome })
+                let RunStep { tx, attempt_number, step, direction, attempt, .. } = run.clone();
+                Some(ToCoordinator::Ran { tx, attempt_number, step, direction, attempt, outcome })
             }
-            ToParticipant::Close { tx, ticket } => Some(ToCoordinator::Closed { tx: tx.clone(), ticket: *ticket }),
+            ToParticipant::Close { tx, attempt_number } => {
+                Some(ToCoordinator::Closed { tx: tx.clone(), attempt_number: *attempt_number })
+            }
             ToParticipant::Prepare(_)
             | ToParticipant::Confirm { .. }
             | ToParticipant::Commit { .. }
@@ -96,17 +99,17 @@ impl Link {
     }
 
     /// Hands what has gathered to the session. Without one it is dropped: the core repeats what matters on the next.
-    pub(super) fn send(&mut self, fence: Ticket) {
+    pub(super) fn send(&mut self, low_water_mark: AttemptNumber) {
         let messages = std::mem::take(&mut self.outgoing);
         match &self.state {
-            LinkState::Connected { queue, .. } => queue.push(messages, fence),
+            LinkState::Connected { queue, .. } => queue.push(messages, low_water_mark),
             LinkState::Disconnected { .. } => {}
         }
     }
 
-    pub(super) fn nudge(&self, fence: Ticket) {
+    pub(super) fn nudge(&self, low_water_mark: AttemptNumber) {
         match &self.state {
-            LinkState::Connected { queue, .. } => queue.nudge(fence),
+            LinkState::Connected { queue, .. } => queue.nudge(low_water_mark),
             LinkState::Disconnected { .. } => {}
         }
     }
@@ -128,13 +131,13 @@ mod tests {
 
     #[test]
     fn whoever_lacks_an_ability_is_not_asked_for_it_and_is_answered_for() {
-        let (tx, ticket): (TxId, _) = ("t".parse().unwrap(), Ticket(1));
-        let run = |half| {
+        let (tx, attempt_number): (TxId, _) = ("t".parse().unwrap(), AttemptNumber(1));
+        let run = |direction| {
             ToParticipant::Run(RunStep {
                 tx: tx.clone(),
-                ticket,
+                attempt_number,
                 step: StepIndex(0),
-                half,
+                direction,
                 attempt: 1,
                 begun_at: Timestamp(1),
                 timeout: Duration::from_secs(1),
@@ -143,21 +146,21 @@ mod tests {
             })
         };
         let mut link = Link::new(Timestamp::default());
-        assert_eq!(link.refusal_of(&run(Half::Action)), None, "who was not met yet may be able");
+        assert_eq!(link.refusal_of(&run(Direction::Forward)), None, "who was not met yet may be able");
         link.abilities = Some(Abilities { saga_steps: true });
-        assert_eq!(link.refusal_of(&run(Half::Action)), None);
+        assert_eq!(link.refusal_of(&run(Direction::Forward)), None);
         link.abilities = Some(Abilities { saga_steps: false });
         let Some(ToCoordinator::Ran { outcome: StepOutcome::Refused(refusal), .. }) =
-            link.refusal_of(&run(Half::Action))
+            link.refusal_of(&run(Direction::Forward))
         else {
             panic!("an action is refused for it")
         };
         assert!(!refusal.code.is_transient() && refusal.detail.contains("saga-steps"), "{refusal}");
-        let undone = link.refusal_of(&run(Half::Compensation));
+        let undone = link.refusal_of(&run(Direction::Compensating));
         assert!(matches!(undone, Some(ToCoordinator::Ran { outcome: StepOutcome::Empty, .. })), "{undone:?}");
-        let closed = link.refusal_of(&ToParticipant::Close { tx: tx.clone(), ticket });
-        assert_eq!(closed, Some(ToCoordinator::Closed { tx: tx.clone(), ticket }));
-        assert_eq!(link.refusal_of(&ToParticipant::Commit { tx, ticket }), None);
+        let closed = link.refusal_of(&ToParticipant::Close { tx: tx.clone(), attempt_number });
+        assert_eq!(closed, Some(ToCoordinator::Closed { tx: tx.clone(), attempt_number }));
+        assert_eq!(link.refusal_of(&ToParticipant::Commit { tx, attempt_number }), None);
     }
 
     #[test]

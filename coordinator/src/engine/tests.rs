@@ -21,8 +21,8 @@ use undoubt_vocabulary::limits::{
     MAX_TRANSACTION_RESULT_BYTES,
 };
 use undoubt_vocabulary::{
-    Abilities, AbortReason, BranchOutcome, Epoch, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex, Ticket,
-    Timestamp, ToCoordinator,
+    Abilities, AbortReason, AttemptNumber, BranchOutcome, Epoch, Outcome, ParticipantName, RetryPolicy, SagaStep,
+    StepIndex, Timestamp, ToCoordinator,
 };
 use world::{Manners, World, count, lose, name, plant, tx};
 
@@ -207,7 +207,7 @@ fn saga_state(progress: usize) -> record::SagaState {
 fn open(saga: record::SagaState) -> record::OpenTransaction {
     record::OpenTransaction {
         kind: record::open_transaction::Kind::Saga.into(),
-        ticket: Ticket::first_of(Epoch(1)).0,
+        attempt_number: AttemptNumber::first_of(Epoch(1)).0,
         digest: vec![1; 32].into(),
         saga: Some(saga),
         ..record::OpenTransaction::default()
@@ -223,7 +223,7 @@ fn poison() -> Vec<(&'static str, record::OpenTransaction)> {
         change(&mut saga);
         open(saga)
     };
-    let turned = || Some(v1::AbortReason { reason: Some(v1::abort_reason::Reason::Cancelled(v1::Cancelled {})) });
+    let compensating = || Some(v1::AbortReason { reason: Some(v1::abort_reason::Reason::Cancelled(v1::Cancelled {})) });
     let done = || State::Done(record::StepDone::default());
     let two_phase = |kind: record::open_transaction::Kind, participants: &[&str]| record::OpenTransaction {
         kind: kind.into(),
@@ -243,7 +243,7 @@ fn poison() -> Vec<(&'static str, record::OpenTransaction)> {
             "pivot-undone",
             with(&|saga| {
                 (saga.steps[1].compensation, saga.steps[1].pivot) = (None, true);
-                (saga.turned, saga.progress[1]) = (turned(), state(done()));
+                (saga.compensating, saga.progress[1]) = (compensating(), state(done()));
             }),
         ),
         ("undone-forward", with(&|saga| saga.progress[0] = state(State::Undone(record::StepUndone {})))),
@@ -253,7 +253,10 @@ fn poison() -> Vec<(&'static str, record::OpenTransaction)> {
             "result-lost",
             with(&|saga| saga.progress[0] = state(State::Done(record::StepDone { apart: true, ..Default::default() }))),
         ),
-        ("future", record::OpenTransaction { ticket: Ticket::first_of(Epoch(9)).0, ..open(saga_state(2)) }),
+        (
+            "future",
+            record::OpenTransaction { attempt_number: AttemptNumber::first_of(Epoch(9)).0, ..open(saga_state(2)) },
+        ),
         ("delegated-to-nobody", two_phase(Kind::Delegated, &[])),
         ("delegated-to-two", two_phase(Kind::Delegated, &["p0", "p1"])),
         ("committed-twice", two_phase(Kind::Commit, &["p0", "p0"])),
@@ -265,7 +268,7 @@ fn poison() -> Vec<(&'static str, record::OpenTransaction)> {
 async fn a_record_that_cannot_be_carried_out_is_held_and_all_others_are_recovered() {
     let store = world::store(MAX_STORE_QUEUE_BYTES);
     for (number, (id, mut record)) in (1..).zip(poison()) {
-        record.ticket += number;
+        record.attempt_number += number;
         plant(&store, "open", id.as_bytes(), record.encode_to_vec());
     }
     plant(&store, "open", b"sound", open(saga_state(2)).encode_to_vec());
@@ -284,8 +287,12 @@ async fn a_record_that_cannot_be_carried_out_is_held_and_all_others_are_recovere
         let cancelled = world.handle.ask(|reply| Command::Cancel { tx: tx(id), reply }).await.unwrap();
         assert!(matches!(cancelled, Replied::Core(Answer::Rejected(Rejection::Unusable { .. }))), "{id}");
     }
-    let fence = world.handle.inspect(|view| view.core.fence(&name(0))).await.unwrap();
-    assert_eq!(fence, Ticket::first_of(Epoch(1)).next(), "what may be in doubt there stays above the fence");
+    let low_water_mark = world.handle.inspect(|view| view.core.low_water_mark(&name(0))).await.unwrap();
+    assert_eq!(
+        low_water_mark,
+        AttemptNumber::first_of(Epoch(1)).next(),
+        "what may be in doubt there stays above the low-water mark"
+    );
     world.stop().await;
 
     // Also after another start, until an operator ends each.
@@ -317,8 +324,8 @@ async fn whoever_asks_about_a_held_transaction_hears_that_it_is_undecided_and_no
     let store = world::store(MAX_STORE_QUEUE_BYTES);
     plant(&store, "open", b"t", open(saga_state(1)).encode_to_vec());
     let (mut engine, queue) = by_hand(store);
-    // It is no participant that the record names, and the ticket is another one's.
-    let inquiry = ToCoordinator::Inquiry { tx: tx("t"), ticket: Ticket(1) };
+    // It is no participant that the record names, and the attempt number is another one's.
+    let inquiry = ToCoordinator::Inquiry { tx: tx("t"), attempt_number: AttemptNumber(1) };
     engine.command(Command::Received { participant: name(7), session: 1, messages: vec![inquiry] }).unwrap();
     engine.flush();
     let told = queue.drain().await.unwrap().messages;
@@ -420,9 +427,9 @@ async fn a_saga_with_a_participant_that_runs_no_steps_is_refused_with_its_name()
 async fn seeing_to_damage_waits_for_its_record_and_undoes_no_later_outcome() {
     let store = world::store(MAX_STORE_QUEUE_BYTES);
     let log = Log::new(store.clone());
-    let ticket = Ticket::first_of(Epoch(1));
+    let attempt_number = AttemptNumber::first_of(Epoch(1));
     let committed = BranchOutcome::HeuristicallyCommitted;
-    let damaged = EndedRecord::presumed(tx("t"), ticket, Timestamp(1)).with_branch(name(0), committed);
+    let damaged = EndedRecord::presumed(tx("t"), attempt_number, Timestamp(1)).with_branch(name(0), committed);
     let mut batch = Batch::default();
     Log::put(&mut batch, &Record::Ended(damaged), Timestamp(1), &[], &mut Apart::default());
     drop(log.write(batch, Durability::Forced));
@@ -435,7 +442,7 @@ async fn seeing_to_damage_waits_for_its_record_and_undoes_no_later_outcome() {
         replied
     };
 
-    let message = ToCoordinator::Finished { tx: tx("t"), ticket, outcome: committed };
+    let message = ToCoordinator::Finished { tx: tx("t"), attempt_number, outcome: committed };
     engine.command(Command::Received { participant: name(7), session: 1, messages: vec![message] }).unwrap();
     let (refused, _) = forget(&mut engine).await.unwrap();
     assert!(matches!(refused, Replied::Core(Answer::Rejected(Rejection::BeingNoted))), "{refused:?}");
@@ -489,18 +496,18 @@ async fn an_engine_whose_store_is_taken_over_ends_and_says_so() {
     drop(world.submit("late", content).await);
     let ended = world.ended().await;
     assert!(matches!(&ended, Err(LogError::Store(StoreError::Fenced(Fenced { .. })))), "{ended:?}");
-    assert!(matches!(crate::RunError::from(ended.unwrap_err()), crate::RunError::Fenced(_)));
+    assert!(matches!(crate::RunError::from(ended.unwrap_err()), crate::RunError::FencedByStore(_)));
     assert_eq!((count(&store, "open"), count(&store, "ended")), (0, 0));
 }
 
 #[tokio::test]
 async fn what_a_refused_record_would_have_stored_apart_is_stored_with_the_next_that_tells_of_it() {
     let mut apart = Apart::default();
-    let (ticket, large) = (Ticket::first_of(Epoch(1)), Bytes::from(vec![1; 10 << 10]));
+    let (attempt_number, large) = (AttemptNumber::first_of(Epoch(1)), Bytes::from(vec![1; 10 << 10]));
     let open = undoubt_coordinator_core::OpenRecord {
         kind: undoubt_coordinator_core::OpenKind::Committed,
         tx: tx("t"),
-        ticket,
+        attempt_number,
         begun_at: Timestamp(1),
         digest: [1; 32],
         participants: vec![name(0)],
@@ -512,9 +519,9 @@ async fn what_a_refused_record_would_have_stored_apart_is_stored_with_the_next_t
         Log::put(&mut batch, &Record::Open(open.clone()), Timestamp(1), &[], apart);
         batch.iter().filter(|operation| operation.family().0 == "result").count()
     };
-    let before = apart.stored(ticket);
+    let before = apart.stored(attempt_number);
     assert_eq!(put(&mut apart), 1);
-    apart.restore(ticket, before);
+    apart.restore(attempt_number, before);
     assert_eq!(put(&mut apart), 1, "the batch that had it was not written");
     assert_eq!(put(&mut apart), 0);
 }

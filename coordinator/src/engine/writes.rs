@@ -14,11 +14,11 @@ use undoubt_coordinator_core::{Client, Stage};
 use undoubt_platform::store::Pauses;
 use undoubt_platform::{Batch, Durability, StoreError, Written};
 use undoubt_vocabulary::limits::{MAX_RECORD_BYTES, MAX_RECORDS_BATCH_BYTES};
-use undoubt_vocabulary::{Ticket, TxId};
+use undoubt_vocabulary::{AttemptNumber, TxId};
 
 /// Something that was written, and that somebody waits for.
 pub(super) enum Item {
-    Record(TxId, Ticket, Stage),
+    Record(TxId, AttemptNumber, Stage),
     /// An operator has seen to the damage of this ended transaction, and hears when that is stable.
     SeenTo(TxId, Client),
     /// Tells whoever has asked for a listing of losses that all which was added before is stable.
@@ -266,12 +266,12 @@ mod tests {
     use undoubt_platform::Family;
 
     fn item(number: u64) -> Item {
-        Item::Record(format!("t{number}").parse().unwrap(), Ticket(number), Stage::Ended)
+        Item::Record(format!("t{number}").parse().unwrap(), AttemptNumber(number), Stage::Ended)
     }
 
-    fn tickets(writes: &Writes) -> impl Iterator<Item = u64> {
+    fn attempt_numbers(writes: &Writes) -> impl Iterator<Item = u64> {
         writes.gathering.iter().flat_map(|gathering| &gathering.items).map(|item| match item {
-            Item::Record(_, ticket, _) => ticket.0,
+            Item::Record(_, attempt_number, _) => attempt_number.0,
             Item::SeenTo(..) | Item::Listed(_) => panic!("no operator was there"),
         })
     }
@@ -286,7 +286,7 @@ mod tests {
         }
         let sizes: Vec<usize> = writes.gathering.iter().map(|gathering| gathering.batch.payload_bytes()).collect();
         assert!(sizes.iter().all(|size| *size <= MAX_RECORDS_BATCH_BYTES + (1 << 20) + 8), "{sizes:?}");
-        assert!(tickets(&writes).eq(0..RECORDS));
+        assert!(attempt_numbers(&writes).eq(0..RECORDS));
     }
 
     #[tokio::test]
@@ -322,6 +322,6 @@ mod tests {
         assert_eq!(add(4, 400), Ok(()));
         let sizes: Vec<usize> = writes.gathering.iter().map(|gathering| gathering.batch.payload_bytes()).collect();
         assert_eq!(sizes, [908, 408]);
-        assert!(tickets(&writes).eq([1, 3, 4]));
+        assert!(attempt_numbers(&writes).eq([1, 3, 4]));
     }
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use undoubt_coordinator_core::{EndedRecord, OpenRecord, Progress, SagaRecord};
 use undoubt_platform::{Batch, Store, StoreError};
 use undoubt_proto::{record, v1};
-use undoubt_vocabulary::{ParticipantName, Ticket};
+use undoubt_vocabulary::{AttemptNumber, ParticipantName};
 
 /// A result of at least so many bytes is stored apart. Smaller ones stay in the record, so that small transactions write
 /// one key.
@@ -25,7 +25,7 @@ const STEP_BYTES: usize = 64;
 
 /// The parts that are stored apart, of each transaction that has not ended.
 #[derive(Debug, Default)]
-pub(crate) struct Apart(BTreeMap<Ticket, Stored>);
+pub(crate) struct Apart(BTreeMap<AttemptNumber, Stored>);
 
 /// The parts of one transaction that are stored apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,22 +39,22 @@ pub(crate) struct Stored {
 
 impl Apart {
     /// Found in the log.
-    pub(super) fn add(&mut self, ticket: Ticket, stored: Stored) {
+    pub(super) fn add(&mut self, attempt_number: AttemptNumber, stored: Stored) {
         if stored != Stored::default() {
-            self.0.insert(ticket, stored);
+            self.0.insert(attempt_number, stored);
         }
     }
 
     /// Returns what is stored of a transaction, for [`Apart::restore`]; `None` if there is nothing.
-    pub(crate) fn stored(&self, ticket: Ticket) -> Option<Stored> {
-        self.0.get(&ticket).cloned()
+    pub(crate) fn stored(&self, attempt_number: AttemptNumber) -> Option<Stored> {
+        self.0.get(&attempt_number).cloned()
     }
 
     /// Takes back what was noted of a transaction since, for the batch that had it is not written.
-    pub(crate) fn restore(&mut self, ticket: Ticket, stored: Option<Stored>) {
+    pub(crate) fn restore(&mut self, attempt_number: AttemptNumber, stored: Option<Stored>) {
         match stored {
-            Some(stored) => drop(self.0.insert(ticket, stored)),
-            None => drop(self.0.remove(&ticket)),
+            Some(stored) => drop(self.0.insert(attempt_number, stored)),
+            None => drop(self.0.remove(&attempt_number)),
         }
     }
 
@@ -62,13 +62,13 @@ impl Apart {
     /// time ago.
     pub(crate) fn may_be_stored(&self, ended: &EndedRecord) -> bool {
         let is_large = |(_, result): &(ParticipantName, Bytes)| result.len() >= RESULT_APART_FROM_BYTES;
-        ended.results.iter().any(is_large) && !self.0.contains_key(&ended.ticket)
+        ended.results.iter().any(is_large) && !self.0.contains_key(&ended.attempt_number)
     }
 
     /// Stores the large results of a decided transaction and answers whose they are.
     pub(super) fn of_open(&mut self, batch: &mut Batch, open: &OpenRecord) -> Vec<ParticipantName> {
         let large = open.results.iter().filter(|(_, result)| result.len() >= RESULT_APART_FROM_BYTES);
-        large.map(|(name, result)| self.store(batch, open.ticket, name, result)).collect()
+        large.map(|(name, result)| self.store(batch, open.attempt_number, name, result)).collect()
     }
 
     /// Stores the large results of a saga, and its definition if that is large. Answers whose results are stored, and
@@ -78,52 +78,68 @@ impl Apart {
         for (step, progress) in saga.steps.iter().zip(&saga.progress) {
             match progress {
                 Progress::Done { result, .. } if result.len() >= RESULT_APART_FROM_BYTES => {
-                    names.push(self.store(batch, saga.ticket, &step.name, result));
+                    names.push(self.store(batch, saga.attempt_number, &step.name, result));
                 }
                 Progress::Done { .. } | Progress::Pending | Progress::Undone | Progress::Skipped => {}
             }
         }
         let bytes: usize = saga.steps.iter().map(|step| STEP_BYTES + step.work_bytes()).sum();
         let large = bytes >= DEFINITION_APART_FROM_BYTES;
-        if large && !std::mem::replace(&mut self.0.entry(saga.ticket).or_default().definition, true) {
+        if large && !std::mem::replace(&mut self.0.entry(saga.attempt_number).or_default().definition, true) {
             let steps = saga.steps.iter().map(|step| v1::SagaStep::from(&**step)).collect();
             let definition = record::SagaDefinition { steps };
-            batch.put_with(DEFINITION, saga.ticket.0.to_be_bytes(), |bytes| definition.encode_raw(bytes));
+            batch.put_with(DEFINITION, saga.attempt_number.0.to_be_bytes(), |bytes| definition.encode_raw(bytes));
         }
         (names, large)
     }
 
     /// Answers which results of a transaction that has ended are stored already, and drops what nobody needs any more.
     pub(super) fn of_ended(&mut self, batch: &mut Batch, ended: &EndedRecord) -> Vec<ParticipantName> {
-        let Some(Stored { results, definition, unknown }) = self.0.remove(&ended.ticket) else { return Vec::new() };
+        let Some(Stored { results, definition, unknown }) = self.0.remove(&ended.attempt_number) else {
+            return Vec::new();
+        };
         if unknown {
-            batch.delete_range(RESULT, ended.ticket.0.to_be_bytes(), ended.ticket.next().0.to_be_bytes());
+            batch.delete_range(
+                RESULT,
+                ended.attempt_number.0.to_be_bytes(),
+                ended.attempt_number.next().0.to_be_bytes(),
+            );
         }
         if definition || unknown {
-            batch.delete(DEFINITION, ended.ticket.0.to_be_bytes());
+            batch.delete(DEFINITION, ended.attempt_number.0.to_be_bytes());
         }
         let is_kept = |name: &ParticipantName| ended.results.iter().any(|(kept, _)| kept == name);
         let (kept, gone): (Vec<_>, Vec<_>) = results.into_iter().partition(is_kept);
-        gone.iter().for_each(|name| batch.delete(RESULT, result_key(ended.ticket, name)));
+        gone.iter().for_each(|name| batch.delete(RESULT, result_key(ended.attempt_number, name)));
         kept
     }
 
-    fn store(&mut self, batch: &mut Batch, ticket: Ticket, name: &ParticipantName, result: &Bytes) -> ParticipantName {
-        if self.0.entry(ticket).or_default().results.insert(name.clone()) {
-            batch.put(RESULT, result_key(ticket, name), result);
+    fn store(
+        &mut self,
+        batch: &mut Batch,
+        attempt_number: AttemptNumber,
+        name: &ParticipantName,
+        result: &Bytes,
+    ) -> ParticipantName {
+        if self.0.entry(attempt_number).or_default().results.insert(name.clone()) {
+            batch.put(RESULT, result_key(attempt_number, name), result);
         }
         name.clone()
     }
 }
 
-pub(super) fn result_key(ticket: Ticket, name: &ParticipantName) -> Bytes {
-    [&ticket.0.to_be_bytes()[..], name.as_str().as_bytes()].concat().into()
+pub(super) fn result_key(attempt_number: AttemptNumber, name: &ParticipantName) -> Bytes {
+    [&attempt_number.0.to_be_bytes()[..], name.as_str().as_bytes()].concat().into()
 }
 
-pub(super) fn result(store: &dyn Store, ticket: Ticket, name: &ParticipantName) -> Result<Option<Bytes>, StoreError> {
-    store.get(RESULT, &result_key(ticket, name))
+pub(super) fn result(
+    store: &dyn Store,
+    attempt_number: AttemptNumber,
+    name: &ParticipantName,
+) -> Result<Option<Bytes>, StoreError> {
+    store.get(RESULT, &result_key(attempt_number, name))
 }
 
-pub(super) fn definition(store: &dyn Store, ticket: Ticket) -> Result<Option<Bytes>, StoreError> {
-    store.get(DEFINITION, &ticket.0.to_be_bytes())
+pub(super) fn definition(store: &dyn Store, attempt_number: AttemptNumber) -> Result<Option<Bytes>, StoreError> {
+    store.get(DEFINITION, &attempt_number.0.to_be_bytes())
 }

@@ -12,7 +12,8 @@ use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
 use undoubt_proto::v1::{BranchResult, HistoryEvent};
 use undoubt_proto::{record, v1};
 use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, InvalidId, Outcome, ParticipantName, SagaStep, StepIndex, Ticket, Timestamp, TxId,
+    AbortReason, AttemptNumber, BranchOutcome, InvalidId, Outcome, ParticipantName, SagaStep, StepIndex, Timestamp,
+    TxId,
 };
 
 use super::apart::{self, Stored};
@@ -54,7 +55,7 @@ pub(super) fn encode_open(open: &OpenRecord, apart: &[ParticipantName], history:
     };
     let record = record::OpenTransaction {
         kind: kind.into(),
-        ticket: open.ticket.0,
+        attempt_number: open.attempt_number.0,
         begun_at_us: open.begun_at.0,
         digest: Bytes::copy_from_slice(&open.digest),
         participants: names(&open.participants),
@@ -72,7 +73,7 @@ pub(super) fn encode_open(open: &OpenRecord, apart: &[ParticipantName], history:
 /// Encodes an attempt that is held.
 pub(super) fn encode_held(held: &UnusableRecord, bytes: &mut Vec<u8>) {
     let record = record::OpenTransaction {
-        ticket: held.ticket.0,
+        attempt_number: held.attempt_number.0,
         begun_at_us: held.begun_at.0,
         digest: Bytes::copy_from_slice(&held.digest),
         participants: names(&held.participants),
@@ -90,7 +91,7 @@ pub(super) fn decode_open(store: &dyn Store, key: &Bytes, value: &Bytes) -> Resu
     let held = UnusableRecord {
         saga: wire.saga.is_some(),
         tx: TxId::new(key.clone())?,
-        ticket: Ticket(wire.ticket),
+        attempt_number: AttemptNumber(wire.attempt_number),
         begun_at: Timestamp(wire.begun_at_us),
         digest: digest(&wire.digest)?,
         participants: participants_of(&wire),
@@ -128,9 +129,9 @@ fn decided_of(wire: &record::OpenTransaction) -> Option<Outcome> {
         return Some(Outcome::Committed);
     }
     let saga = wire.saga.as_ref()?;
-    let turned = saga.turned.clone().map(AbortReason::try_from).transpose().ok()?;
+    let compensating = saga.compensating.clone().map(AbortReason::try_from).transpose().ok()?;
     let progress: Vec<Progress> = saga.progress.iter().map(|step| progress_from_wire(step.clone()).0).collect();
-    decided(turned.as_ref(), &progress)
+    decided(compensating.as_ref(), &progress)
 }
 
 impl DecodeError {
@@ -161,16 +162,16 @@ fn decode_unfinished(
         Ok(record::open_transaction::Kind::Saga) => return decode_saga(store, key, wire),
         Ok(record::open_transaction::Kind::Unspecified) | Err(_) => return Err(DecodeError::Kind(wire.kind)),
     };
-    let ticket = Ticket(wire.ticket);
+    let attempt_number = AttemptNumber(wire.attempt_number);
     let mut results = results_from_wire(wire.results)?;
     let apart = parse_names(&wire.results_apart)?;
     for (name, result) in results.iter_mut().filter(|(name, _)| apart.contains(name)) {
-        *result = result_apart(store, ticket, name)?;
+        *result = result_apart(store, attempt_number, name)?;
     }
     let open = OpenRecord {
         kind,
         tx: TxId::new(key.clone())?,
-        ticket,
+        attempt_number,
         begun_at: Timestamp(wire.begun_at_us),
         digest: digest(&wire.digest)?,
         participants: parse_names(&wire.participants)?,
@@ -193,13 +194,13 @@ pub(super) fn encode_saga(
     let state = record::SagaState {
         steps: steps.iter().map(|step| v1::SagaStep::from(&**step)).collect(),
         deadline_us: saga.deadline.0,
-        turned: saga.turned.clone().map(v1::AbortReason::from),
+        compensating: saga.compensating.clone().map(v1::AbortReason::from),
         progress: progress.map(|(step, progress)| progress_to_wire(progress, results.contains(&step.name))).collect(),
         definition_apart: definition,
     };
     let record = record::OpenTransaction {
         kind: record::open_transaction::Kind::Saga.into(),
-        ticket: saga.ticket.0,
+        attempt_number: saga.attempt_number.0,
         begun_at_us: saga.begun_at.0,
         digest: Bytes::copy_from_slice(&saga.digest),
         saga: Some(state),
@@ -213,12 +214,12 @@ fn decode_saga(
     key: &Bytes,
     wire: record::OpenTransaction,
 ) -> Result<(Unfinished, Stored), DecodeError> {
-    let ticket = Ticket(wire.ticket);
+    let attempt_number = AttemptNumber(wire.attempt_number);
     let state = wire.saga.ok_or(Malformed::Missing { field: "saga" })?;
     let mut stored = Stored { definition: state.definition_apart, ..Stored::default() };
     let steps = if stored.definition {
         let missing = || DecodeError::NotBeside { what: "the saga's definition".into(), family: DEFINITION.0 };
-        let definition = apart::definition(store, ticket)?.ok_or_else(missing)?;
+        let definition = apart::definition(store, attempt_number)?.ok_or_else(missing)?;
         record::SagaDefinition::decode(definition)?.steps
     } else {
         state.steps
@@ -232,27 +233,31 @@ fn decode_saga(
     for (step, wire) in steps.iter().zip(state.progress) {
         let (mut known, is_apart) = progress_from_wire(wire);
         if let (Progress::Done { result, .. }, true) = (&mut known, is_apart) {
-            *result = result_apart(store, ticket, &step.name)?;
+            *result = result_apart(store, attempt_number, &step.name)?;
             stored.results.insert(step.name.clone());
         }
         progress.push(known);
     }
     let saga = SagaRecord {
         tx: TxId::new(key.clone())?,
-        ticket,
+        attempt_number,
         begun_at: Timestamp(wire.begun_at_us),
         digest: digest(&wire.digest)?,
         deadline: Timestamp(state.deadline_us),
         steps,
-        turned: state.turned.map(TryInto::try_into).transpose()?,
+        compensating: state.compensating.map(TryInto::try_into).transpose()?,
         progress,
     };
     Ok((Unfinished::Saga(saga), stored))
 }
 
-fn result_apart(store: &dyn Store, ticket: Ticket, name: &ParticipantName) -> Result<Bytes, DecodeError> {
+fn result_apart(
+    store: &dyn Store,
+    attempt_number: AttemptNumber,
+    name: &ParticipantName,
+) -> Result<Bytes, DecodeError> {
     let missing = || DecodeError::NotBeside { what: format!("the result of {name}"), family: RESULT.0 };
-    apart::result(store, ticket, name)?.ok_or_else(missing)
+    apart::result(store, attempt_number, name)?.ok_or_else(missing)
 }
 
 fn progress_to_wire(progress: &Progress, apart: bool) -> record::StepProgress {
@@ -297,7 +302,7 @@ pub(super) fn encode_ended(
     let known = KnownOutcome { decided: Some(ended.outcome.clone()), results, stuck: None };
     let record = record::EndedTransaction {
         outcome: Some(known.into()),
-        ticket: ended.ticket.0,
+        attempt_number: ended.attempt_number.0,
         begun_at_us: ended.begun_at.0,
         ended_at_us: now.0,
         digest: Bytes::copy_from_slice(&ended.digest),
@@ -324,7 +329,7 @@ pub(super) fn decode_ended(key: &[u8], value: &Bytes) -> Result<Ended, DecodeErr
     let record = EndedRecord {
         saga: wire.saga,
         tx: TxId::new(Bytes::copy_from_slice(key))?,
-        ticket: Ticket(wire.ticket),
+        attempt_number: AttemptNumber(wire.attempt_number),
         begun_at: Timestamp(wire.begun_at_us),
         digest: digest(&wire.digest)?,
         outcome: known.decided.ok_or(DecodeError::Undecided)?,

@@ -45,7 +45,17 @@ fn whole(
 /// Without history and results.
 pub(super) fn row_of_open(open: TransactionView) -> v1::Transaction {
     let TransactionView {
-        tx, ticket, begun_at, saga, phase, outcome, branches, paused, stuck, unusable_because, ..
+        tx,
+        attempt_number,
+        begun_at,
+        saga,
+        phase,
+        outcome,
+        branches,
+        paused,
+        stuck,
+        unusable_because,
+        ..
     } = open;
     let branch = |branch: undoubt_coordinator_core::BranchView| v1::BranchView {
         participant: branch.participant.to_string(),
@@ -56,7 +66,7 @@ pub(super) fn row_of_open(open: TransactionView) -> v1::Transaction {
     };
     v1::Transaction {
         tx: tx.to_bytes(),
-        ticket: ticket.0,
+        attempt_number: attempt_number.0,
         phase: if paused { format!("{phase} (paused)") } else { phase.to_owned() },
         outcome: Some(outcome_without_results(outcome, stuck)),
         begun_at_us: begun_at.0,
@@ -90,7 +100,7 @@ pub(super) fn row_of_ended(ended: Ended) -> v1::Transaction {
     });
     v1::Transaction {
         tx: record.tx.to_bytes(),
-        ticket: record.ticket.0,
+        attempt_number: record.attempt_number.0,
         phase: "ended".to_owned(),
         branches: branches.collect(),
         begun_at_us: record.begun_at.0,

@@ -147,7 +147,7 @@ mod tests {
         Client, Content, Coordinator, EndedRecord, Input, Limits, Note, Question, Record, Submission,
     };
     use undoubt_platform::{Batch, Durability};
-    use undoubt_vocabulary::{Epoch, Outcome, Ticket, Timestamp};
+    use undoubt_vocabulary::{AttemptNumber, Epoch, Outcome, Timestamp};
 
     /// More events than are kept.
     const MANY: u64 = 20_000;
@@ -324,7 +324,7 @@ mod tests {
         let record = Record::Ended(EndedRecord {
             saga: false,
             tx: ended.clone(),
-            ticket: Ticket(1),
+            attempt_number: AttemptNumber(1),
             begun_at: Timestamp(1),
             digest: [0; 32],
             outcome: Outcome::Committed,

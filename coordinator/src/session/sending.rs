@@ -24,7 +24,7 @@ pub(super) async fn send(
         loop {
             let mut batch = CoordinatorBatch {
                 hello: None,
-                fence: drained.fence.0,
+                low_water_mark: drained.low_water_mark.0,
                 messages: Vec::new(),
                 stable_writes: log.stable().writes,
             };
@@ -35,7 +35,7 @@ pub(super) async fn send(
                 crash.reach(before);
                 reached.push(after);
                 tracing::debug!(target: "undoubt::wire", to = %participant, what = message.name(),
-                    tx = %message.tx(), ticket = message.ticket().0, "sent");
+                    tx = %message.tx(), attempt_number = message.attempt_number().0, "sent");
                 bytes += bytes_of(&message);
                 batch.messages.push(message.into());
             }
@@ -62,15 +62,15 @@ mod tests {
     use prost::Message as _;
     use std::time::Duration;
     use undoubt_vocabulary::limits::{MAX_COORDINATOR_BATCH_BYTES, MAX_STEP_INPUT_BYTES, MAX_WORK_BYTES};
-    use undoubt_vocabulary::{Half, RunStep, StepIndex, Ticket, Timestamp, TxId};
+    use undoubt_vocabulary::{AttemptNumber, Direction, RunStep, StepIndex, Timestamp, TxId};
 
     fn run(number: usize, work_bytes: usize, inputs: Vec<Bytes>) -> ToParticipant {
         let tx: TxId = format!("{number:064}").parse().unwrap();
         ToParticipant::Run(RunStep {
             tx,
-            ticket: Ticket(u64::MAX),
+            attempt_number: AttemptNumber(u64::MAX),
             step: StepIndex(u16::MAX),
-            half: Half::Compensation,
+            direction: Direction::Compensating,
             attempt: u32::MAX,
             begun_at: Timestamp(u64::MAX),
             timeout: Duration::MAX,
@@ -81,7 +81,7 @@ mod tests {
 
     async fn batches(messages: Vec<ToParticipant>) -> Vec<CoordinatorBatch> {
         let queue = Queue::default();
-        queue.push(messages, Ticket(1));
+        queue.push(messages, AttemptNumber(1));
         let (sender, mut receiver) = mpsc::channel(1_000);
         let name: ParticipantName = "bank".parse().unwrap();
         let crash = CrashPoints::default();

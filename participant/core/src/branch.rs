@@ -9,7 +9,7 @@
 //!     └─────(refused, or committed in one phase)▶
 //! ```
 //!
-//! A finished branch is remembered until the fence passes it, so that whatever comes late is recognised (R11).
+//! A finished branch is remembered until the low-water mark passes it, so that whatever comes late is recognised (R11).
 
 use crate::branch_id::BranchId;
 use crate::heuristic::Heuristic;

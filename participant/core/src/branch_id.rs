@@ -1,13 +1,13 @@
 //! Which attempt of which transaction.
 
 use std::hash::{Hash, Hasher};
-use undoubt_vocabulary::{CoordinatorId, Digest, Ticket, TxId};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Digest, TxId};
 
 /// One participant's part of one attempt of a global transaction.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BranchId {
     pub tx: TxId,
-    pub ticket: Ticket,
+    pub attempt_number: AttemptNumber,
     /// Whose decision ends it.
     pub coordinator: CoordinatorId,
 }
@@ -15,7 +15,7 @@ pub struct BranchId {
 impl Digest for BranchId {
     /// Attempts under one transaction id are few, and tell apart by themselves.
     fn digest(&self) -> u64 {
-        self.tx.digest() ^ self.ticket.0
+        self.tx.digest() ^ self.attempt_number.0
     }
 }
 

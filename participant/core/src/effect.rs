@@ -7,7 +7,7 @@ use crate::release::Release;
 use crate::standing::{Loss, Seen};
 use crate::step::StepId;
 use undoubt_vocabulary::{
-    BranchOutcome, CoordinatorId, Epoch, Prepare, RunStep, Ticket, Timestamp, ToCoordinator, TxId, WriteNumber,
+    AttemptNumber, BranchOutcome, CoordinatorId, Epoch, Prepare, RunStep, Timestamp, ToCoordinator, TxId, WriteNumber,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -125,20 +125,20 @@ pub enum Effect {
     /// Drop the saga's semantic locks; answered with [`crate::Input::SagaClosed`].
     CloseSaga {
         coordinator: CoordinatorId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         tx: TxId,
     },
     /// Drop the saga's semantic locks on an operator's word; answered with [`crate::Input::MarksReleased`].
     ReleaseMarks {
         coordinator: CoordinatorId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         tx: TxId,
         release: Release,
     },
-    /// What was kept only to recognise this coordinator's attempts below the fence may go. Not answered.
+    /// What was kept only to recognise this coordinator's attempts below the low-water mark may go. Not answered.
     Collect {
         coordinator: CoordinatorId,
-        fence: Ticket,
+        low_water_mark: AttemptNumber,
     },
     Answer {
         operator: Operator,

@@ -8,7 +8,7 @@ use crate::standing::{Recall, Seen};
 use crate::step::{StepId, StepState};
 use bytes::Bytes;
 use undoubt_vocabulary::{
-    CoordinatorId, Epoch, Starts, StepOutcome, Ticket, Timestamp, ToParticipant, TxId, Vote, WriteNumber,
+    AttemptNumber, CoordinatorId, Epoch, Starts, StepOutcome, Timestamp, ToParticipant, TxId, Vote, WriteNumber,
 };
 
 /// One stream from a coordinator. The driver draws the number, never the same twice.
@@ -25,7 +25,7 @@ pub enum Recovered {
     Coordinator {
         id: CoordinatorId,
         epoch: Epoch,
-        fence: Ticket,
+        low_water_mark: AttemptNumber,
     },
     /// It holds its locks again.
     Prepared {
@@ -117,10 +117,10 @@ pub enum Input {
     SessionClosed {
         session: Session,
     },
-    /// A batch's fence, before its messages.
-    Fence {
+    /// A batch's low-water mark, before its messages.
+    LowWaterMark {
         session: Session,
-        fence: Ticket,
+        low_water_mark: AttemptNumber,
     },
     Received {
         session: Session,
@@ -185,13 +185,13 @@ pub enum Input {
     /// The saga has no semantic locks here any more, durably.
     SagaClosed {
         coordinator: CoordinatorId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         tx: TxId,
     },
     /// The saga's semantic locks are gone on an operator's word, durably.
     MarksReleased {
         coordinator: CoordinatorId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         tx: TxId,
     },
     /// From time to time: ask about what is in doubt.

@@ -5,8 +5,8 @@ use bytes::Bytes;
 /// A shorter result is no more than what is remembered of its branch or step anyway.
 pub const SHORT_RESULT_BYTES: usize = 1_024;
 
-/// A result that is kept until the fence has passed it. One saga that is stuck holds the fence, and all that comes after it
-/// would have to be in memory: so what is long stays with the resource, which has stored it.
+/// A result that is kept until the low-water mark has passed it. One saga that is stuck holds the low-water mark, and
+/// all that comes after it would have to be in memory: so what is long stays with the resource, which has stored it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Kept {
     Here(Bytes),

@@ -17,7 +17,7 @@
 //! # The rules it keeps
 //!
 //! R2 (a vote is sent only once the resource manager has made it durable), R3 (how a branch in doubt may end), R5 (epochs),
-//! R6 (barriers make a saga's steps safe to repeat), R11 (the fence; the sweep).
+//! R6 (barriers make a saga's steps safe to repeat), R11 (the low-water mark; the sweep).
 
 mod branch;
 pub mod branch_id;

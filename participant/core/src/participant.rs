@@ -1,4 +1,4 @@
-//! All branches and steps of one participant: sessions, epochs, the fence, the sweep.
+//! All branches and steps of one participant: sessions, epochs, the low-water mark, the sweep.
 
 mod close;
 mod marks;
@@ -18,7 +18,7 @@ use crate::standing::{Seen, Standing};
 use crate::step::{StepState, StepView};
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use undoubt_vocabulary::{CoordinatorId, DigestMap, Epoch, Ticket, ToCoordinator, TxId, WriteNumber};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, DigestMap, Epoch, ToCoordinator, TxId, WriteNumber};
 
 /// Bounds of one participant (R9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,8 +35,8 @@ pub struct Participant {
     limits: Limits,
     coordinators: BTreeMap<CoordinatorId, Known>,
     branches: DigestMap<TxId, Box<Branch>>,
-    /// Every branch by its ticket, for the fence.
-    by_ticket: BTreeMap<(CoordinatorId, Ticket), TxId>,
+    /// Every branch by its attempt number, for the low-water mark.
+    by_attempt_number: BTreeMap<(CoordinatorId, AttemptNumber), TxId>,
     open: usize,
     /// By branches.
     kept_bytes: usize,
@@ -49,7 +49,7 @@ pub struct Participant {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Known {
     epoch: Epoch,
-    fence: Ticket,
+    low_water_mark: AttemptNumber,
     session: Option<Session>,
     /// A hello whose epoch is being recorded.
     joining: Option<(Session, Epoch)>,
@@ -64,7 +64,7 @@ struct Known {
 pub struct KnownCoordinator {
     pub id: CoordinatorId,
     pub epoch: Epoch,
-    pub fence: Ticket,
+    pub low_water_mark: AttemptNumber,
     pub connected: bool,
 }
 
@@ -74,7 +74,7 @@ impl Participant {
             limits,
             coordinators: BTreeMap::new(),
             branches: DigestMap::new(),
-            by_ticket: BTreeMap::new(),
+            by_attempt_number: BTreeMap::new(),
             open: 0,
             kept_bytes: 0,
             sagas: Sagas::default(),
@@ -93,7 +93,7 @@ impl Participant {
             Input::LossAccepted { starts, operator } => self.loss_accepted(starts, operator, effects),
             Input::EpochRecorded { session } => self.epoch_recorded(session, effects),
             Input::SessionClosed { session } => self.session_closed(session),
-            Input::Fence { session, fence } => self.fence(session, fence, effects),
+            Input::LowWaterMark { session, low_water_mark } => self.low_water_mark(session, low_water_mark, effects),
             Input::Received { session, message } => self.received(session, message, effects),
             Input::Executed { branch, vote } => self.executed(&branch, vote, effects),
             Input::Confirmed { branch, held } => self.confirmed(&branch, held, effects),
@@ -107,8 +107,12 @@ impl Participant {
             Input::OutcomeRecalled { step, attempt, result } => self.outcome_recalled(&step, attempt, result, effects),
             Input::CompensationRan { step, outcome } => self.compensation_ran(step, outcome, effects),
             Input::EmptyStored { step } => self.empty_stored(step, effects),
-            Input::SagaClosed { coordinator, ticket, tx } => self.saga_closed((coordinator, ticket, tx), effects),
-            Input::MarksReleased { coordinator, ticket, tx } => self.marks_released((coordinator, ticket, tx), effects),
+            Input::SagaClosed { coordinator, attempt_number, tx } => {
+                self.saga_closed((coordinator, attempt_number, tx), effects)
+            }
+            Input::MarksReleased { coordinator, attempt_number, tx } => {
+                self.marks_released((coordinator, attempt_number, tx), effects)
+            }
             Input::SweepDue => self.sweep(effects),
             Input::Resolve { tx, heuristic, operator } => self.resolve(&tx, heuristic, operator, effects),
             Input::Forget { tx, operator } => self.forget(&tx, operator, effects),
@@ -163,15 +167,15 @@ impl Participant {
         self.coordinators.iter().map(|(id, known)| KnownCoordinator {
             id: *id,
             epoch: known.epoch,
-            fence: known.fence,
+            low_water_mark: known.low_water_mark,
             connected: known.session.is_some(),
         })
     }
 
     fn recovered(&mut self, recovered: Recovered, effects: &mut Vec<Effect>) {
         match recovered {
-            Recovered::Coordinator { id, epoch, fence } => {
-                self.coordinators.insert(id, Known { epoch, fence, ..Known::default() });
+            Recovered::Coordinator { id, epoch, low_water_mark } => {
+                self.coordinators.insert(id, Known { epoch, low_water_mark, ..Known::default() });
             }
             Recovered::Prepared { branch, begun_at, result } => {
                 self.insert(branch, begun_at, State::Prepared { result });
@@ -219,16 +223,16 @@ impl Participant {
         Kept::up_to(self.limits.largest_kept_bytes, result)
     }
 
-    /// Everything below the fence is over between the two (R11).
-    fn fence(&mut self, session: Session, fence: Ticket, effects: &mut Vec<Effect>) {
+    /// Everything below the low-water mark is over between the two (R11).
+    fn low_water_mark(&mut self, session: Session, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
         let Some((coordinator, known)) = self.of_session(session) else { return };
-        if fence <= known.fence {
+        if low_water_mark <= known.low_water_mark {
             return;
         }
-        known.fence = fence;
-        let below = (coordinator, Ticket::default())..(coordinator, fence);
-        let passed: Vec<TxId> = self.by_ticket.range(below).map(|(_, tx)| tx.clone()).collect();
-        let mut durable = self.sagas.forget_below(coordinator, fence);
+        known.low_water_mark = low_water_mark;
+        let below = (coordinator, AttemptNumber::default())..(coordinator, low_water_mark);
+        let passed: Vec<TxId> = self.by_attempt_number.range(below).map(|(_, tx)| tx.clone()).collect();
+        let mut durable = self.sagas.forget_below(coordinator, low_water_mark);
         for tx in passed {
             let Some(branch) = self.branches.get(&tx) else { continue };
             match &branch.state {
@@ -249,7 +253,7 @@ impl Participant {
             }
         }
         if durable {
-            effects.push(Effect::Collect { coordinator, fence });
+            effects.push(Effect::Collect { coordinator, low_water_mark });
         }
     }
 
@@ -287,7 +291,7 @@ impl Participant {
 
     fn insert(&mut self, id: BranchId, begun_at: undoubt_vocabulary::Timestamp, state: State) {
         self.remove(&id.tx);
-        self.by_ticket.insert((id.coordinator, id.ticket), id.tx.clone());
+        self.by_attempt_number.insert((id.coordinator, id.attempt_number), id.tx.clone());
         let branch = Branch { id, begun_at, state, swept: false };
         self.open += usize::from(branch.is_open());
         self.kept_bytes += branch.state.kept_bytes();
@@ -296,7 +300,7 @@ impl Participant {
 
     fn remove(&mut self, tx: &TxId) {
         if let Some(branch) = self.branches.remove(tx) {
-            self.by_ticket.remove(&(branch.id.coordinator, branch.id.ticket));
+            self.by_attempt_number.remove(&(branch.id.coordinator, branch.id.attempt_number));
             self.open -= usize::from(branch.is_open());
             self.kept_bytes -= branch.state.kept_bytes();
         }
@@ -320,13 +324,13 @@ impl Participant {
 
 /// What a branch has to ask or to report, if anything.
 fn question_about(branch: &Branch) -> Option<ToCoordinator> {
-    let (tx, ticket) = (branch.id.tx.clone(), branch.id.ticket);
+    let (tx, attempt_number) = (branch.id.tx.clone(), branch.id.attempt_number);
     match &branch.state {
-        State::Prepared { .. } | State::ReadOnly { .. } => Some(ToCoordinator::Inquiry { tx, ticket }),
+        State::Prepared { .. } | State::ReadOnly { .. } => Some(ToCoordinator::Inquiry { tx, attempt_number }),
         State::Heuristic { noted: true, .. } => None,
         State::Heuristic { heuristic, .. } => Some(match heuristic.decision {
-            None => ToCoordinator::Inquiry { tx, ticket },
-            Some(_) => ToCoordinator::Finished { tx, ticket, outcome: heuristic.outcome() },
+            None => ToCoordinator::Inquiry { tx, attempt_number },
+            Some(_) => ToCoordinator::Finished { tx, attempt_number, outcome: heuristic.outcome() },
         }),
         State::Executing { .. }
         | State::Confirming

@@ -3,10 +3,10 @@
 use crate::input::Operator;
 use crate::step::{State, StepId, StepView};
 use std::collections::BTreeMap;
-use undoubt_vocabulary::{CoordinatorId, KnownAttempt, KnownState, StepIndex, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, KnownAttempt, KnownState, StepIndex, Timestamp, TxId};
 
-/// A saga, in the order of its coordinator's tickets, which is the order of fences.
-pub(crate) type SagaKey = (CoordinatorId, Ticket, TxId);
+/// A saga, in the order of its coordinator's attempt numbers, which is the order of low-water marks.
+pub(crate) type SagaKey = (CoordinatorId, AttemptNumber, TxId);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Sagas {
@@ -49,7 +49,7 @@ impl Saga {
 
 impl StepId {
     pub(crate) fn saga(&self) -> SagaKey {
-        (self.coordinator, self.ticket, self.tx.clone())
+        (self.coordinator, self.attempt_number, self.tx.clone())
     }
 }
 
@@ -106,30 +106,34 @@ impl Sagas {
         coordinator: CoordinatorId,
         tx: &'a TxId,
     ) -> impl Iterator<Item = (&'a SagaKey, &'a Saga)> + 'a {
-        let first = StepId::first_of(coordinator, Ticket::default()).saga();
+        let first = StepId::first_of(coordinator, AttemptNumber::default()).saga();
         let own = self.all.range(first..).take_while(move |((owner, ..), _)| *owner == coordinator);
         own.filter(move |((_, _, other), _)| other == tx)
     }
 
-    /// Returns this coordinator's sagas from a ticket on that have, had, or may come to have steps in effect.
-    pub(crate) fn attempts(&self, coordinator: CoordinatorId, from: Ticket) -> impl Iterator<Item = KnownAttempt> + '_ {
+    /// Returns this coordinator's sagas from an attempt number on that have, had, or may come to have steps in effect.
+    pub(crate) fn attempts(
+        &self,
+        coordinator: CoordinatorId,
+        from: AttemptNumber,
+    ) -> impl Iterator<Item = KnownAttempt> + '_ {
         let first = StepId::first_of(coordinator, from).saga();
         let own = self.all.range(first..).take_while(move |((owner, ..), _)| *owner == coordinator);
         let known = own.filter(|(_, saga)| saga.steps.values().any(|step| step.is_stored() || step.is_under_way()));
-        known.map(|((_, ticket, tx), saga)| {
+        known.map(|((_, attempt_number, tx), saga)| {
             let in_effect = saga.steps.iter().filter(|(_, state)| matches!(state, State::Acted { .. }));
             let in_effect = in_effect.map(|(step, _)| *step).collect();
-            KnownAttempt { ticket: *ticket, tx: tx.clone(), state: KnownState::Steps, in_effect }
+            KnownAttempt { attempt_number: *attempt_number, tx: tx.clone(), state: KnownState::Steps, in_effect }
         })
     }
 
     /// Steps that the resource manager works on.
     pub(crate) fn views(&self) -> impl Iterator<Item = StepView> + '_ {
         let steps = |(key, saga): (&SagaKey, &Saga)| {
-            let ((coordinator, ticket, tx), begun_at) = (key.clone(), saga.begun_at);
+            let ((coordinator, attempt_number, tx), begun_at) = (key.clone(), saga.begun_at);
             let at_work = saga.steps.iter().filter(|(_, state)| state.is_under_way());
             let view = |(step, state): (&StepIndex, &State)| StepView {
-                id: StepId { coordinator, ticket, step: *step, tx: tx.clone() },
+                id: StepId { coordinator, attempt_number, step: *step, tx: tx.clone() },
                 begun_at,
                 state: state.as_str(),
             };
@@ -141,15 +145,15 @@ impl Sagas {
     /// For a new session, which no message of the one before outlives. A coordinator that has restarted counts its attempts
     /// from 1 again: compared with those of its former life, none of them would be tried.
     pub(crate) fn count_attempts_anew(&mut self, coordinator: CoordinatorId) {
-        let first = StepId::first_of(coordinator, Ticket::default()).saga();
+        let first = StepId::first_of(coordinator, AttemptNumber::default()).saga();
         let own = self.all.range_mut(first..).take_while(|((owner, ..), _)| *owner == coordinator);
         own.flat_map(|(_, saga)| saga.steps.values_mut()).for_each(State::count_attempts_anew);
     }
 
-    /// Forgets what is not under way below the fence. Says whether the resource has anything to forget of it.
-    pub(crate) fn forget_below(&mut self, coordinator: CoordinatorId, fence: Ticket) -> bool {
-        let first = |ticket| StepId::first_of(coordinator, ticket).saga();
-        let passed = first(Ticket::default())..first(fence);
+    /// Forgets what is not under way below the low-water mark. Says whether the resource has anything to forget of it.
+    pub(crate) fn forget_below(&mut self, coordinator: CoordinatorId, low_water_mark: AttemptNumber) -> bool {
+        let first = |attempt_number| StepId::first_of(coordinator, attempt_number).saga();
+        let passed = first(AttemptNumber::default())..first(low_water_mark);
         let mut stored = false;
         for (_, saga) in self.all.extract_if(passed, |_, saga| !saga.is_under_way()) {
             stored |= saga.steps.values().any(State::is_stored);

@@ -1,6 +1,6 @@
 //! Whether this participant's log is the newest, as far as anybody has shown.
 
-use undoubt_vocabulary::{CoordinatorId, Epoch, Start, Starts, Ticket, Timestamp, WriteNumber};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, Start, Starts, Timestamp, WriteNumber};
 
 /// What a participant knows of its own log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -40,7 +40,7 @@ pub struct Recall {
 pub struct Recalled {
     pub seen: Seen,
     pub epoch: Epoch,
-    pub fence: Ticket,
+    pub low_water_mark: AttemptNumber,
     pub connected: bool,
     pub put_back: Option<String>,
     /// Another coordinator was known last under this name.

@@ -7,26 +7,26 @@
 //! ```
 //!
 //! What is known of a step is its barrier: it says whether a message is new, a repetition, empty or late. It is
-//! remembered until the fence passes the saga. Refusals are remembered too, though nothing stores them: what was refused
-//! must not be done because its message comes twice. A new session or a restart may forget them, for no message outlives
-//! its session.
+//! remembered until the low-water mark passes the saga. Refusals are remembered too, though nothing stores them: what
+//! was refused must not be done because its message comes twice. A new session or a restart may forget them, for no
+//! message outlives its session.
 
 use crate::kept::Kept;
-use undoubt_vocabulary::{CoordinatorId, Refusal, RunStep, StepIndex, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Refusal, RunStep, StepIndex, Timestamp, TxId};
 
-/// One step of one saga. In the order of its coordinator's tickets, which is the order of fences.
+/// One step of one saga. In the order of its coordinator's attempt numbers, which is the order of low-water marks.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StepId {
     pub coordinator: CoordinatorId,
-    pub ticket: Ticket,
+    pub attempt_number: AttemptNumber,
     pub step: StepIndex,
     pub tx: TxId,
 }
 
 impl StepId {
-    /// Where the steps of a ticket begin.
-    pub fn first_of(coordinator: CoordinatorId, ticket: Ticket) -> StepId {
-        StepId { coordinator, ticket, step: StepIndex(0), tx: TxId::lowest() }
+    /// Where the steps of an attempt number begin.
+    pub fn first_of(coordinator: CoordinatorId, attempt_number: AttemptNumber) -> StepId {
+        StepId { coordinator, attempt_number, step: StepIndex(0), tx: TxId::lowest() }
     }
 }
 

@@ -9,7 +9,7 @@ use undoubt_participant_core::{
     Effect, Hello, Input, Kept, Limits, Participant, Recovered, Session, StepId, StepState,
 };
 use undoubt_vocabulary::{
-    CoordinatorId, Epoch, Half, Refusal, RefusalCode, RunStep, StepIndex, StepOutcome, Ticket, Timestamp,
+    AttemptNumber, CoordinatorId, Direction, Epoch, Refusal, RefusalCode, RunStep, StepIndex, StepOutcome, Timestamp,
     ToCoordinator, ToParticipant, TxId,
 };
 
@@ -20,7 +20,7 @@ const STEPS: u16 = 2;
 enum Event {
     Run {
         step: u16,
-        half: Half,
+        direction: Direction,
         attempt: u32,
     },
     Close,
@@ -39,9 +39,9 @@ enum Event {
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let half = prop_oneof![Just(Half::Action), Just(Half::Compensation)];
+    let direction = prop_oneof![Just(Direction::Forward), Just(Direction::Compensating)];
     let event = prop_oneof![
-        8 => (0..STEPS, half, 1..5_u32).prop_map(|(step, half, attempt)| Event::Run { step, half, attempt }),
+        8 => (0..STEPS, direction, 1..5_u32).prop_map(|(step, direction, attempt)| Event::Run { step, direction, attempt }),
         8 => (0..STEPS, any::<bool>()).prop_map(|(step, refuse)| Event::End { step, refuse }),
         1 => Just(Event::Close),
         1 => Just(Event::CloseEnds),
@@ -78,7 +78,7 @@ fn tx() -> TxId {
 }
 
 fn id(step: u16) -> StepId {
-    StepId { coordinator: COORDINATOR, ticket: Ticket(5), step: StepIndex(step), tx: tx() }
+    StepId { coordinator: COORDINATOR, attempt_number: AttemptNumber(5), step: StepIndex(step), tx: tx() }
 }
 
 fn result_of(step: &StepId) -> Bytes {
@@ -132,8 +132,8 @@ impl World {
                 assert!(self.under_way.is_empty() && !self.closing, "a saga closes when nothing of it is under way");
                 self.closing = true;
             }
-            Effect::Send { message: ToCoordinator::Ran { step, half, attempt, outcome, .. }, .. } => {
-                self.check_answer(id(step.0), half, attempt, outcome);
+            Effect::Send { message: ToCoordinator::Ran { step, direction, attempt, outcome, .. }, .. } => {
+                self.check_answer(id(step.0), direction, attempt, outcome);
             }
             Effect::Send { message: ToCoordinator::Closed { .. }, .. } => {
                 let pending = |state: &StepState| matches!(state, StepState::Acted { pending: true, .. });
@@ -167,33 +167,33 @@ impl World {
         assert!(self.under_way.insert(step, call).is_none(), "one call for a step at a time");
     }
 
-    fn check_answer(&mut self, step: StepId, half: Half, attempt: u32, outcome: StepOutcome) {
+    fn check_answer(&mut self, step: StepId, direction: Direction, attempt: u32, outcome: StepOutcome) {
         let stored = self.stored.get(&step);
-        match (half, outcome) {
-            (Half::Action, StepOutcome::Done { result, pending }) => {
+        match (direction, outcome) {
+            (Direction::Forward, StepOutcome::Done { result, pending }) => {
                 let expected = StepState::Acted { result: Kept::Here(result), pending };
                 assert_eq!(stored, Some(&expected), "what is answered is durable");
             }
-            (Half::Compensation, StepOutcome::Done { .. }) => assert_eq!(stored, Some(&StepState::Compensated)),
-            (Half::Compensation, StepOutcome::Empty) => assert_eq!(stored, Some(&StepState::Empty)),
-            (Half::Action, StepOutcome::Empty) => panic!("an action is never empty"),
-            (Half::Action, StepOutcome::Refused(_)) => {
+            (Direction::Compensating, StepOutcome::Done { .. }) => assert_eq!(stored, Some(&StepState::Compensated)),
+            (Direction::Compensating, StepOutcome::Empty) => assert_eq!(stored, Some(&StepState::Empty)),
+            (Direction::Forward, StepOutcome::Empty) => panic!("an action is never empty"),
+            (Direction::Forward, StepOutcome::Refused(_)) => {
                 assert!(!matches!(stored, Some(StepState::Acted { .. })), "what is in effect is not called refused");
                 let highest = self.refused.entry(step).or_insert(attempt);
                 *highest = attempt.max(*highest);
             }
-            (Half::Compensation, StepOutcome::Refused(_)) => {
+            (Direction::Compensating, StepOutcome::Refused(_)) => {
                 let is_undone = matches!(stored, Some(StepState::Compensated | StepState::Empty));
                 assert!(!is_undone, "what is undone is not called refused");
             }
         }
     }
 
-    fn run(&mut self, step: u16, half: Half, attempt: u32) {
+    fn run(&mut self, step: u16, direction: Direction, attempt: u32) {
         let (begun_at, timeout) = (Timestamp(1), Duration::from_secs(1));
         let (work, inputs) = (Bytes::new(), Vec::new());
-        let (tx, ticket, step) = (tx(), Ticket(5), StepIndex(step));
-        let run = RunStep { tx, ticket, step, half, attempt, begun_at, timeout, work, inputs };
+        let (tx, attempt_number, step) = (tx(), AttemptNumber(5), StepIndex(step));
+        let run = RunStep { tx, attempt_number, step, direction, attempt, begun_at, timeout, work, inputs };
         self.tell(Input::Received { session: Session(1), message: ToParticipant::Run(run) });
     }
 
@@ -245,7 +245,7 @@ impl World {
                     *pending = false;
                 }
             }
-            self.tell(Input::SagaClosed { coordinator: COORDINATOR, ticket: Ticket(5), tx: tx() });
+            self.tell(Input::SagaClosed { coordinator: COORDINATOR, attempt_number: AttemptNumber(5), tx: tx() });
         }
     }
 
@@ -267,9 +267,9 @@ proptest! {
         let mut world = World::over(BTreeMap::new(), if keeps_results { usize::MAX } else { 0 });
         for event in events {
             match event {
-                Event::Run { step, half, attempt } => world.run(step, half, attempt),
+                Event::Run { step, direction, attempt } => world.run(step, direction, attempt),
                 Event::Close => {
-                    let message = ToParticipant::Close { tx: tx(), ticket: Ticket(5) };
+                    let message = ToParticipant::Close { tx: tx(), attempt_number: AttemptNumber(5) };
                     world.tell(Input::Received { session: Session(1), message });
                 }
                 Event::End { step, refuse } => world.end(id(step), refuse),

@@ -8,7 +8,7 @@ mod script;
 mod steps;
 
 use bytes::Bytes;
-use script::{Script, branch, committed_alone, coordinator, prepared, read_only, refused, ticket, tx};
+use script::{Script, attempt_number, branch, committed_alone, coordinator, prepared, read_only, refused, tx};
 use undoubt_participant_core::{Heuristic, Input, Operator, Recovered, Session};
 use undoubt_vocabulary::Execution::{OnePhase, TwoPhase};
 use undoubt_vocabulary::{Timestamp, ToParticipant, Vote};
@@ -24,31 +24,31 @@ fn check(name: &str, text: &str) {
 }
 
 #[test]
-fn a_branch_prepares_commits_and_is_forgotten_below_the_fence() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+fn a_branch_prepares_commits_and_is_forgotten_below_the_low_water_mark() {
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.prepare("T1", t, TwoPhase);
     script.executed("T1", t, prepared());
     script.commit("T1", t);
     script.committed("T1", t);
     script.commit("T1", t);
-    script.fence(t.next());
+    script.low_water_mark(t.next());
     script.commit("T1", t);
     check("commit", &script.text);
 }
 
 #[test]
 fn an_abort_before_its_prepare_leaves_nothing_behind() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.abort("T1", t);
     script.prepare("T1", t, TwoPhase);
-    script.fence(t.next());
+    script.low_water_mark(t.next());
     script.prepare("T1", t, TwoPhase);
     check("abort-before-prepare", &script.text);
 }
 
 #[test]
 fn an_abort_during_the_execution_undoes_what_it_comes_to() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.prepare("T1", t, TwoPhase);
     script.abort("T1", t);
     script.executed("T1", t, prepared());
@@ -57,16 +57,16 @@ fn an_abort_during_the_execution_undoes_what_it_comes_to() {
 }
 
 #[test]
-fn a_prepare_below_the_fence_is_late() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
-    script.fence(t.next());
+fn a_prepare_below_the_low_water_mark_is_late() {
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
+    script.low_water_mark(t.next());
     script.prepare("T1", t, TwoPhase);
     check("late-prepare", &script.text);
 }
 
 #[test]
 fn a_prepare_that_comes_twice_is_answered_twice_and_done_once() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.prepare("T1", t, TwoPhase);
     script.prepare("T1", t, TwoPhase);
     script.executed("T1", t, prepared());
@@ -76,7 +76,7 @@ fn a_prepare_that_comes_twice_is_answered_twice_and_done_once() {
 
 #[test]
 fn what_a_lone_branch_read_is_read_anew_for_a_later_session_only() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.prepare("T1", t, OnePhase);
     script.executed("T1", t, read_only());
     // Said twice within a session: it has been answered.
@@ -85,14 +85,14 @@ fn what_a_lone_branch_read_is_read_anew_for_a_later_session_only() {
     script.hear_prepare(2, "T1", t, OnePhase);
     script.executed("T1", t, read_only());
     script.hello(3, 1);
-    script.hear(3, ToParticipant::Settle { tx: tx("T1"), ticket: t });
+    script.hear(3, ToParticipant::Settle { tx: tx("T1"), attempt_number: t });
     script.hear_prepare(3, "T1", t, OnePhase);
     check("lone-read", &script.text);
 }
 
 #[test]
 fn what_was_read_is_confirmed_by_the_resource_and_not_from_memory() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     for (id, held) in [("held", true), ("lost", false)] {
         script.prepare(id, t, TwoPhase);
         script.executed(id, t, read_only());
@@ -107,7 +107,7 @@ fn what_was_read_is_confirmed_by_the_resource_and_not_from_memory() {
 
 #[test]
 fn an_abort_or_a_later_attempt_waits_for_a_confirmation_that_is_under_way() {
-    let (mut script, t, later) = (Script::new(), ticket(1, 0), ticket(1, 1));
+    let (mut script, t, later) = (Script::new(), attempt_number(1, 0), attempt_number(1, 1));
     for id in ["aborted", "anew"] {
         script.prepare(id, t, TwoPhase);
         script.executed(id, t, read_only());
@@ -124,7 +124,7 @@ fn an_abort_or_a_later_attempt_waits_for_a_confirmation_that_is_under_way() {
 
 #[test]
 fn what_another_hand_has_ended_is_a_heuristic_outcome_and_reported() {
-    let (mut script, t, later) = (Script::new(), ticket(1, 0), ticket(2, 0));
+    let (mut script, t, later) = (Script::new(), attempt_number(1, 0), attempt_number(2, 0));
     for id in ["undone", "committed", "unclear", "resolved"] {
         script.prepare(id, t, TwoPhase);
     }
@@ -147,8 +147,8 @@ fn what_another_hand_has_ended_is_a_heuristic_outcome_and_reported() {
 
 #[test]
 fn an_abort_that_owes_something_goes_on_after_a_restart() {
-    let (mut script, t) = (Script::empty(), ticket(1, 0));
-    script.recovered("coordinator", coordinator(1, ticket(1, 0)));
+    let (mut script, t) = (Script::empty(), attempt_number(1, 0));
+    script.recovered("coordinator", coordinator(1, attempt_number(1, 0)));
     let aborting = Recovered::Aborting { branch: branch("T1", t), begun_at: Timestamp(1_000_000) };
     script.recovered("T1/1.0, whose abort is not done", aborting);
     script.hello(1, 1);
@@ -161,20 +161,20 @@ fn an_abort_that_owes_something_goes_on_after_a_restart() {
 
 #[test]
 fn a_newer_attempt_replaces_a_prepared_one() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.prepare("T1", t, TwoPhase);
     script.executed("T1", t, prepared());
-    script.prepare("T1", ticket(2, 0), TwoPhase);
+    script.prepare("T1", attempt_number(2, 0), TwoPhase);
     script.commit("T1", t);
     script.aborted("T1", t);
-    script.executed("T1", ticket(2, 0), prepared());
+    script.executed("T1", attempt_number(2, 0), prepared());
     script.prepare("T1", t, TwoPhase);
     check("newer-attempt", &script.text);
 }
 
 #[test]
 fn a_settle_does_not_pass_by_an_attempt_that_waits_for_an_earlier_one() {
-    let (mut script, t, later) = (Script::new(), ticket(1, 0), ticket(2, 0));
+    let (mut script, t, later) = (Script::new(), attempt_number(1, 0), attempt_number(2, 0));
     script.prepare("T1", t, TwoPhase);
     script.executed("T1", t, prepared());
     script.prepare("T1", later, OnePhase);
@@ -188,7 +188,7 @@ fn a_settle_does_not_pass_by_an_attempt_that_waits_for_an_earlier_one() {
 
 #[test]
 fn a_settle_before_its_prepare_is_remembered_in_place_of_an_earlier_attempt() {
-    let (mut script, t, later) = (Script::new(), ticket(1, 0), ticket(2, 0));
+    let (mut script, t, later) = (Script::new(), attempt_number(1, 0), attempt_number(2, 0));
     script.abort("T1", t);
     script.settle("T1", later);
     script.prepare("T1", later, OnePhase);
@@ -203,13 +203,13 @@ fn a_lower_epoch_is_refused() {
     script.epoch_recorded(1);
     script.hello(3, 1);
     script.hello(4, 2);
-    script.hear(1, ToParticipant::Commit { tx: tx("T1"), ticket: ticket(2, 0) });
+    script.hear(1, ToParticipant::Commit { tx: tx("T1"), attempt_number: attempt_number(2, 0) });
     check("lower-epoch", &script.text);
 }
 
 #[test]
 fn a_heuristic_outcome_is_compared_with_the_decision_and_reported() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.prepare("T1", t, TwoPhase);
     script.executed("T1", t, prepared());
     script.resolve("T1", false);
@@ -217,11 +217,11 @@ fn a_heuristic_outcome_is_compared_with_the_decision_and_reported() {
     script.commit("T1", t);
     script.sweep();
     script.sweep();
-    script.hear(1, ToParticipant::Noted { tx: tx("T1"), ticket: t });
+    script.hear(1, ToParticipant::Noted { tx: tx("T1"), attempt_number: t });
     script.sweep();
     // Its log may have lost what it noted.
     script.hello(2, 1);
-    script.hear(2, ToParticipant::Noted { tx: tx("T1"), ticket: t });
+    script.hear(2, ToParticipant::Noted { tx: tx("T1"), attempt_number: t });
     script.sweep();
     script.tell("operator 1 forgets T1", Input::Forget { tx: tx("T1"), operator: Operator(1) });
     script.tell("T1 is forgotten, durably", Input::Forgotten { operator: Operator(1) });
@@ -230,7 +230,7 @@ fn a_heuristic_outcome_is_compared_with_the_decision_and_reported() {
 
 #[test]
 fn a_heuristic_outcome_that_agreed_with_the_decision_is_not_reported_after_a_restart() {
-    let (mut script, t) = (Script::empty(), ticket(1, 0));
+    let (mut script, t) = (Script::empty(), attempt_number(1, 0));
     script.recovered("epoch 1", coordinator(1, t));
     let found = |commit, decision| {
         let (who, reason) = ("eve".to_owned(), "the coordinator burnt down".to_owned());
@@ -248,23 +248,23 @@ fn a_heuristic_outcome_that_agreed_with_the_decision_is_not_reported_after_a_res
 
 #[test]
 fn a_commit_of_an_unknown_branch_reports_a_lost_vote() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.commit("T1", t);
     check("unknown-commit", &script.text);
 }
 
 #[test]
 fn a_prepared_branch_asks_after_a_restart_and_until_it_hears() {
-    let (mut script, t) = (Script::empty(), ticket(1, 0));
+    let (mut script, t) = (Script::empty(), attempt_number(1, 0));
     script.recovered("epoch 1", coordinator(1, t));
     let result = Bytes::from_static(b"x=1");
     let found = Recovered::Prepared { branch: branch("T1", t), begun_at: Timestamp(1_000_000), result };
     script.recovered("T1/1.0 prepared", found);
     script.sweep();
     script.hello(1, 1);
-    script.hear(1, ToParticipant::Undecided { tx: tx("T1"), ticket: t });
+    script.hear(1, ToParticipant::Undecided { tx: tx("T1"), attempt_number: t });
     script.sweep();
-    script.fence(t.next());
+    script.low_water_mark(t.next());
     script.abort("T1", t);
     script.aborted("T1", t);
     check("recovery", &script.text);
@@ -273,16 +273,17 @@ fn a_prepared_branch_asks_after_a_restart_and_until_it_hears() {
 /// Every message that makes no sense in a state is ignored there.
 #[test]
 fn what_makes_no_sense_in_a_state_has_no_effect() {
-    let t = ticket(1, 0);
-    let other = ticket(1, 7);
+    let t = attempt_number(1, 0);
+    let other = attempt_number(1, 7);
     let hear = |message| Input::Received { session: Session(1), message };
-    let commit = |ticket| hear(ToParticipant::Commit { tx: tx("T1"), ticket });
-    let abort = |ticket| hear(ToParticipant::Abort { tx: tx("T1"), ticket });
-    let settle = || hear(ToParticipant::Settle { tx: tx("T1"), ticket: t });
-    let undecided = || hear(ToParticipant::Undecided { tx: tx("T1"), ticket: t });
-    let noted = || hear(ToParticipant::Noted { tx: tx("T1"), ticket: t });
-    let old = || Input::Received { session: Session(9), message: ToParticipant::Commit { tx: tx("T1"), ticket: t } };
-    let lowered = || Input::Fence { session: Session(1), fence: ticket(0, 0) };
+    let commit = |attempt_number| hear(ToParticipant::Commit { tx: tx("T1"), attempt_number });
+    let abort = |attempt_number| hear(ToParticipant::Abort { tx: tx("T1"), attempt_number });
+    let settle = || hear(ToParticipant::Settle { tx: tx("T1"), attempt_number: t });
+    let undecided = || hear(ToParticipant::Undecided { tx: tx("T1"), attempt_number: t });
+    let noted = || hear(ToParticipant::Noted { tx: tx("T1"), attempt_number: t });
+    let old =
+        || Input::Received { session: Session(9), message: ToParticipant::Commit { tx: tx("T1"), attempt_number: t } };
+    let lowered = || Input::LowWaterMark { session: Session(1), low_water_mark: attempt_number(0, 0) };
 
     let executing = |script: &mut Script| script.prepare("T1", t, TwoPhase);
     let in_doubt = |script: &mut Script| {

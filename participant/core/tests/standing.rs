@@ -10,7 +10,7 @@ use undoubt_participant_core::{
     Session, SessionRefused,
 };
 use undoubt_vocabulary::{
-    BranchOutcome, CoordinatorId, Epoch, Execution, KnownAttempt, KnownState, Prepare, Start, Starts, Ticket,
+    AttemptNumber, BranchOutcome, CoordinatorId, Epoch, Execution, KnownAttempt, KnownState, Prepare, Start, Starts,
     Timestamp, ToCoordinator, ToParticipant, Vote, WriteNumber,
 };
 
@@ -156,23 +156,25 @@ fn a_coordinators_name_is_known_as_that_of_the_log_that_had_it_last() {
     assert_eq!((other(&core, COORDINATOR), other(&core, OTHER)), (Some(OTHER), None));
 }
 
-fn branch(tx: &str, ticket: u64) -> BranchId {
-    BranchId { tx: tx.parse().unwrap(), ticket: Ticket(ticket), coordinator: COORDINATOR }
+fn branch(tx: &str, attempt_number: u64) -> BranchId {
+    BranchId { tx: tx.parse().unwrap(), attempt_number: AttemptNumber(attempt_number), coordinator: COORDINATOR }
 }
 
 #[test]
-fn what_is_kept_of_attempts_is_told_in_the_order_of_tickets_and_page_by_page() {
+fn what_is_kept_of_attempts_is_told_in_the_order_of_attempt_numbers_and_page_by_page() {
     let mut core = participant();
-    for ticket in [5, 3, 9] {
-        let recovered =
-            Recovered::Committed { branch: branch(&format!("t{ticket}"), ticket), result: Kept::Here(Bytes::new()) };
+    for attempt_number in [5, 3, 9] {
+        let recovered = Recovered::Committed {
+            branch: branch(&format!("t{attempt_number}"), attempt_number),
+            result: Kept::Here(Bytes::new()),
+        };
         put(&mut core, Input::Recovered(recovered));
     }
     let prepared = Recovered::Prepared { branch: branch("t7", 7), begun_at: Timestamp(0), result: Bytes::new() };
     put(&mut core, Input::Recovered(prepared));
-    let attempt = |ticket: u64, state| KnownAttempt {
-        ticket: Ticket(ticket),
-        tx: format!("t{ticket}").parse().unwrap(),
+    let attempt = |attempt_number: u64, state| KnownAttempt {
+        attempt_number: AttemptNumber(attempt_number),
+        tx: format!("t{attempt_number}").parse().unwrap(),
         state,
         in_effect: Vec::new(),
     };
@@ -182,16 +184,16 @@ fn what_is_kept_of_attempts_is_told_in_the_order_of_tickets_and_page_by_page() {
         attempt(7, KnownState::Prepared),
         attempt(9, KnownState::Committed),
     ];
-    assert_eq!(core.attempts(COORDINATOR, Ticket(0), 10), (all.to_vec(), None));
-    assert_eq!(core.attempts(COORDINATOR, Ticket(0), 3), (all[..3].to_vec(), Some(Ticket(9))));
-    assert_eq!(core.attempts(COORDINATOR, Ticket(9), 3), (all[3..].to_vec(), None));
-    assert_eq!(core.attempts(OTHER, Ticket(0), 3), (Vec::new(), None));
+    assert_eq!(core.attempts(COORDINATOR, AttemptNumber(0), 10), (all.to_vec(), None));
+    assert_eq!(core.attempts(COORDINATOR, AttemptNumber(0), 3), (all[..3].to_vec(), Some(AttemptNumber(9))));
+    assert_eq!(core.attempts(COORDINATOR, AttemptNumber(9), 3), (all[3..].to_vec(), None));
+    assert_eq!(core.attempts(OTHER, AttemptNumber(0), 3), (Vec::new(), None));
 }
 
 fn prepare(execution: Execution) -> Prepare {
     Prepare {
         tx: "t".parse().unwrap(),
-        ticket: Ticket(5),
+        attempt_number: AttemptNumber(5),
         begun_at: Timestamp(1),
         timeout: Duration::from_secs(1),
         execution,
@@ -206,22 +208,22 @@ fn work_under_way_is_told_if_it_may_commit_by_itself() {
         join(&mut core, 1, hello(COORDINATOR, 1, None, None));
         let message = ToParticipant::Prepare(prepare(execution));
         put(&mut core, Input::Received { session: Session(1), message });
-        let (known, _) = core.attempts(COORDINATOR, Ticket(0), 10);
+        let (known, _) = core.attempts(COORDINATOR, AttemptNumber(0), 10);
         assert_eq!(known.iter().map(|known| known.state).collect::<Vec<_>>(), states);
     }
 }
 
 #[test]
-fn whether_an_attempt_below_the_fence_committed_alone_is_not_known_any_more() {
+fn whether_an_attempt_below_the_low_water_mark_committed_alone_is_not_known_any_more() {
     let mut core = participant();
     join(&mut core, 1, hello(COORDINATOR, 1, None, None));
     let session = Session(1);
     let prepare = prepare(Execution::OnePhase);
     put(&mut core, Input::Received { session, message: ToParticipant::Prepare(prepare) });
     put(&mut core, Input::Executed { branch: branch("t", 5), vote: Vote::Committed { result: Bytes::new() } });
-    put(&mut core, Input::Fence { session, fence: Ticket(6) });
-    let (tx, ticket) = ("t".parse().unwrap(), Ticket(5));
-    let effects = put(&mut core, Input::Received { session, message: ToParticipant::Settle { tx, ticket } });
+    put(&mut core, Input::LowWaterMark { session, low_water_mark: AttemptNumber(6) });
+    let (tx, attempt_number) = ("t".parse().unwrap(), AttemptNumber(5));
+    let effects = put(&mut core, Input::Received { session, message: ToParticipant::Settle { tx, attempt_number } });
     let unknown = |effect: &Effect| {
         matches!(effect, Effect::Send { message: ToCoordinator::Finished { outcome: BranchOutcome::Unknown, .. }, .. })
     };

@@ -1,7 +1,8 @@
 """The promises 1 to 7 of session.proto, kept in one SQLite file. It takes no part in sagas.
 
-A branch is one row, from its vote until the fence passes it. That row is the vote, the lock, and all that a commit
-needs; it is in the same file as the seats. So a crash loses none of them, and there is nothing to rebuild after it.
+A branch is one row, from its vote until the low-water mark passes it. That row is the vote, the lock, and all that
+a commit needs; it is in the same file as the seats. So a crash loses none of them, and there is nothing to rebuild
+after it.
 
 Two simplifications. A lock that is taken is refused with LOCK_CONFLICT at once, where wait-die would let an older
 transaction wait: nobody waits, so nobody waits in a circle. And read-only votes are rows too, where memory is enough.
@@ -15,9 +16,9 @@ from seats import Refused, Work
 from wire import messages as m
 
 SCHEMA = """
-CREATE TABLE IF NOT EXISTS coordinators (id BLOB PRIMARY KEY, epoch INTEGER, fence BLOB) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS coordinators (id BLOB PRIMARY KEY, epoch INTEGER, low_water_mark BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS branches (
-    coordinator BLOB, tx BLOB, ticket BLOB,
+    coordinator BLOB, tx BLOB, attempt_number BLOB,
     state TEXT CHECK (state IN ('prepared', 'read-only', 'committed', 'aborted', 'left')),
     seat TEXT, holder TEXT,  -- What it has locked, and what a commit would write.
     vote BLOB,               -- To say it again.
@@ -66,45 +67,46 @@ class Branches:
     def take(self, coordinator, batch):
         """Acts on a batch and returns the answers. When it returns, what they say is on stable storage (promise 1)."""
         with self.db:  # One forced write for the whole batch.
-            fence = self._raise_fence(coordinator, stored(batch.fence))
-            answers = [self._answer(coordinator, fence, message) for message in batch.messages]
+            mark = self._raise_low_water_mark(coordinator, stored(batch.low_water_mark))
+            answers = [self._answer(coordinator, mark, message) for message in batch.messages]
         return [answer for answer in answers if answer]
 
     def in_doubt(self, coordinator):
         """The branches to inquire about (promise 6): voted, and the decision is unknown here."""
-        query = "SELECT tx, ticket FROM branches WHERE coordinator = ? AND state IN ('prepared', 'read-only')"
-        return {(row["tx"], int.from_bytes(row["ticket"], "big")) for row in self.db.execute(query, [coordinator])}
+        query = "SELECT tx, attempt_number FROM branches WHERE coordinator = ? AND state IN ('prepared', 'read-only')"
+        rows = self.db.execute(query, [coordinator])
+        return {(row["tx"], int.from_bytes(row["attempt_number"], "big")) for row in rows}
 
-    def _raise_fence(self, coordinator, offered):
-        """Promise 5. A read-only branch below the fence will not be asked to confirm any more: it may go as well."""
-        [fence] = self.db.execute("SELECT fence FROM coordinators WHERE id = ?", [coordinator]).fetchone()
-        if offered <= fence:
-            return fence
-        self.db.execute("UPDATE coordinators SET fence = ? WHERE id = ?", [offered, coordinator])
-        passed = "DELETE FROM branches WHERE coordinator = ? AND ticket < ? AND state <> 'prepared'"
+    def _raise_low_water_mark(self, coordinator, offered):
+        """Promise 5. A read-only branch below it will not be asked to confirm any more: it may go too."""
+        [mark] = self.db.execute("SELECT low_water_mark FROM coordinators WHERE id = ?", [coordinator]).fetchone()
+        if offered <= mark:
+            return mark
+        self.db.execute("UPDATE coordinators SET low_water_mark = ? WHERE id = ?", [offered, coordinator])
+        passed = "DELETE FROM branches WHERE coordinator = ? AND attempt_number < ? AND state <> 'prepared'"
         self.db.execute(passed, [coordinator, offered])
         return offered
 
-    def _answer(self, coordinator, fence, message):
+    def _answer(self, coordinator, mark, message):
         body = message.WhichOneof("body")
         if body is None or not 1 <= len(message.tx) <= 64:
             raise Unreadable("a message without a body, or whose tx has not 1 to 64 bytes")
-        key, ticket = (coordinator, message.tx), stored(message.ticket)
+        key, number = (coordinator, message.tx), stored(message.attempt_number)
         branch = self.db.execute("SELECT * FROM branches WHERE coordinator = ? AND tx = ?", key).fetchone()
-        if branch and ticket < branch["ticket"]:
+        if branch and number < branch["attempt_number"]:
             return None  # Promise 4: stale.
-        if branch and ticket > branch["ticket"]:
+        if branch and number > branch["attempt_number"]:
             branch = None  # Promise 4: that was an earlier attempt. Whatever is put below replaces it.
         state = branch["state"] if branch else None
-        say = partial(m.ToCoordinator, tx=message.tx, ticket=message.ticket)
+        say = partial(m.ToCoordinator, tx=message.tx, attempt_number=message.attempt_number)
         match body:
-            case "prepare" if ticket < fence:
+            case "prepare" if number < mark:
                 late = Refused(m.REFUSAL_CODE_LATE, "the transaction was over when this prepare came")
                 return say(vote=late.vote)
             case "prepare" if branch:
                 return branch["vote"] and say(vote=m.Vote.FromString(branch["vote"]))
             case "prepare":
-                return say(vote=self._vote(key, ticket, message.prepare))
+                return say(vote=self._vote(key, number, message.prepare))
             case "confirm":
                 self._move(key, state, {"read-only": "left"})
                 return say(confirmed=m.Confirmed(held=state in ("read-only", "left")))
@@ -116,22 +118,22 @@ class Branches:
                     "prepared": m.BRANCH_OUTCOME_COMMITTED,
                     "committed": m.BRANCH_OUTCOME_COMMITTED,
                     "aborted": m.BRANCH_OUTCOME_ABORTED,
-                    # Below the fence it was acknowledged once. Else a vote of ours was lost.
-                    None: m.BRANCH_OUTCOME_COMMITTED if ticket < fence else m.BRANCH_OUTCOME_UNKNOWN,
+                    # Below the low-water mark it was acknowledged once. Else a vote of ours was lost.
+                    None: m.BRANCH_OUTCOME_COMMITTED if number < mark else m.BRANCH_OUTCOME_UNKNOWN,
                 }.get(state)
                 return outcome and say(finished=m.Finished(outcome=outcome))
             case "settle" if branch and branch["vote"]:  # What it came to, and the result with it.
                 return say(vote=m.Vote.FromString(branch["vote"]))
             case "abort" | "settle":
                 self._move(key, state, {"prepared": "aborted", "read-only": "aborted"})
-                if branch is None and ticket >= fence:  # Remembered, so that its prepare does nothing if it comes yet.
-                    self._put(key, ticket, "aborted")
+                if branch is None and number >= mark:  # Remembered, so that its prepare does nothing if it comes yet.
+                    self._put(key, number, "aborted")
                 aborted = m.Finished(outcome=m.BRANCH_OUTCOME_ABORTED)
                 return say(finished=aborted) if body == "settle" else None
             case "undecided" | "noted" | "run" | "close":
                 return None
 
-    def _vote(self, key, ticket, prepare):
+    def _vote(self, key, number, prepare):
         """Does the work, or rather writes down what a commit will do. Either way there is a row for it afterwards."""
         self.db.execute("DELETE FROM branches WHERE coordinator = ? AND tx = ?", key)  # Undoes an earlier attempt.
         try:
@@ -139,7 +141,7 @@ class Branches:
             self._check_lock(work)
             result = work.check(self.db)
         except Refused as refused:
-            self._put(key, ticket, "aborted", vote=refused.vote)
+            self._put(key, number, "aborted", vote=refused.vote)
             return refused.vote
         match work.writes, prepare.one_phase:
             case True, True:
@@ -149,7 +151,7 @@ class Branches:
                 state, vote = "prepared", m.Vote(prepared=result)
             case False, one_phase:  # Alone, it read at one instant and needs no lock.
                 state, vote = "left" if one_phase else "read-only", m.Vote(read_only=result)
-        self._put(key, ticket, state, work.seat, work.holder, vote)
+        self._put(key, number, state, work.seat, work.holder, vote)
         return vote
 
     def _check_lock(self, work):
@@ -158,8 +160,8 @@ class Branches:
         if "prepared" in held or (held and work.writes):
             raise Refused(m.REFUSAL_CODE_LOCK_CONFLICT, f"another transaction is at seat {work.seat}")
 
-    def _put(self, key, ticket, state, seat=None, holder=None, vote=None):
-        row = [*key, ticket, state, seat, holder, vote and vote.SerializeToString()]
+    def _put(self, key, number, state, seat=None, holder=None, vote=None):
+        row = [*key, number, state, seat, holder, vote and vote.SerializeToString()]
         self.db.execute("INSERT OR REPLACE INTO branches VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     def _move(self, key, state, moves):

@@ -113,7 +113,8 @@ class Participant(services.ParticipantServicer):
         while True:
             now = self.branches.in_doubt(session.coordinator)
             asked = sorted(now & before)
-            await session.send([m.ToCoordinator(tx=tx, ticket=ticket, inquiry=m.Inquiry()) for tx, ticket in asked])
+            inquiry = m.Inquiry()
+            await session.send([m.ToCoordinator(tx=tx, attempt_number=number, inquiry=inquiry) for tx, number in asked])
             before = now
             await asyncio.sleep(SECONDS_BETWEEN_INQUIRIES)
 

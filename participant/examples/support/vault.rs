@@ -21,8 +21,8 @@ impl Resource for Vault {
         self.shelf.record_epoch(coordinator, epoch).await
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, mark: Ticket) -> Result<(), ResourceError> {
-        let passed = |branch: &BranchId| branch.coordinator == coordinator && branch.ticket < mark;
+    async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {
+        let passed = |branch: &BranchId| branch.coordinator == coordinator && branch.attempt_number < mark;
         self.change(|ledger, _| ledger.finished.retain(|kept| !passed(&kept.branch)));
         self.shelf.collect(coordinator, mark).await
     }

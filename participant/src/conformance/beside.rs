@@ -7,7 +7,7 @@ use super::{BranchWorld, PATIENCE};
 use crate::resource::Steps as _;
 use futures::future::join;
 use tokio_util::sync::CancellationToken;
-use undoubt_vocabulary::{Half, RefusalCode, StepOutcome};
+use undoubt_vocabulary::{Direction, RefusalCode, StepOutcome};
 
 pub(super) async fn a_branch_prepared_under_the_same_id_keeps_its_locks<W: BranchWorld>(world: &mut W) {
     let mut server = Server::fresh(world).await;
@@ -28,7 +28,7 @@ pub(super) async fn an_actions_wait_for_locks_ends_when_it_has_to<W: BranchWorld
     let subject = Subject::fresh(world).await;
     subject.prepare(&attempt(2), subject.world.put("k", "younger")).await;
     let older = step(1, 0);
-    let mut run = older.run(Half::Action, 1, subject.world.put("k", "older"));
+    let mut run = older.run(Direction::Forward, 1, subject.world.put("k", "older"));
     run.timeout = SHORT_WAIT;
     let outcome = done("act", subject.resource.act(older.id.clone(), run.clone(), CancellationToken::new())).await;
     assert_refused(&outcome, RefusalCode::LockTimeout, "an action's lock that does not become free in time is refused");

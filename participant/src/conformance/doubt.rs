@@ -3,7 +3,7 @@
 use super::BranchWorld;
 use super::subject::{ANOTHER_COORDINATOR, Attempt, COORDINATOR, Subject, attempt, attempt_of, done};
 use crate::resource::{Branches as _, Heuristic, HeuristicBranch, PreparedBranch, Recovered, Resource as _};
-use undoubt_vocabulary::{Ticket, Timestamp};
+use undoubt_vocabulary::{AttemptNumber, Timestamp};
 
 pub(super) async fn a_prepared_branch_survives_a_crash_with_its_locks<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
@@ -82,7 +82,7 @@ async fn an_operators_decision_is_done_and_kept_until_it_is_forgotten<W: BranchW
     assert!(recovered.heuristics.is_empty(), "what an operator forgets is gone");
 }
 
-pub(super) async fn a_fence_drops_what_is_finished_below_it_and_nothing_else<W: BranchWorld>(world: &mut W) {
+pub(super) async fn a_low_water_mark_drops_what_is_finished_below_it_and_nothing_else<W: BranchWorld>(world: &mut W) {
     let subject = Subject::fresh(world).await;
     let (below, at, above) = (attempt(4), attempt(5), attempt(300));
     let (elsewhere, in_doubt) = (attempt_of(ANOTHER_COORDINATOR, 4), attempt(3));
@@ -90,22 +90,22 @@ pub(super) async fn a_fence_drops_what_is_finished_below_it_and_nothing_else<W: 
         subject.carry_out(finished, subject.world.put("k", "v")).await;
     }
     subject.prepare(&in_doubt, subject.world.put("held", "v")).await;
-    done("collect", subject.resource.collect(COORDINATOR, Ticket(5))).await;
-    done("collect", subject.resource.collect(COORDINATOR, Ticket(2))).await;
+    done("collect", subject.resource.collect(COORDINATOR, AttemptNumber(5))).await;
+    done("collect", subject.resource.collect(COORDINATOR, AttemptNumber(2))).await;
     // The next forced write makes it durable.
     subject.prepare(&attempt(301), subject.world.put("another", "v")).await;
 
     let (subject, recovered) = subject.crash().await;
     let remembers = |attempt: &Attempt| recovered.finished.iter().any(|finished| finished.branch == attempt.branch);
-    assert!(!remembers(&below), "what is finished below the fence is dropped");
-    assert!(remembers(&at) && remembers(&above), "what is finished at or above the fence stays");
-    assert!(remembers(&elsewhere), "one coordinator's fence is nothing to another's branches");
-    assert_eq!(fence(&recovered), Some(Ticket(5)), "the highest fence is remembered");
+    assert!(!remembers(&below), "what is finished below the low-water mark is dropped");
+    assert!(remembers(&at) && remembers(&above), "what is finished at or above the low-water mark stays");
+    assert!(remembers(&elsewhere), "one coordinator's low-water mark is nothing to another's branches");
+    assert_eq!(low_water_mark(&recovered), Some(AttemptNumber(5)), "the highest low-water mark is remembered");
     let stays = recovered.prepared.iter().any(|prepared| prepared.branch == in_doubt.branch);
-    assert!(stays, "a branch that is in doubt below the fence stays until its decision");
-    subject.assert_locked("held", "a branch that is in doubt below the fence keeps its locks").await;
+    assert!(stays, "a branch that is in doubt below the low-water mark stays until its decision");
+    subject.assert_locked("held", "a branch that is in doubt below the low-water mark keeps its locks").await;
 }
 
-fn fence(recovered: &Recovered) -> Option<Ticket> {
+fn low_water_mark(recovered: &Recovered) -> Option<AttemptNumber> {
     recovered.coordinators.iter().find(|marks| marks.id == COORDINATOR).map(|marks| marks.low_water_mark)
 }

@@ -6,7 +6,7 @@ use super::{BranchWorld, World};
 use crate::resource::{Branches as _, Cancellations, Held, ResourceError, Room, Steps as _, Voted};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
-use undoubt_vocabulary::{Execution, Half, StepOutcome, Vote};
+use undoubt_vocabulary::{Direction, Execution, StepOutcome, Vote};
 
 /// More than is small.
 const LARGE_CHARACTERS: usize = 20_000;
@@ -79,7 +79,7 @@ pub(super) async fn an_action_without_room_for_its_result_leaves_nothing_behind<
     server.done(&step(1, 0), server.subject.world.put("large", &large)).await;
     let held = take_all(&server.subject.room);
     let reading = step(3, 0);
-    let run = reading.run(Half::Action, 1, server.subject.world.get("large"));
+    let run = reading.run(Direction::Forward, 1, server.subject.world.get("large"));
     match server.subject.resource.act(reading.id.clone(), run.clone(), Default::default()).await {
         Err(ResourceError::NoRoom) => {}
         // It does not mind.

@@ -5,7 +5,7 @@ use super::server::{Server, Step, step};
 use super::subject::{ANOTHER_COORDINATOR, COORDINATOR, Subject, done};
 use crate::resource::{RecoveredStep, StepState, Steps as _};
 use tokio_util::sync::CancellationToken;
-use undoubt_vocabulary::{Half, Refusal, RefusalCode, StepOutcome, Ticket};
+use undoubt_vocabulary::{AttemptNumber, Direction, Refusal, RefusalCode, StepOutcome};
 
 pub(super) async fn an_action_that_comes_twice_runs_once_and_is_answered_the_same<W: World>(world: &mut W) {
     let mut server = Server::fresh(world).await;
@@ -109,7 +109,7 @@ pub(super) async fn a_barrier_and_its_work_are_stored_together<W: World>(world: 
     let one = step(1, 0);
     for moment in 0..MOMENTS {
         let subject = Subject::fresh(world).await;
-        let run = one.run(Half::Action, 1, subject.world.put("k", "done"));
+        let run = one.run(Direction::Forward, 1, subject.world.put("k", "done"));
         cut_short(moment, subject.resource.act(one.id.clone(), run, CancellationToken::new())).await;
         let (subject, recovered) = subject.crash().await;
         let stored = recovered.steps.iter().any(|kept| kept.step == one.id);
@@ -122,7 +122,7 @@ pub(super) async fn a_barrier_and_its_work_are_stored_together<W: World>(world: 
             unreachable!("it has to be done")
         };
         let subject = server.subject;
-        let mut run = one.run(Half::Compensation, 1, subject.world.put("k", "undone"));
+        let mut run = one.run(Direction::Compensating, 1, subject.world.put("k", "undone"));
         run.inputs.push(result);
         cut_short(moment, subject.resource.compensate(one.id.clone(), run)).await;
         let (subject, recovered) = subject.crash().await;
@@ -208,7 +208,7 @@ fn is_pending(outcome: &StepOutcome) -> bool {
     matches!(outcome, StepOutcome::Done { pending: true, .. })
 }
 
-pub(super) async fn a_fence_drops_the_barriers_below_it_and_nothing_else<W: World>(world: &mut W) {
+pub(super) async fn a_low_water_mark_drops_the_barriers_below_it_and_nothing_else<W: World>(world: &mut W) {
     let mut server = Server::fresh(world).await;
     for saga in [3, 4, 5, 300] {
         server.done(&step(saga, 0), server.subject.world.put("k", "v")).await;
@@ -218,17 +218,17 @@ pub(super) async fn a_fence_drops_the_barriers_below_it_and_nothing_else<W: Worl
     server.compensate(&step(2, 0), 1, undo).await;
     let mut elsewhere = step(4, 0);
     elsewhere.id.coordinator = ANOTHER_COORDINATOR;
-    let run = elsewhere.run(Half::Action, 1, server.subject.world.put("k", "v"));
+    let run = elsewhere.run(Direction::Forward, 1, server.subject.world.put("k", "v"));
     done("act", server.subject.resource.act(elsewhere.id.clone(), run, CancellationToken::new())).await;
-    server.fence(Ticket(5)).await;
+    server.low_water_mark(AttemptNumber(5)).await;
     // The next forced write makes it durable.
     server.done(&step(301, 0), server.subject.world.put("another", "v")).await;
     let (_, recovered) = server.subject.crash().await;
     let mut kept: Vec<_> =
-        recovered.steps.iter().map(|kept| (kept.step.coordinator == COORDINATOR, kept.step.ticket.0)).collect();
+        recovered.steps.iter().map(|kept| (kept.step.coordinator == COORDINATOR, kept.step.attempt_number.0)).collect();
     kept.sort();
     let expected = [(false, 4), (true, 5), (true, 300), (true, 301)];
-    assert_eq!(kept, expected, "barriers below the fence are dropped, those of its own coordinator only");
+    assert_eq!(kept, expected, "barriers below the low-water mark are dropped, those of its own coordinator only");
 }
 
 pub(super) fn assert_refused(outcome: &StepOutcome, expected: RefusalCode, why: &str) {

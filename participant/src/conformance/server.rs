@@ -12,12 +12,12 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant_core::{Answer, Effect, Hello, Input, Limits, Operator, Participant, Session};
 use undoubt_vocabulary::{
-    Epoch, Half, RunStep, StepIndex, StepOutcome, Ticket, Timestamp, ToCoordinator, ToParticipant,
+    AttemptNumber, Direction, Epoch, RunStep, StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant,
 };
 
 const SESSION: Session = Session(1);
 
-/// A step of the saga with this number, which began at the moment of its number and has it as its ticket.
+/// A step of the saga with this number, which began at the moment of its number and has it as its attempt number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     pub id: StepId,
@@ -27,16 +27,16 @@ pub struct Step {
 /// Returns the step at this place of the saga with this number.
 pub fn step(saga: u64, index: u16) -> Step {
     let Attempt { branch, begun_at } = attempt(saga);
-    let (coordinator, ticket, tx) = (branch.coordinator, branch.ticket, branch.tx);
-    Step { id: StepId { coordinator, ticket, step: StepIndex(index), tx }, begun_at }
+    let (coordinator, attempt_number, tx) = (branch.coordinator, branch.attempt_number, branch.tx);
+    Step { id: StepId { coordinator, attempt_number, step: StepIndex(index), tx }, begun_at }
 }
 
 impl Step {
-    /// Returns the message that runs one half of it.
-    pub fn run(&self, half: Half, attempt: u32, work: Bytes) -> RunStep {
-        let StepId { coordinator: _, ticket, step, tx } = self.id.clone();
+    /// Returns the message that runs it in one direction.
+    pub fn run(&self, direction: Direction, attempt: u32, work: Bytes) -> RunStep {
+        let StepId { coordinator: _, attempt_number, step, tx } = self.id.clone();
         let (begun_at, timeout, inputs) = (self.begun_at, PATIENCE, Vec::new());
-        RunStep { tx, ticket, step, half, attempt, begun_at, timeout, work, inputs }
+        RunStep { tx, attempt_number, step, direction, attempt, begun_at, timeout, work, inputs }
     }
 }
 
@@ -96,11 +96,11 @@ impl<'w, W: World> Server<'w, W> {
     }
 
     pub(super) async fn act(&mut self, step: &Step, attempt: u32, work: Bytes) -> StepOutcome {
-        self.run(step.run(Half::Action, attempt, work)).await
+        self.run(step.run(Direction::Forward, attempt, work)).await
     }
 
     pub(super) async fn compensate(&mut self, step: &Step, attempt: u32, work: Bytes) -> StepOutcome {
-        self.run(step.run(Half::Compensation, attempt, work)).await
+        self.run(step.run(Direction::Compensating, attempt, work)).await
     }
 
     /// The action, which must succeed.
@@ -114,9 +114,13 @@ impl<'w, W: World> Server<'w, W> {
     }
 
     pub(super) async fn close(&mut self, step: &Step) {
-        let (tx, ticket) = (step.id.tx.clone(), step.id.ticket);
-        self.tell(Input::Received { session: SESSION, message: ToParticipant::Close { tx: tx.clone(), ticket } }).await;
-        assert_eq!(self.answers.pop_front(), Some(ToCoordinator::Closed { tx, ticket }), "a close is answered");
+        let (tx, attempt_number) = (step.id.tx.clone(), step.id.attempt_number);
+        self.tell(Input::Received {
+            session: SESSION,
+            message: ToParticipant::Close { tx: tx.clone(), attempt_number },
+        })
+        .await;
+        assert_eq!(self.answers.pop_front(), Some(ToCoordinator::Closed { tx, attempt_number }), "a close is answered");
     }
 
     /// An operator releases the saga's semantic locks.
@@ -138,16 +142,18 @@ impl<'w, W: World> Server<'w, W> {
         }
     }
 
-    /// The coordinator's fence moves.
-    pub async fn fence(&mut self, fence: Ticket) {
-        self.tell(Input::Fence { session: SESSION, fence }).await;
+    /// The coordinator's low-water mark moves.
+    pub async fn low_water_mark(&mut self, low_water_mark: AttemptNumber) {
+        self.tell(Input::LowWaterMark { session: SESSION, low_water_mark }).await;
     }
 
     /// Sends it, and answers what is answered.
     pub async fn run(&mut self, run: RunStep) -> StepOutcome {
         self.tell(Input::Received { session: SESSION, message: ToParticipant::Run(run.clone()) }).await;
         match self.answers.pop_front() {
-            Some(ToCoordinator::Ran { half, attempt, outcome, .. }) if (half, attempt) == (run.half, run.attempt) => {
+            Some(ToCoordinator::Ran { direction, attempt, outcome, .. })
+                if (direction, attempt) == (run.direction, run.attempt) =>
+            {
                 outcome
             }
             other => panic!("a step is answered, not {other:?}"),
@@ -194,20 +200,20 @@ impl<'w, W: World> Server<'w, W> {
                 done("store_empty", resource.store_empty(step.clone())).await;
                 Some(Input::EmptyStored { step })
             }
-            Effect::CloseSaga { coordinator, ticket, tx } => {
-                done("close_saga", resource.close_saga(coordinator, ticket, tx.clone())).await;
-                Some(Input::SagaClosed { coordinator, ticket, tx })
+            Effect::CloseSaga { coordinator, attempt_number, tx } => {
+                done("close_saga", resource.close_saga(coordinator, attempt_number, tx.clone())).await;
+                Some(Input::SagaClosed { coordinator, attempt_number, tx })
             }
-            Effect::ReleaseMarks { coordinator, ticket, tx, release } => {
-                done("release_marks", resource.release_marks(coordinator, ticket, tx.clone(), release)).await;
-                Some(Input::MarksReleased { coordinator, ticket, tx })
+            Effect::ReleaseMarks { coordinator, attempt_number, tx, release } => {
+                done("release_marks", resource.release_marks(coordinator, attempt_number, tx.clone(), release)).await;
+                Some(Input::MarksReleased { coordinator, attempt_number, tx })
             }
             Effect::Answer { answer, .. } => {
                 self.told = Some(answer);
                 None
             }
-            Effect::Collect { coordinator, fence } => {
-                done("collect", resource.collect(coordinator, fence)).await;
+            Effect::Collect { coordinator, low_water_mark } => {
+                done("collect", resource.collect(coordinator, low_water_mark)).await;
                 None
             }
             Effect::Send { message, .. } => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_vocabulary::{
-    CoordinatorId, Execution, ParticipantName, Prepare, Refusal, RefusalCode, Ticket, Timestamp, TxId, Vote,
+    AttemptNumber, CoordinatorId, Execution, ParticipantName, Prepare, Refusal, RefusalCode, Timestamp, TxId, Vote,
 };
 
 pub(super) const COORDINATOR: CoordinatorId = CoordinatorId(*b"conformance-one.");
@@ -22,7 +22,8 @@ pub(super) const SHORT_WAIT: Duration = Duration::from_millis(20);
 /// Younger than every other transaction of the suite.
 const YOUNGEST: u64 = 1_000_000;
 
-/// A branch of a transaction that began at the moment of its number: the lower, the older. Its ticket is the number too.
+/// A branch of a transaction that began at the moment of its number: the lower, the older. Its attempt number is the
+/// number too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Attempt {
     pub(super) branch: BranchId,
@@ -36,7 +37,7 @@ pub(super) fn attempt(number: u64) -> Attempt {
 pub(super) fn attempt_of(coordinator: CoordinatorId, number: u64) -> Attempt {
     // At most 53 bytes, of the 64 allowed.
     let tx = TxId::new(format!("{coordinator}-{number}")).expect("a short id");
-    Attempt { branch: BranchId { tx, ticket: Ticket(number), coordinator }, begun_at: Timestamp(number) }
+    Attempt { branch: BranchId { tx, attempt_number: AttemptNumber(number), coordinator }, begun_at: Timestamp(number) }
 }
 
 pub(crate) struct Subject<'w, W: World> {
@@ -151,7 +152,8 @@ fn owner() -> ParticipantName {
 /// What the server hands on.
 pub(super) fn call(execution: Execution, timeout: Duration, attempt: &Attempt, work: Bytes) -> (BranchId, Prepare) {
     let Attempt { branch, begun_at } = attempt.clone();
-    let prepare = Prepare { tx: branch.tx.clone(), ticket: branch.ticket, begun_at, timeout, execution, work };
+    let prepare =
+        Prepare { tx: branch.tx.clone(), attempt_number: branch.attempt_number, begun_at, timeout, execution, work };
     (branch, prepare)
 }
 

@@ -64,7 +64,10 @@ pub(super) async fn branches_prepared_together_survive_a_crash<W: BranchWorld>(w
     // A newer attempt may have come under the id of one that is committed again.
     subject.commit(&attempt(1)).await;
     let newer = Attempt { begun_at: attempt(3).begun_at, ..attempt(1) };
-    let newer = Attempt { branch: BranchId { ticket: attempt(3).branch.ticket, ..newer.branch.clone() }, ..newer };
+    let newer = Attempt {
+        branch: BranchId { attempt_number: attempt(3).branch.attempt_number, ..newer.branch.clone() },
+        ..newer
+    };
     subject.prepare(&newer, subject.world.put("a", "newer")).await;
     commit_together(&subject, [1, 2]).await;
     subject.assert_locked("a", "a repeated commit leaves a newer attempt alone").await;

@@ -7,7 +7,7 @@ use super::subject::{Subject, attempt, call, done};
 use crate::resource::{Branches as _, Ended, ResourceError, StepState, Steps as _};
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
-use undoubt_vocabulary::{Execution, Half};
+use undoubt_vocabulary::{Direction, Execution};
 
 pub(super) async fn an_unclear_prepare_is_over_once_it_is_aborted<W: UnclearWorld>(world: &mut W) {
     for takes_effect in [false, true] {
@@ -43,7 +43,7 @@ pub(super) async fn what_became_of_an_unclear_action_is_told<W: UnclearWorld>(wo
     for takes_effect in [false, true] {
         let subject = Subject::fresh(world).await;
         let one = step(1, 0);
-        let run = one.run(Half::Action, 1, subject.world.put("k", "acted"));
+        let run = one.run(Direction::Forward, 1, subject.world.put("k", "acted"));
         subject.world.lose_the_next_answer(&subject.resource, takes_effect);
         assert_unclear("act", subject.resource.act(one.id.clone(), run, CancellationToken::new()).await);
         let settled = done("settle_step", subject.resource.settle_step(one.id)).await;
@@ -57,9 +57,9 @@ pub(super) async fn what_became_of_an_unclear_compensation_is_told<W: UnclearWor
     for takes_effect in [false, true] {
         let subject = Subject::fresh(world).await;
         let one = step(1, 0);
-        let run = one.run(Half::Action, 1, subject.world.put("k", "acted"));
+        let run = one.run(Direction::Forward, 1, subject.world.put("k", "acted"));
         done("act", subject.resource.act(one.id.clone(), run, CancellationToken::new())).await;
-        let mut run = one.run(Half::Compensation, 1, subject.world.put("k", "undone"));
+        let mut run = one.run(Direction::Compensating, 1, subject.world.put("k", "undone"));
         run.inputs.push(Bytes::new());
         subject.world.lose_the_next_answer(&subject.resource, takes_effect);
         assert_unclear("compensate", subject.resource.compensate(one.id.clone(), run).await);

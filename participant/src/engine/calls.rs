@@ -298,10 +298,10 @@ impl<R: Branches> Engine<R> {
 
     pub(super) fn collect(&mut self) {
         self.collect_at = None;
-        for (coordinator, fence) in std::mem::take(&mut self.collectable) {
+        for (coordinator, low_water_mark) in std::mem::take(&mut self.collectable) {
             let resource = self.resource.clone();
             self.call(move |patience| async move {
-                patience.until_done(|| resource.collect(coordinator, fence)).await?;
+                patience.until_done(|| resource.collect(coordinator, low_water_mark)).await?;
                 Ok(Done::Nothing)
             });
         }

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use undoubt_participant_core::{Answer, Hello, Input, Operator, Participant, Recall, Recalled, Session};
 use undoubt_platform::server::EngineGone;
 use undoubt_platform::{BackingUp, BackupError};
-use undoubt_vocabulary::{CoordinatorId, KnownAttempt, Ticket, Timestamp, ToParticipant, TxId, WriteNumber};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, KnownAttempt, Timestamp, ToParticipant, TxId, WriteNumber};
 
 /// Work that has been received and not taken by the engine, of all sessions together. A batch that exceeds it by itself comes
 /// when there is nothing else.
@@ -26,10 +26,10 @@ pub(crate) enum Command {
         hello: Hello,
         out: Outbox,
     },
-    /// A coordinator asks what is known of it, and from which ticket on its attempts are wanted, if they are.
+    /// A coordinator asks what is known of it, and from which attempt number on its attempts are wanted, if they are.
     Recall {
         recall: Recall,
-        from: Option<Ticket>,
+        from: Option<AttemptNumber>,
         reply: oneshot::Sender<KnownHere>,
     },
     AcceptLoss {
@@ -40,7 +40,7 @@ pub(crate) enum Command {
     },
     Batch {
         session: Session,
-        fence: Ticket,
+        low_water_mark: AttemptNumber,
         /// The coordinator's, on stable storage.
         writes: u64,
         messages: Vec<ToParticipant>,
@@ -85,8 +85,8 @@ pub(crate) struct KnownHere {
     pub(crate) number: Option<WriteNumber>,
     pub(crate) recalled: Recalled,
     pub(crate) attempts: Vec<KnownAttempt>,
-    /// The ticket where the rest of them begins.
-    pub(crate) next: Option<Ticket>,
+    /// The attempt number where the rest of them begins.
+    pub(crate) next: Option<AttemptNumber>,
 }
 
 /// The engine as an inspection sees it.
@@ -137,7 +137,7 @@ impl Handle {
         answer.await.map_err(|_| GONE)
     }
 
-    pub(crate) async fn recall(&self, recall: Recall, from: Option<Ticket>) -> Result<KnownHere, EngineGone> {
+    pub(crate) async fn recall(&self, recall: Recall, from: Option<AttemptNumber>) -> Result<KnownHere, EngineGone> {
         self.ask(|reply| Command::Recall { recall, from, reply }).await
     }
 
@@ -174,9 +174,9 @@ impl<R: Branches> Engine<R> {
                 let operator = self.operator(reply);
                 self.put(Input::AcceptLoss { at, who, reason, operator });
             }
-            Command::Batch { session, fence, writes, messages, received } => {
+            Command::Batch { session, low_water_mark, writes, messages, received } => {
                 self.put(Input::Seen { session, writes });
-                self.put(Input::Fence { session, fence });
+                self.put(Input::LowWaterMark { session, low_water_mark });
                 for message in messages {
                     self.put(Input::Received { session, message });
                 }
@@ -213,7 +213,7 @@ impl<R: Branches> Engine<R> {
         }
     }
 
-    fn recall(&mut self, recall: Recall, from: Option<Ticket>, reply: oneshot::Sender<KnownHere>) {
+    fn recall(&mut self, recall: Recall, from: Option<AttemptNumber>, reply: oneshot::Sender<KnownHere>) {
         self.put(Input::Recall(recall.clone()));
         let attempts = |from| self.core.attempts(recall.coordinator, from, MAX_RECALLED_ATTEMPTS);
         let (attempts, next) = from.map_or((Vec::new(), None), attempts);

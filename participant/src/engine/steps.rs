@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant_core::{Input, Release, StepId};
-use undoubt_vocabulary::{CoordinatorId, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Refusal, RefusalCode, RunStep, StepOutcome, TxId};
 
 impl<R: Branches> Engine<R> {
     /// Begins an action, or lets it wait where there is no room for what it comes to.
@@ -77,20 +77,26 @@ impl<R: Branches> Engine<R> {
         });
     }
 
-    pub(super) fn close_saga(&mut self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) {
+    pub(super) fn close_saga(&mut self, coordinator: CoordinatorId, attempt_number: AttemptNumber, tx: TxId) {
         let resource = self.resource.clone();
         self.call(move |patience| async move {
-            patience.until_done(|| resource.close_saga(coordinator, ticket, tx.clone())).await?;
-            Ok(Done::Input(Input::SagaClosed { coordinator, ticket, tx }))
+            patience.until_done(|| resource.close_saga(coordinator, attempt_number, tx.clone())).await?;
+            Ok(Done::Input(Input::SagaClosed { coordinator, attempt_number, tx }))
         });
     }
 
-    pub(super) fn release_marks(&mut self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId, release: Release) {
+    pub(super) fn release_marks(
+        &mut self,
+        coordinator: CoordinatorId,
+        attempt_number: AttemptNumber,
+        tx: TxId,
+        release: Release,
+    ) {
         let resource = self.resource.clone();
         self.call(move |patience| async move {
-            let call = || resource.release_marks(coordinator, ticket, tx.clone(), release.clone());
+            let call = || resource.release_marks(coordinator, attempt_number, tx.clone(), release.clone());
             patience.until_done(call).await?;
-            Ok(Done::Input(Input::MarksReleased { coordinator, ticket, tx }))
+            Ok(Done::Input(Input::MarksReleased { coordinator, attempt_number, tx }))
         });
     }
 

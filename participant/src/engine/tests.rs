@@ -15,8 +15,8 @@ use std::sync::Mutex;
 use undoubt_participant_core::Hello;
 use undoubt_platform::{SeededRandom, SystemClock};
 use undoubt_vocabulary::{
-    CoordinatorId, Epoch, Execution, Half, Prepare, RefusalCode, RunStep, StepIndex, StepOutcome, Ticket, Timestamp,
-    ToCoordinator, ToParticipant, TxId, Vote,
+    AttemptNumber, CoordinatorId, Direction, Epoch, Execution, Prepare, RefusalCode, RunStep, StepIndex, StepOutcome,
+    Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
 };
 
 const COORDINATOR: CoordinatorId = CoordinatorId([1; 16]);
@@ -67,9 +67,9 @@ impl Running {
     }
 
     async fn tell_all(&self, messages: Vec<ToParticipant>) {
-        let (session, fence) = (SESSION, Ticket(0));
+        let (session, low_water_mark) = (SESSION, AttemptNumber(0));
         let received = self.engine.room_to_receive(0).await.unwrap();
-        self.engine.tell(Command::Batch { session, fence, writes: 0, messages, received }).await.unwrap();
+        self.engine.tell(Command::Batch { session, low_water_mark, writes: 0, messages, received }).await.unwrap();
     }
 
     async fn answer(&mut self) -> ToCoordinator {
@@ -87,8 +87,8 @@ impl Running {
         self.heard.pop_front().unwrap()
     }
 
-    async fn run(&mut self, half: Half, work: Bytes) -> StepOutcome {
-        self.tell(run(half, work)).await;
+    async fn run(&mut self, direction: Direction, work: Bytes) -> StepOutcome {
+        self.tell(run(direction, work)).await;
         let answer = self.answer().await;
         let ToCoordinator::Ran { outcome, .. } = answer else { panic!("{answer:?}") };
         outcome
@@ -99,10 +99,10 @@ fn tx() -> TxId {
     "S1".parse().unwrap()
 }
 
-fn run(half: Half, work: Bytes) -> ToParticipant {
-    let (ticket, step, attempt) = (Ticket(5), StepIndex(0), 1);
+fn run(direction: Direction, work: Bytes) -> ToParticipant {
+    let (attempt_number, step, attempt) = (AttemptNumber(5), StepIndex(0), 1);
     let (begun_at, timeout, inputs) = (Timestamp(1), Duration::from_secs(5), Vec::new());
-    ToParticipant::Run(RunStep { tx: tx(), ticket, step, half, attempt, begun_at, timeout, work, inputs })
+    ToParticipant::Run(RunStep { tx: tx(), attempt_number, step, direction, attempt, begun_at, timeout, work, inputs })
 }
 
 fn done() -> StepOutcome {
@@ -113,12 +113,12 @@ fn done() -> StepOutcome {
 async fn a_step_is_done_and_undone_between_its_crash_points() {
     let disk = Arc::new(Disk::default());
     let mut running = Running::over(Memory::over(disk)).await;
-    assert!(matches!(running.run(Half::Action, put("k", "v")).await, StepOutcome::Done { .. }));
-    assert_eq!(running.run(Half::Compensation, put("k", "undone")).await, done());
+    assert!(matches!(running.run(Direction::Forward, put("k", "v")).await, StepOutcome::Done { .. }));
+    assert_eq!(running.run(Direction::Compensating, put("k", "undone")).await, done());
     let expected = ["before-act", "after-act", "before-compensate", "after-compensate"];
     assert_eq!(*running.points.lock().unwrap(), expected);
-    running.tell(ToParticipant::Close { tx: tx(), ticket: Ticket(5) }).await;
-    assert_eq!(running.answer().await, ToCoordinator::Closed { tx: tx(), ticket: Ticket(5) });
+    running.tell(ToParticipant::Close { tx: tx(), attempt_number: AttemptNumber(5) }).await;
+    assert_eq!(running.answer().await, ToCoordinator::Closed { tx: tx(), attempt_number: AttemptNumber(5) });
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,9 +126,11 @@ async fn an_action_that_cannot_be_done_now_is_refused_and_a_compensation_is_trie
     let disk = Arc::new(Disk::default());
     let mut running = Running::over(Memory::over(disk.clone())).await;
     disk.fails_writes(true);
-    let StepOutcome::Refused(refusal) = running.run(Half::Action, put("k", "v")).await else { panic!("not refused") };
+    let StepOutcome::Refused(refusal) = running.run(Direction::Forward, put("k", "v")).await else {
+        panic!("not refused")
+    };
     assert_eq!(refusal.code, RefusalCode::Unavailable);
-    running.tell(run(Half::Compensation, put("k", "undone"))).await;
+    running.tell(run(Direction::Compensating, put("k", "undone"))).await;
     let early = tokio::time::timeout(Duration::from_secs(60), running.answer()).await;
     assert!(early.is_err(), "nothing is answered that is not stored: {early:?}");
     disk.fails_writes(false);
@@ -136,21 +138,32 @@ async fn an_action_that_cannot_be_done_now_is_refused_and_a_compensation_is_trie
     assert_eq!(outcome, StepOutcome::Empty);
 }
 
-fn prepare(ticket: u64, execution: Execution, work: Bytes) -> ToParticipant {
-    let (begun_at, timeout) = (Timestamp(ticket), Duration::from_secs(600));
-    let tx = format!("T{ticket}").parse().unwrap();
-    ToParticipant::Prepare(Prepare { tx, ticket: Ticket(ticket), begun_at, timeout, execution, work })
+fn prepare(attempt_number: u64, execution: Execution, work: Bytes) -> ToParticipant {
+    let (begun_at, timeout) = (Timestamp(attempt_number), Duration::from_secs(600));
+    let tx = format!("T{attempt_number}").parse().unwrap();
+    ToParticipant::Prepare(Prepare {
+        tx,
+        attempt_number: AttemptNumber(attempt_number),
+        begun_at,
+        timeout,
+        execution,
+        work,
+    })
 }
 
-fn commit(ticket: u64) -> ToParticipant {
-    ToParticipant::Commit { tx: format!("T{ticket}").parse().unwrap(), ticket: Ticket(ticket) }
+fn commit(attempt_number: u64) -> ToParticipant {
+    ToParticipant::Commit {
+        tx: format!("T{attempt_number}").parse().unwrap(),
+        attempt_number: AttemptNumber(attempt_number),
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn commits_that_came_together_and_cannot_be_done_now_are_all_done_in_the_end() {
     let disk = Arc::new(Disk::default());
     let mut running = Running::over(Memory::over(disk.clone())).await;
-    let prepares = [1, 2].map(|ticket| prepare(ticket, Execution::TwoPhase, put(&format!("k{ticket}"), "v")));
+    let prepares = [1, 2]
+        .map(|attempt_number| prepare(attempt_number, Execution::TwoPhase, put(&format!("k{attempt_number}"), "v")));
     running.tell_all(prepares.into()).await;
     for _ in 0..2 {
         let answer = running.answer().await;
@@ -161,9 +174,12 @@ async fn commits_that_came_together_and_cannot_be_done_now_are_all_done_in_the_e
     let early = tokio::time::timeout(Duration::from_secs(60), running.answer()).await;
     assert!(early.is_err(), "nothing is answered that is not stored: {early:?}");
     disk.fails_writes(false);
-    for ticket in [1, 2] {
+    for attempt_number in [1, 2] {
         let answer = running.answer().await;
-        assert_eq!((answer.tx(), answer.ticket()), (&format!("T{ticket}").parse().unwrap(), Ticket(ticket)));
+        assert_eq!(
+            (answer.tx(), answer.attempt_number()),
+            (&format!("T{attempt_number}").parse().unwrap(), AttemptNumber(attempt_number))
+        );
     }
     let points = running.points.lock().unwrap().clone();
     assert_eq!(points.iter().filter(|point| **point == "after-commit").count(), 2, "{points:?}");
@@ -173,15 +189,16 @@ async fn commits_that_came_together_and_cannot_be_done_now_are_all_done_in_the_e
 async fn who_leaves_in_a_round_is_out_of_the_way_of_those_who_come_in_it() {
     let disk = Arc::new(Disk::default());
     let mut running = Running::over(Memory::over(disk)).await;
-    for (ticket, work) in [(1, put("a", "v")), (2, put("b", "v")), (3, get("c"))] {
-        running.tell(prepare(ticket, Execution::TwoPhase, work)).await;
+    for (attempt_number, work) in [(1, put("a", "v")), (2, put("b", "v")), (3, get("c"))] {
+        running.tell(prepare(attempt_number, Execution::TwoPhase, work)).await;
         assert!(matches!(running.answer().await, ToCoordinator::Vote { .. }));
     }
-    let abort = ToParticipant::Abort { tx: "T2".parse().unwrap(), ticket: Ticket(2) };
-    let confirm = ToParticipant::Confirm { tx: "T3".parse().unwrap(), ticket: Ticket(3) };
+    let abort = ToParticipant::Abort { tx: "T2".parse().unwrap(), attempt_number: AttemptNumber(2) };
+    let confirm = ToParticipant::Confirm { tx: "T3".parse().unwrap(), attempt_number: AttemptNumber(3) };
     let mut messages = vec![commit(1), abort, confirm];
     messages.extend(
-        [(4, "a"), (5, "b"), (6, "c")].map(|(ticket, key)| prepare(ticket, Execution::TwoPhase, put(key, "younger"))),
+        [(4, "a"), (5, "b"), (6, "c")]
+            .map(|(attempt_number, key)| prepare(attempt_number, Execution::TwoPhase, put(key, "younger"))),
     );
     running.tell_all(messages).await;
     let mut prepared = Vec::new();
@@ -198,7 +215,8 @@ async fn branches_that_came_together_and_cannot_be_written_are_refused_and_hold_
     let disk = Arc::new(Disk::default());
     let mut running = Running::over(Memory::over(disk.clone())).await;
     disk.fails_writes(true);
-    let prepares = [1, 2].map(|ticket| prepare(ticket, Execution::TwoPhase, put(&format!("k{ticket}"), "v")));
+    let prepares = [1, 2]
+        .map(|attempt_number| prepare(attempt_number, Execution::TwoPhase, put(&format!("k{attempt_number}"), "v")));
     running.tell_all(prepares.into()).await;
     for _ in 0..2 {
         let ToCoordinator::Vote { vote: Vote::Refused(refusal), .. } = running.answer().await else {
@@ -207,8 +225,8 @@ async fn branches_that_came_together_and_cannot_be_written_are_refused_and_hold_
         assert_eq!(refusal.code, RefusalCode::Unavailable);
     }
     disk.fails_writes(false);
-    for ticket in [3, 4] {
-        running.tell(prepare(ticket, Execution::OnePhase, put(&format!("k{}", ticket - 2), "v"))).await;
+    for attempt_number in [3, 4] {
+        running.tell(prepare(attempt_number, Execution::OnePhase, put(&format!("k{}", attempt_number - 2), "v"))).await;
         let answer = running.answer().await;
         assert!(matches!(answer, ToCoordinator::Vote { vote: Vote::Committed { .. }, .. }), "{answer:?}");
     }
@@ -220,7 +238,7 @@ async fn a_branch_that_is_aborted_in_the_round_of_its_prepare_does_not_wait_for_
     let mut running = Running::over(Memory::over(disk)).await;
     running.tell(prepare(2, Execution::TwoPhase, put("k", "younger"))).await;
     assert!(matches!(running.answer().await, ToCoordinator::Vote { vote: Vote::Prepared { .. }, .. }));
-    let abort = ToParticipant::Abort { tx: "T1".parse().unwrap(), ticket: Ticket(1) };
+    let abort = ToParticipant::Abort { tx: "T1".parse().unwrap(), attempt_number: AttemptNumber(1) };
     running.tell_all(vec![prepare(1, Execution::TwoPhase, put("k", "older")), abort]).await;
     // Whoever is asked twice has looked at finished calls in between.
     for _ in 0..2 {
@@ -272,7 +290,7 @@ async fn a_resource_that_cannot_prepare_is_asked_for_one_phase_and_for_steps_onl
     assert_eq!(refusal.code, RefusalCode::InvalidWork, "{refusal}");
     running.tell(prepare(2, Execution::OnePhase, put("k", "v"))).await;
     let ToCoordinator::Vote { vote: Vote::Committed { .. }, .. } = running.answer().await else { panic!("not done") };
-    assert!(matches!(running.run(Half::Action, put("k", "v")).await, StepOutcome::Done { .. }));
+    assert!(matches!(running.run(Direction::Forward, put("k", "v")).await, StepOutcome::Done { .. }));
 }
 
 impl Resource for CannotPrepare {
@@ -288,8 +306,8 @@ impl Resource for CannotPrepare {
         self.0.record_epoch(coordinator, epoch).await
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {
-        self.0.collect(coordinator, fence).await
+    async fn collect(&self, coordinator: CoordinatorId, low_water_mark: AttemptNumber) -> Result<(), ResourceError> {
+        self.0.collect(coordinator, low_water_mark).await
     }
 
     fn use_room(&self, room: Room) {

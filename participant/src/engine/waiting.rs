@@ -190,9 +190,9 @@ impl<R: Branches> Engine<R> {
         }
         let why = self.room.why_full().unwrap_or_else(|| LARGE_WORK_WAITS.to_owned());
         let most = self.core.keeps_most_of().filter(|_| self.room.keeps_too_much());
-        let whose = most.map(|(KnownCoordinator { id, fence, .. }, bytes)| {
+        let whose = most.map(|(KnownCoordinator { id, low_water_mark, .. }, bytes)| {
             format!(
-                "; {bytes} bytes are kept for coordinator {id}, whose transactions are over below ticket {fence} only"
+                "; {bytes} bytes are kept for coordinator {id}, whose transactions are over below attempt {low_water_mark} only"
             )
         });
         Some(why + &whose.unwrap_or_default())

@@ -6,7 +6,7 @@ use undoubt_participant_core::branch_id::BranchId;
 use undoubt_participant_core::heuristic::Heuristic;
 use undoubt_participant_core::step::{StepId, StepState};
 use undoubt_participant_core::{Kept, Loss};
-use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, Starts, Ticket, Timestamp, WriteNumber};
+use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, Starts, Timestamp, WriteNumber};
 
 /// All that survived in a resource. Everything here is complete: of each call before the crash, either all is told or
 /// nothing.
@@ -34,7 +34,7 @@ pub struct CoordinatorMarks {
     /// The highest epoch seen (R5).
     pub epoch: Epoch,
     /// The highest low-water mark: every attempt below it is over.
-    pub low_water_mark: Ticket,
+    pub low_water_mark: AttemptNumber,
 }
 
 /// A branch that is in doubt.

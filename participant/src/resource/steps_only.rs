@@ -9,7 +9,7 @@ use std::path::Path;
 use tokio_util::sync::CancellationToken;
 use undoubt_platform::BackingUp;
 use undoubt_vocabulary::{
-    CoordinatorId, Epoch, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome, Ticket,
+    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome,
     Timestamp, TxId, Vote, WriteNumber,
 };
 
@@ -30,7 +30,7 @@ impl<R: Steps> Resource for StepsOnly<R> {
         self.0.record_epoch(coordinator, epoch).await
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, mark: Ticket) -> Result<(), ResourceError> {
+    async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {
         self.0.collect(coordinator, mark).await
     }
 
@@ -97,18 +97,23 @@ impl<R: Steps> Steps for StepsOnly<R> {
         self.0.result_of_step(step).await
     }
 
-    async fn close_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) -> Result<(), ResourceError> {
-        self.0.close_saga(coordinator, ticket, tx).await
+    async fn close_saga(
+        &self,
+        coordinator: CoordinatorId,
+        attempt_number: AttemptNumber,
+        tx: TxId,
+    ) -> Result<(), ResourceError> {
+        self.0.close_saga(coordinator, attempt_number, tx).await
     }
 
     async fn release_marks(
         &self,
         coordinator: CoordinatorId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         tx: TxId,
         release: Release,
     ) -> Result<(), ResourceError> {
-        self.0.release_marks(coordinator, ticket, tx, release).await
+        self.0.release_marks(coordinator, attempt_number, tx, release).await
     }
 
     async fn marks(&self, after: Bytes, limit: usize) -> Result<Vec<Mark>, ResourceError> {

@@ -11,7 +11,7 @@ use undoubt_proto::convert::{Malformed, branch_outcome};
 use undoubt_proto::record::step_barrier::State;
 use undoubt_proto::record::{FinishedBranch, HeuristicBranch, PreparedBranch, StepBarrier};
 use undoubt_proto::v1;
-use undoubt_vocabulary::{BranchOutcome, CoordinatorId, Epoch, InvalidId, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, InvalidId, Timestamp, TxId};
 
 /// Why a record cannot be understood. It was written whole, so it was damaged since, or written by a newer version.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub enum Unreadable {
 /// An entry of the family `coordinator`.
 pub(super) enum CoordinatorEntry {
     Epoch(CoordinatorId, Epoch),
-    Fence(CoordinatorId, Ticket),
+    LowWaterMark(CoordinatorId, AttemptNumber),
 }
 
 /// Puts the record of a prepared branch, with what the adapter needs beside it, in one message: `own` has other fields.
@@ -51,23 +51,23 @@ pub(super) fn put_finished(batch: &mut Batch, branch: &BranchId, outcome: Branch
     put(batch, FINISHED, schema::finished_key(branch), &FinishedBranch { outcome, result });
 }
 
-pub(super) fn delete_finished(batch: &mut Batch, coordinator: CoordinatorId, tickets: Range<Ticket>) {
-    let key = |ticket| schema::ticket_key(coordinator, ticket);
-    batch.delete_range(FINISHED, key(tickets.start), key(tickets.end));
+pub(super) fn delete_finished(batch: &mut Batch, coordinator: CoordinatorId, attempt_numbers: Range<AttemptNumber>) {
+    let key = |attempt_number| schema::attempt_number_key(coordinator, attempt_number);
+    batch.delete_range(FINISHED, key(attempt_numbers.start), key(attempt_numbers.end));
 }
 
 pub(super) fn put_barrier(batch: &mut Batch, step: &StepId, barrier: &StepBarrier) {
     put(batch, STEP, schema::step_key(step), barrier);
 }
 
-pub(super) fn delete_steps(batch: &mut Batch, coordinator: CoordinatorId, tickets: Range<Ticket>) {
-    let key = |ticket| schema::ticket_key(coordinator, ticket);
-    batch.delete_range(STEP, key(tickets.start), key(tickets.end));
+pub(super) fn delete_steps(batch: &mut Batch, coordinator: CoordinatorId, attempt_numbers: Range<AttemptNumber>) {
+    let key = |attempt_number| schema::attempt_number_key(coordinator, attempt_number);
+    batch.delete_range(STEP, key(attempt_numbers.start), key(attempt_numbers.end));
 }
 
 pub(super) fn put_heuristic(batch: &mut Batch, branch: &BranchId, begun_at: Timestamp, decided: Heuristic) {
     let record = HeuristicBranch {
-        ticket: branch.ticket.0,
+        attempt_number: branch.attempt_number.0,
         coordinator_id: Bytes::copy_from_slice(&branch.coordinator.0),
         begun_at_us: begun_at.0,
         heuristic: Some(heuristic::to_wire(decided)),
@@ -83,13 +83,13 @@ pub(super) fn put_epoch(batch: &mut Batch, coordinator: CoordinatorId, epoch: Ep
     batch.put(COORDINATOR, schema::epoch_key(coordinator), epoch.0.to_be_bytes());
 }
 
-pub(super) fn put_fence(batch: &mut Batch, coordinator: CoordinatorId, fence: Ticket) {
-    batch.put(COORDINATOR, schema::fence_key(coordinator), fence.0.to_be_bytes());
+pub(super) fn put_low_water_mark(batch: &mut Batch, coordinator: CoordinatorId, low_water_mark: AttemptNumber) {
+    batch.put(COORDINATOR, schema::low_water_mark_key(coordinator), low_water_mark.0.to_be_bytes());
 }
 
 pub(super) fn read_prepared(key: Bytes, value: Bytes) -> Result<(BranchId, PreparedBranch), Unreadable> {
     let record = PreparedBranch::decode(value)?;
-    Ok((branch_id(key, record.ticket, &record.coordinator_id)?, record))
+    Ok((branch_id(key, record.attempt_number, &record.coordinator_id)?, record))
 }
 
 pub(super) fn read_finished(key: Bytes, value: Bytes) -> Result<(BranchId, BranchOutcome, Bytes), Unreadable> {
@@ -111,7 +111,7 @@ pub(super) fn read_step(key: Bytes, value: Bytes) -> Result<(StepId, State, Step
 pub(super) fn read_heuristic(key: Bytes, value: Bytes) -> Result<(BranchId, Timestamp, Heuristic), Unreadable> {
     let record = HeuristicBranch::decode(value)?;
     let decided = record.heuristic.ok_or(Malformed::Missing { field: "heuristic" })?;
-    let branch = branch_id(key, record.ticket, &record.coordinator_id)?;
+    let branch = branch_id(key, record.attempt_number, &record.coordinator_id)?;
     Ok((branch, Timestamp(record.begun_at_us), heuristic::from_wire(decided)?))
 }
 
@@ -122,9 +122,9 @@ pub(super) fn read_coordinator(key: Bytes, value: Bytes) -> Result<CoordinatorEn
             let number = value[..].try_into().map_err(|_| wrong_length())?;
             CoordinatorEntry::Epoch(id, Epoch(u32::from_be_bytes(number)))
         }
-        CoordinatorKey::Fence(id) => {
+        CoordinatorKey::LowWaterMark(id) => {
             let number = value[..].try_into().map_err(|_| wrong_length())?;
-            CoordinatorEntry::Fence(id, Ticket(u64::from_be_bytes(number)))
+            CoordinatorEntry::LowWaterMark(id, AttemptNumber(u64::from_be_bytes(number)))
         }
     })
 }
@@ -133,6 +133,10 @@ fn put(batch: &mut Batch, family: Family, key: impl AsRef<[u8]>, record: &impl M
     batch.put_with(family, key, |bytes| record.encode_raw(bytes));
 }
 
-fn branch_id(tx: Bytes, ticket: u64, coordinator: &[u8]) -> Result<BranchId, InvalidId> {
-    Ok(BranchId { tx: TxId::new(tx)?, ticket: Ticket(ticket), coordinator: CoordinatorId::try_from(coordinator)? })
+fn branch_id(tx: Bytes, attempt_number: u64, coordinator: &[u8]) -> Result<BranchId, InvalidId> {
+    Ok(BranchId {
+        tx: TxId::new(tx)?,
+        attempt_number: AttemptNumber(attempt_number),
+        coordinator: CoordinatorId::try_from(coordinator)?,
+    })
 }

@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 use undoubt_platform::{Direction, Family};
 use undoubt_proto::record::StepBarrier;
-use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, Timestamp, TxId};
 
 /// Records read at a time; of those that may hold a result of a megabyte fewer.
 const SCAN_PAGE_RECORDS: usize = 1_024;
@@ -25,8 +25,10 @@ pub(super) fn recover(
     let mut coordinators = BTreeMap::new();
     each(table, COORDINATOR, |key, value| {
         let (id, known) = match record::read_coordinator(key, value)? {
-            CoordinatorEntry::Epoch(id, epoch) => (id, table.note(id, epoch, Ticket::default())),
-            CoordinatorEntry::Fence(id, fence) => (id, table.note(id, Epoch::default(), fence)),
+            CoordinatorEntry::Epoch(id, epoch) => (id, table.note(id, epoch, AttemptNumber::default())),
+            CoordinatorEntry::LowWaterMark(id, low_water_mark) => {
+                (id, table.note(id, Epoch::default(), low_water_mark))
+            }
         };
         coordinators.insert(id, known);
         Ok(())

@@ -64,14 +64,17 @@ fn the_largest_honest_messages_pass() {
     assert_eq!(check::<v1::SubmitBatch>(&v1::SubmitBatch { requests }.encode_to_vec()), Ok(()));
     let result = Bytes::from(vec![0; MAX_RESULT_BYTES]);
     let vote = v1::Vote { vote: Some(v1::vote::Vote::Prepared(result)) };
-    let voted =
-        v1::ToCoordinator { tx: vec![7; 64].into(), ticket: 9, body: Some(v1::to_coordinator::Body::Vote(vote)) };
+    let voted = v1::ToCoordinator {
+        tx: vec![7; 64].into(),
+        attempt_number: 9,
+        body: Some(v1::to_coordinator::Body::Vote(vote)),
+    };
     let batch = v1::ParticipantBatch { messages: vec![voted; 63], ..Default::default() }.encode_to_vec();
     assert!(batch.len() > MAX_PARTICIPANT_BATCH_BYTES * 9 / 10);
     assert_eq!(check::<v1::ParticipantBatch>(&batch), Ok(()));
     // As many of the smallest messages as a batch has.
     let commit = v1::to_participant::Body::Commit(v1::Commit {});
-    let commit = v1::ToParticipant { tx: vec![7; 36].into(), ticket: 1 << 40, body: Some(commit) };
+    let commit = v1::ToParticipant { tx: vec![7; 36].into(), attempt_number: 1 << 40, body: Some(commit) };
     let mut batch = v1::CoordinatorBatch { messages: vec![commit], ..v1::CoordinatorBatch::default() };
     let one = batch.encoded_len();
     batch.messages = vec![batch.messages[0].clone(); MAX_COORDINATOR_BATCH_BYTES / one];

@@ -4,29 +4,33 @@ use super::{Malformed, branch_outcome, field, saga};
 use crate::v1;
 use std::time::Duration;
 use undoubt_vocabulary::limits::MAX_WORK_BYTES;
-use undoubt_vocabulary::{Execution, Prepare, Ticket, Timestamp, ToCoordinator, ToParticipant, TxId};
+use undoubt_vocabulary::{AttemptNumber, Execution, Prepare, Timestamp, ToCoordinator, ToParticipant, TxId};
 use v1::to_coordinator::Body as FromBranch;
 use v1::to_participant::Body as ToBranch;
 
 impl From<ToParticipant> for v1::ToParticipant {
     fn from(message: ToParticipant) -> Self {
-        let wire = |tx: TxId, ticket: Ticket, body| v1::ToParticipant {
+        let wire = |tx: TxId, attempt_number: AttemptNumber, body| v1::ToParticipant {
             tx: tx.to_bytes(),
-            ticket: ticket.0,
+            attempt_number: attempt_number.0,
             body: Some(body),
         };
         match message {
             ToParticipant::Prepare(prepare) => {
-                wire(prepare.tx.clone(), prepare.ticket, ToBranch::Prepare(wire_prepare(prepare)))
+                wire(prepare.tx.clone(), prepare.attempt_number, ToBranch::Prepare(wire_prepare(prepare)))
             }
-            ToParticipant::Confirm { tx, ticket } => wire(tx, ticket, ToBranch::Confirm(v1::Confirm {})),
-            ToParticipant::Commit { tx, ticket } => wire(tx, ticket, ToBranch::Commit(v1::Commit {})),
-            ToParticipant::Abort { tx, ticket } => wire(tx, ticket, ToBranch::Abort(v1::Abort {})),
-            ToParticipant::Settle { tx, ticket } => wire(tx, ticket, ToBranch::Settle(v1::Settle {})),
-            ToParticipant::Undecided { tx, ticket } => wire(tx, ticket, ToBranch::Undecided(v1::Undecided {})),
-            ToParticipant::Noted { tx, ticket } => wire(tx, ticket, ToBranch::Noted(v1::Noted {})),
-            ToParticipant::Run(run) => wire(run.tx.clone(), run.ticket, ToBranch::Run(run.into())),
-            ToParticipant::Close { tx, ticket } => wire(tx, ticket, ToBranch::Close(v1::CloseSaga {})),
+            ToParticipant::Confirm { tx, attempt_number } => {
+                wire(tx, attempt_number, ToBranch::Confirm(v1::Confirm {}))
+            }
+            ToParticipant::Commit { tx, attempt_number } => wire(tx, attempt_number, ToBranch::Commit(v1::Commit {})),
+            ToParticipant::Abort { tx, attempt_number } => wire(tx, attempt_number, ToBranch::Abort(v1::Abort {})),
+            ToParticipant::Settle { tx, attempt_number } => wire(tx, attempt_number, ToBranch::Settle(v1::Settle {})),
+            ToParticipant::Undecided { tx, attempt_number } => {
+                wire(tx, attempt_number, ToBranch::Undecided(v1::Undecided {}))
+            }
+            ToParticipant::Noted { tx, attempt_number } => wire(tx, attempt_number, ToBranch::Noted(v1::Noted {})),
+            ToParticipant::Run(run) => wire(run.tx.clone(), run.attempt_number, ToBranch::Run(run.into())),
+            ToParticipant::Close { tx, attempt_number } => wire(tx, attempt_number, ToBranch::Close(v1::CloseSaga {})),
         }
     }
 }
@@ -35,17 +39,17 @@ impl TryFrom<v1::ToParticipant> for ToParticipant {
     type Error = Malformed;
 
     fn try_from(wire: v1::ToParticipant) -> Result<Self, Malformed> {
-        let (tx, ticket) = (field::tx(wire.tx)?, Ticket(wire.ticket));
+        let (tx, attempt_number) = (field::tx(wire.tx)?, AttemptNumber(wire.attempt_number));
         Ok(match field::required("body", wire.body)? {
-            ToBranch::Prepare(body) => ToParticipant::Prepare(prepare(tx, ticket, body)?),
-            ToBranch::Confirm(v1::Confirm {}) => ToParticipant::Confirm { tx, ticket },
-            ToBranch::Commit(v1::Commit {}) => ToParticipant::Commit { tx, ticket },
-            ToBranch::Abort(v1::Abort {}) => ToParticipant::Abort { tx, ticket },
-            ToBranch::Settle(v1::Settle {}) => ToParticipant::Settle { tx, ticket },
-            ToBranch::Undecided(v1::Undecided {}) => ToParticipant::Undecided { tx, ticket },
-            ToBranch::Noted(v1::Noted {}) => ToParticipant::Noted { tx, ticket },
-            ToBranch::Run(body) => ToParticipant::Run(saga::run_step(tx, ticket, body)?),
-            ToBranch::Close(v1::CloseSaga {}) => ToParticipant::Close { tx, ticket },
+            ToBranch::Prepare(body) => ToParticipant::Prepare(prepare(tx, attempt_number, body)?),
+            ToBranch::Confirm(v1::Confirm {}) => ToParticipant::Confirm { tx, attempt_number },
+            ToBranch::Commit(v1::Commit {}) => ToParticipant::Commit { tx, attempt_number },
+            ToBranch::Abort(v1::Abort {}) => ToParticipant::Abort { tx, attempt_number },
+            ToBranch::Settle(v1::Settle {}) => ToParticipant::Settle { tx, attempt_number },
+            ToBranch::Undecided(v1::Undecided {}) => ToParticipant::Undecided { tx, attempt_number },
+            ToBranch::Noted(v1::Noted {}) => ToParticipant::Noted { tx, attempt_number },
+            ToBranch::Run(body) => ToParticipant::Run(saga::run_step(tx, attempt_number, body)?),
+            ToBranch::Close(v1::CloseSaga {}) => ToParticipant::Close { tx, attempt_number },
         })
     }
 }
@@ -59,11 +63,11 @@ fn wire_prepare(prepare: Prepare) -> v1::Prepare {
     }
 }
 
-fn prepare(tx: TxId, ticket: Ticket, body: v1::Prepare) -> Result<Prepare, Malformed> {
+fn prepare(tx: TxId, attempt_number: AttemptNumber, body: v1::Prepare) -> Result<Prepare, Malformed> {
     field::within("prepare.work", body.work.len(), MAX_WORK_BYTES)?;
     Ok(Prepare {
         tx,
-        ticket,
+        attempt_number,
         begun_at: Timestamp(body.begun_at_us),
         timeout: Duration::from_millis(body.timeout_ms.into()),
         execution: if body.one_phase { Execution::OnePhase } else { Execution::TwoPhase },
@@ -77,25 +81,29 @@ pub(super) fn milliseconds(duration: Duration) -> u32 {
 
 impl From<ToCoordinator> for v1::ToCoordinator {
     fn from(message: ToCoordinator) -> Self {
-        let wire = |tx: TxId, ticket: Ticket, body| v1::ToCoordinator {
+        let wire = |tx: TxId, attempt_number: AttemptNumber, body| v1::ToCoordinator {
             tx: tx.to_bytes(),
-            ticket: ticket.0,
+            attempt_number: attempt_number.0,
             body: Some(body),
         };
         match message {
-            ToCoordinator::Vote { tx, ticket, vote } => wire(tx, ticket, FromBranch::Vote(vote.into())),
-            ToCoordinator::Confirmed { tx, ticket, held } => {
-                wire(tx, ticket, FromBranch::Confirmed(v1::Confirmed { held }))
+            ToCoordinator::Vote { tx, attempt_number, vote } => wire(tx, attempt_number, FromBranch::Vote(vote.into())),
+            ToCoordinator::Confirmed { tx, attempt_number, held } => {
+                wire(tx, attempt_number, FromBranch::Confirmed(v1::Confirmed { held }))
             }
-            ToCoordinator::Finished { tx, ticket, outcome } => {
+            ToCoordinator::Finished { tx, attempt_number, outcome } => {
                 let outcome = v1::BranchOutcome::from(outcome).into();
-                wire(tx, ticket, FromBranch::Finished(v1::Finished { outcome }))
+                wire(tx, attempt_number, FromBranch::Finished(v1::Finished { outcome }))
             }
-            ToCoordinator::Inquiry { tx, ticket } => wire(tx, ticket, FromBranch::Inquiry(v1::Inquiry {})),
-            ToCoordinator::Ran { tx, ticket, step, half, attempt, outcome } => {
-                wire(tx, ticket, FromBranch::Ran(saga::step_ran(step, half, attempt, outcome)))
+            ToCoordinator::Inquiry { tx, attempt_number } => {
+                wire(tx, attempt_number, FromBranch::Inquiry(v1::Inquiry {}))
             }
-            ToCoordinator::Closed { tx, ticket } => wire(tx, ticket, FromBranch::Closed(v1::SagaClosed {})),
+            ToCoordinator::Ran { tx, attempt_number, step, direction, attempt, outcome } => {
+                wire(tx, attempt_number, FromBranch::Ran(saga::step_ran(step, direction, attempt, outcome)))
+            }
+            ToCoordinator::Closed { tx, attempt_number } => {
+                wire(tx, attempt_number, FromBranch::Closed(v1::SagaClosed {}))
+            }
         }
     }
 }
@@ -104,16 +112,16 @@ impl TryFrom<v1::ToCoordinator> for ToCoordinator {
     type Error = Malformed;
 
     fn try_from(wire: v1::ToCoordinator) -> Result<Self, Malformed> {
-        let (tx, ticket) = (field::tx(wire.tx)?, Ticket(wire.ticket));
+        let (tx, attempt_number) = (field::tx(wire.tx)?, AttemptNumber(wire.attempt_number));
         Ok(match field::required("body", wire.body)? {
-            FromBranch::Vote(vote) => ToCoordinator::Vote { tx, ticket, vote: vote.try_into()? },
-            FromBranch::Confirmed(v1::Confirmed { held }) => ToCoordinator::Confirmed { tx, ticket, held },
+            FromBranch::Vote(vote) => ToCoordinator::Vote { tx, attempt_number, vote: vote.try_into()? },
+            FromBranch::Confirmed(v1::Confirmed { held }) => ToCoordinator::Confirmed { tx, attempt_number, held },
             FromBranch::Finished(v1::Finished { outcome }) => {
-                ToCoordinator::Finished { tx, ticket, outcome: branch_outcome("finished.outcome", outcome)? }
+                ToCoordinator::Finished { tx, attempt_number, outcome: branch_outcome("finished.outcome", outcome)? }
             }
-            FromBranch::Inquiry(v1::Inquiry {}) => ToCoordinator::Inquiry { tx, ticket },
-            FromBranch::Ran(body) => saga::ran(tx, ticket, body)?,
-            FromBranch::Closed(v1::SagaClosed {}) => ToCoordinator::Closed { tx, ticket },
+            FromBranch::Inquiry(v1::Inquiry {}) => ToCoordinator::Inquiry { tx, attempt_number },
+            FromBranch::Ran(body) => saga::ran(tx, attempt_number, body)?,
+            FromBranch::Closed(v1::SagaClosed {}) => ToCoordinator::Closed { tx, attempt_number },
         })
     }
 }

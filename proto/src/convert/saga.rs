@@ -7,7 +7,8 @@ use bytes::Bytes;
 use std::time::Duration;
 use undoubt_vocabulary::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_WORK_BYTES};
 use undoubt_vocabulary::{
-    Half, RetryPolicy, RunStep, SagaStep, StepIndex, StepOutcome, StuckStep, Ticket, Timestamp, ToCoordinator, TxId,
+    AttemptNumber, Direction, RetryPolicy, RunStep, SagaStep, StepIndex, StepOutcome, StuckStep, Timestamp,
+    ToCoordinator, TxId,
 };
 use v1::step_ran::Outcome;
 
@@ -15,7 +16,7 @@ impl From<RunStep> for v1::RunStep {
     fn from(run: RunStep) -> Self {
         v1::RunStep {
             step: run.step.0.into(),
-            direction: direction(run.half).into(),
+            direction: wire_direction(run.direction).into(),
             attempt: run.attempt,
             begun_at_us: run.begun_at.0,
             timeout_ms: milliseconds(run.timeout),
@@ -25,16 +26,16 @@ impl From<RunStep> for v1::RunStep {
     }
 }
 
-pub(super) fn run_step(tx: TxId, ticket: Ticket, body: v1::RunStep) -> Result<RunStep, Malformed> {
+pub(super) fn run_step(tx: TxId, attempt_number: AttemptNumber, body: v1::RunStep) -> Result<RunStep, Malformed> {
     field::within("run.work", body.work.len(), MAX_WORK_BYTES)?;
     field::at_most("run.inputs", body.inputs.len(), MAX_BRANCHES_PER_TRANSACTION)?;
     let inputs: Vec<Bytes> =
         body.inputs.into_iter().map(|input| field::result("run.inputs", input)).collect::<Result<_, _>>()?;
     Ok(RunStep {
         tx,
-        ticket,
+        attempt_number,
         step: step_index("run.step", body.step)?,
-        half: half("run.direction", body.direction)?,
+        direction: direction_of("run.direction", body.direction)?,
         attempt: body.attempt,
         begun_at: Timestamp(body.begun_at_us),
         timeout: Duration::from_millis(body.timeout_ms.into()),
@@ -43,37 +44,37 @@ pub(super) fn run_step(tx: TxId, ticket: Ticket, body: v1::RunStep) -> Result<Ru
     })
 }
 
-pub(super) fn step_ran(step: StepIndex, half: Half, attempt: u32, outcome: StepOutcome) -> v1::StepRan {
+pub(super) fn step_ran(step: StepIndex, direction: Direction, attempt: u32, outcome: StepOutcome) -> v1::StepRan {
     let outcome = match outcome {
         StepOutcome::Done { result, pending } => Outcome::Done(v1::StepDone { result, pending }),
         StepOutcome::Empty => Outcome::Empty(v1::StepEmpty {}),
         StepOutcome::Refused(refusal) => Outcome::Refused(refusal.into()),
     };
-    let (step, direction) = (step.0.into(), direction(half).into());
+    let (step, direction) = (step.0.into(), wire_direction(direction).into());
     v1::StepRan { step, direction, attempt, outcome: Some(outcome) }
 }
 
-pub(super) fn ran(tx: TxId, ticket: Ticket, body: v1::StepRan) -> Result<ToCoordinator, Malformed> {
+pub(super) fn ran(tx: TxId, attempt_number: AttemptNumber, body: v1::StepRan) -> Result<ToCoordinator, Malformed> {
     let outcome = match field::required("ran.outcome", body.outcome)? {
         Outcome::Done(v1::StepDone { result, pending }) => StepOutcome::Done { result, pending },
         Outcome::Empty(v1::StepEmpty {}) => StepOutcome::Empty,
         Outcome::Refused(refusal) => StepOutcome::Refused(refusal.try_into()?),
     };
-    let (step, half) = (step_index("ran.step", body.step)?, half("ran.direction", body.direction)?);
-    Ok(ToCoordinator::Ran { tx, ticket, step, half, attempt: body.attempt, outcome })
+    let (step, direction) = (step_index("ran.step", body.step)?, direction_of("ran.direction", body.direction)?);
+    Ok(ToCoordinator::Ran { tx, attempt_number, step, direction, attempt: body.attempt, outcome })
 }
 
-fn direction(half: Half) -> v1::Direction {
-    match half {
-        Half::Action => v1::Direction::Forward,
-        Half::Compensation => v1::Direction::Compensating,
+fn wire_direction(direction: Direction) -> v1::Direction {
+    match direction {
+        Direction::Forward => v1::Direction::Forward,
+        Direction::Compensating => v1::Direction::Compensating,
     }
 }
 
-fn half(field: &'static str, direction: i32) -> Result<Half, Malformed> {
+fn direction_of(field: &'static str, direction: i32) -> Result<Direction, Malformed> {
     match v1::Direction::try_from(direction) {
-        Ok(v1::Direction::Forward) => Ok(Half::Action),
-        Ok(v1::Direction::Compensating) => Ok(Half::Compensation),
+        Ok(v1::Direction::Forward) => Ok(Direction::Forward),
+        Ok(v1::Direction::Compensating) => Ok(Direction::Compensating),
         Err(_) => Err(Malformed::UnknownValue { field, value: direction }),
     }
 }
@@ -88,7 +89,7 @@ impl From<StuckStep> for v1::StuckStep {
         v1::StuckStep {
             step: stuck.step.to_string(),
             participant: stuck.participant.to_string(),
-            compensation: stuck.half == Half::Compensation,
+            compensation: stuck.direction == Direction::Compensating,
             refusal: Some(stuck.refusal.into()),
         }
     }
@@ -101,7 +102,7 @@ impl TryFrom<v1::StuckStep> for StuckStep {
         Ok(StuckStep {
             step: field::participant("stuck.step", &wire.step)?,
             participant: field::participant("stuck.participant", &wire.participant)?,
-            half: if wire.compensation { Half::Compensation } else { Half::Action },
+            direction: if wire.compensation { Direction::Compensating } else { Direction::Forward },
             refusal: field::required("stuck.refusal", wire.refusal)?.try_into()?,
         })
     }

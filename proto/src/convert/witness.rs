@@ -4,7 +4,7 @@ use super::{Malformed, field};
 use crate::v1;
 use crate::v1::known_attempt::State;
 use bytes::Bytes;
-use undoubt_vocabulary::{KnownAttempt, KnownState, Start, StepIndex, Ticket, WriteNumber};
+use undoubt_vocabulary::{AttemptNumber, KnownAttempt, KnownState, Start, StepIndex, WriteNumber};
 
 impl From<WriteNumber> for v1::LogNumber {
     fn from(number: WriteNumber) -> Self {
@@ -25,7 +25,7 @@ impl TryFrom<v1::LogNumber> for WriteNumber {
 }
 
 impl From<KnownAttempt> for v1::KnownAttempt {
-    fn from(KnownAttempt { ticket, tx, state, in_effect }: KnownAttempt) -> Self {
+    fn from(KnownAttempt { attempt_number, tx, state, in_effect }: KnownAttempt) -> Self {
         let state = match state {
             KnownState::Prepared => State::Prepared,
             KnownState::Committed => State::Committed,
@@ -33,7 +33,7 @@ impl From<KnownAttempt> for v1::KnownAttempt {
             KnownState::Steps => State::Steps,
         };
         let in_effect = in_effect.into_iter().map(|step| step.0.into()).collect();
-        v1::KnownAttempt { tx: tx.to_bytes(), ticket: ticket.0, state: state.into(), in_effect }
+        v1::KnownAttempt { tx: tx.to_bytes(), attempt_number: attempt_number.0, state: state.into(), in_effect }
     }
 }
 
@@ -51,7 +51,7 @@ impl TryFrom<v1::KnownAttempt> for KnownAttempt {
         };
         // No saga has a step of a larger number.
         let in_effect = attempt.in_effect.iter().filter_map(|step| u16::try_from(*step).ok()).map(StepIndex);
-        let (ticket, tx) = (Ticket(attempt.ticket), field::tx(attempt.tx)?);
-        Ok(KnownAttempt { ticket, tx, state, in_effect: in_effect.collect() })
+        let (attempt_number, tx) = (AttemptNumber(attempt.attempt_number), field::tx(attempt.tx)?);
+        Ok(KnownAttempt { attempt_number, tx, state, in_effect: in_effect.collect() })
     }
 }

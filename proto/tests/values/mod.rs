@@ -6,8 +6,8 @@ use undoubt_proto::{record, v1, work};
 
 const TX: Bytes = Bytes::from_static(b"transfer-1");
 const COORDINATOR: Bytes = Bytes::from_static(b"coordinator-0001");
-/// The third ticket of the second epoch.
-const TICKET: u64 = (2 << 40) + 3;
+/// The third attempt number of the second epoch.
+const ATTEMPT_NUMBER: u64 = (2 << 40) + 3;
 /// 2026-01-01T00:00:00Z.
 const BEGUN_AT_US: u64 = 1_767_225_600_000_000;
 const ENDED_AT_US: u64 = BEGUN_AT_US + 2_500;
@@ -38,7 +38,7 @@ fn saga_state() -> record::SagaState {
     record::SagaState {
         steps: vec![step("take", Some(Bytes::from_static(b"undo"))), step("give", None)],
         deadline_us: ENDED_AT_US,
-        turned: Some(v1::AbortReason { reason: Some(v1::abort_reason::Reason::Cancelled(v1::Cancelled {})) }),
+        compensating: Some(v1::AbortReason { reason: Some(v1::abort_reason::Reason::Cancelled(v1::Cancelled {})) }),
         progress: progress.into_iter().map(|state| record::StepProgress { state }).collect(),
         definition_apart: false,
     }
@@ -50,7 +50,7 @@ fn saga_state_apart() -> record::SagaState {
     let done = State::Done(record::StepDone { result: Bytes::new(), pending: false, apart: true });
     record::SagaState {
         steps: Vec::new(),
-        turned: None,
+        compensating: None,
         progress: vec![record::StepProgress { state: Some(done) }, record::StepProgress { state: None }],
         definition_apart: true,
         ..saga_state()
@@ -68,7 +68,7 @@ pub fn records() -> Vec<Sample> {
             "OpenTransaction",
             record::OpenTransaction {
                 kind: record::open_transaction::Kind::Commit.into(),
-                ticket: TICKET,
+                attempt_number: ATTEMPT_NUMBER,
                 begun_at_us: BEGUN_AT_US,
                 digest: Bytes::from_static(b"digest"),
                 participants: vec!["bank-a".into(), "bank-b".into()],
@@ -85,7 +85,7 @@ pub fn records() -> Vec<Sample> {
             "OpenTransaction, delegated",
             record::OpenTransaction {
                 kind: record::open_transaction::Kind::Delegated.into(),
-                ticket: TICKET,
+                attempt_number: ATTEMPT_NUMBER,
                 participants: vec!["bank-a".into()],
                 ..Default::default()
             },
@@ -94,7 +94,7 @@ pub fn records() -> Vec<Sample> {
             "OpenTransaction, saga",
             record::OpenTransaction {
                 kind: record::open_transaction::Kind::Saga.into(),
-                ticket: TICKET,
+                attempt_number: ATTEMPT_NUMBER,
                 begun_at_us: BEGUN_AT_US,
                 digest: Bytes::from_static(b"digest"),
                 saga: Some(saga_state()),
@@ -104,7 +104,7 @@ pub fn records() -> Vec<Sample> {
         sample(
             "OpenTransaction, held",
             record::OpenTransaction {
-                ticket: TICKET,
+                attempt_number: ATTEMPT_NUMBER,
                 participants: vec!["bank-a".into()],
                 held_because: "it was put back".into(),
                 ..Default::default()
@@ -133,7 +133,7 @@ pub fn records() -> Vec<Sample> {
                     results: vec![branch_result()],
                     stuck: None,
                 }),
-                ticket: TICKET,
+                attempt_number: ATTEMPT_NUMBER,
                 begun_at_us: BEGUN_AT_US,
                 ended_at_us: ENDED_AT_US,
                 digest: Bytes::from_static(b"digest"),
@@ -159,7 +159,7 @@ pub fn records() -> Vec<Sample> {
             "OpenTransaction, large results apart",
             record::OpenTransaction {
                 kind: record::open_transaction::Kind::Commit.into(),
-                ticket: TICKET,
+                attempt_number: ATTEMPT_NUMBER,
                 results: vec![v1::BranchResult { participant: "bank-a".into(), result: Bytes::new() }],
                 results_apart: vec!["bank-a".into()],
                 ..Default::default()
@@ -169,7 +169,7 @@ pub fn records() -> Vec<Sample> {
             "OpenTransaction, large saga apart",
             record::OpenTransaction {
                 kind: record::open_transaction::Kind::Saga.into(),
-                ticket: TICKET,
+                attempt_number: ATTEMPT_NUMBER,
                 saga: Some(saga_state_apart()),
                 ..Default::default()
             },
@@ -177,7 +177,11 @@ pub fn records() -> Vec<Sample> {
         sample("SagaDefinition", record::SagaDefinition { steps: saga_state().steps }),
         sample(
             "EndedTransaction, large results apart",
-            record::EndedTransaction { ticket: TICKET, results_apart: vec!["bank-a".into()], ..Default::default() },
+            record::EndedTransaction {
+                attempt_number: ATTEMPT_NUMBER,
+                results_apart: vec!["bank-a".into()],
+                ..Default::default()
+            },
         ),
         aborted("EndedTransaction, refused", refused_by()),
         aborted(
@@ -201,7 +205,7 @@ pub fn records() -> Vec<Sample> {
         sample(
             "PreparedBranch",
             record::PreparedBranch {
-                ticket: TICKET,
+                attempt_number: ATTEMPT_NUMBER,
                 coordinator_id: COORDINATOR,
                 begun_at_us: BEGUN_AT_US,
                 result: Bytes::from_static(b"result"),
@@ -240,7 +244,7 @@ pub fn records() -> Vec<Sample> {
             "PendingMark, with the beginning of its saga",
             record::PendingMark {
                 coordinator_id: COORDINATOR,
-                ticket: TICKET,
+                attempt_number: ATTEMPT_NUMBER,
                 step: 1,
                 tx: TX,
                 begun_at_us: BEGUN_AT_US,
@@ -248,13 +252,19 @@ pub fn records() -> Vec<Sample> {
         ),
         sample(
             "PendingMark",
-            record::PendingMark { coordinator_id: COORDINATOR, ticket: TICKET, step: 1, tx: TX, begun_at_us: 0 },
+            record::PendingMark {
+                coordinator_id: COORDINATOR,
+                attempt_number: ATTEMPT_NUMBER,
+                step: 1,
+                tx: TX,
+                begun_at_us: 0,
+            },
         ),
         sample("FinishedBranch", record::FinishedBranch { outcome: committed, result: Bytes::from_static(b"result") }),
         sample(
             "HeuristicBranch",
             record::HeuristicBranch {
-                ticket: TICKET,
+                attempt_number: ATTEMPT_NUMBER,
                 coordinator_id: COORDINATOR,
                 begun_at_us: BEGUN_AT_US,
                 heuristic: Some(v1::Heuristic {
@@ -325,8 +335,10 @@ fn history_event() -> v1::HistoryEvent {
 pub fn session() -> Vec<Sample> {
     use v1::to_coordinator::Body as FromBranch;
     use v1::to_participant::Body as ToBranch;
-    let said = |name, body| sample(name, v1::ToParticipant { tx: TX, ticket: TICKET, body: Some(body) });
-    let answered = |name, body| sample(name, v1::ToCoordinator { tx: TX, ticket: TICKET, body: Some(body) });
+    let said =
+        |name, body| sample(name, v1::ToParticipant { tx: TX, attempt_number: ATTEMPT_NUMBER, body: Some(body) });
+    let answered =
+        |name, body| sample(name, v1::ToCoordinator { tx: TX, attempt_number: ATTEMPT_NUMBER, body: Some(body) });
     let voted = |name, vote| answered(name, FromBranch::Vote(v1::Vote { vote: Some(vote) }));
     let finished = |name, outcome: v1::BranchOutcome| {
         answered(name, FromBranch::Finished(v1::Finished { outcome: outcome.into() }))
@@ -348,10 +360,10 @@ pub fn session() -> Vec<Sample> {
                     abilities: vec!["saga-steps".into()],
                 }),
                 stable_writes: 9,
-                fence: TICKET,
+                low_water_mark: ATTEMPT_NUMBER,
                 messages: vec![v1::ToParticipant {
                     tx: TX,
-                    ticket: TICKET,
+                    attempt_number: ATTEMPT_NUMBER,
                     body: Some(ToBranch::Commit(v1::Commit {})),
                 }],
             },
@@ -372,7 +384,7 @@ pub fn session() -> Vec<Sample> {
                 stable_writes: 9,
                 messages: vec![v1::ToCoordinator {
                     tx: TX,
-                    ticket: TICKET,
+                    attempt_number: ATTEMPT_NUMBER,
                     body: Some(FromBranch::Inquiry(v1::Inquiry {})),
                 }],
             },

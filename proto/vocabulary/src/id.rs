@@ -192,35 +192,35 @@ impl fmt::Debug for CoordinatorId {
 pub struct Epoch(pub u32);
 
 impl Epoch {
-    /// The highest that there can be: a [`Ticket`] has no room for more.
-    pub const LAST: Epoch = Epoch(u32::MAX >> (Ticket::COUNTER_BITS - u32::BITS));
+    /// The highest that there can be: an [`AttemptNumber`] has no room for more.
+    pub const LAST: Epoch = Epoch(u32::MAX >> (AttemptNumber::COUNTER_BITS - u32::BITS));
 }
 
 /// Numbers the attempts of one coordinator in the order they began, across its epochs.
 ///
-/// Every message about a transaction carries its ticket. Tickets give an exact fence against late messages that needs
-/// no clock: the coordinator tells a participant the lowest ticket that is still open between them, and whatever is
-/// prepared below it is late (R11).
+/// Every message about a transaction carries the number of its attempt. Attempt numbers give an exact guard against
+/// late messages that needs no clock: the coordinator tells a participant the lowest attempt number that is still open
+/// between them, and whatever is prepared below it is late (R11).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
+pub struct AttemptNumber(pub u64);
 
-impl Ticket {
+impl AttemptNumber {
     const COUNTER_BITS: u32 = 40;
 
-    /// The first ticket of an epoch: above every ticket of the epochs before.
-    pub fn first_of(epoch: Epoch) -> Ticket {
-        Ticket(u64::from(epoch.0) << Self::COUNTER_BITS)
+    /// The first attempt number of an epoch: above every attempt number of the epochs before.
+    pub fn first_of(epoch: Epoch) -> AttemptNumber {
+        AttemptNumber(u64::from(epoch.0) << Self::COUNTER_BITS)
     }
 
     #[must_use]
-    pub fn next(self) -> Ticket {
-        Ticket(self.0 + 1)
+    pub fn next(self) -> AttemptNumber {
+        AttemptNumber(self.0 + 1)
     }
 
-    /// Returns the ticket that is so many before this one.
+    /// Returns the attempt number that is so many before this one.
     #[must_use]
-    pub fn back(self, count: usize) -> Ticket {
-        Ticket(self.0.saturating_sub(count as u64))
+    pub fn back(self, count: usize) -> AttemptNumber {
+        AttemptNumber(self.0.saturating_sub(count as u64))
     }
 
     pub fn epoch(self) -> u64 {
@@ -228,7 +228,7 @@ impl Ticket {
     }
 }
 
-impl fmt::Display for Ticket {
+impl fmt::Display for AttemptNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.epoch(), self.0 & ((1 << Self::COUNTER_BITS) - 1))
     }
@@ -292,11 +292,15 @@ mod tests {
     }
 
     #[test]
-    fn a_later_epochs_first_ticket_is_above_all_earlier_ones() {
-        let last_of_first = Ticket(Ticket::first_of(Epoch(2)).0 - 1);
-        assert!(last_of_first < Ticket::first_of(Epoch(2)));
+    fn a_later_epochs_first_attempt_number_is_above_all_earlier_ones() {
+        let last_of_first = AttemptNumber(AttemptNumber::first_of(Epoch(2)).0 - 1);
+        assert!(last_of_first < AttemptNumber::first_of(Epoch(2)));
         assert_eq!(last_of_first.epoch(), 1);
-        assert_eq!(Ticket::first_of(Epoch::LAST).epoch(), u64::from(Epoch::LAST.0));
-        assert_eq!(Ticket::first_of(Epoch(Epoch::LAST.0 + 1)), Ticket::default(), "which is why none is higher");
+        assert_eq!(AttemptNumber::first_of(Epoch::LAST).epoch(), u64::from(Epoch::LAST.0));
+        assert_eq!(
+            AttemptNumber::first_of(Epoch(Epoch::LAST.0 + 1)),
+            AttemptNumber::default(),
+            "which is why none is higher"
+        );
     }
 }

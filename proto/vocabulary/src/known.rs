@@ -1,12 +1,12 @@
 //! Attempts that a participant still knows, for a coordinator whose log has lost them.
 
-use crate::id::{Ticket, TxId};
+use crate::id::{AttemptNumber, TxId};
 use crate::saga::StepIndex;
 
 /// An attempt, as far as a participant keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KnownAttempt {
-    pub ticket: Ticket,
+    pub attempt_number: AttemptNumber,
     pub tx: TxId,
     pub state: KnownState,
     /// The saga's steps whose actions are in effect.

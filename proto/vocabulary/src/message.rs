@@ -1,9 +1,9 @@
 //! What coordinator and participant say to each other. The wire form is `session.proto`, which states the contract of
 //! each message; these are its values.
 
-use crate::id::{Ticket, TxId};
+use crate::id::{AttemptNumber, TxId};
 use crate::outcome::{BranchOutcome, Vote};
-use crate::saga::{Half, RunStep, StepIndex, StepOutcome};
+use crate::saga::{Direction, RunStep, StepIndex, StepOutcome};
 use crate::time::Timestamp;
 use bytes::Bytes;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub enum Execution {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Prepare {
     pub tx: TxId,
-    pub ticket: Ticket,
+    pub attempt_number: AttemptNumber,
     /// When the transaction began, by its coordinator's clock: its age in wait-die (R12).
     pub begun_at: Timestamp,
     /// How long the branch may still wait for locks, counted from receipt.
@@ -38,38 +38,38 @@ pub enum ToParticipant {
     /// To a read-only branch, once every vote is in: say whether you still hold your locks, then leave.
     Confirm {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
     },
     Commit {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
     },
     /// Abort is presumed: never acknowledged.
     Abort {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
     },
     /// To a one-phase branch that kept silent: commit no more, and say what became of you.
     Settle {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
     },
     /// Answer to an inquiry: not decided yet, keep your locks.
     Undecided {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
     },
     /// The coordinator has durably noted a heuristic outcome.
     Noted {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
     },
-    /// Run one half of a saga's step.
+    /// Run the action or the compensation of a saga's step.
     Run(RunStep),
     /// The saga is over: its semantic locks end. Answered with [`ToCoordinator::Closed`].
     Close {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
     },
 }
 
@@ -78,38 +78,38 @@ pub enum ToParticipant {
 pub enum ToCoordinator {
     Vote {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         vote: Vote,
     },
     Confirmed {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         held: bool,
     },
     /// Answers a commit or a settle, and reports a heuristic outcome once the decision is known.
     Finished {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         outcome: BranchOutcome,
     },
     /// A branch in doubt asks for the decision.
     Inquiry {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
     },
     /// Answers [`ToParticipant::Run`].
     Ran {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         step: StepIndex,
-        half: Half,
+        direction: Direction,
         attempt: u32,
         outcome: StepOutcome,
     },
     /// No semantic lock of this saga is left here, durably.
     Closed {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
     },
 }
 
@@ -159,17 +159,17 @@ impl ToParticipant {
         }
     }
 
-    pub fn ticket(&self) -> Ticket {
+    pub fn attempt_number(&self) -> AttemptNumber {
         match self {
-            ToParticipant::Prepare(prepare) => prepare.ticket,
-            ToParticipant::Run(run) => run.ticket,
-            ToParticipant::Confirm { ticket, .. }
-            | ToParticipant::Commit { ticket, .. }
-            | ToParticipant::Abort { ticket, .. }
-            | ToParticipant::Settle { ticket, .. }
-            | ToParticipant::Undecided { ticket, .. }
-            | ToParticipant::Noted { ticket, .. }
-            | ToParticipant::Close { ticket, .. } => *ticket,
+            ToParticipant::Prepare(prepare) => prepare.attempt_number,
+            ToParticipant::Run(run) => run.attempt_number,
+            ToParticipant::Confirm { attempt_number, .. }
+            | ToParticipant::Commit { attempt_number, .. }
+            | ToParticipant::Abort { attempt_number, .. }
+            | ToParticipant::Settle { attempt_number, .. }
+            | ToParticipant::Undecided { attempt_number, .. }
+            | ToParticipant::Noted { attempt_number, .. }
+            | ToParticipant::Close { attempt_number, .. } => *attempt_number,
         }
     }
 
@@ -183,8 +183,8 @@ impl ToParticipant {
             ToParticipant::Settle { .. } => "settle",
             ToParticipant::Undecided { .. } => "undecided",
             ToParticipant::Noted { .. } => "noted",
-            ToParticipant::Run(RunStep { half: Half::Action, .. }) => "act",
-            ToParticipant::Run(RunStep { half: Half::Compensation, .. }) => "compensate",
+            ToParticipant::Run(RunStep { direction: Direction::Forward, .. }) => "act",
+            ToParticipant::Run(RunStep { direction: Direction::Compensating, .. }) => "compensate",
             ToParticipant::Close { .. } => "close",
         }
     }
@@ -221,14 +221,14 @@ impl ToCoordinator {
         }
     }
 
-    pub fn ticket(&self) -> Ticket {
+    pub fn attempt_number(&self) -> AttemptNumber {
         match self {
-            ToCoordinator::Vote { ticket, .. }
-            | ToCoordinator::Confirmed { ticket, .. }
-            | ToCoordinator::Finished { ticket, .. }
-            | ToCoordinator::Inquiry { ticket, .. }
-            | ToCoordinator::Ran { ticket, .. }
-            | ToCoordinator::Closed { ticket, .. } => *ticket,
+            ToCoordinator::Vote { attempt_number, .. }
+            | ToCoordinator::Confirmed { attempt_number, .. }
+            | ToCoordinator::Finished { attempt_number, .. }
+            | ToCoordinator::Inquiry { attempt_number, .. }
+            | ToCoordinator::Ran { attempt_number, .. }
+            | ToCoordinator::Closed { attempt_number, .. } => *attempt_number,
         }
     }
 
@@ -239,8 +239,8 @@ impl ToCoordinator {
             ToCoordinator::Confirmed { .. } => "confirmed",
             ToCoordinator::Finished { .. } => "finished",
             ToCoordinator::Inquiry { .. } => "inquiry",
-            ToCoordinator::Ran { half: Half::Action, .. } => "acted",
-            ToCoordinator::Ran { half: Half::Compensation, .. } => "compensated",
+            ToCoordinator::Ran { direction: Direction::Forward, .. } => "acted",
+            ToCoordinator::Ran { direction: Direction::Compensating, .. } => "compensated",
             ToCoordinator::Closed { .. } => "closed",
         }
     }

@@ -1,6 +1,6 @@
 //! Sagas: steps that commit one by one, each with what undoes it (Garcia-Molina and Salem, "Sagas", 1987).
 
-use crate::id::{ParticipantName, Ticket, TxId};
+use crate::id::{AttemptNumber, ParticipantName, TxId};
 use crate::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_TRANSACTION_BYTES};
 use crate::outcome::Refusal;
 use crate::time::Timestamp;
@@ -16,53 +16,54 @@ pub type StepName = ParticipantName;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StepIndex(pub u16);
 
-/// Which half of a step.
+/// The direction in which a step runs: forward, by its action, or compensating, by its compensation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Half {
-    Action,
-    Compensation,
+pub enum Direction {
+    Forward,
+    Compensating,
 }
 
-impl Half {
+impl Direction {
     pub fn as_str(self) -> &'static str {
         match self {
-            Half::Action => "action",
-            Half::Compensation => "compensation",
+            Direction::Forward => "action",
+            Direction::Compensating => "compensation",
         }
     }
 }
 
-impl fmt::Display for Half {
+impl fmt::Display for Direction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-/// A step that waits for an operator: one half of it was refused for good, and the saga has no other way.
+/// A step that waits for an operator: its action or its compensation was refused for good, and the saga has no other
+/// way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StuckStep {
     pub step: StepName,
     pub participant: ParticipantName,
-    pub half: Half,
+    pub direction: Direction,
     /// The last refusal by its participant.
     pub refusal: Refusal,
 }
 
 impl fmt::Display for StuckStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let StuckStep { step, participant, half, refusal } = self;
-        write!(f, "the {half} of step {step} was refused for good by {participant} ({refusal})")
+        let StuckStep { step, participant, direction, refusal } = self;
+        write!(f, "the {direction} of step {step} was refused for good by {participant} ({refusal})")
     }
 }
 
-/// One half of one step, to be run as a local transaction. What makes it idempotent, its barrier, is stored in that
-/// same local transaction.
+/// The action or the compensation of one step, to be run as a local transaction. What makes it idempotent, its barrier,
+/// is stored in that same local transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunStep {
     pub tx: TxId,
-    pub ticket: Ticket,
+    pub attempt_number: AttemptNumber,
     pub step: StepIndex,
-    pub half: Half,
+    pub direction: Direction,
     /// Counts from 1. A higher one may be run again after a refusal; the same one, or a lower one, is a repetition.
     pub attempt: u32,
     /// When the saga began: its age in wait-die (R12).
@@ -82,7 +83,7 @@ impl RunStep {
     }
 }
 
-/// What became of one half of a step.
+/// What became of the action or the compensation of a step.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StepOutcome {
     /// In effect, durably. `pending`: it left semantic locks, which end with the saga.
@@ -96,8 +97,9 @@ pub enum StepOutcome {
 /// How often and how fast a step is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RetryPolicy {
-    /// At least 1. After as many that were not answered, or refused for now, a step before the pivot turns the saga back; a
-    /// refusal for good turns it back at once. Where there is no way but on, it is stuck once it was refused for good so often.
+    /// At least 1. After as many that were not answered, or refused for now, a step before the pivot has the saga
+    /// compensated; a refusal for good has it compensated at once. Where there is no way but on, it is stuck once it
+    /// was refused for good so often.
     pub max_attempts: u32,
     /// Doubles with each attempt, up to `max_pause`; spread over its upper half.
     pub first_pause: Duration,

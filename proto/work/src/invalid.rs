@@ -21,7 +21,7 @@ pub enum InvalidWork {
     )]
     PendTooLate,
     #[error(
-        "respect-pending may be refused for as long as another saga takes, and from the pivot on, or while going back, \
+        "respect-pending may be refused for as long as another saga takes, and from the pivot on, or while compensating, \
          there is no other way: leave it out, or let a step before the pivot respect what is pending"
     )]
     RespectTooLate,

@@ -290,8 +290,8 @@ impl KvWork {
         self
     }
 
-    /// Checks the work as one half of a saga's step, and returns the first fault with the place of its operation.
-    /// `action_of` returns the work of the action of a step, if it is known here.
+    /// Checks the work as the action or the compensation of a saga's step, and returns the first fault with the place
+    /// of its operation. `action_of` returns the work of the action of a step, if it is known here.
     pub(crate) fn check_in_saga<'a>(
         &self,
         place: PlaceInSaga,

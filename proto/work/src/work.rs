@@ -124,8 +124,8 @@ impl Work {
         }
     }
 
-    /// Checks the work as one half of a saga's step, and returns the first fault with the place of its piece.
-    /// `action_of` returns the action of a step, if it is known.
+    /// Checks the work as the action or the compensation of a saga's step, and returns the first fault with the place
+    /// of its piece. `action_of` returns the action of a step, if it is known.
     pub fn check_in_saga<'a>(
         &self,
         place: PlaceInSaga,

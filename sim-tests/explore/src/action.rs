@@ -11,7 +11,7 @@ use crate::work;
 use crate::world::{RequestState, Seat, World};
 use std::collections::BTreeSet;
 use undoubt_coordinator_core::{Phase, StepResolution, Timer, TransactionView};
-use undoubt_vocabulary::{Half, StepIndex, Ticket, TxId};
+use undoubt_vocabulary::{AttemptNumber, Direction, StepIndex, TxId};
 
 /// So often the coordinator repeats itself though a sweep could help as well. Beyond it the sweep has to come first, or a
 /// participant that cannot answer before it would let the coordinator count for ever.
@@ -43,7 +43,7 @@ pub(crate) enum Action {
     },
     Fire {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         timer: Timer,
     },
     /// A new session from beginning to end, and the end of the one before.
@@ -281,13 +281,14 @@ impl Now<'_> {
         if world.budget.refusals > 0 {
             self.actions.extend((0..process.unstable.len()).map(|record| Action::Refuse { record }));
         }
-        for (tx, ticket, timer) in &process.timers {
+        for (tx, attempt_number, timer) in &process.timers {
             let due = match timer {
                 Timer::Deadline { .. } => self.deadlines_may_pass || self.is_always_due(process, tx),
                 // A pause is no repetition: what it is for can go on no other way. Once it was refused often enough, it is
                 // tried again only when whoever is in its way has gone, so that attempts do not count up for ever.
-                Timer::StepRetry { step, half, attempt, .. } => {
-                    let in_vain = || world.somebody_is_in_doubt() || self.is_kept_out(tx, *ticket, *step, *half);
+                Timer::StepRetry { step, direction, attempt, .. } => {
+                    let in_vain =
+                        || world.somebody_is_in_doubt() || self.is_kept_out(tx, *attempt_number, *step, *direction);
                     let worthwhile = *attempt < RETRIES || self.quiet && !in_vain();
                     worthwhile && process.is_useful(tx, *timer)
                 }
@@ -298,7 +299,7 @@ impl Now<'_> {
                 }
             };
             if due {
-                self.actions.push(Action::Fire { tx: tx.clone(), ticket: *ticket, timer: *timer });
+                self.actions.push(Action::Fire { tx: tx.clone(), attempt_number: *attempt_number, timer: *timer });
             }
         }
         if process.may_end_pause(self.scenario) {
@@ -321,10 +322,10 @@ impl Now<'_> {
     }
 
     /// By another saga's semantic lock.
-    fn is_kept_out(&self, tx: &TxId, ticket: Ticket, step: StepIndex, half: Half) -> bool {
-        let Some((participant, work)) = self.scenario.step(tx, step, half) else { return false };
+    fn is_kept_out(&self, tx: &TxId, attempt_number: AttemptNumber, step: StepIndex, direction: Direction) -> bool {
+        let Some((participant, work)) = self.scenario.step(tx, step, direction) else { return false };
         let storage = &self.world.seats[participant].host.storage;
-        storage.is_marked_against(tx, ticket, &work::heeds(work.as_bytes()))
+        storage.is_marked_against(tx, attempt_number, &work::heeds(work.as_bytes()))
     }
 
     fn operator(&mut self) {

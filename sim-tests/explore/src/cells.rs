@@ -25,7 +25,7 @@ const PHASES: [&str; 21] = [
     "ending-aborted",
     "beginning",
     "running",
-    "turning back",
+    "logging-compensation",
     "compensating",
     "stuck",
     "closing",
@@ -128,7 +128,7 @@ fn stage(stage: Stage) -> &'static str {
         Stage::Ended => "of an end",
         Stage::Begun => "of a saga's beginning",
         Stage::Stepped => "of a step",
-        Stage::Turned => "of turning back",
+        Stage::Compensating => "of a compensation",
     }
 }
 

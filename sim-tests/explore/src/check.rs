@@ -15,7 +15,7 @@ use crate::serial;
 use crate::world::{RequestState, Seat, World};
 use std::collections::BTreeSet;
 use undoubt_coordinator_core::EndedRecord;
-use undoubt_vocabulary::{Outcome, ParticipantName, Ticket, TxId};
+use undoubt_vocabulary::{AttemptNumber, Outcome, ParticipantName, TxId};
 
 pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
     restored::nobody_is_held_for_nothing(world, scenario)?;
@@ -41,12 +41,12 @@ pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
     if let Some(word) = world.clients.words.lost(&world.coordinator.log) {
         return Err(format!("operator: {word} was answered, and the log does not know of it"));
     }
-    fences_are_kept_for_a_reason(world)?;
+    low_water_marks_are_kept_for_a_reason(world)?;
     serial::check(world, scenario)
 }
 
 fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), String> {
-    let twice = |versions: &Vec<(TxId, Ticket)>| versions.iter().filter(|(writer, _)| writer == tx).count() > 1;
+    let twice = |versions: &Vec<(TxId, AttemptNumber)>| versions.iter().filter(|(writer, _)| writer == tx).count() > 1;
     let twice = world.seats.iter().position(|seat| seat.host.storage.history.values().any(twice));
     let is_ended_by_others = |seat: &Seat| seat.host.storage.is_ended_by_others(tx);
     if world.seats.iter().any(is_ended_by_others) {
@@ -60,7 +60,8 @@ fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), 
     if is_unknown(world, scenario, tx) {
         return Ok(());
     }
-    let committed: BTreeSet<Ticket> = world.seats.iter().flat_map(|seat| seat.host.storage.has_committed(tx)).collect();
+    let committed: BTreeSet<AttemptNumber> =
+        world.seats.iter().flat_map(|seat| seat.host.storage.has_committed(tx)).collect();
     sagas::check(world, scenario, tx, &committed, is_forgotten(world, scenario, tx))?;
     if !world.coordinator.log.is_saga(tx) && !restored::is_listed(world, tx) {
         answers_are_true(world, scenario, tx, committed.first().copied())?;
@@ -69,7 +70,7 @@ fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), 
         (Some(first), Some(last)) if first != last => {
             return Err(format!("atomicity: {tx} committed twice, as {first} and as {last}"));
         }
-        (Some(ticket), _) => committed_everywhere(world, scenario, tx, *ticket, twice)?,
+        (Some(attempt_number), _) => committed_everywhere(world, scenario, tx, *attempt_number, twice)?,
         (None, _) => {}
     }
     match ended {
@@ -120,34 +121,47 @@ fn committed_everywhere(
     world: &World,
     scenario: &Scenario,
     tx: &TxId,
-    ticket: Ticket,
+    attempt_number: AttemptNumber,
     twice: Option<usize>,
 ) -> Result<(), String> {
-    let Some(branches) = world.coordinator.log.commits(tx, ticket) else {
-        return Err(format!("R1: {tx}/{ticket} is committed at a branch, and not decided in the log"));
+    let Some(branches) = world.coordinator.log.commits(tx, attempt_number) else {
+        return Err(format!("R1: {tx}/{attempt_number} is committed at a branch, and not decided in the log"));
     };
-    if let Some(number) = lost(world, scenario, tx, ticket, &branches) {
-        return Err(format!("atomicity: {tx}/{ticket} is committed, but not at p{number}, which cannot any more"));
+    if let Some(number) = lost(world, scenario, tx, attempt_number, &branches) {
+        return Err(format!(
+            "atomicity: {tx}/{attempt_number} is committed, but not at p{number}, which cannot any more"
+        ));
     }
     match twice {
-        Some(number) => Err(format!("atomicity: {tx}/{ticket} took effect twice at p{number}")),
+        Some(number) => Err(format!("atomicity: {tx}/{attempt_number} took effect twice at p{number}")),
         None => Ok(()),
     }
 }
 
 /// A writing branch that neither has committed nor can commit.
-fn lost(world: &World, scenario: &Scenario, tx: &TxId, ticket: Ticket, branches: &[ParticipantName]) -> Option<usize> {
+fn lost(
+    world: &World,
+    scenario: &Scenario,
+    tx: &TxId,
+    attempt_number: AttemptNumber,
+    branches: &[ParticipantName],
+) -> Option<usize> {
     (0..world.seats.len()).find(|number| {
         let storage = &world.seats[*number].host.storage;
         scenario.writes(tx, *number)
             && !restored::is_on_record(world, scenario, tx, *number)
-            && !storage.is_prepared(tx, ticket)
-            && !storage.has_committed(tx).contains(&ticket)
+            && !storage.is_prepared(tx, attempt_number)
+            && !storage.has_committed(tx).contains(&attempt_number)
             && branches.contains(&participant_name(*number))
     })
 }
 
-fn answers_are_true(world: &World, scenario: &Scenario, tx: &TxId, committed: Option<Ticket>) -> Result<(), String> {
+fn answers_are_true(
+    world: &World,
+    scenario: &Scenario,
+    tx: &TxId,
+    committed: Option<AttemptNumber>,
+) -> Result<(), String> {
     let log = &world.coordinator.log;
     match world.clients.told.get(tx) {
         Some((Outcome::Aborted(_), _)) if committed.is_some() => {
@@ -157,11 +171,17 @@ fn answers_are_true(world: &World, scenario: &Scenario, tx: &TxId, committed: Op
             Err(format!("R10: a client was told that {tx} aborted, and the log holds it open"))
         }
         Some((Outcome::Committed, _)) => {
-            let ticket = log.open.get(tx).map(|open| open.ticket).or(log.ended.get(tx).map(|ended| ended.ticket));
-            let Some((ticket, branches)) = ticket.and_then(|ticket| Some((ticket, log.commits(tx, ticket)?))) else {
+            let attempt_number = log
+                .open
+                .get(tx)
+                .map(|open| open.attempt_number)
+                .or(log.ended.get(tx).map(|ended| ended.attempt_number));
+            let Some((attempt_number, branches)) =
+                attempt_number.and_then(|attempt_number| Some((attempt_number, log.commits(tx, attempt_number)?)))
+            else {
                 return Err(format!("R10: a client was told that {tx} committed, and the log does not say so"));
             };
-            match lost(world, scenario, tx, ticket, &branches) {
+            match lost(world, scenario, tx, attempt_number, &branches) {
                 Some(number) => Err(format!("R10: a client was told that {tx} committed, and p{number} has lost it")),
                 None => Ok(()),
             }
@@ -170,13 +190,13 @@ fn answers_are_true(world: &World, scenario: &Scenario, tx: &TxId, committed: Op
     }
 }
 
-/// R11: where nothing is open the fence moves on, or participants would remember for ever.
-fn fences_are_kept_for_a_reason(world: &World) -> Result<(), String> {
+/// R11: where nothing is open the low-water mark moves on, or participants would remember for ever.
+fn low_water_marks_are_kept_for_a_reason(world: &World) -> Result<(), String> {
     let Some(process) = world.coordinator.process.as_ref().filter(|process| process.is_serving()) else {
         return Ok(());
     };
     match process.core.with_open().next().filter(|_| process.core.open_transactions() == 0) {
-        Some(name) => Err(format!("R11: nothing is open, and the fence of {name} stays")),
+        Some(name) => Err(format!("R11: nothing is open, and the low-water mark of {name} stays")),
         None => Ok(()),
     }
 }
@@ -201,8 +221,8 @@ fn locks_are_held_rightly(number: usize, host: &ParticipantHost) -> Result<(), S
     }
 }
 
-/// A key is marked by one saga at a time, and by none that has ended; but for one that was forgotten, where the fence drops
-/// them.
+/// A key is marked by one saga at a time, and by none that has ended; but for one that was forgotten, where the
+/// low-water mark drops them.
 fn marks_are_held_rightly(
     number: usize,
     host: &ParticipantHost,
@@ -211,15 +231,15 @@ fn marks_are_held_rightly(
 ) -> Result<(), String> {
     let marks = &host.storage.marks;
     for (step, keys) in marks {
-        let (tx, ticket) = (&step.tx, step.ticket);
-        if host.storage.is_marked_against(tx, ticket, keys) {
+        let (tx, attempt_number) = (&step.tx, step.attempt_number);
+        if host.storage.is_marked_against(tx, attempt_number, keys) {
             return Err(format!(
-                "marks: {tx}/{ticket} and another saga hold semantic locks on the same key at p{number}"
+                "marks: {tx}/{attempt_number} and another saga hold semantic locks on the same key at p{number}"
             ));
         }
-        let has_ended = world.coordinator.log.ended.get(tx).is_some_and(|ended| ended.ticket == ticket);
+        let has_ended = world.coordinator.log.ended.get(tx).is_some_and(|ended| ended.attempt_number == attempt_number);
         if has_ended && !is_forgotten(world, scenario, tx) {
-            return Err(format!("marks: {tx}/{ticket} has ended, and has left a semantic lock at p{number}"));
+            return Err(format!("marks: {tx}/{attempt_number} has ended, and has left a semantic lock at p{number}"));
         }
     }
     Ok(())

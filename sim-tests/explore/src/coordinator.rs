@@ -17,7 +17,9 @@ use undoubt_coordinator_core::standing::{Standing, Told};
 use undoubt_coordinator_core::{
     Answer, Client, Coordinator, Effect, Input, Limits, Note, Phase, Question, Record, Stage, Timer, Unfinished,
 };
-use undoubt_vocabulary::{Epoch, KnownAttempt, ParticipantName, Ticket, Timestamp, ToParticipant, TxId, WriteNumber};
+use undoubt_vocabulary::{
+    AttemptNumber, Epoch, KnownAttempt, ParticipantName, Timestamp, ToParticipant, TxId, WriteNumber,
+};
 
 pub(crate) use log::Log;
 pub(crate) use standing::Welcome;
@@ -48,7 +50,7 @@ pub(crate) struct Process {
     /// Appended, not yet stable; in order.
     pub(crate) unstable: VecDeque<Write>,
     /// Armed timers of transactions that are still held.
-    pub(crate) timers: BTreeSet<(TxId, Ticket, Timer)>,
+    pub(crate) timers: BTreeSet<(TxId, AttemptNumber, Timer)>,
     /// The pauses of breakers that are over.
     pub(crate) clock: u8,
     /// The last time that a participant let a two-phase commit run into its deadline.
@@ -87,7 +89,7 @@ pub(crate) enum Act {
     },
     Fire {
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         timer: Timer,
     },
     /// An operator resolves a stuck step.
@@ -124,7 +126,7 @@ pub(crate) enum Act {
         welcome: Welcome,
     },
     /// A participant knows a start of this epoch, or a later one, that was not this one.
-    Superseded {
+    FencedByEpoch {
         known: Epoch,
     },
     /// An operator accepts what the log has lost, and the absence of those that have not answered. The others are asked what
@@ -186,7 +188,7 @@ impl CoordinatorHost {
             Act::Told { participant, told } => return self.told(*participant, told, scenario, sent),
             Act::TimeIsOver => return self.time_is_over(scenario, sent),
             Act::Welcomed { participant, welcome } => return self.welcomed(*participant, welcome, scenario, sent),
-            Act::Superseded { known } => self.superseded(*known, scenario),
+            Act::FencedByEpoch { known } => self.fenced_by_epoch(*known, scenario),
             Act::AcceptLoss { known } => return self.accept_loss(known, scenario, sent),
             Act::Restart => {
                 self.process = Some(Process::start(&mut self.log, scenario));
@@ -196,18 +198,22 @@ impl CoordinatorHost {
             }
             Act::BecomeStable => return self.become_stable(scenario, sent),
             Act::Refuse { record } => return self.refuse(*record, scenario, sent),
-            Act::Fire { tx, ticket, timer } => {
+            Act::Fire { tx, attempt_number, timer } => {
                 // A deadline stays armed until its transaction is gone: firing again changes nothing.
                 if let Some(process) = &mut self.process {
                     match timer {
                         Timer::Deadline { .. } if process.is_unanswered(tx) => process.silent_at = Some(process.clock),
                         Timer::Deadline { .. } => {}
                         Timer::Retry { .. } | Timer::Attempt { .. } | Timer::StepRetry { .. } => {
-                            process.timers.remove(&(tx.clone(), *ticket, *timer));
+                            process.timers.remove(&(tx.clone(), *attempt_number, *timer));
                         }
                     }
                 }
-                return self.put(Input::Fired { tx: tx.clone(), ticket: *ticket, timer: *timer }, scenario, sent);
+                return self.put(
+                    Input::Fired { tx: tx.clone(), attempt_number: *attempt_number, timer: *timer },
+                    scenario,
+                    sent,
+                );
             }
             Act::Recover { paused } => return self.recover(*paused, scenario, sent),
             Act::Asked { request } => {
@@ -353,9 +359,11 @@ impl CoordinatorHost {
                     rules::check_message(process, &message, &self.log)?;
                 }
                 rules::check_noted(&to, &message, &self.log)?;
-                let fence = match (mutant, &message) {
-                    (Some(Mutant::FenceRunsAhead), ToParticipant::Settle { ticket, .. }) => ticket.next(),
-                    (_, _) => process.core.fence(&to),
+                let low_water_mark = match (mutant, &message) {
+                    (Some(Mutant::LowWaterMarkRunsAhead), ToParticipant::Settle { attempt_number, .. }) => {
+                        attempt_number.next()
+                    }
+                    (_, _) => process.core.low_water_mark(&to),
                 };
                 let Some(to) = participant_number(&to).filter(|to| *to < scenario.participants) else {
                     return Err(format!("contract: {to} is not a participant"));
@@ -363,7 +371,10 @@ impl CoordinatorHost {
                 rules::check_ability(&message, to, scenario)?;
                 let unstable = if mutant == Some(Mutant::UnstableNumbered) { process.unstable.len() as u64 } else { 0 };
                 let writes = self.log.number().map_or(0, |number| number.writes + unstable);
-                sent.push(Sent::Message { to, body: Part::new(Body::ToParticipant { fence, writes, message }) });
+                sent.push(Sent::Message {
+                    to,
+                    body: Part::new(Body::ToParticipant { low_water_mark, writes, message }),
+                });
             }
             Effect::Answer { client, tx, answer } => {
                 rules::check_answer(&tx, &answer, &self.log)?;
@@ -373,7 +384,7 @@ impl CoordinatorHost {
                     None => Sent::Answer { request: client.0 as usize, tx, answer },
                 });
             }
-            Effect::Arm { tx, ticket, timer } => process.arm(tx, ticket, timer),
+            Effect::Arm { tx, attempt_number, timer } => process.arm(tx, attempt_number, timer),
             Effect::LookUp(question) => {
                 let ended = self.log.ended.get(question.tx()).cloned();
                 return self.put(Input::LookedUp { question, ended }, scenario, sent);
@@ -421,12 +432,17 @@ impl Process {
 }
 
 fn appended(record: &Record) -> Input {
-    Input::Appended { tx: record.tx().clone(), ticket: record.ticket(), stage: record.stage() }
+    Input::Appended { tx: record.tx().clone(), attempt_number: record.attempt_number(), stage: record.stage() }
 }
 
 fn not_appended(record: &Record) -> Input {
     let cause = "the store refuses it".to_owned();
-    Input::NotAppended { tx: record.tx().clone(), ticket: record.ticket(), stage: record.stage(), cause }
+    Input::NotAppended {
+        tx: record.tx().clone(),
+        attempt_number: record.attempt_number(),
+        stage: record.stage(),
+        cause,
+    }
 }
 
 fn called_stable(record: &Record, mutant: Option<Mutant>) -> bool {
@@ -434,7 +450,7 @@ fn called_stable(record: &Record, mutant: Option<Mutant>) -> bool {
         Stage::Committed => matches!(mutant, Some(Mutant::CommitBeforeStable | Mutant::CommitLostUnnoticed)),
         Stage::Ended => mutant == Some(Mutant::EndBeforeStable),
         Stage::Begun => matches!(mutant, Some(Mutant::BegunBeforeStable | Mutant::BegunLostUnnoticed)),
-        Stage::Turned => mutant == Some(Mutant::TurnedBeforeStable),
+        Stage::Compensating => mutant == Some(Mutant::CompensatingBeforeStable),
         Stage::Stepped => mutant == Some(Mutant::ProgressBeforeStable),
         Stage::Delegated => false,
     }

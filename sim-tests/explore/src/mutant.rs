@@ -30,8 +30,8 @@ pub enum Mutant {
     ReadOnlyLeavesAtVote,
     /// What a participant said in a session that is over is still heard after a new one stands.
     OldSessionHeard,
-    /// The fence passes an attempt that is being settled, so what it came to is forgotten (breaks R11).
-    FenceRunsAhead,
+    /// The low-water mark passes an attempt that is being settled, so what it came to is forgotten (breaks R11).
+    LowWaterMarkRunsAhead,
     /// Prepared branches never ask (breaks R11).
     NoSweep,
     /// A crash takes back of an abort that its locks were freed, but not that its branch is over (breaks R11).
@@ -54,8 +54,8 @@ pub enum Mutant {
     BegunBeforeStable,
     /// The same, and nobody looks at the messages that are sent: what is in effect is known to nobody after a crash.
     BegunLostUnnoticed,
-    /// The record that a saga turns back is called stable as soon as it is queued.
-    TurnedBeforeStable,
+    /// The record that a saga compensates is called stable as soon as it is queued.
+    CompensatingBeforeStable,
     /// A saga's progress is called stable as soon as it is queued: its pivot is sent too early.
     ProgressBeforeStable,
     /// Open records of sagas are not folded at the start.
@@ -126,7 +126,7 @@ pub enum Mutant {
     ConnectedUntold,
     /// A loss that was accepted is not counted.
     LossUncounted,
-    /// A participant says of what its fence has passed that it was aborted.
+    /// A participant says of what its low-water mark has passed that it was aborted.
     PassedCalledAborted,
     /// A resource says from memory that a reader has held its locks (breaks R7).
     ConfirmedFromMemory,

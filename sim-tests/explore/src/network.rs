@@ -6,7 +6,7 @@
 use crate::part::Part;
 use std::fmt;
 use undoubt_participant_core::SessionRefused;
-use undoubt_vocabulary::{Epoch, RunStep, StepOutcome, Ticket, ToCoordinator, ToParticipant, Vote, WriteNumber};
+use undoubt_vocabulary::{AttemptNumber, Epoch, RunStep, StepOutcome, ToCoordinator, ToParticipant, Vote, WriteNumber};
 
 /// One packet in flight. Sorted by session first.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,9 +31,9 @@ pub(crate) enum Body {
         seen: Option<WriteNumber>,
     },
     Refused(SessionRefused),
-    /// A batch of one, with the fence as it was when the batch was made.
+    /// A batch of one, with the low-water mark as it was when the batch was made.
     ToParticipant {
-        fence: Ticket,
+        low_water_mark: AttemptNumber,
         /// The coordinator's stable writes; 0: they are not numbered.
         writes: u64,
         message: ToParticipant,
@@ -100,11 +100,15 @@ impl fmt::Display for Body {
                 Shown(seen.as_ref()).fmt(f)
             }
             Body::Refused(why) => write!(f, "refused: {why}"),
-            Body::ToParticipant { fence, message, .. } => {
-                let (name, tx, ticket) = (message.name(), message.tx(), message.ticket());
+            Body::ToParticipant { low_water_mark, message, .. } => {
+                let (name, tx, attempt_number) = (message.name(), message.tx(), message.attempt_number());
                 match message {
                     ToParticipant::Run(RunStep { step, attempt, .. }) => {
-                        write!(f, "{name} step {} of {tx}/{ticket}, attempt {attempt}, fence {fence}", step.0)
+                        write!(
+                            f,
+                            "{name} step {} of {tx}/{attempt_number}, attempt {attempt}, low-water mark {low_water_mark}",
+                            step.0
+                        )
                     }
                     ToParticipant::Prepare(_)
                     | ToParticipant::Confirm { .. }
@@ -113,11 +117,13 @@ impl fmt::Display for Body {
                     | ToParticipant::Settle { .. }
                     | ToParticipant::Undecided { .. }
                     | ToParticipant::Noted { .. }
-                    | ToParticipant::Close { .. } => write!(f, "{name} {tx}/{ticket}, fence {fence}"),
+                    | ToParticipant::Close { .. } => {
+                        write!(f, "{name} {tx}/{attempt_number}, low-water mark {low_water_mark}")
+                    }
                 }
             }
             Body::ToCoordinator { message, .. } => {
-                write!(f, "{} {}/{}{}", message.name(), message.tx(), message.ticket(), Detail(message))
+                write!(f, "{} {}/{}{}", message.name(), message.tx(), message.attempt_number(), Detail(message))
             }
         }
     }

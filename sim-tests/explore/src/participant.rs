@@ -10,7 +10,7 @@ use crate::storage::{COORDINATOR, Storage};
 use undoubt_participant_core::{
     Answer, BranchId, Effect, Hello, Heuristic, Input, Limits, Operator, Participant, Release, Seen, Session, StepId,
 };
-use undoubt_vocabulary::{BranchOutcome, Epoch, Ticket, Timestamp, ToCoordinator, TxId, Vote, WriteNumber};
+use undoubt_vocabulary::{AttemptNumber, BranchOutcome, Epoch, Timestamp, ToCoordinator, TxId, Vote, WriteNumber};
 
 /// One participant's machine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -202,10 +202,10 @@ impl Running<'_> {
         match act {
             Act::Received { session, body } => match &**body {
                 Body::Hello { epoch, number, shown } => self.hello(*session, *epoch, *number, *shown),
-                Body::ToParticipant { fence, writes, message } => {
-                    let (session, fence, message) = (Session(*session), *fence, message.clone());
+                Body::ToParticipant { low_water_mark, writes, message } => {
+                    let (session, low_water_mark, message) = (Session(*session), *low_water_mark, message.clone());
                     self.put(Input::Seen { session, writes: *writes })?;
-                    self.put(Input::Fence { session, fence })?;
+                    self.put(Input::LowWaterMark { session, low_water_mark })?;
                     self.put(Input::Received { session, message })
                 }
                 Body::Welcome { .. } | Body::Refused(_) | Body::ToCoordinator { .. } => Ok(()),
@@ -348,7 +348,7 @@ impl Running<'_> {
             }
             Effect::StoreHeuristic { branch, heuristic, .. } => self.storage.store_heuristic(&branch, heuristic),
             Effect::ForgetHeuristic { .. } => return Err("contract: nobody asked to forget it".to_owned()),
-            Effect::Collect { fence, .. } => self.storage.collect(fence),
+            Effect::Collect { low_water_mark, .. } => self.storage.collect(low_water_mark),
             Effect::Answer { answer, .. } => return self.check_answer(&answer),
             Effect::RunAction { step, run } => {
                 self.call(Call::Act { step, run, locks: LocksOf::NotAsked, cancelled: false })?;
@@ -356,7 +356,7 @@ impl Running<'_> {
             Effect::CancelAction { step } => process.memory.cancel(&Caller::Step(step)),
             // A question to the resource and its answer are one, as a write and its answer are.
             Effect::RecallVote { branch } => {
-                let stored = self.storage.finished.get(&(branch.ticket, branch.tx.clone())).cloned();
+                let stored = self.storage.finished.get(&(branch.attempt_number, branch.tx.clone())).cloned();
                 return stored.map_or(Ok(()), |result| self.put(Input::VoteRecalled { branch, result }));
             }
             Effect::RecallOutcome { step, attempt } => {
@@ -370,8 +370,8 @@ impl Running<'_> {
                 self.call(Call::Compensate { step, run, locks: LocksOf::NotAsked })?;
             }
             Effect::StoreEmpty { step } => self.call(Call::StoreEmpty { step })?,
-            Effect::CloseSaga { ticket, tx, .. } => self.call(Call::CloseSaga { ticket, tx })?,
-            Effect::ReleaseMarks { ticket, tx, .. } => self.call(Call::ReleaseMarks { ticket, tx })?,
+            Effect::CloseSaga { attempt_number, tx, .. } => self.call(Call::CloseSaga { attempt_number, tx })?,
+            Effect::ReleaseMarks { attempt_number, tx, .. } => self.call(Call::ReleaseMarks { attempt_number, tx })?,
             Effect::RememberSeen { seen, .. } => process.seen = seen,
             Effect::RememberName { .. } => return Err("contract: coordinators have no names here".to_owned()),
             Effect::StorePutBack { why } => self.storage.store_put_back(why, self.manner.mutant)?,
@@ -435,25 +435,31 @@ fn as_told(outcome: BranchOutcome) -> BranchOutcome {
 
 /// R2: what a branch says of itself is durable by then.
 fn check_sent(message: &ToCoordinator, storage: &Storage) -> Result<(), String> {
-    let (tx, ticket): (&TxId, Ticket) = (message.tx(), message.ticket());
+    let (tx, attempt_number): (&TxId, AttemptNumber) = (message.tx(), message.attempt_number());
     let durable = match message {
-        ToCoordinator::Vote { vote: Vote::Prepared { .. }, .. } => storage.is_prepared(tx, ticket),
+        ToCoordinator::Vote { vote: Vote::Prepared { .. }, .. } => storage.is_prepared(tx, attempt_number),
         ToCoordinator::Vote { vote: Vote::Committed { .. }, .. } => {
-            storage.finished.contains_key(&(ticket, tx.clone()))
+            storage.finished.contains_key(&(attempt_number, tx.clone()))
         }
         ToCoordinator::Finished { outcome: BranchOutcome::Committed, .. } => {
             // A read-only branch of the committed transaction: nothing was to be written.
-            storage.has_committed(tx).contains(&ticket) || !storage.prepared.contains_key(tx)
+            storage.has_committed(tx).contains(&attempt_number) || !storage.prepared.contains_key(tx)
         }
-        ToCoordinator::Ran { step, half, outcome, .. } => {
-            let step = StepId { coordinator: COORDINATOR, ticket, step: *step, tx: tx.clone() };
-            storage.has_come_to(&step, *half, outcome)
+        ToCoordinator::Ran { step, direction, outcome, .. } => {
+            let step = StepId { coordinator: COORDINATOR, attempt_number, step: *step, tx: tx.clone() };
+            storage.has_come_to(&step, *direction, outcome)
         }
-        ToCoordinator::Closed { .. } => !storage.pending().any(|step| step.ticket == ticket && step.tx == *tx),
+        ToCoordinator::Closed { .. } => {
+            !storage.pending().any(|step| step.attempt_number == attempt_number && step.tx == *tx)
+        }
         ToCoordinator::Vote { vote: Vote::ReadOnly { .. } | Vote::Refused(_), .. }
         | ToCoordinator::Confirmed { .. }
         | ToCoordinator::Finished { .. }
         | ToCoordinator::Inquiry { .. } => true,
     };
-    if durable { Ok(()) } else { Err(format!("R2: {} of {tx}/{ticket} is sent before it is durable", message.name())) }
+    if durable {
+        Ok(())
+    } else {
+        Err(format!("R2: {} of {tx}/{attempt_number} is sent before it is durable", message.name()))
+    }
 }

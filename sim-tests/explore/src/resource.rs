@@ -155,7 +155,9 @@ impl Resource<'_> {
                 Input::Committed { branch }
             }
             Call::Abort { branch } if self.is_gone(&branch, false) => gone(branch),
-            Call::Abort { branch } if self.aborts_owe && self.storage.is_prepared(&branch.tx, branch.ticket) => {
+            Call::Abort { branch }
+                if self.aborts_owe && self.storage.is_prepared(&branch.tx, branch.attempt_number) =>
+            {
                 self.end(&branch, |storage| storage.begin_abort(&branch));
                 return Ok(None);
             }
@@ -182,8 +184,8 @@ impl Resource<'_> {
                 self.store_empty(&step)?;
                 Input::EmptyStored { step }
             }
-            Call::CloseSaga { ticket, tx } => self.close_saga(ticket, tx),
-            Call::ReleaseMarks { ticket, tx } => self.release_marks(ticket, tx),
+            Call::CloseSaga { attempt_number, tx } => self.close_saga(attempt_number, tx),
+            Call::ReleaseMarks { attempt_number, tx } => self.release_marks(attempt_number, tx),
         };
         self.memory.calls.remove(caller);
         Ok(Some(input))
@@ -191,7 +193,7 @@ impl Resource<'_> {
 
     /// Nothing happens if the branch is not prepared.
     fn end(&mut self, branch: &BranchId, write: impl FnOnce(&mut Storage)) {
-        if self.storage.is_prepared(&branch.tx, branch.ticket) {
+        if self.storage.is_prepared(&branch.tx, branch.attempt_number) {
             write(self.storage);
             self.memory.release(&branch.tx);
         }

@@ -20,7 +20,7 @@ pub(crate) use saga::{saga_steps, step_name};
 use std::fmt;
 use std::time::Duration;
 use undoubt_coordinator_core::{Client, Content, StepResolution, Submission};
-use undoubt_vocabulary::{Half, ParticipantName, StepIndex, TxId};
+use undoubt_vocabulary::{Direction, ParticipantName, StepIndex, TxId};
 
 /// The number of times that each fault may strike in one history.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -203,13 +203,13 @@ impl Scenario {
         of_tx.filter_map(|request| request.work(participant)).any(work::writes)
     }
 
-    /// The half of a step, as it was submitted under this id.
-    pub(crate) fn step(&self, tx: &TxId, step: StepIndex, half: Half) -> Option<(usize, &'static str)> {
+    /// Returns the participant and the work of a step in one direction, as it was submitted under this id.
+    pub(crate) fn step(&self, tx: &TxId, step: StepIndex, direction: Direction) -> Option<(usize, &'static str)> {
         let steps = self.requests.iter().filter(|request| request.tx.as_bytes() == tx.as_bytes());
         let step = steps.flat_map(|request| request.kind.steps().get(usize::from(step.0))).next()?;
-        let work = match half {
-            Half::Action => step.action,
-            Half::Compensation => step.compensation?,
+        let work = match direction {
+            Direction::Forward => step.action,
+            Direction::Compensating => step.compensation?,
         };
         Some((step.participant, work))
     }

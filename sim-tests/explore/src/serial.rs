@@ -52,7 +52,7 @@ fn versions(host: &crate::participant::ParticipantHost, world: &World) -> Vec<(b
         versions.insert(key.clone(), writers.iter().map(|(tx, _)| tx.clone()).collect());
     }
     for (tx, record) in &storage.prepared {
-        if record.ended.is_none() && world.coordinator.log.has_commit(tx, record.branch.ticket) {
+        if record.ended.is_none() && world.coordinator.log.has_commit(tx, record.branch.attempt_number) {
             for key in record.writes.keys() {
                 versions.entry(key.clone()).or_default().push(tx.clone());
             }

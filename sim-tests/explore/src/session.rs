@@ -60,11 +60,11 @@ impl World {
             }
         });
         let host = &self.seats[participant].host;
-        let (known, fence) = (host.known(), host.storage.fence);
+        let (known, low_water_mark) = (host.known(), host.storage.low_water_mark);
         if machines.scenario.restored == Some(Machine::Participant(participant)) && self.restored.accepted {
             self.restored.change(|restored| restored.is_met = true);
         }
-        let welcome = Welcome { number, seen, known, fence };
+        let welcome = Welcome { number, seen, known, low_water_mark };
         self.coordinator(Act::Welcomed { participant, welcome }, machines)?;
         self.if_it_has_ended(machines)
     }
@@ -79,7 +79,7 @@ impl World {
                 if *known >= self.coordinator.log.epoch =>
             {
                 self.of_lost_log(machines.scenario, Lost::is_shown);
-                self.coordinator(Act::Superseded { known: Epoch(*known) }, machines)?;
+                self.coordinator(Act::FencedByEpoch { known: Epoch(*known) }, machines)?;
                 self.if_it_has_ended(machines)
             }
             SessionRefused::LowerEpoch { .. }

@@ -53,12 +53,12 @@ impl World {
                 self.budget.spoils -= 1;
                 self.coordinator(coordinator::Act::Spoil { tx: tx.clone() }, machines)
             }
-            Action::Fire { tx, ticket, timer } => {
+            Action::Fire { tx, attempt_number, timer } => {
                 if matches!(timer, Timer::Attempt { .. }) && !self.is_quiet() {
                     self.budget.duplicates -= 1;
                 }
-                let (tx, ticket, timer) = (tx.clone(), *ticket, *timer);
-                self.coordinator(coordinator::Act::Fire { tx, ticket, timer }, machines)
+                let (tx, attempt_number, timer) = (tx.clone(), *attempt_number, *timer);
+                self.coordinator(coordinator::Act::Fire { tx, attempt_number, timer }, machines)
             }
             Action::Connect { participant } => self.connect(*participant, machines),
             Action::Dial { participant } => self.dial(*participant),

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_lock::Mode;
 use undoubt_participant_core::{BranchId, Heuristic, Kept, Recovered, Seen, StepId, StepState};
-use undoubt_vocabulary::{CoordinatorId, Epoch, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, Timestamp, TxId};
 
 pub(crate) use barrier::{Came, Marks};
 
@@ -23,16 +23,16 @@ pub(crate) const COORDINATOR: CoordinatorId = CoordinatorId([7; 16]);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Storage {
     pub(crate) epoch: Option<Epoch>,
-    pub(crate) fence: Ticket,
+    pub(crate) low_water_mark: AttemptNumber,
     pub(crate) values: BTreeMap<Bytes, Bytes>,
     pub(crate) prepared: BTreeMap<TxId, PreparedRecord>,
     /// The branches that committed, with their results if they did so in one phase.
-    pub(crate) finished: BTreeMap<(Ticket, TxId), Bytes>,
+    pub(crate) finished: BTreeMap<(AttemptNumber, TxId), Bytes>,
     /// The branches whose abort has begun and owes something yet.
     pub(crate) owing: BTreeMap<TxId, PreparedRecord>,
     pub(crate) heuristics: BTreeMap<TxId, HeuristicRecord>,
     /// The writers of each key, in order. No resource has this; it is what the checks go by.
-    pub(crate) history: BTreeMap<Bytes, Vec<(TxId, Ticket)>>,
+    pub(crate) history: BTreeMap<Bytes, Vec<(TxId, AttemptNumber)>>,
     /// The barriers of sagas' steps.
     pub(crate) steps: BTreeMap<StepId, StepState>,
     /// The keys on which steps hold semantic locks.
@@ -69,8 +69,8 @@ pub(crate) struct HeuristicRecord {
 pub(crate) enum Unforced {
     Abort(PreparedRecord),
     Collection {
-        fence: Ticket,
-        finished: BTreeMap<(Ticket, TxId), Bytes>,
+        low_water_mark: AttemptNumber,
+        finished: BTreeMap<(AttemptNumber, TxId), Bytes>,
         steps: BTreeMap<StepId, StepState>,
         marks: Marks,
     },
@@ -107,7 +107,7 @@ impl Storage {
     pub(crate) fn commit_alone(&mut self, branch: &BranchId, writes: &BTreeMap<Bytes, Option<Bytes>>, result: Bytes) {
         self.force();
         self.apply(branch, writes);
-        self.finished.insert((branch.ticket, branch.tx.clone()), result);
+        self.finished.insert((branch.attempt_number, branch.tx.clone()), result);
     }
 
     pub(crate) fn commit(&mut self, branch: &BranchId) {
@@ -177,15 +177,15 @@ impl Storage {
         }
     }
 
-    pub(crate) fn collect(&mut self, fence: Ticket) {
-        let kept = self.finished.split_off(&(fence, TxId::lowest()));
+    pub(crate) fn collect(&mut self, low_water_mark: AttemptNumber) {
+        let kept = self.finished.split_off(&(low_water_mark, TxId::lowest()));
         let finished = std::mem::replace(&mut self.finished, kept);
-        let kept = self.steps.split_off(&StepId::first_of(COORDINATOR, fence));
+        let kept = self.steps.split_off(&StepId::first_of(COORDINATOR, low_water_mark));
         let steps = std::mem::replace(&mut self.steps, kept);
-        let kept = self.marks.split_off(&StepId::first_of(COORDINATOR, fence));
+        let kept = self.marks.split_off(&StepId::first_of(COORDINATOR, low_water_mark));
         let marks = std::mem::replace(&mut self.marks, kept);
-        let before = std::mem::replace(&mut self.fence, fence);
-        self.write_lazily(Unforced::Collection { fence: before, finished, steps, marks });
+        let before = std::mem::replace(&mut self.low_water_mark, low_water_mark);
+        self.write_lazily(Unforced::Collection { low_water_mark: before, finished, steps, marks });
     }
 
     /// The first `kept` of the writes that were not forced are found nevertheless.
@@ -200,8 +200,8 @@ impl Storage {
                 Unforced::Abort(record) => {
                     self.prepared.insert(record.branch.tx.clone(), record);
                 }
-                Unforced::Collection { fence, finished, steps, marks } => {
-                    self.fence = fence;
+                Unforced::Collection { low_water_mark, finished, steps, marks } => {
+                    self.low_water_mark = low_water_mark;
                     self.marks.extend(marks);
                     self.steps.extend(steps);
                     self.finished.extend(finished);
@@ -222,7 +222,11 @@ impl Storage {
 
     /// Returns what the participant is told at its start. What is open comes before what is finished.
     pub(crate) fn recovered(&self, mutant: Option<Mutant>) -> Vec<Recovered> {
-        let coordinator = self.epoch.map(|epoch| Recovered::Coordinator { id: COORDINATOR, epoch, fence: self.fence });
+        let coordinator = self.epoch.map(|epoch| Recovered::Coordinator {
+            id: COORDINATOR,
+            epoch,
+            low_water_mark: self.low_water_mark,
+        });
         let prepared =
             self.prepared.values().cloned().map(|PreparedRecord { branch, begun_at, result, .. }| {
                 Recovered::Prepared { branch, begun_at, result }
@@ -235,8 +239,8 @@ impl Storage {
             begun_at,
             heuristic,
         });
-        let finished = self.finished.iter().map(|((ticket, tx), result)| Recovered::Committed {
-            branch: BranchId { tx: tx.clone(), ticket: *ticket, coordinator: COORDINATOR },
+        let finished = self.finished.iter().map(|((attempt_number, tx), result)| Recovered::Committed {
+            branch: BranchId { tx: tx.clone(), attempt_number: *attempt_number, coordinator: COORDINATOR },
             result: Kept::Here(result.clone()),
         });
         let steps = self.steps.iter().filter(|_| mutant != Some(Mutant::BarriersForgotten));
@@ -251,8 +255,13 @@ impl Storage {
     }
 
     /// The attempts under this id that have taken effect.
-    pub(crate) fn has_committed(&self, tx: &TxId) -> BTreeSet<Ticket> {
-        self.history.values().flatten().filter(|(writer, _)| writer == tx).map(|(_, ticket)| *ticket).collect()
+    pub(crate) fn has_committed(&self, tx: &TxId) -> BTreeSet<AttemptNumber> {
+        self.history
+            .values()
+            .flatten()
+            .filter(|(writer, _)| writer == tx)
+            .map(|(_, attempt_number)| *attempt_number)
+            .collect()
     }
 
     /// Returns true if an operator or another hand has ended a branch of this transaction, as far as nobody knows better yet.
@@ -260,12 +269,12 @@ impl Storage {
         self.heuristics.contains_key(tx) || self.prepared.get(tx).is_some_and(|record| record.ended.is_some())
     }
 
-    pub(crate) fn is_prepared(&self, tx: &TxId, ticket: Ticket) -> bool {
-        self.prepared.get(tx).is_some_and(|record| record.branch.ticket == ticket)
+    pub(crate) fn is_prepared(&self, tx: &TxId, attempt_number: AttemptNumber) -> bool {
+        self.prepared.get(tx).is_some_and(|record| record.branch.attempt_number == attempt_number)
     }
 
     fn take_prepared(&mut self, branch: &BranchId) -> Option<PreparedRecord> {
-        if self.is_prepared(&branch.tx, branch.ticket) { self.prepared.remove(&branch.tx) } else { None }
+        if self.is_prepared(&branch.tx, branch.attempt_number) { self.prepared.remove(&branch.tx) } else { None }
     }
 
     fn apply(&mut self, branch: &BranchId, writes: &BTreeMap<Bytes, Option<Bytes>>) {
@@ -274,7 +283,7 @@ impl Storage {
                 Some(value) => self.values.insert(key.clone(), value.clone()),
                 None => self.values.remove(key),
             };
-            self.history.entry(key.clone()).or_default().push((branch.tx.clone(), branch.ticket));
+            self.history.entry(key.clone()).or_default().push((branch.tx.clone(), branch.attempt_number));
         }
     }
 }

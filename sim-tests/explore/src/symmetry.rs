@@ -121,7 +121,7 @@ impl Act {
             | Act::Restart
             | Act::PutBack { .. }
             | Act::TimeIsOver
-            | Act::Superseded { .. }
+            | Act::FencedByEpoch { .. }
             | Act::Recover { .. } => self.clone(),
             // Where writes are numbered, each participant has a log of its own.
             Act::Told { .. } | Act::Welcomed { .. } | Act::AcceptLoss { .. } => self.clone(),

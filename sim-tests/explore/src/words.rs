@@ -59,20 +59,25 @@ impl Action {
                 ("STORE".to_owned(), format!("REFUSES {}", refused.unwrap_or_default()))
             }
             Action::Spoil { tx } => ("STORE".to_owned(), format!("holds a record of {tx} that CANNOT BE CARRIED OUT")),
-            Action::Fire { tx, ticket, timer: Timer::Deadline { .. } } => {
-                ("time".to_owned(), format!("the deadline of {tx}/{ticket} passes"))
+            Action::Fire { tx, attempt_number, timer: Timer::Deadline { .. } } => {
+                ("time".to_owned(), format!("the deadline of {tx}/{attempt_number} passes"))
             }
-            Action::Fire { tx, ticket, timer: Timer::Attempt { step, half, attempt, .. } } => {
+            Action::Fire { tx, attempt_number, timer: Timer::Attempt { step, direction, attempt, .. } } => {
                 let step = step.0;
-                ("time".to_owned(), format!("attempt {attempt} of the {half} of step {step} of {tx}/{ticket} lapses"))
+                (
+                    "time".to_owned(),
+                    format!("attempt {attempt} of the {direction} of step {step} of {tx}/{attempt_number} lapses"),
+                )
             }
-            Action::Fire { tx, ticket, timer: Timer::StepRetry { step, half, attempt, .. } } => {
+            Action::Fire { tx, attempt_number, timer: Timer::StepRetry { step, direction, attempt, .. } } => {
                 let step = step.0;
-                let what = format!("to try the {half} of step {step} of {tx}/{ticket} again, after attempt {attempt}");
+                let what = format!(
+                    "to try the {direction} of step {step} of {tx}/{attempt_number} again, after attempt {attempt}"
+                );
                 ("time".to_owned(), what)
             }
-            Action::Fire { tx, ticket, timer: Timer::Retry { attempt } } => {
-                ("time".to_owned(), format!("to repeat what {tx}/{ticket} still waits for, attempt {attempt}"))
+            Action::Fire { tx, attempt_number, timer: Timer::Retry { attempt } } => {
+                ("time".to_owned(), format!("to repeat what {tx}/{attempt_number} still waits for, attempt {attempt}"))
             }
             Action::Connect { participant } => coordinator(format!("has a new session with p{participant}")),
             Action::Dial { participant } => coordinator(format!("dials p{participant}")),
@@ -171,7 +176,7 @@ fn sent<'a>(before: &'a Seat, after: &'a Seat) -> impl Iterator<Item = &'a Packe
 }
 
 fn name(record: &Record) -> String {
-    format!("{}/{} {:?}", record.tx(), record.ticket(), record.stage())
+    format!("{}/{} {:?}", record.tx(), record.attempt_number(), record.stage())
 }
 
 impl RequestKind {

@@ -20,7 +20,7 @@ pub(crate) fn operations(work: &[u8], branch: &BranchId) -> Vec<Operation> {
     let operation = |pair: &[&str]| match pair {
         ["get", key] => Operation::Get { key: bytes(key) },
         ["put" | "pend" | "heed" | "balk", key] => {
-            Operation::Put { key: bytes(key), value: bytes(&format!("{}/{}", branch.tx, branch.ticket)) }
+            Operation::Put { key: bytes(key), value: bytes(&format!("{}/{}", branch.tx, branch.attempt_number)) }
         }
         ["refuse", key] => {
             Operation::CompareAndSet { key: bytes(key), expected: Some(bytes("what nobody wrote")), value: None }

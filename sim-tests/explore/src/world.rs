@@ -163,7 +163,7 @@ impl World {
         idle && !seat.host.is_put_back()
             && storage.prepared.is_empty()
             && storage.owing.is_empty()
-            // The semantic locks of a forgotten saga go with the next fence.
+            // The semantic locks of a forgotten saga go with the next low-water mark.
             && storage.pending().all(|step| is_forgotten(self, scenario, &step.tx))
             && self.heuristics_are_on_record(number, seat)
     }
@@ -174,10 +174,10 @@ impl World {
         let log = &self.coordinator.log;
         seat.host.storage.heuristics.iter().all(|(tx, record)| {
             let Some(ended) = log.ended.get(tx) else { return false };
-            let (ticket, decided) = (record.branch.ticket, &record.heuristic);
-            let differs = decided.commit != log.has_commit(tx, ticket);
+            let (attempt_number, decided) = (record.branch.attempt_number, &record.heuristic);
+            let differs = decided.commit != log.has_commit(tx, attempt_number);
             let on_record = ended.branches.contains(&(participant_name(number), decided.outcome()));
-            if differs { on_record && ended.is_damaged() } else { on_record || ended.ticket != ticket }
+            if differs { on_record && ended.is_damaged() } else { on_record || ended.attempt_number != attempt_number }
         })
     }
 

@@ -16,7 +16,7 @@ pub(crate) const KEYS: u8 = 2;
 pub(crate) struct Fixture {
     run: Run,
     now_us: u64,
-    ticket: u64,
+    attempt_number: u64,
 }
 
 impl Default for Fixture {
@@ -42,7 +42,7 @@ impl Default for Fixture {
             hits: Vec::new(),
             reached: BTreeMap::new(),
         };
-        Fixture { run, now_us: 0, ticket: 1 << 40 }
+        Fixture { run, now_us: 0, attempt_number: 1 << 40 }
     }
 }
 
@@ -107,7 +107,7 @@ impl Fixture {
     }
 
     fn prepare(&mut self, tx: &str, work: &Work) {
-        self.ticket += 1;
+        self.attempt_number += 1;
         self.note(tx, Some(Phase::Preparing), &format!("begun {} branches", work.len()));
         for participant in work.keys() {
             self.send(tx, *participant, "prepare");
@@ -133,7 +133,8 @@ impl Fixture {
     }
 
     fn send(&mut self, tx: &str, participant: Participant, message: &str) {
-        let (entry, number) = (sent(self.now_us, tx, participant, message, self.ticket), self.run.trace.len() as u64);
+        let (entry, number) =
+            (sent(self.now_us, tx, participant, message, self.attempt_number), self.run.trace.len() as u64);
         let mut event = entry.event;
         if let Event::Sent { number: its, .. } = &mut event {
             *its = number;
@@ -169,10 +170,10 @@ fn apply(found: &mut ParticipantFinal, tx: &str, op: &Op) -> Option<String> {
 }
 
 /// The coordinator says something to a participant.
-pub(crate) fn sent(at_us: u64, tx: &str, participant: Participant, message: &str, ticket: u64) -> Entry {
+pub(crate) fn sent(at_us: u64, tx: &str, participant: Participant, message: &str, attempt_number: u64) -> Entry {
     let (to, direction) = (Host::Participant(participant), Direction::ToParticipant);
     let (tx, message) = (tx.to_owned(), message.to_owned());
-    let event = Event::Sent { to, direction, message, tx, ticket, number: 0 };
+    let event = Event::Sent { to, direction, message, tx, attempt_number, number: 0 };
     Entry { at_us, host: Some(Host::Coordinator), event }
 }
 

@@ -1,8 +1,9 @@
 //! What operators make of stuck steps: just that is what a saga ends with, no more and no less.
 //!
-//! A step is stuck because half of it was refused for good, so nothing of that half is in effect. An operator who passes
-//! it over, by skipping it or by saying that it is done, changes no data here: where the saga was done the step is not in
-//! effect, where it was undone it still is. [`super::atomicity`] and [`super::durability`] leave such steps to this.
+//! A step is stuck because its action or its compensation was refused for good, so nothing of that is in effect. An
+//! operator who passes it over, by skipping it or by saying that it is done, changes no data here: where the saga was
+//! done the step is not in effect, where it was undone it still is. [`super::atomicity`] and [`super::durability`]
+//! leave such steps to this.
 //!
 //! * `effect`: a step that was passed over while it was stuck is as its refusals left it. One that was not stuck, and what
 //!   was left of a saga that was given up, may be in effect or not. Excused where an operator has committed a branch of

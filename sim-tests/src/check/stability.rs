@@ -1,8 +1,8 @@
 //! Decided once, for ever, whoever says it and in whatever epoch.
 //!
-//! An attempt is known by its ticket. What counts as decided: a commit or an abort that was sent, a record that is
-//! stable, an answer that a client has. That a coordinator has *decided* to commit does not count before it is logged
-//! (R1).
+//! An attempt is known by its attempt number. What counts as decided: a commit or an abort that was sent, a record that
+//! is stable, an answer that a client has. That a coordinator has *decided* to commit does not count before it is
+//! logged (R1).
 //!
 //! * `both`, `twice`, `again`, `aborted-again`, `told`: excused for a transaction whose decision a lying disk
 //!   destroyed: its coordinator has to presume an abort, and lets the id begin anew. Where the retention has passed, an
@@ -15,7 +15,7 @@ use crate::plan::Host;
 use crate::run::Run;
 use crate::trace::{Event, Phase};
 use std::collections::BTreeMap;
-use undoubt_vocabulary::Ticket;
+use undoubt_vocabulary::AttemptNumber;
 
 pub fn check(run: &Run) -> Vec<Violation> {
     let attempts = attempts(run);
@@ -38,13 +38,13 @@ struct Attempt {
     aborted_us: Option<u64>,
 }
 
-type Attempts = BTreeMap<Ticket, Attempt>;
+type Attempts = BTreeMap<AttemptNumber, Attempt>;
 
 fn attempts(run: &Run) -> BTreeMap<&str, Attempts> {
     let mut all: BTreeMap<&str, Attempts> = BTreeMap::new();
     for entry in &run.trace {
-        let Event::Sent { message, tx, ticket, .. } = &entry.event else { continue };
-        let attempt = all.entry(tx).or_default().entry(Ticket(*ticket)).or_default();
+        let Event::Sent { message, tx, attempt_number, .. } = &entry.event else { continue };
+        let attempt = all.entry(tx).or_default().entry(AttemptNumber(*attempt_number)).or_default();
         let first = match message.as_str() {
             "prepare" => &mut attempt.prepared_us,
             "commit" => &mut attempt.committed_us,
@@ -58,24 +58,29 @@ fn attempts(run: &Run) -> BTreeMap<&str, Attempts> {
 
 fn decisions(run: &Run, tx: &str, attempts: &Attempts) -> Vec<Violation> {
     let mut broken = Vec::new();
-    for (ticket, attempt) in attempts {
+    for (attempt_number, attempt) in attempts {
         if let (Some(committed_us), Some(aborted_us)) = (attempt.committed_us, attempt.aborted_us) {
             let (first, second) = (committed_us.min(aborted_us), committed_us.max(aborted_us));
             if !retention_passed(run, first, second) {
-                let what = format!("attempt {ticket} of {tx} was told to commit and told to abort");
+                let what = format!("attempt {attempt_number} of {tx} was told to commit and told to abort");
                 broken.push(Violation::of("stability.both", tx, what).at(second));
             }
         }
     }
-    let committed = attempts.iter().filter_map(|(ticket, attempt)| Some((*ticket, attempt.committed_us?)));
+    let committed =
+        attempts.iter().filter_map(|(attempt_number, attempt)| Some((*attempt_number, attempt.committed_us?)));
     let Some((first, first_us)) = committed.clone().min_by_key(|(_, us)| *us) else { return broken };
-    for (ticket, us) in committed.filter(|(ticket, us)| *ticket != first && !retention_passed(run, first_us, *us)) {
-        let what = format!("{tx} was committed twice: as attempt {first} and as attempt {ticket}");
+    for (attempt_number, us) in
+        committed.filter(|(attempt_number, us)| *attempt_number != first && !retention_passed(run, first_us, *us))
+    {
+        let what = format!("{tx} was committed twice: as attempt {first} and as attempt {attempt_number}");
         broken.push(Violation::of("stability.twice", tx, what).at(us));
     }
-    let later = attempts.range(first.next()..).filter_map(|(ticket, attempt)| Some((ticket, attempt.prepared_us?)));
-    for (ticket, us) in later.filter(|(_, us)| *us >= first_us && !retention_passed(run, first_us, *us)) {
-        let what = format!("{tx} was committed as attempt {first}, and begun again as attempt {ticket}");
+    let later = attempts
+        .range(first.next()..)
+        .filter_map(|(attempt_number, attempt)| Some((attempt_number, attempt.prepared_us?)));
+    for (attempt_number, us) in later.filter(|(_, us)| *us >= first_us && !retention_passed(run, first_us, *us)) {
+        let what = format!("{tx} was committed as attempt {first}, and begun again as attempt {attempt_number}");
         broken.push(Violation::of("stability.again", tx, what).at(us));
     }
     broken
@@ -87,13 +92,15 @@ fn acknowledged(run: &Run, transaction: &Transaction<'_>, attempts: &Attempts) -
     let mut broken = Vec::new();
     if let Some(told_us) = transaction.told_aborted_us() {
         let begun_again = begun_after(attempts, told_us).filter(|(_, us)| !retention_passed(run, told_us, *us));
-        broken.extend(begun_again.map(|(ticket, us)| {
-            let what = format!("a client was told that {tx} aborted, and it was begun again as attempt {ticket}");
+        broken.extend(begun_again.map(|(attempt_number, us)| {
+            let what =
+                format!("a client was told that {tx} aborted, and it was begun again as attempt {attempt_number}");
             Violation::of("stability.aborted-again", tx, what).at(us)
         }));
-        let committed = attempts.iter().filter_map(|(ticket, attempt)| Some((ticket, attempt.committed_us?)));
-        broken.extend(committed.filter(|(_, us)| !retention_passed(run, told_us, *us)).map(|(ticket, us)| {
-            let what = format!("a client was told that {tx} aborted, and attempt {ticket} was told to commit");
+        let committed =
+            attempts.iter().filter_map(|(attempt_number, attempt)| Some((attempt_number, attempt.committed_us?)));
+        broken.extend(committed.filter(|(_, us)| !retention_passed(run, told_us, *us)).map(|(attempt_number, us)| {
+            let what = format!("a client was told that {tx} aborted, and attempt {attempt_number} was told to commit");
             Violation::of("stability.told", tx, what).at(us)
         }));
     }
@@ -102,11 +109,14 @@ fn acknowledged(run: &Run, transaction: &Transaction<'_>, attempts: &Attempts) -
             let what = format!("a client was told that {tx} committed, and each of its attempts was told to abort");
             broken.push(Violation::of("stability.told", tx, what).at(told_us));
         }
-        // Who was told to commit is compared by its ticket already; a branch that commits alone is told nothing.
+        // Who was told to commit is compared by its attempt number already; a branch that commits alone is told
+        // nothing.
         if attempts.values().all(|attempt| attempt.committed_us.is_none()) {
             let begun_again = begun_after(attempts, told_us).filter(|(_, us)| !retention_passed(run, told_us, *us));
-            broken.extend(begun_again.map(|(ticket, us)| {
-                let what = format!("a client was told that {tx} committed, and it was begun again as attempt {ticket}");
+            broken.extend(begun_again.map(|(attempt_number, us)| {
+                let what = format!(
+                    "a client was told that {tx} committed, and it was begun again as attempt {attempt_number}"
+                );
                 Violation::of("stability.again", tx, what).at(us)
             }));
         }
@@ -114,12 +124,12 @@ fn acknowledged(run: &Run, transaction: &Transaction<'_>, attempts: &Attempts) -
     broken
 }
 
-/// Attempts that were sent for the first time after an answer, above all that had been sent before it. A lower ticket
-/// is that of a coordinator which has been replaced: nobody listens to it.
-fn begun_after(attempts: &Attempts, told_us: u64) -> impl Iterator<Item = (&Ticket, u64)> {
-    let begun = attempts.iter().filter_map(|(ticket, attempt)| Some((ticket, attempt.prepared_us?)));
-    let known = begun.clone().filter(|(_, us)| *us <= told_us).map(|(ticket, _)| *ticket).max();
-    begun.filter(move |(ticket, us)| *us > told_us && known.is_none_or(|known| **ticket > known))
+/// Attempts that were sent for the first time after an answer, above all that had been sent before it. A lower attempt
+/// number is that of a coordinator which has been replaced: nobody listens to it.
+fn begun_after(attempts: &Attempts, told_us: u64) -> impl Iterator<Item = (&AttemptNumber, u64)> {
+    let begun = attempts.iter().filter_map(|(attempt_number, attempt)| Some((attempt_number, attempt.prepared_us?)));
+    let known = begun.clone().filter(|(_, us)| *us <= told_us).map(|(attempt_number, _)| *attempt_number).max();
+    begun.filter(move |(attempt_number, us)| *us > told_us && known.is_none_or(|known| **attempt_number > known))
 }
 
 /// A coordinator's own notes, from where an attempt began, or was read from the log, until it begins again.
@@ -181,8 +191,8 @@ mod tests {
     }
 
     fn with(mut run: Run, messages: &[(&str, u64)]) -> Run {
-        for (message, ticket) in messages {
-            run.trace.push(sent(run.simulated_us + 1, "t1", 1, message, *ticket));
+        for (message, attempt_number) in messages {
+            run.trace.push(sent(run.simulated_us + 1, "t1", 1, message, *attempt_number));
         }
         run
     }

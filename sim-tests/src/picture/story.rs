@@ -93,14 +93,24 @@ impl<'a> Story<'a> {
                     story.bands.push(Band { index: *index, what, from_us: at_us, to_us: *ends_at_us, hosts });
                 }
                 (Event::Healed, _) => story.healed_us = Some(at_us),
-                (Event::Sent { to, message, tx, ticket, number, direction: _ }, Some(from)) => {
-                    let sent =
-                        Message { name: message, from, to: *to, ticket: *ticket, ..Message::sent(at_us, *number) };
+                (Event::Sent { to, message, tx, attempt_number, number, direction: _ }, Some(from)) => {
+                    let sent = Message {
+                        name: message,
+                        from,
+                        to: *to,
+                        attempt_number: *attempt_number,
+                        ..Message::sent(at_us, *number)
+                    };
                     messages.sent(tx, sent);
                 }
-                (Event::Received { from, message, tx, ticket, of }, Some(to)) => {
-                    let stray =
-                        Message { name: message, from: *from, to, ticket: *ticket, ..Message::stray(at_us, *of) };
+                (Event::Received { from, message, tx, attempt_number, of }, Some(to)) => {
+                    let stray = Message {
+                        name: message,
+                        from: *from,
+                        to,
+                        attempt_number: *attempt_number,
+                        ..Message::stray(at_us, *of)
+                    };
                     messages.received(tx, stray);
                 }
                 (Event::Noted { tx, phase, note }, Some(host)) => {

@@ -189,7 +189,7 @@ fn a_told_run_has_aligned_columns_and_only_what_was_asked_for() {
         [
             " 0.100000  client1      asks: submit  client1-7",
             " 0.103000  coordinator  begun: 2 branches  client1-7, preparing",
-            " 0.103000  coordinator  prepare → p1  client1-7, ticket 5, message 1",
+            " 0.103000  coordinator  prepare → p1  client1-7, attempt 5, message 1",
         ]
     );
     assert!(told.contains("FAULT 0: ") && told.contains("HEALED"));

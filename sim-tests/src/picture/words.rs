@@ -56,12 +56,12 @@ pub(super) fn event(event: &Event) -> String {
         Event::Crashed { point, power } => crash(point.as_deref(), *power),
         Event::Paused => "PAUSED".to_owned(),
         Event::Resumed => "goes on".to_owned(),
-        Event::Sent { to, message, tx, ticket, number, direction: _ } => {
-            format!("{message} → {to}  {tx}, ticket {ticket}, message {number}")
+        Event::Sent { to, message, tx, attempt_number, number, direction: _ } => {
+            format!("{message} → {to}  {tx}, attempt {attempt_number}, message {number}")
         }
-        Event::Received { from, message, tx, ticket, of } => {
+        Event::Received { from, message, tx, attempt_number, of } => {
             let of = of.map(|of| format!(", message {of}")).unwrap_or_default();
-            format!("{message} ← {from}  {tx}, ticket {ticket}{of}")
+            format!("{message} ← {from}  {tx}, attempt {attempt_number}{of}")
         }
         Event::Noted { tx, phase, note } => match phase {
             Some(phase) => format!("{note}  {tx}, {}", phase_name(*phase)),
@@ -121,7 +121,7 @@ pub(super) fn phase_name(phase: Phase) -> &'static str {
         Phase::LoggingEnd => "logging the end",
         Phase::LoggingBeginning => "logging the beginning",
         Phase::Acting => "acting",
-        Phase::LoggingTurn => "logging the turn",
+        Phase::LoggingCompensation => "logging the compensation",
         Phase::Compensating => "compensating",
         Phase::Stuck => "stuck",
         Phase::Closing => "closing",

@@ -90,7 +90,8 @@ pub enum What {
     Forget,
     /// Compensations are refused (G1): longer than sagas try, so that an operator has to look at them.
     CompensationsRefused { participant: u8, for_ms: u64 },
-    /// Actions are refused for good: before the pivot and at it a saga goes back, after it there is no way but on (G3).
+    /// Actions are refused for good: before the pivot and at it a saga compensates, after it there is no way but on
+    /// (G3).
     ActionsRefused { participant: u8, for_ms: u64 },
     /// Prepares take this much longer, while steps are as fast as ever (G4).
     SlowPrepares { participant: u8, by_ms: u64, for_ms: u64 },

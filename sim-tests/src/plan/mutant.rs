@@ -19,7 +19,7 @@ pub enum Mutant {
     OpenRecordsForgotten,
     /// A coordinator does not look up what has ended: the same id runs again (breaks R10).
     OutcomesForgotten,
-    /// Every start of a coordinator has the same epoch, and so the same tickets (breaks R5).
+    /// Every start of a coordinator has the same epoch, and so the same attempt numbers (breaks R5).
     EpochReused,
     /// A participant's recovery overlooks what is prepared: its locks are free (breaks R2).
     PreparedForgotten,
@@ -35,8 +35,8 @@ pub enum Mutant {
     InquiriesIgnored,
     /// A coordinator says commit once, whether or not it was heard (breaks R6).
     CommitNotRepeated,
-    /// The fence passes what is still open (breaks R11).
-    FenceRunsAhead,
+    /// The low-water mark passes what is still open (breaks R11).
+    LowWaterMarkRunsAhead,
     /// An operator's decision is reported as if it had been the coordinator's (breaks R3).
     HeuristicUnreported,
     /// A participant's recovery overlooks the barriers of steps: what is repeated runs again.
@@ -45,7 +45,7 @@ pub enum Mutant {
     CompensationsOnlyAnswered,
     /// A coordinator says once that a step is to be compensated, whether or not it was heard (breaks R6).
     CompensationsNotRepeated,
-    /// A coordinator forces nothing of a saga, neither its beginning nor that it turned back nor its end.
+    /// A coordinator forces nothing of a saga, neither its beginning nor that it compensates nor its end.
     UnforcedSagas,
     /// A coordinator passes over records that it cannot carry out, and so presumes that there was nothing (breaks R13).
     PoisonOverlooked,

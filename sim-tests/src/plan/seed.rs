@@ -34,7 +34,7 @@ const RARE_PHASES: [&str; 8] = [
     "delegated",
     "settling",
     "logging-beginning",
-    "logging-turn",
+    "logging-compensation",
     "compensating",
     "stuck",
     "closing",
@@ -246,8 +246,8 @@ impl Dice {
             (Host::Coordinator, "compensating" | "stuck") => {
                 vec![self.soon(shape, What::ActionsRefused { participant: self.number(shape), for_ms: 4_000 })]
             }
-            // A saga's turn and a decision are written together only if another write held both up.
-            (Host::Coordinator, "logging-turn") => {
+            // A saga's compensation and a decision are written together only if another write held both up.
+            (Host::Coordinator, "logging-compensation") => {
                 let (when, for_ms) = (When::At { ms: self.between(200, 1_000) }, shape.heal_at_ms);
                 let refused = What::ActionsRefused { participant: self.number(shape), for_ms };
                 let slow = What::SlowDisk { host: *host, sync_ms: self.between(50, 300), for_ms };
@@ -275,7 +275,7 @@ impl Dice {
         // Some points are reached by few transactions.
         let most = match point {
             "before-append-delegated" | "after-append-delegated" => 8,
-            _ if point.contains("turned") || point.contains("compensate") || point.contains("close") => 4,
+            _ if point.contains("append-compensation") || point.contains("compensate") || point.contains("close") => 4,
             _ if point.contains("settle") || point.contains("inquiry") || point.contains("undecided") => 2,
             _ if point.contains("noted") => 1,
             "resolving" => 1,
@@ -305,7 +305,7 @@ impl Dice {
         let told_late = (point.ends_with("append-ended") || point.ends_with("send-commit")) && self.chance(20);
         let beside = if told_late { Some(IDLE) } else { self.chance(50).then(|| *self.pick(&RARE_PHASES)) };
         let most = match beside {
-            Some("logging-turn") => 1,
+            Some("logging-compensation") => 1,
             Some(_) => 3,
             None => 40,
         };

@@ -16,7 +16,7 @@ pub const PHASES: [&str; 14] = [
     "logging-end",
     "logging-beginning",
     "acting",
-    "logging-turn",
+    "logging-compensation",
     "compensating",
     "stuck",
     "closing",

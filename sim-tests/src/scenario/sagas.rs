@@ -24,14 +24,14 @@ fn peculiar(scenario: Scenario, shape: fn(&mut Shape)) -> Scenario {
 
 fn common() -> Vec<Scenario> {
     use Code::{G1, G2, G3, N3, N5, P1 as CRASHES, P7, P9};
-    let superseded = scenario(
+    let fenced = scenario(
         "a-zombie-that-writes-nothing",
         "a paused coordinator goes on and tries a step for ever: it ends once a participant tells it of the standby",
         &[P9, CRASHES],
         vec![at(1_300, crash(P1, 2_500)), at(2_000, What::Takeover { zombie_after_ms: 10 })],
     );
     vec![
-        superseded,
+        fenced,
         scenario(
             "a-compensation-before-its-action",
             "actions arrive after their compensations: the compensation is empty, and the late action does nothing",
@@ -69,11 +69,11 @@ fn common() -> Vec<Scenario> {
         ),
         scenario(
             "the-coordinator-dies-mid-saga",
-            "the coordinator dies between two steps, and again when a saga has just turned back",
+            "the coordinator dies between two steps, and again when a saga has just begun to compensate",
             &[CRASHES],
             vec![
                 when(COORDINATOR, "before-append-stepped", 5, crash(COORDINATOR, 600)),
-                when(COORDINATOR, "after-append-turned", 2, crash(COORDINATOR, 600)),
+                when(COORDINATOR, "after-append-compensation", 2, crash(COORDINATOR, 600)),
                 when(COORDINATOR, "before-send-compensate", 2, crash(COORDINATOR, 600)),
             ],
         ),
@@ -145,7 +145,7 @@ fn operators() -> Vec<Scenario> {
                     vec![
                         at(300, What::CompensationsRefused { participant: 3, for_ms: 5_500 }),
                         visit(2_500, HowResolved::Skip),
-                        // So that more sagas turn back.
+                        // So that more sagas compensate.
                         at(3_300, What::ActionsRefused { participant: 1, for_ms: 1_500 }),
                         visit(5_700, HowResolved::Done),
                     ],

@@ -75,7 +75,7 @@ const OF_TRANSACTIONS_ALONE: [&str; 11] = [
     "settling",
     "logging-end",
     "logging-beginning",
-    "logging-turn",
+    "logging-compensation",
     "stuck",
     "closing",
 ];

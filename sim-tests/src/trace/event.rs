@@ -45,7 +45,7 @@ pub enum Event {
         direction: Direction,
         message: String,
         tx: String,
-        ticket: u64,
+        attempt_number: u64,
         number: u64,
     },
     /// It arrives. `of` is the number of what was sent; a duplicate arrives twice.
@@ -53,7 +53,7 @@ pub enum Event {
         from: Host,
         message: String,
         tx: String,
-        ticket: u64,
+        attempt_number: u64,
         of: Option<u64>,
     },
     /// The coordinator's own note of what happens to a transaction.
@@ -109,8 +109,8 @@ pub enum Phase {
     LoggingBeginning,
     /// A saga: actions are under way.
     Acting,
-    /// A saga: the record that it goes back is being written.
-    LoggingTurn,
+    /// A saga: the record that it compensates is being written.
+    LoggingCompensation,
     Compensating,
     Stuck,
     /// A saga that is decided, with semantic locks to be ended.

@@ -85,7 +85,7 @@ pub(super) fn transactions_of(keys: &BTreeSet<(Family, Bytes)>) -> BTreeSet<Stri
 enum Subject {
     Transaction(String),
     Data,
-    /// An identity, an epoch or a fence.
+    /// An identity, an epoch or a low-water mark.
     Server,
     Nothing,
 }

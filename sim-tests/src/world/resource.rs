@@ -18,8 +18,8 @@ use undoubt_participant::resource::{
     Resource, ResourceError, Room, StepId, StepState, Steps, commit_each, prepare_each,
 };
 use undoubt_vocabulary::{
-    CoordinatorId, Epoch, Execution, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome,
-    Ticket, Timestamp, TxId, Vote, WriteNumber,
+    AttemptNumber, CoordinatorId, Epoch, Execution, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts,
+    StepOutcome, Timestamp, TxId, Vote, WriteNumber,
 };
 
 /// The answer is lost.
@@ -139,11 +139,11 @@ impl<R: Branches> Resource for Observed<R> {
         self.resource.record_epoch(coordinator, epoch).await
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {
-        for branch in self.hands.take_below(coordinator, fence) {
+    async fn collect(&self, coordinator: CoordinatorId, low_water_mark: AttemptNumber) -> Result<(), ResourceError> {
+        for branch in self.hands.take_below(coordinator, low_water_mark) {
             self.resource.forget_heuristic(branch).await?;
         }
-        self.resource.collect(coordinator, fence).await
+        self.resource.collect(coordinator, low_water_mark).await
     }
 
     async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {
@@ -227,18 +227,23 @@ impl<R: Branches> Steps for Observed<R> {
         self.resource.result_of_step(step).await
     }
 
-    async fn close_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) -> Result<(), ResourceError> {
-        self.resource.close_saga(coordinator, ticket, tx).await
+    async fn close_saga(
+        &self,
+        coordinator: CoordinatorId,
+        attempt_number: AttemptNumber,
+        tx: TxId,
+    ) -> Result<(), ResourceError> {
+        self.resource.close_saga(coordinator, attempt_number, tx).await
     }
 
     async fn release_marks(
         &self,
         coordinator: CoordinatorId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         tx: TxId,
         release: Release,
     ) -> Result<(), ResourceError> {
-        self.resource.release_marks(coordinator, ticket, tx, release).await
+        self.resource.release_marks(coordinator, attempt_number, tx, release).await
     }
 
     async fn marks(&self, after: Bytes, limit: usize) -> Result<Vec<Mark>, ResourceError> {

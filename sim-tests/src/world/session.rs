@@ -134,8 +134,8 @@ impl Between {
             if let Some(hello) = &mut batch.hello {
                 self.greets(participant, hello);
             }
-            if self.shared.mutates(Mutant::FenceRunsAhead) {
-                batch.fence += 3;
+            if self.shared.mutates(Mutant::LowWaterMarkRunsAhead) {
+                batch.low_water_mark += 3;
             }
             let mut kept = Vec::with_capacity(batch.messages.len());
             let mut lost = false;
@@ -148,8 +148,11 @@ impl Between {
                 lost = fate.is_lost;
                 kept.extend(fate.now);
                 if let Some((message, ms)) = fate.later {
-                    let late =
-                        v1::CoordinatorBatch { fence: batch.fence, messages: vec![message], ..Default::default() };
+                    let late = v1::CoordinatorBatch {
+                        low_water_mark: batch.low_water_mark,
+                        messages: vec![message],
+                        ..Default::default()
+                    };
                     send_later(to.clone(), late, ms);
                 }
             }
@@ -259,7 +262,7 @@ impl Between {
             self.shared.recorder.record(self.host, Standing::Remembers { by, committed }.into());
         }
         if self.shared.mutates(Mutant::RecallIgnored) {
-            *answer = v1::RecallResponse { fence: answer.fence, ..v1::RecallResponse::default() };
+            *answer = v1::RecallResponse { low_water_mark: answer.low_water_mark, ..v1::RecallResponse::default() };
         }
     }
 
@@ -323,7 +326,8 @@ impl Between {
             }
             Some(_) | None => false,
         };
-        said_once && !self.said.lock().unwrap_or_else(PoisonError::into_inner).insert((participant, message.ticket))
+        said_once
+            && !self.said.lock().unwrap_or_else(PoisonError::into_inner).insert((participant, message.attempt_number))
     }
 
     /// For mutants: messages as a coordinator with a bug understands them.
@@ -332,7 +336,7 @@ impl Between {
             (Some(FromBranch::Vote(vote)), Some(Mutant::ReadAnsweredOnce)) => {
                 let said = || self.said.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(v1::vote::Vote::ReadOnly(_)) = vote.vote
-                    && !said().insert((participant, message.ticket))
+                    && !said().insert((participant, message.attempt_number))
                 {
                     return None;
                 }

@@ -40,7 +40,7 @@ impl MutantStore {
             | Mutant::ReadLocksFreedAtVote
             | Mutant::InquiriesIgnored
             | Mutant::CommitNotRepeated
-            | Mutant::FenceRunsAhead
+            | Mutant::LowWaterMarkRunsAhead
             | Mutant::HeuristicUnreported
             | Mutant::BarriersForgotten
             | Mutant::CompensationsOnlyAnswered
@@ -86,7 +86,7 @@ impl MutantStore {
             | Mutant::ReadLocksFreedAtVote
             | Mutant::InquiriesIgnored
             | Mutant::CommitNotRepeated
-            | Mutant::FenceRunsAhead
+            | Mutant::LowWaterMarkRunsAhead
             | Mutant::HeuristicUnreported
             | Mutant::BarriersForgotten
             | Mutant::CompensationsOnlyAnswered

@@ -316,9 +316,9 @@ pub enum Decision {
 
 /// Ends a step of a saga that is not settled, whatever it waits for.
 ///
-/// The saga goes on as if the step were done, or undone where it goes back. What was sent before may still take effect at the
-/// participant, and nobody looks after it. A step that uses its result is given none. A skipped step is reported as damage
-/// for good.
+/// The saga goes on as if the step were done, or undone where it compensates. What was sent before may still take
+/// effect at the participant, and nobody looks after it. A step that uses its result is given none. A skipped step is
+/// reported as damage for good.
 #[derive(Debug, Args)]
 pub struct ResolveStep {
     pub tx: TxId,

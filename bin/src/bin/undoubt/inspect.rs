@@ -26,7 +26,7 @@ pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
             ("phase", view.phase.clone()),
             ("begun", began(&view)),
             ("took", or_dash(view.ended_at.map(|at| span(at.since(view.begun_at))))),
-            ("ticket", view.ticket.to_string()),
+            ("attempt-number", view.attempt_number.to_string()),
         ]);
         format!("{outcome}{}\n{facts}\n{table}", warning(&view))
     }))

@@ -89,10 +89,11 @@ pub async fn participant(url: &str, global: &Global) -> Result<Exit, Failure> {
         ]);
         let rows = state.coordinators.iter().map(|coordinator| {
             let connected = if coordinator.connected { "connected" } else { "not connected" };
-            let (epoch, fence) = (coordinator.epoch.0.to_string(), coordinator.fence.to_string());
-            [coordinator.id.to_string(), epoch, fence, connected.to_owned()]
+            let (epoch, low_water_mark) = (coordinator.epoch.0.to_string(), coordinator.low_water_mark.to_string());
+            [coordinator.id.to_string(), epoch, low_water_mark, connected.to_owned()]
         });
-        let table = table(["coordinator", "epoch", "fence", ""], rows.collect(), "no coordinator has ever connected");
+        let table =
+            table(["coordinator", "epoch", "low-water-mark", ""], rows.collect(), "no coordinator has ever connected");
         format!("{facts}\n{table}")
     }))
 }

@@ -65,18 +65,19 @@ impl Session {
         let _ = self.out.send(batch);
     }
 
-    pub fn send(&self, tx: &str, ticket: u64, body: Body) {
-        let message = v1::ToParticipant { tx: Bytes::copy_from_slice(tx.as_bytes()), ticket, body: Some(body) };
+    pub fn send(&self, tx: &str, attempt_number: u64, body: Body) {
+        let message = v1::ToParticipant { tx: Bytes::copy_from_slice(tx.as_bytes()), attempt_number, body: Some(body) };
         self.send_batch(v1::CoordinatorBatch { messages: vec![message], ..Default::default() });
     }
 
-    pub fn fence(&self, fence: u64) {
-        self.send_batch(v1::CoordinatorBatch { fence, ..Default::default() });
+    pub fn low_water_mark(&self, low_water_mark: u64) {
+        self.send_batch(v1::CoordinatorBatch { low_water_mark, ..Default::default() });
     }
 
     /// The next message about this attempt.
-    pub async fn hear(&mut self, tx: &str, ticket: u64) -> v1::to_coordinator::Body {
-        let fits = |message: &v1::ToCoordinator| message.tx == tx.as_bytes() && message.ticket == ticket;
+    pub async fn hear(&mut self, tx: &str, attempt_number: u64) -> v1::to_coordinator::Body {
+        let fits =
+            |message: &v1::ToCoordinator| message.tx == tx.as_bytes() && message.attempt_number == attempt_number;
         loop {
             if let Some(at) = self.heard.iter().position(fits) {
                 return self.heard.remove(at).body.expect("a message without a body");
@@ -88,14 +89,14 @@ impl Session {
     }
 
     /// Asks for a vote.
-    pub async fn prepare(&mut self, tx: &str, ticket: u64, prepare: v1::Prepare) -> v1::vote::Vote {
-        self.send(tx, ticket, Body::Prepare(prepare));
-        self.vote(tx, ticket).await
+    pub async fn prepare(&mut self, tx: &str, attempt_number: u64, prepare: v1::Prepare) -> v1::vote::Vote {
+        self.send(tx, attempt_number, Body::Prepare(prepare));
+        self.vote(tx, attempt_number).await
     }
 
     /// The next message about this attempt, which has to be a vote.
-    pub async fn vote(&mut self, tx: &str, ticket: u64) -> v1::vote::Vote {
-        let body = self.hear(tx, ticket).await;
+    pub async fn vote(&mut self, tx: &str, attempt_number: u64) -> v1::vote::Vote {
+        let body = self.hear(tx, attempt_number).await;
         if let v1::to_coordinator::Body::Vote(v1::Vote { vote: Some(vote) }) = body {
             return vote;
         }
@@ -103,8 +104,8 @@ impl Session {
     }
 
     /// The next message about this attempt, which has to say how the branch finished.
-    pub async fn finished(&mut self, tx: &str, ticket: u64) -> v1::BranchOutcome {
-        let body = self.hear(tx, ticket).await;
+    pub async fn finished(&mut self, tx: &str, attempt_number: u64) -> v1::BranchOutcome {
+        let body = self.hear(tx, attempt_number).await;
         if let v1::to_coordinator::Body::Finished(finished) = body {
             return finished.outcome();
         }
@@ -112,8 +113,8 @@ impl Session {
     }
 
     /// The next message about this attempt, which has to confirm or not.
-    pub async fn confirmed(&mut self, tx: &str, ticket: u64) -> bool {
-        let body = self.hear(tx, ticket).await;
+    pub async fn confirmed(&mut self, tx: &str, attempt_number: u64) -> bool {
+        let body = self.hear(tx, attempt_number).await;
         if let v1::to_coordinator::Body::Confirmed(confirmed) = body {
             return confirmed.held;
         }

@@ -32,9 +32,9 @@ impl Coordinator {
             Ok(way) => way,
             Err(why) => return effects.push(reject(tx, Rejection::NeitherWay { why })),
         };
-        let ticket = self.new_ticket();
+        let attempt_number = self.new_attempt_number();
         effects.extend(chosen.map(|note| Effect::Note { tx: tx.clone(), note }));
-        let admitted = Admitted { tx: tx.clone(), ticket, digest, timeout };
+        let admitted = Admitted { tx: tx.clone(), attempt_number, digest, timeout };
         let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
         let open = match way {
             Way::TwoPhase { branches, fallback } => {
@@ -88,7 +88,7 @@ impl Coordinator {
             Choice::Saga { why } => (Way::Saga(steps), Some(Note::Chosen { saga: true, why })),
             Choice::TwoPhase { why, may_fall_back } => {
                 for step in &steps {
-                    self.peers.breakers.pass(&step.participant, self.next_ticket, now);
+                    self.peers.breakers.pass(&step.participant, self.next_attempt_number, now);
                 }
                 let branches = steps.iter().map(|step| (step.participant.clone(), step.action.clone())).collect();
                 let fallback = may_fall_back.then_some(Fallback { steps, timeout });

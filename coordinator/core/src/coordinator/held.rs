@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::effect::Effect;
 use crate::open::Open;
 use crate::record::Stage;
-use undoubt_vocabulary::{Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, Timestamp, TxId};
 
 impl Coordinator {
     /// Holds the transaction from now on: what it wanted to record will never be stable, so nothing that depends on it
@@ -14,12 +14,12 @@ impl Coordinator {
         &mut self,
         now: Timestamp,
         tx: &TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         stage: Stage,
         cause: String,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(open) = self.transactions.get_mut(tx).filter(|open| open.ticket() == ticket) else {
+        let Some(open) = self.transactions.get_mut(tx).filter(|open| open.attempt_number() == attempt_number) else {
             // A heuristic outcome that became known after the end: its participant reports it again.
             if stage == Stage::Ended {
                 self.noted(tx, false, effects);

@@ -6,7 +6,7 @@ use crate::input::{Question, Submission};
 use crate::record::{EndedRecord, Record};
 use std::collections::VecDeque;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
-use undoubt_vocabulary::{BranchOutcome, ParticipantName, Ticket, Timestamp, ToParticipant, TxId};
+use undoubt_vocabulary::{AttemptNumber, BranchOutcome, ParticipantName, Timestamp, ToParticipant, TxId};
 
 /// Heuristic outcomes that are being added to the record of an ended transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -14,7 +14,7 @@ pub(super) struct Noting {
     /// As it was appended last. The next outcome is added to this one, not to what is stable, or it would undo the last.
     record: EndedRecord,
     /// Whom to thank for each record that was appended and isn't stable yet, in order.
-    thanks: VecDeque<Option<(ParticipantName, Ticket)>>,
+    thanks: VecDeque<Option<(ParticipantName, AttemptNumber)>>,
     /// Came meanwhile under this id, of which nothing was stored before. A new attempt would end in a record of its own,
     /// in place of this one; so they wait for it, and are answered by it.
     pub(super) submissions: Vec<Submission>,
@@ -27,23 +27,24 @@ impl Coordinator {
         now: Timestamp,
         from: ParticipantName,
         tx: TxId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         outcome: BranchOutcome,
         ended: Option<EndedRecord>,
         effects: &mut Vec<Effect>,
     ) {
-        let presumed = || EndedRecord::presumed(tx.clone(), ticket, now);
+        let presumed = || EndedRecord::presumed(tx.clone(), attempt_number, now);
         let noting = self.noting.get(&tx).map(|noting| noting.record.clone());
         let reported = (from.clone(), outcome);
         if noting.is_none() && ended.as_ref().is_some_and(|ended| ended.branches.contains(&reported)) {
             // It is on record, and stable: a participant that was restarted reports once more.
-            return effects.push(Effect::Send { to: from, message: ToParticipant::Noted { tx, ticket } });
+            return effects.push(Effect::Send { to: from, message: ToParticipant::Noted { tx, attempt_number } });
         }
         let ended = noting.or(ended);
-        if ended.as_ref().is_some_and(|ended| ended.ticket != ticket) && outcome == BranchOutcome::HeuristicallyAborted
+        if ended.as_ref().is_some_and(|ended| ended.attempt_number != attempt_number)
+            && outcome == BranchOutcome::HeuristicallyAborted
         {
             // An earlier attempt, which was aborted: the operator decided as the coordinator did.
-            return effects.push(Effect::Send { to: from, message: ToParticipant::Noted { tx, ticket } });
+            return effects.push(Effect::Send { to: from, message: ToParticipant::Noted { tx, attempt_number } });
         }
         let record = ended.unwrap_or_else(presumed).with_branch(from.clone(), outcome);
         effects.push(Effect::Note { tx: tx.clone(), note: Note::Finished { from: from.clone(), outcome } });
@@ -54,7 +55,7 @@ impl Coordinator {
             submissions: Vec::new(),
         });
         noting.record = record;
-        noting.thanks.push_back(Some((from, ticket)));
+        noting.thanks.push_back(Some((from, attempt_number)));
     }
 
     /// The oldest of the changed records is stable; or one of them is not written, and then nobody is thanked: it may be any
@@ -70,8 +71,8 @@ impl Coordinator {
             self.noting.remove(tx);
         }
         effects.extend(waited.into_iter().map(|submission| Effect::LookUp(Question::Submit(submission))));
-        if let Some((to, ticket)) = thanked.filter(|(to, _)| self.peers.connected.contains(to)) {
-            effects.push(Effect::Send { to, message: ToParticipant::Noted { tx: tx.clone(), ticket } });
+        if let Some((to, attempt_number)) = thanked.filter(|(to, _)| self.peers.connected.contains(to)) {
+            effects.push(Effect::Send { to, message: ToParticipant::Noted { tx: tx.clone(), attempt_number } });
         }
     }
 }

@@ -7,19 +7,19 @@ use crate::input::{Client, StepResolution};
 use crate::open::{Open, Told};
 use crate::record::EndedRecord;
 use std::collections::BTreeMap;
-use undoubt_vocabulary::{StepName, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, StepName, Timestamp, TxId};
 
 impl Coordinator {
     pub(super) fn cancel(&mut self, now: Timestamp, tx: &TxId, client: Client, effects: &mut Vec<Effect>) {
         let Some(open) = self.transactions.get(tx) else { return };
-        let ticket = open.ticket();
+        let attempt_number = open.attempt_number();
         if let Open::Unusable(unusable) = open {
             let answer = Answer::Rejected(unusable.rejection());
             return effects.push(Effect::Answer { client, tx: tx.clone(), answer });
         }
         if open.is_cancellable() {
             self.let_wait(now, tx, client, true, effects);
-            self.tell(now, tx, ticket, Told::Cancelled, effects);
+            self.tell(now, tx, attempt_number, Told::Cancelled, effects);
         } else {
             effects.push(Effect::Answer { client, tx: tx.clone(), answer: Answer::Rejected(Rejection::TooLate) });
         }
@@ -34,8 +34,8 @@ impl Coordinator {
             }
             Open::TwoPhase(transaction) if transaction.is_unacknowledged() => {
                 transaction.wait_for_end(client);
-                let ticket = transaction.ticket;
-                self.tell(now, tx, ticket, Told::Forgotten, effects);
+                let attempt_number = transaction.attempt_number;
+                self.tell(now, tx, attempt_number, Told::Forgotten, effects);
             }
             Open::TwoPhase(_) => {
                 let answer = Answer::Rejected(Rejection::NotDecided);
@@ -88,9 +88,10 @@ impl Coordinator {
             return;
         }
         let held = self.transactions.values_mut().filter_map(|open| open.release().then_some(open));
-        let released: BTreeMap<Ticket, TxId> = held.map(|open| (open.ticket(), open.tx().clone())).collect();
-        for (ticket, tx) in released {
-            self.tell(now, &tx, ticket, Told::Resumed, effects);
+        let released: BTreeMap<AttemptNumber, TxId> =
+            held.map(|open| (open.attempt_number(), open.tx().clone())).collect();
+        for (attempt_number, tx) in released {
+            self.tell(now, &tx, attempt_number, Told::Resumed, effects);
         }
     }
 }

@@ -17,7 +17,7 @@ impl Coordinator {
         message: ToCoordinator,
         effects: &mut Vec<Effect>,
     ) {
-        let (tx, ticket) = (message.tx().clone(), message.ticket());
+        let (tx, attempt_number) = (message.tx().clone(), message.attempt_number());
         let Some(open) = self.transactions.get_mut(&tx) else {
             return effects.push(Effect::LookUp(Question::Received { from, message }));
         };
@@ -27,12 +27,12 @@ impl Coordinator {
             return unusable.heard(from, &message, &mut cx);
         }
         // An earlier attempt under this id cannot have committed, else this one would not have begun (R10).
-        if !open.involves(&from) || ticket < open.ticket() {
+        if !open.involves(&from) || attempt_number < open.attempt_number() {
             return presume_abort(from, message, effects);
         }
-        if ticket == open.ticket() {
+        if attempt_number == open.attempt_number() {
             let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
-            if advance(open, Told::Heard { from, message }, &mut self.next_ticket, &mut cx) {
+            if advance(open, Told::Heard { from, message }, &mut self.next_attempt_number, &mut cx) {
                 self.transactions.remove(&tx);
             }
         }
@@ -47,15 +47,15 @@ impl Coordinator {
         ended: Option<EndedRecord>,
         effects: &mut Vec<Effect>,
     ) {
-        let (tx, ticket) = (message.tx().clone(), message.ticket());
+        let (tx, attempt_number) = (message.tx().clone(), message.attempt_number());
         if let ToCoordinator::Finished {
             outcome: outcome @ (BranchOutcome::HeuristicallyCommitted | BranchOutcome::HeuristicallyAborted),
             ..
         } = message
         {
-            return self.keep_heuristic(now, from, tx, ticket, outcome, ended, effects);
+            return self.keep_heuristic(now, from, tx, attempt_number, outcome, ended, effects);
         }
-        let Some(ended) = ended.filter(|ended| ended.ticket == ticket) else {
+        let Some(ended) = ended.filter(|ended| ended.attempt_number == attempt_number) else {
             return presume_abort(from, message, effects);
         };
         match message {
@@ -70,8 +70,8 @@ impl Coordinator {
             | ToCoordinator::Closed { .. } => return,
         }
         let message = match ended.outcome {
-            Outcome::Committed => ToParticipant::Commit { tx, ticket },
-            Outcome::Aborted(_) => ToParticipant::Abort { tx, ticket },
+            Outcome::Committed => ToParticipant::Commit { tx, attempt_number },
+            Outcome::Aborted(_) => ToParticipant::Abort { tx, attempt_number },
         };
         effects.push(Effect::Send { to: from, message });
     }
@@ -79,13 +79,13 @@ impl Coordinator {
 
 /// About an attempt of which nothing is left here: it was aborted. Whoever waits for that is told, and so is the history.
 fn presume_abort(from: ParticipantName, message: ToCoordinator, effects: &mut Vec<Effect>) {
-    let (tx, ticket) = (message.tx().clone(), message.ticket());
+    let (tx, attempt_number) = (message.tx().clone(), message.attempt_number());
     match message {
         ToCoordinator::Inquiry { .. }
         | ToCoordinator::Vote { vote: Vote::Prepared { .. } | Vote::ReadOnly { .. }, .. } => {
-            let note = Note::Earlier { from: from.clone(), ticket, message: message.name() };
+            let note = Note::Earlier { from: from.clone(), attempt_number, message: message.name() };
             effects.push(Effect::Note { tx: tx.clone(), note });
-            effects.push(Effect::Send { to: from, message: ToParticipant::Abort { tx, ticket } });
+            effects.push(Effect::Send { to: from, message: ToParticipant::Abort { tx, attempt_number } });
         }
         ToCoordinator::Vote { vote: Vote::Committed { .. } | Vote::Refused(_), .. }
         | ToCoordinator::Confirmed { .. }
@@ -104,8 +104,8 @@ pub(super) fn refuse_while_recovering(question: Question, effects: &mut Vec<Effe
         | Question::Cancel { tx, client }
         | Question::Forget { tx, client }
         | Question::ResolveStep { tx, client, .. } => effects.push(reject(client, tx)),
-        Question::Received { from, message: ToCoordinator::Inquiry { tx, ticket } } => {
-            effects.push(Effect::Send { to: from, message: ToParticipant::Undecided { tx, ticket } });
+        Question::Received { from, message: ToCoordinator::Inquiry { tx, attempt_number } } => {
+            effects.push(Effect::Send { to: from, message: ToParticipant::Undecided { tx, attempt_number } });
         }
         Question::Received {
             message:

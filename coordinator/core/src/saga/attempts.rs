@@ -1,8 +1,8 @@
-//! Running one half of a step, until it is answered or there is no sense in trying.
+//! Running the action or the compensation of a step, until it is answered or there is no sense in trying.
 //!
 //! A refusal says that nothing is in effect; silence says nothing (R6). So before the pivot a step that fails too often
-//! turns the saga back, whichever it was. Where there is no way but on, one that is refused for good too often waits for
-//! an operator; one that is not answered, or told to come back, is asked for ever.
+//! has the saga compensated, whichever it was. Where there is no way but on, one that is refused for good too often
+//! waits for an operator; one that is not answered, or told to come back, is asked for ever.
 
 use super::{At, Run, Saga, State, WaitsFor, step_index};
 use crate::context::Context;
@@ -13,14 +13,15 @@ use crate::saga::logging::Written;
 use bytes::Bytes;
 use undoubt_vocabulary::limits::MAX_STEP_INPUT_BYTES;
 use undoubt_vocabulary::{
-    AbortReason, Half, ParticipantName, Refusal, RefusalCode, RunStep, SagaStep, StepIndex, StepOutcome, ToParticipant,
+    AbortReason, Direction, ParticipantName, Refusal, RefusalCode, RunStep, SagaStep, StepIndex, StepOutcome,
+    ToParticipant,
 };
 
 impl Saga {
-    pub(super) fn start(&mut self, step: usize, half: Half, cx: &mut Context<'_>) {
+    pub(super) fn start(&mut self, step: usize, direction: Direction, cx: &mut Context<'_>) {
         let in_effect = self.steps[step].at.may_be_in_effect();
         let waits_for = WaitsFor::Answer;
-        self.attempt(step, Run { half, attempt: 1, refusals: 0, in_effect, waits_for }, cx);
+        self.attempt(step, Run { direction, attempt: 1, refusals: 0, in_effect, waits_for }, cx);
     }
 
     pub(super) fn attempt(&mut self, step: usize, mut run: Run, cx: &mut Context<'_>) {
@@ -31,8 +32,8 @@ impl Saga {
         }
         self.send_run(step, cx);
         let after = self.steps[step].definition.retry.attempt_timeout;
-        let timer = Timer::Attempt { step: step_index(step), half: run.half, attempt: run.attempt, after };
-        cx.arm(&self.tx, self.ticket, timer);
+        let timer = Timer::Attempt { step: step_index(step), direction: run.direction, attempt: run.attempt, after };
+        cx.arm(&self.tx, self.attempt_number, timer);
     }
 
     /// Checks that the results that the step uses fit into one message.
@@ -56,25 +57,29 @@ impl Saga {
         if self.held || !cx.peers.connected.contains(participant) {
             return;
         }
-        let work = match run.half {
-            Half::Action => action.clone(),
-            Half::Compensation => {
-                assert!(self.turned.is_some() && self.state == State::Back, "it is not on record that it goes back");
+        let work = match run.direction {
+            Direction::Forward => action.clone(),
+            Direction::Compensating => {
+                assert!(
+                    self.compensating.is_some() && self.state == State::Compensating,
+                    "it is not on record that it compensates"
+                );
                 compensation.clone().expect("a step that may be undone has a compensation, or the saga is not sound")
             }
         };
         let message = ToParticipant::Run(RunStep {
             tx: self.tx.clone(),
-            ticket: self.ticket,
+            attempt_number: self.attempt_number,
             step: step_index(step),
-            half: run.half,
+            direction: run.direction,
             attempt: run.attempt,
             begun_at: self.begun_at,
             timeout: retry.attempt_timeout,
             work,
             inputs: uses.iter().map(|used| self.steps[usize::from(used.0)].at.result()).collect(),
         });
-        let note = Note::Run { to: participant.clone(), step: name.clone(), half: run.half, attempt: run.attempt };
+        let note =
+            Note::Run { to: participant.clone(), step: name.clone(), direction: run.direction, attempt: run.attempt };
         self.note(note, cx);
         cx.effects.push(Effect::Send { to: participant.clone(), message });
         self.steps[step].at = At::Running(Run { in_effect: true, ..run });
@@ -84,36 +89,36 @@ impl Saga {
         &mut self,
         from: &ParticipantName,
         step: StepIndex,
-        half: Half,
+        direction: Direction,
         attempt: u32,
         outcome: StepOutcome,
         cx: &mut Context<'_>,
     ) {
         let place = usize::from(step.0);
         let Some(known) = self.steps.get(place).filter(|step| step.definition.participant == *from) else { return };
-        self.note(Note::ran(from, &known.definition.name, half, &outcome), cx);
-        match (half, outcome) {
-            (Half::Action, StepOutcome::Done { result, pending }) => self.acted(place, result, pending, cx),
-            (Half::Compensation, StepOutcome::Done { .. } | StepOutcome::Empty) => self.compensated(place, cx),
+        self.note(Note::ran(from, &known.definition.name, direction, &outcome), cx);
+        match (direction, outcome) {
+            (Direction::Forward, StepOutcome::Done { result, pending }) => self.acted(place, result, pending, cx),
+            (Direction::Compensating, StepOutcome::Done { .. } | StepOutcome::Empty) => self.compensated(place, cx),
             (_, StepOutcome::Refused(refusal)) => {
-                if self.is_waiting(place, half, attempt, WaitsFor::Answer) {
+                if self.is_waiting(place, direction, attempt, WaitsFor::Answer) {
                     self.failed(place, Failure::Refused(refusal), cx);
                 }
             }
             // Only a compensation can find nothing to do.
-            (Half::Action, StepOutcome::Empty) => {}
+            (Direction::Forward, StepOutcome::Empty) => {}
         }
     }
 
     /// Whichever attempt it was, it is in effect.
     fn acted(&mut self, step: usize, result: Bytes, pending: bool, cx: &mut Context<'_>) {
         match (&self.steps[step].at, self.state) {
-            (At::Running(Run { half: Half::Action, .. }), State::Forward) => {
+            (At::Running(Run { direction: Direction::Forward, .. }), State::Forward) => {
                 let kept = cx.room.keep(self.gathered(), result.len());
                 match kept {
-                    Err(no_room) if self.may_turn() => {
+                    Err(no_room) if self.may_compensate() => {
                         let at = self.steps[step].definition.participant.clone();
-                        self.turn(AbortReason::TooMuch { at, refusal: no_room.refusal() }, cx);
+                        self.compensate(AbortReason::TooMuch { at, refusal: no_room.refusal() }, cx);
                     }
                     Err(no_room) => {
                         let result = self.kept_all_the_same(step, result, no_room, cx);
@@ -123,7 +128,7 @@ impl Saga {
                 }
             }
             // It is to be undone now, but is doubtful no more. No other step was given what it handed back.
-            (At::Doubtful, State::Turning | State::Back) => {
+            (At::Doubtful, State::LoggingCompensation | State::Compensating) => {
                 self.steps[step].at = At::Done { result: Bytes::new(), pending };
             }
             (At::Waiting | At::Doubtful | At::Running(_) | At::Done { .. } | At::Undone | At::Skipped, _) => {}
@@ -152,7 +157,7 @@ impl Saga {
     }
 
     fn compensated(&mut self, step: usize, cx: &mut Context<'_>) {
-        if self.run(step).is_some_and(|run| run.half == Half::Compensation) {
+        if self.run(step).is_some_and(|run| run.direction == Direction::Compensating) {
             self.steps[step].at = At::Undone;
             self.settled(step, false, cx);
         }
@@ -169,17 +174,24 @@ impl Saga {
     }
 
     /// The attempt's time is over.
-    pub(super) fn lapsed(&mut self, timer: Timer, step: StepIndex, half: Half, attempt: u32, cx: &mut Context<'_>) {
+    pub(super) fn lapsed(
+        &mut self,
+        timer: Timer,
+        step: StepIndex,
+        direction: Direction,
+        attempt: u32,
+        cx: &mut Context<'_>,
+    ) {
         let place = usize::from(step.0);
-        if !self.is_waiting(place, half, attempt, WaitsFor::Answer) {
+        if !self.is_waiting(place, direction, attempt, WaitsFor::Answer) {
             return;
         }
         if self.held {
             // Silence counts only where somebody was asked, or could have been.
-            return cx.arm(&self.tx, self.ticket, timer);
+            return cx.arm(&self.tx, self.attempt_number, timer);
         }
         let SagaStep { name, participant, .. } = &*self.steps[place].definition;
-        let note = Note::Unanswered { by: participant.clone(), step: name.clone(), half, attempt };
+        let note = Note::Unanswered { by: participant.clone(), step: name.clone(), direction, attempt };
         self.note(note, cx);
         self.failed(place, Failure::Unanswered, cx);
     }
@@ -199,8 +211,8 @@ impl Saga {
         }
         run.waits_for = WaitsFor::Pause;
         self.steps[step].at = At::Running(run);
-        let may_turn = run.half == Half::Action && self.may_turn();
-        if may_turn && (definite || run.attempt >= retry.max_attempts || (*pivot && self.overdue)) {
+        let may_compensate = run.direction == Direction::Forward && self.may_compensate();
+        if may_compensate && (definite || run.attempt >= retry.max_attempts || (*pivot && self.overdue)) {
             let reason = match failure {
                 Failure::Refused(refusal) => AbortReason::Refused { by: participant.clone(), refusal },
                 Failure::NotSent(refusal) => AbortReason::TooMuch { at: participant.clone(), refusal },
@@ -209,31 +221,31 @@ impl Saga {
                 }
                 Failure::Unanswered => AbortReason::DeadlinePassed { unanswered: vec![participant.clone()] },
             };
-            return self.turn(reason, cx);
+            return self.compensate(reason, cx);
         }
         let refusal = match failure {
             Failure::Unanswered => None,
             Failure::Refused(refusal) | Failure::NotSent(refusal) => Some(refusal),
         };
-        if !may_turn {
+        if !may_compensate {
             self.steps[step].refused.clone_from(&refusal);
             if definite && run.refusals >= retry.max_attempts {
                 self.steps[step].at = At::Running(Run { waits_for: WaitsFor::Operator, ..run });
                 return self.is_stuck(step, cx);
             }
             if run.attempt == retry.max_attempts {
-                let (by, step, half) = (participant.clone(), name.clone(), run.half);
-                self.note(Note::HeldUp { by, step, half, refusal }, cx);
+                let (by, step, direction) = (participant.clone(), name.clone(), run.direction);
+                self.note(Note::HeldUp { by, step, direction, refusal }, cx);
             }
         }
         let timer = Timer::StepRetry {
             step: step_index(step),
-            half: run.half,
+            direction: run.direction,
             attempt: run.attempt,
             first_pause: retry.first_pause,
             max_pause: retry.max_pause,
         };
-        cx.arm(&self.tx, self.ticket, timer);
+        cx.arm(&self.tx, self.attempt_number, timer);
     }
 
     /// Tells all clients that wait for the outcome why there is none.
@@ -245,15 +257,15 @@ impl Saga {
         }
     }
 
-    pub(super) fn pause_over(&mut self, step: StepIndex, half: Half, attempt: u32, cx: &mut Context<'_>) {
+    pub(super) fn pause_over(&mut self, step: StepIndex, direction: Direction, attempt: u32, cx: &mut Context<'_>) {
         let step = usize::from(step.0);
-        if let Some(run) = self.run(step).filter(|_| self.is_waiting(step, half, attempt, WaitsFor::Pause)) {
+        if let Some(run) = self.run(step).filter(|_| self.is_waiting(step, direction, attempt, WaitsFor::Pause)) {
             self.attempt(step, Run { attempt: attempt.saturating_add(1), ..run }, cx);
         }
     }
 
-    fn is_waiting(&self, step: usize, half: Half, attempt: u32, waits_for: WaitsFor) -> bool {
-        let same = |run: Run| run.half == half && run.attempt == attempt && run.waits_for == waits_for;
+    fn is_waiting(&self, step: usize, direction: Direction, attempt: u32, waits_for: WaitsFor) -> bool {
+        let same = |run: Run| run.direction == direction && run.attempt == attempt && run.waits_for == waits_for;
         self.run(step).is_some_and(same)
     }
 

@@ -8,7 +8,7 @@ use crate::record::{Progress, SagaRecord};
 use crate::saga::logging::Written;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
-use undoubt_vocabulary::{SagaStep, Ticket, time_left};
+use undoubt_vocabulary::{AttemptNumber, SagaStep, time_left};
 
 impl Saga {
     /// The definition is [sound](undoubt_vocabulary::saga::check).
@@ -18,16 +18,16 @@ impl Saga {
         former: Option<Former>,
         cx: &mut Context<'_>,
     ) -> Saga {
-        let Admitted { tx, ticket, digest, timeout } = admitted;
+        let Admitted { tx, attempt_number, digest, timeout } = admitted;
         let step = |definition| Step::new(Arc::new(definition), At::Waiting);
         let mut saga = Saga {
             tx,
-            ticket,
+            attempt_number,
             digest,
             begun_at: cx.now,
             deadline: cx.now.plus(timeout),
             steps: steps.into_iter().map(step).collect(),
-            turned: None,
+            compensating: None,
             overdue: false,
             state: State::Beginning,
             unstable: VecDeque::new(),
@@ -37,21 +37,21 @@ impl Saga {
             recovered: false,
             held: false,
         };
-        saga.open_fences(cx);
+        saga.open_low_water_marks(cx);
         saga.note(Note::SagaBegun { steps: saga.steps.len() }, cx);
         saga.append(Written::Begun, true, cx);
-        cx.arm(&saga.tx, saga.ticket, Timer::Deadline { after: timeout });
+        cx.arm(&saga.tx, saga.attempt_number, Timer::Deadline { after: timeout });
         saga
     }
 
     /// Its own, and that of the attempt in whose place it came, until that has ended durably.
-    pub(crate) fn tickets(&self) -> BTreeSet<Ticket> {
-        self.former.iter().map(|former| former.ticket).chain([self.ticket]).collect()
+    pub(crate) fn attempt_numbers(&self) -> BTreeSet<AttemptNumber> {
+        self.former.iter().map(|former| former.attempt_number).chain([self.attempt_number]).collect()
     }
 
     /// Folds a record of the log back into the state that wrote it. Goes on when it is told to.
     pub(crate) fn recover(record: SagaRecord, cx: &mut Context<'_>) -> Saga {
-        let SagaRecord { tx, ticket, begun_at, digest, deadline, steps, turned, progress } = record;
+        let SagaRecord { tx, attempt_number, begun_at, digest, deadline, steps, compensating, progress } = record;
         assert_eq!(steps.len(), progress.len(), "the record of saga {tx} has not one progress for each step");
         let step = |(definition, progress): (Arc<SagaStep>, Progress)| {
             let at = match progress {
@@ -67,13 +67,13 @@ impl Saga {
         };
         let mut saga = Saga {
             tx,
-            ticket,
+            attempt_number,
             digest,
             begun_at,
             deadline,
             steps: steps.into_iter().zip(progress).map(step).collect(),
-            state: if turned.is_some() { State::Back } else { State::Forward },
-            turned,
+            state: if compensating.is_some() { State::Compensating } else { State::Forward },
+            compensating,
             overdue: false,
             unstable: VecDeque::new(),
             former: None,
@@ -82,12 +82,16 @@ impl Saga {
             recovered: true,
             held: true,
         };
-        saga.open_fences(cx);
-        let stage = if saga.turned.is_some() { "turned" } else { "begun" };
+        saga.open_low_water_marks(cx);
+        let stage = if saga.compensating.is_some() { "compensation" } else { "begun" };
         saga.note(Note::Recovered { stage }, cx);
-        if saga.turned.is_none() {
+        if saga.compensating.is_none() {
             saga.rule_out_what_was_never_sent();
-            cx.arm(&saga.tx, saga.ticket, Timer::Deadline { after: time_left(saga.begun_at, saga.deadline, cx.now) });
+            cx.arm(
+                &saga.tx,
+                saga.attempt_number,
+                Timer::Deadline { after: time_left(saga.begun_at, saga.deadline, cx.now) },
+            );
         }
         saga
     }
@@ -108,9 +112,9 @@ impl Saga {
         }
     }
 
-    fn open_fences(&self, cx: &mut Context<'_>) {
+    fn open_low_water_marks(&self, cx: &mut Context<'_>) {
         for participant in self.participants() {
-            cx.peers.fences.open(&participant, self.ticket);
+            cx.peers.low_water_marks.open(&participant, self.attempt_number);
         }
     }
 }

@@ -31,7 +31,7 @@ impl Saga {
         self.state = State::Closing { attempt: 0 };
         self.answer_all(cx);
         self.send_closes(cx);
-        cx.arm(&self.tx, self.ticket, Timer::Retry { attempt: 0 });
+        cx.arm(&self.tx, self.attempt_number, Timer::Retry { attempt: 0 });
     }
 
     /// Participants where semantic locks may be left, while they are being closed.
@@ -48,7 +48,7 @@ impl Saga {
 
     pub(super) fn send_close(&self, to: &ParticipantName, cx: &mut Context<'_>) {
         if !self.held && cx.peers.connected.contains(to) {
-            let message = ToParticipant::Close { tx: self.tx.clone(), ticket: self.ticket };
+            let message = ToParticipant::Close { tx: self.tx.clone(), attempt_number: self.attempt_number };
             self.note(Note::Sent { to: to.clone(), message: message.name() }, cx);
             cx.effects.push(Effect::Send { to: to.clone(), message });
         }
@@ -63,7 +63,7 @@ impl Saga {
         self.note(Note::Retried { attempt }, cx);
         self.state = State::Closing { attempt };
         self.send_closes(cx);
-        cx.arm(&self.tx, self.ticket, Timer::Retry { attempt });
+        cx.arm(&self.tx, self.attempt_number, Timer::Retry { attempt });
     }
 
     pub(super) fn closed(&mut self, from: &ParticipantName, cx: &mut Context<'_>) {
@@ -84,7 +84,7 @@ impl Saga {
         let record = EndedRecord {
             saga: true,
             tx: self.tx.clone(),
-            ticket: self.ticket,
+            attempt_number: self.attempt_number,
             begun_at: self.begun_at,
             digest: self.digest,
             outcome: self.outcome(),
@@ -101,7 +101,7 @@ impl Saga {
         self.answer_all(cx);
         self.close_what_was_forgotten(cx);
         for participant in self.participants() {
-            cx.peers.fences.close(&participant, self.ticket);
+            cx.peers.low_water_marks.close(&participant, self.attempt_number);
         }
         self.state = State::Ended;
         cx.effects.push(Effect::Retired { tx: self.tx.clone() });
@@ -112,8 +112,8 @@ impl Saga {
             State::Closing { .. } => true,
             State::Beginning
             | State::Forward
-            | State::Turning
-            | State::Back
+            | State::LoggingCompensation
+            | State::Compensating
             | State::Deciding
             | State::Ending { .. }
             | State::Ended => false,
@@ -126,8 +126,8 @@ impl Saga {
             State::Closing { .. } | State::Ending { answered: true } => true,
             State::Beginning
             | State::Forward
-            | State::Turning
-            | State::Back
+            | State::LoggingCompensation
+            | State::Compensating
             | State::Deciding
             | State::Ending { answered: false }
             | State::Ended => false,
@@ -146,7 +146,7 @@ impl Saga {
 
     /// Of a saga that was carried out, by its steps.
     pub(super) fn results(&self) -> Vec<(StepName, Bytes)> {
-        let result = |step: &Step| match (&step.at, &self.turned) {
+        let result = |step: &Step| match (&step.at, &self.compensating) {
             (At::Done { result, .. }, None) => Some((step.definition.name.clone(), result.clone())),
             (At::Done { .. }, Some(_)) => None,
             (At::Waiting | At::Doubtful | At::Running(_) | At::Undone | At::Skipped, _) => None,

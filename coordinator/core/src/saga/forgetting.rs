@@ -6,21 +6,22 @@ use crate::context::Context;
 use crate::effect::Note;
 use crate::input::Client;
 use std::collections::BTreeSet;
-use undoubt_vocabulary::{AbortReason, Half, ParticipantName};
+use undoubt_vocabulary::{AbortReason, Direction, ParticipantName};
 
 impl Saga {
     /// The client hears once the end is on stable storage. If the outcome was decided before, only the closing of semantic
-    /// locks is given up, which is no damage: participants drop them with the fence, or when an operator releases them.
+    /// locks is given up, which is no damage: participants drop them with the low-water mark, or when an operator
+    /// releases them.
     pub(crate) fn forget(&mut self, client: Client, cx: &mut Context<'_>) {
         self.waiters.insert(client);
         match self.state {
-            State::Beginning | State::Forward | State::Turning | State::Back => {
+            State::Beginning | State::Forward | State::LoggingCompensation | State::Compensating => {
                 self.note(Note::Forgotten, cx);
-                if self.may_turn() {
-                    self.turned = Some(AbortReason::GivenUp { on: self.given_up_on() });
+                if self.may_compensate() {
+                    self.compensating = Some(AbortReason::GivenUp { on: self.given_up_on() });
                 }
                 // A coordinator before this one may have sent compensations that the log knows nothing of.
-                let undoing = self.recovered && self.state == State::Back;
+                let undoing = self.recovered && self.state == State::Compensating;
                 for step in &mut self.steps {
                     step.at = step.at.given_up(undoing);
                 }
@@ -39,7 +40,7 @@ impl Saga {
         }
     }
 
-    /// Tells whom it can reach that the saga is over: others need not wait for the fence.
+    /// Tells whom it can reach that the saga is over: others need not wait for the low-water mark.
     pub(super) fn close_what_was_forgotten(&self, cx: &mut Context<'_>) {
         if !self.forgotten {
             return;
@@ -51,7 +52,7 @@ impl Saga {
 
     /// The participant of a step that is not settled.
     fn given_up_on(&self) -> ParticipantName {
-        let unsettled = self.steps.iter().find(|step| !step.at.is_settled(Half::Action));
+        let unsettled = self.steps.iter().find(|step| !step.at.is_settled(Direction::Forward));
         unsettled.unwrap_or(&self.steps[0]).definition.participant.clone()
     }
 }
@@ -60,7 +61,7 @@ impl At {
     /// Returns what the record of the end says of the step: nothing more than is known.
     fn given_up(&self, undoing: bool) -> At {
         match self {
-            At::Waiting | At::Running(Run { half: Half::Action, in_effect: false, .. }) => At::Undone,
+            At::Waiting | At::Running(Run { direction: Direction::Forward, in_effect: false, .. }) => At::Undone,
             At::Done { .. } if undoing => At::Skipped,
             At::Doubtful | At::Running(_) => At::Skipped,
             At::Done { .. } | At::Undone | At::Skipped => self.clone(),

@@ -12,7 +12,7 @@ pub(super) enum Written {
     Begun,
     /// This step is settled.
     Step(usize),
-    Turned,
+    Compensating,
     /// An operator has resolved this step.
     Resolved {
         step: usize,
@@ -27,12 +27,12 @@ impl Saga {
     pub(super) fn append(&mut self, written: Written, forced: bool, cx: &mut Context<'_>) {
         let record = SagaRecord {
             tx: self.tx.clone(),
-            ticket: self.ticket,
+            attempt_number: self.attempt_number,
             begun_at: self.begun_at,
             digest: self.digest,
             deadline: self.deadline,
             steps: self.steps.iter().map(|step| step.definition.clone()).collect(),
-            turned: self.turned.clone(),
+            compensating: self.compensating.clone(),
             progress: self.steps.iter().map(|step| step.at.progress()).collect(),
         };
         self.append_record(Record::Saga(record), written, forced, cx);
@@ -64,9 +64,9 @@ impl Saga {
                 self.steps[step].on_record = true;
                 self.advance(cx);
             }
-            Written::Turned => {
-                if self.state == State::Turning {
-                    self.state = State::Back;
+            Written::Compensating => {
+                if self.state == State::LoggingCompensation {
+                    self.state = State::Compensating;
                     self.advance(cx);
                 }
             }
@@ -80,8 +80,8 @@ impl Saga {
                 State::Ending { .. } => self.retire(cx),
                 State::Beginning
                 | State::Forward
-                | State::Turning
-                | State::Back
+                | State::LoggingCompensation
+                | State::Compensating
                 | State::Deciding
                 | State::Closing { .. }
                 | State::Ended => unreachable!("the end was appended, and the saga does not wait for it"),
@@ -91,9 +91,9 @@ impl Saga {
 
     /// The attempt in whose place this saga came has ended, durably.
     fn release_former(&mut self, cx: &mut Context<'_>) {
-        let Some(Former { ticket, participants }) = self.former.take() else { return };
+        let Some(Former { attempt_number, participants }) = self.former.take() else { return };
         for participant in participants {
-            cx.peers.fences.close(&participant, ticket);
+            cx.peers.low_water_marks.close(&participant, attempt_number);
         }
     }
 
@@ -103,7 +103,7 @@ impl Saga {
                 Written::Resolved { client, .. } if *client == Some(gone) => *client = None,
                 Written::Begun
                 | Written::Step(_)
-                | Written::Turned
+                | Written::Compensating
                 | Written::Resolved { .. }
                 | Written::Decided
                 | Written::Ended => {}
@@ -117,7 +117,7 @@ impl Written {
     pub(super) fn client(self) -> Option<Client> {
         match self {
             Written::Resolved { client, .. } => client,
-            Written::Begun | Written::Step(_) | Written::Turned | Written::Decided | Written::Ended => None,
+            Written::Begun | Written::Step(_) | Written::Compensating | Written::Decided | Written::Ended => None,
         }
     }
 
@@ -125,7 +125,7 @@ impl Written {
     fn noted_as(self) -> Option<&'static str> {
         match self {
             Written::Begun => Some("begun"),
-            Written::Turned => Some("turned"),
+            Written::Compensating => Some("compensation"),
             Written::Resolved { .. } => Some("resolved"),
             Written::Decided => Some("decided"),
             Written::Ended => Some("ended"),

@@ -1,17 +1,17 @@
-//! What may run when, and whether the saga may still turn back.
+//! What may run when, and whether the saga may still compensate.
 
 use super::{At, Run, Saga, State, Step};
 use crate::context::Context;
-use undoubt_vocabulary::{Half, SagaStep};
+use undoubt_vocabulary::{Direction, SagaStep};
 
 impl Saga {
     /// Runs whatever has nothing to wait for any more.
     pub(super) fn advance(&mut self, cx: &mut Context<'_>) {
-        let half = match self.state {
-            State::Forward => Half::Action,
-            State::Back => Half::Compensation,
+        let direction = match self.state {
+            State::Forward => Direction::Forward,
+            State::Compensating => Direction::Compensating,
             State::Beginning
-            | State::Turning
+            | State::LoggingCompensation
             | State::Deciding
             | State::Closing { .. }
             | State::Ending { .. }
@@ -19,39 +19,41 @@ impl Saga {
         };
         let state = self.state;
         for step in 0..self.steps.len() {
-            // A step that cannot be sent may have turned the saga back.
-            if self.state == state && self.is_ready(step, half) {
-                self.start(step, half, cx);
+            // A step that cannot be sent may have had the saga compensated.
+            if self.state == state && self.is_ready(step, direction) {
+                self.start(step, direction, cx);
             }
         }
     }
 
-    fn is_ready(&self, step: usize, half: Half) -> bool {
-        match (half, &self.steps[step].at) {
-            (Half::Action, At::Waiting | At::Doubtful) => self.before(step).all(|before| {
+    fn is_ready(&self, step: usize, direction: Direction) -> bool {
+        match (direction, &self.steps[step].at) {
+            (Direction::Forward, At::Waiting | At::Doubtful) => self.before(step).all(|before| {
                 let known = &self.steps[before];
-                known.is_passed(Half::Action) && (known.on_record || !self.waits_for_record(step))
+                known.is_passed(Direction::Forward) && (known.on_record || !self.waits_for_record(step))
             }),
-            (Half::Compensation, At::Done { .. } | At::Doubtful) => {
-                self.after(step).all(|after| self.steps[after].is_passed(Half::Compensation))
+            (Direction::Compensating, At::Done { .. } | At::Doubtful) => {
+                self.after(step).all(|after| self.steps[after].is_passed(Direction::Compensating))
             }
-            (Half::Action, At::Running(_) | At::Done { .. } | At::Undone | At::Skipped)
-            | (Half::Compensation, At::Running(_) | At::Undone | At::Skipped) => false,
-            (Half::Compensation, At::Waiting) => unreachable!("a saga that turns back settles what it never sent"),
+            (Direction::Forward, At::Running(_) | At::Done { .. } | At::Undone | At::Skipped)
+            | (Direction::Compensating, At::Running(_) | At::Undone | At::Skipped) => false,
+            (Direction::Compensating, At::Waiting) => {
+                unreachable!("a saga that compensates settles what it never sent")
+            }
         }
     }
 
     /// There is nothing left to do in the direction that it goes, and its end has not been decided.
     pub(super) fn is_settled(&self) -> bool {
         match self.state {
-            State::Forward => self.all_settled(Half::Action),
-            State::Turning | State::Back => self.all_settled(Half::Compensation),
+            State::Forward => self.all_settled(Direction::Forward),
+            State::LoggingCompensation | State::Compensating => self.all_settled(Direction::Compensating),
             State::Beginning | State::Deciding | State::Closing { .. } | State::Ending { .. } | State::Ended => false,
         }
     }
 
-    fn all_settled(&self, half: Half) -> bool {
-        self.steps.iter().all(|step| step.at.is_settled(half))
+    fn all_settled(&self, direction: Direction) -> bool {
+        self.steps.iter().all(|step| step.at.is_settled(direction))
     }
 
     /// Steps that have to be done directly before this one.
@@ -74,13 +76,13 @@ impl Saga {
         self.steps.iter().position(|step| step.definition.pivot)
     }
 
-    /// Whether the saga may still turn back: nothing decides it, and its pivot is certainly not in effect.
-    pub(super) fn may_turn(&self) -> bool {
+    /// Whether the saga may still compensate: nothing decides it, and its pivot is certainly not in effect.
+    pub(super) fn may_compensate(&self) -> bool {
         let undecided = match self.state {
             State::Beginning => true,
-            State::Forward => !self.all_settled(Half::Action),
-            State::Turning
-            | State::Back
+            State::Forward => !self.all_settled(Direction::Forward),
+            State::LoggingCompensation
+            | State::Compensating
             | State::Deciding
             | State::Closing { .. }
             | State::Ending { .. }
@@ -92,18 +94,18 @@ impl Saga {
 
 impl Step {
     /// Others may go on from here.
-    fn is_passed(&self, half: Half) -> bool {
-        self.at.is_settled(half) && !self.word_unrecorded
+    fn is_passed(&self, direction: Direction) -> bool {
+        self.at.is_settled(direction) && !self.word_unrecorded
     }
 }
 
 impl At {
-    pub(super) fn is_settled(&self, half: Half) -> bool {
-        match (half, self) {
-            (Half::Action, At::Done { .. } | At::Skipped) => true,
-            (Half::Compensation, At::Undone | At::Skipped) => true,
-            (Half::Action, At::Waiting | At::Doubtful | At::Running(_) | At::Undone)
-            | (Half::Compensation, At::Waiting | At::Doubtful | At::Running(_) | At::Done { .. }) => false,
+    pub(super) fn is_settled(&self, direction: Direction) -> bool {
+        match (direction, self) {
+            (Direction::Forward, At::Done { .. } | At::Skipped) => true,
+            (Direction::Compensating, At::Undone | At::Skipped) => true,
+            (Direction::Forward, At::Waiting | At::Doubtful | At::Running(_) | At::Undone)
+            | (Direction::Compensating, At::Waiting | At::Doubtful | At::Running(_) | At::Done { .. }) => false,
         }
     }
 

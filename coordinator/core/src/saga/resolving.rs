@@ -9,7 +9,7 @@ use crate::effect::{Answer, Note, Rejection};
 use crate::input::{Client, StepResolution};
 use crate::saga::logging::Written;
 use bytes::Bytes;
-use undoubt_vocabulary::{Half, StepName};
+use undoubt_vocabulary::{Direction, StepName};
 
 impl Saga {
     /// The client hears when it is on record, or the outcome if that is the end.
@@ -22,14 +22,14 @@ impl Saga {
     ) -> Result<(), Rejection> {
         let step = self.steps.iter().position(|step| step.definition.name == *name);
         let step = step.ok_or_else(|| Rejection::NoSuchStep { step: name.clone() })?;
-        let (at, half) = (&self.steps[step].at, self.half_to_do());
-        if !self.is_undecided() || at.is_settled(half) {
+        let (at, direction) = (&self.steps[step].at, self.direction_to_do());
+        if !self.is_undecided() || at.is_settled(direction) {
             return Err(Rejection::StepSettled { step: name.clone(), state: at.as_str() });
         }
         let settled = match resolution {
             StepResolution::Retry => None,
             StepResolution::Skip => Some(At::Skipped),
-            StepResolution::Done => Some(at.done_by_other_means(half)),
+            StepResolution::Done => Some(at.done_by_other_means(direction)),
         };
         match (settled, self.run(step)) {
             (Some(at), _) => {
@@ -69,19 +69,19 @@ impl Saga {
         }
     }
 
-    /// Which half of its steps it has to get done.
-    pub(super) fn half_to_do(&self) -> Half {
-        if self.turned.is_some() { Half::Compensation } else { Half::Action }
+    /// Returns the direction in which its steps are still to be run.
+    pub(super) fn direction_to_do(&self) -> Direction {
+        if self.compensating.is_some() { Direction::Compensating } else { Direction::Forward }
     }
 }
 
 impl At {
-    /// Returns the step's state on an operator's word that this half is done. If the action may be in effect here as
-    /// well, it may have left semantic locks.
-    fn done_by_other_means(&self, half: Half) -> At {
-        match half {
-            Half::Action => At::Done { result: Bytes::new(), pending: self.may_be_in_effect() },
-            Half::Compensation => At::Undone,
+    /// Returns the step's state on an operator's word that it is done in this direction. If the action may be in effect
+    /// here as well, it may have left semantic locks.
+    fn done_by_other_means(&self, direction: Direction) -> At {
+        match direction {
+            Direction::Forward => At::Done { result: Bytes::new(), pending: self.may_be_in_effect() },
+            Direction::Compensating => At::Undone,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{At, Run, Saga, State, Step, WaitsFor};
 use crate::transaction::{BranchView, TransactionView};
-use undoubt_vocabulary::{BranchOutcome, Half};
+use undoubt_vocabulary::{BranchOutcome, Direction};
 
 impl Saga {
     pub(crate) fn view(&self) -> TransactionView {
@@ -16,7 +16,7 @@ impl Saga {
         let announced = self.is_announced();
         TransactionView {
             tx: self.tx.clone(),
-            ticket: self.ticket,
+            attempt_number: self.attempt_number,
             begun_at: self.begun_at,
             saga: true,
             phase: self.phase(),
@@ -34,10 +34,10 @@ impl Saga {
         let stuck = |step: &Step| step.at.as_str() == "stuck";
         match self.state {
             State::Beginning => "beginning",
-            State::Forward | State::Back if self.steps.iter().any(stuck) => "stuck",
+            State::Forward | State::Compensating if self.steps.iter().any(stuck) => "stuck",
             State::Forward => "running",
-            State::Turning => "turning back",
-            State::Back => "compensating",
+            State::LoggingCompensation => "logging-compensation",
+            State::Compensating => "compensating",
             State::Closing { .. } => "closing",
             State::Deciding | State::Ending { .. } => "ending",
             State::Ended => "ended",
@@ -49,8 +49,8 @@ impl Saga {
             State::Ending { .. } => true,
             State::Beginning
             | State::Forward
-            | State::Turning
-            | State::Back
+            | State::LoggingCompensation
+            | State::Compensating
             | State::Deciding
             | State::Closing { .. }
             | State::Ended => false,
@@ -60,7 +60,7 @@ impl Saga {
     /// Steps are still to be done or undone.
     pub(super) fn is_undecided(&self) -> bool {
         match self.state {
-            State::Beginning | State::Forward | State::Turning | State::Back => true,
+            State::Beginning | State::Forward | State::LoggingCompensation | State::Compensating => true,
             State::Deciding | State::Closing { .. } | State::Ending { .. } | State::Ended => false,
         }
     }
@@ -71,8 +71,8 @@ impl At {
         match self {
             At::Waiting => "waiting",
             At::Doubtful => "in-doubt",
-            At::Running(Run { waits_for: WaitsFor::Answer, half: Half::Action, .. }) => "acting",
-            At::Running(Run { waits_for: WaitsFor::Answer, half: Half::Compensation, .. }) => "compensating",
+            At::Running(Run { waits_for: WaitsFor::Answer, direction: Direction::Forward, .. }) => "acting",
+            At::Running(Run { waits_for: WaitsFor::Answer, direction: Direction::Compensating, .. }) => "compensating",
             At::Running(Run { waits_for: WaitsFor::Pause, .. }) => "waiting-to-retry",
             At::Running(Run { waits_for: WaitsFor::Operator, .. }) => "stuck",
             At::Running(Run { waits_for: WaitsFor::Record, .. }) => "resolving",

@@ -88,7 +88,7 @@ impl Transaction {
 
     fn ask_to_confirm(&self, branch: usize, cx: &mut Context<'_>) {
         if self.branches[branch].vote == BranchVote::ReadOnly {
-            self.send(branch, ToParticipant::Confirm { tx: self.tx.clone(), ticket: self.ticket }, cx);
+            self.send(branch, ToParticipant::Confirm { tx: self.tx.clone(), attempt_number: self.attempt_number }, cx);
         }
     }
 
@@ -154,7 +154,7 @@ impl Transaction {
                 self.branches.iter_mut().for_each(|branch| branch.work = bytes::Bytes::new());
                 for branch in 0..self.branches.len() {
                     if self.branches[branch].vote == BranchVote::Confirmed {
-                        cx.peers.fences.close(&self.branches[branch].participant, self.ticket);
+                        cx.peers.low_water_marks.close(&self.branches[branch].participant, self.attempt_number);
                     }
                 }
                 self.send_commits(cx);

@@ -1,15 +1,15 @@
 //! Auto's second way: an attempt by two-phase commit that nobody answered goes on as a saga.
 //!
-//! The saga has a ticket of its own. The record of its beginning is at once the durable abort of the attempt, since that
-//! is presumed (R1): whoever inquires with the attempt's ticket hears abort, before and after a crash. Until that record
-//! is stable the attempt's ticket stays open in the fence.
+//! The saga has an attempt number of its own. The record of its beginning is at once the durable abort of the attempt,
+//! since that is presumed (R1): whoever inquires with the attempt's number hears abort, before and after a crash. Until
+//! that record is stable the attempt's number stays open in the low-water mark.
 
 use super::{Context, Event, State, Transaction};
 use crate::effect::Note;
 use crate::open::Admitted;
 use crate::saga::{Former, Saga};
 use std::time::Duration;
-use undoubt_vocabulary::{AbortReason, Refusal, RefusalCode, SagaStep, Ticket};
+use undoubt_vocabulary::{AbortReason, AttemptNumber, Refusal, RefusalCode, SagaStep};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Fallback {
@@ -65,18 +65,18 @@ impl Transaction {
     }
 
     /// The saga that takes the place of an attempt that has fallen back, with those who wait for it.
-    pub(crate) fn go_on_as_saga(&mut self, ticket: Ticket, cx: &mut Context<'_>) -> Saga {
+    pub(crate) fn go_on_as_saga(&mut self, attempt_number: AttemptNumber, cx: &mut Context<'_>) -> Saga {
         let State::FallenBack(reason) = &self.state else {
             unreachable!("only an attempt that has fallen back goes on as a saga");
         };
         let Fallback { steps, timeout } = self.fallback.take().expect("only what has a second way falls back");
         cx.note(&self.tx, Note::Chosen { saga: true, why: format!("two-phase commit was aborted, {reason}") });
-        cx.peers.breakers.over(self.ticket, cx.now);
+        cx.peers.breakers.over(self.attempt_number, cx.now);
         let former = Former {
-            ticket: self.ticket,
+            attempt_number: self.attempt_number,
             participants: self.branches.iter().map(|branch| branch.participant.clone()).collect(),
         };
-        let admitted = Admitted { tx: self.tx.clone(), ticket, digest: self.digest, timeout };
+        let admitted = Admitted { tx: self.tx.clone(), attempt_number, digest: self.digest, timeout };
         let mut saga = Saga::begin(admitted, steps, Some(former), cx);
         for client in std::mem::take(&mut self.waiters) {
             saga.wait_for(client, true, cx);

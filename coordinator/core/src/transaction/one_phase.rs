@@ -101,7 +101,8 @@ impl Transaction {
                 self.record_vote(0, BranchVote::Committed, result);
                 self.branches[0].outcome = Some(BranchOutcome::Committed);
                 self.decide(Outcome::Committed, cx);
-                // The branch keeps the outcome on stable storage until the fence passes, so the answer need not wait.
+                // The branch keeps the outcome on stable storage until the low-water mark passes, so the answer need
+                // not wait.
                 self.answer_all(&Answer::committed(self.results()), cx);
                 self.end(Outcome::Committed, true, cx);
             }
@@ -145,6 +146,6 @@ impl Transaction {
     }
 
     fn send_settle(&self, cx: &mut Context<'_>) {
-        self.send(0, ToParticipant::Settle { tx: self.tx.clone(), ticket: self.ticket }, cx);
+        self.send(0, ToParticipant::Settle { tx: self.tx.clone(), attempt_number: self.attempt_number }, cx);
     }
 }

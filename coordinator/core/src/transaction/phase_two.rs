@@ -18,7 +18,7 @@ impl Transaction {
 
     fn send_commit(&self, branch: usize, cx: &mut Context<'_>) {
         if self.branches[branch].has_to_acknowledge() {
-            self.send(branch, ToParticipant::Commit { tx: self.tx.clone(), ticket: self.ticket }, cx);
+            self.send(branch, ToParticipant::Commit { tx: self.tx.clone(), attempt_number: self.attempt_number }, cx);
         }
     }
 
@@ -48,7 +48,7 @@ impl Transaction {
 
     /// A branch in doubt asks although it had acknowledged: an operator's declaration was wrong, and it is still there.
     fn answer_inquiry_with_commit(&self, branch: usize, cx: &mut Context<'_>) {
-        self.send(branch, ToParticipant::Commit { tx: self.tx.clone(), ticket: self.ticket }, cx);
+        self.send(branch, ToParticipant::Commit { tx: self.tx.clone(), attempt_number: self.attempt_number }, cx);
     }
 
     fn acknowledged(&mut self, branch: usize, outcome: BranchOutcome, cx: &mut Context<'_>) {
@@ -56,7 +56,7 @@ impl Transaction {
             return;
         }
         self.branches[branch].outcome = Some(outcome);
-        cx.peers.fences.close(&self.branches[branch].participant, self.ticket);
+        cx.peers.low_water_marks.close(&self.branches[branch].participant, self.attempt_number);
         self.end_if_acknowledged(cx);
     }
 
@@ -112,17 +112,21 @@ impl Transaction {
 
     fn retire(&mut self, cx: &mut Context<'_>) {
         for branch in &self.branches {
-            cx.peers.fences.close(&branch.participant, self.ticket);
+            cx.peers.low_water_marks.close(&branch.participant, self.attempt_number);
         }
         for (index, branch) in self.branches.iter().enumerate() {
             match branch.outcome {
                 Some(BranchOutcome::HeuristicallyCommitted | BranchOutcome::HeuristicallyAborted) => {
-                    self.send(index, ToParticipant::Noted { tx: self.tx.clone(), ticket: self.ticket }, cx);
+                    self.send(
+                        index,
+                        ToParticipant::Noted { tx: self.tx.clone(), attempt_number: self.attempt_number },
+                        cx,
+                    );
                 }
                 Some(BranchOutcome::Committed | BranchOutcome::Aborted | BranchOutcome::Unknown) | None => {}
             }
         }
-        cx.peers.breakers.over(self.ticket, cx.now);
+        cx.peers.breakers.over(self.attempt_number, cx.now);
         self.state = State::Ended;
         cx.effects.push(Effect::Retired { tx: self.tx.clone() });
     }

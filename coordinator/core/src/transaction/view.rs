@@ -2,12 +2,14 @@
 
 use super::{BranchVote, State, Transaction};
 use bytes::Bytes;
-use undoubt_vocabulary::{BranchOutcome, Outcome, ParticipantName, StepName, StuckStep, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{
+    AttemptNumber, BranchOutcome, Outcome, ParticipantName, StepName, StuckStep, Timestamp, TxId,
+};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionView {
     pub tx: TxId,
-    pub ticket: Ticket,
+    pub attempt_number: AttemptNumber,
     pub begun_at: Timestamp,
     /// Then there is one branch for each step, and results are named by the steps.
     pub saga: bool,
@@ -48,7 +50,7 @@ impl Transaction {
         };
         TransactionView {
             tx: self.tx.clone(),
-            ticket: self.ticket,
+            attempt_number: self.attempt_number,
             begun_at: self.begun_at,
             saga: false,
             phase: self.state.as_str(),

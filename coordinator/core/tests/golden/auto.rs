@@ -2,10 +2,10 @@
 
 use super::check;
 use super::sagas::{refused, step};
-use crate::script::{self, Script, prepared, ticket, tx};
+use crate::script::{self, Script, attempt_number, prepared, tx};
 use std::time::Duration;
 use undoubt_coordinator_core::{Input, Timer};
-use undoubt_vocabulary::{BranchOutcome, Half, RefusalCode, SagaStep, StepIndex, ToCoordinator};
+use undoubt_vocabulary::{BranchOutcome, Direction, RefusalCode, SagaStep, StepIndex, ToCoordinator};
 
 const DEADLINE: Timer = Timer::Deadline { after: Duration::from_secs(5) };
 
@@ -15,7 +15,7 @@ fn steps() -> [SagaStep; 2] {
 
 #[test]
 fn auto_is_two_phase_commit_where_everybody_can_prepare() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.submit_auto(1, "T1", &steps(), None);
     script.vote("a", "T1", t, prepared("x=1"));
     script.vote("b", "T1", t, script::refused(RefusalCode::LockConflict));
@@ -46,13 +46,13 @@ fn auto_that_can_go_neither_way_is_refused_with_both_reasons() {
 }
 
 #[test]
-fn an_attempt_that_nobody_answered_goes_on_as_a_saga_with_a_ticket_of_its_own() {
-    let (mut script, first, second) = (Script::new(), ticket(1, 0), ticket(1, 1));
+fn an_attempt_that_nobody_answered_goes_on_as_a_saga_with_a_attempt_number_of_its_own() {
+    let (mut script, first, second) = (Script::new(), attempt_number(1, 0), attempt_number(1, 1));
     script.submit_auto(1, "T1", &steps(), None);
     script.vote("a", "T1", first, prepared("x=1"));
     script.fire("T1", first, DEADLINE);
     script.show("T1");
-    script.hear("a", ToCoordinator::Inquiry { tx: tx("T1"), ticket: first });
+    script.hear("a", ToCoordinator::Inquiry { tx: tx("T1"), attempt_number: first });
     script.stable();
     script.show("T1");
     script.fire("T1", first, DEADLINE);
@@ -66,7 +66,7 @@ fn an_attempt_that_nobody_answered_goes_on_as_a_saga_with_a_ticket_of_its_own() 
 
 #[test]
 fn an_unavailable_participant_lets_auto_fall_back_and_a_cancelled_saga_is_over_before_it_began() {
-    let (mut script, first) = (Script::new(), ticket(1, 0));
+    let (mut script, first) = (Script::new(), attempt_number(1, 0));
     script.submit_auto(1, "T1", &steps(), None);
     script.vote("b", "T1", first, script::refused(RefusalCode::Unavailable));
     script.cancel(2, "T1");
@@ -76,7 +76,7 @@ fn an_unavailable_participant_lets_auto_fall_back_and_a_cancelled_saga_is_over_b
 
 #[test]
 fn what_must_be_two_phase_commit_does_not_fall_back() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.submit_auto(1, "T1", &steps(), Some("its value is high"));
     script.fire("T1", t, DEADLINE);
     script.all_stable();
@@ -89,8 +89,8 @@ fn a_breaker_opens_and_lets_one_probe_through_and_closes_when_that_is_answered()
     for number in 0..2 {
         let id = format!("P{number}");
         script.submit(1, &id, 1, &["a", "b"]);
-        script.vote("a", &id, ticket(1, number), prepared(""));
-        script.fire(&id, ticket(1, number), DEADLINE);
+        script.vote("a", &id, attempt_number(1, number), prepared(""));
+        script.fire(&id, attempt_number(1, number), DEADLINE);
         script.all_stable();
     }
     script.submit_auto(1, "spared", &steps(), None);
@@ -98,16 +98,16 @@ fn a_breaker_opens_and_lets_one_probe_through_and_closes_when_that_is_answered()
     script.wait(10);
     script.submit_auto(1, "silent-probe", &steps(), None);
     script.submit_auto(1, "beside-it", &steps(), None);
-    script.fire("silent-probe", ticket(1, 4), DEADLINE);
+    script.fire("silent-probe", attempt_number(1, 4), DEADLINE);
     script.submit_auto(1, "spared-again", &steps(), None);
     script.wait(10);
     script.submit_auto(1, "cancelled-probe", &steps(), None);
     script.cancel(2, "cancelled-probe");
     script.all_stable();
     script.submit_auto(1, "probe", &steps(), None);
-    script.vote("b", "probe", ticket(1, 9), prepared(""));
+    script.vote("b", "probe", attempt_number(1, 9), prepared(""));
     script.cancel(2, "spared");
-    script.ran("a", "spared", ticket(1, 2), (0, Half::Action, 1), refused(RefusalCode::Condition));
+    script.ran("a", "spared", attempt_number(1, 2), (0, Direction::Forward, 1), refused(RefusalCode::Condition));
     script.cancel(2, "high-value");
     script.all_stable();
     script.submit_auto(1, "closed", &steps(), None);
@@ -120,15 +120,15 @@ fn an_open_breaker_keeps_nobody_from_two_phase_commit_who_has_no_other_way() {
     for number in 0..2 {
         let id = format!("P{number}");
         script.submit(1, &id, 1, &["a", "b"]);
-        script.vote("a", &id, ticket(1, number), prepared(""));
-        script.fire(&id, ticket(1, number), DEADLINE);
+        script.vote("a", &id, attempt_number(1, number), prepared(""));
+        script.fire(&id, attempt_number(1, number), DEADLINE);
         script.all_stable();
     }
     let [a, b] = steps();
     let for_good = [a.clone(), SagaStep { compensation: None, ..b.clone() }];
     script.submit_auto(1, "T1", &[a, b], None);
     script.submit_auto(2, "T2", &for_good, None);
-    script.fire("T2", ticket(1, 3), DEADLINE);
+    script.fire("T2", attempt_number(1, 3), DEADLINE);
     check("auto-breaker-one-way", &script.text);
 }
 

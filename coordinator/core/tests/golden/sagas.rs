@@ -1,14 +1,14 @@
 //! Sagas that are submitted as such.
 
 use super::check;
-use crate::script::{Run, Script, done, participant, ticket, tx};
+use crate::script::{Run, Script, attempt_number, done, participant, tx};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt_coordinator_core::{Input, Progress, SagaRecord, StepResolution, Timer, Unfinished};
 use undoubt_vocabulary::{
-    AbortReason, Half, Refusal, RefusalCode, RetryPolicy, SagaStep, StepIndex, StepOutcome, Ticket, Timestamp,
-    ToCoordinator,
+    AbortReason, AttemptNumber, Direction, Refusal, RefusalCode, RetryPolicy, SagaStep, StepIndex, StepOutcome,
+    Timestamp, ToCoordinator,
 };
 
 const RETRY: RetryPolicy = RetryPolicy {
@@ -48,48 +48,48 @@ pub fn refused(code: RefusalCode) -> StepOutcome {
     StepOutcome::Refused(Refusal::new(code, "because"))
 }
 
-const ACTION: Half = Half::Action;
-const COMPENSATION: Half = Half::Compensation;
+const ACTION: Direction = Direction::Forward;
+const COMPENSATION: Direction = Direction::Compensating;
 const DEADLINE: Timer = Timer::Deadline { after: Duration::from_secs(5) };
 
 impl Script {
-    fn lapse(&mut self, t: Ticket, (step, half, attempt): Run) {
-        self.fire("T1", t, Timer::Attempt { step: StepIndex(step), half, attempt, after: RETRY.attempt_timeout });
+    fn lapse(&mut self, t: AttemptNumber, (step, direction, attempt): Run) {
+        self.fire("T1", t, Timer::Attempt { step: StepIndex(step), direction, attempt, after: RETRY.attempt_timeout });
     }
 
-    fn pause_over(&mut self, t: Ticket, (step, half, attempt): Run) {
+    fn pause_over(&mut self, t: AttemptNumber, (step, direction, attempt): Run) {
         let RetryPolicy { first_pause, max_pause, .. } = RETRY;
-        self.fire("T1", t, Timer::StepRetry { step: StepIndex(step), half, attempt, first_pause, max_pause });
+        self.fire("T1", t, Timer::StepRetry { step: StepIndex(step), direction, attempt, first_pause, max_pause });
     }
 
     /// Refused as often as the policy allows.
-    fn refuse_all(&mut self, from: &str, t: Ticket, step: u16, half: Half) {
+    fn refuse_all(&mut self, from: &str, t: AttemptNumber, step: u16, direction: Direction) {
         for attempt in 1..=RETRY.max_attempts {
-            self.ran(from, "T1", t, (step, half, attempt), refused(RefusalCode::Condition));
+            self.ran(from, "T1", t, (step, direction, attempt), refused(RefusalCode::Condition));
             if attempt < RETRY.max_attempts {
-                self.pause_over(t, (step, half, attempt));
+                self.pause_over(t, (step, direction, attempt));
             }
         }
     }
 }
 
 /// Submitted, and its beginning is stable.
-fn begun(steps: &[SagaStep]) -> (Script, Ticket) {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+fn begun(steps: &[SagaStep]) -> (Script, AttemptNumber) {
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.submit_saga(1, "T1", steps);
     script.stable();
     (script, t)
 }
 
-fn record(turned: Option<AbortReason>, steps: &[SagaStep], progress: &[Progress]) -> Unfinished {
+fn record(compensating: Option<AbortReason>, steps: &[SagaStep], progress: &[Progress]) -> Unfinished {
     Unfinished::Saga(SagaRecord {
         tx: tx("T1"),
-        ticket: ticket(1, 0),
+        attempt_number: attempt_number(1, 0),
         begun_at: Timestamp(1_000_000),
         digest: [1; 32],
         deadline: Timestamp(6_000_000),
         steps: steps.iter().cloned().map(Arc::new).collect(),
-        turned,
+        compensating,
         progress: progress.to_vec(),
     })
 }
@@ -108,7 +108,7 @@ fn a_saga_of_two_steps_is_carried_out() {
     script.show("T1");
     script.all_stable();
     script.submit_saga(3, "T1", &[step("a", &[]), step("b", &[0])]);
-    script.hear("a", ToCoordinator::Closed { tx: tx("T1"), ticket: t });
+    script.hear("a", ToCoordinator::Closed { tx: tx("T1"), attempt_number: t });
     script.acted("a", "T1", t, 0, "x=1");
     check("saga", &script.text);
 }
@@ -124,7 +124,7 @@ fn a_step_that_uses_a_result_waits_until_that_is_on_record() {
 }
 
 #[test]
-fn a_definite_refusal_turns_back_and_what_was_done_is_undone_in_reverse() {
+fn a_definite_refusal_compensates_and_what_was_done_is_undone_in_reverse() {
     let (mut script, t) = begun(&[step("a", &[]), step("b", &[0]), step("a3", &[1])]);
     script.acted("a", "T1", t, 0, "x=1");
     script.acted("b", "T1", t, 1, "y=2");
@@ -175,7 +175,7 @@ fn a_step_that_is_never_answered_is_compensated_like_one_that_ran() {
 
 #[test]
 fn a_deadline_before_anything_was_sent_ends_the_saga_without_a_word_to_anyone() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     script.submit_saga(1, "T1", &[step("a", &[]), step("b", &[0])]);
     script.fire("T1", t, DEADLINE);
     script.all_stable();
@@ -183,7 +183,7 @@ fn a_deadline_before_anything_was_sent_ends_the_saga_without_a_word_to_anyone() 
 }
 
 #[test]
-fn a_deadline_turns_back_and_a_reconnected_participant_is_asked_again() {
+fn a_deadline_compensates_and_a_reconnected_participant_is_asked_again() {
     let (mut script, t) = begun(&[step("a", &[]), step("b", &[])]);
     script.connect("b");
     script.acted("a", "T1", t, 0, "");
@@ -197,7 +197,7 @@ fn a_deadline_turns_back_and_a_reconnected_participant_is_asked_again() {
 }
 
 /// The pivot is done, and the step after it is stuck.
-fn stuck() -> (Script, Ticket) {
+fn stuck() -> (Script, AttemptNumber) {
     let (mut script, t) = begun(&[step("a", &[]), pivot("b", &[0]), retriable("a3", &[1])]);
     script.acted("a", "T1", t, 0, "");
     script.stable();
@@ -319,7 +319,7 @@ fn a_lock_that_is_closed_while_its_saga_is_being_given_up_does_not_end_it_twice(
 }
 
 #[test]
-fn a_pivot_is_asked_for_ever_and_turns_back_only_once_it_is_refused() {
+fn a_pivot_is_asked_for_ever_and_compensates_only_once_it_is_refused() {
     let (mut script, t) = begun(&[step("a", &[]), pivot("b", &[0])]);
     script.acted("a", "T1", t, 0, "");
     script.show("T1");
@@ -339,10 +339,10 @@ fn a_pivot_is_asked_for_ever_and_turns_back_only_once_it_is_refused() {
 
 /// The log does not say whether the pivot was reached. Once it is refused, what comes after it was not either.
 #[test]
-fn a_pivot_that_is_refused_after_a_recovery_turns_back_and_nothing_after_it_is_compensated() {
+fn a_pivot_that_is_refused_after_a_recovery_compensates_and_nothing_after_it_is_compensated() {
     let steps = [step("a", &[]), pivot("b", &[0]), retriable("a3", &[1])];
     let progress = [is_done("x=1"), Progress::Pending, Progress::Pending];
-    let (t, mut script) = (ticket(1, 0), Script::recovering(2, &[record(None, &steps, &progress)]));
+    let (t, mut script) = (attempt_number(1, 0), Script::recovering(2, &[record(None, &steps, &progress)]));
     script.connect("a");
     script.connect("b");
     script.tell("the log is read", Input::RecoveryDone { paused: false });
@@ -383,7 +383,7 @@ fn a_compensation_that_is_refused_too_often_waits_for_an_operator() {
 }
 
 /// Done at the participant with a semantic lock, and what undoes it is refused for good.
-fn stuck_with_locks() -> (Script, Ticket) {
+fn stuck_with_locks() -> (Script, AttemptNumber) {
     let (mut script, t) = begun(&[step("a", &[]), step("b", &[])]);
     let with_locks = StepOutcome::Done { result: Bytes::from_static(b"x=1"), pending: true };
     script.ran("a", "T1", t, (0, ACTION, 1), with_locks);
@@ -425,7 +425,7 @@ fn semantic_locks_are_closed_once_the_decision_is_stable_and_before_the_end() {
 #[test]
 fn a_saga_in_the_log_goes_forward_and_runs_again_what_is_not_on_record() {
     let steps = [step("a", &[]), step("b", &[0]), pivot("a3", &[1])];
-    let t = ticket(1, 0);
+    let t = attempt_number(1, 0);
     let mut script =
         Script::recovering(2, &[record(None, &steps, &[is_done(""), Progress::Pending, Progress::Pending])]);
     script.connect("a");
@@ -442,9 +442,9 @@ fn a_saga_in_the_log_goes_forward_and_runs_again_what_is_not_on_record() {
 }
 
 #[test]
-fn a_saga_in_the_log_whose_deadline_is_over_turns_back_unless_its_pivot_may_have_been_sent() {
+fn a_saga_in_the_log_whose_deadline_is_over_compensates_unless_its_pivot_may_have_been_sent() {
     let steps = [step("a", &[]), pivot("b", &[0])];
-    let (t, deadline) = (ticket(1, 0), Timer::Deadline { after: Duration::ZERO });
+    let (t, deadline) = (attempt_number(1, 0), Timer::Deadline { after: Duration::ZERO });
     let mut text = String::new();
     for first in [Progress::Pending, is_done("")] {
         let mut script = Script::recovering(9, &[record(None, &steps, &[first, Progress::Pending])]);
@@ -461,7 +461,7 @@ fn a_saga_in_the_log_whose_deadline_is_over_turns_back_unless_its_pivot_may_have
 #[test]
 fn a_saga_in_the_log_goes_back_and_nothing_is_sent_while_recovery_is_paused() {
     let steps = [step("a", &[]), step("b", &[0])];
-    let t = ticket(1, 0);
+    let t = attempt_number(1, 0);
     let log = record(Some(AbortReason::Cancelled), &steps, &[is_done("x=1"), Progress::Pending]);
     let mut script = Script::recovering(2, &[log]);
     script.tell("the log is read, and recovery is paused", Input::RecoveryDone { paused: true });
@@ -481,7 +481,7 @@ fn a_saga_in_the_log_with_every_step_undone_has_its_locks_closed_before_its_end(
     let mut script = Script::recovering(2, &[log]);
     script.tell("the log is read", Input::RecoveryDone { paused: false });
     script.connect("a");
-    script.closed("a", "T1", ticket(1, 0));
+    script.closed("a", "T1", attempt_number(1, 0));
     script.all_stable();
     check("saga-recovery-undone", &script.text);
 }
@@ -494,7 +494,7 @@ fn a_saga_in_the_log_with_every_step_done_is_committed_and_its_locks_are_closed(
     script.tell("the log is read", Input::RecoveryDone { paused: false });
     script.submit_saga(1, "T1", &steps);
     script.connect("a");
-    script.closed("a", "T1", ticket(1, 0));
+    script.closed("a", "T1", attempt_number(1, 0));
     script.all_stable();
     check("saga-recovery-closing", &script.text);
 }

@@ -8,12 +8,12 @@ use undoubt_coordinator_core::{
     StepResolution, Submission, Timer, Unfinished,
 };
 use undoubt_vocabulary::{
-    BranchOutcome, Epoch, Execution, Half, Outcome, ParticipantName, Refusal, RefusalCode, RunStep, SagaStep,
-    StepIndex, StepOutcome, Ticket, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
+    AttemptNumber, BranchOutcome, Direction, Epoch, Execution, Outcome, ParticipantName, Refusal, RefusalCode, RunStep,
+    SagaStep, StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
 };
 
-/// Step, half and attempt.
-pub type Run = (u16, Half, u32);
+/// Step, direction and attempt.
+pub type Run = (u16, Direction, u32);
 
 pub struct Script {
     coordinator: Coordinator,
@@ -151,9 +151,12 @@ impl Script {
             format!("{name} {}{outcome}", branch.state)
         };
         let branches: Vec<String> = view.branches.iter().map(branch).collect();
-        let fences: Vec<String> =
-            ["a", "b"].iter().map(|name| format!("{name} {}", self.coordinator.fence(&participant(name)))).collect();
-        let line = format!("    = {}: {}; fences {}", view.phase, branches.join(", "), fences.join(", "));
+        let low_water_marks: Vec<String> = ["a", "b"]
+            .iter()
+            .map(|name| format!("{name} {}", self.coordinator.low_water_mark(&participant(name))))
+            .collect();
+        let line =
+            format!("    = {}: {}; low-water marks {}", view.phase, branches.join(", "), low_water_marks.join(", "));
         self.write(&line);
     }
 
@@ -167,15 +170,18 @@ impl Script {
     /// The oldest record that was appended is on stable storage.
     pub fn stable(&mut self) {
         let record = self.unstable.pop_front().expect("something was appended");
-        let (tx, ticket, stage) = (record.tx().clone(), record.ticket(), record.stage());
+        let (tx, attempt_number, stage) = (record.tx().clone(), record.attempt_number(), record.stage());
         if let Record::Ended(ended) = record {
             self.ended.insert(tx.clone(), ended);
         }
-        self.tell(&format!("stable: {tx}/{ticket} {stage:?}"), Input::Appended { tx, ticket, stage });
+        self.tell(&format!("stable: {tx}/{attempt_number} {stage:?}"), Input::Appended { tx, attempt_number, stage });
     }
 
-    pub fn fire(&mut self, id: &str, ticket: Ticket, timer: Timer) {
-        self.tell(&format!("fires: {timer:?} of {id}/{ticket}"), Input::Fired { tx: tx(id), ticket, timer });
+    pub fn fire(&mut self, id: &str, attempt_number: AttemptNumber, timer: Timer) {
+        self.tell(
+            &format!("fires: {timer:?} of {id}/{attempt_number}"),
+            Input::Fired { tx: tx(id), attempt_number, timer },
+        );
     }
 
     pub fn hear(&mut self, from: &str, message: ToCoordinator) {
@@ -183,29 +189,36 @@ impl Script {
         self.tell(&line, Input::Asked(Question::Received { from: participant(from), message }));
     }
 
-    pub fn vote(&mut self, from: &str, id: &str, ticket: Ticket, vote: Vote) {
-        self.hear(from, ToCoordinator::Vote { tx: tx(id), ticket, vote });
+    pub fn vote(&mut self, from: &str, id: &str, attempt_number: AttemptNumber, vote: Vote) {
+        self.hear(from, ToCoordinator::Vote { tx: tx(id), attempt_number, vote });
     }
 
-    pub fn ran(&mut self, from: &str, id: &str, ticket: Ticket, (step, half, attempt): Run, outcome: StepOutcome) {
+    pub fn ran(
+        &mut self,
+        from: &str,
+        id: &str,
+        attempt_number: AttemptNumber,
+        (step, direction, attempt): Run,
+        outcome: StepOutcome,
+    ) {
         let step = StepIndex(step);
-        self.hear(from, ToCoordinator::Ran { tx: tx(id), ticket, step, half, attempt, outcome });
+        self.hear(from, ToCoordinator::Ran { tx: tx(id), attempt_number, step, direction, attempt, outcome });
     }
 
-    pub fn acted(&mut self, from: &str, id: &str, ticket: Ticket, step: u16, result: &'static str) {
-        self.ran(from, id, ticket, (step, Half::Action, 1), done(result));
+    pub fn acted(&mut self, from: &str, id: &str, attempt_number: AttemptNumber, step: u16, result: &'static str) {
+        self.ran(from, id, attempt_number, (step, Direction::Forward, 1), done(result));
     }
 
-    pub fn compensated(&mut self, from: &str, id: &str, ticket: Ticket, step: u16) {
-        self.ran(from, id, ticket, (step, Half::Compensation, 1), done(""));
+    pub fn compensated(&mut self, from: &str, id: &str, attempt_number: AttemptNumber, step: u16) {
+        self.ran(from, id, attempt_number, (step, Direction::Compensating, 1), done(""));
     }
 
-    pub fn closed(&mut self, from: &str, id: &str, ticket: Ticket) {
-        self.hear(from, ToCoordinator::Closed { tx: tx(id), ticket });
+    pub fn closed(&mut self, from: &str, id: &str, attempt_number: AttemptNumber) {
+        self.hear(from, ToCoordinator::Closed { tx: tx(id), attempt_number });
     }
 
-    pub fn finished(&mut self, from: &str, id: &str, ticket: Ticket, outcome: BranchOutcome) {
-        self.hear(from, ToCoordinator::Finished { tx: tx(id), ticket, outcome });
+    pub fn finished(&mut self, from: &str, id: &str, attempt_number: AttemptNumber, outcome: BranchOutcome) {
+        self.hear(from, ToCoordinator::Finished { tx: tx(id), attempt_number, outcome });
     }
 
     fn write(&mut self, line: &str) {
@@ -226,8 +239,8 @@ pub fn participant(name: &str) -> ParticipantName {
     name.parse().expect("a valid name")
 }
 
-pub fn ticket(epoch: u32, number: u64) -> Ticket {
-    Ticket(Ticket::first_of(Epoch(epoch)).0 + number)
+pub fn attempt_number(epoch: u32, number: u64) -> AttemptNumber {
+    AttemptNumber(AttemptNumber::first_of(Epoch(epoch)).0 + number)
 }
 
 pub fn prepared(result: &'static str) -> Vote {
@@ -251,7 +264,7 @@ fn names(steps: &[SagaStep]) -> String {
 }
 
 fn said(message: &ToCoordinator) -> String {
-    let name = format!("{} {}/{}", message.name(), message.tx(), message.ticket());
+    let name = format!("{} {}/{}", message.name(), message.tx(), message.attempt_number());
     match message {
         ToCoordinator::Vote { vote, .. } => match vote {
             Vote::Prepared { result } => format!("{name}: prepared, {result:?}"),
@@ -284,7 +297,7 @@ fn words(effect: &Effect) -> Option<String> {
         }
         Effect::Send { to, message } => format!("send {to} {}", sent(message)),
         Effect::Answer { client, tx, answer } => format!("answer client {} about {tx}: {}", client.0, answered(answer)),
-        Effect::Arm { tx, ticket, timer } => format!("arm {timer:?} of {tx}/{ticket}"),
+        Effect::Arm { tx, attempt_number, timer } => format!("arm {timer:?} of {tx}/{attempt_number}"),
         Effect::LookUp(question) => format!("look up {}", question.tx()),
         Effect::Note { note, .. } if note.event() == "sent" => return None,
         Effect::Note { note, .. } => {
@@ -303,30 +316,30 @@ fn unfinished(record: &Unfinished) -> String {
     match record {
         Unfinished::TwoPhase(record) => open(record),
         Unfinished::Saga(record) => saga(record),
-        Unfinished::Unusable(record) => format!("Unusable {}/{}: {}", record.tx, record.ticket, record.cause),
+        Unfinished::Unusable(record) => format!("Unusable {}/{}: {}", record.tx, record.attempt_number, record.cause),
     }
 }
 
 fn saga(record: &SagaRecord) -> String {
-    let SagaRecord { tx, ticket, turned, progress, .. } = record;
-    let turned = turned.as_ref().map(|reason| format!(" turned, {reason}")).unwrap_or_default();
-    format!("Saga {tx}/{ticket}{turned}; {progress:?}")
+    let SagaRecord { tx, attempt_number, compensating, progress, .. } = record;
+    let compensating = compensating.as_ref().map(|reason| format!(" compensating, {reason}")).unwrap_or_default();
+    format!("Saga {tx}/{attempt_number}{compensating}; {progress:?}")
 }
 
 fn open(record: &OpenRecord) -> String {
-    let OpenRecord { kind, tx, ticket, participants, read_only, results, .. } = record;
-    format!("{kind:?} {tx}/{ticket} of {participants:?}, read-only {read_only:?}, results {results:?}")
+    let OpenRecord { kind, tx, attempt_number, participants, read_only, results, .. } = record;
+    format!("{kind:?} {tx}/{attempt_number} of {participants:?}, read-only {read_only:?}, results {results:?}")
 }
 
 fn ended(record: &EndedRecord) -> String {
-    let EndedRecord { saga, tx, ticket, outcome, branches, results, .. } = record;
+    let EndedRecord { saga, tx, attempt_number, outcome, branches, results, .. } = record;
     let way = if *saga { " as a saga" } else { "" };
     let damaged = if record.is_damaged() { ", DAMAGED" } else { "" };
-    format!("Ended {tx}/{ticket}{way} {outcome}; {branches:?}, results {results:?}{damaged}")
+    format!("Ended {tx}/{attempt_number}{way} {outcome}; {branches:?}, results {results:?}{damaged}")
 }
 
 fn sent(message: &ToParticipant) -> String {
-    let name = format!("{} {}/{}", message.name(), message.tx(), message.ticket());
+    let name = format!("{} {}/{}", message.name(), message.tx(), message.attempt_number());
     match message {
         ToParticipant::Prepare(prepare) => match prepare.execution {
             Execution::TwoPhase => format!("{name} within {:?}", prepare.timeout),

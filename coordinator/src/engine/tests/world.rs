@@ -157,21 +157,23 @@ async fn take_part(name: ParticipantName, queue: Queue, handle: Handle, manners:
 fn answer(message: ToParticipant, Manners { result_bytes, acknowledge, steps }: Manners) -> Option<ToCoordinator> {
     let result = || Bytes::from(vec![7; result_bytes]);
     Some(match message {
-        ToParticipant::Prepare(prepare) => {
-            ToCoordinator::Vote { tx: prepare.tx, ticket: prepare.ticket, vote: Vote::Prepared { result: result() } }
-        }
-        ToParticipant::Commit { tx, ticket } if acknowledge => {
-            ToCoordinator::Finished { tx, ticket, outcome: BranchOutcome::Committed }
+        ToParticipant::Prepare(prepare) => ToCoordinator::Vote {
+            tx: prepare.tx,
+            attempt_number: prepare.attempt_number,
+            vote: Vote::Prepared { result: result() },
+        },
+        ToParticipant::Commit { tx, attempt_number } if acknowledge => {
+            ToCoordinator::Finished { tx, attempt_number, outcome: BranchOutcome::Committed }
         }
         ToParticipant::Run(run) if run.step.0 < steps => ToCoordinator::Ran {
             tx: run.tx,
-            ticket: run.ticket,
+            attempt_number: run.attempt_number,
             step: run.step,
-            half: run.half,
+            direction: run.direction,
             attempt: run.attempt,
             outcome: StepOutcome::Done { result: result(), pending: false },
         },
-        ToParticipant::Close { tx, ticket } => ToCoordinator::Closed { tx, ticket },
+        ToParticipant::Close { tx, attempt_number } => ToCoordinator::Closed { tx, attempt_number },
         ToParticipant::Commit { .. }
         | ToParticipant::Run(_)
         | ToParticipant::Confirm { .. }

@@ -32,7 +32,7 @@ const PHRASES: [&str; 42] = [
     "forgotten",
     "compensated",
     "unanswered",
-    "turned-back",
+    "compensating",
     "stuck",
     "resolved",
     "closed",
@@ -43,7 +43,7 @@ const PHRASES: [&str; 42] = [
     "undecided",
     "noted",
     "delegated",
-    "turned",
+    "compensation",
     "read locks held",
     "refused: lock-conflict",
 ];

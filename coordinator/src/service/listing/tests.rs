@@ -1,7 +1,7 @@
 use super::*;
 use undoubt_coordinator_core::{EndedRecord, Record};
 use undoubt_platform::{Batch, Durability};
-use undoubt_vocabulary::{AbortReason, BranchOutcome, Outcome, Ticket};
+use undoubt_vocabulary::{AbortReason, AttemptNumber, BranchOutcome, Outcome};
 
 /// The log and the open transactions of a coordinator.
 struct World {
@@ -21,7 +21,7 @@ impl World {
     fn open(&mut self, number: u64) {
         let view = TransactionView {
             tx: id(number),
-            ticket: Ticket(number),
+            attempt_number: AttemptNumber(number),
             begun_at: Timestamp(number),
             saga: false,
             phase: "preparing",
@@ -41,7 +41,7 @@ impl World {
         let record = Record::Ended(EndedRecord {
             saga: false,
             tx: id(number),
-            ticket: Ticket(number),
+            attempt_number: AttemptNumber(number),
             begun_at: Timestamp(number),
             digest: [0; 32],
             outcome,

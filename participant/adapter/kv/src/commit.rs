@@ -99,7 +99,7 @@ fn begin(kv: &KeyValue, leaving: &[Arc<Branch>]) -> Result<Option<Written>, Reso
 async fn finish(kv: &KeyValue, written: Option<Written>, leaving: &[Arc<Branch>]) -> Result<(), ResourceError> {
     if let Some(written) = written {
         written.await?;
-        kv.table.note_stored(leaving.iter().map(|branch| (branch.id.coordinator, branch.id.ticket)));
+        kv.table.note_stored(leaving.iter().map(|branch| (branch.id.coordinator, branch.id.attempt_number)));
     }
     leaving.iter().for_each(|branch| kv.leave(&branch.id));
     Ok(())

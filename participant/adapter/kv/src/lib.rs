@@ -52,8 +52,8 @@ use undoubt_platform::numbered;
 use undoubt_platform::{BackingUp, Batch, Durability, NumberedStore, Store, StoreError};
 use undoubt_proto::record::Write;
 use undoubt_vocabulary::{
-    CoordinatorId, DigestMap, Epoch, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome,
-    Ticket, Timestamp, TxId, Vote, WriteNumber,
+    AttemptNumber, CoordinatorId, DigestMap, Epoch, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts,
+    StepOutcome, Timestamp, TxId, Vote, WriteNumber,
 };
 
 use writing::Writing;
@@ -197,11 +197,11 @@ impl KeyValue {
     }
 }
 
-/// The write that drops what a fence has passed.
+/// The write that drops what a low-water mark has passed.
 fn collection(
     kv: &KeyValue,
     coordinator: CoordinatorId,
-    passed: Range<Ticket>,
+    passed: Range<AttemptNumber>,
     marks: &[(StepId, BTreeSet<Bytes>)],
 ) -> Result<Batch, ResourceError> {
     let mut batch = Batch::default();
@@ -224,8 +224,8 @@ impl Resource for KeyValue {
         self.table.record_epoch(coordinator, epoch).await
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {
-        let passed = self.table.begin_to_collect(coordinator, fence);
+    async fn collect(&self, coordinator: CoordinatorId, low_water_mark: AttemptNumber) -> Result<(), ResourceError> {
+        let passed = self.table.begin_to_collect(coordinator, low_water_mark);
         let marks = self.marks.take_below(coordinator, passed.end);
         let written = match collection(self, coordinator, passed.clone(), &marks) {
             Ok(batch) => self.write(batch, Durability::Lazy).await,
@@ -299,18 +299,23 @@ impl Steps for KeyValue {
         self.table.result_of_step(&step)
     }
 
-    async fn close_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) -> Result<(), ResourceError> {
-        pending::close_saga(self, coordinator, ticket, &tx, None).await
+    async fn close_saga(
+        &self,
+        coordinator: CoordinatorId,
+        attempt_number: AttemptNumber,
+        tx: TxId,
+    ) -> Result<(), ResourceError> {
+        pending::close_saga(self, coordinator, attempt_number, &tx, None).await
     }
 
     async fn release_marks(
         &self,
         coordinator: CoordinatorId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         tx: TxId,
         release: Release,
     ) -> Result<(), ResourceError> {
-        pending::close_saga(self, coordinator, ticket, &tx, Some(release)).await
+        pending::close_saga(self, coordinator, attempt_number, &tx, Some(release)).await
     }
 
     async fn marks(&self, after: Bytes, limit: usize) -> Result<Vec<Mark>, ResourceError> {

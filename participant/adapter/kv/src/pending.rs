@@ -1,8 +1,8 @@
 //! Semantic locks: marks on what a saga has touched, until it is over or undoes it.
 //!
 //! The marks are in the store; here is kept which step has set which, so that they go with their step, their saga, or
-//! the fence. A mark names one step. Where two steps of a saga marked the same key, undoing the one hands the mark over
-//! to the other.
+//! the low-water mark. A mark names one step. Where two steps of a saga marked the same key, undoing the one hands the
+//! mark over to the other.
 //!
 //! Who is about to delete marks takes them from here first, in the moment in which the write is queued: by the time
 //! another saga can set a mark on that key, nobody deletes it by mistake.
@@ -19,7 +19,7 @@ use undoubt_participant::resource::{Mark, Release, ResourceError, StepId};
 use undoubt_participant::table::{successor, unreadable};
 use undoubt_platform::{Batch, Direction, Durability};
 use undoubt_proto::record::{MarksReleased, StepBarrier};
-use undoubt_vocabulary::{CoordinatorId, Refusal, RefusalCode, Ticket, TxId};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Refusal, RefusalCode, TxId};
 use undoubt_work::text::shown;
 
 /// The keys each step has marked.
@@ -44,18 +44,28 @@ impl Marks {
     /// Another step of the same saga that has marked this key.
     pub(super) fn heir(&self, step: &StepId, key: &Bytes) -> Option<StepId> {
         let all = self.all();
-        let mut saga = all.range(of_ticket(step.coordinator, step.ticket));
+        let mut saga = all.range(of_attempt_number(step.coordinator, step.attempt_number));
         saga.find(|(other, keys)| other.tx == step.tx && *other != step && keys.contains(key))
             .map(|(other, _)| other.clone())
     }
 
-    pub(super) fn take_below(&self, coordinator: CoordinatorId, fence: Ticket) -> Vec<(StepId, BTreeSet<Bytes>)> {
-        let below = StepId::first_of(coordinator, Ticket::default())..StepId::first_of(coordinator, fence);
+    pub(super) fn take_below(
+        &self,
+        coordinator: CoordinatorId,
+        low_water_mark: AttemptNumber,
+    ) -> Vec<(StepId, BTreeSet<Bytes>)> {
+        let below =
+            StepId::first_of(coordinator, AttemptNumber::default())..StepId::first_of(coordinator, low_water_mark);
         self.all().extract_if(below, |_, _| true).collect()
     }
 
-    fn take_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: &TxId) -> Vec<(StepId, BTreeSet<Bytes>)> {
-        self.all().extract_if(of_ticket(coordinator, ticket), |step, _| step.tx == *tx).collect()
+    fn take_saga(
+        &self,
+        coordinator: CoordinatorId,
+        attempt_number: AttemptNumber,
+        tx: &TxId,
+    ) -> Vec<(StepId, BTreeSet<Bytes>)> {
+        self.all().extract_if(of_attempt_number(coordinator, attempt_number), |step, _| step.tx == *tx).collect()
     }
 
     pub(super) fn put_back(&self, taken: Vec<(StepId, BTreeSet<Bytes>)>) {
@@ -68,8 +78,8 @@ impl Marks {
     }
 }
 
-fn of_ticket(coordinator: CoordinatorId, ticket: Ticket) -> Range<StepId> {
-    StepId::first_of(coordinator, ticket)..StepId::first_of(coordinator, ticket.next())
+fn of_attempt_number(coordinator: CoordinatorId, attempt_number: AttemptNumber) -> Range<StepId> {
+    StepId::first_of(coordinator, attempt_number)..StepId::first_of(coordinator, attempt_number.next())
 }
 
 /// Refuses what a saga other than that of `own` has marked. The keys have to be locked.
@@ -96,11 +106,11 @@ fn marked_by(kv: &KeyValue, key: &Bytes) -> Result<Option<StepId>, ResourceError
 }
 
 fn are_of_one_saga(one: &StepId, other: &StepId) -> bool {
-    (one.coordinator, one.ticket, &one.tx) == (other.coordinator, other.ticket, &other.tx)
+    (one.coordinator, one.attempt_number, &one.tx) == (other.coordinator, other.attempt_number, &other.tx)
 }
 
-/// Deletes the marks of steps that the fence has passed. A barrier that was left behind may name a key that another saga has
-/// marked since.
+/// Deletes the marks of steps that the low-water mark has passed. A barrier that was left behind may name a key that
+/// another saga has marked since.
 pub(super) fn delete_passed(
     kv: &KeyValue,
     batch: &mut Batch,
@@ -121,12 +131,12 @@ pub(super) fn delete_passed(
 pub(super) async fn close_saga(
     kv: &KeyValue,
     coordinator: CoordinatorId,
-    ticket: Ticket,
+    attempt_number: AttemptNumber,
     tx: &TxId,
     release: Option<Release>,
 ) -> Result<(), ResourceError> {
     let released = release.map(|Release { at, who, reason }| MarksReleased { at_us: at.0, who, reason });
-    let mut left = kv.marks.take_saga(coordinator, ticket, tx);
+    let mut left = kv.marks.take_saga(coordinator, attempt_number, tx);
     while !left.is_empty() {
         let written = match next_write(kv, &left, &released) {
             Ok((batch, steps)) => kv.write(batch, Durability::Forced).await.map(|()| steps),
@@ -135,7 +145,7 @@ pub(super) async fn close_saga(
         match written {
             Ok(steps) => {
                 left.drain(..steps);
-                kv.table.note_stored([(coordinator, ticket)]);
+                kv.table.note_stored([(coordinator, attempt_number)]);
             }
             Err(error) => {
                 kv.marks.put_back(left);

@@ -270,7 +270,7 @@ fn refuse_if_not_written(branches: &mut [Ready], written: Result<(), ResourceErr
 /// Who stays is known from now on, who is over has no locks any more.
 fn settle(kv: &KeyValue, branches: Vec<Ready>) -> Votes {
     let committed = branches.iter().filter(|ready| matches!(ready.vote, Vote::Committed { .. }));
-    kv.table.note_stored(committed.map(|ready| (ready.id.coordinator, ready.id.ticket)));
+    kv.table.note_stored(committed.map(|ready| (ready.id.coordinator, ready.id.attempt_number)));
     let settle = |Ready { id, vote, stays }: Ready| {
         match stays {
             Some(branch) => drop(kv.branches().insert(id.tx.clone(), Arc::new(branch))),

@@ -8,7 +8,7 @@ use undoubt_participant::table::Unreadable;
 use undoubt_platform::Batch;
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::record::{PendingMark, Write};
-use undoubt_vocabulary::{CoordinatorId, StepIndex, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, StepIndex, Timestamp, TxId};
 
 pub(super) fn put_data(batch: &mut Batch, writes: &[Write]) {
     for Write { key, value } in writes {
@@ -22,7 +22,7 @@ pub(super) fn put_data(batch: &mut Batch, writes: &[Write]) {
 pub(super) fn put_mark(batch: &mut Batch, key: &Bytes, step: &StepId, begun_at: Timestamp) {
     let mark = PendingMark {
         coordinator_id: Bytes::copy_from_slice(&step.coordinator.0),
-        ticket: step.ticket.0,
+        attempt_number: step.attempt_number.0,
         step: step.step.0.into(),
         tx: step.tx.to_bytes(),
         begun_at_us: begun_at.0,
@@ -41,7 +41,7 @@ pub(super) fn read_mark(value: Bytes) -> Result<(StepId, Timestamp), Unreadable>
     let begun_at = Timestamp(mark.begun_at_us);
     let by = StepId {
         coordinator: CoordinatorId::try_from(&mark.coordinator_id[..])?,
-        ticket: Ticket(mark.ticket),
+        attempt_number: AttemptNumber(mark.attempt_number),
         step: StepIndex(u16::try_from(mark.step).map_err(too_high)?),
         tx: TxId::new(mark.tx)?,
     };

@@ -16,7 +16,7 @@ use undoubt_participant::resource::{ResourceError, StepId};
 use undoubt_participant::table::Barrier;
 use undoubt_platform::{Batch, Durability};
 use undoubt_proto::record::Write;
-use undoubt_vocabulary::{Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId};
+use undoubt_vocabulary::{AttemptNumber, Refusal, RefusalCode, RunStep, StepOutcome, TxId};
 use undoubt_work::Results;
 
 pub(super) async fn act(
@@ -106,9 +106,9 @@ pub(super) async fn store_empty(kv: &KeyValue, step: &StepId) -> Result<(), Reso
     Ok(())
 }
 
-/// The fence may have passed the saga while the step was under way: one that was given up.
+/// The low-water mark may have passed the saga while the step was under way: one that was given up.
 fn note_barrier(kv: &KeyValue, step: &StepId) {
-    kv.table.note_stored([(step.coordinator, step.ticket)]);
+    kv.table.note_stored([(step.coordinator, step.attempt_number)]);
 }
 
 async fn under_locks(
@@ -145,8 +145,8 @@ async fn under_locks(
 }
 
 /// Who owns the locks of a step.
-fn owner(StepId { coordinator, ticket: Ticket(ticket), step, tx: _ }: &StepId) -> TxId {
-    let name = [&coordinator.0[..], &ticket.to_be_bytes(), &step.0.to_be_bytes()].concat();
+fn owner(StepId { coordinator, attempt_number: AttemptNumber(attempt_number), step, tx: _ }: &StepId) -> TxId {
+    let name = [&coordinator.0[..], &attempt_number.to_be_bytes(), &step.0.to_be_bytes()].concat();
     TxId::new(name).expect("26 bytes are an id")
 }
 

@@ -40,8 +40,8 @@ fn participant() -> ParticipantName {
 fn call(execution: Execution, id: &BranchId, work: Bytes) -> Prepare {
     Prepare {
         tx: id.tx.clone(),
-        ticket: id.ticket,
-        begun_at: Timestamp(id.ticket.0),
+        attempt_number: id.attempt_number,
+        begun_at: Timestamp(id.attempt_number.0),
         timeout: Duration::from_secs(60),
         execution,
         work,
@@ -88,8 +88,12 @@ impl Fixture {
     }
 }
 
-fn branch(coordinator: CoordinatorId, ticket: u64) -> BranchId {
-    BranchId { tx: TxId::new(format!("tx-{ticket}")).unwrap(), ticket: Ticket(ticket), coordinator }
+fn branch(coordinator: CoordinatorId, attempt_number: u64) -> BranchId {
+    BranchId {
+        tx: TxId::new(format!("tx-{attempt_number}")).unwrap(),
+        attempt_number: AttemptNumber(attempt_number),
+        coordinator,
+    }
 }
 
 fn prepared(vote: Result<Vote, ResourceError>) {
@@ -179,7 +183,7 @@ async fn an_id_that_another_coordinator_uses_is_refused_and_the_first_branch_sta
 #[tokio::test]
 async fn a_late_abort_of_an_earlier_attempt_leaves_the_next_one_alone() {
     let fixture = Fixture::new().await;
-    let (first, second) = (branch(OWNER, 1), BranchId { ticket: Ticket(2), ..branch(OWNER, 1) });
+    let (first, second) = (branch(OWNER, 1), BranchId { attempt_number: AttemptNumber(2), ..branch(OWNER, 1) });
     prepared(fixture.vote(&second, put("k", "v")).await);
     fixture.kv.abort(first).await.unwrap();
     fixture.kv.commit(second).await.unwrap();
@@ -225,9 +229,9 @@ async fn a_branch_takes_one_forced_write_to_prepare_and_one_to_commit_and_an_abo
 async fn branches_that_come_together_and_cannot_be_written_are_refused_and_hold_nothing() {
     let fixture = Fixture::new().await;
     fixture.store.fails_writes(queue_full());
-    let calls = [1, 2].map(|ticket| {
-        let id = branch(OWNER, ticket);
-        let prepare = call(Execution::TwoPhase, &id, put(&format!("k{ticket}"), "v"));
+    let calls = [1, 2].map(|attempt_number| {
+        let id = branch(OWNER, attempt_number);
+        let prepare = call(Execution::TwoPhase, &id, put(&format!("k{attempt_number}"), "v"));
         (id, prepare)
     });
     let preparing = fixture.kv.prepare_all(calls.into(), &mut Cancellations::default());
@@ -243,9 +247,9 @@ async fn branches_that_come_together_and_cannot_be_written_are_refused_and_hold_
 #[tokio::test]
 async fn commits_that_come_together_and_cannot_be_written_are_done_one_by_one_later() {
     let fixture = Fixture::new().await;
-    let branches = [1, 2].map(|ticket| branch(OWNER, ticket));
+    let branches = [1, 2].map(|attempt_number| branch(OWNER, attempt_number));
     for id in &branches {
-        prepared(fixture.vote(id, put(&format!("k{}", id.ticket.0), "v")).await);
+        prepared(fixture.vote(id, put(&format!("k{}", id.attempt_number.0), "v")).await);
     }
     fixture.store.fails_writes(queue_full());
     let mut committing = fixture.kv.commit_all(branches.to_vec());
@@ -255,7 +259,7 @@ async fn commits_that_come_together_and_cannot_be_written_are_done_one_by_one_la
     fixture.store.fails_writes(None);
     for id in branches {
         fixture.kv.commit(id.clone()).await.unwrap();
-        assert_eq!(fixture.read(&format!("k{}", id.ticket.0)).await.as_deref(), Some("v"));
+        assert_eq!(fixture.read(&format!("k{}", id.attempt_number.0)).await.as_deref(), Some("v"));
     }
 }
 
@@ -263,8 +267,8 @@ async fn commits_that_come_together_and_cannot_be_written_are_done_one_by_one_la
 async fn large_work_is_committed_from_its_record_also_after_a_crash() {
     let value = "y".repeat(65_000);
     let mut fixture = Fixture::new().await;
-    for ticket in [2, 3] {
-        prepared(fixture.vote(&branch(OWNER, ticket), put(&format!("k{ticket}"), &value)).await);
+    for attempt_number in [2, 3] {
+        prepared(fixture.vote(&branch(OWNER, attempt_number), put(&format!("k{attempt_number}"), &value)).await);
     }
     fixture.kv.commit(branch(OWNER, 2)).await.unwrap();
     fixture = Fixture::over(Arc::new(fixture.store.crashed())).await;
@@ -281,7 +285,7 @@ async fn a_record_that_cannot_be_read_stops_recovery_and_is_named() {
         (schema::BRANCH, b"tx-1", b""),
         (schema::FINISHED, b"short", b""),
         (schema::STEP, b"short", b""),
-        (schema::STEP, b"coordinator-id-1ticket-1\0\0tx", b""),
+        (schema::STEP, b"coordinator-id-1number-1\0\0tx", b""),
         (schema::PENDING, b"key", b""),
         (schema::HEURISTIC, b"tx-1", b""),
         (schema::COORDINATOR, b"epoch/too short", b"\0\0\0\x01"),
@@ -308,15 +312,18 @@ async fn a_folder_from_before_there_were_sagas_is_opened_and_keeps_what_it_has()
     };
     open(&before).record_epoch(OWNER, Epoch(7)).await.unwrap();
     let recovered = open(&FAMILIES).recover(&participant()).await.unwrap();
-    assert_eq!(recovered.coordinators, [CoordinatorMarks { id: OWNER, epoch: Epoch(7), low_water_mark: Ticket(0) }]);
+    assert_eq!(
+        recovered.coordinators,
+        [CoordinatorMarks { id: OWNER, epoch: Epoch(7), low_water_mark: AttemptNumber(0) }]
+    );
 }
 
 #[tokio::test]
 async fn more_records_than_one_page_are_all_recovered() {
     const BRANCHES: u64 = 2_500;
     let fixture = Fixture::new().await;
-    for ticket in 0..BRANCHES {
-        fixture.execute(Execution::OnePhase, &branch(OWNER, ticket), put("k", "v")).await.unwrap();
+    for attempt_number in 0..BRANCHES {
+        fixture.execute(Execution::OnePhase, &branch(OWNER, attempt_number), put("k", "v")).await.unwrap();
     }
     let recovered = KeyValue::new(fixture.store, KeyValueOptions::default()).recover(&participant()).await.unwrap();
     assert_eq!(recovered.finished.len() as u64, BRANCHES);
@@ -328,20 +335,20 @@ async fn transfers_at_the_same_time_neither_make_nor_lose_money_and_leave_no_loc
     const TRANSFERS: u64 = 400;
     let fixture = Arc::new(Fixture::new().await);
     let names = ["a", "b", "c", "d", "e"];
-    for (ticket, name) in (TRANSFERS..).zip(names) {
-        fixture.execute(Execution::OnePhase, &branch(OWNER, ticket), add(name, 100, None)).await.unwrap();
+    for (attempt_number, name) in (TRANSFERS..).zip(names) {
+        fixture.execute(Execution::OnePhase, &branch(OWNER, attempt_number), add(name, 100, None)).await.unwrap();
     }
-    let transfer = |ticket: u64| {
+    let transfer = |attempt_number: u64| {
         let fixture = fixture.clone();
         tokio::spawn(async move {
-            let from = names[(ticket % ACCOUNTS) as usize];
-            let to = names[((ticket + 1 + ticket / ACCOUNTS % (ACCOUNTS - 1)) % ACCOUNTS) as usize];
+            let from = names[(attempt_number % ACCOUNTS) as usize];
+            let to = names[((attempt_number + 1 + attempt_number / ACCOUNTS % (ACCOUNTS - 1)) % ACCOUNTS) as usize];
             let delta = |delta| Kind::Add(Add { delta, floor: Some(0), ceiling: None });
-            let amount = (ticket % 30) as i64;
+            let amount = (attempt_number % 30) as i64;
             // Those that come later are often older, so they wait; and some are undone after their vote.
-            let id = branch(OWNER, TRANSFERS - 1 - ticket);
+            let id = branch(OWNER, TRANSFERS - 1 - attempt_number);
             match fixture.vote(&id, work([(from, delta(-amount)), (to, delta(amount))])).await.unwrap() {
-                Vote::Prepared { .. } if ticket.is_multiple_of(7) => drop(fixture.kv.abort(id).await.unwrap()),
+                Vote::Prepared { .. } if attempt_number.is_multiple_of(7) => drop(fixture.kv.abort(id).await.unwrap()),
                 Vote::Prepared { .. } => drop(fixture.kv.commit(id).await.unwrap()),
                 Vote::Refused(_) => {}
                 other @ (Vote::ReadOnly { .. } | Vote::Committed { .. }) => panic!("{other:?}"),
@@ -364,7 +371,7 @@ async fn a_branch_on_its_way_takes_little_room() {
     let fixture = Fixture::new().await;
     let prepare = Prepare {
         tx: "t".parse().unwrap(),
-        ticket: Ticket(1),
+        attempt_number: AttemptNumber(1),
         begun_at: Timestamp(1),
         timeout: Duration::from_secs(60),
         execution: Execution::TwoPhase,
@@ -381,8 +388,12 @@ async fn a_branch_on_its_way_takes_little_room() {
 #[test]
 fn a_prepared_branch_of_an_earlier_version_is_read_in_both_its_parts() {
     use undoubt_proto::record::{KeyValueBranch, PreparedBranch, Write};
-    let header =
-        PreparedBranch { ticket: 7, coordinator_id: Bytes::from_static(b"c"), begun_at_us: 9, ..Default::default() };
+    let header = PreparedBranch {
+        attempt_number: 7,
+        coordinator_id: Bytes::from_static(b"c"),
+        begun_at_us: 9,
+        ..Default::default()
+    };
     let own = KeyValueBranch {
         read_keys: vec![Bytes::from_static(b"rate")],
         writes: vec![Write { key: Bytes::from_static(b"k"), value: Some(Bytes::from_static(b"v")) }],

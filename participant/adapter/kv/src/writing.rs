@@ -1,7 +1,7 @@
 //! The bound of what is handed to the store at a time.
 //!
 //! The store refuses what its queue has no room for. Large writes wait here instead, so that storage that is slower than its
-//! callers slows them down. Small ones, such as aborts and fences, are few bytes and do not wait.
+//! callers slows them down. Small ones, such as aborts and low-water marks, are few bytes and do not wait.
 
 use super::KeyValue;
 use futures::future::Either;

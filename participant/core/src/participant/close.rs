@@ -1,26 +1,27 @@
-//! The end of a saga: its semantic locks go, and below the fence it is forgotten.
+//! The end of a saga: its semantic locks go, and below the low-water mark it is forgotten.
 
 use super::Participant;
 use crate::effect::Effect;
 use crate::saga::{Closing, Saga, SagaKey};
 use crate::step::{State, StepId};
-use undoubt_vocabulary::{Ticket, ToCoordinator};
+use undoubt_vocabulary::{AttemptNumber, ToCoordinator};
 
 impl Participant {
     /// Waits for what is under way, so that nothing of the saga can leave a semantic lock after its end.
-    pub(super) fn close(&mut self, key: SagaKey, fence: Ticket, effects: &mut Vec<Effect>) {
+    pub(super) fn close(&mut self, key: SagaKey, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
         let saga = self.sagas.get(&key);
-        // The fence may have passed a saga that was given up while one of its steps is still under way.
-        if key.1 < fence && !saga.is_some_and(Saga::is_under_way) {
+        // The low-water mark may have passed a saga that was given up while one of its steps is still under way.
+        if key.1 < low_water_mark && !saga.is_some_and(Saga::is_under_way) {
             return self.closed(key, effects);
         }
         match saga.map_or(Closing::Open, |saga| saga.closing) {
             Closing::Open => {
-                let (coordinator, ticket, tx) = &key;
+                let (coordinator, attempt_number, tx) = &key;
                 for (step, state) in saga.into_iter().flat_map(|saga| &saga.steps) {
                     if let State::Acting { then: None, .. } = state {
-                        let (coordinator, ticket, step, tx) = (*coordinator, *ticket, *step, tx.clone());
-                        let step = StepId { coordinator, ticket, step, tx };
+                        let (coordinator, attempt_number, step, tx) =
+                            (*coordinator, *attempt_number, *step, tx.clone());
+                        let step = StepId { coordinator, attempt_number, step, tx };
                         effects.push(Effect::CancelAction { step });
                     }
                 }
@@ -35,19 +36,20 @@ impl Participant {
     /// A step of it has come to rest: perhaps it can be closed now, or be forgotten.
     pub(super) fn at_rest(&mut self, key: SagaKey, effects: &mut Vec<Effect>) {
         let Some(saga) = self.sagas.get(&key).filter(|saga| !saga.is_under_way()) else { return };
-        let (coordinator, ticket, tx) = key.clone();
+        let (coordinator, attempt_number, tx) = key.clone();
         if saga.closing == Closing::Waiting {
             if saga.steps.values().any(State::is_pending) {
                 self.sagas.set_closing(key, Closing::UnderWay);
-                return effects.push(Effect::CloseSaga { coordinator, ticket, tx });
+                return effects.push(Effect::CloseSaga { coordinator, attempt_number, tx });
             }
             self.sagas.set_closing(key.clone(), Closing::Closed);
             self.closed(key, effects);
         }
-        let fence = self.coordinators.get(&coordinator).map_or(Ticket::default(), |known| known.fence);
-        // The fence passed while it was under way.
-        if ticket < fence && self.sagas.forget_below(coordinator, fence) {
-            effects.push(Effect::Collect { coordinator, fence });
+        let low_water_mark =
+            self.coordinators.get(&coordinator).map_or(AttemptNumber::default(), |known| known.low_water_mark);
+        // The low-water mark passed while it was under way.
+        if attempt_number < low_water_mark && self.sagas.forget_below(coordinator, low_water_mark) {
+            effects.push(Effect::Collect { coordinator, low_water_mark });
         }
     }
 
@@ -57,7 +59,7 @@ impl Participant {
         self.at_rest(key, effects);
     }
 
-    fn closed(&self, (coordinator, ticket, tx): SagaKey, effects: &mut Vec<Effect>) {
-        self.send(coordinator, ToCoordinator::Closed { tx, ticket }, effects);
+    fn closed(&self, (coordinator, attempt_number, tx): SagaKey, effects: &mut Vec<Effect>) {
+        self.send(coordinator, ToCoordinator::Closed { tx, attempt_number }, effects);
     }
 }

@@ -32,8 +32,8 @@ impl Participant {
         let marking: Vec<SagaKey> = own().filter(|(_, saga)| saga.holds_marks()).map(|(key, _)| key.clone()).collect();
         for key in marking {
             self.sagas.set_releasing(&key, Some(operator));
-            let (coordinator, ticket, tx) = key;
-            effects.push(Effect::ReleaseMarks { coordinator, ticket, tx, release: release.clone() });
+            let (coordinator, attempt_number, tx) = key;
+            effects.push(Effect::ReleaseMarks { coordinator, attempt_number, tx, release: release.clone() });
         }
     }
 

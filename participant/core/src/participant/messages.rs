@@ -9,34 +9,34 @@ use crate::input::Session;
 use crate::kept::Kept;
 use crate::step::StepId;
 use undoubt_vocabulary::{
-    BranchOutcome, CoordinatorId, Execution, Prepare, Refusal, RefusalCode, Ticket, ToCoordinator, ToParticipant, TxId,
-    Vote,
+    AttemptNumber, BranchOutcome, CoordinatorId, Execution, Prepare, Refusal, RefusalCode, ToCoordinator,
+    ToParticipant, TxId, Vote,
 };
 
 impl Participant {
     /// Messages of a session that is not, or no longer, its coordinator's one session are ignored.
     pub(super) fn received(&mut self, session: Session, message: ToParticipant, effects: &mut Vec<Effect>) {
         let Some((coordinator, known)) = self.of_session(session) else { return };
-        let fence = known.fence;
-        let id = BranchId { tx: message.tx().clone(), ticket: message.ticket(), coordinator };
+        let low_water_mark = known.low_water_mark;
+        let id = BranchId { tx: message.tx().clone(), attempt_number: message.attempt_number(), coordinator };
         match message {
-            ToParticipant::Prepare(prepare) => self.prepare(id, prepare, fence, effects),
+            ToParticipant::Prepare(prepare) => self.prepare(id, prepare, low_water_mark, effects),
             ToParticipant::Confirm { .. } => self.confirm(&id, effects),
-            ToParticipant::Commit { .. } => self.commit(&id, fence, effects),
-            ToParticipant::Abort { .. } => self.abort(id, fence, effects),
-            ToParticipant::Settle { .. } => self.settle(id, fence, effects),
+            ToParticipant::Commit { .. } => self.commit(&id, low_water_mark, effects),
+            ToParticipant::Abort { .. } => self.abort(id, low_water_mark, effects),
+            ToParticipant::Settle { .. } => self.settle(id, low_water_mark, effects),
             ToParticipant::Undecided { .. } => {}
             ToParticipant::Noted { .. } => self.noted(&id),
             ToParticipant::Run(run) => {
-                let step = StepId { coordinator, ticket: run.ticket, step: run.step, tx: id.tx };
-                self.run_step(step, run, fence, effects);
+                let step = StepId { coordinator, attempt_number: run.attempt_number, step: run.step, tx: id.tx };
+                self.run_step(step, run, low_water_mark, effects);
             }
-            ToParticipant::Close { .. } => self.close((coordinator, id.ticket, id.tx), fence, effects),
+            ToParticipant::Close { .. } => self.close((coordinator, id.attempt_number, id.tx), low_water_mark, effects),
         }
     }
 
-    fn prepare(&mut self, id: BranchId, prepare: Prepare, fence: Ticket, effects: &mut Vec<Effect>) {
-        if id.ticket < fence {
+    fn prepare(&mut self, id: BranchId, prepare: Prepare, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
+        if id.attempt_number < low_water_mark {
             let detail = "the transaction was over when this prepare arrived";
             return self.refuse(&id, RefusalCode::Late, detail, effects);
         }
@@ -45,7 +45,7 @@ impl Participant {
             let detail = "another coordinator uses this transaction id here; choose another id";
             return self.refuse(&id, RefusalCode::InvalidWork, detail, effects);
         }
-        match id.ticket.cmp(&branch.id.ticket) {
+        match id.attempt_number.cmp(&branch.id.attempt_number) {
             std::cmp::Ordering::Less => {}
             std::cmp::Ordering::Equal => self.prepare_again(&id, effects),
             std::cmp::Ordering::Greater => self.prepare_anew(id, prepare, effects),
@@ -146,11 +146,11 @@ impl Participant {
     }
 
     pub(super) fn confirm_to_coordinator(&self, id: &BranchId, held: bool, effects: &mut Vec<Effect>) {
-        let message = ToCoordinator::Confirmed { tx: id.tx.clone(), ticket: id.ticket, held };
+        let message = ToCoordinator::Confirmed { tx: id.tx.clone(), attempt_number: id.attempt_number, held };
         self.send(id.coordinator, message, effects);
     }
 
-    fn commit(&mut self, id: &BranchId, fence: Ticket, effects: &mut Vec<Effect>) {
+    fn commit(&mut self, id: &BranchId, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
         let outcome = match self.state_of(id) {
             Some(State::Prepared { .. }) => {
                 self.set(&id.tx, State::Committing);
@@ -158,8 +158,8 @@ impl Participant {
             }
             Some(State::Finished(Finished::Committed | Finished::CommittedAlone { .. })) => BranchOutcome::Committed,
             Some(State::Heuristic { heuristic, .. }) => return self.decided(id, heuristic, true, effects),
-            // Below the fence it was acknowledged once, and is remembered no longer.
-            None if id.ticket < fence => BranchOutcome::Committed,
+            // Below the low-water mark it was acknowledged once, and is remembered no longer.
+            None if id.attempt_number < low_water_mark => BranchOutcome::Committed,
             // A vote was given and is gone (S9): whoever decided must know.
             None => BranchOutcome::Unknown,
             Some(State::Aborting { .. } | State::Finished(Finished::Aborted | Finished::Refused(_))) => {
@@ -177,7 +177,7 @@ impl Participant {
         self.finished(id, outcome, effects);
     }
 
-    pub(super) fn abort(&mut self, id: BranchId, fence: Ticket, effects: &mut Vec<Effect>) {
+    pub(super) fn abort(&mut self, id: BranchId, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
         match self.state_of(&id) {
             Some(State::Executing { execution, then: Then::Vote }) => {
                 self.set(&id.tx, State::Executing { execution, then: Then::Undo { next: None } });
@@ -193,7 +193,7 @@ impl Participant {
             }
             Some(State::Heuristic { heuristic, .. }) => self.decided(&id, heuristic, false, effects),
             // The prepare may still be on its way: remember that it is late (R11).
-            None if id.ticket >= fence && !self.branches.contains_key(&id.tx) => {
+            None if id.attempt_number >= low_water_mark && !self.branches.contains_key(&id.tx) => {
                 self.insert(id, Default::default(), State::Finished(Finished::Aborted));
             }
             None
@@ -209,7 +209,7 @@ impl Participant {
     }
 
     /// One phase, and the coordinator heard nothing: from here on it will not commit, unless it has.
-    fn settle(&mut self, id: BranchId, fence: Ticket, effects: &mut Vec<Effect>) {
+    fn settle(&mut self, id: BranchId, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
         match self.state_of(&id) {
             Some(State::Executing { execution: Execution::OnePhase, .. }) => {
                 effects.push(Effect::Cancel { branch: id });
@@ -219,7 +219,7 @@ impl Participant {
             }
             Some(State::Finished(Finished::Refused(vote))) => self.vote(&id, vote, effects),
             // It was over and is forgotten, so it may have committed. Only a coordinator that was put back asks.
-            None if id.ticket < fence => self.finished(&id, BranchOutcome::Unknown, effects),
+            None if id.attempt_number < low_water_mark => self.finished(&id, BranchOutcome::Unknown, effects),
             None => self.settle_unknown(id, effects),
             Some(State::Finished(Finished::Aborted | Finished::Left | Finished::Read)) => {
                 self.finished(&id, BranchOutcome::Aborted, effects);
@@ -241,7 +241,8 @@ impl Participant {
     /// Its prepare never came, or still comes, or waits for an earlier attempt to end.
     fn settle_unknown(&mut self, id: BranchId, effects: &mut Vec<Effect>) {
         let other = self.branches.get(&id.tx);
-        let earlier = other.filter(|other| other.id.coordinator == id.coordinator && other.id.ticket < id.ticket);
+        let earlier =
+            other.filter(|other| other.id.coordinator == id.coordinator && other.id.attempt_number < id.attempt_number);
         if earlier.is_some_and(|earlier| earlier.is_open()) {
             // This attempt may be what comes after it, so nothing can be promised yet. There will be another settle.
             return;
@@ -275,12 +276,12 @@ impl Participant {
     }
 
     pub(super) fn vote(&self, id: &BranchId, vote: Vote, effects: &mut Vec<Effect>) {
-        let message = ToCoordinator::Vote { tx: id.tx.clone(), ticket: id.ticket, vote };
+        let message = ToCoordinator::Vote { tx: id.tx.clone(), attempt_number: id.attempt_number, vote };
         self.send(id.coordinator, message, effects);
     }
 
     pub(super) fn finished(&self, id: &BranchId, outcome: BranchOutcome, effects: &mut Vec<Effect>) {
-        let message = ToCoordinator::Finished { tx: id.tx.clone(), ticket: id.ticket, outcome };
+        let message = ToCoordinator::Finished { tx: id.tx.clone(), attempt_number: id.attempt_number, outcome };
         self.send(id.coordinator, message, effects);
     }
 
@@ -294,7 +295,7 @@ impl Participant {
         if let Some(prepare) = next {
             let coordinator: CoordinatorId = id.coordinator;
             let tx: TxId = id.tx.clone();
-            self.execute(BranchId { tx, ticket: prepare.ticket, coordinator }, prepare, effects);
+            self.execute(BranchId { tx, attempt_number: prepare.attempt_number, coordinator }, prepare, effects);
         }
     }
 }

@@ -96,7 +96,7 @@ impl Participant {
             }
             Some(State::Aborting { next }) => {
                 if let Some(next) = next {
-                    let next = BranchId { ticket: next.ticket, ..id.clone() };
+                    let next = BranchId { attempt_number: next.attempt_number, ..id.clone() };
                     let detail = "an earlier attempt under this transaction id was committed here by somebody else";
                     self.refuse(&next, RefusalCode::Unavailable, detail, effects);
                 }
@@ -108,7 +108,7 @@ impl Participant {
                 self.refuse(id, RefusalCode::Unavailable, detail, effects);
                 if let Then::Undo { next: Some(next) } = then {
                     self.refuse(
-                        &BranchId { ticket: next.ticket, ..id.clone() },
+                        &BranchId { attempt_number: next.attempt_number, ..id.clone() },
                         RefusalCode::Unavailable,
                         detail,
                         effects,
@@ -152,7 +152,7 @@ impl Participant {
 
     /// Says again what a one-phase branch has voted.
     pub(super) fn vote_recalled(&mut self, id: &BranchId, result: Bytes, effects: &mut Vec<Effect>) {
-        // The fence may have passed it meanwhile.
+        // The low-water mark may have passed it meanwhile.
         if let Some(State::Finished(Finished::CommittedAlone { .. })) = self.state_of(id) {
             self.vote(id, Vote::Committed { result }, effects);
         }

@@ -6,7 +6,7 @@ use crate::effect::{Answer, Effect, Rejection, SessionRefused};
 use crate::input::{Hello, Operator, Session};
 use crate::standing::{Loss, Recall, Recalled, Seen};
 use undoubt_vocabulary::{
-    CoordinatorId, Execution, KnownAttempt, KnownState, Starts, Ticket, Timestamp, TxId, WriteNumber,
+    AttemptNumber, CoordinatorId, Execution, KnownAttempt, KnownState, Starts, Timestamp, TxId, WriteNumber,
 };
 
 impl Participant {
@@ -111,33 +111,34 @@ impl Participant {
         Recalled {
             seen: if known.seen == Seen::default() { former() } else { known.seen },
             epoch: known.epoch,
-            fence: known.fence,
+            low_water_mark: known.low_water_mark,
             connected: known.session.is_some(),
             put_back: self.standing.put_back.clone(),
             other: self.names.get(&recall.name).copied().filter(|other| *other != recall.coordinator),
         }
     }
 
-    /// Returns what is kept of a coordinator's attempts from this ticket on, in the order of tickets: of about `limit`
-    /// attempts, and where the rest begins.
+    /// Returns what is kept of a coordinator's attempts from this attempt number on, in the order of attempt numbers:
+    /// of about `limit` attempts, and where the rest begins.
     pub fn attempts(
         &self,
         coordinator: CoordinatorId,
-        from: Ticket,
+        from: AttemptNumber,
         limit: usize,
-    ) -> (Vec<KnownAttempt>, Option<Ticket>) {
-        let branches = self.by_ticket.range((coordinator, from)..).take_while(|((owner, _), _)| *owner == coordinator);
-        let branches = branches.filter_map(|((_, ticket), tx)| {
+    ) -> (Vec<KnownAttempt>, Option<AttemptNumber>) {
+        let branches =
+            self.by_attempt_number.range((coordinator, from)..).take_while(|((owner, _), _)| *owner == coordinator);
+        let branches = branches.filter_map(|((_, attempt_number), tx)| {
             let state = known_state(&self.branches.get(tx)?.state)?;
-            Some(KnownAttempt { ticket: *ticket, tx: tx.clone(), state, in_effect: Vec::new() })
+            Some(KnownAttempt { attempt_number: *attempt_number, tx: tx.clone(), state, in_effect: Vec::new() })
         });
         let mut found: Vec<KnownAttempt> = branches.take(limit + 1).collect();
         found.extend(self.sagas.attempts(coordinator, from).take(limit + 1));
         found.sort();
-        let next = found.get(limit).map(|first| first.ticket);
+        let next = found.get(limit).map(|first| first.attempt_number);
         if let Some(next) = next {
-            // All of one ticket is told together.
-            found.retain(|attempt| attempt.ticket < next);
+            // All of one attempt number is told together.
+            found.retain(|attempt| attempt.attempt_number < next);
         }
         (found, next)
     }

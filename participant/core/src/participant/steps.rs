@@ -8,16 +8,22 @@ use crate::kept::Kept;
 use crate::saga::Closing;
 use crate::step::{Refused, State, StepId};
 use bytes::Bytes;
-use undoubt_vocabulary::{Half, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, ToCoordinator};
+use undoubt_vocabulary::{AttemptNumber, Direction, Refusal, RefusalCode, RunStep, StepOutcome, ToCoordinator};
 
 impl Participant {
-    pub(super) fn run_step(&mut self, id: StepId, run: RunStep, fence: Ticket, effects: &mut Vec<Effect>) {
-        if id.ticket < fence {
+    pub(super) fn run_step(
+        &mut self,
+        id: StepId,
+        run: RunStep,
+        low_water_mark: AttemptNumber,
+        effects: &mut Vec<Effect>,
+    ) {
+        if id.attempt_number < low_water_mark {
             return self.late(&id, &run, "the saga was over when this arrived", effects);
         }
-        match run.half {
-            Half::Action => self.act(id, run, effects),
-            Half::Compensation => self.compensate(id, run, effects),
+        match run.direction {
+            Direction::Forward => self.act(id, run, effects),
+            Direction::Compensating => self.compensate(id, run, effects),
         }
     }
 
@@ -28,13 +34,13 @@ impl Participant {
                 self.begin_action(id, run, effects);
             }
             Some(State::Refused(Refused { refusal, .. })) => {
-                self.ran(&id, Half::Action, run.attempt, StepOutcome::Refused(refusal), effects);
+                self.ran(&id, Direction::Forward, run.attempt, StepOutcome::Refused(refusal), effects);
             }
             Some(State::Acting { attempt, then: None }) => {
                 self.sagas.set(&id, State::Acting { attempt: attempt.max(run.attempt), then: None });
             }
             Some(State::Acted { result: Kept::Here(result), pending, .. }) => {
-                self.ran(&id, Half::Action, run.attempt, StepOutcome::Done { result, pending }, effects);
+                self.ran(&id, Direction::Forward, run.attempt, StepOutcome::Done { result, pending }, effects);
             }
             Some(State::Acted { result: Kept::Stored, .. }) => {
                 effects.push(Effect::RecallOutcome { step: id, attempt: run.attempt });
@@ -62,7 +68,7 @@ impl Participant {
                 self.sagas.set(&id, State::Acting { attempt, then: Some(latest) });
             }
             Some(State::Acted { refused: Some(Refused { attempt, refusal }), .. }) if run.attempt <= attempt => {
-                self.ran(&id, Half::Compensation, run.attempt, StepOutcome::Refused(refusal), effects);
+                self.ran(&id, Direction::Compensating, run.attempt, StepOutcome::Refused(refusal), effects);
             }
             Some(State::Acted { result, pending, .. }) => {
                 let state = State::Compensating { result: result.clone(), pending, attempt: run.attempt };
@@ -83,8 +89,8 @@ impl Participant {
             Some(State::Emptying { attempt }) => {
                 self.sagas.set(&id, State::Emptying { attempt: attempt.max(run.attempt) });
             }
-            Some(State::Compensated) => self.ran(&id, Half::Compensation, run.attempt, undone(), effects),
-            Some(State::Empty) => self.ran(&id, Half::Compensation, run.attempt, StepOutcome::Empty, effects),
+            Some(State::Compensated) => self.ran(&id, Direction::Compensating, run.attempt, undone(), effects),
+            Some(State::Empty) => self.ran(&id, Direction::Compensating, run.attempt, StepOutcome::Empty, effects),
         }
     }
 
@@ -100,7 +106,7 @@ impl Participant {
             // Remembered like any refusal: the coordinator relies on it that this attempt leaves nothing behind.
             let refused = Refused { attempt: run.attempt, refusal: refusal.clone() };
             self.sagas.set(&id, State::Refused(refused));
-            return self.ran(&id, Half::Action, run.attempt, StepOutcome::Refused(refusal), effects);
+            return self.ran(&id, Direction::Forward, run.attempt, StepOutcome::Refused(refusal), effects);
         }
         let (state, step) = (State::Acting { attempt: run.attempt, then: None }, id.clone());
         self.begin(id, run, state, |run| Effect::RunAction { step, run }, effects);
@@ -109,9 +115,10 @@ impl Participant {
     /// Two-phase commit that goes on as a saga was aborted, whether or not its abort was heard.
     fn abort_attempt_before(&mut self, step: &StepId, effects: &mut Vec<Effect>) {
         let branch = self.branches.get(&step.tx).map(|branch| branch.id.clone());
-        let is_earlier = |branch: &BranchId| branch.coordinator == step.coordinator && branch.ticket < step.ticket;
+        let is_earlier =
+            |branch: &BranchId| branch.coordinator == step.coordinator && branch.attempt_number < step.attempt_number;
         if let Some(branch) = branch.filter(is_earlier) {
-            self.abort(branch, Ticket::default(), effects);
+            self.abort(branch, AttemptNumber::default(), effects);
         }
     }
 
@@ -163,7 +170,7 @@ impl Participant {
         };
         self.sagas.set(&id, state);
         match then {
-            None => self.ran(&id, Half::Action, attempt, outcome, effects),
+            None => self.ran(&id, Direction::Forward, attempt, outcome, effects),
             Some(compensation) => self.compensate(id.clone(), compensation, effects),
         }
         self.at_rest(id.saga(), effects);
@@ -171,9 +178,9 @@ impl Participant {
 
     /// Says again what an action came to.
     pub(super) fn outcome_recalled(&self, id: &StepId, attempt: u32, result: Bytes, effects: &mut Vec<Effect>) {
-        // It may have been undone meanwhile, or the fence may have passed it.
+        // It may have been undone meanwhile, or the low-water mark may have passed it.
         if let Some(State::Acted { pending, .. }) = self.sagas.state_of(id) {
-            self.ran(id, Half::Action, attempt, StepOutcome::Done { result, pending }, effects);
+            self.ran(id, Direction::Forward, attempt, StepOutcome::Done { result, pending }, effects);
         }
     }
 
@@ -191,7 +198,7 @@ impl Participant {
             }
         };
         self.sagas.set(&id, state);
-        self.ran(&id, Half::Compensation, attempt, outcome, effects);
+        self.ran(&id, Direction::Compensating, attempt, outcome, effects);
         self.at_rest(id.saga(), effects);
     }
 
@@ -200,18 +207,18 @@ impl Participant {
             unreachable!("an empty compensation that nobody asked for")
         };
         self.sagas.set(&id, State::Empty);
-        self.ran(&id, Half::Compensation, attempt, StepOutcome::Empty, effects);
+        self.ran(&id, Direction::Compensating, attempt, StepOutcome::Empty, effects);
         self.at_rest(id.saga(), effects);
     }
 
     fn late(&self, id: &StepId, run: &RunStep, detail: &str, effects: &mut Vec<Effect>) {
         let refusal = Refusal::new(RefusalCode::Late, detail);
-        self.ran(id, run.half, run.attempt, StepOutcome::Refused(refusal), effects);
+        self.ran(id, run.direction, run.attempt, StepOutcome::Refused(refusal), effects);
     }
 
-    fn ran(&self, id: &StepId, half: Half, attempt: u32, outcome: StepOutcome, effects: &mut Vec<Effect>) {
-        let StepId { coordinator, ticket, step, tx } = id.clone();
-        self.send(coordinator, ToCoordinator::Ran { tx, ticket, step, half, attempt, outcome }, effects);
+    fn ran(&self, id: &StepId, direction: Direction, attempt: u32, outcome: StepOutcome, effects: &mut Vec<Effect>) {
+        let StepId { coordinator, attempt_number, step, tx } = id.clone();
+        self.send(coordinator, ToCoordinator::Ran { tx, attempt_number, step, direction, attempt, outcome }, effects);
     }
 }
 

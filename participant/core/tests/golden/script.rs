@@ -7,8 +7,8 @@ use undoubt_participant_core::{
     StepId,
 };
 use undoubt_vocabulary::{
-    CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, StepOutcome, Ticket, Timestamp, ToCoordinator,
-    ToParticipant, TxId, Vote,
+    AttemptNumber, CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, StepOutcome, Timestamp,
+    ToCoordinator, ToParticipant, TxId, Vote,
 };
 
 pub const COORDINATOR: CoordinatorId = CoordinatorId([7; 16]);
@@ -59,65 +59,74 @@ impl Script {
         self.tell(&format!("found: {line}"), Input::Recovered(recovered));
     }
 
-    pub fn fence(&mut self, fence: Ticket) {
-        self.tell(&format!("fence {fence}"), Input::Fence { session: Session(1), fence });
+    pub fn low_water_mark(&mut self, low_water_mark: AttemptNumber) {
+        self.tell(
+            &format!("low-water mark {low_water_mark}"),
+            Input::LowWaterMark { session: Session(1), low_water_mark },
+        );
     }
 
     pub fn hear(&mut self, session: u64, message: ToParticipant) {
-        let mut line = format!("session {session}: {} {}/{}", message.name(), message.tx(), message.ticket());
+        let mut line = format!("session {session}: {} {}/{}", message.name(), message.tx(), message.attempt_number());
         if let ToParticipant::Run(run) = &message {
             line.push_str(&format!("/{}, attempt {}", run.step.0, run.attempt));
         }
         self.tell(&line, Input::Received { session: Session(session), message });
     }
 
-    pub fn prepare(&mut self, id: &str, ticket: Ticket, execution: Execution) {
-        self.hear_prepare(1, id, ticket, execution);
+    pub fn prepare(&mut self, id: &str, attempt_number: AttemptNumber, execution: Execution) {
+        self.hear_prepare(1, id, attempt_number, execution);
     }
 
-    pub fn hear_prepare(&mut self, session: u64, id: &str, ticket: Ticket, execution: Execution) {
+    pub fn hear_prepare(&mut self, session: u64, id: &str, attempt_number: AttemptNumber, execution: Execution) {
         let work = Bytes::from_static(b"work");
         let (begun_at, timeout) = (Timestamp(1_000_000), Duration::from_secs(5));
-        self.hear(session, ToParticipant::Prepare(Prepare { tx: tx(id), ticket, begun_at, timeout, execution, work }));
+        self.hear(
+            session,
+            ToParticipant::Prepare(Prepare { tx: tx(id), attempt_number, begun_at, timeout, execution, work }),
+        );
     }
 
-    pub fn commit(&mut self, id: &str, ticket: Ticket) {
-        self.hear(1, ToParticipant::Commit { tx: tx(id), ticket });
+    pub fn commit(&mut self, id: &str, attempt_number: AttemptNumber) {
+        self.hear(1, ToParticipant::Commit { tx: tx(id), attempt_number });
     }
 
-    pub fn abort(&mut self, id: &str, ticket: Ticket) {
-        self.hear(1, ToParticipant::Abort { tx: tx(id), ticket });
+    pub fn abort(&mut self, id: &str, attempt_number: AttemptNumber) {
+        self.hear(1, ToParticipant::Abort { tx: tx(id), attempt_number });
     }
 
-    pub fn settle(&mut self, id: &str, ticket: Ticket) {
-        self.hear(1, ToParticipant::Settle { tx: tx(id), ticket });
+    pub fn settle(&mut self, id: &str, attempt_number: AttemptNumber) {
+        self.hear(1, ToParticipant::Settle { tx: tx(id), attempt_number });
     }
 
-    pub fn executed(&mut self, id: &str, ticket: Ticket, vote: Vote) {
-        let line = format!("executed {id}/{ticket}: {}", vote_words(&vote));
-        self.tell(&line, Input::Executed { branch: branch(id, ticket), vote });
+    pub fn executed(&mut self, id: &str, attempt_number: AttemptNumber, vote: Vote) {
+        let line = format!("executed {id}/{attempt_number}: {}", vote_words(&vote));
+        self.tell(&line, Input::Executed { branch: branch(id, attempt_number), vote });
     }
 
-    pub fn committed(&mut self, id: &str, ticket: Ticket) {
-        self.tell(&format!("committed {id}/{ticket}, durably"), Input::Committed { branch: branch(id, ticket) });
+    pub fn committed(&mut self, id: &str, attempt_number: AttemptNumber) {
+        self.tell(
+            &format!("committed {id}/{attempt_number}, durably"),
+            Input::Committed { branch: branch(id, attempt_number) },
+        );
     }
 
-    pub fn aborted(&mut self, id: &str, ticket: Ticket) {
-        self.tell(&format!("aborted {id}/{ticket}"), Input::Aborted { branch: branch(id, ticket) });
+    pub fn aborted(&mut self, id: &str, attempt_number: AttemptNumber) {
+        self.tell(&format!("aborted {id}/{attempt_number}"), Input::Aborted { branch: branch(id, attempt_number) });
     }
 
-    pub fn confirm(&mut self, id: &str, ticket: Ticket) {
-        self.hear(1, ToParticipant::Confirm { tx: tx(id), ticket });
+    pub fn confirm(&mut self, id: &str, attempt_number: AttemptNumber) {
+        self.hear(1, ToParticipant::Confirm { tx: tx(id), attempt_number });
     }
 
-    pub fn confirmed(&mut self, id: &str, ticket: Ticket, held: bool) {
-        let line = format!("confirmed {id}/{ticket}: held {held}");
-        self.tell(&line, Input::Confirmed { branch: branch(id, ticket), held });
+    pub fn confirmed(&mut self, id: &str, attempt_number: AttemptNumber, held: bool) {
+        let line = format!("confirmed {id}/{attempt_number}: held {held}");
+        self.tell(&line, Input::Confirmed { branch: branch(id, attempt_number), held });
     }
 
-    pub fn gone(&mut self, id: &str, ticket: Ticket) {
-        let input = Input::Gone { branch: branch(id, ticket), at: Timestamp(3_000_000) };
-        self.tell(&format!("{id}/{ticket} was ended the other way by somebody else"), input);
+    pub fn gone(&mut self, id: &str, attempt_number: AttemptNumber) {
+        let input = Input::Gone { branch: branch(id, attempt_number), at: Timestamp(3_000_000) };
+        self.tell(&format!("{id}/{attempt_number} was ended the other way by somebody else"), input);
     }
 
     pub fn sweep(&mut self) {
@@ -137,13 +146,16 @@ impl Script {
         self.tell(&format!("operator 1 releases the semantic locks of {id}"), input);
     }
 
-    pub fn released(&mut self, id: &str, ticket: Ticket) {
-        let input = Input::MarksReleased { coordinator: COORDINATOR, ticket, tx: tx(id) };
-        self.tell(&format!("the semantic locks of {id}/{ticket} are gone, durably"), input);
+    pub fn released(&mut self, id: &str, attempt_number: AttemptNumber) {
+        let input = Input::MarksReleased { coordinator: COORDINATOR, attempt_number, tx: tx(id) };
+        self.tell(&format!("the semantic locks of {id}/{attempt_number} are gone, durably"), input);
     }
 
-    pub fn resolved(&mut self, id: &str, ticket: Ticket) {
-        self.tell(&format!("resolved {id}/{ticket}, durably"), Input::Resolved { branch: branch(id, ticket) });
+    pub fn resolved(&mut self, id: &str, attempt_number: AttemptNumber) {
+        self.tell(
+            &format!("resolved {id}/{attempt_number}, durably"),
+            Input::Resolved { branch: branch(id, attempt_number) },
+        );
     }
 
     fn write(&mut self, line: &str) {
@@ -160,16 +172,16 @@ pub fn tx(id: &str) -> TxId {
     id.parse().expect("a valid id")
 }
 
-pub fn ticket(epoch: u32, number: u64) -> Ticket {
-    Ticket(Ticket::first_of(Epoch(epoch)).0 + number)
+pub fn attempt_number(epoch: u32, number: u64) -> AttemptNumber {
+    AttemptNumber(AttemptNumber::first_of(Epoch(epoch)).0 + number)
 }
 
-pub fn branch(id: &str, ticket: Ticket) -> BranchId {
-    BranchId { tx: tx(id), ticket, coordinator: COORDINATOR }
+pub fn branch(id: &str, attempt_number: AttemptNumber) -> BranchId {
+    BranchId { tx: tx(id), attempt_number, coordinator: COORDINATOR }
 }
 
-pub fn coordinator(epoch: u32, fence: Ticket) -> Recovered {
-    Recovered::Coordinator { id: COORDINATOR, epoch: Epoch(epoch), fence }
+pub fn coordinator(epoch: u32, low_water_mark: AttemptNumber) -> Recovered {
+    Recovered::Coordinator { id: COORDINATOR, epoch: Epoch(epoch), low_water_mark }
 }
 
 pub fn prepared() -> Vote {
@@ -207,8 +219,8 @@ pub fn outcome_words(outcome: &StepOutcome) -> String {
 }
 
 fn words(effect: &Effect) -> String {
-    let named = |id: &BranchId| format!("{}/{}", id.tx, id.ticket);
-    let step_named = |id: &StepId| format!("{}/{}/{}", id.tx, id.ticket, id.step.0);
+    let named = |id: &BranchId| format!("{}/{}", id.tx, id.attempt_number);
+    let step_named = |id: &StepId| format!("{}/{}/{}", id.tx, id.attempt_number, id.step.0);
     match effect {
         Effect::RecordEpoch { session, epoch, .. } => format!("record epoch {} of session {}", epoch.0, session.0),
         Effect::Welcome { session, .. } => format!("welcome session {}", session.0),
@@ -251,9 +263,11 @@ fn words(effect: &Effect) -> String {
             format!("recall what action {} came to, for attempt {attempt}", step_named(step))
         }
         Effect::StoreEmpty { step } => format!("store that {} is empty", step_named(step)),
-        Effect::CloseSaga { ticket, tx, .. } => format!("close saga {tx}/{ticket}"),
-        Effect::ReleaseMarks { ticket, tx, .. } => format!("release the semantic locks of {tx}/{ticket}"),
-        Effect::Collect { fence, .. } => format!("collect below {fence}"),
+        Effect::CloseSaga { attempt_number, tx, .. } => format!("close saga {tx}/{attempt_number}"),
+        Effect::ReleaseMarks { attempt_number, tx, .. } => {
+            format!("release the semantic locks of {tx}/{attempt_number}")
+        }
+        Effect::Collect { low_water_mark, .. } => format!("collect below {low_water_mark}"),
         Effect::Answer { operator, answer } => match answer {
             Answer::Resolved(outcome) => format!("answer operator {}: {outcome}", operator.0),
             Answer::Forgotten => format!("answer operator {}: forgotten", operator.0),
@@ -265,7 +279,7 @@ fn words(effect: &Effect) -> String {
 }
 
 fn sent(message: &ToCoordinator) -> String {
-    let name = format!("{} {}/{}", message.name(), message.tx(), message.ticket());
+    let name = format!("{} {}/{}", message.name(), message.tx(), message.attempt_number());
     match message {
         ToCoordinator::Vote { vote, .. } => format!("{name}: {}", vote_words(vote)),
         ToCoordinator::Confirmed { held, .. } => format!("{name}: held {held}"),

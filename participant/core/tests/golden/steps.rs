@@ -2,25 +2,26 @@
 
 use super::check;
 use crate::script::{
-    COORDINATOR, LARGEST_KEPT_BYTES, Script, branch, coordinator, outcome_words, prepared, ticket, tx,
+    COORDINATOR, LARGEST_KEPT_BYTES, Script, attempt_number, branch, coordinator, outcome_words, prepared, tx,
 };
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_participant_core::{Input, Kept, Limits, Participant, Recovered, StepId, StepState};
 use undoubt_vocabulary::{
-    Execution, Half, Refusal, RefusalCode, RunStep, StepIndex, StepOutcome, Ticket, Timestamp, ToParticipant, Vote,
+    AttemptNumber, Direction, Execution, Refusal, RefusalCode, RunStep, StepIndex, StepOutcome, Timestamp,
+    ToParticipant, Vote,
 };
 
-fn step(ticket: Ticket, step: u16) -> StepId {
-    StepId { coordinator: COORDINATOR, ticket, step: StepIndex(step), tx: tx("S1") }
+fn step(attempt_number: AttemptNumber, step: u16) -> StepId {
+    StepId { coordinator: COORDINATOR, attempt_number, step: StepIndex(step), tx: tx("S1") }
 }
 
-fn run(ticket: Ticket, step: u16, half: Half, attempt: u32) -> RunStep {
+fn run(attempt_number: AttemptNumber, step: u16, direction: Direction, attempt: u32) -> RunStep {
     RunStep {
         tx: tx("S1"),
-        ticket,
+        attempt_number,
         step: StepIndex(step),
-        half,
+        direction,
         attempt,
         begun_at: Timestamp(1_000_000),
         timeout: Duration::from_secs(5),
@@ -41,39 +42,39 @@ fn refused() -> StepOutcome {
     StepOutcome::Refused(Refusal::new(RefusalCode::LockConflict, "because"))
 }
 
-/// All of saga S1, whose ticket is 1.0.
+/// All of saga S1, whose attempt number is 1.0.
 impl Script {
     fn act(&mut self, index: u16, attempt: u32) {
-        self.hear(1, ToParticipant::Run(run(ticket(1, 0), index, Half::Action, attempt)));
+        self.hear(1, ToParticipant::Run(run(attempt_number(1, 0), index, Direction::Forward, attempt)));
     }
 
     fn compensate(&mut self, index: u16, attempt: u32) {
-        self.hear(1, ToParticipant::Run(run(ticket(1, 0), index, Half::Compensation, attempt)));
+        self.hear(1, ToParticipant::Run(run(attempt_number(1, 0), index, Direction::Compensating, attempt)));
     }
 
     fn close(&mut self) {
-        self.hear(1, ToParticipant::Close { tx: tx("S1"), ticket: ticket(1, 0) });
+        self.hear(1, ToParticipant::Close { tx: tx("S1"), attempt_number: attempt_number(1, 0) });
     }
 
     fn acted(&mut self, index: u16, outcome: StepOutcome) {
-        let line = format!("action S1/{}/{index} ran: {}", ticket(1, 0), outcome_words(&outcome));
-        self.tell(&line, Input::ActionRan { step: step(ticket(1, 0), index), outcome });
+        let line = format!("action S1/{}/{index} ran: {}", attempt_number(1, 0), outcome_words(&outcome));
+        self.tell(&line, Input::ActionRan { step: step(attempt_number(1, 0), index), outcome });
     }
 
     fn compensated(&mut self, index: u16, outcome: StepOutcome) {
-        let line = format!("compensation S1/{}/{index} ran: {}", ticket(1, 0), outcome_words(&outcome));
-        self.tell(&line, Input::CompensationRan { step: step(ticket(1, 0), index), outcome });
+        let line = format!("compensation S1/{}/{index} ran: {}", attempt_number(1, 0), outcome_words(&outcome));
+        self.tell(&line, Input::CompensationRan { step: step(attempt_number(1, 0), index), outcome });
     }
 
     fn emptied(&mut self, index: u16) {
-        let line = format!("that S1/{}/{index} is empty is durable", ticket(1, 0));
-        self.tell(&line, Input::EmptyStored { step: step(ticket(1, 0), index) });
+        let line = format!("that S1/{}/{index} is empty is durable", attempt_number(1, 0));
+        self.tell(&line, Input::EmptyStored { step: step(attempt_number(1, 0), index) });
     }
 
     fn closed(&mut self) {
-        let (ticket, tx) = (ticket(1, 0), tx("S1"));
-        let line = format!("the end of saga {tx}/{ticket} is durable");
-        self.tell(&line, Input::SagaClosed { coordinator: COORDINATOR, ticket, tx });
+        let (attempt_number, tx) = (attempt_number(1, 0), tx("S1"));
+        let line = format!("the end of saga {tx}/{attempt_number} is durable");
+        self.tell(&line, Input::SagaClosed { coordinator: COORDINATOR, attempt_number, tx });
     }
 }
 
@@ -115,8 +116,10 @@ fn a_coordinator_that_has_restarted_is_refused_nothing_for_attempts_of_its_forme
     script.hello(2, 2);
     script.epoch_recorded(2);
     script.acted(2, refused());
-    for (index, half, attempt) in [(0, Half::Action, 1), (1, Half::Compensation, 1), (2, Half::Action, 2)] {
-        script.hear(2, ToParticipant::Run(run(ticket(1, 0), index, half, attempt)));
+    for (index, direction, attempt) in
+        [(0, Direction::Forward, 1), (1, Direction::Compensating, 1), (2, Direction::Forward, 2)]
+    {
+        script.hear(2, ToParticipant::Run(run(attempt_number(1, 0), index, direction, attempt)));
     }
     check("step-attempts-anew", &script.text);
 }
@@ -200,38 +203,38 @@ fn a_saga_without_semantic_locks_closes_at_once() {
     let mut script = Script::new();
     script.close();
     script.act(0, 1);
-    script.fence(ticket(1, 1));
+    script.low_water_mark(attempt_number(1, 1));
     script.close();
     check("saga-closes-at-once", &script.text);
 }
 
 #[test]
-fn barriers_below_the_fence_are_dropped_and_what_comes_later_is_late() {
+fn barriers_below_the_low_water_mark_are_dropped_and_what_comes_later_is_late() {
     let mut script = Script::new();
     script.act(0, 1);
     script.acted(0, did());
     script.act(1, 1);
-    script.fence(ticket(1, 0));
-    script.fence(ticket(1, 1));
+    script.low_water_mark(attempt_number(1, 0));
+    script.low_water_mark(attempt_number(1, 1));
     script.act(0, 1);
     script.compensate(0, 1);
     script.acted(1, did());
-    script.fence(ticket(1, 2));
-    check("step-below-fence", &script.text);
+    script.low_water_mark(attempt_number(1, 2));
+    check("step-below-low-water-mark", &script.text);
 }
 
 #[test]
-fn a_refusal_alone_leaves_nothing_to_drop_below_the_fence() {
+fn a_refusal_alone_leaves_nothing_to_drop_below_the_low_water_mark() {
     let mut script = Script::new();
     script.act(0, 1);
     script.acted(0, refused());
-    script.fence(ticket(1, 1));
-    check("step-refused-below-fence", &script.text);
+    script.low_water_mark(attempt_number(1, 1));
+    check("step-refused-below-low-water-mark", &script.text);
 }
 
 #[test]
 fn barriers_survive_a_restart() {
-    let (mut script, t) = (Script::empty(), ticket(1, 0));
+    let (mut script, t) = (Script::empty(), attempt_number(1, 0));
     script.recovered("epoch 1", coordinator(1, t));
     let acted = StepState::Acted { result: Kept::Here(Bytes::from_static(b"x=1")), pending: true };
     script.recovered("S1/1.0/0 acted, pending", Recovered::Step { step: step(t, 0), state: acted });
@@ -246,7 +249,7 @@ fn barriers_survive_a_restart() {
     }
     script.close();
     script.closed();
-    script.fence(t.next());
+    script.low_water_mark(t.next());
     check("step-recovery", &script.text);
 }
 
@@ -255,7 +258,7 @@ fn a_session_that_was_replaced_starts_nothing_and_the_next_one_hears_the_answer(
     let mut script = Script::new();
     script.act(0, 1);
     script.hello(2, 1);
-    script.hear(1, ToParticipant::Run(run(ticket(1, 0), 1, Half::Action, 1)));
+    script.hear(1, ToParticipant::Run(run(attempt_number(1, 0), 1, Direction::Forward, 1)));
     script.acted(0, did());
     check("step-session", &script.text);
 }
@@ -269,7 +272,7 @@ fn steps_under_way_count_as_open_and_a_compensation_is_never_refused_for_them() 
         script.act(index, 1);
     }
     script.act(9, 1);
-    script.prepare("T1", ticket(1, 1), Execution::TwoPhase);
+    script.prepare("T1", attempt_number(1, 1), Execution::TwoPhase);
     script.compensate(0, 1);
     script.compensated(0, did());
     script.acted(1, refused());
@@ -282,24 +285,24 @@ fn steps_under_way_count_as_open_and_a_compensation_is_never_refused_for_them() 
 fn a_branch_and_a_saga_under_one_id_know_nothing_of_each_other() {
     let mut script = Script::new();
     script.act(0, 1);
-    script.prepare("S1", ticket(1, 1), Execution::TwoPhase);
-    script.executed("S1", ticket(1, 1), prepared());
+    script.prepare("S1", attempt_number(1, 1), Execution::TwoPhase);
+    script.executed("S1", attempt_number(1, 1), prepared());
     script.acted(0, did());
     script.compensate(0, 1);
-    script.commit("S1", ticket(1, 1));
+    script.commit("S1", attempt_number(1, 1));
     script.compensated(0, did());
-    script.committed("S1", ticket(1, 1));
+    script.committed("S1", attempt_number(1, 1));
     check("step-beside-branch", &script.text);
 }
 
 #[test]
 fn what_an_operator_has_committed_is_not_done_again_by_the_saga_that_takes_its_place() {
     let mut script = Script::new();
-    script.prepare("S1", ticket(0, 9), Execution::TwoPhase);
-    script.executed("S1", ticket(0, 9), prepared());
+    script.prepare("S1", attempt_number(0, 9), Execution::TwoPhase);
+    script.executed("S1", attempt_number(0, 9), prepared());
     script.resolve("S1", true);
     script.act(0, 1);
-    script.resolved("S1", ticket(0, 9));
+    script.resolved("S1", attempt_number(0, 9));
     script.act(0, 2);
     script.compensate(0, 1);
     script.emptied(0);
@@ -309,10 +312,10 @@ fn what_an_operator_has_committed_is_not_done_again_by_the_saga_that_takes_its_p
 #[test]
 fn what_an_operator_has_aborted_the_saga_that_takes_its_place_does() {
     let mut script = Script::new();
-    script.prepare("S1", ticket(0, 9), Execution::TwoPhase);
-    script.executed("S1", ticket(0, 9), prepared());
+    script.prepare("S1", attempt_number(0, 9), Execution::TwoPhase);
+    script.executed("S1", attempt_number(0, 9), prepared());
     script.resolve("S1", false);
-    script.resolved("S1", ticket(0, 9));
+    script.resolved("S1", attempt_number(0, 9));
     script.act(0, 1);
     script.acted(0, did());
     check("step-after-heuristic-abort", &script.text);
@@ -321,18 +324,18 @@ fn what_an_operator_has_aborted_the_saga_that_takes_its_place_does() {
 #[test]
 fn an_action_of_the_saga_that_takes_its_place_aborts_a_branch_in_doubt() {
     let mut script = Script::new();
-    script.prepare("S1", ticket(0, 9), Execution::TwoPhase);
-    script.executed("S1", ticket(0, 9), prepared());
+    script.prepare("S1", attempt_number(0, 9), Execution::TwoPhase);
+    script.executed("S1", attempt_number(0, 9), prepared());
     script.act(0, 1);
     script.resolve("S1", true);
-    script.aborted("S1", ticket(0, 9));
+    script.aborted("S1", attempt_number(0, 9));
     script.acted(0, did());
     check("step-after-branch-in-doubt", &script.text);
 }
 
 #[test]
 fn a_long_result_of_what_is_over_is_left_with_the_resource_and_said_again() {
-    let (mut script, t) = (Script::new(), ticket(1, 0));
+    let (mut script, t) = (Script::new(), attempt_number(1, 0));
     let result = Bytes::from(vec![b'x'; LARGEST_KEPT_BYTES + 1]);
     let did = StepOutcome::Done { result: result.clone(), pending: true };
     let vote = Vote::Committed { result: result.clone() };
@@ -352,7 +355,7 @@ fn a_long_result_of_what_is_over_is_left_with_the_resource_and_said_again() {
     script.settle("T1", t);
     let recalled = || Input::VoteRecalled { branch: branch("T1", t), result: result.clone() };
     script.tell("what T1 voted is recalled", recalled());
-    script.fence(t.next());
+    script.low_water_mark(t.next());
     script.tell("what T1 voted is recalled too late", recalled());
     check("long-results", &script.text);
 }
@@ -363,15 +366,16 @@ fn long_results_of_what_is_over_take_no_memory_and_those_of_what_is_open_do() {
     let mut effects = Vec::new();
     let result = || Bytes::from(vec![b'x'; 2_000]);
     let stored = StepState::Acted { result: Kept::Here(result()), pending: false };
-    participant.handle(Input::Recovered(Recovered::Step { step: step(ticket(1, 0), 0), state: stored }), &mut effects);
-    let committed = Recovered::Committed { branch: branch("T1", ticket(1, 1)), result: Kept::Here(result()) };
+    participant
+        .handle(Input::Recovered(Recovered::Step { step: step(attempt_number(1, 0), 0), state: stored }), &mut effects);
+    let committed = Recovered::Committed { branch: branch("T1", attempt_number(1, 1)), result: Kept::Here(result()) };
     participant.handle(Input::Recovered(committed), &mut effects);
     assert_eq!((participant.kept_bytes(), participant.keeps_most_of()), (0, None));
-    participant.handle(Input::Recovered(coordinator(1, ticket(1, 0))), &mut effects);
-    let (branch, begun_at) = (branch("T2", ticket(1, 2)), Timestamp(1));
+    participant.handle(Input::Recovered(coordinator(1, attempt_number(1, 0))), &mut effects);
+    let (branch, begun_at) = (branch("T2", attempt_number(1, 2)), Timestamp(1));
     participant.handle(Input::Recovered(Recovered::Prepared { branch, begun_at, result: result() }), &mut effects);
-    let most = participant.keeps_most_of().map(|(known, bytes)| (known.id, known.fence, bytes));
-    assert_eq!((participant.kept_bytes(), most), (2_000, Some((COORDINATOR, ticket(1, 0), 2_000))));
+    let most = participant.keeps_most_of().map(|(known, bytes)| (known.id, known.low_water_mark, bytes));
+    assert_eq!((participant.kept_bytes(), most), (2_000, Some((COORDINATOR, attempt_number(1, 0), 2_000))));
 }
 
 #[test]
@@ -388,7 +392,7 @@ fn an_operator_releases_the_semantic_locks_of_a_saga_which_goes_on() {
     script.compensate(1, 1);
     script.release("S1");
     script.close();
-    script.released("S1", ticket(1, 0));
+    script.released("S1", attempt_number(1, 0));
     script.release("S1");
     check("step-marks-released", &script.text);
 }

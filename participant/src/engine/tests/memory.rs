@@ -56,9 +56,10 @@ impl Disk {
     }
 
     /// Ends a prepared branch as somebody else would, in the resource itself.
-    pub(super) fn ends_by_another_hand(&self, ticket: u64, commit: bool) {
+    pub(super) fn ends_by_another_hand(&self, attempt_number: u64, commit: bool) {
         let mut stored = self.stored();
-        let found = stored.prepared.keys().find(|branch| branch.ticket == Ticket(ticket)).cloned();
+        let found =
+            stored.prepared.keys().find(|branch| branch.attempt_number == AttemptNumber(attempt_number)).cloned();
         let branch = found.expect("it is prepared");
         let (_, work) = stored.prepared.remove(&branch).expect("it is prepared");
         if commit {
@@ -128,8 +129,8 @@ impl Memory {
     }
 
     /// Frees what a branch has locked, as a connection that breaks does.
-    pub(super) fn loses_its_locks(&self, ticket: u64) {
-        self.holders().retain(|branch, _| branch.ticket != Ticket(ticket));
+    pub(super) fn loses_its_locks(&self, attempt_number: u64) {
+        self.holders().retain(|branch, _| branch.attempt_number != AttemptNumber(attempt_number));
     }
 
     /// Reads no more than there is room for.
@@ -218,7 +219,7 @@ impl Resource for Memory {
         Ok(())
     }
 
-    async fn collect(&self, _: CoordinatorId, _: Ticket) -> Result<(), ResourceError> {
+    async fn collect(&self, _: CoordinatorId, _: AttemptNumber) -> Result<(), ResourceError> {
         Ok(())
     }
 

@@ -30,10 +30,10 @@ fn within(seconds: u64, message: ToParticipant) -> ToParticipant {
     ToParticipant::Prepare(Prepare { timeout: Duration::from_secs(seconds), ..prepare })
 }
 
-fn act(ticket: u64, work: Bytes) -> ToParticipant {
-    let (tx, ticket) = (format!("T{ticket}").parse().unwrap(), Ticket(ticket));
-    let ToParticipant::Run(action) = run(Half::Action, work) else { panic!("not a step") };
-    ToParticipant::Run(RunStep { tx, ticket, ..action })
+fn act(attempt_number: u64, work: Bytes) -> ToParticipant {
+    let (tx, attempt_number) = (format!("T{attempt_number}").parse().unwrap(), AttemptNumber(attempt_number));
+    let ToParticipant::Run(action) = run(Direction::Forward, work) else { panic!("not a step") };
+    ToParticipant::Run(RunStep { tx, attempt_number, ..action })
 }
 
 impl Running {
@@ -63,7 +63,9 @@ impl Running {
 async fn large_results_wait_until_those_before_them_are_sent_and_small_ones_pass_them() {
     let mut running = with_large_values(Config::default()).await;
     let reads = 100;
-    running.tell_all((2..2 + reads).map(|ticket| prepare(ticket, Execution::OnePhase, large())).collect()).await;
+    running
+        .tell_all((2..2 + reads).map(|attempt_number| prepare(attempt_number, Execution::OnePhase, large())).collect())
+        .await;
     running.settled().await;
     running.tell(prepare(500, Execution::OnePhase, put("small", "v"))).await;
     running.settled().await;
@@ -83,7 +85,9 @@ async fn large_results_wait_until_those_before_them_are_sent_and_small_ones_pass
 #[tokio::test(start_paused = true)]
 async fn a_session_that_ends_gives_back_the_room_of_what_it_was_not_sent() {
     let mut running = with_large_values(Config::default()).await;
-    running.tell_all((2..102).map(|ticket| prepare(ticket, Execution::OnePhase, large())).collect()).await;
+    running
+        .tell_all((2..102).map(|attempt_number| prepare(attempt_number, Execution::OnePhase, large())).collect())
+        .await;
     running.settled().await;
     let (out, outgoings) = outbox(running.engine.room());
     (running.outgoings, running.heard) = (outgoings, VecDeque::new());
@@ -99,8 +103,8 @@ async fn a_session_that_ends_gives_back_the_room_of_what_it_was_not_sent() {
 async fn what_finds_no_room_in_time_is_refused_with_the_bound_and_has_room_once_others_are_over() {
     let config = Config { max_kept_result_bytes: 2 * MAX_RESULT_BYTES, ..Config::default() };
     let mut running = with_large_values(config).await;
-    for ticket in [2, 3] {
-        running.tell(prepare(ticket, Execution::TwoPhase, large())).await;
+    for attempt_number in [2, 3] {
+        running.tell(prepare(attempt_number, Execution::TwoPhase, large())).await;
         running.reads().await;
     }
     running.tell(within(1, prepare(4, Execution::TwoPhase, large()))).await;
@@ -113,13 +117,15 @@ async fn what_finds_no_room_in_time_is_refused_with_the_bound_and_has_room_once_
     running.tell(prepare(7, Execution::OnePhase, put("small", "v"))).await;
     let small = running.answer().await;
     assert!(matches!(small, ToCoordinator::Vote { vote: Vote::Committed { .. }, .. }), "{small:?}");
-    let abort =
-        |ticket: u64| ToParticipant::Abort { tx: format!("T{ticket}").parse().unwrap(), ticket: Ticket(ticket) };
+    let abort = |attempt_number: u64| ToParticipant::Abort {
+        tx: format!("T{attempt_number}").parse().unwrap(),
+        attempt_number: AttemptNumber(attempt_number),
+    };
     running.tell_all(vec![abort(2), abort(3)]).await;
     let answers = [running.answer().await, running.answer().await];
-    let mut tickets = answers.each_ref().map(|answer| answer.ticket().0);
-    tickets.sort_unstable();
-    assert_eq!(tickets, [5, 6]);
+    let mut attempt_numbers = answers.each_ref().map(|answer| answer.attempt_number().0);
+    attempt_numbers.sort_unstable();
+    assert_eq!(attempt_numbers, [5, 6]);
     for answer in answers {
         let done = matches!(
             answer,
@@ -139,9 +145,9 @@ async fn what_is_called_off_while_it_waits_for_room_is_not_begun() {
     running.tell(prepare(3, Execution::OnePhase, large())).await;
     running.tell(act(4, large())).await;
     running.settled().await;
-    running.tell(ToParticipant::Settle { tx: "T3".parse().unwrap(), ticket: Ticket(3) }).await;
+    running.tell(ToParticipant::Settle { tx: "T3".parse().unwrap(), attempt_number: AttemptNumber(3) }).await;
     assert_eq!(running.refusal().await.code, RefusalCode::Late);
-    running.tell(ToParticipant::Close { tx: "T4".parse().unwrap(), ticket: Ticket(4) }).await;
+    running.tell(ToParticipant::Close { tx: "T4".parse().unwrap(), attempt_number: AttemptNumber(4) }).await;
     assert_eq!(running.refusal().await.code, RefusalCode::Late);
 }
 
@@ -151,16 +157,22 @@ fn large_that_writes(key: &str) -> Bytes {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_over_takes_no_room_however_long_the_fence_stays_behind() {
+async fn what_is_over_takes_no_room_however_long_the_low_water_mark_stays_behind() {
     let config = Config { max_kept_result_bytes: MAX_RESULT_BYTES, ..Config::default() };
     let mut running = with_large_values(config).await;
-    for ticket in 10..30 {
-        running.tell(act(ticket, large())).await;
+    for attempt_number in 10..30 {
+        running.tell(act(attempt_number, large())).await;
         let answer = running.answer().await;
-        assert!(matches!(answer, ToCoordinator::Ran { outcome: StepOutcome::Done { .. }, .. }), "{ticket}: {answer:?}");
-        running.tell(prepare(100 + ticket, Execution::OnePhase, large_that_writes("w"))).await;
+        assert!(
+            matches!(answer, ToCoordinator::Ran { outcome: StepOutcome::Done { .. }, .. }),
+            "{attempt_number}: {answer:?}"
+        );
+        running.tell(prepare(100 + attempt_number, Execution::OnePhase, large_that_writes("w"))).await;
         let answer = running.answer().await;
-        assert!(matches!(answer, ToCoordinator::Vote { vote: Vote::Committed { .. }, .. }), "{ticket}: {answer:?}");
+        assert!(
+            matches!(answer, ToCoordinator::Vote { vote: Vote::Committed { .. }, .. }),
+            "{attempt_number}: {answer:?}"
+        );
     }
     let waits = running.engine.inspect(|view| view.health.refuses_work.clone()).await.unwrap();
     assert_eq!(waits, None);
@@ -176,7 +188,7 @@ async fn long_results_of_what_is_over_are_said_again_also_after_a_crash() {
     let long = || all([get("k0"), put("w", "v")]);
     let action = || act(2, long());
     let alone = || prepare(3, Execution::OnePhase, long());
-    let settle = || ToParticipant::Settle { tx: "T3".parse().unwrap(), ticket: Ticket(3) };
+    let settle = || ToParticipant::Settle { tx: "T3".parse().unwrap(), attempt_number: AttemptNumber(3) };
     running.tell(action()).await;
     let acted = running.answer().await;
     let ToCoordinator::Ran { outcome: StepOutcome::Done { result, .. }, .. } = &acted else { panic!("{acted:?}") };
@@ -193,7 +205,7 @@ async fn long_results_of_what_is_over_are_said_again_also_after_a_crash() {
     }
     // The compensation is given what its action came to.
     let ToParticipant::Run(undo) = act(2, copy("copy")) else { unreachable!("it is a step") };
-    running.tell(ToParticipant::Run(RunStep { half: Half::Compensation, ..undo })).await;
+    running.tell(ToParticipant::Run(RunStep { direction: Direction::Compensating, ..undo })).await;
     let undone = running.answer().await;
     assert!(matches!(undone, ToCoordinator::Ran { outcome: StepOutcome::Done { .. }, .. }), "{undone:?}");
     running.tell(prepare(4, Execution::OnePhase, get("copy"))).await;

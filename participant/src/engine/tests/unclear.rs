@@ -43,19 +43,19 @@ async fn an_unclear_step_is_answered_as_what_it_came_to_and_an_unclear_compensat
         let disk = Arc::new(Disk::default());
         let mut running = Running::over(Memory::over(disk.clone())).await;
         disk.loses_the_next_answer(takes_effect);
-        let acted = running.run(Half::Action, put("k", "v")).await;
+        let acted = running.run(Direction::Forward, put("k", "v")).await;
         assert_eq!(matches!(acted, StepOutcome::Done { .. }), takes_effect, "{acted:?}");
         assert_eq!(matches!(acted, StepOutcome::Refused(_)), !takes_effect, "{acted:?}");
         if takes_effect {
             disk.loses_the_next_answer(true);
-            assert_eq!(running.run(Half::Compensation, put("k", "undone")).await, done());
+            assert_eq!(running.run(Direction::Compensating, put("k", "undone")).await, done());
         }
     }
     let disk = Arc::new(Disk::default());
     let mut running = Running::over(Memory::over(disk.clone())).await;
-    running.run(Half::Action, put("k", "v")).await;
+    running.run(Direction::Forward, put("k", "v")).await;
     disk.loses_the_next_answer(false);
-    assert_eq!(running.run(Half::Compensation, put("k", "undone")).await, done(), "it is tried until it is done");
+    assert_eq!(running.run(Direction::Compensating, put("k", "undone")).await, done(), "it is tried until it is done");
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,7 +81,7 @@ async fn what_somebody_else_has_ended_is_reported_and_kept() {
         running.answer().await;
         // The other way.
         disk.ends_by_another_hand(1, !commit_it);
-        let abort = ToParticipant::Abort { tx: "T1".parse().unwrap(), ticket: Ticket(1) };
+        let abort = ToParticipant::Abort { tx: "T1".parse().unwrap(), attempt_number: AttemptNumber(1) };
         running.tell(if commit_it { commit(1) } else { abort }).await;
         let ToCoordinator::Finished { outcome, .. } = running.answer().await else { panic!("not reported") };
         let expected =
@@ -100,16 +100,16 @@ async fn a_reader_whose_locks_are_lost_is_not_confirmed() {
     let disk = Arc::new(Disk::default());
     let memory = Arc::new(Memory::over(disk));
     let mut running = Running::of(memory.clone()).await;
-    for ticket in [1, 2] {
-        running.tell(prepare(ticket, Execution::TwoPhase, get("k"))).await;
+    for attempt_number in [1, 2] {
+        running.tell(prepare(attempt_number, Execution::TwoPhase, get("k"))).await;
         running.answer().await;
     }
     memory.loses_its_locks(1);
-    for (ticket, expected) in [(1, false), (2, true)] {
-        let tx = format!("T{ticket}").parse().unwrap();
-        running.tell(ToParticipant::Confirm { tx, ticket: Ticket(ticket) }).await;
+    for (attempt_number, expected) in [(1, false), (2, true)] {
+        let tx = format!("T{attempt_number}").parse().unwrap();
+        running.tell(ToParticipant::Confirm { tx, attempt_number: AttemptNumber(attempt_number) }).await;
         let ToCoordinator::Confirmed { held, .. } = running.answer().await else { panic!("not confirmed") };
-        assert_eq!(held, expected, "number {ticket}");
+        assert_eq!(held, expected, "number {attempt_number}");
     }
 }
 
@@ -142,7 +142,7 @@ impl Resource for AwayAtFirst {
         Ok(())
     }
 
-    async fn collect(&self, _: CoordinatorId, _: Ticket) -> Result<(), ResourceError> {
+    async fn collect(&self, _: CoordinatorId, _: AttemptNumber) -> Result<(), ResourceError> {
         Ok(())
     }
 

@@ -88,7 +88,7 @@ async fn a_sign_is_kept_until_it_is_cleared_or_the_loss_accepted() {
 }
 
 #[tokio::test]
-async fn starts_are_counted_as_far_as_a_ticket_can_tell_them_apart_and_no_further() {
+async fn starts_are_counted_as_far_as_a_attempt_number_can_tell_them_apart_and_no_further() {
     let memory = Memory::default();
     let (_, known) = begin(&memory, Epoch::LAST.0 - 2, 1).await;
     assert_eq!(known.starts.now.count, Epoch::LAST.0 - 1);

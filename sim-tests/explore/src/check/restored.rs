@@ -8,7 +8,7 @@ use crate::scenario::{Scenario, participant_name};
 use crate::storage::Came;
 use std::collections::BTreeSet;
 use undoubt_coordinator_core::{Answer, EndedRecord, Rejection};
-use undoubt_vocabulary::{BranchOutcome, Half, Outcome, StepIndex, Ticket, TxId};
+use undoubt_vocabulary::{AttemptNumber, BranchOutcome, Direction, Outcome, StepIndex, TxId};
 
 /// The coordinator starts over an older log, which lacks something: what it says of transactions is what it was once.
 pub(super) fn log_was_put_back(world: &World, scenario: &Scenario) -> bool {
@@ -121,16 +121,17 @@ fn one_saga(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), String>
 }
 
 fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), String> {
-    let committed: BTreeSet<Ticket> = world.seats.iter().flat_map(|seat| seat.host.storage.has_committed(tx)).collect();
+    let committed: BTreeSet<AttemptNumber> =
+        world.seats.iter().flat_map(|seat| seat.host.storage.has_committed(tx)).collect();
     if let (Some(first), Some(last)) = (committed.first(), committed.last())
         && first != last
     {
         return Err(format!("put back: {tx} committed twice, as {first} and as {last}"));
     }
     let told = world.clients.told.get(tx).map(|(outcome, _)| outcome);
-    if let (Some(Outcome::Aborted(_)), Some(ticket)) = (told, committed.first()) {
+    if let (Some(Outcome::Aborted(_)), Some(attempt_number)) = (told, committed.first()) {
         return Err(format!(
-            "put back: a client was told that {tx} aborted, and a branch has committed it as {ticket}"
+            "put back: a client was told that {tx} aborted, and a branch has committed it as {attempt_number}"
         ));
     }
     let has_to_be = committed.first().is_some() || told == Some(&Outcome::Committed);
@@ -165,7 +166,7 @@ pub(super) fn is_step_lost(
     step: StepIndex,
     recorded: Option<BranchOutcome>,
 ) -> bool {
-    let at = scenario.step(tx, step, Half::Action).map(|(participant, _)| participant);
+    let at = scenario.step(tx, step, Direction::Forward).map(|(participant, _)| participant);
     let was_put_back = at.is_some_and(|at| scenario.restored == Some(Machine::Participant(at)));
     let is_listed = recorded.is_none_or(|recorded| recorded == BranchOutcome::Unknown);
     was_put_back && world.restored.lost.is_some() && (!world.restored.is_met || is_listed)

@@ -4,7 +4,7 @@
 use super::World;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_coordinator_core::{EndedRecord, SagaRecord, StepResolution};
-use undoubt_vocabulary::{BranchOutcome, Outcome, StepIndex, Ticket, TxId};
+use undoubt_vocabulary::{AttemptNumber, BranchOutcome, Outcome, StepIndex, TxId};
 
 use super::restored::is_step_lost;
 use crate::scenario::Scenario;
@@ -16,37 +16,37 @@ pub(super) fn check(
     world: &World,
     scenario: &Scenario,
     tx: &TxId,
-    committed: &BTreeSet<Ticket>,
+    committed: &BTreeSet<AttemptNumber>,
     forgotten: bool,
 ) -> Result<(), String> {
-    let mut in_effect: BTreeMap<Ticket, BTreeSet<StepIndex>> = BTreeMap::new();
-    let mut gone: BTreeSet<Ticket> = BTreeSet::new();
+    let mut in_effect: BTreeMap<AttemptNumber, BTreeSet<StepIndex>> = BTreeMap::new();
+    let mut gone: BTreeSet<AttemptNumber> = BTreeSet::new();
     for (step, came) in world.seats.iter().flat_map(|seat| seat.host.storage.came_of(tx)) {
         match came {
             Came::InEffect => {
-                in_effect.entry(step.ticket).or_default().insert(step.step);
+                in_effect.entry(step.attempt_number).or_default().insert(step.step);
             }
             Came::Undone | Came::Nothing => {
-                gone.insert(step.ticket);
+                gone.insert(step.attempt_number);
             }
         }
     }
-    let attempts: BTreeSet<Ticket> = in_effect.keys().chain(committed).copied().collect();
+    let attempts: BTreeSet<AttemptNumber> = in_effect.keys().chain(committed).copied().collect();
     if attempts.len() > 1 {
-        let names: Vec<String> = attempts.iter().map(Ticket::to_string).collect();
+        let names: Vec<String> = attempts.iter().map(AttemptNumber::to_string).collect();
         return Err(format!("atomicity: {tx} is in effect as {}", names.join(" and as ")));
     }
     if let Some(ended) = world.coordinator.log.ended.get(tx).filter(|ended| ended.saga) {
         if forgotten {
-            tells_what_is_known(world, ended, in_effect.get(&ended.ticket))?;
+            tells_what_is_known(world, ended, in_effect.get(&ended.attempt_number))?;
         } else {
-            has_ended_as_said(world, scenario, ended, in_effect.get(&ended.ticket))?;
+            has_ended_as_said(world, scenario, ended, in_effect.get(&ended.attempt_number))?;
         }
     }
-    for (ticket, steps) in &in_effect {
-        known(world, tx, *ticket)?;
-        if gone.contains(ticket) {
-            pivot_is_not_in_effect(world.coordinator.log.saga(tx, *ticket), steps)?;
+    for (attempt_number, steps) in &in_effect {
+        known(world, tx, *attempt_number)?;
+        if gone.contains(attempt_number) {
+            pivot_is_not_in_effect(world.coordinator.log.saga(tx, *attempt_number), steps)?;
         }
     }
     is_carried_on(world, tx)?;
@@ -54,21 +54,21 @@ pub(super) fn check(
 }
 
 /// Checks that the log knows of what is in effect.
-fn known(world: &World, tx: &TxId, ticket: Ticket) -> Result<(), String> {
+fn known(world: &World, tx: &TxId, attempt_number: AttemptNumber) -> Result<(), String> {
     let log = &world.coordinator.log;
-    let ended = log.ended.get(tx).is_some_and(|ended| ended.saga && ended.ticket == ticket);
-    let held = log.held.get(tx).is_some_and(|held| held.ticket == ticket);
-    if ended || held || log.saga(tx, ticket).is_some() {
+    let ended = log.ended.get(tx).is_some_and(|ended| ended.saga && ended.attempt_number == attempt_number);
+    let held = log.held.get(tx).is_some_and(|held| held.attempt_number == attempt_number);
+    if ended || held || log.saga(tx, attempt_number).is_some() {
         return Ok(());
     }
-    Err(format!("saga: a step of {tx}/{ticket} is in effect, and the log knows nothing of it"))
+    Err(format!("saga: a step of {tx}/{attempt_number} is in effect, and the log knows nothing of it"))
 }
 
 /// Done means that each step is in effect, undone that none is; but of a step that an operator settled.
 fn has_ended_as_said(
     world: &World,
     scenario: &Scenario,
-    EndedRecord { tx, ticket, outcome, branches, .. }: &EndedRecord,
+    EndedRecord { tx, attempt_number, outcome, branches, .. }: &EndedRecord,
     in_effect: Option<&BTreeSet<StepIndex>>,
 ) -> Result<(), String> {
     let words = &world.clients.words;
@@ -79,17 +79,24 @@ fn has_ended_as_said(
         }
         let skipped = *recorded == BranchOutcome::Unknown;
         if skipped && !words.says(tx, step, StepResolution::Skip) {
-            return Err(format!("operator: step {} of {tx}/{ticket} is skipped, and no operator said so", step.0));
+            return Err(format!(
+                "operator: step {} of {tx}/{attempt_number} is skipped, and no operator said so",
+                step.0
+            ));
         }
         if words.settle(tx, step) {
             continue;
         }
         match outcome {
             Outcome::Aborted(_) if is_in_effect => {
-                return Err(format!("atomicity: {tx}/{ticket} has ended, all undone, and a step of it is in effect"));
+                return Err(format!(
+                    "atomicity: {tx}/{attempt_number} has ended, all undone, and a step of it is in effect"
+                ));
             }
             Outcome::Committed if !is_in_effect => {
-                return Err(format!("atomicity: {tx}/{ticket} has ended, all done, and a step of it is not in effect"));
+                return Err(format!(
+                    "atomicity: {tx}/{attempt_number} has ended, all done, and a step of it is not in effect"
+                ));
             }
             Outcome::Aborted(_) | Outcome::Committed => {}
         }
@@ -100,7 +107,7 @@ fn has_ended_as_said(
 /// The record of a saga that was given up is true of each step that it does not call unknown.
 fn tells_what_is_known(
     world: &World,
-    EndedRecord { tx, ticket, branches, .. }: &EndedRecord,
+    EndedRecord { tx, attempt_number, branches, .. }: &EndedRecord,
     in_effect: Option<&BTreeSet<StepIndex>>,
 ) -> Result<(), String> {
     for (step, (_, recorded)) in (0..).map(StepIndex).zip(branches) {
@@ -112,7 +119,10 @@ fn tells_what_is_known(
             BranchOutcome::HeuristicallyCommitted | BranchOutcome::HeuristicallyAborted => false,
         };
         if !is_true && !world.clients.words.settle(tx, step) {
-            return Err(format!("operator: {tx}/{ticket} was given up, and step {} is called {recorded}", step.0));
+            return Err(format!(
+                "operator: {tx}/{attempt_number} was given up, and step {} is called {recorded}",
+                step.0
+            ));
         }
     }
     Ok(())
@@ -123,9 +133,10 @@ fn pivot_is_not_in_effect(saga: Option<&SagaRecord>, in_effect: &BTreeSet<StepIn
     let Some(saga) = saga else { return Ok(()) };
     let is_pivot = |step: &&StepIndex| saga.steps[usize::from(step.0)].pivot;
     match in_effect.iter().find(is_pivot) {
-        Some(_) => {
-            Err(format!("pivot: the pivot of {}/{} is in effect, and a step is compensated", saga.tx, saga.ticket))
-        }
+        Some(_) => Err(format!(
+            "pivot: the pivot of {}/{} is in effect, and a step is compensated",
+            saga.tx, saga.attempt_number
+        )),
         None => Ok(()),
     }
 }
@@ -160,8 +171,9 @@ fn answers_are_true(
             (Outcome::Aborted(_) | Outcome::Committed, _) => Ok(()),
         };
     }
-    let ticket = open.map(|open| open.ticket).or(ended.map(|ended| ended.ticket)).unwrap_or_default();
-    if log.outcome(tx, ticket).as_ref() != Some(told) {
+    let attempt_number =
+        open.map(|open| open.attempt_number).or(ended.map(|ended| ended.attempt_number)).unwrap_or_default();
+    if log.outcome(tx, attempt_number).as_ref() != Some(told) {
         return Err(format!("R10: a client was told of {tx}: {told}; and the log does not say so"));
     }
     let Some(open) = open else { return Ok(()) };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use undoubt_coordinator_core::{
     EndedRecord, OpenKind, OpenRecord, Part, Progress, Record, SagaRecord, Unfinished, UnusableRecord,
 };
-use undoubt_vocabulary::{Half, Outcome, ParticipantName, StepIndex, Ticket, TxId, WriteNumber};
+use undoubt_vocabulary::{AttemptNumber, Direction, Outcome, ParticipantName, StepIndex, TxId, WriteNumber};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Log {
@@ -83,17 +83,24 @@ impl Log {
         let cause = "a word of it is not known".to_owned();
         match unfinished {
             Unfinished::TwoPhase(OpenRecord {
-                kind, tx, ticket, begun_at, digest, participants, read_only, ..
+                kind,
+                tx,
+                attempt_number,
+                begun_at,
+                digest,
+                participants,
+                read_only,
+                ..
             }) => {
                 let participants = participants.into_iter().chain(read_only).collect();
                 let decided = (kind == OpenKind::Committed).then_some(Outcome::Committed);
-                UnusableRecord { saga: false, tx, ticket, begun_at, digest, participants, decided, cause }
+                UnusableRecord { saga: false, tx, attempt_number, begun_at, digest, participants, decided, cause }
             }
-            Unfinished::Saga(SagaRecord { tx, ticket, begun_at, digest, steps, .. }) => {
+            Unfinished::Saga(SagaRecord { tx, attempt_number, begun_at, digest, steps, .. }) => {
                 let participants: BTreeSet<ParticipantName> =
                     steps.iter().map(|step| step.participant.clone()).collect();
-                let (participants, decided) = (participants.into_iter().collect(), self.outcome(&tx, ticket));
-                UnusableRecord { saga: true, tx, ticket, begun_at, digest, participants, decided, cause }
+                let (participants, decided) = (participants.into_iter().collect(), self.outcome(&tx, attempt_number));
+                UnusableRecord { saga: true, tx, attempt_number, begun_at, digest, participants, decided, cause }
             }
             Unfinished::Unusable(held) => held,
         }
@@ -105,20 +112,20 @@ impl Log {
     }
 
     /// The record of this saga, while it is open.
-    pub(crate) fn saga(&self, tx: &TxId, ticket: Ticket) -> Option<&SagaRecord> {
-        self.sagas.get(tx).filter(|saga| saga.ticket == ticket)
+    pub(crate) fn saga(&self, tx: &TxId, attempt_number: AttemptNumber) -> Option<&SagaRecord> {
+        self.sagas.get(tx).filter(|saga| saga.attempt_number == attempt_number)
     }
 
     /// Returns how this saga comes out, if it is on stable storage that each of its steps is settled.
-    pub(crate) fn outcome(&self, tx: &TxId, ticket: Ticket) -> Option<Outcome> {
+    pub(crate) fn outcome(&self, tx: &TxId, attempt_number: AttemptNumber) -> Option<Outcome> {
         let settled = |saga: &&SagaRecord| {
-            let all = |half| saga.progress.iter().all(|progress| is_settled(progress, half));
-            if saga.turned.is_some() { all(Half::Compensation) } else { all(Half::Action) }
+            let all = |direction| saga.progress.iter().all(|progress| is_settled(progress, direction));
+            if saga.compensating.is_some() { all(Direction::Compensating) } else { all(Direction::Forward) }
         };
-        let open = self.saga(tx, ticket).filter(settled);
-        let ended = self.ended.get(tx).filter(|ended| ended.saga && ended.ticket == ticket);
-        let turned = |saga: &SagaRecord| saga.turned.clone().map_or(Outcome::Committed, Outcome::Aborted);
-        open.map(turned).or(ended.map(|ended| ended.outcome.clone()))
+        let open = self.saga(tx, attempt_number).filter(settled);
+        let ended = self.ended.get(tx).filter(|ended| ended.saga && ended.attempt_number == attempt_number);
+        let outcome = |saga: &SagaRecord| saga.compensating.clone().map_or(Outcome::Committed, Outcome::Aborted);
+        open.map(outcome).or(ended.map(|ended| ended.outcome.clone()))
     }
 
     /// Returns true if there is something about this step that a crash does not take back.
@@ -128,29 +135,35 @@ impl Log {
     }
 
     /// Returns true if a commit decision of this attempt is on stable storage.
-    pub(crate) fn has_commit(&self, tx: &TxId, ticket: Ticket) -> bool {
-        let open = self.open.get(tx).is_some_and(|open| open.ticket == ticket && open.kind == OpenKind::Committed);
-        let ended = |ended: &EndedRecord| ended.ticket == ticket && ended.outcome == Outcome::Committed;
+    pub(crate) fn has_commit(&self, tx: &TxId, attempt_number: AttemptNumber) -> bool {
+        let open = self
+            .open
+            .get(tx)
+            .is_some_and(|open| open.attempt_number == attempt_number && open.kind == OpenKind::Committed);
+        let ended = |ended: &EndedRecord| ended.attempt_number == attempt_number && ended.outcome == Outcome::Committed;
         open || self.ended.get(tx).is_some_and(ended)
     }
 
     /// The branches of this attempt, if the log says that it committed, or that its one branch may have.
-    pub(crate) fn commits(&self, tx: &TxId, ticket: Ticket) -> Option<Vec<ParticipantName>> {
-        let open = self.open.get(tx).filter(|open| open.ticket == ticket);
-        let ended = self.ended.get(tx).filter(|ended| ended.ticket == ticket && ended.outcome == Outcome::Committed);
+    pub(crate) fn commits(&self, tx: &TxId, attempt_number: AttemptNumber) -> Option<Vec<ParticipantName>> {
+        let open = self.open.get(tx).filter(|open| open.attempt_number == attempt_number);
+        let ended = self
+            .ended
+            .get(tx)
+            .filter(|ended| ended.attempt_number == attempt_number && ended.outcome == Outcome::Committed);
         let open = open.map(|open| open.participants.iter().chain(&open.read_only).cloned().collect());
         open.or(ended.map(|ended| ended.branches.iter().map(|(name, _)| name.clone()).collect()))
     }
 }
 
 /// There is nothing left to do for it on this way.
-pub(super) fn is_settled(progress: &Progress, half: Half) -> bool {
-    match (half, progress) {
+pub(super) fn is_settled(progress: &Progress, direction: Direction) -> bool {
+    match (direction, progress) {
         (_, Progress::Skipped) => true,
-        (Half::Action, Progress::Done { .. }) => true,
-        (Half::Compensation, Progress::Undone) => true,
-        (Half::Action, Progress::Undone | Progress::Pending) => false,
-        (Half::Compensation, Progress::Done { .. } | Progress::Pending) => false,
+        (Direction::Forward, Progress::Done { .. }) => true,
+        (Direction::Compensating, Progress::Undone) => true,
+        (Direction::Forward, Progress::Undone | Progress::Pending) => false,
+        (Direction::Compensating, Progress::Done { .. } | Progress::Pending) => false,
     }
 }
 

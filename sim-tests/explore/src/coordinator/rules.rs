@@ -5,31 +5,35 @@ use super::{Log, Process};
 use crate::scenario::Scenario;
 use undoubt_coordinator_core::{Answer, EndedRecord, Phase, Record, SagaRecord};
 use undoubt_vocabulary::{
-    BranchOutcome, Execution, Half, Outcome, ParticipantName, Prepare, RunStep, ToParticipant, TxId,
+    BranchOutcome, Direction, Execution, Outcome, ParticipantName, Prepare, RunStep, ToParticipant, TxId,
 };
 
 /// R1, R4, and an operator's pause.
 pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Log) -> Result<(), String> {
-    let (tx, ticket) = (message.tx(), message.ticket());
-    let open = process.core.view(tx).filter(|view| view.ticket == ticket);
+    let (tx, attempt_number) = (message.tx(), message.attempt_number());
+    let open = process.core.view(tx).filter(|view| view.attempt_number == attempt_number);
     if process.core.recovery_is_paused() && open.is_some_and(|view| view.paused) {
-        return Err(format!("pause: {} of {tx}/{ticket} is sent though its recovery is paused", message.name()));
+        return Err(format!(
+            "pause: {} of {tx}/{attempt_number} is sent though its recovery is paused",
+            message.name()
+        ));
     }
     match message {
-        ToParticipant::Commit { .. } if !log.has_commit(tx, ticket) => {
-            Err(format!("R1: commit of {tx}/{ticket} is sent before its record is stable"))
+        ToParticipant::Commit { .. } if !log.has_commit(tx, attempt_number) => {
+            Err(format!("R1: commit of {tx}/{attempt_number} is sent before its record is stable"))
         }
-        ToParticipant::Abort { .. } if log.has_commit(tx, ticket) => {
-            Err(format!("R4: abort of {tx}/{ticket} is sent though its commit is in the log"))
+        ToParticipant::Abort { .. } if log.has_commit(tx, attempt_number) => {
+            Err(format!("R4: abort of {tx}/{attempt_number} is sent though its commit is in the log"))
         }
         ToParticipant::Abort { .. } if process.core.phase() == Phase::Recovering => {
-            Err(format!("R4: abort of {tx}/{ticket} is presumed before the log is read"))
+            Err(format!("R4: abort of {tx}/{attempt_number} is presumed before the log is read"))
         }
-        ToParticipant::Run(run) => may_run(run, log.saga(tx, ticket))
-            .map_err(|why| format!("saga: {} of step {} of {tx}/{ticket} is sent {why}", run.half, run.step.0)),
-        ToParticipant::Close { .. } if log.outcome(tx, ticket).is_none() => {
-            Err(format!("saga: close of {tx}/{ticket} is sent before it is on record that all is done, or undone"))
-        }
+        ToParticipant::Run(run) => may_run(run, log.saga(tx, attempt_number)).map_err(|why| {
+            format!("saga: {} of step {} of {tx}/{attempt_number} is sent {why}", run.direction, run.step.0)
+        }),
+        ToParticipant::Close { .. } if log.outcome(tx, attempt_number).is_none() => Err(format!(
+            "saga: close of {tx}/{attempt_number} is sent before it is on record that all is done, or undone"
+        )),
         ToParticipant::Prepare(_)
         | ToParticipant::Confirm { .. }
         | ToParticipant::Commit { .. }
@@ -43,31 +47,35 @@ pub(super) fn check_message(process: &Process, message: &ToParticipant, log: &Lo
 
 /// R10: an end stays what it was once it is on record.
 pub(super) fn check_record(record: &Record, log: &Log) -> Result<(), String> {
-    let (tx, ticket) = (record.tx(), record.ticket());
-    let Some(ended) = log.ended.get(tx).filter(|ended| ended.ticket == ticket) else { return Ok(()) };
+    let (tx, attempt_number) = (record.tx(), record.attempt_number());
+    let Some(ended) = log.ended.get(tx).filter(|ended| ended.attempt_number == attempt_number) else { return Ok(()) };
     match record {
         Record::Ended(again) if again.outcome == ended.outcome => Ok(()),
-        Record::Ended(EndedRecord { outcome, .. }) => {
-            Err(format!("R10: {tx}/{ticket} has ended, {}; and is recorded once more, {outcome}", ended.outcome))
+        Record::Ended(EndedRecord { outcome, .. }) => Err(format!(
+            "R10: {tx}/{attempt_number} has ended, {}; and is recorded once more, {outcome}",
+            ended.outcome
+        )),
+        Record::Open(_) | Record::Saga(_) => {
+            Err(format!("R10: {tx}/{attempt_number} has ended, and is recorded as open"))
         }
-        Record::Open(_) | Record::Saga(_) => Err(format!("R10: {tx}/{ticket} has ended, and is recorded as open")),
     }
 }
 
 /// R3: an operator's decision that is called noted is on record, unless it was of an earlier attempt, which was aborted.
 pub(super) fn check_noted(to: &ParticipantName, message: &ToParticipant, log: &Log) -> Result<(), String> {
-    let ToParticipant::Noted { tx, ticket } = message else { return Ok(()) };
+    let ToParticipant::Noted { tx, attempt_number } = message else { return Ok(()) };
     let is_noted = |ended: &EndedRecord| {
         let by_operator = |outcome: &BranchOutcome| match outcome {
             BranchOutcome::HeuristicallyCommitted | BranchOutcome::HeuristicallyAborted => true,
             BranchOutcome::Committed | BranchOutcome::Aborted | BranchOutcome::Unknown => false,
         };
-        ended.ticket != *ticket || ended.branches.iter().any(|(name, outcome)| name == to && by_operator(outcome))
+        ended.attempt_number != *attempt_number
+            || ended.branches.iter().any(|(name, outcome)| name == to && by_operator(outcome))
     };
     if log.ended.get(tx).is_some_and(is_noted) {
         return Ok(());
     }
-    Err(format!("R3: {to} is told that its operator's decision on {tx}/{ticket} is on record, and it is not"))
+    Err(format!("R3: {to} is told that its operator's decision on {tx}/{attempt_number} is on record, and it is not"))
 }
 
 /// Checks that nobody is asked to prepare who has said that it cannot.
@@ -98,22 +106,22 @@ pub(super) fn check_spared(process: &Process, tx: &TxId) -> Result<(), String> {
 }
 
 /// Nothing before the saga's beginning is stable; the pivot only once the steps before it are on record as done, and a
-/// compensation only once it is on record that the saga goes back.
+/// compensation only once it is on record that the saga compensates.
 fn may_run(run: &RunStep, stable: Option<&SagaRecord>) -> Result<(), &'static str> {
     let Some(saga) = stable else { return Err("before it is on record that the saga begins") };
     let step = &saga.steps[usize::from(run.step.0)];
     let before_is_done =
-        || step.after.iter().all(|before| is_settled(&saga.progress[usize::from(before.0)], Half::Action));
-    if is_settled(&saga.progress[usize::from(run.step.0)], run.half) {
+        || step.after.iter().all(|before| is_settled(&saga.progress[usize::from(before.0)], Direction::Forward));
+    if is_settled(&saga.progress[usize::from(run.step.0)], run.direction) {
         return Err("though it is on record that nothing is left to do for it");
     }
-    match (run.half, &saga.turned) {
-        (Half::Action, Some(_)) => Err("though it is on record that the saga goes back"),
-        (Half::Action, None) if step.pivot && !before_is_done() => {
+    match (run.direction, &saga.compensating) {
+        (Direction::Forward, Some(_)) => Err("though it is on record that the saga compensates"),
+        (Direction::Forward, None) if step.pivot && !before_is_done() => {
             Err("before it is on record that what comes before the pivot is done")
         }
-        (Half::Compensation, None) => Err("before it is on record that the saga goes back"),
-        (Half::Action, None) | (Half::Compensation, Some(_)) => Ok(()),
+        (Direction::Compensating, None) => Err("before it is on record that the saga compensates"),
+        (Direction::Forward, None) | (Direction::Compensating, Some(_)) => Ok(()),
     }
 }
 
@@ -122,7 +130,7 @@ fn may_run(run: &RunStep, stable: Option<&SagaRecord>) -> Result<(), &'static st
 pub(super) fn check_answer(tx: &TxId, answer: &Answer, log: &Log) -> Result<(), String> {
     match answer {
         Answer::Outcome { outcome: outcome @ Outcome::Aborted(_), .. } => {
-            let settled = || log.sagas.get(tx).and_then(|saga| log.outcome(tx, saga.ticket));
+            let settled = || log.sagas.get(tx).and_then(|saga| log.outcome(tx, saga.attempt_number));
             let stable =
                 log.ended.get(tx).is_some_and(|ended| ended.outcome == *outcome) || settled().as_ref() == Some(outcome);
             if stable { Ok(()) } else { Err(format!("R10: the abort of {tx} is answered before it is stable")) }

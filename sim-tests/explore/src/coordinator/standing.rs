@@ -7,7 +7,7 @@ use crate::mutant::Mutant;
 use crate::scenario::{Scenario, participant_name};
 use undoubt_coordinator_core::standing::{Sign, Standing, Told, Verdict, foreign_start, late_sign};
 use undoubt_coordinator_core::{Input, Recollection, StillKnown, TakenBack, Unfinished, held_after_loss};
-use undoubt_vocabulary::{Epoch, KnownAttempt, ParticipantName, Ticket, Timestamp, WriteNumber};
+use undoubt_vocabulary::{AttemptNumber, Epoch, KnownAttempt, ParticipantName, Timestamp, WriteNumber};
 
 /// The words by which a participant lets a session in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -18,7 +18,7 @@ pub(crate) struct Welcome {
     pub(crate) seen: Option<WriteNumber>,
     /// The attempts that it still knows, should it be asked.
     pub(crate) known: Vec<KnownAttempt>,
-    pub(crate) fence: Ticket,
+    pub(crate) low_water_mark: AttemptNumber,
 }
 
 impl Log {
@@ -173,7 +173,7 @@ impl CoordinatorHost {
         sent: &mut Vec<Sent>,
     ) -> Result<(), String> {
         let name = participant_name(participant);
-        let Welcome { number, seen, known, fence } = welcome;
+        let Welcome { number, seen, known, low_water_mark } = welcome;
         let Some(numbers) = &self.log.numbers else { return Ok(()) };
         let seen = seen.filter(|_| scenario.mutant != Some(Mutant::LateSignIgnored));
         if let Some(seen) = seen.filter(|seen| late_sign(&name, &numbers.starts, false, seen).is_some()) {
@@ -186,9 +186,10 @@ impl CoordinatorHost {
             && number.is_after_loss_of(&before)
             && scenario.mutant != Some(Mutant::LossUnlisted)
         {
-            let attempt =
-                |known: &KnownAttempt| ((known.ticket, known.tx.clone()), known.in_effect.iter().copied().collect());
-            let known = StillKnown { fence: *fence, attempts: known.iter().map(attempt).collect() };
+            let attempt = |known: &KnownAttempt| {
+                ((known.attempt_number, known.tx.clone()), known.in_effect.iter().copied().collect())
+            };
+            let known = StillKnown { low_water_mark: *low_water_mark, attempts: known.iter().map(attempt).collect() };
             self.note_loss(&name, &known, scenario, sent)?;
             self.remember(&name, Some(*number));
             self.log.seen.insert(name.clone(), *number);
@@ -229,7 +230,7 @@ impl CoordinatorHost {
         }
     }
 
-    pub(super) fn superseded(&mut self, known: Epoch, scenario: &Scenario) {
+    pub(super) fn fenced_by_epoch(&mut self, known: Epoch, scenario: &Scenario) {
         self.process = None;
         let Some(own) = self.log.number() else { return };
         if scenario.mutant != Some(Mutant::OwnSignForgotten) {

@@ -3,15 +3,16 @@
 use super::Process;
 use crate::scenario::Scenario;
 use undoubt_coordinator_core::{Timer, TransactionView};
-use undoubt_vocabulary::{Half, StepIndex, Ticket, TxId};
+use undoubt_vocabulary::{AttemptNumber, Direction, StepIndex, TxId};
 
 impl Process {
     /// A step waits for one thing at a time, so its last timer is the one that counts.
-    pub(super) fn arm(&mut self, tx: TxId, ticket: Ticket, timer: Timer) {
+    pub(super) fn arm(&mut self, tx: TxId, attempt_number: AttemptNumber, timer: Timer) {
         if let Some(step) = step(timer) {
-            self.timers.retain(|(other, of, armed)| *other != tx || *of != ticket || self::step(*armed) != Some(step));
+            self.timers
+                .retain(|(other, of, armed)| *other != tx || *of != attempt_number || self::step(*armed) != Some(step));
         }
-        self.timers.insert((tx, ticket, timer));
+        self.timers.insert((tx, attempt_number, timer));
     }
 
     pub(super) fn drop_idle_timers(&mut self) {
@@ -69,8 +70,8 @@ fn step(timer: Timer) -> Option<StepIndex> {
 fn is_awaited(view: &TransactionView, timer: Timer) -> bool {
     let state = |step: StepIndex| view.branches.get(usize::from(step.0)).map(|branch| branch.state);
     match timer {
-        Timer::Attempt { step, half: Half::Action, .. } => state(step) == Some("acting"),
-        Timer::Attempt { step, half: Half::Compensation, .. } => state(step) == Some("compensating"),
+        Timer::Attempt { step, direction: Direction::Forward, .. } => state(step) == Some("acting"),
+        Timer::Attempt { step, direction: Direction::Compensating, .. } => state(step) == Some("compensating"),
         Timer::StepRetry { step, .. } => state(step) == Some("waiting-to-retry"),
         Timer::Retry { .. } => view.unacknowledged || view.phase == "closing",
         Timer::Deadline { .. } => true,

@@ -5,7 +5,7 @@ use crate::mutant::Mutant;
 use crate::storage::COORDINATOR;
 use undoubt_coordinator_core::standing::Told;
 use undoubt_participant_core::{Input, Operator, Recall, Recalled, Session};
-use undoubt_vocabulary::{KnownAttempt, Ticket, Timestamp, WriteNumber};
+use undoubt_vocabulary::{AttemptNumber, KnownAttempt, Timestamp, WriteNumber};
 
 impl ParticipantHost {
     /// Returns its answer to a coordinator that asks, while it is up.
@@ -20,7 +20,9 @@ impl ParticipantHost {
     /// Returns the coordinator's attempts that it still knows, while it is up.
     pub(crate) fn known(&self) -> Vec<KnownAttempt> {
         let process = self.process.iter();
-        process.flat_map(|process| process.core.attempts(COORDINATOR, Ticket::default(), usize::MAX - 1).0).collect()
+        process
+            .flat_map(|process| process.core.attempts(COORDINATOR, AttemptNumber::default(), usize::MAX - 1).0)
+            .collect()
     }
 
     pub(crate) fn is_put_back(&self) -> bool {

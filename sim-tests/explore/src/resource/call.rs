@@ -2,7 +2,7 @@
 
 use std::fmt;
 use undoubt_participant_core::{BranchId, Heuristic, StepId};
-use undoubt_vocabulary::{Execution, Prepare, RunStep, Ticket, TxId};
+use undoubt_vocabulary::{AttemptNumber, Execution, Prepare, RunStep, TxId};
 
 /// Whatever waits for a call; it asks for one thing at a time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -10,7 +10,7 @@ pub(crate) enum Caller {
     Branch(TxId),
     Step(StepId),
     /// A saga that is to be closed, or whose semantic locks are to be released.
-    Saga(Ticket, TxId),
+    Saga(AttemptNumber, TxId),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,11 +54,11 @@ pub(crate) enum Call {
         step: StepId,
     },
     CloseSaga {
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         tx: TxId,
     },
     ReleaseMarks {
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         tx: TxId,
     },
 }
@@ -144,7 +144,9 @@ impl Call {
             Call::Act { step, .. } | Call::Compensate { step, .. } | Call::StoreEmpty { step } => {
                 Caller::Step(step.clone())
             }
-            Call::CloseSaga { ticket, tx } | Call::ReleaseMarks { ticket, tx } => Caller::Saga(*ticket, tx.clone()),
+            Call::CloseSaga { attempt_number, tx } | Call::ReleaseMarks { attempt_number, tx } => {
+                Caller::Saga(*attempt_number, tx.clone())
+            }
         }
     }
 
@@ -172,7 +174,7 @@ impl Caller {
         match self {
             Caller::Branch(tx) | Caller::Saga(_, tx) => tx.clone(),
             Caller::Step(step) => {
-                let name = format!("{}/{}#{}", step.tx, step.ticket, step.step.0);
+                let name = format!("{}/{}#{}", step.tx, step.attempt_number, step.step.0);
                 TxId::new(name.into_bytes()).expect("a scenario's ids are short")
             }
         }
@@ -183,8 +185,10 @@ impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Caller::Branch(tx) => write!(f, "{tx}"),
-            Caller::Step(StepId { tx, ticket, step, .. }) => write!(f, "step {} of {tx}/{ticket}", step.0),
-            Caller::Saga(ticket, tx) => write!(f, "{tx}/{ticket}"),
+            Caller::Step(StepId { tx, attempt_number, step, .. }) => {
+                write!(f, "step {} of {tx}/{attempt_number}", step.0)
+            }
+            Caller::Saga(attempt_number, tx) => write!(f, "{tx}/{attempt_number}"),
         }
     }
 }

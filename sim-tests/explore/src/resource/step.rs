@@ -11,12 +11,12 @@ use bytes::Bytes;
 use undoubt_kv_evaluation as evaluation;
 use undoubt_lock::{Acquire, Age};
 use undoubt_participant_core::{BranchId, Input, StepId};
-use undoubt_vocabulary::{Half, Refusal, RefusalCode, RunStep, StepOutcome, Ticket, TxId};
+use undoubt_vocabulary::{AttemptNumber, Direction, Refusal, RefusalCode, RunStep, StepOutcome, TxId};
 
 impl Resource<'_> {
     /// `None`: it waits for its locks.
     pub(super) fn act(&mut self, step: &StepId, run: &RunStep, locks: LocksOf) -> Result<Option<StepOutcome>, String> {
-        let result = Bytes::from(format!("{}/{}#{}", step.tx, step.ticket, step.step.0));
+        let result = Bytes::from(format!("{}/{}#{}", step.tx, step.attempt_number, step.step.0));
         let marked = work::pends(&run.work);
         self.under_locks(step, run, locks, |storage, _| {
             let pending = !marked.is_empty();
@@ -41,18 +41,18 @@ impl Resource<'_> {
         if self.mutant == Some(Mutant::EmptyUnstored) { Ok(()) } else { self.storage.store_empty(step) }
     }
 
-    pub(super) fn close_saga(&mut self, ticket: Ticket, tx: TxId) -> Input {
+    pub(super) fn close_saga(&mut self, attempt_number: AttemptNumber, tx: TxId) -> Input {
         if self.mutant != Some(Mutant::MarksLeft) {
-            self.storage.close_saga(ticket, &tx);
+            self.storage.close_saga(attempt_number, &tx);
         }
-        Input::SagaClosed { coordinator: COORDINATOR, ticket, tx }
+        Input::SagaClosed { coordinator: COORDINATOR, attempt_number, tx }
     }
 
-    pub(super) fn release_marks(&mut self, ticket: Ticket, tx: TxId) -> Input {
+    pub(super) fn release_marks(&mut self, attempt_number: AttemptNumber, tx: TxId) -> Input {
         if self.mutant != Some(Mutant::ReleaseLeavesMarks) {
-            self.storage.close_saga(ticket, &tx);
+            self.storage.close_saga(attempt_number, &tx);
         }
-        Input::MarksReleased { coordinator: COORDINATOR, ticket, tx }
+        Input::MarksReleased { coordinator: COORDINATOR, attempt_number, tx }
     }
 
     fn under_locks(
@@ -65,12 +65,15 @@ impl Resource<'_> {
         if run.inputs.iter().any(Bytes::is_empty) {
             return Err(format!(
                 "contract: step {} of {}/{} is not given what it uses",
-                run.step.0, run.tx, run.ticket
+                run.step.0, run.tx, run.attempt_number
             ));
         }
         let (tx, caller) = (step.tx.clone(), Caller::Step(step.clone()));
         let owner = caller.owner();
-        let operations = work::operations(&run.work, &BranchId { tx, ticket: step.ticket, coordinator: COORDINATOR });
+        let operations = work::operations(
+            &run.work,
+            &BranchId { tx, attempt_number: step.attempt_number, coordinator: COORDINATOR },
+        );
         if locks == LocksOf::NotAsked {
             let age = Age { begun_at: run.begun_at, tx: owner.clone() };
             match self.memory.locks.acquire(&age, &evaluation::locks(&operations)) {
@@ -84,14 +87,14 @@ impl Resource<'_> {
             }
         }
         let heeds = work::heeds(&run.work);
-        let is_marked = self.storage.is_marked_against(&step.tx, step.ticket, &heeds);
+        let is_marked = self.storage.is_marked_against(&step.tx, step.attempt_number, &heeds);
         let outcome =
             match evaluation::evaluate(&operations, evaluation::Tell::All, |key| self.storage.values.get(key).cloned())
             {
                 Err(refusal) => StepOutcome::Refused(refusal),
                 Ok(_) if is_marked && self.mutant != Some(Mutant::MarksIgnored) => refused(RefusalCode::Pending),
                 Ok(_) if work::balks(&run.work, run.attempt) => {
-                    if (self.mutant, run.half) == (Some(Mutant::RefusedThoughDone), Half::Compensation) {
+                    if (self.mutant, run.direction) == (Some(Mutant::RefusedThoughDone), Direction::Compensating) {
                         write(self.storage, self.mutant)?;
                     }
                     refused(RefusalCode::Condition)

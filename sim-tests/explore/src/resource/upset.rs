@@ -111,7 +111,7 @@ impl Resource<'_> {
                 self.memory.release_reader(&branch);
                 None
             }
-            Execution::OnePhase => self.storage.finished.get(&(branch.ticket, branch.tx.clone())).cloned(),
+            Execution::OnePhase => self.storage.finished.get(&(branch.attempt_number, branch.tx.clone())).cloned(),
         };
         let vote = match committed {
             Some(result) => Vote::Committed { result },

@@ -27,7 +27,7 @@ impl Scenario {
     }
 
     pub fn ended_on_the_way_back() -> Scenario {
-        let about = "an operator passes over steps of a saga that goes back, or is about to";
+        let about = "an operator passes over steps of a saga that compensates, or is about to";
         Scenario::new("ended-back", about, 2, vec![ask("T1", RequestKind::Saga(back()))])
             .deadlines(Deadlines::WhenStuck)
             .interfered_with(EITHER)
@@ -44,7 +44,7 @@ impl Scenario {
 
     pub fn forgotten_on_the_way_back() -> Scenario {
         let requests = vec![insist(ask("T1", RequestKind::Saga(back()))), ask("T1", RequestKind::Forget)];
-        let about = "an operator forgets a saga that goes back, or is about to";
+        let about = "an operator forgets a saga that compensates, or is about to";
         Scenario::new("forget-back", about, 2, requests)
             .deadlines(Deadlines::WhenStuck)
             .explored_with(CRASH_AND_LOSS, Budget { duplicates: 1, ..CRASH_AND_LOSS })

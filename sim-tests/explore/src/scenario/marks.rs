@@ -30,7 +30,7 @@ impl Scenario {
     pub fn heeding_saga() -> Scenario {
         let marking = vec![step(0, "pend x"), SagaStep { after: &[0], ..step(1, "refuse x") }];
         let heeding = vec![pivot(1, &[]), last(0, "heed x", &[0])];
-        let about = "a saga past its pivot waits for the semantic lock of one that goes back";
+        let about = "a saga past its pivot waits for the semantic lock of one that compensates";
         Scenario::new("marks-heed", about, 2, saga_and_saga(marking, heeding))
             .deadlines(Deadlines::Never)
             .explored_with(CRASH_AND_LOSS, ONE_OF_EACH)

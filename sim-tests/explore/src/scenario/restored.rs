@@ -44,7 +44,7 @@ impl Scenario {
             .explored_with(RESTORE, RESTORE)
     }
 
-    /// Fences pass what committed, so participants forget it.
+    /// Low-water marks pass what committed, so participants forget it.
     pub fn log_put_back_later() -> Scenario {
         let (one, other) = (&[(0, "put x")], &[(0, "put y")]);
         let requests =
@@ -84,7 +84,7 @@ impl Scenario {
             .explored_with(RESTORE_AND_CRASH, RESTORE_AND_CRASH)
     }
 
-    /// Fences pass what committed.
+    /// Low-water marks pass what committed.
     pub fn participant_put_back_later() -> Scenario {
         let (one, other) = (&[(0, "put x")], &[(0, "put y")]);
         let requests =
@@ -100,7 +100,7 @@ impl Scenario {
             .explored_with(RESTORE, RESTORE_AND_CRASH)
     }
 
-    /// It may turn back at any time.
+    /// It may compensate at any time.
     pub fn log_of_a_late_saga_put_back() -> Scenario {
         let about = "the coordinator's folder is put back, of a saga whose deadline may pass at any time";
         let late = Scenario::new("back-late", about, 2, one_saga()).with_put_back(Machine::Coordinator);

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use std::time::Duration;
 use undoubt_vocabulary::{RetryPolicy, StepIndex, StepName};
 
-/// A step and its two halves; see [`crate::work`] for what they do.
+/// A step, its action and its compensation; see [`crate::work`] for what they do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SagaStep {
     pub participant: usize,

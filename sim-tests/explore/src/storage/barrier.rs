@@ -4,7 +4,7 @@ use super::{Mutant, Storage};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_participant_core::{Kept, StepId, StepState};
-use undoubt_vocabulary::{Half, StepOutcome, Ticket, TxId};
+use undoubt_vocabulary::{AttemptNumber, Direction, StepOutcome, TxId};
 
 /// The end of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,14 +80,14 @@ impl Storage {
         Ok(())
     }
 
-    pub(crate) fn close_saga(&mut self, closed: Ticket, of: &TxId) {
-        for (StepId { ticket, tx, .. }, state) in &mut self.steps {
+    pub(crate) fn close_saga(&mut self, closed: AttemptNumber, of: &TxId) {
+        for (StepId { attempt_number, tx, .. }, state) in &mut self.steps {
             match state {
-                StepState::Acted { pending, .. } if *ticket == closed && tx == of => *pending = false,
+                StepState::Acted { pending, .. } if *attempt_number == closed && tx == of => *pending = false,
                 StepState::Acted { .. } | StepState::Compensated | StepState::Empty => {}
             }
         }
-        self.marks.retain(|step, _| step.ticket != closed || step.tx != *of);
+        self.marks.retain(|step, _| step.attempt_number != closed || step.tx != *of);
         self.force();
     }
 
@@ -97,8 +97,8 @@ impl Storage {
     }
 
     /// Another saga than this attempt holds a semantic lock on one of the keys.
-    pub(crate) fn is_marked_against(&self, tx: &TxId, ticket: Ticket, keys: &BTreeSet<Bytes>) -> bool {
-        let foreign = |step: &StepId| step.ticket != ticket || step.tx != *tx;
+    pub(crate) fn is_marked_against(&self, tx: &TxId, attempt_number: AttemptNumber, keys: &BTreeSet<Bytes>) -> bool {
+        let foreign = |step: &StepId| step.attempt_number != attempt_number || step.tx != *tx;
         self.marks.iter().any(|(step, marked)| foreign(step) && !marked.is_disjoint(keys))
     }
 
@@ -108,14 +108,14 @@ impl Storage {
     }
 
     /// Checks that what is said of a step is true, durably.
-    pub(crate) fn has_come_to(&self, step: &StepId, half: Half, outcome: &StepOutcome) -> bool {
+    pub(crate) fn has_come_to(&self, step: &StepId, direction: Direction, outcome: &StepOutcome) -> bool {
         let came = self.came.get(step).copied();
-        match (half, outcome) {
-            (Half::Action, StepOutcome::Done { .. }) => came == Some(Came::InEffect),
-            (Half::Compensation, StepOutcome::Done { .. }) => came == Some(Came::Undone),
-            (Half::Compensation, StepOutcome::Empty) => came == Some(Came::Nothing),
-            (Half::Action, StepOutcome::Empty) => false,
-            (Half::Action | Half::Compensation, StepOutcome::Refused(_)) => true,
+        match (direction, outcome) {
+            (Direction::Forward, StepOutcome::Done { .. }) => came == Some(Came::InEffect),
+            (Direction::Compensating, StepOutcome::Done { .. }) => came == Some(Came::Undone),
+            (Direction::Compensating, StepOutcome::Empty) => came == Some(Came::Nothing),
+            (Direction::Forward, StepOutcome::Empty) => false,
+            (Direction::Forward | Direction::Compensating, StepOutcome::Refused(_)) => true,
         }
     }
 
@@ -129,6 +129,6 @@ fn broken(step: &StepId, what: &str) -> Result<(), String> {
     Err(format!("barrier: of {}, {what}", named(step)))
 }
 
-fn named(StepId { tx, ticket, step, .. }: &StepId) -> String {
-    format!("step {} of {tx}/{ticket}", step.0)
+fn named(StepId { tx, attempt_number, step, .. }: &StepId) -> String {
+    format!("step {} of {tx}/{attempt_number}", step.0)
 }

@@ -69,7 +69,8 @@ fn nobody_is_held_where_no_folder_was_put_back() {
 fn a_participant_that_tells_numbers_before_they_are_stable_is_held_for_nothing() {
     let mut scenario = Scenario::nothing_put_back().with_mutant(Mutant::UnstableNumbered);
     scenario.crashing = Crashing::Participants;
-    // What the fence passes is dropped by a write that is not forced, and a vote that only reads is sent without any.
+    // What the low-water mark passes is dropped by a write that is not forced, and a vote that only reads is sent
+    // without any.
     let read = RequestKind::Submit(vec![(0, "get x")]);
     scenario.requests[1] = Request { tx: "T2", kind: read, persistent: false, after: Some(0) };
     let report = explore(&scenario, scenario.budget, LIMITS, &mut |_, _| {});

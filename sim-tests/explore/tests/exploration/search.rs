@@ -48,6 +48,6 @@ fn a_trace_numbers_its_steps_says_who_does_what_and_ends_with_the_broken_rule() 
     println!("{trace}");
     let lines: Vec<&str> = trace.lines().collect();
     assert_eq!(lines[0], "   1. client 0     asks: submit T1");
-    assert_eq!(lines[1], "                    -> sends p0 prepare T1/1.0, fence 1.0");
+    assert_eq!(lines[1], "                    -> sends p0 prepare T1/1.0, low-water mark 1.0");
     assert_eq!(lines.last(), Some(&"  => R1: commit of T1/1.0 is sent before its record is stable"));
 }

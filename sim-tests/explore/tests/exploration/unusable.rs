@@ -24,7 +24,7 @@ fn a_saga_of_which_a_record_is_refused_ends_once_an_operator_forgets_it() {
 }
 
 #[test]
-fn an_attempt_whose_saga_cannot_be_recorded_leaves_no_fence_behind() {
+fn an_attempt_whose_saga_cannot_be_recorded_leaves_no_low_water_mark_behind() {
     nothing_breaks(Scenario::refused_auto());
 }
 

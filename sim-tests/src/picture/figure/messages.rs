@@ -118,7 +118,7 @@ fn arrow(placed: &Placed<'_>, tx: &Tx<'_>, message: &Message<'_>, svg: &mut Svg)
 }
 
 fn describe(tx: &Tx<'_>, message: &Message<'_>) -> String {
-    let Message { name, from, to, ticket, .. } = message;
+    let Message { name, from, to, attempt_number, .. } = message;
     let sent =
         message.sent_us.map_or_else(|| "never known to be sent".to_owned(), |at| format!("sent {}", seconds(at)));
     let arrived = match (message.sent_us, message.arrived_us) {
@@ -130,7 +130,7 @@ fn describe(tx: &Tx<'_>, message: &Message<'_>) -> String {
     let copy = if message.copy { ", once more" } else { "" };
     let overtaken = if message.overtaken { ", behind what was sent after it" } else { "" };
     let number = message.number.map(|number| format!(", message {number}")).unwrap_or_default();
-    format!("{name} {from} → {to}: {sent}, {arrived}{copy}{overtaken}; {}, ticket {ticket}{number}", tx.id)
+    format!("{name} {from} → {to}: {sent}, {arrived}{copy}{overtaken}; {}, attempt {attempt_number}{number}", tx.id)
 }
 
 /// The class that gives a message its colour.

@@ -8,7 +8,7 @@ pub(in crate::picture) struct Message<'a> {
     pub name: &'a str,
     pub from: Host,
     pub to: Host,
-    pub ticket: u64,
+    pub attempt_number: u64,
     pub number: Option<u64>,
     /// Unknown where a message arrives that nobody is known to have sent.
     pub sent_us: Option<u64>,
@@ -32,7 +32,7 @@ impl Message<'_> {
             name: "",
             from: Host::Coordinator,
             to: Host::Coordinator,
-            ticket: 0,
+            attempt_number: 0,
             number: of,
             sent_us: None,
             arrived_us: Some(at_us),

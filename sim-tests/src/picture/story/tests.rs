@@ -31,12 +31,12 @@ fn crash() -> Event {
 
 fn sent(number: u64) -> Event {
     let (direction, message, tx) = (Direction::ToParticipant, "commit".to_owned(), "t".to_owned());
-    Event::Sent { to: P1, direction, message, tx, ticket: 1, number }
+    Event::Sent { to: P1, direction, message, tx, attempt_number: 1, number }
 }
 
 fn received(of: u64) -> Event {
     let (message, tx) = ("commit".to_owned(), "t".to_owned());
-    Event::Received { from: Host::Coordinator, message, tx, ticket: 1, of: Some(of) }
+    Event::Received { from: Host::Coordinator, message, tx, attempt_number: 1, of: Some(of) }
 }
 
 fn finals(open: bool) -> Finals {

@@ -41,13 +41,13 @@ impl Sample {
         self.number += 1;
         let direction = if from == Coordinator { Direction::ToParticipant } else { Direction::ToCoordinator };
         let (message, tx, number) = (message.to_owned(), tx.to_owned(), self.number);
-        self.add(at_us, from, Event::Sent { to, direction, message, tx, ticket: 5, number });
+        self.add(at_us, from, Event::Sent { to, direction, message, tx, attempt_number: 5, number });
         number
     }
 
     pub fn received(&mut self, at_us: u64, from: Host, to: Host, message: &str, tx: &str, of: u64) {
         let (message, tx) = (message.to_owned(), tx.to_owned());
-        self.add(at_us, to, Event::Received { from, message, tx, ticket: 5, of: Some(of) });
+        self.add(at_us, to, Event::Received { from, message, tx, attempt_number: 5, of: Some(of) });
     }
 
     fn pass(&mut self, sent_us: u64, arrived_us: u64, from: Host, to: Host, message: &str, tx: &str) -> u64 {

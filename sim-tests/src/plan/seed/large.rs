@@ -96,9 +96,9 @@ impl Dice {
             "after-append-delegated",
             "after-append-begun",
             "after-append-stepped",
-            "after-append-turned",
+            "after-append-compensation",
         ]);
-        let most = if point == "after-append-turned" { 3 } else { 20 };
+        let most = if point == "after-append-compensation" { 3 } else { 20 };
         let count = self.small(1, most).into();
         let when = When::Point { host: Host::Coordinator, point: point.to_owned(), count, during: None };
         Fault { when, what: What::Poisoned }

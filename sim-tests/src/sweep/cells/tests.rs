@@ -19,7 +19,7 @@ fn all_phases() -> Vec<Phase> {
         Phase::LoggingEnd,
         Phase::LoggingBeginning,
         Phase::Acting,
-        Phase::LoggingTurn,
+        Phase::LoggingCompensation,
         Phase::Compensating,
         Phase::Stuck,
         Phase::Closing,
@@ -37,7 +37,7 @@ fn all_phases() -> Vec<Phase> {
             | Phase::LoggingEnd
             | Phase::LoggingBeginning
             | Phase::Acting
-            | Phase::LoggingTurn
+            | Phase::LoggingCompensation
             | Phase::Compensating
             | Phase::Stuck
             | Phase::Closing

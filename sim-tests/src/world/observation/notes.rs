@@ -7,8 +7,8 @@ pub(super) fn phase_after(before: Option<Phase>, event: &str, detail: &str) -> O
     match (event, detail) {
         ("begun", saga) if saga.starts_with("saga") => Some(Phase::LoggingBeginning),
         ("logged" | "recovered", "begun") => Some(Phase::Acting),
-        ("turned-back", _) => Some(Phase::LoggingTurn),
-        ("logged" | "recovered", "turned") => Some(Phase::Compensating),
+        ("compensating", _) => Some(Phase::LoggingCompensation),
+        ("logged" | "recovered", "compensation") => Some(Phase::Compensating),
         ("stuck", _) => Some(Phase::Stuck),
         ("resolved", _) => Some(Phase::Acting),
         ("sent", "close") => Some(Phase::Closing),
@@ -50,8 +50,8 @@ mod tests {
     fn a_saga_is_logged_before_it_acts_and_again_before_it_compensates() {
         assert_eq!(phase_after(None, "begun", "saga of 2 steps"), Some(Phase::LoggingBeginning));
         assert_eq!(phase_after(Some(Phase::LoggingBeginning), "logged", "begun"), Some(Phase::Acting));
-        assert_eq!(phase_after(Some(Phase::Acting), "turned-back", "cancelled"), Some(Phase::LoggingTurn));
-        assert_eq!(phase_after(Some(Phase::LoggingTurn), "logged", "turned"), Some(Phase::Compensating));
+        assert_eq!(phase_after(Some(Phase::Acting), "compensating", "cancelled"), Some(Phase::LoggingCompensation));
+        assert_eq!(phase_after(Some(Phase::LoggingCompensation), "logged", "compensation"), Some(Phase::Compensating));
     }
 
     #[test]

@@ -28,7 +28,7 @@ struct State {
     branches: BTreeMap<(u8, String), BranchState>,
 }
 
-/// Name, transaction, ticket.
+/// Name, transaction, attempt number.
 type MessageKey = (String, String, u64);
 
 /// A message with its number, and whether it has arrived.
@@ -135,12 +135,12 @@ impl Recorder {
             flight.pop_front();
         }
         drop(state);
-        let (message, tx, ticket) = key;
+        let (message, tx, attempt_number) = key;
         let to = match link.1 {
             Direction::ToParticipant => Host::Participant(link.0),
             Direction::ToCoordinator => Host::Coordinator,
         };
-        self.record(host, Event::Sent { to, direction: link.1, message, tx, ticket, number });
+        self.record(host, Event::Sent { to, direction: link.1, message, tx, attempt_number, number });
     }
 
     pub(crate) fn received(&self, host: Host, link: (u8, Direction), key: MessageKey) {
@@ -153,12 +153,12 @@ impl Recorder {
             *number
         });
         drop(state);
-        let (message, tx, ticket) = key;
+        let (message, tx, attempt_number) = key;
         let from = match link.1 {
             Direction::ToParticipant => Host::Coordinator,
             Direction::ToCoordinator => Host::Participant(link.0),
         };
-        self.record(host, Event::Received { from, message, tx, ticket, of });
+        self.record(host, Event::Received { from, message, tx, attempt_number, of });
     }
 
     /// A new session stands: what was on its way in the old one is lost.

@@ -121,7 +121,7 @@ fn life(message: &str) -> Event {
 
 impl Listener {
     fn wire(&self, host: Host, fields: &Fields) {
-        let key = || (fields.get("what"), fields.get("tx"), fields.get("ticket").parse().unwrap_or_default());
+        let key = || (fields.get("what"), fields.get("tx"), fields.get("attempt_number").parse().unwrap_or_default());
         let peer = |name: &str| match fields.get(name).parse() {
             Ok(Host::Participant(number)) => Some(number),
             Ok(Host::Coordinator | Host::Standby | Host::Client(_)) | Err(_) => None,

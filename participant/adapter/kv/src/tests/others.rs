@@ -11,7 +11,7 @@ use undoubt_participant::resource::{
     BranchId, Branches, Ended, Heuristic, Recovered, Resource, ResourceError, StepId, StepState, Steps,
 };
 use undoubt_vocabulary::{
-    CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, StepOutcome, Ticket, Timestamp, Vote,
+    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, StepOutcome, Timestamp, Vote,
 };
 
 #[tokio::test(start_paused = true)]
@@ -97,7 +97,7 @@ impl Resource for Remote {
         self.sound.record_epoch(coordinator, epoch).await
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, mark: Ticket) -> Result<(), ResourceError> {
+    async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {
         self.sound.collect(coordinator, mark).await
     }
 }

@@ -1,7 +1,7 @@
 //! Over a store that takes small batches, many share a write and none is cut; what is too large for one is refused by itself.
 
 use super::*;
-use undoubt_vocabulary::{Half, RunStep, StepIndex, StepOutcome};
+use undoubt_vocabulary::{Direction, RunStep, StepIndex, StepOutcome};
 
 const MAX_BATCH_BYTES: usize = 64 << 10;
 /// Fits, but not often into one write.
@@ -34,7 +34,7 @@ async fn of_branches_that_came_together_only_the_one_that_brings_too_much_is_ref
         let bytes = if number == GREEDY { LARGE_BYTES } else { USUAL_BYTES };
         let prepare = Prepare {
             tx: id.tx.clone(),
-            ticket: id.ticket,
+            attempt_number: id.attempt_number,
             begun_at: Timestamp(number),
             timeout: Duration::from_secs(60),
             execution: Execution::TwoPhase,
@@ -71,24 +71,25 @@ async fn of_branches_that_came_together_only_the_one_that_brings_too_much_is_ref
 async fn a_step_that_brings_too_much_is_refused_and_so_is_a_compensation_which_leaves_its_mark() {
     let fixture = fixture().await;
     let step = |index| {
-        let BranchId { tx, ticket, coordinator } = branch(OWNER, 1);
-        StepId { coordinator, ticket, step: StepIndex(index), tx }
+        let BranchId { tx, attempt_number, coordinator } = branch(OWNER, 1);
+        StepId { coordinator, attempt_number, step: StepIndex(index), tx }
     };
-    let run = |of: &StepId, half, work| {
-        let (tx, ticket, step) = (of.tx.clone(), of.ticket, of.step);
+    let run = |of: &StepId, direction, work| {
+        let (tx, attempt_number, step) = (of.tx.clone(), of.attempt_number, of.step);
         let (begun_at, timeout) = (Timestamp(1), Duration::from_secs(60));
-        RunStep { tx, ticket, step, half, attempt: 1, begun_at, timeout, work, inputs: Vec::new() }
+        RunStep { tx, attempt_number, step, direction, attempt: 1, begun_at, timeout, work, inputs: Vec::new() }
     };
     let too_large = |outcome: Result<StepOutcome, ResourceError>| match outcome.unwrap() {
         StepOutcome::Refused(refusal) => assert_eq!(refusal.code, RefusalCode::TooLarge, "{refusal}"),
         other @ (StepOutcome::Done { .. } | StepOutcome::Empty) => panic!("{other:?}"),
     };
-    let act = |of: &StepId, work| fixture.kv.act(of.clone(), run(of, Half::Action, work), CancellationToken::new());
+    let act =
+        |of: &StepId, work| fixture.kv.act(of.clone(), run(of, Direction::Forward, work), CancellationToken::new());
     too_large(act(&step(0), put_so_much(0, LARGE_BYTES)).await);
     assert_eq!(fixture.read(&key(0)).await, None);
     let marked = world::put_pending("marked", "v");
     assert!(matches!(act(&step(1), marked).await.unwrap(), StepOutcome::Done { pending: true, .. }));
-    let undo = |work| fixture.kv.compensate(step(1), run(&step(1), Half::Compensation, work));
+    let undo = |work| fixture.kv.compensate(step(1), run(&step(1), Direction::Compensating, work));
     too_large(undo(put_so_much(1, LARGE_BYTES)).await);
     assert_eq!(fixture.kv.marks(Bytes::new(), 9).await.unwrap().len(), 1, "it stays marked until it is undone");
     assert!(matches!(undo(put("marked", "undone")).await.unwrap(), StepOutcome::Done { .. }));

@@ -4,26 +4,26 @@ use super::world::{encoded, operation, put_of, put_pending};
 use super::*;
 use undoubt_participant::resource::{FinishedBranch, Kept, RecoveredStep, StepState};
 use undoubt_participant::table::Barrier;
-use undoubt_platform::Direction;
+use undoubt_platform::Direction as ScanDirection;
 use undoubt_proto::work::{CompareAndSet, Delete, Get, Operation, Reference};
-use undoubt_vocabulary::{BranchOutcome, Half, StepIndex};
+use undoubt_vocabulary::{BranchOutcome, Direction, StepIndex};
 use undoubt_work::{Results, Value};
 
-/// A saga began at the moment of its number, and has it as its ticket.
+/// A saga began at the moment of its number, and has it as its attempt number.
 fn step(saga: u64, index: u16) -> StepId {
-    let BranchId { tx, ticket, coordinator } = branch(OWNER, saga);
-    StepId { coordinator, ticket, step: StepIndex(index), tx }
+    let BranchId { tx, attempt_number, coordinator } = branch(OWNER, saga);
+    StepId { coordinator, attempt_number, step: StepIndex(index), tx }
 }
 
-fn run(step: &StepId, half: Half, work: Bytes, inputs: &[Bytes]) -> RunStep {
-    let StepId { coordinator: _, ticket, step, tx } = step.clone();
-    let (begun_at, timeout) = (Timestamp(ticket.0), Duration::from_secs(60));
-    RunStep { tx, ticket, step, half, attempt: 1, begun_at, timeout, work, inputs: inputs.to_vec() }
+fn run(step: &StepId, direction: Direction, work: Bytes, inputs: &[Bytes]) -> RunStep {
+    let StepId { coordinator: _, attempt_number, step, tx } = step.clone();
+    let (begun_at, timeout) = (Timestamp(attempt_number.0), Duration::from_secs(60));
+    RunStep { tx, attempt_number, step, direction, attempt: 1, begun_at, timeout, work, inputs: inputs.to_vec() }
 }
 
 impl Fixture {
     async fn act_with(&self, step: &StepId, work: Bytes, inputs: &[Bytes]) -> Result<StepOutcome, ResourceError> {
-        self.kv.act(step.clone(), run(step, Half::Action, work, inputs), CancellationToken::new()).await
+        self.kv.act(step.clone(), run(step, Direction::Forward, work, inputs), CancellationToken::new()).await
     }
 
     async fn act(&self, step: &StepId, work: Bytes) -> Bytes {
@@ -35,12 +35,12 @@ impl Fixture {
     }
 
     async fn undo(&self, step: &StepId, work: Bytes, inputs: &[Bytes]) -> Result<StepOutcome, ResourceError> {
-        self.kv.compensate(step.clone(), run(step, Half::Compensation, work, inputs)).await
+        self.kv.compensate(step.clone(), run(step, Direction::Compensating, work, inputs)).await
     }
 
     async fn close(&self, saga: u64) {
-        let BranchId { tx, ticket, coordinator } = branch(OWNER, saga);
-        self.kv.close_saga(coordinator, ticket, tx).await.unwrap();
+        let BranchId { tx, attempt_number, coordinator } = branch(OWNER, saga);
+        self.kv.close_saga(coordinator, attempt_number, tx).await.unwrap();
     }
 
     /// What a branch that respects semantic locks is told about this key.
@@ -255,15 +255,15 @@ async fn a_key_that_two_steps_of_a_saga_marked_is_pending_until_both_are_undone(
 }
 
 #[tokio::test]
-async fn a_fence_ends_semantic_locks_that_nobody_closed() {
+async fn a_low_water_mark_ends_semantic_locks_that_nobody_closed() {
     let fixture = Fixture::new().await;
     fixture.act(&step(1, 0), put_pending("below", "v")).await;
     fixture.act(&step(2, 0), put_pending("above", "v")).await;
-    fixture.kv.collect(OWNER, Ticket(2)).await.unwrap();
+    fixture.kv.collect(OWNER, AttemptNumber(2)).await.unwrap();
     assert!(!fixture.is_pending("below").await);
     assert!(fixture.is_pending("above").await);
     fixture.act(&step(3, 0), put_pending("below", "v")).await;
-    fixture.kv.collect(OWNER, Ticket(2)).await.unwrap();
+    fixture.kv.collect(OWNER, AttemptNumber(2)).await.unwrap();
     assert!(fixture.is_pending("below").await, "what another saga marked since stays");
 }
 
@@ -332,24 +332,24 @@ async fn a_key_that_two_steps_marked_stays_pending_until_the_last_write_of_their
 }
 
 #[tokio::test]
-async fn what_is_stored_below_a_fence_that_has_passed_goes_with_the_next_one() {
+async fn what_is_stored_below_a_low_water_mark_that_has_passed_goes_with_the_next_one() {
     let fixture = Fixture::new().await;
-    let barriers = || fixture.store.scan(schema::STEP, b"", None, Direction::Forward, 10).unwrap().len();
-    let finished = || fixture.store.scan(schema::FINISHED, b"", None, Direction::Forward, 10).unwrap().len();
+    let barriers = || fixture.store.scan(schema::STEP, b"", None, ScanDirection::Forward, 10).unwrap().len();
+    let finished = || fixture.store.scan(schema::FINISHED, b"", None, ScanDirection::Forward, 10).unwrap().len();
     let late = branch(OWNER, 2);
     prepared(fixture.vote(&late, put("late", "v")).await);
-    fixture.kv.collect(OWNER, Ticket(10)).await.unwrap();
+    fixture.kv.collect(OWNER, AttemptNumber(10)).await.unwrap();
     // They were under way: an operator has given them up, and the coordinator heard of no end.
     fixture.act(&step(1, 0), put_pending("k", "v")).await;
     fixture.act(&step(1, 1), put("unmarked", "v")).await;
     fixture.kv.commit(late).await.unwrap();
     assert_eq!((barriers(), finished()), (2, 1));
-    fixture.kv.collect(OWNER, Ticket(10)).await.unwrap();
+    fixture.kv.collect(OWNER, AttemptNumber(10)).await.unwrap();
     assert_eq!((barriers(), finished()), (0, 0));
     assert!(!fixture.is_pending("k").await);
     fixture.act(&step(11, 0), put_pending("k", "v")).await;
     let reopened = Fixture::over(Arc::new(fixture.store.crashed())).await;
-    reopened.kv.collect(OWNER, Ticket(11)).await.unwrap();
+    reopened.kv.collect(OWNER, AttemptNumber(11)).await.unwrap();
     assert!(reopened.is_pending("k").await, "the mark of another saga went with what was left behind");
 }
 
@@ -362,9 +362,9 @@ async fn a_barrier_that_was_left_behind_takes_no_mark_of_another_saga_along() {
     fixture.kv.table.put_step(&mut batch, &step(1, 0), Barrier::Acted, Bytes::new(), left_behind);
     fixture.kv.write(batch, Durability::Forced).await.unwrap();
     let reopened = Fixture::over(Arc::new(fixture.store.crashed())).await;
-    reopened.kv.collect(OWNER, Ticket(11)).await.unwrap();
+    reopened.kv.collect(OWNER, AttemptNumber(11)).await.unwrap();
     assert!(reopened.is_pending("k").await);
-    reopened.kv.collect(OWNER, Ticket(12)).await.unwrap();
+    reopened.kv.collect(OWNER, AttemptNumber(12)).await.unwrap();
     assert!(!reopened.is_pending("k").await);
 }
 
@@ -410,9 +410,9 @@ async fn what_could_not_be_queued_changes_nothing_and_can_be_tried_again() {
     assert_eq!(fixture.act_refused(&step(2, 0), put("another", "v"), &[]).await.code, RefusalCode::Unavailable);
     let undo = async || fixture.undo(&step(1, 0), put("k", "undone"), std::slice::from_ref(&result)).await;
     assert!(matches!(undo().await, Err(ResourceError::Unavailable { .. })));
-    let BranchId { tx, ticket, coordinator } = branch(OWNER, 1);
-    assert!(fixture.kv.close_saga(coordinator, ticket, tx).await.is_err());
-    assert!(fixture.kv.collect(OWNER, Ticket(9)).await.is_err());
+    let BranchId { tx, attempt_number, coordinator } = branch(OWNER, 1);
+    assert!(fixture.kv.close_saga(coordinator, attempt_number, tx).await.is_err());
+    assert!(fixture.kv.collect(OWNER, AttemptNumber(9)).await.is_err());
     assert!(fixture.kv.locks.is_idle());
     fixture.store.fails_writes(None);
     assert!(fixture.is_pending("k").await);

@@ -13,7 +13,8 @@ use undoubt_participant::resource::{
     Resource, ResourceError, Room, StepId, StepState, Steps, Voted, commit_each, prepare_each,
 };
 use undoubt_vocabulary::{
-    CoordinatorId, Epoch, Execution, ParticipantName, Prepare, RunStep, StepOutcome, Ticket, Timestamp, TxId, Vote,
+    AttemptNumber, CoordinatorId, Epoch, Execution, ParticipantName, Prepare, RunStep, StepOutcome, Timestamp, TxId,
+    Vote,
 };
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -68,10 +69,11 @@ impl Broken {
 
     /// Work that stores nothing but itself.
     async fn bare(&self, step: &StepId, run: RunStep, execution: Execution) -> Result<StepOutcome, ResourceError> {
-        let StepId { coordinator, ticket, tx, .. } = step.clone();
+        let StepId { coordinator, attempt_number, tx, .. } = step.clone();
         let RunStep { begun_at, timeout, work, .. } = run;
-        let prepare = Prepare { tx: tx.clone(), ticket, begun_at, timeout, execution, work };
-        let vote = self.sound.prepare(BranchId { tx, ticket, coordinator }, prepare, CancellationToken::new()).await?;
+        let prepare = Prepare { tx: tx.clone(), attempt_number, begun_at, timeout, execution, work };
+        let vote =
+            self.sound.prepare(BranchId { tx, attempt_number, coordinator }, prepare, CancellationToken::new()).await?;
         Ok(match vote {
             Vote::Committed { result } | Vote::ReadOnly { result } | Vote::Prepared { result } => {
                 StepOutcome::Done { result, pending: false }
@@ -117,12 +119,12 @@ impl Resource for Broken {
         self.sound.record_epoch(coordinator, epoch).await
     }
 
-    async fn collect(&self, coordinator: CoordinatorId, fence: Ticket) -> Result<(), ResourceError> {
+    async fn collect(&self, coordinator: CoordinatorId, low_water_mark: AttemptNumber) -> Result<(), ResourceError> {
         if self.has(Flaw::CollectsNothing) {
             return Ok(());
         }
-        let fence = if self.has(Flaw::CollectsTooMuch) { fence.next() } else { fence };
-        self.sound.collect(coordinator, fence).await
+        let low_water_mark = if self.has(Flaw::CollectsTooMuch) { low_water_mark.next() } else { low_water_mark };
+        self.sound.collect(coordinator, low_water_mark).await
     }
 
     async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {
@@ -196,21 +198,26 @@ impl Steps for Broken {
         if self.has(Flaw::TellsNoResultOfSteps) { Ok(None) } else { self.sound.result_of_step(step).await }
     }
 
-    async fn close_saga(&self, coordinator: CoordinatorId, ticket: Ticket, tx: TxId) -> Result<(), ResourceError> {
-        if self.has(Flaw::ClosesNoSaga) { Ok(()) } else { self.sound.close_saga(coordinator, ticket, tx).await }
+    async fn close_saga(
+        &self,
+        coordinator: CoordinatorId,
+        attempt_number: AttemptNumber,
+        tx: TxId,
+    ) -> Result<(), ResourceError> {
+        if self.has(Flaw::ClosesNoSaga) { Ok(()) } else { self.sound.close_saga(coordinator, attempt_number, tx).await }
     }
 
     async fn release_marks(
         &self,
         coordinator: CoordinatorId,
-        ticket: Ticket,
+        attempt_number: AttemptNumber,
         tx: TxId,
         release: Release,
     ) -> Result<(), ResourceError> {
         if self.has(Flaw::ReleasesNoMarks) {
             return Ok(());
         }
-        self.sound.release_marks(coordinator, ticket, tx, release).await
+        self.sound.release_marks(coordinator, attempt_number, tx, release).await
     }
 
     async fn marks(&self, after: Bytes, limit: usize) -> Result<Vec<Mark>, ResourceError> {
@@ -352,8 +359,8 @@ found_out! {
     recording_no_heuristic_is_found_out: RecordsNoHeuristic, "an operator's decision is kept";
     storing_no_decision_is_found_out: StoresNoDecision, "the coordinator's decision is kept beside";
     forgetting_no_heuristic_is_found_out: ForgetsNoHeuristic, "what an operator forgets is gone";
-    collecting_nothing_is_found_out: CollectsNothing, "what is finished below the fence is dropped";
-    collecting_too_much_is_found_out: CollectsTooMuch, "what is finished at or above the fence stays";
+    collecting_nothing_is_found_out: CollectsNothing, "what is finished below the low-water mark is dropped";
+    collecting_too_much_is_found_out: CollectsTooMuch, "what is finished at or above the low-water mark stays";
     acting_without_a_barrier_is_found_out: ActsWithoutBarrier, "an action and its barrier are stored together";
     storing_barriers_apart_is_found_out: StoresBarriersApart, "an action and its barrier are stored together";
     storing_barriers_of_refusals_is_found_out: StoresBarriersOfRefusals, "a refused action leaves no barrier";

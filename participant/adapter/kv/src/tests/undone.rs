@@ -2,8 +2,8 @@
 //! others did meanwhile.
 //!
 //! Random sagas at two stores, behind the participant's own rules, among others' work, repeated and late messages,
-//! crashes and moving fences. All turn back at some step and are undone in reverse. Another pair of stores sees what the
-//! others did, and nothing else. In the end both hold the same.
+//! crashes and moving low-water marks. All compensate at some step and are undone in reverse. Another pair of stores
+//! sees what the others did, and nothing else. In the end both hold the same.
 //!
 //! The others keep their part: they only add, and where sagas put and delete they respect what is pending.
 
@@ -27,8 +27,8 @@ enum Flaw {
     /// Messages that are repeated or late get past the barrier.
     IgnoresBarriers,
     OthersIgnoreWhatIsPending,
-    /// The fence stays where it is, so that barriers outlive their sagas.
-    MovesNoFence,
+    /// The low-water mark stays where it is, so that barriers outlive their sagas.
+    MovesNoLowWaterMark,
 }
 
 /// How often the plans met what they are there for.
@@ -80,7 +80,7 @@ fn each_way_of_undoing_wrongly_is_found() {
         (Flaw::UndoesInTheOrderOfDoing, "the store holds"),
         (Flaw::IgnoresBarriers, ""),
         (Flaw::OthersIgnoreWhatIsPending, ""),
-        (Flaw::MovesNoFence, "left in the family step"),
+        (Flaw::MovesNoLowWaterMark, "left in the family step"),
     ] {
         let told = search(flaw, &RefCell::default()).expect_err("it goes unnoticed");
         assert!(told.contains(found), "{flaw:?}: {told}");

@@ -12,7 +12,7 @@ use undoubt_participant::resource::{BranchId, Branches};
 use undoubt_proto::work::operation::Kind;
 use undoubt_proto::work::{Add, Get, Operation, Put, Work};
 use undoubt_rocks::{RocksOptions, RocksStore};
-use undoubt_vocabulary::{CoordinatorId, Execution, Prepare, Ticket, Timestamp, TxId, Vote};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Execution, Prepare, Timestamp, TxId, Vote};
 use undoubt_work::Results;
 
 pub(crate) fn work<'a>(operations: impl IntoIterator<Item = (&'a str, Kind)>) -> Bytes {
@@ -58,10 +58,10 @@ pub(crate) fn value(result: &Bytes) -> Option<String> {
 
 /// The committed value, read by the youngest of all.
 async fn read(resource: &impl Branches, key: &str) -> Option<String> {
-    let (ticket, tx) = (Ticket(2_000_000), TxId::new("reader").unwrap());
-    let branch = BranchId { tx: tx.clone(), ticket, coordinator: CoordinatorId([9; 16]) };
+    let (attempt_number, tx) = (AttemptNumber(2_000_000), TxId::new("reader").unwrap());
+    let branch = BranchId { tx: tx.clone(), attempt_number, coordinator: CoordinatorId([9; 16]) };
     let (begun_at, timeout, execution) = (Timestamp(2_000_000), Duration::from_secs(1), Execution::OnePhase);
-    let prepare = Prepare { tx, ticket, begun_at, timeout, execution, work: get(key) };
+    let prepare = Prepare { tx, attempt_number, begun_at, timeout, execution, work: get(key) };
     match resource.prepare(branch, prepare, CancellationToken::new()).await {
         Ok(Vote::ReadOnly { result }) => value(&result),
         other => panic!("key {key} is free, so reading it in one phase is voted read-only, not {other:?}"),

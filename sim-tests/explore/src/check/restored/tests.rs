@@ -19,9 +19,9 @@ fn world(scenario: &Scenario, change: impl FnOnce(&mut World, &mut Machines<'_>)
     world
 }
 
-fn write(storage: &mut Storage, tx: &str, ticket: u64) {
+fn write(storage: &mut Storage, tx: &str, attempt_number: u64) {
     let versions = storage.history.entry(Bytes::from_static(b"x")).or_default();
-    versions.push((tx.parse().unwrap(), Ticket(ticket)));
+    versions.push((tx.parse().unwrap(), AttemptNumber(attempt_number)));
 }
 
 #[test]
@@ -67,8 +67,8 @@ fn a_message_that_is_sent_while_the_coordinator_asks_is_found() {
             host.process.as_mut().unwrap().standing = Some(Standing::new(starts, [participant_name(0)]));
         });
     });
-    let message = ToParticipant::Commit { tx: "T1".parse().unwrap(), ticket: Ticket(1) };
-    let body = Part::new(Body::ToParticipant { fence: Ticket(1), writes: 1, message });
+    let message = ToParticipant::Commit { tx: "T1".parse().unwrap(), attempt_number: AttemptNumber(1) };
+    let body = Part::new(Body::ToParticipant { low_water_mark: AttemptNumber(1), writes: 1, message });
     let sent = [Sent::Message { to: 0, body }];
     assert!(asking.speaks_only_if_it_may(&sent).is_err());
     let recovering = Answer::Rejected(Rejection::Recovering);

@@ -72,8 +72,8 @@ pub(super) enum Event {
     Crash {
         side: usize,
     },
-    /// The fence moves up to what is open.
-    Fence,
+    /// The low-water mark moves up to what is open.
+    LowWaterMark,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -206,6 +206,6 @@ fn events() -> impl Strategy<Value = Event> {
         6 => (0..SIDES, key, -9..10_i8, any::<bool>())
             .prop_map(|(side, key, delta, respectful)| Event::Others { side, key, delta, respectful }),
         1 => (0..SIDES).prop_map(|side| Event::Crash { side }),
-        1 => Just(Event::Fence),
+        1 => Just(Event::LowWaterMark),
     ]
 }

@@ -13,23 +13,25 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::conformance::server::{self, Server};
 use undoubt_participant::resource::{Branches as _, StepId, Steps as _};
-use undoubt_platform::{Direction, Family};
+use undoubt_platform::{Direction as ScanDirection, Family};
 use undoubt_proto::work::Operation;
-use undoubt_vocabulary::{Execution, Half, Prepare, RefusalCode, RunStep, StepOutcome, Ticket, Timestamp, Vote};
+use undoubt_vocabulary::{
+    AttemptNumber, Direction, Execution, Prepare, RefusalCode, RunStep, StepOutcome, Timestamp, Vote,
+};
 
 #[derive(Clone, Copy)]
 enum Stage {
     /// This step is next.
     Forward(usize),
     /// So many are left to be undone.
-    Back(usize),
+    Compensating(usize),
 }
 
 struct Run {
     stage: Stage,
     /// Of the steps that are done, in order.
     results: Vec<Bytes>,
-    turned_at: usize,
+    compensated_from: usize,
 }
 
 pub(super) struct Play<'p, 'w> {
@@ -57,7 +59,8 @@ impl<'p, 'w> Play<'p, 'w> {
         }
         let without = || KeyValue::new(Arc::new(MemoryStore::default()), KeyValueOptions::default());
         let without = servers.iter().map(|_| without()).collect();
-        let runs = plan.sagas.iter().map(|_| Run { stage: Stage::Forward(0), results: Vec::new(), turned_at: 0 });
+        let runs =
+            plan.sagas.iter().map(|_| Run { stage: Stage::Forward(0), results: Vec::new(), compensated_from: 0 });
         let (runs, sent) = (runs.collect(), Vec::new());
         let mut play = Play { plan, flaw, servers, without, runs, sent, others: 0, met };
         let slots = (0..).zip(&plan.slots).filter_map(|(slot, value)| Some((Key::Slot(slot), value.as_deref()?)));
@@ -91,7 +94,7 @@ impl<'p, 'w> Play<'p, 'w> {
                 // No message outlives its session.
                 self.sent.retain(|(to, ..)| *to != side);
             }
-            Event::Fence => self.move_fence().await,
+            Event::LowWaterMark => self.move_low_water_mark().await,
         }
         Ok(())
     }
@@ -99,13 +102,13 @@ impl<'p, 'w> Play<'p, 'w> {
     async fn advance(&mut self, saga: usize) -> Result<(), String> {
         let plan = &self.plan.sagas[saga];
         match self.runs[saga].stage {
-            Stage::Back(0) => Ok(()),
+            Stage::Compensating(0) => Ok(()),
             Stage::Forward(place) => {
                 let (is_last, end) = (place == plan.last, plan.end);
                 let action = plan.steps[place].action(place, is_last && end == End::Refused);
-                let message = self.message(saga, place, Half::Action, action);
+                let message = self.message(saga, place, Direction::Forward, action);
                 if is_last && end == End::CancelledUnanswered {
-                    self.turn_back(saga, place + 1);
+                    self.compensate(saga, place + 1);
                     return Ok(());
                 }
                 match self.servers[message.0].run(message.2).await {
@@ -113,27 +116,27 @@ impl<'p, 'w> Play<'p, 'w> {
                         self.runs[saga].results.push(result);
                         self.runs[saga].stage = Stage::Forward(place + 1);
                         if is_last {
-                            self.turn_back(saga, place + 1);
+                            self.compensate(saga, place + 1);
                         }
                     }
                     StepOutcome::Refused(refusal) => {
                         self.met.borrow_mut().pending += usize::from(refusal.code == RefusalCode::Pending);
-                        self.turn_back(saga, place);
+                        self.compensate(saga, place);
                     }
                     StepOutcome::Empty => return Err("an action is never empty".to_owned()),
                 }
                 Ok(())
             }
-            Stage::Back(left) => {
+            Stage::Compensating(left) => {
                 let place = match self.flaw {
-                    Flaw::UndoesInTheOrderOfDoing => self.runs[saga].turned_at - left,
+                    Flaw::UndoesInTheOrderOfDoing => self.runs[saga].compensated_from - left,
                     Flaw::None
                     | Flaw::LeavesFirstStepInEffect
                     | Flaw::IgnoresBarriers
                     | Flaw::OthersIgnoreWhatIsPending
-                    | Flaw::MovesNoFence => left - 1,
+                    | Flaw::MovesNoLowWaterMark => left - 1,
                 };
-                self.runs[saga].stage = Stage::Back(left - 1);
+                self.runs[saga].stage = Stage::Compensating(left - 1);
                 if self.flaw == Flaw::LeavesFirstStepInEffect && place == 0 {
                     return Ok(());
                 }
@@ -142,13 +145,13 @@ impl<'p, 'w> Play<'p, 'w> {
         }
     }
 
-    fn turn_back(&mut self, saga: usize, left: usize) {
-        self.runs[saga].stage = Stage::Back(left);
-        self.runs[saga].turned_at = left;
+    fn compensate(&mut self, saga: usize, left: usize) {
+        self.runs[saga].stage = Stage::Compensating(left);
+        self.runs[saga].compensated_from = left;
     }
 
     async fn undo(&mut self, saga: usize, place: usize, step: &Step) -> Result<(), String> {
-        let message = self.message(saga, place, Half::Compensation, step.compensation(place));
+        let message = self.message(saga, place, Direction::Compensating, step.compensation(place));
         let outcome = self.servers[message.0].run(message.2).await;
         let mut met = self.met.borrow_mut();
         match outcome {
@@ -160,10 +163,10 @@ impl<'p, 'w> Play<'p, 'w> {
     }
 
     /// A message that may come again from now on.
-    fn message(&mut self, saga: usize, place: usize, half: Half, work: Bytes) -> (usize, StepId, RunStep) {
-        let step = server::step(ticket(saga).0, place.try_into().unwrap());
+    fn message(&mut self, saga: usize, place: usize, direction: Direction, work: Bytes) -> (usize, StepId, RunStep) {
+        let step = server::step(attempt_number(saga).0, place.try_into().unwrap());
         let known = self.runs[saga].results.iter().take(place);
-        let run = RunStep { inputs: known.cloned().collect(), ..step.run(half, 1, work) };
+        let run = RunStep { inputs: known.cloned().collect(), ..step.run(direction, 1, work) };
         let message = (self.plan.sagas[saga].steps[place].side, step.id, run);
         self.sent.push(message.clone());
         message
@@ -171,7 +174,7 @@ impl<'p, 'w> Play<'p, 'w> {
 
     async fn repeat(&mut self, message: usize) {
         let (side, step, run) = self.sent[message].clone();
-        if self.flaw == Flaw::IgnoresBarriers && run.half == Half::Action {
+        if self.flaw == Flaw::IgnoresBarriers && run.direction == Direction::Forward {
             let ran = self.servers[side].resource().act(step, run, CancellationToken::new()).await;
             return drop(ran.unwrap());
         }
@@ -199,24 +202,24 @@ impl<'p, 'w> Play<'p, 'w> {
         if with == without { Ok(()) } else { Err(format!("others are told {with:?} instead of {without:?}")) }
     }
 
-    async fn move_fence(&mut self) {
-        let open = self.runs.iter().position(|run| !matches!(run.stage, Stage::Back(0)));
+    async fn move_low_water_mark(&mut self) {
+        let open = self.runs.iter().position(|run| !matches!(run.stage, Stage::Compensating(0)));
         for server in &mut self.servers {
-            server.fence(ticket(open.unwrap_or(self.runs.len()))).await;
+            server.low_water_mark(attempt_number(open.unwrap_or(self.runs.len()))).await;
         }
     }
 
     pub(super) async fn end(mut self) -> Result<(), String> {
         for saga in 0..self.runs.len() {
-            while !matches!(self.runs[saga].stage, Stage::Back(0)) {
+            while !matches!(self.runs[saga].stage, Stage::Compensating(0)) {
                 self.advance(saga).await?;
             }
         }
         self.repeat_all().await;
         self.is_as_without()?;
         self.is_gone(schema::PENDING)?;
-        if self.flaw != Flaw::MovesNoFence {
-            self.move_fence().await;
+        if self.flaw != Flaw::MovesNoLowWaterMark {
+            self.move_low_water_mark().await;
         }
         self.repeat_all().await;
         self.is_as_without()?;
@@ -240,17 +243,17 @@ impl<'p, 'w> Play<'p, 'w> {
     }
 }
 
-/// Sagas have their place as ticket, from 1.
-fn ticket(saga: usize) -> Ticket {
-    Ticket(saga as u64 + 1)
+/// Sagas have their place as attempt number, from 1.
+fn attempt_number(saga: usize) -> AttemptNumber {
+    AttemptNumber(saga as u64 + 1)
 }
 
 /// Others' work, in one phase; answers why it was refused.
 async fn alone(kv: &KeyValue, number: u64, work: Bytes) -> Option<RefusalCode> {
     let id = branch(ANOTHER, number);
-    let (tx, ticket, begun_at) = (id.tx.clone(), id.ticket, Timestamp(number));
+    let (tx, attempt_number, begun_at) = (id.tx.clone(), id.attempt_number, Timestamp(number));
     let (timeout, execution) = (Duration::from_secs(60), Execution::OnePhase);
-    let prepare = Prepare { tx, ticket, begun_at, timeout, execution, work };
+    let prepare = Prepare { tx, attempt_number, begun_at, timeout, execution, work };
     match kv.prepare(id, prepare, CancellationToken::new()).await.unwrap() {
         Vote::Committed { .. } => None,
         Vote::Refused(refusal) => Some(refusal.code),
@@ -259,5 +262,5 @@ async fn alone(kv: &KeyValue, number: u64, work: Bytes) -> Option<RefusalCode> {
 }
 
 fn all(kv: &KeyValue, family: Family) -> Vec<(Bytes, Bytes)> {
-    kv.store.scan(family, &[], None, Direction::Forward, usize::MAX).unwrap()
+    kv.store.scan(family, &[], None, ScanDirection::Forward, usize::MAX).unwrap()
 }

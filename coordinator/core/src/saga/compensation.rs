@@ -1,22 +1,22 @@
-//! Turning back.
+//! The way back: a saga that compensates what it has done.
 
 use super::{At, Run, Saga, State};
 use crate::context::Context;
 use crate::effect::Note;
 use crate::saga::logging::Written;
-use undoubt_vocabulary::{AbortReason, Half, ParticipantName};
+use undoubt_vocabulary::{AbortReason, Direction, ParticipantName};
 
 impl Saga {
     /// Whether a cancellation leads to an abort, or is overtaken by one.
     pub(crate) fn is_cancellable(&self) -> bool {
-        self.turned.is_some() || self.may_turn()
+        self.compensating.is_some() || self.may_compensate()
     }
 
     pub(super) fn deadline_passed(&mut self, cx: &mut Context<'_>) {
         self.overdue = true;
-        if !self.held && self.may_turn() {
+        if !self.held && self.may_compensate() {
             self.note(Note::DeadlinePassed, cx);
-            self.turn(AbortReason::DeadlinePassed { unanswered: self.unanswered() }, cx);
+            self.compensate(AbortReason::DeadlinePassed { unanswered: self.unanswered() }, cx);
         }
     }
 
@@ -27,7 +27,7 @@ impl Saga {
         let mut names: Vec<ParticipantName> = Vec::new();
         for step in &self.steps {
             let name = &step.definition.participant;
-            let awaited = if any { running(&step.at) } else { !step.at.is_settled(Half::Action) };
+            let awaited = if any { running(&step.at) } else { !step.at.is_settled(Direction::Forward) };
             if awaited && !names.contains(name) {
                 names.push(name.clone());
             }
@@ -35,11 +35,11 @@ impl Saga {
         names
     }
 
-    pub(super) fn turn(&mut self, reason: AbortReason, cx: &mut Context<'_>) {
-        assert!(self.may_turn(), "the pivot may be in effect, or the end is decided");
-        self.note(Note::Turned { reason: reason.clone() }, cx);
-        self.turned = Some(reason);
-        self.state = State::Turning;
+    pub(super) fn compensate(&mut self, reason: AbortReason, cx: &mut Context<'_>) {
+        assert!(self.may_compensate(), "the pivot may be in effect, or the end is decided");
+        self.note(Note::Compensating { reason: reason.clone() }, cx);
+        self.compensating = Some(reason);
+        self.state = State::LoggingCompensation;
         for step in &mut self.steps {
             match &step.at {
                 At::Running(Run { in_effect: true, .. }) => step.at = At::Doubtful,
@@ -55,7 +55,7 @@ impl Saga {
             // Nothing is to be undone, so nothing is sent that would have to wait for the record.
             self.finish(false, cx);
         } else {
-            self.append(Written::Turned, true, cx);
+            self.append(Written::Compensating, true, cx);
         }
     }
 }
