@@ -32,7 +32,7 @@ pub struct Stuck {
     pub step: String,
     pub participant: String,
     /// action, compensation
-    pub half: String,
+    pub direction: String,
     /// What the participant said last.
     pub refusal: String,
 }
@@ -57,7 +57,7 @@ pub enum Line {
 pub struct Transaction {
     #[serde(flatten)]
     pub outcome: Outcome,
-    pub ticket: String,
+    pub attempt_number: String,
     pub phase: String,
     pub begun_at: String,
     pub ended_at: Option<String>,
@@ -254,7 +254,7 @@ impl From<&StuckStep> for Stuck {
         Stuck {
             step: stuck.step.to_string(),
             participant: stuck.participant.to_string(),
-            half: stuck.half.to_string(),
+            direction: stuck.direction.to_string(),
             refusal: stuck.refusal.to_string(),
         }
     }
@@ -264,7 +264,7 @@ impl From<&TransactionView> for Transaction {
     fn from(view: &TransactionView) -> Self {
         Transaction {
             outcome: Outcome::new(&view.tx, &view.known),
-            ticket: view.ticket.to_string(),
+            attempt_number: view.attempt_number.to_string(),
             phase: view.phase.clone(),
             begun_at: view.begun_at.to_string(),
             ended_at: view.ended_at.map(|at| at.to_string()),

@@ -302,7 +302,7 @@ mod tests {
         let second = on.next().await.unwrap().unwrap();
         assert!(second.event.is_some());
         world.end(&tx);
-        let record = Record::Ended(EndedRecord::presumed(tx.clone(), Ticket(1), Timestamp(2)));
+        let record = Record::Ended(EndedRecord::presumed(tx.clone(), AttemptNumber(1), Timestamp(2)));
         let mut batch = Batch::default();
         Log::put(&mut batch, &record, Timestamp(2), &[], &mut crate::log::Apart::default());
         drop(world.log.write(batch, Durability::Lazy));

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tonic::Status;
 use undoubt_participant_core::{BranchView, StepView};
 use undoubt_proto::v1;
-use undoubt_vocabulary::{CoordinatorId, Ticket, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Timestamp, TxId};
 
 const DEFAULT_PAGE_ROWS: u32 = 1_000;
 const MAX_PAGE_ROWS: u32 = 10_000;
@@ -82,13 +82,20 @@ const BRANCH: u8 = 1;
 const STEP: u8 = 2;
 
 /// Returns bytes in the order of the list.
-fn place(part: u8, begun_at: Timestamp, coordinator: CoordinatorId, ticket: Ticket, step: u16, tx: &TxId) -> Vec<u8> {
+fn place(
+    part: u8,
+    begun_at: Timestamp,
+    coordinator: CoordinatorId,
+    attempt_number: AttemptNumber,
+    step: u16,
+    tx: &TxId,
+) -> Vec<u8> {
     let Timestamp(begun_at_us) = begun_at;
     let parts: [&[u8]; 6] = [
         &[part],
         &begun_at_us.to_be_bytes(),
         &coordinator.0,
-        &ticket.0.to_be_bytes(),
+        &attempt_number.0.to_be_bytes(),
         &step.to_be_bytes(),
         tx.as_bytes(),
     ];
@@ -96,18 +103,18 @@ fn place(part: u8, begun_at: Timestamp, coordinator: CoordinatorId, ticket: Tick
 }
 
 fn place_of_branch(BranchView { id, begun_at, .. }: &BranchView) -> Vec<u8> {
-    place(BRANCH, *begun_at, id.coordinator, id.ticket, 0, &id.tx)
+    place(BRANCH, *begun_at, id.coordinator, id.attempt_number, 0, &id.tx)
 }
 
 fn place_of_step(StepView { id, begun_at, .. }: &StepView) -> Vec<u8> {
-    place(STEP, *begun_at, id.coordinator, id.ticket, id.step.0, &id.tx)
+    place(STEP, *begun_at, id.coordinator, id.attempt_number, id.step.0, &id.tx)
 }
 
 fn branch(view: BranchView) -> v1::Branch {
     let heuristic = view.heuristic.map(to_wire);
     v1::Branch {
         tx: view.id.tx.to_bytes(),
-        ticket: view.id.ticket.0,
+        attempt_number: view.id.attempt_number.0,
         coordinator_id: view.id.coordinator.0.to_vec().into(),
         state: view.state.to_owned(),
         begun_at_us: view.begun_at.0,
@@ -118,7 +125,7 @@ fn branch(view: BranchView) -> v1::Branch {
 fn step(StepView { id, begun_at, state }: StepView) -> v1::StepUnderWay {
     v1::StepUnderWay {
         tx: id.tx.to_bytes(),
-        ticket: id.ticket.0,
+        attempt_number: id.attempt_number.0,
         coordinator_id: id.coordinator.0.to_vec().into(),
         step: id.step.0.into(),
         state: state.to_owned(),
@@ -138,7 +145,7 @@ mod tests {
         (0_u64..5).map(|number| BranchView {
             id: BranchId {
                 tx: format!("b{number}").parse().unwrap(),
-                ticket: Ticket(number),
+                attempt_number: AttemptNumber(number),
                 coordinator: COORDINATOR,
             },
             // Two that began at the same moment.
@@ -153,7 +160,7 @@ mod tests {
         (0_u16..3).map(|step| StepView {
             id: StepId {
                 coordinator: COORDINATOR,
-                ticket: Ticket(8),
+                attempt_number: AttemptNumber(8),
                 step: StepIndex(step),
                 tx: "saga".parse().unwrap(),
             },
