@@ -17,6 +17,7 @@ use undoubt_client::kv::{Add, KvWork};
 use undoubt_client::{
     Answer, Client, ClientOptions, Filter, HistoryEvent, ListQuery, ParticipantClient, Results, Transaction,
 };
+use undoubt_client::{EventKind, PartState};
 use undoubt_vocabulary::{AbortReason, Outcome, RefusalCode, TxId};
 
 const BANK: Who = Who::Participant(0);
@@ -167,7 +168,7 @@ impl World {
             let view = client.get(tx).await.unwrap();
             view.branches
                 .iter()
-                .any(|branch| branch.participant.as_str() == "seats" && branch.state == "prepared")
+                .any(|branch| branch.participant.as_str() == "seats" && branch.state == Some(PartState::Prepared))
                 .then_some(())
         })
         .await;
@@ -179,7 +180,7 @@ impl World {
         let by_seats = |event: &HistoryEvent| event.participant.as_ref().is_some_and(|name| name.as_str() == "seats");
         eventually("an inquiry of the seats", async || {
             let history = client.get(tx).await.unwrap().history;
-            history.iter().any(|event| event.event == "inquired" && by_seats(event)).then_some(())
+            history.iter().any(|event| event.kind == Some(EventKind::Inquired) && by_seats(event)).then_some(())
         })
         .await;
     }

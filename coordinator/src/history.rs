@@ -9,7 +9,7 @@ use crate::log::stored_history::{self, Line, StoredHistory};
 use std::collections::{BTreeMap, VecDeque};
 use undoubt_coordinator_core::Note;
 use undoubt_proto::v1::HistoryEvent;
-use undoubt_vocabulary::{DigestMap, Epoch, ParticipantName, Timestamp, TxId};
+use undoubt_vocabulary::{DigestMap, Epoch, EventKind, ParticipantName, Timestamp, TxId};
 use watched::Watchers;
 pub(crate) use watched::{Position, Told, Watch, What};
 
@@ -109,7 +109,7 @@ impl Histories {
     /// Adds what the core knows nothing of: an operator's doing.
     pub(crate) fn add(&mut self, at: Timestamp, tx: &TxId, detail: String) {
         if let Some(history) = self.find(tx) {
-            history.put(Line { at, event: OPERATOR, participant: None, detail: &detail, count: 1 });
+            history.put(Line { at, kind: EventKind::Operator, participant: None, detail: &detail, count: 1 });
             history.last = None;
         }
         self.watchers.tell(at, tx, || by_operator(at, detail));
@@ -176,7 +176,7 @@ impl History {
         let detail = note.detail();
         self.put(Line {
             at,
-            event: note.event(),
+            kind: note.kind(),
             participant: note.participant().map(ParticipantName::as_str),
             detail: &detail,
             count,
@@ -195,19 +195,16 @@ impl History {
     }
 }
 
-/// The event of what operators do.
-const OPERATOR: &str = "operator";
-
 /// What others are told of an operator's doing.
 pub(crate) fn by_operator(at: Timestamp, detail: String) -> HistoryEvent {
-    HistoryEvent { at_us: at.0, event: OPERATOR.to_owned(), participant: String::new(), detail, count: 1 }
+    HistoryEvent { at_us: at.0, kind: EventKind::Operator.number(), participant: String::new(), detail, count: 1 }
 }
 
 /// What a note says, as others are told.
 fn event_of(at: Timestamp, note: &Note) -> HistoryEvent {
     HistoryEvent {
         at_us: at.0,
-        event: note.event().to_owned(),
+        kind: note.kind().number(),
         participant: note.participant().map(ToString::to_string).unwrap_or_default(),
         detail: note.to_string(),
         count: 1,

@@ -14,7 +14,7 @@ use undoubt_coordinator_core::StepResolution;
 use undoubt_platform::server::{check_reason, parse_tx};
 use undoubt_proto::v1::operator_server::Operator;
 use undoubt_proto::{record, v1};
-use undoubt_vocabulary::{CoordinatorId, InvalidId};
+use undoubt_vocabulary::{CoordinatorId, CoordinatorPhase, InvalidId};
 
 /// The error of a participant that was taken out of the settings too early.
 pub(crate) const NOT_CONFIGURED: &str =
@@ -45,7 +45,7 @@ impl Operator for OperatorService {
         let described = self.engine.inspect(move |view| {
             let described = describe(view, &config, id, epoch)?;
             let losses = view.log.losses()?.into_iter().map(loss).collect();
-            let phase = if held_because.is_empty() { described.phase.clone() } else { "held".to_owned() };
+            let phase = if held_because.is_empty() { described.phase } else { CoordinatorPhase::Held.number() };
             Ok(v1::DescribeResponse { held_because, losses, phase, ..described })
         });
         let described: Result<_, LogError> = described.await?;
@@ -138,7 +138,7 @@ fn describe(view: &View<'_>, config: &Config, id: CoordinatorId, epoch: u32) -> 
         name: config.name.clone(),
         coordinator_id: id.0.to_vec().into(),
         epoch,
-        phase: view.phase().to_owned(),
+        phase: view.phase().number(),
         open: view.core.open_transactions() as u64,
         unacknowledged: view.core.views().filter(|open| open.unacknowledged).count() as u64,
         damaged: view.log.damaged(None, MAX_DAMAGED_COUNTED)?.len() as u64,

@@ -13,8 +13,9 @@ use undoubt_proto::convert::{KnownOutcome, Malformed};
 use undoubt_proto::v1;
 use undoubt_vocabulary::limits::{MAX_DETAIL_BYTES, MAX_RESULT_BYTES, MAX_WORK_BYTES};
 use undoubt_vocabulary::{
-    AbortReason, AttemptNumber, BranchOutcome, Direction, Execution, Outcome, ParticipantName, Prepare, Refusal,
-    RefusalCode, RunStep, StepIndex, StepOutcome, StuckStep, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
+    AbortReason, AttemptNumber, BranchOutcome, CoordinatorPhase, Direction, EventKind, Execution, Outcome, PartState,
+    ParticipantName, Prepare, Refusal, RefusalCode, RunStep, StepIndex, StepOutcome, StuckStep, Timestamp,
+    ToCoordinator, ToParticipant, TransactionPhase, TxId, Vote,
 };
 
 fn bytes() -> impl Strategy<Value = Bytes> {
@@ -334,4 +335,26 @@ fn an_undecided_transaction_has_no_outcome() {
     let pending = v1::Outcome { state: v1::State::Pending.into(), ..v1::Outcome::default() };
     assert_eq!(KnownOutcome::try_from(pending.clone()).unwrap().decided, None);
     assert_eq!(Outcome::try_from(pending), Err(Malformed::Undecided));
+}
+
+#[test]
+fn how_things_stand_has_the_same_numbers_and_names_on_the_wire() {
+    fn agrees<W: TryFrom<i32>>(prefix: &str, number: i32, label: &str, name: impl Fn(&W) -> &'static str) {
+        let wire = W::try_from(number).unwrap_or_else(|_| panic!("{label} has no number on the wire"));
+        assert_eq!(name(&wire), format!("{prefix}_{}", label.to_uppercase().replace('-', "_")));
+    }
+    for phase in TransactionPhase::ALL {
+        let name = v1::TransactionPhase::as_str_name;
+        agrees("TRANSACTION_PHASE", phase.number(), phase.as_str(), name);
+    }
+    for state in PartState::ALL {
+        agrees("PART_STATE", state.number(), state.as_str(), v1::PartState::as_str_name);
+    }
+    for kind in EventKind::ALL {
+        agrees("EVENT_KIND", kind.number(), kind.as_str(), v1::EventKind::as_str_name);
+    }
+    for phase in CoordinatorPhase::ALL {
+        let name = v1::CoordinatorPhase::as_str_name;
+        agrees("COORDINATOR_PHASE", phase.number(), phase.as_str(), name);
+    }
 }

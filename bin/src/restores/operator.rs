@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use undoubt_client::{
     Client, ClientOptions, Filter, HeldFilter, HeldQuery, ListQuery, OperatorError, ParticipantClient, Resolution,
-    StepResolution, TransactionView,
+    StepResolution, TransactionPhase, TransactionView,
 };
 use undoubt_vocabulary::TxId;
 
@@ -106,7 +106,11 @@ pub(super) async fn settle(cluster: &Cluster) -> anyhow::Result<()> {
             return Ok(());
         }
         if Instant::now() > deadline {
-            let open = open.iter().map(|view| format!("{} {}", view.tx, view.phase)).collect::<Vec<_>>().join(", ");
+            let open = open
+                .iter()
+                .map(|view| format!("{} {}", view.tx, view.phase.map_or("unknown", TransactionPhase::as_str)))
+                .collect::<Vec<_>>()
+                .join(", ");
             bail!("still open after {PATIENCE:?}: {open}; at participants {}", held.join(", "));
         }
         sleep(POLL).await;

@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
-use undoubt_client::{Client, ClientOptions, Filter};
+use undoubt_client::{Client, ClientOptions, CoordinatorPhase, Filter};
 
 /// The time that any part of a round may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
@@ -165,7 +165,7 @@ async fn noticed(cluster: &Cluster, who: Who, twin: Option<&Twin>) -> anyhow::Re
 
 async fn held(url: &str) -> Option<String> {
     let view = Client::connect(url, ClientOptions::default()).ok()?.describe().await.ok()?;
-    (view.phase == "held").then(|| view.held_because.join("; "))
+    (view.phase == Some(CoordinatorPhase::Held)).then(|| view.held_because.join("; "))
 }
 
 /// A copy of the coordinator beside the original.

@@ -10,6 +10,7 @@ use tonic::Code;
 use undoubt::cluster::{Cluster, Plan};
 use undoubt_client::kv::KvWork;
 use undoubt_proto::v1;
+use undoubt_vocabulary::TransactionPhase;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
 
 /// A transaction that stays open: one of its participants cannot be reached.
@@ -63,7 +64,12 @@ async fn a_transaction_ends_though_its_client_has_gone() {
     let left = within_ms(1_000, stuck("left"));
     let waited = timeout(Duration::from_millis(100), submit(&cluster, left)).await;
     assert!(waited.is_err(), "it was answered: {waited:?}");
-    let look = async || crate::support::api::get(&cluster, "left").await.ok().filter(|seen| seen.phase == "ended");
+    let look = async || {
+        crate::support::api::get(&cluster, "left")
+            .await
+            .ok()
+            .filter(|seen| seen.phase == TransactionPhase::Ended.number())
+    };
     let seen = until("the transaction has ended", look).await;
     assert_eq!(seen.outcome.unwrap().state(), v1::State::Aborted);
     assert_eq!(describe(&cluster).await.open, 0);

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use undoubt::cluster::{Cluster, Plan, Who};
 use undoubt_client::kv::KvWork;
 use undoubt_proto::v1;
+use undoubt_vocabulary::{EventKind, PartState, TransactionPhase};
 
 const BANK_A: Who = Who::Participant(0);
 const BANK_B: Who = Who::Participant(1);
@@ -25,16 +26,17 @@ async fn operate(cluster: &Cluster, arguments: &[&str]) -> crate::support::cli::
     undoubt(cluster, &[arguments, &["--who", "Ada", "--reason", "it has to"]].concat()).await
 }
 
-async fn until_step_is(cluster: &Cluster, tx: &str, step: &str, state: &str) {
+async fn until_step_is(cluster: &Cluster, tx: &str, step: &str, state: PartState) {
     until(&format!("step {step} of {tx} is {state}"), async || {
         let seen = get(cluster, tx).await.ok()?;
-        seen.branches.iter().any(|branch| branch.step == step && branch.state == state).then_some(())
+        seen.branches.iter().any(|branch| branch.step == step && branch.state == state.number()).then_some(())
     })
     .await;
 }
 
-async fn until_phase_is(cluster: &Cluster, tx: &str, phase: &str) {
-    until(&format!("{tx} is {phase}"), async || (get(cluster, tx).await.ok()?.phase == phase).then_some(())).await;
+async fn until_phase_is(cluster: &Cluster, tx: &str, phase: TransactionPhase) {
+    until(&format!("{tx} is {phase}"), async || (get(cluster, tx).await.ok()?.phase == phase.number()).then_some(()))
+        .await;
 }
 
 fn told_before_it_answers() -> Value {
@@ -52,7 +54,7 @@ async fn a_step_that_is_never_answered_is_ended_and_then_the_saga_that_waits_to_
     submit(&cluster, "t", told_before_it_answers(), &["--no-wait"]).await.expect(0, &["pending"]);
     until("it is said to be held up", async || {
         let seen = get(&cluster, "t").await.ok()?;
-        seen.history.iter().any(|event| event.event == "held-up").then_some(())
+        seen.history.iter().any(|event| event.kind == EventKind::HeldUp.number()).then_some(())
     })
     .await;
     assert!(cluster.log_tail(Who::Coordinator, 50).contains("undoubt resolve-step"), "the log says what to do");
@@ -61,7 +63,7 @@ async fn a_step_that_is_never_answered_is_ended_and_then_the_saga_that_waits_to_
     operate(&cluster, &["resolve-step", "t", "tell", "skip"]).await.expect(0, &["committed"]);
     undoubt(&cluster, &["wait", "t"]).await.expect(0, &["committed"]);
     // Nobody knows whether it left semantic locks, so they are to be closed, which is not answered either.
-    until_phase_is(&cluster, "t", "closing").await;
+    until_phase_is(&cluster, "t", TransactionPhase::Closing).await;
     operate(&cluster, &["forget", "t"]).await.expect(0, &["forgotten"]);
     undoubt(&cluster, &["status", "t"]).await.expect(0, &["ended", "DAMAGED", "unknown"]);
     undoubt(&cluster, &["history", "t"])
@@ -85,13 +87,13 @@ async fn a_pivot_that_is_never_answered_is_called_done() {
     ]);
     cluster.kill(BANK_B).await.unwrap();
     submit(&cluster, "t", steps, &["--no-wait", "--deadline", "60s"]).await.expect(0, &["pending"]);
-    until_step_is(&cluster, "t", "pay", "acting").await;
+    until_step_is(&cluster, "t", "pay", PartState::Acting).await;
     operate(&cluster, &["resolve-step", "t", "pay", "done"]).await.expect(0, &[]);
     undoubt(&cluster, &["wait", "t"]).await.expect(0, &["committed"]);
     assert_eq!(value(&cluster, "bank-a", "told").await.as_deref(), Some("yes"));
     // If the pivot was sent before the connection was seen to be lost, it may have left semantic locks.
     cluster.restart(BANK_B, None).await.unwrap();
-    until_phase_is(&cluster, "t", "ended").await;
+    until_phase_is(&cluster, "t", TransactionPhase::Ended).await;
 }
 
 #[tokio::test]
@@ -147,21 +149,24 @@ async fn two_sagas_that_wait_for_each_others_semantic_lock_are_told_with_its_own
     cluster.kill(BANK_B).await.unwrap();
     for (id, own, other) in [("one", "x", "y"), ("two", "y", "x")] {
         api::submit(&cluster, crossing(id, own, other)).await.unwrap();
-        until_step_is(&cluster, id, "mark", "done-with-locks").await;
+        until_step_is(&cluster, id, "mark", PartState::DoneWithLocks).await;
     }
     cluster.restart(BANK_B, None).await.unwrap();
     for (id, other) in [("one", "two"), ("two", "one")] {
         until(&format!("{id} says what it waits for"), async || {
             let seen = get(&cluster, id).await.ok()?;
             let owner = format!("the saga {other} has touched it");
-            let held_up = seen.history.iter().any(|event| event.event == "held-up" && event.detail.contains(&owner));
+            let held_up = seen
+                .history
+                .iter()
+                .any(|event| event.kind == EventKind::HeldUp.number() && event.detail.contains(&owner));
             (held_up && seen.branches[2].detail.contains(&owner)).then_some(())
         })
         .await;
     }
     operate(&cluster, &["resolve-step", "one", "mind", "skip"]).await.expect(0, &["committed"]);
     undoubt(&cluster, &["wait", "two"]).await.expect(0, &["committed"]);
-    until_phase_is(&cluster, "one", "ended").await;
+    until_phase_is(&cluster, "one", TransactionPhase::Ended).await;
     undoubt(&cluster, &["list", "--damaged"]).await.expect(0, &["one", "mark done", "mind unknown"]);
 }
 
@@ -174,7 +179,7 @@ async fn a_semantic_lock_whose_coordinator_is_lost_is_seen_and_released() {
         {"name": "pay", "at": "bank-b", "do": ["put paid 1"], "pivot": true, "attempts": 1_000, "attempt_timeout": "100ms"},
     ]);
     submit(&cluster, "gone", steps, &["--no-wait", "--deadline", "60s"]).await.expect(0, &["pending"]);
-    until_step_is(&cluster, "gone", "mark", "done-with-locks").await;
+    until_step_is(&cluster, "gone", "mark", PartState::DoneWithLocks).await;
     cluster.kill(Who::Coordinator).await.unwrap();
     std::fs::remove_dir_all(cluster.data_dir(Who::Coordinator)).unwrap();
     cluster.set(Who::Coordinator, "new=true");
@@ -221,7 +226,7 @@ async fn whoever_waits_for_a_stuck_saga_hears_why_and_the_log_tells_it() {
     assert_eq!(get(&cluster, "t").await.unwrap().history.len(), before);
     assert!(!cluster.log_tail(Who::Coordinator, 50).contains("an operator"), "what was refused is not told as done");
     operate(&cluster, &["resolve-step", "t", "tell", "skip"]).await.expect(0, &["committed"]);
-    until_phase_is(&cluster, "t", "ended").await;
+    until_phase_is(&cluster, "t", TransactionPhase::Ended).await;
     let log = cluster.log_tail(Who::Coordinator, 50);
     assert!(log.contains("an operator ends what waits") && log.contains("damaged: "), "{log}");
 }

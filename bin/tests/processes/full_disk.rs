@@ -16,6 +16,7 @@ use tonic::Code;
 use undoubt::cluster::{Cluster, Plan, Who};
 use undoubt_client::kv::KvWork;
 use undoubt_proto::v1;
+use undoubt_vocabulary::TransactionPhase;
 use undoubt_vocabulary::{AbortReason, RefusalCode};
 
 const MIB: u64 = 1 << 20;
@@ -117,7 +118,10 @@ async fn connected(cluster: &Cluster) {
 }
 
 async fn has_ended(cluster: &Cluster, tx: &str) {
-    until("it has ended", async || (get(cluster, tx).await.ok()?.phase == "ended").then_some(())).await;
+    until("it has ended", async || {
+        (get(cluster, tx).await.ok()?.phase == TransactionPhase::Ended.number()).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use undoubt::cluster::{Cluster, Plan, Who};
 use undoubt_client::kv::KvWork;
 use undoubt_proto::v1;
 use undoubt_proto::v1::list_request::Filter;
+use undoubt_vocabulary::TransactionPhase;
 
 const BANK_A: Who = Who::Participant(0);
 const BANK_B: Who = Who::Participant(1);
@@ -154,7 +155,9 @@ async fn giving_up_on_a_participant_that_is_gone_for_good_is_recorded_as_a_hazar
 
     let forget = ["forget", "t", "--who", "Ada", "--reason", "bank-b burnt down"];
     undoubt(&cluster, &forget).await.expect(0, &["forgotten"]);
-    let ended = async || (crate::support::api::get(&cluster, "t").await.unwrap().phase == "ended").then_some(());
+    let ended = async || {
+        (crate::support::api::get(&cluster, "t").await.unwrap().phase == TransactionPhase::Ended.number()).then_some(())
+    };
     until("it has ended", ended).await;
     assert_eq!(list(&cluster, Filter::Damaged).await, ["t"]);
     for round in ["at once", "after kill -9"] {

@@ -12,6 +12,7 @@ use undoubt::cluster::{Cluster, Plan, Who};
 use undoubt_client::kv::{Add, KvWork};
 use undoubt_proto::v1;
 use undoubt_proto::v1::list_request::Filter;
+use undoubt_vocabulary::{EventKind, TransactionPhase};
 
 const BANK_A: Who = Who::Participant(0);
 const BANK_B: Who = Who::Participant(1);
@@ -43,7 +44,10 @@ async fn what_was_recovered_waits_while_recovery_is_paused_and_goes_on_when_it_i
     .await;
     assert_eq!((in_doubt(&cluster, BANK_A).await, in_doubt(&cluster, BANK_B).await), (1, 1));
     undoubt(&cluster, &["recovery", "resume"]).await.expect(0, &["goes on"]);
-    until("it has ended", async || (get(&cluster, "t").await.unwrap().phase == "ended").then_some(())).await;
+    until("it has ended", async || {
+        (get(&cluster, "t").await.unwrap().phase == TransactionPhase::Ended.number()).then_some(())
+    })
+    .await;
     assert_eq!(value(&cluster, "bank-b", "bob").await.as_deref(), Some("10"));
     undoubt(&cluster, &["describe"]).await.expect(0, &["serving"]);
     undoubt(&cluster, &["recovery", "pause"]).await.expect(0, &["paused", "resume"]);
@@ -115,23 +119,23 @@ async fn a_drain_that_takes_too_long_leaves_the_rest_to_the_next_start() {
 async fn history_tells_every_step_with_votes_and_reasons() {
     let cluster = start(banks()).await;
     commit(&cluster, transfer("committed", 10)).await;
-    let events = |seen: v1::Transaction| -> Vec<(String, String, String)> {
-        seen.history.into_iter().map(|event| (event.event, event.participant, event.detail)).collect()
+    let events = |seen: v1::Transaction| -> Vec<(i32, String, String)> {
+        seen.history.into_iter().map(|event| (event.kind, event.participant, event.detail)).collect()
     };
     let seen = events(get(&cluster, "committed").await.unwrap());
-    let has = |event: &str, participant: &str, detail: &str| {
-        let found = seen.iter().any(|(e, p, d)| e == event && p == participant && d == detail);
+    let has = |event: EventKind, participant: &str, detail: &str| {
+        let found = seen.iter().any(|(e, p, d)| *e == event.number() && p == participant && d == detail);
         assert!(found, "no {event} {participant} {detail} in {seen:#?}");
     };
-    has("begun", "", "2 branches");
+    has(EventKind::Begun, "", "2 branches");
     for bank in ["bank-a", "bank-b"] {
-        has("sent", bank, "prepare");
-        has("voted", bank, "prepared");
-        has("sent", bank, "commit");
-        has("finished", bank, "committed");
+        has(EventKind::Sent, bank, "prepare");
+        has(EventKind::Voted, bank, "prepared");
+        has(EventKind::Sent, bank, "commit");
+        has(EventKind::Finished, bank, "committed");
     }
-    has("decided", "", "committed");
-    has("logged", "", "committed");
+    has(EventKind::Decided, "", "committed");
+    has(EventKind::Logged, "", "committed");
     undoubt(&cluster, &["history", "committed"]).await.expect(0, &["begun", "voted", "bank-b", "prepared", "finished"]);
 
     let poor = branch("bank-a", KvWork::new().add("alice", Add::of(-1_000).floor(0)));

@@ -12,6 +12,7 @@ use undoubt::cluster::{Cluster, Who};
 use undoubt_client::kv::KvWork;
 use undoubt_proto::v1;
 use undoubt_proto::v1::participant_admin_client::ParticipantAdminClient;
+use undoubt_vocabulary::{CoordinatorPhase, PartState};
 
 const BANK_A: Who = Who::Participant(0);
 const BANK_B: Who = Who::Participant(1);
@@ -39,7 +40,10 @@ async fn start_again(cluster: &mut Cluster, who: Who) {
 async fn held(cluster: &Cluster) -> v1::DescribeResponse {
     until("the coordinator is held", async || {
         let asked = operator(cluster).await.describe(v1::DescribeRequest {}).await;
-        asked.ok().map(tonic::Response::into_inner).filter(|described| described.phase == "held")
+        asked
+            .ok()
+            .map(tonic::Response::into_inner)
+            .filter(|described| described.phase == CoordinatorPhase::Held.number())
     })
     .await
 }
@@ -150,7 +154,8 @@ async fn a_stale_copy_beside_the_running_coordinator_is_held_and_harms_nobody() 
         let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{address}")).ok()?;
         let mut operator = v1::operator_client::OperatorClient::new(endpoint.connect().await.ok()?);
         let described = operator.describe(v1::DescribeRequest {}).await.ok()?.into_inner();
-        (described.phase == "held" && described.held_because.join("; ").contains(rival)).then_some(())
+        (described.phase == CoordinatorPhase::Held.number() && described.held_because.join("; ").contains(rival))
+            .then_some(())
     })
     .await;
     for number in 2..5 {
@@ -221,7 +226,10 @@ async fn what_a_participant_has_lost_of_sagas_is_listed_also_of_those_that_are_o
     submit(&cluster, no_wait(saga("open"))).await.unwrap();
     until("the first step is done", async || {
         let seen = get(&cluster, "open").await.ok()?;
-        seen.branches.iter().any(|branch| branch.step == "pay" && branch.state == "done").then_some(())
+        seen.branches
+            .iter()
+            .any(|branch| branch.step == "pay" && branch.state == PartState::Done.number())
+            .then_some(())
     })
     .await;
     put_back(&mut cluster, BANK_A, &copied).await;
@@ -239,8 +247,8 @@ async fn what_a_participant_has_lost_of_sagas_is_listed_also_of_those_that_are_o
     })
     .await;
     let steps = get(&cluster, "open").await.unwrap().branches;
-    let states: Vec<(&str, &str)> = steps.iter().map(|step| (step.step.as_str(), step.state.as_str())).collect();
-    assert_eq!(states, [("pay", "unknown"), ("ship", "done")]);
+    let states: Vec<(&str, i32)> = steps.iter().map(|step| (step.step.as_str(), step.state)).collect();
+    assert_eq!(states, [("pay", PartState::Unknown.number()), ("ship", PartState::Done.number())]);
     let losses = describe(&cluster).await.losses;
     assert!(losses.len() == 1 && losses[0].listed == 2 && !losses[0].more, "{losses:?}");
 }
@@ -289,7 +297,7 @@ async fn a_start_whose_participants_are_away_is_over_after_the_bound_and_not_bef
     start_again(&mut cluster, Who::Coordinator).await;
     until("it says that it is recovering", async || {
         let described = operator(&cluster).await.describe(v1::DescribeRequest {}).await.ok()?.into_inner();
-        (described.phase == "recovering").then_some(())
+        (described.phase == CoordinatorPhase::Recovering.number()).then_some(())
     })
     .await;
     cluster.restart(BANK_A, None).await.unwrap();

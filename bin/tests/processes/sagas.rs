@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use undoubt::cluster::{Cluster, Plan, Who};
+use undoubt_vocabulary::TransactionPhase;
 
 struct Files(TempDir);
 
@@ -129,7 +130,7 @@ async fn a_step_that_is_stuck_is_seen_and_ended_by_an_operator() {
          "first_pause": "1ms", "max_pause": "2ms"},
     ]);
     submit(&cluster, &files, &saga("told", steps), &["--no-wait"]).await.expect(0, &["pending"]);
-    let stuck = async || (get(&cluster, "told").await.ok()?.phase == "stuck").then_some(());
+    let stuck = async || (get(&cluster, "told").await.ok()?.phase == TransactionPhase::Stuck.number()).then_some(());
     until("the step is stuck", stuck).await;
     undoubt(&cluster, &["status", "told"]).await.expect(0, &["tell", "stuck"]);
     let resolve = |how: &'static str| ["resolve-step", "told", "tell", how, "--who", "me", "--reason", "it has to"];

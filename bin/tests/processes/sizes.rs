@@ -7,6 +7,7 @@ use bytes::Bytes;
 use undoubt::cluster::{Cluster, Plan, Who};
 use undoubt_client::kv::KvWork;
 use undoubt_proto::v1;
+use undoubt_vocabulary::PartState;
 use undoubt_vocabulary::limits::MAX_TRANSACTION_RESULT_BYTES;
 use undoubt_vocabulary::{AbortReason, RefusalCode};
 
@@ -77,7 +78,7 @@ async fn a_large_saga_goes_on_after_its_coordinator_was_killed_in_the_midst() {
     submit(&cluster, v1::SubmitRequest { no_wait: true, ..saga.clone() }).await.unwrap();
     until("some steps are done", async || {
         let open = get(&cluster, "t").await.ok()?;
-        (open.branches.iter().filter(|step| step.state == "done").count() > 3).then_some(())
+        (open.branches.iter().filter(|step| step.state == PartState::Done.number()).count() > 3).then_some(())
     })
     .await;
     cluster.kill(Who::Coordinator).await.unwrap();

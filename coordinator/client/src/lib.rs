@@ -58,7 +58,9 @@ pub use submit::Answer;
 pub use submit_many::Submitted;
 pub use transaction::Transaction;
 pub use undoubt_proto::convert::{KnownOutcome, Malformed};
-pub use undoubt_vocabulary::{RetryPolicy, StepName, StuckStep};
+pub use undoubt_vocabulary::{
+    CoordinatorPhase, EventKind, PartState, RetryPolicy, StepName, StuckStep, TransactionPhase,
+};
 pub use undoubt_work::{self as work, InvalidWork, Reference, Results, Value, Work, kv};
 pub use view::{
     BranchView, CoordinatorView, HeldBranch, HeldStep, Heuristic, HistoryEvent, KnownCoordinator, Loss, Mark,

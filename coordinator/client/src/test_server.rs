@@ -226,7 +226,8 @@ impl Coordinator for Double {
         let (v1::WatchRequest { tx, after }, call) = (request.into_inner(), self.next_call());
         let tx = if tx.is_empty() { "any".into() } else { tx };
         let detail = format!("behind {after:?}");
-        let event = v1::HistoryEvent { at_us: call, event: "begun".to_owned(), detail, ..v1::HistoryEvent::default() };
+        let event =
+            v1::HistoryEvent { at_us: call, kind: v1::EventKind::Begun.into(), detail, ..v1::HistoryEvent::default() };
         let cursor = format!("call {call}").into();
         let event = v1::WatchResponse { tx, event: Some(event), cursor, ..v1::WatchResponse::default() };
         let event = stream::iter([Ok(event)]);

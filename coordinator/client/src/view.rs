@@ -5,7 +5,8 @@ use std::time::Duration;
 use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
 use undoubt_proto::v1;
 use undoubt_vocabulary::{
-    AttemptNumber, BranchOutcome, CoordinatorId, Epoch, InvalidId, ParticipantName, StepName, Timestamp, TxId,
+    AttemptNumber, BranchOutcome, CoordinatorId, CoordinatorPhase, Epoch, EventKind, InvalidId, PartState,
+    ParticipantName, StepName, Timestamp, TransactionPhase, TxId,
 };
 
 use crate::submit::known;
@@ -15,8 +16,10 @@ use crate::submit::known;
 pub struct TransactionView {
     pub tx: TxId,
     pub attempt_number: AttemptNumber,
-    /// preparing, confirming, delegated, committing, ended ...
-    pub phase: String,
+    /// `None`: one that this version does not know.
+    pub phase: Option<TransactionPhase>,
+    /// An operator has paused recovery, and it waits.
+    pub paused: bool,
     pub known: KnownOutcome,
     pub begun_at: Timestamp,
     /// `None` while it goes on.
@@ -38,8 +41,8 @@ pub struct BranchView {
     pub participant: ParticipantName,
     /// Of a saga.
     pub step: Option<StepName>,
-    /// waiting, prepared, read-only, refused, committed ...
-    pub state: String,
+    /// `None`: one that this version does not know.
+    pub state: Option<PartState>,
     /// `None` while it is not known.
     pub outcome: Option<BranchOutcome>,
     /// The last refusal by its participant, while a step with no way but on is refused.
@@ -50,7 +53,8 @@ pub struct BranchView {
 #[derive(Clone, Debug)]
 pub struct HistoryEvent {
     pub at: Timestamp,
-    pub event: String,
+    /// `None`: one that this version does not know.
+    pub kind: Option<EventKind>,
     /// `None` where it is about the whole transaction.
     pub participant: Option<ParticipantName>,
     pub detail: String,
@@ -64,8 +68,8 @@ pub struct CoordinatorView {
     pub name: String,
     pub id: CoordinatorId,
     pub epoch: Epoch,
-    /// recovering, paused, serving, draining
-    pub phase: String,
+    /// `None`: one that this version does not know.
+    pub phase: Option<CoordinatorPhase>,
     pub open: u64,
     pub unacknowledged: u64,
     pub damaged: u64,
@@ -214,7 +218,8 @@ impl TryFrom<v1::Transaction> for TransactionView {
         Ok(TransactionView {
             tx: tx(wire.tx)?,
             attempt_number: AttemptNumber(wire.attempt_number),
-            phase: wire.phase,
+            phase: TransactionPhase::of_number(wire.phase),
+            paused: wire.paused,
             known: known(wire.outcome)?,
             begun_at: Timestamp(wire.begun_at_us),
             ended_at: (wire.ended_at_us != 0).then_some(Timestamp(wire.ended_at_us)),
@@ -234,7 +239,7 @@ impl TryFrom<v1::BranchView> for BranchView {
         Ok(BranchView {
             participant: name("branches.participant", &wire.participant)?,
             step: if wire.step.is_empty() { None } else { Some(name("branches.step", &wire.step)?) },
-            state: wire.state,
+            state: PartState::of_number(wire.state),
             outcome: optional_outcome("branches.outcome", wire.outcome)?,
             detail: unless_empty(wire.detail),
         })
@@ -250,7 +255,13 @@ impl TryFrom<v1::HistoryEvent> for HistoryEvent {
             participant => Some(name("history.participant", participant)?),
         };
         let at = Timestamp(wire.at_us);
-        Ok(HistoryEvent { at, event: wire.event, participant, detail: wire.detail, count: wire.count.max(1) })
+        Ok(HistoryEvent {
+            at,
+            kind: EventKind::of_number(wire.kind),
+            participant,
+            detail: wire.detail,
+            count: wire.count.max(1),
+        })
     }
 }
 
@@ -262,7 +273,7 @@ impl TryFrom<v1::DescribeResponse> for CoordinatorView {
             name: wire.name,
             id: coordinator_id(&wire.coordinator_id)?,
             epoch: Epoch(wire.epoch),
-            phase: wire.phase,
+            phase: CoordinatorPhase::of_number(wire.phase),
             open: wire.open,
             unacknowledged: wire.unacknowledged,
             damaged: wire.damaged,

@@ -178,7 +178,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_watch_that_lost_events_is_told_how_many_and_goes_on() {
-        let event = v1::HistoryEvent { event: "begun".to_owned(), ..v1::HistoryEvent::default() };
+        let event = v1::HistoryEvent { kind: v1::EventKind::Begun.into(), ..v1::HistoryEvent::default() };
         let server = TestServer::watched(vec![
             v1::WatchResponse { cursor: "1".into(), ..v1::WatchResponse::default() },
             v1::WatchResponse { lost: 7, cursor: "2".into(), restarted: true, ..v1::WatchResponse::default() },

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 use undoubt_vocabulary::{
-    AbortReason, AttemptNumber, BranchOutcome, Direction, InvalidSaga, Outcome, ParticipantName, Refusal, RefusalCode,
-    StepIndex, StepName, StepOutcome, StuckStep, ToParticipant, TxId, Vote,
+    AbortReason, AttemptNumber, BranchOutcome, Direction, EventKind, InvalidSaga, Outcome, PartState, ParticipantName,
+    Refusal, RefusalCode, StepIndex, StepName, StepOutcome, StuckStep, ToParticipant, TxId, Vote,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -121,7 +121,7 @@ pub enum Rejection {
     #[error(
         "step {step} is not stuck but {state}, so there is nothing to try again; `skip` and `done` end it all the same"
     )]
-    NotStuck { step: StepName, state: &'static str },
+    NotStuck { step: StepName, state: PartState },
     #[error("step {step} is {state}, so there is nothing left to resolve")]
     StepSettled { step: StepName, state: &'static str },
     #[error("the transaction has ended, and nothing of it is damaged, so there is nothing to forget")]
@@ -255,33 +255,33 @@ pub enum Note {
 }
 
 impl Note {
-    pub fn event(&self) -> &'static str {
+    pub fn kind(&self) -> EventKind {
         match self {
-            Note::Begun { .. } | Note::SagaBegun { .. } => "begun",
-            Note::Chosen { .. } => "chosen",
-            Note::Recovered { .. } => "recovered",
-            Note::Sent { .. } => "sent",
-            Note::Voted { .. } => "voted",
-            Note::Confirmed { .. } => "confirmed",
-            Note::Decided { .. } => "decided",
-            Note::Logged { .. } => "logged",
-            Note::Finished { .. } => "finished",
-            Note::Inquired { .. } => "inquired",
-            Note::Earlier { .. } => "earlier-attempt",
-            Note::DeadlinePassed => "deadline-passed",
-            Note::Retried { .. } => "retried",
-            Note::Forgotten => "forgotten",
-            Note::Run { .. } => "sent",
-            Note::Ran { direction: Direction::Forward, .. } => "acted",
-            Note::Ran { direction: Direction::Compensating, .. } => "compensated",
-            Note::Unanswered { .. } => "unanswered",
-            Note::Compensating { .. } => "compensating",
-            Note::Stuck(_) => "stuck",
-            Note::HeldUp { .. } => "held-up",
-            Note::Resolved { .. } => "resolved",
-            Note::Closed { .. } => "closed",
-            Note::LeftOut { .. } => "left-out",
-            Note::Unusable { .. } => "unusable",
+            Note::Begun { .. } | Note::SagaBegun { .. } => EventKind::Begun,
+            Note::Chosen { .. } => EventKind::Chosen,
+            Note::Recovered { .. } => EventKind::Recovered,
+            Note::Sent { .. } => EventKind::Sent,
+            Note::Voted { .. } => EventKind::Voted,
+            Note::Confirmed { .. } => EventKind::Confirmed,
+            Note::Decided { .. } => EventKind::Decided,
+            Note::Logged { .. } => EventKind::Logged,
+            Note::Finished { .. } => EventKind::Finished,
+            Note::Inquired { .. } => EventKind::Inquired,
+            Note::Earlier { .. } => EventKind::EarlierAttempt,
+            Note::DeadlinePassed => EventKind::DeadlinePassed,
+            Note::Retried { .. } => EventKind::Retried,
+            Note::Forgotten => EventKind::Forgotten,
+            Note::Run { .. } => EventKind::Sent,
+            Note::Ran { direction: Direction::Forward, .. } => EventKind::Acted,
+            Note::Ran { direction: Direction::Compensating, .. } => EventKind::Compensated,
+            Note::Unanswered { .. } => EventKind::Unanswered,
+            Note::Compensating { .. } => EventKind::Compensating,
+            Note::Stuck(_) => EventKind::Stuck,
+            Note::HeldUp { .. } => EventKind::HeldUp,
+            Note::Resolved { .. } => EventKind::Resolved,
+            Note::Closed { .. } => EventKind::Closed,
+            Note::LeftOut { .. } => EventKind::LeftOut,
+            Note::Unusable { .. } => EventKind::Unusable,
         }
     }
 

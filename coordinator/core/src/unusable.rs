@@ -10,7 +10,8 @@ use crate::record::{EndedRecord, Record, Stage, UnusableRecord};
 use crate::transaction::{BranchView, TransactionView};
 use std::collections::BTreeSet;
 use undoubt_vocabulary::{
-    AbortReason, AttemptNumber, BranchOutcome, Outcome, ParticipantName, ToCoordinator, ToParticipant, TxId, Vote,
+    AbortReason, AttemptNumber, BranchOutcome, Outcome, PartState, ParticipantName, ToCoordinator, ToParticipant,
+    TransactionPhase, TxId, Vote,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -150,7 +151,7 @@ impl Unusable {
         let branch = |participant: &ParticipantName| BranchView {
             participant: participant.clone(),
             step: None,
-            state: "unknown",
+            state: PartState::Unknown,
             outcome: None,
             detail: None,
         };
@@ -159,7 +160,7 @@ impl Unusable {
             attempt_number: self.record.attempt_number,
             begun_at: self.record.begun_at,
             saga: self.record.saga,
-            phase: "unusable",
+            phase: TransactionPhase::Unusable,
             outcome: None,
             results: Vec::new(),
             branches: self.record.participants.iter().map(branch).collect(),

@@ -11,7 +11,7 @@ use undoubt_coordinator_core::{
 };
 use undoubt_vocabulary::{
     AbortReason, AttemptNumber, BranchOutcome, Direction, Epoch, Outcome, ParticipantName, RetryPolicy, SagaStep,
-    StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
+    StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TransactionPhase, TxId, Vote,
 };
 
 const LIMITS: Limits = Limits {
@@ -172,7 +172,7 @@ fn whichever_record_cannot_be_written_its_transaction_is_held_and_an_operator_en
         };
         assert!(told_before, "{case}: {answers:?}");
         let view = run.core.view(&tx()).unwrap();
-        assert_eq!(view.phase, "unusable", "{case}");
+        assert_eq!(view.phase, TransactionPhase::Unusable, "{case}");
         assert!(view.unusable_because.unwrap().contains("it is too large"), "{case}");
         assert_eq!(
             run.core.low_water_mark(&name(0)),
@@ -308,7 +308,7 @@ fn what_was_folded_and_may_have_gone_on_otherwise_is_held_in_its_place() {
         let told = run.put(Input::Connected { participant: name(number), can_prepare: true });
         assert!(!told.iter().any(|effect| matches!(effect, Effect::Send { .. })), "{told:?}");
     }
-    assert_eq!(run.core.view(&tx()).unwrap().phase, "unusable");
+    assert_eq!(run.core.view(&tx()).unwrap().phase, TransactionPhase::Unusable);
     assert!(run.core.low_water_mark(&name(0)) <= AttemptNumber(7), "its low-water mark stays");
     forget(&mut run, "t");
     assert!(run.ended.as_ref().unwrap().is_damaged());

@@ -12,7 +12,7 @@ use undoubt_coordinator_core::{
 use undoubt_vocabulary::limits::{MAX_RESULT_BYTES, MAX_STEP_INPUT_BYTES, MAX_TRANSACTION_RESULT_BYTES};
 use undoubt_vocabulary::{
     AbortReason, AttemptNumber, Direction, Epoch, Outcome, ParticipantName, RefusalCode, RetryPolicy, SagaStep,
-    StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
+    StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TransactionPhase, TxId, Vote,
 };
 
 const LIMITS: Limits = Limits {
@@ -198,7 +198,7 @@ fn a_saga_that_gathers_too_much_compensates_and_undoes_the_step_that_was_too_muc
         |message| matches!(message, ToParticipant::Run(run) if run.direction == Direction::Compensating),
     );
     assert_eq!(undone, [name(STEPS - 1)]);
-    assert_eq!(run.core.view(&tx("t")).unwrap().phase, "compensating");
+    assert_eq!(run.core.view(&tx("t")).unwrap().phase, TransactionPhase::Compensating);
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn a_step_that_would_be_given_too_much_counts_as_refused_for_good() {
             Timer::StepRetry { step: StepIndex(last), direction: Direction::Forward, attempt, first_pause, max_pause };
         run.put(Input::Fired { tx: tx("t"), attempt_number, timer });
     }
-    assert_eq!(run.core.view(&tx("t")).unwrap().phase, "stuck");
+    assert_eq!(run.core.view(&tx("t")).unwrap().phase, TransactionPhase::Stuck);
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn what_an_operator_lets_a_saga_drop_gives_its_room_back() {
     run.attempt_numbers -= 1;
     let (step, resolution, client) = (name(0), StepResolution::Skip, Client(3));
     run.put(Input::Asked(Question::ResolveStep { tx: tx("t"), step, resolution, client }));
-    assert_eq!(run.core.view(&tx("t")).unwrap().phase, "compensating");
+    assert_eq!(run.core.view(&tx("t")).unwrap().phase, TransactionPhase::Compensating);
     let (_, effects) = run.submit("t2", branches(2));
     assert_eq!(answer(&effects), None);
 }

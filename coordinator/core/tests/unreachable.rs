@@ -5,7 +5,9 @@ use std::time::Duration;
 use undoubt_coordinator_core::{
     Answer, Client, Content, Coordinator, Effect, Input, Limits, Question, Stage, Submission, Timer,
 };
-use undoubt_vocabulary::{AbortReason, AttemptNumber, Epoch, Outcome, ParticipantName, Timestamp, TxId};
+use undoubt_vocabulary::{
+    AbortReason, AttemptNumber, Epoch, Outcome, ParticipantName, Timestamp, TransactionPhase, TxId,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 const LIMITS: Limits = Limits {
@@ -64,5 +66,5 @@ fn what_may_have_been_sent_is_settled_and_not_presumed() {
     put(&mut coordinator, Input::Disconnected { participant });
     let effects = put(&mut coordinator, deadline(&tx, attempt_number));
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Append { .. })), "{effects:?}");
-    assert_eq!(coordinator.view(&tx).unwrap().phase, "settling");
+    assert_eq!(coordinator.view(&tx).unwrap().phase, TransactionPhase::Settling);
 }

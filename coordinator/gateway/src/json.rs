@@ -11,7 +11,9 @@ use undoubt_client::{
     Answer, BranchView, CoordinatorView, Held, HeldBranch, HeldStep, Heuristic, HistoryEvent, KnownOutcome, Listing,
     Loss, Mark, ParticipantState, ParticipantView, Results, StuckStep, TransactionView, Watched,
 };
-use undoubt_vocabulary::{Outcome as Decided, OutcomeForm, ParticipantName, TxId};
+use undoubt_vocabulary::{
+    CoordinatorPhase, EventKind, Outcome as Decided, OutcomeForm, PartState, ParticipantName, TransactionPhase, TxId,
+};
 
 /// How a transaction stands.
 #[derive(Debug, Serialize)]
@@ -58,7 +60,9 @@ pub struct Transaction {
     #[serde(flatten)]
     pub outcome: Outcome,
     pub attempt_number: String,
-    pub phase: String,
+    pub phase: Option<TransactionPhase>,
+    /// An operator has paused recovery, and it waits.
+    pub paused: bool,
     pub begun_at: String,
     pub ended_at: Option<String>,
     pub heuristic_damage: bool,
@@ -75,7 +79,7 @@ pub struct Branch {
     pub participant: String,
     /// Of a saga.
     pub step: Option<String>,
-    pub state: String,
+    pub state: Option<PartState>,
     pub outcome: Option<&'static str>,
     /// The last refusal by its participant, while a step with no way but on is refused.
     pub detail: Option<String>,
@@ -84,7 +88,7 @@ pub struct Branch {
 #[derive(Debug, Serialize)]
 pub struct Event {
     pub at: String,
-    pub event: String,
+    pub event: Option<EventKind>,
     pub participant: Option<String>,
     pub detail: String,
     pub count: u32,
@@ -119,7 +123,7 @@ pub struct Coordinator {
     pub name: String,
     pub id: String,
     pub epoch: u32,
-    pub phase: String,
+    pub phase: Option<CoordinatorPhase>,
     pub open: u64,
     pub unacknowledged: u64,
     pub damaged: u64,
@@ -265,7 +269,8 @@ impl From<&TransactionView> for Transaction {
         Transaction {
             outcome: Outcome::new(&view.tx, &view.known),
             attempt_number: view.attempt_number.to_string(),
-            phase: view.phase.clone(),
+            phase: view.phase,
+            paused: view.paused,
             begun_at: view.begun_at.to_string(),
             ended_at: view.ended_at.map(|at| at.to_string()),
             heuristic_damage: view.heuristic_damage,
@@ -282,7 +287,7 @@ impl From<&BranchView> for Branch {
         Branch {
             participant: view.participant.to_string(),
             step: view.step.as_ref().map(ToString::to_string),
-            state: view.state.clone(),
+            state: view.state,
             outcome: view.outcome.map(|outcome| outcome.as_str()),
             detail: view.detail.clone(),
         }
@@ -293,7 +298,7 @@ impl From<&HistoryEvent> for Event {
     fn from(event: &HistoryEvent) -> Self {
         Event {
             at: event.at.to_string(),
-            event: event.event.clone(),
+            event: event.kind,
             participant: event.participant.as_ref().map(ToString::to_string),
             detail: event.detail.clone(),
             count: event.count,
@@ -335,7 +340,7 @@ impl From<&CoordinatorView> for Coordinator {
             name: view.name.clone(),
             id: view.id.to_string(),
             epoch: view.epoch.0,
-            phase: view.phase.clone(),
+            phase: view.phase,
             open: view.open,
             unacknowledged: view.unacknowledged,
             damaged: view.damaged,

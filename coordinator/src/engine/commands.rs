@@ -14,7 +14,7 @@ use undoubt_coordinator_core::{
 use undoubt_platform::server::AnswerRoom;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
 use undoubt_vocabulary::protocol::SAGA_STEPS;
-use undoubt_vocabulary::{Abilities, Epoch, ParticipantName, StepName, ToCoordinator, TxId};
+use undoubt_vocabulary::{Abilities, CoordinatorPhase, Epoch, ParticipantName, StepName, ToCoordinator, TxId};
 
 pub(crate) enum Command {
     Submit {
@@ -432,12 +432,12 @@ impl Engine {
 }
 
 impl View<'_> {
-    pub(crate) fn phase(&self) -> &'static str {
+    pub(crate) fn phase(&self) -> CoordinatorPhase {
         match (self.core.phase(), self.core.recovery_is_paused()) {
-            (Phase::Recovering, _) => "recovering",
-            (Phase::Serving, false) => "serving",
-            (Phase::Serving, true) => "recovery-paused",
-            (Phase::Draining, _) => "draining",
+            (Phase::Recovering, _) => CoordinatorPhase::Recovering,
+            (Phase::Serving, false) => CoordinatorPhase::Serving,
+            (Phase::Serving, true) => CoordinatorPhase::RecoveryPaused,
+            (Phase::Draining, _) => CoordinatorPhase::Draining,
         }
     }
 }

@@ -83,7 +83,7 @@ impl Engine {
                 self.put(Input::LookedUp { question, ended })?;
             }
             Effect::Note { tx, note } => {
-                tracing::debug!(target: "undoubt::note", %tx, event = note.event(), participant = note.participant().map(tracing::field::display), detail = %note);
+                tracing::debug!(target: "undoubt::note", %tx, event = note.kind().as_str(), participant = note.participant().map(tracing::field::display), detail = %note);
                 attention::noted(&tx, &note);
                 if matches!(note, Note::Resolved { .. } | Note::Forgotten)
                     && let Some(doing) = self.operator_is_doing.take()

@@ -21,8 +21,8 @@ use undoubt_vocabulary::limits::{
     MAX_TRANSACTION_RESULT_BYTES,
 };
 use undoubt_vocabulary::{
-    Abilities, AbortReason, AttemptNumber, BranchOutcome, Epoch, Outcome, ParticipantName, RetryPolicy, SagaStep,
-    StepIndex, Timestamp, ToCoordinator,
+    Abilities, AbortReason, AttemptNumber, BranchOutcome, Epoch, Outcome, PartState, ParticipantName, RetryPolicy,
+    SagaStep, StepIndex, Timestamp, ToCoordinator, TransactionPhase,
 };
 use world::{Manners, World, count, lose, name, plant, tx};
 
@@ -106,7 +106,7 @@ async fn what_fills_every_limit_is_recovered_and_ends_as_it_was_decided() {
     let told = |count: usize| {
         move |view: &super::View<'_>| {
             let saga = view.core.view(&tx("s")).unwrap();
-            saga.branches.iter().filter(|branch| branch.state == "done").count() == count
+            saga.branches.iter().filter(|branch| branch.state == PartState::Done).count() == count
         }
     };
     while !world.handle.inspect(told(MANY - 1)).await.unwrap() {
@@ -169,7 +169,7 @@ async fn a_record_that_cannot_be_written_concerns_its_transaction_alone() {
     assert!(matches!(replied, Replied::Core(Answer::Rejected(Rejection::Unusable { .. }))), "{replied:?}");
     result_bytes(&others.await);
     result_bytes(&world.submit("after", branches(2)).await.await);
-    assert_eq!(world.phase("t").await, Some("unusable"));
+    assert_eq!(world.phase("t").await, Some(TransactionPhase::Unusable));
     forget_and_expect_damage(&world, "t").await;
     world.stop().await;
 }
@@ -276,7 +276,7 @@ async fn a_record_that_cannot_be_carried_out_is_held_and_all_others_are_recovere
     let sound = world.handle.ask(|reply| Command::Await { tx: tx("sound"), reply }).await.unwrap();
     assert!(matches!(sound, Replied::Core(Answer::Outcome { outcome: Outcome::Committed, .. })), "{sound:?}");
     for (id, _) in poison() {
-        assert_eq!(world.phase(id).await, Some("unusable"), "{id}");
+        assert_eq!(world.phase(id).await, Some(TransactionPhase::Unusable), "{id}");
         let replied = world.handle.ask(|reply| Command::Await { tx: tx(id), reply }).await.unwrap();
         match replied {
             Replied::Core(Answer::Rejected(rejection @ Rejection::Unusable { .. })) => {

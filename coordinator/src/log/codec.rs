@@ -9,7 +9,7 @@ use undoubt_coordinator_core::{
 };
 use undoubt_platform::{Store, StoreError};
 use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
-use undoubt_proto::v1::{BranchResult, HistoryEvent};
+use undoubt_proto::v1::BranchResult;
 use undoubt_proto::{record, v1};
 use undoubt_vocabulary::{
     AbortReason, AttemptNumber, BranchOutcome, InvalidId, Outcome, ParticipantName, SagaStep, StepIndex, Timestamp,
@@ -61,7 +61,6 @@ pub(super) fn encode_open(open: &OpenRecord, apart: &[ParticipantName], history:
         participants: names(&open.participants),
         read_only: names(&open.read_only),
         results: results_to_wire(&open.results, apart),
-        history: Vec::new(),
         saga: None,
         happened: Vec::new(),
         results_apart: names(apart),
@@ -87,7 +86,7 @@ pub(super) fn encode_held(held: &UnusableRecord, bytes: &mut Vec<u8>) {
 /// Decodes the record of an open transaction. The parts that are stored apart are read from the store.
 pub(super) fn decode_open(store: &dyn Store, key: &Bytes, value: &Bytes) -> Result<(Found, Stored), DecodeError> {
     let mut wire = record::OpenTransaction::decode(value.clone())?;
-    let history = history_of(std::mem::take(&mut wire.history), std::mem::take(&mut wire.happened))?;
+    let history = events_of(std::mem::take(&mut wire.happened))?;
     let held = UnusableRecord {
         saga: wire.saga.is_some(),
         tx: TxId::new(key.clone())?,
@@ -307,7 +306,6 @@ pub(super) fn encode_ended(
         ended_at_us: now.0,
         digest: Bytes::copy_from_slice(&ended.digest),
         branches: ended.branches.iter().enumerate().map(branch).collect(),
-        history: Vec::new(),
         saga: ended.saga,
         happened: Vec::new(),
         results_apart: names(apart),
@@ -338,7 +336,7 @@ pub(super) fn decode_ended(key: &[u8], value: &Bytes) -> Result<Ended, DecodeErr
         at,
         results: known.results.into_iter().collect(),
     };
-    let history = history_of(wire.history, wire.happened)?;
+    let history = events_of(wire.happened)?;
     let apart = parse_names(&wire.results_apart)?;
     Ok(Ended { record, ended_at: Timestamp(wire.ended_at_us), history, apart })
 }
@@ -362,15 +360,6 @@ pub(super) fn decode_lost(value: &Bytes) -> Result<Vec<Part>, DecodeError> {
         Ok(Part { name: part.name.parse()?, step: step.map(StepIndex), outcome })
     };
     wire.parts.into_iter().map(part).collect()
-}
-
-/// What format 1 told, and what is told since.
-fn history_of(
-    mut former: Vec<HistoryEvent>,
-    happened: Vec<record::Happened>,
-) -> Result<Vec<HistoryEvent>, DecodeError> {
-    former.append(&mut events_of(happened)?);
-    Ok(former)
 }
 
 /// A record with a history in the form of [`stored_history`](super::stored_history) behind it.

@@ -7,10 +7,10 @@
 mod phrases;
 
 use prost::Message;
-use undoubt_proto::record::happened::{Detail, Event, Who};
+use undoubt_proto::record::happened::{Detail, Who};
 use undoubt_proto::record::{EndedTransaction, Happened};
 use undoubt_proto::v1::HistoryEvent;
-use undoubt_vocabulary::Timestamp;
+use undoubt_vocabulary::{EventKind, Timestamp};
 
 const HAPPENED: u32 = 10;
 
@@ -39,7 +39,7 @@ struct Place {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line<'a> {
     pub(crate) at: Timestamp,
-    pub(crate) event: &'a str,
+    pub(crate) kind: EventKind,
     pub(crate) participant: Option<&'a str>,
     pub(crate) detail: &'a str,
     /// How often in a row.
@@ -74,20 +74,21 @@ impl StoredHistory {
     }
 
     pub(crate) fn add(&mut self, event: &HistoryEvent) {
-        let HistoryEvent { at_us, event, participant, detail, count } = event;
+        let HistoryEvent { at_us, kind, participant, detail, count } = event;
         let participant = Some(participant.as_str()).filter(|name| !name.is_empty());
-        self.put(Line { at: Timestamp(*at_us), event, participant, detail, count: *count });
+        self.put_line(Timestamp(*at_us), *kind, participant, detail, *count);
     }
 
     pub(crate) fn put(&mut self, line: Line<'_>) {
-        let Line { at, event, participant, detail, count } = line;
+        let Line { at, kind, participant, detail, count } = line;
+        self.put_line(at, kind.number(), participant, detail, count);
+    }
+
+    fn put_line(&mut self, at: Timestamp, kind: i32, participant: Option<&str>, detail: &str, count: u32) {
         self.before_last = self.now;
         let happened = Happened {
             later_us: at.0.wrapping_sub(self.now.at.0).cast_signed(),
-            event: Some(match phrases::number_of(event) {
-                Some(phrase) => Event::EventPhrase(phrase),
-                None => Event::EventText(event.to_owned()),
-            }),
+            kind,
             who: participant.map(|name| self.mention(name)),
             detail: match phrases::number_of(detail) {
                 Some(phrase) => Some(Detail::DetailPhrase(phrase)),
@@ -129,7 +130,7 @@ pub(crate) fn events_of(lines: Vec<Happened>) -> Result<Vec<HistoryEvent>, Unrea
     let mut at_us = 0_u64;
     let text = |phrase| phrases::text_of(phrase).map(str::to_owned).ok_or(UnreadableLine::Phrase(phrase));
     let mut events = Vec::with_capacity(lines.len());
-    for Happened { later_us, event, who, detail, count } in lines {
+    for Happened { later_us, kind, who, detail, count } in lines {
         at_us = at_us.wrapping_add_signed(later_us);
         let participant = match who {
             None => String::new(),
@@ -144,11 +145,7 @@ pub(crate) fn events_of(lines: Vec<Happened>) -> Result<Vec<HistoryEvent>, Unrea
         };
         events.push(HistoryEvent {
             at_us,
-            event: match event {
-                None => String::new(),
-                Some(Event::EventPhrase(phrase)) => text(phrase)?,
-                Some(Event::EventText(event)) => event,
-            },
+            kind,
             participant,
             detail: match detail {
                 None => String::new(),
@@ -166,16 +163,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn event(at_us: u64, event: &str, participant: &str, detail: &str, count: u32) -> HistoryEvent {
-        HistoryEvent { at_us, event: event.into(), participant: participant.into(), detail: detail.into(), count }
+    fn event(at_us: u64, kind: EventKind, participant: &str, detail: &str, count: u32) -> HistoryEvent {
+        HistoryEvent { at_us, kind: kind.number(), participant: participant.into(), detail: detail.into(), count }
     }
 
     proptest! {
         #[test]
         fn every_history_is_read_as_it_was_told(
-            told in proptest::collection::vec((0_u64.., "(sent|voted|.{0,5})", "(a|b|c|)", "(commit|.{0,200})", 1_u32..), 0..20)
+            told in proptest::collection::vec((0_u64.., 1_i32..26, "(a|b|c|)", "(commit|.{0,200})", 1_u32..), 0..20)
         ) {
-            let told: Vec<HistoryEvent> = told.iter().map(|(at, e, p, d, c)| event(*at, e, p, d, *c)).collect();
+            let event = |(at, kind, p, d, c): &(u64, i32, String, String, u32)| {
+                event(*at, EventKind::of_number(*kind).unwrap(), p, d, *c)
+            };
+            let told: Vec<HistoryEvent> = told.iter().map(event).collect();
             let history = StoredHistory::of(&told);
             prop_assert_eq!(read(history.as_bytes()).unwrap(), told);
         }
@@ -188,8 +188,9 @@ mod tests {
 
     #[test]
     fn a_line_that_is_taken_back_leaves_no_trace() {
-        let (first, last) = (event(7, "sent", "a", "prepare", 1), event(5, "voted", "b", "prepared", 1));
-        let mut history = StoredHistory::of(&[first.clone(), event(9, "sent", "b", "commit", 1)]);
+        let (first, last) =
+            (event(7, EventKind::Sent, "a", "prepare", 1), event(5, EventKind::Voted, "b", "prepared", 1));
+        let mut history = StoredHistory::of(&[first.clone(), event(9, EventKind::Sent, "b", "commit", 1)]);
         history.take_back();
         history.add(&last);
         assert_eq!(history.as_bytes(), StoredHistory::of(&[first, last]).as_bytes());
@@ -206,13 +207,16 @@ mod tests {
 
     #[test]
     fn the_history_of_two_branches_that_go_well_fits_what_is_set_aside_for_it() {
-        let mut told = vec![event(1_700_000_000_000_000, "begun", "", "2 branches", 1)];
-        for (what, detail) in
-            [("sent", "prepare"), ("voted", "prepared"), ("sent", "commit"), ("finished", "committed")]
-        {
+        let mut told = vec![event(1_700_000_000_000_000, EventKind::Begun, "", "2 branches", 1)];
+        for (what, detail) in [
+            (EventKind::Sent, "prepare"),
+            (EventKind::Voted, "prepared"),
+            (EventKind::Sent, "commit"),
+            (EventKind::Finished, "committed"),
+        ] {
             told.extend(["bank-1", "bank-2"].map(|bank| event(1_700_000_000_000_000 + 20_000, what, bank, detail, 1)));
         }
-        told.push(event(1_700_000_000_030_000, "decided", "", "committed", 1));
+        told.push(event(1_700_000_000_030_000, EventKind::Decided, "", "committed", 1));
         let stored = StoredHistory::of(&told);
         assert!(stored.as_bytes().len() <= USUAL_BYTES, "{}", stored.as_bytes().len());
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use undoubt_coordinator_core::TransactionView;
 use undoubt_proto::convert::KnownOutcome;
 use undoubt_proto::v1;
-use undoubt_vocabulary::{BranchOutcome, Outcome, ParticipantName, StuckStep, TxId};
+use undoubt_vocabulary::{BranchOutcome, Outcome, PartState, ParticipantName, StuckStep, TransactionPhase, TxId};
 
 /// What the engine holds of a transaction.
 pub(super) fn find_open(view: &View<'_>, tx: &TxId) -> Option<v1::Transaction> {
@@ -60,14 +60,15 @@ pub(super) fn row_of_open(open: TransactionView) -> v1::Transaction {
     let branch = |branch: undoubt_coordinator_core::BranchView| v1::BranchView {
         participant: branch.participant.to_string(),
         step: branch.step.map(|step| step.to_string()).unwrap_or_default(),
-        state: branch.state.to_owned(),
+        state: branch.state.number(),
         outcome: branch.outcome.map_or(0, |outcome| v1::BranchOutcome::from(outcome).into()),
         detail: branch.detail.unwrap_or_default(),
     };
     v1::Transaction {
         tx: tx.to_bytes(),
         attempt_number: attempt_number.0,
-        phase: if paused { format!("{phase} (paused)") } else { phase.to_owned() },
+        phase: phase.number(),
+        paused,
         outcome: Some(outcome_without_results(outcome, stuck)),
         begun_at_us: begun_at.0,
         ended_at_us: 0,
@@ -83,25 +84,28 @@ pub(super) fn row_of_open(open: TransactionView) -> v1::Transaction {
 pub(super) fn row_of_ended(ended: Ended) -> v1::Transaction {
     let damaged = ended.record.is_damaged();
     let Ended { record, ended_at, .. } = ended;
-    let (committed, aborted) = if record.saga { ("done", "undone") } else { ("committed", "aborted") };
+    let saga = record.saga;
     let state = |outcome: BranchOutcome| match outcome {
-        BranchOutcome::Committed => committed,
-        BranchOutcome::Aborted => aborted,
-        BranchOutcome::HeuristicallyCommitted | BranchOutcome::HeuristicallyAborted | BranchOutcome::Unknown => {
-            outcome.as_str()
-        }
+        BranchOutcome::Committed if saga => PartState::Done,
+        BranchOutcome::Committed => PartState::Committed,
+        BranchOutcome::Aborted if saga => PartState::Undone,
+        BranchOutcome::Aborted => PartState::Aborted,
+        BranchOutcome::HeuristicallyCommitted => PartState::HeuristicallyCommitted,
+        BranchOutcome::HeuristicallyAborted => PartState::HeuristicallyAborted,
+        BranchOutcome::Unknown => PartState::Unknown,
     };
     let branches = record.branches.iter().map(|(participant, outcome)| v1::BranchView {
         participant: participant.to_string(),
         step: if record.saga { participant.to_string() } else { String::new() },
-        state: state(*outcome).to_owned(),
+        state: state(*outcome).number(),
         outcome: v1::BranchOutcome::from(*outcome).into(),
         detail: String::new(),
     });
     v1::Transaction {
         tx: record.tx.to_bytes(),
         attempt_number: record.attempt_number.0,
-        phase: "ended".to_owned(),
+        phase: TransactionPhase::Ended.number(),
+        paused: false,
         branches: branches.collect(),
         begun_at_us: record.begun_at.0,
         ended_at_us: ended_at.0,

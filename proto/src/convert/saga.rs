@@ -89,7 +89,7 @@ impl From<StuckStep> for v1::StuckStep {
         v1::StuckStep {
             step: stuck.step.to_string(),
             participant: stuck.participant.to_string(),
-            compensation: stuck.direction == Direction::Compensating,
+            direction: wire_direction(stuck.direction).into(),
             refusal: Some(stuck.refusal.into()),
         }
     }
@@ -102,7 +102,7 @@ impl TryFrom<v1::StuckStep> for StuckStep {
         Ok(StuckStep {
             step: field::participant("stuck.step", &wire.step)?,
             participant: field::participant("stuck.participant", &wire.participant)?,
-            direction: if wire.compensation { Direction::Compensating } else { Direction::Forward },
+            direction: direction_of("stuck.direction", wire.direction)?,
             refusal: field::required("stuck.refusal", wire.refusal)?.try_into()?,
         })
     }

@@ -74,7 +74,6 @@ pub fn records() -> Vec<Sample> {
                 participants: vec!["bank-a".into(), "bank-b".into()],
                 results: vec![branch_result()],
                 saga: None,
-                history: vec![history_event()],
                 happened: happened(),
                 read_only: vec!["rates".into()],
                 results_apart: vec![],
@@ -143,7 +142,6 @@ pub fn records() -> Vec<Sample> {
                     at: String::new(),
                 }],
                 saga: false,
-                history: vec![history_event()],
                 happened: happened(),
                 results_apart: vec![],
                 read_only: vec!["rates".into()],
@@ -302,34 +300,24 @@ fn branch_result() -> v1::BranchResult {
 }
 
 fn happened() -> Vec<record::Happened> {
-    use record::happened::{Detail, Event, Who};
+    use record::happened::{Detail, Who};
     let text = |text: &str| text.to_owned();
     vec![
         record::Happened {
             later_us: BEGUN_AT_US.cast_signed(),
-            event: Some(Event::EventPhrase(1)),
+            kind: v1::EventKind::Voted.into(),
             who: Some(Who::Participant(text("bank-a"))),
             detail: Some(Detail::DetailPhrase(6)),
             count: 0,
         },
         record::Happened {
             later_us: -2,
-            event: Some(Event::EventText(text("operator"))),
+            kind: v1::EventKind::Operator.into(),
             who: Some(Who::ParticipantAgain(0)),
             detail: Some(Detail::DetailText(text("forget, by root"))),
             count: 3,
         },
     ]
-}
-
-fn history_event() -> v1::HistoryEvent {
-    v1::HistoryEvent {
-        at_us: BEGUN_AT_US,
-        event: "voted".into(),
-        participant: "bank-a".into(),
-        detail: "prepared".into(),
-        count: 1,
-    }
 }
 
 pub fn session() -> Vec<Sample> {

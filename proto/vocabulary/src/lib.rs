@@ -16,6 +16,7 @@ pub mod printable;
 pub mod protocol;
 pub mod saga;
 pub mod time;
+pub mod view;
 pub mod witness;
 
 pub use backoff::Backoff;
@@ -29,4 +30,5 @@ pub use outcome_form::{AbortForm, OutcomeForm};
 pub use protocol::Abilities;
 pub use saga::{Direction, InvalidSaga, RetryPolicy, RunStep, SagaStep, StepIndex, StepName, StepOutcome, StuckStep};
 pub use time::{Timestamp, time_left};
+pub use view::{CoordinatorPhase, EventKind, PartState, TransactionPhase};
 pub use witness::{Lack, Start, Starts, WriteNumber};

@@ -64,7 +64,7 @@ pub(crate) fn phases(coordinator: &CoordinatorHost) -> BTreeSet<&'static str> {
         return BTreeSet::from(["reading-log"]);
     }
     let open: BTreeSet<&'static str> =
-        process.core.views().map(|view| if view.paused { "paused" } else { view.phase }).collect();
+        process.core.views().map(|view| if view.paused { "paused" } else { view.phase.as_str() }).collect();
     if open.is_empty() { BTreeSet::from(["nothing-open"]) } else { open }
 }
 

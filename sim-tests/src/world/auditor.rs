@@ -15,7 +15,9 @@ use undoubt_client::{
     BranchView, Client, Filter, HeldFilter, HeldQuery, ListQuery, ParticipantClient, QueryError, Resolution,
     TransactionView,
 };
-use undoubt_vocabulary::{AbortReason, BranchOutcome, CoordinatorId, InvalidId, Outcome, StepName, TxId};
+use undoubt_vocabulary::{
+    AbortReason, BranchOutcome, CoordinatorId, InvalidId, Outcome, PartState, StepName, TransactionPhase, TxId,
+};
 
 /// The pause between two looks whether all is over.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
@@ -82,7 +84,7 @@ impl Auditor {
         saga: &TransactionView,
         tried_again: &mut BTreeSet<(TxId, StepName)>,
     ) {
-        for step in saga.branches.iter().filter(|step| step.state == "stuck") {
+        for step in saga.branches.iter().filter(|step| step.state == Some(PartState::Stuck)) {
             let Some(name) = step.step.clone() else { continue };
             let how = match tried_again.insert((saga.tx.clone(), name)) {
                 true => HowResolved::Retry,
@@ -111,10 +113,10 @@ impl Auditor {
         let Some(coordinator) = &self.coordinator else { return clients_are_done };
         let open = ListQuery { filter: Filter::Open, limit: 100, ..ListQuery::default() };
         let Ok(open) = coordinator.list(&open).await else { return false };
-        for saga in open.transactions.iter().filter(|open| open.phase == "stuck") {
+        for saga in open.transactions.iter().filter(|open| open.phase == Some(TransactionPhase::Stuck)) {
             self.unstick(coordinator, saga, tried_again).await;
         }
-        for held in open.transactions.iter().filter(|open| open.phase == "unusable") {
+        for held in open.transactions.iter().filter(|open| open.phase == Some(TransactionPhase::Unusable)) {
             self.shared.finals().held.insert(held.tx.to_string());
             // It may have been ended meanwhile; else it is listed the next time too.
             let _ = coordinator.forget(&held.tx, "operator", "it cannot be carried out").await;
@@ -156,7 +158,7 @@ impl Auditor {
         if let Some(coordinator) = &self.coordinator {
             let open = ListQuery { filter: Filter::Open, limit: 1_000, ..ListQuery::default() };
             if let Ok(open) = coordinator.list(&open).await {
-                let open = open.transactions.into_iter().map(|open| (open.tx.to_string(), open.phase)).collect();
+                let open = open.transactions.into_iter().map(|open| (open.tx.to_string(), label(open.phase))).collect();
                 self.shared.finals().open = open;
             }
             present = coordinator.describe().await.ok().map(|view| view.id);
@@ -291,4 +293,8 @@ fn done_without(saga: &TransactionView) -> BTreeMap<u8, HowResolved> {
         Ok(Host::Coordinator | Host::Standby | Host::Client(_)) | Err(_) => None,
     };
     if saga.saga { saga.branches.iter().filter_map(one).collect() } else { BTreeMap::new() }
+}
+
+fn label(phase: Option<TransactionPhase>) -> String {
+    phase.map_or_else(|| "unknown".to_owned(), |phase| phase.to_string())
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
-use undoubt_client::{Client, OperatorError, ParticipantClient};
+use undoubt_client::{Client, CoordinatorPhase, OperatorError, ParticipantClient};
 
 /// The time between two looks.
 const LOOK_PERIOD: Duration = Duration::from_millis(400);
@@ -65,7 +65,7 @@ impl Duty {
             return self.waiting.is_empty();
         }
         let Ok(view) = self.coordinator.describe().await else { return self.waiting.is_empty() };
-        if self.is_due(host, view.phase == "held") {
+        if self.is_due(host, view.phase == Some(CoordinatorPhase::Held)) {
             self.shared.recorder.record(host, Standing::Accepts.into());
             let asked_us = now_us();
             self.heard(host, asked_us, self.coordinator.accept_loss("operator", REASON, &[]).await);

@@ -10,7 +10,7 @@ use undoubt_client::{
     BranchView, Client, ClientOptions, Filter, HeldFilter, HeldQuery, ListQuery, OperatorError, ParticipantClient,
     Resolution, StepResolution,
 };
-use undoubt_vocabulary::TxId;
+use undoubt_vocabulary::{PartState, TxId};
 
 /// Operators do not wait long.
 pub(super) fn options() -> ClientOptions {
@@ -106,7 +106,7 @@ pub(super) fn resolve_stuck(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, ho
         let query = ListQuery { filter: Filter::Open, limit: 100, ..ListQuery::default() };
         let Ok(open) = coordinator.list(&query).await else { return Ok(()) };
         for saga in open.transactions {
-            for step in saga.branches.iter().filter(|step| step.state == "stuck") {
+            for step in saga.branches.iter().filter(|step| step.state == Some(PartState::Stuck)) {
                 end_step(&shared, &coordinator, &saga.tx, step, how).await;
             }
         }
@@ -145,7 +145,7 @@ pub(super) async fn end_step(
     if let (true, Ok(Host::Participant(participant))) = (passes_over, step.participant.as_str().parse()) {
         let tx = saga.to_string();
         // It may have gone on since it was looked at.
-        let stuck = step.state == "stuck";
+        let stuck = step.state == Some(PartState::Stuck);
         shared.finals().passed_over.push(PassedOver { tx, participant, how, stuck, certain });
     }
 }

@@ -23,7 +23,7 @@ pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
         let outcome = submit::describe(&results, None);
         let facts = fields(&[
             ("mode", if view.saga { "saga" } else { "two-phase commit" }.to_owned()),
-            ("phase", view.phase.clone()),
+            ("phase", phase(&view)),
             ("begun", began(&view)),
             ("took", or_dash(view.ended_at.map(|at| span(at.since(view.begun_at))))),
             ("attempt-number", view.attempt_number.to_string()),
@@ -39,7 +39,13 @@ fn name(branch: &BranchView) -> &ParticipantName {
 
 /// With what its participant said last, where a step cannot go on.
 fn state(branch: &BranchView) -> String {
-    branch.detail.as_ref().map_or_else(|| branch.state.clone(), |said| format!("{}: {said}", branch.state))
+    let state = or_dash(branch.state);
+    branch.detail.as_ref().map_or_else(|| state.clone(), |said| format!("{state}: {said}"))
+}
+
+fn phase(view: &TransactionView) -> String {
+    let phase = or_dash(view.phase);
+    if view.paused { format!("{phase} (paused)") } else { phase }
 }
 
 fn began(view: &TransactionView) -> String {
@@ -89,7 +95,8 @@ fn event_row(event: &HistoryEvent, begun_at: Timestamp) -> [String; 5] {
 }
 
 fn times(event: &HistoryEvent) -> String {
-    if event.count > 1 { format!("{} ×{}", event.event, event.count) } else { event.event.clone() }
+    let kind = or_dash(event.kind);
+    if event.count > 1 { format!("{kind} ×{}", event.count) } else { kind }
 }
 
 pub async fn list(arguments: &List, global: &Global) -> Result<Exit, Failure> {
@@ -133,11 +140,11 @@ fn row(view: &TransactionView, now: Timestamp) -> [String; 6] {
         Some(Outcome::Committed) => ("committed", String::new()),
         Some(Outcome::Aborted(reason)) => ("aborted", reason.label().to_owned()),
     };
-    let branches = view.branches.iter().map(|branch| format!("{} {}", name(branch), branch.state));
+    let branches = view.branches.iter().map(|branch| format!("{} {}", name(branch), or_dash(branch.state)));
     [
         view.tx.to_string(),
         if view.heuristic_damage { format!("{state}, DAMAGED") } else { state.to_owned() },
-        view.phase.clone(),
+        phase(view),
         span(now.since(view.begun_at)),
         branches.collect::<Vec<_>>().join(", "),
         why,
@@ -187,23 +194,18 @@ pub async fn cancel(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use undoubt_client::EventKind;
 
     fn event(count: u32) -> HistoryEvent {
         let participant = Some("bank-a".parse().unwrap());
-        HistoryEvent {
-            at: Timestamp(2_500),
-            event: "prepare-sent".to_owned(),
-            participant,
-            detail: String::new(),
-            count,
-        }
+        HistoryEvent { at: Timestamp(2_500), kind: Some(EventKind::Voted), participant, detail: String::new(), count }
     }
 
     #[test]
     fn history_says_how_long_after_the_beginning_and_how_often() {
         let row = event_row(&event(3), Timestamp(1_000));
-        assert_eq!(row[1..4], ["1.5ms", "prepare-sent ×3", "bank-a"]);
-        assert_eq!(event_row(&event(1), Timestamp(1_000))[2], "prepare-sent");
+        assert_eq!(row[1..4], ["1.5ms", "voted ×3", "bank-a"]);
+        assert_eq!(event_row(&event(1), Timestamp(1_000))[2], "voted");
     }
 
     #[test]

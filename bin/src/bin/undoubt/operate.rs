@@ -24,7 +24,7 @@ pub async fn describe(global: &Global) -> Result<Exit, Failure> {
             ("coordinator", view.name.clone()),
             ("id", view.id.to_string()),
             ("epoch", view.epoch.0.to_string()),
-            ("phase", view.phase.clone()),
+            ("phase", or_dash(view.phase)),
             ("open", format!("{} of at most {}", view.open, view.max_open)),
             ("unacknowledged", view.unacknowledged.to_string()),
             ("damaged", view.damaged.to_string()),

@@ -17,6 +17,7 @@ use undoubt_proto::v1::operator_client::OperatorClient;
 use undoubt_proto::v1::participant_admin_client::ParticipantAdminClient;
 use undoubt_vocabulary::limits::MAX_RESPONSE_BYTES;
 use undoubt_vocabulary::{AbortReason, Outcome};
+use undoubt_vocabulary::{CoordinatorPhase, TransactionPhase};
 
 pub async fn channel(cluster: &Cluster, who: Who) -> Channel {
     let url = cluster.url(who).unwrap();
@@ -54,7 +55,7 @@ pub async fn accept_what_was_lost(cluster: &Cluster, participants: &[Who]) {
     }
     until("the coordinator serves, with all its participants", async || {
         let described = operator(cluster).await.describe(v1::DescribeRequest {}).await.ok()?.into_inner();
-        if described.phase == "held" {
+        if described.phase == CoordinatorPhase::Held.number() {
             let accept = v1::AcceptLossRequest { who: who.clone(), reason: reason.clone(), without: Vec::new() };
             // It may not have heard of all of them yet.
             let _ = operator(cluster).await.accept_loss(accept).await;
@@ -101,7 +102,7 @@ pub async fn commit(cluster: &Cluster, request: v1::SubmitRequest) -> Vec<(Strin
     until("the transaction has ended", async || {
         let get = v1::GetRequest { tx: tx.clone() };
         let seen = coordinator(cluster).await.get(get).await.unwrap().into_inner();
-        (seen.phase == "ended").then_some(())
+        (seen.phase == TransactionPhase::Ended.number()).then_some(())
     })
     .await;
     values(&outcome)

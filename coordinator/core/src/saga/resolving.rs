@@ -24,7 +24,7 @@ impl Saga {
         let step = step.ok_or_else(|| Rejection::NoSuchStep { step: name.clone() })?;
         let (at, direction) = (&self.steps[step].at, self.direction_to_do());
         if !self.is_undecided() || at.is_settled(direction) {
-            return Err(Rejection::StepSettled { step: name.clone(), state: at.as_str() });
+            return Err(Rejection::StepSettled { step: name.clone(), state: at.state().as_str() });
         }
         let settled = match resolution {
             StepResolution::Retry => None,
@@ -40,7 +40,7 @@ impl Saga {
             (None, Some(run)) if run.waits_for == WaitsFor::Operator => {
                 self.steps[step].at = At::Running(Run { waits_for: WaitsFor::Record, ..run });
             }
-            (None, _) => return Err(Rejection::NotStuck { step: name.clone(), state: at.as_str() }),
+            (None, _) => return Err(Rejection::NotStuck { step: name.clone(), state: at.state() }),
         }
         self.note(Note::Resolved { step: name.clone(), resolution }, cx);
         self.append(Written::Resolved { step, client: Some(client) }, true, cx);

@@ -2,14 +2,14 @@
 
 use super::{At, Run, Saga, State, Step, WaitsFor};
 use crate::transaction::{BranchView, TransactionView};
-use undoubt_vocabulary::{BranchOutcome, Direction};
+use undoubt_vocabulary::{BranchOutcome, Direction, PartState, TransactionPhase};
 
 impl Saga {
     pub(crate) fn view(&self) -> TransactionView {
         let branch = |step: &Step| BranchView {
             participant: step.definition.participant.clone(),
             step: Some(step.definition.name.clone()),
-            state: step.at.as_str(),
+            state: step.at.state(),
             outcome: step.at.outcome(self.is_undecided()),
             detail: step.refused.as_ref().filter(|_| matches!(step.at, At::Running(_))).map(ToString::to_string),
         };
@@ -30,17 +30,17 @@ impl Saga {
         }
     }
 
-    fn phase(&self) -> &'static str {
-        let stuck = |step: &Step| step.at.as_str() == "stuck";
+    fn phase(&self) -> TransactionPhase {
+        let stuck = |step: &Step| step.at.state() == PartState::Stuck;
         match self.state {
-            State::Beginning => "beginning",
-            State::Forward | State::Compensating if self.steps.iter().any(stuck) => "stuck",
-            State::Forward => "running",
-            State::LoggingCompensation => "logging-compensation",
-            State::Compensating => "compensating",
-            State::Closing { .. } => "closing",
-            State::Deciding | State::Ending { .. } => "ending",
-            State::Ended => "ended",
+            State::Beginning => TransactionPhase::Beginning,
+            State::Forward | State::Compensating if self.steps.iter().any(stuck) => TransactionPhase::Stuck,
+            State::Forward => TransactionPhase::Running,
+            State::LoggingCompensation => TransactionPhase::LoggingCompensation,
+            State::Compensating => TransactionPhase::Compensating,
+            State::Closing { .. } => TransactionPhase::Closing,
+            State::Deciding | State::Ending { .. } => TransactionPhase::Ending,
+            State::Ended => TransactionPhase::Ended,
         }
     }
 
@@ -67,19 +67,21 @@ impl Saga {
 }
 
 impl At {
-    pub(super) fn as_str(&self) -> &'static str {
+    pub(super) fn state(&self) -> PartState {
         match self {
-            At::Waiting => "waiting",
-            At::Doubtful => "in-doubt",
-            At::Running(Run { waits_for: WaitsFor::Answer, direction: Direction::Forward, .. }) => "acting",
-            At::Running(Run { waits_for: WaitsFor::Answer, direction: Direction::Compensating, .. }) => "compensating",
-            At::Running(Run { waits_for: WaitsFor::Pause, .. }) => "waiting-to-retry",
-            At::Running(Run { waits_for: WaitsFor::Operator, .. }) => "stuck",
-            At::Running(Run { waits_for: WaitsFor::Record, .. }) => "resolving",
-            At::Done { pending: false, .. } => "done",
-            At::Done { pending: true, .. } => "done-with-locks",
-            At::Undone => "undone",
-            At::Skipped => "skipped",
+            At::Waiting => PartState::Waiting,
+            At::Doubtful => PartState::InDoubt,
+            At::Running(Run { waits_for: WaitsFor::Answer, direction: Direction::Forward, .. }) => PartState::Acting,
+            At::Running(Run { waits_for: WaitsFor::Answer, direction: Direction::Compensating, .. }) => {
+                PartState::Compensating
+            }
+            At::Running(Run { waits_for: WaitsFor::Pause, .. }) => PartState::WaitingToRetry,
+            At::Running(Run { waits_for: WaitsFor::Operator, .. }) => PartState::Stuck,
+            At::Running(Run { waits_for: WaitsFor::Record, .. }) => PartState::Resolving,
+            At::Done { pending: false, .. } => PartState::Done,
+            At::Done { pending: true, .. } => PartState::DoneWithLocks,
+            At::Undone => PartState::Undone,
+            At::Skipped => PartState::Skipped,
         }
     }
 

@@ -3,7 +3,8 @@
 use super::{BranchVote, State, Transaction};
 use bytes::Bytes;
 use undoubt_vocabulary::{
-    AttemptNumber, BranchOutcome, Outcome, ParticipantName, StepName, StuckStep, Timestamp, TxId,
+    AttemptNumber, BranchOutcome, Outcome, PartState, ParticipantName, StepName, StuckStep, Timestamp,
+    TransactionPhase, TxId,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub struct TransactionView {
     pub begun_at: Timestamp,
     /// Then there is one branch for each step, and results are named by the steps.
     pub saga: bool,
-    pub phase: &'static str,
+    pub phase: TransactionPhase,
     /// Only if it is stable.
     pub outcome: Option<Outcome>,
     pub results: Vec<(ParticipantName, Bytes)>,
@@ -32,7 +33,7 @@ pub struct BranchView {
     pub participant: ParticipantName,
     /// Of a saga: which step.
     pub step: Option<StepName>,
-    pub state: &'static str,
+    pub state: PartState,
     pub outcome: Option<BranchOutcome>,
     /// The last refusal by its participant, while a step with no way but on is refused.
     pub detail: Option<String>,
@@ -44,7 +45,7 @@ impl Transaction {
         let branch = |branch: &super::Branch| BranchView {
             participant: branch.participant.clone(),
             step: None,
-            state: branch.vote.as_str(),
+            state: branch.vote.state(),
             outcome: branch.outcome,
             detail: None,
         };
@@ -53,7 +54,7 @@ impl Transaction {
             attempt_number: self.attempt_number,
             begun_at: self.begun_at,
             saga: false,
-            phase: self.state.as_str(),
+            phase: self.state.phase(),
             results: if outcome.is_some() { self.results() } else { Vec::new() },
             outcome,
             branches: self.branches.iter().map(branch).collect(),
@@ -130,32 +131,32 @@ impl Transaction {
 }
 
 impl State {
-    fn as_str(&self) -> &'static str {
+    fn phase(&self) -> TransactionPhase {
         match self {
-            State::Preparing => "preparing",
-            State::Confirming => "confirming",
-            State::LoggingCommit => "logging-commit",
-            State::Committing { .. } => "committing",
-            State::LoggingDelegation => "logging-delegation",
-            State::Delegated { .. } => "delegated",
-            State::Settling { .. } => "settling",
-            State::LoggingEnd { outcome: Outcome::Committed, .. } => "ending-committed",
-            State::LoggingEnd { outcome: Outcome::Aborted(_), .. } => "ending-aborted",
-            State::FallenBack(_) => "falling-back",
-            State::Ended => "ended",
+            State::Preparing => TransactionPhase::Preparing,
+            State::Confirming => TransactionPhase::Confirming,
+            State::LoggingCommit => TransactionPhase::LoggingCommit,
+            State::Committing { .. } => TransactionPhase::Committing,
+            State::LoggingDelegation => TransactionPhase::LoggingDelegation,
+            State::Delegated { .. } => TransactionPhase::Delegated,
+            State::Settling { .. } => TransactionPhase::Settling,
+            State::LoggingEnd { outcome: Outcome::Committed, .. } => TransactionPhase::EndingCommitted,
+            State::LoggingEnd { outcome: Outcome::Aborted(_), .. } => TransactionPhase::EndingAborted,
+            State::FallenBack(_) => TransactionPhase::FallingBack,
+            State::Ended => TransactionPhase::Ended,
         }
     }
 }
 
 impl BranchVote {
-    fn as_str(self) -> &'static str {
+    fn state(self) -> PartState {
         match self {
-            BranchVote::Awaited => "awaited",
-            BranchVote::Prepared => "prepared",
-            BranchVote::ReadOnly => "read-only",
-            BranchVote::Confirmed => "read-only-left",
-            BranchVote::Committed => "committed",
-            BranchVote::Refused => "refused",
+            BranchVote::Awaited => PartState::Awaited,
+            BranchVote::Prepared => PartState::Prepared,
+            BranchVote::ReadOnly => PartState::ReadOnly,
+            BranchVote::Confirmed => PartState::ReadOnlyLeft,
+            BranchVote::Committed => PartState::Committed,
+            BranchVote::Refused => PartState::Refused,
         }
     }
 }

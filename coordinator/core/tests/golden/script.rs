@@ -8,8 +8,8 @@ use undoubt_coordinator_core::{
     StepResolution, Submission, Timer, Unfinished,
 };
 use undoubt_vocabulary::{
-    AttemptNumber, BranchOutcome, Direction, Epoch, Execution, Outcome, ParticipantName, Refusal, RefusalCode, RunStep,
-    SagaStep, StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
+    AttemptNumber, BranchOutcome, Direction, Epoch, EventKind, Execution, Outcome, ParticipantName, Refusal,
+    RefusalCode, RunStep, SagaStep, StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
 };
 
 /// Step, direction and attempt.
@@ -299,10 +299,10 @@ fn words(effect: &Effect) -> Option<String> {
         Effect::Answer { client, tx, answer } => format!("answer client {} about {tx}: {}", client.0, answered(answer)),
         Effect::Arm { tx, attempt_number, timer } => format!("arm {timer:?} of {tx}/{attempt_number}"),
         Effect::LookUp(question) => format!("look up {}", question.tx()),
-        Effect::Note { note, .. } if note.event() == "sent" => return None,
+        Effect::Note { note, .. } if note.kind() == EventKind::Sent => return None,
         Effect::Note { note, .. } => {
             let by = note.participant().map(|name| format!(" {name}")).unwrap_or_default();
-            format!("note {}{by} {note}", note.event()).trim_end().to_owned()
+            format!("note {}{by} {note}", note.kind()).trim_end().to_owned()
         }
         Effect::Retired { tx } => format!("retired {tx}"),
     })

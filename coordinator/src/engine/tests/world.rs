@@ -15,7 +15,7 @@ use undoubt_platform::server::AnswerRoom;
 use undoubt_platform::store::memory::{Memory, MemoryStore};
 use undoubt_platform::{Batch, CrashPoints, Family, OsRandom, SystemClock};
 use undoubt_vocabulary::{
-    BranchOutcome, Epoch, ParticipantName, StepOutcome, ToCoordinator, ToParticipant, TxId, Vote,
+    BranchOutcome, Epoch, ParticipantName, StepOutcome, ToCoordinator, ToParticipant, TransactionPhase, TxId, Vote,
 };
 
 /// Returns a store that takes batches of this size at most.
@@ -111,13 +111,13 @@ impl World {
         async { receiver.await.unwrap().0 }
     }
 
-    pub(super) async fn phase(&self, id: &str) -> Option<&'static str> {
+    pub(super) async fn phase(&self, id: &str) -> Option<TransactionPhase> {
         let tx = tx(id);
         self.handle.inspect(move |view| view.core.view(&tx).map(|open| open.phase)).await.unwrap()
     }
 
     /// Waits until it is in this phase, which comes by itself.
-    pub(super) async fn until(&self, id: &str, phase: Option<&'static str>) {
+    pub(super) async fn until(&self, id: &str, phase: Option<TransactionPhase>) {
         let reached = async {
             while self.phase(id).await != phase {
                 tokio::task::yield_now().await;

@@ -1,7 +1,7 @@
 use super::*;
 use undoubt_coordinator_core::{EndedRecord, Record};
 use undoubt_platform::{Batch, Durability};
-use undoubt_vocabulary::{AbortReason, AttemptNumber, BranchOutcome, Outcome};
+use undoubt_vocabulary::{AbortReason, AttemptNumber, BranchOutcome, Outcome, TransactionPhase};
 
 /// The log and the open transactions of a coordinator.
 struct World {
@@ -24,7 +24,7 @@ impl World {
             attempt_number: AttemptNumber(number),
             begun_at: Timestamp(number),
             saga: false,
-            phase: "preparing",
+            phase: TransactionPhase::Preparing,
             outcome: None,
             results: vec![("a".parse().unwrap(), vec![0; 1_000].into())],
             branches: Vec::new(),
@@ -109,7 +109,7 @@ async fn what_ends_while_one_looks_has_one_row_which_says_that_it_has_ended() {
     world.commit(2);
     let page = world.page(&v1::ListRequest::default()).await;
     assert_eq!(ids(&page.transactions), names(&[1, 3, 2]));
-    assert_eq!(page.transactions[2].phase, "ended");
+    assert_eq!(page.transactions[2].phase, TransactionPhase::Ended.number());
     let pending = v1::ListRequest { state: v1::State::Pending.into(), ..v1::ListRequest::default() };
     assert_eq!(ids(&world.page(&pending).await.transactions), names(&[1, 3]), "it is pending no more");
 }

@@ -3,7 +3,7 @@
 use super::Process;
 use crate::scenario::Scenario;
 use undoubt_coordinator_core::{Timer, TransactionView};
-use undoubt_vocabulary::{AttemptNumber, Direction, StepIndex, TxId};
+use undoubt_vocabulary::{AttemptNumber, Direction, PartState, StepIndex, TransactionPhase, TxId};
 
 impl Process {
     /// A step waits for one thing at a time, so its last timer is the one that counts.
@@ -30,8 +30,8 @@ impl Process {
 
     /// Steps that wait for an operator.
     pub(crate) fn stuck(&self) -> Vec<(TxId, StepIndex)> {
-        let stuck = self.core.views().filter(|view| view.phase == "stuck").flat_map(|view| {
-            let steps = (0..).map(StepIndex).zip(view.branches).filter(|(_, branch)| branch.state == "stuck");
+        let stuck = self.core.views().filter(|view| view.phase == TransactionPhase::Stuck).flat_map(|view| {
+            let steps = (0..).map(StepIndex).zip(view.branches).filter(|(_, branch)| branch.state == PartState::Stuck);
             steps.map(|(step, _)| (view.tx.clone(), step)).collect::<Vec<_>>()
         });
         stuck.collect()
@@ -39,8 +39,14 @@ impl Process {
 
     /// Steps that an operator may settle, though they are not stuck.
     pub(crate) fn unsettled(&self) -> Vec<(TxId, StepIndex)> {
-        let is_unsettled =
-            |state: &str| matches!(state, "waiting" | "in-doubt" | "acting" | "compensating" | "waiting-to-retry");
+        let unsettled_states = [
+            PartState::Waiting,
+            PartState::InDoubt,
+            PartState::Acting,
+            PartState::Compensating,
+            PartState::WaitingToRetry,
+        ];
+        let is_unsettled = |state: PartState| unsettled_states.contains(&state);
         let sagas = self.core.views().filter(|view| view.saga && self.is_serving());
         let unsettled = sagas.flat_map(|view| {
             let steps = (0..).map(StepIndex).zip(view.branches).filter(|(_, branch)| is_unsettled(branch.state));
@@ -56,7 +62,12 @@ impl Process {
 
     /// Returns true if somebody has let it wait, should its deadline pass now.
     pub(super) fn is_unanswered(&self, tx: &TxId) -> bool {
-        self.core.view(tx).is_some_and(|view| matches!(view.phase, "preparing" | "confirming" | "delegated"))
+        self.core.view(tx).is_some_and(|view| {
+            matches!(
+                view.phase,
+                TransactionPhase::Preparing | TransactionPhase::Confirming | TransactionPhase::Delegated
+            )
+        })
     }
 }
 
@@ -70,10 +81,10 @@ fn step(timer: Timer) -> Option<StepIndex> {
 fn is_awaited(view: &TransactionView, timer: Timer) -> bool {
     let state = |step: StepIndex| view.branches.get(usize::from(step.0)).map(|branch| branch.state);
     match timer {
-        Timer::Attempt { step, direction: Direction::Forward, .. } => state(step) == Some("acting"),
-        Timer::Attempt { step, direction: Direction::Compensating, .. } => state(step) == Some("compensating"),
-        Timer::StepRetry { step, .. } => state(step) == Some("waiting-to-retry"),
-        Timer::Retry { .. } => view.unacknowledged || view.phase == "closing",
+        Timer::Attempt { step, direction: Direction::Forward, .. } => state(step) == Some(PartState::Acting),
+        Timer::Attempt { step, direction: Direction::Compensating, .. } => state(step) == Some(PartState::Compensating),
+        Timer::StepRetry { step, .. } => state(step) == Some(PartState::WaitingToRetry),
+        Timer::Retry { .. } => view.unacknowledged || view.phase == TransactionPhase::Closing,
         Timer::Deadline { .. } => true,
     }
 }
