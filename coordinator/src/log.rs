@@ -33,7 +33,7 @@ use undoubt_proto::convert::Malformed;
 use undoubt_proto::record;
 use undoubt_proto::v1::HistoryEvent;
 use undoubt_vocabulary::limits::MAX_RECORDS_BATCH_BYTES;
-use undoubt_vocabulary::{InvalidId, ParticipantName, Timestamp, TxId};
+use undoubt_vocabulary::{InvalidId, PartName, ParticipantName, Timestamp, TxId};
 
 pub const META: Family = Family("meta");
 const OPEN: Family = Family("open");
@@ -75,7 +75,7 @@ pub struct Ended {
     pub ended_at: Timestamp,
     pub history: Vec<HistoryEvent>,
     /// Branches or steps whose results are stored apart. Lists come without those.
-    apart: Vec<ParticipantName>,
+    apart: Vec<PartName>,
 }
 
 /// A transaction that recovery must carry on.
@@ -442,7 +442,7 @@ impl Log {
     }
 }
 
-fn put_ended(batch: &mut Batch, ended: &EndedRecord, apart: &[ParticipantName], at: Timestamp, history: &[u8]) {
+fn put_ended(batch: &mut Batch, ended: &EndedRecord, apart: &[PartName], at: Timestamp, history: &[u8]) {
     batch.put_with(ENDED, ended.tx.as_bytes(), |bytes| codec::encode_ended(ended, apart, at, history, bytes));
 }
 

@@ -11,11 +11,12 @@ use std::fmt::Debug;
 use std::time::Duration;
 use undoubt_proto::convert::{KnownOutcome, Malformed};
 use undoubt_proto::v1;
+use undoubt_proto::v1::branch_result::Part;
 use undoubt_vocabulary::limits::{MAX_DETAIL_BYTES, MAX_RESULT_BYTES, MAX_WORK_BYTES};
 use undoubt_vocabulary::{
-    AbortReason, AttemptNumber, BranchOutcome, CoordinatorPhase, Direction, EventKind, Execution, Outcome, PartState,
-    ParticipantName, Prepare, Refusal, RefusalCode, RunStep, StepIndex, StepOutcome, StuckStep, Timestamp,
-    ToCoordinator, ToParticipant, TransactionPhase, TxId, Vote,
+    AbortReason, AttemptNumber, BranchOutcome, CoordinatorPhase, Direction, EventKind, Execution, Outcome, PartName,
+    PartState, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, StepIndex, StepName, StepOutcome, StuckStep,
+    Timestamp, ToCoordinator, ToParticipant, TransactionPhase, TxId, Vote,
 };
 
 fn bytes() -> impl Strategy<Value = Bytes> {
@@ -85,15 +86,23 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![Just(Outcome::Committed), abort_reason().prop_map(Outcome::Aborted)]
 }
 
+fn step_name() -> impl Strategy<Value = StepName> {
+    "[a-zA-Z0-9._-]{1,64}".prop_map(|name| name.parse().unwrap())
+}
+
+fn part_name() -> impl Strategy<Value = PartName> {
+    prop_oneof![name().prop_map(PartName::Branch), step_name().prop_map(PartName::Step)]
+}
+
 fn stuck() -> impl Strategy<Value = StuckStep> {
-    (name(), name(), any::<bool>(), refusal()).prop_map(|(step, participant, compensation, refusal)| {
+    (step_name(), name(), any::<bool>(), refusal()).prop_map(|(step, participant, compensation, refusal)| {
         let direction = if compensation { Direction::Compensating } else { Direction::Forward };
         StuckStep { step, participant, direction, refusal }
     })
 }
 
 fn known_outcome() -> impl Strategy<Value = KnownOutcome> {
-    (option::of(outcome()), btree_map(name(), bytes(), 0..=64)).prop_flat_map(|(decided, results)| {
+    (option::of(outcome()), btree_map(part_name(), bytes(), 0..=64)).prop_flat_map(|(decided, results)| {
         let stuck = if decided.is_none() { option::of(stuck()).boxed() } else { Just(None).boxed() };
         stuck.prop_map(move |stuck| KnownOutcome { decided: decided.clone(), results: results.clone(), stuck })
     })
@@ -323,7 +332,7 @@ fn an_outcome_that_contradicts_itself_is_refused() {
 
 #[test]
 fn a_participant_that_is_named_twice_in_the_results_is_refused() {
-    let twice = v1::BranchResult { participant: "bank-a".into(), result: Bytes::new() };
+    let twice = v1::BranchResult { part: Some(Part::Participant("bank-a".into())), result: Bytes::new() };
     let wire =
         v1::Outcome { state: v1::State::Committed.into(), results: vec![twice.clone(), twice], ..Default::default() };
     let error = Malformed::Repeated { field: "outcome.results", name: "bank-a".into() };

@@ -21,6 +21,8 @@ pub enum InvalidTransaction {
     TooManyBranches { count: usize, max: usize },
     #[error("{0}")]
     Participant(InvalidId),
+    #[error("{0}")]
+    Step(InvalidId),
     #[error(
         "{participant} was given raw work together with other work, which cannot be merged; put all of a \
          participant's work into one branch"

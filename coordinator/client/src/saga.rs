@@ -5,9 +5,7 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use undoubt_proto::v1;
 use undoubt_vocabulary::limits::MAX_WORK_BYTES;
-use undoubt_vocabulary::{
-    InvalidId, InvalidSaga, ParticipantName, RetryPolicy, SagaStep, StepIndex, StepName, TxId, saga,
-};
+use undoubt_vocabulary::{InvalidId, InvalidSaga, ParticipantName, RetryPolicy, SagaStep, StepIndex, TxId, saga};
 use undoubt_work::kv::KvWork;
 use undoubt_work::{PlaceInSaga, Work};
 
@@ -224,7 +222,7 @@ fn resolve(steps: &[Step], index: usize, step: &Step, is_saga: bool) -> Result<S
         if length > max { Err(InvalidTransaction::WorkTooLarge { participant, length, max }) } else { Ok(work) }
     };
     Ok(SagaStep {
-        name: name(&step.name)? as StepName,
+        name: step.name.parse().map_err(InvalidTransaction::Step)?,
         participant: name(&step.participant)?,
         action: encode(&step.action, None)?,
         compensation: step.compensation.as_ref().map(|work| encode(work, Some(&step.name))).transpose()?,

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 use undoubt_proto::convert::{KnownOutcome, Malformed};
 use undoubt_proto::v1;
-use undoubt_vocabulary::{Outcome, ParticipantName, TxId};
+use undoubt_vocabulary::{Outcome, PartName, TxId};
 use undoubt_work::Results;
 
 /// How a transaction was decided, and what its branches read.
@@ -21,7 +21,7 @@ use undoubt_work::Results;
 pub struct Answer {
     pub outcome: Outcome,
     /// As they came, for [`Results::read`]; only while the coordinator still has it.
-    pub results: BTreeMap<ParticipantName, Bytes>,
+    pub results: BTreeMap<PartName, Bytes>,
 }
 
 impl Answer {

@@ -1,6 +1,7 @@
 //! What coordinators and participants tell of themselves, in the vocabulary's types.
 
 use bytes::Bytes;
+use std::str::FromStr;
 use std::time::Duration;
 use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
 use undoubt_proto::v1;
@@ -37,7 +38,6 @@ pub struct TransactionView {
 /// One branch, as its coordinator sees it.
 #[derive(Clone, Debug)]
 pub struct BranchView {
-    /// Of a saga that has ended: the step's name.
     pub participant: ParticipantName,
     /// Of a saga.
     pub step: Option<StepName>,
@@ -47,6 +47,13 @@ pub struct BranchView {
     pub outcome: Option<BranchOutcome>,
     /// The last refusal by its participant, while a step with no way but on is refused.
     pub detail: Option<String>,
+}
+
+impl BranchView {
+    /// Returns the name of the step, or of the branch's participant.
+    pub fn name(&self) -> &str {
+        self.step.as_ref().map_or(self.participant.as_str(), StepName::as_str)
+    }
 }
 
 /// One thing that happened to a transaction.
@@ -425,7 +432,7 @@ pub(crate) fn tx(bytes: bytes::Bytes) -> Result<TxId, Malformed> {
     TxId::new(bytes).map_err(|cause| Malformed::Id { field: "tx", cause })
 }
 
-fn name(field: &'static str, name: &str) -> Result<ParticipantName, Malformed> {
+fn name<N: FromStr<Err = InvalidId>>(field: &'static str, name: &str) -> Result<N, Malformed> {
     name.parse().map_err(|cause: InvalidId| Malformed::Id { field, cause })
 }
 

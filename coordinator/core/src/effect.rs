@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 use undoubt_vocabulary::{
-    AbortReason, AttemptNumber, BranchOutcome, Direction, EventKind, InvalidSaga, Outcome, PartState, ParticipantName,
-    Refusal, RefusalCode, StepIndex, StepName, StepOutcome, StuckStep, ToParticipant, TxId, Vote,
+    AbortReason, AttemptNumber, BranchOutcome, Direction, EventKind, InvalidSaga, Outcome, PartName, PartState,
+    ParticipantName, Refusal, RefusalCode, StepIndex, StepName, StepOutcome, StuckStep, ToParticipant, TxId, Vote,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,7 +51,7 @@ pub enum Answer {
     /// On stable storage.
     Outcome {
         outcome: Outcome,
-        results: Vec<(ParticipantName, Bytes)>,
+        results: Vec<(PartName, Bytes)>,
     },
     /// Under way, not decided.
     Pending,
@@ -384,7 +384,7 @@ impl fmt::Display for Note {
 }
 
 impl Answer {
-    pub(crate) fn committed(results: Vec<(ParticipantName, Bytes)>) -> Answer {
+    pub(crate) fn committed(results: Vec<(PartName, Bytes)>) -> Answer {
         Answer::Outcome { outcome: Outcome::Committed, results }
     }
 

@@ -51,9 +51,10 @@ mod unusable;
 pub use coordinator::{Coordinator, Limits, Phase};
 pub use effect::{Answer, Effect, Note, Rejection, Timer};
 pub use input::{Client, Content, Input, Question, StepResolution, Submission};
-pub use lost::{Part, StillKnown};
+pub use lost::{Part, PartStep, StillKnown};
 pub use record::{
-    EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Stage, Unfinished, UnusableRecord, decided,
+    EndedBranch, EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Stage, Unfinished, UnusableRecord,
+    decided,
 };
 pub use taken_back::{Recollection, TakenBack, held_after_loss};
 pub use transaction::{BranchView, TransactionView};

@@ -1,10 +1,10 @@
 //! The parts of transactions that a participant has lost which was put back.
 
 use crate::coordinator::Coordinator;
-use crate::record::EndedRecord;
+use crate::record::{EndedBranch, EndedRecord};
 use crate::saga::step_index;
 use std::collections::{BTreeMap, BTreeSet};
-use undoubt_vocabulary::{AttemptNumber, BranchOutcome, ParticipantName, StepIndex, TxId};
+use undoubt_vocabulary::{AttemptNumber, BranchOutcome, ParticipantName, StepIndex, StepName, TxId};
 
 /// The attempts of a coordinator that a participant still knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,10 +18,24 @@ pub struct StillKnown {
 /// The branch or step of a transaction that is at a participant, and what it came to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Part {
-    /// The participant, or the saga's step.
-    pub name: ParticipantName,
-    pub step: Option<StepIndex>,
+    pub participant: ParticipantName,
+    /// `None`: a branch.
+    pub step: Option<PartStep>,
     pub outcome: BranchOutcome,
+}
+
+/// A step of a saga, by its place and its name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PartStep {
+    pub index: StepIndex,
+    pub name: StepName,
+}
+
+impl Part {
+    /// Returns the name of the step, or of the branch's participant.
+    pub fn name(&self) -> &str {
+        self.step.as_ref().map_or(self.participant.as_str(), |step| step.name.as_str())
+    }
 }
 
 impl StillKnown {
@@ -35,7 +49,7 @@ impl StillKnown {
             return Vec::new();
         }
         let attempt = self.attempts.get(&(attempt_number, tx.clone()));
-        let is_lost = |part: &Part| match (part.step, part.outcome) {
+        let is_lost = |part: &Part| match (part.step.as_ref().map(|step| step.index), part.outcome) {
             (None, BranchOutcome::Committed) => attempt.is_none(),
             (Some(step), BranchOutcome::Committed) => !attempt.is_some_and(|in_effect| in_effect.contains(&step)),
             // It was undone, and is in effect again.
@@ -75,25 +89,27 @@ impl EndedRecord {
 
     /// Says of parts that were lost that nobody knows what they are now, unless they have come to something else since.
     pub fn lose(&mut self, lost: &[Part]) {
-        for Part { name, step, outcome } in lost {
-            let branch = match step {
-                Some(step) => self.branches.get_mut(usize::from(step.0)),
-                None => self.branches.iter_mut().find(|(participant, _)| participant == name),
+        for Part { participant, step, outcome } in lost {
+            let step = step.as_ref().map(|step| &step.name);
+            let is_it = |branch: &&mut EndedBranch| {
+                branch.step.as_ref() == step && branch.participant == *participant && branch.outcome == *outcome
             };
-            if let Some((_, known)) = branch.filter(|(_, known)| known == outcome) {
-                *known = BranchOutcome::Unknown;
+            if let Some(branch) = self.branches.iter_mut().find(is_it) {
+                branch.outcome = BranchOutcome::Unknown;
             }
         }
     }
 
     fn parts_at(&self, participant: &ParticipantName) -> Vec<Part> {
-        let part = |(index, (name, outcome)): (usize, &(ParticipantName, BranchOutcome))| {
-            let step = self.saga.then(|| step_index(index));
-            let is_there = match self.saga {
-                true => self.at.get(index) == Some(participant),
-                false => name == participant && !self.read_only.contains(participant),
+        let part = |(index, branch): (usize, &EndedBranch)| {
+            let is_there = match (&branch.step, self.saga) {
+                (Some(_), _) => branch.participant == *participant,
+                (None, false) => branch.participant == *participant && !self.read_only.contains(participant),
+                // A branch of an earlier attempt is known by an operator's decision, which is a record of its own there.
+                (None, true) => false,
             };
-            is_there.then(|| Part { name: name.clone(), step, outcome: *outcome })
+            let step = branch.step.clone().map(|name| PartStep { index: step_index(index), name });
+            is_there.then(|| Part { participant: participant.clone(), step, outcome: branch.outcome })
         };
         self.branches.iter().enumerate().filter_map(part).collect()
     }

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use undoubt_vocabulary::{
-    AbortReason, AttemptNumber, BranchOutcome, Outcome, ParticipantName, SagaStep, Timestamp, TxId, saga,
+    AbortReason, AttemptNumber, BranchOutcome, Outcome, PartName, ParticipantName, SagaStep, StepName, Timestamp, TxId,
+    saga,
 };
 
 /// Which record of a transaction.
@@ -48,7 +49,7 @@ pub struct OpenRecord {
     pub participants: Vec<ParticipantName>,
     /// Read-only branches that have left already.
     pub read_only: Vec<ParticipantName>,
-    pub results: Vec<(ParticipantName, Bytes)>,
+    pub results: Vec<(PartName, Bytes)>,
 }
 
 /// A saga that recovery must carry on. Written anew with all its progress each time it is written.
@@ -159,19 +160,38 @@ impl Unfinished {
 /// How a transaction ended. Kept for its retention time; replaces the open record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EndedRecord {
-    /// It ended as a saga: branches and results are named by the steps, and an abort means that all was undone.
+    /// It ended as a saga, so an abort means that all was undone.
     pub saga: bool,
     pub tx: TxId,
     pub attempt_number: AttemptNumber,
     pub begun_at: Timestamp,
     pub digest: [u8; 32],
     pub outcome: Outcome,
-    pub branches: Vec<(ParticipantName, BranchOutcome)>,
+    pub branches: Vec<EndedBranch>,
     /// Participants whose branches only read: they keep nothing of it.
     pub read_only: Vec<ParticipantName>,
-    /// The participants that a saga's steps were at, in the order of `branches`. Empty in records of earlier versions.
-    pub at: Vec<ParticipantName>,
-    pub results: Vec<(ParticipantName, Bytes)>,
+    pub results: Vec<(PartName, Bytes)>,
+}
+
+/// What became of a branch, or of a saga's step.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EndedBranch {
+    pub participant: ParticipantName,
+    /// `None`: a branch. Beside the steps of a saga it belongs to an earlier attempt, by two-phase commit.
+    pub step: Option<StepName>,
+    pub outcome: BranchOutcome,
+}
+
+impl EndedBranch {
+    /// Returns what became of a branch.
+    pub fn new(participant: ParticipantName, outcome: BranchOutcome) -> EndedBranch {
+        EndedBranch { participant, step: None, outcome }
+    }
+
+    /// Returns the name of the step, or of the branch's participant.
+    pub fn name(&self) -> &str {
+        self.step.as_ref().map_or(self.participant.as_str(), StepName::as_str)
+    }
 }
 
 /// The digest of a transaction whose content is not known.
@@ -273,33 +293,37 @@ impl EndedRecord {
             outcome: Outcome::Aborted(AbortReason::Presumed),
             branches: Vec::new(),
             read_only: Vec::new(),
-            at: Vec::new(),
             results: Vec::new(),
         }
     }
 
     /// Some branch ended otherwise than was decided, or nobody knows how (R3).
     pub fn is_damaged(&self) -> bool {
-        // No step is heuristic: such an outcome is of an earlier attempt by two-phase commit, whose work is there twice.
-        let twice = |branch| self.saga && branch == BranchOutcome::HeuristicallyCommitted;
-        self.branches.iter().any(|(_, branch)| twice(*branch) || damages(&self.outcome, *branch))
+        // A branch of an earlier attempt, by two-phase commit, that was committed all the same: its work is there twice.
+        let twice = |branch: &EndedBranch| {
+            self.saga && branch.step.is_none() && branch.outcome == BranchOutcome::HeuristicallyCommitted
+        };
+        self.branches.iter().any(|branch| twice(branch) || damages(&self.outcome, branch.outcome))
     }
 
     /// Adds a branch's heuristic outcome that became known after the end (R3). Branches keep their order; those of a
     /// transaction that was presumed aborted, whose record names none, come in the order of their names.
     pub fn with_branch(mut self, participant: ParticipantName, outcome: BranchOutcome) -> EndedRecord {
         let saga = self.saga;
-        let same = |known: BranchOutcome| match known {
+        let may_be_it = |known: BranchOutcome| match known {
             BranchOutcome::HeuristicallyCommitted | BranchOutcome::HeuristicallyAborted => true,
-            // A step may be called like a participant.
+            // Of a saga that was given up, it is told of all that its steps did there.
             BranchOutcome::Committed | BranchOutcome::Aborted | BranchOutcome::Unknown => !saga,
         };
-        match self.branches.iter_mut().find(|(name, known)| *name == participant && same(*known)) {
-            Some((_, known)) => *known = outcome,
-            None if saga => self.branches.push((participant, outcome)),
+        let is_it = |known: &&mut EndedBranch| {
+            known.step.is_none() && known.participant == participant && may_be_it(known.outcome)
+        };
+        match self.branches.iter_mut().find(is_it) {
+            Some(known) => known.outcome = outcome,
+            None if self.saga => self.branches.push(EndedBranch::new(participant, outcome)),
             None => {
-                let at = self.branches.partition_point(|(name, _)| *name < participant);
-                self.branches.insert(at, (participant, outcome));
+                let at = self.branches.partition_point(|known| known.participant < participant);
+                self.branches.insert(at, EndedBranch::new(participant, outcome));
             }
         }
         self

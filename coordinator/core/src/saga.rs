@@ -26,7 +26,7 @@ mod view;
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
 use crate::input::Client;
-use crate::lost::Part;
+use crate::lost::{Part, PartStep};
 use crate::open::Told;
 use crate::record::Stage;
 use crate::room::Held;
@@ -231,8 +231,9 @@ impl Saga {
                 At::Undone => BranchOutcome::Aborted,
                 At::Waiting | At::Doubtful | At::Running(_) | At::Skipped => return None,
             };
-            let name = step.definition.name.clone();
-            (step.definition.participant == *participant).then(|| Part { name, step: Some(step_index(index)), outcome })
+            let step_part = || PartStep { index: step_index(index), name: step.definition.name.clone() };
+            let is_there = step.definition.participant == *participant;
+            is_there.then(|| Part { participant: participant.clone(), step: Some(step_part()), outcome })
         };
         self.steps.iter().enumerate().filter_map(part).collect()
     }

@@ -1,7 +1,7 @@
 //! What becomes of transactions once an operator has accepted that their log has lost something: of attempts that it has lost
 //! it gets what participants still know, and what it holds open may have ended since.
 
-use crate::record::{DIGEST_UNKNOWN, EndedRecord, Progress, SagaRecord, Unfinished, UnusableRecord};
+use crate::record::{DIGEST_UNKNOWN, EndedBranch, EndedRecord, Progress, SagaRecord, Unfinished, UnusableRecord};
 use std::collections::BTreeMap;
 use undoubt_vocabulary::{
     AttemptNumber, BranchOutcome, KnownAttempt, KnownState, Outcome, ParticipantName, Timestamp, TxId,
@@ -72,9 +72,8 @@ impl Latest {
                 begun_at: now,
                 digest: DIGEST_UNKNOWN,
                 outcome: Outcome::Committed,
-                branches: by.into_keys().map(|name| (name, BranchOutcome::Committed)).collect(),
+                branches: by.into_keys().map(|name| EndedBranch::new(name, BranchOutcome::Committed)).collect(),
                 read_only: Vec::new(),
-                at: Vec::new(),
                 results: Vec::new(),
             });
         }
@@ -127,7 +126,7 @@ mod tests {
         let taken = taken_back(&[("a", 5, KnownState::Prepared), ("b", 5, KnownState::Committed)]);
         let [TakenBack::Committed(record)] = &taken[..] else { panic!("{taken:?}") };
         assert_eq!((record.attempt_number, &record.outcome), (AttemptNumber(5), &Outcome::Committed));
-        let names: Vec<&str> = record.branches.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<&str> = record.branches.iter().map(|branch| branch.participant.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
     }
 

@@ -23,14 +23,14 @@ use crate::effect::{Answer, Effect, Note, Timer};
 use crate::input::Client;
 use crate::lost::Part;
 use crate::open::{Admitted, Told};
-use crate::record::{EndedRecord, OpenKind, OpenRecord, Record, Stage};
+use crate::record::{EndedBranch, EndedRecord, OpenKind, OpenRecord, Record, Stage};
 use crate::room::Held;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use undoubt_vocabulary::{
-    AbortReason, AttemptNumber, BranchOutcome, Execution, Outcome, ParticipantName, Prepare, SagaStep, Timestamp,
-    ToCoordinator, ToParticipant, TxId, Vote, time_left,
+    AbortReason, AttemptNumber, BranchOutcome, Execution, Outcome, PartName, ParticipantName, Prepare, SagaStep,
+    Timestamp, ToCoordinator, ToParticipant, TxId, Vote, time_left,
 };
 
 pub(crate) use fallback::Fallback;
@@ -175,8 +175,12 @@ impl Transaction {
     /// Folds a record of the log back into the state that wrote it.
     pub(crate) fn recover(record: OpenRecord, cx: &mut Context<'_>) -> Transaction {
         let OpenRecord { kind, tx, attempt_number, begun_at, digest, participants, read_only, results } = record;
+        let is_of = |part: &PartName, participant: &ParticipantName| match part {
+            PartName::Branch(name) => name == participant,
+            PartName::Step(_) => false,
+        };
         let branch = |participant: ParticipantName, vote| {
-            let result = results.iter().find(|(name, _)| *name == participant).map(|(_, result)| result.clone());
+            let result = results.iter().find(|(part, _)| is_of(part, &participant)).map(|(_, result)| result.clone());
             Branch { vote, result: result.unwrap_or_default(), ..Branch::new(participant, Bytes::new()) }
         };
         let (state, vote, stage) = match kind {
@@ -186,7 +190,7 @@ impl Transaction {
         let mut branches: Vec<Branch> = participants.into_iter().map(|name| branch(name, vote)).collect();
         branches.extend(read_only.into_iter().map(|name| branch(name, BranchVote::Confirmed)));
         // In the order of their results, which is the order in which clients were told them (R10).
-        let place = |branch: &Branch| results.iter().position(|(name, _)| *name == branch.participant);
+        let place = |branch: &Branch| results.iter().position(|(part, _)| is_of(part, &branch.participant));
         branches.sort_by_key(|branch| place(branch).unwrap_or(usize::MAX));
         for branch in branches.iter().filter(|branch| branch.vote != BranchVote::Confirmed) {
             cx.peers.low_water_marks.open(&branch.participant, attempt_number);
@@ -296,7 +300,7 @@ impl Transaction {
             | State::FallenBack(_)
             | State::Ended => false,
         };
-        let part = |_| Part { name: participant.clone(), step: None, outcome: BranchOutcome::Aborted };
+        let part = |_| Part { participant: participant.clone(), step: None, outcome: BranchOutcome::Aborted };
         self.branch_of(participant).filter(|_| is_left).map(part)
     }
 
@@ -310,7 +314,8 @@ impl Transaction {
             BranchVote::Prepared => matches!(branch.outcome, None | Some(BranchOutcome::Committed)),
             BranchVote::Awaited | BranchVote::ReadOnly | BranchVote::Confirmed | BranchVote::Refused => false,
         };
-        let part = |_: &Branch| Part { name: participant.clone(), step: None, outcome: BranchOutcome::Committed };
+        let part =
+            |_: &Branch| Part { participant: participant.clone(), step: None, outcome: BranchOutcome::Committed };
         branch.filter(has_committed).map(part).into_iter().collect()
     }
 
@@ -363,9 +368,13 @@ impl Transaction {
         }
     }
 
-    fn results(&self) -> Vec<(ParticipantName, Bytes)> {
+    fn results(&self) -> Vec<(PartName, Bytes)> {
         let answered = |branch: &&Branch| branch.vote != BranchVote::Awaited && branch.vote != BranchVote::Refused;
-        self.branches.iter().filter(answered).map(|b| (b.participant.clone(), b.result.clone())).collect()
+        self.branches
+            .iter()
+            .filter(answered)
+            .map(|b| (PartName::Branch(b.participant.clone()), b.result.clone()))
+            .collect()
     }
 
     fn with_vote(&self, vote: BranchVote) -> Vec<ParticipantName> {
@@ -412,10 +421,9 @@ impl Transaction {
             branches: self
                 .branches
                 .iter()
-                .map(|branch| (branch.participant.clone(), branch.outcome.unwrap_or(default)))
+                .map(|branch| EndedBranch::new(branch.participant.clone(), branch.outcome.unwrap_or(default)))
                 .collect(),
             read_only: self.with_vote(BranchVote::Confirmed),
-            at: Vec::new(),
             results,
         };
         let forced = !answered || !self.waiters.is_empty();

@@ -6,7 +6,7 @@
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Rejection};
 use crate::input::{Client, Question};
-use crate::record::{EndedRecord, Record, Stage, UnusableRecord};
+use crate::record::{EndedBranch, EndedRecord, Record, Stage, UnusableRecord};
 use crate::transaction::{BranchView, TransactionView};
 use std::collections::BTreeSet;
 use undoubt_vocabulary::{
@@ -89,12 +89,11 @@ impl Unusable {
             return;
         }
         let UnusableRecord { saga, tx, attempt_number, begun_at, digest, participants, .. } = self.record.clone();
-        let branches = participants.into_iter().map(|name| (name, BranchOutcome::Unknown)).collect();
+        let branches = participants.into_iter().map(|name| EndedBranch::new(name, BranchOutcome::Unknown)).collect();
         let given_up = || Outcome::Aborted(AbortReason::Unusable { cause: self.record.cause.clone() });
         let outcome = self.record.decided.clone().unwrap_or_else(given_up);
-        let (read_only, at, results) = (Vec::new(), Vec::new(), Vec::new());
-        let record =
-            EndedRecord { saga, tx, attempt_number, begun_at, digest, outcome, branches, read_only, at, results };
+        let (read_only, results) = (Vec::new(), Vec::new());
+        let record = EndedRecord { saga, tx, attempt_number, begun_at, digest, outcome, branches, read_only, results };
         cx.note(&self.record.tx, Note::Forgotten);
         cx.effects.push(Effect::Append { record: Record::Ended(record), forced: true });
         self.state = State::Ending;

@@ -112,7 +112,7 @@ fn a_commit_in_the_log_is_carried_on() {
         digest: [1; 32],
         participants: vec![participant("a"), participant("b")],
         read_only: Vec::new(),
-        results: vec![(participant("a"), Bytes::from_static(b"x=1"))],
+        results: vec![(participant("a").into(), Bytes::from_static(b"x=1"))],
     };
     let mut script = Script::recovering(2, &[Unfinished::TwoPhase(record)]);
     script.connect("a");
@@ -140,7 +140,9 @@ fn a_recovered_commit_tells_its_results_in_the_order_in_which_it_told_them_befor
         digest: [1; 32],
         participants: vec![participant("b")],
         read_only: vec![participant("a")],
-        results: results.map(|(name, result)| (participant(name), Bytes::from_static(result.as_bytes()))).to_vec(),
+        results: results
+            .map(|(name, result)| (participant(name).into(), Bytes::from_static(result.as_bytes())))
+            .to_vec(),
     };
     let mut script = Script::recovering(2, &[Unfinished::TwoPhase(record)]);
     script.tell("the log is read", Input::RecoveryDone { paused: false });

@@ -129,7 +129,7 @@ fn branches(count: u16) -> Content {
 
 fn saga() -> Content {
     let step = |number: u16| SagaStep {
-        name: name(number),
+        name: name(number).as_str().parse().unwrap(),
         participant: name(number),
         action: Bytes::new(),
         compensation: Some(Bytes::new()),

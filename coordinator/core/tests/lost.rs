@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Coordinator, Effect, EndedRecord, Input, Limits, OpenKind, OpenRecord, Part, Progress, Question, Record,
-    SagaRecord, StillKnown, Unfinished,
+    Coordinator, Effect, EndedBranch, EndedRecord, Input, Limits, OpenKind, OpenRecord, Part, Progress, Question,
+    Record, SagaRecord, StillKnown, Unfinished,
 };
 use undoubt_vocabulary::{
     AttemptNumber, BranchOutcome, Epoch, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex, Timestamp,
@@ -34,36 +34,40 @@ fn knows(steps: &[u16]) -> StillKnown {
     StillKnown { low_water_mark: AttemptNumber(0), attempts: BTreeMap::from([((ATTEMPT_NUMBER, tx()), steps)]) }
 }
 
-fn ended(saga: bool, branches: &[(&str, BranchOutcome)], at: &[&str]) -> EndedRecord {
+/// A transaction whose branches, or, where it says at whom they were, steps came to this.
+fn ended(branches: &[(&str, BranchOutcome)], at: &[&str]) -> EndedRecord {
+    let branch = |(index, (of, outcome)): (usize, &(&str, BranchOutcome))| match at.get(index) {
+        Some(at) => EndedBranch { participant: name(at), step: Some(of.parse().unwrap()), outcome: *outcome },
+        None => EndedBranch::new(name(of), *outcome),
+    };
     EndedRecord {
-        saga,
+        saga: !at.is_empty(),
         tx: tx(),
         attempt_number: ATTEMPT_NUMBER,
         begun_at: Timestamp(1),
         digest: [0; 32],
         outcome: Outcome::Committed,
-        branches: branches.iter().map(|(branch, outcome)| (name(branch), *outcome)).collect(),
+        branches: branches.iter().enumerate().map(branch).collect(),
         read_only: vec![name("reader")],
-        at: at.iter().map(|at| name(at)).collect(),
         results: Vec::new(),
     }
 }
 
 fn names(parts: &[Part]) -> Vec<&str> {
-    parts.iter().map(|part| part.name.as_str()).collect()
+    parts.iter().map(|part| part.name()).collect()
 }
 
 #[test]
 fn a_committed_branch_is_lost_unless_it_is_known_or_was_over_before() {
     use BranchOutcome::{Aborted, Committed, HeuristicallyAborted, Unknown};
-    let record = ended(false, &[("a", Committed), ("reader", Committed)], &[]);
+    let record = ended(&[("a", Committed), ("reader", Committed)], &[]);
     assert_eq!(names(&record.lost_at(&name("a"), &low_water_mark(10))), ["a"]);
     assert_eq!(record.lost_at(&name("a"), &low_water_mark(11)), [], "the low-water mark had passed it");
     assert_eq!(record.lost_at(&name("a"), &knows(&[])), [], "it is known");
     assert_eq!(record.lost_at(&name("reader"), &low_water_mark(0)), [], "it keeps nothing");
     assert_eq!(record.lost_at(&name("b"), &low_water_mark(0)), [], "it had no part");
     for outcome in [Aborted, HeuristicallyAborted, Unknown] {
-        assert_eq!(ended(false, &[("a", outcome)], &[]).lost_at(&name("a"), &low_water_mark(0)), [], "{outcome}");
+        assert_eq!(ended(&[("a", outcome)], &[]).lost_at(&name("a"), &low_water_mark(0)), [], "{outcome}");
     }
 }
 
@@ -71,22 +75,20 @@ fn a_committed_branch_is_lost_unless_it_is_known_or_was_over_before() {
 fn a_sagas_step_is_lost_if_it_is_not_in_effect_any_more_or_is_so_again() {
     use BranchOutcome::{Aborted, Committed};
     let steps = [("pay", Committed), ("tell", Committed), ("undone", Aborted), ("other", Committed)];
-    let record = ended(true, &steps, &["a", "a", "a", "b"]);
+    let record = ended(&steps, &["a", "a", "a", "b"]);
     assert_eq!(names(&record.lost_at(&name("a"), &low_water_mark(0))), ["pay", "tell"]);
     assert_eq!(names(&record.lost_at(&name("a"), &knows(&[0, 2]))), ["tell", "undone"]);
     assert_eq!(record.lost_at(&name("a"), &knows(&[0, 1])), []);
-    let earlier = ended(true, &steps, &[]);
-    assert_eq!(earlier.lost_at(&name("a"), &low_water_mark(0)), [], "it does not say where its steps were");
 }
 
 #[test]
 fn what_is_lost_is_unknown_in_the_end_unless_it_has_come_to_something_else_since() {
     use BranchOutcome::{Aborted, Committed, Unknown};
-    let mut record = ended(true, &[("pay", Committed), ("tell", Committed)], &["a", "a"]);
+    let mut record = ended(&[("pay", Committed), ("tell", Committed)], &["a", "a"]);
     let lost = record.lost_at(&name("a"), &low_water_mark(0));
-    record.branches[1].1 = Aborted;
+    record.branches[1].outcome = Aborted;
     record.lose(&lost);
-    assert_eq!(record.branches.iter().map(|(_, outcome)| *outcome).collect::<Vec<_>>(), [Unknown, Aborted]);
+    assert_eq!(record.branches.iter().map(|branch| branch.outcome).collect::<Vec<_>>(), [Unknown, Aborted]);
     assert!(record.is_damaged());
 }
 
@@ -164,9 +166,9 @@ fn a_branch_that_may_have_committed_by_itself_is_lost_if_nothing_is_known_of_it_
     let [(of, parts)] = &lost[..] else { panic!("{lost:?}") };
     assert_eq!((of, names(parts)), (&tx(), vec!["a"]));
     for (said, told) in [(Aborted, Unknown), (Committed, Committed)] {
-        let mut record = ended(false, &[("a", said)], &[]);
+        let mut record = ended(&[("a", said)], &[]);
         record.lose(parts);
-        assert_eq!(record.branches[0].1, told);
+        assert_eq!(record.branches[0].outcome, told);
     }
 }
 

@@ -72,7 +72,7 @@ fn tx() -> TxId {
 fn step(label: &str, after: &[u16], uses: &[u16], pivot: bool, undoable: bool) -> SagaStep {
     let index = |steps: &[u16]| steps.iter().copied().map(StepIndex).collect();
     SagaStep {
-        name: name(label),
+        name: label.parse().expect("a valid name"),
         participant: name(&label[..1]),
         action: Bytes::from_static(b"do"),
         compensation: undoable.then_some(Bytes::from_static(b"undo")),

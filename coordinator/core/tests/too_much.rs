@@ -102,7 +102,7 @@ fn branches(count: u16) -> Content {
 
 fn steps(count: u16, pivot: Option<u16>, uses: &[(u16, &[u16])]) -> Vec<SagaStep> {
     let step = |number: u16| SagaStep {
-        name: name(number),
+        name: name(number).as_str().parse().unwrap(),
         participant: name(number),
         action: Bytes::from_static(b"get"),
         compensation: pivot.is_none_or(|pivot| number < pivot).then(|| Bytes::from_static(b"undo")),
@@ -176,7 +176,7 @@ fn what_a_lone_branch_has_committed_stays_committed_and_its_result_is_left_out()
     let mut run = Run::new(LIMITS, 1);
     let (attempt_number, _) = run.submit("t", branches(1));
     let effects = run.vote(0, "t", attempt_number, Vote::Committed { result: result(MAX_RESULT_BYTES + 1) });
-    let left_out = Answer::Outcome { outcome: Outcome::Committed, results: vec![(name(0), Bytes::new())] };
+    let left_out = Answer::Outcome { outcome: Outcome::Committed, results: vec![(name(0).into(), Bytes::new())] };
     assert_eq!(answer(&effects), Some(&left_out));
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Note { note: Note::LeftOut { .. }, .. })));
     let (attempt_number, _) = run.submit("t2", branches(1));
@@ -284,7 +284,7 @@ fn what_an_operator_lets_a_saga_drop_gives_its_room_back() {
     let turned_away = Answer::Rejected(Rejection::TooMuchGathered { max_gathered_bytes: 100 });
     assert_eq!(answer(&effects), Some(&turned_away));
     run.attempt_numbers -= 1;
-    let (step, resolution, client) = (name(0), StepResolution::Skip, Client(3));
+    let (step, resolution, client) = (name(0).as_str().parse().unwrap(), StepResolution::Skip, Client(3));
     run.put(Input::Asked(Question::ResolveStep { tx: tx("t"), step, resolution, client }));
     assert_eq!(run.core.view(&tx("t")).unwrap().phase, TransactionPhase::Compensating);
     let (_, effects) = run.submit("t2", branches(2));

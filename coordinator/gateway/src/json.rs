@@ -12,7 +12,7 @@ use undoubt_client::{
     Loss, Mark, ParticipantState, ParticipantView, Results, StuckStep, TransactionView, Watched,
 };
 use undoubt_vocabulary::{
-    CoordinatorPhase, EventKind, Outcome as Decided, OutcomeForm, PartState, ParticipantName, TransactionPhase, TxId,
+    CoordinatorPhase, EventKind, Outcome as Decided, OutcomeForm, PartName, PartState, TransactionPhase, TxId,
 };
 
 /// How a transaction stands.
@@ -247,7 +247,7 @@ impl Outcome {
         Outcome::of(tx, Some(&answer.outcome), &answer.results)
     }
 
-    fn of(tx: &TxId, outcome: Option<&Decided>, results: &BTreeMap<ParticipantName, Bytes>) -> Self {
+    fn of(tx: &TxId, outcome: Option<&Decided>, results: &BTreeMap<PartName, Bytes>) -> Self {
         let results = results.iter().map(|(name, result)| (name.to_string(), Results::read(result))).collect();
         Outcome { tx: tx.to_string(), form: OutcomeForm::new(outcome), results, stuck: None }
     }

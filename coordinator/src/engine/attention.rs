@@ -7,7 +7,7 @@ use undoubt_vocabulary::TxId;
 pub(super) fn ended(record: &Record) {
     let Record::Ended(ended) = record else { return };
     if ended.is_damaged() {
-        let branches = ended.branches.iter().map(|(name, outcome)| format!("{name} {outcome}"));
+        let branches = ended.branches.iter().map(|branch| format!("{} {}", branch.name(), branch.outcome));
         tracing::warn!(
             tx = %ended.tx, outcome = %ended.outcome, branches = %branches.collect::<Vec<_>>().join(", "),
             "damaged: some branch ended otherwise than was decided, or nobody knows how; see `undoubt history`, put the \

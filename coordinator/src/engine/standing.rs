@@ -92,5 +92,5 @@ impl Engine {
 }
 
 fn names(parts: &[Part]) -> String {
-    parts.iter().map(|part| part.name.to_string()).collect::<Vec<_>>().join(", ")
+    parts.iter().map(|part| part.name().to_owned()).collect::<Vec<_>>().join(", ")
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
-use undoubt_coordinator_core::{Answer, Content, EndedRecord, Record, Rejection};
+use undoubt_coordinator_core::{Answer, Content, EndedBranch, EndedRecord, Record, Rejection};
 use undoubt_platform::server::AnswerRoom;
 use undoubt_platform::store::memory::MemoryStore;
 use undoubt_platform::{Batch, CrashPoints, Durability, Fenced, OsRandom, StoreError, SystemClock};
@@ -185,7 +185,7 @@ async fn forget_and_expect_damage(world: &World, id: &str) {
     world.until(id, None).await;
     let ended = Log::new(world.store.clone()).ended(&tx(id)).unwrap().unwrap();
     assert!(ended.record.is_damaged());
-    assert!(ended.record.branches.iter().all(|(_, outcome)| *outcome == BranchOutcome::Unknown));
+    assert!(ended.record.branches.iter().all(|branch| branch.outcome == BranchOutcome::Unknown));
 }
 
 fn saga_state(progress: usize) -> record::SagaState {
@@ -456,7 +456,7 @@ async fn seeing_to_damage_waits_for_its_record_and_undoes_no_later_outcome() {
     assert!(matches!(replied, Replied::Core(Answer::Outcome { .. })), "{replied:?}");
     assert!(!log.is_kept_as_damaged(&tx("t")).unwrap());
     let branches = log.ended(&tx("t")).unwrap().unwrap().record.branches;
-    assert_eq!(branches, [(name(0), committed), (name(7), committed)]);
+    assert_eq!(branches, [0, 7].map(|number| EndedBranch::new(name(number), committed)));
 }
 
 #[tokio::test]
@@ -512,7 +512,7 @@ async fn what_a_refused_record_would_have_stored_apart_is_stored_with_the_next_t
         digest: [1; 32],
         participants: vec![name(0)],
         read_only: Vec::new(),
-        results: vec![(name(0), large)],
+        results: vec![(name(0).into(), large)],
     };
     let put = |apart: &mut Apart| {
         let mut batch = Batch::default();

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use undoubt_coordinator_core::{EndedRecord, OpenRecord, Progress, SagaRecord};
 use undoubt_platform::{Batch, Store, StoreError};
 use undoubt_proto::{record, v1};
-use undoubt_vocabulary::{AttemptNumber, ParticipantName};
+use undoubt_vocabulary::{AttemptNumber, PartName};
 
 /// A result of at least so many bytes is stored apart. Smaller ones stay in the record, so that small transactions write
 /// one key.
@@ -31,7 +31,7 @@ pub(crate) struct Apart(BTreeMap<AttemptNumber, Stored>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stored {
     /// By the names of their branches or steps.
-    pub(super) results: BTreeSet<ParticipantName>,
+    pub(super) results: BTreeSet<PartName>,
     pub(super) definition: bool,
     /// There may be more: its record cannot tell.
     pub(super) unknown: bool,
@@ -61,24 +61,25 @@ impl Apart {
     /// Returns true if large results may be stored of which nothing is known here, because the transaction ended some
     /// time ago.
     pub(crate) fn may_be_stored(&self, ended: &EndedRecord) -> bool {
-        let is_large = |(_, result): &(ParticipantName, Bytes)| result.len() >= RESULT_APART_FROM_BYTES;
+        let is_large = |(_, result): &(PartName, Bytes)| result.len() >= RESULT_APART_FROM_BYTES;
         ended.results.iter().any(is_large) && !self.0.contains_key(&ended.attempt_number)
     }
 
     /// Stores the large results of a decided transaction and answers whose they are.
-    pub(super) fn of_open(&mut self, batch: &mut Batch, open: &OpenRecord) -> Vec<ParticipantName> {
+    pub(super) fn of_open(&mut self, batch: &mut Batch, open: &OpenRecord) -> Vec<PartName> {
         let large = open.results.iter().filter(|(_, result)| result.len() >= RESULT_APART_FROM_BYTES);
         large.map(|(name, result)| self.store(batch, open.attempt_number, name, result)).collect()
     }
 
     /// Stores the large results of a saga, and its definition if that is large. Answers whose results are stored, and
     /// whether the definition is.
-    pub(super) fn of_saga(&mut self, batch: &mut Batch, saga: &SagaRecord) -> (Vec<ParticipantName>, bool) {
+    pub(super) fn of_saga(&mut self, batch: &mut Batch, saga: &SagaRecord) -> (Vec<PartName>, bool) {
         let mut names = Vec::new();
         for (step, progress) in saga.steps.iter().zip(&saga.progress) {
             match progress {
                 Progress::Done { result, .. } if result.len() >= RESULT_APART_FROM_BYTES => {
-                    names.push(self.store(batch, saga.attempt_number, &step.name, result));
+                    let part = PartName::Step(step.name.clone());
+                    names.push(self.store(batch, saga.attempt_number, &part, result));
                 }
                 Progress::Done { .. } | Progress::Pending | Progress::Undone | Progress::Skipped => {}
             }
@@ -94,7 +95,7 @@ impl Apart {
     }
 
     /// Answers which results of a transaction that has ended are stored already, and drops what nobody needs any more.
-    pub(super) fn of_ended(&mut self, batch: &mut Batch, ended: &EndedRecord) -> Vec<ParticipantName> {
+    pub(super) fn of_ended(&mut self, batch: &mut Batch, ended: &EndedRecord) -> Vec<PartName> {
         let Some(Stored { results, definition, unknown }) = self.0.remove(&ended.attempt_number) else {
             return Vec::new();
         };
@@ -108,19 +109,13 @@ impl Apart {
         if definition || unknown {
             batch.delete(DEFINITION, ended.attempt_number.0.to_be_bytes());
         }
-        let is_kept = |name: &ParticipantName| ended.results.iter().any(|(kept, _)| kept == name);
+        let is_kept = |name: &PartName| ended.results.iter().any(|(kept, _)| kept == name);
         let (kept, gone): (Vec<_>, Vec<_>) = results.into_iter().partition(is_kept);
         gone.iter().for_each(|name| batch.delete(RESULT, result_key(ended.attempt_number, name)));
         kept
     }
 
-    fn store(
-        &mut self,
-        batch: &mut Batch,
-        attempt_number: AttemptNumber,
-        name: &ParticipantName,
-        result: &Bytes,
-    ) -> ParticipantName {
+    fn store(&mut self, batch: &mut Batch, attempt_number: AttemptNumber, name: &PartName, result: &Bytes) -> PartName {
         if self.0.entry(attempt_number).or_default().results.insert(name.clone()) {
             batch.put(RESULT, result_key(attempt_number, name), result);
         }
@@ -128,14 +123,14 @@ impl Apart {
     }
 }
 
-pub(super) fn result_key(attempt_number: AttemptNumber, name: &ParticipantName) -> Bytes {
+pub(super) fn result_key(attempt_number: AttemptNumber, name: &PartName) -> Bytes {
     [&attempt_number.0.to_be_bytes()[..], name.as_str().as_bytes()].concat().into()
 }
 
 pub(super) fn result(
     store: &dyn Store,
     attempt_number: AttemptNumber,
-    name: &ParticipantName,
+    name: &PartName,
 ) -> Result<Option<Bytes>, StoreError> {
     store.get(RESULT, &result_key(attempt_number, name))
 }

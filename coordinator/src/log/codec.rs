@@ -5,15 +5,15 @@ use prost::Message;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use undoubt_coordinator_core::{
-    EndedRecord, OpenKind, OpenRecord, Part, Progress, SagaRecord, Unfinished, UnusableRecord, decided,
+    EndedBranch, EndedRecord, OpenKind, OpenRecord, Part, PartStep, Progress, SagaRecord, Unfinished, UnusableRecord,
+    decided,
 };
 use undoubt_platform::{Store, StoreError};
 use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
 use undoubt_proto::v1::BranchResult;
 use undoubt_proto::{record, v1};
 use undoubt_vocabulary::{
-    AbortReason, AttemptNumber, BranchOutcome, InvalidId, Outcome, ParticipantName, SagaStep, StepIndex, Timestamp,
-    TxId,
+    AbortReason, AttemptNumber, InvalidId, Outcome, PartName, ParticipantName, SagaStep, StepIndex, Timestamp, TxId,
 };
 
 use super::apart::{self, Stored};
@@ -48,7 +48,7 @@ pub(super) enum DecodeError {
 }
 
 /// `apart`: whose results are stored beside it.
-pub(super) fn encode_open(open: &OpenRecord, apart: &[ParticipantName], history: &[u8], bytes: &mut Vec<u8>) {
+pub(super) fn encode_open(open: &OpenRecord, apart: &[PartName], history: &[u8], bytes: &mut Vec<u8>) {
     let kind = match open.kind {
         OpenKind::Committed => record::open_transaction::Kind::Commit,
         OpenKind::Delegated => record::open_transaction::Kind::Delegated,
@@ -63,7 +63,7 @@ pub(super) fn encode_open(open: &OpenRecord, apart: &[ParticipantName], history:
         results: results_to_wire(&open.results, apart),
         saga: None,
         happened: Vec::new(),
-        results_apart: names(apart),
+        results_apart: part_names(apart),
         held_because: String::new(),
     };
     put(&record, history, bytes);
@@ -163,9 +163,9 @@ fn decode_unfinished(
     };
     let attempt_number = AttemptNumber(wire.attempt_number);
     let mut results = results_from_wire(wire.results)?;
-    let apart = parse_names(&wire.results_apart)?;
-    for (name, result) in results.iter_mut().filter(|(name, _)| apart.contains(name)) {
-        *result = result_apart(store, attempt_number, name)?;
+    let apart: Vec<PartName> = parse_names(&wire.results_apart)?.into_iter().map(PartName::Branch).collect();
+    for (part, result) in results.iter_mut().filter(|(part, _)| apart.contains(part)) {
+        *result = result_apart(store, attempt_number, part)?;
     }
     let open = OpenRecord {
         kind,
@@ -183,7 +183,7 @@ fn decode_unfinished(
 /// `results` and `definition`: what is stored beside it.
 pub(super) fn encode_saga(
     saga: &SagaRecord,
-    results: &[ParticipantName],
+    results: &[PartName],
     definition: bool,
     history: &[u8],
     bytes: &mut Vec<u8>,
@@ -194,7 +194,9 @@ pub(super) fn encode_saga(
         steps: steps.iter().map(|step| v1::SagaStep::from(&**step)).collect(),
         deadline_us: saga.deadline.0,
         compensating: saga.compensating.clone().map(v1::AbortReason::from),
-        progress: progress.map(|(step, progress)| progress_to_wire(progress, results.contains(&step.name))).collect(),
+        progress: progress
+            .map(|(step, progress)| progress_to_wire(progress, results.contains(&PartName::Step(step.name.clone()))))
+            .collect(),
         definition_apart: definition,
     };
     let record = record::OpenTransaction {
@@ -232,8 +234,9 @@ fn decode_saga(
     for (step, wire) in steps.iter().zip(state.progress) {
         let (mut known, is_apart) = progress_from_wire(wire);
         if let (Progress::Done { result, .. }, true) = (&mut known, is_apart) {
-            *result = result_apart(store, attempt_number, &step.name)?;
-            stored.results.insert(step.name.clone());
+            let part = PartName::Step(step.name.clone());
+            *result = result_apart(store, attempt_number, &part)?;
+            stored.results.insert(part);
         }
         progress.push(known);
     }
@@ -250,13 +253,9 @@ fn decode_saga(
     Ok((Unfinished::Saga(saga), stored))
 }
 
-fn result_apart(
-    store: &dyn Store,
-    attempt_number: AttemptNumber,
-    name: &ParticipantName,
-) -> Result<Bytes, DecodeError> {
-    let missing = || DecodeError::NotBeside { what: format!("the result of {name}"), family: RESULT.0 };
-    apart::result(store, attempt_number, name)?.ok_or_else(missing)
+fn result_apart(store: &dyn Store, attempt_number: AttemptNumber, part: &PartName) -> Result<Bytes, DecodeError> {
+    let missing = || DecodeError::NotBeside { what: format!("the result of {part}"), family: RESULT.0 };
+    apart::result(store, attempt_number, part)?.ok_or_else(missing)
 }
 
 fn progress_to_wire(progress: &Progress, apart: bool) -> record::StepProgress {
@@ -287,14 +286,15 @@ fn progress_from_wire(wire: record::StepProgress) -> (Progress, bool) {
 /// `apart`: whose results are stored beside it.
 pub(super) fn encode_ended(
     ended: &EndedRecord,
-    apart: &[ParticipantName],
+    apart: &[PartName],
     now: Timestamp,
     history: &[u8],
     bytes: &mut Vec<u8>,
 ) {
-    let branch = |(index, (name, outcome)): (usize, &(ParticipantName, BranchOutcome))| {
-        let at = ended.at.get(index).map(ToString::to_string).unwrap_or_default();
-        record::EndedBranch { participant: name.to_string(), outcome: v1::BranchOutcome::from(*outcome).into(), at }
+    let branch = |branch: &EndedBranch| record::EndedBranch {
+        participant: branch.participant.to_string(),
+        outcome: v1::BranchOutcome::from(branch.outcome).into(),
+        step: branch.step.as_ref().map(ToString::to_string).unwrap_or_default(),
     };
     let results =
         ended.results.iter().map(|(name, result)| (name.clone(), unless_apart(name, result, apart))).collect();
@@ -305,10 +305,10 @@ pub(super) fn encode_ended(
         begun_at_us: ended.begun_at.0,
         ended_at_us: now.0,
         digest: Bytes::copy_from_slice(&ended.digest),
-        branches: ended.branches.iter().enumerate().map(branch).collect(),
+        branches: ended.branches.iter().map(branch).collect(),
         saga: ended.saga,
         happened: Vec::new(),
-        results_apart: names(apart),
+        results_apart: part_names(apart),
         read_only: names(&ended.read_only),
     };
     put(&record, history, bytes);
@@ -317,13 +317,14 @@ pub(super) fn encode_ended(
 pub(super) fn decode_ended(key: &[u8], value: &Bytes) -> Result<Ended, DecodeError> {
     let wire = record::EndedTransaction::decode(value.clone())?;
     let known = KnownOutcome::try_from(wire.outcome.unwrap_or_default())?;
-    let (mut branches, mut at) = (Vec::with_capacity(wire.branches.len()), Vec::new());
-    for branch in wire.branches {
-        branches.push((branch.participant.parse::<ParticipantName>()?, branch_outcome("outcome", branch.outcome)?));
-        if !branch.at.is_empty() {
-            at.push(branch.at.parse()?);
-        }
-    }
+    let branch = |branch: record::EndedBranch| -> Result<EndedBranch, DecodeError> {
+        Ok(EndedBranch {
+            participant: branch.participant.parse()?,
+            step: if branch.step.is_empty() { None } else { Some(branch.step.parse()?) },
+            outcome: branch_outcome("outcome", branch.outcome)?,
+        })
+    };
+    let branches = wire.branches.into_iter().map(branch).collect::<Result<Vec<_>, _>>()?;
     let record = EndedRecord {
         saga: wire.saga,
         tx: TxId::new(Bytes::copy_from_slice(key))?,
@@ -333,19 +334,24 @@ pub(super) fn decode_ended(key: &[u8], value: &Bytes) -> Result<Ended, DecodeErr
         outcome: known.decided.ok_or(DecodeError::Undecided)?,
         branches,
         read_only: parse_names(&wire.read_only)?,
-        at,
         results: known.results.into_iter().collect(),
     };
     let history = events_of(wire.happened)?;
-    let apart = parse_names(&wire.results_apart)?;
+    let apart = if wire.saga {
+        let steps = wire.results_apart.iter().map(|step| Ok(PartName::Step(step.parse()?)));
+        steps.collect::<Result<_, DecodeError>>()?
+    } else {
+        parse_names(&wire.results_apart)?.into_iter().map(PartName::Branch).collect()
+    };
     Ok(Ended { record, ended_at: Timestamp(wire.ended_at_us), history, apart })
 }
 
 /// Encodes what participants have lost of an open transaction.
 pub(super) fn encode_lost(parts: &[Part], bytes: &mut Vec<u8>) {
     let part = |part: &Part| record::LostPart {
-        name: part.name.to_string(),
-        step: part.step.map(|step| step.0.into()),
+        participant: part.participant.to_string(),
+        step_name: part.step.as_ref().map(|step| step.name.to_string()).unwrap_or_default(),
+        step: part.step.as_ref().map(|step| step.index.0.into()),
         outcome: v1::BranchOutcome::from(part.outcome).into(),
     };
     let lost = record::LostParts { parts: parts.iter().map(part).collect() };
@@ -355,9 +361,13 @@ pub(super) fn encode_lost(parts: &[Part], bytes: &mut Vec<u8>) {
 pub(super) fn decode_lost(value: &Bytes) -> Result<Vec<Part>, DecodeError> {
     let wire = record::LostParts::decode(value.clone())?;
     let part = |part: record::LostPart| {
-        let step = part.step.map(|step| u16::try_from(step).map_err(|_| DecodeError::Step(step))).transpose()?;
+        let step = |step: u32| -> Result<PartStep, DecodeError> {
+            let index = u16::try_from(step).map(StepIndex).map_err(|_| DecodeError::Step(step))?;
+            Ok(PartStep { index, name: part.step_name.parse()? })
+        };
+        let step = part.step.map(step).transpose()?;
         let outcome = branch_outcome("outcome", part.outcome)?;
-        Ok(Part { name: part.name.parse()?, step: step.map(StepIndex), outcome })
+        Ok(Part { participant: part.participant.parse()?, step, outcome })
     };
     wire.parts.into_iter().map(part).collect()
 }
@@ -376,20 +386,28 @@ fn parse_names(names: &[String]) -> Result<Vec<ParticipantName>, DecodeError> {
     names.iter().map(|name| Ok(name.parse()?)).collect()
 }
 
-fn results_to_wire(results: &[(ParticipantName, Bytes)], apart: &[ParticipantName]) -> Vec<BranchResult> {
-    let wire = |(name, result): &(ParticipantName, Bytes)| BranchResult {
-        participant: name.to_string(),
-        result: unless_apart(name, result, apart),
+fn part_names(parts: &[PartName]) -> Vec<String> {
+    parts.iter().map(ToString::to_string).collect()
+}
+
+fn results_to_wire(results: &[(PartName, Bytes)], apart: &[PartName]) -> Vec<BranchResult> {
+    let wire = |(part, result): &(PartName, Bytes)| BranchResult {
+        part: Some(part.clone().into()),
+        result: unless_apart(part, result, apart),
     };
     results.iter().map(wire).collect()
 }
 
-fn unless_apart(name: &ParticipantName, result: &Bytes, apart: &[ParticipantName]) -> Bytes {
-    if apart.contains(name) { Bytes::new() } else { result.clone() }
+fn unless_apart(part: &PartName, result: &Bytes, apart: &[PartName]) -> Bytes {
+    if apart.contains(part) { Bytes::new() } else { result.clone() }
 }
 
-fn results_from_wire(results: Vec<BranchResult>) -> Result<Vec<(ParticipantName, Bytes)>, DecodeError> {
-    results.into_iter().map(|branch| Ok((branch.participant.parse()?, branch.result))).collect()
+fn results_from_wire(results: Vec<BranchResult>) -> Result<Vec<(PartName, Bytes)>, DecodeError> {
+    let read = |BranchResult { part, result }| {
+        let part = part.ok_or(Malformed::Missing { field: "results.part" })?;
+        Ok((part.try_into()?, result))
+    };
+    results.into_iter().map(read).collect()
 }
 
 fn digest(bytes: &Bytes) -> Result<[u8; 32], DecodeError> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use undoubt_coordinator_core::TransactionView;
 use undoubt_proto::convert::KnownOutcome;
 use undoubt_proto::v1;
-use undoubt_vocabulary::{BranchOutcome, Outcome, PartState, ParticipantName, StuckStep, TransactionPhase, TxId};
+use undoubt_vocabulary::{BranchOutcome, Outcome, PartName, PartState, StuckStep, TransactionPhase, TxId};
 
 /// What the engine holds of a transaction.
 pub(super) fn find_open(view: &View<'_>, tx: &TxId) -> Option<v1::Transaction> {
@@ -31,11 +31,7 @@ pub(super) fn find_ended(
 }
 
 /// A row with what lists leave out.
-fn whole(
-    row: v1::Transaction,
-    results: Vec<(ParticipantName, Bytes)>,
-    history: Vec<v1::HistoryEvent>,
-) -> v1::Transaction {
+fn whole(row: v1::Transaction, results: Vec<(PartName, Bytes)>, history: Vec<v1::HistoryEvent>) -> v1::Transaction {
     let known = KnownOutcome { decided: None, results: results.into_iter().collect(), stuck: None };
     let results = v1::Outcome::from(known).results;
     let outcome = row.outcome.map(|outcome| v1::Outcome { results, ..outcome });
@@ -94,11 +90,11 @@ pub(super) fn row_of_ended(ended: Ended) -> v1::Transaction {
         BranchOutcome::HeuristicallyAborted => PartState::HeuristicallyAborted,
         BranchOutcome::Unknown => PartState::Unknown,
     };
-    let branches = record.branches.iter().map(|(participant, outcome)| v1::BranchView {
-        participant: participant.to_string(),
-        step: if record.saga { participant.to_string() } else { String::new() },
-        state: state(*outcome).number(),
-        outcome: v1::BranchOutcome::from(*outcome).into(),
+    let branches = record.branches.iter().map(|branch| v1::BranchView {
+        participant: branch.participant.to_string(),
+        step: branch.step.as_ref().map(ToString::to_string).unwrap_or_default(),
+        state: state(branch.outcome).number(),
+        outcome: v1::BranchOutcome::from(branch.outcome).into(),
         detail: String::new(),
     });
     v1::Transaction {

@@ -330,7 +330,6 @@ mod tests {
             outcome: Outcome::Committed,
             branches: Vec::new(),
             read_only: Vec::new(),
-            at: Vec::new(),
             results: Vec::new(),
         });
         let mut batch = Batch::default();

@@ -3,13 +3,17 @@
 use super::Malformed;
 use bytes::Bytes;
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
-use undoubt_vocabulary::{InvalidId, ParticipantName, TxId};
+use undoubt_vocabulary::{InvalidId, ParticipantName, StepName, TxId};
 
 pub(super) fn tx(bytes: Bytes) -> Result<TxId, Malformed> {
     TxId::new(bytes).map_err(|cause| Malformed::Id { field: "tx", cause })
 }
 
 pub(super) fn participant(field: &'static str, name: &str) -> Result<ParticipantName, Malformed> {
+    name.parse().map_err(|cause: InvalidId| Malformed::Id { field, cause })
+}
+
+pub(super) fn step(field: &'static str, name: &str) -> Result<StepName, Malformed> {
     name.parse().map_err(|cause: InvalidId| Malformed::Id { field, cause })
 }
 

@@ -5,8 +5,9 @@ use crate::v1;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use undoubt_vocabulary::limits::MAX_BRANCHES_PER_TRANSACTION;
-use undoubt_vocabulary::{AbortReason, BranchOutcome, Outcome, ParticipantName, StuckStep};
+use undoubt_vocabulary::{AbortReason, BranchOutcome, Outcome, PartName, ParticipantName, StuckStep};
 use v1::abort_reason::Reason;
+use v1::branch_result::Part;
 
 /// What a coordinator tells of a transaction: the decision if there is one, and what the branches read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -14,7 +15,7 @@ pub struct KnownOutcome {
     /// `None`: not decided yet.
     pub decided: Option<Outcome>,
     /// Only of the branches that answered, and only while the coordinator still has it.
-    pub results: BTreeMap<ParticipantName, Bytes>,
+    pub results: BTreeMap<PartName, Bytes>,
     /// Not decided, and an operator has to end this step before it goes on.
     pub stuck: Option<StuckStep>,
 }
@@ -29,7 +30,7 @@ impl From<KnownOutcome> for v1::Outcome {
         let results = known
             .results
             .into_iter()
-            .map(|(participant, result)| v1::BranchResult { participant: participant.to_string(), result })
+            .map(|(part, result)| v1::BranchResult { part: Some(part.into()), result })
             .collect();
         v1::Outcome { state: state.into(), abort_reason, results, stuck: known.stuck.map(v1::StuckStep::from) }
     }
@@ -59,16 +60,36 @@ impl TryFrom<v1::Outcome> for KnownOutcome {
     }
 }
 
-fn results(wire: Vec<v1::BranchResult>) -> Result<BTreeMap<ParticipantName, Bytes>, Malformed> {
+fn results(wire: Vec<v1::BranchResult>) -> Result<BTreeMap<PartName, Bytes>, Malformed> {
     field::at_most("outcome.results", wire.len(), MAX_BRANCHES_PER_TRANSACTION)?;
     let mut results = BTreeMap::new();
-    for v1::BranchResult { participant, result } in wire {
-        let name = field::participant("outcome.results.participant", &participant)?;
-        if results.insert(name, field::result("outcome.results.result", result)?).is_some() {
-            return Err(Malformed::Repeated { field: "outcome.results", name: participant });
+    for v1::BranchResult { part, result } in wire {
+        let part: PartName = field::required("outcome.results.part", part)?.try_into()?;
+        if results.insert(part.clone(), field::result("outcome.results.result", result)?).is_some() {
+            return Err(Malformed::Repeated { field: "outcome.results", name: part.to_string() });
         }
     }
     Ok(results)
+}
+
+impl From<PartName> for Part {
+    fn from(name: PartName) -> Self {
+        match name {
+            PartName::Branch(participant) => Part::Participant(participant.to_string()),
+            PartName::Step(step) => Part::Step(step.to_string()),
+        }
+    }
+}
+
+impl TryFrom<Part> for PartName {
+    type Error = Malformed;
+
+    fn try_from(wire: Part) -> Result<Self, Malformed> {
+        Ok(match wire {
+            Part::Participant(name) => PartName::Branch(field::participant("outcome.results.participant", &name)?),
+            Part::Step(name) => PartName::Step(field::step("outcome.results.step", &name)?),
+        })
+    }
 }
 
 impl From<Outcome> for v1::Outcome {

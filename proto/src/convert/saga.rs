@@ -100,7 +100,7 @@ impl TryFrom<v1::StuckStep> for StuckStep {
 
     fn try_from(wire: v1::StuckStep) -> Result<Self, Malformed> {
         Ok(StuckStep {
-            step: field::participant("stuck.step", &wire.step)?,
+            step: field::step("stuck.step", &wire.step)?,
             participant: field::participant("stuck.participant", &wire.participant)?,
             direction: direction_of("stuck.direction", wire.direction)?,
             refusal: field::required("stuck.refusal", wire.refusal)?.try_into()?,
@@ -135,7 +135,7 @@ impl TryFrom<v1::SagaStep> for SagaStep {
             steps.into_iter().map(|step| step_index(field, step)).collect::<Result<Vec<_>, _>>()
         };
         Ok(SagaStep {
-            name: field::participant("steps.name", &wire.name)?,
+            name: field::step("steps.name", &wire.name)?,
             participant: field::participant("steps.participant", &wire.participant)?,
             action: wire.action,
             compensation: wire.compensation,

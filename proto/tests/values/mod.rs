@@ -2,6 +2,7 @@
 
 use super::{Sample, sample};
 use bytes::Bytes;
+use undoubt_proto::v1::branch_result::Part;
 use undoubt_proto::{record, v1, work};
 
 const TX: Bytes = Bytes::from_static(b"transfer-1");
@@ -139,7 +140,7 @@ pub fn records() -> Vec<Sample> {
                 branches: vec![record::EndedBranch {
                     participant: "bank-a".into(),
                     outcome: committed,
-                    at: String::new(),
+                    step: String::new(),
                 }],
                 saga: false,
                 happened: happened(),
@@ -150,7 +151,12 @@ pub fn records() -> Vec<Sample> {
         sample(
             "LostParts",
             record::LostParts {
-                parts: vec![record::LostPart { name: "pay".into(), step: Some(0), outcome: committed }],
+                parts: vec![record::LostPart {
+                    participant: "bank-a".into(),
+                    step_name: "pay".into(),
+                    step: Some(0),
+                    outcome: committed,
+                }],
             },
         ),
         sample(
@@ -158,7 +164,10 @@ pub fn records() -> Vec<Sample> {
             record::OpenTransaction {
                 kind: record::open_transaction::Kind::Commit.into(),
                 attempt_number: ATTEMPT_NUMBER,
-                results: vec![v1::BranchResult { participant: "bank-a".into(), result: Bytes::new() }],
+                results: vec![v1::BranchResult {
+                    part: Some(Part::Participant("bank-a".into())),
+                    result: Bytes::new(),
+                }],
                 results_apart: vec!["bank-a".into()],
                 ..Default::default()
             },
@@ -296,7 +305,7 @@ fn refusal() -> v1::Refusal {
 }
 
 fn branch_result() -> v1::BranchResult {
-    v1::BranchResult { participant: "bank-a".into(), result: Bytes::from_static(b"result") }
+    v1::BranchResult { part: Some(Part::Participant("bank-a".into())), result: Bytes::from_static(b"result") }
 }
 
 fn happened() -> Vec<record::Happened> {

@@ -102,33 +102,92 @@ impl FromStr for TxId {
     }
 }
 
-/// A participant's name in the coordinator's configuration: 1 to 64 characters of `a-z A-Z 0-9 . _ -`.
+/// Defines a name: 1 to 64 characters of `a-z A-Z 0-9 . _ -`.
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(SmolStr);
+
+        impl $name {
+            /// Returns its characters.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                check_name($what, text).map(|()| $name(text.into()))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+name! {
+    /// A participant's name in the coordinator's configuration: 1 to 64 characters of `a-z A-Z 0-9 . _ -`.
+    ParticipantName, "a participant's name"
+}
+
+name! {
+    /// A step's name, unique within its saga: 1 to 64 characters of `a-z A-Z 0-9 . _ -`.
+    StepName, "a step's name"
+}
+
+/// The name of one part of a transaction: of a branch, which is its participant's, or of a saga's step.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ParticipantName(SmolStr);
+pub enum PartName {
+    /// The branch at this participant.
+    Branch(ParticipantName),
+    /// This step.
+    Step(StepName),
+}
 
-impl ParticipantName {
+impl PartName {
+    /// Returns the name of the participant or of the step.
     pub fn as_str(&self) -> &str {
-        &self.0
+        match self {
+            PartName::Branch(participant) => participant.as_str(),
+            PartName::Step(step) => step.as_str(),
+        }
     }
 }
 
-impl FromStr for ParticipantName {
-    type Err = InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        check_name("a participant's name", text).map(|()| ParticipantName(text.into()))
+impl From<ParticipantName> for PartName {
+    fn from(participant: ParticipantName) -> PartName {
+        PartName::Branch(participant)
     }
 }
 
-impl fmt::Display for ParticipantName {
+impl From<StepName> for PartName {
+    fn from(step: StepName) -> PartName {
+        PartName::Step(step)
+    }
+}
+
+impl fmt::Display for PartName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(self.as_str())
     }
 }
 
-impl fmt::Debug for ParticipantName {
+impl fmt::Debug for PartName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
+        f.pad(self.as_str())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Sagas: steps that commit one by one, each with what undoes it (Garcia-Molina and Salem, "Sagas", 1987).
 
-use crate::id::{AttemptNumber, ParticipantName, TxId};
+use crate::id::{AttemptNumber, ParticipantName, StepName, TxId};
 use crate::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_TRANSACTION_BYTES};
 use crate::outcome::Refusal;
 use crate::time::Timestamp;
@@ -8,9 +8,6 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
-
-/// A step's name, unique within its saga. Same alphabet and length as a participant's.
-pub type StepName = ParticipantName;
 
 /// A step by its place in its saga's definition, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

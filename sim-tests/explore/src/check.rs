@@ -250,6 +250,6 @@ struct Branches<'a>(&'a EndedRecord);
 impl std::fmt::Display for Branches<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.0.outcome)?;
-        self.0.branches.iter().try_for_each(|(name, outcome)| write!(f, ", {name} {outcome}"))
+        self.0.branches.iter().try_for_each(|branch| write!(f, ", {} {}", branch.name(), branch.outcome))
     }
 }

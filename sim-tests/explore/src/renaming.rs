@@ -3,8 +3,9 @@
 use crate::coordinator::Sent;
 use crate::scenario::{participant_name, participant_number};
 use crate::world::Clients;
+use bytes::Bytes;
 use undoubt_coordinator_core::Answer;
-use undoubt_vocabulary::{AbortReason, Outcome, ParticipantName};
+use undoubt_vocabulary::{AbortReason, Outcome, PartName, ParticipantName};
 
 /// Each participant takes the place of another, or stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl Renaming {
         let mut renamed = clients.clone();
         for (outcome, results) in renamed.told.values_mut() {
             *outcome = self.outcome(outcome);
-            *results = self.list(results);
+            *results = self.results(results);
         }
         renamed
     }
@@ -58,7 +59,7 @@ impl Renaming {
     fn answer(&self, answer: &Answer) -> Answer {
         match answer {
             Answer::Outcome { outcome, results } => {
-                Answer::Outcome { outcome: self.outcome(outcome), results: self.list(results) }
+                Answer::Outcome { outcome: self.outcome(outcome), results: self.results(results) }
             }
             // Only a saga is stuck, and the participants of sagas are not interchangeable.
             Answer::Stuck(_) | Answer::Pending | Answer::Rejected(_) => answer.clone(),
@@ -89,10 +90,14 @@ impl Renaming {
     }
 
     /// Sorted: which branch a list names first means nothing.
-    fn list<T: Clone + Ord>(&self, list: &[(ParticipantName, T)]) -> Vec<(ParticipantName, T)> {
-        let mut list: Vec<_> = list.iter().map(|(name, of)| (self.name(name), of.clone())).collect();
-        list.sort();
-        list
+    fn results(&self, results: &[(PartName, Bytes)]) -> Vec<(PartName, Bytes)> {
+        let renamed = |part: &PartName| match part {
+            PartName::Branch(participant) => PartName::Branch(self.name(participant)),
+            PartName::Step(step) => PartName::Step(step.clone()),
+        };
+        let mut results: Vec<_> = results.iter().map(|(part, result)| (renamed(part), result.clone())).collect();
+        results.sort();
+        results
     }
 
     fn name(&self, name: &ParticipantName) -> ParticipantName {

@@ -23,7 +23,7 @@ pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
             before.extend(versions.windows(2).map(|pair| (pair[0].clone(), pair[1].clone())));
             for reader in &committed {
                 let results = &world.clients.told[*reader].1;
-                let result = results.iter().find(|(participant, _)| *participant == participant_name(name));
+                let result = results.iter().find(|(part, _)| *part == participant_name(name).into());
                 let read =
                     result.into_iter().flat_map(|(_, result)| work::values(result)).filter(|(read, _)| *read == key);
                 for (_, writer) in read {

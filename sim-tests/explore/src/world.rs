@@ -14,7 +14,8 @@ use crate::scenario::{Budget, RequestKind, Scenario, participant_name};
 use crate::storage::{COORDINATOR, Storage};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use undoubt_vocabulary::{Epoch, Outcome, ParticipantName, TxId};
+use undoubt_coordinator_core::EndedBranch;
+use undoubt_vocabulary::{Epoch, Outcome, PartName, TxId};
 
 /// One state of a scenario. Two equal worlds have equal futures.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,7 +48,7 @@ pub(crate) struct Clients {
     pub(crate) given_up: BTreeSet<TxId>,
 }
 
-pub(crate) type Told = (Outcome, Vec<(ParticipantName, Bytes)>);
+pub(crate) type Told = (Outcome, Vec<(PartName, Bytes)>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RequestState {
@@ -176,7 +177,7 @@ impl World {
             let Some(ended) = log.ended.get(tx) else { return false };
             let (attempt_number, decided) = (record.branch.attempt_number, &record.heuristic);
             let differs = decided.commit != log.has_commit(tx, attempt_number);
-            let on_record = ended.branches.contains(&(participant_name(number), decided.outcome()));
+            let on_record = ended.branches.contains(&EndedBranch::new(participant_name(number), decided.outcome()));
             if differs { on_record && ended.is_damaged() } else { on_record || ended.attempt_number != attempt_number }
         })
     }

@@ -7,6 +7,7 @@ use super::workload;
 use super::{net, operator};
 use crate::plan::{Host, HowResolved};
 use crate::run::{CallKind, FinalOutcome, Reply, Work};
+use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use undoubt_client::{
     TransactionView,
 };
 use undoubt_vocabulary::{
-    AbortReason, BranchOutcome, CoordinatorId, InvalidId, Outcome, PartState, StepName, TransactionPhase, TxId,
+    AbortReason, BranchOutcome, CoordinatorId, InvalidId, Outcome, PartName, PartState, StepName, TransactionPhase,
+    TxId,
 };
 
 /// The pause between two looks whether all is over.
@@ -278,7 +280,8 @@ impl Auditor {
 fn done_without(saga: &TransactionView) -> BTreeMap<u8, HowResolved> {
     let done = matches!(saga.known.decided, Some(Outcome::Committed));
     let how = |step: &BranchView| {
-        let without_results = || saga.known.results.get(&step.participant).is_some_and(|result| result.is_empty());
+        let is_empty = |(part, result): (&PartName, &Bytes)| part.as_str() == step.name() && result.is_empty();
+        let without_results = || saga.known.results.iter().any(is_empty);
         match step.outcome? {
             BranchOutcome::Unknown => Some(HowResolved::Skip),
             BranchOutcome::Committed if done => without_results().then_some(HowResolved::Done),

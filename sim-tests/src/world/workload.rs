@@ -8,7 +8,7 @@ use std::time::Duration;
 use undoubt_client::kv::{Add, KvWork};
 use undoubt_client::{Reference, Results, RetryPolicy, Step, Transaction};
 use undoubt_platform::Random;
-use undoubt_vocabulary::{ParticipantName, TxId};
+use undoubt_vocabulary::{PartName, TxId};
 
 /// Registers that a large read reads, one after the other and over again: with the largest values as much as a branch may
 /// answer.
@@ -226,10 +226,10 @@ fn kv_work(tx: &TxId, ops: &[Op], shape: &Shape) -> KvWork {
 }
 
 /// Returns what a committed transaction read; `None` if the results are not all there.
-pub(super) fn reads(work: &Work, results: &BTreeMap<ParticipantName, Bytes>, shape: &Shape) -> Option<Reads> {
+pub(super) fn reads(work: &Work, results: &BTreeMap<PartName, Bytes>, shape: &Shape) -> Option<Reads> {
     let of = |(at, ops): (&u8, &Vec<Op>)| {
         let name = Host::Participant(*at).to_string();
-        let (_, bytes) = results.iter().find(|(participant, _)| participant.as_str() == name)?;
+        let (_, bytes) = results.iter().find(|(part, _)| part.as_str() == name)?;
         Some((*at, read_ops(ops, Results::read(bytes).into_bytes()?, shape)?))
     };
     work.iter().map(of).collect()

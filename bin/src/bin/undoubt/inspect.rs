@@ -10,13 +10,13 @@ use undoubt_client::{BranchView, Cursor, Filter, HistoryEvent, ListQuery, Transa
 use undoubt_gateway::json::{self, Event, Transaction, Transactions, WatchLine};
 use undoubt_platform::{Clock, SystemClock};
 use undoubt_proto::v1;
-use undoubt_vocabulary::{Outcome, ParticipantName, Timestamp, TxId};
+use undoubt_vocabulary::{Outcome, Timestamp, TxId};
 
 pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
     let view = global.client()?.get(tx).await?;
     Exit::shown(global.output.show(&Transaction::from(&view), || {
         let branches =
-            view.branches.iter().map(|branch| [name(branch).to_string(), state(branch), or_dash(branch.outcome)]);
+            view.branches.iter().map(|branch| [branch.name().to_owned(), state(branch), or_dash(branch.outcome)]);
         let kind = if view.saga { "step" } else { "participant" };
         let table = table([kind, "state", "outcome"], branches.collect(), "no branches are known any more");
         let results = json::Outcome::new(&view.tx, &view.known);
@@ -30,11 +30,6 @@ pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
         ]);
         format!("{outcome}{}\n{facts}\n{table}", warning(&view))
     }))
-}
-
-/// Of a saga, which step it is.
-fn name(branch: &BranchView) -> &ParticipantName {
-    branch.step.as_ref().unwrap_or(&branch.participant)
 }
 
 /// With what its participant said last, where a step cannot go on.
@@ -140,7 +135,7 @@ fn row(view: &TransactionView, now: Timestamp) -> [String; 6] {
         Some(Outcome::Committed) => ("committed", String::new()),
         Some(Outcome::Aborted(reason)) => ("aborted", reason.label().to_owned()),
     };
-    let branches = view.branches.iter().map(|branch| format!("{} {}", name(branch), or_dash(branch.state)));
+    let branches = view.branches.iter().map(|branch| format!("{} {}", branch.name(), or_dash(branch.state)));
     [
         view.tx.to_string(),
         if view.heuristic_damage { format!("{state}, DAMAGED") } else { state.to_owned() },

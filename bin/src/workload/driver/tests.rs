@@ -96,7 +96,7 @@ async fn an_operation_that_reads_first_writes_what_follows_and_counts_once_with_
     let answer = |_, transaction: Transaction| {
         let results = bank.participants().iter().filter_map(|name| {
             let operations = transaction.work(name.as_str())?.texts().len();
-            Some((name.clone(), balances_of_seven(operations)))
+            Some((name.clone().into(), balances_of_seven(operations)))
         });
         Ok(Answer { results: results.collect(), ..committed() })
     };

@@ -109,7 +109,10 @@ pub async fn commit(cluster: &Cluster, request: v1::SubmitRequest) -> Vec<(Strin
 }
 
 pub fn values(outcome: &v1::Outcome) -> Vec<(String, Vec<Option<Bytes>>)> {
-    let read = |read: &v1::BranchResult| (read.participant.clone(), Results::read(&read.result).into_bytes().unwrap());
+    let name = |read: &v1::BranchResult| match read.part.clone().expect("every result says whose it is") {
+        v1::branch_result::Part::Participant(name) | v1::branch_result::Part::Step(name) => name,
+    };
+    let read = |read: &v1::BranchResult| (name(read), Results::read(&read.result).into_bytes().unwrap());
     outcome.results.iter().map(read).collect()
 }
 

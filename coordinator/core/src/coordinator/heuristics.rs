@@ -3,7 +3,7 @@
 use super::Coordinator;
 use crate::effect::{Answer, Effect, Note, Rejection};
 use crate::input::{Question, Submission};
-use crate::record::{EndedRecord, Record};
+use crate::record::{EndedBranch, EndedRecord, Record};
 use std::collections::VecDeque;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, ParticipantName, Timestamp, ToParticipant, TxId};
@@ -34,7 +34,7 @@ impl Coordinator {
     ) {
         let presumed = || EndedRecord::presumed(tx.clone(), attempt_number, now);
         let noting = self.noting.get(&tx).map(|noting| noting.record.clone());
-        let reported = (from.clone(), outcome);
+        let reported = EndedBranch::new(from.clone(), outcome);
         if noting.is_none() && ended.as_ref().is_some_and(|ended| ended.branches.contains(&reported)) {
             // It is on record, and stable: a participant that was restarted reports once more.
             return effects.push(Effect::Send { to: from, message: ToParticipant::Noted { tx, attempt_number } });

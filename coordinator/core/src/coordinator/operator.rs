@@ -100,7 +100,7 @@ impl Coordinator {
 pub(super) fn too_late_for(step: StepName, ended: &EndedRecord) -> Rejection {
     if !ended.saga {
         Rejection::NotASaga
-    } else if ended.branches.iter().any(|(name, _)| *name == step) {
+    } else if ended.branches.iter().any(|branch| branch.step.as_ref() == Some(&step)) {
         Rejection::StepSettled { step, state: "over: its saga has ended" }
     } else {
         Rejection::NoSuchStep { step }

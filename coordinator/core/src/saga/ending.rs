@@ -3,11 +3,11 @@
 use super::{At, Saga, State, Step};
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
-use crate::record::{EndedRecord, Record};
+use crate::record::{EndedBranch, EndedRecord, Record};
 use crate::saga::logging::Written;
 use bytes::Bytes;
 use std::collections::BTreeSet;
-use undoubt_vocabulary::{BranchOutcome, ParticipantName, StepName, ToParticipant};
+use undoubt_vocabulary::{BranchOutcome, PartName, ParticipantName, ToParticipant};
 
 impl Saga {
     /// Every step is settled. `on_record`: a stable record says so, which is the decision.
@@ -88,9 +88,8 @@ impl Saga {
             begun_at: self.begun_at,
             digest: self.digest,
             outcome: self.outcome(),
-            branches: self.steps.iter().map(|step| (step.definition.name.clone(), step.outcome())).collect(),
+            branches: self.steps.iter().map(Step::ended).collect(),
             read_only: Vec::new(),
-            at: self.steps.iter().map(|step| step.definition.participant.clone()).collect(),
             results: self.results(),
         };
         self.state = State::Ending { answered };
@@ -144,10 +143,10 @@ impl Saga {
         }
     }
 
-    /// Of a saga that was carried out, by its steps.
-    pub(super) fn results(&self) -> Vec<(StepName, Bytes)> {
+    /// Returns what the steps of a saga that was carried out handed back.
+    pub(super) fn results(&self) -> Vec<(PartName, Bytes)> {
         let result = |step: &Step| match (&step.at, &self.compensating) {
-            (At::Done { result, .. }, None) => Some((step.definition.name.clone(), result.clone())),
+            (At::Done { result, .. }, None) => Some((PartName::Step(step.definition.name.clone()), result.clone())),
             (At::Done { .. }, Some(_)) => None,
             (At::Waiting | At::Doubtful | At::Running(_) | At::Undone | At::Skipped, _) => None,
         };
@@ -167,12 +166,17 @@ impl Step {
         }
     }
 
-    fn outcome(&self) -> BranchOutcome {
-        match self.at {
+    fn ended(&self) -> EndedBranch {
+        let outcome = match self.at {
             At::Done { .. } => BranchOutcome::Committed,
             At::Undone => BranchOutcome::Aborted,
             At::Skipped => BranchOutcome::Unknown,
             At::Waiting | At::Doubtful | At::Running(_) => unreachable!("a saga ends when every step is settled"),
+        };
+        EndedBranch {
+            participant: self.definition.participant.clone(),
+            step: Some(self.definition.name.clone()),
+            outcome,
         }
     }
 }

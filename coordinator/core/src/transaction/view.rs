@@ -3,7 +3,7 @@
 use super::{BranchVote, State, Transaction};
 use bytes::Bytes;
 use undoubt_vocabulary::{
-    AttemptNumber, BranchOutcome, Outcome, PartState, ParticipantName, StepName, StuckStep, Timestamp,
+    AttemptNumber, BranchOutcome, Outcome, PartName, PartState, ParticipantName, StepName, StuckStep, Timestamp,
     TransactionPhase, TxId,
 };
 
@@ -17,7 +17,7 @@ pub struct TransactionView {
     pub phase: TransactionPhase,
     /// Only if it is stable.
     pub outcome: Option<Outcome>,
-    pub results: Vec<(ParticipantName, Bytes)>,
+    pub results: Vec<(PartName, Bytes)>,
     pub branches: Vec<BranchView>,
     /// Decided to commit, and not everybody has acknowledged.
     pub unacknowledged: bool,

@@ -21,7 +21,7 @@ const RETRY: RetryPolicy = RetryPolicy {
 /// A step that can be undone. Its name is that of its participant, or begins with it.
 pub fn step(name: &str, after: &[u16]) -> SagaStep {
     SagaStep {
-        name: participant(name),
+        name: name.parse().expect("a valid name"),
         participant: participant(&name[..1]),
         action: Bytes::from_static(b"do"),
         compensation: Some(Bytes::from_static(b"undo")),

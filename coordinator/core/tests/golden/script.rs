@@ -138,15 +138,19 @@ impl Script {
 
     pub fn resolve(&mut self, client: u64, id: &str, step: &str, resolution: StepResolution) {
         let line = format!("client {client} resolves {step} of {id}: {resolution}");
-        let question =
-            Question::ResolveStep { tx: tx(id), step: participant(step), resolution, client: Client(client) };
+        let question = Question::ResolveStep {
+            tx: tx(id),
+            step: step.parse().expect("a valid name"),
+            resolution,
+            client: Client(client),
+        };
         self.tell(&line, Input::Asked(question));
     }
 
     pub fn show(&mut self, id: &str) {
         let view = self.coordinator.view(&tx(id)).expect("it is open");
         let branch = |branch: &undoubt_coordinator_core::BranchView| {
-            let name = branch.step.as_ref().unwrap_or(&branch.participant);
+            let name = branch.step.as_ref().map_or(branch.participant.as_str(), |step| step.as_str());
             let outcome = branch.outcome.map(|outcome| format!(" ({outcome})")).unwrap_or_default();
             format!("{name} {}{outcome}", branch.state)
         };

@@ -1,7 +1,7 @@
 use super::*;
-use undoubt_coordinator_core::{EndedRecord, Record};
+use undoubt_coordinator_core::{EndedBranch, EndedRecord, Record};
 use undoubt_platform::{Batch, Durability};
-use undoubt_vocabulary::{AbortReason, AttemptNumber, BranchOutcome, Outcome, TransactionPhase};
+use undoubt_vocabulary::{AbortReason, AttemptNumber, BranchOutcome, Outcome, ParticipantName, TransactionPhase};
 
 /// The log and the open transactions of a coordinator.
 struct World {
@@ -11,6 +11,10 @@ struct World {
 
 fn id(number: u64) -> TxId {
     format!("t{number:05}").parse().unwrap()
+}
+
+fn a() -> ParticipantName {
+    "a".parse().unwrap()
 }
 
 impl World {
@@ -26,7 +30,7 @@ impl World {
             saga: false,
             phase: TransactionPhase::Preparing,
             outcome: None,
-            results: vec![("a".parse().unwrap(), vec![0; 1_000].into())],
+            results: vec![(a().into(), vec![0; 1_000].into())],
             branches: Vec::new(),
             unacknowledged: false,
             paused: false,
@@ -45,10 +49,9 @@ impl World {
             begun_at: Timestamp(number),
             digest: [0; 32],
             outcome,
-            branches: vec![("a".parse().unwrap(), branch)],
+            branches: vec![EndedBranch::new(a(), branch)],
             read_only: Vec::new(),
-            at: Vec::new(),
-            results: vec![("a".parse().unwrap(), vec![0; 1_000].into())],
+            results: vec![(a().into(), vec![0; 1_000].into())],
         });
         let mut batch = Batch::default();
         Log::put(&mut batch, &record, Timestamp(1_000_000 + number), &[], &mut crate::log::Apart::default());

@@ -7,7 +7,7 @@ use crate::restoring::Machine;
 use crate::scenario::{Scenario, participant_name};
 use crate::storage::Came;
 use std::collections::BTreeSet;
-use undoubt_coordinator_core::{Answer, EndedRecord, Rejection};
+use undoubt_coordinator_core::{Answer, EndedBranch, EndedRecord, Rejection};
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, Direction, Outcome, StepIndex, TxId};
 
 /// The coordinator starts over an older log, which lacks something: what it says of transactions is what it was once.
@@ -153,7 +153,7 @@ pub(super) fn is_on_record(world: &World, scenario: &Scenario, tx: &TxId, number
     if scenario.restored != Some(Machine::Participant(number)) || world.restored.lost.is_none() {
         return false;
     }
-    let lost = (participant_name(number), BranchOutcome::Unknown);
+    let lost = EndedBranch::new(participant_name(number), BranchOutcome::Unknown);
     let is_listed = |ended: &EndedRecord| ended.branches.contains(&lost);
     !world.restored.is_met || world.coordinator.log.ended.get(tx).is_none_or(is_listed)
 }

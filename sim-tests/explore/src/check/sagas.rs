@@ -3,7 +3,7 @@
 
 use super::World;
 use std::collections::{BTreeMap, BTreeSet};
-use undoubt_coordinator_core::{EndedRecord, SagaRecord, StepResolution};
+use undoubt_coordinator_core::{EndedBranch, EndedRecord, SagaRecord, StepResolution};
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, Outcome, StepIndex, TxId};
 
 use super::restored::is_step_lost;
@@ -64,6 +64,11 @@ fn known(world: &World, tx: &TxId, attempt_number: AttemptNumber) -> Result<(), 
     Err(format!("saga: a step of {tx}/{attempt_number} is in effect, and the log knows nothing of it"))
 }
 
+/// Returns what each step of a saga came to.
+fn steps(branches: &[EndedBranch]) -> impl Iterator<Item = BranchOutcome> {
+    branches.iter().filter(|branch| branch.step.is_some()).map(|branch| branch.outcome)
+}
+
 /// Done means that each step is in effect, undone that none is; but of a step that an operator settled.
 fn has_ended_as_said(
     world: &World,
@@ -72,12 +77,12 @@ fn has_ended_as_said(
     in_effect: Option<&BTreeSet<StepIndex>>,
 ) -> Result<(), String> {
     let words = &world.clients.words;
-    for (step, (_, recorded)) in (0..).map(StepIndex).zip(branches) {
+    for (step, recorded) in (0..).map(StepIndex).zip(steps(branches)) {
         let is_in_effect = in_effect.is_some_and(|steps| steps.contains(&step));
-        if is_step_lost(world, scenario, tx, step, Some(*recorded)) {
+        if is_step_lost(world, scenario, tx, step, Some(recorded)) {
             continue;
         }
-        let skipped = *recorded == BranchOutcome::Unknown;
+        let skipped = recorded == BranchOutcome::Unknown;
         if skipped && !words.says(tx, step, StepResolution::Skip) {
             return Err(format!(
                 "operator: step {} of {tx}/{attempt_number} is skipped, and no operator said so",
@@ -110,7 +115,7 @@ fn tells_what_is_known(
     EndedRecord { tx, attempt_number, branches, .. }: &EndedRecord,
     in_effect: Option<&BTreeSet<StepIndex>>,
 ) -> Result<(), String> {
-    for (step, (_, recorded)) in (0..).map(StepIndex).zip(branches) {
+    for (step, recorded) in (0..).map(StepIndex).zip(steps(branches)) {
         let is_in_effect = in_effect.is_some_and(|steps| steps.contains(&step));
         let is_true = match recorded {
             BranchOutcome::Committed => is_in_effect,

@@ -152,7 +152,7 @@ impl Log {
             .get(tx)
             .filter(|ended| ended.attempt_number == attempt_number && ended.outcome == Outcome::Committed);
         let open = open.map(|open| open.participants.iter().chain(&open.read_only).cloned().collect());
-        open.or(ended.map(|ended| ended.branches.iter().map(|(name, _)| name.clone()).collect()))
+        open.or(ended.map(|ended| ended.branches.iter().map(|branch| branch.participant.clone()).collect()))
     }
 }
 

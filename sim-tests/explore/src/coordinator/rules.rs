@@ -70,7 +70,10 @@ pub(super) fn check_noted(to: &ParticipantName, message: &ToParticipant, log: &L
             BranchOutcome::Committed | BranchOutcome::Aborted | BranchOutcome::Unknown => false,
         };
         ended.attempt_number != *attempt_number
-            || ended.branches.iter().any(|(name, outcome)| name == to && by_operator(outcome))
+            || ended
+                .branches
+                .iter()
+                .any(|branch| branch.step.is_none() && branch.participant == *to && by_operator(&branch.outcome))
     };
     if log.ended.get(tx).is_some_and(is_noted) {
         return Ok(());
