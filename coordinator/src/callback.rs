@@ -282,8 +282,7 @@ impl Caller {
                 Replied::Core(Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_))
                 | Replied::Again(_)
                 | Replied::NoRoom(_)
-                | Replied::UnknownParticipant(_)
-                | Replied::Lacks(..) => {}
+                | Replied::UnknownParticipant(_) => {}
             }
             sleep(self.random.pause(self.config.callbacks(), attempt)).await;
             attempt += 1;

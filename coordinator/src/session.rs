@@ -202,15 +202,14 @@ async fn converse(
         witness::remember(&shared.log, participant, number);
     }
     let (participant, queue) = (participant.clone(), queue.clone());
-    let (queued, watched, can_prepare) = (queue.clone(), queue.clone(), !cannot_prepare);
+    let (queued, watched) = (queue.clone(), queue.clone());
     let unnumbered = number.is_none();
     let connected = Command::Connected {
         participant: participant.clone(),
         session,
         queue: queued,
         resource,
-        can_prepare,
-        abilities: Abilities::of(protocol_version, abilities.iter().map(String::as_str)),
+        abilities: Abilities::of(protocol_version, cannot_prepare, abilities.iter().map(String::as_str)),
         unnumbered,
     };
     engine.tell(connected).await?;

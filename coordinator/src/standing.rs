@@ -21,7 +21,7 @@ use undoubt_coordinator_core::{Recollection, TakenBack, UnusableRecord, held_aft
 use undoubt_platform::{Batch, StoreError};
 use undoubt_proto::record;
 use undoubt_proto::v1::{LogNumber, RecallResponse};
-use undoubt_vocabulary::{CoordinatorId, Epoch, KnownAttempt, ParticipantName, Starts, WriteNumber};
+use undoubt_vocabulary::{CoordinatorId, Epoch, KnownAttempt, ParticipantName, Start, Starts, WriteNumber};
 
 /// Between two questions to a participant that has answered, while its answer may still change something.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -96,7 +96,7 @@ pub(crate) async fn stand(
         asking.push(ask(shared, name.clone(), address, Duration::ZERO).boxed());
     }
     let mut time_is_over = false;
-    let (mut held, mut noted) = (false, false);
+    let (mut held, mut noted) = (false, Start::default());
     loop {
         match standing.verdict() {
             Verdict::Asking => {}
@@ -123,9 +123,11 @@ pub(crate) async fn stand(
             Some((name, told)) = asking.next() => {
                 match told {
                     Ok(told) => {
-                        if let Some(lacking) = standing.lacking(&told).filter(|_| !noted) {
+                        // Each later start that it lacks is noted, though one would do for a sign: if another process has taken
+                        // the store over and speaks already, this write is what ends the one that waits here.
+                        if let Some(lacking) = standing.lacking(&told).filter(|lacking| noted < lacking.start) {
                             own_sign::note(&shared.log, &lacking).await?;
-                            noted = true;
+                            noted = lacking.start;
                         }
                         standing.told(name.clone(), told);
                     }

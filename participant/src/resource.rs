@@ -237,9 +237,15 @@ pub trait Steps: Resource {
 
 /// A resource that takes part in two-phase commit.
 pub trait Branches: Steps {
-    /// Returns whether it can vote prepared at present. Of one that cannot, the server refuses two-phase work itself; branches
-    /// that are alone in their transaction commit in one phase all the same.
+    /// Returns whether it can vote prepared at present; asked whenever a coordinator connects. One that cannot is asked for no
+    /// two-phase work; branches that are alone in their transaction commit in one phase all the same.
     fn can_prepare(&self) -> bool {
+        true
+    }
+
+    /// Returns whether it takes branches at all: false of [`StepsOnly`] alone, which is asked for none.
+    #[doc(hidden)]
+    fn takes_branches(&self) -> bool {
         true
     }
 

@@ -20,7 +20,7 @@ use undoubt_proto::v1::participant_server::Participant;
 use undoubt_proto::{KNOWN_EPOCH, PUT_BACK, v1};
 use undoubt_vocabulary::limits::MAX_WORK_BYTES;
 use undoubt_vocabulary::protocol::{self, NEWEST_VERSION, OLDEST_VERSION};
-use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, ToParticipant, WriteNumber};
+use undoubt_vocabulary::{Abilities, AttemptNumber, CoordinatorId, Epoch, ToParticipant, WriteNumber};
 
 /// A stream that does not say hello within this time is closed.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,7 +39,7 @@ pub(crate) struct SessionService {
     engine: Handle,
     config: Arc<Config>,
     resource: &'static str,
-    can_prepare: bool,
+    abilities: Arc<dyn Fn() -> Abilities + Send + Sync>,
     /// Of the last write of the resource that is on stable storage.
     number: Number,
     crash: CrashPoints,
@@ -52,9 +52,14 @@ type Batches = Pin<Box<dyn Stream<Item = Result<v1::ParticipantBatch, Status>> +
 
 impl SessionService {
     pub(crate) fn new<R: Branches>(engine: Handle, config: Arc<Config>, resource: Arc<R>, crash: CrashPoints) -> Self {
-        let (kind, can_prepare) = (resource.kind(), resource.can_prepare());
+        let (kind, asked) = (resource.kind(), resource.clone());
+        let abilities = Arc::new(move || Abilities {
+            saga_steps: true,
+            one_phase: asked.takes_branches(),
+            two_phase: asked.takes_branches() && asked.can_prepare(),
+        });
         let number: Number = Arc::new(move || resource.number());
-        SessionService { engine, config, resource: kind, can_prepare, number, crash, sessions: Arc::default() }
+        SessionService { engine, config, resource: kind, abilities, number, crash, sessions: Arc::default() }
     }
 
     /// Returns the version that both speak, and what the hello says.
@@ -108,15 +113,16 @@ impl Participant for SessionService {
         let (out, outgoing) = outbox(self.engine.room());
         self.engine.tell(Command::Hello { session, hello, out }).await?;
         let (batches, stream) = mpsc::channel(MAX_BATCHES_UNDER_WAY);
+        let abilities = (self.abilities)();
         let welcome = v1::Welcome {
             protocol_version,
             participant_name: self.config.name.clone(),
             resource: self.resource.to_owned(),
             max_work_bytes: MAX_WORK_BYTES as u64,
-            cannot_prepare: !self.can_prepare,
+            cannot_prepare: !abilities.two_phase,
             number: None,
             seen: None,
-            abilities: vec![protocol::SAGA_STEPS.to_owned()],
+            abilities: abilities.names().map(str::to_owned).collect(),
         };
         let (engine, crash, number) = (self.engine.clone(), self.crash.clone(), self.number.clone());
         tokio::spawn(async move {

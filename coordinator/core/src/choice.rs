@@ -2,7 +2,7 @@
 
 use crate::context::Peers;
 use std::collections::BTreeSet;
-use undoubt_vocabulary::{SagaStep, Timestamp, saga};
+use undoubt_vocabulary::{Ability, SagaStep, Timestamp, saga};
 
 /// Which way, and why, for the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub(crate) fn choose(
             None => Ok(Choice::TwoPhase { why: reason.to_owned(), may_fall_back: false }),
         };
     }
-    let as_saga = saga::check(steps);
+    let as_saga = check_saga(steps, peers);
     if let Some(why) = impossible {
         return match as_saga {
             Ok(()) => Ok(Choice::Saga { why }),
@@ -50,6 +50,16 @@ pub(crate) fn choose(
     })
 }
 
+/// `Err` says why it cannot be a saga.
+fn check_saga(steps: &[SagaStep], peers: &Peers) -> Result<(), String> {
+    saga::check(steps).map_err(|fault| fault.to_string())?;
+    let ability = Ability::SagaSteps;
+    match steps.iter().find(|step| peers.lacks(&step.participant, ability)) {
+        Some(step) => Err(format!("participant {} lacks the ability {ability}", step.participant)),
+        None => Ok(()),
+    }
+}
+
 fn why_not_two_phase(steps: &[SagaStep], peers: &Peers) -> Option<String> {
     let mut seen = BTreeSet::new();
     steps.iter().find_map(|step| {
@@ -58,7 +68,7 @@ fn why_not_two_phase(steps: &[SagaStep], peers: &Peers) -> Option<String> {
             Some(format!("participant {participant} has two steps"))
         } else if !uses.is_empty() {
             Some(format!("step {name} uses results of others"))
-        } else if peers.unable.contains(participant) {
+        } else if peers.lacks(participant, Ability::TwoPhase) {
             Some(format!("participant {participant} cannot prepare"))
         } else {
             None

@@ -4,17 +4,24 @@ use crate::breaker::Breakers;
 use crate::effect::{Effect, Note, Timer};
 use crate::low_water_mark::LowWaterMarks;
 use crate::room::Room;
-use std::collections::BTreeSet;
-use undoubt_vocabulary::{AttemptNumber, ParticipantName, Timestamp, TxId};
+use std::collections::{BTreeMap, BTreeSet};
+use undoubt_vocabulary::{Abilities, Ability, AttemptNumber, ParticipantName, Timestamp, TxId};
 
 /// What a coordinator knows of its participants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Peers {
     pub(crate) connected: BTreeSet<ParticipantName>,
-    /// Those that said, when they connected last, that they cannot prepare.
-    pub(crate) unable: BTreeSet<ParticipantName>,
+    /// What each could do when it connected last.
+    pub(crate) abilities: BTreeMap<ParticipantName, Abilities>,
     pub(crate) low_water_marks: LowWaterMarks,
     pub(crate) breakers: Breakers,
+}
+
+impl Peers {
+    /// Returns true if the participant is known to lack this; of whom nobody has met it may be hoped for.
+    pub(crate) fn lacks(&self, participant: &ParticipantName, ability: Ability) -> bool {
+        self.abilities.get(participant).is_some_and(|abilities| !abilities.has(ability))
+    }
 }
 
 pub(crate) struct Context<'a> {

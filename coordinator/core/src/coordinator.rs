@@ -19,7 +19,7 @@ use crate::transaction::{Transaction, TransactionView};
 use heuristics::Noting;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use undoubt_vocabulary::{AttemptNumber, DigestMap, Epoch, ParticipantName, Timestamp, TxId};
+use undoubt_vocabulary::{Abilities, AttemptNumber, DigestMap, Epoch, ParticipantName, Timestamp, TxId};
 
 /// Why a record is not carried out that no earlier start can have written.
 const AHEAD: &str = "its attempt number is ahead of this coordinator's, which has lost a start of its own";
@@ -75,7 +75,7 @@ impl Coordinator {
             room: Room::new(limits.max_open_bytes, limits.max_gathered_bytes),
             peers: Peers {
                 connected: BTreeSet::new(),
-                unable: BTreeSet::new(),
+                abilities: BTreeMap::new(),
                 low_water_marks: LowWaterMarks::default(),
                 breakers: Breakers::new(limits.breaker_threshold, limits.breaker_pause),
             },
@@ -101,7 +101,7 @@ impl Coordinator {
             }
             Input::Asked(question) => self.asked(now, question, effects),
             Input::LookedUp { question, ended } => self.looked_up(now, question, ended, effects),
-            Input::Connected { participant, can_prepare } => self.connected(now, participant, can_prepare, effects),
+            Input::Connected { participant, abilities } => self.connected(now, participant, abilities, effects),
             Input::Disconnected { participant } => {
                 self.peers.connected.remove(&participant);
             }
@@ -234,15 +234,11 @@ impl Coordinator {
         &mut self,
         now: Timestamp,
         participant: ParticipantName,
-        can_prepare: bool,
+        abilities: Abilities,
         effects: &mut Vec<Effect>,
     ) {
         self.peers.connected.insert(participant.clone());
-        if can_prepare {
-            self.peers.unable.remove(&participant);
-        } else {
-            self.peers.unable.insert(participant.clone());
-        }
+        self.peers.abilities.insert(participant.clone(), abilities);
         let all = self.transactions.in_any_order().map(|(_, open)| open);
         let involved = all.filter(|open| open.involves(&participant));
         // The oldest first: of two that meet at a lock it is the one that may wait.

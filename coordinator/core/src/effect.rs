@@ -7,8 +7,9 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 use undoubt_vocabulary::{
-    AbortReason, AttemptNumber, BranchOutcome, Direction, EventKind, InvalidSaga, Outcome, PartName, PartState,
-    ParticipantName, Refusal, RefusalCode, StepIndex, StepName, StepOutcome, StuckStep, ToParticipant, TxId, Vote,
+    Ability, AbortReason, AttemptNumber, BranchOutcome, Direction, EventKind, InvalidSaga, Outcome, PartName,
+    PartState, ParticipantName, Refusal, RefusalCode, StepIndex, StepName, StepOutcome, StuckStep, ToParticipant, TxId,
+    Vote,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -107,6 +108,10 @@ pub enum Rejection {
     TooLate,
     #[error(transparent)]
     InvalidSaga(#[from] InvalidSaga),
+    #[error(
+        "participant {participant} lacks the ability {ability}, which this transaction needs; update it, or leave it out"
+    )]
+    Lacks { participant: ParticipantName, ability: Ability },
     #[error("it can be carried out neither way: {why}")]
     NeitherWay { why: String },
     #[error("the transaction is no saga, so it has no steps; a branch is resolved at its participant")]

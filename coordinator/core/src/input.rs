@@ -5,7 +5,7 @@ use crate::record::{DIGEST_UNKNOWN, EndedRecord, Stage, Unfinished};
 use bytes::Bytes;
 use std::fmt;
 use std::time::Duration;
-use undoubt_vocabulary::{AttemptNumber, Epoch, ParticipantName, SagaStep, StepName, ToCoordinator, TxId};
+use undoubt_vocabulary::{Abilities, AttemptNumber, Epoch, ParticipantName, SagaStep, StepName, ToCoordinator, TxId};
 
 /// Somebody who waits for an answer. The driver draws the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -162,8 +162,8 @@ pub enum Input {
     /// A session with this participant stands; whatever was sent before may be lost.
     Connected {
         participant: ParticipantName,
-        /// It can take part in two-phase commit. Steers auto only.
-        can_prepare: bool,
+        /// What it can do; nothing else is asked of it.
+        abilities: Abilities,
     },
     Disconnected {
         participant: ParticipantName,

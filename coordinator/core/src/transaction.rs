@@ -457,13 +457,12 @@ impl Transaction {
 
     /// Answers whether it may arrive.
     fn send_prepare(&self, branch: usize, cx: &mut Context<'_>) -> bool {
-        let execution = if self.branches.len() == 1 { Execution::OnePhase } else { Execution::TwoPhase };
         let prepare = Prepare {
             tx: self.tx.clone(),
             attempt_number: self.attempt_number,
             begun_at: self.begun_at,
             timeout: time_left(self.begun_at, self.deadline, cx.now).max(Duration::from_millis(1)),
-            execution,
+            execution: Execution::of(self.branches.len()),
             work: self.branches[branch].work.clone(),
         };
         self.send(branch, ToParticipant::Prepare(prepare), cx);

@@ -2,6 +2,8 @@
 //!
 //! Each is compared with its file in `tests/golden`; `UPDATE_GOLDEN=1` writes the files anew.
 
+#[path = "golden/abilities.rs"]
+mod abilities;
 #[path = "golden/auto.rs"]
 mod auto;
 #[path = "golden/sagas.rs"]

@@ -10,8 +10,8 @@ use undoubt_coordinator_core::{
     Record, Rejection, SagaRecord, Stage, Submission, Unfinished, UnusableRecord, decided,
 };
 use undoubt_vocabulary::{
-    AbortReason, AttemptNumber, BranchOutcome, Direction, Epoch, Outcome, ParticipantName, RetryPolicy, SagaStep,
-    StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TransactionPhase, TxId, Vote,
+    Abilities, AbortReason, AttemptNumber, BranchOutcome, Direction, Epoch, Outcome, ParticipantName, RetryPolicy,
+    SagaStep, StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TransactionPhase, TxId, Vote,
 };
 
 const LIMITS: Limits = Limits {
@@ -35,7 +35,7 @@ impl Run {
         let mut run = Run { core: Coordinator::new(Epoch(1), LIMITS), unwritable: Some(unwritable), ended: None };
         run.put(Input::RecoveryDone { paused: false });
         for number in 0..2 {
-            run.put(Input::Connected { participant: name(number), can_prepare: true });
+            run.put(Input::Connected { participant: name(number), abilities: Abilities::ALL });
         }
         run
     }
@@ -305,7 +305,7 @@ fn what_was_folded_and_may_have_gone_on_otherwise_is_held_in_its_place() {
     run.put(Input::EpochTaken(Epoch(2)));
     run.put(Input::RecoveryDone { paused: false });
     for number in 0..2 {
-        let told = run.put(Input::Connected { participant: name(number), can_prepare: true });
+        let told = run.put(Input::Connected { participant: name(number), abilities: Abilities::ALL });
         assert!(!told.iter().any(|effect| matches!(effect, Effect::Send { .. })), "{told:?}");
     }
     assert_eq!(run.core.view(&tx()).unwrap().phase, TransactionPhase::Unusable);

@@ -11,8 +11,8 @@ use undoubt_coordinator_core::{
     Record, SagaRecord, StillKnown, Unfinished,
 };
 use undoubt_vocabulary::{
-    AttemptNumber, BranchOutcome, Epoch, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex, Timestamp,
-    ToCoordinator, TxId,
+    Abilities, AttemptNumber, BranchOutcome, Epoch, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex,
+    Timestamp, ToCoordinator, TxId,
 };
 
 const ATTEMPT_NUMBER: AttemptNumber = AttemptNumber(10);
@@ -105,7 +105,7 @@ fn recovered(unfinished: Unfinished) -> Coordinator {
     put(&mut core, Input::Recovered(unfinished));
     put(&mut core, Input::RecoveryDone { paused: false });
     for participant in ["a", "b"] {
-        put(&mut core, Input::Connected { participant: name(participant), can_prepare: true });
+        put(&mut core, Input::Connected { participant: name(participant), abilities: Abilities::ALL });
     }
     core
 }

@@ -13,8 +13,8 @@ use undoubt_coordinator_core::{
     Unfinished,
 };
 use undoubt_vocabulary::{
-    AttemptNumber, Direction, Epoch, Outcome, ParticipantName, Refusal, RefusalCode, RetryPolicy, RunStep, SagaStep,
-    StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TxId, saga,
+    Abilities, AttemptNumber, Direction, Epoch, Outcome, ParticipantName, Refusal, RefusalCode, RetryPolicy, RunStep,
+    SagaStep, StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TxId, saga,
 };
 
 const LIMITS: Limits = Limits {
@@ -114,7 +114,7 @@ impl Walk {
         };
         walk.put(Input::RecoveryDone { paused: false });
         for participant in ["a", "b", "c"] {
-            walk.put(Input::Connected { participant: name(participant), can_prepare: true });
+            walk.put(Input::Connected { participant: name(participant), abilities: Abilities::ALL });
         }
         walk.submit();
         walk
@@ -217,7 +217,7 @@ impl Walk {
         if self.draw(3) == 0 {
             self.put(Input::Disconnected { participant });
         } else {
-            self.put(Input::Connected { participant, can_prepare: true });
+            self.put(Input::Connected { participant, abilities: Abilities::ALL });
         }
     }
 
@@ -339,7 +339,7 @@ impl Walk {
         }
         self.put(Input::ResumeRecovery);
         for participant in ["a", "b", "c"] {
-            self.put(Input::Connected { participant: name(participant), can_prepare: true });
+            self.put(Input::Connected { participant: name(participant), abilities: Abilities::ALL });
         }
         self.submit();
         for _ in 0..4_000 {

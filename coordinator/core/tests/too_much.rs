@@ -11,8 +11,8 @@ use undoubt_coordinator_core::{
 };
 use undoubt_vocabulary::limits::{MAX_RESULT_BYTES, MAX_STEP_INPUT_BYTES, MAX_TRANSACTION_RESULT_BYTES};
 use undoubt_vocabulary::{
-    AbortReason, AttemptNumber, Direction, Epoch, Outcome, ParticipantName, RefusalCode, RetryPolicy, SagaStep,
-    StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TransactionPhase, TxId, Vote,
+    Abilities, AbortReason, AttemptNumber, Direction, Epoch, Outcome, ParticipantName, RefusalCode, RetryPolicy,
+    SagaStep, StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TransactionPhase, TxId, Vote,
 };
 
 const LIMITS: Limits = Limits {
@@ -36,7 +36,7 @@ impl Run {
         let mut run = Run { core: Coordinator::new(Epoch(1), limits), attempt_numbers: 0 };
         run.put(Input::RecoveryDone { paused: false });
         for number in 0..participants {
-            run.put(Input::Connected { participant: name(number), can_prepare: true });
+            run.put(Input::Connected { participant: name(number), abilities: Abilities::ALL });
         }
         run
     }

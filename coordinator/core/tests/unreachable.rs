@@ -6,7 +6,7 @@ use undoubt_coordinator_core::{
     Answer, Client, Content, Coordinator, Effect, Input, Limits, Question, Stage, Submission, Timer,
 };
 use undoubt_vocabulary::{
-    AbortReason, AttemptNumber, Epoch, Outcome, ParticipantName, Timestamp, TransactionPhase, TxId,
+    Abilities, AbortReason, AttemptNumber, Epoch, Outcome, ParticipantName, Timestamp, TransactionPhase, TxId,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ fn what_was_never_sent_is_aborted_at_its_deadline() {
 fn what_may_have_been_sent_is_settled_and_not_presumed() {
     let (participant, tx): (ParticipantName, TxId) = ("bank".parse().unwrap(), "t".parse().unwrap());
     let (mut coordinator, attempt_number) = delegated(&participant, &tx);
-    put(&mut coordinator, Input::Connected { participant: participant.clone(), can_prepare: true });
+    put(&mut coordinator, Input::Connected { participant: participant.clone(), abilities: Abilities::ALL });
     put(&mut coordinator, Input::Disconnected { participant });
     let effects = put(&mut coordinator, deadline(&tx, attempt_number));
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Append { .. })), "{effects:?}");

@@ -13,7 +13,6 @@ use undoubt_coordinator_core::{
 };
 use undoubt_platform::server::AnswerRoom;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
-use undoubt_vocabulary::protocol::SAGA_STEPS;
 use undoubt_vocabulary::{Abilities, CoordinatorPhase, Epoch, ParticipantName, StepName, ToCoordinator, TxId};
 
 pub(crate) enum Command {
@@ -48,7 +47,6 @@ pub(crate) enum Command {
         session: u64,
         queue: Queue,
         resource: String,
-        can_prepare: bool,
         abilities: Abilities,
         unnumbered: bool,
     },
@@ -126,18 +124,13 @@ pub(crate) enum Replied {
     Again(TxId),
     NoRoom(String),
     UnknownParticipant(ParticipantName),
-    /// The participant cannot do what the transaction asks of it.
-    Lacks(ParticipantName, &'static str),
 }
 
 impl Replied {
     /// Returns true if there is nothing to tell of the transaction, because it was not taken.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
-            Replied::Core(Answer::Rejected(_))
-            | Replied::NoRoom(_)
-            | Replied::UnknownParticipant(_)
-            | Replied::Lacks(..) => true,
+            Replied::Core(Answer::Rejected(_)) | Replied::NoRoom(_) | Replied::UnknownParticipant(_) => true,
             Replied::Core(Answer::Outcome { .. } | Answer::Pending | Answer::Stuck(_)) | Replied::Again(_) => false,
         }
     }
@@ -259,7 +252,7 @@ impl Engine {
                 Ok(())
             }
             Command::Damaged { participant, lost, listed } => self.damaged(&participant, lost, listed),
-            Command::Connected { participant, session, queue, resource, can_prepare, abilities, unnumbered } => {
+            Command::Connected { participant, session, queue, resource, abilities, unnumbered } => {
                 let Some(link) = self.links.get_mut(&participant) else { return Ok(()) };
                 tracing::info!(%participant, %resource, failed_attempts = link.attempts, "connected");
                 if unnumbered && !std::mem::replace(&mut link.unnumbered, true) {
@@ -270,7 +263,7 @@ impl Engine {
                 link.state = LinkState::Connected { session, queue, resource };
                 link.since = self.clock.now();
                 link.outgoing.clear();
-                self.put(Input::Connected { participant, can_prepare })
+                self.put(Input::Connected { participant, abilities })
             }
             Command::Disconnected { participant, session, error } => self.disconnected(participant, session, error),
             Command::Received { participant, session, messages } => {
@@ -313,11 +306,10 @@ impl Engine {
     fn submit(&mut self, request: Request, reply: Reply) -> Result<(), LogError> {
         let Request { tx, digest, former_digest, content, timeout, wait } = request;
         let unknown = content.participants().find(|name| !self.links.contains_key(*name));
-        let not_let_in = match (unknown, self.lacks(&content), &self.refusing) {
-            (Some(unknown), _, _) => Some(Replied::UnknownParticipant(unknown.clone())),
-            (None, Some((name, ability)), _) => Some(Replied::Lacks(name.clone(), ability)),
-            (None, None, Some(why)) => Some(Replied::NoRoom(why.clone())),
-            (None, None, None) => None,
+        let not_let_in = match (unknown, &self.refusing) {
+            (Some(unknown), _) => Some(Replied::UnknownParticipant(unknown.clone())),
+            (None, Some(why)) => Some(Replied::NoRoom(why.clone())),
+            (None, None) => None,
         };
         // What is open or has ended is answered all the same (R10).
         if let Some(reason) = not_let_in
@@ -330,13 +322,6 @@ impl Engine {
         let client = self.client(&tx, reply)?;
         let submission = Submission { tx, digest, former_digest, content, timeout, client, wait };
         self.put(Input::Asked(Question::Submit(submission)))
-    }
-
-    /// Returns the participant that is known to lack an ability which this content needs, and its name. Auto chooses by itself.
-    fn lacks<'a>(&self, content: &'a Content) -> Option<(&'a ParticipantName, &'static str)> {
-        let Content::Saga(steps) = content else { return None };
-        let runs_none = |name: &&ParticipantName| self.links.get(*name).is_some_and(|link| !link.runs_steps());
-        steps.iter().map(|step| &step.participant).find(runs_none).map(|name| (name, SAGA_STEPS))
     }
 
     fn forget(&mut self, tx: TxId, who: &str, reason: &str, reply: Reply) -> Result<(), LogError> {

@@ -1,9 +1,8 @@
 //! What the engine knows of its way to each participant.
 
 use crate::queue::Queue;
-use undoubt_vocabulary::protocol::SAGA_STEPS;
 use undoubt_vocabulary::{
-    Abilities, AttemptNumber, Direction, Refusal, RefusalCode, RunStep, StepOutcome, Timestamp, ToCoordinator,
+    Abilities, Ability, AttemptNumber, Direction, Refusal, RefusalCode, RunStep, StepOutcome, Timestamp, ToCoordinator,
     ToParticipant,
 };
 
@@ -51,7 +50,7 @@ impl Link {
     }
 
     /// Returns false if it is known not to run the steps of sagas.
-    pub(super) fn runs_steps(&self) -> bool {
+    fn runs_steps(&self) -> bool {
         self.abilities.is_none_or(|abilities| abilities.saga_steps)
     }
 
@@ -63,8 +62,10 @@ impl Link {
         }
         match message {
             ToParticipant::Run(run) => {
-                let detail =
-                    format!("this participant lacks the ability {SAGA_STEPS}; update it, or leave it out of sagas");
+                let detail = format!(
+                    "this participant lacks the ability {}; update it, or leave it out of sagas",
+                    Ability::SagaSteps
+                );
                 let outcome = match run.direction {
                     Direction::Forward => StepOutcome::Refused(Refusal::new(RefusalCode::InvalidWork, detail)),
                     // It has run nothing that could be undone.
@@ -147,9 +148,9 @@ mod tests {
         };
         let mut link = Link::new(Timestamp::default());
         assert_eq!(link.refusal_of(&run(Direction::Forward)), None, "who was not met yet may be able");
-        link.abilities = Some(Abilities { saga_steps: true });
+        link.abilities = Some(Abilities::ALL);
         assert_eq!(link.refusal_of(&run(Direction::Forward)), None);
-        link.abilities = Some(Abilities { saga_steps: false });
+        link.abilities = Some(Abilities { saga_steps: false, ..Abilities::ALL });
         let Some(ToCoordinator::Ran { outcome: StepOutcome::Refused(refusal), .. }) =
             link.refusal_of(&run(Direction::Forward))
         else {

@@ -21,12 +21,10 @@ use undoubt_vocabulary::limits::{
     MAX_TRANSACTION_RESULT_BYTES,
 };
 use undoubt_vocabulary::{
-    Abilities, AbortReason, AttemptNumber, BranchOutcome, Epoch, Outcome, PartState, ParticipantName, RetryPolicy,
-    SagaStep, StepIndex, Timestamp, ToCoordinator, TransactionPhase,
+    Abilities, Ability, AbortReason, AttemptNumber, BranchOutcome, Epoch, Outcome, PartState, ParticipantName,
+    RetryPolicy, SagaStep, StepIndex, Timestamp, ToCoordinator, TransactionPhase,
 };
 use world::{Manners, World, count, lose, name, plant, tx};
-
-const ABLE: Abilities = Abilities { saga_steps: true };
 
 const MANY: usize = MAX_BRANCHES_PER_TRANSACTION;
 const OBEDIENT: Manners =
@@ -365,8 +363,7 @@ fn by_hand(store: Arc<MemoryStore>) -> (Engine, crate::queue::Queue) {
         session: 1,
         queue: queue.clone(),
         resource,
-        can_prepare: true,
-        abilities: ABLE,
+        abilities: Abilities::ALL,
         unnumbered: true,
     };
     engine.command(Command::Cleared { epoch: Epoch(2), held: Vec::new() }).unwrap();
@@ -392,8 +389,7 @@ async fn a_saga_with_a_participant_that_runs_no_steps_is_refused_with_its_name()
         session: 2,
         queue,
         resource: "old".to_owned(),
-        can_prepare: true,
-        abilities: Abilities { saga_steps: false },
+        abilities: Abilities { saga_steps: false, ..Abilities::ALL },
         unnumbered: true,
     };
     engine.command(connected).unwrap();
@@ -419,7 +415,10 @@ async fn a_saga_with_a_participant_that_runs_no_steps_is_refused_with_its_name()
     let reply = Reply::Once { room: AnswerRoom::boundless(), to };
     engine.command(Command::Submit { request, reply }).unwrap();
     let (refused, _) = replied.await.unwrap();
-    assert!(matches!(&refused, Replied::Lacks(name, "saga-steps") if *name == participant), "{refused:?}");
+    assert!(
+        matches!(&refused, Replied::Core(Answer::Rejected(Rejection::Lacks { participant: name, ability: Ability::SagaSteps })) if *name == participant),
+        "{refused:?}"
+    );
     assert!(!engine.core.holds(&tx("t")), "it was not taken");
 }
 

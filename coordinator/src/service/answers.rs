@@ -24,9 +24,6 @@ pub(crate) fn outcome_of(replied: Replied) -> Result<v1::Outcome, Status> {
         Replied::Core(Answer::Rejected(rejection)) => Err(status_of(&rejection)),
         Replied::Again(_) => Err(decided_but(&Status::resource_exhausted("there is no room for the answer"))),
         Replied::NoRoom(why) => Err(exhausted(&format!("no new transactions are taken: {why}"))),
-        Replied::Lacks(name, ability) => Err(Status::failed_precondition(format!(
-            "participant {name} lacks the ability {ability}, which this transaction needs; update it, or leave it out"
-        ))),
         Replied::UnknownParticipant(name) => Err(Status::not_found(format!(
             "participant {name} is not configured at this coordinator; see `undoubt participants` for those that are"
         ))),
@@ -60,6 +57,7 @@ fn status_of(rejection: &Rejection) -> Status {
         | Rejection::NothingToForget
         | Rejection::StepSettled { .. }
         | Rejection::NotASaga
+        | Rejection::Lacks { .. }
         | Rejection::Unusable { .. }
         | Rejection::NotStuck { .. } => Status::failed_precondition(message),
     }

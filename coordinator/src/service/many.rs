@@ -186,13 +186,12 @@ impl Pump {
                 Replied::Core(Answer::Rejected(Rejection::NotFound)) if was_decided => {
                     error(sequence, &answers::collected())
                 }
-                replied @ (Replied::Core(_)
-                | Replied::NoRoom(_)
-                | Replied::UnknownParticipant(_)
-                | Replied::Lacks(..)) => match answers::outcome_of(replied) {
-                    Ok(outcome) => v1::SequencedResponse { sequence, result: Some(Sequenced::Outcome(outcome)) },
-                    Err(status) => error(sequence, &status),
-                },
+                replied @ (Replied::Core(_) | Replied::NoRoom(_) | Replied::UnknownParticipant(_)) => {
+                    match answers::outcome_of(replied) {
+                        Ok(outcome) => v1::SequencedResponse { sequence, result: Some(Sequenced::Outcome(outcome)) },
+                        Err(status) => error(sequence, &status),
+                    }
+                }
             };
             self.in_flight -= 1;
             self.put(response, room).await?;

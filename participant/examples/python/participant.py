@@ -16,7 +16,9 @@ from seats import MAX_WORK_BYTES
 from wire import messages as m
 from wire import services
 
-PROTOCOL_VERSION = 1
+NEWEST_VERSION = 2
+# What is not named here is never asked for: it runs no steps of sagas.
+ABILITIES = ["one-phase", "two-phase"]
 RESOURCE = "seats"
 SECONDS_BETWEEN_INQUIRIES = 1.0
 
@@ -54,17 +56,18 @@ class Participant(services.ParticipantServicer):
         if first is None or not first.HasField("hello") or len(first.hello.coordinator_id) != 16:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a session begins with hello, and a 16-byte id in it")
         try:
-            session = self.join(first.hello, context)
+            version, session = self.join(first.hello, context)
         except ValueError as refused:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(refused))
         except LowerEpoch as refused:
             known = (("undoubt-known-epoch", str(refused.known)),)
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(refused), known)
         welcome = m.Welcome(
-            protocol_version=PROTOCOL_VERSION,
+            protocol_version=version,
             participant_name=self.name,
             resource=RESOURCE,
             max_work_bytes=MAX_WORK_BYTES,
+            abilities=ABILITIES,
         )
         await context.write(m.ParticipantBatch(welcome=welcome))
         talk = [self.listen(session, batches), self.inquire(session), session.replaced.wait()]
@@ -84,16 +87,18 @@ class Participant(services.ParticipantServicer):
             await context.abort(grpc.StatusCode.ABORTED, "a newer session has replaced this one")
 
     def join(self, hello, context):
-        """The session from here on. There is one per coordinator: it replaces the one before it."""
-        if hello.protocol_version != PROTOCOL_VERSION:
-            raise ValueError(f"protocol version {PROTOCOL_VERSION} is spoken here, not {hello.protocol_version}")
+        """The version that both speak, and the session from here on. There is one per coordinator: it replaces the one before it."""
+        oldest, newest = hello.protocol_version, max(hello.protocol_version, hello.newest_protocol_version)
+        version = min(newest, NEWEST_VERSION)
+        if version < max(oldest, 1):
+            raise ValueError(f"protocol versions 1 to {NEWEST_VERSION} are spoken here, not {oldest} to {newest}")
         if hello.participant_name != self.name:
             raise ValueError(f"this is participant {self.name!r}, not {hello.participant_name!r}")
         self.branches.join(hello.coordinator_id, hello.epoch)
         if before := self.sessions.get(hello.coordinator_id):
             before.replaced.set()
         session = self.sessions[hello.coordinator_id] = Session(context, hello.coordinator_id)
-        return session
+        return version, session
 
     async def listen(self, session, batches):
         async for batch in batches:

@@ -126,6 +126,10 @@ impl<R: Steps> Branches for StepsOnly<R> {
         false
     }
 
+    fn takes_branches(&self) -> bool {
+        false
+    }
+
     async fn prepare(&self, _: BranchId, _: Prepare, _: CancellationToken) -> Result<Vote, ResourceError> {
         let kind = self.0.kind();
         let detail = format!("a resource of kind {kind} only takes the steps of sagas; submit a saga");

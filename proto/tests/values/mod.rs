@@ -376,7 +376,7 @@ pub fn session() -> Vec<Sample> {
                     cannot_prepare: false,
                     number: Some(number()),
                     seen: Some(number()),
-                    abilities: vec!["saga-steps".into()],
+                    abilities: vec!["saga-steps".into(), "one-phase".into(), "two-phase".into()],
                 }),
                 stable_writes: 9,
                 messages: vec![v1::ToCoordinator {

@@ -27,7 +27,7 @@ pub use known::{KnownAttempt, KnownState};
 pub use message::{Execution, Prepare, ToCoordinator, ToParticipant};
 pub use outcome::{AbortReason, BranchOutcome, Outcome, Refusal, RefusalCode, Vote};
 pub use outcome_form::{AbortForm, OutcomeForm};
-pub use protocol::Abilities;
+pub use protocol::{Abilities, Ability};
 pub use saga::{Direction, InvalidSaga, RetryPolicy, RunStep, SagaStep, StepIndex, StepOutcome, StuckStep};
 pub use time::{Timestamp, time_left};
 pub use view::{CoordinatorPhase, EventKind, PartState, TransactionPhase};

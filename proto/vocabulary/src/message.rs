@@ -3,6 +3,7 @@
 
 use crate::id::{AttemptNumber, TxId};
 use crate::outcome::{BranchOutcome, Vote};
+use crate::protocol::Ability;
 use crate::saga::{Direction, RunStep, StepIndex, StepOutcome};
 use crate::time::Timestamp;
 use bytes::Bytes;
@@ -15,6 +16,21 @@ pub enum Execution {
     TwoPhase,
     /// The only branch of its transaction: commit at once (R7).
     OnePhase,
+}
+
+impl Execution {
+    /// Returns how each branch of a transaction with so many is executed.
+    pub fn of(branches: usize) -> Execution {
+        if branches == 1 { Execution::OnePhase } else { Execution::TwoPhase }
+    }
+
+    /// Returns what its participant has to be able to do.
+    pub fn ability(self) -> Ability {
+        match self {
+            Execution::OnePhase => Ability::OnePhase,
+            Execution::TwoPhase => Ability::TwoPhase,
+        }
+    }
 }
 
 /// A branch's work, and what its execution needs to know.

@@ -1,13 +1,12 @@
 //! The versions of the conversation between a coordinator and a participant, and what its sides can do.
 
+use std::fmt;
+
 /// The lowest version that is spoken here.
 pub const OLDEST_VERSION: u32 = 1;
 
 /// The highest version that is spoken here.
 pub const NEWEST_VERSION: u32 = 2;
-
-/// The ability to run the steps of sagas.
-pub const SAGA_STEPS: &str = "saga-steps";
 
 /// Returns the highest version that both sides speak; `None` if there is none. `newest` is 0 of a side that speaks one only.
 pub fn common_version(oldest: u32, newest: u32) -> Option<u32> {
@@ -15,17 +14,77 @@ pub fn common_version(oldest: u32, newest: u32) -> Option<u32> {
     (common >= oldest.max(OLDEST_VERSION)).then_some(common)
 }
 
-/// What a peer can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An ability of a participant that a transaction may need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Ability {
+    /// Runs the steps of sagas, and closes sagas.
+    SagaSteps,
+    /// Takes a branch that is alone in its transaction, and commits it at once.
+    OnePhase,
+    /// Takes a branch beside others: votes prepared, and ends it as it is told.
+    TwoPhase,
+}
+
+impl Ability {
+    const ALL: [Ability; 3] = [Ability::SagaSteps, Ability::OnePhase, Ability::TwoPhase];
+
+    /// Returns its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Ability::SagaSteps => "saga-steps",
+            Ability::OnePhase => "one-phase",
+            Ability::TwoPhase => "two-phase",
+        }
+    }
+}
+
+impl fmt::Display for Ability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a participant can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Abilities {
     pub saga_steps: bool,
+    pub one_phase: bool,
+    pub two_phase: bool,
 }
 
 impl Abilities {
-    /// Returns what a peer that speaks this version can do, as it names it. Before abilities had names, everybody could do all that
-    /// there was.
-    pub fn of<'a>(version: u32, mut named: impl Iterator<Item = &'a str>) -> Abilities {
-        Abilities { saga_steps: version < 2 || named.any(|name| name == SAGA_STEPS) }
+    pub const ALL: Abilities = Abilities { saga_steps: true, one_phase: true, two_phase: true };
+
+    /// Returns what a participant that speaks this version can do. From version 2 on it can do what it names, and nothing else.
+    /// Before, abilities had no names and everybody could do all that there was, save whoever said that it `cannot_prepare`.
+    pub fn of<'a>(version: u32, cannot_prepare: bool, named: impl Iterator<Item = &'a str>) -> Abilities {
+        if version < 2 {
+            return Abilities { two_phase: !cannot_prepare, ..Abilities::ALL };
+        }
+        let mut abilities = Abilities { saga_steps: false, one_phase: false, two_phase: false };
+        for name in named {
+            match Ability::ALL.into_iter().find(|ability| ability.name() == name) {
+                Some(Ability::SagaSteps) => abilities.saga_steps = true,
+                Some(Ability::OnePhase) => abilities.one_phase = true,
+                Some(Ability::TwoPhase) => abilities.two_phase = true,
+                // An ability of a later version, which is not asked for here.
+                None => {}
+            }
+        }
+        abilities
+    }
+
+    pub fn has(self, ability: Ability) -> bool {
+        match ability {
+            Ability::SagaSteps => self.saga_steps,
+            Ability::OnePhase => self.one_phase,
+            Ability::TwoPhase => self.two_phase,
+        }
+    }
+
+    /// Returns the names of what it can do, as they are told on the wire.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Ability::ALL.into_iter().filter(move |ability| self.has(*ability)).map(Ability::name)
     }
 }
 
@@ -51,8 +110,18 @@ mod tests {
 
     #[test]
     fn whoever_names_its_abilities_has_no_others() {
-        assert!(Abilities::of(1, std::iter::empty()).saga_steps);
-        assert!(!Abilities::of(2, ["saga-steps-of-the-future"].into_iter()).saga_steps);
-        assert!(Abilities::of(2, ["of the future", SAGA_STEPS].into_iter()).saga_steps);
+        let none = Abilities { saga_steps: false, one_phase: false, two_phase: false };
+        assert_eq!(Abilities::of(2, false, ["saga-steps-of-the-future"].into_iter()), none);
+        let steps = Abilities { saga_steps: true, ..none };
+        assert_eq!(Abilities::of(2, false, ["of the future", "saga-steps"].into_iter()), steps);
+        for abilities in [none, steps, Abilities { one_phase: true, ..none }, Abilities::ALL] {
+            assert_eq!(Abilities::of(2, true, abilities.names()), abilities);
+        }
+    }
+
+    #[test]
+    fn before_abilities_had_names_everybody_could_do_all_save_to_prepare_who_denied_it() {
+        assert_eq!(Abilities::of(1, false, std::iter::empty()), Abilities::ALL);
+        assert_eq!(Abilities::of(1, true, ["two-phase"].into_iter()), Abilities { two_phase: false, ..Abilities::ALL });
     }
 }

@@ -18,7 +18,7 @@ use undoubt_coordinator_core::{
     Answer, Client, Coordinator, Effect, Input, Limits, Note, Phase, Question, Record, Stage, Timer, Unfinished,
 };
 use undoubt_vocabulary::{
-    AttemptNumber, Epoch, KnownAttempt, ParticipantName, Timestamp, ToParticipant, TxId, WriteNumber,
+    Abilities, AttemptNumber, Epoch, KnownAttempt, ParticipantName, Timestamp, ToParticipant, TxId, WriteNumber,
 };
 
 pub(crate) use log::Log;
@@ -237,10 +237,11 @@ impl CoordinatorHost {
                 }
             }
             Act::Connected { participant } => {
-                let can_prepare =
+                let two_phase =
                     !scenario.unable.contains(participant) || scenario.mutant == Some(Mutant::AbilityAssumed);
+                let abilities = Abilities { two_phase, ..Abilities::ALL };
                 let participant = participant_name(*participant);
-                return self.put(Input::Connected { participant, can_prepare }, scenario, sent);
+                return self.put(Input::Connected { participant, abilities }, scenario, sent);
             }
             Act::Disconnected { participant } => {
                 return self.put(Input::Disconnected { participant: participant_name(*participant) }, scenario, sent);

@@ -30,6 +30,15 @@ pub(super) fn restored() -> Vec<Scenario> {
             "the coordinator's folder is emptied: its name is known with another log, and it is held",
             vec![at(2_000, put_back(COORDINATOR, Copied::Emptied, 100))],
         ),
+        scenario(
+            "a-standby-takes-over-whoever-is-held",
+            "the coordinator's folder is emptied, and a standby takes over while it is held: it ends once the standby is accepted",
+            &[Code::S11, Code::P9],
+            vec![
+                at(2_000, put_back(COORDINATOR, Copied::Emptied, 100)),
+                at(2_700, What::Takeover { zombie_after_ms: 300 }),
+            ],
+        ),
         s11(
             "a-participants-hot-copy-comes-back",
             "a copy of a participant's running folder is put back: it refuses all until an operator accepts, and what it lost is listed",

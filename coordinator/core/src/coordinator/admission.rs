@@ -13,7 +13,7 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use undoubt_vocabulary::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_TRANSACTION_BYTES, MAX_WAITERS_PER_TRANSACTION};
-use undoubt_vocabulary::{ParticipantName, SagaStep, Timestamp, TxId, saga};
+use undoubt_vocabulary::{Ability, Execution, ParticipantName, SagaStep, Timestamp, TxId, saga};
 
 /// What is begun.
 enum Way {
@@ -67,6 +67,9 @@ impl Coordinator {
                 check_size(steps.len(), steps.iter().map(SagaStep::work_bytes).sum())?;
             }
         }
+        if let Some((participant, ability)) = self.lacks(content) {
+            return Err(Rejection::Lacks { participant: participant.clone(), ability });
+        }
         if no_time {
             return Err(Rejection::DeadlinePassed);
         }
@@ -75,6 +78,18 @@ impl Coordinator {
             return Err(Rejection::TooManyOpen { max_open_transactions });
         }
         self.room.admit(content.work_bytes())
+    }
+
+    /// Returns a participant that is known to lack what this content needs. Auto chooses by itself.
+    fn lacks<'a>(&self, content: &'a Content) -> Option<(&'a ParticipantName, Ability)> {
+        let (ability, mut needed): (_, Box<dyn Iterator<Item = &ParticipantName>>) = match content {
+            Content::TwoPhase(branches) => {
+                (Execution::of(branches.len()).ability(), Box::new(branches.iter().map(|(name, _)| name)))
+            }
+            Content::Saga(steps) => (Ability::SagaSteps, Box::new(steps.iter().map(|step| &step.participant))),
+            Content::Auto { .. } => return None,
+        };
+        needed.find(|name| self.peers.lacks(name, ability)).map(|name| (name, ability))
     }
 
     /// Which way it goes, and what the history says of a choice. `Err`: there is none.

@@ -3,7 +3,7 @@
 use super::{BranchVote, Context, Event, OpenKind, State, Transaction};
 use crate::effect::{Answer, Note, Timer};
 use crate::record::Stage;
-use undoubt_vocabulary::{AbortReason, Outcome, ParticipantName, Refusal, RefusalCode, ToParticipant, Vote};
+use undoubt_vocabulary::{Ability, AbortReason, Outcome, ParticipantName, Refusal, RefusalCode, ToParticipant, Vote};
 
 impl Transaction {
     pub(super) fn preparing(&mut self, event: Event, cx: &mut Context<'_>) {
@@ -25,11 +25,14 @@ impl Transaction {
         }
     }
 
-    /// When the way was chosen it was not connected, so nobody knew whether it can prepare.
+    /// When it was submitted its participant was not connected, so nobody knew whether it can prepare.
     fn prepare_if_able(&mut self, branch: usize, cx: &mut Context<'_>) {
         let by = self.branches[branch].participant.clone();
-        if self.fallback.is_some() && cx.peers.unable.contains(&by) {
-            let refusal = Refusal::new(RefusalCode::Unavailable, "it cannot prepare");
+        if cx.peers.lacks(&by, Ability::TwoPhase) {
+            let refusal = match self.fallback {
+                Some(_) => Refusal::new(RefusalCode::Unavailable, "it cannot prepare"),
+                None => refuse_for_want_of(Ability::TwoPhase),
+            };
             return self.abort(AbortReason::Refused { by, refusal }, cx);
         }
         self.send_prepare(branch, cx);
@@ -174,4 +177,11 @@ impl Transaction {
             | Event::Resumed => {}
         }
     }
+}
+
+/// Returns the refusal of work whose participant turned out to lack this after the work was accepted.
+pub(super) fn refuse_for_want_of(ability: Ability) -> Refusal {
+    let detail =
+        format!("this participant lacks the ability {ability}; update it, or leave it out of such transactions");
+    Refusal::new(RefusalCode::InvalidWork, detail)
 }

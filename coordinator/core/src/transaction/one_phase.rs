@@ -4,20 +4,18 @@
 //! beforehand that the branch may have committed; whoever finds that record asks the branch. Aborting is not presumed
 //! here: silence is settled by asking, until there is an answer.
 
+use super::deciding::refuse_for_want_of;
 use super::{BranchVote, Context, Event, State, Transaction};
 use crate::effect::{Answer, Note, Timer};
 use crate::record::Stage;
 use crate::room::NoRoom;
 use bytes::Bytes;
-use undoubt_vocabulary::{AbortReason, BranchOutcome, Outcome, ToParticipant, Vote};
+use undoubt_vocabulary::{Ability, AbortReason, BranchOutcome, Outcome, ToParticipant, Vote};
 
 impl Transaction {
     pub(super) fn logging_delegation(&mut self, event: Event, cx: &mut Context<'_>) {
         match event {
-            Event::Logged { stage: Stage::Delegated } => {
-                let sent = self.send_prepare(0, cx);
-                self.state = State::Delegated { sent };
-            }
+            Event::Logged { stage: Stage::Delegated } => self.delegate(false, cx),
             // Nothing was sent yet, so the abort is certain.
             Event::Cancelled => self.abort(AbortReason::Cancelled, cx),
             Event::DeadlinePassed => {
@@ -39,10 +37,7 @@ impl Transaction {
     pub(super) fn delegated(&mut self, sent: bool, event: Event, cx: &mut Context<'_>) {
         match event {
             Event::Voted { vote, .. } => self.take_one_phase_vote(vote, cx),
-            Event::Connected { .. } => {
-                let sent = self.send_prepare(0, cx) || sent;
-                self.state = State::Delegated { sent };
-            }
+            Event::Connected { .. } => self.delegate(sent, cx),
             // Nobody was told anything, so the abort is certain.
             Event::DeadlinePassed if !sent => {
                 let unanswered = vec![self.branches[0].participant.clone()];
@@ -62,6 +57,18 @@ impl Transaction {
             | Event::Forgotten
             | Event::Resumed => {}
         }
+    }
+
+    /// Sends it on, unless it is known by now that the participant takes none. What may have arrived before is not refused:
+    /// it may have committed.
+    fn delegate(&mut self, sent: bool, cx: &mut Context<'_>) {
+        let by = &self.branches[0].participant;
+        if !sent && cx.peers.lacks(by, Ability::OnePhase) {
+            let reason = AbortReason::Refused { by: by.clone(), refusal: refuse_for_want_of(Ability::OnePhase) };
+            return self.abort(reason, cx);
+        }
+        let sent = self.send_prepare(0, cx) || sent;
+        self.state = State::Delegated { sent };
     }
 
     pub(super) fn settling(&mut self, attempt: u32, event: Event, cx: &mut Context<'_>) {

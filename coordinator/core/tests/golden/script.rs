@@ -8,7 +8,7 @@ use undoubt_coordinator_core::{
     StepResolution, Submission, Timer, Unfinished,
 };
 use undoubt_vocabulary::{
-    AttemptNumber, BranchOutcome, Direction, Epoch, EventKind, Execution, Outcome, ParticipantName, Refusal,
+    Abilities, AttemptNumber, BranchOutcome, Direction, Epoch, EventKind, Execution, Outcome, ParticipantName, Refusal,
     RefusalCode, RunStep, SagaStep, StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
 };
 
@@ -82,13 +82,17 @@ impl Script {
     }
 
     pub fn connect(&mut self, name: &str) {
-        let input = Input::Connected { participant: participant(name), can_prepare: true };
+        let input = Input::Connected { participant: participant(name), abilities: Abilities::ALL };
         self.tell(&format!("{name} is connected"), input);
     }
 
     pub fn connect_unable(&mut self, name: &str) {
-        let input = Input::Connected { participant: participant(name), can_prepare: false };
-        self.tell(&format!("{name} is connected, and cannot prepare"), input);
+        self.connect_with(name, "cannot prepare", Abilities { two_phase: false, ..Abilities::ALL });
+    }
+
+    pub fn connect_with(&mut self, name: &str, what: &str, abilities: Abilities) {
+        let input = Input::Connected { participant: participant(name), abilities };
+        self.tell(&format!("{name} is connected, and {what}"), input);
     }
 
     pub fn wait(&mut self, seconds: u64) {

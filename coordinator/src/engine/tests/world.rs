@@ -1,6 +1,5 @@
 //! The real engine over a store in memory, with participants that are as obedient as they are told.
 
-use super::ABLE;
 use crate::config::Config;
 use crate::engine::{Command, Engine, Handle, Parts, Replied, Reply, Request};
 use crate::log::{FAMILIES, Log, LogError};
@@ -15,7 +14,8 @@ use undoubt_platform::server::AnswerRoom;
 use undoubt_platform::store::memory::{Memory, MemoryStore};
 use undoubt_platform::{Batch, CrashPoints, Family, OsRandom, SystemClock};
 use undoubt_vocabulary::{
-    BranchOutcome, Epoch, ParticipantName, StepOutcome, ToCoordinator, ToParticipant, TransactionPhase, TxId, Vote,
+    Abilities, BranchOutcome, Epoch, ParticipantName, StepOutcome, ToCoordinator, ToParticipant, TransactionPhase,
+    TxId, Vote,
 };
 
 /// Returns a store that takes batches of this size at most.
@@ -91,8 +91,7 @@ impl World {
                 session: 1,
                 queue: queue.clone(),
                 resource: "test".into(),
-                can_prepare: true,
-                abilities: ABLE,
+                abilities: Abilities::ALL,
                 unnumbered: true,
             };
             handle.tell(connected).await.unwrap();

@@ -7,7 +7,7 @@ use crate::mutant::Mutant;
 use crate::scenario::{Scenario, participant_name};
 use undoubt_coordinator_core::standing::{Sign, Standing, Told, Verdict, foreign_start, late_sign};
 use undoubt_coordinator_core::{Input, Recollection, StillKnown, TakenBack, Unfinished, held_after_loss};
-use undoubt_vocabulary::{AttemptNumber, Epoch, KnownAttempt, ParticipantName, Timestamp, WriteNumber};
+use undoubt_vocabulary::{Abilities, AttemptNumber, Epoch, KnownAttempt, ParticipantName, Timestamp, WriteNumber};
 
 /// The words by which a participant lets a session in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -196,8 +196,8 @@ impl CoordinatorHost {
             self.log.witnessed.insert(name.clone(), *number);
         }
         self.remember(&name, *number);
-        let can_prepare = !scenario.unable.contains(&participant);
-        self.put(Input::Connected { participant: name, can_prepare }, scenario, sent)
+        let abilities = Abilities { two_phase: !scenario.unable.contains(&participant), ..Abilities::ALL };
+        self.put(Input::Connected { participant: name, abilities }, scenario, sent)
     }
 
     /// Lists what a participant has lost, once everything is on stable storage that has ended until now.

@@ -33,6 +33,7 @@ impl Scenario {
             Scenario::operated(),
             Scenario::forgotten(),
             Scenario::forgotten_alone(),
+            Scenario::unable(),
         ];
         all.extend(Scenario::resources());
         all.extend(Scenario::sagas());
@@ -264,6 +265,15 @@ impl Scenario {
         let thorough = Budget { crashes: 2, losses: 2, duplicates: 2, ..NONE };
         Scenario::new("given-up", "an operator forgets a single branch that keeps silent", 1, requests)
             .explored_with(ONE_OF_EACH, thorough)
+    }
+
+    pub fn unable() -> Scenario {
+        let requests = vec![insist(submit("T1", &[(0, "put x"), (1, "put x")])), submit("T2", &[(1, "put y")])];
+        let about = "one of the participants takes a branch only if it is alone, and a coordinator that starts again does not know";
+        Scenario::new("unable", about, 2, requests)
+            .deadlines(Deadlines::WhenStuck)
+            .that_cannot_prepare(&[1])
+            .explored_with(CRASH, CRASH_AND_LOSS)
     }
 }
 

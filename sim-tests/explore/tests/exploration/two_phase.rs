@@ -102,3 +102,8 @@ fn a_commit_that_an_operator_forgets_still_reaches_its_branches() {
 fn a_single_branch_that_an_operator_gives_up_leaves_a_record_that_nobody_knows() {
     nothing_breaks(Scenario::forgotten_alone());
 }
+
+#[test]
+fn whoever_cannot_prepare_is_never_asked_to_even_if_that_is_learned_late() {
+    nothing_breaks(Scenario::unable());
+}
