@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use undoubt_coordinator_core::standing::{Sign, Standing, foreign_start};
 use undoubt_platform::dial::Dial;
-use undoubt_platform::identity::{counted_before_numbers, establish};
+use undoubt_platform::identity::establish;
 use undoubt_platform::numbered::{FolderSign, Known};
 use undoubt_platform::server::{
     DEFAULT_ROOM_BYTES, Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled,
@@ -127,7 +127,7 @@ pub async fn run(
     let begun = begin(&config, store, folder_sign, fresh_id, random.u64().max(1));
     tokio::pin!(shutdown);
     // A store that cannot be written now may keep it waiting.
-    let Begun { id, numbered, known, met } = tokio::select! {
+    let Begun { id, numbered, known } = tokio::select! {
         biased;
         begun = begun => begun?,
         () = &mut shutdown => return Ok(()),
@@ -157,7 +157,7 @@ pub async fn run(
     if let Some(why) = &known.put_back {
         standing.sign(Sign::Local(why.clone()));
     }
-    if let Some(sign) = own_sign::noted(&numbered, &known.starts, is_new, met).await? {
+    if let Some(sign) = own_sign::noted(&numbered, &known.starts, is_new) {
         standing.sign(sign);
     }
     let shared = session::Shared {
@@ -295,8 +295,6 @@ struct Begun {
     id: CoordinatorId,
     numbered: Arc<NumberedStore>,
     known: Known,
-    /// The start that participants had met, as a folder of an earlier format has it.
-    met: Option<u32>,
 }
 
 async fn begin(
@@ -308,14 +306,13 @@ async fn begin(
 ) -> Result<Begun, RunError> {
     let identity = establish(store.as_ref(), META, Kind::Coordinator, &config.name, fresh_id).await?;
     let id = CoordinatorId(identity.id);
-    let (counted, met) = counted_before_numbers(store.as_ref(), META)?;
-    let (numbered, mut known) = NumberedStore::begin(store, META, id.0, counted, mark).await?;
+    let (numbered, mut known) = NumberedStore::begin(store, META, id.0, 0, mark).await?;
     numbered.note_folder_sign(&mut known, folder_sign).await?;
     if config.new {
         numbered.remember(NEW, Bytes::from_static(b"yes"));
         numbered.store_remembered().await?;
     }
-    Ok(Begun { id, numbered: Arc::new(numbered), known, met })
+    Ok(Begun { id, numbered: Arc::new(numbered), known })
 }
 
 /// Notes what the next start has to know, in bounded time: whoever ends because another process has taken over may find that it

@@ -71,7 +71,8 @@ impl Failure {
     pub fn of_identity(error: &IdentityError) -> Failure {
         match error {
             IdentityError::Store(error) => Failure::of_store(error),
-            IdentityError::NewerFormat { .. }
+            IdentityError::OlderFormat { .. }
+            | IdentityError::NewerFormat { .. }
             | IdentityError::OtherKind { .. }
             | IdentityError::OtherName { .. }
             | IdentityError::Malformed { .. } => Failure::Folder,

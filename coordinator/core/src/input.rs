@@ -17,8 +17,6 @@ pub struct Submission {
     pub tx: TxId,
     /// Collision-free hash of the content: the same id with another digest is refused (R10).
     pub digest: [u8; 32],
-    /// The digest that an earlier version would have made of this content, where that differs: its records still stand.
-    pub former_digest: Option<[u8; 32]>,
     pub content: Content,
     /// From now until the decision; of a saga, until its pivot is done, or without a pivot all of it.
     pub timeout: Duration,
@@ -30,7 +28,7 @@ pub struct Submission {
 impl Submission {
     /// Returns true if its content is that of a record with this digest, as far as that is known.
     pub(crate) fn has(&self, digest: &[u8; 32]) -> bool {
-        self.digest == *digest || self.former_digest.as_ref() == Some(digest) || *digest == DIGEST_UNKNOWN
+        self.digest == *digest || *digest == DIGEST_UNKNOWN
     }
 }
 

@@ -78,8 +78,7 @@ impl Run {
 
     fn submit(&mut self, content: Content) -> Vec<Effect> {
         let (digest, timeout) = ([1; 32], Duration::from_secs(5));
-        let submission =
-            Submission { tx: tx(), digest, former_digest: None, content, timeout, client: Client(1), wait: true };
+        let submission = Submission { tx: tx(), digest, content, timeout, client: Client(1), wait: true };
         self.put(Input::Asked(Question::Submit(submission)))
     }
 }
@@ -330,15 +329,7 @@ fn answers(effects: &[Effect]) -> usize {
 fn an_end_that_is_on_its_way_when_another_record_is_refused_is_the_one_that_everybody_hears() {
     let mut core = Run::new(Stage::Stepped).core;
     let (digest, timeout, attempt_number) = ([1; 32], Duration::from_secs(5), AttemptNumber::first_of(Epoch(1)));
-    let submission = Submission {
-        tx: tx(),
-        digest,
-        former_digest: None,
-        content: branches(1),
-        timeout,
-        client: Client(1),
-        wait: true,
-    };
+    let submission = Submission { tx: tx(), digest, content: branches(1), timeout, client: Client(1), wait: true };
     let appended = |effects: &[Effect]| effects.iter().filter(|it| matches!(it, Effect::Append { .. })).count();
     let submit = Input::Asked(Question::Submit(submission.clone()));
     let effects = handle(&mut core, submit);

@@ -129,7 +129,6 @@ impl Walk {
         let submission = Submission {
             tx: tx(),
             digest: [1; 32],
-            former_digest: None,
             content: Content::Saga(self.steps.clone()),
             timeout: Duration::from_secs(5),
             client: Client(1),

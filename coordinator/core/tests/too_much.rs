@@ -66,8 +66,7 @@ impl Run {
         let attempt_number = AttemptNumber(AttemptNumber::first_of(Epoch(1)).0 + self.attempt_numbers);
         self.attempt_numbers += 1;
         let (digest, timeout) = ([1; 32], Duration::from_secs(5));
-        let submission =
-            Submission { tx: tx(id), digest, former_digest: None, content, timeout, client: Client(1), wait: true };
+        let submission = Submission { tx: tx(id), digest, content, timeout, client: Client(1), wait: true };
         (attempt_number, self.put(Input::Asked(Question::Submit(submission))))
     }
 

@@ -31,7 +31,6 @@ fn delegated(participant: &ParticipantName, tx: &TxId) -> (Coordinator, AttemptN
     let submission = Submission {
         tx: tx.clone(),
         digest: [1; 32],
-        former_digest: None,
         content: Content::TwoPhase(vec![(participant.clone(), Bytes::new())]),
         timeout: TIMEOUT,
         client: Client(1),

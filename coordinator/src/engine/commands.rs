@@ -93,7 +93,6 @@ pub(crate) enum Command {
 pub(crate) struct Request {
     pub(crate) tx: TxId,
     pub(crate) digest: [u8; 32],
-    pub(crate) former_digest: Option<[u8; 32]>,
     pub(crate) content: Content,
     pub(crate) timeout: Duration,
     pub(crate) wait: bool,
@@ -304,7 +303,7 @@ impl Engine {
     }
 
     fn submit(&mut self, request: Request, reply: Reply) -> Result<(), LogError> {
-        let Request { tx, digest, former_digest, content, timeout, wait } = request;
+        let Request { tx, digest, content, timeout, wait } = request;
         let unknown = content.participants().find(|name| !self.links.contains_key(*name));
         let not_let_in = match (unknown, &self.refusing) {
             (Some(unknown), _) => Some(Replied::UnknownParticipant(unknown.clone())),
@@ -320,7 +319,7 @@ impl Engine {
             return Ok(());
         }
         let client = self.client(&tx, reply)?;
-        let submission = Submission { tx, digest, former_digest, content, timeout, client, wait };
+        let submission = Submission { tx, digest, content, timeout, client, wait };
         self.put(Input::Asked(Question::Submit(submission)))
     }
 

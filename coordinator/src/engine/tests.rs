@@ -407,7 +407,6 @@ async fn a_saga_with_a_participant_that_runs_no_steps_is_refused_with_its_name()
     let request = Request {
         tx: tx("t"),
         digest: [1; 32],
-        former_digest: None,
         content: Content::Saga(vec![step]),
         timeout: Duration::from_secs(1),
         wait: true,

@@ -96,9 +96,8 @@ pub(super) fn parse(request: v1::SubmitRequest, config: &Config) -> Result<(Requ
     if callback.is_some() && !no_wait {
         return Err(BadRequest::OtherMode { given: "a callback", mode: "waiting", wanted: "none: add no_wait" });
     }
-    let (digest, former_digest) = digests(&content);
-    let request =
-        Request { tx, digest, former_digest, content, timeout: Duration::from_millis(timeout_ms), wait: !no_wait };
+    let digest = digest_of_content(&content);
+    let request = Request { tx, digest, content, timeout: Duration::from_millis(timeout_ms), wait: !no_wait };
     Ok((request, callback))
 }
 
@@ -131,33 +130,26 @@ fn own(part: &Bytes) -> Bytes {
     Bytes::copy_from_slice(part)
 }
 
-/// The digest of what makes two submissions the same (R10): who does what, in which mode, after what. The order of branches
-/// does not count, nor in which words a step says what it comes after, nor do timeouts and how often a step is tried. With it
-/// that of former versions, where it differs, to which the order of those words counted.
-fn digests(content: &Content) -> ([u8; 32], Option<[u8; 32]>) {
+/// Returns the digest of what makes two submissions the same (R10): who does what, in which mode, after what. The order of
+/// branches does not count, nor in which words a step says what it comes after, nor do timeouts and how often a step is tried.
+fn digest_of_content(content: &Content) -> [u8; 32] {
     match content {
         Content::TwoPhase(branches) => {
             let mut ordered: Vec<_> = branches.iter().collect();
             ordered.sort();
-            let parts = ordered.into_iter().flat_map(|(name, work)| [name.as_str().as_bytes(), work.as_ref()]);
-            (digest_of(parts), None)
+            digest_of(ordered.into_iter().flat_map(|(name, work)| [name.as_str().as_bytes(), work.as_ref()]))
         }
         Content::Saga(steps) | Content::Auto { steps, .. } => {
             let mode = if matches!(content, Content::Saga(_)) { "saga" } else { "auto" };
-            let former = digest_of_steps(mode, steps.iter().map(v1::SagaStep::from));
-            let plain = (0..steps.len()).map(|index| v1::SagaStep {
+            let plain = |index: usize| v1::SagaStep {
                 after: saga::directly_before(steps, index).into_iter().map(|step| step.0.into()).collect(),
+                retry: None,
                 ..v1::SagaStep::from(&steps[index])
-            });
-            let digest = digest_of_steps(mode, plain);
-            (digest, Some(former).filter(|former| *former != digest))
+            };
+            let steps: Vec<_> = (0..steps.len()).map(|index| plain(index).encode_to_vec()).collect();
+            digest_of(std::iter::once(mode.as_bytes()).chain(steps.iter().map(Vec::as_slice)))
         }
     }
-}
-
-fn digest_of_steps(mode: &str, steps: impl Iterator<Item = v1::SagaStep>) -> [u8; 32] {
-    let steps: Vec<_> = steps.map(|step| v1::SagaStep { retry: None, ..step }.encode_to_vec()).collect();
-    digest_of(std::iter::once(mode.as_bytes()).chain(steps.iter().map(Vec::as_slice)))
 }
 
 fn digest_of<'a>(parts: impl Iterator<Item = &'a [u8]>) -> [u8; 32] {
@@ -179,7 +171,7 @@ mod tests {
 
     #[test]
     fn the_digest_tells_content_apart_but_not_order() {
-        let digest = |branches: &[_]| digests(&Content::TwoPhase(branches.to_vec())).0;
+        let digest = |branches: &[_]| digest_of_content(&Content::TwoPhase(branches.to_vec()));
         let one = digest(&[branch("a", "x"), branch("b", "y")]);
         assert_eq!(one, digest(&[branch("b", "y"), branch("a", "x")]));
         assert_ne!(one, digest(&[branch("a", "xb"), branch("b", "y")]));
@@ -228,27 +220,27 @@ mod tests {
 
     #[test]
     fn how_often_a_step_is_tried_does_not_make_it_another_saga() {
-        let saga = |name, attempts| digests(&Content::Saga(vec![step(name, &[], attempts)])).0;
+        let saga = |name, attempts| digest_of_content(&Content::Saga(vec![step(name, &[], attempts)]));
         assert_eq!(saga("a", 1), saga("a", 2));
         assert_ne!(saga("a", 1), saga("b", 1));
-        let auto = digests(&Content::Auto { steps: vec![step("a", &[], 1)], two_phase_only: None }).0;
+        let auto = digest_of_content(&Content::Auto { steps: vec![step("a", &[], 1)], two_phase_only: None });
         assert_ne!(saga("a", 1), auto);
     }
 
     #[test]
     fn in_which_words_a_step_says_what_it_comes_after_does_not_make_it_another_saga() {
         let first = || vec![step("a", &[], 1), step("b", &[], 1), step("c", &[0], 1)];
-        let saga = |after| digests(&Content::Saga([first(), vec![step("d", after, 1)]].concat()));
+        let saga = |after| digest_of_content(&Content::Saga([first(), vec![step("d", after, 1)]].concat()));
         let plain = saga(&[1, 2]);
-        assert_eq!(plain.1, None, "what is said plainly is told as it always was");
         for same in [&[2, 1][..], &[1, 1, 2], &[0, 1, 2]] {
-            let (digest, former) = saga(same);
-            assert_eq!(digest, plain.0, "{same:?}");
-            assert_ne!(former.unwrap(), digest, "{same:?}: a record of before is still known");
+            assert_eq!(saga(same), plain, "{same:?}");
         }
-        assert_ne!(saga(&[0, 1]).0, plain.0);
-        assert_ne!(saga(&[2]).0, plain.0);
+        assert_ne!(saga(&[0, 1]), plain);
+        assert_ne!(saga(&[2]), plain);
         // Auto may be given what is no saga.
-        digests(&Content::Auto { steps: vec![step("a", &[0, 1, 9], 1), step("b", &[0, 9], 1)], two_phase_only: None });
+        digest_of_content(&Content::Auto {
+            steps: vec![step("a", &[0, 1, 9], 1), step("b", &[0, 9], 1)],
+            two_phase_only: None,
+        });
     }
 }

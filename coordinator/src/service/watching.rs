@@ -194,7 +194,6 @@ mod tests {
             let submission = Submission {
                 tx: tx.clone(),
                 digest: [1; 32],
-                former_digest: None,
                 content: Content::TwoPhase(vec![("bank".parse().unwrap(), Default::default())]),
                 timeout: Duration::from_secs(1),
                 client: Client(1),

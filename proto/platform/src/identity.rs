@@ -8,10 +8,8 @@
 //! | `kind` | `coordinator` or `participant` |
 //! | `name` | the owner's name, UTF-8 |
 //! | `id` | 16 bytes, drawn when the folder was new: tells a wiped folder from the one before it |
-//! | `epoch` | up to format 3, the last start: u64, big endian. Since then starts are in [`crate::numbered`] |
-//! | `superseded` | up to format 3, the highest start that others had met, where it was none of this folder's |
 //!
-//! The data of another owner, or in a newer format, is refused before anything is read from it or written to it.
+//! The data of another owner, or in a format that this program does not read, is refused before anything is read from it or written to it.
 
 use std::fmt;
 
@@ -20,14 +18,16 @@ use thiserror::Error;
 
 use crate::store::{Batch, Direction, Durability, Family, Store, StoreError, write_until_taken};
 
-/// The version of what this program stores. It reads what earlier ones stored; a folder becomes of this one when it is
-/// opened.
+/// The version of what this program stores.
 ///
-/// * 1: the first.
-/// * 2: histories in short lines (`Happened` of `record.proto`).
-/// * 3: large results and definitions once, beside a coordinator's records (families `result` and `definition`).
-/// * 4: numbered writes and starts ([`crate::numbered`]).
-pub const FORMAT: u32 = 4;
+/// It reads what every version since [`OLDEST_FORMAT`] has stored, and a folder becomes of this one when it is opened. A small
+/// folder of each is kept in the tests (`bin/tests/formats`), and opened by them.
+///
+/// * 5: the first that is kept.
+pub const FORMAT: u32 = 5;
+
+/// The oldest version whose folders this program opens.
+pub const OLDEST_FORMAT: u32 = 5;
 
 /// The family in which both servers keep it.
 pub const META_NAME: &str = "meta";
@@ -36,8 +36,6 @@ const FORMAT_KEY: &str = "format";
 const KIND_KEY: &str = "kind";
 const NAME_KEY: &str = "name";
 const ID_KEY: &str = "id";
-const EPOCH_KEY: &str = "epoch";
-const SUPERSEDED_KEY: &str = "superseded";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -59,6 +57,11 @@ pub enum IdentityError {
          start that version, or a newer one"
     )]
     NewerFormat { found: u32, known: u32 },
+    #[error(
+        "what is stored here has format {found}, and this program reads formats from {oldest} on. A version of before the first \
+         whose data is kept wrote it: let that version finish what is open, then begin with an empty folder"
+    )]
+    OlderFormat { found: u32, oldest: u32 },
     #[error("what is stored here belongs to a {found}, not a {expected}. Give this {expected} data of its own")]
     OtherKind { found: Kind, expected: Kind },
     #[error(
@@ -120,17 +123,6 @@ pub fn put_owner(batch: &mut Batch, meta: Family, name: &str) {
     batch.put(meta, NAME_KEY, name);
 }
 
-/// Returns the starts that a folder of an earlier format has counted, and the highest that others had met of its owner, where
-/// that is more.
-pub fn counted_before_numbers(store: &dyn Store, meta: Family) -> Result<(u32, Option<u32>), IdentityError> {
-    let count = |key: &'static str| -> Result<u32, IdentityError> {
-        let Some(stored) = store.get(meta, key.as_bytes())? else { return Ok(0) };
-        u32::try_from(u64::from_be_bytes(fixed(&stored, key)?)).map_err(|_| IdentityError::Malformed { key })
-    };
-    let (counted, known) = (count(EPOCH_KEY)?, count(SUPERSEDED_KEY)?);
-    Ok((counted, (known > counted).then_some(known)))
-}
-
 fn is_new(store: &dyn Store, meta: Family) -> Result<bool, StoreError> {
     Ok(store.scan(meta, &[], None, Direction::Forward, 1)?.is_empty())
 }
@@ -142,6 +134,9 @@ fn read_and_compare(store: &dyn Store, meta: Family, kind: Kind, name: &str) -> 
     let format = u32::from_be_bytes(fixed(&stored(FORMAT_KEY)?, FORMAT_KEY)?);
     if format > FORMAT {
         return Err(IdentityError::NewerFormat { found: format, known: FORMAT });
+    }
+    if format < OLDEST_FORMAT {
+        return Err(IdentityError::OlderFormat { found: format, oldest: OLDEST_FORMAT });
     }
     let found_kind = Kind::parse(&stored(KIND_KEY)?).ok_or(IdentityError::Malformed { key: KIND_KEY })?;
     if found_kind != kind {

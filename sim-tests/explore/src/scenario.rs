@@ -245,7 +245,6 @@ impl Scenario {
             tx: self.requests[request].tx(),
             // Contents that differ, differ in their branches here.
             digest: [branches as u8; 32],
-            former_digest: None,
             content,
             timeout: Duration::from_secs(1),
             client: Client(request as u64),

@@ -23,7 +23,7 @@ enum Way {
 
 impl Coordinator {
     pub(super) fn submitted(&mut self, now: Timestamp, submission: Submission, effects: &mut Vec<Effect>) {
-        let Submission { tx, digest, former_digest: _, content, timeout, client, wait } = submission;
+        let Submission { tx, digest, content, timeout, client, wait } = submission;
         let reject = |tx, rejection| Effect::Answer { client, tx, answer: Answer::Rejected(rejection) };
         if let Err(rejection) = self.admit(&content, timeout.is_zero()) {
             return effects.push(reject(tx, rejection));

@@ -121,7 +121,6 @@ impl Script {
         let submission = Submission {
             tx: tx(id),
             digest: [digest; 32],
-            former_digest: None,
             content,
             timeout: Duration::from_secs(5),
             client: Client(client),

@@ -105,7 +105,7 @@ impl World {
         let (to, receiver) = oneshot::channel();
         let reply = Reply::Once { room: AnswerRoom::boundless(), to };
         let timeout = Duration::from_secs(600);
-        let request = Request { tx: tx(id), digest: [1; 32], former_digest: None, content, timeout, wait: true };
+        let request = Request { tx: tx(id), digest: [1; 32], content, timeout, wait: true };
         self.handle.tell(Command::Submit { request, reply }).await.unwrap();
         async { receiver.await.unwrap().0 }
     }

@@ -53,13 +53,15 @@ async fn a_newer_format_is_refused_before_anything_else_is_read() {
 }
 
 #[tokio::test]
-async fn a_folder_of_an_earlier_format_becomes_one_of_this() {
+async fn a_format_that_is_too_old_is_refused_and_left_as_it_is() {
     let memory = Memory::default();
     let store = open(&memory);
-    let first = establish(&store, META, Kind::Participant, "p", ID).await.unwrap();
-    overwrite(&store, FORMAT_KEY, &(FORMAT - 1).to_be_bytes()).await;
-    assert_eq!(establish(&store, META, Kind::Participant, "p", [8; 16]).await, Ok(first));
-    assert_eq!(store.get(META, FORMAT_KEY.as_bytes()).unwrap().unwrap()[..], FORMAT.to_be_bytes());
+    establish(&store, META, Kind::Participant, "p", ID).await.unwrap();
+    let found = OLDEST_FORMAT - 1;
+    overwrite(&store, FORMAT_KEY, &found.to_be_bytes()).await;
+    let refusal = establish(&store, META, Kind::Participant, "p", [8; 16]).await;
+    assert_eq!(refusal, Err(IdentityError::OlderFormat { found, oldest: OLDEST_FORMAT }));
+    assert_eq!(store.get(META, FORMAT_KEY.as_bytes()).unwrap().unwrap()[..], found.to_be_bytes());
 }
 
 #[tokio::test]
@@ -77,22 +79,5 @@ async fn a_missing_or_malformed_part_is_refused_and_not_drawn_anew() {
         store.write(batch, Durability::Forced).await.unwrap();
         let refusal = establish(&store, META, Kind::Participant, "p", ID).await;
         assert_eq!(refusal, Err(IdentityError::Malformed { key }));
-    }
-}
-
-#[tokio::test]
-async fn starts_that_an_earlier_format_has_counted_are_told_and_what_it_was_refused_for_too() {
-    let memory = Memory::default();
-    let store = open(&memory);
-    assert_eq!(counted_before_numbers(&store, META), Ok((0, None)));
-    overwrite(&store, EPOCH_KEY, &7_u64.to_be_bytes()).await;
-    assert_eq!(counted_before_numbers(&store, META), Ok((7, None)));
-    for (known, told) in [(7, None), (9, Some(9))] {
-        overwrite(&store, SUPERSEDED_KEY, &u64::to_be_bytes(known)).await;
-        assert_eq!(counted_before_numbers(&store, META), Ok((7, told)));
-    }
-    for stored in [u64::MAX.to_be_bytes().to_vec(), vec![1, 2]] {
-        overwrite(&store, EPOCH_KEY, &stored).await;
-        assert_eq!(counted_before_numbers(&store, META), Err(IdentityError::Malformed { key: EPOCH_KEY }));
     }
 }
