@@ -2,8 +2,10 @@
 
 use crate::support::api::{abort_reason, branch, coordinator, describe, get, request, submit, within_ms};
 use crate::support::cli::undoubt;
-use crate::support::{banks, start, until};
+use crate::support::{PATIENCE, banks, start, until};
 use bytes::Bytes;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 use undoubt::cluster::{Cluster, Plan, Who};
 use undoubt_client::kv::KvWork;
 use undoubt_proto::v1;
@@ -101,10 +103,11 @@ async fn a_burst_of_reads_breaks_no_session_and_each_is_answered() {
         within_ms(60_000, request(&format!("t-{number}"), [branch("bank-a", reads(4)), branch("bank-b", put)]))
     };
     let mut waiting: Vec<u64> = (0..BURST).collect();
-    let mut rounds = 0;
+    let (mut rounds, mut pause, began) = (0, Duration::ZERO, Instant::now());
     while !waiting.is_empty() {
         rounds += 1;
-        assert!(rounds < 100, "{} are turned away again and again", waiting.len());
+        assert!(began.elapsed() < PATIENCE, "{} are turned away again and again", waiting.len());
+        sleep(std::mem::take(&mut pause)).await;
         // Under a new id: what was aborted for want of room stays aborted.
         let id = |number: u64| number + BURST * rounds;
         let of = |number: &u64| v1::SequencedRequest { sequence: *number, request: Some(read(id(*number))) };
@@ -119,6 +122,7 @@ async fn a_burst_of_reads_breaks_no_session_and_each_is_answered() {
                 match response.result.unwrap() {
                     v1::sequenced_response::Result::Error(error) => {
                         assert!(error.retry_after_ms > 0, "{error:?}");
+                        pause = Duration::from_millis(error.retry_after_ms.into());
                         waiting.push(response.sequence);
                     }
                     v1::sequenced_response::Result::Outcome(outcome) if outcome.state() == v1::State::Committed => {
