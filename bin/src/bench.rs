@@ -39,7 +39,7 @@ pub struct Effort {
 /// What was found so far; whoever listens hears each figure as it comes.
 pub struct Report<'a> {
     found: Found,
-    say: &'a mut dyn FnMut(&Told<'_>),
+    say: &'a mut dyn FnMut(&Progress<'_>),
 }
 
 /// All that came of a benchmark.
@@ -52,7 +52,7 @@ pub struct Found {
 
 /// What a listener hears.
 #[derive(Debug)]
-pub enum Told<'a> {
+pub enum Progress<'a> {
     Found(&'a Finding),
     Skipped { what: &'a str, why: &'a str },
 }
@@ -65,12 +65,12 @@ impl std::fmt::Debug for Report<'_> {
 
 impl Report<'_> {
     fn add(&mut self, finding: Finding) {
-        (self.say)(&Told::Found(&finding));
+        (self.say)(&Progress::Found(&finding));
         self.found.findings.push(finding);
     }
 
     fn skip(&mut self, what: &str, why: String) {
-        (self.say)(&Told::Skipped { what, why: &why });
+        (self.say)(&Progress::Skipped { what, why: &why });
         self.found.skipped.push((what.to_owned(), why));
     }
 }
@@ -101,7 +101,7 @@ pub async fn bench(
     helper: PathBuf,
     parts: &[Part],
     effort: Effort,
-    say: &mut dyn FnMut(&Told<'_>),
+    say: &mut dyn FnMut(&Progress<'_>),
 ) -> anyhow::Result<Found> {
     let stage = Stage::new(programs, helper).await?;
     let mut report = Report { found: Found::default(), say };

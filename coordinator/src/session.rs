@@ -242,7 +242,7 @@ async fn receive(
         }
         if !messages.is_empty() {
             engine.let_writes_make_room(&messages).await;
-            engine.tell(Command::Received { participant: participant.clone(), session, messages }).await?;
+            engine.tell(Command::Messages { participant: participant.clone(), session, messages }).await?;
         }
         batch = incoming.next().await.ok_or(SessionError::Ended)??;
     }

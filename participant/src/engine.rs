@@ -127,7 +127,7 @@ impl<R: Branches> Engine<R> {
         engine.losses = recovered.log.iter().flat_map(|log| log.losses.clone()).collect();
         let in_doubt = recovered.prepared.len();
         for input in inputs_of(recovered) {
-            engine.put(Input::Recovered(input));
+            engine.handle_input(Input::Recovered(input));
         }
         tracing::info!(target: "undoubt::life", in_doubt, resource = resource.kind(), "recovery done: what is in doubt is locked again");
         Ok((engine, Handle::new(sender, room, taking)))
@@ -149,12 +149,12 @@ impl<R: Branches> Engine<R> {
             let wake_at = [self.collect_at, look_at].into_iter().flatten().fold(sweep_at, Instant::min);
             tokio::select! {
                 biased;
-                Some(done) = self.calls.next() => self.done(done?),
+                Some(done) = self.calls.next() => self.handle_done(done?),
                 taken = self.commands.recv_many(&mut commands, MAX_COMMANDS_PER_ROUND) => {
                     if taken == 0 {
                         break;
                     }
-                    commands.drain(..).for_each(|command| self.command(command));
+                    commands.drain(..).for_each(|command| self.handle_command(command));
                 }
                 () = self.room.freed(), if self.waits_for_room() => {}
                 () = tokio::time::sleep_until(wake_at) => {}
@@ -163,7 +163,7 @@ impl<R: Branches> Engine<R> {
             let now = Instant::now();
             if sweep_at <= now {
                 sweep_at = now + period;
-                self.put(Input::SweepDue);
+                self.handle_input(Input::SweepDue);
             }
             if look_through_at <= now {
                 look_through_at = now + LOOK_THROUGH_EVERY;
@@ -179,7 +179,7 @@ impl<R: Branches> Engine<R> {
         while let Some(done) = self.calls.next().await {
             let done = done?;
             if let Done::InTurn { .. } = done {
-                self.done(done);
+                self.handle_done(done);
             }
         }
         Ok(())
@@ -190,16 +190,16 @@ impl<R: Branches> Engine<R> {
         while !self.committing.is_empty() || !self.preparing.is_empty() {
             self.commit_all();
             while let Some(Some(done)) = self.calls.next().now_or_never() {
-                self.done(done?);
+                self.handle_done(done?);
             }
             self.prepare_all();
         }
         Ok(())
     }
 
-    fn put(&mut self, input: Input) {
+    fn handle_input(&mut self, input: Input) {
         let mut effects = std::mem::take(&mut self.effects);
-        self.core.handle(input, &mut effects);
+        self.core.handle_input(input, &mut effects);
         effects.drain(..).for_each(|effect| self.carry_out(effect));
         self.effects = effects;
     }

@@ -1,4 +1,4 @@
-//! One call: an HTTP POST of the news, and what its answer means.
+//! One call: an HTTP POST of the body, and what its answer means.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -17,7 +17,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The body of a call, as JSON.
 #[derive(Debug, Serialize)]
-struct News<'a> {
+struct CallBody<'a> {
     /// Text, or `0x` and hexadecimal digits.
     tx: String,
     /// committed, aborted
@@ -73,7 +73,7 @@ fn meaning(status: u16) -> Result<(), CallError> {
 
 /// Calls once.
 pub(super) async fn call(dial: &dyn Dial, tx: &TxId, url: &Uri, outcome: &Outcome) -> Result<(), CallError> {
-    match timeout(CALL_TIMEOUT, post(dial, url, news(tx, outcome))).await {
+    match timeout(CALL_TIMEOUT, post(dial, url, body(tx, outcome))).await {
         Ok(answer) => meaning(answer?),
         Err(_elapsed) => Err(CallError::Late),
     }
@@ -94,14 +94,14 @@ async fn post(dial: &dyn Dial, url: &Uri, body: Bytes) -> Result<u16, CallError>
     Ok(response?.status().as_u16())
 }
 
-fn news(tx: &TxId, outcome: &Outcome) -> Bytes {
+fn body(tx: &TxId, outcome: &Outcome) -> Bytes {
     let (state, reason) = match outcome {
         Outcome::Committed => ("committed", None),
         Outcome::Aborted(reason) => ("aborted", Some(reason)),
     };
     let (label, message) = (reason.map(AbortReason::label), reason.map(ToString::to_string));
-    let news = News { tx: tx.to_string(), state, reason: label, message };
-    serde_json::to_vec(&news).expect("text and nothing else is written as JSON").into()
+    let body = CallBody { tx: tx.to_string(), state, reason: label, message };
+    serde_json::to_vec(&body).expect("text and nothing else is written as JSON").into()
 }
 
 #[cfg(test)]
@@ -111,8 +111,8 @@ mod tests {
     #[test]
     fn the_news_say_how_it_ended_and_why() {
         let tx: TxId = "t".parse().unwrap();
-        assert_eq!(news(&tx, &Outcome::Committed), r#"{"tx":"t","state":"committed","reason":null,"message":null}"#);
-        let aborted = String::from_utf8(news(&tx, &Outcome::Aborted(AbortReason::Cancelled)).to_vec()).unwrap();
+        assert_eq!(body(&tx, &Outcome::Committed), r#"{"tx":"t","state":"committed","reason":null,"message":null}"#);
+        let aborted = String::from_utf8(body(&tx, &Outcome::Aborted(AbortReason::Cancelled)).to_vec()).unwrap();
         assert!(aborted.contains(r#""state":"aborted","reason":"cancelled""#), "{aborted}");
     }
 

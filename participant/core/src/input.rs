@@ -1,4 +1,4 @@
-//! What a participant is told.
+//! The inputs of a participant.
 
 use crate::branch_id::BranchId;
 use crate::heuristic::Heuristic;
@@ -122,7 +122,8 @@ pub enum Input {
         session: Session,
         low_water_mark: AttemptNumber,
     },
-    Received {
+    /// A message of the coordinator of a session.
+    Message {
         session: Session,
         message: ToParticipant,
     },

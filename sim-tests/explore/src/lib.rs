@@ -61,4 +61,4 @@ pub use report::{Limits, Report, Trace};
 pub use restoring::Machine;
 pub use scenario::{Budget, Crashing, Deadlines, Request, RequestKind, SagaStep, Scenario, Sessions};
 pub use search::explore;
-pub use words::Told;
+pub use words::StepWords;

@@ -219,7 +219,7 @@ impl World {
         self.restored.change(|restored| restored.lost = Some(lost));
     }
 
-    /// Question and answer.
+    /// Request and answer.
     fn recall(&mut self, participant: usize, machines: &mut Machines<'_>) -> Step {
         let shown = self.seen_of(participant);
         self.shown_to(participant, shown, machines.scenario);
@@ -228,7 +228,7 @@ impl World {
         let Some(told) = host.recalled(machines.scenario.mutant) else { return Ok(()) };
         let seen = host.process.as_ref().map(|process| process.seen).unwrap_or_default();
         self.of_lost_log(machines.scenario, |lost| lost.asked(participant, &seen));
-        self.coordinator(coordinator::Act::Told { participant, told }, machines)
+        self.coordinator(coordinator::Act::Recalled { participant, answer: told }, machines)
     }
 
     /// Notes something of what the coordinator has lost, if its log was put back.

@@ -332,7 +332,7 @@ impl Shared {
             CallKind::Cancel => "cancel".to_owned(),
             CallKind::Ask => "ask".to_owned(),
         };
-        self.recorder.record(Host::Client(client), Event::Asked { tx: tx.to_owned(), what });
+        self.recorder.record(Host::Client(client), Event::Requested { tx: tx.to_owned(), what });
         let mut calls = lock(&self.calls);
         let (asked_us, reply) = (now_us(), Reply::Unknown("never answered".to_owned()));
         calls.push(Call { client, tx: tx.to_owned(), kind, asked_us, told_us: None, reply });
@@ -350,7 +350,7 @@ impl Shared {
             Reply::Refused(why) => format!("refused: {why}"),
             Reply::Unknown(why) => format!("unknown: {why}"),
         };
-        self.recorder.record(Host::Client(call.client), Event::Told { tx: call.tx.clone(), answer });
+        self.recorder.record(Host::Client(call.client), Event::Answered { tx: call.tx.clone(), answer });
     }
 
     pub(super) fn calls(&self) -> Vec<Call> {

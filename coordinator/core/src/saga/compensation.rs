@@ -12,7 +12,7 @@ impl Saga {
         self.compensating.is_some() || self.may_compensate()
     }
 
-    pub(super) fn deadline_passed(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn handle_deadline(&mut self, cx: &mut Context<'_>) {
         self.overdue = true;
         if !self.held && self.may_compensate() {
             self.note(Note::DeadlinePassed, cx);

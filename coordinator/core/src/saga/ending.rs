@@ -66,7 +66,7 @@ impl Saga {
         cx.arm(&self.tx, self.attempt_number, Timer::Retry { attempt });
     }
 
-    pub(super) fn closed(&mut self, from: &ParticipantName, cx: &mut Context<'_>) {
+    pub(super) fn handle_closed(&mut self, from: &ParticipantName, cx: &mut Context<'_>) {
         // An operator who did not wait for it may have given it up: then the end is being recorded already.
         if !self.is_closing() || !self.unclosed().contains(from) {
             return;

@@ -47,7 +47,7 @@ impl Saga {
         Ok(())
     }
 
-    pub(super) fn resolution_is_stable(&mut self, step: usize, client: Option<Client>, cx: &mut Context<'_>) {
+    pub(super) fn handle_stable_resolution(&mut self, step: usize, client: Option<Client>, cx: &mut Context<'_>) {
         if self.steps[step].word_unrecorded {
             self.steps[step].word_unrecorded = false;
             self.steps[step].on_record = true;

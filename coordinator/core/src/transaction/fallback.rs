@@ -85,7 +85,7 @@ impl Transaction {
     }
 
     /// Two-phase commits teach the breakers who answers, however they were chosen.
-    pub(super) fn tell_breakers(&self, event: &Event, cx: &mut Context<'_>) {
+    pub(super) fn update_breakers(&self, event: &Event, cx: &mut Context<'_>) {
         match event {
             Event::Voted { branch, .. } | Event::Confirmed { branch, .. } | Event::Finished { branch, .. } => {
                 cx.peers.breakers.answered(&self.branches[*branch].participant);

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use undoubt_vocabulary::{AbortReason, BranchOutcome, Outcome, ToParticipant, Vote};
 
 impl Transaction {
-    pub(super) fn logging_delegation(&mut self, event: Event, cx: &mut Context<'_>) {
+    pub(super) fn handle_while_logging_delegation(&mut self, event: Event, cx: &mut Context<'_>) {
         match event {
             Event::Logged { stage: Stage::Delegated } => {
                 let sent = self.send_prepare(0, cx);
@@ -36,7 +36,7 @@ impl Transaction {
         }
     }
 
-    pub(super) fn delegated(&mut self, sent: bool, event: Event, cx: &mut Context<'_>) {
+    pub(super) fn handle_while_delegated(&mut self, sent: bool, event: Event, cx: &mut Context<'_>) {
         match event {
             Event::Voted { vote, .. } => self.take_one_phase_vote(vote, cx),
             Event::Connected { .. } => {
@@ -64,10 +64,10 @@ impl Transaction {
         }
     }
 
-    pub(super) fn settling(&mut self, attempt: u32, event: Event, cx: &mut Context<'_>) {
+    pub(super) fn handle_while_settling(&mut self, attempt: u32, event: Event, cx: &mut Context<'_>) {
         match event {
             Event::Voted { vote, .. } => self.take_one_phase_vote(vote, cx),
-            Event::Finished { outcome, .. } => self.settled(outcome, cx),
+            Event::Finished { outcome, .. } => self.handle_settled(outcome, cx),
             Event::Connected { .. } | Event::Resumed => self.send_settle(cx),
             Event::RetryDue { attempt: due } if due == attempt => {
                 let next = attempt.saturating_add(1);
@@ -76,7 +76,7 @@ impl Transaction {
                 self.send_settle(cx);
                 self.arm(Timer::Retry { attempt: next }, cx);
             }
-            Event::Forgotten => self.settled(BranchOutcome::Unknown, cx),
+            Event::Forgotten => self.handle_settled(BranchOutcome::Unknown, cx),
             Event::Confirmed { .. }
             | Event::Inquired { .. }
             | Event::DeadlinePassed
@@ -124,7 +124,7 @@ impl Transaction {
         }
     }
 
-    fn settled(&mut self, outcome: BranchOutcome, cx: &mut Context<'_>) {
+    fn handle_settled(&mut self, outcome: BranchOutcome, cx: &mut Context<'_>) {
         let by = self.branches[0].participant.clone();
         let decision = match outcome {
             BranchOutcome::Committed | BranchOutcome::HeuristicallyCommitted => {
