@@ -1,13 +1,13 @@
 //! What transactions cost: measured beside the floors under them and the peers beside them, in one run.
 
+mod delays;
 pub mod echo;
 mod endurance;
 mod finding;
 mod floor;
 mod headline;
-mod held_up;
 mod load;
-mod lone;
+mod lone_transaction;
 mod open_loop;
 pub mod page;
 mod peer;
@@ -110,17 +110,17 @@ pub async fn bench(
         match part {
             Part::Floors => floor::floors(&stage, effort, report).await?,
             Part::Headline => headline::headline(&stage, effort, report).await?,
-            Part::Lone => lone::lone(&stage, effort, report).await?,
+            Part::Lone => lone_transaction::lone(&stage, effort, report).await?,
             Part::Participants => sweep::participants(&stage, effort, report).await?,
             Part::Modes => sweep::modes(&stage, effort, report).await?,
             Part::InFlight => sweep::in_flight(&stage, effort, report).await?,
             Part::Contention => sweep::contention(&stage, effort, report).await?,
             Part::Payloads => sweep::payloads(&stage, effort, report).await?,
             Part::OpenLoop => open_loop::open_loop(&stage, effort, report).await?,
-            Part::Slow => held_up::slow(&stage, effort, report).await?,
-            Part::Memory => held_up::memory(&stage, report).await?,
+            Part::Slow => delays::slow(&stage, effort, report).await?,
+            Part::Memory => delays::memory(&stage, report).await?,
             Part::Readers => readers::readers(&stage, effort, report).await?,
-            Part::Recovery => held_up::recovery(&stage, report).await?,
+            Part::Recovery => delays::recovery(&stage, report).await?,
             Part::Peers => peer::peers(&stage, effort, report).await?,
             Part::Endurance => endurance::endurance(&stage, effort, effort.endurance, report).await?,
         }

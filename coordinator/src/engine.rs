@@ -5,12 +5,12 @@
 //! too much has gathered, no commands are taken, and whoever brings more waits.
 
 mod attention;
-mod carried_on;
 mod collection;
 mod commands;
 mod effects;
 mod handle;
 mod links;
+mod recovered_transactions;
 mod standing;
 mod writes;
 
@@ -28,8 +28,8 @@ use undoubt_coordinator_core::{Client, Coordinator, Effect, Input, Limits, Part,
 use undoubt_platform::{Clock, CrashPoints, Random, Room, StoreError};
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
-use carried_on::CarriedOn;
 use collection::Collection;
+use recovered_transactions::CarriedOn;
 
 pub(crate) use commands::{Command, NewTransaction, Replied, Reply, View};
 pub(crate) use handle::{Handle, Queued};

@@ -3,7 +3,7 @@
 //! A session ends when the stream does, and is opened anew after a capped, jittered pause. What was under way is not
 //! repeated here: the core does that when it hears of the new session.
 
-mod sending;
+mod sender;
 
 use crate::config::Config;
 use crate::connect::{Connect, ConnectError, Incoming};
@@ -216,7 +216,7 @@ async fn converse(
     engine.tell(connected).await?;
     tokio::select! {
         ended = receive(engine, (&shared.log, number), &participant, session, first, incoming) => ended,
-        () = sending::send(&participant, queue, batches, &shared.log, &shared.crash) => Err(SessionError::Ended),
+        () = sender::send(&participant, queue, batches, &shared.log, &shared.crash) => Err(SessionError::Ended),
         allowed = watched.overflown() => Err(SessionError::NotRead(allowed)),
     }
 }

@@ -6,11 +6,11 @@
 
 mod calls;
 mod commands;
-mod in_turn;
+mod coordinator_memory;
 mod recall;
-mod remembered;
 mod steps;
-mod waiting;
+mod turns;
+mod waiting_work;
 
 use crate::config::Config;
 use crate::outbox::{Outbox, Outgoing};
@@ -24,7 +24,6 @@ use calls::Done;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use in_turn::InTurn;
 use recall::Recalls;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,11 +31,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use turns::InTurn;
 use undoubt_participant_core as core;
 use undoubt_participant_core::{Answer, BranchId, Effect, Input, Limits, Operator, Participant, Session, StepId};
 use undoubt_platform::{Clock, CrashPoints, Random};
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, ParticipantName, Prepare, WriteNumber};
-use waiting::{LOOK_THROUGH_EVERY, Waiting};
+use waiting_work::{LOOK_THROUGH_EVERY, Waiting};
 
 pub(crate) use commands::{Command, Handle, KnownHere, View};
 
@@ -226,10 +226,11 @@ impl<R: Branches> Engine<R> {
             Effect::Execute { branch, prepare } => self.preparing.push((branch, prepare)),
             Effect::RecordEpoch { session, coordinator, epoch } => self.record_epoch(session, coordinator, epoch),
             Effect::RememberSeen { coordinator, seen } => {
-                self.resource.remember(remembered::seen_key(coordinator), remembered::encode(coordinator, seen));
+                self.resource
+                    .remember(coordinator_memory::seen_key(coordinator), coordinator_memory::encode(coordinator, seen));
             }
             Effect::RememberName { name, coordinator } => {
-                self.resource.remember(remembered::name_key(&name), Bytes::copy_from_slice(&coordinator.0));
+                self.resource.remember(coordinator_memory::name_key(&name), Bytes::copy_from_slice(&coordinator.0));
             }
             Effect::StorePutBack { why } => self.store_put_back(why),
             Effect::AcceptLoss { loss, operator } => self.accept_loss(loss, operator),
@@ -298,7 +299,7 @@ pub(crate) fn inputs_of(recovered: Recovered) -> impl Iterator<Item = core::Reco
         core::Recovered::Heuristic { branch, begun_at, heuristic }
     });
     let steps = steps.into_iter().map(|RecoveredStep { step, state }| core::Recovered::Step { step, state });
-    let log = log.into_iter().flat_map(remembered::inputs_of);
+    let log = log.into_iter().flat_map(coordinator_memory::inputs_of);
     // What is open comes first: a finished record of an earlier attempt gives way to it.
     let open = prepared.chain(aborting).chain(heuristics);
     coordinators.chain(log).chain(open).chain(finished).chain(steps)

@@ -1,17 +1,17 @@
 //! All transactions of one coordinator: admission, routing, recovery, and answers about what it does not hold.
 
 mod admission;
-mod held;
 mod heuristics;
 mod messages;
 mod operator;
+mod refused_records;
 
 use crate::breaker::Breakers;
 use crate::context::{Context, Peers};
 use crate::effect::{Answer, Effect, Rejection};
 use crate::input::{Input, Request, Submission};
 use crate::low_water_mark::LowWaterMarks;
-use crate::open::{Open, OpenInput};
+use crate::open_transaction::{Open, OpenInput};
 use crate::record::{DIGEST_UNKNOWN, EndedRecord, Stage, Unfinished};
 use crate::room::{Held, Room};
 use crate::saga::Saga;

@@ -37,23 +37,23 @@ mod context;
 mod coordinator;
 mod effect;
 mod input;
-mod lost;
+mod loss;
 mod low_water_mark;
-mod open;
+mod open_transaction;
+mod reconciliation;
 mod record;
 mod room;
 mod saga;
 pub mod standing;
-mod taken_back;
 mod transaction;
-mod unusable;
+mod unusable_transaction;
 
 pub use coordinator::{Coordinator, Limits, Phase};
 pub use effect::{Answer, Effect, Note, Rejection, Timer};
 pub use input::{Client, Content, Input, Request, StepResolution, Submission};
-pub use lost::{Part, StillKnown};
+pub use loss::{Part, StillKnown};
+pub use reconciliation::{Recollection, TakenBack, held_after_loss};
 pub use record::{
     EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Stage, Unfinished, UnusableRecord, decided,
 };
-pub use taken_back::{Recollection, TakenBack, held_after_loss};
 pub use transaction::{BranchView, TransactionView};

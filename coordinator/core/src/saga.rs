@@ -13,25 +13,25 @@
 //! the pivot may be in effect, and has the results that each compensation is to be given. All other progress is
 //! recorded behind the saga's back, because barriers make it safe to run a step again.
 
+mod abandonment;
 mod attempts;
-mod beginning;
 mod compensation;
-mod ending;
-mod forgetting;
-mod logging;
+mod end;
+mod log;
 mod order;
-mod resolving;
+mod resolution;
+mod start;
 mod view;
 
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
 use crate::input::Client;
-use crate::lost::Part;
-use crate::open::OpenInput;
+use crate::loss::Part;
+use crate::open_transaction::OpenInput;
 use crate::record::Stage;
 use crate::room::Held;
 use bytes::Bytes;
-use logging::Written;
+use log::Written;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use undoubt_vocabulary::{

@@ -12,7 +12,7 @@
 //! the textbook has it, would break two-phase locking, because here the work itself runs within prepare: another
 //! transaction could slip in between the read at one branch and a lock still waited for at another.
 
-mod deciding;
+mod decision;
 mod fallback;
 mod one_phase;
 mod phase_two;
@@ -21,8 +21,8 @@ mod view;
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
 use crate::input::Client;
-use crate::lost::Part;
-use crate::open::{Admitted, OpenInput};
+use crate::loss::Part;
+use crate::open_transaction::{Admitted, OpenInput};
 use crate::record::{EndedRecord, OpenKind, OpenRecord, Record, Stage};
 use crate::room::Held;
 use bytes::Bytes;

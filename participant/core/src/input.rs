@@ -2,7 +2,7 @@
 
 use crate::branch_id::BranchId;
 use crate::heuristic::Heuristic;
-use crate::kept::Kept;
+use crate::kept_result::Kept;
 use crate::release::Release;
 use crate::standing::{Recall, Seen};
 use crate::step::{StepId, StepState};

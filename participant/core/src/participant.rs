@@ -12,7 +12,7 @@ use crate::branch::{Branch, BranchView, Finished, State};
 use crate::branch_id::BranchId;
 use crate::effect::{Answer, Effect};
 use crate::input::{Input, Recovered, Session};
-use crate::kept::Kept;
+use crate::kept_result::Kept;
 use crate::saga::Sagas;
 use crate::standing::{Seen, Standing};
 use crate::step::{StepState, StepView};

@@ -4,7 +4,7 @@
 //! is done; only a prepare and a step's action give up, by refusing, once it is clear that they have done nothing.
 
 use super::Engine;
-use super::waiting::Work;
+use super::waiting_work::Work;
 use crate::config::Config;
 use crate::resource::{Branches, Ended, Heuristic, Loss, ResourceError, Voted};
 use crate::room::SMALL_BYTES;

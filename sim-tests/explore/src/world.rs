@@ -9,7 +9,7 @@ use crate::numbers::Numbers;
 use crate::operator::Words;
 use crate::part::Part;
 use crate::participant::{self, ParticipantHost};
-use crate::restoring::{Restored, Restoring};
+use crate::restoration::{Restored, Restoring};
 use crate::scenario::{Budget, RequestKind, Scenario, participant_name};
 use crate::storage::{COORDINATOR, Storage};
 use bytes::Bytes;

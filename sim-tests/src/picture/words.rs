@@ -1,8 +1,8 @@
 //! What happened, in words.
 
-mod found;
+mod findings;
 
-pub(super) use found::found;
+pub(super) use findings::found;
 
 use crate::trace::{BranchState, Event, Phase};
 

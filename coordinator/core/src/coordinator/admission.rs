@@ -5,7 +5,7 @@ use crate::choice::{Choice, choose};
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Rejection};
 use crate::input::{Client, Content, Submission};
-use crate::open::{Admitted, Open};
+use crate::open_transaction::{Admitted, Open};
 use crate::room::Held;
 use crate::saga::Saga;
 use crate::transaction::{Fallback, Transaction};

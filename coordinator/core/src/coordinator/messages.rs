@@ -4,7 +4,7 @@ use super::{Coordinator, advance};
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Rejection};
 use crate::input::{Request, Submission};
-use crate::open::{Open, OpenInput};
+use crate::open_transaction::{Open, OpenInput};
 use crate::record::EndedRecord;
 use undoubt_vocabulary::{BranchOutcome, Outcome, ParticipantName, Timestamp, ToCoordinator, ToParticipant, Vote};
 

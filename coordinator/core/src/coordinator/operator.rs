@@ -4,7 +4,7 @@ use super::{Coordinator, Phase};
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Rejection};
 use crate::input::{Client, StepResolution};
-use crate::open::{Open, OpenInput};
+use crate::open_transaction::{Open, OpenInput};
 use crate::record::EndedRecord;
 use std::collections::BTreeMap;
 use undoubt_vocabulary::{AttemptNumber, StepName, Timestamp, TxId};

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
 use crate::record::Progress;
 use crate::room::NoRoom;
-use crate::saga::logging::Written;
+use crate::saga::log::Written;
 use bytes::Bytes;
 use undoubt_vocabulary::limits::MAX_STEP_INPUT_BYTES;
 use undoubt_vocabulary::{

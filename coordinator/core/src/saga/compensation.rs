@@ -3,7 +3,7 @@
 use super::{At, Run, Saga, State};
 use crate::context::Context;
 use crate::effect::Note;
-use crate::saga::logging::Written;
+use crate::saga::log::Written;
 use undoubt_vocabulary::{AbortReason, Direction, ParticipantName};
 
 impl Saga {

@@ -6,7 +6,7 @@
 
 use super::{Context, Event, State, Transaction};
 use crate::effect::Note;
-use crate::open::Admitted;
+use crate::open_transaction::Admitted;
 use crate::saga::{Former, Saga};
 use std::time::Duration;
 use undoubt_vocabulary::{AbortReason, AttemptNumber, Refusal, RefusalCode, SagaStep};

@@ -6,7 +6,7 @@ use crate::branch_id::BranchId;
 use crate::effect::Effect;
 use crate::heuristic::Heuristic;
 use crate::input::Session;
-use crate::kept::Kept;
+use crate::kept_result::Kept;
 use crate::step::StepId;
 use undoubt_vocabulary::{
     AttemptNumber, BranchOutcome, CoordinatorId, Execution, Prepare, Refusal, RefusalCode, ToCoordinator,

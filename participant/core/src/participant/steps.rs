@@ -4,7 +4,7 @@ use super::Participant;
 use crate::branch::State as Branch;
 use crate::branch_id::BranchId;
 use crate::effect::Effect;
-use crate::kept::Kept;
+use crate::kept_result::Kept;
 use crate::saga::Closing;
 use crate::step::{Refused, State, StepId};
 use bytes::Bytes;

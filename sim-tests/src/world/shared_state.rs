@@ -1,7 +1,7 @@
 //! All that hosts and the conductor share: machines with their disks and clocks, orders, and who was promised what.
 
-mod elsewhere;
-mod put_back;
+mod remote_resources;
+mod restored_disks;
 
 use super::cells::{stands, states_hit};
 use super::observation::Recorder;
@@ -13,9 +13,9 @@ use crate::process::Process;
 use crate::random::{random, seed_of};
 use crate::run::{Call, CallKind, Finals, Reply};
 use crate::trace::Event;
-use elsewhere::Elsewhere;
-pub(super) use elsewhere::Fate;
-use put_back::Copy;
+use remote_resources::Elsewhere;
+pub(super) use remote_resources::Fate;
+use restored_disks::Copy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

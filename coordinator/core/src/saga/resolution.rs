@@ -7,7 +7,7 @@ use super::{At, Run, Saga, WaitsFor};
 use crate::context::Context;
 use crate::effect::{Answer, Note, Rejection};
 use crate::input::{Client, StepResolution};
-use crate::saga::logging::Written;
+use crate::saga::log::Written;
 use bytes::Bytes;
 use undoubt_vocabulary::{Direction, StepName};
 

@@ -3,7 +3,7 @@
 use super::Coordinator;
 use crate::context::Context;
 use crate::effect::Effect;
-use crate::open::Open;
+use crate::open_transaction::Open;
 use crate::record::Stage;
 use undoubt_vocabulary::{AttemptNumber, Timestamp, TxId};
 

@@ -5,8 +5,8 @@
 //! the same start or of an earlier one. What was lost by it only [`Restored`] knows: the rules ask it whether what is not
 //! noticed could be.
 
-mod beside;
-mod lost;
+mod losses;
+mod rival;
 mod words;
 
 use crate::action::Action;
@@ -23,8 +23,8 @@ use std::collections::BTreeSet;
 use undoubt_coordinator_core::standing::Verdict;
 use undoubt_vocabulary::{KnownAttempt, KnownState, TxId, WriteNumber};
 
-pub(crate) use beside::{Beside, Rival};
-pub(crate) use lost::Lost;
+pub(crate) use losses::Lost;
+pub(crate) use rival::{Beside, Rival};
 
 /// The log's id of a participant whose folder was emptied.
 const ANOTHER_LOG: [u8; 16] = [0xee; 16];

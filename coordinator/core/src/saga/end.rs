@@ -4,7 +4,7 @@ use super::{At, Saga, State, Step};
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
 use crate::record::{EndedRecord, Record};
-use crate::saga::logging::Written;
+use crate::saga::log::Written;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use undoubt_vocabulary::{BranchOutcome, ParticipantName, StepName, ToParticipant};

@@ -3,12 +3,12 @@
 use crate::context::Context;
 use crate::effect::Timer;
 use crate::input::Client;
-use crate::lost::Part;
+use crate::loss::Part;
 use crate::record::{Stage, UnusableRecord, once};
 use crate::room::Held;
 use crate::saga::Saga;
 use crate::transaction::{Transaction, TransactionView};
-use crate::unusable::Unusable;
+use crate::unusable_transaction::Unusable;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use undoubt_vocabulary::{AttemptNumber, ParticipantName, ToCoordinator, TxId};
