@@ -24,8 +24,8 @@ test: setup python ## All tests.
 
 # Compiles nothing but the cores, the pure crates beside them and the exploration.
 rules: setup ## What a change of a rule breaks: tests of the cores, and the exploration of small worlds.
-	$(CARGO) test --workspace --test golden --test clocks --test held --test lost --test too_much --test unreachable \
-		--test saga_walks --test barrier --test standing --test exploration
+	$(CARGO) test --workspace --test golden --test clocks --test unusable_records --test losses --test bounds \
+		--test unreachable_participant --test saga_walks --test barrier --test standing --test exploration
 
 check: setup ## What CI checks: formatting and lints. Changes nothing.
 	$(CARGO) fmt --all --check

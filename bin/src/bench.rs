@@ -1,13 +1,13 @@
 //! What transactions cost: measured beside the floors under them and the peers beside them, in one run.
 
+mod delays;
 pub mod echo;
 mod endurance;
 mod finding;
 mod floor;
 mod headline;
-mod held_up;
 mod load;
-mod lone;
+mod lone_transaction;
 mod open_loop;
 pub mod page;
 mod peer;
@@ -39,7 +39,7 @@ pub struct Effort {
 /// What was found so far; whoever listens hears each figure as it comes.
 pub struct Report<'a> {
     found: Found,
-    say: &'a mut dyn FnMut(&Told<'_>),
+    say: &'a mut dyn FnMut(&Progress<'_>),
 }
 
 /// All that came of a benchmark.
@@ -52,7 +52,7 @@ pub struct Found {
 
 /// What a listener hears.
 #[derive(Debug)]
-pub enum Told<'a> {
+pub enum Progress<'a> {
     Found(&'a Finding),
     Skipped { what: &'a str, why: &'a str },
 }
@@ -65,12 +65,12 @@ impl std::fmt::Debug for Report<'_> {
 
 impl Report<'_> {
     fn add(&mut self, finding: Finding) {
-        (self.say)(&Told::Found(&finding));
+        (self.say)(&Progress::Found(&finding));
         self.found.findings.push(finding);
     }
 
     fn skip(&mut self, what: &str, why: String) {
-        (self.say)(&Told::Skipped { what, why: &why });
+        (self.say)(&Progress::Skipped { what, why: &why });
         self.found.skipped.push((what.to_owned(), why));
     }
 }
@@ -101,7 +101,7 @@ pub async fn bench(
     helper: PathBuf,
     parts: &[Part],
     effort: Effort,
-    say: &mut dyn FnMut(&Told<'_>),
+    say: &mut dyn FnMut(&Progress<'_>),
 ) -> anyhow::Result<Found> {
     let stage = Stage::new(programs, helper).await?;
     let mut report = Report { found: Found::default(), say };
@@ -110,17 +110,17 @@ pub async fn bench(
         match part {
             Part::Floors => floor::floors(&stage, effort, report).await?,
             Part::Headline => headline::headline(&stage, effort, report).await?,
-            Part::Lone => lone::lone(&stage, effort, report).await?,
+            Part::Lone => lone_transaction::lone(&stage, effort, report).await?,
             Part::Participants => sweep::participants(&stage, effort, report).await?,
             Part::Modes => sweep::modes(&stage, effort, report).await?,
             Part::InFlight => sweep::in_flight(&stage, effort, report).await?,
             Part::Contention => sweep::contention(&stage, effort, report).await?,
             Part::Payloads => sweep::payloads(&stage, effort, report).await?,
             Part::OpenLoop => open_loop::open_loop(&stage, effort, report).await?,
-            Part::Slow => held_up::slow(&stage, effort, report).await?,
-            Part::Memory => held_up::memory(&stage, report).await?,
+            Part::Slow => delays::slow(&stage, effort, report).await?,
+            Part::Memory => delays::memory(&stage, report).await?,
             Part::Readers => readers::readers(&stage, effort, report).await?,
-            Part::Recovery => held_up::recovery(&stage, report).await?,
+            Part::Recovery => delays::recovery(&stage, report).await?,
             Part::Peers => peer::peers(&stage, effort, report).await?,
             Part::Endurance => endurance::endurance(&stage, effort, effort.endurance, report).await?,
         }

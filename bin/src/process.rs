@@ -2,7 +2,7 @@
 //! ([`run_with_room`]), how it ends ([`Failed`]), and backups of its data ([`Backup`]).
 
 mod backup;
-mod failed;
+mod failure;
 mod room;
 mod store;
 
@@ -26,10 +26,10 @@ use tracing_subscriber::fmt::format::{self, Writer};
 use undoubt_platform::CrashPoints;
 use undoubt_platform::server::{Incoming, boxed};
 use undoubt_platform::terminal::{say, unless_reader_left};
-use undoubt_vocabulary::printable::clean;
+use undoubt_vocabulary::printable_text::clean;
 
 pub use backup::{Backup, of_operator};
-pub use failed::{EXIT_CODES, Failed, Failure, OrFailed, exit};
+pub use failure::{EXIT_CODES, Failed, Failure, OrFailed, exit};
 pub use room::{Ran, run_with_room};
 pub use store::{NotOpened, OpenStore, Place, StoreKind};
 

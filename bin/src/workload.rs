@@ -20,7 +20,7 @@ pub mod audit;
 pub mod bank;
 pub mod batches;
 pub mod driver;
-pub mod hot;
+pub mod hot_customers;
 pub mod ledger;
 pub mod report;
 pub mod smallbank;
@@ -30,13 +30,13 @@ mod trips;
 
 pub use audit::{Audit, audit};
 pub use driver::{Outcome, Phase, Progress, run};
-pub use hot::Hot;
+pub use hot_customers::Hot;
 pub use ledger::Ledger;
 pub use report::Report;
 
 use anyhow::ensure;
 use bank::Bank;
-use hot::Customers;
+use hot_customers::Customers;
 use smallbank::SmallBank;
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -15,7 +15,7 @@ mod share;
 
 use crate::address::{self, Flaw};
 use crate::config::Config;
-use crate::engine::{Command, Handle, Replied, Request};
+use crate::engine::{Command, Handle, NewTransaction, Replied};
 use crate::log::{Apart, Log, LogError};
 use promises::{Full, Promises, Stage};
 use share::Shares;
@@ -129,7 +129,7 @@ impl Callbacks {
     /// there is a transaction to call about.
     pub(crate) async fn submit(
         &self,
-        request: Request,
+        request: NewTransaction,
         url: Uri,
         room: AnswerRoom,
     ) -> Result<(Replied, AnswerRoom), NotSubmitted> {
@@ -191,7 +191,7 @@ impl Caller {
     /// Submits once the promise is stable, and takes it back if the transaction is not let in.
     async fn submit(
         &self,
-        request: Request,
+        request: NewTransaction,
         url: &Uri,
         promised: Written,
         room: AnswerRoom,

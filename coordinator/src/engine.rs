@@ -5,12 +5,12 @@
 //! too much has gathered, no commands are taken, and whoever brings more waits.
 
 mod attention;
-mod carried_on;
 mod collection;
 mod commands;
 mod effects;
 mod handle;
 mod links;
+mod recovered_transactions;
 mod standing;
 mod writes;
 
@@ -28,10 +28,10 @@ use undoubt_coordinator_core::{Client, Coordinator, Effect, Input, Limits, Part,
 use undoubt_platform::{Clock, CrashPoints, Random, Room, StoreError};
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
-use carried_on::CarriedOn;
 use collection::Collection;
+use recovered_transactions::CarriedOn;
 
-pub(crate) use commands::{Command, Replied, Reply, Request, View};
+pub(crate) use commands::{Command, NewTransaction, Replied, Reply, View};
 pub(crate) use handle::{Handle, Queued};
 pub(crate) use links::{Link, LinkState};
 
@@ -64,7 +64,7 @@ pub(crate) struct Engine {
     /// Those who wait for an answer, and about which transaction.
     clients: BTreeMap<Client, (TxId, Reply)>,
     next_client: u64,
-    /// While an operator's question is put to the core: what he wants done, who he is, and why.
+    /// While an operator's request is put to the core: what he wants done, who he is, and why.
     operator_is_doing: Option<String>,
     commands: mpsc::Receiver<Queued>,
     /// True while writes that are under way are about to make room for more results.
@@ -141,7 +141,7 @@ impl Engine {
         for Found { unfinished, history } in open {
             engine.carried_on.add(&unfinished);
             engine.histories.restore(unfinished.tx().clone(), &history);
-            engine.put(Input::Recovered(unfinished))?;
+            engine.handle_input(Input::Recovered(unfinished))?;
         }
         engine.forget_lost_of_what_is_over();
         engine.look_after_room()?;
@@ -165,20 +165,20 @@ impl Engine {
             let wake_at = due.map_or(housekeeping, |due| due.min(housekeeping));
             tokio::select! {
                 biased;
-                written = self.writes.next() => self.written(written?)?,
+                written = self.writes.next() => self.handle_written(written?)?,
                 taken = self.commands.recv_many(&mut commands, MAX_COMMANDS_PER_ROUND), if !self.writes.are_full() => {
                     if taken == 0 {
                         return self.finish().await;
                     }
                     for Queued { command, .. } in commands.drain(..) {
-                        self.command(command)?;
+                        self.handle_command(command)?;
                     }
                 }
                 () = tokio::time::sleep_until(wake_at) => {}
             }
             let now = Instant::now();
             while serves && let Some((tx, attempt_number, timer)) = self.timers.take_due(now) {
-                self.put(Input::Fired { tx, attempt_number, timer })?;
+                self.handle_input(Input::Fired { tx, attempt_number, timer })?;
             }
             if now >= housekeeping {
                 housekeeping = now + HOUSEKEEPING_PERIOD;
@@ -191,16 +191,16 @@ impl Engine {
     }
 
     /// One input, with all look-ups it leads to. Effects gather until [`Engine::flush`].
-    fn put(&mut self, input: Input) -> Result<(), LogError> {
+    fn handle_input(&mut self, input: Input) -> Result<(), LogError> {
         let now = self.clock.now();
         let mut effects = std::mem::take(&mut self.effects);
-        self.core.handle(now, input, &mut effects);
+        self.core.handle_input(now, input, &mut effects);
         for effect in effects.drain(..) {
             self.carry_out(now, effect)?;
         }
         self.effects = effects;
         match self.not_appended.pop().or_else(|| self.said_for_others.pop()) {
-            Some(input) => self.put(input),
+            Some(input) => self.handle_input(input),
             None => Ok(()),
         }
     }
@@ -253,7 +253,7 @@ impl Engine {
         self.flush();
         while !self.writes.is_idle() {
             let written = self.writes.next().await?;
-            self.written(written)?;
+            self.handle_written(written)?;
             self.flush();
         }
         Ok(())

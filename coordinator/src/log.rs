@@ -13,11 +13,11 @@
 //! | `definition` | attempt number (big-endian) | `SagaDefinition`: the steps of an open saga, if they are large |
 //! | `damaged` | transaction id | nothing: heuristic damage, kept until an operator forgets it |
 
-mod apart;
 mod codec;
+mod separate_parts;
 pub(crate) mod stored_history;
 
-pub(crate) use apart::Apart;
+pub(crate) use separate_parts::Apart;
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -221,7 +221,7 @@ impl Log {
         let Some(mut ended) = self.ended_without_large_results(tx)? else { return Ok(None) };
         for name in &ended.apart {
             let missing = || codec::DecodeError::NotBeside { what: format!("the result of {name}"), family: RESULT.0 };
-            let result = apart::result(&*self.store, ended.record.attempt_number, name)?;
+            let result = separate_parts::result(&*self.store, ended.record.attempt_number, name)?;
             let result = result.ok_or_else(missing).map_err(|why| unreadable(tx.as_bytes(), ENDED, why))?;
             match ended.record.results.iter_mut().find(|(known, _)| known == name) {
                 Some((_, known)) => *known = result,
@@ -242,7 +242,10 @@ impl Log {
     pub(crate) fn recall(&self, ended: &EndedRecord, apart: &mut Apart) -> Result<(), LogError> {
         if let Some(stored) = self.ended_without_large_results(&ended.tx)?.filter(|stored| !stored.apart.is_empty()) {
             let results = stored.apart.into_iter().collect();
-            apart.add(stored.record.attempt_number, apart::Stored { results, ..apart::Stored::default() });
+            apart.add(
+                stored.record.attempt_number,
+                separate_parts::Stored { results, ..separate_parts::Stored::default() },
+            );
         }
         Ok(())
     }
@@ -303,10 +306,9 @@ impl Log {
             // A record written again later (a heuristic outcome) has a later key too, or none while it is damaged.
             if let Some(ended) = self.ended_under(&key)? {
                 batch.delete(ENDED, ended.record.tx.as_bytes());
-                ended
-                    .apart
-                    .iter()
-                    .for_each(|name| batch.delete(RESULT, apart::result_key(ended.record.attempt_number, name)));
+                ended.apart.iter().for_each(|name| {
+                    batch.delete(RESULT, separate_parts::result_key(ended.record.attempt_number, name))
+                });
             }
             batch.delete(ENDED_AT, key);
         }

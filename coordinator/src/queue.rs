@@ -79,9 +79,9 @@ impl Queue {
     pub(crate) fn nudge(&self, low_water_mark: AttemptNumber) {
         let mut waiting = self.lock();
         waiting.low_water_mark = low_water_mark;
-        let news = waiting.low_water_mark != waiting.low_water_mark_told;
+        let has_moved = waiting.low_water_mark != waiting.low_water_mark_told;
         drop(waiting);
-        if news {
+        if has_moved {
             self.0.changed.notify_one();
         }
     }

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use undoubt_coordinator_core::standing::{Sign, Standing, foreign_start};
 use undoubt_platform::dial::Dial;
 use undoubt_platform::identity::establish;
-use undoubt_platform::numbered::{FolderSign, Known};
+use undoubt_platform::numbered_store::{FolderSign, Known};
 use undoubt_platform::server::{
     DEFAULT_ROOM_BYTES, Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled,
     share_bytes, stopped, tell_health,

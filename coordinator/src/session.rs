@@ -3,7 +3,7 @@
 //! A session ends when the stream does, and is opened anew after a capped, jittered pause. What was under way is not
 //! repeated here: the core does that when it hears of the new session.
 
-mod sending;
+mod sender;
 
 use crate::config::Config;
 use crate::connect::{Connect, ConnectError, Incoming};
@@ -215,7 +215,7 @@ async fn converse(
     engine.tell(connected).await?;
     tokio::select! {
         ended = receive(engine, (&shared.log, number), &participant, session, first, incoming) => ended,
-        () = sending::send(&participant, queue, batches, &shared.log, &shared.crash) => Err(SessionError::Ended),
+        () = sender::send(&participant, queue, batches, &shared.log, &shared.crash) => Err(SessionError::Ended),
         allowed = watched.overflown() => Err(SessionError::NotRead(allowed)),
     }
 }
@@ -241,7 +241,7 @@ async fn receive(
         }
         if !messages.is_empty() {
             engine.let_writes_make_room(&messages).await;
-            engine.tell(Command::Received { participant: participant.clone(), session, messages }).await?;
+            engine.tell(Command::Messages { participant: participant.clone(), session, messages }).await?;
         }
         batch = incoming.next().await.ok_or(SessionError::Ended)??;
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::Code;
-use undoubt_coordinator_core::standing::{Sign, Standing, Told, Verdict};
+use undoubt_coordinator_core::standing::{RecallAnswer, Sign, Standing, Verdict};
 use undoubt_coordinator_core::{Recollection, TakenBack, UnusableRecord, held_after_loss};
 use undoubt_platform::{Batch, StoreError};
 use undoubt_proto::record;
@@ -58,7 +58,7 @@ struct Taken {
     held: Vec<UnusableRecord>,
 }
 
-type Asked = (ParticipantName, Result<Told, String>);
+type Answered = (ParticipantName, Result<RecallAnswer, String>);
 
 /// The coordinator may speak.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ pub(crate) async fn stand(
     engine: &Handle,
 ) -> Result<Cleared, StandingError> {
     let deadline = Instant::now() + Duration::from_millis(shared.config.witness_wait_ms);
-    let mut asking: FuturesUnordered<BoxFuture<'_, Asked>> = FuturesUnordered::new();
+    let mut asking: FuturesUnordered<BoxFuture<'_, Answered>> = FuturesUnordered::new();
     for (name, address) in addresses {
         asking.push(ask(shared, name.clone(), address, Duration::ZERO).boxed());
     }
@@ -129,7 +129,7 @@ pub(crate) async fn stand(
                             own_sign::note(&shared.log, &lacking).await?;
                             noted = lacking.start;
                         }
-                        standing.told(name.clone(), told);
+                        standing.handle_answer(name.clone(), told);
                     }
                     Err(error) => {
                         let participant = name.clone();
@@ -161,21 +161,21 @@ pub(crate) async fn stand(
     Ok(Cleared { starts: shared.starts.clone(), held: Vec::new(), waiting: None })
 }
 
-async fn ask(shared: &Shared, name: ParticipantName, address: &str, after: Duration) -> Asked {
+async fn ask(shared: &Shared, name: ParticipantName, address: &str, after: Duration) -> Answered {
     sleep(after).await;
     let patience = Duration::from_millis(shared.config.connect_timeout_ms);
     let asked = shared.connect.recall(address, witness::request(shared, &name, None));
     let told = match timeout(2 * patience, asked).await {
         Err(_) => Err(format!("it did not answer within {} ms", 2 * patience.as_millis())),
-        Ok(Ok(answer)) => told(shared, &name, answer),
+        Ok(Ok(answer)) => read_answer(shared, &name, answer),
         // It knows of no numbers.
-        Ok(Err(ConnectError::Refused(status))) if status.code() == Code::Unimplemented => Ok(Told::default()),
+        Ok(Err(ConnectError::Refused(status))) if status.code() == Code::Unimplemented => Ok(RecallAnswer::default()),
         Ok(Err(error)) => Err(error.to_string()),
     };
     (name, told)
 }
 
-fn told(shared: &Shared, by: &ParticipantName, answer: RecallResponse) -> Result<Told, String> {
+fn read_answer(shared: &Shared, by: &ParticipantName, answer: RecallResponse) -> Result<RecallAnswer, String> {
     let RecallResponse { number, seen, epoch, connected, put_back, other_coordinator_id, .. } = answer;
     let read = |number: LogNumber| WriteNumber::try_from(number).map_err(|bad| bad.to_string());
     let (number, seen) = (number.map(read).transpose()?, seen.map(read).transpose()?);
@@ -183,7 +183,7 @@ fn told(shared: &Shared, by: &ParticipantName, answer: RecallResponse) -> Result
     let has_lost = before.zip(number).is_some_and(|(before, now)| now.is_after_loss_of(&before));
     let other = (!other_coordinator_id.is_empty()).then(|| CoordinatorId::try_from(other_coordinator_id.as_ref()));
     let other = other.transpose().map_err(|bad| bad.to_string())?;
-    Ok(Told { seen, epoch: Epoch(epoch), connected, other, was_put_back: has_lost || !put_back.is_empty() })
+    Ok(RecallAnswer { seen, epoch: Epoch(epoch), connected, other, was_put_back: has_lost || !put_back.is_empty() })
 }
 
 /// Returns true if no participant keeps anything that the log has no record of. Else, or if somebody cannot say so any more,
@@ -204,7 +204,7 @@ async fn confirm(
             }
             Err(error) => {
                 tracing::debug!(participant = %name, %error, "it does not answer any more");
-                standing.is_silent(name);
+                standing.handle_silence(name);
                 return Ok(false);
             }
         };

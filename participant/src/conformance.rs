@@ -21,18 +21,18 @@
 //! What the server does for every resource (attempts, low-water marks, messages that come twice) is not asked for here; but
 //! sagas run behind the server's own rules, for their barriers are both: decided there, stored by the resource.
 
-mod beside;
+mod batches;
+mod coexistence;
 mod commit;
 mod doubt;
-mod gone;
+mod gone_branches;
 mod life;
 mod lock;
 mod room;
 mod saga;
 pub mod server;
 mod subject;
-mod together;
-mod unclear;
+mod unclear_calls;
 
 use crate::resource::{BranchId, Branches, Steps};
 use bytes::Bytes;
@@ -164,8 +164,8 @@ pub async fn branches<W: BranchWorld>(world: &mut W) {
     doubt::an_operators_commit_is_done_and_kept_until_it_is_forgotten(world).await;
     doubt::an_operators_abort_is_done_and_kept_until_it_is_forgotten(world).await;
     doubt::a_low_water_mark_drops_what_is_finished_below_it_and_nothing_else(world).await;
-    together::branches_that_come_together_are_each_voted_and_committed(world).await;
-    together::branches_prepared_together_survive_a_crash(world).await;
+    batches::branches_that_come_together_are_each_voted_and_committed(world).await;
+    batches::branches_prepared_together_survive_a_crash(world).await;
 }
 
 /// Runs the rules of a resource that votes read-only on work that wrote nothing.
@@ -180,13 +180,13 @@ pub async fn waits<W: BranchWorld>(world: &mut W) {
     lock::an_older_transaction_waits_for_a_younger_one_and_sees_what_it_did(world).await;
     lock::a_wait_for_locks_ends_at_its_timeout(world).await;
     lock::a_wait_that_is_cancelled_ends_and_leaves_nothing_behind(world).await;
-    together::what_keeps_one_branch_waiting_keeps_no_other(world).await;
+    batches::what_keeps_one_branch_waiting_keeps_no_other(world).await;
 }
 
 /// Runs the rules of a resource that takes part both ways: steps and branches have locks of their own, and meet at them.
 pub async fn steps_beside_branches<W: BranchWorld>(world: &mut W) {
-    beside::a_branch_prepared_under_the_same_id_keeps_its_locks(world).await;
-    beside::an_actions_wait_for_locks_ends_when_it_has_to(world).await;
+    coexistence::a_branch_prepared_under_the_same_id_keeps_its_locks(world).await;
+    coexistence::an_actions_wait_for_locks_ends_when_it_has_to(world).await;
 }
 
 /// Runs the rule of a resource that lets the older of two wait and refuses the younger.
@@ -204,18 +204,18 @@ pub async fn bounded_results<W: BranchWorld>(world: &mut W) {
 
 /// Runs the rules of a resource that says that a call was unclear.
 pub async fn unclear<W: UnclearWorld>(world: &mut W) {
-    unclear::an_unclear_prepare_is_over_once_it_is_aborted(world).await;
-    unclear::what_became_of_an_unclear_branch_in_one_phase_is_told(world).await;
-    unclear::what_became_of_an_unclear_action_is_told(world).await;
-    unclear::what_became_of_an_unclear_compensation_is_told(world).await;
-    unclear::an_unclear_commit_may_be_repeated(world).await;
+    unclear_calls::an_unclear_prepare_is_over_once_it_is_aborted(world).await;
+    unclear_calls::what_became_of_an_unclear_branch_in_one_phase_is_told(world).await;
+    unclear_calls::what_became_of_an_unclear_action_is_told(world).await;
+    unclear_calls::what_became_of_an_unclear_compensation_is_told(world).await;
+    unclear_calls::an_unclear_commit_may_be_repeated(world).await;
 }
 
 /// Runs the rules of a resource that others can reach, who end its branches.
 pub async fn other_hands<W: SharedWorld>(world: &mut W) {
-    gone::a_commit_of_what_another_hand_has_undone_says_so(world).await;
-    gone::an_abort_of_what_another_hand_has_committed_says_so(world).await;
-    gone::what_another_hand_has_ended_as_decided_is_as_told(world).await;
+    gone_branches::a_commit_of_what_another_hand_has_undone_says_so(world).await;
+    gone_branches::an_abort_of_what_another_hand_has_committed_says_so(world).await;
+    gone_branches::what_another_hand_has_ended_as_decided_is_as_told(world).await;
 }
 
 /// Runs what a key-value store with wait-die has to keep: all but what needs a world of its own.

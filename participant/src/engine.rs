@@ -6,11 +6,11 @@
 
 mod calls;
 mod commands;
-mod in_turn;
+mod coordinator_memory;
 mod recall;
-mod remembered;
 mod steps;
-mod waiting;
+mod turns;
+mod waiting_work;
 
 use crate::config::Config;
 use crate::outbox::{Outbox, Outgoing};
@@ -24,7 +24,6 @@ use calls::Done;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use in_turn::InTurn;
 use recall::Recalls;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,11 +31,12 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use turns::InTurn;
 use undoubt_participant_core as core;
 use undoubt_participant_core::{Answer, BranchId, Effect, Input, Limits, Operator, Participant, Session, StepId};
 use undoubt_platform::{Clock, CrashPoints, Random};
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, ParticipantName, Prepare, WriteNumber};
-use waiting::{LOOK_THROUGH_EVERY, Waiting};
+use waiting_work::{LOOK_THROUGH_EVERY, Waiting};
 
 pub(crate) use commands::{Command, Handle, KnownHere, View};
 
@@ -127,7 +127,7 @@ impl<R: Branches> Engine<R> {
         engine.losses = recovered.log.iter().flat_map(|log| log.losses.clone()).collect();
         let in_doubt = recovered.prepared.len();
         for input in inputs_of(recovered) {
-            engine.put(Input::Recovered(input));
+            engine.handle_input(Input::Recovered(input));
         }
         tracing::info!(target: "undoubt::life", in_doubt, resource = resource.kind(), "recovery done: what is in doubt is locked again");
         Ok((engine, Handle::new(sender, room, taking)))
@@ -149,12 +149,12 @@ impl<R: Branches> Engine<R> {
             let wake_at = [self.collect_at, look_at].into_iter().flatten().fold(sweep_at, Instant::min);
             tokio::select! {
                 biased;
-                Some(done) = self.calls.next() => self.done(done?),
+                Some(done) = self.calls.next() => self.handle_done(done?),
                 taken = self.commands.recv_many(&mut commands, MAX_COMMANDS_PER_ROUND) => {
                     if taken == 0 {
                         break;
                     }
-                    commands.drain(..).for_each(|command| self.command(command));
+                    commands.drain(..).for_each(|command| self.handle_command(command));
                 }
                 () = self.room.freed(), if self.waits_for_room() => {}
                 () = tokio::time::sleep_until(wake_at) => {}
@@ -163,7 +163,7 @@ impl<R: Branches> Engine<R> {
             let now = Instant::now();
             if sweep_at <= now {
                 sweep_at = now + period;
-                self.put(Input::SweepDue);
+                self.handle_input(Input::SweepDue);
             }
             if look_through_at <= now {
                 look_through_at = now + LOOK_THROUGH_EVERY;
@@ -179,7 +179,7 @@ impl<R: Branches> Engine<R> {
         while let Some(done) = self.calls.next().await {
             let done = done?;
             if let Done::InTurn { .. } = done {
-                self.done(done);
+                self.handle_done(done);
             }
         }
         Ok(())
@@ -190,16 +190,16 @@ impl<R: Branches> Engine<R> {
         while !self.committing.is_empty() || !self.preparing.is_empty() {
             self.commit_all();
             while let Some(Some(done)) = self.calls.next().now_or_never() {
-                self.done(done?);
+                self.handle_done(done?);
             }
             self.prepare_all();
         }
         Ok(())
     }
 
-    fn put(&mut self, input: Input) {
+    fn handle_input(&mut self, input: Input) {
         let mut effects = std::mem::take(&mut self.effects);
-        self.core.handle(input, &mut effects);
+        self.core.handle_input(input, &mut effects);
         effects.drain(..).for_each(|effect| self.carry_out(effect));
         self.effects = effects;
     }
@@ -226,10 +226,11 @@ impl<R: Branches> Engine<R> {
             Effect::Execute { branch, prepare } => self.preparing.push((branch, prepare)),
             Effect::RecordEpoch { session, coordinator, epoch } => self.record_epoch(session, coordinator, epoch),
             Effect::RememberSeen { coordinator, seen } => {
-                self.resource.remember(remembered::seen_key(coordinator), remembered::encode(coordinator, seen));
+                self.resource
+                    .remember(coordinator_memory::seen_key(coordinator), coordinator_memory::encode(coordinator, seen));
             }
             Effect::RememberName { name, coordinator } => {
-                self.resource.remember(remembered::name_key(&name), Bytes::copy_from_slice(&coordinator.0));
+                self.resource.remember(coordinator_memory::name_key(&name), Bytes::copy_from_slice(&coordinator.0));
             }
             Effect::StorePutBack { why } => self.store_put_back(why),
             Effect::AcceptLoss { loss, operator } => self.accept_loss(loss, operator),
@@ -298,7 +299,7 @@ pub(crate) fn inputs_of(recovered: Recovered) -> impl Iterator<Item = core::Reco
         core::Recovered::Heuristic { branch, begun_at, heuristic }
     });
     let steps = steps.into_iter().map(|RecoveredStep { step, state }| core::Recovered::Step { step, state });
-    let log = log.into_iter().flat_map(remembered::inputs_of);
+    let log = log.into_iter().flat_map(coordinator_memory::inputs_of);
     // What is open comes first: a finished record of an earlier attempt gives way to it.
     let open = prepared.chain(aborting).chain(heuristics);
     coordinators.chain(log).chain(open).chain(finished).chain(steps)

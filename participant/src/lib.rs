@@ -20,7 +20,7 @@ pub mod resource;
 pub mod room;
 mod run;
 mod session;
-mod stored;
+mod store_errors;
 pub mod table;
 
 pub use config::Config;

@@ -47,10 +47,10 @@
 //! All calls may be repeated but `prepare`, `act` and `compensate`. The server never guesses: an answer that is unclear becomes
 //! clear before anybody is told.
 
+mod batches;
 mod error;
-mod recovered;
+mod recovery;
 mod steps_only;
-mod together;
 
 use bytes::Bytes;
 use std::future::Future;
@@ -64,12 +64,12 @@ use undoubt_vocabulary::{
 };
 
 pub use crate::room::{Held, Room};
+pub use batches::{Cancellations, Committing, Preparing, Voted, Votes, commit_each, prepare_each};
 pub use error::ResourceError;
-pub use recovered::{
+pub use recovery::{
     CoordinatorMarks, FinishedBranch, HeuristicBranch, PreparedBranch, Recovered, RecoveredLog, RecoveredStep,
 };
 pub use steps_only::StepsOnly;
-pub use together::{Cancellations, Committing, Preparing, Voted, Votes, commit_each, prepare_each};
 pub use undoubt_participant_core::Loss;
 pub use undoubt_participant_core::branch_id::BranchId;
 pub use undoubt_participant_core::heuristic::Heuristic;

@@ -25,7 +25,7 @@ use prost::Message;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
-use undoubt_platform::{Batch, Durability, NumberedStore, Store, identity, numbered};
+use undoubt_platform::{Batch, Durability, NumberedStore, Store, identity, numbered_store};
 use undoubt_proto::record::{self as stored, StepBarrier};
 use undoubt_vocabulary::{
     AttemptNumber, BranchOutcome, CoordinatorId, Epoch, ParticipantName, Starts, Timestamp, WriteNumber,
@@ -71,7 +71,7 @@ impl TransactionTable {
     }
 
     /// Returns a table over a store that numbers its writes, and whose start has begun.
-    pub fn numbered(store: Arc<NumberedStore>, known: numbered::Known) -> TransactionTable {
+    pub fn numbered(store: Arc<NumberedStore>, known: numbered_store::Known) -> TransactionTable {
         TransactionTable { log: Some(KeptLog { store: store.clone(), known }), ..TransactionTable::new(store) }
     }
 

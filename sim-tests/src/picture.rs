@@ -13,11 +13,11 @@ mod scene;
 mod story;
 mod svg;
 mod table;
-mod tell;
+mod text;
 mod view;
 mod words;
 
-pub use tell::tell;
+pub use text::tell;
 
 use crate::run::Run;
 use choice::Choice;

@@ -10,7 +10,7 @@ mod mode;
 mod mutant;
 pub mod points;
 mod seed;
-mod sound;
+mod soundness;
 mod states;
 mod words;
 
@@ -18,7 +18,7 @@ pub use fault::{Code, Copied, Direction, Fault, HowEnded, HowResolved, Message, 
 pub use host::Host;
 pub use mode::Mode;
 pub use mutant::Mutant;
-pub use sound::Unsound;
+pub use soundness::Unsound;
 pub use states::{BRANCHES, IDLE, OVER, PHASES};
 
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! Every fault of the catalogue by itself, each as a sentence.
 
-mod restored;
+mod restored_disks;
 mod sagas;
 
 use crate::plan::{Code, Direction, Fault, Host, Message, Plan, Shape, Tampering, What, When};
@@ -39,7 +39,7 @@ const P2: Host = Host::Participant(2);
 
 /// All of them, in the order of the catalogue.
 pub fn all() -> Vec<Scenario> {
-    [storage(), restored::restored(), processes(), network(), people(), sagas::sagas()].concat()
+    [storage(), restored_disks::restored(), processes(), network(), people(), sagas::sagas()].concat()
 }
 
 pub fn named(name: &str) -> Option<Scenario> {

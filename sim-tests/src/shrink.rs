@@ -4,12 +4,12 @@
 //! transactions, participants and keys; no peculiar servers; less time until the healing; faults that wait for less and
 //! are shorter. This goes on until nothing helps any more, or until the runs that were granted are used up.
 
-mod smaller;
+mod reductions;
 #[cfg(test)]
 mod tests;
 
 use crate::plan::Plan;
-use smaller::{LENGTHS, PLAIN, SIZES, Size, count_of, fitting, lasting, set_count, whatever_is_under_way};
+use reductions::{LENGTHS, PLAIN, SIZES, Size, count_of, fitting, lasting, set_count, whatever_is_under_way};
 
 /// Runs granted where nobody says otherwise; about half a minute.
 pub const DEFAULT_MAX_RUNS: usize = 250;

@@ -5,14 +5,14 @@
 //! one, and later ones that were run meanwhile do not count.
 
 pub mod cells;
-mod examine;
+mod examination;
 mod panics;
 mod points;
 mod report;
 #[cfg(test)]
 mod tests;
 
-pub use examine::{Broken, Examined, breaks, examine};
+pub use examination::{Broken, Examined, breaks, examine};
 pub use points::{Points, crash_points};
 pub use report::{Committed, Failed, Report, Restored, Restores, Role, Speed, Summary};
 

@@ -30,7 +30,7 @@ mod operator;
 mod resource;
 mod server;
 mod session;
-mod shared;
+mod shared_state;
 mod store;
 mod temper;
 mod witness;
@@ -42,7 +42,7 @@ use crate::run::Run;
 use crate::trace::Entry;
 use conductor::Conductor;
 use observation::{Recorder, observing};
-use shared::Shared;
+use shared_state::Shared;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -94,7 +94,7 @@ struct Lived {
 fn live(shared: &Arc<Shared>) -> Lived {
     let shape = &shared.plan.shape;
     let mut sim = turmoil::Builder::new()
-        .epoch(UNIX_EPOCH + shared::EPOCH)
+        .epoch(UNIX_EPOCH + shared_state::EPOCH)
         .rng_seed(random::seed_of(shared.plan.seed, "network"))
         .simulation_duration(Duration::from_secs(3_600))
         .tick_duration(TICK)

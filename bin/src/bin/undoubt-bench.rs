@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use undoubt::bench::page::{goal_text, html, number};
-use undoubt::bench::{Effort, Found, Part, Told, bench, echo, reading};
+use undoubt::bench::{Effort, Found, Part, Progress, bench, echo, reading};
 use undoubt::cluster::Programs;
 use undoubt::process::raise_open_files;
 use undoubt_platform::terminal::{complain, say};
@@ -95,10 +95,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     Ok(missed == 0)
 }
 
-fn tell(told: &Told<'_>) {
+fn tell(told: &Progress<'_>) {
     let finding = match told {
-        Told::Found(finding) => finding,
-        Told::Skipped { what, why } => return print(format_args!("SKIPPED {what}: {why}")),
+        Progress::Found(finding) => finding,
+        Progress::Skipped { what, why } => return print(format_args!("SKIPPED {what}: {why}")),
     };
     let spread = finding.spread.map(|(low, high)| format!("{}..{}", number(low), number(high))).unwrap_or_default();
     let verdict = if finding.met == Some(true) { "met" } else { "MISSED" };

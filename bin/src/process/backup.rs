@@ -10,7 +10,7 @@ use undoubt_client::{ClientOptions, OperatorError};
 use undoubt_platform::terminal::{say, unless_reader_left};
 use undoubt_platform::{BackupError, Family, Store as _};
 use undoubt_rocks::{OpenError, RocksOptions, RocksStore};
-use undoubt_vocabulary::printable::clean;
+use undoubt_vocabulary::printable_text::clean;
 
 /// The time for which a server that does not answer is tried.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(10);

@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use undoubt_platform::numbered::FolderSign;
+use undoubt_platform::numbered_store::FolderSign;
 use undoubt_platform::store::StoreConfig;
 use undoubt_platform::{Family, Store, StoreError};
 use undoubt_rocks::{OpenError, RocksOptions, RocksStore};

@@ -1,7 +1,7 @@
 //! The audit of a round: every transaction has to be as its client was told, or listed as lost.
 
 use super::RoundReport;
-use super::load::{Entry, Phase, Told};
+use super::load::{Entry, Phase, Reply};
 use super::round::PATIENCE;
 use crate::cluster::Who;
 use crate::workload::batches::{carry_out, chunks};
@@ -30,7 +30,7 @@ pub(super) struct Facts {
     /// True if not everything that was accepted as lost is listed.
     pub(super) more: bool,
     /// The answers that the coordinator gives now for those that it had answered before it was put back; `None`: it has no record.
-    pub(super) known: BTreeMap<u64, Option<Told>>,
+    pub(super) known: BTreeMap<u64, Option<Reply>>,
 }
 
 /// Compares.
@@ -39,14 +39,14 @@ pub(super) fn findings(facts: &Facts) -> anyhow::Result<RoundReport> {
     for (entry, values) in facts.entries.iter().zip(&facts.values) {
         let tx = entry.tx()?;
         match entry.told() {
-            Some(Told::Committed) => report.committed += 1,
-            Some(Told::Aborted) => report.aborted += 1,
+            Some(Reply::Committed) => report.committed += 1,
+            Some(Reply::Aborted) => report.aborted += 1,
             None => {}
         }
         if facts.is_answered_by_whom_nobody_had_accepted(entry) {
             report.violations.push(format!("{tx} was answered by a server that was put back: {entry:?}"));
         }
-        if entry.submitted == Phase::PutBack && entry.answered == Some((Told::Committed, Phase::PutBack)) {
+        if entry.submitted == Phase::PutBack && entry.answered == Some((Reply::Committed, Phase::PutBack)) {
             report.committed_meanwhile += 1;
         }
         let (is_listed, is_decided) = (facts.listed.contains(&tx), facts.decided.contains(&tx));
@@ -60,7 +60,7 @@ pub(super) fn findings(facts: &Facts) -> anyhow::Result<RoundReport> {
             report.violations.push(format!("{tx} is in effect {values:?} times, and is not listed: {entry:?}"));
         }
         match (facts.known.get(&entry.number), entry.told()) {
-            (Some(None), Some(Told::Committed)) => report.forgotten += 1,
+            (Some(None), Some(Reply::Committed)) => report.forgotten += 1,
             (Some(Some(now)), Some(told)) if *now != told && !is_listed => {
                 report.violations.push(format!("{tx} was told to be {told:?}, and now {now:?}"));
             }
@@ -73,8 +73,8 @@ pub(super) fn findings(facts: &Facts) -> anyhow::Result<RoundReport> {
 /// Returns true if a transaction is in effect at both places, or at none, as its client was told.
 fn is_whole(entry: &Entry, values: [i64; 2]) -> bool {
     match entry.told() {
-        Some(Told::Committed) => values == [1, 1],
-        Some(Told::Aborted) => values == [0, 0],
+        Some(Reply::Committed) => values == [1, 1],
+        Some(Reply::Aborted) => values == [0, 0],
         None => values == [1, 1] || values == [0, 0],
     }
 }
@@ -88,10 +88,10 @@ impl Facts {
             (Who::Coordinator, Some((_, answered))) => {
                 !self.is_twin && meanwhile(entry.submitted) && meanwhile(answered)
             }
-            (Who::Participant(place), Some((Told::Committed, answered))) => {
+            (Who::Participant(place), Some((Reply::Committed, answered))) => {
                 entry.places.contains(&place) && meanwhile(entry.submitted) && meanwhile(answered)
             }
-            (Who::Participant(_), Some((Told::Aborted, _))) | (_, None) => false,
+            (Who::Participant(_), Some((Reply::Aborted, _))) | (_, None) => false,
         }
     }
 
@@ -145,13 +145,13 @@ pub(super) async fn read(client: &Client, names: &[String], entries: &[Entry]) -
 }
 
 /// Asks a coordinator that was put back for what it had answered before.
-pub(super) async fn ask(client: &Client, entries: &[Entry], of: Who) -> anyhow::Result<BTreeMap<u64, Option<Told>>> {
+pub(super) async fn ask(client: &Client, entries: &[Entry], of: Who) -> anyhow::Result<BTreeMap<u64, Option<Reply>>> {
     let mut known = BTreeMap::new();
     let answered_before = |entry: &&Entry| entry.answered.is_some_and(|(_, phase)| phase == Phase::Before);
     for entry in entries.iter().filter(answered_before).filter(|_| of == Who::Coordinator) {
         match client.get(&entry.tx()?).await {
             Ok(view) => {
-                let told = view.known.decided.as_ref().map(|outcome: &Outcome| Told::from(outcome));
+                let told = view.known.decided.as_ref().map(|outcome: &Outcome| Reply::from(outcome));
                 known.extend(told.map(|told| (entry.number, Some(told))));
             }
             Err(QueryError::NotFound { .. }) => drop(known.insert(entry.number, None)),
@@ -165,9 +165,9 @@ pub(super) async fn ask(client: &Client, entries: &[Entry], of: Who) -> anyhow::
 mod tests {
     use super::*;
 
-    const COMMITTED: Option<(Told, Phase)> = Some((Told::Committed, Phase::Before));
+    const COMMITTED: Option<(Reply, Phase)> = Some((Reply::Committed, Phase::Before));
 
-    fn entry(submitted: Phase, answered: Option<(Told, Phase)>) -> Entry {
+    fn entry(submitted: Phase, answered: Option<(Reply, Phase)>) -> Entry {
         Entry { number: 0, places: [0, 1], saga: false, submitted, answered }
     }
 
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn an_answer_by_a_server_whose_loss_nobody_had_accepted_is_found() {
-        let meanwhile = entry(Phase::PutBack, Some((Told::Committed, Phase::PutBack)));
+        let meanwhile = entry(Phase::PutBack, Some((Reply::Committed, Phase::PutBack)));
         for (of, is_twin, expected) in [
             (Who::Coordinator, false, 1),
             (Who::Coordinator, true, 0),
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn another_outcome_than_was_told_is_found() {
-        let known = BTreeMap::from([(0, Some(Told::Aborted))]);
+        let known = BTreeMap::from([(0, Some(Reply::Aborted))]);
         let otherwise = Facts { known, ..facts(Who::Coordinator, entry(Phase::Before, COMMITTED), [1, 1]) };
         assert_eq!(violations(&otherwise), 1);
         let forgotten = Facts { known: BTreeMap::from([(0, None)]), ..otherwise };

@@ -45,20 +45,20 @@ pub(super) struct Entry {
     pub(super) saga: bool,
     /// The part of the round in which it was submitted first.
     pub(super) submitted: Phase,
-    pub(super) answered: Option<(Told, Phase)>,
+    pub(super) answered: Option<(Reply, Phase)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Told {
+pub(super) enum Reply {
     Committed,
     Aborted,
 }
 
-impl From<&Outcome> for Told {
+impl From<&Outcome> for Reply {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
-            Outcome::Committed => Told::Committed,
-            Outcome::Aborted(_) => Told::Aborted,
+            Outcome::Committed => Reply::Committed,
+            Outcome::Aborted(_) => Reply::Aborted,
         }
     }
 }
@@ -92,7 +92,7 @@ impl Entry {
         })
     }
 
-    pub(super) fn told(&self) -> Option<Told> {
+    pub(super) fn told(&self) -> Option<Reply> {
         self.answered.map(|(told, _)| told)
     }
 }
@@ -148,7 +148,7 @@ impl Ledger {
         entry
     }
 
-    fn answered(&self, number: u64, told: Told) {
+    fn answered(&self, number: u64, told: Reply) {
         let mut state = self.state();
         let phase = state.phase;
         if let Some(entry) = state.entries.get_mut(number as usize) {
@@ -210,7 +210,7 @@ async fn work(client: Client, ledger: Arc<Ledger>) -> anyhow::Result<()> {
         for _ in 0..CALLS_PER_TRANSACTION {
             match client.submit(&transaction).await {
                 Ok(answer) => {
-                    ledger.answered(entry.number, Told::from(&answer.outcome));
+                    ledger.answered(entry.number, Reply::from(&answer.outcome));
                     break;
                 }
                 Err(error) => {
@@ -229,7 +229,7 @@ async fn ask(client: &Client, ledger: &Ledger, entry: Entry) {
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         if let Ok(answer) = client.submit(&transaction).await {
-            return ledger.answered(entry.number, Told::from(&answer.outcome));
+            return ledger.answered(entry.number, Reply::from(&answer.outcome));
         }
         sleep(POLL).await;
     }

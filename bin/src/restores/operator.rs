@@ -1,6 +1,6 @@
 //! An operator who does what the product tells him to, and knows what the clients were told.
 
-use super::load::{Entry, Told};
+use super::load::{Entry, Reply};
 use super::round::PATIENCE;
 use crate::cluster::{Cluster, Who};
 use anyhow::{Context, bail};
@@ -45,7 +45,7 @@ pub(super) async fn accept(cluster: &Cluster, who: Who) -> anyhow::Result<()> {
 /// Ends what is held until an operator ends it, and what is in doubt for a coordinator that is no more, as the clients were told;
 /// what no client was told of is aborted. Returns what he has decided about without knowing.
 pub(super) async fn end_what_is_held(cluster: &Cluster, entries: &[Entry]) -> anyhow::Result<BTreeSet<TxId>> {
-    let told: BTreeMap<TxId, Told> =
+    let told: BTreeMap<TxId, Reply> =
         entries.iter().filter_map(|entry| Some((entry.tx().ok()?, entry.told()?))).collect();
     let client = coordinator(cluster)?;
     let now = client.describe().await?.id;
@@ -65,8 +65,8 @@ pub(super) async fn end_what_is_held(cluster: &Cluster, entries: &[Entry]) -> an
                 continue;
             }
             let resolution = match told.get(&branch.tx) {
-                Some(Told::Committed) => Resolution::Commit,
-                Some(Told::Aborted) | None => Resolution::Abort,
+                Some(Reply::Committed) => Resolution::Commit,
+                Some(Reply::Aborted) | None => Resolution::Abort,
             };
             participant.resolve(&branch.tx, resolution, WHO, REASON).await?;
             held.insert(branch.tx);

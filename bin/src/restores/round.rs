@@ -1,7 +1,7 @@
 //! One folder that is put back: what leads there, and what comes of it.
 
 use super::audit::{self, Facts};
-use super::load::{Entry, Load, Phase, Told};
+use super::load::{Entry, Load, Phase, Reply};
 use super::{Case, Copied, Of, RoundReport, operator};
 use crate::cluster::{Cluster, Plan, Programs, Who};
 use anyhow::Context;
@@ -35,7 +35,7 @@ pub(super) async fn round(programs: &Programs, case: Case, seed: u64) -> anyhow:
     let load = Load::start(&url, &names)?;
     let ledger = load.ledger.clone();
     let some = COMMITS + seed % COMMITS;
-    let committed = |entry: &Entry| entry.told() == Some(Told::Committed);
+    let committed = |entry: &Entry| entry.told() == Some(Reply::Committed);
     ledger.wait_until("the load begins", |ledger| ledger.count(committed) as u64 >= some).await?;
     let copy = copy(&cluster, who, case).await?;
     ledger.wait_until("the load goes on", |ledger| ledger.count(committed) as u64 >= 2 * some).await?;
@@ -127,7 +127,7 @@ async fn put_back(
         cluster.kill(who).await?;
         cluster.restart(who, None).await?;
         let before = load.ledger.count(|_| true);
-        let goes_on = |entry: &Entry| entry.told() == Some(Told::Committed) && entry.number as usize >= before;
+        let goes_on = |entry: &Entry| entry.told() == Some(Reply::Committed) && entry.number as usize >= before;
         load.ledger.wait_until("the original goes on", |ledger| ledger.count(goes_on) as u64 >= COMMITS).await?;
     }
     cluster.kill(who).await?;

@@ -13,7 +13,7 @@ pub use findings::{Audit, Observed, findings, in_part};
 use crate::workload::bank::balance;
 use crate::workload::batches::{carry_out, chunks};
 use crate::workload::driver::BATCHES_IN_FLIGHT;
-use crate::workload::ledger::{Entry, Ledger, Told, unanswered};
+use crate::workload::ledger::{Entry, Ledger, Reply, unanswered};
 use crate::workload::step::Account;
 use crate::workload::{Load, Script};
 use anyhow::Context;
@@ -40,7 +40,7 @@ pub async fn audit(load: &Load, ledger: &mut Ledger) -> anyhow::Result<Audit> {
 /// others, at this moment. For workloads of operations that take one transaction each.
 pub async fn half_done(load: &Load, count: u64) -> anyhow::Result<u64> {
     let (bank, script) = (load.check()?, Script::new(load));
-    let entries = (0..count).map(|_| Entry { step: script.draw().step, told: Told::Unknown }).collect();
+    let entries = (0..count).map(|_| Entry { step: script.draw().step, told: Reply::Unknown }).collect();
     let ledger = Ledger { bank, opened: script.opening(), entries };
     Ok(in_part(&ledger, &read(load, &ledger).await?))
 }
@@ -60,7 +60,7 @@ async fn settle(load: &Load, ledger: &mut Ledger) -> anyhow::Result<()> {
 }
 
 /// Those without a definite answer are left out.
-async fn submit_again(load: &Load, ledger: &Ledger, numbers: &[usize]) -> anyhow::Result<Vec<(usize, Told)>> {
+async fn submit_again(load: &Load, ledger: &Ledger, numbers: &[usize]) -> anyhow::Result<Vec<(usize, Reply)>> {
     let transactions: Vec<_> = numbers.iter().map(|number| ledger.transaction(*number)).collect();
     let mut submitted = load.client(load.in_flight)?.submit_many(stream::iter(transactions));
     let mut told = Vec::new();
@@ -68,7 +68,7 @@ async fn submit_again(load: &Load, ledger: &Ledger, numbers: &[usize]) -> anyhow
         match result {
             Ok(answer) => {
                 let place = usize::try_from(sequence).context("more transactions than can be counted")?;
-                told.push((numbers[place], Told::from(&answer.outcome)));
+                told.push((numbers[place], Reply::from(&answer.outcome)));
             }
             Err(error) => unanswered(error)?,
         }
@@ -77,7 +77,7 @@ async fn submit_again(load: &Load, ledger: &Ledger, numbers: &[usize]) -> anyhow
 }
 
 fn sample(ledger: &Ledger) -> Vec<usize> {
-    let known = |number: &usize| ledger.entries[*number].told != Told::Unknown;
+    let known = |number: &usize| ledger.entries[*number].told != Reply::Unknown;
     let every = ledger.entries.len().div_ceil(SAMPLE_TRANSACTIONS).max(1);
     (0..ledger.entries.len()).step_by(every).filter(known).collect()
 }

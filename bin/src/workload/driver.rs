@@ -6,7 +6,7 @@
 
 use crate::workload::bank::Bank;
 use crate::workload::batches::{carry_out, chunks};
-use crate::workload::ledger::{Entry, Ledger, Told, unanswered};
+use crate::workload::ledger::{Entry, Ledger, Reply, unanswered};
 use crate::workload::report::{Counts, End, Report, per_second};
 use crate::workload::smallbank::FollowUp;
 use crate::workload::step::{Account, Operation, Step};
@@ -189,7 +189,7 @@ impl<'a> Driver<'a> {
 
     async fn submit(&mut self, step: Step, under_way: UnderWay) -> anyhow::Result<()> {
         let number = self.ledger.entries.len();
-        self.ledger.entries.push(Entry { step, told: Told::Unknown });
+        self.ledger.entries.push(Entry { step, told: Reply::Unknown });
         self.under_way.insert(number as u64, under_way);
         self.give.send(self.ledger.transaction(number)).await.context("the client ended too early")
     }
@@ -207,10 +207,10 @@ impl<'a> Driver<'a> {
             }
         };
         let entry = &mut self.ledger.entries[number];
-        entry.told = Told::from(&answer.outcome);
+        entry.told = Reply::from(&answer.outcome);
         let took = before + took;
         let end = match entry.told {
-            Told::Committed => {
+            Reply::Committed => {
                 self.counts.transactions_committed += 1;
                 match (then, self.ledger.bank.balances(&entry.step, &answer).as_deref()) {
                     (None, _) => End::Committed { took },
@@ -221,9 +221,9 @@ impl<'a> Driver<'a> {
                     (Some(_), Some(_) | None) => End::Aborted("values-lost"),
                 }
             }
-            Told::Aborted("condition") => End::Refused,
-            Told::Aborted(label) => End::Aborted(label),
-            Told::Unknown => End::Unknown,
+            Reply::Aborted("condition") => End::Refused,
+            Reply::Aborted(label) => End::Aborted(label),
+            Reply::Unknown => End::Unknown,
         };
         self.counts.count(name, end);
         Ok(())

@@ -8,7 +8,7 @@ use undoubt_vocabulary::Outcome;
 
 /// An outcome as it was acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum Reply {
     /// No definite answer yet.
     Unknown,
     Committed,
@@ -16,11 +16,11 @@ pub enum Told {
     Aborted(&'static str),
 }
 
-impl From<&Outcome> for Told {
+impl From<&Outcome> for Reply {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
-            Outcome::Committed => Told::Committed,
-            Outcome::Aborted(reason) => Told::Aborted(reason.label()),
+            Outcome::Committed => Reply::Committed,
+            Outcome::Aborted(reason) => Reply::Aborted(reason.label()),
         }
     }
 }
@@ -45,7 +45,7 @@ pub fn unanswered(error: SubmitError) -> anyhow::Result<()> {
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub step: Step,
-    pub told: Told,
+    pub told: Reply,
 }
 
 /// Every transaction of a run, by its number. The transaction itself can be built again from it.
@@ -64,13 +64,13 @@ impl Ledger {
     /// The numbers of all transactions without a definite answer.
     pub fn unknown(&self) -> Vec<usize> {
         let numbered = self.entries.iter().enumerate();
-        numbered.filter(|(_, entry)| entry.told == Told::Unknown).map(|(number, _)| number).collect()
+        numbered.filter(|(_, entry)| entry.told == Reply::Unknown).map(|(number, _)| number).collect()
     }
 
     /// What every account holds if exactly that happened which was acknowledged.
     pub fn expected(&self) -> BTreeMap<Account, i64> {
         let mut balances = self.opened.clone();
-        for entry in self.entries.iter().filter(|entry| entry.told == Told::Committed) {
+        for entry in self.entries.iter().filter(|entry| entry.told == Reply::Committed) {
             for (account, delta) in entry.step.deltas() {
                 let balance = balances.entry(account).or_default();
                 *balance = balance.saturating_add(delta);

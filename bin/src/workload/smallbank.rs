@@ -6,7 +6,7 @@
 //! was read has changed. WriteCheck replaces the savings balance by itself: else two of them could overdraw together,
 //! which is the anomaly the benchmark is known for.
 
-use crate::workload::hot::Customers;
+use crate::workload::hot_customers::Customers;
 use crate::workload::step::{Account, Action, Operation, Step};
 use std::collections::BTreeMap;
 use undoubt_platform::{Random, SeededRandom};

@@ -1,6 +1,6 @@
 //! Random transfers: one account pays, others at other participants get it. The sum of all accounts stays as it is.
 
-use crate::workload::hot::{Customers, below};
+use crate::workload::hot_customers::{Customers, below};
 use crate::workload::step::{Account, Action, Operation, Step};
 use std::collections::BTreeMap;
 use undoubt_platform::SeededRandom;
@@ -74,7 +74,7 @@ impl Transfers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::hot::Hot;
+    use crate::workload::hot_customers::Hot;
     use std::collections::BTreeSet;
 
     fn draw(customers: u32, participants: u32, branches: u32, hot: Hot) -> Vec<Operation> {

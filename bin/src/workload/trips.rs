@@ -3,7 +3,7 @@
 //! Each kind has a participant of its own where there are as many. A place is one of a savings account's units, which
 //! never falls below 0. Some trips are given back, so that bookings go on for ever.
 
-use crate::workload::hot::{Customers, below};
+use crate::workload::hot_customers::{Customers, below};
 use crate::workload::step::{Account, Action, Operation, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_platform::SeededRandom;
@@ -60,7 +60,7 @@ impl Trips {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::hot::Hot;
+    use crate::workload::hot_customers::Hot;
 
     #[test]
     fn a_trip_takes_one_place_each_at_different_participants() {

@@ -1,17 +1,17 @@
 //! All transactions of one coordinator: admission, routing, recovery, and answers about what it does not hold.
 
 mod admission;
-mod held;
 mod heuristics;
+mod messages;
 mod operator;
-mod received;
+mod refused_records;
 
 use crate::breaker::Breakers;
 use crate::context::{Context, Peers};
 use crate::effect::{Answer, Effect, Rejection};
-use crate::input::{Input, Question, Submission};
+use crate::input::{Input, Request, Submission};
 use crate::low_water_mark::LowWaterMarks;
-use crate::open::{Open, Told};
+use crate::open_transaction::{Open, OpenInput};
 use crate::record::{DIGEST_UNKNOWN, EndedRecord, Stage, Unfinished};
 use crate::room::{Held, Room};
 use crate::saga::Saga;
@@ -84,9 +84,9 @@ impl Coordinator {
     }
 
     /// Takes one input and appends its effects. `now` is for histories and ages, never for safety.
-    pub fn handle(&mut self, now: Timestamp, input: Input, effects: &mut Vec<Effect>) {
+    pub fn handle_input(&mut self, now: Timestamp, input: Input, effects: &mut Vec<Effect>) {
         match input {
-            Input::Recovered(unfinished) => self.recovered(now, unfinished, effects),
+            Input::Recovered(unfinished) => self.handle_recovered(now, unfinished, effects),
             Input::EpochTaken(epoch) => {
                 assert_eq!(self.phase, Phase::Recovering, "an epoch is taken before anything is sent");
                 self.next_attempt_number = self.next_attempt_number.max(AttemptNumber::first_of(epoch));
@@ -99,25 +99,25 @@ impl Coordinator {
                     self.resume_recovery(now, effects);
                 }
             }
-            Input::Asked(question) => self.asked(now, question, effects),
-            Input::LookedUp { question, ended } => self.looked_up(now, question, ended, effects),
-            Input::Connected { participant, abilities } => self.connected(now, participant, abilities, effects),
+            Input::Request(request) => self.handle_request(now, request, effects),
+            Input::LookedUp { request, ended } => self.handle_looked_up(now, request, ended, effects),
+            Input::Connected { participant, abilities } => self.handle_connected(now, participant, abilities, effects),
             Input::Disconnected { participant } => {
                 self.peers.connected.remove(&participant);
             }
             Input::Appended { tx, attempt_number, stage } => {
-                self.tell(now, &tx, attempt_number, Told::Logged(stage), effects);
+                self.dispatch(now, &tx, attempt_number, OpenInput::Logged(stage), effects);
                 if stage == Stage::Ended {
-                    self.noted(&tx, true, effects);
+                    self.handle_noted(&tx, true, effects);
                 }
             }
             Input::NotAppended { tx, attempt_number, stage, cause } => {
-                self.not_appended(now, &tx, attempt_number, stage, cause, effects)
+                self.handle_not_appended(now, &tx, attempt_number, stage, cause, effects)
             }
             Input::Fired { tx, attempt_number, timer } => {
-                self.tell(now, &tx, attempt_number, Told::Fired(timer), effects)
+                self.dispatch(now, &tx, attempt_number, OpenInput::Fired(timer), effects)
             }
-            Input::Gone { tx, client } => {
+            Input::ClientLeft { tx, client } => {
                 if let Some(transaction) = self.transactions.get_mut(&tx) {
                     transaction.stop_waiting(client);
                 }
@@ -197,7 +197,7 @@ impl Coordinator {
     }
 
     /// Folds a record of the log back into what wrote it. Nothing but timers comes of it before the log is read.
-    fn recovered(&mut self, now: Timestamp, unfinished: Unfinished, effects: &mut Vec<Effect>) {
+    fn handle_recovered(&mut self, now: Timestamp, unfinished: Unfinished, effects: &mut Vec<Effect>) {
         assert_eq!(self.phase, Phase::Recovering, "records are folded before the log is known to be whole");
         let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
         if let Unfinished::Unusable(record) = &unfinished
@@ -230,7 +230,7 @@ impl Coordinator {
         assert!(other.is_none(), "the log holds one record per transaction");
     }
 
-    fn connected(
+    fn handle_connected(
         &mut self,
         now: Timestamp,
         participant: ParticipantName,
@@ -245,7 +245,7 @@ impl Coordinator {
         let open: BTreeMap<AttemptNumber, TxId> =
             involved.map(|open| (open.attempt_number(), open.tx().clone())).collect();
         for (attempt_number, tx) in open {
-            self.tell(now, &tx, attempt_number, Told::Connected { participant: participant.clone() }, effects);
+            self.dispatch(now, &tx, attempt_number, OpenInput::Connected { participant: participant.clone() }, effects);
         }
     }
 
@@ -256,65 +256,71 @@ impl Coordinator {
     }
 
     /// Tells the attempt that it belongs to; what belongs to another attempt is stale.
-    fn tell(
+    fn dispatch(
         &mut self,
         now: Timestamp,
         tx: &TxId,
         attempt_number: AttemptNumber,
-        told: Told,
+        input: OpenInput,
         effects: &mut Vec<Effect>,
     ) {
         let Some(open) = self.transactions.get_mut(tx).filter(|open| open.attempt_number() == attempt_number) else {
             return;
         };
         let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
-        if advance(open, told, &mut self.next_attempt_number, &mut cx) {
+        if advance(open, input, &mut self.next_attempt_number, &mut cx) {
             self.transactions.remove(tx);
         }
     }
 
-    fn asked(&mut self, now: Timestamp, question: Question, effects: &mut Vec<Effect>) {
+    fn handle_request(&mut self, now: Timestamp, request: Request, effects: &mut Vec<Effect>) {
         if self.phase == Phase::Recovering {
-            return received::refuse_while_recovering(question, effects);
+            return messages::refuse_while_recovering(request, effects);
         }
         // Messages are many, and find their transaction by themselves.
-        let finds_it = matches!(question, Question::Received { .. });
-        if !finds_it && !self.transactions.contains_key(question.tx()) {
-            return effects.push(Effect::LookUp(question));
+        let finds_it = matches!(request, Request::Message { .. });
+        if !finds_it && !self.transactions.contains_key(request.tx()) {
+            return effects.push(Effect::LookUp(request));
         }
-        match question {
-            Question::Submit(submission) => self.submitted_again(now, submission, effects),
-            Question::Await { tx, client } => self.wait_for(now, &tx, client, true, effects),
-            Question::Cancel { tx, client } => self.cancel(now, &tx, client, effects),
-            Question::Forget { tx, client } => self.forget(now, &tx, client, effects),
-            Question::ResolveStep { tx, step, resolution, client } => {
-                self.resolve_step(now, &tx, &step, resolution, client, effects);
+        match request {
+            Request::Submit(submission) => self.handle_repeated_submission(now, submission, effects),
+            Request::Await { tx, client } => self.wait_for(now, &tx, client, true, effects),
+            Request::Cancel { tx, client } => self.handle_cancel(now, &tx, client, effects),
+            Request::Forget { tx, client } => self.handle_forget(now, &tx, client, effects),
+            Request::ResolveStep { tx, step, resolution, client } => {
+                self.handle_resolve_step(now, &tx, &step, resolution, client, effects);
             }
-            Question::Received { from, message } => self.received(now, from, message, effects),
+            Request::Message { from, message } => self.handle_message(now, from, message, effects),
         }
     }
 
     /// The transaction is not open here; `ended` is what the log keeps of it.
-    fn looked_up(&mut self, now: Timestamp, question: Question, ended: Option<EndedRecord>, effects: &mut Vec<Effect>) {
-        assert!(!self.transactions.contains_key(question.tx()), "a look-up is answered before any other input");
+    fn handle_looked_up(
+        &mut self,
+        now: Timestamp,
+        request: Request,
+        ended: Option<EndedRecord>,
+        effects: &mut Vec<Effect>,
+    ) {
+        assert!(!self.transactions.contains_key(request.tx()), "a look-up is answered before any other input");
         let answer = |client, tx, answer| Effect::Answer { client, tx, answer };
         let known = |ended: EndedRecord| Answer::Outcome { outcome: ended.outcome, results: ended.results };
-        match (question, ended) {
-            (Question::Submit(submission), None) => match self.noting.get_mut(&submission.tx) {
+        match (request, ended) {
+            (Request::Submit(submission), None) => match self.noting.get_mut(&submission.tx) {
                 Some(noting) => noting.let_wait(submission, effects),
-                None => self.submitted(now, submission, effects),
+                None => self.handle_submission(now, submission, effects),
             },
-            (Question::Submit(submission), Some(ended)) => {
+            (Request::Submit(submission), Some(ended)) => {
                 let same = submission.has(&ended.digest) || ended.digest == DIGEST_UNKNOWN;
                 let Submission { tx, client, .. } = submission;
                 let reply = if same { known(ended) } else { Answer::Rejected(Rejection::OtherContent) };
                 effects.push(answer(client, tx, reply));
             }
-            (Question::Await { tx, client } | Question::Cancel { tx, client }, ended) => {
+            (Request::Await { tx, client } | Request::Cancel { tx, client }, ended) => {
                 let reply = ended.map_or(Answer::Rejected(Rejection::NotFound), known);
                 effects.push(answer(client, tx, reply));
             }
-            (Question::Forget { tx, client }, ended) => {
+            (Request::Forget { tx, client }, ended) => {
                 let reply = match ended {
                     None => Answer::Rejected(Rejection::NotFound),
                     Some(ended) if ended.is_damaged() => known(ended),
@@ -322,27 +328,27 @@ impl Coordinator {
                 };
                 effects.push(answer(client, tx, reply));
             }
-            (Question::ResolveStep { tx, step, client, .. }, ended) => {
+            (Request::ResolveStep { tx, step, client, .. }, ended) => {
                 let rejection = ended.map_or(Rejection::NotFound, |ended| operator::too_late_for(step, &ended));
                 effects.push(answer(client, tx, Answer::Rejected(rejection)));
             }
-            (Question::Received { from, message }, ended) => {
-                self.received_about_ended(now, from, message, ended, effects);
+            (Request::Message { from, message }, ended) => {
+                self.handle_message_about_ended(now, from, message, ended, effects);
             }
         }
     }
 }
 
 /// Lets an attempt go on. A saga takes its place if nobody answered it and it is to go on as one. Answers whether it is over.
-fn advance(open: &mut Open, told: Told, next_attempt_number: &mut AttemptNumber, cx: &mut Context<'_>) -> bool {
+fn advance(open: &mut Open, input: OpenInput, next_attempt_number: &mut AttemptNumber, cx: &mut Context<'_>) -> bool {
     let before = open.held();
-    let is_over = go_on(open, told, next_attempt_number, cx);
+    let is_over = go_on(open, input, next_attempt_number, cx);
     cx.room.change(before, if is_over { Held::default() } else { open.held() });
     is_over
 }
 
-fn go_on(open: &mut Open, told: Told, next_attempt_number: &mut AttemptNumber, cx: &mut Context<'_>) -> bool {
-    open.on(told, cx);
+fn go_on(open: &mut Open, input: OpenInput, next_attempt_number: &mut AttemptNumber, cx: &mut Context<'_>) -> bool {
+    open.handle_input(input, cx);
     let saga = match open {
         Open::TwoPhase(transaction) if transaction.has_fallen_back() => {
             let attempt_number = *next_attempt_number;

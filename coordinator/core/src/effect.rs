@@ -1,6 +1,6 @@
 //! What a coordinator wants done.
 
-use crate::input::{Client, Question, StepResolution};
+use crate::input::{Client, Request, StepResolution};
 use crate::record::Record;
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -33,9 +33,9 @@ pub enum Effect {
         attempt_number: AttemptNumber,
         timer: Timer,
     },
-    /// Read the ended record of the question's transaction, and come back with [`crate::Input::LookedUp`] before
+    /// Read the ended record of the request's transaction, and come back with [`crate::Input::LookedUp`] before
     /// anything else is put in.
-    LookUp(Question),
+    LookUp(Request),
     /// Something to remember in the transaction's history.
     Note {
         tx: TxId,

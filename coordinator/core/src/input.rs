@@ -1,4 +1,4 @@
-//! What a coordinator is told.
+//! The inputs of a coordinator.
 
 use crate::effect::Timer;
 use crate::record::{DIGEST_UNKNOWN, EndedRecord, Stage, Unfinished};
@@ -91,9 +91,10 @@ impl fmt::Display for StepResolution {
     }
 }
 
-/// Something that may concern a transaction that has ended, so that its stored record decides.
+/// A request of a client or an operator, or a participant's message. It may concern a transaction that has ended, whose
+/// stored record then answers it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Question {
+pub enum Request {
     Submit(Submission),
     /// Somebody wants to hear the outcome.
     Await {
@@ -117,21 +118,22 @@ pub enum Question {
         resolution: StepResolution,
         client: Client,
     },
-    Received {
+    /// A message of a participant.
+    Message {
         from: ParticipantName,
         message: ToCoordinator,
     },
 }
 
-impl Question {
+impl Request {
     pub fn tx(&self) -> &TxId {
         match self {
-            Question::Submit(submission) => &submission.tx,
-            Question::Await { tx, .. }
-            | Question::Cancel { tx, .. }
-            | Question::Forget { tx, .. }
-            | Question::ResolveStep { tx, .. } => tx,
-            Question::Received { message, .. } => message.tx(),
+            Request::Submit(submission) => &submission.tx,
+            Request::Await { tx, .. }
+            | Request::Cancel { tx, .. }
+            | Request::Forget { tx, .. }
+            | Request::ResolveStep { tx, .. } => tx,
+            Request::Message { message, .. } => message.tx(),
         }
     }
 }
@@ -151,10 +153,10 @@ pub enum Input {
     RecoveryDone {
         paused: bool,
     },
-    Asked(Question),
+    Request(Request),
     /// Answers [`crate::Effect::LookUp`].
     LookedUp {
-        question: Question,
+        request: Request,
         ended: Option<EndedRecord>,
     },
     /// A session with this participant stands; whatever was sent before may be lost.
@@ -187,7 +189,7 @@ pub enum Input {
         timer: Timer,
     },
     /// A client that waited for this transaction does so no longer; it gets no answer.
-    Gone {
+    ClientLeft {
         tx: TxId,
         client: Client,
     },

@@ -13,7 +13,7 @@
 //! * [`Effect::Send`] may be lost at any time, delayed, repeated or overtaken; [`Input::Connected`] makes the coordinator
 //!   repeat what is still awaited. Nothing is sent to a participant that is not connected.
 //! * [`Input::Disconnected`] ends a session, and [`Input::Connected`] begins the next: after either, no
-//!   [`Question::Received`] of the session before is put in. A read-only vote from before a participant's crash would be
+//!   [`Request::Message`] of the session before is put in. A read-only vote from before a participant's crash would be
 //!   taken for the vote on the prepare that is repeated to it, though the crash has freed its locks in between.
 //! * [`Effect::Arm`]: [`Input::Fired`] is due after the timer's time. Timers are never disarmed; one that fires late or
 //!   without need is harmless.
@@ -37,24 +37,24 @@ mod context;
 mod coordinator;
 mod effect;
 mod input;
-mod lost;
+mod loss;
 mod low_water_mark;
-mod open;
+mod open_transaction;
+mod reconciliation;
 mod record;
 mod room;
 mod saga;
 pub mod standing;
-mod taken_back;
 mod transaction;
-mod unusable;
+mod unusable_transaction;
 
 pub use coordinator::{Coordinator, Limits, Phase};
 pub use effect::{Answer, Effect, Note, Rejection, Timer};
-pub use input::{Client, Content, Input, Question, StepResolution, Submission};
-pub use lost::{Part, PartStep, StillKnown};
+pub use input::{Client, Content, Input, Request, StepResolution, Submission};
+pub use loss::{Part, PartStep, StillKnown};
+pub use reconciliation::{Recollection, TakenBack, held_after_loss};
 pub use record::{
     EndedBranch, EndedRecord, OpenKind, OpenRecord, Progress, Record, SagaRecord, Stage, Unfinished, UnusableRecord,
     decided,
 };
-pub use taken_back::{Recollection, TakenBack, held_after_loss};
 pub use transaction::{BranchView, TransactionView};

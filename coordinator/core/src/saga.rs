@@ -13,25 +13,25 @@
 //! the pivot may be in effect, and has the results that each compensation is to be given. All other progress is
 //! recorded behind the saga's back, because barriers make it safe to run a step again.
 
+mod abandonment;
 mod attempts;
-mod beginning;
 mod compensation;
-mod ending;
-mod forgetting;
-mod logging;
+mod end;
+mod log;
 mod order;
-mod resolving;
+mod resolution;
+mod start;
 mod view;
 
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
 use crate::input::Client;
-use crate::lost::{Part, PartStep};
-use crate::open::Told;
+use crate::loss::{Part, PartStep};
+use crate::open_transaction::OpenInput;
 use crate::record::Stage;
 use crate::room::Held;
 use bytes::Bytes;
-use logging::Written;
+use log::Written;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use undoubt_vocabulary::{
@@ -162,42 +162,46 @@ enum State {
 }
 
 impl Saga {
-    pub(crate) fn on(&mut self, told: Told, cx: &mut Context<'_>) {
-        match told {
-            Told::Heard { from, message } => match message {
+    pub(crate) fn handle_input(&mut self, input: OpenInput, cx: &mut Context<'_>) {
+        match input {
+            OpenInput::Message { from, message } => match message {
                 ToCoordinator::Ran { step, direction, attempt, outcome, .. } => {
-                    self.ran(&from, step, direction, attempt, outcome, cx);
+                    self.handle_ran(&from, step, direction, attempt, outcome, cx);
                 }
-                ToCoordinator::Closed { .. } => self.closed(&from, cx),
+                ToCoordinator::Closed { .. } => self.handle_closed(&from, cx),
                 // Two-phase commit's words: they belong to an earlier attempt, or to nobody.
                 ToCoordinator::Vote { .. }
                 | ToCoordinator::Confirmed { .. }
                 | ToCoordinator::Finished { .. }
                 | ToCoordinator::Inquiry { .. } => {}
             },
-            Told::Connected { participant } => self.send_again(Some(&participant), cx),
-            Told::Fired(timer) => match timer {
-                Timer::Deadline { .. } => self.deadline_passed(cx),
+            OpenInput::Connected { participant } => self.send_again(Some(&participant), cx),
+            OpenInput::Fired(timer) => match timer {
+                Timer::Deadline { .. } => self.handle_deadline(cx),
                 Timer::Retry { attempt } => self.close_again(attempt, cx),
-                Timer::Attempt { step, direction, attempt, .. } => self.lapsed(timer, step, direction, attempt, cx),
-                Timer::StepRetry { step, direction, attempt, .. } => self.pause_over(step, direction, attempt, cx),
+                Timer::Attempt { step, direction, attempt, .. } => {
+                    self.handle_attempt_timeout(timer, step, direction, attempt, cx)
+                }
+                Timer::StepRetry { step, direction, attempt, .. } => {
+                    self.handle_pause_over(step, direction, attempt, cx)
+                }
             },
-            Told::Logged(stage) => self.logged(stage, cx),
-            Told::Cancelled => {
+            OpenInput::Logged(stage) => self.handle_logged(stage, cx),
+            OpenInput::Cancelled => {
                 if self.may_compensate() {
                     self.compensate(AbortReason::Cancelled, cx);
                 }
             }
-            Told::Resumed => self.resumed(cx),
+            OpenInput::Resumed => self.handle_resumed(cx),
             // See `Saga::forget`.
-            Told::Forgotten => {}
+            OpenInput::Forgotten => {}
         }
     }
 
-    fn resumed(&mut self, cx: &mut Context<'_>) {
+    fn handle_resumed(&mut self, cx: &mut Context<'_>) {
         self.send_again(None, cx);
         if self.overdue && self.may_compensate() {
-            self.deadline_passed(cx);
+            self.handle_deadline(cx);
         } else if self.is_settled() {
             // The log has brought it so far, or an operator's word that is being recorded.
             self.finish(self.unstable.is_empty(), cx);

@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use undoubt_vocabulary::{CoordinatorId, Epoch, Lack, ParticipantName, Start, Starts, TxId, WriteNumber};
 
-/// What a participant says of this coordinator.
+/// A participant's answer to `Recall`: what it knows of this coordinator.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Told {
+pub struct RecallAnswer {
     /// The highest number that it has seen of this log, or of the one that had the name of a log which is new there.
     pub seen: Option<WriteNumber>,
     /// The highest epoch.
@@ -76,7 +76,7 @@ pub struct Standing {
     /// Every start waits for all.
     waits_for_all: bool,
     /// Those that the configuration or the log names; what each has said.
-    participants: BTreeMap<ParticipantName, Option<Told>>,
+    participants: BTreeMap<ParticipantName, Option<RecallAnswer>>,
     /// Those that an operator does not wait for.
     without: BTreeSet<ParticipantName>,
     signs: BTreeSet<Sign>,
@@ -113,30 +113,30 @@ impl Standing {
     }
 
     /// Takes what a participant says. A later answer takes the place of an earlier one, save for what it was a sign of.
-    pub fn told(&mut self, by: ParticipantName, told: Told) {
-        let lacks = told.seen.and_then(|seen| late_sign(&by, &self.starts, self.is_new, &seen));
-        let is_accepted = lacks.is_none() && told.seen.is_some_and(|seen| seen.log != self.starts.log);
-        let is_above = told.epoch.0 >= self.starts.now.count;
-        let higher = is_above.then(|| Sign::HigherEpoch { by: by.clone(), known: told.epoch });
-        let sign = match told.other.filter(|_| !self.is_new && !is_accepted) {
+    pub fn handle_answer(&mut self, by: ParticipantName, answer: RecallAnswer) {
+        let lacks = answer.seen.and_then(|seen| late_sign(&by, &self.starts, self.is_new, &seen));
+        let is_accepted = lacks.is_none() && answer.seen.is_some_and(|seen| seen.log != self.starts.log);
+        let is_above = answer.epoch.0 >= self.starts.now.count;
+        let higher = is_above.then(|| Sign::HigherEpoch { by: by.clone(), known: answer.epoch });
+        let sign = match answer.other.filter(|_| !self.is_new && !is_accepted) {
             Some(other) => Some(Sign::KnownName { by: by.clone(), other }),
             None => lacks.or(higher),
         };
         self.signs.extend(sign);
-        self.participants.insert(by, Some(told));
+        self.participants.insert(by, Some(answer));
     }
 
     /// Returns what this log lacks by what a participant says. Later starts have to know it, for this participant may be away
     /// then.
-    pub fn lacking(&self, told: &Told) -> Option<WriteNumber> {
-        let seen = told.seen.filter(|seen| lack(&self.starts, self.is_new, seen).is_some());
-        let is_ahead = told.epoch.0 >= self.starts.now.count;
+    pub fn lacking(&self, answer: &RecallAnswer) -> Option<WriteNumber> {
+        let seen = answer.seen.filter(|seen| lack(&self.starts, self.is_new, seen).is_some());
+        let is_ahead = answer.epoch.0 >= self.starts.now.count;
         let own = WriteNumber { log: self.starts.log, start: self.starts.now, writes: 0 };
-        seen.or(is_ahead.then(|| foreign_start(&own, told.epoch)))
+        seen.or(is_ahead.then(|| foreign_start(&own, answer.epoch)))
     }
 
     /// Takes back that a participant has answered: it does not answer any more.
-    pub fn is_silent(&mut self, name: &ParticipantName) {
+    pub fn handle_silence(&mut self, name: &ParticipantName) {
         self.participants.insert(name.clone(), None);
     }
 
@@ -161,7 +161,7 @@ impl Standing {
 
     /// Participants that have not answered.
     pub fn missing(&self) -> impl Iterator<Item = &ParticipantName> {
-        self.participants.iter().filter(|(_, told)| told.is_none()).map(|(name, _)| name)
+        self.participants.iter().filter(|(_, answer)| answer.is_none()).map(|(name, _)| name)
     }
 
     pub fn verdict(&self) -> Verdict {
@@ -188,22 +188,22 @@ impl Standing {
 
     /// Participants to which a process is connected as this coordinator.
     pub fn rivals(&self) -> impl Iterator<Item = &ParticipantName> {
-        let connected = |told: &Option<Told>| told.as_ref().is_some_and(|told| told.connected);
-        self.participants.iter().filter(move |(_, told)| connected(told)).map(|(name, _)| name)
+        let connected = |answer: &Option<RecallAnswer>| answer.as_ref().is_some_and(|answer| answer.connected);
+        self.participants.iter().filter(move |(_, answer)| connected(answer)).map(|(name, _)| name)
     }
 
     /// Participants that may have forgotten what they had seen.
     pub fn forgetful(&self) -> impl Iterator<Item = &ParticipantName> {
-        let forgetful = |told: &Option<Told>| told.as_ref().is_some_and(|told| told.was_put_back);
-        self.participants.iter().filter(move |(_, told)| forgetful(told)).map(|(name, _)| name)
+        let forgetful = |answer: &Option<RecallAnswer>| answer.as_ref().is_some_and(|answer| answer.was_put_back);
+        self.participants.iter().filter(move |(_, answer)| forgetful(answer)).map(|(name, _)| name)
     }
 
     /// Returns the highest counts of losses and of starts (epochs) that anybody has told of.
     pub fn highest(&self) -> Start {
-        let told = self.participants.values().flatten();
-        told.fold(Start::default(), |highest, told| {
-            let seen = told.seen.map_or(Start::default(), |seen| seen.start);
-            let count = highest.count.max(seen.count).max(told.epoch.0);
+        let answer = self.participants.values().flatten();
+        answer.fold(Start::default(), |highest, answer| {
+            let seen = answer.seen.map_or(Start::default(), |seen| seen.start);
+            let count = highest.count.max(seen.count).max(answer.epoch.0);
             Start { losses: highest.losses.max(seen.losses), count, mark: 0 }
         })
     }
@@ -285,9 +285,9 @@ mod tests {
         Start { losses: 0, count, mark: u64::from(count) }
     }
 
-    fn seen(count: u32, writes: u64) -> Told {
+    fn seen(count: u32, writes: u64) -> RecallAnswer {
         let seen = Some(WriteNumber { log: LOG, start: start(count), writes });
-        Told { seen, epoch: Epoch(count), ..Told::default() }
+        RecallAnswer { seen, epoch: Epoch(count), ..RecallAnswer::default() }
     }
 
     /// Start 3, after a start 2 of 10 writes, with participants a and b.
@@ -300,23 +300,23 @@ mod tests {
     #[test]
     fn an_ordinary_start_waits_for_those_who_answer_in_time_and_for_no_other() {
         let mut ordinary = standing();
-        ordinary.told(name("a"), seen(2, 10));
+        ordinary.handle_answer(name("a"), seen(2, 10));
         assert_eq!(ordinary.verdict(), Verdict::Asking);
         let mut all = ordinary.clone();
-        all.told(name("b"), Told::default());
+        all.handle_answer(name("b"), RecallAnswer::default());
         assert_eq!(all.verdict(), Verdict::Clear);
         ordinary.time_is_over();
         assert_eq!(ordinary.verdict(), Verdict::Clear);
         let mut patient = ordinary.waits_for_all(true);
         assert_eq!(patient.verdict(), Verdict::Asking);
-        patient.told(name("b"), seen(1, 99));
+        patient.handle_answer(name("b"), seen(1, 99));
         assert_eq!(patient.verdict(), Verdict::Clear);
     }
 
     #[test]
     fn what_the_log_lacks_holds_it_until_an_operator_accepts_that() {
         let mut held = standing();
-        held.told(name("a"), seen(2, 11));
+        held.handle_answer(name("a"), seen(2, 11));
         held.time_is_over();
         assert_eq!(held.verdict(), Verdict::Held);
         assert_eq!(held.accept([]), Err(vec![name("b")]));
@@ -331,19 +331,19 @@ mod tests {
         let mut copied = standing();
         copied.sign(Sign::Local("the folder was copied".into()));
         copied.time_is_over();
-        copied.told(name("a"), seen(2, 10));
+        copied.handle_answer(name("a"), seen(2, 10));
         assert_eq!(copied.verdict(), Verdict::Held);
-        copied.told(name("b"), Told { connected: true, ..seen(2, 9) });
+        copied.handle_answer(name("b"), RecallAnswer { connected: true, ..seen(2, 9) });
         assert_eq!(copied.verdict(), Verdict::Held);
         assert!(copied.reasons().iter().any(|why| why.contains("another process is connected")));
-        copied.told(name("b"), Told { was_put_back: true, ..seen(2, 9) });
+        copied.handle_answer(name("b"), RecallAnswer { was_put_back: true, ..seen(2, 9) });
         assert_eq!(copied.verdict(), Verdict::Held);
         assert!(copied.reasons().iter().any(|why| why.contains("may have forgotten")));
-        copied.told(name("b"), seen(2, 9));
+        copied.handle_answer(name("b"), seen(2, 9));
         assert_eq!(copied.verdict(), Verdict::Clear);
         assert!(copied.is_cleared());
         let mut silent = copied.clone();
-        silent.is_silent(&name("b"));
+        silent.handle_silence(&name("b"));
         assert_eq!(silent.verdict(), Verdict::Held);
         copied.sign(Sign::Keeps { by: name("a"), tx: "t1".parse().unwrap() });
         assert_eq!(copied.verdict(), Verdict::Held);
@@ -353,23 +353,23 @@ mod tests {
     fn another_log_of_the_name_is_no_sign_once_it_was_accepted_or_if_the_log_is_new_on_purpose() {
         let of_another = |losses| {
             let number = WriteNumber { log: [9; 16], start: Start { losses, count: 5, mark: 55 }, writes: 3 };
-            Told { seen: Some(number), other: Some(CoordinatorId([9; 16])), ..Told::default() }
+            RecallAnswer { seen: Some(number), other: Some(CoordinatorId([9; 16])), ..RecallAnswer::default() }
         };
         let mut emptied = standing();
-        emptied.told(name("a"), of_another(1));
+        emptied.handle_answer(name("a"), of_another(1));
         assert!(matches!(emptied.signs().next(), Some(Sign::KnownName { .. })));
         // What is accepted counts above that log's own losses.
         assert_eq!(emptied.highest().losses, 1);
         let mut accepted = standing();
         accepted.starts.now.losses = 2;
-        accepted.told(name("a"), of_another(1));
+        accepted.handle_answer(name("a"), of_another(1));
         assert_eq!(accepted.signs().next(), None);
         let mut new = standing().is_new(true);
-        new.told(name("a"), Told { other: None, ..of_another(1) });
+        new.handle_answer(name("a"), RecallAnswer { other: None, ..of_another(1) });
         assert_eq!(new.signs().next(), None);
         // Its former log, as complete as it was, in the place of the one that followed it.
         let mut former = standing();
-        former.told(name("a"), Told { other: Some(CoordinatorId([9; 16])), ..seen(2, 10) });
+        former.handle_answer(name("a"), RecallAnswer { other: Some(CoordinatorId([9; 16])), ..seen(2, 10) });
         assert!(matches!(former.signs().next(), Some(Sign::KnownName { .. })));
     }
 
@@ -377,7 +377,7 @@ mod tests {
     fn what_the_log_lacks_is_named_for_later_starts_and_nothing_else_is() {
         assert_eq!(standing().lacking(&seen(2, 10)), None);
         assert_eq!(standing().lacking(&seen(2, 11)), seen(2, 11).seen);
-        let known = standing().lacking(&Told { epoch: Epoch(4), ..Told::default() }).unwrap();
+        let known = standing().lacking(&RecallAnswer { epoch: Epoch(4), ..RecallAnswer::default() }).unwrap();
         let mut later = Starts::new(LOG, start(5));
         later.add_past(start(4), 7);
         assert_eq!(later.lack(&known), Some(Lack::OtherStart));
@@ -386,16 +386,16 @@ mod tests {
     #[test]
     fn a_higher_epoch_and_a_known_name_are_signs_too() {
         let mut old = standing();
-        old.told(name("a"), Told { epoch: Epoch(3), ..Told::default() });
+        old.handle_answer(name("a"), RecallAnswer { epoch: Epoch(3), ..RecallAnswer::default() });
         assert_eq!(old.verdict(), Verdict::Held);
         assert_eq!(old.highest().count, 3);
-        let other = Told { other: Some(CoordinatorId([9; 16])), ..Told::default() };
+        let other = RecallAnswer { other: Some(CoordinatorId([9; 16])), ..RecallAnswer::default() };
         let mut emptied = standing();
-        emptied.told(name("a"), other.clone());
+        emptied.handle_answer(name("a"), other.clone());
         assert_eq!(emptied.verdict(), Verdict::Held);
         let mut new = standing().is_new(true);
-        new.told(name("a"), other);
-        new.told(name("b"), Told::default());
+        new.handle_answer(name("a"), other);
+        new.handle_answer(name("b"), RecallAnswer::default());
         assert_eq!(new.verdict(), Verdict::Clear);
     }
 }

@@ -12,7 +12,7 @@
 //! the textbook has it, would break two-phase locking, because here the work itself runs within prepare: another
 //! transaction could slip in between the read at one branch and a lock still waited for at another.
 
-mod deciding;
+mod decision;
 mod fallback;
 mod one_phase;
 mod phase_two;
@@ -21,8 +21,8 @@ mod view;
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
 use crate::input::Client;
-use crate::lost::Part;
-use crate::open::{Admitted, Told};
+use crate::loss::Part;
+use crate::open_transaction::{Admitted, OpenInput};
 use crate::record::{EndedBranch, EndedRecord, OpenKind, OpenRecord, Record, Stage};
 use crate::room::Held;
 use bytes::Bytes;
@@ -213,27 +213,27 @@ impl Transaction {
         transaction
     }
 
-    pub(crate) fn on(&mut self, told: Told, cx: &mut Context<'_>) {
-        let Some(event) = self.event(told) else { return };
+    pub(crate) fn handle_input(&mut self, input: OpenInput, cx: &mut Context<'_>) {
+        let Some(event) = self.event_of(input) else { return };
         self.note(&event, cx);
-        self.tell_breakers(&event, cx);
+        self.update_breakers(&event, cx);
         match self.state.clone() {
-            State::Preparing => self.preparing(event, cx),
-            State::Confirming => self.confirming(event, cx),
-            State::LoggingCommit => self.logging_commit(event, cx),
-            State::Committing { attempt } => self.committing(attempt, event, cx),
-            State::LoggingDelegation => self.logging_delegation(event, cx),
-            State::Delegated { sent } => self.delegated(sent, event, cx),
-            State::Settling { attempt } => self.settling(attempt, event, cx),
-            State::LoggingEnd { outcome, answered } => self.logging_end(outcome, answered, event, cx),
+            State::Preparing => self.handle_while_preparing(event, cx),
+            State::Confirming => self.handle_while_confirming(event, cx),
+            State::LoggingCommit => self.handle_while_logging_commit(event, cx),
+            State::Committing { attempt } => self.handle_while_committing(attempt, event, cx),
+            State::LoggingDelegation => self.handle_while_logging_delegation(event, cx),
+            State::Delegated { sent } => self.handle_while_delegated(sent, event, cx),
+            State::Settling { attempt } => self.handle_while_settling(attempt, event, cx),
+            State::LoggingEnd { outcome, answered } => self.handle_while_logging_end(outcome, answered, event, cx),
             State::FallenBack(_) | State::Ended => {}
         }
     }
 
-    /// What it means here. `None`: nothing.
-    fn event(&self, told: Told) -> Option<Event> {
-        Some(match told {
-            Told::Heard { from, message } => {
+    /// Returns the event that an input is to this transaction. `None`: it is nothing to it.
+    fn event_of(&self, input: OpenInput) -> Option<Event> {
+        Some(match input {
+            OpenInput::Message { from, message } => {
                 let branch = self.branch_of(&from)?;
                 match message {
                     ToCoordinator::Vote { vote, .. } => Event::Voted { branch, vote },
@@ -243,14 +243,14 @@ impl Transaction {
                     ToCoordinator::Ran { .. } | ToCoordinator::Closed { .. } => return None,
                 }
             }
-            Told::Connected { participant } => Event::Connected { branch: self.branch_of(&participant)? },
-            Told::Fired(Timer::Deadline { .. }) => Event::DeadlinePassed,
-            Told::Fired(Timer::Retry { attempt }) => Event::RetryDue { attempt },
-            Told::Fired(Timer::Attempt { .. } | Timer::StepRetry { .. }) => return None,
-            Told::Logged(stage) => Event::Logged { stage },
-            Told::Cancelled => Event::Cancelled,
-            Told::Forgotten => Event::Forgotten,
-            Told::Resumed => Event::Resumed,
+            OpenInput::Connected { participant } => Event::Connected { branch: self.branch_of(&participant)? },
+            OpenInput::Fired(Timer::Deadline { .. }) => Event::DeadlinePassed,
+            OpenInput::Fired(Timer::Retry { attempt }) => Event::RetryDue { attempt },
+            OpenInput::Fired(Timer::Attempt { .. } | Timer::StepRetry { .. }) => return None,
+            OpenInput::Logged(stage) => Event::Logged { stage },
+            OpenInput::Cancelled => Event::Cancelled,
+            OpenInput::Forgotten => Event::Forgotten,
+            OpenInput::Resumed => Event::Resumed,
         })
     }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Coordinator, Effect, Input, Limits, Note, Progress, Question, SagaRecord, Timer, Unfinished,
+    Coordinator, Effect, Input, Limits, Note, Progress, Request, SagaRecord, Timer, Unfinished,
 };
 use undoubt_vocabulary::{AttemptNumber, Epoch, RetryPolicy, SagaStep, Timestamp, ToCoordinator, ToParticipant, TxId};
 
@@ -48,7 +48,7 @@ fn saga() -> Unfinished {
 fn left_at(now_us: u64) -> Duration {
     let mut coordinator = Coordinator::new(Epoch(2), LIMITS);
     let mut effects = Vec::new();
-    coordinator.handle(Timestamp(now_us), Input::Recovered(saga()), &mut effects);
+    coordinator.handle_input(Timestamp(now_us), Input::Recovered(saga()), &mut effects);
     let mut deadlines = effects.iter().filter_map(|effect| {
         if let Effect::Arm { timer: Timer::Deadline { after }, .. } = effect { Some(*after) } else { None }
     });
@@ -67,10 +67,10 @@ fn what_a_participant_tells_of_an_attempt_that_a_crash_forgot_is_noted_and_answe
     let (tx, lost): (TxId, _) = ("lost".parse().unwrap(), AttemptNumber::first_of(Epoch(1)));
     let mut coordinator = Coordinator::new(Epoch(2), LIMITS);
     let mut effects = Vec::new();
-    coordinator.handle(Timestamp(1), Input::RecoveryDone { paused: false }, &mut effects);
+    coordinator.handle_input(Timestamp(1), Input::RecoveryDone { paused: false }, &mut effects);
     let message = ToCoordinator::Inquiry { tx: tx.clone(), attempt_number: lost };
-    let question = Question::Received { from: "bank".parse().unwrap(), message };
-    coordinator.handle(Timestamp(2), Input::LookedUp { question, ended: None }, &mut effects);
+    let request = Request::Message { from: "bank".parse().unwrap(), message };
+    coordinator.handle_input(Timestamp(2), Input::LookedUp { request, ended: None }, &mut effects);
     let note = Note::Earlier { from: "bank".parse().unwrap(), attempt_number: lost, message: "inquiry" };
     let abort = ToParticipant::Abort { tx: tx.clone(), attempt_number: lost };
     assert_eq!(effects, [Effect::Note { tx, note }, Effect::Send { to: "bank".parse().unwrap(), message: abort }]);

@@ -14,7 +14,7 @@ mod script;
 use bytes::Bytes;
 use script::{Script, attempt_number, participant, prepared, read_only, refused, tx};
 use std::time::Duration;
-use undoubt_coordinator_core::{Client, Input, OpenKind, OpenRecord, Question, Stage, Timer, Unfinished};
+use undoubt_coordinator_core::{Client, Input, OpenKind, OpenRecord, Request, Stage, Timer, Unfinished};
 use undoubt_vocabulary::{BranchOutcome, RefusalCode, Timestamp, ToCoordinator, Vote};
 
 const DEADLINE: Timer = Timer::Deadline { after: Duration::from_secs(5) };
@@ -234,7 +234,7 @@ fn what_makes_no_sense_in_a_state_has_no_effect() {
         one_phase(script);
         script.stable();
     };
-    let hear = |message: ToCoordinator| Input::Asked(Question::Received { from: participant("a"), message });
+    let hear = |message: ToCoordinator| Input::Request(Request::Message { from: participant("a"), message });
     let fired = |timer| Input::Fired { tx: tx("T1"), attempt_number: t, timer };
     let appended = |stage| Input::Appended { tx: tx("T1"), attempt_number: t, stage };
     let vote = |vote| hear(ToCoordinator::Vote { tx: tx("T1"), attempt_number: t, vote });
@@ -242,7 +242,7 @@ fn what_makes_no_sense_in_a_state_has_no_effect() {
     let finished = hear(ToCoordinator::Finished { tx: tx("T1"), attempt_number: t, outcome: BranchOutcome::Committed });
     let committed = vote(Vote::Committed { result: Bytes::new() });
     let stale = Input::Fired { tx: tx("T1"), attempt_number: attempt_number(1, 7), timer: DEADLINE };
-    let forget = Input::Asked(Question::Forget { tx: tx("T1"), client: Client(9) });
+    let forget = Input::Request(Request::Forget { tx: tx("T1"), client: Client(9) });
 
     type Lead<'a> = &'a dyn Fn(&mut Script);
     let pairs: [(&str, Lead, Vec<Input>); 5] = [

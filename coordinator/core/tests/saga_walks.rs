@@ -9,7 +9,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Effect, Input, Limits, Question, Record, StepResolution, Submission, Timer,
+    Answer, Client, Content, Coordinator, Effect, Input, Limits, Record, Request, StepResolution, Submission, Timer,
     Unfinished,
 };
 use undoubt_vocabulary::{
@@ -134,13 +134,13 @@ impl Walk {
             client: Client(1),
             wait: true,
         };
-        self.put(Input::Asked(Question::Submit(submission)));
+        self.put(Input::Request(Request::Submit(submission)));
     }
 
     fn put(&mut self, input: Input) {
         self.now += 1_000;
         let mut effects = Vec::new();
-        self.coordinator.handle(Timestamp(self.now), input, &mut effects);
+        self.coordinator.handle_input(Timestamp(self.now), input, &mut effects);
         for effect in effects {
             match effect {
                 Effect::Append { record, .. } => {
@@ -154,12 +154,12 @@ impl Walk {
                 Effect::Answer { answer: Answer::Outcome { outcome, .. }, .. } => self.hear(outcome),
                 Effect::Answer { answer: Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_), .. } => {}
                 Effect::Arm { attempt_number, timer, .. } => self.timers.push((attempt_number, timer)),
-                Effect::LookUp(question) => {
+                Effect::LookUp(request) => {
                     let ended = match &self.stable {
                         Some(Record::Ended(ended)) => Some(ended.clone()),
                         Some(Record::Open(_) | Record::Saga(_)) | None => None,
                     };
-                    self.put(Input::LookedUp { question, ended });
+                    self.put(Input::LookedUp { request, ended });
                 }
                 Effect::Note { .. } | Effect::Retired { .. } => {}
             }
@@ -301,7 +301,7 @@ impl Walk {
             if self.draw(6) > 0 {
                 self.said.remove(at);
             }
-            self.put(Input::Asked(Question::Received { from, message }));
+            self.put(Input::Request(Request::Message { from, message }));
         }
     }
 
@@ -316,8 +316,8 @@ impl Walk {
     fn resolve(&mut self) {
         let at = self.draw(self.steps.len());
         let step = self.steps[at].name.clone();
-        let question = Question::ResolveStep { tx: tx(), step, resolution: StepResolution::Retry, client: Client(2) };
-        self.put(Input::Asked(question));
+        let request = Request::ResolveStep { tx: tx(), step, resolution: StepResolution::Retry, client: Client(2) };
+        self.put(Input::Request(request));
     }
 
     /// Mishaps for a while, then a kind world, in which every saga has to end.
@@ -328,7 +328,7 @@ impl Walk {
                 1..=4 => self.reconnect(),
                 5 | 6 => self.fire(),
                 7 => self.resolve(),
-                8 if self.draw(4) == 0 => self.put(Input::Asked(Question::Cancel { tx: tx(), client: Client(3) })),
+                8 if self.draw(4) == 0 => self.put(Input::Request(Request::Cancel { tx: tx(), client: Client(3) })),
                 9 => self.put(Input::PauseRecovery),
                 10 | 11 => self.put(Input::ResumeRecovery),
                 12..=30 => self.persist(),

@@ -8,7 +8,7 @@ use crate::queue::Queue;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Effect, Input, Part, Phase, Question, Rejection, StepResolution, StillKnown,
+    Answer, Client, Content, Coordinator, Effect, Input, Part, Phase, Rejection, Request, StepResolution, StillKnown,
     Submission, UnusableRecord,
 };
 use undoubt_platform::server::AnswerRoom;
@@ -17,7 +17,7 @@ use undoubt_vocabulary::{Abilities, CoordinatorPhase, Epoch, ParticipantName, St
 
 pub(crate) enum Command {
     Submit {
-        request: Request,
+        request: NewTransaction,
         reply: Reply,
     },
     Await {
@@ -74,7 +74,7 @@ pub(crate) enum Command {
         session: Option<u64>,
         error: String,
     },
-    Received {
+    Messages {
         participant: ParticipantName,
         session: u64,
         messages: Vec<ToCoordinator>,
@@ -90,7 +90,7 @@ pub(crate) enum Command {
 
 /// A submission before it has a client's number.
 #[derive(Debug)]
-pub(crate) struct Request {
+pub(crate) struct NewTransaction {
     pub(crate) tx: TxId,
     pub(crate) digest: [u8; 32],
     pub(crate) content: Content,
@@ -207,7 +207,7 @@ impl Command {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Command::Submit { request, .. } => request.content.work_bytes(),
-            Command::Received { messages, .. } => messages.iter().map(ToCoordinator::payload_bytes).sum(),
+            Command::Messages { messages, .. } => messages.iter().map(ToCoordinator::payload_bytes).sum(),
             Command::Await { .. }
             | Command::Cancel { .. }
             | Command::Forget { .. }
@@ -227,30 +227,30 @@ impl Command {
 }
 
 impl Engine {
-    pub(super) fn command(&mut self, command: Command) -> Result<(), LogError> {
+    pub(super) fn handle_command(&mut self, command: Command) -> Result<(), LogError> {
         match command {
             Command::Submit { request, reply } => self.submit(request, reply),
             Command::Await { tx, reply } => {
                 let client = self.client(&tx, reply)?;
-                self.put(Input::Asked(Question::Await { tx, client }))
+                self.handle_input(Input::Request(Request::Await { tx, client }))
             }
             Command::Cancel { tx, reply } => {
                 let client = self.client(&tx, reply)?;
-                self.put(Input::Asked(Question::Cancel { tx, client }))
+                self.handle_input(Input::Request(Request::Cancel { tx, client }))
             }
             Command::Forget { tx, who, reason, reply } => self.forget(tx, &who, &reason, reply),
             Command::ResolveStep { tx, step, resolution, who, reason, reply } => {
                 let doing = format!("{resolution} {step}, by {who}: {reason}");
                 let client = self.client(&tx, reply)?;
-                self.put_for_operator(Question::ResolveStep { tx, step, resolution, client }, doing)
+                self.handle_operator_request(Request::ResolveStep { tx, step, resolution, client }, doing)
             }
-            Command::Cleared { epoch, held } => self.cleared(epoch, held),
+            Command::Cleared { epoch, held } => self.handle_cleared(epoch, held),
             Command::Lost { participant, known, listed, found } => {
                 // Whoever asked may have gone.
-                let _ = found.send(self.lost(&participant, &known, listed));
+                let _ = found.send(self.handle_lost(&participant, &known, listed));
                 Ok(())
             }
-            Command::Damaged { participant, lost, listed } => self.damaged(&participant, lost, listed),
+            Command::Damaged { participant, lost, listed } => self.handle_damaged(&participant, lost, listed),
             Command::Connected { participant, session, queue, resource, abilities, unnumbered } => {
                 let Some(link) = self.links.get_mut(&participant) else { return Ok(()) };
                 tracing::info!(%participant, %resource, failed_attempts = link.attempts, "connected");
@@ -262,28 +262,30 @@ impl Engine {
                 link.state = LinkState::Connected { session, queue, resource };
                 link.since = self.clock.now();
                 link.outgoing.clear();
-                self.put(Input::Connected { participant, abilities })
+                self.handle_input(Input::Connected { participant, abilities })
             }
-            Command::Disconnected { participant, session, error } => self.disconnected(participant, session, error),
-            Command::Received { participant, session, messages } => {
+            Command::Disconnected { participant, session, error } => {
+                self.handle_disconnected(participant, session, error)
+            }
+            Command::Messages { participant, session, messages } => {
                 if !self.is_current(&participant, session) {
                     return Ok(());
                 }
                 for message in messages {
-                    let question = Question::Received { from: participant.clone(), message };
-                    self.put(Input::Asked(question))?;
+                    let request = Request::Message { from: participant.clone(), message };
+                    self.handle_input(Input::Request(request))?;
                 }
                 Ok(())
             }
-            Command::PauseRecovery => self.put(Input::PauseRecovery),
-            Command::ResumeRecovery => self.put(Input::ResumeRecovery),
+            Command::PauseRecovery => self.handle_input(Input::PauseRecovery),
+            Command::ResumeRecovery => self.handle_input(Input::ResumeRecovery),
             Command::Drain => {
                 if self.core.phase() != Phase::Draining {
                     tracing::info!(open = self.core.open_transactions(), "draining: no new transactions are taken");
                 }
                 // Transactions that end are to be stable soon, so that the drain does not wait for them.
                 self.writes.hurry();
-                self.put(Input::Drain)
+                self.handle_input(Input::Drain)
             }
             Command::Stop => {
                 self.commands.close();
@@ -302,8 +304,8 @@ impl Engine {
         }
     }
 
-    fn submit(&mut self, request: Request, reply: Reply) -> Result<(), LogError> {
-        let Request { tx, digest, content, timeout, wait } = request;
+    fn submit(&mut self, request: NewTransaction, reply: Reply) -> Result<(), LogError> {
+        let NewTransaction { tx, digest, content, timeout, wait } = request;
         let unknown = content.participants().find(|name| !self.links.contains_key(*name));
         let not_let_in = match (unknown, &self.refusing) {
             (Some(unknown), _) => Some(Replied::UnknownParticipant(unknown.clone())),
@@ -320,7 +322,7 @@ impl Engine {
         }
         let client = self.client(&tx, reply)?;
         let submission = Submission { tx, digest, content, timeout, client, wait };
-        self.put(Input::Asked(Question::Submit(submission)))
+        self.handle_input(Input::Request(Request::Submit(submission)))
     }
 
     fn forget(&mut self, tx: TxId, who: &str, reason: &str, reply: Reply) -> Result<(), LogError> {
@@ -332,7 +334,7 @@ impl Engine {
         {
             return self.see_to(ended, client, doing);
         }
-        self.put_for_operator(Question::Forget { tx, client }, doing)
+        self.handle_operator_request(Request::Forget { tx, client }, doing)
     }
 
     /// Takes an ended transaction out of the damaged. The operator hears when that is stable.
@@ -355,16 +357,16 @@ impl Engine {
         }
     }
 
-    /// Puts an operator's question to the core. What was done is told in the history and in the log; what was refused
+    /// Puts an operator's request to the core. What was done is told in the history and in the log; what was refused
     /// leaves no trace in either.
-    fn put_for_operator(&mut self, question: Question, doing: String) -> Result<(), LogError> {
+    fn handle_operator_request(&mut self, request: Request, doing: String) -> Result<(), LogError> {
         self.operator_is_doing = Some(doing);
-        let put = self.put(Input::Asked(question));
+        let put = self.handle_input(Input::Request(request));
         self.operator_is_doing = None;
         put
     }
 
-    fn disconnected(
+    fn handle_disconnected(
         &mut self,
         participant: ParticipantName,
         session: Option<u64>,
@@ -385,7 +387,7 @@ impl Engine {
             let attempts = link.attempts;
             tracing::warn!(%participant, %error, attempts, open = self.core.open_with(&participant), "no connection");
         }
-        if was_connected { self.put(Input::Disconnected { participant }) } else { Ok(()) }
+        if was_connected { self.handle_input(Input::Disconnected { participant }) } else { Ok(()) }
     }
 
     fn is_current(&self, participant: &ParticipantName, session: u64) -> bool {
@@ -409,7 +411,7 @@ impl Engine {
     pub(super) fn let_go_of_those_who_left(&mut self, about: impl Fn(&TxId) -> bool) -> Result<(), LogError> {
         let left = self.clients.extract_if(.., |_, (tx, reply)| about(tx) && reply.is_abandoned());
         for (client, (tx, _)) in left.collect::<Vec<_>>() {
-            self.put(Input::Gone { tx, client })?;
+            self.handle_input(Input::ClientLeft { tx, client })?;
         }
         Ok(())
     }

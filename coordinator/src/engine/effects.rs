@@ -5,7 +5,7 @@ use super::{Engine, attention};
 use crate::log::{Log, LogError};
 use crate::points;
 use tokio::time::Instant;
-use undoubt_coordinator_core::{Effect, Input, Note, Question, Record, Stage, Timer};
+use undoubt_coordinator_core::{Effect, Input, Note, Record, Request, Stage, Timer};
 use undoubt_platform::Batch;
 use undoubt_vocabulary::{AttemptNumber, Backoff, Timestamp, TxId};
 
@@ -48,7 +48,7 @@ impl Engine {
                     match link.refusal_of(&message) {
                         None => link.outgoing.push(message),
                         Some(message) => {
-                            self.said_for_others.push(Input::Asked(Question::Received { from: to, message }));
+                            self.said_for_others.push(Input::Request(Request::Message { from: to, message }));
                         }
                     }
                 }
@@ -71,16 +71,16 @@ impl Engine {
                 };
                 self.timers.arm(Instant::now() + pause, tx, attempt_number, timer);
             }
-            Effect::LookUp(question) => {
-                let ended = if self.is_for_the_outcome_alone(&question) {
-                    self.log.ended_without_large_results(question.tx())?
+            Effect::LookUp(request) => {
+                let ended = if self.is_for_the_outcome_alone(&request) {
+                    self.log.ended_without_large_results(request.tx())?
                 } else {
-                    self.log.ended(question.tx())?
+                    self.log.ended(request.tx())?
                 };
                 let ended = ended.map(|ended| ended.record);
                 // The effects of the answer come after those that are still to be carried out of this input; a look-up
                 // is always the last, or alone.
-                self.put(Input::LookedUp { question, ended })?;
+                self.handle_input(Input::LookedUp { request, ended })?;
             }
             Effect::Note { tx, note } => {
                 tracing::debug!(target: "undoubt::note", %tx, event = note.kind().as_str(), participant = note.participant().map(tracing::field::display), detail = %note);
@@ -107,16 +107,16 @@ impl Engine {
         Ok(())
     }
 
-    fn is_for_the_outcome_alone(&self, question: &Question) -> bool {
-        match question {
-            Question::Await { client, .. } => {
+    fn is_for_the_outcome_alone(&self, request: &Request) -> bool {
+        match request {
+            Request::Await { client, .. } => {
                 self.clients.get(client).is_some_and(|(_, reply)| reply.is_outcome_alone())
             }
-            Question::Submit(_)
-            | Question::Cancel { .. }
-            | Question::Forget { .. }
-            | Question::ResolveStep { .. }
-            | Question::Received { .. } => false,
+            Request::Submit(_)
+            | Request::Cancel { .. }
+            | Request::Forget { .. }
+            | Request::ResolveStep { .. }
+            | Request::Message { .. } => false,
         }
     }
 
@@ -136,18 +136,18 @@ impl Engine {
         }
     }
 
-    pub(super) fn written(&mut self, done: Done) -> Result<(), LogError> {
+    pub(super) fn handle_written(&mut self, done: Done) -> Result<(), LogError> {
         match done {
             Done::FlushDue | Done::AgainDue => {}
             Done::PutOff => self.look_after_room()?,
             Done::Stable(items) => {
                 for item in items {
                     match item {
-                        Item::Record(tx, attempt_number, stage) => self.appended(tx, attempt_number, stage)?,
+                        Item::Record(tx, attempt_number, stage) => self.handle_appended(tx, attempt_number, stage)?,
                         Item::SeenTo(tx, client) => {
                             // It may have ended long before what was collected last.
                             self.collection.look_again();
-                            self.put(Input::Asked(Question::Forget { tx, client }))?;
+                            self.handle_input(Input::Request(Request::Forget { tx, client }))?;
                         }
                         Item::Listed(reply) => {
                             // Whoever asked may have gone.
@@ -160,9 +160,9 @@ impl Engine {
         Ok(())
     }
 
-    fn appended(&mut self, tx: TxId, attempt_number: AttemptNumber, stage: Stage) -> Result<(), LogError> {
+    fn handle_appended(&mut self, tx: TxId, attempt_number: AttemptNumber, stage: Stage) -> Result<(), LogError> {
         self.crash.reach(points::after_append(stage));
-        self.put(Input::Appended { tx: tx.clone(), attempt_number, stage })?;
+        self.handle_input(Input::Appended { tx: tx.clone(), attempt_number, stage })?;
         // Written again after its end: there is nothing more to wait for.
         if stage == Stage::Ended && self.histories.holds(&tx) && self.core.view(&tx).is_none() {
             self.histories.forget(&tx);

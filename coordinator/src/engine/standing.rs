@@ -11,20 +11,20 @@ use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
 impl Engine {
     /// Begins to serve. What others know of attempts that the log lacks is held until an operator ends each.
-    pub(super) fn cleared(&mut self, epoch: Epoch, held: Vec<UnusableRecord>) -> Result<(), LogError> {
-        self.put(Input::EpochTaken(epoch))?;
+    pub(super) fn handle_cleared(&mut self, epoch: Epoch, held: Vec<UnusableRecord>) -> Result<(), LogError> {
+        self.handle_input(Input::EpochTaken(epoch))?;
         for record in held {
-            self.put(Input::Recovered(Unfinished::Unusable(record)))?;
+            self.handle_input(Input::Recovered(Unfinished::Unusable(record)))?;
         }
         let (paused, open) = (self.config.start_paused, self.core.open_transactions());
-        self.put(Input::RecoveryDone { paused })?;
+        self.handle_input(Input::RecoveryDone { paused })?;
         tracing::info!(target: "undoubt::life", recovered = open, epoch = epoch.0, paused, "recovery done: the whole log was read");
         Ok(())
     }
 
     /// Remembers what a participant has lost of open transactions, for their ends. Answers how many, once everything is on
     /// stable storage that has ended until now.
-    pub(super) fn lost(
+    pub(super) fn handle_lost(
         &mut self,
         participant: &ParticipantName,
         known: &StillKnown,
@@ -50,7 +50,7 @@ impl Engine {
     }
 
     /// Lists ended transactions as damaged. Answers once that is on stable storage.
-    pub(super) fn damaged(
+    pub(super) fn handle_damaged(
         &mut self,
         participant: &ParticipantName,
         lost: Vec<(TxId, Vec<Part>)>,

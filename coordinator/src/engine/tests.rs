@@ -4,7 +4,7 @@
 
 mod world;
 
-use super::{Command, Engine, Parts, Replied, Reply, Request};
+use super::{Command, Engine, NewTransaction, Parts, Replied, Reply};
 use crate::config::Config;
 use crate::log::{Apart, Log, LogError};
 use bytes::Bytes;
@@ -324,7 +324,7 @@ async fn whoever_asks_about_a_held_transaction_hears_that_it_is_undecided_and_no
     let (mut engine, queue) = by_hand(store);
     // It is no participant that the record names, and the attempt number is another one's.
     let inquiry = ToCoordinator::Inquiry { tx: tx("t"), attempt_number: AttemptNumber(1) };
-    engine.command(Command::Received { participant: name(7), session: 1, messages: vec![inquiry] }).unwrap();
+    engine.handle_command(Command::Messages { participant: name(7), session: 1, messages: vec![inquiry] }).unwrap();
     engine.flush();
     let told = queue.drain().await.unwrap().messages;
     assert_eq!(told.iter().map(undoubt_vocabulary::ToParticipant::name).collect::<Vec<_>>(), ["undecided"]);
@@ -366,8 +366,8 @@ fn by_hand(store: Arc<MemoryStore>) -> (Engine, crate::queue::Queue) {
         abilities: Abilities::ALL,
         unnumbered: true,
     };
-    engine.command(Command::Cleared { epoch: Epoch(2), held: Vec::new() }).unwrap();
-    engine.command(connected).unwrap();
+    engine.handle_command(Command::Cleared { epoch: Epoch(2), held: Vec::new() }).unwrap();
+    engine.handle_command(connected).unwrap();
     (engine, queue)
 }
 
@@ -375,7 +375,7 @@ async fn write_all(engine: &mut Engine) {
     engine.flush();
     while !engine.writes.is_idle() {
         let done = engine.writes.next().await.unwrap();
-        engine.written(done).unwrap();
+        engine.handle_written(done).unwrap();
         engine.flush();
     }
 }
@@ -392,7 +392,7 @@ async fn a_saga_with_a_participant_that_runs_no_steps_is_refused_with_its_name()
         abilities: Abilities { saga_steps: false, ..Abilities::ALL },
         unnumbered: true,
     };
-    engine.command(connected).unwrap();
+    engine.handle_command(connected).unwrap();
     let step = SagaStep {
         name: "s".parse().unwrap(),
         participant: participant.clone(),
@@ -404,7 +404,7 @@ async fn a_saga_with_a_participant_that_runs_no_steps_is_refused_with_its_name()
         retry: RetryPolicy::default(),
     };
     let (to, replied) = tokio::sync::oneshot::channel();
-    let request = Request {
+    let request = NewTransaction {
         tx: tx("t"),
         digest: [1; 32],
         content: Content::Saga(vec![step]),
@@ -412,7 +412,7 @@ async fn a_saga_with_a_participant_that_runs_no_steps_is_refused_with_its_name()
         wait: true,
     };
     let reply = Reply::Once { room: AnswerRoom::boundless(), to };
-    engine.command(Command::Submit { request, reply }).unwrap();
+    engine.handle_command(Command::Submit { request, reply }).unwrap();
     let (refused, _) = replied.await.unwrap();
     assert!(
         matches!(&refused, Replied::Core(Answer::Rejected(Rejection::Lacks { participant: name, ability: Ability::SagaSteps })) if *name == participant),
@@ -436,12 +436,12 @@ async fn seeing_to_damage_waits_for_its_record_and_undoes_no_later_outcome() {
         let (to, replied) = tokio::sync::oneshot::channel();
         let reply = Reply::Once { room: AnswerRoom::boundless(), to };
         let (who, reason) = ("ada".to_owned(), "seen".to_owned());
-        engine.command(Command::Forget { tx: tx("t"), who, reason, reply }).unwrap();
+        engine.handle_command(Command::Forget { tx: tx("t"), who, reason, reply }).unwrap();
         replied
     };
 
     let message = ToCoordinator::Finished { tx: tx("t"), attempt_number, outcome: committed };
-    engine.command(Command::Received { participant: name(7), session: 1, messages: vec![message] }).unwrap();
+    engine.handle_command(Command::Messages { participant: name(7), session: 1, messages: vec![message] }).unwrap();
     let (refused, _) = forget(&mut engine).await.unwrap();
     assert!(matches!(refused, Replied::Core(Answer::Rejected(Rejection::BeingNoted))), "{refused:?}");
     write_all(&mut engine).await;

@@ -16,7 +16,7 @@ use undoubt_vocabulary::{
     AbortReason, AttemptNumber, InvalidId, Outcome, PartName, ParticipantName, SagaStep, StepIndex, Timestamp, TxId,
 };
 
-use super::apart::{self, Stored};
+use super::separate_parts::{self, Stored};
 use super::stored_history::{UnreadableLine, events_of};
 use super::{DEFINITION, Ended, Found, RESULT};
 
@@ -220,7 +220,7 @@ fn decode_saga(
     let mut stored = Stored { definition: state.definition_apart, ..Stored::default() };
     let steps = if stored.definition {
         let missing = || DecodeError::NotBeside { what: "the saga's definition".into(), family: DEFINITION.0 };
-        let definition = apart::definition(store, attempt_number)?.ok_or_else(missing)?;
+        let definition = separate_parts::definition(store, attempt_number)?.ok_or_else(missing)?;
         record::SagaDefinition::decode(definition)?.steps
     } else {
         state.steps
@@ -255,7 +255,7 @@ fn decode_saga(
 
 fn result_apart(store: &dyn Store, attempt_number: AttemptNumber, part: &PartName) -> Result<Bytes, DecodeError> {
     let missing = || DecodeError::NotBeside { what: format!("the result of {part}"), family: RESULT.0 };
-    apart::result(store, attempt_number, part)?.ok_or_else(missing)
+    separate_parts::result(store, attempt_number, part)?.ok_or_else(missing)
 }
 
 fn progress_to_wire(progress: &Progress, apart: bool) -> record::StepProgress {

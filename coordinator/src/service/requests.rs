@@ -2,7 +2,7 @@
 
 use crate::callback::{self, BadUrl};
 use crate::config::Config;
-use crate::engine::Request;
+use crate::engine::NewTransaction;
 use bytes::Bytes;
 use prost::Message as _;
 use std::time::Duration;
@@ -51,7 +51,7 @@ impl From<BadRequest> for Status {
 }
 
 /// The request, and who is to hear its outcome.
-pub(super) fn parse(request: v1::SubmitRequest, config: &Config) -> Result<(Request, Option<Uri>), BadRequest> {
+pub(super) fn parse(request: v1::SubmitRequest, config: &Config) -> Result<(NewTransaction, Option<Uri>), BadRequest> {
     let v1::SubmitRequest { tx, branches, timeout_ms, no_wait, mode, steps, two_phase_only, value, callback } = request;
     let tx = TxId::new(own(&tx))?;
     let known = v1::Mode::try_from(mode).map_err(|_| BadRequest::Mode(mode))?;
@@ -97,7 +97,7 @@ pub(super) fn parse(request: v1::SubmitRequest, config: &Config) -> Result<(Requ
         return Err(BadRequest::OtherMode { given: "a callback", mode: "waiting", wanted: "none: add no_wait" });
     }
     let digest = digest_of_content(&content);
-    let request = Request { tx, digest, content, timeout: Duration::from_millis(timeout_ms), wait: !no_wait };
+    let request = NewTransaction { tx, digest, content, timeout: Duration::from_millis(timeout_ms), wait: !no_wait };
     Ok((request, callback))
 }
 

@@ -144,7 +144,7 @@ mod tests {
     use std::time::Duration;
     use tonic::Code;
     use undoubt_coordinator_core::{
-        Client, Content, Coordinator, EndedRecord, Input, Limits, Note, Question, Record, Submission,
+        Client, Content, Coordinator, EndedRecord, Input, Limits, Note, Record, Request, Submission,
     };
     use undoubt_platform::{Batch, Durability};
     use undoubt_vocabulary::{AttemptNumber, Epoch, Outcome, Timestamp};
@@ -162,7 +162,7 @@ mod tests {
             breaker_pause,
         };
         let mut core = Coordinator::new(Epoch(1), limits);
-        core.handle(Timestamp(1), Input::RecoveryDone { paused: false }, &mut Vec::new());
+        core.handle_input(Timestamp(1), Input::RecoveryDone { paused: false }, &mut Vec::new());
         core
     }
 
@@ -199,8 +199,8 @@ mod tests {
                 client: Client(1),
                 wait: true,
             };
-            let begun = Input::LookedUp { question: Question::Submit(submission), ended: None };
-            self.held.lock().unwrap().0.handle(Timestamp(2), begun, &mut Vec::new());
+            let begun = Input::LookedUp { request: Request::Submit(submission), ended: None };
+            self.held.lock().unwrap().0.handle_input(Timestamp(2), begun, &mut Vec::new());
         }
 
         /// The engine lets go of all that is open, and tells of this one that it is over.

@@ -14,7 +14,7 @@
 use crate::branch_id::BranchId;
 use crate::heuristic::Heuristic;
 use crate::input::Operator;
-use crate::kept::{Kept, counted};
+use crate::kept_result::{Kept, counted};
 use bytes::Bytes;
 use undoubt_vocabulary::{Execution, Prepare, Timestamp, Vote};
 

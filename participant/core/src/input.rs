@@ -1,8 +1,8 @@
-//! What a participant is told.
+//! The inputs of a participant.
 
 use crate::branch_id::BranchId;
 use crate::heuristic::Heuristic;
-use crate::kept::Kept;
+use crate::kept_result::Kept;
 use crate::release::Release;
 use crate::standing::{Recall, Seen};
 use crate::step::{StepId, StepState};
@@ -122,7 +122,8 @@ pub enum Input {
         session: Session,
         low_water_mark: AttemptNumber,
     },
-    Received {
+    /// A message of the coordinator of a session.
+    Message {
         session: Session,
         message: ToParticipant,
     },

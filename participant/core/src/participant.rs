@@ -12,7 +12,7 @@ use crate::branch::{Branch, BranchView, Finished, State};
 use crate::branch_id::BranchId;
 use crate::effect::{Answer, Effect};
 use crate::input::{Input, Recovered, Session};
-use crate::kept::Kept;
+use crate::kept_result::Kept;
 use crate::saga::Sagas;
 use crate::standing::{Seen, Standing};
 use crate::step::{StepState, StepView};
@@ -83,41 +83,47 @@ impl Participant {
         }
     }
 
-    pub fn handle(&mut self, input: Input, effects: &mut Vec<Effect>) {
+    pub fn handle_input(&mut self, input: Input, effects: &mut Vec<Effect>) {
         match input {
-            Input::Recovered(recovered) => self.recovered(recovered, effects),
-            Input::Hello { session, hello } => self.hello(session, hello, effects),
-            Input::Recall(recall) => self.shown(recall.shown.as_ref(), effects),
-            Input::Seen { session, writes } => self.seen(session, writes, effects),
-            Input::AcceptLoss { at, who, reason, operator } => self.accept_loss((at, who, reason), operator, effects),
-            Input::LossAccepted { starts, operator } => self.loss_accepted(starts, operator, effects),
-            Input::EpochRecorded { session } => self.epoch_recorded(session, effects),
-            Input::SessionClosed { session } => self.session_closed(session),
-            Input::LowWaterMark { session, low_water_mark } => self.low_water_mark(session, low_water_mark, effects),
-            Input::Received { session, message } => self.received(session, message, effects),
-            Input::Executed { branch, vote } => self.executed(&branch, vote, effects),
-            Input::Confirmed { branch, held } => self.confirmed(&branch, held, effects),
-            Input::Committed { branch } => self.committed(&branch, effects),
-            Input::Aborted { branch } => self.aborted(&branch, effects),
-            Input::Resolved { branch } => self.resolved(&branch, effects),
-            Input::Gone { branch, at } => self.gone(&branch, at, effects),
+            Input::Recovered(recovered) => self.handle_recovered(recovered, effects),
+            Input::Hello { session, hello } => self.handle_hello(session, hello, effects),
+            Input::Recall(recall) => self.handle_recall(recall.shown.as_ref(), effects),
+            Input::Seen { session, writes } => self.handle_seen(session, writes, effects),
+            Input::AcceptLoss { at, who, reason, operator } => {
+                self.handle_accept_loss((at, who, reason), operator, effects)
+            }
+            Input::LossAccepted { starts, operator } => self.handle_loss_accepted(starts, operator, effects),
+            Input::EpochRecorded { session } => self.handle_epoch_recorded(session, effects),
+            Input::SessionClosed { session } => self.handle_session_closed(session),
+            Input::LowWaterMark { session, low_water_mark } => {
+                self.handle_low_water_mark(session, low_water_mark, effects)
+            }
+            Input::Message { session, message } => self.handle_message(session, message, effects),
+            Input::Executed { branch, vote } => self.handle_executed(&branch, vote, effects),
+            Input::Confirmed { branch, held } => self.handle_confirmed(&branch, held, effects),
+            Input::Committed { branch } => self.handle_committed(&branch, effects),
+            Input::Aborted { branch } => self.handle_aborted(&branch, effects),
+            Input::Resolved { branch } => self.handle_resolved(&branch, effects),
+            Input::Gone { branch, at } => self.handle_gone(&branch, at, effects),
             Input::Forgotten { operator } => effects.push(Effect::Answer { operator, answer: Answer::Forgotten }),
-            Input::ActionRan { step, outcome } => self.action_ran(step, outcome, effects),
-            Input::VoteRecalled { branch, result } => self.vote_recalled(&branch, result, effects),
-            Input::OutcomeRecalled { step, attempt, result } => self.outcome_recalled(&step, attempt, result, effects),
-            Input::CompensationRan { step, outcome } => self.compensation_ran(step, outcome, effects),
-            Input::EmptyStored { step } => self.empty_stored(step, effects),
+            Input::ActionRan { step, outcome } => self.handle_action_ran(step, outcome, effects),
+            Input::VoteRecalled { branch, result } => self.handle_vote_recalled(&branch, result, effects),
+            Input::OutcomeRecalled { step, attempt, result } => {
+                self.handle_outcome_recalled(&step, attempt, result, effects)
+            }
+            Input::CompensationRan { step, outcome } => self.handle_compensation_ran(step, outcome, effects),
+            Input::EmptyStored { step } => self.handle_empty_stored(step, effects),
             Input::SagaClosed { coordinator, attempt_number, tx } => {
-                self.saga_closed((coordinator, attempt_number, tx), effects)
+                self.handle_saga_closed((coordinator, attempt_number, tx), effects)
             }
             Input::MarksReleased { coordinator, attempt_number, tx } => {
-                self.marks_released((coordinator, attempt_number, tx), effects)
+                self.handle_marks_released((coordinator, attempt_number, tx), effects)
             }
-            Input::SweepDue => self.sweep(effects),
-            Input::Resolve { tx, heuristic, operator } => self.resolve(&tx, heuristic, operator, effects),
-            Input::Forget { tx, operator } => self.forget(&tx, operator, effects),
+            Input::SweepDue => self.handle_sweep_due(effects),
+            Input::Resolve { tx, heuristic, operator } => self.handle_resolve(&tx, heuristic, operator, effects),
+            Input::Forget { tx, operator } => self.handle_forget(&tx, operator, effects),
             Input::ReleaseMarks { coordinator, tx, release, operator } => {
-                self.release_marks(coordinator, &tx, &release, operator, effects);
+                self.handle_release_marks(coordinator, &tx, &release, operator, effects);
             }
         }
     }
@@ -172,7 +178,7 @@ impl Participant {
         })
     }
 
-    fn recovered(&mut self, recovered: Recovered, effects: &mut Vec<Effect>) {
+    fn handle_recovered(&mut self, recovered: Recovered, effects: &mut Vec<Effect>) {
         match recovered {
             Recovered::Coordinator { id, epoch, low_water_mark } => {
                 self.coordinators.insert(id, Known { epoch, low_water_mark, ..Known::default() });
@@ -224,7 +230,7 @@ impl Participant {
     }
 
     /// Everything below the low-water mark is over between the two (R11).
-    fn low_water_mark(&mut self, session: Session, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
+    fn handle_low_water_mark(&mut self, session: Session, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
         let Some((coordinator, known)) = self.of_session(session) else { return };
         if low_water_mark <= known.low_water_mark {
             return;
@@ -258,7 +264,7 @@ impl Participant {
     }
 
     /// Asks about everything that was in doubt at the last sweep already.
-    fn sweep(&mut self, effects: &mut Vec<Effect>) {
+    fn handle_sweep_due(&mut self, effects: &mut Vec<Effect>) {
         for branch in self.branches.values_mut() {
             let Some(message) = question_about(branch) else { continue };
             let session = self.coordinators.get(&branch.id.coordinator).and_then(|known| known.session);

@@ -11,7 +11,7 @@
 //! was refused must not be done because its message comes twice. A new session or a restart may forget them, for no
 //! message outlives its session.
 
-use crate::kept::Kept;
+use crate::kept_result::Kept;
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Refusal, RunStep, StepIndex, Timestamp, TxId};
 
 /// One step of one saga. In the order of its coordinator's attempt numbers, which is the order of low-water marks.

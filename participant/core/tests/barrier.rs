@@ -102,7 +102,7 @@ impl World {
 
     fn tell(&mut self, input: Input) {
         let mut effects = Vec::new();
-        self.core.handle(input, &mut effects);
+        self.core.handle_input(input, &mut effects);
         effects.into_iter().for_each(|effect| self.check(effect));
     }
 
@@ -194,7 +194,7 @@ impl World {
         let (work, inputs) = (Bytes::new(), Vec::new());
         let (tx, attempt_number, step) = (tx(), AttemptNumber(5), StepIndex(step));
         let run = RunStep { tx, attempt_number, step, direction, attempt, begun_at, timeout, work, inputs };
-        self.tell(Input::Received { session: Session(1), message: ToParticipant::Run(run) });
+        self.tell(Input::Message { session: Session(1), message: ToParticipant::Run(run) });
     }
 
     /// What a call makes durable.
@@ -270,7 +270,7 @@ proptest! {
                 Event::Run { step, direction, attempt } => world.run(step, direction, attempt),
                 Event::Close => {
                     let message = ToParticipant::Close { tx: tx(), attempt_number: AttemptNumber(5) };
-                    world.tell(Input::Received { session: Session(1), message });
+                    world.tell(Input::Message { session: Session(1), message });
                 }
                 Event::End { step, refuse } => world.end(id(step), refuse),
                 Event::Recall => world.recall(),

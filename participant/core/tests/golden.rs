@@ -275,14 +275,14 @@ fn a_prepared_branch_asks_after_a_restart_and_until_it_hears() {
 fn what_makes_no_sense_in_a_state_has_no_effect() {
     let t = attempt_number(1, 0);
     let other = attempt_number(1, 7);
-    let hear = |message| Input::Received { session: Session(1), message };
+    let hear = |message| Input::Message { session: Session(1), message };
     let commit = |attempt_number| hear(ToParticipant::Commit { tx: tx("T1"), attempt_number });
     let abort = |attempt_number| hear(ToParticipant::Abort { tx: tx("T1"), attempt_number });
     let settle = || hear(ToParticipant::Settle { tx: tx("T1"), attempt_number: t });
     let undecided = || hear(ToParticipant::Undecided { tx: tx("T1"), attempt_number: t });
     let noted = || hear(ToParticipant::Noted { tx: tx("T1"), attempt_number: t });
     let old =
-        || Input::Received { session: Session(9), message: ToParticipant::Commit { tx: tx("T1"), attempt_number: t } };
+        || Input::Message { session: Session(9), message: ToParticipant::Commit { tx: tx("T1"), attempt_number: t } };
     let lowered = || Input::LowWaterMark { session: Session(1), low_water_mark: attempt_number(0, 0) };
 
     let executing = |script: &mut Script| script.prepare("T1", t, TwoPhase);

@@ -33,7 +33,7 @@ fn participant() -> Participant {
 
 fn put(core: &mut Participant, input: Input) -> Vec<Effect> {
     let mut effects = Vec::new();
-    core.handle(input, &mut effects);
+    core.handle_input(input, &mut effects);
     effects
 }
 
@@ -207,7 +207,7 @@ fn work_under_way_is_told_if_it_may_commit_by_itself() {
         let mut core = participant();
         join(&mut core, 1, hello(COORDINATOR, 1, None, None));
         let message = ToParticipant::Prepare(prepare(execution));
-        put(&mut core, Input::Received { session: Session(1), message });
+        put(&mut core, Input::Message { session: Session(1), message });
         let (known, _) = core.attempts(COORDINATOR, AttemptNumber(0), 10);
         assert_eq!(known.iter().map(|known| known.state).collect::<Vec<_>>(), states);
     }
@@ -219,11 +219,11 @@ fn whether_an_attempt_below_the_low_water_mark_committed_alone_is_not_known_any_
     join(&mut core, 1, hello(COORDINATOR, 1, None, None));
     let session = Session(1);
     let prepare = prepare(Execution::OnePhase);
-    put(&mut core, Input::Received { session, message: ToParticipant::Prepare(prepare) });
+    put(&mut core, Input::Message { session, message: ToParticipant::Prepare(prepare) });
     put(&mut core, Input::Executed { branch: branch("t", 5), vote: Vote::Committed { result: Bytes::new() } });
     put(&mut core, Input::LowWaterMark { session, low_water_mark: AttemptNumber(6) });
     let (tx, attempt_number) = ("t".parse().unwrap(), AttemptNumber(5));
-    let effects = put(&mut core, Input::Received { session, message: ToParticipant::Settle { tx, attempt_number } });
+    let effects = put(&mut core, Input::Message { session, message: ToParticipant::Settle { tx, attempt_number } });
     let unknown = |effect: &Effect| {
         matches!(effect, Effect::Send { message: ToCoordinator::Finished { outcome: BranchOutcome::Unknown, .. }, .. })
     };

@@ -115,7 +115,7 @@ impl<'w, W: World> Server<'w, W> {
 
     pub(super) async fn close(&mut self, step: &Step) {
         let (tx, attempt_number) = (step.id.tx.clone(), step.id.attempt_number);
-        self.tell(Input::Received {
+        self.tell(Input::Message {
             session: SESSION,
             message: ToParticipant::Close { tx: tx.clone(), attempt_number },
         })
@@ -149,7 +149,7 @@ impl<'w, W: World> Server<'w, W> {
 
     /// Sends it, and answers what is answered.
     pub async fn run(&mut self, run: RunStep) -> StepOutcome {
-        self.tell(Input::Received { session: SESSION, message: ToParticipant::Run(run.clone()) }).await;
+        self.tell(Input::Message { session: SESSION, message: ToParticipant::Run(run.clone()) }).await;
         match self.answers.pop_front() {
             Some(ToCoordinator::Ran { direction, attempt, outcome, .. })
                 if (direction, attempt) == (run.direction, run.attempt) =>
@@ -165,7 +165,7 @@ impl<'w, W: World> Server<'w, W> {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let mut effects = Vec::new();
-            self.core.handle(input, &mut effects);
+            self.core.handle_input(input, &mut effects);
             for effect in effects {
                 inputs.extend(self.carry_out(effect).await);
             }

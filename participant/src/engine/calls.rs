@@ -4,7 +4,7 @@
 //! is done; only a prepare and a step's action give up, by refusing, once it is clear that they have done nothing.
 
 use super::Engine;
-use super::waiting::Work;
+use super::waiting_work::Work;
 use crate::config::Config;
 use crate::resource::{Branches, Ended, Heuristic, Loss, ResourceError, Voted};
 use crate::room::SMALL_BYTES;
@@ -72,7 +72,7 @@ impl Patience {
 }
 
 impl<R: Branches> Engine<R> {
-    pub(super) fn done(&mut self, done: Done) {
+    pub(super) fn handle_done(&mut self, done: Done) {
         match done {
             Done::Executed(Voted { votes, put_off, unclear }) => {
                 for (branch, prepare) in put_off {
@@ -83,15 +83,15 @@ impl<R: Branches> Engine<R> {
                 }
                 for (branch, vote) in votes {
                     self.cancellations.remove(&branch);
-                    self.put(Input::Executed { branch, vote });
+                    self.handle_input(Input::Executed { branch, vote });
                 }
             }
             Done::Committed(branches) => {
-                branches.into_iter().for_each(|branch| self.put(Input::Committed { branch }));
+                branches.into_iter().for_each(|branch| self.handle_input(Input::Committed { branch }));
             }
             Done::CommittedEach(branches, at) => {
                 for (branch, ended) in branches {
-                    self.put(match ended {
+                    self.handle_input(match ended {
                         Ended::AsTold => Input::Committed { branch },
                         Ended::Gone => Input::Gone { branch, at },
                     });
@@ -99,13 +99,13 @@ impl<R: Branches> Engine<R> {
             }
             Done::Acted { step, outcome } => {
                 self.actions.remove(&step);
-                self.put(Input::ActionRan { step, outcome });
+                self.handle_input(Input::ActionRan { step, outcome });
             }
             Done::ActionPutOff(step, run) => self.wait_for_room(Work::Action(step, run), true),
-            Done::Input(input) => self.put(input),
+            Done::Input(input) => self.handle_input(input),
             Done::InTurn { tx, input } => {
                 self.in_turn.end(&tx).into_iter().for_each(|effect| self.carry_out(effect));
-                input.into_iter().for_each(|input| self.put(input));
+                input.into_iter().for_each(|input| self.handle_input(input));
             }
             Done::Nothing => {}
         }

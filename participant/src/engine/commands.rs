@@ -163,40 +163,40 @@ impl Handle {
 }
 
 impl<R: Branches> Engine<R> {
-    pub(super) fn command(&mut self, command: Command) {
+    pub(super) fn handle_command(&mut self, command: Command) {
         match command {
             Command::Hello { session, hello, out } => {
                 self.sessions.insert(session, out);
-                self.put(Input::Hello { session, hello });
+                self.handle_input(Input::Hello { session, hello });
             }
             Command::Recall { recall, from, reply } => self.recall(recall, from, reply),
             Command::AcceptLoss { at, who, reason, reply } => {
                 let operator = self.operator(reply);
-                self.put(Input::AcceptLoss { at, who, reason, operator });
+                self.handle_input(Input::AcceptLoss { at, who, reason, operator });
             }
             Command::Batch { session, low_water_mark, writes, messages, received } => {
-                self.put(Input::Seen { session, writes });
-                self.put(Input::LowWaterMark { session, low_water_mark });
+                self.handle_input(Input::Seen { session, writes });
+                self.handle_input(Input::LowWaterMark { session, low_water_mark });
                 for message in messages {
-                    self.put(Input::Received { session, message });
+                    self.handle_input(Input::Message { session, message });
                 }
                 drop(received);
             }
             Command::Closed { session } => {
                 self.sessions.remove(&session);
-                self.put(Input::SessionClosed { session });
+                self.handle_input(Input::SessionClosed { session });
             }
             Command::Resolve { tx, heuristic, reply } => {
                 let operator = self.operator(reply);
-                self.put(Input::Resolve { tx, heuristic, operator });
+                self.handle_input(Input::Resolve { tx, heuristic, operator });
             }
             Command::Forget { tx, reply } => {
                 let operator = self.operator(reply);
-                self.put(Input::Forget { tx, operator });
+                self.handle_input(Input::Forget { tx, operator });
             }
             Command::ReleaseMarks { coordinator, tx, release, reply } => {
                 let operator = self.operator(reply);
-                self.put(Input::ReleaseMarks { coordinator, tx, release, operator });
+                self.handle_input(Input::ReleaseMarks { coordinator, tx, release, operator });
             }
             Command::ListMarks { after, limit, reply } => self.list_marks(after, limit, reply),
             Command::Backup { to, reply } => {
@@ -214,7 +214,7 @@ impl<R: Branches> Engine<R> {
     }
 
     fn recall(&mut self, recall: Recall, from: Option<AttemptNumber>, reply: oneshot::Sender<KnownHere>) {
-        self.put(Input::Recall(recall.clone()));
+        self.handle_input(Input::Recall(recall.clone()));
         let attempts = |from| self.core.attempts(recall.coordinator, from, MAX_RECALLED_ATTEMPTS);
         let (attempts, next) = from.map_or((Vec::new(), None), attempts);
         let (number, recalled) = (self.resource.number(), self.core.recalled(&recall));

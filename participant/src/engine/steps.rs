@@ -2,7 +2,7 @@
 
 use super::Engine;
 use super::calls::{Done, Patience};
-use super::waiting::Work;
+use super::waiting_work::Work;
 use crate::resource::{Branches, Kept, Mark, ResourceError, StepState};
 use bytes::Bytes;
 use futures::FutureExt as _;

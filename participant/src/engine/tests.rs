@@ -3,7 +3,7 @@
 
 mod memory;
 mod room;
-mod unclear;
+mod unclear_calls;
 
 use super::*;
 use crate::outbox::{Outgoings, outbox};

@@ -7,7 +7,7 @@ use crate::resource::{Loss, RecoveredLog, ResourceError};
 use bytes::Bytes;
 use prost::Message as _;
 use std::sync::Arc;
-use undoubt_platform::numbered::Known;
+use undoubt_platform::numbered_store::Known;
 use undoubt_platform::{Batch, Direction, NumberedStore, Store as _};
 use undoubt_proto::record;
 use undoubt_vocabulary::{Start, Starts, Timestamp, WriteNumber};

@@ -18,7 +18,7 @@ pub mod crash;
 mod date;
 pub mod dial;
 pub mod identity;
-pub mod numbered;
+pub mod numbered_store;
 pub mod random;
 pub mod range;
 pub mod server;
@@ -28,7 +28,7 @@ pub mod terminal;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use crash::CrashPoints;
 pub use identity::{Identity, IdentityError, Kind};
-pub use numbered::NumberedStore;
+pub use numbered_store::NumberedStore;
 pub use random::{OsRandom, Random, SeededRandom};
 pub use server::{Connection, Incoming};
 pub use store::{

@@ -9,10 +9,10 @@ mod connection;
 mod exchange;
 mod fields;
 mod frame;
+mod lifetime;
 mod limits;
 mod requests;
 mod room;
-mod serving;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -32,8 +32,8 @@ pub use accept::{Incoming, boxed};
 pub use connection::{Connection, Duplex};
 pub use exchange::AnswerRoom;
 pub use fields::{check_reason, parse_tx};
+pub use lifetime::{Serving, tell_health};
 pub use limits::{DEFAULT_ROOM_BYTES, share_bytes};
-pub use serving::{Serving, tell_health};
 pub use task::{EngineGone, Task, TaskCancelled, stopped};
 pub use tonic::transport::Error as ServerError;
 

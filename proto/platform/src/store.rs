@@ -25,9 +25,9 @@ mod config;
 mod contents;
 mod error;
 pub mod memory;
-mod repeated;
+mod repetition;
 mod room;
-mod written;
+mod write_answer;
 
 use std::path::Path;
 
@@ -38,9 +38,9 @@ pub use batch::{Batch, Mark, Operation};
 pub use config::StoreConfig;
 pub use contents::Contents;
 pub use error::{Fenced, StoreError};
-pub use repeated::{Pauses, write_until_taken};
+pub use repetition::{Pauses, write_until_taken};
 pub use room::Room;
-pub use written::{Completion, Written};
+pub use write_answer::{Completion, Written};
 
 /// A named part of a store with keys of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -4,7 +4,7 @@
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
-use undoubt_vocabulary::printable::clean;
+use undoubt_vocabulary::printable_text::clean;
 
 /// Writes a line to standard error, with what steers a terminal escaped. Where it cannot be written there is nobody to
 /// tell.

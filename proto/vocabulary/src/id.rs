@@ -1,9 +1,9 @@
 //! Names and numbers that identify things.
 
 use crate::digest_map::Digest;
-use crate::digested::Digested;
+use crate::digested_bytes::Digested;
 use crate::limits::{MAX_NAME_BYTES, MAX_TX_ID_BYTES};
-use crate::printable::is_seen;
+use crate::printable_text::is_seen;
 use bytes::Bytes;
 use smol_str::SmolStr;
 use std::fmt;
@@ -29,8 +29,9 @@ pub enum InvalidId {
 /// A global transaction's id: 1 to 64 opaque bytes, chosen by whoever submits it.
 ///
 /// The same id with the same content is the same transaction, however often it is submitted. As text it is itself
-/// where it is UTF-8 of which every character can be seen ([`is_seen`](crate::printable::is_seen)) and does not begin with
-/// `0x`; else it is `0x` and hexadecimal digits. [`TxId::from_str`] reads both, and gives back the very bytes.
+/// where it is UTF-8 of which every character can be seen ([`is_seen`](crate::printable_text::is_seen)) and does not
+/// begin with `0x`; else it is `0x` and hexadecimal digits. [`TxId::from_str`] reads both, and gives back the very
+/// bytes.
 ///
 /// Everything is kept by it, so it is [`Digested`]: its order is not that of its bytes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -296,7 +297,7 @@ impl fmt::Display for AttemptNumber {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::printable::steers;
+    use crate::printable_text::steers;
     use proptest::prelude::*;
 
     proptest! {

@@ -5,14 +5,14 @@
 
 pub mod backoff;
 pub mod digest_map;
-pub mod digested;
+pub mod digested_bytes;
 pub mod id;
-pub mod known;
+pub mod known_attempt;
 pub mod limits;
 pub mod message;
 pub mod outcome;
 pub mod outcome_form;
-pub mod printable;
+pub mod printable_text;
 pub mod protocol;
 pub mod saga;
 pub mod time;
@@ -21,9 +21,9 @@ pub mod witness;
 
 pub use backoff::Backoff;
 pub use digest_map::{Digest, DigestMap};
-pub use digested::{Digested, SeededTooLate, seed_digests};
+pub use digested_bytes::{Digested, SeededTooLate, seed_digests};
 pub use id::{AttemptNumber, CoordinatorId, Epoch, InvalidId, PartName, ParticipantName, StepName, TxId};
-pub use known::{KnownAttempt, KnownState};
+pub use known_attempt::{KnownAttempt, KnownState};
 pub use message::{Execution, Prepare, ToCoordinator, ToParticipant};
 pub use outcome::{AbortReason, BranchOutcome, Outcome, Refusal, RefusalCode, Vote};
 pub use outcome_form::{AbortForm, OutcomeForm};

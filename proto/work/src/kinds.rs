@@ -1,7 +1,7 @@
 //! The kinds of work, by their fields in `work.proto`. Those that nothing here does yet have their names, so that a resource
 //! can say what it was asked for.
 
-use crate::invalid::InvalidWork;
+use crate::invalid_work::InvalidWork;
 
 pub(crate) const OPERATIONS: u64 = 1;
 

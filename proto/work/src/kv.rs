@@ -4,7 +4,7 @@ mod binary;
 pub(crate) mod json;
 pub(crate) mod text;
 
-use crate::invalid::InvalidWork;
+use crate::invalid_work::InvalidWork;
 use crate::reference::{Input, Reference};
 use crate::text::shown;
 use crate::wire::Writer;

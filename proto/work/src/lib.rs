@@ -13,7 +13,7 @@
 //!
 //! Pure: no I/O, clock, thread or randomness.
 
-mod invalid;
+mod invalid_work;
 mod json;
 mod kinds;
 pub mod kv;
@@ -23,7 +23,7 @@ pub mod text;
 mod wire;
 mod work;
 
-pub use invalid::InvalidWork;
+pub use invalid_work::InvalidWork;
 pub use json::raw_from_text;
 pub use kv::json::OBJECTS;
 pub use kv::text::GRAMMAR;

@@ -1,6 +1,6 @@
 //! A result of a step that a later one uses, whatever the kinds of the two.
 
-use crate::invalid::InvalidWork;
+use crate::invalid_work::InvalidWork;
 use crate::results::{Value, referred};
 use bytes::Bytes;
 use std::collections::BTreeMap;

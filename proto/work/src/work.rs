@@ -1,6 +1,6 @@
 //! Work of any kind, as whoever carries it handles it.
 
-use crate::invalid::InvalidWork;
+use crate::invalid_work::InvalidWork;
 use crate::kv::KvWork;
 use bytes::Bytes;
 use std::str::FromStr;

@@ -5,7 +5,7 @@ use crate::mutant::Mutant;
 use crate::network::{LinkState, Packet};
 use crate::operator::Word;
 use crate::resource::{Call, Caller, Upset};
-use crate::restoring::{Beside, Restoring};
+use crate::restoration::{Beside, Restoring};
 use crate::scenario::{Crashing, Deadlines, RequestKind, Scenario, Sessions};
 use crate::work;
 use crate::world::{RequestState, Seat, World};

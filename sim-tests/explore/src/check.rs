@@ -3,10 +3,10 @@
 //! Rules about messages are checked when they are sent ([`crate::coordinator`], [`crate::participant`]); here is what can
 //! be read off a world as it stands.
 
-mod restored;
+mod restored_folders;
 mod sagas;
 
-pub(crate) use restored::is_excused;
+pub(crate) use restored_folders::is_excused;
 
 use crate::participant::ParticipantHost;
 use crate::resource::Caller;
@@ -18,13 +18,13 @@ use undoubt_coordinator_core::EndedRecord;
 use undoubt_vocabulary::{AttemptNumber, Outcome, ParticipantName, TxId};
 
 pub(crate) fn check(world: &World, scenario: &Scenario) -> Result<(), String> {
-    restored::nobody_is_held_for_nothing(world, scenario)?;
-    restored::nobody_serves_with_a_sign(world, scenario)?;
-    if restored::log_was_put_back(world, scenario) || world.restored.unnoticed {
+    restored_folders::nobody_is_held_for_nothing(world, scenario)?;
+    restored_folders::nobody_serves_with_a_sign(world, scenario)?;
+    if restored_folders::log_was_put_back(world, scenario) || world.restored.unnoticed {
         for (number, seat) in world.seats.iter().enumerate() {
             locks_are_held_rightly(number, &seat.host)?;
         }
-        return restored::check(world, scenario);
+        return restored_folders::check(world, scenario);
     }
     for (at, request) in scenario.requests.iter().enumerate() {
         if scenario.requests[..at].iter().all(|earlier| earlier.tx != request.tx) {
@@ -63,7 +63,7 @@ fn one_transaction(world: &World, scenario: &Scenario, tx: &TxId) -> Result<(), 
     let committed: BTreeSet<AttemptNumber> =
         world.seats.iter().flat_map(|seat| seat.host.storage.has_committed(tx)).collect();
     sagas::check(world, scenario, tx, &committed, is_forgotten(world, scenario, tx))?;
-    if !world.coordinator.log.is_saga(tx) && !restored::is_listed(world, tx) {
+    if !world.coordinator.log.is_saga(tx) && !restored_folders::is_listed(world, tx) {
         answers_are_true(world, scenario, tx, committed.first().copied())?;
     }
     match (committed.first(), committed.last()) {
@@ -149,7 +149,7 @@ fn lost(
     (0..world.seats.len()).find(|number| {
         let storage = &world.seats[*number].host.storage;
         scenario.writes(tx, *number)
-            && !restored::is_on_record(world, scenario, tx, *number)
+            && !restored_folders::is_on_record(world, scenario, tx, *number)
             && !storage.is_prepared(tx, attempt_number)
             && !storage.has_committed(tx).contains(&attempt_number)
             && branches.contains(&participant_name(*number))

@@ -1,7 +1,7 @@
 //! Drives the coordinator's core: the contract of [`undoubt_coordinator_core`] in small.
 
-mod asked;
 mod log;
+mod requests;
 mod rules;
 mod standing;
 mod timers;
@@ -13,9 +13,9 @@ use crate::part::Part;
 use crate::scenario::{self, Scenario, participant_name, participant_number};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
-use undoubt_coordinator_core::standing::{Standing, Told};
+use undoubt_coordinator_core::standing::{RecallAnswer, Standing};
 use undoubt_coordinator_core::{
-    Answer, Client, Coordinator, Effect, Input, Limits, Note, Phase, Question, Record, Stage, Timer, Unfinished,
+    Answer, Client, Coordinator, Effect, Input, Limits, Note, Phase, Record, Request, Stage, Timer, Unfinished,
 };
 use undoubt_vocabulary::{
     Abilities, AttemptNumber, Epoch, KnownAttempt, ParticipantName, Timestamp, ToParticipant, TxId, WriteNumber,
@@ -68,10 +68,10 @@ pub(crate) struct Write {
 /// Something that can happen to a coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Act {
-    Asked {
+    Request {
         request: usize,
     },
-    Received {
+    Message {
         from: usize,
         body: Part<Body>,
     },
@@ -113,10 +113,10 @@ pub(crate) enum Act {
     PutBack {
         log: Box<Log>,
     },
-    /// A participant says what it knows of this coordinator.
-    Told {
+    /// A participant answers what it knows of this coordinator.
+    Recalled {
         participant: usize,
-        told: Told,
+        answer: RecallAnswer,
     },
     /// The bound for those that have not answered has passed.
     TimeIsOver,
@@ -185,7 +185,9 @@ impl CoordinatorHost {
                 self.mark += 1;
                 return self.start_numbered(scenario, sent);
             }
-            Act::Told { participant, told } => return self.told(*participant, told, scenario, sent),
+            Act::Recalled { participant, answer } => {
+                return self.handle_recall_answer(*participant, answer, scenario, sent);
+            }
             Act::TimeIsOver => return self.time_is_over(scenario, sent),
             Act::Welcomed { participant, welcome } => return self.welcomed(*participant, welcome, scenario, sent),
             Act::FencedByEpoch { known } => self.fenced_by_epoch(*known, scenario),
@@ -193,7 +195,7 @@ impl CoordinatorHost {
             Act::Restart => {
                 self.process = Some(Process::start(&mut self.log, scenario));
                 if scenario.mutant == Some(Mutant::PresumesWhileRecovering) {
-                    return self.put(Input::RecoveryDone { paused: false }, scenario, sent);
+                    return self.handle_input(Input::RecoveryDone { paused: false }, scenario, sent);
                 }
             }
             Act::BecomeStable => return self.become_stable(scenario, sent),
@@ -209,31 +211,30 @@ impl CoordinatorHost {
                         }
                     }
                 }
-                return self.put(
+                return self.handle_input(
                     Input::Fired { tx: tx.clone(), attempt_number: *attempt_number, timer: *timer },
                     scenario,
                     sent,
                 );
             }
             Act::Recover { paused } => return self.recover(*paused, scenario, sent),
-            Act::Asked { request } => {
-                let question = asked::question(*request, scenario);
-                if let (Question::Forget { tx, .. }, Some(Mutant::ForgettingErases)) = (&question, scenario.mutant) {
+            Act::Request { request } => {
+                let request = requests::request(*request, scenario);
+                if let (Request::Forget { tx, .. }, Some(Mutant::ForgettingErases)) = (&request, scenario.mutant) {
                     self.log.open.remove(tx);
                 }
-                if let (Question::Forget { tx, client }, Some(Mutant::ForgettingUnheard)) = (&question, scenario.mutant)
-                {
+                if let (Request::Forget { tx, client }, Some(Mutant::ForgettingUnheard)) = (&request, scenario.mutant) {
                     let (tx, answer) = (tx.clone(), Answer::Pending);
                     sent.push(Sent::Answer { request: client.0 as usize, tx, answer });
                     return Ok(());
                 }
-                return self.put(Input::Asked(question), scenario, sent);
+                return self.handle_input(Input::Request(request), scenario, sent);
             }
-            Act::Received { from, body } => {
+            Act::Message { from, body } => {
                 if let Body::ToCoordinator { number, message } = &**body {
                     let (from, message) = (participant_name(*from), message.clone());
                     self.remember(&from, *number);
-                    return self.put(Input::Asked(Question::Received { from, message }), scenario, sent);
+                    return self.handle_input(Input::Request(Request::Message { from, message }), scenario, sent);
                 }
             }
             Act::Connected { participant } => {
@@ -241,22 +242,26 @@ impl CoordinatorHost {
                     !scenario.unable.contains(participant) || scenario.mutant == Some(Mutant::AbilityAssumed);
                 let abilities = Abilities { two_phase, ..Abilities::ALL };
                 let participant = participant_name(*participant);
-                return self.put(Input::Connected { participant, abilities }, scenario, sent);
+                return self.handle_input(Input::Connected { participant, abilities }, scenario, sent);
             }
             Act::Disconnected { participant } => {
-                return self.put(Input::Disconnected { participant: participant_name(*participant) }, scenario, sent);
+                return self.handle_input(
+                    Input::Disconnected { participant: participant_name(*participant) },
+                    scenario,
+                    sent,
+                );
             }
             Act::ResolveStep(word) => return self.resolve_step(word, scenario, sent),
             Act::ForgetHeld { tx } => {
-                let question = Question::Forget { tx: tx.clone(), client: HELD };
-                return self.put(Input::Asked(question), scenario, sent);
+                let request = Request::Forget { tx: tx.clone(), client: HELD };
+                return self.handle_input(Input::Request(request), scenario, sent);
             }
             Act::Spoil { tx } => self.log.spoil(tx),
             Act::EndPause => self.process.iter_mut().for_each(|process| process.clock += 1),
-            Act::Pause => return self.put(Input::PauseRecovery, scenario, sent),
+            Act::Pause => return self.handle_input(Input::PauseRecovery, scenario, sent),
             Act::Resume if scenario.mutant == Some(Mutant::NeverResumes) => {}
-            Act::Resume => return self.put(Input::ResumeRecovery, scenario, sent),
-            Act::Drain => return self.put(Input::Drain, scenario, sent),
+            Act::Resume => return self.handle_input(Input::ResumeRecovery, scenario, sent),
+            Act::Drain => return self.handle_input(Input::Drain, scenario, sent),
         }
         Ok(())
     }
@@ -272,7 +277,7 @@ impl CoordinatorHost {
         rules::check_record(&write.record, &self.log)?;
         let input = appended(&write.record);
         self.write(write, scenario);
-        self.put(input, scenario, sent)
+        self.handle_input(input, scenario, sent)
     }
 
     fn write(&mut self, write: Write, scenario: &Scenario) {
@@ -301,10 +306,10 @@ impl CoordinatorHost {
                 if let (Unfinished::Saga(saga), Some(Mutant::WordsForgotten)) = (&mut open, scenario.mutant) {
                     log::forget_words(saga);
                 }
-                self.put(Input::Recovered(open), scenario, sent)?;
+                self.handle_input(Input::Recovered(open), scenario, sent)?;
             }
         }
-        self.put(Input::RecoveryDone { paused }, scenario, sent)
+        self.handle_input(Input::RecoveryDone { paused }, scenario, sent)
     }
 
     fn refuse(&mut self, record: usize, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
@@ -312,31 +317,31 @@ impl CoordinatorHost {
         let Some(Write { record, .. }) = refused else { return Ok(()) };
         match scenario.mutant {
             Some(Mutant::RefusalUntold) => Ok(()),
-            Some(Mutant::RefusedCalledStable) => self.put(appended(&record), scenario, sent),
-            Some(_) | None => self.put(not_appended(&record), scenario, sent),
+            Some(Mutant::RefusedCalledStable) => self.handle_input(appended(&record), scenario, sent),
+            Some(_) | None => self.handle_input(not_appended(&record), scenario, sent),
         }
     }
 
     fn resolve_step(&mut self, word: &Word, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
         let (tx, step, resolution) = (word.tx.clone(), scenario::step_name(word.step), word.resolution);
-        let question = Question::ResolveStep { tx, step, resolution, client: word.client() };
-        self.put(Input::Asked(question), scenario, sent)?;
+        let request = Request::ResolveStep { tx, step, resolution, client: word.client() };
+        self.handle_input(Input::Request(request), scenario, sent)?;
         let queued =
             self.process.as_ref().and_then(|process| process.unstable.back()).map(|write| appended(&write.record));
         match queued.filter(|_| scenario.mutant == Some(Mutant::WordUnrecorded)) {
-            Some(input) => self.put(input, scenario, sent),
+            Some(input) => self.handle_input(input, scenario, sent),
             None => Ok(()),
         }
     }
 
     /// Carries out the effects in order.
-    fn put(&mut self, input: Input, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
+    fn handle_input(&mut self, input: Input, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
         // Ages at one moment are told apart by the ids alone, so that no clock grows the world.
         let Some(process) = &mut self.process else { return Ok(()) };
         let moment = if scenario.mutant == Some(Mutant::TimeStandsStill) { 0 } else { process.clock };
         let now = Timestamp(u64::from(self.log.epoch) * MOMENTS + u64::from(moment));
         let mut effects = Vec::new();
-        process.core.handle(now, input, &mut effects);
+        process.core.handle_input(now, input, &mut effects);
         effects.into_iter().try_for_each(|effect| self.carry_out(effect, scenario, sent))?;
         self.process.iter_mut().for_each(Process::drop_idle_timers);
         Ok(())
@@ -352,7 +357,7 @@ impl CoordinatorHost {
                 let seen = if forced { process.seen.clone() } else { BTreeMap::new() };
                 process.unstable.push_back(Write { record, forced, seen });
                 if let Some(input) = called_stable {
-                    return self.put(input, scenario, sent);
+                    return self.handle_input(input, scenario, sent);
                 }
             }
             Effect::Send { to, message } => {
@@ -386,9 +391,9 @@ impl CoordinatorHost {
                 });
             }
             Effect::Arm { tx, attempt_number, timer } => process.arm(tx, attempt_number, timer),
-            Effect::LookUp(question) => {
-                let ended = self.log.ended.get(question.tx()).cloned();
-                return self.put(Input::LookedUp { question, ended }, scenario, sent);
+            Effect::LookUp(request) => {
+                let ended = self.log.ended.get(request.tx()).cloned();
+                return self.handle_input(Input::LookedUp { request, ended }, scenario, sent);
             }
             // A timer of a transaction that is no longer held does nothing when it fires.
             Effect::Retired { tx } => process.timers.retain(|(armed, _, _)| *armed != tx),

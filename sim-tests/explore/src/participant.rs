@@ -37,7 +37,7 @@ pub(crate) struct Process {
 /// Something that can happen to a participant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Act {
-    Received {
+    Message {
         session: u64,
         body: Part<Body>,
     },
@@ -118,7 +118,7 @@ impl ParticipantHost {
                 self.storage.unforced.clear();
                 return Ok(());
             }
-            Act::Received { .. }
+            Act::Message { .. }
             | Act::RecordEpoch
             | Act::CarryOn { .. }
             | Act::GiveUp { .. }
@@ -160,7 +160,7 @@ impl Process {
         let mut core = Participant::new(Limits { max_open_branches: 16, largest_kept_bytes: LARGEST_KEPT_BYTES });
         let mut effects = Vec::new();
         for recovered in storage.recovered(mutant) {
-            core.handle(Input::Recovered(recovered), &mut effects);
+            core.handle_input(Input::Recovered(recovered), &mut effects);
         }
         let (mut memory, seen) = (Memory::recovered(storage, mutant), storage.seen);
         for effect in effects {
@@ -200,13 +200,13 @@ struct Running<'a> {
 impl Running<'_> {
     fn act(&mut self, act: &Act) -> Result<(), String> {
         match act {
-            Act::Received { session, body } => match &**body {
+            Act::Message { session, body } => match &**body {
                 Body::Hello { epoch, number, shown } => self.hello(*session, *epoch, *number, *shown),
                 Body::ToParticipant { low_water_mark, writes, message } => {
                     let (session, low_water_mark, message) = (Session(*session), *low_water_mark, message.clone());
-                    self.put(Input::Seen { session, writes: *writes })?;
-                    self.put(Input::LowWaterMark { session, low_water_mark })?;
-                    self.put(Input::Received { session, message })
+                    self.handle_input(Input::Seen { session, writes: *writes })?;
+                    self.handle_input(Input::LowWaterMark { session, low_water_mark })?;
+                    self.handle_input(Input::Message { session, message })
                 }
                 Body::Welcome { .. } | Body::Refused(_) | Body::ToCoordinator { .. } => Ok(()),
             },
@@ -215,23 +215,23 @@ impl Running<'_> {
                 if self.manner.mutant != Some(Mutant::EpochUnrecorded) {
                     self.storage.record_epoch(epoch);
                 }
-                self.put(Input::EpochRecorded { session: Session(session) })
+                self.handle_input(Input::EpochRecorded { session: Session(session) })
             }
             Act::CarryOn { caller } => self.carry_on(caller),
             Act::GiveUp { caller } => match self.process.memory.give_up(caller) {
-                Some(input) => self.put(input),
+                Some(input) => self.handle_input(input),
                 None => Ok(()),
             },
             Act::Sweep => self.sweep(),
             Act::Upset(upset) => self.upset(upset),
             Act::Resolve { tx, commit } => {
                 let (tx, heuristic) = (tx.clone(), heuristic(*commit));
-                self.put(Input::Resolve { tx, heuristic, operator: Operator(0) })
+                self.handle_input(Input::Resolve { tx, heuristic, operator: Operator(0) })
             }
             Act::ReleaseMarks { tx } => {
                 let release = Release { at: Timestamp(0), who: String::new(), reason: String::new() };
                 let (coordinator, tx, operator) = (COORDINATOR, tx.clone(), Operator(0));
-                self.put(Input::ReleaseMarks { coordinator, tx, release, operator })
+                self.handle_input(Input::ReleaseMarks { coordinator, tx, release, operator })
             }
             Act::Recall { shown } => self.recall(*shown),
             Act::SessionClosed => self.session_closed(),
@@ -251,7 +251,7 @@ impl Running<'_> {
         let said = if self.manner.mutant == Some(Mutant::LowerEpochAccepted) { epoch.max(highest) } else { epoch };
         let hello =
             Hello { coordinator: COORDINATOR, name: String::new(), epoch: said, number, shown: self.looked_at(shown) };
-        self.put(Input::Hello { session: Session(session), hello })?;
+        self.handle_input(Input::Hello { session: Session(session), hello })?;
         if epoch < highest && self.process.session == Some(session) {
             return Err(format!("R5: epoch {} is let in, after epoch {}", epoch.0, highest.0));
         }
@@ -260,18 +260,18 @@ impl Running<'_> {
 
     /// Until something is asked: what came up since the last sweep is asked about at the next one only.
     fn sweep(&mut self) -> Result<(), String> {
-        self.put(Input::SweepDue)?;
-        if self.sent.is_empty() { self.put(Input::SweepDue) } else { Ok(()) }
+        self.handle_input(Input::SweepDue)?;
+        if self.sent.is_empty() { self.handle_input(Input::SweepDue) } else { Ok(()) }
     }
 
     fn carry_on(&mut self, caller: &Caller) -> Result<(), String> {
         let input = self.resource().carry_on(caller)?;
-        input.map_or(Ok(()), |input| self.put(input))
+        input.map_or(Ok(()), |input| self.handle_input(input))
     }
 
     fn upset(&mut self, upset: &Upset) -> Result<(), String> {
         let input = self.resource().upset(upset)?;
-        input.map_or(Ok(()), |input| self.put(input))
+        input.map_or(Ok(()), |input| self.handle_input(input))
     }
 
     fn resource(&mut self) -> Resource<'_> {
@@ -288,9 +288,9 @@ impl Running<'_> {
     }
 
     /// Carries out the effects in order.
-    fn put(&mut self, input: Input) -> Result<(), String> {
+    fn handle_input(&mut self, input: Input) -> Result<(), String> {
         let mut effects = Vec::new();
-        self.process.core.handle(input, &mut effects);
+        self.process.core.handle_input(input, &mut effects);
         effects.into_iter().try_for_each(|effect| self.carry_out(effect))
     }
 
@@ -357,11 +357,12 @@ impl Running<'_> {
             // A question to the resource and its answer are one, as a write and its answer are.
             Effect::RecallVote { branch } => {
                 let stored = self.storage.finished.get(&(branch.attempt_number, branch.tx.clone())).cloned();
-                return stored.map_or(Ok(()), |result| self.put(Input::VoteRecalled { branch, result }));
+                return stored.map_or(Ok(()), |result| self.handle_input(Input::VoteRecalled { branch, result }));
             }
             Effect::RecallOutcome { step, attempt } => {
                 let stored = self.storage.result_of_step(&step).cloned();
-                return stored.map_or(Ok(()), |result| self.put(Input::OutcomeRecalled { step, attempt, result }));
+                return stored
+                    .map_or(Ok(()), |result| self.handle_input(Input::OutcomeRecalled { step, attempt, result }));
             }
             Effect::Compensate { step, mut run, recall } => {
                 if recall {
@@ -377,7 +378,7 @@ impl Running<'_> {
             Effect::StorePutBack { why } => self.storage.store_put_back(why, self.manner.mutant)?,
             Effect::AcceptLoss { loss, operator } => {
                 let starts = self.storage.accept_loss(&loss, self.mark, self.manner.mutant)?;
-                return self.put(Input::LossAccepted { starts, operator });
+                return self.handle_input(Input::LossAccepted { starts, operator });
             }
         }
         Ok(())
@@ -390,7 +391,7 @@ impl Running<'_> {
     fn resolve(&mut self, branch: BranchId, heuristic: Heuristic) -> Result<(), String> {
         self.call(Call::Resolve { branch: branch.clone(), heuristic })?;
         if self.manner.mutant == Some(Mutant::DecisionUnrecorded) {
-            return self.put(Input::Resolved { branch });
+            return self.handle_input(Input::Resolved { branch });
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use crate::cells::Cells;
 use crate::scenario::Budget;
-use crate::words::Told;
+use crate::words::StepWords;
 use std::fmt;
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub struct Report {
 /// A history that breaks a rule, and none is shorter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trace {
-    pub steps: Vec<Told>,
+    pub steps: Vec<StepWords>,
     pub broken: String,
 }
 
@@ -68,7 +68,7 @@ impl fmt::Display for Report {
 
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, Told { who, what, then }) in (1..).zip(&self.steps) {
+        for (number, StepWords { who, what, then }) in (1..).zip(&self.steps) {
             writeln!(f, "{number:>4}. {who:<11}  {what}")?;
             for effect in then {
                 writeln!(f, "{:>20}-> {effect}", "")?;

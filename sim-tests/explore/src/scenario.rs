@@ -1,18 +1,18 @@
 //! The scenarios: which transactions meet which participants, and how much may go wrong.
 
 mod auto;
-mod ended;
-mod held;
+mod held_transactions;
 mod list;
 mod marks;
+mod operator_ends;
 mod resource;
-mod restored;
+mod restored_folders;
 mod saga;
 mod sagas;
-mod stuck;
+mod stuck_sagas;
 
 use crate::mutant::Mutant;
-use crate::restoring::Machine;
+use crate::restoration::Machine;
 use crate::work;
 use bytes::Bytes;
 pub use saga::SagaStep;

@@ -5,7 +5,7 @@ use crate::machines::Machines;
 use crate::network::{Body, LinkState};
 use crate::part::Part;
 use crate::participant;
-use crate::restoring::{Lost, Machine};
+use crate::restoration::{Lost, Machine};
 use crate::scenario::{Scenario, Sessions};
 use crate::step::Step;
 use crate::world::{RequestState, World};

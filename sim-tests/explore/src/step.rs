@@ -28,7 +28,7 @@ impl World {
         match action {
             Action::Ask { request } => {
                 self.clients.change(|clients| clients.requests[*request] = RequestState::Waiting);
-                self.coordinator(coordinator::Act::Asked { request: *request }, machines)
+                self.coordinator(coordinator::Act::Request { request: *request }, machines)
             }
             Action::Deliver { participant, packet } => {
                 let packet = self.seats[*participant].packets.change(|packets| packets.remove(*packet));
@@ -142,15 +142,15 @@ impl World {
         match *body {
             Body::Hello { shown, .. } => {
                 self.shown_to(participant, shown, machines.scenario);
-                self.participant(participant, participant::Act::Received { session, body }, machines)
+                self.participant(participant, participant::Act::Message { session, body }, machines)
             }
             Body::ToParticipant { .. } => {
-                self.participant(participant, participant::Act::Received { session, body }, machines)
+                self.participant(participant, participant::Act::Message { session, body }, machines)
             }
             Body::Welcome { number, seen } => self.welcomed(participant, number, seen, machines),
             Body::Refused(ref why) => self.refused(participant, why, machines),
             Body::ToCoordinator { .. } => {
-                self.coordinator(coordinator::Act::Received { from: participant, body }, machines)
+                self.coordinator(coordinator::Act::Message { from: participant, body }, machines)
             }
         }
     }

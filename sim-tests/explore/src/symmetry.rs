@@ -101,11 +101,11 @@ impl Symmetry {
 impl Act {
     fn renamed(&self, renaming: &Renaming) -> Act {
         match self {
-            Act::Received { from, body } => Act::Received { from: renaming.number(*from), body: body.clone() },
+            Act::Message { from, body } => Act::Message { from: renaming.number(*from), body: body.clone() },
             Act::Connected { participant } => Act::Connected { participant: renaming.number(*participant) },
             Act::Disconnected { participant } => Act::Disconnected { participant: renaming.number(*participant) },
             // Requests name all members of a class with the same work, so they are what they were.
-            Act::Asked { .. }
+            Act::Request { .. }
             | Act::BecomeStable
             | Act::Refuse { .. }
             | Act::ForgetHeld { .. }
@@ -124,7 +124,7 @@ impl Act {
             | Act::FencedByEpoch { .. }
             | Act::Recover { .. } => self.clone(),
             // Where writes are numbered, each participant has a log of its own.
-            Act::Told { .. } | Act::Welcomed { .. } | Act::AcceptLoss { .. } => self.clone(),
+            Act::Recalled { .. } | Act::Welcomed { .. } | Act::AcceptLoss { .. } => self.clone(),
         }
     }
 }

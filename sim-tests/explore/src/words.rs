@@ -7,9 +7,9 @@ use crate::scenario::{RequestKind, Scenario};
 use crate::world::{RequestState, Seat, World};
 use undoubt_coordinator_core::{Record, Timer};
 
-/// One step of a history.
+/// One step of a history, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct StepWords {
     pub who: String,
     pub what: String,
     /// The consequences: what was sent, written and answered.
@@ -18,10 +18,10 @@ pub struct Told {
 
 impl Action {
     /// `after` is `None` if the step broke a rule half way.
-    pub(crate) fn tell(&self, before: &World, after: Option<&World>, scenario: &Scenario) -> Told {
+    pub(crate) fn tell(&self, before: &World, after: Option<&World>, scenario: &Scenario) -> StepWords {
         let (who, what) = self.words(before, scenario);
         let then = after.map(|after| consequences(before, after, scenario)).unwrap_or_default();
-        Told { who, what, then }
+        StepWords { who, what, then }
     }
 
     fn words(&self, world: &World, scenario: &Scenario) -> (String, String) {

@@ -9,7 +9,7 @@ use crate::numbers::Numbers;
 use crate::operator::Words;
 use crate::part::Part;
 use crate::participant::{self, ParticipantHost};
-use crate::restoring::{Restored, Restoring};
+use crate::restoration::{Restored, Restoring};
 use crate::scenario::{Budget, RequestKind, Scenario, participant_name};
 use crate::storage::{COORDINATOR, Storage};
 use bytes::Bytes;
@@ -41,14 +41,14 @@ pub(crate) struct Seat {
 pub(crate) struct Clients {
     pub(crate) requests: Vec<RequestState>,
     /// The first outcome anybody was told.
-    pub(crate) told: BTreeMap<TxId, Told>,
+    pub(crate) told: BTreeMap<TxId, Answered>,
     /// The words of operators about stuck steps.
     pub(crate) words: Words,
     /// The transactions that operators have given up while they were held.
     pub(crate) given_up: BTreeSet<TxId>,
 }
 
-pub(crate) type Told = (Outcome, Vec<(PartName, Bytes)>);
+pub(crate) type Answered = (Outcome, Vec<(PartName, Bytes)>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum RequestState {
@@ -92,10 +92,8 @@ impl World {
             process: None,
         });
         let started = machines.participant(0, &host, &participant::Act::Restart).after;
-        let hello = participant::Act::Received {
-            session: 1,
-            body: Part::new(Body::Hello { epoch, number: None, shown: None }),
-        };
+        let hello =
+            participant::Act::Message { session: 1, body: Part::new(Body::Hello { epoch, number: None, shown: None }) };
         let host = machines.participant(0, &started, &hello).after;
         let link = Link { session: 1, state: LinkState::Up };
         let seat = Seat { host, link, packets: Part::new(Vec::new()) };

@@ -92,7 +92,7 @@ impl Fixture {
     }
 
     fn ask(&mut self, tx: &str, kind: CallKind) {
-        self.record(Some(Host::Client(1)), Event::Asked { tx: tx.into(), what: "asked".into() });
+        self.record(Some(Host::Client(1)), Event::Requested { tx: tx.into(), what: "asked".into() });
         let asked_us = self.now_us;
         let reply = Reply::Unknown("not yet".into());
         self.run.calls.push(Call { client: 1, tx: tx.into(), kind, asked_us, told_us: None, reply });
@@ -100,7 +100,7 @@ impl Fixture {
 
     fn told(mut self, reply: Reply) -> Self {
         let tx = self.run.calls.last().unwrap().tx.clone();
-        self.record(Some(Host::Client(1)), Event::Told { tx, answer: "told".into() });
+        self.record(Some(Host::Client(1)), Event::Answered { tx, answer: "told".into() });
         let call = self.run.calls.last_mut().unwrap();
         (call.told_us, call.reply) = (Some(self.now_us), reply);
         self

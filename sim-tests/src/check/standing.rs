@@ -108,8 +108,8 @@ impl Watch<'_> {
             | Event::Received { .. }
             | Event::Noted { .. }
             | Event::Branch { .. }
-            | Event::Asked { .. }
-            | Event::Told { .. }
+            | Event::Requested { .. }
+            | Event::Answered { .. }
             | Event::Fault { .. }
             | Event::Healed => {}
         }

@@ -117,10 +117,10 @@ impl<'a> Story<'a> {
                     story.tx(&numbers, tx).notes.push(Note { host, at_us, text: note, phase: *phase });
                 }
                 (Event::Branch { tx, state }, Some(host)) => holds.changed(host, tx, *state, at_us),
-                (Event::Asked { tx, what }, Some(host)) => {
+                (Event::Requested { tx, what }, Some(host)) => {
                     story.tx(&numbers, tx).asks.push(Ask { host, at_us, what, told: None });
                 }
-                (Event::Told { tx, answer }, Some(host)) => story.tx(&numbers, tx).told(host, at_us, answer),
+                (Event::Answered { tx, answer }, Some(host)) => story.tx(&numbers, tx).told(host, at_us, answer),
                 (
                     event @ (Event::Started
                     | Event::Serving
@@ -151,8 +151,8 @@ impl<'a> Story<'a> {
                     | Event::Received { .. }
                     | Event::Noted { .. }
                     | Event::Branch { .. }
-                    | Event::Asked { .. }
-                    | Event::Told { .. }
+                    | Event::Requested { .. }
+                    | Event::Answered { .. }
                     | Event::Standing { .. }
                     | Event::Disk { .. },
                     None,

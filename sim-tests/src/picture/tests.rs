@@ -1,10 +1,10 @@
 mod sample;
-mod wellformed;
+mod wellformedness;
 
 use super::*;
 use crate::trace::{BranchState, Event};
 use sample::{Sample, failing_run, long_run};
-use wellformed::check;
+use wellformedness::check;
 
 fn shown(rule: &str, tx: Option<&str>, at_us: Option<u64>) -> Shown {
     Shown { rule: rule.to_owned(), what: format!("{rule} does not hold"), tx: tx.map(str::to_owned), at_us }

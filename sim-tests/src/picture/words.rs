@@ -1,8 +1,8 @@
 //! What happened, in words.
 
-mod found;
+mod findings;
 
-pub(super) use found::found;
+pub(super) use findings::found;
 
 use crate::trace::{BranchState, Event, Phase};
 
@@ -68,8 +68,8 @@ pub(super) fn event(event: &Event) -> String {
             None => format!("{note}  {tx}"),
         },
         Event::Branch { tx, state } => format!("branch {}  {tx}", state_name(*state)),
-        Event::Asked { tx, what } => format!("asks: {what}  {tx}"),
-        Event::Told { tx, answer } => format!("hears: {answer}  {tx}"),
+        Event::Requested { tx, what } => format!("asks: {what}  {tx}"),
+        Event::Answered { tx, answer } => format!("hears: {answer}  {tx}"),
         Event::Standing { what } => what.to_string(),
         Event::Disk { what } => format!("disk: {what}"),
         Event::Fault { index, what, ends_at_us } => {
@@ -87,8 +87,8 @@ pub(super) fn tx_of(event: &Event) -> Option<&str> {
         | Event::Received { tx, .. }
         | Event::Noted { tx, .. }
         | Event::Branch { tx, .. }
-        | Event::Asked { tx, .. }
-        | Event::Told { tx, .. } => Some(tx),
+        | Event::Requested { tx, .. }
+        | Event::Answered { tx, .. } => Some(tx),
         Event::Started
         | Event::Serving
         | Event::SessionStands { .. }

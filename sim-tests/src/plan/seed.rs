@@ -1,12 +1,12 @@
 //! From a seed to a plan, swarm-style: each run draws first how large its world is and which kinds of faults are on at
 //! all, then faults of those kinds. So some runs have one kind of trouble in depth, and others a bit of everything.
 
-mod away;
-mod elsewhere;
-mod large;
-mod ordinary;
-mod restored;
+mod large_values;
+mod ordinary_trouble;
+mod remote_resources;
+mod restored_disks;
 mod sagas;
+mod unavailable_stores;
 
 use super::points::{IN_CALLS, OPENED};
 use super::{Direction, Fault, Host, HowEnded, IDLE, Message, Plan, Shape, Tampering, What, When};
@@ -123,13 +123,13 @@ impl Plan {
         let mut faults: Vec<Fault> = (0..count).map(draw).collect();
         let causes: Vec<Fault> = faults.iter().flat_map(|fault| dice.causes_of(&shape, &fault.when)).collect();
         faults.extend(causes);
-        let plan = large::laden(sagas::troubled(Plan { seed, shape, faults, mutant: None }));
-        elsewhere::elsewhere(away::away(restored::restored(plan)))
+        let plan = large_values::laden(sagas::troubled(Plan { seed, shape, faults, mutant: None }));
+        remote_resources::elsewhere(unavailable_stores::away(restored_disks::restored(plan)))
     }
 
     /// Returns the same, with a disk that is put back.
     pub fn with_a_disk_put_back(seed: u64) -> Plan {
-        restored::always_restored(Plan::of_seed(seed))
+        restored_disks::always_restored(Plan::of_seed(seed))
     }
 }
 

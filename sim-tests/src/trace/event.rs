@@ -68,12 +68,12 @@ pub enum Event {
         state: BranchState,
     },
     /// A client asks.
-    Asked {
+    Requested {
         tx: String,
         what: String,
     },
     /// A client hears, or gives up.
-    Told {
+    Answered {
         tx: String,
         answer: String,
     },

@@ -2,7 +2,7 @@
 
 use super::client::{connect, options, submit};
 use super::duty::Duty;
-use super::shared::{Shared, now_us};
+use super::shared_state::{Shared, now_us};
 use super::workload;
 use super::{net, operator};
 use crate::plan::{Host, HowResolved};

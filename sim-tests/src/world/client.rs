@@ -1,7 +1,7 @@
 //! Applications: the real client library, and a memory of everything that was promised.
 
 use super::net;
-use super::shared::Shared;
+use super::shared_state::Shared;
 use super::workload;
 use crate::plan::{Mode, Shape};
 use crate::random::random;

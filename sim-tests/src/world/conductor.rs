@@ -2,7 +2,7 @@
 
 use super::cells::states_hit;
 use super::operator;
-use super::shared::{Order, Shared};
+use super::shared_state::{Order, Shared};
 use crate::disk::Disk;
 use crate::plan::{Copied, Fault, Host, What, When};
 use crate::random::random;

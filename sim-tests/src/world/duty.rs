@@ -2,7 +2,7 @@
 
 use super::net;
 use super::operator::options;
-use super::shared::{Shared, now_us};
+use super::shared_state::{Shared, now_us};
 use crate::plan::Host;
 use crate::trace::Standing;
 use std::collections::BTreeMap;

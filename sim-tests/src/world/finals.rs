@@ -1,6 +1,6 @@
 //! The state of the disks when all is over.
 
-use super::shared::Shared;
+use super::shared_state::Shared;
 use super::workload::{balance, word_of};
 use crate::disk::Disk;
 use crate::plan::Host;

@@ -1,7 +1,7 @@
 //! Operators who decide alone.
 
 use super::net;
-use super::shared::Shared;
+use super::shared_state::Shared;
 use crate::plan::{Host, HowEnded, HowResolved};
 use crate::run::PassedOver;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 mod other_hands;
 
-use super::shared::{Fate, Shared};
+use super::shared_state::{Fate, Shared};
 use crate::plan::{Host, Mutant};
 use crate::trace::{BranchState, Event};
 use bytes::Bytes;

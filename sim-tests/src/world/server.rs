@@ -3,7 +3,7 @@
 use super::net::{self, Network, Sockets};
 use super::resource::Observed;
 use super::session::Sessions;
-use super::shared::{Order, Shared};
+use super::shared_state::{Order, Shared};
 use super::store::MutantStore;
 use crate::plan::Host;
 use crate::plan::points::OPENED;

@@ -8,7 +8,7 @@ mod fate;
 
 use super::cells::states_hit;
 use super::net::{self, Network};
-use super::shared::{Order, Shared, now_us};
+use super::shared_state::{Order, Shared, now_us};
 use crate::plan::{Direction, Host, Message, Mutant, Tampering, What};
 use crate::run::Oversized;
 use crate::trace::Standing;

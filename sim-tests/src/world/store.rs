@@ -1,6 +1,6 @@
 //! Bugs of servers in how they use their store.
 
-use super::shared::Shared;
+use super::shared_state::Shared;
 use crate::plan::{Host, Mutant};
 use bytes::Bytes;
 use std::sync::Arc;

@@ -17,7 +17,7 @@ pub(super) type Life = (Host, u32);
 
 #[derive(Debug, Default)]
 pub(super) struct Witnesses {
-    told: BTreeMap<Witness, Vec<Told>>,
+    told: BTreeMap<Witness, Vec<Shown>>,
     /// The process that writes to each disk.
     openers: BTreeMap<Host, Life>,
 }
@@ -30,7 +30,7 @@ pub(super) struct Witness {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Told {
+struct Shown {
     number: WriteNumber,
     at_us: u64,
     to: Life,
@@ -41,9 +41,9 @@ struct Told {
 impl Witnesses {
     pub(super) fn told(&mut self, witness: Witness, number: WriteNumber, to: Life, at_us: u64) {
         let all = self.told.entry(witness).or_default();
-        let is_known = |last: &Told| last.number == number && (last.to == to || last.stored_in.is_some());
+        let is_known = |last: &Shown| last.number == number && (last.to == to || last.stored_in.is_some());
         if !all.last().is_some_and(is_known) {
-            all.push(Told { number, at_us, to, stored_in: None });
+            all.push(Shown { number, at_us, to, stored_in: None });
         }
     }
 

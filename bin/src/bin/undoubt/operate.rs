@@ -15,7 +15,7 @@ use undoubt_client::{
 use undoubt_gateway::json::{self, Coordinator, HeldBranches, ParticipantSelf};
 use undoubt_platform::{Clock, SystemClock};
 use undoubt_vocabulary::Timestamp;
-use undoubt_vocabulary::printable::clean;
+use undoubt_vocabulary::printable_text::clean;
 
 pub async fn describe(global: &Global) -> Result<Exit, Failure> {
     let view = global.client()?.describe().await?;

@@ -6,7 +6,7 @@ use std::fmt::Display;
 use std::io;
 use std::time::Duration;
 use undoubt_platform::terminal;
-use undoubt_vocabulary::printable::{clean, steers};
+use undoubt_vocabulary::printable_text::{clean, steers};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {

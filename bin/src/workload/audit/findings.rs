@@ -1,6 +1,6 @@
 //! The comparison: what was acknowledged, against what was found.
 
-use crate::workload::ledger::{Ledger, Told};
+use crate::workload::ledger::{Ledger, Reply};
 use crate::workload::step::Account;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ pub struct Observed {
     /// Transaction's number and participant's place, for every marker that is there.
     pub markers: BTreeSet<(usize, usize)>,
     /// What transactions were answered that were submitted once more.
-    pub again: Vec<(usize, Told)>,
+    pub again: Vec<(usize, Reply)>,
 }
 
 /// What was checked, and what is wrong. Names are stable, as in [`crate::workload::Report`]; amounts are in cents.
@@ -128,21 +128,21 @@ fn sum<'a>(balances: impl IntoIterator<Item = &'a i64>) -> i128 {
 fn markers(ledger: &Ledger, observed: &Observed, audit: &mut Audit) {
     for (number, entry) in ledger.entries.iter().enumerate() {
         match entry.told {
-            Told::Unknown => continue,
-            Told::Committed => audit.commits += 1,
-            Told::Aborted(_) => audit.aborts += 1,
+            Reply::Unknown => continue,
+            Reply::Committed => audit.commits += 1,
+            Reply::Aborted(_) => audit.aborts += 1,
         }
         for home in ledger.bank.written(&entry.step) {
             audit.markers += 1;
             let (tx, participant) = (ledger.bank.tx(number as u64), &ledger.bank.participants()[home]);
             match (entry.told, observed.markers.contains(&(number, home))) {
-                (Told::Committed, false) => {
+                (Reply::Committed, false) => {
                     audit.violated(format!("{tx}: was acknowledged as committed, but {participant} has no trace of it"))
                 }
-                (Told::Aborted(reason), true) => audit.violated(format!(
+                (Reply::Aborted(reason), true) => audit.violated(format!(
                     "{tx}: was acknowledged as aborted ({reason}), but {participant} has committed it"
                 )),
-                (Told::Committed, true) | (Told::Aborted(_), false) | (Told::Unknown, _) => {}
+                (Reply::Committed, true) | (Reply::Aborted(_), false) | (Reply::Unknown, _) => {}
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::workload::step::{Action, Step};
 fn ledger() -> Ledger {
     let bank = Bank::new("run", &["a".to_owned(), "b".to_owned()], true, None).unwrap();
     let step = Step::new([(Account::savings(0), Action::Withdraw(10)), (Account::savings(1), Action::Add(10))]);
-    let told = [Told::Committed, Told::Committed, Told::Aborted("condition")];
+    let told = [Reply::Committed, Reply::Committed, Reply::Aborted("condition")];
     Ledger {
         bank,
         opened: [(Account::savings(0), 100), (Account::savings(1), 100)].into(),
@@ -19,7 +19,7 @@ fn faultless() -> Observed {
     Observed {
         balances: [(Account::savings(0), Some(80)), (Account::savings(1), Some(120))].into(),
         markers: [(0, 0), (0, 1), (1, 0), (1, 1)].into(),
-        again: vec![(0, Told::Committed), (2, Told::Aborted("condition"))],
+        again: vec![(0, Reply::Committed), (2, Reply::Aborted("condition"))],
     }
 }
 
@@ -92,14 +92,14 @@ fn an_abort_that_took_effect_at_one_branch_is_found() {
 
 #[test]
 fn an_outcome_that_changes_when_submitted_again_is_found() {
-    let found = violations(&ledger(), |observed| observed.again = vec![(0, Told::Aborted("presumed"))]);
+    let found = violations(&ledger(), |observed| observed.again = vec![(0, Reply::Aborted("presumed"))]);
     assert!(found.contains("run-0"), "{found}");
 }
 
 #[test]
 fn an_outcome_that_stays_unknown_is_told_and_nothing_is_concluded_from_it() {
     let mut ledger = ledger();
-    ledger.entries[1].told = Told::Unknown;
+    ledger.entries[1].told = Reply::Unknown;
     let found = violations(&ledger, |_| {});
     assert_eq!(found, "run-1: its outcome never became known");
 }

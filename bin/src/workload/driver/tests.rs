@@ -65,8 +65,8 @@ async fn every_operation_is_counted_by_how_it_ended_and_the_ledger_has_what_was_
     assert_eq!((tally.committed, tally.refused, tally.unknown), (1, 1, 1));
     assert_eq!(tally.aborted, [("lock-conflict", 1)].into());
     assert_eq!((outcome.report.operations, outcome.report.latency_us.max), (4, 1_000));
-    let told: Vec<Told> = outcome.ledger.entries.iter().map(|entry| entry.told).collect();
-    assert_eq!(told, [Told::Committed, Told::Aborted("condition"), Told::Aborted("lock-conflict"), Told::Unknown]);
+    let told: Vec<Reply> = outcome.ledger.entries.iter().map(|entry| entry.told).collect();
+    assert_eq!(told, [Reply::Committed, Reply::Aborted("condition"), Reply::Aborted("lock-conflict"), Reply::Unknown]);
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::workload::hot::Hot;
+use crate::workload::hot_customers::Hot;
 
 fn bank(seed: u64) -> SmallBank {
     SmallBank::new(Customers::new(100, Hot::default()), seed)

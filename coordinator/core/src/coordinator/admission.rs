@@ -5,7 +5,7 @@ use crate::choice::{Choice, choose};
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Rejection};
 use crate::input::{Client, Content, Submission};
-use crate::open::{Admitted, Open};
+use crate::open_transaction::{Admitted, Open};
 use crate::room::Held;
 use crate::saga::Saga;
 use crate::transaction::{Fallback, Transaction};
@@ -22,7 +22,7 @@ enum Way {
 }
 
 impl Coordinator {
-    pub(super) fn submitted(&mut self, now: Timestamp, submission: Submission, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_submission(&mut self, now: Timestamp, submission: Submission, effects: &mut Vec<Effect>) {
         let Submission { tx, digest, content, timeout, client, wait } = submission;
         let reject = |tx, rejection| Effect::Answer { client, tx, answer: Answer::Rejected(rejection) };
         if let Err(rejection) = self.admit(&content, timeout.is_zero()) {
@@ -112,7 +112,12 @@ impl Coordinator {
         })
     }
 
-    pub(super) fn submitted_again(&mut self, now: Timestamp, submission: Submission, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_repeated_submission(
+        &mut self,
+        now: Timestamp,
+        submission: Submission,
+        effects: &mut Vec<Effect>,
+    ) {
         let same = self.transactions.get(&submission.tx).is_some_and(|open| submission.has(open.digest()));
         let Submission { tx, client, wait, .. } = submission;
         if same {

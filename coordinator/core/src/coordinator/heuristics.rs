@@ -2,7 +2,7 @@
 
 use super::Coordinator;
 use crate::effect::{Answer, Effect, Note, Rejection};
-use crate::input::{Question, Submission};
+use crate::input::{Request, Submission};
 use crate::record::{EndedBranch, EndedRecord, Record};
 use std::collections::VecDeque;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
@@ -13,8 +13,9 @@ use undoubt_vocabulary::{AttemptNumber, BranchOutcome, ParticipantName, Timestam
 pub(super) struct Noting {
     /// As it was appended last. The next outcome is added to this one, not to what is stable, or it would undo the last.
     record: EndedRecord,
-    /// Whom to thank for each record that was appended and isn't stable yet, in order.
-    thanks: VecDeque<Option<(ParticipantName, AttemptNumber)>>,
+    /// The acknowledgements that are owed once a record is stable: one for each that was appended and is not stable
+    /// yet, in order.
+    acknowledgements: VecDeque<Option<(ParticipantName, AttemptNumber)>>,
     /// Came meanwhile under this id, of which nothing was stored before. A new attempt would end in a record of its own,
     /// in place of this one; so they wait for it, and are answered by it.
     pub(super) submissions: Vec<Submission>,
@@ -51,27 +52,27 @@ impl Coordinator {
         effects.push(Effect::Append { record: Record::Ended(record.clone()), forced: true });
         let noting = self.noting.get_or_insert_with(tx, || Noting {
             record: record.clone(),
-            thanks: VecDeque::new(),
+            acknowledgements: VecDeque::new(),
             submissions: Vec::new(),
         });
         noting.record = record;
-        noting.thanks.push_back(Some((from, attempt_number)));
+        noting.acknowledgements.push_back(Some((from, attempt_number)));
     }
 
-    /// The oldest of the changed records is stable; or one of them is not written, and then nobody is thanked: it may be any
-    /// of them, and whoever is not thanked reports again.
-    pub(super) fn noted(&mut self, tx: &TxId, is_stable: bool, effects: &mut Vec<Effect>) {
+    /// The oldest of the changed records is stable; or one of them is not written, and then nothing is acknowledged: it
+    /// may be any of them, and whatever is not acknowledged is reported again.
+    pub(super) fn handle_noted(&mut self, tx: &TxId, is_stable: bool, effects: &mut Vec<Effect>) {
         let Some(noting) = self.noting.get_mut(tx) else { return };
         if !is_stable {
-            noting.thanks.iter_mut().for_each(|thanked| *thanked = None);
+            noting.acknowledgements.iter_mut().for_each(|acknowledgement| *acknowledgement = None);
         }
-        let thanked = noting.thanks.pop_front().flatten();
+        let acknowledged = noting.acknowledgements.pop_front().flatten();
         let waited = std::mem::take(&mut noting.submissions);
-        if noting.thanks.is_empty() {
+        if noting.acknowledgements.is_empty() {
             self.noting.remove(tx);
         }
-        effects.extend(waited.into_iter().map(|submission| Effect::LookUp(Question::Submit(submission))));
-        if let Some((to, attempt_number)) = thanked.filter(|(to, _)| self.peers.connected.contains(to)) {
+        effects.extend(waited.into_iter().map(|submission| Effect::LookUp(Request::Submit(submission))));
+        if let Some((to, attempt_number)) = acknowledged.filter(|(to, _)| self.peers.connected.contains(to)) {
             effects.push(Effect::Send { to, message: ToParticipant::Noted { tx: tx.clone(), attempt_number } });
         }
     }

@@ -4,13 +4,13 @@ use super::{Coordinator, Phase};
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Rejection};
 use crate::input::{Client, StepResolution};
-use crate::open::{Open, Told};
+use crate::open_transaction::{Open, OpenInput};
 use crate::record::EndedRecord;
 use std::collections::BTreeMap;
 use undoubt_vocabulary::{AttemptNumber, StepName, Timestamp, TxId};
 
 impl Coordinator {
-    pub(super) fn cancel(&mut self, now: Timestamp, tx: &TxId, client: Client, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_cancel(&mut self, now: Timestamp, tx: &TxId, client: Client, effects: &mut Vec<Effect>) {
         let Some(open) = self.transactions.get(tx) else { return };
         let attempt_number = open.attempt_number();
         if let Open::Unusable(unusable) = open {
@@ -19,13 +19,13 @@ impl Coordinator {
         }
         if open.is_cancellable() {
             self.let_wait(now, tx, client, true, effects);
-            self.tell(now, tx, attempt_number, Told::Cancelled, effects);
+            self.dispatch(now, tx, attempt_number, OpenInput::Cancelled, effects);
         } else {
             effects.push(Effect::Answer { client, tx: tx.clone(), answer: Answer::Rejected(Rejection::TooLate) });
         }
     }
 
-    pub(super) fn forget(&mut self, now: Timestamp, tx: &TxId, client: Client, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_forget(&mut self, now: Timestamp, tx: &TxId, client: Client, effects: &mut Vec<Effect>) {
         let Some(open) = self.transactions.get_mut(tx) else { return };
         match open {
             Open::Unusable(unusable) => {
@@ -35,7 +35,7 @@ impl Coordinator {
             Open::TwoPhase(transaction) if transaction.is_unacknowledged() => {
                 transaction.wait_for_end(client);
                 let attempt_number = transaction.attempt_number;
-                self.tell(now, tx, attempt_number, Told::Forgotten, effects);
+                self.dispatch(now, tx, attempt_number, OpenInput::Forgotten, effects);
             }
             Open::TwoPhase(_) => {
                 let answer = Answer::Rejected(Rejection::NotDecided);
@@ -50,7 +50,7 @@ impl Coordinator {
         }
     }
 
-    pub(super) fn resolve_step(
+    pub(super) fn handle_resolve_step(
         &mut self,
         now: Timestamp,
         tx: &TxId,
@@ -91,7 +91,7 @@ impl Coordinator {
         let released: BTreeMap<AttemptNumber, TxId> =
             held.map(|open| (open.attempt_number(), open.tx().clone())).collect();
         for (attempt_number, tx) in released {
-            self.tell(now, &tx, attempt_number, Told::Resumed, effects);
+            self.dispatch(now, &tx, attempt_number, OpenInput::Resumed, effects);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
 use crate::record::Progress;
 use crate::room::NoRoom;
-use crate::saga::logging::Written;
+use crate::saga::log::Written;
 use bytes::Bytes;
 use undoubt_vocabulary::limits::MAX_STEP_INPUT_BYTES;
 use undoubt_vocabulary::{
@@ -28,7 +28,7 @@ impl Saga {
         run.waits_for = WaitsFor::Answer;
         self.steps[step].at = At::Running(run);
         if let Err(refusal) = self.check_inputs(step) {
-            return self.failed(step, Failure::NotSent(refusal), cx);
+            return self.handle_failure(step, Failure::NotSent(refusal), cx);
         }
         self.send_run(step, cx);
         let after = self.steps[step].definition.retry.attempt_timeout;
@@ -85,7 +85,7 @@ impl Saga {
         self.steps[step].at = At::Running(Run { in_effect: true, ..run });
     }
 
-    pub(super) fn ran(
+    pub(super) fn handle_ran(
         &mut self,
         from: &ParticipantName,
         step: StepIndex,
@@ -98,11 +98,15 @@ impl Saga {
         let Some(known) = self.steps.get(place).filter(|step| step.definition.participant == *from) else { return };
         self.note(Note::ran(from, &known.definition.name, direction, &outcome), cx);
         match (direction, outcome) {
-            (Direction::Forward, StepOutcome::Done { result, pending }) => self.acted(place, result, pending, cx),
-            (Direction::Compensating, StepOutcome::Done { .. } | StepOutcome::Empty) => self.compensated(place, cx),
+            (Direction::Forward, StepOutcome::Done { result, pending }) => {
+                self.handle_acted(place, result, pending, cx)
+            }
+            (Direction::Compensating, StepOutcome::Done { .. } | StepOutcome::Empty) => {
+                self.handle_compensated(place, cx)
+            }
             (_, StepOutcome::Refused(refusal)) => {
                 if self.is_waiting(place, direction, attempt, WaitsFor::Answer) {
-                    self.failed(place, Failure::Refused(refusal), cx);
+                    self.handle_failure(place, Failure::Refused(refusal), cx);
                 }
             }
             // Only a compensation can find nothing to do.
@@ -111,7 +115,7 @@ impl Saga {
     }
 
     /// Whichever attempt it was, it is in effect.
-    fn acted(&mut self, step: usize, result: Bytes, pending: bool, cx: &mut Context<'_>) {
+    fn handle_acted(&mut self, step: usize, result: Bytes, pending: bool, cx: &mut Context<'_>) {
         match (&self.steps[step].at, self.state) {
             (At::Running(Run { direction: Direction::Forward, .. }), State::Forward) => {
                 let kept = cx.room.keep(self.gathered(), result.len());
@@ -156,7 +160,7 @@ impl Saga {
         }
     }
 
-    fn compensated(&mut self, step: usize, cx: &mut Context<'_>) {
+    fn handle_compensated(&mut self, step: usize, cx: &mut Context<'_>) {
         if self.run(step).is_some_and(|run| run.direction == Direction::Compensating) {
             self.steps[step].at = At::Undone;
             self.settled(step, false, cx);
@@ -174,7 +178,7 @@ impl Saga {
     }
 
     /// The attempt's time is over.
-    pub(super) fn lapsed(
+    pub(super) fn handle_attempt_timeout(
         &mut self,
         timer: Timer,
         step: StepIndex,
@@ -193,10 +197,10 @@ impl Saga {
         let SagaStep { name, participant, .. } = &*self.steps[place].definition;
         let note = Note::Unanswered { by: participant.clone(), step: name.clone(), direction, attempt };
         self.note(note, cx);
-        self.failed(place, Failure::Unanswered, cx);
+        self.handle_failure(place, Failure::Unanswered, cx);
     }
 
-    fn failed(&mut self, step: usize, failure: Failure, cx: &mut Context<'_>) {
+    fn handle_failure(&mut self, step: usize, failure: Failure, cx: &mut Context<'_>) {
         let Some(mut run) = self.run(step) else { return };
         let definition = self.steps[step].definition.clone();
         let SagaStep { name, participant, retry, pivot, .. } = &*definition;
@@ -257,7 +261,13 @@ impl Saga {
         }
     }
 
-    pub(super) fn pause_over(&mut self, step: StepIndex, direction: Direction, attempt: u32, cx: &mut Context<'_>) {
+    pub(super) fn handle_pause_over(
+        &mut self,
+        step: StepIndex,
+        direction: Direction,
+        attempt: u32,
+        cx: &mut Context<'_>,
+    ) {
         let step = usize::from(step.0);
         if let Some(run) = self.run(step).filter(|_| self.is_waiting(step, direction, attempt, WaitsFor::Pause)) {
             self.attempt(step, Run { attempt: attempt.saturating_add(1), ..run }, cx);

@@ -3,7 +3,7 @@
 use super::{At, Run, Saga, State};
 use crate::context::Context;
 use crate::effect::Note;
-use crate::saga::logging::Written;
+use crate::saga::log::Written;
 use undoubt_vocabulary::{AbortReason, Direction, ParticipantName};
 
 impl Saga {
@@ -12,7 +12,7 @@ impl Saga {
         self.compensating.is_some() || self.may_compensate()
     }
 
-    pub(super) fn deadline_passed(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn handle_deadline(&mut self, cx: &mut Context<'_>) {
         self.overdue = true;
         if !self.held && self.may_compensate() {
             self.note(Note::DeadlinePassed, cx);

@@ -6,7 +6,7 @@
 
 use super::{Context, Event, State, Transaction};
 use crate::effect::Note;
-use crate::open::Admitted;
+use crate::open_transaction::Admitted;
 use crate::saga::{Former, Saga};
 use std::time::Duration;
 use undoubt_vocabulary::{AbortReason, AttemptNumber, Refusal, RefusalCode, SagaStep};
@@ -85,7 +85,7 @@ impl Transaction {
     }
 
     /// Two-phase commits teach the breakers who answers, however they were chosen.
-    pub(super) fn tell_breakers(&self, event: &Event, cx: &mut Context<'_>) {
+    pub(super) fn update_breakers(&self, event: &Event, cx: &mut Context<'_>) {
         match event {
             Event::Voted { branch, .. } | Event::Confirmed { branch, .. } | Event::Finished { branch, .. } => {
                 cx.peers.breakers.answered(&self.branches[*branch].participant);

@@ -4,7 +4,7 @@
 //! beforehand that the branch may have committed; whoever finds that record asks the branch. Aborting is not presumed
 //! here: silence is settled by asking, until there is an answer.
 
-use super::deciding::refuse_for_want_of;
+use super::decision::refuse_for_want_of;
 use super::{BranchVote, Context, Event, State, Transaction};
 use crate::effect::{Answer, Note, Timer};
 use crate::record::Stage;
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use undoubt_vocabulary::{Ability, AbortReason, BranchOutcome, Outcome, ToParticipant, Vote};
 
 impl Transaction {
-    pub(super) fn logging_delegation(&mut self, event: Event, cx: &mut Context<'_>) {
+    pub(super) fn handle_while_logging_delegation(&mut self, event: Event, cx: &mut Context<'_>) {
         match event {
             Event::Logged { stage: Stage::Delegated } => self.delegate(false, cx),
             // Nothing was sent yet, so the abort is certain.
@@ -34,7 +34,7 @@ impl Transaction {
         }
     }
 
-    pub(super) fn delegated(&mut self, sent: bool, event: Event, cx: &mut Context<'_>) {
+    pub(super) fn handle_while_delegated(&mut self, sent: bool, event: Event, cx: &mut Context<'_>) {
         match event {
             Event::Voted { vote, .. } => self.take_one_phase_vote(vote, cx),
             Event::Connected { .. } => self.delegate(sent, cx),
@@ -71,10 +71,10 @@ impl Transaction {
         self.state = State::Delegated { sent };
     }
 
-    pub(super) fn settling(&mut self, attempt: u32, event: Event, cx: &mut Context<'_>) {
+    pub(super) fn handle_while_settling(&mut self, attempt: u32, event: Event, cx: &mut Context<'_>) {
         match event {
             Event::Voted { vote, .. } => self.take_one_phase_vote(vote, cx),
-            Event::Finished { outcome, .. } => self.settled(outcome, cx),
+            Event::Finished { outcome, .. } => self.handle_settled(outcome, cx),
             Event::Connected { .. } | Event::Resumed => self.send_settle(cx),
             Event::RetryDue { attempt: due } if due == attempt => {
                 let next = attempt.saturating_add(1);
@@ -83,7 +83,7 @@ impl Transaction {
                 self.send_settle(cx);
                 self.arm(Timer::Retry { attempt: next }, cx);
             }
-            Event::Forgotten => self.settled(BranchOutcome::Unknown, cx),
+            Event::Forgotten => self.handle_settled(BranchOutcome::Unknown, cx),
             Event::Confirmed { .. }
             | Event::Inquired { .. }
             | Event::DeadlinePassed
@@ -131,7 +131,7 @@ impl Transaction {
         }
     }
 
-    fn settled(&mut self, outcome: BranchOutcome, cx: &mut Context<'_>) {
+    fn handle_settled(&mut self, outcome: BranchOutcome, cx: &mut Context<'_>) {
         let by = self.branches[0].participant.clone();
         let decision = match outcome {
             BranchOutcome::Committed | BranchOutcome::HeuristicallyCommitted => {

@@ -22,9 +22,9 @@ impl Transaction {
         }
     }
 
-    pub(super) fn committing(&mut self, attempt: u32, event: Event, cx: &mut Context<'_>) {
+    pub(super) fn handle_while_committing(&mut self, attempt: u32, event: Event, cx: &mut Context<'_>) {
         match event {
-            Event::Finished { branch, outcome } => self.acknowledged(branch, outcome, cx),
+            Event::Finished { branch, outcome } => self.handle_acknowledgement(branch, outcome, cx),
             Event::Connected { branch } => self.send_commit(branch, cx),
             Event::Inquired { branch } | Event::Voted { branch, vote: Vote::Prepared { .. } } => {
                 self.answer_inquiry_with_commit(branch, cx);
@@ -51,7 +51,7 @@ impl Transaction {
         self.send(branch, ToParticipant::Commit { tx: self.tx.clone(), attempt_number: self.attempt_number }, cx);
     }
 
-    fn acknowledged(&mut self, branch: usize, outcome: BranchOutcome, cx: &mut Context<'_>) {
+    fn handle_acknowledgement(&mut self, branch: usize, outcome: BranchOutcome, cx: &mut Context<'_>) {
         if !self.branches[branch].has_to_acknowledge() {
             return;
         }
@@ -75,7 +75,13 @@ impl Transaction {
         self.arm(Timer::Retry { attempt: next }, cx);
     }
 
-    pub(super) fn logging_end(&mut self, outcome: Outcome, answered: bool, event: Event, cx: &mut Context<'_>) {
+    pub(super) fn handle_while_logging_end(
+        &mut self,
+        outcome: Outcome,
+        answered: bool,
+        event: Event,
+        cx: &mut Context<'_>,
+    ) {
         match event {
             Event::Logged { stage: Stage::Ended } => {
                 if !self.waiters.is_empty() {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Effect, EndedRecord, Input, Limits, OpenRecord, Question, Record, SagaRecord,
+    Answer, Client, Content, Coordinator, Effect, EndedRecord, Input, Limits, OpenRecord, Record, Request, SagaRecord,
     StepResolution, Submission, Timer, Unfinished,
 };
 use undoubt_vocabulary::{
@@ -61,16 +61,16 @@ impl Script {
 
     fn handle(&mut self, input: Input) {
         let mut effects = Vec::new();
-        self.coordinator.handle(self.now, input, &mut effects);
+        self.coordinator.handle_input(self.now, input, &mut effects);
         for effect in effects {
             if let Some(line) = words(&effect) {
                 self.write(&format!("    {line}"));
             }
             match effect {
                 Effect::Append { record, .. } => self.unstable.push_back(record),
-                Effect::LookUp(question) => {
-                    let ended = self.ended.get(question.tx()).cloned();
-                    self.handle(Input::LookedUp { question, ended });
+                Effect::LookUp(request) => {
+                    let ended = self.ended.get(request.tx()).cloned();
+                    self.handle(Input::LookedUp { request, ended });
                 }
                 Effect::Send { .. }
                 | Effect::Answer { .. }
@@ -126,28 +126,28 @@ impl Script {
             client: Client(client),
             wait: true,
         };
-        self.tell(line, Input::Asked(Question::Submit(submission)));
+        self.tell(line, Input::Request(Request::Submit(submission)));
     }
 
     pub fn cancel(&mut self, client: u64, id: &str) {
-        let question = Question::Cancel { tx: tx(id), client: Client(client) };
-        self.tell(&format!("client {client} cancels {id}"), Input::Asked(question));
+        let request = Request::Cancel { tx: tx(id), client: Client(client) };
+        self.tell(&format!("client {client} cancels {id}"), Input::Request(request));
     }
 
     pub fn forget(&mut self, client: u64, id: &str) {
-        let question = Question::Forget { tx: tx(id), client: Client(client) };
-        self.tell(&format!("client {client} would forget {id}"), Input::Asked(question));
+        let request = Request::Forget { tx: tx(id), client: Client(client) };
+        self.tell(&format!("client {client} would forget {id}"), Input::Request(request));
     }
 
     pub fn resolve(&mut self, client: u64, id: &str, step: &str, resolution: StepResolution) {
         let line = format!("client {client} resolves {step} of {id}: {resolution}");
-        let question = Question::ResolveStep {
+        let request = Request::ResolveStep {
             tx: tx(id),
             step: step.parse().expect("a valid name"),
             resolution,
             client: Client(client),
         };
-        self.tell(&line, Input::Asked(question));
+        self.tell(&line, Input::Request(request));
     }
 
     pub fn show(&mut self, id: &str) {
@@ -193,7 +193,7 @@ impl Script {
 
     pub fn hear(&mut self, from: &str, message: ToCoordinator) {
         let line = format!("{from} says {}", said(&message));
-        self.tell(&line, Input::Asked(Question::Received { from: participant(from), message }));
+        self.tell(&line, Input::Request(Request::Message { from: participant(from), message }));
     }
 
     pub fn vote(&mut self, from: &str, id: &str, attempt_number: AttemptNumber, vote: Vote) {
@@ -305,7 +305,7 @@ fn words(effect: &Effect) -> Option<String> {
         Effect::Send { to, message } => format!("send {to} {}", sent(message)),
         Effect::Answer { client, tx, answer } => format!("answer client {} about {tx}: {}", client.0, answered(answer)),
         Effect::Arm { tx, attempt_number, timer } => format!("arm {timer:?} of {tx}/{attempt_number}"),
-        Effect::LookUp(question) => format!("look up {}", question.tx()),
+        Effect::LookUp(request) => format!("look up {}", request.tx()),
         Effect::Note { note, .. } if note.kind() == EventKind::Sent => return None,
         Effect::Note { note, .. } => {
             let by = note.participant().map(|name| format!(" {name}")).unwrap_or_default();

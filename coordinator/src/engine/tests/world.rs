@@ -1,7 +1,7 @@
 //! The real engine over a store in memory, with participants that are as obedient as they are told.
 
 use crate::config::Config;
-use crate::engine::{Command, Engine, Handle, Parts, Replied, Reply, Request};
+use crate::engine::{Command, Engine, Handle, NewTransaction, Parts, Replied, Reply};
 use crate::log::{FAMILIES, Log, LogError};
 use crate::queue::Queue;
 use bytes::Bytes;
@@ -105,7 +105,7 @@ impl World {
         let (to, receiver) = oneshot::channel();
         let reply = Reply::Once { room: AnswerRoom::boundless(), to };
         let timeout = Duration::from_secs(600);
-        let request = Request { tx: tx(id), digest: [1; 32], content, timeout, wait: true };
+        let request = NewTransaction { tx: tx(id), digest: [1; 32], content, timeout, wait: true };
         self.handle.tell(Command::Submit { request, reply }).await.unwrap();
         async { receiver.await.unwrap().0 }
     }
@@ -146,7 +146,7 @@ impl World {
 async fn take_part(name: ParticipantName, queue: Queue, handle: Handle, manners: Manners) {
     while let Some(drained) = queue.drain().await {
         let answers = drained.messages.into_iter().filter_map(|message| answer(message, manners)).collect();
-        let received = Command::Received { participant: name.clone(), session: 1, messages: answers };
+        let received = Command::Messages { participant: name.clone(), session: 1, messages: answers };
         if handle.tell(received).await.is_err() {
             return;
         }

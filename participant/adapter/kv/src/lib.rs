@@ -24,18 +24,18 @@
 mod attempt;
 mod commit;
 mod locks;
-mod pending;
+mod marks;
 mod prepare;
 mod record;
 mod recovery;
 mod schema;
 mod step;
 mod work;
-mod writing;
+mod write_bound;
 
 use bytes::Bytes;
 use locks::Locks;
-use pending::Marks;
+use marks::Marks;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
@@ -48,7 +48,7 @@ use undoubt_participant::resource::{
 };
 use undoubt_participant::room::SMALL_BYTES;
 use undoubt_participant::table::TransactionTable;
-use undoubt_platform::numbered;
+use undoubt_platform::numbered_store;
 use undoubt_platform::{BackingUp, Batch, Durability, NumberedStore, Store, StoreError};
 use undoubt_proto::record::Write;
 use undoubt_vocabulary::{
@@ -56,7 +56,7 @@ use undoubt_vocabulary::{
     StepOutcome, Timestamp, TxId, Vote, WriteNumber,
 };
 
-use writing::Writing;
+use write_bound::Writing;
 
 pub use schema::{FAMILIES, META};
 
@@ -150,7 +150,7 @@ impl KeyValue {
     }
 
     /// Returns a key-value store over a store that was opened with [`FAMILIES`], and whose start has begun.
-    pub fn numbered(store: NumberedStore, known: numbered::Known, options: KeyValueOptions) -> Self {
+    pub fn numbered(store: NumberedStore, known: numbered_store::Known, options: KeyValueOptions) -> Self {
         let store = Arc::new(store);
         KeyValue { table: TransactionTable::numbered(store.clone(), known), ..KeyValue::new(store, options) }
     }
@@ -206,7 +206,7 @@ fn collection(
 ) -> Result<Batch, ResourceError> {
     let mut batch = Batch::default();
     kv.table.put_collected(&mut batch, coordinator, passed);
-    pending::delete_passed(kv, &mut batch, marks)?;
+    marks::delete_passed(kv, &mut batch, marks)?;
     Ok(batch)
 }
 
@@ -305,7 +305,7 @@ impl Steps for KeyValue {
         attempt_number: AttemptNumber,
         tx: TxId,
     ) -> Result<(), ResourceError> {
-        pending::close_saga(self, coordinator, attempt_number, &tx, None).await
+        marks::close_saga(self, coordinator, attempt_number, &tx, None).await
     }
 
     async fn release_marks(
@@ -315,11 +315,11 @@ impl Steps for KeyValue {
         tx: TxId,
         release: Release,
     ) -> Result<(), ResourceError> {
-        pending::close_saga(self, coordinator, attempt_number, &tx, Some(release)).await
+        marks::close_saga(self, coordinator, attempt_number, &tx, Some(release)).await
     }
 
     async fn marks(&self, after: Bytes, limit: usize) -> Result<Vec<Mark>, ResourceError> {
-        pending::list(self, &after, limit)
+        marks::list(self, &after, limit)
     }
 }
 

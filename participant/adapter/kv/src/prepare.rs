@@ -3,7 +3,7 @@
 use super::attempt::{Declined, evaluate, most_read, refuse_without_room};
 use super::locks::over;
 use super::work::{self, Place, Work};
-use super::{Branch, KeyValue, Stage, pending, record};
+use super::{Branch, KeyValue, Stage, marks, record};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::ready;
@@ -163,7 +163,7 @@ impl Ready {
 impl Group {
     /// Evaluates the work under its locks. A refusal frees them.
     fn add(&mut self, kv: &KeyValue, id: &BranchId, prepare: &Prepare, begun: Begun) -> Result<(), Declined> {
-        let evaluated = pending::refuse_marked(kv, None, &begun.work.respect)
+        let evaluated = marks::refuse_marked(kv, None, &begun.work.respect)
             .and_then(|()| evaluate(kv, &begun.work.operations, Tell::Learnt, most_read(kv)));
         let (mark, before) = (self.batch.mark(), self.batch.payload_bytes());
         let added = evaluated.and_then(|evaluation| {

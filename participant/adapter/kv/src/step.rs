@@ -6,7 +6,7 @@
 
 use super::attempt::{Declined, evaluate, force, most_read, refuse_without_room};
 use super::work::{self, Place};
-use super::{KeyValue, pending, record};
+use super::{KeyValue, marks, record};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +42,7 @@ async fn action(
     }
     let locks = work.locks();
     let done = async {
-        pending::refuse_marked(kv, Some(step), work.pend.union(&work.respect))?;
+        marks::refuse_marked(kv, Some(step), work.pend.union(&work.respect))?;
         // Later steps may refer to whatever it left.
         let (writes, result) = come_to(evaluate(kv, &work.operations, Tell::All, most_read(kv))?);
         let pending = !work.pend.is_empty();
@@ -71,7 +71,7 @@ async fn compensation(kv: &KeyValue, step: &StepId, run: RunStep) -> Result<Step
     // Who looks at a mark holds its key's lock.
     locks.extend(kv.marks.of(step).into_iter().map(|key| (key, Mode::Exclusive)));
     let done = async {
-        pending::refuse_marked(kv, Some(step), &work.respect)?;
+        marks::refuse_marked(kv, Some(step), &work.respect)?;
         let (writes, _) = come_to(evaluate(kv, &work.operations, Tell::Learnt, usize::MAX)?);
         let mut batch = Batch::default();
         record::put_data(&mut batch, &writes);

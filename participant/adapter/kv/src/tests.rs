@@ -1,9 +1,9 @@
 pub(crate) mod memory;
-mod others;
+mod other_hands;
 mod sizes;
 mod steps;
 mod suite;
-mod undone;
+mod undo;
 pub(crate) mod world;
 
 use super::*;

@@ -8,11 +8,11 @@ use undoubt_vocabulary::{AttemptNumber, ToCoordinator};
 
 impl Participant {
     /// Waits for what is under way, so that nothing of the saga can leave a semantic lock after its end.
-    pub(super) fn close(&mut self, key: SagaKey, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_close(&mut self, key: SagaKey, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
         let saga = self.sagas.get(&key);
         // The low-water mark may have passed a saga that was given up while one of its steps is still under way.
         if key.1 < low_water_mark && !saga.is_some_and(Saga::is_under_way) {
-            return self.closed(key, effects);
+            return self.send_closed(key, effects);
         }
         match saga.map_or(Closing::Open, |saga| saga.closing) {
             Closing::Open => {
@@ -29,7 +29,7 @@ impl Participant {
                 self.at_rest(key, effects);
             }
             Closing::Waiting | Closing::UnderWay => {}
-            Closing::Closed => self.closed(key, effects),
+            Closing::Closed => self.send_closed(key, effects),
         }
     }
 
@@ -43,7 +43,7 @@ impl Participant {
                 return effects.push(Effect::CloseSaga { coordinator, attempt_number, tx });
             }
             self.sagas.set_closing(key.clone(), Closing::Closed);
-            self.closed(key, effects);
+            self.send_closed(key, effects);
         }
         let low_water_mark =
             self.coordinators.get(&coordinator).map_or(AttemptNumber::default(), |known| known.low_water_mark);
@@ -53,13 +53,13 @@ impl Participant {
         }
     }
 
-    pub(super) fn saga_closed(&mut self, key: SagaKey, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_saga_closed(&mut self, key: SagaKey, effects: &mut Vec<Effect>) {
         self.sagas.closed(key.clone());
-        self.closed(key.clone(), effects);
+        self.send_closed(key.clone(), effects);
         self.at_rest(key, effects);
     }
 
-    fn closed(&self, (coordinator, attempt_number, tx): SagaKey, effects: &mut Vec<Effect>) {
+    fn send_closed(&self, (coordinator, attempt_number, tx): SagaKey, effects: &mut Vec<Effect>) {
         self.send(coordinator, ToCoordinator::Closed { tx, attempt_number }, effects);
     }
 }

@@ -10,7 +10,7 @@ use undoubt_vocabulary::{CoordinatorId, TxId};
 impl Participant {
     /// The saga goes on, if anybody carries it on; it is isolated no more. Refused while a step of it is under way, since no
     /// two calls for a saga may meet.
-    pub(super) fn release_marks(
+    pub(super) fn handle_release_marks(
         &mut self,
         coordinator: CoordinatorId,
         tx: &TxId,
@@ -38,7 +38,7 @@ impl Participant {
     }
 
     /// They are gone, durably. The operator hears when those of all attempts under this id are.
-    pub(super) fn marks_released(&mut self, key: SagaKey, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_marks_released(&mut self, key: SagaKey, effects: &mut Vec<Effect>) {
         let operator = self.sagas.get(&key).and_then(|saga| saga.releasing);
         self.sagas.set_releasing(&key, None);
         self.sagas.drop_marks(&key);

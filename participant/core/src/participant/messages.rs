@@ -6,7 +6,7 @@ use crate::branch_id::BranchId;
 use crate::effect::Effect;
 use crate::heuristic::Heuristic;
 use crate::input::Session;
-use crate::kept::Kept;
+use crate::kept_result::Kept;
 use crate::step::StepId;
 use undoubt_vocabulary::{
     AttemptNumber, BranchOutcome, CoordinatorId, Execution, Prepare, Refusal, RefusalCode, ToCoordinator,
@@ -15,27 +15,35 @@ use undoubt_vocabulary::{
 
 impl Participant {
     /// Messages of a session that is not, or no longer, its coordinator's one session are ignored.
-    pub(super) fn received(&mut self, session: Session, message: ToParticipant, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_message(&mut self, session: Session, message: ToParticipant, effects: &mut Vec<Effect>) {
         let Some((coordinator, known)) = self.of_session(session) else { return };
         let low_water_mark = known.low_water_mark;
         let id = BranchId { tx: message.tx().clone(), attempt_number: message.attempt_number(), coordinator };
         match message {
-            ToParticipant::Prepare(prepare) => self.prepare(id, prepare, low_water_mark, effects),
-            ToParticipant::Confirm { .. } => self.confirm(&id, effects),
-            ToParticipant::Commit { .. } => self.commit(&id, low_water_mark, effects),
-            ToParticipant::Abort { .. } => self.abort(id, low_water_mark, effects),
-            ToParticipant::Settle { .. } => self.settle(id, low_water_mark, effects),
+            ToParticipant::Prepare(prepare) => self.handle_prepare(id, prepare, low_water_mark, effects),
+            ToParticipant::Confirm { .. } => self.handle_confirm(&id, effects),
+            ToParticipant::Commit { .. } => self.handle_commit(&id, low_water_mark, effects),
+            ToParticipant::Abort { .. } => self.handle_abort(id, low_water_mark, effects),
+            ToParticipant::Settle { .. } => self.handle_settle(id, low_water_mark, effects),
             ToParticipant::Undecided { .. } => {}
-            ToParticipant::Noted { .. } => self.noted(&id),
+            ToParticipant::Noted { .. } => self.handle_noted(&id),
             ToParticipant::Run(run) => {
                 let step = StepId { coordinator, attempt_number: run.attempt_number, step: run.step, tx: id.tx };
-                self.run_step(step, run, low_water_mark, effects);
+                self.handle_run(step, run, low_water_mark, effects);
             }
-            ToParticipant::Close { .. } => self.close((coordinator, id.attempt_number, id.tx), low_water_mark, effects),
+            ToParticipant::Close { .. } => {
+                self.handle_close((coordinator, id.attempt_number, id.tx), low_water_mark, effects)
+            }
         }
     }
 
-    fn prepare(&mut self, id: BranchId, prepare: Prepare, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
+    fn handle_prepare(
+        &mut self,
+        id: BranchId,
+        prepare: Prepare,
+        low_water_mark: AttemptNumber,
+        effects: &mut Vec<Effect>,
+    ) {
         if id.attempt_number < low_water_mark {
             let detail = "the transaction was over when this prepare arrived";
             return self.refuse(&id, RefusalCode::Late, detail, effects);
@@ -77,12 +85,12 @@ impl Participant {
             | State::Heuristic { .. }
             | State::Finished(Finished::Committed | Finished::Left | Finished::Read | Finished::Aborted) => return,
         };
-        self.vote(id, vote, effects);
+        self.send_vote(id, vote, effects);
     }
 
     fn vote_again(&self, id: &BranchId, result: Kept, effects: &mut Vec<Effect>) {
         match result {
-            Kept::Here(result) => self.vote(id, Vote::Committed { result }, effects),
+            Kept::Here(result) => self.send_vote(id, Vote::Committed { result }, effects),
             Kept::Stored => effects.push(Effect::RecallVote { branch: id.clone() }),
         }
     }
@@ -116,7 +124,7 @@ impl Participant {
         }
     }
 
-    fn confirm(&mut self, id: &BranchId, effects: &mut Vec<Effect>) {
+    fn handle_confirm(&mut self, id: &BranchId, effects: &mut Vec<Effect>) {
         let held = match self.state_of(id) {
             Some(State::ReadOnly { .. }) => {
                 self.set(&id.tx, State::Confirming);
@@ -142,15 +150,15 @@ impl Participant {
                 ),
             ) => false,
         };
-        self.confirm_to_coordinator(id, held, effects);
+        self.send_confirmed(id, held, effects);
     }
 
-    pub(super) fn confirm_to_coordinator(&self, id: &BranchId, held: bool, effects: &mut Vec<Effect>) {
+    pub(super) fn send_confirmed(&self, id: &BranchId, held: bool, effects: &mut Vec<Effect>) {
         let message = ToCoordinator::Confirmed { tx: id.tx.clone(), attempt_number: id.attempt_number, held };
         self.send(id.coordinator, message, effects);
     }
 
-    fn commit(&mut self, id: &BranchId, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
+    fn handle_commit(&mut self, id: &BranchId, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
         let outcome = match self.state_of(id) {
             Some(State::Prepared { .. }) => {
                 self.set(&id.tx, State::Committing);
@@ -174,10 +182,10 @@ impl Participant {
                 | State::Finished(Finished::Left | Finished::Read),
             ) => return,
         };
-        self.finished(id, outcome, effects);
+        self.send_finished(id, outcome, effects);
     }
 
-    pub(super) fn abort(&mut self, id: BranchId, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_abort(&mut self, id: BranchId, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
         match self.state_of(&id) {
             Some(State::Executing { execution, then: Then::Vote }) => {
                 self.set(&id.tx, State::Executing { execution, then: Then::Undo { next: None } });
@@ -209,7 +217,7 @@ impl Participant {
     }
 
     /// One phase, and the coordinator heard nothing: from here on it will not commit, unless it has.
-    fn settle(&mut self, id: BranchId, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
+    fn handle_settle(&mut self, id: BranchId, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
         match self.state_of(&id) {
             Some(State::Executing { execution: Execution::OnePhase, .. }) => {
                 effects.push(Effect::Cancel { branch: id });
@@ -217,12 +225,12 @@ impl Participant {
             Some(State::Finished(Finished::CommittedAlone { result })) => {
                 self.vote_again(&id, result, effects);
             }
-            Some(State::Finished(Finished::Refused(vote))) => self.vote(&id, vote, effects),
+            Some(State::Finished(Finished::Refused(vote))) => self.send_vote(&id, vote, effects),
             // It was over and is forgotten, so it may have committed. Only a coordinator that was put back asks.
-            None if id.attempt_number < low_water_mark => self.finished(&id, BranchOutcome::Unknown, effects),
+            None if id.attempt_number < low_water_mark => self.send_finished(&id, BranchOutcome::Unknown, effects),
             None => self.settle_unknown(id, effects),
             Some(State::Finished(Finished::Aborted | Finished::Left | Finished::Read)) => {
-                self.finished(&id, BranchOutcome::Aborted, effects);
+                self.send_finished(&id, BranchOutcome::Aborted, effects);
             }
             Some(
                 State::Executing { execution: Execution::TwoPhase, .. }
@@ -247,7 +255,7 @@ impl Participant {
             // This attempt may be what comes after it, so nothing can be promised yet. There will be another settle.
             return;
         }
-        self.finished(&id, BranchOutcome::Aborted, effects);
+        self.send_finished(&id, BranchOutcome::Aborted, effects);
         if other.is_none() || earlier.is_some() {
             self.insert(id, Default::default(), State::Finished(Finished::Aborted));
         }
@@ -258,7 +266,7 @@ impl Participant {
             heuristic.decision = Some(commit);
             self.store_heuristic(id, heuristic.clone(), effects);
         }
-        self.finished(id, heuristic.outcome(), effects);
+        self.send_finished(id, heuristic.outcome(), effects);
     }
 
     /// From here on it is reported until its coordinator has noted it.
@@ -269,24 +277,24 @@ impl Participant {
         self.set(&id.tx, State::Heuristic { heuristic, noted: false });
     }
 
-    fn noted(&mut self, id: &BranchId) {
+    fn handle_noted(&mut self, id: &BranchId) {
         if let Some(State::Heuristic { heuristic, .. }) = self.state_of(id) {
             self.set(&id.tx, State::Heuristic { heuristic, noted: true });
         }
     }
 
-    pub(super) fn vote(&self, id: &BranchId, vote: Vote, effects: &mut Vec<Effect>) {
+    pub(super) fn send_vote(&self, id: &BranchId, vote: Vote, effects: &mut Vec<Effect>) {
         let message = ToCoordinator::Vote { tx: id.tx.clone(), attempt_number: id.attempt_number, vote };
         self.send(id.coordinator, message, effects);
     }
 
-    pub(super) fn finished(&self, id: &BranchId, outcome: BranchOutcome, effects: &mut Vec<Effect>) {
+    pub(super) fn send_finished(&self, id: &BranchId, outcome: BranchOutcome, effects: &mut Vec<Effect>) {
         let message = ToCoordinator::Finished { tx: id.tx.clone(), attempt_number: id.attempt_number, outcome };
         self.send(id.coordinator, message, effects);
     }
 
     pub(super) fn refuse(&self, id: &BranchId, code: RefusalCode, detail: &str, effects: &mut Vec<Effect>) {
-        self.vote(id, Vote::Refused(Refusal::new(code, detail)), effects);
+        self.send_vote(id, Vote::Refused(Refusal::new(code, detail)), effects);
     }
 
     /// The earlier attempt is gone; if a later one came meanwhile, it starts now.

@@ -8,7 +8,13 @@ use crate::input::Operator;
 use undoubt_vocabulary::{BranchOutcome, TxId};
 
 impl Participant {
-    pub(super) fn resolve(&mut self, tx: &TxId, heuristic: Heuristic, operator: Operator, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_resolve(
+        &mut self,
+        tx: &TxId,
+        heuristic: Heuristic,
+        operator: Operator,
+        effects: &mut Vec<Effect>,
+    ) {
         let rejection = match self.branches.get(tx) {
             None => Rejection::NoSuchBranch,
             Some(branch) if branch.is_in_doubt() => {
@@ -30,7 +36,7 @@ impl Participant {
         effects.push(Effect::Answer { operator, answer: Answer::Rejected(rejection) });
     }
 
-    pub(super) fn forget(&mut self, tx: &TxId, operator: Operator, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_forget(&mut self, tx: &TxId, operator: Operator, effects: &mut Vec<Effect>) {
         let rejection = match self.branches.get(tx) {
             None => Rejection::NoSuchBranch,
             Some(branch) => match branch.state {

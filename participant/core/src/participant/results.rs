@@ -19,14 +19,14 @@ impl Finished {
 }
 
 impl Participant {
-    pub(super) fn executed(&mut self, id: &BranchId, vote: Vote, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_executed(&mut self, id: &BranchId, vote: Vote, effects: &mut Vec<Effect>) {
         let Some(State::Executing { execution, then }) = self.state_of(id) else {
             unreachable!("the resource manager answers an execution once, and the branch waits for it")
         };
         match then {
             Then::Vote => {
                 self.set(&id.tx, self.after_vote(execution, vote.clone()));
-                self.vote(id, vote, effects);
+                self.send_vote(id, vote, effects);
             }
             Then::Undo { next } => match vote {
                 Vote::Prepared { .. } => {
@@ -47,11 +47,11 @@ impl Participant {
         }
     }
 
-    pub(super) fn confirmed(&mut self, id: &BranchId, held: bool, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_confirmed(&mut self, id: &BranchId, held: bool, effects: &mut Vec<Effect>) {
         match self.state_of(id) {
             Some(State::Confirming) => {
                 self.set(&id.tx, State::Finished(if held { Finished::Left } else { Finished::Aborted }));
-                self.confirm_to_coordinator(id, held, effects);
+                self.send_confirmed(id, held, effects);
             }
             // A later attempt came meanwhile.
             Some(State::Aborting { next }) => self.after_abort(id, next, effects),
@@ -68,18 +68,18 @@ impl Participant {
         }
     }
 
-    pub(super) fn committed(&mut self, id: &BranchId, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_committed(&mut self, id: &BranchId, effects: &mut Vec<Effect>) {
         assert_eq!(self.state_of(id), Some(State::Committing), "a commit that nobody asked for");
         self.set(&id.tx, State::Finished(Finished::Committed));
-        self.finished(id, BranchOutcome::Committed, effects);
+        self.send_finished(id, BranchOutcome::Committed, effects);
     }
 
-    pub(super) fn aborted(&mut self, id: &BranchId, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_aborted(&mut self, id: &BranchId, effects: &mut Vec<Effect>) {
         let Some(State::Aborting { next }) = self.state_of(id) else { unreachable!("an abort that nobody asked for") };
         self.after_abort(id, next, effects);
     }
 
-    pub(super) fn resolved(&mut self, id: &BranchId, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_resolved(&mut self, id: &BranchId, effects: &mut Vec<Effect>) {
         let Some(State::Resolving { heuristic, operator }) = self.state_of(id) else {
             unreachable!("a resolution that nobody asked for")
         };
@@ -89,7 +89,7 @@ impl Participant {
     }
 
     /// Somebody else has ended it the other way (R3).
-    pub(super) fn gone(&mut self, id: &BranchId, at: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_gone(&mut self, id: &BranchId, at: Timestamp, effects: &mut Vec<Effect>) {
         match self.state_of(id) {
             Some(State::Committing) => {
                 self.ended_by_others(id, Heuristic::by_unknown_hand(false, at, Some(true)), effects)
@@ -137,7 +137,7 @@ impl Participant {
     fn ended_by_others(&mut self, id: &BranchId, heuristic: Heuristic, effects: &mut Vec<Effect>) {
         let outcome = heuristic.outcome();
         self.store_heuristic(id, heuristic, effects);
-        self.finished(id, outcome, effects);
+        self.send_finished(id, outcome, effects);
     }
 
     fn after_vote(&self, execution: Execution, vote: Vote) -> State {
@@ -151,10 +151,10 @@ impl Participant {
     }
 
     /// Says again what a one-phase branch has voted.
-    pub(super) fn vote_recalled(&mut self, id: &BranchId, result: Bytes, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_vote_recalled(&mut self, id: &BranchId, result: Bytes, effects: &mut Vec<Effect>) {
         // The low-water mark may have passed it meanwhile.
         if let Some(State::Finished(Finished::CommittedAlone { .. })) = self.state_of(id) {
-            self.vote(id, Vote::Committed { result }, effects);
+            self.send_vote(id, Vote::Committed { result }, effects);
         }
     }
 }

@@ -10,9 +10,9 @@ use undoubt_vocabulary::{
 };
 
 impl Participant {
-    pub(super) fn hello(&mut self, session: Session, hello: Hello, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_hello(&mut self, session: Session, hello: Hello, effects: &mut Vec<Effect>) {
         let Hello { coordinator, name, epoch, number, shown } = hello;
-        self.shown(shown.as_ref(), effects);
+        self.handle_recall(shown.as_ref(), effects);
         if let Some(why) = self.standing.put_back.clone() {
             return effects.push(Effect::Close { session, why: SessionRefused::PutBack { why } });
         }
@@ -47,12 +47,12 @@ impl Participant {
         if is_new {
             effects.push(Effect::RecordEpoch { session, coordinator, epoch });
         } else {
-            self.epoch_recorded(session, effects);
+            self.handle_epoch_recorded(session, effects);
         }
     }
 
     /// Looks at what somebody has seen of this participant's log. If that lacks it, nobody is served any more.
-    pub(super) fn shown(&mut self, shown: Option<&WriteNumber>, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_recall(&mut self, shown: Option<&WriteNumber>, effects: &mut Vec<Effect>) {
         let Some(why) = self.standing.shown(shown) else { return };
         effects.push(Effect::StorePutBack { why: why.clone() });
         for known in self.coordinators.values_mut() {
@@ -62,7 +62,7 @@ impl Participant {
         }
     }
 
-    pub(super) fn seen(&mut self, session: Session, writes: u64, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_seen(&mut self, session: Session, writes: u64, effects: &mut Vec<Effect>) {
         // The hello's own batch tells nothing: what was seen before is still to be shown to whoever said it.
         let Some((coordinator, known)) = self.of_session(session).filter(|_| writes > 0) else { return };
         let Some(number) = known.number.map(|number| WriteNumber { writes, ..number }) else { return };
@@ -72,7 +72,7 @@ impl Participant {
         }
     }
 
-    pub(super) fn accept_loss(
+    pub(super) fn handle_accept_loss(
         &self,
         (at, who, reason): (Timestamp, String, String),
         operator: Operator,
@@ -85,7 +85,7 @@ impl Participant {
         effects.push(Effect::AcceptLoss { loss, operator });
     }
 
-    pub(super) fn loss_accepted(&mut self, starts: Starts, operator: Operator, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_loss_accepted(&mut self, starts: Starts, operator: Operator, effects: &mut Vec<Effect>) {
         let put_back = self.standing.put_back.clone().unwrap_or_default();
         self.standing.accepted(starts);
         effects.push(Effect::Answer { operator, answer: Answer::LossAccepted { put_back } });
@@ -143,7 +143,7 @@ impl Participant {
         (found, next)
     }
 
-    pub(super) fn epoch_recorded(&mut self, session: Session, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_epoch_recorded(&mut self, session: Session, effects: &mut Vec<Effect>) {
         let joining = self.coordinators.iter_mut().find_map(|(id, known)| match known.joining {
             Some((joining, epoch)) if joining == session => Some((*id, known, epoch)),
             Some(_) | None => None,
@@ -179,7 +179,7 @@ impl Participant {
         read.iter().for_each(|tx| self.remove(tx));
     }
 
-    pub(super) fn session_closed(&mut self, session: Session) {
+    pub(super) fn handle_session_closed(&mut self, session: Session) {
         for known in self.coordinators.values_mut() {
             known.session = known.session.filter(|open| *open != session);
             known.joining = known.joining.filter(|(joining, _)| *joining != session);

@@ -4,14 +4,14 @@ use super::Participant;
 use crate::branch::State as Branch;
 use crate::branch_id::BranchId;
 use crate::effect::Effect;
-use crate::kept::Kept;
+use crate::kept_result::Kept;
 use crate::saga::Closing;
 use crate::step::{Refused, State, StepId};
 use bytes::Bytes;
 use undoubt_vocabulary::{AttemptNumber, Direction, Refusal, RefusalCode, RunStep, StepOutcome, ToCoordinator};
 
 impl Participant {
-    pub(super) fn run_step(
+    pub(super) fn handle_run(
         &mut self,
         id: StepId,
         run: RunStep,
@@ -34,13 +34,13 @@ impl Participant {
                 self.begin_action(id, run, effects);
             }
             Some(State::Refused(Refused { refusal, .. })) => {
-                self.ran(&id, Direction::Forward, run.attempt, StepOutcome::Refused(refusal), effects);
+                self.send_ran(&id, Direction::Forward, run.attempt, StepOutcome::Refused(refusal), effects);
             }
             Some(State::Acting { attempt, then: None }) => {
                 self.sagas.set(&id, State::Acting { attempt: attempt.max(run.attempt), then: None });
             }
             Some(State::Acted { result: Kept::Here(result), pending, .. }) => {
-                self.ran(&id, Direction::Forward, run.attempt, StepOutcome::Done { result, pending }, effects);
+                self.send_ran(&id, Direction::Forward, run.attempt, StepOutcome::Done { result, pending }, effects);
             }
             Some(State::Acted { result: Kept::Stored, .. }) => {
                 effects.push(Effect::RecallOutcome { step: id, attempt: run.attempt });
@@ -68,7 +68,7 @@ impl Participant {
                 self.sagas.set(&id, State::Acting { attempt, then: Some(latest) });
             }
             Some(State::Acted { refused: Some(Refused { attempt, refusal }), .. }) if run.attempt <= attempt => {
-                self.ran(&id, Direction::Compensating, run.attempt, StepOutcome::Refused(refusal), effects);
+                self.send_ran(&id, Direction::Compensating, run.attempt, StepOutcome::Refused(refusal), effects);
             }
             Some(State::Acted { result, pending, .. }) => {
                 let state = State::Compensating { result: result.clone(), pending, attempt: run.attempt };
@@ -89,8 +89,8 @@ impl Participant {
             Some(State::Emptying { attempt }) => {
                 self.sagas.set(&id, State::Emptying { attempt: attempt.max(run.attempt) });
             }
-            Some(State::Compensated) => self.ran(&id, Direction::Compensating, run.attempt, undone(), effects),
-            Some(State::Empty) => self.ran(&id, Direction::Compensating, run.attempt, StepOutcome::Empty, effects),
+            Some(State::Compensated) => self.send_ran(&id, Direction::Compensating, run.attempt, undone(), effects),
+            Some(State::Empty) => self.send_ran(&id, Direction::Compensating, run.attempt, StepOutcome::Empty, effects),
         }
     }
 
@@ -106,7 +106,7 @@ impl Participant {
             // Remembered like any refusal: the coordinator relies on it that this attempt leaves nothing behind.
             let refused = Refused { attempt: run.attempt, refusal: refusal.clone() };
             self.sagas.set(&id, State::Refused(refused));
-            return self.ran(&id, Direction::Forward, run.attempt, StepOutcome::Refused(refusal), effects);
+            return self.send_ran(&id, Direction::Forward, run.attempt, StepOutcome::Refused(refusal), effects);
         }
         let (state, step) = (State::Acting { attempt: run.attempt, then: None }, id.clone());
         self.begin(id, run, state, |run| Effect::RunAction { step, run }, effects);
@@ -118,7 +118,7 @@ impl Participant {
         let is_earlier =
             |branch: &BranchId| branch.coordinator == step.coordinator && branch.attempt_number < step.attempt_number;
         if let Some(branch) = branch.filter(is_earlier) {
-            self.abort(branch, AttemptNumber::default(), effects);
+            self.handle_abort(branch, AttemptNumber::default(), effects);
         }
     }
 
@@ -159,7 +159,7 @@ impl Participant {
         effects.push(effect(run));
     }
 
-    pub(super) fn action_ran(&mut self, id: StepId, outcome: StepOutcome, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_action_ran(&mut self, id: StepId, outcome: StepOutcome, effects: &mut Vec<Effect>) {
         let Some(State::Acting { attempt, then }) = self.sagas.state_of(&id) else {
             unreachable!("the resource manager answers an action once, and the step waits for it")
         };
@@ -170,21 +170,21 @@ impl Participant {
         };
         self.sagas.set(&id, state);
         match then {
-            None => self.ran(&id, Direction::Forward, attempt, outcome, effects),
+            None => self.send_ran(&id, Direction::Forward, attempt, outcome, effects),
             Some(compensation) => self.compensate(id.clone(), compensation, effects),
         }
         self.at_rest(id.saga(), effects);
     }
 
     /// Says again what an action came to.
-    pub(super) fn outcome_recalled(&self, id: &StepId, attempt: u32, result: Bytes, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_outcome_recalled(&self, id: &StepId, attempt: u32, result: Bytes, effects: &mut Vec<Effect>) {
         // It may have been undone meanwhile, or the low-water mark may have passed it.
         if let Some(State::Acted { pending, .. }) = self.sagas.state_of(id) {
-            self.ran(id, Direction::Forward, attempt, StepOutcome::Done { result, pending }, effects);
+            self.send_ran(id, Direction::Forward, attempt, StepOutcome::Done { result, pending }, effects);
         }
     }
 
-    pub(super) fn compensation_ran(&mut self, id: StepId, outcome: StepOutcome, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_compensation_ran(&mut self, id: StepId, outcome: StepOutcome, effects: &mut Vec<Effect>) {
         let Some(State::Compensating { result, pending, attempt }) = self.sagas.state_of(&id) else {
             unreachable!("the resource manager answers a compensation once, and the step waits for it")
         };
@@ -198,25 +198,32 @@ impl Participant {
             }
         };
         self.sagas.set(&id, state);
-        self.ran(&id, Direction::Compensating, attempt, outcome, effects);
+        self.send_ran(&id, Direction::Compensating, attempt, outcome, effects);
         self.at_rest(id.saga(), effects);
     }
 
-    pub(super) fn empty_stored(&mut self, id: StepId, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_empty_stored(&mut self, id: StepId, effects: &mut Vec<Effect>) {
         let Some(State::Emptying { attempt }) = self.sagas.state_of(&id) else {
             unreachable!("an empty compensation that nobody asked for")
         };
         self.sagas.set(&id, State::Empty);
-        self.ran(&id, Direction::Compensating, attempt, StepOutcome::Empty, effects);
+        self.send_ran(&id, Direction::Compensating, attempt, StepOutcome::Empty, effects);
         self.at_rest(id.saga(), effects);
     }
 
     fn late(&self, id: &StepId, run: &RunStep, detail: &str, effects: &mut Vec<Effect>) {
         let refusal = Refusal::new(RefusalCode::Late, detail);
-        self.ran(id, run.direction, run.attempt, StepOutcome::Refused(refusal), effects);
+        self.send_ran(id, run.direction, run.attempt, StepOutcome::Refused(refusal), effects);
     }
 
-    fn ran(&self, id: &StepId, direction: Direction, attempt: u32, outcome: StepOutcome, effects: &mut Vec<Effect>) {
+    fn send_ran(
+        &self,
+        id: &StepId,
+        direction: Direction,
+        attempt: u32,
+        outcome: StepOutcome,
+        effects: &mut Vec<Effect>,
+    ) {
         let StepId { coordinator, attempt_number, step, tx } = id.clone();
         self.send(coordinator, ToCoordinator::Ran { tx, attempt_number, step, direction, attempt, outcome }, effects);
     }

@@ -39,7 +39,7 @@ impl Script {
     pub fn tell(&mut self, line: &str, input: Input) {
         self.write(line);
         let mut effects = Vec::new();
-        self.participant.handle(input, &mut effects);
+        self.participant.handle_input(input, &mut effects);
         effects.iter().for_each(|effect| self.write(&format!("    {}", words(effect))));
     }
 
@@ -71,7 +71,7 @@ impl Script {
         if let ToParticipant::Run(run) = &message {
             line.push_str(&format!("/{}, attempt {}", run.step.0, run.attempt));
         }
-        self.tell(&line, Input::Received { session: Session(session), message });
+        self.tell(&line, Input::Message { session: Session(session), message });
     }
 
     pub fn prepare(&mut self, id: &str, attempt_number: AttemptNumber, execution: Execution) {

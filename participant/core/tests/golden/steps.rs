@@ -366,14 +366,17 @@ fn long_results_of_what_is_over_take_no_memory_and_those_of_what_is_open_do() {
     let mut effects = Vec::new();
     let result = || Bytes::from(vec![b'x'; 2_000]);
     let stored = StepState::Acted { result: Kept::Here(result()), pending: false };
-    participant
-        .handle(Input::Recovered(Recovered::Step { step: step(attempt_number(1, 0), 0), state: stored }), &mut effects);
+    participant.handle_input(
+        Input::Recovered(Recovered::Step { step: step(attempt_number(1, 0), 0), state: stored }),
+        &mut effects,
+    );
     let committed = Recovered::Committed { branch: branch("T1", attempt_number(1, 1)), result: Kept::Here(result()) };
-    participant.handle(Input::Recovered(committed), &mut effects);
+    participant.handle_input(Input::Recovered(committed), &mut effects);
     assert_eq!((participant.kept_bytes(), participant.keeps_most_of()), (0, None));
-    participant.handle(Input::Recovered(coordinator(1, attempt_number(1, 0))), &mut effects);
+    participant.handle_input(Input::Recovered(coordinator(1, attempt_number(1, 0))), &mut effects);
     let (branch, begun_at) = (branch("T2", attempt_number(1, 2)), Timestamp(1));
-    participant.handle(Input::Recovered(Recovered::Prepared { branch, begun_at, result: result() }), &mut effects);
+    participant
+        .handle_input(Input::Recovered(Recovered::Prepared { branch, begun_at, result: result() }), &mut effects);
     let most = participant.keeps_most_of().map(|(known, bytes)| (known.id, known.low_water_mark, bytes));
     assert_eq!((participant.kept_bytes(), most), (2_000, Some((COORDINATOR, attempt_number(1, 0), 2_000))));
 }

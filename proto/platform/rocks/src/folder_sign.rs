@@ -25,7 +25,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use undoubt_vocabulary::printable::clean;
+use undoubt_vocabulary::printable_text::clean;
 
 use super::error::translate_io;
 use super::folder::sync_folder;

@@ -24,7 +24,7 @@ mod error;
 mod folder;
 mod folder_sign;
 mod log_format;
-mod reclaim;
+mod reclaimer;
 mod wal_check;
 mod writer;
 
@@ -39,7 +39,7 @@ use undoubt_vocabulary::limits::MAX_STORE_QUEUE_BYTES;
 
 use backup::Backups;
 use folder::Folder;
-use reclaim::{Deletions, Reclaimer};
+use reclaimer::{Deletions, Reclaimer};
 use undoubt_platform::store::{BackingUp, Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
 use writer::Writer;
 
@@ -78,7 +78,7 @@ impl Default for RocksOptions {
             total_write_buffer_bytes: 32 * MIB,
             block_cache_bytes: 16 * MIB,
             total_wal_bytes: 64 * 1024 * 1024,
-            reclaim_period: reclaim::PERIOD,
+            reclaim_period: reclaimer::PERIOD,
             queue_batches: 65_536,
             queue_bytes: MAX_STORE_QUEUE_BYTES,
             checks_folder: true,

@@ -1,9 +1,9 @@
 mod copies;
 mod damage;
 mod full_disk;
-mod killed;
-mod put_back;
-mod reclaim;
+mod kills;
+mod reclaimer;
+mod restored_folders;
 
 use std::collections::BTreeMap;
 use std::fs;

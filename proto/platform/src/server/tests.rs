@@ -1,9 +1,9 @@
 //! The frame over connections in memory, with clients that do not behave.
 
 mod greeting;
-mod stalled;
-mod unfinished;
-mod unread;
+mod stalled_clients;
+mod unfinished_requests;
+mod unread_answers;
 
 use super::{AnswerRoom, Keeping, Offer, boxed, serve};
 use crate::clock::SystemClock;

@@ -1,7 +1,7 @@
 //! Operations as `undoubt.work.v1.Work`.
 
 use super::{Add, Extras, MAX_OPERATIONS, Operation};
-use crate::invalid::InvalidWork;
+use crate::invalid_work::InvalidWork;
 use crate::kinds::{OPERATIONS, refused};
 use crate::reference::Input;
 use crate::wire::{Field, Fields, Malformed, Writer, once};

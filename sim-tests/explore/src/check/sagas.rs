@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use undoubt_coordinator_core::{EndedBranch, EndedRecord, SagaRecord, StepResolution};
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, Outcome, StepIndex, TxId};
 
-use super::restored::is_step_lost;
+use super::restored_folders::is_step_lost;
 use crate::scenario::Scenario;
 use crate::storage::Came;
 

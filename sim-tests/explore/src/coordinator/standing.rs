@@ -5,7 +5,7 @@
 use super::{CoordinatorHost, Log, Process, Sent};
 use crate::mutant::Mutant;
 use crate::scenario::{Scenario, participant_name};
-use undoubt_coordinator_core::standing::{Sign, Standing, Told, Verdict, foreign_start, late_sign};
+use undoubt_coordinator_core::standing::{RecallAnswer, Sign, Standing, Verdict, foreign_start, late_sign};
 use undoubt_coordinator_core::{Input, Recollection, StillKnown, TakenBack, Unfinished, held_after_loss};
 use undoubt_vocabulary::{Abilities, AttemptNumber, Epoch, KnownAttempt, ParticipantName, Timestamp, WriteNumber};
 
@@ -57,11 +57,11 @@ impl CoordinatorHost {
         self.process = Some(process);
         let unfinished: Vec<Unfinished> = self.log.unfinished().collect();
         for open in unfinished {
-            self.put(Input::Recovered(open), scenario, sent)?;
+            self.handle_input(Input::Recovered(open), scenario, sent)?;
         }
         // Not at the first start, with which all worlds begin.
         if scenario.mutant == Some(Mutant::RecoversWhileAsking) && self.log.epoch > 1 {
-            return self.put(Input::RecoveryDone { paused: false }, scenario, sent);
+            return self.handle_input(Input::RecoveryDone { paused: false }, scenario, sent);
         }
         if scenario.mutant == Some(Mutant::SpeaksUnasked) {
             return self.speak(Vec::new(), scenario, sent);
@@ -69,17 +69,17 @@ impl CoordinatorHost {
         Ok(())
     }
 
-    pub(super) fn told(
+    pub(super) fn handle_recall_answer(
         &mut self,
         participant: usize,
-        told: &Told,
+        answer: &RecallAnswer,
         scenario: &Scenario,
         sent: &mut Vec<Sent>,
     ) -> Result<(), String> {
         let standing = self.process.as_ref().and_then(|process| process.standing.as_ref());
-        let lacking = standing.and_then(|standing| standing.lacking(told));
+        let lacking = standing.and_then(|standing| standing.lacking(answer));
         self.log.own = lacking.filter(|_| scenario.mutant != Some(Mutant::OwnSignForgotten)).or(self.log.own);
-        self.stand(scenario, sent, |standing| standing.told(participant_name(participant), told.clone()))
+        self.stand(scenario, sent, |standing| standing.handle_answer(participant_name(participant), answer.clone()))
     }
 
     pub(super) fn time_is_over(&mut self, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
@@ -110,11 +110,11 @@ impl CoordinatorHost {
     fn speak(&mut self, held: Vec<Unfinished>, scenario: &Scenario, sent: &mut Vec<Sent>) -> Result<(), String> {
         let epoch = Epoch(self.log.epoch);
         self.process.iter_mut().for_each(|process| process.standing = None);
-        self.put(Input::EpochTaken(epoch), scenario, sent)?;
+        self.handle_input(Input::EpochTaken(epoch), scenario, sent)?;
         for held in held {
-            self.put(Input::Recovered(held), scenario, sent)?;
+            self.handle_input(Input::Recovered(held), scenario, sent)?;
         }
-        self.put(Input::RecoveryDone { paused: false }, scenario, sent)
+        self.handle_input(Input::RecoveryDone { paused: false }, scenario, sent)
     }
 
     pub(super) fn accept_loss(
@@ -197,7 +197,7 @@ impl CoordinatorHost {
         }
         self.remember(&name, *number);
         let abilities = Abilities { two_phase: !scenario.unable.contains(&participant), ..Abilities::ALL };
-        self.put(Input::Connected { participant: name, abilities }, scenario, sent)
+        self.handle_input(Input::Connected { participant: name, abilities }, scenario, sent)
     }
 
     /// Lists what a participant has lost, once everything is on stable storage that has ended until now.

@@ -3,18 +3,18 @@
 use super::{ParticipantHost, Running};
 use crate::mutant::Mutant;
 use crate::storage::COORDINATOR;
-use undoubt_coordinator_core::standing::Told;
+use undoubt_coordinator_core::standing::RecallAnswer;
 use undoubt_participant_core::{Input, Operator, Recall, Recalled, Session};
 use undoubt_vocabulary::{AttemptNumber, KnownAttempt, Timestamp, WriteNumber};
 
 impl ParticipantHost {
     /// Returns its answer to a coordinator that asks, while it is up.
-    pub(crate) fn recalled(&self, mutant: Option<Mutant>) -> Option<Told> {
+    pub(crate) fn recalled(&self, mutant: Option<Mutant>) -> Option<RecallAnswer> {
         let recall = Recall { coordinator: COORDINATOR, name: String::new(), shown: None };
         let Recalled { seen, epoch, connected, other, put_back, .. } = self.process.as_ref()?.core.recalled(&recall);
         let seen = seen.number.filter(|_| mutant != Some(Mutant::SeenUntold));
         let connected = connected && mutant != Some(Mutant::ConnectedUntold);
-        Some(Told { seen, epoch, connected, other, was_put_back: put_back.is_some() })
+        Some(RecallAnswer { seen, epoch, connected, other, was_put_back: put_back.is_some() })
     }
 
     /// Returns the coordinator's attempts that it still knows, while it is up.
@@ -33,7 +33,7 @@ impl ParticipantHost {
 impl Running<'_> {
     pub(super) fn recall(&mut self, shown: Option<WriteNumber>) -> Result<(), String> {
         let shown = self.looked_at(shown);
-        self.put(Input::Recall(Recall { coordinator: COORDINATOR, name: String::new(), shown }))
+        self.handle_input(Input::Recall(Recall { coordinator: COORDINATOR, name: String::new(), shown }))
     }
 
     /// Returns what the core gets of what it is shown.
@@ -43,11 +43,11 @@ impl Running<'_> {
 
     pub(super) fn session_closed(&mut self) -> Result<(), String> {
         let Some(session) = self.process.session.take() else { return Ok(()) };
-        self.put(Input::SessionClosed { session: Session(session) })
+        self.handle_input(Input::SessionClosed { session: Session(session) })
     }
 
     pub(super) fn accept_loss(&mut self) -> Result<(), String> {
         let (who, reason, operator) = ("operator".to_owned(), "there is no newer folder".to_owned(), Operator(0));
-        self.put(Input::AcceptLoss { at: Timestamp(0), who, reason, operator })
+        self.handle_input(Input::AcceptLoss { at: Timestamp(0), who, reason, operator })
     }
 }

@@ -4,12 +4,12 @@ mod auto;
 mod marks;
 mod mutants;
 mod operators;
-mod put_back;
 mod resources;
+mod restored_folders;
 mod sagas;
 mod search;
 mod two_phase;
-mod unusable;
+mod unusable_records;
 
 use undoubt_explore::{Budget, Limits, Scenario, explore};
 

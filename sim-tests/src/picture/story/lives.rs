@@ -63,8 +63,8 @@ impl Life {
             | Event::Received { .. }
             | Event::Noted { .. }
             | Event::Branch { .. }
-            | Event::Asked { .. }
-            | Event::Told { .. }
+            | Event::Requested { .. }
+            | Event::Answered { .. }
             | Event::Fault { .. }
             | Event::Healed => {}
         }

@@ -74,11 +74,11 @@ impl Sample {
     }
 
     fn asks(&mut self, at_us: u64, client: u8, tx: &str) {
-        self.add(at_us, Client(client), Event::Asked { tx: tx.to_owned(), what: "submit".to_owned() });
+        self.add(at_us, Client(client), Event::Requested { tx: tx.to_owned(), what: "submit".to_owned() });
     }
 
     fn hears(&mut self, at_us: u64, client: u8, tx: &str, answer: &str) {
-        self.add(at_us, Client(client), Event::Told { tx: tx.to_owned(), answer: answer.to_owned() });
+        self.add(at_us, Client(client), Event::Answered { tx: tx.to_owned(), answer: answer.to_owned() });
     }
 
     /// Nothing goes wrong.

@@ -322,7 +322,7 @@ async fn a_key_that_two_steps_marked_stays_pending_until_the_last_write_of_their
     let mut writes = 0;
     while !left.is_empty() {
         assert!(fixture.is_pending("k").await, "another saga could mark it, and lose its mark to the next write");
-        let (batch, steps) = pending::next_write(&fixture.kv, left, &None).unwrap();
+        let (batch, steps) = marks::next_write(&fixture.kv, left, &None).unwrap();
         fixture.kv.write(batch, Durability::Forced).await.unwrap();
         left = &left[steps..];
         writes += 1;

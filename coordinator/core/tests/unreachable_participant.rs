@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Effect, Input, Limits, Question, Stage, Submission, Timer,
+    Answer, Client, Content, Coordinator, Effect, Input, Limits, Request, Stage, Submission, Timer,
 };
 use undoubt_vocabulary::{
     Abilities, AbortReason, AttemptNumber, Epoch, Outcome, ParticipantName, Timestamp, TransactionPhase, TxId,
@@ -20,7 +20,7 @@ const LIMITS: Limits = Limits {
 
 fn put(coordinator: &mut Coordinator, input: Input) -> Vec<Effect> {
     let mut effects = Vec::new();
-    coordinator.handle(Timestamp(1), input, &mut effects);
+    coordinator.handle_input(Timestamp(1), input, &mut effects);
     effects
 }
 
@@ -36,7 +36,7 @@ fn delegated(participant: &ParticipantName, tx: &TxId) -> (Coordinator, AttemptN
         client: Client(1),
         wait: true,
     };
-    put(&mut coordinator, Input::LookedUp { question: Question::Submit(submission), ended: None });
+    put(&mut coordinator, Input::LookedUp { request: Request::Submit(submission), ended: None });
     let attempt_number = AttemptNumber::first_of(Epoch(1));
     put(&mut coordinator, Input::Appended { tx: tx.clone(), attempt_number, stage: Stage::Delegated });
     (coordinator, attempt_number)

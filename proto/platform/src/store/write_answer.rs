@@ -11,14 +11,14 @@ use super::StoreError;
 
 type Answer = Result<(), StoreError>;
 
-/// Sees an answer just before the one who awaits it.
-type Heard = Box<dyn FnOnce(&Answer) + Send>;
+/// A function that sees an answer just before the one who awaits it.
+type Observer = Box<dyn FnOnce(&Answer) + Send>;
 
 /// Resolves once the write is as durable as was asked, or has failed. Dropping it does not recall the write.
 #[must_use = "only the answer says whether the write is durable"]
 pub struct Written {
     answer: oneshot::Receiver<Answer>,
-    heard: Option<Heard>,
+    observer: Option<Observer>,
 }
 
 /// The writer's end of a [`Written`]. Dropped without an answer, it tells that the store stopped.
@@ -28,7 +28,7 @@ pub struct Completion(oneshot::Sender<Answer>);
 impl Written {
     pub fn pending() -> (Completion, Written) {
         let (sender, receiver) = oneshot::channel();
-        (Completion(sender), Written { answer: receiver, heard: None })
+        (Completion(sender), Written { answer: receiver, observer: None })
     }
 
     /// An answer that is known at once.
@@ -38,9 +38,9 @@ impl Written {
         written
     }
 
-    /// Returns the same answer, which `heard` sees just before the one who awaits it; not if it is never awaited.
-    pub fn heard_by(self, heard: impl FnOnce(&Answer) + Send + 'static) -> Written {
-        Written { heard: Some(Box::new(heard)), ..self }
+    /// Returns the same answer, which `observer` sees just before the one who awaits it; not if it is never awaited.
+    pub fn observed_by(self, observer: impl FnOnce(&Answer) + Send + 'static) -> Written {
+        Written { observer: Some(Box::new(observer)), ..self }
     }
 }
 
@@ -57,8 +57,8 @@ impl Future for Written {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = ready!(Pin::new(&mut self.answer).poll(context))
             .unwrap_or_else(|_| Err(StoreError::Stopped { cause: "the writer ended without an answer".into() }));
-        if let Some(heard) = self.heard.take() {
-            heard(&answer);
+        if let Some(observer) = self.observer.take() {
+            observer(&answer);
         }
         Poll::Ready(answer)
     }

@@ -7,7 +7,7 @@ use super::{At, Run, Saga, WaitsFor};
 use crate::context::Context;
 use crate::effect::{Answer, Note, Rejection};
 use crate::input::{Client, StepResolution};
-use crate::saga::logging::Written;
+use crate::saga::log::Written;
 use bytes::Bytes;
 use undoubt_vocabulary::{Direction, StepName};
 
@@ -47,7 +47,7 @@ impl Saga {
         Ok(())
     }
 
-    pub(super) fn resolution_is_stable(&mut self, step: usize, client: Option<Client>, cx: &mut Context<'_>) {
+    pub(super) fn handle_stable_resolution(&mut self, step: usize, client: Option<Client>, cx: &mut Context<'_>) {
         if self.steps[step].word_unrecorded {
             self.steps[step].word_unrecorded = false;
             self.steps[step].on_record = true;

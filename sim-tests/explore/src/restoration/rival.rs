@@ -115,7 +115,7 @@ impl World {
                 } else {
                     rival.met.remove(participant)
                 };
-                self.rival_acts(rival, &Act::Told { participant: *participant, told }, machines)
+                self.rival_acts(rival, &Act::Recalled { participant: *participant, answer: told }, machines)
             }
             Beside::TimeIsOver => match self.restored.rival.clone() {
                 Some(rival) => self.rival_acts(rival, &Act::TimeIsOver, machines),

@@ -1,7 +1,7 @@
 //! All that hosts and the conductor share: machines with their disks and clocks, orders, and who was promised what.
 
-mod elsewhere;
-mod put_back;
+mod remote_resources;
+mod restored_disks;
 
 use super::cells::{stands, states_hit};
 use super::observation::Recorder;
@@ -13,9 +13,9 @@ use crate::process::Process;
 use crate::random::{random, seed_of};
 use crate::run::{Call, CallKind, Finals, Reply};
 use crate::trace::Event;
-use elsewhere::Elsewhere;
-pub(super) use elsewhere::Fate;
-use put_back::Copy;
+use remote_resources::Elsewhere;
+pub(super) use remote_resources::Fate;
+use restored_disks::Copy;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -332,7 +332,7 @@ impl Shared {
             CallKind::Cancel => "cancel".to_owned(),
             CallKind::Ask => "ask".to_owned(),
         };
-        self.recorder.record(Host::Client(client), Event::Asked { tx: tx.to_owned(), what });
+        self.recorder.record(Host::Client(client), Event::Requested { tx: tx.to_owned(), what });
         let mut calls = lock(&self.calls);
         let (asked_us, reply) = (now_us(), Reply::Unknown("never answered".to_owned()));
         calls.push(Call { client, tx: tx.to_owned(), kind, asked_us, told_us: None, reply });
@@ -350,7 +350,7 @@ impl Shared {
             Reply::Refused(why) => format!("refused: {why}"),
             Reply::Unknown(why) => format!("unknown: {why}"),
         };
-        self.recorder.record(Host::Client(call.client), Event::Told { tx: call.tx.clone(), answer });
+        self.recorder.record(Host::Client(call.client), Event::Answered { tx: call.tx.clone(), answer });
     }
 
     pub(super) fn calls(&self) -> Vec<Call> {

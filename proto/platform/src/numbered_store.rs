@@ -260,7 +260,7 @@ impl Store for NumberedStore {
                     batch.put(self.meta, [SEEN, &whose].concat(), seen);
                 }
                 let (noted, start) = (Arc::clone(&self.state), state.start);
-                self.store.write(batch, durability).heard_by(move |answer| {
+                self.store.write(batch, durability).observed_by(move |answer| {
                     let mut state = lock(&noted);
                     match answer {
                         Ok(()) if state.start == start => state.stable = state.stable.max(writes),

@@ -3,7 +3,7 @@
 
 use super::World;
 use crate::coordinator::{Process, Sent};
-use crate::restoring::Machine;
+use crate::restoration::Machine;
 use crate::scenario::{Scenario, participant_name};
 use crate::storage::Came;
 use std::collections::BTreeSet;

@@ -3,7 +3,7 @@
 use super::list::{CRASH, CRASH_AND_LOSS, NONE, ask, insist, submit, then};
 use super::sagas::step;
 use super::{Budget, Deadlines, Request, RequestKind, SagaStep, Scenario};
-use crate::restoring::Machine;
+use crate::restoration::Machine;
 
 const RESTORE: Budget = Budget { restores: 1, ..NONE };
 const RESTORE_AND_CRASH: Budget = Budget { restores: 1, ..CRASH };

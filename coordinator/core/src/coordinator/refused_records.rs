@@ -3,14 +3,14 @@
 use super::Coordinator;
 use crate::context::Context;
 use crate::effect::Effect;
-use crate::open::Open;
+use crate::open_transaction::Open;
 use crate::record::Stage;
 use undoubt_vocabulary::{AttemptNumber, Timestamp, TxId};
 
 impl Coordinator {
     /// Holds the transaction from now on: what it wanted to record will never be stable, so nothing that depends on it
     /// may happen.
-    pub(super) fn not_appended(
+    pub(super) fn handle_not_appended(
         &mut self,
         now: Timestamp,
         tx: &TxId,
@@ -22,13 +22,13 @@ impl Coordinator {
         let Some(open) = self.transactions.get_mut(tx).filter(|open| open.attempt_number() == attempt_number) else {
             // A heuristic outcome that became known after the end: its participant reports it again.
             if stage == Stage::Ended {
-                self.noted(tx, false, effects);
+                self.handle_noted(tx, false, effects);
             }
             return;
         };
         let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
         if let Open::Unusable(unusable) = open {
-            return unusable.not_appended(stage, &mut cx);
+            return unusable.handle_not_appended(stage, &mut cx);
         }
         let before = open.held();
         let mut unusable = open.held_for(stage, &cause, &mut cx);

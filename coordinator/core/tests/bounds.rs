@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Effect, Input, Limits, Note, Question, Record, Rejection, Stage,
+    Answer, Client, Content, Coordinator, Effect, Input, Limits, Note, Record, Rejection, Request, Stage,
     StepResolution, Submission, Timer,
 };
 use undoubt_vocabulary::limits::{MAX_RESULT_BYTES, MAX_STEP_INPUT_BYTES, MAX_TRANSACTION_RESULT_BYTES};
@@ -44,16 +44,16 @@ impl Run {
     /// All effects, also of records that become stable at once.
     fn put(&mut self, input: Input) -> Vec<Effect> {
         let mut effects = Vec::new();
-        self.core.handle(Timestamp(1), input, &mut effects);
+        self.core.handle_input(Timestamp(1), input, &mut effects);
         let mut at = 0;
         while at < effects.len() {
             match effects[at].clone() {
                 Effect::Append { record, .. } => {
                     let (tx, attempt_number, stage) = (record.tx().clone(), record.attempt_number(), record.stage());
-                    self.core.handle(Timestamp(1), Input::Appended { tx, attempt_number, stage }, &mut effects);
+                    self.core.handle_input(Timestamp(1), Input::Appended { tx, attempt_number, stage }, &mut effects);
                 }
-                Effect::LookUp(question) => {
-                    self.core.handle(Timestamp(1), Input::LookedUp { question, ended: None }, &mut effects);
+                Effect::LookUp(request) => {
+                    self.core.handle_input(Timestamp(1), Input::LookedUp { request, ended: None }, &mut effects);
                 }
                 _ => {}
             }
@@ -67,19 +67,19 @@ impl Run {
         self.attempt_numbers += 1;
         let (digest, timeout) = ([1; 32], Duration::from_secs(5));
         let submission = Submission { tx: tx(id), digest, content, timeout, client: Client(1), wait: true };
-        (attempt_number, self.put(Input::Asked(Question::Submit(submission))))
+        (attempt_number, self.put(Input::Request(Request::Submit(submission))))
     }
 
     fn vote(&mut self, from: u16, id: &str, attempt_number: AttemptNumber, vote: Vote) -> Vec<Effect> {
         let message = ToCoordinator::Vote { tx: tx(id), attempt_number, vote };
-        self.put(Input::Asked(Question::Received { from: name(from), message }))
+        self.put(Input::Request(Request::Message { from: name(from), message }))
     }
 
     fn acted(&mut self, step: u16, attempt_number: AttemptNumber, bytes: usize) -> Vec<Effect> {
         let outcome = StepOutcome::Done { result: result(bytes), pending: false };
         let (tx, step, direction) = (tx("t"), StepIndex(step), Direction::Forward);
         let message = ToCoordinator::Ran { tx, attempt_number, step, direction, attempt: 1, outcome };
-        self.put(Input::Asked(Question::Received { from: name(step.0), message }))
+        self.put(Input::Request(Request::Message { from: name(step.0), message }))
     }
 }
 
@@ -266,7 +266,7 @@ fn what_all_have_gathered_is_bounded_and_whoever_would_exceed_it_may_try_again()
     for from in 0..2 {
         let outcome = undoubt_vocabulary::BranchOutcome::Committed;
         let message = ToCoordinator::Finished { tx: tx("t1"), attempt_number: first, outcome };
-        run.put(Input::Asked(Question::Received { from: name(from), message }));
+        run.put(Input::Request(Request::Message { from: name(from), message }));
     }
     let (_, effects) = run.submit("t3", branches(2));
     assert_eq!(answer(&effects), None);
@@ -278,13 +278,13 @@ fn what_an_operator_lets_a_saga_drop_gives_its_room_back() {
     let (attempt_number, _) = run.submit("t", Content::Saga(steps(2, None, &[])));
     run.acted(0, attempt_number, 80);
     // Its last step may be in effect, so compensation begins with it.
-    run.put(Input::Asked(Question::Cancel { tx: tx("t"), client: Client(2) }));
+    run.put(Input::Request(Request::Cancel { tx: tx("t"), client: Client(2) }));
     let (_, effects) = run.submit("t2", branches(2));
     let turned_away = Answer::Rejected(Rejection::TooMuchGathered { max_gathered_bytes: 100 });
     assert_eq!(answer(&effects), Some(&turned_away));
     run.attempt_numbers -= 1;
     let (step, resolution, client) = (name(0).as_str().parse().unwrap(), StepResolution::Skip, Client(3));
-    run.put(Input::Asked(Question::ResolveStep { tx: tx("t"), step, resolution, client }));
+    run.put(Input::Request(Request::ResolveStep { tx: tx("t"), step, resolution, client }));
     assert_eq!(run.core.view(&tx("t")).unwrap().phase, TransactionPhase::Compensating);
     let (_, effects) = run.submit("t2", branches(2));
     assert_eq!(answer(&effects), None);
@@ -295,8 +295,8 @@ fn what_an_operator_gives_up_is_about_to_make_room() {
     let mut run = Run::new(Limits { max_gathered_bytes: 100, ..LIMITS }, 2);
     let (attempt_number, _) = run.submit("t", Content::Saga(steps(2, None, &[])));
     run.acted(0, attempt_number, 80);
-    let forget = Input::Asked(Question::Forget { tx: tx("t"), client: Client(2) });
-    run.core.handle(Timestamp(1), forget, &mut Vec::new());
+    let forget = Input::Request(Request::Forget { tx: tx("t"), client: Client(2) });
+    run.core.handle_input(Timestamp(1), forget, &mut Vec::new());
     assert!(run.core.is_about_to_have_room());
     run.put(Input::Appended { tx: tx("t"), attempt_number, stage: Stage::Ended });
     assert_eq!((run.core.open_transactions(), run.core.is_about_to_have_room()), (0, false));
@@ -312,8 +312,8 @@ fn only_what_is_being_recorded_is_worth_waiting_for() {
     run.vote(0, "t2", attempt_number, Vote::Prepared { result: result(20) });
     assert!(!run.core.is_about_to_have_room(), "nor is it known how long the others take to vote");
     let message = ToCoordinator::Vote { tx: tx("t2"), attempt_number, vote: Vote::Prepared { result: result(0) } };
-    let voted = Input::Asked(Question::Received { from: name(1), message });
-    run.core.handle(Timestamp(1), voted, &mut Vec::new());
+    let voted = Input::Request(Request::Message { from: name(1), message });
+    run.core.handle_input(Timestamp(1), voted, &mut Vec::new());
     assert!(run.core.is_about_to_have_room(), "the decision is being recorded");
     run.put(Input::Appended { tx: tx("t2"), attempt_number, stage: Stage::Committed });
     assert!(!run.core.is_about_to_have_room(), "acknowledgements may take long again");

@@ -3,14 +3,14 @@
 use super::{Coordinator, advance};
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Rejection};
-use crate::input::{Question, Submission};
-use crate::open::{Open, Told};
+use crate::input::{Request, Submission};
+use crate::open_transaction::{Open, OpenInput};
 use crate::record::EndedRecord;
 use undoubt_vocabulary::{BranchOutcome, Outcome, ParticipantName, Timestamp, ToCoordinator, ToParticipant, Vote};
 
 impl Coordinator {
     /// A message, maybe about a transaction that is not open here.
-    pub(super) fn received(
+    pub(super) fn handle_message(
         &mut self,
         now: Timestamp,
         from: ParticipantName,
@@ -19,12 +19,12 @@ impl Coordinator {
     ) {
         let (tx, attempt_number) = (message.tx().clone(), message.attempt_number());
         let Some(open) = self.transactions.get_mut(&tx) else {
-            return effects.push(Effect::LookUp(Question::Received { from, message }));
+            return effects.push(Effect::LookUp(Request::Message { from, message }));
         };
         if let Open::Unusable(unusable) = open {
             // Nothing is presumed, and no name of a participant is missed.
             let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
-            return unusable.heard(from, &message, &mut cx);
+            return unusable.handle_message(from, &message, &mut cx);
         }
         // An earlier attempt under this id cannot have committed, else this one would not have begun (R10).
         if !open.involves(&from) || attempt_number < open.attempt_number() {
@@ -32,14 +32,14 @@ impl Coordinator {
         }
         if attempt_number == open.attempt_number() {
             let mut cx = Context { now, effects, peers: &mut self.peers, room: &mut self.room };
-            if advance(open, Told::Heard { from, message }, &mut self.next_attempt_number, &mut cx) {
+            if advance(open, OpenInput::Message { from, message }, &mut self.next_attempt_number, &mut cx) {
                 self.transactions.remove(&tx);
             }
         }
     }
 
     /// A message about a transaction that is not open here: it committed, or it aborted, or it never was (R4).
-    pub(super) fn received_about_ended(
+    pub(super) fn handle_message_about_ended(
         &mut self,
         now: Timestamp,
         from: ParticipantName,
@@ -96,18 +96,18 @@ fn presume_abort(from: ParticipantName, message: ToCoordinator, effects: &mut Ve
 }
 
 /// "Not yet": only a coordinator that has read its whole log may say more (R4).
-pub(super) fn refuse_while_recovering(question: Question, effects: &mut Vec<Effect>) {
+pub(super) fn refuse_while_recovering(request: Request, effects: &mut Vec<Effect>) {
     let reject = |client, tx| Effect::Answer { client, tx, answer: Answer::Rejected(Rejection::Recovering) };
-    match question {
-        Question::Submit(Submission { client, tx, .. })
-        | Question::Await { tx, client }
-        | Question::Cancel { tx, client }
-        | Question::Forget { tx, client }
-        | Question::ResolveStep { tx, client, .. } => effects.push(reject(client, tx)),
-        Question::Received { from, message: ToCoordinator::Inquiry { tx, attempt_number } } => {
+    match request {
+        Request::Submit(Submission { client, tx, .. })
+        | Request::Await { tx, client }
+        | Request::Cancel { tx, client }
+        | Request::Forget { tx, client }
+        | Request::ResolveStep { tx, client, .. } => effects.push(reject(client, tx)),
+        Request::Message { from, message: ToCoordinator::Inquiry { tx, attempt_number } } => {
             effects.push(Effect::Send { to: from, message: ToParticipant::Undecided { tx, attempt_number } });
         }
-        Question::Received {
+        Request::Message {
             message:
                 ToCoordinator::Vote { .. }
                 | ToCoordinator::Confirmed { .. }

@@ -3,9 +3,9 @@
 use super::{At, Former, Saga, State, Step};
 use crate::context::Context;
 use crate::effect::{Note, Timer};
-use crate::open::Admitted;
+use crate::open_transaction::Admitted;
 use crate::record::{Progress, SagaRecord};
-use crate::saga::logging::Written;
+use crate::saga::log::Written;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use undoubt_vocabulary::{AttemptNumber, SagaStep, time_left};

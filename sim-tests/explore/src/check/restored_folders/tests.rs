@@ -5,7 +5,7 @@ use crate::action::Action;
 use crate::machines::Machines;
 use crate::network::Body;
 use crate::part::Part;
-use crate::restoring::Restoring;
+use crate::restoration::Restoring;
 use crate::storage::Storage;
 use bytes::Bytes;
 use undoubt_coordinator_core::standing::Standing;

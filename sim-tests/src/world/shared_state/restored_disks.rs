@@ -10,7 +10,7 @@ use crate::world::witness::{self, Life, Witness};
 use bytes::Bytes;
 use prost::Message as _;
 use std::sync::Arc;
-use undoubt_platform::numbered::FolderSign;
+use undoubt_platform::numbered_store::FolderSign;
 use undoubt_proto::record::SeenOfCoordinator;
 use undoubt_vocabulary::WriteNumber;
 

@@ -4,7 +4,7 @@ use super::{At, Saga, State, Step};
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Timer};
 use crate::record::{EndedBranch, EndedRecord, Record};
-use crate::saga::logging::Written;
+use crate::saga::log::Written;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use undoubt_vocabulary::{BranchOutcome, PartName, ParticipantName, ToParticipant};
@@ -66,7 +66,7 @@ impl Saga {
         cx.arm(&self.tx, self.attempt_number, Timer::Retry { attempt });
     }
 
-    pub(super) fn closed(&mut self, from: &ParticipantName, cx: &mut Context<'_>) {
+    pub(super) fn handle_closed(&mut self, from: &ParticipantName, cx: &mut Context<'_>) {
         // An operator who did not wait for it may have given it up: then the end is being recorded already.
         if !self.is_closing() || !self.unclosed().contains(from) {
             return;

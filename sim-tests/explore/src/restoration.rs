@@ -5,8 +5,8 @@
 //! the same start or of an earlier one. What was lost by it only [`Restored`] knows: the rules ask it whether what is not
 //! noticed could be.
 
-mod beside;
-mod lost;
+mod losses;
+mod rival;
 mod words;
 
 use crate::action::Action;
@@ -23,8 +23,8 @@ use std::collections::BTreeSet;
 use undoubt_coordinator_core::standing::Verdict;
 use undoubt_vocabulary::{KnownAttempt, KnownState, TxId, WriteNumber};
 
-pub(crate) use beside::{Beside, Rival};
-pub(crate) use lost::Lost;
+pub(crate) use losses::Lost;
+pub(crate) use rival::{Beside, Rival};
 
 /// The log's id of a participant whose folder was emptied.
 const ANOTHER_LOG: [u8; 16] = [0xee; 16];
@@ -219,7 +219,7 @@ impl World {
         self.restored.change(|restored| restored.lost = Some(lost));
     }
 
-    /// Question and answer.
+    /// Request and answer.
     fn recall(&mut self, participant: usize, machines: &mut Machines<'_>) -> Step {
         let shown = self.seen_of(participant);
         self.shown_to(participant, shown, machines.scenario);
@@ -228,7 +228,7 @@ impl World {
         let Some(told) = host.recalled(machines.scenario.mutant) else { return Ok(()) };
         let seen = host.process.as_ref().map(|process| process.seen).unwrap_or_default();
         self.of_lost_log(machines.scenario, |lost| lost.asked(participant, &seen));
-        self.coordinator(coordinator::Act::Told { participant, told }, machines)
+        self.coordinator(coordinator::Act::Recalled { participant, answer: told }, machines)
     }
 
     /// Notes something of what the coordinator has lost, if its log was put back.

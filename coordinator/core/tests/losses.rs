@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Coordinator, Effect, EndedBranch, EndedRecord, Input, Limits, OpenKind, OpenRecord, Part, Progress, Question,
-    Record, SagaRecord, StillKnown, Unfinished,
+    Coordinator, Effect, EndedBranch, EndedRecord, Input, Limits, OpenKind, OpenRecord, Part, Progress, Record,
+    Request, SagaRecord, StillKnown, Unfinished,
 };
 use undoubt_vocabulary::{
     Abilities, AttemptNumber, BranchOutcome, Epoch, Outcome, ParticipantName, RetryPolicy, SagaStep, StepIndex,
@@ -112,7 +112,7 @@ fn recovered(unfinished: Unfinished) -> Coordinator {
 
 fn put(core: &mut Coordinator, input: Input) -> Vec<Effect> {
     let mut effects = Vec::new();
-    core.handle(Timestamp(1), input, &mut effects);
+    core.handle_input(Timestamp(1), input, &mut effects);
     effects
 }
 
@@ -135,7 +135,7 @@ fn of_a_transaction_that_is_open_what_a_participant_has_answered_can_be_lost() {
     let finished = |from: &str| {
         let message =
             ToCoordinator::Finished { tx: tx(), attempt_number: ATTEMPT_NUMBER, outcome: BranchOutcome::Committed };
-        Input::Asked(Question::Received { from: name(from), message })
+        Input::Request(Request::Message { from: name(from), message })
     };
     put(&mut core, finished("a"));
     let lost = core.lost_at(&name("a"), &low_water_mark(0));

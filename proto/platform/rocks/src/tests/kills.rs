@@ -21,7 +21,7 @@ fn count(store: &RocksStore) -> u64 {
 
 #[tokio::test]
 async fn what_was_answered_before_the_process_was_killed_is_there_at_the_next_start() {
-    let name = "tests::killed::what_was_answered_before_the_process_was_killed_is_there_at_the_next_start";
+    let name = "tests::kills::what_was_answered_before_the_process_was_killed_is_there_at_the_next_start";
     if let Some(folder) = std::env::var_os(FOLDER) {
         return write_until_killed(Path::new(&folder)).await;
     }

@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_coordinator_core::{
-    Answer, Client, Content, Coordinator, Effect, EndedRecord, Input, Limits, OpenKind, OpenRecord, Progress, Question,
-    Record, Rejection, SagaRecord, Stage, Submission, Unfinished, UnusableRecord, decided,
+    Answer, Client, Content, Coordinator, Effect, EndedRecord, Input, Limits, OpenKind, OpenRecord, Progress, Record,
+    Rejection, Request, SagaRecord, Stage, Submission, Unfinished, UnusableRecord, decided,
 };
 use undoubt_vocabulary::{
     Abilities, AbortReason, AttemptNumber, BranchOutcome, Direction, Epoch, Outcome, ParticipantName, RetryPolicy,
@@ -47,7 +47,7 @@ impl Run {
         while !inputs.is_empty() {
             let input = inputs.remove(0);
             let before = effects.len();
-            self.core.handle(Timestamp(1), input, &mut effects);
+            self.core.handle_input(Timestamp(1), input, &mut effects);
             let next = effects[before..].to_vec().iter().filter_map(|effect| self.next(effect)).collect::<Vec<_>>();
             inputs.splice(0..0, next);
         }
@@ -67,10 +67,10 @@ impl Run {
                     Input::Appended { tx, attempt_number, stage }
                 })
             }
-            Effect::LookUp(question) => Some(Input::LookedUp { question: question.clone(), ended: self.ended.clone() }),
+            Effect::LookUp(request) => Some(Input::LookedUp { request: request.clone(), ended: self.ended.clone() }),
             Effect::Send { to, message } => {
                 let message = reply(message)?;
-                Some(Input::Asked(Question::Received { from: to.clone(), message }))
+                Some(Input::Request(Request::Message { from: to.clone(), message }))
             }
             _ => None,
         }
@@ -79,7 +79,7 @@ impl Run {
     fn submit(&mut self, content: Content) -> Vec<Effect> {
         let (digest, timeout) = ([1; 32], Duration::from_secs(5));
         let submission = Submission { tx: tx(), digest, content, timeout, client: Client(1), wait: true };
-        self.put(Input::Asked(Question::Submit(submission)))
+        self.put(Input::Request(Request::Submit(submission)))
     }
 }
 
@@ -185,14 +185,14 @@ fn whichever_record_cannot_be_written_its_transaction_is_held_and_an_operator_en
             assert_eq!(run.put(Input::Appended { tx: tx(), attempt_number, stage: late }), [], "{case}");
         }
         let inquiry = ToCoordinator::Inquiry { tx: tx(), attempt_number: AttemptNumber(0) };
-        let told = run.put(Input::Asked(Question::Received { from: name(0), message: inquiry }));
+        let told = run.put(Input::Request(Request::Message { from: name(0), message: inquiry }));
         let undecided =
             |effect: &Effect| matches!(effect, Effect::Send { message: ToParticipant::Undecided { .. }, .. });
         assert_eq!(told.iter().filter(|effect| matches!(effect, Effect::Send { .. })).count(), 1, "{case}");
         assert!(told.iter().any(undecided), "{case}: {told:?}");
 
         // The end cannot be written at first, then it can.
-        let forget = || Input::Asked(Question::Forget { tx: tx(), client: Client(2) });
+        let forget = || Input::Request(Request::Forget { tx: tx(), client: Client(2) });
         run.unwritable = Some(Stage::Ended);
         let told = run.put(forget());
         assert!(
@@ -237,7 +237,7 @@ fn ahead(ids: &[&str]) -> Run {
 }
 
 fn forget(run: &mut Run, id: &str) {
-    run.put(Input::Asked(Question::Forget { tx: id.parse().unwrap(), client: Client(2) }));
+    run.put(Input::Request(Request::Forget { tx: id.parse().unwrap(), client: Client(2) }));
 }
 
 #[test]
@@ -257,7 +257,7 @@ fn giving_up_what_is_ahead_leaves_the_low_water_mark_of_what_is_open() {
 fn the_end_of_what_is_open_leaves_the_low_water_mark_of_what_is_ahead() {
     let mut run = ahead(&["one", "other"]);
     run.submit(branches(2));
-    run.put(Input::Asked(Question::Cancel { tx: tx(), client: Client(3) }));
+    run.put(Input::Request(Request::Cancel { tx: tx(), client: Client(3) }));
     forget(&mut run, "one");
     assert_eq!(run.core.open_transactions(), 1);
     assert!(run.core.low_water_mark(&name(0)) < AttemptNumber::first_of(Epoch(1)));
@@ -317,7 +317,7 @@ fn what_was_folded_and_may_have_gone_on_otherwise_is_held_in_its_place() {
 /// Takes one input, and nothing is stable or refused by itself.
 fn handle(core: &mut Coordinator, input: Input) -> Vec<Effect> {
     let mut effects = Vec::new();
-    core.handle(Timestamp(1), input, &mut effects);
+    core.handle_input(Timestamp(1), input, &mut effects);
     effects
 }
 
@@ -331,22 +331,22 @@ fn an_end_that_is_on_its_way_when_another_record_is_refused_is_the_one_that_ever
     let (digest, timeout, attempt_number) = ([1; 32], Duration::from_secs(5), AttemptNumber::first_of(Epoch(1)));
     let submission = Submission { tx: tx(), digest, content: branches(1), timeout, client: Client(1), wait: true };
     let appended = |effects: &[Effect]| effects.iter().filter(|it| matches!(it, Effect::Append { .. })).count();
-    let submit = Input::Asked(Question::Submit(submission.clone()));
+    let submit = Input::Request(Request::Submit(submission.clone()));
     let effects = handle(&mut core, submit);
     assert_eq!(effects.len(), 1, "it is looked up: {effects:?}");
-    let question = Question::Submit(submission);
-    assert_eq!(appended(&handle(&mut core, Input::LookedUp { question, ended: None })), 1, "its delegation");
-    let cancel = Question::Cancel { tx: tx(), client: Client(2) };
-    assert_eq!(appended(&handle(&mut core, Input::Asked(cancel))), 1, "its end");
+    let request = Request::Submit(submission);
+    assert_eq!(appended(&handle(&mut core, Input::LookedUp { request, ended: None })), 1, "its delegation");
+    let cancel = Request::Cancel { tx: tx(), client: Client(2) };
+    assert_eq!(appended(&handle(&mut core, Input::Request(cancel))), 1, "its end");
 
     let refused = || Input::NotAppended { tx: tx(), attempt_number, stage: Stage::Delegated, cause: "no".into() };
     for _ in 0..2 {
         assert_eq!(answers(&handle(&mut core, refused())), 0, "whoever waits hears how it ends");
     }
-    let forget = Question::Forget { tx: tx(), client: Client(3) };
-    assert_eq!(handle(&mut core, Input::Asked(forget)), [], "no other end is recorded");
+    let forget = Request::Forget { tx: tx(), client: Client(3) };
+    assert_eq!(handle(&mut core, Input::Request(forget)), [], "no other end is recorded");
     let effects = handle(&mut core, Input::Appended { tx: tx(), attempt_number, stage: Stage::Ended });
-    let looked_up = effects.iter().filter(|effect| matches!(effect, Effect::LookUp(Question::Await { .. }))).count();
+    let looked_up = effects.iter().filter(|effect| matches!(effect, Effect::LookUp(Request::Await { .. }))).count();
     assert_eq!((looked_up, core.open_transactions()), (3, 0));
 }
 
@@ -357,16 +357,16 @@ fn nobody_is_thanked_for_a_heuristic_outcome_while_it_may_be_the_one_that_is_not
     for number in 0..2 {
         let outcome = BranchOutcome::HeuristicallyCommitted;
         let message = ToCoordinator::Finished { tx: tx(), attempt_number, outcome };
-        let question = Question::Received { from: name(number), message };
-        handle(&mut core, Input::LookedUp { question, ended: None });
+        let request = Request::Message { from: name(number), message };
+        handle(&mut core, Input::LookedUp { request, ended: None });
     }
     let (stage, cause) = (Stage::Ended, "no".to_owned());
     assert_eq!(handle(&mut core, Input::NotAppended { tx: tx(), attempt_number, stage, cause }), []);
     assert_eq!(handle(&mut core, Input::Appended { tx: tx(), attempt_number, stage }), []);
     let outcome = BranchOutcome::HeuristicallyCommitted;
     let message = ToCoordinator::Finished { tx: tx(), attempt_number, outcome };
-    let question = Question::Received { from: name(0), message };
-    handle(&mut core, Input::LookedUp { question, ended: None });
+    let request = Request::Message { from: name(0), message };
+    handle(&mut core, Input::LookedUp { request, ended: None });
     let told = handle(&mut core, Input::Appended { tx: tx(), attempt_number, stage });
     assert!(matches!(told[..], [Effect::Send { message: ToParticipant::Noted { .. }, .. }]), "{told:?}");
 }

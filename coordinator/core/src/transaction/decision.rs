@@ -6,7 +6,7 @@ use crate::record::Stage;
 use undoubt_vocabulary::{Ability, AbortReason, Outcome, ParticipantName, Refusal, RefusalCode, ToParticipant, Vote};
 
 impl Transaction {
-    pub(super) fn preparing(&mut self, event: Event, cx: &mut Context<'_>) {
+    pub(super) fn handle_while_preparing(&mut self, event: Event, cx: &mut Context<'_>) {
         match event {
             Event::Voted { branch, vote } => self.take_vote(branch, vote, cx),
             Event::Connected { branch } if self.branches[branch].vote == BranchVote::Awaited => {
@@ -121,7 +121,7 @@ impl Transaction {
         self.branches.iter().filter(|branch| silent(branch.vote)).map(|branch| branch.participant.clone()).collect()
     }
 
-    pub(super) fn confirming(&mut self, event: Event, cx: &mut Context<'_>) {
+    pub(super) fn handle_while_confirming(&mut self, event: Event, cx: &mut Context<'_>) {
         match event {
             Event::Confirmed { branch, held: true } if self.branches[branch].vote == BranchVote::ReadOnly => {
                 self.branches[branch].vote = BranchVote::Confirmed;
@@ -149,7 +149,7 @@ impl Transaction {
         }
     }
 
-    pub(super) fn logging_commit(&mut self, event: Event, cx: &mut Context<'_>) {
+    pub(super) fn handle_while_logging_commit(&mut self, event: Event, cx: &mut Context<'_>) {
         match event {
             Event::Logged { stage: Stage::Committed } => {
                 self.state = State::Committing { attempt: 0 };

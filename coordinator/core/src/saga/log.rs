@@ -44,7 +44,7 @@ impl Saga {
     }
 
     /// Records become stable in the order in which they were appended.
-    pub(super) fn logged(&mut self, stage: Stage, cx: &mut Context<'_>) {
+    pub(super) fn handle_logged(&mut self, stage: Stage, cx: &mut Context<'_>) {
         if self.unstable.front().is_none_or(|(awaited, _)| *awaited != stage) {
             return;
         }
@@ -70,7 +70,7 @@ impl Saga {
                     self.advance(cx);
                 }
             }
-            Written::Resolved { step, client } => self.resolution_is_stable(step, client, cx),
+            Written::Resolved { step, client } => self.handle_stable_resolution(step, client, cx),
             Written::Decided => {
                 if self.state == State::Deciding {
                     self.close(cx);

@@ -5,7 +5,7 @@
 
 use crate::context::Context;
 use crate::effect::{Answer, Effect, Note, Rejection};
-use crate::input::{Client, Question};
+use crate::input::{Client, Request};
 use crate::record::{EndedBranch, EndedRecord, Record, Stage, UnusableRecord};
 use crate::transaction::{BranchView, TransactionView};
 use std::collections::BTreeSet;
@@ -49,7 +49,7 @@ impl Unusable {
     }
 
     /// Answers a participant in doubt, whichever attempt it asks about, that nothing is decided: it keeps its locks.
-    pub(crate) fn heard(&self, from: ParticipantName, message: &ToCoordinator, cx: &mut Context<'_>) {
+    pub(crate) fn handle_message(&self, from: ParticipantName, message: &ToCoordinator, cx: &mut Context<'_>) {
         let (tx, attempt_number) = (message.tx().clone(), message.attempt_number());
         match message {
             ToCoordinator::Inquiry { .. }
@@ -100,7 +100,7 @@ impl Unusable {
     }
 
     /// Another of its records is not written. If that is its end, it is held on.
-    pub(crate) fn not_appended(&mut self, stage: Stage, cx: &mut Context<'_>) {
+    pub(crate) fn handle_not_appended(&mut self, stage: Stage, cx: &mut Context<'_>) {
         if stage != Stage::Ended {
             return;
         }
@@ -110,7 +110,7 @@ impl Unusable {
         }
     }
 
-    pub(crate) fn logged(&mut self, stage: Stage, cx: &mut Context<'_>) {
+    pub(crate) fn handle_logged(&mut self, stage: Stage, cx: &mut Context<'_>) {
         if self.state != State::Ending || stage != Stage::Ended {
             return;
         }
@@ -120,7 +120,7 @@ impl Unusable {
                 .for_each(|attempt_number| cx.peers.low_water_marks.close(participant, *attempt_number));
         }
         let waiters = std::mem::take(&mut self.waiters).into_iter();
-        let awaited = waiters.map(|client| Question::Await { tx: self.record.tx.clone(), client });
+        let awaited = waiters.map(|client| Request::Await { tx: self.record.tx.clone(), client });
         cx.effects.extend(awaited.map(Effect::LookUp));
         self.state = State::Ended;
         cx.effects.push(Effect::Retired { tx: self.record.tx.clone() });

@@ -3,12 +3,12 @@
 use crate::context::Context;
 use crate::effect::Timer;
 use crate::input::Client;
-use crate::lost::Part;
+use crate::loss::Part;
 use crate::record::{Stage, UnusableRecord, once};
 use crate::room::Held;
 use crate::saga::Saga;
 use crate::transaction::{Transaction, TransactionView};
-use crate::unusable::Unusable;
+use crate::unusable_transaction::Unusable;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use undoubt_vocabulary::{AttemptNumber, ParticipantName, ToCoordinator, TxId};
@@ -29,10 +29,10 @@ pub(crate) struct Admitted {
     pub(crate) timeout: Duration,
 }
 
-/// What an open transaction is told.
+/// An input to an open transaction.
 #[derive(Clone, Debug)]
-pub(crate) enum Told {
-    Heard {
+pub(crate) enum OpenInput {
+    Message {
         from: ParticipantName,
         message: ToCoordinator,
     },
@@ -49,14 +49,18 @@ pub(crate) enum Told {
 }
 
 impl Open {
-    pub(crate) fn on(&mut self, told: Told, cx: &mut Context<'_>) {
+    pub(crate) fn handle_input(&mut self, input: OpenInput, cx: &mut Context<'_>) {
         match self {
-            Open::TwoPhase(transaction) => transaction.on(told, cx),
-            Open::Saga(saga) => saga.on(told, cx),
-            Open::Unusable(unusable) => match told {
-                Told::Logged(stage) => unusable.logged(stage, cx),
-                Told::Heard { from, message } => unusable.heard(from, &message, cx),
-                Told::Connected { .. } | Told::Fired(_) | Told::Cancelled | Told::Forgotten | Told::Resumed => {}
+            Open::TwoPhase(transaction) => transaction.handle_input(input, cx),
+            Open::Saga(saga) => saga.handle_input(input, cx),
+            Open::Unusable(unusable) => match input {
+                OpenInput::Logged(stage) => unusable.handle_logged(stage, cx),
+                OpenInput::Message { from, message } => unusable.handle_message(from, &message, cx),
+                OpenInput::Connected { .. }
+                | OpenInput::Fired(_)
+                | OpenInput::Cancelled
+                | OpenInput::Forgotten
+                | OpenInput::Resumed => {}
             },
         }
     }

@@ -73,7 +73,7 @@ fn a_copy_of_a_settled_copy_shows_again() {
 #[tokio::test]
 async fn starts_moves_and_kills_show_nothing() {
     const FOLDER: &str = "UNDOUBT_TEST_SIGN_FOLDER";
-    let name = "tests::put_back::starts_moves_and_kills_show_nothing";
+    let name = "tests::restored_folders::starts_moves_and_kills_show_nothing";
     if let Some(folder) = std::env::var_os(FOLDER) {
         let store = open(Path::new(&folder));
         assert_eq!(store.local_sign(), None);
