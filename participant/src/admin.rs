@@ -184,7 +184,13 @@ fn describe(view: &View<'_>, name: String) -> v1::DescribeParticipantResponse {
         refusing_work_because: view.health.refuses_work.clone().unwrap_or_default(),
         put_back: view.core.put_back().unwrap_or_default().to_owned(),
         losses: view.losses.iter().map(|(loss, kept)| accepted(loss, *kept)).collect(),
+        warnings: view.health.warnings.clone(),
+        numbers: view.health.numbers.iter().map(|(name, value)| number(name, *value)).collect(),
     }
+}
+
+fn number(name: &str, value: u64) -> v1::NamedNumber {
+    v1::NamedNumber { name: name.to_owned(), value }
 }
 
 fn accepted(loss: &Loss, kept: WriteNumber) -> v1::AcceptedLoss {

@@ -8,16 +8,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt::process::{
-    Backup, EXIT_CODES, Failed, Failure, NotOpened, OpenStore, OrFailed as _, Place, Ran, ServerArgs, Shutdown,
-    StoreKind, connections, exit, of_operator, raise_open_files, run_with_room,
+    Backup, EXIT_CODES, Failed, Failure, OrFailed as _, Place, Process, ServerArgs, StoreKind, connections, exit,
+    of_operator, raise_open_files, serve_on,
 };
 use undoubt::settings;
 use undoubt_client::{Client, ClientOptions};
 use undoubt_coordinator::log::LogError;
 use undoubt_coordinator::{Config, Environment, RunError, TcpConnect, log, run};
 use undoubt_platform::dial::TcpDial;
-use undoubt_platform::{OsRandom, Random, SystemClock};
-use undoubt_vocabulary::seed_digests;
+use undoubt_platform::{OsRandom, SystemClock};
 
 /// Decides transactions across services: two-phase commit with a write-ahead log in RocksDB.
 ///
@@ -62,28 +61,15 @@ async fn ask_for_backup(url: &str, to: &str, options: ClientOptions) -> Result<(
 
 async fn serve(args: Args) -> Result<(), Failed> {
     let mut config = config(&args).or_failed(Failure::Configuration)?;
-    if args.server.print_config {
-        return Ok(args.server.print(&config)?);
-    }
-    args.server.start_tracing().or_failed(Failure::Configuration)?;
+    let Some(Process { crash, shutdown }) = args.server.begin(&config)? else { return Ok(()) };
     config.max_connections = raise_open_files(config.max_connections);
-    seed_digests(OsRandom::new().u64()).map_err(anyhow::Error::from)?;
-    let crash = args.server.crash_points().or_failed(Failure::Configuration)?;
-    let shutdown = Shutdown::on_signals()?;
     let connect = Arc::new(TcpConnect {
         connect_timeout: Duration::from_millis(config.connect_timeout_ms),
         keep_alive: Duration::from_millis(config.keep_alive_ms),
     });
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
-    let (data_dir, min_free_bytes) = (config.data_dir.clone(), config.min_free_bytes);
-    run_with_room(&data_dir, min_free_bytes, shutdown.clone(), || async {
-        let place =
-            Place { kind, data_dir: &config.data_dir, families: log::FAMILIES, checks_folder: config.folder_sign };
-        let opened = match OpenStore::open(place) {
-            Ok(opened) => opened,
-            Err(NotOpened::DiskFull(full)) => return Ok(Ran::DiskFull(full)),
-            Err(NotOpened::Failed(failed)) => return Err(failed),
-        };
+    let place = Place { kind, data_dir: &config.data_dir, families: log::FAMILIES, checks_folder: config.folder_sign };
+    serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
         let listener = args.server.bind(&config.listen).await?;
         let environment = Environment {
             store: opened.store(),
@@ -95,12 +81,8 @@ async fn serve(args: Args) -> Result<(), Failed> {
             incoming: connections(listener),
             crash: crash.clone(),
         };
-        match run(config.clone(), environment, shutdown.clone().asked()).await {
-            Ok(()) => Ok(Ran::Ended),
-            // Whatever error came first, the store knows why it stopped.
-            Err(error) if opened.ran_out_of_room() => Ok(Ran::DiskFull(error.into())),
-            Err(error) => Err(Failed::new(kind_of(&error), error)),
-        }
+        let ended = run(config.clone(), environment, shutdown.clone().asked()).await;
+        opened.ran(ended, kind_of)
     })
     .await
 }

@@ -7,8 +7,8 @@ use clap::Parser;
 use std::process::ExitCode;
 use std::sync::Arc;
 use undoubt::process::{
-    Backup, EXIT_CODES, Failed, Failure, NotOpened, OpenStore, OrFailed as _, Place, Ran, ServerArgs, Shutdown,
-    StoreKind, connections, exit, of_operator, raise_open_files, run_with_room,
+    Backup, EXIT_CODES, Failed, Failure, OrFailed as _, Place, Process, Ran, ServerArgs, StoreKind, connections, exit,
+    of_operator, raise_open_files, serve_on,
 };
 use undoubt::settings;
 use undoubt_client::{ClientOptions, ParticipantClient};
@@ -16,7 +16,6 @@ use undoubt_kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant::{Config, Environment, RunError, run};
 use undoubt_platform::identity::establish;
 use undoubt_platform::{IdentityError, Kind, NumberedStore, OsRandom, Random, SystemClock};
-use undoubt_vocabulary::seed_digests;
 
 /// Guards a key-value store on RocksDB and votes on transactions.
 ///
@@ -52,23 +51,11 @@ async fn ask_for_backup(url: &str, to: &str, options: ClientOptions) -> Result<(
 
 async fn serve(args: Args) -> Result<(), Failed> {
     let mut config = config(&args).or_failed(Failure::Configuration)?;
-    if args.server.print_config {
-        return Ok(args.server.print(&config)?);
-    }
-    args.server.start_tracing().or_failed(Failure::Configuration)?;
+    let Some(Process { crash, shutdown }) = args.server.begin(&config)? else { return Ok(()) };
     config.max_connections = raise_open_files(config.max_connections);
-    seed_digests(OsRandom::new().u64()).map_err(anyhow::Error::from)?;
-    let crash = args.server.crash_points().or_failed(Failure::Configuration)?;
-    let shutdown = Shutdown::on_signals()?;
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
-    let (data_dir, min_free_bytes) = (config.data_dir.clone(), config.min_free_bytes);
-    run_with_room(&data_dir, min_free_bytes, shutdown.clone(), || async {
-        let place = Place { kind, data_dir: &config.data_dir, families: &FAMILIES, checks_folder: config.folder_sign };
-        let opened = match OpenStore::open(place) {
-            Ok(opened) => opened,
-            Err(NotOpened::DiskFull(full)) => return Ok(Ran::DiskFull(full)),
-            Err(NotOpened::Failed(failed)) => return Err(failed),
-        };
+    let place = Place { kind, data_dir: &config.data_dir, families: &FAMILIES, checks_folder: config.folder_sign };
+    serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
         let store = opened.store();
         let mut fresh_id = [0; 16];
         OsRandom::new().fill(&mut fresh_id);
@@ -87,8 +74,7 @@ async fn serve(args: Args) -> Result<(), Failed> {
         };
         let (numbered, known) = match begun {
             Ok(begun) => begun,
-            Err(error) if opened.ran_out_of_room() => return Ok(Ran::DiskFull(error.into())),
-            Err(error) => return Err(Failed::new(Failure::of_identity(&error), error)),
+            Err(error) => return opened.ran(Err(error), Failure::of_identity),
         };
         let options = KeyValueOptions { min_free_bytes: config.min_free_bytes };
         let resource = Arc::new(KeyValue::numbered(numbered, known, options));
@@ -99,12 +85,8 @@ async fn serve(args: Args) -> Result<(), Failed> {
             incoming: connections(listener),
             crash: crash.clone(),
         };
-        match run(config.clone(), resource, environment, shutdown.clone().asked()).await {
-            Ok(()) => Ok(Ran::Ended),
-            // Whatever error came first, the store knows why it stopped.
-            Err(error) if opened.ran_out_of_room() => Ok(Ran::DiskFull(error.into())),
-            Err(error) => Err(Failed::new(kind_of(&error), error)),
-        }
+        let ended = run(config.clone(), resource, environment, shutdown.clone().asked()).await;
+        opened.ran(ended, kind_of)
     })
     .await
 }

@@ -1,6 +1,7 @@
 //! What coordinators and participants tell of themselves, in the vocabulary's types.
 
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::time::Duration;
 use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
@@ -143,6 +144,10 @@ pub struct ParticipantState {
     pub put_back: Option<String>,
     /// The oldest first.
     pub losses: Vec<Loss>,
+    /// What an operator should look after, though it works.
+    pub warnings: Vec<String>,
+    /// What its resource counts, by names that tell the unit: `locked_keys`, `replication_lag_ms`.
+    pub numbers: BTreeMap<String, u64>,
 }
 
 /// A coordinator, as a participant sees it.
@@ -343,6 +348,8 @@ impl TryFrom<v1::DescribeParticipantResponse> for ParticipantState {
             refusing_work_because: unless_empty(wire.refusing_work_because),
             put_back: unless_empty(wire.put_back),
             losses: wire.losses.into_iter().map(Into::into).collect(),
+            warnings: wire.warnings,
+            numbers: wire.numbers.into_iter().map(|number| (number.name, number.value)).collect(),
         })
     }
 }

@@ -170,6 +170,9 @@ pub struct ParticipantSelf {
     pub refusing_work_because: Option<String>,
     pub put_back: Option<String>,
     pub losses: Vec<AcceptedLoss>,
+    pub warnings: Vec<String>,
+    /// By names that tell the unit.
+    pub numbers: BTreeMap<String, u64>,
     pub coordinators: Vec<KnownCoordinator>,
 }
 
@@ -400,6 +403,8 @@ impl From<&ParticipantState> for ParticipantSelf {
             refusing_work_because: state.refusing_work_because.clone(),
             put_back: state.put_back.clone(),
             losses: state.losses.iter().map(Into::into).collect(),
+            warnings: state.warnings.clone(),
+            numbers: state.numbers.clone(),
             coordinators: state.coordinators.iter().map(known).collect(),
         }
     }

@@ -49,6 +49,7 @@ fn status_of(rejection: &Rejection) -> Status {
         | Rejection::TooLarge { .. }
         | Rejection::InvalidSaga(_)
         | Rejection::NeitherWay { .. }
+        | Rejection::Lacks { .. }
         | Rejection::NoSuchStep { .. } => Status::invalid_argument(message),
         Rejection::DeadlinePassed => Status::deadline_exceeded(message),
         Rejection::NotFound => Status::not_found(message),
@@ -57,7 +58,6 @@ fn status_of(rejection: &Rejection) -> Status {
         | Rejection::NothingToForget
         | Rejection::StepSettled { .. }
         | Rejection::NotASaga
-        | Rejection::Lacks { .. }
         | Rejection::Unusable { .. }
         | Rejection::NotStuck { .. } => Status::failed_precondition(message),
     }

@@ -78,7 +78,7 @@ fn participant_row(view: &ParticipantView, now: Timestamp) -> [String; 8] {
 pub async fn participant(url: &str, global: &Global) -> Result<Exit, Failure> {
     let state = global.participant(url)?.describe().await?;
     Exit::shown(global.output.show(&ParticipantSelf::from(&state), || {
-        let facts = fields(&[
+        let mut facts = vec![
             ("participant", state.name.to_string()),
             ("resource", state.resource.clone()),
             ("open branches", state.branches_open.to_string()),
@@ -86,7 +86,10 @@ pub async fn participant(url: &str, global: &Global) -> Result<Exit, Failure> {
             ("takes work", takes_work(state.refusing_work_because.as_deref())),
             ("put back", or_dash(state.put_back.as_ref())),
             ("losses accepted", state.losses.len().to_string()),
-        ]);
+        ];
+        facts.extend(state.warnings.iter().map(|warning| ("warning", warning.clone())));
+        facts.extend(state.numbers.iter().map(|(name, value)| (name.as_str(), value.to_string())));
+        let facts = fields(&facts);
         let rows = state.coordinators.iter().map(|coordinator| {
             let connected = if coordinator.connected { "connected" } else { "not connected" };
             let (epoch, low_water_mark) = (coordinator.epoch.0.to_string(), coordinator.low_water_mark.to_string());

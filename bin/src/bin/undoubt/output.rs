@@ -62,7 +62,7 @@ pub fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>, nothing:
 /// Names and values, one a line.
 pub fn fields(fields: &[(&str, String)]) -> String {
     let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    let lines = fields.iter().map(|(name, value)| format!("{name:<width$}  {}", clean(value)));
+    let lines = fields.iter().map(|(name, value)| format!("{:<width$}  {}", clean(name), clean(value)));
     lines.collect::<Vec<_>>().join("\n")
 }
 

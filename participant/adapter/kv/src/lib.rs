@@ -239,8 +239,25 @@ impl Resource for KeyValue {
     }
 
     fn health(&self) -> Health {
-        let refuses_work = self.lack_of_room().unwrap_or_else(|error| Some(error.to_string()));
-        Health { refuses_work, ..Health::default() }
+        let min_free_bytes = self.options.min_free_bytes;
+        let (refuses_work, free_bytes) = match self.store.room() {
+            Ok(room) => (room.lack(min_free_bytes), room.bytes),
+            Err(error) => (Some(error.to_string()), None),
+        };
+        let little = free_bytes.filter(|free| refuses_work.is_none() && *free < min_free_bytes.saturating_mul(2));
+        let warning = little.map(|free| {
+            format!(
+                "{free} bytes are free on the device that holds the data, and with less than min_free_bytes = {min_free_bytes} no work \
+                 that writes is taken; free some space"
+            )
+        });
+        let mut numbers = vec![
+            ("locked_keys", self.locks.locked_keys()),
+            ("transactions_waiting_for_locks", self.locks.waiting()),
+            ("marked_keys", self.marks.keys()),
+        ];
+        numbers.extend(free_bytes.map(|bytes| ("free_bytes", bytes)));
+        Health { refuses_work, warnings: warning.into_iter().collect(), numbers }
     }
 
     fn use_room(&self, room: Room) {

@@ -114,6 +114,16 @@ impl Locks {
         }
     }
 
+    /// Keys that are locked or waited for.
+    pub(super) fn locked_keys(&self) -> u64 {
+        self.state().table.locked_keys() as u64
+    }
+
+    /// Transactions that wait for locks.
+    pub(super) fn waiting(&self) -> u64 {
+        self.state().table.waiters().count() as u64
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // It panics only where the table finds that two transactions hold one lock. Then nobody may be granted anything.
         self.0.lock().expect("the lock table is sound")

@@ -72,6 +72,11 @@ impl Marks {
         self.all().extend(taken);
     }
 
+    /// Keys that steps have marked; one that two steps of a saga have marked counts twice.
+    pub(super) fn keys(&self) -> u64 {
+        self.all().values().map(|keys| keys.len() as u64).sum()
+    }
+
     fn all(&self) -> MutexGuard<'_, BTreeMap<StepId, BTreeSet<Bytes>>> {
         // Nothing between taking and freeing it can panic.
         self.0.lock().expect("the map of marks is whole")

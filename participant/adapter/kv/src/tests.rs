@@ -101,6 +101,28 @@ fn prepared(vote: Result<Vote, ResourceError>) {
 }
 
 #[tokio::test]
+async fn its_health_counts_what_is_locked_and_warns_before_its_room_is_used_up() {
+    let fixture = Fixture::new().await;
+    let number = |name: &str| {
+        let numbers = fixture.kv.health().numbers;
+        numbers.into_iter().find(|(found, _)| *found == name).map(|(_, value)| value)
+    };
+    assert_eq!((number("locked_keys"), number("free_bytes")), (Some(0), None), "nothing bounds its room");
+    prepared(fixture.vote(&branch(OWNER, 1), put("k", "v")).await);
+    assert_eq!((number("locked_keys"), number("transactions_waiting_for_locks")), (Some(1), Some(0)));
+    fixture.kv.abort(branch(OWNER, 1)).await.unwrap();
+    assert_eq!(number("locked_keys"), Some(0));
+
+    let least = KeyValueOptions::default().min_free_bytes;
+    for (free, warns, refuses) in [(2 * least, false, false), (2 * least - 1, true, false), (least - 1, false, true)] {
+        fixture.store.has_free(free);
+        let health = fixture.kv.health();
+        assert_eq!((!health.warnings.is_empty(), health.refuses_work.is_some()), (warns, refuses), "{health:?}");
+        assert_eq!(number("free_bytes"), Some(free));
+    }
+}
+
+#[tokio::test]
 async fn work_that_cannot_be_read_is_refused_before_anything_is_locked() {
     let fixture = Fixture::new().await;
     for unreadable in [&b"\xff\xff\xff"[..], b"\x0a\x03\x0a\x01k"] {

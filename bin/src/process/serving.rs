@@ -1,0 +1,58 @@
+//! The frame of a run, the same for every server.
+
+use super::{Failed, Failure, NotOpened, OpenStore, OrFailed as _, Place, Ran, ServerArgs, Shutdown, run_with_room};
+use undoubt_platform::{CrashPoints, OsRandom, Random};
+use undoubt_vocabulary::seed_digests;
+
+/// What a server's process has at hand once it has begun.
+#[derive(Debug)]
+pub struct Process {
+    pub crash: CrashPoints,
+    pub shutdown: Shutdown,
+}
+
+impl ServerArgs {
+    /// Begins the process: its log, its random seeds, its signals. Returns `None` if the settings were to be printed and nothing
+    /// else, which is done then.
+    pub fn begin<C: serde::Serialize>(&self, config: &C) -> Result<Option<Process>, Failed> {
+        if self.print_config {
+            self.print(config)?;
+            return Ok(None);
+        }
+        self.start_tracing().or_failed(Failure::Configuration)?;
+        seed_digests(OsRandom::new().u64()).map_err(anyhow::Error::from)?;
+        let crash = self.crash_points().or_failed(Failure::Configuration)?;
+        Ok(Some(Process { crash, shutdown: Shutdown::on_signals()? }))
+    }
+}
+
+/// Opens the store and serves on it until that ends; again, as after a crash, whenever its device was full.
+pub async fn serve_on(
+    place: Place<'_>,
+    min_free_bytes: u64,
+    shutdown: &Shutdown,
+    serve: impl AsyncFn(&OpenStore) -> Result<Ran, Failed>,
+) -> Result<(), Failed> {
+    run_with_room(place.data_dir, min_free_bytes, shutdown.clone(), || async {
+        match OpenStore::open(place) {
+            Ok(opened) => serve(&opened).await,
+            Err(NotOpened::DiskFull(full)) => Ok(Ran::DiskFull(full)),
+            Err(NotOpened::Failed(failed)) => Err(failed),
+        }
+    })
+    .await
+}
+
+impl OpenStore {
+    /// Returns how a run on this store ended. Whatever error came first, the store knows why it stopped.
+    pub fn ran<E>(&self, ended: Result<(), E>, kind_of: impl FnOnce(&E) -> Failure) -> Result<Ran, Failed>
+    where
+        E: Into<anyhow::Error>,
+    {
+        match ended {
+            Ok(()) => Ok(Ran::Ended),
+            Err(error) if self.ran_out_of_room() => Ok(Ran::DiskFull(error.into())),
+            Err(error) => Err(Failed::new(kind_of(&error), error)),
+        }
+    }
+}
