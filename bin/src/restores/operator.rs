@@ -19,11 +19,11 @@ const REASON: &str = "the disk is gone";
 const POLL: Duration = Duration::from_millis(20);
 
 pub(super) fn coordinator(cluster: &Cluster) -> anyhow::Result<Client> {
-    Ok(Client::connect(&cluster.url(Who::Coordinator)?, ClientOptions::default())?)
+    Ok(Client::connect_lazy(&cluster.url(Who::Coordinator)?, ClientOptions::default())?)
 }
 
 pub(super) fn participant(cluster: &Cluster, place: usize) -> anyhow::Result<ParticipantClient> {
-    Ok(ParticipantClient::connect(&cluster.url(Who::Participant(place))?, ClientOptions::default())?)
+    Ok(ParticipantClient::connect_lazy(&cluster.url(Who::Participant(place))?, ClientOptions::default())?)
 }
 
 /// Accepts the loss of a server, as soon as that lets him.

@@ -24,14 +24,15 @@ pub enum Resolution {
 }
 
 impl ParticipantClient {
-    /// Connects with the first call. `http://` may be left out.
+    /// Returns a client that connects with its first call. `http://` may be left out.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn connect(address: &str, options: ClientOptions) -> Result<Self, InvalidAddress> {
+    pub fn connect_lazy(address: &str, options: ClientOptions) -> Result<Self, InvalidAddress> {
         Ok(ParticipantClient { connection: Connection::open(address, options)? })
     }
 
+    /// Returns a client that talks over a channel made elsewhere, whose own connecting and keep-alive then hold.
     pub fn with_channel(channel: Channel, options: ClientOptions) -> Self {
         ParticipantClient { connection: Connection::over(channel, options) }
     }

@@ -228,7 +228,8 @@ impl Auditor {
                 | QueryError::NotOffered { .. }
                 | QueryError::Unanswered(_)
                 | QueryError::Malformed(_)
-                | QueryError::Unexpected { .. },
+                | QueryError::Unexpected { .. }
+                | _,
             ) => FinalOutcome::Unknown,
         }
     }

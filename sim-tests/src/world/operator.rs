@@ -14,7 +14,7 @@ use undoubt_vocabulary::{PartState, TxId};
 
 /// Operators do not wait long.
 pub(super) fn options() -> ClientOptions {
-    ClientOptions { deadline: Duration::from_secs(1), ..super::client::options() }
+    super::client::options().deadline(Duration::from_secs(1))
 }
 
 /// Returns a client of whoever is the coordinator at the moment.
@@ -140,7 +140,7 @@ pub(super) async fn end_step(
             | OperatorError::NotOffered { .. }
             | OperatorError::NotReached(_),
         ) => return,
-        Err(OperatorError::Unexpected { .. }) => false,
+        Err(OperatorError::Unexpected { .. } | _) => false,
     };
     if let (true, Ok(Host::Participant(participant))) = (passes_over, step.participant.as_str().parse()) {
         let tx = saga.to_string();

@@ -85,15 +85,15 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
 
 impl Global {
     fn options(&self) -> ClientOptions {
-        ClientOptions { deadline: self.timeout, ..ClientOptions::default() }
+        ClientOptions::default().deadline(self.timeout)
     }
 
     fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::connect(&self.coordinator, self.options())?)
+        Ok(Client::connect_lazy(&self.coordinator, self.options())?)
     }
 
     fn participant(&self, url: &str) -> Result<ParticipantClient, Failure> {
-        Ok(ParticipantClient::connect(url, self.options())?)
+        Ok(ParticipantClient::connect_lazy(url, self.options())?)
     }
 }
 
