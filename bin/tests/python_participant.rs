@@ -199,7 +199,7 @@ impl World {
     async fn agrees(&self, seats: &[(&str, Option<&str>)], accounts: &[(&str, Option<&str>)]) {
         let client = self.client();
         eventually("all transactions to end", async || {
-            let open = client.list(&ListQuery { filter: Filter::Open, ..ListQuery::default() }).await.unwrap();
+            let open = client.list(&ListQuery::of(Filter::Open)).await.unwrap();
             open.transactions.is_empty().then_some(())
         })
         .await;

@@ -24,6 +24,8 @@
 //! * Nothing here reads the time of day, and only [`Transaction::new`] draws a random number. A simulation gives its
 //!   transactions their ids and its channel with [`Client::with_channel`].
 
+#![warn(missing_docs)]
+
 mod auto;
 mod client;
 mod connection;
@@ -53,10 +55,10 @@ pub use error::{
     CancelError, InvalidAddress, InvalidSubmission, OperatorError, QueryError, SubmitError, Unanswered, WaitError,
 };
 pub use held::{Held, HeldFilter, HeldQuery};
-pub use listing::{Cursor, Filter, InvalidCursor, ListQuery, Listing};
+pub use listing::{Cursor, Filter, InvalidCursor, ListQuery, Listing, State};
 pub use operator::{LossAccepted, StepResolution};
 pub use options::ClientOptions;
-pub use participant::{ParticipantClient, Resolution};
+pub use participant::{BranchResolution, ParticipantClient};
 pub use saga::Saga;
 pub use step::Step;
 pub use submission::Submission;

@@ -77,10 +77,11 @@ impl Saga {
     /// without any there, `acted` is the last word of a saga that succeeds.
     #[must_use]
     pub fn outcome_at(mut self, participant: &str, key: impl Into<Bytes>) -> Self {
-        let (key, id) = (key.into(), &self.terms.id);
-        let there = self.steps.iter_mut().filter(|step| step.participant() == participant);
-        // Not `any`, which would stop at the first.
-        if !there.fold(false, |kept, step| step.keep_outcome(&key, id) || kept) {
+        let (key, mut kept) = (key.into(), false);
+        for step in self.steps.iter_mut().filter(|step| step.participant() == participant) {
+            kept |= step.keep_outcome(&key, &self.terms.id);
+        }
+        if !kept {
             let participant = participant.to_owned();
             self.problem.get_or_insert(InvalidSubmission::NoWorkForOutcome { participant });
         }

@@ -18,6 +18,7 @@ use undoubt_work::Results;
 
 /// How a transaction was decided, and what its branches or steps handed back.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Answer {
     /// The decision. Of a saga, committed means that all is done, and aborted that all is undone.
     pub outcome: Outcome,
@@ -27,6 +28,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Returns the answer with this outcome and these results, as the coordinator would give it.
+    pub fn new(outcome: Outcome, results: BTreeMap<PartName, Bytes>) -> Answer {
+        Answer { outcome, results }
+    }
+
     /// Returns what a participant, or a step of a saga, handed back; `None` if there is no result of it.
     pub fn result(&self, name: &str) -> Option<Results> {
         let (_, result) = self.results.iter().find(|(known, _)| known.as_str() == name)?;
@@ -124,7 +130,6 @@ impl SubmitError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::ClientOptions;
     use crate::saga::Saga;
     use crate::step::Step;
     use crate::test_server::{Reply, TestServer, quick};

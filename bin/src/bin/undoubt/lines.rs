@@ -183,7 +183,7 @@ mod tests {
 
     fn all(text: &'static [u8]) -> Vec<(u64, bool)> {
         let mut given = read_ahead(Box::new(text));
-        std::iter::from_fn(|| given.blocking_recv()).map(|line| (line.number, line.transaction.is_ok())).collect()
+        std::iter::from_fn(|| given.blocking_recv()).map(|line| (line.number, line.submission.is_ok())).collect()
     }
 
     #[test]
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_line_without_end_is_refused_instead_of_filling_memory() {
         let mut given = read_ahead(Box::new(io::repeat(b'x')));
-        let first = given.blocking_recv().unwrap().transaction.unwrap_err();
+        let first = given.blocking_recv().unwrap().submission.unwrap_err();
         assert!(first.message.starts_with("line 1: ") && first.message.contains("16777216 bytes"), "{first:?}");
     }
 
@@ -204,9 +204,9 @@ mod tests {
     fn after_a_line_that_is_too_long_the_next_is_read() {
         let good: &[u8] = b"\n{\"branches\":{\"a\":[\"get k\"]}}";
         let mut given = read_ahead(Box::new(io::repeat(b'x').take(MAX_DOCUMENT_BYTES + 9).chain(good)));
-        assert!(given.blocking_recv().unwrap().transaction.is_err());
+        assert!(given.blocking_recv().unwrap().submission.is_err());
         let next = given.blocking_recv().unwrap();
-        assert!(next.number == 2 && next.transaction.is_ok());
+        assert!(next.number == 2 && next.submission.is_ok());
     }
 
     #[test]
@@ -214,7 +214,7 @@ mod tests {
         let why = |text: &'static str| {
             let mut given = read_ahead(Box::new(text.as_bytes()));
             std::iter::from_fn(|| given.blocking_recv())
-                .filter_map(|given| given.transaction.err())
+                .filter_map(|given| given.submission.err())
                 .next()
                 .unwrap()
                 .message

@@ -62,7 +62,8 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Participant { url } => operate::participant(&url, global).await,
         Command::Branches { url, in_doubt, limit, after } => {
             let filter = if in_doubt { HeldFilter::InDoubt } else { HeldFilter::All };
-            let query = HeldQuery { filter, limit, after };
+            let mut query = HeldQuery::of(filter).limit(limit);
+            query.after = after;
             operate::branches(&url, &query, global).await
         }
         Command::Resolve(resolve) => operate::resolve(&resolve, global).await,

@@ -167,10 +167,8 @@ mod tests {
     fn values_stand_beside_the_operations_that_read_them() {
         let work = KvWork::new().add("alice", -10).get("x").respect_pending().put("y", "brought");
         let transaction = Submission::from(Transaction::with_id("t".parse().unwrap()).on("a", work));
-        let mut outcome = json::Outcome::decided(
-            transaction.id(),
-            &Answer { outcome: Outcome::Committed, results: Default::default() },
-        );
+        let mut outcome =
+            json::Outcome::decided(transaction.id(), &Answer::new(Outcome::Committed, Default::default()));
         outcome.results.insert("a".to_owned(), told(&[Value::Integer(90), Value::Absent, Value::Absent]));
         let shown = describe(&outcome, Some(&transaction));
         assert!(shown.starts_with("committed  t\n"), "{shown}");
@@ -188,7 +186,7 @@ mod tests {
         let saga = Saga::with_id(id).step(step("take", "a")).step(step("give", "b")).outcome_at("a", "o");
         let auto = Submission::from(saga.auto());
         let shown = |results: [(&str, Vec<Option<&'static str>>); 2]| {
-            let answer = Answer { outcome: Outcome::Committed, results: Default::default() };
+            let answer = Answer::new(Outcome::Committed, Default::default());
             let mut outcome = json::Outcome::decided(auto.id(), &answer);
             for (name, values) in results {
                 let values = values.into_iter().map(|value| value.map(bytes::Bytes::from).into());
@@ -209,7 +207,7 @@ mod tests {
         let aborted = |code| {
             let refusal = Refusal::new(code, "because");
             let outcome = Outcome::Aborted(AbortReason::Refused { by: "a".parse().unwrap(), refusal });
-            let answer = Answer { outcome, results: Default::default() };
+            let answer = Answer::new(outcome, Default::default());
             headline(&json::Outcome::decided(&"t".parse().unwrap(), &answer))
         };
         assert!(aborted(RefusalCode::LockConflict).contains("new id"));

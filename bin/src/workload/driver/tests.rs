@@ -30,13 +30,13 @@ async fn drive(
 }
 
 fn committed() -> Answer {
-    Answer { outcome: Decided::Committed, results: BTreeMap::new() }
+    Answer::new(Decided::Committed, BTreeMap::new())
 }
 
 fn refused(code: RefusalCode) -> Answer {
     let by: ParticipantName = "a".parse().unwrap();
     let reason = AbortReason::Refused { by, refusal: Refusal::new(code, "no") };
-    Answer { outcome: Decided::Aborted(reason), results: BTreeMap::new() }
+    Answer::new(Decided::Aborted(reason), BTreeMap::new())
 }
 
 fn unknown(tx: &Submission) -> SubmitError {
@@ -99,7 +99,7 @@ async fn an_operation_that_reads_first_writes_what_follows_and_counts_once_with_
             let operations = transaction.work(name.as_str())?.texts().len();
             Some((name.clone().into(), balances_of_seven(operations)))
         });
-        Ok(Answer { results: results.collect(), ..committed() })
+        Ok(Answer::new(Decided::Committed, results.collect()))
     };
     let report = drive(&load, answer, pending()).await.unwrap().report;
     let both: u64 = ["amalgamate", "write-check"].iter().map(|name| report.by_operation[name].committed).sum();
