@@ -116,7 +116,7 @@ async fn kill_both(
 
     cluster.kill(Who::Participant(1)).await?;
     sleep(DEAD_FOR).await;
-    let unacknowledged = Client::connect(coordinator, ClientOptions::default())?.describe().await?.unacknowledged;
+    let unacknowledged = Client::connect_lazy(coordinator, ClientOptions::default())?.describe().await?.unacknowledged;
     say(&format!("kill -9 {}: {unacknowledged} decided transactions wait for it to hear", PARTICIPANTS[1]));
     cluster.restart(Who::Participant(1), None).await?;
     say(&format!("{} is back: what it had prepared was locked again before it served", PARTICIPANTS[1]));
@@ -128,7 +128,7 @@ async fn branches(cluster: &Cluster) -> anyhow::Result<(u64, u64)> {
     let (mut in_doubt, mut open) = (0, 0);
     for index in 0..cluster.participant_count() {
         let url = cluster.url(Who::Participant(index))?;
-        let state = ParticipantClient::connect(&url, ClientOptions::default())?.describe().await?;
+        let state = ParticipantClient::connect_lazy(&url, ClientOptions::default())?.describe().await?;
         in_doubt += state.branches_in_doubt;
         open += state.branches_open;
     }

@@ -211,14 +211,14 @@ fn describe(who: Who, death: Death) -> String {
 
 /// Waits until nothing is open anywhere, or patience ends. Answers what is: transactions, branches, damaged ones.
 pub async fn settle(cluster: &Cluster) -> anyhow::Result<(u64, u64, u64)> {
-    let coordinator = Client::connect(&cluster.url(Who::Coordinator)?, ClientOptions::default())?;
+    let coordinator = Client::connect_lazy(&cluster.url(Who::Coordinator)?, ClientOptions::default())?;
     let deadline = Instant::now() + SETTLE_PATIENCE;
     loop {
         let view = coordinator.describe().await?;
         let mut branches = 0;
         for index in 0..cluster.participant_count() {
             let url = cluster.url(Who::Participant(index))?;
-            let participant = ParticipantClient::connect(&url, ClientOptions::default())?;
+            let participant = ParticipantClient::connect_lazy(&url, ClientOptions::default())?;
             branches += participant.describe().await?.branches_open;
         }
         if (view.open == 0 && branches == 0) || Instant::now() > deadline {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use undoubt::cluster::{Cluster, Plan, Programs, Who};
 use undoubt_client::kv::{Add, KvWork};
 use undoubt_client::{
-    Answer, Client, ClientOptions, Filter, HistoryEvent, ListQuery, ParticipantClient, Results, Transaction,
+    Answer, Client, ClientOptions, Filter, HistoryEvent, ListQuery, ParticipantClient, Results, Transaction, Work,
 };
 use undoubt_client::{EventKind, PartState};
 use undoubt_vocabulary::{AbortReason, Outcome, RefusalCode, TxId};
@@ -49,12 +49,12 @@ async fn a_branch_alone_commits_in_one_phase_and_says_its_result() {
     let Some(python) = python() else { return };
     let world = World::start(python, None).await;
 
-    let alone = Transaction::new().branch("seats", work(json!({"reserve": "1A", "for": "alice"})));
+    let alone = Transaction::new().on("seats", work(json!({"reserve": "1A", "for": "alice"})));
     let answer = world.client().submit(&alone).await.unwrap();
     assert_eq!((&answer.outcome, seat(&answer)), (&Outcome::Committed, json!({"seat": "1A", "for": "alice"})));
     assert_eq!(world.client().submit(&alone).await.unwrap(), answer, "the same id is the same transaction");
 
-    let nowhere = Transaction::new().branch("seats", work(json!({"reserve": "99Z", "for": "alice"})));
+    let nowhere = Transaction::new().on("seats", work(json!({"reserve": "99Z", "for": "alice"})));
     assert_eq!(refused(&world.client().submit(&nowhere).await.unwrap()), RefusalCode::Condition);
 
     world.agrees(&[("1A", Some("alice"))], &[]).await;
@@ -66,7 +66,7 @@ async fn a_vote_that_was_durable_and_never_sent_is_inquired_about_and_committed(
     let mut world = World::start(python, Some(1)).await;
 
     let booking = booking("lost-vote");
-    world.client().accept(&booking).await.unwrap();
+    world.client().submit_no_wait(&booking).await.unwrap();
     assert_eq!(world.seats.ended().await, Some(CRASHED));
     world.seats.start(None).await;
 
@@ -83,13 +83,13 @@ async fn a_branch_in_doubt_is_aborted_when_its_coordinator_comes_back_without_a_
     // Without the other's vote there is no decision.
     world.cluster.kill(BANK).await.unwrap();
     let booking = booking("undecided");
-    world.client().accept(&booking).await.unwrap();
+    world.client().submit_no_wait(&booking).await.unwrap();
     world.seats_are_in_doubt(booking.id()).await;
 
     // Its seat stays locked, also after a crash.
     world.seats.kill().await;
     world.seats.start(None).await;
-    let rival = Transaction::new().branch("seats", work(json!({"reserve": "12A", "for": "bob"})));
+    let rival = Transaction::new().on("seats", work(json!({"reserve": "12A", "for": "bob"})));
     assert_eq!(refused(&world.client().submit(&rival).await.unwrap()), RefusalCode::LockConflict);
 
     world.cluster.kill(Who::Coordinator).await.unwrap();
@@ -112,7 +112,7 @@ async fn a_branch_in_doubt_is_committed_when_its_coordinator_comes_back_with_the
     world.cluster.restart(Who::Coordinator, Some("after-append-committed:1")).await.unwrap();
     world.cluster.wait_until_ready(Who::Coordinator).await.unwrap();
     let booking = booking("decided");
-    world.client().accept(&booking).await.unwrap();
+    world.client().submit_no_wait(&booking).await.unwrap();
     eventually("the coordinator to crash with the decision", async || {
         world.cluster.has_ended(Who::Coordinator).unwrap().then_some(())
     })
@@ -149,14 +149,24 @@ impl World {
     }
 
     fn client(&self) -> Client {
-        Client::connect(&self.cluster.url(Who::Coordinator).unwrap(), ClientOptions::default()).unwrap()
+        Client::connect_lazy(&self.cluster.url(Who::Coordinator).unwrap(), ClientOptions::default()).unwrap()
     }
 
     /// As its README shows.
     async fn submit_by_cli(&self, id: &str, seats: Value, bank: &str) -> Value {
         let mut cli = Command::new(env!("CARGO_BIN_EXE_undoubt"));
         cli.args(["--coordinator", &self.cluster.url(Who::Coordinator).unwrap(), "--output", "json"]);
-        cli.args(["submit", "--id", id, "--raw", "seats", &BASE64_STANDARD.encode(work(seats)), "--on", "bank", bank]);
+        cli.args([
+            "submit",
+            "--id",
+            id,
+            "--raw",
+            "seats",
+            &BASE64_STANDARD.encode(seats.to_string()),
+            "--on",
+            "bank",
+            bank,
+        ]);
         let output = cli.output().await.unwrap();
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
     }
@@ -189,13 +199,13 @@ impl World {
     async fn agrees(&self, seats: &[(&str, Option<&str>)], accounts: &[(&str, Option<&str>)]) {
         let client = self.client();
         eventually("all transactions to end", async || {
-            let open = client.list(&ListQuery { filter: Filter::Open, ..ListQuery::default() }).await.unwrap();
+            let open = client.list(&ListQuery::of(Filter::Open)).await.unwrap();
             open.transactions.is_empty().then_some(())
         })
         .await;
         let coordinator = client.describe().await.unwrap();
         assert_eq!((coordinator.unacknowledged, coordinator.damaged), (0, 0));
-        let bank = ParticipantClient::connect(&self.cluster.url(BANK).unwrap(), ClientOptions::default()).unwrap();
+        let bank = ParticipantClient::connect_lazy(&self.cluster.url(BANK).unwrap(), ClientOptions::default()).unwrap();
         eventually("the bank to be out of doubt", async || {
             let state = bank.describe().await.unwrap();
             (state.branches_open == 0 && state.branches_in_doubt == 0).then_some(())
@@ -205,7 +215,7 @@ impl World {
         for (name, holder) in seats {
             // What is in doubt at the seats is locked, and then this is refused. It has a second branch, and so it votes.
             let read = eventually("the seats to be out of doubt", async || {
-                let both = Transaction::new().kv("bank", reads.clone()).branch("seats", work(json!({ "read": name })));
+                let both = Transaction::new().on("bank", reads.clone()).on("seats", work(json!({ "read": name })));
                 Some(client.submit(&both).await.unwrap()).filter(|read| read.outcome == Outcome::Committed)
             })
             .await;
@@ -284,13 +294,13 @@ fn python() -> Option<PathBuf> {
 
 fn booking(id: &str) -> Transaction {
     Transaction::with_id(id.parse().unwrap())
-        .branch("seats", work(json!({"reserve": "12A", "for": "alice"})))
-        .kv("bank", KvWork::new().add("alice", Add::of(-10)))
+        .on("seats", work(json!({"reserve": "12A", "for": "alice"})))
+        .on("bank", KvWork::new().add("alice", Add::of(-10)))
         .timeout(Duration::from_secs(60))
 }
 
-fn work(work: Value) -> Vec<u8> {
-    work.to_string().into_bytes()
+fn work(work: Value) -> Work {
+    Work::raw(work.to_string().into_bytes())
 }
 
 /// What the example has read.

@@ -160,16 +160,16 @@ fn with_stand_in(stand_in: &StandIn, coordinator_settings: Vec<String>) -> Plan 
 
 /// Submits so many that nobody waits for, and returns when all are accepted.
 async fn hold(cluster: &Cluster, run: &str, participants: &[&str], count: usize) -> anyhow::Result<()> {
-    let client = Client::connect(&cluster.url(Who::Coordinator)?, ClientOptions::default())?;
+    let client = Client::connect_lazy(&cluster.url(Who::Coordinator)?, ClientOptions::default())?;
     let transactions = (0..count).map(|number| {
         let id = format!("{run}-{number}").parse().expect("a run's name is short, and so is a number");
         let transaction = Transaction::with_id(id).timeout(Duration::from_secs(3_000));
         let work = || KvWork::new().put(format!("{run}/{number}"), "0123456789abcdef");
-        participants.iter().fold(transaction, |all, participant| all.kv(participant, work()))
+        participants.iter().fold(transaction, |all, participant| all.on(participant, work()))
     });
     let accepting = futures::stream::iter(transactions).map(|transaction| {
         let client = client.clone();
-        async move { client.accept(&transaction).await }
+        async move { client.submit_no_wait(&transaction).await }
     });
     let mut accepted = accepting.buffer_unordered(256);
     while let Some(accepted) = accepted.next().await {
@@ -183,7 +183,7 @@ async fn until_in_doubt(cluster: &Cluster, participants: &[usize], count: usize)
     let deadline = Instant::now() + PATIENCE;
     for index in participants {
         let participant =
-            ParticipantClient::connect(&cluster.url(Who::Participant(*index))?, ClientOptions::default())?;
+            ParticipantClient::connect_lazy(&cluster.url(Who::Participant(*index))?, ClientOptions::default())?;
         while participant.describe().await?.branches_in_doubt < count as u64 {
             ensure!(Instant::now() < deadline, "not all branches were prepared in time");
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -197,7 +197,7 @@ async fn until(
     what: &str,
     holds: impl Fn(&undoubt_client::CoordinatorView) -> bool,
 ) -> anyhow::Result<()> {
-    let client = Client::connect(&cluster.url(Who::Coordinator)?, ClientOptions::default())?;
+    let client = Client::connect_lazy(&cluster.url(Who::Coordinator)?, ClientOptions::default())?;
     let deadline = Instant::now() + PATIENCE;
     while !holds(&client.describe().await?) {
         ensure!(Instant::now() < deadline, "it took longer than {PATIENCE:?} until {what}");

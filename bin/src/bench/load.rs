@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use undoubt_client::kv::{Add, KvWork};
-use undoubt_client::{Client, ClientOptions, Step, SubmitError, Submitted, Transaction};
+use undoubt_client::{Client, ClientOptions, Completion, Saga, Step, Submission, SubmitError, Transaction};
 use undoubt_vocabulary::{AbortReason, Outcome};
 
 /// Longer latencies count as this.
@@ -83,7 +83,7 @@ impl Shape {
         }
     }
 
-    fn transaction(&self, number: u64) -> Transaction {
+    fn submission(&self, number: u64) -> Submission {
         let id = format!("{}-{number}", self.run).parse().expect("a run's name is short, and so is a number");
         // Neighbours are far from each other, so that no range of keys is favoured.
         let counter = number.wrapping_mul(7_919) % self.counters;
@@ -92,19 +92,21 @@ impl Shape {
             Some(bytes) => KvWork::new().put(key(), vec![b'x'; bytes]),
             None => KvWork::new().add(key(), Add::of(by)),
         };
-        let transaction = Transaction::with_id(id).timeout(self.timeout);
-        match self.mode {
+        let saga = |id| {
+            let step = |(index, participant): (usize, &String)| {
+                Step::new(&format!("s{index}"), participant, work(1)).undo(work(-1))
+            };
+            self.participants.iter().enumerate().map(step).fold(Saga::with_id(id), Saga::step)
+        };
+        let submission: Submission = match self.mode {
             Mode::TwoPhase => {
-                self.participants.iter().fold(transaction, |all, participant| all.kv(participant, work(1)))
+                let transaction = Transaction::with_id(id);
+                self.participants.iter().fold(transaction, |all, participant| all.on(participant, work(1))).into()
             }
-            Mode::Saga | Mode::Auto => {
-                let steps = self.participants.iter().enumerate();
-                let saga = steps.fold(transaction, |all, (index, participant)| {
-                    all.step(Step::kv(&format!("s{index}"), participant, work(1)).undo_kv(work(-1)))
-                });
-                if self.mode == Mode::Auto { saga.auto() } else { saga }
-            }
-        }
+            Mode::Saga => saga(id).into(),
+            Mode::Auto => saga(id).auto().into(),
+        };
+        submission.timeout(self.timeout)
     }
 }
 
@@ -159,12 +161,9 @@ pub async fn run(coordinator: &str, shape: &Shape, pace: Pace, length: Length) -
     let in_flight = match pace {
         Pace::Closed { in_flight } | Pace::Open { in_flight, .. } => in_flight,
     };
-    let options = ClientOptions {
-        deadline: shape.timeout + Duration::from_secs(20),
-        max_in_flight_transactions: in_flight,
-        ..ClientOptions::default()
-    };
-    let client = Client::connect(coordinator, options)?;
+    let deadline = shape.timeout + Duration::from_secs(20);
+    let options = ClientOptions::default().deadline(deadline).max_in_flight_transactions(in_flight);
+    let client = Client::connect_lazy(coordinator, options)?;
     let began = Instant::now();
     let (from, until) = (began + length.warm_up, began + length.warm_up + length.measured);
     let due: Arc<Mutex<VecDeque<Instant>>> = Arc::default();
@@ -173,7 +172,7 @@ pub async fn run(coordinator: &str, shape: &Shape, pace: Pace, length: Length) -
     let mut measured = Measured::new()?;
     // When each was due, by its number; answers come in any order.
     let (mut first, mut open) = (0_u64, VecDeque::new());
-    while let Some(Submitted { sequence, result, took, .. }) = submitted.next().await {
+    while let Some(Completion { sequence, result, took, .. }) = submitted.next().await {
         let now = Instant::now();
         let took = match pace {
             Pace::Closed { .. } => took,
@@ -203,7 +202,7 @@ fn schedule(
     began: Instant,
     until: Instant,
     due: Arc<Mutex<VecDeque<Instant>>>,
-) -> impl Stream<Item = Transaction> + Send {
+) -> impl Stream<Item = Submission> + Send {
     futures::stream::unfold((shape, 0_u64), move |(shape, number)| {
         let due = due.clone();
         async move {
@@ -220,7 +219,7 @@ fn schedule(
                 }
                 due.lock().unwrap_or_else(PoisonError::into_inner).push_back(at);
             }
-            Some((shape.transaction(number), (shape, number + 1)))
+            Some((shape.submission(number), (shape, number + 1)))
         }
     })
 }

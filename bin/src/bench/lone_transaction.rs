@@ -15,7 +15,7 @@ const TRANSACTIONS_PER_ROUND: u64 = 500;
 
 pub async fn lone(stage: &Stage, effort: Effort, report: &mut Report<'_>) -> anyhow::Result<()> {
     let cluster = stage.cluster(2).await?;
-    let client = Client::connect(&cluster.url(Who::Coordinator)?, ClientOptions::default())?;
+    let client = Client::connect_lazy(&cluster.url(Who::Coordinator)?, ClientOptions::default())?;
     let store = floor::store(stage)?;
     let (mut floors, mut medians, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..effort.rounds {
@@ -26,7 +26,7 @@ pub async fn lone(stage: &Stage, effort: Effort, report: &mut Report<'_>) -> any
             forced.saturating_record(us(floor::rocks_write(&store, number).await?));
             trip.saturating_record(us(floor::round_trip(stage.echo()).await?));
             let work = || KvWork::new().put(format!("{run}/{number}"), "1");
-            let transaction = names(2).iter().fold(Transaction::new(), |all, participant| all.kv(participant, work()));
+            let transaction = names(2).iter().fold(Transaction::new(), |all, participant| all.on(participant, work()));
             let began = Instant::now();
             client.submit(&transaction).await?;
             whole.saturating_record(us(began.elapsed()));

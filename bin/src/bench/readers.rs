@@ -99,11 +99,11 @@ fn report_small(report: &mut Report<'_>, alone: &Measured, beside: &Measured) {
 
 /// Stores values at the first participant, and answers their keys.
 pub async fn store(coordinator: &str, values: usize, value_bytes: usize) -> anyhow::Result<Vec<String>> {
-    let client = Client::connect(coordinator, ClientOptions::default())?;
+    let client = Client::connect_lazy(coordinator, ClientOptions::default())?;
     let keys: Vec<String> = (0..values).map(|number| format!("large/{number}")).collect();
     for key in &keys {
         let work = KvWork::new().put(key.clone(), vec![b'x'; value_bytes]);
-        let answer = client.submit(&Transaction::new().kv(&names(1)[0], work)).await?;
+        let answer = client.submit(&Transaction::new().on(&names(1)[0], work)).await?;
         ensure!(answer.outcome == Outcome::Committed, "{key} was not stored: {:?}", answer.outcome);
     }
     Ok(keys)

@@ -103,7 +103,7 @@ pub fn names(participants: usize) -> Vec<String> {
 }
 
 pub async fn wait_until_connected(cluster: &Cluster) -> anyhow::Result<()> {
-    let client = Client::connect(&cluster.url(Who::Coordinator)?, ClientOptions::default())?;
+    let client = Client::connect_lazy(&cluster.url(Who::Coordinator)?, ClientOptions::default())?;
     let all = async {
         while !client.describe().await?.participants.iter().all(|participant| participant.connected) {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -55,7 +55,7 @@ async fn main() -> ExitCode {
 }
 
 async fn ask_for_backup(url: &str, to: &str, options: ClientOptions) -> Result<(), Failed> {
-    let client = Client::connect(url, options).or_failed(Failure::Configuration)?;
+    let client = Client::connect_lazy(url, options).or_failed(Failure::Configuration)?;
     client.backup(to).await.map_err(of_operator)
 }
 

@@ -59,7 +59,7 @@ impl Backup {
         let made = match (&self.server, &self.data_dir) {
             (Some(server), _) => match self.to.to_str() {
                 Some(to) => {
-                    let options = ClientOptions { deadline: CONNECT_DEADLINE, ..ClientOptions::default() };
+                    let options = ClientOptions::default().deadline(CONNECT_DEADLINE);
                     ask(server, to, options).await
                 }
                 None => Err(anyhow!("{} is not UTF-8; name another folder", self.to.display()))
@@ -105,7 +105,8 @@ pub fn of_operator(error: OperatorError) -> Failed {
         OperatorError::NotFound { .. }
         | OperatorError::Unclear(_)
         | OperatorError::Malformed { .. }
-        | OperatorError::Unexpected { .. } => Failure::Other,
+        | OperatorError::Unexpected { .. }
+        | _ => Failure::Other,
     };
     Failed::new(failure, error)
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use undoubt_client::kv::{Add, KvWork};
-use undoubt_client::{Client, ClientOptions, Step, Transaction};
+use undoubt_client::{Client, ClientOptions, Saga, Step, Submission, Transaction};
 use undoubt_vocabulary::{Outcome, TxId};
 
 const CLIENTS: usize = 16;
@@ -79,17 +79,17 @@ impl Entry {
         format!("t{}", self.number)
     }
 
-    pub(super) fn transaction(&self, names: &[String]) -> anyhow::Result<Transaction> {
-        let transaction = Transaction::with_id(self.tx()?).timeout(TIMEOUT);
+    pub(super) fn submission(&self, names: &[String]) -> anyhow::Result<Submission> {
+        let id = self.tx()?;
         let add = |delta| KvWork::new().add(self.key(), Add::of(delta));
         let [first, second] = self.places.map(|place| names[place].as_str());
-        Ok(if self.saga {
-            transaction
-                .step(Step::kv("first", first, add(1)).undo_kv(add(-1)))
-                .step(Step::kv("second", second, add(1)).undo_kv(add(-1)))
+        let submission: Submission = if self.saga {
+            let step = |name, at| Step::new(name, at, add(1)).undo(add(-1));
+            Saga::with_id(id).step(step("first", first)).step(step("second", second)).into()
         } else {
-            transaction.kv(first, add(1)).kv(second, add(1))
-        })
+            Transaction::with_id(id).on(first, add(1)).on(second, add(1)).into()
+        };
+        Ok(submission.timeout(TIMEOUT))
     }
 
     pub(super) fn told(&self) -> Option<Reply> {
@@ -176,10 +176,10 @@ impl Load {
             refused: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
         });
-        let options = ClientOptions { deadline: TIMEOUT, attempt_timeout: TIMEOUT, ..ClientOptions::default() };
+        let options = ClientOptions::default().deadline(TIMEOUT).attempt_timeout(TIMEOUT);
         let mut clients = JoinSet::new();
         for _ in 0..CLIENTS {
-            let client = Client::connect(coordinator, options.clone())?;
+            let client = Client::connect_lazy(coordinator, options.clone())?;
             clients.spawn(work(client, ledger.clone()));
         }
         Ok(Load { ledger, clients })
@@ -195,7 +195,7 @@ impl Load {
         while let Some(ended) = self.clients.join_next().await {
             ended.context("a client ended")??;
         }
-        let client = Client::connect(coordinator, ClientOptions { deadline: PATIENCE, ..ClientOptions::default() })?;
+        let client = Client::connect_lazy(coordinator, ClientOptions::default().deadline(PATIENCE))?;
         let unknown = self.ledger.entries().into_iter().filter(|entry| entry.told().is_none() && is_asked(entry));
         let asked = stream::iter(unknown).map(|entry| ask(&client, &self.ledger, entry)).buffer_unordered(CLIENTS);
         asked.for_each(|()| async {}).await;
@@ -206,9 +206,9 @@ impl Load {
 async fn work(client: Client, ledger: Arc<Ledger>) -> anyhow::Result<()> {
     while !ledger.stopped.load(Ordering::Relaxed) {
         let entry = ledger.begin();
-        let transaction = entry.transaction(&ledger.names)?;
+        let submission = entry.submission(&ledger.names)?;
         for _ in 0..CALLS_PER_TRANSACTION {
-            match client.submit(&transaction).await {
+            match client.submit(&submission).await {
                 Ok(answer) => {
                     ledger.answered(entry.number, Reply::from(&answer.outcome));
                     break;
@@ -225,10 +225,10 @@ async fn work(client: Client, ledger: Arc<Ledger>) -> anyhow::Result<()> {
 
 /// Asks for a transaction until it is answered, or patience ends: then the audit names it.
 async fn ask(client: &Client, ledger: &Ledger, entry: Entry) {
-    let Ok(transaction) = entry.transaction(&ledger.names) else { return };
+    let Ok(submission) = entry.submission(&ledger.names) else { return };
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
-        if let Ok(answer) = client.submit(&transaction).await {
+        if let Ok(answer) = client.submit(&submission).await {
             return ledger.answered(entry.number, Reply::from(&answer.outcome));
         }
         sleep(POLL).await;

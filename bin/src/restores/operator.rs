@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use undoubt_client::{
-    Client, ClientOptions, Filter, HeldFilter, HeldQuery, ListQuery, OperatorError, ParticipantClient, Resolution,
-    StepResolution, TransactionPhase, TransactionView,
+    BranchResolution, Client, ClientOptions, Filter, HeldFilter, HeldQuery, ListQuery, OperatorError,
+    ParticipantClient, StepResolution, TransactionPhase, TransactionView,
 };
 use undoubt_vocabulary::TxId;
 
@@ -19,11 +19,11 @@ const REASON: &str = "the disk is gone";
 const POLL: Duration = Duration::from_millis(20);
 
 pub(super) fn coordinator(cluster: &Cluster) -> anyhow::Result<Client> {
-    Ok(Client::connect(&cluster.url(Who::Coordinator)?, ClientOptions::default())?)
+    Ok(Client::connect_lazy(&cluster.url(Who::Coordinator)?, ClientOptions::default())?)
 }
 
 pub(super) fn participant(cluster: &Cluster, place: usize) -> anyhow::Result<ParticipantClient> {
-    Ok(ParticipantClient::connect(&cluster.url(Who::Participant(place))?, ClientOptions::default())?)
+    Ok(ParticipantClient::connect_lazy(&cluster.url(Who::Participant(place))?, ClientOptions::default())?)
 }
 
 /// Accepts the loss of a server, as soon as that lets him.
@@ -58,15 +58,13 @@ pub(super) async fn end_what_is_held(cluster: &Cluster, entries: &[Entry]) -> an
     let to_forget = held.clone();
     for place in 0..cluster.participant_count() {
         let participant = participant(cluster, place)?;
-        for branch in
-            participant.held(&HeldQuery { limit: u32::MAX, ..HeldQuery::of(HeldFilter::InDoubt) }).await?.branches
-        {
+        for branch in participant.held(&HeldQuery::of(HeldFilter::InDoubt).limit(u32::MAX)).await?.branches {
             if branch.coordinator == now && !to_forget.contains(&branch.tx) {
                 continue;
             }
             let resolution = match told.get(&branch.tx) {
-                Some(Reply::Committed) => Resolution::Commit,
-                Some(Reply::Aborted) | None => Resolution::Abort,
+                Some(Reply::Committed) => BranchResolution::Commit,
+                Some(Reply::Aborted) | None => BranchResolution::Abort,
             };
             participant.resolve(&branch.tx, resolution, WHO, REASON).await?;
             held.insert(branch.tx);
@@ -92,7 +90,7 @@ pub(super) async fn settle(cluster: &Cluster) -> anyhow::Result<()> {
         let mut held = Vec::new();
         for place in 0..cluster.participant_count() {
             let participant = participant(cluster, place)?;
-            let at_it = participant.held(&HeldQuery { limit: u32::MAX, ..HeldQuery::of(HeldFilter::Work) }).await?;
+            let at_it = participant.held(&HeldQuery::of(HeldFilter::Work).limit(u32::MAX)).await?;
             for branch in at_it.branches {
                 // He has decided it himself.
                 match branch.heuristic {
@@ -119,7 +117,7 @@ pub(super) async fn settle(cluster: &Cluster) -> anyhow::Result<()> {
 
 /// Returns all transactions of this kind.
 pub(super) async fn listed(client: &Client, filter: Filter) -> anyhow::Result<Vec<TransactionView>> {
-    let query = ListQuery { filter, limit: u32::MAX, ..ListQuery::default() };
+    let query = ListQuery::of(filter).limit(u32::MAX);
     let listing = client.list(&query).await?;
     anyhow::ensure!(!listing.more, "the transactions could not all be listed");
     Ok(listing.transactions)

@@ -164,7 +164,7 @@ async fn noticed(cluster: &Cluster, who: Who, twin: Option<&Twin>) -> anyhow::Re
 }
 
 async fn held(url: &str) -> Option<String> {
-    let view = Client::connect(url, ClientOptions::default()).ok()?.describe().await.ok()?;
+    let view = Client::connect_lazy(url, ClientOptions::default()).ok()?.describe().await.ok()?;
     (view.phase == Some(CoordinatorPhase::Held)).then(|| view.held_because.join("; "))
 }
 

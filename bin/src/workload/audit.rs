@@ -20,7 +20,7 @@ use anyhow::Context;
 use futures::{StreamExt, stream};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
-use undoubt_client::Submitted;
+use undoubt_client::Completion;
 use undoubt_client::kv::KvWork;
 
 /// Transactions that are submitted once more, evenly spread over the run.
@@ -61,10 +61,10 @@ async fn settle(load: &Load, ledger: &mut Ledger) -> anyhow::Result<()> {
 
 /// Those without a definite answer are left out.
 async fn submit_again(load: &Load, ledger: &Ledger, numbers: &[usize]) -> anyhow::Result<Vec<(usize, Reply)>> {
-    let transactions: Vec<_> = numbers.iter().map(|number| ledger.transaction(*number)).collect();
-    let mut submitted = load.client(load.in_flight)?.submit_many(stream::iter(transactions));
+    let submissions: Vec<_> = numbers.iter().map(|number| ledger.submission(*number)).collect();
+    let mut submitted = load.client(load.in_flight)?.submit_many(stream::iter(submissions));
     let mut told = Vec::new();
-    while let Some(Submitted { sequence, result, .. }) = submitted.next().await {
+    while let Some(Completion { sequence, result, .. }) = submitted.next().await {
         match result {
             Ok(answer) => {
                 let place = usize::try_from(sequence).context("more transactions than can be counted")?;

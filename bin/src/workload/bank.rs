@@ -14,7 +14,7 @@ use anyhow::Context;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use undoubt_client::kv::{Add, KvWork};
-use undoubt_client::{self as client, Answer, Results, Transaction};
+use undoubt_client::{self as client, Answer, Results, Saga, Submission, Transaction};
 use undoubt_vocabulary::{ParticipantName, TxId};
 
 /// Leaves room for the number in a transaction's id, which may have 64 bytes.
@@ -92,25 +92,31 @@ impl Bank {
     }
 
     /// The transaction of that number: always the same for the same step.
-    pub fn transaction(&self, number: u64, step: &Step) -> Transaction {
-        let mut transaction = Transaction::with_id(self.tx(number));
-        if let Some(timeout) = self.timeout {
-            transaction = transaction.timeout(timeout);
-        }
+    pub fn submission(&self, number: u64, step: &Step) -> Submission {
         let mode = match self.mode {
             Mode::Mixed => [Mode::TwoPhase, Mode::Saga, Mode::Auto][usize::try_from(number % 3).unwrap_or_default()],
             Mode::TwoPhase | Mode::Saga | Mode::Auto => self.mode,
         };
-        match mode {
-            Mode::TwoPhase | Mode::Mixed => {
-                let works = self.works(number, step).into_iter();
-                works.fold(transaction, |transaction, (home, work)| {
-                    transaction.kv(self.participants[home].as_str(), work)
-                })
-            }
-            Mode::Saga => self.steps(number, step).into_iter().fold(transaction, Transaction::step),
-            Mode::Auto => self.steps(number, step).into_iter().fold(transaction, Transaction::step).auto(),
+        let submission = match mode {
+            Mode::TwoPhase | Mode::Mixed => self.transaction(number, step).into(),
+            Mode::Saga => self.saga(number, step).into(),
+            Mode::Auto => self.saga(number, step).auto().into(),
+        };
+        match self.timeout {
+            Some(timeout) => Submission::timeout(submission, timeout),
+            None => submission,
         }
+    }
+
+    fn transaction(&self, number: u64, step: &Step) -> Transaction {
+        let works = self.works(number, step).into_iter();
+        works.fold(Transaction::with_id(self.tx(number)), |transaction, (home, work)| {
+            transaction.on(self.participants[home].as_str(), work)
+        })
+    }
+
+    fn saga(&self, number: u64, step: &Step) -> Saga {
+        self.steps(number, step).into_iter().fold(Saga::with_id(self.tx(number)), Saga::step)
     }
 
     /// The work at each participant, with its marker.
@@ -151,7 +157,7 @@ impl Bank {
             self.works(number, step).into_iter().partition(|(home, _)| only_gives(*home));
         let new = |home: usize, work: KvWork| {
             let name = self.participants[home].as_str();
-            client::Step::kv(name, name, work)
+            client::Step::new(name, name, work)
         };
         let takes = takes.into_iter().map(|(home, work)| {
             let back = at(home).fold(KvWork::new(), |back, access| match access.delta() {
@@ -159,7 +165,7 @@ impl Bank {
                 None => back.get(self.key(access.account)),
             });
             let marked = self.marks && at(home).any(|access| access.delta().is_some());
-            new(home, work).undo_kv(if marked { back.delete(self.marker(number)) } else { back })
+            new(home, work).undo(if marked { back.delete(self.marker(number)) } else { back })
         });
         let gives = gives
             .into_iter()
@@ -218,13 +224,13 @@ mod tests {
     fn as_a_saga_it_first_takes_what_can_be_given_back() {
         let bank = bank(&["a", "b"]).unwrap().in_mode(Mode::Saga);
         let step = Step::new([(Account::savings(1), Action::Add(5)), (Account::savings(0), Action::Withdraw(5))]);
-        let saga = bank.transaction(9, &step);
+        let saga = bank.saga(9, &step);
         assert_eq!(saga.steps().iter().map(client::Step::name).collect::<Vec<_>>(), ["a", "b"]);
         let back = KvWork::new().add("run/savings/0", 5).delete("~/run-9");
         let take = KvWork::new().add("run/savings/0", Add::of(-5).floor(0)).put("~/run-9", "1");
-        assert_eq!(saga.steps()[0], client::Step::kv("a", "a", take).undo_kv(back));
+        assert_eq!(saga.steps()[0], client::Step::new("a", "a", take).undo(back));
         let give = KvWork::new().add("run/savings/1", 5).put("~/run-9", "1");
-        assert_eq!(saga.steps()[1], client::Step::kv("b", "b", give).pivot());
+        assert_eq!(saga.steps()[1], client::Step::new("b", "b", give).pivot());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use undoubt_client::kv::KvWork;
-use undoubt_client::{Client, Submitted, Transaction};
+use undoubt_client::{Client, Completion, Transaction};
 use undoubt_vocabulary::{AbortReason, Outcome};
 
 /// Keeps a batch and its results well below a mebibyte.
@@ -67,10 +67,10 @@ async fn round(
     done: &mut impl FnMut(usize, Vec<Option<Bytes>>),
 ) -> anyhow::Result<Option<String>> {
     let transactions: Vec<_> =
-        open.iter().map(|batch| Transaction::new().kv(&batch.participant, batch.work.clone())).collect();
+        open.iter().map(|batch| Transaction::new().on(&batch.participant, batch.work.clone())).collect();
     let mut submitted = client.submit_many(stream::iter(transactions));
     let (mut again, mut cause) = (BTreeSet::new(), None);
-    while let Some(Submitted { sequence, result, .. }) = submitted.next().await {
+    while let Some(Completion { sequence, result, .. }) = submitted.next().await {
         let at = usize::try_from(sequence).context("more batches than can be counted")?;
         let Batch { place, participant, .. } = &open[at];
         match result {

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use undoubt_client::kv::KvWork;
-use undoubt_client::{Client, ClientOptions, Submitted, Transaction};
+use undoubt_client::{Client, ClientOptions, Completion, Submission};
 
 /// A run ends early here: its ledger would not fit into memory.
 pub const MAX_TRANSACTIONS_PER_RUN: usize = 20_000_000;
@@ -103,12 +103,8 @@ pub const BATCHES_IN_FLIGHT: usize = 16;
 
 impl Load {
     pub(super) fn client(&self, in_flight: usize) -> anyhow::Result<Client> {
-        let options = ClientOptions {
-            deadline: self.patience,
-            max_in_flight_transactions: in_flight,
-            ..ClientOptions::default()
-        };
-        Ok(Client::connect(&self.coordinator, options)?)
+        let options = ClientOptions::default().deadline(self.patience).max_in_flight_transactions(in_flight);
+        Ok(Client::connect_lazy(&self.coordinator, options)?)
     }
 }
 
@@ -121,7 +117,7 @@ struct Driver<'a> {
     /// they are given, as the ledger does, so its sequence is that number.
     under_way: BTreeMap<u64, UnderWay>,
     /// Has room for all that may be under way.
-    give: mpsc::Sender<Transaction>,
+    give: mpsc::Sender<Submission>,
     began: Instant,
     /// Operations.
     begun: u64,
@@ -140,7 +136,7 @@ impl<'a> Driver<'a> {
         load: &'a Load,
         script: Script,
         ledger: Ledger,
-        give: mpsc::Sender<Transaction>,
+        give: mpsc::Sender<Submission>,
         progress: &'a watch::Sender<Progress>,
     ) -> anyhow::Result<Self> {
         let (counts, under_way, began) = (Counts::new()?, BTreeMap::new(), Instant::now());
@@ -149,7 +145,7 @@ impl<'a> Driver<'a> {
 
     async fn drive(
         mut self,
-        mut submitted: impl Stream<Item = Submitted> + Unpin,
+        mut submitted: impl Stream<Item = Completion> + Unpin,
         mut stop: impl Future<Output = ()> + Unpin,
     ) -> anyhow::Result<Outcome> {
         let mut stopped = false;
@@ -191,10 +187,10 @@ impl<'a> Driver<'a> {
         let number = self.ledger.entries.len();
         self.ledger.entries.push(Entry { step, told: Reply::Unknown });
         self.under_way.insert(number as u64, under_way);
-        self.give.send(self.ledger.transaction(number)).await.context("the client ended too early")
+        self.give.send(self.ledger.submission(number)).await.context("the client ended too early")
     }
 
-    async fn done(&mut self, Submitted { sequence, result, took, .. }: Submitted) -> anyhow::Result<()> {
+    async fn done(&mut self, Completion { sequence, result, took, .. }: Completion) -> anyhow::Result<()> {
         let UnderWay { name, then, before } =
             self.under_way.remove(&sequence).with_context(|| format!("transaction {sequence} was answered twice"))?;
         let number = usize::try_from(sequence).context("more transactions than can be counted")?;

@@ -3,7 +3,7 @@
 use crate::workload::bank::Bank;
 use crate::workload::step::{Account, Step};
 use std::collections::BTreeMap;
-use undoubt_client::{SubmitError, Transaction};
+use undoubt_client::{Submission, SubmitError};
 use undoubt_vocabulary::Outcome;
 
 /// An outcome as it was acknowledged.
@@ -38,7 +38,8 @@ pub fn unanswered(error: SubmitError) -> anyhow::Result<()> {
         | SubmitError::UnknownParticipant { .. }
         | SubmitError::IdReused { .. }
         | SubmitError::NotOffered { .. }
-        | SubmitError::Malformed { .. }) => Err(error.into()),
+        | SubmitError::Malformed { .. }
+        | _) => Err(error.into()),
     }
 }
 
@@ -57,8 +58,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub fn transaction(&self, number: usize) -> Transaction {
-        self.bank.transaction(number as u64, &self.entries[number].step)
+    pub fn submission(&self, number: usize) -> Submission {
+        self.bank.submission(number as u64, &self.entries[number].step)
     }
 
     /// The numbers of all transactions without a definite answer.

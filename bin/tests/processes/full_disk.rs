@@ -179,7 +179,7 @@ async fn votes_fills_and_recovers(device: &Device, fill: impl Fn(&Device)) {
     }
     let bank_b = cluster.url(BANK_B).unwrap();
     let participant =
-        undoubt_client::ParticipantClient::connect(&bank_b, undoubt_client::ClientOptions::default()).unwrap();
+        undoubt_client::ParticipantClient::connect_lazy(&bank_b, undoubt_client::ClientOptions::default()).unwrap();
     let voted = async || (participant.describe().await.unwrap().branches_in_doubt == LARGE as u64).then_some(());
     until("bank-b has voted for all", voted).await;
     fill(device);

@@ -49,7 +49,7 @@ async fn read(session: &mut Session, tx: &str, attempt_number: u64, key: &'stati
 }
 
 async fn in_doubt(url: &str) -> u64 {
-    let client = ParticipantClient::connect(url, ClientOptions::default()).unwrap();
+    let client = ParticipantClient::connect_lazy(url, ClientOptions::default()).unwrap();
     client.describe().await.unwrap().branches_in_doubt
 }
 

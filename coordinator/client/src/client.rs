@@ -14,15 +14,15 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects with the first call, so the coordinator need not run yet. `http://` may be left out.
+    /// Returns a client that connects with its first call, so the coordinator need not run yet. `http://` may be left out.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn connect(address: &str, options: ClientOptions) -> Result<Self, InvalidAddress> {
+    pub fn connect_lazy(address: &str, options: ClientOptions) -> Result<Self, InvalidAddress> {
         Ok(Client { connection: Connection::open(address, options)? })
     }
 
-    /// Talks over a channel made elsewhere, whose own connecting and keep-alive then hold.
+    /// Returns a client that talks over a channel made elsewhere, whose own connecting and keep-alive then hold.
     pub fn with_channel(channel: Channel, options: ClientOptions) -> Self {
         Client { connection: Connection::over(channel, options) }
     }

@@ -10,7 +10,9 @@ use undoubt_proto::v1;
 
 /// Which of what a participant holds is asked for.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct HeldQuery {
+    /// What is asked for.
     pub filter: HeldFilter,
     /// At most this many in all; 0: 1,000.
     pub limit: u32,
@@ -23,11 +25,25 @@ impl HeldQuery {
     pub fn of(filter: HeldFilter) -> HeldQuery {
         HeldQuery { filter, ..HeldQuery::default() }
     }
+
+    /// Sets how many are listed at most; 0: 1,000.
+    #[must_use]
+    pub fn limit(self, limit: u32) -> HeldQuery {
+        HeldQuery { limit, ..self }
+    }
+
+    /// Goes on where an earlier list, with the same filter, ended.
+    #[must_use]
+    pub fn after(self, after: Cursor) -> HeldQuery {
+        HeldQuery { after: Some(after), ..self }
+    }
 }
 
 /// What is listed of all that a participant holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HeldFilter {
+    /// Branches, steps and semantic locks.
     #[default]
     All,
     /// Branches and steps, without semantic locks.
@@ -41,6 +57,7 @@ pub enum HeldFilter {
 /// What a participant holds: branches that are not finished and heuristic outcomes not yet forgotten, then steps of sagas that
 /// are being worked on, then semantic locks.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Held {
     /// The oldest first.
     pub branches: Vec<HeldBranch>,

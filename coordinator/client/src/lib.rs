@@ -4,10 +4,10 @@
 //! use undoubt_client::{Client, ClientOptions, Transaction, kv::{Add, KvWork}};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! let client = Client::connect("http://127.0.0.1:7400", ClientOptions::default())?;
+//! let client = Client::connect_lazy("http://127.0.0.1:7400", ClientOptions::default())?;
 //! let transfer = Transaction::new()
-//!     .kv("bank-a", KvWork::new().add("alice", Add::of(-10).floor(0)))
-//!     .kv("bank-b", KvWork::new().add("bob", 10));
+//!     .on("bank-a", KvWork::new().add("alice", Add::of(-10).floor(0)))
+//!     .on("bank-b", KvWork::new().add("bob", 10));
 //! let answer = client.submit(&transfer).await?;
 //! println!("{}", answer.outcome);
 //! # Ok(()) }
@@ -24,6 +24,9 @@
 //! * Nothing here reads the time of day, and only [`Transaction::new`] draws a random number. A simulation gives its
 //!   transactions their ids and its channel with [`Client::with_channel`].
 
+#![warn(missing_docs)]
+
+mod auto;
 mod client;
 mod connection;
 mod error;
@@ -36,6 +39,8 @@ mod participant;
 mod query;
 mod retry;
 mod saga;
+mod step;
+mod submission;
 mod submit;
 mod submit_many;
 #[cfg(test)]
@@ -44,22 +49,27 @@ mod transaction;
 mod view;
 mod watch;
 
+pub use auto::Auto;
 pub use client::Client;
 pub use error::{
-    CancelError, InvalidAddress, InvalidTransaction, OperatorError, QueryError, SubmitError, Unanswered, WaitError,
+    CancelError, InvalidAddress, InvalidSubmission, OperatorError, QueryError, SubmitError, Unanswered, WaitError,
 };
 pub use held::{Held, HeldFilter, HeldQuery};
-pub use listing::{Cursor, Filter, InvalidCursor, ListQuery, Listing};
+pub use listing::{Cursor, Filter, InvalidCursor, ListQuery, Listing, State};
 pub use operator::{LossAccepted, StepResolution};
 pub use options::ClientOptions;
-pub use participant::{ParticipantClient, Resolution};
-pub use saga::Step;
+pub use participant::{BranchResolution, ParticipantClient};
+pub use saga::Saga;
+pub use step::Step;
+pub use submission::Submission;
 pub use submit::Answer;
-pub use submit_many::Submitted;
+pub use submit_many::Completion;
 pub use transaction::Transaction;
 pub use undoubt_proto::convert::{KnownOutcome, Malformed};
 pub use undoubt_vocabulary::{
-    CoordinatorPhase, EventKind, PartState, RetryPolicy, StepName, StuckStep, TransactionPhase,
+    AbortReason, AttemptNumber, BranchOutcome, CoordinatorId, CoordinatorPhase, Direction, Epoch, EventKind, InvalidId,
+    InvalidSaga, Outcome, PartName, PartState, ParticipantName, Refusal, RefusalCode, RetryPolicy, StepName, StuckStep,
+    Timestamp, TransactionPhase, TxId,
 };
 pub use undoubt_work::{self as work, InvalidWork, Reference, Results, Value, Work, kv};
 pub use view::{

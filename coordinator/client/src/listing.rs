@@ -18,6 +18,7 @@ const DEFAULT_LIMIT: u32 = 100;
 
 /// Which transactions, and in what order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Filter {
     /// First what is open, oldest first, then what is damaged, then what else has ended, the latest first.
     #[default]
@@ -32,11 +33,26 @@ pub enum Filter {
     Damaged,
 }
 
+/// How far a transaction has come, for lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// Not decided.
+    Pending,
+    /// Decided to commit.
+    Committed,
+    /// Decided to abort.
+    Aborted,
+}
+
+/// What is listed, and how much of it; from [`of`](ListQuery::of) a filter, each method sets one.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct ListQuery {
+    /// Which transactions, and in what order.
     pub filter: Filter,
-    /// Only those in this state; [`v1::State::Unspecified`] for any.
-    pub state: v1::State,
+    /// Only those in this state; `None`: in any.
+    pub state: Option<State>,
     /// Only those begun at least this long ago.
     pub older_than: Duration,
     /// At most this many; 0: 100.
@@ -45,17 +61,51 @@ pub struct ListQuery {
     pub after: Option<Cursor>,
 }
 
+impl ListQuery {
+    /// Returns the question for what this filter lets through, with the default limit.
+    pub fn of(filter: Filter) -> ListQuery {
+        ListQuery { filter, ..ListQuery::default() }
+    }
+
+    /// Lists only those in this state.
+    #[must_use]
+    pub fn state(self, state: State) -> ListQuery {
+        ListQuery { state: Some(state), ..self }
+    }
+
+    /// Lists only those begun at least this long ago.
+    #[must_use]
+    pub fn older_than(self, older_than: Duration) -> ListQuery {
+        ListQuery { older_than, ..self }
+    }
+
+    /// Sets how many are listed at most; 0: 100.
+    #[must_use]
+    pub fn limit(self, limit: u32) -> ListQuery {
+        ListQuery { limit, ..self }
+    }
+
+    /// Goes on where an earlier listing, with the same filter and state, ended.
+    #[must_use]
+    pub fn after(self, after: Cursor) -> ListQuery {
+        ListQuery { after: Some(after), ..self }
+    }
+}
+
 /// The place where a listing ended, and the next one goes on. As text it is hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor(pub(crate) Bytes);
 
+/// A text that is no cursor. Give one that an earlier list, or watch, told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{given:?} is no cursor; give the one that an earlier list ended with")]
 pub struct InvalidCursor {
     given: String,
 }
 
+/// Transactions that were asked for.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Listing {
     /// Without their histories and results.
     pub transactions: Vec<TransactionView>,
@@ -66,7 +116,7 @@ pub struct Listing {
 }
 
 impl Client {
-    /// Transactions that fit, each once, as it was seen last. Asks for page after page, until there are as many as wanted
+    /// Returns the transactions that fit, each once, as it was seen last. Asks for page after page, until there are as many as wanted
     /// or no more, or until the deadline: what was found by then is the answer.
     pub async fn list(&self, query: &ListQuery) -> Result<Listing, QueryError> {
         let deadline = self.connection.deadline();
@@ -108,9 +158,15 @@ impl Client {
             Filter::Ended => Wire::Ended,
             Filter::Damaged => Wire::Damaged,
         };
+        let state = match query.state {
+            None => v1::State::Unspecified,
+            Some(State::Pending) => v1::State::Pending,
+            Some(State::Committed) => v1::State::Committed,
+            Some(State::Aborted) => v1::State::Aborted,
+        };
         let request = v1::ListRequest {
             filter: filter.into(),
-            state: query.state.into(),
+            state: state.into(),
             older_than_ms: u64::try_from(query.older_than.as_millis()).unwrap_or(u64::MAX),
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
             after: after.map(|cursor| cursor.0.clone()).unwrap_or_default(),

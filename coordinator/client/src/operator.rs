@@ -14,6 +14,7 @@ use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
 /// An operator's decision about a step of a saga.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StepResolution {
     /// Try it again, with all its attempts. Only of a step that is stuck.
     Retry,
@@ -25,7 +26,9 @@ pub enum StepResolution {
 
 /// The state of a coordinator after an operator has accepted what its log had lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LossAccepted {
+    /// The epoch that it serves with from then on.
     pub epoch: Epoch,
     /// Transactions that participants know to have committed.
     pub committed: u32,
@@ -34,6 +37,7 @@ pub struct LossAccepted {
 }
 
 impl Client {
+    /// Returns what the coordinator says of itself: how it does, what is open, and its participants.
     pub async fn describe(&self) -> Result<CoordinatorView, OperatorError> {
         let describe = |question| {
             let mut operator = self.operator();

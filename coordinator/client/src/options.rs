@@ -1,34 +1,25 @@
 //! The bounds of a client's calls.
 
-use crate::transaction::Transaction;
+use crate::submission::Submission;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// The time that calls may take, and their repetitions. Every call ends at [`ClientOptions::deadline`], with two
-/// exceptions: [`crate::Client::wait`] gives the last answer a moment more to arrive, and a call that waits for the
-/// outcome of what was submitted, and may have reached the coordinator, waits for as long as that may take by its own
-/// deadline.
+/// The time that calls may take, and their repetitions; from the default, each method sets one.
+///
+/// Every call ends at [the deadline](ClientOptions::deadline), with two exceptions: [`crate::Client::wait`] gives the last
+/// answer a moment more to arrive, and a call that waits for the outcome of what was submitted, and may have reached the
+/// coordinator, waits for as long as that may take by its own deadline.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    /// How long a call goes on, repetitions included, before it gives up.
-    pub deadline: Duration,
-    /// The coordinator's deadline for transactions that name none, where it is known: their outcomes are waited for as long.
-    /// [`crate::Client::learn_default_timeout`] asks for it.
-    pub default_timeout: Option<Duration>,
-    /// How long one attempt of a call may go without an answer before it is repeated. A transaction may well take
-    /// longer: the next attempt waits for the same one.
-    pub attempt_timeout: Duration,
-    pub connect_timeout: Duration,
-    /// The first pause before a repetition. Each further one is twice as long, up to [`ClientOptions::max_backoff`];
-    /// the second half of each is jittered.
-    pub first_backoff: Duration,
-    pub max_backoff: Duration,
-    /// A connection that is silent this long is asked for a sign of life.
-    pub keep_alive_interval: Duration,
-    /// How long that sign may take before the connection counts as broken.
-    pub keep_alive_timeout: Duration,
-    /// Transactions of one [`crate::Client::submit_many`] under way at the same time.
-    pub max_in_flight_transactions: usize,
+    pub(crate) deadline: Duration,
+    pub(crate) default_timeout: Option<Duration>,
+    pub(crate) attempt_timeout: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) first_backoff: Duration,
+    pub(crate) max_backoff: Duration,
+    pub(crate) keep_alive_interval: Duration,
+    pub(crate) keep_alive_timeout: Duration,
+    pub(crate) max_in_flight_transactions: usize,
 }
 
 impl Default for ClientOptions {
@@ -44,6 +35,54 @@ impl Default for ClientOptions {
             keep_alive_timeout: Duration::from_secs(5),
             max_in_flight_transactions: 1_024,
         }
+    }
+}
+
+impl ClientOptions {
+    /// Sets how long a call goes on, repetitions included, before it gives up. Without: 30 s.
+    #[must_use]
+    pub fn deadline(self, deadline: Duration) -> Self {
+        ClientOptions { deadline, ..self }
+    }
+
+    /// Sets the coordinator's deadline for transactions that name none, where it is known: their outcomes are waited for as
+    /// long. [`crate::Client::learn_default_timeout`] asks for it. Without: it is not known.
+    #[must_use]
+    pub fn default_timeout(self, default_timeout: Duration) -> Self {
+        ClientOptions { default_timeout: Some(default_timeout), ..self }
+    }
+
+    /// Sets how long one attempt of a call may go without an answer before it is repeated. A transaction may well take
+    /// longer: the next attempt waits for the same one. Without: 10 s.
+    #[must_use]
+    pub fn attempt_timeout(self, attempt_timeout: Duration) -> Self {
+        ClientOptions { attempt_timeout, ..self }
+    }
+
+    /// Sets how long connecting may take. Without: 2 s.
+    #[must_use]
+    pub fn connect_timeout(self, connect_timeout: Duration) -> Self {
+        ClientOptions { connect_timeout, ..self }
+    }
+
+    /// Sets the pauses before repetitions: the first, each further one twice as long, up to the last; the second half of each
+    /// is jittered. Without: 10 ms up to 1 s.
+    #[must_use]
+    pub fn backoff(self, first: Duration, max: Duration) -> Self {
+        ClientOptions { first_backoff: first, max_backoff: max, ..self }
+    }
+
+    /// Sets when a connection that is silent is asked for a sign of life, and how long that may take before the connection
+    /// counts as broken. Without: 5 s each.
+    #[must_use]
+    pub fn keep_alive(self, interval: Duration, timeout: Duration) -> Self {
+        ClientOptions { keep_alive_interval: interval, keep_alive_timeout: timeout, ..self }
+    }
+
+    /// Sets how many transactions of one [`crate::Client::submit_many`] may be under way at the same time. Without: 1,024.
+    #[must_use]
+    pub fn max_in_flight_transactions(self, max_in_flight_transactions: usize) -> Self {
+        ClientOptions { max_in_flight_transactions, ..self }
     }
 }
 
@@ -80,10 +119,13 @@ impl ClientOptions {
 
     /// When it is no use any more to wait for the outcome of a transaction that is submitted at `start`. A saga's deadline is
     /// for its pivot: the rest of the way, or the way back, may take as long again.
-    pub(crate) fn patience(&self, transaction: &Transaction, start: Instant) -> Patience {
+    pub(crate) fn patience(&self, submission: &Submission, start: Instant) -> Patience {
         let unheard = self.deadline_from(start);
-        let Some(timeout) = transaction.own_timeout().or(self.default_timeout) else { return Patience::until(unheard) };
-        let ways = if transaction.steps().is_empty() { 1 } else { 2 };
+        let Some(timeout) = submission.own_timeout().or(self.default_timeout) else { return Patience::until(unheard) };
+        let ways = match submission {
+            Submission::Transaction(_) => 1,
+            Submission::Saga(_) | Submission::Auto(_) => 2,
+        };
         let enough = timeout.min(LONGEST).saturating_mul(ways).saturating_add(AFTER_DEADLINE).min(LONGEST);
         Patience { unheard, heard: unheard.max(start + enough) }
     }

@@ -18,20 +18,23 @@ pub struct ParticipantClient {
 
 /// A decision of an operator alone (R3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resolution {
+pub enum BranchResolution {
+    /// Its work takes effect.
     Commit,
+    /// Nothing of it takes effect.
     Abort,
 }
 
 impl ParticipantClient {
-    /// Connects with the first call. `http://` may be left out.
+    /// Returns a client that connects with its first call. `http://` may be left out.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn connect(address: &str, options: ClientOptions) -> Result<Self, InvalidAddress> {
+    pub fn connect_lazy(address: &str, options: ClientOptions) -> Result<Self, InvalidAddress> {
         Ok(ParticipantClient { connection: Connection::open(address, options)? })
     }
 
+    /// Returns a client that talks over a channel made elsewhere, whose own connecting and keep-alive then hold.
     pub fn with_channel(channel: Channel, options: ClientOptions) -> Self {
         ParticipantClient { connection: Connection::over(channel, options) }
     }
@@ -40,6 +43,7 @@ impl ParticipantClient {
         ParticipantAdminClient::new(self.connection.channel.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES)
     }
 
+    /// Returns what the participant says of itself: how it does, what is open, and its coordinators.
     pub async fn describe(&self) -> Result<ParticipantState, OperatorError> {
         let describe = |question| {
             let mut admin = self.admin();
@@ -53,13 +57,13 @@ impl ParticipantClient {
     pub async fn resolve(
         &self,
         tx: &TxId,
-        resolution: Resolution,
+        resolution: BranchResolution,
         who: &str,
         reason: &str,
     ) -> Result<BranchOutcome, OperatorError> {
         let request = v1::ResolveBranchRequest {
             tx: tx.to_bytes(),
-            commit: resolution == Resolution::Commit,
+            commit: resolution == BranchResolution::Commit,
             who: who.to_owned(),
             reason: reason.to_owned(),
         };

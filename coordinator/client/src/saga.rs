@@ -1,318 +1,172 @@
-//! Steps of a saga, as an application builds them.
+//! A saga, as an application builds it.
 
-use crate::error::InvalidTransaction;
+pub(crate) mod definition;
+
+use crate::auto::Auto;
+use crate::error::InvalidSubmission;
+use crate::step::Step;
+use crate::submission::Terms;
 use bytes::Bytes;
-use std::collections::BTreeSet;
+use std::time::Duration;
 use undoubt_proto::v1;
-use undoubt_vocabulary::limits::MAX_WORK_BYTES;
-use undoubt_vocabulary::{InvalidId, InvalidSaga, ParticipantName, RetryPolicy, SagaStep, StepIndex, TxId, saga};
-use undoubt_work::kv::KvWork;
-use undoubt_work::{PlaceInSaga, Work};
+use undoubt_vocabulary::TxId;
 
-/// One step: a local transaction at one participant, and what undoes it.
+/// Steps that are committed one by one, and undone in reverse if one fails, under one id.
 ///
-/// Steps run one after the other in the order they are given, unless [`after`](Step::after) says otherwise. What is wrong
-/// with a step is said when its transaction is submitted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    name: String,
-    participant: String,
-    action: Work,
-    compensation: Option<Work>,
-    after: Option<Vec<String>>,
-    uses: Vec<String>,
-    pivot: bool,
-    retry: RetryPolicy,
+/// Nobody waits for anybody, but others may see and use what is half done. What is wrong with a saga is said when it is
+/// submitted.
+#[derive(Clone, Debug)]
+pub struct Saga {
+    pub(crate) terms: Terms,
+    steps: Vec<Step>,
+    /// The first thing that went wrong while building.
+    problem: Option<InvalidSubmission>,
 }
 
-impl Step {
-    /// Returns a step for a key-value participant.
-    pub fn kv(name: &str, participant: &str, action: KvWork) -> Self {
-        Step::new(name, participant, action)
+impl Saga {
+    /// Returns a new saga under a new id, the text of a UUID of version 7.
+    #[allow(clippy::new_without_default, reason = "every one is another: a default should be always the same")]
+    pub fn new() -> Self {
+        Saga::of(Terms::drawn())
     }
 
-    /// Returns a step in a participant's own format.
-    pub fn raw(name: &str, participant: &str, action: impl Into<Bytes>) -> Self {
-        Step::new(name, participant, Work::raw(action))
+    /// Returns a saga under an id of the application's own. Draw it once for each thing to be done, and keep it: the same
+    /// id with the same content is the same saga, with other content it is refused.
+    pub fn with_id(id: TxId) -> Self {
+        Saga::of(Terms::under(id))
     }
 
-    /// Returns a step whose action is work of whatever kind.
-    pub fn new(name: &str, participant: &str, action: impl Into<Work>) -> Self {
-        Step {
-            name: name.to_owned(),
-            participant: participant.to_owned(),
-            action: action.into(),
-            compensation: None,
-            after: None,
-            uses: Vec::new(),
-            pivot: false,
-            retry: RetryPolicy::default(),
-        }
+    fn of(terms: Terms) -> Self {
+        Saga { terms, steps: Vec::new(), problem: None }
     }
 
-    /// Sets what undoes the action. Needed before the pivot.
+    /// Adds a step; see [`Step`] for their order.
     #[must_use]
-    pub fn undo(self, compensation: impl Into<Work>) -> Self {
-        Step { compensation: Some(compensation.into()), ..self }
-    }
-
-    /// The same for a key-value participant.
-    #[must_use]
-    pub fn undo_kv(self, compensation: KvWork) -> Self {
-        self.undo(compensation)
-    }
-
-    /// The same in the participant's own format.
-    #[must_use]
-    pub fn undo_raw(self, compensation: impl Into<Bytes>) -> Self {
-        self.undo(Work::raw(compensation))
-    }
-
-    /// Steps that have to be done before this one begins; with none at all it begins at once.
-    #[must_use]
-    pub fn after(self, steps: &[&str]) -> Self {
-        Step { after: Some(steps.iter().map(|&step| step.to_owned()).collect()), ..self }
-    }
-
-    /// Hands the results of these steps to the participant. Work that [refers](crate::Reference) to steps needs
-    /// not say so.
-    #[must_use]
-    pub fn uses(mut self, steps: &[&str]) -> Self {
-        self.uses.extend(steps.iter().map(|&step| step.to_owned()));
+    pub fn step(mut self, step: Step) -> Self {
+        self.steps.push(step);
         self
     }
 
-    /// The point of no return: once this is done the saga goes forward only.
+    /// Sets the time for which the coordinator tries to come past the pivot, from receipt on; then the saga compensates.
+    /// Without, the coordinator's own default holds.
     #[must_use]
-    pub fn pivot(self) -> Self {
-        Step { pivot: true, ..self }
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.terms.timeout = Some(timeout);
+        self
     }
 
+    /// Sets `http://host:port/path`, which hears the outcome by a POST, at least once, also after restarts. For
+    /// [`Client::submit_no_wait`](crate::Client::submit_no_wait).
     #[must_use]
-    pub fn retry(self, retry: RetryPolicy) -> Self {
-        Step { retry, ..self }
+    pub fn callback(mut self, url: &str) -> Self {
+        self.terms.callback = Some(url.to_owned());
+        self
     }
 
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub fn participant(&self) -> &str {
-        &self.participant
-    }
-
-    pub fn action(&self) -> &Work {
-        &self.action
-    }
-
-    /// Keeps what becomes of it in the participant's store. Returns whether its work can.
-    pub(crate) fn keep_outcome(&mut self, key: &Bytes, tx: &TxId) -> bool {
-        let Step { action, compensation, .. } = self;
-        if !action.can_keep() || !compensation.iter().all(Work::can_keep) {
-            return false;
+    /// Keeps what becomes of it in a participant's own store, under this key, for whoever reads there instead of asking the
+    /// coordinator. Give it after the steps: all that the participant has been given until then write the key too, in the
+    /// same local transactions.
+    ///
+    /// | value | means |
+    /// | --- | --- |
+    /// | `committed ID` | It is past its pivot: nothing undoes it any more. |
+    /// | `acted ID` | A step is in effect there, and may yet be undone. Not where auto went by two-phase commit. |
+    /// | `compensated ID` | It compensates, and that step is undone. |
+    ///
+    /// A saga that was compensated before it came there leaves no trace. Only the pivot and steps after it leave `committed`:
+    /// without any there, `acted` is the last word of a saga that succeeds.
+    #[must_use]
+    pub fn outcome_at(mut self, participant: &str, key: impl Into<Bytes>) -> Self {
+        let (key, mut kept) = (key.into(), false);
+        for step in self.steps.iter_mut().filter(|step| step.participant() == participant) {
+            kept |= step.keep_outcome(&key, &self.terms.id);
         }
-        match compensation {
-            None => action.keep(key, word("committed", tx), None),
-            Some(compensation) => {
-                // Two-phase commit carries it out only if it commits.
-                action.keep(key, word("acted", tx), Some(word("committed", tx)));
-                compensation.keep(key, word("compensated", tx), None);
-            }
+        if !kept {
+            let participant = participant.to_owned();
+            self.problem.get_or_insert(InvalidSubmission::NoWorkForOutcome { participant });
         }
-        true
+        self
     }
 
-    /// What is used, each step once, in the order in which it is first named.
-    fn all_used(&self) -> Vec<&str> {
-        let works = [Some(&self.action), self.compensation.as_ref()].into_iter().flatten();
-        let referred = works.flat_map(Work::referred_steps);
-        let mut seen = BTreeSet::from([self.name.as_str()]);
-        self.uses.iter().map(String::as_str).chain(referred).filter(|name| seen.insert(name)).collect()
+    /// Lets the coordinator choose: two-phase commit of the steps' actions where that can be, else the saga. Say it last.
+    #[must_use]
+    pub fn auto(self) -> Auto {
+        Auto::new(self)
     }
-}
 
-/// Returns what is kept of an outcome: a word, and whose it is.
-pub(crate) fn word(outcome: &str, tx: &TxId) -> String {
-    format!("{outcome} {tx}")
-}
-
-/// All steps in their wire form, checked as the coordinator will check them; with auto they may be no saga.
-pub(crate) fn to_wire(steps: &[Step], is_saga: bool) -> Result<Vec<v1::SagaStep>, InvalidTransaction> {
-    let resolved: Vec<SagaStep> =
-        steps.iter().enumerate().map(|(index, step)| resolve(steps, index, step, is_saga)).collect::<Result<_, _>>()?;
-    check_policies(&resolved)?;
-    if is_saga {
-        saga::check(&resolved).map_err(InvalidTransaction::Saga)?;
+    /// Returns the id under which it is submitted.
+    pub fn id(&self) -> &TxId {
+        &self.terms.id
     }
-    check_work(steps, &resolved)?;
-    Ok(resolved.iter().map(v1::SagaStep::from).collect())
-}
 
-/// On the wire 0 asks for the default, so it is refused here.
-fn check_policies(steps: &[SagaStep]) -> Result<(), InvalidTransaction> {
-    for (index, SagaStep { retry, .. }) in steps.iter().enumerate() {
-        let fault = |field: &str, what: &str| {
-            Err(InvalidTransaction::Saga(InvalidSaga {
-                path: format!("steps[{index}].{field}"),
-                what: what.to_owned(),
-            }))
-        };
-        if retry.max_attempts == 0 {
-            return fault("retry.max_attempts", "0 attempts would never run it; give at least 1");
-        }
-        if retry.attempt_timeout.is_zero() {
-            return fault("retry.attempt_timeout", "0 leaves no time for an answer; give at least 1 ms");
-        }
-        if retry.first_pause.is_zero() || retry.max_pause.is_zero() {
-            return fault("retry", "a pause of 0 would repeat it without end; give at least 1 ms");
-        }
-        if retry.first_pause > retry.max_pause {
-            return fault("retry.first_pause", "it is longer than max_pause, which bounds it; make that longer");
+    /// Returns the steps in the order given.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Returns the steps, unless building them went wrong.
+    pub(crate) fn checked_steps(&self) -> Result<&[Step], InvalidSubmission> {
+        match &self.problem {
+            Some(problem) => Err(problem.clone()),
+            None if self.steps.is_empty() => Err(InvalidSubmission::NoSteps),
+            None => Ok(&self.steps),
         }
     }
-    Ok(())
-}
 
-/// Refuses work that could never be done, where it stands. The coordinator does not know what work means.
-fn check_work(steps: &[Step], resolved: &[SagaStep]) -> Result<(), InvalidTransaction> {
-    let action_of = |name: &str| steps.iter().find(|step| step.name == name).map(Step::action);
-    for (index, step) in steps.iter().enumerate() {
-        let is_after = || saga::ancestors(resolved, index).iter().any(|before| resolved[*before].pivot);
-        let action = if step.pivot {
-            PlaceInSaga::Pivot
-        } else if is_after() {
-            PlaceInSaga::AfterPivot
-        } else {
-            PlaceInSaga::ActionThatCanBeUndone
-        };
-        let directions = [
-            ("action", Some(&step.action), action),
-            ("compensation", step.compensation.as_ref(), PlaceInSaga::Compensation),
-        ];
-        for (name, work, direction) in directions {
-            if let Some(work) = work {
-                work.check_in_saga(direction, action_of).map_err(|(operation, cause)| {
-                    InvalidTransaction::StepWork { path: format!("steps[{index}].{name}[{operation}]"), cause }
-                })?;
-            }
-        }
+    pub(crate) fn request(&self) -> Result<v1::SubmitRequest, InvalidSubmission> {
+        let steps = definition::to_wire(self.checked_steps()?, true)?;
+        Ok(v1::SubmitRequest { steps, ..self.terms.request(v1::Mode::Saga) })
     }
-    Ok(())
-}
-
-fn resolve(steps: &[Step], index: usize, step: &Step, is_saga: bool) -> Result<SagaStep, InvalidTransaction> {
-    let name =
-        |text: &str| text.parse::<ParticipantName>().map_err(|bad: InvalidId| InvalidTransaction::Participant(bad));
-    let place = |wanted: &str| {
-        let at = steps.iter().position(|other| other.name == wanted);
-        let at = at.and_then(|at| u16::try_from(at).ok()).map(StepIndex);
-        at.ok_or_else(|| InvalidTransaction::NoSuchStep { step: step.name.clone(), named: wanted.to_owned() })
-    };
-    let uses = step.all_used();
-    let after = match &step.after {
-        Some(after) => after.iter().map(|name| place(name)).collect::<Result<_, _>>()?,
-        None => index.checked_sub(1).and_then(|before| u16::try_from(before).ok()).map(StepIndex).into_iter().collect(),
-    };
-    let encode = |work: &Work, own: Option<&str>| {
-        let inputs: Vec<&str> = uses.iter().copied().chain(own).collect();
-        let participant = name(&step.participant)?;
-        let invalid = |cause| InvalidTransaction::Work { participant: participant.clone(), cause };
-        let work = if is_saga { work.as_step_only().encode(&inputs) } else { work.encode(&inputs) }.map_err(invalid)?;
-        let (length, max) = (work.len(), MAX_WORK_BYTES);
-        if length > max { Err(InvalidTransaction::WorkTooLarge { participant, length, max }) } else { Ok(work) }
-    };
-    Ok(SagaStep {
-        name: step.name.parse().map_err(InvalidTransaction::Step)?,
-        participant: name(&step.participant)?,
-        action: encode(&step.action, None)?,
-        compensation: step.compensation.as_ref().map(|work| encode(work, Some(&step.name))).transpose()?,
-        after,
-        uses: uses.iter().map(|name| place(name)).collect::<Result<_, _>>()?,
-        pivot: step.pivot,
-        retry: step.retry,
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use undoubt_work::Reference;
+    use crate::submission::Submission;
+    use prost::Message;
+    use undoubt_proto::work as wire;
+    use undoubt_work::Work;
+    use undoubt_work::kv::KvWork;
 
-    fn step(name: &str) -> Step {
-        Step::kv(name, "bank", KvWork::new().add("x", 1)).undo_kv(KvWork::new().add("x", -1))
+    fn step(name: &str, at: &str) -> Step {
+        Step::new(name, at, KvWork::new().get("x"))
     }
 
     #[test]
-    fn steps_are_a_sequence_unless_they_say_otherwise() {
-        let wire = to_wire(&[step("a"), step("b"), step("c").after(&["a"])], true).unwrap();
-        assert_eq!(wire.iter().map(|step| step.after.clone()).collect::<Vec<_>>(), [vec![], vec![0], vec![0]]);
-    }
-
-    #[test]
-    fn what_work_refers_to_is_used_once_in_the_order_of_its_names() {
-        let book = KvWork::new()
-            .put("seat", "")
-            .value_from(Reference::to("b", 0))
-            .get("x")
-            .key_suffix_from(Reference::to("a", 0));
-        let undo = KvWork::new().delete("seat/").key_suffix_from(Reference::to("c", 1));
-        let wire = to_wire(&[step("a"), step("b"), Step::kv("c", "bank", book).undo_kv(undo)], true).unwrap();
-        assert_eq!(wire[2].uses, [1, 0]);
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused_before_it_is_sent() {
-        let error = |steps: &[Step]| to_wire(steps, true).unwrap_err().to_string();
-        assert!(error(&[Step::kv("a", "bank", KvWork::new().get("x"))]).contains("steps[0].compensation"));
-        assert!(error(&[step("a").after(&["z"])]).contains("z"));
-        let unknown = KvWork::new().get("x").key_suffix_from(Reference::to("z", 0));
-        assert!(error(&[Step::kv("a", "bank", unknown).pivot()]).contains("z"));
-        let own = KvWork::new().get("x").key_suffix_from(Reference::to("a", 0));
-        assert!(error(&[Step::kv("a", "bank", own).pivot()]).contains("a"));
-        assert!(error(&[step("a b")]).contains("a b"));
-    }
-
-    #[test]
-    fn work_that_could_never_be_done_is_refused_with_the_path_to_it() {
-        let error = |steps: &[Step]| to_wire(steps, true).unwrap_err().to_string();
-        let get = || KvWork::new().get("x");
-        let from = |step, operation| get().put("y", "").value_from(Reference::to(step, operation));
-        let refused = |steps: &[Step], path: &str, why: &str| {
-            let error = error(steps);
-            assert!(error.starts_with(path) && error.contains(why), "{error}");
+    fn the_outcome_is_kept_with_every_step_of_the_participant() {
+        let undone = step("take", "a").undo(KvWork::new().get("z"));
+        let saga = Saga::with_id("t".parse().unwrap()).step(undone).step(step("give", "a").pivot());
+        let saga = saga.outcome_at("a", "order");
+        let acted = KvWork::new().get("x").put("order", "acted t").value_in_branch("committed t");
+        let take = Step::new("take", "a", acted);
+        let give = Step::new("give", "a", KvWork::new().get("x").put("order", "committed t")).pivot();
+        let back = KvWork::new().get("z").put("order", "compensated t");
+        assert_eq!(saga.steps(), [take.undo(back), give]);
+        let taken = |submission: Submission| {
+            let action = submission.request().unwrap().steps[0].action.clone();
+            let Some(wire::operation::Kind::Put(put)) = wire::Work::decode(action).unwrap().operations[1].kind.clone()
+            else {
+                panic!("the key is put last");
+            };
+            (put.value, put.value_in_branch)
         };
-        let pivot = |work| Step::kv("p", "bank", work).pivot();
-        let last = |work| Step::kv("z", "bank", work);
-        refused(&[step("a").undo_kv(get().pend())], "steps[0].compensation[0]", "pend");
-        refused(&[step("a").undo_kv(get().respect_pending())], "steps[0].compensation[0]", "respect-pending");
-        refused(&[step("a"), pivot(get().pend())], "steps[1].action[0]", "pend");
-        refused(&[pivot(get()), last(get().get("y").pend())], "steps[1].action[1]", "pend");
-        refused(&[pivot(get()), last(get().respect_pending())], "steps[1].action[0]", "respect-pending");
-        refused(&[step("a"), pivot(get()), last(from("a", 1))], "steps[2].action[1]", "no operation");
-        let removes = Step::kv("a", "bank", KvWork::new().delete("x")).undo_kv(from("a", 0));
-        refused(&[removes], "steps[0].compensation[1]", "never leaves a value");
-        let guarded = Step::kv("a", "bank", get().guarded()).undo_kv(from("a", 0));
-        assert!(to_wire(&[guarded, pivot(get().respect_pending()), last(from("a", 0))], true).is_ok());
-        let elsewhere = Step::raw("r", "other", "w").undo_raw("w");
-        assert!(to_wire(&[elsewhere, step("b").undo_kv(from("r", 77))], true).is_ok(), "others' results are not known");
+        assert_eq!(taken((&saga).into()), ("acted t".into(), None));
+        let either = taken(saga.auto().into());
+        assert_eq!(either, ("acted t".into(), Some("committed t".into())), "it may go either way");
     }
 
     #[test]
-    fn a_policy_that_contradicts_itself_is_refused_in_either_mode() {
-        let step = |retry| [step("a").retry(retry)];
-        let default = RetryPolicy::default();
-        let (none, long) = (std::time::Duration::ZERO, std::time::Duration::from_secs(60));
-        for retry in [
-            RetryPolicy { max_attempts: 0, ..default },
-            RetryPolicy { attempt_timeout: none, ..default },
-            RetryPolicy { first_pause: none, ..default },
-            RetryPolicy { first_pause: long, ..default },
-        ] {
-            for whole in [false, true] {
-                let error = to_wire(&step(retry), whole).unwrap_err().to_string();
-                assert!(error.contains("steps[0].retry"), "{error}");
-            }
+    fn an_outcome_that_no_step_could_keep_is_refused() {
+        let raw = Step::new("pay", "raw", Work::raw("w")).pivot();
+        for nowhere in ["b", "raw", "a b"] {
+            let saga = Saga::new().step(raw.clone()).outcome_at(nowhere, "order");
+            let error = saga.request().unwrap_err().to_string();
+            assert!(error.contains(nowhere) && error.contains("give that first"), "{error}");
         }
-        assert!(to_wire(&step(RetryPolicy { first_pause: long, max_pause: long, ..default }), true).is_ok());
+    }
+
+    #[test]
+    fn a_saga_without_steps_is_refused() {
+        assert_eq!(Saga::new().request(), Err(InvalidSubmission::NoSteps));
     }
 }

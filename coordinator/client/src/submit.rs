@@ -5,7 +5,7 @@ use crate::connection::{Failure, Repeat};
 use crate::error::{SubmitError, Unanswered};
 use crate::options::Patience;
 use crate::retry::explain;
-use crate::transaction::Transaction;
+use crate::submission::Submission;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,16 +16,24 @@ use undoubt_proto::v1;
 use undoubt_vocabulary::{Outcome, PartName, TxId};
 use undoubt_work::Results;
 
-/// How a transaction was decided, and what its branches read.
+/// How a transaction was decided, and what its branches or steps handed back.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Answer {
+    /// The decision. Of a saga, committed means that all is done, and aborted that all is undone.
     pub outcome: Outcome,
-    /// As they came, for [`Results::read`]; only while the coordinator still has it.
+    /// What each handed back, as it came, for [`Results::read`], by the names of participants or of a saga's steps; only
+    /// while the coordinator still has it. Where auto went by two-phase commit, by those of participants.
     pub results: BTreeMap<PartName, Bytes>,
 }
 
 impl Answer {
-    /// Returns what a participant, or a step of a saga, told; `None` if there is no result of it.
+    /// Returns the answer with this outcome and these results, as the coordinator would give it.
+    pub fn new(outcome: Outcome, results: BTreeMap<PartName, Bytes>) -> Answer {
+        Answer { outcome, results }
+    }
+
+    /// Returns what a participant, or a step of a saga, handed back; `None` if there is no result of it.
     pub fn result(&self, name: &str) -> Option<Results> {
         let (_, result) = self.results.iter().find(|(known, _)| known.as_str() == name)?;
         Some(Results::read(result))
@@ -41,26 +49,28 @@ impl TryFrom<KnownOutcome> for Answer {
 }
 
 impl Client {
-    /// Runs a transaction and waits for its outcome.
-    pub async fn submit(&self, transaction: &Transaction) -> Result<Answer, SubmitError> {
-        decided(transaction.id(), self.send(transaction, false).await?)
+    /// Runs a transaction, a saga or either, and waits for its outcome.
+    pub async fn submit(&self, submission: impl Into<Submission>) -> Result<Answer, SubmitError> {
+        let submission = submission.into();
+        decided(submission.id(), self.send(&submission, false).await?)
     }
 
-    /// Hands a transaction over without waiting for its outcome. From then on the coordinator carries it on; until it is
-    /// decided, a crash of the coordinator aborts it.
-    pub async fn accept(&self, transaction: &Transaction) -> Result<KnownOutcome, SubmitError> {
-        self.send(transaction, true).await
+    /// Hands a transaction, a saga or either over without waiting for its outcome; returns how it stands. From then on the
+    /// coordinator carries it on. Until it is decided, a crash of the coordinator aborts a transaction; a saga goes on.
+    pub async fn submit_no_wait(&self, submission: impl Into<Submission>) -> Result<KnownOutcome, SubmitError> {
+        let submission = submission.into();
+        self.send(&submission, true).await
     }
 
-    async fn send(&self, transaction: &Transaction, no_wait: bool) -> Result<KnownOutcome, SubmitError> {
-        let (tx, request) = (transaction.id(), transaction.request(no_wait)?);
+    async fn send(&self, submission: &Submission, no_wait: bool) -> Result<KnownOutcome, SubmitError> {
+        let (tx, request) = (submission.id(), v1::SubmitRequest { no_wait, ..submission.request()? });
         let attempt = || {
             let (mut coordinator, request) = (self.coordinator(), request.clone());
             async move { coordinator.submit(request).await }
         };
         let (options, now) = (&self.connection.options, Instant::now());
         let patience =
-            if no_wait { Patience::until(options.deadline_from(now)) } else { options.patience(transaction, now) };
+            if no_wait { Patience::until(options.deadline_from(now)) } else { options.patience(submission, now) };
         let response: Result<v1::SubmitResponse, _> =
             self.connection.call_patiently(patience, Duration::ZERO, Repeat::Always, tx, attempt).await;
         match response {
@@ -120,11 +130,14 @@ impl SubmitError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::ClientOptions;
+    use crate::saga::Saga;
+    use crate::step::Step;
     use crate::test_server::{Reply, TestServer, quick};
+    use crate::transaction::Transaction;
+    use undoubt_work::Work;
 
     fn transaction() -> Transaction {
-        Transaction::with_id("tx".parse().unwrap()).branch("a", "w")
+        Transaction::with_id("tx".parse().unwrap()).on("a", Work::raw("w"))
     }
 
     #[tokio::test(start_paused = true)]
@@ -139,7 +152,7 @@ mod tests {
         assert_eq!(answer.outcome, Outcome::Committed);
         let requests = server.requests();
         assert_eq!(requests.len(), 4);
-        assert!(requests.iter().all(|request| *request == transaction().request(false).unwrap()));
+        assert!(requests.iter().all(|request| *request == transaction().request().unwrap()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -157,32 +170,30 @@ mod tests {
         let began = Instant::now();
         let error = server.client(quick()).submit(&transaction()).await.unwrap_err();
         assert!(matches!(&error, SubmitError::OutcomeUnknown { tx, .. } if tx.to_string() == "tx"), "{error}");
-        assert!(error.to_string().contains("undoubt wait tx"), "{error}");
+        assert!(error.to_string().contains("submit the same again"), "{error}");
         assert!(began.elapsed() <= quick().deadline, "{:?}", began.elapsed());
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_outcome_is_waited_for_as_long_as_it_may_take() {
-        let step = crate::saga::Step::raw("s", "a", "w").pivot();
-        let saga = Transaction::with_id("tx".parse().unwrap()).step(step);
-        let named = |transaction: Transaction| transaction.timeout(Duration::from_secs(14));
-        let known = ClientOptions { default_timeout: Some(Duration::from_secs(14)), ..quick() };
-        for (transaction, options, least_s) in [
-            (named(transaction()), quick(), 14),
-            (transaction(), known, 14),
-            (named(saga.clone()), quick(), 28),
-            (transaction(), quick(), 1),
+        let saga = Saga::with_id("tx".parse().unwrap()).step(Step::new("s", "a", Work::raw("w")).pivot());
+        let long = Duration::from_secs(14);
+        for (submission, options, least_s) in [
+            (Submission::from(transaction().timeout(long)), quick(), 14),
+            (transaction().into(), quick().default_timeout(long), 14),
+            (saga.timeout(long).into(), quick(), 28),
+            (transaction().into(), quick(), 1),
         ] {
             let began = Instant::now();
             let server = TestServer::one(|_| Reply::Silence);
-            let error = server.client(options.clone()).submit(&transaction).await.unwrap_err();
+            let error = server.client(options.clone()).submit(&submission).await.unwrap_err();
             assert!(matches!(error, SubmitError::OutcomeUnknown { .. }), "{error}");
             let (took, least) = (began.elapsed(), Duration::from_secs(least_s));
             assert!(took >= least && took <= least + Duration::from_secs(6), "{took:?} instead of {least:?}");
             let began = Instant::now();
-            let error = TestServer::unreachable().client(options.clone()).submit(&transaction).await.unwrap_err();
+            let error = TestServer::unreachable().client(options.clone()).submit(&submission).await.unwrap_err();
             assert!(matches!(error, SubmitError::NotAccepted { .. }), "{error}");
-            server.client(options).accept(&transaction).await.unwrap_err();
+            server.client(options).submit_no_wait(&submission).await.unwrap_err();
             assert!(
                 began.elapsed() <= 2 * quick().deadline,
                 "nobody has heard of it, or its outcome is not waited for"

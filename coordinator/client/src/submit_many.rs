@@ -13,8 +13,8 @@ use crate::connection::Connection;
 use crate::error::{SubmitError, Unanswered};
 use crate::options::Patience;
 use crate::retry::{Pauses, RETRY_AFTER, Verdict, explain, judge};
+use crate::submission::Submission;
 use crate::submit::{Answer, decided, known};
-use crate::transaction::Transaction;
 use futures::stream::{BoxStream, Fuse};
 use futures::{FutureExt, Stream, StreamExt};
 use prost::Message;
@@ -36,28 +36,30 @@ const MAX_BATCH_TRANSACTIONS: usize = 128;
 /// A batch stops growing here. One transaction alone may be larger.
 const MAX_BATCH_BYTES: usize = 1 << 20;
 
-/// What became of one transaction of many.
+/// What became of one of many that were submitted.
 #[derive(Debug)]
-pub struct Submitted {
-    /// Its place in the order they were given, from 0.
+pub struct Completion {
+    /// Its place in the order in which they were given, from 0.
     pub sequence: u64,
+    /// Its id.
     pub tx: TxId,
+    /// What [`Client::submit`] would have returned.
     pub result: Result<Answer, SubmitError>,
     /// From the moment it was taken until its answer.
     pub took: Duration,
 }
 
 impl Client {
-    /// Submits all transactions of a stream, at most [`crate::ClientOptions::max_in_flight_transactions`] at a time, and
-    /// yields what became of each as it becomes known. Ends once all are answered. Each has a deadline of its own.
+    /// Submits all transactions and sagas of a stream, at most [`crate::ClientOptions::max_in_flight_transactions`] at a
+    /// time, and yields what became of each as it becomes known. Ends once all are answered. Each has a deadline of its own.
     pub fn submit_many(
         &self,
-        transactions: impl Stream<Item = Transaction> + Send + 'static,
-    ) -> impl Stream<Item = Submitted> + Send + Unpin + 'static {
-        let (answers, submitted) = mpsc::channel(MAX_BATCH_TRANSACTIONS);
+        submissions: impl Stream<Item = impl Into<Submission> + 'static> + Send + 'static,
+    ) -> impl Stream<Item = Completion> + Send + Unpin + 'static {
+        let (answers, completions) = mpsc::channel(MAX_BATCH_TRANSACTIONS);
         let pipeline = Pipeline {
             connection: self.connection.clone(),
-            transactions: transactions.boxed().fuse(),
+            submissions: submissions.map(Into::into).boxed().fuse(),
             answers,
             in_flight: BTreeMap::new(),
             due: BTreeSet::new(),
@@ -70,14 +72,14 @@ impl Client {
             pauses: Pauses::new(&self.connection.options, "stream"),
         };
         tokio::spawn(pipeline.run());
-        ReceiverStream::new(submitted)
+        ReceiverStream::new(completions)
     }
 }
 
 struct Pipeline {
     connection: Connection,
-    transactions: Fuse<BoxStream<'static, Transaction>>,
-    answers: mpsc::Sender<Submitted>,
+    submissions: Fuse<BoxStream<'static, Submission>>,
+    answers: mpsc::Sender<Completion>,
     /// By sequence.
     in_flight: BTreeMap<u64, InFlight>,
     /// When each is looked at next: at its deadline, or before.
@@ -156,8 +158,8 @@ impl Pipeline {
             tokio::select! {
                 biased;
                 () = self.answers.closed() => return false,
-                transaction = self.transactions.next() => match transaction {
-                    Some(transaction) => self.take(transaction).await,
+                submission = self.submissions.next() => match submission {
+                    Some(submission) => self.take(submission).await,
                     None => return false,
                 },
             }
@@ -183,12 +185,12 @@ impl Pipeline {
         let resting: BTreeSet<_> = self.resting.iter().map(|(_, sequence)| *sequence).collect();
         self.queue = self.in_flight.keys().filter(|sequence| !resting.contains(sequence)).copied().collect();
         loop {
-            if self.in_flight.is_empty() && self.transactions.is_done() {
+            if self.in_flight.is_empty() && self.submissions.is_done() {
                 return Ended::Done;
             }
             let (deadline, wake) = (self.first_deadline(), self.resting.first().map(|(when, _)| *when));
             let room = self.in_flight.len() < self.connection.options.max_in_flight_transactions.max(1);
-            let may_take = room && !self.transactions.is_done();
+            let may_take = room && !self.submissions.is_done();
             let held_back = self.window.room(self.sent) == 0;
             let (something_to_send, may_open) = (!self.queue.is_empty(), !self.window.is_wide_open());
             let try_more_at = self.try_more_at.filter(|_| something_to_send && held_back && may_open);
@@ -203,8 +205,8 @@ impl Pipeline {
                 () = at(deadline) => self.expire().await,
                 () = at(wake) => self.wake(),
                 () = at(try_more_at) => self.try_more(),
-                transaction = self.transactions.next(), if may_take => if let Some(transaction) = transaction {
-                    self.take(transaction).await;
+                submission = self.submissions.next(), if may_take => if let Some(submission) = submission {
+                    self.take(submission).await;
                     self.take_ready().await;
                 },
                 permit = link.batches.reserve(), if may_send => if let Ok(permit) = permit {
@@ -224,19 +226,19 @@ impl Pipeline {
         let room = self.connection.options.max_in_flight_transactions.saturating_sub(self.in_flight.len());
         for _ in 0..room.min(MAX_BATCH_TRANSACTIONS) {
             // `next` is asked again, with somebody to wake, once this has found nothing.
-            let Some(Some(transaction)) = self.transactions.next().now_or_never() else { return };
-            self.take(transaction).await;
+            let Some(Some(submission)) = self.submissions.next().now_or_never() else { return };
+            self.take(submission).await;
         }
     }
 
-    async fn take(&mut self, transaction: Transaction) {
-        let (sequence, taken_at, tx) = (self.next_sequence, Instant::now(), transaction.id().clone());
+    async fn take(&mut self, submission: Submission) {
+        let (sequence, taken_at, tx) = (self.next_sequence, Instant::now(), submission.id().clone());
         self.next_sequence += 1;
-        match transaction.request(false) {
+        match submission.request() {
             Ok(request) => {
                 let pauses = Pauses::new(&self.connection.options, &tx);
                 let cause = "it was not sent yet".into();
-                let patience = self.connection.options.patience(&transaction, taken_at);
+                let patience = self.connection.options.patience(&submission, taken_at);
                 let due = patience.unheard;
                 let new = InFlight { tx, request, taken_at, patience, due, pauses, sent: false, unclear: false, cause };
                 self.in_flight.insert(sequence, new);
@@ -244,8 +246,8 @@ impl Pipeline {
                 self.queue.insert(sequence);
             }
             Err(invalid) => {
-                let submitted = Submitted { sequence, tx, result: Err(invalid.into()), took: Duration::ZERO };
-                self.hand_out(submitted).await;
+                let completion = Completion { sequence, tx, result: Err(invalid.into()), took: Duration::ZERO };
+                self.hand_out(completion).await;
             }
         }
     }
@@ -388,12 +390,12 @@ impl Pipeline {
         let Some(done) = self.in_flight.remove(&sequence) else { return };
         self.due.remove(&(done.due, sequence));
         self.sent -= usize::from(done.sent);
-        self.hand_out(Submitted { sequence, tx: done.tx, result, took: done.taken_at.elapsed() }).await;
+        self.hand_out(Completion { sequence, tx: done.tx, result, took: done.taken_at.elapsed() }).await;
     }
 
-    async fn hand_out(&mut self, submitted: Submitted) {
+    async fn hand_out(&mut self, completion: Completion) {
         // Nobody reads any more: the next look at `answers.closed()` ends the task.
-        let _ = self.answers.send(submitted).await;
+        let _ = self.answers.send(completion).await;
     }
 }
 

@@ -29,13 +29,10 @@ pub(crate) enum Reply {
 
 /// Gives up quickly, but not before a few repetitions.
 pub(crate) fn quick() -> ClientOptions {
-    ClientOptions {
-        deadline: Duration::from_secs(2),
-        attempt_timeout: Duration::from_millis(500),
-        first_backoff: Duration::from_millis(10),
-        max_backoff: Duration::from_millis(100),
-        ..ClientOptions::default()
-    }
+    ClientOptions::default()
+        .deadline(Duration::from_secs(2))
+        .attempt_timeout(Duration::from_millis(500))
+        .backoff(Duration::from_millis(10), Duration::from_millis(100))
 }
 
 type Script = dyn Fn(u64, u64) -> Reply + Send + Sync;

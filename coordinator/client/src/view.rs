@@ -15,18 +15,25 @@ use crate::submit::known;
 
 /// What a coordinator knows of a transaction.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct TransactionView {
+    /// Its id.
     pub tx: TxId,
+    /// The number of its present attempt.
     pub attempt_number: AttemptNumber,
     /// `None`: one that this version does not know.
     pub phase: Option<TransactionPhase>,
     /// An operator has paused recovery, and it waits.
     pub paused: bool,
+    /// Its outcome as far as it is known, with what its branches or steps handed back.
     pub known: KnownOutcome,
+    /// When it began, by the coordinator's clock.
     pub begun_at: Timestamp,
     /// `None` while it goes on.
     pub ended_at: Option<Timestamp>,
+    /// Its branches, or steps, in the order given.
     pub branches: Vec<BranchView>,
+    /// What happened to it, the oldest first.
     pub history: Vec<HistoryEvent>,
     /// Branch outcomes differ from the decision, or nobody knows: an operator should look.
     pub heuristic_damage: bool,
@@ -38,7 +45,9 @@ pub struct TransactionView {
 
 /// One branch, as its coordinator sees it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct BranchView {
+    /// The participant that it is at.
     pub participant: ParticipantName,
     /// Of a saga.
     pub step: Option<StepName>,
@@ -59,12 +68,15 @@ impl BranchView {
 
 /// One thing that happened to a transaction.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct HistoryEvent {
+    /// When it happened, by the coordinator's clock.
     pub at: Timestamp,
     /// `None`: one that this version does not know.
     pub kind: Option<EventKind>,
     /// `None` where it is about the whole transaction.
     pub participant: Option<ParticipantName>,
+    /// More about it, for people; empty where there is no more.
     pub detail: String,
     /// How often in a row.
     pub count: u32,
@@ -72,16 +84,25 @@ pub struct HistoryEvent {
 
 /// What a coordinator says of itself.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct CoordinatorView {
+    /// Its configured name.
     pub name: String,
+    /// The id of its log: another log is another coordinator, whatever its name.
     pub id: CoordinatorId,
+    /// The count of its starts.
     pub epoch: Epoch,
     /// `None`: one that this version does not know.
     pub phase: Option<CoordinatorPhase>,
+    /// Transactions that have not ended.
     pub open: u64,
+    /// Transactions that are decided to commit, and of which some branch has not acknowledged.
     pub unacknowledged: u64,
+    /// Transactions of which branch outcomes differ from the decision, or are not known.
     pub damaged: u64,
+    /// Transactions that may be open at the same time.
     pub max_open: u64,
+    /// The participants that it is configured with.
     pub participants: Vec<ParticipantView>,
     /// `None` while all is well.
     pub refusing_work_because: Option<String>,
@@ -95,9 +116,13 @@ pub struct CoordinatorView {
 
 /// A loss that an operator has accepted: of a server that was put back from an older copy.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Loss {
+    /// When it was accepted.
     pub at: Timestamp,
+    /// The operator who accepted it, as given.
     pub who: String,
+    /// The operator's reason, as given.
     pub reason: String,
     /// What it was taken from.
     pub put_back: String,
@@ -111,15 +136,21 @@ pub struct Loss {
 
 /// A participant, as a coordinator sees it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ParticipantView {
+    /// Its configured name.
     pub name: ParticipantName,
+    /// The address at which it is called.
     pub address: String,
+    /// It has a session with the coordinator.
     pub connected: bool,
     /// When that began.
     pub since: Timestamp,
+    /// The kind of its resource, like kv; empty until it has connected.
     pub resource: String,
     /// Why it is not connected.
     pub last_error: Option<String>,
+    /// Attempts to connect since it was connected last.
     pub connection_attempts: u64,
     /// Messages queued to it.
     pub queued: u64,
@@ -131,12 +162,17 @@ pub struct ParticipantView {
 
 /// What a participant says of itself.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ParticipantState {
+    /// Its configured name.
     pub name: ParticipantName,
     /// kv, postgresql ...
     pub resource: String,
+    /// Branches that are not finished.
     pub branches_open: u64,
+    /// Branches that have voted and do not know the decision.
     pub branches_in_doubt: u64,
+    /// The coordinators that it has heard of.
     pub coordinators: Vec<KnownCoordinator>,
     /// `None` while all is well.
     pub refusing_work_because: Option<String>,
@@ -152,18 +188,27 @@ pub struct ParticipantState {
 
 /// A coordinator, as a participant sees it.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct KnownCoordinator {
+    /// The id of its log.
     pub id: CoordinatorId,
+    /// The highest epoch that it has spoken with.
     pub epoch: Epoch,
+    /// Attempts below this number are over.
     pub low_water_mark: AttemptNumber,
+    /// It has a session with the participant.
     pub connected: bool,
 }
 
 /// A step of a saga that a participant works on.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct HeldStep {
+    /// The saga's id.
     pub tx: TxId,
+    /// The number of the saga's attempt.
     pub attempt_number: AttemptNumber,
+    /// The saga's coordinator.
     pub coordinator: CoordinatorId,
     /// Its place in the saga, from 0.
     pub step: u16,
@@ -175,10 +220,15 @@ pub struct HeldStep {
 
 /// A semantic lock: what is marked, and by which step of which saga.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Mark {
+    /// The key that is marked.
     pub key: Bytes,
+    /// The saga's id.
     pub tx: TxId,
+    /// The number of the saga's attempt.
     pub attempt_number: AttemptNumber,
+    /// The saga's coordinator.
     pub coordinator: CoordinatorId,
     /// Its place in the saga, from 0.
     pub step: u16,
@@ -188,29 +238,40 @@ pub struct Mark {
 
 /// A branch that a participant holds.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct HeldBranch {
+    /// The transaction's id.
     pub tx: TxId,
+    /// The number of the transaction's attempt.
     pub attempt_number: AttemptNumber,
+    /// The transaction's coordinator.
     pub coordinator: CoordinatorId,
     /// preparing, prepared, read-only, committing, aborting, heuristically-committed, heuristically-aborted
     pub state: String,
+    /// When the transaction began, by its coordinator's clock.
     pub begun_at: Timestamp,
+    /// What an operator has decided alone, if one has.
     pub heuristic: Option<Heuristic>,
 }
 
 /// An operator decided alone.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Heuristic {
+    /// What the operator decided.
     pub outcome: BranchOutcome,
+    /// When that was, by the participant's clock.
     pub at: Timestamp,
+    /// The operator, as given.
     pub who: String,
+    /// The operator's reason, as given.
     pub reason: String,
     /// The coordinator's decision: committed or aborted. `None` while it is not known.
     pub decision: Option<BranchOutcome>,
 }
 
 impl Heuristic {
-    /// Whether the operator decided otherwise than the coordinator. `None` while that is not known.
+    /// Returns true if the operator decided otherwise than the coordinator; `None` while that is not known.
     pub fn is_damage(&self) -> Option<bool> {
         let committed = |outcome| matches!(outcome, BranchOutcome::Committed | BranchOutcome::HeuristicallyCommitted);
         self.decision.map(|decision| committed(decision) != committed(self.outcome))
@@ -218,6 +279,7 @@ impl Heuristic {
 }
 
 impl HeldBranch {
+    /// Returns the time since its transaction began.
     pub fn age(&self, now: Timestamp) -> Duration {
         now.since(self.begun_at)
     }

@@ -1,12 +1,12 @@
 //! A transaction as a file: JSON or TOML of one shape.
 
 use crate::tree::{self, Unreadable};
+use bytes::Bytes;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use undoubt_client::work::text::from_string;
-use undoubt_client::{RetryPolicy, Step, Transaction, Work};
-use undoubt_vocabulary::TxId;
+use undoubt_client::{InvalidId, RetryPolicy, Saga, Step, Submission, Transaction, TxId, Work};
 
 /// How files are written; part of the help.
 pub const SCHEMA: &str = r#"A file holds one transaction. In JSON:
@@ -63,13 +63,13 @@ A saga has steps instead of branches, which run in this order, and are undone in
 Both forms accept and refuse the same. A name that is unknown or given twice is refused, wherever it stands."#;
 
 /// Reads a transaction from JSON.
-pub fn from_json(text: &str) -> Result<Transaction, Unreadable> {
-    tree::from_json::<Document>(text)?.transaction().map_err(Unreadable::whole)
+pub fn from_json(text: &str) -> Result<Submission, Unreadable> {
+    tree::from_json::<Document>(text)?.submission().map_err(Unreadable::whole)
 }
 
 /// Reads a transaction from TOML.
-pub fn from_toml(text: &str) -> Result<Transaction, Unreadable> {
-    tree::from_toml::<Document>(text)?.transaction().map_err(Unreadable::whole)
+pub fn from_toml(text: &str) -> Result<Submission, Unreadable> {
+    tree::from_toml::<Document>(text)?.submission().map_err(Unreadable::whole)
 }
 
 /// Reads a duration like `500ms`, `10s` or `1m 30s`.
@@ -78,8 +78,6 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     let signed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
     Duration::try_from(signed).map_err(|_| wrong())
 }
-
-const NO_STEPS: &str = "it has no steps; give it at least one";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -156,21 +154,7 @@ impl GivenStep {
 }
 
 impl Document {
-    fn transaction(mut self) -> Result<Transaction, String> {
-        let kept = std::mem::take(&mut self.outcome_at);
-        kept.iter().try_fold(self.work()?, |transaction, (participant, key)| {
-            Ok(transaction.outcome_at(participant, from_string(key).map_err(|why| format!("outcome_at: {why}"))?))
-        })
-    }
-
-    fn work(self) -> Result<Transaction, String> {
-        let mut transaction = match self.id {
-            Some(id) => Transaction::with_id(id.parse::<TxId>().map_err(|error| format!("id: {error}"))?),
-            None => Transaction::new(),
-        };
-        if let Some(deadline) = self.deadline {
-            transaction = transaction.timeout(duration(&deadline).map_err(|why| format!("deadline: {why}"))?);
-        }
+    fn submission(mut self) -> Result<Submission, String> {
         let mode = self.mode.unwrap_or(Mode::TwoPhase);
         if !matches!(mode, Mode::Auto) {
             let needless = [("two_phase_only", self.two_phase_only), ("value", self.value.is_some())];
@@ -179,32 +163,51 @@ impl Document {
                 return Err(format!("{field} {why}; say \"mode\": \"auto\", or leave it out"));
             }
         }
-        let transaction = match (mode, self.branches, self.steps) {
-            (Mode::TwoPhase, Some(branches), None) => {
-                let add =
-                    |transaction: Transaction, (participant, work): (String, Work)| transaction.on(&participant, work);
-                return Ok(branches.into_iter().fold(transaction, add));
-            }
+        let deadline = self.deadline.as_deref().map(duration).transpose().map_err(|why| format!("deadline: {why}"))?;
+        let submission: Submission = match (mode, self.branches.take(), self.steps.take()) {
+            (Mode::TwoPhase, Some(branches), None) => self.transaction(branches)?.into(),
             (Mode::TwoPhase, None, None) => return Err("it has no branches; give the participants their work".into()),
             (Mode::TwoPhase, _, Some(_)) => return Err("steps need \"mode\": \"saga\" or \"auto\"; add it".into()),
             (Mode::Saga | Mode::Auto, Some(_), _) => {
                 return Err("branches are for two-phase commit; give steps, or leave the mode out".into());
             }
-            (Mode::Saga | Mode::Auto, None, None) => return Err(NO_STEPS.into()),
-            (Mode::Saga | Mode::Auto, None, Some(steps)) if steps.is_empty() => return Err(NO_STEPS.into()),
-            (Mode::Saga, None, Some(steps)) => add_steps(transaction, steps)?,
-            (Mode::Auto, None, Some(steps)) => add_steps(transaction, steps)?.auto(),
+            (Mode::Saga, None, steps) => self.saga(steps.unwrap_or_default())?.into(),
+            (Mode::Auto, None, steps) => {
+                let auto = self.saga(steps.unwrap_or_default())?.auto().value(self.value.unwrap_or_default());
+                if self.two_phase_only { auto.two_phase_only().into() } else { auto.into() }
+            }
         };
-        let transaction = match self.value {
-            Some(value) => transaction.value(value),
-            None => transaction,
-        };
-        Ok(if self.two_phase_only { transaction.two_phase_only() } else { transaction })
+        Ok(match deadline {
+            Some(deadline) => submission.timeout(deadline),
+            None => submission,
+        })
     }
-}
 
-fn add_steps(transaction: Transaction, steps: Vec<GivenStep>) -> Result<Transaction, String> {
-    steps.into_iter().try_fold(transaction, |transaction, step| Ok(transaction.step(step.step()?)))
+    fn transaction(&self, branches: BTreeMap<String, Work>) -> Result<Transaction, String> {
+        let transaction = self.id()?.map_or_else(Transaction::new, Transaction::with_id);
+        let transaction = branches.into_iter().fold(transaction, |all, (participant, work)| all.on(&participant, work));
+        Ok(self.kept()?.into_iter().fold(transaction, |all, (participant, key)| all.outcome_at(participant, key)))
+    }
+
+    fn saga(&self, steps: Vec<GivenStep>) -> Result<Saga, String> {
+        if steps.is_empty() {
+            return Err("it has no steps; give it at least one".into());
+        }
+        let saga = self.id()?.map_or_else(Saga::new, Saga::with_id);
+        let saga = steps.into_iter().try_fold(saga, |saga, step| Ok::<_, String>(saga.step(step.step()?)))?;
+        Ok(self.kept()?.into_iter().fold(saga, |saga, (participant, key)| saga.outcome_at(participant, key)))
+    }
+
+    fn id(&self) -> Result<Option<TxId>, String> {
+        let id = self.id.as_deref().map(str::parse).transpose();
+        id.map_err(|error: InvalidId| format!("id: {error}"))
+    }
+
+    /// Returns the keys under which the outcome is to be kept, with their participants.
+    fn kept(&self) -> Result<Vec<(&str, Bytes)>, String> {
+        let kept = self.outcome_at.iter().map(|(participant, key)| Ok((participant.as_str(), from_string(key)?)));
+        kept.collect::<Result<_, _>>().map_err(|why: String| format!("outcome_at: {why}"))
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
 use undoubt_client::{
-    BranchView, Client, Filter, HeldFilter, HeldQuery, ListQuery, ParticipantClient, QueryError, Resolution,
+    BranchResolution, BranchView, Client, Filter, HeldFilter, HeldQuery, ListQuery, ParticipantClient, QueryError,
     TransactionView,
 };
 use undoubt_vocabulary::{
@@ -113,7 +113,7 @@ impl Auditor {
         let nobody_waits = duty.look().await;
         let clients_are_done = *self.shared.done.borrow() >= self.shared.plan.shape.clients;
         let Some(coordinator) = &self.coordinator else { return clients_are_done };
-        let open = ListQuery { filter: Filter::Open, limit: 100, ..ListQuery::default() };
+        let open = ListQuery::of(Filter::Open).limit(100);
         let Ok(open) = coordinator.list(&open).await else { return false };
         for saga in open.transactions.iter().filter(|open| open.phase == Some(TransactionPhase::Stuck)) {
             self.unstick(coordinator, saga, tried_again).await;
@@ -149,8 +149,9 @@ impl Auditor {
             let Ok(held) = participant.held(&HeldQuery::of(HeldFilter::InDoubt)).await else { continue };
             for orphan in held.branches.iter().filter(|branch| branch.coordinator != present) {
                 // It may have been decided meanwhile, and is looked at again if not.
-                let _ =
-                    participant.resolve(&orphan.tx, Resolution::Abort, "operator", "its coordinator is no more").await;
+                let _ = participant
+                    .resolve(&orphan.tx, BranchResolution::Abort, "operator", "its coordinator is no more")
+                    .await;
             }
         }
     }
@@ -158,7 +159,7 @@ impl Auditor {
     async fn note_open(&self) {
         let mut present = None;
         if let Some(coordinator) = &self.coordinator {
-            let open = ListQuery { filter: Filter::Open, limit: 1_000, ..ListQuery::default() };
+            let open = ListQuery::of(Filter::Open).limit(1_000);
             if let Ok(open) = coordinator.list(&open).await {
                 let open = open.transactions.into_iter().map(|open| (open.tx.to_string(), label(open.phase))).collect();
                 self.shared.finals().open = open;
@@ -228,7 +229,8 @@ impl Auditor {
                 | QueryError::NotOffered { .. }
                 | QueryError::Unanswered(_)
                 | QueryError::Malformed(_)
-                | QueryError::Unexpected { .. },
+                | QueryError::Unexpected { .. }
+                | _,
             ) => FinalOutcome::Unknown,
         }
     }

@@ -46,14 +46,11 @@ pub(super) fn connect(shared: &Arc<Shared>) -> Client {
 }
 
 pub(super) fn options() -> ClientOptions {
-    ClientOptions {
-        deadline: Duration::from_secs(5),
-        attempt_timeout: Duration::from_millis(2_500),
-        connect_timeout: Duration::from_millis(500),
-        first_backoff: Duration::from_millis(20),
-        max_backoff: Duration::from_millis(500),
-        ..ClientOptions::default()
-    }
+    ClientOptions::default()
+        .deadline(Duration::from_secs(5))
+        .attempt_timeout(Duration::from_millis(2_500))
+        .connect_timeout(Duration::from_millis(500))
+        .backoff(Duration::from_millis(20), Duration::from_millis(500))
 }
 
 struct Application {
@@ -169,7 +166,7 @@ impl Application {
 
 pub(super) async fn submit(shared: &Shared, client: &Client, tx: &TxId, work: &Work) -> Reply {
     let shape = &shared.plan.shape;
-    match client.submit(&workload::transaction(tx, work, shape)).await {
+    match client.submit(workload::submission(tx, work, shape)).await {
         Ok(answer) => decided(&answer, work, shape),
         Err(
             error @ (SubmitError::Invalid(_)
@@ -187,7 +184,8 @@ pub(super) async fn submit(shared: &Shared, client: &Client, tx: &TxId, work: &W
         Err(
             error @ (SubmitError::OutcomeUnknown { .. }
             | SubmitError::Malformed { .. }
-            | SubmitError::Unexpected { .. }),
+            | SubmitError::Unexpected { .. }
+            | _),
         ) => Reply::Unknown(error.to_string()),
     }
 }

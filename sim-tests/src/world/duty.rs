@@ -84,11 +84,6 @@ impl Duty {
     /// Only a definite refusal did nothing.
     fn heard<T>(&mut self, host: Host, asked_us: u64, answer: Result<T, OperatorError>) {
         match answer {
-            Ok(_)
-            | Err(OperatorError::Unclear(_) | OperatorError::Malformed { .. } | OperatorError::Unexpected { .. }) => {
-                self.waiting.remove(&host);
-                self.shared.finals().accepted.push((host, asked_us));
-            }
             Err(
                 refused @ (OperatorError::NotFound { .. }
                 | OperatorError::WrongState { .. }
@@ -96,6 +91,12 @@ impl Duty {
                 | OperatorError::NotOffered { .. }
                 | OperatorError::NotReached(_)),
             ) => self.shared.recorder.record(host, Standing::Rejected { why: refused.to_string() }.into()),
+            Ok(_)
+            | Err(OperatorError::Unclear(_) | OperatorError::Malformed { .. } | OperatorError::Unexpected { .. } | _) =>
+            {
+                self.waiting.remove(&host);
+                self.shared.finals().accepted.push((host, asked_us));
+            }
         }
     }
 }

@@ -7,14 +7,14 @@ use crate::run::PassedOver;
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt_client::{
-    BranchView, Client, ClientOptions, Filter, HeldFilter, HeldQuery, ListQuery, OperatorError, ParticipantClient,
-    Resolution, StepResolution,
+    BranchResolution, BranchView, Client, ClientOptions, Filter, HeldFilter, HeldQuery, ListQuery, OperatorError,
+    ParticipantClient, StepResolution,
 };
 use undoubt_vocabulary::{PartState, TxId};
 
 /// Operators do not wait long.
 pub(super) fn options() -> ClientOptions {
-    ClientOptions { deadline: Duration::from_secs(1), ..super::client::options() }
+    super::client::options().deadline(Duration::from_secs(1))
 }
 
 /// Returns a client of whoever is the coordinator at the moment.
@@ -30,7 +30,7 @@ fn desk(shared: &Shared) -> String {
 
 /// Decides the oldest branch in doubt.
 pub(super) fn resolve(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, participant: u8, commit: bool) {
-    let resolution = if commit { Resolution::Commit } else { Resolution::Abort };
+    let resolution = if commit { BranchResolution::Commit } else { BranchResolution::Abort };
     sim.client(desk(shared), async move {
         let address = net::address(Host::Participant(participant));
         let channel = net::channel(move || address.clone());
@@ -49,7 +49,7 @@ pub(super) fn forget(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>) {
     let (name, shared) = (desk(shared), shared.clone());
     sim.client(name, async move {
         let coordinator = coordinator(&shared);
-        let query = ListQuery { filter: Filter::Unacknowledged, limit: 1, ..ListQuery::default() };
+        let query = ListQuery::of(Filter::Unacknowledged).limit(1);
         let Ok(open) = coordinator.list(&query).await else { return Ok(()) };
         if let Some(open) = open.transactions.first() {
             // It may have been acknowledged meanwhile.
@@ -64,7 +64,7 @@ pub(super) fn end_saga(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, how: Ho
     let (name, shared) = (desk(shared), shared.clone());
     sim.client(name, async move {
         let coordinator = coordinator(&shared);
-        let query = ListQuery { filter: Filter::Open, limit: 100, ..ListQuery::default() };
+        let query = ListQuery::of(Filter::Open).limit(100);
         let Ok(open) = coordinator.list(&query).await else { return Ok(()) };
         let Some(saga) = open.transactions.iter().find(|open| open.saga) else { return Ok(()) };
         let how = match how {
@@ -103,7 +103,7 @@ pub(super) fn resolve_stuck(sim: &mut turmoil::Sim<'_>, shared: &Arc<Shared>, ho
     let (name, shared) = (desk(shared), shared.clone());
     sim.client(name, async move {
         let coordinator = coordinator(&shared);
-        let query = ListQuery { filter: Filter::Open, limit: 100, ..ListQuery::default() };
+        let query = ListQuery::of(Filter::Open).limit(100);
         let Ok(open) = coordinator.list(&query).await else { return Ok(()) };
         for saga in open.transactions {
             for step in saga.branches.iter().filter(|step| step.state == Some(PartState::Stuck)) {
@@ -140,7 +140,7 @@ pub(super) async fn end_step(
             | OperatorError::NotOffered { .. }
             | OperatorError::NotReached(_),
         ) => return,
-        Err(OperatorError::Unexpected { .. }) => false,
+        Err(OperatorError::Unexpected { .. } | _) => false,
     };
     if let (true, Ok(Host::Participant(participant))) = (passes_over, step.participant.as_str().parse()) {
         let tx = saga.to_string();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use undoubt_client::kv::{Add, KvWork};
-use undoubt_client::{Reference, Results, RetryPolicy, Step, Transaction};
+use undoubt_client::{Reference, Results, RetryPolicy, Saga, Step, Submission, Transaction};
 use undoubt_platform::Random;
 use undoubt_vocabulary::{PartName, TxId};
 
@@ -154,16 +154,20 @@ pub(super) fn word_of(value: &str, shape: &Shape) -> String {
 
 const PADDING: u8 = b' ';
 
-pub(super) fn transaction(tx: &TxId, work: &Work, shape: &Shape) -> Transaction {
-    let transaction = Transaction::with_id(tx.clone()).timeout(Duration::from_millis(shape.timeout_ms));
-    match Mode::of(&tx.to_string()) {
-        Mode::TwoPhase => work.iter().fold(transaction, |transaction, (at, ops)| {
-            transaction.kv(&Host::Participant(*at).to_string(), kv_work(tx, ops, shape))
-        }),
-        Mode::Saga => steps(tx, work, shape, false).into_iter().fold(transaction, Transaction::step),
-        Mode::GuardedSaga => steps(tx, work, shape, true).into_iter().fold(transaction, Transaction::step),
-        Mode::Auto => steps(tx, work, shape, false).into_iter().fold(transaction, Transaction::step).auto(),
-    }
+pub(super) fn submission(tx: &TxId, work: &Work, shape: &Shape) -> Submission {
+    let saga = |guarded| steps(tx, work, shape, guarded).into_iter().fold(Saga::with_id(tx.clone()), Saga::step);
+    let submission: Submission = match Mode::of(&tx.to_string()) {
+        Mode::TwoPhase => {
+            let branch = |transaction: Transaction, (at, ops): (&u8, &Vec<Op>)| {
+                transaction.on(&Host::Participant(*at).to_string(), kv_work(tx, ops, shape))
+            };
+            work.iter().fold(Transaction::with_id(tx.clone()), branch).into()
+        }
+        Mode::Saga => saga(false).into(),
+        Mode::GuardedSaga => saga(true).into(),
+        Mode::Auto => saga(false).auto().into(),
+    };
+    submission.timeout(Duration::from_millis(shape.timeout_ms))
 }
 
 /// A step for each participant, by its name: first what can be undone, side by side if the id is even, then the rest.
@@ -182,10 +186,10 @@ fn steps(tx: &TxId, work: &Work, shape: &Shape, guarded: bool) -> Vec<Step> {
         let name = Host::Participant(*at).to_string();
         let work = kv_work(tx, ops, shape);
         // From the pivot on two sagas could wait for each other's locks for ever.
-        Step::kv(&name, &name, if guarded && !only_gives(ops) { work.guarded() } else { work }).retry(retry)
+        Step::new(&name, &name, if guarded && !only_gives(ops) { work.guarded() } else { work }).retry(retry)
     };
     let undoable = undoable.iter().map(|(at, ops)| {
-        let step = step(at, ops).undo_kv(undone(tx, **at, ops));
+        let step = step(at, ops).undo(undone(tx, **at, ops));
         if side_by_side { step.after(&[]) } else { step }
     });
     let rest = rest.iter().enumerate().map(|(index, (at, ops))| match index {

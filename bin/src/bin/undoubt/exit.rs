@@ -3,7 +3,9 @@
 use serde_json::json;
 use std::io;
 use std::process::ExitCode;
-use undoubt_client::{CancelError, InvalidAddress, OperatorError, QueryError, SubmitError, Unanswered, WaitError};
+use undoubt_client::{
+    CancelError, InvalidAddress, OperatorError, QueryError, StuckStep, SubmitError, TxId, Unanswered, WaitError,
+};
 use undoubt_platform::terminal::{complain, unless_reader_left};
 
 /// The codes this program exits with. Scripts may rely on them.
@@ -149,6 +151,11 @@ impl Failure {
         json!({ "kind": self.exit.kind(), "message": self.message })
     }
 
+    /// Says with which command to go on.
+    fn advised(exit: Exit, message: &str, advice: &str) -> Self {
+        Failure::new(exit, format!("{message}.\n  {advice}"))
+    }
+
     fn unreached(cause: &Unanswered, message: String) -> Self {
         let advice = if cause.cause.contains("refused") {
             format!(
@@ -173,11 +180,19 @@ impl From<&SubmitError> for Exit {
             | SubmitError::IdReused { .. } => Exit::Refused,
             SubmitError::NotAccepted { .. } => Exit::NotReady,
             SubmitError::Stuck { .. } => Exit::Stuck,
-            SubmitError::OutcomeUnknown { .. } | SubmitError::Malformed { .. } | SubmitError::Unexpected { .. } => {
+            SubmitError::OutcomeUnknown { .. } | SubmitError::Malformed { .. } | SubmitError::Unexpected { .. } | _ => {
                 Exit::OutcomeUnknown
             }
         }
     }
+}
+
+fn ask(tx: &TxId) -> String {
+    format!("`undoubt wait {tx}` waits for its outcome, `undoubt status {tx}` shows how it stands.")
+}
+
+fn resolve(tx: &TxId, stuck: &StuckStep) -> String {
+    format!("`undoubt resolve-step {tx} {} retry|skip|done --who YOU --reason WHY` resolves it.", stuck.step)
 }
 
 impl From<SubmitError> for Failure {
@@ -185,15 +200,16 @@ impl From<SubmitError> for Failure {
         let (exit, message) = (Exit::from(&error), error.to_string());
         match error {
             SubmitError::NotAccepted { cause, .. } => Failure::unreached(&cause, message),
+            SubmitError::OutcomeUnknown { tx, .. }
+            | SubmitError::Malformed { tx, .. }
+            | SubmitError::Unexpected { tx, .. } => Failure::advised(exit, &message, &ask(&tx)),
+            SubmitError::Stuck { tx, stuck } => Failure::advised(exit, &message, &resolve(&tx, &stuck)),
             SubmitError::Invalid(_)
             | SubmitError::Refused { .. }
             | SubmitError::UnknownParticipant { .. }
             | SubmitError::NotOffered { .. }
             | SubmitError::IdReused { .. }
-            | SubmitError::Stuck { .. }
-            | SubmitError::OutcomeUnknown { .. }
-            | SubmitError::Malformed { .. }
-            | SubmitError::Unexpected { .. } => Failure::new(exit, message),
+            | _ => Failure::new(exit, message),
         }
     }
 }
@@ -205,27 +221,31 @@ impl From<QueryError> for Failure {
             QueryError::NotFound { .. } => Failure::new(Exit::NotFound, message),
             QueryError::Refused { .. } | QueryError::NotOffered { .. } => Failure::new(Exit::Refused, message),
             QueryError::Unanswered(cause) => Failure::unreached(&cause, message),
-            QueryError::Malformed(_) | QueryError::Unexpected { .. } => Failure::new(Exit::Unexpected, message),
+            QueryError::Malformed(_) | QueryError::Unexpected { .. } | _ => Failure::new(Exit::Unexpected, message),
         }
     }
 }
 
 impl From<WaitError> for Failure {
     fn from(error: WaitError) -> Self {
+        let message = error.to_string();
         match error {
-            WaitError::StillPending { .. } => Failure::new(Exit::OutcomeUnknown, error.to_string()),
-            WaitError::Stuck { .. } => Failure::new(Exit::Stuck, error.to_string()),
+            WaitError::StillPending { .. } => Failure::new(Exit::OutcomeUnknown, message),
+            WaitError::Stuck { tx, stuck } => Failure::advised(Exit::Stuck, &message, &resolve(&tx, &stuck)),
             WaitError::Query(error) => error.into(),
+            _ => Failure::new(Exit::Unexpected, message),
         }
     }
 }
 
 impl From<CancelError> for Failure {
     fn from(error: CancelError) -> Self {
+        let message = error.to_string();
         match error {
-            CancelError::TooLate { .. } => Failure::new(Exit::WrongState, error.to_string()),
-            CancelError::NotOver { .. } => Failure::new(Exit::OutcomeUnknown, error.to_string()),
+            CancelError::TooLate { .. } => Failure::new(Exit::WrongState, message),
+            CancelError::NotOver { tx, .. } => Failure::advised(Exit::OutcomeUnknown, &message, &ask(&tx)),
             CancelError::Query(error) => error.into(),
+            _ => Failure::new(Exit::Unexpected, message),
         }
     }
 }
@@ -239,7 +259,7 @@ impl From<OperatorError> for Failure {
             OperatorError::Refused { .. } | OperatorError::NotOffered { .. } => Failure::new(Exit::Refused, message),
             OperatorError::NotReached(cause) => Failure::unreached(&cause, message),
             OperatorError::Unclear(_) => Failure::new(Exit::OutcomeUnknown, message),
-            OperatorError::Malformed { .. } | OperatorError::Unexpected { .. } => {
+            OperatorError::Malformed { .. } | OperatorError::Unexpected { .. } | _ => {
                 Failure::new(Exit::Unexpected, message)
             }
         }

@@ -9,7 +9,6 @@ use std::pin::pin;
 use undoubt_client::{BranchView, Cursor, Filter, HistoryEvent, ListQuery, TransactionView, Watched};
 use undoubt_gateway::json::{self, Event, Transaction, Transactions, WatchLine};
 use undoubt_platform::{Clock, SystemClock};
-use undoubt_proto::v1;
 use undoubt_vocabulary::{Outcome, Timestamp, TxId};
 
 pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
@@ -115,18 +114,15 @@ fn query(arguments: &List) -> ListQuery {
         (ended, Filter::Ended),
         (damaged, Filter::Damaged),
     ];
-    ListQuery {
-        filter: filters.into_iter().find(|(wanted, _)| **wanted).map(|(_, filter)| filter).unwrap_or_default(),
-        state: match state {
-            None => v1::State::Unspecified,
-            Some(State::Pending) => v1::State::Pending,
-            Some(State::Committed) => v1::State::Committed,
-            Some(State::Aborted) => v1::State::Aborted,
-        },
-        older_than: older_than.unwrap_or_default(),
-        limit: *limit,
-        after: after.clone(),
-    }
+    let filter = filters.into_iter().find(|(wanted, _)| **wanted).map(|(_, filter)| filter).unwrap_or_default();
+    let mut query = ListQuery::of(filter).older_than(older_than.unwrap_or_default()).limit(*limit);
+    query.state = state.map(|state| match state {
+        State::Pending => undoubt_client::State::Pending,
+        State::Committed => undoubt_client::State::Committed,
+        State::Aborted => undoubt_client::State::Aborted,
+    });
+    query.after.clone_from(after);
+    query
 }
 
 fn row(view: &TransactionView, now: Timestamp) -> [String; 6] {
@@ -189,11 +185,11 @@ pub async fn cancel(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use undoubt_client::EventKind;
+    use undoubt_proto::v1;
 
     fn event(count: u32) -> HistoryEvent {
-        let participant = Some("bank-a".parse().unwrap());
-        HistoryEvent { at: Timestamp(2_500), kind: Some(EventKind::Voted), participant, detail: String::new(), count }
+        let (kind, participant) = (v1::EventKind::Voted.into(), "bank-a".to_owned());
+        v1::HistoryEvent { at_us: 2_500, kind, participant, count, ..Default::default() }.try_into().unwrap()
     }
 
     #[test]

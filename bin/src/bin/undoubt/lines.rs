@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use undoubt_client::{Client, ClientOptions, Submitted, Transaction};
+use undoubt_client::{Client, Completion, Submission};
 use undoubt_gateway::Unreadable;
 use undoubt_gateway::document;
 use undoubt_gateway::json::{self, Line};
@@ -24,32 +24,32 @@ const MAX_LINES_AHEAD: usize = 256;
 /// A line of the input, counted from 1.
 struct Given {
     number: u64,
-    transaction: Result<Transaction, Failure>,
+    submission: Result<Submission, Failure>,
 }
 
 pub async fn submit(path: &Path, in_flight: u32, global: &Global) -> Result<Exit, Failure> {
     let cannot = |error: io::Error| Failure::new(Exit::Usage, format!("cannot read {}: {error}", path.display()));
     let input = open(path).map_err(cannot)?;
     let in_flight = usize::try_from(in_flight).unwrap_or(usize::MAX);
-    let options = ClientOptions { max_in_flight_transactions: in_flight, ..global.options() };
-    let mut client = Client::connect(&global.coordinator, options)?;
+    let options = global.options().max_in_flight_transactions(in_flight);
+    let mut client = Client::connect_lazy(&global.coordinator, options)?;
     // If it cannot be asked, each of the transactions will say why.
     let _ = client.learn_default_timeout().await;
 
     let mut given = read_ahead(input);
     let (bad, mut unreadable) = mpsc::channel(MAX_LINES_AHEAD);
     let numbers = Arc::new(Mutex::new(BTreeMap::new()));
-    let transactions = {
+    let submissions = {
         let (numbers, mut sequence) = (numbers.clone(), 0);
-        stream::poll_fn(move |context| given.poll_recv(context)).filter_map(move |Given { number, transaction }| {
-            if transaction.is_ok() {
+        stream::poll_fn(move |context| given.poll_recv(context)).filter_map(move |Given { number, submission }| {
+            if submission.is_ok() {
                 numbers.lock().unwrap_or_else(PoisonError::into_inner).insert(sequence, number);
                 sequence += 1;
             }
             let bad = bad.clone();
             async move {
-                match transaction {
-                    Ok(transaction) => Some(transaction),
+                match submission {
+                    Ok(submission) => Some(submission),
                     Err(failure) => {
                         // Nobody listens any more only when the program ends.
                         let _ = bad.send((number, failure)).await;
@@ -59,7 +59,7 @@ pub async fn submit(path: &Path, in_flight: u32, global: &Global) -> Result<Exit
             }
         })
     };
-    let mut submitted = client.submit_many(transactions);
+    let mut submitted = client.submit_many(submissions);
     let (mut tally, mut printed) = (Tally::new(), Ok(()));
     loop {
         let (exit, line) = tokio::select! {
@@ -79,7 +79,7 @@ pub async fn submit(path: &Path, in_flight: u32, global: &Global) -> Result<Exit
     Ok(tally.finish().told(printed))
 }
 
-fn told(line: u64, done: Submitted) -> (Exit, Line) {
+fn told(line: u64, done: Completion) -> (Exit, Line) {
     match done.result {
         Ok(answer) => (exit(&answer.outcome), Line::Known { line, outcome: json::Outcome::decided(&done.tx, &answer) }),
         Err(error) => {
@@ -102,7 +102,7 @@ fn read_ahead(input: Box<dyn Read + Send>) -> mpsc::Receiver<Given> {
 
 /// Reads a line and hands it on. `None` if there are no more.
 fn read_one(input: &mut impl BufRead, number: u64, lines: &mpsc::Sender<Given>) -> Option<()> {
-    let give = |transaction| lines.blocking_send(Given { number, transaction }).ok();
+    let give = |submission| lines.blocking_send(Given { number, submission }).ok();
     match next_line(input) {
         Ok(line) if line.is_empty() => None,
         Ok(line) if line.len() as u64 > MAX_DOCUMENT_BYTES => {
@@ -129,7 +129,7 @@ fn next_line(input: &mut impl BufRead) -> io::Result<Vec<u8>> {
     Ok(line)
 }
 
-fn parse(line: &[u8]) -> Result<Transaction, Unreadable> {
+fn parse(line: &[u8]) -> Result<Submission, Unreadable> {
     document::from_json(undoubt_gateway::text(line)?)
 }
 
@@ -183,7 +183,7 @@ mod tests {
 
     fn all(text: &'static [u8]) -> Vec<(u64, bool)> {
         let mut given = read_ahead(Box::new(text));
-        std::iter::from_fn(|| given.blocking_recv()).map(|line| (line.number, line.transaction.is_ok())).collect()
+        std::iter::from_fn(|| given.blocking_recv()).map(|line| (line.number, line.submission.is_ok())).collect()
     }
 
     #[test]
@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_line_without_end_is_refused_instead_of_filling_memory() {
         let mut given = read_ahead(Box::new(io::repeat(b'x')));
-        let first = given.blocking_recv().unwrap().transaction.unwrap_err();
+        let first = given.blocking_recv().unwrap().submission.unwrap_err();
         assert!(first.message.starts_with("line 1: ") && first.message.contains("16777216 bytes"), "{first:?}");
     }
 
@@ -204,9 +204,9 @@ mod tests {
     fn after_a_line_that_is_too_long_the_next_is_read() {
         let good: &[u8] = b"\n{\"branches\":{\"a\":[\"get k\"]}}";
         let mut given = read_ahead(Box::new(io::repeat(b'x').take(MAX_DOCUMENT_BYTES + 9).chain(good)));
-        assert!(given.blocking_recv().unwrap().transaction.is_err());
+        assert!(given.blocking_recv().unwrap().submission.is_err());
         let next = given.blocking_recv().unwrap();
-        assert!(next.number == 2 && next.transaction.is_ok());
+        assert!(next.number == 2 && next.submission.is_ok());
     }
 
     #[test]
@@ -214,7 +214,7 @@ mod tests {
         let why = |text: &'static str| {
             let mut given = read_ahead(Box::new(text.as_bytes()));
             std::iter::from_fn(|| given.blocking_recv())
-                .filter_map(|given| given.transaction.err())
+                .filter_map(|given| given.submission.err())
                 .next()
                 .unwrap()
                 .message

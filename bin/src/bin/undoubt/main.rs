@@ -62,7 +62,8 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Participant { url } => operate::participant(&url, global).await,
         Command::Branches { url, in_doubt, limit, after } => {
             let filter = if in_doubt { HeldFilter::InDoubt } else { HeldFilter::All };
-            let query = HeldQuery { filter, limit, after };
+            let mut query = HeldQuery::of(filter).limit(limit);
+            query.after = after;
             operate::branches(&url, &query, global).await
         }
         Command::Resolve(resolve) => operate::resolve(&resolve, global).await,
@@ -85,15 +86,15 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
 
 impl Global {
     fn options(&self) -> ClientOptions {
-        ClientOptions { deadline: self.timeout, ..ClientOptions::default() }
+        ClientOptions::default().deadline(self.timeout)
     }
 
     fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::connect(&self.coordinator, self.options())?)
+        Ok(Client::connect_lazy(&self.coordinator, self.options())?)
     }
 
     fn participant(&self, url: &str) -> Result<ParticipantClient, Failure> {
-        Ok(ParticipantClient::connect(url, self.options())?)
+        Ok(ParticipantClient::connect_lazy(url, self.options())?)
     }
 }
 

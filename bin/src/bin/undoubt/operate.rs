@@ -10,7 +10,8 @@ use serde_json::json;
 use std::io::{self, IsTerminal, Write};
 use undoubt_client::work::text;
 use undoubt_client::{
-    CoordinatorView, HeldBranch, HeldQuery, HeldStep, LossAccepted, Mark, ParticipantView, Resolution, StepResolution,
+    BranchResolution, CoordinatorView, HeldBranch, HeldQuery, HeldStep, LossAccepted, Mark, ParticipantView,
+    StepResolution,
 };
 use undoubt_gateway::json::{self, Coordinator, HeldBranches, ParticipantSelf};
 use undoubt_platform::{Clock, SystemClock};
@@ -169,8 +170,8 @@ pub async fn resolve_step(arguments: &ResolveStep, global: &Global) -> Result<Ex
 pub async fn resolve(arguments: &Resolve, global: &Global) -> Result<Exit, Failure> {
     let Resolve { tx, decision, participant, who, reason, yes } = arguments;
     let (resolution, word) = match decision {
-        Decision::Commit => (Resolution::Commit, "commit"),
-        Decision::Abort => (Resolution::Abort, "abort"),
+        Decision::Commit => (BranchResolution::Commit, "commit"),
+        Decision::Abort => (BranchResolution::Abort, "abort"),
     };
     if !yes {
         confirm(word, &format!("{word} the branch of {tx} at {participant} without its coordinator"))?;
@@ -254,7 +255,7 @@ pub async fn accept_loss(arguments: &AcceptLoss, global: &Global) -> Result<Exit
     let price = "What neither its log nor a participant knows any more counts as never submitted, even if clients were told\n\
                  otherwise. If a newer folder of it exists, use that instead.";
     say_the_price(*yes, "accept", "accept what the coordinator's log has lost", price)?;
-    let LossAccepted { epoch, committed, held } = global.client()?.accept_loss(who, reason, without).await?;
+    let LossAccepted { epoch, committed, held, .. } = global.client()?.accept_loss(who, reason, without).await?;
     let document = json!({ "epoch": epoch.0, "committed": committed, "held": held });
     Ok(Exit::Done.told(global.output.show(&document, || {
         format!(

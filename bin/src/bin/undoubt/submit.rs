@@ -7,7 +7,7 @@ use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::{fs, io};
 use undoubt_client::work::raw_from_text;
-use undoubt_client::{Answer, OperatorError, Step, SubmitError, Transaction, Work};
+use undoubt_client::{Answer, OperatorError, Saga, Step, Submission, SubmitError, Transaction, Work};
 use undoubt_gateway::{document, json};
 use undoubt_platform::terminal::complain;
 use undoubt_vocabulary::{Outcome, OutcomeForm};
@@ -19,24 +19,24 @@ pub async fn submit(arguments: Submit, global: &Global) -> Result<Exit, Failure>
     if let Some(path) = &arguments.lines {
         return lines::submit(path, arguments.in_flight, global).await;
     }
-    let transaction = transaction(&arguments)?;
+    let submission = submission(&arguments)?;
     let mut client = global.client()?;
     if arguments.no_wait {
-        let known = client.accept(&transaction).await?;
-        let outcome = json::Outcome::new(transaction.id(), &known);
+        let known = client.submit_no_wait(&submission).await?;
+        let outcome = json::Outcome::new(submission.id(), &known);
         let printed = global.output.show(&outcome, || headline(&outcome));
         return Ok(known.decided.as_ref().map_or(Exit::Done, exit).told(printed));
     }
     // A coordinator that answers with an error need not tell its timeout.
-    if transaction.own_timeout().is_none()
+    if submission.own_timeout().is_none()
         && let Err(OperatorError::NotReached(cause)) = client.learn_default_timeout().await
     {
-        let (tx, cause) = (transaction.id().clone(), Box::new(cause));
+        let (tx, cause) = (submission.id().clone(), Box::new(cause));
         return Err(SubmitError::NotAccepted { tx, cause }.into());
     }
-    let answer = client.submit(&transaction).await?;
-    let outcome = json::Outcome::decided(transaction.id(), &answer);
-    Ok(exit(&answer.outcome).told(global.output.show(&outcome, || describe(&outcome, Some(&transaction)))))
+    let answer = client.submit(&submission).await?;
+    let outcome = json::Outcome::decided(submission.id(), &answer);
+    Ok(exit(&answer.outcome).told(global.output.show(&outcome, || describe(&outcome, Some(&submission)))))
 }
 
 pub fn exit(outcome: &Outcome) -> Exit {
@@ -53,10 +53,10 @@ pub fn show(tx: &undoubt_vocabulary::TxId, answer: &Answer, global: &Global) -> 
 }
 
 /// The transaction's fate, and what was read.
-pub fn describe(outcome: &json::Outcome, transaction: Option<&Transaction>) -> String {
+pub fn describe(outcome: &json::Outcome, submission: Option<&Submission>) -> String {
     let mut rows = Vec::new();
     for (name, results) in &outcome.results {
-        let work = transaction.and_then(|tx| tx.work(name).or_else(|| action(tx, outcome, name)));
+        let work = submission.and_then(|submission| work(submission, outcome, name));
         rows.extend(results.shown(work).into_iter().map(|[what, value]| [name.clone(), what, value]));
     }
     let headline = headline(outcome);
@@ -66,9 +66,19 @@ pub fn describe(outcome: &json::Outcome, transaction: Option<&Transaction>) -> S
     format!("{headline}\n{}", output::table(["participant", "work", "value after it"], rows, ""))
 }
 
+/// Returns the work whose result has this name.
+fn work<'a>(submission: &'a Submission, outcome: &json::Outcome, name: &str) -> Option<&'a Work> {
+    match submission {
+        Submission::Transaction(transaction) => transaction.work(name),
+        Submission::Saga(saga) => action(saga, outcome, name),
+        Submission::Auto(auto) => action(auto.saga(), outcome, name),
+        _ => None,
+    }
+}
+
 /// Steps name the results of a saga. Where auto went by two-phase commit their participants do, each of which has one.
-fn action<'a>(transaction: &'a Transaction, outcome: &json::Outcome, name: &str) -> Option<&'a Work> {
-    let steps = || transaction.steps().iter();
+fn action<'a>(saga: &'a Saga, outcome: &json::Outcome, name: &str) -> Option<&'a Work> {
+    let steps = || saga.steps().iter();
     let named_by_steps = outcome.results.keys().all(|result| steps().any(|step| step.name() == result));
     let name_of = |step: &'a Step| if named_by_steps { step.name() } else { step.participant() };
     steps().find(|step| name_of(step) == name).map(Step::action)
@@ -85,29 +95,33 @@ pub fn headline(outcome: &json::Outcome) -> String {
     }
 }
 
-fn transaction(arguments: &Submit) -> Result<Transaction, Failure> {
-    let usage = |why| Failure::new(Exit::Usage, why);
-    let mut transaction = match (&arguments.file, &arguments.id) {
+fn submission(arguments: &Submit) -> Result<Submission, Failure> {
+    let mut submission = match (&arguments.file, &arguments.id) {
         (Some(path), _) => from_file(path)?,
-        (None, Some(id)) => Transaction::with_id(id.clone()),
-        (None, None) => Transaction::new(),
+        (None, Some(id)) => with_branches(Transaction::with_id(id.clone()), arguments)?.into(),
+        (None, None) => with_branches(Transaction::new(), arguments)?.into(),
     };
+    if let Some(url) = &arguments.callback {
+        submission = submission.callback(url);
+    }
+    Ok(match arguments.deadline {
+        Some(deadline) => submission.timeout(deadline),
+        None => submission,
+    })
+}
+
+fn with_branches(mut transaction: Transaction, arguments: &Submit) -> Result<Transaction, Failure> {
+    let usage = |why| Failure::new(Exit::Usage, why);
     for pair in arguments.on.chunks_exact(2) {
         transaction = transaction.on(&pair[0], pair[1].parse::<Work>().map_err(usage)?);
     }
     for pair in arguments.raw.chunks_exact(2) {
-        transaction = transaction.branch(&pair[0], raw_from_text(&pair[1]).map_err(usage)?);
+        transaction = transaction.on(&pair[0], Work::raw(raw_from_text(&pair[1]).map_err(usage)?));
     }
-    if let Some(url) = &arguments.callback {
-        transaction = transaction.callback(url);
-    }
-    Ok(match arguments.deadline {
-        Some(deadline) => transaction.timeout(deadline),
-        None => transaction,
-    })
+    Ok(transaction)
 }
 
-fn from_file(path: &Path) -> Result<Transaction, Failure> {
+fn from_file(path: &Path) -> Result<Submission, Failure> {
     let name = path.display();
     let bytes = read(path).map_err(|error| Failure::new(Exit::Usage, format!("cannot read {name}: {error}")))?;
     let toml = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
@@ -152,11 +166,9 @@ mod tests {
     #[test]
     fn values_stand_beside_the_operations_that_read_them() {
         let work = KvWork::new().add("alice", -10).get("x").respect_pending().put("y", "brought");
-        let transaction = Transaction::with_id("t".parse().unwrap()).kv("a", work);
-        let mut outcome = json::Outcome::decided(
-            transaction.id(),
-            &Answer { outcome: Outcome::Committed, results: Default::default() },
-        );
+        let transaction = Submission::from(Transaction::with_id("t".parse().unwrap()).on("a", work));
+        let mut outcome =
+            json::Outcome::decided(transaction.id(), &Answer::new(Outcome::Committed, Default::default()));
         outcome.results.insert("a".to_owned(), told(&[Value::Integer(90), Value::Absent, Value::Absent]));
         let shown = describe(&outcome, Some(&transaction));
         assert!(shown.starts_with("committed  t\n"), "{shown}");
@@ -169,11 +181,12 @@ mod tests {
 
     #[test]
     fn steps_that_two_phase_commit_carried_out_stand_beside_what_they_left_too() {
-        let step = |name, at| Step::kv(name, at, KvWork::new().add("x", 1)).undo_kv(KvWork::new().add("x", -1));
+        let step = |name, at| Step::new(name, at, KvWork::new().add("x", 1)).undo(KvWork::new().add("x", -1));
         let id: undoubt_vocabulary::TxId = "t".parse().unwrap();
-        let auto = Transaction::with_id(id).step(step("take", "a")).step(step("give", "b")).auto().outcome_at("a", "o");
+        let saga = Saga::with_id(id).step(step("take", "a")).step(step("give", "b")).outcome_at("a", "o");
+        let auto = Submission::from(saga.auto());
         let shown = |results: [(&str, Vec<Option<&'static str>>); 2]| {
-            let answer = Answer { outcome: Outcome::Committed, results: Default::default() };
+            let answer = Answer::new(Outcome::Committed, Default::default());
             let mut outcome = json::Outcome::decided(auto.id(), &answer);
             for (name, values) in results {
                 let values = values.into_iter().map(|value| value.map(bytes::Bytes::from).into());
@@ -194,7 +207,7 @@ mod tests {
         let aborted = |code| {
             let refusal = Refusal::new(code, "because");
             let outcome = Outcome::Aborted(AbortReason::Refused { by: "a".parse().unwrap(), refusal });
-            let answer = Answer { outcome, results: Default::default() };
+            let answer = Answer::new(outcome, Default::default());
             headline(&json::Outcome::decided(&"t".parse().unwrap(), &answer))
         };
         assert!(aborted(RefusalCode::LockConflict).contains("new id"));

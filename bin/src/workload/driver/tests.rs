@@ -2,7 +2,7 @@ use super::*;
 use crate::workload::Workload;
 use futures::future::pending;
 use std::collections::VecDeque;
-use undoubt_client::{Answer, Results, SubmitError, Unanswered, Value};
+use undoubt_client::{Answer, Results, Submission, SubmitError, Unanswered, Value};
 use undoubt_vocabulary::{AbortReason, Outcome as Decided, ParticipantName, Refusal, RefusalCode};
 
 fn load(workload: Workload, length: Length) -> Load {
@@ -13,16 +13,16 @@ fn load(workload: Workload, length: Length) -> Load {
 /// Drives a load against answers made up here: `answer` says what becomes of each transaction, by its number.
 async fn drive(
     load: &Load,
-    mut answer: impl FnMut(u64, Transaction) -> Result<Answer, SubmitError>,
+    mut answer: impl FnMut(u64, Submission) -> Result<Answer, SubmitError>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<Outcome> {
     let (bank, script) = (load.check()?, Script::new(load));
     let ledger = Ledger { bank, opened: script.opening(), entries: Vec::new() };
     let (give, given) = mpsc::channel(load.in_flight);
     let mut numbers = 0..;
-    let submitted = ReceiverStream::new(given).map(move |transaction: Transaction| {
-        let (sequence, tx) = (numbers.next().unwrap(), transaction.id().clone());
-        Submitted { sequence, tx, result: answer(sequence, transaction), took: Duration::from_millis(1) }
+    let submitted = ReceiverStream::new(given).map(move |submission: Submission| {
+        let (sequence, tx) = (numbers.next().unwrap(), submission.id().clone());
+        Completion { sequence, tx, result: answer(sequence, submission), took: Duration::from_millis(1) }
     });
     let progress = Progress::ignored();
     tokio::pin!(stop);
@@ -30,16 +30,16 @@ async fn drive(
 }
 
 fn committed() -> Answer {
-    Answer { outcome: Decided::Committed, results: BTreeMap::new() }
+    Answer::new(Decided::Committed, BTreeMap::new())
 }
 
 fn refused(code: RefusalCode) -> Answer {
     let by: ParticipantName = "a".parse().unwrap();
     let reason = AbortReason::Refused { by, refusal: Refusal::new(code, "no") };
-    Answer { outcome: Decided::Aborted(reason), results: BTreeMap::new() }
+    Answer::new(Decided::Aborted(reason), BTreeMap::new())
 }
 
-fn unknown(tx: &Transaction) -> SubmitError {
+fn unknown(tx: &Submission) -> SubmitError {
     let cause = Box::new(Unanswered {
         address: "http://127.0.0.1:1".to_owned(),
         after: Duration::from_secs(60),
@@ -59,7 +59,7 @@ async fn every_operation_is_counted_by_how_it_ended_and_the_ledger_has_what_was_
         Ok(refused(RefusalCode::LockConflict)),
         Err(()),
     ]);
-    let answer = |_, transaction: Transaction| answers.pop_front().unwrap().map_err(|()| unknown(&transaction));
+    let answer = |_, submission: Submission| answers.pop_front().unwrap().map_err(|()| unknown(&submission));
     let outcome = drive(&load(TRANSFERS, Length::Count(4)), answer, pending()).await.unwrap();
     let tally = &outcome.report.tally;
     assert_eq!((tally.committed, tally.refused, tally.unknown), (1, 1, 1));
@@ -93,12 +93,13 @@ async fn no_more_are_under_way_than_asked_and_all_are_finished_when_stopped() {
 async fn an_operation_that_reads_first_writes_what_follows_and_counts_once_with_the_time_of_both() {
     let load = load(Workload::SmallBank, Length::Count(200));
     let bank = load.check().unwrap();
-    let answer = |_, transaction: Transaction| {
+    let answer = |_, submission: Submission| {
+        let Submission::Transaction(transaction) = submission else { panic!("by two-phase commit: {submission:?}") };
         let results = bank.participants().iter().filter_map(|name| {
             let operations = transaction.work(name.as_str())?.texts().len();
             Some((name.clone().into(), balances_of_seven(operations)))
         });
-        Ok(Answer { results: results.collect(), ..committed() })
+        Ok(Answer::new(Decided::Committed, results.collect()))
     };
     let report = drive(&load, answer, pending()).await.unwrap().report;
     let both: u64 = ["amalgamate", "write-check"].iter().map(|name| report.by_operation[name].committed).sum();
@@ -122,8 +123,8 @@ async fn values_that_are_lost_end_the_operation_without_a_second_transaction() {
 
 #[tokio::test]
 async fn an_id_that_was_used_before_ends_the_run_with_an_error() {
-    let answer = |_, transaction: Transaction| {
-        Err(SubmitError::IdReused { tx: transaction.id().clone(), message: "other work".to_owned() })
+    let answer = |_, submission: Submission| {
+        Err(SubmitError::IdReused { tx: submission.id().clone(), message: "other work".to_owned() })
     };
     let error = drive(&load(TRANSFERS, Length::Count(4)), answer, pending()).await.unwrap_err();
     assert!(error.to_string().contains("run-0"), "{error}");

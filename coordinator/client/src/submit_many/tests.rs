@@ -1,18 +1,20 @@
 use super::*;
 use crate::options::ClientOptions;
 use crate::test_server::{Reply, TestServer, quick};
+use crate::transaction::Transaction;
 use futures::stream;
 use undoubt_vocabulary::Outcome;
+use undoubt_work::Work;
 
 fn transactions(count: usize) -> Vec<Transaction> {
-    (0..count).map(|n| Transaction::with_id(format!("tx-{n}").parse().unwrap()).branch("a", "w")).collect()
+    (0..count).map(|n| Transaction::with_id(format!("tx-{n}").parse().unwrap()).on("a", Work::raw("w"))).collect()
 }
 
-async fn submit(server: &TestServer, options: ClientOptions, transactions: Vec<Transaction>) -> Vec<Submitted> {
+async fn submit(server: &TestServer, options: ClientOptions, transactions: Vec<Transaction>) -> Vec<Completion> {
     server.client(options).submit_many(stream::iter(transactions)).collect().await
 }
 
-fn sequences(submitted: &[Submitted]) -> Vec<u64> {
+fn sequences(submitted: &[Completion]) -> Vec<u64> {
     let mut sequences: Vec<_> = submitted.iter().map(|submitted| submitted.sequence).collect();
     sequences.sort_unstable();
     sequences
@@ -60,7 +62,7 @@ async fn while_there_is_no_room_the_others_do_not_knock() {
     let server = TestServer::many(no_room_at_first);
     let options = ClientOptions { deadline: Duration::from_secs(30), ..quick() };
     let submitting = server.client(options).submit_many(stream::iter(transactions(104)));
-    let submitted: Vec<Submitted> = submitting.take(100).collect().await;
+    let submitted: Vec<Completion> = submitting.take(100).collect().await;
     assert_eq!(sequences(&submitted), (4..104).collect::<Vec<_>>());
     let requests = server.requests().len();
     // Each once in vain in the first batch, and once to be committed; now and then one that looks whether there is room.

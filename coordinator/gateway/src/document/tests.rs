@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use undoubt_client::kv::{Add, KvWork};
 use undoubt_client::work::raw_from_text;
 
-fn shown(transaction: &Transaction) -> String {
-    format!("{transaction:?}")
+fn shown(submission: &Submission) -> String {
+    format!("{submission:?}")
 }
 
 #[test]
@@ -16,10 +16,10 @@ fn the_examples_in_the_help_are_one_transaction_in_json_and_toml() {
     assert_eq!(shown(&json), shown(&toml));
     let built = Transaction::with_id("order-17".parse().unwrap())
         .timeout(Duration::from_secs(5))
-        .kv("bank-a", KvWork::new().add("alice", Add::of(-10).floor(0)).get("alice"))
-        .kv("bank-b", KvWork::new().add("bob", 10))
-        .branch("audit", vec![10, 11]);
-    assert_eq!(shown(&json), shown(&built));
+        .on("bank-a", KvWork::new().add("alice", Add::of(-10).floor(0)).get("alice"))
+        .on("bank-b", KvWork::new().add("bob", 10))
+        .on("audit", Work::raw(vec![10, 11]));
+    assert_eq!(shown(&json), shown(&built.into()));
 }
 
 #[test]
@@ -230,7 +230,7 @@ proptest! {
         if let (true, Ok(toml)) = (document.is_object(), toml::to_string(&document)) {
             let (json, toml) = (from_json(&document.to_string()), from_toml(&toml));
             // Each reading of a document without an id draws one.
-            let known = |read: Result<Transaction, Unreadable>| {
+            let known = |read: Result<Submission, Unreadable>| {
                 read.map(|read| shown(&read).replace(&read.id().to_string(), "")).map_err(drop)
             };
             prop_assert_eq!(known(json), known(toml));
