@@ -20,6 +20,7 @@ mod folders;
 mod full_disk;
 mod heuristics;
 mod identity;
+mod kept_formats;
 mod kinds;
 mod large_values;
 mod life;
