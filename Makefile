@@ -9,7 +9,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 PYTHON_ENV := $(CARGO_TARGET_DIR)/python
 
-.PHONY: help demo test rules check fix torture restores explore sweep compare bench build simulator setup python
+.PHONY: help demo test rules check fix keep-format torture restores explore sweep compare bench build simulator setup python
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -40,6 +40,9 @@ torture: build ## At least 100 kill -9 under load, at random moments and at ever
 
 restores: build ## 40 data folders put back, emptied or started twice under load, then an audit. ROUNDS=10 for fewer.
 	$(BIN)/undoubt restores --rounds $${ROUNDS:-40}
+
+keep-format: setup ## Leaves small data folders of the present format in the tests, for good. Once, when FORMAT was raised.
+	$(CARGO) test --workspace --test processes -- --ignored write_folders_of_this_format
 
 explore: simulator ## Explores the protocol cores exhaustively.
 	$(BIN)/undoubt-sim explore

@@ -342,7 +342,9 @@ fn ended(record: &EndedRecord) -> String {
     let EndedRecord { saga, tx, attempt_number, outcome, branches, results, .. } = record;
     let way = if *saga { " as a saga" } else { "" };
     let damaged = if record.is_damaged() { ", DAMAGED" } else { "" };
-    format!("Ended {tx}/{attempt_number}{way} {outcome}; {branches:?}, results {results:?}{damaged}")
+    let branches: Vec<_> = branches.iter().map(|branch| format!("({}, {:?})", branch.name(), branch.outcome)).collect();
+    let branches = branches.join(", ");
+    format!("Ended {tx}/{attempt_number}{way} {outcome}; [{branches}], results {results:?}{damaged}")
 }
 
 fn sent(message: &ToParticipant) -> String {
