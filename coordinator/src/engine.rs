@@ -135,7 +135,7 @@ impl Engine {
             crash,
             log,
         };
-        let (open, apart) = engine.log.open_and_apart()?;
+        let (open, apart) = engine.log.unfinished_and_separate_parts()?;
         engine.apart = apart;
         let recovered = open.len();
         for Found { unfinished, history } in open {

@@ -193,13 +193,13 @@ impl Log {
         self.store.write(batch, durability)
     }
 
-    /// Everything recovery must carry on.
-    pub fn open(&self) -> Result<Vec<Found>, LogError> {
-        Ok(self.open_and_apart()?.0)
+    /// Returns the unfinished transactions, which recovery has to carry on.
+    pub fn unfinished(&self) -> Result<Vec<Found>, LogError> {
+        Ok(self.unfinished_and_separate_parts()?.0)
     }
 
-    /// The same, and what is stored apart of it.
-    pub(crate) fn open_and_apart(&self) -> Result<(Vec<Found>, Apart), LogError> {
+    /// Returns the unfinished transactions, and the parts of them that are stored separately.
+    pub(crate) fn unfinished_and_separate_parts(&self) -> Result<(Vec<Found>, Apart), LogError> {
         let (mut found, mut apart) = (Vec::new(), Apart::default());
         let mut from = Bytes::new();
         loop {

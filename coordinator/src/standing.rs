@@ -333,7 +333,7 @@ async fn take_back(
             log.write_until_taken(std::mem::take(&mut batch)).await?;
         }
     }
-    for found in log.open()? {
+    for found in log.unfinished()? {
         if let Some(record) = held_after_loss(found.unfinished) {
             Log::put_held(&mut batch, &record);
             taken.held.push(record);
