@@ -1,4 +1,4 @@
-//! What a transaction may know of the world around it, and where its effects go.
+//! The world around a transaction, as far as it may know it, and the list that its effects go to.
 
 use crate::breaker::Breakers;
 use crate::effect::{Effect, Note, Timer};
@@ -7,11 +7,11 @@ use crate::room::Room;
 use std::collections::BTreeSet;
 use undoubt_vocabulary::{AttemptNumber, ParticipantName, Timestamp, TxId};
 
-/// What a coordinator knows of its participants.
+/// The coordinator's knowledge of its participants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Peers {
     pub(crate) connected: BTreeSet<ParticipantName>,
-    /// Those that said, when they connected last, that they cannot prepare.
+    /// The participants that said, when they connected last, that they cannot prepare.
     pub(crate) unable: BTreeSet<ParticipantName>,
     pub(crate) low_water_marks: LowWaterMarks,
     pub(crate) breakers: Breakers,

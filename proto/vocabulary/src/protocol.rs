@@ -15,7 +15,7 @@ pub fn common_version(oldest: u32, newest: u32) -> Option<u32> {
     (common >= oldest.max(OLDEST_VERSION)).then_some(common)
 }
 
-/// What a peer can do.
+/// The abilities of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abilities {
     pub saga_steps: bool,

@@ -25,7 +25,8 @@ impl Transaction {
         }
     }
 
-    /// When the way was chosen it was not connected, so nobody knew whether it can prepare.
+    /// Sends the prepare, if the participant can. It was not connected when the way was chosen, so nobody knew whether
+    /// it can.
     fn prepare_if_able(&mut self, branch: usize, cx: &mut Context<'_>) {
         let by = self.branches[branch].participant.clone();
         if self.fallback.is_some() && cx.peers.unable.contains(&by) {
