@@ -20,7 +20,7 @@ use super::separate_parts::{self, Stored};
 use super::stored_history::{UnreadableLine, events_of};
 use super::{DEFINITION, Ended, Found, RESULT};
 
-/// Why a record cannot be read.
+/// The reason why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DecodeError {
     #[error("it is not a protobuf message of this kind ({0})")]
@@ -364,7 +364,7 @@ pub(super) fn decode_lost(value: &Bytes) -> Result<Vec<Part>, DecodeError> {
     wire.parts.into_iter().map(part).collect()
 }
 
-/// What format 1 told, and what is told since.
+/// Returns the history of a record: what format 1 told, and what is told since.
 fn history_of(
     mut former: Vec<HistoryEvent>,
     happened: Vec<record::Happened>,

@@ -30,7 +30,7 @@ pub(crate) struct Apart(BTreeMap<AttemptNumber, Stored>);
 /// The parts of one transaction that are stored apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stored {
-    /// By the names of their branches or steps.
+    /// The names of the branches or steps whose results are stored.
     pub(super) results: BTreeSet<ParticipantName>,
     pub(super) definition: bool,
     /// There may be more: its record cannot tell.
@@ -93,7 +93,8 @@ impl Apart {
         (names, large)
     }
 
-    /// Answers which results of a transaction that has ended are stored already, and drops what nobody needs any more.
+    /// Returns the names whose results are stored already of a transaction that has ended, and drops what nobody needs
+    /// any more.
     pub(super) fn of_ended(&mut self, batch: &mut Batch, ended: &EndedRecord) -> Vec<ParticipantName> {
         let Some(Stored { results, definition, unknown }) = self.0.remove(&ended.attempt_number) else {
             return Vec::new();
