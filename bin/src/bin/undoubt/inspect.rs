@@ -32,12 +32,12 @@ pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
     }))
 }
 
-/// Of a saga, which step it is.
+/// Returns the name of a branch; of a saga, of its step.
 fn name(branch: &BranchView) -> &ParticipantName {
     branch.step.as_ref().unwrap_or(&branch.participant)
 }
 
-/// With what its participant said last, where a step cannot go on.
+/// Returns the state of a branch, with what its participant said last, where a step cannot go on.
 fn state(branch: &BranchView) -> String {
     branch.detail.as_ref().map_or_else(|| branch.state.clone(), |said| format!("{}: {said}", branch.state))
 }

@@ -1,4 +1,4 @@
-//! What operators do: looking at coordinator and participants, and deciding where no machine may.
+//! The commands of operators: looking at coordinator and participants, and deciding where no machine may.
 
 use crate::args::{
     self, AcceptLoss, AcceptParticipant, Decision, Forget, Global, RecoveryAction, ReleaseMarks, Resolve, ResolveStep,
@@ -125,7 +125,7 @@ pub async fn branches(url: &str, in_doubt: bool, limit: u32, global: &Global) ->
     }))
 }
 
-/// At most `limit` semantic locks, and whether there are more.
+/// Returns at most `limit` semantic locks, and whether there are more.
 async fn marks(participant: &ParticipantClient, limit: u32) -> Result<(Vec<Mark>, bool), Failure> {
     let mut found: Vec<Mark> = Vec::new();
     loop {
