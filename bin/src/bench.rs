@@ -1,4 +1,5 @@
-//! What transactions cost: measured beside the floors under them and the peers beside them, in one run.
+//! The benchmark of what transactions cost: measured beside the floors under them and the peers beside them, in one
+//! run.
 
 mod delays;
 pub mod echo;
@@ -25,7 +26,7 @@ use stage::Stage;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long and how often is measured.
+/// The effort of a benchmark: how long and how often is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
     pub measured: Duration,
@@ -36,21 +37,21 @@ pub struct Effort {
     pub readers: usize,
 }
 
-/// What was found so far; whoever listens hears each figure as it comes.
+/// The figures that were found so far; a listener hears each as it comes.
 pub struct Report<'a> {
     found: Found,
     say: &'a mut dyn FnMut(&Progress<'_>),
 }
 
-/// All that came of a benchmark.
+/// The result of a benchmark.
 #[derive(Clone, Debug, Default)]
 pub struct Found {
     pub findings: Vec<Finding>,
-    /// What could not be measured here, and why.
+    /// The parts that could not be measured here, and why.
     pub skipped: Vec<(String, String)>,
 }
 
-/// What a listener hears.
+/// The progress that a listener hears of.
 #[derive(Debug)]
 pub enum Progress<'a> {
     Found(&'a Finding),

@@ -18,13 +18,13 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-/// How long a process may take to serve, recovery included.
+/// The time that a process may take to serve, recovery included.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often it is looked whether it does.
+/// The period in which it is looked whether it does.
 const READY_POLL: Duration = Duration::from_millis(10);
 
-/// Where the programs are.
+/// The folder of the programs.
 #[derive(Clone, Debug)]
 pub struct Programs {
     pub coordinator: PathBuf,
@@ -49,7 +49,7 @@ impl Programs {
     }
 }
 
-/// Which process of a cluster.
+/// The name of a process of a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who {
     Coordinator,
@@ -74,7 +74,7 @@ struct Server {
     child: Option<Child>,
 }
 
-/// What to start.
+/// The cluster to start.
 #[derive(Clone, Debug, Default)]
 pub struct Plan {
     pub participants: Vec<String>,
@@ -84,7 +84,7 @@ pub struct Plan {
     pub participant_settings: Vec<String>,
     /// Participants that somebody else runs: name and `http://host:port`.
     pub foreign_participants: Vec<(String, String)>,
-    /// Where the data of a process, by its name, is to be instead of in the cluster's folder.
+    /// The folders of processes, by their names, that are to be elsewhere than in the cluster's.
     pub data_dirs: BTreeMap<String, PathBuf>,
 }
 
@@ -150,12 +150,12 @@ impl Cluster {
         self.participants.len()
     }
 
-    /// Where its data is.
+    /// Returns the folder of its data.
     pub fn data_dir(&self, who: Who) -> PathBuf {
         self.server(who).data_dir.clone()
     }
 
-    /// What it has written to its log so far, the last lines of it.
+    /// Returns the last lines that it has written to its log so far.
     pub fn log_tail(&self, who: Who, lines: usize) -> String {
         let text = std::fs::read_to_string(self.server(who).home.join("log")).unwrap_or_default();
         let all: Vec<&str> = text.lines().collect();
@@ -170,7 +170,7 @@ impl Cluster {
         }
     }
 
-    /// Whether it has ended by itself.
+    /// Returns true if it has ended by itself.
     pub fn has_ended(&mut self, who: Who) -> anyhow::Result<bool> {
         match &mut self.server_mut(who).child {
             Some(child) => Ok(child.try_wait()?.is_some()),

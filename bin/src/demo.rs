@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use undoubt_client::{Client, ClientOptions, ParticipantClient};
 
-/// How long the killed stay dead, so that one can see what waits for them.
+/// The time for which the killed stay dead, so that one can see what waits for them.
 const DEAD_FOR: Duration = Duration::from_secs(1);
 
 const PARTICIPANTS: [&str; 3] = ["bank-1", "bank-2", "bank-3"];
@@ -41,7 +41,7 @@ pub struct DemoReport {
     pub unacknowledged_while_participant_was_dead: u64,
     pub load: Report,
     pub audit: Audit,
-    /// At the end of the first act. All must be 0.
+    /// The open transactions at the end of the first act. All must be 0.
     pub open_transactions: u64,
     pub open_branches: u64,
     pub damaged_transactions: u64,
@@ -98,7 +98,8 @@ pub async fn demo(
     })
 }
 
-/// Answers how many branches were in doubt, and how many transactions unacknowledged, while the one or the other was dead.
+/// Kills both, and returns how many branches were in doubt, and how many transactions unacknowledged, while the one or
+/// the other was dead.
 async fn kill_both(
     cluster: &mut Cluster,
     stretch: Duration,
@@ -123,7 +124,7 @@ async fn kill_both(
     Ok((in_doubt, unacknowledged))
 }
 
-/// How many the participants have in doubt, and open in all.
+/// Returns how many branches the participants have in doubt, and open in all.
 async fn branches(cluster: &Cluster) -> anyhow::Result<(u64, u64)> {
     let (mut in_doubt, mut open) = (0, 0);
     for index in 0..cluster.participant_count() {

@@ -1,4 +1,5 @@
-//! What the binaries share: settings, the start and end of a server process, and groups of processes for demo and tests.
+//! The parts that the binaries share: settings, the start and end of a server process, and groups of processes for demo
+//! and tests.
 
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
 

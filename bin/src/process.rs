@@ -35,7 +35,8 @@ pub use room::{Ran, run_with_room};
 pub use serving::{Process, serve_on};
 pub use store::{NotOpened, OpenStore, Place, StoreKind};
 
-/// Whether a person reads the standard error, on something that has colours, and wants them (<https://no-color.org>).
+/// Returns true if a person reads the standard error, on something that has colours, and wants them
+/// (<https://no-color.org>).
 pub fn has_colours() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty())
 }
@@ -52,7 +53,7 @@ pub fn log_fields() -> impl for<'writer> FormatFields<'writer> {
     format::debug_fn(field).delimited(" ")
 }
 
-/// How a server writes its log.
+/// The form in which a server writes its log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
     Human,
@@ -96,7 +97,7 @@ pub struct ServerArgs {
 }
 
 impl ServerArgs {
-    /// All flags that are settings, the general ones first.
+    /// Returns all flags that are settings, the general ones first.
     pub fn given(&self) -> Vec<crate::settings::Given> {
         let mut given = self.set.clone();
         let mut add = |key: &str, value: Option<String>| given.extend(value.map(|value| (key.to_owned(), value)));

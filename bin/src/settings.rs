@@ -161,7 +161,7 @@ mod tests {
         assert!(two.is_err());
     }
 
-    /// Every number of a server's settings has an entry in its table.
+    /// Returns the numbers of a server's settings that have no entry in its table, where each has to have one.
     fn numbers_without_a_range<C: Default + Serialize>(ranges: &[Ranged]) -> Vec<String> {
         let settings = Table::try_from(C::default()).unwrap();
         let unbounded = |key: &&String| !ranges.iter().any(|range| range.setting == key.as_str());

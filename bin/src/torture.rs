@@ -18,7 +18,7 @@ use undoubt_platform::{Random, SeededRandom};
 /// A crash point that the load does not reach in this time counts as not reached, and the process is killed instead.
 const POINT_PATIENCE: Duration = Duration::from_secs(4);
 
-/// How long everything may take to settle once nobody is killed any more.
+/// The time that everything may take to settle once nobody is killed any more.
 const SETTLE_PATIENCE: Duration = Duration::from_secs(60);
 
 const POLL: Duration = Duration::from_millis(10);
@@ -38,21 +38,21 @@ pub struct TortureReport {
     pub seed: u64,
     pub kills_at_random_moments: usize,
     pub kills_at_crash_points: usize,
-    /// How often each crash point was reached, and so killed the process.
+    /// The number of times that each crash point was reached, and so killed the process.
     pub reached: BTreeMap<&'static str, usize>,
     /// Points that the load did not reach in time.
     pub not_reached: Vec<&'static str>,
     pub elapsed_s: f64,
     pub load: Report,
     pub audit: Audit,
-    /// After everything had time to settle. All three must be 0.
+    /// The open transactions after everything had time to settle. All three must be 0.
     pub open_transactions: u64,
     pub open_branches: u64,
     pub damaged_transactions: u64,
 }
 
 impl TortureReport {
-    /// Everything that was promised held.
+    /// Returns true if everything that was promised held.
     pub fn is_clean(&self) -> bool {
         self.audit.is_clean() && self.open_transactions + self.open_branches + self.damaged_transactions == 0
     }
@@ -144,7 +144,7 @@ async fn kill_all(
     Ok(kills)
 }
 
-/// All crash points, over and over: coordinator's and participants'.
+/// Returns all crash points, over and over: coordinator's and participants'.
 fn points() -> impl Iterator<Item = (bool, &'static str)> {
     let coordinator = undoubt_coordinator::CRASH_POINTS.iter().map(|point| (true, *point));
     let participant = undoubt_participant::CRASH_POINTS.iter().map(|point| (false, *point));

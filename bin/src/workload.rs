@@ -50,7 +50,7 @@ use uuid::Uuid;
 /// A coordinator takes no more over one stream unless configured to.
 pub const MAX_IN_FLIGHT: usize = 4_096;
 pub const MAX_CUSTOMERS: u32 = 1_000_000;
-/// What a resource of the kind these loads are for calls itself.
+/// The kind by which a resource calls itself that these loads are for.
 const KEY_VALUE: &str = "kv";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub enum Workload {
     Trips,
 }
 
-/// How transactions are carried out.
+/// The way in which transactions are carried out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     #[default]
@@ -96,7 +96,7 @@ impl Workload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
     For(Duration),
-    /// So many operations.
+    /// A number of operations.
     Count(u64),
 }
 
@@ -117,12 +117,12 @@ pub struct Load {
     pub seed: u64,
     /// Ids of transactions and keys of accounts begin with it. Every run needs another, or is answered what the first was.
     pub run: String,
-    /// How long the coordinator may try to commit each transaction. `None`: as long as it does by itself.
+    /// The time for which the coordinator may try to commit each transaction. `None`: as long as it does by itself.
     pub timeout: Option<Duration>,
-    /// How long a transaction is submitted again before its outcome counts as unknown, how long the opening of accounts
-    /// may take, and how long an audit waits for outcomes and for balances.
+    /// The time for which a transaction is submitted again before its outcome counts as unknown, which the opening of
+    /// accounts may take, and for which an audit waits for outcomes and for balances.
     pub patience: Duration,
-    /// Whether transactions leave the markers that an audit looks for.
+    /// True if transactions leave the markers that an audit looks for.
     pub marks: bool,
 }
 
@@ -132,7 +132,7 @@ fn fresh_name() -> String {
 }
 
 impl Load {
-    /// With defaults for all that is not named: 10,000 customers, 256 operations in flight, 10 seconds.
+    /// Returns a load with defaults for all that is not named: 10,000 customers, 256 operations in flight, 10 seconds.
     pub fn new(coordinator: impl Into<String>, participants: Vec<String>, workload: Workload) -> Self {
         Load {
             coordinator: coordinator.into(),
@@ -192,7 +192,7 @@ impl Load {
 }
 
 impl Progress {
-    /// For those who do not want to see it.
+    /// Returns a sender for those who do not want to see the progress.
     pub fn ignored() -> watch::Sender<Progress> {
         watch::Sender::new(Progress::default())
     }
@@ -212,7 +212,7 @@ enum Script {
 }
 
 impl Script {
-    /// Of a load that was checked.
+    /// Returns the script of a load that was checked.
     fn new(load: &Load) -> Self {
         let customers = Customers::new(load.customers, load.hot);
         let participants = u32::try_from(load.participants.len()).unwrap_or(u32::MAX);

@@ -5,7 +5,7 @@ use tonic::transport::Uri;
 /// A flaw of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
-    /// It holds a user or a password. It must not be repeated in an error or a log.
+    /// The URL holds a user or a password. It must not be repeated in an error or a log.
     Credentials,
     Form,
 }

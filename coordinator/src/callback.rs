@@ -62,7 +62,7 @@ pub(crate) enum NotSubmitted {
     Gone(#[from] EngineGone),
 }
 
-/// All promises of one coordinator. With it end all calls, and let go of the log.
+/// The promises of one coordinator. With it end all calls, and let go of the log.
 pub(crate) struct Callbacks {
     caller: Arc<Caller>,
     tasks: Mutex<JoinSet<()>>,
@@ -159,7 +159,7 @@ impl Callbacks {
     }
 }
 
-/// Nothing between taking and freeing these locks can panic.
+/// Locks a mutex. Nothing between taking and freeing these locks can panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -17,16 +17,17 @@ const MAX_LAZY_FLUSH_MS: u64 = 3_600_000;
 /// One connection has a quarter of it, and that has to hold the largest request.
 const MIN_ROOM_BYTES: u64 = 64 << 20;
 
-/// No device has more.
+/// The highest value of `min_free_bytes`: no device has more.
 const MAX_MIN_FREE_BYTES: u64 = 1 << 60;
 
 /// A coordinator's configuration. [`Config::check`] says what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// For people, and kept in the data folder: another name on the same folder is refused.
+    /// The coordinator's name, for people, which is kept in the data folder: another name on the same folder is
+    /// refused.
     pub name: String,
-    /// Where applications, operators and the CLI connect. Port 0: any free one.
+    /// The address to which applications, operators and the CLI connect. Port 0: any free one.
     pub listen: String,
     pub data_dir: PathBuf,
     /// Takes notice at the start if the data folder's files are not those that this server wrote, as after a copy. Turn it off
@@ -49,16 +50,17 @@ pub struct Config {
     pub max_gathered_bytes: usize,
     /// Unanswered requests that one SubmitMany stream may have; more are not read until some are answered.
     pub max_in_flight_per_stream: usize,
-    /// For submissions that name no timeout.
+    /// The timeout of submissions that name none.
     pub default_timeout_ms: u64,
     /// Longer ones are refused.
     pub max_timeout_ms: u64,
     /// Transactions in auto mode of this value or more go through two-phase commit or not at all. With `"none"`, none do.
     #[serde(with = "none_or_number")]
     pub two_phase_from_value: Option<u64>,
-    /// After so many two-phase commits in a row that a participant did not answer in time, auto turns to sagas.
+    /// The number of two-phase commits in a row that a participant did not answer in time, after which auto turns to
+    /// sagas.
     pub breaker_threshold: u32,
-    /// How long it does, until one two-phase commit tries the participant again.
+    /// The time for which it does, until one two-phase commit tries the participant again.
     pub breaker_pause_ms: u64,
     /// First pause before a decision is repeated to a participant that does not acknowledge it; it doubles. What a
     /// broken session lost is told again with the next one: this is for what is lost otherwise. Longer than an answer takes
@@ -71,28 +73,29 @@ pub struct Config {
     pub connect_timeout_ms: u64,
     /// A participant that says nothing, not even to a ping, for this long is taken for gone.
     pub keep_alive_ms: u64,
-    /// How long the record of an ended transaction is kept: its id may not be used again before.
+    /// The time for which the record of an ended transaction is kept: its id may not be used again before.
     pub retention_s: u64,
     /// First pause before whoever wanted to be called back is called again; it doubles.
     pub callback_first_pause_ms: u64,
     pub callback_max_pause_ms: u64,
-    /// How long whoever wanted to be called back is called, counted from the outcome, or from a restart after it.
+    /// The time for which a client that asked for a callback is called, counted from the outcome, or from a restart
+    /// after it.
     pub callback_give_up_s: u64,
-    /// How long records that nobody waits for may stay unforced while the coordinator is idle.
+    /// The time for which records that nobody waits for may stay unforced while the coordinator is idle.
     pub lazy_flush_ms: u64,
-    /// With less room on the device no new transaction is taken.
+    /// The room on the device below which no new transaction is taken.
     pub min_free_bytes: u64,
-    /// How long a start waits for participants to tell what they have seen of this coordinator's log, so that an older copy of
-    /// it is noticed. One that does not answer in time is not waited for, unless something is amiss.
+    /// The time for which a start waits for participants to tell what they have seen of this coordinator's log, so that
+    /// an older copy of it is noticed. One that does not answer in time is not waited for, unless something is amiss.
     pub witness_wait_ms: u64,
-    /// Every start waits until all participants have told that. Then an older copy is noticed in time though the participant
-    /// that knows better is away; and no start is over before all of them are there.
+    /// True if every start waits until all participants have told that. Then an older copy is noticed in time though
+    /// the participant that knows better is away; and no start is over before all of them are there.
     pub wait_for_all_witnesses: bool,
     /// An operator says that this coordinator is new, though participants know its name with another log.
     pub new: bool,
     /// Start without driving what was recovered, until an operator resumes.
     pub start_paused: bool,
-    /// How long a drain may wait for open transactions before the process ends anyway.
+    /// The time for which a drain may wait for open transactions before the process ends anyway.
     pub drain_timeout_ms: u64,
     /// The kind of store that keeps the data.
     pub store: StoreConfig,

@@ -1,4 +1,4 @@
-//! How a coordinator reaches its participants. The simulation brings its own way.
+//! The way in which a coordinator reaches its participants. The simulation brings its own way.
 
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt as _};
@@ -11,7 +11,7 @@ use undoubt_proto::v1::participant_client::ParticipantClient;
 use undoubt_proto::v1::{CoordinatorBatch, ParticipantBatch, RecallRequest, RecallResponse};
 use undoubt_vocabulary::limits::MAX_PARTICIPANT_BATCH_BYTES;
 
-/// What a participant says in a session.
+/// The batches that a participant sends in a session.
 pub type Incoming = BoxStream<'static, Result<ParticipantBatch, Status>>;
 
 #[derive(Debug, thiserror::Error)]

@@ -41,7 +41,7 @@ const MAX_QUEUED_COMMANDS: usize = 16_384;
 /// Commands taken in one round, so that no round grows without bound.
 const MAX_COMMANDS_PER_ROUND: usize = 4_096;
 
-/// How often the engine looks after itself: room on the device, retention, low-water marks of idle sessions.
+/// The period in which the engine looks after itself: room on the device, retention, low-water marks of idle sessions.
 const HOUSEKEEPING_PERIOD: Duration = Duration::from_millis(250);
 
 pub(crate) struct Engine {
@@ -61,26 +61,26 @@ pub(crate) struct Engine {
     collection: Collection,
     timers: Timers,
     links: BTreeMap<ParticipantName, Link>,
-    /// Those who wait for an answer, and about which transaction.
+    /// The clients that wait for an answer, with their transactions.
     clients: BTreeMap<Client, (TxId, Reply)>,
     next_client: u64,
-    /// While an operator's request is put to the core: what he wants done, who he is, and why.
+    /// The operator's request that is being put to the core: what he wants done, who he is, and why.
     operator_is_doing: Option<String>,
     commands: mpsc::Receiver<Queued>,
     /// True while writes that are under way are about to make room for more results.
     pressed: tokio::sync::watch::Sender<bool>,
-    /// Why no new transactions are taken, though the core would.
+    /// The reason why no new transactions are taken, though the core would.
     refusing: Option<String>,
     effects: Vec<Effect>,
     /// Records that were too large to be written, which the core has yet to hear.
     not_appended: Vec<Input>,
-    /// Answers in the place of participants that lack an ability, which the core has yet to hear.
+    /// The answers in the place of participants that lack an ability, which the core has yet to hear.
     said_for_others: Vec<Input>,
     /// Held by whoever waits for the end of a drain; dropped with the engine.
     drained: Option<tokio::sync::watch::Sender<bool>>,
 }
 
-/// Everything an engine is made of.
+/// The parts that an engine is made of.
 pub(crate) struct Parts {
     pub(crate) config: Arc<Config>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -135,7 +135,7 @@ impl Engine {
             crash,
             log,
         };
-        let (open, apart) = engine.log.open_and_apart()?;
+        let (open, apart) = engine.log.unfinished_and_separate_parts()?;
         engine.apart = apart;
         let recovered = open.len();
         for Found { unfinished, history } in open {

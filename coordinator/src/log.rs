@@ -44,7 +44,7 @@ const CALLBACK: Family = Family("callback");
 const RESULT: Family = Family("result");
 const DEFINITION: Family = Family("definition");
 
-/// What a store for this log has to be opened with.
+/// The families that a store for this log has to be opened with.
 pub const FAMILIES: &[Family] = &[META, OPEN, ENDED, ENDED_AT, DAMAGED, CALLBACK, RESULT, DEFINITION];
 
 const LOSS: &[u8] = b"loss/";
@@ -52,7 +52,7 @@ const AFTER_LOSSES: &[u8] = b"loss0";
 const LOST: &[u8] = b"lost/";
 const AFTER_LOST: &[u8] = b"lost0";
 
-/// No URL holds it.
+/// The text that separates URLs: no URL holds it.
 const BETWEEN_URLS: &str = "\n";
 
 /// Records read at a time while scanning.
@@ -193,13 +193,13 @@ impl Log {
         self.store.write(batch, durability)
     }
 
-    /// Everything recovery must carry on.
-    pub fn open(&self) -> Result<Vec<Found>, LogError> {
-        Ok(self.open_and_apart()?.0)
+    /// Returns the unfinished transactions, which recovery has to carry on.
+    pub fn unfinished(&self) -> Result<Vec<Found>, LogError> {
+        Ok(self.unfinished_and_separate_parts()?.0)
     }
 
-    /// The same, and what is stored apart of it.
-    pub(crate) fn open_and_apart(&self) -> Result<(Vec<Found>, Apart), LogError> {
+    /// Returns the unfinished transactions, and the parts of them that are stored separately.
+    pub(crate) fn unfinished_and_separate_parts(&self) -> Result<(Vec<Found>, Apart), LogError> {
         let (mut found, mut apart) = (Vec::new(), Apart::default());
         let mut from = Bytes::new();
         loop {
@@ -238,7 +238,7 @@ impl Log {
         self.store.get(ENDED, tx.as_bytes())?.map(decode).transpose()
     }
 
-    /// Before the record of a transaction that has ended is written again: its results are stored already.
+    /// Notes which results are stored already, before the record of a transaction that has ended is written again.
     pub(crate) fn recall(&self, ended: &EndedRecord, apart: &mut Apart) -> Result<(), LogError> {
         if let Some(stored) = self.ended_without_large_results(&ended.tx)?.filter(|stored| !stored.apart.is_empty()) {
             let results = stored.apart.into_iter().collect();
@@ -250,7 +250,7 @@ impl Log {
         Ok(())
     }
 
-    /// At most `limit` keys of what has ended, without the damaged: the latest first, before this key.
+    /// Returns at most `limit` keys of what has ended, without the damaged: the latest first, before this key.
     pub fn latest(&self, before: Option<&Bytes>, limit: usize) -> Result<Vec<Bytes>, LogError> {
         let to = before.map(AsRef::as_ref);
         let page = self.store.scan(ENDED_AT, &[], to, Direction::Backward, limit)?;
@@ -263,7 +263,7 @@ impl Log {
         Ok(self.ended_without_large_results(&tx)?.filter(|ended| ended_at_key(ended.ended_at, tx.as_bytes()) == *key))
     }
 
-    /// At most `limit` ids of the damaged, in their order, after this one.
+    /// Returns at most `limit` ids of the damaged, in their order, after this one.
     pub fn damaged(&self, behind: Option<&TxId>, limit: usize) -> Result<Vec<TxId>, LogError> {
         let from = behind.map_or_else(Bytes::new, |tx| after(&tx.to_bytes()));
         let page = self.store.scan(DAMAGED, &from, None, Direction::Forward, limit)?;
@@ -276,7 +276,7 @@ impl Log {
         Ok(self.store.get(DAMAGED, tx.as_bytes())?.is_some())
     }
 
-    /// When the first of those that are kept for their retention ended.
+    /// Returns the time at which the first of those that are kept for their retention ended.
     pub(crate) fn oldest_end(&self) -> Result<Option<Timestamp>, LogError> {
         let first = self.store.scan(ENDED_AT, &[], None, Direction::Forward, 1)?;
         Ok(first.first().and_then(|(key, _)| key.first_chunk()).map(|at| Timestamp(u64::from_be_bytes(*at))))

@@ -27,7 +27,7 @@ const MAX_DAMAGED_COUNTED: usize = 10_000;
 pub(crate) struct OperatorService {
     pub(crate) engine: Handle,
     pub(crate) config: Arc<Config>,
-    /// To copy it, beside the engine.
+    /// The log, to copy it beside the engine.
     pub(crate) log: WeakLog,
     pub(crate) id: CoordinatorId,
     /// The one in which it serves, or would.

@@ -1,9 +1,9 @@
-//! Where a process can be made to crash: before and after each log write and each send.
+//! The points at which a process can be made to crash: before and after each log write and each send.
 
 use undoubt_coordinator_core::Stage;
 use undoubt_vocabulary::{Direction, ToParticipant};
 
-/// Every point's name, for those who sweep them.
+/// The name of every point, for those who sweep them.
 pub const CRASH_POINTS: &[&str] = &[
     "before-append-delegated",
     "after-append-delegated",
@@ -63,7 +63,7 @@ pub(crate) fn after_append(stage: Stage) -> &'static str {
     }
 }
 
-/// Before and after a message is handed to the stream.
+/// Returns the points before and after a message is handed to the stream.
 pub(crate) fn around_send(message: &ToParticipant) -> (&'static str, &'static str) {
     match message {
         ToParticipant::Prepare(_) => ("before-send-prepare", "after-send-prepare"),

@@ -99,7 +99,7 @@ impl Queue {
         }
     }
 
-    /// No more will come: the session ends.
+    /// Closes the queue, as no more will come: the session ends.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.0.changed.notify_one();

@@ -24,7 +24,8 @@ pub(crate) struct Retention {
     looked: Instant,
     /// The horizon at the start. It moves on with the clock that does not jump, and counts until a retention has passed.
     at_start: Timestamp,
-    /// When each part of the last retention began, and the lowest time that the wall clock has shown in it.
+    /// The beginnings of the parts of the last retention, each with the lowest time that the wall clock has shown in
+    /// it.
     lowest: VecDeque<(Instant, Timestamp)>,
 }
 

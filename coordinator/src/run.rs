@@ -42,7 +42,7 @@ pub struct Environment {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub connect: Arc<dyn Connect>,
-    /// To call back whoever wants to hear of an outcome.
+    /// The dialler for callbacks.
     pub dial: Arc<dyn Dial>,
     /// Connections from applications and operators.
     pub incoming: Incoming,

@@ -28,7 +28,7 @@ use undoubt_vocabulary::{
 /// Batches between the queue and the stream: one being sent and one ready.
 const MAX_BATCHES_UNDER_WAY: usize = 2;
 
-/// What all sessions of a coordinator share.
+/// The parts that all sessions of a coordinator share.
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) connect: Arc<dyn Connect>,
@@ -38,7 +38,7 @@ pub(crate) struct Shared {
     pub(crate) epoch: Epoch,
     pub(crate) log: Arc<NumberedStore>,
     pub(crate) starts: Starts,
-    /// It is a new one on purpose, though its name is known.
+    /// True if the coordinator is a new one on purpose, though its name is known.
     pub(crate) is_new: bool,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -65,7 +65,7 @@ enum SessionError {
     EngineGone(#[from] EngineGone),
 }
 
-/// Why a coordinator has to end.
+/// The reason why a coordinator has to end.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum Ended {
     #[error(transparent)]

@@ -35,7 +35,7 @@ pub(crate) struct Accept {
     pub(crate) reply: oneshot::Sender<Result<Accepted, String>>,
 }
 
-/// What came of it.
+/// The records that an accepted loss has led to: what committed, and what is held.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Accepted {
     pub(crate) epoch: Epoch,
@@ -65,7 +65,7 @@ type Answered = (ParticipantName, Result<RecallAnswer, String>);
 pub(crate) struct Cleared {
     /// The starts by which it does.
     pub(crate) starts: Starts,
-    /// What participants know of attempts that the log lacks.
+    /// The attempts that the log lacks, as participants know them.
     pub(crate) held: Vec<UnusableRecord>,
     /// An operator who waits for it.
     waiting: Option<(oneshot::Sender<Result<Accepted, String>>, Accepted)>,
@@ -335,7 +335,7 @@ async fn take_back(
             log.write_until_taken(std::mem::take(&mut batch)).await?;
         }
     }
-    for found in log.open()? {
+    for found in log.unfinished()? {
         if let Some(record) = held_after_loss(found.unfinished) {
             Log::put_held(&mut batch, &record);
             taken.held.push(record);

@@ -1,4 +1,4 @@
-//! What participants have shown of their logs, and what it means when one of them has lost something.
+//! The numbers of participants' logs as they have shown them, and the losses that these tell of.
 
 use crate::connect::ConnectError;
 use crate::engine::{Command, Handle};
@@ -21,7 +21,7 @@ use crate::log::{Log, LogError, LostParts};
 /// there were more.
 const MAX_LISTED_PER_LOSS: usize = 10_000;
 
-/// Why it could not be found out, or not be stored, what a participant has lost.
+/// The reason why it could not be found out, or not be stored, what a participant has lost.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WitnessError {
     #[error(transparent)]

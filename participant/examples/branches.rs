@@ -14,7 +14,7 @@ use undoubt_participant::conformance::{self, BranchWorld, Locking};
 use undoubt_participant::resource::*;
 use undoubt_vocabulary::*;
 
-/// What survives a crash of the participant. Each call changes it once, under its lock, and the shelf with it.
+/// The data that survive a crash of the participant. Each call changes it once, under its lock, and the shelf with it.
 #[derive(Default)]
 struct Ledger {
     shelf: Arc<Mutex<Disk>>,
@@ -41,7 +41,7 @@ impl Vault {
         change(&mut self.ledger.lock().expect(panics), &mut self.readers.lock().expect(panics))
     }
 
-    /// Whoever comes to a lock is told to come again, and waits for nothing.
+    /// Returns a refusal where a lock is in the way: whoever comes to one is told to come again, and waits for nothing.
     fn refusal(&self, work: &Bytes, only_reads: bool) -> Option<Refusal> {
         let key = key_of(work);
         let is_held = self.change(|ledger, readers| {
@@ -51,7 +51,7 @@ impl Vault {
         is_held.then(|| Refusal::new(RefusalCode::LockTimeout, format!("{key} is locked; try again")))
     }
 
-    /// Ends a branch: with its data or without, and with a record of how.
+    /// Ends a branch, with its data or without, and with a record of how it ended.
     fn end(&self, id: &BranchId, commit: bool, heuristic: Option<Heuristic>) -> Result<Ended, ResourceError> {
         self.change(|ledger, readers| {
             readers.retain(|(reader, _)| reader != id);

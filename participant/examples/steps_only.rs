@@ -14,7 +14,8 @@ use undoubt_participant::resource::{
 };
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, ParticipantName, RunStep, StepOutcome};
 
-/// What survives a crash of the participant. Each call changes it once, under its lock: all of a call is there, or nothing.
+/// The data that survive a crash of the participant. Each call changes it once, under its lock: all of a call is there,
+/// or nothing.
 #[derive(Debug, Default)]
 pub struct Disk {
     owner: Option<ParticipantName>,

@@ -1,4 +1,4 @@
-//! What can be set. Durations end in `_ms`, sizes in `_bytes`, counts say of what.
+//! The settings of a participant. Durations end in `_ms`, sizes in `_bytes`, counts say of what.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -11,16 +11,17 @@ use undoubt_vocabulary::{Backoff, InvalidId};
 /// One connection has a quarter of it, and that has to hold the largest request.
 const MIN_ROOM_BYTES: u64 = 64 << 20;
 
-/// No device has more.
+/// The highest value of `min_free_bytes`: no device has more.
 const MAX_MIN_FREE_BYTES: u64 = 1 << 60;
 
 /// A participant's configuration. [`Config::check`] says what is wrong with it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// As the coordinator's configuration calls it, and kept in the data folder: another name on it is refused.
+    /// The participant's name, as the coordinator's configuration calls it, which is kept in the data folder: another
+    /// name on it is refused.
     pub name: String,
-    /// Where coordinators and operators connect. Port 0: any free one.
+    /// The address to which coordinators and operators connect. Port 0: any free one.
     pub listen: String,
     pub data_dir: PathBuf,
     /// Takes notice at the start if the data folder's files are not those that this server wrote, as after a copy. Turn it off
@@ -38,14 +39,14 @@ pub struct Config {
     /// Results of branches that are open, and of what is over where the resource does not tell them again: kept so that they can
     /// be said again. Past half of it large results wait, past all of it every prepare and action does, until it is refused.
     pub max_kept_result_bytes: usize,
-    /// How often what is in doubt asks for its decision.
+    /// The period in which what is in doubt asks for its decision.
     pub sweep_period_ms: u64,
     /// First pause before the resource is asked again for what it could not do; it doubles.
     pub retry_first_pause_ms: u64,
     pub retry_max_pause_ms: u64,
     /// A coordinator that says nothing, not even to a ping, for this long is taken for gone.
     pub keep_alive_ms: u64,
-    /// With less room on the device no work that writes is taken.
+    /// The room on the device below which no work that writes is taken.
     pub min_free_bytes: u64,
     /// The kind of store that keeps the data.
     pub store: StoreConfig,

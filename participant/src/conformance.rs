@@ -1,4 +1,4 @@
-//! What every resource must do, as a suite that the author of an adapter runs.
+//! The promises of every resource, as a suite that the author of an adapter runs.
 //!
 //! A [`World`] opens the resource under test and writes work for it. Each rule is a function with the outcome as its
 //! name, on a fresh resource. The suite is chosen by what the resource [can do](crate::resource):
@@ -40,10 +40,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use undoubt_vocabulary::RefusalCode;
 
-/// How long the suite waits for one answer.
+/// The time for which the suite waits for one answer.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where the resource under test lives.
+/// The place where the resource under test lives.
 ///
 /// Its work is small: keys and values are short texts, save a value of 20,000 characters to see what is done without room
 /// for it.
@@ -106,12 +106,12 @@ pub trait SharedWorld: BranchWorld {
     ) -> impl Future<Output = ()>;
 }
 
-/// What becomes of a branch that comes to a lock which another holds.
+/// The way in which a branch is treated that comes to a lock which another holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Locking {
     /// The older of the two waits, the younger is refused (R12).
     WaitDie,
-    /// Whoever comes waits, until its timeout at the latest.
+    /// The branch waits, until its timeout at the latest.
     BoundedWaits,
 }
 

@@ -59,9 +59,9 @@ pub(crate) struct Engine<R> {
     crash: CrashPoints,
     calls: FuturesUnordered<BoxFuture<'static, Result<Done, ResourceError>>>,
     cancellations: Cancellations,
-    /// What this round has to prepare.
+    /// The branches that this round has to prepare.
     preparing: Vec<(BranchId, Prepare)>,
-    /// What this round has to commit.
+    /// The branches that this round has to commit.
     committing: Vec<BranchId>,
     actions: BTreeMap<StepId, CancellationToken>,
     room: Room,

@@ -19,7 +19,7 @@ const MESSAGE_BYTES: usize = 128;
 #[derive(Debug)]
 pub(crate) enum Outgoing {
     Welcome {
-        /// Of the coordinator's log.
+        /// The number that was seen of the coordinator's log.
         seen: Option<WriteNumber>,
     },
     Message(ToCoordinator),

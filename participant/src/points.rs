@@ -1,8 +1,9 @@
-//! Where a process can be made to crash: around what the resource manager makes durable, and around each send.
+//! The points at which a process can be made to crash: around what the resource manager makes durable, and around each
+//! send.
 
 use undoubt_vocabulary::{Direction, ToCoordinator};
 
-/// Every point's name, for those who sweep them.
+/// The name of every point, for those who sweep them.
 pub const CRASH_POINTS: &[&str] = &[
     "before-execute",
     "after-execute",
@@ -30,7 +31,7 @@ pub const CRASH_POINTS: &[&str] = &[
     "after-send-closed",
 ];
 
-/// Before and after a message is handed to the stream.
+/// Returns the points before and after a message is handed to the stream.
 pub(crate) fn around_send(message: &ToCoordinator) -> (&'static str, &'static str) {
     match message {
         ToCoordinator::Vote { .. } => ("before-send-vote", "after-send-vote"),

@@ -77,7 +77,7 @@ pub use undoubt_participant_core::release::Release;
 pub use undoubt_participant_core::step::{StepId, StepState};
 pub use undoubt_participant_core::{Kept, SHORT_RESULT_BYTES};
 
-/// What every resource is and does, whatever it can take part in.
+/// The abilities and duties of every resource, whatever it can take part in.
 pub trait Resource: Send + Sync + 'static {
     /// Returns the kind of the resource, for people: "kv", "postgresql".
     fn kind(&self) -> &'static str;
@@ -339,24 +339,25 @@ pub trait Branches: Steps {
     }
 }
 
-/// How a branch ended that the server told to end.
+/// The way in which a branch ended that the server told to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// As it was told, now or by an earlier call.
+    /// The branch ended as it was told, now or by an earlier call.
     AsTold,
-    /// Somebody else had ended it the other way, in the resource itself. It is a heuristic outcome by an unknown hand (R3): kept,
-    /// compared with the decision, and reported for good.
+    /// The branch was ended the other way by somebody else, in the resource itself. It is a heuristic outcome by an
+    /// unknown hand (R3): kept, compared with the decision, and reported for good.
     Gone,
 }
 
-/// How a resource is.
+/// The health of a resource.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// Why it takes no new work at the moment, for people; `None` while all is well.
+    /// The reason why it takes no new work at the moment, for people; `None` while all is well.
     pub refuses_work: Option<String>,
-    /// What an operator should look after, though it works.
+    /// The warnings that an operator should look after, though it works.
     pub warnings: Vec<String>,
-    /// What it counts, by name with its unit: "sessions", "prepared_slots_left", "replication_lag_ms".
+    /// The resource's own numbers, each by a name with its unit: "sessions", "prepared_slots_left",
+    /// "replication_lag_ms".
     pub numbers: Vec<(&'static str, u64)>,
 }
 
@@ -366,7 +367,7 @@ pub struct Mark {
     /// The marked key, in the resource's own form.
     pub key: Bytes,
     pub by: StepId,
-    /// When the saga began, by its coordinator's clock; 0 if that is not known.
+    /// The time at which the saga began, by its coordinator's clock; 0 if that is not known.
     pub begun_at: Timestamp,
 }
 

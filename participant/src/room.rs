@@ -15,7 +15,7 @@ const MAX_UNSENT_BYTES: usize = 32 << 20;
 /// Work, and what it comes to, is small up to this size.
 pub const SMALL_BYTES: usize = 16 << 10;
 
-/// Counts the bytes of results against their bounds. Whoever holds a copy counts the same ones.
+/// The bounds on the bytes of results, with their counts. Whoever holds a copy counts the same ones.
 #[derive(Clone, Debug)]
 pub struct Room(Arc<Counts>);
 
@@ -28,7 +28,7 @@ struct Counts {
 }
 
 impl Default for Room {
-    /// Nothing that is kept is too much.
+    /// Returns a room in which nothing that is kept is too much.
     fn default() -> Self {
         Room::new(usize::MAX)
     }
@@ -51,7 +51,7 @@ impl Room {
         if self.takes_large() { MAX_RESULT_BYTES } else { SMALL_BYTES }
     }
 
-    /// Counts what is computed, until it is handed on.
+    /// Returns a count of what is computed, until it is handed on.
     pub fn hold(&self) -> Held {
         Held { room: self.clone(), bytes: 0 }
     }
@@ -60,12 +60,13 @@ impl Room {
         self.sends_large() && !self.keeps_too_much()
     }
 
-    /// What is stored already, and only has to be sent again, takes no room among what is kept.
+    /// Returns true if large results may be sent. What is stored already, and only has to be sent again, takes no room
+    /// among what is kept.
     pub(crate) fn sends_large(&self) -> bool {
         self.unsent() < MAX_UNSENT_BYTES / 2
     }
 
-    /// Why nothing may be computed now, not even what is small; for people.
+    /// Returns the reason why nothing may be computed now, not even what is small; for people.
     pub(crate) fn why_full(&self) -> Option<String> {
         let max_kept = self.0.max_kept;
         if self.kept() >= max_kept {
@@ -117,7 +118,7 @@ impl Room {
     }
 }
 
-/// Bytes that are counted until this is dropped.
+/// Counted bytes, which are given back when this is dropped.
 #[derive(Debug)]
 pub struct Held {
     room: Room,

@@ -40,7 +40,7 @@ pub(crate) struct SessionService {
     config: Arc<Config>,
     resource: &'static str,
     abilities: Arc<dyn Fn() -> Abilities + Send + Sync>,
-    /// Of the last write of the resource that is on stable storage.
+    /// The number of the last write of the resource that is on stable storage.
     number: Number,
     crash: CrashPoints,
     sessions: Arc<AtomicU64>,

@@ -36,24 +36,25 @@ pub use recovery::{state_of, successor, unreadable};
 pub use schema::{BRANCH, COORDINATOR, FINISHED, HEURISTIC, META, STEP};
 pub use undoubt_proto::record::step_barrier::State as Barrier;
 
-/// What adapters keep of transactions. The [module](self) says what is where.
+/// The memory that adapters keep of transactions. The [module](self) says what is where.
 pub struct TransactionTable {
     store: Arc<dyn Store>,
-    /// Only of one whose writes are numbered.
+    /// The log of a table whose writes are numbered.
     log: Option<KeptLog>,
-    /// So that of two calls under way none stores the lower epoch or mark over the higher.
+    /// The coordinators; locked while one is stored, so that of two calls under way none stores the lower epoch or mark
+    /// over the higher.
     coordinators: Mutex<BTreeMap<CoordinatorId, Known>>,
 }
 
-/// What is known of a coordinator.
+/// The knowledge of a coordinator.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
     /// The highest seen.
     epoch: Epoch,
     low_water_mark: AttemptNumber,
-    /// Since the start, all that was kept below this attempt number has been dropped, or its drop is queued: the next
-    /// range begins here. Ranges that all began at the first attempt number would have to be told apart by the store
-    /// again and again.
+    /// The attempt number below which all that was kept has been dropped since the start, or its drop is queued: the
+    /// next range begins here. Ranges that all began at the first attempt number would have to be told apart by the
+    /// store again and again.
     collected: AttemptNumber,
 }
 
@@ -63,7 +64,7 @@ impl std::fmt::Debug for TransactionTable {
     }
 }
 
-/// Whose it is, and its log.
+/// The identity of the table, and its log.
 impl TransactionTable {
     /// Returns a table over a store that was opened with the families of this module, and does not number its writes.
     pub fn new(store: Arc<dyn Store>) -> TransactionTable {
@@ -90,24 +91,24 @@ impl TransactionTable {
         }
     }
 
-    /// As [`Resource::number`](crate::resource::Resource::number).
+    /// Does what [`Resource::number`](crate::resource::Resource::number) promises.
     pub fn number(&self) -> Option<WriteNumber> {
         self.log.as_ref().map(|log| log.store.stable())
     }
 
-    /// As [`Resource::remember`](crate::resource::Resource::remember).
+    /// Does what [`Resource::remember`](crate::resource::Resource::remember) promises.
     pub fn remember(&self, key: &[u8], value: Bytes) {
         if let Some(log) = &self.log {
             log.store.remember(key, value);
         }
     }
 
-    /// As [`Resource::store_put_back`](crate::resource::Resource::store_put_back).
+    /// Does what [`Resource::store_put_back`](crate::resource::Resource::store_put_back) promises.
     pub async fn store_put_back(&self, why: &str) -> Result<(), ResourceError> {
         Ok(self.log()?.store.note_put_back(why).await?)
     }
 
-    /// As [`Resource::accept_loss`](crate::resource::Resource::accept_loss).
+    /// Does what [`Resource::accept_loss`](crate::resource::Resource::accept_loss) promises.
     pub async fn accept_loss(&self, loss: Loss, mark: u64) -> Result<Starts, ResourceError> {
         self.log()?.accept_loss(loss, mark).await
     }
@@ -131,7 +132,7 @@ impl TransactionTable {
 
 /// Coordinators: epochs, and low-water marks of attempts.
 impl TransactionTable {
-    /// As [`Resource::record_epoch`](crate::resource::Resource::record_epoch).
+    /// Does what [`Resource::record_epoch`](crate::resource::Resource::record_epoch) promises.
     pub async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
         let known = self.note(coordinator, epoch, AttemptNumber::default());
         let mut batch = Batch::default();

@@ -20,7 +20,7 @@ pub use outcome::{KnownOutcome, branch_outcome};
 
 use undoubt_vocabulary::InvalidId;
 
-/// Why a message is refused. It came from a defective peer, or from one that speaks a newer version.
+/// The reason why a message is refused. It came from a defective peer, or from one that speaks a newer version.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     #[error("the field {field} is no valid id: {cause}")]

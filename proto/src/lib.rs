@@ -1,4 +1,4 @@
-//! What is said and what is stored: the `.proto` files, their generated types, and their translation to the vocabulary.
+//! The messages and the records: the `.proto` files, their generated types, and their translation to the vocabulary.
 //!
 //! * [`v1`]: the conversation between coordinator and participant, and what applications and operators say.
 //! * [`work`]: what participants are to do and what they hand back. `undoubt-work` reads and writes these messages itself.

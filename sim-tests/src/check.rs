@@ -1,4 +1,4 @@
-//! What every run has to keep: one file per promise, each a pure function of the [`Run`].
+//! The promises that every run has to keep: one file per promise, each a pure function of the [`Run`].
 //!
 //! Each rule says in its file what excuses it, and why. What may excuse at all: a lying disk that destroyed
 //! acknowledged records ([`Finals::excused`](crate::run::Finals)), an operator who decided alone and whose damage is
@@ -31,7 +31,7 @@ use std::fmt;
 pub struct Violation {
     /// `checker.rule`.
     pub rule: &'static str,
-    /// For people: who, where, which values.
+    /// The explanation for people: who, where, which values.
     pub what: String,
     pub tx: Option<String>,
     pub at_us: Option<u64>,
@@ -39,7 +39,7 @@ pub struct Violation {
 
 pub type Checker = fn(&Run) -> Vec<Violation>;
 
-/// All checkers by name; every rule starts with the name of its checker.
+/// The checkers by name; every rule starts with the name of its checker.
 pub const CHECKERS: [(&str, Checker); 14] = [
     ("atomicity", atomicity::check),
     ("stability", stability::check),

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// In the order of the table.
+/// The modes in the order of the table.
 pub const MODES: [Mode; 4] = [Mode::TwoPhase, Mode::Saga, Mode::GuardedSaga, Mode::Auto];
 
 /// One failure in one mode, over all seeds.

@@ -81,7 +81,7 @@ impl Disk {
         self.with(|state| state.platter.contents(state.platter.reopened()))
     }
 
-    /// Nothing was written since it was new or wiped.
+    /// Returns true if nothing was written since it was new or wiped.
     pub fn is_empty(&self) -> bool {
         self.with(|state| state.platter.frames() == 0)
     }

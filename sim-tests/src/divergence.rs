@@ -1,4 +1,4 @@
-//! Where two runs of one plan part: the first event that differs tells what leaked into the simulation.
+//! The divergence of two runs of one plan: the first event that differs tells what leaked into the simulation.
 
 use serde_json::Value;
 use std::fmt;
@@ -16,7 +16,7 @@ pub struct Divergence {
     /// `None` where one of them ends.
     pub one: Option<String>,
     pub other: Option<String>,
-    /// What both did just before.
+    /// The events of both just before.
     pub before: Vec<String>,
 }
 

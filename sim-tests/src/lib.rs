@@ -1,4 +1,4 @@
-//! How we know: worlds, faults, checkers.
+//! The proof of what we claim: worlds, faults, checkers.
 //!
 //! What is data knows nothing of the machinery that carries it out, so that plans and runs can be written, read, checked and
 //! drawn without a world. Each layer names only those above it in this table; `layers` holds them to it.

@@ -33,14 +33,14 @@ pub struct Shown {
     pub at_us: Option<u64>,
 }
 
-/// No file is larger, however long the run.
+/// The most bytes of a file, however long the run.
 pub const MAX_BYTES: usize = 2_000_000;
 
-/// For the first picture, and for the table; the other pictures share the rest.
+/// The bytes for the first picture, and for the table; the other pictures share the rest.
 const FIRST_BYTES: usize = 700_000;
 const TABLE_BYTES: usize = 500_000;
 
-/// For all that is written between them.
+/// The bytes for all that is written between them.
 const REST_BYTES: usize = 20_000;
 
 /// Shown of one picture at most, of each sort.

@@ -44,7 +44,7 @@ pub struct Shape {
     pub transactions_per_client: u16,
     /// Keys of each kind and participant. Few keys meet often.
     pub keys: u8,
-    /// From the client's submission to the decision.
+    /// The time from the client's submission to the decision.
     pub timeout_ms: u64,
     /// A client's longest pause between two transactions.
     pub think_ms: u64,
@@ -57,7 +57,7 @@ pub struct Shape {
     /// Transactions that are sagas, and as many that leave the choice to the coordinator; the rest is two-phase commit.
     #[serde(default)]
     pub sagas_percent: u8,
-    /// All transactions in this mode, whatever they do. Sagas then touch what others audit, and anomalies show.
+    /// The mode of all transactions, whatever they do. Sagas then touch what others audit, and anomalies show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<Mode>,
     /// This participant's resource manager cannot prepare.

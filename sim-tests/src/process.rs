@@ -27,7 +27,7 @@ impl Default for Process {
 }
 
 impl Process {
-    /// For good.
+    /// Kills the process for good.
     pub fn kill(&self) {
         self.0.send_replace(State::Dead);
     }

@@ -12,7 +12,7 @@ pub struct Run {
     /// The hash of the whole trace; two runs of one plan have the same.
     pub hash: u64,
     pub simulated_us: u64,
-    /// Ends with what was found after the healing.
+    /// The trace, which ends with what was found after the healing.
     pub trace: Vec<Entry>,
     /// The requests of clients, in the order in which they began.
     pub calls: Vec<Call>,
@@ -39,7 +39,7 @@ pub struct Call {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum CallKind {
-    /// For the first time, or the very same once more.
+    /// The call submits for the first time, or the very same once more.
     Submit(Work),
     /// The same id with other work: has to be refused, and must do nothing.
     SubmitOther(Work),
@@ -87,14 +87,14 @@ impl Op {
 /// The knowledge of a client after its request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Reply {
-    /// With what each operation read, in the order of the work: for a [`Op::Transfer`] the balance after it, for a
-    /// [`Op::ReadWrite`] the value before it.
+    /// The transaction committed, with what each operation read, in the order of the work: for a [`Op::Transfer`] the
+    /// balance after it, for a [`Op::ReadWrite`] the value before it.
     Committed(Option<Reads>),
-    /// By the label of the abort's reason.
+    /// The transaction aborted, with the label of the reason.
     Aborted(String),
     /// A definite refusal: the request did nothing.
     Refused(String),
-    /// It may have taken effect or not.
+    /// The transaction may have taken effect or not.
     Unknown(String),
 }
 
@@ -123,7 +123,7 @@ pub struct Finals {
     pub excused_epochs: bool,
     /// Transactions whose record was made impossible to carry out.
     pub poisoned: BTreeSet<String>,
-    /// Those that the coordinator listed as such, so that an operator could end them.
+    /// The transactions that the coordinator listed as held, so that an operator could end them.
     pub held: BTreeSet<String>,
     /// The hosts whose losses operators have accepted, and the moments when they asked for it.
     pub accepted: Vec<(Host, u64)>,
@@ -186,9 +186,9 @@ pub struct PassedOver {
     pub participant: Participant,
     /// Skipped, or said to be done.
     pub how: HowResolved,
-    /// It was stuck: nothing of it was in effect that its refusals had not left so.
+    /// True if it was stuck: nothing of it was in effect that its refusals had not left so.
     pub stuck: bool,
-    /// He was told that it is on record; otherwise he never heard, and it may be or not.
+    /// True if the operator was told that it is on record; otherwise he never heard, and it may be or not.
     pub certain: bool,
 }
 
@@ -226,9 +226,9 @@ pub enum FinalOutcome {
     },
     /// An operator gave up on the only branch, which alone knows.
     GivenUp,
-    /// No trace: it never was, or its abort is presumed.
+    /// The coordinator has no trace: it never was, or its abort is presumed.
     NotFound,
-    /// It is not decided yet, or could not be asked.
+    /// The transaction is not decided yet, or could not be asked about.
     Unknown,
 }
 

@@ -1,4 +1,4 @@
-//! Every fault of the catalogue by itself, each as a sentence.
+//! The faults of the catalogue, each by itself as a sentence.
 
 mod restored_disks;
 mod sagas;
@@ -11,11 +11,11 @@ use crate::trace::Event;
 #[derive(Clone, Debug)]
 pub struct Scenario {
     pub name: &'static str,
-    /// What happens, and what has to hold all the same.
+    /// The sentence: what happens, and what has to hold all the same.
     pub about: &'static str,
     pub codes: &'static [Code],
     pub plan: Plan,
-    /// What it is about has to come about: notes of the coordinator, in this order.
+    /// The notes of the coordinator by which the scenario's event shows: notes of the coordinator, in this order.
     pub shows: &'static [Shown],
 }
 
@@ -37,7 +37,7 @@ const COORDINATOR: Host = Host::Coordinator;
 const P1: Host = Host::Participant(1);
 const P2: Host = Host::Participant(2);
 
-/// All of them, in the order of the catalogue.
+/// Returns all scenarios, in the order of the catalogue.
 pub fn all() -> Vec<Scenario> {
     [storage(), restored_disks::restored(), processes(), network(), people(), sagas::sagas()].concat()
 }

@@ -1,4 +1,4 @@
-//! From a plan that breaks a rule to a small one that still breaks it.
+//! The way from a plan that breaks a rule to a small one that still breaks it.
 //!
 //! Plans are made smaller in every way they have, and whatever still breaks the same rule is kept: fewer faults, clients,
 //! transactions, participants and keys; no peculiar servers; less time until the healing; faults that wait for less and
@@ -18,9 +18,9 @@ pub const DEFAULT_MAX_RUNS: usize = 250;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shrunk {
     pub plan: Plan,
-    /// How many plans were tried.
+    /// The number of plans that were tried.
     pub runs: usize,
-    /// Nothing that is left out of it lets it break the rule still; otherwise the runs were used up before.
+    /// True if nothing that is left out of it lets it break the rule still; otherwise the runs were used up before.
     pub minimal: bool,
 }
 
@@ -46,7 +46,7 @@ struct Shrinker<'a> {
     best: Plan,
     runs: usize,
     max_runs: usize,
-    /// Something was not tried for want of runs.
+    /// True if something was not tried for want of runs.
     out_of_runs: bool,
     breaks: &'a mut dyn FnMut(&Plan) -> bool,
 }

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-/// Which seeds are run, and how.
+/// The seeds that are run, and how.
 #[derive(Clone, Debug)]
 pub struct Sweep {
     pub first: u64,

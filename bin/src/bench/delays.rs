@@ -1,4 +1,4 @@
-//! What is held up: a slow participant among fast ones, memory of what waits, recovery of what was unfinished.
+//! The benchmark of delays: a slow participant among fast ones, memory of what waits, recovery of what was unfinished.
 
 use super::finding::{Finding, Goal};
 use super::load::{self, Length, Pace, Shape};
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use undoubt_client::kv::KvWork;
 use undoubt_client::{Client, ClientOptions, ParticipantClient, Transaction};
 
-/// How long a slow participant takes for each answer.
+/// The times that a slow participant takes for each answer.
 const SLOW_BY: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
 
 /// Transactions that wait for the slow participant at a time.
@@ -30,7 +30,7 @@ const HELD: usize = 50_000;
 /// Transactions in flight before that.
 const FIRST: usize = 1_000;
 
-/// How long all may take that is waited for here.
+/// The time that all may take that is waited for here.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Transactions that do not involve the slow participant keep their rate.
@@ -67,7 +67,8 @@ pub async fn slow(stage: &Stage, effort: Effort, report: &mut Report<'_>) -> any
     Ok(())
 }
 
-/// What one transaction in flight costs each server: two participants have voted and keep its locks, a third has not.
+/// Measures what one transaction in flight costs each server: two participants have voted and keep its locks, a third
+/// has not.
 pub async fn memory(stage: &Stage, report: &mut Report<'_>) -> anyhow::Result<()> {
     let silent = StandIn::start("silent", Manner::default()).await?;
     let cluster = stage.cluster_of(with_stand_in(&silent, Vec::new())).await?;
@@ -98,7 +99,7 @@ pub async fn memory(stage: &Stage, report: &mut Report<'_>) -> anyhow::Result<()
     Ok(())
 }
 
-/// From the start of a process until it serves, with so much unfinished in its log.
+/// Measures the time from the start of a process until it serves, with so much unfinished in its log.
 pub async fn recovery(stage: &Stage, report: &mut Report<'_>) -> anyhow::Result<()> {
     for count in UNFINISHED {
         let silent = StandIn::start("silent", Manner { votes: true, ..Manner::default() }).await?;

@@ -14,7 +14,7 @@ const RETENTION: Duration = Duration::from_secs(5);
 
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 
-/// What was in use at one moment, of all servers together.
+/// The usage at one moment, of all servers together.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     memory_bytes: u64,

@@ -1,4 +1,4 @@
-//! What a benchmark finds: named figures, some with a goal.
+//! The findings of a benchmark: named figures, some with a goal.
 
 use serde::Serialize;
 
@@ -24,7 +24,7 @@ pub struct Finding {
     pub goal: Option<Goal>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub met: Option<bool>,
-    /// What else there is to say.
+    /// The note to a finding.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub note: String,
 }
@@ -34,7 +34,7 @@ impl Finding {
         Finding { name: name.into(), value, unit, spread: None, goal: None, met: None, note: String::new() }
     }
 
-    /// Of several rounds the median.
+    /// Returns the median of several rounds as a finding.
     ///
     /// # Panics
     /// Without any round.
@@ -60,7 +60,7 @@ impl Finding {
     }
 }
 
-/// Of sorted values.
+/// Returns the median of sorted values.
 fn median(sorted: &[f64]) -> f64 {
     let middle = sorted.len() / 2;
     if sorted.len() % 2 == 1 { sorted[middle] } else { f64::midpoint(sorted[middle - 1], sorted[middle]) }

@@ -1,4 +1,4 @@
-//! What lies under every transaction and cannot be undercut: forced writes, and messages over gRPC.
+//! The floor under every transaction, which cannot be undercut: forced writes, and messages over gRPC.
 
 use super::echo;
 use super::finding::Finding;
@@ -18,7 +18,7 @@ use undoubt_platform::{Batch, Durability, Family, Store};
 use undoubt_proto::v1::{BranchWork, SequencedRequest, SubmitBatch, SubmitRequest};
 use undoubt_rocks::{RocksOptions, RocksStore};
 
-/// As large as the records of a small transaction are.
+/// The bytes of a record, as those of a small transaction have.
 const RECORD_BYTES: usize = 200;
 
 const FAMILY: Family = Family("floor");
@@ -152,7 +152,7 @@ pub async fn floors(stage: &Stage, effort: Effort, report: &mut Report<'_>) -> a
     Ok(())
 }
 
-/// In µs.
+/// Returns a histogram in µs.
 pub fn histogram() -> anyhow::Result<Histogram<u64>> {
     Histogram::new_with_bounds(1, 600_000_000, 3).context("bounds of a histogram")
 }

@@ -15,10 +15,11 @@ const CALLS: f64 = 5.0;
 /// Under way at a time, where the most is wanted.
 const IN_FLIGHT: usize = 4_096;
 
-/// Of the decision and the end at the coordinator, of the vote and the commit at each participant.
+/// The records of a transaction: of the decision and the end at the coordinator, of the vote and the commit at each
+/// participant.
 const RECORDS: f64 = 6.0;
 
-/// How many messages and records the floor's travel together.
+/// The number of the floor's messages and records that travel together.
 const FLOOR_BATCH: usize = 128;
 
 pub async fn headline(stage: &Stage, effort: Effort, report: &mut Report<'_>) -> anyhow::Result<()> {

@@ -20,7 +20,7 @@ const MAX_LATENCY_US: u64 = 600_000_000;
 /// Counters that transactions add to, one after the other, so that those under way never meet.
 const COUNTERS: u64 = 100_000;
 
-/// How transactions are carried out.
+/// The way in which transactions are carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     TwoPhase,
@@ -29,14 +29,14 @@ pub enum Mode {
     Auto,
 }
 
-/// What every transaction does: at each of its participants it adds to a counter, or replaces a value.
+/// The load of a benchmark: at each of its participants it adds to a counter, or replaces a value.
 #[derive(Clone, Debug)]
 pub struct Shape {
     pub participants: Vec<String>,
     pub mode: Mode,
     /// Counters to choose from; few of them are contention.
     pub counters: u64,
-    /// With a payload each branch puts so many bytes under its counter's key instead.
+    /// The bytes that each branch puts under its counter's key instead of adding to it.
     pub payload_bytes: Option<usize>,
     /// Ids and keys begin with it.
     pub run: String,
@@ -45,29 +45,29 @@ pub struct Shape {
 
 #[derive(Clone, Copy, Debug)]
 pub enum Pace {
-    /// So many under way.
+    /// A closed loop, with so many under way.
     Closed { in_flight: usize },
-    /// So many a second, and at most so many under way.
+    /// An open loop, with so many a second and at most so many under way.
     Open { per_s: f64, in_flight: usize },
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Length {
-    /// Not counted.
+    /// The time before anything is counted.
     pub warm_up: Duration,
     pub measured: Duration,
 }
 
-/// What became of the transactions that were answered while it was measured.
+/// The outcomes of the transactions that were answered while it was measured.
 #[derive(Clone, Debug)]
 pub struct Measured {
     pub elapsed: Duration,
     pub committed: u64,
-    /// By the label of their reason.
+    /// The aborts by the label of their reason.
     pub aborted: BTreeMap<&'static str, u64>,
     /// Refused for a bound, or without an answer in time.
     pub failed: BTreeMap<String, u64>,
-    /// Of the committed, in µs.
+    /// The latency of the committed, in µs.
     pub latency: Histogram<u64>,
 }
 
@@ -121,7 +121,7 @@ impl Measured {
         self.committed as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// In µs.
+    /// Returns a quantile of the latency, in µs.
     pub fn quantile_us(&self, quantile: f64) -> f64 {
         self.latency.value_at_quantile(quantile) as f64
     }

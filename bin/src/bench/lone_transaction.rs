@@ -1,4 +1,4 @@
-//! What a lone transaction costs, against its floor: two forced writes and two round trips in sequence. All three
+//! The benchmark of a lone transaction, against its floor: two forced writes and two round trips in sequence. All three
 //! alternate, because the machine's disk and neighbours change from minute to minute.
 
 use super::finding::{Finding, Goal};

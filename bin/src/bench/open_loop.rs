@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Shares of the closed loop's rate at which latency is measured.
 const SHARES_PERCENT: [u32; 3] = [25, 50, 80];
 
-/// How many times the sustainable rate an overload is.
+/// The number of times that an overload is above the sustainable rate.
 const OVERLOAD: f64 = 10.0;
 
 pub async fn open_loop(stage: &Stage, effort: Effort, report: &mut Report<'_>) -> anyhow::Result<()> {

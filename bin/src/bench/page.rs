@@ -45,7 +45,7 @@ pub fn html(Found { findings, skipped }: &Found) -> anyhow::Result<String> {
     Ok(page)
 }
 
-/// In a few digits.
+/// Returns a number in a few digits.
 pub fn number(value: f64) -> String {
     if value.abs() >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }

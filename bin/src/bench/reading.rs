@@ -48,7 +48,7 @@ pub struct Reading {
     pub until: Until,
 }
 
-/// When clients have read enough.
+/// The end of reading: when clients have read enough.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Until {
     /// Each stops after this time, whatever is under way.
@@ -60,7 +60,7 @@ pub enum Until {
 /// The result of a reading.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Read {
-    /// Answers with all that was asked for.
+    /// The answers with all that was asked for.
     pub answers: u64,
     /// Clients that had as many as they wanted; with a time alone, at least one.
     pub served: usize,

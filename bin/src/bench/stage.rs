@@ -1,4 +1,4 @@
-//! Where a benchmark takes place: real processes in a temporary folder, and an echo beside them.
+//! The stage of a benchmark: real processes in a temporary folder, and an echo beside them.
 
 use super::load::{self, Length, Measured, Pace, Shape};
 use super::reading::{Read, Reading};
@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 use tonic::transport::Channel;
 use undoubt_client::{Client, ClientOptions};
 
-/// How long servers may take until they are connected to each other.
+/// The time that servers may take until they are connected to each other.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -97,7 +97,7 @@ impl Stage {
     }
 }
 
-/// What the participants of [`Stage::cluster`] are called.
+/// Returns the names of the participants of [`Stage::cluster`].
 pub fn names(participants: usize) -> Vec<String> {
     (1..=participants).map(|number| format!("bank-{number}")).collect()
 }

@@ -20,10 +20,10 @@ use undoubt_proto::v1::{
 /// Batches between it and the stream.
 const MAX_BATCHES_UNDER_WAY: usize = 2;
 
-/// What it does for now; it may change while it runs.
+/// The manner of a stand-in for now; it may change while it runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Manner {
-    /// Before each batch is answered. Batches do not wait for each other.
+    /// The time before each batch is answered. Batches do not wait for each other.
     pub delay: Duration,
     pub votes: bool,
     pub acknowledges: bool,
@@ -57,7 +57,7 @@ impl StandIn {
         Ok(StandIn { name: name.to_owned(), url, manner, serving })
     }
 
-    /// What was not answered before is not answered now, unless it is asked again.
+    /// Changes the manner. What was not answered before is not answered now, unless it is asked again.
     pub fn now(&self, manner: Manner) {
         self.manner.send_replace(manner);
     }

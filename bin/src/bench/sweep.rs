@@ -12,7 +12,7 @@ const COUNTERS: [u64; 5] = [100_000, 1_000, 100, 10, 1];
 const PAYLOADS_BYTES: [usize; 5] = [16, 256, 4_096, 16_384, 65_536];
 const IN_FLIGHT: [usize; 5] = [1, 16, 256, 1_024, 4_096];
 
-/// Where it is not what varies.
+/// The transactions in flight, where that is not what varies.
 const DEFAULT_IN_FLIGHT: usize = 1_024;
 
 /// Transactions under way together have at most so much payload.

@@ -1,4 +1,4 @@
-//! What processes use, as Linux counts it.
+//! The usage of processes, as Linux counts it.
 
 use anyhow::Context;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub struct Usage {
 /// Linux counts CPU time in hundredths of a second for whoever reads `/proc`.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Of a process by its number; of this one without.
+/// Returns the usage of a process by its number; of this one without.
 pub fn of(pid: Option<u32>) -> anyhow::Result<Usage> {
     let name = pid.map_or_else(|| "self".to_owned(), |pid| pid.to_string());
     let read = |file: &str| {

@@ -61,7 +61,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Whether all goals are met.
+/// Runs the parts, and returns whether all goals are met.
 async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     if arguments.echo {
         let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -17,7 +17,8 @@ use tokio::time::sleep;
 /// Flights, hotels and cars: few enough that some are sold out.
 const OFFERS: u32 = 300;
 
-/// How long the reading of all trips may take while the coordinator is dead. A lock that waits for it would outlast this.
+/// The time that the reading of all trips may take while the coordinator is dead. A lock that waits for it would
+/// outlast this.
 const READ_PATIENCE: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Debug, Serialize)]
@@ -30,7 +31,7 @@ pub struct Sagas {
     pub half_done_while_coordinator_was_dead: u64,
     pub load: Report,
     pub audit: Audit,
-    /// At the end. All must be 0.
+    /// The open transactions at the end. All must be 0.
     pub open_transactions: u64,
     pub open_branches: u64,
     pub damaged_transactions: u64,
@@ -44,7 +45,7 @@ impl Sagas {
     }
 }
 
-/// While the coordinator was dead.
+/// The numbers that were seen while the coordinator was dead.
 struct Seen {
     in_doubt: u64,
     open_branches: u64,

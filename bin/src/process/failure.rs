@@ -1,4 +1,4 @@
-//! Why a server ended, as its exit code and one line tell it.
+//! The failures that end a server, as its exit code and one line tell them.
 
 use std::process::ExitCode;
 use undoubt_platform::terminal::complain;
@@ -24,7 +24,7 @@ pub enum Failure {
     FencedByStore,
 }
 
-/// For the help of a server.
+/// The exit codes, for the help of a server.
 pub const EXIT_CODES: &str = "Exit codes: 0 stopped as asked, 1 another failure, 2 command line or settings, 3 data folder \
                               (another's, damaged, newer format, open elsewhere), 4 fenced by a newer epoch (another process has taken \
                               over: do not start it again), 5 address, 6 device failed, 7 fenced from its store (another process has \
@@ -80,7 +80,7 @@ impl Failure {
     }
 }
 
-/// Why a server ended, and of which kind that is.
+/// The reason why a server ended, and of which kind that is.
 #[derive(Debug)]
 pub struct Failed {
     failure: Failure,

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Before it is tried again whether there is room; it doubles.
+/// The pause before it is tried again whether there is room; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 

@@ -16,7 +16,7 @@ pub enum StoreKind {
     Rocksdb,
 }
 
-/// Where a server keeps its data.
+/// The place where a server keeps its data.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
     pub kind: StoreKind,
@@ -32,7 +32,7 @@ pub enum OpenStore {
     Rocksdb(Arc<RocksStore>),
 }
 
-/// Why a store was not opened.
+/// The reason why a store was not opened.
 #[derive(Debug)]
 pub enum NotOpened {
     /// There is no room now; there may be later.

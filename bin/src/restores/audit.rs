@@ -11,10 +11,10 @@ use undoubt_client::kv::KvWork;
 use undoubt_client::{Client, QueryError};
 use undoubt_vocabulary::{Outcome, TxId};
 
-/// Everything that is known once all has settled.
+/// The facts that are known once all has settled.
 #[derive(Debug)]
 pub(super) struct Facts {
-    /// Whose folder it was.
+    /// The process whose folder it was.
     pub(super) of: Who,
     /// The original ran on, or had run on.
     pub(super) is_twin: bool,

@@ -9,7 +9,7 @@ pub struct Case {
     pub copied: Copied,
 }
 
-/// Whose folder it is.
+/// The process whose folder it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
     Coordinator,
@@ -25,7 +25,7 @@ pub enum Copied {
     Snapshot,
     /// A backup, made by the server itself.
     Backup,
-    /// Nothing.
+    /// The folder with nothing in it.
     Emptied,
     /// A copy is started too: of a coordinator beside the one that runs on, of a participant in the place of one that has run
     /// on and then died.

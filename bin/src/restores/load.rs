@@ -29,7 +29,7 @@ const POLL: Duration = Duration::from_millis(5);
 /// The part of a round that goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
-    /// Nothing is amiss.
+    /// The phase in which nothing is amiss.
     Before,
     /// A folder was put back, and nobody has accepted it.
     PutBack,

@@ -1,4 +1,4 @@
-//! Whether all that was acknowledged happened, and nothing else.
+//! The audit: whether all that was acknowledged happened, and nothing else.
 //!
 //! To be done once the load has ended. Outcomes that are still unknown are asked for first, by submitting the same again
 //! under the same id. Then every account and every marker is read, in transactions, so nothing undecided is seen; and
@@ -36,8 +36,8 @@ pub async fn audit(load: &Load, ledger: &mut Ledger) -> anyhow::Result<Audit> {
     Ok(findings(ledger, &observed))
 }
 
-/// How many of a run's first `count` transactions are in effect at some of the participants that they write and not at
-/// others, at this moment. For workloads of operations that take one transaction each.
+/// Returns how many of a run's first `count` transactions are in effect at some of the participants that they write and
+/// not at others, at this moment. For workloads of operations that take one transaction each.
 pub async fn half_done(load: &Load, count: u64) -> anyhow::Result<u64> {
     let (bank, script) = (load.check()?, Script::new(load));
     let entries = (0..count).map(|_| Entry { step: script.draw().step, told: Reply::Unknown }).collect();
@@ -59,7 +59,7 @@ async fn settle(load: &Load, ledger: &mut Ledger) -> anyhow::Result<()> {
     }
 }
 
-/// Those without a definite answer are left out.
+/// Submits transactions again, and returns their answers; those without a definite one are left out.
 async fn submit_again(load: &Load, ledger: &Ledger, numbers: &[usize]) -> anyhow::Result<Vec<(usize, Reply)>> {
     let submissions: Vec<_> = numbers.iter().map(|number| ledger.submission(*number)).collect();
     let mut submitted = load.client(load.in_flight)?.submit_many(stream::iter(submissions));
@@ -82,7 +82,7 @@ fn sample(ledger: &Ledger) -> Vec<usize> {
     (0..ledger.entries.len()).step_by(every).filter(known).collect()
 }
 
-/// What to look for at a participant.
+/// The keys to look for at a participant.
 #[derive(Clone, Copy)]
 enum Probe {
     Balance(Account),

@@ -1,4 +1,4 @@
-//! Where accounts live, under which keys, and how a step becomes a transaction.
+//! The bank: where accounts live, under which keys, and how a step becomes a transaction.
 //!
 //! A customer's savings and checking account are at different participants, so that most transactions span some. All keys
 //! and ids begin with the name of the run, so that runs do not meet, at the same time or one after the other:
@@ -24,7 +24,7 @@ pub const MAX_RUN_NAME_BYTES: usize = 40;
 pub struct Bank {
     run: String,
     participants: Vec<ParticipantName>,
-    /// Whether transactions leave markers.
+    /// True if transactions leave markers.
     marks: bool,
     timeout: Option<Duration>,
     mode: Mode,
@@ -61,7 +61,7 @@ impl Bank {
         &self.participants
     }
 
-    /// Where an account is, as a place among the participants.
+    /// Returns where an account is, as a place among the participants.
     pub fn home(&self, account: Account) -> usize {
         let shift = match account.kind {
             Kind::Savings => 0,
@@ -70,7 +70,7 @@ impl Bank {
         (account.customer as usize + shift) % self.participants.len()
     }
 
-    /// Where a step writes.
+    /// Returns the places where a step writes.
     pub fn written(&self, step: &Step) -> BTreeSet<usize> {
         step.deltas().map(|(account, _)| self.home(account)).collect()
     }

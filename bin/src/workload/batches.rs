@@ -20,7 +20,7 @@ const MAX_OPERATIONS_PER_BATCH: usize = 512;
 const MAX_BATCHES_AT_ONCE: usize = 256;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What there is to do at each participant, by its place, in pieces that fit into one batch.
+/// Returns what there is to do at each participant, by its place, in pieces that fit into one batch.
 pub fn chunks<T>(at_home: &[Vec<T>]) -> Vec<(usize, &[T])> {
     let mut chunks = Vec::new();
     for (home, whole) in at_home.iter().enumerate() {

@@ -29,16 +29,16 @@ pub enum Phase {
     #[default]
     Opening,
     Running,
-    /// Nothing new begins.
+    /// The run begins nothing new.
     Finishing,
     Over,
 }
 
-/// How far a run is. Counts are of operations.
+/// The progress of a run. Counts are of operations.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
     pub phase: Phase,
-    /// Since the first operation.
+    /// The time since the first operation.
     pub elapsed: Duration,
     pub committed: u64,
     pub refused: u64,
@@ -113,10 +113,10 @@ struct Driver<'a> {
     script: Script,
     ledger: Ledger,
     counts: Counts,
-    /// By the number of the transaction that the operation waits for. The client counts its transactions in the order
-    /// they are given, as the ledger does, so its sequence is that number.
+    /// The operations under way, by the number of the transaction that each waits for. The client counts its
+    /// transactions in the order they are given, as the ledger does, so its sequence is that number.
     under_way: BTreeMap<u64, UnderWay>,
-    /// Has room for all that may be under way.
+    /// The way to the client, which has room for all that may be under way.
     give: mpsc::Sender<Submission>,
     began: Instant,
     /// Operations.
@@ -127,7 +127,7 @@ struct Driver<'a> {
 struct UnderWay {
     name: &'static str,
     then: Option<FollowUp>,
-    /// What its first transaction took.
+    /// The time that its first transaction took.
     before: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Whose turn it is: customers, of which some may be in demand more than others.
+//! The draw of customers: customers, of which some may be in demand more than others.
 
 use undoubt_platform::{Random, SeededRandom};
 

@@ -1,4 +1,4 @@
-//! What a run did and was told: the one side of an audit; the other is what the participants hold.
+//! The ledger of what a run did and was told: the one side of an audit; the other is what the participants hold.
 
 use crate::workload::bank::Bank;
 use crate::workload::step::{Account, Step};
@@ -9,10 +9,10 @@ use undoubt_vocabulary::Outcome;
 /// An outcome as it was acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// No definite answer yet.
+    /// The transaction has no definite answer yet.
     Unknown,
     Committed,
-    /// With the reason's label.
+    /// The transaction aborted, with the reason's label.
     Aborted(&'static str),
 }
 
@@ -25,8 +25,8 @@ impl From<&Outcome> for Reply {
     }
 }
 
-/// What an error leaves open: `Ok` where the same may be submitted again, `Err` where something is wrong with the load or
-/// the coordinator.
+/// Returns what an error leaves open: `Ok` where the same may be submitted again, `Err` where something is wrong with
+/// the load or the coordinator.
 pub fn unanswered(error: SubmitError) -> anyhow::Result<()> {
     match error {
         SubmitError::NotAccepted { .. }
@@ -49,7 +49,7 @@ pub struct Entry {
     pub told: Reply,
 }
 
-/// Every transaction of a run, by its number. The transaction itself can be built again from it.
+/// The transactions of a run, by their numbers. The transaction itself can be built again from it.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pub bank: Bank,
@@ -68,7 +68,7 @@ impl Ledger {
         numbered.filter(|(_, entry)| entry.told == Reply::Unknown).map(|(number, _)| number).collect()
     }
 
-    /// What every account holds if exactly that happened which was acknowledged.
+    /// Returns what every account holds if exactly that happened which was acknowledged.
     pub fn expected(&self) -> BTreeMap<Account, i64> {
         let mut balances = self.opened.clone();
         for entry in self.entries.iter().filter(|entry| entry.told == Reply::Committed) {

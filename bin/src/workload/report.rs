@@ -1,4 +1,4 @@
-//! What a run came to. As JSON the names of the fields are stable: some may be added, none is renamed or removed.
+//! The report of a run. As JSON the names of the fields are stable: some may be added, none is renamed or removed.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -8,20 +8,20 @@ use std::time::Duration;
 /// Longer latencies count as this.
 const MAX_LATENCY_US: u64 = 3_600_000_000;
 
-/// What operations came to. The sum of all is the number of operations.
+/// The counts of how operations ended. The sum of all is the number of operations.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tally {
     pub committed: u64,
     /// A condition did not hold: too little money, or a balance had changed since it was read.
     pub refused: u64,
-    /// All other aborts, by the label of their reason: `lock-conflict`, `deadline`, and so on. `values-lost` are
+    /// The other aborts, by the label of their reason: `lock-conflict`, `deadline`, and so on. `values-lost` are
     /// operations that read, but were not told what: the coordinator no longer had it.
     pub aborted: BTreeMap<&'static str, u64>,
-    /// No definite answer.
+    /// The operations without a definite answer.
     pub unknown: u64,
 }
 
-/// What one operation came to.
+/// The end of one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     Committed { took: Duration },
@@ -40,7 +40,7 @@ impl Tally {
         }
     }
 
-    /// Of all reasons together.
+    /// Returns the aborts of all reasons together.
     pub fn all_aborted(&self) -> u64 {
         self.aborted.values().sum()
     }
@@ -50,8 +50,8 @@ impl Tally {
     }
 }
 
-/// Of committed operations, from submission to answer; those that need two transactions took the time of both.
-/// Microseconds.
+/// The latencies of committed operations, from submission to answer; those that need two transactions took the time of
+/// both. Microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Latency {
     pub p50: u64,
@@ -74,7 +74,7 @@ pub struct Report {
     pub hot_customers: u32,
     /// Percent.
     pub hot_share: u8,
-    /// Of transfers.
+    /// The branches of each transfer.
     pub branches: Option<u32>,
     /// Operations at the same time, at most.
     pub in_flight: usize,
@@ -93,7 +93,7 @@ pub struct Report {
     pub by_operation: BTreeMap<&'static str, Tally>,
 }
 
-/// Counts while a run goes on.
+/// The counts while a run goes on.
 #[derive(Debug)]
 pub struct Counts {
     pub tally: Tally,

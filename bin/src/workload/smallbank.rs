@@ -14,7 +14,7 @@ use undoubt_platform::{Random, SeededRandom};
 const DEPOSIT_CENTS: i64 = 130;
 const PAYMENT_CENTS: i64 = 500;
 const CHECK_CENTS: i64 = 500;
-/// For a check that is not covered.
+/// The penalty for a check that is not covered.
 const PENALTY_CENTS: i64 = 100;
 /// Put in or taken out, one as often as the other: the paper allows both.
 const SAVINGS_CENTS: i64 = 2_020;
@@ -54,10 +54,10 @@ impl Type {
     }
 }
 
-/// What depends on the balances read. Both kinds read savings, then checking, of one customer.
+/// The step that depends on the balances read. Both kinds read savings, then checking, of one customer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FollowUp {
-    /// All of one customer's money goes to another's checking account.
+    /// The whole money of one customer goes to another's checking account.
     Amalgamate {
         from: u32,
         to: u32,
@@ -88,7 +88,7 @@ impl FollowUp {
     }
 }
 
-/// What customers ask for, one operation after the other; the same for the same seed.
+/// The operations that customers ask for, one after the other; the same for the same seed.
 #[derive(Debug)]
 pub struct SmallBank {
     customers: Customers,
@@ -100,7 +100,7 @@ impl SmallBank {
         SmallBank { customers, random: SeededRandom::new(seed) }
     }
 
-    /// What is in each account at first.
+    /// Returns what is in each account at first.
     pub fn opening(&self) -> BTreeMap<Account, i64> {
         let span = MAX_OPENING_CENTS.abs_diff(MIN_OPENING_CENTS) + 1;
         let accounts = self.customers.all().flat_map(|c| [Account::savings(c), Account::checking(c)]);

@@ -1,4 +1,4 @@
-//! What a workload does to its accounts, free of any wire format. Money is in whole cents.
+//! The steps of a workload on its accounts, free of any wire format. Money is in whole cents.
 //!
 //! An operation is what a customer asks for; it takes one transaction, or two where the second depends on what the first
 //! one read. What one transaction does is a step: small, because a ledger keeps every one of them.
@@ -28,7 +28,7 @@ impl Account {
         Account { customer, kind: Kind::Checking }
     }
 
-    /// Below this no transaction may leave it.
+    /// Returns the balance below which no transaction may leave it.
     pub fn floor(self) -> Option<i64> {
         match self.kind {
             Kind::Savings => Some(0),
@@ -58,7 +58,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// By how much the balance changes if it commits. `None` for a read: it leaves no trace.
+    /// Returns by how much the balance changes if it commits. `None` for a read: it leaves no trace.
     pub fn delta(&self) -> Option<i64> {
         match self.action {
             Action::Read => None,
@@ -69,7 +69,7 @@ impl Access {
     }
 }
 
-/// What one transaction does, in this order; no account twice.
+/// The operations of one transaction, in this order; no account twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step(Box<[Access]>);
 
@@ -82,7 +82,7 @@ impl Step {
         &self.0
     }
 
-    /// Every account that it writes, and by how much.
+    /// Returns every account that it writes, and by how much.
     pub fn deltas(&self) -> impl Iterator<Item = (Account, i64)> {
         self.0.iter().filter_map(|access| access.delta().map(|delta| (access.account, delta)))
     }
@@ -93,6 +93,6 @@ pub struct Operation {
     /// Its type, as reports name it.
     pub name: &'static str,
     pub step: Step,
-    /// What to do with the balances that the step read.
+    /// The step that follows from the balances that it read.
     pub then: Option<FollowUp>,
 }

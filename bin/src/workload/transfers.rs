@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use undoubt_platform::SeededRandom;
 
 const OPENING_CENTS: i64 = 1_000;
-/// What one of those who are paid gets at most; at least 1.
+/// The most that one of those who are paid gets; at least 1.
 const MAX_AMOUNT_CENTS: u32 = 100;
 
 /// Transfers between savings accounts, each at `branches` participants; with one branch, between two accounts of one
@@ -26,7 +26,7 @@ impl Transfers {
         Transfers { customers, participants, branches, random: SeededRandom::new(seed) }
     }
 
-    /// What is in each account at first.
+    /// Returns what is in each account at first.
     pub fn opening(&self) -> BTreeMap<Account, i64> {
         self.customers.all().map(|customer| (Account::savings(customer), OPENING_CENTS)).collect()
     }

@@ -10,7 +10,7 @@ use undoubt_platform::SeededRandom;
 
 /// Places of each flight, hotel and car rental at first.
 const PLACES: i64 = 20;
-/// How many trips in a hundred are given back.
+/// The percentage of trips that are given back.
 const GIVEN_BACK_PERCENT: u32 = 45;
 /// A flight, a hotel, a car.
 const PARTS: u32 = 3;

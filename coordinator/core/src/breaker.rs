@@ -16,7 +16,7 @@ use undoubt_vocabulary::{AttemptNumber, ParticipantName, Timestamp};
 pub(crate) struct Breakers {
     threshold: u32,
     pause: Duration,
-    /// Whoever is not here has answered last.
+    /// The breakers of participants, but for those that have answered last.
     known: BTreeMap<ParticipantName, Breaker>,
 }
 
@@ -41,7 +41,7 @@ impl Breakers {
         }
     }
 
-    /// Also where the clock was set back: a pause is not longer than it is.
+    /// Returns true if the pause is over, also where the clock was set back: a pause is not longer than it is.
     fn is_over(&self, until: Timestamp, now: Timestamp) -> bool {
         until <= now || until.since(now) > self.pause
     }

@@ -4,7 +4,7 @@ use crate::context::Peers;
 use std::collections::BTreeSet;
 use undoubt_vocabulary::{Ability, SagaStep, Timestamp, saga};
 
-/// Which way, and why, for the history.
+/// The way that is chosen, and the reason, for the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
     TwoPhase {

@@ -1,4 +1,4 @@
-//! What a transaction may know of the world around it, and where its effects go.
+//! The world around a transaction, as far as it may know it, and the list that its effects go to.
 
 use crate::breaker::Breakers;
 use crate::effect::{Effect, Note, Timer};
@@ -7,11 +7,11 @@ use crate::room::Room;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_vocabulary::{Abilities, Ability, AttemptNumber, ParticipantName, Timestamp, TxId};
 
-/// What a coordinator knows of its participants.
+/// The coordinator's knowledge of its participants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Peers {
     pub(crate) connected: BTreeSet<ParticipantName>,
-    /// What each could do when it connected last.
+    /// The abilities that each had when it connected last.
     pub(crate) abilities: BTreeMap<ParticipantName, Abilities>,
     pub(crate) low_water_marks: LowWaterMarks,
     pub(crate) breakers: Breakers,

@@ -1,4 +1,4 @@
-//! All transactions of one coordinator: admission, routing, recovery, and answers about what it does not hold.
+//! The transactions of one coordinator: admission, routing, recovery, and answers about what it does not hold.
 
 mod admission;
 mod heuristics;
@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use undoubt_vocabulary::{Abilities, AttemptNumber, DigestMap, Epoch, ParticipantName, Timestamp, TxId};
 
-/// Why a record is not carried out that no earlier start can have written.
+/// The reason why a record is not carried out that no earlier start can have written.
 const AHEAD: &str = "its attempt number is ahead of this coordinator's, which has lost a start of its own";
 
 /// Bounds of one coordinator (R9).
@@ -35,11 +35,11 @@ pub struct Limits {
     pub max_gathered_bytes: usize,
     /// Two-phase commits in a row that a participant lets run into their deadlines, before auto spares it. 0: never.
     pub breaker_threshold: u32,
-    /// For how long, until one of auto's transactions tries again.
+    /// The time after which one of auto's transactions tries again.
     pub breaker_pause: Duration,
 }
 
-/// What a coordinator is doing as a whole.
+/// The state of a coordinator as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
     /// Reading its log. Whoever asks hears "not yet" (R4).
@@ -49,7 +49,7 @@ pub enum Phase {
     Draining,
 }
 
-/// See the crate's documentation for the contract.
+/// The coordinator as a state machine. The crate's documentation states its contract.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Coordinator {
     limits: Limits,

@@ -1,4 +1,4 @@
-//! What a coordinator wants done.
+//! The effects of a coordinator.
 
 use crate::input::{Client, Request, StepResolution};
 use crate::record::Record;
@@ -16,7 +16,7 @@ use undoubt_vocabulary::{
 pub enum Effect {
     Append {
         record: Record,
-        /// Somebody waits for it; see the crate's contract.
+        /// True if somebody waits for it; see the crate's contract.
         forced: bool,
     },
     Send {
@@ -36,7 +36,7 @@ pub enum Effect {
     /// Read the ended record of the request's transaction, and come back with [`crate::Input::LookedUp`] before
     /// anything else is put in.
     LookUp(Request),
-    /// Something to remember in the transaction's history.
+    /// An event for the transaction's history.
     Note {
         tx: TxId,
         note: Note,
@@ -49,7 +49,7 @@ pub enum Effect {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
-    /// On stable storage.
+    /// The outcome, which is on stable storage.
     Outcome {
         outcome: Outcome,
         results: Vec<(PartName, Bytes)>,
@@ -61,7 +61,7 @@ pub enum Answer {
     Rejected(Rejection),
 }
 
-/// Why something asked of a coordinator was not done. Nothing was changed.
+/// The reason why a request was not carried out. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Rejection {
     #[error("the coordinator is still reading its log; try again in a moment")]
@@ -158,7 +158,7 @@ pub enum Note {
     SagaBegun {
         steps: usize,
     },
-    /// Which way auto goes, and why.
+    /// The way that auto goes, and the reason.
     Chosen {
         saga: bool,
         why: String,
@@ -210,7 +210,7 @@ pub enum Note {
         direction: Direction,
         attempt: u32,
     },
-    /// What became of it.
+    /// A step answered; `outcome` says with what.
     Ran {
         from: ParticipantName,
         step: StepName,
@@ -228,7 +228,7 @@ pub enum Note {
     Compensating {
         reason: AbortReason,
     },
-    /// Only an operator can go on with this step.
+    /// The step is stuck: only an operator can go on with it.
     Stuck(StuckStep),
     /// There is no way but on, and as many attempts as its policy has were refused for a while or not answered. It is tried
     /// on for ever.
@@ -243,7 +243,7 @@ pub enum Note {
         step: StepName,
         resolution: StepResolution,
     },
-    /// No semantic lock is left there.
+    /// A participant has no semantic lock of the saga left.
     Closed {
         from: ParticipantName,
     },

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::Duration;
 use undoubt_vocabulary::{Abilities, AttemptNumber, Epoch, ParticipantName, SagaStep, StepName, ToCoordinator, TxId};
 
-/// Somebody who waits for an answer. The driver draws the number.
+/// A client who waits for an answer. The driver draws the number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Client(pub u64);
 
@@ -18,10 +18,10 @@ pub struct Submission {
     /// Collision-free hash of the content: the same id with another digest is refused (R10).
     pub digest: [u8; 32],
     pub content: Content,
-    /// From now until the decision; of a saga, until its pivot is done, or without a pivot all of it.
+    /// The time from now until the decision; of a saga, until its pivot is done, or without a pivot all of it.
     pub timeout: Duration,
     pub client: Client,
-    /// Answer when the outcome is known; else as soon as the transaction is accepted.
+    /// True if the answer is given when the outcome is known; else it is given as soon as the transaction is accepted.
     pub wait: bool,
 }
 
@@ -32,7 +32,7 @@ impl Submission {
     }
 }
 
-/// What is to be done, and how.
+/// The work of a submission, and the way it asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Content {
     TwoPhase(Vec<(ParticipantName, Bytes)>),
@@ -40,13 +40,13 @@ pub enum Content {
     /// Two-phase commit of the steps' actions where that can be, else the saga.
     Auto {
         steps: Vec<SagaStep>,
-        /// Why it must not be a saga, whatever else would speak for one.
+        /// The reason why it must not be a saga, whatever else would speak for one.
         two_phase_only: Option<&'static str>,
     },
 }
 
 impl Content {
-    /// All of it, compensations included.
+    /// Returns the bytes of all work, compensations included.
     pub fn work_bytes(&self) -> usize {
         match self {
             Content::TwoPhase(branches) => branches.iter().map(|(_, work)| work.len()).sum(),
@@ -54,7 +54,7 @@ impl Content {
         }
     }
 
-    /// Whoever takes part; once for each branch or step.
+    /// Returns the participants, one for each branch or step.
     pub fn participants(&self) -> impl Iterator<Item = &ParticipantName> {
         let (branches, steps): (&[_], &[SagaStep]) = match self {
             Content::TwoPhase(branches) => (branches, &[]),
@@ -64,14 +64,14 @@ impl Content {
     }
 }
 
-/// How an operator ends a step that is stuck.
+/// The way in which an operator ends a step that is stuck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StepResolution {
     /// Try it again, with all its attempts.
     Retry,
     /// Go on without it: nobody vouches for its effect.
     Skip,
-    /// It has been done by other means.
+    /// The step has been done by other means.
     Done,
 }
 
@@ -96,7 +96,7 @@ impl fmt::Display for StepResolution {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Request {
     Submit(Submission),
-    /// Somebody wants to hear the outcome.
+    /// A client waits for the outcome.
     Await {
         tx: TxId,
         client: Client,
@@ -154,7 +154,7 @@ pub enum Input {
         paused: bool,
     },
     Request(Request),
-    /// Answers [`crate::Effect::LookUp`].
+    /// The answer to [`crate::Effect::LookUp`].
     LookedUp {
         request: Request,
         ended: Option<EndedRecord>,
@@ -162,7 +162,7 @@ pub enum Input {
     /// A session with this participant stands; whatever was sent before may be lost.
     Connected {
         participant: ParticipantName,
-        /// What it can do; nothing else is asked of it.
+        /// The abilities that it has; nothing else is asked of it.
         abilities: Abilities,
     },
     Disconnected {
@@ -180,7 +180,7 @@ pub enum Input {
         tx: TxId,
         attempt_number: AttemptNumber,
         stage: Stage,
-        /// For people.
+        /// The reason, for people.
         cause: String,
     },
     Fired {

@@ -34,7 +34,7 @@ impl LowWaterMarks {
         self.open.get(participant).and_then(BTreeSet::first).copied().unwrap_or(next)
     }
 
-    /// All that something is open with.
+    /// Returns the participants that something is open with.
     pub(crate) fn all(&self) -> impl Iterator<Item = &ParticipantName> {
         self.open.iter().filter(|(_, attempt_numbers)| !attempt_numbers.is_empty()).map(|(name, _)| name)
     }

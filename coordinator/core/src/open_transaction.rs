@@ -20,7 +20,7 @@ pub(crate) enum Open {
     Unusable(Box<Unusable>),
 }
 
-/// What every submission has once it is admitted.
+/// The parts that every submission has once it is admitted.
 #[derive(Clone, Debug)]
 pub(crate) struct Admitted {
     pub(crate) tx: TxId,
@@ -117,7 +117,7 @@ impl Open {
         }
     }
 
-    /// Those who wait for its outcome. They wait no more.
+    /// Returns the clients that wait for its outcome, and forgets them. They wait no more.
     pub(crate) fn take_waiters(&mut self) -> BTreeSet<Client> {
         match self {
             Open::TwoPhase(transaction) => transaction.take_waiters(),
@@ -194,7 +194,7 @@ impl Open {
         }
     }
 
-    /// Whether a cancellation can still lead to an abort, or has been overtaken by one.
+    /// Returns true if a cancellation can still lead to an abort, or has been overtaken by one.
     pub(crate) fn is_cancellable(&self) -> bool {
         match self {
             Open::TwoPhase(transaction) => transaction.is_cancellable(),
@@ -212,7 +212,7 @@ impl Open {
         }
     }
 
-    /// Answers whether it was held.
+    /// Lets a held transaction go on, and returns whether it was held.
     pub(crate) fn release(&mut self) -> bool {
         match self {
             Open::TwoPhase(transaction) => std::mem::take(&mut transaction.held),

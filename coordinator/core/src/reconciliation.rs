@@ -1,5 +1,5 @@
-//! What becomes of transactions once an operator has accepted that their log has lost something: of attempts that it has lost
-//! it gets what participants still know, and what it holds open may have ended since.
+//! The reconciliation of a log that has lost something, once an operator has accepted that: attempts that it has lost
+//! get what participants still know, and what it holds open may have ended since.
 
 use crate::record::{DIGEST_UNKNOWN, EndedBranch, EndedRecord, Progress, SagaRecord, Unfinished, UnusableRecord};
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ struct Latest {
 pub enum TakenBack {
     /// A branch has committed, so the decision was to commit.
     Committed(EndedRecord),
-    /// It may have come to either. Nobody presumes anything until an operator ends it.
+    /// The transaction may have come to either outcome. Nobody presumes anything until an operator ends it.
     Held(UnusableRecord),
 }
 

@@ -1,4 +1,4 @@
-//! What a coordinator writes to its log.
+//! The records that a coordinator writes to its log.
 
 use bytes::Bytes;
 use std::collections::BTreeSet;
@@ -8,7 +8,7 @@ use undoubt_vocabulary::{
     saga,
 };
 
-/// Which record of a transaction.
+/// The stage of a transaction that a record stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Stage {
     Delegated,
@@ -45,7 +45,7 @@ pub struct OpenRecord {
     pub attempt_number: AttemptNumber,
     pub begun_at: Timestamp,
     pub digest: [u8; 32],
-    /// Those that have to acknowledge (committed) or to be asked (delegated).
+    /// The participants that have to acknowledge (committed) or to be asked (delegated).
     pub participants: Vec<ParticipantName>,
     /// Read-only branches that have left already.
     pub read_only: Vec<ParticipantName>,
@@ -59,19 +59,19 @@ pub struct SagaRecord {
     pub attempt_number: AttemptNumber,
     pub begun_at: Timestamp,
     pub digest: [u8; 32],
-    /// When it compensates, unless it is past its pivot.
+    /// The time at which it compensates, unless it is past its pivot.
     pub deadline: Timestamp,
     pub steps: Vec<Arc<SagaStep>>,
-    /// Set: it compensates, for this reason.
+    /// The reason for which the saga compensates, if it does.
     pub compensating: Option<AbortReason>,
     /// One for each step.
     pub progress: Vec<Progress>,
 }
 
-/// How far a step is known to be.
+/// The progress of a step, as far as it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Progress {
-    /// Not begun, or under way: its action may be in effect or not.
+    /// The step has not begun, or is under way: its action may be in effect or not.
     Pending,
     /// Its action is in effect.
     Done { result: Bytes, pending: bool },
@@ -81,12 +81,12 @@ pub enum Progress {
     Skipped,
 }
 
-/// What recovery finds of a transaction that has not ended.
+/// A transaction that has not ended, as recovery finds it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Unfinished {
     TwoPhase(OpenRecord),
     Saga(SagaRecord),
-    /// It can be read, and not carried out.
+    /// A record that can be read, and not carried out.
     Unusable(UnusableRecord),
 }
 
@@ -102,7 +102,7 @@ pub struct UnusableRecord {
     pub participants: Vec<ParticipantName>,
     /// The decision, if it is on record: whoever was told it is not to hear of another.
     pub decided: Option<Outcome>,
-    /// For people.
+    /// The reason, for people.
     pub cause: String,
 }
 
@@ -147,7 +147,7 @@ impl Unfinished {
         }
     }
 
-    /// Why it cannot be carried out, if it can't.
+    /// Returns the reason why it cannot be carried out, or `None`.
     pub(crate) fn fault(&self) -> Option<String> {
         match self {
             Unfinished::TwoPhase(record) => record.fault(),
@@ -157,7 +157,7 @@ impl Unfinished {
     }
 }
 
-/// How a transaction ended. Kept for its retention time; replaces the open record.
+/// The end of a transaction. Kept for its retention time; replaces the open record.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EndedRecord {
     /// It ended as a saga, so an abort means that all was undone.

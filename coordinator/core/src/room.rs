@@ -7,11 +7,11 @@ use undoubt_vocabulary::{Refusal, RefusalCode};
 /// The bytes that one transaction holds, or all together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Held {
-    /// As it was submitted, compensations included.
+    /// The bytes of the work as it was submitted, compensations included.
     pub(crate) work_bytes: usize,
     /// The results of branches and steps.
     pub(crate) result_bytes: usize,
-    /// Those of the results whose transaction's decision or end is being recorded: what is about to be let go.
+    /// The bytes of results whose transaction's decision or end is being recorded: what is about to be let go.
     pub(crate) leaving_bytes: usize,
 }
 
@@ -23,12 +23,12 @@ pub(crate) struct Room {
     max_gathered_bytes: usize,
 }
 
-/// Why a result is not kept.
+/// The reason why a result is not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoRoom {
-    /// It, or all that its transaction gathers, is over a limit.
+    /// The result, or all that its transaction gathers, is over a limit.
     TooLarge(Refusal),
-    /// All transactions together have gathered too much: later there may be room.
+    /// The transactions together have gathered too much: later there may be room.
     Now(Refusal),
 }
 

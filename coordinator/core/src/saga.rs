@@ -47,7 +47,7 @@ pub(crate) struct Saga {
     begun_at: Timestamp,
     deadline: Timestamp,
     steps: Vec<Step>,
-    /// Set: it compensates, for this reason.
+    /// The reason for which it compensates, if it does.
     compensating: Option<AbortReason>,
     /// The deadline passed while it could not compensate.
     overdue: bool,
@@ -59,9 +59,9 @@ pub(crate) struct Saga {
     waiters: BTreeSet<Client>,
     /// An operator has given it up.
     forgotten: bool,
-    /// Came from the log at this coordinator's start.
+    /// True if it came from the log at this coordinator's start.
     pub(crate) recovered: bool,
-    /// Nothing is sent for it: the log is still being read, or an operator has paused it.
+    /// True while nothing is sent for it: the log is still being read, or an operator has paused it.
     pub(crate) held: bool,
 }
 
@@ -79,7 +79,7 @@ struct Step {
     at: At,
     /// A stable record says so, where it is done or skipped.
     on_record: bool,
-    /// It was undone on an operator's word, perhaps, which says nothing of its semantic locks.
+    /// True if it may have been undone on an operator's word, which says nothing of its semantic locks.
     locks_unknown: bool,
     /// An operator's word has settled it and is being recorded; until then nothing is built upon it.
     word_unrecorded: bool,
@@ -122,7 +122,7 @@ enum At {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Run {
     direction: Direction,
-    /// From 1.
+    /// The number of the attempt, from 1.
     attempt: u32,
     refusals: u32,
     /// The action may be in effect: it was sent, and that was not answered by a refusal.
@@ -287,7 +287,7 @@ impl Saga {
         }
     }
 
-    /// Also operators who wait for the record of what they said.
+    /// Returns the clients that wait, also operators who wait for the record of what they said, and forgets them.
     pub(crate) fn take_waiters(&mut self) -> BTreeSet<Client> {
         let mut waiters = std::mem::take(&mut self.waiters);
         waiters.extend(self.unstable.iter().filter_map(|(_, written)| written.client()));

@@ -1,4 +1,5 @@
-//! Whether this coordinator may speak: before its first session after a start it asks what others have seen of its log.
+//! The question whether this coordinator may speak. Before its first session after a start it asks what others have
+//! seen of its log.
 //!
 //! ```text
 //! Asking ──(all have answered, or the time for it is over, and nothing is amiss)──────▶ Clear
@@ -24,11 +25,11 @@ pub struct RecallAnswer {
     pub connected: bool,
     /// Another coordinator was known there last under this one's name.
     pub other: Option<CoordinatorId>,
-    /// It was put back itself since this log has heard of it, and may have forgotten what it had seen.
+    /// True if it was put back itself since this log has heard of it, and may have forgotten what it had seen.
     pub was_put_back: bool,
 }
 
-/// Why the log is believed to be an older copy, or not to be this coordinator's.
+/// The reason why the log is believed to be an older copy, or not to be this coordinator's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Sign {
     /// The folder, or an earlier start, says so. Participants can clear it.
@@ -57,27 +58,27 @@ pub enum Sign {
     },
 }
 
-/// How far it is.
+/// The state of the question.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// Some have not answered, and there is time.
     Asking,
     Held,
-    /// It may serve.
+    /// The coordinator may serve.
     Clear,
 }
 
-/// See the module's page.
+/// The state machine of the module's page.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Standing {
     starts: Starts,
     /// An operator says that this coordinator is a new one under a known name.
     is_new: bool,
-    /// Every start waits for all.
+    /// True if every start waits for all.
     waits_for_all: bool,
-    /// Those that the configuration or the log names; what each has said.
+    /// The participants that the configuration or the log names, with what each has answered.
     participants: BTreeMap<ParticipantName, Option<RecallAnswer>>,
-    /// Those that an operator does not wait for.
+    /// The participants that an operator does not wait for.
     without: BTreeSet<ParticipantName>,
     signs: BTreeSet<Sign>,
     time_is_over: bool,
@@ -177,7 +178,7 @@ impl Standing {
         if can_be_cleared && all_know && self.rivals().next().is_none() { Verdict::Clear } else { Verdict::Held }
     }
 
-    /// Whether participants alone have cleared a sign that was there.
+    /// Returns true if participants alone have cleared a sign that was there.
     pub fn is_cleared(&self) -> bool {
         self.verdict() == Verdict::Clear && !self.accepted && !self.signs.is_empty()
     }
@@ -208,7 +209,7 @@ impl Standing {
         })
     }
 
-    /// For people, in sentences: why it is held, and what it waits for.
+    /// Returns, in sentences for people, why it is held, and what it waits for.
     pub fn reasons(&self) -> Vec<String> {
         let mut reasons: Vec<String> = self.signs.iter().map(ToString::to_string).collect();
         let named = |names: &mut dyn Iterator<Item = &ParticipantName>| {

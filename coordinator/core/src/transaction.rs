@@ -46,9 +46,9 @@ pub(crate) struct Transaction {
     branches: Vec<Branch>,
     waiters: BTreeSet<Client>,
     state: State,
-    /// What to do instead, should participants keep silent.
+    /// The saga to go on as, should participants keep silent.
     fallback: Option<Fallback>,
-    /// Came from the log at this coordinator's start.
+    /// True if it came from the log at this coordinator's start.
     pub(crate) recovered: bool,
     /// An operator has paused it: nothing is sent for it.
     pub(crate) held: bool,
@@ -78,7 +78,7 @@ enum BranchVote {
 enum State {
     /// Waiting for votes.
     Preparing,
-    /// Every vote is in; read-only branches are asked whether they held their locks until now.
+    /// The votes are all in; read-only branches are asked whether they held their locks until now.
     Confirming,
     /// The commit decision is being forced (R1).
     LoggingCommit,
@@ -98,7 +98,7 @@ enum State {
     Ended,
 }
 
-/// What can happen to a transaction. Branches are named by their index.
+/// The events of a transaction. Branches are named by their index.
 #[derive(Clone, Debug)]
 pub(crate) enum Event {
     Voted {
@@ -432,7 +432,7 @@ impl Transaction {
         self.state = State::LoggingEnd { outcome, answered };
     }
 
-    /// Nothing of an abort is forced before the participants hear it: it is presumed anyway (R1).
+    /// Aborts. Nothing is forced before the participants hear of it: an abort is presumed anyway (R1).
     fn abort(&mut self, reason: AbortReason, cx: &mut Context<'_>) {
         let falls_back = self.falls_back(&reason);
         if !falls_back {
@@ -455,7 +455,7 @@ impl Transaction {
         cx.arm(&self.tx, self.attempt_number, timer);
     }
 
-    /// Answers whether it may arrive.
+    /// Sends the prepare, and returns whether it may arrive.
     fn send_prepare(&self, branch: usize, cx: &mut Context<'_>) -> bool {
         let prepare = Prepare {
             tx: self.tx.clone(),

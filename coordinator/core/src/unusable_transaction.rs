@@ -48,7 +48,7 @@ impl Unusable {
         Unusable { state: State::Ending, ..self }
     }
 
-    /// Answers a participant in doubt, whichever attempt it asks about, that nothing is decided: it keeps its locks.
+    /// Tells a participant in doubt, whichever attempt it asks about, that nothing is decided: it keeps its locks.
     pub(crate) fn handle_message(&self, from: ParticipantName, message: &ToCoordinator, cx: &mut Context<'_>) {
         let (tx, attempt_number) = (message.tx().clone(), message.attempt_number());
         match message {

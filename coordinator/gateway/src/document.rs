@@ -8,7 +8,7 @@ use std::time::Duration;
 use undoubt_client::work::text::from_string;
 use undoubt_client::{InvalidId, RetryPolicy, Saga, Step, Submission, Transaction, TxId, Work};
 
-/// How files are written; part of the help.
+/// The schema of files; part of the help.
 pub const SCHEMA: &str = r#"A file holds one transaction. In JSON:
 
   {

@@ -7,7 +7,7 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Error, MapAccess, SeqAccess, 
 use serde_json::{Map, Value};
 use std::fmt;
 
-/// Why some text cannot be read, and where in it.
+/// The reason why some text cannot be read, and where in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
     place: Place,
@@ -22,7 +22,7 @@ enum Place {
         line: usize,
         column: usize,
     },
-    /// Like `branches.bank-a[0]`.
+    /// A path like `branches.bank-a[0]`.
     Path(String),
 }
 

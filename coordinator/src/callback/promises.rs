@@ -14,12 +14,12 @@ pub(super) const MAX_PROMISES_OF_ONE: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// It is not known yet whether the transaction is let in.
+    /// A promise for a transaction of which it is not known yet whether it is let in.
     BeingTaken,
     Kept,
 }
 
-/// Why nobody more is promised a call.
+/// The reason why nobody more is promised a call.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Full {
     #[error("{MAX_PROMISES} callbacks are waiting to be heard, the most there may be; try again later, or ask instead")]
@@ -35,7 +35,7 @@ pub(crate) enum Full {
     Transaction,
 }
 
-/// All promises that are not kept yet.
+/// The promises that are not kept yet.
 #[derive(Debug, Default)]
 pub(super) struct Promises {
     of: BTreeMap<TxId, Vec<(Uri, Stage)>>,
@@ -93,7 +93,7 @@ impl Promises {
         }
     }
 
-    /// All that are to be called about a transaction.
+    /// Returns the URLs that are to be called about a transaction.
     pub(super) fn urls(&self, tx: &TxId) -> Vec<String> {
         self.of.get(tx).into_iter().flatten().map(|(url, _)| url.to_string()).collect()
     }

@@ -1,4 +1,4 @@
-//! What others ask of the engine.
+//! The commands of the engine.
 
 use super::writes::Item;
 use super::{Engine, Link, LinkState};
@@ -60,10 +60,10 @@ pub(crate) enum Command {
         participant: ParticipantName,
         known: StillKnown,
         listed: oneshot::Sender<()>,
-        /// Told how many transactions that is.
+        /// The number of transactions that these are, for who asked.
         found: oneshot::Sender<usize>,
     },
-    /// It has lost these parts of transactions that have ended.
+    /// A participant has lost these parts of transactions that have ended.
     Damaged {
         participant: ParticipantName,
         lost: Vec<(TxId, Vec<Part>)>,
@@ -98,14 +98,14 @@ pub(crate) struct NewTransaction {
     pub(crate) wait: bool,
 }
 
-/// Where an answer goes. Whoever waited may have gone: then it goes nowhere.
+/// The way that an answer goes. Whoever waited may have gone: then it goes nowhere.
 #[derive(Debug)]
 pub(crate) enum Reply {
     Once {
         room: AnswerRoom,
         to: oneshot::Sender<(Replied, AnswerRoom)>,
     },
-    /// For those who want the outcome alone: its results are not told, and large ones not even read.
+    /// The outcome alone is wanted: its results are not told, and large ones not even read.
     Outcome(oneshot::Sender<Replied>),
     /// Bounded by the number of requests that the stream's reader lets be under way, and by the room of their answers.
     Stream {
@@ -115,7 +115,7 @@ pub(crate) enum Reply {
     },
 }
 
-/// What the engine answers: what the core says, or that it would not even ask it.
+/// The answer of the engine: what the core says, or that it would not even ask it.
 #[derive(Clone, Debug)]
 pub(crate) enum Replied {
     Core(Answer),
@@ -136,7 +136,7 @@ impl Replied {
 }
 
 impl Reply {
-    /// Answers what was asked about a transaction.
+    /// Sends the answer to what was asked about a transaction.
     pub(super) fn send(mut self, tx: TxId, answer: Answer) {
         let replied = match &mut self {
             Reply::Outcome(_) => Replied::Core(without_results(answer)),
@@ -159,7 +159,7 @@ impl Reply {
         }
     }
 
-    /// Nobody listens any more.
+    /// Returns true if nobody listens any more.
     fn is_abandoned(&self) -> bool {
         match self {
             Reply::Once { to, .. } => to.is_closed(),
@@ -193,7 +193,7 @@ fn without_results(answer: Answer) -> Answer {
     }
 }
 
-/// What an inspection may see.
+/// The parts of the engine that an inspection may see.
 pub(crate) struct View<'a> {
     pub(crate) core: &'a Coordinator,
     pub(crate) links: &'a std::collections::BTreeMap<ParticipantName, Link>,

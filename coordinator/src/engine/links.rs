@@ -1,4 +1,4 @@
-//! What the engine knows of its way to each participant.
+//! The links of the engine to its participants, as far as it knows them.
 
 use crate::queue::Queue;
 use undoubt_vocabulary::{
@@ -16,9 +16,9 @@ pub(crate) struct Link {
     pub(crate) since: Timestamp,
     /// Failed attempts to connect since it was last connected, or since the start.
     pub(crate) attempts: u64,
-    /// It does not number its writes.
+    /// True if the participant does not number its writes.
     pub(crate) unnumbered: bool,
-    /// As it was welcomed last; `None`: it has not been since the start.
+    /// The abilities with which it was welcomed last; `None`: it has not been since the start.
     pub(crate) abilities: Option<Abilities>,
     pub(super) outgoing: Vec<ToParticipant>,
 }

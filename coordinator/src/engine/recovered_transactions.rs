@@ -11,7 +11,7 @@ const FIRST_REMINDER: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 pub(super) struct CarriedOn {
-    /// With the time when they began.
+    /// The open transactions, with the times at which they began.
     open: DigestMap<TxId, Timestamp>,
     count: usize,
     remind: Option<(Instant, Duration)>,

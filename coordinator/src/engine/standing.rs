@@ -1,4 +1,4 @@
-//! What the engine does when it is known whose log is the newest.
+//! The engine's part once it is known whose log is the newest.
 
 use super::Engine;
 use super::writes::Item;

@@ -16,7 +16,7 @@ use undoubt_platform::{Batch, Durability, StoreError, Written};
 use undoubt_vocabulary::limits::{MAX_RECORD_BYTES, MAX_RECORDS_BATCH_BYTES};
 use undoubt_vocabulary::{AttemptNumber, TxId};
 
-/// Something that was written, and that somebody waits for.
+/// A written item that somebody waits for.
 pub(super) enum Item {
     Record(TxId, AttemptNumber, Stage),
     /// An operator has seen to the damage of this ended transaction, and hears when that is stable.
@@ -25,7 +25,7 @@ pub(super) enum Item {
     Listed(oneshot::Sender<()>),
 }
 
-/// While so much waits to be written no commands are taken.
+/// The bytes that may wait to be written before no more commands are taken.
 const MAX_GATHERING_BYTES: usize = 8 << 20;
 
 pub(super) struct Writes {
@@ -34,10 +34,10 @@ pub(super) struct Writes {
     max_batch_bytes: usize,
     /// A batch and one more record are what the store takes.
     max_record_bytes: usize,
-    /// In the order in which they will be written; the last takes what comes.
+    /// The batches that gather, in the order in which they will be written; the last takes what comes.
     gathering: VecDeque<Gathering>,
     under_way: Option<UnderWay>,
-    /// Why the write under way is put off.
+    /// The reason why the write under way is put off.
     put_off: Option<String>,
     pauses: Pauses,
     /// Written, but maybe not stable.
@@ -50,13 +50,13 @@ struct Gathering {
     batch: Batch,
     items: Vec<Item>,
     forced: bool,
-    /// It drops what has expired.
+    /// True if it drops what has expired.
     collects: bool,
 }
 
 struct UnderWay {
     attempt: Attempt,
-    /// For another attempt.
+    /// The batch, for another attempt.
     batch: Batch,
     items: Vec<Item>,
     forced: bool,
@@ -77,7 +77,7 @@ pub(super) struct TooLarge {
     max: usize,
 }
 
-/// What a finished write means.
+/// The meaning of a finished write.
 pub(super) enum Done {
     /// These are on stable storage now.
     Stable(Vec<Item>),
@@ -85,7 +85,7 @@ pub(super) enum Done {
     FlushDue,
     /// The store cannot make it now.
     PutOff,
-    /// It is time to try again what was put off.
+    /// The write that was put off is to be tried again.
     AgainDue,
 }
 
@@ -106,7 +106,7 @@ impl Writes {
         }
     }
 
-    /// From now on nothing waits unforced: the coordinator is about to stop.
+    /// Lets nothing wait unforced from now on: the coordinator is about to stop.
     pub(super) fn hurry(&mut self) {
         self.flush_interval = Duration::ZERO;
     }
@@ -156,13 +156,14 @@ impl Writes {
         last.forced = true;
     }
 
-    /// So much has gathered that nothing more is to be begun before some of it is written. What is under way goes on: the
-    /// records that it still leads to hold no more than what was gathered from participants, which is bounded too.
+    /// Returns true if so much has gathered that nothing more is to be begun before some of it is written. What is
+    /// under way goes on: the records that it still leads to hold no more than what was gathered from participants,
+    /// which is bounded too.
     pub(super) fn are_full(&self) -> bool {
         self.gathering.iter().map(|gathering| gathering.batch.payload_bytes()).sum::<usize>() >= MAX_GATHERING_BYTES
     }
 
-    /// What the next write holds, if it can start now.
+    /// Returns the items that the next write holds, if it can start now.
     pub(super) fn ready(&self) -> &[Item] {
         match (&self.under_way, self.gathering.front()) {
             (None, Some(next)) => &next.items,

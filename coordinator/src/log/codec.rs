@@ -20,7 +20,7 @@ use super::separate_parts::{self, Stored};
 use super::stored_history::{UnreadableLine, events_of};
 use super::{DEFINITION, Ended, Found, RESULT};
 
-/// Why a record cannot be read.
+/// The reason why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DecodeError {
     #[error("it is not a protobuf message of this kind ({0})")]

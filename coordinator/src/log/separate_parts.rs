@@ -30,7 +30,7 @@ pub(crate) struct Apart(BTreeMap<AttemptNumber, Stored>);
 /// The parts of one transaction that are stored apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Stored {
-    /// By the names of their branches or steps.
+    /// The branches or steps whose results are stored.
     pub(super) results: BTreeSet<PartName>,
     pub(super) definition: bool,
     /// There may be more: its record cannot tell.
@@ -94,7 +94,7 @@ impl Apart {
         (names, large)
     }
 
-    /// Answers which results of a transaction that has ended are stored already, and drops what nobody needs any more.
+    /// Returns the parts of a transaction that has ended whose results are stored already, and drops what nobody needs any more.
     pub(super) fn of_ended(&mut self, batch: &mut Batch, ended: &EndedRecord) -> Vec<PartName> {
         let Some(Stored { results, definition, unknown }) = self.0.remove(&ended.attempt_number) else {
             return Vec::new();

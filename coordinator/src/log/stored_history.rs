@@ -14,7 +14,7 @@ use undoubt_vocabulary::{EventKind, Timestamp};
 
 const HAPPENED: u32 = 10;
 
-/// What two branches or steps that go well take.
+/// The bytes that the history of two branches or steps takes which go well.
 const USUAL_BYTES: usize = 192;
 
 /// One transaction's history as it is stored, and what the next line may refer to.
@@ -23,11 +23,11 @@ pub(crate) struct StoredHistory {
     bytes: Vec<u8>,
     now: Place,
     before_last: Place,
-    /// In the order in which they were mentioned first.
+    /// The names in the order in which they were mentioned first.
     names: Vec<String>,
 }
 
-/// Where a line begins, and what it is told from.
+/// The place where a line begins, and the time that it is told from.
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
     bytes: usize,
@@ -42,11 +42,11 @@ pub(crate) struct Line<'a> {
     pub(crate) kind: EventKind,
     pub(crate) participant: Option<&'a str>,
     pub(crate) detail: &'a str,
-    /// How often in a row.
+    /// The number of times in a row.
     pub(crate) count: u32,
 }
 
-/// Why stored lines cannot be read.
+/// The reason why stored lines cannot be read.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum UnreadableLine {
     #[error("a line of its history has the phrase {0}, which is not known to this version")]
@@ -58,7 +58,7 @@ pub enum UnreadableLine {
 }
 
 impl StoredHistory {
-    /// For one that begins.
+    /// Returns the history of a transaction that begins.
     pub(crate) fn begun() -> StoredHistory {
         StoredHistory { bytes: Vec::with_capacity(USUAL_BYTES), ..StoredHistory::default() }
     }
@@ -124,7 +124,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Vec<HistoryEvent>, UnreadableLine> {
     events_of(EndedTransaction::decode(bytes)?.happened)
 }
 
-/// What the lines of a record tell.
+/// Returns the events that the lines of a record tell.
 pub(crate) fn events_of(lines: Vec<Happened>) -> Result<Vec<HistoryEvent>, UnreadableLine> {
     let mut names: Vec<String> = Vec::new();
     let mut at_us = 0_u64;

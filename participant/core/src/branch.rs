@@ -23,7 +23,7 @@ pub(crate) struct Branch {
     pub(crate) id: BranchId,
     pub(crate) begun_at: Timestamp,
     pub(crate) state: State,
-    /// It was in doubt at the last sweep already.
+    /// True if it was in doubt at the last sweep already.
     pub(crate) swept: bool,
 }
 
@@ -60,7 +60,7 @@ pub(crate) enum State {
     Finished(Finished),
 }
 
-/// What to do when the resource manager has done the work.
+/// The next thing to do when the resource manager has done the work.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Then {
     Vote,
@@ -70,7 +70,7 @@ pub(crate) enum Then {
     },
 }
 
-/// What is remembered of a branch that is over.
+/// The memory of a branch that is over.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Finished {
     Committed,
@@ -78,12 +78,12 @@ pub(crate) enum Finished {
     CommittedAlone {
         result: Kept,
     },
-    /// It held its locks until it was asked to confirm, and has left.
+    /// The branch held its locks until it was asked to confirm, and has left.
     Left,
     /// One-phase, and it only read. Forgotten once a new session begins: the vote may be lost with the old one, and nobody
     /// was told what it read, so a prepare that is repeated reads anew.
     Read,
-    /// It said no by itself. The vote is repeated to whoever asks.
+    /// The branch said no by itself. The vote is repeated to whoever asks.
     Refused(Vote),
     Aborted,
 }

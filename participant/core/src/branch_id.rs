@@ -1,4 +1,4 @@
-//! Which attempt of which transaction.
+//! The id of a branch: which attempt of which transaction.
 
 use std::hash::{Hash, Hasher};
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Digest, TxId};
@@ -8,7 +8,7 @@ use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Digest, TxId};
 pub struct BranchId {
     pub tx: TxId,
     pub attempt_number: AttemptNumber,
-    /// Whose decision ends it.
+    /// The coordinator whose decision ends it.
     pub coordinator: CoordinatorId,
 }
 

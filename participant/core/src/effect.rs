@@ -1,4 +1,4 @@
-//! What a participant wants done.
+//! The effects of a participant.
 
 use crate::branch_id::BranchId;
 use crate::heuristic::Heuristic;
@@ -18,7 +18,7 @@ pub enum Effect {
         coordinator: CoordinatorId,
         epoch: Epoch,
     },
-    /// With the highest number that was seen of the coordinator's log.
+    /// The answer to a hello, with the highest number that was seen of the coordinator's log.
     Welcome {
         session: Session,
         seen: Option<WriteNumber>,
@@ -135,7 +135,7 @@ pub enum Effect {
         tx: TxId,
         release: Release,
     },
-    /// What was kept only to recognise this coordinator's attempts below the low-water mark may go. Not answered.
+    /// Drop what was kept only to recognise this coordinator's attempts below the low-water mark. Not answered.
     Collect {
         coordinator: CoordinatorId,
         low_water_mark: AttemptNumber,
@@ -146,7 +146,7 @@ pub enum Effect {
     },
 }
 
-/// Why a session ends.
+/// The reason why a session ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum SessionRefused {
     #[error(
@@ -165,7 +165,7 @@ pub enum SessionRefused {
     OtherStart { epoch: u32 },
 }
 
-/// Answers an operator.
+/// The answer to an operator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
     Resolved(BranchOutcome),

@@ -5,14 +5,14 @@ use undoubt_vocabulary::{BranchOutcome, Timestamp};
 /// The name that stands for whoever ended a branch in the resource itself.
 pub const UNKNOWN_HAND: &str = "somebody else, in the resource itself";
 
-/// How a branch ended that its coordinator did not end. Kept until an operator forgets it.
+/// The heuristic outcome of a branch, which its coordinator did not end. Kept until an operator forgets it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Heuristic {
     pub commit: bool,
     pub at: Timestamp,
     pub who: String,
     pub reason: String,
-    /// What the coordinator had decided, once that is known: `true` is commit.
+    /// The coordinator's decision, once that is known: `true` is commit.
     pub decision: Option<bool>,
 }
 

@@ -19,7 +19,7 @@ pub struct Session(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Operator(pub u64);
 
-/// What survived in the resource, before anything else is put in.
+/// The state that survived in the resource, put in before anything else.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Recovered {
     Coordinator {
@@ -27,7 +27,7 @@ pub enum Recovered {
         epoch: Epoch,
         low_water_mark: AttemptNumber,
     },
-    /// It holds its locks again.
+    /// A prepared branch, which holds its locks again.
     Prepared {
         branch: BranchId,
         begun_at: Timestamp,
@@ -53,13 +53,13 @@ pub enum Recovered {
         step: StepId,
         state: StepState,
     },
-    /// What the participant's log says of itself.
+    /// The starts of the participant's log, as it tells them itself.
     Log {
         starts: Starts,
-        /// Why it is believed to be an older copy.
+        /// The reason why it is believed to be an older copy.
         put_back: Option<String>,
     },
-    /// What was seen of a coordinator's log.
+    /// The number that was seen of a coordinator's log.
     Seen {
         id: CoordinatorId,
         seen: Seen,
@@ -71,7 +71,7 @@ pub enum Recovered {
     },
 }
 
-/// What a coordinator says first in a session.
+/// The first message of a coordinator in a session.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hello {
     pub coordinator: CoordinatorId,
@@ -148,8 +148,8 @@ pub enum Input {
     Resolved {
         branch: BranchId,
     },
-    /// In place of the three before: somebody else had ended the branch the other way, in the resource itself. `at` is when that
-    /// was found. Of a branch whose execution was unclear: it was committed by somebody else.
+    /// The answer in place of the three before: somebody else had ended the branch the other way, in the resource
+    /// itself. `at` is when that was found. Of a branch whose execution was unclear: it was committed by somebody else.
     Gone {
         branch: BranchId,
         at: Timestamp,
@@ -195,7 +195,7 @@ pub enum Input {
         attempt_number: AttemptNumber,
         tx: TxId,
     },
-    /// From time to time: ask about what is in doubt.
+    /// The time has come to ask about what is in doubt.
     SweepDue,
     /// An operator decides alone.
     Resolve {

@@ -1,4 +1,4 @@
-//! All branches and steps of one participant: sessions, epochs, the low-water mark, the sweep.
+//! The branches and steps of one participant: sessions, epochs, the low-water mark, the sweep.
 
 mod close;
 mod marks;
@@ -29,16 +29,16 @@ pub struct Limits {
     pub largest_kept_bytes: usize,
 }
 
-/// See the crate's documentation for the contract.
+/// The participant as a state machine. The crate's documentation states its contract.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Participant {
     limits: Limits,
     coordinators: BTreeMap<CoordinatorId, Known>,
     branches: DigestMap<TxId, Box<Branch>>,
-    /// Every branch by its attempt number, for the low-water mark.
+    /// The branches by their attempt numbers, for the low-water mark.
     by_attempt_number: BTreeMap<(CoordinatorId, AttemptNumber), TxId>,
     open: usize,
-    /// By branches.
+    /// The bytes that branches keep.
     kept_bytes: usize,
     sagas: Sagas,
     standing: Standing,
@@ -53,13 +53,13 @@ struct Known {
     session: Option<Session>,
     /// A hello whose epoch is being recorded.
     joining: Option<(Session, Epoch)>,
-    /// Of its log.
+    /// The number that was seen of its log.
     seen: Seen,
-    /// What it said of its log in its hello.
+    /// The number of its log that its hello named.
     number: Option<WriteNumber>,
 }
 
-/// What a participant knows of a coordinator.
+/// The knowledge of a coordinator, for operators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnownCoordinator {
     pub id: CoordinatorId,
@@ -159,7 +159,7 @@ impl Participant {
         self.branches.in_any_order().filter(|(_, branch)| branch.is_in_doubt()).count()
     }
 
-    /// All branches that are not finished, and heuristic outcomes.
+    /// Returns all branches that are not finished, and heuristic outcomes.
     pub fn views(&self) -> impl Iterator<Item = BranchView> + '_ {
         self.branches.iter().map(|(_, branch)| branch).filter(|branch| branch.is_open()).map(|branch| branch.view())
     }
@@ -229,7 +229,7 @@ impl Participant {
         Kept::up_to(self.limits.largest_kept_bytes, result)
     }
 
-    /// Everything below the low-water mark is over between the two (R11).
+    /// Takes a batch's low-water mark: everything below it is over between the two (R11).
     fn handle_low_water_mark(&mut self, session: Session, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
         let Some((coordinator, known)) = self.of_session(session) else { return };
         if low_water_mark <= known.low_water_mark {
@@ -278,7 +278,7 @@ impl Participant {
         self.open + self.sagas.under_way() >= self.limits.max_open_branches
     }
 
-    /// Why no more is taken.
+    /// Returns the reason why no more is taken.
     fn full(&self) -> String {
         let max = self.limits.max_open_branches;
         format!("{max} branches and steps are open here, the most there may be (max_open_branches)")
@@ -328,7 +328,7 @@ impl Participant {
     }
 }
 
-/// What a branch has to ask or to report, if anything.
+/// Returns the message by which a branch has to ask or to report, if there is one.
 fn question_about(branch: &Branch) -> Option<ToCoordinator> {
     let (tx, attempt_number) = (branch.id.tx.clone(), branch.id.attempt_number);
     match &branch.state {

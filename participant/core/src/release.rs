@@ -5,7 +5,7 @@ use undoubt_vocabulary::Timestamp;
 /// A release of semantic locks by an operator. The price: others see, and change, what the saga may still undo.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Release {
-    /// By the participant's clock.
+    /// The time, by the participant's clock.
     pub at: Timestamp,
     pub who: String,
     pub reason: String,

@@ -1,4 +1,4 @@
-//! What a participant has of sagas: their steps, and whether they are closed.
+//! The sagas of a participant: their steps, and whether they are closed.
 
 use crate::input::Operator;
 use crate::step::{State, StepId, StepView};
@@ -19,18 +19,18 @@ pub(crate) struct Sagas {
 pub(crate) struct Saga {
     pub(crate) steps: BTreeMap<StepIndex, State>,
     pub(crate) closing: Closing,
-    /// For whom its semantic locks are being dropped before it is over.
+    /// The operator for whom its semantic locks are being dropped before it is over.
     pub(crate) releasing: Option<Operator>,
-    /// By its coordinator's clock; 0 if nothing of it came since the start.
+    /// The time at which it began, by its coordinator's clock; 0 if nothing of it came since the start.
     begun_at: Timestamp,
 }
 
-/// Once it is asked to close, nothing of a saga begins any more.
+/// The state of a saga's closing. Once it is asked to close, nothing of it begins any more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Closing {
     #[default]
     Open,
-    /// Until no step is under way.
+    /// The saga is closed once no step is under way.
     Waiting,
     /// The resource manager drops its semantic locks.
     UnderWay,
@@ -100,7 +100,7 @@ impl Sagas {
         }
     }
 
-    /// All that is known of this coordinator's saga, whichever attempt it is.
+    /// Returns what is known of this coordinator's saga, whichever attempt it is.
     pub(crate) fn of<'a>(
         &'a self,
         coordinator: CoordinatorId,
@@ -142,8 +142,9 @@ impl Sagas {
         self.all.iter().flat_map(steps)
     }
 
-    /// For a new session, which no message of the one before outlives. A coordinator that has restarted counts its attempts
-    /// from 1 again: compared with those of its former life, none of them would be tried.
+    /// Forgets the counts of attempts, for a new session, which no message of the one before outlives. A coordinator
+    /// that has restarted counts its attempts from 1 again: compared with those of its former life, none of them would
+    /// be tried.
     pub(crate) fn count_attempts_anew(&mut self, coordinator: CoordinatorId) {
         let first = StepId::first_of(coordinator, AttemptNumber::default()).saga();
         let own = self.all.range_mut(first..).take_while(|((owner, ..), _)| *owner == coordinator);
@@ -162,7 +163,7 @@ impl Sagas {
         stored
     }
 
-    /// What is kept, saga by saga, and whose they are.
+    /// Returns the bytes that are kept, saga by saga, and whose they are.
     pub(crate) fn kept(&self) -> impl Iterator<Item = (CoordinatorId, usize)> + '_ {
         let bytes = |saga: &Saga| saga.steps.values().map(State::kept_bytes).sum();
         self.all.iter().map(move |((coordinator, ..), saga)| (*coordinator, bytes(saga)))

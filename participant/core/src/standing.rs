@@ -1,13 +1,13 @@
-//! Whether this participant's log is the newest, as far as anybody has shown.
+//! The question whether this participant's log is the newest, as far as anybody has shown.
 
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, Start, Starts, Timestamp, WriteNumber};
 
-/// What a participant knows of its own log.
+/// The knowledge of a participant about its own log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Standing {
     /// `None`: its writes are not numbered, and nothing can be told.
     pub(crate) starts: Option<Starts>,
-    /// Why it is believed to be an older copy.
+    /// The reason why it is believed to be an older copy.
     pub(crate) put_back: Option<String>,
     /// The highest counts of losses and starts that were shown to it.
     pub(crate) latest: Start,
@@ -19,23 +19,23 @@ pub struct Loss {
     pub at: Timestamp,
     pub who: String,
     pub reason: String,
-    /// What it was taken from.
+    /// The reason why it was believed to be an older copy.
     pub put_back: String,
     /// The counts of losses and starts above which the next start has to be.
     pub above: Start,
 }
 
-/// What a coordinator asks before its first session after a start.
+/// The question of a coordinator before its first session after a start.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Recall {
     pub coordinator: CoordinatorId,
-    /// For people, and to notice that a coordinator's folder is a new one.
+    /// The name, for people, and to notice that a coordinator's folder is a new one.
     pub name: String,
     /// The highest number that it has seen of this participant's log.
     pub shown: Option<WriteNumber>,
 }
 
-/// What is known of a coordinator here.
+/// The answer to [`Recall`]: what is known of a coordinator here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Recalled {
     pub seen: Seen,
@@ -72,7 +72,7 @@ impl Standing {
     }
 }
 
-/// What has been seen of a coordinator's log.
+/// The state of a coordinator's log as it has been seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Seen {
     /// The start that said hello last.

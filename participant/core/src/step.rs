@@ -24,7 +24,7 @@ pub struct StepId {
 }
 
 impl StepId {
-    /// Where the steps of an attempt number begin.
+    /// Returns the id before which no step of an attempt number comes.
     pub fn first_of(coordinator: CoordinatorId, attempt_number: AttemptNumber) -> StepId {
         StepId { coordinator, attempt_number, step: StepIndex(0), tx: TxId::lowest() }
     }
@@ -35,7 +35,7 @@ impl StepId {
 pub enum StepState {
     /// The action is in effect. `pending`: with semantic locks, which end with the saga or the step's compensation.
     Acted { result: Kept, pending: bool },
-    /// It was in effect, and has been undone.
+    /// The step was in effect, and has been undone.
     Compensated,
     /// Its compensation came, and it had not been in effect. It never will be.
     Empty,
@@ -48,7 +48,7 @@ pub(crate) enum State {
         attempt: u32,
         then: Option<RunStep>,
     },
-    /// Nothing is in effect.
+    /// The step was refused: nothing of it is in effect.
     Refused(Refused),
     /// `refused`: the compensation that was tried last.
     Acted {
@@ -81,7 +81,7 @@ pub(crate) struct Refused {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StepView {
     pub id: StepId,
-    /// When its saga began, by its coordinator's clock.
+    /// The time at which its saga began, by its coordinator's clock.
     pub begun_at: Timestamp,
     pub state: &'static str,
 }
@@ -138,7 +138,7 @@ impl State {
         matches!(self, State::Acted { pending: true, .. })
     }
 
-    /// Whether the resource keeps a barrier of it.
+    /// Returns true if the resource keeps a barrier of it.
     pub(crate) fn is_stored(&self) -> bool {
         matches!(self, State::Acted { .. } | State::Compensated | State::Empty)
     }

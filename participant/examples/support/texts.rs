@@ -1,4 +1,5 @@
-//! What both examples share: a small language of work, and the world in which the conformance suite finds them.
+//! The parts that both examples share: a small language of work, and the world in which the conformance suite finds
+//! them.
 //!
 //! Work is text: `put KEY VALUE`, `get KEY`, `add KEY NUMBER [FLOOR]`. Its result is the value.
 
@@ -11,7 +12,7 @@ use undoubt_vocabulary::{Refusal, RefusalCode};
 
 pub type Values = BTreeMap<String, String>;
 
-/// What work comes to on the values there are.
+/// The outcome of work on the values there are.
 #[derive(Clone, Debug)]
 pub struct Change {
     pub key: String,

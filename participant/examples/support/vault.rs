@@ -1,4 +1,4 @@
-//! What the vault does as the shelf does, and its world.
+//! The part of the vault that is as the shelf's, and its world.
 
 use super::*;
 

@@ -23,7 +23,7 @@ use undoubt_vocabulary::{DigestMap, Digested, Timestamp, TxId};
 /// Transactions that may wait for locks at the same time (R9).
 pub const MAX_WAITERS: usize = 4_096;
 
-/// How a key is locked. Exclusive is the greater of the two: it includes what shared allows.
+/// The mode in which a key is locked. Exclusive is the greater of the two: it includes what shared allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mode {
     /// Any number of transactions may read.
@@ -67,16 +67,16 @@ pub enum Acquire {
     Crowded,
 }
 
-/// Who holds and who waits.
+/// The lock of a key: who holds it, and who waits for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LockTable {
     keys: DigestMap<Digested, KeyLocks>,
     claims: DigestMap<TxId, Claim>,
-    /// In the order in which they came.
+    /// The transactions that wait, in the order in which they came.
     waiting: BTreeMap<Place, TxId>,
 }
 
-/// Where a request stands in the queue.
+/// The place of a request in the queue.
 type Place = u64;
 
 /// A key's locks. Kept apart by mode, so that many readers of one key need not look at each other.
@@ -124,7 +124,7 @@ impl KeyLocks {
         }
     }
 
-    /// Those that a request at this place of the queue would have to wait for.
+    /// Returns those that a request at this place of the queue would have to wait for.
     fn in_the_way(&self, mode: Mode, place: Place) -> impl Iterator<Item = &Arc<Age>> {
         let writers = self.writer.iter().chain(self.waiting_to_write.range(..place).map(|(_, age)| age));
         let readers = match mode {
@@ -151,14 +151,14 @@ fn wanted_of(keys: &BTreeMap<Bytes, Mode>) -> Wanted {
     keys.iter().map(|(key, mode)| (Digested::from(&**key), *mode)).collect()
 }
 
-/// All that one transaction holds or waits for.
+/// The locks that one transaction holds or waits for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Claim {
     age: Arc<Age>,
     wanted: Wanted,
     /// `None` once granted.
     place: Option<Place>,
-    /// It holds, and its decision is known.
+    /// True if it holds locks and its decision is known.
     leaving: bool,
 }
 
@@ -240,7 +240,7 @@ impl LockTable {
         self.waiting.values()
     }
 
-    /// Whether it holds or waits.
+    /// Returns true if it holds or waits.
     pub fn knows(&self, tx: &TxId) -> bool {
         self.claims.contains_key(tx)
     }
@@ -254,12 +254,12 @@ impl LockTable {
         self.claims.get(tx).is_some_and(|claim| claim.leaving)
     }
 
-    /// Nobody holds and nobody waits.
+    /// Returns true if nobody holds and nobody waits.
     pub fn is_idle(&self) -> bool {
         self.claims.is_empty()
     }
 
-    /// Those that a request at this place of the queue would have to wait for.
+    /// Returns those that a request at this place of the queue would have to wait for.
     fn in_the_way(&self, wanted: &Wanted, place: Place) -> impl Iterator<Item = &Age> {
         wanted
             .iter()

@@ -1,4 +1,4 @@
-//! What work does, and when it is seen.
+//! The effects of work, and when they are seen.
 
 use super::BranchWorld;
 use super::subject::{Attempt, Subject, assert_refused, attempt, done};
@@ -83,7 +83,7 @@ pub(super) async fn work_in_one_phase_is_committed_at_once_and_remembered_with_i
     assert_eq!(subject.value("k").await.as_deref(), Some("5"), "what was committed in one phase is forced");
 }
 
-/// Of the first attempt, if it tells results again at all.
+/// Checks the result of the first attempt, if the resource tells results again at all.
 async fn tells_again<W: BranchWorld>(subject: &Subject<'_, W>, result: &Bytes) {
     if subject.resource.recalls_results() {
         let again = done("result_of", subject.resource.result_of(attempt(1).branch)).await;

@@ -1,4 +1,4 @@
-//! What every resource keeps, and whose it is.
+//! The promises about what every resource keeps, and whose it is.
 
 use super::World;
 use super::subject::{ANOTHER_COORDINATOR, COORDINATOR, OWNER, Subject, done};

@@ -1,4 +1,4 @@
-//! Who waits for whom, and for how long (R12).
+//! The promises about locks: who waits for whom, and for how long (R12).
 
 use super::subject::{SHORT_WAIT, Subject, assert_refused, attempt};
 use super::{BranchWorld, PATIENCE};

@@ -131,7 +131,7 @@ impl<'w, W: World> Server<'w, W> {
         assert_eq!(self.told.take(), Some(Answer::Released), "an operator's release is answered");
     }
 
-    /// Whose semantic locks are listed, one page after the other.
+    /// Returns the owners of the semantic locks that are listed, one page after the other.
     pub(super) async fn owners_of_marks(&self) -> Vec<StepId> {
         let (mut owners, mut after) = (Vec::new(), Bytes::new());
         loop {

@@ -133,13 +133,13 @@ impl<W: BranchWorld> Subject<'_, W> {
         self.commit(attempt).await;
     }
 
-    /// Nobody may write what a prepared branch has locked.
+    /// Asserts that nobody may write what a prepared branch has locked.
     pub(super) async fn assert_locked(&self, key: &str, why: &str) {
         let vote = self.vote_briefly(&attempt(YOUNGEST), self.world.put(key, "locked-out")).await;
         assert_refused(&vote, self.world.locking().refuses_with(), why);
     }
 
-    /// In one phase, without waiting for locks for long.
+    /// Returns the vote in one phase, without waiting for locks for long.
     pub(super) async fn vote_briefly(&self, attempt: &Attempt, work: Bytes) -> Vote {
         self.execute(Execution::OnePhase, SHORT_WAIT, attempt, work, CancellationToken::new()).await
     }
@@ -149,7 +149,7 @@ fn owner() -> ParticipantName {
     OWNER.parse().expect("a name")
 }
 
-/// What the server hands on.
+/// Returns the call that the server makes.
 pub(super) fn call(execution: Execution, timeout: Duration, attempt: &Attempt, work: Bytes) -> (BranchId, Prepare) {
     let Attempt { branch, begun_at } = attempt.clone();
     let prepare =

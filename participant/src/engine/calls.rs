@@ -17,11 +17,11 @@ use undoubt_vocabulary::{
     CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, RunStep, StepOutcome, Timestamp, TxId, Vote,
 };
 
-/// What a finished call means to the core.
+/// The meaning of a finished call to the core.
 pub(super) enum Done {
     Executed(Voted),
     Committed(Vec<BranchId>),
-    /// Those that were committed one by one, and when.
+    /// The branches that were committed one by one, and when.
     CommittedEach(Vec<(BranchId, Ended)>, Timestamp),
     Acted {
         step: StepId,
@@ -30,7 +30,7 @@ pub(super) enum Done {
     /// There was no room for its result.
     ActionPutOff(StepId, RunStep),
     Input(Input),
-    /// What comes next for the transaction may go on.
+    /// The transaction's next call may go on.
     InTurn {
         tx: TxId,
         input: Option<Input>,
@@ -38,7 +38,7 @@ pub(super) enum Done {
     Nothing,
 }
 
-/// How calls that cannot be done now are repeated.
+/// The way in which calls that cannot be done now are repeated.
 pub(super) struct Patience {
     config: Arc<Config>,
     random: Arc<dyn Random>,

@@ -1,4 +1,4 @@
-//! What a participant remembers of coordinators, as its resource keeps it.
+//! The memory of coordinators, as the participant's resource keeps it.
 //!
 //! | key | value |
 //! | --- | --- |

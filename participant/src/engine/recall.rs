@@ -18,11 +18,11 @@ const RECALLED_AT_A_TIME: usize = 8;
 /// Steps that are undone at a time for which a long result was read.
 const MAX_UNDOING: usize = 32;
 
-/// What is to be said again, each once however often it was asked for.
+/// The results that are to be said again, each once however often it was asked for.
 #[derive(Debug)]
 pub(super) struct Recalls {
     votes: BTreeSet<BranchId>,
-    /// With the attempt that came last: a coordinator that has restarted counts anew.
+    /// The steps, each with the attempt that came last: a coordinator that has restarted counts anew.
     outcomes: BTreeMap<StepId, u32>,
     undoing: Arc<Semaphore>,
 }

@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use undoubt_participant_core::Effect;
 use undoubt_vocabulary::{DigestMap, TxId};
 
-/// By transaction, what is held back while its call is under way: little, since the core wants nothing more once a call is
-/// held back that it waits for.
+/// The effects that are held back while a call of their transaction is under way, by transaction: few, since the core
+/// wants nothing more once a call is held back that it waits for.
 #[derive(Debug, Default)]
 pub(super) struct InTurn(DigestMap<TxId, VecDeque<Effect>>);
 
@@ -33,7 +33,7 @@ impl InTurn {
         assert!(self.0.insert(tx, VecDeque::new()).is_none(), "two calls for one transaction's branch meet");
     }
 
-    /// What was held back meanwhile, in its order.
+    /// Returns the effects that were held back meanwhile, in their order.
     pub(super) fn end(&mut self, tx: &TxId) -> VecDeque<Effect> {
         self.0.remove(tx).unwrap_or_default()
     }

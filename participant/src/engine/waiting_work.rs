@@ -39,7 +39,7 @@ struct Entry {
     until: Instant,
 }
 
-/// By age, and among those of one age as they came.
+/// The work that waits, by age, and among those of one age as they came.
 type Queue = BTreeMap<(Timestamp, u64), Entry>;
 
 #[derive(Debug, Default)]
@@ -115,7 +115,7 @@ impl Waiting {
 }
 
 impl Entry {
-    /// With the time that is left.
+    /// Returns the work with the time that is left.
     fn resumed(mut self) -> Work {
         let left = self.until.saturating_duration_since(Instant::now());
         *self.work.timeout() = left;

@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 use undoubt_participant_core::branch_id::BranchId;
 use undoubt_vocabulary::{DigestMap, Prepare, Refusal, RefusalCode, Vote};
 
-/// What became of some branches.
+/// The votes of some branches.
 pub type Votes = Vec<(BranchId, Vote)>;
 
-/// What preparing branches together came to.
+/// The outcome of preparing branches together.
 #[derive(Debug, Default)]
 pub struct Voted {
     pub votes: Votes,
@@ -76,7 +76,8 @@ pub fn commit_each<R: Branches>(resource: &Arc<R>, branches: Vec<BranchId>) -> V
     branches.into_iter().map(one).collect()
 }
 
-/// How waits for locks are ended before their time. Few branches have to wait, and only those get a token.
+/// The tokens by which waits for locks are ended before their time. Few branches have to wait, and only those get a
+/// token.
 #[derive(Debug, Default)]
 pub struct Cancellations(DigestMap<BranchId, CancellationToken>);
 

@@ -1,15 +1,15 @@
-//! Why a resource did not do what it was told.
+//! The errors of a resource.
 
-/// What a resource says when a call did not succeed. The [contract](super) has a table of what follows from each.
+/// The error of a call that did not succeed. The [contract](super) has a table of what follows from each.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResourceError {
-    /// Nothing happened, and nothing of this call will.
+    /// The call did nothing now: nothing happened, and nothing of it will.
     #[error("the resource cannot do this now: {cause}. Nothing happened; try again later")]
     Unavailable { cause: String },
-    /// Nothing happened: there is no room for the result. Only of a prepare and of a step's action.
+    /// The call did nothing: there is no room for the result. Only of a prepare and of a step's action.
     #[error("there is no room for the result now. Nothing happened; try again once there is")]
     NoRoom,
-    /// It may have happened, or may happen yet: the connection broke before the answer came.
+    /// The call may have taken effect, or may yet: the connection broke before the answer came.
     #[error("it is unclear what became of this in the resource: {cause}. It is asked again, or looked for")]
     Unclear { cause: String },
     /// The resource is not the one that this participant has served: another's, a swapped or a restored one.

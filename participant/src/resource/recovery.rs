@@ -1,4 +1,4 @@
-//! What a resource finds when it starts.
+//! The state that a resource finds when it starts.
 
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -8,26 +8,27 @@ use undoubt_participant_core::step::{StepId, StepState};
 use undoubt_participant_core::{Kept, Loss};
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, Starts, Timestamp, WriteNumber};
 
-/// All that survived in a resource. Everything here is complete: of each call before the crash, either all is told or
-/// nothing.
+/// The state that survived in a resource. Everything here is complete: of each call before the crash, either all is
+/// told or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovered {
     pub coordinators: Vec<CoordinatorMarks>,
-    /// In doubt, locked again. Also those that somebody may have ended other than this participant, such as one whose work is in
-    /// effect without a record that it was told to commit: what became of them shows when they are told to end.
+    /// The branches in doubt, locked again. Also those that somebody may have ended other than this participant, such
+    /// as one whose work is in effect without a record that it was told to commit: what became of them shows when they
+    /// are told to end.
     pub prepared: Vec<PreparedBranch>,
     /// Branches whose abort has begun and owes something yet: they are aborted again until it is done.
     pub aborting: Vec<PreparedBranch>,
-    /// What branches came to, at or above the low-water mark of their coordinator.
+    /// The outcomes of branches, at or above the low-water mark of their coordinator.
     pub finished: Vec<FinishedBranch>,
     pub heuristics: Vec<HeuristicBranch>,
     /// Barriers of sagas' steps, at or above the low-water mark of their coordinator.
     pub steps: Vec<RecoveredStep>,
-    /// Only of a resource that numbers its writes.
+    /// The log, of a resource that numbers its writes.
     pub log: Option<RecoveredLog>,
 }
 
-/// What is stored of a coordinator.
+/// The epoch and the low-water mark that are stored of a coordinator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CoordinatorMarks {
     pub id: CoordinatorId,
@@ -73,13 +74,13 @@ pub struct RecoveredStep {
     pub state: StepState,
 }
 
-/// What a log says of itself.
+/// The starts of a log, as it tells them itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecoveredLog {
     pub starts: Starts,
-    /// Why it is believed to be an older copy.
+    /// The reason why it is believed to be an older copy.
     pub put_back: Option<String>,
-    /// What was remembered of others, by its keys.
+    /// The values that were remembered of others, by their keys.
     pub remembered: BTreeMap<Bytes, Bytes>,
     /// The oldest first, with the last write that was left.
     pub losses: Vec<(Loss, WriteNumber)>,

@@ -1,4 +1,4 @@
-//! What the store's log says of itself: its starts, what is remembered of others, and losses that were accepted.
+//! The store's log, as it tells of itself: its starts, what is remembered of others, and losses that were accepted.
 
 use super::record::Unreadable;
 use super::recovery::unreadable;

@@ -13,7 +13,8 @@ use undoubt_proto::record::{FinishedBranch, HeuristicBranch, PreparedBranch, Ste
 use undoubt_proto::v1;
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, InvalidId, Timestamp, TxId};
 
-/// Why a record cannot be understood. It was written whole, so it was damaged since, or written by a newer version.
+/// The reason why a record cannot be understood. It was written whole, so it was damaged since, or written by a newer
+/// version.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Unreadable {
     #[error("its key has the wrong form")]

@@ -1,4 +1,4 @@
-//! What a start finds in the table. A record that cannot be read stops it; nothing is skipped (R8).
+//! The state that a start finds in the table. A record that cannot be read stops it; nothing is skipped (R8).
 
 use super::record::{self, CoordinatorEntry, Unreadable};
 use super::schema::{self, BRANCH, COORDINATOR, FINISHED, HEURISTIC, STEP};

@@ -7,7 +7,7 @@ use undoubt_vocabulary::{AttemptNumber, CoordinatorId, InvalidId, StepIndex, TxI
 
 /// Branches that are prepared, by transaction.
 pub const BRANCH: Family = Family("branch");
-/// What branches came to, by coordinator and attempt number.
+/// The outcomes of branches, by coordinator and attempt number.
 pub const FINISHED: Family = Family("finished");
 /// Barriers of steps, by coordinator, attempt number and step.
 pub const STEP: Family = Family("step");
@@ -36,7 +36,7 @@ pub(super) fn step_key(step: &StepId) -> Bytes {
     ])
 }
 
-/// Where the finished branches of this attempt number begin, and its steps.
+/// Returns the key at which the finished branches of this attempt number begin, and its steps.
 pub(super) fn attempt_number_key(coordinator: CoordinatorId, attempt_number: AttemptNumber) -> Bytes {
     joined(&[&coordinator.0, &attempt_number.0.to_be_bytes()])
 }
@@ -72,7 +72,7 @@ pub(super) fn read_step_key(key: &Bytes) -> Option<Result<StepId, InvalidId>> {
     Some(TxId::new(key.slice_ref(tx)).map(|tx| StepId { coordinator, attempt_number, step, tx }))
 }
 
-/// What a key of the family `coordinator` is about.
+/// The meaning of a key of the family `coordinator`.
 pub(super) enum CoordinatorKey {
     Epoch(CoordinatorId),
     LowWaterMark(CoordinatorId),

@@ -1,4 +1,4 @@
-//! What every [`Store`] must do, as a suite that any implementation runs.
+//! The promises of every [`Store`], as a suite that any implementation runs.
 //!
 //! It panics at the first promise that is not kept, naming it.
 

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use thiserror::Error;
 
-/// What happens where. The default does nothing anywhere.
+/// The actions at crash points. The default does nothing anywhere.
 #[derive(Clone, Default)]
 pub struct CrashPoints(Option<Arc<dyn Fn(&'static str) + Send + Sync>>);
 

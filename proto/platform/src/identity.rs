@@ -1,4 +1,4 @@
-//! Whose data a folder holds.
+//! The identity of a folder's data.
 //!
 //! Kept in the family `meta`, one key each, so that a folder can be looked into with RocksDB's own tools:
 //!

@@ -1,4 +1,5 @@
-//! What both sides stand on: durable storage, and the seams through which time, randomness and faults come in.
+//! The ground that both sides stand on: durable storage, and the seams through which time, randomness and faults come
+//! in.
 //!
 //! * [`store`]: the contract of durable storage, which RocksDB (`undoubt-rocks`), the simulated disk and a store in memory
 //!   keep; [`conformance`] holds them to it.

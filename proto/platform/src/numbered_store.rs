@@ -34,7 +34,7 @@ const PUT_BACK_KEY: &str = "put-back";
 /// Starts that are kept with their last numbers. What others show of older ones is not looked up any more.
 const MAX_PAST_STARTS: usize = 10_000;
 
-/// What is remembered of others in one write, at most; the rest goes with the next.
+/// The most that one write remembers of others; the rest goes with the next.
 const MAX_SEEN_PER_WRITE: usize = 64;
 
 /// The room for that and for the number.
@@ -52,10 +52,10 @@ pub struct NumberedStore {
 struct State {
     start: Start,
     writes: u64,
-    /// Those of the writes that are on stable storage, as far as answers have been taken.
+    /// The number of writes that are on stable storage, as far as answers have been taken.
     stable: u64,
     seen: BTreeMap<Bytes, Bytes>,
-    /// Those of them that are not stored as they are here.
+    /// The keys of those that are not stored as they are here.
     unstored: BTreeSet<Bytes>,
 }
 
@@ -66,13 +66,13 @@ struct Before {
     stable: u64,
 }
 
-/// What a log says of itself when it is opened.
+/// The starts of a log, as it tells them when it is opened.
 #[derive(Clone, Debug)]
 pub struct Known {
     pub starts: Starts,
-    /// By whose log it is, as its owner has remembered it.
+    /// The numbers that its owner has seen, by whose log they are of.
     pub seen: BTreeMap<Bytes, Bytes>,
-    /// Why it is believed to be an older copy.
+    /// The reason why it is believed to be an older copy.
     pub put_back: Option<String>,
 }
 
@@ -346,7 +346,7 @@ fn fixed<const BYTES: usize>(meta: Family, key: &str, stored: &Bytes) -> Result<
     })
 }
 
-/// Everything under a prefix, without it.
+/// Returns everything under a prefix, without it.
 fn prefixed(store: &dyn Store, meta: Family, prefix: &[u8]) -> Result<BTreeMap<Bytes, Bytes>, StoreError> {
     let mut to = prefix.to_vec();
     if let Some(last) = to.last_mut() {

@@ -46,10 +46,10 @@ pub use write_answer::{Completion, Written};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Family(pub &'static str);
 
-/// When a write counts as done.
+/// The moment at which a write counts as done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// On stable storage when the write is answered, and with it every batch queued before.
+    /// The write is done when it is on stable storage, and with it every batch queued before.
     Forced,
     /// Applied and ordered when the write is answered; on stable storage no later than the next forced write.
     Lazy,

@@ -24,7 +24,7 @@ struct Field {
     number: u64,
     /// The bytes of an entry in memory, of its own lists apart; 0 where there is no list.
     entry_bytes: usize,
-    /// Of a message.
+    /// The kind of a message.
     kind: Option<usize>,
     /// Many numbers may share one field on the wire.
     is_number: bool,
@@ -78,7 +78,7 @@ fn gather<'a>(message: &'a DescriptorProto, place: &str, all: &mut Vec<(String, 
     all.push((name, message));
 }
 
-/// What messages take in memory. No kind has one of its own within it, or these would not end.
+/// The sizes of messages in memory. No kind has one of its own within it, or these would not end.
 struct Sizes<'a> {
     by_name: &'a BTreeMap<String, usize>,
     messages: &'a [&'a DescriptorProto],

@@ -1,4 +1,4 @@
-//! How transactions and branches ended.
+//! The conversion of outcomes: how transactions and branches ended.
 
 use super::{Malformed, field};
 use crate::v1;
@@ -9,14 +9,14 @@ use undoubt_vocabulary::{AbortReason, BranchOutcome, Outcome, PartName, Particip
 use v1::abort_reason::Reason;
 use v1::branch_result::Part;
 
-/// What a coordinator tells of a transaction: the decision if there is one, and what the branches read.
+/// A transaction as its coordinator tells of it: the decision if there is one, and what the branches read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct KnownOutcome {
     /// `None`: not decided yet.
     pub decided: Option<Outcome>,
-    /// Only of the branches that answered, and only while the coordinator still has it.
+    /// The results of the branches that answered, while the coordinator still has them.
     pub results: BTreeMap<PartName, Bytes>,
-    /// Not decided, and an operator has to end this step before it goes on.
+    /// The step that an operator has to end before the transaction, which is not decided, goes on.
     pub stuck: Option<StuckStep>,
 }
 

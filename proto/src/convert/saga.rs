@@ -158,7 +158,7 @@ impl From<RetryPolicy> for v1::RetryPolicy {
     }
 }
 
-/// What is 0 has its default.
+/// A field that is 0 has its default.
 impl From<v1::RetryPolicy> for RetryPolicy {
     fn from(wire: v1::RetryPolicy) -> Self {
         let default = RetryPolicy::default();

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-/// Has a number that tells it from nearly all others, made once and kept.
+/// A key with a number that tells it from nearly all others, made once and kept.
 ///
 /// Equal keys have equal digests. [`Hash`] has to write the digest and nothing else.
 pub trait Digest: Hash + Eq + Ord {
@@ -31,12 +31,12 @@ impl<K: Digest, V> DigestMap<K, V> {
         self.0.get_mut(key)
     }
 
-    /// Where the key is now. Any change of the map may move it.
+    /// Returns the place where the key is now. Any change of the map may move it.
     pub fn place(&self, key: &K) -> Option<usize> {
         self.0.get_index_of(key)
     }
 
-    /// What is at a place.
+    /// Returns the entry at a place.
     pub fn at_mut(&mut self, place: usize) -> Option<(&K, &mut V)> {
         self.0.get_index_mut(place)
     }
@@ -45,7 +45,7 @@ impl<K: Digest, V> DigestMap<K, V> {
         self.0.contains_key(key)
     }
 
-    /// Answers what was there before.
+    /// Inserts a value, and returns the one that was there before.
     pub fn insert(&mut self, key: K, value: V) -> Option<V> {
         self.0.insert(key, value)
     }
@@ -66,21 +66,21 @@ impl<K: Digest, V> DigestMap<K, V> {
         self.0.is_empty()
     }
 
-    /// In the order of the keys, which takes time to find.
+    /// Returns the entries in the order of their keys, which takes time to find.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         let mut all: Vec<(&K, &V)> = self.0.iter().collect();
         all.sort_unstable_by_key(|(key, _)| *key);
         all.into_iter()
     }
 
-    /// In the order of the keys, which takes time to find.
+    /// Returns the values in the order of their keys, which takes time to find.
     pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
         let mut all: Vec<(&K, &mut V)> = self.0.iter_mut().collect();
         all.sort_unstable_by_key(|(key, _)| *key);
         all.into_iter().map(|(_, value)| value)
     }
 
-    /// For who counts, or otherwise does not care in which order.
+    /// Returns the entries in no order, for those who count or do not care.
     pub fn in_any_order(&self) -> impl Iterator<Item = (&K, &V)> {
         self.0.iter()
     }

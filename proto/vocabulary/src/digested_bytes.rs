@@ -1,4 +1,4 @@
-//! Bytes that are looked up often.
+//! Bytes with a digest, for keys that are looked up often.
 
 use crate::digest_map::Digest;
 use smallvec::SmallVec;
@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::OnceLock;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// As many as a UUID's text has.
+/// The bytes that are kept in place: as many as a UUID's text has.
 const MAX_INLINE_BYTES: usize = 36;
 
 /// Few bytes with a digest of them in front, so that maps can tell two apart without fetching either. They are kept in place,
@@ -20,7 +20,7 @@ pub struct Digested {
 }
 
 impl Digested {
-    /// Nothing comes before it.
+    /// Returns the value that nothing comes before.
     pub fn lowest() -> Digested {
         Digested { digest: 0, bytes: SmallVec::new() }
     }
@@ -30,7 +30,7 @@ impl Digested {
     }
 }
 
-/// What digests of this process begin with.
+/// The seed that digests of this process begin with.
 static SEED: OnceLock<u64> = OnceLock::new();
 
 /// The process has digests already, which another seed would contradict.

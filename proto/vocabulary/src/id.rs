@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 use std::fmt;
 use std::str::FromStr;
 
-/// Why some bytes are no id.
+/// The reason why some bytes are no id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
     #[error("{what} is empty; give 1 to {max} bytes")]
@@ -38,7 +38,7 @@ pub enum InvalidId {
 pub struct TxId(Digested);
 
 impl TxId {
-    /// No id: where a map's ids begin, whatever they are.
+    /// Returns a value that is no id: where a map's ids begin, whatever they are.
     pub fn lowest() -> TxId {
         TxId(Digested::lowest())
     }
@@ -247,7 +247,8 @@ impl fmt::Debug for CoordinatorId {
     }
 }
 
-/// Counts the starts of one coordinator, from 1. Durable before it is used; a participant refuses a lower one (R5).
+/// The number of a coordinator's start, counted from 1. Durable before it is used; a participant refuses a lower one
+/// (R5).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Epoch(pub u32);
 

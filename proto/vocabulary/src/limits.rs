@@ -75,7 +75,7 @@ pub const MAX_RECORD_BYTES: usize = 16 << 20;
 /// Records gather for one write up to this size; the last may exceed it by itself.
 pub const MAX_RECORDS_BATCH_BYTES: usize = 8 << 20;
 
-/// All that waits for a store's writer, and so one batch.
+/// The bytes that may wait for a store's writer, and so the most of one batch.
 pub const MAX_STORE_QUEUE_BYTES: usize = 64 << 20;
 
 /// Callbacks promised and not kept yet, and the URL of each.

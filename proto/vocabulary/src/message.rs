@@ -1,4 +1,4 @@
-//! What coordinator and participant say to each other. The wire form is `session.proto`, which states the contract of
+//! The messages between coordinator and participant. The wire form is `session.proto`, which states the contract of
 //! each message; these are its values.
 
 use crate::id::{AttemptNumber, TxId};
@@ -9,7 +9,7 @@ use crate::time::Timestamp;
 use bytes::Bytes;
 use std::time::Duration;
 
-/// How a branch is to be executed.
+/// The way in which a branch is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Execution {
     /// Prepare, vote, and wait for the decision.
@@ -38,20 +38,20 @@ impl Execution {
 pub struct Prepare {
     pub tx: TxId,
     pub attempt_number: AttemptNumber,
-    /// When the transaction began, by its coordinator's clock: its age in wait-die (R12).
+    /// The time at which the transaction began, by its coordinator's clock: its age in wait-die (R12).
     pub begun_at: Timestamp,
-    /// How long the branch may still wait for locks, counted from receipt.
+    /// The time for which the branch may still wait for locks, counted from receipt.
     pub timeout: Duration,
     pub execution: Execution,
     /// Opaque to all but the resource manager.
     pub work: Bytes,
 }
 
-/// From a coordinator to a participant.
+/// A message from a coordinator to a participant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ToParticipant {
     Prepare(Prepare),
-    /// To a read-only branch, once every vote is in: say whether you still hold your locks, then leave.
+    /// Asks a read-only branch, once every vote is in, whether it still holds its locks, and to leave.
     Confirm {
         tx: TxId,
         attempt_number: AttemptNumber,
@@ -65,12 +65,12 @@ pub enum ToParticipant {
         tx: TxId,
         attempt_number: AttemptNumber,
     },
-    /// To a one-phase branch that kept silent: commit no more, and say what became of you.
+    /// Asks a one-phase branch that kept silent to commit no more, and to say what became of it.
     Settle {
         tx: TxId,
         attempt_number: AttemptNumber,
     },
-    /// Answer to an inquiry: not decided yet, keep your locks.
+    /// The answer to an inquiry: not decided yet, keep your locks.
     Undecided {
         tx: TxId,
         attempt_number: AttemptNumber,
@@ -89,7 +89,7 @@ pub enum ToParticipant {
     },
 }
 
-/// From a participant to a coordinator.
+/// A message from a participant to a coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ToCoordinator {
     Vote {
@@ -102,7 +102,7 @@ pub enum ToCoordinator {
         attempt_number: AttemptNumber,
         held: bool,
     },
-    /// Answers a commit or a settle, and reports a heuristic outcome once the decision is known.
+    /// The answer to a commit or a settle, and the report of a heuristic outcome once the decision is known.
     Finished {
         tx: TxId,
         attempt_number: AttemptNumber,
@@ -113,7 +113,7 @@ pub enum ToCoordinator {
         tx: TxId,
         attempt_number: AttemptNumber,
     },
-    /// Answers [`ToParticipant::Run`].
+    /// The answer to [`ToParticipant::Run`].
     Ran {
         tx: TxId,
         attempt_number: AttemptNumber,
@@ -122,7 +122,7 @@ pub enum ToCoordinator {
         attempt: u32,
         outcome: StepOutcome,
     },
-    /// No semantic lock of this saga is left here, durably.
+    /// The answer to a close: no semantic lock of this saga is left here, durably.
     Closed {
         tx: TxId,
         attempt_number: AttemptNumber,

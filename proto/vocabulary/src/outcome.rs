@@ -1,4 +1,4 @@
-//! How branches vote and how transactions end.
+//! The votes of branches and the outcomes of transactions.
 
 use crate::id::ParticipantName;
 use bytes::Bytes;
@@ -9,19 +9,19 @@ use std::fmt;
 pub enum Vote {
     /// Durable, with all that is needed to commit after a crash (R2). `result` holds what the work read.
     Prepared { result: Bytes },
-    /// Nothing was written; the locks are held in memory until the branch is asked to confirm.
+    /// The branch has written nothing; its locks are held in memory until it is asked to confirm.
     ReadOnly { result: Bytes },
-    /// Only for one-phase execution: committed, durably.
+    /// The branch was executed in one phase: committed, durably.
     Committed { result: Bytes },
     /// The branch left nothing behind.
     Refused(Refusal),
 }
 
-/// Why a branch said no.
+/// The refusal of a branch or a step.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Refusal {
     pub code: RefusalCode,
-    /// For people: what was refused and what to do, at most [`crate::limits::MAX_DETAIL_BYTES`] bytes.
+    /// The explanation for people: what was refused and what to do, at most [`crate::limits::MAX_DETAIL_BYTES`] bytes.
     pub detail: String,
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What kind of refusal. Codes below the line may succeed when the same work is submitted again under a new id.
+/// The kind of a refusal. Codes below the line may succeed when the same work is submitted again under a new id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RefusalCode {
     /// A condition of the work does not hold: a floor, a ceiling, a compare-and-set.
@@ -65,7 +65,7 @@ pub enum RefusalCode {
 }
 
 impl RefusalCode {
-    /// Whether the same work may succeed when submitted again.
+    /// Returns true if the same work may succeed when submitted again.
     pub fn is_transient(self) -> bool {
         match self {
             RefusalCode::Condition | RefusalCode::InvalidWork | RefusalCode::TooLarge => false,
@@ -97,14 +97,14 @@ impl fmt::Display for RefusalCode {
     }
 }
 
-/// How a transaction was decided.
+/// The decision on a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Outcome {
     Committed,
     Aborted(AbortReason),
 }
 
-/// Why a transaction aborted.
+/// The reason why a transaction aborted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AbortReason {
     Refused {
@@ -234,7 +234,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What became of one branch.
+/// The outcome of one branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BranchOutcome {
     Committed,

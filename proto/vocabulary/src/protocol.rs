@@ -44,7 +44,7 @@ impl fmt::Display for Ability {
     }
 }
 
-/// What a participant can do.
+/// The abilities of a participant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Abilities {
     pub saga_steps: bool,

@@ -61,11 +61,12 @@ pub struct RunStep {
     pub attempt_number: AttemptNumber,
     pub step: StepIndex,
     pub direction: Direction,
-    /// Counts from 1. A higher one may be run again after a refusal; the same one, or a lower one, is a repetition.
+    /// The number of the attempt at this step in this direction, from 1. A higher one may be run again after a refusal;
+    /// the same one, or a lower one, is a repetition.
     pub attempt: u32,
-    /// When the saga began: its age in wait-die (R12).
+    /// The time at which the saga began: its age in wait-die (R12).
     pub begun_at: Timestamp,
-    /// How long it may wait for locks, counted from receipt.
+    /// The time for which it may wait for locks, counted from receipt.
     pub timeout: Duration,
     /// Opaque to all but the resource manager.
     pub work: Bytes,
@@ -80,23 +81,23 @@ impl RunStep {
     }
 }
 
-/// What became of the action or the compensation of a step.
+/// The outcome of running a step's action or compensation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum StepOutcome {
-    /// In effect, durably. `pending`: it left semantic locks, which end with the saga.
+    /// The step is in effect, durably. `pending`: it left semantic locks, which end with the saga.
     Done { result: Bytes, pending: bool },
     /// Empty compensation: its action never ran, and never will.
     Empty,
-    /// It left nothing behind.
+    /// The step was refused and left nothing behind.
     Refused(Refusal),
 }
 
-/// How often and how fast a step is tried.
+/// The policy of repeating a step: how often and how fast it is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RetryPolicy {
-    /// At least 1. After as many that were not answered, or refused for now, a step before the pivot has the saga
-    /// compensated; a refusal for good has it compensated at once. Where there is no way but on, it is stuck once it
-    /// was refused for good so often.
+    /// The most attempts; at least 1. After as many that were not answered, or refused for now, a step before the pivot
+    /// has the saga compensated; a refusal for good has it compensated at once. Where there is no way but on, it is
+    /// stuck once it was refused for good so often.
     pub max_attempts: u32,
     /// Doubles with each attempt, up to `max_pause`; spread over its upper half.
     pub first_pause: Duration,
@@ -140,7 +141,7 @@ impl SagaStep {
     }
 }
 
-/// Why a definition is no saga, and where.
+/// The reason why a definition is no saga, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{path}: {what}")]
 pub struct InvalidSaga {
@@ -247,7 +248,7 @@ fn check_pivot(steps: &[SagaStep]) -> Result<(), InvalidSaga> {
     Ok(())
 }
 
-/// All steps that have to be done before this one. Contains the step itself if it waits for itself.
+/// Returns all steps that have to be done before this one. Contains the step itself if it waits for itself.
 pub fn ancestors(steps: &[SagaStep], index: usize) -> BTreeSet<usize> {
     let mut found = BTreeSet::new();
     let mut waiting: Vec<usize> = steps[index].after.iter().map(|step| usize::from(step.0)).collect();

@@ -1,4 +1,4 @@
-//! What others have seen of a log, so that an older copy of it that was put back is noticed.
+//! The numbers of a log's writes as others have seen them, so that an older copy of it that was put back is noticed.
 //!
 //! The owner of a log counts its starts, draws a mark at each, and numbers its writes. It tells its peers the number of its
 //! last stable write; they keep the highest that they have seen, and show it when a conversation begins. A number that
@@ -14,9 +14,9 @@ use std::fmt;
 /// are of two copies that were both started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Start {
-    /// How often an operator had accepted a loss by then.
+    /// The number of losses that an operator had accepted by then.
     pub losses: u32,
-    /// Counts the starts, from 1. A coordinator's epoch.
+    /// The count of starts, from 1. A coordinator's epoch.
     pub count: u32,
     /// Drawn at random. 0: not known, as of a start before marks were drawn.
     pub mark: u64,
@@ -46,7 +46,7 @@ struct Past {
     writes: u64,
 }
 
-/// What a log lacks that others have seen of it.
+/// The lack of a log: what others have seen of it and it does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Lack {
     /// The name stands for another log now: the data is new, or somebody else's.

@@ -1,11 +1,11 @@
-//! What is wrong with work.
+//! The faults of work.
 
 use crate::kv::{MAX_KEY_BYTES, MAX_OPERATIONS, MAX_VALUE_BYTES};
 use crate::reference::Reference;
 use crate::wire::Malformed;
 use undoubt_vocabulary::{Refusal, RefusalCode};
 
-/// Why work is not taken, by whoever builds it or by a resource.
+/// The reason why work is not taken, by whoever builds it or by a resource.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidWork {
     #[error("it has no operations; give at least one")]

@@ -105,7 +105,7 @@ impl Operation {
     }
 }
 
-/// What an operation may have besides itself. `R`: how it refers to the results of steps.
+/// The extras of an operation. `R`: how it refers to the results of steps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extras<R = Reference> {
     pub key_suffix_from: Option<R>,
@@ -169,7 +169,7 @@ impl<R> Default for Extras<R> {
     }
 }
 
-/// What to add to a number, and the bounds the sum has to keep. A plain `i64` is one without bounds.
+/// The number to add to another, and the bounds the sum has to keep. A plain `i64` is one without bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Add {
     pub delta: i64,
@@ -205,7 +205,7 @@ impl From<i64> for Add {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KvWork {
     operations: Vec<Operation>,
-    /// As many as operations.
+    /// The extras, one for each operation.
     extras: Vec<Extras>,
 }
 
@@ -260,7 +260,8 @@ impl KvWork {
         self.with(|extras| extras.value_in_branch = Some(value.into()))
     }
 
-    /// Every operation with a semantic lock, and respecting those of others. For steps that can be undone.
+    /// Returns the work with a semantic lock on every operation, and respecting those of others. For steps that can be
+    /// undone.
     #[must_use]
     pub fn guarded(mut self) -> Self {
         for extras in &mut self.extras {
@@ -284,7 +285,7 @@ impl KvWork {
         };
     }
 
-    /// For what is a step whatever happens.
+    /// Returns the work without the values of branches, for what is a step whatever happens.
     pub(crate) fn without_branch_values(mut self) -> Self {
         self.extras.iter_mut().for_each(|extras| extras.value_in_branch = None);
         self
@@ -370,7 +371,7 @@ impl KvWork {
         &self.operations
     }
 
-    /// As many as there are operations.
+    /// Returns the extras, one for each operation.
     pub fn extras(&self) -> &[Extras] {
         &self.extras
     }

@@ -1,5 +1,5 @@
-//! What participants are to do, and what they hand back: one [`Work`] that grows by kinds, and one [`Results`] of values
-//! that carry their kind. Both are opaque to everybody between whoever submits them and the resource.
+//! The work of participants, and the results that they hand back: one [`Work`] that grows by kinds, and one [`Results`]
+//! of values that carry their kind. Both are opaque to everybody between whoever submits them and the resource.
 //!
 //! | form | of work | of results |
 //! | --- | --- | --- |

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use undoubt_vocabulary::{Refusal, RefusalCode};
 
-/// What an earlier step of the saga read or made: the value in its results at this place. A compensation may also refer
-/// to the results of its own step.
+/// A value that an earlier step of the saga read or made: the value in its results at this place. A compensation may
+/// also refer to the results of its own step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     step: String,
@@ -39,9 +39,9 @@ impl Reference {
 /// A reference as the participant reads it: its step is one of those whose results it is handed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Input {
-    /// From 0.
+    /// The place of the input, from 0.
     pub input: u32,
-    /// From 0.
+    /// The place of the operation, from 0.
     pub operation: u32,
 }
 

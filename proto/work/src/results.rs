@@ -1,4 +1,4 @@
-//! What a participant hands back.
+//! The results that a participant hands back.
 
 use crate::text;
 use crate::wire::{Fields, Malformed, Writer, once, sint64_bytes, varint_bytes};
@@ -74,7 +74,7 @@ impl From<Option<Bytes>> for Value {
     }
 }
 
-/// What a participant handed back. Whoever carries or shows it need not know its kind.
+/// The results that a participant handed back. Whoever carries or shows it need not know its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Results(Form);
 
@@ -156,7 +156,7 @@ impl Results {
     }
 }
 
-/// Why bytes cannot be read as results.
+/// The reason why bytes cannot be read as results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoResults {
     #[error("{0}")]

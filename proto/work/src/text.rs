@@ -35,7 +35,8 @@ pub fn to_word(bytes: &[u8]) -> String {
     if quoted.chars().any(char::is_control) { hex(bytes) } else { quoted }
 }
 
-/// Of a longer key or value only the beginning is shown, so that a refusal's explanation keeps all its parts.
+/// The bytes that are shown of a longer key or value: only its beginning, so that a refusal's explanation keeps all its
+/// parts.
 const SHOWN_BYTES: usize = 40;
 
 /// A key as people read it: quoted where it is printable ASCII, else in hexadecimal digits.
@@ -75,7 +76,7 @@ fn from_hex(digits: &str) -> Result<Bytes, String> {
 /// A word of a command line: bare, "quoted", or `name=` and either of these.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
-    /// As far as a `=` outside of quotes. Whether it is a name or part of a text depends on where it stands.
+    /// The text as far as a `=` outside of quotes. Whether it is a name or part of a text depends on where it stands.
     name: Option<String>,
     rest: Rest,
 }

@@ -5,7 +5,7 @@
 use bytes::{Buf as _, Bytes};
 use std::fmt;
 
-/// Bytes that are no message.
+/// The error of bytes that are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(&'static str);
 
@@ -34,7 +34,7 @@ enum Content<'a> {
     Number(u64),
     Fixed32(u32),
     Bytes(&'a [u8]),
-    /// Of a type that no field here has.
+    /// A field of a type that no field here has.
     Other,
 }
 

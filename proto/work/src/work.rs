@@ -5,16 +5,16 @@ use crate::kv::KvWork;
 use bytes::Bytes;
 use std::str::FromStr;
 
-/// What one participant is to do. Whoever carries it need not know its kind.
+/// The work of one participant. Whoever carries it need not know its kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work(Kind);
 
 /// Each method below says for each kind what it can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
-    /// In a participant's own format.
+    /// Work in a participant's own format.
     Raw(Bytes),
-    /// Of a key-value store.
+    /// Work of a key-value store.
     Operations(KvWork),
 }
 

@@ -13,8 +13,8 @@ use std::collections::BTreeSet;
 use undoubt_coordinator_core::{Phase, StepResolution, Timer, TransactionView};
 use undoubt_vocabulary::{AttemptNumber, Direction, StepIndex, TxId};
 
-/// So often the coordinator repeats itself though a sweep could help as well. Beyond it the sweep has to come first, or a
-/// participant that cannot answer before it would let the coordinator count for ever.
+/// The number of times that the coordinator repeats itself though a sweep could help as well. Beyond it the sweep has
+/// to come first, or a participant that cannot answer before it would let the coordinator count for ever.
 const RETRIES: u32 = 3;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) enum Action {
     Ask {
         request: usize,
     },
-    /// By the packet's place among those in flight.
+    /// The arrival of a packet, by its place among those in flight.
     Deliver {
         participant: usize,
         packet: usize,
@@ -94,7 +94,7 @@ pub(crate) enum Action {
         participant: usize,
         tx: TxId,
     },
-    /// Something happens to a participant's resource.
+    /// An upset of a participant's resource.
     Upset {
         participant: usize,
         upset: Upset,
@@ -128,7 +128,7 @@ pub(crate) enum Action {
     RestartParticipant {
         participant: usize,
     },
-    /// Something that happens to folders.
+    /// An action on folders.
     Restoring(Restoring),
 }
 
@@ -189,7 +189,7 @@ impl Action {
 }
 
 impl World {
-    /// All that can happen now.
+    /// Returns all that can happen now.
     pub(crate) fn actions(&self, scenario: &Scenario) -> Vec<Action> {
         let quiet = self.is_quiet();
         let deadlines_may_pass = match scenario.deadlines {
@@ -210,7 +210,8 @@ impl World {
         now.actions
     }
 
-    /// Nothing can happen but that a timer fires: nothing is in flight or being done, and everybody is connected.
+    /// Returns true if nothing can happen but that a timer fires: nothing is in flight or being done, and everybody is
+    /// connected.
     ///
     /// Only then is anything repeated, or asked by a sweep, for nothing. To repeat it before is no more than a duplicate,
     /// and counts as one; so repetition is bounded by what went wrong.
@@ -321,7 +322,7 @@ impl Now<'_> {
         }
     }
 
-    /// By another saga's semantic lock.
+    /// Returns true if a step is kept out by another saga's semantic lock.
     fn is_kept_out(&self, tx: &TxId, attempt_number: AttemptNumber, step: StepIndex, direction: Direction) -> bool {
         let Some((participant, work)) = self.scenario.step(tx, step, direction) else { return false };
         let storage = &self.world.seats[participant].host.storage;

@@ -24,7 +24,7 @@ use undoubt_vocabulary::{
 pub(crate) use log::Log;
 pub(crate) use standing::Welcome;
 
-/// So many moments are there in an epoch at most.
+/// The most moments that there are in an epoch.
 const MOMENTS: u64 = 10;
 
 /// The operator who ends what is held.
@@ -43,7 +43,7 @@ pub(crate) struct CoordinatorHost {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Process {
     pub(crate) core: Coordinator,
-    /// While it may not speak yet: what others have seen of its log.
+    /// The question of its standing, while it may not speak yet: what others have seen of its log.
     pub(crate) standing: Option<Standing>,
     /// The numbers that it has seen of participants' logs.
     pub(crate) seen: BTreeMap<ParticipantName, WriteNumber>,
@@ -65,7 +65,7 @@ pub(crate) struct Write {
     pub(crate) seen: BTreeMap<ParticipantName, WriteNumber>,
 }
 
-/// Something that can happen to a coordinator.
+/// An event that can happen to a coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Act {
     Request {
@@ -109,7 +109,7 @@ pub(crate) enum Act {
     /// The end of a drain: all is written.
     Stop,
     Restart,
-    /// It starts over another log.
+    /// The coordinator starts over another log.
     PutBack {
         log: Box<Log>,
     },
@@ -144,7 +144,7 @@ pub(crate) enum Act {
     },
 }
 
-/// Something that a coordinator tells others.
+/// A message of a coordinator to others.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Sent {
     Message {
@@ -160,7 +160,7 @@ pub(crate) enum Sent {
         word: Word,
         answer: Answer,
     },
-    /// To an operator who has given it up.
+    /// The answer to an operator who has given it up.
     Ended {
         tx: TxId,
         answer: Answer,

@@ -1,4 +1,4 @@
-//! From every world the end can be reached without another fault.
+//! The check that from every world the end can be reached without another fault.
 //!
 //! Going backwards from the worlds in which everything is over, along all steps that are no faults, every world has to
 //! be met. One that isn't is a deadlock, a lock that nobody frees, a client that nobody answers. It is "can be reached",

@@ -9,11 +9,11 @@ use undoubt_vocabulary::{Start, Starts, WriteNumber};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Numbers {
     pub(crate) starts: Starts,
-    /// All of them, for the checks only.
+    /// The starts, for the checks only.
     pub(crate) begun: Vec<Start>,
-    /// Those of the last start.
+    /// The number of writes of the last start.
     pub(crate) writes: u64,
-    /// Those of them that were forced, or came before one that was.
+    /// The number of those that were forced, or came before one that was.
     pub(crate) stable: u64,
     /// The reason for which the log is believed to be an older copy.
     pub(crate) put_back: Option<String>,

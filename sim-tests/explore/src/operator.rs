@@ -18,7 +18,7 @@ pub(crate) struct Word {
     pub(crate) resolution: StepResolution,
 }
 
-/// All that was said, and whether it was answered.
+/// The words of operators, and whether they were answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Words(BTreeMap<Word, bool>);
 
@@ -50,7 +50,8 @@ impl Words {
         }
     }
 
-    /// It is on an operator's word, not the participant's, that the step is done, undone or done without.
+    /// Returns true if it is on an operator's word, not the participant's, that the step is done, undone or done
+    /// without.
     pub(crate) fn settle(&self, tx: &TxId, step: StepIndex) -> bool {
         self.says(tx, step, StepResolution::Skip) || self.says(tx, step, StepResolution::Done)
     }

@@ -119,7 +119,7 @@ impl<T> PartialEq for Part<T> {
 
 impl<T> Eq for Part<T> {}
 
-/// By fingerprint: an order like any other.
+/// The order by fingerprint: an order like any other.
 impl<T> Ord for Part<T> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.fingerprint.cmp(&other.fingerprint)

@@ -34,7 +34,7 @@ pub(crate) struct Process {
     pub(crate) session: Option<u64>,
 }
 
-/// Something that can happen to a participant.
+/// An event that can happen to a participant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Act {
     Message {
@@ -62,7 +62,7 @@ pub(crate) enum Act {
         kept: usize,
     },
     Restart,
-    /// It starts over other storage.
+    /// The participant starts over other storage.
     PutBack {
         storage: Box<Storage>,
     },
@@ -70,15 +70,15 @@ pub(crate) enum Act {
     Recall {
         shown: Option<WriteNumber>,
     },
-    /// It sees that a session is over.
+    /// The participant sees that a session is over.
     SessionClosed,
     /// An operator accepts what it has lost.
     AcceptLoss,
-    /// All that was written is on stable storage.
+    /// The writes are all on stable storage.
     BecomeStable,
 }
 
-/// Something that a participant puts on the wire, by its session.
+/// A message that a participant puts on the wire, by its session.
 #[derive(Clone, Debug)]
 pub(crate) struct Sent {
     pub(crate) session: u64,
@@ -258,7 +258,7 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// Until something is asked: what came up since the last sweep is asked about at the next one only.
+    /// Sweeps until something is asked: what came up since the last sweep is asked about at the next one only.
     fn sweep(&mut self) -> Result<(), String> {
         self.handle_input(Input::SweepDue)?;
         if self.sent.is_empty() { self.handle_input(Input::SweepDue) } else { Ok(()) }

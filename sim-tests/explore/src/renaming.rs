@@ -12,7 +12,7 @@ use undoubt_vocabulary::{AbortReason, Outcome, PartName, ParticipantName};
 pub(crate) struct Renaming(Vec<usize>);
 
 impl Renaming {
-    /// All that move participants within their class only, the one that moves nobody first.
+    /// Returns all renamings that move participants within their class only, the one that moves nobody first.
     pub(crate) fn all(classes: &[Vec<usize>]) -> Vec<Renaming> {
         let participants = classes.iter().map(Vec::len).sum();
         let mut all = vec![Renaming((0..participants).collect())];
@@ -105,7 +105,7 @@ impl Renaming {
     }
 }
 
-/// All orders of the members, their own first.
+/// Returns all orders of the members, their own first.
 fn orders(members: &[usize]) -> Vec<Vec<usize>> {
     let Some((first, others)) = members.split_first() else { return vec![Vec::new()] };
     let mut orders = Vec::new();

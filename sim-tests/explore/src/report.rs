@@ -23,12 +23,12 @@ pub struct Report {
     pub states: usize,
     /// States, up to renaming.
     pub orbits: usize,
-    /// In how many ways participants can be renamed.
+    /// The number of ways in which participants can be renamed.
     pub renamings: usize,
     pub transitions: usize,
     /// Steps of the longest history without a detour.
     pub depth: usize,
-    /// Nothing was left out.
+    /// True if nothing was left out.
     pub complete: bool,
     pub elapsed: Duration,
     /// The faults that struck, by states.

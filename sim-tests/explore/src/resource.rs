@@ -28,7 +28,7 @@ pub(crate) use upset::Upset;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Memory {
     pub(crate) locks: LockTable,
-    /// Those that have voted read-only and hold their locks.
+    /// The branches that have voted read-only and hold their locks.
     pub(crate) readers: BTreeSet<BranchId>,
     /// The calls that are not yet answered.
     pub(crate) calls: BTreeMap<Caller, Call>,
@@ -41,7 +41,7 @@ pub(crate) struct Resource<'a> {
     pub(crate) mutant: Option<Mutant>,
     /// The participant sees ages upside down; only a mutant does.
     pub(crate) sees_ages_upside_down: bool,
-    /// See [`crate::scenario::Scenario::aborts_owe`].
+    /// True if aborts owe something; see [`crate::scenario::Scenario::aborts_owe`].
     pub(crate) aborts_owe: bool,
 }
 
@@ -191,7 +191,7 @@ impl Resource<'_> {
         Ok(Some(input))
     }
 
-    /// Nothing happens if the branch is not prepared.
+    /// Ends a branch; nothing happens if it is not prepared.
     fn end(&mut self, branch: &BranchId, write: impl FnOnce(&mut Storage)) {
         if self.storage.is_prepared(&branch.tx, branch.attempt_number) {
             write(self.storage);
@@ -232,7 +232,7 @@ impl Resource<'_> {
         }
     }
 
-    /// It holds its locks.
+    /// Votes for a branch, which holds its locks.
     fn vote(
         &mut self,
         branch: &BranchId,

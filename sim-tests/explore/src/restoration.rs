@@ -38,7 +38,7 @@ pub enum Machine {
     Participant(usize),
 }
 
-/// Something done to a folder, or before everybody serves again.
+/// An action on a folder, or one before everybody serves again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Restoring {
     Copy,
@@ -77,9 +77,10 @@ pub(crate) struct Restored {
     pub(crate) accepted: bool,
     /// The coordinator has served over a log that lacks something, and this could not be noticed: see [`Lost::is_unnoticeable`].
     pub(crate) unnoticed: bool,
-    /// Those that had come to something when the loss was accepted, and nobody that was asked knew anything of them.
+    /// The transactions that had come to something when the loss was accepted, and of which nobody that was asked knew
+    /// anything.
     pub(crate) forgotten: BTreeSet<TxId>,
-    /// Those of which somebody knew something then, but not that they had committed.
+    /// The transactions of which somebody knew something then, but not that they had committed.
     pub(crate) doubtful: BTreeSet<TxId>,
     /// The coordinator has met the participant since its loss was accepted.
     pub(crate) is_met: bool,

@@ -42,14 +42,14 @@ pub struct Budget {
     pub restores: u8,
     /// A resource loses the locks of a branch that has voted read-only.
     pub lost_locks: u8,
-    /// Somebody else ends a prepared branch in the resource itself.
+    /// The number of times that somebody else ends a prepared branch in the resource itself.
     pub other_hands: u8,
-    /// It is unclear what became of an execution.
+    /// The number of times that it is unclear what became of an execution.
     pub unclear: u8,
 }
 
 impl Budget {
-    /// No fault strikes.
+    /// The budget by which no fault strikes.
     pub const NONE: Budget = Budget {
         crashes: 0,
         losses: 0,
@@ -102,13 +102,13 @@ pub struct Scenario {
 /// The moments when a transaction's deadline may pass, and a lock wait may end by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deadlines {
-    /// Only progress ends a wait, so a deadlock shows.
+    /// Deadlines never pass: only progress ends a wait, so a deadlock shows.
     Never,
-    /// When nothing else can happen. With two transactions anything more is more than can be explored.
+    /// Deadlines pass when nothing else can happen. With two transactions anything more is more than can be explored.
     WhenStuck,
     Always,
-    /// Of two-phase commit always, of a saga when nothing else can happen: both ways of one transaction, any time, are
-    /// more than can be explored.
+    /// Deadlines pass always for two-phase commit, for a saga when nothing else can happen: both ways of one
+    /// transaction, any time, are more than can be explored.
     OfTwoPhase,
 }
 
@@ -122,20 +122,20 @@ pub enum Crashing {
 /// The way in which a session begins, and a process comes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sessions {
-    /// At once. What happens between a crash and the first session after it, or between hello and welcome, might as well
-    /// have happened before or after, for nobody hears of the others meanwhile. What goes missing is that such a
-    /// beginning breaks off half way.
+    /// Sessions are restored at once. What happens between a crash and the first session after it, or between hello and
+    /// welcome, might as well have happened before or after, for nobody hears of the others meanwhile. What goes
+    /// missing is that such a beginning breaks off half way.
     AtOnce,
     /// Step by step: down, started, dialing, hello, epoch recorded, welcome.
     StepByStep,
 }
 
-/// Something a client asks, at any time.
+/// A request of a client, at any time.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub tx: &'static str,
     pub kind: RequestKind,
-    /// If the coordinator crashes before it answers, the client asks again.
+    /// True if the client asks again should the coordinator crash before it answers.
     pub persistent: bool,
     /// Asked only once that one has its answer, or will have none.
     pub after: Option<usize>,

@@ -47,7 +47,7 @@ struct Search<'a> {
     limits: Limits,
     machines: Machines<'a>,
     seen: ByFingerprint<u32>,
-    /// Up to renaming; only counted where the search does not go by it anyway.
+    /// The worlds up to renaming; only counted where the search does not go by it anyway.
     orbits: ByFingerprint<()>,
     nodes: Vec<Node>,
     ends: Ends,

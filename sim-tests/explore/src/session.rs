@@ -13,7 +13,7 @@ use undoubt_participant_core::SessionRefused;
 use undoubt_vocabulary::{Epoch, WriteNumber};
 
 impl World {
-    /// It crashes, or stops.
+    /// Ends the coordinator: it crashes, or stops.
     pub(crate) fn end_coordinator(&mut self, act: Act, machines: &mut Machines<'_>) -> Step {
         self.coordinator(act, machines)?;
         self.coordinator_has_ended(machines.scenario);
@@ -69,7 +69,7 @@ impl World {
         self.if_it_has_ended(machines)
     }
 
-    /// It is as if it had not dialed; or it hears that it has to end.
+    /// Refuses a session: it is as if the coordinator had not dialed; or it hears that it has to end.
     pub(crate) fn refused(&mut self, participant: usize, why: &SessionRefused, machines: &mut Machines<'_>) -> Step {
         let link = &mut self.seats[participant].link;
         link.state = LinkState::Down;

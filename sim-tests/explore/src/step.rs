@@ -155,7 +155,7 @@ impl World {
         }
     }
 
-    /// Without another crash nothing that was written is taken back.
+    /// Settles what was written: without another crash nothing of it is taken back.
     fn settle_writes(&mut self, machines: &mut Machines<'_>) -> Step {
         if self.budget.crashes > 0 {
             return Ok(());

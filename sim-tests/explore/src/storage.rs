@@ -78,7 +78,7 @@ pub(crate) enum Unforced {
     NotedDecision(HeuristicRecord),
     /// The same, of what another hand did.
     NotedHand(PreparedRecord),
-    /// What an abort owed.
+    /// The record of what an abort owed.
     Owed(PreparedRecord),
 }
 
@@ -170,7 +170,7 @@ impl Storage {
         }
     }
 
-    /// What the abort owed is done.
+    /// Finishes an abort: what it owed is done.
     pub(crate) fn finish_abort(&mut self, branch: &BranchId) {
         if let Some(record) = self.owing.remove(&branch.tx) {
             self.write_lazily(Unforced::Owed(record));

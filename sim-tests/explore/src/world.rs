@@ -33,7 +33,7 @@ pub(crate) struct World {
 pub(crate) struct Seat {
     pub(crate) host: Part<ParticipantHost>,
     pub(crate) link: Link,
-    /// In flight, either way; sorted, so that the order of sending makes no difference.
+    /// The packets in flight, either way; sorted, so that the order of sending makes no difference.
     pub(crate) packets: Part<Vec<Packet>>,
 }
 
@@ -69,7 +69,7 @@ impl RequestState {
 }
 
 impl World {
-    /// Everybody is up and connected, and nothing was asked.
+    /// Returns the world in which everybody is up and connected, and nothing was asked.
     pub(crate) fn new(budget: Budget, machines: &mut Machines<'_>) -> World {
         let scenario = machines.scenario;
         if scenario.restored.is_some() {
@@ -133,8 +133,8 @@ impl World {
         world
     }
 
-    /// Everything has ended: clients have their answers, nobody holds a lock or is in doubt, every heuristic outcome is
-    /// on record. Late packets may still be on their way; whatever they cause has to end again.
+    /// Returns true if everything has ended: clients have their answers, nobody holds a lock or is in doubt, every
+    /// heuristic outcome is on record. Late packets may still be on their way; whatever they cause has to end again.
     pub(crate) fn is_over(&self, scenario: &Scenario) -> bool {
         let clients = self.clients.requests.iter().zip(&scenario.requests).all(|(state, request)| match state {
             RequestState::Answered | RequestState::GivenUp => true,

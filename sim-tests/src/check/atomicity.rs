@@ -1,4 +1,5 @@
-//! All or nothing: a transaction took effect at each participant where it writes, or at none, as it was decided.
+//! The promise of all or nothing: a transaction took effect at each participant where it writes, or at none, as it was
+//! decided.
 //!
 //! Effects are seen by the marks that branches leave. What clients were told is compared in [`super::durability`].
 //!

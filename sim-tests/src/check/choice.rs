@@ -32,7 +32,7 @@ fn prepared(run: &Run) -> Vec<Violation> {
     held.collect()
 }
 
-/// What coordinators noted, in their order.
+/// Returns what coordinators noted, in their order.
 fn notes(run: &Run) -> impl Iterator<Item = (u64, Host, &str, &str)> {
     run.trace.iter().filter_map(|entry| {
         let Event::Noted { tx, note, .. } = &entry.event else { return None };
@@ -97,10 +97,10 @@ fn spared(run: &Run) -> Vec<Violation> {
     broken
 }
 
-/// As coordinators come.
+/// The threshold that coordinators come with.
 const PRESET_THRESHOLD: u32 = 3;
 
-/// Who answers an attempt by two-phase commit.
+/// Returns who answers an attempt by two-phase commit.
 fn answering(note: &str) -> Option<Participant> {
     let mut words = note.split(' ');
     match words.next() {

@@ -1,4 +1,5 @@
-//! Nothing is made and nothing vanishes: balances are what the committed work makes of the opening ones.
+//! The promise that nothing is made and nothing vanishes: balances are what the committed work makes of the opening
+//! ones.
 //!
 //! Unknown outcomes count as what their marks say. A destroyed balance or epoch excuses all but `results`: such a balance
 //! may be anything. Operators need no excuse, since marks show what took effect where.
@@ -74,7 +75,7 @@ fn deltas(work: &Work) -> impl Iterator<Item = (Account, i64)> + '_ {
     })
 }
 
-/// Whether an audit saw a total that never was.
+/// Returns the violation if an audit saw a total that never was.
 fn total(run: &Run, audit: &Transaction<'_>, transactions: &BTreeMap<&str, Transaction<'_>>) -> Option<Violation> {
     let tx = audit.tx;
     let audited: BTreeSet<Participant> = audit.work()?.keys().copied().collect();
@@ -108,7 +109,8 @@ fn all_accounts(run: &Run, audit: &Transaction<'_>, participant: Participant) ->
     (balances.len() == usize::from(run.plan.shape.keys)).then(|| balances.values().sum())
 }
 
-/// What a transaction adds to the total of these participants, in the parts that are seen together; zeros left out.
+/// Returns what a transaction adds to the total of these participants, in the parts that are seen together; zeros left
+/// out.
 fn imbalances(transaction: &Transaction<'_>, audited: &BTreeSet<Participant>) -> Vec<i64> {
     let changes = |work: &Work| {
         let mut changes: BTreeMap<Participant, i64> = BTreeMap::new();
@@ -177,7 +179,7 @@ mod tests {
         run.finals.participants.get_mut(&participant).unwrap().accounts.insert(0, balance);
     }
 
-    /// What the call at this place was told last, and the coordinator says in the end.
+    /// Sets what the call at this place was told last, and what the coordinator says in the end.
     fn told(run: &mut Run, call: usize, participant: Participant, at: usize, value: &str) {
         let Reply::Committed(Some(reads)) = &mut run.calls[call].reply else { panic!() };
         reads.get_mut(&participant).unwrap()[at] = Some(value.into());

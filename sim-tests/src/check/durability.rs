@@ -1,4 +1,4 @@
-//! What a client was told survives everything (R10).
+//! The promise that what a client was told survives everything (R10).
 //!
 //! * `told-differently`, `outcome`, `reads`: excused for a transaction whose records a lying disk destroyed, at
 //!   whichever host: the coordinator may have to presume an abort. "Not found" is a true answer about an abort that is
@@ -37,7 +37,7 @@ fn told_differently(transaction: &Transaction<'_>) -> Option<Violation> {
     Some(Violation::of("durability.told-differently", tx, what).at(committed_us.max(aborted_us)))
 }
 
-/// Whether clients were told commit or abort, if they were told anything.
+/// Returns whether clients were told commit or abort, if they were told anything.
 fn told(transaction: &Transaction<'_>) -> Option<bool> {
     let committed = transaction.told_committed_us().map(|_| true);
     committed.or_else(|| transaction.told_aborted_us().map(|_| false))

@@ -1,4 +1,4 @@
-//! What a run says about each transaction, put together for the checkers.
+//! The facts of a run about each transaction, put together for the checkers.
 
 use super::losses;
 use crate::plan::{Host, HowResolved, Mode};
@@ -16,7 +16,7 @@ pub(super) struct Transaction<'a> {
     lost_at: BTreeSet<Host>,
 }
 
-/// All that were submitted.
+/// Returns all that were submitted.
 pub(super) fn transactions(run: &Run) -> BTreeMap<&str, Transaction<'_>> {
     let mut all: BTreeMap<&str, Transaction> = BTreeMap::new();
     for call in &run.calls {
@@ -45,7 +45,7 @@ impl<'a> Transaction<'a> {
         self.calls.iter().copied()
     }
 
-    /// What it was to do; `None` if every submission was refused.
+    /// Returns what it was to do; `None` if every submission was refused.
     ///
     /// Two contents may compete for an id only while no outcome of the first was told: its attempt may have left no
     /// trace. Then the one that was told committed counts, else the one whose marks are there, else the first.
@@ -61,7 +61,7 @@ impl<'a> Transaction<'a> {
         committed.or_else(marked).or(candidates.first()).and_then(|call| submitted(call))
     }
 
-    /// Whether it is other work under an id whose outcome a client knew already.
+    /// Returns true if it is other work under an id whose outcome a client knew already.
     pub(super) fn has_to_be_refused(&self, other: &Call) -> bool {
         matches!(other.kind, CallKind::SubmitOther(_))
             && self.calls.iter().any(|call| {
@@ -76,7 +76,7 @@ impl<'a> Transaction<'a> {
         !marked.is_empty() && writers(work).collect::<BTreeSet<_>>() == marked
     }
 
-    /// Every content under this id, whether it counts or not.
+    /// Returns every content under this id, whether it counts or not.
     pub(super) fn contents(&self) -> impl Iterator<Item = &'a Work> + '_ {
         self.calls().filter_map(submitted)
     }
@@ -86,7 +86,7 @@ impl<'a> Transaction<'a> {
         finals.filter(|(_, found)| found.marks.contains(self.tx)).map(|(participant, _)| *participant)
     }
 
-    /// Whether its branch took effect; `None` while that is open, or if the participant could not be looked at.
+    /// Returns whether its branch took effect; `None` while that is open, or if the participant could not be looked at.
     pub(super) fn took_effect(&self, participant: Participant) -> Option<bool> {
         let found = self.run.finals.participants.get(&participant)?;
         let marked = found.marks.contains(self.tx);
@@ -94,13 +94,13 @@ impl<'a> Transaction<'a> {
         (marked || !open).then_some(marked)
     }
 
-    /// What an operator decided alone at this participant: `true` is commit.
+    /// Returns what an operator decided alone at this participant: `true` is commit.
     pub(super) fn heuristic(&self, participant: Participant) -> Option<bool> {
         self.run.finals.participants.get(&participant)?.heuristics.get(self.tx).copied()
     }
 
-    /// Somebody else ended a branch of it, rightly or not: what it wrote there came into effect, or its locks were free, before
-    /// it was decided.
+    /// Returns true if somebody else ended a branch of it, rightly or not: what it wrote there came into effect, or its
+    /// locks were free, before it was decided.
     pub(super) fn has_met_other_hands(&self) -> bool {
         self.run.finals.participants.values().any(|found| found.ended_by_others.contains(self.tx))
     }
@@ -155,23 +155,24 @@ impl<'a> Transaction<'a> {
         self.run.finals.outcomes.get(self.tx).unwrap_or(&FinalOutcome::Unknown)
     }
 
-    /// It may have been carried out as a saga, and its coordinator went for good before it had ended (P8).
+    /// Returns true if it may have been carried out as a saga, and its coordinator went for good before it had ended
+    /// (P8).
     pub(super) fn is_unfinished_saga(&self) -> bool {
         let told = self.told_committed_us().or(self.told_aborted_us());
         Mode::of(self.tx) != Mode::TwoPhase && coordinator_is_gone(self.run) && told.is_none()
     }
 
-    /// When a client asked for it first.
+    /// Returns when a client asked for it first.
     pub(super) fn asked_us(&self) -> u64 {
         self.calls.iter().filter(|call| submitted(call).is_some()).map(|call| call.asked_us).min().unwrap_or(0)
     }
 
-    /// When a client was told first that it committed.
+    /// Returns when a client was told first that it committed.
     pub(super) fn told_committed_us(&self) -> Option<u64> {
         self.told_us(|reply| matches!(reply, Reply::Committed(_)))
     }
 
-    /// When a client was told first that it aborted.
+    /// Returns when a client was told first that it aborted.
     pub(super) fn told_aborted_us(&self) -> Option<u64> {
         self.told_us(|reply| matches!(reply, Reply::Aborted(_)))
     }
@@ -180,7 +181,7 @@ impl<'a> Transaction<'a> {
         self.calls.iter().filter(|call| what(&call.reply)).filter_map(|call| call.told_us).min()
     }
 
-    /// All results that were told: by clients' calls in their order, then by the coordinator in the end.
+    /// Returns all results that were told: by clients' calls in their order, then by the coordinator in the end.
     pub(super) fn tellings(&self) -> impl Iterator<Item = &'a Reads> + '_ {
         let told = self.calls.iter().filter_map(|call| match &call.reply {
             Reply::Committed(reads) => reads.as_ref(),
@@ -207,7 +208,7 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Whether the coordinator may have collected what it knew: after its retention an id is as good as new.
+    /// Returns true if the coordinator may have collected what it knew: after its retention an id is as good as new.
     pub(super) fn may_be_collected(&self) -> bool {
         retention_passed(self.run, self.asked_us(), self.run.simulated_us)
     }
@@ -226,12 +227,12 @@ pub(super) fn is_resolved(state: &str) -> bool {
     state.starts_with("heuristically")
 }
 
-/// It stays away on purpose (P8): nobody can ask it, and nothing it owned comes to an end.
+/// Returns true if the coordinator stays away on purpose (P8): nobody can ask it, and nothing it owned comes to an end.
 pub(super) fn coordinator_is_gone(run: &Run) -> bool {
     run.finals.gone.iter().any(|host| host.is_coordinator())
 }
 
-/// Whether an operator gave up on what the coordinator could not finish of this transaction (O3).
+/// Returns true if an operator gave up on what the coordinator could not finish of this transaction (O3).
 pub(super) fn operator_gave_up(run: &Run, tx: &str) -> bool {
     run.trace
         .iter()

@@ -68,7 +68,7 @@ impl Fixture {
         self.told(Reply::Aborted("deadline".into()))
     }
 
-    /// Once more, with other work.
+    /// Submits once more, with other work.
     pub(crate) fn other(mut self, tx: &str, work: Work, reply: Reply) -> Self {
         self.ask(tx, CallKind::SubmitOther(work));
         self.told(reply)
@@ -177,7 +177,7 @@ pub(crate) fn sent(at_us: u64, tx: &str, participant: Participant, message: &str
     Entry { at_us, host: Some(Host::Coordinator), event }
 }
 
-/// From account 0 of one participant to account 0 of the other.
+/// Returns a transfer from account 0 of one participant to account 0 of the other.
 pub(crate) fn transfer(from: Participant, to: Participant, amount: i64) -> Work {
     let move_by = |delta| vec![Op::Transfer { account: 0, delta }];
     Work::from([(from, move_by(-amount)), (to, move_by(amount))])
@@ -201,7 +201,7 @@ pub(crate) fn audit(participants: &[Participant]) -> Work {
     participants.iter().map(|participant| (*participant, all())).collect()
 }
 
-/// Something of everything.
+/// Returns a run with something of everything.
 pub(crate) fn healthy() -> Run {
     Fixture::default()
         .commit("t1", transfer(1, 2, 10))

@@ -22,7 +22,7 @@ use crate::run::Run;
 use history::History;
 use std::collections::BTreeMap;
 
-/// What can be wrong with a history, from Adya's G0 to stale reads.
+/// The kinds of anomalies of a history, from Adya's G0 to stale reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AnomalyKind {
     /// G0: two transactions overwrote each other, in different orders at different places.
@@ -44,7 +44,7 @@ pub enum AnomalyKind {
 }
 
 impl AnomalyKind {
-    /// Without its checker.
+    /// Returns its name, without its checker.
     pub fn name(self) -> &'static str {
         self.rule().split_once('.').map_or("", |(_, name)| name)
     }
@@ -78,7 +78,7 @@ pub fn check(run: &Run) -> Vec<Violation> {
     found(run).into_iter().map(Violation::from).collect()
 }
 
-/// How often each kind is found, real time included: of circles, the shortest ones through each transaction.
+/// Returns how often each kind is found, real time included: of circles, the shortest ones through each transaction.
 pub fn anomalies(run: &Run) -> BTreeMap<AnomalyKind, usize> {
     let mut count = BTreeMap::new();
     for anomaly in found(run).into_iter().chain(found_in_real_time(run)) {

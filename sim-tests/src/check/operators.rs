@@ -1,4 +1,4 @@
-//! What operators make of stuck steps: just that is what a saga ends with, no more and no less.
+//! The promises about what operators make of stuck steps: just that is what a saga ends with, no more and no less.
 //!
 //! A step is stuck because its action or its compensation was refused for good, so nothing of that is in effect. An
 //! operator who passes it over, by skipping it or by saying that it is done, changes no data here: where the saga was

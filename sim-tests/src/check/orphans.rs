@@ -1,4 +1,4 @@
-//! After the healing nothing is left over: no branch in doubt, no lock.
+//! The promise that after the healing nothing is left over: no branch in doubt, no lock.
 //!
 //! * `branch`: excused where its coordinator has lost its disk or is gone for good, which each branch says by itself:
 //!   it has to wait for an operator. What an operator has resolved is kept as a record and holds nothing.
@@ -31,7 +31,7 @@ fn open(run: &Run) -> impl Iterator<Item = (Participant, &OpenBranch)> {
     all.filter(|(_, branch)| !facts::is_resolved(&branch.state))
 }
 
-/// Whether somebody waits for ever because nobody is left who could decide.
+/// Returns true if somebody waits for ever because nobody is left who could decide.
 pub(super) fn is_blocked_by_design(run: &Run) -> bool {
     facts::coordinator_is_gone(run) || open(run).any(|(_, branch)| branch.orphaned_by_design)
 }

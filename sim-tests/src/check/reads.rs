@@ -1,4 +1,4 @@
-//! What a lone branch has read can be had again until it is heard.
+//! The promise that what a lone branch has read can be had again until it is heard.
 //!
 //! * `unheard`: a participant that has answered a read which was all that a transaction did, in a session that stands, does
 //!   not say afterwards in that session that it had not executed it: the answer came first, and was heard. Excused if

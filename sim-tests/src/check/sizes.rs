@@ -1,4 +1,4 @@
-//! What crosses the wire stays within what is usual (R13).
+//! The promise that what crosses the wire stays within what is usual (R13).
 //!
 //! * `batch`: several messages share a batch of a session only up to its sender's usual size. Nothing excuses it: a large
 //!   message goes alone.

@@ -30,7 +30,7 @@ pub fn check(run: &Run) -> Vec<Violation> {
     sent.chain(noted(run)).collect()
 }
 
-/// When an attempt's messages were sent first.
+/// The times at which an attempt's messages were sent first.
 #[derive(Clone, Copy, Debug, Default)]
 struct Attempt {
     prepared_us: Option<u64>,
@@ -86,7 +86,7 @@ fn decisions(run: &Run, tx: &str, attempts: &Attempts) -> Vec<Violation> {
     broken
 }
 
-/// What clients were told, against what the participants were told.
+/// Compares what clients were told with what the participants were told.
 fn acknowledged(run: &Run, transaction: &Transaction<'_>, attempts: &Attempts) -> Vec<Violation> {
     let tx = transaction.tx;
     let mut broken = Vec::new();

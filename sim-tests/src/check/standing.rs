@@ -49,7 +49,7 @@ struct Life {
     started_us: u64,
     /// Participants that have answered.
     asked: BTreeSet<Host>,
-    /// Something that its log lacks, as it was told.
+    /// The lack of its log, as it was told.
     lacks: Option<String>,
     accepts: bool,
     serves: bool,

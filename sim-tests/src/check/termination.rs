@@ -1,4 +1,4 @@
-//! After the healing everything ends; and how long it had to wait before.
+//! The promise that after the healing everything ends; and how long it had to wait before.
 //!
 //! * `settled`, `open`, `outcome`: excused if the coordinator is gone (P8), which owned it all, or if a lying disk
 //!   destroyed an epoch or an identity (see [`super::orphans`]). Orphans of a lost coordinator never settle; what the
@@ -49,7 +49,7 @@ fn unanswered(run: &Run) -> Vec<Violation> {
     .collect()
 }
 
-/// Whoever still asks, asks about a saga that an orphan's lock may be in the way of.
+/// Returns true if whoever still asks, asks about a saga that an orphan's lock may be in the way of.
 fn waits_by_design(run: &Run) -> bool {
     let unknown = |call: &&Call| call.told_us.is_none() || matches!(call.reply, Reply::Unknown(_));
     let last: BTreeMap<u8, &Call> = run.calls.iter().map(|call| (call.client, call)).collect();
@@ -57,7 +57,7 @@ fn waits_by_design(run: &Run) -> bool {
     is_blocked_by_design(run) && asking.all(|call| Mode::of(&call.tx) != Mode::TwoPhase)
 }
 
-/// How long a branch kept its locks after its vote.
+/// The time for which a branch kept its locks after its vote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InDoubt {
     pub tx: String,
@@ -68,7 +68,7 @@ pub struct InDoubt {
 }
 
 impl InDoubt {
-    /// Until the end of the run, if it was not over before.
+    /// Returns how long it lasted, until the end of the run if it was not over before.
     pub fn lasted_us(&self, run: &Run) -> u64 {
         self.until_us.unwrap_or(run.simulated_us).saturating_sub(self.from_us)
     }
@@ -78,7 +78,7 @@ impl InDoubt {
     }
 }
 
-/// From the vote of each branch until it was over, across restarts.
+/// Returns the time from the vote of each branch until it was over, across restarts.
 pub fn in_doubt(run: &Run) -> Vec<InDoubt> {
     let mut since: BTreeMap<(&str, Participant), u64> = BTreeMap::new();
     let mut all = Vec::new();
@@ -122,19 +122,19 @@ pub fn share_answered(run: &Run) -> f64 {
     if run.calls.is_empty() { 1.0 } else { definite.count() as f64 / run.calls.len() as f64 }
 }
 
-/// What a fault that lasts did to those who had voted.
+/// The effect of a fault that lasts on those who had voted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Blocked {
     /// The fault's place in the plan.
     pub fault: usize,
     pub from_us: u64,
-    /// When the fault ended: by itself, or with the healing.
+    /// The end of the fault: by itself, or with the healing.
     pub until_us: u64,
-    /// In doubt at some participant when it ended.
+    /// The transactions that were in doubt at some participant when it ended.
     pub transactions: BTreeSet<String>,
 }
 
-/// For each fault that struck, in the order of the trace.
+/// Returns the effects of each fault that struck, in the order of the trace.
 pub fn blocked(run: &Run) -> Vec<Blocked> {
     let in_doubt = in_doubt(run);
     let healed = run.trace.iter().find(|entry| entry.event == Event::Healed).map(|entry| entry.at_us);

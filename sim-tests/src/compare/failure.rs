@@ -2,10 +2,10 @@
 
 use crate::plan::{Fault, Host, Mode, Plan, Shape, What, When};
 
-/// How long an outage lasts.
+/// The time that an outage lasts.
 pub const OUTAGE_MS: u64 = 4_000;
 
-/// When those begin that wait for no point.
+/// The time at which those begin that wait for no point.
 const BEGINS_AT_MS: u64 = 2_500;
 
 /// One kind of failure.
@@ -13,7 +13,7 @@ const BEGINS_AT_MS: u64 = 2_500;
 pub struct Failure {
     pub name: &'static str,
     what: fn() -> Option<What>,
-    /// Where it strikes: the point of two-phase commit, and its like in a saga.
+    /// The point at which it strikes: the point of two-phase commit, and its like in a saga.
     at: Option<(Host, &'static str, &'static str)>,
 }
 

@@ -1,4 +1,4 @@
-//! What one run cost those who used it.
+//! The costs of one run for those who used it.
 
 use super::median;
 use crate::check::{atomicity, isolation};
@@ -14,20 +14,20 @@ pub struct Measured {
     pub atomic: bool,
     /// Requests that got a definite answer, in thousandths.
     pub outcome_known_permille: u64,
-    /// Of the transactions asked for while the failure lasted: decided, and told, within their deadline.
+    /// The share of the transactions asked for while the failure lasted: decided, and told, within their deadline.
     pub finished_in_time_permille: u64,
-    /// How long branches held locks that the failure met, or those that began while it lasted.
+    /// The time for which branches held locks that the failure met, or those that began while it lasted.
     pub lock_median_ms: u64,
     pub lock_longest_ms: u64,
     /// Held locks when the failure ended that they had when it began.
     pub blocked_transactions: u64,
-    /// From the end of the failure until the last of those who had asked before had an answer.
+    /// The time from the end of the failure until the last of those who had asked before had an answer.
     pub recovered_after_ms: u64,
     pub committed: u64,
     pub anomalies: BTreeMap<&'static str, u64>,
 }
 
-/// From when to when a branch held its locks.
+/// The time from when to when a branch held its locks.
 struct Hold<'a> {
     tx: &'a str,
     from_us: u64,
@@ -106,7 +106,7 @@ fn permille(part: usize, whole: usize) -> u64 {
     (part * 1_000).checked_div(whole).unwrap_or(1_000) as u64
 }
 
-/// From when to when the failure lasted. Without one, the time of load.
+/// Returns from when to when the failure lasted. Without one, the time of load.
 fn window(run: &Run) -> (u64, u64, bool) {
     let healed = run.trace.iter().find(|entry| entry.event == Event::Healed).map(|entry| entry.at_us);
     let healed_us = healed.unwrap_or(run.simulated_us);
@@ -120,8 +120,8 @@ fn window(run: &Run) -> (u64, u64, bool) {
     }
 }
 
-/// Of each branch and each step, from the work's beginning until it was over. What was in memory only ends with its
-/// process.
+/// Returns the holds of each branch and each step, from the work's beginning until it was over. What was in memory only
+/// ends with its process.
 fn holds(run: &Run) -> Vec<Hold<'_>> {
     let mut since: BTreeMap<(u8, &str), (u64, BranchState)> = BTreeMap::new();
     let mut all = Vec::new();

@@ -12,7 +12,7 @@ pub enum DiskEvent {
     Opened {
         frames: usize,
     },
-    /// It could not be opened.
+    /// The disk could not be opened.
     Refused {
         cause: String,
     },

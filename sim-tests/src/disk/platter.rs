@@ -13,7 +13,7 @@ use super::frame::{self, Flaw, Reader};
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Platter {
-    /// Every family ever created here.
+    /// The families ever created here.
     pub(super) families: BTreeSet<Family>,
     /// The bytes on the platter and, behind them, those in the page cache.
     log: Vec<u8>,

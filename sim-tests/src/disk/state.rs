@@ -24,7 +24,7 @@ pub(super) struct State {
     pub(super) platter: Platter,
     /// The last one: a store of an earlier one is shut out.
     opening: Opening,
-    /// Somebody has opened it since whoever is shut out had it.
+    /// True if somebody has opened it since whoever is shut out had it.
     taken_over: bool,
     pub(super) destroyed: BTreeSet<(Family, Bytes)>,
     pub(super) lies_about_syncs: bool,
@@ -34,7 +34,7 @@ pub(super) struct State {
     pub(super) is_away: bool,
     /// The most that one write may bring, where that is less than stores take otherwise.
     pub(super) max_write_bytes: Option<usize>,
-    /// Bytes that still fit; `None` where nothing bounds them.
+    /// The bytes that still fit; `None` where nothing bounds them.
     pub(super) room: Option<u64>,
     pub(super) sync_base: Duration,
     pub(super) sync_jitter: Duration,
@@ -179,7 +179,7 @@ impl State {
         Ok(())
     }
 
-    /// Everything that was acknowledged here is destroyed, and `platter` in its place.
+    /// Replaces the platter: everything that was acknowledged here is destroyed, and `platter` in its place.
     pub(super) fn replace_platter(&mut self, platter: Platter) -> Platter {
         self.shut_out();
         self.destroyed.extend(self.platter.acknowledged_from(0));

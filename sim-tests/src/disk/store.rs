@@ -36,7 +36,7 @@ struct State {
     /// Forced writes that no sync covers yet.
     waiting: Vec<Waiting>,
     is_syncing: bool,
-    /// Why nothing is written any more.
+    /// The reason why nothing is written any more.
     stopped: Option<StoreError>,
 }
 
@@ -155,7 +155,7 @@ impl Shared {
         state.is_syncing.then(|| std::mem::take(&mut state.waiting))
     }
 
-    /// Once the process runs, so never if it is dead.
+    /// Answers once the process runs, so never if it is dead.
     fn answer(&self, completion: Completion, answer: Result<(), StoreError>) {
         if self.process.is_running() {
             return completion.complete(answer);

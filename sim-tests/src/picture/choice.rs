@@ -1,4 +1,4 @@
-//! Which transactions matter, and in which order.
+//! The choice of the transactions that matter, and their order.
 
 use super::Shown;
 use super::story::{Story, Tx};
@@ -6,9 +6,9 @@ use super::view::{self, Wanted};
 
 #[derive(Debug)]
 pub(super) struct Choice {
-    /// Those that the violations name; or, if they name none, those that were open when a rule was violated.
+    /// The transactions that the violations name; or, if they name none, those that were open when a rule was violated.
     pub named: Vec<usize>,
-    /// All others, those next in time to the violations first.
+    /// The other transactions, those next in time to the violations first.
     others: Vec<usize>,
     titles: Vec<String>,
 }
@@ -39,7 +39,7 @@ impl Choice {
         Choice { named, others, titles: story.txs.iter().map(|tx| tx.id.to_owned()).collect() }
     }
 
-    /// All transactions, those that matter most first.
+    /// Returns all transactions, those that matter most first.
     pub fn order(&self) -> impl Iterator<Item = usize> {
         self.named.iter().chain(&self.others).copied()
     }

@@ -18,7 +18,7 @@ use labels::Labels;
 use std::collections::{BTreeMap, BTreeSet};
 use world::World;
 
-/// Everything that has found its place.
+/// The things that have found their places.
 struct Placed<'s> {
     scene: &'s Scene<'s>,
     scale: Scale,

@@ -1,4 +1,4 @@
-//! Where things go: time to height, hosts to lanes. Pure.
+//! The places of things: time to height, hosts to lanes. Pure.
 
 use super::svg::At;
 use crate::plan::Host;
@@ -19,7 +19,7 @@ pub(super) struct Scale {
 pub(super) struct Break {
     pub from_us: u64,
     pub to_us: u64,
-    /// Where its mark goes: below all labels of what came before.
+    /// The place of its mark: below all labels of what came before.
     pub mark: i32,
 }
 
@@ -28,13 +28,13 @@ pub(super) struct Break {
 pub(super) enum Column {
     /// Next to a lane, where its host's own events are told.
     Events(Host),
-    /// On the other side of a participant's lane, where messages arrive and leave.
+    /// The column on the other side of a participant's lane, where messages arrive and leave.
     Messages(Host),
     /// Right of all lanes.
     Margin,
 }
 
-/// How a label lies to the height of its moment.
+/// The way in which a label lies to the height of its moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Above,
@@ -50,7 +50,7 @@ pub(super) struct Wanted {
     pub place: Place,
 }
 
-/// What the labels of one moment and column need above and below it.
+/// The room that the labels of one moment and column need above and below it.
 #[derive(Clone, Copy, Default)]
 struct Room {
     above: i32,
@@ -85,7 +85,7 @@ impl Scale {
     pub const QUIET_US: u64 = 20_000;
     const BREAK: i32 = 40;
 
-    /// Everything between the start of the run and its end has a height.
+    /// Returns a layout in which everything between the start of the run and its end has a height.
     pub fn new(moments: &BTreeSet<u64>, labels: &[Wanted], end_us: u64) -> Scale {
         let mut rooms: BTreeMap<u64, BTreeMap<Column, Room>> = BTreeMap::new();
         for moment in moments.iter().copied().chain([0, end_us]) {
@@ -143,7 +143,7 @@ impl Scale {
         &self.breaks
     }
 
-    /// Nothing that lies wholly within a shortened stretch can be told apart.
+    /// Returns true if the stretch is shortened: nothing that lies wholly within it can be told apart.
     pub fn is_shortened(&self, from_us: u64, to_us: u64) -> bool {
         let next = self.breaks.partition_point(|it| it.to_us <= from_us);
         self.breaks.get(next).is_some_and(|it| it.from_us < from_us && to_us < it.to_us)
@@ -164,7 +164,7 @@ impl Scale {
         ticks
     }
 
-    /// Below the last moment and all labels but the last's.
+    /// Returns the height below the last moment and all labels but the last's.
     pub fn height(&self) -> i32 {
         self.knots.last().map_or(Scale::TOP, |(_, y)| *y)
     }
@@ -177,14 +177,14 @@ pub(super) struct Lane {
     pub left: i32,
     pub line: i32,
     pub right: i32,
-    /// Where labels in [`Column::Events`] begin, or end if they are left of the line.
+    /// The place where labels in [`Column::Events`] begin, or end if they are left of the line.
     pub events: i32,
 }
 
 impl Lane {
     pub const TRACK: i32 = 10;
     pub const MAX_TRACKS: usize = 12;
-    /// How much fits into the columns, in characters.
+    /// The number of characters that fit into the columns.
     pub const MESSAGE_CHARS: usize = 20;
     const CHAR: i32 = 6;
 
@@ -196,7 +196,7 @@ impl Lane {
         }
     }
 
-    /// Where the bars of this track begin.
+    /// Returns the place where the bars of this track begin.
     pub fn track(&self, track: usize) -> i32 {
         self.line + 6 + track as i32 * Lane::TRACK
     }
@@ -215,12 +215,12 @@ impl Lane {
 pub(super) struct Lanes(Vec<Lane>);
 
 impl Lanes {
-    /// What is left of all lanes: the time.
+    /// The width of what is left of all lanes: the time.
     pub const LEFT: i32 = 84;
     pub const MARGIN_CHARS: usize = 44;
     const GAP: i32 = 8;
 
-    /// For hosts with so many tracks of bars.
+    /// Returns lanes for hosts with so many tracks of bars.
     pub fn new(hosts: &BTreeMap<Host, usize>) -> Lanes {
         let order = |host: &Host| match host {
             Host::Client(number) => (0, *number),
@@ -265,7 +265,7 @@ impl Lanes {
         self.0.last().map_or(Lanes::LEFT, |lane| lane.right)
     }
 
-    /// Of the whole picture.
+    /// Returns the width of the whole picture.
     pub fn width(&self) -> i32 {
         self.right() + 16 + Lanes::MARGIN_CHARS as i32 * Lane::CHAR
     }

@@ -12,13 +12,13 @@ const STYLE: &str = include_str!("page/page.css");
 const SCRIPT: &str = include_str!("page/page.js");
 const LEGEND: &str = include_str!("page/legend.html");
 
-/// What is told at length, of how many.
+/// The most characters of what is told at length.
 const MAX_CHARS: usize = 1_000;
 const MAX_FAULTS: usize = 200;
 const MAX_TOLD: usize = 10;
 const MAX_LINES: usize = 20;
 
-/// All above the pictures: what failed, and how to see it again.
+/// Returns all above the pictures: what failed, and how to see it again.
 pub(super) fn head(story: &Story<'_>, violations: &[Shown], command: &str, choice: &Choice) -> String {
     let plan = &story.run.plan;
     let title = match violations.len() {
@@ -61,7 +61,7 @@ pub(super) fn finish(head: String, views: &[View], undrawn: usize, rows: &Rows) 
     page
 }
 
-/// How a view is chosen.
+/// Returns the option by which a view is chosen.
 pub(super) fn option(view: &View) -> String {
     let txs: Vec<String> = match view.name == view::ALL {
         true => Vec::new(),

@@ -1,4 +1,4 @@
-//! What one picture shows, before anything has a place: so much, and no more.
+//! The contents of one picture, before anything has a place: so much, and no more.
 
 use super::story::{Band, Life, Moment, Sort, Story, Tx};
 use super::view::Wanted;
@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug)]
 pub(super) struct Scene<'s> {
     pub story: &'s Story<'s>,
-    /// In full strength, with labels.
+    /// The transactions in full strength, with labels.
     pub txs: Vec<Tx<'s>>,
     /// Dimmed: what else went on at the same time.
     pub others: Vec<&'s Tx<'s>>,
     pub moments: Vec<(Host, &'s Moment)>,
     pub bands: Vec<&'s Band<'s>>,
     pub hosts: BTreeSet<Host>,
-    /// What there was no room for.
+    /// The things that there was no room for.
     pub left_out: Vec<String>,
 }
 
@@ -33,7 +33,7 @@ impl<'s> Scene<'s> {
         Scene { story, txs, others, moments, bands, hosts, left_out }
     }
 
-    /// If there are several transactions, labels have to name theirs.
+    /// Returns true if there are several transactions, so that labels have to name theirs.
     pub fn has_many(&self) -> bool {
         self.txs.len() > 1
     }
@@ -93,7 +93,7 @@ fn others<'s>(story: &'s Story<'s>, wanted: &Wanted, most: usize, left_out: &mut
     kept
 }
 
-/// What disks did gives way first.
+/// Returns the moments; what disks did gives way first.
 fn moments<'s>(lives: &'s BTreeMap<Host, Life>, most: usize, left_out: &mut Vec<String>) -> Vec<(Host, &'s Moment)> {
     let all = lives.iter().flat_map(|(host, life)| life.moments.iter().map(|moment| (*host, moment)));
     let mut all: Vec<_> = all.collect();

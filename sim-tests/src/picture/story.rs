@@ -1,4 +1,4 @@
-//! What happened, put together from the trace: a sent message with its arrival, a branch's states with their end.
+//! The story of a run, put together from the trace: a sent message with its arrival, a branch's states with their end.
 
 mod holds;
 mod lives;
@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 #[derive(Debug)]
 pub(super) struct Story<'a> {
     pub run: &'a Run,
-    /// In the order in which they began.
+    /// The transactions in the order in which they began.
     pub txs: Vec<Tx<'a>>,
     pub lives: BTreeMap<Host, Life>,
     pub bands: Vec<Band<'a>>,
@@ -27,7 +27,7 @@ pub(super) struct Story<'a> {
     pub end_us: u64,
 }
 
-/// All about one transaction.
+/// The story of one transaction.
 #[derive(Clone, Debug)]
 pub(super) struct Tx<'a> {
     pub id: &'a str,
@@ -39,7 +39,7 @@ pub(super) struct Tx<'a> {
     pub asks: Vec<Ask<'a>>,
 }
 
-/// What the coordinator noted.
+/// A note of the coordinator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Note<'a> {
     pub host: Host,
@@ -48,7 +48,7 @@ pub(super) struct Note<'a> {
     pub phase: Option<Phase>,
 }
 
-/// What a client asked, and what it heard.
+/// A request of a client, and what it was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ask<'a> {
     pub host: Host,
@@ -170,7 +170,7 @@ impl<'a> Story<'a> {
         story
     }
 
-    /// By its id.
+    /// Returns the place of a transaction by its id.
     pub fn find(&self, id: &str) -> Option<usize> {
         self.txs.iter().position(|tx| tx.id == id)
     }
@@ -203,14 +203,14 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// How much there is to draw.
+    /// Returns how much there is to draw.
     pub fn items(&self) -> usize {
         self.messages.len() + self.holds.len() + self.notes.len() + self.asks.len()
     }
 }
 
 impl Note<'_> {
-    /// Whether it tells of a decision: to commit or not, and whether that is stable.
+    /// Returns the decision that it tells of, if it does: to commit or not, and whether that is stable.
     pub fn decision(&self) -> Option<(bool, bool)> {
         let has = |word: &str| self.text.split(|c: char| !c.is_alphanumeric()).any(|it| it == word);
         let stable = has("logged");

@@ -19,7 +19,7 @@ pub(super) fn escape(text: &str) -> String {
     escaped
 }
 
-/// Where something is, in pixels.
+/// A place, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct At {
     pub x: i32,
@@ -31,7 +31,7 @@ pub(super) struct At {
 pub(super) struct Svg(String);
 
 impl Svg {
-    /// What follows belongs together until [`Svg::close`]; pointing at it shows the title. Classes are ours.
+    /// Opens a group, which lasts until [`Svg::close`]; pointing at it shows the title. Classes are ours.
     pub fn open(&mut self, class: &str, title: &str) {
         self.push(format_args!("<g class=\"{class}\"><title>{}</title>", escape(title)));
     }
@@ -89,7 +89,8 @@ impl Svg {
         self.push(format_args!("<circle{} cx=\"{x}\" cy=\"{y}\" r=\"3\"/>", attribute("class", class)));
     }
 
-    /// Ends at the place with `end`, else begins there. Pointing at it shows the title, if there is one.
+    /// Writes text that ends at the place with `end`, else begins there. Pointing at it shows the title, if there is
+    /// one.
     pub fn text(&mut self, class: &str, at: At, end: bool, text: &str, title: &str) {
         let At { x, y } = at;
         let anchor = if end { " text-anchor=\"end\"" } else { "" };
@@ -98,7 +99,7 @@ impl Svg {
         self.push(format_args!("<text{class} x=\"{x}\" y=\"{y}\"{anchor}>{title}{}</text>", escape(text)));
     }
 
-    /// Of this size, as an element of a page.
+    /// Returns the picture of this size, as an element of a page.
     pub fn finish(self, class: &str, width: i32, height: i32) -> String {
         format!(
             "<svg class=\"{class}\" role=\"img\" width=\"{width}\" height=\"{height}\" \

@@ -23,7 +23,7 @@ impl Rows {
     }
 }
 
-/// What is about the transactions that matter, and about none, goes before what is about others.
+/// Returns the rows; what is about the transactions that matter, and about none, goes before what is about others.
 pub(super) fn rows(story: &Story<'_>, choice: &Choice, bytes: usize) -> Rows {
     let numbers: BTreeMap<&str, usize> = story.txs.iter().enumerate().map(|(at, tx)| (tx.id, at)).collect();
     let ranks: BTreeMap<usize, usize> = choice.order().enumerate().map(|(rank, at)| (at, rank)).collect();

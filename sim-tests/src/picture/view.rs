@@ -18,7 +18,7 @@ pub(super) struct Wanted {
     /// Ours; safe anywhere.
     pub name: String,
     pub title: String,
-    /// Those that matter most first.
+    /// The transactions, those that matter most first.
     pub txs: Vec<usize>,
     /// Others that went on at the same time are drawn dimmed.
     pub with_others: bool,

@@ -1,4 +1,4 @@
-//! What happened, in words.
+//! The words for what happened.
 
 mod findings;
 
@@ -6,13 +6,13 @@ pub(super) use findings::found;
 
 use crate::trace::{BranchState, Event, Phase};
 
-/// Without what could command a terminal or turn the direction of writing.
+/// Returns the text without what could command a terminal or turn the direction of writing.
 pub(super) fn plain(text: &str) -> String {
     let turns = |character: char| matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars().map(|c| if c.is_control() || turns(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
-/// At most this many characters; what is cut is seen to be cut.
+/// Returns at most this many characters; what is cut is seen to be cut.
 pub(super) fn clip(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
@@ -46,7 +46,7 @@ pub(super) fn span(us: u64) -> String {
     }
 }
 
-/// What one entry of a trace says, without time and host.
+/// Returns the words of one entry of a trace, without time and host.
 pub(super) fn event(event: &Event) -> String {
     match event {
         Event::Started => "started".to_owned(),
@@ -80,7 +80,7 @@ pub(super) fn event(event: &Event) -> String {
     }
 }
 
-/// Which transaction an event is about; an event about none may matter to all.
+/// Returns the transaction that an event is about; an event about none may matter to all.
 pub(super) fn tx_of(event: &Event) -> Option<&str> {
     match event {
         Event::Sent { tx, .. }

@@ -1,5 +1,6 @@
-//! From a seed to a plan, swarm-style: each run draws first how large its world is and which kinds of faults are on at
-//! all, then faults of those kinds. So some runs have one kind of trouble in depth, and others a bit of everything.
+//! The way from a seed to a plan, swarm-style: each run draws first how large its world is and which kinds of faults
+//! are on at all, then faults of those kinds. So some runs have one kind of trouble in depth, and others a bit of
+//! everything.
 
 mod large_values;
 mod ordinary_trouble;
@@ -187,12 +188,12 @@ impl Dice {
         }
     }
 
-    /// At some time while there is load.
+    /// Returns a fault at some time while there is load.
     fn soon(&self, shape: &Shape, what: What) -> Fault {
         Fault { when: When::At { ms: self.between(200, shape.heal_at_ms * 3 / 4) }, what }
     }
 
-    /// At some time, or when a server that it concerns reaches some point.
+    /// Returns a fault at some time, or when a server that it concerns reaches some point.
     fn anywhen(&self, shape: &Shape, what: What) -> Fault {
         if self.chance(50) {
             return self.soon(shape, what);
@@ -203,7 +204,7 @@ impl Dice {
         Fault { when: if beside_the_rare { self.beside_the_rare() } else { self.point_of(host) }, what }
     }
 
-    /// At a point that is often reached, while something is in a state that few are in.
+    /// Returns a point that is often reached, while something is in a state that few are in.
     fn beside_the_rare(&self) -> When {
         When::Point {
             host: Host::Coordinator,
@@ -315,7 +316,7 @@ impl Dice {
         Fault { when, what: What::Crash { host, power: false, down_ms: self.between(10, 4_000) } }
     }
 
-    /// At the second start or a later one: something else must have ended the first.
+    /// Returns a crash at the second start or a later one: something else must have ended the first.
     fn crash_in_recovery(&self, shape: &Shape) -> Fault {
         let host = self.server(shape);
         let when = When::Point { host, point: OPENED.to_owned(), count: u32::from(self.small(2, 4)), during: None };

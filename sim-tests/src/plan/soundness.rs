@@ -9,10 +9,10 @@ const MAX_HOSTS_OF_A_KIND: u8 = 8;
 /// The longest of all times, simulated.
 const MAX_MS: u64 = 600_000;
 
-/// With less a coordinator could not even say that it has started, or that a transaction has ended.
+/// The bytes with less of which a coordinator could not even say that it has started, or that a transaction has ended.
 const MIN_WRITE_BYTES: u64 = 50_000;
 
-/// With less a coordinator does not start.
+/// The bytes with less of which a coordinator does not start.
 const MIN_GATHERED_BYTES: u64 = 16 << 20;
 
 /// The longest value that a participant keeps.

@@ -1,6 +1,6 @@
 //! The names of states, as plans and the table of faults and states have them.
 
-/// Nothing was under way.
+/// The state in which nothing is under way.
 pub const IDLE: &str = "idle";
 
 /// The phases of a transaction at its coordinator, by their names in traces.
@@ -26,5 +26,5 @@ pub const PHASES: [&str; 14] = [
 pub const BRANCHES: [&str; 8] =
     ["executing", "prepared", "read-only", "committing", "aborting", "resolving", "acting", "compensating"];
 
-/// Nobody is in these any more, so no fault can meet them.
+/// The states that nobody is in any more, so that no fault can meet them.
 pub const OVER: [&str; 2] = ["ended", "over"];

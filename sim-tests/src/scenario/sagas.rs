@@ -1,4 +1,4 @@
-//! What befalls sagas.
+//! The scenarios of what befalls sagas.
 
 use super::{COORDINATOR, FROM_IT, P1, P2, Scenario, TO_IT, again, at, crash, late, scenario, tamper, when};
 use crate::plan::{Breaker, Code, HowEnded, HowResolved, Message, Shape, What};
@@ -15,7 +15,7 @@ pub(super) fn sagas() -> Vec<Scenario> {
     all.into_iter().map(of_sagas).collect()
 }
 
-/// In a world of another shape.
+/// Returns the scenario in a world of another shape.
 fn peculiar(scenario: Scenario, shape: fn(&mut Shape)) -> Scenario {
     let mut scenario = scenario;
     shape(&mut scenario.plan.shape);

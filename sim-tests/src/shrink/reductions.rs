@@ -1,4 +1,4 @@
-//! In which ways a plan can be smaller.
+//! The ways in which a plan can be smaller.
 
 use crate::plan::{Fault, Plan, What, When};
 
@@ -11,7 +11,7 @@ pub(super) struct Size {
     pub(super) grain: u64,
 }
 
-/// How large the world is.
+/// The sizes of the world.
 pub(super) const SIZES: [Size; 5] = [
     Size {
         get: |plan| plan.shape.transactions_per_client.into(),
@@ -45,11 +45,11 @@ pub(super) const SIZES: [Size; 5] = [
     },
 ];
 
-/// How long it lasts.
+/// The lengths of the world.
 pub(super) const LENGTHS: [Size; 1] =
     [Size { get: |plan| plan.shape.heal_at_ms, set: |plan, to| plan.shape.heal_at_ms = to, least: 200, grain: 100 }];
 
-/// What servers are peculiar in from the start, taken away one after the other.
+/// The peculiarities of servers from the start, taken away one after the other.
 pub(super) const PLAIN: [fn(&mut Plan); 5] = [
     |plan| plan.shape.cannot_prepare = None,
     |plan| plan.shape.breaker = None,
@@ -58,7 +58,8 @@ pub(super) const PLAIN: [fn(&mut Plan); 5] = [
     |plan| (plan.shape.value_bytes, plan.shape.large_reads_percent) = (0, 0),
 ];
 
-/// Without the faults and peculiarities of those who do not take part any more, and without faults that come too late.
+/// Returns the plan without the faults and peculiarities of those who do not take part any more, and without faults
+/// that come too late.
 pub(super) fn fitting(mut plan: Plan) -> Plan {
     plan.shape.cannot_prepare = plan.shape.cannot_prepare.filter(|number| *number <= plan.shape.participants);
     let world = plan.clone();
@@ -72,7 +73,7 @@ pub(super) fn fitting(mut plan: Plan) -> Plan {
     plan
 }
 
-/// How often the fault's point has to be reached first.
+/// Returns how often the fault's point has to be reached first.
 pub(super) fn count_of(fault: &Fault) -> Option<u64> {
     match &fault.when {
         When::At { .. } => None,

@@ -129,7 +129,7 @@ pub const IMPOSSIBLE: [Impossible; 5] = [
     },
 ];
 
-/// Why this cell cannot be, if so.
+/// Returns the reason why this cell cannot be, if it cannot.
 pub fn why_impossible(code: Code, state: &str) -> Option<&'static str> {
     let one = IMPOSSIBLE.iter().find(|one| one.codes.contains(&code) && one.states.contains(&state));
     one.map(|one| one.why)
@@ -142,7 +142,7 @@ pub struct Cell {
     pub state: String,
 }
 
-/// How often each cell was hit.
+/// The counts of how often each cell was hit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Table(BTreeMap<Code, BTreeMap<String, u64>>);
@@ -175,7 +175,7 @@ impl Table {
         missing.map(|(fault, state)| Cell { fault, state: state.to_owned() }).collect()
     }
 
-    /// Also what has no line or column.
+    /// Returns the cells that were hit against reason, also those that have no line or column.
     pub(super) fn hit_against_reason(&self) -> Vec<Cell> {
         let hit = self.0.iter().flat_map(|(code, states)| states.keys().map(|state| (*code, state)));
         let wrong = hit.filter(|(code, state)| {

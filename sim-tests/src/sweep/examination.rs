@@ -42,7 +42,7 @@ pub fn examine(plan: &Plan) -> Examined {
     })
 }
 
-/// For shrinking: `rule`, if the plan breaks it, or else what it breaks first.
+/// Returns, for shrinking, `rule`, if the plan breaks it, or else what it breaks first.
 pub fn breaks(plan: &Plan, rule: &str) -> Option<String> {
     let Examined { broken, .. } = examine(plan);
     let same = broken.iter().find(|broken| broken.rule == rule);

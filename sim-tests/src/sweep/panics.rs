@@ -12,7 +12,7 @@ thread_local! {
     static FIRST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// What `run` returns, or what its first panic said and where. A run leaves nothing behind but what it returns.
+/// Returns what `run` returns, or what its first panic said and where. A run leaves nothing behind but what it returns.
 pub(super) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     listen();
     FIRST.set(Some(String::new()));
@@ -21,7 +21,7 @@ pub(super) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, String> {
     done.map_err(|_| first)
 }
 
-/// Once for the whole process. Panics outside of runs go where they went before.
+/// Begins to listen, once for the whole process. Panics outside of runs go where they went before.
 fn listen() {
     static LISTENING: Once = Once::new();
     LISTENING.call_once(|| {

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 /// Over all seeds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Points {
-    /// How often each was reached.
+    /// The number of times that each was reached.
     pub reached: BTreeMap<String, u64>,
-    /// How often a fault that waited for it struck.
+    /// The number of times that a fault which waited for it struck.
     pub struck: BTreeMap<String, u64>,
 }
 
@@ -27,7 +27,7 @@ impl Points {
     }
 }
 
-/// Those of both servers.
+/// Returns the crash points of both servers.
 pub fn crash_points() -> impl Iterator<Item = &'static str> {
     undoubt_coordinator::CRASH_POINTS.iter().chain(undoubt_participant::CRASH_POINTS).copied()
 }

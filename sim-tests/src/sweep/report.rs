@@ -1,4 +1,4 @@
-//! What a sweep found.
+//! The findings of a sweep.
 
 use super::cells::{Cell, Table};
 use super::{Broken, Examined, Points, Sweep};
@@ -9,10 +9,10 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Of one seed, as many of what it broke are told.
+/// The most that is told of what one seed broke.
 const MAX_TOLD_PER_SEED: usize = 5;
 
-/// What counts of one seed.
+/// The counts of one seed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
     pub seed: u64,
@@ -38,15 +38,15 @@ pub enum Role {
     Participant,
 }
 
-/// Counts of disks that were put back.
+/// The counts of disks that were put back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Restored {
     pub put_back: u64,
-    /// They had lost something.
+    /// The number that had lost something.
     pub lossy: u64,
-    /// They had, and an operator has accepted that.
+    /// The number that had, and whose loss an operator has accepted.
     pub accepted: u64,
-    /// They had, and nothing could have shown it.
+    /// The number that had, and of which nothing could have shown it.
     pub unnoticed: u64,
 }
 
@@ -141,7 +141,7 @@ pub struct Failed {
     pub seed: u64,
     /// The first few.
     pub broken: Vec<Broken>,
-    /// How many more there are.
+    /// The number that there are more.
     pub more: usize,
 }
 

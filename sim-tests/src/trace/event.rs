@@ -135,7 +135,7 @@ pub enum BranchState {
 }
 
 impl BranchState {
-    /// It holds its locks beyond the end of its process.
+    /// Returns true if the branch holds its locks beyond the end of its process.
     pub fn is_stable(self) -> bool {
         match self {
             BranchState::Prepared | BranchState::Committing | BranchState::Aborting | BranchState::Resolving => true,

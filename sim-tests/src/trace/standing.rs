@@ -19,9 +19,9 @@ pub enum Standing {
     /// A coordinator has heard what a participant knows of its log.
     Recalled {
         by: Host,
-        /// Something that the coordinator's log lacks, and the participant has to know.
+        /// The lack of the coordinator's log, which the participant has to know.
         lacks: Option<String>,
-        /// Something that the participant's log lacks, and the coordinator has to know.
+        /// The lack of the participant's log, which the coordinator has to know.
         it_lacks: Option<String>,
         /// The participant says that it was put back.
         it_says_so: bool,

@@ -1,4 +1,4 @@
-//! After the healing: waits until everything has come to its end, and writes down what is found.
+//! The end of a run, after the healing: waits until everything has come to its end, and writes down what is found.
 
 use super::client::{connect, options, submit};
 use super::duty::Duty;
@@ -24,7 +24,7 @@ use undoubt_vocabulary::{
 /// The pause between two looks whether all is over.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
 
-/// After this long, what is not over counts as never over.
+/// The time after which what is not over counts as never over.
 pub(super) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// The auditor's number among the clients.

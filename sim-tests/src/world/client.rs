@@ -38,7 +38,7 @@ pub(super) async fn apply(shared: Arc<Shared>, number: u8) -> turmoil::Result {
     Ok(())
 }
 
-/// To whichever coordinator is the one to talk to.
+/// Returns a client of whichever coordinator is the one to talk to.
 pub(super) fn connect(shared: &Arc<Shared>) -> Client {
     let towards = shared.clone();
     let channel = net::channel(move || net::address(towards.primary()));

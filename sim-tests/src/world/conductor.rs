@@ -20,7 +20,7 @@ const RESTART_AFTER_MS: u64 = 300;
 /// Between two starts of a process that has nothing to do, when recoveries are compared.
 const QUIET_MS: u64 = 1_000;
 
-/// Something that is to be done at a certain time.
+/// A deed that is to be done at a certain time.
 #[derive(Clone, Debug)]
 enum Act {
     Strike(usize),
@@ -78,7 +78,7 @@ impl<'a> Conductor<'a> {
         conductor
     }
 
-    /// Until all clients and the auditor are done, or nobody has patience any more.
+    /// Runs until all clients and the auditor are done, or nobody has patience any more.
     pub(super) fn run(&mut self, patience: Duration) -> Result<(), String> {
         let heal_at_ms = self.shared.plan.shape.heal_at_ms;
         let mut healed = false;
@@ -320,7 +320,7 @@ impl<'a> Conductor<'a> {
         }
     }
 
-    /// Everything works from here on, save what is gone for good.
+    /// Heals everything from here on, save what is gone for good.
     fn heal(&mut self) {
         self.shared.healed.send_replace(true);
         self.record(None, Event::Healed);
@@ -357,8 +357,8 @@ impl<'a> Conductor<'a> {
         self.shared.disk(host).lose_power(keep);
     }
 
-    /// Before something happens to the host's disk: the process goes, and whoever has taken the disk over goes with it.
-    /// An open store reads on from memory, and would vouch for what the disk no longer holds.
+    /// Ends those who use the host's disk, before something happens to it: the process goes, and whoever has taken the
+    /// disk over goes with it. An open store reads on from memory, and would vouch for what the disk no longer holds.
     fn kill_users(&mut self, host: Host, point: Option<String>, power: bool, down_ms: u64) {
         self.end(host, Event::Crashed { point, power });
         self.after(down_ms, Act::Start(host));

@@ -81,7 +81,7 @@ impl Duty {
         now_us() - *self.waiting.entry(host).or_insert_with(now_us) >= PATIENCE_US
     }
 
-    /// Only a definite refusal did nothing.
+    /// Notes an answer; only a definite refusal did nothing.
     fn heard<T>(&mut self, host: Host, asked_us: u64, answer: Result<T, OperatorError>) {
         match answer {
             Err(

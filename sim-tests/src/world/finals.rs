@@ -105,7 +105,7 @@ fn subject(family: Family, key: &Bytes) -> Subject {
     }
 }
 
-/// All that a restart has to leave as it is.
+/// Returns all that a restart has to leave as it is.
 pub(super) fn compared(host: Host, disk: &Disk) -> String {
     let families: &[&'static str] =
         if host.is_coordinator() { &["open", "ended", "damaged"] } else { &["data", "branch", "heuristic", "pending"] };

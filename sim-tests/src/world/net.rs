@@ -14,7 +14,7 @@ use undoubt_platform::Connection;
 use undoubt_platform::dial::{self, Dial};
 use undoubt_platform::server::{Incoming, boxed};
 
-/// Every server listens here.
+/// The port at which every server listens.
 pub(super) const PORT: u16 = 7_400;
 
 /// The connections of one process, in the order in which they were made.
@@ -35,7 +35,7 @@ impl Drop for Sockets {
     }
 }
 
-/// Nothing between taking and freeing these locks can panic.
+/// Locks a mutex. Nothing between taking and freeing these locks can panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -52,7 +52,7 @@ impl Network {
         Network { process, sockets: sockets.0.clone() }
     }
 
-    /// For hosts that never crash.
+    /// Returns a network for hosts that never crash.
     pub(super) fn of_client() -> Network {
         Network { process: Process::default(), sockets: Arc::default() }
     }
@@ -146,7 +146,7 @@ impl Dial for Network {
     }
 }
 
-/// To wherever `address` points at the moment.
+/// A connector to wherever `address` points at the moment.
 struct Towards<A> {
     network: Network,
     address: A,
@@ -158,7 +158,8 @@ impl<A: Fn() -> String + Send + Sync + 'static> Dial for Towards<A> {
     }
 }
 
-/// Without this, a library would forget reset streams after some time by the machine's clock.
+/// Returns the endpoint without real time: else a library would forget reset streams after some time by the machine's
+/// clock.
 fn without_real_time(endpoint: Endpoint) -> Endpoint {
     endpoint.http2_reset_stream_duration(Duration::MAX)
 }

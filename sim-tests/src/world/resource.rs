@@ -27,12 +27,12 @@ fn unclear() -> ResourceError {
     ResourceError::Unclear { cause: "the connection broke before the answer came".to_owned() }
 }
 
-/// For good.
+/// Returns a refusal for good.
 fn refused(why: &str) -> StepOutcome {
     StepOutcome::Refused(Refusal::new(RefusalCode::Condition, why))
 }
 
-/// How a branch was to be prepared.
+/// The way in which a branch was to be prepared.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     begun_at: Timestamp,

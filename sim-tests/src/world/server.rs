@@ -19,7 +19,7 @@ use undoubt_participant as participant;
 use undoubt_platform::identity::establish;
 use undoubt_platform::{Kind, NumberedStore, Random, SeededRandom, Store, StoreError};
 
-/// Below this much free room servers take no new work.
+/// The free bytes below which servers take no new work.
 const MIN_FREE_BYTES: u64 = 1 << 20;
 
 /// Runs once; whoever supervises starts it anew. Ends only if the process does.

@@ -51,7 +51,7 @@ struct Between {
     host: Host,
     /// The number of times that each message has passed.
     passed: Mutex<BTreeMap<(u8, Direction, Message), u32>>,
-    /// For mutants: what is said once only, and was.
+    /// The messages that are said once only, and were; for mutants. what is said once only, and was.
     said: Mutex<BTreeSet<(u8, u64)>>,
 }
 

@@ -1,4 +1,5 @@
-//! All that hosts and the conductor share: machines with their disks and clocks, orders, and who was promised what.
+//! The state that hosts and the conductor share: machines with their disks and clocks, orders, and who was promised
+//! what.
 
 mod remote_resources;
 mod restored_disks;
@@ -26,7 +27,7 @@ use undoubt_platform::{Clock, CrashPoints, SeededRandom, Timestamp};
 /// The beginning of simulated time: the first of January 2026.
 pub(super) const EPOCH: Duration = Duration::from_secs(1_767_225_600);
 
-/// Something that the world has to do once the hosts have had their turn.
+/// A deed that the world has to do once the hosts have had their turn.
 #[derive(Clone, Debug)]
 pub(super) enum Order {
     /// A fault of the plan waits for its point, which was reached, and met these states there.
@@ -54,7 +55,7 @@ pub(super) struct Shared {
     disks: BTreeMap<Host, Disk>,
     machines: Mutex<BTreeMap<Host, Machine>>,
     orders: Mutex<Vec<Order>>,
-    /// Whose disk is in which machine, where it is not its own.
+    /// The owners of the disks that are in other machines than their own.
     swapped: Mutex<BTreeMap<Host, Host>>,
     /// The numbers that each has to know of the others' logs.
     witnesses: Arc<Mutex<Witnesses>>,
@@ -128,8 +129,8 @@ impl Shared {
         lock(&self.swapped).get(&own).copied().unwrap_or(own)
     }
 
-    /// For its server to open. A server makes an empty disk its own: were that another's, nobody would notice, nor get
-    /// it back.
+    /// Returns the disk for its server to open. A server makes an empty disk its own: were that another's, nobody would
+    /// notice, nor get it back.
     pub(super) fn disk_to_open(&self, host: Host) -> Result<&Disk, String> {
         let disk = self.disk(host);
         let is_anothers = lock(&self.swapped).contains_key(&own_disk(host));
@@ -362,7 +363,7 @@ impl Shared {
     }
 }
 
-/// By the host whose it is: the standby has the coordinator's.
+/// Returns the host that a disk belongs to: the standby has the coordinator's.
 fn own_disk(host: Host) -> Host {
     if host == Host::Standby { Host::Coordinator } else { host }
 }
@@ -415,12 +416,12 @@ fn takes_effect_later(point: &str) -> bool {
     point.starts_with("after-send") || point == "after-answer"
 }
 
-/// As the running host has it.
+/// Returns the time as the running host has it.
 pub(super) fn now_us() -> u64 {
     turmoil::sim_elapsed().map_or(0, |elapsed| u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
 }
 
-/// Nothing between taking and freeing these locks can panic.
+/// Locks a mutex. Nothing between taking and freeing these locks can panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -164,7 +164,7 @@ fn touches_saga(batch: &Batch) -> bool {
     })
 }
 
-/// It notes damage of what has ended already, and nothing else.
+/// Returns true if a batch notes damage of what has ended already, and nothing else.
 fn lists_damage(batch: &Batch) -> bool {
     let touches = |name: &str| batch.iter().any(|operation| operation.family().0 == name);
     touches("damaged") && !touches("open")

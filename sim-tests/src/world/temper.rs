@@ -7,16 +7,16 @@ use std::time::Duration;
 pub(super) struct Temper {
     pub(super) refuses_actions: bool,
     pub(super) refuses_compensations: bool,
-    /// Before anything of a prepare is done.
+    /// The time before anything of a prepare is done.
     pub(super) prepares_after: Duration,
     /// Some answers are lost.
     pub(super) is_unclear: bool,
-    /// Who reads holds its locks no longer than until its vote.
+    /// True if who reads holds its locks no longer than until its vote.
     pub(super) forgets_readers: bool,
 }
 
 impl Temper {
-    /// Whose temper a fault changes.
+    /// Returns whose temper a fault changes.
     pub(super) fn changed_by(what: &What) -> Option<u8> {
         match what {
             What::ActionsRefused { participant, .. }

@@ -61,7 +61,7 @@ pub(super) fn draw(random: &dyn Random, shape: &Shape) -> Work {
     }
 }
 
-/// All that one or two participants may answer, or every one.
+/// Returns a read of all that one or two participants may answer, or every one.
 fn large_read(random: &dyn Random, shape: &Shape) -> Work {
     let ops = || (0..LARGE_READS).map(|place| Op::ReadRegister { register: place % shape.keys }).collect();
     let few = 1 + random.below(2);
@@ -115,7 +115,7 @@ fn within_one(at: u8, from: u8, keys: u8, amount: i64) -> Work {
     BTreeMap::from([(at, ops)])
 }
 
-/// So many different participants, or all.
+/// Returns so many different participants, or all.
 fn places(random: &dyn Random, shape: &Shape, count: u64) -> Vec<u8> {
     let mut all: Vec<u8> = (1..=shape.participants).collect();
     let mut chosen = Vec::new();

@@ -30,13 +30,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Dtmrs {
     address: String,
-    /// Of the service whose steps do nothing.
+    /// The URL of the service whose steps do nothing.
     service: String,
     tasks: JoinSet<()>,
     _process: Child,
 }
 
-/// Where it is: beside the other programs' folder, where `make bench PEERS=1` puts it, or on the path.
+/// Returns the path of the program: beside the other programs' folder, where `make bench PEERS=1` puts it, or on the
+/// path.
 pub fn program() -> Option<PathBuf> {
     let this = std::env::current_exe().ok()?;
     let installed = this.parent().and_then(Path::parent)?.join("peers/bin/dtmrs");
@@ -139,7 +140,7 @@ async fn connect(address: &str) -> anyhow::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Answers every step at once that it is done.
+/// Serves steps, each of which is answered at once as done.
 async fn serve_steps(tasks: &mut JoinSet<()>) -> anyhow::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?.to_string();

@@ -7,13 +7,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-/// Where Debian puts the servers of its versions.
+/// The folder in which Debian puts the servers of its versions.
 const DEBIAN: &str = "/usr/lib/postgresql";
 
-/// As pgbench clients, and as many prepared transactions at a time.
+/// The number of pgbench clients, and of prepared transactions at a time.
 const CLIENTS: usize = 64;
 
-/// Like a transfer: two tables, a row each, prepared apart and committed apart.
+/// The script, which is like a transfer: two tables, a row each, prepared apart and committed apart.
 const SCRIPT: &str = "\
 \\set account random(1, 100000)
 BEGIN;
@@ -57,12 +57,12 @@ impl Postgres {
         Ok(Some(postgres))
     }
 
-    /// For those who connect to it.
+    /// Returns the URL of a database, for those who connect to it.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// What one statement answers, without a frame.
+    /// Returns the answer to one statement, without a frame.
     pub async fn ask(&self, database: &str, sql: &str) -> anyhow::Result<String> {
         run(Command::new("psql").args(["--no-psqlrc", "-qtA", "-c", sql]).arg(self.url(database))).await
     }
@@ -88,7 +88,7 @@ impl Postgres {
         self.folder.path().join("data")
     }
 
-    /// It refuses to run as root.
+    /// Returns the command as another user where this one is root, for it refuses to run so.
     fn command(&self, program: &str) -> Command {
         let program = self.programs.join(program);
         if !is_root() {
@@ -109,7 +109,7 @@ impl Drop for Postgres {
     }
 }
 
-/// Of the newest version that is installed.
+/// Returns the folder of the newest version that is installed.
 fn programs() -> Option<PathBuf> {
     let versions = std::fs::read_dir(Path::new(DEBIAN)).ok()?.flatten();
     let version = |path: &Path| path.file_name()?.to_str()?.parse::<u32>().ok();
@@ -122,7 +122,7 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// What it printed.
+/// Runs a command, and returns what it printed.
 async fn run(command: &mut Command) -> anyhow::Result<String> {
     let program = command.as_std().get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().await.with_context(|| format!("cannot run {program}"))?;

@@ -394,7 +394,7 @@ pub struct Forget {
     pub yes: bool,
 }
 
-/// Without any, nothing could be tried, and what came of it would be unknown.
+/// Reads a duration that is not zero: without any, nothing could be tried, and what came of it would be unknown.
 fn some_time(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         Duration::ZERO => Err("it is no time at all; give at least 1ms".to_owned()),

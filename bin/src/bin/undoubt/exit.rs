@@ -1,4 +1,4 @@
-//! What the process says when it ends: a code for programs, a sentence for people.
+//! The end of the process: a code for programs, a sentence for people.
 
 use serde_json::json;
 use std::io;
@@ -103,7 +103,7 @@ impl Exit {
         })
     }
 
-    /// Of many transactions, the one to tell of: first those that somebody has to look after.
+    /// Returns, of the ends of many transactions, the one to tell of: first those that somebody has to look after.
     pub fn graver(self, other: Exit) -> Exit {
         let rank = |exit| match exit {
             Exit::Done => 0,
@@ -134,11 +134,11 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command could not be carried out.
+/// The reason why a command could not be carried out.
 #[derive(Debug)]
 pub struct Failure {
     pub exit: Exit,
-    /// What, why, and what to do.
+    /// The message: what, why, and what to do.
     pub message: String,
 }
 

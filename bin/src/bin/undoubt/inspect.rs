@@ -31,7 +31,7 @@ pub async fn status(tx: &TxId, global: &Global) -> Result<Exit, Failure> {
     }))
 }
 
-/// With what its participant said last, where a step cannot go on.
+/// Returns the state of a branch, with what its participant said last, where a step cannot go on.
 fn state(branch: &BranchView) -> String {
     let state = or_dash(branch.state);
     branch.detail.as_ref().map_or_else(|| state.clone(), |said| format!("{state}: {said}"))

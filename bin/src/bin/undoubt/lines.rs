@@ -133,7 +133,7 @@ fn parse(line: &[u8]) -> Result<Submission, Unreadable> {
     document::from_json(undoubt_gateway::text(line)?)
 }
 
-/// Counts how transactions ended, and shows it while standard error is a terminal.
+/// The count of how transactions ended, which is shown while standard error is a terminal.
 struct Tally {
     bar: ProgressBar,
     committed: u64,

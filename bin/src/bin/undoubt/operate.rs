@@ -1,4 +1,4 @@
-//! What operators do: looking at coordinator and participants, and deciding where no machine may.
+//! The commands of operators: looking at coordinator and participants, and deciding where no machine may.
 
 use crate::args::{
     self, AcceptLoss, AcceptParticipant, Decision, Forget, Global, RecoveryAction, ReleaseMarks, Resolve, ResolveStep,

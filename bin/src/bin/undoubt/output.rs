@@ -10,9 +10,9 @@ use undoubt_vocabulary::printable_text::{clean, steers};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// For people.
+    /// Tables, for people.
     Table,
-    /// For programs: one JSON document a line.
+    /// JSON, for programs: one JSON document a line.
     Json,
 }
 

@@ -106,7 +106,7 @@ impl From<How> for Mode {
     }
 }
 
-/// What `--output json` prints.
+/// The output of `--output json`.
 #[derive(Serialize)]
 struct Document<'a> {
     report: &'a Report,

@@ -8,25 +8,26 @@ use std::collections::{BTreeMap, BTreeSet};
 /// More than these are counted, but not told one by one.
 const MAX_VIOLATIONS_TOLD: usize = 100;
 
-/// What the participants and the coordinator said after a run.
+/// The answers of the participants and the coordinator after a run.
 #[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// `None`: there is no number.
     pub balances: BTreeMap<Account, Option<i64>>,
     /// Transaction's number and participant's place, for every marker that is there.
     pub markers: BTreeSet<(usize, usize)>,
-    /// What transactions were answered that were submitted once more.
+    /// The answers to transactions that were submitted once more.
     pub again: Vec<(usize, Reply)>,
 }
 
-/// What was checked, and what is wrong. Names are stable, as in [`crate::workload::Report`]; amounts are in cents.
+/// The result of an audit: what was checked, and what is wrong. Names are stable, as in [`crate::workload::Report`];
+/// amounts are in cents.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Audit {
     /// Accounts that were compared.
     pub accounts: u64,
     /// Sum of all accounts at first.
     pub opened: i128,
-    /// What that sum has to be after all commits.
+    /// The sum that there has to be after all commits.
     pub expected: i128,
     pub found: i128,
     /// Acknowledged commits whose markers were looked for at every branch that they wrote.
@@ -39,7 +40,7 @@ pub struct Audit {
     pub submitted_again: u64,
     /// Still without an outcome. Their accounts could not be compared, nor could the sum.
     pub unknown: u64,
-    /// All of them; only some are told in `violations`.
+    /// The number of all violations; only some are told in `violations`.
     pub violation_count: u64,
     pub violations: Vec<String>,
 }
@@ -69,7 +70,7 @@ pub fn findings(ledger: &Ledger, observed: &Observed) -> Audit {
     audit
 }
 
-/// How many transactions left markers at some of the participants that they write, and not at others.
+/// Returns how many transactions left markers at some of the participants that they write, and not at others.
 pub fn in_part(ledger: &Ledger, observed: &Observed) -> u64 {
     let mut in_part = 0;
     for (number, entry) in ledger.entries.iter().enumerate() {

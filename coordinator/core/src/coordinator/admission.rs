@@ -1,4 +1,4 @@
-//! What is taken on, and which way it goes.
+//! The admission of submissions, and the choice of their way.
 
 use super::{Coordinator, Phase};
 use crate::choice::{Choice, choose};
@@ -15,7 +15,7 @@ use std::time::Duration;
 use undoubt_vocabulary::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_TRANSACTION_BYTES, MAX_WAITERS_PER_TRANSACTION};
 use undoubt_vocabulary::{Ability, Execution, ParticipantName, SagaStep, Timestamp, TxId, saga};
 
-/// What is begun.
+/// The way in which a submission is begun.
 enum Way {
     TwoPhase { branches: Vec<(ParticipantName, Bytes)>, fallback: Option<Fallback> },
     Saga(Vec<SagaStep>),
@@ -92,7 +92,7 @@ impl Coordinator {
         needed.find(|name| self.peers.lacks(name, ability)).map(|name| (name, ability))
     }
 
-    /// Which way it goes, and what the history says of a choice. `Err`: there is none.
+    /// Returns the way that a submission goes, and the note of the choice for its history. `Err`: there is none.
     fn way(&mut self, now: Timestamp, content: Content, timeout: Duration) -> Result<(Way, Option<Note>), String> {
         let (steps, two_phase_only) = match content {
             Content::TwoPhase(branches) => return Ok((Way::TwoPhase { branches, fallback: None }, None)),
@@ -142,7 +142,7 @@ impl Coordinator {
         self.let_wait(now, tx, client, wait, effects);
     }
 
-    /// Whoever changes something waits beyond the bound: a refusal would say that nothing was done.
+    /// Lets a client wait beyond the bound, for it has changed something: a refusal would say that nothing was done.
     pub(super) fn let_wait(
         &mut self,
         now: Timestamp,

@@ -11,13 +11,14 @@ use undoubt_vocabulary::{AttemptNumber, BranchOutcome, ParticipantName, Timestam
 /// Heuristic outcomes that are being added to the record of an ended transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Noting {
-    /// As it was appended last. The next outcome is added to this one, not to what is stable, or it would undo the last.
+    /// The record as it was appended last. The next outcome is added to this one, not to what is stable, or it would
+    /// undo the last.
     record: EndedRecord,
     /// The acknowledgements that are owed once a record is stable: one for each that was appended and is not stable
     /// yet, in order.
     acknowledgements: VecDeque<Option<(ParticipantName, AttemptNumber)>>,
-    /// Came meanwhile under this id, of which nothing was stored before. A new attempt would end in a record of its own,
-    /// in place of this one; so they wait for it, and are answered by it.
+    /// The submissions that came meanwhile under this id, of which nothing was stored before. A new attempt would end
+    /// in a record of its own, in place of this one; so they wait for it, and are answered by it.
     pub(super) submissions: Vec<Submission>,
 }
 

@@ -1,4 +1,4 @@
-//! What clients and operators want changed of an open transaction.
+//! The changes that clients and operators ask for of an open transaction.
 
 use super::{Coordinator, Phase};
 use crate::context::Context;
@@ -96,7 +96,7 @@ impl Coordinator {
     }
 }
 
-/// Why a step of a transaction that has ended cannot be resolved.
+/// Returns the reason why a step of a transaction that has ended cannot be resolved.
 pub(super) fn too_late_for(step: StepName, ended: &EndedRecord) -> Rejection {
     if !ended.saga {
         Rejection::NotASaga

@@ -167,7 +167,7 @@ impl Saga {
         }
     }
 
-    /// Nobody waits for the record, unless a step does.
+    /// Goes on once a step is settled. `awaited`: a step waits for the record; else nobody does.
     fn settled(&mut self, step: usize, awaited: bool, cx: &mut Context<'_>) {
         if self.is_settled() {
             self.finish(false, cx);
@@ -287,7 +287,7 @@ impl Saga {
     }
 }
 
-/// Why an attempt did not do.
+/// The reason why an attempt failed.
 enum Failure {
     Unanswered,
     Refused(Refusal),
@@ -321,7 +321,8 @@ impl At {
     }
 }
 
-/// Whether the same step would be refused again. What came too late may succeed under a new id, never as this step.
+/// Returns true if the same step would be refused again. What came too late may succeed under a new id, never as this
+/// step.
 fn is_definite(code: RefusalCode) -> bool {
     code == RefusalCode::Late || !code.is_transient()
 }

@@ -7,7 +7,7 @@ use crate::saga::log::Written;
 use undoubt_vocabulary::{AbortReason, Direction, ParticipantName};
 
 impl Saga {
-    /// Whether a cancellation leads to an abort, or is overtaken by one.
+    /// Returns true if a cancellation leads to an abort, or is overtaken by one.
     pub(crate) fn is_cancellable(&self) -> bool {
         self.compensating.is_some() || self.may_compensate()
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use undoubt_vocabulary::{BranchOutcome, PartName, ParticipantName, ToParticipant};
 
 impl Saga {
-    /// Every step is settled. `on_record`: a stable record says so, which is the decision.
+    /// Ends the saga, every step of which is settled. `on_record`: a stable record says so, which is the decision.
     pub(super) fn finish(&mut self, on_record: bool, cx: &mut Context<'_>) {
         assert!(self.is_settled(), "a saga ends when every step is settled");
         self.note(Note::Decided { outcome: self.outcome() }, cx);
@@ -54,7 +54,7 @@ impl Saga {
         }
     }
 
-    /// After the decision there is no giving up (R6).
+    /// Sends the closes that are not answered again, without end: after the decision there is no giving up (R6).
     pub(super) fn close_again(&mut self, due: u32, cx: &mut Context<'_>) {
         if self.state != (State::Closing { attempt: due }) {
             return;
@@ -155,8 +155,8 @@ impl Saga {
 }
 
 impl Step {
-    /// Nobody vouches for a skipped step, so neither for its locks; and who has undone a step by other means has not freed
-    /// those that its participant holds.
+    /// Returns true if the step may hold semantic locks. Nobody vouches for a skipped step, so neither for its locks;
+    /// and who has undone a step by other means has not freed those that its participant holds.
     pub(super) fn may_hold_locks(&self) -> bool {
         match self.at {
             At::Done { pending, .. } => pending,

@@ -1,4 +1,4 @@
-//! What is recorded of a saga, and what each record allows once it is stable.
+//! The records of a saga, and what each of them allows once it is stable.
 
 use super::{Former, Saga, State};
 use crate::context::Context;
@@ -6,7 +6,7 @@ use crate::effect::{Effect, Note};
 use crate::input::Client;
 use crate::record::{Record, SagaRecord, Stage};
 
-/// What a record was written for.
+/// The reason for which a record was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Written {
     Begun,
@@ -16,7 +16,7 @@ pub(super) enum Written {
     /// An operator has resolved this step.
     Resolved {
         step: usize,
-        /// Who wants to hear of it.
+        /// The client who waits for it.
         client: Option<Client>,
     },
     Decided,

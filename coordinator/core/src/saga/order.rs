@@ -1,4 +1,4 @@
-//! What may run when, and whether the saga may still compensate.
+//! The order of steps: what may run when, and whether the saga may still compensate.
 
 use super::{At, Run, Saga, State, Step};
 use crate::context::Context;
@@ -66,7 +66,7 @@ impl Saga {
         (0..self.steps.len()).filter(move |after| self.before(*after).any(|before| before == step))
     }
 
-    /// It is sent only once the steps before it are on record as done; see the module's rules.
+    /// Returns true if the step is sent only once the steps before it are on record as done; see the module's rules.
     pub(super) fn waits_for_record(&self, step: usize) -> bool {
         let SagaStep { pivot, uses, .. } = &*self.steps[step].definition;
         *pivot || !uses.is_empty()
@@ -76,7 +76,7 @@ impl Saga {
         self.steps.iter().position(|step| step.definition.pivot)
     }
 
-    /// Whether the saga may still compensate: nothing decides it, and its pivot is certainly not in effect.
+    /// Returns true if the saga may still compensate: nothing decides it, and its pivot is certainly not in effect.
     pub(super) fn may_compensate(&self) -> bool {
         let undecided = match self.state {
             State::Beginning => true,

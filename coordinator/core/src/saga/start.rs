@@ -1,4 +1,4 @@
-//! How a saga begins: submitted, in the place of another attempt, or from the log.
+//! The start of a saga: submitted, in the place of another attempt, or from the log.
 
 use super::{At, Former, Saga, State, Step};
 use crate::context::Context;
@@ -96,7 +96,8 @@ impl Saga {
         saga
     }
 
-    /// What is sent only once the steps before it are on record was not sent if they aren't, nor was what comes after it.
+    /// Settles what was never sent. A step that is sent only once the steps before it are on record was not sent if
+    /// they are not, nor was what comes after it.
     fn rule_out_what_was_never_sent(&mut self) {
         loop {
             let never_sent = |step: &usize| {

@@ -25,7 +25,8 @@ impl Transaction {
         }
     }
 
-    /// When it was submitted its participant was not connected, so nobody knew whether it can prepare.
+    /// Sends the prepare, if the participant can. It was not connected when the way was chosen, so nobody knew whether
+    /// it can.
     fn prepare_if_able(&mut self, branch: usize, cx: &mut Context<'_>) {
         let by = self.branches[branch].participant.clone();
         if cx.peers.lacks(&by, Ability::TwoPhase) {

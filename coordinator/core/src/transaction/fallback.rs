@@ -14,7 +14,7 @@ use undoubt_vocabulary::{AbortReason, AttemptNumber, Refusal, RefusalCode, SagaS
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Fallback {
     pub(crate) steps: Vec<SagaStep>,
-    /// Once more from the saga's beginning.
+    /// The saga's timeout, counted anew from its beginning.
     pub(crate) timeout: Duration,
 }
 

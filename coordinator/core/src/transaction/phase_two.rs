@@ -66,7 +66,7 @@ impl Transaction {
         }
     }
 
-    /// After the decision there is no giving up (R6).
+    /// Sends again what is not acknowledged, without end: after the decision there is no giving up (R6).
     fn retry(&mut self, attempt: u32, cx: &mut Context<'_>) {
         let next = attempt.saturating_add(1);
         cx.note(&self.tx, Note::Retried { attempt: next });

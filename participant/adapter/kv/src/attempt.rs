@@ -1,4 +1,4 @@
-//! What a branch and a step have in common: room, data read under locks, a forced write, and why there may be none.
+//! The common parts of a branch and a step: room, data read under locks, a forced write, and why there may be none.
 
 use super::{KeyValue, schema};
 use bytes::Bytes;
@@ -9,18 +9,18 @@ use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
 use undoubt_vocabulary::{Refusal, RefusalCode, Vote};
 use undoubt_work::kv::Operation;
 
-/// Why the work was not done.
+/// The reason why the work was not done.
 pub(super) enum Declined {
-    /// Nothing is left behind.
+    /// The work was refused. Nothing is left behind.
     Refused(Refusal),
-    /// It read more than there is room for now. Nothing is left behind.
+    /// The work read more than there is room for now. Nothing is left behind.
     NoRoom,
     /// There is no answer at all. Where storage failed, the process stops with its locks held.
     Failed(ResourceError),
 }
 
 impl Declined {
-    /// As the coordinator is told.
+    /// Returns the vote that the coordinator is told.
     pub(super) fn vote(self) -> Result<Vote, ResourceError> {
         match self {
             Declined::Refused(refusal) => Ok(Vote::Refused(refusal)),

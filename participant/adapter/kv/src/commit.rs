@@ -18,7 +18,7 @@ const RECORD_BYTES: usize = 128;
 #[derive(Default)]
 struct Group {
     branches: Vec<BranchId>,
-    /// Those of them that the write ends; the others have been committed before.
+    /// The branches among them that the write ends; the others have been committed before.
     leaving: Vec<Arc<Branch>>,
     /// The bytes that they write, about.
     bytes: usize,

@@ -69,8 +69,8 @@ const BESIDE_BYTES: usize = 4 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyValueOptions {
-    /// With less room than this on the device, in bytes, work that writes is refused, so that what is prepared can still
-    /// be committed (R9).
+    /// The room on the device, in bytes, below which work that writes is refused, so that what is prepared can still be
+    /// committed (R9).
     pub min_free_bytes: u64,
 }
 
@@ -89,7 +89,7 @@ pub struct KeyValue {
     writing: Writing,
     locks: Locks,
     marks: Marks,
-    /// Those that have voted and are not over, by their transaction.
+    /// The branches that have voted and are not over, by their transaction.
     branches: Mutex<DigestMap<TxId, Arc<Branch>>>,
 }
 
@@ -126,7 +126,7 @@ impl fmt::Debug for KeyValue {
 }
 
 impl KeyValue {
-    /// Why no work that writes is taken, if there is too little room for it (R9).
+    /// Returns the reason why no work that writes is taken, if there is too little room for it (R9).
     fn lack_of_room(&self) -> Result<Option<String>, StoreError> {
         Ok(self.store.room()?.lack(self.options.min_free_bytes))
     }

@@ -1,4 +1,4 @@
-//! From work to a vote.
+//! The preparation of branches: from work to a vote.
 
 use super::attempt::{Declined, evaluate, most_read, refuse_without_room};
 use super::locks::over;
@@ -91,7 +91,7 @@ pub(super) fn prepare_all(
 struct Begun {
     work: Work,
     wanted: BTreeMap<Bytes, Mode>,
-    /// What to wait for, where they were not granted at once.
+    /// The grant to wait for, where locks were not granted at once.
     granted: Option<oneshot::Receiver<()>>,
 }
 
@@ -143,11 +143,11 @@ struct Group {
     result_bytes: usize,
 }
 
-/// What a branch's work came to, once that is written.
+/// The outcome of a branch's work, once that is written.
 struct Ready {
     id: BranchId,
     vote: Vote,
-    /// What stays until it hears the decision; the others are over.
+    /// The branch, if it stays until it hears the decision; else it is over.
     stays: Option<Branch>,
 }
 
@@ -267,7 +267,7 @@ fn refuse_if_not_written(branches: &mut [Ready], written: Result<(), ResourceErr
     Ok(())
 }
 
-/// Who stays is known from now on, who is over has no locks any more.
+/// Settles branches whose records are written: who stays is known from now on, who is over has no locks any more.
 fn settle(kv: &KeyValue, branches: Vec<Ready>) -> Votes {
     let committed = branches.iter().filter(|ready| matches!(ready.vote, Vote::Committed { .. }));
     kv.table.note_stored(committed.map(|ready| (ready.id.coordinator, ready.id.attempt_number)));

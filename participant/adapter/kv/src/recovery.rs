@@ -1,4 +1,4 @@
-//! What a start takes up again: locks of what is prepared, and marks of steps.
+//! The state that a start takes up again: locks of what is prepared, and marks of steps.
 
 use super::schema::PENDING;
 use super::{Branch, KeyValue, Stage, record};

@@ -1,4 +1,4 @@
-//! What is stored where, beside the families of the [transaction table](undoubt_participant::table).
+//! The schema of what is stored, beside the families of the [transaction table](undoubt_participant::table).
 //!
 //! | family | key | value |
 //! | --- | --- | --- |
@@ -13,5 +13,5 @@ pub use undoubt_participant::table::META;
 pub(super) const DATA: Family = Family("data");
 pub(super) const PENDING: Family = Family("pending");
 
-/// All families; open the store with these.
+/// The families that the store is opened with.
 pub const FAMILIES: [Family; 8] = [DATA, BRANCH, FINISHED, STEP, PENDING, HEURISTIC, COORDINATOR, META];

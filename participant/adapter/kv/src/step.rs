@@ -144,7 +144,7 @@ async fn under_locks(
     outcome
 }
 
-/// Who owns the locks of a step.
+/// Returns the owner of the locks of a step.
 fn owner(StepId { coordinator, attempt_number: AttemptNumber(attempt_number), step, tx: _ }: &StepId) -> TxId {
     let name = [&coordinator.0[..], &attempt_number.to_be_bytes(), &step.0.to_be_bytes()].concat();
     TxId::new(name).expect("26 bytes are an id")

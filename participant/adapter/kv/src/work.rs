@@ -8,7 +8,7 @@ use undoubt_vocabulary::{Refusal, RefusalCode};
 use undoubt_work::kv::{Extras, MAX_KEY_BYTES, Operation, read};
 use undoubt_work::{Input, Inputs};
 
-/// Where the work belongs, which decides what it may ask for.
+/// The place that work belongs to, which decides what it may ask for.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place<'a> {
     Branch,
@@ -27,7 +27,7 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// All locks it needs. Who sets a mark has its key alone, so that nobody else sets one.
+    /// Returns all locks that it needs. Who sets a mark has its key alone, so that nobody else sets one.
     pub(super) fn locks(&self) -> BTreeMap<Bytes, Mode> {
         let mut locks = evaluation::locks(&self.operations);
         locks.extend(self.pend.iter().map(|key| (key.clone(), Mode::Exclusive)));

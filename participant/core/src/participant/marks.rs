@@ -37,7 +37,8 @@ impl Participant {
         }
     }
 
-    /// They are gone, durably. The operator hears when those of all attempts under this id are.
+    /// Takes the word that the semantic locks are gone, durably. The operator hears when those of all attempts under
+    /// this id are.
     pub(super) fn handle_marks_released(&mut self, key: SagaKey, effects: &mut Vec<Effect>) {
         let operator = self.sagas.get(&key).and_then(|saga| saga.releasing);
         self.sagas.set_releasing(&key, None);

@@ -1,4 +1,4 @@
-//! What a coordinator says, and how a branch takes it.
+//! The messages of coordinators, and how branches take them.
 
 use super::Participant;
 use crate::branch::{Finished, State, Then};
@@ -269,7 +269,7 @@ impl Participant {
         self.send_finished(id, heuristic.outcome(), effects);
     }
 
-    /// From here on it is reported until its coordinator has noted it.
+    /// Stores a heuristic outcome, which is reported from here on until its coordinator has noted it.
     pub(super) fn store_heuristic(&mut self, id: &BranchId, heuristic: Heuristic, effects: &mut Vec<Effect>) {
         let Some(branch) = self.branches.get(&id.tx) else { return };
         let begun_at = branch.begun_at;

@@ -1,4 +1,4 @@
-//! What operators do (R3).
+//! The decisions of operators (R3).
 
 use super::Participant;
 use crate::branch::{Finished, State};

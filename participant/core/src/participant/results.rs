@@ -1,4 +1,4 @@
-//! What the resource manager has done.
+//! The answers of the resource manager.
 
 use super::Participant;
 use crate::branch::{Finished, State, Then};
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use undoubt_vocabulary::{BranchOutcome, Execution, RefusalCode, Timestamp, Vote};
 
 impl Finished {
-    /// Whether the resource keeps a record of it.
+    /// Returns true if the resource keeps a record of it.
     pub(super) fn is_stored(&self) -> bool {
         match self {
             Finished::Committed | Finished::CommittedAlone { .. } => true,
@@ -88,7 +88,7 @@ impl Participant {
         effects.push(Effect::Answer { operator, answer });
     }
 
-    /// Somebody else has ended it the other way (R3).
+    /// Takes the word that somebody else has ended it the other way (R3).
     pub(super) fn handle_gone(&mut self, id: &BranchId, at: Timestamp, effects: &mut Vec<Effect>) {
         match self.state_of(id) {
             Some(State::Committing) => {

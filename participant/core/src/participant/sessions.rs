@@ -187,7 +187,8 @@ impl Participant {
     }
 }
 
-/// What a coordinator that has lost its own records may learn of a branch; `None`: nothing that matters.
+/// Returns the state of a branch that a coordinator which has lost its own records may learn; `None`: nothing that
+/// matters.
 fn known_state(state: &State) -> Option<KnownState> {
     match state {
         // The single branch of its transaction may still commit by itself, also if it is to be undone.

@@ -122,7 +122,8 @@ impl Participant {
         }
     }
 
-    /// Of two-phase commit that goes on as a saga. Its work would be done twice.
+    /// Returns true if an operator has committed the branch of two-phase commit that goes on as this saga. Its work
+    /// would be done twice.
     fn is_committed_by_an_operator(&self, id: &StepId) -> bool {
         let branch = self.branches.get(&id.tx).filter(|branch| branch.id.coordinator == id.coordinator);
         branch.is_some_and(|branch| match &branch.state {

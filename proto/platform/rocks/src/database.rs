@@ -24,13 +24,14 @@ const MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 /// The share of a device that all logs together may take, as a divisor; and the bytes that they may take of any device.
 const WAL_SHARE_OF_DEVICE: u64 = 16;
 const MIN_TOTAL_WAL_BYTES: u64 = 4 * 1024 * 1024;
-/// Of a put in RocksDB's own form, at most, with its share of the header: so that a batch need not grow as it is filled.
+/// The most bytes that a put takes in RocksDB's own form, with its share of the header: so that a batch need not grow
+/// as it is filled.
 const ENTRY_OVERHEAD_BYTES: usize = 24;
-/// For the cache's table; a block of data is about as large, unpacked.
+/// The typical size of a block, for the cache's table; a block of data is about as large, unpacked.
 const TYPICAL_BLOCK_BYTES: usize = 4 * 1024;
 const KEYS_PER_HASH_BUCKET: f64 = 0.75;
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
-/// Of the memory that a family fills before it is flushed.
+/// The share of a family's memory that its filter takes before it is flushed.
 const MEMTABLE_BLOOM_RATIO: f64 = 0.05;
 
 pub(super) fn open(folder: &Folder, families: &[Family], options: &RocksOptions) -> Result<DB, OpenError> {
@@ -82,8 +83,8 @@ fn database_options(folder: &Folder, options: &RocksOptions) -> Result<Options, 
     Ok(database)
 }
 
-/// As asked for, but no more than a share of the device: a log is let go only once all that it holds is in tables, so what
-/// was deleted keeps its room until then.
+/// Returns the bytes of all logs as asked for, but no more than a share of the device: a log is let go only once all
+/// that it holds is in tables, so what was deleted keeps its room until then.
 fn total_wal_bytes(folder: &Folder, options: &RocksOptions) -> u64 {
     let of_device = folder.device_bytes().map_or(u64::MAX, |bytes| bytes / WAL_SHARE_OF_DEVICE);
     options.total_wal_bytes.min(of_device.max(MIN_TOTAL_WAL_BYTES))
@@ -123,7 +124,7 @@ fn refuse_unknown_families(path: &Path, families: &[Family]) -> Result<(), OpenE
     Err(StoreError::UnknownFamilies { families: unknown }.into())
 }
 
-/// Whose folder it is, read without changing anything; `None` where that cannot be told.
+/// Returns whose folder it is, read without changing anything; `None` where that cannot be told.
 fn owner(path: &Path) -> Option<String> {
     owner_of(&DB::open_cf_for_read_only(&Options::default(), path, [META_NAME], false).ok()?)
 }

@@ -1,4 +1,5 @@
-//! Why a folder is not opened, and what RocksDB and the operating system say in the words of the store's contract.
+//! The reasons why a folder is not opened, and the errors of RocksDB and the operating system in the words of the
+//! store's contract.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use thiserror::Error;
 
 use undoubt_platform::store::StoreError;
 
-/// Why a folder was not opened as a store.
+/// The reason why a folder was not opened as a store.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum OpenError {
     #[error("{path} is already open, here or in another process. Stop the other one, or choose another folder")]
@@ -47,7 +48,8 @@ pub(super) fn translate(error: &rocksdb::Error, place: impl FnOnce() -> String) 
     StoreError::Io { detail: with_advice(detail) }
 }
 
-/// As [`translate`], while opening: RocksDB locks the folder as well, so that its own tools are kept out too.
+/// Translates as [`translate`] does, while opening: RocksDB locks the folder as well, so that its own tools are kept
+/// out too.
 pub(super) fn translate_at_open(error: &rocksdb::Error, path: &Path) -> OpenError {
     let detail = error.as_ref();
     if detail.contains("lock hold by current process") || detail.contains("While lock file") {

@@ -77,7 +77,7 @@ impl Folder {
         &self.path
     }
 
-    /// Whether creation finished in an earlier start.
+    /// Returns true if creation finished in an earlier start.
     pub(super) fn is_established(&self) -> bool {
         self.established
     }
@@ -96,7 +96,7 @@ impl Folder {
         sync_folder(&self.path)
     }
 
-    /// As found at most [`ROOM_HOLD`] ago: everybody who brings work asks.
+    /// Returns the room as it was found at most [`ROOM_HOLD`] ago: everybody who brings work asks.
     pub(super) fn room(&self) -> Result<Room, StoreError> {
         let now = Instant::now();
         let mut last = self.room.lock().unwrap_or_else(PoisonError::into_inner);

@@ -43,7 +43,7 @@ const MAX_MARK_BYTES: u64 = 512;
 pub enum LocalSign {
     /// The files are not those that the server wrote.
     Copied { folder: PathBuf, expected: FileIdentity, found: FileIdentity },
-    /// It is a backup.
+    /// The folder is a backup.
     Backup { folder: PathBuf, of: String, taken_at: String },
 }
 

@@ -91,13 +91,13 @@ impl Default for RocksOptions {
 pub struct RocksStore {
     // Dropped in this order: the queue is written out, the database closes, the folder is free for the next.
     writer: Writer,
-    /// Only kept for its end.
+    /// The reclaimer, kept for its end only.
     _reclaimer: Reclaimer,
     backups: Backups,
     database: Arc<DB>,
     folder: Folder,
     local_sign: Option<LocalSign>,
-    /// For looking up one key. Kept, not made anew each time.
+    /// The options for looking up one key. Kept, not made anew each time.
     reading: Reading,
     /// A write has met the end of the device.
     ran_out_of_room: Arc<AtomicBool>,

@@ -25,7 +25,7 @@
 
 const BLOCK_BYTES: usize = 32 * 1024;
 const HEADER_BYTES: usize = 7;
-/// What a device writes as a whole.
+/// The unit that a device writes as a whole.
 const SECTOR_BYTES: usize = 512;
 const KIND_AT: usize = 6;
 /// RocksDB stores a checksum rotated and shifted by this, so that a checksum of checksums is no special case.
@@ -110,7 +110,7 @@ pub(super) fn inspect(log: &[u8]) -> Verdict {
     }
 }
 
-/// Why `flaw` at `at` is damage; `None` where it is a torn tail.
+/// Returns the reason why `flaw` at `at` is damage; `None` where it is a torn tail.
 fn damage(log: &[u8], at: usize, flaw: &Flaw) -> Option<&'static str> {
     let looks_torn = match flaw {
         Flaw::Impossible(detail) => return Some(detail),

@@ -18,14 +18,14 @@ use std::thread::{self, JoinHandle};
 
 use undoubt_platform::store::{Batch, Completion, Durability, StoreError, Written};
 
-/// How much may wait for the writer.
+/// The bounds on what may wait for the writer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub(super) batches: usize,
     pub(super) bytes: usize,
 }
 
-/// Counts since the store was opened.
+/// The counts since the store was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct WriterStats {
     /// Batches applied.
@@ -164,7 +164,7 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything queued; `None` once the store is closing and nothing is left.
+    /// Returns everything that is queued; `None` once the store is closing and nothing is left.
     fn next_group(&self) -> Option<Vec<Job>> {
         let mut queue = self
             .changed

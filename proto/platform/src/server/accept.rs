@@ -1,4 +1,4 @@
-//! Which connections are let in: so many at a time, and none by force when the system has no room for more.
+//! The acceptance of connections: so many at a time, and none by force when the system has no room for more.
 
 use super::connection::Connection;
 use super::exchange::Rooms;
@@ -123,7 +123,7 @@ fn concerns_one(error: &io::Error) -> bool {
     [ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted].contains(&error.kind())
 }
 
-/// Something that comes back for a while and is told once.
+/// A condition that comes back for a while and is told once.
 #[derive(Default)]
 struct Trouble(Option<Instant>);
 

@@ -1,4 +1,4 @@
-//! Answers as they go out: what they hold is given back when they are sent, or when nobody wants them any more.
+//! The answers as they go out: what they hold is given back when they are sent, or when nobody wants them any more.
 
 use super::exchange::Exchange;
 use super::room::Held;
@@ -35,7 +35,7 @@ impl AnswerBody {
     }
 }
 
-/// All pieces of a message are one allocation: so they hold their room together.
+/// A piece of a message. All pieces are one allocation: so they hold their room together.
 struct Piece {
     bytes: Bytes,
     held: Arc<Held>,

@@ -36,7 +36,7 @@ struct Kept {
     parts: Parts,
     watch: Watch,
     alarm: Pin<Box<Sleep>>,
-    /// Set while a write waits, as the client's side takes nothing.
+    /// The timer that is set while a write waits, as the client's side takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
     /// Its place among those that may be open.
     _place: OwnedSemaphorePermit,
@@ -44,9 +44,9 @@ struct Kept {
 
 /// The next thing that the client has to do, before the alarm.
 enum Watch {
-    /// To greet. Once it has, pings tell whether it is alive; before, HTTP/2 has none.
+    /// The client has yet to greet. Once it has, pings tell whether it is alive; before, HTTP/2 has none.
     Greeting { missing_bytes: usize },
-    /// To read, if it takes room from others.
+    /// The client has to read, if it takes room from others.
     Reading(Flow),
 }
 

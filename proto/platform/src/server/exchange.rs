@@ -29,9 +29,9 @@ pub(super) struct Exchange(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     parts: Parts,
-    /// For the message that was read last.
+    /// The room of the message that was read last.
     read: Mutex<Option<Held>>,
-    /// For what is about to be sent.
+    /// The room of what is about to be sent.
     outgoing: Mutex<Option<Held>>,
     under_way: Arc<AtomicUsize>,
 }
@@ -42,7 +42,7 @@ impl Drop for Inner {
     }
 }
 
-/// Nothing between taking and freeing these locks can panic.
+/// Locks a mutex. Nothing between taking and freeing these locks can panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -65,7 +65,7 @@ impl Exchange {
         lock(&self.0.read).replace(held);
     }
 
-    /// Nobody holds the message any more, or somebody else counts it.
+    /// Gives the room back, as nobody holds the message any more, or somebody else counts it.
     pub(super) fn is_taken(&self) {
         lock(&self.0.read).take();
     }

@@ -18,7 +18,7 @@ pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The time that a large message may wait for room.
 const REQUEST_ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// When to come back, for those that found no room.
+/// The time after which those that found no room are to come back.
 const RETRY_AFTER_MS: u32 = 1_000;
 
 /// gRPC puts before each message whether it is compressed, and its length.

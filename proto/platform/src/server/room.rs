@@ -1,4 +1,5 @@
-//! Bytes that clients make a server hold: for messages that are not whole yet, and for answers that are not sent yet.
+//! The bytes that clients make a server hold: for messages that are not whole yet, and for answers that are not sent
+//! yet.
 //!
 //! Each connection has an allowance of its own, so that small messages wait for nobody. What does not fit there takes
 //! from a room that all connections have together, and of which one may have no more than a share. Those who wait get
@@ -55,9 +56,9 @@ struct Inner {
     share: Semaphore,
     share_bytes: u32,
     common: Arc<Semaphore>,
-    /// Bytes that have been handed to the connection and are not on their way.
+    /// The bytes that have been handed to the connection and are not on their way.
     waiting: AtomicU64,
-    /// Bytes that have gone since the beginning.
+    /// The bytes that have gone since the beginning.
     moved: AtomicU64,
 }
 

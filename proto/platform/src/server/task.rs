@@ -41,7 +41,7 @@ impl<E: Send + 'static> Task<E> {
         }
     }
 
-    /// Ends it at once, in the midst of what it does.
+    /// Ends the task at once, in the midst of what it does.
     pub fn abort(&self) {
         self.0.abort();
     }

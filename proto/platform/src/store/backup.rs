@@ -10,7 +10,7 @@ use tonic::Status;
 /// A copy that is being made. Dropping this does not recall it.
 pub type BackingUp = BoxFuture<'static, Result<(), BackupError>>;
 
-/// Why there is no copy. Nothing is left of it, and whatever was to be copied goes on.
+/// The reason why there is no copy. Nothing is left of it, and whatever was to be copied goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum BackupError {
     #[error("no backup was made at {to}: what is kept here is in no folder of its own; back it up by its own means")]

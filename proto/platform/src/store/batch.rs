@@ -1,4 +1,4 @@
-//! What one write changes, all of it or nothing.
+//! The changes of one write, all of them or nothing.
 
 use super::Family;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Which kind of store a server keeps its data in.
+//! The kind of store in which a server keeps its data.
 
 use serde::{Deserialize, Serialize};
 

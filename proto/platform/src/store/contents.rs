@@ -1,4 +1,4 @@
-//! What batches come to, in memory: an ordered map for each family.
+//! The contents that batches come to, in memory: an ordered map for each family.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{Direction, Family, Operation, StoreError};
 
-/// What a store holds at one moment, for stores that keep it in memory.
+/// The contents of a store at one moment, for stores that keep them in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents(BTreeMap<Family, BTreeMap<Bytes, Bytes>>);
 
@@ -76,12 +76,12 @@ impl Contents {
         self.family(family).map(drop)
     }
 
-    /// As [`Store::get`](super::Store::get).
+    /// Does what [`Store::get`](super::Store::get) promises.
     pub fn get(&self, family: Family, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         Ok(self.family(family)?.get(key).cloned())
     }
 
-    /// As [`Store::scan`](super::Store::scan).
+    /// Does what [`Store::scan`](super::Store::scan) promises.
     pub fn scan(
         &self,
         family: Family,

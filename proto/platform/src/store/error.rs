@@ -3,17 +3,17 @@
 
 use thiserror::Error;
 
-/// Why a store refuses or stops. Cloned to every write of a group that failed together.
+/// The reason why a store refuses or stops. Cloned to every write of a group that failed together.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum StoreError {
     #[error(transparent)]
     Fenced(#[from] Fenced),
 
-    /// Not now: nothing of the write was applied, and it may be repeated as it is.
+    /// The store cannot do this now: nothing of the write was applied, and it may be repeated as it is.
     #[error("the store cannot do this now: {cause}. Nothing was written; try again later")]
     Unavailable { cause: String },
 
-    /// Not ever: nothing of the write was applied.
+    /// The store can never do this: nothing of the write was applied.
     #[error(
         "the write was not applied: its {bytes} bytes of keys and values exceed the bound {bound} of {limit} bytes. \
          Write less at a time, or raise the bound"
@@ -50,8 +50,8 @@ pub enum StoreError {
     NoSuchFamily { family: &'static str },
 }
 
-/// Somebody else has taken the store over. What was not answered before may be found by the new owner or not; nothing that
-/// is written later lands, and every later write fails with this too.
+/// The store was taken over by somebody else. What was not answered before may be found by the new owner or not;
+/// nothing that is written later lands, and every later write fails with this too.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "another process has taken this store over ({detail}). Nothing is written here any more, and this process ends: leave \

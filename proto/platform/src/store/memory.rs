@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Batch, Contents, Direction, Durability, Family, Fenced, Room, Store, StoreError, Written};
 
-/// What outlives the stores that are opened on it, as a disk does. Clones are the same.
+/// The contents that outlive the stores which are opened on them, as a disk does. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Memory(Arc<Mutex<State>>);
 
@@ -26,7 +26,7 @@ struct State {
     /// The last one: stores of earlier ones are fenced.
     opening: u64,
     max_batch_bytes: usize,
-    /// Why no write can be made now.
+    /// The reason why no write can be made now.
     away: Option<String>,
     written_bytes: usize,
 }

@@ -13,11 +13,12 @@ pub struct Room {
 }
 
 impl Room {
-    /// Nothing is free.
+    /// A room in which nothing is free.
     pub const NONE: Room = Room { bytes: Some(0), files: None };
 
-    /// Why no new work may be taken, for people: fewer bytes are free than `min_free_bytes`, which are kept for finishing
-    /// what is open, or too few files can be made. `None` while there is room. With 0 `min_free_bytes` nothing is kept.
+    /// Returns the reason why no new work may be taken, for people: fewer bytes are free than `min_free_bytes`, which
+    /// are kept for finishing what is open, or too few files can be made. `None` while there is room. With 0
+    /// `min_free_bytes` nothing is kept.
     pub fn lack(self, min_free_bytes: u64) -> Option<String> {
         if let Some(free) = self.bytes.filter(|free| *free < min_free_bytes) {
             return Some(format!(

@@ -59,7 +59,7 @@ impl Iterator for Operations<'_> {
 
 impl ExactSizeIterator for Operations<'_> {}
 
-/// What a part of an operation is read with.
+/// The context in which a part of an operation is read.
 #[derive(Clone, Copy)]
 struct Part<'a> {
     fields: Fields<'a>,

@@ -4,7 +4,7 @@ use super::{Add, KvWork, Operation};
 use crate::text::from_string;
 use serde::{Deserialize, Deserializer};
 
-/// How pieces of work are written as objects; part of the help.
+/// The forms of pieces of work as objects; part of the help.
 pub const OBJECTS: &str = r#"  {"get": {"key": K}}  {"put": {"key": K, "value": V}}  {"delete": {"key": K}}
   {"add": {"key": K, "delta": N, "floor": N, "ceiling": N}}           floor and ceiling may be left out
   {"cas": {"key": K, "expected": V or null, "value": V or null}}      null stands for no value

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use std::mem::discriminant;
 use std::str::FromStr;
 
-/// How pieces of work are written as text; part of the help.
+/// The grammar of pieces of work as text; part of the help.
 pub const GRAMMAR: &str = "  get KEY
   put KEY VALUE
   delete KEY
@@ -42,7 +42,7 @@ impl FromStr for KvWork {
     }
 }
 
-/// What an operation may have besides itself.
+/// The extras of an operation.
 #[derive(Debug)]
 enum Extra {
     Pend,

@@ -13,7 +13,7 @@ pub(crate) struct Log {
     pub(crate) open: BTreeMap<TxId, OpenRecord>,
     pub(crate) sagas: BTreeMap<TxId, SagaRecord>,
     pub(crate) ended: BTreeMap<TxId, EndedRecord>,
-    /// Those whose open record cannot be carried out.
+    /// The transactions whose open record cannot be carried out.
     pub(crate) unusable: BTreeSet<TxId>,
     /// The records taken back from participants.
     pub(crate) held: BTreeMap<TxId, UnusableRecord>,
@@ -21,7 +21,8 @@ pub(crate) struct Log {
     pub(crate) lost: BTreeMap<TxId, Vec<Part>>,
     /// The numbers that were seen of participants' logs.
     pub(crate) seen: BTreeMap<ParticipantName, WriteNumber>,
-    /// Those numbers, for the checks only: whatever comes of it, a coordinator that goes by the rules has stored it.
+    /// The numbers of participants' logs, for the checks only: whatever comes of it, a coordinator that goes by the
+    /// rules has stored it.
     pub(crate) witnessed: BTreeMap<ParticipantName, WriteNumber>,
     /// The number that an earlier start was shown, and that this log lacks.
     pub(crate) own: Option<WriteNumber>,

@@ -108,8 +108,8 @@ pub(super) fn check_spared(process: &Process, tx: &TxId) -> Result<(), String> {
     Err(format!("auto: {tx} is a saga because of a silence that is long over"))
 }
 
-/// Nothing before the saga's beginning is stable; the pivot only once the steps before it are on record as done, and a
-/// compensation only once it is on record that the saga compensates.
+/// Checks that a step may run: nothing before the saga's beginning is stable; the pivot only once the steps before it
+/// are on record as done, and a compensation only once it is on record that the saga compensates.
 fn may_run(run: &RunStep, stable: Option<&SagaRecord>) -> Result<(), &'static str> {
     let Some(saga) = stable else { return Err("before it is on record that the saga begins") };
     let step = &saga.steps[usize::from(run.step.0)];

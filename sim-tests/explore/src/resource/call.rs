@@ -34,7 +34,7 @@ pub(crate) enum Call {
         branch: BranchId,
         heuristic: Heuristic,
     },
-    /// What became of an execution is unclear, and is found out.
+    /// The call that finds out what became of an execution that is unclear.
     ClearUp {
         branch: BranchId,
         execution: Execution,
@@ -68,17 +68,17 @@ pub(crate) enum Call {
 pub(crate) enum LocksOf {
     NotAsked,
     Waiting,
-    /// It had to wait and holds them now.
+    /// The call had to wait for locks, and holds them now.
     Granted,
 }
 
 impl Call {
-    /// Nothing but another's release or its own end can move it.
+    /// Returns true if nothing but another's release or its own end can move it.
     pub(crate) fn waits_for_locks(&self) -> bool {
         self.locks() == Some(LocksOf::Waiting) && !self.is_cancelled()
     }
 
-    /// It was cancelled before it had its locks. If it has not begun, it may not have noticed.
+    /// Returns true if it was cancelled before it had its locks. If it has not begun, it may not have noticed.
     pub(crate) fn may_stop(&self) -> bool {
         matches!(self.locks(), Some(LocksOf::NotAsked | LocksOf::Waiting)) && self.is_cancelled()
     }

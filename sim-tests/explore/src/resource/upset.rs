@@ -1,4 +1,4 @@
-//! What happens to a resource elsewhere, without anybody here having told it.
+//! The events of a resource elsewhere, without anybody here having told it.
 
 use super::{Call, Caller, LocksOf, Memory, Resource, refused};
 use crate::mutant::Mutant;
@@ -12,7 +12,7 @@ use undoubt_vocabulary::{Execution, RefusalCode, TxId, Vote};
 pub(crate) enum Upset {
     /// The connection of a branch that has voted read-only breaks: its locks are free.
     LosesLocks { branch: BranchId },
-    /// Somebody else ends a prepared branch in the resource itself: its locks are free.
+    /// The end of a prepared branch by somebody else, in the resource itself: its locks are free.
     OtherHand { tx: TxId, commit: bool },
     /// An execution is done, or not, and its answer is lost.
     Unclear { caller: Caller, took_effect: bool },

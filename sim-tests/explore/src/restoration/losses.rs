@@ -10,7 +10,7 @@ use undoubt_vocabulary::{Start, WriteNumber};
 pub(crate) struct Lost {
     /// The folder showed that it was put back.
     sign: bool,
-    /// Every participant has said that it has seen nothing that the log lacks.
+    /// True if every participant has said that it has seen nothing that the log lacks.
     pub(super) is_settled: bool,
     /// The last that there still is.
     kept: Option<WriteNumber>,
@@ -20,7 +20,7 @@ pub(crate) struct Lost {
     nothing: bool,
     /// The participants that were asked since the last start.
     asked: BTreeSet<usize>,
-    /// Somebody has shown one of them, to this start or to an earlier one.
+    /// True if somebody has shown one of them, to this start or to an earlier one.
     shown: bool,
 }
 
@@ -77,7 +77,7 @@ impl Lost {
         !self.nothing && !self.shown && (!self.sign || self.is_settled)
     }
 
-    /// Every participant has been asked, and none has seen anything of what is gone.
+    /// Returns true if every participant has been asked, and none has seen anything of what is gone.
     pub(super) fn is_cleared(&self, participants: usize) -> bool {
         self.sign && !self.shown && self.asked.len() == participants
     }

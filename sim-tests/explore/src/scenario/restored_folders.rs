@@ -100,7 +100,7 @@ impl Scenario {
             .explored_with(RESTORE, RESTORE_AND_CRASH)
     }
 
-    /// It may compensate at any time.
+    /// Returns the scenario of a saga that may compensate at any time.
     pub fn log_of_a_late_saga_put_back() -> Scenario {
         let about = "the coordinator's folder is put back, of a saga whose deadline may pass at any time";
         let late = Scenario::new("back-late", about, 2, one_saga()).with_put_back(Machine::Coordinator);

@@ -10,16 +10,16 @@ use undoubt_vocabulary::{RetryPolicy, StepIndex, StepName};
 pub struct SagaStep {
     pub participant: usize,
     pub action: &'static str,
-    /// Without one it is the pivot, or comes after it.
+    /// The compensation; without one the step is the pivot, or comes after it.
     pub compensation: Option<&'static str>,
-    /// By their places, as in `uses`.
+    /// The steps that it comes after, by their places, as in `uses`.
     pub after: &'static [u16],
     pub uses: &'static [u16],
     pub pivot: bool,
     pub max_attempts: u32,
 }
 
-/// Named by their places, so that no name tells of a participant.
+/// Returns the steps, named by their places, so that no name tells of a participant.
 pub(crate) fn saga_steps(steps: &[SagaStep]) -> Vec<undoubt_vocabulary::SagaStep> {
     let text = |text: &'static str| Bytes::from_static(text.as_bytes());
     let places = |places: &[u16]| places.iter().copied().map(StepIndex).collect();

@@ -6,7 +6,7 @@ use super::{Budget, Deadlines, RequestKind, SagaStep, Scenario};
 use undoubt_coordinator_core::StepResolution;
 
 const ANY: &[StepResolution] = &[StepResolution::Retry, StepResolution::Skip, StepResolution::Done];
-/// To try it again would be in vain.
+/// The resolutions but for a retry, which would be in vain.
 const BUT_RETRY: &[StepResolution] = &[StepResolution::Skip, StepResolution::Done];
 
 impl Scenario {

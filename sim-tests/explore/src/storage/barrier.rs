@@ -15,7 +15,7 @@ pub(crate) enum Came {
     Nothing,
 }
 
-/// Whose semantic locks there are, and on which keys.
+/// The semantic locks, by whose they are, and on which keys.
 pub(crate) type Marks = BTreeMap<StepId, BTreeSet<Bytes>>;
 
 impl Storage {

@@ -1,4 +1,4 @@
-//! What becomes of a plan that broke a rule: it is told in words, shrunk, kept and drawn.
+//! The treatment of a plan that broke a rule: it is told in words, shrunk, kept and drawn.
 
 use crate::output;
 use crate::source::{replay_of_file, replay_of_seed};
@@ -34,7 +34,7 @@ pub(crate) struct Kept {
     pub(crate) command_shrunk: String,
     pub(crate) runs: usize,
     pub(crate) minimal: bool,
-    /// What the shrunk plan does, in words.
+    /// The words of what the shrunk plan does.
     pub(crate) world: String,
     pub(crate) faults: Vec<String>,
 }
@@ -123,7 +123,7 @@ impl Kept {
     }
 }
 
-/// What a run broke: the first few, and how many more there are.
+/// Returns what a run broke: the first few, and how many more there are.
 pub(crate) fn told_broken(broken: &[Broken], more: usize) -> String {
     let mut lines: Vec<String> = broken.iter().map(ToString::to_string).collect();
     if more > 0 {

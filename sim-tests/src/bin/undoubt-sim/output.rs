@@ -8,9 +8,9 @@ use undoubt_platform::terminal;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    /// Tables, for people.
     Table,
-    /// For programs: one JSON document.
+    /// JSON, for programs: one JSON document.
     Json,
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn table<H: Display>(header: impl IntoIterator<Item = H>, rows: Vec<V
     table.trim_fmt()
 }
 
-/// On standard error, and only where somebody watches.
+/// Returns a bar on standard error, where somebody watches.
 pub(crate) fn bar(length: usize, what: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len}, {per_sec} [{elapsed}] {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());

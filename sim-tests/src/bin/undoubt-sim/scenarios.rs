@@ -36,7 +36,7 @@ struct Verdict {
     broken: Vec<Broken>,
     /// Faults that found no occasion.
     never_struck: Vec<String>,
-    /// What it is about has not come about.
+    /// The event that it is about and that has not come about.
     missing: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Where a plan comes from: a seed or a file.
+//! The source of a plan: a seed or a file.
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};

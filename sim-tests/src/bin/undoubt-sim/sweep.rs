@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 use undoubt_sim_tests::plan::Mutant;
 use undoubt_sim_tests::sweep::{self, Failed, Report, plan_of};
 
-/// Of all seeds that failed, so many are shrunk and drawn.
+/// The number of failed seeds that are shrunk and drawn.
 const MAX_KEPT: usize = 3;
 
 #[derive(Args)]

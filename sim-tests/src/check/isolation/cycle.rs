@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// A register of a participant.
 pub(super) type Item = (Participant, u8);
 
-/// Why one transaction comes before another; the simpler reasons first.
+/// The reason why one transaction comes before another; the simpler reasons first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     /// Its version was replaced by the other's.
@@ -16,9 +16,9 @@ pub(super) enum Kind {
     WriteRead,
     /// The other is the end of the run, after everybody.
     Last,
-    /// It read the version that the other replaced.
+    /// The one read the version that the other replaced.
     ReadWrite,
-    /// It was answered before the other was asked for.
+    /// The one was answered before the other was asked for.
     RealTime,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Edge {
     pub(super) from: usize,
     pub(super) to: usize,
     pub(super) kind: Kind,
-    /// Where; `None` if it is about no register.
+    /// The register; `None` if it is about none.
     pub(super) item: Option<Item>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Cycle(pub(super) Vec<Edge>);
 
 use Kind::{Last, ReadWrite, RealTime, WriteRead, WriteWrite};
 
-/// What closes a circle, and what may lead back: Adya's classes from the simplest on.
+/// The edges that close a circle, and those that may lead back: Adya's classes from the simplest on.
 const CLASSES: [(Kind, &[Kind]); 5] = [
     (WriteWrite, &[WriteWrite]),
     (WriteRead, &[WriteWrite, WriteRead]),
@@ -46,7 +46,7 @@ const CLASSES: [(Kind, &[Kind]); 5] = [
     (RealTime, &[WriteWrite, WriteRead, ReadWrite, RealTime]),
 ];
 
-/// In each class and for each edge the shortest circle that it closes; none of the same transactions twice.
+/// Returns in each class and for each edge the shortest circle that it closes; none of the same transactions twice.
 pub(super) fn find(edges: &[Edge]) -> Vec<Cycle> {
     let edges = on_circles(edges);
     let mut seen: BTreeSet<BTreeSet<usize>> = BTreeSet::new();
@@ -91,7 +91,7 @@ fn shortest(ways: &BTreeMap<usize, Vec<Edge>>, from: usize, to: usize) -> Option
     None
 }
 
-/// All edges that lie on a circle, and those between circles: nothing, in a healthy history.
+/// Returns all edges that lie on a circle, and those between circles: nothing, in a healthy history.
 fn on_circles(edges: &[Edge]) -> Vec<Edge> {
     let downstream = downstream_of_circles(edges.to_vec(), |edge| edge.from, |edge| edge.to);
     downstream_of_circles(downstream, |edge| edge.to, |edge| edge.from)

@@ -30,7 +30,7 @@ struct Node<'a> {
 #[derive(Debug, Default)]
 struct Register<'a> {
     writers: Writers<'a>,
-    /// By node; the end reads what was found when all was over.
+    /// The readers by node; the end reads what was found when all was over.
     readers: BTreeSet<(usize, Version<'a>)>,
     last: Option<Version<'a>>,
 }
@@ -143,7 +143,7 @@ impl<'a> History<'a> {
         strange
     }
 
-    /// Who comes before whom, by what they read and wrote.
+    /// Returns who comes before whom, by what they read and wrote.
     pub(super) fn dependencies(&self) -> Vec<Edge> {
         let by_name: BTreeMap<&str, usize> = self.nodes.iter().enumerate().map(|(at, node)| (node.tx, at)).collect();
         let end = self.nodes.len();
@@ -176,7 +176,7 @@ impl<'a> History<'a> {
         edges
     }
 
-    /// Who was answered before whom was asked for, leaving out what follows from others.
+    /// Returns who was answered before whom was asked for, leaving out what follows from others.
     pub(super) fn real_time(&self) -> Vec<Edge> {
         let mut edges = Vec::new();
         for (to, later) in self.nodes.iter().enumerate() {
@@ -212,7 +212,7 @@ impl<'a> History<'a> {
     }
 }
 
-/// What one branch has seen of each register.
+/// The view that one branch has had of each register.
 #[derive(Debug)]
 struct Branch<'a> {
     tx: &'a str,

@@ -70,7 +70,7 @@ impl Progress {
         Progress { script: script.clone(), call, done: 0, reads: Reads::new(), replaced: Vec::new() }
     }
 
-    /// Without any locks.
+    /// Does a step without any locks.
     fn step(&mut self, registers: &mut Registers) {
         let (participant, op) = &self.script.ops[self.done];
         self.done += 1;
@@ -165,7 +165,8 @@ fn serial(scripts: &[Script], lasting: &[(u64, u64)]) -> Run {
     run
 }
 
-/// Whether some order of those that took effect, one after another, explains all reads and what was found in the end.
+/// Returns true if some order of those that took effect, one after another, explains all reads and what was found in
+/// the end.
 fn is_explained(run: &Run, in_real_time: bool) -> bool {
     let effective = |call: &&Call| {
         let marked = run.finals.participants.values().any(|found| found.marks.contains(&call.tx));
@@ -195,7 +196,7 @@ fn some_order_explains(run: &Run, in_real_time: bool, left: &[&Call], registers:
     })
 }
 
-/// Whether it would read now what it was told.
+/// Carries a call out, and returns whether it would read now what it was told.
 fn carry_out(call: &Call, registers: &mut Registers) -> bool {
     let CallKind::Submit(work) = &call.kind else { return false };
     let told = match &call.reply {

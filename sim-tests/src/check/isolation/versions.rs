@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A register's value: its writer, or `None` before the first.
 pub(super) type Version<'a> = Option<&'a str>;
 
-/// Who wrote the register, and which version each replaced, where that is known.
+/// The writers of registers, with the version that each replaced, where that is known.
 pub(super) type Writers<'a> = BTreeMap<&'a str, Option<Version<'a>>>;
 
-/// For each version the writers that come after it with no other known in between. More than one is a fork, if each
-/// says that it replaced that version.
+/// Returns for each version the writers that come after it with no other known in between. More than one is a fork, if
+/// each says that it replaced that version.
 ///
 /// Each write names the version that it replaced, so the writers form chains. One chain begins with the register's
 /// first version, and one ends with its `last`, if that is known. A writer that nobody heard of any more begins another

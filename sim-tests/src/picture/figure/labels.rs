@@ -28,7 +28,7 @@ impl Labels {
         self.add(Wanted { at_us, column: Column::Margin, place: Place::Beside }, class, text)
     }
 
-    /// Where a message meets the participant's lane: best below as it arrives, above as it leaves.
+    /// Places a label where a message meets the participant's lane: best below as it arrives, above as it leaves.
     pub fn message(&mut self, participant: Host, at_us: u64, place: Place, class: &'static str, text: String) {
         self.add(Wanted { at_us, column: Column::Messages(participant), place }, class, text)
     }

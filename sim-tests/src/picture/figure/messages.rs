@@ -10,7 +10,7 @@ use crate::picture::words::{phase_name, seconds, span};
 use crate::plan::Host;
 use std::collections::BTreeSet;
 
-/// How far a lost message falls, and how close it comes.
+/// The distance that a lost message falls, and how close it comes.
 const FALL: i32 = 5;
 const SHORT_OF: i32 = 12;
 

@@ -1,4 +1,5 @@
-//! What is not about one transaction: time, lanes, crashes, disks, faults, healing; and where rules were violated.
+//! The things that are not about one transaction: time, lanes, crashes, disks, faults, healing; and where rules were
+//! violated.
 
 use super::labels::Labels;
 use super::{Placed, title};
@@ -13,12 +14,12 @@ use std::collections::BTreeSet;
 #[derive(Debug)]
 pub(super) struct World<'s> {
     scene: &'s Scene<'s>,
-    /// With their places in the list, and when each shows.
+    /// The violations, with their places in the list, and when each shows.
     violations: Vec<(usize, &'s Shown, u64)>,
 }
 
 impl<'s> World<'s> {
-    /// Of the violations either `all` are shown, or those about the scene's transactions and those about none.
+    /// Returns the world with `all` violations, or with those about the scene's transactions and those about none.
     pub fn new(
         scene: &'s Scene<'s>,
         violations: &'s [Shown],
@@ -99,7 +100,7 @@ fn class(moment: &Moment) -> &'static str {
     }
 }
 
-/// When it happened; else when last something was heard of its transaction; else at the end.
+/// Returns when it happened; else when last something was heard of its transaction; else the end.
 fn seen_us(scene: &Scene<'_>, shown: &Shown) -> u64 {
     let tx = shown.tx.as_deref().and_then(|id| scene.story.find(id));
     let last_us = tx.map(|at| scene.story.txs[at].last_us);

@@ -18,9 +18,9 @@ pub(in crate::picture) struct Hold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::picture) enum End {
     Over,
-    /// It was in memory only, or the disk lost it.
+    /// The vote was in memory only, or the disk lost it.
     Lost,
-    /// It still holds its locks when all is over. `by_design`: its coordinator is gone, nobody can decide it.
+    /// The branch still holds its locks when all is over. `by_design`: its coordinator is gone, nobody can decide it.
     Never {
         by_design: bool,
     },
@@ -38,7 +38,7 @@ impl Hold {
     }
 }
 
-/// In the making.
+/// The holds in the making.
 #[derive(Debug, Default)]
 pub(super) struct Holds<'a> {
     open: BTreeMap<(Host, &'a str), Hold>,
@@ -59,7 +59,7 @@ impl<'a> Holds<'a> {
         }
     }
 
-    /// What was in its memory only is lost. A vote of prepared isn't: it is on the disk.
+    /// Ends what was in the process' memory only. A vote of prepared isn't: it is on the disk.
     pub fn process_ended(&mut self, host: Host, at_us: u64) {
         self.process_ended.insert(host, at_us);
         let in_memory = |hold: &Hold| hold.states.last().is_none_or(|(state, _)| !state.is_stable());
@@ -70,7 +70,7 @@ impl<'a> Holds<'a> {
         }
     }
 
-    /// What has no end in the trace is judged by what was found when all was over.
+    /// Returns the holds. What has no end in the trace is judged by what was found when all was over.
     pub fn finish(mut self, finals: &'a Finals, end_us: u64) -> Vec<(&'a str, Hold)> {
         let found = finals.participants.iter().flat_map(|(number, participant)| {
             participant

@@ -14,11 +14,11 @@ pub(in crate::picture) struct Message<'a> {
     pub sent_us: Option<u64>,
     /// Never, if it is lost.
     pub arrived_us: Option<u64>,
-    /// It was sent so late that the run was over before it could arrive.
+    /// True if it was sent so late that the run was over before it could arrive.
     pub under_way: bool,
-    /// It had arrived before.
+    /// True if it had arrived before.
     pub copy: bool,
-    /// What was sent after it arrived before it.
+    /// True if what was sent after it arrived before it.
     pub overtaken: bool,
 }
 
@@ -42,12 +42,12 @@ impl Message<'_> {
         }
     }
 
-    /// When it first shows.
+    /// Returns when it first shows.
     pub fn first_us(&self) -> u64 {
         self.sent_us.or(self.arrived_us).unwrap_or_default()
     }
 
-    /// When it last shows.
+    /// Returns when it last shows.
     pub fn last_us(&self) -> u64 {
         self.arrived_us.or(self.sent_us).unwrap_or_default()
     }
@@ -60,13 +60,13 @@ struct Sent<'a> {
     arrivals: u32,
 }
 
-/// In the making.
+/// The messages in the making.
 #[derive(Debug, Default)]
 pub(super) struct Messages<'a> {
-    /// By number.
+    /// The sent messages by number.
     sent: BTreeMap<u64, Sent<'a>>,
     arrived: Vec<(&'a str, Message<'a>)>,
-    /// When the youngest message that has arrived was sent, on each link.
+    /// The time at which the youngest message that has arrived was sent, on each link.
     youngest: BTreeMap<(Host, Host), (u64, u64)>,
 }
 
@@ -91,7 +91,8 @@ impl<'a> Messages<'a> {
         self.arrived.push((sent.tx, message));
     }
 
-    /// With those that never arrived; what was sent after this may still be on its way. In the order in which they first show.
+    /// Returns the messages, with those that never arrived; what was sent after this may still be on its way. In the
+    /// order in which they first show.
     pub fn finish(mut self, under_way_since_us: u64) -> Vec<(&'a str, Message<'a>)> {
         let gone = self.sent.into_values().filter(|sent| sent.arrivals == 0);
         let lost = gone.map(|Sent { tx, message, .. }| {

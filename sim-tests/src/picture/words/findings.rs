@@ -1,9 +1,9 @@
-//! What a transaction came to, in words.
+//! The words for what a transaction came to.
 
 use super::seconds;
 use crate::run::{Call, CallKind, FinalOutcome, Op, Reply, Run, Work};
 
-/// How a transaction looks from outside: what clients asked and heard, and what was found in the end.
+/// Returns how a transaction looks from outside: what clients asked and heard, and what was found in the end.
 pub(in crate::picture) fn found(run: &Run, tx: &str) -> Vec<String> {
     let mut lines: Vec<String> = run.calls.iter().filter(|call| call.tx == tx).map(call).collect();
     if let Some(outcome) = run.finals.outcomes.get(tx) {

@@ -5,7 +5,7 @@ use super::Dice;
 use crate::plan::{Breaker, Direction, Fault, Host, HowResolved, Message, Plan, Shape, Tampering, What, When};
 use crate::random::random;
 
-/// In percent.
+/// The share in percent.
 const CANNOT_PREPARE: u64 = 15;
 const BREAKER: u64 = 50;
 const SLOW_PREPARES: u64 = 25;
@@ -58,7 +58,7 @@ pub(super) fn troubled(plan: Plan) -> Plan {
 }
 
 impl Dice {
-    /// So late that its compensation may overtake it (N5).
+    /// Returns an action so late that its compensation may overtake it (N5).
     fn late_action(&self, shape: &Shape, participant: u8) -> What {
         What::Tamper {
             participant,

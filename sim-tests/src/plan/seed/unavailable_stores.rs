@@ -5,10 +5,10 @@ use super::Dice;
 use crate::plan::{Fault, Plan, What};
 use crate::random::random;
 
-/// Of worlds that have some, in percent.
+/// The share of worlds that have some, in percent.
 const AWAY: u64 = 25;
 
-/// In one world, at most.
+/// The most in one world.
 const MAX_TIMES_AWAY: u64 = 3;
 
 pub(super) fn away(mut plan: Plan) -> Plan {

@@ -16,7 +16,7 @@ struct State {
     hash: Xxh3,
     line: Vec<u8>,
     entries: Vec<Entry>,
-    /// Every event of every library, as text, where the caller wants them.
+    /// The events of every library, as text, where the caller wants them.
     details: Option<Vec<String>>,
     /// Simulated time between the steps.
     now_us: u64,
@@ -80,7 +80,8 @@ impl Recorder {
         }
     }
 
-    /// While a host's tasks are dropped, in no particular order, libraries may say what they like.
+    /// Does something without keeping details. While a host's tasks are dropped, in no particular order, libraries may
+    /// say what they like.
     pub(crate) fn without_details<T>(&self, what: impl FnOnce() -> T) -> T {
         self.state().muted = true;
         let result = what();
@@ -88,7 +89,7 @@ impl Recorder {
         result
     }
 
-    /// At the running host's time.
+    /// Records an event at the running host's time.
     pub fn record(&self, host: Host, event: Event) {
         let at_us = host_time_us().unwrap_or(self.state().now_us);
         self.record_at(at_us, Some(host), event);

@@ -57,7 +57,8 @@ impl Subscriber for Listener {
         if is_ours(metadata) || is_node(metadata) { Interest::always() } else { Interest::sometimes() }
     }
 
-    /// What nobody listens to is then not even asked about: connections tell much at the level of traces.
+    /// Returns the level that is listened to, so that what nobody listens to is not even asked about: connections tell
+    /// much at the level of traces.
     fn max_level_hint(&self) -> Option<LevelFilter> {
         Some(if self.details { LevelFilter::TRACE } else { LevelFilter::DEBUG })
     }

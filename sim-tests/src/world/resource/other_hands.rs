@@ -16,10 +16,10 @@ use undoubt_participant::resource::{
 };
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Timestamp};
 
-/// Who has ended a branch, by the store's records.
+/// The name of who has ended a branch, in the store's records.
 const OTHER_HAND: &str = "another hand";
 
-/// What is known of branches that somebody else may end, or has ended.
+/// The knowledge of branches that somebody else may end, or has ended.
 #[derive(Debug, Default)]
 pub(super) struct OtherHands {
     branches: Mutex<Known>,
@@ -39,7 +39,7 @@ struct Known {
 pub(super) struct Ended {
     begun_at: Timestamp,
     pub(super) commit: bool,
-    /// It was told to end, and so.
+    /// True if it was told to end, so that its end is known.
     is_known: bool,
 }
 

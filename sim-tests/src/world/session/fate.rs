@@ -10,9 +10,9 @@ use v1::to_participant::Body as ToBranch;
 /// The fate of a message.
 pub(super) struct Fate<M> {
     pub(super) now: Option<M>,
-    /// It arrives after so many milliseconds, and no more in its place.
+    /// The message that arrives after so many milliseconds, and no more in its place.
     pub(super) later: Option<(M, u64)>,
-    /// It is lost, and its connection with it.
+    /// True if it is lost, and its connection with it.
     pub(super) is_lost: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What happens to resources elsewhere, without their participants having told them.
+//! The events of resources elsewhere, without their participants having told them.
 
 use super::{Shared, lock};
 use crate::plan::Host;
@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 use undoubt_platform::{Random as _, SeededRandom};
 
-/// Of so many calls one is done and one is not, while answers are lost; all others are clear.
+/// The number of calls of which one is done and one is not, while answers are lost; all others are clear.
 const UNCLEAR_OF: u64 = 4;
 
-/// What becomes of a call, and of its answer.
+/// The fate of a call, and of its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::world) enum Fate {
     Clear,
@@ -26,7 +26,7 @@ pub(super) struct Elsewhere {
     hands: Mutex<BTreeMap<Host, OtherHands>>,
 }
 
-/// What other hands are about to do in one resource.
+/// The orders to other hands in one resource.
 #[derive(Debug, Default)]
 struct OtherHands {
     /// `true` is commit.
@@ -54,7 +54,7 @@ impl Shared {
         }
     }
 
-    /// Somebody else is to end a branch that is prepared there.
+    /// Orders somebody else to end a branch that is prepared there.
     pub(in crate::world) fn order_other_hand(&self, host: Host, commit: bool) {
         lock(&self.elsewhere.hands).entry(host).or_default().orders.push_back(commit);
         self.stirred(host).notify_one();

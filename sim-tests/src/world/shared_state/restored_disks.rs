@@ -38,7 +38,7 @@ impl Shared {
         });
     }
 
-    /// Nobody may have the disk open. It is left alone while it is in another's machine.
+    /// Puts a disk back, which nobody may have open. It is left alone while it is in another's machine.
     pub(in crate::world) fn put_back(&self, fault: usize, host: Host, copied: Copied, at_us: u64) {
         let Some(Copy { of, state, signed }) = lock(&self.copies).remove(&fault) else { return };
         if self.inside(host) != of || of != own_disk(host) {

@@ -15,21 +15,21 @@ use undoubt_work::{FORM_BYTES, Value};
 
 pub use undoubt_work::kv::Operation;
 
-/// What work comes to, on the data as they are under its locks.
+/// The result of evaluating work on the data as they are under its locks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Evaluation {
-    /// What to store for each key; `None`: delete.
+    /// The value to store for each key; `None`: delete.
     pub writes: BTreeMap<Bytes, Option<Bytes>>,
-    /// For each operation in order, what it [tells](Tell).
+    /// The values that the operations [tell](Tell), in their order.
     pub results: Vec<Value>,
 }
 
-/// What operations tell of the values after them.
+/// The values that operations tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tell {
-    /// What was read and what was added up: what whoever asked could not know.
+    /// The values that were read or added up: what whoever asked could not know.
     Learnt,
-    /// Also what an operation brought along.
+    /// The values that operations brought along, too.
     All,
 }
 
@@ -57,7 +57,7 @@ fn mode_of(operation: &Operation) -> Mode {
     }
 }
 
-/// All locks the work needs, each in the greater of the modes it is wanted in.
+/// Returns all locks the work needs, each in the greater of the modes it is wanted in.
 pub fn locks(operations: &[Operation]) -> BTreeMap<Bytes, Mode> {
     let mut locks = BTreeMap::new();
     for operation in operations {
