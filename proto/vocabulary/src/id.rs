@@ -43,6 +43,7 @@ impl TxId {
         TxId(Digested::lowest())
     }
 
+    /// Returns the id of these bytes, 1 to 64 of them.
     pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, InvalidId> {
         let bytes = bytes.as_ref();
         let what = "a transaction id";
@@ -53,10 +54,12 @@ impl TxId {
         }
     }
 
+    /// Returns its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
 
+    /// Returns a copy of its bytes.
     pub fn to_bytes(&self) -> Bytes {
         Bytes::copy_from_slice(self.as_bytes())
     }
@@ -272,6 +275,7 @@ impl AttemptNumber {
         AttemptNumber(u64::from(epoch.0) << Self::COUNTER_BITS)
     }
 
+    /// Returns the attempt number after this one.
     #[must_use]
     pub fn next(self) -> AttemptNumber {
         AttemptNumber(self.0 + 1)
@@ -283,6 +287,7 @@ impl AttemptNumber {
         AttemptNumber(self.0.saturating_sub(count as u64))
     }
 
+    /// Returns the epoch that it was given in.
     pub fn epoch(self) -> u64 {
         self.0 >> Self::COUNTER_BITS
     }
