@@ -211,7 +211,7 @@ pub use error::{
     CancelError, InvalidAddress, InvalidSubmission, OperatorError, QueryError, SubmitError, Unanswered, WaitError,
 };
 pub use held::{Held, HeldFilter, HeldQuery};
-pub use listing::{Cursor, Filter, InvalidCursor, ListQuery, Listing, State};
+pub use listing::{Cursor, Filter, InvalidCursor, ListQuery, Listing, OutcomeState};
 pub use operator::{LossAccepted, StepResolution};
 pub use options::ClientOptions;
 pub use participant::{BranchResolution, ParticipantClient};

@@ -20,7 +20,9 @@ pub enum InvalidId {
     BadCharacter { what: &'static str, given: String },
     #[error("{what} {given:?} starts with 0x but is not an even number of hexadecimal digits; correct it")]
     BadHex { what: &'static str, given: String },
-    #[error("{given:?} is no id of a coordinator, which has 32 hexadecimal digits; `undoubt describe` shows it")]
+    #[error(
+        "{given:?} is no id of a coordinator, which has 32 hexadecimal digits; the coordinator's description shows it"
+    )]
     CoordinatorIdText { given: String },
     #[error("a coordinator's id has 16 bytes, not {length}")]
     CoordinatorIdLength { length: usize },
