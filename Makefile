@@ -21,6 +21,7 @@ demo: build ## One coordinator, three participants, two-phase commit, then sagas
 test: setup python ## All tests.
 	$(CARGO) test --workspace --test determinism
 	UNDOUBT_PYTHON=$(PYTHON_ENV)/bin/python $(CARGO) test --workspace --all-targets
+	$(CARGO) test --workspace --doc
 
 # Compiles nothing but the cores, the pure crates beside them and the exploration.
 rules: setup ## What a change of a rule breaks: tests of the cores, and the exploration of small worlds.

@@ -277,7 +277,7 @@ impl<R: Branches> Engine<R> {
 pub(crate) fn inputs_of(recovered: Recovered) -> impl Iterator<Item = core::Recovered> {
     let Recovered { coordinators, prepared, aborting, finished, heuristics, steps, log } = recovered;
     let coordinators = coordinators.into_iter().map(|CoordinatorMarks { id, epoch, low_water_mark }| {
-        core::Recovered::Coordinator { id, epoch, low_water_mark: low_water_mark }
+        core::Recovered::Coordinator { id, epoch, low_water_mark }
     });
     let prepared = prepared.into_iter().map(|PreparedBranch { branch, begun_at, result }| core::Recovered::Prepared {
         branch,

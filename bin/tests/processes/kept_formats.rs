@@ -180,9 +180,9 @@ async fn write_folders_of_this_format() {
         copy(&cluster.data_dir(who), &to.join(name));
         for entry in fs::read_dir(to.join(name)).unwrap() {
             let path = entry.unwrap().path();
-            let is_needless = |prefix: &&str| path.file_name().unwrap().to_str().unwrap().starts_with(prefix);
+            let is_needless = |prefix: &&str| path.file_name().unwrap().to_str().unwrap().starts_with(*prefix);
             // RocksDB's own, which it does without.
-            if ["LOCK", "LOG", "OPTIONS"].iter().any(|prefix| is_needless(&prefix)) {
+            if ["LOCK", "LOG", "OPTIONS"].iter().any(is_needless) {
                 fs::remove_file(&path).unwrap();
             }
         }

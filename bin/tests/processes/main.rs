@@ -16,6 +16,7 @@ mod configuration;
 mod connections;
 mod demo;
 mod ends;
+mod examples;
 mod folders;
 mod full_disk;
 mod heuristics;

@@ -36,7 +36,7 @@ pub enum Filter {
 /// How far a transaction has come, for lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum State {
+pub enum OutcomeState {
     /// Not decided.
     Pending,
     /// Decided to commit.
@@ -52,7 +52,7 @@ pub struct ListQuery {
     /// Which transactions, and in what order.
     pub filter: Filter,
     /// Only those in this state; `None`: in any.
-    pub state: Option<State>,
+    pub state: Option<OutcomeState>,
     /// Only those begun at least this long ago.
     pub older_than: Duration,
     /// At most this many; 0: 100.
@@ -69,7 +69,7 @@ impl ListQuery {
 
     /// Lists only those in this state.
     #[must_use]
-    pub fn state(self, state: State) -> ListQuery {
+    pub fn state(self, state: OutcomeState) -> ListQuery {
         ListQuery { state: Some(state), ..self }
     }
 
@@ -160,9 +160,9 @@ impl Client {
         };
         let state = match query.state {
             None => v1::State::Unspecified,
-            Some(State::Pending) => v1::State::Pending,
-            Some(State::Committed) => v1::State::Committed,
-            Some(State::Aborted) => v1::State::Aborted,
+            Some(OutcomeState::Pending) => v1::State::Pending,
+            Some(OutcomeState::Committed) => v1::State::Committed,
+            Some(OutcomeState::Aborted) => v1::State::Aborted,
         };
         let request = v1::ListRequest {
             filter: filter.into(),

@@ -20,7 +20,9 @@ pub enum InvalidId {
     BadCharacter { what: &'static str, given: String },
     #[error("{what} {given:?} starts with 0x but is not an even number of hexadecimal digits; correct it")]
     BadHex { what: &'static str, given: String },
-    #[error("{given:?} is no id of a coordinator, which has 32 hexadecimal digits; `undoubt describe` shows it")]
+    #[error(
+        "{given:?} is no id of a coordinator, which has 32 hexadecimal digits; the coordinator's description shows it"
+    )]
     CoordinatorIdText { given: String },
     #[error("a coordinator's id has 16 bytes, not {length}")]
     CoordinatorIdLength { length: usize },
@@ -43,6 +45,7 @@ impl TxId {
         TxId(Digested::lowest())
     }
 
+    /// Returns the id of these bytes, 1 to 64 of them.
     pub fn new(bytes: impl AsRef<[u8]>) -> Result<Self, InvalidId> {
         let bytes = bytes.as_ref();
         let what = "a transaction id";
@@ -53,10 +56,12 @@ impl TxId {
         }
     }
 
+    /// Returns its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
 
+    /// Returns a copy of its bytes.
     pub fn to_bytes(&self) -> Bytes {
         Bytes::copy_from_slice(self.as_bytes())
     }
@@ -273,6 +278,7 @@ impl AttemptNumber {
         AttemptNumber(u64::from(epoch.0) << Self::COUNTER_BITS)
     }
 
+    /// Returns the attempt number after this one.
     #[must_use]
     pub fn next(self) -> AttemptNumber {
         AttemptNumber(self.0 + 1)
@@ -284,6 +290,7 @@ impl AttemptNumber {
         AttemptNumber(self.0.saturating_sub(count as u64))
     }
 
+    /// Returns the epoch that it was given in.
     pub fn epoch(self) -> u64 {
         self.0 >> Self::COUNTER_BITS
     }

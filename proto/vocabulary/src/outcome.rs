@@ -20,12 +20,14 @@ pub enum Vote {
 /// The refusal of a branch or a step.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Refusal {
+    /// The cause, for programs.
     pub code: RefusalCode,
     /// The explanation for people: what was refused and what to do, at most [`crate::limits::MAX_DETAIL_BYTES`] bytes.
     pub detail: String,
 }
 
 impl Refusal {
+    /// Returns a refusal; of a detail that is too long only the beginning is kept.
     pub fn new(code: RefusalCode, detail: impl Into<String>) -> Self {
         let mut detail = detail.into();
         if detail.len() > crate::limits::MAX_DETAIL_BYTES {
@@ -77,6 +79,7 @@ impl RefusalCode {
         }
     }
 
+    /// Returns the label, for people and programs.
     pub fn as_str(self) -> &'static str {
         match self {
             RefusalCode::Condition => "condition",
@@ -100,37 +103,48 @@ impl fmt::Display for RefusalCode {
 /// The decision on a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Outcome {
+    /// All of it takes effect.
     Committed,
+    /// Nothing of it takes effect, or all that did is undone.
     Aborted(AbortReason),
 }
 
 /// The reason why a transaction aborted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AbortReason {
+    /// A participant refused a branch or a step.
     Refused {
+        /// The participant.
         by: ParticipantName,
+        /// What it said.
         refusal: Refusal,
     },
     /// The deadline passed before these branches answered.
     DeadlinePassed {
+        /// Their participants.
         unanswered: Vec<ParticipantName>,
     },
     /// A saga's step was tried as often as its policy allows, and this participant did not answer the last attempt.
     Unanswered {
+        /// The participant.
         by: ParticipantName,
+        /// How often it was tried.
         attempts: u32,
     },
     /// A read-only branch no longer held its locks when every vote was in.
     ReadLocksLost {
+        /// Its participant.
         by: ParticipantName,
     },
     /// A one-phase branch had not committed when its coordinator asked after a silence.
     NotExecuted {
+        /// Its participant.
         by: ParticipantName,
     },
     /// An operator gave up on a one-phase branch, which alone knows whether it committed; or on a saga, at the step of this
     /// participant among others. Reported as damage where anything took effect, or may have.
     GivenUp {
+        /// The participant.
         on: ParticipantName,
     },
     /// A client or an operator cancelled it before the decision.
@@ -140,11 +154,14 @@ pub enum AbortReason {
     /// A bound of the coordinator's own was met at this branch or step: what it handed back could not be kept, or what
     /// it was to be given is too much. The refusal says which bound, and whether another try may do.
     TooMuch {
+        /// The branch's or step's participant.
         at: ParticipantName,
+        /// What the coordinator says.
         refusal: Refusal,
     },
     /// Its record could not be carried out, and an operator has given it up. Reported as damage.
     Unusable {
+        /// Why not.
         cause: String,
     },
 }
@@ -237,7 +254,9 @@ impl fmt::Display for Outcome {
 /// The outcome of one branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum BranchOutcome {
+    /// Its work is in effect.
     Committed,
+    /// Its work is not in effect.
     Aborted,
     /// An operator decided alone (R3).
     HeuristicallyCommitted,
@@ -249,6 +268,7 @@ pub enum BranchOutcome {
 }
 
 impl BranchOutcome {
+    /// Returns the label, for people and programs.
     pub fn as_str(self) -> &'static str {
         match self {
             BranchOutcome::Committed => "committed",

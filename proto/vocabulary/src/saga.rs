@@ -16,11 +16,14 @@ pub struct StepIndex(pub u16);
 /// The direction in which a step runs: forward, by its action, or compensating, by its compensation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Direction {
+    /// By its action.
     Forward,
+    /// By its compensation.
     Compensating,
 }
 
 impl Direction {
+    /// Returns what runs in this direction, for people and programs.
     pub fn as_str(self) -> &'static str {
         match self {
             Direction::Forward => "action",
@@ -39,8 +42,11 @@ impl fmt::Display for Direction {
 /// way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StuckStep {
+    /// The step's name.
     pub step: StepName,
+    /// The step's participant.
     pub participant: ParticipantName,
+    /// What was refused: its action or its compensation.
     pub direction: Direction,
     /// The last refusal by its participant.
     pub refusal: Refusal,
@@ -101,6 +107,7 @@ pub struct RetryPolicy {
     pub max_attempts: u32,
     /// Doubles with each attempt, up to `max_pause`; spread over its upper half.
     pub first_pause: Duration,
+    /// No pause is longer.
     pub max_pause: Duration,
     /// An attempt that is not answered for so long counts as failed.
     pub attempt_timeout: Duration,
@@ -147,6 +154,7 @@ impl SagaStep {
 pub struct InvalidSaga {
     /// `steps[2].uses[0]`
     pub path: String,
+    /// What is wrong there, and what to do.
     pub what: String,
 }
 

@@ -14,6 +14,7 @@ impl Timestamp {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
+    /// Returns the time so much later.
     pub fn plus(self, duration: Duration) -> Timestamp {
         let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         Timestamp(self.0.saturating_add(micros))

@@ -25,31 +25,43 @@ pub const MAX_OPERATIONS: usize = 1_024;
 /// One operation on one key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
+    /// Reads the value.
     Get {
+        /// Whose value.
         key: Bytes,
     },
+    /// Sets the value.
     Put {
+        /// Whose value.
         key: Bytes,
+        /// The value from then on.
         value: Bytes,
     },
-    /// Removing what is absent is fine.
+    /// Removes the value. Removing what is absent is fine.
     Delete {
+        /// Whose value.
         key: Bytes,
     },
     /// Adds to a number in decimal text, absent counting as 0; refused where the sum would cross a bound.
     Add {
+        /// Whose value.
         key: Bytes,
+        /// What is added, and the bounds of the sum.
         add: Add,
     },
     /// Sets the value if the present one is the one expected. `expected: None` expects no value; `value: None` removes it.
     CompareAndSet {
+        /// Whose value.
         key: Bytes,
+        /// The value until then.
         expected: Option<Bytes>,
+        /// The value from then on.
         value: Option<Bytes>,
     },
 }
 
 impl Operation {
+    /// Returns the key that it is about.
     pub fn key(&self) -> &Bytes {
         match self {
             Operation::Get { key }
@@ -172,23 +184,27 @@ impl<R> Default for Extras<R> {
 /// The number to add to another, and the bounds the sum has to keep. A plain `i64` is one without bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Add {
+    /// What is added.
     pub delta: i64,
+    /// The least that the sum may be.
     pub floor: Option<i64>,
+    /// The most that the sum may be.
     pub ceiling: Option<i64>,
 }
 
 impl Add {
+    /// Returns an addition without bounds.
     pub fn of(delta: i64) -> Self {
         Add { delta, floor: None, ceiling: None }
     }
 
-    /// Refused if the sum is below.
+    /// Has it refused if the sum is below.
     #[must_use]
     pub fn floor(self, floor: i64) -> Self {
         Add { floor: Some(floor), ..self }
     }
 
-    /// Refused if the sum is above.
+    /// Has it refused if the sum is above.
     #[must_use]
     pub fn ceiling(self, ceiling: i64) -> Self {
         Add { ceiling: Some(ceiling), ..self }
@@ -210,10 +226,12 @@ pub struct KvWork {
 }
 
 impl KvWork {
+    /// Returns work without operations. Give it at least one.
     pub fn new() -> Self {
         KvWork::default()
     }
 
+    /// Adds an operation.
     #[must_use]
     pub fn operation(mut self, operation: Operation) -> Self {
         self.operations.push(operation);
@@ -333,33 +351,37 @@ impl KvWork {
         self.extras.iter().flat_map(Extras::references).map(Reference::step).collect()
     }
 
+    /// Reads the value of a key.
     #[must_use]
     pub fn get(self, key: impl Into<Bytes>) -> Self {
         self.operation(Operation::Get { key: key.into() })
     }
 
+    /// Sets the value of a key.
     #[must_use]
     pub fn put(self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
         self.operation(Operation::Put { key: key.into(), value: value.into() })
     }
 
+    /// Removes the value of a key. Removing what is absent is fine.
     #[must_use]
     pub fn delete(self, key: impl Into<Bytes>) -> Self {
         self.operation(Operation::Delete { key: key.into() })
     }
 
-    /// `.add("alice", -10)`, or with bounds `.add("alice", Add::of(-10).floor(0))`.
+    /// Adds to the number under a key: `.add("alice", -10)`, or with bounds `.add("alice", Add::of(-10).floor(0))`.
     #[must_use]
     pub fn add(self, key: impl Into<Bytes>, add: impl Into<Add>) -> Self {
         self.operation(Operation::Add { key: key.into(), add: add.into() })
     }
 
+    /// Sets the value of a key if the present one is the one expected. No value is expected, or set, by `None`.
     #[must_use]
     pub fn compare_and_set(self, key: impl Into<Bytes>, expected: Option<Bytes>, value: Option<Bytes>) -> Self {
         self.operation(Operation::CompareAndSet { key: key.into(), expected, value })
     }
 
-    /// The operations of `other` after those of this one.
+    /// Adds the operations of `other` after those of this one.
     #[must_use]
     pub fn then(mut self, other: KvWork) -> Self {
         self.operations.extend(other.operations);
@@ -367,11 +389,12 @@ impl KvWork {
         self
     }
 
+    /// Returns the operations, in order.
     pub fn operations(&self) -> &[Operation] {
         &self.operations
     }
 
-    /// Returns the extras, one for each operation.
+    /// Returns what the operations have besides themselves: as many as there are operations.
     pub fn extras(&self) -> &[Extras] {
         &self.extras
     }

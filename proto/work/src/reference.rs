@@ -16,15 +16,17 @@ pub struct Reference {
 }
 
 impl Reference {
-    /// `operation` counts from 0.
+    /// Returns a reference to what an operation of a step left. `operation` counts from 0.
     pub fn to(step: &str, operation: u32) -> Self {
         Reference { step: step.to_owned(), operation }
     }
 
+    /// Returns the step's name.
     pub fn step(&self) -> &str {
         &self.step
     }
 
+    /// Returns the operation's place in the step, from 0.
     pub fn operation(&self) -> u32 {
         self.operation
     }

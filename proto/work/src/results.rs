@@ -18,7 +18,9 @@ pub enum Value {
     /// There is none.
     #[default]
     Absent,
+    /// Any bytes.
     Bytes(Bytes),
+    /// A number.
     Integer(i64),
 }
 

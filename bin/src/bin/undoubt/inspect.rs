@@ -117,9 +117,9 @@ fn query(arguments: &List) -> ListQuery {
     let filter = filters.into_iter().find(|(wanted, _)| **wanted).map(|(_, filter)| filter).unwrap_or_default();
     let mut query = ListQuery::of(filter).older_than(older_than.unwrap_or_default()).limit(*limit);
     query.state = state.map(|state| match state {
-        State::Pending => undoubt_client::State::Pending,
-        State::Committed => undoubt_client::State::Committed,
-        State::Aborted => undoubt_client::State::Aborted,
+        State::Pending => undoubt_client::OutcomeState::Pending,
+        State::Committed => undoubt_client::OutcomeState::Committed,
+        State::Aborted => undoubt_client::OutcomeState::Aborted,
     });
     query.after.clone_from(after);
     query
