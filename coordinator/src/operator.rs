@@ -177,7 +177,7 @@ fn participant(view: &View<'_>, configured: &ParticipantAddress) -> Option<v1::P
     })
 }
 
-/// Participants that are not configured any more though transactions are open with them.
+/// Returns participants that are not configured any more though transactions are open with them.
 fn taken_out<'v>(view: &'v View<'_>) -> impl Iterator<Item = v1::ParticipantView> + 'v {
     view.core.with_open().filter(|name| !view.links.contains_key(*name)).map(|name| v1::ParticipantView {
         name: name.to_string(),

@@ -62,7 +62,7 @@ static REFLECTION: LazyLock<Result<RoutesBuilder, ReflectionError>> = LazyLock::
 });
 
 impl Offer {
-    /// Health and reflection; what else there is comes to `routes`.
+    /// Returns an offer of health and reflection; what else there is comes to `routes`.
     pub fn new() -> Result<Offer, ReflectionError> {
         let mut routes = REFLECTION.clone()?;
         let (health, health_service) = tonic_health::server::health_reporter();

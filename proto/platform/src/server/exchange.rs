@@ -60,7 +60,7 @@ impl Exchange {
         &self.0.parts.requests
     }
 
-    /// A message is whole, and with whom it is for.
+    /// Notes that a message is whole, and with whom it is for.
     pub(super) fn has_read(&self, held: Held) {
         lock(&self.0.read).replace(held);
     }
@@ -166,7 +166,7 @@ impl AnswerRoom {
         if self.has_room(most_bytes) { Ok(()) } else { self.grow().await }
     }
 
-    /// The answer, with what is held for it.
+    /// Returns the answer, with what is held for it.
     pub fn respond<T>(self, answer: T) -> Response<T> {
         self.hand_over();
         Response::new(answer)
@@ -181,7 +181,7 @@ impl AnswerRoom {
         }
     }
 
-    /// The next message of the answer is what this is held for.
+    /// Hands over what is held: it is for the next message of the answer.
     pub fn hand_over(self) {
         let (Some(exchange), Some(held)) = (self.exchange, self.held) else { return };
         let mut outgoing = lock(&exchange.0.outgoing);

@@ -150,7 +150,7 @@ fn no_room(bytes: usize) -> Status {
     ))
 }
 
-/// The status of what was not let in: nothing was done, and it may come back.
+/// Returns the status of what was not let in: nothing was done, and it may come back.
 pub(super) fn turned_away(why: &str) -> Status {
     let mut status = Status::resource_exhausted(why);
     status.metadata_mut().insert("retry-after-ms", RETRY_AFTER_MS.into());

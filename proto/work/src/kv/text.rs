@@ -53,7 +53,7 @@ enum Extra {
 }
 
 impl Extra {
-    /// `None` if the word is none.
+    /// Returns an extra; `None` if the word is none.
     fn read(word: &Word) -> Option<Result<Extra, String>> {
         match word.named() {
             Some(("key-from", from)) => Some(reference(&from).map(Extra::KeyFrom)),
@@ -222,7 +222,7 @@ impl KvWork {
     }
 }
 
-/// A key or a value, quoted where it would be taken for more than that.
+/// Returns a key or a value, quoted where it would be taken for more than that.
 fn word(bytes: &Bytes) -> String {
     let word = to_word(bytes);
     let more = words(&word).is_ok_and(|read| read.iter().any(|word| Extra::read(word).is_some()));
