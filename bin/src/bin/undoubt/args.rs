@@ -8,7 +8,8 @@ use std::time::Duration;
 use undoubt_client::Cursor;
 use undoubt_client::work::{GRAMMAR, OBJECTS};
 use undoubt_gateway::document::{SCHEMA, duration};
-use undoubt_vocabulary::{CoordinatorId, ParticipantName, TxId};
+use undoubt_platform::{Clock as _, SystemClock};
+use undoubt_vocabulary::{CoordinatorId, ParticipantName, Timestamp, TxId};
 
 /// Runs transactions that span several services, and looks after them.
 #[derive(Debug, Parser)]
@@ -196,7 +197,7 @@ again after a crash, and nothing happens twice.";
 
 /// Lists transactions: those under way oldest first, ended ones newest first.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("filter").args(["open", "unacknowledged", "ended", "damaged"])))]
+#[command(group(ArgGroup::new("filter").args(["open", "unacknowledged", "ended", "damaged", "stuck"])))]
 pub struct List {
     /// Only those that have not ended.
     #[arg(long)]
@@ -210,6 +211,18 @@ pub struct List {
     /// Only those where an operator decided otherwise than the coordinator, or nobody knows.
     #[arg(long)]
     pub damaged: bool,
+    /// Only those that wait for an operator: sagas with a step that is stuck, and what is held.
+    #[arg(long)]
+    pub stuck: bool,
+    /// Only those whose ids begin like this: text, or 0x and hexadecimal digits.
+    #[arg(value_name = "ID-PREFIX")]
+    pub id_prefix: Option<String>,
+    /// Only those with a branch or a step at this participant.
+    #[arg(long, value_name = "NAME")]
+    pub participant: Option<ParticipantName>,
+    /// Only those begun since: so long ago, like 10m, or at a time, like 2030-01-31T12:00:00Z.
+    #[arg(long, value_name = "DURATION|TIME", value_parser = since)]
+    pub since: Option<Duration>,
     /// Only those in this state.
     #[arg(long, value_enum)]
     pub state: Option<State>,
@@ -400,6 +413,18 @@ fn some_time(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("it is no time at all; give at least 1ms".to_owned()),
         some => Ok(some),
     }
+}
+
+/// Reads how long ago something was: a duration, or a time in the past.
+fn since(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is neither a duration, like 10m, nor a time, like 2030-01-31T12:00:00Z");
+    if let Ok(ago) = duration(text) {
+        return Ok(ago);
+    }
+    let time: jiff::Timestamp = text.parse().map_err(|_| wrong())?;
+    let microseconds = u64::try_from(time.as_microsecond()).map_err(|_| wrong())?;
+    // One millisecond at least: a time to come, or this moment, lists what begins from now on.
+    Ok(SystemClock.now().since(Timestamp(microseconds)).max(Duration::from_millis(1)))
 }
 
 const MAX_STATEMENT_BYTES: usize = 256;
