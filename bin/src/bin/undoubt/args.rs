@@ -86,13 +86,16 @@ pub enum Command {
     AcceptLoss(AcceptLoss),
     /// Asks a participant directly how it is.
     Participant {
-        /// The participant's address.
-        url: String,
+        /// The participant's name, or its address.
+        #[arg(value_name = "NAME|URL")]
+        participant: String,
     },
+    Doubt(Doubt),
     /// Asks a participant directly what it holds: branches, steps it works on, and semantic locks, which may refuse others.
     Branches {
-        /// The participant's address.
-        url: String,
+        /// The participant's name, or its address.
+        #[arg(value_name = "NAME|URL")]
+        participant: String,
         /// Only those that have voted to commit and do not know the decision.
         #[arg(long)]
         in_doubt: bool,
@@ -260,8 +263,8 @@ pub struct Resolve {
     /// What to do with the branch.
     #[arg(value_enum)]
     pub decision: Decision,
-    /// The address of the participant that holds the branch.
-    #[arg(long, value_name = "URL")]
+    /// The participant that holds the branch: its name, or its address.
+    #[arg(long, value_name = "NAME|URL")]
     pub participant: String,
     /// The person who decides. Recorded for good.
     #[arg(long, value_parser = statement)]
@@ -272,6 +275,17 @@ pub struct Resolve {
     /// Do not ask for confirmation.
     #[arg(long, short)]
     pub yes: bool,
+}
+
+/// Shows what is in doubt, at which participants and since when; also while the coordinator is dead.
+///
+/// All participants are asked directly. Their addresses are the coordinator's, or those that it told last, or those of its
+/// configuration file.
+#[derive(Debug, Args)]
+pub struct Doubt {
+    /// A coordinator's configuration file, which names its participants.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// What is done about a participant.
@@ -360,8 +374,8 @@ pub struct ResolveStep {
 #[derive(Debug, Args)]
 pub struct ReleaseMarks {
     pub tx: TxId,
-    /// The address of the participant; `undoubt branches` shows its semantic locks.
-    #[arg(long, value_name = "URL")]
+    /// The participant, by its name or address; `undoubt branches` shows its semantic locks.
+    #[arg(long, value_name = "NAME|URL")]
     pub participant: String,
     /// Whose saga it is, as `undoubt branches` shows it.
     #[arg(long, value_name = "ID")]
@@ -393,8 +407,8 @@ pub enum Resolution {
 #[derive(Debug, Args)]
 pub struct Forget {
     pub tx: TxId,
-    /// The address of a participant, to forget a heuristic outcome there.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["who", "reason"])]
+    /// A participant, by its name or address, to forget a heuristic outcome there.
+    #[arg(long, value_name = "NAME|URL", conflicts_with_all = ["who", "reason"])]
     pub participant: Option<String>,
     /// Who gives up. Recorded for good.
     #[arg(long, value_parser = statement, required_unless_present = "participant")]

@@ -4,7 +4,9 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
 
+mod address_book;
 mod args;
+mod doubt;
 mod exit;
 mod inspect;
 mod lines;
@@ -16,6 +18,7 @@ mod run;
 mod show;
 mod submit;
 
+use address_book::AddressBook;
 use args::{Arguments, Command, Global, ParticipantsAction};
 use clap::{CommandFactory, Parser};
 use exit::{Exit, Failure};
@@ -59,12 +62,13 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
             operate::accept_participant(&accept, global).await
         }
         Command::AcceptLoss(accept) => operate::accept_loss(&accept, global).await,
-        Command::Participant { url } => operate::participant(&url, global).await,
-        Command::Branches { url, in_doubt, limit, after } => {
+        Command::Participant { participant } => operate::participant(&participant, global).await,
+        Command::Doubt(arguments) => doubt::doubt(&arguments, global).await,
+        Command::Branches { participant, in_doubt, limit, after } => {
             let filter = if in_doubt { HeldFilter::InDoubt } else { HeldFilter::All };
             let mut query = HeldQuery::of(filter).limit(limit);
             query.after = after;
-            operate::branches(&url, &query, global).await
+            operate::branches(&participant, &query, global).await
         }
         Command::Resolve(resolve) => operate::resolve(&resolve, global).await,
         Command::Forget(forget) => operate::forget(&forget, global).await,
@@ -91,6 +95,11 @@ impl Global {
 
     fn client(&self) -> Result<Client, Failure> {
         Ok(Client::connect_lazy(&self.coordinator, self.options())?)
+    }
+
+    /// Returns a client of the participant with this name or address.
+    async fn participant_called(&self, participant: &str) -> Result<ParticipantClient, Failure> {
+        self.participant(&AddressBook::address_of(participant, self).await?)
     }
 
     fn participant(&self, url: &str) -> Result<ParticipantClient, Failure> {
