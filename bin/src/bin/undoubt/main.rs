@@ -8,6 +8,7 @@ mod address_book;
 mod args;
 mod doubt;
 mod exit;
+mod help;
 mod inspect;
 mod lines;
 mod misuse;
@@ -20,7 +21,7 @@ mod submit;
 
 use address_book::AddressBook;
 use args::{Arguments, Command, Global, ParticipantsAction};
-use clap::{CommandFactory, Parser};
+use clap::FromArgMatches as _;
 use exit::{Exit, Failure};
 use output::{Format, json_line};
 use std::io;
@@ -32,7 +33,7 @@ use undoubt_platform::terminal::{complain, say};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Arguments { global, command } = match Arguments::try_parse() {
+    let Arguments { global, command } = match parse() {
         Ok(arguments) => arguments,
         Err(error) => return misuse::end(&error, std::env::args_os()).into(),
     };
@@ -45,6 +46,10 @@ async fn main() -> ExitCode {
         }
     };
     exit.into()
+}
+
+fn parse() -> Result<Arguments, clap::Error> {
+    Arguments::from_arg_matches(&help::command().try_get_matches()?)
 }
 
 async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
@@ -82,7 +87,7 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Run(run) => run::run_load(&run, global).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "undoubt", &mut script);
+            clap_complete::generate(shell, &mut help::command(), "undoubt", &mut script);
             Exit::shown(say(String::from_utf8_lossy(&script).trim_end()))
         }
     }
