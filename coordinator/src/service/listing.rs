@@ -12,6 +12,7 @@ use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
 use tonic::Status;
 use undoubt_coordinator_core::TransactionView;
+use undoubt_platform::Reason;
 use undoubt_proto::v1;
 use undoubt_proto::v1::list_request::Filter;
 use undoubt_vocabulary::{Timestamp, TxId};
@@ -121,12 +122,14 @@ impl Query {
     pub(super) fn parse(request: v1::ListRequest, now: Timestamp) -> Result<Query, Status> {
         let v1::ListRequest { filter, state, older_than_ms, limit, after, participant, younger_than_ms, id_prefix } =
             request;
-        let unknown = |what: &str, value: i32| Status::invalid_argument(format!("{what} {value} is not known"));
+        let unknown =
+            |what: &str, value: i32| Reason::InvalidRequest.refuse_field(what, format!("{what} {value} is not known"));
         let filter = Filter::try_from(filter).map_err(|_| unknown("filter", filter))?;
         let state = v1::State::try_from(state).map_err(|_| unknown("state", state))?;
         let before = |age_ms: u64| Timestamp(now.0.saturating_sub(age_ms.saturating_mul(1_000)));
         let no_cursor = || {
-            Status::invalid_argument(
+            Reason::InvalidRequest.refuse_field(
+                "after",
                 "this is no cursor of a list with this filter; leave it out to begin, or ask with the filter it came with",
             )
         };

@@ -22,6 +22,7 @@ pub mod identity;
 pub mod numbered_store;
 pub mod random;
 pub mod range;
+pub mod reason;
 pub mod server;
 pub mod store;
 pub mod terminal;
@@ -31,6 +32,7 @@ pub use crash::CrashPoints;
 pub use identity::{Identity, IdentityError, Kind};
 pub use numbered_store::NumberedStore;
 pub use random::{OsRandom, Random, SeededRandom};
+pub use reason::Reason;
 pub use server::{Connection, Incoming};
 pub use store::{
     BackingUp, BackupError, Batch, Direction, Durability, Family, Fenced, Operation, Room, Store, StoreError, Written,

@@ -2,6 +2,7 @@
 
 use super::limits::bounds;
 use super::room::{Held, Part, Room};
+use crate::reason::Reason;
 use prost::Message;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -149,7 +150,7 @@ impl AnswerRoom {
                 self.held = Some(held);
                 Ok(())
             }
-            Err(_elapsed) => Err(Status::resource_exhausted(format!(
+            Err(_elapsed) => Err(Reason::NoRoomForAnswer.refuse(format!(
                 "there was no room for an answer of {} bytes for {} s; read the answers that wait on this connection, or \
                  ask again later",
                 self.wanted_bytes / COPIES_OF_AN_ANSWER,
