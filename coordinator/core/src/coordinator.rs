@@ -75,7 +75,7 @@ impl Coordinator {
             room: Room::new(limits.max_open_bytes, limits.max_gathered_bytes),
             peers: Peers {
                 connected: BTreeSet::new(),
-                abilities: BTreeMap::new(),
+                limited: BTreeMap::new(),
                 low_water_marks: LowWaterMarks::default(),
                 breakers: Breakers::new(limits.breaker_threshold, limits.breaker_pause),
             },
@@ -239,7 +239,11 @@ impl Coordinator {
         effects: &mut Vec<Effect>,
     ) {
         self.peers.connected.insert(participant.clone());
-        self.peers.abilities.insert(participant.clone(), abilities);
+        if abilities == Abilities::ALL {
+            self.peers.limited.remove(&participant);
+        } else {
+            self.peers.limited.insert(participant.clone(), abilities);
+        }
         let all = self.transactions.in_any_order().map(|(_, open)| open);
         let involved = all.filter(|open| open.involves(&participant));
         // The oldest first: of two that meet at a lock it is the one that may wait.
