@@ -4,7 +4,7 @@ use crate::coordinator::Log;
 use std::collections::BTreeMap;
 use std::fmt;
 use undoubt_coordinator_core::{Client, StepResolution};
-use undoubt_vocabulary::{StepIndex, TxId};
+use undoubt_vocabulary::{Direction, StepIndex, TxId};
 
 /// Operators have higher numbers than clients.
 const FIRST: u64 = 1 << 32;
@@ -18,9 +18,16 @@ pub(crate) struct Word {
     pub(crate) resolution: StepResolution,
 }
 
-/// The words of operators, and whether they were answered.
+/// The words of operators, and how each was answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Words(BTreeMap<Word, bool>);
+pub(crate) struct Words(BTreeMap<Word, Answered>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Answered {
+    NotYet,
+    /// The direction is that of the saga on record by then.
+    On(Direction),
+}
 
 impl Word {
     /// Each word is another operator's.
@@ -41,12 +48,12 @@ impl Word {
 
 impl Words {
     pub(crate) fn say(&mut self, word: Word) {
-        self.0.entry(word).or_insert(false);
+        self.0.entry(word).or_insert(Answered::NotYet);
     }
 
-    pub(crate) fn answer(&mut self, word: &Word) {
+    pub(crate) fn answer(&mut self, word: &Word, log: &Log) {
         if let Some(answered) = self.0.get_mut(word) {
-            *answered = true;
+            *answered = Answered::On(log.direction(&word.tx));
         }
     }
 
@@ -61,9 +68,17 @@ impl Words {
     }
 
     /// A word that was answered, and that the log does not know of. That a step is to be tried again need not be known:
-    /// it is anyway.
+    /// it is anyway. A step that was called done before its saga compensates is to be compensated like any other.
     pub(crate) fn lost<'a>(&'a self, log: &Log) -> Option<&'a Word> {
-        let answered = self.0.iter().filter(|(word, answered)| **answered && word.resolution != StepResolution::Retry);
+        let is_still_true = |word: &Word, answered: Answered| match answered {
+            Answered::NotYet => false,
+            Answered::On(direction) => match word.resolution {
+                StepResolution::Retry => false,
+                StepResolution::Done => direction == log.direction(&word.tx),
+                StepResolution::Skip => true,
+            },
+        };
+        let answered = self.0.iter().filter(|(word, answered)| is_still_true(word, **answered));
         answered.map(|(word, _)| word).find(|word| !log.has_settled(&word.tx, word.step))
     }
 }

@@ -222,7 +222,8 @@ impl World {
         if let Answer::Rejected(why) = answer {
             return Err(format!("contract: the operator's {word} is rejected, {why}"));
         }
-        self.clients.change(|clients| clients.words.answer(word));
+        let log = &self.coordinator.log;
+        self.clients.change(|clients| clients.words.answer(word, log));
         self.told(&word.tx, answer, scenario)
     }
 

@@ -15,7 +15,7 @@ use crate::storage::{COORDINATOR, Storage};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_coordinator_core::EndedBranch;
-use undoubt_vocabulary::{Epoch, Outcome, PartName, TxId};
+use undoubt_vocabulary::{BranchOutcome, Epoch, Outcome, PartName, TxId};
 
 /// One state of a scenario. Two equal worlds have equal futures.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -168,15 +168,21 @@ impl World {
     }
 
     /// R3. Of an attempt that another followed under the same id it has to be on record only if the operator decided
-    /// otherwise than the coordinator, which had forgotten the attempt, and so aborted it.
+    /// otherwise than the coordinator, which had forgotten the attempt, and so aborted it. The record of a transaction
+    /// that was given up vouches for no branch; that one was decided as the coordinator decided, its participant knows.
     fn heuristics_are_on_record(&self, number: usize, seat: &Seat) -> bool {
         let log = &self.coordinator.log;
         seat.host.storage.heuristics.iter().all(|(tx, record)| {
             let Some(ended) = log.ended.get(tx) else { return false };
             let (attempt_number, decided) = (record.branch.attempt_number, &record.heuristic);
             let differs = decided.commit != log.has_commit(tx, attempt_number);
-            let on_record = ended.branches.contains(&EndedBranch::new(participant_name(number), decided.outcome()));
-            if differs { on_record && ended.is_damaged() } else { on_record || ended.attempt_number != attempt_number }
+            let says = |outcome| ended.branches.contains(&EndedBranch::new(participant_name(number), outcome));
+            let on_record = says(decided.outcome());
+            if differs {
+                on_record && ended.is_damaged()
+            } else {
+                on_record || ended.attempt_number != attempt_number || says(BranchOutcome::Unknown)
+            }
         })
     }
 

@@ -138,7 +138,7 @@ mod tests {
         let row = [id, "-", "2m 3s", why].map(str::to_owned);
         let shown = records(["transaction", "state", "age", "why"], &[row], 40);
         let expected =
-            [id, "  age    2m 3s", "  why    bank-a refused: alice would fall", "         below her floor of nought"];
+            [id, "  age    2m 3s", "  why    bank-a refused: alice would", "         fall below her floor of nought"];
         assert_eq!(shown, expected.join("\n"));
     }
 

@@ -4,7 +4,7 @@
 use super::World;
 use std::collections::{BTreeMap, BTreeSet};
 use undoubt_coordinator_core::{EndedBranch, EndedRecord, SagaRecord, StepResolution};
-use undoubt_vocabulary::{AttemptNumber, BranchOutcome, Outcome, StepIndex, TxId};
+use undoubt_vocabulary::{AttemptNumber, BranchOutcome, Direction, Outcome, StepIndex, TxId};
 
 use super::restored_folders::is_step_lost;
 use crate::scenario::Scenario;
@@ -83,7 +83,11 @@ fn has_ended_as_said(
             continue;
         }
         let skipped = recorded == BranchOutcome::Unknown;
-        if skipped && !words.says(tx, step, StepResolution::Skip) {
+        // One that an operator called done before its time, which no compensation undoes.
+        let is_done_for_good = matches!(outcome, Outcome::Aborted(_))
+            && words.says(tx, step, StepResolution::Done)
+            && scenario.step(tx, step, Direction::Compensating).is_none();
+        if skipped && !words.says(tx, step, StepResolution::Skip) && !is_done_for_good {
             return Err(format!(
                 "operator: step {} of {tx}/{attempt_number} is skipped, and no operator said so",
                 step.0

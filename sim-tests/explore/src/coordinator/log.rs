@@ -129,6 +129,12 @@ impl Log {
         open.map(outcome).or(ended.map(|ended| ended.outcome.clone()))
     }
 
+    /// Returns the direction of this saga, forward if there is none.
+    pub(crate) fn direction(&self, tx: &TxId) -> Direction {
+        let is_compensating = |saga: &SagaRecord| saga.compensating.is_some();
+        if self.sagas.get(tx).is_some_and(is_compensating) { Direction::Compensating } else { Direction::Forward }
+    }
+
     /// Returns true if there is something about this step that a crash does not take back.
     pub(crate) fn has_settled(&self, tx: &TxId, step: StepIndex) -> bool {
         let open = |saga: &SagaRecord| saga.progress[usize::from(step.0)] != Progress::Pending;
