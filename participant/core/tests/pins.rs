@@ -3,10 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use undoubt_participant_core::{
-    Answer, Effect, Hello, Input, Limits, Operator, Participant, Pin, Proof, Recall, Recovered, Session,
+    Answer, Effect, Hello, Input, Limits, Operator, Participant, Pin, Proof, Recall, Recovered, Seen, Session,
     SessionRefused, Trust, Unproven,
 };
-use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, PublicKey};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, PublicKey, Start};
 
 const OWN: CoordinatorId = CoordinatorId([1; 16]);
 const ANOTHER: CoordinatorId = CoordinatorId([2; 16]);
@@ -127,6 +127,16 @@ fn a_coordinator_that_is_known_without_a_key_waits_for_an_operators_word_or_for_
     let mut trusting = known(Trust { unproven: true, ..CAREFUL });
     let pin = Pin { key: KEY, vouched: false };
     assert_eq!(join(&mut trusting, 1, hello(OWN, 4, Proof::of(KEY))), Some((Epoch(4), Some(pin))));
+}
+
+#[test]
+fn what_was_only_seen_of_a_log_before_a_crash_makes_nobody_known() {
+    let mut core = participant(CAREFUL);
+    // It is stored with whatever is written next, which may be sooner than the epoch.
+    let seen = Seen { met: Some(Start { losses: 0, count: 1, mark: 7 }), number: None };
+    put(&mut core, Input::Recovered(Recovered::Seen { id: OWN, seen }));
+    let pin = Pin { key: KEY, vouched: false };
+    assert_eq!(join(&mut core, 1, hello(OWN, 1, Proof::of(KEY))), Some((Epoch(1), Some(pin))));
 }
 
 #[test]

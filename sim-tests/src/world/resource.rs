@@ -141,6 +141,7 @@ impl<R: Branches> Resource for Observed<R> {
         epoch: Epoch,
         pin: Option<Pin>,
     ) -> Result<(), ResourceError> {
+        let pin = pin.filter(|_| !self.shared.mutates(Mutant::PinForgotten));
         self.resource.record_epoch(coordinator, epoch, pin).await
     }
 

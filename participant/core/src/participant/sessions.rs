@@ -61,7 +61,9 @@ impl Participant {
     }
 
     fn judge(&self, coordinator: CoordinatorId, proof: &Proof) -> Result<Option<Pin>, Unproven> {
-        let known = self.coordinators.get(&coordinator).map(|known| known.pin);
+        // What was only seen of its log was stored by the way, and says nothing of who it is.
+        let is_known = |known: &&Known| known.epoch > Epoch::default() || known.pin.is_some();
+        let known = self.coordinators.get(&coordinator).filter(is_known).map(|known| known.pin);
         let others = self.coordinators.iter().filter(|(id, _)| **id != coordinator);
         let unvouched = others.filter(|(_, known)| known.pin.is_some_and(|pin| !pin.vouched)).count();
         judge(self.limits.trust, coordinator, known, proof, unvouched)
