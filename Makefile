@@ -12,7 +12,7 @@ PYTHON_ENV := $(CARGO_TARGET_DIR)/python
 .PHONY: help demo test rules check fix keep-format torture restores explore sweep compare bench build simulator setup python
 
 help: ## Lists the targets.
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 demo: build ## One coordinator, three participants, two-phase commit, then sagas, kill -9, recovery, audit. Under a minute once built.
 	@$(BIN)/undoubt demo
@@ -20,6 +20,7 @@ demo: build ## One coordinator, three participants, two-phase commit, then sagas
 # Whether runs are deterministic comes first: all that simulation tells rests on it.
 test: setup python ## All tests.
 	$(CARGO) test --workspace --test determinism
+	$(CARGO) build --workspace --examples
 	UNDOUBT_PYTHON=$(PYTHON_ENV)/bin/python $(CARGO) test --workspace --all-targets
 	$(CARGO) test --workspace --doc
 

@@ -5,8 +5,10 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::{env, fs};
 
-const FILES: [&str; 4] =
-    ["undoubt/v1/session.proto", "undoubt/v1/transaction.proto", "undoubt/v1/work.proto", "undoubt/v1/record.proto"];
+/// What is stored, which nobody is asked for.
+const RECORDS: &str = "undoubt/v1/record.proto";
+
+const FILES: [&str; 4] = ["undoubt/v1/session.proto", "undoubt/v1/transaction.proto", "undoubt/v1/work.proto", RECORDS];
 
 fn main() -> Result<(), Box<dyn Error>> {
     for file in FILES {
@@ -15,6 +17,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(FILES, ["."])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
+    let mut public = descriptors.clone();
+    public.file.retain(|file| file.name() != RECORDS);
+    fs::write(out.join("public_descriptors.bin"), public.encode_to_vec())?;
     let mut generated = tonic_prost_build::configure().bytes(".").include_file("generated.rs");
     // The codec knows messages by their names.
     generated = generated.codec_path("crate::codec::Codec");

@@ -88,7 +88,7 @@ pub(crate) fn parse(url: &str) -> Result<Uri, BadUrl> {
     })
 }
 
-/// A URL as logs show it: its query may hold a secret.
+/// Returns a URL as logs show it: its query may hold a secret.
 fn shown(url: &Uri) -> String {
     format!("http://{}{}", share::destination(url), url.path())
 }
@@ -256,7 +256,7 @@ impl Caller {
         }
     }
 
-    /// The call was heard, given up, or not promised after all.
+    /// Forgets a call that was heard, given up, or not promised after all.
     async fn forget(&self, tx: &TxId, url: &Uri) -> Result<(), LogError> {
         let mut pauses = Pauses::default();
         loop {

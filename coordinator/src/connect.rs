@@ -45,7 +45,7 @@ pub struct TcpConnect {
 }
 
 impl TcpConnect {
-    /// The endpoint with its deadlines, for other transports to start from.
+    /// Returns the endpoint with its deadlines, for other transports to start from.
     pub fn endpoint(&self, address: &str) -> Result<Endpoint, Error> {
         Ok(Endpoint::from_shared(address.to_owned())?
             .connect_timeout(self.connect_timeout)
@@ -94,7 +94,7 @@ pub async fn converse(channel: Channel, outgoing: mpsc::Receiver<CoordinatorBatc
     Ok(client.session(ReceiverStream::new(outgoing)).await?.into_inner().boxed())
 }
 
-/// The innermost cause says what happened; the outer ones say "transport error".
+/// Returns the innermost cause, which says what happened; the outer ones say "transport error".
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {

@@ -75,7 +75,7 @@ pub(crate) struct Engine {
     /// Records that were too large to be written, which the core has yet to hear.
     not_appended: Vec<Input>,
     /// The answers in the place of participants that lack an ability, which the core has yet to hear.
-    said_for_others: Vec<Input>,
+    answers_for_others: Vec<Input>,
     /// Held by whoever waits for the end of a drain; dropped with the engine.
     drained: Option<tokio::sync::watch::Sender<bool>>,
 }
@@ -127,7 +127,7 @@ impl Engine {
             refusing: None,
             effects: Vec::new(),
             not_appended: Vec::new(),
-            said_for_others: Vec::new(),
+            answers_for_others: Vec::new(),
             drained: Some(drained),
             config,
             clock,
@@ -190,7 +190,7 @@ impl Engine {
         }
     }
 
-    /// One input, with all look-ups it leads to. Effects gather until [`Engine::flush`].
+    /// Handles one input, with all look-ups it leads to. Effects gather until [`Engine::flush`].
     fn handle_input(&mut self, input: Input) -> Result<(), LogError> {
         let now = self.clock.now();
         let mut effects = std::mem::take(&mut self.effects);
@@ -199,7 +199,7 @@ impl Engine {
             self.carry_out(now, effect)?;
         }
         self.effects = effects;
-        match self.not_appended.pop().or_else(|| self.said_for_others.pop()) {
+        match self.not_appended.pop().or_else(|| self.answers_for_others.pop()) {
             Some(input) => self.handle_input(input),
             None => Ok(()),
         }

@@ -126,7 +126,7 @@ impl std::fmt::Debug for Log {
 pub(crate) struct WeakLog(Weak<dyn Store>);
 
 impl WeakLog {
-    /// `None` once the coordinator has stopped.
+    /// Returns the log; `None` once the coordinator has stopped.
     pub(crate) fn log(&self) -> Option<Log> {
         self.0.upgrade().map(Log::new)
     }
@@ -257,7 +257,8 @@ impl Log {
         Ok(page.into_iter().map(|(key, _)| key).collect())
     }
 
-    /// The record that this key of `ended_at` stands for, unless it was written again later and has another key now.
+    /// Returns the record that this key of `ended_at` stands for, unless it was written again later and has another key
+    /// now.
     pub fn ended_under(&self, key: &Bytes) -> Result<Option<Ended>, LogError> {
         let tx = tx_of(key)?;
         Ok(self.ended_without_large_results(&tx)?.filter(|ended| ended_at_key(ended.ended_at, tx.as_bytes()) == *key))
@@ -320,8 +321,8 @@ impl Log {
         Ok(self.store.get(OPEN, tx.as_bytes())?.is_some() || self.store.get(ENDED, tx.as_bytes())?.is_some())
     }
 
-    /// A batch that takes an ended transaction out of the damaged, so that it is collected like others. Its history may
-    /// have changed.
+    /// Returns a batch that takes an ended transaction out of the damaged, so that it is collected like others. Its
+    /// history may have changed.
     pub fn forget_damage(ended: &Ended) -> Batch {
         let mut batch = Batch::default();
         let key = ended.record.tx.as_bytes();
@@ -407,7 +408,7 @@ impl Log {
         stored.into_iter().map(read).collect()
     }
 
-    /// A batch that remembers all who are to hear of a transaction's outcome, or that nobody is.
+    /// Returns a batch that remembers all who are to hear of a transaction's outcome, or that nobody is.
     pub(crate) fn promised(tx: &TxId, urls: &[String]) -> Batch {
         let mut batch = Batch::default();
         if urls.is_empty() {
@@ -436,7 +437,7 @@ impl Log {
         }
     }
 
-    /// A batch that only makes what was written before it stable.
+    /// Returns a batch that only makes what was written before it stable.
     pub fn barrier() -> Batch {
         let mut batch = Batch::default();
         batch.put(META, "barrier", []);

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Request, Response, Status};
 use undoubt_coordinator_core::StepResolution;
+use undoubt_platform::Reason;
 use undoubt_platform::server::{check_reason, parse_tx};
 use undoubt_proto::v1::operator_server::Operator;
 use undoubt_proto::{record, v1};
@@ -49,7 +50,7 @@ impl Operator for OperatorService {
             Ok(v1::DescribeResponse { held_because, losses, phase, ..described })
         });
         let described: Result<_, LogError> = described.await?;
-        described.map(Response::new).map_err(|error| Status::internal(error.to_string()))
+        described.map(Response::new).map_err(|error| Reason::Internal.refuse(error.to_string()))
     }
 
     async fn accept_loss(
@@ -59,9 +60,10 @@ impl Operator for OperatorService {
         let v1::AcceptLossRequest { who, reason, without } = request.into_inner();
         check_reason(&who, &reason)?;
         let without = without.iter().map(|name| name.parse()).collect::<Result<_, InvalidId>>();
-        let without = without.map_err(|bad| Status::invalid_argument(format!("without: {bad}")))?;
+        let without =
+            without.map_err(|bad| Reason::InvalidRequest.refuse_field("without", format!("without: {bad}")))?;
         let (reply, accepted) = oneshot::channel();
-        let not_held = || Status::failed_precondition("this coordinator is not held; there is no loss to accept");
+        let not_held = || Reason::WrongState.refuse("this coordinator is not held; there is no loss to accept");
         self.accept.send(Accept { who, reason, without, reply }).await.map_err(|_| not_held())?;
         let accepted = accepted.await.map_err(|_| not_held())?;
         let Accepted { epoch, committed, held } = accepted.map_err(Status::failed_precondition)?;
@@ -82,13 +84,16 @@ impl Operator for OperatorService {
     ) -> Result<Response<v1::ResolveStepResponse>, Status> {
         let v1::ResolveStepRequest { tx, step, resolution, who, reason } = request.into_inner();
         let tx = parse_tx(tx)?;
-        let step = step.parse().map_err(|bad: InvalidId| Status::invalid_argument(format!("step: {bad}")))?;
+        let step = step
+            .parse()
+            .map_err(|bad: InvalidId| Reason::InvalidRequest.refuse_field("step", format!("step: {bad}")))?;
         let resolution = match v1::StepResolution::try_from(resolution) {
             Ok(v1::StepResolution::Retry) => StepResolution::Retry,
             Ok(v1::StepResolution::Skip) => StepResolution::Skip,
             Ok(v1::StepResolution::Done) => StepResolution::Done,
             Ok(v1::StepResolution::Unspecified) | Err(_) => {
-                return Err(Status::invalid_argument("resolution is missing or unknown; say retry, skip or done"));
+                return Err(Reason::InvalidRequest
+                    .refuse_field("resolution", "resolution is missing or unknown; say retry, skip or done"));
             }
         };
         check_reason(&who, &reason)?;
@@ -177,7 +182,7 @@ fn participant(view: &View<'_>, configured: &ParticipantAddress) -> Option<v1::P
     })
 }
 
-/// Participants that are not configured any more though transactions are open with them.
+/// Returns participants that are not configured any more though transactions are open with them.
 fn taken_out<'v>(view: &'v View<'_>) -> impl Iterator<Item = v1::ParticipantView> + 'v {
     view.core.with_open().filter(|name| !view.links.contains_key(*name)).map(|name| v1::ParticipantView {
         name: name.to_string(),

@@ -30,7 +30,7 @@ pub(crate) struct Retention {
 }
 
 impl Retention {
-    /// `oldest` is the end of the first record that is kept.
+    /// Returns the clock of a retention. `oldest` is the end of the first record that is kept.
     pub(crate) fn new(retained: Duration, oldest: Option<Timestamp>, now: Instant, wall: Timestamp) -> Retention {
         let by_wall = minus(wall, retained);
         let at_start = oldest.map_or(by_wall, |oldest| oldest.min(by_wall));

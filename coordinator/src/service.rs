@@ -18,6 +18,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 use undoubt_coordinator_core::{Answer, Rejection};
 use undoubt_platform::Clock;
+use undoubt_platform::Reason;
 use undoubt_platform::server::{AnswerRoom, parse_tx};
 use undoubt_proto::v1;
 use undoubt_proto::v1::coordinator_server::Coordinator;
@@ -130,7 +131,7 @@ impl Coordinator for Service {
         let asked = self.engine.ask_in(room, |reply| Command::Await { tx: tx.clone(), reply });
         let replied = tokio::time::timeout(patience, asked)
             .await
-            .map_err(|_| Status::deadline_exceeded("the transaction is not decided yet; ask again"))??;
+            .map_err(|_| Reason::NotDecidedYet.refuse("the transaction is not decided yet; ask again"))??;
         let (outcome, room) = self.told(replied, tx).await?;
         Ok(room.respond(v1::SubmitResponse { outcome: Some(outcome) }))
     }
@@ -167,7 +168,7 @@ impl Coordinator for Service {
         let asked = self.engine.ask_in(room, |reply| Command::Cancel { tx: tx.clone(), reply });
         let (outcome, room) = self.told(asked.await?, tx).await?;
         if outcome.state == i32::from(v1::State::Committed) {
-            return Err(Status::failed_precondition("it is too late to cancel: the transaction has committed"));
+            return Err(Reason::TooLate.refuse("it is too late to cancel: the transaction has committed"));
         }
         Ok(room.respond(v1::CancelResponse { outcome: Some(outcome) }))
     }

@@ -285,7 +285,8 @@ fn read(participant: &ParticipantName, wire: v1::ToCoordinator) -> Option<ToCoor
     }
 }
 
-/// A part of what was read keeps all of it in memory, and a transaction may stay for long.
+/// Returns a message that owns its bytes: a part of what was read keeps all of it in memory, and a transaction may stay
+/// for long.
 fn own(message: ToCoordinator) -> ToCoordinator {
     let own = |part: &Bytes| Bytes::copy_from_slice(part);
     match message {

@@ -21,7 +21,7 @@ use undoubt_coordinator_core::{Recollection, TakenBack, UnusableRecord, held_aft
 use undoubt_platform::{Batch, StoreError};
 use undoubt_proto::record;
 use undoubt_proto::v1::{LogNumber, RecallResponse};
-use undoubt_vocabulary::{CoordinatorId, Epoch, KnownAttempt, ParticipantName, Start, Starts, WriteNumber};
+use undoubt_vocabulary::{CoordinatorId, Epoch, KnownAttempt, ParticipantName, Starts, WriteNumber};
 
 /// Between two questions to a participant that has answered, while its answer may still change something.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -96,7 +96,7 @@ pub(crate) async fn stand(
         asking.push(ask(shared, name.clone(), address, Duration::ZERO).boxed());
     }
     let mut time_is_over = false;
-    let (mut held, mut noted) = (false, Start::default());
+    let (mut held, mut noted) = (false, false);
     loop {
         match standing.verdict() {
             Verdict::Asking => {}
@@ -123,11 +123,14 @@ pub(crate) async fn stand(
             Some((name, told)) = asking.next() => {
                 match told {
                     Ok(told) => {
-                        // Each later start that it lacks is noted, though one would do for a sign: if another process has taken
-                        // the store over and speaks already, this write is what ends the one that waits here.
-                        if let Some(lacking) = standing.lacking(&told).filter(|lacking| noted < lacking.start) {
+                        if let Some(lacking) = standing.lacking(&told).filter(|_| !noted) {
                             own_sign::note(&shared.log, &lacking).await?;
-                            noted = lacking.start;
+                            noted = true;
+                        }
+                        // A process is connected as this coordinator. If it has taken the store over, this write ends the one that
+                        // waits here, which writes nothing else.
+                        if told.connected {
+                            shared.log.check_owner().await?;
                         }
                         standing.handle_answer(name.clone(), told);
                     }

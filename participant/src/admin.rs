@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use undoubt_participant_core::{Answer, Rejection};
 use undoubt_platform::Clock;
+use undoubt_platform::Reason;
 use undoubt_platform::server::{AnswerRoom, check_reason, parse_tx};
 use undoubt_proto::v1;
 use undoubt_proto::v1::participant_admin_server::ParticipantAdmin;
@@ -116,7 +117,7 @@ impl ParticipantAdmin for AdminService {
         let limit = if limit == 0 { MAX_MARKS_LISTED } else { (limit as usize).min(MAX_MARKS_LISTED) };
         room.expect((limit + 1) * BYTES_PER_MARK).await?;
         let found = self.engine.marks(after, limit + 1).await?;
-        let mut marks = found.map_err(|error| Status::internal(error.to_string()))?;
+        let mut marks = found.map_err(|error| Reason::Internal.refuse(error.to_string()))?;
         let more = marks.len() > limit;
         marks.truncate(limit);
         let cursor = marks.last().filter(|_| more).map(|last| last.key.clone()).unwrap_or_default();
@@ -130,7 +131,7 @@ impl ParticipantAdmin for AdminService {
         let v1::ReleaseMarksRequest { coordinator_id, tx, who, reason } = request.into_inner();
         let tx = parse_tx(tx)?;
         let coordinator = CoordinatorId::try_from(&coordinator_id[..])
-            .map_err(|bad| Status::invalid_argument(format!("coordinator_id: {bad}")))?;
+            .map_err(|bad| Reason::InvalidRequest.refuse_field("coordinator_id", format!("coordinator_id: {bad}")))?;
         check_reason(&who, &reason)?;
         let release = Release { at: self.clock.now(), who: who.clone(), reason: reason.clone() };
         let asked = self.engine.ask(|reply| Command::ReleaseMarks { coordinator, tx: tx.clone(), release, reply });
@@ -174,18 +175,18 @@ impl ParticipantAdmin for AdminService {
 }
 
 fn misfit() -> Status {
-    Status::internal("the answer does not fit the question")
+    Reason::Internal.refuse("the answer does not fit the question")
 }
 
 fn status_of(rejection: &Rejection) -> Status {
     match rejection {
-        Rejection::NoSuchBranch | Rejection::NoSuchMarks => Status::not_found(rejection.to_string()),
+        Rejection::NoSuchBranch | Rejection::NoSuchMarks => Reason::NotFound.refuse(rejection.to_string()),
         Rejection::NotInDoubt { .. }
         | Rejection::NotHeuristic { .. }
         | Rejection::OnlyReads
         | Rejection::EndedByOthers { .. }
         | Rejection::StepUnderWay
-        | Rejection::NotPutBack => Status::failed_precondition(rejection.to_string()),
+        | Rejection::NotPutBack => Reason::WrongState.refuse(rejection.to_string()),
     }
 }
 

@@ -58,7 +58,8 @@ impl Outgoing {
 }
 
 impl Outbox {
-    /// A session that has just ended is closed by its own command; what it is still given is nothing.
+    /// Puts what goes out. A session that has just ended is closed by its own command; what it is still given is
+    /// nothing.
     pub(crate) fn put(&self, outgoing: Outgoing) {
         let bytes = outgoing.bytes();
         self.room.take(bytes);
@@ -88,7 +89,7 @@ impl Outgoings {
         self.taken.drain(..messages)
     }
 
-    /// The batch has been handed to the stream.
+    /// Notes that the batch has been handed to the stream.
     pub(crate) fn sent(&mut self) {
         self.room.free(std::mem::take(&mut self.sending_bytes));
     }

@@ -35,7 +35,7 @@ impl Default for Room {
 }
 
 impl Room {
-    /// `max_kept_bytes`: of results that the core keeps.
+    /// Returns a room. `max_kept_bytes`: of results that the core keeps.
     pub(crate) fn new(max_kept_bytes: usize) -> Room {
         let counts = Counts {
             unsent: AtomicUsize::new(0),
@@ -46,7 +46,8 @@ impl Room {
         Room(Arc::new(counts))
     }
 
-    /// The most bytes that a result computed now may have: [`MAX_RESULT_BYTES`], or [`SMALL_BYTES`] while large ones wait.
+    /// Returns the most bytes that a result computed now may have: [`MAX_RESULT_BYTES`], or [`SMALL_BYTES`] while large
+    /// ones wait.
     pub fn largest(&self) -> usize {
         if self.takes_large() { MAX_RESULT_BYTES } else { SMALL_BYTES }
     }
@@ -83,7 +84,7 @@ impl Room {
         self.unsent() >= 2 * MAX_UNSENT_BYTES
     }
 
-    /// More is kept than only an end of transactions frees.
+    /// Returns true if more is kept than only an end of transactions frees.
     pub(crate) fn keeps_too_much(&self) -> bool {
         self.kept() >= self.0.max_kept.div_ceil(2)
     }

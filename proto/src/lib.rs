@@ -28,5 +28,8 @@ pub const KNOWN_EPOCH: &str = "undoubt-known-epoch";
 /// what is not ASCII replaced.
 pub const PUT_BACK: &str = "undoubt-put-back";
 
-/// Describes every message and service, for gRPC reflection.
+/// Describes the services and their messages, for gRPC reflection.
+pub const PUBLIC_FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/public_descriptors.bin"));
+
+/// Describes every message and service, those that are stored too.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -29,7 +29,7 @@ async fn each_example_does_what_it_says() {
         ("transfer", ["30 from alice to bob: committed", "500 from alice to bob: aborted", "alice has 70, bob has 80"]),
         ("trip_saga", ["a trip for 20: committed", "a trip for 500: aborted", "bank-a refused"]),
         ("many_at_once", ["1000 of 1000 committed", "the slowest in", ""]),
-        ("watching", ["as it happens:", "on record:", "ended"]),
+        ("watching", ["as it happens:", "on record:\n  begun", "decided  committed"]),
         ("auto", ["committed, by two-phase commit", "", ""]),
     ] {
         let out = run(&cluster, name).await;

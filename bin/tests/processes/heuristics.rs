@@ -16,14 +16,18 @@ const BANK_B: Who = Who::Participant(1);
 /// A transfer that both banks have voted for, when the coordinator dies without having recorded its decision.
 async fn undecided() -> Cluster {
     let mut cluster = start(banks()).await;
-    commit(&cluster, request("deposit", [branch("bank-a", KvWork::new().put("alice", "100"))])).await;
+    die_undecided(&mut cluster).await;
+    cluster
+}
+
+async fn die_undecided(cluster: &mut Cluster) {
+    commit(cluster, request("deposit", [branch("bank-a", KvWork::new().put("alice", "100"))])).await;
     cluster.kill(Who::Coordinator).await.unwrap();
     cluster.restart(Who::Coordinator, Some("before-append-committed:1")).await.unwrap();
     cluster.wait_until_ready(Who::Coordinator).await.unwrap();
     // It dies before or after it has answered that it took the transaction.
-    let _ = submit(&cluster, no_wait(transfer("t", 10))).await;
+    let _ = submit(cluster, no_wait(transfer("t", 10))).await;
     assert!(!cluster.wait_until_ended(Who::Coordinator, PATIENCE).await.unwrap());
-    cluster
 }
 
 async fn branches(cluster: &Cluster, who: Who) -> Vec<Value> {
@@ -256,4 +260,34 @@ async fn what_has_ended_is_collected_after_its_retention_and_what_is_damaged_onc
     undoubt(&cluster, &["forget", "damaged", "--who", "Ada", "--reason", "seen"]).await.expect(0, &[]);
     until("it is collected", async || gone("damaged").await).await;
     assert_eq!(list(&cluster, Filter::Damaged).await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_is_in_doubt_is_shown_at_all_participants_by_name_though_the_coordinator_is_dead() {
+    let mut cluster = start(banks()).await;
+    undoubt(&cluster, &["doubt"]).await.expect(0, &["nothing is in doubt"]);
+    die_undecided(&mut cluster).await;
+    let shown = undoubt_json(&cluster, &["doubt"]).await.expect(0, &[]).json();
+    assert!(shown["coordinator_is_away"].is_string(), "{shown}");
+    for (place, name) in ["bank-a", "bank-b"].into_iter().enumerate() {
+        let at = &shown["participants"][place];
+        assert_eq!((&at["participant"], &at["in_doubt"][0]["tx"]), (&name.into(), &"t".into()), "{shown}");
+    }
+    undoubt(&cluster, &["doubt"]).await.expect(0, &["are remembered", "t", "bank-a", "bank-b"]);
+    undoubt(&cluster, &["branches", "bank-a", "--in-doubt"]).await.expect(0, &["t", "prepared"]);
+    undoubt(&cluster, &["branches", "bank-c"]).await.expect(2, &["bank-c", "bank-a, bank-b"]);
+    cluster.kill(BANK_B).await.unwrap();
+    undoubt(&cluster, &["doubt"]).await.expect(6, &["t", "bank-a", "bank-b was not asked"]);
+}
+
+#[tokio::test]
+async fn whoever_remembers_no_participants_gives_the_coordinators_configuration() {
+    let cluster = undecided().await;
+    undoubt(&cluster, &["doubt"]).await.expect(6, &["not remembered", "--config"]);
+    let file = cluster.folder().join("coordinator.toml");
+    let url = cluster.url(BANK_A).unwrap();
+    std::fs::write(&file, format!("name = \"c\"\n[[participants]]\nname = \"bank-a\"\naddress = \"{url}\"\n")).unwrap();
+    undoubt(&cluster, &["doubt", "--config", file.to_str().unwrap()]).await.expect(0, &["t", "bank-a"]);
+    std::fs::write(&file, "name = \"c\"").unwrap();
+    undoubt(&cluster, &["doubt", "--config", file.to_str().unwrap()]).await.expect(2, &["names no participants"]);
 }

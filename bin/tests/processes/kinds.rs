@@ -141,7 +141,7 @@ async fn a_kind_that_a_key_value_participant_does_not_do_is_refused_by_its_name_
     for (id, work, named) in [("calls", &b"\x12\x01x"[..], "calls"), ("unknown", STRIKE, "a field 9")] {
         let said = world.saga(id, "bank-b", work).await.json();
         assert_eq!((&said["state"], &said["abort"]["reason"]), (&json!("aborted"), &json!("invalid-work")), "{said}");
-        assert!(said["abort"]["detail"].as_str().unwrap().contains(named), "{said}");
+        assert!(said["abort"]["message"].as_str().unwrap().contains(named), "{said}");
         assert_eq!(said["abort"]["participant"], "bank-b", "{said}");
     }
     undoubt(&world.cluster, &["submit", "--on", "bank-a", "get alice"]).await.expect(0, &["0"]);

@@ -11,6 +11,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 use tonic_reflection::pb::v1::{ServerReflectionRequest, ServerReflectionResponse};
+use tonic_reflection::pb::v1alpha;
 use undoubt::cluster::{Cluster, Plan, Who};
 use undoubt_client::Results;
 use undoubt_client::kv::KvWork;
@@ -304,6 +305,22 @@ async fn both_servers_tell_their_health_and_their_services() {
         let listed: BTreeSet<_> = listed.service.iter().map(|service| service.name.as_str()).collect();
         for service in expected {
             assert!(listed.contains(service), "{service} is not among {listed:?}");
+        }
+        // What is stored is nobody's business, in either version of reflection.
+        let stored = |symbol: &str| v1alpha::ServerReflectionRequest {
+            message_request: Some(v1alpha::server_reflection_request::MessageRequest::FileContainingSymbol(
+                symbol.into(),
+            )),
+            ..Default::default()
+        };
+        let mut older = v1alpha::server_reflection_client::ServerReflectionClient::new(channel(&cluster, who).await);
+        for (symbol, is_told) in [("undoubt.v1.SubmitRequest", true), ("undoubt.record.v1.EndedTransaction", false)] {
+            let asked = tokio_stream::once(stored(symbol));
+            let answer = older.server_reflection_info(asked).await.unwrap().into_inner().message().await;
+            let told = answer.ok().flatten().and_then(|answer| answer.message_response);
+            let has_file =
+                matches!(told, Some(v1alpha::server_reflection_response::MessageResponse::FileDescriptorResponse(_)));
+            assert_eq!(has_file, is_told, "{symbol}");
         }
     }
     for who in [BANK, Who::Coordinator] {

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use std::time::Duration;
 use tokio::time::Instant;
 use undoubt_proto::v1;
-use undoubt_vocabulary::TxId;
+use undoubt_vocabulary::{ParticipantName, TxId};
 
 /// As many as are listed if the query does not say.
 const DEFAULT_LIMIT: u32 = 100;
@@ -31,6 +31,8 @@ pub enum Filter {
     Ended,
     /// Heuristic outcomes that differ from the decision, or hazards.
     Damaged,
+    /// Sagas of which a step waits for an operator, and transactions that are held; oldest first.
+    Stuck,
 }
 
 /// How far a transaction has come, for lists.
@@ -55,9 +57,15 @@ pub struct ListQuery {
     pub state: Option<OutcomeState>,
     /// Only those begun at least this long ago.
     pub older_than: Duration,
+    /// Only those begun within this time; zero: any.
+    pub younger_than: Duration,
+    /// Only those with a branch or a step at this participant.
+    pub participant: Option<ParticipantName>,
+    /// Only those whose ids begin with these bytes.
+    pub id_prefix: Bytes,
     /// At most this many; 0: 100.
     pub limit: u32,
-    /// Goes on where an earlier listing, with the same filter and state, ended.
+    /// Goes on where an earlier listing, with the same query, ended.
     pub after: Option<Cursor>,
 }
 
@@ -79,13 +87,31 @@ impl ListQuery {
         ListQuery { older_than, ..self }
     }
 
+    /// Lists only those begun within this time.
+    #[must_use]
+    pub fn younger_than(self, younger_than: Duration) -> ListQuery {
+        ListQuery { younger_than, ..self }
+    }
+
+    /// Lists only those with a branch or a step at this participant.
+    #[must_use]
+    pub fn at(self, participant: ParticipantName) -> ListQuery {
+        ListQuery { participant: Some(participant), ..self }
+    }
+
+    /// Lists only those whose ids begin with these bytes.
+    #[must_use]
+    pub fn id_prefix(self, id_prefix: impl Into<Bytes>) -> ListQuery {
+        ListQuery { id_prefix: id_prefix.into(), ..self }
+    }
+
     /// Sets how many are listed at most; 0: 100.
     #[must_use]
     pub fn limit(self, limit: u32) -> ListQuery {
         ListQuery { limit, ..self }
     }
 
-    /// Goes on where an earlier listing, with the same filter and state, ended.
+    /// Goes on where an earlier listing, with the same query, ended.
     #[must_use]
     pub fn after(self, after: Cursor) -> ListQuery {
         ListQuery { after: Some(after), ..self }
@@ -157,6 +183,7 @@ impl Client {
             Filter::Unacknowledged => Wire::Unacknowledged,
             Filter::Ended => Wire::Ended,
             Filter::Damaged => Wire::Damaged,
+            Filter::Stuck => Wire::Stuck,
         };
         let state = match query.state {
             None => v1::State::Unspecified,
@@ -167,7 +194,10 @@ impl Client {
         let request = v1::ListRequest {
             filter: filter.into(),
             state: state.into(),
-            older_than_ms: u64::try_from(query.older_than.as_millis()).unwrap_or(u64::MAX),
+            older_than_ms: milliseconds(query.older_than),
+            younger_than_ms: milliseconds(query.younger_than),
+            participant: query.participant.as_ref().map(ToString::to_string).unwrap_or_default(),
+            id_prefix: query.id_prefix.clone(),
             limit: u32::try_from(limit).unwrap_or(u32::MAX),
             after: after.map(|cursor| cursor.0.clone()).unwrap_or_default(),
         };
@@ -177,6 +207,10 @@ impl Client {
         };
         self.connection.call(deadline, Repeat::Always, "list", attempt).await
     }
+}
+
+fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The transactions that were found so far. One that was open on one page may have ended by the next.

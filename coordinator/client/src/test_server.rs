@@ -155,6 +155,7 @@ impl Double {
                     code: Code::ResourceExhausted.into(),
                     message: "too many transactions are open".to_owned(),
                     retry_after_ms,
+                    reason: String::new(),
                 }),
                 Reply::Silence => continue,
                 Reply::Break(status) => {

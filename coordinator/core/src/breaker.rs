@@ -28,7 +28,7 @@ enum Breaker {
 }
 
 impl Breakers {
-    /// A threshold of 0 never opens one.
+    /// Returns breakers, which a threshold of 0 never opens.
     pub(crate) fn new(threshold: u32, pause: Duration) -> Breakers {
         Breakers { threshold, pause, known: BTreeMap::new() }
     }
@@ -46,7 +46,7 @@ impl Breakers {
         until <= now || until.since(now) > self.pause
     }
 
-    /// This attempt goes by two-phase commit. Where the pause is over it is the probe.
+    /// Notes that this attempt goes by two-phase commit. Where the pause is over it is the probe.
     pub(crate) fn pass(&mut self, participant: &ParticipantName, by: AttemptNumber, now: Timestamp) {
         match self.known.get(participant) {
             Some(Breaker::Open { until }) if self.is_over(*until, now) => {
@@ -72,7 +72,8 @@ impl Breakers {
         };
     }
 
-    /// The attempt is over. A probe that learned nothing, because others ended it, leaves the place to the next.
+    /// Notes that the attempt is over. A probe that learned nothing, because others ended it, leaves the place to the
+    /// next.
     pub(crate) fn over(&mut self, by: AttemptNumber, now: Timestamp) {
         for breaker in self.known.values_mut().filter(|breaker| **breaker == Breaker::Probing { by }) {
             *breaker = Breaker::Open { until: now };

@@ -17,7 +17,7 @@ pub(crate) enum Choice {
     },
 }
 
-/// `Err` says why neither way can be gone.
+/// Returns the way that is chosen; `Err` says why neither way can be gone.
 pub(crate) fn choose(
     steps: &[SagaStep],
     two_phase_only: Option<&'static str>,

@@ -11,8 +11,8 @@ use undoubt_vocabulary::{Abilities, Ability, AttemptNumber, ParticipantName, Tim
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Peers {
     pub(crate) connected: BTreeSet<ParticipantName>,
-    /// The abilities that each had when it connected last.
-    pub(crate) abilities: BTreeMap<ParticipantName, Abilities>,
+    /// The abilities of those that lacked some when they connected last. Mostly there are none, and looking costs nothing.
+    pub(crate) limited: BTreeMap<ParticipantName, Abilities>,
     pub(crate) low_water_marks: LowWaterMarks,
     pub(crate) breakers: Breakers,
 }
@@ -20,7 +20,7 @@ pub(crate) struct Peers {
 impl Peers {
     /// Returns true if the participant is known to lack this; of whom nobody has met it may be hoped for.
     pub(crate) fn lacks(&self, participant: &ParticipantName, ability: Ability) -> bool {
-        self.abilities.get(participant).is_some_and(|abilities| !abilities.has(ability))
+        self.limited.get(participant).is_some_and(|abilities| !abilities.has(ability))
     }
 }
 

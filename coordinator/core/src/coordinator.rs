@@ -64,7 +64,7 @@ pub struct Coordinator {
 }
 
 impl Coordinator {
-    /// A coordinator at the start of `epoch`, which is durable already (R5), before its log is read.
+    /// Returns a coordinator at the start of `epoch`, which is durable already (R5), before its log is read.
     pub fn new(epoch: Epoch, limits: Limits) -> Coordinator {
         Coordinator {
             limits,
@@ -75,7 +75,7 @@ impl Coordinator {
             room: Room::new(limits.max_open_bytes, limits.max_gathered_bytes),
             peers: Peers {
                 connected: BTreeSet::new(),
-                abilities: BTreeMap::new(),
+                limited: BTreeMap::new(),
                 low_water_marks: LowWaterMarks::default(),
                 breakers: Breakers::new(limits.breaker_threshold, limits.breaker_pause),
             },
@@ -143,7 +143,8 @@ impl Coordinator {
         self.transactions.len()
     }
 
-    /// The lowest attempt number still open between this coordinator and the participant (R11). Goes with every batch.
+    /// Returns the lowest attempt number still open between this coordinator and the participant (R11). Goes with every
+    /// batch.
     pub fn low_water_mark(&self, participant: &ParticipantName) -> AttemptNumber {
         match self.phase {
             // Before the log is read nothing is known to be over.
@@ -152,12 +153,12 @@ impl Coordinator {
         }
     }
 
-    /// Transactions open with this participant.
+    /// Returns the number of transactions open with this participant.
     pub fn open_with(&self, participant: &ParticipantName) -> usize {
         self.peers.low_water_marks.count(participant)
     }
 
-    /// Participants that transactions are open with, also such as are not configured any more.
+    /// Returns participants that transactions are open with, also such as are not configured any more.
     pub fn with_open(&self) -> impl Iterator<Item = &ParticipantName> {
         self.peers.low_water_marks.all()
     }
@@ -174,7 +175,7 @@ impl Coordinator {
         self.noting.contains_key(tx)
     }
 
-    /// Clients that wait for the transaction.
+    /// Returns the number of clients that wait for the transaction.
     pub fn waiters(&self, tx: &TxId) -> usize {
         self.transactions.get(tx).map_or(0, Open::waiters)
     }
@@ -238,7 +239,11 @@ impl Coordinator {
         effects: &mut Vec<Effect>,
     ) {
         self.peers.connected.insert(participant.clone());
-        self.peers.abilities.insert(participant.clone(), abilities);
+        if abilities == Abilities::ALL {
+            self.peers.limited.remove(&participant);
+        } else {
+            self.peers.limited.insert(participant.clone(), abilities);
+        }
         let all = self.transactions.in_any_order().map(|(_, open)| open);
         let involved = all.filter(|open| open.involves(&participant));
         // The oldest first: of two that meet at a lock it is the one that may wait.
@@ -255,7 +260,7 @@ impl Coordinator {
         attempt_number
     }
 
-    /// Tells the attempt that it belongs to; what belongs to another attempt is stale.
+    /// Hands an input to the attempt that it belongs to; what belongs to another attempt is stale.
     fn dispatch(
         &mut self,
         now: Timestamp,
@@ -294,7 +299,7 @@ impl Coordinator {
         }
     }
 
-    /// The transaction is not open here; `ended` is what the log keeps of it.
+    /// Goes on with a request about a transaction that is not open here; `ended` is what the log keeps of it.
     fn handle_looked_up(
         &mut self,
         now: Timestamp,

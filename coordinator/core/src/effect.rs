@@ -290,7 +290,7 @@ impl Note {
         }
     }
 
-    /// The rest of it, without event and participant. Of what happens often it is a fixed text.
+    /// Returns the rest of it, without event and participant. Of what happens often it is a fixed text.
     pub fn detail(&self) -> Cow<'static, str> {
         match self {
             Note::Begun { branches: 2 } => "2 branches".into(),
@@ -382,7 +382,7 @@ impl Note {
 }
 
 impl fmt::Display for Note {
-    /// The detail, without event and participant.
+    /// Writes the detail, without event and participant.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.detail())
     }

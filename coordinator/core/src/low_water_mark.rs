@@ -29,7 +29,8 @@ impl LowWaterMarks {
         }
     }
 
-    /// The lowest open attempt number, or `next` (the attempt number that will be given out next) if none is open.
+    /// Returns the lowest open attempt number, or `next` (the attempt number that will be given out next) if none is
+    /// open.
     pub(crate) fn of(&self, participant: &ParticipantName, next: AttemptNumber) -> AttemptNumber {
         self.open.get(participant).and_then(BTreeSet::first).copied().unwrap_or(next)
     }

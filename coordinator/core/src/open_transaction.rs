@@ -65,7 +65,7 @@ impl Open {
         }
     }
 
-    /// A transaction that is held instead of being carried out.
+    /// Returns a transaction that is held instead of being carried out.
     ///
     /// `kept_open`: an attempt number that no other transaction has, below all that are yet to be given out.
     pub(crate) fn hold(record: UnusableRecord, kept_open: AttemptNumber, cx: &mut Context<'_>) -> Open {
@@ -203,7 +203,7 @@ impl Open {
         }
     }
 
-    /// An operator has paused what came from the log.
+    /// Holds the transaction if it came from the log, as an operator has paused those.
     pub(crate) fn hold_if_recovered(&mut self) {
         match self {
             Open::TwoPhase(transaction) => transaction.held |= transaction.recovered,

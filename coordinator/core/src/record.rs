@@ -209,7 +209,7 @@ pub fn decided(compensating: Option<&AbortReason>, progress: &[Progress]) -> Opt
     (!progress.is_empty() && progress.iter().all(is_settled)).then_some(outcome)
 }
 
-/// Each of them once, in their order.
+/// Returns each of them once, in their order.
 pub(crate) fn once(names: impl Iterator<Item = ParticipantName>) -> Vec<ParticipantName> {
     let mut seen = BTreeSet::new();
     names.filter(|name| seen.insert(name.clone())).collect()
@@ -297,7 +297,7 @@ impl EndedRecord {
         }
     }
 
-    /// Some branch ended otherwise than was decided, or nobody knows how (R3).
+    /// Returns true if some branch ended otherwise than was decided, or nobody knows how (R3).
     pub fn is_damaged(&self) -> bool {
         // A branch of an earlier attempt, by two-phase commit, that was committed all the same: its work is there twice.
         let twice = |branch: &EndedBranch| {

@@ -37,7 +37,7 @@ impl Room {
         Room { held: Held::default(), max_open_bytes, max_gathered_bytes }
     }
 
-    /// One transaction holds something else than before.
+    /// Counts a transaction that holds something else than before.
     pub(crate) fn change(&mut self, before: Held, after: Held) {
         let changed = |held: usize, before: usize, after: usize| (held + after).saturating_sub(before);
         self.held.work_bytes = changed(self.held.work_bytes, before.work_bytes, after.work_bytes);

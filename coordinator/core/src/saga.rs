@@ -303,7 +303,7 @@ impl Saga {
         self.waiters.len()
     }
 
-    /// A step that waits for an operator, if there is one.
+    /// Returns a step that waits for an operator, if there is one.
     fn stuck(&self) -> Option<StuckStep> {
         (0..self.steps.len()).find_map(|step| self.stuck_at(step))
     }

@@ -141,13 +141,13 @@ impl Standing {
         self.participants.insert(name.clone(), None);
     }
 
-    /// The bound for those that have not answered has passed.
+    /// Notes that the bound for those that have not answered has passed.
     pub fn time_is_over(&mut self) {
         self.time_is_over = true;
     }
 
-    /// An operator accepts what the log has lost, without waiting for the named participants. Returns those that have not
-    /// answered and were not named; nothing is accepted while there are some.
+    /// Accepts, on an operator's word, what the log has lost, without waiting for the named participants. Returns those
+    /// that have not answered and were not named; nothing is accepted while there are some.
     pub fn accept(&mut self, without: impl IntoIterator<Item = ParticipantName>) -> Result<(), Vec<ParticipantName>> {
         self.without.extend(without);
         let missing: Vec<ParticipantName> =
@@ -160,7 +160,7 @@ impl Standing {
         }
     }
 
-    /// Participants that have not answered.
+    /// Returns participants that have not answered.
     pub fn missing(&self) -> impl Iterator<Item = &ParticipantName> {
         self.participants.iter().filter(|(_, answer)| answer.is_none()).map(|(name, _)| name)
     }
@@ -187,13 +187,13 @@ impl Standing {
         self.signs.iter()
     }
 
-    /// Participants to which a process is connected as this coordinator.
+    /// Returns participants to which a process is connected as this coordinator.
     pub fn rivals(&self) -> impl Iterator<Item = &ParticipantName> {
         let connected = |answer: &Option<RecallAnswer>| answer.as_ref().is_some_and(|answer| answer.connected);
         self.participants.iter().filter(move |(_, answer)| connected(answer)).map(|(name, _)| name)
     }
 
-    /// Participants that may have forgotten what they had seen.
+    /// Returns participants that may have forgotten what they had seen.
     pub fn forgetful(&self) -> impl Iterator<Item = &ParticipantName> {
         let forgetful = |answer: &Option<RecallAnswer>| answer.as_ref().is_some_and(|answer| answer.was_put_back);
         self.participants.iter().filter(move |(_, answer)| forgetful(answer)).map(|(name, _)| name)
@@ -291,7 +291,7 @@ mod tests {
         RecallAnswer { seen, epoch: Epoch(count), ..RecallAnswer::default() }
     }
 
-    /// Start 3, after a start 2 of 10 writes, with participants a and b.
+    /// Returns start 3, after a start 2 of 10 writes, with participants a and b.
     fn standing() -> Standing {
         let mut starts = Starts::new(LOG, start(3));
         starts.add_past(start(2), 10);

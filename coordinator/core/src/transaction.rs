@@ -319,7 +319,7 @@ impl Transaction {
         branch.filter(has_committed).map(part).into_iter().collect()
     }
 
-    /// The work that it holds, or may fall back on, and what its branches have handed back.
+    /// Returns the work that it holds, or may fall back on, and what its branches have handed back.
     pub(crate) fn held_bytes(&self) -> Held {
         let work_bytes = match &self.fallback {
             // Branches share it.
@@ -354,7 +354,7 @@ impl Transaction {
         self.state == State::Ended
     }
 
-    /// The outcome, if it is stable.
+    /// Returns the outcome, if it is stable.
     fn announced(&self) -> Option<Answer> {
         self.stable_outcome().map(|outcome| match outcome {
             Outcome::Committed => Answer::committed(self.results()),

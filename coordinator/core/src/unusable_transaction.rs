@@ -34,7 +34,8 @@ enum State {
 }
 
 impl Unusable {
-    /// `kept_open`: attempt numbers that no other transaction has, below all that are yet to be given out.
+    /// Holds a transaction. `kept_open`: attempt numbers that no other transaction has, below all that are yet to be
+    /// given out.
     pub(crate) fn hold(record: UnusableRecord, kept_open: BTreeSet<AttemptNumber>, cx: &mut Context<'_>) -> Unusable {
         for participant in &record.participants {
             kept_open.iter().for_each(|attempt_number| cx.peers.low_water_marks.open(participant, *attempt_number));
@@ -82,7 +83,8 @@ impl Unusable {
         Rejection::Unusable { cause: self.record.cause.clone() }
     }
 
-    /// An operator ends it: nobody vouches for any of its branches. The client hears when an end is on record.
+    /// Ends it on an operator's word: nobody vouches for any of its branches. The client hears when an end is on
+    /// record.
     pub(crate) fn give_up(&mut self, client: Client, cx: &mut Context<'_>) {
         self.waiters.insert(client);
         if self.state != State::Held {
@@ -99,7 +101,7 @@ impl Unusable {
         self.state = State::Ending;
     }
 
-    /// Another of its records is not written. If that is its end, it is held on.
+    /// Handles that another of its records is not written. If that is its end, it is held on.
     pub(crate) fn handle_not_appended(&mut self, stage: Stage, cx: &mut Context<'_>) {
         if stage != Stage::Ended {
             return;

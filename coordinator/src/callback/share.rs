@@ -23,7 +23,7 @@ pub(super) struct Turn<'a> {
     permits: Option<(OwnedSemaphorePermit, OwnedSemaphorePermit)>,
 }
 
-/// `host:port`, by which shares are given.
+/// Returns `host:port`, by which shares are given.
 pub(super) fn destination(url: &Uri) -> String {
     url.authority().map(|authority| authority.as_str().to_lowercase()).unwrap_or_default()
 }

@@ -3,7 +3,7 @@
 use undoubt_coordinator_core::{Note, Record};
 use undoubt_vocabulary::TxId;
 
-/// A transaction that ends damaged.
+/// Logs a transaction that ends damaged.
 pub(super) fn ended(record: &Record) {
     let Record::Ended(ended) = record else { return };
     if ended.is_damaged() {
@@ -16,7 +16,7 @@ pub(super) fn ended(record: &Record) {
     }
 }
 
-/// A step that goes on only with an operator, or not for the time being.
+/// Logs a step that goes on only with an operator, or not for the time being.
 pub(super) fn noted(tx: &TxId, note: &Note) {
     match note {
         Note::Stuck(stuck) => tracing::warn!(

@@ -62,7 +62,7 @@ mod tests {
         id.parse().unwrap()
     }
 
-    /// A log of transactions that ended one after the other, from time 1 on.
+    /// Returns a log of transactions that ended one after the other, from time 1 on.
     fn log(ids: &[&str]) -> Log {
         let log = Log::new(crate::log::in_memory());
         let mut batch = Batch::default();

@@ -177,7 +177,7 @@ impl Reply {
     }
 }
 
-/// About what an answer takes of memory beside its outcome.
+/// Returns about what an answer takes of memory beside its outcome.
 fn bytes_of(answer: &Answer) -> usize {
     const BESIDE_A_RESULT: usize = 64;
     match answer {
@@ -407,7 +407,7 @@ impl Engine {
         Ok(client)
     }
 
-    /// Clients that gave up do not count as waiting.
+    /// Lets go of clients that gave up: they do not count as waiting.
     pub(super) fn let_go_of_those_who_left(&mut self, about: impl Fn(&TxId) -> bool) -> Result<(), LogError> {
         let left = self.clients.extract_if(.., |_, (tx, reply)| about(tx) && reply.is_abandoned());
         for (client, (tx, _)) in left.collect::<Vec<_>>() {

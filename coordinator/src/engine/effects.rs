@@ -48,7 +48,7 @@ impl Engine {
                     match link.refusal_of(&message) {
                         None => link.outgoing.push(message),
                         Some(message) => {
-                            self.said_for_others.push(Input::Request(Request::Message { from: to, message }));
+                            self.answers_for_others.push(Input::Request(Request::Message { from: to, message }));
                         }
                     }
                 }

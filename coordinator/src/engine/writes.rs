@@ -90,7 +90,7 @@ pub(super) enum Done {
 }
 
 impl Writes {
-    /// `max_bytes`: the largest batch that the store takes.
+    /// Returns writes with nothing in them. `max_bytes`: the largest batch that the store takes.
     pub(super) fn new(flush_interval: Duration, max_bytes: usize) -> Writes {
         let max_batch_bytes = MAX_RECORDS_BATCH_BYTES.min(max_bytes / 2);
         Writes {
@@ -201,7 +201,7 @@ impl Writes {
             && self.unstable.is_empty()
     }
 
-    /// The batch that still has room; recovery may have more to write at once than one write may hold.
+    /// Returns the batch that still has room; recovery may have more to write at once than one write may hold.
     fn last(&mut self) -> &mut Gathering {
         if self.gathering.back().is_none_or(|last| last.batch.payload_bytes() >= self.max_batch_bytes) {
             self.gathering.push_back(Gathering::default());

@@ -47,7 +47,7 @@ pub(super) enum DecodeError {
     Store(#[from] StoreError),
 }
 
-/// `apart`: whose results are stored beside it.
+/// Returns the record as stored. `apart`: whose results are stored beside it.
 pub(super) fn encode_open(open: &OpenRecord, apart: &[PartName], history: &[u8], bytes: &mut Vec<u8>) {
     let kind = match open.kind {
         OpenKind::Committed => record::open_transaction::Kind::Commit,
@@ -122,7 +122,7 @@ fn participants_of(wire: &record::OpenTransaction) -> Vec<ParticipantName> {
     readable.into_iter().collect()
 }
 
-/// The outcome, if the record says that it is decided.
+/// Returns the outcome, if the record says that it is decided.
 fn decided_of(wire: &record::OpenTransaction) -> Option<Outcome> {
     if wire.kind == i32::from(record::open_transaction::Kind::Commit) {
         return Some(Outcome::Committed);
@@ -134,7 +134,8 @@ fn decided_of(wire: &record::OpenTransaction) -> Option<Outcome> {
 }
 
 impl DecodeError {
-    /// The bytes are not what was written (R8). Else they are, but say what cannot be carried out (R13).
+    /// Returns true if the bytes are not what was written (R8). Else they are, but say what cannot be carried out
+    /// (R13).
     fn is_damage(&self) -> bool {
         match self {
             DecodeError::Encoding(_)
@@ -180,7 +181,7 @@ fn decode_unfinished(
     Ok((Unfinished::TwoPhase(open), Stored { results: apart.into_iter().collect(), ..Stored::default() }))
 }
 
-/// `results` and `definition`: what is stored beside it.
+/// Returns the record as stored. `results` and `definition`: what is stored beside it.
 pub(super) fn encode_saga(
     saga: &SagaRecord,
     results: &[PartName],
@@ -272,7 +273,7 @@ fn progress_to_wire(progress: &Progress, apart: bool) -> record::StepProgress {
     record::StepProgress { state }
 }
 
-/// And whether the result is stored apart.
+/// Returns the progress, and whether the result is stored apart.
 fn progress_from_wire(wire: record::StepProgress) -> (Progress, bool) {
     use record::step_progress::State;
     match wire.state {
@@ -283,7 +284,7 @@ fn progress_from_wire(wire: record::StepProgress) -> (Progress, bool) {
     }
 }
 
-/// `apart`: whose results are stored beside it.
+/// Returns the record as stored. `apart`: whose results are stored beside it.
 pub(super) fn encode_ended(
     ended: &EndedRecord,
     apart: &[PartName],
@@ -372,7 +373,7 @@ pub(super) fn decode_lost(value: &Bytes) -> Result<Vec<Part>, DecodeError> {
     wire.parts.into_iter().map(part).collect()
 }
 
-/// A record with a history in the form of [`stored_history`](super::stored_history) behind it.
+/// Returns a record with a history in the form of [`stored_history`](super::stored_history) behind it.
 fn put(record: &impl Message, history: &[u8], bytes: &mut Vec<u8>) {
     record.encode_raw(bytes);
     bytes.extend_from_slice(history);

@@ -38,7 +38,7 @@ pub(crate) struct Stored {
 }
 
 impl Apart {
-    /// Found in the log.
+    /// Adds what was found in the log.
     pub(super) fn add(&mut self, attempt_number: AttemptNumber, stored: Stored) {
         if stored != Stored::default() {
             self.0.insert(attempt_number, stored);

@@ -4,15 +4,12 @@ use crate::callback::NotSubmitted;
 use crate::engine::Replied;
 use std::collections::BTreeMap;
 use tonic::Status;
-use tonic::metadata::MetadataValue;
 use undoubt_coordinator_core::{Answer, Rejection};
+use undoubt_platform::Reason;
+use undoubt_platform::reason::milliseconds;
 use undoubt_proto::convert::KnownOutcome;
 use undoubt_proto::v1;
 use undoubt_vocabulary::StuckStep;
-
-/// When to come back, for those who were refused for want of room.
-const RETRY_AFTER_MS: u32 = 100;
-const RETRY_AFTER_KEY: &str = "retry-after-ms";
 
 pub(crate) fn outcome_of(replied: Replied) -> Result<v1::Outcome, Status> {
     match replied {
@@ -22,9 +19,9 @@ pub(crate) fn outcome_of(replied: Replied) -> Result<v1::Outcome, Status> {
         Replied::Core(Answer::Pending) => Ok(undecided(None)),
         Replied::Core(Answer::Stuck(stuck)) => Ok(undecided(Some(stuck))),
         Replied::Core(Answer::Rejected(rejection)) => Err(status_of(&rejection)),
-        Replied::Again(_) => Err(decided_but(&Status::resource_exhausted("there is no room for the answer"))),
-        Replied::NoRoom(why) => Err(exhausted(&format!("no new transactions are taken: {why}"))),
-        Replied::UnknownParticipant(name) => Err(Status::not_found(format!(
+        Replied::Again(_) => Err(decided_but(&Reason::NoRoomForAnswer.refuse("there is no room for the answer"))),
+        Replied::NoRoom(why) => Err(Reason::NoWorkTaken.refuse(format!("no new transactions are taken: {why}"))),
+        Replied::UnknownParticipant(name) => Err(Reason::UnknownParticipant.refuse(format!(
             "participant {name} is not configured at this coordinator; see `undoubt participants` for those that are"
         ))),
     }
@@ -35,82 +32,74 @@ fn undecided(stuck: Option<StuckStep>) -> v1::Outcome {
 }
 
 fn status_of(rejection: &Rejection) -> Status {
-    let message = rejection.to_string();
-    match rejection {
-        Rejection::Recovering | Rejection::Draining | Rejection::BeingNoted => not_let_in(Status::unavailable(message)),
-        Rejection::TooManyOpen { .. }
-        | Rejection::TooMuchOpen { .. }
-        | Rejection::TooMuchGathered { .. }
-        | Rejection::TooManyWaiters { .. } => exhausted(&message),
-        Rejection::OtherContent => Status::already_exists(message),
-        Rejection::NoBranches
-        | Rejection::TooManyBranches { .. }
-        | Rejection::TwoBranches { .. }
-        | Rejection::TooLarge { .. }
-        | Rejection::InvalidSaga(_)
-        | Rejection::NeitherWay { .. }
-        | Rejection::Lacks { .. }
-        | Rejection::NoSuchStep { .. } => Status::invalid_argument(message),
-        Rejection::DeadlinePassed => Status::deadline_exceeded(message),
-        Rejection::NotFound => Status::not_found(message),
-        Rejection::NotDecided
-        | Rejection::TooLate
-        | Rejection::NothingToForget
-        | Rejection::StepSettled { .. }
-        | Rejection::NotASaga
-        | Rejection::Unusable { .. }
-        | Rejection::NotStuck { .. } => Status::failed_precondition(message),
-    }
+    let reason = match rejection {
+        Rejection::Recovering => Reason::Recovering,
+        Rejection::Draining => Reason::Draining,
+        Rejection::BeingNoted => Reason::BeingNoted,
+        Rejection::TooManyOpen { .. } => Reason::TooManyOpen,
+        Rejection::TooMuchOpen { .. } => Reason::TooMuchOpen,
+        Rejection::TooMuchGathered { .. } => Reason::TooMuchGathered,
+        Rejection::TooManyWaiters { .. } => Reason::TooManyWaiters,
+        Rejection::OtherContent => Reason::OtherContent,
+        Rejection::NoBranches => Reason::NoBranches,
+        Rejection::TooManyBranches { .. } => Reason::TooManyBranches,
+        Rejection::TwoBranches { .. } => Reason::TwoBranches,
+        Rejection::TooLarge { .. } => Reason::TooLarge,
+        Rejection::InvalidSaga(_) => Reason::InvalidSaga,
+        Rejection::NeitherWay { .. } => Reason::NeitherWay,
+        Rejection::Lacks { .. } => Reason::LacksAbility,
+        Rejection::NoSuchStep { .. } => Reason::NoSuchStep,
+        Rejection::DeadlinePassed => Reason::DeadlinePassed,
+        Rejection::NotFound => Reason::NotFound,
+        Rejection::NotDecided => Reason::NotDecided,
+        Rejection::TooLate => Reason::TooLate,
+        Rejection::NothingToForget => Reason::NothingToForget,
+        Rejection::StepSettled { .. } => Reason::StepSettled,
+        Rejection::NotASaga => Reason::NotASaga,
+        Rejection::Unusable { .. } => Reason::Unusable,
+        Rejection::NotStuck { .. } => Reason::NotStuck,
+    };
+    reason.refuse(rejection.to_string())
 }
 
-fn exhausted(message: &str) -> Status {
-    not_let_in(Status::resource_exhausted(message))
-}
-
-/// For what was done, and can be told later. RESOURCE_EXHAUSTED says that nothing was done.
+/// Returns the status for what was done, and can be told later. RESOURCE_EXHAUSTED says that nothing was done.
 pub(super) fn decided_but(no_room: &Status) -> Status {
-    Status::unavailable(format!(
-        "the outcome is known, and asking again under the same id tells it: {}",
-        no_room.message()
-    ))
+    let why = no_room.message();
+    Reason::OutcomeKnown.refuse(format!("the outcome is known, and asking again under the same id tells it: {why}"))
 }
 
-/// For what was decided, and whose answer waited for room until its record was gone.
+/// Returns the status for what was decided, and whose answer waited for room until its record was gone.
 pub(super) fn collected() -> Status {
-    Status::data_loss(
+    Reason::RecordCollected.refuse(
         "the transaction was decided, but its record was collected (retention_s) before there was room for its answer; \
          read less at a time, or raise retention_s",
     )
 }
 
-/// The hint also says that nothing was done with the request.
-fn not_let_in(mut status: Status) -> Status {
-    status.metadata_mut().insert(RETRY_AFTER_KEY, MetadataValue::from(RETRY_AFTER_MS));
-    status
-}
-
 /// The same as an error of one request of many.
 pub(super) fn error_of(status: &Status) -> v1::SubmitError {
-    let retry_after_ms = status.metadata().get(RETRY_AFTER_KEY).map_or(0, |_| RETRY_AFTER_MS);
-    v1::SubmitError { code: status.code().into(), message: status.message().to_owned(), retry_after_ms }
+    let reason = Reason::of(status);
+    let retry_after_ms = reason.and_then(Reason::retry_after).map(milliseconds).unwrap_or_default();
+    let reason = reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default();
+    v1::SubmitError { code: status.code().into(), message: status.message().to_owned(), retry_after_ms, reason }
 }
 
 pub(super) fn not_submitted(why: NotSubmitted) -> Status {
     match why {
-        NotSubmitted::Full(full) => exhausted(&full.to_string()),
-        NotSubmitted::NotNow(_) => exhausted(&why.to_string()),
-        NotSubmitted::BeingTaken => not_let_in(Status::unavailable(why.to_string())),
+        NotSubmitted::Full(full) => Reason::TooManyCallbacks.refuse(full.to_string()),
+        NotSubmitted::NotNow(_) => Reason::NoWorkTaken.refuse(why.to_string()),
+        NotSubmitted::BeingTaken => Reason::BeingTaken.refuse(why.to_string()),
         NotSubmitted::Log(error) => internal(error),
         NotSubmitted::Gone(engine) => engine.into(),
     }
 }
 
 pub(super) fn not_found(what: &str) -> Status {
-    Status::not_found(format!(
+    Reason::NotFound.refuse(format!(
         "there is no trace of this {what}: it was never committed, or it was collected after its retention"
     ))
 }
 
 pub(super) fn internal(error: impl std::fmt::Display) -> Status {
-    Status::internal(error.to_string())
+    Reason::Internal.refuse(error.to_string())
 }

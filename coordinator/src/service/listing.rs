@@ -12,6 +12,7 @@ use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
 use tonic::Status;
 use undoubt_coordinator_core::TransactionView;
+use undoubt_platform::Reason;
 use undoubt_proto::v1;
 use undoubt_proto::v1::list_request::Filter;
 use undoubt_vocabulary::{Timestamp, TxId};
@@ -42,6 +43,10 @@ pub(super) struct Query {
     filter: Filter,
     state: Option<v1::State>,
     begun_before: Option<Timestamp>,
+    begun_after: Option<Timestamp>,
+    /// A participant that has a part in it; empty: any.
+    participant: String,
+    id_prefix: Bytes,
     limit: usize,
     after: Option<Place>,
 }
@@ -94,7 +99,7 @@ impl Place {
 
 fn lists_open(filter: Filter) -> bool {
     match filter {
-        Filter::Unspecified | Filter::Open | Filter::Unacknowledged => true,
+        Filter::Unspecified | Filter::Open | Filter::Unacknowledged | Filter::Stuck => true,
         Filter::Ended | Filter::Damaged => false,
     }
 }
@@ -102,26 +107,29 @@ fn lists_open(filter: Filter) -> bool {
 fn lists_damaged(filter: Filter) -> bool {
     match filter {
         Filter::Unspecified | Filter::Ended | Filter::Damaged => true,
-        Filter::Open | Filter::Unacknowledged => false,
+        Filter::Open | Filter::Unacknowledged | Filter::Stuck => false,
     }
 }
 
 fn lists_ended(filter: Filter) -> bool {
     match filter {
         Filter::Unspecified | Filter::Ended => true,
-        Filter::Open | Filter::Unacknowledged | Filter::Damaged => false,
+        Filter::Open | Filter::Unacknowledged | Filter::Damaged | Filter::Stuck => false,
     }
 }
 
 impl Query {
     pub(super) fn parse(request: v1::ListRequest, now: Timestamp) -> Result<Query, Status> {
-        let v1::ListRequest { filter, state, older_than_ms, limit, after } = request;
-        let unknown = |what: &str, value: i32| Status::invalid_argument(format!("{what} {value} is not known"));
+        let v1::ListRequest { filter, state, older_than_ms, limit, after, participant, younger_than_ms, id_prefix } =
+            request;
+        let unknown =
+            |what: &str, value: i32| Reason::InvalidRequest.refuse_field(what, format!("{what} {value} is not known"));
         let filter = Filter::try_from(filter).map_err(|_| unknown("filter", filter))?;
         let state = v1::State::try_from(state).map_err(|_| unknown("state", state))?;
-        let age_us = older_than_ms.saturating_mul(1_000);
+        let before = |age_ms: u64| Timestamp(now.0.saturating_sub(age_ms.saturating_mul(1_000)));
         let no_cursor = || {
-            Status::invalid_argument(
+            Reason::InvalidRequest.refuse_field(
+                "after",
                 "this is no cursor of a list with this filter; leave it out to begin, or ask with the filter it came with",
             )
         };
@@ -129,7 +137,10 @@ impl Query {
         Ok(Query {
             filter,
             state: (state != v1::State::Unspecified).then_some(state),
-            begun_before: (older_than_ms > 0).then(|| Timestamp(now.0.saturating_sub(age_us))),
+            begun_before: (older_than_ms > 0).then(|| before(older_than_ms)),
+            begun_after: (younger_than_ms > 0).then(|| before(younger_than_ms)),
+            participant,
+            id_prefix,
             limit: if limit == 0 { DEFAULT_PAGE_ROWS } else { limit.min(MAX_PAGE_ROWS) } as usize,
             after: (!after.is_empty()).then_some(&after).map(place).transpose()?,
         })
@@ -144,6 +155,17 @@ impl Query {
         let state = row.outcome.as_ref().map_or(0, |outcome| outcome.state);
         self.state.is_none_or(|wanted| i32::from(wanted) == state)
             && self.begun_before.is_none_or(|before| row.begun_at_us <= before.0)
+            && self.begun_after.is_none_or(|after| row.begun_at_us >= after.0)
+            && row.tx.starts_with(&self.id_prefix)
+            && (self.participant.is_empty() || row.branches.iter().any(|part| part.participant == self.participant))
+    }
+}
+
+fn is_listed(filter: Filter, open: &TransactionView) -> bool {
+    match filter {
+        Filter::Unacknowledged => open.unacknowledged,
+        Filter::Stuck => open.stuck.is_some() || open.unusable_because.is_some(),
+        Filter::Unspecified | Filter::Open | Filter::Ended | Filter::Damaged => true,
     }
 }
 
@@ -190,7 +212,7 @@ impl Page {
         };
         // The oldest that fit, and one more: so many rows are made, however much is open.
         let mut oldest = BTreeMap::new();
-        for open in all.filter(|open| self.query.filter != Filter::Unacknowledged || open.unacknowledged) {
+        for open in all.filter(|open| is_listed(self.query.filter, open)) {
             let key = key(&open);
             let is_too_young =
                 oldest.len() > self.query.limit && oldest.last_key_value().is_some_and(|(last, _)| key > *last);

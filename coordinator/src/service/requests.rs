@@ -9,6 +9,7 @@ use std::time::Duration;
 use tonic::Status;
 use tonic::transport::Uri;
 use undoubt_coordinator_core::Content;
+use undoubt_platform::Reason;
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::v1;
 use undoubt_vocabulary::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_WORK_BYTES};
@@ -46,7 +47,19 @@ pub(crate) enum BadRequest {
 
 impl From<BadRequest> for Status {
     fn from(bad: BadRequest) -> Status {
-        Status::invalid_argument(bad.to_string())
+        let (reason, path) = match &bad {
+            BadRequest::Id(_) => (Reason::InvalidRequest, "tx".to_owned()),
+            BadRequest::WorkTooLarge { participant, .. } => (Reason::TooLarge, format!("branches.{participant}.work")),
+            BadRequest::TooManyBranches { .. } => (Reason::TooManyBranches, "branches".to_owned()),
+            BadRequest::TimeoutTooLong { .. } => (Reason::InvalidRequest, "timeout_ms".to_owned()),
+            BadRequest::Mode(_) | BadRequest::OtherMode { .. } => (Reason::InvalidRequest, "mode".to_owned()),
+            BadRequest::ForAutoOnly { given } => (Reason::InvalidRequest, (*given).to_owned()),
+            BadRequest::NoSteps => (Reason::NoBranches, "steps".to_owned()),
+            BadRequest::Step { index, .. } => (Reason::InvalidRequest, format!("steps[{index}]")),
+            BadRequest::Saga(invalid) => (Reason::InvalidSaga, invalid.path.clone()),
+            BadRequest::Callback(_) | BadRequest::CallbackInStream => (Reason::InvalidRequest, "callback".to_owned()),
+        };
+        reason.refuse_field(&path, bad.to_string())
     }
 }
 

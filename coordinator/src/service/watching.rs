@@ -9,6 +9,7 @@ use futures::stream::{self, Stream};
 use std::sync::Arc;
 use tokio::sync::broadcast::error::RecvError;
 use tonic::Status;
+use undoubt_platform::Reason;
 use undoubt_proto::v1;
 use undoubt_vocabulary::{Epoch, TxId};
 
@@ -59,9 +60,8 @@ pub(super) fn position(cursor: &Bytes) -> Result<Option<Position>, Status> {
             let epoch = Epoch(u32::from_be_bytes(*epoch));
             Ok(Some(Position { epoch, number: u64::from_be_bytes(*number) }))
         }
-        Some(_) | None => {
-            Err(Status::invalid_argument("this is no cursor of a watch; leave it out to watch from now on"))
-        }
+        Some(_) | None => Err(Reason::InvalidRequest
+            .refuse_field("after", "this is no cursor of a watch; leave it out to watch from now on")),
     }
 }
 

@@ -141,17 +141,17 @@ impl Participant {
         }
     }
 
-    /// Branches that are not finished.
+    /// Returns the number of branches that are not finished.
     pub fn open_branches(&self) -> usize {
         self.open
     }
 
-    /// Steps of sagas that the resource manager works on.
+    /// Returns the number of steps of sagas that the resource manager works on.
     pub fn steps_under_way(&self) -> usize {
         self.sagas.under_way()
     }
 
-    /// Results that are kept so that they can be said again, with work that is kept for later.
+    /// Returns the bytes of results that are kept so that they can be said again, with work that is kept for later.
     pub fn kept_bytes(&self) -> usize {
         self.kept_bytes + self.sagas.kept_bytes()
     }
@@ -167,7 +167,7 @@ impl Participant {
         self.coordinators().find(|known| known.id == of).map(|known| (known, bytes))
     }
 
-    /// Voted prepared, decision unknown.
+    /// Returns the number of branches that have voted prepared and do not know the decision.
     pub fn branches_in_doubt(&self) -> usize {
         self.branches.in_any_order().filter(|(_, branch)| branch.is_in_doubt()).count()
     }
@@ -177,7 +177,7 @@ impl Participant {
         self.branches.iter().map(|(_, branch)| branch).filter(|branch| branch.is_open()).map(|branch| branch.view())
     }
 
-    /// Steps of sagas that the resource manager works on.
+    /// Returns steps of sagas that the resource manager works on.
     pub fn step_views(&self) -> impl Iterator<Item = StepView> + '_ {
         self.sagas.views()
     }
@@ -263,7 +263,7 @@ impl Participant {
                 }
                 // It missed its decision, for the coordinator has none open any more.
                 State::Prepared { .. } | State::ReadOnly { .. } => {
-                    effects.extend(question_about(branch).map(|message| Effect::Send { session, message }));
+                    effects.extend(message_about(branch).map(|message| Effect::Send { session, message }));
                 }
                 State::Executing { .. }
                 | State::Confirming
@@ -281,7 +281,7 @@ impl Participant {
     /// Asks about everything that was in doubt at the last sweep already.
     fn handle_sweep_due(&mut self, effects: &mut Vec<Effect>) {
         for branch in self.branches.values_mut() {
-            let Some(message) = question_about(branch) else { continue };
+            let Some(message) = message_about(branch) else { continue };
             let session = self.coordinators.get(&branch.id.coordinator).and_then(|known| known.session);
             if let (true, Some(session)) = (std::mem::replace(&mut branch.swept, true), session) {
                 effects.push(Effect::Send { session, message });
@@ -337,14 +337,14 @@ impl Participant {
         }
     }
 
-    /// The branch, if it is of this very attempt.
+    /// Returns the branch, if it is of this very attempt.
     fn state_of(&self, id: &BranchId) -> Option<State> {
         self.branches.get(&id.tx).filter(|branch| branch.id == *id).map(|branch| branch.state.clone())
     }
 }
 
 /// Returns the message by which a branch has to ask or to report, if there is one.
-fn question_about(branch: &Branch) -> Option<ToCoordinator> {
+fn message_about(branch: &Branch) -> Option<ToCoordinator> {
     let (tx, attempt_number) = (branch.id.tx.clone(), branch.id.attempt_number);
     match &branch.state {
         State::Prepared { .. } | State::ReadOnly { .. } => Some(ToCoordinator::Inquiry { tx, attempt_number }),

@@ -127,7 +127,7 @@ impl Sagas {
         })
     }
 
-    /// Steps that the resource manager works on.
+    /// Returns steps that the resource manager works on.
     pub(crate) fn views(&self) -> impl Iterator<Item = StepView> + '_ {
         let steps = |(key, saga): (&SagaKey, &Saga)| {
             let ((coordinator, attempt_number, tx), begun_at) = (key.clone(), saga.begun_at);
@@ -173,7 +173,7 @@ impl Sagas {
         self.kept_bytes
     }
 
-    /// Steps that the resource manager works on.
+    /// Returns the number of steps that the resource manager works on.
     pub(crate) fn under_way(&self) -> usize {
         self.under_way
     }

@@ -112,7 +112,7 @@ impl State {
         }
     }
 
-    /// The resource manager is at work on it.
+    /// Returns true if the resource manager is at work on it.
     pub(crate) fn is_under_way(&self) -> bool {
         match self {
             State::Acting { .. } | State::Compensating { .. } | State::Emptying { .. } => true,
@@ -120,7 +120,7 @@ impl State {
         }
     }
 
-    /// Whatever comes from here on is a new attempt, save the first one of what is under way.
+    /// Counts attempts anew: whatever comes from here on is a new one, save the first one of what is under way.
     pub(crate) fn count_attempts_anew(&mut self) {
         match self {
             State::Acting { attempt, then } => {

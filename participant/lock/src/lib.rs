@@ -188,8 +188,8 @@ impl LockTable {
         }
     }
 
-    /// The decision about a holder is known: it waits for nothing any more, and is about to release. Nothing happens if it
-    /// holds nothing.
+    /// Notes that the decision about a holder is known: it waits for nothing any more, and is about to release. Nothing
+    /// happens if it holds nothing.
     pub fn leave(&mut self, tx: &TxId) {
         if let Some(claim) = self.claims.get_mut(tx) {
             claim.leaving |= claim.place.is_none();
@@ -230,12 +230,12 @@ impl LockTable {
         affected.into_iter().filter_map(|place| self.grant_if_free(place)).collect()
     }
 
-    /// Transactions that hold locks.
+    /// Returns transactions that hold locks.
     pub fn holders(&self) -> impl Iterator<Item = &TxId> {
         self.claims.iter().filter(|(_, claim)| claim.place.is_none()).map(|(tx, _)| tx)
     }
 
-    /// Transactions that wait for locks.
+    /// Returns transactions that wait for locks.
     pub fn waiters(&self) -> impl Iterator<Item = &TxId> {
         self.waiting.values()
     }
@@ -245,7 +245,7 @@ impl LockTable {
         self.claims.contains_key(tx)
     }
 
-    /// Keys that are locked or waited for.
+    /// Returns the number of keys that are locked or waited for.
     pub fn locked_keys(&self) -> usize {
         self.keys.len()
     }

@@ -7,6 +7,7 @@ use crate::heuristic::to_wire;
 use bytes::Bytes;
 use tonic::Status;
 use undoubt_participant_core::{BranchView, StepView};
+use undoubt_platform::Reason;
 use undoubt_proto::v1;
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Timestamp, TxId};
 
@@ -34,7 +35,8 @@ impl Query {
             Some(_) => false,
         };
         if !is_cursor {
-            return Err(Status::invalid_argument(
+            return Err(Reason::InvalidRequest.refuse_field(
+                "after",
                 "this is no cursor of this list; leave it out to begin, or ask for what it came with",
             ));
         }

@@ -11,7 +11,7 @@ use undoubt_vocabulary::{Direction, Execution, StepOutcome, Vote};
 /// More than is small.
 const LARGE_CHARACTERS: usize = 20_000;
 
-/// A value that is large, and no room for it.
+/// Returns a subject with a large value, and no room for it.
 async fn without_room<W: BranchWorld>(world: &mut W) -> (Subject<'_, W>, String, Held) {
     let subject = Subject::fresh(world).await;
     let large = "x".repeat(LARGE_CHARACTERS);

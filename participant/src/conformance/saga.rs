@@ -103,7 +103,7 @@ pub(super) async fn a_refused_compensation_leaves_the_action_in_effect<W: World>
     assert_eq!(server.subject.value("k").await.as_deref(), Some("1"), "a compensation undoes when it can");
 }
 
-/// A crash in the midst of a call finds either both or none.
+/// Crashes in the midst of a call, which has to leave either both or none.
 pub(super) async fn a_barrier_and_its_work_are_stored_together<W: World>(world: &mut W) {
     const MOMENTS: usize = 4;
     let one = step(1, 0);

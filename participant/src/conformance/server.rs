@@ -104,7 +104,7 @@ impl<'w, W: World> Server<'w, W> {
         self.run(step.run(Direction::Compensating, attempt, work)).await
     }
 
-    /// The action, which must succeed.
+    /// Returns the action, which must succeed.
     pub(super) async fn done(&mut self, step: &Step, work: Bytes) -> StepOutcome {
         let outcome = self.act(step, 1, work).await;
         assert!(
@@ -124,7 +124,7 @@ impl<'w, W: World> Server<'w, W> {
         assert_eq!(self.answers.pop_front(), Some(ToCoordinator::Closed { tx, attempt_number }), "a close is answered");
     }
 
-    /// An operator releases the saga's semantic locks.
+    /// Releases the saga's semantic locks, as an operator does.
     pub(super) async fn release(&mut self, step: &Step) {
         let release = Release { at: Timestamp(1), who: "operator".to_owned(), reason: "it is gone".to_owned() };
         let (coordinator, tx, operator) = (COORDINATOR, step.id.tx.clone(), Operator(1));
@@ -143,7 +143,7 @@ impl<'w, W: World> Server<'w, W> {
         }
     }
 
-    /// The coordinator's low-water mark moves.
+    /// Moves the coordinator's low-water mark.
     pub async fn low_water_mark(&mut self, low_water_mark: AttemptNumber) {
         self.tell(Input::LowWaterMark { session: SESSION, low_water_mark }).await;
     }

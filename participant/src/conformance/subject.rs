@@ -65,7 +65,7 @@ impl<'w, W: World> Subject<'w, W> {
         (Subject { world, resource, room }, recovered)
     }
 
-    /// The value committed, read beside the contract.
+    /// Returns the value committed, read beside the contract.
     pub(super) async fn value(&self, key: &str) -> Option<String> {
         self.world.read(&self.resource, key).await
     }

@@ -49,7 +49,7 @@ impl<R: Branches> Engine<R> {
         self.calls.push(call.boxed());
     }
 
-    /// `recall`: the result of the action, which is the last input, is with the resource.
+    /// Compensates a step. `recall`: the result of the action, which is the last input, is with the resource.
     pub(super) fn compensate(&mut self, step: StepId, mut run: RunStep, recall: bool) {
         let (resource, crash, undoing) = (self.resource.clone(), self.crash.clone(), self.recalls.undoing());
         self.call(move |patience| async move {

@@ -39,7 +39,7 @@ impl InTurn {
     }
 }
 
-/// The transaction whose branch the effect has a call for.
+/// Returns the transaction whose branch the effect has a call for.
 fn branch_of(effect: &Effect) -> Option<&TxId> {
     match effect {
         Effect::Execute { branch, .. }

@@ -28,8 +28,8 @@ pub enum CrashSpecError {
 }
 
 impl CrashPoints {
-    /// `name:count` aborts the process when the point is reached for the count-th time: at once, with no destructor run
-    /// and no buffer flushed.
+    /// Reads `name:count`, which aborts the process when the point is reached for the count-th time: at once, with no
+    /// destructor run and no buffer flushed.
     pub fn from_spec(spec: &str) -> Result<CrashPoints, CrashSpecError> {
         let (name, count) = parse(spec)?;
         let remaining = AtomicU64::new(count);

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use http::header::{DATE, HeaderValue};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The response with the time of a clock.
+/// Returns the response with the time of a clock.
 pub(crate) fn dated<B>(mut response: http::Response<B>, clock: &dyn Clock) -> http::Response<B> {
     let now: SystemTime = UNIX_EPOCH + Duration::from_micros(clock.now().0);
     if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now)) {

@@ -31,12 +31,12 @@ impl Dial for TcpDial {
     }
 }
 
-/// A channel that is connected.
+/// Returns a channel that is connected.
 pub async fn connect(endpoint: Endpoint, dial: Arc<dyn Dial>) -> Result<Channel, Error> {
     endpoint.connect_with_connector(connector(dial)).await
 }
 
-/// A channel that connects, and connects anew, whenever it is needed.
+/// Returns a channel that connects, and connects anew, whenever it is needed.
 pub fn connect_lazily(endpoint: Endpoint, dial: Arc<dyn Dial>) -> Channel {
     endpoint.connect_with_connector_lazy(connector(dial))
 }

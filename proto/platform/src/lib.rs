@@ -24,6 +24,7 @@ pub mod key;
 pub mod numbered_store;
 pub mod random;
 pub mod range;
+pub mod reason;
 pub mod server;
 pub mod store;
 pub mod terminal;
@@ -34,6 +35,7 @@ pub use identity::{Identity, IdentityError, Kind};
 pub use key::SecretKey;
 pub use numbered_store::NumberedStore;
 pub use random::{OsRandom, Random, SeededRandom};
+pub use reason::Reason;
 pub use server::{Connection, Incoming};
 pub use store::{
     BackingUp, BackupError, Batch, Direction, Durability, Family, Fenced, Operation, Room, Store, StoreError, Written,

@@ -158,6 +158,14 @@ impl NumberedStore {
         Ok(())
     }
 
+    /// Writes nothing but a number, so that whoever has been fenced hears of it.
+    ///
+    /// # Errors
+    /// [`StoreError::Fenced`] if the store has another owner by now; those of the store.
+    pub async fn check_owner(&self) -> Result<(), StoreError> {
+        write_until_taken(self, Batch::default(), Durability::Forced).await
+    }
+
     /// Notes why the log is believed to be an older copy. That is on stable storage when this returns.
     pub async fn note_put_back(&self, why: &str) -> Result<(), StoreError> {
         let mut batch = Batch::default();

@@ -16,7 +16,7 @@ pub trait Random: Send + Sync {
         u64::from_le_bytes(bytes)
     }
 
-    /// A number below `bound`, each equally likely; 0 where `bound` is 0.
+    /// Returns a number below `bound`, each equally likely; 0 where `bound` is 0.
     fn below(&self, bound: u64) -> u64 {
         if bound == 0 {
             return 0;

@@ -22,7 +22,7 @@ pub struct Ranged {
 #[error("{} is {}; give it at least {} and at most {}", .0.setting, .0.value, .0.min, .0.max)]
 pub struct OutOfRange(pub Ranged);
 
-/// The entry of one setting.
+/// Returns the entry of one setting.
 pub fn ranged(setting: &'static str, value: u64, min: u64, max: u64) -> Ranged {
     Ranged { setting, value, min, max }
 }

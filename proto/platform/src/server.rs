@@ -51,18 +51,21 @@ pub struct ReflectionError(String);
 
 /// Reading descriptions takes milliseconds, and a simulation starts servers by the dozen.
 static REFLECTION: LazyLock<Result<RoutesBuilder, ReflectionError>> = LazyLock::new(|| {
-    let service = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(undoubt_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .map_err(|error| ReflectionError(error.to_string()))?;
+    let described = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(undoubt_proto::PUBLIC_FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let unreadable = |error: tonic_reflection::server::Error| ReflectionError(error.to_string());
     let mut routes = RoutesBuilder::default();
-    routes.add_service(service);
+    routes.add_service(described().build_v1().map_err(unreadable)?);
+    // Some clients, Python's among them, speak nothing newer.
+    routes.add_service(described().build_v1alpha().map_err(unreadable)?);
     Ok(routes)
 });
 
 impl Offer {
-    /// Health and reflection; what else there is comes to `routes`.
+    /// Returns an offer of health and reflection; what else there is comes to `routes`.
     pub fn new() -> Result<Offer, ReflectionError> {
         let mut routes = REFLECTION.clone()?;
         let (health, health_service) = tonic_health::server::health_reporter();

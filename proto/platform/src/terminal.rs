@@ -19,7 +19,7 @@ pub fn say(text: impl Display) -> io::Result<()> {
     out.flush()
 }
 
-/// The same, but that a reader has enough, as with `| head`, is no error.
+/// Returns the same, but that a reader has enough, as with `| head`, is no error.
 pub fn unless_reader_left(printed: io::Result<()>) -> io::Result<()> {
     printed.or_else(|error| if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }

@@ -22,6 +22,7 @@ pub struct KnownOutcome {
 
 impl From<KnownOutcome> for v1::Outcome {
     fn from(known: KnownOutcome) -> Self {
+        let worth_retrying = matches!(&known.decided, Some(Outcome::Aborted(reason)) if reason.is_worth_retrying());
         let (state, abort_reason) = match known.decided {
             None => (v1::State::Pending, None),
             Some(Outcome::Committed) => (v1::State::Committed, None),
@@ -32,7 +33,8 @@ impl From<KnownOutcome> for v1::Outcome {
             .into_iter()
             .map(|(part, result)| v1::BranchResult { part: Some(part.into()), result })
             .collect();
-        v1::Outcome { state: state.into(), abort_reason, results, stuck: known.stuck.map(v1::StuckStep::from) }
+        let stuck = known.stuck.map(v1::StuckStep::from);
+        v1::Outcome { state: state.into(), abort_reason, results, stuck, worth_retrying }
     }
 }
 

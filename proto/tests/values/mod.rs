@@ -131,6 +131,7 @@ pub fn records() -> Vec<Sample> {
                     state: v1::State::Committed.into(),
                     abort_reason: None,
                     results: vec![branch_result()],
+                    worth_retrying: false,
                     stuck: None,
                 }),
                 attempt_number: ATTEMPT_NUMBER,
@@ -291,6 +292,7 @@ fn aborted(name: &'static str, reason: v1::abort_reason::Reason) -> Sample {
         state: v1::State::Aborted.into(),
         abort_reason: Some(v1::AbortReason { reason: Some(reason) }),
         results: vec![],
+        worth_retrying: false,
         stuck: None,
     };
     sample(name, record::EndedTransaction { outcome: Some(outcome), ..Default::default() })

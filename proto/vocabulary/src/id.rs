@@ -277,7 +277,7 @@ pub struct AttemptNumber(pub u64);
 impl AttemptNumber {
     const COUNTER_BITS: u32 = 40;
 
-    /// The first attempt number of an epoch: above every attempt number of the epochs before.
+    /// Returns the first attempt number of an epoch: above every attempt number of the epochs before.
     pub fn first_of(epoch: Epoch) -> AttemptNumber {
         AttemptNumber(u64::from(epoch.0) << Self::COUNTER_BITS)
     }

@@ -78,8 +78,10 @@ pub const MAX_RECORDS_BATCH_BYTES: usize = 8 << 20;
 /// The bytes that may wait for a store's writer, and so the most of one batch.
 pub const MAX_STORE_QUEUE_BYTES: usize = 64 << 20;
 
-/// Callbacks promised and not kept yet, and the URL of each.
+/// Callbacks promised and not kept yet.
 pub const MAX_CALLBACKS: usize = 10_000;
+
+/// The URL of a callback.
 pub const MAX_URL_BYTES: usize = 2_048;
 
 /// The bytes that a transaction's record holds besides work and results: names, outcomes, the lines of its history.

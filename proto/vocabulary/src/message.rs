@@ -130,7 +130,7 @@ pub enum ToCoordinator {
 }
 
 impl ToParticipant {
-    /// The bytes of its work and inputs.
+    /// Returns the bytes of its work and inputs.
     pub fn payload_bytes(&self) -> usize {
         match self {
             ToParticipant::Prepare(prepare) => prepare.work.len(),
@@ -189,7 +189,7 @@ impl ToParticipant {
         }
     }
 
-    /// The message's name, as traces and crash points use it.
+    /// Returns the message's name, as traces and crash points use it.
     pub fn name(&self) -> &'static str {
         match self {
             ToParticipant::Prepare(_) => "prepare",
@@ -207,7 +207,7 @@ impl ToParticipant {
 }
 
 impl ToCoordinator {
-    /// The bytes that the branch or the step hands back, and those of its explanations.
+    /// Returns the bytes that the branch or the step hands back, and those of its explanations.
     pub fn payload_bytes(&self) -> usize {
         match self {
             ToCoordinator::Vote { vote, .. } => match vote {
@@ -248,7 +248,7 @@ impl ToCoordinator {
         }
     }
 
-    /// The message's name, as traces and crash points use it.
+    /// Returns the message's name, as traces and crash points use it.
     pub fn name(&self) -> &'static str {
         match self {
             ToCoordinator::Vote { .. } => "vote",

@@ -167,7 +167,7 @@ pub enum AbortReason {
 }
 
 impl AbortReason {
-    /// A short word for tables and for counting.
+    /// Returns a short word for tables and for counting.
     pub fn label(&self) -> &'static str {
         match self {
             AbortReason::Refused { refusal, .. } => refusal.code.as_str(),

@@ -14,7 +14,7 @@ pub fn is_seen(text: &str) -> bool {
     !text.is_empty() && (plain(text) || seen(text))
 }
 
-/// Text with whatever steers a terminal written as an escape, like `\u{1b}`. Lines stay lines.
+/// Returns text with whatever steers a terminal written as an escape, like `\u{1b}`. Lines stay lines.
 pub fn clean(text: &str) -> Cow<'_, str> {
     let harmful = |c: char| steers(c) && c != '\n';
     if !text.contains(harmful) {

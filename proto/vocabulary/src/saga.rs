@@ -81,7 +81,7 @@ pub struct RunStep {
 }
 
 impl RunStep {
-    /// The bytes of its work and inputs.
+    /// Returns the bytes of its work and inputs.
     pub fn payload_bytes(&self) -> usize {
         self.work.len() + self.inputs.iter().map(Bytes::len).sum::<usize>()
     }
@@ -142,7 +142,7 @@ pub struct SagaStep {
 }
 
 impl SagaStep {
-    /// The bytes of its action and its compensation.
+    /// Returns the bytes of its action and its compensation.
     pub fn work_bytes(&self) -> usize {
         self.action.len() + self.compensation.as_ref().map_or(0, Bytes::len)
     }
@@ -268,8 +268,8 @@ pub fn ancestors(steps: &[SagaStep], index: usize) -> BTreeSet<usize> {
     found
 }
 
-/// The steps that a step [comes after](SagaStep::after), in their order and each once, without those that come before another of
-/// them. Two definitions in which these are the same mean the same order.
+/// Returns the steps that a step [comes after](SagaStep::after), in their order and each once, without those that come
+/// before another of them. Two definitions in which these are the same mean the same order.
 pub fn directly_before(steps: &[SagaStep], index: usize) -> Vec<StepIndex> {
     let after: BTreeSet<StepIndex> = steps[index].after.iter().copied().collect();
     let before = |step: &StepIndex| {

@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// Time passed from `earlier` to `self`; zero where the clock went backwards.
+    /// Returns the time passed from `earlier` to `self`; zero where the clock went backwards.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
@@ -21,13 +21,14 @@ impl Timestamp {
     }
 }
 
-/// The time that is left until a deadline: never more than there was at the beginning, though the clock may have been set back.
+/// Returns the time that is left until a deadline: never more than there was at the beginning, though the clock may
+/// have been set back.
 pub fn time_left(begun_at: Timestamp, deadline: Timestamp, now: Timestamp) -> Duration {
     deadline.since(now).min(deadline.since(begun_at))
 }
 
 impl fmt::Display for Timestamp {
-    /// RFC 3339 in UTC with microseconds.
+    /// Writes RFC 3339 in UTC with microseconds.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match i64::try_from(self.0).ok().and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok()) {
             Some(time) => write!(f, "{time:.6}"),

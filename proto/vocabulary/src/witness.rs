@@ -159,7 +159,7 @@ mod tests {
         WriteNumber { log: LOG, start, writes }
     }
 
-    /// Start 1 wrote 10, start 2 wrote 20, and it is start 3.
+    /// Returns the starts of a log: start 1 wrote 10, start 2 wrote 20, and it is start 3.
     fn starts() -> Starts {
         let mut starts = Starts::new(LOG, start(0, 3, 33));
         starts.add_past(start(0, 1, 11), 10);

@@ -96,7 +96,8 @@ impl Operation {
         if self.key().is_empty() { Err(InvalidWork::EmptyKey) } else { self.check_lengths(0) }
     }
 
-    /// The same without the end of the key, which is not known yet. `other_value_bytes`: of another value that it may bring.
+    /// Checks the lengths without the end of the key, which is not known yet. `other_value_bytes`: of another value
+    /// that it may bring.
     fn check_lengths(&self, other_value_bytes: usize) -> Result<(), InvalidWork> {
         let key = self.key();
         if key.len() > MAX_KEY_BYTES {
@@ -245,34 +246,35 @@ impl KvWork {
         self.with(|extras| extras.key_suffix_from = Some(from))
     }
 
-    /// The last operation, a put or a compare-and-set, takes its value from an earlier step. Only in a saga.
+    /// Has the last operation, a put or a compare-and-set, take its value from an earlier step. Only in a saga.
     #[must_use]
     pub fn value_from(self, from: Reference) -> Self {
         self.with(|extras| extras.value_from = Some(from))
     }
 
-    /// The last operation, a compare-and-set, expects what an earlier step saw (reread value). Only in a saga.
+    /// Has the last operation, a compare-and-set, expect what an earlier step saw (reread value). Only in a saga.
     #[must_use]
     pub fn expected_from(self, from: Reference) -> Self {
         self.with(|extras| extras.expected_from = Some(from))
     }
 
-    /// A semantic lock: the last operation marks its key as pending until the saga ends, or undoes this step, and is refused
-    /// while another saga's mark is there. In a saga only for actions before the pivot. In two-phase commit, whose locks
-    /// keep others off until it has ended, it sets no mark.
+    /// Sets a semantic lock: the last operation marks its key as pending until the saga ends, or undoes this step, and
+    /// is refused while another saga's mark is there. In a saga only for actions before the pivot. In two-phase commit,
+    /// whose locks keep others off until it has ended, it sets no mark.
     #[must_use]
     pub fn pend(self) -> Self {
         self.with(|extras| extras.pend = true)
     }
 
-    /// The last operation is refused while an unfinished saga has marked its key as pending. Not for steps after a pivot nor
-    /// for compensations: two sagas could wait for each other for ever.
+    /// Has the last operation refused while an unfinished saga has marked its key as pending. Not for steps after a
+    /// pivot nor for compensations: two sagas could wait for each other for ever.
     #[must_use]
     pub fn respect_pending(self) -> Self {
         self.with(|extras| extras.respect_pending = true)
     }
 
-    /// The last operation, a put, brings this value where two-phase commit carries it out: with auto it may go either way.
+    /// Has the last operation, a put, bring this value where two-phase commit carries it out: with auto it may go
+    /// either way.
     #[must_use]
     pub fn value_in_branch(self, value: impl Into<Bytes>) -> Self {
         self.with(|extras| extras.value_in_branch = Some(value.into()))
@@ -346,7 +348,7 @@ impl KvWork {
         }
     }
 
-    /// Steps whose results it refers to, in the order it names them.
+    /// Returns steps whose results it refers to, in the order it names them.
     pub(crate) fn referred_steps(&self) -> Vec<&str> {
         self.extras.iter().flat_map(Extras::references).map(Reference::step).collect()
     }

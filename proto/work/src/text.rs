@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use std::fmt::Write as _;
 
-/// Bytes as a string that [`from_string`] reads back.
+/// Returns bytes as a string that [`from_string`] reads back.
 pub fn to_string(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.starts_with("0x") => text.to_owned(),
@@ -23,7 +23,7 @@ pub fn from_string(text: &str) -> Result<Bytes, String> {
     }
 }
 
-/// Bytes as a word that [`words`] reads back: for people, so without control characters.
+/// Returns bytes as a word that [`words`] reads back: for people, so without control characters.
 pub fn to_word(bytes: &[u8]) -> String {
     let Ok(text) = std::str::from_utf8(bytes) else { return hex(bytes) };
     let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '"';
@@ -39,7 +39,7 @@ pub fn to_word(bytes: &[u8]) -> String {
 /// parts.
 const SHOWN_BYTES: usize = 40;
 
-/// A key as people read it: quoted where it is printable ASCII, else in hexadecimal digits.
+/// Returns a key as people read it: quoted where it is printable ASCII, else in hexadecimal digits.
 pub fn shown(bytes: &[u8]) -> String {
     let head = &bytes[..bytes.len().min(SHOWN_BYTES)];
     let printable = head.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
@@ -88,7 +88,7 @@ enum Rest {
 }
 
 impl Word {
-    /// The word as text, without regard to what it may stand for.
+    /// Returns the word as text, without regard to what it may stand for.
     pub fn bare(&self) -> Option<String> {
         match &self.rest {
             Rest::Bare(rest) => Some(self.name.iter().fold(rest.clone(), |rest, name| format!("{name}={rest}"))),
@@ -96,7 +96,7 @@ impl Word {
         }
     }
 
-    /// The word as a key or a value.
+    /// Returns the word as a key or a value.
     pub fn bytes(&self) -> Result<Bytes, String> {
         match (&self.rest, &self.name) {
             (Rest::Quoted(text), None) => Ok(Bytes::copy_from_slice(text.as_bytes())),
@@ -105,7 +105,7 @@ impl Word {
         }
     }
 
-    /// The word as `name=…`: its name, and the word behind it.
+    /// Returns the word as `name=…`: its name, and the word behind it.
     pub fn named(&self) -> Option<(&str, Word)> {
         Some((self.name.as_deref()?, Word { name: None, rest: self.rest.clone() }))
     }

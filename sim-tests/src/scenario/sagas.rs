@@ -195,13 +195,13 @@ fn choices() -> Vec<Scenario> {
     use Code::{G2, G4, O1, P1 as CRASHES};
     let unable = Scenario {
         shows: &[
-            ("t", "voted p3 refused: invalid-work"),
+            ("a", "chosen saga: two-phase commit was aborted, p3 refused (unavailable: it cannot prepare)"),
             ("a", "chosen saga: participant p3 cannot prepare"),
             ("a", "logged ended"),
         ],
         ..scenario(
             "a-participant-cannot-prepare",
-            "auto takes the saga where somebody cannot prepare, also after a restart; two-phase commits are refused",
+            "auto takes the saga where somebody cannot prepare, also after a restart; two-phase commits are refused at submit",
             &[G2, CRASHES],
             vec![at(2_500, crash(COORDINATOR, 500))],
         )

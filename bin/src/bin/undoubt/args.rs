@@ -8,7 +8,8 @@ use std::time::Duration;
 use undoubt_client::Cursor;
 use undoubt_client::work::{GRAMMAR, OBJECTS};
 use undoubt_gateway::document::{SCHEMA, duration};
-use undoubt_vocabulary::{CoordinatorId, ParticipantName, PublicKey, TxId};
+use undoubt_platform::{Clock as _, SystemClock};
+use undoubt_vocabulary::{CoordinatorId, ParticipantName, PublicKey, Timestamp, TxId};
 
 /// Runs transactions that span several services, and looks after them.
 #[derive(Debug, Parser)]
@@ -85,13 +86,16 @@ pub enum Command {
     AcceptLoss(AcceptLoss),
     /// Asks a participant directly how it is.
     Participant {
-        /// The participant's address.
-        url: String,
+        /// The participant's name, or its address.
+        #[arg(value_name = "NAME|URL")]
+        participant: String,
     },
+    Doubt(Doubt),
     /// Asks a participant directly what it holds: branches, steps it works on, and semantic locks, which may refuse others.
     Branches {
-        /// The participant's address.
-        url: String,
+        /// The participant's name, or its address.
+        #[arg(value_name = "NAME|URL")]
+        participant: String,
         /// Only those that have voted to commit and do not know the decision.
         #[arg(long)]
         in_doubt: bool,
@@ -196,7 +200,7 @@ again after a crash, and nothing happens twice.";
 
 /// Lists transactions: those under way oldest first, ended ones newest first.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("filter").args(["open", "unacknowledged", "ended", "damaged"])))]
+#[command(group(ArgGroup::new("filter").args(["open", "unacknowledged", "ended", "damaged", "stuck"])))]
 pub struct List {
     /// Only those that have not ended.
     #[arg(long)]
@@ -210,6 +214,18 @@ pub struct List {
     /// Only those where an operator decided otherwise than the coordinator, or nobody knows.
     #[arg(long)]
     pub damaged: bool,
+    /// Only those that wait for an operator: sagas with a step that is stuck, and what is held.
+    #[arg(long)]
+    pub stuck: bool,
+    /// Only those whose ids begin like this: text, or 0x and hexadecimal digits.
+    #[arg(value_name = "ID-PREFIX")]
+    pub id_prefix: Option<String>,
+    /// Only those with a branch or a step at this participant.
+    #[arg(long, value_name = "NAME")]
+    pub participant: Option<ParticipantName>,
+    /// Only those begun since: so long ago, like 10m, or at a time, like 2030-01-31T12:00:00Z.
+    #[arg(long, value_name = "DURATION|TIME", value_parser = since)]
+    pub since: Option<Duration>,
     /// Only those in this state.
     #[arg(long, value_enum)]
     pub state: Option<State>,
@@ -247,8 +263,8 @@ pub struct Resolve {
     /// What to do with the branch.
     #[arg(value_enum)]
     pub decision: Decision,
-    /// The address of the participant that holds the branch.
-    #[arg(long, value_name = "URL")]
+    /// The participant that holds the branch: its name, or its address.
+    #[arg(long, value_name = "NAME|URL")]
     pub participant: String,
     /// The person who decides. Recorded for good.
     #[arg(long, value_parser = statement)]
@@ -259,6 +275,17 @@ pub struct Resolve {
     /// Do not ask for confirmation.
     #[arg(long, short)]
     pub yes: bool,
+}
+
+/// Shows what is in doubt, at which participants and since when; also while the coordinator is dead.
+///
+/// All participants are asked directly. Their addresses are the coordinator's, or those that it told last, or those of its
+/// configuration file.
+#[derive(Debug, Args)]
+pub struct Doubt {
+    /// A coordinator's configuration file, which names its participants.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// What is done about a participant.
@@ -374,8 +401,8 @@ pub struct ResolveStep {
 #[derive(Debug, Args)]
 pub struct ReleaseMarks {
     pub tx: TxId,
-    /// The address of the participant; `undoubt branches` shows its semantic locks.
-    #[arg(long, value_name = "URL")]
+    /// The participant, by its name or address; `undoubt branches` shows its semantic locks.
+    #[arg(long, value_name = "NAME|URL")]
     pub participant: String,
     /// Whose saga it is, as `undoubt branches` shows it.
     #[arg(long, value_name = "ID")]
@@ -407,8 +434,8 @@ pub enum Resolution {
 #[derive(Debug, Args)]
 pub struct Forget {
     pub tx: TxId,
-    /// The address of a participant, to forget a heuristic outcome there.
-    #[arg(long, value_name = "URL", conflicts_with_all = ["who", "reason"])]
+    /// A participant, by its name or address, to forget a heuristic outcome there.
+    #[arg(long, value_name = "NAME|URL", conflicts_with_all = ["who", "reason"])]
     pub participant: Option<String>,
     /// Who gives up. Recorded for good.
     #[arg(long, value_parser = statement, required_unless_present = "participant")]
@@ -427,6 +454,18 @@ fn some_time(text: &str) -> Result<Duration, String> {
         Duration::ZERO => Err("it is no time at all; give at least 1ms".to_owned()),
         some => Ok(some),
     }
+}
+
+/// Reads how long ago something was: a duration, or a time in the past.
+fn since(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is neither a duration, like 10m, nor a time, like 2030-01-31T12:00:00Z");
+    if let Ok(ago) = duration(text) {
+        return Ok(ago);
+    }
+    let time: jiff::Timestamp = text.parse().map_err(|_| wrong())?;
+    let microseconds = u64::try_from(time.as_microsecond()).map_err(|_| wrong())?;
+    // One millisecond at least: a time to come, or this moment, lists what begins from now on.
+    Ok(SystemClock.now().since(Timestamp(microseconds)).max(Duration::from_millis(1)))
 }
 
 const MAX_STATEMENT_BYTES: usize = 256;

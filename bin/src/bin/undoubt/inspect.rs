@@ -107,15 +107,22 @@ pub async fn list(arguments: &List, global: &Global) -> Result<Exit, Failure> {
 }
 
 fn query(arguments: &List) -> ListQuery {
-    let List { open, unacknowledged, ended, damaged, state, older_than, limit, after } = arguments;
+    let List { open, unacknowledged, ended, damaged, stuck, .. } = arguments;
+    let List { id_prefix, participant, since, state, older_than, limit, after, .. } = arguments;
     let filters = [
         (open, Filter::Open),
         (unacknowledged, Filter::Unacknowledged),
         (ended, Filter::Ended),
         (damaged, Filter::Damaged),
+        (stuck, Filter::Stuck),
     ];
     let filter = filters.into_iter().find(|(wanted, _)| **wanted).map(|(_, filter)| filter).unwrap_or_default();
     let mut query = ListQuery::of(filter).older_than(older_than.unwrap_or_default()).limit(*limit);
+    query.younger_than = since.unwrap_or_default();
+    query.participant.clone_from(participant);
+    if let Some(prefix) = id_prefix {
+        query = query.id_prefix(bytes_of(prefix));
+    }
     query.state = state.map(|state| match state {
         State::Pending => undoubt_client::OutcomeState::Pending,
         State::Committed => undoubt_client::OutcomeState::Committed,
@@ -123,6 +130,14 @@ fn query(arguments: &List) -> ListQuery {
     });
     query.after.clone_from(after);
     query
+}
+
+/// Returns the bytes with which ids begin that a person has written so: text, or `0x` and pairs of hexadecimal digits.
+fn bytes_of(prefix: &str) -> Vec<u8> {
+    let digits = prefix.strip_prefix("0x").filter(|digits| digits.len() % 2 == 0);
+    let pair = |at: usize| u8::from_str_radix(digits?.get(at..at + 2)?, 16).ok();
+    let hexadecimal = digits.and_then(|digits| (0..digits.len()).step_by(2).map(pair).collect::<Option<Vec<u8>>>());
+    hexadecimal.unwrap_or_else(|| prefix.as_bytes().to_vec())
 }
 
 fn row(view: &TransactionView, now: Timestamp) -> [String; 6] {

@@ -4,8 +4,11 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
 
+mod address_book;
 mod args;
+mod doubt;
 mod exit;
+mod help;
 mod inspect;
 mod lines;
 mod misuse;
@@ -16,8 +19,9 @@ mod run;
 mod show;
 mod submit;
 
+use address_book::AddressBook;
 use args::{Arguments, Command, Global, ParticipantsAction};
-use clap::{CommandFactory, Parser};
+use clap::FromArgMatches as _;
 use exit::{Exit, Failure};
 use output::{Format, json_line};
 use std::io;
@@ -29,7 +33,7 @@ use undoubt_platform::terminal::{complain, say};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Arguments { global, command } = match Arguments::try_parse() {
+    let Arguments { global, command } = match parse() {
         Ok(arguments) => arguments,
         Err(error) => return misuse::end(&error, std::env::args_os()).into(),
     };
@@ -42,6 +46,10 @@ async fn main() -> ExitCode {
         }
     };
     exit.into()
+}
+
+fn parse() -> Result<Arguments, clap::Error> {
+    Arguments::from_arg_matches(&help::command().try_get_matches()?)
 }
 
 async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
@@ -62,12 +70,13 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
             operate::accept_participant(&accept, global).await
         }
         Command::AcceptLoss(accept) => operate::accept_loss(&accept, global).await,
-        Command::Participant { url } => operate::participant(&url, global).await,
-        Command::Branches { url, in_doubt, limit, after } => {
+        Command::Participant { participant } => operate::participant(&participant, global).await,
+        Command::Doubt(arguments) => doubt::doubt(&arguments, global).await,
+        Command::Branches { participant, in_doubt, limit, after } => {
             let filter = if in_doubt { HeldFilter::InDoubt } else { HeldFilter::All };
             let mut query = HeldQuery::of(filter).limit(limit);
             query.after = after;
-            operate::branches(&url, &query, global).await
+            operate::branches(&participant, &query, global).await
         }
         Command::Resolve(resolve) => operate::resolve(&resolve, global).await,
         Command::Forget(forget) => operate::forget(&forget, global).await,
@@ -81,7 +90,7 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Run(run) => run::run_load(&run, global).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "undoubt", &mut script);
+            clap_complete::generate(shell, &mut help::command(), "undoubt", &mut script);
             Exit::shown(say(String::from_utf8_lossy(&script).trim_end()))
         }
     }
@@ -94,6 +103,11 @@ impl Global {
 
     fn client(&self) -> Result<Client, Failure> {
         Ok(Client::connect_lazy(&self.coordinator, self.options())?)
+    }
+
+    /// Returns a client of the participant with this name or address.
+    async fn participant_called(&self, participant: &str) -> Result<ParticipantClient, Failure> {
+        self.participant(&AddressBook::address_of(participant, self).await?)
     }
 
     fn participant(&self, url: &str) -> Result<ParticipantClient, Failure> {

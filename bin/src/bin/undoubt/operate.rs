@@ -1,5 +1,6 @@
 //! The commands of operators: looking at coordinator and participants, and deciding where no machine may.
 
+use crate::address_book::remember;
 use crate::args::{
     self, AcceptLoss, AcceptParticipant, Decision, Forget, Global, PinCoordinator, RecoveryAction, ReleaseMarks,
     Resolve, ResolveStep,
@@ -21,6 +22,7 @@ use undoubt_vocabulary::printable_text::clean;
 
 pub async fn describe(global: &Global) -> Result<Exit, Failure> {
     let view = global.client()?.describe().await?;
+    remember(&global.coordinator, &view);
     Exit::shown(global.output.show(&Coordinator::from(&view), || {
         fields(&[
             ("coordinator", view.name.clone()),
@@ -53,6 +55,7 @@ fn takes_work(refusing_because: Option<&str>) -> String {
 
 pub async fn participants(global: &Global) -> Result<Exit, Failure> {
     let view = global.client()?.describe().await?;
+    remember(&global.coordinator, &view);
     let document = json!({ "participants": Coordinator::from(&view).participants });
     Exit::shown(global.output.show(&document, || {
         let now = SystemClock.now();
@@ -77,8 +80,8 @@ fn participant_row(view: &ParticipantView, now: Timestamp) -> [String; 8] {
     ]
 }
 
-pub async fn participant(url: &str, global: &Global) -> Result<Exit, Failure> {
-    let state = global.participant(url)?.describe().await?;
+pub async fn participant(name: &str, global: &Global) -> Result<Exit, Failure> {
+    let state = global.participant_called(name).await?.describe().await?;
     Exit::shown(global.output.show(&ParticipantSelf::from(&state), || {
         let mut facts = vec![
             ("participant", state.name.to_string()),
@@ -111,8 +114,8 @@ pub async fn participant(url: &str, global: &Global) -> Result<Exit, Failure> {
     }))
 }
 
-pub async fn branches(url: &str, query: &HeldQuery, global: &Global) -> Result<Exit, Failure> {
-    let held = global.participant(url)?.held(query).await?;
+pub async fn branches(name: &str, query: &HeldQuery, global: &Global) -> Result<Exit, Failure> {
+    let held = global.participant_called(name).await?.held(query).await?;
     Exit::shown(global.output.show(&HeldBranches::from(&held), || {
         let now = SystemClock.now();
         let rows = held.branches.iter().map(|branch| branch_row(branch, now)).collect();
@@ -185,7 +188,7 @@ pub async fn resolve(arguments: &Resolve, global: &Global) -> Result<Exit, Failu
     if !yes {
         confirm(word, &format!("{word} the branch of {tx} at {participant} without its coordinator"))?;
     }
-    let outcome = global.participant(participant)?.resolve(tx, resolution, who, reason).await?;
+    let outcome = global.participant_called(participant).await?.resolve(tx, resolution, who, reason).await?;
     let document = json!({ "tx": tx.to_string(), "outcome": outcome.as_str() });
     Ok(Exit::Done.told(global.output.show(&document, || {
         format!("{outcome}  {tx}\nCompare it with the decision once that is known: `undoubt branches {participant}`.")
@@ -220,7 +223,7 @@ fn ask(word: &str, what: &str, price: &str) -> Result<(), Failure> {
 pub async fn forget(arguments: &Forget, global: &Global) -> Result<Exit, Failure> {
     let Forget { tx, participant, who, reason, yes } = arguments;
     match participant {
-        Some(url) => global.participant(url)?.forget(tx).await?,
+        Some(url) => global.participant_called(url).await?.forget(tx).await?,
         None => {
             let price = "Nothing is done or undone for it any more. What is not known to be done or undone is recorded as unknown, and the\n\
                          transaction as damaged, for good. What was sent before may still take effect.";
@@ -237,7 +240,7 @@ pub async fn release_marks(arguments: &ReleaseMarks, global: &Global) -> Result<
     let price = "The saga is isolated no more: others change what it has marked, and undoing it later may be refused, or undo what\n\
                  others did.";
     say_the_price(*yes, "release", &format!("release the semantic locks of {tx} at {participant}"), price)?;
-    global.participant(participant)?.release_marks(*coordinator_id, tx, who, reason).await?;
+    global.participant_called(participant).await?.release_marks(*coordinator_id, tx, who, reason).await?;
     done(global, &format!("released  {tx}"))
 }
 
@@ -250,7 +253,7 @@ pub async fn accept_participant(arguments: &AcceptParticipant, global: &Global) 
     };
     let price = "What it had acknowledged and has lost is damage. If a newer folder of it exists, use that instead.";
     say_the_price(*yes, "accept", &format!("accept what participant {name} has lost"), price)?;
-    let put_back = global.participant(&participant.address)?.accept_loss(who, reason).await?;
+    let put_back = global.participant_called(&participant.address).await?.accept_loss(who, reason).await?;
     let document = json!({ "participant": name.to_string(), "put_back": put_back });
     Ok(Exit::Done.told(global.output.show(&document, || {
         format!(
@@ -261,23 +264,9 @@ pub async fn accept_participant(arguments: &AcceptParticipant, global: &Global) 
 
 pub async fn pin_coordinator(arguments: &PinCoordinator, global: &Global) -> Result<Exit, Failure> {
     let PinCoordinator { participant, coordinator, key, who, reason, yes } = arguments;
-    let address = if participant.contains("://") {
-        participant.clone()
-    } else {
-        let view = global.client()?.describe().await?;
-        let named = view.participants.iter().find(|known| known.name.as_str() == participant);
-        let unknown = || {
-            let why = format!(
-                "the coordinator has no participant {participant}; `undoubt participants` shows those it has, and the address of \
-                 one is taken too"
-            );
-            Failure::new(Exit::Usage, why)
-        };
-        named.ok_or_else(unknown)?.address.clone()
-    };
     let price = "Whoever has the secret part of this key may end its sessions and decide its transactions there.";
     say_the_price(*yes, "pin", &format!("have {participant} take {key} for coordinator {coordinator}"), price)?;
-    global.participant(&address)?.pin_coordinator(*coordinator, *key, who, reason).await?;
+    global.participant_called(participant).await?.pin_coordinator(*coordinator, *key, who, reason).await?;
     let document = json!({ "coordinator": coordinator.to_string(), "key": key.to_string() });
     Ok(Exit::Done.told(global.output.show(&document, || format!("pinned  {coordinator} by {key} at {participant}"))))
 }

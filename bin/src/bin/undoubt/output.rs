@@ -45,18 +45,56 @@ pub fn line(text: impl Display) -> io::Result<()> {
 /// One line under the header, and nothing that gets in the way of copying.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::new('─', '─', '─', '─'));
 
-/// A table with a header, or `nothing` where there are no rows.
+/// A table with a header, or `nothing` where there are no rows. Where the terminal is too narrow for it, the rows are told one
+/// below the other, so that ids and words stay whole.
 pub fn table<const N: usize>(header: [&str; N], rows: Vec<[String; N]>, nothing: &str) -> String {
     if rows.is_empty() {
         return nothing.to_owned();
     }
+    let rows: Vec<[String; N]> = rows.into_iter().map(|row| row.map(|cell| clean(&cell).into_owned())).collect();
     let mut table = Table::new();
-    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header);
-    for row in rows {
-        table.add_row(row.map(|cell| clean(&cell).into_owned()));
+    for row in &rows {
+        table.add_row(row);
     }
-    table.trim_fmt()
+    let shown = table.trim_fmt();
+    match table.width().map(usize::from) {
+        Some(width) if shown.lines().any(|line| line.chars().count() > width) => records(header, &rows, width),
+        Some(_) | None => shown,
+    }
+}
+
+/// Tells each row below its first cell: the other cells that say something, with their names, in so many columns.
+fn records<const N: usize>(header: [&str; N], rows: &[[String; N]], width: usize) -> String {
+    let margin = 2 + header.iter().skip(1).map(|name| name.chars().count()).max().unwrap_or(0) + 2;
+    let record = |row: &[String; N]| {
+        let cells = header.iter().zip(row).skip(1).filter(|(_, cell)| !cell.is_empty() && *cell != "-");
+        let lines = cells.map(|(name, cell)| {
+            let named = format!("  {name:<0$}", margin - 2);
+            format!("{named}{}", wrapped(cell, margin, width))
+        });
+        row.iter().take(1).cloned().chain(lines).collect::<Vec<_>>().join("\n")
+    };
+    rows.iter().map(record).collect::<Vec<_>>().join("\n")
+}
+
+/// Breaks text between words, where it would be wider than the terminal.
+fn wrapped(text: &str, margin: usize, width: usize) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last_mut().map_or(0, |line| line.chars().count());
+        if line > 0 && margin + line + 1 + word.chars().count() > width {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines.join(&format!("\n{:margin$}", ""))
 }
 
 /// Names and values, one a line.
@@ -91,6 +129,17 @@ mod tests {
         let shown = table(["tx", "state"], vec![["a".to_owned(), "committed".to_owned()]], "none");
         assert!(shown.contains("committed"), "{shown}");
         assert_eq!(table(["tx", "state"], Vec::new(), "none"), "none");
+    }
+
+    #[test]
+    fn where_a_table_is_too_wide_its_rows_stand_one_below_the_other_with_whole_words() {
+        let id = "22cb22bc-0262-456d-a81f-9e4ff3d43145";
+        let why = "bank-a refused: alice would fall below her floor of nought";
+        let row = [id, "-", "2m 3s", why].map(str::to_owned);
+        let shown = records(["transaction", "state", "age", "why"], &[row], 40);
+        let expected =
+            [id, "  age    2m 3s", "  why    bank-a refused: alice would fall", "         below her floor of nought"];
+        assert_eq!(shown, expected.join("\n"));
     }
 
     #[test]

@@ -43,7 +43,8 @@ impl Said {
 /// A command of `undoubt`, without whatever this shell's environment would add.
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_undoubt"));
-    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    // What it remembers is not to come from elsewhere, nor to stay.
+    command.args(arguments).stdin(Stdio::null()).env("XDG_STATE_HOME", "/dev/null").kill_on_drop(true);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("UNDOUBT_") {
             command.env_remove(name);
@@ -63,7 +64,7 @@ pub async fn run(mut command: Command) -> Said {
 pub async fn undoubt(cluster: &Cluster, arguments: &[&str]) -> Said {
     let url = cluster.url(Who::Coordinator).unwrap();
     let mut command = command(arguments);
-    command.args(["--coordinator", &url]);
+    command.args(["--coordinator", &url]).env("XDG_STATE_HOME", cluster.folder().join("state"));
     run(command).await
 }
 

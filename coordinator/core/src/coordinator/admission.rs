@@ -82,6 +82,9 @@ impl Coordinator {
 
     /// Returns a participant that is known to lack what this content needs. Auto chooses by itself.
     fn lacks<'a>(&self, content: &'a Content) -> Option<(&'a ParticipantName, Ability)> {
+        if self.peers.limited.is_empty() {
+            return None;
+        }
         let (ability, mut needed): (_, Box<dyn Iterator<Item = &ParticipantName>>) = match content {
             Content::TwoPhase(branches) => {
                 (Execution::of(branches.len()).ability(), Box::new(branches.iter().map(|(name, _)| name)))

@@ -60,8 +60,8 @@ impl Coordinator {
         noting.acknowledgements.push_back(Some((from, attempt_number)));
     }
 
-    /// The oldest of the changed records is stable; or one of them is not written, and then nothing is acknowledged: it
-    /// may be any of them, and whatever is not acknowledged is reported again.
+    /// Goes on when the oldest of the changed records is stable; or when one of them is not written, and then nothing
+    /// is acknowledged: it may be any of them, and whatever is not acknowledged is reported again.
     pub(super) fn handle_noted(&mut self, tx: &TxId, is_stable: bool, effects: &mut Vec<Effect>) {
         let Some(noting) = self.noting.get_mut(tx) else { return };
         if !is_stable {

@@ -9,7 +9,7 @@ use crate::record::EndedRecord;
 use undoubt_vocabulary::{BranchOutcome, Outcome, ParticipantName, Timestamp, ToCoordinator, ToParticipant, Vote};
 
 impl Coordinator {
-    /// A message, maybe about a transaction that is not open here.
+    /// Handles a message, maybe about a transaction that is not open here.
     pub(super) fn handle_message(
         &mut self,
         now: Timestamp,
@@ -38,7 +38,7 @@ impl Coordinator {
         }
     }
 
-    /// A message about a transaction that is not open here: it committed, or it aborted, or it never was (R4).
+    /// Handles a message about a transaction that is not open here: it committed, or it aborted, or it never was (R4).
     pub(super) fn handle_message_about_ended(
         &mut self,
         now: Timestamp,
@@ -77,7 +77,8 @@ impl Coordinator {
     }
 }
 
-/// About an attempt of which nothing is left here: it was aborted. Whoever waits for that is told, and so is the history.
+/// Answers a message about an attempt of which nothing is left here: it was aborted. Whoever waits for that is told,
+/// and so is the history.
 fn presume_abort(from: ParticipantName, message: ToCoordinator, effects: &mut Vec<Effect>) {
     let (tx, attempt_number) = (message.tx().clone(), message.attempt_number());
     match message {
@@ -95,7 +96,7 @@ fn presume_abort(from: ParticipantName, message: ToCoordinator, effects: &mut Ve
     }
 }
 
-/// "Not yet": only a coordinator that has read its whole log may say more (R4).
+/// Answers "not yet": only a coordinator that has read its whole log may say more (R4).
 pub(super) fn refuse_while_recovering(request: Request, effects: &mut Vec<Effect>) {
     let reject = |client, tx| Effect::Answer { client, tx, answer: Answer::Rejected(Rejection::Recovering) };
     match request {

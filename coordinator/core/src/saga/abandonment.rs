@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use undoubt_vocabulary::{AbortReason, Direction, ParticipantName};
 
 impl Saga {
-    /// The client hears once the end is on stable storage. If the outcome was decided before, only the closing of semantic
-    /// locks is given up, which is no damage: participants drop them with the low-water mark, or when an operator
-    /// releases them.
+    /// Gives the saga up; the client hears once the end is on stable storage. If the outcome was decided before, only
+    /// the closing of semantic locks is given up, which is no damage: participants drop them with the low-water mark,
+    /// or when an operator releases them.
     pub(crate) fn forget(&mut self, client: Client, cx: &mut Context<'_>) {
         self.waiters.insert(client);
         match self.state {
@@ -50,7 +50,7 @@ impl Saga {
         left.into_iter().for_each(|participant| self.send_close(participant, cx));
     }
 
-    /// The participant of a step that is not settled.
+    /// Returns the participant of a step that is not settled.
     fn given_up_on(&self) -> ParticipantName {
         let unsettled = self.steps.iter().find(|step| !step.at.is_settled(Direction::Forward));
         unsettled.unwrap_or(&self.steps[0]).definition.participant.clone()

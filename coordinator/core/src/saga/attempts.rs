@@ -114,7 +114,7 @@ impl Saga {
         }
     }
 
-    /// Whichever attempt it was, it is in effect.
+    /// Takes the answer that the action is in effect, whichever attempt it was.
     fn handle_acted(&mut self, step: usize, result: Bytes, pending: bool, cx: &mut Context<'_>) {
         match (&self.steps[step].at, self.state) {
             (At::Running(Run { direction: Direction::Forward, .. }), State::Forward) => {
@@ -177,7 +177,7 @@ impl Saga {
         }
     }
 
-    /// The attempt's time is over.
+    /// Handles that the attempt's time is over.
     pub(super) fn handle_attempt_timeout(
         &mut self,
         timer: Timer,
@@ -303,7 +303,7 @@ impl At {
         }
     }
 
-    /// Empty for what was skipped.
+    /// Returns the result; it is empty for what was skipped.
     pub(super) fn result(&self) -> Bytes {
         match self {
             At::Done { result, .. } => result.clone(),

@@ -20,7 +20,7 @@ impl Saga {
         }
     }
 
-    /// Participants of steps under way; where there are none, of all that is to be done.
+    /// Returns participants of steps under way; where there are none, of all that is to be done.
     fn unanswered(&self) -> Vec<ParticipantName> {
         let running = |at: &At| matches!(at, At::Running(_));
         let any = self.steps.iter().any(|step| running(&step.at));

@@ -34,7 +34,7 @@ impl Saga {
         cx.arm(&self.tx, self.attempt_number, Timer::Retry { attempt: 0 });
     }
 
-    /// Participants where semantic locks may be left, while they are being closed.
+    /// Returns participants where semantic locks may be left, while they are being closed.
     pub(super) fn unclosed(&self) -> BTreeSet<ParticipantName> {
         let open = self.steps.iter().filter(|step| step.to_be_closed);
         open.map(|step| step.definition.participant.clone()).collect()
@@ -119,7 +119,7 @@ impl Saga {
         }
     }
 
-    /// The outcome is stable.
+    /// Returns true if the outcome is stable.
     pub(super) fn is_announced(&self) -> bool {
         match self.state {
             State::Closing { .. } | State::Ending { answered: true } => true,

@@ -89,7 +89,7 @@ impl Saga {
         }
     }
 
-    /// The attempt in whose place this saga came has ended, durably.
+    /// Releases the attempt in whose place this saga came, which has ended, durably.
     fn release_former(&mut self, cx: &mut Context<'_>) {
         let Some(Former { attempt_number, participants }) = self.former.take() else { return };
         for participant in participants {
@@ -121,7 +121,7 @@ impl Written {
         }
     }
 
-    /// The history says nothing of what nobody waits for.
+    /// Returns its name in the history, which says nothing of what nobody waits for.
     fn noted_as(self) -> Option<&'static str> {
         match self {
             Written::Begun => Some("begun"),

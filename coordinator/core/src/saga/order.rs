@@ -43,7 +43,7 @@ impl Saga {
         }
     }
 
-    /// There is nothing left to do in the direction that it goes, and its end has not been decided.
+    /// Returns true if there is nothing left to do in the direction that it goes, and its end has not been decided.
     pub(super) fn is_settled(&self) -> bool {
         match self.state {
             State::Forward => self.all_settled(Direction::Forward),
@@ -56,12 +56,12 @@ impl Saga {
         self.steps.iter().all(|step| step.at.is_settled(direction))
     }
 
-    /// Steps that have to be done directly before this one.
+    /// Returns steps that have to be done directly before this one.
     pub(super) fn before(&self, step: usize) -> impl Iterator<Item = usize> + '_ {
         self.steps[step].definition.after.iter().map(|before| usize::from(before.0))
     }
 
-    /// Steps that wait directly for this one.
+    /// Returns steps that wait directly for this one.
     pub(super) fn after(&self, step: usize) -> impl Iterator<Item = usize> + '_ {
         (0..self.steps.len()).filter(move |after| self.before(*after).any(|before| before == step))
     }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use undoubt_vocabulary::{Direction, StepName};
 
 impl Saga {
-    /// The client hears when it is on record, or the outcome if that is the end.
+    /// Resolves a step. The client hears when it is on record, or the outcome if that is the end.
     pub(crate) fn resolve(
         &mut self,
         name: &StepName,

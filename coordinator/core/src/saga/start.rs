@@ -11,7 +11,7 @@ use std::sync::Arc;
 use undoubt_vocabulary::{AttemptNumber, SagaStep, time_left};
 
 impl Saga {
-    /// The definition is [sound](undoubt_vocabulary::saga::check).
+    /// Begins a saga whose definition is [sound](undoubt_vocabulary::saga::check).
     pub(crate) fn begin(
         admitted: Admitted,
         steps: Vec<SagaStep>,

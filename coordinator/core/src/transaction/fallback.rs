@@ -64,7 +64,7 @@ impl Transaction {
         }
     }
 
-    /// The saga that takes the place of an attempt that has fallen back, with those who wait for it.
+    /// Returns the saga that takes the place of an attempt that has fallen back, with those who wait for it.
     pub(crate) fn go_on_as_saga(&mut self, attempt_number: AttemptNumber, cx: &mut Context<'_>) -> Saga {
         let State::FallenBack(reason) = &self.state else {
             unreachable!("only an attempt that has fallen back goes on as a saga");
@@ -84,7 +84,7 @@ impl Transaction {
         saga
     }
 
-    /// Two-phase commits teach the breakers who answers, however they were chosen.
+    /// Teaches the breakers who answers, by every two-phase commit, however it was chosen.
     pub(super) fn update_breakers(&self, event: &Event, cx: &mut Context<'_>) {
         match event {
             Event::Voted { branch, .. } | Event::Confirmed { branch, .. } | Event::Finished { branch, .. } => {

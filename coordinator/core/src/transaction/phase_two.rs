@@ -46,7 +46,8 @@ impl Transaction {
         }
     }
 
-    /// A branch in doubt asks although it had acknowledged: an operator's declaration was wrong, and it is still there.
+    /// Answers a branch in doubt that asks although it had acknowledged: an operator's declaration was wrong, and it is
+    /// still there.
     fn answer_inquiry_with_commit(&self, branch: usize, cx: &mut Context<'_>) {
         self.send(branch, ToParticipant::Commit { tx: self.tx.clone(), attempt_number: self.attempt_number }, cx);
     }

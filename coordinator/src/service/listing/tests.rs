@@ -118,6 +118,27 @@ async fn what_ends_while_one_looks_has_one_row_which_says_that_it_has_ended() {
 }
 
 #[tokio::test]
+async fn a_list_tells_only_those_at_a_participant_that_are_young_enough_or_whose_ids_begin_so() {
+    let mut world = World::new();
+    (1..=3).for_each(|number| world.open(number));
+    world.commit(11);
+    world.commit(4_000);
+    let list = async |request: v1::ListRequest| ids(&world.pages(request).await.0);
+    let at = |name: &str| v1::ListRequest { participant: name.into(), ..v1::ListRequest::default() };
+    assert_eq!(list(at("a")).await, names(&[4_000, 11]), "those that are open have no branches here");
+    assert_eq!(list(at("b")).await, names(&[]));
+    let prefix =
+        |id_prefix: &'static [u8]| v1::ListRequest { id_prefix: id_prefix.into(), ..v1::ListRequest::default() };
+    assert_eq!(list(prefix(b"t0000")).await, names(&[1, 2, 3]));
+    let young = v1::ListRequest { younger_than_ms: 8_997, ..v1::ListRequest::default() };
+    assert_eq!(list(young).await, names(&[4_000]), "begun 4 ms after the beginning of time");
+    let stuck = v1::ListRequest { filter: Filter::Stuck.into(), ..v1::ListRequest::default() };
+    assert_eq!(list(stuck.clone()).await, names(&[]));
+    world.open.values_mut().next().unwrap().unusable_because = Some("it has no steps".into());
+    assert_eq!(ids(&world.pages(stuck).await.0).len(), 1);
+}
+
+#[tokio::test]
 async fn pages_of_any_size_are_together_what_one_would_be_and_in_its_order() {
     let mut world = World::new();
     (1..=5).for_each(|number| world.open(number));

@@ -69,13 +69,13 @@ pub(super) fn evaluate(
     }
 }
 
-/// The most bytes of values that are read now for a result; past the limit of a result its own check refuses.
+/// Returns the most bytes of values that are read now for a result; past the limit of a result its own check refuses.
 pub(super) fn most_read(kv: &KeyValue) -> usize {
     let largest = kv.room().largest();
     if largest < MAX_RESULT_BYTES { largest } else { usize::MAX }
 }
 
-/// A write that was not applied is a refusal: nobody is bound yet.
+/// Forces a write; if it was not applied, that is a refusal: nobody is bound yet.
 pub(super) fn force(kv: &KeyValue, batch: Batch) -> impl Future<Output = Result<(), Declined>> + use<> {
     let written = kv.write_in_turn(batch);
     async move {

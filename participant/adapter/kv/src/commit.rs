@@ -24,7 +24,7 @@ struct Group {
     bytes: usize,
 }
 
-/// Branches that came together, in one write.
+/// Commits branches that came together, in one write.
 pub(super) fn commit_all(kv: &Arc<KeyValue>, branches: Vec<BranchId>) -> Vec<Committing> {
     let mut groups = Vec::new();
     let mut group = Group::default();

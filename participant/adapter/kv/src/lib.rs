@@ -174,12 +174,12 @@ impl KeyValue {
         self.branches.lock().expect("the map of branches is whole")
     }
 
-    /// This very attempt, if it has voted and is not over.
+    /// Returns this very attempt, if it has voted and is not over.
     fn branch(&self, id: &BranchId) -> Option<Arc<Branch>> {
         self.branches().get(&id.tx).filter(|known| known.id == *id).cloned()
     }
 
-    /// The branch is over: its locks are free.
+    /// Takes a branch away that is over: its locks are free.
     fn leave(&self, branch: &BranchId) {
         self.branches().remove(&branch.tx);
         self.locks.release(&branch.tx);
@@ -197,7 +197,7 @@ impl KeyValue {
     }
 }
 
-/// The write that drops what a low-water mark has passed.
+/// Returns the write that drops what a low-water mark has passed.
 fn collection(
     kv: &KeyValue,
     coordinator: CoordinatorId,

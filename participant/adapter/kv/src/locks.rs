@@ -67,7 +67,7 @@ impl Locks {
         self.state().table.lock_recovered(age, wanted);
     }
 
-    /// The decision about this transaction is known: whoever wants its locks may wait, whatever its age.
+    /// Notes that the decision about this transaction is known: whoever wants its locks may wait, whatever its age.
     pub(super) fn leaving(&self, tx: &TxId) {
         self.state().table.leave(tx);
     }
@@ -84,7 +84,7 @@ impl Locks {
         }
     }
 
-    /// `None`: granted at once.
+    /// Asks for locks. `None`: granted at once.
     pub(super) fn ask(
         &self,
         age: &Age,
@@ -136,7 +136,7 @@ impl Locks {
     }
 }
 
-/// The transaction was aborted before its work began (R11).
+/// Returns the refusal of a transaction that was aborted before its work began (R11).
 pub(super) fn over(tx: &TxId) -> Refusal {
     Refusal::new(RefusalCode::Late, format!("{tx} was over before its work began"))
 }

@@ -41,7 +41,7 @@ impl Marks {
         self.all().remove(step).unwrap_or_default()
     }
 
-    /// Another step of the same saga that has marked this key.
+    /// Returns another step of the same saga that has marked this key.
     pub(super) fn heir(&self, step: &StepId, key: &Bytes) -> Option<StepId> {
         let all = self.all();
         let mut saga = all.range(of_attempt_number(step.coordinator, step.attempt_number));
@@ -191,7 +191,7 @@ fn clear_barrier(
     Ok(())
 }
 
-/// The marks in the store, from the first key above `after` on.
+/// Returns the marks in the store, from the first key above `after` on.
 pub(super) fn list(kv: &KeyValue, after: &Bytes, limit: usize) -> Result<Vec<Mark>, ResourceError> {
     let page = kv.store.scan(PENDING, &successor(after), None, Direction::Forward, limit)?;
     let mark = |(key, value): (Bytes, Bytes)| {

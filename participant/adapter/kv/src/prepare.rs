@@ -21,7 +21,8 @@ use undoubt_proto::record::{KeyValueBranch, Write};
 use undoubt_vocabulary::{BranchOutcome, Execution, Prepare, Refusal, RefusalCode, Vote};
 use undoubt_work::Results;
 
-/// One branch by itself. By reference all the way: many branches may wait at a time, each with what is kept for it.
+/// Prepares one branch by itself. By reference all the way: many branches may wait at a time, each with what is kept
+/// for it.
 pub(super) async fn prepare(
     kv: &KeyValue,
     id: &BranchId,
@@ -37,7 +38,7 @@ pub(super) async fn prepare(
     }
 }
 
-/// Branches that came together, in one write. Those that have to wait for locks go on by themselves.
+/// Prepares branches that came together, in one write. Those that have to wait for locks go on by themselves.
 pub(super) fn prepare_all(
     kv: &Arc<KeyValue>,
     calls: Vec<(BranchId, Prepare)>,
@@ -242,7 +243,7 @@ fn to_be_written(
     Ready { id: id.clone(), vote, stays }
 }
 
-/// A write that was not applied is a refusal of all who needed it: nobody is bound yet.
+/// Refuses all who needed a write that was not applied: nobody is bound yet.
 fn refuse_if_not_written(branches: &mut [Ready], written: Result<(), ResourceError>) -> Result<(), ResourceError> {
     let cause = match written {
         Ok(()) => return Ok(()),

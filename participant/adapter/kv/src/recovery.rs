@@ -23,7 +23,7 @@ pub(super) fn recover(kv: &KeyValue) -> Result<Recovered, ResourceError> {
     Ok(recovered)
 }
 
-/// A prepared branch holds again what it held before: what it read shared, what it writes exclusively.
+/// Lets a prepared branch hold again what it held before: what it read shared, what it writes exclusively.
 fn resume(kv: &KeyValue, prepared: &PreparedBranch, record: KeyValueBranch) -> Result<(), Unreadable> {
     let own = |key: &Bytes| Bytes::copy_from_slice(key);
     let read = record.read_keys.iter().map(|key| (own(key), Mode::Shared));

@@ -106,7 +106,7 @@ pub(super) async fn store_empty(kv: &KeyValue, step: &StepId) -> Result<(), Reso
     Ok(())
 }
 
-/// The low-water mark may have passed the saga while the step was under way: one that was given up.
+/// Notes a barrier. The low-water mark may have passed the saga while the step was under way: one that was given up.
 fn note_barrier(kv: &KeyValue, step: &StepId) {
     kv.table.note_stored([(step.coordinator, step.attempt_number)]);
 }

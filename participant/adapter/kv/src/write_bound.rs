@@ -30,7 +30,7 @@ pub(super) struct Permit {
 }
 
 impl Writing {
-    /// Room for so many bytes, if there is any now.
+    /// Returns room for so many bytes, if there is any now.
     pub(super) fn try_take(&self, bytes: usize) -> Option<Permit> {
         let permit = self.0.clone().try_acquire_many_owned(permits(bytes)).ok()?;
         Some(Permit { _permit: permit })

@@ -33,7 +33,7 @@ impl Participant {
         }
     }
 
-    /// A step of it has come to rest: perhaps it can be closed now, or be forgotten.
+    /// Goes on with a saga of which a step has come to rest: perhaps it can be closed now, or be forgotten.
     pub(super) fn at_rest(&mut self, key: SagaKey, effects: &mut Vec<Effect>) {
         let Some(saga) = self.sagas.get(&key).filter(|saga| !saga.is_under_way()) else { return };
         let (coordinator, attempt_number, tx) = key.clone();

@@ -8,8 +8,8 @@ use crate::saga::SagaKey;
 use undoubt_vocabulary::{CoordinatorId, TxId};
 
 impl Participant {
-    /// The saga goes on, if anybody carries it on; it is isolated no more. Refused while a step of it is under way, since no
-    /// two calls for a saga may meet.
+    /// Releases the semantic locks of a saga. It goes on, if anybody carries it on; it is isolated no more. Refused
+    /// while a step of it is under way, since no two calls for a saga may meet.
     pub(super) fn handle_release_marks(
         &mut self,
         coordinator: CoordinatorId,

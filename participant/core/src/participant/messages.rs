@@ -69,7 +69,7 @@ impl Participant {
         effects.push(Effect::Execute { branch: id, prepare });
     }
 
-    /// The same prepare once more: say again what was said.
+    /// Handles the same prepare once more: say again what was said.
     fn prepare_again(&mut self, id: &BranchId, effects: &mut Vec<Effect>) {
         let Some(state) = self.state_of(id) else { return };
         let vote = match state {
@@ -95,7 +95,7 @@ impl Participant {
         }
     }
 
-    /// A later attempt under the same id: the coordinator has aborted the earlier one.
+    /// Handles a later attempt under the same id: the coordinator has aborted the earlier one.
     fn prepare_anew(&mut self, id: BranchId, prepare: Prepare, effects: &mut Vec<Effect>) {
         let Some(branch) = self.branches.get(&id.tx) else { return };
         let earlier = branch.id.clone();
@@ -216,7 +216,8 @@ impl Participant {
         }
     }
 
-    /// One phase, and the coordinator heard nothing: from here on it will not commit, unless it has.
+    /// Handles that one phase was asked for, and the coordinator heard nothing: from here on it will not commit, unless
+    /// it has.
     fn handle_settle(&mut self, id: BranchId, low_water_mark: AttemptNumber, effects: &mut Vec<Effect>) {
         match self.state_of(&id) {
             Some(State::Executing { execution: Execution::OnePhase, .. }) => {
@@ -297,7 +298,7 @@ impl Participant {
         self.send_vote(id, Vote::Refused(Refusal::new(code, detail)), effects);
     }
 
-    /// The earlier attempt is gone; if a later one came meanwhile, it starts now.
+    /// Goes on when the earlier attempt is gone; if a later one came meanwhile, it starts now.
     pub(super) fn after_abort(&mut self, id: &BranchId, next: Option<Prepare>, effects: &mut Vec<Effect>) {
         self.set(&id.tx, State::Finished(Finished::Aborted));
         if let Some(prepare) = next {

@@ -133,7 +133,7 @@ impl Participant {
         }
     }
 
-    /// The decision is known: it is reported at once.
+    /// Keeps how others ended a branch whose decision is known: it is reported at once.
     fn ended_by_others(&mut self, id: &BranchId, heuristic: Heuristic, effects: &mut Vec<Effect>) {
         let outcome = heuristic.outcome();
         self.store_heuristic(id, heuristic, effects);

@@ -1,6 +1,6 @@
 //! Sessions with coordinators, their epochs, and what each side has seen of the other's log.
 
-use super::{Known, Participant, question_about};
+use super::{Known, Participant, message_about};
 use crate::branch::{Branch, Finished, State};
 use crate::effect::{Answer, Effect, Rejection, SessionRefused};
 use crate::input::{Hello, Operator, Session};
@@ -206,11 +206,12 @@ impl Participant {
         self.forget_lone_reads(coordinator);
         effects.push(Effect::Welcome { session, seen });
         for (_, branch) in self.branches.iter().filter(|(_, branch)| branch.id.coordinator == coordinator) {
-            effects.extend(question_about(branch).map(|message| Effect::Send { session, message }));
+            effects.extend(message_about(branch).map(|message| Effect::Send { session, message }));
         }
     }
 
-    /// The disk on which the coordinator noted it may have lied (S1), or be an old copy (S4).
+    /// Reports heuristic outcomes anew: the disk on which the coordinator noted them may have lied (S1), or be an old
+    /// copy (S4).
     fn report_heuristics_anew(&mut self, coordinator: CoordinatorId) {
         for branch in self.branches.values_mut().filter(|branch| branch.id.coordinator == coordinator) {
             if let State::Heuristic { heuristic, noted } = &mut branch.state {
@@ -219,7 +220,8 @@ impl Participant {
         }
     }
 
-    /// Their votes may be lost with the session before. Nothing is stored of them, so a restart forgets them as well.
+    /// Forgets lone reads: their votes may be lost with the session before. Nothing is stored of them, so a restart
+    /// forgets them as well.
     fn forget_lone_reads(&mut self, coordinator: CoordinatorId) {
         let is_lone_read = |branch: &Branch| {
             branch.id.coordinator == coordinator && matches!(branch.state, State::Finished(Finished::Read))

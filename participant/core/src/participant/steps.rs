@@ -112,7 +112,8 @@ impl Participant {
         self.begin(id, run, state, |run| Effect::RunAction { step, run }, effects);
     }
 
-    /// Two-phase commit that goes on as a saga was aborted, whether or not its abort was heard.
+    /// Aborts the attempt by two-phase commit that goes on as this saga: it was aborted, whether or not its abort was
+    /// heard.
     fn abort_attempt_before(&mut self, step: &StepId, effects: &mut Vec<Effect>) {
         let branch = self.branches.get(&step.tx).map(|branch| branch.id.clone());
         let is_earlier =

@@ -153,7 +153,7 @@ impl Source {
         Ok(real_parent.join(format!(".{}.undoubt-part", name.to_string_lossy())))
     }
 
-    /// `beside` is where the copy grows if it is for another device.
+    /// Copies the store. `beside` is where the copy grows if it is for another device.
     fn copy_by_way_of(&self, beside: &Path, to: &Path) -> Result<(), String> {
         let stage = self.folder.join(STAGE);
         let taken_at = SystemClock.now();

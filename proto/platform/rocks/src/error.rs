@@ -34,7 +34,8 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
-/// RocksDB hands its errors over as text, so the cause is read from it. `place` says what was being used.
+/// Translates an error. RocksDB hands its errors over as text, so the cause is read from it. `place` says what was
+/// being used.
 pub(super) fn translate(error: &rocksdb::Error, place: impl FnOnce() -> String) -> StoreError {
     let detail = error.to_string();
     if detail.contains("No space left on device") || detail.contains("Disk quota exceeded") {
@@ -66,7 +67,7 @@ pub(super) fn translate_io(error: &io::Error, what: &str, path: &Path) -> StoreE
     StoreError::Io { detail: with_advice(detail) }
 }
 
-/// A process that may have no more files is not short of room: waiting mends nothing.
+/// Adds advice to an error. A process that may have no more files is not short of room: waiting mends nothing.
 fn with_advice(detail: String) -> String {
     if detail.contains("Too many open files") {
         return format!("{detail}; raise the limit of open files (`ulimit -n`, or LimitNOFILE of its service)");

@@ -113,7 +113,7 @@ impl Folder {
         Ok(room)
     }
 
-    /// Size of the device, free or not.
+    /// Returns the size of the device, free or not.
     pub(super) fn device_bytes(&self) -> Result<u64, StoreError> {
         self.statvfs().map(|found| found.f_blocks.saturating_mul(found.f_frsize))
     }
@@ -150,7 +150,7 @@ fn create(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// A new name in a folder survives a loss of power only once the folder itself is forced.
+/// Forces a folder: a new name in it survives a loss of power only after that.
 pub(super) fn sync_folder(path: &Path) -> Result<(), StoreError> {
     File::open(path)
         .and_then(|folder| folder.sync_all())
@@ -170,7 +170,8 @@ fn refuse_foreign(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// A store is handed out only after its creation, so an unfinished one has neither tables nor a log with records.
+/// Returns true if an unfinished creation left it. A store is handed out only after its creation, so an unfinished one
+/// has neither tables nor a log with records.
 fn is_left_by_unfinished_creation(name: &str, bytes: u64) -> bool {
     const NAMES: [&str; 6] = [CLAIM, CURRENT, "LOCK", "LOG", "IDENTITY", "lost+found"];
     const PREFIXES: [&str; 3] = ["LOG.old.", "MANIFEST-", "OPTIONS-"];

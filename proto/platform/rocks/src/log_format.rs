@@ -166,7 +166,8 @@ fn stored_checksum(header: &[u8; HEADER_BYTES]) -> u32 {
     masked.wrapping_sub(CHECKSUM_MASK_DELTA).rotate_left(15)
 }
 
-/// The checksum leaves the length out, so a whole fragment with a damaged length still matches at its true end.
+/// Returns true if the fragment is whole but for its length. The checksum leaves that out, so it still matches at its
+/// true end.
 fn is_whole_under_another_length(log: &[u8], at: usize) -> bool {
     let Some(header) = log[at..].first_chunk::<HEADER_BYTES>() else {
         return false;

@@ -66,7 +66,7 @@ fn damaged(log: &Path, offset: usize, record: u64, detail: &str) -> StoreError {
     }
 }
 
-/// RocksDB numbers its logs upwards.
+/// Returns the logs, newest first, as RocksDB numbers them upwards.
 fn logs_newest_first(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let mut logs = Vec::new();
     for entry in fs::read_dir(folder).map_err(|error| translate_io(&error, "listing", folder))? {

@@ -70,8 +70,8 @@ struct Job {
 }
 
 impl Writer {
-    /// `apply` makes one group durable as asked, all of it or nothing; an empty one that is forced makes durable all that
-    /// came before.
+    /// Starts the writer. `apply` makes one group durable as asked, all of it or nothing; an empty one that is forced
+    /// makes durable all that came before.
     pub(super) fn start(
         bounds: Bounds,
         apply: impl FnMut(&[Batch], Durability) -> Result<(), StoreError> + Send + 'static,
@@ -109,7 +109,7 @@ impl Writer {
         written
     }
 
-    /// A larger one is refused.
+    /// Returns the most bytes of a batch; a larger one is refused.
     pub(super) fn max_batch_bytes(&self) -> usize {
         self.shared.bounds.bytes
     }

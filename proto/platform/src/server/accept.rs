@@ -137,7 +137,7 @@ impl Trouble {
         self.0 = None;
     }
 
-    /// Done when it has not come back for a while.
+    /// Waits until it has not come back for a while.
     async fn settled(&self) {
         match self.0 {
             Some(when) => sleep_until(when).await,
@@ -158,7 +158,7 @@ mod tests {
         boxed(futures::stream::repeat_with(accepts))
     }
 
-    /// One at a time.
+    /// Lets connections in, one at a time.
     fn let_in(incoming: Incoming) -> impl Stream<Item = io::Result<Connection>> + Send {
         orderly(incoming, 1, FOREVER, Rooms::new(1, 1))
     }

@@ -51,12 +51,12 @@ enum Watch {
 }
 
 impl Connection {
-    /// A connection that nobody watches.
+    /// Returns a connection that nobody watches.
     pub fn over(duplex: impl Duplex + 'static) -> Connection {
         Connection { duplex: Box::new(duplex), kept: None }
     }
 
-    /// The same, as a server keeps it. It ends if the client has not greeted within `patience`.
+    /// Returns the same connection, as a server keeps it. It ends if the client has not greeted within `patience`.
     pub(super) fn kept(self, place: OwnedSemaphorePermit, patience: Duration, parts: Parts) -> Connection {
         let watch = Watch::Greeting { missing_bytes: PREFACE_BYTES };
         let alarm = Box::pin(sleep(patience));

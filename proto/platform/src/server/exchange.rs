@@ -2,6 +2,7 @@
 
 use super::limits::bounds;
 use super::room::{Held, Part, Room};
+use crate::reason::Reason;
 use prost::Message;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -60,7 +61,7 @@ impl Exchange {
         &self.0.parts.requests
     }
 
-    /// A message is whole, and with whom it is for.
+    /// Notes that a message is whole, and with whom it is for.
     pub(super) fn has_read(&self, held: Held) {
         lock(&self.0.read).replace(held);
     }
@@ -149,7 +150,7 @@ impl AnswerRoom {
                 self.held = Some(held);
                 Ok(())
             }
-            Err(_elapsed) => Err(Status::resource_exhausted(format!(
+            Err(_elapsed) => Err(Reason::NoRoomForAnswer.refuse(format!(
                 "there was no room for an answer of {} bytes for {} s; read the answers that wait on this connection, or \
                  ask again later",
                 self.wanted_bytes / COPIES_OF_AN_ANSWER,
@@ -166,7 +167,7 @@ impl AnswerRoom {
         if self.has_room(most_bytes) { Ok(()) } else { self.grow().await }
     }
 
-    /// The answer, with what is held for it.
+    /// Returns the answer, with what is held for it.
     pub fn respond<T>(self, answer: T) -> Response<T> {
         self.hand_over();
         Response::new(answer)
@@ -181,7 +182,7 @@ impl AnswerRoom {
         }
     }
 
-    /// The next message of the answer is what this is held for.
+    /// Hands over what is held: it is for the next message of the answer.
     pub fn hand_over(self) {
         let (Some(exchange), Some(held)) = (self.exchange, self.held) else { return };
         let mut outgoing = lock(&exchange.0.outgoing);

@@ -1,5 +1,6 @@
 //! Fields that requests of operators have, whichever server they go to.
 
+use crate::reason::Reason;
 use bytes::Bytes;
 use tonic::Status;
 use undoubt_vocabulary::TxId;
@@ -9,7 +10,7 @@ const MAX_REASON_BYTES: usize = 256;
 
 /// Returns the id of the transaction that a request names.
 pub fn parse_tx(tx: Bytes) -> Result<TxId, Status> {
-    TxId::new(tx).map_err(|bad| Status::invalid_argument(bad.to_string()))
+    TxId::new(tx).map_err(|bad| Reason::InvalidRequest.refuse_field("tx", bad.to_string()))
 }
 
 /// Checks the fields that say who does something and why, which is recorded for good.
@@ -20,7 +21,7 @@ pub fn check_reason(who: &str, reason: &str) -> Result<(), Status> {
             1..=MAX_REASON_BYTES => continue,
             given => format!("{field} has {given} bytes, more than {MAX_REASON_BYTES}"),
         };
-        return Err(Status::invalid_argument(wrong));
+        return Err(Reason::InvalidRequest.refuse_field(field, wrong));
     }
     Ok(())
 }

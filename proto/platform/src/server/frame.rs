@@ -30,7 +30,9 @@ static STREAMS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
         let name = service.name.unwrap_or_default();
         of_streams.map(|method| format!("/{package}.{name}/{}", method.name.unwrap_or_default())).collect::<Vec<_>>()
     });
-    streams.chain(["/grpc.reflection.v1.ServerReflection/ServerReflectionInfo".to_owned()]).collect()
+    let reflection =
+        ["v1", "v1alpha"].map(|version| format!("/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"));
+    streams.chain(reflection).collect()
 });
 
 #[derive(Clone)]

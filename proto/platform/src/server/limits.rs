@@ -23,7 +23,7 @@ pub(super) const ALLOWANCE_BYTES: u32 = 64 << 10;
 /// Connections that can fill a common room before others have to wait for it.
 const SHARES_OF_A_ROOM: u32 = 4;
 
-/// The bounds of a room of which all connections together may have so many bytes.
+/// Returns the bounds of a room of which all connections together may have so many bytes.
 pub(super) fn bounds(common_bytes: u32) -> Bounds {
     Bounds { allowance_bytes: ALLOWANCE_BYTES, share_bytes: share_bytes(common_bytes), common_bytes }
 }

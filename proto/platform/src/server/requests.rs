@@ -2,6 +2,7 @@
 
 use super::exchange::Exchange;
 use super::room::Held;
+use crate::reason::Reason;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -17,9 +18,6 @@ pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The time that a large message may wait for room.
 const REQUEST_ROOM_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The time after which those that found no room are to come back.
-const RETRY_AFTER_MS: u32 = 1_000;
 
 /// gRPC puts before each message whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
@@ -97,7 +95,7 @@ impl HttpBody for RequestBody {
                 if is_missed
                     && this.late.get_or_insert_with(|| Box::pin(sleep(MESSAGE_TIMEOUT))).as_mut().poll(cx).is_ready()
                 {
-                    return Poll::Ready(Some(Err(Status::deadline_exceeded(format!(
+                    return Poll::Ready(Some(Err(Reason::MessageIncomplete.refuse(format!(
                         "the message did not come whole within {} s; nothing was done with it",
                         MESSAGE_TIMEOUT.as_secs()
                     )))));
@@ -150,11 +148,9 @@ fn no_room(bytes: usize) -> Status {
     ))
 }
 
-/// The status of what was not let in: nothing was done, and it may come back.
+/// Returns the status of what was not let in: nothing was done, and it may come back.
 pub(super) fn turned_away(why: &str) -> Status {
-    let mut status = Status::resource_exhausted(why);
-    status.metadata_mut().insert("retry-after-ms", RETRY_AFTER_MS.into());
-    status
+    Reason::TooManyRequests.refuse(why)
 }
 
 /// The progress of a stream of messages.
@@ -183,7 +179,7 @@ impl Partial {
                 self.length = u32::from_be_bytes(length) as usize;
                 self.missing_bytes = self.length;
                 if self.length > max_message_bytes {
-                    return Err(Status::out_of_range(format!(
+                    return Err(Reason::MessageTooLarge.refuse(format!(
                         "a message of {} bytes is larger than the {max_message_bytes} that are taken; make it smaller",
                         self.length
                     )));

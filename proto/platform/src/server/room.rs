@@ -32,7 +32,7 @@ impl Room {
         Room { bounds, common: Arc::new(Semaphore::new(bounds.common_bytes as usize)) }
     }
 
-    /// The part of a new connection.
+    /// Returns the part of a new connection.
     pub(super) fn part(&self) -> Part {
         let Bounds { allowance_bytes, share_bytes, common_bytes } = self.bounds;
         Part(Arc::new(Inner {
@@ -96,7 +96,7 @@ impl Part {
         Held { part: self.clone(), allowance, common, waiting: 0 }
     }
 
-    /// Bytes of the common room that this connection has.
+    /// Returns the bytes of the common room that this connection has.
     fn common_bytes(&self) -> usize {
         self.0.share_bytes as usize - self.0.share.available_permits()
     }

@@ -1,5 +1,6 @@
 //! The tasks of a server: its engine, and what runs beside it.
 
+use crate::reason::Reason;
 use futures::FutureExt as _;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, resume_unwind};
@@ -68,7 +69,7 @@ pub struct EngineGone {
 
 impl From<EngineGone> for Status {
     fn from(gone: EngineGone) -> Status {
-        Status::unavailable(gone.to_string())
+        Reason::Stopping.refuse(gone.to_string())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The answer to whoever wants a copy.
 
+use crate::reason::Reason;
 use std::path::{Path, PathBuf};
 
 use futures::FutureExt as _;
@@ -37,9 +38,9 @@ impl From<BackupError> for Status {
     fn from(error: BackupError) -> Status {
         let message = error.to_string();
         match error {
-            BackupError::NotOffered { .. } => Status::unimplemented(message),
-            BackupError::Refused { .. } => Status::invalid_argument(message),
-            BackupError::Failed { .. } => Status::failed_precondition(message),
+            BackupError::NotOffered { .. } => Reason::NotOffered.refuse(message),
+            BackupError::Refused { .. } => Reason::InvalidRequest.refuse(message),
+            BackupError::Failed { .. } => Reason::WrongState.refuse(message),
         }
     }
 }

@@ -121,7 +121,7 @@ impl Batch {
         self.added.is_empty()
     }
 
-    /// The number of operations.
+    /// Returns the number of operations.
     pub fn len(&self) -> usize {
         self.added.len()
     }
@@ -141,7 +141,7 @@ impl Batch {
         })
     }
 
-    /// Bytes of all keys and values: what a bound on memory counts.
+    /// Returns the bytes of all keys and values: what a bound on memory counts.
     pub fn payload_bytes(&self) -> usize {
         self.bytes.len()
     }

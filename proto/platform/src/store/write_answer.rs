@@ -31,7 +31,7 @@ impl Written {
         (Completion(sender), Written { answer: receiver, observer: None })
     }
 
-    /// An answer that is known at once.
+    /// Returns an answer that is known at once.
     pub fn ready(result: Answer) -> Written {
         let (completion, written) = Written::pending();
         completion.complete(result);

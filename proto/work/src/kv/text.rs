@@ -53,7 +53,7 @@ enum Extra {
 }
 
 impl Extra {
-    /// `None` if the word is none.
+    /// Returns an extra; `None` if the word is none.
     fn read(word: &Word) -> Option<Result<Extra, String>> {
         match word.named() {
             Some(("key-from", from)) => Some(reference(&from).map(Extra::KeyFrom)),
@@ -95,6 +95,8 @@ fn reference(word: &Word) -> Result<Reference, String> {
     read.ok_or_else(|| format!("{text:?} is no result of a step; write STEP.N, where N counts from 0"))
 }
 
+const VERBS: [&str; 5] = ["get", "put", "delete", "add", "cas"];
+
 fn parse(text: &str, words: &[Word], extras: &[Extra]) -> Result<Operation, String> {
     let wrong = |why: String| format!("{text:?} is no operation: {why}");
     let Some((verb, arguments)) = words.split_first() else {
@@ -112,7 +114,12 @@ fn parse(text: &str, words: &[Word], extras: &[Extra]) -> Result<Operation, Stri
         (Some(verb @ ("get" | "put" | "delete" | "add")), _) => {
             Err(format!("{verb} has {} arguments; write it as one of\n{GRAMMAR}", arguments.len()))
         }
-        (_, _) => Err(format!("write it as one of\n{GRAMMAR}")),
+        (Some(verb), _) => {
+            let meant = VERBS.into_iter().find(|known| strsim::damerau_levenshtein(known, verb) <= 1 + known.len() / 4);
+            let meant = meant.map(|known| format!("did you mean {known:?}? Else ")).unwrap_or_default();
+            Err(format!("{meant}write it as one of\n{GRAMMAR}"))
+        }
+        (None, _) => Err(format!("write it as one of\n{GRAMMAR}")),
     };
     parsed.map_err(wrong)
 }
@@ -222,7 +229,7 @@ impl KvWork {
     }
 }
 
-/// A key or a value, quoted where it would be taken for more than that.
+/// Returns a key or a value, quoted where it would be taken for more than that.
 fn word(bytes: &Bytes) -> String {
     let word = to_word(bytes);
     let more = words(&word).is_ok_and(|read| read.iter().any(|word| Extra::read(word).is_some()));
@@ -236,6 +243,13 @@ mod tests {
 
     fn parse(text: &str) -> Result<Operation, String> {
         text.parse::<KvWork>().map(|work| work.operations()[0].clone())
+    }
+
+    #[test]
+    fn a_verb_that_is_misspelt_is_guessed_and_one_that_is_like_none_is_not() {
+        assert!(parse("ad alice 3").unwrap_err().contains("did you mean \"add\"?"));
+        assert!(parse("delet x").unwrap_err().contains("did you mean \"delete\"?"));
+        assert!(!parse("increment x 3").unwrap_err().contains("did you mean"));
     }
 
     fn bytes() -> impl Strategy<Value = Bytes> {
