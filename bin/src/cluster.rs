@@ -127,6 +127,9 @@ impl Cluster {
         for (name, address) in &plan.foreign_participants {
             coordinator.arguments.extend(["--participant".to_owned(), format!("{name}={address}")]);
         }
+        // Beside the data folder, as it should be: whoever puts that back, or empties it, has the key.
+        let key_file = coordinator.home.join("coordinator.key");
+        coordinator.arguments.extend(["--set".to_owned(), format!("key_file={}", key_file.display())]);
         coordinator.start(None).await?;
         coordinator.wait_until_ready().await?;
         Ok(Cluster { folder, coordinator, participants })

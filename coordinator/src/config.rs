@@ -30,6 +30,9 @@ pub struct Config {
     /// The address to which applications, operators and the CLI connect. Port 0: any free one.
     pub listen: String,
     pub data_dir: PathBuf,
+    /// The file of the secret key by which it proves to participants that it is the one that it says; a relative path lies in
+    /// `data_dir`. Drawn at the first start. No backup has it: keep a copy apart, or participants need an operator's word for a new one.
+    pub key_file: PathBuf,
     /// Takes notice at the start if the data folder's files are not those that this server wrote, as after a copy. Turn it off
     /// where a file system changes inode numbers by itself. A backup is noticed all the same.
     pub folder_sign: bool,
@@ -115,6 +118,7 @@ impl Default for Config {
             name: "coordinator".into(),
             listen: "127.0.0.1:7400".into(),
             data_dir: "undoubt-coordinator".into(),
+            key_file: "coordinator.key".into(),
             folder_sign: true,
             participants: Vec::new(),
             max_connections: 8_192,
@@ -161,6 +165,8 @@ pub enum ConfigError {
     Range(#[from] OutOfRange),
     #[error("data_dir is empty; name a folder")]
     NoFolder,
+    #[error("key_file is empty; name a file")]
+    NoKeyFile,
     #[error("{smaller} is above {larger}; lower it, or raise the other")]
     Crossed { smaller: &'static str, larger: &'static str },
     #[error("participant {name} has the address {address:?}, which is not of the form http://host:port; correct it")]
@@ -185,6 +191,9 @@ impl Config {
         }
         if self.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::NoFolder);
+        }
+        if self.key_file.as_os_str().is_empty() {
+            return Err(ConfigError::NoKeyFile);
         }
         check_ranges(&self.ranges())?;
         let ordered = [

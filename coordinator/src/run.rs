@@ -27,7 +27,9 @@ use undoubt_platform::server::{
     DEFAULT_ROOM_BYTES, Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled,
     share_bytes, stopped, tell_health,
 };
-use undoubt_platform::{Clock, CrashPoints, Fenced, IdentityError, Kind, NumberedStore, Random, Store, StoreError};
+use undoubt_platform::{
+    Clock, CrashPoints, Fenced, IdentityError, Kind, NumberedStore, Random, SecretKey, Store, StoreError,
+};
 use undoubt_proto::v1::coordinator_server::CoordinatorServer;
 use undoubt_proto::v1::operator_server::OperatorServer;
 use undoubt_vocabulary::limits::MAX_REQUEST_BYTES;
@@ -41,6 +43,8 @@ pub struct Environment {
     pub folder_sign: Option<FolderSign>,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    /// The key by which it proves to participants that it is the one that it says.
+    pub key: Arc<SecretKey>,
     pub connect: Arc<dyn Connect>,
     /// The dialler for callbacks.
     pub dial: Arc<dyn Dial>,
@@ -120,7 +124,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     config.check()?;
-    let Environment { store, folder_sign, clock, random, connect, dial, incoming, crash } = environment;
+    let Environment { store, folder_sign, clock, random, key, connect, dial, incoming, crash } = environment;
     let mut fresh_id = [0; 16];
     random.fill(&mut fresh_id);
     // A mark of 0 would say that it is not known.
@@ -164,6 +168,7 @@ pub async fn run(
         config: config.clone(),
         connect,
         random: random.clone(),
+        key,
         crash,
         id,
         epoch,

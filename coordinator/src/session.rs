@@ -18,11 +18,12 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use undoubt_coordinator_core::standing::{Sign, late_sign};
 use undoubt_platform::server::EngineGone;
-use undoubt_platform::{Clock, CrashPoints, NumberedStore, Random};
+use undoubt_platform::{Clock, CrashPoints, NumberedStore, Random, SecretKey};
 use undoubt_proto::KNOWN_EPOCH;
-use undoubt_proto::v1::{self, CoordinatorBatch, Hello, ParticipantBatch, Welcome};
+use undoubt_proto::v1::{self, CoordinatorBatch, Hello, ParticipantBatch, Proof, Welcome};
 use undoubt_vocabulary::{
-    Abilities, CoordinatorId, Epoch, ParticipantName, Starts, StepOutcome, ToCoordinator, Vote, WriteNumber, protocol,
+    Abilities, Challenge, CoordinatorId, Epoch, ParticipantName, Signature, Starts, Statement, StepOutcome,
+    ToCoordinator, Vote, WriteNumber, protocol,
 };
 
 /// Batches between the queue and the stream: one being sent and one ready.
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
     pub(crate) connect: Arc<dyn Connect>,
     pub(crate) random: Arc<dyn Random>,
+    pub(crate) key: Arc<SecretKey>,
     pub(crate) crash: CrashPoints,
     pub(crate) id: CoordinatorId,
     pub(crate) epoch: Epoch,
@@ -53,6 +55,8 @@ enum SessionError {
     NoWelcome(u64),
     #[error("it welcomed as {found:?}, protocol version {version}; check the address in the configuration")]
     WrongWelcome { found: String, version: u32 },
+    #[error("its challenge has {0} bytes, and not 32")]
+    WrongChallenge(usize),
     #[error("it ended the session")]
     Ended,
     #[error("it has not read what waits for it, over {0} bytes; another session begins anew")]
@@ -102,6 +106,7 @@ impl SessionError {
             SessionError::Connect(ConnectError::Transport(_))
             | SessionError::NoWelcome(_)
             | SessionError::WrongWelcome { .. }
+            | SessionError::WrongChallenge(_)
             | SessionError::Ended
             | SessionError::NotRead(_)
             | SessionError::PutBack { .. }
@@ -170,13 +175,22 @@ async fn converse(
         participant_name: participant.to_string(),
         number: Some(shared.log.stable().into()),
         seen: witness::seen(&shared.log, participant).map(Into::into),
+        public_key: Bytes::copy_from_slice(&shared.key.public().0),
+        successions: shared.key.successions().iter().map(|word| (*word).into()).collect(),
     };
-    let first = CoordinatorBatch { hello: Some(hello), low_water_mark: 0, messages: Vec::new(), stable_writes: 0 };
+    let first = CoordinatorBatch { hello: Some(hello), ..CoordinatorBatch::default() };
     // The channel was made just now and has room.
     let _ = batches.try_send(first);
     let opening = async {
         let mut incoming = shared.connect.open(address, outgoing).await?;
-        let first = incoming.next().await.ok_or(SessionError::Ended)??;
+        let mut first = incoming.next().await.ok_or(SessionError::Ended)??;
+        if !first.challenge.is_empty() {
+            let signature = sign(shared, participant, &first.challenge)?;
+            let proof = Some(Proof { signature: Bytes::copy_from_slice(&signature.0) });
+            // If nobody takes it, the stream has ended, and says why.
+            let _ = batches.send(CoordinatorBatch { proof, ..CoordinatorBatch::default() }).await;
+            first = incoming.next().await.ok_or(SessionError::Ended)??;
+        }
         Ok::<_, SessionError>((incoming, first))
     };
     // Once to connect, once to be welcomed.
@@ -218,6 +232,18 @@ async fn converse(
         () = sender::send(&participant, queue, batches, &shared.log, &shared.crash) => Err(SessionError::Ended),
         allowed = watched.overflown() => Err(SessionError::NotRead(allowed)),
     }
+}
+
+/// Signs that this coordinator opens a session with this participant.
+fn sign(shared: &Shared, participant: &ParticipantName, challenge: &[u8]) -> Result<Signature, SessionError> {
+    let challenge = Challenge(challenge.try_into().map_err(|_| SessionError::WrongChallenge(challenge.len()))?);
+    Ok(shared.key.sign(&Statement::Session {
+        challenge: &challenge,
+        coordinator: shared.id,
+        epoch: shared.epoch,
+        key: &shared.key.public(),
+        participant: participant.as_str(),
+    }))
 }
 
 async fn receive(

@@ -167,7 +167,7 @@ pub(crate) async fn stand(
 async fn ask(shared: &Shared, name: ParticipantName, address: &str, after: Duration) -> Answered {
     sleep(after).await;
     let patience = Duration::from_millis(shared.config.connect_timeout_ms);
-    let asked = shared.connect.recall(address, witness::request(shared, &name, None));
+    let asked = witness::recall(shared, &name, address, None);
     let told = match timeout(2 * patience, asked).await {
         Err(_) => Err(format!("it did not answer within {} ms", 2 * patience.as_millis())),
         Ok(Ok(answer)) => read_answer(shared, &name, answer),

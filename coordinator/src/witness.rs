@@ -13,7 +13,7 @@ use undoubt_platform::{Batch, NumberedStore, StoreError};
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::record;
 use undoubt_proto::v1::{LogNumber, RecallRequest, RecallResponse};
-use undoubt_vocabulary::{AttemptNumber, KnownAttempt, ParticipantName, WriteNumber};
+use undoubt_vocabulary::{AttemptNumber, Challenge, KnownAttempt, ParticipantName, Statement, WriteNumber};
 
 use crate::log::{Log, LogError, LostParts};
 
@@ -56,8 +56,35 @@ pub(crate) fn remember(log: &NumberedStore, participant: &ParticipantName, numbe
     }
 }
 
-/// Asks a participant what it knows of this coordinator.
-pub(crate) fn request(shared: &Shared, participant: &ParticipantName, from: Option<AttemptNumber>) -> RecallRequest {
+/// Asks a participant what it knows of this coordinator, and from which attempt number on its attempts are wanted, if they are.
+/// The caller bounds how long that may take.
+pub(crate) async fn recall(
+    shared: &Shared,
+    participant: &ParticipantName,
+    address: &str,
+    from: Option<AttemptNumber>,
+) -> Result<RecallResponse, ConnectError> {
+    let question = request(shared, participant, from);
+    let answer = shared.connect.recall(address, question.clone()).await?;
+    let Ok(challenge) = <[u8; 32]>::try_from(&answer.challenge[..]) else { return Ok(answer) };
+    let shown = question.seen.clone().and_then(|seen| WriteNumber::try_from(seen).ok());
+    let signature = shared.key.sign(&Statement::Recall {
+        challenge: &Challenge(challenge),
+        coordinator: shared.id,
+        key: &shared.key.public(),
+        shown: shown.as_ref(),
+        participant: participant.as_str(),
+    });
+    let signature = Bytes::copy_from_slice(&signature.0);
+    let proven = RecallRequest { challenge: answer.challenge, signature, ..question };
+    let answer = shared.connect.recall(address, proven).await?;
+    if answer.challenge.is_empty() {
+        return Ok(answer);
+    }
+    Err(tonic::Status::unavailable("it does not take the answer to its challenge; it is asked again").into())
+}
+
+fn request(shared: &Shared, participant: &ParticipantName, from: Option<AttemptNumber>) -> RecallRequest {
     RecallRequest {
         coordinator_id: shared.id.0.to_vec().into(),
         coordinator_name: shared.config.name.clone(),
@@ -65,6 +92,10 @@ pub(crate) fn request(shared: &Shared, participant: &ParticipantName, from: Opti
         seen: seen(&shared.log, participant).map(Into::into),
         attempts: from.is_some(),
         from_attempt_number: from.unwrap_or_default().0,
+        public_key: Bytes::copy_from_slice(&shared.key.public().0),
+        successions: shared.key.successions().iter().map(|word| (*word).into()).collect(),
+        challenge: Bytes::new(),
+        signature: Bytes::new(),
     }
 }
 
@@ -77,7 +108,7 @@ pub(crate) async fn attempts(
 ) -> Result<(Vec<KnownAttempt>, AttemptNumber), WitnessError> {
     let (mut found, mut from) = (Vec::new(), AttemptNumber::default());
     loop {
-        let asked = shared.connect.recall(address, request(shared, participant, Some(from)));
+        let asked = recall(shared, participant, address, Some(from));
         let answer = timeout(patience, asked).await.map_err(|_| WitnessError::Late)??;
         let RecallResponse { attempts, next_attempt_number, low_water_mark, .. } = answer;
         for attempt in attempts {

@@ -10,7 +10,7 @@ use texts::{Texts, Values, evaluate};
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::conformance;
 use undoubt_participant::resource::{
-    CoordinatorMarks, Kept, Recovered, RecoveredStep, Resource, ResourceError, StepId, StepState, Steps,
+    CoordinatorMarks, Kept, Pin, Recovered, RecoveredStep, Resource, ResourceError, StepId, StepState, Steps,
 };
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, ParticipantName, RunStep, StepOutcome};
 
@@ -21,7 +21,7 @@ pub struct Disk {
     owner: Option<ParticipantName>,
     pub values: Values,
     barriers: BTreeMap<StepId, StepState>,
-    coordinators: BTreeMap<CoordinatorId, (Epoch, AttemptNumber)>,
+    coordinators: BTreeMap<CoordinatorId, (Epoch, AttemptNumber, Option<Pin>)>,
 }
 
 #[derive(Debug)]
@@ -60,7 +60,12 @@ impl Resource for Shelf {
             let steps = disk.barriers.iter();
             Ok(Recovered {
                 coordinators: coordinators
-                    .map(|(id, (epoch, mark))| CoordinatorMarks { id: *id, epoch: *epoch, low_water_mark: *mark })
+                    .map(|(id, (epoch, mark, pin))| CoordinatorMarks {
+                        id: *id,
+                        epoch: *epoch,
+                        low_water_mark: *mark,
+                        pin: *pin,
+                    })
                     .collect(),
                 steps: steps.map(|(step, state)| RecoveredStep { step: step.clone(), state: state.clone() }).collect(),
                 ..Recovered::default()
@@ -68,17 +73,23 @@ impl Resource for Shelf {
         })
     }
 
-    async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
+    async fn record_epoch(
+        &self,
+        coordinator: CoordinatorId,
+        epoch: Epoch,
+        pin: Option<Pin>,
+    ) -> Result<(), ResourceError> {
         self.change(|disk| {
-            let (known, _) = disk.coordinators.entry(coordinator).or_default();
+            let (known, _, pinned) = disk.coordinators.entry(coordinator).or_default();
             *known = epoch.max(*known);
+            *pinned = pin.or(*pinned);
         });
         Ok(())
     }
 
     async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {
         self.change(|disk| {
-            let (_, known) = disk.coordinators.entry(coordinator).or_default();
+            let (_, known, _) = disk.coordinators.entry(coordinator).or_default();
             *known = mark.max(*known);
             disk.barriers.retain(|step, _| step.coordinator != coordinator || step.attempt_number >= mark);
         });

@@ -5,6 +5,7 @@ mod listing;
 use crate::config::Config;
 use crate::engine::{Command, Handle, View};
 use crate::resource::{Heuristic, Loss, Mark, Release};
+use bytes::Bytes;
 use listing::Query;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use undoubt_platform::Reason;
 use undoubt_platform::server::{AnswerRoom, check_reason, parse_tx};
 use undoubt_proto::v1;
 use undoubt_proto::v1::participant_admin_server::ParticipantAdmin;
-use undoubt_vocabulary::{CoordinatorId, WriteNumber};
+use undoubt_vocabulary::{CoordinatorId, PublicKey, WriteNumber};
 
 /// Semantic locks in one answer, and the most that one takes: a key of 1 KiB, and whose it is.
 const MAX_MARKS_LISTED: usize = 1_000;
@@ -66,7 +67,7 @@ impl ParticipantAdmin for AdminService {
                 Ok(Response::new(v1::ResolveBranchResponse { outcome }))
             }
             Answer::Rejected(rejection) => Err(status_of(&rejection)),
-            Answer::Forgotten | Answer::Released | Answer::LossAccepted { .. } => Err(misfit()),
+            Answer::Forgotten | Answer::Released | Answer::Pinned | Answer::LossAccepted { .. } => Err(misfit()),
         }
     }
 
@@ -79,7 +80,7 @@ impl ParticipantAdmin for AdminService {
         match answer {
             Answer::Forgotten => Ok(Response::new(v1::ForgetBranchResponse {})),
             Answer::Rejected(rejection) => Err(status_of(&rejection)),
-            Answer::Resolved(_) | Answer::Released | Answer::LossAccepted { .. } => Err(misfit()),
+            Answer::Resolved(_) | Answer::Released | Answer::Pinned | Answer::LossAccepted { .. } => Err(misfit()),
         }
     }
 
@@ -103,7 +104,7 @@ impl ParticipantAdmin for AdminService {
                 Ok(Response::new(v1::AcceptParticipantLossResponse { put_back }))
             }
             Answer::Rejected(rejection) => Err(status_of(&rejection)),
-            Answer::Resolved(_) | Answer::Forgotten | Answer::Released => Err(misfit()),
+            Answer::Resolved(_) | Answer::Forgotten | Answer::Released | Answer::Pinned => Err(misfit()),
         }
     }
 
@@ -140,7 +141,27 @@ impl ParticipantAdmin for AdminService {
                 Ok(Response::new(v1::ReleaseMarksResponse {}))
             }
             Answer::Rejected(rejection) => Err(status_of(&rejection)),
-            Answer::Resolved(_) | Answer::Forgotten | Answer::LossAccepted { .. } => Err(misfit()),
+            Answer::Resolved(_) | Answer::Forgotten | Answer::Pinned | Answer::LossAccepted { .. } => Err(misfit()),
+        }
+    }
+
+    async fn pin_coordinator(
+        &self,
+        request: Request<v1::PinCoordinatorRequest>,
+    ) -> Result<Response<v1::PinCoordinatorResponse>, Status> {
+        let v1::PinCoordinatorRequest { coordinator_id, public_key, who, reason } = request.into_inner();
+        let coordinator = CoordinatorId::try_from(&coordinator_id[..])
+            .map_err(|bad| Status::invalid_argument(format!("coordinator_id: {bad}")))?;
+        let wrong = |_| Status::invalid_argument(format!("public_key has {} bytes, and not 32", public_key.len()));
+        let key = PublicKey(public_key[..].try_into().map_err(wrong)?);
+        check_reason(&who, &reason)?;
+        match self.engine.ask(|reply| Command::Pin { coordinator, key, reply }).await? {
+            Answer::Pinned => {
+                tracing::warn!(%coordinator, %key, who, reason, "an operator has pinned a coordinator's key");
+                Ok(Response::new(v1::PinCoordinatorResponse {}))
+            }
+            Answer::Rejected(rejection) => Err(status_of(&rejection)),
+            Answer::Resolved(_) | Answer::Forgotten | Answer::Released | Answer::LossAccepted { .. } => Err(misfit()),
         }
     }
 
@@ -175,6 +196,8 @@ fn describe(view: &View<'_>, name: String) -> v1::DescribeParticipantResponse {
         epoch: known.epoch.0,
         low_water_mark: known.low_water_mark.0,
         connected: known.connected,
+        public_key: known.pin.map_or_else(Bytes::new, |pin| Bytes::copy_from_slice(&pin.key.0)),
+        vouched: known.pin.is_some_and(|pin| pin.vouched),
     });
     v1::DescribeParticipantResponse {
         name,

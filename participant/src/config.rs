@@ -39,6 +39,11 @@ pub struct Config {
     /// Results of branches that are open, and of what is over where the resource does not tell them again: kept so that they can
     /// be said again. Past half of it large results wait, past all of it every prepare and action does, until it is refused.
     pub max_kept_result_bytes: usize,
+    /// Coordinators whose keys are pinned at first contact, without an operator's word. Whoever comes after that needs one.
+    pub max_unvouched_pins: usize,
+    /// Takes coordinators of which no key is pinned without a proof, as those that speak version 1 of the protocol, and pins the key
+    /// of one that was known before there were keys. Only where everybody who reaches this participant is trusted.
+    pub accept_unproven_coordinators: bool,
     /// The period in which what is in doubt asks for its decision.
     pub sweep_period_ms: u64,
     /// First pause before the resource is asked again for what it could not do; it doubles.
@@ -64,6 +69,8 @@ impl Default for Config {
             max_answer_room_bytes: DEFAULT_ROOM_BYTES,
             max_open_branches: 100_000,
             max_kept_result_bytes: 128 << 20,
+            max_unvouched_pins: 256,
+            accept_unproven_coordinators: false,
             sweep_period_ms: 1_000,
             retry_first_pause_ms: 50,
             retry_max_pause_ms: 5_000,
@@ -109,6 +116,7 @@ impl Config {
             ranged("max_answer_room_bytes", self.max_answer_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
             ranged("max_open_branches", self.max_open_branches as u64, 1, 10_000_000),
             ranged("max_kept_result_bytes", self.max_kept_result_bytes as u64, 1 << 20, 1 << 40),
+            ranged("max_unvouched_pins", self.max_unvouched_pins as u64, 0, 100_000),
             pause("sweep_period_ms", self.sweep_period_ms),
             pause("retry_first_pause_ms", self.retry_first_pause_ms),
             pause("retry_max_pause_ms", self.retry_max_pause_ms),

@@ -131,6 +131,7 @@ impl Locking {
 /// At the first promise that the resource does not keep, as all functions here do.
 pub async fn steps<W: World>(world: &mut W) {
     life::the_highest_epoch_survives_a_crash(world).await;
+    life::the_last_pin_of_a_coordinator_survives_a_crash_with_its_epoch(world).await;
     life::a_resource_of_another_participant_is_refused(world).await;
     life::its_own_work_in_the_background_ends_when_it_is_told_to_stop(world).await;
     saga::a_barrier_and_its_work_are_stored_together(world).await;

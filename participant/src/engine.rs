@@ -33,7 +33,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use turns::InTurn;
 use undoubt_participant_core as core;
-use undoubt_participant_core::{Answer, BranchId, Effect, Input, Limits, Operator, Participant, Session, StepId};
+use undoubt_participant_core::{
+    Answer, BranchId, Effect, Input, Limits, Operator, Participant, Session, StepId, Trust,
+};
 use undoubt_platform::{Clock, CrashPoints, Random};
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, ParticipantName, Prepare, WriteNumber};
 use waiting_work::{LOOK_THROUGH_EVERY, Waiting};
@@ -96,7 +98,9 @@ impl<R: Branches> Engine<R> {
         let room = Room::new(config.max_kept_result_bytes);
         resource.use_room(room.clone());
         let largest_kept_bytes = if resource.recalls_results() { SHORT_RESULT_BYTES } else { usize::MAX };
-        let limits = Limits { max_open_branches: config.max_open_branches, largest_kept_bytes };
+        let trust =
+            Trust { max_unvouched_pins: config.max_unvouched_pins, unproven: config.accept_unproven_coordinators };
+        let limits = Limits { max_open_branches: config.max_open_branches, largest_kept_bytes, trust };
         let mut engine = Engine {
             core: Participant::new(limits),
             resource: resource.clone(),
@@ -224,7 +228,13 @@ impl<R: Branches> Engine<R> {
                 }
             }
             Effect::Execute { branch, prepare } => self.preparing.push((branch, prepare)),
-            Effect::RecordEpoch { session, coordinator, epoch } => self.record_epoch(session, coordinator, epoch),
+            Effect::RecordEpoch { session, coordinator, epoch, pin } => {
+                self.record_epoch(coordinator, epoch, pin, Input::EpochRecorded { session });
+            }
+            Effect::RecordPin { coordinator, epoch, pin, operator } => {
+                let pinned = Input::Pinned { coordinator, key: pin.key, operator };
+                self.record_epoch(coordinator, epoch, Some(pin), pinned);
+            }
             Effect::RememberSeen { coordinator, seen } => {
                 self.resource
                     .remember(coordinator_memory::seen_key(coordinator), coordinator_memory::encode(coordinator, seen));
@@ -276,8 +286,8 @@ impl<R: Branches> Engine<R> {
 /// Returns what survived, in the order in which a core has to hear of it.
 pub(crate) fn inputs_of(recovered: Recovered) -> impl Iterator<Item = core::Recovered> {
     let Recovered { coordinators, prepared, aborting, finished, heuristics, steps, log } = recovered;
-    let coordinators = coordinators.into_iter().map(|CoordinatorMarks { id, epoch, low_water_mark }| {
-        core::Recovered::Coordinator { id, epoch, low_water_mark }
+    let coordinators = coordinators.into_iter().map(|CoordinatorMarks { id, epoch, low_water_mark, pin }| {
+        core::Recovered::Coordinator { id, epoch, low_water_mark, pin }
     });
     let prepared = prepared.into_iter().map(|PreparedBranch { branch, begun_at, result }| core::Recovered::Prepared {
         branch,

@@ -31,6 +31,11 @@ pub const CRASH_POINTS: &[&str] = &[
     "after-send-closed",
 ];
 
+/// The points around the write of a hello's epoch and key. They are reached at the beginning of sessions, where no transaction's state
+/// tells one crash from another, so nobody sweeps them.
+pub(crate) const BEFORE_RECORD_EPOCH: &str = "before-record-epoch";
+pub(crate) const AFTER_RECORD_EPOCH: &str = "after-record-epoch";
+
 /// Returns the points before and after a message is handed to the stream.
 pub(crate) fn around_send(message: &ToCoordinator) -> (&'static str, &'static str) {
     match message {

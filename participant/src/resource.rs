@@ -75,7 +75,7 @@ pub use undoubt_participant_core::branch_id::BranchId;
 pub use undoubt_participant_core::heuristic::Heuristic;
 pub use undoubt_participant_core::release::Release;
 pub use undoubt_participant_core::step::{StepId, StepState};
-pub use undoubt_participant_core::{Kept, SHORT_RESULT_BYTES};
+pub use undoubt_participant_core::{Kept, Pin, SHORT_RESULT_BYTES};
 
 /// The abilities and duties of every resource, whatever it can take part in.
 pub trait Resource: Send + Sync + 'static {
@@ -91,11 +91,14 @@ pub trait Resource: Send + Sync + 'static {
     /// under the same address, or one restored from a backup.
     fn recover(&self, owner: &ParticipantName) -> impl Future<Output = Result<Recovered, ResourceError>> + Send;
 
-    /// Stores the highest epoch seen of a coordinator, durably before it returns (R5). May be repeated.
+    /// Stores the highest epoch seen of a coordinator (R5), and in the same write the key by which that proves who it is (R14), if
+    /// there is one; durably before it returns. The pin of the last call replaces those before it, whatever its epoch; a call without
+    /// one leaves it. May be repeated.
     fn record_epoch(
         &self,
         coordinator: CoordinatorId,
         epoch: Epoch,
+        pin: Option<Pin>,
     ) -> impl Future<Output = Result<(), ResourceError>> + Send;
 
     /// Drops what was kept only to recognise attempts of this coordinator below `mark`, all of which are over: what their

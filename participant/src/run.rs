@@ -77,7 +77,8 @@ pub async fn run<R: Branches>(
     let owner = config.name.parse().map_err(ConfigError::Name)?;
     let config = Arc::new(config);
     let mut shutdown = std::pin::pin!(shutdown);
-    let recovering = Engine::recover(resource.clone(), owner, config.clone(), (clock.clone(), random), crash.clone());
+    let recovering =
+        Engine::recover(resource.clone(), owner, config.clone(), (clock.clone(), random.clone()), crash.clone());
     let (engine, handle) = tokio::select! {
         biased;
         recovered = recovering => recovered?,
@@ -87,7 +88,7 @@ pub async fn run<R: Branches>(
 
     let Offer { mut routes, health } = Offer::new()?;
     tell_health::<ParticipantServer<SessionService>>(&health, true).await;
-    let session = SessionService::new(handle.clone(), config.clone(), resource.clone(), crash);
+    let session = SessionService::new(handle.clone(), config.clone(), resource.clone(), crash, random);
     let session = ParticipantServer::new(session)
         .max_decoding_message_size(MAX_COORDINATOR_BATCH_BYTES)
         .max_encoding_message_size(usize::MAX);

@@ -1,11 +1,14 @@
 //! The conversation with a coordinator, as `session.proto` has it.
 
+mod proof;
+
 use crate::config::Config;
 use crate::engine::{Command, Handle, KnownHere};
 use crate::outbox::{Outgoing, Outgoings, outbox};
 use crate::points::around_send;
 use crate::resource::Branches;
 use bytes::Bytes;
+use proof::{Challenges, Claim};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,13 +17,13 @@ use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
-use undoubt_participant_core::{Hello, Recall, Recalled, Session, SessionRefused};
-use undoubt_platform::CrashPoints;
+use undoubt_participant_core::{Hello, Proof, Recall, Recalled, Session, SessionRefused};
+use undoubt_platform::{CrashPoints, Random};
 use undoubt_proto::v1::participant_server::Participant;
 use undoubt_proto::{KNOWN_EPOCH, PUT_BACK, v1};
 use undoubt_vocabulary::limits::MAX_WORK_BYTES;
-use undoubt_vocabulary::protocol::{self, NEWEST_VERSION, OLDEST_VERSION};
-use undoubt_vocabulary::{Abilities, AttemptNumber, CoordinatorId, Epoch, ToParticipant, WriteNumber};
+use undoubt_vocabulary::protocol::{self, NEWEST_VERSION, OLDEST_VERSION, PROVEN_VERSION};
+use undoubt_vocabulary::{Abilities, AttemptNumber, CoordinatorId, Epoch, Statement, ToParticipant, WriteNumber};
 
 /// A stream that does not say hello within this time is closed.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -44,6 +47,7 @@ pub(crate) struct SessionService {
     number: Number,
     crash: CrashPoints,
     sessions: Arc<AtomicU64>,
+    challenges: Challenges,
 }
 
 type Number = Arc<dyn Fn() -> Option<WriteNumber> + Send + Sync>;
@@ -51,7 +55,13 @@ type Number = Arc<dyn Fn() -> Option<WriteNumber> + Send + Sync>;
 type Batches = Pin<Box<dyn Stream<Item = Result<v1::ParticipantBatch, Status>> + Send>>;
 
 impl SessionService {
-    pub(crate) fn new<R: Branches>(engine: Handle, config: Arc<Config>, resource: Arc<R>, crash: CrashPoints) -> Self {
+    pub(crate) fn new<R: Branches>(
+        engine: Handle,
+        config: Arc<Config>,
+        resource: Arc<R>,
+        crash: CrashPoints,
+        random: Arc<dyn Random>,
+    ) -> Self {
         let (kind, asked) = (resource.kind(), resource.clone());
         let abilities = Arc::new(move || Abilities {
             saga_steps: true,
@@ -59,11 +69,12 @@ impl SessionService {
             two_phase: asked.takes_branches() && asked.can_prepare(),
         });
         let number: Number = Arc::new(move || resource.number());
-        SessionService { engine, config, resource: kind, abilities, number, crash, sessions: Arc::default() }
+        let (sessions, challenges) = (Arc::default(), Challenges::new(random));
+        SessionService { engine, config, resource: kind, abilities, number, crash, sessions, challenges }
     }
 
-    /// Returns the version that both speak, and what the hello says.
-    fn check(&self, hello: &v1::Hello) -> Result<(u32, Hello), Status> {
+    /// Returns the version that both speak, what the hello says, and the keys that are to be proven.
+    fn check(&self, hello: &v1::Hello) -> Result<(u32, Hello, Option<Claim>), Status> {
         let (oldest, newest) = (hello.protocol_version, hello.newest_protocol_version);
         let version = protocol::common_version(oldest, newest).ok_or_else(|| {
             Status::failed_precondition(format!(
@@ -73,14 +84,58 @@ impl SessionService {
             ))
         })?;
         self.check_name(&hello.participant_name)?;
+        let claim = Claim::read(&hello.public_key, &hello.successions)?.filter(|_| version >= PROVEN_VERSION);
         let hello = Hello {
             coordinator: coordinator(&hello.coordinator_id)?,
+            proof: Proof::default(),
             name: hello.coordinator_name.clone(),
             epoch: Epoch(hello.epoch),
             number: number(hello.number.as_ref())?,
             shown: number(hello.seen.as_ref())?,
         };
-        Ok((version, hello))
+        Ok((version, hello, claim))
+    }
+
+    /// Has whoever opens a session prove the keys that it claims. Until then nobody else hears of it.
+    async fn prove(
+        &self,
+        hello: &Hello,
+        claim: &Claim,
+        incoming: &mut Streaming<v1::CoordinatorBatch>,
+        batches: &mpsc::Sender<Result<v1::ParticipantBatch, Status>>,
+    ) -> Result<(Proof, v1::CoordinatorBatch), Status> {
+        let challenge = self.challenges.draw();
+        let batch = v1::ParticipantBatch { challenge: Bytes::copy_from_slice(&challenge.0), ..Default::default() };
+        // Whoever asked may have gone; then nothing comes either.
+        let _ = batches.send(Ok(batch)).await;
+        let second = tokio::time::timeout(HELLO_TIMEOUT, incoming.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("no proof came; a challenge is answered with one"))??
+            .ok_or_else(|| Status::invalid_argument("the stream ended before the proof"))?;
+        let proof = second.proof.as_ref().ok_or_else(|| Status::invalid_argument("the second batch has no proof"))?;
+        let statement = Statement::Session {
+            challenge: &challenge,
+            coordinator: hello.coordinator,
+            epoch: hello.epoch,
+            key: &claim.key,
+            participant: &self.config.name,
+        };
+        let proven = claim.prove(&statement, &proof::signature(&proof.signature)?).ok_or_else(proof::not_signed)?;
+        Ok((proven, second))
+    }
+
+    /// Returns what a question proves; `None`: it answers no challenge, and is given one.
+    fn proof_of(&self, question: &v1::RecallRequest, shown: Option<&WriteNumber>) -> Result<Option<Proof>, Status> {
+        let Some(claim) = Claim::read(&question.public_key, &question.successions)? else {
+            return Ok(Some(Proof::default()));
+        };
+        let coordinator = coordinator(&question.coordinator_id)?;
+        let answered = self.challenges.of_questions().into_iter().find(|given| given.0 == question.challenge[..]);
+        let Some(challenge) = answered else { return Ok(None) };
+        let participant = self.config.name.as_str();
+        let statement = Statement::Recall { challenge: &challenge, coordinator, key: &claim.key, shown, participant };
+        let signature = proof::signature(&question.signature)?;
+        claim.prove(&statement, &signature).map(Some).ok_or_else(proof::not_signed)
     }
 
     fn check_name(&self, name: &str) -> Result<(), Status> {
@@ -108,10 +163,8 @@ impl Participant for SessionService {
             .map_err(|_| Status::deadline_exceeded("no hello came; a session begins with one"))??
             .ok_or_else(|| Status::invalid_argument("the stream ended before hello"))?;
         let hello = first.hello.as_ref().ok_or_else(|| Status::invalid_argument("the first batch has no hello"))?;
-        let (protocol_version, hello) = self.check(hello)?;
+        let (protocol_version, mut hello, claim) = self.check(hello)?;
         let session = Session(self.sessions.fetch_add(1, Ordering::Relaxed));
-        let (out, outgoing) = outbox(self.engine.room());
-        self.engine.tell(Command::Hello { session, hello, out }).await?;
         let (batches, stream) = mpsc::channel(MAX_BATCHES_UNDER_WAY);
         let abilities = (self.abilities)();
         let welcome = v1::Welcome {
@@ -124,10 +177,32 @@ impl Participant for SessionService {
             seen: None,
             abilities: abilities.names().map(str::to_owned).collect(),
         };
-        let (engine, crash, number) = (self.engine.clone(), self.crash.clone(), self.number.clone());
+        let service = self.clone();
         tokio::spawn(async move {
+            let mut begun = vec![first];
+            if let Some(claim) = claim {
+                match service.prove(&hello, &claim, &mut incoming, &batches).await {
+                    Ok((proof, second)) => {
+                        hello.proof = proof;
+                        begun.push(second);
+                    }
+                    Err(status) => {
+                        tracing::debug!(%status, "nobody proved to be a coordinator");
+                        // It may have gone; then nobody wants to know.
+                        let _ = batches.try_send(Err(status));
+                        return;
+                    }
+                }
+            }
+            let SessionService { engine, crash, number, .. } = service;
+            let (out, outgoing) = outbox(engine.room());
+            if let Err(gone) = engine.tell(Command::Hello { session, hello, out }).await {
+                // The coordinator may have gone, too.
+                let _ = batches.try_send(Err(gone.into()));
+                return;
+            }
             tokio::select! {
-                ended = receive(&engine, session, first, incoming) => {
+                ended = receive(&engine, session, begun, incoming) => {
                     if let Err(status) = ended {
                         tracing::debug!(%status, "session ended");
                         // The coordinator may have gone; then nobody wants to know.
@@ -143,18 +218,19 @@ impl Participant for SessionService {
     }
 
     async fn recall(&self, request: Request<v1::RecallRequest>) -> Result<Response<v1::RecallResponse>, Status> {
-        let v1::RecallRequest {
-            coordinator_id,
-            coordinator_name,
-            participant_name,
-            seen,
-            attempts,
-            from_attempt_number,
-        } = request.into_inner();
-        self.check_name(&participant_name)?;
-        let coordinator = coordinator(&coordinator_id)?;
-        let recall = Recall { coordinator, name: coordinator_name, shown: number(seen.as_ref())? };
+        let question = request.into_inner();
+        self.check_name(&question.participant_name)?;
+        let coordinator = coordinator(&question.coordinator_id)?;
+        let shown = number(question.seen.as_ref())?;
+        let Some(proof) = self.proof_of(&question, shown.as_ref())? else {
+            let [challenge, _] = self.challenges.of_questions();
+            let challenge = Bytes::copy_from_slice(&challenge.0);
+            return Ok(Response::new(v1::RecallResponse { challenge, ..Default::default() }));
+        };
+        let v1::RecallRequest { coordinator_name, attempts, from_attempt_number, .. } = question;
+        let recall = Recall { coordinator, proof, name: coordinator_name, shown };
         let known = self.engine.recall(recall, attempts.then_some(AttemptNumber(from_attempt_number))).await?;
+        let known = known.map_err(|why| proof::status_of(&why))?;
         let KnownHere { number, recalled, attempts, next } = known;
         let Recalled { seen, epoch, low_water_mark, connected, put_back, other } = recalled;
         Ok(Response::new(v1::RecallResponse {
@@ -167,6 +243,7 @@ impl Participant for SessionService {
             other_coordinator_id: other.map_or_else(Bytes::new, |other| Bytes::copy_from_slice(&other.0)),
             attempts: attempts.into_iter().map(Into::into).collect(),
             next_attempt_number: next.map_or(0, |next| next.0),
+            challenge: Bytes::new(),
         }))
     }
 }
@@ -182,10 +259,11 @@ fn number(wire: Option<&v1::LogNumber>) -> Result<Option<WriteNumber>, Status> {
 async fn receive(
     engine: &Handle,
     session: Session,
-    first: v1::CoordinatorBatch,
+    begun: Vec<v1::CoordinatorBatch>,
     mut incoming: Streaming<v1::CoordinatorBatch>,
 ) -> Result<(), Status> {
-    let mut next = Some(first);
+    let mut begun = begun.into_iter();
+    let mut next = begun.next();
     while let Some(batch) = next {
         let (low_water_mark, writes) = (AttemptNumber(batch.low_water_mark), batch.stable_writes);
         let messages: Result<Vec<ToParticipant>, _> = batch.messages.into_iter().map(TryInto::try_into).collect();
@@ -200,7 +278,10 @@ async fn receive(
         }
         let received = engine.room_to_receive(bytes).await?;
         engine.tell(Command::Batch { session, low_water_mark, writes, messages, received }).await?;
-        next = incoming.message().await?;
+        next = match begun.next() {
+            Some(batch) => Some(batch),
+            None => incoming.message().await?,
+        };
     }
     Ok(())
 }
@@ -257,6 +338,7 @@ async fn send(
                     status.metadata_mut().insert(KNOWN_EPOCH, known.into());
                     status
                 }
+                SessionRefused::Unproven(ref why) => proof::status_of(why),
                 SessionRefused::Replaced => Status::aborted(why.to_string()),
                 SessionRefused::PutBack { why: ref sign } => {
                     let mut status = Status::failed_precondition(why.to_string());

@@ -2,7 +2,7 @@
 //!
 //! | family | what is kept | until |
 //! | --- | --- | --- |
-//! | `coordinator` | the highest epoch and the low-water mark of each coordinator | for good |
+//! | `coordinator` | the highest epoch, the low-water mark and the pinned key of each coordinator | for good |
 //! | `branch` | prepared branches, with what the adapter needs to commit them | they end |
 //! | `finished` | what branches came to | the low-water mark has passed them |
 //! | `heuristic` | how operators, or unknown hands, have ended branches | an operator forgets it |
@@ -18,7 +18,7 @@ mod record;
 mod recovery;
 mod schema;
 
-use crate::resource::{BranchId, Heuristic, Loss, PreparedBranch, Recovered, ResourceError, StepId, StepState};
+use crate::resource::{BranchId, Heuristic, Loss, Pin, PreparedBranch, Recovered, ResourceError, StepId, StepState};
 use bytes::Bytes;
 use kept_log::KeptLog;
 use prost::Message;
@@ -56,6 +56,8 @@ struct Known {
     /// next range begins here. Ranges that all began at the first attempt number would have to be told apart by the
     /// store again and again.
     collected: AttemptNumber,
+    /// The last that was given.
+    pin: Option<Pin>,
 }
 
 impl std::fmt::Debug for TransactionTable {
@@ -133,10 +135,18 @@ impl TransactionTable {
 /// Coordinators: epochs, and low-water marks of attempts.
 impl TransactionTable {
     /// Does what [`Resource::record_epoch`](crate::resource::Resource::record_epoch) promises.
-    pub async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
-        let known = self.note(coordinator, epoch, AttemptNumber::default());
+    pub async fn record_epoch(
+        &self,
+        coordinator: CoordinatorId,
+        epoch: Epoch,
+        pin: Option<Pin>,
+    ) -> Result<(), ResourceError> {
+        let known = self.note(coordinator, epoch, AttemptNumber::default(), pin);
         let mut batch = Batch::default();
         record::put_epoch(&mut batch, coordinator, known.epoch);
+        if let Some(pin) = known.pin {
+            record::put_pin(&mut batch, coordinator, pin);
+        }
         Ok(self.store.write(batch, Durability::Forced).await?)
     }
 
@@ -172,11 +182,12 @@ impl TransactionTable {
     }
 
     /// Notes what was seen of a coordinator, and returns all that is known.
-    fn note(&self, coordinator: CoordinatorId, epoch: Epoch, low_water_mark: AttemptNumber) -> Known {
+    fn note(&self, coordinator: CoordinatorId, epoch: Epoch, low_water_mark: AttemptNumber, pin: Option<Pin>) -> Known {
         let mut all = self.coordinators();
         let known = all.entry(coordinator).or_default();
         known.epoch = epoch.max(known.epoch);
         known.low_water_mark = low_water_mark.max(known.low_water_mark);
+        known.pin = pin.or(known.pin);
         *known
     }
 

@@ -12,6 +12,7 @@
 mod field;
 mod message;
 mod outcome;
+mod proof;
 mod saga;
 mod vote;
 mod witness;

@@ -11,6 +11,7 @@ pub mod durability;
 mod facts;
 #[cfg(test)]
 mod fixture;
+pub mod impostors;
 pub mod isolation;
 pub mod losses;
 pub mod operators;
@@ -40,7 +41,7 @@ pub struct Violation {
 pub type Checker = fn(&Run) -> Vec<Violation>;
 
 /// The checkers by name; every rule starts with the name of its checker.
-pub const CHECKERS: [(&str, Checker); 14] = [
+pub const CHECKERS: [(&str, Checker); 15] = [
     ("atomicity", atomicity::check),
     ("stability", stability::check),
     ("durability", durability::check),
@@ -55,6 +56,7 @@ pub const CHECKERS: [(&str, Checker); 14] = [
     ("reads", reads::check),
     ("sizes", sizes::check),
     ("standing", standing::check),
+    ("impostors", impostors::check),
 ];
 
 pub fn check_all(run: &Run) -> Vec<Violation> {

@@ -135,6 +135,8 @@ pub struct Finals {
     pub done_without: BTreeMap<String, BTreeMap<Participant, HowResolved>>,
     /// Steps of sagas that operators passed over.
     pub passed_over: Vec<PassedOver>,
+    /// Participants that have taken a stranger for the coordinator, and the epoch that it claimed.
+    pub impostors_welcomed: Vec<(Participant, u32)>,
     /// Batches of several messages that had more bytes than is usual.
     pub oversized: Vec<Oversized>,
     /// The hosts that could not be brought back, on purpose (P8).

@@ -84,7 +84,7 @@ fn late(by_ms: u64) -> Tampering {
 }
 
 fn storage() -> Vec<Scenario> {
-    use Code::{S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S12, S13, S14, S15};
+    use Code::{S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S12, S13, S14, S15, S16};
     vec![
         scenario(
             "the-coordinators-disk-lies",
@@ -193,6 +193,19 @@ fn storage() -> Vec<Scenario> {
                 ],
             )
         },
+        scenario(
+            "an-impostor-knocks",
+            "a stranger says that it is the coordinator, also after crashes of both: it takes no epoch, and nobody ends for it",
+            &[S16],
+            vec![
+                at(800, What::Impostor { participant: 1 }),
+                at(1_000, What::Crash { host: P1, power: true, down_ms: 200 }),
+                at(1_500, What::Impostor { participant: 1 }),
+                at(1_700, What::Crash { host: COORDINATOR, power: false, down_ms: 300 }),
+                at(1_800, What::Impostor { participant: 2 }),
+                when(P2, "after-send-vote", 20, What::Impostor { participant: 2 }),
+            ],
+        ),
         scenario(
             "the-disks-are-slow",
             "syncs take half a second: everything is late, and nothing wrong",

@@ -12,6 +12,7 @@
 //! | `client`, `workload` | applications and their memory |
 //! | `conductor` | lets time pass and makes faults happen |
 //! | `operator` | people who decide alone |
+//! | `impostor` | a stranger who says that it is the coordinator |
 //! | `witness`, `duty` | what has to be known of a disk that was put back, and who accepts what it has lost |
 //! | `auditor`, `finals` | what is found when all is over |
 //! | `resource`, `temper` | what participants guard, and how it treats its callers |
@@ -24,6 +25,7 @@ mod client;
 mod conductor;
 mod duty;
 mod finals;
+mod impostor;
 mod net;
 mod observation;
 mod operator;

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt::process::{
-    Backup, EXIT_CODES, Failed, Failure, OrFailed as _, Place, Process, ServerArgs, StoreKind, connections, exit,
-    of_operator, raise_open_files, serve_on,
+    Backup, EXIT_CODES, Failed, Failure, Key, OrFailed as _, Place, Process, ServerArgs, StoreKind, connections, exit,
+    of_operator, raise_open_files, read_or_draw, serve_on,
 };
 use undoubt::settings;
 use undoubt_client::{Client, ClientOptions};
@@ -43,6 +43,7 @@ struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Backup(Backup),
+    Key(Key),
 }
 
 #[tokio::main]
@@ -50,6 +51,7 @@ async fn main() -> ExitCode {
     let mut args = Args::parse();
     exit(match args.command.take() {
         None => serve(args).await,
+        Some(Command::Key(key)) => key.carry_out(),
         Some(Command::Backup(backup)) => backup.carry_out(log::FAMILIES, ask_for_backup).await,
     })
 }
@@ -70,12 +72,14 @@ async fn serve(args: Args) -> Result<(), Failed> {
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
     let place = Place { kind, data_dir: &config.data_dir, families: log::FAMILIES, checks_folder: config.folder_sign };
     serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
+        let key = Arc::new(read_or_draw(&config.data_dir.join(&config.key_file))?);
         let listener = args.server.bind(&config.listen).await?;
         let environment = Environment {
             store: opened.store(),
             folder_sign: opened.folder_sign(),
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom::new()),
+            key,
             connect: connect.clone(),
             dial: Arc::new(TcpDial),
             incoming: connections(listener),

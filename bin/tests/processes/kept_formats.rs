@@ -3,8 +3,9 @@
 //! `bin/tests/formats/N` holds the data folders of a coordinator, `bank-a` and `bank-b`, killed in the midst, as a version with
 //! format N wrote them. A new format gets one more by `make keep-format`.
 
-use crate::support::api::{commit, get, list, transfer, value};
+use crate::support::api::{commit, describe, get, list, transfer, value};
 use crate::support::cli::{Said, undoubt, undoubt_json};
+use crate::support::program::{coordinator, run as run_program};
 use crate::support::{banks, start, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use undoubt::cluster::{Cluster, Plan, Who};
 use undoubt_platform::identity::{FORMAT, OLDEST_FORMAT};
 use undoubt_proto::v1::list_request::Filter;
-use undoubt_vocabulary::TransactionPhase;
+use undoubt_vocabulary::{CoordinatorId, TransactionPhase};
 
 const BANK_A: Who = Who::Participant(0);
 const BANK_B: Who = Who::Participant(1);
@@ -155,7 +156,27 @@ async fn folders_of_every_kept_format_open_and_what_was_open_goes_on() {
             data_dirs.insert(name.to_owned(), home.path().join(name));
         }
         let cluster = start(Plan { data_dirs, ..plan() }).await;
+        vouch_for_the_coordinator(&cluster).await;
         check(&cluster).await;
+    }
+}
+
+/// Does what an operator has to do once where participants know a coordinator from before there were keys.
+async fn vouch_for_the_coordinator(cluster: &Cluster) {
+    until("sessions are refused, with what to do", async || {
+        let described = describe(cluster).await;
+        let wants_word =
+            |error: &str| error.contains("from before coordinators had keys") && error.contains("participants pin");
+        described.participants.iter().all(|participant| wants_word(&participant.last_error)).then_some(())
+    })
+    .await;
+    let id = CoordinatorId::try_from(&describe(cluster).await.coordinator_id[..]).unwrap().to_string();
+    let file = cluster.folder().join("coordinator/coordinator.key");
+    let key = run_program(coordinator(&["key", file.to_str().unwrap()])).await.out.trim_end().to_owned();
+    for name in ["bank-a", "bank-b"] {
+        let who = ["--who", "ada", "--reason", "it is ours", "--yes"];
+        let pin = [&["participants", "pin", name, "--coordinator", &id, "--key", &key], &who[..]].concat();
+        undoubt(cluster, &pin).await.expect(0, &["pinned", &key]);
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use undoubt::cluster::{Cluster, Plan, Who};
 use undoubt::process::connections;
-use undoubt_participant::resource::{Health, Recovered, Resource, ResourceError, StepId, Steps};
+use undoubt_participant::resource::{Health, Pin, Recovered, Resource, ResourceError, StepId, Steps};
 use undoubt_participant::{Config, Environment, run_steps};
 use undoubt_platform::{CrashPoints, OsRandom, SystemClock};
 use undoubt_vocabulary::{
@@ -41,7 +41,7 @@ impl Resource for Bells {
         Ok(Recovered::default())
     }
 
-    async fn record_epoch(&self, _: CoordinatorId, _: Epoch) -> Result<(), ResourceError> {
+    async fn record_epoch(&self, _: CoordinatorId, _: Epoch, _: Option<Pin>) -> Result<(), ResourceError> {
         Ok(())
     }
 

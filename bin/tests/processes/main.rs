@@ -29,6 +29,7 @@ mod lost_answers;
 mod memory;
 mod operators;
 mod outcomes;
+mod pins;
 mod readers;
 mod refusals;
 mod restored_folders;

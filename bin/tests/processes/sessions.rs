@@ -75,7 +75,9 @@ async fn a_session_begins_with_a_hello_that_fits_or_not_at_all() {
 
 #[tokio::test]
 async fn coordinators_of_several_versions_are_each_spoken_to_in_the_highest_that_both_know() {
-    let (_cluster, url) = bank().await;
+    let (participants, unproven) = (vec!["bank".to_owned()], "accept_unproven_coordinators=true".to_owned());
+    let cluster = start(Plan { participants, participant_settings: vec![unproven], ..Plan::default() }).await;
+    let url = cluster.url(BANK).unwrap();
     for (epoch, newest_protocol_version, spoken) in [(1, 0, 1), (2, 1, 1), (3, 2, 2), (4, 9, 2)] {
         let hello = v1::Hello { newest_protocol_version, ..hello("bank", epoch) };
         let (mut session, batch) = Session::open(&url, first(hello)).await.unwrap();
@@ -85,6 +87,10 @@ async fn coordinators_of_several_versions_are_each_spoken_to_in_the_highest_that
         let key: &'static str = ["a", "b", "c", "d"][epoch as usize - 1];
         assert_eq!(read(&mut session, key, u64::from(epoch) << 40, key).await, None, "it works in each of them");
     }
+    // Since it has proven a key once, nobody is taken for it without.
+    let older = v1::Hello { newest_protocol_version: 1, ..hello("bank", 5) };
+    let refused = Session::open(&url, first(older)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
 }
 
 #[tokio::test]

@@ -230,8 +230,8 @@ pub use watch::Watched;
 pub use undoubt_proto::convert::{KnownOutcome, Malformed};
 pub use undoubt_vocabulary::{
     AbortReason, AttemptNumber, BranchOutcome, CoordinatorId, CoordinatorPhase, Direction, Epoch, EventKind, InvalidId,
-    InvalidSaga, Outcome, PartName, PartState, ParticipantName, Refusal, RefusalCode, RetryPolicy, StepName, StuckStep,
-    Timestamp, TransactionPhase, TxId,
+    InvalidSaga, Outcome, PartName, PartState, ParticipantName, PublicKey, Refusal, RefusalCode, RetryPolicy, StepName,
+    StuckStep, Timestamp, TransactionPhase, TxId,
 };
 pub use undoubt_work::{self as work, InvalidWork, Reference, Results, Value, Work, kv};
 

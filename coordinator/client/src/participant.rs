@@ -8,7 +8,7 @@ use tonic::transport::Channel;
 use undoubt_proto::convert::branch_outcome;
 use undoubt_proto::v1;
 use undoubt_proto::v1::participant_admin_client::ParticipantAdminClient;
-use undoubt_vocabulary::{BranchOutcome, CoordinatorId, TxId};
+use undoubt_vocabulary::{BranchOutcome, CoordinatorId, PublicKey, TxId};
 
 /// Talks to one participant. Cheap to clone. A participant need not offer any of this.
 #[derive(Clone, Debug)]
@@ -86,6 +86,29 @@ impl ParticipantClient {
         let accepted = self.connection.act("accept-loss", Repeat::OnlyIfNotReceived, request, accept).await?;
         let v1::AcceptParticipantLossResponse { put_back } = accepted;
         Ok(put_back)
+    }
+
+    /// Pins a coordinator's public key, in place of the one that is pinned: whoever proves it is taken for that coordinator.
+    pub async fn pin_coordinator(
+        &self,
+        coordinator: CoordinatorId,
+        key: PublicKey,
+        who: &str,
+        reason: &str,
+    ) -> Result<(), OperatorError> {
+        let request = v1::PinCoordinatorRequest {
+            coordinator_id: coordinator.0.to_vec().into(),
+            public_key: key.0.to_vec().into(),
+            who: who.to_owned(),
+            reason: reason.to_owned(),
+        };
+        let pin = |request| {
+            let mut admin = self.admin();
+            async move { admin.pin_coordinator(request).await }
+        };
+        let v1::PinCoordinatorResponse {} =
+            self.connection.act("pin-coordinator", Repeat::OnlyIfNotReceived, request, pin).await?;
+        Ok(())
     }
 
     /// Drops the semantic locks of a saga before it is over: it is isolated no more.

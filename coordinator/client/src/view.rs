@@ -8,7 +8,7 @@ use undoubt_proto::convert::{KnownOutcome, Malformed, branch_outcome};
 use undoubt_proto::v1;
 use undoubt_vocabulary::{
     AttemptNumber, BranchOutcome, CoordinatorId, CoordinatorPhase, Epoch, EventKind, InvalidId, PartState,
-    ParticipantName, StepName, Timestamp, TransactionPhase, TxId,
+    ParticipantName, PublicKey, StepName, Timestamp, TransactionPhase, TxId,
 };
 
 use crate::submit::known;
@@ -198,6 +198,10 @@ pub struct KnownCoordinator {
     pub low_water_mark: AttemptNumber,
     /// It has a session with the participant.
     pub connected: bool,
+    /// The public key by which it is known; `None`: it is known without one.
+    pub key: Option<PublicKey>,
+    /// An operator has vouched for the key; else it was pinned at first contact.
+    pub vouched: bool,
 }
 
 /// A step of a saga that a participant works on.
@@ -426,6 +430,8 @@ impl TryFrom<v1::KnownCoordinator> for KnownCoordinator {
             epoch,
             low_water_mark,
             connected: wire.connected,
+            key: wire.public_key[..].try_into().ok().map(PublicKey),
+            vouched: wire.vouched,
         })
     }
 }

@@ -182,6 +182,10 @@ pub struct KnownCoordinator {
     pub epoch: u32,
     pub low_water_mark: String,
     pub connected: bool,
+    /// The public key by which it is known, in hexadecimal digits.
+    pub key: Option<String>,
+    /// An operator has vouched for the key.
+    pub vouched: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -394,6 +398,8 @@ impl From<&ParticipantState> for ParticipantSelf {
             epoch: coordinator.epoch.0,
             low_water_mark: coordinator.low_water_mark.to_string(),
             connected: coordinator.connected,
+            key: coordinator.key.map(|key| key.to_string()),
+            vouched: coordinator.vouched,
         };
         ParticipantSelf {
             name: state.name.to_string(),

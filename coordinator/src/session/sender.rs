@@ -27,6 +27,7 @@ pub(super) async fn send(
                 low_water_mark: drained.low_water_mark.0,
                 messages: Vec::new(),
                 stable_writes: log.stable().writes,
+                proof: None,
             };
             let mut bytes = 0;
             let mut reached = Vec::new();

@@ -3,6 +3,7 @@
 use crate::branch_id::BranchId;
 use crate::heuristic::Heuristic;
 use crate::input::{Operator, Session};
+use crate::pin::{Pin, Unproven};
 use crate::release::Release;
 use crate::standing::{Loss, Seen};
 use crate::step::StepId;
@@ -12,11 +13,19 @@ use undoubt_vocabulary::{
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// Make it durable, then [`crate::Input::EpochRecorded`].
+    /// Make it durable, with the key in the same write, then [`crate::Input::EpochRecorded`].
     RecordEpoch {
         session: Session,
         coordinator: CoordinatorId,
         epoch: Epoch,
+        pin: Option<Pin>,
+    },
+    /// Make the key durable, in place of the one that is pinned, then [`crate::Input::Pinned`].
+    RecordPin {
+        coordinator: CoordinatorId,
+        epoch: Epoch,
+        pin: Pin,
+        operator: Operator,
     },
     /// The answer to a hello, with the highest number that was seen of the coordinator's log.
     Welcome {
@@ -163,6 +172,8 @@ pub enum SessionRefused {
         "epoch {epoch} of this coordinator was taken by another process: two copies of its folder were started. Stop one of them, and use the newest folder"
     )]
     OtherStart { epoch: u32 },
+    #[error(transparent)]
+    Unproven(#[from] Unproven),
 }
 
 /// The answer to an operator.
@@ -172,6 +183,8 @@ pub enum Answer {
     Forgotten,
     /// The semantic locks are gone.
     Released,
+    /// The key is pinned.
+    Pinned,
     /// The loss of which this was the sign is accepted.
     LossAccepted {
         put_back: String,

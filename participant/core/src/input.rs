@@ -3,12 +3,14 @@
 use crate::branch_id::BranchId;
 use crate::heuristic::Heuristic;
 use crate::kept_result::Kept;
+use crate::pin::{Pin, Proof};
 use crate::release::Release;
 use crate::standing::{Recall, Seen};
 use crate::step::{StepId, StepState};
 use bytes::Bytes;
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, Starts, StepOutcome, Timestamp, ToParticipant, TxId, Vote, WriteNumber,
+    AttemptNumber, CoordinatorId, Epoch, PublicKey, Starts, StepOutcome, Timestamp, ToParticipant, TxId, Vote,
+    WriteNumber,
 };
 
 /// One stream from a coordinator. The driver draws the number, never the same twice.
@@ -26,6 +28,7 @@ pub enum Recovered {
         id: CoordinatorId,
         epoch: Epoch,
         low_water_mark: AttemptNumber,
+        pin: Option<Pin>,
     },
     /// A prepared branch, which holds its locks again.
     Prepared {
@@ -75,6 +78,8 @@ pub enum Recovered {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Hello {
     pub coordinator: CoordinatorId,
+    /// The keys that it has proven to have.
+    pub proof: Proof,
     pub name: String,
     pub epoch: Epoch,
     /// The number of its last stable write, if it numbers them.
@@ -116,6 +121,18 @@ pub enum Input {
     },
     SessionClosed {
         session: Session,
+    },
+    /// An operator pins a coordinator's key.
+    Pin {
+        coordinator: CoordinatorId,
+        key: PublicKey,
+        operator: Operator,
+    },
+    /// The key that an operator has pinned is durable.
+    Pinned {
+        coordinator: CoordinatorId,
+        key: PublicKey,
+        operator: Operator,
     },
     /// A batch's low-water mark, before its messages.
     LowWaterMark {

@@ -17,7 +17,8 @@
 //! # The rules it keeps
 //!
 //! R2 (a vote is sent only once the resource manager has made it durable), R3 (how a branch in doubt may end), R5 (epochs),
-//! R6 (barriers make a saga's steps safe to repeat), R11 (the low-water mark; the sweep).
+//! R6 (barriers make a saga's steps safe to repeat), R11 (the low-water mark; the sweep), R14 (who may speak for a coordinator:
+//! [`pin`]). Signatures are verified by whoever drives it, before it hears of a hello.
 
 mod branch;
 pub mod branch_id;
@@ -26,6 +27,7 @@ pub mod heuristic;
 mod input;
 mod kept_result;
 mod participant;
+pub mod pin;
 pub mod release;
 mod saga;
 mod standing;
@@ -38,6 +40,7 @@ pub use heuristic::Heuristic;
 pub use input::{Hello, Input, Operator, Recovered, Session};
 pub use kept_result::{Kept, SHORT_RESULT_BYTES};
 pub use participant::{KnownCoordinator, Limits, Participant};
+pub use pin::{Pin, Proof, Trust, Unproven};
 pub use release::Release;
 pub use standing::{Loss, Recall, Recalled, Seen};
 pub use step::{StepId, StepState, StepView};

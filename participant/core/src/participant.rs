@@ -13,6 +13,7 @@ use crate::branch_id::BranchId;
 use crate::effect::{Answer, Effect};
 use crate::input::{Input, Recovered, Session};
 use crate::kept_result::Kept;
+use crate::pin::{Pin, Trust};
 use crate::saga::Sagas;
 use crate::standing::{Seen, Standing};
 use crate::step::{StepState, StepView};
@@ -27,6 +28,7 @@ pub struct Limits {
     pub max_open_branches: usize,
     /// A longer result of what is over, in bytes, is left with the resource, which tells it again.
     pub largest_kept_bytes: usize,
+    pub trust: Trust,
 }
 
 /// The participant as a state machine. The crate's documentation states its contract.
@@ -53,6 +55,10 @@ struct Known {
     session: Option<Session>,
     /// A hello whose epoch is being recorded.
     joining: Option<(Session, Epoch)>,
+    /// The key of whoever may speak for it, from the hello on that brought it: a later one has to prove the same.
+    pin: Option<Pin>,
+    /// True once the pin is durable.
+    is_pin_stored: bool,
     /// The number that was seen of its log.
     seen: Seen,
     /// The number of its log that its hello named.
@@ -66,6 +72,7 @@ pub struct KnownCoordinator {
     pub epoch: Epoch,
     pub low_water_mark: AttemptNumber,
     pub connected: bool,
+    pub pin: Option<Pin>,
 }
 
 impl Participant {
@@ -87,13 +94,19 @@ impl Participant {
         match input {
             Input::Recovered(recovered) => self.handle_recovered(recovered, effects),
             Input::Hello { session, hello } => self.handle_hello(session, hello, effects),
-            Input::Recall(recall) => self.handle_recall(recall.shown.as_ref(), effects),
+            Input::Recall(recall) => {
+                if self.may_ask(&recall).is_ok() {
+                    self.handle_shown(recall.shown.as_ref(), effects);
+                }
+            }
             Input::Seen { session, writes } => self.handle_seen(session, writes, effects),
             Input::AcceptLoss { at, who, reason, operator } => {
                 self.handle_accept_loss((at, who, reason), operator, effects)
             }
             Input::LossAccepted { starts, operator } => self.handle_loss_accepted(starts, operator, effects),
             Input::EpochRecorded { session } => self.handle_epoch_recorded(session, effects),
+            Input::Pin { coordinator, key, operator } => self.handle_pin(coordinator, key, operator, effects),
+            Input::Pinned { coordinator, key, operator } => self.handle_pinned(coordinator, key, operator, effects),
             Input::SessionClosed { session } => self.handle_session_closed(session),
             Input::LowWaterMark { session, low_water_mark } => {
                 self.handle_low_water_mark(session, low_water_mark, effects)
@@ -175,13 +188,15 @@ impl Participant {
             epoch: known.epoch,
             low_water_mark: known.low_water_mark,
             connected: known.session.is_some(),
+            pin: known.pin,
         })
     }
 
     fn handle_recovered(&mut self, recovered: Recovered, effects: &mut Vec<Effect>) {
         match recovered {
-            Recovered::Coordinator { id, epoch, low_water_mark } => {
-                self.coordinators.insert(id, Known { epoch, low_water_mark, ..Known::default() });
+            Recovered::Coordinator { id, epoch, low_water_mark, pin } => {
+                let is_pin_stored = pin.is_some();
+                self.coordinators.insert(id, Known { epoch, low_water_mark, pin, is_pin_stored, ..Known::default() });
             }
             Recovered::Prepared { branch, begun_at, result } => {
                 self.insert(branch, begun_at, State::Prepared { result });

@@ -1,5 +1,6 @@
 //! The question whether this participant's log is the newest, as far as anybody has shown.
 
+use crate::pin::Proof;
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, Start, Starts, Timestamp, WriteNumber};
 
 /// The knowledge of a participant about its own log.
@@ -29,6 +30,8 @@ pub struct Loss {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Recall {
     pub coordinator: CoordinatorId,
+    /// The keys that it has proven to have.
+    pub proof: Proof,
     /// The name, for people, and to notice that a coordinator's folder is a new one.
     pub name: String,
     /// The highest number that it has seen of this participant's log.

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use undoubt_participant_core::{
-    Effect, Hello, Input, Kept, Limits, Participant, Recovered, Session, StepId, StepState,
+    Effect, Hello, Input, Kept, Limits, Participant, Proof, Recovered, Session, StepId, StepState, Trust,
 };
 use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, Direction, Epoch, Refusal, RefusalCode, RunStep, StepIndex, StepOutcome, Timestamp,
@@ -87,14 +87,21 @@ fn result_of(step: &StepId) -> Bytes {
 
 impl World {
     fn over(stored: BTreeMap<StepId, StepState>, largest_kept_bytes: usize) -> World {
-        let core = Participant::new(Limits { max_open_branches: 1, largest_kept_bytes });
+        let core = Participant::new(Limits { max_open_branches: 1, largest_kept_bytes, trust: Trust::EVERYBODY });
         let (under_way, recalls, refused) = (BTreeMap::new(), VecDeque::new(), BTreeMap::new());
         let stored_before = stored.clone();
         let mut world = World { core, stored, under_way, recalls, largest_kept_bytes, closing: false, refused };
         for (step, state) in stored_before {
             world.tell(Input::Recovered(Recovered::Step { step, state }));
         }
-        let hello = Hello { coordinator: COORDINATOR, name: String::new(), epoch: Epoch(1), number: None, shown: None };
+        let hello = Hello {
+            coordinator: COORDINATOR,
+            proof: Proof::default(),
+            name: String::new(),
+            epoch: Epoch(1),
+            number: None,
+            shown: None,
+        };
         world.tell(Input::Hello { session: Session(1), hello });
         world.tell(Input::EpochRecorded { session: Session(1) });
         world
@@ -146,6 +153,7 @@ impl World {
             | Effect::RememberName { .. }
             | Effect::StorePutBack { .. }
             | Effect::AcceptLoss { .. }
+            | Effect::RecordPin { .. }
             | Effect::Execute { .. }
             | Effect::Cancel { .. }
             | Effect::Commit { .. }

@@ -6,8 +6,8 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_participant_core::{
-    Answer, BranchId, Effect, Hello, Input, Kept, Limits, Operator, Participant, Recall, Recovered, Rejection, Seen,
-    Session, SessionRefused,
+    Answer, BranchId, Effect, Hello, Input, Kept, Limits, Operator, Participant, Proof, Recall, Recovered, Rejection,
+    Seen, Session, SessionRefused, Trust,
 };
 use undoubt_vocabulary::{
     AttemptNumber, BranchOutcome, CoordinatorId, Epoch, Execution, KnownAttempt, KnownState, Prepare, Start, Starts,
@@ -24,7 +24,8 @@ fn number(log: [u8; 16], count: u32, mark: u64, writes: u64) -> WriteNumber {
 
 /// At its second start, after a first of 10 writes.
 fn participant() -> Participant {
-    let mut core = Participant::new(Limits { max_open_branches: 8, largest_kept_bytes: 1_024 });
+    let mut core =
+        Participant::new(Limits { max_open_branches: 8, largest_kept_bytes: 1_024, trust: Trust::EVERYBODY });
     let mut starts = Starts::new(OWN, Start { losses: 0, count: 2, mark: 22 });
     starts.add_past(Start { losses: 0, count: 1, mark: 11 }, 10);
     assert_eq!(put(&mut core, Input::Recovered(Recovered::Log { starts, put_back: None })), []);
@@ -38,7 +39,7 @@ fn put(core: &mut Participant, input: Input) -> Vec<Effect> {
 }
 
 fn hello(coordinator: CoordinatorId, epoch: u32, number: Option<WriteNumber>, shown: Option<WriteNumber>) -> Hello {
-    Hello { coordinator, name: String::new(), epoch: Epoch(epoch), number, shown }
+    Hello { coordinator, proof: Proof::default(), name: String::new(), epoch: Epoch(epoch), number, shown }
 }
 
 /// Lets a coordinator in, and returns what it is told to have been seen of its log.
@@ -66,7 +67,12 @@ fn closed(effects: &[Effect]) -> Vec<(Session, &SessionRefused)> {
 fn one_that_is_shown_what_its_log_lacks_ends_every_session_and_lets_nobody_in_until_the_loss_is_accepted() {
     let mut core = participant();
     join(&mut core, 1, hello(OTHER, 1, None, Some(number(OWN, 1, 11, 10))));
-    let recall = Recall { coordinator: COORDINATOR, name: "c".into(), shown: Some(number(OWN, 1, 11, 11)) };
+    let recall = Recall {
+        coordinator: COORDINATOR,
+        proof: Proof::default(),
+        name: "c".into(),
+        shown: Some(number(OWN, 1, 11, 11)),
+    };
     let effects = put(&mut core, Input::Recall(recall.clone()));
     assert!(matches!(&effects[0], Effect::StorePutBack { why } if why.contains("write 11")), "{effects:?}");
     assert!(matches!(closed(&effects)[..], [(Session(1), SessionRefused::PutBack { .. })]), "{effects:?}");
@@ -90,7 +96,8 @@ fn one_that_is_shown_what_its_log_lacks_ends_every_session_and_lets_nobody_in_un
 
 #[test]
 fn one_that_does_not_number_its_writes_minds_nothing_that_it_is_shown() {
-    let mut core = Participant::new(Limits { max_open_branches: 8, largest_kept_bytes: 1_024 });
+    let mut core =
+        Participant::new(Limits { max_open_branches: 8, largest_kept_bytes: 1_024, trust: Trust::EVERYBODY });
     join(&mut core, 1, hello(COORDINATOR, 1, None, Some(number(OWN, 9, 9, 9))));
 }
 
@@ -121,7 +128,7 @@ fn a_new_log_under_a_known_name_is_shown_what_the_former_one_wrote_until_it_goes
     join(&mut core, 1, named(COORDINATOR, 1));
     put(&mut core, Input::Seen { session: Session(1), writes: 7 });
     let former = Some(number(COORDINATOR.0, 1, 1, 7));
-    let recall = Recall { coordinator: OTHER, name: "c".into(), shown: None };
+    let recall = Recall { coordinator: OTHER, proof: Proof::default(), name: "c".into(), shown: None };
     assert_eq!(core.recalled(&recall).seen.number, former);
     // The first time may be lost with its session.
     for session in 2..4 {
@@ -147,8 +154,9 @@ fn of_two_processes_with_one_epoch_the_second_is_refused() {
 fn a_coordinators_name_is_known_as_that_of_the_log_that_had_it_last() {
     let mut core = participant();
     let named = |coordinator| Hello { name: "c".into(), ..hello(coordinator, 1, None, None) };
-    let other =
-        |core: &Participant, coordinator| core.recalled(&Recall { coordinator, name: "c".into(), shown: None }).other;
+    let other = |core: &Participant, coordinator| {
+        core.recalled(&Recall { coordinator, proof: Proof::default(), name: "c".into(), shown: None }).other
+    };
     assert_eq!(other(&core, COORDINATOR), None);
     join(&mut core, 1, named(COORDINATOR));
     assert_eq!((other(&core, COORDINATOR), other(&core, OTHER)), (None, Some(COORDINATOR)));

@@ -1,4 +1,4 @@
-"""The promises 1 to 7 of session.proto, kept in one SQLite file. It takes no part in sagas.
+"""The promises 1 to 7 and 10 of session.proto, kept in one SQLite file. It takes no part in sagas.
 
 A branch is one row, from its vote until the low-water mark passes it. That row is the vote, the lock, and all that
 a commit needs; it is in the same file as the seats. So a crash loses none of them, and there is nothing to rebuild
@@ -12,11 +12,13 @@ import sqlite3
 from functools import partial
 
 import seats
+from keys import LAST_EPOCH, Unproven
 from seats import Refused, Work
 from wire import messages as m
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS coordinators (id BLOB PRIMARY KEY, epoch INTEGER, low_water_mark BLOB) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pins (coordinator BLOB PRIMARY KEY, public_key BLOB) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS branches (
     coordinator BLOB, tx BLOB, attempt_number BLOB,
     state TEXT CHECK (state IN ('prepared', 'read-only', 'committed', 'aborted', 'left')),
@@ -53,9 +55,17 @@ class Branches:
         with self.db:
             seats.create(self.db)
 
-    def join(self, coordinator, epoch):
-        """Promise 7: a lower epoch is refused, a higher one stored."""
+    def join(self, coordinator, epoch, key, former):
+        """Promises 7 and 10: a lower epoch is refused, a higher one stored; the key of the first contact stays, or one that
+        follows it. Who wants more trust than that puts the key into the table `pins` himself."""
+        pin = self.db.execute("SELECT public_key FROM pins WHERE coordinator = ?", [coordinator]).fetchone()
         known = self.db.execute("SELECT epoch FROM coordinators WHERE id = ?", [coordinator]).fetchone()
+        if known and not pin:
+            raise Unproven("PERMISSION_DENIED", "this coordinator is known from before there were keys: put its own into the table pins")
+        if pin and pin["public_key"] != key and pin["public_key"] not in former:
+            raise Unproven("PERMISSION_DENIED", "this coordinator is known by another key")
+        if epoch > LAST_EPOCH:
+            raise Unproven("OUT_OF_RANGE", f"epoch {epoch} is above {LAST_EPOCH}, the last that there is")
         if known and epoch < known["epoch"]:
             raise LowerEpoch(epoch, known["epoch"])
         with self.db:
@@ -63,6 +73,7 @@ class Branches:
                 "INSERT INTO coordinators VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET epoch = ?2",
                 [coordinator, epoch, stored(0)],
             )
+            self.db.execute("REPLACE INTO pins VALUES (?, ?)", [coordinator, key])
 
     def take(self, coordinator, batch):
         """Acts on a batch and returns the answers. When it returns, what they say is on stable storage (promise 1)."""

@@ -11,16 +11,18 @@ from pathlib import Path
 
 import grpc
 
+import keys
 from branches import Branches, LowerEpoch, Unreadable
 from seats import MAX_WORK_BYTES
 from wire import messages as m
 from wire import services
 
-NEWEST_VERSION = 2
+OLDEST_VERSION = NEWEST_VERSION = 2
 # What is not named here is never asked for: it runs no steps of sagas.
 ABILITIES = ["one-phase", "two-phase"]
 RESOURCE = "seats"
 SECONDS_BETWEEN_INQUIRIES = 1.0
+SECONDS_FOR_THE_PROOF = 5.0
 
 SERVER_OPTIONS = [
     # A coordinator pings an idle connection every few seconds; by default this server would hang up on it.
@@ -56,7 +58,16 @@ class Participant(services.ParticipantServicer):
         if first is None or not first.HasField("hello") or len(first.hello.coordinator_id) != 16:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a session begins with hello, and a 16-byte id in it")
         try:
-            version, session = self.join(first.hello, context)
+            version = self.check(first.hello)
+            challenge = keys.challenge()
+            await context.write(m.ParticipantBatch(challenge=challenge))
+            second = await asyncio.wait_for(anext(aiter(batches), None), SECONDS_FOR_THE_PROOF)
+            keys.check(first.hello, challenge, second or m.CoordinatorBatch(), self.name)
+            session = self.join(first.hello, context)
+        except TimeoutError:
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "no proof came")
+        except keys.Unproven as refused:
+            await context.abort(grpc.StatusCode[refused.code], str(refused))
         except ValueError as refused:
             await context.abort(grpc.StatusCode.FAILED_PRECONDITION, str(refused))
         except LowerEpoch as refused:
@@ -86,19 +97,24 @@ class Participant(services.ParticipantServicer):
         if session.replaced.is_set():
             await context.abort(grpc.StatusCode.ABORTED, "a newer session has replaced this one")
 
-    def join(self, hello, context):
-        """The version that both speak, and the session from here on. There is one per coordinator: it replaces the one before it."""
+    def check(self, hello):
+        """The version that both speak. In version 1 nobody proves who it is, so that is not spoken here."""
         oldest, newest = hello.protocol_version, max(hello.protocol_version, hello.newest_protocol_version)
         version = min(newest, NEWEST_VERSION)
-        if version < max(oldest, 1):
-            raise ValueError(f"protocol versions 1 to {NEWEST_VERSION} are spoken here, not {oldest} to {newest}")
+        if version < max(oldest, OLDEST_VERSION):
+            spoken = f"{OLDEST_VERSION} to {NEWEST_VERSION}"
+            raise ValueError(f"protocol versions {spoken} are spoken here, not {oldest} to {newest}")
         if hello.participant_name != self.name:
             raise ValueError(f"this is participant {self.name!r}, not {hello.participant_name!r}")
-        self.branches.join(hello.coordinator_id, hello.epoch)
+        return version
+
+    def join(self, hello, context):
+        """The session from here on. There is one per coordinator: it replaces the one before it."""
+        self.branches.join(hello.coordinator_id, hello.epoch, hello.public_key, list(keys.former(hello)))
         if before := self.sessions.get(hello.coordinator_id):
             before.replaced.set()
         session = self.sessions[hello.coordinator_id] = Session(context, hello.coordinator_id)
-        return version, session
+        return session
 
     async def listen(self, session, batches):
         async for batch in batches:

@@ -17,8 +17,13 @@ impl Resource for Vault {
         }))
     }
 
-    async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
-        self.shelf.record_epoch(coordinator, epoch).await
+    async fn record_epoch(
+        &self,
+        coordinator: CoordinatorId,
+        epoch: Epoch,
+        pin: Option<Pin>,
+    ) -> Result<(), ResourceError> {
+        self.shelf.record_epoch(coordinator, epoch, pin).await
     }
 
     async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {

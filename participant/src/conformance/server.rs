@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-use undoubt_participant_core::{Answer, Effect, Hello, Input, Limits, Operator, Participant, Session};
+use undoubt_participant_core::{Answer, Effect, Hello, Input, Limits, Operator, Participant, Proof, Session, Trust};
 use undoubt_vocabulary::{
     AttemptNumber, Direction, Epoch, RunStep, StepIndex, StepOutcome, Timestamp, ToCoordinator, ToParticipant,
 };
@@ -74,13 +74,14 @@ impl<'w, W: World> Server<'w, W> {
     async fn over(subject: Subject<'w, W>, recovered: Recovered) -> Self {
         // What it tells again is left with it, however short.
         let largest_kept_bytes = if subject.resource.recalls_results() { 0 } else { usize::MAX };
-        let core = Participant::new(Limits { max_open_branches: 100, largest_kept_bytes });
+        let core = Participant::new(Limits { max_open_branches: 100, largest_kept_bytes, trust: Trust::EVERYBODY });
         let mut server = Server { subject, core, answers: VecDeque::new(), told: None };
         for survived in inputs_of(recovered) {
             server.tell(Input::Recovered(survived)).await;
         }
         let hello = Hello {
             coordinator: COORDINATOR,
+            proof: Proof::default(),
             name: "conformance".to_owned(),
             epoch: Epoch(1),
             number: None,
@@ -175,8 +176,8 @@ impl<'w, W: World> Server<'w, W> {
     async fn carry_out(&mut self, effect: Effect) -> Option<Input> {
         let resource = &self.subject.resource;
         match effect {
-            Effect::RecordEpoch { session, coordinator, epoch } => {
-                done("record_epoch", resource.record_epoch(coordinator, epoch)).await;
+            Effect::RecordEpoch { session, coordinator, epoch, pin } => {
+                done("record_epoch", resource.record_epoch(coordinator, epoch, pin)).await;
                 Some(Input::EpochRecorded { session })
             }
             Effect::RunAction { step, run } => {
@@ -225,6 +226,7 @@ impl<'w, W: World> Server<'w, W> {
             Effect::Close { .. }
             | Effect::StorePutBack { .. }
             | Effect::AcceptLoss { .. }
+            | Effect::RecordPin { .. }
             | Effect::Execute { .. }
             | Effect::Cancel { .. }
             | Effect::Confirm { .. }

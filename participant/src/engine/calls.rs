@@ -6,12 +6,13 @@
 use super::Engine;
 use super::waiting_work::Work;
 use crate::config::Config;
-use crate::resource::{Branches, Ended, Heuristic, Loss, ResourceError, Voted};
+use crate::points::{AFTER_RECORD_EPOCH, BEFORE_RECORD_EPOCH};
+use crate::resource::{Branches, Ended, Heuristic, Loss, Pin, ResourceError, Voted};
 use crate::room::SMALL_BYTES;
 use futures::FutureExt as _;
 use std::future::Future;
 use std::sync::Arc;
-use undoubt_participant_core::{BranchId, Input, Operator, Session, StepId};
+use undoubt_participant_core::{BranchId, Input, Operator, StepId};
 use undoubt_platform::Random;
 use undoubt_vocabulary::{
     CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, RunStep, StepOutcome, Timestamp, TxId, Vote,
@@ -234,11 +235,13 @@ impl<R: Branches> Engine<R> {
         });
     }
 
-    pub(super) fn record_epoch(&mut self, session: Session, coordinator: CoordinatorId, epoch: Epoch) {
-        let resource = self.resource.clone();
+    pub(super) fn record_epoch(&mut self, coordinator: CoordinatorId, epoch: Epoch, pin: Option<Pin>, recorded: Input) {
+        let (resource, crash) = (self.resource.clone(), self.crash.clone());
         self.call(move |patience| async move {
-            patience.until_done(|| resource.record_epoch(coordinator, epoch)).await?;
-            Ok(Done::Input(Input::EpochRecorded { session }))
+            crash.reach(BEFORE_RECORD_EPOCH);
+            patience.until_done(|| resource.record_epoch(coordinator, epoch, pin)).await?;
+            crash.reach(AFTER_RECORD_EPOCH);
+            Ok(Done::Input(recorded))
         });
     }
 

@@ -8,10 +8,12 @@ use bytes::Bytes;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
-use undoubt_participant_core::{Answer, Hello, Input, Operator, Participant, Recall, Recalled, Session};
+use undoubt_participant_core::{Answer, Hello, Input, Operator, Participant, Recall, Recalled, Session, Unproven};
 use undoubt_platform::server::EngineGone;
 use undoubt_platform::{BackingUp, BackupError};
-use undoubt_vocabulary::{AttemptNumber, CoordinatorId, KnownAttempt, Timestamp, ToParticipant, TxId, WriteNumber};
+use undoubt_vocabulary::{
+    AttemptNumber, CoordinatorId, KnownAttempt, PublicKey, Timestamp, ToParticipant, TxId, WriteNumber,
+};
 
 /// Work that has been received and not taken by the engine, of all sessions together. A batch that exceeds it by itself comes
 /// when there is nothing else.
@@ -30,7 +32,12 @@ pub(crate) enum Command {
     Recall {
         recall: Recall,
         from: Option<AttemptNumber>,
-        reply: oneshot::Sender<KnownHere>,
+        reply: oneshot::Sender<Result<KnownHere, Unproven>>,
+    },
+    Pin {
+        coordinator: CoordinatorId,
+        key: PublicKey,
+        reply: oneshot::Sender<Answer>,
     },
     AcceptLoss {
         at: Timestamp,
@@ -137,7 +144,11 @@ impl Handle {
         answer.await.map_err(|_| GONE)
     }
 
-    pub(crate) async fn recall(&self, recall: Recall, from: Option<AttemptNumber>) -> Result<KnownHere, EngineGone> {
+    pub(crate) async fn recall(
+        &self,
+        recall: Recall,
+        from: Option<AttemptNumber>,
+    ) -> Result<Result<KnownHere, Unproven>, EngineGone> {
         self.ask(|reply| Command::Recall { recall, from, reply }).await
     }
 
@@ -170,6 +181,10 @@ impl<R: Branches> Engine<R> {
                 self.handle_input(Input::Hello { session, hello });
             }
             Command::Recall { recall, from, reply } => self.recall(recall, from, reply),
+            Command::Pin { coordinator, key, reply } => {
+                let operator = self.operator(reply);
+                self.handle_input(Input::Pin { coordinator, key, operator });
+            }
             Command::AcceptLoss { at, who, reason, reply } => {
                 let operator = self.operator(reply);
                 self.handle_input(Input::AcceptLoss { at, who, reason, operator });
@@ -213,13 +228,23 @@ impl<R: Branches> Engine<R> {
         }
     }
 
-    fn recall(&mut self, recall: Recall, from: Option<AttemptNumber>, reply: oneshot::Sender<KnownHere>) {
+    fn recall(
+        &mut self,
+        recall: Recall,
+        from: Option<AttemptNumber>,
+        reply: oneshot::Sender<Result<KnownHere, Unproven>>,
+    ) {
+        if let Err(why) = self.core.may_ask(&recall) {
+            // Whoever asked may have gone.
+            let _ = reply.send(Err(why));
+            return;
+        }
         self.handle_input(Input::Recall(recall.clone()));
         let attempts = |from| self.core.attempts(recall.coordinator, from, MAX_RECALLED_ATTEMPTS);
         let (attempts, next) = from.map_or((Vec::new(), None), attempts);
         let (number, recalled) = (self.resource.number(), self.core.recalled(&recall));
         // Whoever asked may have gone.
-        let _ = reply.send(KnownHere { number, recalled, attempts, next });
+        let _ = reply.send(Ok(KnownHere { number, recalled, attempts, next }));
     }
 
     fn health(&self) -> Health {

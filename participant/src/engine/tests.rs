@@ -7,16 +7,16 @@ mod unclear_calls;
 
 use super::*;
 use crate::outbox::{Outgoings, outbox};
-use crate::resource::{Ended, Heuristic, Resource, Steps};
+use crate::resource::{Ended, Heuristic, Pin, Resource, Steps};
 use bytes::Bytes;
 use memory::{Disk, Memory, get, put};
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use undoubt_participant_core::Hello;
+use undoubt_participant_core::{Hello, Proof};
 use undoubt_platform::{SeededRandom, SystemClock};
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Direction, Epoch, Execution, Prepare, RefusalCode, RunStep, StepIndex, StepOutcome,
-    Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
+    AttemptNumber, CoordinatorId, Direction, Epoch, Execution, Prepare, PublicKey, RefusalCode, RunStep, StepIndex,
+    StepOutcome, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
 };
 
 const COORDINATOR: CoordinatorId = CoordinatorId([1; 16]);
@@ -31,7 +31,14 @@ struct Running {
 }
 
 fn hello() -> Hello {
-    Hello { coordinator: COORDINATOR, name: "test".into(), epoch: Epoch(1), number: None, shown: None }
+    Hello {
+        coordinator: COORDINATOR,
+        proof: Proof::of(PublicKey([1; 32])),
+        name: "test".into(),
+        epoch: Epoch(1),
+        number: None,
+        shown: None,
+    }
 }
 
 impl Running {
@@ -302,8 +309,13 @@ impl Resource for CannotPrepare {
         self.0.recover(owner).await
     }
 
-    async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
-        self.0.record_epoch(coordinator, epoch).await
+    async fn record_epoch(
+        &self,
+        coordinator: CoordinatorId,
+        epoch: Epoch,
+        pin: Option<Pin>,
+    ) -> Result<(), ResourceError> {
+        self.0.record_epoch(coordinator, epoch, pin).await
     }
 
     async fn collect(&self, coordinator: CoordinatorId, low_water_mark: AttemptNumber) -> Result<(), ResourceError> {

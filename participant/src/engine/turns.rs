@@ -52,6 +52,7 @@ fn branch_of(effect: &Effect) -> Option<&TxId> {
         | Effect::StoreHeuristic { branch, .. }
         | Effect::ForgetHeuristic { branch, .. } => Some(&branch.tx),
         Effect::RecordEpoch { .. }
+        | Effect::RecordPin { .. }
         | Effect::RememberSeen { .. }
         | Effect::RememberName { .. }
         | Effect::StorePutBack { .. }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use undoubt_participant_core::branch_id::BranchId;
 use undoubt_participant_core::heuristic::Heuristic;
 use undoubt_participant_core::step::{StepId, StepState};
-use undoubt_participant_core::{Kept, Loss};
+use undoubt_participant_core::{Kept, Loss, Pin};
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, Starts, Timestamp, WriteNumber};
 
 /// The state that survived in a resource. Everything here is complete: of each call before the crash, either all is
@@ -36,6 +36,8 @@ pub struct CoordinatorMarks {
     pub epoch: Epoch,
     /// The highest low-water mark: every attempt below it is over.
     pub low_water_mark: AttemptNumber,
+    /// The key that was stored with an epoch.
+    pub pin: Option<Pin>,
 }
 
 /// A branch that is in doubt.

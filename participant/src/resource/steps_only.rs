@@ -1,7 +1,7 @@
 //! A resource that only takes steps, as the server needs it.
 
 use super::{
-    BranchId, Branches, Ended, Health, Heuristic, Loss, Mark, Recovered, Release, Resource, ResourceError, Room,
+    BranchId, Branches, Ended, Health, Heuristic, Loss, Mark, Pin, Recovered, Release, Resource, ResourceError, Room,
     StepId, StepState, Steps,
 };
 use bytes::Bytes;
@@ -26,8 +26,13 @@ impl<R: Steps> Resource for StepsOnly<R> {
         self.0.recover(owner)
     }
 
-    async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
-        self.0.record_epoch(coordinator, epoch).await
+    async fn record_epoch(
+        &self,
+        coordinator: CoordinatorId,
+        epoch: Epoch,
+        pin: Option<Pin>,
+    ) -> Result<(), ResourceError> {
+        self.0.record_epoch(coordinator, epoch, pin).await
     }
 
     async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {

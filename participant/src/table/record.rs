@@ -2,16 +2,16 @@
 
 use super::schema::{self, BRANCH, COORDINATOR, CoordinatorKey, FINISHED, HEURISTIC, STEP};
 use crate::heuristic;
-use crate::resource::{BranchId, Heuristic, StepId};
+use crate::resource::{BranchId, Heuristic, Pin, StepId};
 use bytes::Bytes;
 use prost::Message;
 use std::ops::Range;
 use undoubt_platform::{Batch, Family};
 use undoubt_proto::convert::{Malformed, branch_outcome};
 use undoubt_proto::record::step_barrier::State;
-use undoubt_proto::record::{FinishedBranch, HeuristicBranch, PreparedBranch, StepBarrier};
+use undoubt_proto::record::{FinishedBranch, HeuristicBranch, PinnedKey, PreparedBranch, StepBarrier};
 use undoubt_proto::v1;
-use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, InvalidId, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, InvalidId, PublicKey, Timestamp, TxId};
 
 /// The reason why a record cannot be understood. It was written whole, so it was damaged since, or written by a newer
 /// version.
@@ -33,6 +33,7 @@ pub enum Unreadable {
 pub(super) enum CoordinatorEntry {
     Epoch(CoordinatorId, Epoch),
     LowWaterMark(CoordinatorId, AttemptNumber),
+    Pin(CoordinatorId, Pin),
 }
 
 /// Puts the record of a prepared branch, with what the adapter needs beside it, in one message: `own` has other fields.
@@ -88,6 +89,11 @@ pub(super) fn put_low_water_mark(batch: &mut Batch, coordinator: CoordinatorId, 
     batch.put(COORDINATOR, schema::low_water_mark_key(coordinator), low_water_mark.0.to_be_bytes());
 }
 
+pub(super) fn put_pin(batch: &mut Batch, coordinator: CoordinatorId, pin: Pin) {
+    let Pin { key, vouched } = pin;
+    put(batch, COORDINATOR, schema::pin_key(coordinator), &PinnedKey { public_key: key.0.to_vec().into(), vouched });
+}
+
 pub(super) fn read_prepared(key: Bytes, value: Bytes) -> Result<(BranchId, PreparedBranch), Unreadable> {
     let record = PreparedBranch::decode(value)?;
     Ok((branch_id(key, record.attempt_number, &record.coordinator_id)?, record))
@@ -126,6 +132,11 @@ pub(super) fn read_coordinator(key: Bytes, value: Bytes) -> Result<CoordinatorEn
         CoordinatorKey::LowWaterMark(id) => {
             let number = value[..].try_into().map_err(|_| wrong_length())?;
             CoordinatorEntry::LowWaterMark(id, AttemptNumber(u64::from_be_bytes(number)))
+        }
+        CoordinatorKey::Pin(id) => {
+            let PinnedKey { public_key, vouched } = PinnedKey::decode(value)?;
+            let key = public_key[..].try_into().map_err(|_| Unreadable::NumberLength(public_key.len()))?;
+            CoordinatorEntry::Pin(id, Pin { key: PublicKey(key), vouched })
         }
     })
 }

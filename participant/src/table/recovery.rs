@@ -25,9 +25,12 @@ pub(super) fn recover(
     let mut coordinators = BTreeMap::new();
     each(table, COORDINATOR, |key, value| {
         let (id, known) = match record::read_coordinator(key, value)? {
-            CoordinatorEntry::Epoch(id, epoch) => (id, table.note(id, epoch, AttemptNumber::default())),
+            CoordinatorEntry::Epoch(id, epoch) => (id, table.note(id, epoch, AttemptNumber::default(), None)),
             CoordinatorEntry::LowWaterMark(id, low_water_mark) => {
-                (id, table.note(id, Epoch::default(), low_water_mark))
+                (id, table.note(id, Epoch::default(), low_water_mark, None))
+            }
+            CoordinatorEntry::Pin(id, pin) => {
+                (id, table.note(id, Epoch::default(), AttemptNumber::default(), Some(pin)))
             }
         };
         coordinators.insert(id, known);
@@ -66,7 +69,7 @@ pub(super) fn recover(
 }
 
 fn marks((id, known): (CoordinatorId, Known)) -> CoordinatorMarks {
-    CoordinatorMarks { id, epoch: known.epoch, low_water_mark: known.low_water_mark }
+    CoordinatorMarks { id, epoch: known.epoch, low_water_mark: known.low_water_mark, pin: known.pin }
 }
 
 /// Returns true if a heuristic outcome is stored of this attempt.

@@ -13,13 +13,14 @@ pub const FINISHED: Family = Family("finished");
 pub const STEP: Family = Family("step");
 /// Heuristic outcomes, by transaction.
 pub const HEURISTIC: Family = Family("heuristic");
-/// Epochs and low-water marks, by coordinator.
+/// Epochs, low-water marks and pinned keys, by coordinator.
 pub const COORDINATOR: Family = Family("coordinator");
 /// The platform's: whose store this is, and its log.
 pub const META: Family = Family("meta");
 
 const EPOCH: &[u8] = b"epoch/";
 const LOW_WATER_MARK: &[u8] = b"low-water-mark/";
+const PIN: &[u8] = b"pin/";
 const COORDINATOR_ID_BYTES: usize = 16;
 const ATTEMPT_NUMBER_BYTES: usize = 8;
 const STEP_BYTES: usize = 2;
@@ -49,6 +50,10 @@ pub(super) fn low_water_mark_key(coordinator: CoordinatorId) -> Bytes {
     joined(&[LOW_WATER_MARK, &coordinator.0])
 }
 
+pub(super) fn pin_key(coordinator: CoordinatorId) -> Bytes {
+    joined(&[PIN, &coordinator.0])
+}
+
 /// Reads a key of the family `finished`; `None` if it is too short.
 pub(super) fn read_finished_key(key: &Bytes) -> Option<Result<BranchId, InvalidId>> {
     let (coordinator, rest) = key.split_first_chunk::<COORDINATOR_ID_BYTES>()?;
@@ -76,16 +81,15 @@ pub(super) fn read_step_key(key: &Bytes) -> Option<Result<StepId, InvalidId>> {
 pub(super) enum CoordinatorKey {
     Epoch(CoordinatorId),
     LowWaterMark(CoordinatorId),
+    Pin(CoordinatorId),
 }
 
 /// Reads a key of the family `coordinator`; `None` if it is none.
 pub(super) fn read_coordinator_key(key: &[u8]) -> Option<CoordinatorKey> {
     let id = |rest: &[u8]| CoordinatorId::try_from(rest).ok();
-    match (key.strip_prefix(EPOCH), key.strip_prefix(LOW_WATER_MARK)) {
-        (Some(rest), _) => id(rest).map(CoordinatorKey::Epoch),
-        (None, Some(rest)) => id(rest).map(CoordinatorKey::LowWaterMark),
-        (None, None) => None,
-    }
+    let meant: [(&[u8], fn(CoordinatorId) -> CoordinatorKey); 3] =
+        [(EPOCH, CoordinatorKey::Epoch), (LOW_WATER_MARK, CoordinatorKey::LowWaterMark), (PIN, CoordinatorKey::Pin)];
+    meant.into_iter().find_map(|(prefix, meant)| id(key.strip_prefix(prefix)?).map(meant))
 }
 
 fn joined(parts: &[&[u8]]) -> Bytes {

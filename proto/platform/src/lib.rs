@@ -4,6 +4,7 @@
 //! * [`store`]: the contract of durable storage, which RocksDB (`undoubt-rocks`), the simulated disk and a store in memory
 //!   keep; [`conformance`] holds them to it.
 //! * [`identity`]: whose data a folder holds; [`numbered`]: which start of its owner this is (R5), and how far each came.
+//! * [`key`]: the key by which a coordinator proves that it is the one that it says.
 //! * [`server`], [`dial`]: the frame of a gRPC server, and clients, over any transport.
 //! * [`range`]: what a setting that is a number may be.
 //! * [`crash`], [`clock`], [`random`]: what the simulation replaces.
@@ -19,6 +20,7 @@ pub mod crash;
 mod date;
 pub mod dial;
 pub mod identity;
+pub mod key;
 pub mod numbered_store;
 pub mod random;
 pub mod range;
@@ -30,6 +32,7 @@ pub mod terminal;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use crash::CrashPoints;
 pub use identity::{Identity, IdentityError, Kind};
+pub use key::SecretKey;
 pub use numbered_store::NumberedStore;
 pub use random::{OsRandom, Random, SeededRandom};
 pub use reason::Reason;

@@ -311,7 +311,11 @@ impl fmt::Debug for NumberedStore {
 fn next_epoch(last: u32, above: u32) -> Result<Epoch, StoreError> {
     let last = last.max(above);
     if last >= Epoch::LAST.0 {
-        let detail = format!("it is {last}, and starts can be told apart up to {} only", Epoch::LAST.0);
+        let detail = format!(
+            "it is {last}, and starts can be told apart up to {} only; set its owner up anew with an empty folder, a coordinator \
+             with --new",
+            Epoch::LAST.0
+        );
         return Err(StoreError::Damaged { place: "the count of starts".to_owned(), detail });
     }
     Ok(Epoch(last + 1))

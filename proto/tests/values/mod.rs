@@ -357,7 +357,13 @@ pub fn session() -> Vec<Sample> {
                     seen: Some(number()),
                     newest_protocol_version: 2,
                     abilities: vec!["saga-steps".into()],
+                    public_key: Bytes::from_static(&[0xab; 32]),
+                    successions: vec![v1::Succession {
+                        former_public_key: Bytes::from_static(&[0xcd; 32]),
+                        signature: Bytes::from_static(&[0xef; 64]),
+                    }],
                 }),
+                proof: None,
                 stable_writes: 9,
                 low_water_mark: ATTEMPT_NUMBER,
                 messages: vec![v1::ToParticipant {
@@ -380,12 +386,24 @@ pub fn session() -> Vec<Sample> {
                     seen: Some(number()),
                     abilities: vec!["saga-steps".into(), "one-phase".into(), "two-phase".into()],
                 }),
+                challenge: Bytes::new(),
                 stable_writes: 9,
                 messages: vec![v1::ToCoordinator {
                     tx: TX,
                     attempt_number: ATTEMPT_NUMBER,
                     body: Some(FromBranch::Inquiry(v1::Inquiry {})),
                 }],
+            },
+        ),
+        sample(
+            "challenge",
+            v1::ParticipantBatch { challenge: Bytes::from_static(&[0x12; 32]), ..v1::ParticipantBatch::default() },
+        ),
+        sample(
+            "proof",
+            v1::CoordinatorBatch {
+                proof: Some(v1::Proof { signature: Bytes::from_static(&[0x34; 64]) }),
+                ..v1::CoordinatorBatch::default()
             },
         ),
         said(

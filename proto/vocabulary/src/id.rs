@@ -260,6 +260,10 @@ pub struct Epoch(pub u32);
 impl Epoch {
     /// The highest that there can be: an [`AttemptNumber`] has no room for more.
     pub const LAST: Epoch = Epoch(u32::MAX >> (AttemptNumber::COUNTER_BITS - u32::BITS));
+
+    /// The highest that is taken of a coordinator which does not prove that it is the one that it says: nobody else can use up
+    /// its range.
+    pub const LAST_UNPROVEN: Epoch = Epoch(Epoch::LAST.0 - (1 << 20));
 }
 
 /// Numbers the attempts of one coordinator in the order they began, across its epochs.

@@ -8,6 +8,9 @@ pub const OLDEST_VERSION: u32 = 1;
 /// The highest version that is spoken here.
 pub const NEWEST_VERSION: u32 = 2;
 
+/// The version from which on a coordinator proves that it is the one that it says.
+pub const PROVEN_VERSION: u32 = 2;
+
 /// Returns the highest version that both sides speak; `None` if there is none. `newest` is 0 of a side that speaks one only.
 pub fn common_version(oldest: u32, newest: u32) -> Option<u32> {
     let common = newest.max(oldest).min(NEWEST_VERSION);

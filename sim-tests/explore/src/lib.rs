@@ -25,6 +25,8 @@
 //!   of it that may speak takes the original's place at once.
 //! * Of worlds that differ only in the names of interchangeable participants one is explored (see [`symmetry`]).
 //!
+//! Who is taken for a coordinator is explored in worlds of its own, with an impostor (see [`impostor`]).
+//!
 //! A session's packets are unordered here and may be lost one by one, which a stream in production never does: whatever
 //! holds here, holds there.
 
@@ -32,6 +34,7 @@ mod action;
 mod cells;
 mod check;
 mod coordinator;
+mod impostor;
 mod liveness;
 mod machines;
 mod mutant;
@@ -56,6 +59,7 @@ mod work;
 mod world;
 
 pub use cells::Cells;
+pub use impostor::{Findings, Flaw, Measure, explore_impostor};
 pub use mutant::Mutant;
 pub use report::{Limits, Report, Trace};
 pub use restoration::Machine;

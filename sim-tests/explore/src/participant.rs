@@ -8,7 +8,8 @@ use crate::part::Part;
 use crate::resource::{Call, Caller, LocksOf, Memory, Resource, Upset};
 use crate::storage::{COORDINATOR, Storage};
 use undoubt_participant_core::{
-    Answer, BranchId, Effect, Hello, Heuristic, Input, Limits, Operator, Participant, Release, Seen, Session, StepId,
+    Answer, BranchId, Effect, Hello, Heuristic, Input, Limits, Operator, Participant, Proof, Release, Seen, Session,
+    StepId, Trust,
 };
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, Epoch, Timestamp, ToCoordinator, TxId, Vote, WriteNumber};
 
@@ -157,7 +158,11 @@ const LARGEST_KEPT_BYTES: usize = 0;
 
 impl Process {
     fn start(storage: &Storage, mutant: Option<Mutant>) -> Process {
-        let mut core = Participant::new(Limits { max_open_branches: 16, largest_kept_bytes: LARGEST_KEPT_BYTES });
+        let mut core = Participant::new(Limits {
+            max_open_branches: 16,
+            largest_kept_bytes: LARGEST_KEPT_BYTES,
+            trust: Trust::EVERYBODY,
+        });
         let mut effects = Vec::new();
         for recovered in storage.recovered(mutant) {
             core.handle_input(Input::Recovered(recovered), &mut effects);
@@ -249,8 +254,14 @@ impl Running<'_> {
     ) -> Result<(), String> {
         let highest = self.storage.epoch.unwrap_or(epoch);
         let said = if self.manner.mutant == Some(Mutant::LowerEpochAccepted) { epoch.max(highest) } else { epoch };
-        let hello =
-            Hello { coordinator: COORDINATOR, name: String::new(), epoch: said, number, shown: self.looked_at(shown) };
+        let hello = Hello {
+            coordinator: COORDINATOR,
+            proof: Proof::default(),
+            name: String::new(),
+            epoch: said,
+            number,
+            shown: self.looked_at(shown),
+        };
         self.handle_input(Input::Hello { session: Session(session), hello })?;
         if epoch < highest && self.process.session == Some(session) {
             return Err(format!("R5: epoch {} is let in, after epoch {}", epoch.0, highest.0));
@@ -298,6 +309,7 @@ impl Running<'_> {
         let process = &mut *self.process;
         match effect {
             Effect::RecordEpoch { session, epoch, .. } => process.joining = Some((session.0, epoch)),
+            Effect::RecordPin { .. } => return Err("a key is pinned that no operator asked for".to_owned()),
             Effect::Welcome { session, seen } => {
                 process.joining = None;
                 process.session = Some(session.0);
@@ -412,6 +424,7 @@ impl Running<'_> {
                 Answer::Resolved(_)
                 | Answer::Forgotten
                 | Answer::Released
+                | Answer::Pinned
                 | Answer::LossAccepted { .. }
                 | Answer::Rejected(_),
                 _,

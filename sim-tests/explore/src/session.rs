@@ -85,6 +85,7 @@ impl World {
             SessionRefused::LowerEpoch { .. }
             | SessionRefused::Replaced
             | SessionRefused::PutBack { .. }
+            | SessionRefused::Unproven(_)
             | SessionRefused::OtherStart { .. } => Ok(()),
         }
     }

@@ -226,6 +226,7 @@ impl Storage {
             id: COORDINATOR,
             epoch,
             low_water_mark: self.low_water_mark,
+            pin: None,
         });
         let prepared =
             self.prepared.values().cloned().map(|PreparedRecord { branch, begun_at, result, .. }| {

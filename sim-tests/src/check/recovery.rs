@@ -43,6 +43,7 @@ fn overlooked(run: &Run) -> Vec<Violation> {
         | What::Unclear { .. }
         | What::ReadersForgotten { .. }
         | What::OtherHand { .. }
+        | What::Impostor { .. }
         | What::SlowDisk { .. }
         | What::VoteLost { .. }
         | What::Poisoned

@@ -70,6 +70,9 @@ pub enum What {
     ReadersForgotten { participant: u8, for_ms: u64 },
     /// Somebody else ends the oldest prepared branch in the resource itself, or the next one if there is none (S15).
     OtherHand { participant: u8, commit: bool },
+    /// A stranger says to a participant that it is the coordinator, in every way that it can: with the id, the highest epoch, and a
+    /// key of its own (S16).
+    Impostor { participant: u8 },
     /// Each sync takes this long (S7).
     SlowDisk { host: Host, sync_ms: u64, for_ms: u64 },
     /// Crashes, and finds an empty disk (S8).
@@ -198,6 +201,7 @@ pub enum Code {
     S13,
     S14,
     S15,
+    S16,
     P1,
     P2,
     P3,
@@ -276,6 +280,7 @@ impl Fault {
             What::Unclear { .. } => Code::S13,
             What::ReadersForgotten { .. } => Code::S14,
             What::OtherHand { .. } => Code::S15,
+            What::Impostor { .. } => Code::S16,
             What::SlowDisk { .. } => Code::S7,
             What::Wiped { .. } | What::Swapped { .. } => Code::S8,
             What::VoteLost { .. } => Code::S9,
@@ -336,6 +341,7 @@ impl What {
             | What::Poisoned
             | What::Clock { .. }
             | What::OtherHand { .. }
+            | What::Impostor { .. }
             | What::Resolve { .. }
             | What::Forget
             | What::ResolveStuck { .. }
@@ -368,6 +374,7 @@ impl What {
             | What::Unclear { participant, .. }
             | What::ReadersForgotten { participant, .. }
             | What::OtherHand { participant, .. }
+            | What::Impostor { participant }
             | What::Resolve { participant, .. }
             | What::CompensationsRefused { participant, .. }
             | What::ActionsRefused { participant, .. }

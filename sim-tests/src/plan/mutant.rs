@@ -81,6 +81,9 @@ pub enum Mutant {
     ConfirmedFromMemory,
     /// A participant says that a branch has ended as it was told, though another hand had ended it the other way (breaks R3).
     OtherHandIgnored,
+    /// A participant stores the epoch of a coordinator, and not its key (breaks R14): after a restart it takes it for one from before
+    /// there were keys.
+    PinForgotten,
 }
 
 impl Mutant {

@@ -2,6 +2,7 @@
 //! are on at all, then faults of those kinds. So some runs have one kind of trouble in depth, and others a bit of
 //! everything.
 
+mod impostors;
 mod large_values;
 mod ordinary_trouble;
 mod remote_resources;
@@ -125,7 +126,8 @@ impl Plan {
         let causes: Vec<Fault> = faults.iter().flat_map(|fault| dice.causes_of(&shape, &fault.when)).collect();
         faults.extend(causes);
         let plan = large_values::laden(sagas::troubled(Plan { seed, shape, faults, mutant: None }));
-        remote_resources::elsewhere(unavailable_stores::away(restored_disks::restored(plan)))
+        let plan = remote_resources::elsewhere(unavailable_stores::away(restored_disks::restored(plan)));
+        impostors::knocked_at(plan)
     }
 
     /// Returns the same, with a disk that is put back.

@@ -129,6 +129,7 @@ fn wrong_with_what(what: &What) -> Option<String> {
         | What::Unclear { .. }
         | What::ReadersForgotten { .. }
         | What::OtherHand { .. }
+        | What::Impostor { .. }
         | What::Wiped { .. }
         | What::PutBack { .. }
         | What::VoteLost { .. }

@@ -94,6 +94,7 @@ impl fmt::Display for What {
                 let what = if *commit { "commits" } else { "aborts" };
                 write!(f, "somebody else {what} the oldest prepared branch in the resource of p{participant} itself")
             }
+            What::Impostor { participant } => write!(f, "a stranger says to p{participant} that it is the coordinator"),
             What::SlowDisk { host, sync_ms, for_ms } => {
                 write!(f, "a sync of {host} takes {sync_ms} ms or more for {for_ms} ms")
             }

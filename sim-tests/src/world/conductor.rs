@@ -1,6 +1,7 @@
 //! Lets time pass, and makes happen what the plan says.
 
 use super::cells::states_hit;
+use super::impostor;
 use super::operator;
 use super::shared_state::{Order, Shared};
 use crate::disk::Disk;
@@ -305,6 +306,7 @@ impl<'a> Conductor<'a> {
             What::OtherHand { participant, commit } => {
                 self.shared.order_other_hand(Host::Participant(participant), commit);
             }
+            What::Impostor { participant } => impostor::knock(&mut self.sim, &self.shared, participant),
             What::ResolveStuck { how } => operator::resolve_stuck(&mut self.sim, &self.shared, how),
             What::EndSaga { how } => operator::end_saga(&mut self.sim, &self.shared, how),
             What::ReleaseMarks { participant } => operator::release_marks(&mut self.sim, &self.shared, participant),

@@ -24,7 +24,7 @@ fn coordinator(shared: &Arc<Shared>) -> Client {
 }
 
 /// Each operator has a desk of its own.
-fn desk(shared: &Shared) -> String {
+pub(super) fn desk(shared: &Shared) -> String {
     format!("operator{}", shared.next_desk())
 }
 

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
-    BranchId, Branches, Cancellations, Committing, Ended, Health, Heuristic, Loss, Mark, Preparing, Recovered, Release,
-    Resource, ResourceError, Room, StepId, StepState, Steps, commit_each, prepare_each,
+    BranchId, Branches, Cancellations, Committing, Ended, Health, Heuristic, Loss, Mark, Pin, Preparing, Recovered,
+    Release, Resource, ResourceError, Room, StepId, StepState, Steps, commit_each, prepare_each,
 };
 use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, Epoch, Execution, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts,
@@ -135,8 +135,14 @@ impl<R: Branches> Resource for Observed<R> {
         Ok(recovered)
     }
 
-    async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
-        self.resource.record_epoch(coordinator, epoch).await
+    async fn record_epoch(
+        &self,
+        coordinator: CoordinatorId,
+        epoch: Epoch,
+        pin: Option<Pin>,
+    ) -> Result<(), ResourceError> {
+        let pin = pin.filter(|_| !self.shared.mutates(Mutant::PinForgotten));
+        self.resource.record_epoch(coordinator, epoch, pin).await
     }
 
     async fn collect(&self, coordinator: CoordinatorId, low_water_mark: AttemptNumber) -> Result<(), ResourceError> {

@@ -17,7 +17,7 @@ use undoubt_coordinator as coordinator;
 use undoubt_kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant as participant;
 use undoubt_platform::identity::establish;
-use undoubt_platform::{Kind, NumberedStore, Random, SeededRandom, Store, StoreError};
+use undoubt_platform::{Kind, NumberedStore, Random, SecretKey, SeededRandom, Store, StoreError};
 
 /// The free bytes below which servers take no new work.
 const MIN_FREE_BYTES: u64 = 1 << 20;
@@ -74,6 +74,11 @@ struct Machine {
     network: Network,
 }
 
+/// Returns the coordinator's key. It stands on no disk, and whoever takes over has it too.
+pub(super) fn key() -> SecretKey {
+    SecretKey::draw(&SeededRandom::new(0))
+}
+
 async fn coordinate(machine: Machine) -> turmoil::Result {
     let Machine { shared, host, process, random, network } = machine;
     let store = shared.disk_to_open(host)?.open(coordinator::log::FAMILIES, process)?;
@@ -86,6 +91,7 @@ async fn coordinate(machine: Machine) -> turmoil::Result {
         folder_sign: shared.folder_sign(host),
         clock: shared.clock(host),
         random,
+        key: Arc::new(key()),
         connect: Arc::new(sessions),
         dial,
         incoming: net::incoming(network).await?,

@@ -8,6 +8,7 @@ mod fate;
 
 use super::cells::states_hit;
 use super::net::{self, Network};
+use super::server::key;
 use super::shared_state::{Order, Shared, now_us};
 use crate::plan::{Direction, Host, Message, Mutant, Tampering, What};
 use crate::run::Oversized;
@@ -27,8 +28,8 @@ use tonic::transport::Channel;
 use undoubt_coordinator::connect::{ConnectError, Incoming, converse, recall};
 use undoubt_coordinator::{Connect, TcpConnect};
 use undoubt_proto::v1;
-use undoubt_vocabulary::WriteNumber;
 use undoubt_vocabulary::limits::{USUAL_COORDINATOR_BATCH_BYTES, USUAL_PARTICIPANT_BATCH_BYTES};
+use undoubt_vocabulary::{Challenge, CoordinatorId, Epoch, Statement, WriteNumber};
 use v1::known_attempt::State;
 use v1::to_coordinator::Body as FromBranch;
 use v1::to_participant::Body as ToBranch;
@@ -227,6 +228,8 @@ impl Between {
         let Some(number) = self.shared.own_number() else { return Ok(()) };
         let mut hello = v1::Hello {
             protocol_version: 1,
+            newest_protocol_version: 2,
+            public_key: asked.public_key.clone(),
             coordinator_id: asked.coordinator_id.clone(),
             coordinator_name: asked.coordinator_name.clone(),
             epoch: number.start.count,
@@ -235,10 +238,22 @@ impl Between {
             ..v1::Hello::default()
         };
         self.greets(participant, &mut hello);
-        let (sender, hellos) = mpsc::channel(1);
-        // There is room for one.
+        let coordinator =
+            CoordinatorId::try_from(&hello.coordinator_id[..]).map_err(|bad| Status::internal(bad.to_string()))?;
+        let (epoch, name) = (Epoch(hello.epoch), hello.participant_name.clone());
+        let (sender, hellos) = mpsc::channel(2);
+        // There is room for both.
         let _ = sender.try_send(v1::CoordinatorBatch { hello: Some(hello), ..v1::CoordinatorBatch::default() });
-        converse(channel, hellos).await?.next().await;
+        let mut incoming = converse(channel, hellos).await?;
+        let Some(Ok(batch)) = incoming.next().await else { return Ok(()) };
+        let Ok(challenge) = batch.challenge[..].try_into().map(Challenge) else { return Ok(()) };
+        let (own, participant) = (key(), name.as_str());
+        let key = own.public();
+        let signed =
+            own.sign(&Statement::Session { challenge: &challenge, coordinator, epoch, key: &key, participant });
+        let proof = Some(v1::Proof { signature: signed.0.to_vec().into() });
+        let _ = sender.try_send(v1::CoordinatorBatch { proof, ..v1::CoordinatorBatch::default() });
+        incoming.next().await;
         Ok(())
     }
 

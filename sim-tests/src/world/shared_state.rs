@@ -287,6 +287,7 @@ impl Shared {
             | What::Poisoned
             | What::Clock { .. }
             | What::OtherHand { .. }
+            | What::Impostor { .. }
             | What::Resolve { .. }
             | What::Forget
             | What::ResolveStuck { .. }
@@ -405,6 +406,7 @@ fn kills(what: &What, host: Host) -> bool {
         | What::Unclear { .. }
         | What::ReadersForgotten { .. }
         | What::OtherHand { .. }
+        | What::Impostor { .. }
         | What::ResolveStuck { .. }
         | What::EndSaga { .. }
         | What::ReleaseMarks { .. } => false,

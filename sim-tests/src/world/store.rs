@@ -62,7 +62,8 @@ impl MutantStore {
             | Mutant::LossUnlisted
             | Mutant::UnclearCalledRefused
             | Mutant::ConfirmedFromMemory
-            | Mutant::OtherHandIgnored => false,
+            | Mutant::OtherHandIgnored
+            | Mutant::PinForgotten => false,
         }
     }
 
@@ -107,7 +108,8 @@ impl MutantStore {
             | Mutant::LossUnlisted
             | Mutant::UnclearCalledRefused
             | Mutant::ConfirmedFromMemory
-            | Mutant::OtherHandIgnored => false,
+            | Mutant::OtherHandIgnored
+            | Mutant::PinForgotten => false,
         };
         if unforced { Durability::Lazy } else { wanted }
     }

@@ -46,6 +46,7 @@ impl Temper {
             | What::Poisoned
             | What::Clock { .. }
             | What::OtherHand { .. }
+            | What::Impostor { .. }
             | What::Resolve { .. }
             | What::Forget
             | What::ResolveStuck { .. }

@@ -9,7 +9,7 @@ use undoubt_client::Cursor;
 use undoubt_client::work::{GRAMMAR, OBJECTS};
 use undoubt_gateway::document::{SCHEMA, duration};
 use undoubt_platform::{Clock as _, SystemClock};
-use undoubt_vocabulary::{CoordinatorId, ParticipantName, Timestamp, TxId};
+use undoubt_vocabulary::{CoordinatorId, ParticipantName, PublicKey, Timestamp, TxId};
 
 /// Runs transactions that span several services, and looks after them.
 #[derive(Debug, Parser)]
@@ -78,7 +78,7 @@ pub enum Command {
     },
     /// Shows the coordinator: its state, and how much is open.
     Describe,
-    /// Shows the participants as the coordinator sees them, or accepts what one of them has lost.
+    /// Shows the participants as the coordinator sees them, accepts what one of them has lost, or pins a coordinator's key at one.
     Participants {
         #[command(subcommand)]
         action: Option<ParticipantsAction>,
@@ -292,6 +292,33 @@ pub struct Doubt {
 #[derive(Debug, Subcommand)]
 pub enum ParticipantsAction {
     Accept(AcceptParticipant),
+    Pin(PinCoordinator),
+}
+
+/// Pins the public key by which a participant knows a coordinator, in place of the one that is pinned.
+///
+/// Whoever proves that key is taken for the coordinator: it may end its sessions and decide its transactions. Needed where a key file was
+/// lost, as with a backup, or where a participant knows a coordinator from before there were keys. `undoubt-coordinator key FILE`
+/// prints a key.
+#[derive(Debug, Args)]
+pub struct PinCoordinator {
+    /// The participant's name, as the coordinator calls it, or its address.
+    pub participant: String,
+    /// The coordinator's id. `undoubt describe` shows it.
+    #[arg(long, value_name = "ID")]
+    pub coordinator: CoordinatorId,
+    /// The public key: 64 hexadecimal digits.
+    #[arg(long)]
+    pub key: PublicKey,
+    /// The person who decides. Logged.
+    #[arg(long, value_parser = statement)]
+    pub who: String,
+    /// Why. Logged.
+    #[arg(long, value_parser = statement)]
+    pub reason: String,
+    /// Do not ask for confirmation.
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 /// Accepts that a participant was put back from an older copy, and has lost what came after it.

@@ -63,6 +63,9 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Cancel { tx } => inspect::cancel(&tx, global).await,
         Command::Describe => operate::describe(global).await,
         Command::Participants { action: None } => operate::participants(global).await,
+        Command::Participants { action: Some(ParticipantsAction::Pin(pin)) } => {
+            operate::pin_coordinator(&pin, global).await
+        }
         Command::Participants { action: Some(ParticipantsAction::Accept(accept)) } => {
             operate::accept_participant(&accept, global).await
         }

@@ -2,7 +2,8 @@
 
 use crate::address_book::remember;
 use crate::args::{
-    self, AcceptLoss, AcceptParticipant, Decision, Forget, Global, RecoveryAction, ReleaseMarks, Resolve, ResolveStep,
+    self, AcceptLoss, AcceptParticipant, Decision, Forget, Global, PinCoordinator, RecoveryAction, ReleaseMarks,
+    Resolve, ResolveStep,
 };
 use crate::exit::{Exit, Failure};
 use crate::output::{fields, or_dash, span, table};
@@ -97,10 +98,18 @@ pub async fn participant(name: &str, global: &Global) -> Result<Exit, Failure> {
         let rows = state.coordinators.iter().map(|coordinator| {
             let connected = if coordinator.connected { "connected" } else { "not connected" };
             let (epoch, low_water_mark) = (coordinator.epoch.0.to_string(), coordinator.low_water_mark.to_string());
-            [coordinator.id.to_string(), epoch, low_water_mark, connected.to_owned()]
+            let key = match (coordinator.key, coordinator.vouched) {
+                (None, _) => "none".to_owned(),
+                (Some(key), true) => format!("{key}, vouched for"),
+                (Some(key), false) => format!("{key}, of first contact"),
+            };
+            [coordinator.id.to_string(), epoch, low_water_mark, connected.to_owned(), key]
         });
-        let table =
-            table(["coordinator", "epoch", "low-water-mark", ""], rows.collect(), "no coordinator has ever connected");
+        let table = table(
+            ["coordinator", "epoch", "low-water-mark", "", "key"],
+            rows.collect(),
+            "no coordinator has ever connected",
+        );
         format!("{facts}\n{table}")
     }))
 }
@@ -251,6 +260,15 @@ pub async fn accept_participant(arguments: &AcceptParticipant, global: &Global) 
             "accepted  {name}: {put_back}\nThe coordinator lists what it still has of it: `undoubt list --damaged`."
         )
     })))
+}
+
+pub async fn pin_coordinator(arguments: &PinCoordinator, global: &Global) -> Result<Exit, Failure> {
+    let PinCoordinator { participant, coordinator, key, who, reason, yes } = arguments;
+    let price = "Whoever has the secret part of this key may end its sessions and decide its transactions there.";
+    say_the_price(*yes, "pin", &format!("have {participant} take {key} for coordinator {coordinator}"), price)?;
+    global.participant_called(participant).await?.pin_coordinator(*coordinator, *key, who, reason).await?;
+    let document = json!({ "coordinator": coordinator.to_string(), "key": key.to_string() });
+    Ok(Exit::Done.told(global.output.show(&document, || format!("pinned  {coordinator} by {key} at {participant}"))))
 }
 
 pub async fn accept_loss(arguments: &AcceptLoss, global: &Global) -> Result<Exit, Failure> {

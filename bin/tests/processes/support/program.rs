@@ -62,7 +62,10 @@ pub async fn run(mut command: Command) -> Ended {
 pub async fn run_on(cluster: &Cluster, who: Who, name: &str, arguments: &[&str]) -> Ended {
     let data_dir = cluster.data_dir(who).display().to_string();
     let own = ["--listen", "127.0.0.1:0", "--name", name, "--data-dir", &data_dir];
-    let arguments = [&own[..], arguments].concat();
+    let key_file = format!("key_file={}", cluster.folder().join("coordinator/coordinator.key").display());
+    let key_file = ["--set", &key_file];
+    let key_file: &[&str] = if who == Who::Coordinator { &key_file } else { &[] };
+    let arguments = [&own[..], key_file, arguments].concat();
     run(match who {
         Who::Coordinator => coordinator(&arguments),
         Who::Participant(_) => participant(&arguments),

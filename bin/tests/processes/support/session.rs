@@ -7,8 +7,10 @@ use tokio::time::timeout;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Status, Streaming};
 use undoubt_client::kv::KvWork;
+use undoubt_platform::{SecretKey, SeededRandom};
 use undoubt_proto::v1;
 use undoubt_proto::v1::participant_client::ParticipantClient;
+use undoubt_vocabulary::{Challenge, CoordinatorId, Epoch, PublicKey, Statement};
 use v1::to_participant::Body;
 
 /// A coordinator's side of a session.
@@ -21,6 +23,24 @@ pub struct Session {
 
 pub const COORDINATOR_ID: [u8; 16] = *b"a coordinator 16";
 
+/// The key of the coordinator that the tests play.
+pub fn key() -> SecretKey {
+    SecretKey::draw(&SeededRandom::new(1))
+}
+
+/// The answer of whoever has this key to the challenge that a participant gave to its hello.
+pub fn proof(key: &SecretKey, hello: &v1::Hello, challenge: &[u8]) -> v1::CoordinatorBatch {
+    let signature = key.sign(&Statement::Session {
+        challenge: &Challenge(challenge.try_into().unwrap()),
+        coordinator: CoordinatorId::try_from(&hello.coordinator_id[..]).unwrap(),
+        epoch: Epoch(hello.epoch),
+        key: &PublicKey(hello.public_key[..].try_into().unwrap()),
+        participant: &hello.participant_name,
+    });
+    let proof = Some(v1::Proof { signature: Bytes::copy_from_slice(&signature.0) });
+    v1::CoordinatorBatch { proof, ..v1::CoordinatorBatch::default() }
+}
+
 pub fn hello(participant: &str, epoch: u32) -> v1::Hello {
     v1::Hello {
         protocol_version: 1,
@@ -28,6 +48,8 @@ pub fn hello(participant: &str, epoch: u32) -> v1::Hello {
         coordinator_name: "test".to_owned(),
         epoch,
         participant_name: participant.to_owned(),
+        newest_protocol_version: 2,
+        public_key: Bytes::copy_from_slice(&key().public().0),
         ..v1::Hello::default()
     }
 }
@@ -37,14 +59,28 @@ pub fn first(hello: v1::Hello) -> v1::CoordinatorBatch {
 }
 
 impl Session {
-    /// Opens a session with this first batch; the answer is the first one of the participant.
+    /// Opens a session with this first batch, and proves what that says with the tests' key. The answer is the first one of the
+    /// participant that is no challenge.
     pub async fn open(url: &str, first: v1::CoordinatorBatch) -> Result<(Session, v1::ParticipantBatch), Status> {
+        Session::open_by(&key(), url, first).await
+    }
+
+    pub async fn open_by(
+        key: &SecretKey,
+        url: &str,
+        first: v1::CoordinatorBatch,
+    ) -> Result<(Session, v1::ParticipantBatch), Status> {
+        let hello = first.hello.clone().unwrap_or_default();
         let mut client = ParticipantClient::connect(url.to_owned()).await.unwrap();
         let (out, batches) = mpsc::unbounded_channel();
         out.send(first).unwrap();
         let opening = async {
             let mut incoming = client.session(UnboundedReceiverStream::new(batches)).await?.into_inner();
-            let first = incoming.message().await?.expect("the participant ended the session without a word");
+            let mut first = incoming.message().await?.expect("the participant ended the session without a word");
+            if !first.challenge.is_empty() {
+                out.send(proof(key, &hello, &first.challenge)).unwrap();
+                first = incoming.message().await?.expect("the participant ended the session without a word");
+            }
             Ok::<_, Status>((incoming, first))
         };
         let (incoming, first) = timeout(PATIENCE, opening).await.expect("the participant does not answer")?;
@@ -56,7 +92,7 @@ impl Session {
     pub async fn welcomed(url: &str, participant: &str, epoch: u32) -> Session {
         let (session, batch) = Session::open(url, first(hello(participant, epoch))).await.unwrap();
         let welcome = batch.welcome.expect("no welcome");
-        assert_eq!((welcome.protocol_version, welcome.participant_name.as_str()), (1, participant));
+        assert_eq!((welcome.protocol_version, welcome.participant_name.as_str()), (2, participant));
         session
     }
 

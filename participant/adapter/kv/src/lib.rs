@@ -43,8 +43,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
-    BranchId, Branches, Cancellations, Committing, Ended, Health, Heuristic, Loss, Mark, Preparing, Recovered, Release,
-    Resource, ResourceError, Room, StepId, StepState, Steps,
+    BranchId, Branches, Cancellations, Committing, Ended, Health, Heuristic, Loss, Mark, Pin, Preparing, Recovered,
+    Release, Resource, ResourceError, Room, StepId, StepState, Steps,
 };
 use undoubt_participant::room::SMALL_BYTES;
 use undoubt_participant::table::TransactionTable;
@@ -220,8 +220,13 @@ impl Resource for KeyValue {
         recovery::recover(self)
     }
 
-    async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
-        self.table.record_epoch(coordinator, epoch).await
+    async fn record_epoch(
+        &self,
+        coordinator: CoordinatorId,
+        epoch: Epoch,
+        pin: Option<Pin>,
+    ) -> Result<(), ResourceError> {
+        self.table.record_epoch(coordinator, epoch, pin).await
     }
 
     async fn collect(&self, coordinator: CoordinatorId, low_water_mark: AttemptNumber) -> Result<(), ResourceError> {

@@ -332,11 +332,11 @@ async fn a_folder_from_before_there_were_sagas_is_opened_and_keeps_what_it_has()
         let store = RocksStore::open(folder.path(), families, RocksOptions::default()).unwrap();
         KeyValue::new(Arc::new(store), KeyValueOptions { min_free_bytes: 0 })
     };
-    open(&before).record_epoch(OWNER, Epoch(7)).await.unwrap();
+    open(&before).record_epoch(OWNER, Epoch(7), None).await.unwrap();
     let recovered = open(&FAMILIES).recover(&participant()).await.unwrap();
     assert_eq!(
         recovered.coordinators,
-        [CoordinatorMarks { id: OWNER, epoch: Epoch(7), low_water_mark: AttemptNumber(0) }]
+        [CoordinatorMarks { id: OWNER, epoch: Epoch(7), low_water_mark: AttemptNumber(0), pin: None }]
     );
 }
 

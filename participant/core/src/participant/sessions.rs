@@ -4,15 +4,21 @@ use super::{Known, Participant, message_about};
 use crate::branch::{Branch, Finished, State};
 use crate::effect::{Answer, Effect, Rejection, SessionRefused};
 use crate::input::{Hello, Operator, Session};
+use crate::pin::{Pin, Proof, Unproven, check_epoch, judge};
 use crate::standing::{Loss, Recall, Recalled, Seen};
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Execution, KnownAttempt, KnownState, Starts, Timestamp, TxId, WriteNumber,
+    AttemptNumber, CoordinatorId, Epoch, Execution, KnownAttempt, KnownState, PublicKey, Starts, Timestamp, TxId,
+    WriteNumber,
 };
 
 impl Participant {
     pub(super) fn handle_hello(&mut self, session: Session, hello: Hello, effects: &mut Vec<Effect>) {
-        let Hello { coordinator, name, epoch, number, shown } = hello;
-        self.handle_recall(shown.as_ref(), effects);
+        let Hello { coordinator, proof, name, epoch, number, shown } = hello;
+        let pin = match check_epoch(epoch, &proof).and_then(|()| self.judge(coordinator, &proof)) {
+            Ok(pin) => pin,
+            Err(why) => return effects.push(Effect::Close { session, why: why.into() }),
+        };
+        self.handle_shown(shown.as_ref(), effects);
         if let Some(why) = self.standing.put_back.clone() {
             return effects.push(Effect::Close { session, why: SessionRefused::PutBack { why } });
         }
@@ -25,6 +31,9 @@ impl Participant {
         }
         if number.is_some_and(|number| known.seen.is_another(&number)) {
             return effects.push(Effect::Close { session, why: SessionRefused::OtherStart { epoch: epoch.0 } });
+        }
+        if known.pin != pin {
+            (known.pin, known.is_pin_stored) = (pin, false);
         }
         let replaced = known.session.take().into_iter().chain(known.joining.take().map(|(session, _)| session));
         effects.extend(replaced.map(|session| Effect::Close { session, why: SessionRefused::Replaced }));
@@ -40,19 +49,60 @@ impl Participant {
             known.seen.met = met;
             effects.push(Effect::RememberSeen { coordinator, seen: known.seen });
         }
-        let is_new = epoch > known.epoch;
+        let is_new = epoch > known.epoch || known.pin.is_some() && !known.is_pin_stored;
         if !name.is_empty() && self.names.insert(name.clone(), coordinator) != Some(coordinator) {
             effects.push(Effect::RememberName { name, coordinator });
         }
         if is_new {
-            effects.push(Effect::RecordEpoch { session, coordinator, epoch });
+            effects.push(Effect::RecordEpoch { session, coordinator, epoch, pin });
         } else {
             self.handle_epoch_recorded(session, effects);
         }
     }
 
+    fn judge(&self, coordinator: CoordinatorId, proof: &Proof) -> Result<Option<Pin>, Unproven> {
+        // What was only seen of its log was stored by the way, and says nothing of who it is.
+        let is_known = |known: &&Known| known.epoch > Epoch::default() || known.pin.is_some();
+        let known = self.coordinators.get(&coordinator).filter(is_known).map(|known| known.pin);
+        let others = self.coordinators.iter().filter(|(id, _)| **id != coordinator);
+        let unvouched = others.filter(|(_, known)| known.pin.is_some_and(|pin| !pin.vouched)).count();
+        judge(self.limits.trust, coordinator, known, proof, unvouched)
+    }
+
+    /// Returns why whoever asks may not learn what is known of this coordinator.
+    pub fn may_ask(&self, recall: &Recall) -> Result<(), Unproven> {
+        self.judge(recall.coordinator, &recall.proof).map(drop)
+    }
+
+    pub(super) fn handle_pin(
+        &self,
+        coordinator: CoordinatorId,
+        key: PublicKey,
+        operator: Operator,
+        effects: &mut Vec<Effect>,
+    ) {
+        let epoch = self.coordinators.get(&coordinator).map_or(Epoch::default(), |known| known.epoch);
+        effects.push(Effect::RecordPin { coordinator, epoch, pin: Pin { key, vouched: true }, operator });
+    }
+
+    pub(super) fn handle_pinned(
+        &mut self,
+        coordinator: CoordinatorId,
+        key: PublicKey,
+        operator: Operator,
+        effects: &mut Vec<Effect>,
+    ) {
+        let known = self.coordinators.entry(coordinator).or_default();
+        if known.pin.is_none_or(|pin| pin.key != key) {
+            let ended = known.session.take().into_iter().chain(known.joining.take().map(|(session, _)| session));
+            effects.extend(ended.map(|session| Effect::Close { session, why: SessionRefused::Replaced }));
+        }
+        (known.pin, known.is_pin_stored) = (Some(Pin { key, vouched: true }), true);
+        effects.push(Effect::Answer { operator, answer: Answer::Pinned });
+    }
+
     /// Looks at what somebody has seen of this participant's log. If that lacks it, nobody is served any more.
-    pub(super) fn handle_recall(&mut self, shown: Option<&WriteNumber>, effects: &mut Vec<Effect>) {
+    pub(super) fn handle_shown(&mut self, shown: Option<&WriteNumber>, effects: &mut Vec<Effect>) {
         let Some(why) = self.standing.shown(shown) else { return };
         effects.push(Effect::StorePutBack { why: why.clone() });
         for known in self.coordinators.values_mut() {
@@ -149,7 +199,7 @@ impl Participant {
             Some(_) | None => None,
         });
         let Some((coordinator, known, epoch)) = joining else { return };
-        *known = Known { epoch, session: Some(session), joining: None, ..*known };
+        *known = Known { epoch, session: Some(session), joining: None, is_pin_stored: known.pin.is_some(), ..*known };
         let seen = known.seen.number;
         self.sagas.count_attempts_anew(coordinator);
         self.report_heuristics_anew(coordinator);

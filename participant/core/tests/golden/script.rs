@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use std::time::Duration;
 use undoubt_participant_core::{
-    Answer, BranchId, Effect, Hello, Heuristic, Input, Limits, Operator, Participant, Recovered, Release, Session,
-    StepId,
+    Answer, BranchId, Effect, Hello, Heuristic, Input, Limits, Operator, Participant, Proof, Recovered, Release,
+    Session, StepId, Trust,
 };
 use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, Epoch, Execution, Prepare, Refusal, RefusalCode, StepOutcome, Timestamp,
@@ -31,7 +31,7 @@ impl Script {
     }
 
     pub fn empty() -> Script {
-        let limits = Limits { max_open_branches: 8, largest_kept_bytes: LARGEST_KEPT_BYTES };
+        let limits = Limits { max_open_branches: 8, largest_kept_bytes: LARGEST_KEPT_BYTES, trust: Trust::EVERYBODY };
         Script { participant: Participant::new(limits), text: String::new() }
     }
 
@@ -44,8 +44,14 @@ impl Script {
     }
 
     pub fn hello(&mut self, session: u64, epoch: u32) {
-        let hello =
-            Hello { coordinator: COORDINATOR, name: String::new(), epoch: Epoch(epoch), number: None, shown: None };
+        let hello = Hello {
+            coordinator: COORDINATOR,
+            proof: Proof::default(),
+            name: String::new(),
+            epoch: Epoch(epoch),
+            number: None,
+            shown: None,
+        };
         let input = Input::Hello { session: Session(session), hello };
         self.tell(&format!("session {session}: hello, epoch {epoch}"), input);
     }
@@ -181,7 +187,7 @@ pub fn branch(id: &str, attempt_number: AttemptNumber) -> BranchId {
 }
 
 pub fn coordinator(epoch: u32, low_water_mark: AttemptNumber) -> Recovered {
-    Recovered::Coordinator { id: COORDINATOR, epoch: Epoch(epoch), low_water_mark }
+    Recovered::Coordinator { id: COORDINATOR, epoch: Epoch(epoch), low_water_mark, pin: None }
 }
 
 pub fn prepared() -> Vote {
@@ -227,6 +233,7 @@ fn words(effect: &Effect) -> String {
         Effect::RememberSeen { .. }
         | Effect::RememberName { .. }
         | Effect::StorePutBack { .. }
+        | Effect::RecordPin { .. }
         | Effect::AcceptLoss { .. } => unreachable!("no writes are numbered in these scripts"),
         Effect::Close { session, why } => format!("close session {}: {why}", session.0),
         Effect::Send { session, message } => format!("send session {} {}", session.0, sent(message)),
@@ -272,6 +279,7 @@ fn words(effect: &Effect) -> String {
             Answer::Resolved(outcome) => format!("answer operator {}: {outcome}", operator.0),
             Answer::Forgotten => format!("answer operator {}: forgotten", operator.0),
             Answer::Released => format!("answer operator {}: released", operator.0),
+            Answer::Pinned => format!("answer operator {}: pinned", operator.0),
             Answer::LossAccepted { .. } => unreachable!("nobody is put back in these scripts"),
             Answer::Rejected(rejection) => format!("answer operator {}: rejected: {rejection}", operator.0),
         },

@@ -6,7 +6,7 @@ use crate::script::{
 };
 use bytes::Bytes;
 use std::time::Duration;
-use undoubt_participant_core::{Input, Kept, Limits, Participant, Recovered, StepId, StepState};
+use undoubt_participant_core::{Input, Kept, Limits, Participant, Recovered, StepId, StepState, Trust};
 use undoubt_vocabulary::{
     AttemptNumber, Direction, Execution, Refusal, RefusalCode, RunStep, StepIndex, StepOutcome, Timestamp,
     ToParticipant, Vote,
@@ -362,7 +362,8 @@ fn a_long_result_of_what_is_over_is_left_with_the_resource_and_said_again() {
 
 #[test]
 fn long_results_of_what_is_over_take_no_memory_and_those_of_what_is_open_do() {
-    let mut participant = Participant::new(Limits { max_open_branches: 8, largest_kept_bytes: 1_024 });
+    let mut participant =
+        Participant::new(Limits { max_open_branches: 8, largest_kept_bytes: 1_024, trust: Trust::EVERYBODY });
     let mut effects = Vec::new();
     let result = || Bytes::from(vec![b'x'; 2_000]);
     let stored = StepState::Acted { result: Kept::Here(result()), pending: false };

@@ -4,7 +4,7 @@
 //! * `copy KEY` sets what the last of a step's inputs tells.
 
 use super::*;
-use crate::resource::{Committing, Ended, Kept, Resource, StepState, Steps};
+use crate::resource::{Committing, Ended, Kept, Pin, Resource, StepState, Steps};
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, OnceLock};
 use tokio::sync::Notify;
@@ -215,7 +215,7 @@ impl Resource for Memory {
         })
     }
 
-    async fn record_epoch(&self, _: CoordinatorId, _: Epoch) -> Result<(), ResourceError> {
+    async fn record_epoch(&self, _: CoordinatorId, _: Epoch, _: Option<Pin>) -> Result<(), ResourceError> {
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What the resource did is unclear, or somebody else did it.
 
 use super::*;
-use crate::resource::{Health, Recovered, StepsOnly};
+use crate::resource::{Health, Pin, Recovered, StepsOnly};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 #[tokio::test(start_paused = true)]
@@ -138,7 +138,7 @@ impl Resource for AwayAtFirst {
         }
     }
 
-    async fn record_epoch(&self, _: CoordinatorId, _: Epoch) -> Result<(), ResourceError> {
+    async fn record_epoch(&self, _: CoordinatorId, _: Epoch, _: Option<Pin>) -> Result<(), ResourceError> {
         Ok(())
     }
 

@@ -4,13 +4,13 @@ use super::{ParticipantHost, Running};
 use crate::mutant::Mutant;
 use crate::storage::COORDINATOR;
 use undoubt_coordinator_core::standing::RecallAnswer;
-use undoubt_participant_core::{Input, Operator, Recall, Recalled, Session};
+use undoubt_participant_core::{Input, Operator, Proof, Recall, Recalled, Session};
 use undoubt_vocabulary::{AttemptNumber, KnownAttempt, Timestamp, WriteNumber};
 
 impl ParticipantHost {
     /// Returns its answer to a coordinator that asks, while it is up.
     pub(crate) fn recalled(&self, mutant: Option<Mutant>) -> Option<RecallAnswer> {
-        let recall = Recall { coordinator: COORDINATOR, name: String::new(), shown: None };
+        let recall = Recall { coordinator: COORDINATOR, proof: Proof::default(), name: String::new(), shown: None };
         let Recalled { seen, epoch, connected, other, put_back, .. } = self.process.as_ref()?.core.recalled(&recall);
         let seen = seen.number.filter(|_| mutant != Some(Mutant::SeenUntold));
         let connected = connected && mutant != Some(Mutant::ConnectedUntold);
@@ -32,8 +32,8 @@ impl ParticipantHost {
 
 impl Running<'_> {
     pub(super) fn recall(&mut self, shown: Option<WriteNumber>) -> Result<(), String> {
-        let shown = self.looked_at(shown);
-        self.handle_input(Input::Recall(Recall { coordinator: COORDINATOR, name: String::new(), shown }))
+        let (shown, proof) = (self.looked_at(shown), Proof::default());
+        self.handle_input(Input::Recall(Recall { coordinator: COORDINATOR, proof, name: String::new(), shown }))
     }
 
     /// Returns what the core gets of what it is shown.

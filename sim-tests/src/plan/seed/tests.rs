@@ -41,7 +41,7 @@ fn a_thousand_seeds_have_faults_of_every_code_that_plans_can_hold() {
     let codes: BTreeSet<String> =
         (0..1_000).flat_map(|seed| Plan::of_seed(seed).faults).map(|fault| fault.code().to_string()).collect();
     for code in
-        "S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12 S13 S14 S15 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N5 N6 N7 N8 C1 O1 O3 O4 O5 O6 G1 G3 G4"
+        "S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12 S13 S14 S15 S16 P1 P2 P3 P4 P5 P6 P7 P8 P9 P10 N1 N2 N3 N4 N5 N6 N7 N8 C1 O1 O3 O4 O5 O6 G1 G3 G4"
             .split(' ')
     {
         assert!(codes.contains(code), "no seed has {code}");

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::conformance::{SharedWorld, UnclearWorld, other_hands, unclear};
 use undoubt_participant::resource::{
-    BranchId, Branches, Ended, Heuristic, Recovered, Resource, ResourceError, StepId, StepState, Steps,
+    BranchId, Branches, Ended, Heuristic, Pin, Recovered, Resource, ResourceError, StepId, StepState, Steps,
 };
 use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, StepOutcome, Timestamp, Vote,
@@ -93,8 +93,13 @@ impl Resource for Remote {
         self.sound.recover(owner).await
     }
 
-    async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
-        self.sound.record_epoch(coordinator, epoch).await
+    async fn record_epoch(
+        &self,
+        coordinator: CoordinatorId,
+        epoch: Epoch,
+        pin: Option<Pin>,
+    ) -> Result<(), ResourceError> {
+        self.sound.record_epoch(coordinator, epoch, pin).await
     }
 
     async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
-    BranchId, Branches, Cancellations, Committing, Ended, Heuristic, Kept, Mark, Preparing, Recovered, Release,
+    BranchId, Branches, Cancellations, Committing, Ended, Heuristic, Kept, Mark, Pin, Preparing, Recovered, Release,
     Resource, ResourceError, Room, StepId, StepState, Steps, Voted, commit_each, prepare_each,
 };
 use undoubt_vocabulary::{
@@ -34,6 +34,8 @@ enum Flaw {
     CommitsOneOfMany,
     ForgetsThoseWithoutRoom,
     RecordsNoEpoch,
+    RecordsNoPin,
+    KeepsTheFirstPin,
     RecordsNoHeuristic,
     StoresNoDecision,
     ForgetsNoHeuristic,
@@ -112,11 +114,18 @@ impl Resource for Broken {
         Ok(recovered)
     }
 
-    async fn record_epoch(&self, coordinator: CoordinatorId, epoch: Epoch) -> Result<(), ResourceError> {
+    async fn record_epoch(
+        &self,
+        coordinator: CoordinatorId,
+        epoch: Epoch,
+        pin: Option<Pin>,
+    ) -> Result<(), ResourceError> {
         if self.has(Flaw::RecordsNoEpoch) {
             return Ok(());
         }
-        self.sound.record_epoch(coordinator, epoch).await
+        let drops_pin =
+            self.has(Flaw::RecordsNoPin) || self.has(Flaw::KeepsTheFirstPin) && pin.is_some_and(|pin| pin.vouched);
+        self.sound.record_epoch(coordinator, epoch, pin.filter(|_| !drops_pin)).await
     }
 
     async fn collect(&self, coordinator: CoordinatorId, low_water_mark: AttemptNumber) -> Result<(), ResourceError> {
@@ -356,6 +365,8 @@ found_out! {
     committing_one_of_many_is_found_out: CommitsOneOfMany, "key b is free";
     forgetting_those_without_room_is_found_out: ForgetsThoseWithoutRoom, "each is voted or handed back";
     recording_no_epoch_is_found_out: RecordsNoEpoch, "the highest epoch recorded of each coordinator is forced";
+    recording_no_pin_is_found_out: RecordsNoPin, "the key that is recorded with an epoch is forced with it";
+    keeping_the_first_pin_is_found_out: KeepsTheFirstPin, "the key that was recorded last is the one that counts";
     recording_no_heuristic_is_found_out: RecordsNoHeuristic, "an operator's decision is kept";
     storing_no_decision_is_found_out: StoresNoDecision, "the coordinator's decision is kept beside";
     forgetting_no_heuristic_is_found_out: ForgetsNoHeuristic, "what an operator forgets is gone";

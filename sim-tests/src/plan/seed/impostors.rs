@@ -1,0 +1,26 @@
+//! Strangers who say that they are the coordinator. They are drawn from a stream of their own, so that the rest of a seed's plan is the
+//! same with them and without them.
+
+use super::Dice;
+use crate::plan::{Fault, Plan, What};
+use crate::random::random;
+
+/// The share of worlds that have some, in percent.
+const KNOCKING: u64 = 12;
+
+/// The most in one world.
+const MAX_TIMES: u64 = 3;
+
+pub(super) fn knocked_at(mut plan: Plan) -> Plan {
+    let dice = Dice(random(plan.seed, "plan of impostors"));
+    if !dice.chance(KNOCKING) {
+        return plan;
+    }
+    for _ in 0..dice.between(1, MAX_TIMES) {
+        let fault = dice.anywhen(&plan.shape, What::Impostor { participant: dice.number(&plan.shape) });
+        let causes: Vec<Fault> = dice.causes_of(&plan.shape, &fault.when);
+        plan.faults.push(fault);
+        plan.faults.extend(causes);
+    }
+    plan
+}
