@@ -14,7 +14,7 @@ pub fn states() -> impl Iterator<Item = &'static str> {
 }
 
 /// The table's lines: what the simulation tells apart.
-pub const CODES: [Code; 42] = [
+pub const CODES: [Code; 43] = [
     Code::S1,
     Code::S2,
     Code::S3,
