@@ -10,6 +10,7 @@
 
 use crate::part::{ByFingerprint, fingerprint};
 use std::collections::BTreeMap;
+use std::fmt;
 use undoubt_participant_core::{
     Effect, Hello, Input, Limits, Participant, Pin, Proof, Recovered, Session, SessionRefused, Trust,
 };
@@ -65,10 +66,16 @@ pub struct Findings {
     pub welcomed_with: [bool; 2],
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Signed {
     by: PublicKey,
     statement: Vec<u8>,
+}
+
+impl fmt::Debug for Signed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes signed by {:?}", self.statement.len(), self.by)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,29 +134,45 @@ pub fn explore_impostor(measure: Measure, flaw: Option<Flaw>) -> Findings {
     let first = World::new(measure);
     let mut seen = ByFingerprint::<()>::default();
     seen.insert(fingerprint(&first), ());
-    let (mut layer, mut states, mut welcomed_with) = (vec![(first, Vec::new())], 1, [false; 2]);
+    // How each world was first reached: from which, and by what.
+    let mut nodes = vec![(0, String::new())];
+    let (mut layer, mut welcomed_with) = (vec![(first, 0)], [false; 2]);
     while !layer.is_empty() {
         let mut next = Vec::new();
-        for (world, path) in layer {
+        for (world, at) in layer {
             for action in world.actions() {
+                let told = format!("{action:?}");
                 let mut after = world.clone();
-                let mut path: Vec<String> = path.clone();
-                path.push(format!("{action:?}"));
                 if let Err(rule) = after.step(action, flaw).and_then(|()| after.check()) {
-                    return Findings { states, violation: Some((path, rule)), welcomed_with };
+                    nodes.push((at, told));
+                    let path = path(&nodes);
+                    return Findings { states: nodes.len() - 1, violation: Some((path, rule)), welcomed_with };
                 }
                 if seen.insert(fingerprint(&after), ()).is_none() {
-                    states += 1;
                     for (found, welcomed) in welcomed_with.iter_mut().zip(after.welcomed) {
                         *found |= welcomed && after.attempted;
                     }
-                    next.push((after, path));
+                    next.push((after, nodes.len()));
+                    nodes.push((at, told));
                 }
             }
         }
         layer = next;
     }
-    Findings { states, violation: None, welcomed_with }
+    Findings { states: nodes.len(), violation: None, welcomed_with }
+}
+
+/// Returns what led to the last of these.
+fn path(nodes: &[(usize, String)]) -> Vec<String> {
+    let mut path = Vec::new();
+    let mut at = nodes.len() - 1;
+    while at != 0 {
+        let (parent, told) = &nodes[at];
+        path.push(told.clone());
+        at = *parent;
+    }
+    path.reverse();
+    path
 }
 
 fn participant() -> Participant {

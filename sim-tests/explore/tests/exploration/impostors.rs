@@ -2,14 +2,14 @@
 
 use undoubt_explore::{Flaw, Measure, explore_impostor};
 
-const MEASURE: Measure = Measure { dials: 3, attempts: 2, decoys: 1, restarts: 1, rotations: 1, crashes: 1 };
+const MEASURE: Measure = Measure { dials: 3, attempts: 1, decoys: 1, restarts: 0, rotations: 1, crashes: 1 };
 
 #[test]
 fn an_impostor_is_never_welcomed_stores_nothing_and_has_the_coordinator_refused_never() {
     let findings = explore_impostor(MEASURE, None);
     assert!(findings.violation.is_none(), "{:#?}", findings.violation);
     assert_eq!(findings.welcomed_with, [true; 2], "it is explored what the rule is about");
-    assert!(findings.states > 10_000, "{}", findings.states);
+    assert!(findings.states > 1_000, "{}", findings.states);
 }
 
 #[test]
