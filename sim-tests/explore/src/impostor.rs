@@ -99,7 +99,7 @@ struct Challenged {
 struct World {
     /// `None`: it is down.
     core: Option<Participant>,
-    stored: Option<(Epoch, Option<Pin>)>,
+    stored: Option<(Epoch, Option<(Epoch, Pin)>)>,
     recording: Vec<(Session, Epoch, Option<Pin>)>,
     challenged: Vec<Challenged>,
     owners: BTreeMap<u64, Peer>,
@@ -310,7 +310,10 @@ impl World {
                 let (session, epoch, pin) = self.recording.remove(at);
                 let pin = pin.filter(|_| flaw != Some(Flaw::PinUnstored));
                 let (known, pinned) = self.stored.unwrap_or_default();
-                self.stored = Some((epoch.max(known), pin.or(pinned)));
+                // The writes that are under way end in any order.
+                let replaces = |pin: &Pin| pinned.as_ref().is_none_or(|before| pin.replaces(epoch, before));
+                let pinned = pin.filter(replaces).map(|pin| (epoch, pin)).or(pinned);
+                self.stored = Some((epoch.max(known), pinned));
                 self.tell(Input::EpochRecorded { session })
             }
             Action::Crash => {
@@ -325,7 +328,8 @@ impl World {
                 let mut core = participant();
                 if let Some((epoch, pin)) = self.stored {
                     let low_water_mark = AttemptNumber::default();
-                    let recovered = Recovered::Coordinator { id: COORDINATOR, epoch, low_water_mark, pin };
+                    let recovered =
+                        Recovered::Coordinator { id: COORDINATOR, epoch, low_water_mark, pin: pin.map(|(_, pin)| pin) };
                     core.handle_input(Input::Recovered(recovered), &mut Vec::new());
                 }
                 self.core = Some(core);
@@ -388,7 +392,8 @@ impl World {
         if flaw == Some(Flaw::FormerKeyTaken) && key == KEYS[0] {
             former.push(KEYS[1]);
         }
-        let pinned = self.stored.and_then(|(_, pin)| pin).filter(|_| flaw == Some(Flaw::PinUncompared));
+        let pinned =
+            self.stored.and_then(|(_, pin)| pin).map(|(_, pin)| pin).filter(|_| flaw == Some(Flaw::PinUncompared));
         let key = pinned.map_or(key, |pin| pin.key);
         self.greet(by, session, epoch, Proof { key: Some(key), former })
     }
@@ -414,7 +419,7 @@ impl World {
                 Some(Peer::Impostor) => return Err("R14: an impostor is welcomed".to_owned()),
                 Some(Peer::Coordinator) => {
                     self.welcomed[self.key] = true;
-                    let pinned = self.stored.and_then(|(_, pin)| pin);
+                    let pinned = self.stored.and_then(|(_, pin)| pin).map(|(_, pin)| pin);
                     if pinned.is_none_or(|pin| pin.key != KEYS[self.key]) {
                         return Err("R14: somebody is welcomed whose key is not stored".to_owned());
                     }
@@ -439,7 +444,7 @@ impl World {
             Some((epoch, _)) if epoch.0 > self.epoch => {
                 Err(format!("R14: epoch {} is stored by an impostor's word", epoch.0))
             }
-            Some((_, Some(pin))) if !KEYS.contains(&pin.key) => Err("R14: an impostor's key is pinned".to_owned()),
+            Some((_, Some((_, pin)))) if !KEYS.contains(&pin.key) => Err("R14: an impostor's key is pinned".to_owned()),
             Some(_) | None => Ok(()),
         }
     }
