@@ -5,6 +5,7 @@
 //!   keep; [`conformance`] holds them to it.
 //! * [`identity`]: whose data a folder holds; [`numbered`]: which start of its owner this is (R5), and how far each came.
 //! * [`server`], [`dial`]: the frame of a gRPC server, and clients, over any transport.
+//! * [`metrics`]: what a server tells of itself, and the port at which it does.
 //! * [`range`]: what a setting that is a number may be.
 //! * [`crash`], [`clock`], [`random`]: what the simulation replaces.
 //! * [`terminal`]: saying something without a panic where nobody listens.
@@ -19,6 +20,7 @@ pub mod crash;
 mod date;
 pub mod dial;
 pub mod identity;
+pub mod metrics;
 pub mod numbered_store;
 pub mod random;
 pub mod range;
@@ -29,6 +31,7 @@ pub mod terminal;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use crash::CrashPoints;
 pub use identity::{Identity, IdentityError, Kind};
+pub use metrics::Metrics;
 pub use numbered_store::NumberedStore;
 pub use random::{OsRandom, Random, SeededRandom};
 pub use server::{Connection, Incoming};
