@@ -1,8 +1,10 @@
-//! The frame of a server process: tracing, signals, the listener, its store ([`OpenStore`]), its run ([`serve_on`]), what to do when
-//! the device is full ([`run_with_room`]), how it ends ([`Failed`]), the file of a key ([`Key`]), and backups of its data ([`Backup`]).
+//! The frame of a server process: tracing, signals, the listener, its store ([`OpenStore`]), its run ([`serve_on`]), the port
+//! for its figures ([`start_board`]), what to do when the device is full ([`run_with_room`]), how it ends ([`Failed`]), the file
+//! of a key ([`Key`]), and backups of its data ([`Backup`]).
 
 mod backup;
 mod failure;
+mod figures;
 mod key_file;
 mod room;
 mod serving;
@@ -32,6 +34,7 @@ use undoubt_vocabulary::printable_text::clean;
 
 pub use backup::{Backup, of_operator};
 pub use failure::{EXIT_CODES, Failed, Failure, OrFailed, exit};
+pub use figures::{METRICS as PROCESS_METRICS, start_board};
 pub use key_file::{Key, read_or_draw};
 pub use room::{Ran, run_with_room};
 pub use serving::{Process, serve_on};

@@ -4,6 +4,7 @@ use crate::address::{self, Flaw};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use undoubt_platform::metrics::{BadMetricsAddress, MetricsConfig};
 use undoubt_platform::range::{CENTURY_S, DAY_MS, OutOfRange, Ranged, YEAR_MS, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
 use undoubt_platform::store::StoreConfig;
@@ -102,6 +103,8 @@ pub struct Config {
     pub drain_timeout_ms: u64,
     /// The kind of store that keeps the data.
     pub store: StoreConfig,
+    /// Where figures are told.
+    pub metrics: MetricsConfig,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -151,6 +154,7 @@ impl Default for Config {
             start_paused: false,
             drain_timeout_ms: 10_000,
             store: StoreConfig::default(),
+            metrics: MetricsConfig::default(),
         }
     }
 }
@@ -161,6 +165,8 @@ pub enum ConfigError {
     Name(#[from] InvalidId),
     #[error("participant {0} is configured twice; give each a name of its own")]
     Twice(String),
+    #[error(transparent)]
+    Metrics(#[from] BadMetricsAddress),
     #[error(transparent)]
     Range(#[from] OutOfRange),
     #[error("data_dir is empty; name a folder")]
@@ -195,6 +201,7 @@ impl Config {
         if self.key_file.as_os_str().is_empty() {
             return Err(ConfigError::NoKeyFile);
         }
+        self.metrics.address()?;
         check_ranges(&self.ranges())?;
         let ordered = [
             ("default_timeout_ms", self.default_timeout_ms, "max_timeout_ms", self.max_timeout_ms),

@@ -17,6 +17,7 @@ mod writes;
 use crate::config::Config;
 use crate::history::Histories;
 use crate::log::{Apart, Found, Log, LogError};
+use crate::metrics::Figures;
 use crate::retention::Retention;
 use crate::timers::Timers;
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use recovered_transactions::CarriedOn;
 pub(crate) use commands::{Command, NewTransaction, Replied, Reply, View};
 pub(crate) use handle::{Handle, Queued};
 pub(crate) use links::{Link, LinkState};
+pub(crate) use writes::MAX_GATHERING_BYTES;
 
 /// Commands that may wait for the engine; whoever brings more waits.
 const MAX_QUEUED_COMMANDS: usize = 16_384;
@@ -46,6 +48,7 @@ const HOUSEKEEPING_PERIOD: Duration = Duration::from_millis(250);
 
 pub(crate) struct Engine {
     core: Coordinator,
+    figures: Arc<Figures>,
     config: Arc<Config>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -88,6 +91,7 @@ pub(crate) struct Parts {
     pub(crate) crash: CrashPoints,
     pub(crate) log: Log,
     pub(crate) epoch: Epoch,
+    pub(crate) figures: Arc<Figures>,
     pub(crate) participants: Vec<ParticipantName>,
 }
 
@@ -97,7 +101,7 @@ impl Engine {
         parts: Parts,
         drained: tokio::sync::watch::Sender<bool>,
     ) -> Result<(Engine, Handle), LogError> {
-        let Parts { config, clock, random, crash, log, epoch, participants } = parts;
+        let Parts { config, clock, random, crash, log, epoch, figures, participants } = parts;
         let (handle, commands) = Handle::new(MAX_QUEUED_COMMANDS);
         let retained = Duration::from_secs(config.retention_s);
         let retention = Retention::new(retained, log.oldest_end()?, Instant::now(), clock.now());
@@ -110,6 +114,7 @@ impl Engine {
         };
         let mut engine = Engine {
             core: Coordinator::new(epoch, limits),
+            figures,
             pressed: handle.pressed(),
             apart: Apart::default(),
             writes: writes::Writes::new(Duration::from_millis(config.lazy_flush_ms), log.max_batch_bytes()),
@@ -138,6 +143,7 @@ impl Engine {
         let (open, apart) = engine.log.unfinished_and_separate_parts()?;
         engine.apart = apart;
         let recovered = open.len();
+        engine.figures.recovered(recovered);
         for Found { unfinished, history } in open {
             engine.carried_on.add(&unfinished);
             engine.histories.restore(unfinished.tx().clone(), &history);

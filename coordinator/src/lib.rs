@@ -20,6 +20,7 @@ pub mod connect;
 mod engine;
 mod history;
 pub mod log;
+pub mod metrics;
 mod operator;
 mod own_sign;
 mod points;

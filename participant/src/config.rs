@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use undoubt_platform::metrics::{BadMetricsAddress, MetricsConfig};
 use undoubt_platform::range::{DAY_MS, OutOfRange, Ranged, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
 use undoubt_platform::store::StoreConfig;
@@ -55,6 +56,8 @@ pub struct Config {
     pub min_free_bytes: u64,
     /// The kind of store that keeps the data.
     pub store: StoreConfig,
+    /// Where figures are told.
+    pub metrics: MetricsConfig,
 }
 
 impl Default for Config {
@@ -77,6 +80,7 @@ impl Default for Config {
             keep_alive_ms: 5_000,
             min_free_bytes: 64 << 20,
             store: StoreConfig::default(),
+            metrics: MetricsConfig::default(),
         }
     }
 }
@@ -85,6 +89,8 @@ impl Default for Config {
 pub enum ConfigError {
     #[error(transparent)]
     Name(#[from] InvalidId),
+    #[error(transparent)]
+    Metrics(#[from] BadMetricsAddress),
     #[error(transparent)]
     Range(#[from] OutOfRange),
     #[error("data_dir is empty; name a folder")]
@@ -99,6 +105,7 @@ impl Config {
         if self.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::NoFolder);
         }
+        self.metrics.address()?;
         check_ranges(&self.ranges())?;
         if self.retry_first_pause_ms > self.retry_max_pause_ms { Err(ConfigError::Crossed) } else { Ok(()) }
     }

@@ -13,6 +13,7 @@ mod turns;
 mod waiting_work;
 
 use crate::config::Config;
+use crate::metrics::Figures;
 use crate::outbox::{Outbox, Outgoing};
 use crate::resource::{
     Branches, Cancellations, CoordinatorMarks, FinishedBranch, HeuristicBranch, Loss, PreparedBranch, Recovered,
@@ -54,6 +55,7 @@ const COLLECT_AFTER: Duration = Duration::from_millis(100);
 
 pub(crate) struct Engine<R> {
     core: Participant,
+    figures: Arc<Figures>,
     resource: Arc<R>,
     config: Arc<Config>,
     clock: Arc<dyn Clock>,
@@ -92,6 +94,7 @@ impl<R: Branches> Engine<R> {
         config: Arc<Config>,
         (clock, random): (Arc<dyn Clock>, Arc<dyn Random>),
         crash: CrashPoints,
+        figures: Arc<Figures>,
     ) -> Result<(Engine<R>, Handle), ResourceError> {
         let (sender, commands) = mpsc::channel(MAX_QUEUED_COMMANDS);
         let (takes_work, taking) = watch::channel(true);
@@ -103,6 +106,7 @@ impl<R: Branches> Engine<R> {
         let limits = Limits { max_open_branches: config.max_open_branches, largest_kept_bytes, trust };
         let mut engine = Engine {
             core: Participant::new(limits),
+            figures,
             resource: resource.clone(),
             config,
             clock,
@@ -212,7 +216,10 @@ impl<R: Branches> Engine<R> {
         let Some(effect) = self.in_turn.pass(effect) else { return };
         match effect {
             Effect::Welcome { session, seen } => self.out(session, Outgoing::Welcome { seen }),
-            Effect::Send { session, message } => self.out(session, Outgoing::Message(message)),
+            Effect::Send { session, message } => {
+                self.figures.sent(&message);
+                self.out(session, Outgoing::Message(message));
+            }
             Effect::Close { session, why } => {
                 self.out(session, Outgoing::Close(why));
                 self.sessions.remove(&session);

@@ -3,16 +3,18 @@
 use crate::admin::AdminService;
 use crate::config::{Config, ConfigError};
 use crate::engine::{Command, Engine};
+use crate::metrics::{Figures, Looking, Recovery};
 use crate::resource::{Branches, ResourceError, Steps, StepsOnly};
 use crate::session::SessionService;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use undoubt_platform::server::{
-    Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled, stopped, tell_health,
+    Calls, Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled, stopped, tell_health,
 };
-use undoubt_platform::{Clock, CrashPoints, Random};
+use undoubt_platform::{Clock, CrashPoints, Metrics, Random};
 use undoubt_proto::v1::participant_admin_server::ParticipantAdminServer;
 use undoubt_proto::v1::participant_server::ParticipantServer;
 use undoubt_vocabulary::limits::MAX_COORDINATOR_BATCH_BYTES;
@@ -24,6 +26,8 @@ pub struct Environment {
     /// Connections from coordinators and operators.
     pub incoming: Incoming,
     pub crash: CrashPoints,
+    /// What it tells of itself goes there.
+    pub metrics: Metrics,
 }
 
 impl std::fmt::Debug for Environment {
@@ -73,12 +77,13 @@ pub async fn run<R: Branches>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     config.check()?;
-    let Environment { clock, random, incoming, crash } = environment;
+    let Environment { clock, random, incoming, crash, metrics } = environment;
+    let (began, figures) = (Instant::now(), Arc::new(Figures::default()));
     let owner = config.name.parse().map_err(ConfigError::Name)?;
     let config = Arc::new(config);
     let mut shutdown = std::pin::pin!(shutdown);
-    let recovering =
-        Engine::recover(resource.clone(), owner, config.clone(), (clock.clone(), random.clone()), crash.clone());
+    let by = (clock.clone(), random.clone());
+    let recovering = Engine::recover(resource.clone(), owner, config.clone(), by, crash.clone(), figures.clone());
     let (engine, handle) = tokio::select! {
         biased;
         recovered = recovering => recovered?,
@@ -86,6 +91,11 @@ pub async fn run<R: Branches>(
         () = &mut shutdown => return Ok(()),
     };
 
+    metrics.add(figures.clone());
+    metrics.add(Recovery(began.elapsed()));
+    metrics.looked_up_by(Arc::new(Looking { figures, engine: handle.clone(), clock: clock.clone() }));
+    let calls = Calls::default();
+    metrics.add(calls.clone());
     let Offer { mut routes, health } = Offer::new()?;
     tell_health::<ParticipantServer<SessionService>>(&health, true).await;
     let session = SessionService::new(handle.clone(), config.clone(), resource.clone(), crash, random);
@@ -103,7 +113,7 @@ pub async fn run<R: Branches>(
         max_request_room_bytes: config.max_request_room_bytes,
         max_answer_room_bytes: config.max_answer_room_bytes,
     };
-    let mut server = Serving::new(routes.routes(), incoming, keeping, clock);
+    let mut server = Serving::new(routes.routes(), incoming, keeping, clock, calls);
     let mut engine = Task::spawn(engine.run());
     let no_more_calls = CancellationToken::new();
     let mut background = Task::spawn(in_background(resource, no_more_calls.clone()));

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use undoubt::process::{
     Backup, EXIT_CODES, Failed, Failure, Key, OrFailed as _, Place, Process, ServerArgs, StoreKind, connections, exit,
-    of_operator, raise_open_files, read_or_draw, serve_on,
+    of_operator, raise_open_files, read_or_draw, serve_on, start_board,
 };
 use undoubt::settings;
 use undoubt_client::{Client, ClientOptions};
@@ -69,10 +69,12 @@ async fn serve(args: Args) -> Result<(), Failed> {
         connect_timeout: Duration::from_millis(config.connect_timeout_ms),
         keep_alive: Duration::from_millis(config.keep_alive_ms),
     });
+    let board = start_board(&config.metrics).await?;
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
     let place = Place { kind, data_dir: &config.data_dir, families: log::FAMILIES, checks_folder: config.folder_sign };
     serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
         let key = Arc::new(read_or_draw(&config.data_dir.join(&config.key_file))?);
+        let metrics = opened.figures(&board, config.min_free_bytes);
         let listener = args.server.bind(&config.listen).await?;
         let environment = Environment {
             store: opened.store(),
@@ -84,6 +86,7 @@ async fn serve(args: Args) -> Result<(), Failed> {
             dial: Arc::new(TcpDial),
             incoming: connections(listener),
             crash: crash.clone(),
+            metrics,
         };
         let ended = run(config.clone(), environment, shutdown.clone().asked()).await;
         opened.ran(ended, kind_of)

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use undoubt::process::{
     Backup, EXIT_CODES, Failed, Failure, OrFailed as _, Place, Process, Ran, ServerArgs, StoreKind, connections, exit,
-    of_operator, raise_open_files, serve_on,
+    of_operator, raise_open_files, serve_on, start_board,
 };
 use undoubt::settings;
 use undoubt_client::{ClientOptions, ParticipantClient};
@@ -53,10 +53,12 @@ async fn serve(args: Args) -> Result<(), Failed> {
     let mut config = config(&args).or_failed(Failure::Configuration)?;
     let Some(Process { crash, shutdown }) = args.server.begin(&config)? else { return Ok(()) };
     config.max_connections = raise_open_files(config.max_connections);
+    let board = start_board(&config.metrics).await?;
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
     let place = Place { kind, data_dir: &config.data_dir, families: &FAMILIES, checks_folder: config.folder_sign };
     serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
         let store = opened.store();
+        let metrics = opened.figures(&board, config.min_free_bytes);
         let mut fresh_id = [0; 16];
         OsRandom::new().fill(&mut fresh_id);
         // A mark of 0 would say that it is not known.
@@ -84,6 +86,7 @@ async fn serve(args: Args) -> Result<(), Failed> {
             random: Arc::new(OsRandom::new()),
             incoming: connections(listener),
             crash: crash.clone(),
+            metrics,
         };
         let ended = run(config.clone(), resource, environment, shutdown.clone().asked()).await;
         opened.ran(ended, kind_of)

@@ -15,7 +15,7 @@ use undoubt::cluster::{Cluster, Plan, Who};
 use undoubt::process::connections;
 use undoubt_participant::resource::{Health, Pin, Recovered, Resource, ResourceError, StepId, Steps};
 use undoubt_participant::{Config, Environment, run_steps};
-use undoubt_platform::{CrashPoints, OsRandom, SystemClock};
+use undoubt_platform::{CrashPoints, Metrics, OsRandom, SystemClock};
 use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, Epoch, ParticipantName, Refusal, RefusalCode, RunStep, StepOutcome,
 };
@@ -98,6 +98,7 @@ impl World {
             random: Arc::new(OsRandom::new()),
             incoming: connections(listener),
             crash: CrashPoints::default(),
+            metrics: Metrics::default(),
         };
         let config = Config { name: "bells".to_owned(), ..Config::default() };
         let bells = tokio::spawn(async move {

@@ -17,6 +17,7 @@ mod connections;
 mod demo;
 mod ends;
 mod examples;
+mod figures;
 mod folders;
 mod full_disk;
 mod heuristics;

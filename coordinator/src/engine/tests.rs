@@ -348,6 +348,7 @@ fn parts(store: Arc<MemoryStore>, epoch: Epoch, participants: Vec<ParticipantNam
         crash: CrashPoints::default(),
         log: Log::new(store),
         epoch,
+        figures: Arc::default(),
         participants,
     }
 }

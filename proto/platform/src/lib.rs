@@ -6,6 +6,7 @@
 //! * [`identity`]: whose data a folder holds; [`numbered`]: which start of its owner this is (R5), and how far each came.
 //! * [`key`]: the key by which a coordinator proves that it is the one that it says.
 //! * [`server`], [`dial`]: the frame of a gRPC server, and clients, over any transport.
+//! * [`metrics`]: what a server tells of itself, and the port at which it does.
 //! * [`range`]: what a setting that is a number may be.
 //! * [`crash`], [`clock`], [`random`]: what the simulation replaces.
 //! * [`terminal`]: saying something without a panic where nobody listens.
@@ -21,6 +22,7 @@ mod date;
 pub mod dial;
 pub mod identity;
 pub mod key;
+pub mod metrics;
 pub mod numbered_store;
 pub mod random;
 pub mod range;
@@ -33,6 +35,7 @@ pub use clock::{Clock, SystemClock, Timestamp};
 pub use crash::CrashPoints;
 pub use identity::{Identity, IdentityError, Kind};
 pub use key::SecretKey;
+pub use metrics::Metrics;
 pub use numbered_store::NumberedStore;
 pub use random::{OsRandom, Random, SeededRandom};
 pub use reason::Reason;

@@ -5,6 +5,7 @@
 
 mod accept;
 mod answers;
+mod calls;
 mod connection;
 mod exchange;
 mod fields;
@@ -29,6 +30,7 @@ use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::server::HealthReporter;
 
 pub use accept::{Incoming, boxed};
+pub use calls::{Calls, METRICS};
 pub use connection::{Connection, Duplex};
 pub use exchange::AnswerRoom;
 pub use fields::{check_reason, parse_tx};
@@ -102,13 +104,14 @@ fn serve(
     incoming: Incoming,
     keeping: Keeping,
     clock: Arc<dyn Clock>,
+    calls: Calls,
     stop: BoxFuture<'static, ()>,
 ) -> BoxFuture<'static, Result<(), ServerError>> {
     let rooms = Rooms::new(keeping.max_request_room_bytes, keeping.max_answer_room_bytes);
-    let incoming = accept::orderly(incoming, keeping.max_connections, GREETING_TIMEOUT, rooms);
+    let incoming = accept::orderly(incoming, keeping.max_connections, GREETING_TIMEOUT, rooms, calls.clone());
     let under_way = Arc::new(AtomicUsize::new(0));
     let server = tonic::transport::Server::builder()
-        .layer(FrameLayer { clock, max_message_bytes: keeping.max_message_bytes, under_way })
+        .layer(FrameLayer { clock, calls, max_message_bytes: keeping.max_message_bytes, under_way })
         .http2_keepalive_interval(Some(keeping.alive))
         .http2_keepalive_timeout(Some(keeping.alive))
         .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)

@@ -17,7 +17,7 @@ use undoubt_coordinator as coordinator;
 use undoubt_kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant as participant;
 use undoubt_platform::identity::establish;
-use undoubt_platform::{Kind, NumberedStore, Random, SecretKey, SeededRandom, Store, StoreError};
+use undoubt_platform::{Kind, Metrics, NumberedStore, Random, SecretKey, SeededRandom, Store, StoreError};
 
 /// The free bytes below which servers take no new work.
 const MIN_FREE_BYTES: u64 = 1 << 20;
@@ -96,6 +96,7 @@ async fn coordinate(machine: Machine) -> turmoil::Result {
         dial,
         incoming: net::incoming(network).await?,
         crash: shared.crash_points(host),
+        metrics: Metrics::default(),
     };
     Ok(coordinator::run(config, environment, pending()).await?)
 }
@@ -125,6 +126,7 @@ async fn participate(machine: Machine) -> turmoil::Result {
         random,
         incoming: net::incoming(network).await?,
         crash: shared.crash_points(host),
+        metrics: Metrics::default(),
     };
     let resource = Arc::new(Observed::new(resource, shared.clone(), host));
     Ok(participant::run(config, resource, environment, pending()).await?)

@@ -78,6 +78,7 @@ impl World {
             crash: CrashPoints::default(),
             log: Log::new(store.clone()),
             epoch: Epoch(epoch),
+            figures: Arc::default(),
             participants: names.clone(),
         };
         let (engine, handle) = Engine::recover(parts, tokio::sync::watch::channel(false).0).unwrap();

@@ -5,7 +5,7 @@ mod stalled_clients;
 mod unfinished_requests;
 mod unread_answers;
 
-use super::{AnswerRoom, Keeping, Offer, boxed, serve};
+use super::{AnswerRoom, Calls, Keeping, Offer, boxed, serve};
 use crate::clock::SystemClock;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -59,7 +59,7 @@ impl Server {
         let answers = Answers::default();
         routes.add_service(answers.clone());
         let never = Box::pin(std::future::pending());
-        tokio::spawn(serve(routes.routes(), incoming, keeping, Arc::new(SystemClock), never));
+        tokio::spawn(serve(routes.routes(), incoming, keeping, Arc::new(SystemClock), Calls::default(), never));
         Server { connections, answers }
     }
 
