@@ -33,7 +33,8 @@ mod timers;
 mod witness;
 
 pub use config::{Config, ParticipantAddress};
-pub use connect::{Connect, TcpConnect};
+pub use callback::{CallbackSecret, WeakSecret};
+pub use connect::{Connect, DialConnect, TcpConnect};
 pub use points::CRASH_POINTS;
 pub use run::{Environment, RunError, run};
 pub use session::FencedByEpoch;

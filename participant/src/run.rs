@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use undoubt_platform::server::{
     Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled, stopped, tell_health,
 };
-use undoubt_platform::{Clock, CrashPoints, Random};
+use undoubt_platform::{Access, Clock, CrashPoints, Random};
 use undoubt_proto::v1::participant_admin_server::ParticipantAdminServer;
 use undoubt_proto::v1::participant_server::ParticipantServer;
 use undoubt_vocabulary::limits::MAX_COORDINATOR_BATCH_BYTES;
@@ -24,6 +24,8 @@ pub struct Environment {
     /// Connections from coordinators and operators.
     pub incoming: Incoming,
     pub crash: CrashPoints,
+    /// The rules of who may do what.
+    pub access: Access,
 }
 
 impl std::fmt::Debug for Environment {
@@ -73,7 +75,7 @@ pub async fn run<R: Branches>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     config.check()?;
-    let Environment { clock, random, incoming, crash } = environment;
+    let Environment { clock, random, incoming, crash, access } = environment;
     let owner = config.name.parse().map_err(ConfigError::Name)?;
     let config = Arc::new(config);
     let mut shutdown = std::pin::pin!(shutdown);
@@ -94,6 +96,7 @@ pub async fn run<R: Branches>(
     let admin = AdminService { engine: handle.clone(), config: config.clone(), clock: clock.clone() };
     routes.add_service(session).add_service(ParticipantAdminServer::new(admin));
     let keeping = Keeping {
+        access,
         max_connections: config.max_connections,
         alive: Duration::from_millis(config.keep_alive_ms) / 2,
         stream_window_bytes: STREAM_WINDOW_BYTES,

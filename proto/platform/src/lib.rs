@@ -4,6 +4,7 @@
 //! * [`store`]: the contract of durable storage, which RocksDB (`undoubt-rocks`), the simulated disk and a store in memory
 //!   keep; [`conformance`] holds them to it.
 //! * [`identity`]: whose data a folder holds; [`numbered`]: which start of its owner this is (R5), and how far each came.
+//! * [`access`]: who may do what.
 //! * [`server`], [`dial`]: the frame of a gRPC server, and clients, over any transport.
 //! * [`range`]: what a setting that is a number may be.
 //! * [`crash`], [`clock`], [`random`]: what the simulation replaces.
@@ -13,6 +14,7 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
 
+pub mod access;
 pub mod clock;
 pub mod conformance;
 pub mod crash;
@@ -26,6 +28,7 @@ pub mod server;
 pub mod store;
 pub mod terminal;
 
+pub use access::Access;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use crash::CrashPoints;
 pub use identity::{Identity, IdentityError, Kind};

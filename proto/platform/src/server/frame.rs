@@ -1,7 +1,8 @@
 //! The frame of every request: a count of those under way, room for what it brings and for its answer, and the date.
 
 use super::answers::AnswerBody;
-use super::exchange::{Exchange, Parts};
+use super::connection::ConnectionInfo;
+use super::exchange::Exchange;
 use super::limits::MAX_REQUESTS_UNDER_WAY;
 use super::requests::{RequestBody, turned_away};
 use crate::clock::Clock;
@@ -65,7 +66,8 @@ impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>
 
     fn call(&mut self, mut request: Request<Body>) -> Answering<S::Future> {
         let clock = self.layer.clock.clone();
-        let Some(parts) = request.extensions_mut().remove::<Option<Parts>>().flatten() else {
+        let info = request.extensions_mut().get_mut::<ConnectionInfo>();
+        let Some(parts) = info.and_then(|info| info.parts.take()) else {
             return Answering::Framed { answer: self.inner.call(request), exchange: None, clock };
         };
         let Some(exchange) = Exchange::begin(parts, &self.layer.under_way, MAX_REQUESTS_UNDER_WAY) else {

@@ -5,6 +5,7 @@ mod stalled_clients;
 mod unfinished_requests;
 mod unread_answers;
 
+use crate::access::Access;
 use super::{AnswerRoom, Keeping, Offer, boxed, serve};
 use crate::clock::SystemClock;
 use bytes::Bytes;
@@ -47,6 +48,7 @@ impl Server {
         let (connections, incoming) = mpsc::unbounded_channel();
         let incoming = boxed(UnboundedReceiverStream::new(incoming).map(Ok));
         let keeping = Keeping {
+            access: Access::open(),
             max_connections: 100,
             alive: ALIVE,
             stream_window_bytes: 64 << 10,
