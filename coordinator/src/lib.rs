@@ -33,8 +33,9 @@ mod standing;
 mod timers;
 mod witness;
 
+pub use callback::{CallbackSecret, WeakSecret};
 pub use config::{Config, ParticipantAddress};
-pub use connect::{Connect, TcpConnect};
+pub use connect::{Connect, DialConnect, TcpConnect};
 pub use points::CRASH_POINTS;
 pub use run::{Environment, RunError, run};
 pub use session::FencedByEpoch;

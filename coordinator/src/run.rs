@@ -1,6 +1,6 @@
 //! A coordinator's life: recover, serve, drain.
 
-use crate::callback::Callbacks;
+use crate::callback::{CallbackSecret, Callbacks};
 use crate::config::{Config, ConfigError};
 use crate::connect::Connect;
 use crate::engine::{Command, Engine, Handle, Parts, View};
@@ -29,7 +29,8 @@ use undoubt_platform::server::{
     share_bytes, stopped, tell_health,
 };
 use undoubt_platform::{
-    Clock, CrashPoints, Fenced, IdentityError, Kind, Metrics, NumberedStore, Random, SecretKey, Store, StoreError,
+    Access, Clock, CrashPoints, Fenced, IdentityError, Kind, Metrics, NumberedStore, Random, SecretKey, Store,
+    StoreError,
 };
 use undoubt_proto::v1::coordinator_server::CoordinatorServer;
 use undoubt_proto::v1::operator_server::OperatorServer;
@@ -49,11 +50,15 @@ pub struct Environment {
     pub connect: Arc<dyn Connect>,
     /// The dialler for callbacks.
     pub dial: Arc<dyn Dial>,
+    /// The secret with which callbacks are signed.
+    pub callback_secret: Option<CallbackSecret>,
     /// Connections from applications and operators.
     pub incoming: Incoming,
     pub crash: CrashPoints,
     /// What it tells of itself goes there.
     pub metrics: Metrics,
+    /// The rules of who may do what.
+    pub access: Access,
 }
 
 impl std::fmt::Debug for Environment {
@@ -127,7 +132,20 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     config.check()?;
-    let Environment { store, folder_sign, clock, random, key, connect, dial, incoming, crash, metrics } = environment;
+    let Environment {
+        store,
+        folder_sign,
+        clock,
+        random,
+        key,
+        connect,
+        dial,
+        callback_secret,
+        incoming,
+        crash,
+        metrics,
+        access,
+    } = environment;
     let began = Instant::now();
     let mut fresh_id = [0; 16];
     random.fill(&mut fresh_id);
@@ -213,7 +231,13 @@ pub async fn run(
     }));
     let calls = Calls::default();
     metrics.add(calls.clone());
-    let callbacks = Arc::new(Callbacks::new(log.clone(), handle.clone(), dial, random.clone(), config.clone()));
+    let callbacks = Arc::new(Callbacks::new(
+        log.clone(),
+        handle.clone(),
+        (dial, callback_secret),
+        (clock.clone(), random.clone()),
+        config.clone(),
+    ));
     let service = Service {
         engine: handle.clone(),
         config: config.clone(),
@@ -227,6 +251,7 @@ pub async fn run(
         .add_service(CoordinatorServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(OperatorServer::new(operator));
     let keeping = Keeping {
+        access,
         max_connections: config.max_connections,
         alive: Duration::from_millis(config.keep_alive_ms),
         stream_window_bytes: STREAM_WINDOW_BYTES,

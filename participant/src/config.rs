@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use undoubt_platform::access::{AccessConfig, TlsConfig};
 use undoubt_platform::metrics::{BadMetricsAddress, MetricsConfig};
 use undoubt_platform::range::{DAY_MS, OutOfRange, Ranged, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
@@ -54,10 +55,17 @@ pub struct Config {
     pub keep_alive_ms: u64,
     /// The room on the device below which no work that writes is taken.
     pub min_free_bytes: u64,
+    /// True if it may listen beyond this machine without TLS: whoever reaches it reads along, and may do everything unless `access`
+    /// says otherwise.
+    pub insecure: bool,
     /// The kind of store that keeps the data.
     pub store: StoreConfig,
     /// Where figures are told.
     pub metrics: MetricsConfig,
+    /// Certificates.
+    pub tls: TlsConfig,
+    /// Who may do what.
+    pub access: AccessConfig,
 }
 
 impl Default for Config {
@@ -79,8 +87,11 @@ impl Default for Config {
             retry_max_pause_ms: 5_000,
             keep_alive_ms: 5_000,
             min_free_bytes: 64 << 20,
+            insecure: false,
             store: StoreConfig::default(),
             metrics: MetricsConfig::default(),
+            tls: TlsConfig::default(),
+            access: AccessConfig::default(),
         }
     }
 }

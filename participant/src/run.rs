@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use undoubt_platform::server::{
     Calls, Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled, stopped, tell_health,
 };
-use undoubt_platform::{Clock, CrashPoints, Metrics, Random};
+use undoubt_platform::{Access, Clock, CrashPoints, Metrics, Random};
 use undoubt_proto::v1::participant_admin_server::ParticipantAdminServer;
 use undoubt_proto::v1::participant_server::ParticipantServer;
 use undoubt_vocabulary::limits::MAX_COORDINATOR_BATCH_BYTES;
@@ -28,6 +28,8 @@ pub struct Environment {
     pub crash: CrashPoints,
     /// What it tells of itself goes there.
     pub metrics: Metrics,
+    /// The rules of who may do what.
+    pub access: Access,
 }
 
 impl std::fmt::Debug for Environment {
@@ -77,7 +79,7 @@ pub async fn run<R: Branches>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     config.check()?;
-    let Environment { clock, random, incoming, crash, metrics } = environment;
+    let Environment { clock, random, incoming, crash, metrics, access } = environment;
     let (began, figures) = (Instant::now(), Arc::new(Figures::default()));
     let owner = config.name.parse().map_err(ConfigError::Name)?;
     let config = Arc::new(config);
@@ -105,6 +107,7 @@ pub async fn run<R: Branches>(
     let admin = AdminService { engine: handle.clone(), config: config.clone(), clock: clock.clone() };
     routes.add_service(session).add_service(ParticipantAdminServer::new(admin));
     let keeping = Keeping {
+        access,
         max_connections: config.max_connections,
         alive: Duration::from_millis(config.keep_alive_ms) / 2,
         stream_window_bytes: STREAM_WINDOW_BYTES,

@@ -7,8 +7,8 @@ use clap::Parser;
 use std::process::ExitCode;
 use std::sync::Arc;
 use undoubt::process::{
-    Backup, EXIT_CODES, Failed, Failure, OrFailed as _, Place, Process, Ran, ServerArgs, StoreKind, connections, exit,
-    of_operator, raise_open_files, serve_on, start_board,
+    Backup, EXIT_CODES, Failed, Failure, Guard, Guarding, OrFailed as _, Place, Process, Ran, ServerArgs, StoreKind,
+    exit, of_operator, raise_open_files, serve_on, start_board,
 };
 use undoubt::settings;
 use undoubt_client::{ClientOptions, ParticipantClient};
@@ -51,8 +51,13 @@ async fn ask_for_backup(url: &str, to: &str, options: ClientOptions) -> Result<(
 
 async fn serve(args: Args) -> Result<(), Failed> {
     let mut config = config(&args).or_failed(Failure::Configuration)?;
-    let Some(Process { crash, shutdown }) = args.server.begin(&config)? else { return Ok(()) };
+    let Some(Process { crash, shutdown, hang_ups }) = args.server.begin(&config)? else { return Ok(()) };
     config.max_connections = raise_open_files(config.max_connections);
+    let guarding = Guarding { tls: &config.tls, access: &config.access, insecure: config.insecure };
+    let guard = Guard::load(guarding)?;
+    let access = guard.access();
+    let listening = guard.at_the_door();
+    guard.watch(hang_ups);
     let board = start_board(&config.metrics).await?;
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
     let place = Place { kind, data_dir: &config.data_dir, families: &FAMILIES, checks_folder: config.folder_sign };
@@ -84,9 +89,10 @@ async fn serve(args: Args) -> Result<(), Failed> {
         let environment = Environment {
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom::new()),
-            incoming: connections(listener),
+            incoming: listening.incoming(listener)?,
             crash: crash.clone(),
             metrics,
+            access: access.clone(),
         };
         let ended = run(config.clone(), resource, environment, shutdown.clone().asked()).await;
         opened.ran(ended, kind_of)

@@ -46,8 +46,13 @@ fn world() -> World {
     let config = Arc::new(Config::default());
     let log = Log::new(crate::log::in_memory());
     let random = Arc::new(OsRandom::new());
-    let callbacks =
-        Arc::new(Callbacks::new(log.clone(), handle.clone(), Arc::new(Calls(called)), random, config.clone()));
+    let callbacks = Arc::new(Callbacks::new(
+        log.clone(),
+        handle.clone(),
+        (Arc::new(Calls(called)), None),
+        (Arc::new(SystemClock), random),
+        config.clone(),
+    ));
     let service = Service {
         engine: handle,
         config,

@@ -5,6 +5,7 @@
 //!   keep; [`conformance`] holds them to it.
 //! * [`identity`]: whose data a folder holds; [`numbered`]: which start of its owner this is (R5), and how far each came.
 //! * [`key`]: the key by which a coordinator proves that it is the one that it says.
+//! * [`access`]: who may do what.
 //! * [`server`], [`dial`]: the frame of a gRPC server, and clients, over any transport.
 //! * [`metrics`]: what a server tells of itself, and the port at which it does.
 //! * [`range`]: what a setting that is a number may be.
@@ -15,6 +16,7 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
 
+pub mod access;
 pub mod clock;
 pub mod conformance;
 pub mod crash;
@@ -31,6 +33,7 @@ pub mod server;
 pub mod store;
 pub mod terminal;
 
+pub use access::Access;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use crash::CrashPoints;
 pub use identity::{Identity, IdentityError, Kind};

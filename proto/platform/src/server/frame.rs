@@ -2,7 +2,8 @@
 
 use super::answers::AnswerBody;
 use super::calls::Calls;
-use super::exchange::{Exchange, Parts};
+use super::connection::ConnectionInfo;
+use super::exchange::Exchange;
 use super::limits::MAX_REQUESTS_UNDER_WAY;
 use super::requests::{RequestBody, turned_away};
 use crate::clock::Clock;
@@ -49,7 +50,8 @@ impl<S: Service<Request<Body>, Response = Response<Body>>> Service<Request<Body>
 
     fn call(&mut self, mut request: Request<Body>) -> Answering<S::Future> {
         let clock = self.layer.clock.clone();
-        let Some(parts) = request.extensions_mut().remove::<Option<Parts>>().flatten() else {
+        let info = request.extensions_mut().get_mut::<ConnectionInfo>();
+        let Some(parts) = info.and_then(|info| info.parts.take()) else {
             return Answering::Framed { answer: self.inner.call(request), exchange: None, clock };
         };
         let method = self.layer.calls.method(request.uri().path());

@@ -6,6 +6,7 @@ mod unfinished_requests;
 mod unread_answers;
 
 use super::{AnswerRoom, Calls, Keeping, Offer, boxed, serve};
+use crate::access::Access;
 use crate::clock::SystemClock;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -47,6 +48,7 @@ impl Server {
         let (connections, incoming) = mpsc::unbounded_channel();
         let incoming = boxed(UnboundedReceiverStream::new(incoming).map(Ok));
         let keeping = Keeping {
+            access: Access::open(),
             max_connections: 100,
             alive: ALIVE,
             stream_window_bytes: 64 << 10,
