@@ -25,5 +25,5 @@ mod store_errors;
 pub mod table;
 
 pub use config::Config;
-pub use points::CRASH_POINTS;
+pub use points::{CRASH_POINTS, SESSION_POINTS};
 pub use run::{Environment, RunError, run, run_steps};

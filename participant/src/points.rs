@@ -33,6 +33,8 @@ pub const CRASH_POINTS: &[&str] = &[
 
 /// The points around the write of a hello's epoch and key. They are reached at the beginning of sessions, where no transaction's state
 /// tells one crash from another, so nobody sweeps them.
+pub const SESSION_POINTS: &[&str] = &[BEFORE_RECORD_EPOCH, AFTER_RECORD_EPOCH];
+
 pub(crate) const BEFORE_RECORD_EPOCH: &str = "before-record-epoch";
 pub(crate) const AFTER_RECORD_EPOCH: &str = "after-record-epoch";
 

@@ -123,7 +123,8 @@ async fn a_step_is_done_and_undone_between_its_crash_points() {
     let mut running = Running::over(Memory::over(disk)).await;
     assert!(matches!(running.run(Direction::Forward, put("k", "v")).await, StepOutcome::Done { .. }));
     assert_eq!(running.run(Direction::Compensating, put("k", "undone")).await, done());
-    let expected = ["before-act", "after-act", "before-compensate", "after-compensate"];
+    let of_session = ["before-record-epoch", "after-record-epoch"];
+    let expected = [&of_session[..], &["before-act", "after-act", "before-compensate", "after-compensate"]].concat();
     assert_eq!(*running.points.lock().unwrap(), expected);
     running.tell(ToParticipant::Close { tx: tx(), attempt_number: AttemptNumber(5) }).await;
     assert_eq!(running.answer().await, ToCoordinator::Closed { tx: tx(), attempt_number: AttemptNumber(5) });

@@ -12,7 +12,9 @@ pub const IN_CALLS: [&str; 6] = ["executing", "committing", "aborting", "resolvi
 pub fn points_of(host: Host) -> Vec<&'static str> {
     match host {
         Host::Coordinator | Host::Standby => [undoubt_coordinator::CRASH_POINTS, &[OPENED]].concat(),
-        Host::Participant(_) => [undoubt_participant::CRASH_POINTS, &IN_CALLS, &[OPENED]].concat(),
+        Host::Participant(_) => {
+            [undoubt_participant::CRASH_POINTS, undoubt_participant::SESSION_POINTS, &IN_CALLS, &[OPENED]].concat()
+        }
         Host::Client(_) => Vec::new(),
     }
 }

@@ -257,8 +257,11 @@ impl Between {
         Ok(())
     }
 
-    /// A participant has answered what it knows of this coordinator.
+    /// A participant has answered what it knows of this coordinator, or with the challenge that comes first.
     fn recalled(&self, participant: u8, asked_us: u64, answer: &mut v1::RecallResponse) {
+        if !answer.challenge.is_empty() {
+            return;
+        }
         let by = Host::Participant(participant);
         let lacks = self.shared.lack(self.host, by, asked_us);
         let it_lacks = self.shared.lack(by, self.host, asked_us);
