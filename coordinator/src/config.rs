@@ -4,6 +4,7 @@ use crate::address::{self, Flaw};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use undoubt_platform::alarm::{AlarmConfig, BadAlarmUrl};
 use undoubt_platform::metrics::{BadMetricsAddress, MetricsConfig};
 use undoubt_platform::range::{CENTURY_S, DAY_MS, OutOfRange, Ranged, YEAR_MS, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
@@ -100,6 +101,8 @@ pub struct Config {
     pub drain_timeout_ms: u64,
     /// The kind of store that keeps the data.
     pub store: StoreConfig,
+    /// When alarms are told, and where.
+    pub alarm: AlarmConfig,
     /// Where figures are told.
     pub metrics: MetricsConfig,
 }
@@ -150,6 +153,7 @@ impl Default for Config {
             start_paused: false,
             drain_timeout_ms: 10_000,
             store: StoreConfig::default(),
+            alarm: AlarmConfig::default(),
             metrics: MetricsConfig::default(),
         }
     }
@@ -161,6 +165,8 @@ pub enum ConfigError {
     Name(#[from] InvalidId),
     #[error("participant {0} is configured twice; give each a name of its own")]
     Twice(String),
+    #[error(transparent)]
+    Alarm(#[from] BadAlarmUrl),
     #[error(transparent)]
     Metrics(#[from] BadMetricsAddress),
     #[error(transparent)]
@@ -192,6 +198,7 @@ impl Config {
         if self.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::NoFolder);
         }
+        self.alarm.webhook()?;
         self.metrics.address()?;
         check_ranges(&self.ranges())?;
         let ordered = [
@@ -220,7 +227,7 @@ impl Config {
     pub fn ranges(&self) -> Vec<Ranged> {
         let count = |setting, value: usize, max| ranged(setting, value as u64, 1, max);
         let pause = |setting, value| ranged(setting, value, 1, DAY_MS);
-        vec![
+        let mut ranges = vec![
             ranged("max_connections", self.max_connections as u64, 1, 1_000_000),
             ranged("max_request_room_bytes", self.max_request_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
             ranged("max_answer_room_bytes", self.max_answer_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
@@ -252,7 +259,9 @@ impl Config {
             ranged("min_free_bytes", self.min_free_bytes, 0, MAX_MIN_FREE_BYTES),
             ranged("witness_wait_ms", self.witness_wait_ms, 0, DAY_MS),
             ranged("drain_timeout_ms", self.drain_timeout_ms, 0, DAY_MS),
-        ]
+        ];
+        ranges.extend(self.alarm.ranges());
+        ranges
     }
 
     pub(crate) fn retries(&self) -> Backoff {

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use undoubt_platform::alarm::{AlarmConfig, BadAlarmUrl};
 use undoubt_platform::metrics::{BadMetricsAddress, MetricsConfig};
 use undoubt_platform::range::{DAY_MS, OutOfRange, Ranged, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
@@ -51,6 +52,8 @@ pub struct Config {
     pub min_free_bytes: u64,
     /// The kind of store that keeps the data.
     pub store: StoreConfig,
+    /// When alarms are told, and where.
+    pub alarm: AlarmConfig,
     /// Where figures are told.
     pub metrics: MetricsConfig,
 }
@@ -73,6 +76,7 @@ impl Default for Config {
             keep_alive_ms: 5_000,
             min_free_bytes: 64 << 20,
             store: StoreConfig::default(),
+            alarm: AlarmConfig::default(),
             metrics: MetricsConfig::default(),
         }
     }
@@ -82,6 +86,8 @@ impl Default for Config {
 pub enum ConfigError {
     #[error(transparent)]
     Name(#[from] InvalidId),
+    #[error(transparent)]
+    Alarm(#[from] BadAlarmUrl),
     #[error(transparent)]
     Metrics(#[from] BadMetricsAddress),
     #[error(transparent)]
@@ -98,6 +104,7 @@ impl Config {
         if self.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::NoFolder);
         }
+        self.alarm.webhook()?;
         self.metrics.address()?;
         check_ranges(&self.ranges())?;
         if self.retry_first_pause_ms > self.retry_max_pause_ms { Err(ConfigError::Crossed) } else { Ok(()) }
@@ -110,7 +117,7 @@ impl Config {
     /// Returns the range of each number.
     pub fn ranges(&self) -> Vec<Ranged> {
         let pause = |setting, value| ranged(setting, value, 1, DAY_MS);
-        vec![
+        let mut ranges = vec![
             ranged("max_connections", self.max_connections as u64, 1, 1_000_000),
             ranged("max_request_room_bytes", self.max_request_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
             ranged("max_answer_room_bytes", self.max_answer_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
@@ -121,6 +128,8 @@ impl Config {
             pause("retry_max_pause_ms", self.retry_max_pause_ms),
             ranged("keep_alive_ms", self.keep_alive_ms, 10, DAY_MS),
             ranged("min_free_bytes", self.min_free_bytes, 0, MAX_MIN_FREE_BYTES),
-        ]
+        ];
+        ranges.extend(self.alarm.ranges());
+        ranges
     }
 }

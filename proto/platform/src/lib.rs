@@ -5,6 +5,7 @@
 //!   keep; [`conformance`] holds them to it.
 //! * [`identity`]: whose data a folder holds; [`numbered`]: which start of its owner this is (R5), and how far each came.
 //! * [`server`], [`dial`]: the frame of a gRPC server, and clients, over any transport.
+//! * [`alarm`]: what somebody has to look after, in the log and at a webhook.
 //! * [`metrics`]: what a server tells of itself, and the port at which it does.
 //! * [`range`]: what a setting that is a number may be.
 //! * [`crash`], [`clock`], [`random`]: what the simulation replaces.
@@ -14,6 +15,7 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
 
+pub mod alarm;
 pub mod clock;
 pub mod conformance;
 pub mod crash;
