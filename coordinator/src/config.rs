@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use undoubt_platform::access::{AccessConfig, TlsConfig};
+use undoubt_platform::alarm::{AlarmConfig, BadAlarmUrl};
 use undoubt_platform::metrics::{BadMetricsAddress, MetricsConfig};
 use undoubt_platform::range::{CENTURY_S, DAY_MS, OutOfRange, Ranged, YEAR_MS, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
@@ -113,6 +114,8 @@ pub struct Config {
     pub insecure: bool,
     /// The kind of store that keeps the data.
     pub store: StoreConfig,
+    /// When alarms are told, and where.
+    pub alarm: AlarmConfig,
     /// Where figures are told.
     pub metrics: MetricsConfig,
     /// Certificates.
@@ -172,6 +175,7 @@ impl Default for Config {
             drain_timeout_ms: 10_000,
             insecure: false,
             store: StoreConfig::default(),
+            alarm: AlarmConfig::default(),
             metrics: MetricsConfig::default(),
             tls: TlsConfig::default(),
             access: AccessConfig::default(),
@@ -185,6 +189,8 @@ pub enum ConfigError {
     Name(#[from] InvalidId),
     #[error("participant {0} is configured twice; give each a name of its own")]
     Twice(String),
+    #[error(transparent)]
+    Alarm(#[from] BadAlarmUrl),
     #[error(transparent)]
     Metrics(#[from] BadMetricsAddress),
     #[error(transparent)]
@@ -235,6 +241,7 @@ impl Config {
         if self.key_file.as_os_str().is_empty() {
             return Err(ConfigError::NoKeyFile);
         }
+        self.alarm.webhook()?;
         self.metrics.address()?;
         check_ranges(&self.ranges())?;
         let ordered = [
@@ -274,7 +281,7 @@ impl Config {
     pub fn ranges(&self) -> Vec<Ranged> {
         let count = |setting, value: usize, max| ranged(setting, value as u64, 1, max);
         let pause = |setting, value| ranged(setting, value, 1, DAY_MS);
-        vec![
+        let mut ranges = vec![
             ranged("max_connections", self.max_connections as u64, 1, 1_000_000),
             ranged("max_request_room_bytes", self.max_request_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
             ranged("max_answer_room_bytes", self.max_answer_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
@@ -306,7 +313,9 @@ impl Config {
             ranged("min_free_bytes", self.min_free_bytes, 0, MAX_MIN_FREE_BYTES),
             ranged("witness_wait_ms", self.witness_wait_ms, 0, DAY_MS),
             ranged("drain_timeout_ms", self.drain_timeout_ms, 0, DAY_MS),
-        ]
+        ];
+        ranges.extend(self.alarm.ranges());
+        ranges
     }
 
     pub(crate) fn retries(&self) -> Backoff {

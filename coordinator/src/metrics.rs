@@ -302,6 +302,12 @@ impl Figures {
         self.durations[mode].add_time(now.since(ended.begun_at));
     }
 
+    /// Returns how many have begun, committed and aborted.
+    pub(crate) fn totals(&self) -> (u64, u64, u64) {
+        let sum = |counts: &[AtomicU64]| counts.iter().map(get).sum();
+        (sum(&self.begun), sum(&self.committed), self.aborted.iter().flat_map(BTreeMap::values).map(get).sum())
+    }
+
     pub(crate) fn rejected(&self, reason: &'static str) {
         self.rejected.get(reason).into_iter().for_each(add);
     }

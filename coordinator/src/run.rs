@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use undoubt_coordinator_core::standing::{Sign, Standing, foreign_start};
+use undoubt_platform::alarm::Bell;
 use undoubt_platform::dial::Dial;
 use undoubt_platform::identity::establish;
 use undoubt_platform::numbered_store::{FolderSign, Known};
@@ -164,6 +165,12 @@ pub async fn run(
     let participants: Vec<ParticipantName> =
         config.participants.iter().map(|participant| participant.name.parse()).collect::<Result<_, _>>()?;
 
+    let bell = config.alarm.webhook().map_err(ConfigError::from)?.map(|url| {
+        let (bell, ringing) = Bell::new(dial.clone(), url, "coordinator", config.name.clone());
+        // It ends with the engine, which holds the bell.
+        tokio::spawn(ringing.run());
+        bell
+    });
     let figures = Arc::new(Figures::default());
     let (drained, mut is_drained) = watch::channel(false);
     let log = Log::new(store.clone());
@@ -175,6 +182,7 @@ pub async fn run(
         log: log.clone(),
         epoch,
         figures: figures.clone(),
+        bell,
         participants: participants.clone(),
     };
     let is_new = numbered.remembered(NEW).is_some();

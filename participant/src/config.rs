@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use undoubt_platform::access::{AccessConfig, TlsConfig};
+use undoubt_platform::alarm::{AlarmConfig, BadAlarmUrl};
 use undoubt_platform::metrics::{BadMetricsAddress, MetricsConfig};
 use undoubt_platform::range::{DAY_MS, OutOfRange, Ranged, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
@@ -60,6 +61,8 @@ pub struct Config {
     pub insecure: bool,
     /// The kind of store that keeps the data.
     pub store: StoreConfig,
+    /// When alarms are told, and where.
+    pub alarm: AlarmConfig,
     /// Where figures are told.
     pub metrics: MetricsConfig,
     /// Certificates.
@@ -89,6 +92,7 @@ impl Default for Config {
             min_free_bytes: 64 << 20,
             insecure: false,
             store: StoreConfig::default(),
+            alarm: AlarmConfig::default(),
             metrics: MetricsConfig::default(),
             tls: TlsConfig::default(),
             access: AccessConfig::default(),
@@ -100,6 +104,8 @@ impl Default for Config {
 pub enum ConfigError {
     #[error(transparent)]
     Name(#[from] InvalidId),
+    #[error(transparent)]
+    Alarm(#[from] BadAlarmUrl),
     #[error(transparent)]
     Metrics(#[from] BadMetricsAddress),
     #[error(transparent)]
@@ -116,6 +122,7 @@ impl Config {
         if self.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::NoFolder);
         }
+        self.alarm.webhook()?;
         self.metrics.address()?;
         check_ranges(&self.ranges())?;
         if self.retry_first_pause_ms > self.retry_max_pause_ms { Err(ConfigError::Crossed) } else { Ok(()) }
@@ -128,7 +135,7 @@ impl Config {
     /// Returns the range of each number.
     pub fn ranges(&self) -> Vec<Ranged> {
         let pause = |setting, value| ranged(setting, value, 1, DAY_MS);
-        vec![
+        let mut ranges = vec![
             ranged("max_connections", self.max_connections as u64, 1, 1_000_000),
             ranged("max_request_room_bytes", self.max_request_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
             ranged("max_answer_room_bytes", self.max_answer_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
@@ -140,6 +147,8 @@ impl Config {
             pause("retry_max_pause_ms", self.retry_max_pause_ms),
             ranged("keep_alive_ms", self.keep_alive_ms, 10, DAY_MS),
             ranged("min_free_bytes", self.min_free_bytes, 0, MAX_MIN_FREE_BYTES),
-        ]
+        ];
+        ranges.extend(self.alarm.ranges());
+        ranges
     }
 }

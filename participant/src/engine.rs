@@ -7,6 +7,7 @@
 mod calls;
 mod commands;
 mod coordinator_memory;
+mod lookout;
 mod recall;
 mod steps;
 mod turns;
@@ -37,6 +38,7 @@ use undoubt_participant_core as core;
 use undoubt_participant_core::{
     Answer, BranchId, Effect, Input, Limits, Operator, Participant, Session, StepId, Trust,
 };
+use undoubt_platform::alarm::Bell;
 use undoubt_platform::{Clock, CrashPoints, Random};
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, ParticipantName, Prepare, WriteNumber};
 use waiting_work::{LOOK_THROUGH_EVERY, Waiting};
@@ -56,6 +58,7 @@ const COLLECT_AFTER: Duration = Duration::from_millis(100);
 pub(crate) struct Engine<R> {
     core: Participant,
     figures: Arc<Figures>,
+    watch: lookout::Watch,
     resource: Arc<R>,
     config: Arc<Config>,
     clock: Arc<dyn Clock>,
@@ -94,7 +97,7 @@ impl<R: Branches> Engine<R> {
         config: Arc<Config>,
         (clock, random): (Arc<dyn Clock>, Arc<dyn Random>),
         crash: CrashPoints,
-        figures: Arc<Figures>,
+        (figures, bell): (Arc<Figures>, Option<Bell>),
     ) -> Result<(Engine<R>, Handle), ResourceError> {
         let (sender, commands) = mpsc::channel(MAX_QUEUED_COMMANDS);
         let (takes_work, taking) = watch::channel(true);
@@ -107,6 +110,7 @@ impl<R: Branches> Engine<R> {
         let mut engine = Engine {
             core: Participant::new(limits),
             figures,
+            watch: lookout::Watch::new(Instant::now(), config.alarm.status_every(), bell),
             resource: resource.clone(),
             config,
             clock,
@@ -173,6 +177,7 @@ impl<R: Branches> Engine<R> {
                 sweep_at = now + period;
                 self.handle_input(Input::SweepDue);
             }
+            self.watch(now);
             if look_through_at <= now {
                 look_through_at = now + LOOK_THROUGH_EVERY;
                 self.look_through_waiting(now);

@@ -184,6 +184,12 @@ impl Figures {
         }
     }
 
+    /// Returns how many branches were told to have committed and aborted.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        let mut ended = get(&self.ended);
+        (ended.next().unwrap_or_default(), ended.next().unwrap_or_default())
+    }
+
     fn state(&self) -> MutexGuard<'_, Option<State>> {
         // What is behind it is replaced as a whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use undoubt_platform::alarm::Bell;
+use undoubt_platform::dial::Dial;
 use undoubt_platform::server::{
     Calls, Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled, stopped, tell_health,
 };
@@ -23,6 +25,8 @@ use undoubt_vocabulary::limits::MAX_COORDINATOR_BATCH_BYTES;
 pub struct Environment {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    /// The dialler for alarms.
+    pub dial: Arc<dyn Dial>,
     /// Connections from coordinators and operators.
     pub incoming: Incoming,
     pub crash: CrashPoints,
@@ -79,13 +83,20 @@ pub async fn run<R: Branches>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     config.check()?;
-    let Environment { clock, random, incoming, crash, metrics, access } = environment;
+    let Environment { clock, random, dial, incoming, crash, metrics, access } = environment;
     let (began, figures) = (Instant::now(), Arc::new(Figures::default()));
     let owner = config.name.parse().map_err(ConfigError::Name)?;
     let config = Arc::new(config);
     let mut shutdown = std::pin::pin!(shutdown);
+    let bell = config.alarm.webhook().map_err(ConfigError::from)?.map(|url| {
+        let (bell, ringing) = Bell::new(dial, url, "participant", config.name.clone());
+        // It ends with the engine, which holds the bell.
+        tokio::spawn(ringing.run());
+        bell
+    });
     let by = (clock.clone(), random.clone());
-    let recovering = Engine::recover(resource.clone(), owner, config.clone(), by, crash.clone(), figures.clone());
+    let recovering =
+        Engine::recover(resource.clone(), owner, config.clone(), by, crash.clone(), (figures.clone(), bell));
     let (engine, handle) = tokio::select! {
         biased;
         recovered = recovering => recovered?,

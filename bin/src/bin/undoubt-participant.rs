@@ -14,6 +14,7 @@ use undoubt::settings;
 use undoubt_client::{ClientOptions, ParticipantClient};
 use undoubt_kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant::{Config, Environment, RunError, run};
+use undoubt_platform::dial::TcpDial;
 use undoubt_platform::identity::establish;
 use undoubt_platform::{IdentityError, Kind, NumberedStore, OsRandom, Random, SystemClock};
 
@@ -89,6 +90,7 @@ async fn serve(args: Args) -> Result<(), Failed> {
         let environment = Environment {
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom::new()),
+            dial: Arc::new(TcpDial),
             incoming: listening.incoming(listener)?,
             crash: crash.clone(),
             metrics,

@@ -11,7 +11,7 @@ use undoubt_proto::v1;
 /// The setting with which a server tells its figures at a free port.
 const TOLD: &str = "metrics.listen=127.0.0.1:0";
 
-fn told(plan: Plan) -> Plan {
+pub(crate) fn told(plan: Plan) -> Plan {
     let with = |settings: Vec<String>| settings.into_iter().chain([TOLD.to_owned()]).collect();
     Plan {
         coordinator_settings: with(plan.coordinator_settings),
@@ -21,7 +21,7 @@ fn told(plan: Plan) -> Plan {
 }
 
 /// Where a server tells its figures, as its log says.
-async fn address(cluster: &Cluster, who: Who) -> String {
+pub(crate) async fn address(cluster: &Cluster, who: Who) -> String {
     until("it says where its figures are", async || {
         let log = cluster.log_tail(who, 1_000);
         let line = log.lines().rev().find(|line| line.contains("figures are told"))?;
@@ -31,9 +31,9 @@ async fn address(cluster: &Cluster, who: Who) -> String {
 }
 
 /// Asks for a path, and returns the answer with its head; `None` if nobody answers.
-async fn get(address: &str, path: &str) -> Option<String> {
+pub(crate) async fn get(address: &str, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).await.ok()?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n").as_bytes()).await.ok()?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).await.ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.ok()?;
     Some(answer)
@@ -41,13 +41,13 @@ async fn get(address: &str, path: &str) -> Option<String> {
 
 /// The figures of a server, by name and labels.
 #[derive(Debug)]
-struct Figures(BTreeMap<String, f64>);
+pub(crate) struct Figures(BTreeMap<String, f64>);
 
 impl Figures {
-    async fn of(cluster: &Cluster, who: Who) -> Figures {
+    pub(crate) async fn of(cluster: &Cluster, who: Who) -> Figures {
         let answer = get(&address(cluster, who).await, "/metrics").await.unwrap();
         let (head, text) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200") && head.contains("openmetrics-text"), "{head}");
+        assert!(head.starts_with("HTTP/1.0 200") && head.contains("openmetrics-text"), "{head}");
         let samples = text.lines().filter(|line| !line.starts_with('#'));
         let sample = |line: &str| {
             let (name, value) = line.rsplit_once(' ')?;
@@ -57,7 +57,7 @@ impl Figures {
     }
 
     #[track_caller]
-    fn at(&self, name: &str) -> f64 {
+    pub(crate) fn at(&self, name: &str) -> f64 {
         *self.0.get(name).unwrap_or_else(|| panic!("there is no {name} among {:#?}", self.0.keys()))
     }
 }
@@ -141,16 +141,16 @@ async fn readiness_says_why_not_while_life_goes_on_and_there_is_nothing_else() {
     let mut cluster = start(plan).await;
     let at = address(&cluster, Who::Coordinator).await;
     let ready = get(&at, "/readyz").await.unwrap();
-    assert!(ready.starts_with("HTTP/1.1 200") && ready.ends_with("ready\n"), "{ready}");
+    assert!(ready.starts_with("HTTP/1.0 200") && ready.ends_with("ready\n"), "{ready}");
     cluster.kill(Who::Participant(1)).await.unwrap();
     // Something that waits, so that the drain lasts.
     submit(&cluster, no_wait(within_ms(600_000, transfer("waits", 1)))).await.unwrap();
     operator(&cluster).await.drain(v1::DrainRequest {}).await.unwrap();
     let not_ready = get(&at, "/readyz").await.unwrap();
-    assert!(not_ready.starts_with("HTTP/1.1 503") && not_ready.ends_with("it is draining\n"), "{not_ready}");
-    assert!(get(&at, "/healthz").await.unwrap().starts_with("HTTP/1.1 200"));
+    assert!(not_ready.starts_with("HTTP/1.0 503") && not_ready.ends_with("it is draining\n"), "{not_ready}");
+    assert!(get(&at, "/healthz").await.unwrap().starts_with("HTTP/1.0 200"));
     assert_eq!(Figures::of(&cluster, Who::Coordinator).await.at("undoubt_ready"), 0.0);
-    assert!(get(&at, "/").await.unwrap().starts_with("HTTP/1.1 404"));
+    assert!(get(&at, "/").await.unwrap().starts_with("HTTP/1.0 404"));
 }
 
 #[tokio::test]

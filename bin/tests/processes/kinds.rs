@@ -15,6 +15,7 @@ use undoubt::cluster::{Cluster, Plan, Who};
 use undoubt::process::accepted;
 use undoubt_participant::resource::{Health, Pin, Recovered, Resource, ResourceError, StepId, Steps};
 use undoubt_participant::{Config, Environment, run_steps};
+use undoubt_platform::dial::TcpDial;
 use undoubt_platform::{Access, CrashPoints, Metrics, OsRandom, SystemClock};
 use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, Epoch, ParticipantName, Refusal, RefusalCode, RunStep, StepOutcome,
@@ -96,6 +97,7 @@ impl World {
         let environment = Environment {
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom::new()),
+            dial: Arc::new(TcpDial),
             incoming: accepted(listener),
             crash: CrashPoints::default(),
             metrics: Metrics::default(),

@@ -8,6 +8,7 @@
 mod support;
 
 mod aborts;
+mod alerts;
 mod backups;
 mod bounds;
 mod callbacks;

@@ -349,6 +349,7 @@ fn parts(store: Arc<MemoryStore>, epoch: Epoch, participants: Vec<ParticipantNam
         log: Log::new(store),
         epoch,
         figures: Arc::default(),
+        bell: None,
         participants,
     }
 }

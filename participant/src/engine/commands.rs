@@ -263,7 +263,7 @@ impl<R: Branches> Engine<R> {
         let _ = reply.send(Ok(KnownHere { number, recalled, attempts, next }));
     }
 
-    fn health(&self) -> Health {
+    pub(super) fn health(&self) -> Health {
         let health = self.resource.health();
         Health { refuses_work: health.refuses_work.or_else(|| self.why_work_waits()), ..health }
     }

@@ -61,7 +61,7 @@ impl Running {
         let (config, random) = (Arc::new(config), Arc::new(SeededRandom::new(1)));
         let (clock, owner) = (Arc::new(SystemClock), "test".parse().unwrap());
         let (engine, handle) =
-            Engine::recover(resource, owner, config, (clock, random), crash, Arc::default()).await.unwrap();
+            Engine::recover(resource, owner, config, (clock, random), crash, (Arc::default(), None)).await.unwrap();
         let ended = tokio::spawn(engine.run());
         let (out, outgoings) = outbox(handle.room());
         handle.tell(Command::Hello { session: SESSION, hello: hello(), out }).await.unwrap();

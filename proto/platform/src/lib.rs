@@ -7,6 +7,7 @@
 //! * [`key`]: the key by which a coordinator proves that it is the one that it says.
 //! * [`access`]: who may do what.
 //! * [`server`], [`dial`]: the frame of a gRPC server, and clients, over any transport.
+//! * [`alarm`]: what somebody has to look after, in the log and at a webhook.
 //! * [`metrics`]: what a server tells of itself, and the port at which it does.
 //! * [`range`]: what a setting that is a number may be.
 //! * [`crash`], [`clock`], [`random`]: what the simulation replaces.
@@ -17,6 +18,7 @@
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
 
 pub mod access;
+pub mod alarm;
 pub mod clock;
 pub mod conformance;
 pub mod crash;

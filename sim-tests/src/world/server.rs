@@ -126,6 +126,7 @@ async fn participate(machine: Machine) -> turmoil::Result {
     let environment = participant::Environment {
         clock: shared.clock(host),
         random,
+        dial: Arc::new(network.clone()),
         incoming: net::incoming(network).await?,
         crash: shared.crash_points(host),
         metrics: Metrics::default(),
