@@ -14,6 +14,7 @@ pub mod page;
 mod peer;
 pub mod readers;
 pub mod reading;
+mod secured;
 mod stage;
 mod stand_in;
 mod sweep;
@@ -82,6 +83,7 @@ pub enum Part {
     Floors,
     Headline,
     Lone,
+    Secured,
     Participants,
     Modes,
     InFlight,
@@ -112,6 +114,7 @@ pub async fn bench(
             Part::Floors => floor::floors(&stage, effort, report).await?,
             Part::Headline => headline::headline(&stage, effort, report).await?,
             Part::Lone => lone_transaction::lone(&stage, effort, report).await?,
+            Part::Secured => secured::secured(&stage, effort, report).await?,
             Part::Participants => sweep::participants(&stage, effort, report).await?,
             Part::Modes => sweep::modes(&stage, effort, report).await?,
             Part::InFlight => sweep::in_flight(&stage, effort, report).await?,

@@ -43,6 +43,7 @@ pub(super) const METHODS: &[(&str, Needed)] = &[
     ("/undoubt.v1.ParticipantAdmin/ForgetBranch", Needed::OneOf(&[Operate])),
     ("/undoubt.v1.ParticipantAdmin/AcceptLoss", Needed::OneOf(&[Operate])),
     ("/undoubt.v1.ParticipantAdmin/ReleaseMarks", Needed::OneOf(&[Operate])),
+    ("/undoubt.v1.ParticipantAdmin/PinCoordinator", Needed::OneOf(&[Operate])),
     ("/undoubt.v1.ParticipantAdmin/Backup", Needed::OneOf(&[Operate])),
     // Load balancers ask this, and it tells nothing but whether somebody serves.
     ("/grpc.health.v1.Health/Check", Needed::Nothing),
