@@ -49,9 +49,8 @@ impl Security {
             ("tls.ca", "ca.crt".to_owned()),
             ("access.identities", "identities.toml".to_owned()),
         ];
-        let setting = |(key, file): (&str, String)| {
-            ["--set".to_owned(), format!("{key}={}", self.folder.join(file).display())]
-        };
+        let setting =
+            |(key, file): (&str, String)| ["--set".to_owned(), format!("{key}={}", self.folder.join(file).display())];
         settings.into_iter().flat_map(setting).collect()
     }
 

@@ -1,6 +1,6 @@
 //! What the process tells of itself, and the port at which all figures are told.
 
-use super::{Failed, Failure, OpenStore, OrFailed as _, connections};
+use super::{Failed, Failure, OpenStore, OrFailed as _, accepted};
 use anyhow::Context as _;
 use std::fmt;
 use std::fs;
@@ -35,7 +35,7 @@ pub async fn start_board(config: &MetricsConfig) -> Result<Board, Failed> {
     }
     let served = board.clone();
     tokio::spawn(async move {
-        if let Err(error) = serve_board(served, connections(listener)).await {
+        if let Err(error) = serve_board(served, accepted(listener)).await {
             tracing::error!(%error, "figures are not told any more");
         }
     });

@@ -175,7 +175,7 @@ async fn vouch_for_the_coordinator(cluster: &Cluster) {
     let key = run_program(coordinator(&["key", file.to_str().unwrap()])).await.out.trim_end().to_owned();
     for name in ["bank-a", "bank-b"] {
         let who = ["--who", "ada", "--reason", "it is ours", "--yes"];
-        let pin = [&["participants", "pin", name, "--coordinator", &id, "--key", &key], &who[..]].concat();
+        let pin = [&["participants", "pin", name, "--coordinator-id", &id, "--public-key", &key], &who[..]].concat();
         undoubt(cluster, &pin).await.expect(0, &["pinned", &key]);
     }
 }

@@ -54,7 +54,7 @@ async fn until_refused(cluster: &Cluster, words: &str) {
 async fn pin(cluster: &Cluster, at: &str, key: &str) {
     let id = CoordinatorId::try_from(&describe(cluster).await.coordinator_id[..]).unwrap().to_string();
     let who = ["--who", "ada", "--reason", "I have looked at it", "--yes"];
-    let pin = [&["participants", "pin", at, "--coordinator", &id, "--key", key], &who[..]].concat();
+    let pin = [&["participants", "pin", at, "--coordinator-id", &id, "--public-key", key], &who[..]].concat();
     undoubt(cluster, &pin).await.expect(0, &["pinned", key]);
 }
 

@@ -133,9 +133,12 @@ async fn a_stale_copy_beside_the_running_coordinator_is_held_and_harms_nobody() 
     let folder = copied.display().to_string();
     let (bank_a, bank_b) = (format!("bank-a={}", urls[0]), format!("bank-b={}", urls[1]));
     let file = address_file.display().to_string();
+    let key_file = format!("key_file={}", cluster.folder().join("coordinator/coordinator.key").display());
     let arguments = [
         "--data-dir",
         &folder,
+        "--set",
+        &key_file,
         "--name",
         "coordinator",
         "--listen",

@@ -117,7 +117,8 @@ async fn the_roles_hold_method_by_method() {
         shows.insert(*name, enrol(&cluster, name, &words.iter().map(String::as_str).collect::<Vec<_>>()));
     }
     // Its certificate is from the right CA, and no identity has it.
-    certificates::init(&certs(&cluster), &[Wanted { name: "unknown".into(), list: vec!["localhost".into()] }], &[], 1).unwrap();
+    certificates::init(&certs(&cluster), &[Wanted { name: "unknown".into(), list: vec!["localhost".into()] }], &[], 1)
+        .unwrap();
     for who in BOTH {
         read_identities(&cluster, who, 3 + people.len()).await;
     }
@@ -143,7 +144,10 @@ async fn the_roles_hold_method_by_method() {
                 } else {
                     let status = asked(channel, method).await.unwrap_err();
                     assert_eq!(status.code(), Code::PermissionDenied, "{name} at {method}: {status}");
-                    assert!(status.message().contains(*name) && status.message().contains("needs the role"), "{status}");
+                    assert!(
+                        status.message().contains(*name) && status.message().contains("needs the role"),
+                        "{status}"
+                    );
                 }
             }
         }
@@ -339,9 +343,15 @@ async fn the_records_name_the_identity_and_what_was_written_is_a_note() {
     std::fs::write(&file, refused.concat()).unwrap();
     undoubt_as(&cluster, &admin, &["submit", "--file", file.to_str().unwrap(), "--no-wait"]).await;
     until("it is stuck", async || {
-        undoubt_as(&cluster, &admin, &["status", "stuck"]).await.out.contains("stuck and").then_some(()).or(
-            undoubt_as(&cluster, &admin, &["list"]).await.out.contains("stuck").then_some(()),
+        undoubt_as(&cluster, &admin, &["status", "stuck"]).await.out.contains("stuck and").then_some(()).or(undoubt_as(
+            &cluster,
+            &admin,
+            &["list"],
         )
+        .await
+        .out
+        .contains("stuck")
+        .then_some(()))
     })
     .await;
     let resolve = ["resolve-step", "stuck", "one", "done", "--who", "bob", "--reason", "by hand", "--yes"];
@@ -361,8 +371,7 @@ async fn a_server_listens_beyond_its_machine_only_with_tls_and_identities_or_whe
     ended.refused_with(&["reached from other machines", "without TLS", "tls.certificate", "--insecure"]);
     assert_eq!(ended.code, Some(2));
     let file = |key: &str, name: &str| format!("{key}={}", folder.path().join(name).display());
-    let tls =
-        [file("tls.certificate", "bank-a.crt"), file("tls.key", "bank-a.key"), file("tls.ca", "ca.crt")];
+    let tls = [file("tls.certificate", "bank-a.crt"), file("tls.key", "bank-a.key"), file("tls.ca", "ca.crt")];
     let with_tls: Vec<&str> =
         elsewhere.into_iter().chain(tls.iter().flat_map(|setting| ["--set", setting.as_str()])).collect();
     let ended = program::run(participant(&with_tls)).await;
@@ -377,7 +386,9 @@ async fn a_server_listens_beyond_its_machine_only_with_tls_and_identities_or_whe
         let mut log = running.stderr.take().unwrap();
         let mut text = Vec::new();
         let told = async {
-            while !String::from_utf8_lossy(&text).contains("listening") || is_insecure && !String::from_utf8_lossy(&text).contains("insecure") {
+            while !String::from_utf8_lossy(&text).contains("listening")
+                || is_insecure && !String::from_utf8_lossy(&text).contains("insecure")
+            {
                 let mut more = [0; 4_096];
                 let read = log.read(&mut more).await.unwrap();
                 assert!(read > 0, "it ended: {}", String::from_utf8_lossy(&text));
@@ -396,7 +407,10 @@ async fn wrong_files_and_half_a_pair_are_told_before_anything_listens() {
     let none = folder.path().join("none.crt").display().to_string();
     for (settings, words) in [
         (vec![format!("tls.certificate={none}")], &["tls.key is not"][..]),
-        (vec![format!("tls.certificate={none}"), format!("tls.key={none}"), "tls.client_certificates=none".into()], &["none.crt cannot be read"]),
+        (
+            vec![format!("tls.certificate={none}"), format!("tls.key={none}"), "tls.client_certificates=none".into()],
+            &["none.crt cannot be read"],
+        ),
         (vec![format!("tls.certificate={none}"), format!("tls.key={none}")], &["neither tls.client_ca nor tls.ca"]),
         (vec![format!("access.identities={none}")], &["access.identities", "none.crt"]),
     ] {

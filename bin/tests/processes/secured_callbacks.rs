@@ -40,7 +40,8 @@ async fn hear(incoming: &mut Incoming) -> Call {
         assert!(connection.read_buf(&mut heard).await.unwrap() > 0, "the call ended early");
         let text = String::from_utf8_lossy(&heard).into_owned();
         let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
+        let length =
+            head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length:")?.trim().parse().ok());
         if length == Some(body.len()) {
             connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
             connection.flush().await.unwrap();

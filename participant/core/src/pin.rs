@@ -63,18 +63,18 @@ pub enum Unproven {
     NoProof { coordinator: CoordinatorId },
     #[error(
         "coordinator {coordinator} is known here by another key than {key}: this is another process under its id, or its key file was \
-         lost or replaced. If it is the right one: undoubt participants pin PARTICIPANT --coordinator {coordinator} --key {key} --who WHO \
+         lost or replaced. If it is the right one: undoubt participants pin PARTICIPANT --coordinator-id {coordinator} --public-key {key} --who WHO \
          --reason WHY"
     )]
     OtherKey { coordinator: CoordinatorId, key: PublicKey },
     #[error(
         "coordinator {coordinator} is known here from before coordinators had keys, and brings {key}. If it is the right one: undoubt \
-         participants pin PARTICIPANT --coordinator {coordinator} --key {key} --who WHO --reason WHY"
+         participants pin PARTICIPANT --coordinator-id {coordinator} --public-key {key} --who WHO --reason WHY"
     )]
     NoPin { coordinator: CoordinatorId, key: PublicKey },
     #[error(
         "{max} coordinators are known here by keys for which no operator has vouched, the most there may be (max_unvouched_pins). If this \
-         one is right: undoubt participants pin PARTICIPANT --coordinator {coordinator} --key {key} --who WHO --reason WHY"
+         one is right: undoubt participants pin PARTICIPANT --coordinator-id {coordinator} --public-key {key} --who WHO --reason WHY"
     )]
     TooManyPins { coordinator: CoordinatorId, key: PublicKey, max: usize },
     #[error(

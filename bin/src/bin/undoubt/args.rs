@@ -351,10 +351,10 @@ pub struct PinCoordinator {
     pub participant: String,
     /// The coordinator's id. `undoubt describe` shows it.
     #[arg(long, value_name = "ID")]
-    pub coordinator: CoordinatorId,
-    /// The public key: 64 hexadecimal digits.
-    #[arg(long)]
-    pub key: PublicKey,
+    pub coordinator_id: CoordinatorId,
+    /// The coordinator's public key: 64 hexadecimal digits.
+    #[arg(long, value_name = "KEY")]
+    pub public_key: PublicKey,
     /// The person who decides. Logged.
     #[arg(long, value_parser = statement)]
     pub who: String,

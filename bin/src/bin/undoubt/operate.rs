@@ -263,7 +263,7 @@ pub async fn accept_participant(arguments: &AcceptParticipant, global: &Global) 
 }
 
 pub async fn pin_coordinator(arguments: &PinCoordinator, global: &Global) -> Result<Exit, Failure> {
-    let PinCoordinator { participant, coordinator, key, who, reason, yes } = arguments;
+    let PinCoordinator { participant, coordinator_id: coordinator, public_key: key, who, reason, yes } = arguments;
     let price = "Whoever has the secret part of this key may end its sessions and decide its transactions there.";
     say_the_price(*yes, "pin", &format!("have {participant} take {key} for coordinator {coordinator}"), price)?;
     global.participant_called(participant).await?.pin_coordinator(*coordinator, *key, who, reason).await?;

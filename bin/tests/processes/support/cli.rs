@@ -74,7 +74,9 @@ pub async fn undoubt_as(cluster: &Cluster, who: &Credentials, arguments: &[&str]
     let url = cluster.url(Who::Coordinator).unwrap();
     let mut command = command(arguments);
     command.args(["--coordinator", &url, "--timeout", "5s"]);
-    for (flag, file) in [("--ca", &who.ca), ("--cert", &who.cert), ("--key", &who.key), ("--token-file", &who.token_file)] {
+    for (flag, file) in
+        [("--ca", &who.ca), ("--cert", &who.cert), ("--key", &who.key), ("--token-file", &who.token_file)]
+    {
         command.args(file.iter().flat_map(|file| [flag.as_ref(), file.as_os_str()]));
     }
     run(command).await
