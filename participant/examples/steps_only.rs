@@ -21,7 +21,7 @@ pub struct Disk {
     owner: Option<ParticipantName>,
     pub values: Values,
     barriers: BTreeMap<StepId, StepState>,
-    coordinators: BTreeMap<CoordinatorId, (Epoch, AttemptNumber, Option<Pin>)>,
+    coordinators: BTreeMap<CoordinatorId, (Epoch, AttemptNumber, Option<(Epoch, Pin)>)>,
 }
 
 #[derive(Debug)]
@@ -64,7 +64,7 @@ impl Resource for Shelf {
                         id: *id,
                         epoch: *epoch,
                         low_water_mark: *mark,
-                        pin: *pin,
+                        pin: pin.map(|(_, pin)| pin),
                     })
                     .collect(),
                 steps: steps.map(|(step, state)| RecoveredStep { step: step.clone(), state: state.clone() }).collect(),
@@ -82,7 +82,11 @@ impl Resource for Shelf {
         self.change(|disk| {
             let (known, _, pinned) = disk.coordinators.entry(coordinator).or_default();
             *known = epoch.max(*known);
-            *pinned = pin.or(*pinned);
+            if let Some(pin) = pin
+                && pinned.as_ref().is_none_or(|before| pin.replaces(epoch, before))
+            {
+                *pinned = Some((epoch, pin));
+            }
         });
         Ok(())
     }

@@ -92,7 +92,7 @@ pub trait Resource: Send + Sync + 'static {
     fn recover(&self, owner: &ParticipantName) -> impl Future<Output = Result<Recovered, ResourceError>> + Send;
 
     /// Stores the highest epoch seen of a coordinator (R5), and in the same write the key by which that proves who it is (R14), if
-    /// there is one; durably before it returns. The pin of the last call replaces those before it, whatever its epoch; a call without
+    /// there is one; durably before it returns. Of several pins it keeps the one that [replaces](Pin::replaces) the others, whatever order the calls end in; a call without
     /// one leaves it. May be repeated.
     fn record_epoch(
         &self,

@@ -56,8 +56,8 @@ struct Known {
     /// next range begins here. Ranges that all began at the first attempt number would have to be told apart by the
     /// store again and again.
     collected: AttemptNumber,
-    /// The last that was given.
-    pin: Option<Pin>,
+    /// The one that replaces all others, with the epoch that it was recorded with.
+    pin: Option<(Epoch, Pin)>,
 }
 
 impl std::fmt::Debug for TransactionTable {
@@ -141,7 +141,7 @@ impl TransactionTable {
         epoch: Epoch,
         pin: Option<Pin>,
     ) -> Result<(), ResourceError> {
-        let known = self.note(coordinator, epoch, AttemptNumber::default(), pin);
+        let known = self.note(coordinator, epoch, AttemptNumber::default(), pin.map(|pin| (epoch, pin)));
         let mut batch = Batch::default();
         record::put_epoch(&mut batch, coordinator, known.epoch);
         if let Some(pin) = known.pin {
@@ -182,12 +182,22 @@ impl TransactionTable {
     }
 
     /// Notes what was seen of a coordinator, and returns all that is known.
-    fn note(&self, coordinator: CoordinatorId, epoch: Epoch, low_water_mark: AttemptNumber, pin: Option<Pin>) -> Known {
+    fn note(
+        &self,
+        coordinator: CoordinatorId,
+        epoch: Epoch,
+        low_water_mark: AttemptNumber,
+        pin: Option<(Epoch, Pin)>,
+    ) -> Known {
         let mut all = self.coordinators();
         let known = all.entry(coordinator).or_default();
         known.epoch = epoch.max(known.epoch);
         known.low_water_mark = low_water_mark.max(known.low_water_mark);
-        known.pin = pin.or(known.pin);
+        if let Some((at, pin)) = pin
+            && known.pin.as_ref().is_none_or(|before| pin.replaces(at, before))
+        {
+            known.pin = Some((at, pin));
+        }
         *known
     }
 

@@ -22,6 +22,14 @@ pub struct Pin {
     pub vouched: bool,
 }
 
+impl Pin {
+    /// Returns whether this one, recorded with `epoch`, takes the place of one that was recorded before. Writes may end in another
+    /// order than they were begun, and one that comes late must not bring back a key that was replaced.
+    pub fn replaces(&self, epoch: Epoch, (before_epoch, before): &(Epoch, Pin)) -> bool {
+        (self.vouched, epoch) >= (before.vouched, *before_epoch)
+    }
+}
+
 /// The keys that somebody has proven to have, by signatures that were verified.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Proof {

@@ -37,6 +37,8 @@ pub(super) async fn the_last_pin_of_a_coordinator_survives_a_crash_with_its_epoc
     assert_eq!(known(&recovered), expected, "the key that is recorded with an epoch is forced with it (R14)");
     // On an operator's word another takes its place, though no epoch is higher.
     done("record_epoch", subject.resource.record_epoch(COORDINATOR, Epoch(0), pin(2, true))).await;
+    // What was begun before and ends late brings no former key back.
+    done("record_epoch", subject.resource.record_epoch(COORDINATOR, Epoch(3), pin(1, false))).await;
     let (_, recovered) = subject.crash().await;
     let expected = [(COORDINATOR, Epoch(4), pin(2, true)), (ANOTHER_COORDINATOR, Epoch(1), pin(9, false))];
     assert_eq!(known(&recovered), expected, "the key that was recorded last is the one that counts (R14)");

@@ -33,7 +33,7 @@ pub enum Unreadable {
 pub(super) enum CoordinatorEntry {
     Epoch(CoordinatorId, Epoch),
     LowWaterMark(CoordinatorId, AttemptNumber),
-    Pin(CoordinatorId, Pin),
+    Pin(CoordinatorId, Epoch, Pin),
 }
 
 /// Puts the record of a prepared branch, with what the adapter needs beside it, in one message: `own` has other fields.
@@ -89,9 +89,14 @@ pub(super) fn put_low_water_mark(batch: &mut Batch, coordinator: CoordinatorId, 
     batch.put(COORDINATOR, schema::low_water_mark_key(coordinator), low_water_mark.0.to_be_bytes());
 }
 
-pub(super) fn put_pin(batch: &mut Batch, coordinator: CoordinatorId, pin: Pin) {
+pub(super) fn put_pin(batch: &mut Batch, coordinator: CoordinatorId, (epoch, pin): (Epoch, Pin)) {
     let Pin { key, vouched } = pin;
-    put(batch, COORDINATOR, schema::pin_key(coordinator), &PinnedKey { public_key: key.0.to_vec().into(), vouched });
+    put(
+        batch,
+        COORDINATOR,
+        schema::pin_key(coordinator),
+        &PinnedKey { public_key: key.0.to_vec().into(), vouched, epoch: epoch.0 },
+    );
 }
 
 pub(super) fn read_prepared(key: Bytes, value: Bytes) -> Result<(BranchId, PreparedBranch), Unreadable> {
@@ -134,9 +139,9 @@ pub(super) fn read_coordinator(key: Bytes, value: Bytes) -> Result<CoordinatorEn
             CoordinatorEntry::LowWaterMark(id, AttemptNumber(u64::from_be_bytes(number)))
         }
         CoordinatorKey::Pin(id) => {
-            let PinnedKey { public_key, vouched } = PinnedKey::decode(value)?;
+            let PinnedKey { public_key, vouched, epoch } = PinnedKey::decode(value)?;
             let key = public_key[..].try_into().map_err(|_| Unreadable::NumberLength(public_key.len()))?;
-            CoordinatorEntry::Pin(id, Pin { key: PublicKey(key), vouched })
+            CoordinatorEntry::Pin(id, Epoch(epoch), Pin { key: PublicKey(key), vouched })
         }
     })
 }

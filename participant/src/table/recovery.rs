@@ -29,8 +29,8 @@ pub(super) fn recover(
             CoordinatorEntry::LowWaterMark(id, low_water_mark) => {
                 (id, table.note(id, Epoch::default(), low_water_mark, None))
             }
-            CoordinatorEntry::Pin(id, pin) => {
-                (id, table.note(id, Epoch::default(), AttemptNumber::default(), Some(pin)))
+            CoordinatorEntry::Pin(id, epoch, pin) => {
+                (id, table.note(id, Epoch::default(), AttemptNumber::default(), Some((epoch, pin))))
             }
         };
         coordinators.insert(id, known);
@@ -69,7 +69,12 @@ pub(super) fn recover(
 }
 
 fn marks((id, known): (CoordinatorId, Known)) -> CoordinatorMarks {
-    CoordinatorMarks { id, epoch: known.epoch, low_water_mark: known.low_water_mark, pin: known.pin }
+    CoordinatorMarks {
+        id,
+        epoch: known.epoch,
+        low_water_mark: known.low_water_mark,
+        pin: known.pin.map(|(_, pin)| pin),
+    }
 }
 
 /// Returns true if a heuristic outcome is stored of this attempt.

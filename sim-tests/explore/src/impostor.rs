@@ -10,6 +10,7 @@
 
 use crate::part::{ByFingerprint, fingerprint};
 use std::collections::BTreeMap;
+use std::fmt;
 use undoubt_participant_core::{
     Effect, Hello, Input, Limits, Participant, Pin, Proof, Recovered, Session, SessionRefused, Trust,
 };
@@ -65,10 +66,16 @@ pub struct Findings {
     pub welcomed_with: [bool; 2],
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Signed {
     by: PublicKey,
     statement: Vec<u8>,
+}
+
+impl fmt::Debug for Signed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes signed by {:?}", self.statement.len(), self.by)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,7 +99,7 @@ struct Challenged {
 struct World {
     /// `None`: it is down.
     core: Option<Participant>,
-    stored: Option<(Epoch, Option<Pin>)>,
+    stored: Option<(Epoch, Option<(Epoch, Pin)>)>,
     recording: Vec<(Session, Epoch, Option<Pin>)>,
     challenged: Vec<Challenged>,
     owners: BTreeMap<u64, Peer>,
@@ -127,29 +134,45 @@ pub fn explore_impostor(measure: Measure, flaw: Option<Flaw>) -> Findings {
     let first = World::new(measure);
     let mut seen = ByFingerprint::<()>::default();
     seen.insert(fingerprint(&first), ());
-    let (mut layer, mut states, mut welcomed_with) = (vec![(first, Vec::new())], 1, [false; 2]);
+    // How each world was first reached: from which, and by what.
+    let mut nodes = vec![(0, String::new())];
+    let (mut layer, mut welcomed_with) = (vec![(first, 0)], [false; 2]);
     while !layer.is_empty() {
         let mut next = Vec::new();
-        for (world, path) in layer {
+        for (world, at) in layer {
             for action in world.actions() {
+                let told = format!("{action:?}");
                 let mut after = world.clone();
-                let mut path: Vec<String> = path.clone();
-                path.push(format!("{action:?}"));
                 if let Err(rule) = after.step(action, flaw).and_then(|()| after.check()) {
-                    return Findings { states, violation: Some((path, rule)), welcomed_with };
+                    nodes.push((at, told));
+                    let path = path(&nodes);
+                    return Findings { states: nodes.len() - 1, violation: Some((path, rule)), welcomed_with };
                 }
                 if seen.insert(fingerprint(&after), ()).is_none() {
-                    states += 1;
                     for (found, welcomed) in welcomed_with.iter_mut().zip(after.welcomed) {
                         *found |= welcomed && after.attempted;
                     }
-                    next.push((after, path));
+                    next.push((after, nodes.len()));
+                    nodes.push((at, told));
                 }
             }
         }
         layer = next;
     }
-    Findings { states, violation: None, welcomed_with }
+    Findings { states: nodes.len(), violation: None, welcomed_with }
+}
+
+/// Returns what led to the last of these.
+fn path(nodes: &[(usize, String)]) -> Vec<String> {
+    let mut path = Vec::new();
+    let mut at = nodes.len() - 1;
+    while at != 0 {
+        let (parent, told) = &nodes[at];
+        path.push(told.clone());
+        at = *parent;
+    }
+    path.reverse();
+    path
 }
 
 fn participant() -> Participant {
@@ -287,7 +310,10 @@ impl World {
                 let (session, epoch, pin) = self.recording.remove(at);
                 let pin = pin.filter(|_| flaw != Some(Flaw::PinUnstored));
                 let (known, pinned) = self.stored.unwrap_or_default();
-                self.stored = Some((epoch.max(known), pin.or(pinned)));
+                // The writes that are under way end in any order.
+                let replaces = |pin: &Pin| pinned.as_ref().is_none_or(|before| pin.replaces(epoch, before));
+                let pinned = pin.filter(replaces).map(|pin| (epoch, pin)).or(pinned);
+                self.stored = Some((epoch.max(known), pinned));
                 self.tell(Input::EpochRecorded { session })
             }
             Action::Crash => {
@@ -302,7 +328,8 @@ impl World {
                 let mut core = participant();
                 if let Some((epoch, pin)) = self.stored {
                     let low_water_mark = AttemptNumber::default();
-                    let recovered = Recovered::Coordinator { id: COORDINATOR, epoch, low_water_mark, pin };
+                    let recovered =
+                        Recovered::Coordinator { id: COORDINATOR, epoch, low_water_mark, pin: pin.map(|(_, pin)| pin) };
                     core.handle_input(Input::Recovered(recovered), &mut Vec::new());
                 }
                 self.core = Some(core);
@@ -365,7 +392,8 @@ impl World {
         if flaw == Some(Flaw::FormerKeyTaken) && key == KEYS[0] {
             former.push(KEYS[1]);
         }
-        let pinned = self.stored.and_then(|(_, pin)| pin).filter(|_| flaw == Some(Flaw::PinUncompared));
+        let pinned =
+            self.stored.and_then(|(_, pin)| pin).map(|(_, pin)| pin).filter(|_| flaw == Some(Flaw::PinUncompared));
         let key = pinned.map_or(key, |pin| pin.key);
         self.greet(by, session, epoch, Proof { key: Some(key), former })
     }
@@ -391,7 +419,7 @@ impl World {
                 Some(Peer::Impostor) => return Err("R14: an impostor is welcomed".to_owned()),
                 Some(Peer::Coordinator) => {
                     self.welcomed[self.key] = true;
-                    let pinned = self.stored.and_then(|(_, pin)| pin);
+                    let pinned = self.stored.and_then(|(_, pin)| pin).map(|(_, pin)| pin);
                     if pinned.is_none_or(|pin| pin.key != KEYS[self.key]) {
                         return Err("R14: somebody is welcomed whose key is not stored".to_owned());
                     }
@@ -416,7 +444,7 @@ impl World {
             Some((epoch, _)) if epoch.0 > self.epoch => {
                 Err(format!("R14: epoch {} is stored by an impostor's word", epoch.0))
             }
-            Some((_, Some(pin))) if !KEYS.contains(&pin.key) => Err("R14: an impostor's key is pinned".to_owned()),
+            Some((_, Some((_, pin)))) if !KEYS.contains(&pin.key) => Err("R14: an impostor's key is pinned".to_owned()),
             Some(_) | None => Ok(()),
         }
     }

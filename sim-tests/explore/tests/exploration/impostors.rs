@@ -2,7 +2,7 @@
 
 use undoubt_explore::{Flaw, Measure, explore_impostor};
 
-const MEASURE: Measure = Measure { dials: 3, attempts: 1, decoys: 1, restarts: 1, rotations: 1, crashes: 1 };
+const MEASURE: Measure = Measure { dials: 3, attempts: 2, decoys: 1, restarts: 1, rotations: 1, crashes: 1 };
 
 #[test]
 fn an_impostor_is_never_welcomed_stores_nothing_and_has_the_coordinator_refused_never() {
