@@ -92,6 +92,8 @@ reasons! {
     Unusable "UNUSABLE" FailedPrecondition: "Its record cannot be carried out, so it is held until an operator gives it up.",
     WrongState "WRONG_STATE" FailedPrecondition: "It is in no state for that; the message says in which.",
     NotOffered "NOT_OFFERED" Unimplemented: "This server does not offer it.",
+    Unidentified "UNIDENTIFIED" Unauthenticated: "The server has to know who asks, and the request does not say so, or names nobody it knows. The message says what to show.",
+    LacksRole "LACKS_ROLE" PermissionDenied: "Whoever asks lacks the role for it. Have it given in the server's identities, or ask as somebody else.",
     Internal "INTERNAL" Internal: "Something is broken; the message says what. Look at the server's log.",
 }
 

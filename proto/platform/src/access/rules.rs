@@ -4,6 +4,7 @@ use super::caller::Caller;
 use super::identities::{Identities, Identity};
 use super::methods::{Needed, needed};
 use super::role::{Role, Roles};
+use crate::reason::Reason;
 use crate::server::Peer;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -65,10 +66,10 @@ impl Refused {
         let text = self.to_string();
         match self {
             Refused::Nobody | Refused::UnknownCertificate { .. } | Refused::UnknownToken | Refused::Form => {
-                Status::unauthenticated(text)
+                Reason::Unidentified.refuse(text)
             }
-            Refused::Role { .. } | Refused::Delegate { .. } => Status::permission_denied(text),
-            Refused::OnBehalfOf(_) => Status::invalid_argument(text),
+            Refused::Role { .. } | Refused::Delegate { .. } => Reason::LacksRole.refuse(text),
+            Refused::OnBehalfOf(_) => Reason::InvalidRequest.refuse_field(ON_BEHALF_OF, text),
         }
     }
 }

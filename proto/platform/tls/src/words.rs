@@ -40,7 +40,7 @@ fn of_client(host: &str, error: &Error) -> String {
         Error::AlertReceived(alert) => match alert {
             AlertDescription::CertificateRequired => {
                 format!(
-                    "{host} asks for a certificate of its callers, and none was shown; name one and its key (--cert, --key)"
+                    "{host} asks for a certificate of its callers, and none was shown; name one and its key (--cert, --key; a server: tls.certificate, tls.key)"
                 )
             }
             AlertDescription::UnknownCA => {
@@ -79,7 +79,7 @@ fn of_client(host: &str, error: &Error) -> String {
 fn of_certificate(host: &str, why: &CertificateError) -> String {
     match why {
         CertificateError::UnknownIssuer => {
-            format!("the certificate of {host} is not from a CA that is trusted here; name its CA's certificate (--ca)")
+            format!("the certificate of {host} is not from a CA that is trusted here; name its CA's certificate (--ca; a server: tls.ca)")
         }
         CertificateError::NotValidForName => {
             format!(
