@@ -17,6 +17,9 @@ const MAX_LAZY_FLUSH_MS: u64 = 3_600_000;
 /// One connection has a quarter of it, and that has to hold the largest request.
 const MIN_ROOM_BYTES: u64 = 64 << 20;
 
+/// An entry takes some 200 bytes.
+const MAX_AUDIT_ENTRIES: u64 = 1_000_000_000;
+
 /// The highest value of `min_free_bytes`: no device has more.
 const MAX_MIN_FREE_BYTES: u64 = 1 << 60;
 
@@ -84,6 +87,10 @@ pub struct Config {
     /// The time for which a client that asked for a callback is called, counted from the outcome, or from a restart
     /// after it.
     pub callback_give_up_s: u64,
+    /// Entries that the audit record keeps: the oldest go when there would be more.
+    pub audit_max_entries: u64,
+    /// True if submissions stand in the audit record too, besides what operators do and what is cancelled.
+    pub audit_submissions: bool,
     /// The time for which records that nobody waits for may stay unforced while the coordinator is idle.
     pub lazy_flush_ms: u64,
     /// The room on the device below which no new transaction is taken.
@@ -143,6 +150,8 @@ impl Default for Config {
             callback_first_pause_ms: 200,
             callback_max_pause_ms: 10_000,
             callback_give_up_s: 86_400,
+            audit_max_entries: 1_000_000,
+            audit_submissions: false,
             lazy_flush_ms: 50,
             min_free_bytes: 64 << 20,
             witness_wait_ms: 500,
@@ -250,6 +259,7 @@ impl Config {
             pause("callback_first_pause_ms", self.callback_first_pause_ms),
             pause("callback_max_pause_ms", self.callback_max_pause_ms),
             ranged("callback_give_up_s", self.callback_give_up_s, 0, CENTURY_S),
+            ranged("audit_max_entries", self.audit_max_entries, 1, MAX_AUDIT_ENTRIES),
             ranged("lazy_flush_ms", self.lazy_flush_ms, 1, MAX_LAZY_FLUSH_MS),
             ranged("min_free_bytes", self.min_free_bytes, 0, MAX_MIN_FREE_BYTES),
             ranged("witness_wait_ms", self.witness_wait_ms, 0, DAY_MS),

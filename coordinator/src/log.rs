@@ -43,9 +43,10 @@ const DAMAGED: Family = Family("damaged");
 const CALLBACK: Family = Family("callback");
 const RESULT: Family = Family("result");
 const DEFINITION: Family = Family("definition");
+pub(crate) const AUDIT: Family = Family("audit");
 
 /// The families that a store for this log has to be opened with.
-pub const FAMILIES: &[Family] = &[META, OPEN, ENDED, ENDED_AT, DAMAGED, CALLBACK, RESULT, DEFINITION];
+pub const FAMILIES: &[Family] = &[META, OPEN, ENDED, ENDED_AT, DAMAGED, CALLBACK, RESULT, DEFINITION, AUDIT];
 
 const LOSS: &[u8] = b"loss/";
 const AFTER_LOSSES: &[u8] = b"loss0";

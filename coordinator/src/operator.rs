@@ -6,16 +6,17 @@ use crate::service::outcome_of;
 use crate::standing::{Accept, Accepted};
 use crate::{Config, ParticipantAddress};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Request, Response, Status};
 use undoubt_coordinator_core::StepResolution;
 use undoubt_platform::Reason;
-use undoubt_platform::server::{check_reason, parse_tx};
+use undoubt_platform::audit::{self, Audit, audited};
+use undoubt_platform::server::{AnswerRoom, check_reason, parse_tx};
 use undoubt_proto::v1::operator_server::Operator;
 use undoubt_proto::{record, v1};
-use undoubt_vocabulary::{CoordinatorId, CoordinatorPhase, InvalidId};
+use undoubt_vocabulary::{CoordinatorId, CoordinatorPhase, InvalidId, TxId};
 
 /// The error of a participant that was taken out of the settings too early.
 pub(crate) const NOT_CONFIGURED: &str =
@@ -36,6 +37,18 @@ pub(crate) struct OperatorService {
     pub(crate) drain: watch::Sender<bool>,
     pub(crate) accept: mpsc::Sender<Accept>,
     pub(crate) held_because: watch::Receiver<Vec<String>>,
+    pub(crate) audit: Weak<Audit>,
+}
+
+/// Returns an entry of the audit record, about a call that is being carried out.
+pub(crate) fn entry(action: &str, tx: Option<&TxId>, about: String, note: String) -> v1::AuditEntry {
+    let tx = tx.map(TxId::to_bytes).unwrap_or_default();
+    v1::AuditEntry { who: "anonymous".to_owned(), action: action.to_owned(), tx, about, note, ..Default::default() }
+}
+
+/// Returns what a person has written about who he is and why.
+fn note(who: &str, reason: &str) -> String {
+    format!("{who}: {reason}")
 }
 
 #[tonic::async_trait]
@@ -64,18 +77,26 @@ impl Operator for OperatorService {
             without.map_err(|bad| Reason::InvalidRequest.refuse_field("without", format!("without: {bad}")))?;
         let (reply, accepted) = oneshot::channel();
         let not_held = || Reason::WrongState.refuse("this coordinator is not held; there is no loss to accept");
-        self.accept.send(Accept { who, reason, without, reply }).await.map_err(|_| not_held())?;
-        let accepted = accepted.await.map_err(|_| not_held())?;
-        let Accepted { epoch, committed, held } = accepted.map_err(Status::failed_precondition)?;
-        Ok(Response::new(v1::AcceptLossResponse { epoch: epoch.0, committed, held }))
+        let entry = entry("accept-loss", None, String::new(), note(&who, &reason));
+        audited(&self.audit, entry, async {
+            self.accept.send(Accept { who, reason, without, reply }).await.map_err(|_| not_held())?;
+            let accepted = accepted.await.map_err(|_| not_held())?;
+            let Accepted { epoch, committed, held } = accepted.map_err(|why| Reason::WrongState.refuse(why))?;
+            Ok(Response::new(v1::AcceptLossResponse { epoch: epoch.0, committed, held }))
+        })
+        .await
     }
 
     async fn forget(&self, request: Request<v1::ForgetRequest>) -> Result<Response<v1::ForgetResponse>, Status> {
         let v1::ForgetRequest { tx, who, reason } = request.into_inner();
         let tx = parse_tx(tx)?;
         check_reason(&who, &reason)?;
-        let replied = self.engine.ask(|reply| Command::Forget { tx, who, reason, reply }).await?;
-        outcome_of(replied).map(|_| Response::new(v1::ForgetResponse {}))
+        let entry = entry("forget", Some(&tx), String::new(), note(&who, &reason));
+        audited(&self.audit, entry, async {
+            let replied = self.engine.ask(|reply| Command::Forget { tx, who, reason, reply }).await?;
+            outcome_of(replied).map(|_| Response::new(v1::ForgetResponse {}))
+        })
+        .await
     }
 
     async fn resolve_step(
@@ -97,28 +118,40 @@ impl Operator for OperatorService {
             }
         };
         check_reason(&who, &reason)?;
-        let asked = self.engine.ask(|reply| Command::ResolveStep { tx, step, resolution, who, reason, reply });
-        let outcome = outcome_of(asked.await?)?;
-        Ok(Response::new(v1::ResolveStepResponse { outcome: Some(outcome) }))
+        let entry = entry("resolve-step", Some(&tx), format!("{step}: {resolution}"), note(&who, &reason));
+        audited(&self.audit, entry, async {
+            let asked = self.engine.ask(|reply| Command::ResolveStep { tx, step, resolution, who, reason, reply });
+            let outcome = outcome_of(asked.await?)?;
+            Ok(Response::new(v1::ResolveStepResponse { outcome: Some(outcome) }))
+        })
+        .await
     }
 
     async fn pause_recovery(
         &self,
         _: Request<v1::PauseRecoveryRequest>,
     ) -> Result<Response<v1::PauseRecoveryResponse>, Status> {
-        self.engine.tell(Command::PauseRecovery).await?;
-        Ok(Response::new(v1::PauseRecoveryResponse {}))
+        audited(&self.audit, entry("pause-recovery", None, String::new(), String::new()), async {
+            self.engine.tell(Command::PauseRecovery).await?;
+            Ok(Response::new(v1::PauseRecoveryResponse {}))
+        })
+        .await
     }
 
     async fn resume_recovery(
         &self,
         _: Request<v1::ResumeRecoveryRequest>,
     ) -> Result<Response<v1::ResumeRecoveryResponse>, Status> {
-        self.engine.tell(Command::ResumeRecovery).await?;
-        Ok(Response::new(v1::ResumeRecoveryResponse {}))
+        audited(&self.audit, entry("resume-recovery", None, String::new(), String::new()), async {
+            self.engine.tell(Command::ResumeRecovery).await?;
+            Ok(Response::new(v1::ResumeRecoveryResponse {}))
+        })
+        .await
     }
 
     async fn drain(&self, _: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
+        // Recorded first, for the coordinator may end before it has answered.
+        audited(&self.audit, entry("drain", None, String::new(), String::new()), async { Ok(()) }).await?;
         // Whoever hears the answer knows that nothing new is let in.
         self.engine.tell(Command::Drain).await?;
         self.drain.send_replace(true);
@@ -129,11 +162,22 @@ impl Operator for OperatorService {
         let to = PathBuf::from(request.into_inner().folder);
         let stopping = || Status::from(self.engine.gone());
         tracing::info!(to = %to.display(), "a backup begins");
-        // The log is let go before the copy is waited for: it must be free to close.
-        let backing_up = self.log.log().ok_or_else(stopping)?.backup(&to);
-        backing_up.await?;
-        tracing::info!(to = %to.display(), "the backup is whole");
-        Ok(Response::new(v1::BackupResponse {}))
+        audited(&self.audit, entry("backup", None, to.display().to_string(), String::new()), async {
+            // The log is let go before the copy is waited for: it must be free to close.
+            let backing_up = self.log.log().ok_or_else(stopping)?.backup(&to);
+            backing_up.await?;
+            tracing::info!(to = %to.display(), "the backup is whole");
+            Ok(Response::new(v1::BackupResponse {}))
+        })
+        .await
+    }
+
+    async fn audit(&self, request: Request<v1::AuditRequest>) -> Result<Response<v1::AuditResponse>, Status> {
+        let mut room = AnswerRoom::of(request.extensions());
+        let audit = self.audit.upgrade().ok_or_else(|| Status::from(self.engine.gone()))?;
+        room.expect(audit::MAX_PAGE_BYTES).await?;
+        let page = audit::answer(&audit, request.into_inner())?;
+        Ok(room.respond(page))
     }
 }
 

@@ -4,7 +4,7 @@ use crate::callback::Callbacks;
 use crate::config::{Config, ConfigError};
 use crate::connect::Connect;
 use crate::engine::{Command, Engine, Handle, Parts, View};
-use crate::log::{Log, LogError, META};
+use crate::log::{AUDIT, Log, LogError, META};
 use crate::operator::OperatorService;
 use crate::own_sign;
 use crate::service::Service;
@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use undoubt_coordinator_core::standing::{Sign, Standing, foreign_start};
+use undoubt_platform::audit::Audit;
 use undoubt_platform::dial::Dial;
 use undoubt_platform::identity::establish;
 use undoubt_platform::numbered_store::{FolderSign, Known};
@@ -184,6 +185,7 @@ pub async fn run(
     let (accept, mut accepts) = mpsc::channel(MAX_QUEUED_ACCEPTANCES);
     let (reasons, held_because) = watch::channel(Vec::new());
     let current_epoch = Arc::new(AtomicU32::new(epoch.0));
+    let audit = Arc::new(Audit::open(store.clone(), AUDIT, clock.clone(), config.audit_max_entries)?);
     let operator = OperatorService {
         engine: handle.clone(),
         config: config.clone(),
@@ -193,6 +195,7 @@ pub async fn run(
         drain,
         accept,
         held_because,
+        audit: Arc::downgrade(&audit),
     };
     let callbacks = Arc::new(Callbacks::new(log.clone(), handle.clone(), dial, random.clone(), config.clone()));
     let service = Service {
@@ -201,6 +204,7 @@ pub async fn run(
         clock: clock.clone(),
         log: log.downgrade(),
         callbacks: Arc::downgrade(&callbacks),
+        audit: Arc::downgrade(&audit),
     };
     let Offer { mut routes, health } = Offer::new()?;
     tell_health::<CoordinatorServer<Service>>(&health, false).await;

@@ -11,6 +11,7 @@ use crate::callback::Callbacks;
 use crate::config::Config;
 use crate::engine::{Command, Handle, Replied, View};
 use crate::log::{Log, WeakLog};
+use crate::operator::entry;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use undoubt_coordinator_core::{Answer, Rejection};
 use undoubt_platform::Clock;
 use undoubt_platform::Reason;
+use undoubt_platform::audit::{Audit, audited};
 use undoubt_platform::server::{AnswerRoom, parse_tx};
 use undoubt_proto::v1;
 use undoubt_proto::v1::coordinator_server::Coordinator;
@@ -38,11 +40,19 @@ pub(crate) struct Service {
     pub(crate) log: WeakLog,
     /// Belongs to whoever runs the coordinator.
     pub(crate) callbacks: Weak<Callbacks>,
+    pub(crate) audit: Weak<Audit>,
 }
 
 impl Service {
     fn callbacks(&self) -> Result<Arc<Callbacks>, Status> {
         self.callbacks.upgrade().ok_or_else(|| self.engine.gone().into())
+    }
+
+    /// Adds a submission to the audit record, where that is wanted. Nobody waits for it.
+    fn note_submission(&self, tx: &TxId) {
+        if let Some(audit) = self.audit.upgrade().filter(|_| self.config.audit_submissions) {
+            audit.record_lazily(entry("submit", Some(tx), String::new(), String::new()));
+        }
     }
 
     fn log(&self) -> Result<Log, Status> {
@@ -75,6 +85,7 @@ impl Coordinator for Service {
         let room = AnswerRoom::of(request.extensions());
         let (request, callback) = requests::parse(request.into_inner(), &self.config).map_err(Status::from)?;
         let tx = request.tx.clone();
+        self.note_submission(&tx);
         let replied = match callback {
             Some(url) => self.callbacks()?.submit(request, url, room).await.map_err(answers::not_submitted)?,
             None => self.engine.ask_in(room, |reply| Command::Submit { request, reply }).await?,
@@ -165,11 +176,14 @@ impl Coordinator for Service {
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
         let room = AnswerRoom::of(request.extensions());
         let tx = parse_tx(request.into_inner().tx)?;
-        let asked = self.engine.ask_in(room, |reply| Command::Cancel { tx: tx.clone(), reply });
-        let (outcome, room) = self.told(asked.await?, tx).await?;
-        if outcome.state == i32::from(v1::State::Committed) {
-            return Err(Reason::TooLate.refuse("it is too late to cancel: the transaction has committed"));
-        }
-        Ok(room.respond(v1::CancelResponse { outcome: Some(outcome) }))
+        audited(&self.audit, entry("cancel", Some(&tx), String::new(), String::new()), async {
+            let asked = self.engine.ask_in(room, |reply| Command::Cancel { tx: tx.clone(), reply });
+            let (outcome, room) = self.told(asked.await?, tx).await?;
+            if outcome.state == i32::from(v1::State::Committed) {
+                return Err(Reason::TooLate.refuse("it is too late to cancel: the transaction has committed"));
+            }
+            Ok(room.respond(v1::CancelResponse { outcome: Some(outcome) }))
+        })
+        .await
     }
 }

@@ -14,6 +14,7 @@
 
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
 
+pub mod audit;
 pub mod clock;
 pub mod conformance;
 pub mod crash;
