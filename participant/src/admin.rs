@@ -151,8 +151,12 @@ impl ParticipantAdmin for AdminService {
     ) -> Result<Response<v1::PinCoordinatorResponse>, Status> {
         let v1::PinCoordinatorRequest { coordinator_id, public_key, who, reason } = request.into_inner();
         let coordinator = CoordinatorId::try_from(&coordinator_id[..])
-            .map_err(|bad| Status::invalid_argument(format!("coordinator_id: {bad}")))?;
-        let wrong = |_| Status::invalid_argument(format!("public_key has {} bytes, and not 32", public_key.len()));
+            .map_err(|bad| Reason::InvalidRequest.refuse_field("coordinator_id", format!("coordinator_id: {bad}")))?;
+        let bytes = public_key.len();
+        let wrong = |_| {
+            let why = format!("public_key has {bytes} bytes; send the 32 of an Ed25519 key");
+            Reason::InvalidRequest.refuse_field("public_key", why)
+        };
         let key = PublicKey(public_key[..].try_into().map_err(wrong)?);
         check_reason(&who, &reason)?;
         match self.engine.ask(|reply| Command::Pin { coordinator, key, reply }).await? {
