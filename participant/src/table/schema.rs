@@ -86,10 +86,10 @@ pub(super) enum CoordinatorKey {
 
 /// Reads a key of the family `coordinator`; `None` if it is none.
 pub(super) fn read_coordinator_key(key: &[u8]) -> Option<CoordinatorKey> {
-    let id = |rest: &[u8]| CoordinatorId::try_from(rest).ok();
-    let meant: [(&[u8], fn(CoordinatorId) -> CoordinatorKey); 3] =
-        [(EPOCH, CoordinatorKey::Epoch), (LOW_WATER_MARK, CoordinatorKey::LowWaterMark), (PIN, CoordinatorKey::Pin)];
-    meant.into_iter().find_map(|(prefix, meant)| id(key.strip_prefix(prefix)?).map(meant))
+    let id = |prefix: &[u8]| CoordinatorId::try_from(key.strip_prefix(prefix)?).ok();
+    let epoch = id(EPOCH).map(CoordinatorKey::Epoch);
+    let low_water_mark = || id(LOW_WATER_MARK).map(CoordinatorKey::LowWaterMark);
+    epoch.or_else(low_water_mark).or_else(|| id(PIN).map(CoordinatorKey::Pin))
 }
 
 fn joined(parts: &[&[u8]]) -> Bytes {

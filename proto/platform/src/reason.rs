@@ -112,7 +112,7 @@ impl Reason {
     }
 
     fn status(self, message: String, mut details: ErrorDetails) -> Status {
-        details.set_error_info(self.as_str(), DOMAIN, [(String::new(), String::new()); 0]);
+        details.set_error_info(self.as_str(), DOMAIN, [] as [(String, String); 0]);
         let Some(after) = self.retry_after() else {
             return Status::with_error_details(self.code(), message, details);
         };
