@@ -14,6 +14,9 @@ use undoubt_participant::resource::{
 };
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, ParticipantName, RunStep, StepOutcome};
 
+/// An epoch, a low-water mark, and the pinned key with the epoch that it came with.
+type Known = (Epoch, AttemptNumber, Option<(Epoch, Pin)>);
+
 /// The data that survive a crash of the participant. Each call changes it once, under its lock: all of a call is there,
 /// or nothing.
 #[derive(Debug, Default)]
@@ -21,7 +24,7 @@ pub struct Disk {
     owner: Option<ParticipantName>,
     pub values: Values,
     barriers: BTreeMap<StepId, StepState>,
-    coordinators: BTreeMap<CoordinatorId, (Epoch, AttemptNumber, Option<(Epoch, Pin)>)>,
+    coordinators: BTreeMap<CoordinatorId, Known>,
 }
 
 #[derive(Debug)]
