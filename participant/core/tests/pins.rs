@@ -36,9 +36,9 @@ fn greet(core: &mut Participant, session: u64, hello: Hello) -> Vec<Effect> {
 /// Lets somebody in who is to be taken, and returns what was recorded for it, if anything had to be.
 fn join(core: &mut Participant, session: u64, hello: Hello) -> Option<(Epoch, Option<Pin>)> {
     let mut effects = greet(core, session, hello);
-    let recorded = effects.iter().find_map(|effect| match effect {
-        Effect::RecordEpoch { epoch, pin, .. } => Some((*epoch, *pin)),
-        _ => None,
+    let recorded = effects.iter().find_map(|effect| {
+        let Effect::RecordEpoch { epoch, pin, .. } = effect else { return None };
+        Some((*epoch, *pin))
     });
     if recorded.is_some() {
         assert!(!effects.iter().any(|effect| matches!(effect, Effect::Welcome { .. })), "{effects:?}");
