@@ -70,7 +70,7 @@ impl Operator for OperatorService {
         let not_held = || Reason::WrongState.refuse("this coordinator is not held; there is no loss to accept");
         self.accept.send(Accept { who, reason, without, reply }).await.map_err(|_| not_held())?;
         let accepted = accepted.await.map_err(|_| not_held())?;
-        let Accepted { epoch, committed, held } = accepted.map_err(Status::failed_precondition)?;
+        let Accepted { epoch, committed, held } = accepted.map_err(|why| Reason::WrongState.refuse(why))?;
         Ok(Response::new(v1::AcceptLossResponse { epoch: epoch.0, committed, held }))
     }
 

@@ -164,8 +164,8 @@ impl ParticipantAdmin for AdminService {
             .map_err(|bad| Reason::InvalidRequest.refuse_field("coordinator_id", format!("coordinator_id: {bad}")))?;
         let bytes = public_key.len();
         let wrong = |_| {
-            Reason::InvalidRequest
-                .refuse_field("public_key", format!("public_key has {bytes} bytes; send the 32 of an Ed25519 key"))
+            let why = format!("public_key has {bytes} bytes; send the 32 of an Ed25519 key");
+            Reason::InvalidRequest.refuse_field("public_key", why)
         };
         let key = PublicKey(public_key[..].try_into().map_err(wrong)?);
         let Signed { who, reason } = caller.sign(who, reason)?;

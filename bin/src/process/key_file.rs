@@ -73,7 +73,7 @@ fn write(file: &Path, key: &SecretKey) -> anyhow::Result<()> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(place)?;
     let part = file.with_extension("key.part");
-    // What an earlier attempt has left may have been anybody's to read.
+    // A file left by an earlier attempt may have been readable for others.
     match fs::remove_file(&part) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error).with_context(place),
         Ok(()) | Err(_) => {}

@@ -5,7 +5,7 @@ use super::{Failed, Failure, NotOpened, OpenStore, OrFailed as _, Place, Ran, Se
 use undoubt_platform::{CrashPoints, OsRandom, Random};
 use undoubt_vocabulary::seed_digests;
 
-/// What a server's process has at hand once it has begun.
+/// The means of a server's process that has begun.
 #[derive(Debug)]
 pub struct Process {
     pub crash: CrashPoints,

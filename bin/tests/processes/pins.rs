@@ -1,4 +1,4 @@
-//! Who is taken for a coordinator: the proof that begins a session, the keys that participants pin, and strangers.
+//! The tests of who is taken for a coordinator: the proof that begins a session, the keys that participants pin, and strangers.
 
 use crate::support::api::{channel, commit, describe, refused, transfer};
 use crate::support::cli::{undoubt, undoubt_json};

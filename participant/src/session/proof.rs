@@ -5,8 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tonic::Status;
 use undoubt_participant_core::{Proof, Unproven};
-use undoubt_platform::Random;
 use undoubt_platform::key::{followed, is_signed};
+use undoubt_platform::{Random, Reason};
 use undoubt_proto::v1;
 use undoubt_vocabulary::proof::MAX_SUCCESSIONS;
 use undoubt_vocabulary::{Challenge, PublicKey, Signature, Statement, Succession};
@@ -71,7 +71,8 @@ impl Claim {
             return Ok(None);
         }
         if successions.len() > MAX_SUCCESSIONS {
-            return Err(Status::invalid_argument(format!("successions: there may be {MAX_SUCCESSIONS} at most")));
+            let why = format!("successions: there may be {MAX_SUCCESSIONS} at most; send the latest");
+            return Err(Reason::InvalidRequest.refuse_field("successions", why));
         }
         let read = |succession: &v1::Succession| {
             let former = PublicKey(fixed("former_public_key", &succession.former_public_key)?);
@@ -93,8 +94,8 @@ pub(super) fn signature(bytes: &[u8]) -> Result<Signature, Status> {
 }
 
 fn fixed<const BYTES: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; BYTES], Status> {
-    let wrong = |_| Status::invalid_argument(format!("{field} has {} bytes, and not {BYTES}", bytes.len()));
-    bytes.try_into().map_err(wrong)
+    let wrong = || format!("{field} has {} bytes; send {BYTES}", bytes.len());
+    bytes.try_into().map_err(|_| Reason::InvalidRequest.refuse_field(field, wrong()))
 }
 
 pub(super) fn not_signed() -> Status {

@@ -26,7 +26,7 @@ pub struct AddressBook {
     pub source: Source,
 }
 
-/// Where addresses come from.
+/// The source of the addresses.
 #[derive(Debug)]
 pub enum Source {
     /// The coordinator itself.
@@ -37,7 +37,7 @@ pub enum Source {
     Memory { coordinator_is_away: String },
 }
 
-/// What is remembered, by the coordinators' addresses.
+/// The remembered participants, by the coordinators' addresses.
 type Memory = BTreeMap<String, Vec<Entry>>;
 
 #[derive(Deserialize)]

@@ -342,9 +342,9 @@ pub enum ParticipantsAction {
 
 /// Pins the public key by which a participant knows a coordinator, in place of the one that is pinned.
 ///
-/// Whoever proves that key is taken for the coordinator: it may end its sessions and decide its transactions. Needed where a key file was
-/// lost, as with a backup, or where a participant knows a coordinator from before there were keys. `undoubt-coordinator key FILE`
-/// prints a key.
+/// A process that proves that key is taken for the coordinator: it may end its sessions and decide its transactions. This is needed
+/// where a key file was lost, as with a backup, or where a participant knows a coordinator from before there were keys.
+/// `undoubt-coordinator key FILE` prints a key.
 #[derive(Debug, Args)]
 pub struct PinCoordinator {
     /// The participant's name, as the coordinator calls it, or its address.

@@ -13,7 +13,7 @@ use undoubt_vocabulary::Timestamp;
 /// Branches that are shown of one participant at most.
 const MAX_BRANCHES_PER_PARTICIPANT: u32 = 1_000;
 
-/// What is in doubt at one participant, or why that is not known.
+/// The branches in doubt at one participant, or the reason why they are not known.
 #[derive(Debug, Serialize)]
 struct AtParticipant {
     participant: String,
@@ -21,7 +21,7 @@ struct AtParticipant {
     in_doubt: Vec<InDoubt>,
     /// There is more than is told.
     more: bool,
-    /// Why it could not be asked.
+    /// The reason why it could not be asked.
     error: Option<String>,
 }
 
@@ -35,7 +35,7 @@ struct InDoubt {
 
 #[derive(Debug, Serialize)]
 struct Document {
-    /// Why the coordinator does not answer; its participants are those that are remembered.
+    /// The reason why the coordinator does not answer; its participants are those that are remembered.
     coordinator_is_away: Option<String>,
     participants: Vec<AtParticipant>,
 }
