@@ -16,12 +16,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = Client::connect_lazy(&coordinator(), ClientOptions::default())?;
 
     // Both banks can prepare, so it goes by two-phase commit, unless one of them does not answer in time.
-    let either = gift().auto();
+    let either = gift("gifts").auto();
     let outcome = client.submit(&either).await?.outcome;
     println!("{outcome}, {}", way(&client, either.id()).await?);
 
     // Where the value is high it must not be seen half done: by two-phase commit, or not at all.
-    let dear = gift().auto().value(1_000_000).two_phase_only();
+    let dear = gift("dear gifts").auto().value(1_000_000).two_phase_only();
     let dear_outcome = client.submit(&dear).await?.outcome;
     println!("{dear_outcome}, {}", way(&client, dear.id()).await?);
 
@@ -31,8 +31,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-fn gift() -> Saga {
-    let (give, take) = (|| KvWork::new().add("gifts", 1), || KvWork::new().add("gifts", -1));
+// Each has a key of its own: the locks of the one may still be held for a moment after its outcome is known.
+fn gift(key: &'static str) -> Saga {
+    let (give, take) = (|| KvWork::new().add(key, 1), || KvWork::new().add(key, -1));
     Saga::new().step(Step::new("a", "bank-a", give()).undo(take())).step(Step::new("b", "bank-b", give()).undo(take()))
 }
 
