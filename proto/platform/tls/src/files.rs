@@ -85,11 +85,10 @@ pub(crate) fn roots(path: &Path, pem: &[u8]) -> Result<RootCertStore, FileError>
 
 /// Returns what a certificate and its key are refused for.
 pub(crate) fn pair_error(certificate: &Path, key: &Path, error: &rustls::Error) -> FileError {
-    match error {
-        rustls::Error::InconsistentKeys(_) => {
-            FileError::Mismatch { certificate: certificate.to_owned(), key: key.to_owned() }
-        }
-        other => FileError::Unusable { path: certificate.to_owned(), cause: other.to_string() },
+    if matches!(error, rustls::Error::InconsistentKeys(_)) {
+        FileError::Mismatch { certificate: certificate.to_owned(), key: key.to_owned() }
+    } else {
+        FileError::Unusable { path: certificate.to_owned(), cause: error.to_string() }
     }
 }
 

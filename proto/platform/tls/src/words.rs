@@ -1,4 +1,5 @@
 //! What went wrong, in plain words, and what to do about it.
+#![expect(clippy::wildcard_enum_match_arm, reason = "the enums of rustls and of I/O errors grow with their versions")]
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 use std::io;
@@ -79,7 +80,9 @@ fn of_client(host: &str, error: &Error) -> String {
 fn of_certificate(host: &str, why: &CertificateError) -> String {
     match why {
         CertificateError::UnknownIssuer => {
-            format!("the certificate of {host} is not from a CA that is trusted here; name its CA's certificate (--ca; a server: tls.ca)")
+            format!(
+                "the certificate of {host} is not from a CA that is trusted here; name its CA's certificate (--ca; a server: tls.ca)"
+            )
         }
         CertificateError::NotValidForName => {
             format!(
