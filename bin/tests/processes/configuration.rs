@@ -96,6 +96,7 @@ fn other_value(key: &str, default: &Value) -> Value {
         Value::String(_) => Value::String("other".to_owned()),
         Value::Integer(number) => Value::Integer(number + 1),
         Value::Boolean(set) => Value::Boolean(!set),
+        Value::Array(_) if key == "callback_allow" => Value::Array(vec!["http://127.0.0.1:1/hooks".into()]),
         Value::Array(_) => {
             "value = [{ name = \"a\", address = \"http://127.0.0.1:1\" }]".parse::<Table>().unwrap()["value"].clone()
         }
