@@ -338,16 +338,16 @@ async fn the_records_name_the_identity_and_what_was_written_is_a_note() {
     let admin = cluster.credentials();
     let refused = [
         r#"{"id": "stuck", "mode": "saga", "steps": ["#,
-        r#"{"name": "one", "at": "bank-a", "do": ["add a 1"], "undo": ["add nothing -5 floor=0"]},"#,
-        r#"{"name": "two", "at": "bank-b", "do": ["add nothing -5 floor=0"]}]}"#,
+        r#"{"name": "one", "at": "bank-a", "do": ["add a 1"], "undo": ["add a -9 floor=0"], "attempts": 1},"#,
+        r#"{"name": "two", "at": "bank-b", "do": ["add b -5 floor=0"], "undo": ["add b 5"]}]}"#,
     ];
     let file = cluster.folder().join("stuck.json");
     std::fs::write(&file, refused.concat()).unwrap();
     let submit = ["submit", "--file", file.to_str().unwrap(), "--no-wait"];
     undoubt_as(&cluster, &admin, &submit).await.expect(0, &["stuck"]);
     until("it is stuck", async || {
-        let status = undoubt_as(&cluster, &admin, &["status", "stuck"]).await;
-        status.out.contains("stuck and").then_some(())
+        let status = undoubt_as(&cluster, &admin, &["status", "stuck", "--output", "json"]).await.json();
+        (status["phase"] == "stuck").then_some(())
     })
     .await;
     let resolve = ["resolve-step", "stuck", "one", "done", "--who", "bob", "--reason", "by hand", "--yes"];
