@@ -9,7 +9,7 @@ use tonic::transport::Uri;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlarmConfig {
-    /// `http://host:port/path`, where each alarm is posted as JSON. The empty text: nowhere.
+    /// `http://host:port/path` or https, where each alarm is posted as JSON. The empty text: nowhere.
     pub url: String,
     /// The age from which it is told that something waits: a branch in doubt, a decision that is not acknowledged.
     pub waits_after_s: u64,
@@ -28,7 +28,7 @@ impl Default for AlarmConfig {
 /// The error of an address to which alarms cannot be posted. It does not repeat it, for it may hold a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "[alarm] url is not of the form http://host:port/path, without a user and a password; correct it, or set none: \"\""
+    "[alarm] url is not of the form http://host:port/path or https://host:port/path, without a user and a password; correct it, or set none: \"\""
 )]
 pub struct BadAlarmUrl;
 
@@ -40,7 +40,10 @@ impl AlarmConfig {
         }
         let usable = |uri: &Uri| {
             let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-            uri.scheme_str() == Some("http") && uri.host().is_some() && uri.port_u16().is_some() && !has_user
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.host().is_some()
+                && uri.port_u16().is_some()
+                && !has_user
         };
         self.url.parse().ok().filter(usable).map(Some).ok_or(BadAlarmUrl)
     }
