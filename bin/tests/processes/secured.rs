@@ -3,6 +3,7 @@
 use crate::support::cli::{command, run, undoubt_as};
 use crate::support::program::{self, participant};
 use crate::support::{PATIENCE, banks, start, until};
+use futures::StreamExt as _;
 use prost::Message as _;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
@@ -92,6 +93,14 @@ async fn a_secured_cluster_commits_and_tells_strangers_nothing() {
     certificates::init(elsewhere.path(), &[], &stranger, 1).unwrap();
     let wrong_ca = Credentials { ca: Some(elsewhere.path().join("ca.crt")), ..nobody.clone() };
     undoubt_as(&cluster, &wrong_ca, &["describe"]).await.expect(6, &["not from a CA that is trusted here", "--ca"]);
+    // A stream of transactions ends at once too, and not at the deadline of each.
+    let client =
+        Client::connect_lazy(&cluster.url(Who::Coordinator).unwrap(), wrong_ca.give(ClientOptions::default()).unwrap())
+            .unwrap();
+    let transaction = Transaction::new().on("bank-a", KvWork::new().add("n", 1)).timeout(PATIENCE * 10);
+    let mut completions = client.submit_many(futures::stream::iter([transaction]));
+    let refused = timeout(PATIENCE, completions.next()).await.expect("it is tried again").unwrap().result.unwrap_err();
+    assert!(refused.to_string().contains("not from a CA that is trusted here"), "{refused}");
     let own = shown(elsewhere.path(), "stranger");
     let stranger = Credentials { ca: admin.ca.clone(), ..own };
     undoubt_as(&cluster, &stranger, &["describe"]).await.expect(6, &["certificate that was shown"]);
