@@ -52,7 +52,6 @@ pub(super) const METHODS: &[(&str, Needed)] = &[
     // Load balancers ask this, and it tells nothing but whether somebody serves.
     ("/grpc.health.v1.Health/Check", Needed::Nothing),
     ("/grpc.health.v1.Health/Watch", Needed::Nothing),
-    ("/grpc.health.v1.Health/List", Needed::Nothing),
 ];
 
 static BY_PATH: LazyLock<BTreeMap<&str, Needed>> = LazyLock::new(|| METHODS.iter().copied().collect());
