@@ -9,7 +9,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 PYTHON_ENV := $(CARGO_TARGET_DIR)/python
 
-.PHONY: help demo test rules check fix keep-format torture restores explore sweep compare bench build simulator setup python
+.PHONY: help demo test rules check fix keep-format metrics-page torture restores explore sweep compare bench build simulator setup python prometheus
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -18,7 +18,7 @@ demo: build ## One coordinator, three participants, two-phase commit, then sagas
 	@$(BIN)/undoubt demo
 
 # Whether runs are deterministic comes first: all that simulation tells rests on it.
-test: setup python ## All tests.
+test: setup python prometheus ## All tests.
 	$(CARGO) test --workspace --test determinism
 	$(CARGO) build --workspace --examples
 	UNDOUBT_PYTHON=$(PYTHON_ENV)/bin/python $(CARGO) test --workspace --all-targets
@@ -46,6 +46,9 @@ restores: build ## 40 data folders put back, emptied or started twice under load
 keep-format: setup ## Leaves small data folders of the present format in the tests, for good. Once, when FORMAT was raised.
 	$(CARGO) test --workspace --test processes -- --ignored write_folders_of_this_format
 
+metrics-page: setup ## Writes the page of metrics from the code.
+	$(CARGO) test --workspace --test monitoring -- --ignored write_the_page_of_metrics
+
 explore: simulator ## Explores the protocol cores exhaustively.
 	$(BIN)/undoubt-sim explore
 
@@ -69,6 +72,10 @@ simulator: setup
 # RocksDB's bindings are made with libclang, its sources need a C++ compiler.
 setup:
 	@.ci/setup
+
+# For the tests of alert rules.
+prometheus:
+	@.ci/prometheus
 
 # For the participant in Python that a test drives.
 python: $(PYTHON_ENV)/ready

@@ -14,8 +14,10 @@ pub mod page;
 mod peer;
 pub mod readers;
 pub mod reading;
+mod secured;
 mod stage;
 mod stand_in;
+mod strangers;
 mod sweep;
 pub mod usage;
 
@@ -82,6 +84,8 @@ pub enum Part {
     Floors,
     Headline,
     Lone,
+    Secured,
+    Strangers,
     Participants,
     Modes,
     InFlight,
@@ -112,6 +116,8 @@ pub async fn bench(
             Part::Floors => floor::floors(&stage, effort, report).await?,
             Part::Headline => headline::headline(&stage, effort, report).await?,
             Part::Lone => lone_transaction::lone(&stage, effort, report).await?,
+            Part::Secured => secured::secured(&stage, effort, report).await?,
+            Part::Strangers => strangers::strangers(&stage, effort, report).await?,
             Part::Participants => sweep::participants(&stage, effort, report).await?,
             Part::Modes => sweep::modes(&stage, effort, report).await?,
             Part::InFlight => sweep::in_flight(&stage, effort, report).await?,

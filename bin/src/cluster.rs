@@ -4,8 +4,11 @@
 //! are killed and its folder is removed.
 
 mod folders;
+mod security;
 
+use crate::credentials::Credentials;
 use anyhow::{Context, bail};
+use security::Security;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -17,6 +20,7 @@ use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use undoubt_client::ClientOptions;
 
 /// The time that a process may take to serve, recovery included.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -61,6 +65,7 @@ pub struct Cluster {
     folder: TempDir,
     coordinator: Server,
     participants: Vec<Server>,
+    security: Option<Security>,
 }
 
 #[derive(Debug)]
@@ -72,6 +77,7 @@ struct Server {
     data_dir: PathBuf,
     address: Option<String>,
     child: Option<Child>,
+    security: Option<Security>,
 }
 
 /// The cluster to start.
@@ -86,6 +92,8 @@ pub struct Plan {
     pub foreign_participants: Vec<(String, String)>,
     /// The folders of processes, by their names, that are to be elsewhere than in the cluster's.
     pub data_dirs: BTreeMap<String, PathBuf>,
+    /// True if all of it is to have TLS, certificates for each other, and identities.
+    pub secured: bool,
 }
 
 impl Plan {
@@ -110,9 +118,11 @@ impl Cluster {
     pub async fn start(programs: &Programs, plan: Plan) -> anyhow::Result<Cluster> {
         let folder = tempfile::Builder::new().prefix("undoubt-").tempdir().context("no temporary folder")?;
         let mut participants = Vec::new();
+        let security = plan.secured.then(|| Security::make(folder.path(), &plan.participants)).transpose()?;
         for name in &plan.participants {
             let mut server =
                 Server::new(&programs.participant, name, folder.path(), &plan.participant_settings, &plan.data_dirs)?;
+            server.secure(security.as_ref());
             server.start(None).await?;
             participants.push(server);
         }
@@ -120,6 +130,7 @@ impl Cluster {
         let name = if plan.foreign_participants.is_empty() { "coordinator" } else { "another-coordinator" };
         let mut coordinator =
             Server::new(&programs.coordinator, name, folder.path(), &plan.coordinator_settings, &plan.data_dirs)?;
+        coordinator.secure(security.as_ref());
         for server in &mut participants {
             server.wait_until_ready().await?;
             coordinator.arguments.extend(["--participant".to_owned(), format!("{}={}", server.name, server.url()?)]);
@@ -132,14 +143,24 @@ impl Cluster {
         coordinator.arguments.extend(["--set".to_owned(), format!("key_file={}", key_file.display())]);
         coordinator.start(None).await?;
         coordinator.wait_until_ready().await?;
-        Ok(Cluster { folder, coordinator, participants })
+        Ok(Cluster { folder, coordinator, participants, security })
     }
 
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// `http://host:port`
+    /// Returns what a client shows that may do everything.
+    pub fn credentials(&self) -> Credentials {
+        self.security.as_ref().map(|security| security.credentials("admin")).unwrap_or_default()
+    }
+
+    /// Returns the options of a client that may do everything.
+    pub fn options(&self) -> anyhow::Result<ClientOptions> {
+        Ok(self.credentials().give(ClientOptions::default())?)
+    }
+
+    /// `http://host:port`, or `https://host:port` of a cluster that is secured.
     pub fn url(&self, who: Who) -> anyhow::Result<String> {
         self.server(who).url()
     }
@@ -259,12 +280,18 @@ impl Server {
         arguments.extend(["--data-dir".to_owned(), data_dir.display().to_string()]);
         arguments.extend(settings.iter().flat_map(|setting| ["--set".to_owned(), setting.clone()]));
         let (name, program) = (name.to_owned(), program.to_owned());
-        Ok(Server { name, program, arguments, home, data_dir, address: None, child: None })
+        Ok(Server { name, program, arguments, home, data_dir, address: None, child: None, security: None })
+    }
+
+    fn secure(&mut self, security: Option<&Security>) {
+        self.arguments.extend(security.iter().flat_map(|security| security.arguments(&self.name)));
+        self.security = security.cloned();
     }
 
     fn url(&self) -> anyhow::Result<String> {
         let address = self.address.as_ref().with_context(|| format!("{} has no address yet", self.name))?;
-        Ok(format!("http://{address}"))
+        let scheme = if self.security.is_some() { "https" } else { "http" };
+        Ok(format!("{scheme}://{address}"))
     }
 
     async fn start(&mut self, crash_at: Option<&str>) -> anyhow::Result<()> {
@@ -314,7 +341,10 @@ impl Server {
         let Ok(url) = self.url() else { return false };
         let Ok(endpoint) = Endpoint::from_shared(url) else { return false };
         let asked = async {
-            let channel = endpoint.connect().await.ok()?;
+            let channel = match &self.security {
+                Some(security) => security.connect(endpoint).await.ok()?,
+                None => endpoint.connect().await.ok()?,
+            };
             let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await.ok()?;
             Some(answer.into_inner().status() == ServingStatus::Serving)
         };

@@ -4,7 +4,9 @@
 #![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
 
 pub mod bench;
+pub mod certificates;
 pub mod cluster;
+pub mod credentials;
 pub mod demo;
 pub mod process;
 pub mod restores;

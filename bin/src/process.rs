@@ -1,14 +1,19 @@
-//! The frame of a server process: tracing, signals, the listener, its store ([`OpenStore`]), its run ([`serve_on`]), what to do when
-//! the device is full ([`run_with_room`]), how it ends ([`Failed`]), the file of a key ([`Key`]), and backups of its data ([`Backup`]).
+//! The frame of a server process: tracing, signals, the listener, its store ([`OpenStore`]), its run ([`serve_on`]), the port
+//! for its figures ([`start_board`]), what to do when the device is full ([`run_with_room`]), how it ends ([`Failed`]), the file
+//! of a key ([`Key`]), and backups of its data ([`Backup`]).
 
 mod backup;
 mod failure;
+mod figures;
+mod guard;
 mod key_file;
 mod room;
 mod serving;
+mod signals;
 mod store;
 
 use anyhow::Context;
+use futures::StreamExt as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fmt;
 use std::io::IsTerminal as _;
@@ -16,9 +21,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
-use tokio_stream::StreamExt;
 use tokio_stream::wrappers::TcpListenerStream;
 use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
@@ -26,15 +28,18 @@ use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{self, Writer};
 use undoubt_platform::CrashPoints;
-use undoubt_platform::server::{Incoming, boxed};
+use undoubt_platform::server::{Connection, Incoming, Peer};
 use undoubt_platform::terminal::{say, unless_reader_left};
 use undoubt_vocabulary::printable_text::clean;
 
 pub use backup::{Backup, of_operator};
 pub use failure::{EXIT_CODES, Failed, Failure, OrFailed, exit};
+pub use figures::{METRICS as PROCESS_METRICS, start_board};
+pub use guard::{Door, Guard, Guarding, read_secret};
 pub use key_file::{Key, read_or_draw};
 pub use room::{Ran, run_with_room};
 pub use serving::{Process, serve_on};
+pub use signals::{HangUps, Shutdown};
 pub use store::{NotOpened, OpenStore, Place, StoreKind};
 
 /// Returns true if a person reads the standard error, on something that has colours, and wants them
@@ -79,6 +84,9 @@ pub struct ServerArgs {
     pub listen: Option<String>,
     #[arg(long, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
+    /// Listen beyond this machine also without TLS or identities: whoever reaches it may do everything.
+    #[arg(long)]
+    pub insecure: bool,
     /// Print the effective settings as TOML, and end.
     #[arg(long)]
     pub print_config: bool,
@@ -105,6 +113,7 @@ impl ServerArgs {
         let mut add = |key: &str, value: Option<String>| given.extend(value.map(|value| (key.to_owned(), value)));
         add("name", self.name.clone());
         add("listen", self.listen.clone());
+        add("insecure", self.insecure.then(|| "true".to_owned()));
         add("data_dir", self.data_dir.as_ref().map(|path| path.display().to_string()));
         given
     }
@@ -189,14 +198,18 @@ pub fn raise_open_files(max_connections: usize) -> usize {
 /// The connections that come in. Nagle's algorithm is off: it would hold a small answer back until the one before is
 /// acknowledged, which takes a peer that delays acknowledgements 40 ms. (The server's own option does not reach
 /// connections that it is handed.)
-pub fn connections(listener: TcpListener) -> Incoming {
-    boxed(TcpListenerStream::new(listener).map(|accepted| {
-        accepted.inspect(|connection| {
-            if let Err(error) = connection.set_nodelay(true) {
-                tracing::debug!(%error, "a connection's small answers may be held back");
-            }
+pub fn accepted(listener: TcpListener) -> Incoming {
+    TcpListenerStream::new(listener)
+        .map(|accepted| {
+            accepted.map(|connection| {
+                if let Err(error) = connection.set_nodelay(true) {
+                    tracing::debug!(%error, "a connection's small answers may be held back");
+                }
+                let peer = Peer { address: connection.peer_addr().ok(), ..Peer::default() };
+                Connection::over(connection).with(peer)
+            })
         })
-    }))
+        .boxed()
 }
 
 /// Readers see the whole text or no file.
@@ -204,44 +217,6 @@ fn write_whole(file: &Path, text: &str) -> anyhow::Result<()> {
     let part = file.with_extension("part");
     std::fs::write(&part, text).with_context(|| format!("cannot write {}", part.display()))?;
     std::fs::rename(&part, file).with_context(|| format!("cannot write {}", file.display()))
-}
-
-/// Done once SIGTERM or SIGINT has come, for as many as wait for it.
-#[derive(Clone, Debug)]
-pub struct Shutdown(watch::Receiver<bool>);
-
-impl Shutdown {
-    /// Listens to signals from now on. SIGHUP, which a closed terminal sends and others send to have settings read again,
-    /// ends nothing: it is told once that settings are read at the start only.
-    pub fn on_signals() -> anyhow::Result<Shutdown> {
-        let (asked, asked_for) = watch::channel(false);
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
-        tokio::spawn(async move {
-            if hang_up.recv().await.is_some() {
-                tracing::info!(
-                    "SIGHUP is ignored: settings are read at the start only; restart to have them read again"
-                );
-            }
-            // Listening goes on, for else the next one would end the process.
-            while hang_up.recv().await.is_some() {}
-        });
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            tracing::info!("asked to stop");
-            asked.send_replace(true);
-        });
-        Ok(Shutdown(asked_for))
-    }
-
-    pub async fn asked(mut self) {
-        // The sender lives until it has been sent.
-        let _ = self.0.wait_for(|asked| *asked).await;
-    }
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ use step::{Account, Operation};
 use tokio::sync::watch;
 use transfers::Transfers;
 use trips::Trips;
-use undoubt_client::{Client, OperatorError};
+use undoubt_client::{Client, ClientOptions, OperatorError};
 use uuid::Uuid;
 
 /// A coordinator takes no more over one stream unless configured to.
@@ -104,6 +104,8 @@ pub enum Length {
 pub struct Load {
     /// Its address.
     pub coordinator: String,
+    /// What its clients show to the coordinator.
+    pub options: ClientOptions,
     /// Names of key-value participants, as the coordinator knows them.
     pub participants: Vec<String>,
     pub workload: Workload,
@@ -136,6 +138,7 @@ impl Load {
     pub fn new(coordinator: impl Into<String>, participants: Vec<String>, workload: Workload) -> Self {
         Load {
             coordinator: coordinator.into(),
+            options: ClientOptions::default(),
             participants,
             workload,
             mode: Mode::default(),

@@ -10,7 +10,7 @@ pub(crate) enum Flaw {
     Form,
 }
 
-/// Checks that the text is `http://host:port`.
+/// Checks that the text is `http://host:port` or `https://host:port`.
 pub(crate) fn check(address: &str) -> Result<(), Flaw> {
     match parse(address)?.path() {
         "/" => Ok(()),
@@ -18,13 +18,15 @@ pub(crate) fn check(address: &str) -> Result<(), Flaw> {
     }
 }
 
-/// Reads `http://host:port`, with any path behind it.
+/// Reads `http://host:port` or `https://host:port`, with any path behind it.
 pub(crate) fn parse(url: &str) -> Result<Uri, Flaw> {
     if has_credentials(url) {
         return Err(Flaw::Credentials);
     }
-    let plain = |uri: &Uri| uri.scheme_str() == Some("http") && uri.host().is_some() && uri.port_u16().is_some();
-    url.parse::<Uri>().ok().filter(plain).ok_or(Flaw::Form)
+    let complete = |uri: &Uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && uri.port_u16().is_some()
+    };
+    url.parse::<Uri>().ok().filter(complete).ok_or(Flaw::Form)
 }
 
 /// Returns true if there is an `@` before the path, also in text that is no URL otherwise.

@@ -9,14 +9,18 @@
 //! A callee hears what is on record, and nothing else: the record of an end is not collected while a call about it is owed,
 //! and an abort that a crash leads to is put on record before it is told.
 
+mod allowed;
 mod call;
 mod promises;
 mod share;
+mod signature;
 
 use crate::address::{self, Flaw};
 use crate::config::Config;
 use crate::engine::{Command, Handle, NewTransaction, Replied};
 use crate::log::{Apart, Log, LogError};
+pub use signature::{CallbackSecret, WeakSecret};
+
 use promises::{Full, Promises, Stage};
 use share::Shares;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,13 +33,13 @@ use undoubt_coordinator_core::{Answer, EndedRecord, Record, Rejection};
 use undoubt_platform::dial::Dial;
 use undoubt_platform::server::{AnswerRoom, EngineGone};
 use undoubt_platform::store::Pauses;
-use undoubt_platform::{Batch, Durability, Random, StoreError, Written};
+use undoubt_platform::{Batch, Clock, Durability, Random, StoreError, Written};
 use undoubt_vocabulary::limits::MAX_URL_BYTES;
 use undoubt_vocabulary::{AttemptNumber, Outcome, Timestamp, TxId};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadUrl {
-    #[error("callback {given:?} is no URL of the form http://host:port/path; correct it")]
+    #[error("callback {given:?} is no URL of the form http://host:port/path or https://host:port/path; correct it")]
     Form { given: String },
     #[error("the callback's URL has {given} bytes, more than the {MAX_URL_BYTES} allowed; shorten it")]
     TooLong { given: usize },
@@ -44,6 +48,15 @@ pub(crate) enum BadUrl {
          what the callee recognises the call by"
     )]
     Credentials,
+    #[error(
+        "callbacks to {host} are not allowed by this coordinator; name a URL under one that is, or have it added to its \
+         setting callback_allow"
+    )]
+    NotAllowed { host: String },
+    #[error(
+        "this coordinator knows no CA for callbacks with https://; have its setting callback_ca set, or name an http:// URL"
+    )]
+    NoCa,
 }
 
 /// The reason why a submission that names a callee has no answer.
@@ -72,6 +85,8 @@ struct Caller {
     log: Log,
     engine: Handle,
     dial: Arc<dyn Dial>,
+    secret: Option<CallbackSecret>,
+    clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     config: Arc<Config>,
     shares: Shares,
@@ -88,21 +103,34 @@ pub(crate) fn parse(url: &str) -> Result<Uri, BadUrl> {
     })
 }
 
+/// Reads the URL of a submission, which has to be one that may be called.
+pub(crate) fn admit(url: &str, config: &Config) -> Result<Uri, BadUrl> {
+    let url = parse(url)?;
+    let anywhere = config.callback_allow.is_empty() && config.access.identities().is_none();
+    if !anywhere && !allowed::is_allowed(&url, &config.callback_allow) {
+        return Err(BadUrl::NotAllowed { host: share::destination(&url) });
+    }
+    if url.scheme_str() == Some("https") && config.callback_ca().is_none() {
+        return Err(BadUrl::NoCa);
+    }
+    Ok(url)
+}
+
 /// Returns a URL as logs show it: its query may hold a secret.
 fn shown(url: &Uri) -> String {
-    format!("http://{}{}", share::destination(url), url.path())
+    format!("{}://{}{}", url.scheme_str().unwrap_or_default(), share::destination(url), url.path())
 }
 
 impl Callbacks {
     pub(crate) fn new(
         log: Log,
         engine: Handle,
-        dial: Arc<dyn Dial>,
-        random: Arc<dyn Random>,
+        (dial, secret): (Arc<dyn Dial>, Option<CallbackSecret>),
+        (clock, random): (Arc<dyn Clock>, Arc<dyn Random>),
         config: Arc<Config>,
     ) -> Callbacks {
         let (shares, promises) = (Shares::new(), Mutex::default());
-        let caller = Arc::new(Caller { log, engine, dial, random, config, shares, promises });
+        let caller = Arc::new(Caller { log, engine, dial, secret, clock, random, config, shares, promises });
         Callbacks { caller, tasks: Mutex::default() }
     }
 
@@ -295,7 +323,9 @@ impl Caller {
         let mut attempt = 0_u32;
         loop {
             let Some(turn) = self.shares.turn(url).await else { return };
-            let called = call::call(self.dial.as_ref(), tx, url, outcome).await;
+            let body = call::body(tx, outcome);
+            let signature = self.secret.as_ref().map(|secret| secret.header(&body, self.clock.now()));
+            let called = call::call(self.dial.as_ref(), url, body, signature).await;
             drop(turn);
             let Err(error) = called else { return };
             let pause = self.random.pause(self.config.callbacks(), attempt);

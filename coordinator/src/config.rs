@@ -3,7 +3,10 @@
 use crate::address::{self, Flaw};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use undoubt_platform::access::{AccessConfig, TlsConfig};
+use undoubt_platform::alarm::{AlarmConfig, BadAlarmUrl};
+use undoubt_platform::metrics::{BadMetricsAddress, MetricsConfig};
 use undoubt_platform::range::{CENTURY_S, DAY_MS, OutOfRange, Ranged, YEAR_MS, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
 use undoubt_platform::store::StoreConfig;
@@ -84,6 +87,12 @@ pub struct Config {
     /// The time for which a client that asked for a callback is called, counted from the outcome, or from a restart
     /// after it.
     pub callback_give_up_s: u64,
+    /// URLs under which callbacks may go. With none, they may go anywhere where callers need no identity, and else nowhere.
+    pub callback_allow: Vec<String>,
+    /// The file of the secret with which callbacks are signed; without, they are not.
+    pub callback_secret: PathBuf,
+    /// The CAs of callees with `https://`, as PEM; without, those of `tls.ca`.
+    pub callback_ca: PathBuf,
     /// The time for which records that nobody waits for may stay unforced while the coordinator is idle.
     pub lazy_flush_ms: u64,
     /// The room on the device below which no new transaction is taken.
@@ -100,15 +109,26 @@ pub struct Config {
     pub start_paused: bool,
     /// The time for which a drain may wait for open transactions before the process ends anyway.
     pub drain_timeout_ms: u64,
+    /// True if it may listen beyond this machine without TLS: whoever reaches it reads along, and may do everything unless `access`
+    /// says otherwise.
+    pub insecure: bool,
     /// The kind of store that keeps the data.
     pub store: StoreConfig,
+    /// When alarms are told, and where.
+    pub alarm: AlarmConfig,
+    /// Where figures are told.
+    pub metrics: MetricsConfig,
+    /// Certificates.
+    pub tls: TlsConfig,
+    /// Who may do what.
+    pub access: AccessConfig,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ParticipantAddress {
     pub name: String,
-    /// `http://host:port`
+    /// `http://host:port` or `https://host:port`
     pub address: String,
 }
 
@@ -143,6 +163,9 @@ impl Default for Config {
             callback_first_pause_ms: 200,
             callback_max_pause_ms: 10_000,
             callback_give_up_s: 86_400,
+            callback_allow: Vec::new(),
+            callback_secret: PathBuf::new(),
+            callback_ca: PathBuf::new(),
             lazy_flush_ms: 50,
             min_free_bytes: 64 << 20,
             witness_wait_ms: 500,
@@ -150,7 +173,12 @@ impl Default for Config {
             new: false,
             start_paused: false,
             drain_timeout_ms: 10_000,
+            insecure: false,
             store: StoreConfig::default(),
+            alarm: AlarmConfig::default(),
+            metrics: MetricsConfig::default(),
+            tls: TlsConfig::default(),
+            access: AccessConfig::default(),
         }
     }
 }
@@ -162,6 +190,10 @@ pub enum ConfigError {
     #[error("participant {0} is configured twice; give each a name of its own")]
     Twice(String),
     #[error(transparent)]
+    Alarm(#[from] BadAlarmUrl),
+    #[error(transparent)]
+    Metrics(#[from] BadMetricsAddress),
+    #[error(transparent)]
     Range(#[from] OutOfRange),
     #[error("data_dir is empty; name a folder")]
     NoFolder,
@@ -169,8 +201,16 @@ pub enum ConfigError {
     NoKeyFile,
     #[error("{smaller} is above {larger}; lower it, or raise the other")]
     Crossed { smaller: &'static str, larger: &'static str },
-    #[error("participant {name} has the address {address:?}, which is not of the form http://host:port; correct it")]
+    #[error(
+        "participant {name} has the address {address:?}, which is not of the form http://host:port or https://host:port; correct it"
+    )]
     Address { name: String, address: String },
+    #[error(
+        "participant {name} has an https:// address, and no CA is named whose certificates are trusted; set tls.ca"
+    )]
+    NoCa { name: String },
+    #[error("callback_allow: {0:?} is not of the form https://host:port/path; correct it")]
+    CallbackAllow(String),
     #[error("the address of participant {name} names a user or a password, and none is sent; take it out")]
     Credentials { name: String },
 }
@@ -188,6 +228,12 @@ impl Config {
                 Flaw::Credentials => ConfigError::Credentials { name: name.clone() },
                 Flaw::Form => ConfigError::Address { name: name.clone(), address: address.clone() },
             })?;
+            if address.starts_with("https:") && self.tls.ca().is_none() {
+                return Err(ConfigError::NoCa { name: name.clone() });
+            }
+        }
+        if let Some(wrong) = self.callback_allow.iter().find(|url| address::parse(url).is_err()) {
+            return Err(ConfigError::CallbackAllow(wrong.clone()));
         }
         if self.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::NoFolder);
@@ -195,6 +241,8 @@ impl Config {
         if self.key_file.as_os_str().is_empty() {
             return Err(ConfigError::NoKeyFile);
         }
+        self.alarm.webhook()?;
+        self.metrics.address()?;
         check_ranges(&self.ranges())?;
         let ordered = [
             ("default_timeout_ms", self.default_timeout_ms, "max_timeout_ms", self.max_timeout_ms),
@@ -218,11 +266,22 @@ impl Config {
         }
     }
 
+    /// Returns the CAs of callees with `https://`, where some are named.
+    pub fn callback_ca(&self) -> Option<&Path> {
+        let own = (!self.callback_ca.as_os_str().is_empty()).then_some(self.callback_ca.as_path());
+        own.or_else(|| self.tls.ca())
+    }
+
+    /// Returns the file of the secret with which callbacks are signed.
+    pub fn callback_secret(&self) -> Option<&Path> {
+        (!self.callback_secret.as_os_str().is_empty()).then_some(self.callback_secret.as_path())
+    }
+
     /// Returns the range of each number. (`two_phase_from_value` may be any.)
     pub fn ranges(&self) -> Vec<Ranged> {
         let count = |setting, value: usize, max| ranged(setting, value as u64, 1, max);
         let pause = |setting, value| ranged(setting, value, 1, DAY_MS);
-        vec![
+        let mut ranges = vec![
             ranged("max_connections", self.max_connections as u64, 1, 1_000_000),
             ranged("max_request_room_bytes", self.max_request_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
             ranged("max_answer_room_bytes", self.max_answer_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
@@ -254,7 +313,9 @@ impl Config {
             ranged("min_free_bytes", self.min_free_bytes, 0, MAX_MIN_FREE_BYTES),
             ranged("witness_wait_ms", self.witness_wait_ms, 0, DAY_MS),
             ranged("drain_timeout_ms", self.drain_timeout_ms, 0, DAY_MS),
-        ]
+        ];
+        ranges.extend(self.alarm.ranges());
+        ranges
     }
 
     pub(crate) fn retries(&self) -> Backoff {

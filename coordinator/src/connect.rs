@@ -2,11 +2,13 @@
 
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt as _};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint, Error};
+use undoubt_platform::dial::{self, Dial};
 use undoubt_proto::v1::participant_client::ParticipantClient;
 use undoubt_proto::v1::{CoordinatorBatch, ParticipantBatch, RecallRequest, RecallResponse};
 use undoubt_vocabulary::limits::MAX_PARTICIPANT_BATCH_BYTES;
@@ -24,7 +26,7 @@ pub enum ConnectError {
 
 /// Opens sessions.
 pub trait Connect: Send + Sync + 'static {
-    /// Connects to `http://host:port` and opens a session, into which `outgoing` flows. The caller bounds how long that
+    /// Connects to `http://host:port` or `https://host:port` and opens a session, into which `outgoing` flows. The caller bounds how long that
     /// may take.
     fn open(
         &self,
@@ -37,7 +39,7 @@ pub trait Connect: Send + Sync + 'static {
     -> BoxFuture<'static, Result<RecallResponse, ConnectError>>;
 }
 
-/// Plain TCP. A peer that does not even answer a ping for `keep_alive` is given up.
+/// The deadlines of sessions over TCP. A peer that does not even answer a ping for `keep_alive` is given up.
 #[derive(Clone, Copy, Debug)]
 pub struct TcpConnect {
     pub connect_timeout: Duration,
@@ -61,14 +63,22 @@ impl TcpConnect {
 /// Flow control of one session, each way.
 const STREAM_WINDOW_BYTES: u32 = 4 << 20;
 
-impl Connect for TcpConnect {
+/// TCP, with TLS where the dialler has it.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "a dialler has none")]
+pub struct DialConnect {
+    pub tcp: TcpConnect,
+    pub dial: Arc<dyn Dial>,
+}
+
+impl Connect for DialConnect {
     fn open(
         &self,
         address: &str,
         outgoing: mpsc::Receiver<CoordinatorBatch>,
     ) -> BoxFuture<'static, Result<Incoming, ConnectError>> {
-        let endpoint = self.endpoint(address);
-        Box::pin(async move { converse(endpoint?.connect().await?, outgoing).await })
+        let (endpoint, dial) = (self.tcp.endpoint(address), self.dial.clone());
+        Box::pin(async move { converse(dial::connect(endpoint?, dial).await?, outgoing).await })
     }
 
     fn recall(
@@ -76,8 +86,8 @@ impl Connect for TcpConnect {
         address: &str,
         request: RecallRequest,
     ) -> BoxFuture<'static, Result<RecallResponse, ConnectError>> {
-        let endpoint = self.endpoint(address);
-        Box::pin(async move { recall(endpoint?.connect().await?, request).await })
+        let (endpoint, dial) = (self.tcp.endpoint(address), self.dial.clone());
+        Box::pin(async move { recall(dial::connect(endpoint?, dial).await?, request).await })
     }
 }
 

@@ -10,6 +10,7 @@ mod commands;
 mod effects;
 mod handle;
 mod links;
+mod lookout;
 mod recovered_transactions;
 mod standing;
 mod writes;
@@ -17,6 +18,7 @@ mod writes;
 use crate::config::Config;
 use crate::history::Histories;
 use crate::log::{Apart, Found, Log, LogError};
+use crate::metrics::Figures;
 use crate::retention::Retention;
 use crate::timers::Timers;
 use std::collections::BTreeMap;
@@ -25,6 +27,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use undoubt_coordinator_core::{Client, Coordinator, Effect, Input, Limits, Part, Phase};
+use undoubt_platform::alarm::Bell;
 use undoubt_platform::{Clock, CrashPoints, Random, Room, StoreError};
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
@@ -34,6 +37,7 @@ use recovered_transactions::CarriedOn;
 pub(crate) use commands::{Command, NewTransaction, Replied, Reply, View};
 pub(crate) use handle::{Handle, Queued};
 pub(crate) use links::{Link, LinkState};
+pub(crate) use writes::MAX_GATHERING_BYTES;
 
 /// Commands that may wait for the engine; whoever brings more waits.
 const MAX_QUEUED_COMMANDS: usize = 16_384;
@@ -46,6 +50,8 @@ const HOUSEKEEPING_PERIOD: Duration = Duration::from_millis(250);
 
 pub(crate) struct Engine {
     core: Coordinator,
+    figures: Arc<Figures>,
+    watch: lookout::Watch,
     config: Arc<Config>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -88,6 +94,8 @@ pub(crate) struct Parts {
     pub(crate) crash: CrashPoints,
     pub(crate) log: Log,
     pub(crate) epoch: Epoch,
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) bell: Option<Bell>,
     pub(crate) participants: Vec<ParticipantName>,
 }
 
@@ -97,7 +105,7 @@ impl Engine {
         parts: Parts,
         drained: tokio::sync::watch::Sender<bool>,
     ) -> Result<(Engine, Handle), LogError> {
-        let Parts { config, clock, random, crash, log, epoch, participants } = parts;
+        let Parts { config, clock, random, crash, log, epoch, figures, bell, participants } = parts;
         let (handle, commands) = Handle::new(MAX_QUEUED_COMMANDS);
         let retained = Duration::from_secs(config.retention_s);
         let retention = Retention::new(retained, log.oldest_end()?, Instant::now(), clock.now());
@@ -110,6 +118,8 @@ impl Engine {
         };
         let mut engine = Engine {
             core: Coordinator::new(epoch, limits),
+            figures,
+            watch: lookout::Watch::new(Instant::now(), config.alarm.status_every(), bell),
             pressed: handle.pressed(),
             apart: Apart::default(),
             writes: writes::Writes::new(Duration::from_millis(config.lazy_flush_ms), log.max_batch_bytes()),
@@ -138,6 +148,7 @@ impl Engine {
         let (open, apart) = engine.log.unfinished_and_separate_parts()?;
         engine.apart = apart;
         let recovered = open.len();
+        engine.figures.recovered(recovered);
         for Found { unfinished, history } in open {
             engine.carried_on.add(&unfinished);
             engine.histories.restore(unfinished.tx().clone(), &history);
@@ -214,6 +225,7 @@ impl Engine {
         if !self.writes.are_collecting() {
             self.writes.add_collected(self.collection.round(&self.log, horizon, now)?);
         }
+        self.watch(now)?;
         self.carried_on.remind(Instant::now());
         for (name, link) in &self.links {
             link.nudge(self.core.low_water_mark(name));

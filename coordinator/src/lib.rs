@@ -20,6 +20,7 @@ pub mod connect;
 mod engine;
 mod history;
 pub mod log;
+pub mod metrics;
 mod operator;
 mod own_sign;
 mod points;
@@ -32,8 +33,9 @@ mod standing;
 mod timers;
 mod witness;
 
+pub use callback::{CallbackSecret, WeakSecret};
 pub use config::{Config, ParticipantAddress};
-pub use connect::{Connect, TcpConnect};
+pub use connect::{Connect, DialConnect, TcpConnect};
 pub use points::CRASH_POINTS;
 pub use run::{Environment, RunError, run};
 pub use session::FencedByEpoch;

@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Request, Response, Status};
 use undoubt_coordinator_core::StepResolution;
 use undoubt_platform::Reason;
-use undoubt_platform::server::{check_reason, parse_tx};
+use undoubt_platform::access::{Caller, Signed};
+use undoubt_platform::server::parse_tx;
 use undoubt_proto::v1::operator_server::Operator;
 use undoubt_proto::{record, v1};
 use undoubt_vocabulary::{CoordinatorId, CoordinatorPhase, InvalidId};
@@ -40,14 +41,16 @@ pub(crate) struct OperatorService {
 
 #[tonic::async_trait]
 impl Operator for OperatorService {
-    async fn describe(&self, _: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
+    async fn describe(&self, request: Request<v1::DescribeRequest>) -> Result<Response<v1::DescribeResponse>, Status> {
         let (config, id, epoch) = (self.config.clone(), self.id, self.epoch.load(Ordering::Relaxed));
         let held_because = self.held_because.borrow().clone();
+        let may_know_ids = Caller::of(request.extensions()).may_know_ids();
         let described = self.engine.inspect(move |view| {
             let described = describe(view, &config, id, epoch)?;
             let losses = view.log.losses()?.into_iter().map(loss).collect();
             let phase = if held_because.is_empty() { described.phase } else { CoordinatorPhase::Held.number() };
-            Ok(v1::DescribeResponse { held_because, losses, phase, ..described })
+            let coordinator_id = if may_know_ids { described.coordinator_id } else { Default::default() };
+            Ok(v1::DescribeResponse { coordinator_id, held_because, losses, phase, ..described })
         });
         let described: Result<_, LogError> = described.await?;
         described.map(Response::new).map_err(|error| Reason::Internal.refuse(error.to_string()))
@@ -57,8 +60,9 @@ impl Operator for OperatorService {
         &self,
         request: Request<v1::AcceptLossRequest>,
     ) -> Result<Response<v1::AcceptLossResponse>, Status> {
+        let caller = Caller::of(request.extensions());
         let v1::AcceptLossRequest { who, reason, without } = request.into_inner();
-        check_reason(&who, &reason)?;
+        let Signed { who, reason } = caller.sign(who, reason)?;
         let without = without.iter().map(|name| name.parse()).collect::<Result<_, InvalidId>>();
         let without =
             without.map_err(|bad| Reason::InvalidRequest.refuse_field("without", format!("without: {bad}")))?;
@@ -71,9 +75,10 @@ impl Operator for OperatorService {
     }
 
     async fn forget(&self, request: Request<v1::ForgetRequest>) -> Result<Response<v1::ForgetResponse>, Status> {
+        let caller = Caller::of(request.extensions());
         let v1::ForgetRequest { tx, who, reason } = request.into_inner();
         let tx = parse_tx(tx)?;
-        check_reason(&who, &reason)?;
+        let Signed { who, reason } = caller.sign(who, reason)?;
         let replied = self.engine.ask(|reply| Command::Forget { tx, who, reason, reply }).await?;
         outcome_of(replied).map(|_| Response::new(v1::ForgetResponse {}))
     }
@@ -82,6 +87,7 @@ impl Operator for OperatorService {
         &self,
         request: Request<v1::ResolveStepRequest>,
     ) -> Result<Response<v1::ResolveStepResponse>, Status> {
+        let caller = Caller::of(request.extensions());
         let v1::ResolveStepRequest { tx, step, resolution, who, reason } = request.into_inner();
         let tx = parse_tx(tx)?;
         let step = step
@@ -96,7 +102,7 @@ impl Operator for OperatorService {
                     .refuse_field("resolution", "resolution is missing or unknown; say retry, skip or done"));
             }
         };
-        check_reason(&who, &reason)?;
+        let Signed { who, reason } = caller.sign(who, reason)?;
         let asked = self.engine.ask(|reply| Command::ResolveStep { tx, step, resolution, who, reason, reply });
         let outcome = outcome_of(asked.await?)?;
         Ok(Response::new(v1::ResolveStepResponse { outcome: Some(outcome) }))

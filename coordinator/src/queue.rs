@@ -105,6 +105,11 @@ impl Queue {
         self.0.changed.notify_one();
     }
 
+    /// Returns the bytes of what waits.
+    pub(crate) fn bytes(&self) -> usize {
+        self.lock().bytes
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.lock().messages.len()
     }

@@ -1,10 +1,11 @@
 //! A coordinator's life: recover, serve, drain.
 
-use crate::callback::Callbacks;
+use crate::callback::{CallbackSecret, Callbacks};
 use crate::config::{Config, ConfigError};
 use crate::connect::Connect;
 use crate::engine::{Command, Engine, Handle, Parts, View};
 use crate::log::{Log, LogError, META};
+use crate::metrics::{Figures, Looking};
 use crate::operator::OperatorService;
 use crate::own_sign;
 use crate::service::Service;
@@ -18,17 +19,19 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use undoubt_coordinator_core::standing::{Sign, Standing, foreign_start};
+use undoubt_platform::alarm::Bell;
 use undoubt_platform::dial::Dial;
 use undoubt_platform::identity::establish;
 use undoubt_platform::numbered_store::{FolderSign, Known};
 use undoubt_platform::server::{
-    DEFAULT_ROOM_BYTES, Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled,
+    Calls, DEFAULT_ROOM_BYTES, Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled,
     share_bytes, stopped, tell_health,
 };
 use undoubt_platform::{
-    Clock, CrashPoints, Fenced, IdentityError, Kind, NumberedStore, Random, SecretKey, Store, StoreError,
+    Access, Clock, CrashPoints, Fenced, IdentityError, Kind, Metrics, NumberedStore, Random, SecretKey, Store,
+    StoreError,
 };
 use undoubt_proto::v1::coordinator_server::CoordinatorServer;
 use undoubt_proto::v1::operator_server::OperatorServer;
@@ -48,9 +51,15 @@ pub struct Environment {
     pub connect: Arc<dyn Connect>,
     /// The dialler for callbacks.
     pub dial: Arc<dyn Dial>,
+    /// The secret with which callbacks are signed.
+    pub callback_secret: Option<CallbackSecret>,
     /// Connections from applications and operators.
     pub incoming: Incoming,
     pub crash: CrashPoints,
+    /// What it tells of itself goes there.
+    pub metrics: Metrics,
+    /// The rules of who may do what.
+    pub access: Access,
 }
 
 impl std::fmt::Debug for Environment {
@@ -124,7 +133,21 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     config.check()?;
-    let Environment { store, folder_sign, clock, random, key, connect, dial, incoming, crash } = environment;
+    let Environment {
+        store,
+        folder_sign,
+        clock,
+        random,
+        key,
+        connect,
+        dial,
+        callback_secret,
+        incoming,
+        crash,
+        metrics,
+        access,
+    } = environment;
+    let began = Instant::now();
     let mut fresh_id = [0; 16];
     random.fill(&mut fresh_id);
     // A mark of 0 would say that it is not known.
@@ -142,6 +165,13 @@ pub async fn run(
     let participants: Vec<ParticipantName> =
         config.participants.iter().map(|participant| participant.name.parse()).collect::<Result<_, _>>()?;
 
+    let bell = config.alarm.webhook().map_err(ConfigError::from)?.map(|url| {
+        let (bell, ringing) = Bell::new(dial.clone(), url, "coordinator", config.name.clone());
+        // It ends with the engine, which holds the bell.
+        tokio::spawn(ringing.run());
+        bell
+    });
+    let figures = Arc::new(Figures::default());
     let (drained, mut is_drained) = watch::channel(false);
     let log = Log::new(store.clone());
     let parts = Parts {
@@ -151,6 +181,8 @@ pub async fn run(
         crash: crash.clone(),
         log: log.clone(),
         epoch,
+        figures: figures.clone(),
+        bell,
         participants: participants.clone(),
     };
     let is_new = numbered.remembered(NEW).is_some();
@@ -192,9 +224,28 @@ pub async fn run(
         epoch: current_epoch.clone(),
         drain,
         accept,
-        held_because,
+        held_because: held_because.clone(),
     };
-    let callbacks = Arc::new(Callbacks::new(log.clone(), handle.clone(), dial, random.clone(), config.clone()));
+    let (recovered, recovery) = watch::channel(None);
+    metrics.add(figures.clone());
+    metrics.looked_up_by(Arc::new(Looking {
+        figures,
+        engine: handle.clone(),
+        log: log.downgrade(),
+        clock: clock.clone(),
+        epoch: current_epoch.clone(),
+        held_because,
+        recovery,
+    }));
+    let calls = Calls::default();
+    metrics.add(calls.clone());
+    let callbacks = Arc::new(Callbacks::new(
+        log.clone(),
+        handle.clone(),
+        (dial, callback_secret),
+        (clock.clone(), random.clone()),
+        config.clone(),
+    ));
     let service = Service {
         engine: handle.clone(),
         config: config.clone(),
@@ -208,6 +259,7 @@ pub async fn run(
         .add_service(CoordinatorServer::new(service).max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(OperatorServer::new(operator));
     let keeping = Keeping {
+        access,
         max_connections: config.max_connections,
         alive: Duration::from_millis(config.keep_alive_ms),
         stream_window_bytes: STREAM_WINDOW_BYTES,
@@ -216,7 +268,7 @@ pub async fn run(
         max_request_room_bytes: config.max_request_room_bytes,
         max_answer_room_bytes: config.max_answer_room_bytes,
     };
-    let mut server = Serving::new(routes.routes(), incoming, keeping, clock.clone());
+    let mut server = Serving::new(routes.routes(), incoming, keeping, clock.clone(), calls);
     let mut engine = Task::spawn(engine.run());
     let speaks = AtomicBool::new(false);
     let speaking = async {
@@ -231,6 +283,7 @@ pub async fn run(
         // From here on nobody has to be accepted any more.
         drop(accepts);
         speaks.store(true, Ordering::Relaxed);
+        recovered.send_replace(Some(began.elapsed()));
         current_epoch.store(starts.now.count, Ordering::Relaxed);
         tell_health::<CoordinatorServer<Service>>(&health, true).await;
         let shared = Arc::new(session::Shared { epoch: Epoch(starts.now.count), starts, ..shared });

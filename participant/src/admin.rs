@@ -13,7 +13,8 @@ use tonic::{Request, Response, Status};
 use undoubt_participant_core::{Answer, Rejection};
 use undoubt_platform::Clock;
 use undoubt_platform::Reason;
-use undoubt_platform::server::{AnswerRoom, check_reason, parse_tx};
+use undoubt_platform::access::{Caller, Signed};
+use undoubt_platform::server::{AnswerRoom, parse_tx};
 use undoubt_proto::v1;
 use undoubt_proto::v1::participant_admin_server::ParticipantAdmin;
 use undoubt_vocabulary::{CoordinatorId, PublicKey, WriteNumber};
@@ -33,10 +34,15 @@ pub(crate) struct AdminService {
 impl ParticipantAdmin for AdminService {
     async fn describe(
         &self,
-        _: Request<v1::DescribeParticipantRequest>,
+        request: Request<v1::DescribeParticipantRequest>,
     ) -> Result<Response<v1::DescribeParticipantResponse>, Status> {
+        let may_know_ids = Caller::of(request.extensions()).may_know_ids();
         let name = self.config.name.clone();
-        Ok(Response::new(self.engine.inspect(move |view| describe(view, name)).await?))
+        let mut described = self.engine.inspect(move |view| describe(view, name)).await?;
+        if !may_know_ids {
+            described.coordinators.clear();
+        }
+        Ok(Response::new(described))
     }
 
     async fn list_branches(
@@ -54,9 +60,10 @@ impl ParticipantAdmin for AdminService {
         &self,
         request: Request<v1::ResolveBranchRequest>,
     ) -> Result<Response<v1::ResolveBranchResponse>, Status> {
+        let caller = Caller::of(request.extensions());
         let v1::ResolveBranchRequest { tx, commit, who, reason } = request.into_inner();
         let tx = parse_tx(tx)?;
-        check_reason(&who, &reason)?;
+        let Signed { who, reason } = caller.sign(who, reason)?;
         let heuristic =
             Heuristic { commit, at: self.clock.now(), who: who.clone(), reason: reason.clone(), decision: None };
         let asked = self.engine.ask(|reply| Command::Resolve { tx: tx.clone(), heuristic, reply });
@@ -88,8 +95,9 @@ impl ParticipantAdmin for AdminService {
         &self,
         request: Request<v1::AcceptParticipantLossRequest>,
     ) -> Result<Response<v1::AcceptParticipantLossResponse>, Status> {
+        let caller = Caller::of(request.extensions());
         let v1::AcceptParticipantLossRequest { who, reason } = request.into_inner();
-        check_reason(&who, &reason)?;
+        let Signed { who, reason } = caller.sign(who, reason)?;
         let at = self.clock.now();
         let (by, why) = (who.clone(), reason.clone());
         let asked = self.engine.ask(|reply| Command::AcceptLoss { at, who, reason, reply });
@@ -128,11 +136,12 @@ impl ParticipantAdmin for AdminService {
         &self,
         request: Request<v1::ReleaseMarksRequest>,
     ) -> Result<Response<v1::ReleaseMarksResponse>, Status> {
+        let caller = Caller::of(request.extensions());
         let v1::ReleaseMarksRequest { coordinator_id, tx, who, reason } = request.into_inner();
         let tx = parse_tx(tx)?;
         let coordinator = CoordinatorId::try_from(&coordinator_id[..])
             .map_err(|bad| Reason::InvalidRequest.refuse_field("coordinator_id", format!("coordinator_id: {bad}")))?;
-        check_reason(&who, &reason)?;
+        let Signed { who, reason } = caller.sign(who, reason)?;
         let release = Release { at: self.clock.now(), who: who.clone(), reason: reason.clone() };
         let asked = self.engine.ask(|reply| Command::ReleaseMarks { coordinator, tx: tx.clone(), release, reply });
         match asked.await? {
@@ -149,6 +158,7 @@ impl ParticipantAdmin for AdminService {
         &self,
         request: Request<v1::PinCoordinatorRequest>,
     ) -> Result<Response<v1::PinCoordinatorResponse>, Status> {
+        let caller = Caller::of(request.extensions());
         let v1::PinCoordinatorRequest { coordinator_id, public_key, who, reason } = request.into_inner();
         let coordinator = CoordinatorId::try_from(&coordinator_id[..])
             .map_err(|bad| Reason::InvalidRequest.refuse_field("coordinator_id", format!("coordinator_id: {bad}")))?;
@@ -158,7 +168,7 @@ impl ParticipantAdmin for AdminService {
             Reason::InvalidRequest.refuse_field("public_key", why)
         };
         let key = PublicKey(public_key[..].try_into().map_err(wrong)?);
-        check_reason(&who, &reason)?;
+        let Signed { who, reason } = caller.sign(who, reason)?;
         match self.engine.ask(|reply| Command::Pin { coordinator, key, reply }).await? {
             Answer::Pinned => {
                 tracing::warn!(%coordinator, %key, who, reason, "an operator has pinned a coordinator's key");

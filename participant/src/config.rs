@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use undoubt_platform::access::{AccessConfig, TlsConfig};
+use undoubt_platform::alarm::{AlarmConfig, BadAlarmUrl};
+use undoubt_platform::metrics::{BadMetricsAddress, MetricsConfig};
 use undoubt_platform::range::{DAY_MS, OutOfRange, Ranged, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
 use undoubt_platform::store::StoreConfig;
@@ -53,8 +56,19 @@ pub struct Config {
     pub keep_alive_ms: u64,
     /// The room on the device below which no work that writes is taken.
     pub min_free_bytes: u64,
+    /// True if it may listen beyond this machine without TLS: whoever reaches it reads along, and may do everything unless `access`
+    /// says otherwise.
+    pub insecure: bool,
     /// The kind of store that keeps the data.
     pub store: StoreConfig,
+    /// When alarms are told, and where.
+    pub alarm: AlarmConfig,
+    /// Where figures are told.
+    pub metrics: MetricsConfig,
+    /// Certificates.
+    pub tls: TlsConfig,
+    /// Who may do what.
+    pub access: AccessConfig,
 }
 
 impl Default for Config {
@@ -76,7 +90,12 @@ impl Default for Config {
             retry_max_pause_ms: 5_000,
             keep_alive_ms: 5_000,
             min_free_bytes: 64 << 20,
+            insecure: false,
             store: StoreConfig::default(),
+            alarm: AlarmConfig::default(),
+            metrics: MetricsConfig::default(),
+            tls: TlsConfig::default(),
+            access: AccessConfig::default(),
         }
     }
 }
@@ -85,6 +104,10 @@ impl Default for Config {
 pub enum ConfigError {
     #[error(transparent)]
     Name(#[from] InvalidId),
+    #[error(transparent)]
+    Alarm(#[from] BadAlarmUrl),
+    #[error(transparent)]
+    Metrics(#[from] BadMetricsAddress),
     #[error(transparent)]
     Range(#[from] OutOfRange),
     #[error("data_dir is empty; name a folder")]
@@ -99,6 +122,8 @@ impl Config {
         if self.data_dir.as_os_str().is_empty() {
             return Err(ConfigError::NoFolder);
         }
+        self.alarm.webhook()?;
+        self.metrics.address()?;
         check_ranges(&self.ranges())?;
         if self.retry_first_pause_ms > self.retry_max_pause_ms { Err(ConfigError::Crossed) } else { Ok(()) }
     }
@@ -110,7 +135,7 @@ impl Config {
     /// Returns the range of each number.
     pub fn ranges(&self) -> Vec<Ranged> {
         let pause = |setting, value| ranged(setting, value, 1, DAY_MS);
-        vec![
+        let mut ranges = vec![
             ranged("max_connections", self.max_connections as u64, 1, 1_000_000),
             ranged("max_request_room_bytes", self.max_request_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
             ranged("max_answer_room_bytes", self.max_answer_room_bytes.into(), MIN_ROOM_BYTES, u32::MAX.into()),
@@ -122,6 +147,8 @@ impl Config {
             pause("retry_max_pause_ms", self.retry_max_pause_ms),
             ranged("keep_alive_ms", self.keep_alive_ms, 10, DAY_MS),
             ranged("min_free_bytes", self.min_free_bytes, 0, MAX_MIN_FREE_BYTES),
-        ]
+        ];
+        ranges.extend(self.alarm.ranges());
+        ranges
     }
 }

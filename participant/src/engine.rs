@@ -7,12 +7,14 @@
 mod calls;
 mod commands;
 mod coordinator_memory;
+mod lookout;
 mod recall;
 mod steps;
 mod turns;
 mod waiting_work;
 
 use crate::config::Config;
+use crate::metrics::Figures;
 use crate::outbox::{Outbox, Outgoing};
 use crate::resource::{
     Branches, Cancellations, CoordinatorMarks, FinishedBranch, HeuristicBranch, Loss, PreparedBranch, Recovered,
@@ -36,6 +38,7 @@ use undoubt_participant_core as core;
 use undoubt_participant_core::{
     Answer, BranchId, Effect, Input, Limits, Operator, Participant, Session, StepId, Trust,
 };
+use undoubt_platform::alarm::Bell;
 use undoubt_platform::{Clock, CrashPoints, Random};
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, ParticipantName, Prepare, WriteNumber};
 use waiting_work::{LOOK_THROUGH_EVERY, Waiting};
@@ -54,6 +57,8 @@ const COLLECT_AFTER: Duration = Duration::from_millis(100);
 
 pub(crate) struct Engine<R> {
     core: Participant,
+    figures: Arc<Figures>,
+    watch: lookout::Watch,
     resource: Arc<R>,
     config: Arc<Config>,
     clock: Arc<dyn Clock>,
@@ -92,6 +97,7 @@ impl<R: Branches> Engine<R> {
         config: Arc<Config>,
         (clock, random): (Arc<dyn Clock>, Arc<dyn Random>),
         crash: CrashPoints,
+        (figures, bell): (Arc<Figures>, Option<Bell>),
     ) -> Result<(Engine<R>, Handle), ResourceError> {
         let (sender, commands) = mpsc::channel(MAX_QUEUED_COMMANDS);
         let (takes_work, taking) = watch::channel(true);
@@ -103,6 +109,8 @@ impl<R: Branches> Engine<R> {
         let limits = Limits { max_open_branches: config.max_open_branches, largest_kept_bytes, trust };
         let mut engine = Engine {
             core: Participant::new(limits),
+            figures,
+            watch: lookout::Watch::new(Instant::now(), config.alarm.status_every(), bell),
             resource: resource.clone(),
             config,
             clock,
@@ -169,6 +177,7 @@ impl<R: Branches> Engine<R> {
                 sweep_at = now + period;
                 self.handle_input(Input::SweepDue);
             }
+            self.watch(now);
             if look_through_at <= now {
                 look_through_at = now + LOOK_THROUGH_EVERY;
                 self.look_through_waiting(now);
@@ -212,7 +221,10 @@ impl<R: Branches> Engine<R> {
         let Some(effect) = self.in_turn.pass(effect) else { return };
         match effect {
             Effect::Welcome { session, seen } => self.out(session, Outgoing::Welcome { seen }),
-            Effect::Send { session, message } => self.out(session, Outgoing::Message(message)),
+            Effect::Send { session, message } => {
+                self.figures.sent(&message);
+                self.out(session, Outgoing::Message(message));
+            }
             Effect::Close { session, why } => {
                 self.out(session, Outgoing::Close(why));
                 self.sessions.remove(&session);

@@ -14,6 +14,7 @@ pub mod config;
 pub mod conformance;
 mod engine;
 pub mod heuristic;
+pub mod metrics;
 mod outbox;
 mod points;
 pub mod resource;

@@ -79,6 +79,11 @@ impl Room {
         full.then(|| format!("answers of {MAX_UNSENT_BYTES} bytes wait to be sent (MAX_UNSENT_BYTES)"))
     }
 
+    /// Returns the bytes that are not sent, and those that are kept, each with its bound.
+    pub(crate) fn taken(&self) -> ((usize, usize), (usize, usize)) {
+        ((self.unsent(), MAX_UNSENT_BYTES), (self.kept(), self.0.max_kept))
+    }
+
     /// Coordinators have long stopped to read what they ask for.
     pub(crate) fn is_overrun(&self) -> bool {
         self.unsent() >= 2 * MAX_UNSENT_BYTES

@@ -3,16 +3,20 @@
 use crate::admin::AdminService;
 use crate::config::{Config, ConfigError};
 use crate::engine::{Command, Engine};
+use crate::metrics::{Figures, Looking, Recovery};
 use crate::resource::{Branches, ResourceError, Steps, StepsOnly};
 use crate::session::SessionService;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use undoubt_platform::alarm::Bell;
+use undoubt_platform::dial::Dial;
 use undoubt_platform::server::{
-    Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled, stopped, tell_health,
+    Calls, Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled, stopped, tell_health,
 };
-use undoubt_platform::{Clock, CrashPoints, Random};
+use undoubt_platform::{Access, Clock, CrashPoints, Metrics, Random};
 use undoubt_proto::v1::participant_admin_server::ParticipantAdminServer;
 use undoubt_proto::v1::participant_server::ParticipantServer;
 use undoubt_vocabulary::limits::MAX_COORDINATOR_BATCH_BYTES;
@@ -21,9 +25,15 @@ use undoubt_vocabulary::limits::MAX_COORDINATOR_BATCH_BYTES;
 pub struct Environment {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    /// The dialler for alarms.
+    pub dial: Arc<dyn Dial>,
     /// Connections from coordinators and operators.
     pub incoming: Incoming,
     pub crash: CrashPoints,
+    /// What it tells of itself goes there.
+    pub metrics: Metrics,
+    /// The rules of who may do what.
+    pub access: Access,
 }
 
 impl std::fmt::Debug for Environment {
@@ -73,12 +83,20 @@ pub async fn run<R: Branches>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     config.check()?;
-    let Environment { clock, random, incoming, crash } = environment;
+    let Environment { clock, random, dial, incoming, crash, metrics, access } = environment;
+    let (began, figures) = (Instant::now(), Arc::new(Figures::default()));
     let owner = config.name.parse().map_err(ConfigError::Name)?;
     let config = Arc::new(config);
     let mut shutdown = std::pin::pin!(shutdown);
+    let bell = config.alarm.webhook().map_err(ConfigError::from)?.map(|url| {
+        let (bell, ringing) = Bell::new(dial, url, "participant", config.name.clone());
+        // It ends with the engine, which holds the bell.
+        tokio::spawn(ringing.run());
+        bell
+    });
+    let by = (clock.clone(), random.clone());
     let recovering =
-        Engine::recover(resource.clone(), owner, config.clone(), (clock.clone(), random.clone()), crash.clone());
+        Engine::recover(resource.clone(), owner, config.clone(), by, crash.clone(), (figures.clone(), bell));
     let (engine, handle) = tokio::select! {
         biased;
         recovered = recovering => recovered?,
@@ -86,6 +104,11 @@ pub async fn run<R: Branches>(
         () = &mut shutdown => return Ok(()),
     };
 
+    metrics.add(figures.clone());
+    metrics.add(Recovery(began.elapsed()));
+    metrics.looked_up_by(Arc::new(Looking { figures, engine: handle.clone(), clock: clock.clone() }));
+    let calls = Calls::default();
+    metrics.add(calls.clone());
     let Offer { mut routes, health } = Offer::new()?;
     tell_health::<ParticipantServer<SessionService>>(&health, true).await;
     let session = SessionService::new(handle.clone(), config.clone(), resource.clone(), crash, random);
@@ -95,6 +118,7 @@ pub async fn run<R: Branches>(
     let admin = AdminService { engine: handle.clone(), config: config.clone(), clock: clock.clone() };
     routes.add_service(session).add_service(ParticipantAdminServer::new(admin));
     let keeping = Keeping {
+        access,
         max_connections: config.max_connections,
         alive: Duration::from_millis(config.keep_alive_ms) / 2,
         stream_window_bytes: STREAM_WINDOW_BYTES,
@@ -103,7 +127,7 @@ pub async fn run<R: Branches>(
         max_request_room_bytes: config.max_request_room_bytes,
         max_answer_room_bytes: config.max_answer_room_bytes,
     };
-    let mut server = Serving::new(routes.routes(), incoming, keeping, clock);
+    let mut server = Serving::new(routes.routes(), incoming, keeping, clock, calls);
     let mut engine = Task::spawn(engine.run());
     let no_more_calls = CancellationToken::new();
     let mut background = Task::spawn(in_background(resource, no_more_calls.clone()));

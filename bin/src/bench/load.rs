@@ -158,11 +158,22 @@ fn what_failed(error: &SubmitError) -> String {
 
 /// Runs the load to its end; what is under way then is waited for, but not counted.
 pub async fn run(coordinator: &str, shape: &Shape, pace: Pace, length: Length) -> anyhow::Result<Measured> {
+    run_with(coordinator, ClientOptions::default(), shape, pace, length).await
+}
+
+/// Runs the load as [`run`] does, with what the options show to the coordinator.
+pub async fn run_with(
+    coordinator: &str,
+    options: ClientOptions,
+    shape: &Shape,
+    pace: Pace,
+    length: Length,
+) -> anyhow::Result<Measured> {
     let in_flight = match pace {
         Pace::Closed { in_flight } | Pace::Open { in_flight, .. } => in_flight,
     };
     let deadline = shape.timeout + Duration::from_secs(20);
-    let options = ClientOptions::default().deadline(deadline).max_in_flight_transactions(in_flight);
+    let options = options.deadline(deadline).max_in_flight_transactions(in_flight);
     let client = Client::connect_lazy(coordinator, options)?;
     let began = Instant::now();
     let (from, until) = (began + length.warm_up, began + length.warm_up + length.measured);

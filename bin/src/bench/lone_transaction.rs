@@ -9,13 +9,13 @@ use crate::cluster::Who;
 use std::time::Duration;
 use tokio::time::Instant;
 use undoubt_client::kv::KvWork;
-use undoubt_client::{Client, ClientOptions, Transaction};
+use undoubt_client::{Client, Transaction};
 
 const TRANSACTIONS_PER_ROUND: u64 = 500;
 
 pub async fn lone(stage: &Stage, effort: Effort, report: &mut Report<'_>) -> anyhow::Result<()> {
     let cluster = stage.cluster(2).await?;
-    let client = Client::connect_lazy(&cluster.url(Who::Coordinator)?, ClientOptions::default())?;
+    let client = Client::connect_lazy(&cluster.url(Who::Coordinator)?, cluster.options()?)?;
     let store = floor::store(stage)?;
     let (mut floors, mut medians, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..effort.rounds {

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tonic::transport::Channel;
-use undoubt_client::{Client, ClientOptions};
+use undoubt_client::Client;
 
 /// The time that servers may take until they are connected to each other.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -103,7 +103,7 @@ pub fn names(participants: usize) -> Vec<String> {
 }
 
 pub async fn wait_until_connected(cluster: &Cluster) -> anyhow::Result<()> {
-    let client = Client::connect_lazy(&cluster.url(Who::Coordinator)?, ClientOptions::default())?;
+    let client = Client::connect_lazy(&cluster.url(Who::Coordinator)?, cluster.options()?)?;
     let all = async {
         while !client.describe().await?.participants.iter().all(|participant| participant.connected) {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -116,7 +116,7 @@ pub async fn wait_until_connected(cluster: &Cluster) -> anyhow::Result<()> {
 /// Runs a load and tells what CPU time it cost, warm-up included.
 pub async fn measure(cluster: &Cluster, shape: &Shape, pace: Pace, length: Length) -> anyhow::Result<(Measured, Cpu)> {
     let before = usages(cluster)?;
-    let measured = load::run(&cluster.url(Who::Coordinator)?, shape, pace, length).await?;
+    let measured = load::run_with(&cluster.url(Who::Coordinator)?, cluster.options()?, shape, pace, length).await?;
     let after = usages(cluster)?;
     let used = |who: fn(&Usages) -> Duration| who(&after).saturating_sub(who(&before));
     let cpu = Cpu {

@@ -8,15 +8,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt::process::{
-    Backup, EXIT_CODES, Failed, Failure, Key, OrFailed as _, Place, Process, ServerArgs, StoreKind, connections, exit,
-    of_operator, raise_open_files, read_or_draw, serve_on,
+    Backup, EXIT_CODES, Failed, Failure, Guard, Guarding, Key, OrFailed as _, Place, Process, ServerArgs, StoreKind,
+    exit, of_operator, raise_open_files, read_or_draw, read_secret, serve_on, start_board,
 };
 use undoubt::settings;
 use undoubt_client::{Client, ClientOptions};
 use undoubt_coordinator::log::LogError;
-use undoubt_coordinator::{Config, Environment, RunError, TcpConnect, log, run};
-use undoubt_platform::dial::TcpDial;
+use undoubt_coordinator::{CallbackSecret, Config, DialConnect, Environment, RunError, TcpConnect, log, run};
 use undoubt_platform::{OsRandom, SystemClock};
+use undoubt_tls::Protocol;
 
 /// Decides transactions across services: two-phase commit with a write-ahead log in RocksDB.
 ///
@@ -63,16 +63,27 @@ async fn ask_for_backup(url: &str, to: &str, options: ClientOptions) -> Result<(
 
 async fn serve(args: Args) -> Result<(), Failed> {
     let mut config = config(&args).or_failed(Failure::Configuration)?;
-    let Some(Process { crash, shutdown }) = args.server.begin(&config)? else { return Ok(()) };
+    let Some(Process { crash, shutdown, hang_ups }) = args.server.begin(&config)? else { return Ok(()) };
     config.max_connections = raise_open_files(config.max_connections);
-    let connect = Arc::new(TcpConnect {
+    let guarding = Guarding { tls: &config.tls, access: &config.access, insecure: config.insecure };
+    let mut guard = Guard::load(guarding)?;
+    let tcp = TcpConnect {
         connect_timeout: Duration::from_millis(config.connect_timeout_ms),
         keep_alive: Duration::from_millis(config.keep_alive_ms),
-    });
+    };
+    let dial = guard.dial(config.tls.ca(), Some(&config.tls), Protocol::H2, "the certificates for participants")?;
+    let connect = Arc::new(DialConnect { tcp, dial });
+    let callback_dial = guard.dial(config.callback_ca(), None, Protocol::Http1, "the CAs for callbacks")?;
+    let callback_secret = callback_secret(&config).or_failed(Failure::Configuration)?;
+    let access = guard.access();
+    let listening = guard.at_the_door();
+    let board = start_board(&config.metrics, &guard).await?;
+    guard.watch(hang_ups);
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
     let place = Place { kind, data_dir: &config.data_dir, families: log::FAMILIES, checks_folder: config.folder_sign };
     serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
         let key = Arc::new(read_or_draw(&config.data_dir.join(&config.key_file))?);
+        let metrics = opened.figures(&board, config.min_free_bytes);
         let listener = args.server.bind(&config.listen).await?;
         let environment = Environment {
             store: opened.store(),
@@ -81,14 +92,23 @@ async fn serve(args: Args) -> Result<(), Failed> {
             random: Arc::new(OsRandom::new()),
             key,
             connect: connect.clone(),
-            dial: Arc::new(TcpDial),
-            incoming: connections(listener),
+            dial: callback_dial.clone(),
+            callback_secret: callback_secret.clone(),
+            incoming: listening.incoming(listener)?,
             crash: crash.clone(),
+            metrics,
+            access: access.clone(),
         };
         let ended = run(config.clone(), environment, shutdown.clone().asked()).await;
         opened.ran(ended, kind_of)
     })
     .await
+}
+
+fn callback_secret(config: &Config) -> anyhow::Result<Option<CallbackSecret>> {
+    let Some(path) = config.callback_secret() else { return Ok(None) };
+    let secret = CallbackSecret::new(&read_secret(path)?);
+    secret.map(Some).with_context(|| format!("callback_secret: {}", path.display()))
 }
 
 fn config(args: &Args) -> anyhow::Result<Config> {

@@ -7,8 +7,8 @@ use clap::Parser;
 use std::process::ExitCode;
 use std::sync::Arc;
 use undoubt::process::{
-    Backup, EXIT_CODES, Failed, Failure, OrFailed as _, Place, Process, Ran, ServerArgs, StoreKind, connections, exit,
-    of_operator, raise_open_files, serve_on,
+    Backup, EXIT_CODES, Failed, Failure, Guard, Guarding, OrFailed as _, Place, Process, Ran, ServerArgs, StoreKind,
+    exit, of_operator, raise_open_files, serve_on, start_board,
 };
 use undoubt::settings;
 use undoubt_client::{ClientOptions, ParticipantClient};
@@ -16,6 +16,7 @@ use undoubt_kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant::{Config, Environment, RunError, run};
 use undoubt_platform::identity::establish;
 use undoubt_platform::{IdentityError, Kind, NumberedStore, OsRandom, Random, SystemClock};
+use undoubt_tls::Protocol;
 
 /// Guards a key-value store on RocksDB and votes on transactions.
 ///
@@ -51,12 +52,20 @@ async fn ask_for_backup(url: &str, to: &str, options: ClientOptions) -> Result<(
 
 async fn serve(args: Args) -> Result<(), Failed> {
     let mut config = config(&args).or_failed(Failure::Configuration)?;
-    let Some(Process { crash, shutdown }) = args.server.begin(&config)? else { return Ok(()) };
+    let Some(Process { crash, shutdown, hang_ups }) = args.server.begin(&config)? else { return Ok(()) };
     config.max_connections = raise_open_files(config.max_connections);
+    let guarding = Guarding { tls: &config.tls, access: &config.access, insecure: config.insecure };
+    let mut guard = Guard::load(guarding)?;
+    let dial = guard.dial(config.tls.ca(), None, Protocol::Http1, "the CAs for the webhook")?;
+    let access = guard.access();
+    let listening = guard.at_the_door();
+    let board = start_board(&config.metrics, &guard).await?;
+    guard.watch(hang_ups);
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
     let place = Place { kind, data_dir: &config.data_dir, families: &FAMILIES, checks_folder: config.folder_sign };
     serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
         let store = opened.store();
+        let metrics = opened.figures(&board, config.min_free_bytes);
         let mut fresh_id = [0; 16];
         OsRandom::new().fill(&mut fresh_id);
         // A mark of 0 would say that it is not known.
@@ -82,8 +91,11 @@ async fn serve(args: Args) -> Result<(), Failed> {
         let environment = Environment {
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom::new()),
-            incoming: connections(listener),
+            dial: dial.clone(),
+            incoming: listening.incoming(listener)?,
             crash: crash.clone(),
+            metrics,
+            access: access.clone(),
         };
         let ended = run(config.clone(), resource, environment, shutdown.clone().asked()).await;
         opened.ran(ended, kind_of)

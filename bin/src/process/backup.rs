@@ -1,6 +1,7 @@
 //! Backups of a server's data, while it runs or while it does not.
 
 use super::{Failed, Failure, OrFailed as _};
+use crate::credentials::Credentials;
 use anyhow::{Context as _, anyhow};
 use clap::ArgGroup;
 use serde_json::json;
@@ -29,7 +30,7 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 another failure (look before you
 #[command(after_help = EXIT_CODES, group(ArgGroup::new("source").required(true).args(["server", "data_dir"])))]
 pub struct Backup {
     /// The server, while it runs. It makes the copy, on its own machine.
-    #[arg(long, value_name = "http://HOST:PORT")]
+    #[arg(long, value_name = "http(s)://HOST:PORT")]
     server: Option<String>,
     /// The data folder of a server that does not run.
     #[arg(long, value_name = "FOLDER")]
@@ -40,6 +41,8 @@ pub struct Backup {
     /// A line for people, or a JSON document for programs.
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     output: Output,
+    #[command(flatten)]
+    credentials: Credentials,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -60,6 +63,7 @@ impl Backup {
             (Some(server), _) => match self.to.to_str() {
                 Some(to) => {
                     let options = ClientOptions::default().deadline(CONNECT_DEADLINE);
+                    let options = self.credentials.give(options).or_failed(Failure::Configuration)?;
                     ask(server, to, options).await
                 }
                 None => Err(anyhow!("{} is not UTF-8; name another folder", self.to.display()))

@@ -1,5 +1,6 @@
 //! The frame of a run, the same for every server.
 
+use super::signals::{HangUps, listen};
 use super::{Failed, Failure, NotOpened, OpenStore, OrFailed as _, Place, Ran, ServerArgs, Shutdown, run_with_room};
 use undoubt_platform::{CrashPoints, OsRandom, Random};
 use undoubt_vocabulary::seed_digests;
@@ -9,6 +10,7 @@ use undoubt_vocabulary::seed_digests;
 pub struct Process {
     pub crash: CrashPoints,
     pub shutdown: Shutdown,
+    pub hang_ups: HangUps,
 }
 
 impl ServerArgs {
@@ -22,7 +24,8 @@ impl ServerArgs {
         self.start_tracing().or_failed(Failure::Configuration)?;
         seed_digests(OsRandom::new().u64()).map_err(anyhow::Error::from)?;
         let crash = self.crash_points().or_failed(Failure::Configuration)?;
-        Ok(Some(Process { crash, shutdown: Shutdown::on_signals()? }))
+        let (shutdown, hang_ups) = listen()?;
+        Ok(Some(Process { crash, shutdown, hang_ups }))
     }
 }
 

@@ -48,7 +48,7 @@ pub(super) async fn end_what_is_held(cluster: &Cluster, entries: &[Entry]) -> an
     let told: BTreeMap<TxId, Reply> =
         entries.iter().filter_map(|entry| Some((entry.tx().ok()?, entry.told()?))).collect();
     let client = coordinator(cluster)?;
-    let now = client.describe().await?.id;
+    let now = client.describe().await?.id.context("the coordinator did not tell its id")?;
     let mut held: BTreeSet<TxId> = listed(&client, Filter::Open)
         .await?
         .into_iter()

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_stream::wrappers::ReceiverStream;
 use undoubt_client::kv::KvWork;
-use undoubt_client::{Client, ClientOptions, Completion, Submission};
+use undoubt_client::{Client, Completion, Submission};
 
 /// A run ends early here: its ledger would not fit into memory.
 pub const MAX_TRANSACTIONS_PER_RUN: usize = 20_000_000;
@@ -103,7 +103,7 @@ pub const BATCHES_IN_FLIGHT: usize = 16;
 
 impl Load {
     pub(super) fn client(&self, in_flight: usize) -> anyhow::Result<Client> {
-        let options = ClientOptions::default().deadline(self.patience).max_in_flight_transactions(in_flight);
+        let options = self.options.clone().deadline(self.patience).max_in_flight_transactions(in_flight);
         Ok(Client::connect_lazy(&self.coordinator, options)?)
     }
 }

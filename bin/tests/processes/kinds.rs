@@ -12,10 +12,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use undoubt::cluster::{Cluster, Plan, Who};
-use undoubt::process::connections;
+use undoubt::process::accepted;
 use undoubt_participant::resource::{Health, Pin, Recovered, Resource, ResourceError, StepId, Steps};
 use undoubt_participant::{Config, Environment, run_steps};
-use undoubt_platform::{CrashPoints, OsRandom, SystemClock};
+use undoubt_platform::dial::TcpDial;
+use undoubt_platform::{Access, CrashPoints, Metrics, OsRandom, SystemClock};
 use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, Epoch, ParticipantName, Refusal, RefusalCode, RunStep, StepOutcome,
 };
@@ -96,8 +97,11 @@ impl World {
         let environment = Environment {
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom::new()),
-            incoming: connections(listener),
+            dial: Arc::new(TcpDial),
+            incoming: accepted(listener),
             crash: CrashPoints::default(),
+            metrics: Metrics::default(),
+            access: Access::open(),
         };
         let config = Config { name: "bells".to_owned(), ..Config::default() };
         let bells = tokio::spawn(async move {

@@ -8,6 +8,7 @@
 mod support;
 
 mod aborts;
+mod alerts;
 mod backups;
 mod bounds;
 mod callbacks;
@@ -17,6 +18,7 @@ mod connections;
 mod demo;
 mod ends;
 mod examples;
+mod figures;
 mod folders;
 mod full_disk;
 mod heuristics;
@@ -34,6 +36,9 @@ mod readers;
 mod refusals;
 mod restored_folders;
 mod sagas;
+mod secured;
+mod secured_callbacks;
 mod sessions;
 mod sizes;
+mod two_machines;
 mod views;

@@ -1,6 +1,6 @@
 //! The client of a coordinator.
 
-use crate::connection::{Connection, MAX_RESPONSE_BYTES};
+use crate::connection::{Authorized, Connection, MAX_RESPONSE_BYTES};
 use crate::error::InvalidAddress;
 use crate::options::ClientOptions;
 use tonic::transport::Channel;
@@ -27,15 +27,15 @@ impl Client {
         Client { connection: Connection::over(channel, options) }
     }
 
-    pub(crate) fn coordinator(&self) -> CoordinatorClient<Channel> {
+    pub(crate) fn coordinator(&self) -> CoordinatorClient<Authorized> {
         coordinator(&self.connection)
     }
 
-    pub(crate) fn operator(&self) -> OperatorClient<Channel> {
-        OperatorClient::new(self.connection.channel.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES)
+    pub(crate) fn operator(&self) -> OperatorClient<Authorized> {
+        OperatorClient::new(self.connection.authorized()).max_decoding_message_size(MAX_RESPONSE_BYTES)
     }
 }
 
-pub(crate) fn coordinator(connection: &Connection) -> CoordinatorClient<Channel> {
-    CoordinatorClient::new(connection.channel.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES)
+pub(crate) fn coordinator(connection: &Connection) -> CoordinatorClient<Authorized> {
+    CoordinatorClient::new(connection.authorized()).max_decoding_message_size(MAX_RESPONSE_BYTES)
 }

@@ -1,16 +1,22 @@
 //! One connection to a coordinator or a participant, and calls on it that are repeated until their deadline.
 
+use crate::credentials::Bearer;
 use crate::error::{InvalidAddress, Unanswered};
 use crate::options::{ClientOptions, LONGEST, Patience};
-use crate::retry::{Pauses, Verdict, explain, judge};
+use crate::retry::{Pauses, Verdict, explain, is_untrusted, judge};
 use std::hash::Hash;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
 
 pub(crate) use undoubt_vocabulary::limits::MAX_RESPONSE_BYTES;
+
+/// A channel whose requests say who asks.
+pub(crate) type Authorized = InterceptedService<Channel, Bearer>;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
@@ -46,23 +52,34 @@ impl Connection {
                 ("http://…@…".to_owned(), "a user and a password have no use here; leave them out".to_owned());
             return Err(InvalidAddress { address, why });
         }
-        if endpoint.uri().scheme_str() != Some("http") {
-            return Err(invalid("only http:// is supported"));
+        let is_encrypted = match endpoint.uri().scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            Some(_) | None => return Err(invalid("only http:// and https:// are supported")),
+        };
+        if !is_encrypted && options.token.is_some() && !is_on_this_machine(endpoint.uri().host().unwrap_or_default()) {
+            return Err(invalid("a token would be read by whoever is on the way; use https://"));
         }
         if endpoint.uri().port_u16().is_none() {
             return Err(invalid("the port is missing"));
         }
-        let channel = endpoint
+        let endpoint = endpoint
             .connect_timeout(options.connect_timeout)
             .http2_keep_alive_interval(options.keep_alive_interval)
             .keep_alive_timeout(options.keep_alive_timeout)
-            .keep_alive_while_idle(true)
-            .connect_lazy();
+            .keep_alive_while_idle(true);
+        let channel =
+            if is_encrypted { encrypted(endpoint, &options).map_err(invalid)? } else { endpoint.connect_lazy() };
         Ok(Connection { address: address.into(), channel, options: Arc::new(options) })
     }
 
     pub(crate) fn over(channel: Channel, options: ClientOptions) -> Self {
         Connection { address: "the given channel".into(), channel, options: Arc::new(options) }
+    }
+
+    /// Returns the channel for requests.
+    pub(crate) fn authorized(&self) -> Authorized {
+        InterceptedService::new(self.channel.clone(), self.options.token.clone())
     }
 
     /// Returns the moment when a call that begins now gives up.
@@ -113,12 +130,14 @@ impl Connection {
         let mut maybe_received = false;
         loop {
             let until = patience.heard.min(Instant::now() + self.options.attempt_timeout) + grace;
+            let mut is_hopeless = false;
             let (cause, after) = match timeout_at(until, attempt()).await {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) => match judge(&status) {
                     Verdict::Final => return Err(Failure::Answered(status)),
                     Verdict::Again { after, maybe_received: this_one } => {
                         maybe_received |= this_one;
+                        is_hopeless = is_untrusted(&status);
                         (explain(&status), after)
                     }
                 },
@@ -130,7 +149,7 @@ impl Connection {
             let pause = pauses.next(after);
             let deadline = patience.deadline(maybe_received);
             let out_of_time = pause >= deadline.saturating_duration_since(Instant::now());
-            if out_of_time || (maybe_received && repeat == Repeat::OnlyIfNotReceived) {
+            if is_hopeless || out_of_time || (maybe_received && repeat == Repeat::OnlyIfNotReceived) {
                 return Err(Failure::Unanswered(Unanswered {
                     address: self.address.to_string(),
                     after: began.elapsed(),
@@ -144,6 +163,25 @@ impl Connection {
     }
 }
 
+/// Returns true of the addresses that no other machine reads along with.
+fn is_on_this_machine(host: &str) -> bool {
+    let host = host.trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(feature = "tls")]
+fn encrypted(endpoint: Endpoint, options: &ClientOptions) -> Result<Channel, &'static str> {
+    match &options.tls {
+        Some(tls) => Ok(crate::encrypted::connect_lazily(endpoint, tls.clone())),
+        None => Err("https:// needs to know whom to trust: name the CA's certificate (ClientOptions::tls, or --ca)"),
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn encrypted(_: Endpoint, _: &ClientOptions) -> Result<Channel, &'static str> {
+    Err("this program is built without TLS; build it with the feature `tls` of undoubt-client")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,6 +190,18 @@ mod tests {
     async fn credentials_in_an_address_are_refused_and_not_shown() {
         let error = Connection::open("http://me:secret@127.0.0.1:1", ClientOptions::default()).unwrap_err().to_string();
         assert!(error.contains("leave them out") && !error.contains("secret"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_token_goes_to_this_machine_or_is_encrypted_and_is_never_shown() {
+        let options = ClientOptions::default().token("undoubt_secret").unwrap();
+        assert!(!format!("{options:?}").contains("secret"));
+        for address in ["http://127.0.0.1:1", "http://[::1]:1", "localhost:1"] {
+            assert!(Connection::open(address, options.clone()).is_ok(), "{address}");
+        }
+        let error = Connection::open("http://shop.example:1", options).unwrap_err().to_string();
+        assert!(error.contains("use https://") && !error.contains("secret"), "{error}");
+        assert!(ClientOptions::default().token("two words").is_err());
     }
 
     #[tokio::test]

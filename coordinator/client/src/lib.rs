@@ -169,6 +169,11 @@
 //! # Ok(()) }
 //! ```
 //!
+//! # Certificates and tokens
+//!
+//! To a server at `https://` goes a client that is told whom to trust ([`ClientOptions::tls`], with the feature `tls`, which is
+//! off by default). Who it is, it says by a certificate there or by a [token](ClientOptions::token).
+//!
 //! # What holds for every call
 //!
 //! * A transaction's id makes it idempotent: whatever is submitted again under its id is the same transaction with the
@@ -185,6 +190,9 @@
 mod auto;
 mod client;
 mod connection;
+mod credentials;
+#[cfg(feature = "tls")]
+mod encrypted;
 mod error;
 mod held;
 mod listing;
@@ -207,6 +215,7 @@ mod watch;
 
 pub use auto::Auto;
 pub use client::Client;
+pub use credentials::InvalidCredentials;
 pub use error::{
     CancelError, InvalidAddress, InvalidSubmission, OperatorError, QueryError, SubmitError, Unanswered, WaitError,
 };

@@ -6,6 +6,7 @@ use crate::error::OperatorError;
 use crate::retry::explain;
 use crate::submit::known;
 use crate::view::CoordinatorView;
+use crate::view::DefaultTimeout;
 use std::sync::Arc;
 use tonic::Code;
 use undoubt_proto::convert::{KnownOutcome, Malformed};
@@ -49,7 +50,12 @@ impl Client {
     /// Learns what deadline the coordinator gives to transactions that name none. From then on their outcomes are waited for
     /// as long.
     pub async fn learn_default_timeout(&mut self) -> Result<(), OperatorError> {
-        let default_timeout = self.describe().await?.default_timeout;
+        let describe = |question| {
+            let mut operator = self.operator();
+            async move { operator.describe(question).await }
+        };
+        // Of the rest, callers that may only submit are not told all.
+        let DefaultTimeout(default_timeout) = self.connection.ask("describe", v1::DescribeRequest {}, describe).await?;
         Arc::make_mut(&mut self.connection.options).default_timeout = default_timeout;
         Ok(())
     }
@@ -180,7 +186,9 @@ impl OperatorError {
         match (status.code(), tx) {
             (Code::NotFound, Some(tx)) => OperatorError::NotFound { address, tx: tx.clone() },
             (Code::FailedPrecondition, _) => OperatorError::WrongState { address, message },
-            (Code::InvalidArgument, _) => OperatorError::Refused { address, message },
+            (Code::InvalidArgument | Code::PermissionDenied | Code::Unauthenticated, _) => {
+                OperatorError::Refused { address, message }
+            }
             (Code::Unimplemented, _) => OperatorError::NotOffered { address, message },
             (code, _) => OperatorError::Unexpected { address, code, message },
         }

@@ -1,8 +1,13 @@
 //! The bounds of a client's calls.
 
+use crate::credentials::{Bearer, InvalidCredentials};
 use crate::submission::Submission;
 use std::time::Duration;
+#[cfg(feature = "tls")]
+use std::{path::PathBuf, sync::Arc};
 use tokio::time::Instant;
+#[cfg(feature = "tls")]
+use undoubt_tls::{ClientFiles, ClientTls, Protocol};
 
 /// The time that calls may take, and their repetitions; from the default, each method sets one.
 ///
@@ -20,6 +25,9 @@ pub struct ClientOptions {
     pub(crate) keep_alive_interval: Duration,
     pub(crate) keep_alive_timeout: Duration,
     pub(crate) max_in_flight_transactions: usize,
+    pub(crate) token: Bearer,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<Arc<ClientTls>>,
 }
 
 impl Default for ClientOptions {
@@ -34,6 +42,9 @@ impl Default for ClientOptions {
             keep_alive_interval: Duration::from_secs(5),
             keep_alive_timeout: Duration::from_secs(5),
             max_in_flight_transactions: 1_024,
+            token: Bearer::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }
@@ -83,6 +94,20 @@ impl ClientOptions {
     #[must_use]
     pub fn max_in_flight_transactions(self, max_in_flight_transactions: usize) -> Self {
         ClientOptions { max_in_flight_transactions, ..self }
+    }
+
+    /// Sets the token that says who asks. It is not sent unencrypted to other machines. Without: none.
+    pub fn token(self, token: &str) -> Result<Self, InvalidCredentials> {
+        Ok(ClientOptions { token: Bearer::new(token)?, ..self })
+    }
+
+    /// Sets the file of the CAs whose servers are trusted at `https://`, and the files of the certificate to show and of its key,
+    /// if any; all are PEM. They are read now, and again for each new connection. Without: `https://` cannot be reached.
+    #[cfg(feature = "tls")]
+    pub fn tls(self, ca: PathBuf, certificate: Option<(PathBuf, PathBuf)>) -> Result<Self, InvalidCredentials> {
+        let tls = ClientTls::load(ClientFiles { ca, certificate }, Protocol::H2);
+        let tls = tls.map_err(|error| InvalidCredentials(error.to_string()))?;
+        Ok(ClientOptions { tls: Some(Arc::new(tls)), ..self })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The calls of operators to a participant directly, past the coordinator.
 
-use crate::connection::{Connection, MAX_RESPONSE_BYTES, Repeat};
+use crate::connection::{Authorized, Connection, MAX_RESPONSE_BYTES, Repeat};
 use crate::error::{InvalidAddress, OperatorError};
 use crate::options::ClientOptions;
 use crate::view::ParticipantState;
@@ -39,8 +39,8 @@ impl ParticipantClient {
         ParticipantClient { connection: Connection::over(channel, options) }
     }
 
-    pub(crate) fn admin(&self) -> ParticipantAdminClient<Channel> {
-        ParticipantAdminClient::new(self.connection.channel.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES)
+    pub(crate) fn admin(&self) -> ParticipantAdminClient<Authorized> {
+        ParticipantAdminClient::new(self.connection.authorized()).max_decoding_message_size(MAX_RESPONSE_BYTES)
     }
 
     /// Returns what the participant says of itself: how it does, what is open, and its coordinators.

@@ -54,6 +54,17 @@ fn never_connected(status: &Status) -> bool {
     causes(status).any(|cause| cause.is::<ConnectError>())
 }
 
+/// Returns true if there is no connection as one side does not trust the other: trying again would not change that.
+#[cfg(feature = "tls")]
+pub(crate) fn is_untrusted(status: &Status) -> bool {
+    undoubt_tls::Untrusted::among(causes(status)).is_some()
+}
+
+#[cfg(not(feature = "tls"))]
+pub(crate) fn is_untrusted(_: &Status) -> bool {
+    false
+}
+
 fn causes(status: &Status) -> impl Iterator<Item = &(dyn Error + 'static)> {
     std::iter::successors(status.source(), |&cause| cause.source())
 }

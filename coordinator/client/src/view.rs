@@ -89,7 +89,7 @@ pub struct CoordinatorView {
     /// Its configured name.
     pub name: String,
     /// The id of its log: another log is another coordinator, whatever its name.
-    pub id: CoordinatorId,
+    pub id: Option<CoordinatorId>,
     /// The count of its starts.
     pub epoch: Epoch,
     /// `None`: one that this version does not know.
@@ -343,13 +343,28 @@ impl TryFrom<v1::HistoryEvent> for HistoryEvent {
     }
 }
 
+/// The deadline of a coordinator for transactions that name none.
+pub(crate) struct DefaultTimeout(pub(crate) Option<Duration>);
+
+fn default_timeout(ms: u64) -> Option<Duration> {
+    Some(ms).filter(|ms| *ms > 0).map(Duration::from_millis)
+}
+
+impl TryFrom<v1::DescribeResponse> for DefaultTimeout {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::DescribeResponse) -> Result<Self, Malformed> {
+        Ok(DefaultTimeout(default_timeout(wire.default_timeout_ms)))
+    }
+}
+
 impl TryFrom<v1::DescribeResponse> for CoordinatorView {
     type Error = Malformed;
 
     fn try_from(wire: v1::DescribeResponse) -> Result<Self, Malformed> {
         Ok(CoordinatorView {
             name: wire.name,
-            id: coordinator_id(&wire.coordinator_id)?,
+            id: (!wire.coordinator_id.is_empty()).then(|| coordinator_id(&wire.coordinator_id)).transpose()?,
             epoch: Epoch(wire.epoch),
             phase: CoordinatorPhase::of_number(wire.phase),
             open: wire.open,
@@ -360,7 +375,7 @@ impl TryFrom<v1::DescribeResponse> for CoordinatorView {
             refusing_work_because: unless_empty(wire.refusing_work_because),
             held_because: wire.held_because,
             losses: all(wire.losses)?,
-            default_timeout: Some(wire.default_timeout_ms).filter(|ms| *ms > 0).map(Duration::from_millis),
+            default_timeout: default_timeout(wire.default_timeout_ms),
         })
     }
 }

@@ -193,6 +193,22 @@ impl Coordinator {
         self.transactions.iter().map(|(_, open)| open)
     }
 
+    pub(crate) fn open_in_any_order(&self) -> impl Iterator<Item = &Open> {
+        self.transactions.in_any_order().map(|(_, open)| open)
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn held(&self) -> Held {
+        self.room.held()
+    }
+
+    pub(crate) fn breakers(&self) -> &Breakers {
+        &self.peers.breakers
+    }
+
     pub fn views(&self) -> impl Iterator<Item = TransactionView> + '_ {
         self.transactions.iter().map(|(_, open)| open.view())
     }

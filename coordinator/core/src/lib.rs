@@ -32,6 +32,7 @@
 //! on stable storage), R11 (low-water marks).
 
 mod breaker;
+mod census;
 mod choice;
 mod context;
 mod coordinator;
@@ -48,6 +49,7 @@ pub mod standing;
 mod transaction;
 mod unusable_transaction;
 
+pub use census::{Census, Counted};
 pub use coordinator::{Coordinator, Limits, Phase};
 pub use effect::{Answer, Effect, Note, Rejection, Timer};
 pub use input::{Client, Content, Input, Request, StepResolution, Submission};

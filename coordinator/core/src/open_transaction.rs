@@ -11,7 +11,7 @@ use crate::transaction::{Transaction, TransactionView};
 use crate::unusable_transaction::Unusable;
 use std::collections::BTreeSet;
 use std::time::Duration;
-use undoubt_vocabulary::{AttemptNumber, ParticipantName, ToCoordinator, TxId};
+use undoubt_vocabulary::{AttemptNumber, ParticipantName, Timestamp, ToCoordinator, TxId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Open {
@@ -139,6 +139,23 @@ impl Open {
             Open::TwoPhase(transaction) => transaction.attempt_number,
             Open::Saga(saga) => saga.attempt_number,
             Open::Unusable(unusable) => unusable.record.attempt_number,
+        }
+    }
+
+    pub(crate) fn begun_at(&self) -> Timestamp {
+        match self {
+            Open::TwoPhase(transaction) => transaction.begun_at,
+            Open::Saga(saga) => saga.begun_at,
+            Open::Unusable(unusable) => unusable.record.begun_at,
+        }
+    }
+
+    /// Returns true if it is held until recovery is resumed.
+    pub(crate) fn is_paused(&self) -> bool {
+        match self {
+            Open::TwoPhase(transaction) => transaction.held,
+            Open::Saga(saga) => saga.held,
+            Open::Unusable(_) => false,
         }
     }
 

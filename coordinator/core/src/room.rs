@@ -37,6 +37,11 @@ impl Room {
         Room { held: Held::default(), max_open_bytes, max_gathered_bytes }
     }
 
+    /// Returns what all open transactions hold.
+    pub(crate) fn held(&self) -> Held {
+        self.held
+    }
+
     /// Counts a transaction that holds something else than before.
     pub(crate) fn change(&mut self, before: Held, after: Held) {
         let changed = |held: usize, before: usize, after: usize| (held + after).saturating_sub(before);

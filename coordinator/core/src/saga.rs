@@ -44,7 +44,7 @@ pub(crate) struct Saga {
     pub(crate) tx: TxId,
     pub(crate) attempt_number: AttemptNumber,
     pub(crate) digest: [u8; 32],
-    begun_at: Timestamp,
+    pub(crate) begun_at: Timestamp,
     deadline: Timestamp,
     steps: Vec<Step>,
     /// The reason for which it compensates, if it does.
@@ -306,6 +306,11 @@ impl Saga {
     /// Returns a step that waits for an operator, if there is one.
     fn stuck(&self) -> Option<StuckStep> {
         (0..self.steps.len()).find_map(|step| self.stuck_at(step))
+    }
+
+    /// Returns true if some step goes on only with an operator.
+    pub(crate) fn waits_for_an_operator(&self) -> bool {
+        (0..self.steps.len()).any(|step| self.run(step).is_some_and(|run| run.waits_for == WaitsFor::Operator))
     }
 
     fn stuck_at(&self, step: usize) -> Option<StuckStep> {

@@ -121,7 +121,8 @@ pub struct WatchLine {
 #[derive(Debug, Serialize)]
 pub struct Coordinator {
     pub name: String,
-    pub id: String,
+    /// None: it is not told to this caller.
+    pub id: Option<String>,
     pub epoch: u32,
     pub phase: Option<CoordinatorPhase>,
     pub open: u64,
@@ -345,7 +346,7 @@ impl From<&CoordinatorView> for Coordinator {
     fn from(view: &CoordinatorView) -> Self {
         Coordinator {
             name: view.name.clone(),
-            id: view.id.to_string(),
+            id: view.id.map(|id| id.to_string()),
             epoch: view.epoch.0,
             phase: view.phase,
             open: view.open,

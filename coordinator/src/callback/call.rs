@@ -1,5 +1,6 @@
 //! One call: an HTTP POST of the outcome, and what its answer means.
 
+use super::signature;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
@@ -69,29 +70,31 @@ fn meaning(status: u16) -> Result<(), CallError> {
 }
 
 /// Calls once.
-pub(super) async fn call(dial: &dyn Dial, tx: &TxId, url: &Uri, outcome: &Outcome) -> Result<(), CallError> {
-    match timeout(CALL_TIMEOUT, post(dial, url, body(tx, outcome))).await {
+pub(super) async fn call(dial: &dyn Dial, url: &Uri, body: Bytes, signature: Option<String>) -> Result<(), CallError> {
+    match timeout(CALL_TIMEOUT, post(dial, url, body, signature)).await {
         Ok(answer) => meaning(answer?),
         Err(_elapsed) => Err(CallError::Late),
     }
 }
 
-async fn post(dial: &dyn Dial, url: &Uri, body: Bytes) -> Result<u16, CallError> {
+async fn post(dial: &dyn Dial, url: &Uri, body: Bytes, signature: Option<String>) -> Result<u16, CallError> {
     let connection = TokioIo::new(dial.dial(url.clone()).await?);
     let (mut sender, connection) = http1::handshake(connection).await?;
     let driving = tokio::spawn(connection);
     let authority = url.authority().map(ToString::to_string).unwrap_or_default();
     let path = url.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request::post(path)
-        .header("host", authority)
-        .header("content-type", "application/json")
-        .body(Full::new(body))?;
+    let mut request = Request::post(path).header("host", authority).header("content-type", "application/json");
+    if let Some(signature) = signature {
+        request = request.header(signature::HEADER, signature);
+    }
+    let request = request.body(Full::new(body))?;
     let response = sender.send_request(request).await;
     driving.abort();
     Ok(response?.status().as_u16())
 }
 
-fn body(tx: &TxId, outcome: &Outcome) -> Bytes {
+/// Returns what a call says.
+pub(super) fn body(tx: &TxId, outcome: &Outcome) -> Bytes {
     let body = Body { tx: tx.to_string(), outcome: OutcomeForm::new(Some(outcome)) };
     serde_json::to_vec(&body).expect("text and nothing else is written as JSON").into()
 }

@@ -4,6 +4,7 @@ use super::writes::Item;
 use super::{Engine, Link, LinkState};
 use crate::history::{Histories, by_operator};
 use crate::log::{Ended, Log, LogError};
+use crate::metrics;
 use crate::queue::Queue;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -200,6 +201,8 @@ pub(crate) struct View<'a> {
     pub(crate) histories: &'a Histories,
     pub(crate) log: &'a Log,
     pub(crate) refusing: Option<&'a str>,
+    /// The records that wait for the write under way.
+    pub(crate) gathering_bytes: usize,
 }
 
 impl Command {
@@ -258,6 +261,7 @@ impl Engine {
                     tracing::warn!(%participant, "it does not number its writes: were it put back from an older copy, nobody would notice");
                 }
                 link.unnumbered = unnumbered;
+                link.sessions += 1;
                 link.abilities = Some(abilities);
                 link.state = LinkState::Connected { session, queue, resource };
                 link.since = self.clock.now();
@@ -298,6 +302,7 @@ impl Engine {
                     histories: &self.histories,
                     log: &self.log,
                     refusing: self.refusing.as_deref(),
+                    gathering_bytes: self.writes.gathering_bytes(),
                 });
                 Ok(())
             }
@@ -317,6 +322,10 @@ impl Engine {
             && self.core.view(&tx).is_none()
             && self.log.ended(&tx)?.is_none()
         {
+            self.figures.rejected(match &reason {
+                Replied::UnknownParticipant(_) => metrics::UNKNOWN_PARTICIPANT,
+                Replied::NoRoom(_) | Replied::Core(_) | Replied::Again(_) => metrics::NO_ROOM,
+            });
             reply.give(reason);
             return Ok(());
         }

@@ -3,9 +3,10 @@
 use super::writes::{Done, Item};
 use super::{Engine, attention};
 use crate::log::{Log, LogError};
+use crate::metrics;
 use crate::points;
 use tokio::time::Instant;
-use undoubt_coordinator_core::{Effect, Input, Note, Record, Request, Stage, Timer};
+use undoubt_coordinator_core::{Answer, Effect, Input, Note, Record, Request, Stage, Timer};
 use undoubt_platform::Batch;
 use undoubt_vocabulary::{AttemptNumber, Backoff, Timestamp, TxId};
 
@@ -15,6 +16,12 @@ impl Engine {
             Effect::Append { mut record, forced } => {
                 let has_lost = self.lose(&mut record);
                 attention::ended(&record);
+                // A heuristic outcome writes the record of one that has ended again.
+                if let Record::Ended(ended) = &record
+                    && self.core.holds(&ended.tx)
+                {
+                    self.figures.ended(ended, now);
+                }
                 let item = Item::Record(record.tx().clone(), record.attempt_number(), record.stage());
                 if let Record::Ended(ended) = &record
                     && self.apart.may_be_stored(ended)
@@ -54,6 +61,9 @@ impl Engine {
                 }
             }
             Effect::Answer { client, answer, .. } => {
+                if let Answer::Rejected(rejection) = &answer {
+                    self.figures.rejected(metrics::label(rejection));
+                }
                 self.crash.reach("before-answer");
                 if let Some((tx, reply)) = self.clients.remove(&client) {
                     reply.send(tx, answer);
@@ -84,6 +94,9 @@ impl Engine {
             }
             Effect::Note { tx, note } => {
                 tracing::debug!(target: "undoubt::note", %tx, event = note.kind().as_str(), participant = note.participant().map(tracing::field::display), detail = %note);
+                if let Note::Begun { .. } | Note::SagaBegun { .. } = &note {
+                    self.figures.begun(matches!(note, Note::SagaBegun { .. }));
+                }
                 attention::noted(&tx, &note);
                 if matches!(note, Note::Resolved { .. } | Note::Forgotten)
                     && let Some(doing) = self.operator_is_doing.take()

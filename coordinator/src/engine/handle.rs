@@ -1,6 +1,7 @@
 //! The way to the engine, bounded in number and in bytes.
 
 use super::commands::{Command, Replied, Reply, View};
+use crate::metrics::Queue;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -53,6 +54,15 @@ impl Handle {
 
     pub(crate) fn gone(&self) -> EngineGone {
         EngineGone { server: "coordinator", why: self.why.get().cloned() }
+    }
+
+    /// Returns what waits for the engine: commands, and the bytes that they bring along.
+    pub(crate) fn queued(&self) -> (Queue, Queue) {
+        let max = self.commands.max_capacity();
+        let max_bytes = MAX_QUEUED_COMMAND_BYTES as usize;
+        let commands = Queue { length: max.saturating_sub(self.commands.capacity()), max };
+        let bytes = Queue { length: max_bytes.saturating_sub(self.room.available_permits()), max: max_bytes };
+        (commands, bytes)
     }
 
     /// Returns the channel on which the engine says whether writes that are under way are about to make room.

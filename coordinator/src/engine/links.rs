@@ -16,6 +16,9 @@ pub(crate) struct Link {
     pub(crate) since: Timestamp,
     /// Failed attempts to connect since it was last connected, or since the start.
     pub(crate) attempts: u64,
+    /// Sessions that were begun, and attempts that failed, since the start.
+    pub(crate) sessions: u64,
+    pub(crate) failures: u64,
     /// True if the participant does not number its writes.
     pub(crate) unnumbered: bool,
     /// The abilities with which it was welcomed last; `None`: it has not been since the start.
@@ -43,6 +46,8 @@ impl Link {
             state: LinkState::Disconnected { last_error },
             since: now,
             attempts: 0,
+            sessions: 0,
+            failures: 0,
             unnumbered: false,
             abilities: None,
             outgoing: Vec::new(),
@@ -95,6 +100,7 @@ impl Link {
             LinkState::Disconnected { last_error } => *last_error != error,
         };
         self.attempts += 1;
+        self.failures += 1;
         self.state = LinkState::Disconnected { last_error: error };
         other || self.attempts.is_power_of_two() || self.attempts.is_multiple_of(TOLD_EVERY_ATTEMPTS)
     }

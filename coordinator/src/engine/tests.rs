@@ -348,6 +348,8 @@ fn parts(store: Arc<MemoryStore>, epoch: Epoch, participants: Vec<ParticipantNam
         crash: CrashPoints::default(),
         log: Log::new(store),
         epoch,
+        figures: Arc::default(),
+        bell: None,
         participants,
     }
 }

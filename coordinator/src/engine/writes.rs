@@ -26,7 +26,7 @@ pub(super) enum Item {
 }
 
 /// The bytes that may wait to be written before no more commands are taken.
-const MAX_GATHERING_BYTES: usize = 8 << 20;
+pub(crate) const MAX_GATHERING_BYTES: usize = 8 << 20;
 
 pub(super) struct Writes {
     flush_interval: Duration,
@@ -160,7 +160,12 @@ impl Writes {
     /// under way goes on: the records that it still leads to hold no more than what was gathered from participants,
     /// which is bounded too.
     pub(super) fn are_full(&self) -> bool {
-        self.gathering.iter().map(|gathering| gathering.batch.payload_bytes()).sum::<usize>() >= MAX_GATHERING_BYTES
+        self.gathering_bytes() >= MAX_GATHERING_BYTES
+    }
+
+    /// Returns the bytes of what waits for the write under way.
+    pub(super) fn gathering_bytes(&self) -> usize {
+        self.gathering.iter().map(|gathering| gathering.batch.payload_bytes()).sum()
     }
 
     /// Returns the items that the next write holds, if it can start now.

@@ -105,7 +105,7 @@ pub(super) fn parse(request: v1::SubmitRequest, config: &Config) -> Result<(NewT
         }
         given => given.into(),
     };
-    let callback = if callback.is_empty() { None } else { Some(callback::parse(&callback)?) };
+    let callback = if callback.is_empty() { None } else { Some(callback::admit(&callback, config)?) };
     if callback.is_some() && !no_wait {
         return Err(BadRequest::OtherMode { given: "a callback", mode: "waiting", wanted: "none: add no_wait" });
     }

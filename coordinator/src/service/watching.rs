@@ -184,7 +184,7 @@ mod tests {
                     let Command::Inspect(look) = queued.command else { panic!("nothing else is asked") };
                     let held = held.lock().unwrap();
                     let (core, histories, links) = (&held.0, &held.1, &BTreeMap::new());
-                    look(&View { core, links, histories, log: &log, refusing: None });
+                    look(&View { core, links, histories, log: &log, refusing: None, gathering_bytes: 0 });
                 }
             });
             world

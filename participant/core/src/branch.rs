@@ -93,6 +93,11 @@ impl Branch {
         !matches!(self.state, State::Finished(_))
     }
 
+    /// Returns true if somebody else has ended it, and its coordinator has yet to hear of it.
+    pub(crate) fn is_heuristic(&self) -> bool {
+        matches!(self.state, State::Heuristic { .. })
+    }
+
     pub(crate) fn is_in_doubt(&self) -> bool {
         matches!(self.state, State::Prepared { .. })
     }

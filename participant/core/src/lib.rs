@@ -22,6 +22,7 @@
 
 mod branch;
 pub mod branch_id;
+mod census;
 mod effect;
 pub mod heuristic;
 mod input;
@@ -35,6 +36,7 @@ pub mod step;
 
 pub use branch::BranchView;
 pub use branch_id::BranchId;
+pub use census::Census;
 pub use effect::{Answer, Effect, Rejection, SessionRefused};
 pub use heuristic::Heuristic;
 pub use input::{Hello, Input, Operator, Recovered, Session};

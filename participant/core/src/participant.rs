@@ -172,6 +172,14 @@ impl Participant {
         self.branches.in_any_order().filter(|(_, branch)| branch.is_in_doubt()).count()
     }
 
+    pub(crate) fn branches_in_any_order(&self) -> impl Iterator<Item = (&TxId, &Branch)> {
+        self.branches.in_any_order().map(|(tx, branch)| (tx, &**branch))
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Returns all branches that are not finished, and heuristic outcomes.
     pub fn views(&self) -> impl Iterator<Item = BranchView> + '_ {
         self.branches.iter().map(|(_, branch)| branch).filter(|branch| branch.is_open()).map(|branch| branch.view())

@@ -1,6 +1,7 @@
 //! The commands that others give to the engine.
 
 use super::Engine;
+use crate::metrics::Queues;
 use crate::outbox::Outbox;
 use crate::resource::{Branches, Health, Heuristic, Loss, Mark, Release, ResourceError};
 use crate::room::Room;
@@ -102,6 +103,8 @@ pub(crate) struct View<'a> {
     pub(crate) losses: &'a [(Loss, WriteNumber)],
     pub(crate) resource: &'static str,
     pub(crate) health: Health,
+    /// Work that waits for room: how many, and their bytes.
+    pub(crate) waiting: (usize, usize),
 }
 
 /// The error of whoever asks an engine that has ended.
@@ -131,6 +134,18 @@ impl Handle {
         self.takes_work.clone().wait_for(|takes| *takes).await.map_err(|_| GONE)?;
         let bytes = u32::try_from(bytes.min(MAX_RECEIVED_BYTES)).expect("the bound is below 4 GiB");
         self.received.clone().acquire_many_owned(bytes).await.map_err(|_| GONE)
+    }
+
+    /// Returns what waits at the edges of the engine.
+    pub(crate) fn queues(&self) -> Queues {
+        let max = self.commands.max_capacity();
+        let (unsent_bytes, kept_bytes) = self.room.taken();
+        Queues {
+            commands: (max.saturating_sub(self.commands.capacity()), max),
+            received_bytes: (MAX_RECEIVED_BYTES.saturating_sub(self.received.available_permits()), MAX_RECEIVED_BYTES),
+            unsent_bytes,
+            kept_bytes,
+        }
     }
 
     pub(crate) async fn tell(&self, command: Command) -> Result<(), EngineGone> {
@@ -223,6 +238,7 @@ impl<R: Branches> Engine<R> {
                 losses: &self.losses,
                 resource: self.resource.kind(),
                 health: self.health(),
+                waiting: self.waiting.len_and_bytes(),
             }),
             Command::Stop => self.commands.close(),
         }
@@ -247,7 +263,7 @@ impl<R: Branches> Engine<R> {
         let _ = reply.send(Ok(KnownHere { number, recalled, attempts, next }));
     }
 
-    fn health(&self) -> Health {
+    pub(super) fn health(&self) -> Health {
         let health = self.resource.health();
         Health { refuses_work: health.refuses_work.or_else(|| self.why_work_waits()), ..health }
     }

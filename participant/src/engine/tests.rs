@@ -60,7 +60,8 @@ impl Running {
         let crash = CrashPoints::observed_by(Arc::new(move |point| seen.lock().unwrap().push(point)));
         let (config, random) = (Arc::new(config), Arc::new(SeededRandom::new(1)));
         let (clock, owner) = (Arc::new(SystemClock), "test".parse().unwrap());
-        let (engine, handle) = Engine::recover(resource, owner, config, (clock, random), crash).await.unwrap();
+        let (engine, handle) =
+            Engine::recover(resource, owner, config, (clock, random), crash, (Arc::default(), None)).await.unwrap();
         let ended = tokio::spawn(engine.run());
         let (out, outgoings) = outbox(handle.room());
         handle.tell(Command::Hello { session: SESSION, hello: hello(), out }).await.unwrap();

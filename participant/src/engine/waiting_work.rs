@@ -80,6 +80,11 @@ impl Work {
 }
 
 impl Waiting {
+    /// Returns how many wait, and their bytes.
+    pub(super) fn len_and_bytes(&self) -> (usize, usize) {
+        (self.untried.len() + self.large.len(), self.bytes)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.untried.is_empty() && self.large.is_empty()
     }

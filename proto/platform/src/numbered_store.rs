@@ -14,6 +14,7 @@
 //! | `seen/`, whose log | what the owner remembers of it, as it encodes that |
 //! | `put-back` | why this log is believed to be an older copy, until that is cleared: UTF-8 |
 
+use crate::metrics::StoreFigures;
 use crate::store::{
     BackingUp, Batch, Direction, Durability, Family, Pauses, Room, Store, StoreError, Written, write_until_taken,
 };
@@ -287,6 +288,10 @@ impl Store for NumberedStore {
 
     fn room(&self) -> Result<Room, StoreError> {
         self.store.room()
+    }
+
+    fn figures(&self) -> Option<StoreFigures> {
+        self.store.figures()
     }
 
     fn backup(&self, to: &Path) -> BackingUp {

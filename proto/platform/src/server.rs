@@ -5,22 +5,27 @@
 
 mod accept;
 mod answers;
+mod calls;
 mod connection;
 mod exchange;
 mod fields;
 mod frame;
+mod guard;
 mod lifetime;
 mod limits;
+mod peer;
 mod requests;
 mod room;
 mod task;
 #[cfg(test)]
 mod tests;
 
+use crate::access::Access;
 use crate::clock::Clock;
 use exchange::Rooms;
 use frame::FrameLayer;
 use futures::future::BoxFuture;
+use guard::GuardLayer;
 use limits::{MAX_HEADER_LIST_BYTES, MAX_STREAMS_PER_CONNECTION};
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, LazyLock};
@@ -29,11 +34,13 @@ use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::server::HealthReporter;
 
 pub use accept::{Incoming, boxed};
-pub use connection::{Connection, Duplex};
+pub use calls::{Calls, METRICS};
+pub use connection::{Connection, ConnectionInfo, Duplex};
 pub use exchange::AnswerRoom;
 pub use fields::{check_reason, parse_tx};
 pub use lifetime::{Serving, tell_health};
 pub use limits::{DEFAULT_ROOM_BYTES, share_bytes};
+pub use peer::Peer;
 pub use task::{EngineGone, Task, TaskCancelled, stopped};
 pub use tonic::transport::Error as ServerError;
 
@@ -75,8 +82,10 @@ impl Offer {
 }
 
 /// The terms on which connections are kept.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Keeping {
+    /// The rules of who may do what.
+    pub access: Access,
     /// Connections that may be open at a time.
     pub max_connections: usize,
     /// A peer that is silent this long is asked for a sign of life, and given up after as long again.
@@ -102,13 +111,15 @@ fn serve(
     incoming: Incoming,
     keeping: Keeping,
     clock: Arc<dyn Clock>,
+    calls: Calls,
     stop: BoxFuture<'static, ()>,
 ) -> BoxFuture<'static, Result<(), ServerError>> {
     let rooms = Rooms::new(keeping.max_request_room_bytes, keeping.max_answer_room_bytes);
-    let incoming = accept::orderly(incoming, keeping.max_connections, GREETING_TIMEOUT, rooms);
+    let incoming = accept::orderly(incoming, keeping.max_connections, GREETING_TIMEOUT, rooms, calls.clone());
     let under_way = Arc::new(AtomicUsize::new(0));
     let server = tonic::transport::Server::builder()
-        .layer(FrameLayer { clock, max_message_bytes: keeping.max_message_bytes, under_way })
+        .layer(FrameLayer { clock, calls, max_message_bytes: keeping.max_message_bytes, under_way })
+        .layer(GuardLayer { access: keeping.access })
         .http2_keepalive_interval(Some(keeping.alive))
         .http2_keepalive_timeout(Some(keeping.alive))
         .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)

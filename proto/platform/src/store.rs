@@ -31,6 +31,7 @@ mod write_answer;
 
 use std::path::Path;
 
+use crate::metrics::StoreFigures;
 use bytes::Bytes;
 
 pub use backup::{BackingUp, BackupError};
@@ -87,6 +88,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// Returns how much more can be stored. Deleted data gives its room back while the store is open, some time later.
     fn room(&self) -> Result<Room, StoreError>;
+
+    /// Returns the figures that it keeps of its writes, if it does.
+    fn figures(&self) -> Option<StoreFigures> {
+        None
+    }
 
     /// Copies the store into the folder `to`, while it goes on: a prefix of its batches, with all that were answered before this
     /// call. The answer comes once the copy is on stable storage, which may take long; an error leaves nothing behind, and

@@ -123,9 +123,9 @@ impl Auditor {
             // It may have been ended meanwhile; else it is listed the next time too.
             let _ = coordinator.forget(&held.tx, "operator", "it cannot be carried out").await;
         }
-        let Ok(present) = coordinator.describe().await else { return false };
+        let Some(present) = coordinator.describe().await.ok().and_then(|view| view.id) else { return false };
         if self.shared.plan.puts_disks_back() {
-            self.release_orphans(present.id).await;
+            self.release_orphans(present).await;
         }
         if !clients_are_done || !nobody_waits || !open.transactions.is_empty() {
             return false;
@@ -134,7 +134,7 @@ impl Auditor {
             let Ok(held) = participant.held(&HeldQuery::of(HeldFilter::Work)).await else { return false };
             let open = held.branches.iter().any(|branch| {
                 let reported = branch.heuristic.as_ref().is_some_and(|heuristic| heuristic.decision.is_some());
-                branch.coordinator == present.id && !reported
+                branch.coordinator == present && !reported
             });
             if open {
                 return false;
@@ -164,7 +164,7 @@ impl Auditor {
                 let open = open.transactions.into_iter().map(|open| (open.tx.to_string(), label(open.phase))).collect();
                 self.shared.finals().open = open;
             }
-            present = coordinator.describe().await.ok().map(|view| view.id);
+            present = coordinator.describe().await.ok().and_then(|view| view.id);
         }
         for (number, participant) in &self.participants {
             let Ok(held) = participant.held(&HeldQuery::of(HeldFilter::Work)).await else { continue };

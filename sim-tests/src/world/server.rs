@@ -17,7 +17,7 @@ use undoubt_coordinator as coordinator;
 use undoubt_kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant as participant;
 use undoubt_platform::identity::establish;
-use undoubt_platform::{Kind, NumberedStore, Random, SecretKey, SeededRandom, Store, StoreError};
+use undoubt_platform::{Access, Kind, Metrics, NumberedStore, Random, SecretKey, SeededRandom, Store, StoreError};
 
 /// The free bytes below which servers take no new work.
 const MIN_FREE_BYTES: u64 = 1 << 20;
@@ -94,8 +94,11 @@ async fn coordinate(machine: Machine) -> turmoil::Result {
         key: Arc::new(key()),
         connect: Arc::new(sessions),
         dial,
+        callback_secret: None,
         incoming: net::incoming(network).await?,
         crash: shared.crash_points(host),
+        metrics: Metrics::default(),
+        access: Access::open(),
     };
     Ok(coordinator::run(config, environment, pending()).await?)
 }
@@ -123,8 +126,11 @@ async fn participate(machine: Machine) -> turmoil::Result {
     let environment = participant::Environment {
         clock: shared.clock(host),
         random,
+        dial: Arc::new(network.clone()),
         incoming: net::incoming(network).await?,
         crash: shared.crash_points(host),
+        metrics: Metrics::default(),
+        access: Access::open(),
     };
     let resource = Arc::new(Observed::new(resource, shared.clone(), host));
     Ok(participant::run(config, resource, environment, pending()).await?)

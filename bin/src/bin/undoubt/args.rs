@@ -7,6 +7,7 @@ use crate::output::Format;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
+use undoubt::credentials::Credentials;
 use undoubt_client::Cursor;
 use undoubt_client::work::{GRAMMAR, OBJECTS};
 use undoubt_gateway::document::{SCHEMA, duration};
@@ -53,6 +54,8 @@ pub struct Global {
     /// Tell on standard error what is tried and why it is repeated.
     #[arg(long, short, global = true, help_heading = ANYWHERE)]
     pub verbose: bool,
+    #[command(flatten)]
+    pub credentials: Credentials,
 }
 
 #[derive(Debug, Subcommand)]
@@ -121,6 +124,16 @@ pub enum Command {
     Recovery {
         #[arg(value_enum)]
         action: RecoveryAction,
+    },
+    /// Makes tokens, by which servers know callers.
+    Tokens {
+        #[command(subcommand)]
+        action: TokensAction,
+    },
+    /// Makes certificates, by which servers and callers know each other.
+    Certs {
+        #[command(subcommand)]
+        action: CertsAction,
     },
     /// Lets the coordinator take no new transactions, finish those in flight, and end.
     Drain,
@@ -269,6 +282,38 @@ pub struct Doubt {
     /// A coordinator's configuration file, which names its participants.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// What is done about tokens.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum TokensAction {
+    /// Prints a new token, and the hash that servers know it by.
+    New,
+}
+
+/// What is done about certificates.
+#[derive(Debug, Subcommand)]
+pub enum CertsAction {
+    Init(InitCerts),
+}
+
+/// Makes a CA and certificates for a first cluster, and a file of identities that goes with them.
+///
+/// For each name there are NAME.crt and NAME.key. Who can read ca.key can make more: keep it away from the servers, or delete it.
+/// Run again on the same folder, it adds certificates of the same CA.
+#[derive(Debug, Args)]
+pub struct InitCerts {
+    /// The folder to put them in.
+    pub folder: PathBuf,
+    /// A server, and the host names and addresses under which it is called. May be repeated.
+    #[arg(long, value_name = "NAME=HOST,…", value_parser = undoubt::settings::parse_assignment)]
+    pub server: Vec<undoubt::settings::Given>,
+    /// A caller, and its roles: submit, read, operate, coordinator, delegate. May be repeated.
+    #[arg(long, value_name = "NAME=ROLE,…", value_parser = undoubt::settings::parse_assignment)]
+    pub client: Vec<undoubt::settings::Given>,
+    /// The days for which they are valid.
+    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub days: u32,
 }
 
 /// Reads a duration that is not zero: without any, nothing could be tried, and what came of it would be unknown.

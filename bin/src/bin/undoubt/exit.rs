@@ -3,6 +3,7 @@
 use serde_json::json;
 use std::io;
 use std::process::ExitCode;
+use undoubt::credentials::Unusable;
 use undoubt_client::{
     CancelError, InvalidAddress, OperatorError, QueryError, StuckStep, SubmitError, TxId, Unanswered, WaitError,
 };
@@ -268,6 +269,12 @@ impl From<OperatorError> for Failure {
 
 impl From<InvalidAddress> for Failure {
     fn from(error: InvalidAddress) -> Self {
+        Failure::new(Exit::Usage, error.to_string())
+    }
+}
+
+impl From<Unusable> for Failure {
+    fn from(error: Unusable) -> Self {
         Failure::new(Exit::Usage, error.to_string())
     }
 }

@@ -8,7 +8,10 @@ use clap::{Command, CommandFactory as _};
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Run transactions", &["submit", "wait", "cancel", "run"]),
     ("Look", &["status", "history", "list", "watch", "doubt", "describe", "participants", "participant", "branches"]),
-    ("Operate", &["resolve-step", "forget", "resolve", "release-marks", "accept-loss", "recovery", "drain"]),
+    (
+        "Operate",
+        &["resolve-step", "forget", "resolve", "release-marks", "accept-loss", "recovery", "tokens", "certs", "drain"],
+    ),
     ("Try", &["demo", "torture", "restores"]),
     ("Help", &["completions", "help"]),
 ];

@@ -31,7 +31,7 @@ pub async fn submit(path: &Path, in_flight: u32, global: &Global) -> Result<Exit
     let cannot = |error: io::Error| Failure::new(Exit::Usage, format!("cannot read {}: {error}", path.display()));
     let input = open(path).map_err(cannot)?;
     let in_flight = usize::try_from(in_flight).unwrap_or(usize::MAX);
-    let options = global.options().max_in_flight_transactions(in_flight);
+    let options = global.identified()?.max_in_flight_transactions(in_flight);
     let mut client = Client::connect_lazy(&global.coordinator, options)?;
     // If it cannot be asked, each of the transactions will say why.
     let _ = client.learn_default_timeout().await;

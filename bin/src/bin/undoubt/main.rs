@@ -16,6 +16,7 @@ mod operate;
 mod output;
 mod restores;
 mod run;
+mod secrets;
 mod show;
 mod submit;
 
@@ -86,6 +87,8 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::Demo { seed } => show::run_demo(seed, global).await,
         Command::Torture(torture) => show::run_torture(&torture, global).await,
         Command::Restores(restores) => restores::run_restores(&restores, global).await,
+        Command::Tokens { action: args::TokensAction::New } => secrets::new_token(global),
+        Command::Certs { action: args::CertsAction::Init(init) } => secrets::init_certificates(&init, global),
         Command::Drain => operate::drain(global).await,
         Command::Run(run) => run::run_load(&run, global).await,
         Command::Completions { shell } => {
@@ -101,8 +104,12 @@ impl Global {
         ClientOptions::default().deadline(self.timeout)
     }
 
+    fn identified(&self) -> Result<ClientOptions, Failure> {
+        Ok(self.credentials.give(self.options())?)
+    }
+
     fn client(&self) -> Result<Client, Failure> {
-        Ok(Client::connect_lazy(&self.coordinator, self.options())?)
+        Ok(Client::connect_lazy(&self.coordinator, self.identified()?)?)
     }
 
     /// Returns a client of the participant with this name or address.
@@ -111,7 +118,7 @@ impl Global {
     }
 
     fn participant(&self, url: &str) -> Result<ParticipantClient, Failure> {
-        Ok(ParticipantClient::connect_lazy(url, self.options())?)
+        Ok(ParticipantClient::connect_lazy(url, self.identified()?)?)
     }
 }
 

@@ -26,7 +26,7 @@ pub async fn describe(global: &Global) -> Result<Exit, Failure> {
     Exit::shown(global.output.show(&Coordinator::from(&view), || {
         fields(&[
             ("coordinator", view.name.clone()),
-            ("id", view.id.to_string()),
+            ("id", view.id.map_or_else(|| "not told to this caller".to_owned(), |id| id.to_string())),
             ("epoch", view.epoch.0.to_string()),
             ("phase", or_dash(view.phase)),
             ("open", format!("{} of at most {}", view.open, view.max_open)),

@@ -175,6 +175,7 @@ async fn load(arguments: &Run, global: &Global) -> Result<Load, Failure> {
         timeout: arguments.deadline,
         marks: !arguments.no_audit,
         patience: load.patience.max(global.timeout),
+        options: global.identified()?,
         ..load
     })
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use std::process::Stdio;
 use tokio::process::Command;
 use undoubt::cluster::{Cluster, Who};
+use undoubt::credentials::Credentials;
 
 /// What a command said.
 #[derive(Debug)]
@@ -65,6 +66,19 @@ pub async fn undoubt(cluster: &Cluster, arguments: &[&str]) -> Said {
     let url = cluster.url(Who::Coordinator).unwrap();
     let mut command = command(arguments);
     command.args(["--coordinator", &url]).env("XDG_STATE_HOME", cluster.folder().join("state"));
+    run(command).await
+}
+
+/// Asks the coordinator of a cluster that is secured, as somebody.
+pub async fn undoubt_as(cluster: &Cluster, who: &Credentials, arguments: &[&str]) -> Said {
+    let url = cluster.url(Who::Coordinator).unwrap();
+    let mut command = command(arguments);
+    command.args(["--coordinator", &url, "--timeout", "5s"]);
+    for (flag, file) in
+        [("--ca", &who.ca), ("--cert", &who.cert), ("--key", &who.key), ("--token-file", &who.token_file)]
+    {
+        command.args(file.iter().flat_map(|file| [flag.as_ref(), file.as_os_str()]));
+    }
     run(command).await
 }
 

@@ -78,6 +78,8 @@ impl World {
             crash: CrashPoints::default(),
             log: Log::new(store.clone()),
             epoch: Epoch(epoch),
+            figures: Arc::default(),
+            bell: None,
             participants: names.clone(),
         };
         let (engine, handle) = Engine::recover(parts, tokio::sync::watch::channel(false).0).unwrap();

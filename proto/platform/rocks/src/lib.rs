@@ -40,12 +40,12 @@ use undoubt_vocabulary::limits::MAX_STORE_QUEUE_BYTES;
 use backup::Backups;
 use folder::Folder;
 use reclaimer::{Deletions, Reclaimer};
+use undoubt_platform::metrics::StoreFigures;
 use undoubt_platform::store::{BackingUp, Batch, Direction, Durability, Family, Room, Store, StoreError, Written};
 use writer::Writer;
 
 pub use error::OpenError;
 pub use folder_sign::{FileIdentity, LocalSign};
-pub use writer::WriterStats;
 
 /// Bounds on memory and on the log. The defaults suit many stores side by side on a small machine.
 #[derive(Clone, Debug)]
@@ -177,10 +177,6 @@ impl RocksStore {
         self.ran_out_of_room.load(Ordering::Relaxed)
     }
 
-    pub fn stats(&self) -> WriterStats {
-        self.writer.stats()
-    }
-
     fn place(&self, family: Family) -> String {
         format!("family '{}' in {}", family.0, self.folder.path().display())
     }
@@ -247,6 +243,10 @@ impl Store for RocksStore {
 
     fn room(&self) -> Result<Room, StoreError> {
         self.folder.room()
+    }
+
+    fn figures(&self) -> Option<StoreFigures> {
+        Some(self.writer.figures())
     }
 
     fn backup(&self, to: &Path) -> BackingUp {

@@ -12,10 +12,11 @@
 //! bound is in memory.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use tokio::time::Instant;
+use undoubt_platform::metrics::{StoreFigures, WriterFigures};
 use undoubt_platform::store::{Batch, Completion, Durability, StoreError, Written};
 
 /// The bounds on what may wait for the writer.
@@ -23,17 +24,6 @@ use undoubt_platform::store::{Batch, Completion, Durability, StoreError, Written
 pub(super) struct Bounds {
     pub(super) batches: usize,
     pub(super) bytes: usize,
-}
-
-/// The counts since the store was opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WriterStats {
-    /// Batches applied.
-    pub batches: u64,
-    /// Groups they were applied in.
-    pub groups: u64,
-    /// Groups that were forced to stable storage.
-    pub forced_groups: u64,
 }
 
 #[derive(Debug)]
@@ -47,9 +37,7 @@ struct Shared {
     bounds: Bounds,
     queue: Mutex<Queue>,
     changed: Condvar,
-    batches: AtomicU64,
-    groups: AtomicU64,
-    forced_groups: AtomicU64,
+    figures: Arc<WriterFigures>,
 }
 
 #[derive(Debug, Default)]
@@ -76,14 +64,8 @@ impl Writer {
         bounds: Bounds,
         apply: impl FnMut(&[Batch], Durability) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<Writer, StoreError> {
-        let shared = Arc::new(Shared {
-            bounds,
-            queue: Mutex::default(),
-            changed: Condvar::new(),
-            batches: AtomicU64::new(0),
-            groups: AtomicU64::new(0),
-            forced_groups: AtomicU64::new(0),
-        });
+        let shared =
+            Arc::new(Shared { bounds, queue: Mutex::default(), changed: Condvar::new(), figures: Arc::default() });
         let for_thread = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("store-writer".into())
@@ -114,11 +96,14 @@ impl Writer {
         self.shared.bounds.bytes
     }
 
-    pub(super) fn stats(&self) -> WriterStats {
-        WriterStats {
-            batches: self.shared.batches.load(Ordering::Relaxed),
-            groups: self.shared.groups.load(Ordering::Relaxed),
-            forced_groups: self.shared.forced_groups.load(Ordering::Relaxed),
+    pub(super) fn figures(&self) -> StoreFigures {
+        let queue = self.shared.lock();
+        StoreFigures {
+            writer: self.shared.figures.clone(),
+            queued_batches: queue.jobs.len(),
+            max_queued_batches: self.shared.bounds.batches,
+            queued_bytes: queue.bytes,
+            max_queued_bytes: self.shared.bounds.bytes,
         }
     }
 }
@@ -190,12 +175,6 @@ impl Shared {
             job.completion.complete(Err(StoreError::Stopped { cause: cause.clone() }));
         }
     }
-
-    fn count(&self, batches: usize, forced: bool) {
-        self.batches.fetch_add(batches as u64, Ordering::Relaxed);
-        self.groups.fetch_add(1, Ordering::Relaxed);
-        self.forced_groups.fetch_add(u64::from(forced), Ordering::Relaxed);
-    }
 }
 
 /// Stops the queue when the thread ends, also by a panic: nobody may wait for a writer that is gone.
@@ -215,9 +194,13 @@ fn run(shared: &Shared, mut apply: impl FnMut(&[Batch], Durability) -> Result<()
         let durability = if forced { Durability::Forced } else { Durability::Lazy };
         let (batches, completions): (Vec<Batch>, Vec<Completion>) =
             group.into_iter().map(|job| (job.batch, job.completion)).unzip();
+        let began = Instant::now();
         let outcome = apply(&batches, durability);
         match &outcome {
-            Ok(()) => shared.count(completions.len(), forced),
+            Ok(()) => {
+                let bytes = batches.iter().map(Batch::payload_bytes).sum();
+                shared.figures.add(batches.len(), bytes, forced.then(|| began.elapsed()));
+            }
             Err(error) => shared.stop(error.to_string()),
         }
         for completion in completions {

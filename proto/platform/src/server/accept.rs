@@ -1,5 +1,6 @@
 //! The acceptance of connections: so many at a time, and none by force when the system has no room for more.
 
+use super::calls::Calls;
 use super::connection::Connection;
 use super::exchange::Rooms;
 use futures::stream::{BoxStream, Stream, StreamExt as _};
@@ -36,13 +37,18 @@ pub(super) fn orderly(
     max_connections: usize,
     greeting_timeout: Duration,
     rooms: Rooms,
+    calls: Calls,
 ) -> impl Stream<Item = io::Result<Connection>> + Send {
+    let max_connections = max_connections.min(Semaphore::MAX_PERMITS);
+    let places = Arc::new(Semaphore::new(max_connections));
+    calls.bounded(&places, max_connections, &rooms);
     let door = Door {
         incoming,
-        places: Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS))),
+        places,
         max_connections,
         greeting_timeout,
         rooms,
+        calls,
         pause: FIRST_PAUSE,
         failing: Trouble::default(),
         crowded: Trouble::default(),
@@ -56,6 +62,7 @@ struct Door {
     max_connections: usize,
     greeting_timeout: Duration,
     rooms: Rooms,
+    calls: Calls,
     pause: Duration,
     failing: Trouble,
     crowded: Trouble,
@@ -95,6 +102,7 @@ impl Door {
 
     fn turn_away(&mut self, connection: Connection) {
         drop(connection);
+        self.calls.turned_away();
         if self.crowded.again() {
             tracing::warn!(
                 max_connections = self.max_connections,
@@ -105,6 +113,7 @@ impl Door {
     }
 
     async fn rest(&mut self, error: &io::Error) {
+        self.calls.not_accepted();
         if self.failing.again() {
             tracing::warn!(
                 %error,
@@ -160,7 +169,7 @@ mod tests {
 
     /// Lets connections in, one at a time.
     fn let_in(incoming: Incoming) -> impl Stream<Item = io::Result<Connection>> + Send {
-        orderly(incoming, 1, FOREVER, Rooms::new(1, 1))
+        orderly(incoming, 1, FOREVER, Rooms::new(1, 1), Calls::default())
     }
 
     fn full() -> io::Error {

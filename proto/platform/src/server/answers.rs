@@ -65,7 +65,12 @@ impl HttpBody for AnswerBody {
         let Some(Ok(frame)) = frame else { return Poll::Ready(frame) };
         let data = match frame.into_data() {
             Ok(data) => data,
-            Err(other) => return Poll::Ready(Some(Ok(other))),
+            Err(other) => {
+                if let Some(trailers) = other.trailers_ref() {
+                    self.exchange.note_code(trailers);
+                }
+                return Poll::Ready(Some(Ok(other)));
+            }
         };
         // Handlers whose answers may be large have asked for room before they put them together.
         let Some(mut held) = self.exchange.outgoing(data.len()) else {

@@ -1,6 +1,7 @@
 //! One connection: bytes both ways, and a watch over clients that say nothing or read nothing.
 
 use super::exchange::Parts;
+use super::peer::Peer;
 use super::room::Flow;
 use std::fmt;
 use std::io;
@@ -28,7 +29,16 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 /// One connection.
 pub struct Connection {
     duplex: Box<dyn Duplex>,
+    peer: Peer,
     kept: Option<Kept>,
+}
+
+/// What the requests of a connection know of it.
+#[derive(Clone, Debug)]
+pub struct ConnectionInfo {
+    /// None while no server keeps it.
+    pub(super) parts: Option<Parts>,
+    pub(super) peer: Peer,
 }
 
 /// The state that a server keeps of a connection.
@@ -53,7 +63,17 @@ enum Watch {
 impl Connection {
     /// Returns a connection that nobody watches.
     pub fn over(duplex: impl Duplex + 'static) -> Connection {
-        Connection { duplex: Box::new(duplex), kept: None }
+        Connection { duplex: Box::new(duplex), peer: Peer::default(), kept: None }
+    }
+
+    /// Returns the same connection, whose other end is this one.
+    #[must_use]
+    pub fn with(self, peer: Peer) -> Connection {
+        Connection { peer, ..self }
+    }
+
+    pub fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     /// Returns the same connection, as a server keeps it. It ends if the client has not greeted within `patience`.
@@ -126,10 +146,10 @@ impl fmt::Debug for Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Option<Parts>;
+    type ConnectInfo = ConnectionInfo;
 
-    fn connect_info(&self) -> Option<Parts> {
-        self.kept.as_ref().map(|kept| kept.parts.clone())
+    fn connect_info(&self) -> ConnectionInfo {
+        ConnectionInfo { parts: self.kept.as_ref().map(|kept| kept.parts.clone()), peer: self.peer.clone() }
     }
 }
 

@@ -1,14 +1,16 @@
 //! One request and its answer, as handlers and bodies know of it together.
 
+use super::calls::Method;
 use super::limits::bounds;
 use super::room::{Held, Part, Room};
 use crate::reason::Reason;
+use http::HeaderMap;
 use prost::Message;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::time::timeout;
-use tonic::{Extensions, Response, Status};
+use tokio::time::{Instant, timeout};
+use tonic::{Code, Extensions, Response, Status};
 
 /// The time that an answer may wait for room.
 const ANSWER_ROOM_TIMEOUT: Duration = Duration::from_secs(30);
@@ -35,11 +37,17 @@ struct Inner {
     /// The room of what is about to be sent.
     outgoing: Mutex<Option<Held>>,
     under_way: Arc<AtomicUsize>,
+    method: Arc<Method>,
+    began: Instant,
+    /// The code that the answer ends with, once it is known.
+    code: AtomicU8,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         self.under_way.fetch_sub(1, Ordering::Relaxed);
+        let code = Code::from(i32::from(self.code.load(Ordering::Relaxed)));
+        self.method.end(code, self.began.elapsed());
     }
 }
 
@@ -50,11 +58,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Exchange {
     /// Begins one, unless `most` are under way.
-    pub(super) fn begin(parts: Parts, under_way: &Arc<AtomicUsize>, most: usize) -> Option<Exchange> {
+    pub(super) fn begin(
+        parts: Parts,
+        under_way: &Arc<AtomicUsize>,
+        most: usize,
+        method: Arc<Method>,
+    ) -> Option<Exchange> {
         let before = under_way.fetch_add(1, Ordering::Relaxed);
+        method.begin();
+        let is_let_in = before < most;
+        // Who leaves before there is an answer has cancelled.
+        let code = AtomicU8::new(if is_let_in { Code::Cancelled } else { Code::ResourceExhausted } as u8);
         let (read, outgoing) = (Mutex::default(), Mutex::default());
-        let exchange = Exchange(Arc::new(Inner { parts, read, outgoing, under_way: under_way.clone() }));
-        (before < most).then_some(exchange)
+        let under_way = under_way.clone();
+        let inner = Inner { parts, read, outgoing, under_way, method, began: Instant::now(), code };
+        let exchange = Exchange(Arc::new(inner));
+        is_let_in.then_some(exchange)
+    }
+
+    /// Notes the code that an answer ends with, if these headers tell it.
+    pub(super) fn note_code(&self, headers: &HeaderMap) {
+        if let Some(code) = headers.get("grpc-status") {
+            self.0.code.store(Code::from_bytes(code.as_bytes()) as u8, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn requests(&self) -> &Part {

@@ -1,6 +1,6 @@
 //! A gRPC server while it serves, and its orderly end.
 
-use super::{Incoming, Keeping, ServerError, serve};
+use super::{Calls, Incoming, Keeping, ServerError, serve};
 use crate::clock::Clock;
 use futures::future::BoxFuture;
 use std::sync::Arc;
@@ -24,13 +24,13 @@ pub struct Serving {
 
 impl Serving {
     /// Returns a server that serves as long as its end is waited for.
-    pub fn new(routes: Routes, incoming: Incoming, keeping: Keeping, clock: Arc<dyn Clock>) -> Serving {
+    pub fn new(routes: Routes, incoming: Incoming, keeping: Keeping, clock: Arc<dyn Clock>, calls: Calls) -> Serving {
         let (stop, mut stopped) = watch::channel(false);
         let asked_to_stop = async move {
             // Also when the sender is gone there is nothing left to serve.
             let _ = stopped.wait_for(|stop| *stop).await;
         };
-        Serving { server: Some(serve(routes, incoming, keeping, clock, Box::pin(asked_to_stop))), stop }
+        Serving { server: Some(serve(routes, incoming, keeping, clock, calls, Box::pin(asked_to_stop))), stop }
     }
 
     /// Waits until it has ended.

@@ -32,6 +32,11 @@ impl Room {
         Room { bounds, common: Arc::new(Semaphore::new(bounds.common_bytes as usize)) }
     }
 
+    /// Returns what is free of the common room, and the bytes that it has.
+    pub(super) fn common(&self) -> (Arc<Semaphore>, u32) {
+        (self.common.clone(), self.bounds.common_bytes)
+    }
+
     /// Returns the part of a new connection.
     pub(super) fn part(&self) -> Part {
         let Bounds { allowance_bytes, share_bytes, common_bytes } = self.bounds;

@@ -5,7 +5,8 @@ mod stalled_clients;
 mod unfinished_requests;
 mod unread_answers;
 
-use super::{AnswerRoom, Keeping, Offer, boxed, serve};
+use super::{AnswerRoom, Calls, Keeping, Offer, boxed, serve};
+use crate::access::Access;
 use crate::clock::SystemClock;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -47,6 +48,7 @@ impl Server {
         let (connections, incoming) = mpsc::unbounded_channel();
         let incoming = boxed(UnboundedReceiverStream::new(incoming).map(Ok));
         let keeping = Keeping {
+            access: Access::open(),
             max_connections: 100,
             alive: ALIVE,
             stream_window_bytes: 64 << 10,
@@ -59,7 +61,7 @@ impl Server {
         let answers = Answers::default();
         routes.add_service(answers.clone());
         let never = Box::pin(std::future::pending());
-        tokio::spawn(serve(routes.routes(), incoming, keeping, Arc::new(SystemClock), never));
+        tokio::spawn(serve(routes.routes(), incoming, keeping, Arc::new(SystemClock), Calls::default(), never));
         Server { connections, answers }
     }
 

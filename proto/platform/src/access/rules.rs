@@ -1,0 +1,186 @@
+//! The rules of a server, and what they make of a request.
+
+use super::caller::Caller;
+use super::identities::{Identities, Identity};
+use super::methods::{Needed, needed};
+use super::role::{Role, Roles};
+use crate::reason::Reason;
+use crate::server::Peer;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use tonic::Status;
+
+/// The header in which a gateway says on whose behalf it asks.
+pub const ON_BEHALF_OF: &str = "undoubt-on-behalf-of";
+
+/// The longest name of somebody on whose behalf a gateway asks.
+const MAX_BEHALF_BYTES: usize = 128;
+
+/// The rules of one server. Clones share them.
+#[derive(Clone)]
+pub struct Access(Arc<RwLock<Arc<Rules>>>);
+
+struct Rules {
+    identities: Identities,
+    /// The roles of callers that have no identity.
+    anonymous: Roles,
+}
+
+/// The reason why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error(
+        "this server has to know who asks, and nothing in the request says so; send a token (`authorization: Bearer …`, with \
+         undoubt --token-file FILE) or show a certificate (--cert FILE --key FILE) of an identity that it knows"
+    )]
+    Nobody,
+    #[error(
+        "no identity of this server has a certificate for {names}; show another, or have the name added to the server's \
+         identities"
+    )]
+    UnknownCertificate { names: String },
+    #[error(
+        "the token belongs to no identity of this server; it may have been withdrawn: have another made (undoubt tokens new) \
+         and added to the server's identities"
+    )]
+    UnknownToken,
+    #[error("the authorization is not of the form `Bearer TOKEN`; send a token so, or leave it out")]
+    Form,
+    #[error(
+        "{who} may not do this: it needs the role {needs}, and has {has}; have it given by the server's identities"
+    )]
+    Role { who: String, needs: String, has: Roles },
+    #[error(
+        "{who} may not ask on another's behalf ({ON_BEHALF_OF}): that needs the role delegate; leave it out, or have the role \
+         given by the server's identities"
+    )]
+    Delegate { who: String },
+    #[error("{ON_BEHALF_OF}: {0}")]
+    OnBehalfOf(String),
+}
+
+impl Refused {
+    /// Returns true if it is not known who asks, so that another token or certificate may be let in.
+    pub fn is_about_who(&self) -> bool {
+        match self {
+            Refused::Nobody | Refused::UnknownCertificate { .. } | Refused::UnknownToken | Refused::Form => true,
+            Refused::Role { .. } | Refused::Delegate { .. } | Refused::OnBehalfOf(_) => false,
+        }
+    }
+
+    pub fn status(&self) -> Status {
+        let text = self.to_string();
+        match self {
+            Refused::Nobody | Refused::UnknownCertificate { .. } | Refused::UnknownToken | Refused::Form => {
+                Reason::Unidentified.refuse(text)
+            }
+            Refused::Role { .. } | Refused::Delegate { .. } => Reason::LacksRole.refuse(text),
+            Refused::OnBehalfOf(_) => Reason::InvalidRequest.refuse_field(ON_BEHALF_OF, text),
+        }
+    }
+}
+
+impl Access {
+    /// Returns rules by which everybody may do everything: for servers that only this machine reaches.
+    pub fn open() -> Access {
+        Access::new(Identities::default(), Roles::ALL)
+    }
+
+    pub fn new(identities: Identities, anonymous: Roles) -> Access {
+        Access(Arc::new(RwLock::new(Arc::new(Rules { identities, anonymous }))))
+    }
+
+    /// Replaces the identities, from the next request on.
+    pub fn replace(&self, identities: Identities) {
+        // Nothing panics while it is locked.
+        let mut rules = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let anonymous = rules.anonymous;
+        *rules = Arc::new(Rules { identities, anonymous });
+    }
+
+    fn rules(&self) -> Arc<Rules> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns whoever makes a request, if it may.
+    pub fn admit(&self, path: &str, headers: &HeaderMap, peer: &Peer) -> Result<Caller, Refused> {
+        let needed = needed(path);
+        let rules = self.rules();
+        let caller = match (rules.identify(headers, peer), needed) {
+            (Ok(caller), _) => caller,
+            // Whoever asks for something that everybody may needs no valid token either.
+            (Err(_), Needed::Nothing) => return Ok(Caller { address: peer.address, ..Caller::default() }),
+            (Err(refused), Needed::OneOf(_)) => return Err(refused),
+        };
+        match needed {
+            Needed::OneOf(roles) if !caller.has_any(roles) => Err(match &caller.name {
+                None => rules.stranger(peer),
+                Some(name) => {
+                    let needs: Vec<String> = roles.iter().map(Role::to_string).collect();
+                    Refused::Role { who: name.to_string(), needs: needs.join(" or "), has: caller.roles }
+                }
+            }),
+            Needed::OneOf(_) | Needed::Nothing => on_behalf(caller, headers),
+        }
+    }
+}
+
+impl Rules {
+    /// Returns the caller that a token or else a certificate tells.
+    fn identify(&self, headers: &HeaderMap, peer: &Peer) -> Result<Caller, Refused> {
+        let known = |identity: &Identity| Caller {
+            name: Some(identity.name.clone()),
+            through: None,
+            roles: identity.roles,
+            address: peer.address,
+        };
+        if let Some(authorization) = headers.get(AUTHORIZATION) {
+            let token = authorization.to_str().ok().and_then(bearer).ok_or(Refused::Form)?;
+            return self.identities.by_token(token).map(known).ok_or(Refused::UnknownToken);
+        }
+        let anonymous = || Caller { roles: self.anonymous, address: peer.address, ..Caller::default() };
+        let certified = self.identities.by_certificate(peer.names.iter().map(AsRef::as_ref));
+        Ok(certified.map_or_else(anonymous, known))
+    }
+
+    /// Returns what to tell a caller without identity that may not do what it asks for.
+    fn stranger(&self, peer: &Peer) -> Refused {
+        if peer.names.is_empty() {
+            Refused::Nobody
+        } else {
+            Refused::UnknownCertificate { names: peer.names.join(", ") }
+        }
+    }
+}
+
+/// Returns the caller on whose behalf another asks, if it does: that one's name, with the roles of whoever asks.
+fn on_behalf(caller: Caller, headers: &HeaderMap) -> Result<Caller, Refused> {
+    let Some(name) = headers.get(ON_BEHALF_OF) else { return Ok(caller) };
+    if !caller.roles.has(Role::Delegate) {
+        let who = caller.name.as_deref().unwrap_or("a caller without identity").to_owned();
+        return Err(Refused::Delegate { who });
+    }
+    let name = name.to_str().map_err(|_| Refused::OnBehalfOf("it is not plain text; correct it".to_owned()))?;
+    if !(1..=MAX_BEHALF_BYTES).contains(&name.len()) || name.contains(char::is_control) {
+        return Err(Refused::OnBehalfOf(format!("a name has 1 to {MAX_BEHALF_BYTES} bytes of plain text; correct it")));
+    }
+    Ok(Caller { name: Some(name.into()), through: caller.name.clone(), ..caller })
+}
+
+/// Returns the token of `Bearer TOKEN`.
+fn bearer(authorization: &str) -> Option<&str> {
+    let (scheme, token) = authorization.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim()).filter(|token| !token.is_empty())
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rules = self.rules();
+        f.debug_struct("Access")
+            .field("identities", &rules.identities.len())
+            .field("anonymous", &rules.anonymous)
+            .finish()
+    }
+}
