@@ -286,6 +286,7 @@ fn durability(forced: bool) -> Durability {
 mod tests {
     use super::*;
     use undoubt_platform::Family;
+    use undoubt_platform::audit::{AuditQuery, Origin};
 
     fn item(number: u64) -> Item {
         Item::Record(format!("t{number}").parse().unwrap(), AttemptNumber(number), Stage::Ended)
@@ -330,6 +331,36 @@ mod tests {
         assert!(writes.are_collecting());
         assert!(matches!(writes.next().await, Ok(Done::Stable(_))));
         assert!(!writes.are_collecting());
+    }
+
+    #[tokio::test]
+    async fn every_submission_is_recorded_before_any_of_the_records_that_wait_however_many_there_are() {
+        const SUBMITTED: usize = 200;
+        const MAX_BATCH_BYTES: usize = 4_000;
+        let store = crate::log::in_memory();
+        store.memory().set_max_batch_bytes(MAX_BATCH_BYTES);
+        let (log, audit) = (Log::new(store.clone()), crate::log::audit_in(store.clone()));
+        let mut writes = Writes::new(Duration::ZERO, MAX_BATCH_BYTES);
+        for number in 0..SUBMITTED as u64 {
+            let put = |batch: &mut Batch| batch.put(Family("open"), number.to_be_bytes(), vec![0; 100]);
+            writes.add(item(number), true, put).unwrap();
+            audit.note_submission(&Origin::default(), &format!("t{number}").parse().unwrap());
+        }
+        let recorded = || {
+            let query = AuditQuery { limit: SUBMITTED, max_bytes: usize::MAX, ..AuditQuery::default() };
+            audit.page(&query).unwrap().entries.iter().map(|entry| entry.txs.len()).sum::<usize>()
+        };
+        let mut stable = 0;
+        while !writes.is_idle() {
+            writes.start(&log, &audit);
+            if store.memory().contents().keys(Family("open")).next().is_some() {
+                assert_eq!(recorded(), SUBMITTED);
+            }
+            if let Done::Stable(items) = writes.next().await.unwrap() {
+                stable += items.len();
+            }
+        }
+        assert_eq!((stable, recorded()), (SUBMITTED, SUBMITTED));
     }
 
     #[test]
