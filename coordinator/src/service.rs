@@ -25,6 +25,7 @@ use undoubt_platform::server::{AnswerRoom, parse_tx};
 use undoubt_proto::v1;
 use undoubt_proto::v1::coordinator_server::Coordinator;
 use undoubt_vocabulary::TxId;
+use undoubt_vocabulary::limits::MAX_TX_ID_BYTES;
 
 pub(crate) use answers::outcome_of;
 
@@ -99,7 +100,8 @@ impl Coordinator for Service {
         let room = AnswerRoom::of(request.extensions());
         let by = self.submitter(request.extensions());
         let request = request.into_inner();
-        let id = request.tx.clone();
+        // A copy, which does not keep the whole request. What is too long stays too long, and is no id.
+        let id = Bytes::copy_from_slice(&request.tx[..request.tx.len().min(MAX_TX_ID_BYTES + 1)]);
         let refused = |status: Status| by.refused(&id, status);
         let (request, callback) =
             requests::parse(request, &self.config, &by.origin).map_err(|bad| refused(Status::from(bad)))?;
