@@ -48,10 +48,13 @@ pub(super) const METHODS: &[(&str, Needed, &str)] = &[
     ("/undoubt.v1.ParticipantAdmin/PinCoordinator", Needed::OneOf(&[Operate]), "pin-coordinator"),
     ("/undoubt.v1.ParticipantAdmin/Backup", Needed::OneOf(&[Operate]), "backup"),
     ("/undoubt.v1.ParticipantAdmin/Audit", Needed::OneOf(&[Operate]), "audit"),
+    // At the port for figures.
+    ("/metrics", Needed::OneOf(&[Read, Operate]), "metrics"),
+    ("/healthz", Needed::Nothing, "healthz"),
+    ("/readyz", Needed::Nothing, "readyz"),
     // Load balancers ask this, and it tells nothing but whether somebody serves.
     ("/grpc.health.v1.Health/Check", Needed::Nothing, "check"),
     ("/grpc.health.v1.Health/Watch", Needed::Nothing, "watch"),
-    ("/grpc.health.v1.Health/List", Needed::Nothing, "list"),
 ];
 
 static BY_PATH: LazyLock<BTreeMap<&str, (Needed, &str)>> =
