@@ -15,8 +15,8 @@ use undoubt::cluster::{Cluster, Plan, Who};
 use undoubt::credentials::Credentials;
 use undoubt_client::kv::KvWork;
 use undoubt_client::{
-    AuditEntry, AuditQuery, BranchResolution, Client, CoordinatorId, ParticipantClient, PublicKey, StepResolution,
-    Transaction, TxId,
+    AuditEntry, AuditQuery, BranchResolution, Client, CoordinatorId, Filter, ListQuery, ParticipantClient, PublicKey,
+    StepResolution, Transaction, TxId,
 };
 use undoubt_platform::access::ON_BEHALF_OF;
 use undoubt_platform::dial;
@@ -57,7 +57,8 @@ async fn enrol(cluster: &Cluster, people: &[(&str, &[&str])]) -> Vec<Credentials
     certificates::init(&folder, &[], &people.iter().map(wanted).collect::<Vec<_>>(), 1).unwrap();
     let pid = cluster.pid(Who::Coordinator).and_then(|pid| Pid::from_raw(i32::try_from(pid).unwrap())).unwrap();
     kill_process(pid, Signal::HUP).unwrap();
-    let known = format!("count={}", 3 + people.len());
+    let count = std::fs::read_to_string(folder.join("identities.toml")).unwrap().matches("[[identity]]").count();
+    let known = format!("count={count}");
     until("the identities are read", async || {
         cluster.log_tail(Who::Coordinator, 10_000).contains(&known).then_some(())
     })
@@ -103,6 +104,11 @@ async fn every_call_that_changes_something_is_recorded_with_who_made_it_and_what
     let transfer =
         Transaction::with_id(tx("t")).on("bank-a", KvWork::new().add("a", 1)).on("bank-b", KvWork::new().add("b", 1));
     client.submit(&transfer).await.unwrap();
+    until("it has ended", async || {
+        let open = client.list(&ListQuery::of(Filter::Open)).await.unwrap();
+        open.transactions.is_empty().then_some(())
+    })
+    .await;
     let backup = cluster.folder().join("backup").display().to_string();
     client.cancel(&tx("t")).await.unwrap_err();
     client.forget(&tx("t"), "bob", "it looked wrong").await.unwrap_err();
