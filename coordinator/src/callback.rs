@@ -310,7 +310,8 @@ impl Caller {
                 Replied::Core(Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_))
                 | Replied::Again(_)
                 | Replied::NoRoom(_)
-                | Replied::UnknownParticipant(_) => {}
+                | Replied::UnknownParticipant(_)
+                | Replied::Exceeded(_) => {}
             }
             sleep(self.random.pause(self.config.callbacks(), attempt)).await;
             attempt += 1;

@@ -17,6 +17,7 @@ mod writes;
 
 use crate::config::Config;
 use crate::history::Histories;
+use crate::limits::{Holders, Who};
 use crate::log::{Apart, Found, Log, LogError};
 use crate::metrics::Figures;
 use crate::retention::Retention;
@@ -28,7 +29,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use undoubt_coordinator_core::{Client, Coordinator, Effect, Input, Limits, Part, Phase};
 use undoubt_platform::alarm::Bell;
-use undoubt_platform::{Clock, CrashPoints, Random, Room, StoreError};
+use undoubt_platform::{Access, Clock, CrashPoints, Random, Room, StoreError};
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
 use collection::Collection;
@@ -70,6 +71,12 @@ pub(crate) struct Engine {
     /// The clients that wait for an answer, with their transactions.
     clients: BTreeMap<Client, (TxId, Reply)>,
     next_client: u64,
+    /// Where limits per identity come from, what each has taken, and since when time is counted there.
+    access: Access,
+    holders: Holders,
+    began: Instant,
+    /// The identity whose submission is being put to the core, and its transaction.
+    submitting: Option<(TxId, Who)>,
     /// The operator's request that is being put to the core: what he wants done, who he is, and why.
     operator_is_doing: Option<String>,
     commands: mpsc::Receiver<Queued>,
@@ -97,6 +104,7 @@ pub(crate) struct Parts {
     pub(crate) figures: Arc<Figures>,
     pub(crate) bell: Option<Bell>,
     pub(crate) participants: Vec<ParticipantName>,
+    pub(crate) access: Access,
 }
 
 impl Engine {
@@ -105,7 +113,7 @@ impl Engine {
         parts: Parts,
         drained: tokio::sync::watch::Sender<bool>,
     ) -> Result<(Engine, Handle), LogError> {
-        let Parts { config, clock, random, crash, log, epoch, figures, bell, participants } = parts;
+        let Parts { config, clock, random, crash, log, epoch, figures, bell, participants, access } = parts;
         let (handle, commands) = Handle::new(MAX_QUEUED_COMMANDS);
         let retained = Duration::from_secs(config.retention_s);
         let retention = Retention::new(retained, log.oldest_end()?, Instant::now(), clock.now());
@@ -132,6 +140,10 @@ impl Engine {
             links: participants.into_iter().map(|name| (name, Link::new(clock.now()))).collect(),
             clients: BTreeMap::new(),
             next_client: 0,
+            holders: Holders::new(config.limits.clone(), access.limits(), config.max_open_transactions),
+            access,
+            began: Instant::now(),
+            submitting: None,
             operator_is_doing: None,
             commands,
             refusing: None,
@@ -227,6 +239,8 @@ impl Engine {
         }
         self.watch(now)?;
         self.carried_on.remind(Instant::now());
+        self.holders.set_by_name(self.access.limits());
+        self.holders.forget_idle(now - self.began);
         for (name, link) in &self.links {
             link.nudge(self.core.low_water_mark(name));
         }

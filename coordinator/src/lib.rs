@@ -19,6 +19,7 @@ pub mod config;
 pub mod connect;
 mod engine;
 mod history;
+mod limits;
 pub mod log;
 pub mod metrics;
 mod operator;

@@ -184,6 +184,7 @@ pub async fn run(
         figures: figures.clone(),
         bell,
         participants: participants.clone(),
+        access: access.clone(),
     };
     let is_new = numbered.remembered(NEW).is_some();
     let (engine, handle) = Engine::recover(parts, drained)?;

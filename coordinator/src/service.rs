@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 use undoubt_coordinator_core::{Answer, Rejection};
 use undoubt_platform::Clock;
 use undoubt_platform::Reason;
+use undoubt_platform::access::Caller;
 use undoubt_platform::server::{AnswerRoom, parse_tx};
 use undoubt_proto::v1;
 use undoubt_proto::v1::coordinator_server::Coordinator;
@@ -73,7 +74,8 @@ type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Coordinator for Service {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
         let room = AnswerRoom::of(request.extensions());
-        let (request, callback) = requests::parse(request.into_inner(), &self.config).map_err(Status::from)?;
+        let who = Caller::of(request.extensions()).name;
+        let (request, callback) = requests::parse(request.into_inner(), &self.config, &who).map_err(Status::from)?;
         let tx = request.tx.clone();
         let replied = match callback {
             Some(url) => self.callbacks()?.submit(request, url, room).await.map_err(answers::not_submitted)?,
@@ -90,7 +92,8 @@ impl Coordinator for Service {
         request: Request<Streaming<v1::SubmitBatch>>,
     ) -> Result<Response<Self::SubmitManyStream>, Status> {
         let room = AnswerRoom::of(request.extensions());
-        let answers = many::serve(self.engine.clone(), self.config.clone(), request.into_inner(), room);
+        let who = Caller::of(request.extensions()).name;
+        let answers = many::serve(self.engine.clone(), self.config.clone(), who, request.into_inner(), room);
         Ok(Response::new(Box::pin(answers)))
     }
 

@@ -27,6 +27,7 @@ mod kept_formats;
 mod kinds;
 mod large_values;
 mod life;
+mod limits;
 mod lost_answers;
 mod memory;
 mod operators;

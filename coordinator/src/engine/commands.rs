@@ -3,11 +3,13 @@
 use super::writes::Item;
 use super::{Engine, Link, LinkState};
 use crate::history::{Histories, by_operator};
+use crate::limits::{Exceeded, Who};
 use crate::log::{Ended, Log, LogError};
 use crate::metrics;
 use crate::queue::Queue;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use undoubt_coordinator_core::{
     Answer, Client, Content, Coordinator, Effect, Input, Part, Phase, Rejection, Request, StepResolution, StillKnown,
     Submission, UnusableRecord,
@@ -97,6 +99,8 @@ pub(crate) struct NewTransaction {
     pub(crate) content: Content,
     pub(crate) timeout: Duration,
     pub(crate) wait: bool,
+    /// The identity that asks.
+    pub(crate) who: Who,
 }
 
 /// The way that an answer goes. Whoever waited may have gone: then it goes nowhere.
@@ -124,13 +128,18 @@ pub(crate) enum Replied {
     Again(TxId),
     NoRoom(String),
     UnknownParticipant(ParticipantName),
+    /// Whoever asks has taken as much as it may.
+    Exceeded(Exceeded),
 }
 
 impl Replied {
     /// Returns true if there is nothing to tell of the transaction, because it was not taken.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
-            Replied::Core(Answer::Rejected(_)) | Replied::NoRoom(_) | Replied::UnknownParticipant(_) => true,
+            Replied::Core(Answer::Rejected(_))
+            | Replied::NoRoom(_)
+            | Replied::UnknownParticipant(_)
+            | Replied::Exceeded(_) => true,
             Replied::Core(Answer::Outcome { .. } | Answer::Pending | Answer::Stuck(_)) | Replied::Again(_) => false,
         }
     }
@@ -310,12 +319,12 @@ impl Engine {
     }
 
     fn submit(&mut self, request: NewTransaction, reply: Reply) -> Result<(), LogError> {
-        let NewTransaction { tx, digest, content, timeout, wait } = request;
+        let NewTransaction { tx, digest, content, timeout, wait, who } = request;
         let unknown = content.participants().find(|name| !self.links.contains_key(*name));
         let not_let_in = match (unknown, &self.refusing) {
             (Some(unknown), _) => Some(Replied::UnknownParticipant(unknown.clone())),
             (None, Some(why)) => Some(Replied::NoRoom(why.clone())),
-            (None, None) => None,
+            (None, None) => self.holders.admit(&who, Instant::now() - self.began).err().map(Replied::Exceeded),
         };
         // What is open or has ended is answered all the same (R10).
         if let Some(reason) = not_let_in
@@ -324,6 +333,7 @@ impl Engine {
         {
             self.figures.rejected(match &reason {
                 Replied::UnknownParticipant(_) => metrics::UNKNOWN_PARTICIPANT,
+                Replied::Exceeded(exceeded) => metrics::exceeded(exceeded.limit),
                 Replied::NoRoom(_) | Replied::Core(_) | Replied::Again(_) => metrics::NO_ROOM,
             });
             reply.give(reason);
@@ -331,7 +341,10 @@ impl Engine {
         }
         let client = self.client(&tx, reply)?;
         let submission = Submission { tx, digest, content, timeout, client, wait };
-        self.handle_input(Input::Request(Request::Submit(submission)))
+        self.submitting = Some((submission.tx.clone(), who));
+        let put = self.handle_input(Input::Request(Request::Submit(submission)));
+        self.submitting = None;
+        put
     }
 
     fn forget(&mut self, tx: TxId, who: &str, reason: &str, reply: Reply) -> Result<(), LogError> {

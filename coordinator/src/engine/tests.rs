@@ -14,7 +14,7 @@ use std::time::Duration;
 use undoubt_coordinator_core::{Answer, Content, EndedBranch, EndedRecord, Record, Rejection};
 use undoubt_platform::server::AnswerRoom;
 use undoubt_platform::store::memory::MemoryStore;
-use undoubt_platform::{Batch, CrashPoints, Durability, Fenced, OsRandom, StoreError, SystemClock};
+use undoubt_platform::{Access, Batch, CrashPoints, Durability, Fenced, OsRandom, StoreError, SystemClock};
 use undoubt_proto::{record, v1};
 use undoubt_vocabulary::limits::{
     MAX_BRANCHES_PER_TRANSACTION, MAX_STEP_INPUT_BYTES, MAX_STORE_QUEUE_BYTES, MAX_TRANSACTION_BYTES,
@@ -351,6 +351,7 @@ fn parts(store: Arc<MemoryStore>, epoch: Epoch, participants: Vec<ParticipantNam
         figures: Arc::default(),
         bell: None,
         participants,
+        access: Access::open(),
     }
 }
 
@@ -407,6 +408,7 @@ async fn a_saga_with_a_participant_that_runs_no_steps_is_refused_with_its_name()
     };
     let (to, replied) = tokio::sync::oneshot::channel();
     let request = NewTransaction {
+        who: None,
         tx: tx("t"),
         digest: [1; 32],
         content: Content::Saga(vec![step]),

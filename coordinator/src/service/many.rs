@@ -7,6 +7,7 @@
 use super::{answers, requests};
 use crate::config::Config;
 use crate::engine::{Command, Handle, Replied, Reply};
+use crate::limits::Who;
 use futures::future::{BoxFuture, pending};
 use prost::Message as _;
 use std::collections::{BTreeSet, VecDeque};
@@ -49,6 +50,7 @@ type Batches = mpsc::Sender<Result<Batch, Status>>;
 pub(super) fn serve(
     engine: Handle,
     config: Arc<Config>,
+    who: Who,
     incoming: Streaming<v1::SubmitBatch>,
     room: AnswerRoom,
 ) -> impl Stream<Item = Result<v1::SubmitResponseBatch, Status>> + Send {
@@ -58,6 +60,7 @@ pub(super) fn serve(
         let batch = Batch::new(room.another());
         let pump = Pump {
             engine,
+            who,
             room,
             answered,
             in_flight: 0,
@@ -80,6 +83,8 @@ pub(super) fn serve(
 
 struct Pump {
     engine: Handle,
+    /// The identity that asks.
+    who: Who,
     room: AnswerRoom,
     answered: mpsc::UnboundedSender<Sequence>,
     in_flight: usize,
@@ -158,7 +163,7 @@ impl Pump {
 
     async fn take(&mut self, batch: v1::SubmitBatch, config: &Config) -> Result<Result<(), Gone>, Status> {
         for v1::SequencedRequest { sequence, request } in batch.requests {
-            let refused = match requests::parse(request.unwrap_or_default(), config) {
+            let refused = match requests::parse(request.unwrap_or_default(), config, &self.who) {
                 Ok((_, Some(_))) => error(sequence, &requests::BadRequest::CallbackInStream.into()),
                 Ok((request, None)) => {
                     let reply = self.reply(sequence, self.room.another());
@@ -186,12 +191,13 @@ impl Pump {
                 Replied::Core(Answer::Rejected(Rejection::NotFound)) if was_decided => {
                     error(sequence, &answers::collected())
                 }
-                replied @ (Replied::Core(_) | Replied::NoRoom(_) | Replied::UnknownParticipant(_)) => {
-                    match answers::outcome_of(replied) {
-                        Ok(outcome) => v1::SequencedResponse { sequence, result: Some(Sequenced::Outcome(outcome)) },
-                        Err(status) => error(sequence, &status),
-                    }
-                }
+                replied @ (Replied::Core(_)
+                | Replied::NoRoom(_)
+                | Replied::UnknownParticipant(_)
+                | Replied::Exceeded(_)) => match answers::outcome_of(replied) {
+                    Ok(outcome) => v1::SequencedResponse { sequence, result: Some(Sequenced::Outcome(outcome)) },
+                    Err(status) => error(sequence, &status),
+                },
             };
             self.in_flight -= 1;
             self.put(response, room).await?;

@@ -3,6 +3,7 @@
 use crate::callback::{self, BadUrl};
 use crate::config::Config;
 use crate::engine::NewTransaction;
+use crate::limits::Who;
 use bytes::Bytes;
 use prost::Message as _;
 use std::time::Duration;
@@ -64,7 +65,11 @@ impl From<BadRequest> for Status {
 }
 
 /// The request, and who is to hear its outcome.
-pub(super) fn parse(request: v1::SubmitRequest, config: &Config) -> Result<(NewTransaction, Option<Uri>), BadRequest> {
+pub(super) fn parse(
+    request: v1::SubmitRequest,
+    config: &Config,
+    who: &Who,
+) -> Result<(NewTransaction, Option<Uri>), BadRequest> {
     let v1::SubmitRequest { tx, branches, timeout_ms, no_wait, mode, steps, two_phase_only, value, callback } = request;
     let tx = TxId::new(own(&tx))?;
     let known = v1::Mode::try_from(mode).map_err(|_| BadRequest::Mode(mode))?;
@@ -110,7 +115,8 @@ pub(super) fn parse(request: v1::SubmitRequest, config: &Config) -> Result<(NewT
         return Err(BadRequest::OtherMode { given: "a callback", mode: "waiting", wanted: "none: add no_wait" });
     }
     let digest = digest_of_content(&content);
-    let request = NewTransaction { tx, digest, content, timeout: Duration::from_millis(timeout_ms), wait: !no_wait };
+    let timeout = Duration::from_millis(timeout_ms);
+    let request = NewTransaction { tx, digest, content, timeout, wait: !no_wait, who: who.clone() };
     Ok((request, callback))
 }
 
@@ -202,7 +208,7 @@ mod tests {
             steps: vec![step.clone()],
             ..v1::SubmitRequest::default()
         };
-        let error = |request| parse(request, &config).unwrap_err().to_string();
+        let error = |request| parse(request, &config, &None).unwrap_err().to_string();
         assert!(error(saga.clone()).contains("steps[0].compensation"));
         let branch = v1::BranchWork { participant: "bank".into(), work: Bytes::new() };
         assert!(error(v1::SubmitRequest { branches: vec![branch], ..saga.clone() }).contains("branches are given"));
@@ -215,7 +221,7 @@ mod tests {
             assert!(error(none).starts_with("steps: "));
         }
         let undoable = v1::SagaStep { compensation: Some(Bytes::new()), ..step };
-        assert!(parse(v1::SubmitRequest { steps: vec![undoable], ..saga }, &config).is_ok());
+        assert!(parse(v1::SubmitRequest { steps: vec![undoable], ..saga }, &config, &None).is_ok());
     }
 
     fn step(name: &str, after: &[u16], max_attempts: u32) -> SagaStep {

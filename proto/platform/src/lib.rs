@@ -27,6 +27,7 @@ pub mod dial;
 pub mod identity;
 pub mod key;
 pub mod metrics;
+pub mod none_or_number;
 pub mod numbered_store;
 pub mod random;
 pub mod range;

@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use undoubt_coordinator_core::Content;
 use undoubt_platform::server::AnswerRoom;
 use undoubt_platform::store::memory::{Memory, MemoryStore};
-use undoubt_platform::{Batch, CrashPoints, Family, OsRandom, SystemClock};
+use undoubt_platform::{Access, Batch, CrashPoints, Family, OsRandom, SystemClock};
 use undoubt_vocabulary::{
     Abilities, BranchOutcome, Epoch, ParticipantName, StepOutcome, ToCoordinator, ToParticipant, TransactionPhase,
     TxId, Vote,
@@ -81,6 +81,7 @@ impl World {
             figures: Arc::default(),
             bell: None,
             participants: names.clone(),
+            access: Access::open(),
         };
         let (engine, handle) = Engine::recover(parts, tokio::sync::watch::channel(false).0).unwrap();
         let engine = tokio::spawn(engine.run());
@@ -107,7 +108,7 @@ impl World {
         let (to, receiver) = oneshot::channel();
         let reply = Reply::Once { room: AnswerRoom::boundless(), to };
         let timeout = Duration::from_secs(600);
-        let request = NewTransaction { tx: tx(id), digest: [1; 32], content, timeout, wait: true };
+        let request = NewTransaction { tx: tx(id), digest: [1; 32], content, timeout, wait: true, who: None };
         self.handle.tell(Command::Submit { request, reply }).await.unwrap();
         async { receiver.await.unwrap().0 }
     }
