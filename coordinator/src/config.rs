@@ -33,6 +33,8 @@ pub struct Config {
     pub name: String,
     /// The address to which applications, operators and the CLI connect. Port 0: any free one.
     pub listen: String,
+    /// What is logged: error, warn, info, debug, trace, or a filter of tracing.
+    pub log: String,
     pub data_dir: PathBuf,
     /// The file of the secret key by which it proves to participants that it is the one that it says; a relative path lies in
     /// `data_dir`. Drawn at the first start. No backup has it: keep a copy apart, or participants need an operator's word for a new one.
@@ -140,6 +142,7 @@ impl Default for Config {
         Config {
             name: "coordinator".into(),
             listen: "127.0.0.1:7400".into(),
+            log: "info".into(),
             data_dir: "undoubt-coordinator".into(),
             key_file: "coordinator.key".into(),
             folder_sign: true,

@@ -5,6 +5,7 @@
 //! too much has gathered, no commands are taken, and whoever brings more waits.
 
 mod attention;
+mod changes;
 mod collection;
 mod commands;
 mod effects;
@@ -35,6 +36,7 @@ use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 use collection::Collection;
 use recovered_transactions::CarriedOn;
 
+pub(crate) use changes::Addresses;
 pub(crate) use commands::{Command, NewTransaction, Replied, Reply, View};
 pub(crate) use handle::{Handle, Queued};
 pub(crate) use links::{Link, LinkState};
@@ -103,7 +105,8 @@ pub(crate) struct Parts {
     pub(crate) epoch: Epoch,
     pub(crate) figures: Arc<Figures>,
     pub(crate) bell: Option<Bell>,
-    pub(crate) participants: Vec<ParticipantName>,
+    /// The participants, and where each is called.
+    pub(crate) participants: BTreeMap<ParticipantName, String>,
     pub(crate) access: Access,
 }
 
@@ -137,7 +140,7 @@ impl Engine {
             retention,
             collection: Collection::new(Instant::now()),
             timers: Timers::default(),
-            links: participants.into_iter().map(|name| (name, Link::new(clock.now()))).collect(),
+            links: participants.into_iter().map(|(name, at)| (name, Link::new(at, clock.now()))).collect(),
             clients: BTreeMap::new(),
             next_client: 0,
             holders: Holders::new(config.limits.clone(), access.limits(), config.max_open_transactions),
@@ -239,6 +242,7 @@ impl Engine {
         }
         self.watch(now)?;
         self.carried_on.remind(Instant::now());
+        self.let_go_of_those_taken_out()?;
         self.holders.set_by_name(self.access.limits());
         self.holders.forget_idle(now - self.began);
         for (name, link) in &self.links {

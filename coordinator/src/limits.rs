@@ -119,10 +119,14 @@ impl Holders {
         holders
     }
 
-    /// Sets other limits, from now on.
-    pub(crate) fn set_server(&mut self, server: LimitsConfig) {
-        self.server = server;
-        self.apply();
+    /// Sets other limits, from now on. Returns true if they are others.
+    pub(crate) fn set_server(&mut self, server: LimitsConfig) -> bool {
+        let are_others = self.server != server;
+        if are_others {
+            self.server = server;
+            self.apply();
+        }
+        are_others
     }
 
     /// Sets other limits of single identities, from now on.

@@ -35,6 +35,7 @@ mod outcomes;
 mod pins;
 mod readers;
 mod refusals;
+mod reloads;
 mod restored_folders;
 mod sagas;
 mod secured;

@@ -1,12 +1,13 @@
 //! The commands of the engine.
 
 use super::writes::Item;
-use super::{Engine, Link, LinkState};
+use super::{Addresses, Engine, Link, LinkState};
 use crate::history::{Histories, by_operator};
 use crate::limits::{Exceeded, Who};
 use crate::log::{Ended, Log, LogError};
 use crate::metrics;
 use crate::queue::Queue;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -14,6 +15,7 @@ use undoubt_coordinator_core::{
     Answer, Client, Content, Coordinator, Effect, Input, Part, Phase, Rejection, Request, StepResolution, StillKnown,
     Submission, UnusableRecord,
 };
+use undoubt_platform::access::LimitsConfig;
 use undoubt_platform::server::AnswerRoom;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
 use undoubt_vocabulary::{Abilities, CoordinatorPhase, Epoch, ParticipantName, StepName, ToCoordinator, TxId};
@@ -81,6 +83,12 @@ pub(crate) enum Command {
         participant: ParticipantName,
         session: u64,
         messages: Vec<ToCoordinator>,
+    },
+    /// Other limits hold, and these are the participants. Whoever hears of those that have come keeps sessions with them.
+    Change {
+        participants: BTreeMap<ParticipantName, String>,
+        limits: LimitsConfig,
+        come: oneshot::Sender<Addresses>,
     },
     PauseRecovery,
     ResumeRecovery,
@@ -206,7 +214,7 @@ fn without_results(answer: Answer) -> Answer {
 /// The parts of the engine that an inspection may see.
 pub(crate) struct View<'a> {
     pub(crate) core: &'a Coordinator,
-    pub(crate) links: &'a std::collections::BTreeMap<ParticipantName, Link>,
+    pub(crate) links: &'a BTreeMap<ParticipantName, Link>,
     pub(crate) histories: &'a Histories,
     pub(crate) log: &'a Log,
     pub(crate) refusing: Option<&'a str>,
@@ -229,6 +237,7 @@ impl Command {
             | Command::Cleared { .. }
             | Command::Lost { .. }
             | Command::Damaged { .. }
+            | Command::Change { .. }
             | Command::PauseRecovery
             | Command::ResumeRecovery
             | Command::Drain
@@ -290,6 +299,11 @@ impl Engine {
                 }
                 Ok(())
             }
+            Command::Change { participants, limits, come } => {
+                // Whoever asked may have gone.
+                let _ = come.send(self.handle_change(participants, limits));
+                Ok(())
+            }
             Command::PauseRecovery => self.handle_input(Input::PauseRecovery),
             Command::ResumeRecovery => self.handle_input(Input::ResumeRecovery),
             Command::Drain => {
@@ -320,7 +334,7 @@ impl Engine {
 
     fn submit(&mut self, request: NewTransaction, reply: Reply) -> Result<(), LogError> {
         let NewTransaction { tx, digest, content, timeout, wait, who } = request;
-        let unknown = content.participants().find(|name| !self.links.contains_key(*name));
+        let unknown = content.participants().find(|name| self.links.get(*name).is_none_or(|link| link.leaving));
         let not_let_in = match (unknown, &self.refusing) {
             (Some(unknown), _) => Some(Replied::UnknownParticipant(unknown.clone())),
             (None, Some(why)) => Some(Replied::NoRoom(why.clone())),

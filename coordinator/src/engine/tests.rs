@@ -2,6 +2,7 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one of many")]
 
+mod changes;
 mod world;
 
 use super::{Command, Engine, NewTransaction, Parts, Replied, Reply};
@@ -350,7 +351,7 @@ fn parts(store: Arc<MemoryStore>, epoch: Epoch, participants: Vec<ParticipantNam
         epoch,
         figures: Arc::default(),
         bell: None,
-        participants,
+        participants: participants.into_iter().map(|name| (name, "http://127.0.0.1:1".to_owned())).collect(),
         access: Access::open(),
     }
 }

@@ -95,6 +95,7 @@ async fn coordinate(machine: Machine) -> turmoil::Result {
         connect: Arc::new(sessions),
         dial,
         callback_secret: None,
+        changes: coordinator::Changes::none(),
         incoming: net::incoming(network).await?,
         crash: shared.crash_points(host),
         metrics: Metrics::default(),

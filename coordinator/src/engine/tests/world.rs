@@ -80,7 +80,7 @@ impl World {
             epoch: Epoch(epoch),
             figures: Arc::default(),
             bell: None,
-            participants: names.clone(),
+            participants: names.iter().map(|name| (name.clone(), "http://127.0.0.1:1".to_owned())).collect(),
             access: Access::open(),
         };
         let (engine, handle) = Engine::recover(parts, tokio::sync::watch::channel(false).0).unwrap();
