@@ -13,6 +13,7 @@ mod room;
 mod serving;
 mod signals;
 mod store;
+mod supervisor;
 
 use anyhow::Context;
 use futures::StreamExt as _;
@@ -45,6 +46,7 @@ pub use room::{Ran, run_with_room};
 pub use serving::{Process, serve_on};
 pub use signals::{HangUps, Shutdown};
 pub use store::{NotOpened, OpenStore, Place, StoreKind};
+pub use supervisor::Supervisor;
 
 /// Returns true if a person reads the standard error, on something that has colours, and wants them
 /// (<https://no-color.org>).

@@ -30,6 +30,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use undoubt_coordinator_core::{Client, Coordinator, Effect, Input, Limits, Part, Phase};
 use undoubt_platform::alarm::Bell;
+use undoubt_platform::pulse::Pulse;
 use undoubt_platform::{Access, Clock, CrashPoints, Random, Room, StoreError};
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
@@ -59,6 +60,7 @@ pub(crate) struct Engine {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     crash: CrashPoints,
+    pulse: Pulse,
     log: Log,
     apart: Apart,
     writes: writes::Writes,
@@ -108,6 +110,7 @@ pub(crate) struct Parts {
     /// The participants, and where each is called.
     pub(crate) participants: BTreeMap<ParticipantName, String>,
     pub(crate) access: Access,
+    pub(crate) pulse: Pulse,
 }
 
 impl Engine {
@@ -116,7 +119,7 @@ impl Engine {
         parts: Parts,
         drained: tokio::sync::watch::Sender<bool>,
     ) -> Result<(Engine, Handle), LogError> {
-        let Parts { config, clock, random, crash, log, epoch, figures, bell, participants, access } = parts;
+        let Parts { config, clock, random, crash, log, epoch, figures, bell, participants, access, pulse } = parts;
         let (handle, commands) = Handle::new(MAX_QUEUED_COMMANDS);
         let retained = Duration::from_secs(config.retention_s);
         let retention = Retention::new(retained, log.oldest_end()?, Instant::now(), clock.now());
@@ -158,6 +161,7 @@ impl Engine {
             clock,
             random,
             crash,
+            pulse,
             log,
         };
         let (open, apart) = engine.log.unfinished_and_separate_parts()?;
@@ -184,6 +188,7 @@ impl Engine {
     pub(crate) async fn run(mut self) -> Result<(), LogError> {
         let mut commands = Vec::with_capacity(MAX_COMMANDS_PER_ROUND);
         let mut housekeeping = Instant::now() + HOUSEKEEPING_PERIOD;
+        let heart = self.pulse.begin();
         loop {
             // Before the coordinator may speak nothing goes on.
             let serves = self.core.phase() != Phase::Recovering;
@@ -209,6 +214,8 @@ impl Engine {
             if now >= housekeeping {
                 housekeeping = now + HOUSEKEEPING_PERIOD;
                 self.keep_house()?;
+                heart.beat();
+                self.watch.status.take().into_iter().for_each(|status| heart.say(status));
             }
             self.flush();
             let pressed = self.writes.are_full() || self.core.is_about_to_have_room();

@@ -26,6 +26,7 @@ use undoubt_platform::alarm::Bell;
 use undoubt_platform::dial::Dial;
 use undoubt_platform::identity::establish;
 use undoubt_platform::numbered_store::{FolderSign, Known};
+use undoubt_platform::pulse::{Life, Pulse};
 use undoubt_platform::server::{
     Calls, DEFAULT_ROOM_BYTES, Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled,
     share_bytes, stopped, tell_health,
@@ -63,6 +64,8 @@ pub struct Environment {
     pub access: Access,
     /// What changes while it runs.
     pub changes: Changes,
+    /// Whoever runs the process hears there that it goes on.
+    pub pulse: Pulse,
 }
 
 impl std::fmt::Debug for Environment {
@@ -150,6 +153,7 @@ pub async fn run(
         metrics,
         access,
         mut changes,
+        pulse,
     } = environment;
     let began = Instant::now();
     let mut fresh_id = [0; 16];
@@ -190,6 +194,7 @@ pub async fn run(
         bell,
         participants: participants.clone(),
         access: access.clone(),
+        pulse: pulse.clone(),
     };
     let is_new = numbered.remembered(NEW).is_some();
     let (engine, handle) = Engine::recover(parts, drained)?;
@@ -292,6 +297,7 @@ pub async fn run(
         recovered.send_replace(Some(began.elapsed()));
         current_epoch.store(starts.now.count, Ordering::Relaxed);
         tell_health::<CoordinatorServer<Service>>(&health, true).await;
+        pulse.set_life(Life::Serving);
         let shared = Arc::new(session::Shared { epoch: Epoch(starts.now.count), starts, ..shared });
         let mut sessions = JoinSet::new();
         let mut come = links;
@@ -312,6 +318,7 @@ pub async fn run(
             () = &mut shutdown => {}
             _ = drain_asked.wait_for(|asked| *asked) => {}
         }
+        pulse.set_life(Life::Stopping);
         tell_health::<CoordinatorServer<Service>>(&health, false).await;
         if !speaks.load(Ordering::Relaxed) {
             // Nothing that is open gets on.

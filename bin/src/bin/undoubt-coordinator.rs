@@ -65,7 +65,7 @@ async fn ask_for_backup(url: &str, to: &str, options: ClientOptions) -> Result<(
 
 async fn serve(args: Args) -> Result<(), Failed> {
     let mut config = config(&args).or_failed(Failure::Configuration)?;
-    let Some(Process { crash, shutdown, hang_ups, log }) = args.server.begin(&config, &config.log)? else {
+    let Some(Process { crash, shutdown, hang_ups, log, supervisor }) = args.server.begin(&config, &config.log)? else {
         return Ok(());
     };
     let started = config.clone();
@@ -85,7 +85,8 @@ async fn serve(args: Args) -> Result<(), Failed> {
     guard.watch(hang_ups.clone());
     let (running, reloads) = (Arc::new(Running::new(config.clone(), callback_secret)), Reloads::default());
     let args = Arc::new(args);
-    Reload::new(&started, MAY_CHANGE, log, reloads.clone(), running.clone().reader(args.clone()))?.watch(hang_ups);
+    Reload::new(&started, MAY_CHANGE, log, reloads.clone(), running.clone().reader(args.clone()))?
+        .watch(hang_ups, supervisor.clone());
     let board = start_board(&config.metrics).await?;
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
     let place = Place { kind, data_dir: &config.data_dir, families: log::FAMILIES, checks_folder: config.folder_sign };
@@ -109,6 +110,7 @@ async fn serve(args: Args) -> Result<(), Failed> {
             crash: crash.clone(),
             metrics,
             access: access.clone(),
+            pulse: supervisor.pulse(),
             changes,
         };
         let ended = run(config, environment, shutdown.clone().asked()).await;

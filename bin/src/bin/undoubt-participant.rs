@@ -52,7 +52,7 @@ async fn ask_for_backup(url: &str, to: &str, options: ClientOptions) -> Result<(
 
 async fn serve(args: Args) -> Result<(), Failed> {
     let mut config = config(&args).or_failed(Failure::Configuration)?;
-    let Some(Process { crash, shutdown, hang_ups, log }) = args.server.begin(&config, &config.log)? else {
+    let Some(Process { crash, shutdown, hang_ups, log, supervisor }) = args.server.begin(&config, &config.log)? else {
         return Ok(());
     };
     let started = config.clone();
@@ -63,7 +63,7 @@ async fn serve(args: Args) -> Result<(), Failed> {
     let listening = guard.at_the_door();
     guard.watch(hang_ups.clone());
     let (args, reloads) = (Arc::new(args), Reloads::default());
-    Reload::new(&started, &[], log, reloads.clone(), reader(args.clone()))?.watch(hang_ups);
+    Reload::new(&started, &[], log, reloads.clone(), reader(args.clone()))?.watch(hang_ups, supervisor.clone());
     let board = start_board(&config.metrics).await?;
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
     let place = Place { kind, data_dir: &config.data_dir, families: &FAMILIES, checks_folder: config.folder_sign };
@@ -101,6 +101,7 @@ async fn serve(args: Args) -> Result<(), Failed> {
             crash: crash.clone(),
             metrics,
             access: access.clone(),
+            pulse: supervisor.pulse(),
         };
         let ended = run(config.clone(), resource, environment, shutdown.clone().asked()).await;
         opened.ran(ended, kind_of)

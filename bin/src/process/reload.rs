@@ -3,6 +3,7 @@
 
 use super::logging::{LogLevel, log_filter};
 use super::signals::HangUps;
+use super::supervisor::Supervisor;
 use crate::settings::flat;
 use anyhow::Context as _;
 use serde::Serialize;
@@ -67,11 +68,11 @@ impl Reload {
     }
 
     /// Reads again at each SIGHUP, until the process ends.
-    pub fn watch(mut self, mut hang_ups: HangUps) {
+    pub fn watch(mut self, mut hang_ups: HangUps, supervisor: Supervisor) {
         tokio::spawn(async move {
             loop {
                 hang_ups.next().await;
-                self.reload();
+                supervisor.reload(|| self.reload());
             }
         });
     }

@@ -2,7 +2,8 @@
 
 use super::signals::{HangUps, listen};
 use super::{
-    Failed, Failure, LogLevel, NotOpened, OpenStore, OrFailed as _, Place, Ran, ServerArgs, Shutdown, run_with_room,
+    Failed, Failure, LogLevel, NotOpened, OpenStore, OrFailed as _, Place, Ran, ServerArgs, Shutdown, Supervisor,
+    run_with_room,
 };
 use undoubt_platform::{CrashPoints, OsRandom, Random};
 use undoubt_vocabulary::seed_digests;
@@ -15,6 +16,7 @@ pub struct Process {
     pub hang_ups: HangUps,
     /// What is logged.
     pub log: LogLevel,
+    pub supervisor: Supervisor,
 }
 
 impl ServerArgs {
@@ -28,8 +30,10 @@ impl ServerArgs {
         let log = LogLevel::start(self.log_format, log).or_failed(Failure::Configuration)?;
         seed_digests(OsRandom::new().u64()).map_err(anyhow::Error::from)?;
         let crash = self.crash_points().or_failed(Failure::Configuration)?;
-        let (shutdown, hang_ups) = listen()?;
-        Ok(Some(Process { crash, shutdown, hang_ups, log }))
+        let supervisor = Supervisor::of_environment();
+        supervisor.clone().listen();
+        let (shutdown, hang_ups) = listen(supervisor.clone())?;
+        Ok(Some(Process { crash, shutdown, hang_ups, log, supervisor }))
     }
 }
 

@@ -42,5 +42,6 @@ mod secured;
 mod secured_callbacks;
 mod sessions;
 mod sizes;
+mod supervisor;
 mod two_machines;
 mod views;

@@ -178,7 +178,7 @@ impl Load {
         let (stop, committed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let mut customers = Vec::new();
         for customer in 0..4 {
-            let client = Client::connect(url, ClientOptions::default()).await.unwrap();
+            let client = Client::connect_lazy(url, ClientOptions::default()).unwrap();
             let (stop, committed) = (stop.clone(), committed.clone());
             customers.push(tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {

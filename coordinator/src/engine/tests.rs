@@ -353,6 +353,7 @@ fn parts(store: Arc<MemoryStore>, epoch: Epoch, participants: Vec<ParticipantNam
         bell: None,
         participants: participants.into_iter().map(|name| (name, "http://127.0.0.1:1".to_owned())).collect(),
         access: Access::open(),
+        pulse: Default::default(),
     }
 }
 

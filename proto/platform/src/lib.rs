@@ -29,6 +29,7 @@ pub mod key;
 pub mod metrics;
 pub mod none_or_number;
 pub mod numbered_store;
+pub mod pulse;
 pub mod random;
 pub mod range;
 pub mod reason;

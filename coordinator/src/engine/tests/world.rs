@@ -82,6 +82,7 @@ impl World {
             bell: None,
             participants: names.iter().map(|name| (name.clone(), "http://127.0.0.1:1".to_owned())).collect(),
             access: Access::open(),
+            pulse: Default::default(),
         };
         let (engine, handle) = Engine::recover(parts, tokio::sync::watch::channel(false).0).unwrap();
         let engine = tokio::spawn(engine.run());
