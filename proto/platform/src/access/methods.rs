@@ -45,10 +45,13 @@ pub(super) const METHODS: &[(&str, Needed)] = &[
     ("/undoubt.v1.ParticipantAdmin/ReleaseMarks", Needed::OneOf(&[Operate])),
     ("/undoubt.v1.ParticipantAdmin/PinCoordinator", Needed::OneOf(&[Operate])),
     ("/undoubt.v1.ParticipantAdmin/Backup", Needed::OneOf(&[Operate])),
+    // At the port for figures.
+    ("/metrics", Needed::OneOf(&[Read, Operate])),
+    ("/healthz", Needed::Nothing),
+    ("/readyz", Needed::Nothing),
     // Load balancers ask this, and it tells nothing but whether somebody serves.
     ("/grpc.health.v1.Health/Check", Needed::Nothing),
     ("/grpc.health.v1.Health/Watch", Needed::Nothing),
-    ("/grpc.health.v1.Health/List", Needed::Nothing),
 ];
 
 static BY_PATH: LazyLock<BTreeMap<&str, Needed>> = LazyLock::new(|| METHODS.iter().copied().collect());

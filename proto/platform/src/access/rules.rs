@@ -63,6 +63,14 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// Returns true if it is not known who asks, so that another token or certificate may be let in.
+    pub fn is_about_who(&self) -> bool {
+        match self {
+            Refused::Nobody | Refused::UnknownCertificate { .. } | Refused::UnknownToken | Refused::Form => true,
+            Refused::Role { .. } | Refused::Delegate { .. } | Refused::OnBehalfOf(_) => false,
+        }
+    }
+
     pub fn status(&self) -> Status {
         let text = self.to_string();
         match self {
