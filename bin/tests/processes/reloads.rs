@@ -5,16 +5,15 @@ use crate::figures::get;
 use crate::support::api::{branch, no_wait, refused, request, within_ms};
 use crate::support::cli::{command, run};
 use crate::support::program;
+use crate::support::server::Server;
 use crate::support::{PATIENCE, banks, start, until};
 use bytes::Bytes;
-use rustix::process::{Pid, Signal, kill_process};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 use undoubt::cluster::{Cluster, Who};
@@ -22,52 +21,6 @@ use undoubt_client::kv::KvWork;
 use undoubt_client::{Client, ClientOptions, Transaction};
 use undoubt_proto::v1;
 use undoubt_proto::v1::coordinator_client::CoordinatorClient;
-
-/// A server of a test's own, with its log and its address.
-struct Server {
-    child: Child,
-    log: PathBuf,
-    url: String,
-}
-
-impl Server {
-    async fn start(folder: &Path, name: &str, mut command: Command) -> Server {
-        let (log, address) = (folder.join(format!("{name}.log")), folder.join(format!("{name}.address")));
-        let _ = std::fs::remove_file(&address);
-        let into = std::fs::File::options().create(true).append(true).open(&log).unwrap();
-        let data = folder.join(name);
-        command
-            .args(["--name", name, "--listen", "127.0.0.1:0"])
-            .arg("--data-dir")
-            .arg(data)
-            .arg("--address-file")
-            .arg(&address);
-        let child = command.stderr(into).spawn().unwrap();
-        let read = async || std::fs::read_to_string(&address).ok();
-        let url = format!("http://{}", until("it says where it listens", read).await);
-        Server { child, log, url }
-    }
-
-    fn logged(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap()
-    }
-
-    /// Waits until its log has this.
-    async fn says(&self, words: &str) {
-        until(words, async || self.logged().contains(words).then_some(())).await;
-    }
-
-    fn hang_up(&self) {
-        let pid = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).unwrap())).unwrap();
-        kill_process(pid, Signal::HUP).unwrap();
-    }
-
-    async fn stop(mut self) {
-        let pid = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).unwrap())).unwrap();
-        kill_process(pid, Signal::TERM).unwrap();
-        assert!(tokio::time::timeout(PATIENCE, self.child.wait()).await.unwrap().unwrap().success());
-    }
-}
 
 /// A coordinator whose settings stand in a file, beside two banks that another has too.
 struct World {
@@ -261,6 +214,7 @@ async fn a_participant_that_is_taken_out_finishes_what_is_open_gets_nothing_new_
     world.submit(no_wait(open())).await.unwrap();
     let without = world.participants();
     world.reload(&without, "").await;
+    world.coordinator.says("it is taken out").await;
     let (code, message) = refused(world.submit(request("late", [put("bank-c")])).await);
     assert_eq!(code, Code::NotFound);
     assert!(message.contains("bank-c"), "{message}");
@@ -319,6 +273,7 @@ async fn of_settings_that_cannot_be_used_nothing_changes_and_what_can_change_onl
     let log = world.coordinator.logged();
     let line = log.lines().find(|line| line.contains("hold from its next start on")).expect("nothing is named");
     assert!(line.contains("WARN") && line.contains("retention_s") && !line.contains("participants"), "{line}");
+    world.coordinator.says("it is added").await;
     world.undoubt(&["participants"]).await.expect(0, &["bank-c"]);
     until("it logs more", async || world.coordinator.logged().contains("DEBUG").then_some(())).await;
     world.reload(&good, told).await;
@@ -357,6 +312,10 @@ async fn new_limits_hold_from_then_on() {
     }
     assert_eq!(refusals, 1, "ten thousand are let in");
     world.reload(&participants, "").await;
+    until("other limits hold again", async || {
+        (world.coordinator.logged().matches("other limits hold").count() == 2).then_some(())
+    })
+    .await;
     for number in 0..50 {
         submit(&world, format!("after-{number}")).await.unwrap();
     }
