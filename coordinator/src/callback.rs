@@ -85,7 +85,7 @@ struct Caller {
     log: Log,
     engine: Handle,
     dial: Arc<dyn Dial>,
-    secret: Option<CallbackSecret>,
+    secret: Mutex<Option<CallbackSecret>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     config: Arc<Config>,
@@ -129,9 +129,21 @@ impl Callbacks {
         (clock, random): (Arc<dyn Clock>, Arc<dyn Random>),
         config: Arc<Config>,
     ) -> Callbacks {
-        let (shares, promises) = (Shares::new(), Mutex::default());
+        let (shares, promises, secret) = (Shares::new(), Mutex::default(), Mutex::new(secret));
         let caller = Arc::new(Caller { log, engine, dial, secret, clock, random, config, shares, promises });
         Callbacks { caller, tasks: Mutex::default() }
+    }
+
+    /// Signs with another secret, or none, from the next call on.
+    pub(crate) fn sign_with(&self, secret: Option<CallbackSecret>) {
+        let mut signs_with = lock(&self.caller.secret);
+        if *signs_with != secret {
+            tracing::info!(
+                signed = secret.is_some(),
+                "callbacks are signed with another secret from now on, or no more"
+            );
+            *signs_with = secret;
+        }
     }
 
     /// Takes up again what was promised before the last stop. Nothing is served before.
@@ -310,7 +322,8 @@ impl Caller {
                 Replied::Core(Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_))
                 | Replied::Again(_)
                 | Replied::NoRoom(_)
-                | Replied::UnknownParticipant(_) => {}
+                | Replied::UnknownParticipant(_)
+                | Replied::Exceeded(_) => {}
             }
             sleep(self.random.pause(self.config.callbacks(), attempt)).await;
             attempt += 1;
@@ -324,7 +337,7 @@ impl Caller {
         loop {
             let Some(turn) = self.shares.turn(url).await else { return };
             let body = call::body(tx, outcome);
-            let signature = self.secret.as_ref().map(|secret| secret.header(&body, self.clock.now()));
+            let signature = lock(&self.secret).as_ref().map(|secret| secret.header(&body, self.clock.now()));
             let called = call::call(self.dial.as_ref(), url, body, signature).await;
             drop(turn);
             let Err(error) = called else { return };

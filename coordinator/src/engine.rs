@@ -5,6 +5,7 @@
 //! too much has gathered, no commands are taken, and whoever brings more waits.
 
 mod attention;
+mod changes;
 mod collection;
 mod commands;
 mod effects;
@@ -17,6 +18,7 @@ mod writes;
 
 use crate::config::Config;
 use crate::history::Histories;
+use crate::limits::{Holders, Who};
 use crate::log::{Apart, Found, Log, LogError};
 use crate::metrics::Figures;
 use crate::retention::Retention;
@@ -29,12 +31,14 @@ use tokio::time::Instant;
 use undoubt_coordinator_core::{Client, Coordinator, Effect, Input, Limits, Part, Phase};
 use undoubt_platform::alarm::Bell;
 use undoubt_platform::audit::Audit;
-use undoubt_platform::{Clock, CrashPoints, Random, Room, StoreError};
+use undoubt_platform::pulse::Pulse;
+use undoubt_platform::{Access, Clock, CrashPoints, Random, Room, StoreError};
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
 use collection::Collection;
 use recovered_transactions::CarriedOn;
 
+pub(crate) use changes::Addresses;
 pub(crate) use commands::{Command, NewTransaction, Replied, Reply, View};
 pub(crate) use handle::{Handle, Queued};
 pub(crate) use links::{Link, LinkState};
@@ -57,6 +61,7 @@ pub(crate) struct Engine {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     crash: CrashPoints,
+    pulse: Pulse,
     log: Log,
     audit: Arc<Audit>,
     apart: Apart,
@@ -72,6 +77,12 @@ pub(crate) struct Engine {
     /// The clients that wait for an answer, with their transactions.
     clients: BTreeMap<Client, (TxId, Reply)>,
     next_client: u64,
+    /// Where limits per identity come from, what each has taken, and since when time is counted there.
+    access: Access,
+    holders: Holders,
+    began: Instant,
+    /// The identity whose submission is being put to the core, and its transaction.
+    submitting: Option<(TxId, Who)>,
     /// The operator's request that is being put to the core: what he wants done, who he is, and why.
     operator_is_doing: Option<String>,
     commands: mpsc::Receiver<Queued>,
@@ -99,7 +110,10 @@ pub(crate) struct Parts {
     pub(crate) epoch: Epoch,
     pub(crate) figures: Arc<Figures>,
     pub(crate) bell: Option<Bell>,
-    pub(crate) participants: Vec<ParticipantName>,
+    /// The participants, and where each is called.
+    pub(crate) participants: BTreeMap<ParticipantName, String>,
+    pub(crate) access: Access,
+    pub(crate) pulse: Pulse,
 }
 
 impl Engine {
@@ -108,7 +122,8 @@ impl Engine {
         parts: Parts,
         drained: tokio::sync::watch::Sender<bool>,
     ) -> Result<(Engine, Handle), LogError> {
-        let Parts { config, clock, random, crash, log, audit, epoch, figures, bell, participants } = parts;
+        let Parts { config, clock, random, crash, log, audit, epoch, figures, bell, participants, access, pulse } =
+            parts;
         let (handle, commands) = Handle::new(MAX_QUEUED_COMMANDS);
         let retained = Duration::from_secs(config.retention_s);
         let retention = Retention::new(retained, log.oldest_end()?, Instant::now(), clock.now());
@@ -132,9 +147,13 @@ impl Engine {
             retention,
             collection: Collection::new(Instant::now()),
             timers: Timers::default(),
-            links: participants.into_iter().map(|name| (name, Link::new(clock.now()))).collect(),
+            links: participants.into_iter().map(|(name, at)| (name, Link::new(at, clock.now()))).collect(),
             clients: BTreeMap::new(),
             next_client: 0,
+            holders: Holders::new(config.limits.clone(), access.limits(), config.max_open_transactions),
+            access,
+            began: Instant::now(),
+            submitting: None,
             operator_is_doing: None,
             commands,
             refusing: None,
@@ -146,6 +165,7 @@ impl Engine {
             clock,
             random,
             crash,
+            pulse,
             log,
             audit,
         };
@@ -173,6 +193,7 @@ impl Engine {
     pub(crate) async fn run(mut self) -> Result<(), LogError> {
         let mut commands = Vec::with_capacity(MAX_COMMANDS_PER_ROUND);
         let mut housekeeping = Instant::now() + HOUSEKEEPING_PERIOD;
+        let heart = self.pulse.begin();
         loop {
             // Before the coordinator may speak nothing goes on.
             let serves = self.core.phase() != Phase::Recovering;
@@ -198,6 +219,8 @@ impl Engine {
             if now >= housekeeping {
                 housekeeping = now + HOUSEKEEPING_PERIOD;
                 self.keep_house()?;
+                heart.beat();
+                self.watch.status.take().into_iter().for_each(|status| heart.say(status));
             }
             self.flush();
             let pressed = self.writes.are_full() || self.core.is_about_to_have_room();
@@ -231,6 +254,9 @@ impl Engine {
         }
         self.watch(now)?;
         self.carried_on.remind(Instant::now());
+        self.let_go_of_those_taken_out()?;
+        self.holders.set_by_name(self.access.limits());
+        self.holders.forget_idle(now - self.began);
         for (name, link) in &self.links {
             link.nudge(self.core.low_water_mark(name));
         }

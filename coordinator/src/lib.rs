@@ -15,10 +15,12 @@
 
 mod address;
 mod callback;
+mod changes;
 pub mod config;
 pub mod connect;
 mod engine;
 mod history;
+mod limits;
 pub mod log;
 pub mod metrics;
 mod operator;
@@ -34,6 +36,7 @@ mod timers;
 mod witness;
 
 pub use callback::{CallbackSecret, WeakSecret};
+pub use changes::{Changeable, Changes, Changing};
 pub use config::{Config, ParticipantAddress};
 pub use connect::{Connect, DialConnect, TcpConnect};
 pub use points::CRASH_POINTS;

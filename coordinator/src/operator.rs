@@ -1,10 +1,10 @@
 //! The service for operators.
 
-use crate::engine::{Command, Handle, LinkState, View};
+use crate::Config;
+use crate::engine::{Command, Handle, Link, LinkState, View};
 use crate::log::{LogError, WeakLog};
 use crate::service::outcome_of;
 use crate::standing::{Accept, Accepted};
-use crate::{Config, ParticipantAddress};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
@@ -17,7 +17,7 @@ use undoubt_platform::audit::{self, Audit, Call, Origin, audited};
 use undoubt_platform::server::parse_tx;
 use undoubt_proto::v1::operator_server::Operator;
 use undoubt_proto::{record, v1};
-use undoubt_vocabulary::{CoordinatorId, CoordinatorPhase, InvalidId};
+use undoubt_vocabulary::{CoordinatorId, CoordinatorPhase, InvalidId, ParticipantName};
 
 /// The error of a participant that was taken out of the settings too early.
 pub(crate) const NOT_CONFIGURED: &str =
@@ -178,7 +178,7 @@ impl Operator for OperatorService {
 }
 
 fn describe(view: &View<'_>, config: &Config, id: CoordinatorId, epoch: u32) -> Result<v1::DescribeResponse, LogError> {
-    let configured = config.participants.iter().filter_map(|configured| participant(view, configured));
+    let configured = view.links.iter().map(|(name, link)| participant(view, name, link));
     Ok(v1::DescribeResponse {
         name: config.name.clone(),
         coordinator_id: id.0.to_vec().into(),
@@ -202,15 +202,14 @@ fn loss(loss: record::Loss) -> v1::CoordinatorLoss {
     v1::CoordinatorLoss { participant, loss, listed, more }
 }
 
-fn participant(view: &View<'_>, configured: &ParticipantAddress) -> Option<v1::ParticipantView> {
-    let (name, link) = view.links.iter().find(|(name, _)| name.as_str() == configured.name)?;
+fn participant(view: &View<'_>, name: &ParticipantName, link: &Link) -> v1::ParticipantView {
     let (connected, resource, last_error) = match &link.state {
         LinkState::Connected { resource, .. } => (true, resource.clone(), String::new()),
         LinkState::Disconnected { last_error } => (false, String::new(), last_error.clone()),
     };
-    Some(v1::ParticipantView {
-        name: configured.name.clone(),
-        address: configured.address.clone(),
+    v1::ParticipantView {
+        name: name.to_string(),
+        address: link.address(),
         connected,
         since_us: link.since.0,
         resource,
@@ -219,7 +218,8 @@ fn participant(view: &View<'_>, configured: &ParticipantAddress) -> Option<v1::P
         queued: link.queued() as u64,
         open: view.core.open_with(name) as u64,
         unnumbered: link.unnumbered,
-    })
+        leaving: link.leaving,
+    }
 }
 
 /// Returns participants that are not configured any more though transactions are open with them.

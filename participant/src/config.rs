@@ -28,6 +28,8 @@ pub struct Config {
     pub name: String,
     /// The address to which coordinators and operators connect. Port 0: any free one.
     pub listen: String,
+    /// What is logged: error, warn, info, debug, trace, or a filter of tracing.
+    pub log: String,
     pub data_dir: PathBuf,
     /// Takes notice at the start if the data folder's files are not those that this server wrote, as after a copy. Turn it off
     /// where a file system changes inode numbers by itself. A backup is noticed all the same.
@@ -82,6 +84,7 @@ impl Default for Config {
         Config {
             name: "participant".into(),
             listen: "127.0.0.1:7401".into(),
+            log: "info".into(),
             data_dir: "undoubt-participant".into(),
             folder_sign: true,
             max_connections: 512,

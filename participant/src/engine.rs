@@ -39,6 +39,7 @@ use undoubt_participant_core::{
     Answer, BranchId, Effect, Input, Limits, Operator, Participant, Session, StepId, Trust,
 };
 use undoubt_platform::alarm::Bell;
+use undoubt_platform::pulse::Heart;
 use undoubt_platform::{Clock, CrashPoints, Random};
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, ParticipantName, Prepare, WriteNumber};
 use waiting_work::{LOOK_THROUGH_EVERY, Waiting};
@@ -54,6 +55,9 @@ const MAX_COMMANDS_PER_ROUND: usize = 256;
 /// Low-water marks move with every batch of messages. What they leave behind is dropped this much later, all at once: a
 /// store would otherwise have a range to drop for every few branches.
 const COLLECT_AFTER: Duration = Duration::from_millis(100);
+
+/// The period in which the engine says that it goes on.
+const BEAT_EVERY: Duration = Duration::from_millis(250);
 
 pub(crate) struct Engine<R> {
     core: Participant,
@@ -146,10 +150,11 @@ impl<R: Branches> Engine<R> {
     }
 
     /// Serves until it is told to stop, or the resource fails.
-    pub(crate) async fn run(mut self) -> Result<(), ResourceError> {
+    pub(crate) async fn run(mut self, heart: Heart) -> Result<(), ResourceError> {
         let period = Duration::from_millis(self.config.sweep_period_ms);
         let mut sweep_at = Instant::now() + period;
         let mut look_through_at = Instant::now();
+        let mut beat_at = Instant::now();
         let mut commands = Vec::with_capacity(MAX_COMMANDS_PER_ROUND);
         loop {
             self.room.set_kept(self.core.kept_bytes());
@@ -158,7 +163,7 @@ impl<R: Branches> Engine<R> {
             self.take_recalls();
             self.open_or_close_intake();
             let look_at = (!self.waiting.is_empty()).then_some(look_through_at);
-            let wake_at = [self.collect_at, look_at].into_iter().flatten().fold(sweep_at, Instant::min);
+            let wake_at = [self.collect_at, look_at, Some(beat_at)].into_iter().flatten().fold(sweep_at, Instant::min);
             tokio::select! {
                 biased;
                 Some(done) = self.calls.next() => self.handle_done(done?),
@@ -178,6 +183,11 @@ impl<R: Branches> Engine<R> {
                 self.handle_input(Input::SweepDue);
             }
             self.watch(now);
+            if beat_at <= now {
+                beat_at = now + BEAT_EVERY;
+                heart.beat();
+                self.watch.status.take().into_iter().for_each(|status| heart.say(status));
+            }
             if look_through_at <= now {
                 look_through_at = now + LOOK_THROUGH_EVERY;
                 self.look_through_waiting(now);

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use undoubt_platform::alarm::Bell;
 use undoubt_platform::audit::Audit;
 use undoubt_platform::dial::Dial;
+use undoubt_platform::pulse::{Life, Pulse};
 use undoubt_platform::server::{
     Calls, Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled, stopped, tell_health,
 };
@@ -36,6 +37,8 @@ pub struct Environment {
     pub metrics: Metrics,
     /// The rules of who may do what.
     pub access: Access,
+    /// Whoever runs the process hears there that it goes on.
+    pub pulse: Pulse,
 }
 
 impl std::fmt::Debug for Environment {
@@ -85,7 +88,7 @@ pub async fn run<R: Branches>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     config.check()?;
-    let Environment { clock, random, dial, incoming, crash, metrics, access } = environment;
+    let Environment { clock, random, dial, incoming, crash, metrics, access, pulse } = environment;
     let (began, figures) = (Instant::now(), Arc::new(Figures::default()));
     let owner = config.name.parse().map_err(ConfigError::Name)?;
     let config = Arc::new(config);
@@ -117,6 +120,7 @@ pub async fn run<R: Branches>(
     metrics.add(calls.clone());
     let Offer { mut routes, health } = Offer::new()?;
     tell_health::<ParticipantServer<SessionService>>(&health, true).await;
+    pulse.set_life(Life::Serving);
     let session = SessionService::new(handle.clone(), config.clone(), resource.clone(), crash, random);
     let session = ParticipantServer::new(session)
         .max_decoding_message_size(MAX_COORDINATOR_BATCH_BYTES)
@@ -136,7 +140,7 @@ pub async fn run<R: Branches>(
         max_answer_room_bytes: config.max_answer_room_bytes,
     };
     let mut server = Serving::new(routes.routes(), incoming, keeping, clock, calls);
-    let mut engine = Task::spawn(engine.run());
+    let mut engine = Task::spawn(engine.run(pulse.begin()));
     let no_more_calls = CancellationToken::new();
     let mut background = Task::spawn(in_background(resource, no_more_calls.clone()));
     let unanswered = "the resource does not answer; what was not answered yet is carried on as after a crash";
@@ -158,6 +162,7 @@ pub async fn run<R: Branches>(
         never = kept(audit.as_deref()) => match never {},
         () = &mut shutdown => {}
     }
+    pulse.set_life(Life::Stopping);
     tell_health::<ParticipantServer<SessionService>>(&health, false).await;
     server.stop();
     if let Some(audit) = &audit {

@@ -102,6 +102,7 @@ impl World {
             crash: CrashPoints::default(),
             metrics: Metrics::default(),
             access: Access::open(),
+            pulse: Default::default(),
         };
         let config = Config { name: "bells".to_owned(), ..Config::default() };
         let bells = tokio::spawn(async move {

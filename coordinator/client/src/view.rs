@@ -158,6 +158,8 @@ pub struct ParticipantView {
     pub open: u64,
     /// It does not number its writes: were it put back from an older copy, nobody would notice.
     pub unnumbered: bool,
+    /// It was taken out of the settings: no new transactions are taken that name it, and it goes once nothing is open with it.
+    pub leaving: bool,
 }
 
 /// What a participant says of itself.
@@ -395,6 +397,7 @@ impl TryFrom<v1::ParticipantView> for ParticipantView {
             queued: wire.queued,
             open: wire.open,
             unnumbered: wire.unnumbered,
+            leaving: wire.leaving,
         })
     }
 }

@@ -59,6 +59,7 @@ fn world() -> World {
         clock: Arc::new(SystemClock),
         log: log.downgrade(),
         callbacks: Arc::downgrade(&callbacks),
+        audit: std::sync::Weak::new(),
     };
     World { service, callbacks, log, engine, calls }
 }

@@ -96,6 +96,9 @@ impl Engine {
                 tracing::debug!(target: "undoubt::note", %tx, event = note.kind().as_str(), participant = note.participant().map(tracing::field::display), detail = %note);
                 if let Note::Begun { .. } | Note::SagaBegun { .. } = &note {
                     self.figures.begun(matches!(note, Note::SagaBegun { .. }));
+                    if let Some((submitted, who)) = self.submitting.as_ref().filter(|(submitted, _)| *submitted == tx) {
+                        self.holders.begun(submitted, who);
+                    }
                 }
                 attention::noted(&tx, &note);
                 if matches!(note, Note::Resolved { .. } | Note::Forgotten)
@@ -115,6 +118,7 @@ impl Engine {
                 tracing::debug!(target: "undoubt::note", %tx, event = "retired");
                 self.histories.forget(&tx);
                 self.carried_on.remove(&tx);
+                self.holders.ended(&tx);
             }
         }
         Ok(())

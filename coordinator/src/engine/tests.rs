@@ -2,6 +2,7 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one of many")]
 
+mod changes;
 mod world;
 
 use super::{Command, Engine, NewTransaction, Parts, Replied, Reply};
@@ -15,7 +16,7 @@ use undoubt_coordinator_core::{Answer, Content, EndedBranch, EndedRecord, Record
 use undoubt_platform::audit::Origin;
 use undoubt_platform::server::AnswerRoom;
 use undoubt_platform::store::memory::MemoryStore;
-use undoubt_platform::{Batch, CrashPoints, Durability, Fenced, OsRandom, StoreError, SystemClock};
+use undoubt_platform::{Access, Batch, CrashPoints, Durability, Fenced, OsRandom, StoreError, SystemClock};
 use undoubt_proto::{record, v1};
 use undoubt_vocabulary::limits::{
     MAX_BRANCHES_PER_TRANSACTION, MAX_STEP_INPUT_BYTES, MAX_STORE_QUEUE_BYTES, MAX_TRANSACTION_BYTES,
@@ -352,7 +353,9 @@ fn parts(store: Arc<MemoryStore>, epoch: Epoch, participants: Vec<ParticipantNam
         epoch,
         figures: Arc::default(),
         bell: None,
-        participants,
+        participants: participants.into_iter().map(|name| (name, "http://127.0.0.1:1".to_owned())).collect(),
+        access: Access::open(),
+        pulse: Default::default(),
     }
 }
 

@@ -208,7 +208,7 @@ mod tests {
             steps: vec![step.clone()],
             ..v1::SubmitRequest::default()
         };
-        let error = |request| parse(request, &config).unwrap_err().to_string();
+        let error = |request| parse(request, &config, &Origin::default()).unwrap_err().to_string();
         assert!(error(saga.clone()).contains("steps[0].compensation"));
         let branch = v1::BranchWork { participant: "bank".into(), work: Bytes::new() };
         assert!(error(v1::SubmitRequest { branches: vec![branch], ..saga.clone() }).contains("branches are given"));
@@ -221,7 +221,7 @@ mod tests {
             assert!(error(none).starts_with("steps: "));
         }
         let undoable = v1::SagaStep { compensation: Some(Bytes::new()), ..step };
-        assert!(parse(v1::SubmitRequest { steps: vec![undoable], ..saga }, &config).is_ok());
+        assert!(parse(v1::SubmitRequest { steps: vec![undoable], ..saga }, &config, &Origin::default()).is_ok());
     }
 
     fn step(name: &str, after: &[u16], max_attempts: u32) -> SagaStep {

@@ -62,7 +62,7 @@ impl Running {
         let (clock, owner) = (Arc::new(SystemClock), "test".parse().unwrap());
         let (engine, handle) =
             Engine::recover(resource, owner, config, (clock, random), crash, (Arc::default(), None)).await.unwrap();
-        let ended = tokio::spawn(engine.run());
+        let ended = tokio::spawn(engine.run(undoubt_platform::pulse::Pulse::default().begin()));
         let (out, outgoings) = outbox(handle.room());
         handle.tell(Command::Hello { session: SESSION, hello: hello(), out }).await.unwrap();
         let mut running = Running { engine: handle, outgoings, heard: VecDeque::new(), points, ended };

@@ -95,10 +95,12 @@ async fn coordinate(machine: Machine) -> turmoil::Result {
         connect: Arc::new(sessions),
         dial,
         callback_secret: None,
+        changes: coordinator::Changes::none(),
         incoming: net::incoming(network).await?,
         crash: shared.crash_points(host),
         metrics: Metrics::default(),
         access: Access::open(),
+        pulse: Default::default(),
     };
     Ok(coordinator::run(config, environment, pending()).await?)
 }
@@ -131,6 +133,7 @@ async fn participate(machine: Machine) -> turmoil::Result {
         crash: shared.crash_points(host),
         metrics: Metrics::default(),
         access: Access::open(),
+        pulse: Default::default(),
     };
     let resource = Arc::new(Observed::new(resource, shared.clone(), host));
     Ok(participant::run(config, resource, environment, pending()).await?)

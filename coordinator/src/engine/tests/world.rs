@@ -13,7 +13,7 @@ use undoubt_coordinator_core::Content;
 use undoubt_platform::audit::Origin;
 use undoubt_platform::server::AnswerRoom;
 use undoubt_platform::store::memory::{Memory, MemoryStore};
-use undoubt_platform::{Batch, CrashPoints, Family, OsRandom, SystemClock};
+use undoubt_platform::{Access, Batch, CrashPoints, Family, OsRandom, SystemClock};
 use undoubt_vocabulary::{
     Abilities, BranchOutcome, Epoch, ParticipantName, StepOutcome, ToCoordinator, ToParticipant, TransactionPhase,
     TxId, Vote,
@@ -82,7 +82,9 @@ impl World {
             epoch: Epoch(epoch),
             figures: Arc::default(),
             bell: None,
-            participants: names.clone(),
+            participants: names.iter().map(|name| (name.clone(), "http://127.0.0.1:1".to_owned())).collect(),
+            access: Access::open(),
+            pulse: Default::default(),
         };
         let (engine, handle) = Engine::recover(parts, tokio::sync::watch::channel(false).0).unwrap();
         let engine = tokio::spawn(engine.run());
