@@ -11,6 +11,7 @@ mod room;
 mod serving;
 mod signals;
 mod store;
+mod traces;
 
 use anyhow::Context;
 use futures::StreamExt as _;
@@ -41,6 +42,7 @@ pub use room::{Ran, run_with_room};
 pub use serving::{Process, serve_on};
 pub use signals::{HangUps, Shutdown};
 pub use store::{NotOpened, OpenStore, Place, StoreKind};
+pub use traces::Spans;
 
 /// Returns true if a person reads the standard error, on something that has colours, and wants them
 /// (<https://no-color.org>).

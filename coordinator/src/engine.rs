@@ -13,6 +13,7 @@ mod links;
 mod lookout;
 mod recovered_transactions;
 mod standing;
+mod traced;
 mod writes;
 
 use crate::config::Config;
@@ -28,11 +29,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use undoubt_coordinator_core::{Client, Coordinator, Effect, Input, Limits, Part, Phase};
 use undoubt_platform::alarm::Bell;
-use undoubt_platform::{Clock, CrashPoints, Random, Room, StoreError};
+use undoubt_platform::{Clock, CrashPoints, Random, Room, StoreError, Traces};
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
 use collection::Collection;
 use recovered_transactions::CarriedOn;
+use traced::TracedTransactions;
 
 pub(crate) use commands::{Command, NewTransaction, Replied, Reply, View};
 pub(crate) use handle::{Handle, Queued};
@@ -60,6 +62,7 @@ pub(crate) struct Engine {
     apart: Apart,
     writes: writes::Writes,
     histories: Histories,
+    traced: TracedTransactions,
     carried_on: CarriedOn,
     /// The parts of open transactions that participants have lost which were put back.
     lost: BTreeMap<TxId, Vec<Part>>,
@@ -96,6 +99,7 @@ pub(crate) struct Parts {
     pub(crate) epoch: Epoch,
     pub(crate) figures: Arc<Figures>,
     pub(crate) bell: Option<Bell>,
+    pub(crate) traces: Traces,
     pub(crate) participants: Vec<ParticipantName>,
 }
 
@@ -105,7 +109,7 @@ impl Engine {
         parts: Parts,
         drained: tokio::sync::watch::Sender<bool>,
     ) -> Result<(Engine, Handle), LogError> {
-        let Parts { config, clock, random, crash, log, epoch, figures, bell, participants } = parts;
+        let Parts { config, clock, random, crash, log, epoch, figures, bell, traces, participants } = parts;
         let (handle, commands) = Handle::new(MAX_QUEUED_COMMANDS);
         let retained = Duration::from_secs(config.retention_s);
         let retention = Retention::new(retained, log.oldest_end()?, Instant::now(), clock.now());
@@ -124,6 +128,7 @@ impl Engine {
             apart: Apart::default(),
             writes: writes::Writes::new(Duration::from_millis(config.lazy_flush_ms), log.max_batch_bytes()),
             histories: Histories::new(epoch),
+            traced: TracedTransactions::new(traces, &config.name, epoch),
             carried_on: CarriedOn::default(),
             lost: log.lost()?,
             retention,
@@ -149,7 +154,11 @@ impl Engine {
         engine.apart = apart;
         let recovered = open.len();
         engine.figures.recovered(recovered);
-        for Found { unfinished, history } in open {
+        let now = engine.clock.now();
+        for Found { unfinished, history, traced } in open {
+            if let Some(traced) = traced {
+                engine.traced.recover(now, unfinished.tx(), unfinished.begun_at(), &traced);
+            }
             engine.carried_on.add(&unfinished);
             engine.histories.restore(unfinished.tx().clone(), &history);
             engine.handle_input(Input::Recovered(unfinished))?;

@@ -31,7 +31,7 @@ use undoubt_platform::server::{
 };
 use undoubt_platform::{
     Access, Clock, CrashPoints, Fenced, IdentityError, Kind, Metrics, NumberedStore, Random, SecretKey, Store,
-    StoreError,
+    StoreError, Traces,
 };
 use undoubt_proto::v1::coordinator_server::CoordinatorServer;
 use undoubt_proto::v1::operator_server::OperatorServer;
@@ -60,6 +60,8 @@ pub struct Environment {
     pub metrics: Metrics,
     /// The rules of who may do what.
     pub access: Access,
+    /// Its spans go there.
+    pub traces: Traces,
 }
 
 impl std::fmt::Debug for Environment {
@@ -146,6 +148,7 @@ pub async fn run(
         crash,
         metrics,
         access,
+        traces,
     } = environment;
     let began = Instant::now();
     let mut fresh_id = [0; 16];
@@ -183,6 +186,7 @@ pub async fn run(
         epoch,
         figures: figures.clone(),
         bell,
+        traces: traces.clone(),
         participants: participants.clone(),
     };
     let is_new = numbered.remembered(NEW).is_some();
@@ -228,6 +232,7 @@ pub async fn run(
     };
     let (recovered, recovery) = watch::channel(None);
     metrics.add(figures.clone());
+    metrics.add(traces.figures());
     metrics.looked_up_by(Arc::new(Looking {
         figures,
         engine: handle.clone(),
@@ -245,6 +250,7 @@ pub async fn run(
         (dial, callback_secret),
         (clock.clone(), random.clone()),
         config.clone(),
+        (traces, epoch),
     ));
     let service = Service {
         engine: handle.clone(),

@@ -73,7 +73,8 @@ type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Coordinator for Service {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
         let room = AnswerRoom::of(request.extensions());
-        let (request, callback) = requests::parse(request.into_inner(), &self.config).map_err(Status::from)?;
+        let (request, callback) =
+            requests::parse(requests::with_metadata(request), &self.config).map_err(Status::from)?;
         let tx = request.tx.clone();
         let replied = match callback {
             Some(url) => self.callbacks()?.submit(request, url, room).await.map_err(answers::not_submitted)?,

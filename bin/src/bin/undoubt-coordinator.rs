@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt::process::{
-    Backup, EXIT_CODES, Failed, Failure, Guard, Guarding, Key, OrFailed as _, Place, Process, ServerArgs, StoreKind,
-    exit, of_operator, raise_open_files, read_or_draw, read_secret, serve_on, start_board,
+    Backup, EXIT_CODES, Failed, Failure, Guard, Guarding, Key, OrFailed as _, Place, Process, ServerArgs, Spans,
+    StoreKind, exit, of_operator, raise_open_files, read_or_draw, read_secret, serve_on, start_board,
 };
 use undoubt::settings;
 use undoubt_client::{Client, ClientOptions};
@@ -75,13 +75,21 @@ async fn serve(args: Args) -> Result<(), Failed> {
     let connect = Arc::new(DialConnect { tcp, dial });
     let callback_dial = guard.dial(config.callback_ca(), None, Protocol::Http1, "the CAs for callbacks")?;
     let callback_secret = callback_secret(&config).or_failed(Failure::Configuration)?;
+    let spans = Spans::start(&config.traces, ("coordinator", &config.name), || {
+        Ok(guard.dial(
+            config.tls.ca(),
+            Some(&config.tls),
+            Protocol::H2,
+            "the certificates for the collector of spans",
+        )?)
+    })?;
     let access = guard.access();
     let listening = guard.at_the_door();
     guard.watch(hang_ups);
     let board = start_board(&config.metrics).await?;
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
     let place = Place { kind, data_dir: &config.data_dir, families: log::FAMILIES, checks_folder: config.folder_sign };
-    serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
+    let served = serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
         let key = Arc::new(read_or_draw(&config.data_dir.join(&config.key_file))?);
         let metrics = opened.figures(&board, config.min_free_bytes);
         let listener = args.server.bind(&config.listen).await?;
@@ -98,11 +106,14 @@ async fn serve(args: Args) -> Result<(), Failed> {
             crash: crash.clone(),
             metrics,
             access: access.clone(),
+            traces: spans.traces(),
         };
         let ended = run(config.clone(), environment, shutdown.clone().asked()).await;
         opened.ran(ended, kind_of)
     })
-    .await
+    .await;
+    spans.finish().await;
+    served
 }
 
 fn callback_secret(config: &Config) -> anyhow::Result<Option<CallbackSecret>> {

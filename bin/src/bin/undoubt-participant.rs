@@ -7,8 +7,8 @@ use clap::Parser;
 use std::process::ExitCode;
 use std::sync::Arc;
 use undoubt::process::{
-    Backup, EXIT_CODES, Failed, Failure, Guard, Guarding, OrFailed as _, Place, Process, Ran, ServerArgs, StoreKind,
-    exit, of_operator, raise_open_files, serve_on, start_board,
+    Backup, EXIT_CODES, Failed, Failure, Guard, Guarding, OrFailed as _, Place, Process, Ran, ServerArgs, Spans,
+    StoreKind, exit, of_operator, raise_open_files, serve_on, start_board,
 };
 use undoubt::settings;
 use undoubt_client::{ClientOptions, ParticipantClient};
@@ -17,6 +17,7 @@ use undoubt_participant::{Config, Environment, RunError, run};
 use undoubt_platform::dial::TcpDial;
 use undoubt_platform::identity::establish;
 use undoubt_platform::{IdentityError, Kind, NumberedStore, OsRandom, Random, SystemClock};
+use undoubt_tls::Protocol;
 
 /// Guards a key-value store on RocksDB and votes on transactions.
 ///
@@ -55,14 +56,22 @@ async fn serve(args: Args) -> Result<(), Failed> {
     let Some(Process { crash, shutdown, hang_ups }) = args.server.begin(&config)? else { return Ok(()) };
     config.max_connections = raise_open_files(config.max_connections);
     let guarding = Guarding { tls: &config.tls, access: &config.access, insecure: config.insecure };
-    let guard = Guard::load(guarding)?;
+    let mut guard = Guard::load(guarding)?;
+    let spans = Spans::start(&config.traces, ("participant", &config.name), || {
+        Ok(guard.dial(
+            config.tls.ca(),
+            Some(&config.tls),
+            Protocol::H2,
+            "the certificates for the collector of spans",
+        )?)
+    })?;
     let access = guard.access();
     let listening = guard.at_the_door();
     guard.watch(hang_ups);
     let board = start_board(&config.metrics).await?;
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
     let place = Place { kind, data_dir: &config.data_dir, families: &FAMILIES, checks_folder: config.folder_sign };
-    serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
+    let served = serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
         let store = opened.store();
         let metrics = opened.figures(&board, config.min_free_bytes);
         let mut fresh_id = [0; 16];
@@ -95,11 +104,14 @@ async fn serve(args: Args) -> Result<(), Failed> {
             crash: crash.clone(),
             metrics,
             access: access.clone(),
+            traces: spans.traces(),
         };
         let ended = run(config.clone(), resource, environment, shutdown.clone().asked()).await;
         opened.ran(ended, kind_of)
     })
-    .await
+    .await;
+    spans.finish().await;
+    served
 }
 
 fn config(args: &Args) -> anyhow::Result<Config> {

@@ -13,6 +13,7 @@ use undoubt_coordinator_core::{
     Submission, UnusableRecord,
 };
 use undoubt_platform::server::AnswerRoom;
+use undoubt_proto::v1;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
 use undoubt_vocabulary::{Abilities, CoordinatorPhase, Epoch, ParticipantName, StepName, ToCoordinator, TxId};
 
@@ -97,6 +98,8 @@ pub(crate) struct NewTransaction {
     pub(crate) content: Content,
     pub(crate) timeout: Duration,
     pub(crate) wait: bool,
+    /// The caller's trace context, as it came.
+    pub(crate) trace: Option<Box<v1::TraceContext>>,
 }
 
 /// The way that an answer goes. Whoever waited may have gone: then it goes nowhere.
@@ -310,7 +313,7 @@ impl Engine {
     }
 
     fn submit(&mut self, request: NewTransaction, reply: Reply) -> Result<(), LogError> {
-        let NewTransaction { tx, digest, content, timeout, wait } = request;
+        let NewTransaction { tx, digest, content, timeout, wait, trace } = request;
         let unknown = content.participants().find(|name| !self.links.contains_key(*name));
         let not_let_in = match (unknown, &self.refusing) {
             (Some(unknown), _) => Some(Replied::UnknownParticipant(unknown.clone())),
@@ -330,8 +333,11 @@ impl Engine {
             return Ok(());
         }
         let client = self.client(&tx, reply)?;
+        self.traced.offer(&tx, trace.as_deref());
         let submission = Submission { tx, digest, content, timeout, client, wait };
-        self.handle_input(Input::Request(Request::Submit(submission)))
+        let put = self.handle_input(Input::Request(Request::Submit(submission)));
+        self.traced.put();
+        put
     }
 
     fn forget(&mut self, tx: TxId, who: &str, reason: &str, reply: Reply) -> Result<(), LogError> {

@@ -348,6 +348,7 @@ fn parts(store: Arc<MemoryStore>, epoch: Epoch, participants: Vec<ParticipantNam
         crash: CrashPoints::default(),
         log: Log::new(store),
         epoch,
+        traces: undoubt_platform::Traces::default(),
         figures: Arc::default(),
         bell: None,
         participants,
@@ -412,6 +413,7 @@ async fn a_saga_with_a_participant_that_runs_no_steps_is_refused_with_its_name()
         content: Content::Saga(vec![step]),
         timeout: Duration::from_secs(1),
         wait: true,
+        trace: None,
     };
     let reply = Reply::Once { room: AnswerRoom::boundless(), to };
     engine.handle_command(Command::Submit { request, reply }).unwrap();

@@ -334,8 +334,10 @@ fn happened() -> Vec<record::Happened> {
 pub fn session() -> Vec<Sample> {
     use v1::to_coordinator::Body as FromBranch;
     use v1::to_participant::Body as ToBranch;
-    let said =
-        |name, body| sample(name, v1::ToParticipant { tx: TX, attempt_number: ATTEMPT_NUMBER, body: Some(body) });
+    let said = |name, body| {
+        let trace_context = None;
+        sample(name, v1::ToParticipant { tx: TX, attempt_number: ATTEMPT_NUMBER, body: Some(body), trace_context })
+    };
     let answered =
         |name, body| sample(name, v1::ToCoordinator { tx: TX, attempt_number: ATTEMPT_NUMBER, body: Some(body) });
     let voted = |name, vote| answered(name, FromBranch::Vote(v1::Vote { vote: Some(vote) }));
@@ -370,6 +372,7 @@ pub fn session() -> Vec<Sample> {
                     tx: TX,
                     attempt_number: ATTEMPT_NUMBER,
                     body: Some(ToBranch::Commit(v1::Commit {})),
+                    trace_context: Some(trace_context()),
                 }],
             },
         ),

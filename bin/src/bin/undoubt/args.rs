@@ -1,6 +1,7 @@
 //! The command line.
 
 mod decisions;
+mod trace;
 
 use crate::exit::Exit;
 use crate::output::Format;
@@ -18,6 +19,7 @@ pub use decisions::{
     AcceptLoss, AcceptParticipant, Decision, Forget, ParticipantsAction, PinCoordinator, ReleaseMarks, Resolution,
     Resolve, ResolveStep,
 };
+pub use trace::TraceArgs;
 
 /// Runs transactions that span several services, and looks after them.
 #[derive(Debug, Parser)]
@@ -193,6 +195,8 @@ pub struct Submit {
     /// until it answers, also after restarts of the coordinator.
     #[arg(long, value_name = "URL", requires = "no_wait", conflicts_with = "lines")]
     pub callback: Option<String>,
+    #[command(flatten)]
+    pub trace: TraceArgs,
     /// With --lines: at most so many transactions at the same time.
     #[arg(long, default_value_t = 1_024, value_name = "COUNT", conflicts_with_all = ["on", "raw", "file"],
           value_parser = clap::value_parser!(u32).range(1..=65_536))]

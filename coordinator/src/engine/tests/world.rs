@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use undoubt_coordinator_core::Content;
 use undoubt_platform::server::AnswerRoom;
 use undoubt_platform::store::memory::{Memory, MemoryStore};
-use undoubt_platform::{Batch, CrashPoints, Family, OsRandom, SystemClock};
+use undoubt_platform::{Batch, CrashPoints, Family, OsRandom, SystemClock, Traces};
 use undoubt_vocabulary::{
     Abilities, BranchOutcome, Epoch, ParticipantName, StepOutcome, ToCoordinator, ToParticipant, TransactionPhase,
     TxId, Vote,
@@ -70,6 +70,16 @@ impl World {
         manners: Manners,
         config: Config,
     ) -> World {
+        World::start_traced(store, epoch, participants, manners, (config, Traces::default())).await
+    }
+
+    pub(super) async fn start_traced(
+        store: Arc<MemoryStore>,
+        epoch: u32,
+        participants: usize,
+        manners: Manners,
+        (config, traces): (Config, Traces),
+    ) -> World {
         let names: Vec<ParticipantName> = (0..participants).map(name).collect();
         let parts = Parts {
             config: Arc::new(config),
@@ -80,6 +90,7 @@ impl World {
             epoch: Epoch(epoch),
             figures: Arc::default(),
             bell: None,
+            traces,
             participants: names.clone(),
         };
         let (engine, handle) = Engine::recover(parts, tokio::sync::watch::channel(false).0).unwrap();
@@ -107,7 +118,7 @@ impl World {
         let (to, receiver) = oneshot::channel();
         let reply = Reply::Once { room: AnswerRoom::boundless(), to };
         let timeout = Duration::from_secs(600);
-        let request = NewTransaction { tx: tx(id), digest: [1; 32], content, timeout, wait: true };
+        let request = NewTransaction { tx: tx(id), digest: [1; 32], content, timeout, wait: true, trace: None };
         self.handle.tell(Command::Submit { request, reply }).await.unwrap();
         async { receiver.await.unwrap().0 }
     }
@@ -147,7 +158,7 @@ impl World {
 
 async fn take_part(name: ParticipantName, queue: Queue, handle: Handle, manners: Manners) {
     while let Some(drained) = queue.drain().await {
-        let answers = drained.messages.into_iter().filter_map(|message| answer(message, manners)).collect();
+        let answers = drained.messages.into_iter().filter_map(|outgoing| answer(outgoing.message, manners)).collect();
         let received = Command::Messages { participant: name.clone(), session: 1, messages: answers };
         if handle.tell(received).await.is_err() {
             return;
