@@ -75,14 +75,7 @@ async fn serve(args: Args) -> Result<(), Failed> {
     let connect = Arc::new(DialConnect { tcp, dial });
     let callback_dial = guard.dial(config.callback_ca(), None, Protocol::Http1, "the CAs for callbacks")?;
     let callback_secret = callback_secret(&config).or_failed(Failure::Configuration)?;
-    let spans = Spans::start(&config.traces, ("coordinator", &config.name), || {
-        Ok(guard.dial(
-            config.tls.ca(),
-            Some(&config.tls),
-            Protocol::H2,
-            "the certificates for the collector of spans",
-        )?)
-    })?;
+    let spans = Spans::start(&config.traces, ("coordinator", &config.name), (&mut guard, &config.tls))?;
     let access = guard.access();
     let listening = guard.at_the_door();
     guard.watch(hang_ups);

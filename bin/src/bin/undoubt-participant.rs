@@ -17,7 +17,6 @@ use undoubt_participant::{Config, Environment, RunError, run};
 use undoubt_platform::dial::TcpDial;
 use undoubt_platform::identity::establish;
 use undoubt_platform::{IdentityError, Kind, NumberedStore, OsRandom, Random, SystemClock};
-use undoubt_tls::Protocol;
 
 /// Guards a key-value store on RocksDB and votes on transactions.
 ///
@@ -57,14 +56,7 @@ async fn serve(args: Args) -> Result<(), Failed> {
     config.max_connections = raise_open_files(config.max_connections);
     let guarding = Guarding { tls: &config.tls, access: &config.access, insecure: config.insecure };
     let mut guard = Guard::load(guarding)?;
-    let spans = Spans::start(&config.traces, ("participant", &config.name), || {
-        Ok(guard.dial(
-            config.tls.ca(),
-            Some(&config.tls),
-            Protocol::H2,
-            "the certificates for the collector of spans",
-        )?)
-    })?;
+    let spans = Spans::start(&config.traces, ("participant", &config.name), (&mut guard, &config.tls))?;
     let access = guard.access();
     let listening = guard.at_the_door();
     guard.watch(hang_ups);

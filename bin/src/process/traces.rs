@@ -3,7 +3,7 @@
 //! A server never waits for the collector: spans wait in a queue of bounded length, and what finds no room, or is not taken in time, is
 //! left out and counted.
 
-use super::{Failed, Failure, OrFailed as _};
+use super::{Failed, Failure, Guard, OrFailed as _};
 use anyhow::{Context as _, anyhow};
 use opentelemetry::trace::{Event, Link, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
 use opentelemetry::{InstrumentationScope, Key, KeyValue};
@@ -16,9 +16,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tonic::transport::{Endpoint, Uri};
+use undoubt_platform::access::TlsConfig;
 use undoubt_platform::dial::{Dial, connect_lazily};
 use undoubt_platform::traces::{self, Span, SpanFigures, TracesConfig, Value, collector};
 use undoubt_platform::{Timestamp, Traces};
+use undoubt_tls::Protocol;
 
 /// Spans that wait for the collector. One takes about a kilobyte.
 const MAX_WAITING_SPANS: usize = 16_384;
@@ -50,13 +52,20 @@ impl Spans {
     pub fn start(
         config: &TracesConfig,
         (kind, name): (&'static str, &str),
-        dial: impl FnOnce() -> Result<Arc<dyn Dial>, Failed>,
+        (guard, tls): (&mut Guard, &TlsConfig),
     ) -> Result<Spans, Failed> {
         let Some(endpoint) = endpoint(config).or_failed(Failure::Configuration)? else {
             return Ok(Spans { traces: Traces::default(), exporting: None });
         };
         tracing::info!(%endpoint, sample_percent = config.sample_percent, "spans go to a collector");
-        let exporter = exporter(&endpoint, dial()?, resource(kind, name)).or_failed(Failure::Configuration)?;
+        if endpoint.scheme_str() == Some("https") && tls.ca().is_none() {
+            let lacks = anyhow!(
+                "the collector of spans is https://, and no CA is named whose certificates are trusted; set tls.ca"
+            );
+            return Err(lacks).or_failed(Failure::Configuration);
+        }
+        let dial = guard.dial(tls.ca(), Some(tls), Protocol::H2, "the certificates for the collector of spans")?;
+        let exporter = exporter(&endpoint, dial, resource(kind, name)).or_failed(Failure::Configuration)?;
         let figures = Arc::new(SpanFigures::default());
         let (queue, waiting) = mpsc::channel(MAX_WAITING_SPANS);
         let (stop, stopped) = oneshot::channel();

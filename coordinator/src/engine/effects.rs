@@ -187,7 +187,7 @@ impl Engine {
 
     fn handle_appended(&mut self, tx: TxId, attempt_number: AttemptNumber, stage: Stage) -> Result<(), LogError> {
         self.crash.reach(points::after_append(stage));
-        self.traced.is_written(self.clock.now(), &tx, stage);
+        self.traced.is_written(&*self.clock, &tx, stage);
         self.handle_input(Input::Appended { tx: tx.clone(), attempt_number, stage })?;
         // Written again after its end: there is nothing more to wait for.
         if stage == Stage::Ended && self.histories.holds(&tx) && self.core.view(&tx).is_none() {

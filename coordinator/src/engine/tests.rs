@@ -2,6 +2,7 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one of many")]
 
+mod traces;
 mod world;
 
 use super::{Command, Engine, NewTransaction, Parts, Replied, Reply};

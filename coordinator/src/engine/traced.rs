@@ -9,10 +9,10 @@ use crate::log::Traced;
 use std::sync::Arc;
 use transaction::{About, Transaction};
 use undoubt_coordinator_core::{Note, Stage};
-use undoubt_platform::Traces;
 use undoubt_platform::traces::attributes::{INTERRUPTED, RECOVERED, TX};
 use undoubt_platform::traces::ids::{span_of, trace_of};
 use undoubt_platform::traces::{Span, SpanKind};
+use undoubt_platform::{Clock, Traces};
 use undoubt_proto::v1;
 use undoubt_vocabulary::{
     DigestMap, Epoch, ParticipantName, SpanId, Timestamp, ToParticipant, TraceContext, TraceId, TxId,
@@ -143,10 +143,11 @@ impl TracedTransactions {
         }
     }
 
-    pub(super) fn is_written(&mut self, now: Timestamp, tx: &TxId, stage: Stage) {
+    pub(super) fn is_written(&mut self, clock: &dyn Clock, tx: &TxId, stage: Stage) {
         if self.open.is_empty() {
             return;
         }
+        let now = clock.now();
         if let Some(transaction) = self.open.get_mut(tx) {
             transaction.over(now, &About::Write(stage), &self.traces, |_| {});
         }

@@ -118,7 +118,9 @@ impl Span {
         self
     }
 
+    /// Says something of it, in place of what was said under this name.
     pub fn set(&mut self, name: &'static str, value: impl Into<Value>) {
+        self.attributes.retain(|(known, _)| *known != name);
         self.attributes.push((name, value.into()));
     }
 
