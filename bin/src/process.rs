@@ -14,6 +14,7 @@ mod serving;
 mod signals;
 mod store;
 mod supervisor;
+mod traces;
 
 use anyhow::Context;
 use futures::StreamExt as _;
@@ -47,6 +48,7 @@ pub use serving::{Process, serve_on};
 pub use signals::{HangUps, Shutdown};
 pub use store::{NotOpened, OpenStore, Place, StoreKind};
 pub use supervisor::Supervisor;
+pub use traces::Spans;
 
 /// Returns true if a person reads the standard error, on something that has colours, and wants them
 /// (<https://no-color.org>).

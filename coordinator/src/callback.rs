@@ -14,6 +14,7 @@ mod call;
 mod promises;
 mod share;
 mod signature;
+mod traced;
 
 use crate::address::{self, Flaw};
 use crate::config::Config;
@@ -29,13 +30,15 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tonic::transport::Uri;
+use traced::CallSpans;
 use undoubt_coordinator_core::{Answer, EndedRecord, Record, Rejection};
 use undoubt_platform::dial::Dial;
 use undoubt_platform::server::{AnswerRoom, EngineGone};
 use undoubt_platform::store::Pauses;
-use undoubt_platform::{Batch, Clock, Durability, Random, StoreError, Written};
+use undoubt_platform::traces::Span;
+use undoubt_platform::{Batch, Clock, Durability, Random, StoreError, Traces, Written};
 use undoubt_vocabulary::limits::MAX_URL_BYTES;
-use undoubt_vocabulary::{AttemptNumber, Outcome, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, Epoch, Outcome, Timestamp, TxId};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadUrl {
@@ -89,6 +92,7 @@ struct Caller {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     config: Arc<Config>,
+    spans: CallSpans,
     shares: Shares,
     promises: Mutex<Promises>,
 }
@@ -128,9 +132,11 @@ impl Callbacks {
         (dial, secret): (Arc<dyn Dial>, Option<CallbackSecret>),
         (clock, random): (Arc<dyn Clock>, Arc<dyn Random>),
         config: Arc<Config>,
+        (traces, epoch): (Traces, Epoch),
     ) -> Callbacks {
         let (shares, promises, secret) = (Shares::new(), Mutex::default(), Mutex::new(secret));
-        let caller = Arc::new(Caller { log, engine, dial, secret, clock, random, config, shares, promises });
+        let spans = CallSpans { traces, epoch };
+        let caller = Arc::new(Caller { log, engine, dial, secret, clock, random, config, spans, shares, promises });
         Callbacks { caller, tasks: Mutex::default() }
     }
 
@@ -333,13 +339,21 @@ impl Caller {
     /// Calls until there is a definite answer, or the time is over.
     async fn tell(&self, tx: &TxId, url: &Uri, outcome: &Outcome) {
         let until = Instant::now() + Duration::from_secs(self.config.callback_give_up_s);
+        let traced = self.spans.traced(&self.log, tx);
         let mut attempt = 0_u32;
         loop {
             let Some(turn) = self.shares.turn(url).await else { return };
             let body = call::body(tx, outcome);
-            let signature = lock(&self.secret).as_ref().map(|secret| secret.header(&body, self.clock.now()));
-            let called = call::call(self.dial.as_ref(), url, body, signature).await;
+            let span = traced.as_ref().map(|traced| self.spans.begin(traced, url, attempt, self.clock.now()));
+            let headers = call::Headers {
+                signature: lock(&self.secret).as_ref().map(|secret| secret.header(&body, self.clock.now())),
+                trace: span.as_ref().map(Span::context),
+            };
+            let called = call::call(self.dial.as_ref(), url, body, headers).await;
             drop(turn);
+            if let Some(span) = span {
+                self.spans.end(span, &called, self.clock.now());
+            }
             let Err(error) = called else { return };
             let pause = self.random.pause(self.config.callbacks(), attempt);
             attempt += 1;

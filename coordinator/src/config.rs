@@ -13,6 +13,7 @@ use undoubt_platform::none_or_number;
 use undoubt_platform::range::{CENTURY_S, DAY_MS, OutOfRange, Ranged, YEAR_MS, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
 use undoubt_platform::store::StoreConfig;
+use undoubt_platform::traces::{BadTraces, TracesConfig};
 use undoubt_vocabulary::id::check_name;
 use undoubt_vocabulary::limits::{MAX_TRANSACTION_BYTES, MAX_TRANSACTION_RESULT_BYTES};
 use undoubt_vocabulary::{Backoff, InvalidId, ParticipantName};
@@ -127,6 +128,8 @@ pub struct Config {
     pub alarm: AlarmConfig,
     /// Where figures are told.
     pub metrics: MetricsConfig,
+    /// Where spans go, and of which transactions.
+    pub traces: TracesConfig,
     /// Certificates.
     pub tls: TlsConfig,
     /// Who may do what.
@@ -191,6 +194,7 @@ impl Default for Config {
             store: StoreConfig::default(),
             alarm: AlarmConfig::default(),
             metrics: MetricsConfig::default(),
+            traces: TracesConfig::default(),
             tls: TlsConfig::default(),
             access: AccessConfig::default(),
             limits: LimitsConfig::default(),
@@ -208,6 +212,8 @@ pub enum ConfigError {
     Alarm(#[from] BadAlarmUrl),
     #[error(transparent)]
     Metrics(#[from] BadMetricsAddress),
+    #[error(transparent)]
+    Traces(#[from] BadTraces),
     #[error(transparent)]
     Range(#[from] OutOfRange),
     #[error("data_dir is empty; name a folder")]
@@ -258,6 +264,7 @@ impl Config {
         }
         self.alarm.webhook()?;
         self.metrics.address()?;
+        self.traces.check()?;
         check_ranges(&self.ranges())?;
         let ordered = [
             ("default_timeout_ms", self.default_timeout_ms, "max_timeout_ms", self.max_timeout_ms),

@@ -14,6 +14,7 @@ mod links;
 mod lookout;
 mod recovered_transactions;
 mod standing;
+mod traced;
 mod writes;
 
 use crate::config::Config;
@@ -32,11 +33,12 @@ use undoubt_coordinator_core::{Client, Coordinator, Effect, Input, Limits, Part,
 use undoubt_platform::alarm::Bell;
 use undoubt_platform::audit::Audit;
 use undoubt_platform::pulse::Pulse;
-use undoubt_platform::{Access, Clock, CrashPoints, Random, Room, StoreError};
+use undoubt_platform::{Access, Clock, CrashPoints, Random, Room, StoreError, Traces};
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
 use collection::Collection;
 use recovered_transactions::CarriedOn;
+use traced::TracedTransactions;
 
 pub(crate) use changes::Addresses;
 pub(crate) use commands::{Command, NewTransaction, Replied, Reply, View};
@@ -67,6 +69,7 @@ pub(crate) struct Engine {
     apart: Apart,
     writes: writes::Writes,
     histories: Histories,
+    traced: TracedTransactions,
     carried_on: CarriedOn,
     /// The parts of open transactions that participants have lost which were put back.
     lost: BTreeMap<TxId, Vec<Part>>,
@@ -110,6 +113,7 @@ pub(crate) struct Parts {
     pub(crate) epoch: Epoch,
     pub(crate) figures: Arc<Figures>,
     pub(crate) bell: Option<Bell>,
+    pub(crate) traces: Traces,
     /// The participants, and where each is called.
     pub(crate) participants: BTreeMap<ParticipantName, String>,
     pub(crate) access: Access,
@@ -122,8 +126,21 @@ impl Engine {
         parts: Parts,
         drained: tokio::sync::watch::Sender<bool>,
     ) -> Result<(Engine, Handle), LogError> {
-        let Parts { config, clock, random, crash, log, audit, epoch, figures, bell, participants, access, pulse } =
-            parts;
+        let Parts {
+            config,
+            clock,
+            random,
+            crash,
+            log,
+            audit,
+            epoch,
+            figures,
+            bell,
+            traces,
+            participants,
+            access,
+            pulse,
+        } = parts;
         let (handle, commands) = Handle::new(MAX_QUEUED_COMMANDS);
         let retained = Duration::from_secs(config.retention_s);
         let retention = Retention::new(retained, log.oldest_end()?, Instant::now(), clock.now());
@@ -142,6 +159,7 @@ impl Engine {
             apart: Apart::default(),
             writes: writes::Writes::new(Duration::from_millis(config.lazy_flush_ms), log.max_batch_bytes()),
             histories: Histories::new(epoch),
+            traced: TracedTransactions::new(traces, &config.name, epoch),
             carried_on: CarriedOn::default(),
             lost: log.lost()?,
             retention,
@@ -173,7 +191,11 @@ impl Engine {
         engine.apart = apart;
         let recovered = open.len();
         engine.figures.recovered(recovered);
-        for Found { unfinished, history } in open {
+        let now = engine.clock.now();
+        for Found { unfinished, history, traced } in open {
+            if let Some(traced) = traced {
+                engine.traced.recover(now, unfinished.tx(), unfinished.begun_at(), &traced);
+            }
             engine.carried_on.add(&unfinished);
             engine.histories.restore(unfinished.tx().clone(), &history);
             engine.handle_input(Input::Recovered(unfinished))?;

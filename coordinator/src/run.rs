@@ -34,7 +34,7 @@ use undoubt_platform::server::{
 };
 use undoubt_platform::{
     Access, Clock, CrashPoints, Fenced, IdentityError, Kind, Metrics, NumberedStore, Random, SecretKey, Store,
-    StoreError,
+    StoreError, Traces,
 };
 use undoubt_proto::v1::coordinator_server::CoordinatorServer;
 use undoubt_proto::v1::operator_server::OperatorServer;
@@ -67,6 +67,8 @@ pub struct Environment {
     pub changes: Changes,
     /// Whoever runs the process hears there that it goes on.
     pub pulse: Pulse,
+    /// Its spans go there.
+    pub traces: Traces,
 }
 
 impl std::fmt::Debug for Environment {
@@ -155,6 +157,7 @@ pub async fn run(
         access,
         mut changes,
         pulse,
+        traces,
     } = environment;
     let began = Instant::now();
     let mut fresh_id = [0; 16];
@@ -195,6 +198,7 @@ pub async fn run(
         epoch,
         figures: figures.clone(),
         bell,
+        traces: traces.clone(),
         participants: participants.clone(),
         access: access.clone(),
         pulse: pulse.clone(),
@@ -243,6 +247,7 @@ pub async fn run(
     };
     let (recovered, recovery) = watch::channel(None);
     metrics.add(figures.clone());
+    metrics.add(traces.figures());
     metrics.looked_up_by(Arc::new(Looking {
         figures,
         engine: handle.clone(),
@@ -260,6 +265,7 @@ pub async fn run(
         (dial, callback_secret),
         (clock.clone(), random.clone()),
         config.clone(),
+        (traces, epoch),
     ));
     let service = Service {
         engine: handle.clone(),

@@ -99,7 +99,7 @@ impl Coordinator for Service {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
         let room = AnswerRoom::of(request.extensions());
         let by = self.submitter(request.extensions());
-        let request = request.into_inner();
+        let request = requests::with_metadata(request);
         // A copy, which does not keep the whole request. What is too long stays too long, and is no id.
         let id = Bytes::copy_from_slice(&request.tx[..request.tx.len().min(MAX_TX_ID_BYTES + 1)]);
         let refused = |status: Status| by.refused(&id, status);

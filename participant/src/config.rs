@@ -10,6 +10,7 @@ use undoubt_platform::metrics::{BadMetricsAddress, MetricsConfig};
 use undoubt_platform::range::{CENTURY_S, DAY_MS, OutOfRange, Ranged, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
 use undoubt_platform::store::StoreConfig;
+use undoubt_platform::traces::{BadTraces, TracesConfig};
 use undoubt_vocabulary::id::check_name;
 use undoubt_vocabulary::{Backoff, InvalidId};
 
@@ -73,6 +74,8 @@ pub struct Config {
     pub alarm: AlarmConfig,
     /// Where figures are told.
     pub metrics: MetricsConfig,
+    /// Where spans go, and of which transactions.
+    pub traces: TracesConfig,
     /// Certificates.
     pub tls: TlsConfig,
     /// Who may do what.
@@ -105,6 +108,7 @@ impl Default for Config {
             store: StoreConfig::default(),
             alarm: AlarmConfig::default(),
             metrics: MetricsConfig::default(),
+            traces: TracesConfig::default(),
             tls: TlsConfig::default(),
             access: AccessConfig::default(),
         }
@@ -119,6 +123,8 @@ pub enum ConfigError {
     Alarm(#[from] BadAlarmUrl),
     #[error(transparent)]
     Metrics(#[from] BadMetricsAddress),
+    #[error(transparent)]
+    Traces(#[from] BadTraces),
     #[error(transparent)]
     Range(#[from] OutOfRange),
     #[error("data_dir is empty; name a folder")]
@@ -135,6 +141,7 @@ impl Config {
         }
         self.alarm.webhook()?;
         self.metrics.address()?;
+        self.traces.check()?;
         check_ranges(&self.ranges())?;
         if self.retry_first_pause_ms > self.retry_max_pause_ms { Err(ConfigError::Crossed) } else { Ok(()) }
     }

@@ -10,6 +10,7 @@ mod coordinator_memory;
 mod lookout;
 mod recall;
 mod steps;
+mod traced;
 mod turns;
 mod waiting_work;
 
@@ -33,6 +34,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use traced::TracedWork;
 use turns::InTurn;
 use undoubt_participant_core as core;
 use undoubt_participant_core::{
@@ -40,7 +42,7 @@ use undoubt_participant_core::{
 };
 use undoubt_platform::alarm::Bell;
 use undoubt_platform::pulse::Heart;
-use undoubt_platform::{Clock, CrashPoints, Random};
+use undoubt_platform::{Clock, CrashPoints, Random, Traces};
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, ParticipantName, Prepare, WriteNumber};
 use waiting_work::{LOOK_THROUGH_EVERY, Waiting};
 
@@ -62,6 +64,7 @@ const BEAT_EVERY: Duration = Duration::from_millis(250);
 pub(crate) struct Engine<R> {
     core: Participant,
     figures: Arc<Figures>,
+    traced: TracedWork,
     watch: lookout::Watch,
     resource: Arc<R>,
     config: Arc<Config>,
@@ -101,7 +104,7 @@ impl<R: Branches> Engine<R> {
         config: Arc<Config>,
         (clock, random): (Arc<dyn Clock>, Arc<dyn Random>),
         crash: CrashPoints,
-        (figures, bell): (Arc<Figures>, Option<Bell>),
+        (figures, bell, traces): (Arc<Figures>, Option<Bell>, Traces),
     ) -> Result<(Engine<R>, Handle), ResourceError> {
         let (sender, commands) = mpsc::channel(MAX_QUEUED_COMMANDS);
         let (takes_work, taking) = watch::channel(true);
@@ -114,6 +117,7 @@ impl<R: Branches> Engine<R> {
         let mut engine = Engine {
             core: Participant::new(limits),
             figures,
+            traced: TracedWork::new(traces, &owner),
             watch: lookout::Watch::new(Instant::now(), config.alarm.status_every(), bell),
             resource: resource.clone(),
             config,
@@ -221,6 +225,9 @@ impl<R: Branches> Engine<R> {
     }
 
     fn handle_input(&mut self, input: Input) {
+        if self.traced.is_under_way() {
+            self.traced.end(self.clock.now(), &input);
+        }
         let mut effects = std::mem::take(&mut self.effects);
         self.core.handle_input(input, &mut effects);
         effects.drain(..).for_each(|effect| self.carry_out(effect));
@@ -228,6 +235,9 @@ impl<R: Branches> Engine<R> {
     }
 
     fn carry_out(&mut self, effect: Effect) {
+        if self.traced.is_asked() {
+            self.traced.begin(self.clock.now(), &effect);
+        }
         let Some(effect) = self.in_turn.pass(effect) else { return };
         match effect {
             Effect::Welcome { session, seen } => self.out(session, Outgoing::Welcome { seen }),

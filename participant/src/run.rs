@@ -19,7 +19,7 @@ use undoubt_platform::pulse::{Life, Pulse};
 use undoubt_platform::server::{
     Calls, Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled, stopped, tell_health,
 };
-use undoubt_platform::{Access, Clock, CrashPoints, Metrics, Random};
+use undoubt_platform::{Access, Clock, CrashPoints, Metrics, Random, Traces};
 use undoubt_proto::v1::participant_admin_server::ParticipantAdminServer;
 use undoubt_proto::v1::participant_server::ParticipantServer;
 use undoubt_vocabulary::limits::MAX_COORDINATOR_BATCH_BYTES;
@@ -39,6 +39,8 @@ pub struct Environment {
     pub access: Access,
     /// Whoever runs the process hears there that it goes on.
     pub pulse: Pulse,
+    /// Its spans go there.
+    pub traces: Traces,
 }
 
 impl std::fmt::Debug for Environment {
@@ -88,7 +90,7 @@ pub async fn run<R: Branches>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     config.check()?;
-    let Environment { clock, random, dial, incoming, crash, metrics, access, pulse } = environment;
+    let Environment { clock, random, dial, incoming, crash, metrics, access, pulse, traces } = environment;
     let (began, figures) = (Instant::now(), Arc::new(Figures::default()));
     let owner = config.name.parse().map_err(ConfigError::Name)?;
     let config = Arc::new(config);
@@ -100,8 +102,14 @@ pub async fn run<R: Branches>(
         bell
     });
     let by = (clock.clone(), random.clone());
-    let recovering =
-        Engine::recover(resource.clone(), owner, config.clone(), by, crash.clone(), (figures.clone(), bell));
+    let recovering = Engine::recover(
+        resource.clone(),
+        owner,
+        config.clone(),
+        by,
+        crash.clone(),
+        (figures.clone(), bell, traces.clone()),
+    );
     let (engine, handle) = tokio::select! {
         biased;
         recovered = recovering => recovered?,
@@ -114,6 +122,7 @@ pub async fn run<R: Branches>(
     let record = audit.as_ref().map_or_else(Weak::new, Arc::downgrade);
 
     metrics.add(figures.clone());
+    metrics.add(traces.figures());
     metrics.add(Recovery(began.elapsed()));
     metrics.looked_up_by(Arc::new(Looking { figures, engine: handle.clone(), clock: clock.clone() }));
     let calls = Calls::default();

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use undoubt::process::{
     Apply, Backup, EXIT_CODES, Failed, Failure, Guard, Guarding, Key, OrFailed as _, Place, Process, Reload, Reloads,
-    ServerArgs, StoreKind, exit, of_operator, raise_open_files, read_or_draw, read_secret, serve_on, start_board,
+    ServerArgs, Spans, StoreKind, exit, of_operator, raise_open_files, read_or_draw, read_secret, serve_on,
+    start_board,
 };
 use undoubt::settings;
 use undoubt_client::{Client, ClientOptions};
@@ -80,6 +81,7 @@ async fn serve(args: Args) -> Result<(), Failed> {
     let connect = Arc::new(DialConnect { tcp, dial });
     let callback_dial = guard.dial(config.callback_ca(), None, Protocol::Http1, "the CAs for callbacks")?;
     let callback_secret = callback_secret(&config).or_failed(Failure::Configuration)?;
+    let spans = Spans::start(&config.traces, ("coordinator", &config.name), (&mut guard, &config.tls))?;
     let access = guard.access();
     let listening = guard.at_the_door();
     let board = start_board(&config.metrics, &guard).await?;
@@ -90,7 +92,7 @@ async fn serve(args: Args) -> Result<(), Failed> {
         .watch(hang_ups, supervisor.clone());
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
     let place = Place { kind, data_dir: &config.data_dir, families: log::FAMILIES, checks_folder: config.folder_sign };
-    serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
+    let served = serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
         let key = Arc::new(read_or_draw(&config.data_dir.join(&config.key_file))?);
         let metrics = opened.figures(&board, config.min_free_bytes);
         metrics.add(reloads.clone());
@@ -112,11 +114,14 @@ async fn serve(args: Args) -> Result<(), Failed> {
             access: access.clone(),
             pulse: supervisor.pulse(),
             changes,
+            traces: spans.traces(),
         };
         let ended = run(config, environment, shutdown.clone().asked()).await;
         opened.ran(ended, kind_of)
     })
-    .await
+    .await;
+    spans.finish().await;
+    served
 }
 
 /// The settings that may change while it runs.

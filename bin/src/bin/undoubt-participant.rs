@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use undoubt::process::{
     Apply, Backup, EXIT_CODES, Failed, Failure, Guard, Guarding, OrFailed as _, Place, Process, Ran, Reload, Reloads,
-    ServerArgs, StoreKind, exit, of_operator, raise_open_files, serve_on, start_board,
+    ServerArgs, Spans, StoreKind, exit, of_operator, raise_open_files, serve_on, start_board,
 };
 use undoubt::settings;
 use undoubt_client::{ClientOptions, ParticipantClient};
@@ -60,6 +60,7 @@ async fn serve(args: Args) -> Result<(), Failed> {
     let guarding = Guarding { tls: &config.tls, access: &config.access, insecure: config.insecure };
     let mut guard = Guard::load(guarding)?;
     let dial = guard.dial(config.tls.ca(), None, Protocol::Http1, "the CAs for the webhook")?;
+    let spans = Spans::start(&config.traces, ("participant", &config.name), (&mut guard, &config.tls))?;
     let access = guard.access();
     let listening = guard.at_the_door();
     let board = start_board(&config.metrics, &guard).await?;
@@ -68,7 +69,7 @@ async fn serve(args: Args) -> Result<(), Failed> {
     Reload::new(&started, &[], log, reloads.clone(), reader(args.clone()))?.watch(hang_ups, supervisor.clone());
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
     let place = Place { kind, data_dir: &config.data_dir, families: &FAMILIES, checks_folder: config.folder_sign };
-    serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
+    let served = serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
         let store = opened.store();
         let metrics = opened.figures(&board, config.min_free_bytes);
         metrics.add(reloads.clone());
@@ -103,11 +104,14 @@ async fn serve(args: Args) -> Result<(), Failed> {
             metrics,
             access: access.clone(),
             pulse: supervisor.pulse(),
+            traces: spans.traces(),
         };
         let ended = run(config.clone(), resource, environment, shutdown.clone().asked()).await;
         opened.ran(ended, kind_of)
     })
-    .await
+    .await;
+    spans.finish().await;
+    served
 }
 
 /// Returns what reads the settings again. What is logged is all that may change while it runs.

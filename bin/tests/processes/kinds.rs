@@ -101,6 +101,7 @@ impl World {
             incoming: accepted(listener),
             crash: CrashPoints::default(),
             metrics: Metrics::default(),
+            traces: undoubt_platform::Traces::default(),
             access: Access::open(),
             pulse: Default::default(),
         };

@@ -44,5 +44,6 @@ mod secured_callbacks;
 mod sessions;
 mod sizes;
 mod supervisor;
+mod traces;
 mod two_machines;
 mod views;

@@ -52,6 +52,7 @@ fn world() -> World {
         (Arc::new(Calls(called)), None),
         (Arc::new(SystemClock), random),
         config.clone(),
+        (Traces::default(), Epoch(1)),
     ));
     let service = Service {
         engine: handle,

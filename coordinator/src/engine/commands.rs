@@ -18,6 +18,7 @@ use undoubt_coordinator_core::{
 use undoubt_platform::access::LimitsConfig;
 use undoubt_platform::audit::Origin;
 use undoubt_platform::server::AnswerRoom;
+use undoubt_proto::v1;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
 use undoubt_vocabulary::{Abilities, CoordinatorPhase, Epoch, ParticipantName, StepName, ToCoordinator, TxId};
 
@@ -110,6 +111,8 @@ pub(crate) struct NewTransaction {
     pub(crate) wait: bool,
     /// Whoever submits it.
     pub(crate) origin: Origin,
+    /// The caller's trace context, as it came.
+    pub(crate) trace: Option<Box<v1::TraceContext>>,
 }
 
 /// The way that an answer goes. Whoever waited may have gone: then it goes nowhere.
@@ -334,7 +337,7 @@ impl Engine {
     }
 
     fn submit(&mut self, request: NewTransaction, reply: Reply) -> Result<(), LogError> {
-        let NewTransaction { tx, digest, content, timeout, wait, origin } = request;
+        let NewTransaction { tx, digest, content, timeout, wait, origin, trace } = request;
         let unknown = content.participants().find(|name| self.links.get(*name).is_none_or(|link| link.leaving));
         let not_let_in = match (unknown, &self.refusing) {
             (Some(unknown), _) => Some(Replied::UnknownParticipant(unknown.clone())),
@@ -356,10 +359,12 @@ impl Engine {
         }
         let client = self.client(&tx, reply)?;
         let is_new = !self.core.holds(&tx);
-        let submission = Submission { tx: tx.clone(), digest, content, timeout, client, wait };
+        self.traced.offer(&tx, trace.as_deref());
         self.submitting = Some((tx.clone(), origin.who.clone()));
+        let submission = Submission { tx: tx.clone(), digest, content, timeout, client, wait };
         let put = self.handle_input(Input::Request(Request::Submit(submission)));
         self.submitting = None;
+        self.traced.put();
         put?;
         if is_new && self.core.holds(&tx) {
             self.audit.note_submission(&origin, &tx);

@@ -1,6 +1,6 @@
 //! The links of the engine to its participants, as far as it knows them.
 
-use crate::queue::Queue;
+use crate::queue::{Outgoing, Queue};
 use tokio::sync::watch;
 use undoubt_vocabulary::{
     Abilities, Ability, AttemptNumber, Direction, Refusal, RefusalCode, RunStep, StepOutcome, Timestamp, ToCoordinator,
@@ -28,7 +28,7 @@ pub(crate) struct Link {
     pub(crate) unnumbered: bool,
     /// The abilities with which it was welcomed last; `None`: it has not been since the start.
     pub(crate) abilities: Option<Abilities>,
-    pub(super) outgoing: Vec<ToParticipant>,
+    pub(super) outgoing: Vec<Outgoing>,
 }
 
 #[derive(Debug)]

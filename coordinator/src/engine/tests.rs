@@ -3,6 +3,7 @@
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one of many")]
 
 mod changes;
+mod traces;
 mod world;
 
 use super::{Command, Engine, NewTransaction, Parts, Replied, Reply};
@@ -329,7 +330,7 @@ async fn whoever_asks_about_a_held_transaction_hears_that_it_is_undecided_and_no
     engine.handle_command(Command::Messages { participant: name(7), session: 1, messages: vec![inquiry] }).unwrap();
     engine.flush();
     let told = queue.drain().await.unwrap().messages;
-    assert_eq!(told.iter().map(undoubt_vocabulary::ToParticipant::name).collect::<Vec<_>>(), ["undecided"]);
+    assert_eq!(told.iter().map(|sent| sent.message.name()).collect::<Vec<_>>(), ["undecided"]);
 }
 
 #[tokio::test]
@@ -351,6 +352,7 @@ fn parts(store: Arc<MemoryStore>, epoch: Epoch, participants: Vec<ParticipantNam
         audit: crate::log::audit_in(store.clone()),
         log: Log::new(store),
         epoch,
+        traces: undoubt_platform::Traces::default(),
         figures: Arc::default(),
         bell: None,
         participants: participants.into_iter().map(|name| (name, "http://127.0.0.1:1".to_owned())).collect(),
@@ -418,6 +420,7 @@ async fn a_saga_with_a_participant_that_runs_no_steps_is_refused_with_its_name()
         timeout: Duration::from_secs(1),
         wait: true,
         origin: Origin::default(),
+        trace: None,
     };
     let reply = Reply::Once { room: AnswerRoom::boundless(), to };
     engine.handle_command(Command::Submit { request, reply }).unwrap();

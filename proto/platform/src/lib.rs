@@ -9,6 +9,7 @@
 //! * [`server`], [`dial`]: the frame of a gRPC server, and clients, over any transport.
 //! * [`alarm`]: what somebody has to look after, in the log and at a webhook.
 //! * [`metrics`]: what a server tells of itself, and the port at which it does.
+//! * [`traces`]: what a server did for one transaction, as spans.
 //! * [`range`]: what a setting that is a number may be.
 //! * [`crash`], [`clock`], [`random`]: what the simulation replaces.
 //! * [`terminal`]: saying something without a panic where nobody listens.
@@ -37,6 +38,7 @@ pub mod reason;
 pub mod server;
 pub mod store;
 pub mod terminal;
+pub mod traces;
 
 pub use access::Access;
 pub use clock::{Clock, SystemClock, Timestamp};
@@ -52,3 +54,4 @@ pub use store::{
     BackingUp, BackupError, Batch, Direction, Durability, Family, Fenced, Operation, Room, Store, StoreError, Written,
     write_until_taken,
 };
+pub use traces::Traces;

@@ -17,6 +17,7 @@ pub mod proof;
 pub mod protocol;
 pub mod saga;
 pub mod time;
+pub mod trace_context;
 pub mod view;
 pub mod witness;
 
@@ -32,5 +33,6 @@ pub use proof::{Challenge, PublicKey, Signature, Statement, Succession};
 pub use protocol::{Abilities, Ability};
 pub use saga::{Direction, InvalidSaga, RetryPolicy, RunStep, SagaStep, StepIndex, StepOutcome, StuckStep};
 pub use time::{Timestamp, time_left};
+pub use trace_context::{SpanId, TraceContext, TraceId, TraceState};
 pub use view::{CoordinatorPhase, EventKind, PartState, TransactionPhase};
 pub use witness::{Lack, Start, Starts, WriteNumber};

@@ -17,7 +17,9 @@ use undoubt_coordinator as coordinator;
 use undoubt_kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant as participant;
 use undoubt_platform::identity::establish;
-use undoubt_platform::{Access, Kind, Metrics, NumberedStore, Random, SecretKey, SeededRandom, Store, StoreError};
+use undoubt_platform::{
+    Access, Kind, Metrics, NumberedStore, Random, SecretKey, SeededRandom, Store, StoreError, Traces,
+};
 
 /// The free bytes below which servers take no new work.
 const MIN_FREE_BYTES: u64 = 1 << 20;
@@ -99,6 +101,7 @@ async fn coordinate(machine: Machine) -> turmoil::Result {
         incoming: net::incoming(network).await?,
         crash: shared.crash_points(host),
         metrics: Metrics::default(),
+        traces: Traces::default(),
         access: Access::open(),
         pulse: Default::default(),
     };
@@ -132,6 +135,7 @@ async fn participate(machine: Machine) -> turmoil::Result {
         incoming: net::incoming(network).await?,
         crash: shared.crash_points(host),
         metrics: Metrics::default(),
+        traces: Traces::default(),
         access: Access::open(),
         pulse: Default::default(),
     };

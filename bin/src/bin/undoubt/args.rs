@@ -2,6 +2,7 @@
 
 mod audit;
 mod decisions;
+mod trace;
 
 use crate::exit::Exit;
 use crate::output::Format;
@@ -20,6 +21,7 @@ pub use decisions::{
     AcceptLoss, AcceptParticipant, Decision, Forget, ParticipantsAction, PinCoordinator, ReleaseMarks, Resolution,
     Resolve, ResolveStep,
 };
+pub use trace::TraceArgs;
 
 /// Runs transactions that span several services, and looks after them.
 #[derive(Debug, Parser)]
@@ -196,6 +198,8 @@ pub struct Submit {
     /// until it answers, also after restarts of the coordinator.
     #[arg(long, value_name = "URL", requires = "no_wait", conflicts_with = "lines")]
     pub callback: Option<String>,
+    #[command(flatten)]
+    pub trace: TraceArgs,
     /// With --lines: at most so many transactions at the same time.
     #[arg(long, default_value_t = 1_024, value_name = "COUNT", conflicts_with_all = ["on", "raw", "file"],
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
