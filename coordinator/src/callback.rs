@@ -116,6 +116,11 @@ pub(crate) fn admit(url: &str, config: &Config) -> Result<Uri, BadUrl> {
     Ok(url)
 }
 
+/// Makes one call, for the fuzzers.
+pub(crate) async fn call_once(dial: &dyn Dial, url: &Uri) -> Result<(), String> {
+    call::call(dial, url, bytes::Bytes::new(), None).await.map_err(|error| error.to_string())
+}
+
 /// Returns a URL as logs show it: its query may hold a secret.
 fn shown(url: &Uri) -> String {
     format!("{}://{}{}", url.scheme_str().unwrap_or_default(), share::destination(url), url.path())

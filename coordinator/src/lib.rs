@@ -17,6 +17,8 @@ mod address;
 mod callback;
 pub mod config;
 pub mod connect;
+#[doc(hidden)]
+pub mod decoders;
 mod engine;
 mod history;
 pub mod log;

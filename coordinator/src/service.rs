@@ -11,6 +11,7 @@ use crate::callback::Callbacks;
 use crate::config::Config;
 use crate::engine::{Command, Handle, Replied, View};
 use crate::log::{Log, WeakLog};
+use bytes::Bytes;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -22,9 +23,20 @@ use undoubt_platform::Reason;
 use undoubt_platform::server::{AnswerRoom, parse_tx};
 use undoubt_proto::v1;
 use undoubt_proto::v1::coordinator_server::Coordinator;
-use undoubt_vocabulary::TxId;
+use undoubt_vocabulary::{Timestamp, TxId};
 
 pub(crate) use answers::outcome_of;
+
+/// Reads a submission, for the fuzzers.
+pub(crate) fn parse_submission(request: v1::SubmitRequest, config: &Config) -> Result<(), Status> {
+    requests::parse(request, config)?;
+    Ok(())
+}
+
+/// Reads a question for a list, for the fuzzers, and returns its cursor as it is written again.
+pub(crate) fn parse_list(request: v1::ListRequest, now: Timestamp) -> Result<Option<Bytes>, Status> {
+    Ok(listing::Query::parse(request, now)?.cursor())
+}
 
 /// How long an await waits if it does not say.
 const DEFAULT_AWAIT_MS: u32 = 30_000;

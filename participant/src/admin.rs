@@ -23,6 +23,11 @@ use undoubt_vocabulary::{CoordinatorId, PublicKey, WriteNumber};
 const MAX_MARKS_LISTED: usize = 1_000;
 const BYTES_PER_MARK: usize = 1_280;
 
+/// Reads a question for a list, for the fuzzers.
+pub(crate) fn parse_list(request: v1::ListBranchesRequest) -> Result<(), Status> {
+    Query::parse(request).map(drop)
+}
+
 #[derive(Clone)]
 pub(crate) struct AdminService {
     pub(crate) engine: Handle,

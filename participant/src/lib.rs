@@ -12,6 +12,8 @@
 mod admin;
 pub mod config;
 pub mod conformance;
+#[doc(hidden)]
+pub mod decoders;
 mod engine;
 pub mod heuristic;
 pub mod metrics;

@@ -256,6 +256,17 @@ fn number(wire: Option<&v1::LogNumber>) -> Result<Option<WriteNumber>, Status> {
     wire.cloned().map(WriteNumber::try_from).transpose().map_err(|bad| Status::invalid_argument(bad.to_string()))
 }
 
+/// Reads what a hello claims, for the fuzzers.
+pub(crate) fn read_hello(hello: &v1::Hello) -> Result<(), Status> {
+    if let Some(claim) = Claim::read(&hello.public_key, &hello.successions)? {
+        claim.prove(&Statement::Succession { former: &claim.key, next: &claim.key }, &proof::signature(&[0; 64])?);
+    }
+    coordinator(&hello.coordinator_id)?;
+    number(hello.number.as_ref())?;
+    number(hello.seen.as_ref())?;
+    Ok(())
+}
+
 async fn receive(
     engine: &Handle,
     session: Session,

@@ -146,6 +146,11 @@ impl Query {
         })
     }
 
+    /// Returns the cursor that it came with.
+    pub(super) fn cursor(&self) -> Option<Bytes> {
+        self.after.as_ref().map(Place::cursor)
+    }
+
     /// About what the answer takes at most.
     pub(super) fn most_bytes(&self) -> usize {
         (self.limit * ROW_BYTES).min(MAX_PAGE_BYTES)

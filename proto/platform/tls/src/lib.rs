@@ -19,6 +19,8 @@ mod tests;
 mod words;
 
 pub use client::{ClientTls, Protocol, connect};
+#[doc(hidden)]
+pub use files::check_pem;
 pub use files::{ClientFiles, FileError, ServerFiles, readable_by_others};
 pub use kept::Refreshed;
 #[cfg(feature = "seams")]
