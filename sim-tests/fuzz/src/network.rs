@@ -4,7 +4,7 @@ use crate::{Target, says_why};
 use futures::FutureExt as _;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
@@ -92,7 +92,7 @@ static SERVER: LazyLock<Arc<ServerTls>> = LazyLock::new(|| {
 });
 
 static CLIENT: LazyLock<ClientTls> = LazyLock::new(|| {
-    let files = ClientFiles { ca: MADE.files.0.clone(), certificate: Some(MADE.files.clone()) };
+    let files = ClientFiles { ca: MADE.files.0.clone(), certificate: None };
     ClientTls::load(files, Protocol::H2).expect("they are whole")
 });
 
@@ -139,11 +139,18 @@ fn handshake() -> (Vec<u8>, Vec<u8>) {
         let (server, tapped_server) = duplex(PIPE_BYTES);
         let mut accepted = accept(boxed(futures::stream::iter([Ok(server)])), SERVER.clone());
         let talking = async {
-            let connected = connect(CLIENT.current(), "server.example", client).await;
-            drop(connected.expect("both are whole"));
+            let accepting = async {
+                // It stays, lest the client wait for a first word that cannot come.
+                let _connection = accepted.next().await;
+                pending::<()>().await;
+            };
+            let connecting = connect(CLIENT.current(), "server.example", client);
+            tokio::select! {
+                () = accepting => {}
+                connected = connecting => drop(connected.expect("both are whole")),
+            }
         };
-        let tapping = tap(tapped_client, tapped_server, &mut of_client, &mut of_server);
-        tokio::join!(async { drop(accepted.next().await) }, talking, tapping);
+        tokio::join!(talking, tap(tapped_client, tapped_server, &mut of_client, &mut of_server));
     });
     (of_client, of_server)
 }

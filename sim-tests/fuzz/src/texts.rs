@@ -54,7 +54,7 @@ fn callback_url(input: &[u8]) {
     match decoders::callback_url(&text, &STRICT) {
         Err(why) => says_why(&why, input),
         Ok(url) => {
-            assert!(!url.path().contains(".."), "{url}");
+            assert!(url.path().split('/').all(|part| part != ".."), "{url}");
             let (host, port) = (url.host().unwrap_or_default().to_ascii_lowercase(), url.port_u16());
             let expected = [("127.0.0.1", Some(80)), ("shop.example", Some(443))];
             assert!(expected.contains(&(host.as_str(), port)), "{url}");

@@ -335,8 +335,8 @@ pub(crate) fn saga_step() -> SagaStep {
         participant: "bank-a".parse().expect("it is a name"),
         action: Bytes::from_static(b"work"),
         compensation: Some(Bytes::from_static(b"undo")),
-        after: Vec::new().into(),
-        uses: Vec::new().into(),
+        after: Vec::new(),
+        uses: Vec::new(),
         pivot: false,
         retry: undoubt_vocabulary::RetryPolicy::default(),
     }
