@@ -225,6 +225,8 @@ pub async fn run(
         drain,
         accept,
         held_because: held_because.clone(),
+        figures: figures.clone(),
+        clock: clock.clone(),
     };
     let (recovered, recovery) = watch::channel(None);
     metrics.add(figures.clone());

@@ -40,5 +40,6 @@ mod secured;
 mod secured_callbacks;
 mod sessions;
 mod sizes;
+mod top;
 mod two_machines;
 mod views;

@@ -14,7 +14,7 @@ pub fn new_token(global: &Global) -> Result<Exit, Failure> {
     let hash = TokenHash::of(&token).to_string();
     Exit::shown(match global.output {
         Format::Json => json_line(&json!({ "token": token, "hash": hash })),
-        Format::Table => say(&format!(
+        Format::Table => say(format!(
             "token  {token}\nhash   {hash}\n\nThe token goes to its owner, in a file that only he reads; it cannot be shown again. The hash \
              goes\nto the identities of the servers: tokens = [\"{hash}\"]"
         )),
@@ -33,6 +33,6 @@ pub fn init_certificates(init: &InitCerts, global: &Global) -> Result<Exit, Fail
     let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     Exit::shown(match global.output {
         Format::Json => json_line(&json!({ "files": files })),
-        Format::Table => say(&files.join("\n")),
+        Format::Table => say(files.join("\n")),
     })
 }
