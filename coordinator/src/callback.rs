@@ -10,10 +10,10 @@
 //! and an abort that a crash leads to is put on record before it is told.
 
 mod allowed;
-mod call;
-mod promises;
-mod share;
-mod signature;
+pub(crate) mod call;
+pub(crate) mod promises;
+pub(crate) mod share;
+pub(crate) mod signature;
 
 use crate::address::{self, Flaw};
 use crate::config::Config;

@@ -8,7 +8,7 @@ mod attention;
 mod collection;
 mod commands;
 mod effects;
-mod handle;
+pub(crate) mod handle;
 mod links;
 mod lookout;
 mod recovered_transactions;
@@ -40,7 +40,7 @@ pub(crate) use links::{Link, LinkState};
 pub(crate) use writes::MAX_GATHERING_BYTES;
 
 /// Commands that may wait for the engine; whoever brings more waits.
-const MAX_QUEUED_COMMANDS: usize = 16_384;
+pub(crate) const MAX_QUEUED_COMMANDS: usize = 16_384;
 
 /// Commands taken in one round, so that no round grows without bound.
 const MAX_COMMANDS_PER_ROUND: usize = 4_096;

@@ -1,7 +1,7 @@
 //! What applications ask for: submitting transactions and following them.
 
 mod answers;
-mod listing;
+pub(crate) mod listing;
 mod many;
 mod requests;
 mod views;
@@ -39,7 +39,7 @@ pub(crate) fn parse_list(request: v1::ListRequest, now: Timestamp) -> Result<Opt
 }
 
 /// How long an await waits if it does not say.
-const DEFAULT_AWAIT_MS: u32 = 30_000;
+pub(crate) const DEFAULT_AWAIT_MS: u32 = 30_000;
 
 #[derive(Clone)]
 pub(crate) struct Service {

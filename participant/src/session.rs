@@ -26,10 +26,10 @@ use undoubt_vocabulary::protocol::{self, NEWEST_VERSION, OLDEST_VERSION, PROVEN_
 use undoubt_vocabulary::{Abilities, AttemptNumber, CoordinatorId, Epoch, Statement, ToParticipant, WriteNumber};
 
 /// A stream that does not say hello within this time is closed.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A coordinator that takes nothing of what waits for it ends its session by that: what it is not told takes others' room.
-const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Batches between the engine and the stream: one being sent and one ready.
 const MAX_BATCHES_UNDER_WAY: usize = 2;

@@ -6,10 +6,10 @@
 //! * [`Caller`]: whoever asks, as services see it.
 
 mod caller;
-mod identities;
+pub(crate) mod identities;
 mod methods;
 mod role;
-mod rules;
+pub(crate) mod rules;
 mod settings;
 #[cfg(test)]
 mod tests;
