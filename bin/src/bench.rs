@@ -17,6 +17,7 @@ pub mod reading;
 mod secured;
 mod stage;
 mod stand_in;
+mod strangers;
 mod sweep;
 pub mod usage;
 
@@ -84,6 +85,7 @@ pub enum Part {
     Headline,
     Lone,
     Secured,
+    Strangers,
     Participants,
     Modes,
     InFlight,
@@ -115,6 +117,7 @@ pub async fn bench(
             Part::Headline => headline::headline(&stage, effort, report).await?,
             Part::Lone => lone_transaction::lone(&stage, effort, report).await?,
             Part::Secured => secured::secured(&stage, effort, report).await?,
+            Part::Strangers => strangers::strangers(&stage, effort, report).await?,
             Part::Participants => sweep::participants(&stage, effort, report).await?,
             Part::Modes => sweep::modes(&stage, effort, report).await?,
             Part::InFlight => sweep::in_flight(&stage, effort, report).await?,

@@ -69,14 +69,20 @@ fn authority(folder: &Path, written: &mut Vec<PathBuf>) -> anyhow::Result<Issuer
     let mut params = valid(CertificateParams::default(), CA_DAYS)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.distinguished_name.push(DnType::CommonName, "Undoubt cluster CA");
-    if certificate.exists() {
+    let known = certificate.exists();
+    let key = if known {
         let pem = std::fs::read_to_string(&key_file)
             .with_context(|| format!("there is a CA in {}, and its key ca.key cannot be read", folder.display()))?;
-        let key = KeyPair::from_pem(&pem).with_context(|| format!("{} holds no key", key_file.display()))?;
+        KeyPair::from_pem(&pem).with_context(|| format!("{} holds no key", key_file.display()))?
+    } else {
+        KeyPair::generate()?
+    };
+    // Each CA has a name of its own, so that a certificate of another is known as from elsewhere, and not taken for a forged one.
+    let digits = blake3::hash(key.public_key_raw()).to_hex();
+    params.distinguished_name.push(DnType::CommonName, format!("Undoubt cluster CA {}", &digits[..8]));
+    if known {
         return Ok(Issuer::new(params, key));
     }
-    let key = KeyPair::generate()?;
     write(&key_file, &key.serialize_pem(), true, written)?;
     write(&certificate, &params.self_signed(&key)?.pem(), false, written)?;
     Ok(Issuer::new(params, key))

@@ -3,7 +3,7 @@
 //!
 //! Every setting has a variable of its own: `UNDOUBT_COORDINATOR_LISTEN`, say, and `UNDOUBT_COORDINATOR_STORE_KIND` for `kind` in the
 //! table `store`, whose flag is `--set store.kind=…`. Its text, like that of a flag, is read as
-//! TOML where the setting is not a text itself. A setting that may be absent is `"none"` then; so every setting is among
+//! TOML where the setting is not a text itself. A number that may be absent is `"none"` then, and a text is empty; so every setting is among
 //! the defaults, and is known, printed and checked like all others.
 
 use anyhow::{Context, bail};
@@ -15,7 +15,7 @@ use toml::{Table, Value};
 /// Text for one setting, as it comes from a variable or a flag.
 pub type Given = (String, String);
 
-/// The value of a setting that may be absent, and is.
+/// The value of a number that may be absent, and is.
 const NONE: &str = "none";
 
 /// The effective configuration. `flags` are `key=value`. Unknown keys are refused wherever they come from, also from

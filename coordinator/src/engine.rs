@@ -28,6 +28,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use undoubt_coordinator_core::{Client, Coordinator, Effect, Input, Limits, Part, Phase};
 use undoubt_platform::alarm::Bell;
+use undoubt_platform::audit::Audit;
 use undoubt_platform::{Clock, CrashPoints, Random, Room, StoreError};
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
@@ -57,6 +58,7 @@ pub(crate) struct Engine {
     random: Arc<dyn Random>,
     crash: CrashPoints,
     log: Log,
+    audit: Arc<Audit>,
     apart: Apart,
     writes: writes::Writes,
     histories: Histories,
@@ -93,6 +95,7 @@ pub(crate) struct Parts {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) crash: CrashPoints,
     pub(crate) log: Log,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) epoch: Epoch,
     pub(crate) figures: Arc<Figures>,
     pub(crate) bell: Option<Bell>,
@@ -105,7 +108,7 @@ impl Engine {
         parts: Parts,
         drained: tokio::sync::watch::Sender<bool>,
     ) -> Result<(Engine, Handle), LogError> {
-        let Parts { config, clock, random, crash, log, epoch, figures, bell, participants } = parts;
+        let Parts { config, clock, random, crash, log, audit, epoch, figures, bell, participants } = parts;
         let (handle, commands) = Handle::new(MAX_QUEUED_COMMANDS);
         let retained = Duration::from_secs(config.retention_s);
         let retention = Retention::new(retained, log.oldest_end()?, Instant::now(), clock.now());
@@ -144,6 +147,7 @@ impl Engine {
             random,
             crash,
             log,
+            audit,
         };
         let (open, apart) = engine.log.unfinished_and_separate_parts()?;
         engine.apart = apart;

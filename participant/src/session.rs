@@ -18,7 +18,7 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use undoubt_participant_core::{Hello, Proof, Recall, Recalled, Session, SessionRefused};
-use undoubt_platform::{CrashPoints, Random};
+use undoubt_platform::{CrashPoints, Random, Reason};
 use undoubt_proto::v1::participant_server::Participant;
 use undoubt_proto::{KNOWN_EPOCH, PUT_BACK, v1};
 use undoubt_vocabulary::limits::MAX_WORK_BYTES;
@@ -77,7 +77,7 @@ impl SessionService {
     fn check(&self, hello: &v1::Hello) -> Result<(u32, Hello, Option<Claim>), Status> {
         let (oldest, newest) = (hello.protocol_version, hello.newest_protocol_version);
         let version = protocol::common_version(oldest, newest).ok_or_else(|| {
-            Status::failed_precondition(format!(
+            Reason::NoCommonVersion.refuse(format!(
                 "the coordinator speaks protocol versions {oldest} to {}, and those spoken here are {OLDEST_VERSION} to \
                  {NEWEST_VERSION}; use versions that have one in common",
                 newest.max(oldest)
@@ -110,9 +110,10 @@ impl SessionService {
         let _ = batches.send(Ok(batch)).await;
         let second = tokio::time::timeout(HELLO_TIMEOUT, incoming.message())
             .await
-            .map_err(|_| Status::deadline_exceeded("no proof came; a challenge is answered with one"))??
-            .ok_or_else(|| Status::invalid_argument("the stream ended before the proof"))?;
-        let proof = second.proof.as_ref().ok_or_else(|| Status::invalid_argument("the second batch has no proof"))?;
+            .map_err(|_| Reason::NoHello.refuse("no proof came; a challenge is answered with one"))??
+            .ok_or_else(|| Reason::InvalidRequest.refuse("the stream ended before the proof"))?;
+        let proof =
+            second.proof.as_ref().ok_or_else(|| Reason::InvalidRequest.refuse("the second batch has no proof"))?;
         let statement = Statement::Session {
             challenge: &challenge,
             coordinator: hello.coordinator,
@@ -142,7 +143,7 @@ impl SessionService {
         if name == self.config.name {
             return Ok(());
         }
-        Err(Status::failed_precondition(format!(
+        Err(Reason::OtherParticipant.refuse(format!(
             "this is participant {:?}, not {name:?}; correct the coordinator's configuration",
             self.config.name
         )))
@@ -160,9 +161,10 @@ impl Participant for SessionService {
         let mut incoming = request.into_inner();
         let first = tokio::time::timeout(HELLO_TIMEOUT, incoming.message())
             .await
-            .map_err(|_| Status::deadline_exceeded("no hello came; a session begins with one"))??
-            .ok_or_else(|| Status::invalid_argument("the stream ended before hello"))?;
-        let hello = first.hello.as_ref().ok_or_else(|| Status::invalid_argument("the first batch has no hello"))?;
+            .map_err(|_| Reason::NoHello.refuse("no hello came; a session begins with one"))??
+            .ok_or_else(|| Reason::InvalidRequest.refuse("the stream ended before hello"))?;
+        let hello =
+            first.hello.as_ref().ok_or_else(|| Reason::InvalidRequest.refuse("the first batch has no hello"))?;
         let (protocol_version, mut hello, claim) = self.check(hello)?;
         let session = Session(self.sessions.fetch_add(1, Ordering::Relaxed));
         let (batches, stream) = mpsc::channel(MAX_BATCHES_UNDER_WAY);
@@ -249,11 +251,11 @@ impl Participant for SessionService {
 }
 
 fn coordinator(id: &Bytes) -> Result<CoordinatorId, Status> {
-    CoordinatorId::try_from(id.as_ref()).map_err(|bad| Status::invalid_argument(bad.to_string()))
+    CoordinatorId::try_from(id.as_ref()).map_err(|bad| Reason::InvalidRequest.refuse(bad.to_string()))
 }
 
 fn number(wire: Option<&v1::LogNumber>) -> Result<Option<WriteNumber>, Status> {
-    wire.cloned().map(WriteNumber::try_from).transpose().map_err(|bad| Status::invalid_argument(bad.to_string()))
+    wire.cloned().map(WriteNumber::try_from).transpose().map_err(|bad| Reason::InvalidRequest.refuse(bad.to_string()))
 }
 
 /// Reads what a hello claims, for the fuzzers.
@@ -278,7 +280,7 @@ async fn receive(
     while let Some(batch) = next {
         let (low_water_mark, writes) = (AttemptNumber(batch.low_water_mark), batch.stable_writes);
         let messages: Result<Vec<ToParticipant>, _> = batch.messages.into_iter().map(TryInto::try_into).collect();
-        let mut messages = messages.map_err(|bad| Status::invalid_argument(bad.to_string()))?;
+        let mut messages = messages.map_err(|bad| Reason::InvalidRequest.refuse(bad.to_string()))?;
         let bytes = messages.iter().map(ToParticipant::payload_bytes).sum();
         if bytes > MAX_SHARED_BATCH_BYTES {
             messages.iter_mut().for_each(ToParticipant::unshare);
@@ -345,14 +347,14 @@ async fn send(
         if let Some(why) = close {
             let status = match why {
                 SessionRefused::LowerEpoch { known, .. } | SessionRefused::OtherStart { epoch: known } => {
-                    let mut status = Status::failed_precondition(why.to_string());
+                    let mut status = Reason::FencedByEpoch.refuse(why.to_string());
                     status.metadata_mut().insert(KNOWN_EPOCH, known.into());
                     status
                 }
                 SessionRefused::Unproven(ref why) => proof::status_of(why),
-                SessionRefused::Replaced => Status::aborted(why.to_string()),
+                SessionRefused::Replaced => Reason::SessionReplaced.refuse(why.to_string()),
                 SessionRefused::PutBack { why: ref sign } => {
-                    let mut status = Status::failed_precondition(why.to_string());
+                    let mut status = Reason::PutBack.refuse(why.to_string());
                     let sign = sign.replace(|c: char| !c.is_ascii() || c.is_ascii_control(), "?");
                     status.metadata_mut().insert(PUT_BACK, sign.parse().expect("it is printable ASCII"));
                     status

@@ -77,8 +77,8 @@ async fn serve(args: Args) -> Result<(), Failed> {
     let callback_secret = callback_secret(&config).or_failed(Failure::Configuration)?;
     let access = guard.access();
     let listening = guard.at_the_door();
+    let board = start_board(&config.metrics, &guard).await?;
     guard.watch(hang_ups);
-    let board = start_board(&config.metrics).await?;
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
     let place = Place { kind, data_dir: &config.data_dir, families: log::FAMILIES, checks_folder: config.folder_sign };
     serve_on(place, config.min_free_bytes, &shutdown, async |opened| {

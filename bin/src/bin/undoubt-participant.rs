@@ -14,9 +14,9 @@ use undoubt::settings;
 use undoubt_client::{ClientOptions, ParticipantClient};
 use undoubt_kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant::{Config, Environment, RunError, run};
-use undoubt_platform::dial::TcpDial;
 use undoubt_platform::identity::establish;
 use undoubt_platform::{IdentityError, Kind, NumberedStore, OsRandom, Random, SystemClock};
+use undoubt_tls::Protocol;
 
 /// Guards a key-value store on RocksDB and votes on transactions.
 ///
@@ -55,11 +55,12 @@ async fn serve(args: Args) -> Result<(), Failed> {
     let Some(Process { crash, shutdown, hang_ups }) = args.server.begin(&config)? else { return Ok(()) };
     config.max_connections = raise_open_files(config.max_connections);
     let guarding = Guarding { tls: &config.tls, access: &config.access, insecure: config.insecure };
-    let guard = Guard::load(guarding)?;
+    let mut guard = Guard::load(guarding)?;
+    let dial = guard.dial(config.tls.ca(), None, Protocol::Http1, "the CAs for the webhook")?;
     let access = guard.access();
     let listening = guard.at_the_door();
+    let board = start_board(&config.metrics, &guard).await?;
     guard.watch(hang_ups);
-    let board = start_board(&config.metrics).await?;
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
     let place = Place { kind, data_dir: &config.data_dir, families: &FAMILIES, checks_folder: config.folder_sign };
     serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
@@ -90,7 +91,7 @@ async fn serve(args: Args) -> Result<(), Failed> {
         let environment = Environment {
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom::new()),
-            dial: Arc::new(TcpDial),
+            dial: dial.clone(),
             incoming: listening.incoming(listener)?,
             crash: crash.clone(),
             metrics,

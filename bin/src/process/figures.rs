@@ -1,6 +1,6 @@
 //! What the process tells of itself, and the port at which all figures are told.
 
-use super::{Failed, Failure, OpenStore, OrFailed as _, accepted};
+use super::{Failed, Failure, Guard, OpenStore, OrFailed as _};
 use anyhow::Context as _;
 use std::fmt;
 use std::fs;
@@ -18,8 +18,8 @@ const FILES: Metric = Metric::gauge("process_open_fds", &[], "Files and connecti
 const MAX_FILES: Metric = Metric::gauge("process_max_fds", &[], "The bound of process_open_fds (ulimit -n)");
 const STARTED: Metric = Metric::gauge("process_start_time_seconds", &[], "Start of the process, since 1970");
 
-/// Opens the port for figures, if there is to be one. Where others than this machine reach it, the log says so.
-pub async fn start_board(config: &MetricsConfig) -> Result<Board, Failed> {
+/// Opens the port for figures, if there is to be one. It is guarded as the server's own is.
+pub async fn start_board(config: &MetricsConfig, guard: &Guard) -> Result<Board, Failed> {
     let board = Board::default();
     let Some(address) = config.address().or_failed(Failure::Configuration)? else { return Ok(board) };
     let listener = TcpListener::bind(address)
@@ -29,13 +29,11 @@ pub async fn start_board(config: &MetricsConfig) -> Result<Board, Failed> {
         })
         .or_failed(Failure::Address)?;
     let address = listener.local_addr().or_failed(Failure::Address)?;
+    let incoming = guard.at_the_door_for_figures().incoming(listener)?;
     tracing::info!(%address, "figures are told at /metrics, /healthz and /readyz");
-    if !address.ip().is_loopback() {
-        tracing::warn!(%address, "whoever reaches this port reads counts and the names of participants: let only your Prometheus reach it");
-    }
-    let served = board.clone();
+    let (served, access) = (board.clone(), guard.access());
     tokio::spawn(async move {
-        if let Err(error) = serve_board(served, accepted(listener)).await {
+        if let Err(error) = serve_board(served, incoming, access).await {
             tracing::error!(%error, "figures are not told any more");
         }
     });

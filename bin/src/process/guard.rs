@@ -32,6 +32,7 @@ pub struct Guarding<'a> {
 pub struct Guard {
     access: Access,
     door: Door,
+    door_for_figures: Door,
     identities: Option<IdentitiesFile>,
     /// Everything that is looked at again, by the name under which it is told.
     looked_at: Vec<(&'static str, Looked)>,
@@ -81,15 +82,24 @@ impl Guard {
             None => Identities::default(),
         };
         let access = Access::new(known, access.anonymous());
-        let server = server_files(tls)?.map(|(files, asks)| {
+        let (mut looked_at, files) = (Vec::new(), server_files(tls)?);
+        let knows_identities = identities.is_some();
+        let mut door = |asks_all: bool, protocol: &'static [&'static [u8]], what: &'static str| {
+            let Some((files, asks)) = files.clone() else { return Ok(None) };
+            let asks = if asks_all { asks } else { ClientCertificate::Optional };
+            let tls = Arc::new(ServerTls::load(files, asks, protocol).context("[tls]")?);
+            looked_at.push((what, Looked::Server(tls.clone())));
+            anyhow::Ok(Some(tls))
+        };
+        let server = door(true, &[b"h2"], "the certificate of this server")?;
+        // Whoever watches over life and readiness may have no certificate; figures are told by role.
+        let figures = door(false, &[b"http/1.1"], "the certificate of the port for figures")?;
+        if let Some((files, _)) = &files {
             warn_if_readable(&files.key);
-            ServerTls::load(files, asks, &[b"h2"]).map(Arc::new).context("[tls]")
-        });
-        let server = server.transpose()?;
-        let looked_at = server.iter().map(|tls| ("the certificate of this server", Looked::Server(tls.clone())));
-        let looked_at = looked_at.collect();
-        let door = Door { tls: server, knows_identities: identities.is_some(), insecure };
-        Ok(Guard { access, looked_at, door, identities })
+        }
+        let door = Door { tls: server, knows_identities, insecure };
+        let door_for_figures = Door { tls: figures, ..door.clone() };
+        Ok(Guard { access, looked_at, door, door_for_figures, identities })
     }
 
     /// Returns the dialler for those who are called: with `protocol`, trusting these CAs, and showing the server's certificate
@@ -115,6 +125,10 @@ impl Guard {
 
     pub fn at_the_door(&self) -> Door {
         self.door.clone()
+    }
+
+    pub fn at_the_door_for_figures(&self) -> Door {
+        self.door_for_figures.clone()
     }
 
     /// Looks at the files again, every minute and at each SIGHUP, until the process ends. What has changed is told, and what

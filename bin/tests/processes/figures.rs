@@ -3,10 +3,14 @@
 use crate::support::api::{commit, describe, no_wait, operator, submit, transfer, within_ms};
 use crate::support::{banks, start, until};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use undoubt::cluster::{Cluster, Plan, Who};
+use undoubt::credentials::Credentials;
+use undoubt_platform::dial::Dial as _;
 use undoubt_proto::v1;
+use undoubt_tls::{ClientFiles, ClientTls, Protocol, TlsDial};
 
 /// The setting with which a server tells its figures at a free port.
 const TOLD: &str = "metrics.listen=127.0.0.1:0";
@@ -157,4 +161,34 @@ async fn readiness_says_why_not_while_life_goes_on_and_there_is_nothing_else() {
 async fn nothing_listens_for_those_who_read_figures_unless_it_is_asked_for() {
     let cluster = start(banks()).await;
     assert!(!cluster.log_tail(Who::Coordinator, 1_000).contains("figures are told"));
+}
+
+/// Asks for a path over TLS, with the certificate of these credentials if they have one.
+async fn get_encrypted(address: &str, path: &str, shows: &Credentials) -> String {
+    let files = ClientFiles { ca: shows.ca.clone().unwrap(), certificate: shows.cert.clone().zip(shows.key.clone()) };
+    let dial = TlsDial::new(Some(Arc::new(ClientTls::load(files, Protocol::Http1).unwrap())));
+    let mut stream = dial.dial(format!("https://{address}").parse().unwrap()).await.unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // What is closed without the end of TLS has still brought its answer.
+    let _end = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn the_port_for_figures_is_guarded_as_the_servers_own_and_tells_strangers_of_life_alone() {
+    let cluster = start(told(Plan { secured: true, ..banks() })).await;
+    let admin = cluster.credentials();
+    let nobody = Credentials { cert: None, key: None, ..admin.clone() };
+    for who in [Who::Coordinator, Who::Participant(0)] {
+        let address = address(&cluster, who).await;
+        assert!(get(&address, "/metrics").await.is_none_or(|said| !said.contains("undoubt_")), "it speaks without TLS");
+        let refused = get_encrypted(&address, "/metrics", &nobody).await;
+        assert!(refused.starts_with("HTTP/1.0 401") && refused.contains("--token-file"), "{refused}");
+        for path in ["/healthz", "/readyz"] {
+            assert!(get_encrypted(&address, path, &nobody).await.starts_with("HTTP/1.0 200"), "{path}");
+        }
+        let told = get_encrypted(&address, "/metrics", &admin).await;
+        assert!(told.starts_with("HTTP/1.0 200") && told.contains("undoubt_"), "{told}");
+    }
 }

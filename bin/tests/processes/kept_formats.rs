@@ -81,6 +81,7 @@ async fn write(cluster: &mut Cluster) {
     run(cluster, json!({"id": "called", "branches": {"bank-a": ["add calls 1"]}}), &called)
         .await
         .expect(0, &["called"]);
+    undoubt(cluster, &["wait", "called"]).await.expect(0, &["committed"]);
 
     crash_once_it_is_decided(cluster, "damaged").await;
     let url = cluster.url(BANK_A).unwrap();

@@ -12,7 +12,7 @@ use crate::client::{Client, coordinator};
 use crate::connection::Connection;
 use crate::error::{SubmitError, Unanswered};
 use crate::options::Patience;
-use crate::retry::{Pauses, RETRY_AFTER, Verdict, explain, judge};
+use crate::retry::{Pauses, RETRY_AFTER, Verdict, explain, is_untrusted, judge};
 use crate::submission::Submission;
 use crate::submit::{Answer, decided, known};
 use futures::stream::{BoxStream, Fuse};
@@ -365,7 +365,7 @@ impl Pipeline {
     }
 
     /// Notes for all under way that the stream is no more, and says how long to stay away. A definite refusal of the
-    /// stream answers them all.
+    /// stream answers them all, and so does a lack of trust, which no other try would mend.
     async fn broken(&mut self, status: &Status) -> Duration {
         match judge(status) {
             Verdict::Final => {
@@ -381,6 +381,11 @@ impl Pipeline {
                     waiting.cause = explain(status).into();
                 }
                 self.sent = 0;
+                if is_untrusted(status) {
+                    for sequence in self.in_flight.keys().copied().collect::<Vec<_>>() {
+                        self.give_up(sequence).await;
+                    }
+                }
                 self.pauses.next(after)
             }
         }

@@ -173,7 +173,7 @@ pub enum Note {
     Voted {
         from: ParticipantName,
         vote: &'static str,
-        code: Option<RefusalCode>,
+        refusal: Option<Refusal>,
     },
     Confirmed {
         from: ParticipantName,
@@ -216,7 +216,7 @@ pub enum Note {
         step: StepName,
         direction: Direction,
         outcome: &'static str,
-        code: Option<RefusalCode>,
+        refusal: Option<Refusal>,
     },
     Unanswered {
         by: ParticipantName,
@@ -300,8 +300,8 @@ impl Note {
             Note::Chosen { saga: false, why } => format!("two-phase commit: {why}").into(),
             Note::Recovered { stage } | Note::Logged { stage } => (*stage).into(),
             Note::Sent { message, .. } => (*message).into(),
-            Note::Voted { vote, code: None, .. } => (*vote).into(),
-            Note::Voted { vote, code: Some(code), .. } => format!("{vote}: {code}").into(),
+            Note::Voted { vote, refusal: None, .. } => (*vote).into(),
+            Note::Voted { vote, refusal: Some(refusal), .. } => format!("{vote}: {}", told(refusal)).into(),
             Note::Confirmed { held: true, .. } => "read locks held".into(),
             Note::Confirmed { held: false, .. } => "read locks lost".into(),
             Note::Decided { outcome: Outcome::Committed } => "committed".into(),
@@ -314,8 +314,10 @@ impl Note {
             Note::Run { step, direction, attempt, .. } | Note::Unanswered { step, direction, attempt, .. } => {
                 format!("{direction} of {step}, attempt {attempt}").into()
             }
-            Note::Ran { step, outcome, code: None, .. } => format!("{step}: {outcome}").into(),
-            Note::Ran { step, outcome, code: Some(code), .. } => format!("{step}: {outcome}: {code}").into(),
+            Note::Ran { step, outcome, refusal: None, .. } => format!("{step}: {outcome}").into(),
+            Note::Ran { step, outcome, refusal: Some(refusal), .. } => {
+                format!("{step}: {outcome}: {}", told(refusal)).into()
+            }
             Note::Compensating { reason } => reason.to_string().into(),
             Note::Stuck(StuckStep { step, direction, refusal, .. })
             | Note::HeldUp { step, direction, refusal: Some(refusal), .. } => {
@@ -361,24 +363,29 @@ impl Note {
     }
 
     pub(crate) fn vote(from: &ParticipantName, vote: &Vote) -> Note {
-        let (vote, code) = match vote {
+        let (vote, refusal) = match vote {
             Vote::Prepared { .. } => ("prepared", None),
             Vote::ReadOnly { .. } => ("read-only", None),
             Vote::Committed { .. } => ("committed", None),
-            Vote::Refused(refusal) => ("refused", Some(refusal.code)),
+            Vote::Refused(refusal) => ("refused", Some(refusal.clone())),
         };
-        Note::Voted { from: from.clone(), vote, code }
+        Note::Voted { from: from.clone(), vote, refusal }
     }
 
     pub(crate) fn ran(from: &ParticipantName, step: &StepName, direction: Direction, outcome: &StepOutcome) -> Note {
-        let (outcome, code) = match outcome {
+        let (outcome, refusal) = match outcome {
             StepOutcome::Done { pending: false, .. } => ("done", None),
             StepOutcome::Done { pending: true, .. } => ("done, with semantic locks", None),
             StepOutcome::Empty => ("empty", None),
-            StepOutcome::Refused(refusal) => ("refused", Some(refusal.code)),
+            StepOutcome::Refused(refusal) => ("refused", Some(refusal.clone())),
         };
-        Note::Ran { from: from.clone(), step: step.clone(), direction, outcome, code }
+        Note::Ran { from: from.clone(), step: step.clone(), direction, outcome, refusal }
     }
+}
+
+/// Returns what is told of a refusal: all of it, but the code alone of a lock conflict, of which there may be many.
+fn told(refusal: &Refusal) -> Cow<'static, str> {
+    if refusal.code == RefusalCode::LockConflict { refusal.code.as_str().into() } else { refusal.to_string().into() }
 }
 
 impl fmt::Display for Note {

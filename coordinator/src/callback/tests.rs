@@ -174,9 +174,10 @@ async fn a_promise_without_a_transaction_is_an_abort_on_record_before_it_is_told
 }
 
 #[test]
-fn only_plain_http_with_a_port_can_be_called() {
+fn only_http_plain_or_encrypted_with_a_port_can_be_called() {
     assert!(parse("http://127.0.0.1:80/done?x=1").is_ok());
-    for bad in ["", "/done", "https://a:1/", "http://a/", "ftp://a:1/", "http://a:b/"] {
+    assert!(parse("https://a:1/").is_ok());
+    for bad in ["", "/done", "http://a/", "https://a/", "ftp://a:1/", "http://a:b/"] {
         assert!(parse(bad).unwrap_err().to_string().contains("http://host:port/path"), "{bad}");
     }
     assert!(parse(&format!("http://a:1/{}", "x".repeat(2_048))).unwrap_err().to_string().contains("2048"));

@@ -12,6 +12,7 @@ use undoubt_coordinator_core::{
     Answer, Client, Content, Coordinator, Effect, Input, Part, Phase, Rejection, Request, StepResolution, StillKnown,
     Submission, UnusableRecord,
 };
+use undoubt_platform::audit::Origin;
 use undoubt_platform::server::AnswerRoom;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
 use undoubt_vocabulary::{Abilities, CoordinatorPhase, Epoch, ParticipantName, StepName, ToCoordinator, TxId};
@@ -97,6 +98,8 @@ pub(crate) struct NewTransaction {
     pub(crate) content: Content,
     pub(crate) timeout: Duration,
     pub(crate) wait: bool,
+    /// Whoever submits it.
+    pub(crate) origin: Origin,
 }
 
 /// The way that an answer goes. Whoever waited may have gone: then it goes nowhere.
@@ -310,7 +313,7 @@ impl Engine {
     }
 
     fn submit(&mut self, request: NewTransaction, reply: Reply) -> Result<(), LogError> {
-        let NewTransaction { tx, digest, content, timeout, wait } = request;
+        let NewTransaction { tx, digest, content, timeout, wait, origin } = request;
         let unknown = content.participants().find(|name| !self.links.contains_key(*name));
         let not_let_in = match (unknown, &self.refusing) {
             (Some(unknown), _) => Some(Replied::UnknownParticipant(unknown.clone())),
@@ -330,8 +333,13 @@ impl Engine {
             return Ok(());
         }
         let client = self.client(&tx, reply)?;
-        let submission = Submission { tx, digest, content, timeout, client, wait };
-        self.handle_input(Input::Request(Request::Submit(submission)))
+        let is_new = !self.core.holds(&tx);
+        let submission = Submission { tx: tx.clone(), digest, content, timeout, client, wait };
+        self.handle_input(Input::Request(Request::Submit(submission)))?;
+        if is_new && self.core.holds(&tx) {
+            self.audit.note_submission(&origin, &tx);
+        }
+        Ok(())
     }
 
     fn forget(&mut self, tx: TxId, who: &str, reason: &str, reply: Reply) -> Result<(), LogError> {

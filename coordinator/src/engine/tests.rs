@@ -12,6 +12,7 @@ use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt_coordinator_core::{Answer, Content, EndedBranch, EndedRecord, Record, Rejection};
+use undoubt_platform::audit::Origin;
 use undoubt_platform::server::AnswerRoom;
 use undoubt_platform::store::memory::MemoryStore;
 use undoubt_platform::{Batch, CrashPoints, Durability, Fenced, OsRandom, StoreError, SystemClock};
@@ -346,6 +347,7 @@ fn parts(store: Arc<MemoryStore>, epoch: Epoch, participants: Vec<ParticipantNam
         clock: Arc::new(SystemClock),
         random: Arc::new(OsRandom::new()),
         crash: CrashPoints::default(),
+        audit: crate::log::audit_in(store.clone()),
         log: Log::new(store),
         epoch,
         figures: Arc::default(),
@@ -412,6 +414,7 @@ async fn a_saga_with_a_participant_that_runs_no_steps_is_refused_with_its_name()
         content: Content::Saga(vec![step]),
         timeout: Duration::from_secs(1),
         wait: true,
+        origin: Origin::default(),
     };
     let reply = Reply::Once { room: AnswerRoom::boundless(), to };
     engine.handle_command(Command::Submit { request, reply }).unwrap();

@@ -10,6 +10,7 @@ use tonic::Status;
 use tonic::transport::Uri;
 use undoubt_coordinator_core::Content;
 use undoubt_platform::Reason;
+use undoubt_platform::audit::Origin;
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::v1;
 use undoubt_vocabulary::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_WORK_BYTES};
@@ -64,7 +65,11 @@ impl From<BadRequest> for Status {
 }
 
 /// The request, and who is to hear its outcome.
-pub(super) fn parse(request: v1::SubmitRequest, config: &Config) -> Result<(NewTransaction, Option<Uri>), BadRequest> {
+pub(super) fn parse(
+    request: v1::SubmitRequest,
+    config: &Config,
+    origin: &Origin,
+) -> Result<(NewTransaction, Option<Uri>), BadRequest> {
     let v1::SubmitRequest { tx, branches, timeout_ms, no_wait, mode, steps, two_phase_only, value, callback } = request;
     let tx = TxId::new(own(&tx))?;
     let known = v1::Mode::try_from(mode).map_err(|_| BadRequest::Mode(mode))?;
@@ -110,7 +115,8 @@ pub(super) fn parse(request: v1::SubmitRequest, config: &Config) -> Result<(NewT
         return Err(BadRequest::OtherMode { given: "a callback", mode: "waiting", wanted: "none: add no_wait" });
     }
     let digest = digest_of_content(&content);
-    let request = NewTransaction { tx, digest, content, timeout: Duration::from_millis(timeout_ms), wait: !no_wait };
+    let (timeout, origin) = (Duration::from_millis(timeout_ms), origin.clone());
+    let request = NewTransaction { tx, digest, content, timeout, wait: !no_wait, origin };
     Ok((request, callback))
 }
 

@@ -99,17 +99,17 @@ fn fixed<const BYTES: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; B
 }
 
 pub(super) fn not_signed() -> Status {
-    Status::unauthenticated(
-        "the signature is not that of the public key for this challenge; look at promise 10 of session.proto",
-    )
+    Reason::Unproven
+        .refuse("the signature is not that of the public key for this challenge; look at promise 10 of session.proto")
 }
 
 /// Returns the status that tells somebody why it is not taken for its coordinator.
 pub(super) fn status_of(why: &Unproven) -> Status {
-    match why {
-        Unproven::NoProof { .. } => Status::unauthenticated(why.to_string()),
-        Unproven::OtherKey { .. } | Unproven::NoPin { .. } => Status::permission_denied(why.to_string()),
-        Unproven::TooManyPins { .. } => Status::resource_exhausted(why.to_string()),
-        Unproven::EpochOutOfRange { .. } => Status::out_of_range(why.to_string()),
-    }
+    let reason = match why {
+        Unproven::NoProof { .. } => Reason::Unproven,
+        Unproven::OtherKey { .. } | Unproven::NoPin { .. } => Reason::OtherKey,
+        Unproven::TooManyPins { .. } => Reason::TooManyPins,
+        Unproven::EpochOutOfRange { .. } => Reason::EpochOutOfRange,
+    };
+    reason.refuse(why.to_string())
 }

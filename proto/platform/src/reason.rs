@@ -94,6 +94,16 @@ reasons! {
     NotOffered "NOT_OFFERED" Unimplemented: "This server does not offer it.",
     Unidentified "UNIDENTIFIED" Unauthenticated: "The server has to know who asks, and the request does not say so, or names nobody it knows. The message says what to show.",
     LacksRole "LACKS_ROLE" PermissionDenied: "Whoever asks lacks the role for it. Have it given in the server's identities, or ask as somebody else.",
+    NoCommonVersion "NO_COMMON_VERSION" FailedPrecondition: "Coordinator and participant speak no version of the protocol in common. Update the older one.",
+    OtherParticipant "OTHER_PARTICIPANT" FailedPrecondition: "The participant at this address has another name. Correct the coordinator's configuration.",
+    NoHello "NO_HELLO" DeadlineExceeded: "A session was opened, and neither hello nor proof came in time.",
+    FencedByEpoch "FENCED_BY_EPOCH" FailedPrecondition: "A newer start of this coordinator is known; the metadata tell its epoch.",
+    SessionReplaced "SESSION_REPLACED" Aborted: "A newer session of the same coordinator took the place of this one.",
+    PutBack "PUT_BACK" FailedPrecondition: "The log is an older copy than the other side has seen; the message says by what that is known.",
+    Unproven "UNPROVEN" Unauthenticated: "No key proves that this is the coordinator which it says. The message has what to do.",
+    OtherKey "OTHER_KEY" PermissionDenied: "Another key is pinned for this coordinator, or none and it is known from before. It takes an operator's word.",
+    TooManyPins "TOO_MANY_PINS" ResourceExhausted: "As many coordinators are pinned at first contact as may be (`max_unvouched_pins`). It takes an operator's word.",
+    EpochOutOfRange "EPOCH_OUT_OF_RANGE" OutOfRange: "The epoch is near the end of its range, which honest starts do not reach.",
     Internal "INTERNAL" Internal: "Something is broken; the message says what. Look at the server's log.",
 }
 

@@ -13,10 +13,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::time::timeout;
 use tonic::transport::Uri;
 use undoubt_coordinator::decoders;
-use undoubt_platform::Connection;
 use undoubt_platform::dial::Dial;
 use undoubt_platform::metrics::{Board, serve_board};
 use undoubt_platform::server::boxed;
+use undoubt_platform::{Access, Connection};
 use undoubt_tls::{ClientCertificate, ClientFiles, ClientTls, Protocol, ServerFiles, ServerTls, accept, connect};
 
 pub(crate) const TARGETS: &[Target] = &[
@@ -116,7 +116,7 @@ fn metrics_request(input: &[u8]) {
     converse(async {
         let incoming = futures::stream::iter([Ok(said(input).0)]);
         // It ends as no more connections come in; what has come is answered meanwhile.
-        let ended = serve_board(Board::default(), boxed(incoming)).await;
+        let ended = serve_board(Board::default(), boxed(incoming), Access::open()).await;
         assert!(ended.is_err());
         tokio::time::sleep(Duration::from_secs(60)).await;
     });

@@ -6,15 +6,17 @@ use bytes::Bytes;
 use futures::executor::block_on;
 use prost::Message as _;
 use std::sync::Arc;
+use std::time::Duration;
 use undoubt_coordinator::decoders as coordinator;
 use undoubt_coordinator::log::{FAMILIES as OF_LOG, Log};
 use undoubt_coordinator_core::Unfinished;
 use undoubt_kv::{FAMILIES as OF_KEY_VALUE, KeyValue, KeyValueOptions, META};
 use undoubt_participant::resource::{BranchId, Heuristic, Recovered, Resource as _, StepId};
 use undoubt_participant::table::{BRANCH, Barrier, COORDINATOR, TransactionTable};
+use undoubt_platform::audit::{AUDIT, Audit, AuditQuery, Bounds, Call, Origin};
 use undoubt_platform::identity::{Kind, establish};
 use undoubt_platform::store::memory::{Memory, MemoryStore};
-use undoubt_platform::{Batch, Durability, Family, NumberedStore, Store as _};
+use undoubt_platform::{Batch, Durability, Family, NumberedStore, Reason, Store as _, SystemClock};
 use undoubt_proto::{record, v1};
 use undoubt_rocks_format::log::{Verdict, inspect};
 use undoubt_rocks_format::sign::{FileIdentity, Mark};
@@ -25,6 +27,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "participant-table", decode: participant_table, growth: 4_096, seeds: tables },
     Target { name: "key-value-store", decode: key_value_store, growth: 4_096, seeds: tables },
     Target { name: "starts", decode: starts, growth: 512, seeds: metas },
+    Target { name: "audit-record", decode: audit_record, growth: 1_024, seeds: audit_records },
     Target { name: "history", decode: history, growth: 2_048, seeds: histories },
     Target { name: "write-ahead-log", decode: write_ahead_log, growth: 4, seeds: write_ahead_logs },
     Target { name: "folder-sign", decode: folder_sign, growth: 64, seeds: folder_signs },
@@ -157,6 +160,35 @@ fn starts(input: &[u8]) {
             assert_eq!(next.put_back, known.put_back);
         }
     }
+}
+
+const KEPT: Bounds = Bounds { max_bytes: 1 << 20, retention: Duration::from_secs(1) };
+
+fn audit_record(input: &[u8]) {
+    let store = Arc::new(planted(&[AUDIT], input));
+    let audit = match Audit::open(store, Arc::new(SystemClock), KEPT) {
+        Ok(audit) => audit,
+        Err(why) => return says_why(&why, input),
+    };
+    let query = AuditQuery { limit: 64, max_bytes: 1 << 20, ..AuditQuery::default() };
+    let read = audit.page(&query).map(drop);
+    audit.note_submission(&Origin::default(), &"order-17".parse().expect("it is an id"));
+    if let Err(why) = read.and_then(|()| block_on(audit.flush())) {
+        says_why(&why, input);
+    }
+}
+
+fn audit_records() -> Vec<Vec<u8>> {
+    let store = Arc::new(Memory::default().open(&[AUDIT]).expect("it is new"));
+    let audit = Audit::open(store.clone(), Arc::new(SystemClock), KEPT).expect("it is new");
+    for id in ["order-17", "order-18"] {
+        audit.note_submission(&Origin::default(), &id.parse().expect("it is an id"));
+        let call =
+            Call::new(Origin::default(), "forget").tx(&Bytes::from_static(b"order-17")).note("ada", "it is gone");
+        audit.note_refusal(&call, Some(Reason::LacksRole));
+        block_on(audit.flush()).expect("it is in memory");
+    }
+    vec![pairs_of(&[AUDIT], &store)]
 }
 
 fn history(input: &[u8]) {

@@ -46,7 +46,8 @@ fn refused(run: &Run) -> Vec<Violation> {
     let mut refused: BTreeSet<&str> = BTreeSet::new();
     let mut broken = Vec::new();
     for (at_us, _, tx, note) in notes(run).filter(|(_, _, tx, _)| Mode::of(tx) == Mode::Auto) {
-        if note == refusal {
+        // The participant's sentence follows.
+        if note.starts_with(&refusal) {
             refused.insert(tx);
         } else if note.starts_with("chosen") || note.starts_with("begun") {
             refused.remove(tx);
@@ -153,7 +154,7 @@ mod tests {
 
     #[test]
     fn auto_may_not_fail_where_somebody_cannot_prepare() {
-        let refused = ("a1", "voted p2 refused: invalid-work");
+        let refused = ("a1", "voted p2 refused: invalid-work: it takes steps only");
         let aborted = ("a1", "decided aborted: p2 refused");
         assert_eq!(noted(&[refused, aborted]), ["choice.refused"]);
         assert_eq!(noted(&[refused, ("a1", "chosen saga: two-phase commit was aborted"), aborted]), [""; 0]);

@@ -9,7 +9,19 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Run transactions", &["submit", "wait", "cancel", "run"]),
     (
         "Look",
-        &["status", "history", "list", "watch", "top", "doubt", "describe", "participants", "participant", "branches"],
+        &[
+            "status",
+            "history",
+            "list",
+            "watch",
+            "top",
+            "doubt",
+            "describe",
+            "participants",
+            "participant",
+            "branches",
+            "audit",
+        ],
     ),
     (
         "Operate",

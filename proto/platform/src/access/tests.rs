@@ -32,6 +32,7 @@ fn with_names(names: &[&str]) -> Peer {
 fn every_method_that_there_is_has_its_roles_and_no_other_does() {
     let sets = [undoubt_proto::FILE_DESCRIPTOR_SET, tonic_health::pb::FILE_DESCRIPTOR_SET];
     let files = sets.into_iter().flat_map(|set| prost_types::FileDescriptorSet::decode(set).unwrap().file);
+    let at_the_port_for_figures = ["/metrics", "/healthz", "/readyz"].map(str::to_owned);
     let there_are: BTreeSet<String> = files
         .flat_map(|file| {
             let package = file.package().to_owned();
@@ -40,10 +41,12 @@ fn every_method_that_there_is_has_its_roles_and_no_other_does() {
                 service.method.into_iter().map(move |method| format!("{of}/{}", method.name())).collect::<Vec<_>>()
             })
         })
+        .chain(at_the_port_for_figures)
         .collect();
-    let listed: BTreeSet<String> = METHODS.iter().map(|(path, _)| (*path).to_owned()).collect();
+    let listed: BTreeSet<String> = METHODS.iter().map(|(path, ..)| (*path).to_owned()).collect();
     assert_eq!(listed, there_are);
     assert_eq!(METHODS.len(), listed.len(), "a method stands there twice");
+    assert!(METHODS.iter().all(|(path, _, word)| action(path) == *word && !word.contains(char::is_uppercase)));
 }
 
 #[test]

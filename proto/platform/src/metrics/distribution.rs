@@ -45,8 +45,8 @@ impl Distribution {
     pub(super) fn encode(&self, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
         let counts: Vec<u64> = self.counts.iter().map(|count| count.load(Ordering::Relaxed)).collect();
         let sum = self.sum.load(Ordering::Relaxed) as f64 / PER_UNIT;
-        // The encoder adds them up, and calls the last bound infinite.
-        let bounds = self.bounds.iter().copied().chain([f64::MAX]);
+        // The encoder adds them up.
+        let bounds = self.bounds.iter().copied().chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
         encoder.encode_histogram::<NoLabelSet>(sum, counts.iter().sum(), &buckets, None)
     }

@@ -1,7 +1,8 @@
 //! The port at which figures, life and readiness are told: HTTP/1.1, three paths, nothing else.
 
 use super::{Metrics, lock};
-use crate::server::{Connection, Incoming};
+use crate::access::Access;
+use crate::server::{Connection, Incoming, Peer};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -56,8 +57,8 @@ impl Board {
     }
 }
 
-/// Answers `/metrics`, `/healthz` and `/readyz`, as long as connections come in.
-pub async fn serve_board(board: Board, mut incoming: Incoming) -> Result<(), MetricsServerError> {
+/// Answers `/metrics`, `/healthz` and `/readyz`, as long as connections come in: figures to those who may read, the others to all.
+pub async fn serve_board(board: Board, mut incoming: Incoming, access: Access) -> Result<(), MetricsServerError> {
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // One looks at the server at a time, however many ask.
     let turn = Arc::new(tokio::sync::Mutex::new(()));
@@ -71,9 +72,9 @@ pub async fn serve_board(board: Board, mut incoming: Incoming) -> Result<(), Met
             }
         };
         let Ok(place) = places.clone().try_acquire_owned() else { continue };
-        let (board, turn) = (board.clone(), turn.clone());
+        let (board, turn, access) = (board.clone(), turn.clone(), access.clone());
         tokio::spawn(async move {
-            if timeout(CONNECTION_TIMEOUT, answer_one(board, turn, connection)).await.is_err() {
+            if timeout(CONNECTION_TIMEOUT, answer_one(board, turn, access, connection)).await.is_err() {
                 tracing::debug!("a connection for metrics was given up");
             }
             drop(place);
@@ -82,10 +83,18 @@ pub async fn serve_board(board: Board, mut incoming: Incoming) -> Result<(), Met
     Err(MetricsServerError)
 }
 
-async fn answer_one(board: Board, turn: Arc<tokio::sync::Mutex<()>>, connection: Connection) {
+async fn answer_one(board: Board, turn: Arc<tokio::sync::Mutex<()>>, access: Access, connection: Connection) {
+    let peer = connection.peer().clone();
     let service = service_fn(|request: Request<Body>| {
         let (metrics, turn) = (board.metrics(), turn.clone());
-        async move { Ok::<_, Infallible>(answer(&metrics, &turn, &request).await) }
+        let refused = refusal(&access, &request, &peer);
+        async move {
+            let answered = match refused {
+                None => answer(&metrics, &turn, &request).await,
+                Some(refused) => refused,
+            };
+            Ok::<_, Infallible>(answered)
+        }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -97,6 +106,13 @@ async fn answer_one(board: Board, turn: Arc<tokio::sync::Mutex<()>>, connection:
     if let Err(error) = served {
         tracing::debug!(%error, "a connection for metrics broke");
     }
+}
+
+/// Returns the answer to a caller that may not ask for what it asks.
+fn refusal(access: &Access, request: &Request<Body>, peer: &Peer) -> Option<Response<Full<Bytes>>> {
+    let refused = access.admit(request.uri().path(), request.headers(), peer).err()?;
+    let status = if refused.is_about_who() { StatusCode::UNAUTHORIZED } else { StatusCode::FORBIDDEN };
+    Some(said(status, PLAIN, format!("{refused}\n")))
 }
 
 async fn answer(metrics: &Metrics, turn: &tokio::sync::Mutex<()>, request: &Request<Body>) -> Response<Full<Bytes>> {
@@ -155,9 +171,14 @@ mod tests {
     }
 
     fn start() -> (Board, mpsc::UnboundedSender<DuplexStream>) {
+        start_for(Access::open())
+    }
+
+    fn start_for(access: Access) -> (Board, mpsc::UnboundedSender<DuplexStream>) {
         let (connections, incoming) = mpsc::unbounded_channel();
         let board = Board::default();
-        tokio::spawn(serve_board(board.clone(), boxed(UnboundedReceiverStream::new(incoming).map(Ok))));
+        let incoming = boxed(UnboundedReceiverStream::new(incoming).map(Ok));
+        tokio::spawn(serve_board(board.clone(), incoming, access));
         (board, connections)
     }
 
@@ -181,6 +202,23 @@ mod tests {
         board.begin().looked_up_by(Arc::new(Says(Ok(()))));
         assert!(ask(&connections, "GET /readyz").await.starts_with("HTTP/1.1 200"));
         assert!(ask(&connections, "GET /metrics").await.ends_with("# EOF\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn figures_are_told_to_those_who_may_read_and_life_and_readiness_to_all() {
+        let ada = crate::access::new_token(&crate::random::SeededRandom::new(1));
+        let known = format!(
+            "[[identity]]\nname = \"ada\"\nroles = [\"read\"]\ntokens = [\"{}\"]\n",
+            crate::access::TokenHash::of(&ada)
+        );
+        let identities = crate::access::Identities::parse(&known).unwrap();
+        let (_board, connections) = start_for(Access::new(identities, crate::access::Roles::default()));
+        assert!(ask(&connections, "GET /metrics").await.starts_with("HTTP/1.1 401"));
+        assert!(ask(&connections, "GET /anything").await.starts_with("HTTP/1.1 401"));
+        assert!(ask(&connections, "GET /healthz").await.starts_with("HTTP/1.1 200"));
+        assert!(ask(&connections, "GET /readyz").await.starts_with("HTTP/1.1 503"));
+        let as_ada = format!("GET /metrics HTTP/1.1\r\nAuthorization: Bearer {ada}\r\nX-Rest:");
+        assert!(ask(&connections, &as_ada).await.starts_with("HTTP/1.1 200"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -113,7 +113,7 @@ pub(crate) fn check_time(path: &Path, chain: &[CertificateDer<'_>], roots: &Root
     Err(FileError::NotNow { path: path.to_owned(), why })
 }
 
-/// Returns the DNS names and URIs of a certificate.
+/// Returns the DNS names and URIs of a certificate. Names with a wildcard are left out: they name nobody in particular.
 pub fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok(certificate) = webpki::EndEntityCert::try_from(certificate) else { return Vec::new() };
     certificate.valid_dns_names().chain(certificate.valid_uri_names()).map(str::to_owned).collect()

@@ -7,7 +7,8 @@ mod trust;
 
 use crate::{ClientFiles, ClientTls, Protocol, ServerFiles};
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
 };
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -38,6 +39,9 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let key = KeyPair::generate().unwrap();
+        // Each has a name of its own, as CAs have.
+        let digits: String = key.public_key_raw().iter().map(|byte| format!("{byte:02x}")).collect();
+        params.distinguished_name.push(DnType::CommonName, format!("CA {}", &digits[..16]));
         std::fs::write(folder.path().join("ca.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
         Authority { folder, issuer: Issuer::new(params, key) }
     }
