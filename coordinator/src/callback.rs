@@ -10,10 +10,10 @@
 //! and an abort that a crash leads to is put on record before it is told.
 
 mod allowed;
-mod call;
-mod promises;
-mod share;
-mod signature;
+pub(crate) mod call;
+pub(crate) mod promises;
+pub(crate) mod share;
+pub(crate) mod signature;
 mod traced;
 
 use crate::address::{self, Flaw};
@@ -118,6 +118,11 @@ pub(crate) fn admit(url: &str, config: &Config) -> Result<Uri, BadUrl> {
         return Err(BadUrl::NoCa);
     }
     Ok(url)
+}
+
+/// Makes one call, for the fuzzers.
+pub(crate) async fn call_once(dial: &dyn Dial, url: &Uri) -> Result<(), String> {
+    call::call(dial, url, bytes::Bytes::new(), call::Headers::default()).await.map_err(|error| error.to_string())
 }
 
 /// Returns a URL as logs show it: its query may hold a secret.

@@ -9,7 +9,7 @@ mod changes;
 mod collection;
 mod commands;
 mod effects;
-mod handle;
+pub(crate) mod handle;
 mod links;
 mod lookout;
 mod recovered_transactions;
@@ -47,7 +47,7 @@ pub(crate) use links::{Link, LinkState};
 pub(crate) use writes::MAX_GATHERING_BYTES;
 
 /// Commands that may wait for the engine; whoever brings more waits.
-const MAX_QUEUED_COMMANDS: usize = 16_384;
+pub(crate) const MAX_QUEUED_COMMANDS: usize = 16_384;
 
 /// Commands taken in one round, so that no round grows without bound.
 const MAX_COMMANDS_PER_ROUND: usize = 4_096;

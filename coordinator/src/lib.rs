@@ -14,10 +14,13 @@
 //! very code.
 
 mod address;
+mod bounds;
 mod callback;
 mod changes;
 pub mod config;
 pub mod connect;
+#[doc(hidden)]
+pub mod decoders;
 mod engine;
 mod history;
 mod limits;
@@ -35,6 +38,7 @@ mod standing;
 mod timers;
 mod witness;
 
+pub use bounds::LIMITS;
 pub use callback::{CallbackSecret, WeakSecret};
 pub use changes::{Changeable, Changes, Changing};
 pub use config::{Config, ParticipantAddress};

@@ -243,6 +243,8 @@ pub async fn run(
         drain,
         accept,
         held_because: held_because.clone(),
+        figures: figures.clone(),
+        clock: clock.clone(),
         audit: Arc::downgrade(&audit),
     };
     let (recovered, recovery) = watch::channel(None);

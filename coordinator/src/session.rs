@@ -3,7 +3,7 @@
 //! A session ends when the stream does, and is opened anew after a capped, jittered pause. What was under way is not
 //! repeated here: the core does that when it hears of the new session.
 
-mod sender;
+pub(crate) mod sender;
 
 use crate::config::Config;
 use crate::connect::{Connect, ConnectError, Incoming};

@@ -5,14 +5,14 @@
 //! holds nobody else back.
 
 mod calls;
-mod commands;
+pub(crate) mod commands;
 mod coordinator_memory;
 mod lookout;
 mod recall;
 mod steps;
 mod traced;
 mod turns;
-mod waiting_work;
+pub(crate) mod waiting_work;
 
 use crate::config::Config;
 use crate::metrics::Figures;
@@ -49,7 +49,7 @@ use waiting_work::{LOOK_THROUGH_EVERY, Waiting};
 pub(crate) use commands::{Command, Handle, KnownHere, View};
 
 /// Commands that may wait for the engine; whoever brings more waits.
-const MAX_QUEUED_COMMANDS: usize = 4_096;
+pub(crate) const MAX_QUEUED_COMMANDS: usize = 4_096;
 
 /// Commands taken in one round.
 const MAX_COMMANDS_PER_ROUND: usize = 256;

@@ -26,10 +26,10 @@ use undoubt_vocabulary::protocol::{self, NEWEST_VERSION, OLDEST_VERSION, PROVEN_
 use undoubt_vocabulary::{Abilities, AttemptNumber, CoordinatorId, Epoch, Statement, ToParticipant, WriteNumber};
 
 /// A stream that does not say hello within this time is closed.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A coordinator that takes nothing of what waits for it ends its session by that: what it is not told takes others' room.
-const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The longest trace context of a message, of both texts together.
 const MAX_TRACE_BYTES: usize = 768;
@@ -259,6 +259,17 @@ fn coordinator(id: &Bytes) -> Result<CoordinatorId, Status> {
 
 fn number(wire: Option<&v1::LogNumber>) -> Result<Option<WriteNumber>, Status> {
     wire.cloned().map(WriteNumber::try_from).transpose().map_err(|bad| Reason::InvalidRequest.refuse(bad.to_string()))
+}
+
+/// Reads what a hello claims, for the fuzzers.
+pub(crate) fn read_hello(hello: &v1::Hello) -> Result<(), Status> {
+    if let Some(claim) = Claim::read(&hello.public_key, &hello.successions)? {
+        claim.prove(&Statement::Succession { former: &claim.key, next: &claim.key }, &proof::signature(&[0; 64])?);
+    }
+    coordinator(&hello.coordinator_id)?;
+    number(hello.number.as_ref())?;
+    number(hello.seen.as_ref())?;
+    Ok(())
 }
 
 async fn receive(

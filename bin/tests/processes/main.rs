@@ -44,6 +44,7 @@ mod secured_callbacks;
 mod sessions;
 mod sizes;
 mod supervisor;
+mod top;
 mod traces;
 mod two_machines;
 mod views;

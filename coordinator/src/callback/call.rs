@@ -14,7 +14,7 @@ use undoubt_platform::dial::Dial;
 use undoubt_vocabulary::{Outcome, OutcomeForm, TraceContext, TxId};
 
 /// One call, with connecting.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The body of a call, as JSON.
 #[derive(Debug, Serialize)]

@@ -8,7 +8,7 @@ use undoubt_vocabulary::Timestamp;
 pub(super) const HEADER: &str = "undoubt-signature";
 
 /// The fewest bytes of a secret: fewer could be guessed.
-const MIN_SECRET_BYTES: usize = 16;
+pub(crate) const MIN_SECRET_BYTES: usize = 16;
 
 /// The secret that the coordinator and the receivers of its callbacks share.
 #[derive(Clone)]

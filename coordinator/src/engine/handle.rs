@@ -15,7 +15,7 @@ use undoubt_vocabulary::{ToCoordinator, TxId};
 
 /// The bytes that all commands that wait for the engine may bring along. One that brings more, as a batch of a
 /// participant may, waits alone.
-const MAX_QUEUED_COMMAND_BYTES: u32 = 16 << 20;
+pub(crate) const MAX_QUEUED_COMMAND_BYTES: u32 = 16 << 20;
 
 /// The longest time for which results wait for what was gathered before them to be written.
 const MAKE_ROOM_TIMEOUT: Duration = Duration::from_secs(2);

@@ -9,7 +9,7 @@ use undoubt_vocabulary::ParticipantName;
 use undoubt_vocabulary::limits::USUAL_COORDINATOR_BATCH_BYTES;
 
 /// A batch closes before it has more messages than this, or more bytes than is usual.
-const MAX_MESSAGES_PER_BATCH: usize = 1_024;
+pub(crate) const MAX_MESSAGES_PER_BATCH: usize = 1_024;
 
 /// Drains the queue into the stream until either is closed.
 pub(super) async fn send(

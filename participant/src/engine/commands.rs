@@ -19,10 +19,10 @@ use undoubt_vocabulary::{
 
 /// Work that has been received and not taken by the engine, of all sessions together. A batch that exceeds it by itself comes
 /// when there is nothing else.
-const MAX_RECEIVED_BYTES: usize = 16 << 20;
+pub(crate) const MAX_RECEIVED_BYTES: usize = 16 << 20;
 
 /// Attempts in one answer to a coordinator that asks what is known of it.
-const MAX_RECALLED_ATTEMPTS: usize = 4_096;
+pub(crate) const MAX_RECALLED_ATTEMPTS: usize = 4_096;
 
 pub(crate) enum Command {
     Hello {

@@ -7,11 +7,11 @@
 //! * [`Caller`]: whoever asks, as services see it.
 
 mod caller;
-mod identities;
+pub(crate) mod identities;
 mod limits;
 mod methods;
 mod role;
-mod rules;
+pub(crate) mod rules;
 mod settings;
 #[cfg(test)]
 mod tests;

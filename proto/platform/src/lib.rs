@@ -9,6 +9,7 @@
 //! * [`server`], [`dial`]: the frame of a gRPC server, and clients, over any transport.
 //! * [`alarm`]: what somebody has to look after, in the log and at a webhook.
 //! * [`metrics`]: what a server tells of itself, and the port at which it does.
+//! * [`limits`]: the bounds that no setting changes.
 //! * [`traces`]: what a server did for one transaction, as spans.
 //! * [`range`]: what a setting that is a number may be.
 //! * [`crash`], [`clock`], [`random`]: what the simulation replaces.
@@ -28,6 +29,7 @@ mod date;
 pub mod dial;
 pub mod identity;
 pub mod key;
+pub mod limits;
 pub mod metrics;
 pub mod none_or_number;
 pub mod numbered_store;

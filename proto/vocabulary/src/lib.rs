@@ -8,6 +8,7 @@ pub mod digest_map;
 pub mod digested_bytes;
 pub mod id;
 pub mod known_attempt;
+pub mod limit;
 pub mod limits;
 pub mod message;
 pub mod outcome;

@@ -11,7 +11,7 @@ use undoubt_vocabulary::InvalidId;
 use undoubt_vocabulary::id::check_name;
 
 /// Identities that one file may hold.
-const MAX_IDENTITIES: usize = 10_000;
+pub(crate) const MAX_IDENTITIES: usize = 10_000;
 
 /// Somebody whom a server knows.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use tonic::Status;
 pub const ON_BEHALF_OF: &str = "undoubt-on-behalf-of";
 
 /// The longest name of somebody on whose behalf a gateway asks.
-const MAX_BEHALF_BYTES: usize = 128;
+pub(crate) const MAX_BEHALF_BYTES: usize = 128;
 
 /// The rules of one server. Clones share them.
 #[derive(Clone)]
