@@ -9,7 +9,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 PYTHON_ENV := $(CARGO_TARGET_DIR)/python
 
-.PHONY: help demo test rules check fix keep-format metrics-page torture restores explore sweep compare bench build simulator setup python prometheus
+.PHONY: help demo test rules check fix keep-format metrics-page fuzz torture restores explore sweep compare bench build simulator setup python prometheus
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -36,6 +36,9 @@ check: setup ## What CI checks: formatting and lints. Changes nothing.
 fix: setup ## Formats, and applies what lints suggest.
 	$(CARGO) fmt --all
 	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+
+fuzz: ## Fuzzes every decoder by coverage, MINUTES=60 in all, on a nightly compiler. TARGETS="words work" for some, KEEP=1 keeps what it found.
+	@.ci/fuzz
 
 torture: build ## At least 100 kill -9 under load, at random moments and at every crash point.
 	$(BIN)/undoubt torture --kills $${KILLS:-120}

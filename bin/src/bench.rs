@@ -1,6 +1,7 @@
 //! The benchmark of what transactions cost: measured beside the floors under them and the peers beside them, in one
 //! run.
 
+mod collector;
 mod delays;
 pub mod echo;
 mod endurance;

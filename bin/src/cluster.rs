@@ -155,6 +155,11 @@ impl Cluster {
         self.security.as_ref().map(|security| security.credentials("admin")).unwrap_or_default()
     }
 
+    /// Returns what a client shows that may submit and read, and has a token instead of a certificate.
+    pub fn token(&self) -> Credentials {
+        self.security.as_ref().map(Security::token).unwrap_or_default()
+    }
+
     /// Returns the options of a client that may do everything.
     pub fn options(&self) -> anyhow::Result<ClientOptions> {
         Ok(self.credentials().give(ClientOptions::default())?)

@@ -7,10 +7,14 @@ mod failure;
 mod figures;
 mod guard;
 mod key_file;
+mod logging;
+mod reload;
 mod room;
 mod serving;
 mod signals;
 mod store;
+mod supervisor;
+mod traces;
 
 use anyhow::Context;
 use futures::StreamExt as _;
@@ -23,7 +27,6 @@ use std::sync::OnceLock;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tracing::field::Field;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::{self, Writer};
@@ -37,10 +40,15 @@ pub use failure::{EXIT_CODES, Failed, Failure, OrFailed, exit};
 pub use figures::{METRICS as PROCESS_METRICS, start_board};
 pub use guard::{Door, Guard, Guarding, read_secret};
 pub use key_file::{Key, read_or_draw};
+pub use logging::{LogLevel, log_filter};
+use reload::RELOADS;
+pub use reload::{Apply, Reload, Reloads};
 pub use room::{Ran, run_with_room};
 pub use serving::{Process, serve_on};
 pub use signals::{HangUps, Shutdown};
 pub use store::{NotOpened, OpenStore, Place, StoreKind};
+pub use supervisor::Supervisor;
+pub use traces::Spans;
 
 /// Returns true if a person reads the standard error, on something that has colours, and wants them
 /// (<https://no-color.org>).
@@ -95,9 +103,9 @@ pub struct ServerArgs {
     pub address_file: Option<PathBuf>,
     #[arg(long, value_enum, default_value = "human", env = "UNDOUBT_LOG_FORMAT")]
     pub log_format: LogFormat,
-    /// What to log: error, warn, info, debug, trace, or a tracing filter.
-    #[arg(long, default_value = "info", env = "UNDOUBT_LOG")]
-    pub log: String,
+    /// What to log: error, warn, info, debug, trace, or a tracing filter. Overrules the setting log.
+    #[arg(long, env = "UNDOUBT_LOG")]
+    pub log: Option<String>,
     /// For tests: crash (abort) at this point the given time, `point:count`.
     #[arg(long, value_name = "POINT:COUNT", env = "UNDOUBT_CRASH_AT", hide = true)]
     pub crash_at: Option<String>,
@@ -113,25 +121,10 @@ impl ServerArgs {
         let mut add = |key: &str, value: Option<String>| given.extend(value.map(|value| (key.to_owned(), value)));
         add("name", self.name.clone());
         add("listen", self.listen.clone());
+        add("log", self.log.clone());
         add("insecure", self.insecure.then(|| "true".to_owned()));
         add("data_dir", self.data_dir.as_ref().map(|path| path.display().to_string()));
         given
-    }
-
-    pub fn start_tracing(&self) -> anyhow::Result<()> {
-        let filter = EnvFilter::try_new(&self.log).with_context(|| format!("--log {:?} is not a filter", self.log))?;
-        let builder = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .with_ansi(has_colours())
-            // A log that cannot be written, on a full device say, ends no server: telling of it on the same standard error
-            // would panic.
-            .log_internal_errors(false);
-        match self.log_format {
-            LogFormat::Human => builder.fmt_fields(log_fields()).init(),
-            LogFormat::Json => builder.json().init(),
-        }
-        Ok(())
     }
 
     /// Prints the effective settings.

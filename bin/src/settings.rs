@@ -9,6 +9,7 @@
 use anyhow::{Context, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -76,21 +77,21 @@ fn set(table: &mut Table, defaults: &Table, name: &str, between: char, text: &st
             return Ok(());
         }
     }
-    bail!("there is no setting {name:?}; there are: {}", names(defaults).join(", "));
+    bail!("there is no setting {name:?}; there are: {}", flat(defaults).into_keys().collect::<Vec<_>>().join(", "));
 }
 
-/// Returns the names of all settings.
-fn names(defaults: &Table) -> Vec<String> {
-    let of = |(outer, default): (&String, &Value)| match default {
-        Value::Table(inner) => inner.keys().map(|inner| format!("{outer}.{inner}")).collect(),
+/// Returns all settings by their names, that of one in a table with the table's before it.
+pub fn flat(settings: &Table) -> BTreeMap<String, Value> {
+    let of = |(outer, value): (&String, &Value)| match value {
+        Value::Table(inner) => inner.iter().map(|(inner, value)| (format!("{outer}.{inner}"), value.clone())).collect(),
         Value::String(_)
         | Value::Integer(_)
         | Value::Float(_)
         | Value::Boolean(_)
         | Value::Datetime(_)
-        | Value::Array(_) => vec![outer.clone()],
+        | Value::Array(_) => vec![(outer.clone(), value.clone())],
     };
-    defaults.iter().flat_map(of).collect()
+    settings.iter().flat_map(of).collect()
 }
 
 fn read(default: &Value, text: &str) -> anyhow::Result<Value> {

@@ -11,13 +11,14 @@ use tempfile::TempDir;
 use undoubt_platform::metrics::{Kind, Metric};
 
 /// All metrics, by who tells them.
-fn tables() -> [(&'static str, &'static [Metric]); 6] {
+fn tables() -> [(&'static str, &'static [Metric]); 7] {
     [
         ("Every server", undoubt_platform::metrics::METRICS),
         ("A coordinator", undoubt_coordinator::metrics::METRICS),
         ("A participant", undoubt_participant::metrics::METRICS),
         ("The store of a server", undoubt_platform::metrics::STORE_METRICS),
         ("Requests and connections", undoubt_platform::server::METRICS),
+        ("Spans", undoubt_platform::traces::METRICS),
         ("The process", undoubt::process::PROCESS_METRICS),
     ]
 }

@@ -10,10 +10,11 @@
 //! and an abort that a crash leads to is put on record before it is told.
 
 mod allowed;
-mod call;
-mod promises;
-mod share;
-mod signature;
+pub(crate) mod call;
+pub(crate) mod promises;
+pub(crate) mod share;
+pub(crate) mod signature;
+mod traced;
 
 use crate::address::{self, Flaw};
 use crate::config::Config;
@@ -29,13 +30,15 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tonic::transport::Uri;
+use traced::CallSpans;
 use undoubt_coordinator_core::{Answer, EndedRecord, Record, Rejection};
 use undoubt_platform::dial::Dial;
 use undoubt_platform::server::{AnswerRoom, EngineGone};
 use undoubt_platform::store::Pauses;
-use undoubt_platform::{Batch, Clock, Durability, Random, StoreError, Written};
+use undoubt_platform::traces::Span;
+use undoubt_platform::{Batch, Clock, Durability, Random, StoreError, Traces, Written};
 use undoubt_vocabulary::limits::MAX_URL_BYTES;
-use undoubt_vocabulary::{AttemptNumber, Outcome, Timestamp, TxId};
+use undoubt_vocabulary::{AttemptNumber, Epoch, Outcome, Timestamp, TxId};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadUrl {
@@ -85,10 +88,11 @@ struct Caller {
     log: Log,
     engine: Handle,
     dial: Arc<dyn Dial>,
-    secret: Option<CallbackSecret>,
+    secret: Mutex<Option<CallbackSecret>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     config: Arc<Config>,
+    spans: CallSpans,
     shares: Shares,
     promises: Mutex<Promises>,
 }
@@ -116,6 +120,11 @@ pub(crate) fn admit(url: &str, config: &Config) -> Result<Uri, BadUrl> {
     Ok(url)
 }
 
+/// Makes one call, for the fuzzers.
+pub(crate) async fn call_once(dial: &dyn Dial, url: &Uri) -> Result<(), String> {
+    call::call(dial, url, bytes::Bytes::new(), call::Headers::default()).await.map_err(|error| error.to_string())
+}
+
 /// Returns a URL as logs show it: its query may hold a secret.
 fn shown(url: &Uri) -> String {
     format!("{}://{}{}", url.scheme_str().unwrap_or_default(), share::destination(url), url.path())
@@ -128,10 +137,24 @@ impl Callbacks {
         (dial, secret): (Arc<dyn Dial>, Option<CallbackSecret>),
         (clock, random): (Arc<dyn Clock>, Arc<dyn Random>),
         config: Arc<Config>,
+        (traces, epoch): (Traces, Epoch),
     ) -> Callbacks {
-        let (shares, promises) = (Shares::new(), Mutex::default());
-        let caller = Arc::new(Caller { log, engine, dial, secret, clock, random, config, shares, promises });
+        let (shares, promises, secret) = (Shares::new(), Mutex::default(), Mutex::new(secret));
+        let spans = CallSpans { traces, epoch };
+        let caller = Arc::new(Caller { log, engine, dial, secret, clock, random, config, spans, shares, promises });
         Callbacks { caller, tasks: Mutex::default() }
+    }
+
+    /// Signs with another secret, or none, from the next call on.
+    pub(crate) fn sign_with(&self, secret: Option<CallbackSecret>) {
+        let mut signs_with = lock(&self.caller.secret);
+        if *signs_with != secret {
+            tracing::info!(
+                signed = secret.is_some(),
+                "callbacks are signed with another secret from now on, or no more"
+            );
+            *signs_with = secret;
+        }
     }
 
     /// Takes up again what was promised before the last stop. Nothing is served before.
@@ -310,7 +333,8 @@ impl Caller {
                 Replied::Core(Answer::Pending | Answer::Stuck(_) | Answer::Rejected(_))
                 | Replied::Again(_)
                 | Replied::NoRoom(_)
-                | Replied::UnknownParticipant(_) => {}
+                | Replied::UnknownParticipant(_)
+                | Replied::Exceeded(_) => {}
             }
             sleep(self.random.pause(self.config.callbacks(), attempt)).await;
             attempt += 1;
@@ -320,13 +344,21 @@ impl Caller {
     /// Calls until there is a definite answer, or the time is over.
     async fn tell(&self, tx: &TxId, url: &Uri, outcome: &Outcome) {
         let until = Instant::now() + Duration::from_secs(self.config.callback_give_up_s);
+        let traced = self.spans.traced(&self.log, tx);
         let mut attempt = 0_u32;
         loop {
             let Some(turn) = self.shares.turn(url).await else { return };
             let body = call::body(tx, outcome);
-            let signature = self.secret.as_ref().map(|secret| secret.header(&body, self.clock.now()));
-            let called = call::call(self.dial.as_ref(), url, body, signature).await;
+            let span = traced.as_ref().map(|traced| self.spans.begin(traced, url, attempt, self.clock.now()));
+            let headers = call::Headers {
+                signature: lock(&self.secret).as_ref().map(|secret| secret.header(&body, self.clock.now())),
+                trace: span.as_ref().map(Span::context),
+            };
+            let called = call::call(self.dial.as_ref(), url, body, headers).await;
             drop(turn);
+            if let Some(span) = span {
+                self.spans.end(span, &called, self.clock.now());
+            }
             let Err(error) = called else { return };
             let pause = self.random.pause(self.config.callbacks(), attempt);
             attempt += 1;

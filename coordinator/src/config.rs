@@ -5,13 +5,15 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use undoubt_platform::access::{AccessConfig, TlsConfig};
+use undoubt_platform::access::{AccessConfig, LimitsConfig, TlsConfig};
 use undoubt_platform::alarm::{AlarmConfig, BadAlarmUrl};
 use undoubt_platform::audit::{Bounds, MAX_AUDIT_BYTES, MIN_AUDIT_BYTES};
 use undoubt_platform::metrics::{BadMetricsAddress, MetricsConfig};
+use undoubt_platform::none_or_number;
 use undoubt_platform::range::{CENTURY_S, DAY_MS, OutOfRange, Ranged, YEAR_MS, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
 use undoubt_platform::store::StoreConfig;
+use undoubt_platform::traces::{BadTraces, TracesConfig};
 use undoubt_vocabulary::id::check_name;
 use undoubt_vocabulary::limits::{MAX_TRANSACTION_BYTES, MAX_TRANSACTION_RESULT_BYTES};
 use undoubt_vocabulary::{Backoff, InvalidId, ParticipantName};
@@ -34,6 +36,8 @@ pub struct Config {
     pub name: String,
     /// The address to which applications, operators and the CLI connect. Port 0: any free one.
     pub listen: String,
+    /// What is logged: error, warn, info, debug, trace, or a filter of tracing.
+    pub log: String,
     pub data_dir: PathBuf,
     /// The file of the secret key by which it proves to participants that it is the one that it says; a relative path lies in
     /// `data_dir`. Drawn at the first start. No backup has it: keep a copy apart, or participants need an operator's word for a new one.
@@ -124,10 +128,14 @@ pub struct Config {
     pub alarm: AlarmConfig,
     /// Where figures are told.
     pub metrics: MetricsConfig,
+    /// Where spans go, and of which transactions.
+    pub traces: TracesConfig,
     /// Certificates.
     pub tls: TlsConfig,
     /// Who may do what.
     pub access: AccessConfig,
+    /// How much one identity may take.
+    pub limits: LimitsConfig,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -143,6 +151,7 @@ impl Default for Config {
         Config {
             name: "coordinator".into(),
             listen: "127.0.0.1:7400".into(),
+            log: "info".into(),
             data_dir: "undoubt-coordinator".into(),
             key_file: "coordinator.key".into(),
             folder_sign: true,
@@ -185,8 +194,10 @@ impl Default for Config {
             store: StoreConfig::default(),
             alarm: AlarmConfig::default(),
             metrics: MetricsConfig::default(),
+            traces: TracesConfig::default(),
             tls: TlsConfig::default(),
             access: AccessConfig::default(),
+            limits: LimitsConfig::default(),
         }
     }
 }
@@ -201,6 +212,8 @@ pub enum ConfigError {
     Alarm(#[from] BadAlarmUrl),
     #[error(transparent)]
     Metrics(#[from] BadMetricsAddress),
+    #[error(transparent)]
+    Traces(#[from] BadTraces),
     #[error(transparent)]
     Range(#[from] OutOfRange),
     #[error("data_dir is empty; name a folder")]
@@ -251,6 +264,7 @@ impl Config {
         }
         self.alarm.webhook()?;
         self.metrics.address()?;
+        self.traces.check()?;
         check_ranges(&self.ranges())?;
         let ordered = [
             ("default_timeout_ms", self.default_timeout_ms, "max_timeout_ms", self.max_timeout_ms),
@@ -325,6 +339,7 @@ impl Config {
             ranged("drain_timeout_ms", self.drain_timeout_ms, 0, DAY_MS),
         ];
         ranges.extend(self.alarm.ranges());
+        ranges.extend(self.limits.ranges());
         ranges
     }
 
@@ -347,52 +362,6 @@ impl Config {
 
 /// The most that may be set for work and results in memory.
 const MAX_OPEN_BYTES: u64 = 1 << 40;
-
-/// A number that may be absent, written as `"none"` then: so the setting has a value like every other, and can be seen and
-/// set wherever they can.
-mod none_or_number {
-    use serde::de::{self, Visitor};
-    use serde::{Deserializer, Serializer};
-    use std::fmt;
-
-    const NONE: &str = "none";
-
-    #[expect(clippy::ref_option, reason = "serde hands it over so")]
-    pub(super) fn serialize<S: Serializer>(number: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
-        match number {
-            Some(number) => serializer.serialize_u64(*number),
-            None => serializer.serialize_str(NONE),
-        }
-    }
-
-    pub(super) fn deserialize<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-        deserializer.deserialize_any(NoneOrNumber)
-    }
-
-    struct NoneOrNumber;
-
-    impl Visitor<'_> for NoneOrNumber {
-        type Value = Option<u64>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "a number from 0, or \"{NONE}\"")
-        }
-
-        fn visit_u64<E: de::Error>(self, number: u64) -> Result<Option<u64>, E> {
-            Ok(Some(number))
-        }
-
-        fn visit_i64<E: de::Error>(self, number: i64) -> Result<Option<u64>, E> {
-            let positive =
-                u64::try_from(number).map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))?;
-            Ok(Some(positive))
-        }
-
-        fn visit_str<E: de::Error>(self, text: &str) -> Result<Option<u64>, E> {
-            if text == NONE { Ok(None) } else { Err(E::invalid_value(de::Unexpected::Str(text), &self)) }
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

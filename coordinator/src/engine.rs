@@ -5,18 +5,21 @@
 //! too much has gathered, no commands are taken, and whoever brings more waits.
 
 mod attention;
+mod changes;
 mod collection;
 mod commands;
 mod effects;
-mod handle;
+pub(crate) mod handle;
 mod links;
 mod lookout;
 mod recovered_transactions;
 mod standing;
+mod traced;
 mod writes;
 
 use crate::config::Config;
 use crate::history::Histories;
+use crate::limits::{Holders, Who};
 use crate::log::{Apart, Found, Log, LogError};
 use crate::metrics::Figures;
 use crate::retention::Retention;
@@ -29,19 +32,22 @@ use tokio::time::Instant;
 use undoubt_coordinator_core::{Client, Coordinator, Effect, Input, Limits, Part, Phase};
 use undoubt_platform::alarm::Bell;
 use undoubt_platform::audit::Audit;
-use undoubt_platform::{Clock, CrashPoints, Random, Room, StoreError};
+use undoubt_platform::pulse::Pulse;
+use undoubt_platform::{Access, Clock, CrashPoints, Random, Room, StoreError, Traces};
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
 use collection::Collection;
 use recovered_transactions::CarriedOn;
+use traced::TracedTransactions;
 
+pub(crate) use changes::Addresses;
 pub(crate) use commands::{Command, NewTransaction, Replied, Reply, View};
 pub(crate) use handle::{Handle, Queued};
 pub(crate) use links::{Link, LinkState};
 pub(crate) use writes::MAX_GATHERING_BYTES;
 
 /// Commands that may wait for the engine; whoever brings more waits.
-const MAX_QUEUED_COMMANDS: usize = 16_384;
+pub(crate) const MAX_QUEUED_COMMANDS: usize = 16_384;
 
 /// Commands taken in one round, so that no round grows without bound.
 const MAX_COMMANDS_PER_ROUND: usize = 4_096;
@@ -57,11 +63,13 @@ pub(crate) struct Engine {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     crash: CrashPoints,
+    pulse: Pulse,
     log: Log,
     audit: Arc<Audit>,
     apart: Apart,
     writes: writes::Writes,
     histories: Histories,
+    traced: TracedTransactions,
     carried_on: CarriedOn,
     /// The parts of open transactions that participants have lost which were put back.
     lost: BTreeMap<TxId, Vec<Part>>,
@@ -72,6 +80,12 @@ pub(crate) struct Engine {
     /// The clients that wait for an answer, with their transactions.
     clients: BTreeMap<Client, (TxId, Reply)>,
     next_client: u64,
+    /// Where limits per identity come from, what each has taken, and since when time is counted there.
+    access: Access,
+    holders: Holders,
+    began: Instant,
+    /// The identity whose submission is being put to the core, and its transaction.
+    submitting: Option<(TxId, Who)>,
     /// The operator's request that is being put to the core: what he wants done, who he is, and why.
     operator_is_doing: Option<String>,
     commands: mpsc::Receiver<Queued>,
@@ -99,7 +113,11 @@ pub(crate) struct Parts {
     pub(crate) epoch: Epoch,
     pub(crate) figures: Arc<Figures>,
     pub(crate) bell: Option<Bell>,
-    pub(crate) participants: Vec<ParticipantName>,
+    pub(crate) traces: Traces,
+    /// The participants, and where each is called.
+    pub(crate) participants: BTreeMap<ParticipantName, String>,
+    pub(crate) access: Access,
+    pub(crate) pulse: Pulse,
 }
 
 impl Engine {
@@ -108,7 +126,21 @@ impl Engine {
         parts: Parts,
         drained: tokio::sync::watch::Sender<bool>,
     ) -> Result<(Engine, Handle), LogError> {
-        let Parts { config, clock, random, crash, log, audit, epoch, figures, bell, participants } = parts;
+        let Parts {
+            config,
+            clock,
+            random,
+            crash,
+            log,
+            audit,
+            epoch,
+            figures,
+            bell,
+            traces,
+            participants,
+            access,
+            pulse,
+        } = parts;
         let (handle, commands) = Handle::new(MAX_QUEUED_COMMANDS);
         let retained = Duration::from_secs(config.retention_s);
         let retention = Retention::new(retained, log.oldest_end()?, Instant::now(), clock.now());
@@ -127,14 +159,19 @@ impl Engine {
             apart: Apart::default(),
             writes: writes::Writes::new(Duration::from_millis(config.lazy_flush_ms), log.max_batch_bytes()),
             histories: Histories::new(epoch),
+            traced: TracedTransactions::new(traces, &config.name, epoch),
             carried_on: CarriedOn::default(),
             lost: log.lost()?,
             retention,
             collection: Collection::new(Instant::now()),
             timers: Timers::default(),
-            links: participants.into_iter().map(|name| (name, Link::new(clock.now()))).collect(),
+            links: participants.into_iter().map(|(name, at)| (name, Link::new(at, clock.now()))).collect(),
             clients: BTreeMap::new(),
             next_client: 0,
+            holders: Holders::new(config.limits.clone(), access.limits(), config.max_open_transactions),
+            access,
+            began: Instant::now(),
+            submitting: None,
             operator_is_doing: None,
             commands,
             refusing: None,
@@ -146,6 +183,7 @@ impl Engine {
             clock,
             random,
             crash,
+            pulse,
             log,
             audit,
         };
@@ -153,7 +191,11 @@ impl Engine {
         engine.apart = apart;
         let recovered = open.len();
         engine.figures.recovered(recovered);
-        for Found { unfinished, history } in open {
+        let now = engine.clock.now();
+        for Found { unfinished, history, traced } in open {
+            if let Some(traced) = traced {
+                engine.traced.recover(now, unfinished.tx(), unfinished.begun_at(), &traced);
+            }
             engine.carried_on.add(&unfinished);
             engine.histories.restore(unfinished.tx().clone(), &history);
             engine.handle_input(Input::Recovered(unfinished))?;
@@ -173,6 +215,7 @@ impl Engine {
     pub(crate) async fn run(mut self) -> Result<(), LogError> {
         let mut commands = Vec::with_capacity(MAX_COMMANDS_PER_ROUND);
         let mut housekeeping = Instant::now() + HOUSEKEEPING_PERIOD;
+        let heart = self.pulse.begin();
         loop {
             // Before the coordinator may speak nothing goes on.
             let serves = self.core.phase() != Phase::Recovering;
@@ -198,6 +241,8 @@ impl Engine {
             if now >= housekeeping {
                 housekeeping = now + HOUSEKEEPING_PERIOD;
                 self.keep_house()?;
+                heart.beat();
+                self.watch.status.take().into_iter().for_each(|status| heart.say(status));
             }
             self.flush();
             let pressed = self.writes.are_full() || self.core.is_about_to_have_room();
@@ -231,6 +276,9 @@ impl Engine {
         }
         self.watch(now)?;
         self.carried_on.remind(Instant::now());
+        self.let_go_of_those_taken_out()?;
+        self.holders.set_by_name(self.access.limits());
+        self.holders.forget_idle(now - self.began);
         for (name, link) in &self.links {
             link.nudge(self.core.low_water_mark(name));
         }

@@ -3,7 +3,7 @@
 //! Each record of a transaction holds its history so far. So a history is kept as it is stored, and each event is put into
 //! that form once.
 
-mod watched;
+pub(crate) mod watched;
 
 use crate::log::stored_history::{self, Line, StoredHistory};
 use std::collections::{BTreeMap, VecDeque};
@@ -14,7 +14,7 @@ use watched::Watchers;
 pub(crate) use watched::{Position, Told, Watch, What};
 
 /// Beyond this many the middle is not kept: the beginning and the end tell what happened.
-const MAX_EVENTS_PER_TRANSACTION: usize = 256;
+pub(crate) const MAX_EVENTS_PER_TRANSACTION: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Histories {

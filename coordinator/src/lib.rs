@@ -14,11 +14,16 @@
 //! very code.
 
 mod address;
+mod bounds;
 mod callback;
+mod changes;
 pub mod config;
 pub mod connect;
+#[doc(hidden)]
+pub mod decoders;
 mod engine;
 mod history;
+mod limits;
 pub mod log;
 pub mod metrics;
 mod operator;
@@ -33,7 +38,9 @@ mod standing;
 mod timers;
 mod witness;
 
+pub use bounds::LIMITS;
 pub use callback::{CallbackSecret, WeakSecret};
+pub use changes::{Changeable, Changes, Changing};
 pub use config::{Config, ParticipantAddress};
 pub use connect::{Connect, DialConnect, TcpConnect};
 pub use points::CRASH_POINTS;

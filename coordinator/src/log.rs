@@ -17,8 +17,10 @@
 mod codec;
 mod separate_parts;
 pub(crate) mod stored_history;
+mod traced;
 
 pub(crate) use separate_parts::Apart;
+pub(crate) use traced::Traced;
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -85,6 +87,7 @@ pub struct Ended {
 pub struct Found {
     pub unfinished: Unfinished,
     pub history: Vec<HistoryEvent>,
+    pub(crate) traced: Option<Traced>,
 }
 
 /// One round of collection.
@@ -174,7 +177,8 @@ impl Log {
         self.store.room()
     }
 
-    /// Adds a record to a batch, with its history as [`stored_history`] has it.
+    /// Adds a record to a batch, with its history as [`stored_history`] has it; behind that comes its trace ([`Traced::stored`]), if it
+    /// has one.
     pub(crate) fn put(batch: &mut Batch, record: &Record, now: Timestamp, history: &[u8], apart: &mut Apart) {
         let key = record.tx().as_bytes();
         match record {

@@ -4,6 +4,7 @@
 //! lock, no memory. All that is a state (open, stuck, in queues) is looked up when somebody asks.
 
 use crate::engine::{Handle, LinkState, View};
+use crate::limits::Limit;
 use crate::log::WeakLog;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
@@ -321,11 +322,23 @@ impl Figures {
 /// Labels of rejections that come from the engine itself.
 pub(crate) const NO_ROOM: &str = "no-room";
 pub(crate) const UNKNOWN_PARTICIPANT: &str = "unknown-participant";
+const RATE: &str = "rate-of-identity";
+const SHARE: &str = "share-of-identity";
+
+/// Returns the label of a limit of an identity.
+pub(crate) fn exceeded(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Rate(_) => RATE,
+        Limit::Share { .. } => SHARE,
+    }
+}
 
 /// The labels of all rejections.
-const REJECTIONS: [&str; 14] = [
+const REJECTIONS: [&str; 16] = [
     NO_ROOM,
     UNKNOWN_PARTICIPANT,
+    RATE,
+    SHARE,
     "recovering",
     "draining",
     "too-many-open",

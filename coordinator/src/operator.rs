@@ -1,30 +1,32 @@
 //! The service for operators.
 
-use crate::engine::{Command, Handle, LinkState, View};
+use crate::Config;
+use crate::engine::{Command, Handle, Link, LinkState, View};
 use crate::log::{LogError, WeakLog};
+use crate::metrics::Figures;
 use crate::service::outcome_of;
 use crate::standing::{Accept, Accepted};
-use crate::{Config, ParticipantAddress};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Request, Response, Status};
-use undoubt_coordinator_core::StepResolution;
+use undoubt_coordinator_core::{Counted, StepResolution};
+use undoubt_platform::Clock;
 use undoubt_platform::Reason;
 use undoubt_platform::access::{Caller, Signed};
 use undoubt_platform::audit::{self, Audit, Call, Origin, audited};
 use undoubt_platform::server::parse_tx;
 use undoubt_proto::v1::operator_server::Operator;
 use undoubt_proto::{record, v1};
-use undoubt_vocabulary::{CoordinatorId, CoordinatorPhase, InvalidId};
+use undoubt_vocabulary::{CoordinatorId, CoordinatorPhase, InvalidId, ParticipantName, Timestamp};
 
 /// The error of a participant that was taken out of the settings too early.
 pub(crate) const NOT_CONFIGURED: &str =
     "it is not configured, and its open transactions wait for it; add it again until they have ended";
 
 /// Damaged transactions that a description counts; beyond it says "at least".
-const MAX_DAMAGED_COUNTED: usize = 10_000;
+pub(crate) const MAX_DAMAGED_COUNTED: usize = 10_000;
 
 #[derive(Clone)]
 pub(crate) struct OperatorService {
@@ -38,6 +40,8 @@ pub(crate) struct OperatorService {
     pub(crate) drain: watch::Sender<bool>,
     pub(crate) accept: mpsc::Sender<Accept>,
     pub(crate) held_because: watch::Receiver<Vec<String>>,
+    pub(crate) figures: Arc<Figures>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) audit: Weak<Audit>,
 }
 
@@ -47,12 +51,14 @@ impl Operator for OperatorService {
         let (config, id, epoch) = (self.config.clone(), self.id, self.epoch.load(Ordering::Relaxed));
         let held_because = self.held_because.borrow().clone();
         let may_know_ids = Caller::of(request.extensions()).may_know_ids();
+        let (figures, now) = (self.figures.clone(), self.clock.now());
         let described = self.engine.inspect(move |view| {
-            let described = describe(view, &config, id, epoch)?;
+            let described = describe(view, &config, id, epoch, now)?;
+            let figures = Some(figures_of(view, &config, &figures));
             let losses = view.log.losses()?.into_iter().map(loss).collect();
             let phase = if held_because.is_empty() { described.phase } else { CoordinatorPhase::Held.number() };
             let coordinator_id = if may_know_ids { described.coordinator_id } else { Default::default() };
-            Ok(v1::DescribeResponse { coordinator_id, held_because, losses, phase, ..described })
+            Ok(v1::DescribeResponse { coordinator_id, held_because, losses, phase, figures, ..described })
         });
         let described: Result<_, LogError> = described.await?;
         described.map(Response::new).map_err(|error| Reason::Internal.refuse(error.to_string()))
@@ -177,8 +183,14 @@ impl Operator for OperatorService {
     }
 }
 
-fn describe(view: &View<'_>, config: &Config, id: CoordinatorId, epoch: u32) -> Result<v1::DescribeResponse, LogError> {
-    let configured = config.participants.iter().filter_map(|configured| participant(view, configured));
+fn describe(
+    view: &View<'_>,
+    config: &Config,
+    id: CoordinatorId,
+    epoch: u32,
+    now: Timestamp,
+) -> Result<v1::DescribeResponse, LogError> {
+    let configured = view.links.iter().map(|(name, link)| participant(view, name, link, now));
     Ok(v1::DescribeResponse {
         name: config.name.clone(),
         coordinator_id: id.0.to_vec().into(),
@@ -193,7 +205,29 @@ fn describe(view: &View<'_>, config: &Config, id: CoordinatorId, epoch: u32) -> 
         default_timeout_ms: config.default_timeout_ms,
         held_because: Vec::new(),
         losses: Vec::new(),
+        figures: None,
     })
+}
+
+fn figures_of(view: &View<'_>, config: &Config, figures: &Figures) -> v1::CoordinatorFigures {
+    let census = view.core.census();
+    let (begun, committed, aborted) = figures.totals();
+    let oldest = |counted: &Counted| counted.oldest.as_ref().map(|(begun_at, _)| begun_at.0);
+    let all = [&census.two_phase, &census.sagas, &census.unusable];
+    v1::CoordinatorFigures {
+        begun,
+        committed,
+        aborted,
+        stuck: census.stuck.number as u64,
+        unusable: census.unusable.number as u64,
+        paused: census.paused.number as u64,
+        oldest_open_us: all.into_iter().filter_map(oldest).min().unwrap_or_default(),
+        oldest_unacknowledged_us: oldest(&census.unacknowledged).unwrap_or_default(),
+        oldest_stuck_us: oldest(&census.stuck).unwrap_or_default(),
+        // A store that is away now tells nothing; the rest is of use all the same.
+        free_bytes: view.log.room().ok().and_then(|room| room.bytes),
+        min_free_bytes: config.min_free_bytes,
+    }
 }
 
 fn loss(loss: record::Loss) -> v1::CoordinatorLoss {
@@ -202,15 +236,14 @@ fn loss(loss: record::Loss) -> v1::CoordinatorLoss {
     v1::CoordinatorLoss { participant, loss, listed, more }
 }
 
-fn participant(view: &View<'_>, configured: &ParticipantAddress) -> Option<v1::ParticipantView> {
-    let (name, link) = view.links.iter().find(|(name, _)| name.as_str() == configured.name)?;
+fn participant(view: &View<'_>, name: &ParticipantName, link: &Link, now: Timestamp) -> v1::ParticipantView {
     let (connected, resource, last_error) = match &link.state {
         LinkState::Connected { resource, .. } => (true, resource.clone(), String::new()),
         LinkState::Disconnected { last_error } => (false, String::new(), last_error.clone()),
     };
-    Some(v1::ParticipantView {
-        name: configured.name.clone(),
-        address: configured.address.clone(),
+    v1::ParticipantView {
+        name: name.to_string(),
+        address: link.address(),
         connected,
         since_us: link.since.0,
         resource,
@@ -219,7 +252,9 @@ fn participant(view: &View<'_>, configured: &ParticipantAddress) -> Option<v1::P
         queued: link.queued() as u64,
         open: view.core.open_with(name) as u64,
         unnumbered: link.unnumbered,
-    })
+        leaving: link.leaving,
+        spared: view.core.spares(name, now),
+    }
 }
 
 /// Returns participants that are not configured any more though transactions are open with them.

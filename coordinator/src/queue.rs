@@ -2,16 +2,32 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
-use undoubt_vocabulary::{AttemptNumber, ToParticipant};
+use undoubt_vocabulary::{AttemptNumber, ToParticipant, TraceContext};
 
 /// A message's own memory and the most that its encoding adds, without work and inputs.
 const MESSAGE_BYTES: usize = 192;
+
+/// The bytes that a trace context takes, and the most that its encoding adds, without its state.
+const TRACE_BYTES: usize = 128;
 
 /// The bytes that the encoding of each input adds.
 const INPUT_BYTES: usize = 6;
 
 /// A session may always have so much waiting.
 const MIN_ALLOWED_BYTES: usize = 64 << 20;
+
+/// A message, and the trace that it belongs to, if one is recorded.
+#[derive(Clone, Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) message: ToParticipant,
+    pub(crate) trace: Option<Box<TraceContext>>,
+}
+
+impl From<ToParticipant> for Outgoing {
+    fn from(message: ToParticipant) -> Self {
+        Outgoing { message, trace: None }
+    }
+}
 
 /// Messages from the engine to one session. The session drains all of it at once: what queued while the last batch went
 /// out makes the next one.
@@ -32,7 +48,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    messages: Vec<ToParticipant>,
+    messages: Vec<Outgoing>,
     low_water_mark: AttemptNumber,
     low_water_mark_told: AttemptNumber,
     closed: bool,
@@ -46,20 +62,21 @@ struct Waiting {
 /// A batch that a session sends next.
 #[derive(Debug)]
 pub(crate) struct Drained {
-    pub(crate) messages: Vec<ToParticipant>,
+    pub(crate) messages: Vec<Outgoing>,
     pub(crate) low_water_mark: AttemptNumber,
 }
 
 impl Queue {
     /// Queues messages, and the low-water mark as it is now. Not sent before something else is, or [`Queue::nudge`] is
     /// called.
-    pub(crate) fn push(&self, messages: impl IntoIterator<Item = ToParticipant>, low_water_mark: AttemptNumber) {
+    pub(crate) fn push<M: Into<Outgoing>>(&self, messages: impl IntoIterator<Item = M>, low_water_mark: AttemptNumber) {
         let mut waiting = self.lock();
         waiting.low_water_mark = low_water_mark;
         if waiting.overflown {
             return;
         }
         for message in messages {
+            let message = message.into();
             waiting.bytes += bytes_of(&message);
             waiting.messages.push(message);
         }
@@ -142,9 +159,10 @@ impl Queue {
 }
 
 /// Returns the bytes that a message takes: never less than its encoding.
-pub(crate) fn bytes_of(message: &ToParticipant) -> usize {
+pub(crate) fn bytes_of(Outgoing { message, trace }: &Outgoing) -> usize {
     let inputs = if let ToParticipant::Run(run) = message { run.inputs.len() } else { 0 };
-    MESSAGE_BYTES + message.payload_bytes() + inputs * INPUT_BYTES
+    let trace = trace.as_ref().map_or(0, |trace| TRACE_BYTES + trace.state.as_str().len());
+    MESSAGE_BYTES + message.payload_bytes() + inputs * INPUT_BYTES + trace
 }
 
 #[cfg(test)]

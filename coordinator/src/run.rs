@@ -1,9 +1,10 @@
 //! A coordinator's life: recover, serve, drain.
 
 use crate::callback::{CallbackSecret, Callbacks};
-use crate::config::{Config, ConfigError};
+use crate::changes::{Changeable, Changes};
+use crate::config::{Config, ConfigError, ParticipantAddress};
 use crate::connect::Connect;
-use crate::engine::{Command, Engine, Handle, Parts, View};
+use crate::engine::{Addresses, Command, Engine, Handle, Parts, View};
 use crate::log::{Log, LogError, META};
 use crate::metrics::{Figures, Looking};
 use crate::operator::OperatorService;
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -26,13 +27,14 @@ use undoubt_platform::audit::Audit;
 use undoubt_platform::dial::Dial;
 use undoubt_platform::identity::establish;
 use undoubt_platform::numbered_store::{FolderSign, Known};
+use undoubt_platform::pulse::{Life, Pulse};
 use undoubt_platform::server::{
     Calls, DEFAULT_ROOM_BYTES, Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled,
     share_bytes, stopped, tell_health,
 };
 use undoubt_platform::{
     Access, Clock, CrashPoints, Fenced, IdentityError, Kind, Metrics, NumberedStore, Random, SecretKey, Store,
-    StoreError,
+    StoreError, Traces,
 };
 use undoubt_proto::v1::coordinator_server::CoordinatorServer;
 use undoubt_proto::v1::operator_server::OperatorServer;
@@ -61,6 +63,12 @@ pub struct Environment {
     pub metrics: Metrics,
     /// The rules of who may do what.
     pub access: Access,
+    /// What changes while it runs.
+    pub changes: Changes,
+    /// Whoever runs the process hears there that it goes on.
+    pub pulse: Pulse,
+    /// Its spans go there.
+    pub traces: Traces,
 }
 
 impl std::fmt::Debug for Environment {
@@ -147,6 +155,9 @@ pub async fn run(
         crash,
         metrics,
         access,
+        mut changes,
+        pulse,
+        traces,
     } = environment;
     let began = Instant::now();
     let mut fresh_id = [0; 16];
@@ -163,8 +174,9 @@ pub async fn run(
     let store: Arc<dyn Store> = numbered.clone();
     let epoch = Epoch(known.starts.now.count);
     let config = Arc::new(config);
-    let participants: Vec<ParticipantName> =
-        config.participants.iter().map(|participant| participant.name.parse()).collect::<Result<_, _>>()?;
+    let named = |at: &ParticipantAddress| Ok::<_, InvalidId>((at.name.parse()?, at.address.clone()));
+    let participants: BTreeMap<ParticipantName, String> =
+        config.participants.iter().map(named).collect::<Result<_, _>>()?;
 
     let bell = config.alarm.webhook().map_err(ConfigError::from)?.map(|url| {
         let (bell, ringing) = Bell::new(dial.clone(), url, "coordinator", config.name.clone());
@@ -186,7 +198,10 @@ pub async fn run(
         epoch,
         figures: figures.clone(),
         bell,
+        traces: traces.clone(),
         participants: participants.clone(),
+        access: access.clone(),
+        pulse: pulse.clone(),
     };
     let is_new = numbered.remembered(NEW).is_some();
     let (engine, handle) = Engine::recover(parts, drained)?;
@@ -211,9 +226,9 @@ pub async fn run(
         starts: known.starts,
         is_new,
         clock: clock.clone(),
+        begun: AtomicU64::new(0),
     };
-    let addresses: BTreeMap<ParticipantName, String> =
-        participants.into_iter().zip(&config.participants).map(|(name, at)| (name, at.address.clone())).collect();
+    let links = engine.addresses();
 
     let (drain, mut drain_asked) = watch::channel(false);
     let (accept, mut accepts) = mpsc::channel(MAX_QUEUED_ACCEPTANCES);
@@ -228,10 +243,13 @@ pub async fn run(
         drain,
         accept,
         held_because: held_because.clone(),
+        figures: figures.clone(),
+        clock: clock.clone(),
         audit: Arc::downgrade(&audit),
     };
     let (recovered, recovery) = watch::channel(None);
     metrics.add(figures.clone());
+    metrics.add(traces.figures());
     metrics.looked_up_by(Arc::new(Looking {
         figures,
         engine: handle.clone(),
@@ -249,6 +267,7 @@ pub async fn run(
         (dial, callback_secret),
         (clock.clone(), random.clone()),
         config.clone(),
+        (traces, epoch),
     ));
     let service = Service {
         engine: handle.clone(),
@@ -278,7 +297,7 @@ pub async fn run(
     let mut engine = Task::spawn(engine.run());
     let speaks = AtomicBool::new(false);
     let speaking = async {
-        let mut cleared = standing::stand(&shared, &addresses, standing, &mut accepts, &reasons, &handle).await?;
+        let mut cleared = standing::stand(&shared, &participants, standing, &mut accepts, &reasons, &handle).await?;
         let (starts, held) = (cleared.starts.clone(), std::mem::take(&mut cleared.held));
         // What has left nothing but a promise is presumed aborted, which is on record before anybody can submit it again.
         callbacks.resume(clock.now()).await?;
@@ -292,18 +311,28 @@ pub async fn run(
         recovered.send_replace(Some(began.elapsed()));
         current_epoch.store(starts.now.count, Ordering::Relaxed);
         tell_health::<CoordinatorServer<Service>>(&health, true).await;
+        pulse.set_life(Life::Serving);
         let shared = Arc::new(session::Shared { epoch: Epoch(starts.now.count), starts, ..shared });
         let mut sessions = JoinSet::new();
-        for (name, address) in addresses {
-            sessions.spawn(session::keep(shared.clone(), name, address, handle.clone()));
+        let mut come = links;
+        loop {
+            for (name, address) in come {
+                sessions.spawn(session::keep(shared.clone(), name, address, handle.clone()));
+            }
+            let changed = tokio::select! {
+                biased;
+                ended = ended(&mut sessions) => return Ok::<Ended, RunError>(ended),
+                changed = changes.next() => changed,
+            };
+            come = carry_out(&changed, &callbacks, &handle).await;
         }
-        Ok::<Ended, RunError>(ended(&mut sessions).await)
     };
     let draining = async {
         tokio::select! {
             () = &mut shutdown => {}
             _ = drain_asked.wait_for(|asked| *asked) => {}
         }
+        pulse.set_life(Life::Stopping);
         tell_health::<CoordinatorServer<Service>>(&health, false).await;
         if !speaks.load(Ordering::Relaxed) {
             // Nothing that is open gets on.
@@ -409,6 +438,13 @@ async fn tell_what_stays_open(engine: &Handle) {
             "the drain timeout has passed; open transactions are carried on after the next start"
         );
     }
+}
+
+/// Carries out what has changed. Returns the participants that have come.
+async fn carry_out(changed: &Changeable, callbacks: &Callbacks, handle: &Handle) -> Addresses {
+    callbacks.sign_with(changed.callback_secret.clone());
+    // Without an engine nobody is called any more.
+    handle.change(changed).await.unwrap_or_default()
 }
 
 async fn ended(sessions: &mut JoinSet<Result<(), Ended>>) -> Ended {

@@ -1,7 +1,7 @@
 //! What applications ask for: submitting transactions and following them.
 
 mod answers;
-mod listing;
+pub(crate) mod listing;
 mod many;
 mod requests;
 mod views;
@@ -24,13 +24,24 @@ use undoubt_platform::audit::{Audit, Call, Origin, audited};
 use undoubt_platform::server::{AnswerRoom, parse_tx};
 use undoubt_proto::v1;
 use undoubt_proto::v1::coordinator_server::Coordinator;
-use undoubt_vocabulary::TxId;
 use undoubt_vocabulary::limits::MAX_TX_ID_BYTES;
+use undoubt_vocabulary::{Timestamp, TxId};
 
 pub(crate) use answers::outcome_of;
 
+/// Reads a submission, for the fuzzers.
+pub(crate) fn parse_submission(request: v1::SubmitRequest, config: &Config) -> Result<(), Status> {
+    requests::parse(request, config, &undoubt_platform::audit::Origin::default())?;
+    Ok(())
+}
+
+/// Reads a question for a list, for the fuzzers, and returns its cursor as it is written again.
+pub(crate) fn parse_list(request: v1::ListRequest, now: Timestamp) -> Result<Option<Bytes>, Status> {
+    Ok(listing::Query::parse(request, now)?.cursor())
+}
+
 /// How long an await waits if it does not say.
-const DEFAULT_AWAIT_MS: u32 = 30_000;
+pub(crate) const DEFAULT_AWAIT_MS: u32 = 30_000;
 
 #[derive(Clone)]
 pub(crate) struct Service {
@@ -99,7 +110,7 @@ impl Coordinator for Service {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
         let room = AnswerRoom::of(request.extensions());
         let by = self.submitter(request.extensions());
-        let request = request.into_inner();
+        let request = requests::with_metadata(request);
         // A copy, which does not keep the whole request. What is too long stays too long, and is no id.
         let id = Bytes::copy_from_slice(&request.tx[..request.tx.len().min(MAX_TX_ID_BYTES + 1)]);
         let refused = |status: Status| by.refused(&id, status);

@@ -3,7 +3,7 @@
 //! A session ends when the stream does, and is opened anew after a capped, jittered pause. What was under way is not
 //! repeated here: the core does that when it hears of the new session.
 
-mod sender;
+pub(crate) mod sender;
 
 use crate::config::Config;
 use crate::connect::{Connect, ConnectError, Incoming};
@@ -13,8 +13,9 @@ use crate::witness::{self, WitnessError};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use undoubt_coordinator_core::standing::{Sign, late_sign};
 use undoubt_platform::server::EngineGone;
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     /// True if the coordinator is a new one on purpose, though its name is known.
     pub(crate) is_new: bool,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Sessions that were begun with anybody, so that each has a number of its own.
+    pub(crate) begun: AtomicU64,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +62,10 @@ enum SessionError {
     WrongChallenge(usize),
     #[error("it ended the session")]
     Ended,
+    #[error("it has another address, and is called there")]
+    Moved,
+    #[error("it was taken out of the settings")]
+    TakenOut,
     #[error("it has not read what waits for it, over {0} bytes; another session begins anew")]
     NotRead(usize),
     #[error("{sign}")]
@@ -108,6 +115,8 @@ impl SessionError {
             | SessionError::WrongWelcome { .. }
             | SessionError::WrongChallenge(_)
             | SessionError::Ended
+            | SessionError::Moved
+            | SessionError::TakenOut
             | SessionError::NotRead(_)
             | SessionError::PutBack { .. }
             | SessionError::Loss(_)
@@ -116,21 +125,30 @@ impl SessionError {
     }
 }
 
-/// Keeps a session to one participant until the engine is gone, or somebody else is the coordinator.
+/// Keeps a session to one participant, at its address, until the engine or its link is gone, or somebody else is the coordinator.
 pub(crate) async fn keep(
     shared: Arc<Shared>,
     participant: ParticipantName,
-    address: String,
+    mut address: watch::Receiver<String>,
     engine: Handle,
 ) -> Result<(), Ended> {
-    let mut session = 0;
     let mut attempt = 0;
     loop {
-        session += 1;
+        let session = shared.begun.fetch_add(1, Ordering::Relaxed) + 1;
+        let at = address.borrow_and_update().clone();
         let queue = Queue::default();
         let mut welcomed = false;
-        let error = match converse(&shared, &participant, &address, &engine, session, &queue, &mut welcomed).await {
+        let conversed = tokio::select! {
+            biased;
+            ended = converse(&shared, &participant, &at, &engine, session, &queue, &mut welcomed) => ended,
+            changed = address.changed() => Err(changed.map_or(SessionError::TakenOut, |()| SessionError::Moved)),
+        };
+        let error = match conversed {
             Err(SessionError::EngineGone(_)) => return Ok(()),
+            Err(SessionError::TakenOut) => {
+                queue.close();
+                return Ok(());
+            }
             Err(SessionError::PutBack { sign, seen }) => return Err(Ended::PutBack { sign, seen }),
             Err(error) => error,
             Ok(()) => SessionError::Ended,
@@ -139,7 +157,8 @@ pub(crate) async fn keep(
         if let Some(known) = error.known_epoch().filter(|known| *known >= shared.epoch) {
             return Err(FencedByEpoch { by: participant, known, own: shared.epoch }.into());
         }
-        attempt = if welcomed { 0 } else { attempt + 1 };
+        let has_moved = matches!(error, SessionError::Moved);
+        attempt = if welcomed || has_moved { 0 } else { attempt + 1 };
         tracing::debug!(%participant, %error, attempt, "no session");
         let lost = Command::Disconnected {
             participant: participant.clone(),
@@ -149,7 +168,18 @@ pub(crate) async fn keep(
         if engine.tell(lost).await.is_err() {
             return Ok(());
         }
-        tokio::time::sleep(shared.random.pause(shared.config.reconnections(), attempt)).await;
+        if has_moved {
+            continue;
+        }
+        let pause = shared.random.pause(shared.config.reconnections(), attempt);
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(pause) => {}
+            changed = address.changed() => match changed {
+                Ok(()) => attempt = 0,
+                Err(_) => return Ok(()),
+            },
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::log::{Log, LogError, LostParts};
 
 /// Transactions that are listed as damaged for one loss of a participant, at most: the latest. Of the rest it is said that
 /// there were more.
-const MAX_LISTED_PER_LOSS: usize = 10_000;
+pub(crate) const MAX_LISTED_PER_LOSS: usize = 10_000;
 
 /// The reason why it could not be found out, or not be stored, what a participant has lost.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,6 @@
 //! The service for operators of a participant.
 
-mod listing;
+pub(crate) mod listing;
 
 use crate::config::Config;
 use crate::engine::{Command, Handle, View};
@@ -21,8 +21,13 @@ use undoubt_proto::v1::participant_admin_server::ParticipantAdmin;
 use undoubt_vocabulary::{CoordinatorId, PublicKey, WriteNumber};
 
 /// Semantic locks in one answer, and the most that one takes: a key of 1 KiB, and whose it is.
-const MAX_MARKS_LISTED: usize = 1_000;
+pub(crate) const MAX_MARKS_LISTED: usize = 1_000;
 const BYTES_PER_MARK: usize = 1_280;
+
+/// Reads a question for a list, for the fuzzers.
+pub(crate) fn parse_list(request: v1::ListBranchesRequest) -> Result<(), Status> {
+    Query::parse(request).map(drop)
+}
 
 /// Bytes of an id or a key that the audit record names.
 const MAX_NAMED_BYTES: usize = 32;

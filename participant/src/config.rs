@@ -10,6 +10,7 @@ use undoubt_platform::metrics::{BadMetricsAddress, MetricsConfig};
 use undoubt_platform::range::{CENTURY_S, DAY_MS, OutOfRange, Ranged, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
 use undoubt_platform::store::StoreConfig;
+use undoubt_platform::traces::{BadTraces, TracesConfig};
 use undoubt_vocabulary::id::check_name;
 use undoubt_vocabulary::{Backoff, InvalidId};
 
@@ -28,6 +29,8 @@ pub struct Config {
     pub name: String,
     /// The address to which coordinators and operators connect. Port 0: any free one.
     pub listen: String,
+    /// What is logged: error, warn, info, debug, trace, or a filter of tracing.
+    pub log: String,
     pub data_dir: PathBuf,
     /// Takes notice at the start if the data folder's files are not those that this server wrote, as after a copy. Turn it off
     /// where a file system changes inode numbers by itself. A backup is noticed all the same.
@@ -71,6 +74,8 @@ pub struct Config {
     pub alarm: AlarmConfig,
     /// Where figures are told.
     pub metrics: MetricsConfig,
+    /// Where spans go, and of which transactions.
+    pub traces: TracesConfig,
     /// Certificates.
     pub tls: TlsConfig,
     /// Who may do what.
@@ -82,6 +87,7 @@ impl Default for Config {
         Config {
             name: "participant".into(),
             listen: "127.0.0.1:7401".into(),
+            log: "info".into(),
             data_dir: "undoubt-participant".into(),
             folder_sign: true,
             max_connections: 512,
@@ -102,6 +108,7 @@ impl Default for Config {
             store: StoreConfig::default(),
             alarm: AlarmConfig::default(),
             metrics: MetricsConfig::default(),
+            traces: TracesConfig::default(),
             tls: TlsConfig::default(),
             access: AccessConfig::default(),
         }
@@ -116,6 +123,8 @@ pub enum ConfigError {
     Alarm(#[from] BadAlarmUrl),
     #[error(transparent)]
     Metrics(#[from] BadMetricsAddress),
+    #[error(transparent)]
+    Traces(#[from] BadTraces),
     #[error(transparent)]
     Range(#[from] OutOfRange),
     #[error("data_dir is empty; name a folder")]
@@ -132,6 +141,7 @@ impl Config {
         }
         self.alarm.webhook()?;
         self.metrics.address()?;
+        self.traces.check()?;
         check_ranges(&self.ranges())?;
         if self.retry_first_pause_ms > self.retry_max_pause_ms { Err(ConfigError::Crossed) } else { Ok(()) }
     }

@@ -5,13 +5,14 @@
 //! holds nobody else back.
 
 mod calls;
-mod commands;
+pub(crate) mod commands;
 mod coordinator_memory;
 mod lookout;
 mod recall;
 mod steps;
+mod traced;
 mod turns;
-mod waiting_work;
+pub(crate) mod waiting_work;
 
 use crate::config::Config;
 use crate::metrics::Figures;
@@ -33,20 +34,22 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use traced::TracedWork;
 use turns::InTurn;
 use undoubt_participant_core as core;
 use undoubt_participant_core::{
     Answer, BranchId, Effect, Input, Limits, Operator, Participant, Session, StepId, Trust,
 };
 use undoubt_platform::alarm::Bell;
-use undoubt_platform::{Clock, CrashPoints, Random};
+use undoubt_platform::pulse::Heart;
+use undoubt_platform::{Clock, CrashPoints, Random, Traces};
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, ParticipantName, Prepare, WriteNumber};
 use waiting_work::{LOOK_THROUGH_EVERY, Waiting};
 
 pub(crate) use commands::{Command, Handle, KnownHere, View};
 
 /// Commands that may wait for the engine; whoever brings more waits.
-const MAX_QUEUED_COMMANDS: usize = 4_096;
+pub(crate) const MAX_QUEUED_COMMANDS: usize = 4_096;
 
 /// Commands taken in one round.
 const MAX_COMMANDS_PER_ROUND: usize = 256;
@@ -55,9 +58,13 @@ const MAX_COMMANDS_PER_ROUND: usize = 256;
 /// store would otherwise have a range to drop for every few branches.
 const COLLECT_AFTER: Duration = Duration::from_millis(100);
 
+/// The period in which the engine says that it goes on.
+const BEAT_EVERY: Duration = Duration::from_millis(250);
+
 pub(crate) struct Engine<R> {
     core: Participant,
     figures: Arc<Figures>,
+    traced: TracedWork,
     watch: lookout::Watch,
     resource: Arc<R>,
     config: Arc<Config>,
@@ -97,7 +104,7 @@ impl<R: Branches> Engine<R> {
         config: Arc<Config>,
         (clock, random): (Arc<dyn Clock>, Arc<dyn Random>),
         crash: CrashPoints,
-        (figures, bell): (Arc<Figures>, Option<Bell>),
+        (figures, bell, traces): (Arc<Figures>, Option<Bell>, Traces),
     ) -> Result<(Engine<R>, Handle), ResourceError> {
         let (sender, commands) = mpsc::channel(MAX_QUEUED_COMMANDS);
         let (takes_work, taking) = watch::channel(true);
@@ -110,6 +117,7 @@ impl<R: Branches> Engine<R> {
         let mut engine = Engine {
             core: Participant::new(limits),
             figures,
+            traced: TracedWork::new(traces, &owner),
             watch: lookout::Watch::new(Instant::now(), config.alarm.status_every(), bell),
             resource: resource.clone(),
             config,
@@ -146,10 +154,11 @@ impl<R: Branches> Engine<R> {
     }
 
     /// Serves until it is told to stop, or the resource fails.
-    pub(crate) async fn run(mut self) -> Result<(), ResourceError> {
+    pub(crate) async fn run(mut self, heart: Heart) -> Result<(), ResourceError> {
         let period = Duration::from_millis(self.config.sweep_period_ms);
         let mut sweep_at = Instant::now() + period;
         let mut look_through_at = Instant::now();
+        let mut beat_at = Instant::now();
         let mut commands = Vec::with_capacity(MAX_COMMANDS_PER_ROUND);
         loop {
             self.room.set_kept(self.core.kept_bytes());
@@ -158,7 +167,7 @@ impl<R: Branches> Engine<R> {
             self.take_recalls();
             self.open_or_close_intake();
             let look_at = (!self.waiting.is_empty()).then_some(look_through_at);
-            let wake_at = [self.collect_at, look_at].into_iter().flatten().fold(sweep_at, Instant::min);
+            let wake_at = [self.collect_at, look_at, Some(beat_at)].into_iter().flatten().fold(sweep_at, Instant::min);
             tokio::select! {
                 biased;
                 Some(done) = self.calls.next() => self.handle_done(done?),
@@ -178,6 +187,11 @@ impl<R: Branches> Engine<R> {
                 self.handle_input(Input::SweepDue);
             }
             self.watch(now);
+            if beat_at <= now {
+                beat_at = now + BEAT_EVERY;
+                heart.beat();
+                self.watch.status.take().into_iter().for_each(|status| heart.say(status));
+            }
             if look_through_at <= now {
                 look_through_at = now + LOOK_THROUGH_EVERY;
                 self.look_through_waiting(now);
@@ -211,6 +225,9 @@ impl<R: Branches> Engine<R> {
     }
 
     fn handle_input(&mut self, input: Input) {
+        if self.traced.is_under_way() {
+            self.traced.end(self.clock.now(), &input);
+        }
         let mut effects = std::mem::take(&mut self.effects);
         self.core.handle_input(input, &mut effects);
         effects.drain(..).for_each(|effect| self.carry_out(effect));
@@ -218,6 +235,9 @@ impl<R: Branches> Engine<R> {
     }
 
     fn carry_out(&mut self, effect: Effect) {
+        if self.traced.is_asked() {
+            self.traced.begin(self.clock.now(), &effect);
+        }
         let Some(effect) = self.in_turn.pass(effect) else { return };
         match effect {
             Effect::Welcome { session, seen } => self.out(session, Outgoing::Welcome { seen }),

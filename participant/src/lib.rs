@@ -12,8 +12,11 @@
 mod admin;
 pub mod config;
 pub mod conformance;
+#[doc(hidden)]
+pub mod decoders;
 mod engine;
 pub mod heuristic;
+mod limits;
 pub mod metrics;
 mod outbox;
 mod points;
@@ -25,5 +28,6 @@ mod store_errors;
 pub mod table;
 
 pub use config::Config;
+pub use limits::LIMITS;
 pub use points::{CRASH_POINTS, SESSION_POINTS};
 pub use run::{Environment, RunError, run, run_steps};

@@ -10,7 +10,7 @@ use undoubt_vocabulary::limits::USUAL_PARTICIPANT_BATCH_BYTES;
 use undoubt_vocabulary::{ToCoordinator, WriteNumber};
 
 /// A batch is closed when it has this many messages.
-const MAX_MESSAGES_PER_BATCH: usize = 1_024;
+pub(crate) const MAX_MESSAGES_PER_BATCH: usize = 1_024;
 
 /// The bytes that a message's ids, numbers and encoding are counted as.
 const MESSAGE_BYTES: usize = 128;

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
 
 /// Results that are computed and not written, and messages that wait to be sent, to all coordinators together.
-const MAX_UNSENT_BYTES: usize = 32 << 20;
+pub(crate) const MAX_UNSENT_BYTES: usize = 32 << 20;
 
 /// Work, and what it comes to, is small up to this size.
 pub const SMALL_BYTES: usize = 16 << 10;

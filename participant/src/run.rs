@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 use undoubt_platform::alarm::Bell;
 use undoubt_platform::audit::Audit;
 use undoubt_platform::dial::Dial;
+use undoubt_platform::pulse::{Life, Pulse};
 use undoubt_platform::server::{
     Calls, Incoming, Keeping, Offer, ReflectionError, ServerError, Serving, Task, TaskCancelled, stopped, tell_health,
 };
-use undoubt_platform::{Access, Clock, CrashPoints, Metrics, Random};
+use undoubt_platform::{Access, Clock, CrashPoints, Metrics, Random, Traces};
 use undoubt_proto::v1::participant_admin_server::ParticipantAdminServer;
 use undoubt_proto::v1::participant_server::ParticipantServer;
 use undoubt_vocabulary::limits::MAX_COORDINATOR_BATCH_BYTES;
@@ -36,6 +37,10 @@ pub struct Environment {
     pub metrics: Metrics,
     /// The rules of who may do what.
     pub access: Access,
+    /// Whoever runs the process hears there that it goes on.
+    pub pulse: Pulse,
+    /// Its spans go there.
+    pub traces: Traces,
 }
 
 impl std::fmt::Debug for Environment {
@@ -85,7 +90,7 @@ pub async fn run<R: Branches>(
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
     config.check()?;
-    let Environment { clock, random, dial, incoming, crash, metrics, access } = environment;
+    let Environment { clock, random, dial, incoming, crash, metrics, access, pulse, traces } = environment;
     let (began, figures) = (Instant::now(), Arc::new(Figures::default()));
     let owner = config.name.parse().map_err(ConfigError::Name)?;
     let config = Arc::new(config);
@@ -97,8 +102,14 @@ pub async fn run<R: Branches>(
         bell
     });
     let by = (clock.clone(), random.clone());
-    let recovering =
-        Engine::recover(resource.clone(), owner, config.clone(), by, crash.clone(), (figures.clone(), bell));
+    let recovering = Engine::recover(
+        resource.clone(),
+        owner,
+        config.clone(),
+        by,
+        crash.clone(),
+        (figures.clone(), bell, traces.clone()),
+    );
     let (engine, handle) = tokio::select! {
         biased;
         recovered = recovering => recovered?,
@@ -111,12 +122,14 @@ pub async fn run<R: Branches>(
     let record = audit.as_ref().map_or_else(Weak::new, Arc::downgrade);
 
     metrics.add(figures.clone());
+    metrics.add(traces.figures());
     metrics.add(Recovery(began.elapsed()));
     metrics.looked_up_by(Arc::new(Looking { figures, engine: handle.clone(), clock: clock.clone() }));
     let calls = Calls::default();
     metrics.add(calls.clone());
     let Offer { mut routes, health } = Offer::new()?;
     tell_health::<ParticipantServer<SessionService>>(&health, true).await;
+    pulse.set_life(Life::Serving);
     let session = SessionService::new(handle.clone(), config.clone(), resource.clone(), crash, random);
     let session = ParticipantServer::new(session)
         .max_decoding_message_size(MAX_COORDINATOR_BATCH_BYTES)
@@ -136,7 +149,7 @@ pub async fn run<R: Branches>(
         max_answer_room_bytes: config.max_answer_room_bytes,
     };
     let mut server = Serving::new(routes.routes(), incoming, keeping, clock, calls);
-    let mut engine = Task::spawn(engine.run());
+    let mut engine = Task::spawn(engine.run(pulse.begin()));
     let no_more_calls = CancellationToken::new();
     let mut background = Task::spawn(in_background(resource, no_more_calls.clone()));
     let unanswered = "the resource does not answer; what was not answered yet is carried on as after a crash";
@@ -158,6 +171,7 @@ pub async fn run<R: Branches>(
         never = kept(audit.as_deref()) => match never {},
         () = &mut shutdown => {}
     }
+    pulse.set_life(Life::Stopping);
     tell_health::<ParticipantServer<SessionService>>(&health, false).await;
     server.stop();
     if let Some(audit) = &audit {

@@ -26,10 +26,13 @@ use undoubt_vocabulary::protocol::{self, NEWEST_VERSION, OLDEST_VERSION, PROVEN_
 use undoubt_vocabulary::{Abilities, AttemptNumber, CoordinatorId, Epoch, Statement, ToParticipant, WriteNumber};
 
 /// A stream that does not say hello within this time is closed.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A coordinator that takes nothing of what waits for it ends its session by that: what it is not told takes others' room.
-const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest trace context of a message, of both texts together.
+const MAX_TRACE_BYTES: usize = 768;
 
 /// Batches between the engine and the stream: one being sent and one ready.
 const MAX_BATCHES_UNDER_WAY: usize = 2;
@@ -258,6 +261,17 @@ fn number(wire: Option<&v1::LogNumber>) -> Result<Option<WriteNumber>, Status> {
     wire.cloned().map(WriteNumber::try_from).transpose().map_err(|bad| Reason::InvalidRequest.refuse(bad.to_string()))
 }
 
+/// Reads what a hello claims, for the fuzzers.
+pub(crate) fn read_hello(hello: &v1::Hello) -> Result<(), Status> {
+    if let Some(claim) = Claim::read(&hello.public_key, &hello.successions)? {
+        claim.prove(&Statement::Succession { former: &claim.key, next: &claim.key }, &proof::signature(&[0; 64])?);
+    }
+    coordinator(&hello.coordinator_id)?;
+    number(hello.number.as_ref())?;
+    number(hello.seen.as_ref())?;
+    Ok(())
+}
+
 async fn receive(
     engine: &Handle,
     session: Session,
@@ -268,7 +282,9 @@ async fn receive(
     let mut next = begun.next();
     while let Some(batch) = next {
         let (low_water_mark, writes) = (AttemptNumber(batch.low_water_mark), batch.stable_writes);
-        let messages: Result<Vec<ToParticipant>, _> = batch.messages.into_iter().map(TryInto::try_into).collect();
+        let mut messages = batch.messages;
+        let traces = traces_of(&mut messages);
+        let messages: Result<Vec<ToParticipant>, _> = messages.into_iter().map(TryInto::try_into).collect();
         let mut messages = messages.map_err(|bad| Reason::InvalidRequest.refuse(bad.to_string()))?;
         let bytes = messages.iter().map(ToParticipant::payload_bytes).sum();
         if bytes > MAX_SHARED_BATCH_BYTES {
@@ -279,13 +295,20 @@ async fn receive(
                 attempt_number = message.attempt_number().0, "received");
         }
         let received = engine.room_to_receive(bytes).await?;
-        engine.tell(Command::Batch { session, low_water_mark, writes, messages, received }).await?;
+        engine.tell(Command::Batch { session, low_water_mark, writes, messages, traces, received }).await?;
         next = match begun.next() {
             Some(batch) => Some(batch),
             None => incoming.message().await?,
         };
     }
     Ok(())
+}
+
+/// Takes the trace contexts out of messages. Those that are too long to be any are left out.
+fn traces_of(messages: &mut [v1::ToParticipant]) -> Vec<(usize, v1::TraceContext)> {
+    let is_short = |context: &v1::TraceContext| context.traceparent.len() + context.tracestate.len() <= MAX_TRACE_BYTES;
+    let taken = messages.iter_mut().map(|message| message.trace_context.take());
+    taken.enumerate().filter_map(|(place, context)| Some((place, context.filter(is_short)?))).collect()
 }
 
 /// Drains what the engine has queued into batches, until either side is closed.

@@ -14,6 +14,7 @@ mod message;
 mod outcome;
 mod proof;
 mod saga;
+mod trace;
 mod vote;
 mod witness;
 

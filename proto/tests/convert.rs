@@ -279,7 +279,7 @@ fn a_message_without_its_id_or_its_body_is_refused() {
         v1::ToParticipant { body: Some(v1::to_participant::Body::Commit(v1::Commit {})), ..Default::default() };
     assert!(matches!(ToParticipant::try_from(nameless), Err(Malformed::Id { field: "tx", .. })));
 
-    let empty = v1::ToParticipant { tx: Bytes::from_static(b"t"), attempt_number: 1, body: None };
+    let empty = v1::ToParticipant { tx: Bytes::from_static(b"t"), attempt_number: 1, ..Default::default() };
     assert_eq!(ToParticipant::try_from(empty), Err(Malformed::Missing { field: "body" }));
 }
 
@@ -309,6 +309,7 @@ fn what_is_at_its_limit_passes_and_what_is_above_is_refused_with_the_limit_named
             work: vec![0; length].into(),
             ..Default::default()
         })),
+        trace_context: None,
     };
     assert!(ToParticipant::try_from(work(MAX_WORK_BYTES)).is_ok());
     assert!(matches!(ToParticipant::try_from(work(MAX_WORK_BYTES + 1)), Err(Malformed::TooLong { .. })));

@@ -5,16 +5,19 @@
 use anyhow::Context;
 use clap::Parser;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use undoubt::process::{
-    Backup, EXIT_CODES, Failed, Failure, Guard, Guarding, Key, OrFailed as _, Place, Process, ServerArgs, StoreKind,
-    exit, of_operator, raise_open_files, read_or_draw, read_secret, serve_on, start_board,
+    Apply, Backup, EXIT_CODES, Failed, Failure, Guard, Guarding, Key, OrFailed as _, Place, Process, Reload, Reloads,
+    ServerArgs, Spans, StoreKind, exit, of_operator, raise_open_files, read_or_draw, read_secret, serve_on,
+    start_board,
 };
 use undoubt::settings;
 use undoubt_client::{Client, ClientOptions};
 use undoubt_coordinator::log::LogError;
-use undoubt_coordinator::{CallbackSecret, Config, DialConnect, Environment, RunError, TcpConnect, log, run};
+use undoubt_coordinator::{
+    CallbackSecret, Changeable, Changing, Config, DialConnect, Environment, RunError, TcpConnect, log, run,
+};
 use undoubt_platform::{OsRandom, SystemClock};
 use undoubt_tls::Protocol;
 
@@ -63,7 +66,10 @@ async fn ask_for_backup(url: &str, to: &str, options: ClientOptions) -> Result<(
 
 async fn serve(args: Args) -> Result<(), Failed> {
     let mut config = config(&args).or_failed(Failure::Configuration)?;
-    let Some(Process { crash, shutdown, hang_ups }) = args.server.begin(&config)? else { return Ok(()) };
+    let Some(Process { crash, shutdown, hang_ups, log, supervisor }) = args.server.begin(&config, &config.log)? else {
+        return Ok(());
+    };
+    let started = config.clone();
     config.max_connections = raise_open_files(config.max_connections);
     let guarding = Guarding { tls: &config.tls, access: &config.access, insecure: config.insecure };
     let mut guard = Guard::load(guarding)?;
@@ -75,15 +81,23 @@ async fn serve(args: Args) -> Result<(), Failed> {
     let connect = Arc::new(DialConnect { tcp, dial });
     let callback_dial = guard.dial(config.callback_ca(), None, Protocol::Http1, "the CAs for callbacks")?;
     let callback_secret = callback_secret(&config).or_failed(Failure::Configuration)?;
+    let spans = Spans::start(&config.traces, ("coordinator", &config.name), (&mut guard, &config.tls))?;
     let access = guard.access();
     let listening = guard.at_the_door();
     let board = start_board(&config.metrics, &guard).await?;
-    guard.watch(hang_ups);
+    guard.watch(hang_ups.clone());
+    let (running, reloads) = (Arc::new(Running::new(config.clone(), callback_secret)), Reloads::default());
+    let args = Arc::new(args);
+    Reload::new(&started, MAY_CHANGE, log, reloads.clone(), running.clone().reader(args.clone()))?
+        .watch(hang_ups, supervisor.clone());
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
     let place = Place { kind, data_dir: &config.data_dir, families: log::FAMILIES, checks_folder: config.folder_sign };
-    serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
+    let served = serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
         let key = Arc::new(read_or_draw(&config.data_dir.join(&config.key_file))?);
         let metrics = opened.figures(&board, config.min_free_bytes);
+        metrics.add(reloads.clone());
+        let changes = running.changing.changes();
+        let (config, callback_secret) = running.now();
         let listener = args.server.bind(&config.listen).await?;
         let environment = Environment {
             store: opened.store(),
@@ -93,16 +107,70 @@ async fn serve(args: Args) -> Result<(), Failed> {
             key,
             connect: connect.clone(),
             dial: callback_dial.clone(),
-            callback_secret: callback_secret.clone(),
+            callback_secret,
             incoming: listening.incoming(listener)?,
             crash: crash.clone(),
             metrics,
             access: access.clone(),
+            pulse: supervisor.pulse(),
+            changes,
+            traces: spans.traces(),
         };
-        let ended = run(config.clone(), environment, shutdown.clone().asked()).await;
+        let ended = run(config, environment, shutdown.clone().asked()).await;
         opened.ran(ended, kind_of)
     })
-    .await
+    .await;
+    spans.finish().await;
+    served
+}
+
+/// The settings that may change while it runs.
+const MAY_CHANGE: &[&str] = &["participants", "limits", "callback_secret"];
+
+/// The settings in effect, as they are changed while it runs: another run in this process, after a full device, begins with them.
+#[derive(Debug)]
+struct Running {
+    now: Mutex<(Config, Option<CallbackSecret>)>,
+    changing: Changing,
+}
+
+impl Running {
+    fn new(config: Config, secret: Option<CallbackSecret>) -> Running {
+        Running { now: Mutex::new((config, secret)), changing: Changing::new() }
+    }
+
+    fn now(&self) -> (Config, Option<CallbackSecret>) {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (Config, Option<CallbackSecret>)> {
+        // Nothing panics while it is locked.
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns what reads the settings again.
+    fn reader(
+        self: Arc<Running>,
+        args: Arc<Args>,
+    ) -> impl Fn() -> anyhow::Result<(toml::Table, Apply)> + Send + 'static {
+        move || {
+            let new = config(&args)?;
+            let secret = callback_secret(&new)?;
+            let table = toml::Table::try_from(&new)?;
+            let running = self.clone();
+            let apply = move || {
+                let changed = Changeable::of(&new, secret.clone());
+                {
+                    let mut now = running.lock();
+                    now.0.participants = new.participants;
+                    now.0.limits = new.limits;
+                    now.1 = secret;
+                }
+                running.changing.change(changed);
+            };
+            Ok((table, Box::new(apply)))
+        }
+    }
 }
 
 fn callback_secret(config: &Config) -> anyhow::Result<Option<CallbackSecret>> {

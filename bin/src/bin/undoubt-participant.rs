@@ -7,8 +7,8 @@ use clap::Parser;
 use std::process::ExitCode;
 use std::sync::Arc;
 use undoubt::process::{
-    Backup, EXIT_CODES, Failed, Failure, Guard, Guarding, OrFailed as _, Place, Process, Ran, ServerArgs, StoreKind,
-    exit, of_operator, raise_open_files, serve_on, start_board,
+    Apply, Backup, EXIT_CODES, Failed, Failure, Guard, Guarding, OrFailed as _, Place, Process, Ran, Reload, Reloads,
+    ServerArgs, Spans, StoreKind, exit, of_operator, raise_open_files, serve_on, start_board,
 };
 use undoubt::settings;
 use undoubt_client::{ClientOptions, ParticipantClient};
@@ -52,20 +52,27 @@ async fn ask_for_backup(url: &str, to: &str, options: ClientOptions) -> Result<(
 
 async fn serve(args: Args) -> Result<(), Failed> {
     let mut config = config(&args).or_failed(Failure::Configuration)?;
-    let Some(Process { crash, shutdown, hang_ups }) = args.server.begin(&config)? else { return Ok(()) };
+    let Some(Process { crash, shutdown, hang_ups, log, supervisor }) = args.server.begin(&config, &config.log)? else {
+        return Ok(());
+    };
+    let started = config.clone();
     config.max_connections = raise_open_files(config.max_connections);
     let guarding = Guarding { tls: &config.tls, access: &config.access, insecure: config.insecure };
     let mut guard = Guard::load(guarding)?;
     let dial = guard.dial(config.tls.ca(), None, Protocol::Http1, "the CAs for the webhook")?;
+    let spans = Spans::start(&config.traces, ("participant", &config.name), (&mut guard, &config.tls))?;
     let access = guard.access();
     let listening = guard.at_the_door();
     let board = start_board(&config.metrics, &guard).await?;
-    guard.watch(hang_ups);
+    guard.watch(hang_ups.clone());
+    let (args, reloads) = (Arc::new(args), Reloads::default());
+    Reload::new(&started, &[], log, reloads.clone(), reader(args.clone()))?.watch(hang_ups, supervisor.clone());
     let kind = StoreKind::chosen(&config.store).or_failed(Failure::Configuration)?;
     let place = Place { kind, data_dir: &config.data_dir, families: &FAMILIES, checks_folder: config.folder_sign };
-    serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
+    let served = serve_on(place, config.min_free_bytes, &shutdown, async |opened| {
         let store = opened.store();
         let metrics = opened.figures(&board, config.min_free_bytes);
+        metrics.add(reloads.clone());
         let mut fresh_id = [0; 16];
         OsRandom::new().fill(&mut fresh_id);
         // A mark of 0 would say that it is not known.
@@ -96,11 +103,23 @@ async fn serve(args: Args) -> Result<(), Failed> {
             crash: crash.clone(),
             metrics,
             access: access.clone(),
+            pulse: supervisor.pulse(),
+            traces: spans.traces(),
         };
         let ended = run(config.clone(), resource, environment, shutdown.clone().asked()).await;
         opened.ran(ended, kind_of)
     })
-    .await
+    .await;
+    spans.finish().await;
+    served
+}
+
+/// Returns what reads the settings again. What is logged is all that may change while it runs.
+fn reader(args: Arc<Args>) -> impl Fn() -> anyhow::Result<(toml::Table, Apply)> + Send + 'static {
+    move || {
+        let apply: Apply = Box::new(|| {});
+        Ok((toml::Table::try_from(config(&args)?)?, apply))
+    }
 }
 
 fn config(args: &Args) -> anyhow::Result<Config> {

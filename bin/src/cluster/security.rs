@@ -2,10 +2,13 @@
 
 use crate::certificates::{self, Wanted};
 use crate::credentials::Credentials;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tonic::transport::{Channel, Endpoint};
-use undoubt_platform::dial;
+use undoubt_platform::access::{self, TokenHash};
+use undoubt_platform::{OsRandom, dial};
 use undoubt_tls::{ClientFiles, ClientTls, Protocol, TlsDial};
 
 #[derive(Clone, Debug)]
@@ -28,6 +31,13 @@ impl Security {
         let coordinators = COORDINATORS.map(|name| wanted(name, &["coordinator"]));
         let admin = wanted("admin", &["submit", "read", "operate"]);
         certificates::init(&folder, &servers, &[&coordinators[..], &[admin]].concat(), 1)?;
+        let token = access::new_token(&OsRandom::new());
+        std::fs::write(folder.join("bearer.token"), &token)?;
+        let bearer = format!(
+            "[[identity]]\nname = \"bearer\"\nroles = [\"submit\", \"read\"]\ntokens = [\"{}\"]\n",
+            TokenHash::of(&token)
+        );
+        OpenOptions::new().append(true).open(folder.join("identities.toml"))?.write_all(bearer.as_bytes())?;
         let files = ClientFiles {
             ca: folder.join("ca.crt"),
             certificate: Some((folder.join("admin.crt"), folder.join("admin.key"))),
@@ -39,6 +49,12 @@ impl Security {
     pub(super) fn credentials(&self, name: &str) -> Credentials {
         let file = |ending: &str| Some(self.folder.join(format!("{name}.{ending}")));
         Credentials { ca: Some(self.folder.join("ca.crt")), cert: file("crt"), key: file("key"), token_file: None }
+    }
+
+    /// Returns what somebody shows who has a token and no certificate.
+    pub(super) fn token(&self) -> Credentials {
+        let token_file = Some(self.folder.join("bearer.token"));
+        Credentials { ca: Some(self.folder.join("ca.crt")), token_file, ..Credentials::default() }
     }
 
     /// Returns the arguments of a server.

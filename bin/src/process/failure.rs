@@ -31,6 +31,24 @@ pub const EXIT_CODES: &str = "Exit codes: 0 stopped as asked, 1 another failure,
                               taken its store over, and carries on).";
 
 impl Failure {
+    pub const ALL: [Failure; 7] = [
+        Failure::Other,
+        Failure::Configuration,
+        Failure::Folder,
+        Failure::FencedByEpoch,
+        Failure::Address,
+        Failure::Storage,
+        Failure::FencedByStore,
+    ];
+
+    /// Returns true if a supervisor should start the server again: another start may find it mended, and harms nobody.
+    pub fn may_start_again(self) -> bool {
+        match self {
+            Failure::Other | Failure::Address | Failure::Storage => true,
+            Failure::Configuration | Failure::Folder | Failure::FencedByEpoch | Failure::FencedByStore => false,
+        }
+    }
+
     pub fn code(self) -> u8 {
         match self {
             Failure::Other => 1,

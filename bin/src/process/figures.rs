@@ -1,6 +1,6 @@
 //! What the process tells of itself, and the port at which all figures are told.
 
-use super::{Failed, Failure, Guard, OpenStore, OrFailed as _};
+use super::{Failed, Failure, Guard, OpenStore, OrFailed as _, RELOADS};
 use anyhow::Context as _;
 use std::fmt;
 use std::fs;
@@ -10,7 +10,7 @@ use undoubt_platform::Metrics;
 use undoubt_platform::metrics::{Board, Metric, MetricsConfig, StoreMetrics, Tell, Telling, serve_board};
 
 /// The metrics of a process, by the names that all of Prometheus' libraries use.
-pub const METRICS: &[Metric] = &[CPU, RESIDENT, FILES, MAX_FILES, STARTED];
+pub const METRICS: &[Metric] = &[CPU, RESIDENT, FILES, MAX_FILES, STARTED, RELOADS];
 
 const CPU: Metric = Metric::counter("process_cpu_seconds", &[], "CPU time of the process, of user and system together");
 const RESIDENT: Metric = Metric::gauge("process_resident_memory_bytes", &[], "Memory of the process that is in RAM");

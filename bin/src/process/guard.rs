@@ -146,7 +146,7 @@ impl Guard {
                     () = hang_ups.next() => {
                         if !self.look() {
                             tracing::info!(
-                                "SIGHUP: no file of certificates or identities has changed; other settings are read at the start only"
+                                "SIGHUP: no file of certificates or identities has changed"
                             );
                         }
                     }

@@ -1,7 +1,10 @@
 //! The frame of a run, the same for every server.
 
 use super::signals::{HangUps, listen};
-use super::{Failed, Failure, NotOpened, OpenStore, OrFailed as _, Place, Ran, ServerArgs, Shutdown, run_with_room};
+use super::{
+    Failed, Failure, LogLevel, NotOpened, OpenStore, OrFailed as _, Place, Ran, ServerArgs, Shutdown, Supervisor,
+    run_with_room,
+};
 use undoubt_platform::{CrashPoints, OsRandom, Random};
 use undoubt_vocabulary::seed_digests;
 
@@ -11,21 +14,26 @@ pub struct Process {
     pub crash: CrashPoints,
     pub shutdown: Shutdown,
     pub hang_ups: HangUps,
+    /// What is logged.
+    pub log: LogLevel,
+    pub supervisor: Supervisor,
 }
 
 impl ServerArgs {
     /// Begins the process: its log, its random seeds, its signals. Returns `None` if the settings were to be printed and nothing
     /// else, which is done then.
-    pub fn begin<C: serde::Serialize>(&self, config: &C) -> Result<Option<Process>, Failed> {
+    pub fn begin<C: serde::Serialize>(&self, config: &C, log: &str) -> Result<Option<Process>, Failed> {
         if self.print_config {
             self.print(config)?;
             return Ok(None);
         }
-        self.start_tracing().or_failed(Failure::Configuration)?;
+        let log = LogLevel::start(self.log_format, log).or_failed(Failure::Configuration)?;
         seed_digests(OsRandom::new().u64()).map_err(anyhow::Error::from)?;
         let crash = self.crash_points().or_failed(Failure::Configuration)?;
-        let (shutdown, hang_ups) = listen()?;
-        Ok(Some(Process { crash, shutdown, hang_ups }))
+        let supervisor = Supervisor::of_environment();
+        supervisor.clone().listen();
+        let (shutdown, hang_ups) = listen(supervisor.clone())?;
+        Ok(Some(Process { crash, shutdown, hang_ups, log, supervisor }))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The signals that a server listens to.
 
+use super::Supervisor;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -11,8 +12,8 @@ pub struct Shutdown(watch::Receiver<bool>);
 #[derive(Clone, Debug)]
 pub struct HangUps(watch::Receiver<u64>);
 
-/// Listens to signals from now on.
-pub fn listen() -> anyhow::Result<(Shutdown, HangUps)> {
+/// Listens to signals from now on. The supervisor hears at once that the server stops.
+pub fn listen(supervisor: Supervisor) -> anyhow::Result<(Shutdown, HangUps)> {
     let (asked, asked_for) = watch::channel(false);
     let (hung_up, hang_ups) = watch::channel(0);
     let mut terminate = signal(SignalKind::terminate())?;
@@ -30,6 +31,7 @@ pub fn listen() -> anyhow::Result<(Shutdown, HangUps)> {
             _ = interrupt.recv() => {}
         }
         tracing::info!("asked to stop");
+        supervisor.stopping();
         asked.send_replace(true);
     });
     Ok((Shutdown(asked_for), HangUps(hang_ups)))

@@ -101,7 +101,9 @@ impl World {
             incoming: accepted(listener),
             crash: CrashPoints::default(),
             metrics: Metrics::default(),
+            traces: undoubt_platform::Traces::default(),
             access: Access::open(),
+            pulse: Default::default(),
         };
         let config = Config { name: "bells".to_owned(), ..Config::default() };
         let bells = tokio::spawn(async move {

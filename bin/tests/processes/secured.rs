@@ -129,7 +129,7 @@ async fn the_roles_hold_method_by_method() {
     certificates::init(&certs(&cluster), &[Wanted { name: "unknown".into(), list: vec!["localhost".into()] }], &[], 1)
         .unwrap();
     for who in BOTH {
-        read_identities(&cluster, who, 3 + people.len()).await;
+        read_identities(&cluster, who, 4 + people.len()).await;
     }
     let methods = methods();
     assert!(methods.len() > 20, "{methods:?}");
@@ -198,7 +198,7 @@ async fn only_those_who_may_look_learn_the_ids_of_coordinators_and_a_stranger_op
     let cluster = secured().await;
     let submitter = enrol(&cluster, "submitter", &["submit"]);
     for who in BOTH {
-        read_identities(&cluster, who, 4).await;
+        read_identities(&cluster, who, 5).await;
     }
     let bank = Who::Participant(0);
     let describe = async |shows: &Credentials| {
@@ -246,7 +246,7 @@ async fn a_token_lets_in_whoever_has_it_until_it_is_withdrawn_and_is_told_to_nob
     let known = std::fs::read_to_string(&identities).unwrap();
     let entry = format!("[[identity]]\nname = \"ada\"\nroles = [\"read\"]\ntokens = [\"{hash}\"]\n");
     std::fs::write(&identities, format!("{known}{entry}")).unwrap();
-    read_identities(&cluster, Who::Coordinator, 4).await;
+    read_identities(&cluster, Who::Coordinator, 5).await;
     undoubt_as(&cluster, &holder, &["list"]).await.expect(0, &[]);
     undoubt_as(&cluster, &holder, &TRANSFER).await.expect(7, &["ada may not", "submit"]);
 
@@ -257,7 +257,7 @@ async fn a_token_lets_in_whoever_has_it_until_it_is_withdrawn_and_is_told_to_nob
     undoubt_as(&cluster, &holder, &["list"]).await.expect(0, &[]);
 
     std::fs::write(&identities, &known).unwrap();
-    read_identities(&cluster, Who::Coordinator, 3).await;
+    read_identities(&cluster, Who::Coordinator, 4).await;
     undoubt_as(&cluster, &holder, &["list"]).await.expect(7, &["withdrawn"]);
     assert!(!cluster.log_tail(Who::Coordinator, 10_000).contains(token));
 }

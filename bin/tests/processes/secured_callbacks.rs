@@ -50,11 +50,11 @@ async fn hear(incoming: &mut Incoming) -> Call {
     }
 }
 
-/// Returns what the README's receiver says of a call.
+/// Returns what the receiver of bin/NETWORK.md says of a call.
 async fn verified(signature: &str, body: &str, seconds_later: u64) -> String {
     let folder = std::env::var("CARGO_MANIFEST_DIR").unwrap();
-    let readme = std::fs::read_to_string(format!("{folder}/../README.md")).unwrap();
-    let (_, rest) = readme.split_once("```python\n").expect("the README has a receiver");
+    let page = std::fs::read_to_string(format!("{folder}/NETWORK.md")).unwrap();
+    let (_, rest) = page.split_once("```python\n").expect("the page has a receiver");
     let (snippet, _) = rest.split_once("```").unwrap();
     let program = format!(
         "{snippet}\nimport sys\nsent = int(sys.argv[2].split(',')[0][2:])\n\

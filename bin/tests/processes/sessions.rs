@@ -132,7 +132,7 @@ async fn what_cannot_be_read_ends_the_session_and_leaves_the_branches() {
     let (_cluster, url) = bank().await;
     let mut session = Session::welcomed(&url, "bank", 1).await;
     is_prepared(session.prepare("t", 10, prepare(1, put("k", "v"))).await);
-    let nothing = v1::ToParticipant { tx: "u".into(), attempt_number: 11, body: None };
+    let nothing = v1::ToParticipant { tx: "u".into(), attempt_number: 11, body: None, trace_context: None };
     session.send_batch(v1::CoordinatorBatch { messages: vec![nothing], ..Default::default() });
     assert_eq!(session.end().await.code(), Code::InvalidArgument);
     let session = Session::welcomed(&url, "bank", 1).await;

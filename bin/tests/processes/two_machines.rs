@@ -1,4 +1,4 @@
-//! The set-up of the README's "On two machines": each server in a network namespace of its own, or, where this machine allows none,
+//! The set-up of bin/NETWORK.md: each server in a network namespace of its own, or, where this machine allows none,
 //! on loopback addresses of their own.
 
 use crate::support::cli::{Said, command, run};

@@ -195,7 +195,9 @@ mod credentials;
 #[cfg(feature = "tls")]
 mod encrypted;
 mod error;
+mod figures;
 mod held;
+mod limits;
 mod listing;
 mod operation;
 mod operator;
@@ -221,7 +223,9 @@ pub use credentials::InvalidCredentials;
 pub use error::{
     CancelError, InvalidAddress, InvalidSubmission, OperatorError, QueryError, SubmitError, Unanswered, WaitError,
 };
+pub use figures::Figures;
 pub use held::{Held, HeldFilter, HeldQuery};
+pub use limits::LIMITS;
 pub use listing::{Cursor, Filter, InvalidCursor, ListQuery, Listing, OutcomeState};
 pub use operator::{LossAccepted, StepResolution};
 pub use options::ClientOptions;

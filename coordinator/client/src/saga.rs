@@ -63,6 +63,14 @@ impl Saga {
         self
     }
 
+    /// Sets the W3C trace context in which the coordinator and the participants record what they do: the texts of the headers
+    /// `traceparent` and `tracestate` (which may be empty). What cannot be read is ignored, and the transaction is carried out without.
+    #[must_use]
+    pub fn trace_context(mut self, traceparent: &str, tracestate: &str) -> Self {
+        self.terms.trace(traceparent, tracestate);
+        self
+    }
+
     /// Keeps what becomes of it in a participant's own store, under this key, for whoever reads there instead of asking the
     /// coordinator. Give it after the steps: all that the participant has been given until then write the key too, in the
     /// same local transactions.

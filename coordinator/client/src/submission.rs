@@ -41,6 +41,13 @@ impl Submission {
         self
     }
 
+    /// Sets the trace in which it is carried out, as the builders do.
+    #[must_use]
+    pub fn trace_context(mut self, traceparent: &str, tracestate: &str) -> Self {
+        self.terms_mut().trace(traceparent, tracestate);
+        self
+    }
+
     /// Returns the time for which the coordinator tries to reach a commit, if that was given.
     pub fn own_timeout(&self) -> Option<Duration> {
         self.terms().timeout
@@ -106,17 +113,24 @@ pub(crate) struct Terms {
     pub(crate) id: TxId,
     pub(crate) timeout: Option<Duration>,
     pub(crate) callback: Option<String>,
+    pub(crate) trace_context: Option<v1::TraceContext>,
 }
 
 impl Terms {
     pub(crate) fn under(id: TxId) -> Self {
-        Terms { id, timeout: None, callback: None }
+        Terms { id, timeout: None, callback: None, trace_context: None }
     }
 
     /// Returns the terms of something new, under an id that nobody has drawn before: the text of a UUID of version 7.
     pub(crate) fn drawn() -> Self {
         let id = TxId::new(Uuid::now_v7().to_string()).expect("a UUID's text has 36 bytes, and an id may have 64");
         Terms::under(id)
+    }
+
+    /// Sets the trace context, as it stands in the headers of HTTP.
+    pub(crate) fn trace(&mut self, traceparent: &str, tracestate: &str) {
+        let (traceparent, tracestate) = (traceparent.to_owned(), tracestate.to_owned());
+        self.trace_context = Some(v1::TraceContext { traceparent, tracestate });
     }
 
     /// Returns a request that lacks the work.
@@ -126,6 +140,7 @@ impl Terms {
             mode: mode.into(),
             timeout_ms: self.timeout.map_or(0, milliseconds),
             callback: self.callback.clone().unwrap_or_default(),
+            trace_context: self.trace_context.clone(),
             ..v1::SubmitRequest::default()
         }
     }
@@ -163,6 +178,17 @@ mod tests {
     fn a_callback_is_asked_for_in_every_mode() {
         for submission in each() {
             assert_eq!(submission.callback("http://a/done").request().unwrap().callback, "http://a/done");
+        }
+    }
+
+    #[test]
+    fn a_trace_context_goes_along_in_every_mode_and_is_none_of_the_content() {
+        for submission in each() {
+            let without = submission.request().unwrap();
+            let traced = submission.trace_context("00-1-2-01", "a=b").request().unwrap();
+            let context = traced.trace_context.clone().unwrap();
+            assert_eq!((context.traceparent.as_str(), context.tracestate.as_str()), ("00-1-2-01", "a=b"));
+            assert_eq!(v1::SubmitRequest { trace_context: None, ..traced }, without);
         }
     }
 

@@ -32,9 +32,9 @@ use undoubt_vocabulary::TxId;
 use window::Window;
 
 /// Larger batches gain nothing, and would hold back the answers behind them.
-const MAX_BATCH_TRANSACTIONS: usize = 128;
+pub(crate) const MAX_BATCH_TRANSACTIONS: usize = 128;
 /// A batch stops growing here. One transaction alone may be larger.
-const MAX_BATCH_BYTES: usize = 1 << 20;
+pub(crate) const MAX_BATCH_BYTES: usize = 1 << 20;
 
 /// What became of one of many that were submitted.
 #[derive(Debug)]

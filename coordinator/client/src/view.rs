@@ -11,6 +11,7 @@ use undoubt_vocabulary::{
     ParticipantName, PublicKey, StepName, Timestamp, TransactionPhase, TxId,
 };
 
+use crate::figures::Figures;
 use crate::submit::known;
 
 /// What a coordinator knows of a transaction.
@@ -112,6 +113,8 @@ pub struct CoordinatorView {
     pub held_because: Vec<String>,
     /// The oldest first.
     pub losses: Vec<Loss>,
+    /// Counts, and what waits longest; `None` of coordinators that do not tell.
+    pub figures: Option<Figures>,
 }
 
 /// A loss that an operator has accepted: of a server that was put back from an older copy.
@@ -158,6 +161,10 @@ pub struct ParticipantView {
     pub open: u64,
     /// It does not number its writes: were it put back from an older copy, nobody would notice.
     pub unnumbered: bool,
+    /// It was taken out of the settings: no new transactions are taken that name it, and it goes once nothing is open with it.
+    pub leaving: bool,
+    /// Auto spares it two-phase commit, since it let some run into their deadlines.
+    pub spared: bool,
 }
 
 /// What a participant says of itself.
@@ -376,6 +383,7 @@ impl TryFrom<v1::DescribeResponse> for CoordinatorView {
             held_because: wire.held_because,
             losses: all(wire.losses)?,
             default_timeout: default_timeout(wire.default_timeout_ms),
+            figures: wire.figures.map(Into::into),
         })
     }
 }
@@ -395,6 +403,8 @@ impl TryFrom<v1::ParticipantView> for ParticipantView {
             queued: wire.queued,
             open: wire.open,
             unnumbered: wire.unnumbered,
+            leaving: wire.leaving,
+            spared: wire.spared,
         })
     }
 }

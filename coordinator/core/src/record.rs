@@ -123,6 +123,14 @@ impl Unfinished {
         }
     }
 
+    pub fn begun_at(&self) -> Timestamp {
+        match self {
+            Unfinished::TwoPhase(open) => open.begun_at,
+            Unfinished::Saga(saga) => saga.begun_at,
+            Unfinished::Unusable(unusable) => unusable.begun_at,
+        }
+    }
+
     /// Returns the participants that it names.
     pub fn participants(&self) -> Vec<ParticipantName> {
         self.clone().unusable(String::new()).participants

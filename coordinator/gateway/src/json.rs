@@ -152,6 +152,7 @@ pub struct Participant {
     pub queued: u64,
     pub open: u64,
     pub unnumbered: bool,
+    pub leaving: bool,
 }
 
 /// A loss that an operator has accepted.
@@ -378,6 +379,7 @@ impl From<&ParticipantView> for Participant {
             queued: view.queued,
             open: view.open,
             unnumbered: view.unnumbered,
+            leaving: view.leaving,
         }
     }
 }

@@ -11,10 +11,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tonic::transport::Uri;
 use undoubt_platform::dial::Dial;
-use undoubt_vocabulary::{Outcome, OutcomeForm, TxId};
+use undoubt_vocabulary::{Outcome, OutcomeForm, TraceContext, TxId};
 
 /// One call, with connecting.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The body of a call, as JSON.
 #[derive(Debug, Serialize)]
@@ -69,23 +69,36 @@ fn meaning(status: u16) -> Result<(), CallError> {
     }
 }
 
+/// The headers of a call beside those that every call has.
+#[derive(Debug, Default)]
+pub(super) struct Headers {
+    pub(super) signature: Option<String>,
+    pub(super) trace: Option<TraceContext>,
+}
+
 /// Calls once.
-pub(super) async fn call(dial: &dyn Dial, url: &Uri, body: Bytes, signature: Option<String>) -> Result<(), CallError> {
-    match timeout(CALL_TIMEOUT, post(dial, url, body, signature)).await {
+pub(super) async fn call(dial: &dyn Dial, url: &Uri, body: Bytes, headers: Headers) -> Result<(), CallError> {
+    match timeout(CALL_TIMEOUT, post(dial, url, body, headers)).await {
         Ok(answer) => meaning(answer?),
         Err(_elapsed) => Err(CallError::Late),
     }
 }
 
-async fn post(dial: &dyn Dial, url: &Uri, body: Bytes, signature: Option<String>) -> Result<u16, CallError> {
+async fn post(dial: &dyn Dial, url: &Uri, body: Bytes, headers: Headers) -> Result<u16, CallError> {
     let connection = TokioIo::new(dial.dial(url.clone()).await?);
     let (mut sender, connection) = http1::handshake(connection).await?;
     let driving = tokio::spawn(connection);
     let authority = url.authority().map(ToString::to_string).unwrap_or_default();
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     let mut request = Request::post(path).header("host", authority).header("content-type", "application/json");
-    if let Some(signature) = signature {
+    if let Some(signature) = headers.signature {
         request = request.header(signature::HEADER, signature);
+    }
+    if let Some(trace) = headers.trace {
+        request = request.header("traceparent", trace.traceparent());
+        if !trace.state.as_str().is_empty() {
+            request = request.header("tracestate", trace.state.as_str());
+        }
     }
     let request = request.body(Full::new(body))?;
     let response = sender.send_request(request).await;

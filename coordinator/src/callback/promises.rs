@@ -9,8 +9,8 @@ use undoubt_vocabulary::limits::MAX_CALLBACKS;
 /// Promises that are not kept yet: in all, to one destination, and of one transaction. A call that nobody takes waits for
 /// `callback_give_up_s`.
 pub(super) const MAX_PROMISES: usize = MAX_CALLBACKS;
-pub(super) const MAX_PROMISES_TO_ONE: usize = 2_500;
-pub(super) const MAX_PROMISES_OF_ONE: usize = 8;
+pub(crate) const MAX_PROMISES_TO_ONE: usize = 2_500;
+pub(crate) const MAX_PROMISES_OF_ONE: usize = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {

@@ -6,8 +6,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::transport::Uri;
 
 /// Calls under way at the same time, at most: to one destination, and in all.
-const MAX_CALLS_TO_ONE: usize = 4;
-const MAX_CALLS: usize = 128;
+pub(crate) const MAX_CALLS_TO_ONE: usize = 4;
+pub(crate) const MAX_CALLS: usize = 128;
 
 /// The calls under way.
 pub(super) struct Shares {

@@ -8,7 +8,7 @@ use undoubt_vocabulary::Timestamp;
 pub(super) const HEADER: &str = "undoubt-signature";
 
 /// The fewest bytes of a secret: fewer could be guessed.
-const MIN_SECRET_BYTES: usize = 16;
+pub(crate) const MIN_SECRET_BYTES: usize = 16;
 
 /// The secret that the coordinator and the receivers of its callbacks share.
 #[derive(Clone)]
@@ -41,6 +41,13 @@ impl CallbackSecret {
     }
 }
 
+/// Two are the same if they sign alike.
+impl PartialEq for CallbackSecret {
+    fn eq(&self, other: &CallbackSecret) -> bool {
+        sign(&self.0, HEADER.as_bytes()).as_ref() == sign(&other.0, HEADER.as_bytes()).as_ref()
+    }
+}
+
 impl fmt::Debug for CallbackSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CallbackSecret")
@@ -58,6 +65,8 @@ mod tests {
         let expected = "t=1700000000,v1=e4f8e2ecae2295b2ddb2f0b5584c8275e226c0ebe9b3b819e70156bb67122e3e";
         assert_eq!(secret.header(b"{}", Timestamp(1_700_000_000_123_456)), expected);
         assert_eq!(format!("{secret:?}"), "CallbackSecret");
+        assert_eq!(secret, CallbackSecret::new(b"0123456789abcdef").unwrap());
+        assert_ne!(secret, CallbackSecret::new(b"0123456789abcdeg").unwrap());
     }
 
     #[test]

@@ -52,6 +52,7 @@ fn world() -> World {
         (Arc::new(Calls(called)), None),
         (Arc::new(SystemClock), random),
         config.clone(),
+        (Traces::default(), Epoch(1)),
     ));
     let service = Service {
         engine: handle,
@@ -59,6 +60,7 @@ fn world() -> World {
         clock: Arc::new(SystemClock),
         log: log.downgrade(),
         callbacks: Arc::downgrade(&callbacks),
+        audit: std::sync::Weak::new(),
     };
     World { service, callbacks, log, engine, calls }
 }

@@ -1,19 +1,24 @@
 //! The commands of the engine.
 
 use super::writes::Item;
-use super::{Engine, Link, LinkState};
+use super::{Addresses, Engine, Link, LinkState};
 use crate::history::{Histories, by_operator};
+use crate::limits::Exceeded;
 use crate::log::{Ended, Log, LogError};
 use crate::metrics;
 use crate::queue::Queue;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use undoubt_coordinator_core::{
     Answer, Client, Content, Coordinator, Effect, Input, Part, Phase, Rejection, Request, StepResolution, StillKnown,
     Submission, UnusableRecord,
 };
+use undoubt_platform::access::LimitsConfig;
 use undoubt_platform::audit::Origin;
 use undoubt_platform::server::AnswerRoom;
+use undoubt_proto::v1;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
 use undoubt_vocabulary::{Abilities, CoordinatorPhase, Epoch, ParticipantName, StepName, ToCoordinator, TxId};
 
@@ -81,6 +86,12 @@ pub(crate) enum Command {
         session: u64,
         messages: Vec<ToCoordinator>,
     },
+    /// Other limits hold, and these are the participants. Whoever hears of those that have come keeps sessions with them.
+    Change {
+        participants: BTreeMap<ParticipantName, String>,
+        limits: LimitsConfig,
+        come: oneshot::Sender<Addresses>,
+    },
     PauseRecovery,
     ResumeRecovery,
     Drain,
@@ -100,6 +111,8 @@ pub(crate) struct NewTransaction {
     pub(crate) wait: bool,
     /// Whoever submits it.
     pub(crate) origin: Origin,
+    /// The caller's trace context, as it came.
+    pub(crate) trace: Option<Box<v1::TraceContext>>,
 }
 
 /// The way that an answer goes. Whoever waited may have gone: then it goes nowhere.
@@ -127,13 +140,18 @@ pub(crate) enum Replied {
     Again(TxId),
     NoRoom(String),
     UnknownParticipant(ParticipantName),
+    /// Whoever asks has taken as much as it may.
+    Exceeded(Exceeded),
 }
 
 impl Replied {
     /// Returns true if there is nothing to tell of the transaction, because it was not taken.
     pub(crate) fn is_refusal(&self) -> bool {
         match self {
-            Replied::Core(Answer::Rejected(_)) | Replied::NoRoom(_) | Replied::UnknownParticipant(_) => true,
+            Replied::Core(Answer::Rejected(_))
+            | Replied::NoRoom(_)
+            | Replied::UnknownParticipant(_)
+            | Replied::Exceeded(_) => true,
             Replied::Core(Answer::Outcome { .. } | Answer::Pending | Answer::Stuck(_)) | Replied::Again(_) => false,
         }
     }
@@ -200,7 +218,7 @@ fn without_results(answer: Answer) -> Answer {
 /// The parts of the engine that an inspection may see.
 pub(crate) struct View<'a> {
     pub(crate) core: &'a Coordinator,
-    pub(crate) links: &'a std::collections::BTreeMap<ParticipantName, Link>,
+    pub(crate) links: &'a BTreeMap<ParticipantName, Link>,
     pub(crate) histories: &'a Histories,
     pub(crate) log: &'a Log,
     pub(crate) refusing: Option<&'a str>,
@@ -223,6 +241,7 @@ impl Command {
             | Command::Cleared { .. }
             | Command::Lost { .. }
             | Command::Damaged { .. }
+            | Command::Change { .. }
             | Command::PauseRecovery
             | Command::ResumeRecovery
             | Command::Drain
@@ -284,6 +303,11 @@ impl Engine {
                 }
                 Ok(())
             }
+            Command::Change { participants, limits, come } => {
+                // Whoever asked may have gone.
+                let _ = come.send(self.handle_change(participants, limits));
+                Ok(())
+            }
             Command::PauseRecovery => self.handle_input(Input::PauseRecovery),
             Command::ResumeRecovery => self.handle_input(Input::ResumeRecovery),
             Command::Drain => {
@@ -313,12 +337,12 @@ impl Engine {
     }
 
     fn submit(&mut self, request: NewTransaction, reply: Reply) -> Result<(), LogError> {
-        let NewTransaction { tx, digest, content, timeout, wait, origin } = request;
-        let unknown = content.participants().find(|name| !self.links.contains_key(*name));
+        let NewTransaction { tx, digest, content, timeout, wait, origin, trace } = request;
+        let unknown = content.participants().find(|name| self.links.get(*name).is_none_or(|link| link.leaving));
         let not_let_in = match (unknown, &self.refusing) {
             (Some(unknown), _) => Some(Replied::UnknownParticipant(unknown.clone())),
             (None, Some(why)) => Some(Replied::NoRoom(why.clone())),
-            (None, None) => None,
+            (None, None) => self.holders.admit(&origin.who, Instant::now() - self.began).err().map(Replied::Exceeded),
         };
         // What is open or has ended is answered all the same (R10).
         if let Some(reason) = not_let_in
@@ -327,6 +351,7 @@ impl Engine {
         {
             self.figures.rejected(match &reason {
                 Replied::UnknownParticipant(_) => metrics::UNKNOWN_PARTICIPANT,
+                Replied::Exceeded(exceeded) => metrics::exceeded(exceeded.limit),
                 Replied::NoRoom(_) | Replied::Core(_) | Replied::Again(_) => metrics::NO_ROOM,
             });
             reply.give(reason);
@@ -334,8 +359,13 @@ impl Engine {
         }
         let client = self.client(&tx, reply)?;
         let is_new = !self.core.holds(&tx);
+        self.traced.offer(&tx, trace.as_deref());
+        self.submitting = Some((tx.clone(), origin.who.clone()));
         let submission = Submission { tx: tx.clone(), digest, content, timeout, client, wait };
-        self.handle_input(Input::Request(Request::Submit(submission)))?;
+        let put = self.handle_input(Input::Request(Request::Submit(submission)));
+        self.submitting = None;
+        self.traced.put();
+        put?;
         if is_new && self.core.holds(&tx) {
             self.audit.note_submission(&origin, &tx);
         }

@@ -5,6 +5,8 @@ use super::{Engine, attention};
 use crate::log::{Log, LogError};
 use crate::metrics;
 use crate::points;
+use crate::queue::Outgoing;
+use std::borrow::Cow;
 use tokio::time::Instant;
 use undoubt_coordinator_core::{Answer, Effect, Input, Note, Record, Request, Stage, Timer};
 use undoubt_platform::Batch;
@@ -29,11 +31,16 @@ impl Engine {
                 {
                     self.log.recall(ended, &mut self.apart)?;
                 }
+                let traced = self.traced.stored(record.tx());
+                if forced {
+                    self.traced.write_begins(now, record.tx(), record.stage());
+                }
                 let history = self.histories.stored(record.tx());
+                let beside = traced.map_or(Cow::Borrowed(history), |traced| [history, &traced].concat().into());
                 let stored_before = self.apart.stored(record.attempt_number());
                 let apart = &mut self.apart;
                 let put = |batch: &mut Batch| {
-                    Log::put(batch, &record, now, history, apart);
+                    Log::put(batch, &record, now, &beside, apart);
                     if has_lost {
                         Log::delete_lost(batch, record.tx());
                     }
@@ -53,7 +60,10 @@ impl Engine {
             Effect::Send { to, message } => {
                 if let Some(link) = self.links.get_mut(&to) {
                     match link.refusal_of(&message) {
-                        None => link.outgoing.push(message),
+                        None => {
+                            let trace = self.traced.sent(now, &to, &message);
+                            link.outgoing.push(Outgoing { message, trace });
+                        }
                         Some(message) => {
                             self.answers_for_others.push(Input::Request(Request::Message { from: to, message }));
                         }
@@ -96,8 +106,12 @@ impl Engine {
                 tracing::debug!(target: "undoubt::note", %tx, event = note.kind().as_str(), participant = note.participant().map(tracing::field::display), detail = %note);
                 if let Note::Begun { .. } | Note::SagaBegun { .. } = &note {
                     self.figures.begun(matches!(note, Note::SagaBegun { .. }));
+                    if let Some((submitted, who)) = self.submitting.as_ref().filter(|(submitted, _)| *submitted == tx) {
+                        self.holders.begun(submitted, who);
+                    }
                 }
                 attention::noted(&tx, &note);
+                self.traced.noted(now, &tx, &note);
                 if matches!(note, Note::Resolved { .. } | Note::Forgotten)
                     && let Some(doing) = self.operator_is_doing.take()
                 {
@@ -114,7 +128,9 @@ impl Engine {
             Effect::Retired { tx } => {
                 tracing::debug!(target: "undoubt::note", %tx, event = "retired");
                 self.histories.forget(&tx);
+                self.traced.retired(now, &tx);
                 self.carried_on.remove(&tx);
+                self.holders.ended(&tx);
             }
         }
         Ok(())
@@ -175,6 +191,7 @@ impl Engine {
 
     fn handle_appended(&mut self, tx: TxId, attempt_number: AttemptNumber, stage: Stage) -> Result<(), LogError> {
         self.crash.reach(points::after_append(stage));
+        self.traced.is_written(&*self.clock, &tx, stage);
         self.handle_input(Input::Appended { tx: tx.clone(), attempt_number, stage })?;
         // Written again after its end: there is nothing more to wait for.
         if stage == Stage::Ended && self.histories.holds(&tx) && self.core.view(&tx).is_none() {

@@ -1,6 +1,9 @@
 //! The way to the engine, bounded in number and in bytes.
 
+use super::changes::Addresses;
 use super::commands::{Command, Replied, Reply, View};
+use crate::changes::Changeable;
+use crate::config::ParticipantAddress;
 use crate::metrics::Queue;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -12,7 +15,7 @@ use undoubt_vocabulary::{ToCoordinator, TxId};
 
 /// The bytes that all commands that wait for the engine may bring along. One that brings more, as a batch of a
 /// participant may, waits alone.
-const MAX_QUEUED_COMMAND_BYTES: u32 = 16 << 20;
+pub(crate) const MAX_QUEUED_COMMAND_BYTES: u32 = 16 << 20;
 
 /// The longest time for which results wait for what was gathered before them to be written.
 const MAKE_ROOM_TIMEOUT: Duration = Duration::from_secs(2);
@@ -118,6 +121,15 @@ impl Handle {
         look: impl FnOnce(&View<'_>) -> T + Send + 'static,
     ) -> Result<T, EngineGone> {
         self.answer(|to| Command::Inspect(Box::new(move |view| drop(to.send(look(view)))))).await
+    }
+
+    /// Changes limits and participants. Returns those that have come.
+    pub(crate) async fn change(&self, to: &Changeable) -> Result<Addresses, EngineGone> {
+        // Names that are none were refused before.
+        let named = |at: &ParticipantAddress| Some((at.name.parse().ok()?, at.address.clone()));
+        let participants = to.participants.iter().filter_map(named).collect();
+        let limits = to.limits.clone();
+        self.answer(|come| Command::Change { participants, limits, come }).await
     }
 
     /// Hands over a command that brings along where its answer is to go, and waits for that.

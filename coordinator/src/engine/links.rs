@@ -1,6 +1,7 @@
 //! The links of the engine to its participants, as far as it knows them.
 
-use crate::queue::Queue;
+use crate::queue::{Outgoing, Queue};
+use tokio::sync::watch;
 use undoubt_vocabulary::{
     Abilities, Ability, AttemptNumber, Direction, Refusal, RefusalCode, RunStep, StepOutcome, Timestamp, ToCoordinator,
     ToParticipant,
@@ -14,6 +15,10 @@ const TOLD_EVERY_ATTEMPTS: u64 = 2_048;
 pub(crate) struct Link {
     pub(crate) state: LinkState,
     pub(crate) since: Timestamp,
+    /// Where it is called. The session is told when that is another, and ends with this.
+    pub(super) address: watch::Sender<String>,
+    /// True if it was taken out of the settings: it goes when nothing is open with it any more.
+    pub(crate) leaving: bool,
     /// Failed attempts to connect since it was last connected, or since the start.
     pub(crate) attempts: u64,
     /// Sessions that were begun, and attempts that failed, since the start.
@@ -23,7 +28,7 @@ pub(crate) struct Link {
     pub(crate) unnumbered: bool,
     /// The abilities with which it was welcomed last; `None`: it has not been since the start.
     pub(crate) abilities: Option<Abilities>,
-    pub(super) outgoing: Vec<ToParticipant>,
+    pub(super) outgoing: Vec<Outgoing>,
 }
 
 #[derive(Debug)]
@@ -40,11 +45,13 @@ pub(crate) enum LinkState {
 }
 
 impl Link {
-    pub(super) fn new(now: Timestamp) -> Link {
+    pub(super) fn new(address: String, now: Timestamp) -> Link {
         let last_error = "not tried yet".to_owned();
         Link {
             state: LinkState::Disconnected { last_error },
             since: now,
+            address: watch::Sender::new(address),
+            leaving: false,
             attempts: 0,
             sessions: 0,
             failures: 0,
@@ -52,6 +59,21 @@ impl Link {
             abilities: None,
             outgoing: Vec::new(),
         }
+    }
+
+    pub(crate) fn address(&self) -> String {
+        self.address.borrow().clone()
+    }
+
+    /// Calls it at this address from now on. Returns true if that is another.
+    pub(super) fn move_to(&self, address: &str) -> bool {
+        self.address.send_if_modified(|before| {
+            let is_other = before != address;
+            if is_other {
+                address.clone_into(before);
+            }
+            is_other
+        })
     }
 
     /// Returns false if it is known not to run the steps of sagas.
@@ -152,7 +174,7 @@ mod tests {
                 inputs: Vec::new(),
             })
         };
-        let mut link = Link::new(Timestamp::default());
+        let mut link = Link::new(String::new(), Timestamp::default());
         assert_eq!(link.refusal_of(&run(Direction::Forward)), None, "who was not met yet may be able");
         link.abilities = Some(Abilities::ALL);
         assert_eq!(link.refusal_of(&run(Direction::Forward)), None);
@@ -172,7 +194,7 @@ mod tests {
 
     #[test]
     fn one_that_stays_away_is_told_of_with_growing_pauses_and_when_the_cause_changes() {
-        let mut link = Link::new(Timestamp::default());
+        let mut link = Link::new(String::new(), Timestamp::default());
         let told: Vec<u64> =
             (1..=4_096).filter(|_| link.failed("refused".into())).map(|attempt| attempt as u64).collect();
         assert_eq!(told, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 4_096]);

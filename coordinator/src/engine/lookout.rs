@@ -21,6 +21,8 @@ pub(super) struct Watch {
     bell: Option<Bell>,
     /// What the last line said: it is not said again as long as nothing changes.
     said: Status,
+    /// How it stands, for whoever runs the process.
+    pub(super) status: Option<String>,
 }
 
 /// How a coordinator stands, as one line says it.
@@ -39,7 +41,7 @@ struct Status {
 impl Watch {
     pub(super) fn new(now: Instant, status_every: Duration, bell: Option<Bell>) -> Watch {
         let (look_at, status_at) = (now + LOOK_EVERY, now + status_every);
-        Watch { look_at, status_at, alarms: Alarms::default(), bell, said: Status::default() }
+        Watch { look_at, status_at, alarms: Alarms::default(), bell, said: Status::default(), status: None }
     }
 }
 
@@ -79,9 +81,18 @@ impl Engine {
                 bell.ring(told);
             }
         }
+        let status = self.status(&census, damaged.len());
+        self.watch.status = Some(format!(
+            "{} open, {} stuck, {} damaged; {} of {} participants connected",
+            status.open,
+            status.stuck,
+            status.damaged,
+            status.connected,
+            self.links.len()
+        ));
         if self.watch.status_at <= now {
             self.watch.status_at = now + self.config.alarm.status_every();
-            self.say_how_it_stands(&census, damaged.len());
+            self.say_how_it_stands(status);
         }
         Ok(())
     }
@@ -142,10 +153,10 @@ impl Engine {
         away.collect()
     }
 
-    fn say_how_it_stands(&mut self, census: &Census, damaged: usize) {
+    fn status(&self, census: &Census, damaged: usize) -> Status {
         let (begun, committed, aborted) = self.figures.totals();
         let connected = self.links.values().filter(|link| matches!(link.state, LinkState::Connected { .. })).count();
-        let status = Status {
+        Status {
             begun,
             committed,
             aborted,
@@ -154,7 +165,10 @@ impl Engine {
             stuck: census.stuck.number,
             damaged,
             connected,
-        };
+        }
+    }
+
+    fn say_how_it_stands(&mut self, status: Status) {
         let before = std::mem::replace(&mut self.watch.said, status);
         if status != before {
             tracing::info!(

@@ -12,6 +12,7 @@ use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 impl Engine {
     /// Begins to serve. What others know of attempts that the log lacks is held until an operator ends each.
     pub(super) fn handle_cleared(&mut self, epoch: Epoch, held: Vec<UnusableRecord>) -> Result<(), LogError> {
+        self.trace_in(epoch);
         self.handle_input(Input::EpochTaken(epoch))?;
         for record in held {
             self.handle_input(Input::Recovered(Unfinished::Unusable(record)))?;

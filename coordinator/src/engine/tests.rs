@@ -2,6 +2,8 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "a test looks for one of many")]
 
+mod changes;
+mod traces;
 mod world;
 
 use super::{Command, Engine, NewTransaction, Parts, Replied, Reply};
@@ -15,7 +17,7 @@ use undoubt_coordinator_core::{Answer, Content, EndedBranch, EndedRecord, Record
 use undoubt_platform::audit::Origin;
 use undoubt_platform::server::AnswerRoom;
 use undoubt_platform::store::memory::MemoryStore;
-use undoubt_platform::{Batch, CrashPoints, Durability, Fenced, OsRandom, StoreError, SystemClock};
+use undoubt_platform::{Access, Batch, CrashPoints, Durability, Fenced, OsRandom, StoreError, SystemClock};
 use undoubt_proto::{record, v1};
 use undoubt_vocabulary::limits::{
     MAX_BRANCHES_PER_TRANSACTION, MAX_STEP_INPUT_BYTES, MAX_STORE_QUEUE_BYTES, MAX_TRANSACTION_BYTES,
@@ -328,7 +330,7 @@ async fn whoever_asks_about_a_held_transaction_hears_that_it_is_undecided_and_no
     engine.handle_command(Command::Messages { participant: name(7), session: 1, messages: vec![inquiry] }).unwrap();
     engine.flush();
     let told = queue.drain().await.unwrap().messages;
-    assert_eq!(told.iter().map(undoubt_vocabulary::ToParticipant::name).collect::<Vec<_>>(), ["undecided"]);
+    assert_eq!(told.iter().map(|sent| sent.message.name()).collect::<Vec<_>>(), ["undecided"]);
 }
 
 #[tokio::test]
@@ -350,9 +352,12 @@ fn parts(store: Arc<MemoryStore>, epoch: Epoch, participants: Vec<ParticipantNam
         audit: crate::log::audit_in(store.clone()),
         log: Log::new(store),
         epoch,
+        traces: undoubt_platform::Traces::default(),
         figures: Arc::default(),
         bell: None,
-        participants,
+        participants: participants.into_iter().map(|name| (name, "http://127.0.0.1:1".to_owned())).collect(),
+        access: Access::open(),
+        pulse: Default::default(),
     }
 }
 
@@ -415,6 +420,7 @@ async fn a_saga_with_a_participant_that_runs_no_steps_is_refused_with_its_name()
         timeout: Duration::from_secs(1),
         wait: true,
         origin: Origin::default(),
+        trace: None,
     };
     let reply = Reply::Once { room: AnswerRoom::boundless(), to };
     engine.handle_command(Command::Submit { request, reply }).unwrap();

@@ -11,14 +11,14 @@ use undoubt_proto::v1::HistoryEvent;
 use undoubt_vocabulary::{Epoch, Timestamp, TxId};
 
 /// Events that are kept for watches that go on, and the bytes that their texts take.
-const MAX_EVENTS_KEPT: usize = 16_384;
-const MAX_BYTES_KEPT: usize = 8 << 20;
+pub(crate) const MAX_EVENTS_KEPT: usize = 16_384;
+pub(crate) const MAX_BYTES_KEPT: usize = 8 << 20;
 
 /// The time for which events are kept after the last watcher has left.
 const KEPT_FOR_US: u64 = 60_000_000;
 
 /// Events a watcher may be behind before it has to go on from those that are kept.
-const MAX_EVENTS_QUEUED_PER_WATCHER: usize = 4_096;
+pub(crate) const MAX_EVENTS_QUEUED_PER_WATCHER: usize = 4_096;
 
 /// About what an event takes besides its texts.
 const EVENT_BYTES: usize = 192;

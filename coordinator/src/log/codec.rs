@@ -18,7 +18,7 @@ use undoubt_vocabulary::{
 
 use super::separate_parts::{self, Stored};
 use super::stored_history::{UnreadableLine, events_of};
-use super::{DEFINITION, Ended, Found, RESULT};
+use super::{DEFINITION, Ended, Found, RESULT, Traced};
 
 /// The reason why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +65,7 @@ pub(super) fn encode_open(open: &OpenRecord, apart: &[PartName], history: &[u8],
         happened: Vec::new(),
         results_apart: part_names(apart),
         held_because: String::new(),
+        traced: None,
     };
     put(&record, history, bytes);
 }
@@ -87,6 +88,7 @@ pub(super) fn encode_held(held: &UnusableRecord, bytes: &mut Vec<u8>) {
 pub(super) fn decode_open(store: &dyn Store, key: &Bytes, value: &Bytes) -> Result<(Found, Stored), DecodeError> {
     let mut wire = record::OpenTransaction::decode(value.clone())?;
     let history = events_of(std::mem::take(&mut wire.happened))?;
+    let traced = Traced::read(wire.traced.as_ref());
     let held = UnusableRecord {
         saga: wire.saga.is_some(),
         tx: TxId::new(key.clone())?,
@@ -99,7 +101,7 @@ pub(super) fn decode_open(store: &dyn Store, key: &Bytes, value: &Bytes) -> Resu
     };
     if !wire.held_because.is_empty() {
         let held = UnusableRecord { cause: std::mem::take(&mut wire.held_because), ..held };
-        return Ok((Found { unfinished: Unfinished::Unusable(held), history }, Stored::default()));
+        return Ok((Found { unfinished: Unfinished::Unusable(held), history, traced }, Stored::default()));
     }
     let (unfinished, stored) = match decode_unfinished(store, key, wire) {
         Ok(whole) => whole,
@@ -111,7 +113,7 @@ pub(super) fn decode_open(store: &dyn Store, key: &Bytes, value: &Bytes) -> Resu
             (Unfinished::Unusable(held), Stored { unknown: true, ..Stored::default() })
         }
     };
-    Ok((Found { unfinished, history }, stored))
+    Ok((Found { unfinished, history, traced }, stored))
 }
 
 /// Returns the participants that may hold something of the transaction, as far as that can be read; each once.
@@ -311,6 +313,7 @@ pub(super) fn encode_ended(
         happened: Vec::new(),
         results_apart: part_names(apart),
         read_only: names(&ended.read_only),
+        traced: None,
     };
     put(&record, history, bytes);
 }

@@ -2,11 +2,12 @@
 
 use crate::callback::NotSubmitted;
 use crate::engine::Replied;
+use crate::limits::{Exceeded, Limit};
 use std::collections::BTreeMap;
 use tonic::Status;
 use undoubt_coordinator_core::{Answer, Rejection};
 use undoubt_platform::Reason;
-use undoubt_platform::reason::milliseconds;
+use undoubt_platform::reason::{milliseconds, retry_after};
 use undoubt_proto::convert::KnownOutcome;
 use undoubt_proto::v1;
 use undoubt_vocabulary::StuckStep;
@@ -24,7 +25,21 @@ pub(crate) fn outcome_of(replied: Replied) -> Result<v1::Outcome, Status> {
         Replied::UnknownParticipant(name) => Err(Reason::UnknownParticipant.refuse(format!(
             "participant {name} is not configured at this coordinator; see `undoubt participants` for those that are"
         ))),
+        Replied::Exceeded(exceeded) => Err(exceeded_by(&exceeded)),
     }
+}
+
+fn exceeded_by(exceeded: &Exceeded) -> Status {
+    let reason = match exceeded.limit {
+        Limit::Rate(_) => Reason::TooManySubmissions,
+        Limit::Share { .. } => Reason::ShareTaken,
+    };
+    let known = [
+        ("identity", exceeded.who.as_deref().unwrap_or_default().to_owned()),
+        ("limit", exceeded.limit.setting().to_owned()),
+        ("value", exceeded.limit.value().to_string()),
+    ];
+    reason.refuse_until(exceeded.after, exceeded.to_string(), known)
 }
 
 fn undecided(stuck: Option<StuckStep>) -> v1::Outcome {
@@ -78,9 +93,8 @@ pub(super) fn collected() -> Status {
 
 /// The same as an error of one request of many.
 pub(super) fn error_of(status: &Status) -> v1::SubmitError {
-    let reason = Reason::of(status);
-    let retry_after_ms = reason.and_then(Reason::retry_after).map(milliseconds).unwrap_or_default();
-    let reason = reason.map(|reason| reason.as_str().to_owned()).unwrap_or_default();
+    let retry_after_ms = retry_after(status).map(milliseconds).unwrap_or_default();
+    let reason = Reason::of(status).map(|reason| reason.as_str().to_owned()).unwrap_or_default();
     v1::SubmitError { code: status.code().into(), message: status.message().to_owned(), retry_after_ms, reason }
 }
 

@@ -18,16 +18,16 @@ use undoubt_proto::v1::list_request::Filter;
 use undoubt_vocabulary::{Timestamp, TxId};
 
 const DEFAULT_PAGE_ROWS: u32 = 100;
-const MAX_PAGE_ROWS: u32 = 10_000;
+pub(crate) const MAX_PAGE_ROWS: u32 = 10_000;
 
 /// Any gRPC client reads a message of so many bytes, and one row more.
-const MAX_PAGE_BYTES: usize = 1 << 20;
+pub(crate) const MAX_PAGE_BYTES: usize = 1 << 20;
 
 /// About what a transaction takes on a page.
 const ROW_BYTES: usize = 512;
 
 /// Ended transactions looked at for one page, so that no question takes for ever.
-const MAX_PAGE_RECORDS_READ: usize = 20_000;
+pub(crate) const MAX_PAGE_RECORDS_READ: usize = 20_000;
 
 /// The bytes of ended transactions' records that are read for one page: records have their results with them.
 const MAX_PAGE_BYTES_READ: usize = 64 << 20;
@@ -144,6 +144,11 @@ impl Query {
             limit: if limit == 0 { DEFAULT_PAGE_ROWS } else { limit.min(MAX_PAGE_ROWS) } as usize,
             after: (!after.is_empty()).then_some(&after).map(place).transpose()?,
         })
+    }
+
+    /// Returns the cursor that it came with.
+    pub(super) fn cursor(&self) -> Option<Bytes> {
+        self.after.as_ref().map(Place::cursor)
     }
 
     /// About what the answer takes at most.

@@ -193,13 +193,14 @@ impl Pump {
                 Replied::Core(Answer::Rejected(Rejection::NotFound)) if was_decided => {
                     error(sequence, &answers::collected())
                 }
-                replied @ (Replied::Core(_) | Replied::NoRoom(_) | Replied::UnknownParticipant(_)) => {
-                    match answers::outcome_of(replied) {
-                        Ok(outcome) => v1::SequencedResponse { sequence, result: Some(Sequenced::Outcome(outcome)) },
-                        // The engine does not say which one it was.
-                        Err(status) => error(sequence, &self.by.refused(&Bytes::new(), status)),
-                    }
-                }
+                replied @ (Replied::Core(_)
+                | Replied::NoRoom(_)
+                | Replied::UnknownParticipant(_)
+                | Replied::Exceeded(_)) => match answers::outcome_of(replied) {
+                    Ok(outcome) => v1::SequencedResponse { sequence, result: Some(Sequenced::Outcome(outcome)) },
+                    // The engine does not say which one it was.
+                    Err(status) => error(sequence, &self.by.refused(&Bytes::new(), status)),
+                },
             };
             self.in_flight -= 1;
             self.put(response, room).await?;

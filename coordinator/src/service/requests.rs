@@ -6,15 +6,23 @@ use crate::engine::NewTransaction;
 use bytes::Bytes;
 use prost::Message as _;
 use std::time::Duration;
-use tonic::Status;
 use tonic::transport::Uri;
+use tonic::{Request, Status};
 use undoubt_coordinator_core::Content;
 use undoubt_platform::Reason;
 use undoubt_platform::audit::Origin;
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::v1;
 use undoubt_vocabulary::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_WORK_BYTES};
+use undoubt_vocabulary::trace_context::MAX_TRACE_STATE_BYTES;
 use undoubt_vocabulary::{InvalidId, InvalidSaga, ParticipantName, SagaStep, TxId, saga};
+
+/// The metadata of a trace context, as HTTP's headers are called.
+const TRACEPARENT: &str = "traceparent";
+const TRACESTATE: &str = "tracestate";
+
+/// The longest `traceparent` that is looked at; later versions may add to the 55 bytes of the present one.
+const MAX_TRACEPARENT_BYTES: usize = 256;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BadRequest {
@@ -70,7 +78,18 @@ pub(super) fn parse(
     config: &Config,
     origin: &Origin,
 ) -> Result<(NewTransaction, Option<Uri>), BadRequest> {
-    let v1::SubmitRequest { tx, branches, timeout_ms, no_wait, mode, steps, two_phase_only, value, callback } = request;
+    let v1::SubmitRequest {
+        tx,
+        branches,
+        timeout_ms,
+        no_wait,
+        mode,
+        steps,
+        two_phase_only,
+        value,
+        callback,
+        trace_context,
+    } = request;
     let tx = TxId::new(own(&tx))?;
     let known = v1::Mode::try_from(mode).map_err(|_| BadRequest::Mode(mode))?;
     if known != v1::Mode::Auto && (two_phase_only || value != 0) {
@@ -116,8 +135,30 @@ pub(super) fn parse(
     }
     let digest = digest_of_content(&content);
     let (timeout, origin) = (Duration::from_millis(timeout_ms), origin.clone());
-    let request = NewTransaction { tx, digest, content, timeout, wait: !no_wait, origin };
-    Ok((request, callback))
+    let trace = trace_context.map(|context| Box::new(bounded(context)));
+    Ok((NewTransaction { tx, digest, content, timeout, wait: !no_wait, origin, trace }, callback))
+}
+
+/// Returns the request with the trace context of its metadata, unless it has one itself.
+pub(super) fn with_metadata(request: Request<v1::SubmitRequest>) -> v1::SubmitRequest {
+    let text = |key| request.metadata().get(key).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let of_metadata = request.metadata().get(TRACEPARENT).is_some();
+    let of_metadata =
+        of_metadata.then(|| v1::TraceContext { traceparent: text(TRACEPARENT), tracestate: text(TRACESTATE) });
+    let submission = request.into_inner();
+    let trace_context = submission.trace_context.clone().or(of_metadata);
+    v1::SubmitRequest { trace_context, ..submission }
+}
+
+/// Returns a context that waits for the engine with little memory, whatever was sent. What is cut is no context any more.
+fn bounded(mut context: v1::TraceContext) -> v1::TraceContext {
+    if context.traceparent.len() > MAX_TRACEPARENT_BYTES {
+        context.traceparent = String::new();
+    }
+    if context.tracestate.len() > MAX_TRACE_STATE_BYTES {
+        context.tracestate = String::new();
+    }
+    context
 }
 
 fn parse_steps(steps: Vec<v1::SagaStep>) -> Result<Vec<SagaStep>, BadRequest> {
@@ -208,7 +249,7 @@ mod tests {
             steps: vec![step.clone()],
             ..v1::SubmitRequest::default()
         };
-        let error = |request| parse(request, &config).unwrap_err().to_string();
+        let error = |request| parse(request, &config, &Origin::default()).unwrap_err().to_string();
         assert!(error(saga.clone()).contains("steps[0].compensation"));
         let branch = v1::BranchWork { participant: "bank".into(), work: Bytes::new() };
         assert!(error(v1::SubmitRequest { branches: vec![branch], ..saga.clone() }).contains("branches are given"));
@@ -221,7 +262,7 @@ mod tests {
             assert!(error(none).starts_with("steps: "));
         }
         let undoable = v1::SagaStep { compensation: Some(Bytes::new()), ..step };
-        assert!(parse(v1::SubmitRequest { steps: vec![undoable], ..saga }, &config).is_ok());
+        assert!(parse(v1::SubmitRequest { steps: vec![undoable], ..saga }, &config, &Origin::default()).is_ok());
     }
 
     fn step(name: &str, after: &[u16], max_attempts: u32) -> SagaStep {

@@ -1,15 +1,15 @@
 //! The messages that go out to one participant: as many as are queued, in batches of bounded size.
 
 use crate::points::around_send;
-use crate::queue::{Queue, bytes_of};
+use crate::queue::{Outgoing, Queue, bytes_of};
 use tokio::sync::mpsc;
 use undoubt_platform::{CrashPoints, NumberedStore};
-use undoubt_proto::v1::CoordinatorBatch;
+use undoubt_proto::v1::{CoordinatorBatch, ToParticipant};
+use undoubt_vocabulary::ParticipantName;
 use undoubt_vocabulary::limits::USUAL_COORDINATOR_BATCH_BYTES;
-use undoubt_vocabulary::{ParticipantName, ToParticipant};
 
 /// A batch closes before it has more messages than this, or more bytes than is usual.
-const MAX_MESSAGES_PER_BATCH: usize = 1_024;
+pub(crate) const MAX_MESSAGES_PER_BATCH: usize = 1_024;
 
 /// Drains the queue into the stream until either is closed.
 pub(super) async fn send(
@@ -31,14 +31,16 @@ pub(super) async fn send(
             };
             let mut bytes = 0;
             let mut reached = Vec::new();
-            while let Some(message) = messages.next_if(|next| fits(batch.messages.len(), bytes, next)) {
+            while let Some(outgoing) = messages.next_if(|next| fits(batch.messages.len(), bytes, next)) {
+                bytes += bytes_of(&outgoing);
+                let Outgoing { message, trace } = outgoing;
                 let (before, after) = around_send(&message);
                 crash.reach(before);
                 reached.push(after);
                 tracing::debug!(target: "undoubt::wire", to = %participant, what = message.name(),
                     tx = %message.tx(), attempt_number = message.attempt_number().0, "sent");
-                bytes += bytes_of(&message);
-                batch.messages.push(message.into());
+                let trace_context = trace.as_deref().map(Into::into);
+                batch.messages.push(ToParticipant { trace_context, ..message.into() });
             }
             if batches.send(batch).await.is_err() {
                 return;
@@ -51,7 +53,7 @@ pub(super) async fn send(
     }
 }
 
-fn fits(messages: usize, bytes: usize, next: &ToParticipant) -> bool {
+fn fits(messages: usize, bytes: usize, next: &Outgoing) -> bool {
     messages == 0 || (messages < MAX_MESSAGES_PER_BATCH && bytes + bytes_of(next) <= USUAL_COORDINATOR_BATCH_BYTES)
 }
 
@@ -63,7 +65,7 @@ mod tests {
     use prost::Message as _;
     use std::time::Duration;
     use undoubt_vocabulary::limits::{MAX_COORDINATOR_BATCH_BYTES, MAX_STEP_INPUT_BYTES, MAX_WORK_BYTES};
-    use undoubt_vocabulary::{AttemptNumber, Direction, RunStep, StepIndex, Timestamp, TxId};
+    use undoubt_vocabulary::{AttemptNumber, Direction, RunStep, StepIndex, Timestamp, ToParticipant, TxId};
 
     fn run(number: usize, work_bytes: usize, inputs: Vec<Bytes>) -> ToParticipant {
         let tx: TxId = format!("{number:064}").parse().unwrap();

@@ -18,10 +18,17 @@ use bytes::Bytes;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use undoubt_vocabulary::limit;
+use undoubt_vocabulary::limit::Limit;
 use undoubt_vocabulary::{DigestMap, Digested, Timestamp, TxId};
 
 /// Transactions that may wait for locks at the same time (R9).
 pub const MAX_WAITERS: usize = 4_096;
+
+/// The bounds that users can meet.
+pub const LIMITS: &[Limit] = &[limit!(
+    Count MAX_WAITERS, "Transactions that wait for locks of one participant.", "One more is refused with `lock-conflict`."
+)];
 
 /// The mode in which a key is locked. Exclusive is the greater of the two: it includes what shared allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -12,7 +12,7 @@ use undoubt_proto::v1;
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Timestamp, TxId};
 
 const DEFAULT_PAGE_ROWS: u32 = 1_000;
-const MAX_PAGE_ROWS: u32 = 10_000;
+pub(crate) const MAX_PAGE_ROWS: u32 = 10_000;
 
 /// About what a branch takes on a page.
 const ROW_BYTES: usize = 512;

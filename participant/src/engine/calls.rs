@@ -75,7 +75,8 @@ impl Patience {
 impl<R: Branches> Engine<R> {
     pub(super) fn handle_done(&mut self, done: Done) {
         match done {
-            Done::Executed(Voted { votes, put_off, unclear }) => {
+            Done::Executed(Voted { votes, put_off, unclear, waited }) => {
+                waited.iter().for_each(|(branch, waited)| self.traced.waited(branch, *waited));
                 for (branch, prepare) in put_off {
                     self.wait_for_room(Work::Prepare(branch, prepare), true);
                 }

@@ -12,16 +12,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use undoubt_participant_core::{Answer, Hello, Input, Operator, Participant, Recall, Recalled, Session, Unproven};
 use undoubt_platform::server::EngineGone;
 use undoubt_platform::{BackingUp, BackupError};
+use undoubt_proto::v1;
 use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, KnownAttempt, PublicKey, Timestamp, ToParticipant, TxId, WriteNumber,
 };
 
 /// Work that has been received and not taken by the engine, of all sessions together. A batch that exceeds it by itself comes
 /// when there is nothing else.
-const MAX_RECEIVED_BYTES: usize = 16 << 20;
+pub(crate) const MAX_RECEIVED_BYTES: usize = 16 << 20;
 
 /// Attempts in one answer to a coordinator that asks what is known of it.
-const MAX_RECALLED_ATTEMPTS: usize = 4_096;
+pub(crate) const MAX_RECALLED_ATTEMPTS: usize = 4_096;
 
 pub(crate) enum Command {
     Hello {
@@ -52,6 +53,8 @@ pub(crate) enum Command {
         /// The coordinator's, on stable storage.
         writes: u64,
         messages: Vec<ToParticipant>,
+        /// The traces that messages belong to, by the messages' places.
+        traces: Vec<(usize, v1::TraceContext)>,
         /// Its share of what may be received and not taken.
         received: OwnedSemaphorePermit,
     },
@@ -204,11 +207,16 @@ impl<R: Branches> Engine<R> {
                 let operator = self.operator(reply);
                 self.handle_input(Input::AcceptLoss { at, who, reason, operator });
             }
-            Command::Batch { session, low_water_mark, writes, messages, received } => {
+            Command::Batch { session, low_water_mark, writes, messages, traces, received } => {
                 self.handle_input(Input::Seen { session, writes });
                 self.handle_input(Input::LowWaterMark { session, low_water_mark });
-                for message in messages {
+                let mut traces = traces.into_iter().peekable();
+                for (place, message) in messages.into_iter().enumerate() {
+                    if let Some((_, context)) = traces.next_if(|(of, _)| *of == place) {
+                        self.traced.ask(&context);
+                    }
                     self.handle_input(Input::Message { session, message });
+                    self.traced.asked();
                 }
                 drop(received);
             }

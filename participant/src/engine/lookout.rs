@@ -17,6 +17,8 @@ pub(super) struct Watch {
     bell: Option<Bell>,
     /// What the last line said: it is not said again as long as nothing changes.
     said: Status,
+    /// How it stands, for whoever runs the process.
+    pub(super) status: Option<String>,
 }
 
 /// How a participant stands, as one line says it.
@@ -33,7 +35,7 @@ struct Status {
 impl Watch {
     pub(super) fn new(now: Instant, status_every: Duration, bell: Option<Bell>) -> Watch {
         let (look_at, status_at) = (now + LOOK_EVERY, now + status_every);
-        Watch { look_at, status_at, alarms: Alarms::default(), bell, said: Status::default() }
+        Watch { look_at, status_at, alarms: Alarms::default(), bell, said: Status::default(), status: None }
     }
 }
 
@@ -51,9 +53,14 @@ impl<R: Branches> Engine<R> {
                 bell.ring(told);
             }
         }
+        let status = self.status(&census);
+        self.watch.status = Some(format!(
+            "{} branches open, {} in doubt, {} steps under way; {} coordinators connected",
+            status.open, status.in_doubt, status.steps_under_way, status.coordinators
+        ));
         if self.watch.status_at <= now {
             self.watch.status_at = now + self.config.alarm.status_every();
-            self.say_how_it_stands(&census);
+            self.say_how_it_stands(status);
         }
     }
 
@@ -85,16 +92,19 @@ impl<R: Branches> Engine<R> {
         in_doubt.into_iter().chain(refusing).chain(put_back).collect()
     }
 
-    fn say_how_it_stands(&mut self, census: &Census) {
+    fn status(&self, census: &Census) -> Status {
         let (committed, aborted) = self.figures.totals();
-        let status = Status {
+        Status {
             committed,
             aborted,
             open: census.open,
             in_doubt: census.in_doubt,
             steps_under_way: census.steps_under_way,
             coordinators: self.core.coordinators().filter(|known| known.connected).count(),
-        };
+        }
+    }
+
+    fn say_how_it_stands(&mut self, status: Status) {
         let before = std::mem::replace(&mut self.watch.said, status);
         if status != before {
             tracing::info!(

@@ -16,7 +16,7 @@ use undoubt_participant_core::{BranchId, KnownCoordinator, StepId};
 use undoubt_vocabulary::{Prepare, Refusal, RefusalCode, RunStep, StepOutcome, Timestamp, Vote};
 
 /// Work that waits. Past it sessions are not read, if room comes back by itself; else newcomers are refused.
-const MAX_WAITING_BYTES: usize = 64 << 20;
+pub(crate) const MAX_WAITING_BYTES: usize = 64 << 20;
 
 /// Large work that is handed on in one round: so that what is small gets its turn in between.
 const LARGE_AT_A_TIME: usize = 8;

@@ -4,6 +4,7 @@ use super::{Branches, Ended, ResourceError};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant_core::branch_id::BranchId;
 use undoubt_vocabulary::{DigestMap, Prepare, Refusal, RefusalCode, Vote};
@@ -19,6 +20,8 @@ pub struct Voted {
     pub put_off: Vec<(BranchId, Prepare)>,
     /// Branches of which it is [unclear](ResourceError::Unclear) what became, and why.
     pub unclear: Vec<(BranchId, Prepare, String)>,
+    /// The time for which branches waited for their locks, of those that did.
+    pub waited: Vec<(BranchId, Duration)>,
 }
 
 /// Some of the branches that are prepared together.

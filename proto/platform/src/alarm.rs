@@ -4,7 +4,7 @@
 //! webhook ([`Bell`]). There is one condition for each kind and subject, however many transactions it concerns, so that neither
 //! log nor webhook is flooded.
 
-mod bell;
+pub(crate) mod bell;
 mod config;
 
 use std::collections::BTreeMap;

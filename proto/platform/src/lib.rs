@@ -9,6 +9,8 @@
 //! * [`server`], [`dial`]: the frame of a gRPC server, and clients, over any transport.
 //! * [`alarm`]: what somebody has to look after, in the log and at a webhook.
 //! * [`metrics`]: what a server tells of itself, and the port at which it does.
+//! * [`limits`]: the bounds that no setting changes.
+//! * [`traces`]: what a server did for one transaction, as spans.
 //! * [`range`]: what a setting that is a number may be.
 //! * [`crash`], [`clock`], [`random`]: what the simulation replaces.
 //! * [`terminal`]: saying something without a panic where nobody listens.
@@ -27,14 +29,18 @@ mod date;
 pub mod dial;
 pub mod identity;
 pub mod key;
+pub mod limits;
 pub mod metrics;
+pub mod none_or_number;
 pub mod numbered_store;
+pub mod pulse;
 pub mod random;
 pub mod range;
 pub mod reason;
 pub mod server;
 pub mod store;
 pub mod terminal;
+pub mod traces;
 
 pub use access::Access;
 pub use clock::{Clock, SystemClock, Timestamp};
@@ -50,3 +56,4 @@ pub use store::{
     BackingUp, BackupError, Batch, Direction, Durability, Family, Fenced, Operation, Room, Store, StoreError, Written,
     write_until_taken,
 };
+pub use traces::Traces;

@@ -6,7 +6,7 @@
 
 mod config;
 mod distribution;
-mod http;
+pub(crate) mod http;
 mod store;
 
 use futures::future::BoxFuture;

@@ -33,7 +33,7 @@ const SEEN: &[u8] = b"seen/";
 const PUT_BACK_KEY: &str = "put-back";
 
 /// Starts that are kept with their last numbers. What others show of older ones is not looked up any more.
-const MAX_PAST_STARTS: usize = 10_000;
+pub(crate) const MAX_PAST_STARTS: usize = 10_000;
 
 /// The most that one write remembers of others; the rest goes with the next.
 const MAX_SEEN_PER_WRITE: usize = 64;

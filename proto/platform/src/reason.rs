@@ -61,6 +61,8 @@ reasons! {
     TooMuchGathered "TOO_MUCH_GATHERED" ResourceExhausted 100: "Open transactions have gathered as much as may be (`max_gathered_bytes`). Come back.",
     TooManyWaiters "TOO_MANY_WAITERS" ResourceExhausted 100: "As many clients wait for this transaction as may. Come back.",
     TooManyCallbacks "TOO_MANY_CALLBACKS" ResourceExhausted 100: "As many callbacks are promised as may be. Come back, or wait instead.",
+    TooManySubmissions "TOO_MANY_SUBMISSIONS" ResourceExhausted 100: "Whoever asks has submitted as many transactions in a second as one identity may (`limits.submissions_per_s`). Come back when the status says so.",
+    ShareTaken "SHARE_TAKEN" ResourceExhausted 100: "Whoever asks holds as many transactions open as one identity may (`limits.open_percent`). Come back when some have ended.",
     TooManyRequests "TOO_MANY_REQUESTS" ResourceExhausted 1_000: "As many requests are under way as may be, or there is no room for this one. Come back.",
     NoWorkTaken "NO_WORK_TAKEN" ResourceExhausted 100: "No new work is taken, for the log cannot be written or the disk is full. The message says why.",
     NoRoomForAnswer "NO_ROOM_FOR_ANSWER" ResourceExhausted: "What was asked for was done, and there was no room for its answer. Ask again for it.",
@@ -110,7 +112,17 @@ reasons! {
 impl Reason {
     /// Returns the status that refuses a request for this reason. `message`: what, why, and what to do.
     pub fn refuse(self, message: impl Into<String>) -> Status {
-        self.status(message.into(), ErrorDetails::new())
+        self.status(message.into(), ErrorDetails::new(), [], self.retry_after())
+    }
+
+    /// Returns the status that refuses a request that may come back after this time, with what programs may want to know.
+    pub fn refuse_until<const N: usize>(
+        self,
+        after: Duration,
+        message: impl Into<String>,
+        known: [(&str, String); N],
+    ) -> Status {
+        self.status(message.into(), ErrorDetails::new(), known, Some(after))
     }
 
     /// Returns the status that refuses a request for one of its fields, by the path to it.
@@ -118,12 +130,18 @@ impl Reason {
         let message = message.into();
         let mut details = ErrorDetails::new();
         details.add_bad_request_violation(field, message.clone());
-        self.status(message, details)
+        self.status(message, details, [], self.retry_after())
     }
 
-    fn status(self, message: String, mut details: ErrorDetails) -> Status {
-        details.set_error_info(self.as_str(), DOMAIN, [] as [(String, String); 0]);
-        let Some(after) = self.retry_after() else {
+    fn status<const N: usize>(
+        self,
+        message: String,
+        mut details: ErrorDetails,
+        known: [(&str, String); N],
+        after: Option<Duration>,
+    ) -> Status {
+        details.set_error_info(self.as_str(), DOMAIN, known.map(|(key, value)| (key.to_owned(), value)));
+        let Some(after) = after else {
             return Status::with_error_details(self.code(), message, details);
         };
         details.set_retry_info(Some(after));
@@ -139,9 +157,14 @@ impl Reason {
     }
 }
 
-/// Returns a time to come back after as the metadata tell it.
+/// Returns a time to come back after as the metadata tell it: in whole milliseconds, of which a part counts as one.
 pub fn milliseconds(after: Duration) -> u32 {
-    u32::try_from(after.as_millis()).unwrap_or(u32::MAX)
+    u32::try_from(after.as_nanos().div_ceil(1_000_000)).unwrap_or(u32::MAX)
+}
+
+/// Returns the time after which the refused request may come back, if its status says one.
+pub fn retry_after(status: &Status) -> Option<Duration> {
+    status.get_details_retry_info()?.retry_delay
 }
 
 #[cfg(test)]

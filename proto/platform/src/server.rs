@@ -6,15 +6,15 @@
 mod accept;
 mod answers;
 mod calls;
-mod connection;
-mod exchange;
-mod fields;
+pub(crate) mod connection;
+pub(crate) mod exchange;
+pub(crate) mod fields;
 mod frame;
 mod guard;
 mod lifetime;
-mod limits;
+pub(crate) mod limits;
 mod peer;
-mod requests;
+pub(crate) mod requests;
 mod room;
 mod task;
 #[cfg(test)]
@@ -106,7 +106,7 @@ pub struct Keeping {
 }
 
 /// A client that has not greeted within this time of connecting is given up: before that there are no pings.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves until `stop` is done and connections have ended.
 fn serve(

@@ -26,7 +26,7 @@ mod contents;
 mod error;
 pub mod memory;
 mod repetition;
-mod room;
+pub(crate) mod room;
 mod write_answer;
 
 use std::path::Path;

@@ -74,7 +74,8 @@ fn the_largest_honest_messages_pass() {
     assert_eq!(check::<v1::ParticipantBatch>(&batch), Ok(()));
     // As many of the smallest messages as a batch has.
     let commit = v1::to_participant::Body::Commit(v1::Commit {});
-    let commit = v1::ToParticipant { tx: vec![7; 36].into(), attempt_number: 1 << 40, body: Some(commit) };
+    let body = Some(commit);
+    let commit = v1::ToParticipant { tx: vec![7; 36].into(), attempt_number: 1 << 40, body, trace_context: None };
     let mut batch = v1::CoordinatorBatch { messages: vec![commit], ..v1::CoordinatorBatch::default() };
     let one = batch.encoded_len();
     batch.messages = vec![batch.messages[0].clone(); MAX_COORDINATOR_BATCH_BYTES / one];

@@ -14,6 +14,7 @@ impl From<ToParticipant> for v1::ToParticipant {
             tx: tx.to_bytes(),
             attempt_number: attempt_number.0,
             body: Some(body),
+            trace_context: None,
         };
         match message {
             ToParticipant::Prepare(prepare) => {

@@ -13,6 +13,22 @@ const ATTEMPT_NUMBER: u64 = (2 << 40) + 3;
 const BEGUN_AT_US: u64 = 1_767_225_600_000_000;
 const ENDED_AT_US: u64 = BEGUN_AT_US + 2_500;
 
+fn traced() -> record::Traced {
+    record::Traced {
+        trace_id: Bytes::from_static(&[0x4b; 16]),
+        span_id: Bytes::from_static(&[0xf0; 8]),
+        parent_span_id: Bytes::from_static(&[0x0f; 8]),
+        trace_state: "key=value".into(),
+    }
+}
+
+fn trace_context() -> v1::TraceContext {
+    v1::TraceContext {
+        traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
+        tracestate: "key=value".into(),
+    }
+}
+
 fn saga_state() -> record::SagaState {
     use record::step_progress::State;
     let step = |name: &str, compensation| v1::SagaStep {
@@ -79,6 +95,7 @@ pub fn records() -> Vec<Sample> {
                 read_only: vec!["rates".into()],
                 results_apart: vec![],
                 held_because: String::new(),
+                traced: Some(traced()),
             },
         ),
         sample(
@@ -166,8 +183,10 @@ pub fn records() -> Vec<Sample> {
                 happened: happened(),
                 results_apart: vec![],
                 read_only: vec!["rates".into()],
+                traced: None,
             },
         ),
+        sample("EndedTransaction, traced", record::EndedTransaction { traced: Some(traced()), ..Default::default() }),
         sample(
             "LostParts",
             record::LostParts {
@@ -353,8 +372,10 @@ fn happened() -> Vec<record::Happened> {
 pub fn session() -> Vec<Sample> {
     use v1::to_coordinator::Body as FromBranch;
     use v1::to_participant::Body as ToBranch;
-    let said =
-        |name, body| sample(name, v1::ToParticipant { tx: TX, attempt_number: ATTEMPT_NUMBER, body: Some(body) });
+    let said = |name, body| {
+        let trace_context = None;
+        sample(name, v1::ToParticipant { tx: TX, attempt_number: ATTEMPT_NUMBER, body: Some(body), trace_context })
+    };
     let answered =
         |name, body| sample(name, v1::ToCoordinator { tx: TX, attempt_number: ATTEMPT_NUMBER, body: Some(body) });
     let voted = |name, vote| answered(name, FromBranch::Vote(v1::Vote { vote: Some(vote) }));
@@ -389,6 +410,7 @@ pub fn session() -> Vec<Sample> {
                     tx: TX,
                     attempt_number: ATTEMPT_NUMBER,
                     body: Some(ToBranch::Commit(v1::Commit {})),
+                    trace_context: Some(trace_context()),
                 }],
             },
         ),

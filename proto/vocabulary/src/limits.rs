@@ -14,6 +14,9 @@
 //!
 //! The assertions below keep it so.
 
+use crate::limit;
+use crate::limit::Limit;
+
 /// A transaction's id: at least one byte, at most this many.
 pub const MAX_TX_ID_BYTES: usize = 64;
 
@@ -103,3 +106,26 @@ const _: () = {
     let callbacks = MAX_CALLBACKS * (MAX_URL_BYTES + MAX_TX_ID_BYTES);
     assert!(MAX_RECORDS_BATCH_BYTES + MAX_RECORD_BYTES + callbacks < MAX_STORE_QUEUE_BYTES);
 };
+
+/// The bounds that users can meet.
+pub const LIMITS: &[Limit] = &[
+    limit!(Bytes MAX_TX_ID_BYTES, "A transaction's id; at least 1.", "`INVALID_REQUEST`, field `tx`."),
+    limit!(Bytes MAX_NAME_BYTES, "A name of a participant, a coordinator, a step or an identity; at least 1.", "`INVALID_REQUEST`, or the server does not start."),
+    limit!(Count MAX_BRANCHES_PER_TRANSACTION, "Branches of one transaction, or steps of one saga.", "`TOO_MANY_BRANCHES`; of a saga `INVALID_SAGA`."),
+    limit!(Bytes MAX_WORK_BYTES, "The work of one branch or step.", "`TOO_LARGE`, field `branches.NAME.work`."),
+    limit!(Bytes MAX_TRANSACTION_BYTES, "The work of all branches of one transaction together; of a saga with its compensations.", "`TOO_LARGE`."),
+    limit!(Bytes MAX_RESULT_BYTES, "The result of a branch or a step.", "The transaction aborts, or compensates, with `too-large`; past the pivot the step is stuck."),
+    limit!(Bytes MAX_TRANSACTION_RESULT_BYTES, "The results of all branches or steps of one transaction together.", "The same."),
+    limit!(Bytes MAX_STEP_INPUT_BYTES, "The results of earlier steps that one step is given together.", "The step is refused with `too-large`."),
+    limit!(Bytes MAX_DETAIL_BYTES, "An explanation in a refusal.", "It is cut."),
+    limit!(Count MAX_WAITERS_PER_TRANSACTION, "Clients that wait for one transaction at the same time.", "`TOO_MANY_WAITERS`."),
+    limit!(Bytes MAX_REQUEST_BYTES, "One request of a client.", "`MESSAGE_TOO_LARGE`."),
+    limit!(Bytes MAX_RESPONSE_BYTES, "One answer to a client or an operator.", "The client reads no larger one."),
+    limit!(Bytes MAX_COORDINATOR_BATCH_BYTES, "One batch from a coordinator to a participant.", "`MESSAGE_TOO_LARGE`, and the session ends. No coordinator sends a larger one."),
+    limit!(Bytes MAX_PARTICIPANT_BATCH_BYTES, "One batch from a participant to a coordinator.", "The session ends. No participant should send a larger one."),
+    limit!(Bytes MAX_ENTRIES_BYTES, "The memory that the entries of one message's lists take once it is read.", "`INVALID_ARGUMENT` without a reason."),
+    limit!(Bytes MAX_RECORD_BYTES, "One transaction's record in the coordinator's log, with what is stored beside it.", "What would make it larger is refused before, by the bounds above."),
+    limit!(Bytes MAX_STORE_QUEUE_BYTES, "What waits for a store's writer, and so the most of one batch.", "More waits."),
+    limit!(Count MAX_CALLBACKS, "Callbacks promised and not kept yet.", "`TOO_MANY_CALLBACKS`."),
+    limit!(Bytes MAX_URL_BYTES, "The URL of a callback.", "`INVALID_REQUEST`, field `callback`."),
+];

@@ -23,6 +23,10 @@ pub mod text;
 mod wire;
 mod work;
 
+use kv::{MAX_KEY_BYTES, MAX_OPERATIONS, MAX_VALUE_BYTES};
+use undoubt_vocabulary::limit;
+use undoubt_vocabulary::limit::Limit;
+
 pub use invalid_work::InvalidWork;
 pub use json::raw_from_text;
 pub use kv::json::OBJECTS;
@@ -30,3 +34,10 @@ pub use kv::text::GRAMMAR;
 pub use reference::{Input, Inputs, Reference};
 pub use results::{FORM_BYTES, Results, Value};
 pub use work::{NotMergeable, PlaceInSaga, Work};
+
+/// The bounds that users can meet.
+pub const LIMITS: &[Limit] = &[
+    limit!(Bytes MAX_KEY_BYTES, "A key of the key-value store; at least 1.", "The client refuses the work; the participant refuses it with `too-large`, an empty one with `invalid-work`."),
+    limit!(Bytes MAX_VALUE_BYTES, "A value of the key-value store.", "The client refuses the work; the participant refuses it with `too-large`."),
+    limit!(Count MAX_OPERATIONS, "Operations of one branch or step.", "The same."),
+];

@@ -17,7 +17,9 @@ use undoubt_coordinator as coordinator;
 use undoubt_kv::{FAMILIES, KeyValue, KeyValueOptions, META};
 use undoubt_participant as participant;
 use undoubt_platform::identity::establish;
-use undoubt_platform::{Access, Kind, Metrics, NumberedStore, Random, SecretKey, SeededRandom, Store, StoreError};
+use undoubt_platform::{
+    Access, Kind, Metrics, NumberedStore, Random, SecretKey, SeededRandom, Store, StoreError, Traces,
+};
 
 /// The free bytes below which servers take no new work.
 const MIN_FREE_BYTES: u64 = 1 << 20;
@@ -95,10 +97,13 @@ async fn coordinate(machine: Machine) -> turmoil::Result {
         connect: Arc::new(sessions),
         dial,
         callback_secret: None,
+        changes: coordinator::Changes::none(),
         incoming: net::incoming(network).await?,
         crash: shared.crash_points(host),
         metrics: Metrics::default(),
+        traces: Traces::default(),
         access: Access::open(),
+        pulse: Default::default(),
     };
     Ok(coordinator::run(config, environment, pending()).await?)
 }
@@ -130,7 +135,9 @@ async fn participate(machine: Machine) -> turmoil::Result {
         incoming: net::incoming(network).await?,
         crash: shared.crash_points(host),
         metrics: Metrics::default(),
+        traces: Traces::default(),
         access: Access::open(),
+        pulse: Default::default(),
     };
     let resource = Arc::new(Observed::new(resource, shared.clone(), host));
     Ok(participant::run(config, resource, environment, pending()).await?)

@@ -100,6 +100,18 @@ impl AddressBook {
     }
 }
 
+impl AddressBook {
+    /// Returns the participants that a coordinator has just told.
+    pub fn told_by(view: &CoordinatorView) -> Vec<Entry> {
+        entries(view)
+    }
+
+    /// Returns those that a coordinator told last; none if it never did.
+    pub fn remembered(coordinator: &str) -> Vec<Entry> {
+        memory().remove(coordinator).unwrap_or_default()
+    }
+}
+
 fn entries(view: &CoordinatorView) -> Vec<Entry> {
     let addressed = view.participants.iter().filter(|participant| !participant.address.is_empty());
     addressed.map(|view| Entry { name: view.name.to_string(), address: view.address.clone() }).collect()

@@ -2,6 +2,8 @@
 
 mod audit;
 mod decisions;
+mod secrets;
+mod trace;
 
 use crate::exit::Exit;
 use crate::output::Format;
@@ -20,6 +22,8 @@ pub use decisions::{
     AcceptLoss, AcceptParticipant, Decision, Forget, ParticipantsAction, PinCoordinator, ReleaseMarks, Resolution,
     Resolve, ResolveStep,
 };
+pub use secrets::{CertsAction, InitCerts, TokensAction};
+pub use trace::TraceArgs;
 
 /// Runs transactions that span several services, and looks after them.
 #[derive(Debug, Parser)]
@@ -102,6 +106,7 @@ pub enum Command {
         #[arg(value_name = "NAME|URL")]
         participant: String,
     },
+    Top(Top),
     Doubt(Doubt),
     Audit(Audit),
     /// Asks a participant directly what it holds: branches, steps it works on, and semantic locks, which may refuse others.
@@ -196,6 +201,8 @@ pub struct Submit {
     /// until it answers, also after restarts of the coordinator.
     #[arg(long, value_name = "URL", requires = "no_wait", conflicts_with = "lines")]
     pub callback: Option<String>,
+    #[command(flatten)]
+    pub trace: TraceArgs,
     /// With --lines: at most so many transactions at the same time.
     #[arg(long, default_value_t = 1_024, value_name = "COUNT", conflicts_with_all = ["on", "raw", "file"],
           value_parser = clap::value_parser!(u32).range(1..=65_536))]
@@ -276,6 +283,17 @@ pub enum RecoveryAction {
     Resume,
 }
 
+/// Shows how it stands, again every second: rates, what is open and in doubt, participants, the oldest transactions.
+///
+/// Keys: q quits, s sorts the participants, arrows move in the list of transactions. Where the output is no terminal, frames are
+/// printed one after the other. While the coordinator is dead, the participants that it told last are asked.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Top {
+    /// Print one frame, and end.
+    #[arg(long)]
+    pub once: bool,
+}
+
 /// Shows what is in doubt, at which participants and since when; also while the coordinator is dead.
 ///
 /// All participants are asked directly. Their addresses are the coordinator's, or those that it told last, or those of its
@@ -285,38 +303,6 @@ pub struct Doubt {
     /// A coordinator's configuration file, which names its participants.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-}
-
-/// What is done about tokens.
-#[derive(Clone, Copy, Debug, Subcommand)]
-pub enum TokensAction {
-    /// Prints a new token, and the hash that servers know it by.
-    New,
-}
-
-/// What is done about certificates.
-#[derive(Debug, Subcommand)]
-pub enum CertsAction {
-    Init(InitCerts),
-}
-
-/// Makes a CA and certificates for a first cluster, and a file of identities that goes with them.
-///
-/// For each name there are NAME.crt and NAME.key. Who can read ca.key can make more: keep it away from the servers, or delete it.
-/// Run again on the same folder, it adds certificates of the same CA.
-#[derive(Debug, Args)]
-pub struct InitCerts {
-    /// The folder to put them in.
-    pub folder: PathBuf,
-    /// A server, and the host names and addresses under which it is called. May be repeated.
-    #[arg(long, value_name = "NAME=HOST,…", value_parser = undoubt::settings::parse_assignment)]
-    pub server: Vec<undoubt::settings::Given>,
-    /// A caller, and its roles: submit, read, operate, coordinator, delegate. May be repeated.
-    #[arg(long, value_name = "NAME=ROLE,…", value_parser = undoubt::settings::parse_assignment)]
-    pub client: Vec<undoubt::settings::Given>,
-    /// The days for which they are valid.
-    #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3650))]
-    pub days: u32,
 }
 
 /// Reads a duration that is not zero: without any, nothing could be tried, and what came of it would be unknown.

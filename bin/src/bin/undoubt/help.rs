@@ -14,6 +14,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "history",
             "list",
             "watch",
+            "top",
             "doubt",
             "describe",
             "participants",

@@ -20,6 +20,7 @@ mod run;
 mod secrets;
 mod show;
 mod submit;
+mod top;
 
 use address_book::AddressBook;
 use args::{Arguments, Command, Global, ParticipantsAction};
@@ -73,6 +74,7 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         }
         Command::AcceptLoss(accept) => operate::accept_loss(&accept, global).await,
         Command::Participant { participant } => operate::participant(&participant, global).await,
+        Command::Top(arguments) => top::top(arguments, global).await,
         Command::Audit(arguments) => audit::audit(&arguments, global).await,
         Command::Doubt(arguments) => doubt::doubt(&arguments, global).await,
         Command::Branches { participant, in_doubt, limit, after } => {

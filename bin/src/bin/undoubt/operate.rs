@@ -68,6 +68,7 @@ pub async fn participants(global: &Global) -> Result<Exit, Failure> {
 fn participant_row(view: &ParticipantView, now: Timestamp) -> [String; 8] {
     let connection =
         if view.connected { "connected".to_owned() } else { format!("broken, {} attempts", view.connection_attempts) };
+    let connection = if view.leaving { format!("{connection}, leaving") } else { connection };
     [
         view.name.to_string(),
         view.address.clone(),

@@ -104,6 +104,9 @@ fn submission(arguments: &Submit) -> Result<Submission, Failure> {
     if let Some(url) = &arguments.callback {
         submission = submission.callback(url);
     }
+    if let Some(traceparent) = &arguments.trace.traceparent {
+        submission = submission.trace_context(traceparent, &arguments.trace.tracestate);
+    }
     Ok(match arguments.deadline {
         Some(deadline) => submission.timeout(deadline),
         None => submission,

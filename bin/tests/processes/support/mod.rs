@@ -3,6 +3,7 @@
 pub mod api;
 pub mod cli;
 pub mod program;
+pub mod server;
 pub mod session;
 
 use std::time::Duration;

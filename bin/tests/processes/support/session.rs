@@ -102,7 +102,8 @@ impl Session {
     }
 
     pub fn send(&self, tx: &str, attempt_number: u64, body: Body) {
-        let message = v1::ToParticipant { tx: Bytes::copy_from_slice(tx.as_bytes()), attempt_number, body: Some(body) };
+        let tx = Bytes::copy_from_slice(tx.as_bytes());
+        let message = v1::ToParticipant { tx, attempt_number, body: Some(body), trace_context: None };
         self.send_batch(v1::CoordinatorBatch { messages: vec![message], ..Default::default() });
     }
 

@@ -13,7 +13,7 @@ use undoubt_coordinator_core::Content;
 use undoubt_platform::audit::Origin;
 use undoubt_platform::server::AnswerRoom;
 use undoubt_platform::store::memory::{Memory, MemoryStore};
-use undoubt_platform::{Batch, CrashPoints, Family, OsRandom, SystemClock};
+use undoubt_platform::{Access, Batch, CrashPoints, Family, OsRandom, SystemClock, Traces};
 use undoubt_vocabulary::{
     Abilities, BranchOutcome, Epoch, ParticipantName, StepOutcome, ToCoordinator, ToParticipant, TransactionPhase,
     TxId, Vote,
@@ -71,6 +71,16 @@ impl World {
         manners: Manners,
         config: Config,
     ) -> World {
+        World::start_traced(store, epoch, participants, manners, (config, Traces::default())).await
+    }
+
+    pub(super) async fn start_traced(
+        store: Arc<MemoryStore>,
+        epoch: u32,
+        participants: usize,
+        manners: Manners,
+        (config, traces): (Config, Traces),
+    ) -> World {
         let names: Vec<ParticipantName> = (0..participants).map(name).collect();
         let parts = Parts {
             config: Arc::new(config),
@@ -82,7 +92,10 @@ impl World {
             epoch: Epoch(epoch),
             figures: Arc::default(),
             bell: None,
-            participants: names.clone(),
+            traces,
+            participants: names.iter().map(|name| (name.clone(), "http://127.0.0.1:1".to_owned())).collect(),
+            access: Access::open(),
+            pulse: Default::default(),
         };
         let (engine, handle) = Engine::recover(parts, tokio::sync::watch::channel(false).0).unwrap();
         let engine = tokio::spawn(engine.run());
@@ -109,8 +122,8 @@ impl World {
         let (to, receiver) = oneshot::channel();
         let reply = Reply::Once { room: AnswerRoom::boundless(), to };
         let timeout = Duration::from_secs(600);
-        let request =
-            NewTransaction { tx: tx(id), digest: [1; 32], content, timeout, wait: true, origin: Origin::default() };
+        let origin = Origin::default();
+        let request = NewTransaction { tx: tx(id), digest: [1; 32], content, timeout, wait: true, origin, trace: None };
         self.handle.tell(Command::Submit { request, reply }).await.unwrap();
         async { receiver.await.unwrap().0 }
     }
@@ -150,7 +163,7 @@ impl World {
 
 async fn take_part(name: ParticipantName, queue: Queue, handle: Handle, manners: Manners) {
     while let Some(drained) = queue.drain().await {
-        let answers = drained.messages.into_iter().filter_map(|message| answer(message, manners)).collect();
+        let answers = drained.messages.into_iter().filter_map(|outgoing| answer(outgoing.message, manners)).collect();
         let received = Command::Messages { participant: name.clone(), session: 1, messages: answers };
         if handle.tell(received).await.is_err() {
             return;

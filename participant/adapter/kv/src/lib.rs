@@ -59,6 +59,7 @@ use undoubt_vocabulary::{
 use write_bound::Writing;
 
 pub use schema::{FAMILIES, META};
+pub use undoubt_lock::LIMITS as LOCK_LIMITS;
 
 /// Branches that share a write are written once they have this many bytes of keys and values; what is left makes the next. Fewer
 /// where the store takes smaller batches.

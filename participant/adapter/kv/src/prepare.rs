@@ -10,6 +10,7 @@ use futures::future::ready;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use undoubt_kv_evaluation::{Evaluation, Tell};
 use undoubt_lock::{Age, Mode};
@@ -33,7 +34,10 @@ pub(super) async fn prepare(
         return Ok(Vote::Refused(over(&id.tx)));
     }
     match begin(kv, id, prepare) {
-        Ok(begun) => go_on(kv, id, prepare, begun, cancelled).await,
+        Ok(mut begun) => match wait_for_locks(kv, id, prepare, &mut begun, cancelled).await {
+            Ok(()) => go_on(kv, id, prepare, begun).await,
+            Err(refusal) => Ok(Vote::Refused(refusal)),
+        },
         Err(declined) => declined.vote(),
     }
 }
@@ -54,11 +58,18 @@ pub(super) fn prepare_all(
             continue;
         }
         let added = match begin(kv, &id, &prepare) {
-            Ok(begun) if begun.granted.is_some() => {
+            Ok(mut begun) if begun.granted.is_some() => {
                 let (kv, cancelled) = (kv.clone(), cancellations.token(&id));
                 let call = async move {
-                    match go_on(&kv, &id, &prepare, begun, &cancelled).await {
-                        Ok(vote) => Ok(Voted { votes: vec![(id, vote)], ..Voted::default() }),
+                    let asked = Instant::now();
+                    let granted = wait_for_locks(&kv, &id, &prepare, &mut begun, &cancelled).await;
+                    let waited = vec![(id.clone(), asked.elapsed())];
+                    let vote = match granted {
+                        Ok(()) => go_on(&kv, &id, &prepare, begun).await,
+                        Err(refusal) => Ok(Vote::Refused(refusal)),
+                    };
+                    match vote {
+                        Ok(vote) => Ok(Voted { votes: vec![(id, vote)], waited, ..Voted::default() }),
                         Err(ResourceError::NoRoom) => Ok(Voted { put_off: vec![(id, prepare)], ..Voted::default() }),
                         Err(error) => Err(error),
                     }
@@ -112,21 +123,23 @@ fn begin(kv: &KeyValue, id: &BranchId, prepare: &Prepare) -> Result<Begun, Decli
     Ok(Begun { work, wanted, granted })
 }
 
-/// Waits for its locks if it has to, and writes its vote.
-async fn go_on(
+/// Waits for its locks if it has to.
+async fn wait_for_locks(
     kv: &KeyValue,
     id: &BranchId,
     prepare: &Prepare,
-    mut begun: Begun,
+    begun: &mut Begun,
     cancelled: &CancellationToken,
-) -> Result<Vote, ResourceError> {
-    if let Some(granted) = begun.granted.take() {
+) -> Result<(), Refusal> {
+    match begun.granted.take() {
         // Only those who wait take room for it.
-        let granted = Box::pin(kv.locks.wait(&id.tx, granted, prepare.timeout, cancelled)).await;
-        if let Err(refusal) = granted {
-            return Ok(Vote::Refused(refusal));
-        }
+        Some(granted) => Box::pin(kv.locks.wait(&id.tx, granted, prepare.timeout, cancelled)).await,
+        None => Ok(()),
     }
+}
+
+/// Does the work under its locks, and writes its vote.
+async fn go_on(kv: &KeyValue, id: &BranchId, prepare: &Prepare, begun: Begun) -> Result<Vote, ResourceError> {
     let mut group = Group::default();
     if let Err(declined) = group.add(kv, id, prepare, begun) {
         return declined.vote();

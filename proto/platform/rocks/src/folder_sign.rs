@@ -25,12 +25,14 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use undoubt_vocabulary::printable_text::clean;
+use undoubt_rocks_format::sign::Mark;
 
 use super::error::translate_io;
 use super::folder::sync_folder;
 use undoubt_platform::clock::Timestamp;
 use undoubt_platform::store::StoreError;
+
+pub use undoubt_rocks_format::sign::FileIdentity;
 
 const SENTINEL: &str = "UNDOUBT-SENTINEL";
 const MARK: &str = "UNDOUBT-BACKUP";
@@ -65,49 +67,11 @@ impl fmt::Display for LocalSign {
     }
 }
 
-/// The marks by which a file is told from its copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileIdentity {
-    pub inode: u64,
-    /// Nanoseconds since 1970; 0 where the file system does not tell.
-    pub born_ns: u64,
-}
-
-impl fmt::Display for FileIdentity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.born_ns {
-            0 => write!(f, "inode {}", self.inode),
-            born_ns => write!(f, "inode {} born at {}", self.inode, Timestamp(born_ns / 1_000)),
-        }
-    }
-}
-
-impl FileIdentity {
-    fn of(file: &File) -> io::Result<FileIdentity> {
-        let found = file.metadata()?;
-        let born = found.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
-        let born_ns = born.and_then(|born| u64::try_from(born.as_nanos()).ok()).unwrap_or(0);
-        Ok(FileIdentity { inode: found.ino(), born_ns })
-    }
-
-    /// Returns true if both may be of one file. A kernel may learn to tell the time of birth.
-    fn agrees_with(self, other: FileIdentity) -> bool {
-        self.inode == other.inode && (self.born_ns == other.born_ns || self.born_ns == 0 || other.born_ns == 0)
-    }
-
-    fn encode(self) -> String {
-        let facts = format!("inode {:020} born {:020}", self.inode, self.born_ns);
-        format!("{facts} crc32c {:08x}\n", crc32c::crc32c(facts.as_bytes()))
-    }
-
-    /// Returns `None` for all that [`FileIdentity::encode`] does not write.
-    fn decode(line: &[u8]) -> Option<FileIdentity> {
-        let text = str::from_utf8(line).ok()?;
-        let mut words = text.split(' ');
-        let mut number = || -> Option<u64> { words.nth(1)?.parse().ok() };
-        let identity = FileIdentity { inode: number()?, born_ns: number()? };
-        (identity.encode() == text).then_some(identity)
-    }
+fn identity_of(file: &File) -> io::Result<FileIdentity> {
+    let found = file.metadata()?;
+    let born = found.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    let born_ns = born.and_then(|born| u64::try_from(born.as_nanos()).ok()).unwrap_or(0);
+    Ok(FileIdentity { inode: found.ino(), born_ns })
 }
 
 /// Returns the sign that a folder shows. It changes nothing. The sentinel is looked at only if `compares`; a backup's mark, which
@@ -140,7 +104,7 @@ fn read(path: &Path) -> io::Result<Option<(Vec<u8>, FileIdentity)>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
-    let identity = FileIdentity::of(&file)?;
+    let identity = identity_of(&file)?;
     let mut content = Vec::new();
     // One byte more than there should be shows that there are more.
     file.take(identity.encode().len() as u64 + 1).read_to_end(&mut content)?;
@@ -152,7 +116,7 @@ pub(super) fn seal(folder: &Path) -> Result<(), StoreError> {
     let path = folder.join(SENTINEL);
     let write = || {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path)?;
-        let line = FileIdentity::of(&file)?.encode();
+        let line = identity_of(&file)?.encode();
         file.write_all_at(line.as_bytes(), 0)?;
         file.set_len(line.len() as u64)?;
         file.sync_all()
@@ -173,8 +137,9 @@ pub(super) fn settle(folder: &Path) -> Result<(), StoreError> {
 
 /// Marks a folder as a backup; durable once the folder is forced.
 pub(super) fn mark(folder: &Path, of: &str, taken_at: Timestamp) -> io::Result<()> {
+    let mark = Mark { of: of.to_owned(), taken_at: taken_at.to_string() };
     let mut file = File::create_new(folder.join(MARK))?;
-    io::Write::write_all(&mut file, format!("taken at {taken_at}\nof {of}\n").as_bytes())?;
+    io::Write::write_all(&mut file, mark.encode().as_bytes())?;
     file.sync_all()
 }
 
@@ -187,10 +152,6 @@ fn marked(folder: &Path) -> Result<Option<LocalSign>, StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         read => read.map_err(|error| translate_io(&error, "reading", &path))?,
     };
-    let content = String::from_utf8_lossy(&content);
-    let told =
-        |what: &str| content.lines().find_map(|line| line.strip_prefix(what)).map(|told| clean(told).into_owned());
-    let of = told("of ").unwrap_or_else(|| "an unknown server".to_owned());
-    let taken_at = told("taken at ").unwrap_or_else(|| "an unknown time".to_owned());
+    let Mark { of, taken_at } = Mark::read(&content);
     Ok(Some(LocalSign::Backup { folder: folder.to_owned(), of, taken_at }))
 }

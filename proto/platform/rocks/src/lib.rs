@@ -23,7 +23,6 @@ mod database;
 mod error;
 mod folder;
 mod folder_sign;
-mod log_format;
 mod reclaimer;
 mod wal_check;
 mod writer;

@@ -21,8 +21,8 @@ use std::path::{Path, PathBuf};
 
 use super::error::translate_io;
 use super::folder::CURRENT;
-use super::log_format::{Verdict, inspect};
 use undoubt_platform::store::StoreError;
+use undoubt_rocks_format::log::{Verdict, inspect};
 
 pub(super) fn check(folder: &Path) -> Result<(), StoreError> {
     check_manifest(folder)?;

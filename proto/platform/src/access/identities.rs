@@ -1,7 +1,9 @@
 //! The identities that a server knows, and the file in which they stand.
 
+use super::limits::{LimitsByName, OwnLimits};
 use super::role::{Role, Roles, UnknownRole};
 use super::token::{InvalidHash, TokenHash};
+use crate::range::OutOfRange;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use undoubt_vocabulary::InvalidId;
 use undoubt_vocabulary::id::check_name;
 
 /// Identities that one file may hold.
-const MAX_IDENTITIES: usize = 10_000;
+pub(crate) const MAX_IDENTITIES: usize = 10_000;
 
 /// Somebody whom a server knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +29,7 @@ pub struct Identities {
     by_certificate: BTreeMap<String, usize>,
     /// Tokens and places in `all`, by the first bytes of the tokens' hashes.
     by_token: BTreeMap<u64, Vec<(TokenHash, usize)>>,
+    limits: LimitsByName,
 }
 
 /// The reason why a file of identities cannot be used.
@@ -46,6 +49,8 @@ pub enum BadIdentities {
     Unreachable(String),
     #[error("identity {name:?}: {cause}")]
     Hash { name: String, cause: InvalidHash },
+    #[error("identity {name:?}: {cause}")]
+    Limits { name: String, cause: OutOfRange },
     #[error("certificate {certificate:?} belongs to {first:?} and to {second:?}; it can be one only")]
     SharedCertificate { certificate: String, first: String, second: String },
     #[error("a token belongs to {first:?} and to {second:?}; make another for one of them")]
@@ -72,6 +77,9 @@ struct Entry {
     /// Hashes of tokens.
     #[serde(default)]
     tokens: Vec<String>,
+    /// What differs from the server's `[limits]`.
+    #[serde(default)]
+    limits: Option<OwnLimits>,
 }
 
 impl Identities {
@@ -81,14 +89,22 @@ impl Identities {
         if file.identity.len() > MAX_IDENTITIES {
             return Err(BadIdentities::TooMany(file.identity.len()));
         }
-        let mut identities = Identities::default();
-        for entry in file.identity {
-            identities.add(entry)?;
+        let (mut identities, mut limits) = (Identities::default(), BTreeMap::new());
+        for mut entry in file.identity {
+            let own = entry.limits.take();
+            let name = identities.add(entry)?;
+            if let Some(own) = own {
+                own.check().map_err(|cause| BadIdentities::Limits { name: name.to_string(), cause })?;
+                limits.insert(name, own);
+            }
         }
+        identities.limits = Arc::new(limits);
         Ok(identities)
     }
 
-    fn add(&mut self, Entry { name, roles, certificates, tokens }: Entry) -> Result<(), BadIdentities> {
+    /// Adds one, and returns its name.
+    fn add(&mut self, entry: Entry) -> Result<Arc<str>, BadIdentities> {
+        let Entry { name, roles, certificates, tokens, limits: _ } = entry;
         check_name("an identity's name", &name)?;
         if self.all.iter().any(|known| *known.name == *name) {
             return Err(BadIdentities::Twice(name));
@@ -115,8 +131,9 @@ impl Identities {
             }
             self.by_token.entry(hash.prefix()).or_default().push((hash, place));
         }
-        self.all.push(Identity { name: name.into(), roles });
-        Ok(())
+        let name: Arc<str> = name.into();
+        self.all.push(Identity { name: name.clone(), roles });
+        Ok(name)
     }
 
     /// Returns the name at a place; that of the one that is being added is not there yet.
@@ -135,6 +152,11 @@ impl Identities {
 
     pub fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// Returns the limits of those that have some of their own.
+    pub fn limits(&self) -> &LimitsByName {
+        &self.limits
     }
 
     /// Returns the identity to which a token belongs.

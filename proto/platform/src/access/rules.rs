@@ -2,6 +2,7 @@
 
 use super::caller::Caller;
 use super::identities::{Identities, Identity};
+use super::limits::LimitsByName;
 use super::methods::{Needed, needed};
 use super::role::{Role, Roles};
 use crate::reason::Reason;
@@ -16,7 +17,7 @@ use tonic::Status;
 pub const ON_BEHALF_OF: &str = "undoubt-on-behalf-of";
 
 /// The longest name of somebody on whose behalf a gateway asks.
-const MAX_BEHALF_BYTES: usize = 128;
+pub(crate) const MAX_BEHALF_BYTES: usize = 128;
 
 /// The rules of one server. Clones share them.
 #[derive(Clone)]
@@ -124,6 +125,11 @@ impl Access {
         let mut rules = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let anonymous = rules.anonymous;
         *rules = Arc::new(Rules { identities, anonymous });
+    }
+
+    /// Returns the limits of the identities that have some of their own, as they are now.
+    pub fn limits(&self) -> LimitsByName {
+        self.rules().identities.limits().clone()
     }
 
     fn rules(&self) -> Arc<Rules> {

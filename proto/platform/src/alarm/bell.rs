@@ -15,13 +15,13 @@ use tokio::time::{sleep, timeout};
 use tonic::transport::Uri;
 
 /// Alarms that may wait to be posted; what comes on top is in the log alone.
-const MAX_WAITING: usize = 64;
+pub(crate) const MAX_WAITING: usize = 64;
 
 /// One call, with connecting.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often an alarm is posted before it is left to the log.
-const ATTEMPTS: u32 = 5;
+pub(crate) const ATTEMPTS: u32 = 5;
 
 /// The pause after the first that failed; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);

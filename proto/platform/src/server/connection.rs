@@ -18,7 +18,7 @@ const PREFACE_BYTES: usize = 24;
 
 /// A client that takes room from others has to read its answers: within this time all of them, or so many bytes. And
 /// whoever it is, some of what is written to it has to go within this time.
-pub(super) const READING_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const READING_TIMEOUT: Duration = Duration::from_secs(30);
 const LEAST_READ_BYTES: u64 = 512 << 10;
 
 /// Bytes both ways.

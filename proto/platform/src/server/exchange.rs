@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use tonic::{Code, Extensions, Response, Status};
 
 /// The time that an answer may wait for room.
-const ANSWER_ROOM_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const ANSWER_ROOM_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An answer is in memory as it was put together, and as it is encoded.
 const COPIES_OF_AN_ANSWER: usize = 2;

@@ -6,7 +6,7 @@ use tonic::Status;
 use undoubt_vocabulary::TxId;
 
 /// The longest name of an operator, and the longest reason, in bytes.
-const MAX_REASON_BYTES: usize = 256;
+pub(crate) const MAX_REASON_BYTES: usize = 256;
 
 /// Returns the id of the transaction that a request names.
 pub fn parse_tx(tx: Bytes) -> Result<TxId, Status> {

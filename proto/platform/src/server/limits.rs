@@ -8,17 +8,17 @@
 use super::room::Bounds;
 
 /// Requests that one connection may have under way; clients queue what is beyond.
-pub(super) const MAX_STREAMS_PER_CONNECTION: u32 = 256;
+pub(crate) const MAX_STREAMS_PER_CONNECTION: u32 = 256;
 
 /// Requests under way on all connections; one more is turned away.
-pub(super) const MAX_REQUESTS_UNDER_WAY: usize = 32_768;
+pub(crate) const MAX_REQUESTS_UNDER_WAY: usize = 32_768;
 
 /// The bytes that the headers of one request may take.
-pub(super) const MAX_HEADER_LIST_BYTES: u32 = 8 << 10;
+pub(crate) const MAX_HEADER_LIST_BYTES: u32 = 8 << 10;
 
 /// The bytes that a connection may hold for itself, of messages that are not whole and, apart from that, of answers
 /// that are not sent.
-pub(super) const ALLOWANCE_BYTES: u32 = 64 << 10;
+pub(crate) const ALLOWANCE_BYTES: u32 = 64 << 10;
 
 /// Connections that can fill a common room before others have to wait for it.
 const SHARES_OF_A_ROOM: u32 = 4;

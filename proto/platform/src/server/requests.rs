@@ -14,10 +14,10 @@ use tonic::Status;
 use tonic::body::Body;
 
 /// A message that is waited for has to come within this time, and be whole.
-pub(super) const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The time that a large message may wait for room.
-const REQUEST_ROOM_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const REQUEST_ROOM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// gRPC puts before each message whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;

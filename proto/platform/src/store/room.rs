@@ -1,7 +1,7 @@
 //! The room that is free on a device.
 
 /// Files that a store may have to make to finish what is open: logs, tables and manifests.
-const MIN_FREE_FILES: u64 = 32;
+pub(crate) const MIN_FREE_FILES: u64 = 32;
 
 /// The room that is free for new data; `None` where nothing bounds it. A quota cannot be seen beforehand: it is met by
 /// writing.

@@ -83,6 +83,14 @@ pub(crate) fn roots(path: &Path, pem: &[u8]) -> Result<RootCertStore, FileError>
     Ok(roots)
 }
 
+/// Reads PEM as that of certificates, of CAs and of a key, and returns the first refusal: for the fuzzers.
+#[doc(hidden)]
+pub fn check_pem(pem: &[u8]) -> Result<(), FileError> {
+    let path = Path::new("file");
+    let read = certificates(path, pem).map(|chain| chain.iter().map(crate::server::names).for_each(drop));
+    read.and(roots(path, pem).map(drop)).and(key(path, pem).map(drop))
+}
+
 /// Returns what a certificate and its key are refused for.
 pub(crate) fn pair_error(certificate: &Path, key: &Path, error: &rustls::Error) -> FileError {
     if matches!(error, rustls::Error::InconsistentKeys(_)) {

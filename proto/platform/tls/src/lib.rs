@@ -19,8 +19,12 @@ mod tests;
 mod words;
 
 pub use client::{ClientTls, Protocol, connect};
+#[doc(hidden)]
+pub use files::check_pem;
 pub use files::{ClientFiles, FileError, ServerFiles, readable_by_others};
 pub use kept::Refreshed;
+#[cfg(feature = "seams")]
+pub use seams::LIMITS;
 #[cfg(feature = "seams")]
 pub use seams::{TlsDial, accept};
 pub use server::{ClientCertificate, ServerTls, names};

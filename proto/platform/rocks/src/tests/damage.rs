@@ -1,7 +1,7 @@
 //! Storage that lies (R8): whatever is done to the files, a store either refuses or has everything it promised.
 
 use super::*;
-use crate::log_format::{Verdict, inspect};
+use undoubt_rocks_format::log::{Verdict, inspect};
 
 const RECORDS: u8 = 5;
 

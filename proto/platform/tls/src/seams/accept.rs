@@ -15,10 +15,10 @@ use undoubt_platform::server::{Connection, Peer};
 
 /// Handshakes under way at a time. One more takes the place of the oldest: an honest one is over in milliseconds, so those that
 /// say nothing give way to it.
-const MAX_HANDSHAKES: usize = 256;
+pub(crate) const MAX_HANDSHAKES: usize = 256;
 
 /// A handshake that takes longer is given up.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Handshakes that failed are told once in this time, with how many there were.
 const TOLD_EVERY: Duration = Duration::from_secs(10);

@@ -27,12 +27,7 @@ fn append(log: &mut Vec<u8>, payload: &[u8]) {
 }
 
 fn append_fragment(log: &mut Vec<u8>, kind: u8, payload: &[u8]) {
-    let checksum = crc32c::crc32c_append(crc32c::crc32c(&[kind]), payload);
-    let masked = checksum.rotate_right(15).wrapping_add(CHECKSUM_MASK_DELTA);
-    log.extend(masked.to_le_bytes());
-    log.extend(u16::try_from(payload.len()).unwrap().to_le_bytes());
-    log.push(kind);
-    log.extend(payload);
+    log.extend(fragment(kind, payload));
 }
 
 /// Without zeros, so that only what a test zeroes is zero.

@@ -31,8 +31,9 @@ const KIND_AT: usize = 6;
 /// RocksDB stores a checksum rotated and shifted by this, so that a checksum of checksums is no special case.
 const CHECKSUM_MASK_DELTA: u32 = 0xa282_ead8;
 
+/// The state of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     Intact,
     /// The first `keep_bytes` are whole records; `record` (counted from 1) is torn.
     Torn {
@@ -71,7 +72,8 @@ enum Flaw {
     Impossible(&'static str),
 }
 
-pub(super) fn inspect(log: &[u8]) -> Verdict {
+/// Reads a whole log.
+pub fn inspect(log: &[u8]) -> Verdict {
     let mut at = 0;
     let mut record = 1;
     let mut unfinished_from = None;
@@ -164,6 +166,17 @@ fn kind_of(byte: u8) -> Option<Kind> {
 fn stored_checksum(header: &[u8; HEADER_BYTES]) -> u32 {
     let masked = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
     masked.wrapping_sub(CHECKSUM_MASK_DELTA).rotate_left(15)
+}
+
+/// Returns a fragment as RocksDB writes it, for tests.
+///
+/// # Panics
+/// If the payload is longer than a fragment's may be.
+pub fn fragment(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(&[kind]), payload);
+    let masked = checksum.rotate_right(15).wrapping_add(CHECKSUM_MASK_DELTA);
+    let length = u16::try_from(payload.len()).expect("a payload is within its block");
+    [&masked.to_le_bytes()[..], &length.to_le_bytes(), &[kind], payload].concat()
 }
 
 /// Returns true if the fragment is whole but for its length. The checksum leaves that out, so it still matches at its

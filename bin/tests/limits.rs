@@ -1,0 +1,178 @@
+//! The page of limits, `proto/LIMITS.md`, says what the code says, and leaves no bound out. `UPDATE_CATALOGUE=1` writes it anew.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails where it stands")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use undoubt_coordinator::Config as OfCoordinator;
+use undoubt_participant::Config as OfParticipant;
+use undoubt_platform::limits as platform;
+use undoubt_platform::range::Ranged;
+use undoubt_vocabulary::limit::Limit;
+
+const HEAD: &str = "# Limits
+
+Every bound that a user can meet. Generated from the code (`LIMITS` of each crate, `ranges` of either server's settings); a test holds the page
+to it, and fails where a bound is missing. What stands like `TOO_LARGE` is the reason of a refusal ([CATALOGUE.md](CATALOGUE.md)); what
+like `too-large` is the code with which a participant refuses work.
+";
+
+fn root() -> PathBuf {
+    PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("..")
+}
+
+/// The parts of what no setting changes.
+fn tables() -> Vec<(&'static str, &'static [Limit])> {
+    vec![
+        ("Transactions", undoubt_vocabulary::limits::LIMITS),
+        ("Work of the key-value store", undoubt_client::work::LIMITS),
+        ("Locks", undoubt_kv::LOCK_LIMITS),
+        ("Requests and connections", platform::OF_CONNECTIONS),
+        ("TLS", undoubt_tls::LIMITS),
+        ("Who may do what", platform::OF_ACCESS),
+        ("A coordinator", undoubt_coordinator::LIMITS),
+        ("A participant", undoubt_participant::LIMITS),
+        ("Stores, metrics and alarms", platform::OF_SERVERS),
+        ("The client's library", undoubt_client::LIMITS),
+    ]
+}
+
+fn fixed() -> String {
+    let head = "\n## What no setting changes\n\nIn the order in which one meets them.\n";
+    tables().into_iter().fold(head.to_owned(), |mut page, (title, limits)| {
+        write!(page, "\n### {title}\n\n| limit | value | of | where it is met |\n| --- | --- | --- | --- |\n").unwrap();
+        for Limit { name, value, unit, of, met } in limits {
+            writeln!(page, "| `{name}` | {} | {of} | {met} |", with_unit(*value, unit.as_str())).unwrap();
+        }
+        page
+    })
+}
+
+fn with_unit(value: u64, unit: &str) -> String {
+    format!("{} {unit}", grouped(value)).trim_end().to_owned()
+}
+
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap());
+    groups.collect::<Vec<_>>().join(",")
+}
+
+/// Returns the comments of a struct's fields, by their names.
+fn comments(source: &str) -> BTreeMap<String, String> {
+    let (mut told, mut said) = (BTreeMap::new(), Vec::new());
+    for line in source.lines().map(str::trim) {
+        if let Some(text) = line.strip_prefix("///") {
+            said.push(text.trim().to_owned());
+            continue;
+        }
+        if let Some((name, _)) = line.strip_prefix("pub ").and_then(|field| field.split_once(": ")) {
+            told.insert(name.to_owned(), said.join(" "));
+        }
+        if !line.starts_with('#') {
+            said.clear();
+        }
+    }
+    told
+}
+
+fn settings(title: &str, ranges: &[Ranged], sources: &[&str]) -> String {
+    let mut page =
+        format!("\n### {title}\n\n| setting | default | least | most | of |\n| --- | --- | --- | --- | --- |\n");
+    let sources = sources.iter().map(|source| fs::read_to_string(root().join(source)).unwrap());
+    let comments: BTreeMap<String, String> = sources.flat_map(|source| comments(&source)).collect();
+    for Ranged { setting, value, min, max } in ranges {
+        let name = setting.rsplit('.').next().unwrap();
+        let units = [("_ms", "ms"), ("_s", "s"), ("_bytes", "bytes")];
+        let unit = units.into_iter().find(|(end, _)| name.ends_with(end)).map_or("", |(_, unit)| unit);
+        let [value, min, max] = [*value, *min, *max].map(|number| with_unit(number, unit));
+        let of = comments.get(name).unwrap_or_else(|| panic!("the setting {setting} has no comment"));
+        writeln!(page, "| `{setting}` | {value} | {min} | {max} | {of} |").unwrap();
+    }
+    page
+}
+
+fn page() -> String {
+    let alarms = "proto/platform/src/alarm/config.rs";
+    let head = "\n## What a setting changes\n\nA value outside of its range is refused at the start. `--print-config` prints all settings, these and others.\n";
+    [
+        HEAD,
+        &fixed(),
+        head,
+        &settings("Of a coordinator", &OfCoordinator::default().ranges(), &["coordinator/src/config.rs", alarms]),
+        &settings("Of a participant", &OfParticipant::default().ranges(), &["participant/src/config.rs", alarms]),
+    ]
+    .concat()
+}
+
+#[test]
+fn the_page_of_limits_says_what_the_code_says() {
+    let (place, page) = (root().join("proto/LIMITS.md"), page());
+    if std::env::var_os("UPDATE_CATALOGUE").is_some() {
+        fs::write(&place, &page).unwrap();
+    }
+    let kept = fs::read_to_string(&place).unwrap_or_default();
+    assert_eq!(kept, page, "write {} anew with UPDATE_CATALOGUE=1", place.display());
+}
+
+/// Bounds that nobody meets from outside: how work is cut into pieces inside, and what bounds that.
+const INNER: &[&str] = &[];
+
+/// Returns the constants of a source file that bound something, by their names.
+fn bounds_in(source: &str) -> impl Iterator<Item = &str> {
+    // Tests of a module stand at its end.
+    let product = source.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    product.lines().filter_map(|line| {
+        let line = line.trim_start();
+        let rest = ["const ", "pub const ", "pub(crate) const ", "pub(super) const "]
+            .iter()
+            .find_map(|head| line.strip_prefix(head))?;
+        let name = rest.split(':').next()?;
+        let bounds = name.starts_with("MAX_") || name.starts_with("MIN_") || name.ends_with("_TIMEOUT");
+        bounds.then_some(name)
+    })
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = entry.file_name().unwrap().to_str().unwrap().to_owned();
+        if entry.is_dir() && !["tests", "examples", "conformance", "target"].contains(&name.as_str()) {
+            sources(&entry, found);
+        } else if name.ends_with(".rs") && name != "tests.rs" {
+            found.push(entry);
+        }
+    }
+}
+
+#[test]
+fn no_bound_of_the_code_is_missing_on_the_page_or_named_for_nothing() {
+    let told: BTreeSet<&str> = tables().iter().flat_map(|(_, limits)| limits.iter().map(|limit| limit.name)).collect();
+    let mut files = Vec::new();
+    ["proto", "coordinator", "participant"].iter().for_each(|folder| sources(&root().join(folder), &mut files));
+    let mut there_are = BTreeSet::new();
+    let mut missing = Vec::new();
+    for file in &files {
+        let source = fs::read_to_string(file).unwrap();
+        for name in bounds_in(&source) {
+            there_are.insert(name.to_owned());
+            if !told.contains(name) && !INNER.contains(&name) {
+                missing.push(format!("{name} in {}", file.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "neither on the page of limits nor among INNER:\n{}", missing.join("\n"));
+    let gone: Vec<&&str> = INNER.iter().filter(|name| !there_are.contains(**name)).collect();
+    assert!(gone.is_empty(), "INNER names what is no bound any more: {gone:?}");
+}
+
+#[test]
+fn comments_and_bounds_are_found_where_they_stand() {
+    let told = comments(
+        "struct A {\n    /// The first,\n    /// and more.\n    #[serde(x)]\n    pub one_ms: u64,\n    pub two: u64,\n}",
+    );
+    assert_eq!((told["one_ms"].as_str(), told["two"].as_str()), ("The first, and more.", ""));
+    let source = "const MAX_A: u8 = 1;\n    pub(crate) const B_TIMEOUT: D = d();\nconst OTHER: u8 = 1;\n#[cfg(test)]\nmod tests {\nconst MAX_C: u8 = 1;";
+    assert_eq!(bounds_in(source).collect::<Vec<_>>(), ["MAX_A", "B_TIMEOUT"]);
+}
