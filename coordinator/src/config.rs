@@ -4,8 +4,10 @@ use crate::address::{self, Flaw};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use undoubt_platform::access::{AccessConfig, LimitsConfig, TlsConfig};
 use undoubt_platform::alarm::{AlarmConfig, BadAlarmUrl};
+use undoubt_platform::audit::{Bounds, MAX_AUDIT_BYTES, MIN_AUDIT_BYTES};
 use undoubt_platform::metrics::{BadMetricsAddress, MetricsConfig};
 use undoubt_platform::none_or_number;
 use undoubt_platform::range::{CENTURY_S, DAY_MS, OutOfRange, Ranged, YEAR_MS, check_ranges, ranged};
@@ -96,6 +98,10 @@ pub struct Config {
     pub callback_secret: PathBuf,
     /// The CAs of callees with `https://`, as PEM; without, those of `tls.ca`.
     pub callback_ca: PathBuf,
+    /// The bytes of the audit record: the oldest entries go when there would be more.
+    pub audit_max_bytes: u64,
+    /// The time for which an entry of the audit record is kept.
+    pub audit_retention_s: u64,
     /// The time for which records that nobody waits for may stay unforced while the coordinator is idle.
     pub lazy_flush_ms: u64,
     /// The room on the device below which no new transaction is taken.
@@ -172,6 +178,8 @@ impl Default for Config {
             callback_allow: Vec::new(),
             callback_secret: PathBuf::new(),
             callback_ca: PathBuf::new(),
+            audit_max_bytes: 1 << 30,
+            audit_retention_s: 90 * 86_400,
             lazy_flush_ms: 50,
             min_free_bytes: 64 << 20,
             witness_wait_ms: 500,
@@ -316,6 +324,8 @@ impl Config {
             pause("callback_first_pause_ms", self.callback_first_pause_ms),
             pause("callback_max_pause_ms", self.callback_max_pause_ms),
             ranged("callback_give_up_s", self.callback_give_up_s, 0, CENTURY_S),
+            ranged("audit_max_bytes", self.audit_max_bytes, MIN_AUDIT_BYTES, MAX_AUDIT_BYTES),
+            ranged("audit_retention_s", self.audit_retention_s, 1, CENTURY_S),
             ranged("lazy_flush_ms", self.lazy_flush_ms, 1, MAX_LAZY_FLUSH_MS),
             ranged("min_free_bytes", self.min_free_bytes, 0, MAX_MIN_FREE_BYTES),
             ranged("witness_wait_ms", self.witness_wait_ms, 0, DAY_MS),
@@ -328,6 +338,10 @@ impl Config {
 
     pub(crate) fn retries(&self) -> Backoff {
         Backoff { first_ms: self.retry_first_pause_ms, max_ms: self.retry_max_pause_ms }
+    }
+
+    pub(crate) fn audit_bounds(&self) -> Bounds {
+        Bounds { max_bytes: self.audit_max_bytes, retention: Duration::from_secs(self.audit_retention_s) }
     }
 
     pub(crate) fn callbacks(&self) -> Backoff {

@@ -30,6 +30,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use undoubt_coordinator_core::{Client, Coordinator, Effect, Input, Limits, Part, Phase};
 use undoubt_platform::alarm::Bell;
+use undoubt_platform::audit::Audit;
 use undoubt_platform::pulse::Pulse;
 use undoubt_platform::{Access, Clock, CrashPoints, Random, Room, StoreError};
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
@@ -62,6 +63,7 @@ pub(crate) struct Engine {
     crash: CrashPoints,
     pulse: Pulse,
     log: Log,
+    audit: Arc<Audit>,
     apart: Apart,
     writes: writes::Writes,
     histories: Histories,
@@ -104,6 +106,7 @@ pub(crate) struct Parts {
     pub(crate) random: Arc<dyn Random>,
     pub(crate) crash: CrashPoints,
     pub(crate) log: Log,
+    pub(crate) audit: Arc<Audit>,
     pub(crate) epoch: Epoch,
     pub(crate) figures: Arc<Figures>,
     pub(crate) bell: Option<Bell>,
@@ -119,7 +122,8 @@ impl Engine {
         parts: Parts,
         drained: tokio::sync::watch::Sender<bool>,
     ) -> Result<(Engine, Handle), LogError> {
-        let Parts { config, clock, random, crash, log, epoch, figures, bell, participants, access, pulse } = parts;
+        let Parts { config, clock, random, crash, log, audit, epoch, figures, bell, participants, access, pulse } =
+            parts;
         let (handle, commands) = Handle::new(MAX_QUEUED_COMMANDS);
         let retained = Duration::from_secs(config.retention_s);
         let retention = Retention::new(retained, log.oldest_end()?, Instant::now(), clock.now());
@@ -163,6 +167,7 @@ impl Engine {
             crash,
             pulse,
             log,
+            audit,
         };
         let (open, apart) = engine.log.unfinished_and_separate_parts()?;
         engine.apart = apart;

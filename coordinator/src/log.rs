@@ -11,6 +11,7 @@
 //! | `callback` | transaction id | the URLs that are to hear its outcome, one in a line |
 //! | `result` | attempt number (big-endian), name of a branch or a step | what it handed back, if that is large |
 //! | `definition` | attempt number (big-endian) | `SagaDefinition`: the steps of an open saga, if they are large |
+//! | `audit` | see `undoubt_platform::audit` | `AuditRecord`: who did what |
 //! | `damaged` | transaction id | nothing: heuristic damage, kept until an operator forgets it |
 
 mod codec;
@@ -26,6 +27,7 @@ use std::path::Path;
 use std::sync::{Arc, Weak};
 use stored_history::StoredHistory;
 use undoubt_coordinator_core::{EndedRecord, Part, Record, StillKnown, Unfinished, UnusableRecord};
+use undoubt_platform::audit::AUDIT;
 use undoubt_platform::{
     BackingUp, Batch, Direction, Durability, Family, Room, Store, StoreError, Written, write_until_taken,
 };
@@ -45,7 +47,7 @@ const RESULT: Family = Family("result");
 const DEFINITION: Family = Family("definition");
 
 /// The families that a store for this log has to be opened with.
-pub const FAMILIES: &[Family] = &[META, OPEN, ENDED, ENDED_AT, DAMAGED, CALLBACK, RESULT, DEFINITION];
+pub const FAMILIES: &[Family] = &[META, OPEN, ENDED, ENDED_AT, DAMAGED, CALLBACK, RESULT, DEFINITION, AUDIT];
 
 const LOSS: &[u8] = b"loss/";
 const AFTER_LOSSES: &[u8] = b"loss0";
@@ -107,6 +109,14 @@ pub(crate) struct LostParts {
 pub(crate) fn in_memory() -> Arc<undoubt_platform::store::memory::MemoryStore> {
     let memory = undoubt_platform::store::memory::Memory::default();
     Arc::new(memory.open(FAMILIES).expect("it is new"))
+}
+
+/// Returns the audit record in a store, for tests.
+#[cfg(test)]
+pub(crate) fn audit_in(store: Arc<dyn Store>) -> Arc<undoubt_platform::audit::Audit> {
+    let clock = Arc::new(undoubt_platform::SystemClock);
+    let bounds = crate::Config::default().audit_bounds();
+    Arc::new(undoubt_platform::audit::Audit::open(store, clock, bounds).expect("it is readable"))
 }
 
 #[derive(Clone)]

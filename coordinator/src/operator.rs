@@ -6,13 +6,14 @@ use crate::log::{LogError, WeakLog};
 use crate::service::outcome_of;
 use crate::standing::{Accept, Accepted};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::{Request, Response, Status};
 use undoubt_coordinator_core::StepResolution;
 use undoubt_platform::Reason;
 use undoubt_platform::access::{Caller, Signed};
+use undoubt_platform::audit::{self, Audit, Call, Origin, audited};
 use undoubt_platform::server::parse_tx;
 use undoubt_proto::v1::operator_server::Operator;
 use undoubt_proto::{record, v1};
@@ -37,6 +38,7 @@ pub(crate) struct OperatorService {
     pub(crate) drain: watch::Sender<bool>,
     pub(crate) accept: mpsc::Sender<Accept>,
     pub(crate) held_because: watch::Receiver<Vec<String>>,
+    pub(crate) audit: Weak<Audit>,
 }
 
 #[tonic::async_trait]
@@ -60,71 +62,94 @@ impl Operator for OperatorService {
         &self,
         request: Request<v1::AcceptLossRequest>,
     ) -> Result<Response<v1::AcceptLossResponse>, Status> {
-        let caller = Caller::of(request.extensions());
+        let (caller, origin) = (Caller::of(request.extensions()), Origin::of(request.extensions()));
         let v1::AcceptLossRequest { who, reason, without } = request.into_inner();
-        let Signed { who, reason } = caller.sign(who, reason)?;
-        let without = without.iter().map(|name| name.parse()).collect::<Result<_, InvalidId>>();
-        let without =
-            without.map_err(|bad| Reason::InvalidRequest.refuse_field("without", format!("without: {bad}")))?;
-        let (reply, accepted) = oneshot::channel();
-        let not_held = || Reason::WrongState.refuse("this coordinator is not held; there is no loss to accept");
-        self.accept.send(Accept { who, reason, without, reply }).await.map_err(|_| not_held())?;
-        let accepted = accepted.await.map_err(|_| not_held())?;
-        let Accepted { epoch, committed, held } = accepted.map_err(|why| Reason::WrongState.refuse(why))?;
-        Ok(Response::new(v1::AcceptLossResponse { epoch: epoch.0, committed, held }))
+        let about = if without.is_empty() { String::new() } else { format!("without {}", without.join(", ")) };
+        let call = Call::new(origin, "accept-loss").about(about).note(&who, &reason);
+        audited(&self.audit, call, async {
+            let Signed { who, reason } = caller.sign(who, reason)?;
+            let without = without.iter().map(|name| name.parse()).collect::<Result<_, InvalidId>>();
+            let without =
+                without.map_err(|bad| Reason::InvalidRequest.refuse_field("without", format!("without: {bad}")))?;
+            let (reply, accepted) = oneshot::channel();
+            let not_held = || Reason::WrongState.refuse("this coordinator is not held; there is no loss to accept");
+            self.accept.send(Accept { who, reason, without, reply }).await.map_err(|_| not_held())?;
+            let accepted = accepted.await.map_err(|_| not_held())?;
+            let Accepted { epoch, committed, held } = accepted.map_err(|why| Reason::WrongState.refuse(why))?;
+            Ok(Response::new(v1::AcceptLossResponse { epoch: epoch.0, committed, held }))
+        })
+        .await
     }
 
     async fn forget(&self, request: Request<v1::ForgetRequest>) -> Result<Response<v1::ForgetResponse>, Status> {
-        let caller = Caller::of(request.extensions());
+        let (caller, origin) = (Caller::of(request.extensions()), Origin::of(request.extensions()));
         let v1::ForgetRequest { tx, who, reason } = request.into_inner();
-        let tx = parse_tx(tx)?;
-        let Signed { who, reason } = caller.sign(who, reason)?;
-        let replied = self.engine.ask(|reply| Command::Forget { tx, who, reason, reply }).await?;
-        outcome_of(replied).map(|_| Response::new(v1::ForgetResponse {}))
+        let call = Call::new(origin, "forget").tx(&tx).note(&who, &reason);
+        audited(&self.audit, call, async {
+            let tx = parse_tx(tx)?;
+            let Signed { who, reason } = caller.sign(who, reason)?;
+            let replied = self.engine.ask(|reply| Command::Forget { tx, who, reason, reply }).await?;
+            outcome_of(replied).map(|_| Response::new(v1::ForgetResponse {}))
+        })
+        .await
     }
 
     async fn resolve_step(
         &self,
         request: Request<v1::ResolveStepRequest>,
     ) -> Result<Response<v1::ResolveStepResponse>, Status> {
-        let caller = Caller::of(request.extensions());
+        let (caller, origin) = (Caller::of(request.extensions()), Origin::of(request.extensions()));
         let v1::ResolveStepRequest { tx, step, resolution, who, reason } = request.into_inner();
-        let tx = parse_tx(tx)?;
-        let step = step
-            .parse()
-            .map_err(|bad: InvalidId| Reason::InvalidRequest.refuse_field("step", format!("step: {bad}")))?;
         let resolution = match v1::StepResolution::try_from(resolution) {
-            Ok(v1::StepResolution::Retry) => StepResolution::Retry,
-            Ok(v1::StepResolution::Skip) => StepResolution::Skip,
-            Ok(v1::StepResolution::Done) => StepResolution::Done,
-            Ok(v1::StepResolution::Unspecified) | Err(_) => {
-                return Err(Reason::InvalidRequest
-                    .refuse_field("resolution", "resolution is missing or unknown; say retry, skip or done"));
-            }
+            Ok(v1::StepResolution::Retry) => Some(StepResolution::Retry),
+            Ok(v1::StepResolution::Skip) => Some(StepResolution::Skip),
+            Ok(v1::StepResolution::Done) => Some(StepResolution::Done),
+            Ok(v1::StepResolution::Unspecified) | Err(_) => None,
         };
-        let Signed { who, reason } = caller.sign(who, reason)?;
-        let asked = self.engine.ask(|reply| Command::ResolveStep { tx, step, resolution, who, reason, reply });
-        let outcome = outcome_of(asked.await?)?;
-        Ok(Response::new(v1::ResolveStepResponse { outcome: Some(outcome) }))
+        let about = resolution.map_or_else(|| step.clone(), |resolution| format!("{resolution} {step}"));
+        let call = Call::new(origin, "resolve-step").tx(&tx).about(about).note(&who, &reason);
+        audited(&self.audit, call, async {
+            let tx = parse_tx(tx)?;
+            let step = step
+                .parse()
+                .map_err(|bad: InvalidId| Reason::InvalidRequest.refuse_field("step", format!("step: {bad}")))?;
+            let resolution = resolution.ok_or_else(|| {
+                Reason::InvalidRequest
+                    .refuse_field("resolution", "resolution is missing or unknown; say retry, skip or done")
+            })?;
+            let Signed { who, reason } = caller.sign(who, reason)?;
+            let asked = self.engine.ask(|reply| Command::ResolveStep { tx, step, resolution, who, reason, reply });
+            let outcome = outcome_of(asked.await?)?;
+            Ok(Response::new(v1::ResolveStepResponse { outcome: Some(outcome) }))
+        })
+        .await
     }
 
     async fn pause_recovery(
         &self,
-        _: Request<v1::PauseRecoveryRequest>,
+        request: Request<v1::PauseRecoveryRequest>,
     ) -> Result<Response<v1::PauseRecoveryResponse>, Status> {
-        self.engine.tell(Command::PauseRecovery).await?;
-        Ok(Response::new(v1::PauseRecoveryResponse {}))
+        audited(&self.audit, Call::new(Origin::of(request.extensions()), "pause-recovery"), async {
+            self.engine.tell(Command::PauseRecovery).await?;
+            Ok(Response::new(v1::PauseRecoveryResponse {}))
+        })
+        .await
     }
 
     async fn resume_recovery(
         &self,
-        _: Request<v1::ResumeRecoveryRequest>,
+        request: Request<v1::ResumeRecoveryRequest>,
     ) -> Result<Response<v1::ResumeRecoveryResponse>, Status> {
-        self.engine.tell(Command::ResumeRecovery).await?;
-        Ok(Response::new(v1::ResumeRecoveryResponse {}))
+        audited(&self.audit, Call::new(Origin::of(request.extensions()), "resume-recovery"), async {
+            self.engine.tell(Command::ResumeRecovery).await?;
+            Ok(Response::new(v1::ResumeRecoveryResponse {}))
+        })
+        .await
     }
 
-    async fn drain(&self, _: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
+    async fn drain(&self, request: Request<v1::DrainRequest>) -> Result<Response<v1::DrainResponse>, Status> {
+        // Recorded first, for the process ends soon after.
+        audited(&self.audit, Call::new(Origin::of(request.extensions()), "drain"), async { Ok(()) }).await?;
         // Whoever hears the answer knows that nothing new is let in.
         self.engine.tell(Command::Drain).await?;
         self.drain.send_replace(true);
@@ -132,14 +157,23 @@ impl Operator for OperatorService {
     }
 
     async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<v1::BackupResponse>, Status> {
-        let to = PathBuf::from(request.into_inner().folder);
-        let stopping = || Status::from(self.engine.gone());
-        tracing::info!(to = %to.display(), "a backup begins");
-        // The log is let go before the copy is waited for: it must be free to close.
-        let backing_up = self.log.log().ok_or_else(stopping)?.backup(&to);
-        backing_up.await?;
-        tracing::info!(to = %to.display(), "the backup is whole");
-        Ok(Response::new(v1::BackupResponse {}))
+        let origin = Origin::of(request.extensions());
+        let folder = request.into_inner().folder;
+        audited(&self.audit, Call::new(origin, "backup").about(&folder), async {
+            let to = PathBuf::from(folder);
+            let stopping = || Status::from(self.engine.gone());
+            tracing::info!(to = %to.display(), "a backup begins");
+            // The log is let go before the copy is waited for: it must be free to close.
+            let backing_up = self.log.log().ok_or_else(stopping)?.backup(&to);
+            backing_up.await?;
+            tracing::info!(to = %to.display(), "the backup is whole");
+            Ok(Response::new(v1::BackupResponse {}))
+        })
+        .await
+    }
+
+    async fn audit(&self, request: Request<v1::AuditRequest>) -> Result<Response<v1::AuditResponse>, Status> {
+        audit::answer(&self.audit, request).await
     }
 }
 

@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use undoubt_coordinator_core::standing::{Sign, Standing, foreign_start};
 use undoubt_platform::alarm::Bell;
+use undoubt_platform::audit::Audit;
 use undoubt_platform::dial::Dial;
 use undoubt_platform::identity::establish;
 use undoubt_platform::numbered_store::{FolderSign, Known};
@@ -183,12 +184,14 @@ pub async fn run(
     let figures = Arc::new(Figures::default());
     let (drained, mut is_drained) = watch::channel(false);
     let log = Log::new(store.clone());
+    let audit = Arc::new(Audit::open(store, clock.clone(), config.audit_bounds())?);
     let parts = Parts {
         config: config.clone(),
         clock: clock.clone(),
         random: random.clone(),
         crash: crash.clone(),
         log: log.clone(),
+        audit: audit.clone(),
         epoch,
         figures: figures.clone(),
         bell,
@@ -236,6 +239,7 @@ pub async fn run(
         drain,
         accept,
         held_because: held_because.clone(),
+        audit: Arc::downgrade(&audit),
     };
     let (recovered, recovery) = watch::channel(None);
     metrics.add(figures.clone());
@@ -263,6 +267,7 @@ pub async fn run(
         clock: clock.clone(),
         log: log.downgrade(),
         callbacks: Arc::downgrade(&callbacks),
+        audit: Arc::downgrade(&audit),
     };
     let Offer { mut routes, health } = Offer::new()?;
     tell_health::<CoordinatorServer<Service>>(&health, false).await;
@@ -271,6 +276,7 @@ pub async fn run(
         .add_service(OperatorServer::new(operator));
     let keeping = Keeping {
         access,
+        audit: Arc::downgrade(&audit),
         max_connections: config.max_connections,
         alive: Duration::from_millis(config.keep_alive_ms),
         stream_window_bytes: STREAM_WINDOW_BYTES,
@@ -340,6 +346,7 @@ pub async fn run(
                 None
             }
             ended = &mut speaking => Some(ended?),
+            never = audit.keep() => match never {},
             () = draining => None,
         }
     };
@@ -363,6 +370,7 @@ pub async fn run(
     }
     // Streams that clients keep open are not waited for: what they were told is durable.
     server.part().await;
+    audit.flush_last().await;
     // An error means that the engine has ended already; its result says how.
     let _ = handle.tell(Command::Stop).await;
     let unanswered = "the device does not answer; what was not answered yet may be lost, as in a crash";

@@ -11,19 +11,21 @@ use crate::callback::Callbacks;
 use crate::config::Config;
 use crate::engine::{Command, Handle, Replied, View};
 use crate::log::{Log, WeakLog};
+use bytes::Bytes;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio_stream::Stream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Extensions, Request, Response, Status, Streaming};
 use undoubt_coordinator_core::{Answer, Rejection};
 use undoubt_platform::Clock;
 use undoubt_platform::Reason;
-use undoubt_platform::access::Caller;
+use undoubt_platform::audit::{Audit, Call, Origin, audited};
 use undoubt_platform::server::{AnswerRoom, parse_tx};
 use undoubt_proto::v1;
 use undoubt_proto::v1::coordinator_server::Coordinator;
 use undoubt_vocabulary::TxId;
+use undoubt_vocabulary::limits::MAX_TX_ID_BYTES;
 
 pub(crate) use answers::outcome_of;
 
@@ -39,11 +41,16 @@ pub(crate) struct Service {
     pub(crate) log: WeakLog,
     /// Belongs to whoever runs the coordinator.
     pub(crate) callbacks: Weak<Callbacks>,
+    pub(crate) audit: Weak<Audit>,
 }
 
 impl Service {
     fn callbacks(&self) -> Result<Arc<Callbacks>, Status> {
         self.callbacks.upgrade().ok_or_else(|| self.engine.gone().into())
+    }
+
+    fn submitter(&self, extensions: &Extensions) -> Submitter {
+        Submitter { origin: Origin::of(extensions), audit: self.audit.clone() }
     }
 
     fn log(&self) -> Result<Log, Status> {
@@ -68,20 +75,47 @@ impl Service {
     }
 }
 
+/// Whoever submits, and the record of what is refused to it.
+#[derive(Clone)]
+struct Submitter {
+    origin: Origin,
+    audit: Weak<Audit>,
+}
+
+impl Submitter {
+    /// Has the audit record count a submission that is refused, and returns what is told of it.
+    fn refused(&self, tx: &Bytes, status: Status) -> Status {
+        if let Some(audit) = self.audit.upgrade() {
+            audit.note_refusal(&Call::new(self.origin.clone(), "submit").tx(tx), Reason::of(&status));
+        }
+        status
+    }
+}
+
 type Replies<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl Coordinator for Service {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Result<Response<v1::SubmitResponse>, Status> {
         let room = AnswerRoom::of(request.extensions());
-        let who = Caller::of(request.extensions()).name;
-        let (request, callback) = requests::parse(request.into_inner(), &self.config, &who).map_err(Status::from)?;
+        let by = self.submitter(request.extensions());
+        let request = request.into_inner();
+        // A copy, which does not keep the whole request. What is too long stays too long, and is no id.
+        let id = Bytes::copy_from_slice(&request.tx[..request.tx.len().min(MAX_TX_ID_BYTES + 1)]);
+        let refused = |status: Status| by.refused(&id, status);
+        let (request, callback) =
+            requests::parse(request, &self.config, &by.origin).map_err(|bad| refused(Status::from(bad)))?;
         let tx = request.tx.clone();
         let replied = match callback {
-            Some(url) => self.callbacks()?.submit(request, url, room).await.map_err(answers::not_submitted)?,
+            Some(url) => {
+                let submitted = self.callbacks()?.submit(request, url, room).await;
+                submitted.map_err(|why| refused(answers::not_submitted(why)))?
+            }
             None => self.engine.ask_in(room, |reply| Command::Submit { request, reply }).await?,
         };
-        let (outcome, room) = self.told(replied, tx).await?;
+        let is_refusal = replied.0.is_refusal();
+        let told = self.told(replied, tx).await;
+        let (outcome, room) = told.map_err(|status| if is_refusal { refused(status) } else { status })?;
         Ok(room.respond(v1::SubmitResponse { outcome: Some(outcome) }))
     }
 
@@ -91,9 +125,8 @@ impl Coordinator for Service {
         &self,
         request: Request<Streaming<v1::SubmitBatch>>,
     ) -> Result<Response<Self::SubmitManyStream>, Status> {
-        let room = AnswerRoom::of(request.extensions());
-        let who = Caller::of(request.extensions()).name;
-        let answers = many::serve(self.engine.clone(), self.config.clone(), who, request.into_inner(), room);
+        let (room, by) = (AnswerRoom::of(request.extensions()), self.submitter(request.extensions()));
+        let answers = many::serve(self.engine.clone(), self.config.clone(), request.into_inner(), room, by);
         Ok(Response::new(Box::pin(answers)))
     }
 
@@ -166,13 +199,18 @@ impl Coordinator for Service {
     }
 
     async fn cancel(&self, request: Request<v1::CancelRequest>) -> Result<Response<v1::CancelResponse>, Status> {
-        let room = AnswerRoom::of(request.extensions());
-        let tx = parse_tx(request.into_inner().tx)?;
-        let asked = self.engine.ask_in(room, |reply| Command::Cancel { tx: tx.clone(), reply });
-        let (outcome, room) = self.told(asked.await?, tx).await?;
-        if outcome.state == i32::from(v1::State::Committed) {
-            return Err(Reason::TooLate.refuse("it is too late to cancel: the transaction has committed"));
-        }
-        Ok(room.respond(v1::CancelResponse { outcome: Some(outcome) }))
+        let (room, origin) = (AnswerRoom::of(request.extensions()), Origin::of(request.extensions()));
+        let v1::CancelRequest { tx } = request.into_inner();
+        let call = Call::new(origin, "cancel").tx(&tx);
+        audited(&self.audit, call, async {
+            let tx = parse_tx(tx)?;
+            let asked = self.engine.ask_in(room, |reply| Command::Cancel { tx: tx.clone(), reply });
+            let (outcome, room) = self.told(asked.await?, tx).await?;
+            if outcome.state == i32::from(v1::State::Committed) {
+                return Err(Reason::TooLate.refuse("it is too late to cancel: the transaction has committed"));
+            }
+            Ok(room.respond(v1::CancelResponse { outcome: Some(outcome) }))
+        })
+        .await
     }
 }

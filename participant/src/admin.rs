@@ -8,12 +8,13 @@ use crate::resource::{Heuristic, Loss, Mark, Release};
 use bytes::Bytes;
 use listing::Query;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use tonic::{Request, Response, Status};
 use undoubt_participant_core::{Answer, Rejection};
 use undoubt_platform::Clock;
 use undoubt_platform::Reason;
 use undoubt_platform::access::{Caller, Signed};
+use undoubt_platform::audit::{self, Audit, Call, Origin, audited};
 use undoubt_platform::server::{AnswerRoom, parse_tx};
 use undoubt_proto::v1;
 use undoubt_proto::v1::participant_admin_server::ParticipantAdmin;
@@ -23,11 +24,15 @@ use undoubt_vocabulary::{CoordinatorId, PublicKey, WriteNumber};
 const MAX_MARKS_LISTED: usize = 1_000;
 const BYTES_PER_MARK: usize = 1_280;
 
+/// Bytes of an id or a key that the audit record names.
+const MAX_NAMED_BYTES: usize = 32;
+
 #[derive(Clone)]
 pub(crate) struct AdminService {
     pub(crate) engine: Handle,
     pub(crate) config: Arc<Config>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) audit: Weak<Audit>,
 }
 
 #[tonic::async_trait]
@@ -60,60 +65,73 @@ impl ParticipantAdmin for AdminService {
         &self,
         request: Request<v1::ResolveBranchRequest>,
     ) -> Result<Response<v1::ResolveBranchResponse>, Status> {
-        let caller = Caller::of(request.extensions());
+        let (caller, origin) = (Caller::of(request.extensions()), Origin::of(request.extensions()));
         let v1::ResolveBranchRequest { tx, commit, who, reason } = request.into_inner();
-        let tx = parse_tx(tx)?;
-        let Signed { who, reason } = caller.sign(who, reason)?;
-        let heuristic =
-            Heuristic { commit, at: self.clock.now(), who: who.clone(), reason: reason.clone(), decision: None };
-        let asked = self.engine.ask(|reply| Command::Resolve { tx: tx.clone(), heuristic, reply });
-        match asked.await? {
-            Answer::Resolved(outcome) => {
-                tracing::warn!(%tx, %outcome, who, reason, "an operator has decided a branch without its coordinator");
-                let outcome = v1::BranchOutcome::from(outcome).into();
-                Ok(Response::new(v1::ResolveBranchResponse { outcome }))
+        let decision = if commit { "commit" } else { "abort" };
+        let call = Call::new(origin, "resolve").tx(&tx).about(decision).note(&who, &reason);
+        audited(&self.audit, call, async {
+            let tx = parse_tx(tx)?;
+            let Signed { who, reason } = caller.sign(who, reason)?;
+            let heuristic =
+                Heuristic { commit, at: self.clock.now(), who: who.clone(), reason: reason.clone(), decision: None };
+            let asked = self.engine.ask(|reply| Command::Resolve { tx: tx.clone(), heuristic, reply });
+            match asked.await? {
+                Answer::Resolved(outcome) => {
+                    tracing::warn!(%tx, %outcome, who, reason, "an operator has decided a branch without its coordinator");
+                    let outcome = v1::BranchOutcome::from(outcome).into();
+                    Ok(Response::new(v1::ResolveBranchResponse { outcome }))
+                }
+                Answer::Rejected(rejection) => Err(status_of(&rejection)),
+                Answer::Forgotten | Answer::Released | Answer::Pinned | Answer::LossAccepted { .. } => Err(misfit()),
             }
-            Answer::Rejected(rejection) => Err(status_of(&rejection)),
-            Answer::Forgotten | Answer::Released | Answer::Pinned | Answer::LossAccepted { .. } => Err(misfit()),
-        }
+        })
+        .await
     }
 
     async fn forget_branch(
         &self,
         request: Request<v1::ForgetBranchRequest>,
     ) -> Result<Response<v1::ForgetBranchResponse>, Status> {
-        let tx = parse_tx(request.into_inner().tx)?;
-        let answer = self.engine.ask(|reply| Command::Forget { tx, reply }).await?;
-        match answer {
-            Answer::Forgotten => Ok(Response::new(v1::ForgetBranchResponse {})),
-            Answer::Rejected(rejection) => Err(status_of(&rejection)),
-            Answer::Resolved(_) | Answer::Released | Answer::Pinned | Answer::LossAccepted { .. } => Err(misfit()),
-        }
+        let origin = Origin::of(request.extensions());
+        let v1::ForgetBranchRequest { tx } = request.into_inner();
+        audited(&self.audit, Call::new(origin, "forget").tx(&tx), async {
+            let tx = parse_tx(tx)?;
+            match self.engine.ask(|reply| Command::Forget { tx, reply }).await? {
+                Answer::Forgotten => Ok(Response::new(v1::ForgetBranchResponse {})),
+                Answer::Rejected(rejection) => Err(status_of(&rejection)),
+                Answer::Resolved(_) | Answer::Released | Answer::Pinned | Answer::LossAccepted { .. } => Err(misfit()),
+            }
+        })
+        .await
     }
 
     async fn accept_loss(
         &self,
         request: Request<v1::AcceptParticipantLossRequest>,
     ) -> Result<Response<v1::AcceptParticipantLossResponse>, Status> {
-        let caller = Caller::of(request.extensions());
+        let (caller, origin) = (Caller::of(request.extensions()), Origin::of(request.extensions()));
         let v1::AcceptParticipantLossRequest { who, reason } = request.into_inner();
-        let Signed { who, reason } = caller.sign(who, reason)?;
-        let at = self.clock.now();
-        let (by, why) = (who.clone(), reason.clone());
-        let asked = self.engine.ask(|reply| Command::AcceptLoss { at, who, reason, reply });
-        match asked.await? {
-            Answer::LossAccepted { put_back } => {
-                tracing::warn!(
-                    who = by,
-                    reason = why,
-                    put_back,
-                    "an operator has accepted what this participant has lost"
-                );
-                Ok(Response::new(v1::AcceptParticipantLossResponse { put_back }))
+        let call = Call::new(origin, "accept-loss").note(&who, &reason);
+        audited(&self.audit, call, async {
+            let Signed { who, reason } = caller.sign(who, reason)?;
+            let at = self.clock.now();
+            let (by, why) = (who.clone(), reason.clone());
+            let asked = self.engine.ask(|reply| Command::AcceptLoss { at, who, reason, reply });
+            match asked.await? {
+                Answer::LossAccepted { put_back } => {
+                    tracing::warn!(
+                        who = by,
+                        reason = why,
+                        put_back,
+                        "an operator has accepted what this participant has lost"
+                    );
+                    Ok(Response::new(v1::AcceptParticipantLossResponse { put_back }))
+                }
+                Answer::Rejected(rejection) => Err(status_of(&rejection)),
+                Answer::Resolved(_) | Answer::Forgotten | Answer::Released | Answer::Pinned => Err(misfit()),
             }
-            Answer::Rejected(rejection) => Err(status_of(&rejection)),
-            Answer::Resolved(_) | Answer::Forgotten | Answer::Released | Answer::Pinned => Err(misfit()),
-        }
+        })
+        .await
     }
 
     async fn list_marks(
@@ -136,56 +154,84 @@ impl ParticipantAdmin for AdminService {
         &self,
         request: Request<v1::ReleaseMarksRequest>,
     ) -> Result<Response<v1::ReleaseMarksResponse>, Status> {
-        let caller = Caller::of(request.extensions());
+        let (caller, origin) = (Caller::of(request.extensions()), Origin::of(request.extensions()));
         let v1::ReleaseMarksRequest { coordinator_id, tx, who, reason } = request.into_inner();
-        let tx = parse_tx(tx)?;
-        let coordinator = CoordinatorId::try_from(&coordinator_id[..])
-            .map_err(|bad| Reason::InvalidRequest.refuse_field("coordinator_id", format!("coordinator_id: {bad}")))?;
-        let Signed { who, reason } = caller.sign(who, reason)?;
-        let release = Release { at: self.clock.now(), who: who.clone(), reason: reason.clone() };
-        let asked = self.engine.ask(|reply| Command::ReleaseMarks { coordinator, tx: tx.clone(), release, reply });
-        match asked.await? {
-            Answer::Released => {
-                tracing::warn!(%tx, %coordinator, who, reason, "an operator has released a saga's semantic locks");
-                Ok(Response::new(v1::ReleaseMarksResponse {}))
+        let about = format!("coordinator {}", hexadecimal(&coordinator_id));
+        let call = Call::new(origin, "release-marks").tx(&tx).about(about).note(&who, &reason);
+        audited(&self.audit, call, async {
+            let tx = parse_tx(tx)?;
+            let coordinator = CoordinatorId::try_from(&coordinator_id[..]).map_err(|bad| {
+                Reason::InvalidRequest.refuse_field("coordinator_id", format!("coordinator_id: {bad}"))
+            })?;
+            let Signed { who, reason } = caller.sign(who, reason)?;
+            let release = Release { at: self.clock.now(), who: who.clone(), reason: reason.clone() };
+            let asked = self.engine.ask(|reply| Command::ReleaseMarks { coordinator, tx: tx.clone(), release, reply });
+            match asked.await? {
+                Answer::Released => {
+                    tracing::warn!(%tx, %coordinator, who, reason, "an operator has released a saga's semantic locks");
+                    Ok(Response::new(v1::ReleaseMarksResponse {}))
+                }
+                Answer::Rejected(rejection) => Err(status_of(&rejection)),
+                Answer::Resolved(_) | Answer::Forgotten | Answer::Pinned | Answer::LossAccepted { .. } => Err(misfit()),
             }
-            Answer::Rejected(rejection) => Err(status_of(&rejection)),
-            Answer::Resolved(_) | Answer::Forgotten | Answer::Pinned | Answer::LossAccepted { .. } => Err(misfit()),
-        }
+        })
+        .await
     }
 
     async fn pin_coordinator(
         &self,
         request: Request<v1::PinCoordinatorRequest>,
     ) -> Result<Response<v1::PinCoordinatorResponse>, Status> {
-        let caller = Caller::of(request.extensions());
+        let (caller, origin) = (Caller::of(request.extensions()), Origin::of(request.extensions()));
         let v1::PinCoordinatorRequest { coordinator_id, public_key, who, reason } = request.into_inner();
-        let coordinator = CoordinatorId::try_from(&coordinator_id[..])
-            .map_err(|bad| Reason::InvalidRequest.refuse_field("coordinator_id", format!("coordinator_id: {bad}")))?;
-        let bytes = public_key.len();
-        let wrong = |_| {
-            let why = format!("public_key has {bytes} bytes; send the 32 of an Ed25519 key");
-            Reason::InvalidRequest.refuse_field("public_key", why)
-        };
-        let key = PublicKey(public_key[..].try_into().map_err(wrong)?);
-        let Signed { who, reason } = caller.sign(who, reason)?;
-        match self.engine.ask(|reply| Command::Pin { coordinator, key, reply }).await? {
-            Answer::Pinned => {
-                tracing::warn!(%coordinator, %key, who, reason, "an operator has pinned a coordinator's key");
-                Ok(Response::new(v1::PinCoordinatorResponse {}))
+        let about = format!("coordinator {}, key {}", hexadecimal(&coordinator_id), hexadecimal(&public_key));
+        let call = Call::new(origin, "pin-coordinator").about(about).note(&who, &reason);
+        audited(&self.audit, call, async {
+            let coordinator = CoordinatorId::try_from(&coordinator_id[..]).map_err(|bad| {
+                Reason::InvalidRequest.refuse_field("coordinator_id", format!("coordinator_id: {bad}"))
+            })?;
+            let bytes = public_key.len();
+            let wrong = |_| {
+                let why = format!("public_key has {bytes} bytes; send the 32 of an Ed25519 key");
+                Reason::InvalidRequest.refuse_field("public_key", why)
+            };
+            let key = PublicKey(public_key[..].try_into().map_err(wrong)?);
+            let Signed { who, reason } = caller.sign(who, reason)?;
+            match self.engine.ask(|reply| Command::Pin { coordinator, key, reply }).await? {
+                Answer::Pinned => {
+                    tracing::warn!(%coordinator, %key, who, reason, "an operator has pinned a coordinator's key");
+                    Ok(Response::new(v1::PinCoordinatorResponse {}))
+                }
+                Answer::Rejected(rejection) => Err(status_of(&rejection)),
+                Answer::Resolved(_) | Answer::Forgotten | Answer::Released | Answer::LossAccepted { .. } => {
+                    Err(misfit())
+                }
             }
-            Answer::Rejected(rejection) => Err(status_of(&rejection)),
-            Answer::Resolved(_) | Answer::Forgotten | Answer::Released | Answer::LossAccepted { .. } => Err(misfit()),
-        }
+        })
+        .await
     }
 
     async fn backup(&self, request: Request<v1::BackupRequest>) -> Result<Response<v1::BackupResponse>, Status> {
-        let to = PathBuf::from(request.into_inner().folder);
-        tracing::info!(to = %to.display(), "a backup begins");
-        self.engine.backup(to.clone()).await??;
-        tracing::info!(to = %to.display(), "the backup is whole");
-        Ok(Response::new(v1::BackupResponse {}))
+        let origin = Origin::of(request.extensions());
+        let v1::BackupRequest { folder } = request.into_inner();
+        audited(&self.audit, Call::new(origin, "backup").about(&folder), async {
+            let to = PathBuf::from(folder);
+            tracing::info!(to = %to.display(), "a backup begins");
+            self.engine.backup(to.clone()).await??;
+            tracing::info!(to = %to.display(), "the backup is whole");
+            Ok(Response::new(v1::BackupResponse {}))
+        })
+        .await
     }
+
+    async fn audit(&self, request: Request<v1::AuditRequest>) -> Result<Response<v1::AuditResponse>, Status> {
+        audit::answer(&self.audit, request).await
+    }
+}
+
+/// Returns bytes that a request names as the audit record has them.
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().take(MAX_NAMED_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn misfit() -> Status {

@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use std::time::Duration;
 use undoubt_platform::access::{AccessConfig, TlsConfig};
 use undoubt_platform::alarm::{AlarmConfig, BadAlarmUrl};
+use undoubt_platform::audit::{Bounds, MAX_AUDIT_BYTES, MIN_AUDIT_BYTES};
 use undoubt_platform::metrics::{BadMetricsAddress, MetricsConfig};
-use undoubt_platform::range::{DAY_MS, OutOfRange, Ranged, check_ranges, ranged};
+use undoubt_platform::range::{CENTURY_S, DAY_MS, OutOfRange, Ranged, check_ranges, ranged};
 use undoubt_platform::server::DEFAULT_ROOM_BYTES;
 use undoubt_platform::store::StoreConfig;
 use undoubt_vocabulary::id::check_name;
@@ -56,6 +58,10 @@ pub struct Config {
     pub retry_max_pause_ms: u64,
     /// A coordinator that says nothing, not even to a ping, for this long is taken for gone.
     pub keep_alive_ms: u64,
+    /// The bytes of the audit record: the oldest entries go when there would be more.
+    pub audit_max_bytes: u64,
+    /// The time for which an entry of the audit record is kept.
+    pub audit_retention_s: u64,
     /// The room on the device below which no work that writes is taken.
     pub min_free_bytes: u64,
     /// True if it may listen beyond this machine without TLS: whoever reaches it reads along, and may do everything unless `access`
@@ -92,6 +98,8 @@ impl Default for Config {
             retry_first_pause_ms: 50,
             retry_max_pause_ms: 5_000,
             keep_alive_ms: 5_000,
+            audit_max_bytes: 64 << 20,
+            audit_retention_s: 90 * 86_400,
             min_free_bytes: 64 << 20,
             insecure: false,
             store: StoreConfig::default(),
@@ -131,6 +139,10 @@ impl Config {
         if self.retry_first_pause_ms > self.retry_max_pause_ms { Err(ConfigError::Crossed) } else { Ok(()) }
     }
 
+    pub(crate) fn audit_bounds(&self) -> Bounds {
+        Bounds { max_bytes: self.audit_max_bytes, retention: Duration::from_secs(self.audit_retention_s) }
+    }
+
     pub(crate) fn retries(&self) -> Backoff {
         Backoff { first_ms: self.retry_first_pause_ms, max_ms: self.retry_max_pause_ms }
     }
@@ -149,6 +161,8 @@ impl Config {
             pause("retry_first_pause_ms", self.retry_first_pause_ms),
             pause("retry_max_pause_ms", self.retry_max_pause_ms),
             ranged("keep_alive_ms", self.keep_alive_ms, 10, DAY_MS),
+            ranged("audit_max_bytes", self.audit_max_bytes, MIN_AUDIT_BYTES, MAX_AUDIT_BYTES),
+            ranged("audit_retention_s", self.audit_retention_s, 1, CENTURY_S),
             ranged("min_free_bytes", self.min_free_bytes, 0, MAX_MIN_FREE_BYTES),
         ];
         ranges.extend(self.alarm.ranges());

@@ -57,7 +57,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-use undoubt_platform::{BackingUp, BackupError};
+use undoubt_platform::{BackingUp, BackupError, Store};
 use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Timestamp, TxId, Vote,
     WriteNumber,
@@ -149,6 +149,13 @@ pub trait Resource: Send + Sync + 'static {
     /// anew; durably. Its log is not believed to be an older copy any more. Only of one that numbers its writes.
     fn accept_loss(&self, _loss: Loss, _mark: u64) -> impl Future<Output = Result<Starts, ResourceError>> + Send {
         std::future::ready(Err(unnumbered()))
+    }
+
+    /// Returns the store in which the server keeps its audit record, opened with the family [`AUDIT`](undoubt_platform::audit::AUDIT), and which the resource
+    /// never writes to there. `None`: what operators do is logged, and nothing else is kept of it. Asked once, after
+    /// [`recover`](Self::recover).
+    fn audit_store(&self) -> Option<Arc<dyn Store>> {
+        None
     }
 
     /// Copies all that it keeps into the folder `to`, as [`undoubt_platform::Store::backup`] does, while all else goes on. For

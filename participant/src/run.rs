@@ -6,12 +6,14 @@ use crate::engine::{Command, Engine};
 use crate::metrics::{Figures, Looking, Recovery};
 use crate::resource::{Branches, ResourceError, Steps, StepsOnly};
 use crate::session::SessionService;
-use std::future::Future;
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use undoubt_platform::alarm::Bell;
+use undoubt_platform::audit::Audit;
 use undoubt_platform::dial::Dial;
 use undoubt_platform::pulse::{Life, Pulse};
 use undoubt_platform::server::{
@@ -107,6 +109,10 @@ pub async fn run<R: Branches>(
         () = &mut shutdown => return Ok(()),
     };
 
+    let audit = resource.audit_store().map(|store| Audit::open(store, clock.clone(), config.audit_bounds()));
+    let audit = audit.transpose().map_err(ResourceError::from)?.map(Arc::new);
+    let record = audit.as_ref().map_or_else(Weak::new, Arc::downgrade);
+
     metrics.add(figures.clone());
     metrics.add(Recovery(began.elapsed()));
     metrics.looked_up_by(Arc::new(Looking { figures, engine: handle.clone(), clock: clock.clone() }));
@@ -119,10 +125,12 @@ pub async fn run<R: Branches>(
     let session = ParticipantServer::new(session)
         .max_decoding_message_size(MAX_COORDINATOR_BATCH_BYTES)
         .max_encoding_message_size(usize::MAX);
-    let admin = AdminService { engine: handle.clone(), config: config.clone(), clock: clock.clone() };
+    let admin =
+        AdminService { engine: handle.clone(), config: config.clone(), clock: clock.clone(), audit: record.clone() };
     routes.add_service(session).add_service(ParticipantAdminServer::new(admin));
     let keeping = Keeping {
         access,
+        audit: record,
         max_connections: config.max_connections,
         alive: Duration::from_millis(config.keep_alive_ms) / 2,
         stream_window_bytes: STREAM_WINDOW_BYTES,
@@ -151,11 +159,15 @@ pub async fn run<R: Branches>(
             return ended;
         }
         served = server.ended() => served?,
+        never = kept(audit.as_deref()) => match never {},
         () = &mut shutdown => {}
     }
     pulse.set_life(Life::Stopping);
     tell_health::<ParticipantServer<SessionService>>(&health, false).await;
     server.stop();
+    if let Some(audit) = &audit {
+        audit.flush_last().await;
+    }
     // An error means that the engine has ended already; its result says how.
     let _ = handle.tell(Command::Stop).await;
     let stopping = async {
@@ -168,6 +180,14 @@ pub async fn run<R: Branches>(
     // Sessions stay open as long as coordinators live; they are not waited for.
     server.part().await;
     result
+}
+
+/// Keeps the audit record, if there is one.
+async fn kept(audit: Option<&Audit>) -> Infallible {
+    match audit {
+        Some(audit) => audit.keep().await,
+        None => pending().await,
+    }
 }
 
 /// Runs what the resource does by itself, which has no end before it is told to.

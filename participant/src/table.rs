@@ -7,6 +7,7 @@
 //! | `finished` | what branches came to | the low-water mark has passed them |
 //! | `heuristic` | how operators, or unknown hands, have ended branches | an operator forgets it |
 //! | `step` | barriers of sagas' steps | the low-water mark has passed them |
+//! | `audit` | who did what: the server's, see `undoubt_platform::audit` | it is old, or there is too much |
 //! | `meta` | whose store this is; its starts, and losses that were accepted | for good |
 //!
 //! Most methods add to a [`Batch`], which the adapter writes with its own data: so what belongs together is stored together
@@ -33,7 +34,7 @@ use undoubt_vocabulary::{
 
 pub use record::Unreadable;
 pub use recovery::{state_of, successor, unreadable};
-pub use schema::{BRANCH, COORDINATOR, FINISHED, HEURISTIC, META, STEP};
+pub use schema::{AUDIT, BRANCH, COORDINATOR, FINISHED, HEURISTIC, META, STEP};
 pub use undoubt_proto::record::step_barrier::State as Barrier;
 
 /// The memory that adapters keep of transactions. The [module](self) says what is where.
@@ -113,6 +114,11 @@ impl TransactionTable {
     /// Does what [`Resource::accept_loss`](crate::resource::Resource::accept_loss) promises.
     pub async fn accept_loss(&self, loss: Loss, mark: u64) -> Result<Starts, ResourceError> {
         self.log()?.accept_loss(loss, mark).await
+    }
+
+    /// Does what [`Resource::audit_store`](crate::resource::Resource::audit_store) promises.
+    pub fn audit_store(&self) -> Arc<dyn Store> {
+        self.store.clone()
     }
 
     /// Reads all that survived. Each prepared branch, and each barrier, is handed to the adapter as it is stored, with the

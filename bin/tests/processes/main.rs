@@ -9,6 +9,7 @@ mod support;
 
 mod aborts;
 mod alerts;
+mod audit;
 mod backups;
 mod bounds;
 mod callbacks;

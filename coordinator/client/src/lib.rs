@@ -187,6 +187,7 @@
 
 #![warn(missing_docs)]
 
+mod audit;
 mod auto;
 mod client;
 mod connection;
@@ -213,6 +214,7 @@ mod transaction;
 mod view;
 mod watch;
 
+pub use audit::{AuditEntry, AuditQuery, AuditRecord};
 pub use auto::Auto;
 pub use client::Client;
 pub use credentials::InvalidCredentials;

@@ -3,6 +3,10 @@
 //! Times are RFC 3339 in UTC. Values are text, or `0x` and hexadecimal digits where they are no UTF-8; so are ids, and also
 //! where they hold what cannot be seen. The command line reads back what it prints. Absent things are `null`.
 
+mod audit;
+
+pub use audit::{Audit, AuditLine};
+
 use bytes::Bytes;
 use serde::Serialize;
 use std::collections::BTreeMap;

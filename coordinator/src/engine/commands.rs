@@ -3,7 +3,7 @@
 use super::writes::Item;
 use super::{Addresses, Engine, Link, LinkState};
 use crate::history::{Histories, by_operator};
-use crate::limits::{Exceeded, Who};
+use crate::limits::Exceeded;
 use crate::log::{Ended, Log, LogError};
 use crate::metrics;
 use crate::queue::Queue;
@@ -16,6 +16,7 @@ use undoubt_coordinator_core::{
     Submission, UnusableRecord,
 };
 use undoubt_platform::access::LimitsConfig;
+use undoubt_platform::audit::Origin;
 use undoubt_platform::server::AnswerRoom;
 use undoubt_vocabulary::limits::MAX_WAITERS_PER_TRANSACTION;
 use undoubt_vocabulary::{Abilities, CoordinatorPhase, Epoch, ParticipantName, StepName, ToCoordinator, TxId};
@@ -107,8 +108,8 @@ pub(crate) struct NewTransaction {
     pub(crate) content: Content,
     pub(crate) timeout: Duration,
     pub(crate) wait: bool,
-    /// The identity that asks.
-    pub(crate) who: Who,
+    /// Whoever submits it.
+    pub(crate) origin: Origin,
 }
 
 /// The way that an answer goes. Whoever waited may have gone: then it goes nowhere.
@@ -333,12 +334,12 @@ impl Engine {
     }
 
     fn submit(&mut self, request: NewTransaction, reply: Reply) -> Result<(), LogError> {
-        let NewTransaction { tx, digest, content, timeout, wait, who } = request;
+        let NewTransaction { tx, digest, content, timeout, wait, origin } = request;
         let unknown = content.participants().find(|name| self.links.get(*name).is_none_or(|link| link.leaving));
         let not_let_in = match (unknown, &self.refusing) {
             (Some(unknown), _) => Some(Replied::UnknownParticipant(unknown.clone())),
             (None, Some(why)) => Some(Replied::NoRoom(why.clone())),
-            (None, None) => self.holders.admit(&who, Instant::now() - self.began).err().map(Replied::Exceeded),
+            (None, None) => self.holders.admit(&origin.who, Instant::now() - self.began).err().map(Replied::Exceeded),
         };
         // What is open or has ended is answered all the same (R10).
         if let Some(reason) = not_let_in
@@ -354,11 +355,16 @@ impl Engine {
             return Ok(());
         }
         let client = self.client(&tx, reply)?;
-        let submission = Submission { tx, digest, content, timeout, client, wait };
-        self.submitting = Some((submission.tx.clone(), who));
+        let is_new = !self.core.holds(&tx);
+        let submission = Submission { tx: tx.clone(), digest, content, timeout, client, wait };
+        self.submitting = Some((tx.clone(), origin.who.clone()));
         let put = self.handle_input(Input::Request(Request::Submit(submission)));
         self.submitting = None;
-        put
+        put?;
+        if is_new && self.core.holds(&tx) {
+            self.audit.note_submission(&origin, &tx);
+        }
+        Ok(())
     }
 
     fn forget(&mut self, tx: TxId, who: &str, reason: &str, reply: Reply) -> Result<(), LogError> {

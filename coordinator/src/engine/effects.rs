@@ -145,7 +145,7 @@ impl Engine {
                 Item::SeenTo(..) | Item::Listed(_) => {}
             }
         }
-        self.writes.start(&self.log);
+        self.writes.start(&self.log, &self.audit);
         for (name, link) in &mut self.links {
             if !link.outgoing.is_empty() {
                 link.send(self.core.low_water_mark(name));

@@ -13,6 +13,7 @@ use prost::Message as _;
 use std::sync::Arc;
 use std::time::Duration;
 use undoubt_coordinator_core::{Answer, Content, EndedBranch, EndedRecord, Record, Rejection};
+use undoubt_platform::audit::Origin;
 use undoubt_platform::server::AnswerRoom;
 use undoubt_platform::store::memory::MemoryStore;
 use undoubt_platform::{Access, Batch, CrashPoints, Durability, Fenced, OsRandom, StoreError, SystemClock};
@@ -347,6 +348,7 @@ fn parts(store: Arc<MemoryStore>, epoch: Epoch, participants: Vec<ParticipantNam
         clock: Arc::new(SystemClock),
         random: Arc::new(OsRandom::new()),
         crash: CrashPoints::default(),
+        audit: crate::log::audit_in(store.clone()),
         log: Log::new(store),
         epoch,
         figures: Arc::default(),
@@ -410,12 +412,12 @@ async fn a_saga_with_a_participant_that_runs_no_steps_is_refused_with_its_name()
     };
     let (to, replied) = tokio::sync::oneshot::channel();
     let request = NewTransaction {
-        who: None,
         tx: tx("t"),
         digest: [1; 32],
         content: Content::Saga(vec![step]),
         timeout: Duration::from_secs(1),
         wait: true,
+        origin: Origin::default(),
     };
     let reply = Reply::Once { room: AnswerRoom::boundless(), to };
     engine.handle_command(Command::Submit { request, reply }).unwrap();

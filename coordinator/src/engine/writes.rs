@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use undoubt_coordinator_core::{Client, Stage};
+use undoubt_platform::audit::Audit;
 use undoubt_platform::store::Pauses;
 use undoubt_platform::{Batch, Durability, StoreError, Written};
 use undoubt_vocabulary::limits::{MAX_RECORD_BYTES, MAX_RECORDS_BATCH_BYTES};
@@ -181,8 +182,9 @@ impl Writes {
         self.put_off.as_deref()
     }
 
-    /// Starts the next write if none is under way, or again the one that was put off, once its pause is over.
-    pub(super) fn start(&mut self, log: &Log) {
+    /// Starts the next write if none is under way, or again the one that was put off, once its pause is over. It takes along
+    /// which submissions were let in, so that none has a record before it stands in the audit record.
+    pub(super) fn start(&mut self, log: &Log, audit: &Audit) {
         if let Some(UnderWay { attempt, batch, forced, .. }) = &mut self.under_way {
             if let Attempt::At(at) = attempt
                 && *at <= Instant::now()
@@ -191,6 +193,11 @@ impl Writes {
             }
             return;
         }
+        if self.gathering.front().is_some_and(|next| !next.batch.is_empty()) {
+            while let Some(batch) = audit.take_submissions(self.max_record_bytes) {
+                self.put_before(batch);
+            }
+        }
         let Some(Gathering { batch, items, forced, collects }) =
             self.gathering.pop_front_if(|next| !next.batch.is_empty())
         else {
@@ -198,6 +205,15 @@ impl Writes {
         };
         let attempt = Attempt::Begun(log.write(batch.clone(), durability(forced)));
         self.under_way = Some(UnderWay { attempt, batch, items, forced, collects });
+    }
+
+    /// Adds changes to the next batch, or before it where it has no room for them.
+    fn put_before(&mut self, batch: Batch) {
+        let max_bytes = self.max_batch_bytes + self.max_record_bytes;
+        match self.gathering.front_mut() {
+            Some(next) if next.batch.payload_bytes() + batch.payload_bytes() <= max_bytes => next.batch.append(batch),
+            Some(_) | None => self.gathering.push_front(Gathering { batch, ..Gathering::default() }),
+        }
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -270,6 +286,7 @@ fn durability(forced: bool) -> Durability {
 mod tests {
     use super::*;
     use undoubt_platform::Family;
+    use undoubt_platform::audit::{AuditQuery, Origin};
 
     fn item(number: u64) -> Item {
         Item::Record(format!("t{number}").parse().unwrap(), AttemptNumber(number), Stage::Ended)
@@ -297,22 +314,53 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_collected_counts_until_it_is_written() {
-        let log = Log::new(crate::log::in_memory());
+        let store: std::sync::Arc<dyn undoubt_platform::Store> = crate::log::in_memory();
+        let (log, audit) = (Log::new(store.clone()), crate::log::audit_in(store));
         let mut writes = Writes::new(Duration::ZERO, usize::MAX);
         writes.add_collected(Batch::default());
         assert!(!writes.are_collecting(), "there was nothing to drop");
-        writes.start(&log);
+        writes.start(&log, &audit);
         writes.add_forced(Log::barrier(), None);
-        writes.start(&log);
+        writes.start(&log, &audit);
         let mut dropped = Batch::default();
         dropped.delete(Family("ended"), *b"t");
         writes.add_collected(dropped);
         assert!(writes.are_collecting(), "it waits for the write under way");
         assert!(matches!(writes.next().await, Ok(Done::Stable(_))));
-        writes.start(&log);
+        writes.start(&log, &audit);
         assert!(writes.are_collecting());
         assert!(matches!(writes.next().await, Ok(Done::Stable(_))));
         assert!(!writes.are_collecting());
+    }
+
+    #[tokio::test]
+    async fn every_submission_is_recorded_before_any_of_the_records_that_wait_however_many_there_are() {
+        const SUBMITTED: usize = 200;
+        const MAX_BATCH_BYTES: usize = 4_000;
+        let store = crate::log::in_memory();
+        store.memory().set_max_batch_bytes(MAX_BATCH_BYTES);
+        let (log, audit) = (Log::new(store.clone()), crate::log::audit_in(store.clone()));
+        let mut writes = Writes::new(Duration::ZERO, MAX_BATCH_BYTES);
+        for number in 0..SUBMITTED as u64 {
+            let put = |batch: &mut Batch| batch.put(Family("open"), number.to_be_bytes(), vec![0; 100]);
+            writes.add(item(number), true, put).unwrap();
+            audit.note_submission(&Origin::default(), &format!("t{number}").parse().unwrap());
+        }
+        let recorded = || {
+            let query = AuditQuery { limit: SUBMITTED, max_bytes: usize::MAX, ..AuditQuery::default() };
+            audit.page(&query).unwrap().entries.iter().map(|entry| entry.txs.len()).sum::<usize>()
+        };
+        let mut stable = 0;
+        while !writes.is_idle() {
+            writes.start(&log, &audit);
+            if store.memory().contents().keys(Family("open")).next().is_some() {
+                assert_eq!(recorded(), SUBMITTED);
+            }
+            if let Done::Stable(items) = writes.next().await.unwrap() {
+                stable += items.len();
+            }
+        }
+        assert_eq!((stable, recorded()), (SUBMITTED, SUBMITTED));
     }
 
     #[test]

@@ -4,10 +4,10 @@
 //! and HTTP/2 flow control holds the client back. Answers that are ready together go out together. An answer for which
 //! the connection has no room is dropped, and asked for again once there is.
 
-use super::{answers, requests};
+use super::{Submitter, answers, requests};
 use crate::config::Config;
 use crate::engine::{Command, Handle, Replied, Reply};
-use crate::limits::Who;
+use bytes::Bytes;
 use futures::future::{BoxFuture, pending};
 use prost::Message as _;
 use std::collections::{BTreeSet, VecDeque};
@@ -50,9 +50,9 @@ type Batches = mpsc::Sender<Result<Batch, Status>>;
 pub(super) fn serve(
     engine: Handle,
     config: Arc<Config>,
-    who: Who,
     incoming: Streaming<v1::SubmitBatch>,
     room: AnswerRoom,
+    by: Submitter,
 ) -> impl Stream<Item = Result<v1::SubmitResponseBatch, Status>> + Send {
     let (out, batches) = mpsc::channel(MAX_BATCHES_UNDER_WAY);
     tokio::spawn(async move {
@@ -60,7 +60,7 @@ pub(super) fn serve(
         let batch = Batch::new(room.another());
         let pump = Pump {
             engine,
-            who,
+            by,
             room,
             answered,
             in_flight: 0,
@@ -83,8 +83,7 @@ pub(super) fn serve(
 
 struct Pump {
     engine: Handle,
-    /// The identity that asks.
-    who: Who,
+    by: Submitter,
     room: AnswerRoom,
     answered: mpsc::UnboundedSender<Sequence>,
     in_flight: usize,
@@ -163,16 +162,19 @@ impl Pump {
 
     async fn take(&mut self, batch: v1::SubmitBatch, config: &Config) -> Result<Result<(), Gone>, Status> {
         for v1::SequencedRequest { sequence, request } in batch.requests {
-            let refused = match requests::parse(request.unwrap_or_default(), config, &self.who) {
-                Ok((_, Some(_))) => error(sequence, &requests::BadRequest::CallbackInStream.into()),
+            let request = request.unwrap_or_default();
+            let tx = request.tx.clone();
+            let bad = match requests::parse(request, config, &self.by.origin) {
+                Ok((_, Some(_))) => requests::BadRequest::CallbackInStream,
                 Ok((request, None)) => {
                     let reply = self.reply(sequence, self.room.another());
                     self.engine.tell(Command::Submit { request, reply }).await?;
                     self.in_flight += 1;
                     continue;
                 }
-                Err(bad) => error(sequence, &bad.into()),
+                Err(bad) => bad,
             };
+            let refused = error(sequence, &self.by.refused(&tx, bad.into()));
             if let Err(gone) = self.put(refused, self.room.another()).await {
                 return Ok(Err(gone));
             }
@@ -194,10 +196,13 @@ impl Pump {
                 replied @ (Replied::Core(_)
                 | Replied::NoRoom(_)
                 | Replied::UnknownParticipant(_)
-                | Replied::Exceeded(_)) => match answers::outcome_of(replied) {
-                    Ok(outcome) => v1::SequencedResponse { sequence, result: Some(Sequenced::Outcome(outcome)) },
-                    Err(status) => error(sequence, &status),
-                },
+                | Replied::Exceeded(_)) => {
+                    match answers::outcome_of(replied) {
+                        Ok(outcome) => v1::SequencedResponse { sequence, result: Some(Sequenced::Outcome(outcome)) },
+                        // The engine does not say which one it was.
+                        Err(status) => error(sequence, &self.by.refused(&Bytes::new(), status)),
+                    }
+                }
             };
             self.in_flight -= 1;
             self.put(response, room).await?;

@@ -3,7 +3,6 @@
 use crate::callback::{self, BadUrl};
 use crate::config::Config;
 use crate::engine::NewTransaction;
-use crate::limits::Who;
 use bytes::Bytes;
 use prost::Message as _;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use tonic::Status;
 use tonic::transport::Uri;
 use undoubt_coordinator_core::Content;
 use undoubt_platform::Reason;
+use undoubt_platform::audit::Origin;
 use undoubt_proto::convert::Malformed;
 use undoubt_proto::v1;
 use undoubt_vocabulary::limits::{MAX_BRANCHES_PER_TRANSACTION, MAX_WORK_BYTES};
@@ -68,7 +68,7 @@ impl From<BadRequest> for Status {
 pub(super) fn parse(
     request: v1::SubmitRequest,
     config: &Config,
-    who: &Who,
+    origin: &Origin,
 ) -> Result<(NewTransaction, Option<Uri>), BadRequest> {
     let v1::SubmitRequest { tx, branches, timeout_ms, no_wait, mode, steps, two_phase_only, value, callback } = request;
     let tx = TxId::new(own(&tx))?;
@@ -115,8 +115,8 @@ pub(super) fn parse(
         return Err(BadRequest::OtherMode { given: "a callback", mode: "waiting", wanted: "none: add no_wait" });
     }
     let digest = digest_of_content(&content);
-    let timeout = Duration::from_millis(timeout_ms);
-    let request = NewTransaction { tx, digest, content, timeout, wait: !no_wait, who: who.clone() };
+    let (timeout, origin) = (Duration::from_millis(timeout_ms), origin.clone());
+    let request = NewTransaction { tx, digest, content, timeout, wait: !no_wait, origin };
     Ok((request, callback))
 }
 
@@ -208,7 +208,7 @@ mod tests {
             steps: vec![step.clone()],
             ..v1::SubmitRequest::default()
         };
-        let error = |request| parse(request, &config, &None).unwrap_err().to_string();
+        let error = |request| parse(request, &config, &Origin::default()).unwrap_err().to_string();
         assert!(error(saga.clone()).contains("steps[0].compensation"));
         let branch = v1::BranchWork { participant: "bank".into(), work: Bytes::new() };
         assert!(error(v1::SubmitRequest { branches: vec![branch], ..saga.clone() }).contains("branches are given"));
@@ -221,7 +221,7 @@ mod tests {
             assert!(error(none).starts_with("steps: "));
         }
         let undoable = v1::SagaStep { compensation: Some(Bytes::new()), ..step };
-        assert!(parse(v1::SubmitRequest { steps: vec![undoable], ..saga }, &config, &None).is_ok());
+        assert!(parse(v1::SubmitRequest { steps: vec![undoable], ..saga }, &config, &Origin::default()).is_ok());
     }
 
     fn step(name: &str, after: &[u16], max_attempts: u32) -> SagaStep {

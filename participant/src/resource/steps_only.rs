@@ -6,8 +6,9 @@ use super::{
 };
 use bytes::Bytes;
 use std::path::Path;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-use undoubt_platform::BackingUp;
+use undoubt_platform::{BackingUp, Store};
 use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, Refusal, RefusalCode, RunStep, Starts, StepOutcome,
     Timestamp, TxId, Vote, WriteNumber,
@@ -65,6 +66,10 @@ impl<R: Steps> Resource for StepsOnly<R> {
 
     async fn accept_loss(&self, loss: Loss, mark: u64) -> Result<Starts, ResourceError> {
         self.0.accept_loss(loss, mark).await
+    }
+
+    fn audit_store(&self) -> Option<Arc<dyn Store>> {
+        self.0.audit_store()
     }
 
     fn backup(&self, to: &Path) -> BackingUp {

@@ -15,6 +15,8 @@ pub const STEP: Family = Family("step");
 pub const HEURISTIC: Family = Family("heuristic");
 /// Epochs, low-water marks and pinned keys, by coordinator.
 pub const COORDINATOR: Family = Family("coordinator");
+pub use undoubt_platform::audit::AUDIT;
+
 /// The platform's: whose store this is, and its log.
 pub const META: Family = Family("meta");
 

@@ -20,7 +20,7 @@ mod token;
 pub use caller::{Caller, Signed};
 pub use identities::{BadIdentities, Identities, Identity};
 pub use limits::{Limits, LimitsByName, LimitsConfig, OwnLimits, Rate};
-pub use methods::{Needed, needed};
+pub use methods::{Needed, action, needed};
 pub use role::{Role, Roles, UnknownRole};
 pub use rules::{Access, ON_BEHALF_OF, Refused};
 pub use settings::{AccessConfig, ClientCertificates, TlsConfig};

@@ -19,6 +19,7 @@
 
 pub mod access;
 pub mod alarm;
+pub mod audit;
 pub mod clock;
 pub mod conformance;
 pub mod crash;

@@ -21,6 +21,7 @@ mod task;
 mod tests;
 
 use crate::access::Access;
+use crate::audit::Audit;
 use crate::clock::Clock;
 use exchange::Rooms;
 use frame::FrameLayer;
@@ -28,7 +29,7 @@ use futures::future::BoxFuture;
 use guard::GuardLayer;
 use limits::{MAX_HEADER_LIST_BYTES, MAX_STREAMS_PER_CONNECTION};
 use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::server::HealthReporter;
@@ -86,6 +87,8 @@ impl Offer {
 pub struct Keeping {
     /// The rules of who may do what.
     pub access: Access,
+    /// The record of what they refuse, where one is kept.
+    pub audit: Weak<Audit>,
     /// Connections that may be open at a time.
     pub max_connections: usize,
     /// A peer that is silent this long is asked for a sign of life, and given up after as long again.
@@ -119,7 +122,7 @@ fn serve(
     let under_way = Arc::new(AtomicUsize::new(0));
     let server = tonic::transport::Server::builder()
         .layer(FrameLayer { clock, calls, max_message_bytes: keeping.max_message_bytes, under_way })
-        .layer(GuardLayer { access: keeping.access })
+        .layer(GuardLayer { access: keeping.access, audit: keeping.audit })
         .http2_keepalive_interval(Some(keeping.alive))
         .http2_keepalive_timeout(Some(keeping.alive))
         .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)

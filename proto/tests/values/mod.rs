@@ -125,6 +125,25 @@ pub fn records() -> Vec<Sample> {
         ),
         sample("SeenOfCoordinator", record::SeenOfCoordinator { met: Some(number()), number: Some(number()) }),
         sample(
+            "AuditRecord",
+            record::AuditRecord {
+                entry: Some(v1::AuditEntry {
+                    number: 3,
+                    at_us: ENDED_AT_US,
+                    who: "ada".into(),
+                    through: "gateway".into(),
+                    address: "127.0.0.1".into(),
+                    action: "forget".into(),
+                    txs: vec![TX],
+                    about: "bank-a".into(),
+                    note: "ada: it was paid".into(),
+                    refused: "NOT_FOUND".into(),
+                    count: 1,
+                }),
+                bytes_before: 300,
+            },
+        ),
+        sample(
             "EndedTransaction",
             record::EndedTransaction {
                 outcome: Some(v1::Outcome {

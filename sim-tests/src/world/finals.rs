@@ -64,7 +64,7 @@ fn excuse(shared: &Shared, disk: &Disk) {
     for (family, key) in disk.destroyed() {
         match subject(family, &key) {
             Subject::Transaction(tx) => drop(finals.excused.insert(tx)),
-            // It has no content, or only what helps to notice a loss.
+            // It has no content, or only what helps to notice a loss, or is told to people alone.
             Subject::Nothing => {}
             Subject::Data => finals.excused_data = true,
             Subject::Server => finals.excused_epochs = true,
@@ -100,6 +100,7 @@ fn subject(family: Family, key: &Bytes) -> Subject {
         "step" => behind(26),
         known if BY_TRANSACTION.contains(&known) => Subject::Transaction(text),
         "meta" if text == "barrier" || text == "number" || text.starts_with("seen/") => Subject::Nothing,
+        "audit" => Subject::Nothing,
         "data" => text.strip_prefix("mark/").map_or(Subject::Data, |tx| Subject::Transaction(tx.to_owned())),
         _ => Subject::Server,
     }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 mod decisions;
 
 use crate::exit::Exit;
@@ -14,6 +15,7 @@ use undoubt_gateway::document::{SCHEMA, duration};
 use undoubt_platform::{Clock as _, SystemClock};
 use undoubt_vocabulary::{ParticipantName, Timestamp, TxId};
 
+pub use audit::Audit;
 pub use decisions::{
     AcceptLoss, AcceptParticipant, Decision, Forget, ParticipantsAction, PinCoordinator, ReleaseMarks, Resolution,
     Resolve, ResolveStep,
@@ -101,6 +103,7 @@ pub enum Command {
         participant: String,
     },
     Doubt(Doubt),
+    Audit(Audit),
     /// Asks a participant directly what it holds: branches, steps it works on, and semantic locks, which may refuse others.
     Branches {
         /// The participant's name, or its address.

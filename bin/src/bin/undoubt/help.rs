@@ -7,7 +7,21 @@ use clap::{Command, CommandFactory as _};
 /// The groups, and the commands of each in their order. A test holds it to the commands that there are.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Run transactions", &["submit", "wait", "cancel", "run"]),
-    ("Look", &["status", "history", "list", "watch", "doubt", "describe", "participants", "participant", "branches"]),
+    (
+        "Look",
+        &[
+            "status",
+            "history",
+            "list",
+            "watch",
+            "doubt",
+            "describe",
+            "participants",
+            "participant",
+            "branches",
+            "audit",
+        ],
+    ),
     (
         "Operate",
         &["resolve-step", "forget", "resolve", "release-marks", "accept-loss", "recovery", "tokens", "certs", "drain"],

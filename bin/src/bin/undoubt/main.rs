@@ -6,6 +6,7 @@
 
 mod address_book;
 mod args;
+mod audit;
 mod doubt;
 mod exit;
 mod help;
@@ -72,6 +73,7 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         }
         Command::AcceptLoss(accept) => operate::accept_loss(&accept, global).await,
         Command::Participant { participant } => operate::participant(&participant, global).await,
+        Command::Audit(arguments) => audit::audit(&arguments, global).await,
         Command::Doubt(arguments) => doubt::doubt(&arguments, global).await,
         Command::Branches { participant, in_doubt, limit, after } => {
             let filter = if in_doubt { HeldFilter::InDoubt } else { HeldFilter::All };

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use undoubt_coordinator_core::Content;
+use undoubt_platform::audit::Origin;
 use undoubt_platform::server::AnswerRoom;
 use undoubt_platform::store::memory::{Memory, MemoryStore};
 use undoubt_platform::{Access, Batch, CrashPoints, Family, OsRandom, SystemClock};
@@ -76,6 +77,7 @@ impl World {
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom::new()),
             crash: CrashPoints::default(),
+            audit: crate::log::audit_in(store.clone()),
             log: Log::new(store.clone()),
             epoch: Epoch(epoch),
             figures: Arc::default(),
@@ -109,7 +111,8 @@ impl World {
         let (to, receiver) = oneshot::channel();
         let reply = Reply::Once { room: AnswerRoom::boundless(), to };
         let timeout = Duration::from_secs(600);
-        let request = NewTransaction { tx: tx(id), digest: [1; 32], content, timeout, wait: true, who: None };
+        let request =
+            NewTransaction { tx: tx(id), digest: [1; 32], content, timeout, wait: true, origin: Origin::default() };
         self.handle.tell(Command::Submit { request, reply }).await.unwrap();
         async { receiver.await.unwrap().0 }
     }

@@ -274,6 +274,10 @@ impl Resource for KeyValue {
         self.table.number()
     }
 
+    fn audit_store(&self) -> Option<Arc<dyn Store>> {
+        Some(self.table.audit_store())
+    }
+
     fn remember(&self, key: Bytes, value: Bytes) {
         self.table.remember(&key, value);
     }

@@ -5,7 +5,7 @@
 //! | `data` | the key | the value |
 //! | `pending` | the marked key | `PendingMark` |
 
-pub(super) use undoubt_participant::table::{BRANCH, COORDINATOR, FINISHED, HEURISTIC, STEP};
+pub(super) use undoubt_participant::table::{AUDIT, BRANCH, COORDINATOR, FINISHED, HEURISTIC, STEP};
 use undoubt_platform::Family;
 
 pub use undoubt_participant::table::META;
@@ -14,4 +14,4 @@ pub(super) const DATA: Family = Family("data");
 pub(super) const PENDING: Family = Family("pending");
 
 /// The families that the store is opened with.
-pub const FAMILIES: [Family; 8] = [DATA, BRANCH, FINISHED, STEP, PENDING, HEURISTIC, COORDINATOR, META];
+pub const FAMILIES: [Family; 9] = [DATA, BRANCH, FINISHED, STEP, PENDING, HEURISTIC, COORDINATOR, AUDIT, META];

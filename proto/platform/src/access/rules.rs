@@ -54,10 +54,11 @@ pub enum Refused {
     )]
     Role { who: String, needs: String, has: Roles },
     #[error(
-        "{who} may not ask on another's behalf ({ON_BEHALF_OF}): that needs the role delegate; leave it out, or have the role \
-         given by the server's identities"
+        "{} may not ask on another's behalf ({ON_BEHALF_OF}): that needs the role delegate; leave it out, or have the role \
+         given by the server's identities",
+        .who.as_deref().unwrap_or("a caller without identity")
     )]
-    Delegate { who: String },
+    Delegate { who: Option<String> },
     #[error("{ON_BEHALF_OF}: {0}")]
     OnBehalfOf(String),
 }
@@ -71,14 +72,39 @@ impl Refused {
         }
     }
 
-    pub fn status(&self) -> Status {
-        let text = self.to_string();
+    pub fn reason(&self) -> Reason {
         match self {
             Refused::Nobody | Refused::UnknownCertificate { .. } | Refused::UnknownToken | Refused::Form => {
-                Reason::Unidentified.refuse(text)
+                Reason::Unidentified
             }
-            Refused::Role { .. } | Refused::Delegate { .. } => Reason::LacksRole.refuse(text),
-            Refused::OnBehalfOf(_) => Reason::InvalidRequest.refuse_field(ON_BEHALF_OF, text),
+            Refused::Role { .. } | Refused::Delegate { .. } => Reason::LacksRole,
+            Refused::OnBehalfOf(_) => Reason::InvalidRequest,
+        }
+    }
+
+    pub fn status(&self) -> Status {
+        let (reason, text) = (self.reason(), self.to_string());
+        match self {
+            Refused::OnBehalfOf(_) => reason.refuse_field(ON_BEHALF_OF, text),
+            Refused::Nobody
+            | Refused::UnknownCertificate { .. }
+            | Refused::UnknownToken
+            | Refused::Form
+            | Refused::Role { .. }
+            | Refused::Delegate { .. } => reason.refuse(text),
+        }
+    }
+
+    /// Returns the identity that is refused, if it is one that is known.
+    pub fn who(&self) -> Option<&str> {
+        match self {
+            Refused::Role { who, .. } | Refused::Delegate { who: Some(who) } => Some(who),
+            Refused::Nobody
+            | Refused::UnknownCertificate { .. }
+            | Refused::UnknownToken
+            | Refused::Form
+            | Refused::Delegate { who: None }
+            | Refused::OnBehalfOf(_) => None,
         }
     }
 }
@@ -165,8 +191,7 @@ impl Rules {
 fn on_behalf(caller: Caller, headers: &HeaderMap) -> Result<Caller, Refused> {
     let Some(name) = headers.get(ON_BEHALF_OF) else { return Ok(caller) };
     if !caller.roles.has(Role::Delegate) {
-        let who = caller.name.as_deref().unwrap_or("a caller without identity").to_owned();
-        return Err(Refused::Delegate { who });
+        return Err(Refused::Delegate { who: caller.name.as_deref().map(str::to_owned) });
     }
     let name = name.to_str().map_err(|_| Refused::OnBehalfOf("it is not plain text; correct it".to_owned()))?;
     if !(1..=MAX_BEHALF_BYTES).contains(&name.len()) || name.contains(char::is_control) {

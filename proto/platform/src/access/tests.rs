@@ -43,9 +43,10 @@ fn every_method_that_there_is_has_its_roles_and_no_other_does() {
         })
         .chain(at_the_port_for_figures)
         .collect();
-    let listed: BTreeSet<String> = METHODS.iter().map(|(path, _)| (*path).to_owned()).collect();
+    let listed: BTreeSet<String> = METHODS.iter().map(|(path, ..)| (*path).to_owned()).collect();
     assert_eq!(listed, there_are);
     assert_eq!(METHODS.len(), listed.len(), "a method stands there twice");
+    assert!(METHODS.iter().all(|(path, _, word)| action(path) == *word && !word.contains(char::is_uppercase)));
 }
 
 #[test]

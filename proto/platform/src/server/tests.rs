@@ -49,6 +49,7 @@ impl Server {
         let incoming = boxed(UnboundedReceiverStream::new(incoming).map(Ok));
         let keeping = Keeping {
             access: Access::open(),
+            audit: std::sync::Weak::new(),
             max_connections: 100,
             alive: ALIVE,
             stream_window_bytes: 64 << 10,
