@@ -22,6 +22,8 @@ use undoubt_client::{Client, ClientOptions, Transaction};
 use undoubt_proto::v1;
 use undoubt_proto::v1::coordinator_client::CoordinatorClient;
 
+const ANY_PORT: &str = "127.0.0.1:0";
+
 /// A coordinator whose settings stand in a file, beside two banks that another has too.
 struct World {
     banks: Cluster,
@@ -38,7 +40,7 @@ impl World {
         let file = world_file(&folder);
         std::fs::write(&file, text(&participants_of(&banks), settings)).unwrap();
         let coordinator = program::coordinator(&["--config", file.to_str().unwrap()]);
-        let coordinator = Server::start(folder.path(), "reloaded", coordinator).await;
+        let coordinator = Server::start(folder.path(), "reloaded", ANY_PORT, coordinator).await;
         coordinator.says("recovery done").await;
         World { banks, folder, coordinator, reloads: 0 }
     }
@@ -79,7 +81,7 @@ impl World {
 
     /// Starts a third participant on its data, at any free port.
     async fn bank_c(&self) -> Server {
-        let server = Server::start(self.folder.path(), "bank-c", program::participant(&[])).await;
+        let server = Server::start(self.folder.path(), "bank-c", ANY_PORT, program::participant(&[])).await;
         until("bank-c serves", async || server.logged().contains("listening").then_some(())).await;
         server
     }
@@ -222,8 +224,8 @@ async fn a_participant_that_is_taken_out_finishes_what_is_open_gets_nothing_new_
     load.goes_on().await;
 
     // Back at the address that is known: what is open goes on to its end, and then it is gone.
-    let back = program::participant(&["--listen", address.trim_start_matches("http://")]);
-    let bank_c = Server::start(world.folder.path(), "bank-c", back).await;
+    let back = address.trim_start_matches("http://");
+    let bank_c = Server::start(world.folder.path(), "bank-c", back, program::participant(&[])).await;
     assert_eq!(bank_c.url, address);
     let outcome = world.submit(open()).await.unwrap();
     assert_eq!(outcome.state(), v1::State::Committed);

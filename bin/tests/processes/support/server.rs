@@ -13,13 +13,14 @@ pub struct Server {
 }
 
 impl Server {
-    pub async fn start(folder: &Path, name: &str, mut command: Command) -> Server {
+    /// Starts it under a name, with its data in the folder. `listen`: `host:port`; port 0 is any free one.
+    pub async fn start(folder: &Path, name: &str, listen: &str, mut command: Command) -> Server {
         let (log, address) = (folder.join(format!("{name}.log")), folder.join(format!("{name}.address")));
         let _ = std::fs::remove_file(&address);
         let into = std::fs::File::options().create(true).append(true).open(&log).unwrap();
         let data = folder.join(name);
         command
-            .args(["--name", name, "--listen", "127.0.0.1:0"])
+            .args(["--name", name, "--listen", listen])
             .arg("--data-dir")
             .arg(data)
             .arg("--address-file")
