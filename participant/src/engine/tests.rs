@@ -3,6 +3,7 @@
 
 mod memory;
 mod room;
+mod traces;
 mod unclear_calls;
 
 use super::*;
@@ -14,6 +15,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use undoubt_participant_core::{Hello, Proof};
 use undoubt_platform::{SeededRandom, SystemClock};
+use undoubt_proto::v1;
 use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, Direction, Epoch, Execution, Prepare, PublicKey, RefusalCode, RunStep, StepIndex,
     StepOutcome, Timestamp, ToCoordinator, ToParticipant, TxId, Vote,
@@ -55,13 +57,17 @@ impl Running {
     }
 
     async fn start(config: Config, resource: Arc<impl Branches>) -> Running {
+        Running::traced(Traces::default(), config, resource).await
+    }
+
+    async fn traced(traces: Traces, config: Config, resource: Arc<impl Branches>) -> Running {
         let points: Arc<Mutex<Vec<&'static str>>> = Arc::default();
         let seen = points.clone();
         let crash = CrashPoints::observed_by(Arc::new(move |point| seen.lock().unwrap().push(point)));
         let (config, random) = (Arc::new(config), Arc::new(SeededRandom::new(1)));
         let (clock, owner) = (Arc::new(SystemClock), "test".parse().unwrap());
         let (engine, handle) =
-            Engine::recover(resource, owner, config, (clock, random), crash, (Arc::default(), None)).await.unwrap();
+            Engine::recover(resource, owner, config, (clock, random), crash, (Arc::default(), None, traces)).await.unwrap();
         let ended = tokio::spawn(engine.run());
         let (out, outgoings) = outbox(handle.room());
         handle.tell(Command::Hello { session: SESSION, hello: hello(), out }).await.unwrap();
@@ -75,9 +81,14 @@ impl Running {
     }
 
     async fn tell_all(&self, messages: Vec<ToParticipant>) {
+        self.tell_traced(messages, Vec::new()).await;
+    }
+
+    async fn tell_traced(&self, messages: Vec<ToParticipant>, traces: Vec<(usize, v1::TraceContext)>) {
         let (session, low_water_mark) = (SESSION, AttemptNumber(0));
         let received = self.engine.room_to_receive(0).await.unwrap();
-        self.engine.tell(Command::Batch { session, low_water_mark, writes: 0, messages, received }).await.unwrap();
+        let batch = Command::Batch { session, low_water_mark, writes: 0, messages, traces, received };
+        self.engine.tell(batch).await.unwrap();
     }
 
     async fn answer(&mut self) -> ToCoordinator {
