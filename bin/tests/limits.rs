@@ -88,7 +88,8 @@ fn settings(title: &str, ranges: &[Ranged], sources: &[&str]) -> String {
         let units = [("_ms", "ms"), ("_s", "s"), ("_bytes", "bytes")];
         let unit = units.into_iter().find(|(end, _)| name.ends_with(end)).map_or("", |(_, unit)| unit);
         let [value, min, max] = [*value, *min, *max].map(|number| with_unit(number, unit));
-        let of = comments.get(name).unwrap_or_else(|| panic!("the setting {setting} has no comment"));
+        let of = comments.get(name).unwrap_or_else(|| panic!("there is no setting {setting}"));
+        let of = if of.is_empty() { "It goes with the one above." } else { of };
         writeln!(page, "| `{setting}` | {value} | {min} | {max} | {of} |").unwrap();
     }
     page
@@ -157,6 +158,10 @@ const INNER: &[&str] = &[
     "MAX_SEEN_PER_WRITE",
     "MAX_SHARED_BATCH_BYTES",
     "MAX_TXS_OF_REFUSED",
+    "MAX_LOOKED_AT_PER_PAGE",
+    "MAX_PAGE_ENTRIES",
+    "MAX_TEXT_BYTES",
+    "MAX_TXS_PER_ENTRY",
     "MAX_UNDOING",
     "MAX_WRITING_BYTES",
     "MIN_ALLOWED_BYTES",
