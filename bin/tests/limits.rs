@@ -89,7 +89,7 @@ fn settings(title: &str, ranges: &[Ranged], sources: &[&str]) -> String {
         let unit = units.into_iter().find(|(end, _)| name.ends_with(end)).map_or("", |(_, unit)| unit);
         let [value, min, max] = [*value, *min, *max].map(|number| with_unit(number, unit));
         let of = comments.get(name).unwrap_or_else(|| panic!("there is no setting {setting}"));
-        let of = if of.is_empty() { "It goes with the one above." } else { of };
+        let of = if of.is_empty() { "It goes with the one above." } else { of.as_str() };
         writeln!(page, "| `{setting}` | {value} | {min} | {max} | {of} |").unwrap();
     }
     page
