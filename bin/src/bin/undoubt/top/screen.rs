@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// The size of a terminal that does not tell its own.
-const USUAL_COLUMNS: usize = 80;
+pub const USUAL_COLUMNS: usize = 80;
 const USUAL_LINES: usize = 24;
 
 /// Returns the columns and lines of the terminal.
