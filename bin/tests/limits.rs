@@ -88,7 +88,8 @@ fn settings(title: &str, ranges: &[Ranged], sources: &[&str]) -> String {
         let units = [("_ms", "ms"), ("_s", "s"), ("_bytes", "bytes")];
         let unit = units.into_iter().find(|(end, _)| name.ends_with(end)).map_or("", |(_, unit)| unit);
         let [value, min, max] = [*value, *min, *max].map(|number| with_unit(number, unit));
-        let of = comments.get(name).unwrap_or_else(|| panic!("the setting {setting} has no comment"));
+        let of = comments.get(name).unwrap_or_else(|| panic!("there is no setting {setting}"));
+        let of = if of.is_empty() { "It goes with the one above." } else { of.as_str() };
         writeln!(page, "| `{setting}` | {value} | {min} | {max} | {of} |").unwrap();
     }
     page
@@ -117,21 +118,75 @@ fn the_page_of_limits_says_what_the_code_says() {
     assert_eq!(kept, page, "write {} anew with UPDATE_CATALOGUE=1", place.display());
 }
 
-/// Bounds that nobody meets from outside: how work is cut into pieces inside, and what bounds that.
-const INNER: &[&str] = &[];
+/// Bounds that nobody meets from outside: how work is cut into pieces inside, how long an end may take, and the ends of the
+/// ranges of settings, which the page tells with the settings.
+const INNER: &[&str] = &[
+    "FIRST_WORD_TIMEOUT",
+    "LAST_FLUSH_TIMEOUT",
+    "LOOK_TIMEOUT",
+    "MAKE_ROOM_TIMEOUT",
+    "MAX_ANSWERS_PER_BATCH",
+    "MAX_AUDIT_BYTES",
+    "MAX_BATCHES_UNDER_WAY",
+    "MAX_BYTES_PER_BATCH",
+    "MAX_COLLECTED_BYTES_PER_ROUND",
+    "MAX_COLLECTED_PER_ROUND",
+    "MAX_COMMANDS_PER_ROUND",
+    "MAX_DROPPED_PER_BATCH",
+    "MAX_EARLIER_EVENTS_PER_TRANSACTION",
+    "MAX_EARLIER_TRANSACTIONS",
+    "MAX_FIRST_WORD_BYTES",
+    "MAX_GATHERING_BYTES",
+    "MAX_GROUP_BYTES",
+    "MAX_INLINE_BYTES",
+    "MAX_KINDS",
+    "MAX_KINDS_OF_ONE",
+    "MAX_LAZY_FLUSH_MS",
+    "MAX_MARK_BYTES",
+    "MAX_MESSAGE_OVERHEAD_BYTES",
+    "MAX_MIN_FREE_BYTES",
+    "MAX_NAMED_AT_STOP",
+    "MAX_NAMED_BYTES",
+    "MAX_OPEN_BYTES",
+    "MAX_PAGE_BYTES_READ",
+    "MAX_PAUSE",
+    "MAX_PROMISES",
+    "MAX_QUEUED_ACCEPTANCES",
+    "MAX_RANGES",
+    "MAX_RECORDS_BATCH_BYTES",
+    "MAX_RECORD_OVERHEAD_BYTES",
+    "MAX_SEEN_PER_WRITE",
+    "MAX_SHARED_BATCH_BYTES",
+    "MAX_TXS_OF_REFUSED",
+    "MAX_LOOKED_AT_PER_PAGE",
+    "MAX_PAGE_ENTRIES",
+    "MAX_TEXT_BYTES",
+    "MAX_TXS_PER_ENTRY",
+    "MAX_UNDOING",
+    "MAX_WRITING_BYTES",
+    "MIN_ALLOWED_BYTES",
+    "MIN_AUDIT_BYTES",
+    "MIN_ROOM_BYTES",
+    "MIN_TOTAL_WAL_BYTES",
+    "PARTING_NOTE_TIMEOUT",
+    "PARTING_TIMEOUT",
+    "RECORD_TIMEOUT",
+    "STOP_TIMEOUT",
+];
 
 /// Returns the constants of a source file that bound something, by their names.
 fn bounds_in(source: &str) -> impl Iterator<Item = &str> {
     // Tests of a module stand at its end.
-    let product = source.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let product = source.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     product.lines().filter_map(|line| {
         let line = line.trim_start();
         let rest = ["const ", "pub const ", "pub(crate) const ", "pub(super) const "]
             .iter()
             .find_map(|head| line.strip_prefix(head))?;
-        let name = rest.split(':').next()?;
+        let (name, kind) = rest.split_once(": ")?;
+        let is_value = ["usize", "u64", "u32", "u16", "u8", "Duration"].iter().any(|known| kind.starts_with(known));
         let bounds = name.starts_with("MAX_") || name.starts_with("MIN_") || name.ends_with("_TIMEOUT");
-        bounds.then_some(name)
+        (bounds && is_value).then_some(name)
     })
 }
 
@@ -173,6 +228,6 @@ fn comments_and_bounds_are_found_where_they_stand() {
         "struct A {\n    /// The first,\n    /// and more.\n    #[serde(x)]\n    pub one_ms: u64,\n    pub two: u64,\n}",
     );
     assert_eq!((told["one_ms"].as_str(), told["two"].as_str()), ("The first, and more.", ""));
-    let source = "const MAX_A: u8 = 1;\n    pub(crate) const B_TIMEOUT: D = d();\nconst OTHER: u8 = 1;\n#[cfg(test)]\nmod tests {\nconst MAX_C: u8 = 1;";
+    let source = "const MAX_A: u8 = 1;\n    pub(crate) const B_TIMEOUT: Duration = d();\nconst OTHER: u8 = 1;\nconst MAX_M: Metric = m();\n#[cfg(test)]\nmod tests {\nconst MAX_C: u8 = 1;";
     assert_eq!(bounds_in(source).collect::<Vec<_>>(), ["MAX_A", "B_TIMEOUT"]);
 }

@@ -11,7 +11,7 @@ use crate::output::{Format, json_line, line};
 use frame::{Frame, Order};
 use look::Looks;
 use render::{Window, lines};
-use screen::{Key, Screen, USUAL_COLUMNS, keys};
+use screen::{Key, Screen, USUAL_COLUMNS, dimensions, keys};
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -63,7 +63,8 @@ fn print(frame: &Frame, format: Format) -> io::Result<()> {
     match format {
         Format::Json => json_line(frame),
         Format::Table => {
-            let width = crossterm::terminal::size().map_or(USUAL_COLUMNS, |(width, _)| usize::from(width));
+            // Whoever reads a file or a pipe has no width.
+            let width = if io::stdout().is_terminal() { dimensions().0 } else { USUAL_COLUMNS };
             line(lines(frame, Window { width, height: None, skip: 0 }).join("\n"))
         }
     }

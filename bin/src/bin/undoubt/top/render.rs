@@ -146,8 +146,11 @@ fn transactions(frame: &Frame, window: Window, room: usize) -> Vec<String> {
     let rows: Vec<[String; 4]> = frame.oldest.iter().skip(skip).take(room.saturating_sub(1)).map(row).collect();
     let left = frame.oldest.len() - skip - rows.len();
     let mut lines = columns([what, "age", "phase", "at"], &rows, [false, true, false, false], window.width);
-    if left > 0 || frame.more {
-        lines.push(format!("and {}{}", left, if frame.more { " at least" } else { "" }));
+    match (left, frame.more) {
+        (0, false) => {}
+        (0, true) => lines.push("and more".to_owned()),
+        (left, false) => lines.push(format!("and {left} more")),
+        (left, true) => lines.push(format!("and at least {left} more")),
     }
     lines
 }

@@ -18,6 +18,15 @@ use tokio::sync::mpsc;
 pub const USUAL_COLUMNS: usize = 80;
 const USUAL_LINES: usize = 24;
 
+/// Returns the columns and lines of the terminal.
+pub fn dimensions() -> (usize, usize) {
+    match size() {
+        // Some tell that they have none.
+        Ok((0, _) | (_, 0)) | Err(_) => (USUAL_COLUMNS, USUAL_LINES),
+        Ok((columns, lines)) => (columns.into(), lines.into()),
+    }
+}
+
 /// The time in which a key is waited for before it is looked whether anybody still wants one.
 const KEY_POLL: Duration = Duration::from_millis(200);
 
@@ -78,8 +87,7 @@ impl Screen {
 
     /// Shows a frame in place of the one before.
     pub fn show(&mut self, frame: &Frame, order: Order, skip: usize) -> io::Result<()> {
-        let (width, height) =
-            size().map_or((USUAL_COLUMNS, USUAL_LINES), |(width, height)| (width.into(), height.into()));
+        let (width, height) = dimensions();
         let shown = lines(frame, Window { width, height: Some(height), skip });
         for (at, line) in shown.iter().take(height.saturating_sub(1)).enumerate() {
             let row = u16::try_from(at).unwrap_or(u16::MAX);
