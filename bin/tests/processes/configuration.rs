@@ -98,6 +98,7 @@ fn other_value(key: &str, default: &Value) -> Value {
         ("traces.sample_percent", "2.5"),
         ("alarm.url", r#""http://127.0.0.1:1/alarms""#),
         ("tls.client_certificates", r#""optional""#),
+        ("limits.open_percent", "50"),
         ("access.anonymous", r#"["read"]"#),
     ];
     if let Some((_, value)) = others.iter().find(|(other, _)| *other == key) {

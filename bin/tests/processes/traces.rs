@@ -228,6 +228,9 @@ async fn after_a_kill_the_second_phase_is_linked_to_the_transaction_whose_span_i
     cluster.restart(bank_b, None).await.unwrap();
     cluster.restart(Who::Coordinator, None).await.unwrap();
     told("transaction", 2).await;
+    // The participant tells its own by itself, a moment later maybe.
+    let of_bank_b = |(service, span): &(String, Span)| service == "bank-b" && span.name == "commit";
+    until("bank-b tells its commit", async || collector.of('c').iter().any(of_bank_b).then_some(())).await;
     let spans = collector.of('c');
     let picture = drawn(&spans);
     assert!(!picture.contains("orphan"), "{picture}");
