@@ -97,12 +97,17 @@ fn settings(title: &str, ranges: &[Ranged], sources: &[&str]) -> String {
 
 fn page() -> String {
     let alarms = "proto/platform/src/alarm/config.rs";
+    let identities = "proto/platform/src/access/limits.rs";
     let head = "\n## What a setting changes\n\nA value outside of its range is refused at the start. `--print-config` prints all settings, these and others.\n";
     [
         HEAD,
         &fixed(),
         head,
-        &settings("Of a coordinator", &OfCoordinator::default().ranges(), &["coordinator/src/config.rs", alarms]),
+        &settings(
+            "Of a coordinator",
+            &OfCoordinator::default().ranges(),
+            &["coordinator/src/config.rs", alarms, identities],
+        ),
         &settings("Of a participant", &OfParticipant::default().ranges(), &["participant/src/config.rs", alarms]),
     ]
     .concat()

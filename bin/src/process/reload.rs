@@ -159,8 +159,10 @@ mod tests {
     use super::*;
     use std::sync::Mutex;
 
+    type Shared<T> = Arc<Mutex<T>>;
+
     /// A server that takes `limits` and `log` anew, from a text that a test changes, and notes what is applied.
-    fn reload(log: LogLevel) -> (Reload, Arc<Mutex<String>>, Arc<Mutex<Vec<String>>>) {
+    fn reload(log: LogLevel) -> (Reload, Shared<String>, Shared<Vec<String>>) {
         let text = Arc::new(Mutex::new("log = \"info\"\nlisten = \"a\"\n[limits]\nrate = 1\n".to_owned()));
         let applied = Arc::new(Mutex::new(Vec::new()));
         let (read_from, note) = (text.clone(), applied.clone());

@@ -2,8 +2,9 @@
 
 use crate::support::api::{self, branch, no_wait, transfer, within_ms};
 use crate::support::{banks, nobody, start, until};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
+use tokio::time::Instant;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;

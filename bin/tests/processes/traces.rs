@@ -85,10 +85,8 @@ impl Collector {
 
 fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     let found = attributes.iter().find(|attribute| attribute.key == key)?;
-    match found.value.clone()?.value? {
-        Value::StringValue(text) => Some(text),
-        other => Some(format!("{other:?}")),
-    }
+    let value = found.value.clone()?.value?;
+    if let Value::StringValue(text) = value { Some(text) } else { Some(format!("{value:?}")) }
 }
 
 /// Draws the spans of a trace as a tree, below those that are children of the caller's span or of none. Spans whose parent is not

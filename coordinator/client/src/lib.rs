@@ -236,6 +236,7 @@ pub use submission::Submission;
 pub use submit::Answer;
 pub use submit_many::Completion;
 pub use transaction::Transaction;
+pub use undoubt_vocabulary::limit::{Limit, Unit as LimitUnit};
 pub use view::{
     BranchView, CoordinatorView, HeldBranch, HeldStep, Heuristic, HistoryEvent, KnownCoordinator, Loss, Mark,
     ParticipantState, ParticipantView, TransactionView,

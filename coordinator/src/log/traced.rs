@@ -63,7 +63,6 @@ mod tests {
 
     #[tokio::test]
     async fn the_trace_of_a_transaction_is_read_back_while_it_is_open_and_when_it_has_ended() {
-        let log = Log::new(in_memory());
         let tx: TxId = "t".parse().unwrap();
         let context = TraceContext::read("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "a=b").unwrap();
         let open = OpenRecord {
@@ -78,6 +77,7 @@ mod tests {
         };
         let ended = EndedRecord::presumed(tx.clone(), AttemptNumber(7), Timestamp(2));
         for parent in [None, SpanId::new([3; 8])] {
+            let log = Log::new(in_memory());
             let traced = Traced { context: context.clone(), parent };
             for record in [Record::Open(open.clone()), Record::Ended(ended.clone())] {
                 let mut batch = Batch::default();
@@ -89,8 +89,8 @@ mod tests {
                 assert_eq!(found.len(), usize::from(matches!(record, Record::Open(_))));
                 assert_eq!(log.ended(&tx).unwrap().is_some(), found.is_empty());
             }
+            assert_eq!(log.traced(&"u".parse().unwrap()).unwrap(), None);
         }
-        assert_eq!(log.traced(&"u".parse().unwrap()).unwrap(), None);
     }
 
     #[test]

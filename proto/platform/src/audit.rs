@@ -197,7 +197,11 @@ impl Audit {
 
     /// Drops what is too old or too much, but only so many at once. Returns true if it has dropped all of it.
     fn trim(&self, state: &mut State, batch: &mut Batch) -> bool {
-        Section::ALL.into_iter().fold(true, |all, section| self.trim_section(state, section, batch) && all)
+        let mut nothing_is_left = true;
+        for section in Section::ALL {
+            nothing_is_left &= self.trim_section(state, section, batch);
+        }
+        nothing_is_left
     }
 
     fn trim_section(&self, state: &mut State, section: Section, batch: &mut Batch) -> bool {

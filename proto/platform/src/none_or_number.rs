@@ -7,7 +7,6 @@ use std::fmt;
 
 const NONE: &str = "none";
 
-#[expect(clippy::ref_option, reason = "serde hands it over so")]
 pub fn serialize<S: Serializer>(number: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
     match number {
         Some(number) => serializer.serialize_u64(*number),

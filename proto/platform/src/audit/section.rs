@@ -91,7 +91,7 @@ impl Shelf {
         if let Some((key, value)) = store.scan(AUDIT, &from, Some(&to), Direction::Backward, 1)?.first() {
             let record = decode(value.clone())?;
             number = number_of(key)?;
-            shelf.stored = record.bytes_before + bytes_of(key, value);
+            shelf.stored = record.bytes_before.saturating_add(bytes_of(key, value));
         }
         if let Some((key, value)) = store.scan(AUDIT, &from, Some(&to), Direction::Forward, 1)?.first() {
             shelf.from = number_of(key)?;
@@ -119,11 +119,11 @@ impl Shelf {
                 tracing::warn!(%error, "what the audit record has dropped by now cannot be read");
             }
             let Some(oldest) = self.oldest.front() else { return true };
-            if oldest.at_us >= horizon_us && self.stored - self.dropped <= self.max_bytes {
+            if oldest.at_us >= horizon_us && self.stored.saturating_sub(self.dropped) <= self.max_bytes {
                 return true;
             }
             batch.delete(AUDIT, self.section.key(oldest.number));
-            (self.from, self.dropped) = (oldest.number + 1, oldest.until);
+            (self.from, self.dropped) = (oldest.number.saturating_add(1), oldest.until);
             self.oldest.pop_front();
         }
         false
@@ -133,7 +133,7 @@ impl Shelf {
         let (from, to) = (self.section.key(self.from), self.section.end());
         for (key, value) in store.scan(AUDIT, &from, Some(&to), Direction::Forward, MAX_DROPPED_PER_BATCH)? {
             let record = decode(value.clone())?;
-            let until = record.bytes_before + bytes_of(&key, &value);
+            let until = record.bytes_before.saturating_add(bytes_of(&key, &value));
             let at_us = record.entry.map_or(0, |entry| entry.at_us);
             self.oldest.push_back(Oldest { number: number_of(&key)?, at_us, until });
         }
@@ -141,8 +141,16 @@ impl Shelf {
     }
 }
 
+/// No entry's number, and no count of bytes, comes this far: what is stored beyond it is damage, and nothing runs over.
+const HIGHEST: u64 = u64::MAX / 2;
+
 pub(super) fn decode(value: Bytes) -> Result<AuditRecord, StoreError> {
-    AuditRecord::decode(value).map_err(|why| damaged(&why.to_string()))
+    let record = AuditRecord::decode(value).map_err(|why| damaged(&why.to_string()))?;
+    if record.bytes_before > HIGHEST {
+        Err(damaged("an entry says that more was written than can be"))
+    } else {
+        Ok(record)
+    }
 }
 
 fn bytes_of(key: &[u8], value: &[u8]) -> u64 {
@@ -151,7 +159,7 @@ fn bytes_of(key: &[u8], value: &[u8]) -> u64 {
 
 fn number_of(key: &[u8]) -> Result<u64, StoreError> {
     let number = key.get(1..).and_then(|number| number.try_into().ok()).map(u64::from_be_bytes);
-    number.ok_or_else(|| damaged("a key is no number"))
+    number.filter(|number| *number <= HIGHEST).ok_or_else(|| damaged("a key is no number that was given"))
 }
 
 fn damaged(why: &str) -> StoreError {

@@ -289,3 +289,18 @@ async fn a_call_is_carried_out_also_where_there_is_no_record() {
     let done: Result<u8, Status> = audited(&Weak::new(), forget("t"), async { Ok(1) }).await;
     assert_eq!(done.unwrap(), 1);
 }
+
+#[tokio::test]
+async fn numbers_that_were_never_given_are_damage_and_nothing_runs_over() {
+    use prost::Message as _;
+    let record = |bytes_before| undoubt_proto::record::AuditRecord { entry: Some(AuditEntry::default()), bytes_before };
+    for (number, bytes_before) in [(u64::MAX, 0), (1, u64::MAX)] {
+        let memory = Memory::default();
+        let store = memory.open(&[AUDIT]).unwrap();
+        let mut batch = Batch::default();
+        batch.put(AUDIT, Section::ALL[0].key(number), record(bytes_before).encode_to_vec());
+        store.write(batch, Durability::Forced).await.unwrap();
+        let opened = Audit::open(Arc::new(store), Arc::new(Standing::default()), BOUNDS);
+        assert!(matches!(opened, Err(StoreError::Damaged { .. })), "{number}, {bytes_before}");
+    }
+}
