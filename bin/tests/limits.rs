@@ -123,8 +123,8 @@ fn the_page_of_limits_says_what_the_code_says() {
     assert_eq!(kept, page, "write {} anew with UPDATE_CATALOGUE=1", place.display());
 }
 
-/// Bounds that nobody meets from outside: how work is cut into pieces inside, how long an end may take, and the ends of the
-/// ranges of settings, which the page tells with the settings.
+/// Bounds that nobody meets from outside: how work is cut into pieces inside, how long an end may take, the ends of the
+/// ranges of settings, which the page tells with the settings, and what of a trace is left out, which changes no outcome.
 const INNER: &[&str] = &[
     "FIRST_WORD_TIMEOUT",
     "LAST_FLUSH_TIMEOUT",
@@ -140,6 +140,7 @@ const INNER: &[&str] = &[
     "MAX_DROPPED_PER_BATCH",
     "MAX_EARLIER_EVENTS_PER_TRANSACTION",
     "MAX_EARLIER_TRANSACTIONS",
+    "MAX_EVENTS_PER_SPAN",
     "MAX_FIRST_WORD_BYTES",
     "MAX_GATHERING_BYTES",
     "MAX_GROUP_BYTES",
@@ -147,6 +148,7 @@ const INNER: &[&str] = &[
     "MAX_KINDS",
     "MAX_KINDS_OF_ONE",
     "MAX_LAZY_FLUSH_MS",
+    "MAX_LOOKED_AT_PER_PAGE",
     "MAX_MARK_BYTES",
     "MAX_MESSAGE_OVERHEAD_BYTES",
     "MAX_MIN_FREE_BYTES",
@@ -154,7 +156,9 @@ const INNER: &[&str] = &[
     "MAX_NAMED_BYTES",
     "MAX_OPEN_BYTES",
     "MAX_PAGE_BYTES_READ",
+    "MAX_PAGE_ENTRIES",
     "MAX_PAUSE",
+    "MAX_PER_S",
     "MAX_PROMISES",
     "MAX_QUEUED_ACCEPTANCES",
     "MAX_RANGES",
@@ -162,10 +166,13 @@ const INNER: &[&str] = &[
     "MAX_RECORD_OVERHEAD_BYTES",
     "MAX_SEEN_PER_WRITE",
     "MAX_SHARED_BATCH_BYTES",
-    "MAX_TXS_OF_REFUSED",
-    "MAX_LOOKED_AT_PER_PAGE",
-    "MAX_PAGE_ENTRIES",
     "MAX_TEXT_BYTES",
+    "MAX_TOLD_APART",
+    "MAX_TRACEPARENT_BYTES",
+    "MAX_TRACE_BYTES",
+    "MAX_TRACE_STATE_BYTES",
+    "MAX_TRACE_STATE_MEMBERS",
+    "MAX_TXS_OF_REFUSED",
     "MAX_TXS_PER_ENTRY",
     "MAX_UNDOING",
     "MAX_WRITING_BYTES",
