@@ -95,7 +95,7 @@ async fn at_a_terminal_it_draws_until_q_is_pressed_and_gives_the_screen_back() {
         .env("XDG_STATE_HOME", "/dev/null")
         .kill_on_drop(true);
     let Ok(mut terminal) = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
-        // It is of util-linux, which not every system has.
+        eprintln!("SKIPPED `undoubt top` at a terminal: there is no `script`, which util-linux brings");
         return;
     };
     let (mut keys, mut out) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
