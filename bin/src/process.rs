@@ -103,7 +103,7 @@ pub struct ServerArgs {
     pub address_file: Option<PathBuf>,
     #[arg(long, value_enum, default_value = "human", env = "UNDOUBT_LOG_FORMAT")]
     pub log_format: LogFormat,
-    /// What to log: error, warn, info, debug, trace, or a tracing filter. Overrules the setting log.
+    /// The level of the log: error, warn, info, debug, trace, or a tracing filter. Overrules the setting log.
     #[arg(long, env = "UNDOUBT_LOG")]
     pub log: Option<String>,
     /// For tests: crash (abort) at this point the given time, `point:count`.

@@ -104,7 +104,7 @@ pub enum Length {
 pub struct Load {
     /// Its address.
     pub coordinator: String,
-    /// What its clients show to the coordinator.
+    /// The credentials that its clients show to the coordinator.
     pub options: ClientOptions,
     /// Names of key-value participants, as the coordinator knows them.
     pub participants: Vec<String>,

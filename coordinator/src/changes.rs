@@ -1,4 +1,4 @@
-//! What may change while a coordinator runs: its participants, the limits per identity, the secret of its callbacks.
+//! The settings that may change while a coordinator runs: its participants, the limits per identity, the secret of its callbacks.
 
 use crate::callback::CallbackSecret;
 use crate::config::{Config, ParticipantAddress};

@@ -36,7 +36,7 @@ pub struct Config {
     pub name: String,
     /// The address to which applications, operators and the CLI connect. Port 0: any free one.
     pub listen: String,
-    /// What is logged: error, warn, info, debug, trace, or a filter of tracing.
+    /// The level of the log: error, warn, info, debug, trace, or a filter of tracing.
     pub log: String,
     pub data_dir: PathBuf,
     /// The file of the secret key by which it proves to participants that it is the one that it says; a relative path lies in
@@ -128,13 +128,13 @@ pub struct Config {
     pub alarm: AlarmConfig,
     /// Where figures are told.
     pub metrics: MetricsConfig,
-    /// Where spans go, and of which transactions.
+    /// The destination of spans, and the share of transactions that have some.
     pub traces: TracesConfig,
     /// Certificates.
     pub tls: TlsConfig,
     /// Who may do what.
     pub access: AccessConfig,
-    /// How much one identity may take.
+    /// The limits of one identity.
     pub limits: LimitsConfig,
 }
 

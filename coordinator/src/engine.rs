@@ -80,7 +80,7 @@ pub(crate) struct Engine {
     /// The clients that wait for an answer, with their transactions.
     clients: BTreeMap<Client, (TxId, Reply)>,
     next_client: u64,
-    /// Where limits per identity come from, what each has taken, and since when time is counted there.
+    /// The source of limits per identity, the takings of each, and the moment from which time is counted there.
     access: Access,
     holders: Holders,
     began: Instant,

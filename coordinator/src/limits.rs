@@ -19,7 +19,7 @@ pub(crate) type Who = Option<Arc<str>>;
 /// Identities that are told apart at a time. A gateway may ask on behalf of any name: those beyond it count as one.
 const MAX_TOLD_APART: usize = 65_536;
 
-/// Whoever holds as much as it may comes back after this: when one of its transactions ends is not known.
+/// The time after which a caller comes back that holds as much as it may: when one of its transactions ends is not known.
 const COME_BACK_TO_SHARE_AFTER: Duration = Duration::from_millis(100);
 
 /// The limits of all identities, and what each of them has taken.

@@ -63,9 +63,9 @@ pub struct Environment {
     pub metrics: Metrics,
     /// The rules of who may do what.
     pub access: Access,
-    /// What changes while it runs.
+    /// The settings that change while it runs.
     pub changes: Changes,
-    /// Whoever runs the process hears there that it goes on.
+    /// The sign for the one that runs the process that the engine goes on.
     pub pulse: Pulse,
     /// Its spans go there.
     pub traces: Traces,

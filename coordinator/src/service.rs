@@ -86,7 +86,7 @@ impl Service {
     }
 }
 
-/// Whoever submits, and the record of what is refused to it.
+/// A caller that submits, and the record of its refusals.
 #[derive(Clone)]
 struct Submitter {
     origin: Origin,

@@ -29,7 +29,7 @@ pub struct Config {
     pub name: String,
     /// The address to which coordinators and operators connect. Port 0: any free one.
     pub listen: String,
-    /// What is logged: error, warn, info, debug, trace, or a filter of tracing.
+    /// The level of the log: error, warn, info, debug, trace, or a filter of tracing.
     pub log: String,
     pub data_dir: PathBuf,
     /// Takes notice at the start if the data folder's files are not those that this server wrote, as after a copy. Turn it off
@@ -74,7 +74,7 @@ pub struct Config {
     pub alarm: AlarmConfig,
     /// Where figures are told.
     pub metrics: MetricsConfig,
-    /// Where spans go, and of which transactions.
+    /// The destination of spans, and the share of transactions that have some.
     pub traces: TracesConfig,
     /// Certificates.
     pub tls: TlsConfig,

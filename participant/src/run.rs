@@ -37,7 +37,7 @@ pub struct Environment {
     pub metrics: Metrics,
     /// The rules of who may do what.
     pub access: Access,
-    /// Whoever runs the process hears there that it goes on.
+    /// The sign for the one that runs the process that the engine goes on.
     pub pulse: Pulse,
     /// Its spans go there.
     pub traces: Traces,

@@ -1,4 +1,4 @@
-//! What it costs to be fit for a network: the headline and a lone transaction with TLS, identities by token, figures that are read every
+//! The cost of being fit for a network: the headline and a lone transaction with TLS, identities by token, figures that are read every
 //! second and traces of one transaction in a hundred, and with none of it, in turns.
 
 use super::collector::Collector;

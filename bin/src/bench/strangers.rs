@@ -1,4 +1,4 @@
-//! What strangers cost those who are known: the headline with thousands of connections beside it that say nothing, never end their
+//! The cost of strangers to those who are known: the headline with thousands of connections beside it that say nothing, never end their
 //! handshakes, ask without identity or read no answers, and without them, in turns.
 
 use super::finding::{Finding, Goal};

@@ -5,7 +5,7 @@ use anyhow::Context as _;
 use std::fmt;
 use tracing_subscriber::EnvFilter;
 
-/// What is logged, which may change while the process runs.
+/// The filter of the log, which may change while the process runs.
 pub struct LogLevel(Box<dyn Fn(EnvFilter) -> anyhow::Result<()> + Send + Sync>);
 
 /// Reads what is to be logged.

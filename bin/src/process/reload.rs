@@ -29,7 +29,7 @@ pub type Apply = Box<dyn FnOnce() + Send>;
 /// Reads the settings and all files that go with them, and says how to carry out what they change.
 type Read = Box<dyn Fn() -> anyhow::Result<(Table, Apply)> + Send>;
 
-/// What is read again.
+/// The settings that are read again.
 pub struct Reload {
     /// The settings in effect.
     now: BTreeMap<String, Value>,
@@ -40,7 +40,7 @@ pub struct Reload {
     read: Read,
 }
 
-/// How often settings were read again. Clones share it.
+/// The count of settings read again. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Reloads(Arc<[AtomicU64; 2]>);
 

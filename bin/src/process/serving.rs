@@ -14,7 +14,7 @@ pub struct Process {
     pub crash: CrashPoints,
     pub shutdown: Shutdown,
     pub hang_ups: HangUps,
-    /// What is logged.
+    /// The filter of the log.
     pub log: LogLevel,
     pub supervisor: Supervisor,
 }

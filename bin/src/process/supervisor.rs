@@ -1,4 +1,4 @@
-//! What the supervisor is told (`sd_notify`), where there is one: the variable `NOTIFY_SOCKET` names its socket.
+//! Words to the supervisor (`sd_notify`), where there is one: the variable `NOTIFY_SOCKET` names its socket.
 //!
 //! READY once the server has recovered and serves, STATUS with how it stands, RELOADING at SIGHUP, STOPPING when it drains or stops. And
 //! WATCHDOG as long as the engine's loop comes around, if the supervisor asks for it: a server whose engine hangs is restarted.
@@ -120,7 +120,7 @@ impl Supervisor {
     }
 }
 
-/// What was heard of a server last.
+/// The last words of a server.
 #[derive(Debug, Default)]
 struct Listener {
     beats: Option<u64>,

@@ -83,7 +83,7 @@ async fn channel(cluster: &Cluster, shows: &Credentials) -> Channel {
     dial::connect(endpoint, dial).await.unwrap()
 }
 
-/// What was done, the first first: the word, the first transaction, and the reason of a refusal.
+/// Returns the entries, the first first: the word, the first transaction, and the reason of a refusal.
 fn told(entries: &[AuditEntry]) -> Vec<(String, String, String)> {
     let told = |entry: &AuditEntry| {
         let tx = entry.txs.first().map(ToString::to_string).unwrap_or_default();

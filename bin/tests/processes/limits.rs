@@ -45,7 +45,7 @@ async fn limited(settings: &[&str]) -> (Cluster, TempDir) {
     (cluster, folder)
 }
 
-/// Whoever asks: by a token, if any, and on whose behalf.
+/// A caller: its token, if any, and the one on whose behalf it asks.
 #[derive(Clone, Copy)]
 struct As<'a>(Option<&'a str>, Option<&'a str>);
 

@@ -29,7 +29,7 @@ struct World {
     banks: Cluster,
     folder: TempDir,
     coordinator: Server,
-    /// How often it was told to read again.
+    /// The number of times that it was told to read again.
     reloads: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What a supervisor is told, by a real socket, and the units for systemd.
+//! Words to a supervisor, over a real socket, and the units for systemd.
 
 use crate::support::program::{coordinator, participant};
 use crate::support::{PATIENCE, until};
@@ -165,7 +165,7 @@ fn the_units_start_nothing_again_that_another_start_would_not_help() {
     }
 }
 
-/// Where systemd's tool is, it reads the units; elsewhere nobody can.
+/// Has systemd's tool read the units, where there is one.
 #[tokio::test]
 async fn systemd_understands_the_units() {
     let folder = tempfile::tempdir().unwrap();

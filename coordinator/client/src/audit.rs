@@ -32,7 +32,7 @@ pub struct AuditQuery {
     pub refused: bool,
     /// At most this many; 0: 100.
     pub limit: u32,
-    /// Where an earlier answer to the same query ended.
+    /// The place at which an earlier answer to the same query ended.
     pub after: Option<Cursor>,
 }
 
@@ -104,7 +104,7 @@ impl AuditQuery {
 pub struct AuditEntry {
     /// Grows from entry to entry; numbers may be missing.
     pub number: u64,
-    /// When the first call that it stands for was made, by the server's clock.
+    /// The moment of the first call that it stands for, by the server's clock.
     pub at: Timestamp,
     /// The identity of the caller, if it has one.
     pub who: Option<String>,
@@ -116,9 +116,9 @@ pub struct AuditEntry {
     pub action: String,
     /// The transactions that it was about.
     pub txs: Vec<TxId>,
-    /// What else it was about.
+    /// The other thing that it was about: a participant, a step, a folder.
     pub about: String,
-    /// What the caller wrote about who he is and why.
+    /// The caller's own words: a name and a reason.
     pub note: String,
     /// The reason of the refusal, a word of the catalogue; `None`: it was done.
     pub refused: Option<String>,

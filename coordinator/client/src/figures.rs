@@ -3,7 +3,7 @@
 use undoubt_proto::v1;
 use undoubt_vocabulary::Timestamp;
 
-/// What a coordinator counts, and what waits longest there. Counts are since its start, and begin anew with the next epoch.
+/// The counts of a coordinator, and the ages of what waits longest there. Counts are since its start, and begin anew with the next epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Figures {
@@ -19,11 +19,11 @@ pub struct Figures {
     pub unusable: u64,
     /// Those that recovery has found, and that wait until it is resumed.
     pub paused: u64,
-    /// When the oldest open transaction began.
+    /// The beginning of the oldest open transaction.
     pub oldest_open: Option<Timestamp>,
-    /// When the oldest began that is decided and not acknowledged.
+    /// The beginning of the oldest that is decided and not acknowledged.
     pub oldest_unacknowledged: Option<Timestamp>,
-    /// When the oldest began that is stuck.
+    /// The beginning of the oldest that is stuck.
     pub oldest_stuck: Option<Timestamp>,
     /// The room on the device of its log; `None` where nothing bounds it.
     pub free_bytes: Option<u64>,

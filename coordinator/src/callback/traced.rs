@@ -11,7 +11,7 @@ use undoubt_vocabulary::{Epoch, Timestamp, TxId};
 
 const CALLBACK: &str = "callback";
 
-/// Where the spans of calls go.
+/// The destination of the spans of calls.
 pub(super) struct CallSpans {
     pub(super) traces: Traces,
     /// It tells the calls of one life of the coordinator from those of another.

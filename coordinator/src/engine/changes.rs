@@ -9,7 +9,7 @@ use undoubt_coordinator_core::Input;
 use undoubt_platform::access::LimitsConfig;
 use undoubt_vocabulary::ParticipantName;
 
-/// Where participants are called, by name. Each tells when it is another; it ends with the link.
+/// The addresses of participants, by name. Each tells when it is another; it ends with the link.
 pub(crate) type Addresses = BTreeMap<ParticipantName, watch::Receiver<String>>;
 
 impl Engine {

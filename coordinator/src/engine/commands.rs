@@ -109,7 +109,7 @@ pub(crate) struct NewTransaction {
     pub(crate) content: Content,
     pub(crate) timeout: Duration,
     pub(crate) wait: bool,
-    /// Whoever submits it.
+    /// The caller that submits it.
     pub(crate) origin: Origin,
     /// The caller's trace context, as it came.
     pub(crate) trace: Option<Box<v1::TraceContext>>,
@@ -140,7 +140,7 @@ pub(crate) enum Replied {
     Again(TxId),
     NoRoom(String),
     UnknownParticipant(ParticipantName),
-    /// Whoever asks has taken as much as it may.
+    /// The caller has taken as much as it may.
     Exceeded(Exceeded),
 }
 

@@ -15,7 +15,7 @@ const TOLD_EVERY_ATTEMPTS: u64 = 2_048;
 pub(crate) struct Link {
     pub(crate) state: LinkState,
     pub(crate) since: Timestamp,
-    /// Where it is called. The session is told when that is another, and ends with this.
+    /// The address at which it is called. The session is told when that is another, and ends with this.
     pub(super) address: watch::Sender<String>,
     /// True if it was taken out of the settings: it goes when nothing is open with it any more.
     pub(crate) leaving: bool,

@@ -21,7 +21,7 @@ pub(super) struct Watch {
     bell: Option<Bell>,
     /// What the last line said: it is not said again as long as nothing changes.
     said: Status,
-    /// How it stands, for whoever runs the process.
+    /// The state of the server, for the one that runs the process.
     pub(super) status: Option<String>,
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// How far a server is.
+/// The stage of a server's life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Life {
     /// It recovers, or waits until it may serve.
@@ -29,7 +29,7 @@ struct Shared {
     life: watch::Sender<Life>,
 }
 
-/// What an engine holds that runs. While there is one it has to beat.
+/// The heart of an engine that runs. While there is one it has to beat.
 #[derive(Debug)]
 pub struct Heart(Pulse);
 

@@ -152,7 +152,7 @@ pub trait Tracer: Send + Sync + 'static {
     fn record(&self, span: Span) -> bool;
 }
 
-/// Where a server's spans go, and which transactions have some. Clones are the same; the default is nowhere, and none.
+/// The destination of a server's spans, and the choice of transactions that have some. Clones are the same; the default is nowhere, and none.
 #[derive(Clone, Default)]
 pub struct Traces {
     tracer: Option<Arc<dyn Tracer>>,

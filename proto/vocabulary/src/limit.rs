@@ -8,9 +8,9 @@ pub struct Limit {
     pub name: &'static str,
     pub value: u64,
     pub unit: Unit,
-    /// What is bounded.
+    /// The thing that is bounded.
     pub of: &'static str,
-    /// What is answered, or done, where it is met.
+    /// The answer, or the consequence, where it is met.
     pub met: &'static str,
 }
 

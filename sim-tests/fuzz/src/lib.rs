@@ -1,6 +1,6 @@
 //! Targets for fuzzing: every decoder that faces the network or the disk, as a function of bytes.
 //!
-//! Of each holds, whatever the bytes: it does not panic; it takes memory by a bounded factor of what it was given; what it reads is
+//! Each of them holds to this, whatever the bytes: it does not panic; it takes memory by a bounded factor of what it was given; what it reads is
 //! written again as something that reads as the same, where there is a writer; and what it refuses it refuses with words.
 //!
 //! `make fuzz` drives them by coverage (`coverage/`, a workspace of its own on a nightly compiler); `tests/targets.rs`, a part of
@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// What a target may take beside what grows with its input: tables that are made once, and the buffers of a connection.
+/// The memory that a target may take beside what grows with its input: tables that are made once, and the buffers of a connection.
 const FIXED_BYTES: usize = 4 << 20;
 
 /// The longest refusal, beside what it repeats of its input.

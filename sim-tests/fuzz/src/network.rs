@@ -1,4 +1,4 @@
-//! Whoever is at the other end of a connection: of TLS, of the port for metrics, and of a callback.
+//! The decoders that face the other end of a connection: of TLS, of the port for metrics, and of a callback.
 
 use crate::{Target, says_why};
 use futures::FutureExt as _;
@@ -29,7 +29,7 @@ pub(crate) const TARGETS: &[Target] = &[
 /// The room of a connection, each way.
 pub(crate) const PIPE_BYTES: usize = 64 << 10;
 
-/// What a conversation may take, by a clock that stands still while somebody works.
+/// The time that a conversation may take, by a clock that stands still while somebody works.
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// Runs a conversation to its end, by a clock that goes on whenever all wait.

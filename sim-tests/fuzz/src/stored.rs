@@ -1,4 +1,4 @@
-//! What is on disk: records of coordinators and participants, numbers of starts, logs, and signs in folders.
+//! The decoders of what is on disk: records of coordinators and participants, numbers of starts, logs, and signs in folders.
 
 use crate::wire::saga_step;
 use crate::{Target, says_why};

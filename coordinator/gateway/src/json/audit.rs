@@ -8,11 +8,11 @@ use undoubt_client::{AuditEntry, AuditRecord, TxId};
 pub struct Audit {
     pub entries: Vec<AuditLine>,
     pub more: bool,
-    /// Where the rest begins, if there may be more.
+    /// The place at which the rest begins, if there may be more.
     pub cursor: Option<String>,
 }
 
-/// Who did what to which transactions, from where, and whether it was refused.
+/// One entry: the caller, the call, its transactions, the address it came from, and the reason if it was refused.
 #[derive(Debug, Serialize)]
 pub struct AuditLine {
     pub number: u64,

@@ -77,7 +77,7 @@ struct Entry {
     /// Hashes of tokens.
     #[serde(default)]
     tokens: Vec<String>,
-    /// What differs from the server's `[limits]`.
+    /// The values that differ from the server's `[limits]`.
     #[serde(default)]
     limits: Option<OwnLimits>,
 }

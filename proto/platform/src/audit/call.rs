@@ -18,7 +18,7 @@ use undoubt_vocabulary::TxId;
 /// The longest text of each kind in an entry, in bytes; what is longer is cut off.
 const MAX_TEXT_BYTES: usize = 600;
 
-/// Whoever makes a call, as the record has it.
+/// The maker of a call, as the record has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// The identity, if the caller has one.

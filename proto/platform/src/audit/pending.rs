@@ -1,4 +1,4 @@
-//! What waits to be stored: submissions for the next batch that takes them along, and counts of refused calls.
+//! Entries that wait to be stored: submissions for the next batch that takes them along, and counts of refused calls.
 
 use super::call::{Call, Origin};
 use crate::reason::Reason;

@@ -14,11 +14,11 @@ const MAX_DROPPED_PER_BATCH: usize = 64;
 /// A part of the record with a share of its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Section {
-    /// What operators do.
+    /// The calls of operators.
     Operations,
-    /// What clients do with transactions.
+    /// The calls of clients about transactions.
     Clients,
-    /// What is refused to those who may not do it.
+    /// The calls that were refused.
     Refusals,
 }
 
@@ -71,7 +71,7 @@ pub(super) struct Shelf {
 struct Oldest {
     number: u64,
     at_us: u64,
-    /// What was stored before and with it.
+    /// The bytes stored before it, and its own.
     until: u64,
 }
 

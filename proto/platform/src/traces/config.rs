@@ -1,4 +1,4 @@
-//! Where spans go, and of which transactions.
+//! The destination of spans, and the share of transactions that have some.
 
 use serde::{Deserialize, Serialize};
 use tonic::transport::Uri;

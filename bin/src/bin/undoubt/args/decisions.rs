@@ -10,7 +10,7 @@ use undoubt_vocabulary::{CoordinatorId, ParticipantName, PublicKey, TxId};
 #[derive(Debug, Args)]
 pub struct Resolve {
     pub tx: TxId,
-    /// What to do with the branch.
+    /// The decision to carry out at the branch.
     #[arg(value_enum)]
     pub decision: Decision,
     /// The participant that holds the branch: its name, or its address.
@@ -27,7 +27,7 @@ pub struct Resolve {
     pub yes: bool,
 }
 
-/// What is done about a participant.
+/// The actions on a participant.
 #[derive(Debug, Subcommand)]
 pub enum ParticipantsAction {
     Accept(AcceptParticipant),
@@ -176,7 +176,7 @@ pub struct Forget {
     /// A participant, by its name or address, to forget a heuristic outcome there.
     #[arg(long, value_name = "NAME|URL", conflicts_with_all = ["who", "reason"])]
     pub participant: Option<String>,
-    /// Who gives up. Recorded for good.
+    /// The person who gives up. Recorded for good.
     #[arg(long, value_parser = statement, required_unless_present = "participant")]
     pub who: Option<String>,
     /// Why. Recorded for good.

@@ -3,14 +3,14 @@
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
-/// What is done about tokens.
+/// The actions on tokens.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum TokensAction {
     /// Prints a new token, and the hash that servers know it by.
     New,
 }
 
-/// What is done about certificates.
+/// The actions on certificates.
 #[derive(Debug, Subcommand)]
 pub enum CertsAction {
     Init(InitCerts),

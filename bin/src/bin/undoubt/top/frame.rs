@@ -1,11 +1,11 @@
-//! What one frame of the view tells, as programs read it too.
+//! One frame of the view, which programs read too.
 
 use serde::Serialize;
 
 /// A look at a coordinator and its participants.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Frame {
-    /// When it was taken, by this machine's clock.
+    /// The moment at which it was taken, by this machine's clock.
     pub at: String,
     /// The address that was asked.
     pub address: String,
@@ -13,7 +13,7 @@ pub struct Frame {
     pub coordinator: Option<Coordinator>,
     /// Why it does not answer. The participants are those that are remembered then.
     pub coordinator_is_away: Option<String>,
-    /// What is in doubt at all participants that answer.
+    /// The branches in doubt at all participants that answer.
     pub in_doubt: InDoubt,
     pub participants: Vec<Participant>,
     /// The oldest open transactions, as their coordinator tells; if it is away, the oldest in doubt.
@@ -80,7 +80,7 @@ pub struct Participant {
     pub oldest_in_doubt_s: Option<f64>,
     /// Auto spares it two-phase commit, since it did not answer in time.
     pub spared: bool,
-    /// What an operator should know of it.
+    /// The note for operators.
     pub note: Option<String>,
 }
 

@@ -34,7 +34,7 @@ struct Counts {
     figures: Figures,
 }
 
-/// What one participant says; none of what was not answered.
+/// The answers of one participant; none where it did not answer.
 struct Answer {
     entry: Entry,
     state: Result<ParticipantState, String>,

@@ -33,7 +33,7 @@ const KEY_POLL: Duration = Duration::from_millis(200);
 /// Keys that may wait.
 const MAX_KEYS: usize = 16;
 
-/// What a person at the terminal wants.
+/// The wish of a person at the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
     Quit,
