@@ -112,7 +112,7 @@ fn read_figures(cluster: &Cluster) -> anyhow::Result<JoinSet<()>> {
                     && stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.is_ok()
                 {
                     let mut answer = Vec::new();
-                    // What is closed without the end of TLS has still brought its answer.
+                    // Its peer may close without TLS's own farewell; the answer has come all the same.
                     let _end = stream.read_to_end(&mut answer).await;
                 }
                 sleep(FIGURES_READ_EVERY).await;

@@ -170,7 +170,7 @@ async fn get_encrypted(address: &str, path: &str, shows: &Credentials) -> String
     let mut stream = dial.dial(format!("https://{address}").parse().unwrap()).await.unwrap();
     stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    // What is closed without the end of TLS has still brought its answer.
+    // Its peer may close without TLS's own farewell; the answer has come all the same.
     let _end = stream.read_to_end(&mut answer).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
