@@ -73,7 +73,9 @@ pub fn participant() -> ParticipantName {
 }
 
 pub async fn server(slots: &str) -> Postgres {
-    Postgres::start(&[("max_prepared_transactions", slots), ("max_connections", "100"), ("fsync", "off")]).await.unwrap()
+    Postgres::start(&[("max_prepared_transactions", slots), ("max_connections", "100"), ("fsync", "off")])
+        .await
+        .unwrap()
 }
 
 pub fn settings(url: String) -> Settings {

@@ -115,7 +115,8 @@ impl UnclearWorld for Databases {
 impl SharedWorld for Databases {
     async fn end_by_another_hand(&self, _: &PostgreSql, branch: &BranchId, commit: bool) {
         let prepared = list(&settings(self.server.url(&self.name()))).await.unwrap();
-        let is_it = |name: &undoubt_sql::PreparedName| name.tx == branch.tx && name.attempt_number == branch.attempt_number;
+        let is_it =
+            |name: &undoubt_sql::PreparedName| name.tx == branch.tx && name.attempt_number == branch.attempt_number;
         let found = prepared.iter().find(|prepared| prepared.name.as_ref().is_some_and(is_it)).unwrap();
         let verb = if commit { "COMMIT" } else { "ROLLBACK" };
         self.server.sql(&self.name(), &format!("{verb} PREPARED '{}'", found.gid)).await.unwrap();
