@@ -32,6 +32,7 @@ fn tables() -> Vec<(&'static str, &'static [Limit])> {
         ("Requests and connections", platform::OF_CONNECTIONS),
         ("TLS", undoubt_tls::LIMITS),
         ("Who may do what", platform::OF_ACCESS),
+        ("Tokens of an identity provider", undoubt_oidc::LIMITS),
         ("A coordinator", undoubt_coordinator::LIMITS),
         ("A participant", undoubt_participant::LIMITS),
         ("Stores, metrics and alarms", platform::OF_SERVERS),

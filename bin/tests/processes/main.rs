@@ -34,6 +34,7 @@ mod memory;
 mod operators;
 mod outcomes;
 mod pins;
+mod provider;
 mod readers;
 mod refusals;
 mod reloads;
