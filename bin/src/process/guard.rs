@@ -87,7 +87,9 @@ impl Guard {
         let access = Access::new(known, access.anonymous());
         let keys_of_provider = KeysFile::load(oidc, &access)?;
         if has_subjects && keys_of_provider.is_none() {
-            tracing::warn!("identities have subjects, and nobody says who they are: set access.oidc, or take the subjects out");
+            tracing::warn!(
+                "identities have subjects, and nobody says who they are: set access.oidc, or take the subjects out"
+            );
         }
         let (mut looked_at, files) = (Vec::new(), server_files(tls)?);
         let mut door = |asks_all: bool, protocol: &'static [&'static [u8]], what: &'static str| {

@@ -45,7 +45,8 @@ pub struct Target {
 /// Returns all targets.
 pub fn targets() -> Vec<Target> {
     let of_files = [files::TARGETS, provider::TARGETS].concat();
-    [wire::TARGETS, work::TARGETS, stored::TARGETS, &of_files, texts::TARGETS, network::TARGETS, served::TARGETS].concat()
+    [wire::TARGETS, work::TARGETS, stored::TARGETS, &of_files, texts::TARGETS, network::TARGETS, served::TARGETS]
+        .concat()
 }
 
 /// Returns the target of this name.

@@ -69,7 +69,9 @@ fn token_of(claims: &[u8]) -> String {
 
 fn file() -> String {
     let x = encode(KEY.public_key().as_ref());
-    format!("{{\"keys\":[{{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k\",\"use\":\"sig\",\"alg\":\"EdDSA\",\"x\":\"{x}\"}}]}}")
+    format!(
+        "{{\"keys\":[{{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"k\",\"use\":\"sig\",\"alg\":\"EdDSA\",\"x\":\"{x}\"}}]}}"
+    )
 }
 
 fn all_keys() -> Vec<Vec<u8>> {

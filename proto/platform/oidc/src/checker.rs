@@ -52,7 +52,9 @@ pub enum Refused {
     TooLarge(usize),
     #[error("it is no JWT that is signed ({0}); ask the identity provider for one")]
     Form(String),
-    #[error("it is signed by {0:?}, and only RS256, ES256 and EdDSA are taken; have the identity provider sign by one of these")]
+    #[error(
+        "it is signed by {0:?}, and only RS256, ES256 and EdDSA are taken; have the identity provider sign by one of these"
+    )]
     Algorithm(String),
     #[error("it is of the type {0:?}, which does not say who asks; send an access token or an ID token")]
     Type(String),
@@ -67,9 +69,13 @@ pub enum Refused {
     OtherAlgorithm { key: String, by: Algorithm, given: Algorithm },
     #[error("its signature is not that of its key {0:?}; ask the identity provider for a new token")]
     Signature(String),
-    #[error("it is of the issuer {given:?}, and this server takes those of {expected:?} (access.oidc.issuer); ask that one")]
+    #[error(
+        "it is of the issuer {given:?}, and this server takes those of {expected:?} (access.oidc.issuer); ask that one"
+    )]
     Issuer { given: String, expected: String },
-    #[error("it is not for this server, which is {0:?} (access.oidc.audience); ask the identity provider for one with that audience")]
+    #[error(
+        "it is not for this server, which is {0:?} (access.oidc.audience); ask the identity provider for one with that audience"
+    )]
     Audience(String),
     #[error("it expired at {0}; ask the identity provider for a new one")]
     Expired(Timestamp),

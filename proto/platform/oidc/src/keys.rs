@@ -62,7 +62,9 @@ pub enum BadKeys {
     TooMany(usize),
     #[error("key {0:?} stands there twice; take one out")]
     Twice(String),
-    #[error("key {0:?} is secret, and only public ones belong here; have whoever made the file take it out, and replace the key")]
+    #[error(
+        "key {0:?} is secret, and only public ones belong here; have whoever made the file take it out, and replace the key"
+    )]
     Secret(String),
     #[error("key {id:?} is damaged: {why}; write the file anew")]
     Damaged { id: String, why: &'static str },

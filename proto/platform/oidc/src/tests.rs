@@ -11,6 +11,7 @@ use ring::rand::SystemRandom;
 use ring::rsa::KeyPair as RsaKeyPair;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RSA_PKCS1_SHA256,
+    RsaPublicKeyComponents,
 };
 use serde_json::{Value, json};
 use undoubt_vocabulary::Timestamp;
@@ -76,8 +77,8 @@ impl Pair {
     pub(super) fn jwk(&self) -> Value {
         match &self.secret {
             Secret::Rsa(key) => {
-                let n = encode(key.public().modulus().big_endian_without_leading_zero());
-                let e = encode(key.public().exponent().big_endian_without_leading_zero());
+                let RsaPublicKeyComponents { n, e } = RsaPublicKeyComponents::<Vec<u8>>::from(key.public());
+                let (n, e) = (encode(n), encode(e));
                 json!({ "kty": "RSA", "kid": self.id, "use": "sig", "alg": "RS256", "n": n, "e": e })
             }
             Secret::P256(key) => {

@@ -48,7 +48,9 @@ pub enum BadIdentities {
     Role { name: String, cause: UnknownRole },
     #[error("identity {0:?} has no roles, and could do nothing; give it some, or take it out")]
     NoRoles(String),
-    #[error("identity {0:?} has neither certificates nor tokens nor subjects, and nobody could be it; give it one, or take it out")]
+    #[error(
+        "identity {0:?} has neither certificates nor tokens nor subjects, and nobody could be it; give it one, or take it out"
+    )]
     Unreachable(String),
     #[error("identity {name:?}: {cause}")]
     Hash { name: String, cause: InvalidHash },

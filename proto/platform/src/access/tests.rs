@@ -126,7 +126,11 @@ fn what_cannot_be_meant_in_a_file_of_identities_is_refused_by_name() {
         (entry("a", "roles = []\ncertificates = [\"x\"]"), "no roles"),
         (entry("a", "roles = [\"read\"]"), "neither"),
         (
-            format!("{}{}", entry("a", "roles = [\"read\"]\nsubjects = [\"x\"]"), entry("b", "roles = [\"read\"]\nsubjects = [\"x\"]")),
+            format!(
+                "{}{}",
+                entry("a", "roles = [\"read\"]\nsubjects = [\"x\"]"),
+                entry("b", "roles = [\"read\"]\nsubjects = [\"x\"]")
+            ),
             "subject \"x\" belongs to \"a\" and to \"b\"",
         ),
         (entry("a b", "roles = [\"read\"]\ncertificates = [\"x\"]"), "a b"),

@@ -71,7 +71,8 @@ fn a_public_key_is_never_taken_for_a_shared_secret() {
             let header = json!({ "alg": name, "kid": pair.id }).to_string();
             let message = format!("{}.{}", encode(header), encode(claims().to_string()));
             let token = format!("{message}.{}", encode(ring::hmac::sign(&key, message.as_bytes())));
-            let why = if name == "HS256" { Refused::Algorithm(name.to_owned()) } else { Refused::Signature("k1".to_owned()) };
+            let why =
+                if name == "HS256" { Refused::Algorithm(name.to_owned()) } else { Refused::Signature("k1".to_owned()) };
             assert_eq!(checker.check(&token, NOW), Err(why));
         }
     }
@@ -120,7 +121,9 @@ fn a_token_holds_from_its_beginning_to_its_end_with_a_minute_to_spare() {
     assert!(checker.check(&pair.token(&but(json!({ "nbf": null }))), at(1)).is_ok());
     let parts = pair.token(&but(json!({ "exp": NOW_S as f64 + 0.5 })));
     assert_eq!(checker.check(&parts, NOW).unwrap().until, NOW.plus(LEEWAY + Duration::from_millis(500)));
-    for (exp, why) in [(json!(null), "missing"), (json!("soon"), "no time"), (json!(-5), "no time"), (json!(1e300), "no time")] {
+    for (exp, why) in
+        [(json!(null), "missing"), (json!("soon"), "no time"), (json!(-5), "no time"), (json!(1e300), "no time")]
+    {
         let refused = checker.check(&pair.token(&but(json!({ "exp": exp }))), NOW).unwrap_err().to_string();
         assert!(refused.contains("\"exp\"") && refused.contains(why), "{refused}");
     }
@@ -132,10 +135,19 @@ fn a_token_holds_from_its_beginning_to_its_end_with_a_minute_to_spare() {
 fn a_token_is_of_this_issuer_and_for_this_audience_to_the_letter() {
     let (pair, checker) = one();
     let check = |changed| checker.check(&pair.token(&but(changed)), NOW);
-    for iss in [json!("https://login.example/"), json!("HTTPS://login.example"), json!(["https://login.example"]), json!(null)] {
+    for iss in
+        [json!("https://login.example/"), json!("HTTPS://login.example"), json!(["https://login.example"]), json!(null)]
+    {
         assert!(matches!(check(json!({ "iss": iss })), Err(Refused::Issuer { .. })), "{iss}");
     }
-    for aud in [json!("undoubt2"), json!("UNDOUBT"), json!(["shop"]), json!([["undoubt"]]), json!({ "undoubt": 1 }), json!(null)] {
+    for aud in [
+        json!("undoubt2"),
+        json!("UNDOUBT"),
+        json!(["shop"]),
+        json!([["undoubt"]]),
+        json!({ "undoubt": 1 }),
+        json!(null),
+    ] {
         assert_eq!(check(json!({ "aud": aud })), Err(Refused::Audience(AUDIENCE.to_owned())), "{aud}");
     }
     assert!(check(json!({ "aud": ["shop", "undoubt"] })).is_ok());

@@ -25,7 +25,6 @@ fn a_token_that_is_too_large_is_refused_before_it_is_read() {
 #[test]
 fn garbage_is_refused_with_words() {
     let good = PAIR.token(&claims());
-    let (header, rest) = good.split_once('.').unwrap();
     let deep = format!("{}{}", "[".repeat(2_000), "]".repeat(2_000));
     let garbage = [
         String::new(),
@@ -38,7 +37,6 @@ fn garbage_is_refused_with_words() {
         format!("{good}="),
         format!(" {good}"),
         format!("{good}\n"),
-        format!("{header}.{}", rest.replacen('.', "=.", 1)),
         PAIR.token_of("[]", "{}"),
         PAIR.token_of("{\"alg\": 5}", "{}"),
         PAIR.token_of(&deep, "{}"),

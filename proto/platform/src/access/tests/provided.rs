@@ -1,7 +1,9 @@
 //! Callers whom an identity provider names, by tokens that are really signed.
 
 use super::{DRAIN, SUBMIT, headers, identities};
-use crate::access::{Access, AccessConfig, BadOidc, Grant, Holder, Identities, OidcConfig, Provider, Refused, Role, Roles};
+use crate::access::{
+    Access, AccessConfig, BadOidc, Grant, Holder, Identities, OidcConfig, Provider, Refused, Role, Roles,
+};
 use crate::clock::{Clock, Timestamp};
 use crate::server::Peer;
 use base64::Engine as _;
@@ -50,22 +52,26 @@ impl World {
         let jwks = json!({ "keys": [{ "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": x }] });
         let text = str::to_owned;
         let (claim, groups_claim) = (text("sub"), Some(text("groups")));
-        let expected = Expected { issuer: text("https://login.example"), audience: text("undoubt"), claim, groups_claim };
-        let (checker, verified) = (Checker::new(expected, Keys::parse(&jwks.to_string()).unwrap()), self.verified.clone());
+        let expected =
+            Expected { issuer: text("https://login.example"), audience: text("undoubt"), claim, groups_claim };
+        let (checker, verified) =
+            (Checker::new(expected, Keys::parse(&jwks.to_string()).unwrap()), self.verified.clone());
         let grants = [
             Grant { group: text("shop"), roles: vec![Role::Submit] },
             Grant { group: text("on call"), roles: vec![Role::Read, Role::Operate] },
         ];
         let verify = move |token: &str, now| {
             verified.fetch_add(1, Ordering::Relaxed);
-            let undoubt_oidc::Holder { name, groups, until } = checker.check(token, now).map_err(|why| why.to_string())?;
+            let undoubt_oidc::Holder { name, groups, until } =
+                checker.check(token, now).map_err(|why| why.to_string())?;
             Ok(Holder { name: name.into(), groups, until })
         };
         self.access.trust(Provider::new(Arc::new(self.clock.clone()), &grants, Box::new(verify)));
     }
 
     fn token(&self, sub: &str, groups: &Value) -> String {
-        let claims = json!({ "iss": "https://login.example", "aud": "undoubt", "exp": 2_000, "sub": sub, "groups": groups });
+        let claims =
+            json!({ "iss": "https://login.example", "aud": "undoubt", "exp": 2_000, "sub": sub, "groups": groups });
         let header = json!({ "alg": "EdDSA", "kid": "k" }).to_string();
         let message = [header, claims.to_string()].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(self.key.sign(message.as_bytes())))
@@ -196,10 +202,7 @@ fn half_of_the_settings_of_a_provider_is_refused_by_name() {
         (OidcConfig { groups: vec![grant("a", &[Role::Read])], ..OidcConfig::default() }, BadOidc::Missing("issuer")),
         (OidcConfig { groups: vec![grant("a", &[])], ..good.clone() }, BadOidc::NoRoles("a".to_owned())),
         (OidcConfig { groups: twice, ..good.clone() }, BadOidc::Twice("a".to_owned())),
-        (
-            OidcConfig { groups: vec![grant("a", &[Role::Read]); 1_001], ..good.clone() },
-            BadOidc::TooMany(1_001),
-        ),
+        (OidcConfig { groups: vec![grant("a", &[Role::Read]); 1_001], ..good.clone() }, BadOidc::TooMany(1_001)),
     ] {
         assert_eq!(config.provider(), Err(why));
     }
