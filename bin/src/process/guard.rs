@@ -1,4 +1,5 @@
-//! What guards a server: its certificates, and the identities that it knows. Both are read again when their files change.
+//! What guards a server: its certificates, the identities that it knows, and the keys of an identity provider. All are read again when
+//! their files change.
 
 use super::oidc::KeysFile;
 use super::signals::HangUps;
@@ -202,7 +203,9 @@ impl Door {
             (None, _) => {
                 "without TLS, whoever is on the way could read and change everything; set tls.certificate and tls.key"
             }
-            (Some(_), false) => "without identities, whoever reaches it could do everything; set access.identities",
+            (Some(_), false) => {
+                "without identities, whoever reaches it could do everything; set access.identities, or access.oidc"
+            }
             (Some(_), true) => return Ok(()),
         };
         if address.ip().is_loopback() {

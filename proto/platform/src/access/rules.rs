@@ -21,6 +21,10 @@ pub const ON_BEHALF_OF: &str = "undoubt-on-behalf-of";
 /// The longest name of somebody on whose behalf a gateway asks.
 pub(crate) const MAX_BEHALF_BYTES: usize = 128;
 
+/// The answer to a signed token where no provider is known.
+const NO_PROVIDER: &str = "it looks like one of an identity provider, and this server knows none; have access.oidc set, or send a token of \
+                           `undoubt tokens new`, or show a certificate";
+
 /// The rules of one server. Clones share them.
 #[derive(Clone)]
 pub struct Access(Arc<RwLock<Arc<Rules>>>);
@@ -211,6 +215,7 @@ impl Rules {
                         None => self.only_provider_knows(holder, peer),
                     }
                 }
+                (None, None) if may_be_signed(token) => Err(Refused::SignedToken(NO_PROVIDER.to_owned())),
                 (None, Some(_) | None) => Err(Refused::UnknownToken),
             };
         }
