@@ -224,15 +224,15 @@ impl Rules {
         Ok(certified.map_or_else(anonymous, known))
     }
 
-    /// Returns the caller that has no identity here but what a provider says of it. Its name is to be nobody else's: records and limits
-    /// go by it.
+    /// Returns the caller that has no identity here but what a provider says of it. Its name is to be nobody else's, since records and
+    /// limits go by it, and without spaces it cannot look like that of somebody who asks through a gateway either.
     fn only_provider_knows(&self, holder: Known, peer: &Peer) -> Result<Caller, Refused> {
         if self.identities.have_name(&holder.name) {
             return Err(Refused::NameTaken(holder.name.to_string()));
         }
-        if holder.name.len() > MAX_BEHALF_BYTES || !holder.name.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+        if holder.name.len() > MAX_BEHALF_BYTES || !holder.name.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Refused::SignedToken(format!(
-                "the name of its holder has more than {MAX_BEHALF_BYTES} bytes, or others than plain text; make it one of the subjects of an \
+                "the name of its holder has more than {MAX_BEHALF_BYTES} bytes, or others than letters, digits and signs of ASCII; make it one of the subjects of an \
                  identity, or name holders by another claim (access.oidc.claim)"
             )));
         }
