@@ -62,7 +62,8 @@ const ROOM_BESIDE_OPERATIONS: usize = 4;
 
 impl Clone for Batch {
     fn clone(&self) -> Batch {
-        let mut copy = Batch::with_room(self.bytes.len() + ROOM_BESIDE_BYTES, self.added.len() + ROOM_BESIDE_OPERATIONS);
+        let mut copy =
+            Batch::with_room(self.bytes.len() + ROOM_BESIDE_BYTES, self.added.len() + ROOM_BESIDE_OPERATIONS);
         copy.bytes.extend_from_slice(&self.bytes);
         copy.added.extend_from_slice(&self.added);
         copy
