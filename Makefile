@@ -9,7 +9,7 @@ BIN := $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 PYTHON_ENV := $(CARGO_TARGET_DIR)/python
 
-.PHONY: help demo test rules check fix keep-format metrics-page fuzz torture restores explore sweep compare bench build simulator setup python prometheus
+.PHONY: help demo test rules check fix keep-format metrics-page fuzz torture restores explore sweep compare bench build simulator setup python prometheus databases
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -18,7 +18,7 @@ demo: build ## One coordinator, three participants, two-phase commit, then sagas
 	@$(BIN)/undoubt demo
 
 # Whether runs are deterministic comes first: all that simulation tells rests on it.
-test: setup python prometheus ## All tests.
+test: setup python prometheus databases ## All tests.
 	$(CARGO) test --workspace --test determinism
 	$(CARGO) build --workspace --examples
 	UNDOUBT_PYTHON=$(PYTHON_ENV)/bin/python $(CARGO) test --workspace --all-targets
@@ -79,6 +79,10 @@ setup:
 # For the tests of alert rules.
 prometheus:
 	@.ci/prometheus
+
+# For tests and demos that start private database servers.
+databases:
+	@.ci/databases
 
 # For the participant in Python that a test drives.
 python: $(PYTHON_ENV)/ready

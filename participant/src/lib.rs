@@ -7,6 +7,7 @@
 //! * `engine` is one task that owns the core, and calls the resource manager for many branches at once.
 //! * `session` speaks with a coordinator, to which `outbox` holds what waits to be sent; `admin` with operators.
 //! * [`table`] keeps epochs, branches and barriers for adapters that have a store.
+//! * [`locks`] lets branches and steps wait for keys, for adapters that lock by them.
 //! * [`room`] bounds the bytes of results in memory.
 
 mod admin;
@@ -17,6 +18,7 @@ pub mod decoders;
 mod engine;
 pub mod heuristic;
 mod limits;
+pub mod locks;
 pub mod metrics;
 mod outbox;
 mod points;

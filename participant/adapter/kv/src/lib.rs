@@ -23,7 +23,6 @@
 
 mod attempt;
 mod commit;
-mod locks;
 mod marks;
 mod prepare;
 mod record;
@@ -34,7 +33,6 @@ mod work;
 mod write_bound;
 
 use bytes::Bytes;
-use locks::Locks;
 use marks::Marks;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -42,6 +40,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio_util::sync::CancellationToken;
+use undoubt_participant::locks::Locks;
 use undoubt_participant::resource::{
     BranchId, Branches, Cancellations, Committing, Ended, Health, Heuristic, Loss, Mark, Pin, Preparing, Recovered,
     Release, Resource, ResourceError, Room, StepId, StepState, Steps,

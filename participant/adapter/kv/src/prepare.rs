@@ -1,7 +1,6 @@
 //! The preparation of branches: from work to a vote.
 
 use super::attempt::{Declined, evaluate, most_read, refuse_without_room};
-use super::locks::over;
 use super::work::{self, Place, Work};
 use super::{Branch, KeyValue, Stage, marks, record};
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use undoubt_kv_evaluation::{Evaluation, Tell};
 use undoubt_lock::{Age, Mode};
+use undoubt_participant::locks::over;
 use undoubt_participant::resource::{BranchId, Cancellations, Preparing, ResourceError, Voted, Votes};
 use undoubt_participant::room::SMALL_BYTES;
 use undoubt_participant::table::TransactionTable;

@@ -1,4 +1,4 @@
-//! Waiting for locks: the pure table, and who is to be woken when it grants.
+//! Waiting for locks, for adapters that lock by keys: the pure table, and who is to be woken when it grants.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use undoubt_lock::{Acquire, Age, LockTable, MAX_WAITERS, Mode};
 use undoubt_vocabulary::{DigestMap, Refusal, RefusalCode, TxId};
 
-/// The mutex is held for a look at the table only, never across a wait or a write.
+/// The locks of one resource. Its mutex is held for a look at the table only, never across a wait or a write.
 #[derive(Debug, Default)]
-pub(super) struct Locks(Mutex<State>);
+pub struct Locks(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -23,7 +23,7 @@ struct State {
 impl Locks {
     /// Returns once all of `wanted` is locked. A refusal leaves nothing locked. A wait ends at `timeout` or once
     /// `cancelled` (R12).
-    pub(super) async fn lock(
+    pub async fn lock(
         &self,
         age: &Age,
         wanted: &BTreeMap<Bytes, Mode>,
@@ -37,7 +37,7 @@ impl Locks {
     }
 
     /// Waits for what [`Locks::ask`] did not grant at once.
-    pub(super) async fn wait(
+    pub async fn wait(
         &self,
         tx: &TxId,
         granted: oneshot::Receiver<()>,
@@ -63,17 +63,17 @@ impl Locks {
     ///
     /// # Panics
     /// If prepared branches contradict each other.
-    pub(super) fn lock_recovered(&self, age: &Age, wanted: &BTreeMap<Bytes, Mode>) {
+    pub fn lock_recovered(&self, age: &Age, wanted: &BTreeMap<Bytes, Mode>) {
         self.state().table.lock_recovered(age, wanted);
     }
 
     /// Notes that the decision about this transaction is known: whoever wants its locks may wait, whatever its age.
-    pub(super) fn leaving(&self, tx: &TxId) {
+    pub fn leaving(&self, tx: &TxId) {
         self.state().table.leave(tx);
     }
 
     /// Frees all that this transaction has locked, and wakes those who go on.
-    pub(super) fn release(&self, tx: &TxId) {
+    pub fn release(&self, tx: &TxId) {
         let mut state = self.state();
         state.waiting.remove(tx);
         for granted in state.table.release(tx) {
@@ -84,12 +84,8 @@ impl Locks {
         }
     }
 
-    /// Asks for locks. `None`: granted at once.
-    pub(super) fn ask(
-        &self,
-        age: &Age,
-        wanted: &BTreeMap<Bytes, Mode>,
-    ) -> Result<Option<oneshot::Receiver<()>>, Refusal> {
+    /// Asks for locks without waiting. `None`: granted at once; else what [`Locks::wait`] takes.
+    pub fn ask(&self, age: &Age, wanted: &BTreeMap<Bytes, Mode>) -> Result<Option<oneshot::Receiver<()>>, Refusal> {
         let mut state = self.state();
         if state.table.knows(&age.tx) {
             let detail =
@@ -114,13 +110,13 @@ impl Locks {
         }
     }
 
-    /// Keys that are locked or waited for.
-    pub(super) fn locked_keys(&self) -> u64 {
+    /// Returns the number of keys that are locked or waited for.
+    pub fn locked_keys(&self) -> u64 {
         self.state().table.locked_keys() as u64
     }
 
-    /// Transactions that wait for locks.
-    pub(super) fn waiting(&self) -> u64 {
+    /// Returns the number of transactions that wait for locks.
+    pub fn waiting(&self) -> u64 {
         self.state().table.waiters().count() as u64
     }
 
@@ -129,15 +125,15 @@ impl Locks {
         self.0.lock().expect("the lock table is sound")
     }
 
-    #[cfg(test)]
-    pub(super) fn is_idle(&self) -> bool {
+    /// Returns true if nobody holds and nobody waits.
+    pub fn is_idle(&self) -> bool {
         let state = self.state();
         state.table.is_idle() && state.waiting.is_empty()
     }
 }
 
 /// Returns the refusal of a transaction that was aborted before its work began (R11).
-pub(super) fn over(tx: &TxId) -> Refusal {
+pub fn over(tx: &TxId) -> Refusal {
     Refusal::new(RefusalCode::Late, format!("{tx} was over before its work began"))
 }
 

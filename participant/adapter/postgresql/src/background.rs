@@ -1,0 +1,146 @@
+//! The participant's own work: signs of life, a look at what is prepared, and how the database is.
+
+use crate::connect::Absent;
+use crate::owner::PING;
+use crate::session::Session;
+use crate::shared::Shared;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_postgres::Error;
+use tokio_util::sync::CancellationToken;
+use undoubt_participant::resource::{Health, ResourceError};
+use undoubt_sql::PreparedName;
+
+/// The age from which on what is prepared is warned of.
+const OLD: Duration = Duration::from_secs(60);
+
+/// Warned of when more than this share of the slots is taken, in per cent.
+const CROWDED_PER_CENT: u64 = 80;
+
+pub(crate) async fn run(shared: &Arc<Shared>, stop: CancellationToken) -> Result<(), ResourceError> {
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(PING / 2) => {}
+        }
+        let look = async {
+            let control = shared.sessions.control().await?;
+            look(&control).await.map_err(|error| Absent::away(&error))
+        };
+        match look.await {
+            Ok(seen) => note(shared, &seen),
+            Err(Absent::Away(why)) => tracing::warn!(why, "the database is away"),
+            Err(ends @ (Absent::Fenced(_) | Absent::Foreign(_))) => return Err(ends.into()),
+        }
+        if let Err(error) = shared.sessions.end_suspects().await {
+            tracing::warn!(%error, "a broken session has not ended yet");
+        }
+    }
+    shared.sessions.end().await;
+    Ok(())
+}
+
+/// What a look at the server shows.
+#[derive(Debug)]
+struct Seen {
+    slots: u64,
+    /// All that is prepared in the server, by whomever: the slots are shared.
+    taken: u64,
+    /// Of this database: name and age.
+    here: Vec<(String, Duration)>,
+    xid_age: u64,
+}
+
+async fn look(control: &Session) -> Result<Seen, Error> {
+    let rows = control
+        .query(
+            "SELECT current_setting('max_prepared_transactions')::bigint, (SELECT count(*) FROM pg_prepared_xacts), (SELECT \
+             coalesce(max(age(transaction)), 0)::bigint FROM pg_prepared_xacts)",
+            &[],
+        )
+        .await?;
+    let number =
+        |place: usize| rows[0].try_get::<_, i64>(place).map(|number| u64::try_from(number).unwrap_or_default());
+    let (slots, taken, xid_age) = (number(0)?, number(1)?, number(2)?);
+    let rows = control
+        .query(
+            "SELECT gid, (extract(epoch FROM clock_timestamp() - prepared) * 1000)::bigint FROM pg_prepared_xacts WHERE database = \
+             current_database()",
+            &[],
+        )
+        .await?;
+    let here = rows.iter().map(|row| {
+        let age_ms: i64 = row.try_get(1)?;
+        Ok((row.try_get(0)?, Duration::from_millis(u64::try_from(age_ms).unwrap_or_default())))
+    });
+    Ok(Seen { slots, taken, here: here.collect::<Result<_, Error>>()?, xid_age })
+}
+
+fn note(shared: &Shared, seen: &Seen) {
+    let known = shared.gids();
+    let hold = shared.sessions.hold().ok();
+    let mut warnings = Vec::new();
+    let Seen { slots, taken, here, xid_age } = seen;
+    if *slots > 0 && taken * 100 > slots * CROWDED_PER_CENT {
+        warnings.push(format!(
+            "{taken} of {slots} prepared transactions are taken, and none is left soon; end what is in doubt, or raise \
+             max_prepared_transactions in postgresql.conf, which needs a restart"
+        ));
+    }
+    let ours = |gid: &str| {
+        PreparedName::from_gid(gid).ok().filter(|name| hold.is_some_and(|hold| hold.identity == name.identity))
+    };
+    let mut oldest = Duration::ZERO;
+    for (gid, age) in here {
+        match ours(gid) {
+            Some(name) => {
+                let tx = name.tx;
+                oldest = oldest.max(*age);
+                if !known.contains(gid) && *age > PING {
+                    warnings.push(format!("{tx} is prepared and not known to this process; a restart takes it up"));
+                }
+                if *age > OLD {
+                    warnings.push(format!(
+                        "{tx} is in doubt for {} s; it keeps its locks (the oldest holds {xid_age} transactions)",
+                        age.as_secs()
+                    ));
+                }
+            }
+            None if *age > OLD => {
+                warnings.push(format!(
+                    "somebody else's transaction {gid:?} is prepared for {} s, and keeps its locks",
+                    age.as_secs()
+                ));
+            }
+            None => {}
+        }
+    }
+    let numbers = vec![
+        ("prepared_slots_left", slots.saturating_sub(*taken)),
+        ("prepared_here", here.len() as u64),
+        ("prepared_oldest_age_ms", u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX)),
+        ("prepared_oldest_transactions", *xid_age),
+        ("prepared_slots", *slots),
+    ];
+    *shared.health.lock().expect("health is whole") = Health { refuses_work: None, warnings, numbers };
+}
+
+pub(crate) fn health(shared: &Shared) -> Health {
+    let mut health = shared.health.lock().expect("health is whole").clone();
+    health.refuses_work = shared.sessions.away();
+    health.numbers.extend([
+        ("sessions_working", shared.sessions.working() as u64),
+        ("sessions_broken", shared.sessions.suspects() as u64),
+        ("readers_left", shared.sessions.readers_left() as u64),
+        ("locked_keys", shared.locks.locked_keys()),
+        ("transactions_waiting_for_locks", shared.locks.waiting()),
+    ]);
+    health
+}
+
+/// Returns false if the server is known to have no room for prepared transactions at all.
+pub(crate) fn can_prepare(shared: &Shared) -> bool {
+    let health = shared.health.lock().expect("health is whole");
+    health.numbers.iter().all(|(name, number)| *name != "prepared_slots" || *number > 0)
+}

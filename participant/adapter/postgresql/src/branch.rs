@@ -1,0 +1,166 @@
+//! Branches: prepared in one trip, committed in one phase, or kept reading until they are asked.
+
+use crate::attempt::{Answer, Declined, text};
+use crate::class::told;
+use crate::local::{Failed, Local, Tried, deadline_in, is_certain, kept, put_back, worker};
+use crate::shared::{Known, Shared};
+use tokio_util::sync::CancellationToken;
+use undoubt_lock::Age;
+use undoubt_participant::resource::{BranchId, ResourceError};
+use undoubt_sql::{Place, PreparedName, Task};
+use undoubt_vocabulary::{Execution, Prepare, Refusal, RefusalCode, Vote};
+
+pub(crate) async fn prepare(
+    shared: &Shared,
+    id: &BranchId,
+    prepare: &Prepare,
+    cancelled: &CancellationToken,
+) -> Result<Vote, ResourceError> {
+    match attempt(shared, id, prepare, cancelled).await {
+        Ok(vote) => Ok(vote),
+        Err(Declined::Refused(refusal)) => Ok(Vote::Refused(refusal)),
+        Err(Declined::NoRoom) => Err(ResourceError::NoRoom),
+        Err(Declined::Failed(error)) => Err(error),
+    }
+}
+
+async fn attempt(
+    shared: &Shared,
+    id: &BranchId,
+    prepare: &Prepare,
+    cancelled: &CancellationToken,
+) -> Result<Vote, Declined> {
+    let task = Task::read(&prepare.work, Place::Branch, &shared.procedures)?;
+    kept(id.attempt_number)?;
+    let deadline = deadline_in(prepare.timeout);
+    let age = Age { begun_at: prepare.begun_at, tx: id.tx.clone() };
+    shared.locks.lock(&age, task.locks(), prepare.timeout, cancelled).await?;
+    let voted = async {
+        let worker = worker(shared, &id.tx, deadline, cancelled).await?;
+        if prepare.execution == Execution::TwoPhase && task.only_reads() {
+            return keep_reading(shared, &task, worker, id, deadline, cancelled).await;
+        }
+        let most_bytes = shared.room().largest();
+        let local =
+            Local { shared, task: &task, session: &worker.session, step: None, deadline, cancelled, most_bytes };
+        let tried = match (prepare.execution, task.only_reads()) {
+            (Execution::OnePhase, true) => read(&local).await,
+            (Execution::OnePhase, false) => commit_at_once(&local, id).await,
+            (Execution::TwoPhase, _) => prepare_in_one_trip(&local, id, prepare).await,
+        };
+        put_back(shared, worker, tried)
+    };
+    let voted = voted.await;
+    let holds = match &voted {
+        Ok(Vote::Prepared { .. }) => true,
+        Ok(Vote::ReadOnly { .. }) => prepare.execution == Execution::TwoPhase,
+        Ok(Vote::Committed { .. } | Vote::Refused(_)) => false,
+        Err(declined) => !is_certain(declined),
+    };
+    if !holds {
+        shared.locks.release(&id.tx);
+    }
+    voted
+}
+
+/// Sends it all at once, the PREPARE TRANSACTION too. That says nothing of a transaction that an error has ended, and undoes it:
+/// prepared is only what was answered well all the way.
+async fn prepare_in_one_trip(local: &Local<'_>, id: &BranchId, prepare: &Prepare) -> Tried<Vote> {
+    let (shared, session) = (local.shared, local.session);
+    let hold = shared.sessions.hold().map_err(Failed::free)?;
+    let plan = local.plan().await?;
+    let name = PreparedName {
+        identity: hold.identity,
+        coordinator: id.coordinator,
+        attempt_number: id.attempt_number,
+        begun_at: prepare.begun_at,
+        tx: id.tx.clone(),
+    };
+    let gid = name.to_gid();
+    let (begin, end) = (local.begin(), format!("PREPARE TRANSACTION '{gid}'"));
+    let mut requests = local.opening(&begin);
+    let first = requests.len();
+    requests.extend(local.statements(&plan));
+    let after = requests.len();
+    requests.extend(local.outcome());
+    let evidence = requests.len();
+    requests.push(local.evidence(id, &[]).map_err(Failed::free)?);
+    requests.push(text(session, &end));
+    // From here on there may be something that an abort has to end.
+    shared.insert(id, Known::Prepared { gid: gid.clone() });
+    let answers = match local.trip(requests).await {
+        None => return Err(Failed::unclear("the database did not answer in time".to_owned())),
+        Some(Ok(answers)) => answers,
+        // Also if the session broke after it: what an error has ended is not prepared.
+        Some(Err(error)) => match local.refusal(&plan, first, &error) {
+            None => return Err(Failed::unclear(told(&error.1))),
+            Some(refusal) => {
+                shared.remove(id);
+                return Err(Failed::free(refusal));
+            }
+        },
+    };
+    let declined = match local.results(&plan, &answers[first..after]) {
+        Ok(result) if matches!(answers[evidence], Answer::Count(1)) => return Ok(Vote::Prepared { result }),
+        Ok(_) => {
+            let detail =
+                "the database did not keep the evidence of the branch; look for triggers and rules on undoubt.finished";
+            Refusal::new(RefusalCode::Unavailable, detail).into()
+        }
+        Err(declined) => declined,
+    };
+    match session.client.batch_execute(&format!("ROLLBACK PREPARED '{gid}'")).await {
+        Ok(()) => {
+            shared.remove(id);
+            Err(Failed::free(declined))
+        }
+        Err(error) => Err(Failed::unclear(told(&error))),
+    }
+}
+
+/// Commits in one phase. The result is known before the evidence is written, which keeps it.
+async fn commit_at_once(local: &Local<'_>, id: &BranchId) -> Tried<Vote> {
+    let result = local.run().await?;
+    let evidence = local.evidence(id, &result).map_err(Failed::free)?;
+    local.commit(Vec::new(), local.outcome().into_iter().chain([evidence]).collect()).await?;
+    Ok(Vote::Committed { result })
+}
+
+/// Reads, and holds nothing any more when it returns.
+async fn read(local: &Local<'_>) -> Tried<Vote> {
+    let result = local.run().await?;
+    match local.session.client.batch_execute("COMMIT").await {
+        Ok(()) => Ok(Vote::ReadOnly { result }),
+        Err(error) => Err(Failed::broken(&told(&error))),
+    }
+}
+
+/// Reads, and keeps the transaction open until it is confirmed or aborted.
+async fn keep_reading(
+    shared: &Shared,
+    task: &Task,
+    worker: crate::sessions::Worker,
+    id: &BranchId,
+    deadline: tokio::time::Instant,
+    cancelled: &CancellationToken,
+) -> Result<Vote, Declined> {
+    let worker = match shared.sessions.to_reader(worker) {
+        Ok(reader) => reader,
+        Err(worker) => {
+            shared.sessions.give_back(worker);
+            let most = shared.sessions.connector().settings().max_readers;
+            let detail =
+                format!("{most} branches that only read wait for their ends already (resource.max_readers); try again");
+            return Err(Refusal::new(RefusalCode::Unavailable, detail).into());
+        }
+    };
+    let most_bytes = shared.room().largest();
+    let local = Local { shared, task, session: &worker.session, step: None, deadline, cancelled, most_bytes };
+    match local.run().await {
+        Ok(result) => {
+            shared.insert(id, Known::Reading(Box::new(worker)));
+            Ok(Vote::ReadOnly { result })
+        }
+        Err(failed) => put_back(shared, worker, Err(failed)),
+    }
+}

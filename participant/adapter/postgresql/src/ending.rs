@@ -1,0 +1,119 @@
+//! The end of branches: commit, abort, and what became of those of which no answer came.
+
+use crate::class::{BUSY, UNKNOWN_NAME, class_of, code_of, told};
+use crate::record::{evidence, failure, on_record, put_heuristic};
+use crate::shared::Shared;
+use bytes::Bytes;
+use undoubt_participant::resource::{BranchId, Ended, Heuristic, ResourceError};
+use undoubt_sql::{Class, PreparedName};
+
+/// Ends a branch that has read, and returns whether its transaction was open until now.
+pub(crate) async fn confirm(shared: &Shared, id: &BranchId) -> bool {
+    let Some(worker) = shared.take_reader(id) else { return false };
+    let held = worker.session.client.batch_execute("COMMIT").await.is_ok();
+    if held {
+        shared.sessions.give_back(*worker);
+    }
+    shared.locks.release(&id.tx);
+    held
+}
+
+pub(crate) async fn commit(shared: &Shared, id: &BranchId) -> Result<Ended, ResourceError> {
+    shared.locks.leaving(&id.tx);
+    let ended = end(shared, id, true).await?;
+    forget(shared, id);
+    Ok(ended)
+}
+
+pub(crate) async fn abort(shared: &Shared, id: &BranchId) -> Result<Ended, ResourceError> {
+    if let Some(worker) = shared.take_reader(id) {
+        if worker.session.client.batch_execute("ROLLBACK").await.is_ok() {
+            shared.sessions.give_back(*worker);
+        }
+        shared.locks.release(&id.tx);
+        return Ok(Ended::AsTold);
+    }
+    shared.locks.leaving(&id.tx);
+    // Nothing of an earlier call takes effect after this.
+    shared.sessions.end_suspects().await?;
+    let ended = end(shared, id, false).await?;
+    forget(shared, id);
+    Ok(ended)
+}
+
+/// Stores the decision first: a recovery finishes what has one and is still prepared.
+pub(crate) async fn resolve(shared: &Shared, id: &BranchId, heuristic: &Heuristic) -> Result<Ended, ResourceError> {
+    let begun_at = name(shared, id).await?.and_then(|gid| PreparedName::from_gid(&gid).ok()).map(|name| name.begun_at);
+    put_heuristic(shared, id, begun_at, heuristic).await?;
+    let ended = end(shared, id, heuristic.commit).await?;
+    forget(shared, id);
+    Ok(ended)
+}
+
+/// Returns the result of a branch that was to commit in one phase, once no session can commit it any more.
+pub(crate) async fn settle(shared: &Shared, id: &BranchId) -> Result<Option<Bytes>, ResourceError> {
+    shared.sessions.end_suspects().await?;
+    let result = evidence(shared, id).await?;
+    forget(shared, id);
+    Ok(result.map(Bytes::from))
+}
+
+fn forget(shared: &Shared, id: &BranchId) {
+    shared.remove(id);
+    shared.locks.release(&id.tx);
+}
+
+/// Ends what is prepared. What is not there any more has ended: how, its evidence tells.
+async fn end(shared: &Shared, id: &BranchId, commit: bool) -> Result<Ended, ResourceError> {
+    if let Some(gid) = name(shared, id).await? {
+        let verb = if commit { "COMMIT" } else { "ROLLBACK" };
+        let ending = shared
+            .sessions
+            .committing(async |session| session.client.batch_execute(&format!("{verb} PREPARED '{gid}'")).await);
+        match ending.await? {
+            Ok(()) => return Ok(Ended::AsTold),
+            Err(error) if code_of(&error) == Some(UNKNOWN_NAME) => {}
+            Err(error) => {
+                let cause = format!("{verb} PREPARED: {}", told(&error));
+                if code_of(&error) != Some(BUSY) {
+                    tracing::warn!(gid, cause, "a prepared transaction could not be ended; it is tried again");
+                }
+                return Err(match class_of(&error) {
+                    Class::Unknown => ResourceError::Unclear { cause },
+                    Class::Condition
+                    | Class::Declaration
+                    | Class::Conflict
+                    | Class::LockTimeout
+                    | Class::Cancelled
+                    | Class::Unavailable
+                    | Class::Access
+                    | Class::Failed => ResourceError::Unavailable { cause },
+                });
+            }
+        }
+    }
+    let has_committed = evidence(shared, id).await?.is_some();
+    Ok(if has_committed == commit { Ended::AsTold } else { Ended::Gone })
+}
+
+/// Returns the name under which a branch is prepared: as it is known here, or as the database lists it.
+async fn name(shared: &Shared, id: &BranchId) -> Result<Option<String>, ResourceError> {
+    if let Some(gid) = shared.gid(id) {
+        return Ok(Some(gid));
+    }
+    let hold = shared.sessions.hold()?;
+    let rows = on_record(shared, async |session| {
+        session.query("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()", &[]).await
+    })
+    .await?;
+    for row in &rows {
+        let gid: &str = row.try_get(0).map_err(|error| failure(&error))?;
+        let Ok(name) = PreparedName::from_gid(gid) else { continue };
+        let is_it = name.identity == hold.identity
+            && (name.coordinator, name.attempt_number, &name.tx) == (id.coordinator, id.attempt_number, &id.tx);
+        if is_it {
+            return Ok(Some(gid.to_owned()));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,318 @@
+//! A local transaction of a branch or a step on one session.
+
+use crate::attempt::{
+    Answer, CutShort, Declined, Planned, Request, attended, execute, in_one_trip, plan, refusal, results, statements,
+    text,
+};
+use crate::class::{NOT_AS_EXPECTED, class_of, code_of, told};
+use crate::session::{Owned, Session, Unready};
+use crate::sessions::Worker;
+use crate::shared::Shared;
+use bytes::Bytes;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_postgres::Error;
+use tokio_util::sync::CancellationToken;
+use undoubt_participant::locks::over;
+use undoubt_participant::resource::{BranchId, ResourceError, StepId};
+use undoubt_sql::{Class, Task};
+use undoubt_vocabulary::{AttemptNumber, Refusal, RefusalCode, TxId};
+
+/// The evidence of a branch: a row that is seen exactly when it has committed.
+const PUT_EVIDENCE: &str = "INSERT INTO undoubt.finished (coordinator, attempt, tx, result) VALUES ($1, $2, $3, $4)";
+
+const PUT_OUTCOME: &str =
+    "INSERT INTO undoubt.outcome (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+
+/// Raises an error if another saga than that of `$2`, `$3`, `$4` has marked one of the keys.
+const RESPECT: &str = "SELECT undoubt.expect(count(*), 0) FROM undoubt.pending WHERE key = ANY($1) AND (coordinator, attempt, tx) IS DISTINCT FROM ($2::bytea, $3::bigint, $4::bytea)";
+
+/// The statements that are sent together with others, and so have to be described before.
+pub(crate) const STATEMENTS: &[&str] = &[
+    PUT_EVIDENCE,
+    PUT_OUTCOME,
+    RESPECT,
+    crate::step::PUT_STEP,
+    crate::step::PUT_MARKS,
+    crate::step::UNDO_STEP,
+    crate::step::DROP_MARKS,
+];
+
+/// No deadline is further away.
+const FAR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+pub(crate) fn deadline_in(timeout: Duration) -> Instant {
+    Instant::now() + timeout.min(FAR)
+}
+
+/// Returns an attempt number as the tables keep it.
+pub(crate) fn kept(AttemptNumber(number): AttemptNumber) -> Result<i64, Refusal> {
+    i64::try_from(number).map_err(|_| {
+        let detail = format!("attempt number {number} is above {}, the highest that this participant keeps", i64::MAX);
+        Refusal::new(RefusalCode::InvalidWork, detail)
+    })
+}
+
+/// The state of a session after a transaction that did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is in no transaction.
+    Free,
+    /// It is of no use any more; nothing that it was sent takes effect.
+    Broken,
+    /// What it was sent may yet take effect.
+    Suspect,
+}
+
+/// The outcome of a transaction that did not succeed.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) declined: Declined,
+    pub(crate) session: Fate,
+}
+
+pub(crate) type Tried<T> = Result<T, Failed>;
+
+impl Failed {
+    pub(crate) fn free(declined: impl Into<Declined>) -> Failed {
+        Failed { declined: declined.into(), session: Fate::Free }
+    }
+
+    pub(crate) fn unclear(cause: String) -> Failed {
+        Failed { declined: Declined::Failed(ResourceError::Unclear { cause }), session: Fate::Suspect }
+    }
+
+    /// Nothing was sent that could take effect.
+    pub(crate) fn broken(cause: &str) -> Failed {
+        let refusal =
+            Refusal::new(RefusalCode::Unavailable, format!("the database went away: {cause}; try again later"));
+        Failed { declined: refusal.into(), session: Fate::Broken }
+    }
+}
+
+/// Waits for a worker, as long as there is time.
+pub(crate) async fn worker(
+    shared: &Shared,
+    tx: &TxId,
+    deadline: Instant,
+    cancelled: &CancellationToken,
+) -> Result<Worker, Declined> {
+    tokio::select! {
+        biased;
+        () = cancelled.cancelled() => Err(over(tx).into()),
+        worker = shared.sessions.worker() => Ok(worker?),
+        () = tokio::time::sleep_until(deadline) => {
+            let workers = shared.sessions.connector().settings().workers;
+            let detail = format!("all {workers} sessions for work were busy until its time was over (resource.workers); try again");
+            Err(Refusal::new(RefusalCode::LockTimeout, detail).into())
+        }
+    }
+}
+
+/// Puts a worker's session back, or away.
+pub(crate) fn put_back<T>(shared: &Shared, worker: Worker, tried: Tried<T>) -> Result<T, Declined> {
+    match tried {
+        Ok(done) => {
+            shared.sessions.give_back(worker);
+            Ok(done)
+        }
+        Err(Failed { declined, session }) => {
+            match session {
+                Fate::Free => shared.sessions.give_back(worker),
+                Fate::Broken => drop(worker),
+                Fate::Suspect => shared.sessions.suspect(worker.session),
+            }
+            Err(declined)
+        }
+    }
+}
+
+/// Returns true if what was locked for it may be given to others.
+pub(crate) fn is_certain(declined: &Declined) -> bool {
+    match declined {
+        Declined::Refused(_) | Declined::NoRoom => true,
+        Declined::Failed(error) => match error {
+            ResourceError::Unavailable { .. } | ResourceError::NoRoom => true,
+            ResourceError::Unclear { .. }
+            | ResourceError::Foreign { .. }
+            | ResourceError::Stopped { .. }
+            | ResourceError::Fenced { .. } => false,
+        },
+    }
+}
+
+/// A local transaction.
+pub(crate) struct Local<'a> {
+    pub(crate) shared: &'a Shared,
+    pub(crate) task: &'a Task,
+    pub(crate) session: &'a Session,
+    /// The step that it is of: its saga may meet its own marks.
+    pub(crate) step: Option<&'a StepId>,
+    pub(crate) deadline: Instant,
+    pub(crate) cancelled: &'a CancellationToken,
+    /// The most bytes that its result may have.
+    pub(crate) most_bytes: usize,
+}
+
+/// The first answer of a trip that is an error: its place, the error, and how the wait was cut short.
+pub(crate) type FirstError = (usize, Error, Option<CutShort>);
+
+impl<'a> Local<'a> {
+    /// Has the server describe the statements, as far as this session does not know them. Nothing is begun.
+    pub(crate) async fn plan(&self) -> Tried<Vec<Planned>> {
+        plan(self.session, self.task).await.map_err(|(place, unready)| {
+            let code = match &unready {
+                Unready::Unfit(_) => RefusalCode::InvalidWork,
+                Unready::Server(error) => match class_of(error).refusal() {
+                    Some(code) => code,
+                    None => return Failed::broken(&unready.told()),
+                },
+            };
+            let cause = unready.told();
+            if code == RefusalCode::InvalidWork {
+                tracing::error!(place, cause, "the database does not take a declared statement");
+            }
+            let detail = format!("{place}: {cause}; correct the procedure or the database (undoubt-participant check)");
+            Failed::free(Refusal::new(code, detail))
+        })
+    }
+
+    /// Returns the message that begins the transaction. Its waits for locks end no later than its own time.
+    pub(crate) fn begin(&self) -> String {
+        let isolation = self.task.isolation().as_sql();
+        // To the server, whoever locks rows writes.
+        let access = if self.task.only_reads() && !self.task.locks_rows() { "READ ONLY" } else { "READ WRITE" };
+        let left_ms = self.deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
+        let usual_ms = self.shared.sessions.connector().settings().lock_timeout_ms;
+        let begin = format!("BEGIN ISOLATION LEVEL {isolation} {access}");
+        match left_ms < u128::from(usual_ms) {
+            true => format!("{begin}; SET LOCAL lock_timeout = {left_ms}"),
+            false => begin,
+        }
+    }
+
+    /// Returns what comes before the task's statements: the beginning, and the check for marks of others.
+    pub(crate) fn opening(&self, begin: &'a str) -> Vec<Request<'a>> {
+        let mut requests = vec![text(self.session, begin)];
+        if !self.task.respect.is_empty() {
+            let keys: Vec<Vec<u8>> = self.task.respect.iter().map(|key| key.to_vec()).collect();
+            let own =
+                self.step.map(|step| (step.coordinator.0.to_vec(), step.attempt_number.0, step.tx.as_bytes().to_vec()));
+            let (coordinator, attempt, tx) = match own {
+                Some((coordinator, attempt, tx)) => (Some(coordinator), i64::try_from(attempt).ok(), Some(tx)),
+                None => (None, None, None),
+            };
+            let parameters: Vec<Owned> = vec![Box::new(keys), Box::new(coordinator), Box::new(attempt), Box::new(tx)];
+            requests.push(execute(self.session, RESPECT, parameters));
+        }
+        requests
+    }
+
+    pub(crate) fn statements(&self, plan: &'a [Planned]) -> Vec<Request<'a>> {
+        statements(self.session, self.task, plan, self.most_bytes)
+    }
+
+    /// Returns what keeps the outcome under a key of the application's, if it asks for that.
+    pub(crate) fn outcome(&self) -> Option<Request<'a>> {
+        let (key, value) = self.task.outcome.as_ref()?;
+        Some(execute(self.session, PUT_OUTCOME, vec![Box::new(key.to_vec()), Box::new(value.to_vec())]))
+    }
+
+    pub(crate) fn evidence(&self, id: &BranchId, result: &[u8]) -> Result<Request<'a>, Refusal> {
+        let parameters: Vec<Owned> = vec![
+            Box::new(id.coordinator.0.to_vec()),
+            Box::new(kept(id.attempt_number)?),
+            Box::new(id.tx.as_bytes().to_vec()),
+            Box::new(result.to_vec()),
+        ];
+        Ok(execute(self.session, PUT_EVIDENCE, parameters))
+    }
+
+    /// Sends a trip and waits for its answers.
+    pub(crate) async fn trip(&self, requests: Vec<Request<'_>>) -> Option<Result<Vec<Answer>, FirstError>> {
+        let answered = in_one_trip(requests);
+        let (answers, cut_short) =
+            attended(&self.shared.sessions, self.session, self.deadline, self.cancelled, answered).await?;
+        let mut good = Vec::with_capacity(answers.len());
+        for (at, answer) in answers.into_iter().enumerate() {
+            match answer {
+                Ok(answer) => good.push(answer),
+                Err(error) => return Some(Err((at, error, cut_short))),
+            }
+        }
+        Some(Ok(good))
+    }
+
+    /// Returns how it is refused, if it is certain that the error has ended it. `first`: the place of the first of the task's
+    /// statements in the trip.
+    pub(crate) fn refusal(
+        &self,
+        plan: &[Planned],
+        first: usize,
+        (at, error, cut_short): &FirstError,
+    ) -> Option<Refusal> {
+        if class_of(error) == Class::Declaration {
+            self.session.describe_anew();
+        }
+        // The second message asks for marks of others, if any does.
+        if first == 2 && *at == 1 && code_of(error) == Some(NOT_AS_EXPECTED) {
+            let detail = "a key that it needs is pending: another saga has touched it and is not over; try again later";
+            return Some(Refusal::new(RefusalCode::Pending, detail));
+        }
+        refusal(self.task, plan, at.checked_sub(first), error, *cut_short)
+    }
+
+    pub(crate) fn results(&self, plan: &[Planned], answers: &[Answer]) -> Result<Bytes, Declined> {
+        results(self.task, plan, answers, self.most_bytes)
+    }
+
+    /// Begins the transaction and runs the statements. Nothing is sent that could commit, so what fails is undone for certain.
+    pub(crate) async fn run(&self) -> Tried<Bytes> {
+        let plan = self.plan().await?;
+        let begin = self.begin();
+        let mut requests = self.opening(&begin);
+        let first = requests.len();
+        requests.extend(self.statements(&plan));
+        let declined = match self.trip(requests).await {
+            None => return Err(Failed::broken("it did not answer in time")),
+            Some(Ok(answers)) => match self.results(&plan, &answers[first..]) {
+                Ok(result) => return Ok(result),
+                Err(declined) => declined,
+            },
+            Some(Err(error)) => match self.refusal(&plan, first, &error) {
+                Some(refusal) => refusal.into(),
+                None => return Err(Failed::broken(&told(&error.1))),
+            },
+        };
+        Err(self.undone(declined).await)
+    }
+
+    /// Ends the transaction without effect.
+    pub(crate) async fn undone(&self, declined: Declined) -> Failed {
+        // If it cannot be told, the session ends, and the server undoes it.
+        let rolled_back = self.session.client.batch_execute("ROLLBACK").await;
+        Failed { declined, session: if rolled_back.is_ok() { Fate::Free } else { Fate::Broken } }
+    }
+
+    /// Sends the last statements of the transaction and its COMMIT. Each of `rows` has to be written: of a failed transaction a COMMIT says
+    /// nothing, and undoes it.
+    pub(crate) async fn commit(&self, beside: Vec<Request<'_>>, rows: Vec<Request<'_>>) -> Tried<()> {
+        let (first, count) = (beside.len(), beside.len() + rows.len());
+        let mut requests = beside;
+        requests.extend(rows);
+        requests.push(text(self.session, "COMMIT"));
+        match self.trip(requests).await {
+            None => Err(Failed::unclear("the database did not answer in time".to_owned())),
+            Some(Ok(answers)) if answers[first..count].iter().all(|answer| matches!(answer, Answer::Count(1..))) => {
+                Ok(())
+            }
+            // The COMMIT came all the same.
+            Some(Ok(_)) => Err(Failed::unclear("a record of the participant was not kept".to_owned())),
+            Some(Err(error)) => match self.refusal(&[], count, &error) {
+                // Also if the COMMIT was answered after it: that undid it.
+                Some(refusal) => Err(Failed::free(refusal)),
+                None => Err(Failed::unclear(told(&error.1))),
+            },
+        }
+    }
+}

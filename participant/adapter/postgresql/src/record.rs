@@ -1,0 +1,213 @@
+//! Records of the participant's own: single statements, each a transaction by itself, which may be repeated.
+
+use crate::class::{class_of, code_of, told};
+use crate::session::Session;
+use crate::shared::Shared;
+use std::sync::Arc;
+use tokio_postgres::Error;
+use undoubt_participant::resource::{BranchId, Heuristic, Mark, Pin, Release, ResourceError, StepId};
+use undoubt_sql::Class;
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, StepIndex, Timestamp, TxId};
+
+/// Rows that one statement deletes of what the low-water mark has passed.
+const MAX_COLLECTED_ROWS: i64 = 2_000;
+
+/// Returns what an error of a record means for the call that needs it.
+pub(crate) fn failure(error: &Error) -> ResourceError {
+    let cause = told(error);
+    match (class_of(error), code_of(error)) {
+        (Class::Unknown, _) => ResourceError::Unclear { cause },
+        (_, Some("42P01" | "42703" | "42883" | "XX001" | "XX002")) => {
+            let cause = format!("the participant's own tables in the schema undoubt are damaged: {cause}");
+            ResourceError::Stopped { cause }
+        }
+        (
+            Class::Condition
+            | Class::Declaration
+            | Class::Conflict
+            | Class::LockTimeout
+            | Class::Cancelled
+            | Class::Unavailable
+            | Class::Access
+            | Class::Failed,
+            _,
+        ) => ResourceError::Unavailable { cause },
+    }
+}
+
+/// Runs statements on a session that many share.
+pub(crate) async fn on_record<T, F>(shared: &Shared, call: impl FnOnce(Arc<Session>) -> F) -> Result<T, ResourceError>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    shared.sessions.committing(call).await?.map_err(|error| failure(&error))
+}
+
+/// Returns a number as the tables keep it; what is too high stands for the highest.
+pub(crate) fn clamped(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn unclamped(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or_default()
+}
+
+pub(crate) async fn record_epoch(
+    shared: &Shared,
+    coordinator: CoordinatorId,
+    epoch: Epoch,
+    pin: Option<Pin>,
+) -> Result<(), ResourceError> {
+    let (key, vouched) = (pin.map(|pin| pin.key.0.to_vec()), pin.map(|pin| pin.vouched));
+    let epoch = i64::from(epoch.0);
+    let pin_epoch = pin.map(|_| epoch);
+    on_record(shared, async move |session| {
+        let statement = "INSERT INTO undoubt.coordinator AS c (id, epoch, pin, pin_vouched, pin_epoch) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (id) DO UPDATE SET epoch = greatest(c.epoch, excluded.epoch), \
+             (pin, pin_vouched, pin_epoch) = (SELECT CASE WHEN r THEN excluded.pin ELSE c.pin END, \
+             CASE WHEN r THEN excluded.pin_vouched ELSE c.pin_vouched END, CASE WHEN r THEN excluded.pin_epoch ELSE c.pin_epoch END \
+             FROM (SELECT excluded.pin IS NOT NULL AND (c.pin IS NULL OR (excluded.pin_vouched, excluded.pin_epoch) >= \
+             (c.pin_vouched, c.pin_epoch)) AS r) replaces)";
+        session.execute(statement, &[&&coordinator.0[..], &epoch, &key, &vouched, &pin_epoch]).await
+    })
+    .await
+    .map(drop)
+}
+
+/// Remembers the mark first: what it has passed is not told again, whether it is deleted yet or not.
+pub(crate) async fn collect(
+    shared: &Shared,
+    coordinator: CoordinatorId,
+    mark: AttemptNumber,
+) -> Result<(), ResourceError> {
+    let mark = clamped(mark.0);
+    on_record(shared, async move |session| {
+        let id = &coordinator.0[..];
+        let remember = "INSERT INTO undoubt.coordinator AS c (id, low_water_mark) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET \
+             low_water_mark = greatest(c.low_water_mark, excluded.low_water_mark)";
+        session.execute(remember, &[&id, &mark]).await?;
+        for delete in [
+            "DELETE FROM undoubt.finished WHERE ctid = ANY(ARRAY(SELECT ctid FROM undoubt.finished WHERE coordinator = $1 AND attempt < \
+             $2 LIMIT $3))",
+            "DELETE FROM undoubt.step WHERE ctid = ANY(ARRAY(SELECT ctid FROM undoubt.step WHERE coordinator = $1 AND attempt < $2 \
+             LIMIT $3))",
+            "DELETE FROM undoubt.pending WHERE ctid = ANY(ARRAY(SELECT ctid FROM undoubt.pending WHERE coordinator = $1 AND attempt < $2 \
+             LIMIT $3))",
+        ] {
+            while session.execute(delete, &[&id, &mark, &MAX_COLLECTED_ROWS]).await? >= MAX_COLLECTED_ROWS.unsigned_abs() {}
+        }
+        Ok(())
+    })
+    .await
+}
+
+pub(crate) async fn put_heuristic(
+    shared: &Shared,
+    id: &BranchId,
+    begun_at: Option<Timestamp>,
+    heuristic: &Heuristic,
+) -> Result<(), ResourceError> {
+    let Heuristic { commit, at, who, reason, decision } = heuristic;
+    // An operator's word comes without the time; the record has it, if there is one.
+    let begun_at = begun_at.map(|at| clamped(at.0));
+    on_record(shared, async move |session| {
+        let statement = "INSERT INTO undoubt.heuristic AS h (coordinator, attempt, tx, begun_at, committed, at, who, reason, decision) \
+             VALUES ($1, $2, $3, coalesce($4::bigint, 0), $5, $6, $7, $8, $9) ON CONFLICT (coordinator, attempt, tx) DO UPDATE SET \
+             begun_at = coalesce($4::bigint, h.begun_at), committed = excluded.committed, at = excluded.at, who = excluded.who, \
+             reason = excluded.reason, decision = excluded.decision";
+        let (coordinator, attempt, tx) = (&id.coordinator.0[..], clamped(id.attempt_number.0), id.tx.as_bytes());
+        let parameters: &[crate::session::Parameter<'_>] =
+            &[&coordinator, &attempt, &tx, &begun_at, commit, &clamped(at.0), who, reason, decision];
+        session.execute(statement, parameters).await
+    })
+    .await
+    .map(drop)
+}
+
+/// Forgets a heuristic outcome, and the evidence of what an operator committed with it.
+pub(crate) async fn forget_heuristic(shared: &Shared, id: &BranchId) -> Result<(), ResourceError> {
+    on_record(shared, async move |session| {
+        let statement = "WITH h AS (DELETE FROM undoubt.heuristic WHERE coordinator = $1 AND attempt = $2 AND tx = $3 RETURNING 1) \
+             DELETE FROM undoubt.finished WHERE coordinator = $1 AND attempt = $2 AND tx = $3 AND EXISTS (SELECT FROM h)";
+        let (coordinator, attempt, tx) = (&id.coordinator.0[..], clamped(id.attempt_number.0), id.tx.as_bytes());
+        session.execute(statement, &[&coordinator, &attempt, &tx]).await
+    })
+    .await
+    .map(drop)
+}
+
+/// Returns the result that stands with the evidence of a branch; `None` if there is no evidence.
+pub(crate) async fn evidence(shared: &Shared, id: &BranchId) -> Result<Option<Vec<u8>>, ResourceError> {
+    on_record(shared, async move |session| {
+        let statement = "SELECT result FROM undoubt.finished WHERE coordinator = $1 AND attempt = $2 AND tx = $3";
+        let (coordinator, attempt, tx) = (&id.coordinator.0[..], clamped(id.attempt_number.0), id.tx.as_bytes());
+        let rows = session.query(statement, &[&coordinator, &attempt, &tx]).await?;
+        rows.first().map(|row| row.try_get(0)).transpose()
+    })
+    .await
+}
+
+pub(crate) async fn close_saga(
+    shared: &Shared,
+    coordinator: CoordinatorId,
+    attempt: AttemptNumber,
+    tx: &TxId,
+    release: Option<Release>,
+) -> Result<(), ResourceError> {
+    on_record(shared, async move |session| {
+        let (coordinator, attempt, tx) = (&coordinator.0[..], clamped(attempt.0), tx.as_bytes());
+        let Some(Release { at, who, reason }) = release else {
+            let statement = "DELETE FROM undoubt.pending WHERE coordinator = $1 AND attempt = $2 AND tx = $3";
+            return session.execute(statement, &[&coordinator, &attempt, &tx]).await;
+        };
+        let statement = "WITH d AS (DELETE FROM undoubt.pending WHERE coordinator = $1 AND attempt = $2 AND tx = $3) UPDATE undoubt.step \
+             SET released_at = to_timestamp(($4::bigint / 1000000.0)::double precision), released_by = $5, released_why = $6 \
+             WHERE coordinator = $1 AND attempt = $2 AND tx = $3";
+        session.execute(statement, &[&coordinator, &attempt, &tx, &clamped(at.0), &who, &reason]).await
+    })
+    .await
+    .map(drop)
+}
+
+pub(crate) async fn marks(shared: &Shared, after: &[u8], limit: usize) -> Result<Vec<Mark>, ResourceError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = on_record(shared, async move |session| {
+        // Steps of one saga may have marked a key together; it is listed once.
+        let statement = "SELECT DISTINCT ON (key) key, coordinator, attempt, step, tx, begun_at FROM undoubt.pending WHERE key > $1 \
+             ORDER BY key, coordinator, attempt, step LIMIT $2";
+        session.query(statement, &[&after, &limit]).await
+    })
+    .await?;
+    rows.iter()
+        .map(|row| {
+            let key: Vec<u8> = row.try_get(0).map_err(|error| failure(&error))?;
+            let begun_at: i64 = row.try_get(5).map_err(|error| failure(&error))?;
+            Ok(Mark { key: key.into(), by: step_at(row, 1)?, begun_at: Timestamp(unclamped(begun_at)) })
+        })
+        .collect()
+}
+
+/// Reads coordinator, attempt, step and transaction from a row, in that order from `place` on.
+pub(crate) fn step_at(row: &tokio_postgres::Row, place: usize) -> Result<StepId, ResourceError> {
+    let step: i32 = row.try_get(place + 2).map_err(|error| failure(&error))?;
+    let step = u16::try_from(step).map_err(|_| damaged("a step has a number that none can have"))?;
+    let BranchId { tx, attempt_number, coordinator } = read_branch(row, [place, place + 1, place + 3])?;
+    Ok(StepId { coordinator, attempt_number, step: StepIndex(step), tx })
+}
+
+/// Reads coordinator, attempt and transaction from these columns of a row.
+pub(crate) fn read_branch(row: &tokio_postgres::Row, places: [usize; 3]) -> Result<BranchId, ResourceError> {
+    let unreadable = |error: Error| failure(&error);
+    let coordinator: &[u8] = row.try_get(places[0]).map_err(unreadable)?;
+    let attempt: i64 = row.try_get(places[1]).map_err(unreadable)?;
+    let tx: &[u8] = row.try_get(places[2]).map_err(unreadable)?;
+    Ok(BranchId {
+        coordinator: CoordinatorId::try_from(coordinator).map_err(|error| damaged(&error.to_string()))?,
+        attempt_number: AttemptNumber(unclamped(attempt)),
+        tx: TxId::new(tx).map_err(|error| damaged(&error.to_string()))?,
+    })
+}
+
+pub(crate) fn damaged(why: &str) -> ResourceError {
+    ResourceError::Stopped { cause: format!("a record in the schema undoubt cannot be read: {why}") }
+}

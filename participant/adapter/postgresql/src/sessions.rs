@@ -1,0 +1,314 @@
+//! The sessions of a running participant.
+//!
+//! * One for control: it owns the database, ends and calls off others, and keeps records.
+//! * Workers, each for one branch or step at a time, with a lease (see [`owner`]).
+//! * Committers, which many share: what they do waits for no lock.
+//!
+//! A session that broke while something was under way is a suspect: the server may still work on it. Nothing is said of what it
+//! was asked before it has ended.
+
+use crate::class::told;
+use crate::connect::{Absent, Connector};
+use crate::owner::{self, Keys};
+use crate::session::{Backend, Session};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use undoubt_participant::resource::ResourceError;
+use undoubt_sql::Identity;
+
+/// Commits and aborts that one committer has under way.
+const MAX_PIPED: usize = 16;
+
+/// The facts of this process's hold on the database, known once it owns it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hold {
+    pub(crate) identity: Identity,
+    pub(crate) run: i64,
+    pub(crate) system_identifier: i64,
+}
+
+impl Hold {
+    fn keys(&self) -> Keys {
+        Keys::of(self.identity)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    connector: Connector,
+    control: tokio::sync::Mutex<Option<Arc<Session>>>,
+    committers: Vec<tokio::sync::Mutex<Option<Arc<Session>>>>,
+    next_committer: AtomicUsize,
+    piped: Semaphore,
+    working: Arc<Semaphore>,
+    idle: Mutex<Vec<Session>>,
+    reading: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    hold: Option<Hold>,
+    suspects: BTreeSet<Backend>,
+    /// Why there is no new session, since the last one was there.
+    away: Option<String>,
+}
+
+/// A session for one branch or step.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) session: Session,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Sessions {
+    pub(crate) fn new(connector: Connector) -> Sessions {
+        let settings = connector.settings();
+        Sessions {
+            control: tokio::sync::Mutex::default(),
+            committers: (0..settings.committers).map(|_| tokio::sync::Mutex::default()).collect(),
+            next_committer: AtomicUsize::new(0),
+            piped: Semaphore::new(settings.committers * MAX_PIPED),
+            working: Arc::new(Semaphore::new(settings.workers)),
+            idle: Mutex::default(),
+            reading: Arc::new(Semaphore::new(settings.max_readers)),
+            state: Mutex::default(),
+            connector,
+        }
+    }
+
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.connector
+    }
+
+    /// Takes the database: this process owns it from now on.
+    pub(crate) async fn begin(&self, control: Session, hold: Hold) {
+        *self.control.lock().await = Some(Arc::new(control));
+        let mut state = self.state();
+        state.hold = Some(hold);
+        state.suspects.clear();
+        state.away = None;
+    }
+
+    /// Gives up all sessions: as before the first recovery.
+    pub(crate) async fn end(&self) {
+        *self.control.lock().await = None;
+        for committer in &self.committers {
+            *committer.lock().await = None;
+        }
+        self.idle().clear();
+    }
+
+    pub(crate) fn hold(&self) -> Result<Hold, Absent> {
+        self.state().hold.ok_or_else(|| Absent::Away("the recovery is not over yet".to_owned()))
+    }
+
+    /// Returns why there is no session, while there is none.
+    pub(crate) fn away(&self) -> Option<String> {
+        self.state().away.clone()
+    }
+
+    pub(crate) fn suspects(&self) -> usize {
+        self.state().suspects.len()
+    }
+
+    /// Returns the control session, connected anew if it broke.
+    pub(crate) async fn control(&self) -> Result<Arc<Session>, Absent> {
+        let mut control = self.control.lock().await;
+        if let Some(session) = control.as_ref().filter(|session| !session.client.is_closed()) {
+            return Ok(session.clone());
+        }
+        let former = control.take().map(|session| session.backend);
+        let session = self.note(self.connect_control(former).await)?;
+        let session = Arc::new(session);
+        *control = Some(session.clone());
+        Ok(session)
+    }
+
+    /// Connects the control session anew. The database has to be what it was, and still be owned by this process.
+    async fn connect_control(&self, former: Option<Backend>) -> Result<Session, Absent> {
+        let hold = self.hold()?;
+        let session = self.connector.connect().await?;
+        self.check_same(&session, hold).await?;
+        if let Some(former) = former {
+            owner::terminate(&session, former).await.map_err(|error| Absent::away(&error))?;
+        }
+        owner::take(&session, hold.keys(), false).await?;
+        // Who has taken over in between has counted its run before it gave the lock back.
+        self.check_same(&session, hold).await?;
+        Ok(session)
+    }
+
+    /// Connects a session that works. It has its lease before it is handed out.
+    async fn connect(&self) -> Result<Session, Absent> {
+        let hold = self.hold()?;
+        let connected = async {
+            let session = self.connector.connect().await?;
+            owner::lease(&session, hold.keys()).await?;
+            self.check_same(&session, hold).await?;
+            Ok(session)
+        };
+        self.note(connected.await)
+    }
+
+    fn note(&self, connected: Result<Session, Absent>) -> Result<Session, Absent> {
+        let away = match &connected {
+            Ok(_) => None,
+            Err(Absent::Away(why) | Absent::Fenced(why) | Absent::Foreign(why)) => Some(why.clone()),
+        };
+        self.state().away = away;
+        connected
+    }
+
+    async fn check_same(&self, session: &Session, hold: Hold) -> Result<(), Absent> {
+        let row = session
+            .query(
+                "SELECT id, (SELECT max(number) FROM undoubt.run), (SELECT system_identifier FROM pg_control_system()), \
+                 pg_is_in_recovery() FROM undoubt.identity",
+                &[],
+            )
+            .await
+            .map_err(|error| Absent::away(&error))?;
+        let read = |error: tokio_postgres::Error| Absent::away(&error);
+        let Some(row) = row.first() else {
+            return Err(Absent::Foreign("the table undoubt.identity is empty".to_owned()));
+        };
+        let id: &[u8] = row.try_get(0).map_err(read)?;
+        let run: Option<i64> = row.try_get(1).map_err(read)?;
+        let system_identifier: i64 = row.try_get(2).map_err(read)?;
+        if row.try_get(3).map_err(read)? {
+            return Err(Absent::Away("the server is a standby; it is tried again until it is promoted".to_owned()));
+        }
+        if id != hold.identity.0 || system_identifier != hold.system_identifier {
+            return Err(Absent::Foreign("another database is under the same address now".to_owned()));
+        }
+        match run {
+            Some(run) if run == hold.run => Ok(()),
+            Some(run) if run > hold.run => {
+                Err(Absent::Fenced(format!("run {run} has taken the database over from this one, {}", hold.run)))
+            }
+            Some(_) | None => {
+                let cause = format!(
+                    "the database does not know run {} any more: it was put back to an earlier state",
+                    hold.run
+                );
+                Err(Absent::Foreign(cause))
+            }
+        }
+    }
+
+    /// Returns a session for work, once one is free.
+    pub(crate) async fn worker(&self) -> Result<Worker, Absent> {
+        let permit = self.working.clone().acquire_owned().await.expect("the semaphore is never closed");
+        self.session(permit).await
+    }
+
+    /// A worker's session writes in transactions that say so, and nowhere else: if a BEGIN failed, what follows it in the same trip
+    /// would take effect statement by statement.
+    async fn connect_worker(&self) -> Result<Session, Absent> {
+        let session = self.connect().await?;
+        let ready = async {
+            session.describe(crate::local::STATEMENTS).await?;
+            session.client.batch_execute("SET default_transaction_read_only = on").await
+        };
+        ready.await.map_err(|error| Absent::away(&error))?;
+        Ok(session)
+    }
+
+    async fn session(&self, permit: OwnedSemaphorePermit) -> Result<Worker, Absent> {
+        loop {
+            let Some(session) = self.idle().pop() else { break };
+            if !session.client.is_closed() {
+                return Ok(Worker { session, permit });
+            }
+        }
+        Ok(Worker { session: self.connect_worker().await?, permit })
+    }
+
+    /// Takes back a session that is in no transaction.
+    pub(crate) fn give_back(&self, worker: Worker) {
+        let Worker { session, permit } = worker;
+        let mut idle = self.idle();
+        // Sessions of readers come back too.
+        if !session.client.is_closed() && idle.len() < self.connector.settings().workers {
+            idle.push(session);
+        }
+        drop(permit);
+    }
+
+    /// Lets a worker's session go on as that of a reader, if there may be one more; another session may work in its place.
+    pub(crate) fn to_reader(&self, worker: Worker) -> Result<Worker, Worker> {
+        match self.reading.clone().try_acquire_owned() {
+            Ok(permit) => Ok(Worker { session: worker.session, permit }),
+            Err(_) => Err(worker),
+        }
+    }
+
+    /// Returns the number of readers that there may be yet.
+    pub(crate) fn readers_left(&self) -> usize {
+        self.reading.available_permits()
+    }
+
+    /// Returns the number of workers that are at work.
+    pub(crate) fn working(&self) -> usize {
+        self.connector.settings().workers.saturating_sub(self.working.available_permits())
+    }
+
+    /// Remembers a session of which nobody knows what it does.
+    pub(crate) fn suspect(&self, session: Session) {
+        tracing::warn!(
+            pid = session.backend.pid,
+            "a session broke while something was under way; it is ended before anything is said of it"
+        );
+        self.state().suspects.insert(session.backend);
+    }
+
+    /// Ends all suspects, and returns once they have ended.
+    pub(crate) async fn end_suspects(&self) -> Result<(), ResourceError> {
+        let suspects = self.state().suspects.clone();
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        let control = self.control().await?;
+        for suspect in suspects {
+            match owner::terminate(&control, suspect).await {
+                Ok(true) => {
+                    self.state().suspects.remove(&suspect);
+                }
+                Ok(false) => {
+                    let cause = format!("the session with pid {} does not end", suspect.pid);
+                    return Err(ResourceError::Unclear { cause });
+                }
+                Err(error) => return Err(ResourceError::Unclear { cause: told(&error) }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs something on a committer.
+    pub(crate) async fn committing<T, F>(&self, call: impl FnOnce(Arc<Session>) -> F) -> Result<T, Absent>
+    where
+        F: Future<Output = T>,
+    {
+        let _permit = self.piped.acquire().await.expect("the semaphore is never closed");
+        let place = self.next_committer.fetch_add(1, Ordering::Relaxed) % self.committers.len();
+        let session = {
+            let mut committer = self.committers[place].lock().await;
+            match committer.as_ref().filter(|session| !session.client.is_closed()) {
+                Some(session) => session.clone(),
+                None => committer.insert(Arc::new(self.connect().await?)).clone(),
+            }
+        };
+        Ok(call(session).await)
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Session>> {
+        self.idle.lock().expect("the list of sessions is whole")
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("the state is whole")
+    }
+}

@@ -1,0 +1,96 @@
+//! The parts of a participant that all its calls share.
+
+use crate::sessions::{Sessions, Worker};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, OnceLock};
+use undoubt_participant::locks::Locks;
+use undoubt_participant::resource::{BranchId, Health, Room};
+use undoubt_sql::Procedures;
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) sessions: Sessions,
+    pub(crate) procedures: Procedures,
+    pub(crate) locks: Locks,
+    pub(crate) health: Mutex<Health>,
+    room: OnceLock<Room>,
+    branches: Mutex<BTreeMap<BranchId, Known>>,
+}
+
+/// A branch that is not over, as far as is known here.
+#[derive(Debug)]
+pub(crate) enum Known {
+    /// It is prepared under this name, or was to be.
+    Prepared { gid: String },
+    /// It has read, in a transaction that is still open.
+    Reading(Box<Worker>),
+}
+
+impl Shared {
+    pub(crate) fn new(sessions: Sessions, procedures: Procedures) -> Shared {
+        Shared {
+            sessions,
+            procedures,
+            locks: Locks::default(),
+            health: Mutex::default(),
+            room: OnceLock::new(),
+            branches: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn use_room(&self, room: Room) {
+        // Called once.
+        let _ = self.room.set(room);
+    }
+
+    pub(crate) fn room(&self) -> &Room {
+        self.room.get_or_init(Room::default)
+    }
+
+    pub(crate) fn insert(&self, id: &BranchId, known: Known) {
+        self.branches().insert(id.clone(), known);
+    }
+
+    pub(crate) fn remove(&self, id: &BranchId) -> Option<Known> {
+        self.branches().remove(id)
+    }
+
+    /// Takes away the reader of this branch, if it is one. What is prepared stays: it is never let go without a decision.
+    pub(crate) fn take_reader(&self, id: &BranchId) -> Option<Box<Worker>> {
+        let mut branches = self.branches();
+        match branches.remove(id)? {
+            Known::Reading(worker) => Some(worker),
+            prepared @ Known::Prepared { .. } => {
+                branches.insert(id.clone(), prepared);
+                None
+            }
+        }
+    }
+
+    /// Returns the name under which this branch is prepared, or was to be.
+    pub(crate) fn gid(&self, id: &BranchId) -> Option<String> {
+        match self.branches().get(id)? {
+            Known::Prepared { gid } => Some(gid.clone()),
+            Known::Reading(_) => None,
+        }
+    }
+
+    /// Returns the names of all that is prepared here, as far as is known.
+    pub(crate) fn gids(&self) -> std::collections::BTreeSet<String> {
+        let gid = |known: &Known| match known {
+            Known::Prepared { gid } => Some(gid.clone()),
+            Known::Reading(_) => None,
+        };
+        self.branches().values().filter_map(gid).collect()
+    }
+
+    /// Forgets all branches: as before the first recovery.
+    pub(crate) fn forget_all(&self) {
+        self.branches().clear();
+    }
+
+    fn branches(&self) -> MutexGuard<'_, BTreeMap<BranchId, Known>> {
+        // Nothing between taking and freeing it can panic.
+        self.branches.lock().expect("the map of branches is whole")
+    }
+}

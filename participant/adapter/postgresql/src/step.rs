@@ -1,0 +1,228 @@
+//! Steps of sagas: a local transaction each, with the step's barrier in it.
+//!
+//! A step owns its lock keys under a name of its own, for a branch of the same transaction may have voted here and must keep
+//! its keys when the step frees these.
+
+use crate::attempt::{Declined, execute};
+use crate::local::{Failed, Local, deadline_in, is_certain, kept, put_back, worker};
+use crate::record::{clamped, failure, on_record};
+use crate::session::Owned;
+use crate::shared::Shared;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use tokio_util::sync::CancellationToken;
+use undoubt_lock::{Age, Mode};
+use undoubt_participant::resource::{Kept, ResourceError, StepId, StepState};
+use undoubt_sql::{Place, Task};
+use undoubt_vocabulary::{AttemptNumber, Refusal, RefusalCode, RunStep, StepOutcome, TxId};
+
+pub(crate) const PUT_STEP: &str =
+    "INSERT INTO undoubt.step (coordinator, attempt, step, tx, state, result) VALUES ($1, $2, $3, $4, 'acted', $5)";
+
+pub(crate) const PUT_MARKS: &str = "INSERT INTO undoubt.pending (coordinator, attempt, step, tx, key, begun_at) SELECT $1, $2, $3, $4, \
+     key, $6 FROM unnest($5::bytea[]) AS key";
+
+pub(crate) const UNDO_STEP: &str = "UPDATE undoubt.step SET state = 'compensated', result = '' WHERE coordinator = $1 AND attempt = $2 \
+     AND step = $3 AND tx = $4 AND state = 'acted'";
+
+pub(crate) const DROP_MARKS: &str =
+    "DELETE FROM undoubt.pending WHERE coordinator = $1 AND attempt = $2 AND step = $3 AND tx = $4";
+
+pub(crate) async fn act(
+    shared: &Shared,
+    step: &StepId,
+    run: &RunStep,
+    cancelled: &CancellationToken,
+) -> Result<StepOutcome, ResourceError> {
+    outcome_of(action(shared, step, run, cancelled).await)
+}
+
+async fn action(
+    shared: &Shared,
+    step: &StepId,
+    run: &RunStep,
+    cancelled: &CancellationToken,
+) -> Result<StepOutcome, Declined> {
+    let task = Task::read(&run.work, Place::Action { inputs: &run.inputs }, &shared.procedures)?;
+    if cancelled.is_cancelled() {
+        return Err(Refusal::new(RefusalCode::Late, "the step was called off before its action began").into());
+    }
+    let deadline = deadline_in(run.timeout);
+    let done = async {
+        let worker = worker(shared, &step.tx, deadline, cancelled).await?;
+        let most_bytes = shared.room().largest();
+        let local =
+            Local { shared, task: &task, session: &worker.session, step: Some(step), deadline, cancelled, most_bytes };
+        let tried = async {
+            let result = local.run().await?;
+            let of =
+                |more: Vec<Owned>| owned(step).map(|own| own.into_iter().chain(more).collect()).map_err(Failed::free);
+            let mut rows: Vec<_> = local.outcome().into_iter().collect();
+            rows.push(execute(local.session, PUT_STEP, of(vec![Box::new(result.to_vec())])?));
+            let pending = !task.pend.is_empty();
+            if pending {
+                let keys: Vec<Vec<u8>> = task.pend.iter().map(|key| key.to_vec()).collect();
+                let marks: Vec<Owned> = vec![Box::new(keys), Box::new(clamped(run.begun_at.0))];
+                rows.push(execute(local.session, PUT_MARKS, of(marks)?));
+            }
+            local.commit(Vec::new(), rows).await?;
+            Ok(StepOutcome::Done { result, pending })
+        };
+        let tried = tried.await;
+        put_back(shared, worker, tried)
+    };
+    under_locks(shared, step, run, task.locks(), cancelled, done).await
+}
+
+pub(crate) async fn compensate(shared: &Shared, step: &StepId, run: &RunStep) -> Result<StepOutcome, ResourceError> {
+    match outcome_of(compensation(shared, step, run).await)? {
+        // What is open finishes: it is tried again here, not at the coordinator.
+        StepOutcome::Refused(Refusal { code: RefusalCode::Unavailable, detail }) => {
+            Err(ResourceError::Unavailable { cause: detail })
+        }
+        outcome @ (StepOutcome::Done { .. } | StepOutcome::Empty | StepOutcome::Refused(_)) => Ok(outcome),
+    }
+}
+
+async fn compensation(shared: &Shared, step: &StepId, run: &RunStep) -> Result<StepOutcome, Declined> {
+    let task = Task::read(&run.work, Place::Compensation { inputs: &run.inputs }, &shared.procedures)?;
+    let mut locks = task.locks().clone();
+    // Who looks at a mark holds its key's lock.
+    let marked = marked_by(shared, step).await.map_err(Declined::Failed)?;
+    locks.extend(marked.into_iter().map(|key| (key, Mode::Exclusive)));
+    let (deadline, nobody) = (deadline_in(run.timeout), CancellationToken::new());
+    let done = async {
+        let worker = worker(shared, &step.tx, deadline, &nobody).await?;
+        let local = Local {
+            shared,
+            task: &task,
+            session: &worker.session,
+            step: Some(step),
+            deadline,
+            cancelled: &nobody,
+            most_bytes: usize::MAX,
+        };
+        let tried = async {
+            local.run().await?;
+            let of = || owned(step).map_err(Failed::free);
+            let mut rows: Vec<_> = local.outcome().into_iter().collect();
+            rows.push(execute(local.session, UNDO_STEP, of()?));
+            local.commit(vec![execute(local.session, DROP_MARKS, of()?)], rows).await?;
+            Ok(StepOutcome::Done { result: Bytes::new(), pending: false })
+        };
+        let tried = tried.await;
+        put_back(shared, worker, tried)
+    };
+    under_locks(shared, step, run, &locks, &nobody, done).await
+}
+
+/// Runs with the keys locked, and frees them where it is certain that nothing of it is under way.
+async fn under_locks(
+    shared: &Shared,
+    step: &StepId,
+    run: &RunStep,
+    wanted: &BTreeMap<Bytes, Mode>,
+    cancelled: &CancellationToken,
+    work: impl Future<Output = Result<StepOutcome, Declined>>,
+) -> Result<StepOutcome, Declined> {
+    let owner = owner(step);
+    let age = Age { begun_at: run.begun_at, tx: owner.clone() };
+    shared.locks.lock(&age, wanted, run.timeout, cancelled).await?;
+    shared.locks.leaving(&owner);
+    let outcome = work.await;
+    if outcome.as_ref().err().is_none_or(is_certain) {
+        shared.locks.release(&owner);
+    }
+    outcome
+}
+
+pub(crate) async fn store_empty(shared: &Shared, step: &StepId) -> Result<(), ResourceError> {
+    on_record(shared, async move |session| {
+        let statement = "INSERT INTO undoubt.step (coordinator, attempt, step, tx, state, result) VALUES ($1, $2, $3, $4, 'empty', '') ON \
+             CONFLICT (coordinator, attempt, step, tx) DO UPDATE SET state = 'empty', result = ''";
+        let (coordinator, attempt, index, tx) = keys(step);
+        session.execute(statement, &[&coordinator, &attempt, &index, &tx]).await
+    })
+    .await
+    .map(drop)
+}
+
+/// Returns what became of a step, once no session can carry it out any more.
+pub(crate) async fn settle(shared: &Shared, step: &StepId) -> Result<Option<StepState>, ResourceError> {
+    shared.sessions.end_suspects().await?;
+    let rows = on_record(shared, async move |session| {
+        let statement = "SELECT state, result, EXISTS (SELECT FROM undoubt.pending p WHERE (p.coordinator, p.attempt, p.step, p.tx) = \
+             (s.coordinator, s.attempt, s.step, s.tx)) FROM undoubt.step s WHERE coordinator = $1 AND attempt = $2 AND step = $3 AND tx = $4";
+        let (coordinator, attempt, index, tx) = keys(step);
+        session.query(statement, &[&coordinator, &attempt, &index, &tx]).await
+    })
+    .await?;
+    let state = rows.first().map(|row| {
+        let unreadable = |error: tokio_postgres::Error| failure(&error);
+        let result: Vec<u8> = row.try_get(1).map_err(unreadable)?;
+        state_of(row.try_get(0).map_err(unreadable)?, Kept::Here(result.into()), row.try_get(2).map_err(unreadable)?)
+    });
+    shared.locks.release(&owner(step));
+    state.transpose()
+}
+
+/// Reads a barrier's state as it is stored.
+pub(crate) fn state_of(state: &str, result: Kept, pending: bool) -> Result<StepState, ResourceError> {
+    match state {
+        "acted" => Ok(StepState::Acted { result, pending }),
+        "compensated" => Ok(StepState::Compensated),
+        "empty" => Ok(StepState::Empty),
+        other => Err(crate::record::damaged(&format!("a step has the state {other:?}"))),
+    }
+}
+
+pub(crate) async fn result_of(shared: &Shared, step: &StepId) -> Result<Option<Bytes>, ResourceError> {
+    let result: Option<Vec<u8>> = on_record(shared, async move |session| {
+        let statement = "SELECT result FROM undoubt.step WHERE coordinator = $1 AND attempt = $2 AND step = $3 AND tx = $4 AND state = \
+             'acted'";
+        let (coordinator, attempt, index, tx) = keys(step);
+        let rows = session.query(statement, &[&coordinator, &attempt, &index, &tx]).await?;
+        rows.first().map(|row| row.try_get(0)).transpose()
+    })
+    .await?;
+    Ok(result.map(Bytes::from))
+}
+
+async fn marked_by(shared: &Shared, step: &StepId) -> Result<Vec<Bytes>, ResourceError> {
+    on_record(shared, async move |session| {
+        let statement =
+            "SELECT key FROM undoubt.pending WHERE coordinator = $1 AND attempt = $2 AND step = $3 AND tx = $4";
+        let (coordinator, attempt, index, tx) = keys(step);
+        let rows = session.query(statement, &[&coordinator, &attempt, &index, &tx]).await?;
+        rows.iter().map(|row| row.try_get::<_, Vec<u8>>(0).map(Bytes::from)).collect()
+    })
+    .await
+}
+
+fn keys(step: &StepId) -> (&[u8], i64, i32, &[u8]) {
+    (&step.coordinator.0, clamped(step.attempt_number.0), step.step.0.into(), step.tx.as_bytes())
+}
+
+fn owned(step: &StepId) -> Result<Vec<Owned>, Refusal> {
+    Ok(vec![
+        Box::new(step.coordinator.0.to_vec()),
+        Box::new(kept(step.attempt_number)?),
+        Box::new(i32::from(step.step.0)),
+        Box::new(step.tx.as_bytes().to_vec()),
+    ])
+}
+
+/// Returns the owner of the lock keys of a step.
+fn owner(StepId { coordinator, attempt_number: AttemptNumber(attempt_number), step, tx: _ }: &StepId) -> TxId {
+    let name = [&coordinator.0[..], &attempt_number.to_be_bytes(), &step.0.to_be_bytes()].concat();
+    TxId::new(name).expect("26 bytes are an id")
+}
+
+fn outcome_of(ran: Result<StepOutcome, Declined>) -> Result<StepOutcome, ResourceError> {
+    match ran {
+        Ok(outcome) => Ok(outcome),
+        Err(Declined::Refused(refusal)) => Ok(StepOutcome::Refused(refusal)),
+        Err(Declined::NoRoom) => Err(ResourceError::NoRoom),
+        Err(Declined::Failed(error)) => Err(error),
+    }
+}

@@ -1,0 +1,27 @@
+//! The part that resources over SQL databases share. It knows no driver and does no I/O.
+//!
+//! * [`Procedures`]: what a participant's owner declares in TOML, read with every fault at its line. No SQL comes from the
+//!   wire: a call names a procedure and gives arguments.
+//! * [`Task`]: the calls of one branch or step, with their arguments bound to the declared types and their lock keys filled in.
+//! * [`Class`]: what an error of a database means, and what is done on it.
+//! * [`PreparedName`]: the names under which databases list what is prepared.
+
+mod class;
+mod declaration;
+mod fault;
+mod parameter;
+mod prepared_name;
+mod procedure;
+pub mod stand_in;
+mod statement;
+mod task;
+mod template;
+
+pub use class::Class;
+pub use declaration::MAX_STATEMENTS;
+pub use fault::{Fault, Faults};
+pub use parameter::{Mismatch, ParameterType, text_of};
+pub use prepared_name::{Identity, NotOurs, PreparedName, Xid};
+pub use procedure::{Declared, Isolation, Parameter, Procedure, Procedures};
+pub use statement::{Dialect, Piece, Statement, Verb};
+pub use task::{Bound, MAX_LOCK_KEY_BYTES, Place, Task};
