@@ -15,7 +15,7 @@ use tokio_postgres::Error;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::locks::over;
 use undoubt_participant::resource::{BranchId, ResourceError, StepId};
-use undoubt_sql::{Class, Task};
+use undoubt_sql::{Class, Isolation, Task};
 use undoubt_vocabulary::{AttemptNumber, Refusal, RefusalCode, TxId};
 
 /// The evidence of a branch: a row that is seen exactly when it has committed.
@@ -179,12 +179,18 @@ impl<'a> Local<'a> {
 
     /// Returns the message that begins the transaction. Its waits for locks end no later than its own time.
     pub(crate) fn begin(&self) -> String {
-        let isolation = self.task.isolation().as_sql();
-        // To the server, whoever locks rows writes.
-        let access = if self.task.only_reads() && !self.task.locks_rows() { "READ ONLY" } else { "READ WRITE" };
+        // To the server, whoever locks rows writes; and a step keeps a barrier, whatever it does.
+        let only_reads = self.step.is_none() && self.task.only_reads() && !self.task.locks_rows();
+        let access = if only_reads { "READ ONLY" } else { "READ WRITE" };
         let left_ms = self.deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
         let usual_ms = self.shared.sessions.connector().settings().lock_timeout_ms;
-        let begin = format!("BEGIN ISOLATION LEVEL {isolation} {access}");
+        let begin = match self.task.isolation() {
+            // Sessions are set so.
+            Isolation::ReadCommitted => format!("BEGIN {access}"),
+            higher @ (Isolation::RepeatableRead | Isolation::Serializable) => {
+                format!("BEGIN ISOLATION LEVEL {} {access}", higher.as_sql())
+            }
+        };
         match left_ms < u128::from(usual_ms) {
             true => format!("{begin}; SET LOCAL lock_timeout = {left_ms}"),
             false => begin,

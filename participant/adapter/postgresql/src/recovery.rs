@@ -153,7 +153,7 @@ async fn count_run(control: &Session) -> Result<i64, Error> {
         .query("INSERT INTO undoubt.run (host, pid) VALUES ($1, $2) RETURNING number", &[&host.trim(), &pid])
         .await?;
     let number = rows[0].try_get(0)?;
-    control.execute("DELETE FROM undoubt.run WHERE number < $1 - 100", &[&number]).await?;
+    control.execute("DELETE FROM undoubt.run WHERE number < $1::bigint - 100", &[&number]).await?;
     Ok(number)
 }
 
