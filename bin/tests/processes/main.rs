@@ -16,6 +16,7 @@ mod callbacks;
 mod command_line;
 mod configuration;
 mod connections;
+mod databases;
 mod demo;
 mod ends;
 mod examples;
