@@ -1,5 +1,6 @@
 //! The start: whose database it is, the end of earlier processes, and what survived.
 
+use crate::background;
 use crate::class::code_of;
 use crate::connect::Absent;
 use crate::owner::{self, Keys};
@@ -36,6 +37,7 @@ pub(crate) async fn recover(shared: &Shared, owner: &ParticipantName) -> Result<
     shared.sessions.begin(control, hold).await;
     finish_intents(shared, hold).await?;
     let recovered = read(shared, hold).await?;
+    background::look_at(shared).await?;
     tracing::info!(run = hold.run, identity = %hold.identity, prepared = recovered.prepared.len(), "the database is taken");
     Ok(recovered)
 }

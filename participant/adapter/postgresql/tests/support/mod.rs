@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+pub mod fixture;
 pub mod work;
 pub mod world;
 
@@ -88,6 +89,15 @@ pub async fn database(server: &Postgres, name: &str) -> Result<(), ServerError> 
     server.sql(name, TABLES).await?;
     init(&settings(server.url(name)), None).await.unwrap();
     Ok(())
+}
+
+/// Empties a database that a participant has used, and makes the schema anew.
+pub async fn clear(server: &Postgres, name: &str) {
+    let statements = "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE application_name LIKE 'undoubt%';\n\
+        SELECT format('ROLLBACK PREPARED %L', gid) FROM pg_prepared_xacts \\gexec\n\
+        DROP SCHEMA undoubt CASCADE; TRUNCATE kv;";
+    server.sql(name, statements).await.unwrap();
+    init(&settings(server.url(name)), None).await.unwrap();
 }
 
 pub fn open(settings: &Settings, procedures: &str) -> PostgreSql {

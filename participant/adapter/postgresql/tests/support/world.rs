@@ -1,6 +1,6 @@
 //! Where the suite finds PostgreSQL.
 
-use super::{PROCEDURES, database, open, server, settings, work};
+use super::{PROCEDURES, clear, database, open, server, settings, work};
 use bytes::Bytes;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -12,7 +12,9 @@ use undoubt_postgresql::{PostgreSql, Settings, list};
 use undoubt_test_servers::{Postgres, Proxy};
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Execution, Prepare, Timestamp, TxId, Vote};
 
-/// Databases of one server, each with a participant's schema.
+const DATABASE: &str = "world";
+
+/// A database of a private server, with a participant's schema.
 pub struct Databases {
     pub server: Postgres,
     pub proxy: Proxy,
@@ -35,12 +37,8 @@ impl Databases {
         Databases { procedures: super::with_declared_keys(), locking: Locking::WaitDie, ..Databases::new().await }
     }
 
-    pub fn name(&self) -> String {
-        format!("world{}", self.opened)
-    }
-
     pub fn settings(&self) -> Settings {
-        settings(self.server.url_through(self.proxy.address(), &self.name()))
+        settings(self.server.url_through(self.proxy.address(), DATABASE))
     }
 }
 
@@ -49,7 +47,11 @@ impl World for Databases {
 
     async fn fresh(&mut self) -> PostgreSql {
         self.opened += 1;
-        database(&self.server, &self.name()).await.unwrap();
+        match self.opened {
+            1 => database(&self.server, DATABASE).await.unwrap(),
+            // Making a database each time would take most of the time.
+            _ => clear(&self.server, DATABASE).await,
+        }
         open(&self.settings(), &self.procedures)
     }
 
@@ -114,11 +116,11 @@ impl UnclearWorld for Databases {
 
 impl SharedWorld for Databases {
     async fn end_by_another_hand(&self, _: &PostgreSql, branch: &BranchId, commit: bool) {
-        let prepared = list(&settings(self.server.url(&self.name()))).await.unwrap();
+        let prepared = list(&settings(self.server.url(DATABASE))).await.unwrap();
         let is_it =
             |name: &undoubt_sql::PreparedName| name.tx == branch.tx && name.attempt_number == branch.attempt_number;
         let found = prepared.iter().find(|prepared| prepared.name.as_ref().is_some_and(is_it)).unwrap();
         let verb = if commit { "COMMIT" } else { "ROLLBACK" };
-        self.server.sql(&self.name(), &format!("{verb} PREPARED '{}'", found.gid)).await.unwrap();
+        self.server.sql(DATABASE, &format!("{verb} PREPARED '{}'", found.gid)).await.unwrap();
     }
 }
