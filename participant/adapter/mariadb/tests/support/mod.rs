@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+pub mod branch;
 pub mod work;
 pub mod world;
 
@@ -31,6 +32,12 @@ statements = [
   { sql = "INSERT INTO kv (name, value) VALUES (:key, '0') ON DUPLICATE KEY UPDATE name = :key" },
   { sql = "UPDATE kv SET value = value + :delta WHERE name = :key AND (:floor IS NULL OR value + :delta >= :floor)", rows = 1, otherwise = "the sum under {key} would be below {floor}" },
   { sql = "SELECT value FROM kv WHERE name = :key FOR UPDATE" },
+]
+[procedure.two]
+parameters = { first = "text", second = "text" }
+statements = [
+  { sql = "UPDATE kv SET value = 'new' WHERE name = :first", rows = 1 },
+  { sql = "UPDATE kv /* then */ SET value = 'new' WHERE name = :second", rows = 1 },
 ]
 [procedure.put_marked]
 parameters = { key = "text", value = "text" }
