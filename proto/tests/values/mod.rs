@@ -497,8 +497,10 @@ pub fn work() -> Vec<Sample> {
                     ),
                     operation("g", Kind::CompareAndSet(work::CompareAndSet { expected: set, ..Default::default() })),
                 ],
+                ..Default::default()
             },
         ),
+        sample("Work", calls()),
         sample(
             "Results",
             work::Results {
@@ -508,7 +510,60 @@ pub fn work() -> Vec<Sample> {
                     work::Result { value: None },
                 ],
                 form: u32::from_le_bytes(*b"und1"),
+                ..Default::default()
+            },
+        ),
+        sample(
+            "Results",
+            work::Results {
+                calls: vec![work::CallResult {
+                    affected: 1,
+                    columns: vec!["balance".into()],
+                    rows: vec![work::Row { values: vec![value(work::value::Kind::Integer(70))] }],
+                }],
+                form: u32::from_le_bytes(*b"und1"),
+                ..Default::default()
             },
         ),
     ]
+}
+
+fn value(kind: work::value::Kind) -> work::Value {
+    work::Value { kind: Some(kind) }
+}
+
+fn calls() -> work::Work {
+    use work::argument::Given;
+    use work::value::Kind;
+    let kinds = [
+        Kind::Null(work::Null {}),
+        Kind::Bool(true),
+        Kind::Integer(-30),
+        Kind::Double(0.5),
+        Kind::Decimal("12.50".into()),
+        Kind::Text("alice".into()),
+        Kind::Bytes(Bytes::from_static(b"\xff")),
+        Kind::TimestampUs(1_700_000_000_000_000),
+        Kind::Json("[1]".into()),
+        Kind::Uuid(Bytes::from_static(&[7; 16])),
+    ];
+    let given = kinds.into_iter().map(|kind| Given::Value(value(kind)));
+    let from = work::Reference { input: 1, operation: 2, column: "id".into(), row: 3 };
+    let arguments = given.chain([Given::From(from)]).enumerate();
+    let argument = |(at, given)| work::Argument { name: format!("a{at}"), given: Some(given) };
+    work::Work {
+        calls: vec![work::Call {
+            procedure: "withdraw".into(),
+            arguments: arguments.map(argument).collect(),
+            pend: true,
+            respect_pending: true,
+            undo: true,
+        }],
+        outcome_key: Some(work::OutcomeKey {
+            key: Bytes::from_static(b"order"),
+            value: Bytes::from_static(b"acted t"),
+            value_in_branch: Some(Bytes::from_static(b"committed t")),
+        }),
+        ..Default::default()
+    }
 }

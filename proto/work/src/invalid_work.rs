@@ -1,5 +1,6 @@
 //! The faults of work.
 
+use crate::call::{MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, MAX_CALL_NAME_BYTES, MAX_CALLS};
 use crate::kv::{MAX_KEY_BYTES, MAX_OPERATIONS, MAX_VALUE_BYTES};
 use crate::reference::Reference;
 use crate::wire::Malformed;
@@ -10,11 +11,36 @@ use undoubt_vocabulary::{Refusal, RefusalCode};
 pub enum InvalidWork {
     #[error("it has no operations; give at least one")]
     NoOperations,
+    #[error("it has no calls; give at least one")]
+    NoCalls,
+    #[error("it has {count} calls, more than the {MAX_CALLS} allowed; split the work")]
+    TooManyCalls { count: usize },
+    #[error(
+        "{name} is no name of a procedure: those have 1 to {MAX_CALL_NAME_BYTES} characters of a-z A-Z 0-9 . _ -; correct it"
+    )]
+    ProcedureName { name: String },
+    #[error(
+        "{name} is no name of an argument: those have 1 to {MAX_CALL_NAME_BYTES} characters of a-z A-Z 0-9 _, and no digit first; \
+         correct it"
+    )]
+    ArgumentName { name: String },
+    #[error("the call of {procedure} has {count} arguments, more than the {MAX_ARGUMENTS} allowed; give fewer")]
+    TooManyArguments { procedure: String, count: usize },
+    #[error("the call of {procedure} has the argument {name} twice; leave one out")]
+    ArgumentTwice { procedure: String, name: String },
+    #[error("the argument {name} has neither a value nor a reference; give one, null too")]
+    ArgumentWithoutValue { name: String },
+    #[error(
+        "the argument {name} of {procedure} has {length} bytes, more than the {MAX_ARGUMENT_BYTES} allowed; give less, or in pieces"
+    )]
+    ArgumentTooLong { procedure: String, name: String, length: usize },
+    #[error("undo is for what undoes a step; leave it out of an action")]
+    UndoTooEarly,
     #[error("it has {count} operations, more than the {MAX_OPERATIONS} allowed; split the work")]
     TooManyOperations { count: usize },
     #[error("it refers to step {step}, which is no earlier step of a saga that it is part of; correct the name")]
     NoSuchInput { step: String },
-    #[error("{}.{} cannot be referred to: {why}; refer to one that leaves a value", from.step(), from.operation())]
+    #[error("{from} cannot be referred to: {why}; refer to one that leaves a value")]
     NoSuchValue { from: Reference, why: &'static str },
     #[error(
         "pend marks what may yet be undone, so it is for actions before the pivot, and not for what undoes them; leave it out"
@@ -53,9 +79,18 @@ impl InvalidWork {
     pub fn code(&self) -> RefusalCode {
         match self {
             InvalidWork::TooManyOperations { .. }
+            | InvalidWork::TooManyCalls { .. }
+            | InvalidWork::TooManyArguments { .. }
+            | InvalidWork::ArgumentTooLong { .. }
             | InvalidWork::KeyTooLong { .. }
             | InvalidWork::ValueTooLong { .. } => RefusalCode::TooLarge,
             InvalidWork::NoOperations
+            | InvalidWork::NoCalls
+            | InvalidWork::ProcedureName { .. }
+            | InvalidWork::ArgumentName { .. }
+            | InvalidWork::ArgumentTwice { .. }
+            | InvalidWork::ArgumentWithoutValue { .. }
+            | InvalidWork::UndoTooEarly
             | InvalidWork::NoSuchInput { .. }
             | InvalidWork::NoSuchValue { .. }
             | InvalidWork::PendTooLate

@@ -1,9 +1,11 @@
 //! JSON forms: work as it is given, results as they are shown.
 //!
 //! Work is a list, whose entries are text as in [`GRAMMAR`](crate::GRAMMAR) or objects, or `{"raw": WORK}`. Results are
-//! `{"values": [...]}`, one for each piece of work, or `{"raw": "0x…"}`. Values are strings, integers too: many readers
+//! `{"values": [...]}`, one for each operation, `{"calls": [{"affected": 1, "columns": [...], "rows": [[...]]}]}`, one for each
+//! call, or `{"raw": "0x…"}`. Values are strings, integers too: many readers
 //! of JSON would lose the last digits of a number. Absent is `null`.
 
+use crate::call;
 use crate::kv::json::Structured;
 use crate::results::{Results, Value};
 use crate::text::{from_string, hex};
@@ -31,11 +33,12 @@ pub fn raw_from_text(text: &str) -> Result<Bytes, String> {
 impl Serialize for Results {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(1))?;
-        match (self.values(), self.raw()) {
-            (Some(values), _) => {
+        match (self.values(), self.calls(), self.raw()) {
+            (Some(values), _, _) => {
                 map.serialize_entry("values", &values.iter().map(Value::to_text).collect::<Vec<_>>())?;
             }
-            (None, raw) => map.serialize_entry("raw", &hex(raw.map_or(&[], |raw| raw)))?,
+            (None, Some(calls), _) => map.serialize_entry("calls", calls)?,
+            (None, None, raw) => map.serialize_entry("raw", &hex(raw.map_or(&[], |raw| raw)))?,
         }
         map.end()
     }
@@ -92,6 +95,9 @@ impl<'de> Deserialize<'de> for Given {
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Given, A::Error> {
                 let object: serde_json::Map<_, _> = Deserialize::deserialize(MapAccessDeserializer::new(map))?;
+                if object.contains_key(call::json::MEMBER) {
+                    return call::json::work(object).map(|work| Given(work.into())).map_err(A::Error::custom);
+                }
                 if object.len() != 1 {
                     let names: Vec<&str> = object.keys().map(String::as_str).collect();
                     let why = "an object is one operation, like {\"get\": {\"key\": \"alice\"}}, and this one has";

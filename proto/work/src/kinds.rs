@@ -4,13 +4,15 @@
 use crate::invalid_work::InvalidWork;
 
 pub(crate) const OPERATIONS: u64 = 1;
+pub(crate) const CALLS: u64 = 2;
+pub(crate) const OUTCOME_KEY: u64 = 5;
 
 const NAMES: [(u64, &str); 7] = [
     (OPERATIONS, "operations"),
-    (2, "calls"),
+    (CALLS, "calls"),
     (3, "enlisted"),
     (4, "members"),
-    (5, "outcome_key"),
+    (OUTCOME_KEY, "outcome_key"),
     (6, "requests"),
     (7, "events"),
 ];

@@ -319,20 +319,8 @@ impl KvWork {
         action_of: impl Fn(&str) -> Option<&'a Work>,
     ) -> Result<(), (usize, InvalidWork)> {
         for (at, extras) in self.extras.iter().enumerate() {
-            let fault = match place {
-                _ if extras.pend && place != PlaceInSaga::ActionThatCanBeUndone => Some(InvalidWork::PendTooLate),
-                PlaceInSaga::ActionThatCanBeUndone | PlaceInSaga::Pivot => None,
-                PlaceInSaga::Compensation | PlaceInSaga::AfterPivot => {
-                    extras.respect_pending.then_some(InvalidWork::RespectTooLate)
-                }
-            };
-            let unknown = || {
-                let known = |from: &&Reference| action_of(from.step()).map(|work| (work, from.operation() as usize));
-                extras.references().find_map(|from| {
-                    let (work, operation) = known(&from)?;
-                    work.is_no_value(operation).map(|why| InvalidWork::NoSuchValue { from: from.clone(), why })
-                })
-            };
+            let fault = place.fault_of(extras.pend, extras.respect_pending);
+            let unknown = || extras.references().find_map(|from| from.fault(action_of(from.step())?));
             if let Some(fault) = fault.or_else(unknown) {
                 return Err((at, fault));
             }
@@ -340,8 +328,10 @@ impl KvWork {
         Ok(())
     }
 
-    pub(crate) fn is_no_value(&self, operation: usize) -> Option<&'static str> {
+    pub(crate) fn is_no_value(&self, from: &Reference) -> Option<&'static str> {
+        let operation = from.operation() as usize;
         match self.operations.get(operation) {
+            Some(_) if from.cell().is_some() => Some("an operation leaves one value, which has no columns"),
             None => Some("that step has no operation with that number, counted from 0"),
             Some(found) if !found.may_leave_a_value(&self.extras[operation]) => Some("it never leaves a value"),
             Some(_) => None,

@@ -3,16 +3,18 @@
 //!
 //! | form | of work | of results |
 //! | --- | --- | --- |
-//! | built | [`kv::KvWork`], [`Work::raw`] | [`Value`] |
+//! | built | [`kv::KvWork`], [`call::CallWork`], [`Work::raw`] | [`Value`], [`call::CallResult`] |
 //! | text | [`Work::from_str`](std::str::FromStr), [`Work::texts`], [`GRAMMAR`] | [`Results::shown`] |
 //! | JSON | `Deserialize` of [`Work`], [`OBJECTS`] | `Serialize` of [`Results`] |
-//! | bytes (`work.proto`) | [`Work::encode`], [`kv::read`] | [`Results::encode`], [`Results::read`] |
+//! | bytes (`work.proto`) | [`Work::encode`], [`kv::read`], [`call::read`] | [`Results::encode`], [`Results::encode_calls`], [`Results::read`] |
 //!
 //! A new kind is a module beside [`kv`], a name in `kinds.rs`, a variant in `work.rs` with what it answers there, and the
 //! adapter that does it. Clients, command lines and gateways name no kind, save where one is built.
 //!
 //! Pure: no I/O, clock, thread or randomness.
 
+pub mod call;
+mod datum;
 mod invalid_work;
 mod json;
 mod kinds;
@@ -23,15 +25,19 @@ pub mod text;
 mod wire;
 mod work;
 
+use call::{MAX_ARGUMENT_BYTES, MAX_ARGUMENTS, MAX_CALL_NAME_BYTES, MAX_CALLS};
 use kv::{MAX_KEY_BYTES, MAX_OPERATIONS, MAX_VALUE_BYTES};
 use undoubt_vocabulary::limit;
 use undoubt_vocabulary::limit::Limit;
 
+pub use call::json::OBJECTS as CALL_OBJECTS;
+pub use call::text::GRAMMAR as CALL_GRAMMAR;
+pub use datum::Datum;
 pub use invalid_work::InvalidWork;
 pub use json::raw_from_text;
 pub use kv::json::OBJECTS;
 pub use kv::text::GRAMMAR;
-pub use reference::{Input, Inputs, Reference};
+pub use reference::{Cell, Input, Inputs, Reference};
 pub use results::{FORM_BYTES, Results, Value};
 pub use work::{NotMergeable, PlaceInSaga, Work};
 
@@ -40,4 +46,8 @@ pub const LIMITS: &[Limit] = &[
     limit!(Bytes MAX_KEY_BYTES, "A key of the key-value store; at least 1.", "The client refuses the work; the participant refuses it with `too-large`, an empty one with `invalid-work`."),
     limit!(Bytes MAX_VALUE_BYTES, "A value of the key-value store.", "The client refuses the work; the participant refuses it with `too-large`."),
     limit!(Count MAX_OPERATIONS, "Operations of one branch or step.", "The same."),
+    limit!(Count MAX_CALLS, "Calls of procedures of one branch or step.", "The client refuses the work; the participant refuses it with `too-large`."),
+    limit!(Count MAX_ARGUMENTS, "Arguments of one call.", "The same."),
+    limit!(Bytes MAX_ARGUMENT_BYTES, "A value of an argument.", "The same."),
+    limit!(Bytes MAX_CALL_NAME_BYTES, "The name of a procedure or an argument; at least 1.", "The client refuses the work; the participant refuses it with `invalid-work`."),
 ];

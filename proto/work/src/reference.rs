@@ -1,24 +1,54 @@
 //! A result of a step that a later one uses, whatever the kinds of the two.
 
+use crate::call::CallResult;
+use crate::datum::Datum;
 use crate::invalid_work::InvalidWork;
-use crate::results::{Value, referred};
+use crate::results::{Known, Value, referred};
+use crate::wire::{Fields, Writer};
+use crate::work::Work;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::fmt;
+use std::str::FromStr;
 use undoubt_vocabulary::{Refusal, RefusalCode};
 
 /// A value that an earlier step of the saga read or made: the value in its results at this place. A compensation may
-/// also refer to the results of its own step.
+/// also refer to the results of its own step. As text: `STEP.N`, of a call's result `STEP.N.COLUMN` or `STEP.N.COLUMN[ROW]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     step: String,
     operation: u32,
+    cell: Option<Cell>,
+}
+
+/// A place in the rows of a call's result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// The column, by its name.
+    pub column: String,
+    /// The row, from 0.
+    pub row: u32,
 }
 
 impl Reference {
     /// Returns a reference to what an operation of a step left. `operation` counts from 0.
     pub fn to(step: &str, operation: u32) -> Self {
-        Reference { step: step.to_owned(), operation }
+        Reference { step: step.to_owned(), operation, cell: None }
+    }
+
+    /// Returns a reference to a column of the first row that a call of a step returned. `call` counts from 0.
+    pub fn to_column(step: &str, call: u32, column: &str) -> Self {
+        Reference { cell: Some(Cell { column: column.to_owned(), row: 0 }), ..Reference::to(step, call) }
+    }
+
+    /// Refers to another row, counted from 0. Of a reference to a column.
+    #[must_use]
+    pub fn row(mut self, row: u32) -> Self {
+        if let Some(cell) = &mut self.cell {
+            cell.row = row;
+        }
+        self
     }
 
     /// Returns the step's name.
@@ -26,25 +56,110 @@ impl Reference {
         &self.step
     }
 
-    /// Returns the operation's place in the step, from 0.
+    /// Returns the place of the operation or the call in the step, from 0.
     pub fn operation(&self) -> u32 {
         self.operation
+    }
+
+    /// Returns the place in a call's result; `None` of an operation's.
+    pub fn cell(&self) -> Option<&Cell> {
+        self.cell.as_ref()
     }
 
     pub(crate) fn resolve(&self, inputs: &[&str]) -> Result<Input, InvalidWork> {
         let input = inputs.iter().position(|input| *input == self.step).and_then(|at| u32::try_from(at).ok());
         let input = input.ok_or_else(|| InvalidWork::NoSuchInput { step: self.step.clone() })?;
-        Ok(Input { input, operation: self.operation })
+        Ok(Input { input, operation: self.operation, cell: self.cell.clone().map(Box::new) })
+    }
+
+    /// Returns the fault of a reference to what this work leaves, as far as it is known beforehand.
+    pub(crate) fn fault(&self, work: &Work) -> Option<InvalidWork> {
+        work.is_no_value(self).map(|why| InvalidWork::NoSuchValue { from: self.clone(), why })
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.step, self.operation)?;
+        match &self.cell {
+            None => Ok(()),
+            Some(Cell { column, row: 0 }) => write!(f, ".{column}"),
+            Some(Cell { column, row }) => write!(f, ".{column}[{row}]"),
+        }
+    }
+}
+
+impl FromStr for Reference {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Reference, String> {
+        let operation = |text: &str| {
+            let (step, operation) = text.rsplit_once('.')?;
+            Some(Reference::to(step, operation.parse().ok()?))
+        };
+        let cell = || {
+            let (operation_text, cell) = text.rsplit_once('.')?;
+            let (column, row) = match cell.strip_suffix(']').and_then(|cell| cell.split_once('[')) {
+                Some((column, row)) => (column, row.parse().ok()?),
+                None => (cell, 0),
+            };
+            let is_name = !column.is_empty() && !column.starts_with(|first: char| first.is_ascii_digit());
+            let cell = Cell { column: column.to_owned(), row };
+            operation(operation_text).filter(|_| is_name).map(|from| Reference { cell: Some(cell), ..from })
+        };
+        operation(text).or_else(cell).ok_or_else(|| {
+            format!(
+                "{text:?} is no result of a step; write STEP.N, where N counts from 0, or STEP.N.COLUMN of a call's"
+            )
+        })
     }
 }
 
 /// A reference as the participant reads it: its step is one of those whose results it is handed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Input {
     /// The place of the input, from 0.
     pub input: u32,
-    /// The place of the operation, from 0.
+    /// The place of the operation or the call, from 0.
     pub operation: u32,
+    /// The place in a call's result; boxed, because operations have many references, and few are to calls.
+    pub cell: Option<Box<Cell>>,
+}
+
+impl Input {
+    /// Reads a message `Reference` in the operation or call at this place.
+    pub(crate) fn read(mut fields: Fields<'_>, whole: &Bytes, at: usize) -> Result<Input, InvalidWork> {
+        let (mut input, mut column, mut row) = (Input::default(), Bytes::new(), 0);
+        while let Some(field) = fields.next()? {
+            match field.number {
+                1 => input.input = field.uint32()?,
+                2 => input.operation = field.uint32()?,
+                3 => column = field.bytes(whole)?,
+                4 => row = field.uint32()?,
+                number => {
+                    return Err(InvalidWork::UnknownField { place: format!("a reference of operation {at}"), number });
+                }
+            }
+        }
+        if !column.is_empty() {
+            let column = String::from_utf8(column.into());
+            let unreadable = |_| InvalidWork::Unreadable { cause: "a column's name is no UTF-8".to_owned() };
+            input.cell = Some(Box::new(Cell { column: column.map_err(unreadable)?, row }));
+        }
+        Ok(input)
+    }
+
+    pub(crate) fn write(&self, out: &mut Writer, number: u32) {
+        out.message(number, |out| {
+            let row = self.cell.as_ref().map_or(0, |cell| cell.row);
+            for (number, value) in [(1, self.input), (2, self.operation), (4, row)] {
+                if value != 0 {
+                    out.uint32(number, value);
+                }
+            }
+            self.cell.iter().for_each(|cell| out.bytes(3, cell.column.as_bytes()));
+        });
+    }
 }
 
 /// The results of earlier steps. One is read when the first reference is to it: others may be raw.
@@ -52,7 +167,7 @@ pub struct Input {
 pub struct Inputs<'a> {
     /// `None`: this is no step, so there are no earlier ones.
     encoded: Option<&'a [Bytes]>,
-    read: BTreeMap<u32, Vec<Value>>,
+    read: BTreeMap<u32, Known>,
 }
 
 impl<'a> Inputs<'a> {
@@ -66,19 +181,64 @@ impl<'a> Inputs<'a> {
         Inputs { encoded: Some(inputs), read: BTreeMap::new() }
     }
 
-    /// Returns the value that this refers to.
+    /// Returns the value that this refers to, as an operation takes it.
     ///
     /// # Errors
     /// With [`RefusalCode::InvalidWork`] if there is no such result.
-    pub fn value(&mut self, from: Input) -> Result<&Value, Refusal> {
-        let Input { input, operation } = from;
+    pub fn value(&mut self, from: &Input) -> Result<Value, Refusal> {
+        let Input { input, operation, cell } = from;
+        let missing = |count| {
+            invalid(format!(
+                "result {operation} of input {input} is referred to, but it has {count}, counted from 0; correct it"
+            ))
+        };
+        match (self.results(*input)?, cell) {
+            (Known::Values(values), None) => {
+                values.get(*operation as usize).cloned().ok_or_else(|| missing(values.len()))
+            }
+            (Known::Values(_), Some(cell)) => Err(invalid(format!(
+                "column {} of input {input} is referred to, but it holds results of operations, which have none; leave the column out",
+                cell.column
+            ))),
+            (Known::Calls(calls), cell) => {
+                let call = calls.get(*operation as usize).ok_or_else(|| missing(calls.len()))?;
+                cell_of(call, cell.as_deref(), from).map(|datum| datum.clone().into())
+            }
+        }
+    }
+
+    /// Returns the value that this refers to, as a call takes it.
+    ///
+    /// # Errors
+    /// With [`RefusalCode::InvalidWork`] if there is no such result.
+    pub fn datum(&mut self, from: &Input) -> Result<Datum, Refusal> {
+        if let (Known::Calls(calls), Some(cell)) = (self.results(from.input)?, &from.cell)
+            && let Some(call) = calls.get(from.operation as usize)
+        {
+            return cell_of(call, Some(cell), from).cloned();
+        }
+        self.value(from).map(Datum::from)
+    }
+
+    /// Returns the bytes that stand for the value that this refers to.
+    ///
+    /// # Errors
+    /// Also if there is no value.
+    pub fn present(&mut self, from: &Input) -> Result<Bytes, Refusal> {
+        let Input { input, operation, .. } = from;
+        self.value(from)?.into_bytes().ok_or_else(|| {
+            invalid(format!("result {operation} of input {input} has no value; refer to a result that has one"))
+        })
+    }
+
+    fn results(&mut self, input: u32) -> Result<&Known, Refusal> {
         let Some(encoded) = self.encoded else {
             return Err(invalid(
                 "only a saga's step can refer to results of earlier ones; give the value itself".into(),
             ));
         };
-        let results = match self.read.entry(input) {
-            Entry::Occupied(read) => read.into_mut(),
+        match self.read.entry(input) {
+            Entry::Occupied(read) => Ok(read.into_mut()),
             Entry::Vacant(unread) => {
                 let Some(results) = encoded.get(input as usize) else {
                     let count = encoded.len();
@@ -91,27 +251,27 @@ impl<'a> Inputs<'a> {
                         "input {input} is no undoubt.work.v1.Results ({why}); refer to steps whose results are no raw bytes"
                     ))
                 })?;
-                unread.insert(results)
+                Ok(unread.insert(results))
             }
-        };
-        let count = results.len();
-        results.get(operation as usize).ok_or_else(|| {
-            invalid(format!(
-                "result {operation} of input {input} is referred to, but it has {count}, counted from 0; correct it"
-            ))
-        })
+        }
     }
+}
 
-    /// Returns the bytes that stand for the value that this refers to.
-    ///
-    /// # Errors
-    /// Also if there is no value.
-    pub fn present(&mut self, from: Input) -> Result<Bytes, Refusal> {
-        let Input { input, operation } = from;
-        self.value(from)?.clone().into_bytes().ok_or_else(|| {
-            invalid(format!("result {operation} of input {input} has no value; refer to a result that has one"))
-        })
-    }
+/// Returns a value of a call's result.
+fn cell_of<'a>(call: &'a CallResult, cell: Option<&Cell>, from: &Input) -> Result<&'a Datum, Refusal> {
+    let Input { input, operation, .. } = from;
+    let Some(Cell { column, row }) = cell else {
+        return Err(invalid(format!(
+            "result {operation} of input {input} is a call's; name the column too, as in STEP.N.COLUMN"
+        )));
+    };
+    call.cell(*row as usize, column).ok_or_else(|| {
+        let (rows, columns) = (call.rows.len(), call.columns.join(", "));
+        invalid(format!(
+            "row {row}, column {column} of result {operation} of input {input} is referred to, but it has {rows} rows, counted from 0, \
+             of these columns: {columns}; correct it"
+        ))
+    })
 }
 
 fn invalid(detail: String) -> Refusal {

@@ -1,5 +1,7 @@
 //! The results that a participant hands back.
 
+use crate::call::CallResult;
+use crate::datum::NoDatum;
 use crate::text;
 use crate::wire::{Fields, Malformed, Writer, once, sint64_bytes, varint_bytes};
 use crate::work::Work;
@@ -77,21 +79,29 @@ impl From<Option<Bytes>> for Value {
 }
 
 /// The results that a participant handed back. Whoever carries or shows it need not know its kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Results(Form);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Form {
     /// A participant's own bytes.
     Raw(Bytes),
+    Known(Known),
+}
+
+/// Results of a kind that is known here.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Known {
+    /// Of operations.
     Values(Vec<Value>),
+    Calls(Vec<CallResult>),
 }
 
 impl Results {
     /// Returns what these bytes say they are. Those that do not say it, or say it of what is not known here, are raw.
     pub fn read(encoded: &Bytes) -> Results {
         let form = match decode(encoded) {
-            Ok((values, true)) => Form::Values(values),
+            Ok((known, true)) => Form::Known(known),
             Ok((_, false)) | Err(_) => Form::Raw(encoded.clone()),
         };
         Results(form)
@@ -113,19 +123,35 @@ impl Results {
         out.finish()
     }
 
-    /// Returns one value for each piece of work, in order; `None` of raw results.
+    /// Returns the bytes of results of calls, in order.
+    pub fn encode_calls(results: &[CallResult]) -> Bytes {
+        let mut out = Writer::default();
+        results.iter().for_each(|result| out.message(2, |out| result.write(out)));
+        out.fixed32(FORM_FIELD, FORM);
+        out.finish()
+    }
+
+    /// Returns one value for each operation, in order; `None` of other results.
     pub fn values(&self) -> Option<&[Value]> {
         match &self.0 {
-            Form::Values(values) => Some(values),
-            Form::Raw(_) => None,
+            Form::Known(Known::Values(values)) => Some(values),
+            Form::Known(Known::Calls(_)) | Form::Raw(_) => None,
         }
     }
 
-    /// Returns the values as bytes; `None` of raw results.
+    /// Returns one result for each call, in order; `None` of other results.
+    pub fn calls(&self) -> Option<&[CallResult]> {
+        match &self.0 {
+            Form::Known(Known::Calls(calls)) => Some(calls),
+            Form::Known(Known::Values(_)) | Form::Raw(_) => None,
+        }
+    }
+
+    /// Returns the values of operations as bytes; `None` of other results.
     pub fn into_bytes(self) -> Option<Vec<Option<Bytes>>> {
         match self.0 {
-            Form::Values(values) => Some(values.into_iter().map(Value::into_bytes).collect()),
-            Form::Raw(_) => None,
+            Form::Known(Known::Values(values)) => Some(values.into_iter().map(Value::into_bytes).collect()),
+            Form::Known(Known::Calls(_)) | Form::Raw(_) => None,
         }
     }
 
@@ -133,7 +159,7 @@ impl Results {
     pub fn raw(&self) -> Option<&Bytes> {
         match &self.0 {
             Form::Raw(bytes) => Some(bytes),
-            Form::Values(_) => None,
+            Form::Known(_) => None,
         }
     }
 
@@ -141,7 +167,17 @@ impl Results {
     pub fn shown(&self, work: Option<&Work>) -> Vec<[String; 2]> {
         match &self.0 {
             Form::Raw(bytes) => vec![[String::new(), text::hex(bytes)]],
-            Form::Values(values) => {
+            Form::Known(Known::Calls(calls)) => {
+                let asked = work.map(Work::texts).unwrap_or_default();
+                let lines = |(at, call): (usize, &CallResult)| {
+                    let asked = asked.get(at).cloned().unwrap_or_else(|| (at + 1).to_string());
+                    let rows = call.shown().into_iter().enumerate();
+                    let line = move |(row, text)| [if row == 0 { asked.clone() } else { String::new() }, text];
+                    rows.map(line).collect::<Vec<_>>()
+                };
+                calls.iter().enumerate().flat_map(lines).collect()
+            }
+            Form::Known(Known::Values(values)) => {
                 let asked = work.map(Work::texts).unwrap_or_default();
                 let line = |(at, value): (usize, &Value)| {
                     let asked = asked.get(at).cloned().unwrap_or_else(|| (at + 1).to_string());
@@ -165,6 +201,14 @@ pub(crate) enum NoResults {
     Malformed(Malformed),
     #[error("{what} {number} is not known here")]
     Unknown { what: &'static str, number: u64 },
+    #[error("a column's name is no UTF-8")]
+    Column,
+    #[error("a row has not as many values as there are columns")]
+    Row,
+    #[error("{0}")]
+    Datum(NoDatum),
+    #[error("it has results of operations and of calls")]
+    BothKinds,
 }
 
 impl From<Malformed> for NoResults {
@@ -174,24 +218,30 @@ impl From<Malformed> for NoResults {
 }
 
 /// Reads results that are said to be such: by themselves, or by whoever refers to them.
-pub(crate) fn referred(encoded: &Bytes) -> Result<Vec<Value>, NoResults> {
-    decode(encoded).map(|(values, _)| values)
+pub(crate) fn referred(encoded: &Bytes) -> Result<Known, NoResults> {
+    decode(encoded).map(|(known, _)| known)
 }
 
-/// Returns the values, and whether the bytes say that they are results.
-fn decode(encoded: &Bytes) -> Result<(Vec<Value>, bool), NoResults> {
-    let (mut values, mut form) = (Vec::new(), None);
+/// Returns the results, and whether the bytes say that they are some. Without any they are those of operations.
+fn decode(encoded: &Bytes) -> Result<(Known, bool), NoResults> {
+    let (mut values, mut calls, mut form) = (Vec::new(), Vec::new(), None);
     let mut fields = Fields::of(encoded);
     while let Some(field) = fields.next()? {
         match field.number {
             1 => values.push(Value::read(field.message()?, encoded)?),
+            2 => calls.push(CallResult::read(field.message()?, encoded)?),
             number if number == u64::from(FORM_FIELD) => once(&mut form, field.fixed32()?)?,
             number => return Err(NoResults::Unknown { what: "kind", number }),
         }
     }
+    let known = match (values.is_empty(), calls.is_empty()) {
+        (_, true) => Known::Values(values),
+        (true, false) => Known::Calls(calls),
+        (false, false) => return Err(NoResults::BothKinds),
+    };
     match form {
-        None => Ok((values, false)),
-        Some(FORM) => Ok((values, true)),
+        None => Ok((known, false)),
+        Some(FORM) => Ok((known, true)),
         Some(other) => Err(NoResults::Unknown { what: "form", number: other.into() }),
     }
 }

@@ -33,9 +33,8 @@ pub(crate) struct Field<'a> {
 enum Content<'a> {
     Number(u64),
     Fixed32(u32),
+    Fixed64(u64),
     Bytes(&'a [u8]),
-    /// A field of a type that no field here has.
-    Other,
 }
 
 impl<'a> Fields<'a> {
@@ -52,7 +51,7 @@ impl<'a> Fields<'a> {
         let tag = self.varint()?;
         let content = match tag & 7 {
             0 => Content::Number(self.varint()?),
-            1 => self.take(8).map(|_| Content::Other)?,
+            1 => Content::Fixed64(self.take(8)?.get_u64_le()),
             2 => {
                 let length = usize::try_from(self.varint()?).map_err(|_| CUT)?;
                 Content::Bytes(self.take(length)?)
@@ -108,14 +107,14 @@ impl<'a> Field<'a> {
     fn slice(self) -> Result<&'a [u8], Malformed> {
         match self.content {
             Content::Bytes(bytes) => Ok(bytes),
-            Content::Number(_) | Content::Fixed32(_) | Content::Other => Err(OTHER_TYPE),
+            Content::Number(_) | Content::Fixed32(_) | Content::Fixed64(_) => Err(OTHER_TYPE),
         }
     }
 
     fn varint(self) -> Result<u64, Malformed> {
         match self.content {
             Content::Number(number) => Ok(number),
-            Content::Bytes(_) | Content::Fixed32(_) | Content::Other => Err(OTHER_TYPE),
+            Content::Bytes(_) | Content::Fixed32(_) | Content::Fixed64(_) => Err(OTHER_TYPE),
         }
     }
 
@@ -136,7 +135,18 @@ impl<'a> Field<'a> {
     pub(crate) fn fixed32(self) -> Result<u32, Malformed> {
         match self.content {
             Content::Fixed32(number) => Ok(number),
-            Content::Number(_) | Content::Bytes(_) | Content::Other => Err(OTHER_TYPE),
+            Content::Number(_) | Content::Bytes(_) | Content::Fixed64(_) => Err(OTHER_TYPE),
+        }
+    }
+
+    pub(crate) fn uint64(self) -> Result<u64, Malformed> {
+        self.varint()
+    }
+
+    pub(crate) fn double(self) -> Result<f64, Malformed> {
+        match self.content {
+            Content::Fixed64(number) => Ok(f64::from_bits(number)),
+            Content::Number(_) | Content::Bytes(_) | Content::Fixed32(_) => Err(OTHER_TYPE),
         }
     }
 }
@@ -184,6 +194,16 @@ impl Writer {
     pub(crate) fn uint32(&mut self, number: u32, value: u32) {
         self.tag(number, 0);
         self.varint(value.into());
+    }
+
+    pub(crate) fn uint64(&mut self, number: u32, value: u64) {
+        self.tag(number, 0);
+        self.varint(value);
+    }
+
+    pub(crate) fn double(&mut self, number: u32, value: f64) {
+        self.tag(number, 1);
+        self.0.extend_from_slice(&value.to_bits().to_le_bytes());
     }
 
     pub(crate) fn sint64(&mut self, number: u32, value: i64) {

@@ -1,26 +1,33 @@
 //! Work of any kind, as whoever carries it handles it.
 
+use crate::call;
+use crate::call::{Call, CallWork};
 use crate::invalid_work::InvalidWork;
 use crate::kv::KvWork;
+use crate::reference::Reference;
 use bytes::Bytes;
 use std::str::FromStr;
 
 /// The work of one participant. Whoever carries it need not know its kind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Work(Kind);
 
 /// Each method below says for each kind what it can do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 enum Kind {
     /// Work in a participant's own format.
     Raw(Bytes),
     /// Work of a key-value store.
     Operations(KvWork),
+    /// Calls of procedures.
+    Calls(CallWork),
 }
 
 /// Work of one participant that cannot be put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("raw work cannot be merged with other work; put all of a participant's work into one")]
+#[error(
+    "raw work cannot be merged with other work, nor operations with calls; put all of a participant's work into one"
+)]
 pub struct NotMergeable;
 
 /// The place of work in a saga, which decides what it may have.
@@ -30,6 +37,34 @@ pub enum PlaceInSaga {
     Pivot,
     AfterPivot,
     Compensation,
+}
+
+impl PlaceInSaga {
+    /// Returns the fault of a piece of work with these semantic locks at this place.
+    pub(crate) fn fault_of(self, pend: bool, respect_pending: bool) -> Option<InvalidWork> {
+        match self {
+            PlaceInSaga::ActionThatCanBeUndone => None,
+            PlaceInSaga::Pivot | PlaceInSaga::AfterPivot | PlaceInSaga::Compensation if pend => {
+                Some(InvalidWork::PendTooLate)
+            }
+            PlaceInSaga::Pivot => None,
+            PlaceInSaga::Compensation | PlaceInSaga::AfterPivot => {
+                respect_pending.then_some(InvalidWork::RespectTooLate)
+            }
+        }
+    }
+}
+
+impl From<CallWork> for Work {
+    fn from(work: CallWork) -> Self {
+        Work(Kind::Calls(work))
+    }
+}
+
+impl From<Call> for Work {
+    fn from(call: Call) -> Self {
+        CallWork::from(call).into()
+    }
 }
 
 impl From<KvWork> for Work {
@@ -43,6 +78,9 @@ impl FromStr for Work {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Work, String> {
+        if text.split_whitespace().next() == Some(call::text::VERB) {
+            return call::text::parse(text).map(Work::from);
+        }
         text.parse().map(Kind::Operations).map(Work)
     }
 }
@@ -63,6 +101,7 @@ impl Work {
         match &self.0 {
             Kind::Raw(work) => Ok(work.clone()),
             Kind::Operations(work) => work.encode_with(inputs),
+            Kind::Calls(work) => work.encode_with(inputs),
         }
     }
 
@@ -70,7 +109,11 @@ impl Work {
     pub fn then(self, other: Work) -> Result<Work, NotMergeable> {
         match (self.0, other.0) {
             (Kind::Operations(first), Kind::Operations(second)) => Ok(first.then(second).into()),
-            (Kind::Raw(_), _) | (_, Kind::Raw(_)) => Err(NotMergeable),
+            (Kind::Calls(first), Kind::Calls(second)) => Ok(first.then(second).into()),
+            (Kind::Raw(_), _)
+            | (_, Kind::Raw(_))
+            | (Kind::Operations(_), Kind::Calls(_))
+            | (Kind::Calls(_), Kind::Operations(_)) => Err(NotMergeable),
         }
     }
 
@@ -79,13 +122,14 @@ impl Work {
         match &self.0 {
             Kind::Raw(_) => Vec::new(),
             Kind::Operations(work) => work.texts(),
+            Kind::Calls(work) => work.calls().iter().map(Call::to_text).collect(),
         }
     }
 
     /// Returns the value that the piece at this place brings along and leaves: branches do not tell it again.
     pub fn brought(&self, at: usize) -> Option<String> {
         match &self.0 {
-            Kind::Raw(_) => None,
+            Kind::Raw(_) | Kind::Calls(_) => None,
             Kind::Operations(work) => work.brought(at),
         }
     }
@@ -94,7 +138,7 @@ impl Work {
     pub fn can_keep(&self) -> bool {
         match &self.0 {
             Kind::Raw(_) => false,
-            Kind::Operations(_) => true,
+            Kind::Operations(_) | Kind::Calls(_) => true,
         }
     }
 
@@ -104,6 +148,7 @@ impl Work {
         match &mut self.0 {
             Kind::Raw(_) => {}
             Kind::Operations(work) => work.keep(key, value, in_branch),
+            Kind::Calls(work) => work.keep(key, value, in_branch),
         }
     }
 
@@ -113,6 +158,7 @@ impl Work {
         match &self.0 {
             Kind::Raw(_) => self.clone(),
             Kind::Operations(work) => work.clone().without_branch_values().into(),
+            Kind::Calls(work) => work.clone().without_branch_values().into(),
         }
     }
 
@@ -121,6 +167,7 @@ impl Work {
         match &self.0 {
             Kind::Raw(_) => Vec::new(),
             Kind::Operations(work) => work.referred_steps(),
+            Kind::Calls(work) => work.referred_steps(),
         }
     }
 
@@ -134,14 +181,16 @@ impl Work {
         match &self.0 {
             Kind::Raw(_) => Ok(()),
             Kind::Operations(work) => work.check_in_saga(place, action_of),
+            Kind::Calls(work) => work.check_in_saga(place, action_of),
         }
     }
 
-    /// Returns why the result at this place never has a value, as far as that is known beforehand.
-    pub(crate) fn is_no_value(&self, at: usize) -> Option<&'static str> {
+    /// Returns why this, which refers to its results, never has a value, as far as that is known beforehand.
+    pub(crate) fn is_no_value(&self, from: &Reference) -> Option<&'static str> {
         match &self.0 {
             Kind::Raw(_) => None,
-            Kind::Operations(work) => work.is_no_value(at),
+            Kind::Operations(work) => work.is_no_value(from),
+            Kind::Calls(work) => work.is_no_value(from),
         }
     }
 }

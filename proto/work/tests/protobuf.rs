@@ -20,7 +20,11 @@ fn bytes() -> impl Strategy<Value = Bytes> {
 }
 
 fn reference() -> impl Strategy<Value = wire::Reference> {
-    (any::<u32>(), any::<u32>()).prop_map(|(input, operation)| wire::Reference { input, operation })
+    (any::<u32>(), any::<u32>()).prop_map(|(input, operation)| wire::Reference {
+        input,
+        operation,
+        ..Default::default()
+    })
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
@@ -54,7 +58,9 @@ fn operation() -> impl Strategy<Value = wire::Operation> {
 
 /// The same as the generated types have it.
 fn to_wire(operation: Operation, extras: Extras<Input>) -> wire::Operation {
-    let from = |from: Option<Input>| from.map(|Input { input, operation }| wire::Reference { input, operation });
+    let from = |from: Option<Input>| {
+        from.map(|Input { input, operation, cell: _ }| wire::Reference { input, operation, ..Default::default() })
+    };
     let Extras { key_suffix_from, value_from, expected_from, pend, respect_pending, value_in_branch } = extras;
     let (key, value_from, expected_from) = (operation.key().clone(), from(value_from), from(expected_from));
     let kind = match operation {
@@ -108,7 +114,7 @@ const INPUTS: [&str; 2] = ["first", "second"];
 proptest! {
     #[test]
     fn work_of_any_program_is_read_as_it_was_meant(operations in proptest::collection::vec(operation(), 0..6)) {
-        let encoded = Bytes::from(wire::Work { operations: operations.clone() }.encode_to_vec());
+        let encoded = Bytes::from(wire::Work { operations: operations.clone(), ..Default::default() }.encode_to_vec());
         let read: Result<Vec<_>, _> = read(&encoded).unwrap().collect();
         let read: Vec<_> = read.unwrap().into_iter().map(|(operation, extras)| to_wire(operation, extras)).collect();
         prop_assert_eq!(read, operations);
@@ -155,6 +161,53 @@ proptest! {
     }
 }
 
+#[test]
+fn calls_are_what_the_generated_types_read_and_write() {
+    use undoubt_work::call::{Call, CallResult};
+    use undoubt_work::{Datum, call};
+    let data = [
+        Datum::Null,
+        Datum::Bool(true),
+        Datum::Integer(i64::MIN),
+        Datum::Double(0.5),
+        Datum::Decimal("12.50".into()),
+        Datum::Text("alice".into()),
+        Datum::Bytes("b".into()),
+        Datum::TimestampUs(-1),
+        Datum::Json("[1]".into()),
+        Datum::Uuid([7; 16]),
+    ];
+    let of = |work: Call, (at, datum): (usize, &Datum)| work.arg(&format!("a{at}"), datum.clone());
+    let call = data.iter().enumerate().fold(Call::new("withdraw"), of);
+    let call = call.arg_from("from", Reference::to_column("second", 2, "id").row(3)).pend().respect_pending();
+    let mut work = Work::from(call);
+    work.keep(&"order".into(), "acted t".into(), Some("committed t".into()));
+    let encoded = work.encode(&INPUTS).unwrap();
+    let read = wire::Work::decode(encoded.clone()).unwrap();
+    let from = wire::Reference { input: 1, operation: 2, column: "id".into(), row: 3 };
+    assert_eq!(read.calls[0].arguments.last().unwrap().given, Some(wire::argument::Given::From(from)));
+    assert_eq!(wire::Work::decode(read.encode_to_vec().as_slice()).unwrap(), read);
+    assert_eq!(call::read(&encoded), call::read(&read.encode_to_vec().into()), "whatever order fields are written in");
+    let rows = vec![data.to_vec()];
+    let columns = (0..data.len()).map(|at| format!("c{at}")).collect();
+    let results = [CallResult { affected: 3, columns, rows }];
+    let encoded = Results::encode_calls(&results);
+    let read = wire::Results::decode(encoded).unwrap();
+    assert_eq!((read.calls[0].affected, read.calls[0].rows[0].values.len()), (3, data.len()));
+    assert_eq!(Results::read(&read.encode_to_vec().into()).calls(), Some(&results[..]));
+}
+
+#[test]
+fn a_resource_of_calls_refuses_operations_and_what_it_does_not_know() {
+    use undoubt_work::call;
+    let error = |work: &[u8]| call::read(&Bytes::copy_from_slice(work)).unwrap_err().to_string();
+    let operations = error(&with(b"\x0a\x01k\x12\x00"));
+    assert!(operations.contains("has operations") && operations.contains("does calls"), "{operations}");
+    assert!(error(b"\x12\x05\x0a\x01p\x30\x01").contains("call 0 has a field 6"));
+    assert!(error(b"\x12\x08\x0a\x01p\x12\x03\x0a\x01a").contains("neither a value nor a reference"));
+    assert!(error(b"").contains("no calls"));
+}
+
 fn refusal(work: &[u8]) -> Refusal {
     let work = Bytes::copy_from_slice(work);
     let read: Result<Vec<_>, InvalidWork> = read(&work).and_then(Iterator::collect);
@@ -194,8 +247,8 @@ fn a_field_from_the_future_is_refused_wherever_it_stands() {
         (b"\x0a\x01k\x22\x02\x08\x01", "the delete of operation 0 has a field 1"),
         (b"\x0a\x01k\x2a\x02\x20\x01", "the add of operation 0 has a field 4"),
         (b"\x0a\x01k\x32\x02\x28\x01", "the compare-and-set of operation 0 has a field 5"),
-        (b"\x0a\x01k\x1a\x04\x12\x02\x18\x01", "a reference of operation 0 has a field 3"),
-        (b"\x12\x00\x3a\x02\x18\x01", "a reference of operation 0 has a field 3"),
+        (b"\x0a\x01k\x1a\x04\x12\x02\x28\x01", "a reference of operation 0 has a field 5"),
+        (b"\x12\x00\x3a\x02\x28\x01", "a reference of operation 0 has a field 5"),
         (b"\x0a\x01k", "operation 0 has no kind"),
         (b"\x0a\x01k\x52\x00", "operation 0 has a field 10"),
     ] {

@@ -69,8 +69,8 @@ fn results(input: &[u8]) {
     serde_json::to_string(&read).expect("results are JSON");
     let of_step = [encoded];
     for operation in [0, 1, u32::MAX] {
-        let from = undoubt_work::Input { input: 0, operation };
-        if let Err(refusal) = Inputs::of_step(&of_step).value(from) {
+        let from = undoubt_work::Input { input: 0, operation, cell: None };
+        if let Err(refusal) = Inputs::of_step(&of_step).value(&from) {
             says_why(&refusal.detail, input);
         }
     }

@@ -78,7 +78,7 @@ fn resolve(
     inputs: &mut Inputs<'_>,
 ) -> Result<Operation, Refusal> {
     let Extras { key_suffix_from, value_from, expected_from, value_in_branch, pend: _, respect_pending: _ } = extras;
-    let mut whole = |key: Bytes| match key_suffix_from {
+    let mut whole = |key: Bytes| match &key_suffix_from {
         None => Ok(key),
         Some(suffix) => with_suffix(&key, &inputs.present(suffix)?),
     };
@@ -112,7 +112,7 @@ fn or_from(given: Option<Bytes>, from: Option<Input>, inputs: &mut Inputs<'_>) -
         Some(_) if given.is_some() => {
             Err(invalid("a value and a reference stand for the same thing; give one of the two".into()))
         }
-        Some(from) => Ok(inputs.value(from)?.clone().into_bytes()),
+        Some(from) => Ok(inputs.value(&from)?.into_bytes()),
     }
 }
 

@@ -153,16 +153,7 @@ fn compare_and_set(mut part: Part<'_>, extras: &mut Extras<Input>) -> Result<Ope
 }
 
 fn input(part: Part<'_>) -> Result<Input, InvalidWork> {
-    let mut part = Part { of: "a reference", ..part };
-    let mut input = Input::default();
-    while let Some(field) = part.fields.next()? {
-        match field.number {
-            1 => input.input = field.uint32()?,
-            2 => input.operation = field.uint32()?,
-            number => return Err(part.unknown(number)),
-        }
-    }
-    Ok(input)
+    Input::read(part.fields, part.whole, part.at)
 }
 
 /// Appends one operation to a work.
@@ -178,7 +169,7 @@ pub(super) fn write(out: &mut Writer, operation: &Operation, extras: &Extras<Inp
                 if !value.is_empty() {
                     out.bytes(1, value);
                 }
-                reference(out, 2, *value_from);
+                reference(out, 2, value_from.as_ref());
                 optional(out, 3, value_in_branch.as_ref());
             }),
             Operation::Delete { .. } => out.message(4, |_| ()),
@@ -193,11 +184,11 @@ pub(super) fn write(out: &mut Writer, operation: &Operation, extras: &Extras<Inp
             Operation::CompareAndSet { expected, value, .. } => out.message(6, |out| {
                 optional(out, 1, expected.as_ref());
                 optional(out, 2, value.as_ref());
-                reference(out, 3, *expected_from);
-                reference(out, 4, *value_from);
+                reference(out, 3, expected_from.as_ref());
+                reference(out, 4, value_from.as_ref());
             }),
         }
-        reference(out, 7, *key_suffix_from);
+        reference(out, 7, key_suffix_from.as_ref());
         for (number, flag) in [(8, *pend), (9, *respect_pending)] {
             if flag {
                 out.uint32(number, 1);
@@ -210,13 +201,6 @@ fn optional(out: &mut Writer, number: u32, value: Option<&Bytes>) {
     value.iter().for_each(|value| out.bytes(number, value));
 }
 
-fn reference(out: &mut Writer, number: u32, from: Option<Input>) {
-    let Some(Input { input, operation }) = from else { return };
-    out.message(number, |out| {
-        for (number, value) in [(1, input), (2, operation)] {
-            if value != 0 {
-                out.uint32(number, value);
-            }
-        }
-    });
+fn reference(out: &mut Writer, number: u32, from: Option<&Input>) {
+    from.iter().for_each(|from| from.write(out, number));
 }

@@ -90,12 +90,11 @@ impl Extra {
 }
 
 fn reference(word: &Word) -> Result<Reference, String> {
-    let text = word.bare().unwrap_or_default();
-    let read = text.rsplit_once('.').and_then(|(step, operation)| Some(Reference::to(step, operation.parse().ok()?)));
-    read.ok_or_else(|| format!("{text:?} is no result of a step; write STEP.N, where N counts from 0"))
+    word.bare().unwrap_or_default().parse()
 }
 
-const VERBS: [&str; 5] = ["get", "put", "delete", "add", "cas"];
+/// The verb of calls among them, for whoever misspells it.
+const VERBS: [&str; 6] = ["get", "put", "delete", "add", "cas", crate::call::text::VERB];
 
 fn parse(text: &str, words: &[Word], extras: &[Extra]) -> Result<Operation, String> {
     let wrong = |why: String| format!("{text:?} is no operation: {why}");
@@ -203,7 +202,7 @@ fn extras_text(extras: &Extras) -> String {
     let Extras { key_suffix_from, value_from, expected_from, pend, respect_pending, value_in_branch: _ } = extras;
     let references = [("key-from", key_suffix_from), ("value-from", value_from), ("expected-from", expected_from)];
     let references = references.into_iter().filter_map(|(name, from)| from.as_ref().map(|from| (name, from)));
-    let references = references.map(|(name, from)| format!(" {name}={}.{}", from.step(), from.operation()));
+    let references = references.map(|(name, from)| format!(" {name}={from}"));
     let flags = [("pend", *pend), ("respect-pending", *respect_pending)];
     let flags = flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| format!(" {name}"));
     references.chain(flags).collect()
