@@ -92,10 +92,13 @@ async fn end(shared: &Shared, id: &BranchId, commit: bool) -> Result<Ended, Reso
                 shared.sessions.give_back(*slot);
                 return Ok(Ended::AsTold);
             }
-            // Whatever the server said or did not: the session is ended, and the branch is looked at.
+            // The session is ended, whatever the server said or did not, and the branch is looked at.
             Err(error) => {
                 warn(&xid, verb, &error);
                 shared.sessions.suspect(*slot);
+                if class_of(&error) == Class::Unknown {
+                    return Err(ResourceError::Unclear { cause: format!("XA {verb}: {}", told(&error)) });
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Records of the participant's own: single statements, each a transaction by itself, which may be repeated.
 
 use crate::class::{NO_TABLE, class_of, code_of, told};
+use crate::session::Answer;
 use crate::shared::Shared;
 use crate::value::{bytes, text};
 use bytes::Bytes;
@@ -34,16 +35,26 @@ pub(crate) fn failure(error: &Error) -> ResourceError {
     }
 }
 
-/// Runs one statement on a session that many share.
+/// Runs one statement, which may be repeated, on a session that many share.
 pub(crate) async fn run(shared: &Shared, sql: &str) -> Result<u64, ResourceError> {
-    let mut session = shared.sessions.recorder().await?;
-    Ok(session.run(sql).await.map_err(|error| failure(&error))?.affected)
+    Ok(answer(shared, sql).await?.affected)
 }
 
 /// Returns the rows of a query on a session that many share.
 pub(crate) async fn rows(shared: &Shared, sql: &str) -> Result<Vec<Row>, ResourceError> {
-    let mut session = shared.sessions.recorder().await?;
-    session.rows(sql).await.map_err(|error| failure(&error))
+    Ok(answer(shared, sql).await?.rows)
+}
+
+async fn answer(shared: &Shared, sql: &str) -> Result<Answer, ResourceError> {
+    let first = shared.sessions.recorder().await?.run(sql).await;
+    match first {
+        Ok(answer) => Ok(answer),
+        // The session may have been ended while nobody used it.
+        Err(error) if error.is_fatal() => {
+            shared.sessions.recorder().await?.run(sql).await.map_err(|error| failure(&error))
+        }
+        Err(error) => Err(failure(&error)),
+    }
 }
 
 /// Returns the condition that is true of the rows of a branch.

@@ -93,29 +93,27 @@ impl Session {
 
 async fn read(conn: &mut Conn, sql: &str, most_bytes: usize, answers: &mut Vec<Answer>) -> Result<(), Error> {
     let mut result = conn.query_iter(sql).await?;
-    loop {
-        let columns = result.columns().filter(|columns| !columns.is_empty());
-        let mut answer = Answer { columns, affected: result.affected_rows(), ..Answer::default() };
-        let mut bytes = 0_usize;
-        if answer.columns.is_none() {
-            // The next one begins, and may be an error.
+    while let Some(columns) = result.columns() {
+        let mut answer = Answer { affected: result.affected_rows(), ..Answer::default() };
+        if columns.is_empty() {
             answers.push(answer);
+            // Goes on to the next statement, whose error this may be.
             result.next().await?;
-        } else {
-            while let Some(row) = result.next().await? {
-                bytes = bytes.saturating_add(size_of_row(&row));
-                answer.is_too_large |= bytes > most_bytes;
-                match answer.is_too_large {
-                    true => answer.rows.clear(),
-                    false => answer.rows.push(row),
-                }
+            continue;
+        }
+        let mut bytes = 0_usize;
+        while let Some(row) = result.next().await? {
+            bytes = bytes.saturating_add(size_of_row(&row));
+            answer.is_too_large |= bytes > most_bytes;
+            match answer.is_too_large {
+                true => answer.rows.clear(),
+                false => answer.rows.push(row),
             }
-            answers.push(answer);
         }
-        if result.is_empty() {
-            return Ok(());
-        }
+        answers.push(Answer { columns: Some(columns), ..answer });
     }
+    // The error of the statement after the last that was answered well is told here.
+    result.drop_result().await
 }
 
 fn size_of_row(row: &Row) -> usize {

@@ -252,6 +252,8 @@ impl Sessions {
             "a session broke while something was under way; it is ended before anything is said of it"
         );
         self.state().suspects.insert(backend);
+        // What has ended one may have ended all, and those that wait here would tell only when they are used.
+        self.idle().clear();
     }
 
     /// Ends all suspects, and returns once they have ended.

@@ -8,9 +8,7 @@ use mysql_async::prelude::Queryable as _;
 use std::sync::Arc;
 use std::time::Duration;
 use support::branch::{COORDINATOR, branch, call, prepare, refused, vote};
-use support::{
-    PATIENCE, PROCEDURES, database, kill_sessions, open, participant, server, settings, until, work,
-};
+use support::{PATIENCE, PROCEDURES, database, kill_sessions, open, participant, server, settings, until, work};
 use tokio_util::sync::CancellationToken;
 use undoubt_mariadb::{MariaDb, Settings, list};
 use undoubt_participant::resource::{Branches as _, Ended, Recovered, Resource as _, ResourceError};
@@ -62,7 +60,8 @@ impl Bank {
 
     async fn is_clean(&self) {
         until(&self.server, DATABASE, IN_DOUBT, "").await;
-        until(&self.server, DATABASE, "SELECT COUNT(*) FROM information_schema.INNODB_TRX", "0").await;
+        let open = "SELECT trx_id, trx_state, trx_mysql_thread_id, trx_rows_locked, trx_started, p.COMMAND, p.TIME FROM information_schema.INNODB_TRX LEFT JOIN information_schema.PROCESSLIST p ON ID = trx_mysql_thread_id";
+        until(&self.server, DATABASE, open, "").await;
     }
 }
 
@@ -160,8 +159,7 @@ async fn what_the_server_has_lost_is_told_and_committed_once_it_is_found_again()
     let known = list(&settings(bank.server.url(DATABASE))).await.unwrap();
     assert!(known.is_empty());
     let identity = bank.server.sql(DATABASE, "SELECT HEX(id) FROM undoubt_identity").await.unwrap();
-    let identity: Vec<u8> =
-        (0..8).map(|at| u8::from_str_radix(&identity[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let identity: Vec<u8> = (0..8).map(|at| u8::from_str_radix(&identity[2 * at..2 * at + 2], 16).unwrap()).collect();
     let name = PreparedName {
         identity: undoubt_sql::Identity(identity.try_into().unwrap()),
         coordinator: COORDINATOR,
@@ -170,15 +168,14 @@ async fn what_the_server_has_lost_is_told_and_committed_once_it_is_found_again()
         tx: id.tx.clone(),
     };
     let xid = literal(&name.to_xid());
-    let evidence = format!(
-        "INSERT INTO undoubt_finished VALUES ({}, 1, {}, 1, '')",
-        hex(&COORDINATOR.0),
-        hex(id.tx.as_bytes())
-    );
+    let evidence =
+        format!("INSERT INTO undoubt_finished VALUES ({}, 1, {}, 1, '')", hex(&COORDINATOR.0), hex(id.tx.as_bytes()));
     let mut lost = mysql_async::Conn::from_url(bank.server.url(DATABASE)).await.unwrap();
-    lost.query_drop(format!("XA START {xid}; {evidence}; INSERT INTO kv VALUES ('k', 'lost'); XA END {xid}; XA PREPARE {xid}"))
-        .await
-        .unwrap();
+    lost.query_drop(format!(
+        "XA START {xid}; {evidence}; INSERT INTO kv VALUES ('k', 'lost'); XA END {xid}; XA PREPARE {xid}"
+    ))
+    .await
+    .unwrap();
     let _ = lost.reset().await;
     bank.server.sql(DATABASE, &format!("XA COMMIT {xid}")).await.unwrap();
     assert_eq!(bank.value("k").await, "", "the server has answered OK and not committed");
@@ -187,7 +184,9 @@ async fn what_the_server_has_lost_is_told_and_committed_once_it_is_found_again()
     let recovered = bank.crash().await;
     assert_eq!(recovered.prepared.len(), 1, "it is in doubt all the same");
     let told = bank.resource.commit(id.clone()).await;
-    let Err(ResourceError::Unavailable { cause }) = told else { panic!("it is not there, so it is not told: {told:?}") };
+    let Err(ResourceError::Unavailable { cause }) = told else {
+        panic!("it is not there, so it is not told: {told:?}")
+    };
     assert!(cause.contains("Restart the server"), "{cause}");
 
     bank.server.kill_9();

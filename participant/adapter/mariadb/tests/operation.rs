@@ -23,7 +23,8 @@ fn find<'a>(lacks: &'a [Lack], what: &str) -> &'a Lack {
 
 #[tokio::test]
 async fn a_check_says_what_a_server_lacks_and_what_to_change() {
-    let mut server = servers::MariaDb::start(&[("innodb-flush-log-at-trx-commit", "2"), ("max-connections", "10")]).await.unwrap();
+    let mut server =
+        servers::MariaDb::start(&[("innodb-flush-log-at-trx-commit", "2"), ("max-connections", "10")]).await.unwrap();
     server.sql("", &format!("CREATE DATABASE {DATABASE}")).await.unwrap();
     let settings = settings(server.url(DATABASE));
     let shared = "[procedure.shared]\nparameters = { a = \"bigint\" }\nstatements = [\n  { sql = \"SELECT 1 FROM t WHERE a = :a LOCK IN SHARE \
@@ -57,7 +58,10 @@ async fn a_check_says_what_a_server_lacks_and_what_to_change() {
 #[tokio::test]
 async fn a_user_with_the_rights_that_init_grants_is_enough() {
     let server = server().await;
-    server.sql("", &format!("CREATE DATABASE {DATABASE}; CREATE USER undoubt@'127.0.0.1' IDENTIFIED BY 'secret'")).await.unwrap();
+    server
+        .sql("", &format!("CREATE DATABASE {DATABASE}; CREATE USER undoubt@'127.0.0.1' IDENTIFIED BY 'secret'"))
+        .await
+        .unwrap();
     server.sql(DATABASE, support::TABLES).await.unwrap();
     let url = format!("mysql://undoubt@{}/{DATABASE}", server.address());
     let password = std::env::temp_dir().join(format!("undoubt-password-{}", std::process::id()));
@@ -145,7 +149,12 @@ async fn values_of_all_types_go_there_and_come_back() {
         ("d", "bigint", Datum::Integer(i64::MIN), Datum::Integer(i64::MIN)),
         ("e", "real", Datum::Double(0.5), Datum::Double(0.5)),
         ("f", "double", Datum::Double(-1.25e-200), Datum::Double(-1.25e-200)),
-        ("g", "numeric", Datum::Decimal("-12345678901234567890.5".to_owned()), Datum::Decimal("-12345678901234567890.5000000000".to_owned())),
+        (
+            "g",
+            "numeric",
+            Datum::Decimal("-12345678901234567890.5".to_owned()),
+            Datum::Decimal("-12345678901234567890.5000000000".to_owned()),
+        ),
         ("h", "text", work::text("it's \\ \"ö\" ; -- \u{1F600}"), work::text("it's \\ \"ö\" ; -- \u{1F600}")),
         ("i", "bytes", Datum::Bytes(vec![0, 39, 92, 255]), Datum::Bytes(vec![0, 39, 92, 255])),
         ("j", "timestamp", Datum::TimestampUs(1_500_000), Datum::TimestampUs(1_500_000)),

@@ -14,7 +14,7 @@ use undoubt_test_servers as servers;
 use undoubt_vocabulary::ParticipantName;
 
 /// The time for which tests wait for what has to happen.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 pub const PROCEDURES: &str = r#"
 [procedure.put]
@@ -33,17 +33,17 @@ statements = [
   { sql = "UPDATE kv SET value = value + :delta WHERE name = :key AND (:floor IS NULL OR value + :delta >= :floor)", rows = 1, otherwise = "the sum under {key} would be below {floor}" },
   { sql = "SELECT value FROM kv WHERE name = :key FOR UPDATE" },
 ]
-[procedure.two]
-parameters = { first = "text", second = "text" }
-statements = [
-  { sql = "UPDATE kv SET value = 'new' WHERE name = :first", rows = 1 },
-  { sql = "UPDATE kv /* then */ SET value = 'new' WHERE name = :second", rows = 1 },
-]
 [procedure.put_marked]
 parameters = { key = "text", value = "text" }
 locks = ["k:{key}"]
 statements = [
   { sql = "INSERT INTO kv (name, value) VALUES (:key, :value) ON DUPLICATE KEY UPDATE value = :value" },
+]
+[procedure.two]
+parameters = { first = "text", second = "text" }
+statements = [
+  { sql = "UPDATE kv SET value = 'new' WHERE name = :first", rows = 1 },
+  { sql = "UPDATE kv /* then */ SET value = 'new' WHERE name = :second", rows = 1 },
 ]
 "#;
 
@@ -109,14 +109,30 @@ pub const ENDING: &str = "SELECT COUNT(*) FROM information_schema.INNODB_TRX t L
 
 /// Ends all sessions that are connected to a database, and waits for it.
 pub async fn kill_sessions(server: &servers::MariaDb, database: &str) {
-    let sql =
-        format!("SELECT ID FROM information_schema.PROCESSLIST WHERE DB = '{database}' AND ID <> CONNECTION_ID()");
-    for id in server.sql("", &sql).await.unwrap().lines() {
+    kill(
+        server,
+        &format!("SELECT ID FROM information_schema.PROCESSLIST WHERE DB = '{database}' AND ID <> CONNECTION_ID()"),
+    )
+    .await;
+}
+
+/// Ends the sessions connected to a database that are in transactions, and waits for it.
+pub async fn kill_transactions(server: &servers::MariaDb, database: &str) {
+    // InnoDB's list may be this old.
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let sessions = format!(
+        "SELECT p.ID FROM information_schema.INNODB_TRX t JOIN information_schema.PROCESSLIST p ON p.ID = t.trx_mysql_thread_id WHERE p.DB = \
+         '{database}'"
+    );
+    kill(server, &sessions).await;
+}
+
+async fn kill(server: &servers::MariaDb, sessions: &str) {
+    for id in server.sql("", sessions).await.unwrap().lines() {
         // It may have ended in between.
         let _ = server.sql("", &format!("KILL {id}")).await;
         until(server, "", &format!("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = {id}"), "0").await;
     }
-    // InnoDB's list may be this old.
     tokio::time::sleep(Duration::from_millis(150)).await;
     until(server, "", ENDING, "0").await;
 }

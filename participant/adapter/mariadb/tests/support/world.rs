@@ -1,6 +1,6 @@
 //! Where the suite finds MariaDB.
 
-use super::{PROCEDURES, database, kill_sessions, open, server, settings, work};
+use super::{PROCEDURES, database, kill_transactions, open, server, settings, work};
 use bytes::Bytes;
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
@@ -101,7 +101,7 @@ impl BranchWorld for Databases {
 impl UnclearWorld for Databases {
     fn lose_the_next_answer(&self, _: &MariaDb, takes_effect: bool) {
         let place = if takes_effect { self.proxy.after("XA PREPARE") } else { self.proxy.before("XA PREPARE") };
-        *self.trap.lock().unwrap() = Some(place.or("COMMIT").cut());
+        *self.trap.lock().unwrap() = Some(place.or("; COMMIT").or("XA COMMIT").cut());
     }
 }
 
@@ -112,7 +112,7 @@ impl SharedWorld for Databases {
             |name: &undoubt_sql::PreparedName| name.tx == branch.tx && name.attempt_number == branch.attempt_number;
         let found = prepared.iter().find(|prepared| prepared.name.as_ref().is_some_and(is_it)).unwrap();
         // While the session lives that prepared it, nobody else can end it.
-        kill_sessions(&self.server, &self.name()).await;
+        kill_transactions(&self.server, &self.name()).await;
         let verb = if commit { "COMMIT" } else { "ROLLBACK" };
         self.server.sql(&self.name(), &format!("XA {verb} {}", found.xid)).await.unwrap();
     }
