@@ -25,8 +25,8 @@ const FENCE_PATIENCE: Duration = Duration::from_secs(30);
 
 const POLL: Duration = Duration::from_millis(50);
 
-/// InnoDB's list of transactions is made anew at most every 100 ms.
-const LIST_AGE: Duration = Duration::from_millis(120);
+/// InnoDB makes its list of transactions anew for who asks when nobody has for 100 ms.
+const LIST_PAUSE: Duration = Duration::from_millis(120);
 
 /// The time that InnoDB is given to let go of an ended session's transaction, where its list may not be seen.
 const UNSEEN_PATIENCE: Duration = Duration::from_secs(2);
@@ -72,7 +72,7 @@ pub(crate) async fn take(control: &mut Session, keys: Keys, take_over: bool) -> 
                 from = holder.backend.from,
                 "the owner of the database is ended, and taken over from"
             );
-            terminate(control, &holder.backend).await.map_err(away)?;
+            terminate(control, &holder.backend).await?;
         } else if has_spoken || Instant::now() > deadline {
             let Holder { backend: Backend { id, from }, silent } = holder;
             return Err(Absent::Fenced(format!(
@@ -132,7 +132,7 @@ pub(crate) async fn fence(control: &mut Session, keys: Keys, leases: usize) -> R
         }
         for holder in &holders {
             tracing::info!(id = holder.id, "a session of an earlier process is ended");
-            terminate(control, holder).await.map_err(away)?;
+            terminate(control, holder).await?;
         }
         if Instant::now() > deadline {
             let ids: Vec<String> = holders.iter().map(|holder| holder.id.to_string()).collect();
@@ -169,56 +169,94 @@ async fn holders(control: &mut Session, keys: Keys, leases: usize) -> Result<Vec
 
 /// Waits until InnoDB names no session that has ended.
 async fn settle(control: &mut Session, deadline: Instant) -> Result<(), Absent> {
-    let sql = "SELECT t.trx_mysql_thread_id FROM information_schema.INNODB_TRX t LEFT JOIN information_schema.PROCESSLIST p ON p.ID = \
-         t.trx_mysql_thread_id WHERE t.trx_mysql_thread_id <> 0 AND p.ID IS NULL";
     loop {
-        tokio::time::sleep(LIST_AGE).await;
-        match control.rows(sql).await {
-            Ok(rows) if rows.is_empty() => return Ok(()),
-            Ok(_) if Instant::now() > deadline => {
-                let cause = "InnoDB does not let go of a session that has ended; it is tried again";
-                return Err(Absent::Away(cause.to_owned()));
-            }
-            Ok(_) => {}
-            Err(error) if code_of(&error) == Some(NO_RIGHT) => {
-                tokio::time::sleep(UNSEEN_PATIENCE).await;
-                return Ok(());
-            }
-            Err(error) => return Err(away(error)),
+        let Some(holders) = transactions(control, deadline).await? else {
+            let cause = "InnoDB does not tell what transactions there are; is its list asked for all the time? It is tried again";
+            return Err(Absent::Away(cause.to_owned()));
+        };
+        if holders.iter().all(|holder| holder.backend.is_some()) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            let cause = "InnoDB does not let go of a session that has ended; it is tried again";
+            return Err(Absent::Away(cause.to_owned()));
         }
     }
 }
 
+/// A session that has a transaction in InnoDB.
+#[derive(Debug)]
+struct InTransaction {
+    id: u64,
+    /// `None`: it has ended, and InnoDB has not let go of its transaction yet.
+    backend: Option<Backend>,
+}
+
+/// Returns the sessions that have transactions in InnoDB, by a list that was made after this was called; `None` if none was made in
+/// time. Where the list may not be seen, it waits for long enough that there would be nothing to see.
+async fn transactions(control: &mut Session, deadline: Instant) -> Result<Option<Vec<InTransaction>>, Absent> {
+    const OWN: &str = "SELECT trx_id FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id = CONNECTION_ID()";
+    let own = async |control: &mut Session| -> Result<Option<u64>, Error> {
+        Ok(control.rows(OWN).await?.first().and_then(|row| row.get(0)))
+    };
+    let before = match own(control).await {
+        Ok(before) => before,
+        Err(error) if code_of(&error) == Some(NO_RIGHT) => {
+            tokio::time::sleep(UNSEEN_PATIENCE).await;
+            return Ok(Some(Vec::new()));
+        }
+        Err(error) => return Err(away(error)),
+    };
+    // A list that names this transaction is newer than it.
+    control.run("START TRANSACTION READ WRITE; SELECT 1 FROM undoubt_identity FOR UPDATE").await.map_err(away)?;
+    let mut found = None;
+    while found.is_none() && Instant::now() < deadline {
+        tokio::time::sleep(LIST_PAUSE).await;
+        let sql = "SELECT t.trx_mysql_thread_id, t.trx_id, p.ID, p.HOST, t.trx_mysql_thread_id = CONNECTION_ID() FROM \
+             information_schema.INNODB_TRX t LEFT JOIN information_schema.PROCESSLIST p ON p.ID = t.trx_mysql_thread_id WHERE \
+             t.trx_mysql_thread_id <> 0";
+        let rows = control.rows(sql).await.map_err(away)?;
+        let is_new =
+            rows.iter().any(|row| row.get::<u64, _>(4) == Some(1) && row.get::<Option<u64>, _>(1).flatten() != before);
+        if is_new {
+            let holder = |row: &mysql_async::Row| {
+                let id = row.get::<Option<u64>, _>(2).flatten();
+                let backend =
+                    id.map(|id| Backend { id, from: row.get::<Option<String>, _>(3).flatten().unwrap_or_default() });
+                InTransaction { id: row.get(0).unwrap_or_default(), backend }
+            };
+            found = Some(rows.iter().map(holder).collect());
+        }
+    }
+    control.run("ROLLBACK").await.map_err(away)?;
+    Ok(found)
+}
+
 /// Tells a session to end, and waits for it. Returns whether it has ended: then nothing of what it was sent takes effect any
 /// more that has not yet, and what it has prepared is anybody's to end.
-pub(crate) async fn terminate(control: &mut Session, backend: &Backend) -> Result<bool, Error> {
+pub(crate) async fn terminate(control: &mut Session, backend: &Backend) -> Result<bool, Absent> {
     let deadline = Instant::now() + FENCE_PATIENCE;
     let Backend { id, from } = backend;
-    let from = crate::value::text(from);
-    let listed = format!("SELECT ID FROM information_schema.PROCESSLIST WHERE ID = {id} AND HOST = {from}");
-    let held = format!(
-        "SELECT t.trx_mysql_thread_id FROM information_schema.INNODB_TRX t LEFT JOIN information_schema.PROCESSLIST p ON p.ID = \
-         t.trx_mysql_thread_id WHERE t.trx_mysql_thread_id = {id} AND (p.ID IS NULL OR p.HOST = {from})"
+    let listed = format!(
+        "SELECT ID FROM information_schema.PROCESSLIST WHERE ID = {id} AND HOST = {}",
+        crate::value::text(from)
     );
     while Instant::now() < deadline {
-        if !control.rows(&listed).await?.is_empty() {
+        if !control.rows(&listed).await.map_err(away)?.is_empty() {
             match control.run(&format!("KILL {id}")).await {
                 Ok(_) => {}
                 Err(error) if code_of(&error) == Some(NO_SESSION) => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(away(error)),
             }
             tokio::time::sleep(POLL).await;
             continue;
         }
-        tokio::time::sleep(LIST_AGE).await;
-        match control.rows(&held).await {
-            Ok(rows) if rows.is_empty() => return Ok(true),
-            Ok(_) => {}
-            Err(error) if code_of(&error) == Some(NO_RIGHT) => {
-                tokio::time::sleep(UNSEEN_PATIENCE).await;
-                return Ok(true);
-            }
-            Err(error) => return Err(error),
+        let Some(holders) = transactions(control, deadline).await? else { return Ok(false) };
+        // After a restart of the server another session may have its number.
+        let is_it =
+            |holder: &InTransaction| holder.id == *id && holder.backend.as_ref().is_none_or(|other| other == backend);
+        if !holders.iter().any(is_it) {
+            return Ok(true);
         }
     }
     Ok(false)

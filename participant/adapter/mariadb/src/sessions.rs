@@ -8,7 +8,6 @@
 //! A session that broke while something was under way is a suspect: the server may still work on it. Nothing is said of what it
 //! was asked before it has ended.
 
-use crate::class::told;
 use crate::connect::{Absent, Connector};
 use crate::owner::{self, Keys};
 use crate::session::{Backend, Session};
@@ -142,7 +141,7 @@ impl Sessions {
         let mut session = self.connector.connect().await?;
         check_same(&mut session, &hold).await?;
         if let Some(former) = former {
-            owner::terminate(&mut session, &former).await.map_err(|error| Absent::away(&error))?;
+            owner::terminate(&mut session, &former).await?;
         }
         owner::take(&mut session, hold.keys(), false).await?;
         // Who has taken over in between has counted its run before it gave the lock back.
@@ -271,7 +270,7 @@ impl Sessions {
                 Ok(false) => {
                     return Err(ResourceError::Unclear { cause: format!("the session {} does not end", suspect.id) });
                 }
-                Err(error) => return Err(ResourceError::Unclear { cause: told(&error) }),
+                Err(absent) => return Err(absent.into()),
             }
         }
         Ok(())

@@ -14,7 +14,7 @@ use undoubt_test_servers as servers;
 use undoubt_vocabulary::ParticipantName;
 
 /// The time for which tests wait for what has to happen.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub const PROCEDURES: &str = r#"
 [procedure.put]
@@ -99,7 +99,8 @@ pub async fn until(server: &servers::MariaDb, database: &str, statement: &str, e
             return;
         }
         assert!(tokio::time::Instant::now() < deadline, "{statement}: {found:?}, not {expected}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        // InnoDB makes its list of transactions anew only for who asks after a pause.
+        tokio::time::sleep(Duration::from_millis(150)).await;
     }
 }
 
@@ -118,7 +119,7 @@ pub async fn kill_sessions(server: &servers::MariaDb, database: &str) {
 
 /// Ends the sessions connected to a database that are in transactions, and waits for it.
 pub async fn kill_transactions(server: &servers::MariaDb, database: &str) {
-    // InnoDB's list may be this old.
+    // InnoDB makes its list of transactions anew only after such a pause.
     tokio::time::sleep(Duration::from_millis(150)).await;
     let sessions = format!(
         "SELECT p.ID FROM information_schema.INNODB_TRX t JOIN information_schema.PROCESSLIST p ON p.ID = t.trx_mysql_thread_id WHERE p.DB = \
