@@ -8,6 +8,7 @@ mod figures;
 mod guard;
 mod key_file;
 mod logging;
+mod oidc;
 mod reload;
 mod room;
 mod serving;
@@ -37,7 +38,7 @@ use undoubt_vocabulary::printable_text::clean;
 
 pub use backup::{Backup, of_operator};
 pub use failure::{EXIT_CODES, Failed, Failure, OrFailed, exit};
-pub use figures::{METRICS as PROCESS_METRICS, start_board};
+pub use figures::{METRICS as PROCESS_METRICS, figures_without_store, start_board};
 pub use guard::{Door, Guard, Guarding, read_secret};
 pub use key_file::{Key, read_or_draw};
 pub use logging::{LogLevel, log_filter};
@@ -115,6 +116,24 @@ pub struct ServerArgs {
 }
 
 impl ServerArgs {
+    /// Returns the flags of a server whose settings are only looked at.
+    pub fn of_file(config: PathBuf, set: Vec<crate::settings::Given>) -> ServerArgs {
+        ServerArgs {
+            config: Some(config),
+            set,
+            name: None,
+            listen: None,
+            data_dir: None,
+            insecure: false,
+            print_config: false,
+            address_file: None,
+            log_format: LogFormat::Human,
+            log: None,
+            crash_at: None,
+            bound: OnceLock::new(),
+        }
+    }
+
     /// Returns all flags that are settings, the general ones first.
     pub fn given(&self) -> Vec<crate::settings::Given> {
         let mut given = self.set.clone();

@@ -26,11 +26,24 @@ pub fn effective<C: Default + Serialize + DeserializeOwned>(
     prefix: &str,
     flags: &[Given],
 ) -> anyhow::Result<C> {
+    effective_beside(file, prefix, flags, &[]).map(|(config, _none)| config)
+}
+
+/// The effective configuration, and the tables of these names, which somebody else reads: they are not known here, so of theirs a
+/// variable's or a flag's text is a text wherever it is no other value of TOML.
+pub fn effective_beside<C: Default + Serialize + DeserializeOwned>(
+    file: Option<&Path>,
+    prefix: &str,
+    flags: &[Given],
+    others: &[&str],
+) -> anyhow::Result<(C, Table)> {
+    let mut beside = Table::new();
     let defaults = Table::try_from(C::default()).context("the defaults are not TOML")?;
     let mut table = defaults.clone();
     if let Some(path) = file {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let file: Table = text.parse().with_context(|| format!("{} is not TOML", path.display()))?;
+        let mut file: Table = text.parse().with_context(|| format!("{} is not TOML", path.display()))?;
+        beside.extend(others.iter().filter_map(|other| file.remove_entry(*other)));
         table.extend(file);
     }
     for (variable, text) in std::env::vars_os() {
@@ -38,13 +51,32 @@ pub fn effective<C: Default + Serialize + DeserializeOwned>(
         let Some(name) = variable.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_')) else { continue };
         let wrong = || format!("in the variable {variable}");
         let text = text.into_string().ok().context("it is not UTF-8").with_context(wrong)?;
-        set(&mut table, &defaults, &name.to_lowercase(), '_', &text).with_context(wrong)?;
+        let name = name.to_lowercase();
+        if !set_beside(&mut beside, others, &name, '_', &text).with_context(wrong)? {
+            set(&mut table, &defaults, &name, '_', &text).with_context(wrong)?;
+        }
     }
     for (key, text) in flags {
-        set(&mut table, &defaults, key, '.', text).with_context(|| format!("in the flag for {key}"))?;
+        let wrong = || format!("in the flag for {key}");
+        if !set_beside(&mut beside, others, key, '.', text).with_context(wrong)? {
+            set(&mut table, &defaults, key, '.', text).with_context(wrong)?;
+        }
     }
     let source = file.map_or_else(|| "the settings".to_owned(), |path| path.display().to_string());
-    Value::Table(table).try_into().with_context(|| format!("{source}: not a valid configuration"))
+    let config = Value::Table(table).try_into().with_context(|| format!("{source}: not a valid configuration"))?;
+    Ok((config, beside))
+}
+
+/// Sets one in a table of somebody else. Returns false if it is in none of them.
+fn set_beside(beside: &mut Table, others: &[&str], name: &str, between: char, text: &str) -> anyhow::Result<bool> {
+    let of = |other: &&str| name.strip_prefix(*other).and_then(|rest| rest.strip_prefix(between));
+    let Some((other, inner)) = others.iter().find_map(|other| Some((*other, of(other)?))) else { return Ok(false) };
+    let line: Result<Table, _> = format!("value = {text}").parse();
+    let value = line.ok().and_then(|mut line| line.remove("value").filter(|_| line.is_empty()));
+    let table = beside.entry(other).or_insert_with(|| Value::Table(Table::new()));
+    let table = table.as_table_mut().with_context(|| format!("{other} is no table"))?;
+    table.insert(inner.to_owned(), value.unwrap_or_else(|| Value::String(text.to_owned())));
+    Ok(true)
 }
 
 /// The effective configuration as TOML, to print.
@@ -62,28 +94,37 @@ pub fn parse_assignment(text: &str) -> Result<Given, String> {
 
 /// Sets one setting by its name. That of one in a table begins with the table's, with `between` behind it.
 fn set(table: &mut Table, defaults: &Table, name: &str, between: char, text: &str) -> anyhow::Result<()> {
+    if !is_set(table, defaults, name, between, text)? {
+        bail!("there is no setting {name:?}; there are: {}", flat(defaults).into_keys().collect::<Vec<_>>().join(", "));
+    }
+    Ok(())
+}
+
+/// Sets one setting, and returns false if there is no such one.
+fn is_set(table: &mut Table, defaults: &Table, name: &str, between: char, text: &str) -> anyhow::Result<bool> {
     if let Some(default) = defaults.get(name).filter(|default| !default.is_table()) {
         table.insert(name.to_owned(), read(default, text)?);
-        return Ok(());
+        return Ok(true);
     }
     for (outer, default) in defaults {
         let Value::Table(defaults) = default else { continue };
         let inner = name.strip_prefix(outer.as_str()).and_then(|rest| rest.strip_prefix(between));
-        if let Some((inner, default)) = inner.and_then(|inner| Some((inner, defaults.get(inner)?))) {
-            let value = read(default, text)?;
-            let settings = table.entry(outer.clone()).or_insert_with(|| Value::Table(Table::new()));
-            let settings = settings.as_table_mut().with_context(|| format!("{outer} is no table"))?;
-            settings.insert(inner.to_owned(), value);
-            return Ok(());
+        let Some(inner) = inner else { continue };
+        let settings = table.entry(outer.clone()).or_insert_with(|| Value::Table(Table::new()));
+        let settings = settings.as_table_mut().with_context(|| format!("{outer} is no table"))?;
+        if is_set(settings, defaults, inner, between, text)? {
+            return Ok(true);
         }
     }
-    bail!("there is no setting {name:?}; there are: {}", flat(defaults).into_keys().collect::<Vec<_>>().join(", "));
+    Ok(false)
 }
 
 /// Returns all settings by their names, that of one in a table with the table's before it.
 pub fn flat(settings: &Table) -> BTreeMap<String, Value> {
     let of = |(outer, value): (&String, &Value)| match value {
-        Value::Table(inner) => inner.iter().map(|(inner, value)| (format!("{outer}.{inner}"), value.clone())).collect(),
+        Value::Table(inner) => {
+            flat(inner).into_iter().map(|(inner, value)| (format!("{outer}.{inner}"), value)).collect::<Vec<_>>()
+        }
         Value::String(_)
         | Value::Integer(_)
         | Value::Float(_)
@@ -154,6 +195,37 @@ mod tests {
         for wrong in ["-1", "soon", "\"7\"", "7\nname = \"x\""] {
             assert!(format!("{:#}", set(wrong).unwrap_err()).contains("two_phase_from_value"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_setting_in_a_table_within_a_table_is_set_beside_those_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.toml");
+        std::fs::write(&file, "[access]\nidentities = \"i.toml\"\n[access.oidc]\nissuer = \"a\"\n").unwrap();
+        let groups = "[{ group = \"ops\", roles = [\"read\"] }]";
+        let flags = [given("access.oidc.issuer", "b"), given("access.oidc.groups", groups)];
+        let config: Config = effective(Some(&file), "UNDOUBT_TEST_NONE", &flags).unwrap();
+        let oidc = &config.access.oidc;
+        assert_eq!((oidc.issuer.as_str(), oidc.claim.as_str(), oidc.groups.len()), ("b", "sub", 1));
+        assert_eq!(config.access.identities(), Some(Path::new("i.toml")));
+        for unknown in ["access.oidc", "access.oidc.", "access.oidc.issuers", "access.oidc.issuer.x"] {
+            let refused = effective::<Config>(None, "UNDOUBT_TEST_NONE", &[given(unknown, "x")]).unwrap_err();
+            assert!(format!("{refused:#}").contains("access.oidc.issuer"), "{refused:#}");
+        }
+    }
+
+    #[test]
+    fn tables_of_somebody_else_come_from_the_file_and_the_flags_and_are_not_held_to_what_is_known_here() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.toml");
+        std::fs::write(&file, "name = \"mine\"\n[other]\na = 1\nb = \"x\"\n").unwrap();
+        let flags = [given("other.b", "postgresql://h/d"), given("other.c", "7"), given("other.d", "7\ne = 8")];
+        let read = |others: &[&str]| effective_beside::<Config>(Some(&file), "UNDOUBT_TEST_NONE", &flags, others);
+        let (config, beside) = read(&["other", "another"]).unwrap();
+        assert_eq!(config.name, "mine");
+        let expected = "[other]\na = 1\nb = \"postgresql://h/d\"\nc = 7\nd = \"7\\ne = 8\"\n";
+        assert_eq!(beside, expected.parse::<Table>().unwrap());
+        assert!(format!("{:#}", read(&["another"]).unwrap_err()).contains("other"));
     }
 
     #[test]

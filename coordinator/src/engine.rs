@@ -19,7 +19,7 @@ mod writes;
 
 use crate::config::Config;
 use crate::history::Histories;
-use crate::limits::{Holders, Who};
+use crate::limits::Holders;
 use crate::log::{Apart, Found, Log, LogError};
 use crate::metrics::Figures;
 use crate::retention::Retention;
@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use undoubt_coordinator_core::{Client, Coordinator, Effect, Input, Limits, Part, Phase};
 use undoubt_platform::alarm::Bell;
-use undoubt_platform::audit::Audit;
+use undoubt_platform::audit::{Audit, Origin};
 use undoubt_platform::pulse::Pulse;
 use undoubt_platform::{Access, Clock, CrashPoints, Random, Room, StoreError, Traces};
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
@@ -84,8 +84,8 @@ pub(crate) struct Engine {
     access: Access,
     holders: Holders,
     began: Instant,
-    /// The identity whose submission is being put to the core, and its transaction.
-    submitting: Option<(TxId, Who)>,
+    /// The submission that is being put to the core, and its origin.
+    submitting: Option<(TxId, Origin)>,
     /// The operator's request that is being put to the core: what he wants done, who he is, and why.
     operator_is_doing: Option<String>,
     commands: mpsc::Receiver<Queued>,

@@ -9,7 +9,7 @@ use undoubt_work::Work;
 ///
 /// Steps run one after the other in the order they are given, unless [`after`](Step::after) says otherwise. What is wrong
 /// with a step is said when its saga is submitted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     pub(crate) name: String,
     pub(crate) participant: String,

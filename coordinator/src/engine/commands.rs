@@ -358,18 +358,13 @@ impl Engine {
             return Ok(());
         }
         let client = self.client(&tx, reply)?;
-        let is_new = !self.core.holds(&tx);
         self.traced.offer(&tx, trace.as_deref());
-        self.submitting = Some((tx.clone(), origin.who.clone()));
-        let submission = Submission { tx: tx.clone(), digest, content, timeout, client, wait };
+        self.submitting = Some((tx.clone(), origin));
+        let submission = Submission { tx, digest, content, timeout, client, wait };
         let put = self.handle_input(Input::Request(Request::Submit(submission)));
         self.submitting = None;
         self.traced.put();
-        put?;
-        if is_new && self.core.holds(&tx) {
-            self.audit.note_submission(&origin, &tx);
-        }
-        Ok(())
+        put
     }
 
     fn forget(&mut self, tx: TxId, who: &str, reason: &str, reply: Reply) -> Result<(), LogError> {

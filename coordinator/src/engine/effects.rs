@@ -106,8 +106,9 @@ impl Engine {
                 tracing::debug!(target: "undoubt::note", %tx, event = note.kind().as_str(), participant = note.participant().map(tracing::field::display), detail = %note);
                 if let Note::Begun { .. } | Note::SagaBegun { .. } = &note {
                     self.figures.begun(matches!(note, Note::SagaBegun { .. }));
-                    if let Some((submitted, who)) = self.submitting.as_ref().filter(|(submitted, _)| *submitted == tx) {
-                        self.holders.begun(submitted, who);
+                    if let Some((submitted, origin)) = self.submitting.take_if(|(submitted, _)| *submitted == tx) {
+                        self.holders.begun(&submitted, &origin.who);
+                        self.audit.note_submission(&origin, &submitted);
                     }
                 }
                 attention::noted(&tx, &note);

@@ -225,7 +225,8 @@ impl Writes {
     /// Returns the batch that still has room; recovery may have more to write at once than one write may hold.
     fn last(&mut self) -> &mut Gathering {
         if self.gathering.back().is_none_or(|last| last.batch.payload_bytes() >= self.max_batch_bytes) {
-            self.gathering.push_back(Gathering::default());
+            let batch = self.under_way.as_ref().map_or_else(Batch::default, |before| before.batch.another());
+            self.gathering.push_back(Gathering { batch, ..Gathering::default() });
         }
         let last = self.gathering.len() - 1;
         &mut self.gathering[last]

@@ -82,7 +82,10 @@ fn the_largest_honest_messages_pass() {
     assert_eq!(check::<v1::CoordinatorBatch>(&batch.encode_to_vec()), Ok(()));
     let put = work::operation::Kind::Put(work::Put { value: vec![0; 999].into(), ..work::Put::default() });
     let put = work::Operation { key: vec![7; 9].into(), kind: Some(put), ..work::Operation::default() };
-    assert_eq!(check::<work::Work>(&work::Work { operations: vec![put; 1_024], ..Default::default() }.encode_to_vec()), Ok(()));
+    assert_eq!(
+        check::<work::Work>(&work::Work { operations: vec![put; 1_024], ..Default::default() }.encode_to_vec()),
+        Ok(())
+    );
 }
 
 #[test]

@@ -78,9 +78,9 @@ fn resolve(
     inputs: &mut Inputs<'_>,
 ) -> Result<Operation, Refusal> {
     let Extras { key_suffix_from, value_from, expected_from, value_in_branch, pend: _, respect_pending: _ } = extras;
-    let mut whole = |key: Bytes| match key_suffix_from {
+    let mut whole = |key: Bytes| match &key_suffix_from {
         None => Ok(key),
-        Some(suffix) => with_suffix(&key, &inputs.present(&suffix)?),
+        Some(suffix) => with_suffix(&key, &inputs.present(suffix)?),
     };
     Ok(match operation {
         Operation::Get { key } => Operation::Get { key: whole(key)? },

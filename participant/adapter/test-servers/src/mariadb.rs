@@ -55,7 +55,7 @@ impl MariaDb {
             "--skip-test-db",
             "--skip-name-resolve",
         ]);
-        install.arg(format!("--datadir={}", place.data().display()));
+        install.arg(format!("--datadir={}", place.data().display())).arg(temporary(&place));
         run(install, "").await?;
         Self::start_in(programs, place, settings).await
     }
@@ -178,6 +178,11 @@ impl MariaDb {
     }
 }
 
+/// Returns the argument that keeps temporary tables apart from those of other servers, which may have the same names.
+fn temporary(place: &Place) -> String {
+    format!("--tmpdir={}", place.folder().display())
+}
+
 fn setting(name: &str, value: &str) -> Vec<String> {
     vec![format!("--{name}={value}")]
 }
@@ -215,7 +220,7 @@ impl Kind for Programs {
             argument("socket", place.sockets().join("socket")),
             argument("pid-file", place.folder().join("pid")),
         ];
-        arguments.push(format!("--port={}", place.port).into());
+        arguments.extend([temporary(place).into(), format!("--port={}", place.port).into()]);
         arguments.extend(
             ["--bind-address=127.0.0.1", "--skip-name-resolve", "--innodb-buffer-pool-size=32M"].map(Into::into),
         );

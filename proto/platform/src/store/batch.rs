@@ -6,7 +6,7 @@ use std::fmt;
 /// Changes that are applied together, in the order in which they were added.
 ///
 /// All keys and values are in one piece of memory: a write has many small ones, and another thread lets them go.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Default, PartialEq, Eq)]
 pub struct Batch {
     bytes: Vec<u8>,
     added: Vec<Added>,
@@ -55,7 +55,31 @@ pub enum Operation<'a> {
     },
 }
 
+/// The room that a copy has for what the store it is given to adds, such as the number of the write: without it, all of a
+/// large batch would be moved once more.
+const ROOM_BESIDE_BYTES: usize = 512;
+const ROOM_BESIDE_OPERATIONS: usize = 4;
+
+impl Clone for Batch {
+    fn clone(&self) -> Batch {
+        let mut copy =
+            Batch::with_room(self.bytes.len() + ROOM_BESIDE_BYTES, self.added.len() + ROOM_BESIDE_OPERATIONS);
+        copy.bytes.extend_from_slice(&self.bytes);
+        copy.added.extend_from_slice(&self.added);
+        copy
+    }
+}
+
 impl Batch {
+    fn with_room(bytes: usize, operations: usize) -> Batch {
+        Batch { bytes: Vec::with_capacity(bytes), added: Vec::with_capacity(operations) }
+    }
+
+    /// Returns an empty one with room for about as much as this one has.
+    pub fn another(&self) -> Batch {
+        Batch::with_room(self.bytes.len() + self.bytes.len() / 8, self.added.len() + self.added.len() / 8)
+    }
+
     pub fn put(&mut self, family: Family, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         self.put_with(family, key, |bytes| bytes.extend_from_slice(value.as_ref()));
     }

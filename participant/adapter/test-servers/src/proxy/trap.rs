@@ -34,14 +34,20 @@ enum State {
 #[must_use = "nothing happens at a place before `cut` or `hold`"]
 pub struct Place<'a> {
     traps: &'a Traps,
-    text: String,
+    texts: Vec<String>,
     moment: Moment,
     nth: u32,
 }
 
 impl<'a> Place<'a> {
     pub(super) fn new(traps: &'a Traps, text: &str, moment: Moment) -> Self {
-        Self { traps, text: text.to_owned(), moment, nth: 1 }
+        Self { traps, texts: vec![text.to_owned()], moment, nth: 1 }
+    }
+
+    /// Means messages with another text as well.
+    pub fn or(mut self, text: &str) -> Self {
+        self.texts.push(text.to_owned());
+        self
     }
 
     /// Chooses the n-th such message from now on, over all connections, instead of the first.
@@ -62,7 +68,8 @@ impl<'a> Place<'a> {
 
     fn set(self, act: Act) -> Trap {
         let (state, _) = watch::channel(State::Set);
-        let rule = Arc::new(Rule { text: self.text, moment: self.moment, act, left: AtomicU32::new(self.nth), state });
+        let rule =
+            Arc::new(Rule { texts: self.texts, moment: self.moment, act, left: AtomicU32::new(self.nth), state });
         self.traps.list().push(Arc::downgrade(&rule));
         Trap { rule }
     }
@@ -86,7 +93,7 @@ impl Trap {
         let waiting = state.wait_for(|state| *state != State::Set);
         match tokio::time::timeout(Duration::from_millis(HAPPENED_LIMIT_MS), waiting).await {
             Ok(_) => Ok(()),
-            Err(_) => Err(ServerError::NotSeen { text: self.rule.text.clone(), limit_ms: HAPPENED_LIMIT_MS }),
+            Err(_) => Err(ServerError::NotSeen { text: self.rule.texts.join("` or `"), limit_ms: HAPPENED_LIMIT_MS }),
         }
     }
 
@@ -109,7 +116,7 @@ impl Drop for Trap {
 
 #[derive(Debug)]
 struct Rule {
-    text: String,
+    texts: Vec<String>,
     moment: Moment,
     act: Act,
     /// The messages that are still to be seen, with the one to act at.
@@ -121,7 +128,7 @@ impl Rule {
     fn matches(&self, moment: Moment, text: &[u8]) -> bool {
         self.moment == moment
             && *self.state.borrow() == State::Set
-            && text.windows(self.text.len().max(1)).any(|piece| piece == self.text.as_bytes())
+            && self.texts.iter().any(|wanted| text.windows(wanted.len().max(1)).any(|piece| piece == wanted.as_bytes()))
             && self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) == Ok(1)
     }
 }

@@ -1,0 +1,151 @@
+//! Runs a participant: over a key-value store of its own, or in front of a database.
+
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads; `terminal` does not")]
+
+mod database;
+mod key_value;
+mod settings;
+
+use clap::Parser;
+use settings::{Resource, Settings};
+use std::process::ExitCode;
+use std::sync::Arc;
+use undoubt::process::{
+    Apply, Backup, Door, EXIT_CODES, Failed, Failure, Guard, Guarding, OrFailed as _, Process, Reload, Reloads,
+    ServerArgs, Shutdown, Spans, exit, of_operator, raise_open_files, start_board,
+};
+use undoubt_client::{ClientOptions, ParticipantClient};
+use undoubt_kv::FAMILIES;
+use undoubt_participant::{Config, Environment, RunError};
+use undoubt_platform::dial::Dial;
+use undoubt_platform::metrics::Board;
+use undoubt_platform::pulse::Pulse;
+use undoubt_platform::{Access, CrashPoints, Metrics, OsRandom, SystemClock, Traces};
+use undoubt_tls::Protocol;
+
+/// Guards a key-value store or a database, and votes on transactions.
+///
+/// Settings come from defaults, a TOML file, environment variables (UNDOUBT_PARTICIPANT_<SETTING>) and flags; the later
+/// overrule the earlier. SIGTERM ends it; branches in doubt keep their locks across the restart. In front of a database:
+/// `check` tells what the database lacks, `init` makes what the participant keeps there.
+#[derive(Debug, Parser)]
+#[command(name = "undoubt-participant", version, after_help = EXIT_CODES, args_conflicts_with_subcommands = true)]
+struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    server: ServerArgs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    Backup(Backup),
+    #[command(flatten)]
+    Database(database::Command),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let mut args = Args::parse();
+    exit(match args.command.take() {
+        None => serve(args.server).await,
+        Some(Command::Backup(backup)) => backup.carry_out(&FAMILIES, ask_for_backup).await,
+        Some(Command::Database(command)) => command.carry_out().await,
+    })
+}
+
+async fn ask_for_backup(url: &str, to: &str, options: ClientOptions) -> Result<(), Failed> {
+    let client = ParticipantClient::connect_lazy(url, options).or_failed(Failure::Configuration)?;
+    client.backup(to).await.map_err(of_operator)
+}
+
+/// All that a run needs besides its resource. One process has several runs where a full device ends one.
+struct Frame {
+    args: Arc<ServerArgs>,
+    config: Config,
+    crash: CrashPoints,
+    shutdown: Shutdown,
+    dial: Arc<dyn Dial>,
+    door: Door,
+    access: Access,
+    board: Board,
+    reloads: Reloads,
+    pulse: Pulse,
+    traces: Traces,
+}
+
+impl Frame {
+    /// Returns the surroundings of a run, which listens from now on.
+    async fn environment(&self, metrics: Metrics) -> Result<Environment, Failed> {
+        metrics.add(self.reloads.clone());
+        let listener = self.args.bind(&self.config.listen).await?;
+        Ok(Environment {
+            clock: Arc::new(SystemClock),
+            random: Arc::new(OsRandom::new()),
+            dial: self.dial.clone(),
+            incoming: self.door.incoming(listener)?,
+            crash: self.crash.clone(),
+            metrics,
+            access: self.access.clone(),
+            pulse: self.pulse.clone(),
+            traces: self.traces.clone(),
+        })
+    }
+}
+
+async fn serve(args: ServerArgs) -> Result<(), Failed> {
+    let settings = Settings::read(&args).or_failed(Failure::Configuration)?;
+    let mut config = settings.participant.clone();
+    let Some(Process { crash, shutdown, hang_ups, log, supervisor }) = args.begin(&settings, &config.log)? else {
+        return Ok(());
+    };
+    config.max_connections = raise_open_files(config.max_connections);
+    let guarding = Guarding { tls: &config.tls, access: &config.access, insecure: config.insecure };
+    let mut guard = Guard::load(guarding)?;
+    let dial = guard.dial(config.tls.ca(), None, Protocol::Http1, "the CAs for the webhook")?;
+    let spans = Spans::start(&config.traces, ("participant", &config.name), (&mut guard, &config.tls))?;
+    let board = start_board(&config.metrics, &guard).await?;
+    let (args, reloads) = (Arc::new(args), Reloads::default());
+    let reload = Reload::new(&settings, &[], log, reloads.clone(), reader(args.clone()))?;
+    let frame = Frame {
+        args,
+        config,
+        crash,
+        shutdown,
+        dial,
+        door: guard.at_the_door(),
+        access: guard.access(),
+        board,
+        reloads,
+        pulse: supervisor.pulse(),
+        traces: spans.traces(),
+    };
+    guard.watch(hang_ups.clone());
+    reload.watch(hang_ups, supervisor);
+    let served = match settings.resource {
+        Resource::KeyValue => key_value::serve(&frame).await,
+        #[cfg(feature = "postgresql")]
+        Resource::PostgreSql { settings, procedures } => {
+            database::serve_postgresql(&frame, &settings, procedures).await
+        }
+    };
+    spans.finish().await;
+    served
+}
+
+/// Returns what reads the settings again. What is logged is all that may change while it runs.
+fn reader(args: Arc<ServerArgs>) -> impl Fn() -> anyhow::Result<(toml::Table, Apply)> + Send + 'static {
+    move || {
+        let apply: Apply = Box::new(|| {});
+        Ok((toml::Table::try_from(Settings::read(&args)?)?, apply))
+    }
+}
+
+fn kind_of(error: &RunError) -> Failure {
+    match error {
+        RunError::Config(_) => Failure::Configuration,
+        RunError::Resource(_) => Failure::Storage,
+        RunError::Fenced { .. } => Failure::FencedByStore,
+        RunError::Server(_) | RunError::Reflection(_) | RunError::Cancelled(_) => Failure::Other,
+    }
+}

@@ -1,0 +1,84 @@
+//! The settings of a participant's process: the participant's own, and those of the resource that it guards.
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+use toml::{Table, Value};
+use undoubt::process::{ServerArgs, StoreKind};
+use undoubt::settings;
+use undoubt_participant::Config;
+
+/// Tables that the resource reads.
+const OF_THE_RESOURCE: [&str; 2] = ["resource", "procedure"];
+
+/// All settings, as they are printed and compared when they are read again.
+#[derive(Clone, Debug, Serialize)]
+pub struct Settings {
+    #[serde(flatten)]
+    pub participant: Config,
+    /// The tables of the resource, if there are any.
+    #[serde(flatten)]
+    tables: Table,
+    #[serde(skip)]
+    pub resource: Resource,
+}
+
+/// The resource that a participant guards.
+#[derive(Clone, Debug)]
+pub enum Resource {
+    /// A key-value store in the data folder.
+    KeyValue,
+    #[cfg(feature = "postgresql")]
+    PostgreSql { settings: undoubt_postgresql::Settings, procedures: undoubt_sql::Procedures },
+}
+
+impl Settings {
+    /// Reads all settings from where they are given, and checks them.
+    pub fn read(args: &ServerArgs) -> anyhow::Result<Settings> {
+        let file = args.config.as_deref();
+        let (participant, tables): (Config, Table) =
+            settings::effective_beside(file, "UNDOUBT_PARTICIPANT", &args.given(), &OF_THE_RESOURCE)?;
+        participant.check().context("the configuration is not usable")?;
+        StoreKind::chosen(&participant.store).context("the configuration is not usable")?;
+        let text = file.map(std::fs::read_to_string).transpose().context("cannot read the configuration")?;
+        let resource = resource(&tables, text.as_deref().unwrap_or_default())?;
+        Ok(Settings { participant, tables, resource })
+    }
+}
+
+/// Returns the resource of these tables. `text`: the file that they come from, whose lines faults name.
+fn resource(tables: &Table, text: &str) -> anyhow::Result<Resource> {
+    let table = match tables.get("resource") {
+        None => Table::new(),
+        Some(Value::Table(table)) => table.clone(),
+        Some(_) => bail!("resource is a table; write [resource] and, below it, kind = \"postgresql\""),
+    };
+    let kind = table.get("kind").map_or(Some("kv"), Value::as_str);
+    match kind.context("resource.kind is a text")? {
+        "kv" => {
+            let other = table.keys().find(|key| *key != "kind");
+            let other = other.map(|key| format!("resource.{key}"));
+            let procedure = tables.contains_key("procedure").then(|| "procedure".to_owned());
+            if let Some(other) = other.or(procedure) {
+                bail!(
+                    "{other} is for a database, and this participant guards a key-value store; set resource.kind, or leave it out"
+                );
+            }
+            Ok(Resource::KeyValue)
+        }
+        #[cfg(feature = "postgresql")]
+        undoubt_postgresql::KIND => {
+            let settings: undoubt_postgresql::Settings = Value::Table(table).try_into().context("[resource]")?;
+            settings.check()?;
+            let procedures = undoubt_sql::Procedures::read(text, undoubt_sql::Dialect::PostgreSql)?;
+            Ok(Resource::PostgreSql { settings, procedures })
+        }
+        other => bail!("resource.kind is {other:?}; this build knows {}", KINDS.join(", ")),
+    }
+}
+
+/// The kinds of resources that this build knows.
+pub const KINDS: &[&str] = &[
+    "kv",
+    #[cfg(feature = "postgresql")]
+    undoubt_postgresql::KIND,
+];

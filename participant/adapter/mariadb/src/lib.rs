@@ -1,0 +1,236 @@
+//! MariaDB as a resource, and MySQL, which is written for and not tested.
+//!
+//! A branch is a transaction of the database, prepared by `XA PREPARE`: the server's list of what is prepared *is* the record of it,
+//! and a row that was written within it proves that it committed. All else that a participant keeps stands in tables `undoubt_…` of
+//! the same database; it has no folder.
+//!
+//! | change | what is sent |
+//! | --- | --- |
+//! | prepare | XA START, the statements; then the evidence with the result, XA END, XA PREPARE |
+//! | commit, abort | XA COMMIT, XA ROLLBACK, in the session that prepared |
+//! | one-phase | START TRANSACTION, the statements; then the evidence with the result, COMMIT |
+//! | action | START TRANSACTION, the statements; then the barrier with the result, the marks of what is pending, COMMIT |
+//! | compensation | START TRANSACTION, the statements; the barrier; the marks go, COMMIT |
+//! | resolve | the heuristic record; then XA COMMIT or XA ROLLBACK |
+//!
+//! What an answer means is never guessed. Three things that this server does decide the rest:
+//! * A prepared branch belongs to its session until that has ended. So sessions keep their branches ([`sessions`]), and no pool resets
+//!   them.
+//! * A session whose client is gone still runs what it was sent. So sessions are ended, and waited for, before anything is presumed
+//!   ([`owner`]).
+//! * It may answer that a branch was committed and not have done it, if another session commits while the one that prepared is just
+//!   ending. So the evidence has the last word ([`standing`]).
+
+mod attempt;
+mod background;
+mod branch;
+pub mod check;
+mod class;
+pub mod config;
+mod connect;
+mod ending;
+mod listing;
+mod local;
+mod owner;
+mod ready;
+mod record;
+mod recovery;
+mod schema;
+mod session;
+mod sessions;
+mod shared;
+mod standing;
+mod step;
+mod value;
+
+use bytes::Bytes;
+use connect::Connector;
+use sessions::Sessions;
+use shared::Shared;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use undoubt_participant::resource::{
+    BranchId, Branches, Ended, Health, Heuristic, Mark, Pin, Recovered, Release, Resource, ResourceError, Room, StepId,
+    StepState, Steps,
+};
+use undoubt_sql::Procedures;
+use undoubt_vocabulary::{
+    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, StepOutcome, Timestamp, TxId, Vote,
+};
+
+pub use check::{Lack, check};
+pub use config::{InvalidSettings, Settings};
+pub use listing::{Prepared, list};
+pub use schema::{SchemaError, init, init_sql, remove};
+
+/// The kind of this resource, as configurations name it.
+pub const KIND: &str = "mariadb";
+
+/// A database that votes. Its work is calls of declared procedures.
+#[derive(Debug)]
+pub struct MariaDb {
+    shared: Arc<Shared>,
+}
+
+impl MariaDb {
+    /// Returns the resource. Nothing is connected before it is recovered.
+    pub fn new(
+        settings: &Settings,
+        participant: &ParticipantName,
+        procedures: Procedures,
+    ) -> Result<MariaDb, InvalidSettings> {
+        let connector = Connector::new(settings, &format!("undoubt/{participant}"))?;
+        Ok(MariaDb { shared: Arc::new(Shared::new(Sessions::new(connector), procedures)) })
+    }
+
+    /// Runs a call in a task of its own: a session has to be brought to an end, whatever becomes of who asked.
+    async fn own_task<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = Result<T, ResourceError>> + Send + 'static,
+    ) -> Result<T, ResourceError> {
+        match tokio::spawn(call).await {
+            Ok(done) => done,
+            Err(ended) => Err(ResourceError::Unclear { cause: format!("the task of the call ended early: {ended}") }),
+        }
+    }
+}
+
+impl Resource for MariaDb {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
+    async fn recover(&self, owner: &ParticipantName) -> Result<Recovered, ResourceError> {
+        recovery::recover(&self.shared, owner).await
+    }
+
+    async fn record_epoch(
+        &self,
+        coordinator: CoordinatorId,
+        epoch: Epoch,
+        pin: Option<Pin>,
+    ) -> Result<(), ResourceError> {
+        record::record_epoch(&self.shared, coordinator, epoch, pin).await
+    }
+
+    async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {
+        record::collect(&self.shared, coordinator, mark).await
+    }
+
+    async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {
+        background::run(&self.shared, stop).await
+    }
+
+    fn health(&self) -> Health {
+        background::health(&self.shared)
+    }
+
+    fn use_room(&self, room: Room) {
+        self.shared.use_room(room);
+    }
+}
+
+impl Steps for MariaDb {
+    async fn act(
+        &self,
+        step: StepId,
+        run: RunStep,
+        cancelled: CancellationToken,
+    ) -> Result<StepOutcome, ResourceError> {
+        let shared = self.shared.clone();
+        self.own_task(async move { step::act(&shared, &step, &run, &cancelled).await }).await
+    }
+
+    async fn compensate(&self, step: StepId, run: RunStep) -> Result<StepOutcome, ResourceError> {
+        let shared = self.shared.clone();
+        self.own_task(async move { step::compensate(&shared, &step, &run).await }).await
+    }
+
+    async fn store_empty(&self, step: StepId) -> Result<(), ResourceError> {
+        step::store_empty(&self.shared, &step).await
+    }
+
+    async fn settle_step(&self, step: StepId) -> Result<Option<StepState>, ResourceError> {
+        step::settle(&self.shared, &step).await
+    }
+
+    fn recalls_results(&self) -> bool {
+        true
+    }
+
+    async fn result_of_step(&self, step: StepId) -> Result<Option<Bytes>, ResourceError> {
+        step::result_of(&self.shared, &step).await
+    }
+
+    async fn close_saga(
+        &self,
+        coordinator: CoordinatorId,
+        attempt_number: AttemptNumber,
+        tx: TxId,
+    ) -> Result<(), ResourceError> {
+        record::close_saga(&self.shared, coordinator, attempt_number, &tx, None).await
+    }
+
+    async fn release_marks(
+        &self,
+        coordinator: CoordinatorId,
+        attempt_number: AttemptNumber,
+        tx: TxId,
+        release: Release,
+    ) -> Result<(), ResourceError> {
+        record::close_saga(&self.shared, coordinator, attempt_number, &tx, Some(release)).await
+    }
+
+    async fn marks(&self, after: Bytes, limit: usize) -> Result<Vec<Mark>, ResourceError> {
+        record::marks(&self.shared, &after, limit).await
+    }
+}
+
+impl Branches for MariaDb {
+    async fn prepare(
+        &self,
+        branch: BranchId,
+        prepare: Prepare,
+        cancelled: CancellationToken,
+    ) -> Result<Vote, ResourceError> {
+        let shared = self.shared.clone();
+        self.own_task(async move { branch::prepare(&shared, &branch, &prepare, &cancelled).await }).await
+    }
+
+    async fn confirm(&self, branch: BranchId) -> Result<bool, ResourceError> {
+        Ok(ending::confirm(&self.shared, &branch).await)
+    }
+
+    async fn commit(&self, branch: BranchId) -> Result<Ended, ResourceError> {
+        ending::commit(&self.shared, &branch).await
+    }
+
+    async fn abort(&self, branch: BranchId) -> Result<Ended, ResourceError> {
+        ending::abort(&self.shared, &branch).await
+    }
+
+    async fn resolve(&self, branch: BranchId, heuristic: Heuristic) -> Result<Ended, ResourceError> {
+        ending::resolve(&self.shared, &branch, &heuristic).await
+    }
+
+    async fn store_heuristic(
+        &self,
+        branch: BranchId,
+        begun_at: Timestamp,
+        heuristic: Heuristic,
+    ) -> Result<(), ResourceError> {
+        record::put_heuristic(&self.shared, &branch, Some(begun_at), &heuristic).await
+    }
+
+    async fn forget_heuristic(&self, branch: BranchId) -> Result<(), ResourceError> {
+        record::forget_heuristic(&self.shared, &branch).await
+    }
+
+    async fn settle(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
+        ending::settle(&self.shared, &branch).await
+    }
+
+    async fn result_of(&self, branch: BranchId) -> Result<Option<Bytes>, ResourceError> {
+        record::evidence(&self.shared, &branch).await
+    }
+}

@@ -1,0 +1,245 @@
+//! Records of the participant's own: single statements, each a transaction by itself, which may be repeated.
+
+use crate::class::{NO_TABLE, class_of, code_of, told};
+use crate::session::Answer;
+use crate::shared::Shared;
+use crate::value::{bytes, text};
+use bytes::Bytes;
+use mysql_async::{Error, Row};
+use undoubt_participant::resource::{BranchId, Heuristic, Mark, Pin, Release, ResourceError, StepId};
+use undoubt_sql::{Class, PreparedName};
+use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, StepIndex, Timestamp, TxId};
+
+/// Rows that one statement deletes of what the low-water mark has passed.
+const MAX_COLLECTED_ROWS: usize = 500;
+
+/// Returns what an error of a record means for the call that needs it.
+pub(crate) fn failure(error: &Error) -> ResourceError {
+    let cause = told(error);
+    match (class_of(error), code_of(error)) {
+        (Class::Unknown, _) => ResourceError::Unclear { cause },
+        (_, Some(NO_TABLE | 1054 | 1932 | 1712)) => {
+            ResourceError::Stopped { cause: format!("the participant's own tables (undoubt_…) are damaged: {cause}") }
+        }
+        (
+            Class::Condition
+            | Class::Declaration
+            | Class::Conflict
+            | Class::LockTimeout
+            | Class::Cancelled
+            | Class::Unavailable
+            | Class::Access
+            | Class::Failed,
+            _,
+        ) => ResourceError::Unavailable { cause },
+    }
+}
+
+/// Runs one statement, which may be repeated, on a session that many share.
+pub(crate) async fn run(shared: &Shared, sql: &str) -> Result<u64, ResourceError> {
+    Ok(answer(shared, sql).await?.affected)
+}
+
+/// Returns the rows of a query on a session that many share.
+pub(crate) async fn rows(shared: &Shared, sql: &str) -> Result<Vec<Row>, ResourceError> {
+    Ok(answer(shared, sql).await?.rows)
+}
+
+async fn answer(shared: &Shared, sql: &str) -> Result<Answer, ResourceError> {
+    let first = shared.sessions.recorder().await?.run(sql).await;
+    match first {
+        Ok(answer) => Ok(answer),
+        // The session may have been ended while nobody used it.
+        Err(error) if error.is_fatal() => {
+            shared.sessions.recorder().await?.run(sql).await.map_err(|error| failure(&error))
+        }
+        Err(error) => Err(failure(&error)),
+    }
+}
+
+/// Returns the condition that is true of the rows of a branch.
+fn of_branch(id: &BranchId) -> String {
+    of_saga(id.coordinator, id.attempt_number, &id.tx)
+}
+
+fn of_saga(coordinator: CoordinatorId, attempt: AttemptNumber, tx: &TxId) -> String {
+    format!("coordinator = {} AND attempt = {} AND tx = {}", bytes(&coordinator.0), attempt.0, bytes(tx.as_bytes()))
+}
+
+pub(crate) async fn record_epoch(
+    shared: &Shared,
+    coordinator: CoordinatorId,
+    epoch: Epoch,
+    pin: Option<Pin>,
+) -> Result<(), ResourceError> {
+    let (id, epoch) = (bytes(&coordinator.0), epoch.0);
+    let Some(Pin { key, vouched }) = pin else {
+        let sql = format!(
+            "INSERT INTO undoubt_coordinator (id, epoch) VALUES ({id}, {epoch}) ON DUPLICATE KEY UPDATE epoch = GREATEST(epoch, {epoch})"
+        );
+        return run(shared, &sql).await.map(drop);
+    };
+    let (key, vouched) = (bytes(&key.0), u8::from(vouched));
+    // Assignments are made in this order, and each sees what those before it have set; this stays as it is through all of them.
+    let replaces =
+        format!("pin_vouched IS NULL OR pin_vouched < {vouched} OR pin_vouched = {vouched} AND pin_epoch <= {epoch}");
+    let sql = format!(
+        "INSERT INTO undoubt_coordinator (id, epoch, pin, pin_vouched, pin_epoch) VALUES ({id}, {epoch}, {key}, {vouched}, {epoch}) \
+         ON DUPLICATE KEY UPDATE epoch = GREATEST(epoch, {epoch}), pin = IF({replaces}, {key}, pin), \
+         pin_epoch = IF({replaces}, {epoch}, pin_epoch), pin_vouched = IF({replaces}, {vouched}, pin_vouched)"
+    );
+    run(shared, &sql).await.map(drop)
+}
+
+/// Remembers the mark first: what it has passed is not told again, whether it is deleted yet or not. What is in doubt is not seen
+/// here, and so is not waited for.
+pub(crate) async fn collect(
+    shared: &Shared,
+    coordinator: CoordinatorId,
+    mark: AttemptNumber,
+) -> Result<(), ResourceError> {
+    let (id, mark) = (bytes(&coordinator.0), mark.0);
+    let remember = format!(
+        "INSERT INTO undoubt_coordinator (id, low_water_mark) VALUES ({id}, {mark}) ON DUPLICATE KEY UPDATE low_water_mark = \
+         GREATEST(low_water_mark, {mark})"
+    );
+    run(shared, &remember).await?;
+    for (table, step) in [("undoubt_finished", "0"), ("undoubt_step", "step")] {
+        loop {
+            let over = rows(
+                shared,
+                &format!(
+                    "SELECT attempt, tx, {step} FROM {table} WHERE coordinator = {id} AND attempt < {mark} LIMIT {MAX_COLLECTED_ROWS}"
+                ),
+            )
+            .await?;
+            if over.is_empty() {
+                break;
+            }
+            let mut keys = Vec::with_capacity(over.len());
+            for row in &over {
+                let (attempt, tx): (u64, Vec<u8>) = (number(row, 0)?, binary(row, 1)?);
+                let tx = bytes(&tx);
+                keys.push(match step {
+                    "step" => format!("(attempt = {attempt} AND tx = {tx} AND step = {})", number(row, 2)?),
+                    _ => format!("(attempt = {attempt} AND tx = {tx})"),
+                });
+            }
+            run(shared, &format!("DELETE FROM {table} WHERE coordinator = {id} AND ({})", keys.join(" OR "))).await?;
+            if over.len() < MAX_COLLECTED_ROWS {
+                break;
+            }
+        }
+    }
+    run(shared, &format!("DELETE FROM undoubt_pending WHERE coordinator = {id} AND attempt < {mark}")).await.map(drop)
+}
+
+pub(crate) async fn put_heuristic(
+    shared: &Shared,
+    id: &BranchId,
+    begun_at: Option<Timestamp>,
+    heuristic: &Heuristic,
+) -> Result<(), ResourceError> {
+    let Heuristic { commit, at, who, reason, decision } = heuristic;
+    // An operator's word comes without the time; the record has it, if there is one.
+    let (begun_at, kept) = match begun_at {
+        Some(Timestamp(begun_at)) => (begun_at, format!("begun_at = {begun_at}, ")),
+        None => (0, String::new()),
+    };
+    let (coordinator, attempt, tx) = (bytes(&id.coordinator.0), id.attempt_number.0, bytes(id.tx.as_bytes()));
+    let (at, who, reason) = (at.0, text(who), text(reason));
+    let decision = decision.map_or("NULL", |commit| if commit { "TRUE" } else { "FALSE" });
+    let sql = format!(
+        "INSERT INTO undoubt_heuristic (coordinator, attempt, tx, begun_at, committed, decided_at, who, reason, decision) VALUES \
+         ({coordinator}, {attempt}, {tx}, {begun_at}, {commit}, {at}, {who}, {reason}, {decision}) ON DUPLICATE KEY UPDATE \
+         {kept}committed = {commit}, decided_at = {at}, who = {who}, reason = {reason}, decision = {decision}"
+    );
+    run(shared, &sql).await.map(drop)
+}
+
+/// Forgets a heuristic outcome, and the evidence of what an operator committed with it, which goes first: without the other record it
+/// would be told as a commit.
+pub(crate) async fn forget_heuristic(shared: &Shared, id: &BranchId) -> Result<(), ResourceError> {
+    let of_branch = of_branch(id);
+    let known = rows(shared, &format!("SELECT 1 FROM undoubt_heuristic WHERE {of_branch}")).await?;
+    if known.is_empty() {
+        return Ok(());
+    }
+    run(shared, &format!("DELETE FROM undoubt_finished WHERE {of_branch}")).await?;
+    run(shared, &format!("DELETE FROM undoubt_heuristic WHERE {of_branch}")).await.map(drop)
+}
+
+/// Returns the result that stands with the evidence of a branch; `None` if there is no evidence.
+pub(crate) async fn evidence(shared: &Shared, id: &BranchId) -> Result<Option<Bytes>, ResourceError> {
+    let found = rows(shared, &format!("SELECT result FROM undoubt_finished WHERE {}", of_branch(id))).await?;
+    found.first().map(|row| binary(row, 0).map(Bytes::from)).transpose()
+}
+
+pub(crate) async fn close_saga(
+    shared: &Shared,
+    coordinator: CoordinatorId,
+    attempt: AttemptNumber,
+    tx: &TxId,
+    release: Option<Release>,
+) -> Result<(), ResourceError> {
+    let of_saga = of_saga(coordinator, attempt, tx);
+    if let Some(Release { at, who, reason }) = release {
+        let (at, who, reason) = (at.0, text(&who), text(&reason));
+        let sql = format!(
+            "UPDATE undoubt_step SET released_at = {at}, released_by = {who}, released_why = {reason} WHERE {of_saga}"
+        );
+        run(shared, &sql).await?;
+    }
+    run(shared, &format!("DELETE FROM undoubt_pending WHERE {of_saga}")).await.map(drop)
+}
+
+pub(crate) async fn marks(shared: &Shared, after: &[u8], limit: usize) -> Result<Vec<Mark>, ResourceError> {
+    // Steps of one saga may have marked a key together; it is listed once.
+    let sql = format!(
+        "SELECT marked, coordinator, attempt, step, tx, begun_at FROM undoubt_pending p WHERE marked > {} AND NOT EXISTS (SELECT 1 FROM \
+         undoubt_pending q WHERE q.marked = p.marked AND (q.coordinator, q.attempt, q.step, q.tx) < (p.coordinator, p.attempt, p.step, \
+         p.tx)) ORDER BY marked LIMIT {limit}",
+        bytes(after)
+    );
+    rows(shared, &sql)
+        .await?
+        .iter()
+        .map(|row| Ok(Mark { key: binary(row, 0)?.into(), by: step_at(row, 1)?, begun_at: Timestamp(number(row, 5)?) }))
+        .collect()
+}
+
+/// Reads coordinator, attempt, step and transaction from a row, in that order from `place` on.
+pub(crate) fn step_at(row: &Row, place: usize) -> Result<StepId, ResourceError> {
+    let step = u16::try_from(number(row, place + 2)?).map_err(|_| damaged("a step has a number that none can have"))?;
+    let BranchId { tx, attempt_number, coordinator } = read_branch(row, [place, place + 1, place + 3])?;
+    Ok(StepId { coordinator, attempt_number, step: StepIndex(step), tx })
+}
+
+/// Reads coordinator, attempt and transaction from these columns of a row.
+pub(crate) fn read_branch(row: &Row, places: [usize; 3]) -> Result<BranchId, ResourceError> {
+    Ok(BranchId {
+        coordinator: CoordinatorId::try_from(&binary(row, places[0])?[..])
+            .map_err(|error| damaged(&error.to_string()))?,
+        attempt_number: AttemptNumber(number(row, places[1])?),
+        tx: TxId::new(binary(row, places[2])?).map_err(|error| damaged(&error.to_string()))?,
+    })
+}
+
+pub(crate) fn branch_of(name: &PreparedName) -> BranchId {
+    let PreparedName { identity: _, coordinator, attempt_number, begun_at: _, tx } = name.clone();
+    BranchId { tx, attempt_number, coordinator }
+}
+
+pub(crate) fn number(row: &Row, place: usize) -> Result<u64, ResourceError> {
+    row.get_opt(place).and_then(Result::ok).ok_or_else(|| damaged("a number is missing"))
+}
+
+pub(crate) fn binary(row: &Row, place: usize) -> Result<Vec<u8>, ResourceError> {
+    row.get_opt(place).and_then(Result::ok).ok_or_else(|| damaged("a value is missing"))
+}
+
+pub(crate) fn damaged(why: &str) -> ResourceError {
+    ResourceError::Stopped {
+        cause: format!("a record in the participant's own tables (undoubt_…) cannot be read: {why}"),
+    }
+}
