@@ -25,6 +25,13 @@ use undoubt_work::call::CallResult;
 /// The time that a server has beyond a deadline before its session is taken for broken.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 
+pub(crate) const NO_ANSWER: &str = "the database did not answer in time";
+
+/// Waits for the answer to something that takes no time. `None`: none came.
+pub(crate) async fn in_time<T>(answer: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(ANSWER_PATIENCE, answer).await.ok()
+}
+
 /// The reason why the work was not done.
 #[derive(Debug)]
 pub(crate) enum Declined {

@@ -1,5 +1,6 @@
 //! The participant's own work: signs of life, a look at what is prepared, and how the database is.
 
+use crate::attempt::in_time;
 use crate::connect::Absent;
 use crate::owner::PING;
 use crate::session::Session;
@@ -27,6 +28,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, stop: CancellationToken) -> Result
         match look_at(shared).await {
             Ok(()) => {}
             Err(Absent::Away(why)) => tracing::warn!(why, "the database is away"),
+            Err(Absent::Silent) => tracing::warn!("the database did not answer in time"),
             Err(ends @ (Absent::Fenced(_) | Absent::Foreign(_))) => return Err(ends.into()),
         }
         if let Err(error) = shared.sessions.end_suspects().await {
@@ -40,7 +42,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, stop: CancellationToken) -> Result
 /// Looks at the server, and notes what it shows.
 pub(crate) async fn look_at(shared: &Shared) -> Result<(), Absent> {
     let control = shared.sessions.control().await?;
-    let seen = look(&control).await.map_err(|error| Absent::away(&error))?;
+    let seen = in_time(look(&control)).await.ok_or(Absent::Silent)?.map_err(|error| Absent::away(&error))?;
     note(shared, &seen);
     Ok(())
 }

@@ -1,13 +1,12 @@
 //! Branches: prepared in one trip, committed in one phase, or kept reading until they are asked.
 
-use crate::attempt::{Answer, Declined, text};
+use crate::attempt::{Answer, Declined, NO_ANSWER, in_time, text};
 use crate::class::told;
 use crate::local::{Failed, Local, Tried, deadline_in, is_certain, kept, put_back, worker};
 use crate::sessions::Worker;
 use crate::shared::{Known, Shared};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use undoubt_lock::Age;
 use undoubt_participant::resource::{BranchId, ResourceError};
 use undoubt_sql::{Place, PreparedName, Task};
 use undoubt_vocabulary::{Execution, Prepare, Refusal, RefusalCode, Vote};
@@ -35,8 +34,7 @@ async fn attempt(
     let task = Task::read(&prepare.work, Place::Branch, &shared.procedures)?;
     kept(id.attempt_number)?;
     let deadline = deadline_in(prepare.timeout);
-    let age = Age { begun_at: prepare.begun_at, tx: id.tx.clone() };
-    shared.locks.lock(&age, task.locks(), prepare.timeout, cancelled).await?;
+    shared.lock(id, prepare.begun_at, task.locks(), prepare.timeout, cancelled).await?;
     let voted = async {
         let worker = worker(shared, &id.tx, deadline, cancelled).await?;
         if prepare.execution == Execution::TwoPhase && task.only_reads() {
@@ -60,7 +58,7 @@ async fn attempt(
         Err(declined) => !is_certain(declined),
     };
     if !holds {
-        shared.locks.release(&id.tx);
+        shared.unlock(id);
     }
     voted
 }
@@ -91,7 +89,7 @@ async fn prepare_in_one_trip(local: &Local<'_>, id: &BranchId, prepare: &Prepare
     // From here on there may be something that an abort has to end.
     shared.insert(id, Known::Prepared { gid: gid.clone() });
     let answers = match local.trip(requests).await {
-        None => return Err(Failed::unclear("the database did not answer in time".to_owned())),
+        None => return Err(Failed::unclear(NO_ANSWER.to_owned())),
         Some(Ok(answers)) => answers,
         // Also if the session broke after it: what an error has ended is not prepared.
         Some(Err(error)) => match local.refusal(&plan, first, &error) {
@@ -111,12 +109,14 @@ async fn prepare_in_one_trip(local: &Local<'_>, id: &BranchId, prepare: &Prepare
         }
         Err(declined) => declined,
     };
-    match session.client.batch_execute(&format!("ROLLBACK PREPARED '{gid}'")).await {
-        Ok(()) => {
+    let undo = format!("ROLLBACK PREPARED '{gid}'");
+    match in_time(session.client.batch_execute(&undo)).await {
+        Some(Ok(())) => {
             shared.remove(id);
             Err(Failed::free(declined))
         }
-        Err(error) => Err(Failed::unclear(told(&error))),
+        Some(Err(error)) => Err(Failed::unclear(told(&error))),
+        None => Err(Failed::unclear(NO_ANSWER.to_owned())),
     }
 }
 
@@ -131,9 +131,10 @@ async fn commit_at_once(local: &Local<'_>, id: &BranchId) -> Tried<Vote> {
 /// Reads, and holds nothing any more when it returns.
 async fn read(local: &Local<'_>) -> Tried<Vote> {
     let result = local.run().await?;
-    match local.session.client.batch_execute("COMMIT").await {
-        Ok(()) => Ok(Vote::ReadOnly { result }),
-        Err(error) => Err(Failed::broken(&told(&error))),
+    match in_time(local.session.client.batch_execute("COMMIT")).await {
+        Some(Ok(())) => Ok(Vote::ReadOnly { result }),
+        Some(Err(error)) => Err(Failed::broken(&told(&error))),
+        None => Err(Failed::broken(NO_ANSWER)),
     }
 }
 

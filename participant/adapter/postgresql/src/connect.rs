@@ -35,6 +35,8 @@ pub(crate) enum Absent {
     Fenced(String),
     /// It is not the database that it was.
     Foreign(String),
+    /// There was one, and it did not answer: it may have happened.
+    Silent,
 }
 
 impl From<Absent> for ResourceError {
@@ -43,6 +45,7 @@ impl From<Absent> for ResourceError {
             Absent::Away(cause) => ResourceError::Unavailable { cause },
             Absent::Fenced(cause) => ResourceError::Fenced { cause },
             Absent::Foreign(cause) => ResourceError::Foreign { cause },
+            Absent::Silent => ResourceError::Unclear { cause: crate::attempt::NO_ANSWER.to_owned() },
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The end of branches: commit, abort, and what became of those of which no answer came.
 
+use crate::attempt::in_time;
 use crate::class::{BUSY, UNKNOWN_NAME, class_of, code_of, told};
 use crate::record::{evidence, failure, on_record, put_heuristic};
 use crate::shared::Shared;
@@ -13,16 +14,16 @@ use undoubt_sql::{Class, PreparedName};
 /// Ends a branch that has read, and returns whether its transaction was open until now.
 pub(crate) async fn confirm(shared: &Shared, id: &BranchId) -> bool {
     let Some(worker) = shared.take_reader(id) else { return false };
-    let held = worker.session().client.batch_execute("COMMIT").await.is_ok();
+    let held = matches!(in_time(worker.session().client.batch_execute("COMMIT")).await, Some(Ok(())));
     if held {
         shared.sessions.give_back(*worker);
     }
-    shared.locks.release(&id.tx);
+    shared.unlock(id);
     held
 }
 
 pub(crate) async fn commit(shared: &Shared, id: &BranchId) -> Result<Ended, ResourceError> {
-    shared.locks.leaving(&id.tx);
+    shared.leaving(id);
     let ended = end(shared, id, true).await?;
     forget(shared, id);
     Ok(ended)
@@ -30,13 +31,13 @@ pub(crate) async fn commit(shared: &Shared, id: &BranchId) -> Result<Ended, Reso
 
 pub(crate) async fn abort(shared: &Shared, id: &BranchId) -> Result<Ended, ResourceError> {
     if let Some(worker) = shared.take_reader(id) {
-        if worker.session().client.batch_execute("ROLLBACK").await.is_ok() {
+        if let Some(Ok(())) = in_time(worker.session().client.batch_execute("ROLLBACK")).await {
             shared.sessions.give_back(*worker);
         }
-        shared.locks.release(&id.tx);
+        shared.unlock(id);
         return Ok(Ended::AsTold);
     }
-    shared.locks.leaving(&id.tx);
+    shared.leaving(id);
     // Nothing of an earlier call takes effect after this.
     shared.sessions.end_suspects().await?;
     let ended = end(shared, id, false).await?;
@@ -63,7 +64,7 @@ pub(crate) async fn settle(shared: &Shared, id: &BranchId) -> Result<Option<Byte
 
 fn forget(shared: &Shared, id: &BranchId) {
     shared.remove(id);
-    shared.locks.release(&id.tx);
+    shared.unlock(id);
 }
 
 /// A session whose answer was lost may be just ending the same; it is waited for so long.

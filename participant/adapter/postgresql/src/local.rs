@@ -1,8 +1,8 @@
 //! A local transaction of a branch or a step on one session.
 
 use crate::attempt::{
-    Answer, CutShort, Declined, Planned, Request, attended, execute, in_one_trip, plan, refusal, results, statements,
-    text,
+    Answer, CutShort, Declined, NO_ANSWER, Planned, Request, attended, execute, in_one_trip, in_time, plan, refusal,
+    results, statements, text,
 };
 use crate::class::{NOT_AS_EXPECTED, class_of, code_of, told};
 use crate::session::{Owned, Session, Unready};
@@ -269,7 +269,7 @@ impl<'a> Local<'a> {
         let first = requests.len();
         requests.extend(self.statements(&plan));
         let declined = match self.trip(requests).await {
-            None => return Err(Failed::broken("it did not answer in time")),
+            None => return Err(Failed::broken(NO_ANSWER)),
             Some(Ok(answers)) => match self.results(&plan, &answers[first..]) {
                 Ok(result) => return Ok(result),
                 Err(declined) => declined,
@@ -285,8 +285,8 @@ impl<'a> Local<'a> {
     /// Ends the transaction without effect.
     pub(crate) async fn undone(&self, declined: Declined) -> Failed {
         // If it cannot be told, the session ends, and the server undoes it.
-        let rolled_back = self.session.client.batch_execute("ROLLBACK").await;
-        Failed { declined, is_free: rolled_back.is_ok() }
+        let rolled_back = in_time(self.session.client.batch_execute("ROLLBACK")).await;
+        Failed { declined, is_free: matches!(rolled_back, Some(Ok(()))) }
     }
 
     /// Sends the last statements of the transaction and its COMMIT. Each of `rows` has to be written: of a failed transaction a COMMIT says
@@ -297,7 +297,7 @@ impl<'a> Local<'a> {
         requests.extend(rows);
         requests.push(text(self.session, "COMMIT"));
         match self.trip(requests).await {
-            None => Err(Failed::unclear("the database did not answer in time".to_owned())),
+            None => Err(Failed::unclear(NO_ANSWER.to_owned())),
             Some(Ok(answers)) if answers[first..count].iter().all(|answer| matches!(answer, Answer::Count(1..))) => {
                 Ok(())
             }

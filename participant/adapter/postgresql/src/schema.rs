@@ -83,7 +83,7 @@ pub async fn remove(settings: &Settings) -> Result<(), SchemaError> {
     let identity = Identity(id);
     owner::take(&session, Keys::of(identity), false).await.map_err(|absent| match absent {
         Absent::Fenced(what) => SchemaError::InUse { what, todo: "Stop the participant first" },
-        Absent::Away(_) | Absent::Foreign(_) => absent.into(),
+        Absent::Away(_) | Absent::Foreign(_) | Absent::Silent => absent.into(),
     })?;
     owner::fence(&session, Keys::of(identity)).await?;
     refuse_in_use(&session, identity).await?;

@@ -14,12 +14,16 @@ use crate::session::{Backend, Session};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use undoubt_participant::resource::ResourceError;
 use undoubt_sql::Identity;
 
 /// Commits and aborts that one committer has under way.
 const MAX_PIPED: usize = 16;
+
+/// The time that a committer has beyond what the server gives to a statement.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(15);
 
 /// The facts of this process's hold on the database, known once it owns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +188,7 @@ impl Sessions {
         let away = match &connected {
             Ok(_) => None,
             Err(Absent::Away(why) | Absent::Fenced(why) | Absent::Foreign(why)) => Some(why.clone()),
+            Err(Absent::Silent) => Some(crate::attempt::NO_ANSWER.to_owned()),
         };
         self.state().away = away;
         connected
@@ -296,7 +301,10 @@ impl Sessions {
         }
         let control = self.control().await?;
         for suspect in broken {
-            match owner::terminate(&control, suspect).await {
+            let Some(ended) = crate::attempt::in_time(owner::terminate(&control, suspect)).await else {
+                return Err(Absent::Silent.into());
+            };
+            match ended {
                 Ok(true) => {
                     suspects(&self.suspects).remove(&suspect);
                 }
@@ -324,7 +332,21 @@ impl Sessions {
                 None => committer.insert(Arc::new(self.connect().await?)).clone(),
             }
         };
-        Ok(call(session).await)
+        let settings = self.connector.settings();
+        let patience = COMMIT_PATIENCE + Duration::from_millis(settings.statement_timeout_ms);
+        let backend = session.backend;
+        match tokio::time::timeout(patience, call(session)).await {
+            Ok(done) => Ok(done),
+            Err(_) => {
+                let mut committer = self.committers[place].lock().await;
+                // Another call may have put a new one in its place.
+                if committer.as_ref().is_some_and(|silent| silent.backend == backend) {
+                    *committer = None;
+                }
+                suspects(&self.suspects).insert(backend);
+                Err(Absent::Silent)
+            }
+        }
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Session>> {

@@ -1,11 +1,16 @@
 //! The parts of a participant that all its calls share.
 
 use crate::sessions::{Sessions, Worker};
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use undoubt_lock::{Age, Mode};
 use undoubt_participant::locks::Locks;
 use undoubt_participant::resource::{BranchId, Health, Room};
 use undoubt_sql::Procedures;
+use undoubt_vocabulary::{Refusal, Timestamp, TxId};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -15,6 +20,9 @@ pub(crate) struct Shared {
     pub(crate) health: Mutex<Health>,
     room: OnceLock<Room>,
     branches: Mutex<BTreeMap<BranchId, Known>>,
+    /// The branches that have lock keys, by their transaction. Attempts under one id come one after the other, and one that is over
+    /// must not free the keys of the next.
+    holders: Mutex<BTreeMap<TxId, BranchId>>,
 }
 
 /// A branch that is not over, as far as is known here.
@@ -35,6 +43,7 @@ impl Shared {
             health: Mutex::default(),
             room: OnceLock::new(),
             branches: Mutex::default(),
+            holders: Mutex::default(),
         }
     }
 
@@ -45,6 +54,42 @@ impl Shared {
 
     pub(crate) fn room(&self) -> &Room {
         self.room.get_or_init(Room::default)
+    }
+
+    /// Waits for the keys of a branch.
+    pub(crate) async fn lock(
+        &self,
+        id: &BranchId,
+        begun_at: Timestamp,
+        keys: &BTreeMap<Bytes, Mode>,
+        timeout: Duration,
+        cancelled: &CancellationToken,
+    ) -> Result<(), Refusal> {
+        let age = Age { begun_at, tx: id.tx.clone() };
+        self.locks.lock(&age, keys, timeout, cancelled).await?;
+        self.holders().insert(id.tx.clone(), id.clone());
+        Ok(())
+    }
+
+    /// Notes that the decision about a branch is known.
+    pub(crate) fn leaving(&self, id: &BranchId) {
+        if self.holders().get(&id.tx) == Some(id) {
+            self.locks.leaving(&id.tx);
+        }
+    }
+
+    /// Frees the keys of a branch, if it has any.
+    pub(crate) fn unlock(&self, id: &BranchId) {
+        let mut holders = self.holders();
+        if holders.get(&id.tx) == Some(id) {
+            holders.remove(&id.tx);
+            self.locks.release(&id.tx);
+        }
+    }
+
+    fn holders(&self) -> MutexGuard<'_, BTreeMap<TxId, BranchId>> {
+        // Nothing between taking and freeing it can panic but the table of locks, which is not to be trusted then.
+        self.holders.lock().expect("the map of holders is whole")
     }
 
     pub(crate) fn insert(&self, id: &BranchId, known: Known) {
