@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{Branches as _, Ended, Steps as _};
 use undoubt_vocabulary::{Direction, Execution, RefusalCode, StepOutcome, Vote};
 use undoubt_work::call::{Call, CallResult, CallWork};
-use undoubt_work::{Datum, Results};
+use undoubt_work::{Datum, Results, Work};
 
 const MORE: &str = r#"
 [procedure.echo]
@@ -258,4 +258,40 @@ async fn a_result_that_is_too_large_leaves_nothing_behind() {
         (fixture.prepared().await, fixture.sql("SELECT count(*) FROM kv").await),
         ("0".to_owned(), "2".to_owned())
     );
+}
+
+#[tokio::test]
+async fn a_repeated_commit_frees_no_keys_of_a_newer_attempt() {
+    let fixture = fixture(&[]).await;
+    let work = |value: &str| work::work(Call::new("put_marked").arg("key", "k").arg("value", value));
+    fixture.prepare(1, work("1")).await;
+    assert_eq!(fixture.commit(1).await, Ok(Ended::AsTold));
+    let (older, again) = call(1, Execution::TwoPhase, work("2"));
+    let newer = undoubt_participant::resource::BranchId { attempt_number: branch(2).attempt_number, ..older.clone() };
+    let again = undoubt_vocabulary::Prepare { attempt_number: newer.attempt_number, ..again };
+    let vote = fixture.resource.prepare(newer.clone(), again, CancellationToken::new()).await;
+    assert!(matches!(vote, Ok(Vote::Prepared { .. })), "{vote:?}");
+    assert_eq!(fixture.resource.commit(older).await, Ok(Ended::AsTold));
+    assert_code(&fixture.refusal(9, work("9")).await, RefusalCode::LockConflict, &["older transaction tx-1"]);
+    assert_eq!(fixture.resource.commit(newer).await, Ok(Ended::AsTold));
+    assert_eq!(fixture.value("k").await, "2");
+}
+
+#[tokio::test]
+async fn an_outcome_is_kept_with_the_work_or_not_at_all() {
+    let fixture = fixture(&[]).await;
+    let put = |key: &'static str| {
+        let mut work = Work::from(CallWork::from(Call::new("put").arg("key", "k").arg("value", "v")));
+        work.keep(&Bytes::from_static(key.as_bytes()), "by steps".to_owned(), Some("as one".to_owned()));
+        work.encode(&[]).unwrap()
+    };
+    fixture.prepare(1, put("two")).await;
+    assert_eq!(fixture.sql("SELECT count(*) FROM undoubt.outcome").await, "0");
+    assert_eq!(fixture.commit(1).await, Ok(Ended::AsTold));
+    prepare(&fixture.resource, 2, Execution::OnePhase, put("one")).await.unwrap();
+    act(&fixture.resource, 3, put("step")).await.unwrap();
+    let found = fixture
+        .sql("SELECT convert_from(key, 'UTF8'), convert_from(value, 'UTF8') FROM undoubt.outcome ORDER BY 1")
+        .await;
+    assert_eq!(found, "one|as one\nstep|by steps\ntwo|as one");
 }
