@@ -9,13 +9,16 @@ BIN := $(CARGO_TARGET_DIR)/debug
 CARGO := cargo
 PYTHON_ENV := $(CARGO_TARGET_DIR)/python
 
-.PHONY: help demo test rules check fix keep-format metrics-page fuzz torture restores explore sweep compare bench build simulator setup python prometheus databases
+.PHONY: help demo demo-databases test rules check fix keep-format metrics-page fuzz torture restores explore sweep compare bench build simulator setup python prometheus databases
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 demo: build ## One coordinator, three participants, two-phase commit, then sagas, kill -9, recovery, audit. Under a minute once built.
 	@$(BIN)/undoubt demo
+
+demo-databases: build databases ## Money between a PostgreSQL, which is installed if absent, and a store, in every mode, with KILLS=8 kill -9 of everybody, database server included; then an audit.
+	@$(BIN)/undoubt demo-databases --kills $${KILLS:-8}
 
 # Whether runs are deterministic comes first: all that simulation tells rests on it.
 test: setup python prometheus databases ## All tests.

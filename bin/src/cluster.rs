@@ -92,6 +92,8 @@ pub struct Plan {
     pub foreign_participants: Vec<(String, String)>,
     /// The folders of processes, by their names, that are to be elsewhere than in the cluster's.
     pub data_dirs: BTreeMap<String, PathBuf>,
+    /// The settings files of processes, by their names, where they have some.
+    pub configs: BTreeMap<String, PathBuf>,
     /// True if all of it is to have TLS, certificates for each other, and identities.
     pub secured: bool,
 }
@@ -122,6 +124,9 @@ impl Cluster {
         for name in &plan.participants {
             let mut server =
                 Server::new(&programs.participant, name, folder.path(), &plan.participant_settings, &plan.data_dirs)?;
+            if let Some(config) = plan.configs.get(name) {
+                server.arguments.extend(["--config".to_owned(), config.display().to_string()]);
+            }
             server.secure(security.as_ref());
             server.start(None).await?;
             participants.push(server);

@@ -7,6 +7,7 @@ pub mod bench;
 pub mod certificates;
 pub mod cluster;
 pub mod credentials;
+pub mod databases;
 pub mod demo;
 pub mod process;
 pub mod restores;

@@ -8,6 +8,7 @@ mod figures;
 mod guard;
 mod key_file;
 mod logging;
+mod oidc;
 mod reload;
 mod room;
 mod serving;

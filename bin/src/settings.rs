@@ -94,28 +94,37 @@ pub fn parse_assignment(text: &str) -> Result<Given, String> {
 
 /// Sets one setting by its name. That of one in a table begins with the table's, with `between` behind it.
 fn set(table: &mut Table, defaults: &Table, name: &str, between: char, text: &str) -> anyhow::Result<()> {
+    if !is_set(table, defaults, name, between, text)? {
+        bail!("there is no setting {name:?}; there are: {}", flat(defaults).into_keys().collect::<Vec<_>>().join(", "));
+    }
+    Ok(())
+}
+
+/// Sets one setting, and returns false if there is no such one.
+fn is_set(table: &mut Table, defaults: &Table, name: &str, between: char, text: &str) -> anyhow::Result<bool> {
     if let Some(default) = defaults.get(name).filter(|default| !default.is_table()) {
         table.insert(name.to_owned(), read(default, text)?);
-        return Ok(());
+        return Ok(true);
     }
     for (outer, default) in defaults {
         let Value::Table(defaults) = default else { continue };
         let inner = name.strip_prefix(outer.as_str()).and_then(|rest| rest.strip_prefix(between));
-        if let Some((inner, default)) = inner.and_then(|inner| Some((inner, defaults.get(inner)?))) {
-            let value = read(default, text)?;
-            let settings = table.entry(outer.clone()).or_insert_with(|| Value::Table(Table::new()));
-            let settings = settings.as_table_mut().with_context(|| format!("{outer} is no table"))?;
-            settings.insert(inner.to_owned(), value);
-            return Ok(());
+        let Some(inner) = inner else { continue };
+        let settings = table.entry(outer.clone()).or_insert_with(|| Value::Table(Table::new()));
+        let settings = settings.as_table_mut().with_context(|| format!("{outer} is no table"))?;
+        if is_set(settings, defaults, inner, between, text)? {
+            return Ok(true);
         }
     }
-    bail!("there is no setting {name:?}; there are: {}", flat(defaults).into_keys().collect::<Vec<_>>().join(", "));
+    Ok(false)
 }
 
 /// Returns all settings by their names, that of one in a table with the table's before it.
 pub fn flat(settings: &Table) -> BTreeMap<String, Value> {
     let of = |(outer, value): (&String, &Value)| match value {
-        Value::Table(inner) => inner.iter().map(|(inner, value)| (format!("{outer}.{inner}"), value.clone())).collect(),
+        Value::Table(inner) => {
+            flat(inner).into_iter().map(|(inner, value)| (format!("{outer}.{inner}"), value)).collect::<Vec<_>>()
+        }
         Value::String(_)
         | Value::Integer(_)
         | Value::Float(_)
@@ -185,6 +194,23 @@ mod tests {
         assert_eq!(set("none").unwrap().two_phase_from_value, None);
         for wrong in ["-1", "soon", "\"7\"", "7\nname = \"x\""] {
             assert!(format!("{:#}", set(wrong).unwrap_err()).contains("two_phase_from_value"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_setting_in_a_table_within_a_table_is_set_beside_those_of_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.toml");
+        std::fs::write(&file, "[access]\nidentities = \"i.toml\"\n[access.oidc]\nissuer = \"a\"\n").unwrap();
+        let groups = "[{ group = \"ops\", roles = [\"read\"] }]";
+        let flags = [given("access.oidc.issuer", "b"), given("access.oidc.groups", groups)];
+        let config: Config = effective(Some(&file), "UNDOUBT_TEST_NONE", &flags).unwrap();
+        let oidc = &config.access.oidc;
+        assert_eq!((oidc.issuer.as_str(), oidc.claim.as_str(), oidc.groups.len()), ("b", "sub", 1));
+        assert_eq!(config.access.identities(), Some(Path::new("i.toml")));
+        for unknown in ["access.oidc", "access.oidc.", "access.oidc.issuers", "access.oidc.issuer.x"] {
+            let refused = effective::<Config>(None, "UNDOUBT_TEST_NONE", &[given(unknown, "x")]).unwrap_err();
+            assert!(format!("{refused:#}").contains("access.oidc.issuer"), "{refused:#}");
         }
     }
 

@@ -110,7 +110,7 @@ pub(crate) fn parse(url: &str) -> Result<Uri, BadUrl> {
 /// Reads the URL of a submission, which has to be one that may be called.
 pub(crate) fn admit(url: &str, config: &Config) -> Result<Uri, BadUrl> {
     let url = parse(url)?;
-    let anywhere = config.callback_allow.is_empty() && config.access.identities().is_none();
+    let anywhere = config.callback_allow.is_empty() && !config.access.asks_who();
     if !anywhere && !allowed::is_allowed(&url, &config.callback_allow) {
         return Err(BadUrl::NotAllowed { host: share::destination(&url) });
     }

@@ -1,5 +1,7 @@
-//! What guards a server: its certificates, and the identities that it knows. Both are read again when their files change.
+//! What guards a server: its certificates, the identities that it knows, and the keys of an identity provider. All are read again when
+//! their files change.
 
+use super::oidc::KeysFile;
 use super::signals::HangUps;
 use super::{Failed, Failure, OrFailed as _, accepted};
 use anyhow::{Context, anyhow};
@@ -34,6 +36,7 @@ pub struct Guard {
     door: Door,
     door_for_figures: Door,
     identities: Option<IdentitiesFile>,
+    keys_of_provider: Option<KeysFile>,
     /// Everything that is looked at again, by the name under which it is told.
     looked_at: Vec<(&'static str, Looked)>,
 }
@@ -42,7 +45,7 @@ pub struct Guard {
 #[derive(Clone, Debug)]
 pub struct Door {
     tls: Option<Arc<ServerTls>>,
-    knows_identities: bool,
+    asks_who: bool,
     insecure: bool,
 }
 
@@ -81,9 +84,15 @@ impl Guard {
             Some(file) => parse(file).with_context(|| format!("access.identities: {}", file.path.display()))?,
             None => Identities::default(),
         };
+        let (asks_who, oidc, has_subjects) = (access.asks_who(), &access.oidc, known.have_subjects());
         let access = Access::new(known, access.anonymous());
+        let keys_of_provider = KeysFile::load(oidc, &access)?;
+        if has_subjects && keys_of_provider.is_none() {
+            tracing::warn!(
+                "identities have subjects, and nobody says who they are: set access.oidc, or take the subjects out"
+            );
+        }
         let (mut looked_at, files) = (Vec::new(), server_files(tls)?);
-        let knows_identities = identities.is_some();
         let mut door = |asks_all: bool, protocol: &'static [&'static [u8]], what: &'static str| {
             let Some((files, asks)) = files.clone() else { return Ok(None) };
             let asks = if asks_all { asks } else { ClientCertificate::Optional };
@@ -97,9 +106,9 @@ impl Guard {
         if let Some((files, _)) = &files {
             warn_if_readable(&files.key);
         }
-        let door = Door { tls: server, knows_identities, insecure };
+        let door = Door { tls: server, asks_who, insecure };
         let door_for_figures = Door { tls: figures, ..door.clone() };
-        Ok(Guard { access, looked_at, door, door_for_figures, identities })
+        Ok(Guard { access, looked_at, door, door_for_figures, identities, keys_of_provider })
     }
 
     /// Returns the dialler for those who are called: with `protocol`, trusting these CAs, and showing the server's certificate
@@ -146,7 +155,7 @@ impl Guard {
                     () = hang_ups.next() => {
                         if !self.look() {
                             tracing::info!(
-                                "SIGHUP: no file of certificates or identities has changed"
+                                "SIGHUP: no file of certificates, identities or keys has changed"
                             );
                         }
                     }
@@ -170,7 +179,8 @@ impl Guard {
             }
             told = true;
         }
-        told | self.identities.as_mut().is_some_and(|file| file.look(&self.access))
+        told |= self.identities.as_mut().is_some_and(|file| file.look(&self.access));
+        told | self.keys_of_provider.as_mut().is_some_and(|file| file.look(&self.access))
     }
 }
 
@@ -189,11 +199,13 @@ impl Door {
     /// Checks that a server may listen on an address: on one that others reach not without TLS and identities, unless somebody
     /// has said that it may.
     fn check_address(&self, address: SocketAddr) -> anyhow::Result<()> {
-        let lacks = match (&self.tls, self.knows_identities) {
+        let lacks = match (&self.tls, self.asks_who) {
             (None, _) => {
                 "without TLS, whoever is on the way could read and change everything; set tls.certificate and tls.key"
             }
-            (Some(_), false) => "without identities, whoever reaches it could do everything; set access.identities",
+            (Some(_), false) => {
+                "without identities, whoever reaches it could do everything; set access.identities, or access.oidc"
+            }
             (Some(_), true) => return Ok(()),
         };
         if address.ip().is_loopback() {
@@ -235,7 +247,7 @@ impl IdentitiesFile {
     }
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
+pub(super) fn read_text(path: &Path) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| error.to_string())
 }
 

@@ -56,7 +56,8 @@ async fn a_condition_that_does_not_hold_aborts_everywhere_with_its_reason() {
 #[tokio::test]
 async fn work_that_cannot_be_read_or_is_over_a_limit_aborts_everywhere_with_its_reason() {
     let cluster = start(banks()).await;
-    let raw = |operations: Vec<work::Operation>| Bytes::from(work::Work { operations }.encode_to_vec());
+    let raw =
+        |operations: Vec<work::Operation>| Bytes::from(work::Work { operations, ..Default::default() }.encode_to_vec());
     let operation =
         |key: Vec<u8>, kind| work::Operation { key: key.into(), kind: Some(kind), ..work::Operation::default() };
     let get = || work::operation::Kind::Get(work::Get {});

@@ -100,6 +100,7 @@ fn other_value(key: &str, default: &Value) -> Value {
         ("tls.client_certificates", r#""optional""#),
         ("limits.open_percent", "50"),
         ("access.anonymous", r#"["read"]"#),
+        ("access.oidc.groups", r#"[{ group = "ops", roles = ["read"] }]"#),
     ];
     if let Some((_, value)) = others.iter().find(|(other, _)| *other == key) {
         return format!("value = {value}").parse::<Table>().unwrap()["value"].clone();
@@ -116,11 +117,7 @@ fn other_value(key: &str, default: &Value) -> Value {
 
 /// Returns all settings; those in a table by the table's name, a point and theirs.
 fn settings(table: &Table) -> Vec<(String, Value)> {
-    let of = |(key, value): (&String, &Value)| match value.as_table() {
-        Some(inner) => inner.iter().map(|(inner, value)| (format!("{key}.{inner}"), value.clone())).collect(),
-        None => vec![(key.clone(), value.clone())],
-    };
-    table.iter().flat_map(of).collect()
+    undoubt::settings::flat(table).into_iter().collect()
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ async fn a_hang_up_ends_no_server_and_tells_what_it_changed() {
     for who in BOTH {
         let pid = cluster.pid(who).and_then(|pid| Pid::from_raw(i32::try_from(pid).unwrap())).unwrap();
         kill_process(pid, Signal::HUP).unwrap();
-        logged(&cluster, who, "SIGHUP: no file of certificates or identities has changed").await;
+        logged(&cluster, who, "SIGHUP: no file of certificates, identities or keys has changed").await;
         kill_process(pid, Signal::HUP).unwrap();
     }
     commit(&cluster, transfer("t", 1)).await;

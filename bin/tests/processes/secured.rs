@@ -31,7 +31,7 @@ use undoubt_tls::{ClientFiles, ClientTls, Protocol, TlsDial};
 
 const BOTH: [Who; 2] = [Who::Coordinator, Who::Participant(0)];
 
-const TRANSFER: [&str; 7] = ["submit", "--on", "bank-a", "add alice 1", "--on", "bank-b", "add bob 1"];
+pub(crate) const TRANSFER: [&str; 7] = ["submit", "--on", "bank-a", "add alice 1", "--on", "bank-b", "add bob 1"];
 
 async fn secured() -> Cluster {
     start(Plan { secured: true, ..banks() }).await
@@ -58,12 +58,12 @@ fn shown(folder: &Path, name: &str) -> Credentials {
     }
 }
 
-fn hang_up(cluster: &Cluster, who: Who) {
+pub(crate) fn hang_up(cluster: &Cluster, who: Who) {
     let pid = cluster.pid(who).and_then(|pid| Pid::from_raw(i32::try_from(pid).unwrap())).unwrap();
     kill_process(pid, Signal::HUP).unwrap();
 }
 
-async fn logged(cluster: &Cluster, who: Who, words: &str) {
+pub(crate) async fn logged(cluster: &Cluster, who: Who, words: &str) {
     until(words, async || cluster.log_tail(who, 10_000).contains(words).then_some(())).await;
 }
 

@@ -3,6 +3,7 @@
 //! * [`Role`], [`Roles`]: what may be allowed, and [`needed`]: which of them each method needs.
 //! * [`Identities`]: those that are known, by the names of their certificates and by their tokens.
 //! * [`LimitsConfig`], [`OwnLimits`]: how much one of them may take of a coordinator.
+//! * [`Provider`]: an OpenID Connect provider, whose tokens tell of others who they are.
 //! * [`Access`]: the rules of a server at the moment; they are replaced while it serves.
 //! * [`Caller`]: whoever asks, as services see it.
 
@@ -10,9 +11,10 @@ mod caller;
 pub(crate) mod identities;
 mod limits;
 mod methods;
+pub(crate) mod provider;
 mod role;
 pub(crate) mod rules;
-mod settings;
+pub(crate) mod settings;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -21,7 +23,8 @@ pub use caller::{Caller, Signed};
 pub use identities::{BadIdentities, Identities, Identity};
 pub use limits::{Limits, LimitsByName, LimitsConfig, OwnLimits, Rate};
 pub use methods::{Needed, action, needed};
+pub use provider::{Holder, Provider, Verify};
 pub use role::{Role, Roles, UnknownRole};
 pub use rules::{Access, ON_BEHALF_OF, Refused};
-pub use settings::{AccessConfig, ClientCertificates, TlsConfig};
+pub use settings::{AccessConfig, BadOidc, ClientCertificates, Grant, OidcConfig, TlsConfig};
 pub use token::{InvalidHash, TokenHash, new_token};

@@ -1,7 +1,9 @@
 //! The bounds of what both servers have in common.
 
 use crate::access::identities::MAX_IDENTITIES;
+use crate::access::provider::MAX_VERIFIED_TOKENS;
 use crate::access::rules::MAX_BEHALF_BYTES;
+use crate::access::settings::MAX_GRANTS;
 use crate::alarm::bell::{ATTEMPTS, CALL_TIMEOUT, MAX_WAITING};
 use crate::metrics::http::{ANSWER_TIMEOUT, CONNECTION_TIMEOUT, MAX_CONNECTIONS, MAX_HEAD_BYTES};
 use crate::numbered_store::MAX_PAST_STARTS;
@@ -34,7 +36,9 @@ pub const OF_CONNECTIONS: &[Limit] = &[
 /// The bounds of identities.
 pub const OF_ACCESS: &[Limit] = &[
     limit!(Count MAX_IDENTITIES, "Identities in one file.", "The server does not start; while it runs, the file is kept out."),
-    limit!(Bytes MAX_BEHALF_BYTES, "The name of somebody on whose behalf a gateway asks.", "`INVALID_REQUEST`, field `undoubt-on-behalf-of`."),
+    limit!(Bytes MAX_BEHALF_BYTES, "The name of somebody on whose behalf a gateway asks, or whom an identity provider alone knows.", "`INVALID_REQUEST`, field `undoubt-on-behalf-of`; of a JWT `UNIDENTIFIED`."),
+    limit!(Count MAX_GRANTS, "Groups in `access.oidc.groups`.", "The server does not start."),
+    limit!(Count MAX_VERIFIED_TOKENS, "JWTs whose verification is remembered.", "Those that expire first are verified again."),
 ];
 
 /// The bounds of stores, of figures and of alarms.

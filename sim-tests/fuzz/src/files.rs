@@ -117,6 +117,9 @@ fn coordinators() -> Vec<Vec<u8>> {
     vec![
         [whole.as_str(), participant].concat().into_bytes(),
         b"name = \"c\"\nlisten = \"127.0.0.1:0\"\ntwo_phase_from_value = 7\n[tls]\nca = \"ca.pem\"\n".to_vec(),
+        b"[access.oidc]\nissuer = \"https://login.example\"\naudience = \"undoubt\"\nkeys = \"jwks.json\"\n\
+          groups = [{ group = \"ops\", roles = [\"read\"] }]\n"
+            .to_vec(),
         b"[alarm]\nurl = \"http://127.0.0.1:80/alarm\"\n[access]\nanonymous = [\"read\"]\nidentities = \"i.toml\"\n"
             .to_vec(),
     ]
@@ -133,7 +136,8 @@ fn token() -> String {
 fn identity_file() -> String {
     format!(
         "[[identity]]\nname = \"shop\"\nroles = [\"submit\", \"delegate\"]\ntokens = [\"{}\"]\n\
-         [[identity]]\nname = \"ada\"\nroles = [\"operate\", \"read\"]\ncertificates = [\"ada.example\", \"spiffe://x/ada\"]\n",
+         [[identity]]\nname = \"ada\"\nroles = [\"operate\", \"read\"]\ncertificates = [\"ada.example\", \"spiffe://x/ada\"]\n\
+         subjects = [\"auth0|7\"]\n",
         TokenHash::of(&token())
     )
 }

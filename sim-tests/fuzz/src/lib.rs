@@ -8,6 +8,7 @@
 
 mod files;
 mod network;
+mod provider;
 mod served;
 mod stored;
 mod texts;
@@ -43,7 +44,8 @@ pub struct Target {
 
 /// Returns all targets.
 pub fn targets() -> Vec<Target> {
-    [wire::TARGETS, work::TARGETS, stored::TARGETS, files::TARGETS, texts::TARGETS, network::TARGETS, served::TARGETS]
+    let of_files = [files::TARGETS, provider::TARGETS].concat();
+    [wire::TARGETS, work::TARGETS, stored::TARGETS, &of_files, texts::TARGETS, network::TARGETS, served::TARGETS]
         .concat()
 }
 

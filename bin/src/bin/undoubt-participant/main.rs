@@ -105,9 +105,8 @@ async fn serve(args: ServerArgs) -> Result<(), Failed> {
     let dial = guard.dial(config.tls.ca(), None, Protocol::Http1, "the CAs for the webhook")?;
     let spans = Spans::start(&config.traces, ("participant", &config.name), (&mut guard, &config.tls))?;
     let board = start_board(&config.metrics, &guard).await?;
-    guard.watch(hang_ups.clone());
     let (args, reloads) = (Arc::new(args), Reloads::default());
-    Reload::new(&settings, &[], log, reloads.clone(), reader(args.clone()))?.watch(hang_ups, supervisor.clone());
+    let reload = Reload::new(&settings, &[], log, reloads.clone(), reader(args.clone()))?;
     let frame = Frame {
         args,
         config,
@@ -121,6 +120,8 @@ async fn serve(args: ServerArgs) -> Result<(), Failed> {
         pulse: supervisor.pulse(),
         traces: spans.traces(),
     };
+    guard.watch(hang_ups.clone());
+    reload.watch(hang_ups, supervisor);
     let served = match settings.resource {
         Resource::KeyValue => key_value::serve(&frame).await,
         #[cfg(feature = "postgresql")]

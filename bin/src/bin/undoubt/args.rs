@@ -153,6 +153,9 @@ pub enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Moves money between a PostgreSQL and a store in a temporary place, by two-phase commit, sagas and auto, while coordinator,
+    /// participants and the database server are killed; then counts by the database's own client.
+    DemoDatabases(crate::show::DatabasesArgs),
     /// Kills the processes of a cluster of its own under load, at random moments and at every crash point; then audits.
     Torture(crate::show::TortureArgs),
     /// Puts folders of clusters of its own back under load, in every way; then audits what is told and listed.

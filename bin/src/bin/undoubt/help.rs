@@ -27,7 +27,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
         "Operate",
         &["resolve-step", "forget", "resolve", "release-marks", "accept-loss", "recovery", "tokens", "certs", "drain"],
     ),
-    ("Try", &["demo", "torture", "restores"]),
+    ("Try", &["demo", "demo-databases", "torture", "restores"]),
     ("Help", &["completions", "help"]),
 ];
 

@@ -89,6 +89,7 @@ async fn carry_out(command: Command, global: &Global) -> Result<Exit, Failure> {
         Command::ReleaseMarks(release) => operate::release_marks(&release, global).await,
         Command::Recovery { action } => operate::recovery(action, global).await,
         Command::Demo { seed } => show::run_demo(seed, global).await,
+        Command::DemoDatabases(args) => show::run_databases(&args, global).await,
         Command::Torture(torture) => show::run_torture(&torture, global).await,
         Command::Restores(restores) => restores::run_restores(&restores, global).await,
         Command::Tokens { action: args::TokensAction::New } => secrets::new_token(global),

@@ -5,11 +5,13 @@ use crate::exit::{Exit, Failure};
 use crate::output::{self, Format};
 use crate::run::How;
 use indicatif::{ProgressBar, ProgressStyle};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io::IsTerminal;
 use std::time::Duration;
 use tokio::sync::watch;
 use undoubt::cluster::Programs;
+use undoubt::databases::{Databases, DatabasesReport, databases};
 use undoubt::demo::{Demo, DemoReport, demo};
 use undoubt::torture::{Torture, TortureReport, torture};
 use undoubt::workload::{Audit, MAX_CUSTOMERS, MAX_IN_FLIGHT, Progress, Report};
@@ -58,6 +60,53 @@ pub async fn run_demo(seed: u64, global: &Global) -> Result<Exit, Failure> {
     let report = unless_interrupted(demo(&programs, Demo { seed, ..Demo::default() }, progress, say)).await?;
     bar.finish_and_clear();
     Ok(verdict(report.is_clean()).told(global.output.show(&report, || describe_demo(&report))))
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DatabasesArgs {
+    /// The same seed asks for the same transfers.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Kills, spread over coordinator, participants and database servers.
+    #[arg(long, default_value_t = Databases::default().kills)]
+    kills: u64,
+}
+
+pub async fn run_databases(args: &DatabasesArgs, global: &Global) -> Result<Exit, Failure> {
+    let bar = spinner();
+    let (told, table) = (bar.clone(), global.output == Format::Table);
+    let say = move |what: &str| {
+        told.suspend(|| {
+            if table {
+                // A caller that does not read this may still read the exit code.
+                let _ = output::line(format_args!("· {what}"));
+            }
+        })
+    };
+    let programs = Programs::beside_this_one()?;
+    let setting = Databases { seed: args.seed, kills: args.kills, ..Databases::default() };
+    let report = unless_interrupted(databases(&programs, setting, say)).await?;
+    bar.finish_and_clear();
+    Ok(verdict(report.is_clean()).told(global.output.show(&report, || describe_databases(&report))))
+}
+
+fn describe_databases(report: &DatabasesReport) -> String {
+    let list = |counts: &BTreeMap<String, u64>| {
+        counts.iter().map(|(what, count)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
+    };
+    let money: Vec<String> = report.money.iter().map(|(bank, money)| format!("{money} at {bank}")).collect();
+    let parts = [
+        format!("transfers: {}", list(&report.transfers)),
+        format!("kill -9: {}", list(&report.kills)),
+        format!("money, as each counts its own: {}; lost or made: {}", money.join(", "), report.money_off),
+        format!(
+            "transfers in effect on one side only: {}; prepared: {}, sessions in a transaction: {}, marked keys: {}",
+            report.torn, report.prepared, report.in_transaction, report.pending
+        ),
+        left(report.open_transactions, report.open_branches, report.damaged_transactions),
+        in_words(report.is_clean()).to_owned(),
+    ];
+    parts.join("\n")
 }
 
 pub async fn run_torture(args: &TortureArgs, global: &Global) -> Result<Exit, Failure> {

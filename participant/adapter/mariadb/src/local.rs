@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::locks::over;
 use undoubt_participant::resource::{BranchId, ResourceError, StepId};
-use undoubt_sql::stand_in::{CallResult, encode_calls};
 use undoubt_sql::{Bound, Isolation, Task};
 use undoubt_vocabulary::{Refusal, RefusalCode, Timestamp, TxId};
+use undoubt_work::Results;
+use undoubt_work::call::CallResult;
 
 /// No deadline is further away.
 const FAR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -186,7 +187,7 @@ impl Local<'_> {
         if let Some(begin) = begin {
             self.trip(session, &begin, &|| "the beginning".to_owned()).await?;
         }
-        within(encode_calls(&results), self.most_bytes).map_err(Failed::free)
+        within(Results::encode_calls(&results), self.most_bytes).map_err(Failed::free)
     }
 
     /// Returns the query for marks that others have on the keys that it respects.

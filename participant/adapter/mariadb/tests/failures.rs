@@ -15,6 +15,7 @@ use undoubt_participant::resource::{Branches as _, Ended, Recovered, Resource as
 use undoubt_sql::{PreparedName, Xid};
 use undoubt_test_servers::{self as servers, Proxy};
 use undoubt_vocabulary::{Execution, RefusalCode, Timestamp, Vote};
+use undoubt_work::call::Call;
 
 const DATABASE: &str = "bank";
 const IN_DOUBT: &str = "XA RECOVER";
@@ -349,8 +350,8 @@ async fn of_a_deadlock_in_the_database_one_is_refused_and_the_other_prepares() {
     let begun = [bank.proxy.before("/* then */").hold(), bank.proxy.before("/* then */").nth(2).hold()];
     let both = |number: u64, first: &'static str, second: &'static str| {
         let resource = bank.resource.clone();
-        let two = work::call("two", &[("first", work::text(first)), ("second", work::text(second))]);
-        tokio::spawn(async move { vote(&resource, number, work::work(vec![two])).await })
+        let two = Call::new("two").arg("first", first).arg("second", second);
+        tokio::spawn(async move { vote(&resource, number, work::work(two)).await })
     };
     let voting = [both(3, "a", "b"), both(4, "b", "a")];
     for held in &begun {

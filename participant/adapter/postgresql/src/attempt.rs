@@ -16,10 +16,11 @@ use tokio::time::Instant;
 use tokio_postgres::{Error, Row};
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::ResourceError;
-use undoubt_sql::stand_in::{CallResult, encode_calls};
 use undoubt_sql::{Class, Task, Verb};
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
 use undoubt_vocabulary::{Refusal, RefusalCode};
+use undoubt_work::Results;
+use undoubt_work::call::CallResult;
 
 /// The time that a server has beyond a deadline before its session is taken for broken.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
@@ -178,7 +179,7 @@ pub(crate) fn results(task: &Task, plan: &[Planned], answers: &[Answer], most_by
             result.rows = read.map_err(|error| Declined::Failed(ResourceError::Stopped { cause: told(&error) }))?;
         }
     }
-    let encoded = encode_calls(&results);
+    let encoded = Results::encode_calls(&results);
     if encoded.len() > most_bytes { Err(too_large(most_bytes)) } else { Ok(encoded) }
 }
 

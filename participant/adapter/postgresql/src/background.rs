@@ -24,12 +24,8 @@ pub(crate) async fn run(shared: &Arc<Shared>, stop: CancellationToken) -> Result
             () = stop.cancelled() => break,
             () = tokio::time::sleep(PING / 2) => {}
         }
-        let look = async {
-            let control = shared.sessions.control().await?;
-            look(&control).await.map_err(|error| Absent::away(&error))
-        };
-        match look.await {
-            Ok(seen) => note(shared, &seen),
+        match look_at(shared).await {
+            Ok(()) => {}
             Err(Absent::Away(why)) => tracing::warn!(why, "the database is away"),
             Err(ends @ (Absent::Fenced(_) | Absent::Foreign(_))) => return Err(ends.into()),
         }
@@ -38,6 +34,14 @@ pub(crate) async fn run(shared: &Arc<Shared>, stop: CancellationToken) -> Result
         }
     }
     shared.sessions.end().await;
+    Ok(())
+}
+
+/// Looks at the server, and notes what it shows.
+pub(crate) async fn look_at(shared: &Shared) -> Result<(), Absent> {
+    let control = shared.sessions.control().await?;
+    let seen = look(&control).await.map_err(|error| Absent::away(&error))?;
+    note(shared, &seen);
     Ok(())
 }
 

@@ -42,7 +42,7 @@ async fn attempt(
         }
         let most_bytes = shared.room().largest();
         let local =
-            Local { shared, task: &task, session: &worker.session, step: None, deadline, cancelled, most_bytes };
+            Local { shared, task: &task, session: worker.session(), step: None, deadline, cancelled, most_bytes };
         let tried = match (prepare.execution, task.only_reads()) {
             (Execution::OnePhase, true) => read(&local).await,
             (Execution::OnePhase, false) => commit_at_once(&local, id).await,
@@ -155,7 +155,7 @@ async fn keep_reading(
         }
     };
     let most_bytes = shared.room().largest();
-    let local = Local { shared, task, session: &worker.session, step: None, deadline, cancelled, most_bytes };
+    let local = Local { shared, task, session: worker.session(), step: None, deadline, cancelled, most_bytes };
     match local.run().await {
         Ok(result) => {
             shared.insert(id, Known::Reading(Box::new(worker)));

@@ -10,7 +10,7 @@ use undoubt_sql::{Class, PreparedName};
 /// Ends a branch that has read, and returns whether its transaction was open until now.
 pub(crate) async fn confirm(shared: &Shared, id: &BranchId) -> bool {
     let Some(worker) = shared.take_reader(id) else { return false };
-    let held = worker.session.client.batch_execute("COMMIT").await.is_ok();
+    let held = worker.session().client.batch_execute("COMMIT").await.is_ok();
     if held {
         shared.sessions.give_back(*worker);
     }
@@ -27,7 +27,7 @@ pub(crate) async fn commit(shared: &Shared, id: &BranchId) -> Result<Ended, Reso
 
 pub(crate) async fn abort(shared: &Shared, id: &BranchId) -> Result<Ended, ResourceError> {
     if let Some(worker) = shared.take_reader(id) {
-        if worker.session.client.batch_execute("ROLLBACK").await.is_ok() {
+        if worker.session().client.batch_execute("ROLLBACK").await.is_ok() {
             shared.sessions.give_back(*worker);
         }
         shared.locks.release(&id.tx);

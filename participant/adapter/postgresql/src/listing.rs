@@ -34,7 +34,7 @@ pub async fn list(settings: &Settings) -> Result<Vec<Prepared>, SchemaError> {
         .query(
             "SELECT p.gid, (extract(epoch FROM clock_timestamp() - p.prepared) * 1000)::bigint, p.owner::text, \
              array(SELECT DISTINCT l.relation::regclass::text FROM pg_locks l JOIN pg_class c ON c.oid = l.relation AND c.relkind IN \
-             ('r', 'p') WHERE l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction::text ORDER BY 1) FROM \
+             ('r', 'p') WHERE l.pid IS NULL AND l.virtualtransaction = (SELECT t.virtualtransaction FROM pg_locks t WHERE t.pid IS NULL AND t.locktype = 'transactionid' AND t.transactionid = p.transaction) ORDER BY 1) FROM \
              pg_prepared_xacts p WHERE p.database = current_database() ORDER BY p.prepared",
             &[],
         )

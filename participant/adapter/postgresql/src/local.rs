@@ -15,7 +15,7 @@ use tokio_postgres::Error;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::locks::over;
 use undoubt_participant::resource::{BranchId, ResourceError, StepId};
-use undoubt_sql::{Class, Task};
+use undoubt_sql::{Class, Isolation, Task};
 use undoubt_vocabulary::{AttemptNumber, Refusal, RefusalCode, TxId};
 
 /// The evidence of a branch: a row that is seen exactly when it has committed.
@@ -53,40 +53,31 @@ pub(crate) fn kept(AttemptNumber(number): AttemptNumber) -> Result<i64, Refusal>
     })
 }
 
-/// The state of a session after a transaction that did not succeed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It is in no transaction.
-    Free,
-    /// It is of no use any more; nothing that it was sent takes effect.
-    Broken,
-    /// What it was sent may yet take effect.
-    Suspect,
-}
-
 /// The outcome of a transaction that did not succeed.
 #[derive(Debug)]
 pub(crate) struct Failed {
     pub(crate) declined: Declined,
-    pub(crate) session: Fate,
+    /// True if the session is in no transaction, and good for another.
+    is_free: bool,
 }
 
 pub(crate) type Tried<T> = Result<T, Failed>;
 
 impl Failed {
     pub(crate) fn free(declined: impl Into<Declined>) -> Failed {
-        Failed { declined: declined.into(), session: Fate::Free }
+        Failed { declined: declined.into(), is_free: true }
     }
 
+    /// What was sent may have taken effect, or may yet.
     pub(crate) fn unclear(cause: String) -> Failed {
-        Failed { declined: Declined::Failed(ResourceError::Unclear { cause }), session: Fate::Suspect }
+        Failed { declined: Declined::Failed(ResourceError::Unclear { cause }), is_free: false }
     }
 
     /// Nothing was sent that could take effect.
     pub(crate) fn broken(cause: &str) -> Failed {
         let refusal =
             Refusal::new(RefusalCode::Unavailable, format!("the database went away: {cause}; try again later"));
-        Failed { declined: refusal.into(), session: Fate::Broken }
+        Failed { declined: refusal.into(), is_free: false }
     }
 }
 
@@ -109,18 +100,16 @@ pub(crate) async fn worker(
     }
 }
 
-/// Puts a worker's session back, or away.
+/// Gives a worker back whose session is good for more.
 pub(crate) fn put_back<T>(shared: &Shared, worker: Worker, tried: Tried<T>) -> Result<T, Declined> {
     match tried {
         Ok(done) => {
             shared.sessions.give_back(worker);
             Ok(done)
         }
-        Err(Failed { declined, session }) => {
-            match session {
-                Fate::Free => shared.sessions.give_back(worker),
-                Fate::Broken => drop(worker),
-                Fate::Suspect => shared.sessions.suspect(worker.session),
+        Err(Failed { declined, is_free }) => {
+            if is_free {
+                shared.sessions.give_back(worker);
             }
             Err(declined)
         }
@@ -179,12 +168,18 @@ impl<'a> Local<'a> {
 
     /// Returns the message that begins the transaction. Its waits for locks end no later than its own time.
     pub(crate) fn begin(&self) -> String {
-        let isolation = self.task.isolation().as_sql();
-        // To the server, whoever locks rows writes.
-        let access = if self.task.only_reads() && !self.task.locks_rows() { "READ ONLY" } else { "READ WRITE" };
+        // To the server, whoever locks rows writes; and a step keeps a barrier, whatever it does.
+        let only_reads = self.step.is_none() && self.task.only_reads() && !self.task.locks_rows();
+        let access = if only_reads { "READ ONLY" } else { "READ WRITE" };
         let left_ms = self.deadline.saturating_duration_since(Instant::now()).as_millis().max(1);
         let usual_ms = self.shared.sessions.connector().settings().lock_timeout_ms;
-        let begin = format!("BEGIN ISOLATION LEVEL {isolation} {access}");
+        let begin = match self.task.isolation() {
+            // Sessions are set so.
+            Isolation::ReadCommitted => format!("BEGIN {access}"),
+            higher @ (Isolation::RepeatableRead | Isolation::Serializable) => {
+                format!("BEGIN ISOLATION LEVEL {} {access}", higher.as_sql())
+            }
+        };
         match left_ms < u128::from(usual_ms) {
             true => format!("{begin}; SET LOCAL lock_timeout = {left_ms}"),
             false => begin,
@@ -291,7 +286,7 @@ impl<'a> Local<'a> {
     pub(crate) async fn undone(&self, declined: Declined) -> Failed {
         // If it cannot be told, the session ends, and the server undoes it.
         let rolled_back = self.session.client.batch_execute("ROLLBACK").await;
-        Failed { declined, session: if rolled_back.is_ok() { Fate::Free } else { Fate::Broken } }
+        Failed { declined, is_free: rolled_back.is_ok() }
     }
 
     /// Sends the last statements of the transaction and its COMMIT. Each of `rows` has to be written: of a failed transaction a COMMIT says

@@ -1,5 +1,6 @@
 //! The start: whose database it is, the end of earlier processes, and what survived.
 
+use crate::background;
 use crate::class::code_of;
 use crate::connect::Absent;
 use crate::owner::{self, Keys};
@@ -36,6 +37,7 @@ pub(crate) async fn recover(shared: &Shared, owner: &ParticipantName) -> Result<
     shared.sessions.begin(control, hold).await;
     finish_intents(shared, hold).await?;
     let recovered = read(shared, hold).await?;
+    background::look_at(shared).await?;
     tracing::info!(run = hold.run, identity = %hold.identity, prepared = recovered.prepared.len(), "the database is taken");
     Ok(recovered)
 }
@@ -153,7 +155,7 @@ async fn count_run(control: &Session) -> Result<i64, Error> {
         .query("INSERT INTO undoubt.run (host, pid) VALUES ($1, $2) RETURNING number", &[&host.trim(), &pid])
         .await?;
     let number = rows[0].try_get(0)?;
-    control.execute("DELETE FROM undoubt.run WHERE number < $1 - 100", &[&number]).await?;
+    control.execute("DELETE FROM undoubt.run WHERE number < $1::bigint - 100", &[&number]).await?;
     Ok(number)
 }
 

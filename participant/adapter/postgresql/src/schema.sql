@@ -77,10 +77,10 @@ CREATE TABLE undoubt.outcome (
     value bytea NOT NULL
 );
 
-CREATE FUNCTION undoubt.expect(found bigint, wanted bigint) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+CREATE FUNCTION undoubt.expect(actual bigint, wanted bigint) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
 BEGIN
-    IF found <> wanted THEN
-        RAISE EXCEPTION 'there are % rows, not %', found, wanted USING ERRCODE = 'UD001';
+    IF actual <> wanted THEN
+        RAISE EXCEPTION 'there are % rows, not %', actual, wanted USING ERRCODE = 'UD001';
     END IF;
     RETURN true;
 END $$;

@@ -4,7 +4,7 @@
 //! * Workers, each for one branch or step at a time, with a lease (see [`owner`]).
 //! * Committers, which many share: what they do waits for no lock.
 //!
-//! A session that broke while something was under way is a suspect: the server may still work on it. Nothing is said of what it
+//! A session that is not given back in good order is a suspect: the server may still work on it. Nothing is said of what it
 //! was asked before it has ended.
 
 use crate::class::told;
@@ -45,22 +45,47 @@ pub(crate) struct Sessions {
     working: Arc<Semaphore>,
     idle: Mutex<Vec<Session>>,
     reading: Arc<Semaphore>,
+    suspects: Suspects,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     hold: Option<Hold>,
-    suspects: BTreeSet<Backend>,
     /// Why there is no new session, since the last one was there.
     away: Option<String>,
 }
 
-/// A session for one branch or step.
+/// A session for one branch or step. Dropped before it is given back, it broke, or what it was asked was given up midway: then the
+/// server may still work on it.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    pub(crate) session: Session,
-    permit: OwnedSemaphorePermit,
+    session: Option<Session>,
+    permit: Option<OwnedSemaphorePermit>,
+    suspects: Suspects,
+}
+
+/// The server's processes of which nobody knows what they do.
+type Suspects = Arc<Mutex<BTreeSet<Backend>>>;
+
+impl Worker {
+    pub(crate) fn session(&self) -> &Session {
+        self.session.as_ref().expect("it is taken only when the worker is given back")
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Some(session) = self.session.take() {
+            let pid = session.backend.pid;
+            tracing::warn!(pid, "a session broke; it is ended before anything is said of what it was asked");
+            suspects(&self.suspects).insert(session.backend);
+        }
+    }
+}
+
+fn suspects(suspects: &Suspects) -> MutexGuard<'_, BTreeSet<Backend>> {
+    suspects.lock().expect("the set of suspects is whole")
 }
 
 impl Sessions {
@@ -74,6 +99,7 @@ impl Sessions {
             working: Arc::new(Semaphore::new(settings.workers)),
             idle: Mutex::default(),
             reading: Arc::new(Semaphore::new(settings.max_readers)),
+            suspects: Suspects::default(),
             state: Mutex::default(),
             connector,
         }
@@ -86,9 +112,10 @@ impl Sessions {
     /// Takes the database: this process owns it from now on.
     pub(crate) async fn begin(&self, control: Session, hold: Hold) {
         *self.control.lock().await = Some(Arc::new(control));
+        // The fence has ended them.
+        suspects(&self.suspects).clear();
         let mut state = self.state();
         state.hold = Some(hold);
-        state.suspects.clear();
         state.away = None;
     }
 
@@ -111,7 +138,7 @@ impl Sessions {
     }
 
     pub(crate) fn suspects(&self) -> usize {
-        self.state().suspects.len()
+        suspects(&self.suspects).len()
     }
 
     /// Returns the control session, connected anew if it broke.
@@ -221,27 +248,33 @@ impl Sessions {
         loop {
             let Some(session) = self.idle().pop() else { break };
             if !session.client.is_closed() {
-                return Ok(Worker { session, permit });
+                return Ok(self.as_worker(session, permit));
             }
         }
-        Ok(Worker { session: self.connect_worker().await?, permit })
+        Ok(self.as_worker(self.connect_worker().await?, permit))
+    }
+
+    fn as_worker(&self, session: Session, permit: OwnedSemaphorePermit) -> Worker {
+        Worker { session: Some(session), permit: Some(permit), suspects: self.suspects.clone() }
     }
 
     /// Takes back a session that is in no transaction.
-    pub(crate) fn give_back(&self, worker: Worker) {
-        let Worker { session, permit } = worker;
+    pub(crate) fn give_back(&self, mut worker: Worker) {
+        let Some(session) = worker.session.take() else { return };
         let mut idle = self.idle();
         // Sessions of readers come back too.
         if !session.client.is_closed() && idle.len() < self.connector.settings().workers {
             idle.push(session);
         }
-        drop(permit);
     }
 
     /// Lets a worker's session go on as that of a reader, if there may be one more; another session may work in its place.
-    pub(crate) fn to_reader(&self, worker: Worker) -> Result<Worker, Worker> {
+    pub(crate) fn to_reader(&self, mut worker: Worker) -> Result<Worker, Worker> {
         match self.reading.clone().try_acquire_owned() {
-            Ok(permit) => Ok(Worker { session: worker.session, permit }),
+            Ok(permit) => {
+                worker.permit = Some(permit);
+                Ok(worker)
+            }
             Err(_) => Err(worker),
         }
     }
@@ -256,26 +289,17 @@ impl Sessions {
         self.connector.settings().workers.saturating_sub(self.working.available_permits())
     }
 
-    /// Remembers a session of which nobody knows what it does.
-    pub(crate) fn suspect(&self, session: Session) {
-        tracing::warn!(
-            pid = session.backend.pid,
-            "a session broke while something was under way; it is ended before anything is said of it"
-        );
-        self.state().suspects.insert(session.backend);
-    }
-
     /// Ends all suspects, and returns once they have ended.
     pub(crate) async fn end_suspects(&self) -> Result<(), ResourceError> {
-        let suspects = self.state().suspects.clone();
-        if suspects.is_empty() {
+        let broken = suspects(&self.suspects).clone();
+        if broken.is_empty() {
             return Ok(());
         }
         let control = self.control().await?;
-        for suspect in suspects {
+        for suspect in broken {
             match owner::terminate(&control, suspect).await {
                 Ok(true) => {
-                    self.state().suspects.remove(&suspect);
+                    suspects(&self.suspects).remove(&suspect);
                 }
                 Ok(false) => {
                     let cause = format!("the session with pid {} does not end", suspect.pid);

@@ -52,7 +52,7 @@ async fn action(
         let worker = worker(shared, &step.tx, deadline, cancelled).await?;
         let most_bytes = shared.room().largest();
         let local =
-            Local { shared, task: &task, session: &worker.session, step: Some(step), deadline, cancelled, most_bytes };
+            Local { shared, task: &task, session: worker.session(), step: Some(step), deadline, cancelled, most_bytes };
         let tried = async {
             let result = local.run().await?;
             let of =
@@ -96,7 +96,7 @@ async fn compensation(shared: &Shared, step: &StepId, run: &RunStep) -> Result<S
         let local = Local {
             shared,
             task: &task,
-            session: &worker.session,
+            session: worker.session(),
             step: Some(step),
             deadline,
             cancelled: &nobody,

@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use std::error::Error;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Format, FromSql, IsNull, Kind, ToSql, Type, to_sql_checked};
-use undoubt_sql::stand_in::Datum;
+use undoubt_work::Datum;
 
 type Failure = Box<dyn Error + Sync + Send>;
 

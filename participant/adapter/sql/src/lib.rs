@@ -12,7 +12,6 @@ mod fault;
 mod parameter;
 mod prepared_name;
 mod procedure;
-pub mod stand_in;
 mod statement;
 mod task;
 mod template;

@@ -1,8 +1,8 @@
 //! Types of parameters, and how arguments are brought to them.
 
-use crate::stand_in::Datum;
 use std::fmt;
 use std::str::FromStr;
+use undoubt_work::Datum;
 
 /// The type that a procedure declares for a parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,14 +2,14 @@
 
 use crate::parameter::shown;
 use crate::procedure::{Declared, Isolation, Procedure, Procedures};
-use crate::stand_in as call;
-use crate::stand_in::{Calls, Datum, Given, Inputs};
 use crate::template::Template;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use undoubt_lock::Mode;
 use undoubt_vocabulary::{Refusal, RefusalCode};
+use undoubt_work::call::{self, Calls, Given};
+use undoubt_work::{Datum, Input, Inputs};
 
 /// A lock key with its arguments filled in.
 pub const MAX_LOCK_KEY_BYTES: usize = 1_024;
@@ -58,7 +58,7 @@ impl Task {
                 (Place::Branch, Some(value)) => value,
                 (Place::Branch, None) | (Place::Action { .. } | Place::Compensation { .. }, _) => kept.value,
             };
-            (kept.key.into(), value.into())
+            (kept.key, value)
         });
         let mut task = Task {
             calls: Vec::new(),
@@ -75,7 +75,7 @@ impl Task {
         Ok(task)
     }
 
-    fn take_locks(&mut self, call: &call::Call, bound: &Bound, place: Place<'_>) -> Result<(), Refusal> {
+    fn take_locks(&mut self, call: &call::Call<Input>, bound: &Bound, place: Place<'_>) -> Result<(), Refusal> {
         let keys = bound.lock_keys()?;
         if call.pend && keys.is_empty() {
             let name = &bound.procedure.name;
@@ -187,7 +187,7 @@ fn full(datum: &Datum) -> String {
     }
 }
 
-fn bind(call: &call::Call, procedures: &Procedures, inputs: &mut Inputs) -> Result<Bound, Refusal> {
+fn bind(call: &call::Call<Input>, procedures: &Procedures, inputs: &mut Inputs<'_>) -> Result<Bound, Refusal> {
     let name = &call.procedure;
     let unknown = || {
         let known: Vec<&str> = procedures.iter().map(|procedure| procedure.name.as_str()).collect();

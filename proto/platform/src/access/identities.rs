@@ -5,7 +5,7 @@ use super::role::{Role, Roles, UnknownRole};
 use super::token::{InvalidHash, TokenHash};
 use crate::range::OutOfRange;
 use serde::Deserialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use undoubt_vocabulary::InvalidId;
 use undoubt_vocabulary::id::check_name;
@@ -29,13 +29,16 @@ pub struct Identities {
     by_certificate: BTreeMap<String, usize>,
     /// Tokens and places in `all`, by the first bytes of the tokens' hashes.
     by_token: BTreeMap<u64, Vec<(TokenHash, usize)>>,
+    /// Places in `all`, by the names that a provider has for them.
+    by_subject: BTreeMap<String, usize>,
+    names: BTreeSet<Arc<str>>,
     limits: LimitsByName,
 }
 
 /// The reason why a file of identities cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadIdentities {
-    #[error("it is not of the form [[identity]] with name, roles, certificates and tokens: {0}")]
+    #[error("it is not of the form [[identity]] with name, roles, certificates, tokens and subjects: {0}")]
     Form(String),
     #[error(transparent)]
     Name(#[from] InvalidId),
@@ -45,7 +48,9 @@ pub enum BadIdentities {
     Role { name: String, cause: UnknownRole },
     #[error("identity {0:?} has no roles, and could do nothing; give it some, or take it out")]
     NoRoles(String),
-    #[error("identity {0:?} has neither certificates nor tokens, and nobody could be it; give it one, or take it out")]
+    #[error(
+        "identity {0:?} has neither certificates nor tokens nor subjects, and nobody could be it; give it one, or take it out"
+    )]
     Unreachable(String),
     #[error("identity {name:?}: {cause}")]
     Hash { name: String, cause: InvalidHash },
@@ -55,6 +60,8 @@ pub enum BadIdentities {
     SharedCertificate { certificate: String, first: String, second: String },
     #[error("a token belongs to {first:?} and to {second:?}; make another for one of them")]
     SharedToken { first: String, second: String },
+    #[error("subject {subject:?} belongs to {first:?} and to {second:?}; it can be one only")]
+    SharedSubject { subject: String, first: String, second: String },
     #[error("it holds {0} identities, more than {MAX_IDENTITIES}; give some a common one")]
     TooMany(usize),
 }
@@ -77,6 +84,9 @@ struct Entry {
     /// Hashes of tokens.
     #[serde(default)]
     tokens: Vec<String>,
+    /// Names that the provider of `access.oidc` has for it.
+    #[serde(default)]
+    subjects: Vec<String>,
     /// The values that differ from the server's `[limits]`.
     #[serde(default)]
     limits: Option<OwnLimits>,
@@ -104,9 +114,9 @@ impl Identities {
 
     /// Adds one, and returns its name.
     fn add(&mut self, entry: Entry) -> Result<Arc<str>, BadIdentities> {
-        let Entry { name, roles, certificates, tokens, limits: _ } = entry;
+        let Entry { name, roles, certificates, tokens, subjects, limits: _ } = entry;
         check_name("an identity's name", &name)?;
-        if self.all.iter().any(|known| *known.name == *name) {
+        if self.names.contains(name.as_str()) {
             return Err(BadIdentities::Twice(name));
         }
         let roles = roles.iter().map(|word| word.parse::<Role>()).collect::<Result<Roles, UnknownRole>>();
@@ -114,7 +124,7 @@ impl Identities {
         if roles.is_empty() {
             return Err(BadIdentities::NoRoles(name));
         }
-        if certificates.is_empty() && tokens.is_empty() {
+        if certificates.is_empty() && tokens.is_empty() && subjects.is_empty() {
             return Err(BadIdentities::Unreachable(name));
         }
         let place = self.all.len();
@@ -131,7 +141,13 @@ impl Identities {
             }
             self.by_token.entry(hash.prefix()).or_default().push((hash, place));
         }
+        for subject in subjects {
+            if let Some(other) = self.by_subject.insert(subject.clone(), place) {
+                return Err(BadIdentities::SharedSubject { subject, first: self.name_of(other, &name), second: name });
+            }
+        }
         let name: Arc<str> = name.into();
+        self.names.insert(name.clone());
         self.all.push(Identity { name: name.clone(), roles });
         Ok(name)
     }
@@ -159,9 +175,23 @@ impl Identities {
         &self.limits
     }
 
-    /// Returns the identity to which a token belongs.
-    pub fn by_token(&self, token: &str) -> Option<&Identity> {
-        self.all.get(self.place_of(TokenHash::of(token))?)
+    /// Returns true if a provider has to tell who some of them are.
+    pub fn have_subjects(&self) -> bool {
+        !self.by_subject.is_empty()
+    }
+
+    pub(super) fn have_name(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// Returns the identity to which the token with this hash belongs.
+    pub fn by_token(&self, hash: TokenHash) -> Option<&Identity> {
+        self.all.get(self.place_of(hash)?)
+    }
+
+    /// Returns the identity that a provider names so.
+    pub fn by_subject(&self, subject: &str) -> Option<&Identity> {
+        self.all.get(*self.by_subject.get(subject)?)
     }
 
     /// Returns the identity to which a certificate with one of these names belongs: that of the first name that is known.

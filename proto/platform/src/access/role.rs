@@ -73,6 +73,12 @@ impl Roles {
         wanted.iter().any(|role| self.has(*role))
     }
 
+    /// Returns the roles of both.
+    #[must_use]
+    pub fn and(self, more: Roles) -> Roles {
+        Roles(self.0 | more.0)
+    }
+
     pub fn is_empty(self) -> bool {
         self == Roles::NONE
     }

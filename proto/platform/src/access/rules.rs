@@ -4,7 +4,9 @@ use super::caller::Caller;
 use super::identities::{Identities, Identity};
 use super::limits::LimitsByName;
 use super::methods::{Needed, needed};
+use super::provider::{Known, Provider, may_be_signed};
 use super::role::{Role, Roles};
+use super::token::TokenHash;
 use crate::reason::Reason;
 use crate::server::Peer;
 use http::HeaderMap;
@@ -19,12 +21,19 @@ pub const ON_BEHALF_OF: &str = "undoubt-on-behalf-of";
 /// The longest name of somebody on whose behalf a gateway asks.
 pub(crate) const MAX_BEHALF_BYTES: usize = 128;
 
+/// The answer to a signed token where no provider is known.
+const NO_PROVIDER: &str = "it looks like one of an identity provider, and this server knows none; have access.oidc set, or send a token of \
+                           `undoubt tokens new`, or show a certificate";
+
 /// The rules of one server. Clones share them.
 #[derive(Clone)]
 pub struct Access(Arc<RwLock<Arc<Rules>>>);
 
+#[derive(Clone)]
 struct Rules {
     identities: Identities,
+    /// The provider whose tokens are taken too.
+    provider: Option<Arc<Provider>>,
     /// The roles of callers that have no identity.
     anonymous: Roles,
 }
@@ -47,6 +56,13 @@ pub enum Refused {
          and added to the server's identities"
     )]
     UnknownToken,
+    #[error("the token is not taken: {0}")]
+    SignedToken(String),
+    #[error(
+        "the token is not taken: its holder is called {0:?}, as an identity of this server is that need not be the same; add the name to \
+         that identity's subjects if it is, or have a claim name holders that says who they are (access.oidc.claim)"
+    )]
+    NameTaken(String),
     #[error("the authorization is not of the form `Bearer TOKEN`; send a token so, or leave it out")]
     Form,
     #[error(
@@ -67,16 +83,24 @@ impl Refused {
     /// Returns true if it is not known who asks, so that another token or certificate may be let in.
     pub fn is_about_who(&self) -> bool {
         match self {
-            Refused::Nobody | Refused::UnknownCertificate { .. } | Refused::UnknownToken | Refused::Form => true,
+            Refused::Nobody
+            | Refused::UnknownCertificate { .. }
+            | Refused::UnknownToken
+            | Refused::SignedToken(_)
+            | Refused::NameTaken(_)
+            | Refused::Form => true,
             Refused::Role { .. } | Refused::Delegate { .. } | Refused::OnBehalfOf(_) => false,
         }
     }
 
     pub fn reason(&self) -> Reason {
         match self {
-            Refused::Nobody | Refused::UnknownCertificate { .. } | Refused::UnknownToken | Refused::Form => {
-                Reason::Unidentified
-            }
+            Refused::Nobody
+            | Refused::UnknownCertificate { .. }
+            | Refused::UnknownToken
+            | Refused::SignedToken(_)
+            | Refused::NameTaken(_)
+            | Refused::Form => Reason::Unidentified,
             Refused::Role { .. } | Refused::Delegate { .. } => Reason::LacksRole,
             Refused::OnBehalfOf(_) => Reason::InvalidRequest,
         }
@@ -89,6 +113,8 @@ impl Refused {
             Refused::Nobody
             | Refused::UnknownCertificate { .. }
             | Refused::UnknownToken
+            | Refused::SignedToken(_)
+            | Refused::NameTaken(_)
             | Refused::Form
             | Refused::Role { .. }
             | Refused::Delegate { .. } => reason.refuse(text),
@@ -102,6 +128,8 @@ impl Refused {
             Refused::Nobody
             | Refused::UnknownCertificate { .. }
             | Refused::UnknownToken
+            | Refused::SignedToken(_)
+            | Refused::NameTaken(_)
             | Refused::Form
             | Refused::Delegate { who: None }
             | Refused::OnBehalfOf(_) => None,
@@ -116,15 +144,22 @@ impl Access {
     }
 
     pub fn new(identities: Identities, anonymous: Roles) -> Access {
-        Access(Arc::new(RwLock::new(Arc::new(Rules { identities, anonymous }))))
+        Access(Arc::new(RwLock::new(Arc::new(Rules { identities, provider: None, anonymous }))))
     }
 
     /// Replaces the identities, from the next request on.
     pub fn replace(&self, identities: Identities) {
+        self.change(|rules| rules.identities = identities);
+    }
+
+    /// Takes the tokens of this provider, and of no other, from the next request on.
+    pub fn trust(&self, provider: Provider) {
+        self.change(|rules| rules.provider = Some(Arc::new(provider)));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Rules)) {
         // Nothing panics while it is locked.
-        let mut rules = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let anonymous = rules.anonymous;
-        *rules = Arc::new(Rules { identities, anonymous });
+        change(Arc::make_mut(&mut self.0.write().unwrap_or_else(PoisonError::into_inner)));
     }
 
     /// Returns the limits of the identities that have some of their own, as they are now.
@@ -170,11 +205,38 @@ impl Rules {
         };
         if let Some(authorization) = headers.get(AUTHORIZATION) {
             let token = authorization.to_str().ok().and_then(bearer).ok_or(Refused::Form)?;
-            return self.identities.by_token(token).map(known).ok_or(Refused::UnknownToken);
+            let hash = TokenHash::of(token);
+            return match (self.identities.by_token(hash), &self.provider) {
+                (Some(identity), _) => Ok(known(identity)),
+                (None, Some(provider)) if may_be_signed(token) => {
+                    let holder = provider.holder(token, hash).map_err(Refused::SignedToken)?;
+                    match self.identities.by_subject(&holder.name) {
+                        Some(identity) => Ok(known(identity)),
+                        None => self.only_provider_knows(holder, peer),
+                    }
+                }
+                (None, None) if may_be_signed(token) => Err(Refused::SignedToken(NO_PROVIDER.to_owned())),
+                (None, Some(_) | None) => Err(Refused::UnknownToken),
+            };
         }
         let anonymous = || Caller { roles: self.anonymous, address: peer.address, ..Caller::default() };
         let certified = self.identities.by_certificate(peer.names.iter().map(AsRef::as_ref));
         Ok(certified.map_or_else(anonymous, known))
+    }
+
+    /// Returns the caller that has no identity here but what a provider says of it. Its name is to be nobody else's, since records and
+    /// limits go by it, and without spaces it cannot look like that of somebody who asks through a gateway either.
+    fn only_provider_knows(&self, holder: Known, peer: &Peer) -> Result<Caller, Refused> {
+        if self.identities.have_name(&holder.name) {
+            return Err(Refused::NameTaken(holder.name.to_string()));
+        }
+        if holder.name.len() > MAX_BEHALF_BYTES || !holder.name.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err(Refused::SignedToken(format!(
+                "the name of its holder has more than {MAX_BEHALF_BYTES} bytes, or others than letters, digits and signs of ASCII; make it one of the subjects of an \
+                 identity, or name holders by another claim (access.oidc.claim)"
+            )));
+        }
+        Ok(Caller { name: Some(holder.name), through: None, roles: holder.roles, address: peer.address })
     }
 
     /// Returns what to tell a caller without identity that may not do what it asks for.

@@ -1,3 +1,5 @@
+mod provided;
+
 use super::methods::METHODS;
 use super::*;
 use crate::random::SeededRandom;
@@ -123,6 +125,14 @@ fn what_cannot_be_meant_in_a_file_of_identities_is_refused_by_name() {
         (entry("a", "roles = [\"rule\"]\ntokens = []"), "there is no role \"rule\""),
         (entry("a", "roles = []\ncertificates = [\"x\"]"), "no roles"),
         (entry("a", "roles = [\"read\"]"), "neither"),
+        (
+            format!(
+                "{}{}",
+                entry("a", "roles = [\"read\"]\nsubjects = [\"x\"]"),
+                entry("b", "roles = [\"read\"]\nsubjects = [\"x\"]")
+            ),
+            "subject \"x\" belongs to \"a\" and to \"b\"",
+        ),
         (entry("a b", "roles = [\"read\"]\ncertificates = [\"x\"]"), "a b"),
         (entry("a", "roles = [\"read\"]\ntokens = [\"undoubt_secret\"]"), "undoubt tokens new"),
         (format!("{good}{}", entry("b", &format!("roles = [\"read\"]\ntokens = [\"{hash}\"]"))), "\"a\" and to \"b\""),

@@ -1,0 +1,131 @@
+//! A bank in a database of a private server.
+
+use super::{ACCOUNTS, OPENING_BALANCE, load};
+use crate::cluster::Programs;
+use anyhow::{Context as _, bail};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use tokio::process::Command;
+use undoubt_test_servers::Postgres;
+
+/// A database with accounts, and the settings of the participant in front of it.
+pub struct SqlBank {
+    pub name: &'static str,
+    /// The participant's settings.
+    pub config: PathBuf,
+    server: Postgres,
+}
+
+/// What a database holds after all is over.
+pub struct Left {
+    pub prepared: u64,
+    pub in_transaction: u64,
+    pub pending: u64,
+}
+
+const DATABASE: &str = "bank";
+
+/// The procedures of a bank. Each move of money leaves a row, by which both sides can be compared.
+const PROCEDURES: &str = r#"
+[procedure.take]
+parameters = { account = "text", amount = "bigint", transfer = "text" }
+locks = ["account:{account}"]
+statements = [
+    { sql = "UPDATE accounts SET balance = balance - :amount WHERE id = :account AND balance >= :amount RETURNING balance", rows = 1, otherwise = "{account} has less than {amount}" },
+    { sql = "INSERT INTO transfers (id) VALUES (:transfer)", rows = 1 },
+]
+undo = "untake"
+
+[procedure.untake]
+parameters = { account = "text", amount = "bigint", transfer = "text" }
+locks = ["account:{account}"]
+statements = [
+    { sql = "UPDATE accounts SET balance = balance + :amount WHERE id = :account", rows = 1 },
+    { sql = "DELETE FROM transfers WHERE id = :transfer", rows = 1 },
+]
+
+[procedure.give]
+parameters = { account = "text", amount = "bigint", transfer = "text" }
+locks = ["account:{account}"]
+statements = [
+    { sql = "UPDATE accounts SET balance = balance + :amount WHERE id = :account RETURNING balance", rows = 1, otherwise = "there is no account {account}" },
+    { sql = "INSERT INTO transfers (id) VALUES (:transfer)", rows = 1 },
+]
+undo = "ungive"
+
+[procedure.ungive]
+parameters = { account = "text", amount = "bigint", transfer = "text" }
+locks = ["account:{account}"]
+statements = [
+    { sql = "UPDATE accounts SET balance = balance - :amount WHERE id = :account", rows = 1 },
+    { sql = "DELETE FROM transfers WHERE id = :transfer", rows = 1 },
+]
+"#;
+
+impl SqlBank {
+    /// Starts a PostgreSQL, opens accounts in it, and makes the schema `undoubt` there as its owner would.
+    pub async fn postgresql(programs: &Programs, folder: &Path) -> anyhow::Result<SqlBank> {
+        let server = Postgres::start(&[("max_prepared_transactions", "200")]).await?;
+        server.sql("postgres", &format!("CREATE DATABASE {DATABASE};")).await?;
+        let accounts = (0..ACCOUNTS).map(|at| format!("('{}', {OPENING_BALANCE})", load::account(at)));
+        let accounts = accounts.collect::<Vec<_>>().join(", ");
+        let tables = format!(
+            "CREATE TABLE accounts (id text PRIMARY KEY, balance bigint NOT NULL CHECK (balance >= 0));
+             CREATE TABLE transfers (id text PRIMARY KEY);
+             INSERT INTO accounts VALUES {accounts};"
+        );
+        server.sql(DATABASE, &tables).await?;
+        let config = folder.join("postgresql.toml");
+        let settings = format!(
+            "name = \"postgresql\"\n\n[resource]\nkind = \"postgresql\"\nurl = \"{}\"\n{PROCEDURES}",
+            server.url(DATABASE)
+        );
+        std::fs::write(&config, settings).context("the participant's settings")?;
+        for command in ["init", "check"] {
+            let mut run = Command::new(&programs.participant);
+            let output = run.args([command, "--config"]).arg(&config).kill_on_drop(true).output().await?;
+            if !output.status.success() {
+                bail!("{command}: {}", String::from_utf8_lossy(&output.stderr));
+            }
+        }
+        Ok(SqlBank { name: "postgresql", config, server })
+    }
+
+    pub fn server_name(&self) -> &'static str {
+        "PostgreSQL's server"
+    }
+
+    pub fn kill_9(&mut self) {
+        self.server.kill_9();
+    }
+
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        Ok(self.server.restart().await?)
+    }
+
+    /// Returns the sum of all accounts, as the database's own client counts it.
+    pub async fn money(&self) -> anyhow::Result<i64> {
+        self.number("SELECT sum(balance) FROM accounts;").await
+    }
+
+    /// Returns the transfers that are in effect here.
+    pub async fn transfers(&self) -> anyhow::Result<BTreeSet<String>> {
+        let rows = self.server.sql(DATABASE, "SELECT id FROM transfers;").await?;
+        Ok(rows.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
+    }
+
+    pub async fn left(&self) -> anyhow::Result<Left> {
+        let in_transaction = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%';";
+        let count = async |sql: &str| Ok::<_, anyhow::Error>(self.number(sql).await?.unsigned_abs());
+        Ok(Left {
+            prepared: count("SELECT count(*) FROM pg_prepared_xacts;").await?,
+            in_transaction: count(in_transaction).await?,
+            pending: count("SELECT count(*) FROM undoubt.pending;").await?,
+        })
+    }
+
+    async fn number(&self, sql: &str) -> anyhow::Result<i64> {
+        let text = self.server.sql(DATABASE, sql).await?;
+        text.trim().parse().with_context(|| format!("{sql} says {text:?}"))
+    }
+}
