@@ -2,6 +2,7 @@
 
 use crate::attempt::{CutShort, Declined, add, attended, refusal, within};
 use crate::class::told;
+use crate::ready::shares_rows;
 use crate::session::{ANSWER_PATIENCE, Answer, Session};
 use crate::sessions::Worker;
 use crate::shared::Shared;
@@ -124,7 +125,10 @@ pub(crate) struct Local<'a> {
 impl Local<'_> {
     /// Returns what goes before the statement that begins a transaction.
     pub(crate) fn isolation(&self) -> String {
-        match self.task.isolation() {
+        // Less than that frees locks in share mode when a branch is prepared, also those of calls that only read.
+        let shares = !self.task.only_reads() && self.task.calls.iter().any(|call| shares_rows(&call.procedure));
+        let least = if shares { Isolation::Serializable } else { Isolation::default() };
+        match self.task.isolation().max(least) {
             // That of the session.
             Isolation::ReadCommitted => String::new(),
             other @ (Isolation::RepeatableRead | Isolation::Serializable) => {
