@@ -152,7 +152,7 @@ impl Bound {
 
     fn lock_keys(&self) -> Result<Vec<Bytes>, Refusal> {
         let key = |lock: &Template| {
-            let key = lock.fill(|name| self.argument(name).map_or_else(String::new, |datum| full(datum)));
+            let key = lock.fill(|name| self.argument(name).map_or_else(String::new, full));
             match key.len() {
                 1..=MAX_LOCK_KEY_BYTES => Ok(key.into()),
                 length => Err(Refusal::new(
