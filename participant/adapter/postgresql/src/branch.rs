@@ -3,7 +3,9 @@
 use crate::attempt::{Answer, Declined, text};
 use crate::class::told;
 use crate::local::{Failed, Local, Tried, deadline_in, is_certain, kept, put_back, worker};
+use crate::sessions::Worker;
 use crate::shared::{Known, Shared};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use undoubt_lock::Age;
 use undoubt_participant::resource::{BranchId, ResourceError};
@@ -139,21 +141,18 @@ async fn read(local: &Local<'_>) -> Tried<Vote> {
 async fn keep_reading(
     shared: &Shared,
     task: &Task,
-    worker: crate::sessions::Worker,
+    mut worker: Worker,
     id: &BranchId,
-    deadline: tokio::time::Instant,
+    deadline: Instant,
     cancelled: &CancellationToken,
 ) -> Result<Vote, Declined> {
-    let worker = match shared.sessions.to_reader(worker) {
-        Ok(reader) => reader,
-        Err(worker) => {
-            shared.sessions.give_back(worker);
-            let most = shared.sessions.connector().settings().max_readers;
-            let detail =
-                format!("{most} branches that only read wait for their ends already (resource.max_readers); try again");
-            return Err(Refusal::new(RefusalCode::Unavailable, detail).into());
-        }
-    };
+    if !shared.sessions.to_reader(&mut worker) {
+        shared.sessions.give_back(worker);
+        let most = shared.sessions.connector().settings().max_readers;
+        let detail =
+            format!("{most} branches that only read wait for their ends already (resource.max_readers); try again");
+        return Err(Refusal::new(RefusalCode::Unavailable, detail).into());
+    }
     let most_bytes = shared.room().largest();
     let local = Local { shared, task, session: worker.session(), step: None, deadline, cancelled, most_bytes };
     match local.run().await {

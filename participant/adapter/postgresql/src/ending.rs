@@ -4,6 +4,9 @@ use crate::class::{BUSY, UNKNOWN_NAME, class_of, code_of, told};
 use crate::record::{evidence, failure, on_record, put_heuristic};
 use crate::shared::Shared;
 use bytes::Bytes;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio_postgres::Error;
 use undoubt_participant::resource::{BranchId, Ended, Heuristic, ResourceError};
 use undoubt_sql::{Class, PreparedName};
 
@@ -63,37 +66,46 @@ fn forget(shared: &Shared, id: &BranchId) {
     shared.locks.release(&id.tx);
 }
 
+/// A session whose answer was lost may be just ending the same; it is waited for so long.
+const BUSY_PATIENCE: Duration = Duration::from_secs(5);
+
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
 /// Ends what is prepared. What is not there any more has ended: how, its evidence tells.
 async fn end(shared: &Shared, id: &BranchId, commit: bool) -> Result<Ended, ResourceError> {
+    let deadline = Instant::now() + BUSY_PATIENCE;
     if let Some(gid) = name(shared, id).await? {
-        let verb = if commit { "COMMIT" } else { "ROLLBACK" };
-        let ending = shared
-            .sessions
-            .committing(async |session| session.client.batch_execute(&format!("{verb} PREPARED '{gid}'")).await);
-        match ending.await? {
-            Ok(()) => return Ok(Ended::AsTold),
-            Err(error) if code_of(&error) == Some(UNKNOWN_NAME) => {}
-            Err(error) => {
-                let cause = format!("{verb} PREPARED: {}", told(&error));
-                if code_of(&error) != Some(BUSY) {
-                    tracing::warn!(gid, cause, "a prepared transaction could not be ended; it is tried again");
+        let statement = format!("{} PREPARED '{gid}'", if commit { "COMMIT" } else { "ROLLBACK" });
+        loop {
+            let ending = shared.sessions.committing(async |session| session.client.batch_execute(&statement).await);
+            match ending.await? {
+                Ok(()) => return Ok(Ended::AsTold),
+                Err(error) if code_of(&error) == Some(UNKNOWN_NAME) => break,
+                Err(error) if code_of(&error) == Some(BUSY) && Instant::now() < deadline => {
+                    tokio::time::sleep(BUSY_PAUSE).await;
                 }
-                return Err(match class_of(&error) {
-                    Class::Unknown => ResourceError::Unclear { cause },
-                    Class::Condition
-                    | Class::Declaration
-                    | Class::Conflict
-                    | Class::LockTimeout
-                    | Class::Cancelled
-                    | Class::Unavailable
-                    | Class::Access
-                    | Class::Failed => ResourceError::Unavailable { cause },
-                });
+                Err(error) => return Err(not_ended(&statement, &error)),
             }
         }
     }
     let has_committed = evidence(shared, id).await?.is_some();
     Ok(if has_committed == commit { Ended::AsTold } else { Ended::Gone })
+}
+
+fn not_ended(statement: &str, error: &Error) -> ResourceError {
+    let cause = format!("{statement}: {}", told(error));
+    tracing::warn!(cause, "a prepared transaction could not be ended; it is tried again");
+    match class_of(error) {
+        Class::Unknown => ResourceError::Unclear { cause },
+        Class::Condition
+        | Class::Declaration
+        | Class::Conflict
+        | Class::LockTimeout
+        | Class::Cancelled
+        | Class::Unavailable
+        | Class::Access
+        | Class::Failed => ResourceError::Unavailable { cause },
+    }
 }
 
 /// Returns the name under which a branch is prepared: as it is known here, or as the database lists it.

@@ -269,14 +269,13 @@ impl Sessions {
     }
 
     /// Lets a worker's session go on as that of a reader, if there may be one more; another session may work in its place.
-    pub(crate) fn to_reader(&self, mut worker: Worker) -> Result<Worker, Worker> {
-        match self.reading.clone().try_acquire_owned() {
-            Ok(permit) => {
-                worker.permit = Some(permit);
-                Ok(worker)
-            }
-            Err(_) => Err(worker),
+    pub(crate) fn to_reader(&self, worker: &mut Worker) -> bool {
+        let permit = self.reading.clone().try_acquire_owned().ok();
+        let there_may_be = permit.is_some();
+        if there_may_be {
+            worker.permit = permit;
         }
+        there_may_be
     }
 
     /// Returns the number of readers that there may be yet.

@@ -69,11 +69,11 @@ pub(crate) fn is_carried(kind: &Type) -> bool {
 }
 
 fn is_text(kind: &Type) -> bool {
-    match kind.kind() {
-        Kind::Enum(_) => true,
-        Kind::Domain(inner) => is_text(inner),
-        _ => [Type::TEXT, Type::VARCHAR, Type::BPCHAR, Type::NAME, Type::UNKNOWN, Type::CHAR].contains(kind),
+    if let Kind::Domain(inner) = kind.kind() {
+        return is_text(inner);
     }
+    matches!(kind.kind(), Kind::Enum(_))
+        || [Type::TEXT, Type::VARCHAR, Type::BPCHAR, Type::NAME, Type::UNKNOWN, Type::CHAR].contains(kind)
 }
 
 /// A value that the server returned.
@@ -81,10 +81,7 @@ struct Cell(Datum);
 
 impl<'a> FromSql<'a> for Cell {
     fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, Failure> {
-        let kind = match kind.kind() {
-            Kind::Domain(inner) => inner,
-            _ => kind,
-        };
+        let kind = if let Kind::Domain(inner) = kind.kind() { inner } else { kind };
         Ok(Cell(match *kind {
             _ if is_text(kind) => Datum::Text(std::str::from_utf8(raw)?.to_owned()),
             Type::BOOL => Datum::Bool(bool::from_sql(kind, raw)?),

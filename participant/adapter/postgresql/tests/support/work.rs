@@ -27,8 +27,6 @@ pub fn work(call: Call) -> Bytes {
 /// Returns the only value in a result.
 pub fn value(result: &Bytes) -> Option<String> {
     let results = Results::read(result);
-    match results.calls()?.first()?.rows.first()?.first()? {
-        Datum::Text(value) => Some(value.clone()),
-        _ => None,
-    }
+    let cell = results.calls()?.first()?.rows.first()?.first()?;
+    if let Datum::Text(value) = cell { Some(value.clone()) } else { None }
 }
