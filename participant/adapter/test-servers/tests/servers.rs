@@ -122,7 +122,8 @@ async fn a_server_ends_with_a_test_that_panics() {
 async fn a_server_ends_when_the_process_that_started_it_is_killed() {
     // Cargo puts examples beside the folder of the tests.
     let hold = std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join("hold");
-    let mut holder = Command::new(&hold).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let holder = Command::new(&hold).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut holder = holder.expect("the example is built: cargo build -p undoubt-test-servers --example hold");
     let mut line = String::new();
     BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let pid: u32 = line.split_whitespace().next().unwrap().parse().unwrap();
