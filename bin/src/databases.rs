@@ -88,7 +88,9 @@ pub async fn databases(
         "starting private database servers, a participant in front of each, a store and a coordinator in a temporary place",
     );
     let folder = tempfile::tempdir().context("no temporary folder")?;
-    let mut banks = vec![SqlBank::postgresql(programs, folder.path()).await?];
+    let (place, mut banks) = (folder.path(), Vec::new());
+    banks.push(SqlBank::postgresql(programs, place).await?);
+    banks.push(SqlBank::mariadb(programs, place).await?);
     let names: Vec<String> = banks.iter().map(|bank| bank.name.to_owned()).chain([STORE.to_owned()]).collect();
     let configs = banks.iter().map(|bank| (bank.name.to_owned(), bank.config.clone())).collect();
     let mut cluster = Cluster::start(programs, Plan { configs, ..Plan::impatient(names.clone()) }).await?;

@@ -6,14 +6,20 @@ use anyhow::{Context as _, bail};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
-use undoubt_test_servers::Postgres;
+use undoubt_test_servers::{MariaDb, Postgres};
 
 /// A database with accounts, and the settings of the participant in front of it.
 pub struct SqlBank {
     pub name: &'static str,
     /// The participant's settings.
     pub config: PathBuf,
-    server: Postgres,
+    server: Server,
+}
+
+/// A private database server.
+enum Server {
+    PostgreSql(Postgres),
+    MariaDb(MariaDb),
 }
 
 /// What a database holds after all is over.
@@ -65,42 +71,70 @@ statements = [
 impl SqlBank {
     /// Starts a PostgreSQL, opens accounts in it, and makes the schema `undoubt` there as its owner would.
     pub async fn postgresql(programs: &Programs, folder: &Path) -> anyhow::Result<SqlBank> {
-        let server = Postgres::start(&[("max_prepared_transactions", "200")]).await?;
-        server.sql("postgres", &format!("CREATE DATABASE {DATABASE};")).await?;
+        let server = Server::PostgreSql(Postgres::start(&[("max_prepared_transactions", "200")]).await?);
+        SqlBank::open("postgresql", server, PROCEDURES, (programs, folder)).await
+    }
+
+    /// Starts a MariaDB, and does the same there.
+    pub async fn mariadb(programs: &Programs, folder: &Path) -> anyhow::Result<SqlBank> {
+        let server = Server::MariaDb(MariaDb::start(&[]).await?);
+        // An UPDATE returns no rows there.
+        let procedures = PROCEDURES.replace(" RETURNING balance", "");
+        SqlBank::open("mariadb", server, &procedures, (programs, folder)).await
+    }
+
+    async fn open(
+        name: &'static str,
+        server: Server,
+        procedures: &str,
+        (programs, folder): (&Programs, &Path),
+    ) -> anyhow::Result<SqlBank> {
+        let (first, url) = match &server {
+            Server::PostgreSql(server) => ("postgres", server.url(DATABASE)),
+            Server::MariaDb(server) => ("mysql", server.url(DATABASE)),
+        };
+        server.sql(first, &format!("CREATE DATABASE {DATABASE};")).await?;
         let accounts = (0..ACCOUNTS).map(|at| format!("('{}', {OPENING_BALANCE})", load::account(at)));
         let accounts = accounts.collect::<Vec<_>>().join(", ");
         let tables = format!(
-            "CREATE TABLE accounts (id text PRIMARY KEY, balance bigint NOT NULL CHECK (balance >= 0));
-             CREATE TABLE transfers (id text PRIMARY KEY);
+            "CREATE TABLE accounts (id varchar(64) PRIMARY KEY, balance bigint NOT NULL CHECK (balance >= 0));
+             CREATE TABLE transfers (id varchar(64) PRIMARY KEY);
              INSERT INTO accounts VALUES {accounts};"
         );
         server.sql(DATABASE, &tables).await?;
-        let config = folder.join("postgresql.toml");
-        let settings = format!(
-            "name = \"postgresql\"\n\n[resource]\nkind = \"postgresql\"\nurl = \"{}\"\n{PROCEDURES}",
-            server.url(DATABASE)
-        );
+        let config = folder.join(format!("{name}.toml"));
+        let settings = format!("name = \"{name}\"\n\n[resource]\nkind = \"{name}\"\nurl = \"{url}\"\n{procedures}");
         std::fs::write(&config, settings).context("the participant's settings")?;
         for command in ["init", "check"] {
             let mut run = Command::new(&programs.participant);
             let output = run.args([command, "--config"]).arg(&config).kill_on_drop(true).output().await?;
             if !output.status.success() {
-                bail!("{command}: {}", String::from_utf8_lossy(&output.stderr));
+                let told = [output.stdout, output.stderr].concat();
+                bail!("{name}: {command}: {}", String::from_utf8_lossy(&told));
             }
         }
-        Ok(SqlBank { name: "postgresql", config, server })
+        Ok(SqlBank { name, config, server })
     }
 
     pub fn server_name(&self) -> &'static str {
-        "PostgreSQL's server"
+        match &self.server {
+            Server::PostgreSql(_) => "PostgreSQL's server",
+            Server::MariaDb(_) => "MariaDB's server",
+        }
     }
 
     pub fn kill_9(&mut self) {
-        self.server.kill_9();
+        match &mut self.server {
+            Server::PostgreSql(server) => server.kill_9(),
+            Server::MariaDb(server) => server.kill_9(),
+        }
     }
 
     pub async fn restart(&mut self) -> anyhow::Result<()> {
-        Ok(self.server.restart().await?)
+        match &mut self.server {
+            Server::PostgreSql(server) => Ok(server.restart().await?),
+            Server::MariaDb(server) => Ok(server.restart().await?),
+        }
     }
 
     /// Returns the sum of all accounts, as the database's own client counts it.
@@ -115,17 +149,37 @@ impl SqlBank {
     }
 
     pub async fn left(&self) -> anyhow::Result<Left> {
-        let in_transaction = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%';";
         let count = async |sql: &str| Ok::<_, anyhow::Error>(self.number(sql).await?.unsigned_abs());
-        Ok(Left {
-            prepared: count("SELECT count(*) FROM pg_prepared_xacts;").await?,
-            in_transaction: count(in_transaction).await?,
-            pending: count("SELECT count(*) FROM undoubt.pending;").await?,
-        })
+        let (prepared, in_transaction) = match &self.server {
+            Server::PostgreSql(_) => {
+                let idle = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%';";
+                (count("SELECT count(*) FROM pg_prepared_xacts;").await?, count(idle).await?)
+            }
+            Server::MariaDb(server) => {
+                let prepared = server.sql(DATABASE, "XA RECOVER;").await?;
+                let prepared = prepared.lines().filter(|line| !line.trim().is_empty()).count() as u64;
+                // Also those that are in no list of what is prepared.
+                (prepared, count("SELECT count(*) FROM information_schema.innodb_trx;").await?)
+            }
+        };
+        let pending = count(match &self.server {
+            Server::PostgreSql(_) => "SELECT count(*) FROM undoubt.pending;",
+            Server::MariaDb(_) => "SELECT count(*) FROM undoubt_pending;",
+        });
+        Ok(Left { prepared, in_transaction, pending: pending.await? })
     }
 
     async fn number(&self, sql: &str) -> anyhow::Result<i64> {
         let text = self.server.sql(DATABASE, sql).await?;
         text.trim().parse().with_context(|| format!("{sql} says {text:?}"))
+    }
+}
+
+impl Server {
+    async fn sql(&self, database: &str, statements: &str) -> anyhow::Result<String> {
+        match self {
+            Server::PostgreSql(server) => Ok(server.sql(database, statements).await?),
+            Server::MariaDb(server) => Ok(server.sql(database, statements).await?),
+        }
     }
 }

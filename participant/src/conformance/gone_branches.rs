@@ -1,7 +1,7 @@
 //! Branches that somebody else has ended, in the resource itself.
 
-use super::SharedWorld;
 use super::PATIENCE;
+use super::SharedWorld;
 use super::subject::{Subject, attempt};
 use crate::resource::{Branches as _, Ended, ResourceError};
 use std::time::Duration;

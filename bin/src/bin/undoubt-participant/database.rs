@@ -3,11 +3,15 @@
 use crate::settings::{KINDS, Resource, Settings};
 use crate::{Frame, kind_of};
 use anyhow::{Context as _, anyhow};
+use serde_json::json;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use undoubt::process::{Failed, Failure, OrFailed as _, ServerArgs, figures_without_store};
+use undoubt_participant::resource::Branches;
 use undoubt_participant::run;
 use undoubt_platform::terminal::{say, unless_reader_left};
+use undoubt_vocabulary::ParticipantName;
 
 /// What is done with a participant's database, by its configuration.
 #[derive(Debug, clap::Subcommand)]
@@ -68,108 +72,222 @@ impl Command {
                 Err(Failed::new(Failure::Configuration, error))
             }
             #[cfg(feature = "postgresql")]
-            Resource::PostgreSql { settings, procedures } => postgresql::carry_out(self, &settings, &procedures).await,
+            Resource::PostgreSql { settings, procedures } => {
+                self.carry_out_at(postgresql::PostgreSql { settings, procedures }).await
+            }
+            #[cfg(feature = "mariadb")]
+            Resource::MariaDb { settings, procedures } => {
+                self.carry_out_at(mariadb::MariaDb { settings, procedures }).await
+            }
         }
     }
+
+    async fn carry_out_at(self, database: impl Database) -> Result<(), Failed> {
+        match self {
+            Command::Check(of) => tell_lacks(&of, &database.check().await),
+            Command::Init { show: true, role, of: _ } => tell(database.init_sql(role.as_deref()).trim_end()),
+            Command::Init { of, role, show: false } => {
+                database.init(role.as_deref()).await.or_failed(Failure::Other)?;
+                done(&of, "made", "the schema undoubt is made; start the participant")
+            }
+            Command::Remove(of) => {
+                database.remove().await.or_failed(Failure::Other)?;
+                done(&of, "removed", "the schema undoubt is removed")
+            }
+            Command::Prepared(of) => tell_prepared(&of, &database.prepared().await.or_failed(Failure::Other)?),
+        }
+    }
+}
+
+/// A database, as its owner looks after it.
+trait Database {
+    fn init_sql(&self, role: Option<&str>) -> String;
+    async fn check(&self) -> Vec<Lack>;
+    async fn init(&self, role: Option<&str>) -> anyhow::Result<()>;
+    async fn remove(&self) -> anyhow::Result<()>;
+    async fn prepared(&self) -> anyhow::Result<Vec<Prepared>>;
+}
+
+/// A thing that a database lacks.
+#[derive(serde::Serialize)]
+struct Lack {
+    what: String,
+    /// The line to write or the command to run.
+    change: String,
+    /// True if the participant does not work without it.
+    needed: bool,
+}
+
+/// A transaction that is prepared in a database.
+#[derive(serde::Serialize)]
+struct Prepared {
+    /// Its name in the database.
+    name: String,
+    /// True if this participant prepared it.
+    ours: bool,
+    /// The transaction's id, if this project named it.
+    transaction: Option<String>,
+    age_ms: Option<u64>,
+    /// The role that prepared it, where the database tells.
+    role: Option<String>,
+    /// The tables that it keeps locks on, where the database tells.
+    tables: Vec<String>,
+}
+
+/// Serves until it is asked to end. A database that is away is waited for.
+pub async fn serve<R: Branches, E: Into<anyhow::Error>>(
+    frame: &Frame,
+    resource: impl FnOnce(&ParticipantName) -> Result<R, E>,
+) -> Result<(), Failed> {
+    let config = frame.config.clone();
+    let name = config.name.parse().or_failed(Failure::Configuration)?;
+    let resource = resource(&name).or_failed(Failure::Configuration)?;
+    let environment = frame.environment(figures_without_store(&frame.board)).await?;
+    let ended = run(config, Arc::new(resource), environment, frame.shutdown.clone().asked()).await;
+    ended.map_err(|error| Failed::new(kind_of(&error), error))
 }
 
 fn tell(text: &str) -> Result<(), Failed> {
     unless_reader_left(say(text)).context("cannot write to the standard output").or_failed(Failure::Other)
 }
 
-#[cfg(feature = "postgresql")]
-pub use postgresql::serve as serve_postgresql;
+fn done(of: &Of, what: &str, sentence: &str) -> Result<(), Failed> {
+    match of.output {
+        Output::Text => tell(sentence),
+        Output::Json => tell(&json!({ "schema": what }).to_string()),
+    }
+}
+
+fn tell_lacks(of: &Of, lacks: &[Lack]) -> Result<(), Failed> {
+    match of.output {
+        Output::Json => tell(&json!({ "lacks": lacks }).to_string())?,
+        Output::Text if lacks.is_empty() => tell("the database has all that the participant needs")?,
+        Output::Text => {
+            for Lack { what, change, needed } in lacks {
+                tell(&format!("{}: {what}\n    {change}", if *needed { "needed" } else { "advised" }))?;
+            }
+        }
+    }
+    let needed = lacks.iter().filter(|lack| lack.needed).count();
+    if needed == 0 {
+        return Ok(());
+    }
+    let things = if needed == 1 { "thing that" } else { "things that" };
+    let error = anyhow!("the database lacks {needed} {things} the participant needs; see above what to change");
+    Err(Failed::new(Failure::Configuration, error))
+}
+
+fn tell_prepared(of: &Of, prepared: &[Prepared]) -> Result<(), Failed> {
+    match of.output {
+        Output::Json => return tell(&json!({ "prepared": prepared }).to_string()),
+        Output::Text if prepared.is_empty() => return tell("nothing is prepared in this database"),
+        Output::Text => {}
+    }
+    for Prepared { name, ours, transaction, age_ms, role, tables } in prepared {
+        let mut line = match (ours, transaction) {
+            (true, Some(transaction)) => format!("transaction {transaction}"),
+            (false, Some(transaction)) => format!("another participant's, transaction {transaction}"),
+            (_, None) => format!("somebody else's, {name:?}"),
+        };
+        line.extend(age_ms.map(|age_ms| format!(", for {:.1} s", Duration::from_millis(age_ms).as_secs_f64())));
+        line.extend(role.iter().map(|role| format!(", by role {role}")));
+        if !tables.is_empty() {
+            line.push_str(&format!(", locks in {}", tables.join(", ")));
+        }
+        tell(&line)?;
+    }
+    Ok(())
+}
+
+#[cfg(any(feature = "postgresql", feature = "mariadb"))]
+fn millis(age: Duration) -> u64 {
+    u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
+}
 
 #[cfg(feature = "postgresql")]
 mod postgresql {
-    use super::{Arc, Command, Failed, Failure, Frame, Of, Output, figures_without_store, kind_of, run, tell};
-    use anyhow::anyhow;
-    use serde_json::json;
-    use undoubt::process::OrFailed as _;
-    use undoubt_postgresql::{Lack, PostgreSql, Prepared, Settings, check, init, init_sql, list, remove};
+    use super::{Database, Lack, Prepared, millis};
+    use undoubt_postgresql::{Settings, check, init, init_sql, list, remove};
     use undoubt_sql::Procedures;
 
-    /// Serves until it is asked to end. A database that is away is waited for.
-    pub async fn serve(frame: &Frame, settings: &Settings, procedures: Procedures) -> Result<(), Failed> {
-        let config = frame.config.clone();
-        let name = config.name.parse().or_failed(Failure::Configuration)?;
-        let resource = PostgreSql::new(settings, &name, procedures).or_failed(Failure::Configuration)?;
-        let environment = frame.environment(figures_without_store(&frame.board)).await?;
-        let ended = run(config, Arc::new(resource), environment, frame.shutdown.clone().asked()).await;
-        ended.map_err(|error| Failed::new(kind_of(&error), error))
+    pub struct PostgreSql {
+        pub settings: Settings,
+        pub procedures: Procedures,
     }
 
-    pub async fn carry_out(command: Command, settings: &Settings, procedures: &Procedures) -> Result<(), Failed> {
-        match command {
-            Command::Check(of) => tell_lacks(&of, &check(settings, procedures).await),
-            Command::Init { show: true, role, of: _ } => tell(init_sql(role.as_deref()).trim_end()),
-            Command::Init { of, role, show: false } => {
-                init(settings, role.as_deref()).await.or_failed(Failure::Other)?;
-                done(&of, "made", "the schema undoubt is made; start the participant")
-            }
-            Command::Remove(of) => {
-                remove(settings).await.or_failed(Failure::Other)?;
-                done(&of, "removed", "the schema undoubt is removed")
-            }
-            Command::Prepared(of) => tell_prepared(&of, &list(settings).await.or_failed(Failure::Other)?),
+    impl Database for PostgreSql {
+        fn init_sql(&self, role: Option<&str>) -> String {
+            init_sql(role)
+        }
+
+        async fn check(&self) -> Vec<Lack> {
+            let lacks = check(&self.settings, &self.procedures).await.into_iter();
+            lacks.map(|lack| Lack { what: lack.what, change: lack.change, needed: lack.is_needed }).collect()
+        }
+
+        async fn init(&self, role: Option<&str>) -> anyhow::Result<()> {
+            Ok(init(&self.settings, role).await?)
+        }
+
+        async fn remove(&self) -> anyhow::Result<()> {
+            Ok(remove(&self.settings).await?)
+        }
+
+        async fn prepared(&self) -> anyhow::Result<Vec<Prepared>> {
+            let listed = list(&self.settings).await?.into_iter();
+            let prepared = listed.map(|one| Prepared {
+                transaction: one.name.map(|name| name.tx.to_string()),
+                name: one.gid,
+                ours: one.ours,
+                age_ms: Some(millis(one.age)),
+                role: Some(one.owner),
+                tables: one.tables,
+            });
+            Ok(prepared.collect())
         }
     }
+}
 
-    fn done(of: &Of, what: &str, sentence: &str) -> Result<(), Failed> {
-        match of.output {
-            Output::Text => tell(sentence),
-            Output::Json => tell(&json!({ "schema": what }).to_string()),
-        }
+#[cfg(feature = "mariadb")]
+mod mariadb {
+    use super::{Database, Lack, Prepared, millis};
+    use undoubt_mariadb::{Settings, check, init, init_sql, list, remove};
+    use undoubt_sql::Procedures;
+
+    pub struct MariaDb {
+        pub settings: Settings,
+        pub procedures: Procedures,
     }
 
-    fn tell_lacks(of: &Of, lacks: &[Lack]) -> Result<(), Failed> {
-        let needed = lacks.iter().filter(|lack| lack.is_needed).count();
-        match of.output {
-            Output::Json => {
-                let lack = |lack: &Lack| json!({ "what": lack.what, "change": lack.change, "needed": lack.is_needed });
-                tell(&json!({ "lacks": lacks.iter().map(lack).collect::<Vec<_>>() }).to_string())?;
-            }
-            Output::Text if lacks.is_empty() => tell("the database has all that the participant needs")?,
-            Output::Text => {
-                for Lack { what, change, is_needed } in lacks {
-                    tell(&format!("{}: {what}\n    {change}", if *is_needed { "needed" } else { "advised" }))?;
-                }
-            }
+    impl Database for MariaDb {
+        fn init_sql(&self, role: Option<&str>) -> String {
+            init_sql(role)
         }
-        if needed == 0 {
-            return Ok(());
-        }
-        let things = if needed == 1 { "thing that" } else { "things that" };
-        let error = anyhow!("the database lacks {needed} {things} the participant needs; see above what to change");
-        Err(Failed::new(Failure::Configuration, error))
-    }
 
-    fn tell_prepared(of: &Of, prepared: &[Prepared]) -> Result<(), Failed> {
-        if of.output == Output::Json {
-            let one = |one: &Prepared| {
-                json!({
-                    "gid": one.gid,
-                    "ours": one.ours,
-                    "transaction": one.name.as_ref().map(|name| name.tx.to_string()),
-                    "age_ms": u64::try_from(one.age.as_millis()).unwrap_or(u64::MAX),
-                    "owner": one.owner,
-                    "tables": one.tables,
-                })
-            };
-            return tell(&json!({ "prepared": prepared.iter().map(one).collect::<Vec<_>>() }).to_string());
+        async fn check(&self) -> Vec<Lack> {
+            let lacks = check(&self.settings, &self.procedures).await.into_iter();
+            lacks.map(|lack| Lack { what: lack.what, change: lack.change, needed: lack.is_needed }).collect()
         }
-        if prepared.is_empty() {
-            return tell("nothing is prepared in this database");
+
+        async fn init(&self, role: Option<&str>) -> anyhow::Result<()> {
+            Ok(init(&self.settings, role).await?)
         }
-        for Prepared { gid, name, ours, age, owner, tables } in prepared {
-            let whose = match (ours, name) {
-                (true, Some(name)) => format!("transaction {}", name.tx),
-                (false, Some(name)) => format!("another participant's, transaction {}", name.tx),
-                (_, None) => format!("somebody else's, {gid:?}"),
-            };
-            let tables = if tables.is_empty() { "no table".to_owned() } else { tables.join(", ") };
-            tell(&format!("{whose}: for {:.1} s, by role {owner}, locks in {tables}", age.as_secs_f64()))?;
+
+        async fn remove(&self) -> anyhow::Result<()> {
+            Ok(remove(&self.settings).await?)
         }
-        Ok(())
+
+        async fn prepared(&self) -> anyhow::Result<Vec<Prepared>> {
+            let listed = list(&self.settings).await?.into_iter();
+            let prepared = listed.map(|one| Prepared {
+                transaction: one.name.map(|name| name.tx.to_string()),
+                name: one.xid,
+                ours: one.ours,
+                age_ms: one.age.map(millis),
+                role: None,
+                tables: Vec::new(),
+            });
+            Ok(prepared.collect())
+        }
     }
 }

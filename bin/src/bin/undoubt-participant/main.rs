@@ -126,7 +126,13 @@ async fn serve(args: ServerArgs) -> Result<(), Failed> {
         Resource::KeyValue => key_value::serve(&frame).await,
         #[cfg(feature = "postgresql")]
         Resource::PostgreSql { settings, procedures } => {
-            database::serve_postgresql(&frame, &settings, procedures).await
+            let resource = |name: &_| undoubt_postgresql::PostgreSql::new(&settings, name, procedures);
+            database::serve(&frame, resource).await
+        }
+        #[cfg(feature = "mariadb")]
+        Resource::MariaDb { settings, procedures } => {
+            let resource = |name: &_| undoubt_mariadb::MariaDb::new(&settings, name, procedures);
+            database::serve(&frame, resource).await
         }
     };
     spans.finish().await;

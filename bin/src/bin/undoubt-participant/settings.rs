@@ -29,6 +29,8 @@ pub enum Resource {
     KeyValue,
     #[cfg(feature = "postgresql")]
     PostgreSql { settings: undoubt_postgresql::Settings, procedures: undoubt_sql::Procedures },
+    #[cfg(feature = "mariadb")]
+    MariaDb { settings: undoubt_mariadb::Settings, procedures: undoubt_sql::Procedures },
 }
 
 impl Settings {
@@ -72,6 +74,13 @@ fn resource(tables: &Table, text: &str) -> anyhow::Result<Resource> {
             let procedures = undoubt_sql::Procedures::read(text, undoubt_sql::Dialect::PostgreSql)?;
             Ok(Resource::PostgreSql { settings, procedures })
         }
+        #[cfg(feature = "mariadb")]
+        undoubt_mariadb::KIND => {
+            let settings: undoubt_mariadb::Settings = Value::Table(table).try_into().context("[resource]")?;
+            settings.check()?;
+            let procedures = undoubt_sql::Procedures::read(text, undoubt_sql::Dialect::MariaDb)?;
+            Ok(Resource::MariaDb { settings, procedures })
+        }
         other => bail!("resource.kind is {other:?}; this build knows {}", KINDS.join(", ")),
     }
 }
@@ -81,4 +90,6 @@ pub const KINDS: &[&str] = &[
     "kv",
     #[cfg(feature = "postgresql")]
     undoubt_postgresql::KIND,
+    #[cfg(feature = "mariadb")]
+    undoubt_mariadb::KIND,
 ];

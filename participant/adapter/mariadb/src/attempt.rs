@@ -10,10 +10,11 @@ use mysql_async::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::ResourceError;
-use undoubt_sql::stand_in::{CallResult, Datum};
 use undoubt_sql::{Bound, Class, Verb};
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
 use undoubt_vocabulary::{Refusal, RefusalCode};
+use undoubt_work::Datum;
+use undoubt_work::call::CallResult;
 
 /// The reason why the work was not done.
 #[derive(Debug)]

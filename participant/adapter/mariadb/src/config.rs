@@ -64,6 +64,8 @@ pub enum InvalidSettings {
     PasswordInUrl,
     #[error("resource.{name} is {value}, and has to be {least} to {most}")]
     OutOfRange { name: &'static str, value: u64, least: u64, most: u64 },
+    #[error("{0}")]
+    Procedure(undoubt_sql::Fault),
 }
 
 const MAX_SESSIONS: u64 = 1_000;

@@ -13,6 +13,8 @@
 //! | compensation | START TRANSACTION, the statements; the barrier; the marks go, COMMIT |
 //! | resolve | the heuristic record; then XA COMMIT or XA ROLLBACK |
 //!
+//! With MySQL from 8.0.29 on, a session is free once it has prepared (`xa_detach_on_prepare`); it is kept all the same.
+//!
 //! What an answer means is never guessed. Three things that this server does decide the rest:
 //! * A prepared branch belongs to its session until that has ended. So sessions keep their branches ([`sessions`]), and no pool resets
 //!   them.
@@ -79,6 +81,9 @@ impl MariaDb {
         participant: &ParticipantName,
         procedures: Procedures,
     ) -> Result<MariaDb, InvalidSettings> {
+        if let Some(fault) = ready::first_unheld(&procedures) {
+            return Err(InvalidSettings::Procedure(fault));
+        }
         let connector = Connector::new(settings, &format!("undoubt/{participant}"))?;
         Ok(MariaDb { shared: Arc::new(Shared::new(Sessions::new(connector), procedures)) })
     }

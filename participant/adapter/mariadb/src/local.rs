@@ -2,6 +2,7 @@
 
 use crate::attempt::{CutShort, Declined, add, attended, refusal, within};
 use crate::class::told;
+use crate::ready::shares_rows;
 use crate::session::{ANSWER_PATIENCE, Answer, Session};
 use crate::sessions::Worker;
 use crate::shared::Shared;
@@ -12,9 +13,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::locks::over;
 use undoubt_participant::resource::{BranchId, ResourceError, StepId};
-use undoubt_sql::stand_in::{CallResult, encode_calls};
 use undoubt_sql::{Bound, Isolation, Task};
 use undoubt_vocabulary::{Refusal, RefusalCode, Timestamp, TxId};
+use undoubt_work::Results;
+use undoubt_work::call::CallResult;
 
 /// No deadline is further away.
 const FAR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -123,7 +125,10 @@ pub(crate) struct Local<'a> {
 impl Local<'_> {
     /// Returns what goes before the statement that begins a transaction.
     pub(crate) fn isolation(&self) -> String {
-        match self.task.isolation() {
+        // Less than that frees locks in share mode when a branch is prepared, also those of calls that only read.
+        let shares = !self.task.only_reads() && self.task.calls.iter().any(|call| shares_rows(&call.procedure));
+        let least = if shares { Isolation::Serializable } else { Isolation::default() };
+        match self.task.isolation().max(least) {
             // That of the session.
             Isolation::ReadCommitted => String::new(),
             other @ (Isolation::RepeatableRead | Isolation::Serializable) => {
@@ -186,7 +191,7 @@ impl Local<'_> {
         if let Some(begin) = begin {
             self.trip(session, &begin, &|| "the beginning".to_owned()).await?;
         }
-        within(encode_calls(&results), self.most_bytes).map_err(Failed::free)
+        within(Results::encode_calls(&results), self.most_bytes).map_err(Failed::free)
     }
 
     /// Returns the query for marks that others have on the keys that it respects.

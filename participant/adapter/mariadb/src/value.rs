@@ -5,7 +5,7 @@ use jiff::tz::TimeZone;
 use mysql_async::consts::ColumnType;
 use mysql_async::{Column, Value};
 use std::fmt::Write as _;
-use undoubt_sql::stand_in::Datum;
+use undoubt_work::Datum;
 
 /// The number of the character set that says that a text is none.
 const BINARY: u16 = 63;

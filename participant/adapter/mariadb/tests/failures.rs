@@ -15,6 +15,7 @@ use undoubt_participant::resource::{Branches as _, Ended, Recovered, Resource as
 use undoubt_sql::{PreparedName, Xid};
 use undoubt_test_servers::{self as servers, Proxy};
 use undoubt_vocabulary::{Execution, RefusalCode, Timestamp, Vote};
+use undoubt_work::call::{Call, CallWork};
 
 const DATABASE: &str = "bank";
 const IN_DOUBT: &str = "XA RECOVER";
@@ -349,8 +350,8 @@ async fn of_a_deadlock_in_the_database_one_is_refused_and_the_other_prepares() {
     let begun = [bank.proxy.before("/* then */").hold(), bank.proxy.before("/* then */").nth(2).hold()];
     let both = |number: u64, first: &'static str, second: &'static str| {
         let resource = bank.resource.clone();
-        let two = work::call("two", &[("first", work::text(first)), ("second", work::text(second))]);
-        tokio::spawn(async move { vote(&resource, number, work::work(vec![two])).await })
+        let two = Call::new("two").arg("first", first).arg("second", second);
+        tokio::spawn(async move { vote(&resource, number, work::work(two)).await })
     };
     let voting = [both(3, "a", "b"), both(4, "b", "a")];
     for held in &begun {
@@ -369,4 +370,33 @@ async fn of_a_deadlock_in_the_database_one_is_refused_and_the_other_prepares() {
     }
     assert_eq!(prepared, 1, "the server ends one of the two");
     bank.is_clean().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_swallows_everything_is_given_up_in_time_and_its_session_ended() {
+    let bank = Bank::new().await;
+    prepare(&bank.resource, 1, work::put("k", "1")).await;
+    let silent = bank.proxy.before("XA COMMIT").hold();
+    let unclear = bank.resource.commit(branch(1)).await;
+    assert!(matches!(unclear, Err(ResourceError::Unclear { .. })), "{unclear:?}");
+    assert_eq!(bank.commit(1).await, Ended::AsTold);
+    silent.let_go();
+    assert_eq!(bank.value("k").await, "1");
+    bank.is_clean().await;
+}
+
+#[tokio::test]
+async fn what_a_prepared_branch_has_read_in_share_mode_stays_until_its_decision() {
+    let bank = Bank::new().await;
+    prepare(&bank.resource, 1, work::put("limit", "5")).await;
+    assert_eq!(bank.commit(1).await, Ended::AsTold);
+    let both =
+        CallWork::from(Call::new("get").arg("key", "limit")).call(Call::new("put").arg("key", "k").arg("value", "4"));
+    prepare(&bank.resource, 2, both.encode().unwrap()).await;
+    let (id, change) = call(3, Execution::TwoPhase, Duration::from_millis(200), work::put("limit", "3"));
+    let early = refused(bank.resource.prepare(id, change, CancellationToken::new()).await);
+    assert_eq!(early.code, RefusalCode::LockTimeout);
+    assert_eq!(bank.commit(2).await, Ended::AsTold);
+    prepare(&bank.resource, 4, work::put("limit", "3")).await;
+    assert_eq!(bank.commit(4).await, Ended::AsTold);
 }

@@ -10,9 +10,10 @@ use support::{PROCEDURES, database, open, participant, procedures, server, setti
 use tokio_util::sync::CancellationToken;
 use undoubt_mariadb::{Lack, SchemaError, Settings, check, init, init_sql, list, remove};
 use undoubt_participant::resource::{Branches as _, Resource as _, ResourceError};
-use undoubt_sql::stand_in::{Datum, read_results};
 use undoubt_test_servers as servers;
 use undoubt_vocabulary::{Execution, Vote};
+use undoubt_work::call::Call;
+use undoubt_work::{Datum, Results};
 
 const DATABASE: &str = "bank";
 
@@ -155,33 +156,38 @@ async fn values_of_all_types_go_there_and_come_back() {
             Datum::Decimal("-12345678901234567890.5".to_owned()),
             Datum::Decimal("-12345678901234567890.5000000000".to_owned()),
         ),
-        ("h", "text", work::text("it's \\ \"ö\" ; -- \u{1F600}"), work::text("it's \\ \"ö\" ; -- \u{1F600}")),
-        ("i", "bytes", Datum::Bytes(vec![0, 39, 92, 255]), Datum::Bytes(vec![0, 39, 92, 255])),
+        ("h", "text", text("it's \\ \"ö\" ; -- \u{1F600}"), text("it's \\ \"ö\" ; -- \u{1F600}")),
+        ("i", "bytes", Datum::Bytes(vec![0, 39, 92, 255].into()), Datum::Bytes(vec![0, 39, 92, 255].into())),
         ("j", "timestamp", Datum::TimestampUs(1_500_000), Datum::TimestampUs(1_500_000)),
-        ("k", "json", Datum::Json("{\"a\": 1}".to_owned()), work::text("{\"a\": 1}")),
-        ("l", "uuid", Datum::Uuid(7_u128.to_be_bytes()), work::text("00000000-0000-0000-0000-000000000007")),
+        ("k", "json", Datum::Json("{\"a\": 1}".to_owned()), text("{\"a\": 1}")),
+        ("l", "uuid", Datum::Uuid(7_u128.to_be_bytes()), text("00000000-0000-0000-0000-000000000007")),
     ];
     let declared: Vec<String> = types.iter().map(|(name, kind, ..)| format!("{name} = \"{kind}\"")).collect();
     let names: Vec<&str> = types.iter().map(|(name, ..)| *name).collect();
     let places: Vec<String> = names.iter().map(|name| format!(":{name}")).collect();
-    let text = format!(
+    let declaration = format!(
         "[procedure.all]\nparameters = {{ {} }}\nstatements = [\n{{ sql = \"INSERT INTO t ({}) VALUES ({})\", rows = 1 }},\n{{ sql = \"SELECT * \
          FROM t\", rows = 1 }},\n]\n",
         declared.join(", "),
         names.join(", "),
         places.join(", ")
     );
-    let resource = open(&settings(server.url(DATABASE)), &text);
+    let resource = open(&settings(server.url(DATABASE)), &declaration);
     resource.recover(&participant()).await.unwrap();
-    let arguments: Vec<(&str, Datum)> = types.iter().map(|(name, _, value, _)| (*name, value.clone())).collect();
-    let all = work::work(vec![work::call("all", &arguments)]);
+    let all = types.iter().fold(Call::new("all"), |call, (name, _, value, _)| call.arg(name, value.clone()));
+    let all = work::work(all);
     let (id, lone) = call(1, Execution::OnePhase, Duration::from_secs(10), all);
     let vote = resource.prepare(id, lone, CancellationToken::new()).await;
     let Ok(Vote::Committed { result }) = vote else { panic!("{vote:?}") };
-    let result = read_results(&result).remove(0);
+    let results = Results::read(&result);
+    let result = &results.calls().unwrap()[0];
     assert_eq!(result.affected, 1);
     let mut expected: Vec<Datum> = types.into_iter().map(|(.., expected)| expected).collect();
-    expected.extend([Datum::Decimal("18446744073709551615".to_owned()), work::text("2026-01-02")]);
+    expected.extend([Datum::Decimal("18446744073709551615".to_owned()), text("2026-01-02")]);
     assert_eq!(result.rows, [expected]);
     assert_eq!(result.columns[..2], ["a", "b"]);
+}
+
+fn text(text: &str) -> Datum {
+    Datum::Text(text.to_owned())
 }

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use undoubt_test_servers::{MariaDb, Postgres, ServerError};
 
@@ -113,4 +116,26 @@ async fn a_server_ends_with_a_test_that_panics() {
     assert!(panicked.await.unwrap_err().is_panic());
     assert!(!folder.exists());
     assert!(!PathBuf::from(format!("/proc/{pid}")).exists());
+}
+
+#[tokio::test]
+async fn a_server_ends_when_the_process_that_started_it_is_killed() {
+    // Cargo puts examples beside the folder of the tests.
+    let hold = std::env::current_exe().unwrap().parent().unwrap().with_file_name("examples").join("hold");
+    let holder = Command::new(&hold).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut holder = holder.expect("the example is built: cargo build -p undoubt-test-servers --example hold");
+    let mut line = String::new();
+    BufReader::new(holder.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let pid: u32 = line.split_whitespace().next().unwrap().parse().unwrap();
+    let folder = folder_of(Some(pid));
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    for _ in 0..600 {
+        if !folder.exists() {
+            assert!(!PathBuf::from(format!("/proc/{pid}")).exists());
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the server with process id {pid} goes on in {}", folder.display());
 }
