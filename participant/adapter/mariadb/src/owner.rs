@@ -76,7 +76,7 @@ pub(crate) async fn take(control: &mut Session, keys: Keys, take_over: bool) -> 
         } else if has_spoken || Instant::now() > deadline {
             let Holder { backend: Backend { id, from }, silent } = holder;
             return Err(Absent::Fenced(format!(
-                "the session {id} from {from} owns it, and spoke {} ms ago; stop that participant, or start this one with --take-over",
+                "the session {id} from {from} owns it, and spoke {} ms ago; stop that participant, or start this one with `--set resource.take_over=true`",
                 silent.as_millis()
             )));
         }

@@ -315,7 +315,7 @@ async fn of_two_processes_of_one_participant_the_second_is_refused_unless_it_tak
     let second = open(&bank.settings(), PROCEDURES);
     let refused = second.recover(&participant()).await;
     let Err(ResourceError::Fenced { cause }) = refused else { panic!("the first answers: {refused:?}") };
-    assert!(cause.contains("--take-over"), "{cause}");
+    assert!(cause.contains("resource.take_over=true"), "{cause}");
     let second = open(&Settings { take_over: true, ..bank.settings() }, PROCEDURES);
     recover(&second).await;
     let ended = tokio::time::timeout(PATIENCE, background).await.unwrap().unwrap();

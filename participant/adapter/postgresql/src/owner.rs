@@ -65,7 +65,7 @@ pub(crate) async fn take(control: &Session, keys: Keys, take_over: bool) -> Resu
             let Holder { backend, from, silent, .. } = holder;
             return Err(Absent::Fenced(format!(
                 "the session with pid {} from {from} owns it, and spoke {} ms ago; stop that participant, or start this one with \
-                 --take-over",
+                 `--set resource.take_over=true`",
                 backend.pid,
                 silent.as_millis()
             )));
