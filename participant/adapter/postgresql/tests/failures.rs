@@ -304,7 +304,10 @@ async fn of_two_processes_of_one_participant_the_second_does_not_start_while_the
     let (background, stop) = fixture.spawn_background();
     let second = fixture.another();
     let refused = second.recover(&participant()).await;
-    assert!(matches!(&refused, Err(ResourceError::Fenced { cause }) if cause.contains("resource.take_over=true")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(ResourceError::Fenced { cause }) if cause.contains("resource.take_over=true")),
+        "{refused:?}"
+    );
     fixture.prepare(1, work::put("k", "first")).await;
     stop.cancel();
     background.await.unwrap().unwrap();

@@ -75,7 +75,7 @@ fn respectful_get(key: &str) -> Bytes {
 }
 
 fn from(input: u32, operation: u32) -> Option<Reference> {
-    Some(Reference { input, operation })
+    Some(Reference { input, operation, ..Reference::default() })
 }
 
 fn results(values: &[Option<&'static str>]) -> Bytes {

@@ -24,7 +24,7 @@ pub(crate) fn operation(key: &str, kind: Kind) -> Operation {
 }
 
 pub(crate) fn encoded(operations: impl IntoIterator<Item = Operation>) -> Bytes {
-    Work { operations: operations.into_iter().collect() }.encode_to_vec().into()
+    Work { operations: operations.into_iter().collect(), ..Work::default() }.encode_to_vec().into()
 }
 
 pub(crate) fn put(key: &str, value: &str) -> Bytes {

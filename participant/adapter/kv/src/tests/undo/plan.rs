@@ -139,7 +139,11 @@ impl Change {
         match self {
             Change::Add { counter, delta, .. } => add(Key::Counter(*counter), -delta),
             Change::Set { slot, named_by, .. } => {
-                let before = Reference { input: place.try_into().unwrap(), operation: result.try_into().unwrap() };
+                let before = Reference {
+                    input: place.try_into().unwrap(),
+                    operation: result.try_into().unwrap(),
+                    ..Reference::default()
+                };
                 named(*slot, *named_by, place, restore(Some(before)))
             }
         }
@@ -162,7 +166,7 @@ fn restore(value_from: Option<Reference>) -> Kind {
 /// The first result of some step before this place; the first step has none.
 fn earlier(step: u8, place: usize) -> Option<Reference> {
     let input = usize::from(step).checked_rem(place)?;
-    Some(Reference { input: input.try_into().unwrap(), operation: 0 })
+    Some(Reference { input: input.try_into().unwrap(), ..Reference::default() })
 }
 
 pub(super) fn plans() -> impl Strategy<Value = Plan> {
