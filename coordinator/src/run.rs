@@ -311,7 +311,6 @@ pub async fn run(
         recovered.send_replace(Some(began.elapsed()));
         current_epoch.store(starts.now.count, Ordering::Relaxed);
         tell_health::<CoordinatorServer<Service>>(&health, true).await;
-        pulse.set_life(Life::Serving);
         let shared = Arc::new(session::Shared { epoch: Epoch(starts.now.count), starts, ..shared });
         let mut sessions = JoinSet::new();
         let mut come = links;

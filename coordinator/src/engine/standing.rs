@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 use undoubt_coordinator_core::{Input, Part, Record, StillKnown, Unfinished, UnusableRecord};
 use undoubt_platform::Batch;
+use undoubt_platform::pulse::Life;
 use undoubt_vocabulary::{Epoch, ParticipantName, TxId};
 
 impl Engine {
@@ -20,6 +21,7 @@ impl Engine {
         let (paused, open) = (self.config.start_paused, self.core.open_transactions());
         self.handle_input(Input::RecoveryDone { paused })?;
         tracing::info!(target: "undoubt::life", recovered = open, epoch = epoch.0, paused, "recovery done: the whole log was read");
+        self.pulse.set_life(Life::Serving);
         Ok(())
     }
 

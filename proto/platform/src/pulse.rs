@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 /// The stage of a server's life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Life {
     /// It recovers, or waits until it may serve.
     #[default]
@@ -55,8 +55,13 @@ impl Pulse {
         self.0.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Says how far the server is. Stages only go forward: one that stops serves no more, whoever says so late.
     pub fn set_life(&self, life: Life) {
-        self.0.life.send_replace(life);
+        self.0.life.send_if_modified(|now| {
+            let goes_on = life > *now;
+            *now = life.max(*now);
+            goes_on
+        });
     }
 
     /// Returns how far the server is, and tells when that changes.
