@@ -27,7 +27,8 @@ fn root() -> PathBuf {
 fn tables() -> Vec<(&'static str, &'static [Limit])> {
     vec![
         ("Transactions", undoubt_vocabulary::limits::LIMITS),
-        ("Work of the key-value store", undoubt_client::work::LIMITS),
+        ("Work", undoubt_client::work::LIMITS),
+        ("Procedures of databases", undoubt_sql::LIMITS),
         ("Locks", undoubt_kv::LOCK_LIMITS),
         ("Requests and connections", platform::OF_CONNECTIONS),
         ("TLS", undoubt_tls::LIMITS),
@@ -151,7 +152,6 @@ const INNER: &[&str] = &[
     "MAX_KINDS",
     "MAX_KINDS_OF_ONE",
     "MAX_LAZY_FLUSH_MS",
-    "MAX_LOCK_KEY_BYTES",
     "MAX_LOG_BYTES_SHOWN",
     "MAX_LOOKED_AT_PER_PAGE",
     "MAX_MARK_BYTES",
@@ -177,7 +177,6 @@ const INNER: &[&str] = &[
     "MAX_SHARED_BATCH_BYTES",
     "MAX_SHOWN_CHARACTERS",
     "MAX_SHOWN_CHARS",
-    "MAX_STATEMENTS",
     "MAX_TEXT_BYTES",
     "MAX_TOLD_APART",
     "MAX_TRACEPARENT_BYTES",

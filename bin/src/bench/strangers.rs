@@ -73,7 +73,7 @@ pub async fn strangers(stage: &Stage, effort: Effort, report: &mut Report<'_>) -
     Ok(())
 }
 
-/// What those who are known got.
+/// The service that those who are known got.
 struct Served {
     per_s: f64,
     transactions: f64,

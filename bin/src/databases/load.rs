@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Keys that one transaction reads of the store.
 const KEYS_PER_READ: usize = 500;
 
-/// What became of a transfer.
+/// A transfer, and its outcome.
 #[derive(Clone, Debug)]
 pub struct Fate {
     pub id: String,

@@ -22,7 +22,7 @@ enum Server {
     MariaDb(MariaDb),
 }
 
-/// What a database holds after all is over.
+/// The counts of what a database still holds after all is over. Each must be 0.
 pub struct Left {
     pub prepared: u64,
     pub in_transaction: u64,

@@ -1,4 +1,4 @@
-//! What guards a server: its certificates, the identities that it knows, and the keys of an identity provider. All are read again when
+//! The guard of a server: its certificates, the identities that it knows, and the keys of an identity provider. All are read again when
 //! their files change.
 
 use super::oidc::KeysFile;

@@ -9,11 +9,11 @@ use undoubt_platform::access::{OidcConfig, Provider};
 #[derive(Debug)]
 pub(super) struct KeysFile {
     settings: OidcConfig,
-    /// What it held when it was looked at last.
+    /// The content that it had when it was looked at last.
     seen: Result<String, String>,
 }
 
-/// How many keys a file holds.
+/// The number of keys in a file.
 #[derive(Clone, Copy, Debug)]
 struct Counts {
     usable: usize,

@@ -34,11 +34,11 @@ pub struct Call<R = Reference> {
     pub procedure: String,
     /// The arguments, each name once.
     pub arguments: Vec<Argument<R>>,
-    /// Whether it marks the keys that the procedure declares as pending until the saga ends.
+    /// True if it marks the keys that the procedure declares as pending until the saga ends.
     pub pend: bool,
-    /// Whether it is refused while another saga has marked one of them.
+    /// True if it is refused while another saga has marked one of them.
     pub respect_pending: bool,
-    /// Whether it is the procedure's undo that runs.
+    /// True if it is the procedure's undo that runs.
     pub undo: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What an identity provider makes: its file of keys, and its tokens.
+//! The texts that an identity provider makes: its file of keys, and its tokens.
 
 use crate::work::as_text;
 use crate::{Target, says_why};

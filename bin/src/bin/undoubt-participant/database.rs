@@ -11,9 +11,10 @@ use undoubt::process::{Failed, Failure, OrFailed as _, ServerArgs, figures_witho
 use undoubt_participant::resource::Branches;
 use undoubt_participant::run;
 use undoubt_platform::terminal::{say, unless_reader_left};
+use undoubt_sql::Lack;
 use undoubt_vocabulary::ParticipantName;
 
-/// What is done with a participant's database, by its configuration.
+/// A command on the database of a participant, which its configuration names.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Tells what the database lacks, each with the line to change. Changes nothing.
@@ -108,16 +109,6 @@ trait Database {
     async fn prepared(&self) -> anyhow::Result<Vec<Prepared>>;
 }
 
-/// A thing that a database lacks.
-#[derive(serde::Serialize)]
-struct Lack {
-    what: String,
-    /// The line to write or the command to run.
-    change: String,
-    /// True if the participant does not work without it.
-    needed: bool,
-}
-
 /// A transaction that is prepared in a database.
 #[derive(serde::Serialize)]
 struct Prepared {
@@ -163,12 +154,12 @@ fn tell_lacks(of: &Of, lacks: &[Lack]) -> Result<(), Failed> {
         Output::Json => tell(&json!({ "lacks": lacks }).to_string())?,
         Output::Text if lacks.is_empty() => tell("the database has all that the participant needs")?,
         Output::Text => {
-            for Lack { what, change, needed } in lacks {
-                tell(&format!("{}: {what}\n    {change}", if *needed { "needed" } else { "advised" }))?;
+            for Lack { what, change, is_needed } in lacks {
+                tell(&format!("{}: {what}\n    {change}", if *is_needed { "needed" } else { "advised" }))?;
             }
         }
     }
-    let needed = lacks.iter().filter(|lack| lack.needed).count();
+    let needed = lacks.iter().filter(|lack| lack.is_needed).count();
     if needed == 0 {
         return Ok(());
     }
@@ -206,9 +197,9 @@ fn millis(age: Duration) -> u64 {
 
 #[cfg(feature = "postgresql")]
 mod postgresql {
-    use super::{Database, Lack, Prepared, millis};
+    use super::{Database, Prepared, millis};
     use undoubt_postgresql::{Settings, check, init, init_sql, list, remove};
-    use undoubt_sql::Procedures;
+    use undoubt_sql::{Lack, Procedures};
 
     pub struct PostgreSql {
         pub settings: Settings,
@@ -221,8 +212,7 @@ mod postgresql {
         }
 
         async fn check(&self) -> Vec<Lack> {
-            let lacks = check(&self.settings, &self.procedures).await.into_iter();
-            lacks.map(|lack| Lack { what: lack.what, change: lack.change, needed: lack.is_needed }).collect()
+            check(&self.settings, &self.procedures).await
         }
 
         async fn init(&self, role: Option<&str>) -> anyhow::Result<()> {
@@ -250,9 +240,9 @@ mod postgresql {
 
 #[cfg(feature = "mariadb")]
 mod mariadb {
-    use super::{Database, Lack, Prepared, millis};
+    use super::{Database, Prepared, millis};
     use undoubt_mariadb::{Settings, check, init, init_sql, list, remove};
-    use undoubt_sql::Procedures;
+    use undoubt_sql::{Lack, Procedures};
 
     pub struct MariaDb {
         pub settings: Settings,
@@ -265,8 +255,7 @@ mod mariadb {
         }
 
         async fn check(&self) -> Vec<Lack> {
-            let lacks = check(&self.settings, &self.procedures).await.into_iter();
-            lacks.map(|lack| Lack { what: lack.what, change: lack.change, needed: lack.is_needed }).collect()
+            check(&self.settings, &self.procedures).await
         }
 
         async fn init(&self, role: Option<&str>) -> anyhow::Result<()> {

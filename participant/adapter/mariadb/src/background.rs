@@ -42,7 +42,7 @@ pub(crate) async fn run(shared: &Shared, stop: CancellationToken) -> Result<(), 
     Ok(())
 }
 
-/// What a look at the server shows.
+/// The state of the server, as one look shows it.
 #[derive(Debug)]
 struct Seen {
     prepared: Vec<Xid>,

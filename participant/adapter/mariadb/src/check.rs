@@ -10,19 +10,8 @@ use crate::session::Session;
 use mysql_async::Error;
 use std::collections::BTreeMap;
 use undoubt_participant::resource::ResourceError;
-use undoubt_sql::{Fault, Procedures};
+use undoubt_sql::{Fault, Lack, Procedures};
 use undoubt_vocabulary::limits::MAX_RESULT_BYTES;
-
-/// A thing that a database lacks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lack {
-    /// What is wrong.
-    pub what: String,
-    /// The line to write or the command to run.
-    pub change: String,
-    /// True if the participant does not work without it; else it works, and somebody should know.
-    pub is_needed: bool,
-}
 
 /// Returns what the database lacks; empty if all is well. That it cannot be reached is a lack too.
 pub async fn check(settings: &Settings, procedures: &Procedures) -> Vec<Lack> {
@@ -30,7 +19,7 @@ pub async fn check(settings: &Settings, procedures: &Procedures) -> Vec<Lack> {
     let connector = match Connector::new(settings, "undoubt-check") {
         Ok(connector) => connector,
         Err(invalid) => {
-            lacks.push(needed(invalid.to_string(), "correct the table [resource] of the configuration"));
+            lacks.push(Lack::needed(invalid.to_string(), "correct the table [resource] of the configuration"));
             return lacks;
         }
     };
@@ -38,7 +27,7 @@ pub async fn check(settings: &Settings, procedures: &Procedures) -> Vec<Lack> {
         Ok(session) => session,
         Err(absent) => {
             let change = "correct resource.url, resource.password_file or the user's rights";
-            lacks.push(needed(ResourceError::from(absent).to_string(), change));
+            lacks.push(Lack::needed(ResourceError::from(absent).to_string(), change));
             return lacks;
         }
     };
@@ -51,18 +40,10 @@ pub async fn check(settings: &Settings, procedures: &Procedures) -> Vec<Lack> {
     };
     if let Err(error) = looked.await {
         let what = format!("the check itself failed: {}", told(&error));
-        lacks.push(needed(what, "run it again once the database answers"));
+        lacks.push(Lack::needed(what, "run it again once the database answers"));
     }
     session.close().await;
     lacks
-}
-
-fn needed(what: impl Into<String>, change: impl Into<String>) -> Lack {
-    Lack { what: what.into(), change: change.into(), is_needed: true }
-}
-
-fn advised(what: impl Into<String>, change: impl Into<String>) -> Lack {
-    Lack { what: what.into(), change: change.into(), is_needed: false }
 }
 
 /// The settings of a server that matter.
@@ -90,42 +71,45 @@ async fn server(session: &mut Session, settings: &Settings, lacks: &mut Vec<Lack
     if value("innodb_flush_log_at_trx_commit") != "1" {
         let change =
             "innodb_flush_log_at_trx_commit = 1   # in my.cnf; and SET GLOBAL innodb_flush_log_at_trx_commit = 1";
-        lacks.push(needed("what is prepared or committed does not survive a crash", change));
+        lacks.push(Lack::needed("what is prepared or committed does not survive a crash", change));
     }
     if value("log_bin") == "ON" {
         if value("sync_binlog") != "1" {
             let change = "sync_binlog = 1   # in my.cnf; and SET GLOBAL sync_binlog = 1";
-            lacks.push(needed(
+            lacks.push(Lack::needed(
                 "the binary log is not forced: after a crash it decides what is prepared, and may not know it",
                 change,
             ));
         }
         if value("binlog_format") == "STATEMENT" {
             let change = "binlog_format = ROW   # in my.cnf; and SET GLOBAL binlog_format = ROW";
-            lacks.push(needed("binlog_format is STATEMENT, with which READ COMMITTED cannot write", change));
+            lacks.push(Lack::needed("binlog_format is STATEMENT, with which READ COMMITTED cannot write", change));
         }
     }
     if value("wsrep_on") == "ON" {
-        lacks.push(needed(
+        lacks.push(Lack::needed(
             "the server is part of a Galera cluster, which does not have XA",
             "name a server without Galera in resource.url",
         ));
     }
     if matches!(value("read_only"), "ON" | "1") {
-        lacks.push(needed("the server only reads (read_only), as replicas do", "name the primary in resource.url"));
+        lacks.push(Lack::needed(
+            "the server only reads (read_only), as replicas do",
+            "name the primary in resource.url",
+        ));
     }
     let sessions = settings.most_sessions() as u64;
     if number("max_connections") < sessions + 1 {
         let what = format!("the server takes {} connections, and {sessions} may be needed", number("max_connections"));
         let change =
             format!("max_connections = {}   # in my.cnf; or fewer resource.slots and resource.workers", sessions + 20);
-        lacks.push(needed(what, change));
+        lacks.push(Lack::needed(what, change));
     }
     // A result goes over in hexadecimal digits, with the statement around it.
     let wanted = 3 * MAX_RESULT_BYTES as u64;
     if number("max_allowed_packet") < wanted {
         let what = format!("messages may have {} bytes, and results need more", number("max_allowed_packet"));
-        lacks.push(needed(what, format!("max_allowed_packet = {}   # in my.cnf", wanted.next_power_of_two())));
+        lacks.push(Lack::needed(what, format!("max_allowed_packet = {}   # in my.cnf", wanted.next_power_of_two())));
     }
     Ok(())
 }
@@ -139,16 +123,16 @@ fn version(version: &str, lacks: &mut Vec<Lack>) {
             let what = format!(
                 "the server has version {version}; before 10.6 what is prepared does not outlive its session for certain"
             );
-            lacks.push(needed(what, "upgrade to MariaDB 10.6 or later"));
+            lacks.push(Lack::needed(what, "upgrade to MariaDB 10.6 or later"));
         }
     } else if (major, minor, patch) < (8, 0, 29) {
-        lacks.push(needed(
+        lacks.push(Lack::needed(
             format!("the server is MySQL {version}"),
             "upgrade to MySQL 8.0.29 or later, or to MariaDB 10.6 or later",
         ));
     } else {
         let change = "try it with the drills of `undoubt-participant` before it matters, or use MariaDB 10.6 or later";
-        lacks.push(advised(
+        lacks.push(Lack::advised(
             format!("the server is MySQL {version}, with which this participant has not been tested"),
             change,
         ));
@@ -162,7 +146,7 @@ async fn rights(session: &mut Session, lacks: &mut Vec<Lack>) -> Result<(), Erro
     if id != session.greeted {
         let what =
             "a proxy in between hands statements to sessions of its own: leases and what is prepared would be anywhere";
-        lacks.push(needed(what, "name the server itself in resource.url"));
+        lacks.push(Lack::needed(what, "name the server itself in resource.url"));
     }
     let user = user.rsplit_once('@').map_or(user.clone(), |(name, host)| format!("'{name}'@'{host}'"));
     match session.rows("SELECT COUNT(*) FROM information_schema.INNODB_TRX").await {
@@ -170,7 +154,7 @@ async fn rights(session: &mut Session, lacks: &mut Vec<Lack>) -> Result<(), Erro
         Err(error) if code_of(&error) == Some(NO_RIGHT) => {
             let what = "the user may not see InnoDB's transactions; recovery waits 2 s more, and is then not quite certain that the \
                         server has let go of earlier sessions";
-            lacks.push(advised(what, format!("GRANT PROCESS ON *.* TO {user};")));
+            lacks.push(Lack::advised(what, format!("GRANT PROCESS ON *.* TO {user};")));
         }
         Err(error) => return Err(error),
     }
@@ -179,7 +163,7 @@ async fn rights(session: &mut Session, lacks: &mut Vec<Lack>) -> Result<(), Erro
         Err(error) if error.is_fatal() => Err(error),
         Err(error) => {
             let change = format!("GRANT XA_RECOVER_ADMIN ON *.* TO {user};");
-            lacks.push(needed(format!("what is prepared cannot be listed: {}", told(&error)), change));
+            lacks.push(Lack::needed(format!("what is prepared cannot be listed: {}", told(&error)), change));
             Ok(())
         }
     }
@@ -193,7 +177,7 @@ async fn engines(session: &mut Session, lacks: &mut Vec<Lack>) -> Result<(), Err
         let what = format!(
             "table {table} is kept by {engine}, which has no transactions: what a branch writes there stays when it is refused"
         );
-        lacks.push(advised(what, format!("ALTER TABLE `{table}` ENGINE = InnoDB;")));
+        lacks.push(Lack::advised(what, format!("ALTER TABLE `{table}` ENGINE = InnoDB;")));
     }
     Ok(())
 }
@@ -205,11 +189,11 @@ async fn tables(session: &mut Session, lacks: &mut Vec<Lack>) -> Result<(), Erro
             if version != Some(VERSION) {
                 let found = version.map_or("none".to_owned(), |version| version.to_string());
                 let what = format!("the participant's tables have version {found}, not {VERSION}");
-                lacks.push(needed(what, "update the older of participant and tables"));
+                lacks.push(Lack::needed(what, "update the older of participant and tables"));
             }
         }
         Err(error) if code_of(&error) == Some(NO_TABLE) => {
-            lacks.push(needed("the database has no tables undoubt_…", "undoubt-participant init --config FILE"));
+            lacks.push(Lack::needed("the database has no tables undoubt_…", "undoubt-participant init --config FILE"));
             return Ok(());
         }
         Err(error) if error.is_fatal() => return Err(error),
@@ -225,7 +209,7 @@ async fn tables(session: &mut Session, lacks: &mut Vec<Lack>) -> Result<(), Erro
                     let change = format!(
                         "GRANT SELECT, INSERT, UPDATE, DELETE ON {table} TO CURRENT_USER;   # by an administrator"
                     );
-                    lacks.push(needed(format!("table {table} cannot be used: {}", told(&error)), change));
+                    lacks.push(Lack::needed(format!("table {table} cannot be used: {}", told(&error)), change));
                     break;
                 }
             }
@@ -240,7 +224,7 @@ async fn declared(session: &mut Session, procedures: &Procedures, lacks: &mut Ve
             let Err(what) = describe(session, procedure, at).await? else { continue };
             let (procedure, statement, line) = (procedure.name.clone(), Some(at + 1), Some(declared.line));
             let fault = Fault { procedure, statement, line, what };
-            lacks.push(needed(
+            lacks.push(Lack::needed(
                 fault.to_string(),
                 "correct the statement, the types of its parameters, or the tables and grants",
             ));

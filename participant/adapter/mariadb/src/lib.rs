@@ -15,7 +15,7 @@
 //!
 //! With MySQL from 8.0.29 on, a session is free once it has prepared (`xa_detach_on_prepare`); it is kept all the same.
 //!
-//! What an answer means is never guessed. Three things that this server does decide the rest:
+//! The adapter never guesses what an answer means. Three things that this server does decide the rest:
 //! * A prepared branch belongs to its session until that has ended. So sessions keep their branches ([`sessions`]), and no pool resets
 //!   them.
 //! * A session whose client is gone still runs what it was sent. So sessions are ended, and waited for, before anything is presumed
@@ -60,7 +60,7 @@ use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, StepOutcome, Timestamp, TxId, Vote,
 };
 
-pub use check::{Lack, check};
+pub use check::check;
 pub use config::{InvalidSettings, Settings};
 pub use listing::{Prepared, list};
 pub use schema::{SchemaError, init, init_sql, remove};

@@ -30,7 +30,7 @@ pub(crate) fn deadline_in(timeout: Duration) -> Instant {
 pub(crate) enum Fate {
     /// It is in no transaction.
     Free,
-    /// What it was sent may yet take effect, or holds locks yet.
+    /// The server may yet carry out what it was sent, or hold locks for it.
     Suspect,
 }
 

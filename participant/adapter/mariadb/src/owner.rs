@@ -1,4 +1,4 @@
-//! Who owns the database: one process of one participant, known by a named lock that its control session holds.
+//! The owner of the database: one process of one participant, known by a named lock that its control session holds.
 //!
 //! A session whose client is gone still runs what is in its socket, so that an XA PREPARE may land after the recovery has
 //! looked. The fence is the end of the session. Each session holds a numbered named lock as a lease from before its first

@@ -59,7 +59,7 @@ pub(crate) struct Sessions {
 struct State {
     hold: Option<Hold>,
     suspects: BTreeSet<Backend>,
-    /// Why there is no new session, since the last one was there.
+    /// The reason why there is no new session, since the last one was there.
     away: Option<String>,
 }
 

@@ -91,7 +91,7 @@ pub(crate) async fn look_for_evidence(session: &mut Session, id: &BranchId) -> R
     }
 }
 
-/// What stands in the server without having committed.
+/// The branches that stand in the server without having committed.
 #[derive(Debug, Default)]
 pub(crate) struct Uncommitted {
     /// The results that branches voted with, by their branches, with the times when their transactions began.

@@ -1,4 +1,4 @@
-//! What goes wrong with sessions, servers and other hands.
+//! The failures of sessions and servers, and the doings of other hands.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 

@@ -1,4 +1,4 @@
-//! What operators do before a participant starts and after it has stopped, and the values that go through.
+//! The commands that operators run before a participant starts and after it has stopped, and the values that go through.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
@@ -8,8 +8,9 @@ use std::time::Duration;
 use support::branch::{branch, call, prepare, refused, vote};
 use support::{PROCEDURES, database, open, participant, procedures, server, settings, work};
 use tokio_util::sync::CancellationToken;
-use undoubt_mariadb::{Lack, SchemaError, Settings, check, init, init_sql, list, remove};
+use undoubt_mariadb::{SchemaError, Settings, check, init, init_sql, list, remove};
 use undoubt_participant::resource::{Branches as _, Resource as _, ResourceError};
+use undoubt_sql::Lack;
 use undoubt_test_servers as servers;
 use undoubt_vocabulary::{Execution, Vote};
 use undoubt_work::call::Call;

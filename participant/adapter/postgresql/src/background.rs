@@ -6,6 +6,7 @@ use crate::owner::PING;
 use crate::session::Session;
 use crate::shared::Shared;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio_postgres::Error;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +48,7 @@ pub(crate) async fn look_at(shared: &Shared) -> Result<(), Absent> {
     Ok(())
 }
 
-/// What a look at the server shows.
+/// The state of the server, as one look shows it.
 #[derive(Debug)]
 struct Seen {
     slots: u64,
@@ -84,6 +85,7 @@ async fn look(control: &Session) -> Result<Seen, Error> {
 }
 
 fn note(shared: &Shared, seen: &Seen) {
+    shared.slots.store(seen.slots, Ordering::Relaxed);
     let known = shared.gids();
     let hold = shared.sessions.hold().ok();
     let mut warnings = Vec::new();
@@ -147,6 +149,5 @@ pub(crate) fn health(shared: &Shared) -> Health {
 
 /// Returns false if the server is known to have no room for prepared transactions at all.
 pub(crate) fn can_prepare(shared: &Shared) -> bool {
-    let health = shared.health.lock().expect("health is whole");
-    health.numbers.iter().all(|(name, number)| *name != "prepared_slots" || *number > 0)
+    shared.slots.load(Ordering::Relaxed) > 0
 }

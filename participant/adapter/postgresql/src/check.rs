@@ -8,18 +8,7 @@ use crate::recovery::{LEAST_SERVER_VERSION, VERSION};
 use crate::session::Session;
 use tokio_postgres::Error;
 use undoubt_participant::resource::ResourceError;
-use undoubt_sql::{Fault, Procedures};
-
-/// A thing that a database lacks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lack {
-    /// What is wrong.
-    pub what: String,
-    /// The line to write or the command to run.
-    pub change: String,
-    /// True if the participant does not work without it; else it works, and somebody should know.
-    pub is_needed: bool,
-}
+use undoubt_sql::{Fault, Lack, Procedures};
 
 /// Returns what the database lacks; empty if all is well. That it cannot be reached is a lack too.
 pub async fn check(settings: &Settings, procedures: &Procedures) -> Vec<Lack> {
@@ -27,7 +16,7 @@ pub async fn check(settings: &Settings, procedures: &Procedures) -> Vec<Lack> {
     let connector = match Connector::new(settings, "undoubt-check") {
         Ok(connector) => connector,
         Err(invalid) => {
-            lacks.push(needed(invalid.to_string(), "correct the table [resource] of the configuration"));
+            lacks.push(Lack::needed(invalid.to_string(), "correct the table [resource] of the configuration"));
             return lacks;
         }
     };
@@ -35,7 +24,7 @@ pub async fn check(settings: &Settings, procedures: &Procedures) -> Vec<Lack> {
         Ok(session) => session,
         Err(absent) => {
             let change = "correct resource.url, resource.password_file or the server's pg_hba.conf";
-            lacks.push(needed(ResourceError::from(absent).to_string(), change));
+            lacks.push(Lack::needed(ResourceError::from(absent).to_string(), change));
             return lacks;
         }
     };
@@ -49,7 +38,7 @@ pub async fn check(settings: &Settings, procedures: &Procedures) -> Vec<Lack> {
         // What is declared is described with the help of the schema.
         Ok(false) => return lacks,
         Err(error) => {
-            lacks.push(needed(
+            lacks.push(Lack::needed(
                 format!("the check itself failed: {}", told(&error)),
                 "run it again once the database answers",
             ));
@@ -65,7 +54,7 @@ pub async fn check(settings: &Settings, procedures: &Procedures) -> Vec<Lack> {
                     line: Some(declared.line),
                     what: unready.told(),
                 };
-                lacks.push(needed(
+                lacks.push(Lack::needed(
                     fault.to_string(),
                     "correct the statement, the types of its parameters, or the tables and grants",
                 ));
@@ -73,14 +62,6 @@ pub async fn check(settings: &Settings, procedures: &Procedures) -> Vec<Lack> {
         }
     }
     lacks
-}
-
-fn needed(what: impl Into<String>, change: impl Into<String>) -> Lack {
-    Lack { what: what.into(), change: change.into(), is_needed: true }
-}
-
-fn advised(what: impl Into<String>, change: impl Into<String>) -> Lack {
-    Lack { what: what.into(), change: change.into(), is_needed: false }
 }
 
 async fn server(session: &Session, settings: &Settings, lacks: &mut Vec<Lack>) -> Result<(), Error> {
@@ -96,29 +77,37 @@ async fn server(session: &Session, settings: &Settings, lacks: &mut Vec<Lack>) -
     let row = &rows[0];
     let (version, slots): (i32, i64) = (row.try_get(0)?, row.try_get(1)?);
     if version < LEAST_SERVER_VERSION {
-        lacks.push(needed(format!("the server has version {}", version / 10_000), "upgrade to PostgreSQL 14 or later"));
+        lacks.push(Lack::needed(
+            format!("the server has version {}", version / 10_000),
+            "upgrade to PostgreSQL 14 or later",
+        ));
     }
     let sessions = (settings.workers + settings.committers + settings.max_readers + 1) as i64;
     let wanted = 200.max(4 * sessions);
     if slots == 0 {
         let change = format!("max_prepared_transactions = {wanted}   # in postgresql.conf, then restart the server");
-        lacks.push(needed(
+        lacks.push(Lack::needed(
             "the server prepares no transactions: two-phase commit is not possible, only sagas and one-phase work",
             change,
         ));
     } else if slots < 2 * settings.workers as i64 {
         let change = format!("max_prepared_transactions = {wanted}   # in postgresql.conf, then restart the server");
-        lacks.push(advised(format!("only {slots} transactions can be in doubt at a time; more are refused"), change));
+        lacks.push(Lack::advised(
+            format!("only {slots} transactions can be in doubt at a time; more are refused"),
+            change,
+        ));
     }
     for (place, name) in [(2, "fsync"), (3, "full_page_writes")] {
         if row.try_get::<_, &str>(place)? != "on" {
             let change = format!("{name} = on   # in postgresql.conf, then reload the server");
-            lacks
-                .push(needed(format!("{name} is off: what is prepared or committed does not survive a crash"), change));
+            lacks.push(Lack::needed(
+                format!("{name} is off: what is prepared or committed does not survive a crash"),
+                change,
+            ));
         }
     }
     if row.try_get(4)? {
-        lacks.push(needed(
+        lacks.push(Lack::needed(
             "the server is a standby, which takes no writes",
             "name the primary in resource.url, or several hosts",
         ));
@@ -130,17 +119,17 @@ async fn server(session: &Session, settings: &Settings, lacks: &mut Vec<Lack>) -
             "max_connections = {}   # in postgresql.conf, then restart the server; or fewer resource.workers",
             sessions + 20
         );
-        lacks.push(needed(format!("the server takes {room} connections, and {sessions} may be needed"), change));
+        lacks.push(Lack::needed(format!("the server takes {room} connections, and {sessions} may be needed"), change));
     }
     if (0..sessions).contains(&limit) {
         let change = format!("ALTER ROLE \"{role}\" CONNECTION LIMIT {};", sessions + 5);
-        lacks.push(needed(
+        lacks.push(Lack::needed(
             format!("the role {role} may have {limit} connections, and {sessions} may be needed"),
             change,
         ));
     }
     if row.try_get::<_, &str>(8)? != "UTF8" {
-        lacks.push(needed(
+        lacks.push(Lack::needed(
             "the database is not encoded in UTF-8",
             "CREATE DATABASE … ENCODING 'UTF8' and move the data there",
         ));
@@ -169,7 +158,7 @@ async fn pooler(session: &Session, lacks: &mut Vec<Lack>) -> Result<(), Error> {
     session.client.batch_execute("SELECT pg_advisory_unlock_all(); RESET ALL").await?;
     if !is_kept {
         let change = "name the server itself in resource.url; or pool_mode = session   # in pgbouncer.ini, for this database and role";
-        lacks.push(needed("a pooler in between changes sessions from one transaction to the next", change));
+        lacks.push(Lack::needed("a pooler in between changes sessions from one transaction to the next", change));
     }
     Ok(())
 }
@@ -180,7 +169,7 @@ async fn schema(session: &Session, lacks: &mut Vec<Lack>) -> Result<bool, Error>
         session.query("SELECT to_regclass('undoubt.identity')::oid IS NOT NULL, current_user::text", &[]).await?;
     let (exists, role): (bool, String) = (rows[0].try_get(0)?, rows[0].try_get(1)?);
     if !exists {
-        lacks.push(needed("the database has no schema undoubt", "undoubt-participant init --config FILE"));
+        lacks.push(Lack::needed("the database has no schema undoubt", "undoubt-participant init --config FILE"));
         return Ok(false);
     }
     let rows = session
@@ -195,14 +184,14 @@ async fn schema(session: &Session, lacks: &mut Vec<Lack>) -> Result<bool, Error>
         let change = format!(
             "GRANT USAGE ON SCHEMA undoubt TO \"{role}\"; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA undoubt TO \"{role}\";"
         );
-        lacks.push(needed(format!("the role {role} may not use the schema undoubt"), change));
+        lacks.push(Lack::needed(format!("the role {role} may not use the schema undoubt"), change));
         return Ok(false);
     }
     let rows = session.query("SELECT version FROM undoubt.identity", &[]).await?;
     let version: Option<i32> = rows.first().map(|row| row.try_get(0)).transpose()?;
     if version != Some(VERSION) {
         let found = version.map_or("none".to_owned(), |version| version.to_string());
-        lacks.push(needed(
+        lacks.push(Lack::needed(
             format!("the schema undoubt has version {found}, not {VERSION}"),
             "update the older of participant and schema",
         ));

@@ -34,7 +34,7 @@ fn is_fatal(db: &DbError) -> bool {
         || matches!(db.severity(), "FATAL" | "PANIC")
 }
 
-/// Whoever is let in at all hears these at the beginning only.
+/// Returns the class of an error that ended a session. A session that was let in hears these codes at its beginning only.
 fn class_of_fatal(code: &str) -> Class {
     match code {
         "28000" | "28P01" | "3D000" | "42501" => Class::Access,

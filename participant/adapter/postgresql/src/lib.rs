@@ -13,7 +13,7 @@
 //! | compensation | BEGIN, the statements; then the barrier, the marks go, COMMIT |
 //! | resolve | the heuristic record; then COMMIT PREPARED or ROLLBACK PREPARED |
 //!
-//! What an answer means is never guessed. An error that the server tells is certain; one that ends the session is not: the session
+//! The adapter never guesses what an answer means. An error that the server tells is certain; one that ends the session is not: the session
 //! is ended ([`owner`]), and only then the database is looked at.
 
 mod attempt;
@@ -52,7 +52,7 @@ use undoubt_vocabulary::{
     AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, StepOutcome, Timestamp, TxId, Vote,
 };
 
-pub use check::{Lack, check};
+pub use check::check;
 pub use config::{InvalidSettings, Settings};
 pub use listing::{Prepared, list};
 pub use schema::{SchemaError, init, init_sql, remove};

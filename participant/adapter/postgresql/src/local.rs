@@ -68,7 +68,7 @@ impl Failed {
         Failed { declined: declined.into(), is_free: true }
     }
 
-    /// What was sent may have taken effect, or may yet.
+    /// Returns the failure of a transaction of which what was sent may have taken effect, or may yet.
     pub(crate) fn unclear(cause: String) -> Failed {
         Failed { declined: Declined::Failed(ResourceError::Unclear { cause }), is_free: false }
     }

@@ -1,4 +1,4 @@
-//! Who owns the database: one process of one participant, known by a lock that its control session holds.
+//! The owner of the database: one process of one participant, known by a lock that its control session holds.
 //!
 //! A session whose client is gone still runs what is in its socket, so that a PREPARE TRANSACTION may land after the recovery
 //! has looked. The fence is the end of the session. Each session that does work holds a lock of the whole run as a lease,

@@ -56,7 +56,7 @@ pub(crate) struct Sessions {
 #[derive(Debug, Default)]
 struct State {
     hold: Option<Hold>,
-    /// Why there is no new session, since the last one was there.
+    /// The reason why there is no new session, since the last one was there.
     away: Option<String>,
 }
 

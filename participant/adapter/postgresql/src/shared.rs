@@ -3,6 +3,7 @@
 use crate::sessions::{Sessions, Worker};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,8 @@ pub(crate) struct Shared {
     pub(crate) procedures: Procedures,
     pub(crate) locks: Locks,
     pub(crate) health: Mutex<Health>,
+    /// The server's `max_prepared_transactions` at the last look.
+    pub(crate) slots: AtomicU64,
     room: OnceLock<Room>,
     branches: Mutex<BTreeMap<BranchId, Known>>,
     /// The branches that have lock keys, by their transaction. Attempts under one id come one after the other, and one that is over
@@ -41,6 +44,8 @@ impl Shared {
             procedures,
             locks: Locks::default(),
             health: Mutex::default(),
+            // Not known yet.
+            slots: AtomicU64::new(u64::MAX),
             room: OnceLock::new(),
             branches: Mutex::default(),
             holders: Mutex::default(),

@@ -1,4 +1,4 @@
-//! Who is let in, and over what.
+//! Access to the database: passwords and TLS.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

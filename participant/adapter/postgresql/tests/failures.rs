@@ -1,4 +1,4 @@
-//! What becomes of branches and steps when sessions, servers, slots and schemas fail.
+//! The fates of branches and steps when sessions, servers, slots and schemas fail.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

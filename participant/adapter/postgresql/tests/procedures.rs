@@ -1,4 +1,4 @@
-//! What declared procedures do in a real database.
+//! Declared procedures in a real database.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,4 +1,4 @@
-//! What an owner runs before the first start, and after the last.
+//! The commands that an owner runs before the first start, and after the last.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -7,7 +7,8 @@ mod support;
 use support::fixture::{DATABASE, Fixture, branch};
 use support::{PROCEDURES, TABLES, settings, work};
 use undoubt_participant::resource::Branches as _;
-use undoubt_postgresql::{Lack, SchemaError, check, init, remove};
+use undoubt_postgresql::{SchemaError, check, init, remove};
+use undoubt_sql::Lack;
 use undoubt_sql::{Dialect, Procedures};
 use undoubt_test_servers::Postgres;
 

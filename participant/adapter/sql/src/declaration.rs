@@ -204,7 +204,7 @@ impl Reader<'_> {
         Some(template)
     }
 
-    /// What nothing uses is a mistake in a name somewhere.
+    /// Refuses a parameter that nothing uses: it is a mistake in a name somewhere.
     fn unused(&mut self, name: &str, begin: usize, known: &[&str], table: &ProcedureTable, statements: &[Declared]) {
         if statements.len() < table.statements.len() {
             return;

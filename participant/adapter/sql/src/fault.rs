@@ -11,7 +11,7 @@ pub struct Fault {
     pub statement: Option<usize>,
     /// The line of the file, counted from 1; `None` where it is not known.
     pub line: Option<usize>,
-    /// What is wrong, and what to do.
+    /// A sentence that says what is wrong, and what to do.
     pub what: String,
 }
 

@@ -9,6 +9,7 @@
 mod class;
 mod declaration;
 mod fault;
+mod lack;
 mod parameter;
 mod prepared_name;
 mod procedure;
@@ -16,11 +17,22 @@ mod statement;
 mod task;
 mod template;
 
+use declaration::MAX_STATEMENTS;
+use task::MAX_LOCK_KEY_BYTES;
+use undoubt_vocabulary::limit;
+use undoubt_vocabulary::limit::Limit;
+
 pub use class::Class;
-pub use declaration::MAX_STATEMENTS;
 pub use fault::{Fault, Faults};
+pub use lack::Lack;
 pub use parameter::{Mismatch, ParameterType, text_of};
 pub use prepared_name::{Identity, NotOurs, PreparedName, Xid};
 pub use procedure::{Declared, Isolation, Parameter, Procedure, Procedures};
 pub use statement::{Dialect, Piece, Statement, Verb};
-pub use task::{Bound, MAX_LOCK_KEY_BYTES, Place, Task};
+pub use task::{Bound, Place, Task};
+
+/// The bounds that users can meet.
+pub const LIMITS: &[Limit] = &[
+    limit!(Count MAX_STATEMENTS, "Statements of one procedure.", "The participant does not start; `undoubt-participant check` names the procedure."),
+    limit!(Bytes MAX_LOCK_KEY_BYTES, "A key of `locks`, with the arguments filled in.", "The participant refuses the work with `too-large`."),
+];

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-/// Why a server could not be started, asked or stopped.
+/// The reason why a server could not be started, asked or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     #[error("the program {program} is not installed; it is in Debian's package {package}: apt-get install {package}")]

@@ -1,4 +1,4 @@
-//! What both servers share: a folder, a port, a process, and its end.
+//! The part that both servers share: a folder, a port, a process, and its end.
 
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -15,9 +15,9 @@ use crate::copy::{give, private_folder};
 use crate::programs::{self, RunAs};
 use crate::{Copy, ServerError};
 
-/// How long a server may take until it answers, tries included.
+/// The time that a server may take until it answers, tries included.
 const START_LIMIT_MS: u64 = 90_000;
-/// How long a server may take until it has ended.
+/// The time that a server may take until it has ended.
 const STOP_LIMIT_MS: u64 = 60_000;
 const POLL_MS: u64 = 50;
 const MAX_LOG_BYTES_SHOWN: usize = 3_000;

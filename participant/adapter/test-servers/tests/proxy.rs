@@ -1,4 +1,4 @@
-//! Whether the proxy cuts and holds where it was told, over real servers and their own clients.
+//! The proxy cuts and holds where it was told, over real servers and their own clients.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 

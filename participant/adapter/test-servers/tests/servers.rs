@@ -1,4 +1,4 @@
-//! Whether the private servers start, crash, come back and leave nothing behind.
+//! The private servers start, crash, come back and leave nothing behind.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 

@@ -1,4 +1,4 @@
-//! What a token has to be, and what it says of its holder.
+//! The check of a token, and what it says of its holder.
 
 use crate::json::beginning;
 use crate::keys::{Algorithm, Keys};
@@ -16,7 +16,7 @@ pub(crate) const MAX_SUBJECT_BYTES: usize = 255;
 /// The claim that is a text of words with spaces between them (RFC 8693).
 const SCOPE: &str = "scope";
 
-/// What the tokens of a provider have to say, and where they say who holds them.
+/// The claims that the tokens of a provider have to have, and where they say who holds them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
     /// The provider (`iss`).

@@ -17,7 +17,7 @@ const TYPES: [&str; 3] = ["jwt", "at+jwt", "application/at+jwt"];
 pub(crate) struct Token<'t> {
     pub(crate) algorithm: Algorithm,
     pub(crate) key_id: String,
-    /// What is signed.
+    /// The part that is signed.
     pub(crate) message: &'t [u8],
     pub(crate) signature: Vec<u8>,
     claims: &'t str,

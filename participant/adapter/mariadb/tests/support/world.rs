@@ -1,4 +1,4 @@
-//! Where the suite finds MariaDB.
+//! A MariaDB as the public suite needs it.
 
 use super::{PROCEDURES, database, kill_transactions, open, server, settings, work};
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! Where the suite finds PostgreSQL.
+//! A PostgreSQL as the public suite needs it.
 
 use super::{PROCEDURES, clear, database, open, server, settings, work};
 use bytes::Bytes;

@@ -8,7 +8,7 @@ const COM_STMT_EXECUTE: u8 = 0x17;
 const COM_STMT_CLOSE: u8 = 0x19;
 /// The header of a packet: a length of three bytes and a sequence number.
 const HEADER_BYTES: usize = 4;
-/// What tells the id of a prepared statement: header, status, id.
+/// The bytes that tell the id of a prepared statement: header, status, id.
 const PREPARED_BYTES: usize = 9;
 
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! What a token has to be.
+//! Tokens that pass the check, and those that do not.
 
 use super::*;
 use crate::{Holder, LEEWAY, Refused};

@@ -1,4 +1,4 @@
-//! What is no token at all.
+//! Texts that are no token at all.
 
 use super::*;
 use crate::Refused;
