@@ -32,12 +32,21 @@ pub(crate) async fn run(shared: &Arc<Shared>, stop: CancellationToken) -> Result
             Err(Absent::Silent) => tracing::warn!("the database did not answer in time"),
             Err(ends @ (Absent::Fenced(_) | Absent::Foreign(_))) => return Err(ends.into()),
         }
+        // In the midst of a long outage it is tried again with the next look.
+        if let Some(Err(error)) = in_time(keep_up(shared)).await {
+            tracing::warn!(%error, "how far the writes came is not kept yet");
+        }
         if let Err(error) = shared.sessions.end_suspects().await {
             tracing::warn!(%error, "a broken session has not ended yet");
         }
     }
     shared.sessions.end().await;
     Ok(())
+}
+
+/// Stores what is remembered of coordinators' logs.
+async fn keep_up(shared: &Shared) -> Result<(), ResourceError> {
+    shared.numbers()?.store_remembered().await
 }
 
 /// Looks at the server, and notes what it shows.

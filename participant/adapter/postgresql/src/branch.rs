@@ -68,6 +68,7 @@ async fn attempt(
 async fn prepare_in_one_trip(local: &Local<'_>, id: &BranchId, prepare: &Prepare) -> Tried<Vote> {
     let (shared, session) = (local.shared, local.session);
     let hold = shared.sessions.hold().map_err(Failed::free)?;
+    let row = shared.numbers().map_err(Failed::free)?.next();
     let plan = local.plan().await?;
     let name = PreparedName {
         identity: hold.identity,
@@ -84,10 +85,10 @@ async fn prepare_in_one_trip(local: &Local<'_>, id: &BranchId, prepare: &Prepare
     let after = requests.len();
     requests.extend(local.outcome());
     let evidence = requests.len();
-    requests.push(local.evidence(id, &[]).map_err(Failed::free)?);
+    requests.push(local.evidence(id, &[], row).map_err(Failed::free)?);
     requests.push(text(session, &end));
     // From here on there may be something that an abort has to end.
-    shared.insert(id, Known::Prepared { gid: gid.clone() });
+    shared.insert(id, Known::Prepared { gid: gid.clone(), row: Some(row) });
     let answers = match local.trip(requests).await {
         None => return Err(Failed::unclear(NO_ANSWER.to_owned())),
         Some(Ok(answers)) => answers,
@@ -123,8 +124,11 @@ async fn prepare_in_one_trip(local: &Local<'_>, id: &BranchId, prepare: &Prepare
 /// Commits in one phase. The result is known before the evidence is written, which keeps it.
 async fn commit_at_once(local: &Local<'_>, id: &BranchId) -> Tried<Vote> {
     let result = local.run().await?;
-    let evidence = local.evidence(id, &result).map_err(Failed::free)?;
+    let numbers = local.shared.numbers().map_err(Failed::free)?;
+    let row = numbers.next();
+    let evidence = local.evidence(id, &result, row).map_err(Failed::free)?;
     local.commit(Vec::new(), local.outcome().into_iter().chain([evidence]).collect()).await?;
+    numbers.note_stable(row);
     Ok(Vote::Committed { result })
 }
 

@@ -2,7 +2,7 @@
 
 use crate::attempt::in_time;
 use crate::class::{BUSY, UNKNOWN_NAME, class_of, code_of, told};
-use crate::record::{evidence, failure, on_record, put_heuristic};
+use crate::record::{evidence, failure, note_written, on_record, put_heuristic};
 use crate::shared::Shared;
 use bytes::Bytes;
 use std::time::Duration;
@@ -24,7 +24,14 @@ pub(crate) async fn confirm(shared: &Shared, id: &BranchId) -> bool {
 
 pub(crate) async fn commit(shared: &Shared, id: &BranchId) -> Result<Ended, ResourceError> {
     shared.leaving(id);
+    let row = shared.row(id);
     let ended = end(shared, id, true).await?;
+    match (ended, row) {
+        (Ended::AsTold, Some(row)) => shared.numbers()?.note_stable(row),
+        // Its evidence carries the number of an earlier start.
+        (Ended::AsTold, None) => note_written(shared).await?,
+        (Ended::Gone, _) => {}
+    }
     forget(shared, id);
     Ok(ended)
 }

@@ -24,6 +24,7 @@ mod class;
 pub mod config;
 mod connect;
 mod ending;
+mod kept;
 mod listing;
 mod local;
 mod owner;
@@ -44,12 +45,14 @@ use shared::Shared;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
-    BranchId, Branches, Ended, Health, Heuristic, Mark, Pin, Recovered, Release, Resource, ResourceError, Room, StepId,
-    StepState, Steps,
+    BranchId, Branches, Ended, Health, Heuristic, Loss, Mark, Pin, Recovered, Release, Resource, ResourceError, Room,
+    StepId, StepState, Steps,
 };
+use undoubt_platform::Store;
 use undoubt_sql::Procedures;
 use undoubt_vocabulary::{
-    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, StepOutcome, Timestamp, TxId, Vote,
+    AttemptNumber, CoordinatorId, Epoch, ParticipantName, Prepare, RunStep, Starts, StepOutcome, Timestamp, TxId, Vote,
+    WriteNumber,
 };
 
 pub use check::check;
@@ -109,6 +112,28 @@ impl Resource for PostgreSql {
 
     async fn collect(&self, coordinator: CoordinatorId, mark: AttemptNumber) -> Result<(), ResourceError> {
         record::collect(&self.shared, coordinator, mark).await
+    }
+
+    fn number(&self) -> Option<WriteNumber> {
+        self.shared.numbers().ok()?.number()
+    }
+
+    fn remember(&self, key: Bytes, value: Bytes) {
+        if let Ok(numbers) = self.shared.numbers() {
+            numbers.remember(&key, value);
+        }
+    }
+
+    async fn store_put_back(&self, why: String) -> Result<(), ResourceError> {
+        self.shared.numbers()?.store_put_back(&why).await
+    }
+
+    async fn accept_loss(&self, loss: Loss, mark: u64) -> Result<Starts, ResourceError> {
+        self.shared.numbers()?.accept_loss(loss, mark).await
+    }
+
+    fn audit_store(&self) -> Option<Arc<dyn Store>> {
+        Some(self.shared.numbers().ok()?.audit_store())
     }
 
     async fn background(&self, stop: CancellationToken) -> Result<(), ResourceError> {

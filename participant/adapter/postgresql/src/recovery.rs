@@ -3,12 +3,14 @@
 use crate::background;
 use crate::class::code_of;
 use crate::connect::Absent;
+use crate::kept;
 use crate::owner::{self, Keys};
 use crate::record::{damaged, failure, on_record, read_branch, step_at, unclamped};
 use crate::session::Session;
 use crate::sessions::Hold;
 use crate::shared::{Known, Shared};
 use crate::step::state_of;
+use std::sync::Arc;
 use tokio_postgres::{Error, Row};
 use undoubt_participant::resource::{
     BranchId, CoordinatorMarks, FinishedBranch, Heuristic, HeuristicBranch, Kept, Pin, PreparedBranch, Recovered,
@@ -18,12 +20,12 @@ use undoubt_sql::{Identity, PreparedName};
 use undoubt_vocabulary::{AttemptNumber, BranchOutcome, CoordinatorId, Epoch, ParticipantName, PublicKey, Timestamp};
 
 /// The version of the schema that this participant works with.
-pub(crate) const VERSION: i32 = 1;
+pub(crate) const VERSION: i32 = 2;
 
 /// The first version of PostgreSQL whose `pg_terminate_backend` waits.
 pub(crate) const LEAST_SERVER_VERSION: i32 = 140_000;
 
-pub(crate) async fn recover(shared: &Shared, owner: &ParticipantName) -> Result<Recovered, ResourceError> {
+pub(crate) async fn recover(shared: &Arc<Shared>, owner: &ParticipantName) -> Result<Recovered, ResourceError> {
     shared.sessions.end().await;
     shared.forget_all();
     let settings = shared.sessions.connector().settings();
@@ -35,8 +37,11 @@ pub(crate) async fn recover(shared: &Shared, owner: &ParticipantName) -> Result<
     let hold = Hold { run: count_run(&control).await.map_err(|error| failure(&error))?, ..hold };
     owner::open(&control, keys).await?;
     shared.sessions.begin(control, hold).await;
+    let numbers = kept::begin(shared).await?;
+    let log = Some(numbers.recovered());
+    shared.begin_numbers(numbers);
     finish_intents(shared, hold).await?;
-    let recovered = read(shared, hold).await?;
+    let recovered = Recovered { log, ..read(shared, hold).await? };
     background::look_at(shared).await?;
     tracing::info!(run = hold.run, identity = %hold.identity, prepared = recovered.prepared.len(), "the database is taken");
     Ok(recovered)
@@ -123,7 +128,12 @@ impl Facts {
         if self.version != VERSION {
             let version = self.version;
             return foreign(format!(
-                "its schema undoubt has version {version}, and this participant works with {VERSION}; update the older"
+                "its schema undoubt has version {version}, and this participant works with {VERSION}; {}",
+                if version < VERSION {
+                    "bring it up with `undoubt-participant init`"
+                } else {
+                    "start the version that wrote it, or a newer one"
+                }
             ));
         }
         if self.server_version < LEAST_SERVER_VERSION {
@@ -173,7 +183,7 @@ async fn finish_intents(shared: &Shared, hold: Hold) -> Result<(), ResourceError
     for name in prepared(shared, hold).await? {
         let id = branch_of(&name);
         if let Some(commit) = decided.get(&id) {
-            shared.insert(&id, Known::Prepared { gid: name.to_gid() });
+            shared.insert(&id, Known::Prepared { gid: name.to_gid(), row: None });
             match commit {
                 true => crate::ending::commit(shared, &id).await?,
                 false => crate::ending::abort(shared, &id).await?,
@@ -206,7 +216,7 @@ async fn read(shared: &Shared, hold: Hold) -> Result<Recovered, ResourceError> {
     let mut recovered = Recovered::default();
     for name in prepared(shared, hold).await? {
         let branch = branch_of(&name);
-        shared.insert(&branch, Known::Prepared { gid: name.to_gid() });
+        shared.insert(&branch, Known::Prepared { gid: name.to_gid(), row: None });
         recovered.prepared.push(PreparedBranch { branch, begun_at: name.begun_at, result: None });
     }
     let tables = on_record(shared, async |session| {

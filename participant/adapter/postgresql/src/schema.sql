@@ -9,7 +9,7 @@ CREATE TABLE undoubt.identity (
     timeline integer,
     database_oid oid
 );
-INSERT INTO undoubt.identity (version, id) VALUES (1, substring(uuid_send(gen_random_uuid()) FROM 1 FOR 8));
+INSERT INTO undoubt.identity (version, id) VALUES (2, substring(uuid_send(gen_random_uuid()) FROM 1 FOR 8));
 
 CREATE TABLE undoubt.run (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -32,6 +32,8 @@ CREATE TABLE undoubt.finished (
     attempt bigint NOT NULL,
     tx bytea NOT NULL,
     result bytea NOT NULL,
+    start bigint NOT NULL DEFAULT 0,
+    write bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (coordinator, attempt, tx)
 ) WITH (fillfactor = 100, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
@@ -45,6 +47,8 @@ CREATE TABLE undoubt.step (
     released_at timestamptz,
     released_by text,
     released_why text,
+    start bigint NOT NULL DEFAULT 0,
+    write bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (coordinator, attempt, step, tx)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000);
 
@@ -75,6 +79,18 @@ CREATE TABLE undoubt.heuristic (
 CREATE TABLE undoubt.outcome (
     key bytea PRIMARY KEY,
     value bytea NOT NULL
+);
+
+CREATE TABLE undoubt.written (
+    start bigint PRIMARY KEY,
+    write bigint NOT NULL
+);
+
+CREATE TABLE undoubt.kept (
+    family text NOT NULL,
+    key bytea NOT NULL,
+    value bytea NOT NULL,
+    PRIMARY KEY (family, key)
 );
 
 CREATE FUNCTION undoubt.expect(actual bigint, wanted bigint) RETURNS boolean LANGUAGE plpgsql STABLE AS $$

@@ -1,16 +1,17 @@
 //! The parts of a participant that all its calls share.
 
+use crate::connect::Absent;
 use crate::sessions::{Sessions, Worker};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_lock::{Age, Mode};
 use undoubt_participant::locks::Locks;
 use undoubt_participant::resource::{BranchId, Health, Room};
-use undoubt_sql::Procedures;
+use undoubt_sql::{Procedures, RowNumber, WriteNumbers};
 use undoubt_vocabulary::{Refusal, Timestamp, TxId};
 
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(crate) struct Shared {
     /// The server's `max_prepared_transactions` at the last look.
     pub(crate) slots: AtomicU64,
     room: OnceLock<Room>,
+    /// `None` before the first recovery.
+    numbers: Mutex<Option<Arc<WriteNumbers>>>,
     branches: Mutex<BTreeMap<BranchId, Known>>,
     /// The branches that have lock keys, by their transaction. Attempts under one id come one after the other, and one that is over
     /// must not free the keys of the next.
@@ -32,7 +35,11 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) enum Known {
     /// It is prepared under this name, or was to be.
-    Prepared { gid: String },
+    Prepared {
+        gid: String,
+        /// The number of its evidence; `None` of one that was recovered.
+        row: Option<RowNumber>,
+    },
     /// It has read, in a transaction that is still open.
     Reading(Box<Worker>),
 }
@@ -47,6 +54,7 @@ impl Shared {
             // Not known yet.
             slots: AtomicU64::new(u64::MAX),
             room: OnceLock::new(),
+            numbers: Mutex::default(),
             branches: Mutex::default(),
             holders: Mutex::default(),
         }
@@ -59,6 +67,19 @@ impl Shared {
 
     pub(crate) fn room(&self) -> &Room {
         self.room.get_or_init(Room::default)
+    }
+
+    /// Takes the numbers of another start.
+    pub(crate) fn begin_numbers(&self, numbers: WriteNumbers) {
+        let numbers = Arc::new(numbers);
+        self.sessions.begin_numbers(numbers.clone());
+        *self.numbers.lock().expect("the numbers are whole") = Some(numbers);
+    }
+
+    /// Returns the numbers of this start's writes.
+    pub(crate) fn numbers(&self) -> Result<Arc<WriteNumbers>, Absent> {
+        let numbers = self.numbers.lock().expect("the numbers are whole").clone();
+        numbers.ok_or_else(|| Absent::Away("the recovery is not over yet".to_owned()))
     }
 
     /// Waits for the keys of a branch.
@@ -120,7 +141,15 @@ impl Shared {
     /// Returns the name under which this branch is prepared, or was to be.
     pub(crate) fn gid(&self, id: &BranchId) -> Option<String> {
         match self.branches().get(id)? {
-            Known::Prepared { gid } => Some(gid.clone()),
+            Known::Prepared { gid, row: _ } => Some(gid.clone()),
+            Known::Reading(_) => None,
+        }
+    }
+
+    /// Returns the number of this branch's evidence, if it was written in this start.
+    pub(crate) fn row(&self, id: &BranchId) -> Option<RowNumber> {
+        match self.branches().get(id)? {
+            Known::Prepared { gid: _, row } => *row,
             Known::Reading(_) => None,
         }
     }
@@ -128,7 +157,7 @@ impl Shared {
     /// Returns the names of all that is prepared here, as far as is known.
     pub(crate) fn gids(&self) -> std::collections::BTreeSet<String> {
         let gid = |known: &Known| match known {
-            Known::Prepared { gid } => Some(gid.clone()),
+            Known::Prepared { gid, row: _ } => Some(gid.clone()),
             Known::Reading(_) => None,
         };
         self.branches().values().filter_map(gid).collect()
