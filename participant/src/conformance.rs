@@ -13,6 +13,7 @@
 //! | [`waits`], [`wait_die`] | lets branches wait for locks; and refuses the younger of two |
 //! | [`bounded_results`] | minds the room for its results |
 //! | [`unclear`] | says that a call was unclear |
+//! | [`numbered`] | numbers its writes, so that an older copy of it is noticed |
 //! | [`other_hands`] | can be reached by others, who end its branches |
 //!
 //! The suite panics at the first promise that is not kept, naming it. Nothing in it depends on speed but lock waits that are
@@ -28,6 +29,7 @@ mod doubt;
 mod gone_branches;
 mod life;
 mod lock;
+mod numbers;
 mod room;
 mod saga;
 pub mod server;
@@ -210,6 +212,13 @@ pub async fn unclear<W: UnclearWorld>(world: &mut W) {
     unclear_calls::what_became_of_an_unclear_action_is_told(world).await;
     unclear_calls::what_became_of_an_unclear_compensation_is_told(world).await;
     unclear_calls::an_unclear_commit_may_be_repeated(world).await;
+}
+
+/// Runs the rules of a resource that numbers its writes.
+pub async fn numbered<W: BranchWorld>(world: &mut W) {
+    numbers::each_answer_is_held_after_a_crash_and_more_would_be_missed(world).await;
+    numbers::rows_that_are_collected_are_not_missed(world).await;
+    numbers::a_sign_of_an_older_copy_is_kept_until_the_loss_is_accepted(world).await;
 }
 
 /// Runs the rules of a resource that others can reach, who end its branches.
