@@ -6,11 +6,11 @@ use super::finding::{Finding, Goal};
 use super::load::{self, COUNTERS, Length, Pace, Shape};
 use super::stage::Stage;
 use super::{Effort, Report};
-use crate::cluster::{Cluster, Plan, Programs, Who};
-use anyhow::{Context as _, ensure};
+use crate::cluster::{Cluster, Plan, Who};
+use crate::databases::front;
+use anyhow::Context as _;
 use std::path::Path;
 use std::time::Duration;
-use tokio::process::Command;
 use undoubt_test_servers::{MariaDb, Postgres, ServerError};
 
 /// The databases, each with a participant of the same name.
@@ -96,21 +96,10 @@ async fn compare(
 async fn cluster(stage: &Stage, server: &Server, folder: &Path) -> anyhow::Result<Cluster> {
     let mut plan = Plan { participants: DATABASES.map(str::to_owned).to_vec(), ..Plan::default() };
     for name in DATABASES {
-        let (config, url) = (folder.join(format!("{name}.toml")), server.url(name));
-        let kind = server.kind();
-        let settings = format!("name = \"{name}\"\n\n[resource]\nkind = \"{kind}\"\nurl = \"{url}\"\n{PROCEDURES}");
-        std::fs::write(&config, settings).context("the participant's settings")?;
-        init(stage.programs(), &config).await?;
+        let config = front(stage.programs(), folder, (name, server.kind()), &server.url(name), PROCEDURES).await?;
         plan.configs.insert(name.to_owned(), config);
     }
     stage.cluster_of(plan).await
-}
-
-async fn init(programs: &Programs, config: &Path) -> anyhow::Result<()> {
-    let mut init = Command::new(&programs.participant);
-    let output = init.args(["init", "--config"]).arg(config).kill_on_drop(true).output().await?;
-    ensure!(output.status.success(), "init: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
 }
 
 /// Returns the transactions a second, and what else is to be told of them.

@@ -121,7 +121,7 @@ struct Document<'a> {
 
 pub async fn run_load(arguments: &Run, global: &Global) -> Result<Exit, Failure> {
     let Some(workload) = arguments.workload.filter(|_| !arguments.procedures) else {
-        return Ok(Exit::Done.told(undoubt_platform::terminal::say(PROCEDURES.trim_end())));
+        return Exit::shown(undoubt_platform::terminal::say(PROCEDURES.trim_end()));
     };
     let load = load(workload, arguments, global).await?;
     load.check().map_err(|why| Failure::new(Exit::Usage, format!("{why:#}")))?;
