@@ -39,6 +39,7 @@ mod provider;
 mod readers;
 mod refusals;
 mod reloads;
+mod restored_databases;
 mod restored_folders;
 mod sagas;
 mod secured;
