@@ -136,8 +136,8 @@ pub trait Resource: Send + Sync + 'static {
     }
 
     /// Remembers something of others that [`recover`](Self::recover) has to tell again, in place of what was remembered under
-    /// the same key: at once in memory, and on stable storage with its next forced write. One that does not number its writes
-    /// need not.
+    /// the same key: at once in memory, and on stable storage with its next forced write, or within seconds. One that does not number
+    /// its writes need not.
     fn remember(&self, _key: Bytes, _value: Bytes) {}
 
     /// Stores why its log is believed to be an older copy, durably. Only of one that numbers its writes.

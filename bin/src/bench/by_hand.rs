@@ -28,9 +28,10 @@ pub async fn postgresql(server: &Postgres, database: &str, clients: usize, measu
     Ok(server.pgbench(database, &script, clients, measured).await?)
 }
 
-/// Runs it over two sessions for each client, in two databases, and returns how many transactions a second it makes.
+/// Runs it over two sessions for each client, in two databases, and returns how many transactions a second it makes. `run`: a name
+/// that no other run has.
 #[cfg(feature = "mariadb")]
-pub async fn mariadb(urls: &[String], clients: usize, measured: Duration) -> anyhow::Result<f64> {
+pub async fn mariadb(run: &str, urls: &[String], clients: usize, measured: Duration) -> anyhow::Result<f64> {
     use mysql_async::prelude::Queryable as _;
     use tokio::task::JoinSet;
     use tokio::time::Instant;
@@ -45,21 +46,24 @@ pub async fn mariadb(urls: &[String], clients: usize, measured: Duration) -> any
     }
     let (began, mut loops) = (Instant::now(), JoinSet::new());
     for (client, mut sessions) in sessions.into_iter().enumerate() {
+        let run = run.to_owned();
         loops.spawn(async move {
             let mut done = 0_u64;
             while began.elapsed() < measured {
                 // Clients are far from each other, so that those under way never meet.
                 let id = (client as u64 * 1_009 + done * 7_919) % COUNTERS;
-                let xid = format!("'hand-{client}-{done}'");
                 let one = TABLES[0];
-                for session in &mut sessions {
+                // The databases of a server share the names.
+                let xid = |place: usize| format!("'{run}-{client}-{done}-{place}'");
+                for (place, session) in sessions.iter_mut().enumerate() {
+                    let xid = xid(place);
                     session.query_drop(format!("XA START {xid}")).await?;
                     session.query_drop(format!("UPDATE {one} SET value = value + 1 WHERE id = {id}")).await?;
                     session.query_drop(format!("XA END {xid}")).await?;
                     session.query_drop(format!("XA PREPARE {xid}")).await?;
                 }
-                for session in &mut sessions {
-                    session.query_drop(format!("XA COMMIT {xid}")).await?;
+                for (place, session) in sessions.iter_mut().enumerate() {
+                    session.query_drop(format!("XA COMMIT {}", xid(place))).await?;
                 }
                 done += 1;
             }

@@ -68,7 +68,7 @@ async fn compare(
         let (mut by_hand, mut with_us, mut ratios, mut told) = (Vec::new(), Vec::new(), Vec::new(), String::new());
         for round in 0..effort.rounds {
             let ours = async || ours(stage, &cluster, clients, effort.measured).await;
-            let hand = async || server.by_hand(clients, effort.measured).await;
+            let hand = async || server.by_hand(&stage.run_name(), clients, effort.measured).await;
             // Each goes first in every other round.
             let (hand, ours) = if round % 2 == 0 {
                 let hand = hand().await?;
@@ -152,12 +152,12 @@ impl Server {
         Ok(())
     }
 
-    async fn by_hand(&self, clients: usize, measured: Duration) -> anyhow::Result<f64> {
+    async fn by_hand(&self, run: &str, clients: usize, measured: Duration) -> anyhow::Result<f64> {
         match self {
             Server::PostgreSql(server) => by_hand::postgresql(server, DATABASES[0], clients, measured).await,
             #[cfg(feature = "mariadb")]
             Server::MariaDb(server) => {
-                by_hand::mariadb(&DATABASES.map(|name| server.url(name)), clients, measured).await
+                by_hand::mariadb(run, &DATABASES.map(|name| server.url(name)), clients, measured).await
             }
             #[cfg(not(feature = "mariadb"))]
             Server::MariaDb(_) => anyhow::bail!("it was built without the feature mariadb"),

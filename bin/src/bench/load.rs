@@ -68,6 +68,8 @@ pub struct Measured {
     pub committed: u64,
     /// The aborts by the label of their reason.
     pub aborted: BTreeMap<&'static str, u64>,
+    /// The first reason that was told of an abort, in whole.
+    pub first_abort: Option<String>,
     /// Refused for a bound, or without an answer in time.
     pub failed: BTreeMap<String, u64>,
     /// The latency of the committed, in µs.
@@ -123,7 +125,7 @@ impl Measured {
     fn new() -> anyhow::Result<Measured> {
         let latency = Histogram::new_with_bounds(1, MAX_LATENCY_US, 3).context("bounds of a histogram")?;
         let (aborted, failed) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Measured { elapsed: Duration::ZERO, committed: 0, aborted, failed, latency })
+        Ok(Measured { elapsed: Duration::ZERO, committed: 0, aborted, first_abort: None, failed, latency })
     }
 
     pub fn per_s(&self) -> f64 {
@@ -143,6 +145,9 @@ impl Measured {
         for (label, count) in others.chain(self.failed.clone()) {
             text.push_str(&format!(", {count} {label}"));
         }
+        if let Some(reason) = &self.first_abort {
+            text.push_str(&format!(" (first: {reason})"));
+        }
         text
     }
 
@@ -153,7 +158,10 @@ impl Measured {
                     self.committed += 1;
                     self.latency.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
                 }
-                Outcome::Aborted(reason) => *self.aborted.entry(AbortReason::label(reason)).or_default() += 1,
+                Outcome::Aborted(reason) => {
+                    self.first_abort.get_or_insert_with(|| reason.to_string());
+                    *self.aborted.entry(AbortReason::label(reason)).or_default() += 1;
+                }
             },
             Err(error) => *self.failed.entry(what_failed(error)).or_default() += 1,
         }

@@ -99,7 +99,7 @@ async fn read(load: &Load, ledger: &Ledger) -> anyhow::Result<Observed> {
         }
     }
     let mut observed = Observed::default();
-    let (client, chunks) = (load.client(BATCHES_IN_FLIGHT)?, chunks(bank, &probes));
+    let (client, chunks) = (load.client(BATCHES_IN_FLIGHT)?, chunks(&probes, |home| bank.max_batch_accesses(home)));
     let batch = |place: usize| {
         let (home, probes): (usize, &[Probe]) = chunks[place];
         let reads = probes.iter().fold(bank.work(home), |work, probe| match *probe {

@@ -4,7 +4,6 @@
 //! transaction, for as long as patience lasts: so it has to be work that may be done twice.
 
 use crate::workload::account_work::{AccountWork, numbers};
-use crate::workload::bank::Bank;
 use crate::workload::ledger::unanswered;
 use anyhow::{Context, bail};
 use futures::{StreamExt, stream};
@@ -19,10 +18,12 @@ const MAX_BATCHES_AT_ONCE: usize = 256;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Returns what there is to do at each participant, by its place, in pieces that fit into one batch.
-pub fn chunks<'a, T>(bank: &Bank, at_home: &'a [Vec<T>]) -> Vec<(usize, &'a [T])> {
+///
+/// `max_accesses`: how many a batch at a place may have.
+pub fn chunks<T>(at_home: &[Vec<T>], max_accesses: impl Fn(usize) -> usize) -> Vec<(usize, &[T])> {
     let mut chunks = Vec::new();
     for (home, whole) in at_home.iter().enumerate() {
-        chunks.extend(whole.chunks(bank.max_batch_accesses(home)).map(|chunk| (home, chunk)));
+        chunks.extend(whole.chunks(max_accesses(home)).map(|chunk| (home, chunk)));
     }
     chunks
 }

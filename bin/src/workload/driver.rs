@@ -86,7 +86,7 @@ async fn open(load: &Load, bank: &Bank, opened: &BTreeMap<Account, i64>) -> anyh
     for (account, balance) in opened {
         at_home[bank.home(*account)].push((*account, *balance));
     }
-    let chunks = chunks(bank, &at_home);
+    let chunks = chunks(&at_home, |home| bank.max_batch_accesses(home));
     let batch = |place: usize| {
         let (home, accounts): (usize, &[(Account, i64)]) = chunks[place];
         let puts =
