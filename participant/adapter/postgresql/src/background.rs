@@ -149,6 +149,7 @@ pub(crate) fn health(shared: &Shared) -> Health {
     health.numbers.extend([
         ("sessions_working", shared.sessions.working() as u64),
         ("sessions_broken", shared.sessions.suspects() as u64),
+        ("places_in_doubt_left", shared.places_left() as u64),
         ("readers_left", shared.sessions.readers_left() as u64),
         ("locked_keys", shared.locks.locked_keys()),
         ("transactions_waiting_for_locks", shared.locks.waiting()),

@@ -34,8 +34,12 @@ async fn attempt(
     let task = Task::read(&prepare.work, Place::Branch, &shared.procedures)?;
     kept(id.attempt_number)?;
     let deadline = deadline_in(prepare.timeout);
-    shared.lock(id, prepare.begun_at, task.locks(), prepare.timeout, cancelled).await?;
+    let in_doubt = prepare.execution == Execution::TwoPhase && !task.only_reads();
+    if in_doubt {
+        shared.place(id, deadline, cancelled).await?;
+    }
     let voted = async {
+        shared.lock(id, prepare.begun_at, task.locks(), prepare.timeout, cancelled).await?;
         let worker = worker(shared, &id.tx, deadline, cancelled).await?;
         if prepare.execution == Execution::TwoPhase && task.only_reads() {
             return keep_reading(shared, &task, worker, id, deadline, cancelled).await;
@@ -59,6 +63,7 @@ async fn attempt(
     };
     if !holds {
         shared.unlock(id);
+        shared.leave_place(id);
     }
     voted
 }

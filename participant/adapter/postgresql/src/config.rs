@@ -20,6 +20,9 @@ pub struct Settings {
     pub workers: usize,
     /// Sessions that commit and abort what is prepared. Apart from workers, which may all wait for what these end.
     pub committers: usize,
+    /// Branches that are being prepared, or are prepared and not ended, at a time: the next one waits. A server has
+    /// `max_prepared_transactions` of them in all, and one that gathers more than its committers can end is of no use to anybody.
+    pub max_in_doubt: usize,
     /// Branches that only read and wait for the end of their transaction, each with a session of its own; one more is refused.
     pub max_readers: usize,
     /// The longest wait for one lock; a branch's own deadline may be shorter.
@@ -40,7 +43,8 @@ impl Default for Settings {
             password_file: None,
             ca_file: None,
             workers: 16,
-            committers: 4,
+            committers: 16,
+            max_in_doubt: 64,
             max_readers: 16,
             lock_timeout_ms: 1_000,
             statement_timeout_ms: 60_000,
@@ -70,6 +74,7 @@ pub enum InvalidSettings {
 }
 
 const MAX_SESSIONS: u64 = 1_000;
+const MAX_IN_DOUBT: u64 = 100_000;
 const HOUR_MS: u64 = 60 * 60 * 1_000;
 
 impl Settings {
@@ -81,6 +86,7 @@ impl Settings {
         for (name, value, least, most) in [
             ("workers", self.workers as u64, 1, MAX_SESSIONS),
             ("committers", self.committers as u64, 1, MAX_SESSIONS),
+            ("max_in_doubt", self.max_in_doubt as u64, 1, MAX_IN_DOUBT),
             ("max_readers", self.max_readers as u64, 0, MAX_SESSIONS),
             ("lock_timeout_ms", self.lock_timeout_ms, 1, HOUR_MS),
             ("statement_timeout_ms", self.statement_timeout_ms, 1, HOUR_MS),

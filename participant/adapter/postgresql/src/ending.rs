@@ -72,6 +72,7 @@ pub(crate) async fn settle(shared: &Shared, id: &BranchId) -> Result<Option<Byte
 fn forget(shared: &Shared, id: &BranchId) {
     shared.remove(id);
     shared.unlock(id);
+    shared.leave_place(id);
 }
 
 /// A session whose answer was lost may be just ending the same; it is waited for so long.

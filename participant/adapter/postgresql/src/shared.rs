@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use undoubt_lock::{Age, Mode};
-use undoubt_participant::locks::Locks;
+use undoubt_participant::locks::{Locks, over};
 use undoubt_participant::resource::{BranchId, Health, Room};
 use undoubt_sql::{Procedures, RowNumber, WriteNumbers};
-use undoubt_vocabulary::{Refusal, Timestamp, TxId};
+use undoubt_vocabulary::{Refusal, RefusalCode, Timestamp, TxId};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -26,6 +28,9 @@ pub(crate) struct Shared {
     /// `None` before the first recovery.
     numbers: Mutex<Option<Arc<WriteNumbers>>>,
     branches: Mutex<BTreeMap<BranchId, Known>>,
+    /// Places for branches in doubt, and who has one.
+    places: Arc<Semaphore>,
+    placed: Mutex<BTreeMap<BranchId, OwnedSemaphorePermit>>,
     /// The branches that have lock keys, by their transaction. Attempts under one id come one after the other, and one that is over
     /// must not free the keys of the next.
     holders: Mutex<BTreeMap<TxId, BranchId>>,
@@ -46,6 +51,7 @@ pub(crate) enum Known {
 
 impl Shared {
     pub(crate) fn new(sessions: Sessions, procedures: Procedures) -> Shared {
+        let max_in_doubt = sessions.connector().settings().max_in_doubt;
         Shared {
             sessions,
             procedures,
@@ -56,6 +62,8 @@ impl Shared {
             room: OnceLock::new(),
             numbers: Mutex::default(),
             branches: Mutex::default(),
+            places: Arc::new(Semaphore::new(max_in_doubt)),
+            placed: Mutex::default(),
             holders: Mutex::default(),
         }
     }
@@ -118,6 +126,47 @@ impl Shared {
         self.holders.lock().expect("the map of holders is whole")
     }
 
+    /// Waits for a place among the branches in doubt. Whoever ends what is prepared waits for none.
+    pub(crate) async fn place(
+        &self,
+        id: &BranchId,
+        deadline: Instant,
+        cancelled: &CancellationToken,
+    ) -> Result<(), Refusal> {
+        tokio::select! {
+            biased;
+            () = cancelled.cancelled() => Err(over(&id.tx)),
+            place = self.places.clone().acquire_owned() => {
+                let place = place.expect("the semaphore is never closed");
+                self.placed().insert(id.clone(), place);
+                Ok(())
+            }
+            () = tokio::time::sleep_until(deadline) => {
+                let most = self.sessions.connector().settings().max_in_doubt;
+                let detail = format!(
+                    "{most} branches were in doubt until its time was over (resource.max_in_doubt); look whether their coordinators are \
+                     well, and try again"
+                );
+                Err(Refusal::new(RefusalCode::Unavailable, detail))
+            }
+        }
+    }
+
+    /// Gives up the place of a branch, if it has one.
+    pub(crate) fn leave_place(&self, id: &BranchId) {
+        self.placed().remove(id);
+    }
+
+    /// Returns the number of branches that there may yet be in doubt.
+    pub(crate) fn places_left(&self) -> usize {
+        self.places.available_permits()
+    }
+
+    fn placed(&self) -> MutexGuard<'_, BTreeMap<BranchId, OwnedSemaphorePermit>> {
+        // Nothing between taking and freeing it can panic.
+        self.placed.lock().expect("the map of places is whole")
+    }
+
     pub(crate) fn insert(&self, id: &BranchId, known: Known) {
         self.branches().insert(id.clone(), known);
     }
@@ -166,6 +215,7 @@ impl Shared {
     /// Forgets all branches: as before the first recovery.
     pub(crate) fn forget_all(&self) {
         self.branches().clear();
+        self.placed().clear();
     }
 
     fn branches(&self) -> MutexGuard<'_, BTreeMap<BranchId, Known>> {
