@@ -8,6 +8,19 @@ use undoubt_test_servers::Postgres;
 /// The tables of two branches. By hand both are in one database, for that is what PostgreSQL's own benchmark can do.
 pub const TABLES: [&str; 2] = ["counters", "counters_too"];
 
+/// Makes both tables in a database, and fills them.
+pub async fn fill(server: &Postgres, database: &str) -> anyhow::Result<()> {
+    for table in TABLES {
+        let fill = format!(
+            "CREATE TABLE {table} (id bigint PRIMARY KEY, value bigint NOT NULL);
+             INSERT INTO {table} SELECT id, 0 FROM generate_series(0, {}) AS s (id);",
+            COUNTERS - 1
+        );
+        server.sql(database, &fill).await?;
+    }
+    Ok(())
+}
+
 /// Runs it with PostgreSQL's own benchmark, and returns how many transactions a second it makes.
 pub async fn postgresql(server: &Postgres, database: &str, clients: usize, measured: Duration) -> anyhow::Result<f64> {
     let [one, two] = TABLES;

@@ -126,27 +126,24 @@ impl Server {
         }
     }
 
-    async fn sql(&self, database: &str, statements: &str) -> Result<String, ServerError> {
-        match self {
-            Server::PostgreSql(server) => server.sql(database, statements).await,
-            Server::MariaDb(server) => server.sql(database, statements).await,
-        }
-    }
-
     /// Makes the databases, each with the tables full.
     async fn fill(&self) -> anyhow::Result<()> {
-        let (first, series) = match self {
-            Server::PostgreSql(_) => ("postgres", format!("generate_series(0, {}) AS s (id)", COUNTERS - 1)),
-            Server::MariaDb(_) => ("mysql", format!("(SELECT seq AS id FROM seq_0_to_{}) AS s", COUNTERS - 1)),
-        };
         for name in DATABASES {
-            self.sql(first, &format!("CREATE DATABASE {name};")).await?;
-            for table in TABLES {
-                let fill = format!(
-                    "CREATE TABLE {table} (id bigint PRIMARY KEY, value bigint NOT NULL);
-                     INSERT INTO {table} SELECT id, 0 FROM {series};"
-                );
-                self.sql(name, &fill).await?;
+            match self {
+                Server::PostgreSql(server) => {
+                    server.sql("postgres", &format!("CREATE DATABASE {name};")).await?;
+                    by_hand::fill(server, name).await?;
+                }
+                Server::MariaDb(server) => {
+                    let [table, _] = TABLES;
+                    let fill = format!(
+                        "CREATE DATABASE {name};
+                         CREATE TABLE {name}.{table} (id bigint PRIMARY KEY, value bigint NOT NULL);
+                         INSERT INTO {name}.{table} SELECT seq, 0 FROM seq_0_to_{};",
+                        COUNTERS - 1
+                    );
+                    server.sql("mysql", &fill).await?;
+                }
             }
         }
         Ok(())
