@@ -63,7 +63,13 @@ impl MutantStore {
             | Mutant::UnclearCalledRefused
             | Mutant::ConfirmedFromMemory
             | Mutant::OtherHandIgnored
-            | Mutant::PinForgotten => false,
+            | Mutant::PinForgotten
+            | Mutant::FenceForgotten
+            | Mutant::LeaseForgotten
+            | Mutant::SuspectsLeft
+            | Mutant::UnclearCalledUnavailable
+            | Mutant::UnknownNameCommitted
+            | Mutant::EarlierErrorsOverlooked => false,
         }
     }
 
@@ -109,7 +115,13 @@ impl MutantStore {
             | Mutant::UnclearCalledRefused
             | Mutant::ConfirmedFromMemory
             | Mutant::OtherHandIgnored
-            | Mutant::PinForgotten => false,
+            | Mutant::PinForgotten
+            | Mutant::FenceForgotten
+            | Mutant::LeaseForgotten
+            | Mutant::SuspectsLeft
+            | Mutant::UnclearCalledUnavailable
+            | Mutant::UnknownNameCommitted
+            | Mutant::EarlierErrorsOverlooked => false,
         };
         if unforced { Durability::Lazy } else { wanted }
     }
