@@ -60,12 +60,16 @@ fn with_databases(mut plan: Plan, dice: &Dice) -> Plan {
 }
 
 impl Dice {
-    /// What takes from a participant's disk what was stable takes nothing from a database; its machine fails instead.
+    /// What takes from a participant's disk what was stable takes nothing from a database; its machine fails instead. And other
+    /// hands undo there, no more: work that they commit may be done once more by another attempt, which marks do not tell apart.
     fn beside_databases(&self, shape: &Shape, what: What) -> What {
         let concerned = what.hosts().into_iter().find_map(|host| match host {
             Host::Participant(number) if shape.databases.contains(&number) => Some(number),
             Host::Participant(_) | Host::Coordinator | Host::Standby | Host::Database(_) | Host::Client(_) => None,
         });
+        if let (Some(participant), What::OtherHand { .. }) = (concerned, &what) {
+            return What::OtherHand { participant, commit: false };
+        }
         match concerned {
             Some(number) if what.takes_from_disks() => self.crash(Host::Database(number)),
             Some(_) | None => what,

@@ -46,12 +46,15 @@ async fn other_hands(engine: &Engine) {
     loop {
         while let Some(gid) = engine.oldest() {
             let Some(commit) = engine.shared.next_other_hand(participant) else { break };
-            if let Some((branch, _)) = gid.read() {
+            let Some((branch, _)) = gid.read() else { continue };
+            let tx = branch.tx.to_string();
+            engine.shared.finals().participants.entry(number).or_default().ended_by_others.insert(tx.clone());
+            // If it cannot now, somebody was quicker, or it cannot be written.
+            if engine.end(&gid, commit).await.is_ok() {
                 let mut finals = engine.shared.finals();
-                finals.participants.entry(number).or_default().ended_by_others.insert(branch.tx.to_string());
+                // Whether or not the participant ever hears of it.
+                finals.participants.entry(number).or_default().heuristics.insert(tx, commit);
             }
-            // Who was quicker has ended it.
-            let _ = engine.end(&gid, commit).await;
         }
         stirred.notified().await;
     }

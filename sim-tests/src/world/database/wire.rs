@@ -6,6 +6,7 @@ use super::rows::{Gid, Saga};
 use crate::world::net::Guarded;
 use crate::world::shared_state::Shared;
 use bytes::Bytes;
+use futures::FutureExt as _;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -192,6 +193,11 @@ impl Line {
             Message::Answer(answer) => Some(answer),
             Message::Request(_) => None,
         }
+    }
+
+    /// Returns true if the other end is known to have hung up. Nothing is to come at the moment.
+    pub(super) fn is_cut(&mut self) -> bool {
+        self.stream.read(&mut [0]).now_or_never().is_some()
     }
 
     /// Says nothing more. What was sent here can be read on.

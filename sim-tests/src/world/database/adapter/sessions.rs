@@ -241,12 +241,17 @@ impl Sessions {
     /// Returns a session for work, once one is free.
     pub(super) async fn worker(&self) -> Result<Worker, Absent> {
         let permit = self.working.clone().acquire_owned().await.expect("the semaphore is never closed");
-        let idle = lock(&self.idle).pop();
-        let session = match idle {
+        let session = match self.idle_session() {
             Some(session) => session,
             None => self.connect_leased().await?,
         };
         Ok(Worker { session: Some(session), permit: Some(permit), suspects: self.suspects.clone() })
+    }
+
+    /// Those that have broken meanwhile were asked nothing.
+    fn idle_session(&self) -> Option<Session> {
+        let mut idle = lock(&self.idle);
+        std::iter::from_fn(|| idle.pop()).find_map(|mut session| (!session.line.is_cut()).then_some(session))
     }
 
     /// Takes back a session that is in no transaction.
@@ -294,7 +299,7 @@ impl Sessions {
             *next % COMMITTERS
         };
         let mut committer = self.committers[place].lock().await;
-        if committer.as_ref().is_none_or(|session| session.is_broken) {
+        if committer.as_mut().is_none_or(|session| session.is_broken || session.line.is_cut()) {
             *committer = None;
             *committer = Some(self.connect_leased().await?);
         }
