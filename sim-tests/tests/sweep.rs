@@ -10,6 +10,9 @@ use undoubt_sim_tests::trace::{Entry, Event, Standing};
 /// So that every rule has something to be broken by.
 const MIN_MEAN_COMMITTED: f64 = 40.0;
 
+/// Databases are slower, and go wrong more often.
+const MIN_MEAN_COMMITTED_BY_DATABASES: f64 = 20.0;
+
 /// Within so many seeds, every planted bug has to be found.
 const MAX_SEEDS_PER_MUTANT: u64 = 1_000;
 
@@ -41,6 +44,18 @@ fn a_disk_that_is_put_back_loses_nothing_in_silence() {
     assert_eq!(report.restores.len(), 8, "some kind was never put back");
     let accepted: u64 = report.restores.iter().map(|(_, restored)| restored.accepted).sum();
     assert!(accepted > 0, "no operator had to accept anything");
+}
+
+#[test]
+fn participants_in_front_of_databases_break_no_rule() {
+    let report = Sweep { keep_going: true, world: World::Databases, ..Sweep::new(1, 200) }.run(&mut |_| {});
+    println!("{:?}; {:?}", report.committed, report.speed);
+    let broken = report.failed.iter().map(|failed| {
+        let what = failed.broken.iter().map(|broken| format!("\n  {broken}")).collect::<String>();
+        format!("\nundoubt-sim replay --seed {} --world databases{what}", failed.seed)
+    });
+    assert!(report.failed.is_empty(), "{}", broken.collect::<String>());
+    assert!(report.committed.mean >= MIN_MEAN_COMMITTED_BY_DATABASES, "too little happens: {:?}", report.committed);
 }
 
 #[test]

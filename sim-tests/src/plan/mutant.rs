@@ -96,6 +96,8 @@ pub enum Mutant {
     UnknownNameCommitted,
     /// An adapter takes the end of a transaction for a vote, though an error had undone it (breaks R2).
     EarlierErrorsOverlooked,
+    /// An adapter writes no evidence of branches, by which it could tell that one has committed.
+    EvidenceForgotten,
 }
 
 impl Mutant {
@@ -109,6 +111,7 @@ impl Mutant {
                 | Mutant::UnclearCalledUnavailable
                 | Mutant::UnknownNameCommitted
                 | Mutant::EarlierErrorsOverlooked
+                | Mutant::EvidenceForgotten
         )
     }
 

@@ -11,7 +11,7 @@
 //! | `rows` | the tables, and rows that both sides have to read |
 //! | `server` | the machine: opens its disk, takes connections, lets other hands do what they do |
 //! | `server/engine` | what is committed and prepared, and who owns what |
-//! | `server/locks` | the locks |
+//! | `server/locks`, `server/prepared_row` | the locks, and what is kept of what is prepared |
 //! | `server/session` | one session, from its first request to its end |
 //! | `adapter` | the resource |
 

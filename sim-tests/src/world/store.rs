@@ -69,7 +69,8 @@ impl MutantStore {
             | Mutant::SuspectsLeft
             | Mutant::UnclearCalledUnavailable
             | Mutant::UnknownNameCommitted
-            | Mutant::EarlierErrorsOverlooked => false,
+            | Mutant::EarlierErrorsOverlooked
+            | Mutant::EvidenceForgotten => false,
         }
     }
 
@@ -121,7 +122,8 @@ impl MutantStore {
             | Mutant::SuspectsLeft
             | Mutant::UnclearCalledUnavailable
             | Mutant::UnknownNameCommitted
-            | Mutant::EarlierErrorsOverlooked => false,
+            | Mutant::EarlierErrorsOverlooked
+            | Mutant::EvidenceForgotten => false,
         };
         if unforced { Durability::Lazy } else { wanted }
     }

@@ -2,6 +2,7 @@
 
 mod engine;
 mod locks;
+mod prepared_row;
 mod session;
 
 use super::wire::Line;

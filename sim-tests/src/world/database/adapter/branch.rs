@@ -13,6 +13,7 @@ use undoubt_kv::work::{Place, decode};
 use undoubt_kv_evaluation::{Operation, Tell};
 use undoubt_participant::locks::over;
 use undoubt_participant::resource::{BranchId, ResourceError};
+use undoubt_platform::Batch;
 use undoubt_vocabulary::{Execution, Prepare, Refusal, RefusalCode, Vote};
 
 pub(super) async fn prepare(
@@ -61,7 +62,7 @@ async fn prepare_in_one_trip(local: &Local<'_>, worker: &mut Worker, id: &Branch
     let gid = Gid::of(id, prepare.begun_at);
     let mut requests = local.opening();
     let worked = requests.len() - 1;
-    let evidence = record::evidence_of(id, Bytes::new());
+    let evidence = evidence_of(local.inner, id, Bytes::new());
     requests.push(Request::Rows { batch: evidence, expected: Expected::Absent });
     requests.push(Request::Prepare(gid.clone()));
     let count = requests.len();
@@ -87,9 +88,13 @@ async fn prepare_in_one_trip(local: &Local<'_>, worker: &mut Worker, id: &Branch
 /// Commits in one phase. The result is known before the evidence is written, which keeps it.
 async fn commit_at_once(local: &Local<'_>, worker: &mut Worker, id: &BranchId) -> Tried<Vote> {
     let result = local.run(worker).await?;
-    let evidence = record::evidence_of(id, result.clone());
+    let evidence = evidence_of(local.inner, id, result.clone());
     local.commit(worker, Request::Rows { batch: evidence, expected: Expected::Absent }).await?;
     Ok(Vote::Committed { result })
+}
+
+fn evidence_of(inner: &Inner, id: &BranchId, result: Bytes) -> Batch {
+    if inner.mutates(Mutant::EvidenceForgotten) { Batch::default() } else { record::evidence_of(id, result) }
 }
 
 /// Reads, and holds nothing any more when it returns.

@@ -4,18 +4,18 @@
 //! taken again before anybody connects.
 
 use super::locks::{Key, Locks, Number};
+use super::prepared_row::PreparedRow;
 use crate::disk::DiskStore;
 use crate::plan::Host;
-use crate::world::database::rows::{DATA, Gid, PREPARED, tables};
+use crate::world::database::rows::{Gid, PREPARED, tables};
 use crate::world::database::wire::{Failure, Owner, SessionId};
 use crate::world::shared_state::{Shared, now_us};
 use bytes::Bytes;
-use prost::Message;
+use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use undoubt_lock::Mode;
 use undoubt_participant::table::COORDINATOR;
 use undoubt_platform::store::Contents;
 use undoubt_platform::{Batch, Direction, Durability, Family, Operation, Store, StoreError};
@@ -348,65 +348,4 @@ fn replaces(key: &[u8], new: &[u8], stored: &[u8]) -> bool {
     }
     let rank = |row: &[u8]| PinnedKey::decode(row).ok().map(|pin| (pin.vouched, pin.epoch));
     rank(new) >= rank(stored)
-}
-
-/// The row of a prepared transaction.
-#[derive(Clone, PartialEq, Message)]
-struct PreparedRow {
-    #[prost(message, repeated, tag = "1")]
-    writes: Vec<WriteRow>,
-    #[prost(message, repeated, tag = "2")]
-    locks: Vec<LockRow>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct WriteRow {
-    #[prost(string, tag = "1")]
-    table: String,
-    #[prost(bytes = "bytes", tag = "2")]
-    key: Bytes,
-    #[prost(bytes = "bytes", optional, tag = "3")]
-    value: Option<Bytes>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct LockRow {
-    #[prost(string, tag = "1")]
-    table: String,
-    #[prost(bytes = "bytes", tag = "2")]
-    key: Bytes,
-    #[prost(bool, tag = "3")]
-    exclusive: bool,
-}
-
-impl PreparedRow {
-    fn of(writes: &Writes, locks: Vec<(Key, Mode)>) -> PreparedRow {
-        let write = |((family, key), value): (&Key, &Option<Bytes>)| WriteRow {
-            table: family.0.to_owned(),
-            key: key.clone(),
-            value: value.clone(),
-        };
-        let lock = |((family, key), mode): (Key, Mode)| LockRow {
-            table: family.0.to_owned(),
-            key,
-            exclusive: mode == Mode::Exclusive,
-        };
-        PreparedRow { writes: writes.iter().map(write).collect(), locks: locks.into_iter().map(lock).collect() }
-    }
-
-    fn writes(&self) -> Writes {
-        self.writes.iter().map(|row| ((table(&row.table), row.key.clone()), row.value.clone())).collect()
-    }
-
-    fn locks(&self) -> impl Iterator<Item = (Key, Mode)> + '_ {
-        self.locks.iter().map(|row| {
-            let mode = if row.exclusive { Mode::Exclusive } else { Mode::Shared };
-            ((table(&row.table), row.key.clone()), mode)
-        })
-    }
-}
-
-/// Nothing is written under a name that is not there.
-fn table(name: &str) -> Family {
-    tables().into_iter().find(|family| family.0 == name).unwrap_or(DATA)
 }
