@@ -35,6 +35,9 @@ struct Stored {
     takes_no_writes: bool,
     /// Calls are unclear: they take effect and lose their answer, or take none.
     unclear: Option<bool>,
+    /// It cannot be asked the next time what became of a step.
+    settles_later: bool,
+    compensations: u32,
     values: BTreeMap<String, String>,
     prepared: BTreeMap<BranchId, (Timestamp, Evaluation)>,
     finished: BTreeMap<BranchId, Bytes>,
@@ -53,6 +56,14 @@ impl Disk {
     /// Loses the answer of the next write, which takes effect or does not.
     pub(super) fn loses_the_next_answer(&self, takes_effect: bool) {
         self.stored().unclear = Some(takes_effect);
+    }
+
+    pub(super) fn settles_later(&self) {
+        self.stored().settles_later = true;
+    }
+
+    pub(super) fn compensations(&self) -> u32 {
+        self.stored().compensations
     }
 
     /// Ends a prepared branch as somebody else would, in the resource itself.
@@ -243,6 +254,7 @@ impl Steps for Memory {
         let work = self.evaluate(&run.work, &run.inputs)?;
         self.disk.write(|disk| {
             disk.values.extend(work.writes);
+            disk.compensations += 1;
             disk.steps.insert(step, (StepState::Compensated, Bytes::new()));
         })?;
         Ok(done())
@@ -253,7 +265,11 @@ impl Steps for Memory {
     }
 
     async fn settle_step(&self, step: StepId) -> Result<Option<StepState>, ResourceError> {
-        Ok(self.disk.stored().steps.get(&step).map(|(state, _)| state.clone()))
+        let mut stored = self.disk.stored();
+        if std::mem::take(&mut stored.settles_later) {
+            return Err(ResourceError::Unavailable { cause: "nobody listens there".to_owned() });
+        }
+        Ok(stored.steps.get(&step).map(|(state, _)| state.clone()))
     }
 
     fn recalls_results(&self) -> bool {
