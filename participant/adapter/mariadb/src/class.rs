@@ -32,6 +32,12 @@ pub(crate) fn code_of(error: &Error) -> Option<u16> {
     }
 }
 
+/// Returns true if there was no room for what was to be written.
+pub(crate) fn is_full(error: &Error) -> bool {
+    // The last is what a table's engine met, which names the system's own code: no room on the device.
+    matches!(code_of(error), Some(1021 | 1114)) || code_of(error) == Some(1030) && told(error).contains("error 28")
+}
+
 /// Returns an error for people.
 pub(crate) fn told(error: &Error) -> String {
     match error {

@@ -43,6 +43,7 @@ mod sessions;
 mod shared;
 mod standing;
 mod step;
+mod unfit;
 mod value;
 
 use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! Records of the participant's own: single statements, each a transaction by itself, which may be repeated.
+//! Records of the participant's own: each a transaction by itself, which may be repeated.
 
 use crate::class::{NO_TABLE, class_of, code_of, told};
 use crate::session::Answer;
@@ -10,7 +10,7 @@ use undoubt_participant::resource::{BranchId, Heuristic, Mark, Pin, Release, Res
 use undoubt_sql::{Class, PreparedName};
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, StepIndex, Timestamp, TxId};
 
-/// Rows that one statement deletes of what the low-water mark has passed.
+/// Rows that one transaction deletes of what the low-water mark has passed.
 const MAX_COLLECTED_ROWS: usize = 500;
 
 /// Returns what an error of a record means for the call that needs it.
@@ -57,6 +57,17 @@ async fn answer(shared: &Shared, sql: &str) -> Result<Answer, ResourceError> {
     }
 }
 
+/// Runs statements as one transaction, which may be repeated.
+async fn together(shared: &Shared, statements: &str) -> Result<(), ResourceError> {
+    let mut session = shared.sessions.recorder().await?;
+    let done = session.run(&format!("START TRANSACTION; {statements}; COMMIT")).await;
+    // Whoever has the session next is in no transaction.
+    if done.is_err() && !session.is_broken() {
+        session.run("ROLLBACK").await.map_err(|error| failure(&error))?;
+    }
+    done.map(drop).map_err(|error| failure(&error))
+}
+
 /// Returns the condition that is true of the rows of a branch.
 fn of_branch(id: &BranchId) -> String {
     of_saga(id.coordinator, id.attempt_number, &id.tx)
@@ -91,8 +102,8 @@ pub(crate) async fn record_epoch(
     run(shared, &sql).await.map(drop)
 }
 
-/// Remembers the mark first: what it has passed is not told again, whether it is deleted yet or not. What is in doubt is not seen
-/// here, and so is not waited for.
+/// Remembers the mark first: what it has passed is not told again, whether it is deleted yet or not. One at a time: two would wait for
+/// each other's rows.
 pub(crate) async fn collect(
     shared: &Shared,
     coordinator: CoordinatorId,
@@ -104,34 +115,46 @@ pub(crate) async fn collect(
          GREATEST(low_water_mark, {mark})"
     );
     run(shared, &remember).await?;
-    for (table, step) in [("undoubt_finished", "0"), ("undoubt_step", "step")] {
-        loop {
-            let over = rows(
-                shared,
-                &format!(
-                    "SELECT attempt, tx, {step} FROM {table} WHERE coordinator = {id} AND attempt < {mark} LIMIT {MAX_COLLECTED_ROWS}"
-                ),
-            )
-            .await?;
-            if over.is_empty() {
-                break;
+    let _alone = shared.collecting.lock().await;
+    for (table, key) in [
+        ("undoubt_finished", &["attempt", "tx"][..]),
+        ("undoubt_step", &["attempt", "tx", "step"]),
+        ("undoubt_pending", &["attempt", "tx", "step", "marked"]),
+    ] {
+        delete_below(shared, table, key, &id, mark).await?;
+    }
+    Ok(())
+}
+
+/// Deletes the rows below a mark that can be seen, each by its whole key: what is in doubt is not seen, and so is not waited for. One
+/// statement with all the keys in it would look at every row of a small table, and wait for those of branches in doubt.
+async fn delete_below(shared: &Shared, table: &str, key: &[&str], id: &str, mark: u64) -> Result<(), ResourceError> {
+    let columns = key.join(", ");
+    let over = format!(
+        "SELECT {columns} FROM {table} WHERE coordinator = {id} AND attempt < {mark} LIMIT {MAX_COLLECTED_ROWS}"
+    );
+    loop {
+        let over = rows(shared, &over).await?;
+        if over.is_empty() {
+            return Ok(());
+        }
+        let mut deletes = Vec::with_capacity(over.len());
+        for row in &over {
+            let mut delete = format!("DELETE FROM {table} WHERE coordinator = {id}");
+            for (place, column) in key.iter().enumerate() {
+                let value = match *column {
+                    "tx" | "marked" => bytes(&binary(row, place)?),
+                    _ => number(row, place)?.to_string(),
+                };
+                delete.push_str(&format!(" AND {column} = {value}"));
             }
-            let mut keys = Vec::with_capacity(over.len());
-            for row in &over {
-                let (attempt, tx): (u64, Vec<u8>) = (number(row, 0)?, binary(row, 1)?);
-                let tx = bytes(&tx);
-                keys.push(match step {
-                    "step" => format!("(attempt = {attempt} AND tx = {tx} AND step = {})", number(row, 2)?),
-                    _ => format!("(attempt = {attempt} AND tx = {tx})"),
-                });
-            }
-            run(shared, &format!("DELETE FROM {table} WHERE coordinator = {id} AND ({})", keys.join(" OR "))).await?;
-            if over.len() < MAX_COLLECTED_ROWS {
-                break;
-            }
+            deletes.push(delete);
+        }
+        together(shared, &deletes.join("; ")).await?;
+        if over.len() < MAX_COLLECTED_ROWS {
+            return Ok(());
         }
     }
-    run(shared, &format!("DELETE FROM undoubt_pending WHERE coordinator = {id} AND attempt < {mark}")).await.map(drop)
 }
 
 pub(crate) async fn put_heuristic(

@@ -116,6 +116,14 @@ pub(crate) fn cell(column: &Column, value: Value) -> Result<Datum, String> {
     })
 }
 
+/// Returns true if results can carry the values of a column.
+pub(crate) fn is_carried(column: &Column) -> bool {
+    !matches!(
+        column.column_type(),
+        ColumnType::MYSQL_TYPE_TYPED_ARRAY | ColumnType::MYSQL_TYPE_VECTOR | ColumnType::MYSQL_TYPE_UNKNOWN
+    )
+}
+
 /// Reads a time, which the session has in UTC.
 fn timestamp(text: &str) -> Result<Datum, String> {
     // What is no date ("0000-00-00") is told as it is.
