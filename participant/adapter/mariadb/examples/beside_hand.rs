@@ -6,7 +6,7 @@
 //!
 //! Each transaction changes one row of 100,000 and is prepared and committed. By hand, a client has a session of its own and sends
 //! XA START, UPDATE, INSERT of a row that is evidence, XA END, XA PREPARE and XA COMMIT, each in a trip of its own, as people do
-//! (`hand`), or as many in a trip as there may be (`hand in 3 trips`). `--server NAME=VALUE` sets what the server is started with.
+//! (`hand`), or as many in a trip as there may be (`hand-in-3-trips`). `--server NAME=VALUE` sets what the server is started with.
 
 #![allow(clippy::unwrap_used, reason = "a measurement fails by panicking")]
 
@@ -46,11 +46,15 @@ enum Way {
 impl Way {
     const ALL: [Way; 3] = [Way::Participant, Way::Hand, Way::HandIn3Trips];
 
+    fn named(name: &str) -> Way {
+        Way::ALL.into_iter().find(|way| way.name() == name).unwrap_or_else(|| panic!("{name} is no way"))
+    }
+
     fn name(self) -> &'static str {
         match self {
             Way::Participant => "participant",
             Way::Hand => "hand",
-            Way::HandIn3Trips => "hand in 3 trips",
+            Way::HandIn3Trips => "hand-in-3-trips",
         }
     }
 }
@@ -69,11 +73,12 @@ struct Arguments {
     clients: Vec<usize>,
     seconds: u64,
     rounds: usize,
+    ways: Vec<Way>,
     server: Vec<(String, String)>,
 }
 
 fn arguments() -> Arguments {
-    let mut read = Arguments { clients: vec![1, 16, 64], seconds: 5, rounds: 3, server: Vec::new() };
+    let mut read = Arguments { clients: vec![1, 16, 64], seconds: 5, rounds: 3, ways: Way::ALL.to_vec(), server: Vec::new() };
     let mut given = std::env::args().skip(1);
     while let Some(name) = given.next() {
         let value = given.next().unwrap_or_else(|| panic!("{name} needs a value"));
@@ -81,11 +86,12 @@ fn arguments() -> Arguments {
             "--clients" => read.clients = value.split(',').map(|count| count.parse().unwrap()).collect(),
             "--seconds" => read.seconds = value.parse().unwrap(),
             "--rounds" => read.rounds = value.parse().unwrap(),
+            "--ways" => read.ways = value.split(',').map(|name| Way::named(name)).collect(),
             "--server" => {
                 let (name, value) = value.split_once('=').expect("NAME=VALUE");
                 read.server.push((name.to_owned(), value.to_owned()));
             }
-            other => panic!("{other} is none of --clients, --seconds, --rounds and --server"),
+            other => panic!("{other} is none of --clients, --seconds, --rounds, --ways and --server"),
         }
     }
     read
@@ -93,11 +99,11 @@ fn arguments() -> Arguments {
 
 #[tokio::main]
 async fn main() {
-    let Arguments { clients, seconds, rounds, server: given } = arguments();
+    let Arguments { clients, seconds, rounds, ways, server: given } = arguments();
     let mut given: Vec<(&str, &str)> = given.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     given.push(("max-connections", "400"));
     let server = servers::MariaDb::start(&given).await.unwrap();
-    println!("server: pid {}, {}", server.pid().unwrap_or_default(), server.url(DATABASE));
+    println!("this: pid {}; server: pid {}, {}", std::process::id(), server.pid().unwrap_or_default(), server.url(DATABASE));
     server.sql("", &format!("CREATE DATABASE {DATABASE}")).await.unwrap();
     let tables = format!(
         "CREATE TABLE account (id BIGINT PRIMARY KEY, balance BIGINT NOT NULL) ENGINE = InnoDB; INSERT INTO account SELECT seq, 1000 FROM \
@@ -121,7 +127,7 @@ async fn main() {
     for clients in clients {
         let mut all: Vec<(Way, Came)> = Vec::new();
         for round in 0..rounds {
-            for way in Way::ALL {
+            for &way in &ways {
                 let came = measure(way, clients, Duration::from_secs(seconds), &server, &resource, &numbers).await;
                 let Came { per_second, median, longest, failed, first_failure } = &came;
                 println!(
@@ -136,9 +142,9 @@ async fn main() {
             let mut values: Vec<f64> =
                 all.iter().filter(|(other, _)| *other == way).map(|(_, came)| value(came)).collect();
             values.sort_by(f64::total_cmp);
-            values[values.len() / 2]
+            values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
         };
-        for way in Way::ALL {
+        for &way in &ways {
             let (rate, median) = (of(way, |came| came.per_second), of(way, |came| came.median.as_secs_f64()));
             println!(
                 "{clients} clients, {}: {rate:.0}/s = {:.2} × hand, median {:.2} ms = {:.2} × hand",

@@ -3,14 +3,14 @@
 use crate::class::{NO_TABLE, class_of, code_of, told};
 use crate::session::Answer;
 use crate::shared::Shared;
-use crate::value::{bytes, text};
+use crate::value::{bytes, digits, text};
 use bytes::Bytes;
 use mysql_async::{Error, Row};
 use undoubt_participant::resource::{BranchId, Heuristic, Mark, Pin, Release, ResourceError, StepId};
 use undoubt_sql::{Class, PreparedName};
 use undoubt_vocabulary::{AttemptNumber, CoordinatorId, Epoch, StepIndex, Timestamp, TxId};
 
-/// Rows that one transaction deletes of what the low-water mark has passed.
+/// Rows that one statement deletes of what the low-water mark has passed.
 const MAX_COLLECTED_ROWS: usize = 500;
 
 /// Returns what an error of a record means for the call that needs it.
@@ -55,17 +55,6 @@ async fn answer(shared: &Shared, sql: &str) -> Result<Answer, ResourceError> {
         }
         Err(error) => Err(failure(&error)),
     }
-}
-
-/// Runs statements as one transaction, which may be repeated.
-async fn together(shared: &Shared, statements: &str) -> Result<(), ResourceError> {
-    let mut session = shared.sessions.recorder().await?;
-    let done = session.run(&format!("START TRANSACTION; {statements}; COMMIT")).await;
-    // Whoever has the session next is in no transaction.
-    if done.is_err() && !session.is_broken() {
-        session.run("ROLLBACK").await.map_err(|error| failure(&error))?;
-    }
-    done.map(drop).map_err(|error| failure(&error))
 }
 
 /// Returns the condition that is true of the rows of a branch.
@@ -116,43 +105,86 @@ pub(crate) async fn collect(
     );
     run(shared, &remember).await?;
     let _alone = shared.collecting.lock().await;
+    let (attempt, step) = (Part::Number("attempt"), Part::Number("step"));
+    let (tx, marked) = (Part::Bytes("tx"), Part::Bytes("marked"));
     for (table, key) in [
-        ("undoubt_finished", &["attempt", "tx"][..]),
-        ("undoubt_step", &["attempt", "tx", "step"]),
-        ("undoubt_pending", &["attempt", "tx", "step", "marked"]),
+        ("undoubt_finished", &[attempt, tx][..]),
+        ("undoubt_step", &[attempt, step, tx]),
+        ("undoubt_pending", &[attempt, step, tx, marked]),
     ] {
         delete_below(shared, table, key, &id, mark).await?;
     }
     Ok(())
 }
 
-/// Deletes the rows below a mark that can be seen, each by its whole key: what is in doubt is not seen, and so is not waited for. One
-/// statement with all the keys in it would look at every row of a small table, and wait for those of branches in doubt.
-async fn delete_below(shared: &Shared, table: &str, key: &[&str], id: &str, mark: u64) -> Result<(), ResourceError> {
-    let columns = key.join(", ");
+/// Deletes the rows below a mark that can be seen, each looked up by its whole key: what is in doubt is not seen, and so is not waited
+/// for. If it were left to the server to find them, it would look at all rows of a small table, and wait for those in doubt.
+async fn delete_below(shared: &Shared, table: &str, key: &[Part], id: &str, mark: u64) -> Result<(), ResourceError> {
+    let names: Vec<&str> = key.iter().map(|part| part.name()).collect();
     let over = format!(
-        "SELECT {columns} FROM {table} WHERE coordinator = {id} AND attempt < {mark} LIMIT {MAX_COLLECTED_ROWS}"
+        "SELECT {} FROM {table} WHERE coordinator = {id} AND attempt < {mark} LIMIT {MAX_COLLECTED_ROWS}",
+        names.join(", ")
     );
+    let columns: Vec<String> = (0..).zip(key).map(|(place, part)| part.column(place)).collect();
+    let is_it: Vec<String> = key.iter().map(|part| part.is_it()).collect();
     loop {
         let over = rows(shared, &over).await?;
         if over.is_empty() {
             return Ok(());
         }
-        let mut deletes = Vec::with_capacity(over.len());
+        let mut keys = Vec::with_capacity(over.len());
         for row in &over {
-            let mut delete = format!("DELETE FROM {table} WHERE coordinator = {id}");
-            for (place, column) in key.iter().enumerate() {
-                let value = match *column {
-                    "tx" | "marked" => bytes(&binary(row, place)?),
-                    _ => number(row, place)?.to_string(),
-                };
-                delete.push_str(&format!(" AND {column} = {value}"));
-            }
-            deletes.push(delete);
+            let values: Result<Vec<String>, _> =
+                key.iter().enumerate().map(|(place, part)| part.value(row, place)).collect();
+            keys.push(format!("[{}]", values?.join(",")));
         }
-        together(shared, &deletes.join("; ")).await?;
+        let delete = format!(
+            "DELETE f FROM JSON_TABLE('[{}]', '$[*]' COLUMNS ({})) AS k STRAIGHT_JOIN {table} AS f FORCE INDEX (PRIMARY) ON f.coordinator \
+             = {id} AND {}",
+            keys.join(","),
+            columns.join(", "),
+            is_it.join(" AND ")
+        );
+        run(shared, &delete).await?;
         if over.len() < MAX_COLLECTED_ROWS {
             return Ok(());
+        }
+    }
+}
+
+/// A column of a key.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Number(&'static str),
+    Bytes(&'static str),
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Part::Number(name) | Part::Bytes(name) => name,
+        }
+    }
+
+    /// Returns the column of a JSON table in which it stands at this place.
+    fn column(self, place: usize) -> String {
+        match self {
+            Part::Number(name) => format!("{name} BIGINT UNSIGNED PATH '$[{place}]'"),
+            Part::Bytes(name) => format!("{name} VARCHAR(2048) PATH '$[{place}]'"),
+        }
+    }
+
+    fn value(self, row: &Row, place: usize) -> Result<String, ResourceError> {
+        match self {
+            Part::Number(_) => Ok(number(row, place)?.to_string()),
+            Part::Bytes(_) => Ok(format!("\"{}\"", digits(&binary(row, place)?))),
+        }
+    }
+
+    fn is_it(self) -> String {
+        match self {
+            Part::Number(name) => format!("f.{name} = k.{name}"),
+            Part::Bytes(name) => format!("f.{name} = UNHEX(k.{name})"),
         }
     }
 }
