@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use support::branch::{branch, prepare};
 use support::{PROCEDURES, TABLES, open, participant, settings, work};

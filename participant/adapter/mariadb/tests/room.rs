@@ -13,7 +13,7 @@ use undoubt_test_servers as servers;
 use undoubt_vocabulary::RefusalCode;
 
 const DATABASE: &str = "bank";
-const BIG: usize = 200_000;
+const BIG: usize = 60_000;
 
 /// Writes rows until there is no room, the last of them small.
 async fn fill(server: &servers::MariaDb) {
