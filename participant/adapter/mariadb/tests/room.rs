@@ -4,21 +4,33 @@
 
 mod support;
 
+use bytes::Bytes;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 use support::branch::{branch, prepare, refused, vote};
-use support::{PROCEDURES, database, open, participant, settings, work};
+use support::{PATIENCE, PROCEDURES, database, open, participant, settings, work};
 use undoubt_participant::resource::{Branches as _, Ended, Resource as _};
 use undoubt_test_servers as servers;
-use undoubt_vocabulary::RefusalCode;
+use undoubt_vocabulary::{RefusalCode, Vote};
+use undoubt_work::call::{Call, CallWork};
 
 const DATABASE: &str = "bank";
-const BIG: usize = 60_000;
+
+/// Returns work that needs pages of its own. Each row stays within a page: this server ends itself when there is no room for what
+/// does not.
+fn large(name: &str) -> Bytes {
+    let put = |at: u32| Call::new("put").arg("key", format!("{name}{at}")).arg("value", "x".repeat(5_000));
+    CallWork::from(put(1)).call(put(2)).call(put(3)).call(put(4)).encode().unwrap()
+}
+
+const FILLER: &str = "CREATE TABLE filler (id INT AUTO_INCREMENT PRIMARY KEY, junk VARCHAR(5000) NOT NULL) ENGINE = InnoDB";
 
 /// Writes rows until there is no room, the last of them small.
 async fn fill(server: &servers::MariaDb) {
-    for bytes in [100_000, 10_000, 1_000, 10] {
-        let rows = format!("INSERT INTO filler (junk) SELECT REPEAT('x', {bytes}) FROM seq_1_to_20");
+    for bytes in [5_000, 1_000, 10] {
+        let rows = format!("INSERT INTO filler (junk) SELECT REPEAT('x', {bytes}) FROM seq_1_to_50");
         let mut tries = 0;
         let full = loop {
             match server.sql(DATABASE, &rows).await {
@@ -31,24 +43,32 @@ async fn fill(server: &servers::MariaDb) {
     }
 }
 
-/// Works through a time without room. `free`: what gives room again.
-async fn work_without_room(server: &servers::MariaDb, free: &str) {
+/// Works through a time without room, on a small disk or in a small tablespace.
+async fn work_without_room(server: &servers::MariaDb, disk: Option<&SmallDisk>) {
     let resource = open(&settings(server.url(DATABASE)), PROCEDURES);
     resource.recover(&participant()).await.unwrap();
     prepare(&resource, 1, work::put("committed", "1")).await;
     prepare(&resource, 2, work::put("aborted", "2")).await;
     fill(server).await;
-    let crowded = refused(vote(&resource, 3, work::put("crowded", &"x".repeat(BIG))).await);
+    // A table asks for more at once than is left when it finds nothing.
+    disk.inspect(|disk| disk.fill());
+    let crowded = refused(vote(&resource, 3, large("crowded")).await);
     assert_eq!(crowded.code, RefusalCode::Unavailable, "{}", crowded.detail);
     assert!(crowded.detail.contains("make room"), "{}", crowded.detail);
     assert_eq!(resource.commit(branch(1)).await, Ok(Ended::AsTold));
     assert_eq!(resource.abort(branch(2)).await, Ok(Ended::AsTold));
     assert_eq!(resource.abort(branch(3)).await, Ok(Ended::AsTold));
-    server.sql(DATABASE, free).await.unwrap();
-    prepare(&resource, 4, work::put("roomy", &"x".repeat(BIG))).await;
+    server.sql(DATABASE, "DROP TABLE filler").await.unwrap();
+    disk.inspect(|disk| disk.empty());
+    // The server frees what was dropped by and by.
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while let Ok(Vote::Refused(refusal)) = vote(&resource, 4, large("roomy")).await {
+        assert!(tokio::time::Instant::now() < deadline, "{}", refusal.detail);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     assert_eq!(resource.commit(branch(4)).await, Ok(Ended::AsTold));
     let names = server.sql(DATABASE, "SELECT name FROM kv ORDER BY 1").await.unwrap();
-    assert_eq!(names, "committed\nroomy");
+    assert_eq!(names, "committed\nroomy1\nroomy2\nroomy3\nroomy4");
     assert_eq!(server.sql("", "XA RECOVER").await.unwrap(), "");
 }
 
@@ -58,9 +78,8 @@ async fn where_the_tablespace_is_full_work_is_refused_and_what_is_prepared_ends(
     let given = [("innodb-file-per-table", "0"), ("innodb-data-file-path", "ibdata1:12M:autoextend:max:48M")];
     let server = servers::MariaDb::start(&given).await.unwrap();
     database(&server, DATABASE).await;
-    let filler = "CREATE TABLE filler (id INT AUTO_INCREMENT PRIMARY KEY, junk LONGBLOB NOT NULL) ENGINE = InnoDB";
-    server.sql(DATABASE, filler).await.unwrap();
-    work_without_room(&server, "DROP TABLE filler").await;
+    server.sql(DATABASE, FILLER).await.unwrap();
+    work_without_room(&server, None).await;
 }
 
 /// A disk that is soon full.
@@ -77,6 +96,15 @@ impl SmallDisk {
 
     fn path(&self) -> &Path {
         self.0.path()
+    }
+
+    fn fill(&self) {
+        let mut file = std::fs::File::create(self.path().join("rest")).unwrap();
+        while file.write_all(&[0; 512]).is_ok() {}
+    }
+
+    fn empty(&self) {
+        std::fs::remove_file(self.path().join("rest")).unwrap();
     }
 }
 
@@ -97,10 +125,9 @@ async fn where_the_disk_is_full_work_is_refused_and_what_is_prepared_ends() {
     let small = disk.path().display();
     let tables = format!(
         "DROP TABLE kv; CREATE TABLE kv (name VARCHAR(200) COLLATE utf8mb4_bin PRIMARY KEY, value MEDIUMTEXT NOT NULL) ENGINE = InnoDB \
-         DEFAULT CHARACTER SET utf8mb4 DATA DIRECTORY = '{small}'; CREATE TABLE filler (id INT AUTO_INCREMENT PRIMARY KEY, junk \
-         LONGBLOB NOT NULL) ENGINE = InnoDB DATA DIRECTORY = '{small}'"
+         DEFAULT CHARACTER SET utf8mb4 DATA DIRECTORY = '{small}'; {FILLER} DATA DIRECTORY = '{small}'"
     );
     server.sql(DATABASE, &tables).await.unwrap();
-    work_without_room(&server, "DROP TABLE filler").await;
+    work_without_room(&server, Some(&disk)).await;
     drop(server);
 }
