@@ -1,10 +1,17 @@
 //! The participant's own work: signs of life, a look at what is prepared, and how the database is.
+//!
+//! What is prepared under a name of this participant and that nobody here knows landed late, and is handed to the server, which
+//! asks its coordinator. A look tells such a name from one that is prepared just now: this process knows each name from before it is
+//! prepared until it has ended. So a name that one look has shown, that was not known before the next look, and that this shows again,
+//! was never this process's own.
 
 use crate::attempt::in_time;
 use crate::connect::Absent;
 use crate::owner::PING;
+use crate::recovery::{branch_of, finish_intents};
 use crate::session::Session;
 use crate::shared::Shared;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -20,6 +27,7 @@ const OLD: Duration = Duration::from_secs(60);
 const CROWDED_PER_CENT: u64 = 80;
 
 pub(crate) async fn run(shared: &Arc<Shared>, stop: CancellationToken) -> Result<(), ResourceError> {
+    let mut seen_before = BTreeSet::new();
     loop {
         tokio::select! {
             biased;
@@ -27,7 +35,14 @@ pub(crate) async fn run(shared: &Arc<Shared>, stop: CancellationToken) -> Result
             () = tokio::time::sleep(PING / 2) => {}
         }
         match look_at(shared).await {
-            Ok(()) => {}
+            Ok(unknown) => {
+                let now = unknown.iter().map(PreparedName::to_gid).collect();
+                let seen_before = std::mem::replace(&mut seen_before, now);
+                let found = unknown.into_iter().filter(|name| seen_before.contains(&name.to_gid()));
+                if let Err(error) = find(shared, found.collect()).await {
+                    tracing::warn!(%error, "what is prepared here and not known cannot be taken up yet");
+                }
+            }
             Err(Absent::Away(why)) => tracing::warn!(why, "the database is away"),
             Err(Absent::Silent) => tracing::warn!("the database did not answer in time"),
             Err(ends @ (Absent::Fenced(_) | Absent::Foreign(_))) => return Err(ends.into()),
@@ -40,11 +55,24 @@ pub(crate) async fn run(shared: &Arc<Shared>, stop: CancellationToken) -> Result
     Ok(())
 }
 
-/// Looks at the server, and notes what it shows.
-pub(crate) async fn look_at(shared: &Shared) -> Result<(), Absent> {
+/// Looks at the server, and notes what it shows. Returns the names of this participant that were not known before.
+pub(crate) async fn look_at(shared: &Shared) -> Result<Vec<PreparedName>, Absent> {
+    let known = shared.gids();
     let control = shared.sessions.control().await?;
     let seen = in_time(look(&control)).await.ok_or(Absent::Silent)?.map_err(|error| Absent::away(&error))?;
-    note(shared, &seen);
+    let ours = note(shared, &seen);
+    Ok(ours.into_iter().filter(|name| !known.contains(&name.to_gid())).collect())
+}
+
+/// Notes what was found, for the server to take up; or ends it as an operator has decided.
+async fn find(shared: &Shared, found: Vec<PreparedName>) -> Result<(), ResourceError> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    for name in finish_intents(shared, found).await? {
+        tracing::warn!(tx = %name.tx, "a prepared transaction was found that this process did not prepare; its coordinator is asked");
+        shared.find(branch_of(&name), name.to_gid(), name.begun_at);
+    }
     Ok(())
 }
 
@@ -84,9 +112,9 @@ async fn look(control: &Session) -> Result<Seen, Error> {
     Ok(Seen { slots, taken, here: here.collect::<Result<_, Error>>()?, xid_age })
 }
 
-fn note(shared: &Shared, seen: &Seen) {
+/// Returns the names of this participant.
+fn note(shared: &Shared, seen: &Seen) -> Vec<PreparedName> {
     shared.slots.store(seen.slots, Ordering::Relaxed);
-    let known = shared.gids();
     let hold = shared.sessions.hold().ok();
     let mut warnings = Vec::new();
     let Seen { slots, taken, here, xid_age } = seen;
@@ -99,21 +127,19 @@ fn note(shared: &Shared, seen: &Seen) {
     let ours = |gid: &str| {
         PreparedName::from_gid(gid).ok().filter(|name| hold.is_some_and(|hold| hold.identity == name.identity))
     };
-    let mut oldest = Duration::ZERO;
+    let (mut oldest, mut named) = (Duration::ZERO, Vec::new());
     for (gid, age) in here {
         match ours(gid) {
             Some(name) => {
-                let tx = name.tx;
                 oldest = oldest.max(*age);
-                if !known.contains(gid) && *age > PING {
-                    warnings.push(format!("{tx} is prepared and not known to this process; a restart takes it up"));
-                }
                 if *age > OLD {
+                    let tx = &name.tx;
                     warnings.push(format!(
                         "{tx} is in doubt for {} s; it keeps its locks (the oldest holds {xid_age} transactions)",
                         age.as_secs()
                     ));
                 }
+                named.push(name);
             }
             None if *age > OLD => {
                 warnings.push(format!(
@@ -132,6 +158,7 @@ fn note(shared: &Shared, seen: &Seen) {
         ("prepared_slots", *slots),
     ];
     *shared.health.lock().expect("health is whole") = Health { refuses_work: None, warnings, numbers };
+    named
 }
 
 pub(crate) fn health(shared: &Shared) -> Health {

@@ -23,6 +23,7 @@ pub(crate) async fn confirm(shared: &Shared, id: &BranchId) -> bool {
 }
 
 pub(crate) async fn commit(shared: &Shared, id: &BranchId) -> Result<Ended, ResourceError> {
+    shared.is_to_end(id);
     shared.leaving(id);
     let ended = end(shared, id, true).await?;
     forget(shared, id);
@@ -37,6 +38,7 @@ pub(crate) async fn abort(shared: &Shared, id: &BranchId) -> Result<Ended, Resou
         shared.unlock(id);
         return Ok(Ended::AsTold);
     }
+    shared.is_to_end(id);
     shared.leaving(id);
     // Nothing of an earlier call takes effect after this.
     shared.sessions.end_suspects().await?;
@@ -47,6 +49,7 @@ pub(crate) async fn abort(shared: &Shared, id: &BranchId) -> Result<Ended, Resou
 
 /// Stores the decision first: a recovery finishes what has one and is still prepared.
 pub(crate) async fn resolve(shared: &Shared, id: &BranchId, heuristic: &Heuristic) -> Result<Ended, ResourceError> {
+    shared.is_to_end(id);
     let begun_at = name(shared, id).await?.and_then(|gid| PreparedName::from_gid(&gid).ok()).map(|name| name.begun_at);
     put_heuristic(shared, id, begun_at, heuristic).await?;
     let ended = end(shared, id, heuristic.commit).await?;

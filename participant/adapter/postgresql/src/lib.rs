@@ -44,7 +44,7 @@ use shared::Shared;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
-    BranchId, Branches, Ended, Health, Heuristic, Mark, Pin, Recovered, Release, Resource, ResourceError, Room, StepId,
+    BranchId, Branches, Ended, Health, Heuristic, Mark, Pin, PreparedBranch, Recovered, Release, Resource, ResourceError, Room, StepId,
     StepState, Steps,
 };
 use undoubt_sql::Procedures;
@@ -183,6 +183,10 @@ impl Steps for PostgreSql {
 impl Branches for PostgreSql {
     fn can_prepare(&self) -> bool {
         background::can_prepare(&self.shared)
+    }
+
+    fn found(&self) -> Vec<PreparedBranch> {
+        self.shared.found()
     }
 
     async fn prepare(

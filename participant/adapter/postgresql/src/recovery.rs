@@ -35,7 +35,7 @@ pub(crate) async fn recover(shared: &Shared, owner: &ParticipantName) -> Result<
     let hold = Hold { run: count_run(&control).await.map_err(|error| failure(&error))?, ..hold };
     owner::open(&control, keys).await?;
     shared.sessions.begin(control, hold).await;
-    finish_intents(shared, hold).await?;
+    finish_intents(shared, prepared(shared, hold).await?).await?;
     let recovered = read(shared, hold).await?;
     background::look_at(shared).await?;
     tracing::info!(run = hold.run, identity = %hold.identity, prepared = recovered.prepared.len(), "the database is taken");
@@ -159,8 +159,12 @@ async fn count_run(control: &Session) -> Result<i64, Error> {
     Ok(number)
 }
 
-/// Carries out what an operator has decided and a crash has kept from being done.
-async fn finish_intents(shared: &Shared, hold: Hold) -> Result<(), ResourceError> {
+/// Carries out what an operator has decided and a crash has kept from being done. Returns those of the names that nobody has
+/// decided about.
+pub(crate) async fn finish_intents(
+    shared: &Shared,
+    names: Vec<PreparedName>,
+) -> Result<Vec<PreparedName>, ResourceError> {
     let rows = on_record(shared, async |session| {
         session.query("SELECT coordinator, attempt, tx, committed FROM undoubt.heuristic", &[]).await
     })
@@ -170,21 +174,24 @@ async fn finish_intents(shared: &Shared, hold: Hold) -> Result<(), ResourceError
         let commit: bool = row.try_get(3).map_err(|error| failure(&error))?;
         decided.insert(read_branch(row, [0, 1, 2])?, commit);
     }
-    for name in prepared(shared, hold).await? {
+    let mut undecided = Vec::new();
+    for name in names {
         let id = branch_of(&name);
-        if let Some(commit) = decided.get(&id) {
-            shared.insert(&id, Known::Prepared { gid: name.to_gid() });
-            match commit {
-                true => crate::ending::commit(shared, &id).await?,
-                false => crate::ending::abort(shared, &id).await?,
-            };
-        }
+        let Some(commit) = decided.get(&id) else {
+            undecided.push(name);
+            continue;
+        };
+        shared.insert(&id, Known::Prepared { gid: name.to_gid() });
+        match commit {
+            true => crate::ending::commit(shared, &id).await?,
+            false => crate::ending::abort(shared, &id).await?,
+        };
     }
-    Ok(())
+    Ok(undecided)
 }
 
 /// Returns the names of what this participant has prepared in this database. Others' are not touched.
-pub(crate) async fn prepared(shared: &Shared, hold: Hold) -> Result<Vec<PreparedName>, ResourceError> {
+async fn prepared(shared: &Shared, hold: Hold) -> Result<Vec<PreparedName>, ResourceError> {
     let rows = on_record(shared, async |session| {
         session.query("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()", &[]).await
     })

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use undoubt_lock::{Age, Mode};
 use undoubt_participant::locks::Locks;
-use undoubt_participant::resource::{BranchId, Health, Room};
+use undoubt_participant::resource::{BranchId, Health, PreparedBranch, Room};
 use undoubt_sql::Procedures;
 use undoubt_vocabulary::{Refusal, Timestamp, TxId};
 
@@ -33,6 +33,8 @@ pub(crate) struct Shared {
 pub(crate) enum Known {
     /// It is prepared under this name, or was to be.
     Prepared { gid: String },
+    /// It was found prepared under this name, and nobody has told it to end yet.
+    Found { gid: String, begun_at: Timestamp },
     /// It has read, in a transaction that is still open.
     Reading(Box<Worker>),
 }
@@ -110,7 +112,7 @@ impl Shared {
         let mut branches = self.branches();
         match branches.remove(id)? {
             Known::Reading(worker) => Some(worker),
-            prepared @ Known::Prepared { .. } => {
+            prepared @ (Known::Prepared { .. } | Known::Found { .. }) => {
                 branches.insert(id.clone(), prepared);
                 None
             }
@@ -120,7 +122,7 @@ impl Shared {
     /// Returns the name under which this branch is prepared, or was to be.
     pub(crate) fn gid(&self, id: &BranchId) -> Option<String> {
         match self.branches().get(id)? {
-            Known::Prepared { gid } => Some(gid.clone()),
+            Known::Prepared { gid } | Known::Found { gid, .. } => Some(gid.clone()),
             Known::Reading(_) => None,
         }
     }
@@ -128,10 +130,35 @@ impl Shared {
     /// Returns the names of all that is prepared here, as far as is known.
     pub(crate) fn gids(&self) -> std::collections::BTreeSet<String> {
         let gid = |known: &Known| match known {
-            Known::Prepared { gid } => Some(gid.clone()),
+            Known::Prepared { gid } | Known::Found { gid, .. } => Some(gid.clone()),
             Known::Reading(_) => None,
         };
         self.branches().values().filter_map(gid).collect()
+    }
+
+    /// Notes a branch that is prepared under this name, and that nothing was known of.
+    pub(crate) fn find(&self, id: BranchId, gid: String, begun_at: Timestamp) {
+        self.branches().entry(id).or_insert(Known::Found { gid, begun_at });
+    }
+
+    /// Returns the branches that were found, and that nobody has told to end.
+    pub(crate) fn found(&self) -> Vec<PreparedBranch> {
+        let found = |(id, known): (&BranchId, &Known)| match known {
+            Known::Found { begun_at, .. } => {
+                Some(PreparedBranch { branch: id.clone(), begun_at: *begun_at, result: None })
+            }
+            Known::Prepared { .. } | Known::Reading(_) => None,
+        };
+        self.branches().iter().filter_map(found).collect()
+    }
+
+    /// Notes that a branch is told to end: from here on it is as any other.
+    pub(crate) fn is_to_end(&self, id: &BranchId) {
+        if let Some(known) = self.branches().get_mut(id)
+            && let Known::Found { gid, .. } = known
+        {
+            *known = Known::Prepared { gid: std::mem::take(gid) };
+        }
     }
 
     /// Forgets all branches: as before the first recovery.
