@@ -7,18 +7,20 @@
 
 use crate::attempt::in_time;
 use crate::connect::Absent;
+use crate::enlisted::{self, InDoubt};
 use crate::owner::PING;
-use crate::recovery::{branch_of, finish_intents};
+use crate::recovery::finish_intents;
 use crate::session::Session;
 use crate::shared::Shared;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_postgres::Error;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{Health, ResourceError};
-use undoubt_sql::PreparedName;
+use undoubt_sql::{EnlistedName, Identity, PreparedName};
 
 /// The age from which on what is prepared is warned of.
 const OLD: Duration = Duration::from_secs(60);
@@ -27,7 +29,7 @@ const OLD: Duration = Duration::from_secs(60);
 const CROWDED_PER_CENT: u64 = 80;
 
 pub(crate) async fn run(shared: &Arc<Shared>, stop: CancellationToken) -> Result<(), ResourceError> {
-    let mut seen_before = BTreeSet::new();
+    let (mut seen_before, mut waiting) = (BTreeSet::new(), BTreeMap::new());
     loop {
         tokio::select! {
             biased;
@@ -35,7 +37,8 @@ pub(crate) async fn run(shared: &Arc<Shared>, stop: CancellationToken) -> Result
             () = tokio::time::sleep(PING / 2) => {}
         }
         match look_at(shared).await {
-            Ok(unknown) => {
+            Ok((unknown, unsubmitted)) => {
+                undo_late(shared, &mut waiting, unsubmitted).await;
                 let now = unknown.iter().map(PreparedName::to_gid).collect();
                 let seen_before = std::mem::replace(&mut seen_before, now);
                 let found = unknown.into_iter().filter(|name| seen_before.contains(&name.to_gid()));
@@ -55,13 +58,33 @@ pub(crate) async fn run(shared: &Arc<Shared>, stop: CancellationToken) -> Result
     Ok(())
 }
 
-/// Looks at the server, and notes what it shows. Returns the names of this participant that were not known before.
-pub(crate) async fn look_at(shared: &Shared) -> Result<Vec<PreparedName>, Absent> {
+/// Looks at the server, and notes what it shows. Returns the names of this participant that were not known before: its own, and
+/// those under which applications prepare.
+pub(crate) async fn look_at(shared: &Shared) -> Result<(Vec<PreparedName>, Vec<EnlistedName>), Absent> {
     let known = shared.gids();
     let control = shared.sessions.control().await?;
     let seen = in_time(look(&control)).await.ok_or(Absent::Silent)?.map_err(|error| Absent::away(&error))?;
-    let ours = note(shared, &seen);
-    Ok(ours.into_iter().filter(|name| !known.contains(&name.to_gid())).collect())
+    let (mut own, mut enlisted) = note(shared, &seen);
+    own.retain(|name| !known.contains(&name.to_gid()));
+    enlisted.retain(|name| !known.contains(&name.to_gid()));
+    Ok((own, enlisted))
+}
+
+/// Undoes what an application has prepared and nobody has submitted, once it has been seen here for as long as it may wait.
+async fn undo_late(shared: &Shared, waiting: &mut BTreeMap<EnlistedName, Instant>, unsubmitted: Vec<EnlistedName>) {
+    let (now, grace_ms) = (Instant::now(), shared.sessions.connector().settings().enlist_grace_ms);
+    let unsubmitted: BTreeSet<EnlistedName> = unsubmitted.into_iter().collect();
+    waiting.retain(|name, _| unsubmitted.contains(name));
+    for name in unsubmitted {
+        let since = *waiting.entry(name.clone()).or_insert(now);
+        if now.duration_since(since) < Duration::from_millis(grace_ms) {
+            continue;
+        }
+        match enlisted::undo(shared, &name).await {
+            Ok(()) => tracing::warn!(tx = %name.tx, grace_ms, "what an application has prepared was not submitted in time, and is undone"),
+            Err(error) => tracing::warn!(tx = %name.tx, %error, "what an application has prepared and not submitted cannot be undone yet"),
+        }
+    }
 }
 
 /// Notes what was found, for the server to take up; or ends it as an operator has decided.
@@ -69,9 +92,9 @@ async fn find(shared: &Shared, found: Vec<PreparedName>) -> Result<(), ResourceE
     if found.is_empty() {
         return Ok(());
     }
-    for name in finish_intents(shared, found).await? {
-        tracing::warn!(tx = %name.tx, "a prepared transaction was found that this process did not prepare; its coordinator is asked");
-        shared.find(branch_of(&name), name.to_gid(), name.begun_at);
+    for InDoubt { id, gid, begun_at } in finish_intents(shared, found.into_iter().map(InDoubt::from).collect()).await? {
+        tracing::warn!(tx = %id.tx, "a prepared transaction was found that this process did not prepare; its coordinator is asked");
+        shared.find(id, gid, begun_at);
     }
     Ok(())
 }
@@ -113,7 +136,7 @@ async fn look(control: &Session) -> Result<Seen, Error> {
 }
 
 /// Returns the names of this participant.
-fn note(shared: &Shared, seen: &Seen) -> Vec<PreparedName> {
+fn note(shared: &Shared, seen: &Seen) -> (Vec<PreparedName>, Vec<EnlistedName>) {
     shared.slots.store(seen.slots, Ordering::Relaxed);
     let hold = shared.sessions.hold().ok();
     let mut warnings = Vec::new();
@@ -124,22 +147,21 @@ fn note(shared: &Shared, seen: &Seen) -> Vec<PreparedName> {
              max_prepared_transactions in postgresql.conf, which needs a restart"
         ));
     }
-    let ours = |gid: &str| {
-        PreparedName::from_gid(gid).ok().filter(|name| hold.is_some_and(|hold| hold.identity == name.identity))
-    };
-    let (mut oldest, mut named) = (Duration::ZERO, Vec::new());
+    let is_ours = |identity: Identity| hold.is_some_and(|hold| hold.identity == identity);
+    let (mut oldest, mut own, mut enlisted) = (Duration::ZERO, Vec::new(), Vec::new());
     for (gid, age) in here {
-        match ours(gid) {
-            Some(name) => {
+        let (name, adopted) = (PreparedName::from_gid(gid).ok(), EnlistedName::from_gid(gid).ok());
+        let name = name.filter(|name| is_ours(name.identity));
+        let adopted = adopted.filter(|name| is_ours(name.identity));
+        match name.as_ref().map(|name| &name.tx).or(adopted.as_ref().map(|name| &name.tx)) {
+            Some(tx) => {
                 oldest = oldest.max(*age);
                 if *age > OLD {
-                    let tx = &name.tx;
                     warnings.push(format!(
                         "{tx} is in doubt for {} s; it keeps its locks (the oldest holds {xid_age} transactions)",
                         age.as_secs()
                     ));
                 }
-                named.push(name);
             }
             None if *age > OLD => {
                 warnings.push(format!(
@@ -149,6 +171,8 @@ fn note(shared: &Shared, seen: &Seen) -> Vec<PreparedName> {
             }
             None => {}
         }
+        own.extend(name);
+        enlisted.extend(adopted);
     }
     let numbers = vec![
         ("prepared_slots_left", slots.saturating_sub(*taken)),
@@ -158,7 +182,7 @@ fn note(shared: &Shared, seen: &Seen) -> Vec<PreparedName> {
         ("prepared_slots", *slots),
     ];
     *shared.health.lock().expect("health is whole") = Health { refuses_work: None, warnings, numbers };
-    named
+    (own, enlisted)
 }
 
 pub(crate) fn health(shared: &Shared) -> Health {

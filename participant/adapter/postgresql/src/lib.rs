@@ -24,6 +24,7 @@ mod class;
 pub mod config;
 mod connect;
 mod ending;
+mod enlisted;
 mod listing;
 mod local;
 mod owner;

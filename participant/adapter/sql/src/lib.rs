@@ -4,10 +4,11 @@
 //!   wire: a call names a procedure and gives arguments.
 //! * [`Task`]: the calls of one branch or step, with their arguments bound to the declared types and their lock keys filled in.
 //! * [`Class`]: what an error of a database means, and what is done on it.
-//! * [`PreparedName`]: the names under which databases list what is prepared.
+//! * [`PreparedName`], [`EnlistedName`]: the names under which databases list what is prepared, by the participant or by an application.
 
 mod class;
 mod declaration;
+mod enlisted_name;
 mod fault;
 mod lack;
 mod parameter;
@@ -23,6 +24,7 @@ use undoubt_vocabulary::limit;
 use undoubt_vocabulary::limit::Limit;
 
 pub use class::Class;
+pub use enlisted_name::EnlistedName;
 pub use fault::{Fault, Faults};
 pub use lack::Lack;
 pub use parameter::{Mismatch, ParameterType, text_of};
