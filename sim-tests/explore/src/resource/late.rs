@@ -51,6 +51,10 @@ impl Resource<'_> {
         let operations = work::operations(&prepare.work, &branch);
         let (locks, values) = (evaluation::locks(&operations), &self.storage.values);
         self.memory.locks.acquire(&age(&prepare, self.sees_ages_upside_down), &locks);
+        // What became of it may just be found out.
+        if self.memory.is_leaving(&branch.tx) {
+            self.memory.locks.leave(&branch.tx);
+        }
         match evaluation::evaluate(&operations, evaluation::Tell::All, |key| values.get(key).cloned()) {
             Ok(evaluation) if !evaluation.is_read_only() => {
                 let result = work::result(&operations, &evaluation);
