@@ -24,6 +24,7 @@ mod class;
 pub mod config;
 mod connect;
 mod ending;
+mod enlisted;
 mod kept;
 mod listing;
 mod local;
@@ -45,8 +46,8 @@ use shared::Shared;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use undoubt_participant::resource::{
-    BranchId, Branches, Ended, Health, Heuristic, Loss, Mark, Pin, Recovered, Release, Resource, ResourceError, Room,
-    StepId, StepState, Steps,
+    BranchId, Branches, Ended, Health, Heuristic, Loss, Mark, Pin, PreparedBranch, Recovered, Release, Resource,
+    ResourceError, Room, StepId, StepState, Steps,
 };
 use undoubt_platform::Store;
 use undoubt_sql::Procedures;
@@ -195,6 +196,10 @@ impl Steps for PostgreSql {
 impl Branches for PostgreSql {
     fn can_prepare(&self) -> bool {
         background::can_prepare(&self.shared)
+    }
+
+    fn found(&self) -> Vec<PreparedBranch> {
+        self.shared.found()
     }
 
     async fn prepare(

@@ -5,7 +5,7 @@
 
 use super::*;
 use crate::resource::{Committing, Ended, Kept, Pin, Resource, StepState, Steps};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{MutexGuard, OnceLock};
 use tokio::sync::Notify;
 use undoubt_vocabulary::Refusal;
@@ -45,6 +45,8 @@ struct Stored {
     steps: BTreeMap<StepId, (StepState, Bytes)>,
     /// Branches that somebody else has ended, by a commit or not.
     gone: BTreeMap<BranchId, bool>,
+    /// Branches that were prepared at nobody's word.
+    late: BTreeSet<BranchId>,
 }
 
 impl Disk {
@@ -77,6 +79,22 @@ impl Disk {
             stored.values.extend(work.writes);
         }
         stored.gone.insert(branch, commit);
+    }
+
+    /// Prepares a branch that sets a value, as a session does whose client is gone.
+    pub(super) fn lands_late(&self, branch: BranchId, key: &str, value: &str) {
+        let writes = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+        let mut stored = self.stored();
+        stored.late.insert(branch.clone());
+        stored.prepared.insert(branch, (Timestamp(1), Evaluation { writes, ..Evaluation::default() }));
+    }
+
+    pub(super) fn value(&self, key: &str) -> Option<String> {
+        self.stored().values.get(key).cloned()
+    }
+
+    pub(super) fn prepared(&self) -> usize {
+        self.stored().prepared.len()
     }
 
     fn stored(&self) -> MutexGuard<'_, Stored> {
@@ -282,6 +300,13 @@ impl Steps for Memory {
 }
 
 impl Branches for Memory {
+    fn found(&self) -> Vec<PreparedBranch> {
+        let stored = self.disk.stored();
+        let late = stored.late.iter().filter_map(|branch| stored.prepared.get_key_value(branch));
+        late.map(|(branch, (begun_at, _))| PreparedBranch { branch: branch.clone(), begun_at: *begun_at, result: None })
+            .collect()
+    }
+
     async fn prepare(
         &self,
         branch: BranchId,
